@@ -21,6 +21,8 @@ pub(super) const CLAIM_MAX: i64 = 20;
 const PROBE_EVERY: i64 = SECOND - CLAIM_MAX;
 /// The number of consecutive failures after which the destination counts as down.
 const FAILURES: usize = 10;
+/// The time in milliseconds after a success for which evidence against single lanes holds.
+const EXCUSED_FOR: i64 = 30 * SECOND;
 /// The number of consecutive refusals, or 429 answers, after which the destination refuses or throttles every lane.
 const REFUSALS: usize = 4;
 
@@ -49,6 +51,9 @@ pub(super) struct ProtocolOracle {
     /// The lanes of consecutive failures that had failed before. The first failure of such a lane after the success of
     /// another lane may be the fault of the lane, so this failure does not show an outage.
     excused: BTreeSet<LaneId>,
+    /// The last time at which Imprint served a request. Until [`EXCUSED_FOR`] after this time, the failures of lanes that
+    /// had failed before may all be their own.
+    served_at: i64,
     /// The lanes of consecutive 429 answers, with the number of these answers.
     throttled: (BTreeSet<LaneId>, usize),
     wait_until: i64,
@@ -75,6 +80,7 @@ impl ProtocolOracle {
             failures: 0,
             failing: BTreeSet::new(),
             excused: BTreeSet::new(),
+            served_at: i64::MIN / 2,
             throttled: (BTreeSet::new(), 0),
             wait_until: i64::MIN,
             mode: OperatorMode::Open,
@@ -90,7 +96,7 @@ impl ProtocolOracle {
     pub(super) fn restarted(&mut self, is_same_clock: bool) {
         self.in_flight.clear();
         self.last_second.clear();
-        self.succeeded();
+        self.succeeded(i64::MIN / 2);
         if !is_same_clock || !self.is_wait_saved {
             self.wait_until = i64::MIN;
         }
@@ -100,7 +106,8 @@ impl ProtocolOracle {
     }
 
     /// Records that Imprint served a request.
-    fn succeeded(&mut self) {
+    fn succeeded(&mut self, now: i64) {
+        self.served_at = now;
         self.refused = (BTreeSet::new(), 0);
         self.failures = 0;
         self.failing.clear();
@@ -112,7 +119,7 @@ impl ProtocolOracle {
     /// of the destination.
     pub(super) fn testified(&mut self, found: &LookupResult, now: i64) {
         match found {
-            LookupResult::Found(_) => self.succeeded(),
+            LookupResult::Found(_) => self.succeeded(now),
             LookupResult::Failed(outcome) => self.counted(LaneId(0), outcome, now),
             LookupResult::NotFound | LookupResult::Ambiguous => {}
         }
@@ -199,7 +206,7 @@ impl ProtocolOracle {
         self.in_flight.remove(&lane);
         match outcome {
             None | Some(Outcome::Applied(_) | Outcome::NotFound | Outcome::Rejected(_)) => {
-                self.succeeded();
+                self.succeeded(now);
             }
             Some(outcome) => self.counted(lane, outcome, now),
         }
@@ -228,7 +235,7 @@ impl ProtocolOracle {
                 if self.is_credible(lane) {
                     self.failing.insert(lane);
                     self.failures += 1;
-                } else if !self.excused.insert(lane) {
+                } else if !self.excused.insert(lane) && now - self.served_at > EXCUSED_FOR {
                     self.failures += 1;
                 }
                 self.throttled.1 = 0;
