@@ -120,7 +120,7 @@ pub(super) struct ShowOptions {
 pub(super) struct ChangeOptions {
     #[command(flatten)]
     bridge: Bridge,
-    /// Numbers of parked entries. Without numbers, the filter options select the parked entries.
+    /// Numbers of parked or undecided entries. Without numbers, the filter options select parked entries.
     entries: Vec<u64>,
     #[command(flatten)]
     filter: FilterOptions,

@@ -253,6 +253,37 @@ fn a_replay_never_overwrites_newer_values() {
     );
 }
 
+/// FAULTS U57: an event without evidence does not stay undecided for ever: an operator ends it or sends it again.
+#[test]
+fn undecided_events_are_discarded_or_sent_again() {
+    let app = OperatedApp::start("[dispatch]\nundecided_max = \"1s\"");
+    let gone = json!({"status": 404, "shape": "flat", "type": "CUSTOMER_NOT_FOUND_ERROR"});
+    app.0
+        .imprint
+        .inject(&json!({"customer": "c1", "action": gone}));
+    let undecided = |id: &str, revision: u64| {
+        app.0.accept(&email(id, "c1", revision));
+        app.0.wait_until(id, "undecided");
+        app.get("/entries?state=undecided")["entries"][0]["entry"].clone()
+    };
+    let entry = undecided("never", 1);
+    let discard = json!({"ids": [entry], "reason": "a test row of the CRM"});
+    assert_eq!(
+        app.post("/entries/discard", &discard)["discarded"],
+        json!([entry])
+    );
+    assert_eq!(app.0.receipt("never")["status"], "discarded");
+    assert_eq!(app.0.metric("undecided_entries"), Some(0.0));
+    let entry = undecided("again", 2);
+    assert_eq!(
+        app.post("/entries/replay", &json!({"ids": [entry]}))["replayed"],
+        json!([entry])
+    );
+    // The update of another customer proves that Imprint does not know this one.
+    app.0.accept(&email("proof", "c2", 1));
+    app.0.wait_until("again", "ignored");
+}
+
 #[test]
 fn a_discard_needs_a_reason_and_erases_the_entry() {
     let app = OperatedApp::start("");

@@ -1,11 +1,11 @@
-//! The use cases that replay and discard parked entries, each with a preview.
+//! The use cases that replay and discard parked and undecided entries, each with a preview.
 
 use super::preview::{ReplayedRequest, preview};
 use super::selection::{ParkedSelection, Reason};
 use super::{Error, Operations, Operator};
 use crate::event::{EventError, Version};
 use crate::intake::MappedAgain;
-use crate::outbox::{Detail, EntryId, LoadedEntry, Replay};
+use crate::outbox::{Detail, EntryId, LoadedEntry, Replay, Resolution};
 
 /// The mapping that a replay uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +74,7 @@ impl Operations {
         selection: ParkedSelection,
         mapping: MappingChoice,
     ) -> Result<ReplayPreview, Error> {
-        let loaded = self.load_parked(selection, Detail::Lanes).await?;
+        let loaded = self.load_selected(selection, Detail::Lanes).await?;
         let (replays, unmappable) = self.map(&loaded.entries, mapping);
         let (requests, stale) = preview(&loaded, &replays, self.max_fold, self.clock.now());
         Ok(ReplayPreview {
@@ -86,8 +86,8 @@ impl Operations {
         })
     }
 
-    /// Lets parked entries wait for delivery again, after live entries. An entry that the current mapping rejects stays
-    /// parked.
+    /// Lets parked and undecided entries wait for delivery again, after live entries. An entry that the current mapping
+    /// rejects stays parked; undecided entries keep their stored change.
     ///
     /// # Errors
     /// Returns an error if the store fails.
@@ -102,12 +102,15 @@ impl Operations {
             MappingChoice::Stored => Detail::Summaries,
             MappingChoice::Current => Detail::Payloads,
         };
-        let loaded = self.load_parked(selection, detail).await?;
-        let (replays, unmappable) = self.map(&loaded.entries, mapping);
-        let target = target(replays.iter().map(|replay| replay.entry));
-        let mut event = self.audit_event(operator, "replay", target);
+        let mut loaded = self.load_selected(selection, detail).await?;
+        let mut event = self.audit_event(operator, "replay", String::new());
         event.reason = reason.map(Reason::into_text);
-        let entries = self.outbox.replay(replays, event).await?;
+        let mut entries = self.decide(&mut loaded, Resolution::Retry, &event).await?;
+        let (replays, unmappable) = self.map(&loaded.entries, mapping);
+        if !replays.is_empty() || entries.is_empty() {
+            event.target = target(replays.iter().map(|replay| replay.entry));
+            entries.extend(self.outbox.replay(replays, event).await?);
+        }
         Ok(Replayed {
             entries,
             unmappable,
@@ -124,14 +127,14 @@ impl Operations {
         _operator: &Operator,
         selection: ParkedSelection,
     ) -> Result<DiscardPreview, Error> {
-        let selected = self.load_parked(selection, Detail::Summaries).await?;
+        let selected = self.load_selected(selection, Detail::Summaries).await?;
         Ok(DiscardPreview {
             entries: selected.entries.iter().map(number).collect(),
             has_more: selected.has_more,
         })
     }
 
-    /// Discards parked entries without sending any request, and erases the content of the entries.
+    /// Discards parked and undecided entries without sending any request, and erases the content of the entries.
     ///
     /// # Errors
     /// Returns an error if the operator gave no reason, or if the store fails.
@@ -142,11 +145,16 @@ impl Operations {
         reason: Option<Reason>,
     ) -> Result<Discarded, Error> {
         let reason = reason.ok_or(Error::ReasonRequired)?;
-        let selected = self.load_parked(selection, Detail::Summaries).await?;
-        let entries: Vec<EntryId> = selected.entries.iter().map(number).collect();
-        let mut event = self.audit_event(operator, "discard", target(entries.iter().copied()));
+        let mut selected = self.load_selected(selection, Detail::Summaries).await?;
+        let mut event = self.audit_event(operator, "discard", String::new());
         event.reason = Some(reason.into_text());
-        let entries = self.outbox.discard(entries, event).await?;
+        let decided = self.decide(&mut selected, Resolution::Discard, &event);
+        let mut entries = decided.await?;
+        let parked: Vec<EntryId> = selected.entries.iter().map(number).collect();
+        if !parked.is_empty() || entries.is_empty() {
+            event.target = target(parked.iter().copied());
+            entries.extend(self.outbox.discard(parked, event).await?);
+        }
         Ok(Discarded {
             entries,
             has_more: selected.has_more,
@@ -191,7 +199,7 @@ const fn number(entry: &LoadedEntry) -> EntryId {
 }
 
 /// Returns the ids of the entries as one text for the audit log.
-fn target(entries: impl Iterator<Item = EntryId>) -> String {
+pub(super) fn target(entries: impl Iterator<Item = EntryId>) -> String {
     let numbers: Vec<String> = entries.map(|entry| entry.to_string()).collect();
     numbers.join(" ")
 }

@@ -1,12 +1,16 @@
 //! The selection of entries that an operator changes at once, and the operator's reason.
 
+use super::replay::target;
 use super::{Error, Operations};
-use crate::outbox::{Detail, EntryFilter, EntryId, EntrySelection, LOAD_MAX, LoadedEntries, State};
+use crate::outbox::{
+    AuditEvent, Detail, EntryFilter, EntryId, EntrySelection, LOAD_MAX, LoadedEntries, Resolution,
+    State,
+};
 
 /// The maximum number of entries that one request changes, because all other writers wait for the transaction.
 pub const CHANGE_ENTRIES_MAX: usize = LOAD_MAX;
 
-/// The parked entries to change, selected by number or by filter.
+/// The parked entries to change, selected by number or by filter. Numbers also select undecided entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParkedSelection(EntrySelection);
 
@@ -54,17 +58,43 @@ impl Reason {
 }
 
 impl Operations {
-    /// Loads the selected entries in one operation of the store, except entries that are not parked any more.
-    pub(super) async fn load_parked(
+    /// Loads the selected entries in one operation of the store, except entries that are neither parked nor undecided.
+    pub(super) async fn load_selected(
         &self,
         selection: ParkedSelection,
         detail: Detail,
     ) -> Result<LoadedEntries, Error> {
         let mut loaded = self.outbox.load(selection.0, detail).await?;
-        loaded
-            .entries
-            .retain(|entry| entry.summary.receipt.state == State::Parked);
+        loaded.entries.retain(|entry| {
+            matches!(
+                entry.summary.receipt.state,
+                State::Parked | State::Undecided
+            )
+        });
         Ok(loaded)
+    }
+
+    /// Takes the undecided entries out of the loaded ones, and applies the operator's decision to them. Returns the
+    /// entries that are no longer undecided.
+    pub(super) async fn decide(
+        &self,
+        loaded: &mut LoadedEntries,
+        resolution: Resolution,
+        event: &AuditEvent,
+    ) -> Result<Vec<EntryId>, Error> {
+        let undecided: Vec<EntryId> = loaded
+            .entries
+            .extract_if(.., |entry| entry.summary.receipt.state == State::Undecided)
+            .map(|entry| entry.summary.receipt.entry)
+            .collect();
+        if undecided.is_empty() {
+            return Ok(undecided);
+        }
+        let event = AuditEvent {
+            target: target(undecided.iter().copied()),
+            ..event.clone()
+        };
+        Ok(self.outbox.decide(undecided, resolution, event).await?)
     }
 }
 
