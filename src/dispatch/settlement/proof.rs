@@ -10,9 +10,10 @@ use crate::dispatch::rules::{DeliveryRules, UnknownCustomer};
 use crate::outbox::{Absence, DUE_AHEAD_MAX, Ending, EntryId, Settlement, Unproven};
 use crate::time::Timestamp;
 
-/// The longest rest of a lane after the first answer that the customer does not exist. The bridge has then asked the
-/// witness.
-const PROOF_REST_FIRST: Duration = Duration::from_secs(2);
+/// The longest rest of a lane after the first answer that the customer does not exist. Even the shortest rest, half of
+/// this, lasts until the bridge has asked a witness, which it does once a second, and has the answer. Otherwise the bridge
+/// would ask about the customer again for nothing.
+const PROOF_REST_FIRST: Duration = Duration::from_secs(4);
 /// The longest rest of a lane whose customer does not exist according to an answer that nothing has proven. The rest is
 /// shorter than the time for which an answer can be proven.
 const PROOF_REST_MAX: Duration = Duration::from_mins(5);
