@@ -56,8 +56,8 @@ enum CliCommand {
     Replay(operator::ReplayOptions),
     /// Discards parked entries. The bridge never sends a discarded entry.
     Discard(operator::ChangeOptions),
-    /// Resets the versions of a customer whom one absurd version has frozen: the next event of the customer wins, whatever
-    /// its version is.
+    /// Resets the versions of a customer after one absurd version has frozen the customer: the next event of the customer
+    /// wins, whatever its version is.
     ResetVersions(operator::ResetOptions),
     /// Shows the audit log: the actions of operators.
     Audit(operator::AuditOptions),

@@ -38,7 +38,7 @@ pub struct ImprintSettings {
     pub deadline: Duration,
     pub ca_file: Option<PathBuf>,
     pub clearing: Clearing,
-    /// A customer who always exists, by whom the bridge checks that Imprint answers truly.
+    /// A customer who always exists. The bridge retrieves this customer to check whether Imprint's answers are true.
     pub canary_id: Option<ImprintId>,
 }
 

@@ -152,7 +152,7 @@ impl Evidence {
         self.is_changed |= self.witnesses.record(lane, customer, now);
     }
 
-    /// Learns which lane belongs to the customer whom the operator named as a witness.
+    /// Stores which lane belongs to the operator's witness, the customer in `imprint.canary_id`.
     pub(super) fn meet(&mut self, lane: LaneId, customer: &ImprintId) {
         self.witnesses.meet(lane, customer);
     }

@@ -5,7 +5,7 @@
 //! - A lane whose customer is known only by our own id needs a search first.
 //! - After a refusal that may concern every customer or only this customer, a retrieve of the customer shows which is
 //!   true.
-//! - A customer whom Imprint does not find by a UUID is updated once by the UUID in the other letter case.
+//! - If Imprint does not find a customer by a UUID, one more request has the UUID in the other letter case.
 //! - A customer that Imprint no longer finds is searched once more by our own id.
 //! - An entry whose ids contradict an identity link needs a search or a retrieve.
 //! - A cleared address line that Imprint still echoes is sent once more, as an empty text.

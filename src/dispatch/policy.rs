@@ -176,8 +176,9 @@ fn absent(exchange: &LaneExchange, assessment: Assessment, rules: &DeliveryRules
     }
 }
 
-/// Returns the decision about a customer whom Imprint does not know, as evidence shows. A customer whom Imprint knew
-/// before may come back, so the lane waits and uses up attempts; after the last attempt an operator must look.
+/// Returns the decision about a customer if evidence shows that Imprint does not know the customer. If Imprint knew the
+/// customer before, the customer may come back, so the lane waits and uses up attempts; after the last attempt an
+/// operator must look.
 fn unknown(exchange: &LaneExchange, assessment: Assessment, rules: &DeliveryRules) -> Decision {
     if !exchange.is_known() {
         return Decision::CustomerUnknown;

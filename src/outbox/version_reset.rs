@@ -1,4 +1,4 @@
-//! The reset of the versions of a customer whom an absurd version has frozen.
+//! The reset of the versions of a customer after an absurd version has frozen the customer.
 
 use super::LaneId;
 

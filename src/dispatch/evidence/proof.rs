@@ -35,7 +35,7 @@ pub struct AbsentCustomer {
 }
 
 impl AbsentCustomer {
-    /// An answer that any gateway may give, about a customer of whom the bridge knows nothing.
+    /// An answer that any gateway may give. The bridge knows nothing else about the customer.
     pub(in crate::dispatch) const UNTYPED: Self = Self {
         is_typed: false,
         by_search: false,
@@ -60,7 +60,7 @@ pub(super) struct Proof {
     /// The time since when the bridge uses the key. Requests that were sent before used another key.
     pub(super) key_since: Option<Timestamp>,
     pub(super) run: Option<Run>,
-    /// The time when the bridge sent the last question about a witness whom Imprint denied.
+    /// The time when the bridge sent the last retrieve of a witness to which Imprint answered "does not exist".
     pub(super) denied_at: Option<Timestamp>,
     /// True if a search under this key has ever found a customer.
     pub(super) has_found: bool,
@@ -107,7 +107,7 @@ impl Proof {
         self.refused.clear();
     }
 
-    /// Records that Imprint denied a witness, about whom the bridge asked at `sent_at`.
+    /// Records that Imprint answered "does not exist" to the retrieve of a witness that the bridge sent at `sent_at`.
     pub(super) fn denied(&mut self, sent_at: Timestamp) {
         if self.is_of_key(sent_at) {
             self.run = None;

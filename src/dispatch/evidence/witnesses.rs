@@ -1,5 +1,5 @@
-//! The witnesses: customers whose update Imprint applied, and the customer whom the operator named. This module is pure:
-//! it does no IO and reads no clock.
+//! The witnesses: customers whose update Imprint applied, and the operator's witness. This module is pure: it does no IO
+//! and reads no clock.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::time::Timestamp;
 /// The shortest time after which another customer replaces a witness, because the id of a customer must not be copied
 /// for each request.
 const WITNESS_KEPT: Duration = Duration::from_secs(1);
-/// The time for which the bridge asks other witnesses after Imprint denied the customer whom the operator named.
+/// The time for which the bridge asks other witnesses after Imprint did not find the operator's witness.
 const CANARY_REST: Duration = Duration::from_secs(30);
 
 /// A customer whose update Imprint applied.
@@ -21,7 +21,7 @@ pub(super) struct Witness {
     pub(super) applied_at: Timestamp,
 }
 
-/// The customer whom the operator named as a witness.
+/// The operator's witness: the customer in `imprint.canary_id`.
 #[derive(Debug)]
 struct Canary {
     customer: ImprintId,
@@ -52,7 +52,7 @@ impl Witnesses {
         self.applied = [None, None];
     }
 
-    /// Learns which lane belongs to the customer whom the operator named.
+    /// Stores which lane belongs to the operator's witness.
     pub(super) fn meet(&mut self, lane: LaneId, customer: &ImprintId) {
         if let Some(canary) = &mut self.canary
             && canary.lane.is_none()
@@ -93,7 +93,7 @@ impl Witnesses {
         self.applied.iter().flatten()
     }
 
-    /// Returns a witness whose lane is sound. The customer whom the operator named comes first.
+    /// Returns a witness whose lane is sound, first of all the operator's witness.
     pub(super) fn find(
         &self,
         is_sound: impl Fn(LaneId) -> bool,
@@ -108,7 +108,7 @@ impl Witnesses {
             .or_else(|| applied().map(|witness| &witness.customer))
     }
 
-    /// Forgets a witness whom Imprint denied or does not show. The customer whom the operator named only rests.
+    /// Forgets a witness that Imprint does not find or does not show. The operator's witness only rests.
     pub(super) fn forget(&mut self, customer: &ImprintId, now: Timestamp) {
         if let Some(canary) = self.canary.as_mut()
             && canary.customer == *customer

@@ -45,7 +45,7 @@ pub(super) fn applied(exchange: &LaneExchange, settlement: Settlement) -> Settle
 }
 
 /// Returns the settlement of a request that reached a customer with the id `echoed`, although some of its events name
-/// another of our ids. The entries of these events are parked, and the parked entries say whom the values reached.
+/// another of our ids. The entries of these events are parked, and their details name the customer that got the values.
 ///
 /// The other entries wait and are sent again, over the wrong values. No version counts as delivered: the versions of the
 /// wrong events must not stop the customer's own values.

@@ -1,4 +1,4 @@
-//! The use case that resets the versions of a customer whom an absurd version has frozen.
+//! The use case that resets the versions of a customer after an absurd version has frozen the customer.
 
 use super::{Error, Operations, Operator, Reason};
 use crate::outbox::{LaneKey, VersionReset};
