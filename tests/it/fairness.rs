@@ -221,6 +221,8 @@ fn unknown_customers_of_one_source_do_not_delay_another_source() {
         let answer = two.post("busy", &format!("e-{number}"), &data);
         assert_eq!(answer.status, 202, "{}", answer.body);
     }
+    // How many customers are searched before this event depends on the pace of the machine.
+    let earlier = two.app.imprint.calls().len();
     let data = json!({"partner": "P-1", "email": "b@example.com"});
     assert_eq!(two.post("calm", "e-1", &data).status, 202);
     wait_for("the customer of the other source is delivered", || {
@@ -229,8 +231,9 @@ fn unknown_customers_of_one_source_do_not_delay_another_source() {
     let calls = two.app.imprint.calls();
     let searches = calls
         .iter()
+        .skip(earlier)
         .take_while(|call| call.operation != Operation::Update)
         .filter(|call| call.operation == Operation::Search)
         .count();
-    assert!(searches < 20, "{searches} searches before the delivery");
+    assert!(searches < 20, "{searches} searches between the event and its delivery");
 }

@@ -16,8 +16,8 @@ use crate::support::{
     Event, FakeImprint, Files, KEY, POST_EVENTS, metric, post, receipt, wait_for,
 };
 
-/// The longest time for one step of a scenario.
-const SOON: Duration = Duration::from_secs(8);
+/// The longest time for one step of a scenario. A lane that waits for nothing waits much longer.
+const SOON: Duration = Duration::from_secs(20);
 const TOKEN: &str = "op-scenario-token-1";
 
 /// The program, the sandbox, and a method for each step of a scenario.

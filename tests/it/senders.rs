@@ -7,16 +7,14 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use imprint_bridge::sandbox::{Authorization, LedgerEntry};
-use imprint_bridge::time::Clock;
 use serde_json::{Value, json};
 
-use crate::kill::bridge::{Bridge, pause};
+use crate::kill::bridge::Bridge;
 use crate::kill::http::Client;
 use crate::kill::imprint::Imprint;
+use crate::support::wait_for;
 
 const EVENTS: &str = "/v1/sources/crm/events";
-/// The time limit for the delivery of an event after one failed attempt.
-const DELIVERED_WITHIN: Duration = Duration::from_secs(10);
 
 /// All labels of the metrics page, each with all allowed values. Any other value is new, or came from a request.
 const LABELS: [(&str, &[&str]); 20] = [
@@ -297,18 +295,12 @@ fn post(client: &mut Client, path: &str, body: &str) -> u16 {
 
 /// Waits until no entry waits, and returns the requests that the sandbox received.
 fn calls(imprint: &Imprint, bridge: &Bridge) -> Vec<LedgerEntry> {
-    let clock = Clock::machine();
-    let deadline = clock.now().after(DELIVERED_WITHIN);
-    while waits(bridge) {
-        assert!(clock.now() < deadline, "{}", bridge.log_tail());
-        pause(Duration::from_millis(10));
-    }
+    wait_for("no entry waits", || {
+        let page = bridge.metrics().unwrap();
+        page.contains("\nimprint_bridge_waiting_entries 0\n")
+            .then_some(())
+    });
     imprint.calls()
-}
-
-fn waits(bridge: &Bridge) -> bool {
-    let page = bridge.metrics().unwrap();
-    !page.contains("\nimprint_bridge_waiting_entries 0\n")
 }
 
 fn example(name: &str) -> Value {

@@ -20,7 +20,7 @@ use crate::support::{
 };
 
 /// FAULTS N22: the longest time from SIGTERM to the exit of the process.
-const STOP_MAX: Duration = Duration::from_secs(10);
+const STOP_MAX: Duration = Duration::from_secs(25);
 
 fn receipt_status(ingress: SocketAddr, id: &str) -> String {
     let answer = receipt(ingress, id).unwrap();

@@ -11,9 +11,11 @@ use imprint_bridge::time::Clock;
 use tempfile::TempDir;
 
 use super::http::Client;
+use crate::support::TEST_TIMEOUT;
 
-/// FAULTS P20, D20: the longest time until a bridge process is ready, whatever files the killed process left behind.
-pub(crate) const READY_MAX: Duration = Duration::from_secs(5);
+/// FAULTS P20, D20: the longest time until a bridge process is ready, whatever files the killed process left behind. A
+/// process that waits for a person is never ready.
+pub(crate) const READY_MAX: Duration = TEST_TIMEOUT;
 /// The time between two polls of a bridge process.
 const POLL_EVERY: Duration = Duration::from_millis(5);
 /// The maximum number of requests in flight in each bridge of the kill test.
