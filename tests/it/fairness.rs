@@ -235,5 +235,8 @@ fn unknown_customers_of_one_source_do_not_delay_another_source() {
         .take_while(|call| call.operation != Operation::Update)
         .filter(|call| call.operation == Operation::Search)
         .count();
-    assert!(searches < 20, "{searches} searches between the event and its delivery");
+    assert!(
+        searches < 20,
+        "{searches} searches between the event and its delivery"
+    );
 }
