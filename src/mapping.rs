@@ -2,8 +2,8 @@
 //!
 //! A mapping is a table with one expression for each Imprint field to set. A mapping expression has the syntax of jq
 //! and reads the CloudEvents envelope of an event. The bridge compiles a mapping once, when the bridge loads the
-//! configuration. The compiler reports all errors of a mapping at once: unknown Imprint fields, terms and functions
-//! that the language does not have, and missing lookup tables.
+//! configuration. The compiler reports all errors of a mapping at once, such as a field that Imprint does not have, a
+//! function that the language does not have, or a missing lookup table.
 //!
 //! # The language
 //!
@@ -14,19 +14,20 @@
 //!   return `b`.
 //! - `"text"`, `7`, `true`, `false`, `null`: constants.
 //! - `{a: .x, b}`: an object. The object leaves out each member whose value is absent.
-//! - `"\(.first) \(.last)"`: a text with parts. If a part of the text is absent, the whole text is absent. If a part of
-//!   the text is null, the expression fails.
+//! - `"\(.first) \(.last)"`: a text that contains values of expressions. If one of these values is absent, the whole
+//!   text is absent. If one of these values is null, the expression fails.
 //! - `if a then b elif c then d else e end`, `a == b`, `a != b`, `a and b`, `a or b`, `not`. In a condition, every
 //!   value except null, false and absent counts as true.
 //! - Functions: `alpha3`, `date`, `digits`, `e164`, `language`, `line`, `lookup`, `lower`, `minor_units`, `moment`,
 //!   `months_since`, `text`, `title`, `trim`, `upper`, `us_state`, `us_zip`, `whole`.
 //!
-//! The bridge compiles all terms in the list above to a plan. The interpreter jaq runs some more terms of jq, in some
-//! microseconds per expression: `.[]`, `.[0:5]`, `[…]`, `as $x`, `<` and the other comparisons, `+`, `-`, `*` (whole
-//! numbers), `?`, `try … catch …`, `select`, `map`, `first`, `any`, `join` and others. The error message for a
-//! forbidden term lists all allowed terms. Interpreted expressions distinguish absent from null, as compiled
-//! expressions do. An expression has at most one result. If an expression has no result, the value of the expression is
-//! absent.
+//! The bridge compiles every term in the list above to a plan, which is a tree of operations. For some more terms of
+//! jq, the bridge uses the interpreter jaq, which takes some microseconds for an expression. These terms are `.[]`,
+//! `.[0:5]`, `[…]`, `as $x`, `<` and the other comparisons, `+`, `-`, `*` (whole numbers), `?`, `try … catch …`,
+//! `select`, `map`, `first`, `any`, `join` and others. If an expression contains a term that is not allowed, the error
+//! message lists all allowed terms. Interpreted expressions distinguish absent from null, as compiled expressions do.
+//! If an interpreted expression has no result, its value is absent. If an interpreted expression has several results,
+//! the expression fails.
 //!
 //! # Invariants
 //!
@@ -34,8 +35,8 @@
 //!   field gives null or a text of white space only, the update clears the field.
 //! - The mapping refuses a value with more than one possible meaning. The mapping never guesses the meaning of a value.
 //! - An update contains only fields that the mapping names. No error message contains a value of the event.
-//! - Every evaluation of an expression ends: a plan takes at most as many steps as it has nodes, and jaq gets a limited
-//!   number of steps. The expressions of one event share a budget (`budget`) that bounds their time and memory.
+//! - Every evaluation of an expression ends: the bridge evaluates each node of a plan at most once, and limits the
+//!   number of steps of jaq. A budget (`budget`) limits the total time and memory of all expressions of one event.
 //!
 //! The module `mapping` does not know schemas, the store, HTTP or the current time.
 
@@ -99,15 +100,17 @@ pub struct MappingRules {
     pub when: Option<String>,
     /// The expression that reads Imprint's id of the customer from an event.
     pub imprint_id: Option<String>,
-    /// The expression that reads the sender's own id of the customer from an event. An event needs Imprint's id, the
-    /// sender's id, or both.
+    /// The expression that reads the partner customer id from an event: the sender's own id of the customer. An event
+    /// needs Imprint's id of the customer, the partner customer id, or both.
     pub partner_id: Option<String>,
     /// The rule for the version that orders the events of one customer. Without a version rule, the bridge orders the
     /// events by arrival.
     pub version: Option<VersionRule>,
-    /// The expression for the country of the flat address, if `customer_history.address.country` is not mapped.
+    /// The expression for the country of the customer's address. A mapping needs this expression only if the mapping
+    /// does not set `customer_history.address.country`.
     pub country: Option<String>,
-    /// The expressions that find the customer before and after the change, in events that contain both images.
+    /// The expressions that find two images of the customer in an event: the customer before the change, and the
+    /// customer after the change.
     pub only_changed: Option<ImageRules>,
     /// The mapping expressions. The key is the path of the Imprint field that the expression sets.
     pub update: BTreeMap<String, String>,
@@ -122,8 +125,8 @@ pub struct ImageRules {
     /// The expression that finds the customer before the change. If the before image is absent or null, the customer is
     /// new and the update contains all mapped fields.
     pub before: String,
-    /// The path of event members to the customer after the change, without a mapping function.
-    /// The field expressions read the customer at this path.
+    /// The path of the customer after the change, such as `.data.after`. The path contains only names of members, and
+    /// no mapping function. The field expressions read the customer at this path.
     pub after: String,
 }
 
@@ -202,8 +205,10 @@ impl Mapping {
         RuleCompiler::new(&rules.tables).mapping(rules)
     }
 
-    /// Maps an event to a change of a customer. Returns `None` if the condition `when` excludes the event. The version
-    /// of the change has epoch 0 and may jump, because the epoch and the jumps are settings of the source.
+    /// Maps an event to a change of a customer. Returns `None` if the condition `when` excludes the event.
+    ///
+    /// The version of the change has the epoch 0, and the change has no `jump_max`. The caller sets both, because both
+    /// are settings of the event type.
     ///
     /// # Errors
     /// Returns one error for each mapping rule that cannot be evaluated on the event.
@@ -265,11 +270,13 @@ impl Mapping {
         values.collect()
     }
 
-    /// Returns the field groups of an update that differ from the customer's image before the change. Returns the whole
-    /// update if the event has no before image.
+    /// Returns the part of an update that changes the customer: the field groups with a value that differs from the
+    /// customer before the change.
     ///
-    /// The bridge sends a field group as a whole or not at all. A field that the bridge cannot read from the before
-    /// image counts as different.
+    /// Returns the whole update if the event does not contain the customer before the change.
+    ///
+    /// The bridge sends a field group as a whole or not at all. A field that the bridge cannot read from the customer
+    /// before the change counts as different.
     fn changed(
         &self,
         update: Update,
@@ -305,8 +312,8 @@ impl Mapping {
             .collect()
     }
 
-    /// Reads the ids of the event's customer. An empty id counts as missing. The event needs Imprint's id or the
-    /// sender's own id of the customer.
+    /// Reads the ids of the event's customer. An empty id counts as missing. The event needs Imprint's id of the
+    /// customer or the partner customer id.
     fn customer(
         &self,
         input: &LocatedValue<'_>,

@@ -1,11 +1,13 @@
-//! The budget of the expressions that read one event. The budget limits their time and memory together.
+//! The budget of one event. The budget limits the total time and memory of all expressions that read the event.
 //!
-//! One step pays for one value that an expression visits or makes, and one more step for each 64 bytes of text. So the
-//! number of steps bounds the time and the memory. A compiled plan takes steps only for the bytes that the plan reads or
-//! makes. The interpreter takes steps for every operation, and each interpreted expression has a limit of its own.
+//! The budget is a number of steps. An expression takes one step for each value that it visits or makes, and one more
+//! step for each 64 bytes of text. A limit on the steps therefore limits time and memory. A compiled plan takes steps
+//! only for the bytes that the plan reads or makes. The interpreter jaq takes steps for every operation. Each
+//! interpreted expression also has its own limit of steps.
 //!
-//! jaq passes no context to the values that it works on, so the budget is a thread-local variable. A budget that did not
-//! suffice stays empty until the next event: `try` and comparisons can hide the error, but [`end`] reports it.
+//! jaq passes no context to the values that it works on, so the budget is a thread-local variable. When the steps run
+//! out, every later call of [`take`] in the same run of jaq fails. `try` in an expression can hide this error, and a
+//! comparison cannot report it, but [`end`] returns that the steps ran out.
 
 use std::cell::{Cell, RefCell};
 
@@ -14,18 +16,21 @@ use serde_json::Value;
 /// The number of steps for all expressions of one event. A step takes about 0.1 µs and needs at most about 250 bytes. An
 /// event of 60 fields takes some hundred steps.
 pub(super) const EVENT_STEPS_MAX: u32 = 150_000;
-/// The number of steps of one interpreted expression. The data of a customer needs far fewer steps.
+/// The number of steps of one interpreted expression. An expression that reads the data of a customer needs far fewer
+/// steps.
 pub(super) const EXPRESSION_STEPS_MAX: u32 = 50_000;
 /// The number of steps of the expression `body.split`, which reads a whole body. A body has at most 256 KiB and 10,000
-/// keys, so the expression can visit each value of the body ten times and more.
+/// keys, so the expression can visit each value of the body at least ten times.
 pub(super) const SPLIT_STEPS_MAX: u32 = 500_000;
-/// The number of steps that copy the events of one body after `body.split`: 8 MiB of text in total. Each event of a body
-/// of 256 KiB can be a copy of a part of the body, such as a list of customers with one change of 4 KiB. The bridge
-/// stores every copy.
+/// The number of steps for copying all events that the expression `body.split` returns for one body. The steps suffice
+/// for 8 MiB of text.
+///
+/// `body.split` can return the same part of the body in each event, so the events together can be much longer than the
+/// body. The bridge stores every event in full.
 pub(super) const SPLIT_COPY_STEPS_MAX: u32 = 131_072;
 /// The number of bytes of text that cost one step.
 const STEP_BYTES: usize = 64;
-/// The steps of an object without its members: a map reserves the memory for eleven members.
+/// The number of steps for an object, without the steps for its members. A map reserves memory for eleven members.
 pub(super) const OBJECT_STEPS: usize = 4;
 
 /// The rule name in the error of an expression that exceeds the budget.
@@ -36,9 +41,10 @@ pub(super) const EXCEEDED: &str =
 
 #[derive(Clone, Copy, Debug)]
 struct Budget {
-    /// The number of steps that are left, or `None` after a call of [`take`] with more steps than were left.
+    /// The number of steps that are left. `None` means that a caller of [`take`] asked for more steps than were left.
     left: Option<u32>,
-    /// The steps of the event that the running interpreted expression cannot take.
+    /// The steps of the event that exceed the limit of the running interpreted expression. [`end`] gives these steps
+    /// back to the event.
     reserved: u32,
     /// Whether an expression has exceeded the budget since the event began.
     is_exceeded: bool,
@@ -48,7 +54,7 @@ thread_local! {
     static BUDGET: Cell<Budget> = const {
         Cell::new(Budget { left: Some(EVENT_STEPS_MAX), reserved: 0, is_exceeded: false })
     };
-    /// The places that the interpreted expression has read, if the run logs places.
+    /// The places that the interpreted expression has read, as JSON Pointers. `None` means that the run logs no places.
     static PLACES: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
 }
 
@@ -61,8 +67,8 @@ pub(super) fn begin_event(steps: u32) {
     });
 }
 
-/// Begins a run of an interpreted expression that can take up to `steps` of the event. `is_logged` decides whether the
-/// run logs places.
+/// Begins a run of an interpreted expression. The run can take at most `steps` of the steps that the event has left. If
+/// `is_logged` is true, the run logs the places that the expression reads.
 pub(super) fn begin(steps: u32, is_logged: bool) {
     let budget = BUDGET.get();
     let event = budget.left.unwrap_or(0);
@@ -75,9 +81,9 @@ pub(super) fn begin(steps: u32, is_logged: bool) {
     PLACES.set(is_logged.then(Vec::new));
 }
 
-/// Ends a run of an interpreted expression. Returns the logged places, and whether the budget sufficed.
+/// Ends a run of an interpreted expression. Returns the logged places, and whether the steps sufficed.
 ///
-/// If the budget did not suffice, the caller must not use any result.
+/// If the steps did not suffice, the caller must not use any result of the run.
 pub(super) fn end() -> (Vec<String>, bool) {
     let budget = BUDGET.get();
     BUDGET.set(Budget {
@@ -98,7 +104,8 @@ pub(super) fn exhaust() {
     take(usize::MAX);
 }
 
-/// Takes `steps` from the budget. Returns `false` if fewer steps were left. After that, every later call returns `false`.
+/// Takes `steps` from the budget. Returns `false` if fewer steps were left. After a call has returned `false`, every
+/// call returns `false` until the next call of [`begin_event`], [`begin`] or [`end`].
 pub(super) fn take(steps: usize) -> bool {
     let budget = BUDGET.get();
     let left = match (budget.left, u32::try_from(steps)) {
@@ -113,7 +120,8 @@ pub(super) fn take(steps: usize) -> bool {
     left.is_some()
 }
 
-/// Logs a place of the event, if the run logs places. A long place takes steps, so that the log stays small.
+/// Logs a place of the event, if the run logs places. A long place takes steps, so the budget limits the size of the
+/// log.
 pub(super) fn log(place: impl FnOnce() -> String) {
     PLACES.with_borrow_mut(|places| {
         if let Some(places) = places
@@ -127,17 +135,17 @@ pub(super) fn log(place: impl FnOnce() -> String) {
     });
 }
 
-/// Returns the steps of a text.
+/// Returns the number of steps for a text.
 pub(super) const fn text_steps(text: &str) -> usize {
     text.len() / STEP_BYTES + 1
 }
 
-/// Returns the steps of the name of a member, beside the steps of the member.
+/// Returns the number of steps for the name of a member, without the steps for the value of the member.
 pub(super) const fn key_steps(key: &str) -> usize {
     key.len() / STEP_BYTES
 }
 
-/// Returns the steps of a value with everything in it.
+/// Returns the number of steps for a value and everything inside the value.
 pub(super) fn value_steps(value: &Value) -> usize {
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => 1,

@@ -7,8 +7,8 @@ use serde_json::{Number, Value};
 
 use super::error::ValueError;
 
-/// The limit below which a 64-bit float represents every whole number exactly. At the limit, the parser may have rounded
-/// the next whole number down.
+/// The limit below which a 64-bit float represents every whole number exactly. A number at the limit is possibly a
+/// greater whole number that the JSON parser has rounded down.
 pub(super) const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 
 /// Returns whether a value is null or a text of white space only. Such a value means that the source has cleared the
@@ -64,7 +64,8 @@ pub(super) fn number_order(left: &Number, right: &Number) -> Ordering {
 
 /// Converts a JSON value to a part of an interpolated text.
 ///
-/// A number beyond 64 bits is an error: the JSON parser rounds such a number, so two long ids would become one text.
+/// A number beyond 64 bits is an error: the JSON parser rounds such a number, so two different long ids could become
+/// the same text.
 pub(super) fn text_part(value: &Value) -> Result<Cow<'_, str>, ValueError> {
     match value {
         Value::String(text) => Ok(Cow::Borrowed(text)),
@@ -81,7 +82,8 @@ pub(super) fn text_part(value: &Value) -> Result<Cow<'_, str>, ValueError> {
     }
 }
 
-/// Returns whether the JSON parser may have rounded a number to another whole number: a number beyond 64 bits.
+/// Returns whether the JSON parser has possibly rounded a number to a different whole number. The parser rounds whole
+/// numbers beyond 64 bits.
 fn is_rounded(number: &Number) -> bool {
     number.is_f64() && number.as_f64().is_none_or(|value| value.abs() >= EXACT_MAX)
 }

@@ -136,7 +136,7 @@ impl RuleCompiler {
         })
     }
 
-    /// Compiles one mapping expression that may have many results.
+    /// Compiles one mapping expression that can have many results.
     pub(super) fn stream(&mut self, target: &str, expression: &str) -> Option<Program> {
         let program = lower::lower_stream(expression, &self.tables);
         self.or_record(target, expression, program)
@@ -174,7 +174,8 @@ impl RuleCompiler {
     }
 }
 
-/// Describes an unknown target of a mapping, and lists the fields of the same name at other paths.
+/// Returns the error text for a target that Imprint's update does not have. The text lists the Imprint fields whose
+/// path ends with the same name.
 fn unknown(target: &str) -> String {
     let name = target.rsplit('.').next().unwrap_or(target);
     let last = |path: &str| path.rsplit('.').next().is_some_and(|last| last == name);

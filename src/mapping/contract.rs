@@ -12,7 +12,7 @@ use super::{FieldFormat, FieldValue, ImprintId, PartnerCustomerId, VersionDomain
 
 /// The maximum length of an email address that mail can be sent to (RFC 5321).
 const EMAIL_BYTES_MAX: usize = 254;
-/// The only country that Imprint's flat address fields support.
+/// The only country that Imprint's address fields support. Address fields, such as `city`, state no country.
 const HOME: &str = "USA";
 /// The maximum number of digits in an E.164 phone number.
 const PHONE_DIGITS_MAX: usize = 15;
@@ -108,8 +108,8 @@ pub(super) fn imprint_id(located: &LocatedValue<'_>) -> Result<Option<ImprintId>
         .ok_or_else(|| located.error("imprint_id", error))
 }
 
-/// Returns the sender's own id of the customer, if the event contains this id. The id may be a whole number instead of
-/// a text, because many CRMs use the number of a database row as the customer id.
+/// Returns the partner customer id, if the event contains this id. The id can be a whole number instead of a text,
+/// because many CRMs use the number of a database row as the customer id.
 pub(super) fn partner_id(
     located: &LocatedValue<'_>,
 ) -> Result<Option<PartnerCustomerId>, EvalError> {
@@ -120,7 +120,7 @@ pub(super) fn partner_id(
     let id = value.as_str().or(number.as_deref());
     let id = id.and_then(|raw| PartnerCustomerId::parse(raw).ok());
     let error = ValueError::new(
-        "A partner id is a text of 1 to 256 characters, without control characters and without white space at its ends.",
+        "A partner customer id is a text of 1 to 256 characters, without control characters and outer white space.",
     );
     id.map(Some)
         .ok_or_else(|| located.error("partner_id", error))
@@ -139,8 +139,10 @@ fn named<'a>(located: &'a LocatedValue<'_>) -> Option<&'a Value> {
     }
 }
 
-/// Returns the version of an event as a number. The event contains a whole number, the text of a whole number, or an
-/// RFC 3339 moment. A moment becomes a number of microseconds.
+/// Returns the version of an event as a number.
+///
+/// The version in the event is a whole number, the text of a whole number, or an RFC 3339 time. A time becomes the
+/// number of microseconds since the Unix epoch.
 pub(super) fn version(domain: VersionDomain, located: &LocatedValue<'_>) -> Result<i64, EvalError> {
     let refused = |detail: &str| located.error("version", ValueError::new(detail));
     let value = match &located.presence {

@@ -105,7 +105,7 @@ impl Mapping {
             .iter()
             .flat_map(|rule| rule.reads.iter().map(String::as_str))
             .collect();
-        // The mapping compares the whole before image, so every place in the before image counts as read.
+        // The mapping compares the customer before the change as a whole, so every place inside it counts as read.
         let before = self
             .images
             .as_ref()
@@ -200,8 +200,8 @@ impl CompiledRule {
     }
 }
 
-/// Adds the unused places of `value`, which is at `place` in the event. If no part of a place is used, the list names
-/// the place itself instead of its parts.
+/// Adds the unused places of `value`, which is at `place` in the event. If no expression reads anything inside a place,
+/// the function adds only the place itself.
 fn add_unused(value: &Value, place: &str, reads: &BTreeSet<&str>, unused: &mut Vec<String>) {
     if !pointer::any_inside(reads, place) {
         if !reads.contains(place) {

@@ -24,9 +24,9 @@ pub(super) mod phone;
 mod states;
 pub(super) mod text;
 
-/// The steps of a call of a mapping function, beside the steps of the text that the function reads.
+/// The number of budget steps for a call of a mapping function. The text that the function reads takes further steps.
 const CALL_STEPS: usize = 4;
-/// The steps of a call of `e164`, which takes some 10 µs for its many patterns.
+/// The number of budget steps for a call of `e164`. A call takes about 10 µs, because the function tries many patterns.
 const PHONE_STEPS: usize = 100;
 
 /// A lookup table `[tables.<name>]` of the configuration. The table translates the words of the source into Imprint's
@@ -45,7 +45,7 @@ pub(super) struct Signature {
     pub(super) parameters: Parameters,
 }
 
-/// The parameters of a mapping function. Some variants also contain the Rust code of the function.
+/// The parameters of a mapping function. Some variants also contain the Rust function.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Parameters {
     /// Takes no arguments. The input must be a text.
@@ -165,7 +165,8 @@ impl FunctionCall {
         }
     }
 
-    /// Returns the steps of the function. No function reads the items or members of its input.
+    /// Returns the number of budget steps for a call on `input`. No mapping function reads the items or members of its
+    /// input, so only a long text takes more steps.
     fn steps(&self, input: &LocatedValue<'_>) -> usize {
         let read = input.value().and_then(Value::as_str);
         let read = read.map_or(1, budget::text_steps);

@@ -3,7 +3,8 @@
 //! jaq never gets the author's text: [`mod@sanitize`] rewrites each expression with only the terms that the language
 //! allows. jaq works on the bridge's own values ([`value`]), so that compiled and interpreted expressions give the same
 //! results. jaq knows only the bridge's own functions, so jaq cannot call a function that the language does not allow.
-//! An expression has at most one result. If an expression has no result, the value of the expression is *absent*.
+//! If an expression has no result, the value of the expression is *absent*. If an expression has several results, the
+//! expression fails.
 
 use std::fmt;
 
@@ -53,7 +54,7 @@ pub(super) struct Program {
     binary_calls: Vec<BinaryCall>,
 }
 
-/// The types that jaq works with: the bridge's values and function data.
+/// Tells jaq which Rust types the bridge uses: the type of values, and the type of the data for native functions.
 struct Interpreter;
 
 /// The data that native functions of the interpreter can use, besides their input.
@@ -127,7 +128,7 @@ impl Program {
         &'a self,
         input: &LocatedValue<'a>,
     ) -> Result<LocatedValue<'a>, EvalError> {
-        // The interpreter computes at most two results, because a second result is already an error.
+        // The interpreter computes at most two results, because two results are an error.
         let mut results = self.results(input, EXPRESSION_STEPS_MAX, 2)?.into_iter();
         let result = results.next().unwrap_or(Val::ABSENT);
         if results.next().is_some() {
@@ -148,7 +149,8 @@ impl Program {
         max: usize,
     ) -> Result<Vec<Option<Value>>, EvalError> {
         let results = self.results(input, SPLIT_STEPS_MAX, max)?;
-        // The results of the expression share memory, but each event gets its own copy.
+        // The results of the expression share memory, but each event gets its own copy. The copies have their own
+        // budget.
         budget::begin_event(SPLIT_COPY_STEPS_MAX);
         let values: Result<_, _> = results.iter().map(Val::value).collect();
         values.map_err(value::into_eval_error)

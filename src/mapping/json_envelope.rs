@@ -1,8 +1,7 @@
-//! Reads request bodies of plain JSON instead of CloudEvents. Configured expressions find the events of a body, and the
-//! id, type and time of each event.
+//! Reads request bodies that are plain JSON and not CloudEvents. Configured expressions find the events of a body, and
+//! the id, type and time of each event.
 //!
-//! The expressions of the JSON envelope read the JSON as the source sent it. The schema and the mapping of an event
-//! type read the same JSON.
+//! These expressions, the schema and the mapping of an event all read the JSON as the source sent it.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -51,7 +50,7 @@ pub struct JsonEnvelope {
 pub struct JsonEvent {
     pub id: String,
     pub event_type: String,
-    /// The time of the change, if the event has a time. The bridge has not yet checked the format of the time.
+    /// The time of the change, if the event has a time. The JSON envelope does not check the format of the time.
     pub time: Option<String>,
     /// The JSON of the event, as the source sent it.
     pub data: Value,
@@ -154,7 +153,7 @@ impl JsonEnvelope {
 }
 
 /// Splits a plain JSON body into its events. A null result is not an event: some sources send null instead of an event,
-/// such as a tombstone in a log of changes.
+/// for example for a deleted row in a change log.
 fn parts(split: &Program, body: &Value, max: usize) -> Result<Vec<Value>, EvalError> {
     budget::begin_event(budget::SPLIT_STEPS_MAX);
     let results = split.run_all(&LocatedValue::of_event(body), max.saturating_add(1))?;

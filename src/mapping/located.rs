@@ -90,7 +90,7 @@ impl<'a> LocatedValue<'a> {
         }
     }
 
-    /// Creates a located value for the given path in the event of this value.
+    /// Creates a located value with the given path, in the same event as this value.
     pub(super) fn elsewhere(&self, value: Option<Value>, origin: Vec<PathStep>) -> Self {
         Self {
             log: self.log,
@@ -116,7 +116,7 @@ impl<'a> LocatedValue<'a> {
         self.log
     }
 
-    /// Creates a present or absent value that counts as read from the place of this value.
+    /// Creates a present or absent value that has the same place in the event as this value.
     pub(super) fn with(&self, presence: Presence<'a>) -> Self {
         Self {
             presence,
@@ -125,7 +125,7 @@ impl<'a> LocatedValue<'a> {
         }
     }
 
-    /// Creates a present value that counts as read from the place of this value.
+    /// Creates a present value that has the same place in the event as this value.
     pub(super) fn made(&self, value: Value) -> Self {
         self.with(Presence::Present(Cow::Owned(value)))
     }
@@ -161,7 +161,8 @@ impl<'a> LocatedValue<'a> {
         self.error(budget::RULE, ValueError::new(budget::EXCEEDED))
     }
 
-    /// Copies this value. The copy of a value that the expression made takes steps from the budget.
+    /// Copies this value. If the expression made the value, the copy takes steps from the budget. A value of the event
+    /// stays borrowed and takes no steps.
     pub(super) fn copied(&self) -> Result<Self, EvalError> {
         if let Presence::Present(Cow::Owned(value)) = &self.presence {
             self.charge(budget::value_steps(value))?;
@@ -169,7 +170,8 @@ impl<'a> LocatedValue<'a> {
         Ok(self.clone())
     }
 
-    /// Returns the value itself, or a copy of the event's value. The copy takes steps from the budget.
+    /// Returns the value as owned JSON. If the value is borrowed from the event, the function copies it, and the copy
+    /// takes steps from the budget.
     pub(super) fn into_value(self) -> Result<Option<Value>, EvalError> {
         if let Presence::Present(Cow::Borrowed(value)) = &self.presence {
             self.charge(budget::value_steps(value))?;
@@ -234,7 +236,8 @@ pub(super) fn pointer<'s>(path: impl Iterator<Item = &'s PathStep>) -> String {
 }
 
 impl Presence<'_> {
-    /// Follows one step of a path. The step moves the part out of a value that the expression made.
+    /// Follows one step of a path. If the expression made the value, the function moves the inner part out of the value
+    /// and copies nothing.
     fn inner(self, step: &PathStep) -> Result<Self, ValueError> {
         let inner = match self {
             Self::Absent => None,

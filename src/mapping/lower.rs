@@ -7,7 +7,7 @@
 //!
 //! Only [`Lowering::term`] decides whether the bridge compiles a term or leaves the term to jaq. The `match`
 //! expressions over jaq's syntax have no default arm: if a later version of jaq adds a term, this module does not
-//! compile until somebody decides about the new term.
+//! compile until a developer decides about the new term.
 
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ pub(super) fn lower(code: &str, tables: &SharedTables) -> Result<Plan, Vec<Expre
     Ok(plan)
 }
 
-/// Prepares an expression that may have many results. jaq always interprets such an expression.
+/// Prepares an expression that can have many results. jaq always interprets such an expression.
 ///
 /// # Errors
 /// Returns every error in the mapping expression.
@@ -64,7 +64,8 @@ struct Lowering<'c> {
 type Branches<'c> = [(Term<&'c str>, Term<&'c str>)];
 
 impl<'c> Lowering<'c> {
-    /// Compiles a whole expression. In a pipe, the bridge compiles the terms before the first interpreted term.
+    /// Compiles a whole expression. In a pipe, the bridge compiles the terms before the first term that jaq must
+    /// interpret. jaq interprets the rest of the pipe.
     fn expression(&self, term: &Term<&'c str>) -> Result<Plan, Vec<ExpressionError>> {
         match self.compiled_prefix(term) {
             Some((plan, None)) => Ok(plan),
@@ -95,7 +96,8 @@ impl<'c> Lowering<'c> {
 
     /// Returns the plan of a term, or `None` if jaq must interpret the term.
     ///
-    /// A wrong term has no plan: the check of the interpreter ([`super::jq`]) reports every error of the term.
+    /// A term with an error has no plan: the sanitizer of the interpreter ([`super::jq`]) reports every error of the
+    /// term.
     fn term(&self, term: &Term<&'c str>) -> Option<Plan> {
         if let Some((split, rest)) = Split::of(term) {
             return self.split(split, rest);

@@ -1,8 +1,7 @@
 //! The compiled form of a mapping expression, and its evaluation on an event.
 //!
-//! A plan is a tree without loops, so an evaluation takes at most as many steps as the plan has nodes. An evaluation
-//! borrows values from the event, and allocates memory only for new values. New values take steps from the budget of the
-//! event.
+//! A plan is a tree without loops, so an evaluation visits each node of the plan at most once. An evaluation borrows
+//! values from the event, and allocates memory only for new values. New values take steps from the budget of the event.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -47,16 +46,16 @@ pub(super) enum Plan {
         sides: Box<(Self, Self)>,
         expects_equal: bool,
     },
-    /// A logical term: `a or b`, or `a and b`. If the first side has the truth value `decisive`, the result of the
-    /// logical term is `decisive`.
+    /// A logical term: `a or b`, or `a and b`. If the first side has the truth value `decisive`, the result is
+    /// `decisive`, and the bridge does not evaluate the second side.
     Logic {
         sides: Box<(Self, Self)>,
         decisive: bool,
     },
     /// The logical negation of the input: `not`
     Not,
-    /// A text with parts: `"a \\(.b)"`. If a part is absent, the whole text is absent, because a text without one of
-    /// its parts would be invented data.
+    /// A text that contains values of expressions: `"a \\(.b)"`. If one of these values is absent, the whole text is
+    /// absent, because a text without the value would be invented data.
     Interpolation(Vec<Self>),
     /// A term that jaq interprets.
     Interpreted(Arc<Program>),
@@ -293,7 +292,7 @@ fn interpolation<'a>(
             text = None;
             continue;
         };
-        // `Plan::read` reports an error in a later part of a text even if the text is already absent.
+        // The loop continues after an absent part, so that the bridge reports an error in a later part.
         match (text_part(value), &mut text) {
             (Ok(part), Some(text)) => {
                 located.charge(budget::text_steps(&part))?;

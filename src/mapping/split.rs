@@ -95,7 +95,8 @@ impl Split {
         }
     }
 
-    /// Returns the steps of the split of a text. The joined text has the text `between` once for each separator.
+    /// Returns the number of budget steps for splitting a text. A joined text contains the text `between` at most once
+    /// for each separator.
     fn steps(&self, text: &str) -> usize {
         let read = budget::text_steps(text);
         match &self.selection {

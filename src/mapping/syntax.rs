@@ -188,7 +188,8 @@ pub(super) fn joined(parts: &[StrPart<&str, Term<&str>>]) -> Option<String> {
     Some(text)
 }
 
-/// Returns a number if it has JSON notation. Returns `None` for the other notations of numbers that jq's syntax allows.
+/// Parses a number in JSON notation. jq's syntax allows further notations of numbers: for these, the function returns
+/// `None`.
 pub(super) fn number(sign: &str, text: &str) -> Option<Number> {
     serde_json::from_str(&format!("{sign}{text}")).ok()
 }

@@ -1,4 +1,4 @@
-//! The functions `date`, `moment` and `months_since` of the mapping language: dates and moments.
+//! The functions `date`, `moment` and `months_since` of the mapping language: dates and times.
 
 use jiff::{Timestamp, Unit};
 use serde_json::Value;
@@ -7,16 +7,16 @@ use super::super::error::ValueError;
 use super::Conversion;
 use crate::time::rfc3339;
 
-/// Converts a date or an RFC 3339 moment to `YYYY-MM-DD`. The date of a moment is the local date in the UTC offset that
-/// the moment states.
+/// Converts a date or an RFC 3339 time to `YYYY-MM-DD`. The result is the date that the text contains: the function
+/// does not convert the time to UTC.
 pub(super) fn date(text: &str) -> Conversion {
     rfc3339::date(text)
         .map(|date| Value::from(date.to_string()))
         .ok_or_else(|| ValueError::new(NOT_A_DATE))
 }
 
-/// Counts the whole months from a date to a moment. If the moment is the time of the event, a second mapping of the
-/// same event returns the same number.
+/// Counts the whole months from the date `date` to the date or time `at`. If `at` is the time of the event, the bridge
+/// can map the event again later and gets the same number.
 pub(super) fn months_since(date: &Value, at: &Value) -> Conversion {
     let date_of = |value: &Value| value.as_str().and_then(rfc3339::date);
     let from = date_of(date).ok_or_else(|| ValueError::new(NOT_A_DATE))?;
@@ -75,7 +75,7 @@ impl EpochUnit {
     }
 }
 
-/// Converts an RFC 3339 moment to microseconds since the Unix epoch. The function cuts off fractions of a microsecond.
+/// Converts an RFC 3339 time to microseconds since the Unix epoch. The function cuts off fractions of a microsecond.
 pub(crate) fn microseconds(text: &str) -> Option<i64> {
     rfc3339::date_time(text).map(Timestamp::as_microsecond)
 }

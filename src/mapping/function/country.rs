@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::super::error::ValueError;
 use super::Conversion;
 
-/// Converts an alpha-2 code, an alpha-3 code or an English country name to the ISO 3166-1 alpha-3 code. The input may
+/// Converts an alpha-2 code, an alpha-3 code or an English country name to the ISO 3166-1 alpha-3 code. The input can
 /// be in upper or lower case.
 pub(super) fn alpha3(text: &str) -> Conversion {
     NAMES
@@ -35,7 +35,7 @@ static NAMES: LazyLock<BTreeMap<String, &'static str>> = LazyLock::new(|| {
     names
 });
 
-/// Country names that people use and that ISO 3166 does not list. Each name must be unambiguous.
+/// Common names of countries that ISO 3166 does not list. Each name must be unambiguous.
 const ALIASES: [(&str, &str); 44] = [
     ("aland islands", "ALA"),
     ("bolivia", "BOL"),

@@ -8,10 +8,11 @@ use super::Conversion;
 /// The longest language tag that BCP 47 requires software to accept.
 const TAG_CHARS_MAX: usize = 35;
 
-/// Returns the ISO 639-1 code of a BCP 47 language tag, in lower case. The tag may contain `_` instead of `-`, as
+/// Returns the ISO 639-1 code of a BCP 47 language tag, in lower case. The tag can contain `_` instead of `-`, as
 /// locale names do.
 ///
-/// The function `language` refuses a language without a two-letter code: a related language would be a guess.
+/// The function `language` refuses a language without a two-letter code: the code of a related language would be a
+/// guess.
 pub(super) fn language(tag: &str) -> Conversion {
     let tag = tag.trim();
     let mut subtags = tag.split(['-', '_']);
@@ -35,7 +36,7 @@ pub(super) fn language(tag: &str) -> Conversion {
     ))
 }
 
-/// Language codes that ISO 639-1 has withdrawn and that some software still writes.
+/// Withdrawn language codes that some software still writes, each with the code that replaces it in ISO 639-1.
 const RENAMED: [(&str, &str); 3] = [("in", "id"), ("iw", "he"), ("ji", "yi")];
 
 /// All language codes of ISO 639-1.

@@ -62,8 +62,8 @@ fn from_text(text: &str) -> Result<Decimal, ValueError> {
     })
 }
 
-/// Converts a JSON number to an amount of money. A whole number is exact, and a fraction becomes its shortest decimal
-/// text.
+/// Converts a JSON number to an amount of money. A whole number stays exact. For a fraction, the function uses the
+/// shortest decimal text of the number.
 ///
 /// The function refuses a fraction with more than 15 significant digits, because a 64-bit float does not keep more
 /// digits.

@@ -6,8 +6,8 @@ use serde_json::Value;
 use super::super::error::ValueError;
 use super::Conversion;
 
-/// The maximum length of a phone number text. A phone number has at most 15 digits, but people add spaces and
-/// punctuation.
+/// The maximum length of a phone number text. A phone number has at most 15 digits, but the text can also contain
+/// spaces and punctuation.
 const TEXT_CHARS_MAX: usize = 40;
 
 /// Returns the phone region of an upper-case ISO 3166 alpha-2 code, if the region has phone numbers of its own.

@@ -6,7 +6,8 @@ use serde_json::Value;
 use super::super::error::ValueError;
 use super::Conversion;
 
-/// The code and name of each US state, the District of Columbia, each US territory, and each military "state".
+/// The code and name of each US state, the District of Columbia, each US territory, and each region of military
+/// addresses.
 static STATES: [(&str, &str); 59] = [
     ("AL", "ALABAMA"),
     ("AK", "ALASKA"),
@@ -84,7 +85,7 @@ pub(super) fn us_state(text: &str) -> Conversion {
 }
 
 /// Validates a ZIP code of five digits, or of nine digits as `94105-1234`. The function refuses a JSON number, because
-/// the number may have lost leading zeros.
+/// a JSON number cannot keep leading zeros.
 pub(super) fn us_zip(value: &Value) -> Conversion {
     const REFUSED: &str = "The value is not a text of five or nine digits.";
     let text = value

@@ -106,8 +106,8 @@ impl LineSelector {
     }
 }
 
-/// Converts a text, a whole number, true or false to text. The function refuses a fraction, because JSON does not keep
-/// how the source wrote the fraction (`1.5` or `1.50`).
+/// Converts a text, a whole number, true or false to text. The function refuses a fraction, because the parsed number
+/// does not show whether the source wrote `1.5` or `1.50`.
 pub(super) fn text(value: &Value) -> Conversion {
     match value {
         Value::String(text) => Ok(Value::from(text.as_str())),

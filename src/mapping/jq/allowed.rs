@@ -1,4 +1,4 @@
-//! The functions of jq that an expression may call, in one table.
+//! The functions of jq that an expression is allowed to call, in one table.
 
 use super::super::function::FUNCTIONS;
 
@@ -8,13 +8,14 @@ pub(super) enum ArgumentKind {
     Nothing,
     /// The argument is an expression.
     Filter,
-    /// The argument is an expression that may contain `,`.
+    /// The argument is an expression, or several expressions that are separated by `,`.
     Stream,
     /// The argument is a constant text.
     Text,
 }
 
-/// The jq functions that an expression may call. A function has one row for each way to call it.
+/// The jq functions that an expression is allowed to call. A function has one row for each kind of argument that it
+/// takes.
 pub(super) static ALLOWED: [(&str, ArgumentKind); 26] = [
     ("add", ArgumentKind::Nothing),
     ("all", ArgumentKind::Filter),
@@ -44,7 +45,7 @@ pub(super) static ALLOWED: [(&str, ArgumentKind); 26] = [
     ("with_entries", ArgumentKind::Filter),
 ];
 
-/// Lists every term and function that an expression may contain, for error messages.
+/// Lists every term and function that an expression is allowed to contain, for error messages.
 pub(super) fn allowed() -> String {
     let functions: Vec<_> = FUNCTIONS.iter().map(|known| known.usage).collect();
     let mut names: Vec<_> = ALLOWED.iter().map(|(name, _)| *name).collect();

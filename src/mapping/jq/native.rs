@@ -254,8 +254,8 @@ fn with_items_changed(value: &Val, change: fn(&mut Vec<Val>)) -> ValResult {
 
 /// Sorts values and keeps the order of equal values.
 ///
-/// The comparison calls any two values equal when no steps are left. The sort of the standard library can panic if the
-/// order changes while it sorts, so this function merges sorted halves.
+/// When no steps are left, the comparison of values treats any two values as equal, so the order can change during the
+/// sort. The sort of the standard library can panic if the order changes. This function therefore merges sorted halves.
 fn sorted(mut items: Vec<Val>) -> Vec<Val> {
     if items.len() < 2 {
         return items;

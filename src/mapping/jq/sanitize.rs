@@ -1,12 +1,13 @@
 //! Rewrites a mapping expression for jaq, with only the terms that the mapping language allows.
 //!
-//! jaq never gets the author's text, so jaq runs only terms that the sanitizer names. The sanitizer's `match`
+//! jaq never gets the author's text, so jaq runs only terms that the sanitizer has written. The sanitizer's `match`
 //! expressions over jaq's syntax have no default arm: if a later version of jaq adds a term, this file does not compile
-//! until somebody decides about the new term.
+//! until a developer decides about the new term.
 //!
-//! Every allowed expression ends. An expression cannot contain definitions, recursion or ranges of numbers, so every
-//! loop visits the items of a value. `,` doubles the results without visiting items, so the sanitizer allows `,` only
-//! in places where an expression cannot apply `,` to its own results.
+//! The evaluation of every allowed expression ends. An expression cannot contain definitions, recursion or ranges of
+//! numbers, so every loop visits the items of a value. The operator `,` adds results without visiting items: each
+//! further part of the pipe `(., .) | (., .)` would double the number of results. The sanitizer therefore allows `,`
+//! only directly inside `[…]` and `first(…)`.
 
 use jaq_core::load::lex::StrPart;
 use jaq_core::load::parse::{BinaryOp, Pattern, Term};
@@ -31,7 +32,7 @@ pub(super) struct SanitizedCode {
 /// Writes a term of a mapping expression for jaq.
 ///
 /// # Errors
-/// Returns every term that the language does not allow.
+/// Returns an error for every term that the language does not allow.
 pub(super) fn sanitize<'c>(
     term: &Term<&'c str>,
     code: &'c str,
@@ -198,7 +199,8 @@ impl<'c> Sanitizer<'_, 'c> {
             BinaryOp::UpdateAlt => return self.refused(term, "//="),
         };
         self.around("(", left, " ");
-        // jaq evaluates these terms without the bridge's values, so the pipe itself takes a step.
+        // jaq evaluates these terms without calling code of the bridge, so the sanitizer adds `__step`, which takes a
+        // step.
         if word == "|" && matches!(left, Term::Id | Term::Var(_) | Term::BinOp(..)) {
             self.put("| __step ");
         }
@@ -359,8 +361,8 @@ impl<'c> Sanitizer<'_, 'c> {
         self.not_allowed(first_slice(term), name);
     }
 
-    /// Reports a name that the language does not have. The first report of an unknown name lists all names of the
-    /// language.
+    /// Reports a term or function that the language does not have. If this error is the first error of the expression,
+    /// the report lists all terms and functions of the language.
     fn not_allowed(&mut self, slice: Option<&str>, name: &str) {
         let reason = if self.errors.is_empty() {
             format!("`{name}` is not allowed here; {}", allowed())

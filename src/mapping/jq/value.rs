@@ -111,7 +111,7 @@ impl Val {
         }
     }
 
-    /// Returns the steps of this value without its items and members.
+    /// Returns the number of budget steps for this value, without the steps for its items and members.
     fn steps(&self) -> usize {
         match &self.content {
             ValContent::Text(text) => text_steps(text),
@@ -194,7 +194,7 @@ impl Val {
             }
             ValContent::Object(members, _) => {
                 spend(members.len())?;
-                // Each item has a copy of its name in its place.
+                // The place of each item contains a copy of the item's name.
                 spend(members.keys().map(|key| key_steps(key)).sum())?;
                 let placed = |(key, member): (&Rc<str>, &Self)| {
                     member.at(self, PathStep::Key(key.as_ref().to_owned()))
@@ -250,12 +250,13 @@ impl Val {
         }
         Self {
             content: self.content.clone(),
-            // A member of a value that the expression created keeps its own place in the event.
+            // If the expression created `parent`, the member keeps its own place in the event.
             origin: origin.or_else(|| self.origin.clone()),
         }
     }
 
-    /// Returns the place of this value, or an empty text if no steps are left for it.
+    /// Returns the place of this value as a JSON Pointer. Returns an empty text if too few steps are left for the
+    /// pointer.
     fn pointer(&self) -> String {
         let origin = self.origin.as_ref();
         let origin = origin.filter(|origin| take(origin.steps() + 1));

@@ -57,7 +57,7 @@ impl Val {
             ValContent::Number(number) => Some(Value::Number(number.clone())),
             ValContent::Text(text) => Some(Value::String(text.as_ref().to_owned())),
             ValContent::Array(items, _) => {
-                // An absent item of an array becomes null in JSON: an array without the absent item would be too short.
+                // An absent item becomes null in the JSON array, so that the later items keep their positions.
                 let item = |item: &Self| Ok(item.value()?.unwrap_or(Value::Null));
                 Some(Value::Array(
                     items.iter().map(item).collect::<ValResult<_>>()?,
@@ -89,8 +89,8 @@ impl Val {
 }
 
 impl ValContent {
-    /// Converts a value of the event for the interpreter. A value of the event counts as one member against the size
-    /// limit, because the expression does not create the value's members.
+    /// Converts a value of the event for the interpreter. For the size limit, a value of the event counts as one
+    /// member, because the expression has not created the members of this value.
     fn of(value: &Value) -> Self {
         match value {
             Value::Null => Self::Null,

@@ -138,7 +138,7 @@ impl ValT for Val {
     }
 
     fn as_bool(&self) -> bool {
-        // The end of the run reports a budget that did not suffice.
+        // This function cannot return an error. If too few steps are left, the end of the run reports the error.
         take(1);
         self.is_true()
     }
@@ -175,8 +175,8 @@ impl From<String> for Val {
     }
 }
 
-/// jaq never uses this conversion: only paths as values contain ranges, and the sanitizer does not allow paths as
-/// values.
+/// jaq never uses this conversion. jaq would need the conversion only for paths as values, and the sanitizer does not
+/// allow paths as values.
 impl From<Range<Option<Self>>> for Val {
     fn from(_range: Range<Option<Self>>) -> Self {
         Self::ABSENT

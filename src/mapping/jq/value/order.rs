@@ -7,8 +7,8 @@ use super::super::super::comparison::number_order;
 use super::{Val, ValContent};
 
 impl Val {
-    /// Compares two interpreter values. A comparison takes steps from the budget. If no steps are left, the comparison
-    /// calls any two values equal.
+    /// Compares two interpreter values. A comparison takes steps from the budget. If too few steps are left, the
+    /// comparison treats the two values as equal.
     pub(in crate::mapping::jq) fn order(&self, other: &Self) -> Ordering {
         if !take(self.compared_steps(other)) {
             return Ordering::Equal;
@@ -36,7 +36,8 @@ impl Val {
 }
 
 impl Val {
-    /// Returns the steps of a comparison without the items and members of the two values.
+    /// Returns the number of budget steps for a comparison, without the steps for the items and members of the two
+    /// values.
     fn compared_steps(&self, other: &Self) -> usize {
         match (&self.content, &other.content) {
             (ValContent::Text(left), ValContent::Text(right)) => {

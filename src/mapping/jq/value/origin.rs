@@ -1,4 +1,4 @@
-//! The place in the event that an interpreter value came from.
+//! The place in the event from which an interpreter value comes.
 
 use std::rc::Rc;
 
@@ -6,7 +6,7 @@ use super::super::super::budget::key_steps;
 use super::super::super::located::{PathStep, pointer};
 
 /// A place in an event, as a linked list of path steps. If the paths to several places begin with the same steps, the
-/// places share these steps.
+/// places share these steps in memory.
 #[derive(Debug)]
 pub(super) enum Origin {
     Event,
@@ -25,7 +25,8 @@ impl Origin {
         }
     }
 
-    /// Returns the steps that a copy of the path takes from the budget, because the path has long names.
+    /// Returns the number of budget steps for a copy of the path. Only long names in the path take steps from the
+    /// budget.
     pub(super) fn steps(&self) -> usize {
         match self {
             Self::Event => 0,
