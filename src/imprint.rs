@@ -28,7 +28,7 @@ pub use update::{FieldValue, Update};
 const IMPRINT_ID_CHARS_MAX: usize = 64;
 /// The length of a UUID as text, hyphens included.
 const UUID_CHARS: usize = 36;
-/// The maximum length of the partner's own customer id.
+/// The maximum length of a partner customer id.
 const PARTNER_CUSTOMER_ID_CHARS_MAX: usize = 256;
 
 /// The error for a text that is not an Imprint id.
@@ -39,8 +39,8 @@ pub struct IdError;
 /// The id of a customer at Imprint: an opaque text that is always one path segment. The bridge sends the id in the
 /// spelling in which the bridge received it.
 ///
-/// The restricted alphabet of an Imprint id protects the API key: an id with `/` or `.`, or an empty id, would turn the
-/// path of *update* into the path of *link* or *search*.
+/// The restricted alphabet matters, because an id with `/` or `.`, or an empty id, would turn the path of *update* into
+/// the path of a different operation of Imprint, such as *link* or *search*.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ImprintId(String);
 
@@ -76,16 +76,16 @@ impl ImprintId {
         }
     }
 
-    /// Returns a UUID in the other letter case: in upper case if the UUID is in lower case, otherwise in lower case.
-    /// Returns `None` if both are equal, or if the id is no UUID.
+    /// Returns a UUID that is in lower case in upper case, and any other UUID in lower case. Returns `None` if the UUID
+    /// has no letters, or if the id is not a UUID.
     pub fn in_other_case(&self) -> Option<Self> {
         let cases = [self.0.to_ascii_lowercase(), self.0.to_ascii_uppercase()];
         let other = cases.into_iter().find(|case| *case != self.0);
         other.filter(|_| self.is_uuid_shaped()).map(Self)
     }
 
-    /// Returns whether two Imprint ids name the same customer. Two UUIDs may differ in case. Ids that are not UUIDs
-    /// must be identical.
+    /// Returns whether two Imprint ids name the same customer. For UUIDs, the case of the letters does not matter. Ids
+    /// that are not UUIDs must be identical.
     pub fn is_same(&self, other: &str) -> bool {
         is_same_id(&self.0, other)
     }
@@ -107,14 +107,14 @@ fn is_same_id(one: &str, other: &str) -> bool {
     one == other || (is_uuid_shaped(one) && one.eq_ignore_ascii_case(other))
 }
 
-/// The error for a text that is not a partner's customer id.
+/// The error for a text that is not a partner customer id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a partner's id is 1 to 256 characters, without control characters or white space around it"
+    "a partner customer id is 1 to 256 characters, without control characters or white space around it"
 )]
 pub struct PartnerCustomerIdError;
 
-/// The partner's own id of a customer, as Imprint stores the id.
+/// The CRM's own id of a customer, which Imprint stores in the field `partner_customer_id`.
 ///
 /// A partner customer id is never blank, because a search with a blank filter lists every customer.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -137,8 +137,8 @@ impl PartnerCustomerId {
         }
     }
 
-    /// Returns whether two partner customer ids name the same customer. Two UUIDs may differ in case. Ids that are not
-    /// UUIDs must be identical.
+    /// Returns whether two partner customer ids name the same customer. For UUIDs, the case of the letters does not
+    /// matter. Ids that are not UUIDs must be identical.
     pub fn is_same(&self, other: &str) -> bool {
         is_same_id(&self.0, other)
     }
@@ -154,13 +154,13 @@ impl PartnerCustomerId {
 pub enum CustomerRef {
     /// The event names the customer only by Imprint's id.
     Imprint(ImprintId),
-    /// The event names the customer only by the partner's own id.
+    /// The event names the customer only by the partner customer id.
     Partner(PartnerCustomerId),
-    /// The event names the customer by Imprint's id and by the partner's own id.
+    /// The event names the customer by Imprint's id and by the partner customer id.
     Pair {
         /// Imprint's id of the customer.
         imprint: ImprintId,
-        /// The partner's own id of the customer.
+        /// The partner customer id: the CRM's own id of the customer.
         partner: PartnerCustomerId,
     },
 }
@@ -174,7 +174,7 @@ impl CustomerRef {
         }
     }
 
-    /// Returns the partner's own id of the customer, if the event has that id.
+    /// Returns the partner customer id, if the event has that id.
     pub const fn partner(&self) -> Option<&PartnerCustomerId> {
         match self {
             Self::Partner(partner) | Self::Pair { partner, .. } => Some(partner),
@@ -190,8 +190,8 @@ pub struct Request {
     pub customer: ImprintId,
     /// The fields to set and their values. A request sets at least one field.
     pub body: Body,
-    /// The address lines that the source has cleared and that the request therefore omits. Imprint's echo shows whether
-    /// Imprint still has these lines.
+    /// The address lines that the source has cleared and that the request therefore omits. Imprint's answer shows
+    /// whether Imprint still has these lines.
     pub cleared: Vec<Field>,
 }
 
@@ -217,13 +217,13 @@ pub enum Outcome {
     Throttled(Option<Duration>),
     /// Imprint did not apply the update, for a temporary reason: no connection, 408, 425 or 5xx.
     Unavailable(Cause),
-    /// The bridge sent the request but received no valid answer: Imprint may have applied the update.
+    /// The bridge sent the request but received no valid answer: Imprint has possibly applied the update.
     Unknown(Cause),
     /// Imprint, or a gateway in front of Imprint, does not accept the API key or the connection: 401, any 3xx, a
     /// certificate error. The content of the event does not cause a denial.
     Denied(Cause),
-    /// The scope of Imprint's refusal is unclear: a 403, a 405 or a 404 without an error type may concern every
-    /// customer or only one customer.
+    /// Imprint refuses the update, and the answer does not show whether the refusal concerns every customer or only
+    /// this customer: 403 or 405, or 404 or 410 without the error type for a missing customer.
     ///
     /// After an unclear refusal, the bridge retrieves the customer, to find out whether the refusal concerns only this
     /// customer.
@@ -253,11 +253,11 @@ impl Outcome {
 /// The differences between an update request and the customer in Imprint's answer. An `Echo` contains no field value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Echo {
-    /// The field groups in which Imprint's echo differs from the values that the bridge sent.
+    /// The field groups in which Imprint's answer differs from the values that the bridge sent.
     pub mismatches: Vec<FieldGroup>,
-    /// The address lines that the update cleared but that Imprint's echo still contains.
+    /// The address lines that the update cleared but that Imprint's answer still contains.
     pub still_set: Vec<Field>,
-    /// The partner's own customer id that Imprint has stored.
+    /// The partner customer id in Imprint's answer.
     pub partner_customer_id: Option<PartnerCustomerId>,
 }
 
@@ -270,7 +270,7 @@ pub enum LookupResult {
     NotFound,
     /// A search matched at least two different customers.
     Ambiguous,
-    /// Imprint gave no usable answer to the retrieve or search. The contained outcome tells the reason.
+    /// Imprint gave no usable answer to the retrieve or search. The contained outcome is the reason.
     Failed(Outcome),
 }
 
@@ -323,14 +323,15 @@ pub enum Cause {
     TooLong,
     /// Imprint's answer is a 2xx without a JSON object.
     Unreadable,
-    /// Imprint's answer is a 2xx with the id of a customer other than the customer of the request.
+    /// Imprint's answer is a 2xx with the id of a different customer.
     WrongCustomer,
     /// Imprint's answer had this HTTP status.
     Status(u16),
 }
 
 impl Cause {
-    /// Returns whether the status means that Imprint refuses the operation but accepts the API key (403, 404, 405 or 410).
+    /// Returns whether the cause is a status with which Imprint refuses an operation but accepts the API key: 403, 404,
+    /// 405 or 410.
     pub const fn is_forbidden(self) -> bool {
         matches!(self, Self::Status(403..=405 | 410))
     }
@@ -367,8 +368,8 @@ pub struct Rejection {
 }
 
 impl Rejection {
-    /// Returns whether the rejection has a form that only Imprint uses: Imprint's error type or the name of a field, with
-    /// a status with which Imprint rejects values.
+    /// Returns whether the rejection has a form that only Imprint uses, and no gateway: the status is 400, 409 or 422,
+    /// and the body has an error type of Imprint or the name of a field.
     pub const fn is_typed(&self) -> bool {
         matches!(self.status, 400 | 409 | 422) && (self.kind.is_some() || self.param.is_some())
     }

@@ -12,10 +12,12 @@ pub struct CustomerChange {
     pub version: SourceVersion,
     /// The field values to set at Imprint. The update is empty if the event contains no value for any field.
     pub update: Update,
-    /// The most by which the version may differ from the neighbouring version of the customer. `None` if the version is a
-    /// time, or if the mapping names no version.
+    /// The limit for the distance between this version and the neighbouring version of the same field, which Imprint
+    /// has or which waits for delivery. Dispatch parks an event whose version is too far away.
+    ///
+    /// The value is `None` if the version is a time, or if the mapping has no rule for the version.
     pub jump_max: Option<u64>,
-    /// Whether the update sets a flat address that is known to be outside the USA. Imprint's flat address has no
-    /// country field.
+    /// Whether the update sets address fields at the top level, such as `city`, to an address that is known to be
+    /// outside the USA. These fields state no country.
     pub is_foreign: bool,
 }

@@ -1,7 +1,7 @@
 //! Turns Imprint's answer to an update into an [`Outcome`]. The classifier is a pure function.
 //!
-//! The classifier looks at the HTTP status first. The `type` of an error body is only a hint, because a gateway may
-//! answer instead of Imprint. The callers of Imprint's client see only the outcome, never the HTTP answer.
+//! The classifier looks at the HTTP status first. The `type` of an error body is only a hint, because a gateway
+//! possibly answers instead of Imprint. The callers of Imprint's client see only the outcome, never the HTTP answer.
 
 use serde::de::IgnoredAny;
 use serde_json::Value;
@@ -11,9 +11,9 @@ use super::{Cause, Field, Outcome, Rejection, Request};
 use crate::http::retry_after;
 use crate::time::Timestamp;
 
-/// The error types that Imprint documents. Two of them lack the word "NOT" in Imprint's documentation too.
+/// The error types that Imprint documents. Two types lack the word "NOT", exactly as in Imprint's documentation.
 ///
-/// The store and the log keep no other type, because any other text may be a customer's value.
+/// The store and the log keep no type outside this list, because any other text is possibly a customer's value.
 const TYPES: [&str; 10] = [
     "INVALID_REQUEST_ERROR",
     "BAD_REQUEST_ERROR",
@@ -30,7 +30,7 @@ const CUSTOMER_NOT_FOUND: &str = "CUSTOMER_NOT_FOUND_ERROR";
 const PARTNER_CUSTOMER_NOT_FOUND: &str = "PARTNER_CUSTOMER_NOT_FOUND_ERROR";
 /// The ending of most error types of Imprint.
 const TYPE_ENDING: &str = "_ERROR";
-/// The request parameters that Imprint may name in an error, besides the fields of an update.
+/// The request parameters that Imprint can name in an error, besides the fields of an update.
 const PARAMETERS: [&str; 4] = ["customer_id", "partner_customer_id", "metadata", "address"];
 
 /// The parts of Imprint's answer that decide the outcome.
@@ -76,8 +76,10 @@ pub fn classify(request: &Request, response: ImprintResponse<'_>, wall: Timestam
     }
 }
 
-/// Returns whether an answer with this status counts only with its whole body: a 2xx, and the answers that can end an
-/// entry. For any other answer the status decides, and the body adds nothing.
+/// Returns whether the outcome of an answer with this status depends on the whole body of the answer.
+///
+/// The outcome depends on the body for a 2xx, and for a status with which Imprint can reject the content of an update.
+/// For any other answer, the status alone decides the outcome.
 pub(super) const fn needs_body(status: u16) -> bool {
     match status {
         401 | 403 | 405 | 408 | 425 | 429 => false,
@@ -86,7 +88,7 @@ pub(super) const fn needs_body(status: u16) -> bool {
     }
 }
 
-/// Returns whether a body is JSON that breaks off. An answer that ends with its connection does not show its length, so
+/// Returns whether a body is JSON that breaks off. If an answer states no length and ends when the connection closes,
 /// only the JSON shows that a part is missing.
 pub(super) fn is_cut_short(body: &[u8]) -> bool {
     let json = body.trim_ascii();
@@ -103,7 +105,7 @@ pub(super) fn is_customer_not_found(body: &[u8]) -> bool {
 /// The error type and the parameter name in an error body, for each of the JSON formats that Imprint uses.
 #[derive(Default)]
 struct ErrorBody {
-    /// The type in the spelling of the closed list.
+    /// The error type, in the spelling of [`TYPES`].
     kind: Option<&'static str>,
     param: Option<String>,
 }
@@ -135,8 +137,8 @@ impl ErrorBody {
     }
 }
 
-/// Returns the type of the closed list that a text spells, in upper or lower case, with `_` or `-`, with or without the
-/// ending `_ERROR`.
+/// Returns the error type in [`TYPES`] that equals a text. The comparison ignores the case of letters, the difference
+/// between `-` and `_`, and the ending `_ERROR`.
 fn error_type(raw: &str) -> Option<&'static str> {
     let spelled = raw.to_ascii_uppercase().replace('-', "_");
     let without_ending = |text: &str| text.strip_suffix(TYPE_ENDING).unwrap_or(text).to_owned();
@@ -146,8 +148,10 @@ fn error_type(raw: &str) -> Option<&'static str> {
         .find(|known| without_ending(known) == name)
 }
 
-/// Returns the text if it is the name of a field, an object of fields or another known parameter. The function drops
-/// any other text, because the text may be a customer's value.
+/// Returns the text if it is a known name: the path of a field, the path of an object that contains fields, or a
+/// parameter in [`PARAMETERS`].
+///
+/// The function drops any other text, because the text is possibly a customer's value.
 fn parameter(raw: &str) -> Option<String> {
     let is_known = PARAMETERS.contains(&raw)
         || Field::paths().any(|path| path == raw)

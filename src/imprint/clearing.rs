@@ -11,7 +11,7 @@ use super::{Field, FieldGroup, FieldKind};
 pub struct Clearing {
     /// The setting for every field outside the address.
     pub fields: FieldClearing,
-    /// The setting for the lines of the flat address.
+    /// The setting for the address fields at the top level of a request, such as `city`.
     pub address: AddressClearing,
 }
 
@@ -32,8 +32,8 @@ pub enum FieldClearing {
 /// line "Apt 4B", Imprint's letters go to the wrong letterbox.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AddressClearing {
-    /// The update request omits the cleared line. If Imprint's echo still has the line, a second request sets the line
-    /// to "".
+    /// The update request omits the cleared line. If Imprint's answer still has the line, a second request sets the
+    /// line to "".
     #[default]
     Verify,
     /// The update request sets the cleared line to "".

@@ -1,8 +1,8 @@
-//! The HTTP client of Imprint: sends one update, retrieve or search over HTTP/1.1 and returns the outcome.
+//! The HTTP client for Imprint's API: sends one update, retrieve or search over HTTP/1.1 and returns the outcome.
 //!
-//! The client sets one deadline for the whole exchange, and never sends a request twice. An error after the connection
-//! was made has the outcome "unknown". [`StrictClient`] pairs each answer with its request, and reports an incomplete
-//! answer as an error.
+//! The client sets one deadline for the whole exchange, and never sends a request twice. After the client has connected
+//! to Imprint, any error has the outcome [`Outcome::Unknown`], because Imprint has possibly received the request.
+//! [`StrictClient`] pairs each answer with its request, and reports an incomplete answer as an error.
 
 use std::fmt;
 use std::sync::Arc;
@@ -28,10 +28,10 @@ mod failure;
 
 pub use self::credential::{Credential, KeyChange, KeyError, KeyScheme};
 
-/// The maximum length of an answer. The client reads a long answer to its end, because only a complete answer proves
-/// that Imprint applied the update, but keeps at most 64 KiB of the answer.
+/// The maximum length of an answer. The client keeps at most 64 KiB of an answer, but reads the answer to its end: only
+/// a complete answer proves that Imprint applied the update.
 const RESPONSE_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// The maximum time for the body of an answer whose status decides the outcome, such as a 401 or 500.
+/// The maximum time for reading a body if the status of the answer alone decides the outcome, such as 401 or 500.
 const ERROR_BODY_DEADLINE: Duration = Duration::from_secs(1);
 /// The initial capacity of the buffer for a request body.
 const BODY_BYTES_USUAL: usize = 1024;
@@ -39,7 +39,8 @@ const BODY_BYTES_USUAL: usize = 1024;
 /// matching hits are ambiguous.
 const HITS_MAX: usize = 10;
 const JSON: &str = "application/json";
-/// The header that tells Imprint the partner's product. A partner with several products at Imprint needs the header.
+/// The header that tells Imprint to which product a request belongs. Only a company with several products at Imprint
+/// needs the header.
 const MERCHANT_KEY: &str = "x-imprint-merchant-key";
 
 /// A client of Imprint's API, for use on one thread.
@@ -73,7 +74,9 @@ impl Client {
     }
 
     /// Sends one request to Imprint and reads the answer. If Imprint does not answer, the error is the outcome of the
-    /// request. If the classifier needs the body of the answer, the answer counts only if the body is complete.
+    /// request.
+    ///
+    /// If the outcome depends on the body of the answer, an incomplete body is also an error.
     ///
     /// The client does not ask the rate limiter, because the caller already has a permit for the request.
     async fn exchange(
@@ -137,8 +140,8 @@ impl Client {
         }
     }
 
-    /// Closes the idle connections after a 2xx answer that is not about the customer of its request: such an answer may
-    /// belong to another request.
+    /// Closes the idle connections after a 2xx answer that is unreadable or names a different customer: such an answer
+    /// possibly belongs to a different request.
     fn suspect(&self, outcome: &Outcome) {
         if matches!(
             outcome,
@@ -175,7 +178,7 @@ async fn read<Bytes: AsRef<[u8]>>(
 }
 
 /// Returns the path of one customer: one percent-encoded segment. The characters of Imprint ids need no encoding. The
-/// encoding protects the path even if the check of the id is wrong.
+/// encoding protects the path even if the check of the id has a bug.
 fn segment(customer: &ImprintId) -> String {
     format!("/{}", utf8_percent_encode(customer.as_str(), &SEGMENT))
 }
@@ -224,7 +227,7 @@ impl ImprintApi for Client {
         let query = format!("?partner_customer_id={filter}&limit={HITS_MAX}");
         let exchange = self.exchange(Method::GET, &query, Vec::new());
         match tokio::time::timeout(deadline, exchange).await {
-            // A hit may be missing on an abridged page.
+            // The client has possibly left out a hit from an abridged page.
             Ok(Ok(response)) if response.is_abridged && response.status < 300 => {
                 LookupResult::Failed(Outcome::Unknown(Cause::TooLong))
             }

@@ -1,10 +1,9 @@
-//! Compares the customer that Imprint echoes after an update with the values that the bridge sent. The comparison is a
-//! pure function.
+//! Compares the customer in Imprint's answer to an update, the *echo*, with the values that the bridge sent. The
+//! comparison is a pure function.
 //!
 //! The echo contains values that the bridge must not keep (`ssn4`, `date_of_birth`). The comparison therefore reads
-//! only the fields that it compares, and returns only names of fields. The echo comparison accepts every answer to an
-//! update. The echo comparison does not parse a field that the bridge did not send. If an echoed field has an
-//! unexpected type, the comparison of the other fields still works.
+//! only the fields that it compares, and returns only names of fields. The comparison does not parse a field that the
+//! bridge did not send. If an echoed field has an unexpected type, the comparison of the other fields still works.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

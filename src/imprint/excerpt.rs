@@ -1,28 +1,28 @@
-//! Reads an answer of Imprint of any length into a limited buffer. An answer that does not fit keeps the top-level
-//! members that are short, so that a customer with large metadata still has its id. The code is pure.
+//! Reads an answer of Imprint of any length into a limited buffer. If the answer does not fit, the buffer keeps only
+//! the short top-level members, so that the id of a customer with large metadata is kept. The code is pure.
 
 use std::mem;
 
-/// The maximum length of a kept answer. A customer object has about 1 KiB.
+/// The maximum number of kept bytes of an answer. A customer object has about 1 KiB.
 const KEPT_BYTES_MAX: usize = 64 * 1024;
-/// The maximum length of a top-level member of an answer that does not fit: larger than an address.
+/// The maximum length of a kept top-level member, if the answer does not fit into the buffer. An address is shorter.
 const MEMBER_BYTES_MAX: usize = 4 * 1024;
 
 /// The part of an answer that the bridge keeps.
 #[derive(Debug, Default)]
 pub(super) struct Excerpt {
     kept: Vec<u8>,
-    /// The position in the JSON text, of an answer that does not fit.
+    /// The position in the JSON text of the answer. The value is `None` while the answer fits into the buffer.
     abridging: Option<JsonPosition>,
 }
 
-/// The position in a JSON text whose long members are left out.
+/// The position in a JSON text from which the buffer leaves out the long members.
 #[derive(Debug, Default)]
 struct JsonPosition {
     /// The number of open objects and arrays.
     depth: usize,
     text: Text,
-    /// The length of the kept bytes before the current member and the comma in front of it.
+    /// The number of kept bytes before the current member and before the comma in front of this member.
     member_at: usize,
     is_member_left_out: bool,
 }
@@ -57,7 +57,7 @@ impl Excerpt {
         self.abridging.is_some()
     }
 
-    /// Returns the kept bytes: the answer, or a JSON object with the short members of the answer.
+    /// Returns the kept bytes: the whole answer, or a JSON object with the short members of the answer.
     pub(super) fn into_bytes(self) -> Vec<u8> {
         self.kept
     }
@@ -77,7 +77,7 @@ impl JsonPosition {
             self.is_member_left_out = false;
             self.member_at = kept.len();
             if byte == b',' && kept.last() == Some(&b'{') {
-                // The first member was left out, and its comma with it.
+                // The buffer has left out the first member, and therefore also leaves out the comma after this member.
                 return;
             }
         }

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The first key of every path into the `metadata` object, whose keys the partner chooses. Each key inside `metadata`
-/// is one field.
+/// The first key of every path into the `metadata` object. Imprint accepts any key inside `metadata`, and each of these
+/// keys is one field.
 const METADATA: &str = "metadata";
 
 /// The JSON type of a field's value.
@@ -104,7 +104,8 @@ pub enum EchoPlace {
     NotEchoed,
 }
 
-/// A group of fields. If Imprint's echo of a field differs from the sent value, the bridge reports the field's group.
+/// A group of fields. If Imprint's answer to an update differs from the sent values, the bridge reports the groups of
+/// the fields that differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FieldGroup {
     /// The field `email`.
@@ -117,7 +118,7 @@ pub enum FieldGroup {
     LastName,
     /// The field `preferred_language`.
     PreferredLanguage,
-    /// The five flat address fields.
+    /// The five address fields at the top level, from `street_line1` to `postal_code`.
     Address,
     /// All fields in `customer_history`.
     CustomerHistory,
@@ -153,8 +154,8 @@ macro_rules! row {
     };
 }
 
-/// Every field of Imprint's update request except those in `metadata`. The fields of one object must be neighbours,
-/// because the request body relies on this order.
+/// Every field of Imprint's update request except those in `metadata`. The rows for the fields of one object must be
+/// neighbours, because the serialiser of the request body relies on this order.
 #[rustfmt::skip]
 static FIELDS: [FieldRow; 27] = [
     row!(0, email, Email, Format, TopLevel, Email),
@@ -256,7 +257,8 @@ impl Field {
         self.row().map_or(EchoPlace::Metadata, |row| row.echo)
     }
 
-    /// Returns the group that the bridge reports if Imprint's echo of the field differs from the sent value.
+    /// Returns the group that the bridge reports if Imprint's answer has a different value for the field than the
+    /// bridge sent.
     pub fn group(&self) -> FieldGroup {
         self.row().map_or(FieldGroup::Metadata, |row| row.group)
     }
@@ -269,7 +271,7 @@ impl Field {
         }
     }
 
-    /// Returns the table row of the field that Imprint's echo shows at the top level under `key`.
+    /// Returns the table row of the field that Imprint's answer contains at the top level under `key`.
     pub(super) fn top_level_row(key: &str) -> Option<usize> {
         let is_shown = |row: &FieldRow| row.echo == EchoPlace::TopLevel && row.path == key;
         FIELDS.iter().position(is_shown)
@@ -301,8 +303,8 @@ impl Field {
 
 /// Writes a field in its stored form: the number of the field, or the path of a `metadata` key.
 ///
-/// Field numbers keep a stored lane small: with a path for every field, the lane would consist mostly of field names.
-/// The store reads and writes the lane for each event.
+/// Field numbers keep the stored data of a customer small: with a path for every field, the data would consist mostly
+/// of field names. The store reads and writes the data of the customer for each event.
 impl Serialize for Field {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.row() {
@@ -318,8 +320,8 @@ impl<'de> Deserialize<'de> for Field {
     }
 }
 
-/// Reads a stored field: a number, a number as text (in object keys), or a path. Stores of layout 3 and earlier contain
-/// only paths.
+/// Reads a stored field: a number, a number as text (in object keys), or a path. Stores with layout 3 or an earlier
+/// layout contain only paths.
 struct FieldVisitor;
 
 impl Visitor<'_> for FieldVisitor {

@@ -12,7 +12,8 @@ use super::{Cause, ImprintId, LookupResult, Outcome, PartnerCustomerId};
 use crate::http::retry_after;
 use crate::time::Timestamp;
 
-/// The result of a search whose page of hits proves neither that the customer exists nor that it is missing.
+/// The result of a retrieve or search whose answer proves neither that the customer exists nor that the customer is
+/// missing.
 const UNREADABLE: LookupResult = LookupResult::Failed(Outcome::Unknown(Cause::Unreadable));
 
 /// Returns the result of a retrieve of `customer`.
@@ -38,7 +39,7 @@ pub(super) fn retrieved(
     }
 }
 
-/// Returns the result of a search for `partner`.
+/// Returns the result of a search for the partner customer id `partner`.
 pub(super) fn searched(
     partner: &PartnerCustomerId,
     response: ImprintResponse<'_>,
@@ -48,14 +49,14 @@ pub(super) fn searched(
         200..=299 => object::<SearchPage<'_>>(response.body)
             .and_then(|page| page.result(partner))
             .unwrap_or(UNREADABLE),
-        // Imprint may answer an empty search with a 404 that has an error type. A 404 without the error type may be a
-        // wrong base URL.
+        // Imprint possibly answers a search without hits with a 404 that has the error type for a missing customer. A
+        // 404 without this type can come from a wrong base URL.
         404 if is_customer_not_found(response.body) => LookupResult::NotFound,
         _ => LookupResult::Failed(failure(response, wall)),
     }
 }
 
-/// The body of Imprint's answer to a search. Imprint may leave out any of the three members of the body.
+/// The body of Imprint's answer to a search. Imprint can leave out any of the three members of the body.
 #[derive(Deserialize)]
 struct SearchPage<'a> {
     #[serde(borrow)]
@@ -65,7 +66,7 @@ struct SearchPage<'a> {
     total: Option<u64>,
 }
 
-/// The ids of one hit of a search. The ids are unparsed JSON, because a hit for a customer with a different id may
+/// The ids of one hit of a search. The ids are unparsed JSON, because a hit for a customer with a different id can
 /// contain any JSON.
 #[derive(Deserialize)]
 struct SearchHit<'a> {
@@ -78,9 +79,10 @@ struct SearchHit<'a> {
 impl SearchPage<'_> {
     /// Returns the result of the search, or `None` if the page of hits proves nothing.
     ///
-    /// Imprint may match similar ids, and may ignore the filter and list every customer. The bridge therefore compares
-    /// each hit with the id of the search. A page may contain wrong hits next to the right hit. A page with only wrong
-    /// hits shows that Imprint ignored the filter. If a page lacks hits, a missing hit may be a match.
+    /// Imprint possibly returns customers with similar ids, or ignores the filter and lists every customer. The bridge
+    /// therefore compares each hit with the id of the search. A page can contain wrong hits next to the right hit. A
+    /// page with only wrong hits shows that Imprint ignored the filter. If a page does not contain all hits, a missing
+    /// hit can be a match.
     fn result(&self, partner: &PartnerCustomerId) -> Option<LookupResult> {
         let hits = match &self.data {
             Some(hits) => hits.as_slice(),

@@ -15,9 +15,10 @@ use super::Body;
 use super::clearing::Clearing;
 use super::field::{Field, FieldGroup};
 
-/// The path of the field with the country of the customer's address. Imprint's flat address has no country field.
+/// The path of the field with the country of the customer's address. The address fields at the top level of an update,
+/// such as `city`, state no country.
 const COUNTRY: &str = "customer_history.address.country";
-/// The country of a flat address: Imprint assumes that every flat address is in the USA.
+/// The country that Imprint assumes for the address fields at the top level of an update.
 const HOME: &str = "USA";
 
 /// The usual number of fields in an update, used as capacity when the store reads an update.
@@ -56,7 +57,7 @@ impl fmt::Debug for FieldValue {
 /// The values to set on one Imprint customer, at most one per field.
 ///
 /// The store keeps an update as a JSON object of field to value, where null means cleared. Clones of an update share
-/// the values, so the fold and the request use the values of an event without a copy.
+/// the values, so folding and the request use the values of an event without a copy.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Update(Arc<LiteMap<Field, FieldValue>>);
 
@@ -102,7 +103,7 @@ impl Update {
         Body::new(self.clone(), clearing)
     }
 
-    /// Returns the lines of the flat address that the update clears.
+    /// Returns the address fields at the top level, such as `city`, that the update clears.
     pub fn cleared_address_lines(&self) -> Vec<Field> {
         let is_cleared_line = |(field, value): &(&Field, &FieldValue)| {
             field.group() == FieldGroup::Address && **value == FieldValue::Cleared
@@ -111,8 +112,8 @@ impl Update {
         lines.map(|(field, _)| field.clone()).collect()
     }
 
-    /// Returns whether the update sets a flat address that is known to be outside the USA. Imprint's flat address
-    /// cannot represent a foreign address.
+    /// Returns whether the update sets address fields at the top level, such as `city`, to an address that is known to
+    /// be outside the USA. These fields cannot represent a foreign address.
     pub fn is_foreign(&self) -> bool {
         let country = Field::parse(COUNTRY).and_then(|field| self.0.get(&field));
         let is_abroad =
@@ -120,7 +121,7 @@ impl Update {
         is_abroad && self.sets_address()
     }
 
-    /// Returns whether the update sets a line of the flat address.
+    /// Returns whether the update sets an address field at the top level, such as `city`.
     pub fn sets_address(&self) -> bool {
         let sets_line = |(field, value): (&Field, &FieldValue)| {
             field.group() == FieldGroup::Address && *value != FieldValue::Cleared
@@ -128,7 +129,7 @@ impl Update {
         self.iter().any(sets_line)
     }
 
-    /// Returns a copy of the update without the flat address.
+    /// Returns a copy of the update without the address fields at the top level, such as `city`.
     #[must_use]
     pub fn without_address(mut self) -> Self {
         Arc::make_mut(&mut self.0).retain(|field, _| field.group() != FieldGroup::Address);

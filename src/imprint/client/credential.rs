@@ -1,4 +1,4 @@
-//! Imprint's keys, and the headers that contain the keys.
+//! The keys for Imprint's API, and the headers that contain the keys.
 
 use std::fmt;
 use std::sync::{PoisonError, RwLock};
@@ -18,7 +18,8 @@ pub enum KeyScheme {
     Basic,
 }
 
-/// Imprint's keys and the authorization scheme. The keys can be replaced while requests are in flight.
+/// The keys for Imprint's API, and the authorization scheme. The bridge can replace the keys while requests are in
+/// flight.
 pub struct Credential {
     scheme: KeyScheme,
     /// The headers with the keys. The client holds the lock only while it copies the headers, never across an await.

@@ -60,8 +60,8 @@ pub(super) fn body_error(error: &PayloadError) -> Cause {
     }
 }
 
-/// Returns the cause of an answer that ended with an error. The log names the broken rule of HTTP, because an operator
-/// must tell the owner of the server or proxy.
+/// Returns the cause of an answer that ended with an error. The log names the broken rule of HTTP, so that an operator
+/// can report the rule to the owner of the server or proxy.
 fn answer_error(error: &io::Error) -> Cause {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
     match inner {
