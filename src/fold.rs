@@ -1,13 +1,13 @@
-//! Folding: combines the waiting entries of one lane into one request. This module is pure: it does no IO and reads no
-//! clock.
+//! Folding: combines the waiting entries of one lane, the queue of one customer, into one request. This module is pure:
+//! it does no IO and reads no clock.
 //!
 //! Folding selects the newest version of each field, and drops values that are older than the values that Imprint
 //! already has. Folding works field by field: if an event leaves a field out, folding keeps the value that an older
 //! event sets for this field.
 //!
-//! Folding never changes the final state at Imprint: the state is the same as after sending every update by itself, in
-//! the order of versions. Folding does not read the store. The `arrival` of a version is the number of the entry that
-//! brought the value.
+//! Folding never changes the final values at Imprint: the values are the same as if the bridge had sent every update by
+//! itself, in the order of versions. Folding does not read the store. The `arrival` of a version is the number of the
+//! entry that contains the value.
 //!
 //! Invariants:
 //! - A request sends only the newest value of a field, among all waiting entries and all delivered values.
@@ -28,13 +28,14 @@ pub use versions::LaneVersions;
 /// One waiting entry of a lane, as an input of folding.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate<'a> {
-    /// The version of the entry's values. Its `arrival` is the number of the entry.
+    /// The version of the entry's values. The `arrival` of the version is the number of the entry.
     pub version: Version,
     /// The values that the entry sets.
     pub update: &'a Update,
 }
 
-/// The maximum number of entries that one request may carry. Superseded entries do not count towards this maximum.
+/// The maximum number of entries whose values one request can send. Superseded entries do not count towards this
+/// maximum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MaxFold(pub usize);
 
@@ -43,8 +44,8 @@ pub struct MaxFold(pub usize);
 pub enum FoldEnd {
     /// Imprint has at least one value of the entry, and newer values for the remaining fields of the entry.
     Delivered,
-    /// Imprint has newer values for all fields of the entry. The contained number is the entry that brought the newest
-    /// value.
+    /// Imprint has newer values for all fields of the entry. The contained number is the entry with the newest of these
+    /// values.
     Superseded(u64),
     /// The entry sets no field, so there is nothing to deliver.
     Empty,
@@ -53,7 +54,8 @@ pub enum FoldEnd {
 /// One folded request, and the entries that the delivery of the request finishes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Fold {
-    /// The values that the request sends. The body of the request is empty if every value clears a field.
+    /// The values that the request sends. If every value clears a field, the body of the request can be empty, because
+    /// a setting decides whether a request contains cleared fields.
     pub update: Update,
     /// The numbers of the entries whose values the request sends.
     pub carried: Vec<u64>,
@@ -61,16 +63,18 @@ pub struct Fold {
     pub finished: Vec<(u64, FoldEnd)>,
     /// The entries that need no request, because Imprint already has the same or newer values for their fields.
     pub stale: Vec<(u64, FoldEnd)>,
-    /// The number of delivered values that the request sends again, because an older request may have overwritten the
-    /// values at Imprint.
+    /// The number of delivered values that the request sends again, because an older request has possibly overwritten
+    /// the values at Imprint.
     pub reasserted: usize,
-    /// The number of waiting entries whose version equals that of a delivered value, or of a waiting entry with a
-    /// different value. Of two values with one version, the later arrival wins.
+    /// The number of waiting entries with a tie.
+    ///
+    /// An entry has a tie if another value of the same field has the same version: a delivered value, or a different
+    /// value of another waiting entry. Of two values with the same version, the value that arrived later wins.
     pub ties: usize,
     /// The versions of the values that the request sends.
     versions: LiteMap<Field, Version>,
-    /// True if no earlier request of the lane can arrive late any more. When this request is delivered, the lane
-    /// forgets the earlier requests in doubt.
+    /// True if the lane has earlier requests without a clear answer, and none of them can still arrive at Imprint. When
+    /// this request is delivered, the lane forgets the earlier requests.
     ends_doubt: bool,
 }
 
@@ -100,9 +104,9 @@ impl Fold {
 
 /// Folds the waiting entries of a lane into one request that carries at most `max` entries.
 ///
-/// If more than `max` entries have a value to send, the request carries the oldest versions first. A superseded entry
-/// is finished only when the newer value is delivered. If the newer entry is parked instead of delivered, a later
-/// request sends the superseded entry.
+/// If more than `max` entries have a value to send, the request carries the oldest versions first. An entry that a
+/// newer waiting entry supersedes is finished only when the newer value is delivered. If the bridge parks the newer
+/// entry instead, a later request sends the older entry.
 pub fn fold(lane: &LaneVersions, waiting: &[Candidate<'_>], max: MaxFold, now: Timestamp) -> Fold {
     let (mut winners, ties) = winners(lane, waiting);
     let mut carried: Vec<Version> = winners.values().map(|(version, _)| *version).collect();
@@ -205,8 +209,10 @@ fn winners<'a>(
     (winners, ties)
 }
 
-/// Returns how a waiting entry is finished when Imprint has the versions `delivered`. Returns `None` if the entry has a
-/// newer value for some field.
+/// Returns how a waiting entry is finished when Imprint has the versions `delivered`.
+///
+/// Returns `None` if the entry is not finished: it has a value that is newer than the version of the same field in
+/// `delivered`.
 fn end(
     delivered: impl Fn(&Field) -> Option<Version>,
     candidate: &Candidate<'_>,

@@ -76,8 +76,8 @@ impl ImprintId {
         }
     }
 
-    /// Returns a UUID that is in lower case in upper case, and any other UUID in lower case. Returns `None` if the UUID
-    /// has no letters, or if the id is not a UUID.
+    /// Converts a lower-case UUID to upper case, and any other UUID to lower case. Returns `None` if the UUID has no
+    /// letters, or if the id is not a UUID.
     pub fn in_other_case(&self) -> Option<Self> {
         let cases = [self.0.to_ascii_lowercase(), self.0.to_ascii_uppercase()];
         let other = cases.into_iter().find(|case| *case != self.0);

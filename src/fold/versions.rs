@@ -1,10 +1,11 @@
-//! The versions that a lane remembers after its entries are gone: delivered versions, and versions in doubt. This
-//! module is pure: it does no IO and reads no clock.
+//! The versions that a lane, the queue of one customer, remembers after its entries are gone: the versions that Imprint
+//! has, and the versions that are *in doubt*. A version is in doubt if the bridge sent it in a request without a clear
+//! answer. This module is pure: it does no IO and reads no clock.
 //!
-//! A request without a clear answer may arrive at Imprint late, after newer values were delivered, and overwrite the
+//! A request without a clear answer can arrive at Imprint late, after newer values were delivered, and overwrite the
 //! newer values. Imprint's API offers no way to prevent a late request from overwriting newer values. A lane therefore
-//! remembers which versions may still arrive, and until what time. The lane also keeps each newer value that is
-//! delivered while the old request may still arrive. When the old request can no longer arrive, dispatch sends the kept
+//! remembers which versions can still arrive, and until what time. The lane also keeps each newer value that is
+//! delivered while the old request can still arrive. When the old request can no longer arrive, dispatch sends the kept
 //! values again. The lane cannot protect the values from a request that arrives after the values were sent again.
 
 use std::fmt;
@@ -18,7 +19,7 @@ use crate::event::Version;
 use crate::imprint::{Field, FieldValue, Update};
 use crate::time::Timestamp;
 
-/// The delivered version of each field of one customer, and the versions in doubt.
+/// The delivered version of each field of one customer, and the versions in requests without a clear answer.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct LaneVersions {
     /// The versions of values that Imprint confirmed with a 2xx answer.
@@ -26,7 +27,8 @@ pub struct LaneVersions {
     /// The versions of values in requests without a clear answer from Imprint.
     #[serde(default, rename = "doubt", skip_serializing_if = "Option::is_none")]
     in_doubt: Option<InDoubt>,
-    /// True if no request brought the delivered versions: the entries only cleared fields, for which dispatch sends nothing.
+    /// True if dispatch sent no request for the delivered versions, because the entries only cleared fields and a
+    /// request omits these fields.
     #[serde(default, rename = "unsent", skip_serializing_if = "is_false")]
     is_unsent: bool,
 }
@@ -39,16 +41,18 @@ const fn is_false(flag: &bool) -> bool {
     !*flag
 }
 
-/// The requests in doubt, which may still arrive at Imprint, and the newer values that such a request would overwrite.
-/// The stored form keeps the older member names `until` and `facts`.
+/// The requests in doubt: requests without a clear answer that can still arrive at Imprint. Also contains the newer
+/// values that such a request would overwrite.
+///
+/// In the store, two members have the names `until` and `facts`, for compatibility with older stores.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct InDoubt {
-    /// The time until which the requests may arrive, in milliseconds since the Unix epoch.
+    /// The time until which the requests can arrive, in milliseconds since the Unix epoch.
     #[serde(rename = "until")]
     until_millis: i64,
-    /// For each field, the oldest version that may still arrive at Imprint.
+    /// For each field, the oldest version that can still arrive at Imprint.
     sent: Versions,
-    /// True if values may still arrive that are not in `sent`: any field, in any version.
+    /// True if a value that is not in `sent` can also arrive: a value of any field, with any version.
     #[serde(default, rename = "any", skip_serializing_if = "std::ops::Not::not")]
     is_any_sent: bool,
     /// The newer values that were delivered while the requests could still arrive.
@@ -81,7 +85,7 @@ impl LaneVersions {
         self
     }
 
-    /// Returns the versions of the lane after the end of entries for which dispatch sends nothing.
+    /// Returns the versions of the lane after dispatch has finished the entries of `fold` without a request.
     #[must_use]
     pub fn without_request(self, fold: &Fold) -> Self {
         let is_unsent = !self.has_applied();
@@ -96,7 +100,7 @@ impl LaneVersions {
         !self.delivered.0.is_empty() && !self.is_unsent
     }
 
-    /// Returns the versions of the lane after a request with `fold` got no clear answer. The request may arrive at
+    /// Returns the versions of the lane after a request with `fold` got no clear answer. The request can arrive at
     /// Imprint until the time `until`.
     #[must_use]
     pub fn with_unconfirmed(self, fold: &Fold, until: Timestamp) -> Self {
@@ -107,12 +111,12 @@ impl LaneVersions {
         self.with_in_doubt(sent, until)
     }
 
-    /// Returns the versions of the lane after a process ended unexpectedly. The ended process may have sent a request
-    /// with any of these entries before it ended.
+    /// Returns the versions of the lane after a process ended unexpectedly. The ended process has possibly sent a
+    /// request with any of the entries in `candidates`.
     #[must_use]
     pub fn with_possibly_sent(mut self, candidates: &[Candidate<'_>], until: Timestamp) -> Self {
-        // The ended process may also have sent the kept values of the lane again. A late request with the kept values
-        // could overwrite values that are delivered from now on.
+        // The ended process has possibly also sent the values in `newer` again. A late request with these values could
+        // overwrite values that are delivered from now on.
         let reasserts = |in_doubt: &&mut InDoubt| !in_doubt.newer.is_empty();
         if let Some(in_doubt) = self.in_doubt.as_mut().filter(reasserts) {
             in_doubt.until_millis = in_doubt.until_millis.max(until.as_millis());
@@ -124,8 +128,10 @@ impl LaneVersions {
         self.with_in_doubt(sent, until)
     }
 
-    /// Returns the versions of the lane after a process ended unexpectedly that may have sent values which nobody can
-    /// name: every value that is delivered before `until` counts as overwritten, and dispatch sends it again.
+    /// Returns the versions of the lane after a process ended unexpectedly, if the store does not show which values the
+    /// process has sent.
+    ///
+    /// Every value that is delivered before `until` counts as overwritten, and dispatch sends the value again.
     #[must_use]
     pub fn with_anything_sent(mut self, until: Timestamp) -> Self {
         self.prolonged(until).is_any_sent = true;
@@ -149,7 +155,8 @@ impl LaneVersions {
         self
     }
 
-    /// Returns the requests in doubt, which may arrive at least until the time `until`.
+    /// Records that requests in doubt can arrive at Imprint at least until the time `until`. Returns the requests in
+    /// doubt.
     fn prolonged(&mut self, until: Timestamp) -> &mut InDoubt {
         let in_doubt = self.in_doubt.get_or_insert_with(|| InDoubt {
             until_millis: until.as_millis(),
@@ -161,16 +168,16 @@ impl LaneVersions {
         in_doubt
     }
 
-    /// Returns the versions of the lane without requests in doubt. Dispatch gives up the doubt after Imprint has
-    /// refused to take the kept values again.
+    /// Returns the versions of the lane without requests in doubt. Dispatch forgets the requests in doubt if Imprint
+    /// rejects the newer values when dispatch sends these values again.
     #[must_use]
     pub fn without_doubt(mut self) -> Self {
         self.in_doubt = None;
         self
     }
 
-    /// Returns the versions of the lane after an operator has reset the versions: every value of an event is newer than the
-    /// delivered values. Requests in doubt stay in doubt.
+    /// Returns the versions of the lane after an operator has reset them. After the reset, the version of every event
+    /// is newer than the delivered versions. The lane still remembers the requests in doubt.
     #[must_use]
     pub fn reset(mut self) -> Self {
         let reset = |versions: &mut Versions| {
@@ -192,7 +199,7 @@ impl LaneVersions {
         (!in_doubt.newer.is_empty()).then(|| Timestamp::from_millis(in_doubt.until_millis))
     }
 
-    /// Returns true if the lane has requests in doubt, and none of these requests can arrive at Imprint any more.
+    /// Returns true if the lane has requests in doubt, and none of these requests can still arrive at Imprint.
     pub(super) fn doubt_is_over(&self, now: Timestamp) -> bool {
         self.in_doubt
             .as_ref()
@@ -238,7 +245,7 @@ impl fmt::Debug for LaneVersions {
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Versions(LiteMap<Field, Version>);
 
-/// One group of fields in the stored form: epoch, value and arrival of the version, and the paths of the fields.
+/// One group of fields in the stored form: epoch, value and arrival of the version, and the fields.
 type VersionGroup<L> = (u32, i64, u64, Vec<L>);
 
 impl Serialize for Versions {

@@ -17,7 +17,7 @@ pub struct CustomerChange {
     ///
     /// The value is `None` if the version is a time, or if the mapping has no rule for the version.
     pub jump_max: Option<u64>,
-    /// Whether the update sets address fields at the top level, such as `city`, to an address that is known to be
-    /// outside the USA. These fields state no country.
+    /// Whether the update sets an address that is known to be outside the USA. Only the address fields at the top level
+    /// of an update count, such as `city`, because these fields state no country.
     pub is_foreign: bool,
 }

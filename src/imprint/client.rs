@@ -1,7 +1,7 @@
 //! The HTTP client for Imprint's API: sends one update, retrieve or search over HTTP/1.1 and returns the outcome.
 //!
-//! The client sets one deadline for the whole exchange, and never sends a request twice. After the client has connected
-//! to Imprint, any error has the outcome [`Outcome::Unknown`], because Imprint has possibly received the request.
+//! The client sets one deadline for the whole exchange, and never sends a request twice. If the connection breaks
+//! before Imprint has answered, the outcome is [`Outcome::Unknown`], because Imprint has possibly received the request.
 //! [`StrictClient`] pairs each answer with its request, and reports an incomplete answer as an error.
 
 use std::fmt;

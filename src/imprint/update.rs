@@ -112,8 +112,10 @@ impl Update {
         lines.map(|(field, _)| field.clone()).collect()
     }
 
-    /// Returns whether the update sets address fields at the top level, such as `city`, to an address that is known to
-    /// be outside the USA. These fields cannot represent a foreign address.
+    /// Returns whether the update sets an address that is known to be outside the USA.
+    ///
+    /// Only the address fields at the top level of an update count, such as `city`. These fields state no country, so
+    /// they cannot represent a foreign address.
     pub fn is_foreign(&self) -> bool {
         let country = Field::parse(COUNTRY).and_then(|field| self.0.get(&field));
         let is_abroad =
