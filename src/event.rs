@@ -109,8 +109,8 @@ pub struct Identity {
 pub struct ChangeEvent {
     pub identity: Identity,
     pub event_type: Attribute,
-    /// The event as a JSON object. For CloudEvents, the envelope has the structured form in every content mode. For
-    /// plain JSON, the envelope has the id, type, time and data.
+    /// The event as a JSON object. For CloudEvents, the envelope is the structured form of the event, in every content
+    /// mode. For plain JSON, the envelope has the id, type, time and data.
     pub envelope: Value,
 }
 
@@ -186,8 +186,9 @@ impl Version {
         }
     }
 
-    /// Returns this version after an operator has reset it: older than every version of an event, and in the same order
-    /// as the other reset versions.
+    /// Returns the reset form of this version, for an operator who resets the versions of a customer.
+    ///
+    /// A reset version is older than the version of every event. Two reset versions have the order of their arrival.
     #[must_use]
     pub const fn reset(self) -> Self {
         Self {
@@ -202,7 +203,8 @@ impl Version {
         self.epoch == 0 && self.value == i64::MIN
     }
 
-    /// Returns whether two entries have the same epoch and value, so that only the arrival numbers order the entries.
+    /// Returns whether the versions of two different entries have the same epoch and value, so that only the arrival
+    /// numbers order the entries.
     ///
     /// If the mapping names no version, the arrival number always decides, and equal values do not count as a tie.
     pub fn ties(self, other: Self) -> bool {

@@ -1,9 +1,10 @@
-//! Intake turns the bytes and headers of one request into entries for the outbox, or into a [`Rejection`].
+//! Intake turns the bytes and headers of one request into entries for the outbox, the durable queue of the bridge, or
+//! into a [`Rejection`].
 //!
 //! The stages of intake run in this order: encoding, event type, schema, mapping, version, foreign address. Intake runs
 //! the stages for every event of the request, even if another event has an error, so a rejection lists the errors of
 //! all events. Intake accepts or rejects a batch as a whole. The function [`Sources::explain_body`] runs the same
-//! stages and stores nothing, so an explanation shows what a request would do.
+//! stages and stores nothing, so an explanation shows the result that the same request would have.
 //!
 //! Intake is pure: the time and the digest key are arguments. The module `intake` does not know HTTP types,
 //! authentication or the engine of the store.
@@ -42,22 +43,23 @@ pub use source::{EventType, Source};
 pub struct IntakeSettings {
     /// The maximum number of events in one request body.
     pub batch_events_max: usize,
-    /// The maximum time by which a version that is a time may lie in the future.
+    /// The maximum distance of a version into the future. This limit applies only to versions that are times.
     ///
     /// Without this limit, a version with a wrong year would make all other values of the field stale until that year.
     pub version_ahead_max: Duration,
-    /// The action for an event with a flat address outside the USA.
+    /// The action for an event with an address outside the USA.
     pub foreign_address: ForeignAddress,
     /// The value that a request to Imprint has for a cleared field. Intake uses this setting only for explanations.
     pub clearing: Clearing,
 }
 
-/// The action of intake for an event with a flat address outside the USA. Imprint's flat address has no country field.
+/// The action of intake for an event with an address outside the USA. Imprint's address fields at the top level of an
+/// update, such as `city`, state no country.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ForeignAddress {
     /// The bridge parks the event.
     Park,
-    /// The bridge sends the event without its address.
+    /// The bridge sends the update without the address fields at the top level.
     Skip,
 }
 

@@ -1,4 +1,5 @@
-//! Decodes CloudEvents 1.0.2 over HTTP: structured, batch and binary mode become the structured form.
+//! Decodes CloudEvents 1.0.2 over HTTP, and converts events in structured, batch and binary mode to the structured
+//! form: one JSON object for each event.
 //!
 //! The decoder validates the CloudEvents attributes that the bridge uses: id, source, type, specversion, time, and the
 //! encoding of the data. Extension attributes stay in the envelope unchanged, and the source's schema validates them.

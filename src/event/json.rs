@@ -1,9 +1,9 @@
 //! Parses bytes as strict JSON. An error names the broken rule and the place in the body.
 //!
-//! The parser is stricter than RFC 8259, so that the source, a gateway and the bridge cannot read one body in different
-//! ways. The parser requires UTF-8 without a byte order mark, and refuses a duplicate key, a NUL and a lone surrogate.
-//! The parser also limits depth, keys and strings. The parser makes one pass, in time linear in the size of the body. A
-//! parse error never contains any part of the body.
+//! The parser is stricter than RFC 8259, so that the source, a gateway and the bridge cannot read the same body in
+//! different ways. The parser requires UTF-8 without a byte order mark, and refuses a duplicate key, a NUL and a lone
+//! surrogate. The parser also limits the nesting depth, the number of keys, and the length of strings. The parser makes
+//! one pass, in time linear in the size of the body. A parse error never contains any part of the body.
 
 use std::cell::Cell;
 use std::fmt;
@@ -44,11 +44,13 @@ pub enum JsonRule {
     Empty,
     /// The body must be valid JSON, with no lone surrogates, no raw control characters and no numbers out of range.
     Syntax,
-    /// Nothing except white space may follow the JSON value of the body.
+    /// Only white space is allowed after the JSON value of the body.
     Trailing,
-    /// No object may have the same key twice, even if the two copies of the key are written with different escapes.
+    /// An object must not have the same key twice, even if the two copies of the key are written with different
+    /// escapes.
     DuplicateKey,
-    /// No string may contain a NUL character: some databases and logs would cut the string there.
+    /// A string must not contain a NUL character, because some databases and logs would cut the string at this
+    /// character.
     Nul,
     /// Arrays and objects must be nested at most [`DEPTH_MAX`] deep.
     Depth,

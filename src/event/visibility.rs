@@ -1,13 +1,14 @@
-//! Masks personal data: people see the kind and length of a value. People see the value itself only on request.
+//! Masks personal data in the output for operators. The output contains the value itself only if the operator asks for
+//! it.
 
 use serde_json::{Map, Value, json};
 
 /// The choice between masked and revealed values of personal data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Visibility {
-    /// People see only the kind and length of a value.
+    /// The output contains only the kind of a value, and the length of a text.
     Masked,
-    /// People see the values unmasked.
+    /// The output contains the values themselves.
     Revealed,
 }
 

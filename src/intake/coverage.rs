@@ -17,7 +17,8 @@ pub struct ExampleCoverage {
     targets: BTreeSet<String>,
 }
 
-/// Adds one example to the coverage of its event types: the paths that the mapping read, and the fields that it set.
+/// Adds one example to the coverage of its event types: the paths that the mapping read, and the fields that the
+/// mapping set or cleared.
 pub fn observe(coverage: &mut BTreeMap<String, ExampleCoverage>, explanation: &Explanation) {
     for event in &explanation.events {
         let name = event.event_type.clone().unwrap_or_default();
@@ -36,8 +37,8 @@ pub fn observe(coverage: &mut BTreeMap<String, ExampleCoverage>, explanation: &E
 
 /// Returns the paths of the schema that no mapping expression reads, as JSON Pointers.
 ///
-/// For an expression in the jq interpreter (jaq), only a run of the expression shows which paths the expression reads.
-/// For such an expression, the paths come from the runs of the examples.
+/// If the interpreter jaq runs an expression, only a run shows which paths the expression reads. For such an
+/// expression, the paths come from the runs of the examples.
 ///
 /// The returned list contains no CloudEvents attributes, because the bridge itself reads the attributes.
 pub fn unread(source: &Source, event_type: &EventType, examples: &ExampleCoverage) -> Vec<String> {

@@ -127,7 +127,8 @@ impl<'a> Encoding<'a> {
             Self::Json(envelope) => decode_json(envelope, source, body, events_max),
         };
         decoded.map_err(|errors| {
-            // A body that exceeds the budget of `body.split` is not malformed: the expression cannot be run on it.
+            // A body on which the expression `body.split` exceeds its budget is not malformed: the bridge can parse the
+            // body.
             let is_too_large = errors.iter().any(|error| error.rule == BUDGET_RULE);
             let class = if is_too_large {
                 RejectionClass::Unmappable

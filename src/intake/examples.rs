@@ -1,9 +1,10 @@
 //! Examples of a source: an example is a request body with the result that the author expects. The examples of a source
 //! are the tests of the source's mapping.
 //!
-//! The expected result is JSON. For an accepted body, the JSON is one request or a list of requests. In this list,
-//! `"ignored"` stands for an event that sends nothing. For a rejected body, the JSON has the problem type and the
-//! errors. The test compares only members that the expected JSON has, but always compares `path` and `cleared`.
+//! The expected result is JSON. For an accepted body, the JSON is one request or a list of requests. The text
+//! `"ignored"` stands for an event for which the bridge sends nothing. For a rejected body, the JSON has the problem
+//! type and the errors. The test compares only members that the expected JSON has, but always compares `path` and
+//! `cleared`.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +14,7 @@ use super::explanation::{
     EventExplanation, ExplainedOutcome, ExplainedProblem, Explanation, RequestExplanation,
 };
 
-/// The word in an expected result that stands for an event that sends nothing.
+/// The word in an expected result for an event for which the bridge sends nothing.
 const IGNORED: &str = "ignored";
 /// The test compares these members of a request even if the expected result does not have them.
 const ALWAYS_COMPARED: [&str; 2] = ["path", "cleared"];

@@ -1,8 +1,9 @@
-//! Explains the changes that a request would make, mapping rule by mapping rule. The explanation stores nothing. The
-//! explanations are for people who write mappings.
+//! Explains the changes that a request would make, mapping rule by mapping rule. To explain a request, the bridge
+//! stores nothing. The explanations help the authors of mappings.
 //!
-//! An explained event goes through the same pipeline as the events of a request. An [`Explanation`] is the JSON of the
-//! admin API and the output of the command line. The explanation masks values unless the user asked to reveal values.
+//! An explained event goes through the same pipeline as the events of a request. The admin API returns an
+//! [`Explanation`] as JSON, and the command `explain` prints it. The explanation masks values unless the user asks to
+//! reveal values.
 
 use std::fmt;
 

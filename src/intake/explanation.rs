@@ -10,7 +10,7 @@ use super::rejection::Rejection;
 use crate::event::{EventError, SourceVersion};
 use crate::imprint::{CustomerChange, Field};
 
-/// The changes that a request with this body would make, event by event.
+/// The changes that a request body would make, event by event.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Explanation {
     /// The name of the source to which the body belongs.
@@ -100,7 +100,8 @@ pub struct RequestPreview {
     /// The path of the request. The value is `None` if the customer's Imprint id is not known yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// The partner's own id of the customer, if the event contains this id.
+    /// The partner customer id: the CRM's own id of the customer. The value is `None` if the event does not contain
+    /// this id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partner_id: Option<String>,
     pub body: Value,
@@ -135,7 +136,7 @@ pub enum TargetResult {
     Cleared,
     /// The update sets the field to this value.
     Value {
-        /// The new value of the field. The value is masked unless the user asked to reveal values.
+        /// The new value of the field. The value is masked unless the user asks to reveal values.
         value: Value,
     },
     /// The mapping expression cannot compute a value from the event.

@@ -38,10 +38,10 @@ impl std::fmt::Debug for EntryContext {
     }
 }
 
-/// The parts of a replay that the mapping of a stored event depends on.
+/// The values that [`Sources::remap`] needs, besides the stored event itself.
 #[derive(Clone, Copy, Debug)]
 pub struct MappedAgain {
-    /// The version that the store has of the event; `None` if the store cannot read the version.
+    /// The stored version of the event. The value is `None` if the store cannot read the version.
     pub stored: Option<SourceVersion>,
     /// The current wall-clock time, for versions that are times.
     pub wall_time: Timestamp,
@@ -74,9 +74,9 @@ impl Sources {
 
     /// Maps a stored event again with the current schema and mapping.
     ///
-    /// When an operator has fixed the schema or the mapping, the bridge can then send the event. The event keeps the
-    /// version that the store has of it. The current epoch belongs to the source's current counter: under this epoch, the
-    /// values of an old event would win over the newer values that Imprint has.
+    /// The bridge maps a parked event again after an operator has fixed the schema or the mapping. The event keeps its
+    /// stored version, including the epoch. With the current epoch of the source, the values of an old event would win
+    /// over the newer values that Imprint has.
     ///
     /// # Errors
     /// Returns every reason why the stored event cannot be sent.
@@ -138,7 +138,7 @@ pub(super) struct Pipeline<'a> {
     /// Whether the request can contain several events. The pointers in the errors of such a request start with the
     /// index of the event.
     is_batch: bool,
-    /// The latest time that the version of an event may have.
+    /// The latest accepted time in the version of an event. This limit applies only to versions that are times.
     version_time_max: Timestamp,
     foreign_address: ForeignAddress,
 }
@@ -179,7 +179,8 @@ impl Pipeline<'_> {
         Ok(self.foreign_address.disposition(change))
     }
 
-    /// Returns whether a version lies too far in the future. The version is a time in microseconds.
+    /// Returns whether a version is a time that lies too far in the future. A version that is a time counts the
+    /// microseconds since the Unix epoch.
     fn is_ahead(&self, event_type: &EventType, version: i64) -> bool {
         match event_type.mapping.version_domain() {
             Some(VersionDomain::Time) => {
@@ -201,10 +202,10 @@ impl Pipeline<'_> {
 }
 
 impl ForeignAddress {
-    /// Decides what happens with a customer change: the bridge sends, parks or ignores the change.
+    /// Decides whether the bridge sends, parks or ignores a customer change.
     ///
-    /// The rule for a flat address outside the USA parks the change or drops the address. The bridge ignores a change
-    /// that sets no field.
+    /// If the change sets an address outside the USA, the bridge parks the change, or drops the address from the
+    /// change. The bridge ignores a change that is empty without its address.
     fn disposition(self, change: Option<CustomerChange>) -> Disposition {
         let Some(change) = change else {
             return Disposition::Ignore;

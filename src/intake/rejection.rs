@@ -1,4 +1,5 @@
-//! The rejection of a request. A rejection has the stage that rejects the request, and all errors of the request.
+//! The rejection of a request. A rejection contains the intake stage that rejects the request, and all errors of the
+//! request.
 
 use crate::event::EventError;
 

@@ -1,8 +1,8 @@
 //! JSON Schemas of event types. A schema validates an event, and reports all errors of the event.
 //!
-//! The bridge compiles a schema once, when it loads the configuration. Patterns run in linear time, and the bridge
-//! checks formats. The bridge refuses a schema with a reference to another document, because the bridge must not fetch
-//! a document while an event waits.
+//! The bridge compiles a schema once, when it loads the configuration. The validator matches patterns in linear time,
+//! and also checks formats. The bridge refuses a schema with a reference to another document, because the bridge must
+//! not fetch a document while an event waits.
 //!
 //! The detail of a schema error contains only words of the schema: the keyword and the value of the keyword. The detail
 //! contains neither values of the event nor the names of unexpected properties. Only the `pointer` of an error can
@@ -47,7 +47,7 @@ pub enum Error {
     Unbounded {
         /// The name of the schema.
         name: String,
-        /// The reason why the work has no bound.
+        /// The reason why an event could make the validator work without a bound.
         reason: String,
     },
 }
@@ -64,7 +64,8 @@ impl Schema {
     /// Compiles a JSON document to a schema. A document without `$schema` is read as draft 2020-12.
     ///
     /// # Errors
-    /// Returns an error if the document is not a valid JSON Schema, or if its work has no bound.
+    /// Returns an error if the document is not a valid JSON Schema, or if an event could make the validator work
+    /// without a bound.
     pub fn compile(name: &str, document: &Value) -> Result<Self, Error> {
         let mut options = jsonschema::options()
             .should_validate_formats(true)
@@ -99,9 +100,9 @@ impl Schema {
 
     /// Returns the schema errors of an event, at most `ERRORS_MAX` errors. The list is empty if the event is valid.
     ///
-    /// First, the schema only checks whether the event is valid. Most events are valid, and this check takes a seventh
-    /// of the time that the listing of errors takes. The validator lists all errors before the bridge can stop the list,
-    /// so an event that could have a very long list gets one error about the whole event.
+    /// The function first checks only whether the event is valid. Most events are valid, and this check takes a seventh
+    /// of the time that the list of errors takes. The bridge cannot stop the validator before the validator has made
+    /// the whole list. If the list could be very long, the function returns only one error, about the whole event.
     pub fn errors(&self, event: &Value) -> Vec<EventError> {
         if self.validator.is_valid(event) {
             return Vec::new();
@@ -162,7 +163,7 @@ impl Schema {
     fn event_error(&self, error: &ValidationError<'_>) -> EventError {
         let location = error.schema_path().as_str();
         // The keyword `required` has a list of names. The missing name is in this list, so the missing name is a word
-        // of the schema, and the error may quote the missing name.
+        // of the schema, and the error can contain the missing name.
         let limit = if let ValidationErrorKind::Required { property } = error.kind() {
             Some(property)
         } else {
@@ -178,7 +179,7 @@ impl Schema {
     }
 }
 
-/// Creates the error of an event for which the schema cannot list the errors.
+/// Creates the error for an event whose list of errors could be too long.
 fn too_many_errors() -> EventError {
     EventError {
         pointer: String::new(),

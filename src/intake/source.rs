@@ -37,8 +37,8 @@ pub struct EventType {
     pub mapping: Mapping,
     /// The epoch of the source's version counter. When a source restarts its counter, an operator raises the epoch.
     pub epoch: u32,
-    /// The most by which a version may differ from the neighbouring version of the customer, if the version is a
-    /// sequence number.
+    /// The limit for the distance between the version of an event and the neighbouring version of the same field. The
+    /// value is `None` if the versions are not sequence numbers.
     pub jump_max: Option<u64>,
 }
 

@@ -1,30 +1,33 @@
-//! Bounds of the work that a JSON Schema causes.
+//! Limits the work that a JSON Schema can cause for the validator.
 //!
-//! The validator follows every subschema that applies to a value, and calls itself for each of them. A schema whose
-//! references multiply, or lead back to the same value, could take any time, memory or stack. [`excess`] refuses such a
-//! schema at load. The validator also lists every error before the bridge can stop the list, and a recursive `anyOf`
-//! multiplies the errors at each level of an event. [`can_list_errors`] counts the errors in advance.
+//! The validator follows every subschema that applies to a value, and calls itself for each subschema. If the
+//! references in a schema multiply, or lead back to the same value, the validator could need unlimited time, memory or
+//! stack. [`excess`] finds such a schema when the bridge loads the schema. The bridge also cannot stop the validator
+//! before the validator has listed every error, and a recursive `anyOf` multiplies the errors at each level of an
+//! event. [`can_list_errors`] counts the errors in advance.
 
 use serde_json::{Map, Value};
 
-/// The maximum number of subschemas after the replacement of each reference by its target. The largest shipped schema
-/// has fewer than 200. For one value of an event, the validator evaluates at most this number of subschemas.
+/// The maximum number of subschemas after the replacement of each reference by its target. The largest schema in this
+/// repository has fewer than 200. For one value of an event, the validator evaluates at most this number of subschemas.
 const SUBSCHEMAS_MAX: usize = 20_000;
-/// The maximum number of subschemas that a schema nests, from the root to the innermost subschema. The number limits the
-/// stack of the check.
+/// The maximum depth of subschemas inside subschemas. This number limits the stack that [`Check`] needs.
 const NESTING_MAX: usize = 256;
-/// The maximum number of subschemas inside each other that apply to one value. An event has at most 32 levels, so the
-/// validator calls itself at most 512 times, which needs less than half of a thread's stack of 2 MiB.
+/// The maximum depth of subschemas inside subschemas that all apply to the same value of an event. An event has at most
+/// 32 levels, so the validator calls itself at most 512 times, which needs less than half of a thread's stack of 2 MiB.
 const SAME_PLACE_MAX: usize = 16;
-/// The maximum number of keyword values that can fail in one event. The validator needs some hundred bytes for each
-/// error, and more for an error at a long place, so the list of errors takes less than 32 MiB.
+/// The maximum number of errors that the validator could report for one event. The validator needs some hundred bytes
+/// for each error, and more for an error with long paths, so the list of errors takes less than 32 MiB.
 const FAILURES_MAX: usize = 50_000;
-/// The bytes of a place that take the memory of one error. An error contains its places in the event and in the schema.
+/// The number of bytes in the paths of an error that count as one further error. An error contains its path in the
+/// event and its path in the schema.
 const PLACE_BYTES: usize = 128;
-/// The bytes of a place for each subschema and each level, beside the name of the member.
+/// The number of bytes that each subschema and each level of the event adds to the paths, without the name of the
+/// member.
 const STEP_BYTES: usize = 24;
 
-/// The number of values of an `enum` that take the memory of one error. The error of `enum` contains the whole list.
+/// The number of values of an `enum` that count as one further error. An error of `enum` contains the whole list of
+/// values.
 const ENUM_VALUES: usize = 8;
 
 /// The keywords whose value is one subschema for the same value of the event.
@@ -48,7 +51,8 @@ const ITEM_LISTS: [&str; 2] = ["prefixItems", "items"];
 /// The keywords whose value is a map of subschemas for the members of an object.
 const MEMBER_MAPS: [&str; 2] = ["properties", "patternProperties"];
 
-/// Returns the reason why the work of a schema has no bound, or `None`.
+/// Returns the reason why a schema could make the validator work without a bound. Returns `None` if the work has a
+/// bound.
 pub(super) fn excess(document: &Value) -> Option<String> {
     let mut check = Check {
         document,
@@ -58,7 +62,7 @@ pub(super) fn excess(document: &Value) -> Option<String> {
     check.subschema(document, 0).err()
 }
 
-/// Returns whether the validator can list all errors of an event within [`FAILURES_MAX`].
+/// Returns whether the validator could report at most [`FAILURES_MAX`] errors for an event.
 pub(super) fn can_list_errors(document: &Value, event: &Value) -> bool {
     let mut count = FailureCount {
         document,
@@ -188,15 +192,15 @@ impl<'s> Check<'s> {
     }
 }
 
-/// The count of the keyword values that can fail in one event.
+/// Counts the errors that the validator could report for one event.
 struct FailureCount<'s> {
     document: &'s Value,
     left: usize,
 }
 
 impl<'s> FailureCount<'s> {
-    /// Counts the failures of one subschema at one value. Returns `None` if the count exceeds the limit. `place` is the
-    /// length of the value's place and the subschema's place together, in bytes.
+    /// Counts the possible errors of one subschema at one value. Returns `None` if the count exceeds the limit. `place`
+    /// is the length of the value's path plus the length of the subschema's path, in bytes.
     fn subschema(&mut self, schema: &'s Value, value: &Value, place: usize) -> Option<()> {
         let place = place + STEP_BYTES;
         self.spend(1 + place / PLACE_BYTES)?;
@@ -224,7 +228,8 @@ impl<'s> FailureCount<'s> {
         }
     }
 
-    /// Counts the values of a keyword without subschemas: `required` has an error for each name.
+    /// Counts the possible errors of a keyword that has no subschemas. For example, `required` has one possible error
+    /// for each name.
     fn keyword(&mut self, keyword: &str, limit: &Value) -> Option<()> {
         match (keyword, limit) {
             ("enum", Value::Array(values)) => self.spend(values.len().div_ceil(ENUM_VALUES)),
