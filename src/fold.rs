@@ -51,7 +51,7 @@ pub enum FoldEnd {
     Empty,
 }
 
-/// One folded request, and the entries that the delivery of the request finishes.
+/// One folded request, and the entries that are finished when the request is delivered.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Fold {
     /// The values that the request sends. If every value clears a field, the body of the request can be empty, because
@@ -102,11 +102,11 @@ impl Fold {
     }
 }
 
-/// Folds the waiting entries of a lane into one request that carries at most `max` entries.
+/// Folds the waiting entries of a lane into one request that sends values of at most `max` entries.
 ///
-/// If more than `max` entries have a value to send, the request carries the oldest versions first. An entry that a
-/// newer waiting entry supersedes is finished only when the newer value is delivered. If the bridge parks the newer
-/// entry instead, a later request sends the older entry.
+/// If more than `max` entries have a value to send, the request sends the values with the oldest versions, and later
+/// requests send the other values. An entry that a newer waiting entry supersedes is finished only when the newer value
+/// is delivered. If the bridge parks the newer entry instead, a later request sends the older entry.
 pub fn fold(lane: &LaneVersions, waiting: &[Candidate<'_>], max: MaxFold, now: Timestamp) -> Fold {
     let (mut winners, ties) = winners(lane, waiting);
     let mut carried: Vec<Version> = winners.values().map(|(version, _)| *version).collect();
@@ -211,8 +211,8 @@ fn winners<'a>(
 
 /// Returns how a waiting entry is finished when Imprint has the versions `delivered`.
 ///
-/// Returns `None` if the entry is not finished: it has a value that is newer than the version of the same field in
-/// `delivered`.
+/// Returns `None` if the entry is not finished, because it has a value that is newer than the version of the same field
+/// in `delivered`.
 fn end(
     delivered: impl Fn(&Field) -> Option<Version>,
     candidate: &Candidate<'_>,

@@ -22,7 +22,7 @@
 //!   `months_since`, `text`, `title`, `trim`, `upper`, `us_state`, `us_zip`, `whole`.
 //!
 //! The bridge compiles every term in the list above to a plan, which is a tree of operations. For some more terms of
-//! jq, the bridge uses the interpreter jaq, which takes some microseconds for an expression. These terms are `.[]`,
+//! jq, the bridge uses the interpreter jaq, which takes a few microseconds for an expression. These terms are `.[]`,
 //! `.[0:5]`, `[…]`, `as $x`, `<` and the other comparisons, `+`, `-`, `*` (whole numbers), `?`, `try … catch …`,
 //! `select`, `map`, `first`, `any`, `join` and others. If an expression contains a term that is not allowed, the error
 //! message lists all allowed terms. Interpreted expressions distinguish absent from null, as compiled expressions do.
@@ -122,8 +122,8 @@ pub struct MappingRules {
 /// only the field groups that differ between the two images.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ImageRules {
-    /// The expression that finds the customer before the change. If the before image is absent or null, the customer is
-    /// new and the update contains all mapped fields.
+    /// The expression that finds the customer before the change. If the result is absent or null, the customer is new,
+    /// and the update contains all mapped fields.
     pub before: String,
     /// The path of the customer after the change, such as `.data.after`. The path contains only names of members, and
     /// no mapping function. The field expressions read the customer at this path.
@@ -270,13 +270,12 @@ impl Mapping {
         values.collect()
     }
 
-    /// Returns the part of an update that changes the customer: the field groups with a value that differs from the
-    /// customer before the change.
+    /// Returns an update without the field groups whose values have not changed.
     ///
     /// Returns the whole update if the event does not contain the customer before the change.
     ///
     /// The bridge sends a field group as a whole or not at all. A field that the bridge cannot read from the customer
-    /// before the change counts as different.
+    /// before the change counts as changed.
     fn changed(
         &self,
         update: Update,

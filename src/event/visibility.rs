@@ -1,5 +1,5 @@
-//! Masks personal data in the output for operators. The output contains the value itself only if the operator asks for
-//! it.
+//! Masks personal data in the output for operators. The output shows personal data unmasked only if the operator asks
+//! for it.
 
 use serde_json::{Map, Value, json};
 

@@ -1,6 +1,6 @@
-//! The versions that a lane, the queue of one customer, remembers after its entries are gone: the versions that Imprint
-//! has, and the versions that are *in doubt*. A version is in doubt if the bridge sent it in a request without a clear
-//! answer. This module is pure: it does no IO and reads no clock.
+//! The versions that a lane, the queue of one customer, remembers after its entries are finished: the versions that
+//! Imprint has, and the versions that are *in doubt*. A version is in doubt if the bridge sent it in a request without
+//! a clear answer. This module is pure: it does no IO and reads no clock.
 //!
 //! A request without a clear answer can arrive at Imprint late, after newer values were delivered, and overwrite the
 //! newer values. Imprint's API offers no way to prevent a late request from overwriting newer values. A lane therefore
@@ -27,8 +27,8 @@ pub struct LaneVersions {
     /// The versions of values in requests without a clear answer from Imprint.
     #[serde(default, rename = "doubt", skip_serializing_if = "Option::is_none")]
     in_doubt: Option<InDoubt>,
-    /// True if dispatch sent no request for the delivered versions, because the entries only cleared fields and a
-    /// request omits these fields.
+    /// True if dispatch sent no request for the delivered versions, because the entries only cleared fields that a
+    /// request omits.
     #[serde(default, rename = "unsent", skip_serializing_if = "is_false")]
     is_unsent: bool,
 }

@@ -227,7 +227,7 @@ impl ImprintApi for Client {
         let query = format!("?partner_customer_id={filter}&limit={HITS_MAX}");
         let exchange = self.exchange(Method::GET, &query, Vec::new());
         match tokio::time::timeout(deadline, exchange).await {
-            // The client has possibly left out a hit from an abridged page.
+            // If the client has left out the long members of a page, the page possibly lacks a hit.
             Ok(Ok(response)) if response.is_abridged && response.status < 300 => {
                 LookupResult::Failed(Outcome::Unknown(Cause::TooLong))
             }

@@ -144,7 +144,7 @@ fn member<'a>(object: Option<&Members<'a>>, key: &str) -> Option<&'a RawValue> {
     object?.get(key).copied()
 }
 
-/// Returns whether the echoed value of a field is missing or equal to the sent value. After the bridge sent null or "",
+/// Returns whether the echoed value of a field is missing or equal to the sent value. If the bridge sent null or "",
 /// the echoed value must be empty.
 fn agrees(sent: &Value, echoed: Option<&RawValue>) -> bool {
     let Some(raw) = echoed else { return true };

@@ -106,8 +106,8 @@ impl SearchPage<'_> {
         }
     }
 
-    /// Returns whether the page has all hits: the page is the last page, and its total is not larger than its number of
-    /// hits.
+    /// Returns whether the page has all hits: the page is the last page, and the total is not larger than the number of
+    /// hits on the page.
     fn has_all(&self, hits: &[SearchHit<'_>]) -> bool {
         let counted = u64::try_from(hits.len()).unwrap_or(u64::MAX);
         !self.has_more && self.total.is_none_or(|total| total <= counted)

@@ -46,7 +46,8 @@ impl fmt::Debug for EntryEvent<'_> {
 }
 
 impl Sources {
-    /// Explains a request body without headers. Returns `None` if no source has this name.
+    /// Explains a request body that comes without the headers of a request, such as the content of a file. Returns
+    /// `None` if no source has this name.
     pub fn explain_body(
         &self,
         source: &SourceName,

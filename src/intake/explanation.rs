@@ -181,7 +181,7 @@ impl EventExplanation {
         self.change.as_ref()
     }
 
-    /// Marks every field that the event sets or clears as stale, unless `sent` contains the field.
+    /// Marks a field as stale if the event sets or clears the field, and `sent` does not contain the field.
     pub fn mark_stale(&mut self, sent: &[Field]) {
         for target in self.targets.iter_mut().flatten() {
             let is_set = match target.result {

@@ -25,7 +25,7 @@ pub struct EntryContext {
     pub wall_time: Timestamp,
     /// The priority of the outbox entries.
     pub priority: Priority,
-    /// The key of the store with which the pipeline computes the content digests of events.
+    /// The digest key of the store. The pipeline computes the digests of the contents of events with this key.
     pub digest_key: [u8; 32],
 }
 

@@ -14,7 +14,7 @@ const DATA: &str = "data";
 /// A JSON Pointer to the member of an event that contains the data from the source.
 const DATA_POINTER: &str = "/data";
 
-/// A system that sends events. The file of the source configures the source.
+/// A system that sends events. The source file configures the source.
 #[derive(Debug)]
 pub struct Source {
     /// The name of the source. The source file has this name plus `.toml`, and the URL of the source contains this
@@ -37,8 +37,8 @@ pub struct EventType {
     pub mapping: Mapping,
     /// The epoch of the source's version counter. When a source restarts its counter, an operator raises the epoch.
     pub epoch: u32,
-    /// The limit for the distance between the version of an event and the neighbouring version of the same field. The
-    /// value is `None` if the versions are not sequence numbers.
+    /// The limit for the distance between the version of an event and the other versions of the same fields, at Imprint
+    /// or in waiting entries. The value is `None` if the versions are not sequence numbers.
     pub jump_max: Option<u64>,
 }
 

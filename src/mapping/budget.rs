@@ -7,14 +7,14 @@
 //!
 //! jaq passes no context to the values that it works on, so the budget is a thread-local variable. When the steps run
 //! out, every later call of [`take`] in the same run of jaq fails. `try` in an expression can hide this error, and a
-//! comparison cannot report it, but [`end`] returns that the steps ran out.
+//! comparison cannot report it, but the result of [`end`] shows that the steps ran out.
 
 use std::cell::{Cell, RefCell};
 
 use serde_json::Value;
 
-/// The number of steps for all expressions of one event. A step takes about 0.1 µs and needs at most about 250 bytes. An
-/// event of 60 fields takes some hundred steps.
+/// The number of steps for all expressions of one event. A step takes about 0.1 µs and needs at most about 250 bytes.
+/// An event of 60 fields takes a few hundred steps.
 pub(super) const EVENT_STEPS_MAX: u32 = 150_000;
 /// The number of steps of one interpreted expression. An expression that reads the data of a customer needs far fewer
 /// steps.
@@ -46,7 +46,7 @@ struct Budget {
     /// The steps of the event that exceed the limit of the running interpreted expression. [`end`] gives these steps
     /// back to the event.
     reserved: u32,
-    /// Whether an expression has exceeded the budget since the event began.
+    /// Whether an expression has exceeded the budget since the last call of [`begin_event`].
     is_exceeded: bool,
 }
 
@@ -58,7 +58,7 @@ thread_local! {
     static PLACES: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
 }
 
-/// Begins a new event with a budget of `steps`.
+/// Starts the budget of a new event with `steps` steps.
 pub(super) fn begin_event(steps: u32) {
     BUDGET.set(Budget {
         left: Some(steps),
@@ -94,7 +94,7 @@ pub(super) fn end() -> (Vec<String>, bool) {
     (PLACES.take().unwrap_or_default(), budget.left.is_some())
 }
 
-/// Returns whether an expression has exceeded the budget since the event began.
+/// Returns whether an expression has exceeded the budget since the last call of [`begin_event`].
 pub(super) fn is_exceeded() -> bool {
     BUDGET.get().is_exceeded
 }

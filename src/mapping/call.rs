@@ -119,7 +119,7 @@ fn table<'c>(
     let table = tables.get(&text).ok_or_else(|| {
         let names: Vec<_> = tables.keys().map(String::as_str).collect();
         let reason = if names.is_empty() {
-            format!("there is no table {text}, and no other table either")
+            format!("there is no table {text}; the mapping has no tables")
         } else {
             format!("there is no table {text}; there is {}", names.join(", "))
         };

@@ -45,7 +45,8 @@ pub(super) struct Signature {
     pub(super) parameters: Parameters,
 }
 
-/// The parameters of a mapping function. Some variants also contain the Rust function.
+/// The parameters of a mapping function. Some variants also contain the Rust function that implements the mapping
+/// function.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Parameters {
     /// Takes no arguments. The input must be a text.

@@ -111,7 +111,7 @@ impl<'a> LocatedValue<'a> {
         self.origin.iter()
     }
 
-    /// Returns the log of places read, if the evaluation has a log.
+    /// Returns the log of the places that expressions read, if the evaluation has a log.
     pub(super) const fn log(&self) -> Option<&'a ReadLog> {
         self.log
     }

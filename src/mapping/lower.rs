@@ -1,9 +1,9 @@
 //! Compiles the text of a mapping expression to its plan.
 //!
 //! jaq's parser reads the whole syntax of jq. If a term always has exactly one result, the bridge compiles the term to
-//! a [`Plan`]. jaq interprets every other allowed term ([`super::jq`]). When the bridge loads a mapping, it reports
-//! each term that the language does not have, by name. Every expression of a loaded mapping can therefore run on an
-//! event.
+//! a [`Plan`]. jaq interprets every other allowed term ([`super::jq`]). The bridge does not load a mapping with a term
+//! that the language does not have, and reports each such term by name. Every expression of a loaded mapping can
+//! therefore run on an event.
 //!
 //! Only [`Lowering::term`] decides whether the bridge compiles a term or leaves the term to jaq. The `match`
 //! expressions over jaq's syntax have no default arm: if a later version of jaq adds a term, this module does not

@@ -16,7 +16,7 @@ const NESTING_MAX: usize = 256;
 /// The maximum depth of subschemas inside subschemas that all apply to the same value of an event. An event has at most
 /// 32 levels, so the validator calls itself at most 512 times, which needs less than half of a thread's stack of 2 MiB.
 const SAME_PLACE_MAX: usize = 16;
-/// The maximum number of errors that the validator could report for one event. The validator needs some hundred bytes
+/// The maximum number of errors that the validator could report for one event. The validator needs a few hundred bytes
 /// for each error, and more for an error with long paths, so the list of errors takes less than 32 MiB.
 const FAILURES_MAX: usize = 50_000;
 /// The number of bytes in the paths of an error that count as one further error. An error contains its path in the
@@ -30,25 +30,25 @@ const STEP_BYTES: usize = 24;
 /// values.
 const ENUM_VALUES: usize = 8;
 
-/// The keywords whose value is one subschema for the same value of the event.
+/// The keywords that contain one subschema for the value to which the keyword applies.
 const SAME_PLACE: [&str; 4] = ["not", "if", "then", "else"];
-/// The keywords whose value is a list of subschemas for the same value of the event.
+/// The keywords that contain a list of subschemas for the value to which the keyword applies.
 const SAME_PLACE_LISTS: [&str; 3] = ["allOf", "anyOf", "oneOf"];
-/// The keywords whose value is a map of subschemas for the same value of the event.
+/// The keywords that contain a map of subschemas for the value to which the keyword applies.
 const SAME_PLACE_MAPS: [&str; 2] = ["dependentSchemas", "dependencies"];
-/// The keywords whose value is a reference to a subschema for the same value of the event.
+/// The keywords that contain a reference to a subschema for the value to which the keyword applies.
 const REFERENCES: [&str; 3] = ["$ref", "$dynamicRef", "$recursiveRef"];
-/// The keywords whose value is one subschema for each member of an object.
+/// The keywords that contain one subschema for each member of an object.
 const MEMBERS: [&str; 3] = [
     "additionalProperties",
     "unevaluatedProperties",
     "propertyNames",
 ];
-/// The keywords whose value is one subschema for each item of an array.
+/// The keywords that contain one subschema for each item of an array.
 const ITEMS: [&str; 4] = ["items", "additionalItems", "unevaluatedItems", "contains"];
-/// The keywords whose value is a list of subschemas, one for each item of an array.
+/// The keywords that contain a list of subschemas, one for each item of an array.
 const ITEM_LISTS: [&str; 2] = ["prefixItems", "items"];
-/// The keywords whose value is a map of subschemas for the members of an object.
+/// The keywords that contain a map of subschemas for the members of an object.
 const MEMBER_MAPS: [&str; 2] = ["properties", "patternProperties"];
 
 /// Returns the reason why a schema could make the validator work without a bound. Returns `None` if the work has a
@@ -103,7 +103,7 @@ fn anchored<'s>(schema: &'s Value, anchor: &str) -> Option<&'s Value> {
     }
 }
 
-/// Returns the subschemas of a schema that apply to the same value, without the targets of references.
+/// Returns the subschemas that apply to the same value as the given schema, without the targets of references.
 fn same_place(schema: &Map<String, Value>) -> impl Iterator<Item = &Value> {
     let one = SAME_PLACE.iter().filter_map(|key| schema.get(*key));
     let lists = SAME_PLACE_LISTS.iter().filter_map(|key| schema.get(*key));
@@ -186,7 +186,8 @@ impl<'s> Check<'s> {
             Some((_, outer)) if *outer == level => Err(format!(
                 "the reference {reference} leads back to itself at the same value of an event"
             )),
-            // The validator remembers the result of a recursive reference for each value.
+            // The validator remembers the result of a recursive reference for each value, so the reference adds no
+            // work.
             Some(_) => Ok(()),
         }
     }

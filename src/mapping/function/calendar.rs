@@ -50,8 +50,8 @@ impl EpochUnit {
         }
     }
 
-    /// Converts a number of time units since the Unix epoch to an RFC 3339 text in UTC. Returns an RFC 3339 text
-    /// unchanged.
+    /// Converts a number of time units since the Unix epoch to an RFC 3339 text in UTC. If the value is an RFC 3339
+    /// text, returns the text unchanged.
     pub(super) fn moment(self, value: &Value) -> Conversion {
         let refused =
             || ValueError::new("The value is neither a whole number nor an RFC 3339 moment.");

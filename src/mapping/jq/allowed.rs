@@ -52,8 +52,8 @@ pub(super) fn allowed() -> String {
     names.dedup();
     format!(
         "an expression is made of paths such as `.a.b[0]`, `|`, `//`, `==`, `and`, `or`, `if`, constants, objects, \
-         \"\\(…)\" and the functions {}; and, interpreted and slower, of `.[]`, `.[0:5]`, `[…]`, `as $x`, `<`, `+`, `-`, \
-         `*`, `?`, `try` and jq's {}",
+         \"\\(…)\" and the functions {}; an interpreted expression, which is slower, can also contain `.[]`, `.[0:5]`, \
+         `[…]`, `as $x`, `<`, `+`, `-`, `*`, `?`, `try` and jq's {}",
         functions.join(", "),
         names.join(", ")
     )

@@ -80,7 +80,8 @@ pub(super) fn functions() -> impl Iterator<Item = Fun<Interpreter>> {
         .map(|(name, arguments, run)| (name, arguments, Native::<Interpreter>::new(run)))
 }
 
-/// Evaluates `a // b`: returns the true results of `a`, or the results of `b` if `a` has no true result.
+/// Evaluates `a // b`: returns the true results of `a`, or the results of `b` if `a` has no true result. A result is
+/// true if it is neither absent, null nor false.
 ///
 /// As in a compiled plan, an error in `a` makes the whole term fail. If neither `a` nor `b` has a value and one of the
 /// two is null, the result is null.

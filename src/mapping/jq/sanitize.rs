@@ -309,7 +309,7 @@ impl<'c> Sanitizer<'_, 'c> {
             (Some(_), []) => self.put(name),
             (Some((_, kind)), [argument, ..]) => self.jq_function(name, *kind, argument),
             (None, _) if is_known => {
-                let reason = format!("`{name}` takes another number of arguments");
+                let reason = format!("`{name}` takes a different number of arguments");
                 self.error(Some(name), reason);
             }
             (None, _) => self.own_function(name, arguments),
