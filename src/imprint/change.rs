@@ -13,7 +13,9 @@ pub struct CustomerChange {
     /// The field values to set at Imprint. The update is empty if the event contains no value for any field.
     pub update: Update,
     /// The limit for the distance between this version and the other versions of the same fields, at Imprint or in
-    /// waiting entries. Dispatch parks an event whose version is too far away from the other versions.
+    /// waiting entries.
+    ///
+    /// Dispatch parks an event whose version is too far away from the other versions.
     ///
     /// The value is `None` if the version is a time, or if the mapping has no rule for the version.
     pub jump_max: Option<u64>,
