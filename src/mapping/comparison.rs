@@ -62,7 +62,7 @@ pub(super) fn number_order(left: &Number, right: &Number) -> Ordering {
     }
 }
 
-/// Converts a JSON value to a part of an interpolated text.
+/// Converts a JSON value to a part of an interpolated text, such as `"a \(.b)"`.
 ///
 /// A number beyond 64 bits is an error: the JSON parser rounds such a number, so two different long ids could become
 /// the same text.
