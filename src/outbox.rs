@@ -2,22 +2,23 @@
 //! types of the ports.
 //!
 //! The bridge answers an event with 2xx only after [`Inbox::append`] has returned, and `append` returns only after the
-//! entry is on disk. From then on the entry is in exactly one [`State`]. Storage engines know no HTTP, no mapping and
-//! no policy.
+//! entry is on disk. A stored entry is always in exactly one [`State`]. The storage engines contain no HTTP, no mapping
+//! and no delivery rules.
 //!
 //! | state | enters by | leaves by | after a crash |
 //! |---|---|---|---|
 //! | waiting | `append`, `replay`, `approve`, `decide` | `settle` | still waiting; an entry in flight is sent again |
 //! | held | `append`, when an operator must approve a mass change | `approve`, `discard` | still held |
-//! | undecided | `settle`, when failures last long without a proven cause | `decide` | still undecided |
+//! | undecided | `settle`, when requests failed for a long time and nothing proves why | `decide` | still undecided |
 //! | parked | `settle` or `append`, when an operator must act; `decide` | `replay`, `discard` | still parked |
-//! | delivered | `settle`, when Imprint has all values that are still the newest | retention | unchanged (final) |
-//! | superseded | `settle`, in the transaction that delivers the newer values | retention | unchanged (final) |
+//! | delivered | `settle`, when Imprint has the values that no newer event replaces | retention | unchanged (final) |
+//! | superseded | `settle`, in the transaction that records newer values as delivered | retention | unchanged (final) |
 //! | ignored | `append` (nothing to send), `settle` (unknown customer) | retention | unchanged (final) |
 //! | discarded | `discard`, `decide` | retention | unchanged (final) |
 //!
-//! A held entry blocks no other entry: no claim includes the held entry, and dispatch sends other entries of the lane
-//! meanwhile. When an operator approves the entry, versions decide which values of the entry are still the newest.
+//! A held entry blocks no other entry: no claim includes the held entry, and dispatch continues to send the other
+//! entries of the lane. After an operator has approved the held entry, dispatch compares versions and sends only the
+//! values that are still the newest.
 
 #![warn(missing_docs)]
 
@@ -74,7 +75,8 @@ pub use state::{ParkReason, State};
 pub use unproven::{Absence, KeyMark, Unproven};
 pub use version_reset::VersionReset;
 
-/// The longest time from now to a lane's due time: the longest backoff, and the longest wait that Imprint may ask for.
+/// The longest time from now to a lane's due time. No backoff is longer, and the bridge obeys no longer wait that
+/// Imprint asks for.
 pub const DUE_AHEAD_MAX: Duration = Duration::from_hours(1);
 
 /// A future that returns the result of an outbox operation.
@@ -82,8 +84,8 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Se
 
 /// The error of an outbox operation. A failed operation has changed nothing.
 ///
-/// Only an operation that was answered with [`Error::Unavailable`] may still be done: later, or in a file that no other
-/// process finds.
+/// [`Error::Unavailable`] is the exception: the store can still do the operation later, or in a deleted file that no
+/// other process can find.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     /// The command queue of the store is full. The store writer empties the queue within moments.
@@ -99,7 +101,7 @@ pub enum Error {
         /// The operation that the storage engine was doing.
         doing: &'static str,
     },
-    /// The store cannot work now. The store recovers without a restart if the cause ends.
+    /// The store cannot work now. When the cause ends, the store works again without a restart.
     #[error("{0}")]
     Unavailable(StoreCondition),
     /// The store is closed.
@@ -107,15 +109,15 @@ pub enum Error {
     Closed,
 }
 
-/// The highest number that a store can give to an entry or to an audit record: the numbers of SQL are signed.
+/// The highest number that a store can give to an entry or to an audit record: SQLite stores signed 64-bit integers.
 pub const ENTRY_MAX: u64 = u64::MAX / 2;
 
-/// The number of an entry. The store never uses a number twice.
+/// The number of an entry. The store never gives the same number to two entries.
 ///
 /// Every storage engine guarantees that entry numbers follow the order in which appends become visible: an entry that
 /// becomes visible later has a higher number. Versions ([`Version::arrival`](crate::event::Version)), the cursors of
-/// [`Ledger::list`] and the progress of [`Ledger::prune_receipts`] rely on this order. An engine whose sequence numbers
-/// can commit out of order must number entries at the commit.
+/// [`Ledger::list`] and the progress of [`Ledger::prune_receipts`] rely on this order. If an engine runs several
+/// transactions at once, the engine must number the entries at the commit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntryId(pub u64);
 
@@ -129,8 +131,8 @@ impl fmt::Display for EntryId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LaneId(pub u64);
 
-/// All roles of one storage engine, for the code that wires the process. Every other caller holds the port of its own
-/// role.
+/// All ports of one storage engine, for the code that starts the process. Every other caller holds only the port of its
+/// own role.
 pub trait Outbox: Inbox + Lanes + Ledger + Lifecycle {}
 
 impl<T: Inbox + Lanes + Ledger + Lifecycle> Outbox for T {}

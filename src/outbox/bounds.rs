@@ -1,49 +1,53 @@
-//! The bounds of one claim, and of the lanes that a start after a crash takes for possibly in flight.
+//! The bounds of one claim, and the number of lanes that the store treats as possibly in flight after a crash.
 //!
-//! No bound may change the final values at Imprint. The tests therefore run the engines also with very small bounds.
+//! No bound is allowed to influence the final values at Imprint. The tests therefore also run the storage engines with
+//! very small bounds.
 
-/// The most entries of a lane that one claim reads, starting with the newest.
+/// The maximum number of entries of a lane that one claim reads, starting with the newest entry.
 ///
 /// The limit is high enough to fold the changes of a busy customer into few requests, and low enough to keep a claim of
 /// many lanes small in memory.
 pub const WAITING_WINDOW: usize = 1000;
 
-/// The most entries of a longer lane that one claim reads in addition, starting with the oldest.
+/// The maximum number of further entries that one claim reads from a lane with more than [`WAITING_WINDOW`] entries,
+/// starting with the oldest entry.
 ///
-/// Without these entries, a customer with many new events would keep the oldest entries from ever ending.
+/// Without this second window, the oldest entries of a customer with many new events would never finish.
 pub const OLDEST_WINDOW: usize = 50;
 
-/// The number of due lanes from which a probe selects the lane that has failed least.
+/// The number of due lanes from which dispatch selects the lane with the fewest failures to probe Imprint.
 pub const PROBE_WINDOW: usize = 256;
 
-/// The most bytes of updates that one claim reads from a lane, not counting the last entry.
+/// The maximum number of bytes of updates that one claim reads from a lane. The last entry that the claim reads does
+/// not count.
 ///
-/// This limit times the number of lanes in flight is the limit on the memory of claims. The oldest entries of a lane may
-/// use a quarter more.
+/// The product of this limit and the number of lanes in flight limits the memory of all claims. For the oldest entries
+/// of a lane, a claim can read a quarter of this limit in addition.
 pub const CLAIM_BYTES_MAX: usize = 256 * 1024;
 
-/// The most lanes in flight at once, whatever the configuration says.
+/// The maximum number of lanes in flight at once. No configuration can raise this limit.
 pub const IN_FLIGHT_MAX: usize = 4096;
 
-/// The number of lanes, the first of each queue in due order, that a start after a crash takes for possibly in flight.
+/// After a crash, the store treats the first lanes of each queue as possibly in flight: this many lanes of each queue,
+/// in the order of their due times.
 ///
-/// Dispatch claims half as many lanes in advance as it may have in flight, and the lanes of several dispatch threads
-/// mix, so a lane in flight is among the first 1.5 times [`IN_FLIGHT_MAX`] lanes. The rest is for the
-/// [`PROBE_WINDOW`], and for lanes that arrive at the same time.
+/// Dispatch claims at most 1.5 times [`IN_FLIGHT_MAX`] lanes: the lanes in flight, and half as many lanes in advance.
+/// Several dispatch threads send claimed lanes in any order, but each lane in flight is one of these first lanes. The
+/// remaining lanes of this limit allow for the [`PROBE_WINDOW`], and for lanes that arrive during a claim.
 const CLAIMED_MAX: usize = 2 * IN_FLIGHT_MAX;
 
-/// The bounds of claims and of the doubt after a crash.
+/// The bounds of claims, and the number of lanes that are possibly in flight after a crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClaimBounds {
-    /// The most waiting entries of a lane that a claim reads, starting with the newest.
+    /// The maximum number of waiting entries that a claim reads from a lane, starting with the newest entry.
     pub newest: usize,
-    /// The most waiting entries that a claim reads in addition, starting with the oldest.
+    /// The maximum number of further waiting entries that a claim reads from a lane, starting with the oldest entry.
     pub oldest: usize,
-    /// The most bytes of updates that a claim reads from a lane, starting with the newest entry.
+    /// The maximum number of bytes of updates that a claim reads from a lane, starting with the newest entry.
     pub bytes: usize,
-    /// The number of lanes of each queue that a start after a crash takes for possibly in flight.
+    /// The number of lanes of each queue that the store treats as possibly in flight after a crash.
     pub in_flight: usize,
-    /// The number of due lanes from which a probe selects the lane that has failed least.
+    /// The number of due lanes from which dispatch selects the lane with the fewest failures to probe Imprint.
     pub probe: usize,
 }
 
@@ -60,7 +64,7 @@ impl Default for ClaimBounds {
 }
 
 impl ClaimBounds {
-    /// Returns the most bytes of updates that a claim reads in addition, starting with the oldest entry.
+    /// Returns the maximum number of bytes of updates that a claim reads in addition, starting with the oldest entry.
     pub(super) const fn oldest_bytes(self) -> usize {
         self.bytes / 4
     }

@@ -1,13 +1,13 @@
 //! Encodes values into stored bytes and numbers, and decodes stored bytes and numbers. No other module encodes or
 //! decodes stored data.
 //!
-//! Every function of the codec for blobs gets the kind of the blob and the id of the blob's record. A later version of
-//! the codec can therefore encrypt each blob for one kind and one record. Nobody could then move a blob to a different
-//! record unnoticed. Today the codec stores the bytes unencrypted.
+//! Every function that encodes or decodes a blob gets the kind of the blob and the id of the blob's record. The codec
+//! stores the bytes unencrypted today. A later codec can bind each encrypted blob to its kind and its record, so that
+//! nobody can move the blob to a different record unnoticed.
 //!
 //! The numbers of states, reasons, priorities and lane kinds never change, because a newer program must read the stores
-//! of an older program. For the same reason, no removed number is ever used again. An unknown number is an error: the
-//! codec never guesses the meaning of a number.
+//! of an older program. After a number is removed, no new value ever gets this number. An unknown number is an error:
+//! the codec never guesses the meaning of a number.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -32,10 +32,10 @@ pub(super) enum BlobKind {
     Event,
     /// The values that the event of an entry sets. The record id is the number of the entry.
     Update,
-    /// The versions of a lane, with the values that dispatch may have to send again. The record id is the number of the
-    /// lane.
+    /// The versions of a lane, with the values that dispatch possibly must send again. The record id is the number of
+    /// the lane.
     LaneVersions,
-    /// The answer that the customer of a lane does not exist. The record id is the number of the lane.
+    /// Imprint's answer that the customer of a lane does not exist. The record id is the number of the lane.
     LaneAbsence,
     /// Imprint's answer about a parked entry. The record id is the number of the entry.
     ParkedDetail,
@@ -56,7 +56,7 @@ impl fmt::Display for BlobKind {
     }
 }
 
-/// The error of stored content that this program cannot read or write.
+/// The error when this program cannot read or write stored content.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CodecError {
     /// The stored number belongs to no known state, reason, priority or lane kind.
@@ -159,7 +159,8 @@ pub(super) fn encode_absence(lane: u64, absence: &Absence) -> Result<Vec<u8>, Co
     encode(BlobKind::LaneAbsence, lane, &stored)
 }
 
-/// Decodes the recorded absence of a lane's customer. A damaged blob counts as none, so that dispatch asks Imprint again.
+/// Decodes the recorded absence of a lane's customer. If the blob is damaged, the function returns `None`, so dispatch
+/// asks Imprint again.
 pub(super) fn absence(lane: u64, bytes: &[u8]) -> Option<Absence> {
     let stored: StoredAbsence = decode(BlobKind::LaneAbsence, lane, bytes).ok()?;
     Some(Absence {
@@ -214,13 +215,13 @@ pub(super) const fn priority_number(priority: Priority) -> u8 {
     }
 }
 
-/// Returns the stored form of the most by which a version may jump: the numbers of SQL are signed.
+/// Returns the stored form of the largest allowed jump of a version. SQLite stores signed integers.
 pub(super) fn jump_max(max: u64) -> i64 {
     i64::try_from(max).unwrap_or(i64::MAX)
 }
 
-/// Returns the number of a queue: the number of the priority, and 2 more for a failing lane or 4 more for an untried lane.
-/// The SQL of settling uses the same numbers.
+/// Returns the number of a queue: the number of the priority, and 2 more for a failing lane or 4 more for an untried
+/// lane. The SQL statements that record a settlement also contain these numbers.
 pub(super) const fn class_number(class: LaneClass) -> u8 {
     let standing = match class.standing {
         Standing::Well => 0,
@@ -238,7 +239,8 @@ pub(super) fn maybe_sent_number(maybe_sent: MaybeSent) -> i64 {
     }
 }
 
-/// Returns what an earlier process may have sent. A damaged number excludes nothing.
+/// Decodes which entries an earlier process has possibly sent. For a damaged number, the answer is possibly every
+/// entry.
 pub(super) fn maybe_sent(number: i64) -> MaybeSent {
     match u64::try_from(number) {
         Ok(0) => MaybeSent::Nothing,
@@ -252,11 +254,12 @@ pub(super) fn class(column: &'static str, number: i64) -> Result<LaneClass, Code
     named(column, number, &all, class_number)
 }
 
-/// The number in `lane.spelled` if Imprint has no customer with the id, and the search for our id must follow.
+/// The number in `lane.spelled` if Imprint has no customer with the lane's Imprint id. Dispatch must next search by the
+/// partner customer id.
 pub(super) const GONE: u8 = 2;
 
-/// Returns the number in `lane.spelled` after an answer of Imprint. Without an answer, the SQL of settling keeps the number
-/// of an applied update, and replaces [`GONE`] by 0.
+/// Returns the number in `lane.spelled` after an answer of Imprint. `None` means no answer: the SQL statement then
+/// keeps the number of an applied update, and replaces [`GONE`] by 0.
 pub(super) const fn recognition_number(recognition: &Recognition) -> Option<u8> {
     match recognition {
         Recognition::Unchanged => None,
@@ -289,7 +292,7 @@ pub(super) struct LaneColumns<'a> {
 
 /// The kind of a lane if the bridge knows Imprint's id of the customer.
 const IMPRINT_LANE: u8 = 0;
-/// The kind of a lane if the bridge knows only the partner's own id of the customer.
+/// The kind of a lane if the bridge knows only the partner customer id.
 const PARTNER_LANE: u8 = 1;
 
 pub(super) fn lane_columns(key: &LaneKey) -> LaneColumns<'_> {
@@ -318,7 +321,7 @@ pub(super) fn lane_key(kind: i64, received: &str) -> Option<LaneKey> {
     }
 }
 
-/// The columns of an entry that tell which customer ids the event contains, in addition to the columns of the lane.
+/// The columns of an entry that, together with the columns of its lane, tell which customer ids the event contains.
 pub(super) struct CustomerColumns<'a> {
     pub(super) partner: Option<&'a str>,
     pub(super) names_imprint_id: bool,

@@ -13,7 +13,7 @@ pub(super) struct LaneClass {
 }
 
 impl LaneClass {
-    /// The queue of a lane whose stored queue is damaged: the queue decides only which lane comes first.
+    /// The queue of a lane whose stored queue number is damaged. A wrong queue only changes which lane comes first.
     pub(super) const DEFAULT: Self = Self::new(Priority::Low, Standing::Well);
 
     const fn new(priority: Priority, standing: Standing) -> Self {
@@ -67,15 +67,14 @@ pub(super) struct PickedLanes {
 #[derive(Default)]
 struct DueLanes {
     due: Vec<DueLane>,
-    /// The due time of the first lane that is due and not in `due`.
+    /// The earliest due time of the lanes that are due but not in `due`.
     left: Option<Timestamp>,
-    /// The time when the first lane becomes due that is not due yet.
+    /// The earliest due time of the lanes that are not due yet.
     later: Option<Timestamp>,
 }
 
 impl DueLanes {
-    /// Adds the lanes of two queues, as far as the room allows: the lanes that have been due longest. Returns the last
-    /// added lane.
+    /// Adds at most `room` lanes of two queues: the lanes that have been due longest. Returns the last added lane.
     fn merge(&mut self, one: Self, other: Self, room: usize) -> Option<DueLane> {
         let mut due = one.due;
         due.extend(other.due);
@@ -174,7 +173,8 @@ fn least_failed<Q: DueQueues>(
     let window = queues.bounds().probe;
     let mut found = Vec::new();
     let mut next_due: Option<Timestamp> = None;
-    // Of lanes that failed as often, a lane that Imprint answered before shows more than an untried lane.
+    // Among lanes with equally many failures, a lane that Imprint answered before is the better probe: the customer of
+    // an untried lane is possibly the cause of a failure.
     for standing in [Standing::Well, Standing::Untried, Standing::Failing] {
         let lanes = due(queues, LaneClass::with(standing), window, now)?;
         let times = next_due.into_iter().chain(lanes.left).chain(lanes.later);
@@ -204,7 +204,7 @@ fn least_failed<Q: DueQueues>(
     })
 }
 
-/// Returns at most `max` due lanes of these queues: the lanes of the first queue first.
+/// Returns at most `max` due lanes of these queues. The lanes of the first queue come first.
 fn due<Q: DueQueues, const N: usize>(
     queues: &Q,
     classes: [LaneClass; N],

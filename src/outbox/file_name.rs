@@ -1,7 +1,9 @@
 //! The file names that a store or a copy of a store must not have.
 
-/// The endings of the files that SQLite and the bridge create and delete beside a store. A copy with such a name would
-/// be deleted, or would be applied to the store as its log or its journal.
+/// The endings of the files that SQLite and the bridge create and delete beside a store.
+///
+/// SQLite or the bridge would delete a copy with such a name, or SQLite would apply the copy to the store as a log or a
+/// journal.
 const RESERVED_ENDINGS: [&str; 7] = [
     "-wal",
     "-shm",
@@ -12,13 +14,13 @@ const RESERVED_ENDINGS: [&str; 7] = [
     ".replaced",
 ];
 
-/// The part of the name of SQLite's journal for several files; a hexadecimal number follows.
+/// The text before the hexadecimal number in the name of SQLite's journal for several files.
 const SUPER_JOURNAL: &str = "-mj";
 
-/// A store that a restore replaces gets its old name, this text and a number as its new name.
+/// When a restore replaces a store, the old store file gets a new name: its old name, this text and a number.
 const REPLACED: &str = ".replaced.";
 
-/// Returns whether a file name has a meaning for SQLite, or for the bridge beside a store.
+/// Returns whether SQLite or the bridge gives the file name a special meaning.
 pub fn is_reserved_name(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let is_numbered = |separator: &str, radix| {

@@ -12,18 +12,20 @@ use crate::time::Timestamp;
 /// Every operation of this port is atomic and does a bounded amount of work. Dropping the future of an operation does
 /// not undo the operation.
 pub trait Inbox: Send + Sync + fmt::Debug {
-    /// Stores a batch durably: either the whole batch or nothing. Recognises an event that is a duplicate of a stored
-    /// event, or of an earlier event in the batch.
+    /// Stores a batch durably: either the whole batch or nothing. An event is a duplicate if its identity and digest
+    /// equal those of a stored event or of an earlier event in the batch.
     fn append(&self, batch: Vec<NewEntry>) -> StoreFuture<'_, Appended>;
     /// Finds the receipt of an event. Returns `None` if the store has no receipt of the event.
     fn find(&self, lookup: Lookup) -> StoreFuture<'_, Option<Receipt>>;
-    /// Resolves when the entry is settled. If the entry is settled already, the future resolves at once.
+    /// Resolves when the entry is settled. If the entry is settled before the call, the future resolves at once.
     ///
-    /// A storage engine that several processes share may notice a settlement only by polling.
+    /// If several processes share a store, the storage engine possibly notices a settlement of another process only by
+    /// polling.
     fn wait_settled(&self, entry: EntryId) -> StoreFuture<'_, State>;
     /// Returns the secret key of the content digests. The store generates the key once and never changes the key.
     fn digest_key(&self) -> [u8; 32];
-    /// Returns the committed bytes of the events of a source that have not ended. Reads memory only.
+    /// Returns the size of the stored events of a source, in bytes. Events in a final state do not count. Reads memory
+    /// only.
     fn stored_bytes(&self, source: &SourceName) -> u64;
 }
 
@@ -41,19 +43,19 @@ pub enum Disposition {
     /// The entry is held, because it belongs to a mass change of its source. An operator must first approve the mass
     /// change.
     Hold(CustomerChange),
-    /// The event has nothing to send: the store keeps only the receipt.
+    /// The event changes no field of Imprint: the store keeps only the receipt.
     Ignore,
 }
 
-/// The priority of an entry. While more lanes are due than dispatch can send, the priority decides which lanes the
-/// store claims first.
+/// The priority of an entry. If more lanes are due than dispatch can send, the priority decides which lanes the store
+/// claims first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Priority {
     /// The source sent the event to the bridge when the change happened.
     #[default]
     Live,
-    /// The event is replayed or late. The store claims lanes with only low entries after all due lanes with a live
-    /// entry.
+    /// The event is late, or an operator replayed the event. The store claims a lane without any live entry only after
+    /// all due lanes with a live entry.
     Low,
 }
 
@@ -101,12 +103,12 @@ pub struct AppendedEntry {
 pub enum Appended {
     /// Every entry of the batch is on disk. The list has one item per event of the batch, in the order of the batch.
     Stored(Vec<AppendedEntry>),
-    /// Each event at these positions of the batch has the same identity as an earlier event, but different content. The
-    /// store has stored no event of the batch.
+    /// At each of these positions of the batch, the event has the identity of an earlier event, but different content.
+    /// The store has stored no event of the batch.
     Conflict(Vec<usize>),
 }
 
-/// The receipt of an accepted event: the facts about the entry, without any value of the event.
+/// The receipt of an accepted event: the state and history of the entry, without any value of the event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
     /// The number of the entry.
@@ -121,7 +123,7 @@ pub struct Receipt {
     pub attempts: u32,
     /// The time when the bridge accepted the event.
     pub accepted_at: Timestamp,
-    /// The time when the entry ended, or when the bridge parked the entry.
+    /// The time when the entry reached a final state, or when the bridge parked the entry.
     pub settled_at: Option<Timestamp>,
     /// The id of the event whose newer values replaced the values of the entry, if the entry was superseded.
     pub superseded_by: Option<Attribute>,
@@ -135,7 +137,8 @@ pub struct Receipt {
 pub struct Lookup {
     /// The source that sent the event.
     pub source: SourceName,
-    /// The CloudEvents `source` of the event. `None` finds the newest event with this id and any CloudEvents `source`.
+    /// The CloudEvents `source` of the event. With `None`, the store finds the newest event that has this id and any
+    /// CloudEvents `source`.
     pub ce_source: Option<Attribute>,
     /// The id that the source gave the event.
     pub id: Attribute,

@@ -1,4 +1,4 @@
-//! The outbox port of dispatch: claims lanes, settles lanes, and waits until a lane becomes due.
+//! The outbox port of dispatch: claims lanes, records their settlements, and waits until a lane becomes due.
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -19,23 +19,28 @@ pub trait Lanes: Settings {
     fn claim(&self, now: Timestamp, max: usize, pick: Pick) -> StoreFuture<'_, Claim>;
     /// Records the result of the work on a claimed lane and ends the claim, in one transaction.
     ///
-    /// Answers [`Settled::Stale`] and changes nothing if the lane is no longer claimed under the settlement's token.
+    /// If the claim with the settlement's token has ended, the store changes nothing and answers [`Settled::Stale`].
     fn settle(&self, settlement: Settlement) -> StoreFuture<'_, Settled>;
-    /// Makes every lane with a waiting entry due now. Dispatch calls `release` when the destination works again. An engine
-    /// may release the lanes in slices, between which it serves other operations: hundreds of thousands of lanes may rest.
-    fn release(&self, now: Timestamp) -> StoreFuture<'_, ()>;
-    /// Makes every lane with a waiting entry due whose customer does not exist according to an unproven answer, and forgets
-    /// every [`Recognition::Gone`]. Dispatch calls `release_absent` when evidence arrives that may prove the answers, and
-    /// when another API key makes them worthless.
-    fn release_absent(&self, now: Timestamp) -> StoreFuture<'_, ()>;
-    /// Resolves when a lane may have become due after this call.
+    /// Makes every lane with a waiting entry due now.
     ///
-    /// The future is only a hint: a storage engine that several processes share misses some changes, so dispatch also
-    /// polls the store.
+    /// Dispatch calls `release` when Imprint works again after an outage. Hundreds of thousands of lanes can then rest,
+    /// so an engine is allowed to release them in several transactions, and to serve other operations between the
+    /// transactions.
+    fn release(&self, now: Timestamp) -> StoreFuture<'_, ()>;
+    /// Makes due every lane that has a waiting entry and an unproven answer that its customer does not exist. Also
+    /// resets every [`Recognition::Gone`] to [`Recognition::Unchanged`].
+    ///
+    /// Dispatch calls `release_absent` in two cases: new evidence can prove such answers, or the bridge got a different
+    /// API key, for which the answers prove nothing.
+    fn release_absent(&self, now: Timestamp) -> StoreFuture<'_, ()>;
+    /// Resolves when a lane has possibly become due after this call.
+    ///
+    /// If several processes share a store, the storage engine misses some changes of other processes. Dispatch
+    /// therefore also polls the store.
     fn woken(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
 
-/// The fencing token of one claim of one lane. `settle` checks the token, so that a process that lost the lane changes
+/// The fencing token of one claim of one lane. `settle` checks the token: a settlement under an ended claim changes
 /// nothing.
 ///
 /// No two claims of a lane ever have the same token, even across restarts and processes.
@@ -44,7 +49,7 @@ pub struct ClaimToken {
     /// The number of the storage engine that claimed the lane. Each time a process opens a store, the engine gets a new
     /// number.
     pub owner: u64,
-    /// The number of the claim. The numbers start again each time a process opens the store.
+    /// The number of the claim. Each time a process opens the store, these numbers start again.
     pub epoch: u64,
 }
 
@@ -54,7 +59,7 @@ pub struct ClaimToken {
 pub enum Settled {
     /// The settlement is on disk, and the lane is no longer claimed.
     Recorded,
-    /// The lane is no longer claimed under the token of the settlement. The store has ignored the settlement.
+    /// The claim with the settlement's token has ended before. The store has ignored the settlement.
     Stale,
 }
 
@@ -63,8 +68,8 @@ pub enum Settled {
 pub struct Claim {
     /// The claimed lanes, starting with the lane that has been due longest.
     pub lanes: Vec<ClaimedLane>,
-    /// The time when the next unclaimed lane is due, not counting the lanes that `is_failing_left` and
-    /// `is_untried_left` report.
+    /// The earliest due time of an unclaimed lane. The lanes that `is_failing_left` and `is_untried_left` report do not
+    /// count.
     pub next_due: Option<Timestamp>,
     /// True if the claim left out failing lanes that are due, because of their [`FailingShare`](super::FailingShare).
     pub is_failing_left: bool,
@@ -78,11 +83,11 @@ pub struct Claim {
 pub enum LaneKey {
     /// The bridge knows Imprint's id of the customer, so dispatch can send the entries of the lane.
     ///
-    /// Events may spell a UUID in upper or lower case. The lane has the spelling of the newest event until Imprint applies
-    /// an update, and then keeps the spelling that Imprint applied.
+    /// Events may spell a UUID in upper or lower case. Until Imprint applies an update of the customer, the lane has
+    /// the spelling of the newest event. Afterwards, the lane keeps the spelling of the applied update.
     Imprint(ImprintId),
-    /// The bridge knows only the partner's own id of the customer. When a search finds Imprint's id, dispatch moves the
-    /// entries into a lane with Imprint's id.
+    /// The bridge knows only the partner customer id. When a search finds Imprint's id, dispatch moves the entries into
+    /// a lane with Imprint's id.
     Partner(PartnerCustomerId),
 }
 
@@ -102,44 +107,45 @@ impl LaneKey {
 /// The failures of a lane since Imprint last applied a request of the lane.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Trials {
-    /// The number of failed requests. This number decides how long the lane rests, and a lane with a failure belongs to
-    /// the queue of failing lanes.
+    /// The number of failed requests. This number decides how long the lane waits for its next request. A lane with a
+    /// failure belongs to the queue of failing lanes.
     pub failures: u32,
-    /// The number of failed requests whose failure is the fault of this lane only. When this number reaches its limit,
-    /// dispatch parks entries of the lane.
+    /// The number of failed requests that only this lane caused. When this number reaches its limit, dispatch parks
+    /// entries of the lane.
     pub attempts: u32,
     /// The time when a request of the lane last failed.
     pub tried_at: Option<Timestamp>,
-    /// The time of the first failure that is counted in `attempts`, or was counted for an entry that parked since.
+    /// The time of the first failure that `attempts` counts. The time stays when dispatch parks an entry and `attempts`
+    /// starts again at 0.
     pub blamed_since: Option<Timestamp>,
 }
 
-/// An identity link: the partner's own id and Imprint's id of one customer, as Imprint confirmed them.
+/// An identity link: the partner customer id and Imprint's id of one customer, as Imprint confirmed them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdentityLink {
-    /// The partner's own id of the customer.
+    /// The CRM's own id of the customer: Imprint's field `partner_customer_id`.
     pub partner: PartnerCustomerId,
-    /// Imprint's id of the customer. `None` means that Imprint knows no customer with the partner's id.
+    /// Imprint's id of the customer. `None` means that Imprint knows no customer with this partner customer id.
     pub imprint: Option<ImprintId>,
     /// The time when Imprint last confirmed the identity link.
     pub confirmed_at: Timestamp,
 }
 
-/// The values of a lane that an earlier process may have sent, without an answer that the store knows.
+/// The values of a lane that an earlier process has possibly sent, and for which the store knows no answer of Imprint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MaybeSent {
-    /// No earlier process can have had a request of the lane in flight.
+    /// No earlier process sent values whose answer the store does not know.
     #[default]
     Nothing,
-    /// An earlier process may have sent the waiting entries up to this number.
+    /// An earlier process has possibly sent the waiting entries up to this number.
     Entries(EntryId),
-    /// An earlier process may have sent values that the claim does not read: more entries wait than a claim reads, or
-    /// an entry is unreadable or gone.
+    /// An earlier process has possibly sent values that the claim does not read: more entries wait than a claim reads,
+    /// or an entry is unreadable or deleted.
     Anything,
 }
 
 impl MaybeSent {
-    /// Returns what an earlier process may have sent, if the claim does not read all entries that waited then.
+    /// Returns the possibly sent values for a claim that does not read every possibly sent entry.
     #[must_use]
     pub(super) const fn beyond_the_claim(self) -> Self {
         match self {
@@ -148,7 +154,7 @@ impl MaybeSent {
         }
     }
 
-    /// Returns what this or an earlier process may have sent, if the entries up to `last` may be in flight now.
+    /// Returns the possibly sent values if the entries up to `last` are possibly in flight too.
     #[must_use]
     pub(super) const fn or_entries(self, last: EntryId) -> Self {
         match self {
@@ -161,30 +167,32 @@ impl MaybeSent {
 /// One due lane, claimed for one request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClaimedLane {
-    /// The number of the lane. The store does not claim the lane again before this claim is settled.
+    /// The number of the lane. The store does not claim the lane again before dispatch has settled this claim.
     pub lane: LaneId,
     /// The fencing token of this claim, for the settlement of the lane.
     pub token: ClaimToken,
     /// The customer of the lane. If the bridge cannot read the stored lane, the key is `None` and `waiting` is empty.
     pub key: Option<LaneKey>,
-    /// The versions of the customer's values that Imprint has, as far as the store knows.
+    /// The versions of the values that Imprint has of the customer, according to the answers in the store.
     pub versions: LaneVersions,
     /// The failures of the lane.
     pub trials: Trials,
-    /// The results of the lane's requests so far.
+    /// The result of the lane's last request.
     pub standing: Standing,
-    /// The answers about the lane whose cause no evidence has shown yet.
+    /// The last answers about the lane whose cause nothing proves yet.
     pub unproven: Unproven,
-    /// Dispatch sends entries up to this number one by one, because Imprint rejected a request that carried several of
-    /// these entries.
+    /// Dispatch sends the entries up to this number one by one, because Imprint rejected a request with the values of
+    /// several entries.
     pub unfold_to: Option<EntryId>,
-    /// True if Imprint has no customer with the id of the lane, and the search for our id has not been sent yet.
+    /// True if Imprint has no customer with the id of the lane, and dispatch must next search by the partner customer
+    /// id.
     pub is_gone: bool,
-    /// The values that an earlier process may have sent.
+    /// The values that an earlier process has possibly sent.
     pub maybe_sent: MaybeSent,
-    /// The waiting entries of the lane, starting with the newest. If the lane has more than
-    /// [`WAITING_WINDOW`](super::WAITING_WINDOW) waiting entries, the list contains the newest entries, and then the
-    /// [`OLDEST_WINDOW`](super::OLDEST_WINDOW) oldest.
+    /// The waiting entries of the lane, starting with the newest.
+    ///
+    /// If the lane has more than [`WAITING_WINDOW`](super::WAITING_WINDOW) waiting entries, the list contains that many
+    /// of the newest entries, followed by the [`OLDEST_WINDOW`](super::OLDEST_WINDOW) oldest entries.
     pub waiting: Vec<WaitingEntry>,
     /// The identity links of the customer ids in the waiting entries.
     pub links: Vec<IdentityLink>,
@@ -212,7 +220,7 @@ impl ClaimedLane {
         }
     }
 
-    /// Returns the sources of the waiting entries, each source once.
+    /// Returns the sources of the waiting entries. The list contains each source only once.
     pub fn sources(&self) -> Vec<SourceName> {
         let sources: BTreeSet<&SourceName> =
             self.waiting.iter().map(|waiting| &waiting.source).collect();
@@ -236,7 +244,7 @@ pub struct WaitingEntry {
     pub update: Update,
     /// The ids by which the event names its customer.
     pub customer: CustomerRef,
-    /// The most by which the version may differ from the neighbouring version of the customer; see
+    /// The largest allowed difference between this version and the neighbouring version of the customer. See
     /// [`CustomerChange::jump_max`](crate::imprint::CustomerChange::jump_max).
     pub jump_max: Option<u64>,
     /// The source that sent the event of the entry.
@@ -246,7 +254,8 @@ pub struct WaitingEntry {
 }
 
 impl WaitingEntry {
-    /// Returns the entry in the lane of this customer: an event with an Imprint id then names this Imprint id.
+    /// Returns the entry for the lane of this customer. If the event contains an Imprint id, the returned entry
+    /// contains `imprint` instead.
     #[must_use]
     pub fn with_imprint_id(self, imprint: &ImprintId) -> Self {
         let customer = match self.customer {
@@ -269,12 +278,12 @@ impl WaitingEntry {
     }
 }
 
-/// The ending of one entry of a claimed lane, or the reason why the entry is set aside.
+/// The result of one entry of a claimed lane: a final state, or `parked` or `undecided`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// Imprint has the values of the entry.
     Delivered,
-    /// Imprint has newer values, which came from the entry with this number.
+    /// Imprint has newer values. The entry with this number contains the newer values.
     Superseded(EntryId),
     /// The entry had nothing to send, or Imprint does not know the customer.
     Ignored,
@@ -303,7 +312,7 @@ impl Ending {
     }
 }
 
-/// The settlement of a claimed lane: the result of one request, or of a claim without a request. The store records the
+/// The settlement of a claimed lane: the result of one claim, with or without a request. The store records the
 /// settlement in one transaction.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settlement {
@@ -311,13 +320,13 @@ pub struct Settlement {
     pub lane: LaneId,
     /// The fencing token of the claim that the settlement ends.
     pub token: ClaimToken,
-    /// The entries that the settlement ends or sets aside.
+    /// The entries that leave the state `waiting`.
     pub endings: Vec<(EntryId, Ending)>,
     /// The entries that the request carried. The store counts one attempt for each of these entries.
     pub attempted: Vec<EntryId>,
-    /// The entries that the settlement moves into a different lane, and the customer of this lane.
+    /// The entries that move into the lane of a different customer.
     pub moved: Option<Moved>,
-    /// An identity link that Imprint confirmed or denied.
+    /// An identity link that Imprint has just confirmed or denied.
     pub new_link: Option<IdentityLink>,
     /// Imprint's answer about the Imprint id of the lane.
     pub recognition: Recognition,
@@ -325,21 +334,22 @@ pub struct Settlement {
     pub versions: Option<LaneVersions>,
     /// The failures of the lane after the request.
     pub trials: Trials,
-    /// The answers about the lane whose cause no evidence has shown yet.
+    /// The last answers about the lane whose cause nothing proves yet.
     pub unproven: Unproven,
-    /// Dispatch sends the lane's entries up to this number one by one.
+    /// Dispatch sends the entries up to this number one by one. `None` means that dispatch can send several entries in
+    /// one request.
     pub unfold_to: Option<EntryId>,
-    /// The time when the lane is due again if entries still wait in the lane.
+    /// The next due time of the lane if entries still wait in the lane.
     pub due: Timestamp,
-    /// The time when the lane is due if no entry waits in the lane. At this time, dispatch sends delivered values
-    /// again, because an older request may have overwritten them.
+    /// The next due time of the lane if no entry waits in the lane. At this time, dispatch sends delivered values
+    /// again, because an older request has possibly overwritten them at Imprint.
     pub reassert_at: Option<Timestamp>,
     /// The time when the dispatcher decided about the lane.
     pub at: Timestamp,
 }
 
 impl Settlement {
-    /// Returns whether Imprint answered a request of the lane, and the answer was no failure.
+    /// Returns whether Imprint answered a request of the claim without a failure.
     pub(super) const fn is_answered(&self) -> bool {
         let was_sent =
             !self.attempted.is_empty() || self.moved.is_some() || self.new_link.is_some();
@@ -359,18 +369,17 @@ impl Settlement {
 /// Imprint's answer about the Imprint id of a lane.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Recognition {
-    /// The settlement has no such answer.
+    /// Imprint gave no answer about the Imprint id.
     #[default]
     Unchanged,
-    /// Imprint applied an update under this spelling of the id. From then on, the spelling in events has no effect.
+    /// Imprint applied an update under this spelling of the id. The spelling in later events has no effect.
     Applied(ImprintId),
-    /// Imprint has no customer with the id, and a search for our id must follow. The next claim does not send an update
-    /// again before the search.
+    /// Imprint has no customer with the Imprint id. Dispatch must search by the partner customer id before the next
+    /// update.
     Gone,
 }
 
-/// The move of entries from a lane with the partner's id to a lane with Imprint's id, after a search found Imprint's
-/// id.
+/// The move of entries into a lane with Imprint's id, after a search by the partner customer id found Imprint's id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Moved {
     /// The customer whose lane receives the entries.

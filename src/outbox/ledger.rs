@@ -20,20 +20,20 @@ use crate::time::Timestamp;
 pub trait Ledger: Settings {
     /// Lists one page of the entries that a filter selects. The page contains the start of the next page.
     fn list(&self, filter: EntryFilter) -> StoreFuture<'_, EntryPage>;
-    /// Loads a selection of entries in one operation, with as much data as `detail` requests.
+    /// Loads a selection of entries in one operation, with the amount of data that `detail` requests.
     ///
-    /// Loads at most [`LOAD_MAX`] entries and about [`LOAD_BYTES_MAX`] of their content. If the selection has more
+    /// Loads at most [`LOAD_MAX`] entries, and content of about [`LOAD_BYTES_MAX`] bytes. If the selection has more
     /// entries, [`LoadedEntries::has_more`] is true.
     fn load(&self, selection: EntrySelection, detail: Detail) -> StoreFuture<'_, LoadedEntries>;
-    /// Returns, for each field value of a customer that Imprint has, the event that brought the value.
+    /// Returns the origin of each field value that Imprint has of a customer: the event that contained the value.
     fn origins(&self, customer: LaneKey) -> StoreFuture<'_, Vec<FieldOrigin>>;
     /// Returns all stored data of an entry.
     fn inspect(&self, entry: EntryId) -> StoreFuture<'_, Option<Inspection>>;
     /// Makes parked entries wait again, with low priority, and appends a record to the audit log. Returns the entries
-    /// that now wait. An entry that is no longer parked stays unchanged.
+    /// that now wait. Skips entries that are not parked.
     fn replay(&self, replays: Vec<Replay>, event: AuditEvent) -> StoreFuture<'_, Vec<EntryId>>;
-    /// Makes held entries wait to be sent, with low priority, and appends a record to the audit log. Returns the
-    /// entries that now wait.
+    /// Makes held entries wait, with low priority, and appends a record to the audit log. Returns the entries that now
+    /// wait.
     fn approve(&self, entries: Vec<EntryId>, event: AuditEvent) -> StoreFuture<'_, Vec<EntryId>>;
     /// Applies an operator's decision to undecided entries and appends a record to the audit log. Returns the entries
     /// that are no longer undecided.
@@ -43,26 +43,28 @@ pub trait Ledger: Settings {
         resolution: Resolution,
         event: AuditEvent,
     ) -> StoreFuture<'_, Vec<EntryId>>;
-    /// Ends parked and held entries permanently and appends a record to the audit log. Returns the ended entries.
+    /// Moves parked and held entries into the final state `discarded`, and appends a record to the audit log. Returns
+    /// the discarded entries.
     fn discard(&self, entries: Vec<EntryId>, event: AuditEvent) -> StoreFuture<'_, Vec<EntryId>>;
-    /// Resets the versions of the values that Imprint has of a customer, and appends a record to the audit log. A request
-    /// in doubt stays in doubt.
+    /// Resets the versions of the values that Imprint has of a customer, and appends a record to the audit log. Values
+    /// that Imprint has possibly received without an answer stay marked.
     fn reset_versions(&self, customer: LaneKey, event: AuditEvent)
     -> StoreFuture<'_, VersionReset>;
     /// Appends a record to the audit log, for an operator's action that changes no entry.
     fn append_audit(&self, event: AuditEvent) -> StoreFuture<'_, ()>;
     /// Returns at most `max` records of the audit log, starting after the record with the number `after`.
     fn audit(&self, after: u64, max: usize) -> StoreFuture<'_, Vec<AuditRecord>>;
-    /// Deletes the receipts of entries that ended before `kept.start()`. Scans entries from the number `from` upwards.
-    /// The time `kept.end()` is the current time.
+    /// Deletes the receipts of entries that reached a final state before `kept.start()`. Scans entries from the number
+    /// `from` upwards. `kept.end()` must be the current time.
     ///
-    /// Never deletes the receipt with the highest number, because the number of the next entry follows that number.
-    /// Scans at most [`PRUNE_MAX`] receipts and returns the entry number from which the next call must continue.
-    /// Returns `None` after the last receipt, or when every scanned receipt was accepted within `kept`.
+    /// Never deletes the receipt with the highest number, because the store derives the number of the next entry from
+    /// it. Scans at most [`PRUNE_MAX`] receipts and returns the entry number from which the next call must continue.
+    /// Returns `None` after the last receipt, or when the bridge accepted the event of every scanned receipt within
+    /// `kept`.
     ///
-    /// Receipts are numbered in the order of arrival. If every scanned receipt was accepted within `kept`, all later
-    /// receipts were accepted within `kept` too, unless somebody set the clock back. If somebody set the clock back, a
-    /// later call deletes the receipts.
+    /// Receipts are numbered in the order of arrival. If the bridge accepted the event of every scanned receipt within
+    /// `kept`, the bridge accepted all later events within `kept` too. The exception is a clock that somebody set back:
+    /// a later call then deletes the remaining receipts.
     fn prune_receipts(
         &self,
         from: EntryId,
@@ -73,8 +75,8 @@ pub trait Ledger: Settings {
     fn depth(&self) -> StoreFuture<'_, Depth>;
 }
 
-/// The maximum number of receipts that one call of [`Ledger::prune_receipts`] scans. For each receipt, the store may
-/// also have to read a lane.
+/// The maximum number of receipts that one call of [`Ledger::prune_receipts`] scans. For each receipt, the store
+/// possibly also reads a lane.
 pub const PRUNE_MAX: usize = 1_000;
 
 /// The maximum number of entries that one call of [`Ledger::list`] reads, including entries that the filter does not
@@ -92,11 +94,11 @@ pub struct EntryFilter {
     pub event_type: Option<Attribute>,
     /// The reason why the selected entries are parked. `None` selects every reason.
     pub reason: Option<ParkReason>,
-    /// The id of the customer, in the spelling that the lane of the entry uses.
+    /// The customer id in the lane of the selected entries. `None` selects every customer.
     pub customer: Option<String>,
-    /// The filter selects entries that were accepted before this time.
+    /// The filter selects entries whose events the bridge accepted before this time.
     pub before: Option<Timestamp>,
-    /// The filter selects entries that were accepted at this time or later.
+    /// The filter selects entries whose events the bridge accepted at this time or later.
     pub since: Option<Timestamp>,
     /// The filter selects entries with a number higher than this number.
     pub after: EntryId,
@@ -163,7 +165,7 @@ pub struct Depth {
     pub held: u64,
     /// The number of undecided entries.
     pub undecided: u64,
-    /// The bytes of the events of all these entries, by source.
+    /// The total size of the events of these entries in bytes, for each source.
     pub stored_bytes: BTreeMap<SourceName, u64>,
     /// The time when the bridge accepted the oldest waiting entry.
     pub oldest: Option<Timestamp>,
@@ -183,15 +185,16 @@ pub struct EntrySummary {
 pub struct EntryPage {
     /// The entries of the page, in the order of their numbers.
     pub entries: Vec<EntrySummary>,
-    /// The last entry of this page, after which the next page starts. `None` means that there is no next page.
+    /// The last scanned entry of this page. The next page starts after this entry. `None` means that there is no next
+    /// page.
     pub next: Option<EntryId>,
 }
 
 /// The maximum number of entries that one call of [`Ledger::load`] returns.
 pub const LOAD_MAX: usize = 500;
 
-/// The maximum number of bytes of events and updates that one call of [`Ledger::load`] returns. The last returned entry
-/// does not count towards this maximum.
+/// The maximum total size in bytes of the events and updates that one call of [`Ledger::load`] returns. The last
+/// returned entry does not count.
 pub const LOAD_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// A selection of entries for an operation.
@@ -210,7 +213,7 @@ pub enum Detail {
     Summaries,
     /// Loads the summary, the update and the event of each entry.
     Payloads,
-    /// Loads the summary, the update and the event of each entry, and also the lane of each entry.
+    /// Loads the summary, the update, the event and the lane of each entry.
     Lanes,
 }
 
@@ -230,12 +233,12 @@ pub struct LoadedEntries {
 pub struct LoadedEntry {
     /// The summary of the entry, without any value of the event.
     pub summary: EntrySummary,
-    /// The version of the values. After the entry has ended, `version` is `None`.
+    /// The version of the values. `version` is `None` after the entry has reached a final state.
     pub version: Option<Version>,
-    /// The values that the entry sets, and the version of the values. `update` is `None` after the entry has ended, and if
-    /// the stored values cannot be read.
+    /// The values that the entry sets, and the version of the values. `update` is `None` after the entry has reached a
+    /// final state, or if the bridge cannot read the stored values.
     pub update: Option<(Version, Update)>,
-    /// The event in its structured form. After the entry has ended, `event` is `None`.
+    /// The event in its structured form. `event` is `None` after the entry has reached a final state.
     pub event: Option<Vec<u8>>,
     /// The index of the entry's lane in [`LoadedEntries::lanes`]. `None` means that the store loaded no lane for the
     /// entry.
@@ -243,8 +246,7 @@ pub struct LoadedEntry {
 }
 
 impl LoadedEntry {
-    /// Creates a loaded entry without update and event, because the store deleted them or the caller did not request
-    /// them.
+    /// Creates a loaded entry without update and event: the store has deleted both, or the caller did not request them.
     pub(super) const fn without_payload(summary: EntrySummary) -> Self {
         Self {
             summary,
@@ -279,15 +281,15 @@ pub struct LoadedLane {
 pub struct FieldOrigin {
     /// The field whose value Imprint has.
     pub field: Field,
-    /// The delivered version of the field. The `arrival` of the version is the number of the entry that brought the
+    /// The version of the value at Imprint. The `arrival` of the version is the number of the entry that contained the
     /// value.
     pub version: Version,
-    /// The event that brought the value. `None` means that the store deleted the receipt of the event before stores
-    /// kept origins.
+    /// The event that contained the value. `None` means that an old version of the bridge deleted the receipt of the
+    /// event and kept no origin.
     pub event: Option<OriginEvent>,
 }
 
-/// The event that brought a delivered value, with the time and the attempts of the delivery.
+/// The event that contained a delivered value, with the time of the delivery and the number of requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OriginEvent {
     /// The identity of the event.
@@ -303,9 +305,10 @@ pub struct OriginEvent {
 pub struct Inspection {
     /// The summary of the entry, without any value of the event.
     pub summary: EntrySummary,
-    /// The values that the entry sets, and the version of the values. After the entry has ended, `update` is `None`.
+    /// The values that the entry sets, and the version of the values. `update` is `None` after the entry has reached a
+    /// final state.
     pub update: Option<(Version, Update)>,
-    /// The event in its structured form. After the entry has ended, `event` is `None`.
+    /// The event in its structured form. `event` is `None` after the entry has reached a final state.
     pub event: Option<Vec<u8>>,
     /// The versions of the values that Imprint has of the customer.
     pub versions: LaneVersions,
@@ -329,7 +332,7 @@ pub enum Resolution {
     Retry,
     /// The undecided entries are parked.
     Park(ParkReason),
-    /// The undecided entries end permanently.
+    /// The undecided entries reach the final state `discarded`.
     Discard,
 }
 
@@ -349,14 +352,15 @@ impl Resolution {
 pub struct Replay {
     /// The number of the entry.
     pub entry: EntryId,
-    /// The customer change that the current mapping makes from the event. `None` keeps the stored customer change.
+    /// The customer change that the current mapping produces from the event. `None` means that the entry keeps the
+    /// stored customer change.
     pub change: Option<CustomerChange>,
 }
 
 /// One action of an operator or of a background task, for the audit log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditEvent {
-    /// The operator, or the background task of the bridge that acted.
+    /// The name of the operator or of the background task that acted.
     pub operator: String,
     /// The action in one word, such as `replay`.
     pub action: &'static str,
@@ -374,7 +378,7 @@ pub struct AuditEvent {
 pub struct AuditRecord {
     /// The number of the audit record.
     pub number: u64,
-    /// The operator, or the background task of the bridge that acted.
+    /// The name of the operator or of the background task that acted.
     pub operator: String,
     /// The action in one word, such as `replay`.
     pub action: String,
@@ -386,6 +390,6 @@ pub struct AuditRecord {
     pub reason: Option<String>,
     /// The time of the operator's or the task's action.
     pub at: Timestamp,
-    /// True if nobody has changed this audit record, or deleted the audit record before it.
+    /// True if nobody has changed this audit record or deleted the previous audit record.
     pub is_intact: bool,
 }

@@ -15,16 +15,17 @@ use super::StoreFuture;
 /// The outbox port of the process that owns the storage engine. The code that starts and stops the process holds this
 /// port.
 pub trait Lifecycle: Send + Sync + fmt::Debug {
-    /// Resolves when the storage engine has failed permanently. After a permanent failure the process must end, and a
-    /// new process continues with the data on disk.
+    /// Resolves when the storage engine has failed permanently. The process must then stop. A new process continues
+    /// with the data on disk.
     fn failed(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
-    /// Returns the condition of the store, with every later change.
+    /// Returns a watch channel with the current condition of the store. The channel receives every later change.
     fn condition(&self) -> watch::Receiver<StoreCondition>;
-    /// Copies the store into a new file with this name in the store's folder, and returns the path of the copy. Returns
-    /// an error if the file exists already, or if another copy is in progress. The store serves other operations during
-    /// the copy.
+    /// Copies the store into a new file with this name in the store's folder, and returns the path of the copy.
+    ///
+    /// Returns an error if the file exists, or if a different copy is in progress. The store serves other operations
+    /// during the copy.
     fn backup(&self, name: &str) -> StoreFuture<'_, PathBuf>;
-    /// Finishes the accepted operations, then closes the store. Every later operation answers
+    /// Finishes the operations that callers have started, then closes the store. Every later operation returns
     /// [`Error::Closed`](super::Error::Closed).
     fn close(&self);
 }
@@ -44,13 +45,13 @@ pub enum StoreCondition {
     /// One operation on the disk takes longer than [`STALLED_AFTER`], usually because the disk hangs. The store accepts no
     /// event until the operation ends.
     Stalled,
-    /// The store file or its log was deleted, renamed, replaced, shortened or overwritten. The store accepts no event until
-    /// the files are back, because the next process would not find the event.
+    /// The store file or its log was deleted, renamed, replaced, shortened or overwritten. The store accepts no event
+    /// until the files are back, because a later process would not find an event in these files.
     FileGone,
 }
 
 impl StoreCondition {
-    /// The names of all conditions, beginning with the condition at the start of the process.
+    /// The names of all conditions. The first name is the condition at the start of the process.
     pub const NAMES: [&str; 3] = ["working", "stalled", "file_gone"];
 
     /// Returns the name of the condition, for metrics.
@@ -73,12 +74,13 @@ impl fmt::Display for StoreCondition {
     }
 }
 
-/// Settings that outlive the process and that every process with the same store shares.
+/// The settings in the store. A setting stays after the process ends, and every process with the same store shares the
+/// setting.
 ///
-/// A read or a write of a setting always uses the store itself, so that an operator's change of a setting reaches every
+/// No process caches a setting. Every read and write uses the store, so an operator's change of a setting reaches every
 /// process.
 pub trait Settings: Send + Sync + fmt::Debug {
-    /// Stores the value of a setting in place of the previous value.
+    /// Replaces the stored value of a setting.
     fn store_setting(&self, setting: Setting, value: String) -> StoreFuture<'_, ()>;
     /// Returns the stored value of a setting. Returns `None` if the store has no value of the setting.
     fn setting(&self, setting: Setting) -> StoreFuture<'_, Option<String>>;
@@ -93,7 +95,7 @@ pub enum Setting {
     ThrottledUntil,
     /// The environment and the host of Imprint to which the store belongs.
     Destination,
-    /// The evidence that Imprint works under the API key of the last process.
+    /// The evidence that Imprint accepted the API key of the last process.
     Evidence,
 }
 

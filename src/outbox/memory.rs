@@ -1,4 +1,5 @@
-//! The reference storage engine: implements every port of the outbox with plain maps, for tests and the simulation.
+//! The storage engine in memory: implements every port of the outbox with plain maps. Tests and the simulation use this
+//! engine, and compare the SQLite engine with it.
 //!
 //! The entries of this engine are lost when the process ends, so the command `serve` does not offer the engine.
 
@@ -36,7 +37,7 @@ pub struct MemoryOutbox {
 }
 
 impl MemoryOutbox {
-    /// Creates an empty outbox with other bounds, for tests at the bounds.
+    /// Creates an empty outbox with these bounds. Tests use small bounds.
     pub fn bounded(bounds: ClaimBounds) -> Self {
         let outbox = Self::default();
         outbox.tables().bounds = bounds;
@@ -48,8 +49,8 @@ impl MemoryOutbox {
         self.restart(false);
     }
 
-    /// Simulates a restart of the process. If `in_order` is false, the earlier process did not close the store, so it
-    /// may have sent the waiting entries of the first due lanes.
+    /// Simulates a restart of the process. If `in_order` is false, the earlier process did not close the store. That
+    /// process has then possibly sent the waiting entries of the first lanes of each queue.
     pub fn restart(&self, in_order: bool) {
         self.tables().restart(in_order);
     }

@@ -3,44 +3,46 @@
 /// The rule that decides which due lanes the store claims first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pick {
-    /// Claims the lanes first that have been due longest. Lanes whose last request failed come last. These lanes and
-    /// untried lanes take only their share of the claim.
+    /// Claims the lanes that have been due longest. Lanes whose last request failed come last. Failing lanes and
+    /// untried lanes take only their shares of the claim.
     LongestDue(LaneShares),
-    /// Claims lanes whose last request did not fail. Untried lanes come last, because their customers may be at fault.
+    /// Claims lanes whose last request did not fail. Untried lanes come last, because their customers possibly cause
+    /// failures.
     NotFailed,
-    /// Selects from the [`PROBE_WINDOW`](super::PROBE_WINDOW) longest due lanes those that have failed least; the
-    /// number picks one of these lanes. Lanes whose last request failed are selected only if no other lane is due. A
-    /// probe of the destination needs a lane that does not always fail, and a different lane each time.
+    /// Claims a lane with the fewest failures; a random number picks one of several such lanes. The store looks at the
+    /// [`PROBE_WINDOW`](super::PROBE_WINDOW) lanes of each standing that have been due longest.
+    ///
+    /// A probe of Imprint needs a lane that does not always fail, and a different lane each time.
     LeastFailed(u32),
 }
 
 /// The share of one claim for lanes whose last request failed.
 ///
-/// However many lanes fail, the share limits the places and the tokens that failing lanes hold, so that failing lanes
-/// neither delay other lanes nor wait for ever.
+/// The maximum prevents that thousands of failing lanes delay the other lanes. The kept places prevent that failing
+/// lanes wait for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FailingShare {
-    /// The number of places that the claim keeps for failing lanes even if enough other lanes are due.
+    /// The number of places that the claim keeps for failing lanes, even if other lanes could fill the claim.
     pub kept: usize,
-    /// The most failing lanes that the claim may take.
+    /// The maximum number of failing lanes in the claim.
     pub max: usize,
 }
 
 impl FailingShare {
-    /// The share without a limit: failing lanes take every place that no other lane takes.
+    /// The share without a maximum: failing lanes take every place that no other lane takes.
     pub const UNLIMITED: Self = Self {
         kept: 0,
         max: usize::MAX,
     };
 }
 
-/// The shares of one claim for lanes that may fail.
+/// The shares of one claim for failing lanes and for untried lanes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LaneShares {
     /// The share for lanes whose last request failed.
     pub failing: FailingShare,
-    /// The most untried lanes that the claim may take. Hundreds of new customers whose first requests hang must not hold
-    /// every place.
+    /// The maximum number of untried lanes in the claim. Without a maximum, the hanging first requests of hundreds of
+    /// new customers would hold every place.
     pub untried_max: usize,
 }
 
@@ -52,14 +54,14 @@ impl LaneShares {
     };
 }
 
-/// The results of a lane's requests so far.
+/// The result of a lane's last request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Standing {
-    /// Imprint answered the last request of the lane.
+    /// The last request of the lane did not fail, or Imprint has recovered from an outage since the failure.
     #[default]
     Well,
     /// Imprint has not answered any request of the lane yet.
     Untried,
-    /// The last request of the lane failed, and the destination has not recovered since.
+    /// The last request of the lane failed, and no recovery of Imprint from an outage followed.
     Failing,
 }

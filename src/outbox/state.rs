@@ -4,15 +4,15 @@
 /// The state of an entry. The table at the top of [`outbox`](super) lists the transitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum State {
-    /// The entry waits to be sent, or a request with the entry is in flight.
+    /// The entry waits for a request to Imprint, or a request with the entry is in flight.
     Waiting,
-    /// Imprint has the values of the entry.
+    /// Imprint has the values of the entry that no newer entry replaces.
     Delivered,
-    /// Imprint has newer values in place of the values of the entry.
+    /// Imprint has newer values instead of the values of the entry.
     Superseded,
     /// The entry had nothing to send, or Imprint does not know the customer.
     Ignored,
-    /// The entry is set aside until an operator acts.
+    /// The bridge does not send the entry until an operator acts.
     Parked,
     /// An operator decided not to send the entry.
     Discarded,
@@ -36,7 +36,7 @@ impl State {
         Self::Discarded,
     ];
 
-    /// The names of the final states of an entry.
+    /// The names of the states with which work on an entry can finish: the final states and `parked`.
     pub const ENDINGS: [&'static str; 5] = [
         Self::Delivered.as_str(),
         Self::Superseded.as_str(),
@@ -59,8 +59,8 @@ impl State {
         }
     }
 
-    /// Returns whether an entry in this state has ended or is parked. When the entry of an event reaches such a state,
-    /// the bridge answers the sender that waits for the result.
+    /// Returns whether the state is final or `parked`. When an event's entry reaches a settled state, the bridge
+    /// answers a sender that waits for the result.
     pub const fn is_settled(self) -> bool {
         match self {
             Self::Delivered | Self::Superseded | Self::Ignored | Self::Parked | Self::Discarded => {
@@ -93,15 +93,15 @@ pub enum ParkReason {
     /// The two customer ids in the event belong to different customers at Imprint. A request could change the data of
     /// the wrong cardholder.
     IdentityConflict,
-    /// Imprint knows several customers with the same partner id as the customer of the entry.
+    /// Imprint knows several customers with the partner customer id of the entry.
     AmbiguousCustomer,
     /// The address in the entry is outside the USA, but Imprint's flat address has no country field.
     ForeignAddress,
     /// The entry clears an address line, but Imprint still has the line.
     NotCleared,
-    /// Imprint has applied values of the customer before, and no longer knows the customer.
+    /// Imprint no longer knows the customer, but has applied an update of the customer before.
     Vanished,
-    /// The version of the entry is absurdly far from the other versions of the customer.
+    /// The version of the entry differs by more than the allowed jump from the other versions of the customer.
     VersionJump,
 }
 

@@ -1,21 +1,21 @@
-//! The answers about a lane whose cause no evidence has shown yet.
+//! Failures, and answers that a customer does not exist, whose cause no evidence has shown yet.
 
 use crate::time::Timestamp;
 
-/// The mark of an API key and of the host and environment of Imprint: a short hash.
+/// A short hash of the API key, the host and the environment of Imprint.
 ///
-/// Answers that two different keys got prove nothing about each other, because a key of another program does not see our
-/// customers.
+/// An answer under one key proves nothing about an answer under a different key: a different program's key does not see
+/// our customers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KeyMark(pub u64);
 
-/// The answers of a lane, in a row, whose cause no evidence has shown yet.
+/// The last answers about a lane, in a row, whose cause no evidence has shown yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Unproven {
-    /// The time of the first of these answers; `None` if evidence has shown the cause of the last answer.
+    /// The time of the first of these answers. `None` means that evidence has shown the cause of the last answer.
     pub since: Option<Timestamp>,
     /// The last answer, if the answer says that the customer does not exist. When evidence shows that the answer is
-    /// true, dispatch ends the entries of the lane without asking Imprint again.
+    /// true, dispatch settles the entries of the lane without a further request.
     pub absence: Option<Absence>,
 }
 
@@ -24,13 +24,13 @@ pub struct Unproven {
 pub struct Absence {
     /// The time of the answer.
     pub at: Timestamp,
-    /// True if the answer has a form that only Imprint uses: an error type, or a list of customers without a customer. Also
-    /// true if the same answer was proven before.
+    /// True if the answer has a form that only Imprint uses: an error type, or a list of customers without a customer.
+    /// Also true if dispatch has proven an earlier answer that this customer does not exist.
     pub is_typed: bool,
-    /// True if a search by the partner's own id found nobody.
+    /// True if a search by the partner customer id found no customer.
     pub by_search: bool,
     /// True if Imprint found no customer with the Imprint id of the lane.
     pub by_id: bool,
-    /// The API key of the request.
+    /// The mark of the API key of the request.
     pub key: KeyMark,
 }

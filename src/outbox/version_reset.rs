@@ -1,4 +1,5 @@
-//! The reset of the versions of a customer after an absurd version has frozen the customer.
+//! The reset of a customer's versions. Operators need the reset after a far too high version, because every later event
+//! of the customer looks older.
 
 use super::LaneId;
 
@@ -9,11 +10,11 @@ pub enum VersionReset {
     Reset {
         /// The lane of the customer.
         lane: LaneId,
-        /// The number of fields that Imprint has of the customer.
+        /// The number of the customer's fields whose versions were reset.
         fields: usize,
     },
     /// The store knows no such customer.
     UnknownCustomer,
-    /// The lane is claimed, so its settlement could bring the old versions back. Nothing was changed.
+    /// The lane is claimed, and its settlement could restore the old versions. The store has changed nothing.
     InFlight,
 }

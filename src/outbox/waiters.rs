@@ -1,4 +1,4 @@
-//! The callers that wait until an entry is settled: requests of senders with the header `Prefer: wait`.
+//! The callers that wait until an entry is settled: HTTP requests of senders with the header `Prefer: wait`.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -7,8 +7,8 @@ use tokio::sync::oneshot;
 
 use super::{EntryId, State};
 
-/// The callers that wait for each entry. The limit on open connections also limits the number of callers. The lock is
-/// never held across an await.
+/// The waiting callers of each entry. The limit on open connections also limits the number of callers. No code holds
+/// the lock across an await.
 #[derive(Debug, Default)]
 pub(super) struct Waiters(Mutex<HashMap<EntryId, Vec<oneshot::Sender<State>>>>);
 

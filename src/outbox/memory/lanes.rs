@@ -1,4 +1,4 @@
-//! The lanes of the reference engine: claims, settlements, release and restart.
+//! The lanes of the storage engine in memory: claims, settlements, release and restart.
 
 use std::convert::Infallible;
 
@@ -22,7 +22,7 @@ impl MemoryTables {
         }
     }
 
-    /// Makes every lane due whose customer does not exist according to an unproven answer.
+    /// Makes due every lane that has an unproven answer that its customer does not exist.
     pub(super) fn release_absent(&mut self, now: Timestamp) {
         for lane in self.lanes.values_mut() {
             if lane.recognition == Recognition::Gone {
@@ -35,7 +35,7 @@ impl MemoryTables {
         }
     }
 
-    /// Ends every claim of a lane. After a crash (`in_order` is false), the earlier process may have sent the waiting
+    /// Ends every claim of a lane. If `in_order` is false, the process crashed: it has possibly sent the waiting
     /// entries of the first lanes of each queue.
     pub(super) fn restart(&mut self, in_order: bool) {
         self.in_flight.clear();
@@ -52,8 +52,10 @@ impl MemoryTables {
         self.mark_maybe_sent(&first);
     }
 
-    /// Marks the claimed lanes before a change of the order of due lanes, because a restart after a crash takes the
-    /// first due lanes for lanes in flight.
+    /// Marks the claimed lanes as possibly sent.
+    ///
+    /// The engine calls this function before it changes the order of due lanes: after a crash, the engine treats the
+    /// first due lanes as in flight, and would miss claimed lanes at later places.
     pub(super) fn write_down_claims(&mut self) {
         let claimed: Vec<LaneId> = self.in_flight.keys().copied().collect();
         self.mark_maybe_sent(&claimed);
@@ -114,8 +116,8 @@ impl MemoryTables {
         })
     }
 
-    /// Records a settlement and returns the entries that the settlement ended. Returns `None` if the claim of the lane
-    /// has ended already.
+    /// Records a settlement and returns the entries that left the state `waiting`. Returns `None` if the claim has
+    /// ended before.
     pub(super) fn settle(&mut self, settlement: Settlement) -> Option<Vec<(EntryId, State)>> {
         if self.in_flight.get(&settlement.lane) != Some(&settlement.token) {
             return None;
@@ -166,7 +168,7 @@ impl MemoryTables {
         Some(settled)
     }
 
-    /// Ends a waiting entry, or sets the entry aside.
+    /// Moves a waiting entry into a final state, or into the state parked or undecided.
     fn end(
         &mut self,
         settlement: &Settlement,
@@ -199,7 +201,7 @@ impl MemoryTables {
         Some((entry, row.state))
     }
 
-    /// Moves entries into the lane of the customer that a search found for these entries.
+    /// Moves entries into the lane of the customer that a search found.
     fn move_entries(&mut self, from: LaneId, moved: &Moved, now: Timestamp) {
         let Some(lane) = self.lanes.get_mut(&from) else {
             return;

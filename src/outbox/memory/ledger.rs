@@ -1,5 +1,5 @@
-//! The ledger of the reference engine: lists entries, applies operators' changes, keeps the audit log and prunes
-//! receipts.
+//! The ledger of the storage engine in memory: lists entries, applies operators' changes, keeps the audit log and
+//! prunes receipts.
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
@@ -110,7 +110,7 @@ impl MemoryTables {
         }
     }
 
-    /// Returns the lane, the update and the event of an entry that has not ended.
+    /// Returns the lane, the update and the event of an entry that is in no final state.
     fn payload(&self, entry: EntryId) -> Option<(LaneId, &LaneRow, &WaitingEntry, &[u8])> {
         let row = self.entries.get(&entry)?;
         let id = row.lane?;
@@ -198,15 +198,14 @@ impl MemoryTables {
         VersionReset::Reset { lane, fields }
     }
 
-    /// Removes an entry from the entries that are set aside in this state. Returns the lane of the entry and the
-    /// removed entry.
+    /// Removes an entry from the parked, held or undecided entries of its lane. Returns the lane and the removed entry.
     fn take(&mut self, entry: EntryId, state: State) -> Option<(LaneId, WaitingEntry)> {
         let lane = self.entries.get(&entry)?.lane?;
         let set_aside = &mut self.lanes.get_mut(&lane)?.set_aside;
         Some((lane, set_aside.remove(&(state, entry))?))
     }
 
-    /// Makes an entry that was set aside wait to be sent, with low priority.
+    /// Makes a parked, held or undecided entry wait, with low priority.
     fn enqueue(
         &mut self,
         entry: EntryId,
@@ -285,8 +284,8 @@ impl MemoryTables {
         let newest = self.last;
         let is_old = |entry: &EntryId, receipt: &Receipt| {
             let ended_before = receipt.settled_at.is_some_and(|at| at < *kept.start());
-            // Every storage engine keeps the receipt with the highest number, because the next entry gets the following
-            // number.
+            // Every storage engine keeps the receipt with the highest number, because the engine derives the number of
+            // the next entry from it.
             *entry < newest && receipt.state.is_final() && ended_before
         };
         let old = self.entries.range(from..=last);

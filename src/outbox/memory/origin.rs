@@ -1,4 +1,5 @@
-//! Origins in the reference engine: finds the event that brought each value that Imprint has of a customer.
+//! The origins in the storage engine in memory: for each value that Imprint has of a customer, the event that contained
+//! the value.
 
 use super::tables::{MemoryTables, spelling};
 use crate::outbox::{EntryId, FieldOrigin, LaneKey, OriginEvent, Receipt};
@@ -25,8 +26,8 @@ impl MemoryTables {
         receipt.and_then(of_receipt).or_else(stored)
     }
 
-    /// Keeps the origin of an entry whose receipt the engine is about to delete. Keeps nothing if no version of the
-    /// lane refers to the entry.
+    /// Stores the origin of an entry before the engine deletes the entry's receipt. If no version of the lane refers to
+    /// the entry, stores nothing.
     pub(super) fn keep_origin(&mut self, entry: EntryId) {
         let row = self.entries.get(&entry);
         let lane = row.and_then(|row| self.lanes.get(&row.lane?));

@@ -1,4 +1,4 @@
-//! The tables of the reference engine, and the changes that an append makes to the tables.
+//! The tables of the storage engine in memory, and the changes that an append makes to the tables.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -51,7 +51,7 @@ pub(super) struct LaneRow {
     pub(super) standing: Standing,
     pub(super) unproven: Unproven,
     pub(super) unfold_to: Option<EntryId>,
-    /// The values that an earlier process may have sent, until the next settlement of the lane.
+    /// The values that an earlier process has possibly sent. The next settlement of the lane removes this mark.
     pub(super) maybe_sent: MaybeSent,
     pub(super) waiting: BTreeMap<EntryId, WaitingEntry>,
     /// The entries that are parked, held or undecided. The key of each entry contains the state of the entry.
@@ -63,7 +63,8 @@ impl LaneRow {
         self.waiting.is_empty()
     }
 
-    /// Returns the waiting entries that a claim reads: the newest, and some of the oldest if the lane has more.
+    /// Returns the waiting entries that a claim reads: the newest entries, and some of the oldest entries of a long
+    /// lane.
     pub(super) fn claimable(&self, bounds: ClaimBounds) -> Vec<WaitingEntry> {
         let left = self.waiting.len().saturating_sub(bounds.newest);
         let newest = self.waiting.values().rev().take(bounds.newest);
@@ -79,7 +80,8 @@ impl LaneRow {
         }
     }
 
-    /// Takes over the spelling of the customer's id, unless Imprint has applied an update under another spelling.
+    /// Stores this spelling of the customer's id in the lane. If Imprint has applied an update of the customer, the
+    /// lane keeps the applied spelling.
     pub(super) fn respell(&mut self, spelling: &ImprintId) {
         if let LaneKey::Imprint(imprint) = &mut self.key
             && imprint != spelling
@@ -90,8 +92,8 @@ impl LaneRow {
         }
     }
 
-    /// Adds a waiting entry to its lane, and makes the lane due if the lane was idle. A lane that is due to send delivered
-    /// values again keeps its place in the order of due lanes.
+    /// Adds a waiting entry to its lane, and makes the lane due if the lane was idle. An idle lane that is due, to send
+    /// delivered values again, keeps its due time.
     pub(super) fn enter(&mut self, entry: WaitingEntry, priority: Priority, now: Timestamp) {
         if let Some(named) = entry.customer.imprint() {
             self.respell(named);
@@ -136,7 +138,7 @@ impl MemoryTables {
         }
     }
 
-    /// Returns the bytes of the events that have not ended, by source.
+    /// Returns the total size of each source's events in bytes. Events in a final state do not count.
     pub(super) fn stored_bytes(&self) -> BTreeMap<SourceName, u64> {
         let mut bytes: BTreeMap<SourceName, u64> = BTreeMap::new();
         let unfinished = self.entries.values();
@@ -252,7 +254,7 @@ impl MemoryTables {
     }
 }
 
-/// Returns the canonical spelling of a customer id, by which the engine finds the lane.
+/// Returns the canonical spelling of a customer id. The engine finds the lane under this spelling.
 pub(super) fn spelling(key: &LaneKey) -> String {
     match key {
         LaneKey::Imprint(imprint) => format!("imprint {}", imprint.canonical()),
