@@ -1,8 +1,8 @@
 //! The embedded storage engine: SQLite with `journal_mode=WAL` and `synchronous=FULL`, for one process.
 //!
-//! One writer thread owns the SQLite connection. Commands that arrive during a commit share the next commit (group
-//! commit), so a whole group of events pays for one `fdatasync`. The writer thread keeps the claims of lanes in memory:
-//! after a crash no lane is claimed, and the waiting entries are sent again.
+//! One writer thread owns the SQLite connection. All commands that arrive during a commit share the next commit (group
+//! commit), so a group of events needs only one `fdatasync`. The writer thread keeps the claims of lanes only in
+//! memory: after a crash no lane is claimed, and dispatch sends the waiting entries again.
 
 use std::fmt;
 use std::future::ready;
@@ -71,8 +71,8 @@ pub use rebind::{RebindConsent, RebindReport, rebind};
 
 /// An outbox in one SQLite file.
 pub struct SqliteOutbox {
-    /// The command queue of the writer thread; `None` after the store was closed. The lock is held only while a command
-    /// is sent, never across an await.
+    /// The command queue of the writer thread. `None` means that the store is closed. The code holds the lock only
+    /// while it sends a command, never across an await.
     commands: Mutex<Option<Sender<WriterCommand>>>,
     threads: Mutex<Option<Threads>>,
     path: PathBuf,
@@ -101,7 +101,7 @@ impl SqliteOutbox {
         Self::open_bounded(path, intake_max, now, ClaimBounds::default())
     }
 
-    /// Opens the store with other bounds, for tests at the bounds.
+    /// Opens the store with these bounds. Tests use small bounds.
     ///
     /// # Errors
     /// Returns the errors of [`Self::open`].
@@ -111,7 +111,7 @@ impl SqliteOutbox {
         now: Timestamp,
         bounds: ClaimBounds,
     ) -> Result<Self, OpenError> {
-        // The lock of the file that a link names, as for `verify` and `restore`.
+        // If `path` is a link, lock the file that the link names, as `verify` and `restore` do.
         let file = path.canonicalize();
         let file = file.unwrap_or_else(|_absent| path.to_owned());
         let mut lock = lock::acquire(&file)?;
@@ -147,7 +147,7 @@ impl SqliteOutbox {
         })
     }
 
-    /// Sends a command to the writer thread and waits for the answer of the writer thread.
+    /// Sends a command to the writer thread and waits for its answer.
     fn ask<T: Send + 'static>(
         &self,
         command: impl FnOnce(Reply<T>) -> WriterCommand,
@@ -166,7 +166,7 @@ impl SqliteOutbox {
         })
     }
 
-    /// Asks like [`Self::ask`], but answers with an error after [`STALLED_AFTER`].
+    /// Does the same as [`Self::ask`], but returns an error if the answer takes longer than [`STALLED_AFTER`].
     fn ask_in_time<T: Send + 'static>(
         &self,
         command: impl FnOnce(Reply<T>) -> WriterCommand,
@@ -176,8 +176,8 @@ impl SqliteOutbox {
         Box::pin(async move { timeout(STALLED_AFTER, answer).await.unwrap_or(stalled) })
     }
 
-    /// Runs a read of the committed state on the writer thread. While the disk hangs, the read fails at once, because
-    /// reads that nobody waits for any more would fill the memory.
+    /// Runs a read of the committed state on the writer thread. While the disk hangs, the read fails at once, because a
+    /// queue of reads without waiting callers would fill the memory.
     fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Connection, &Counts) -> rusqlite::Result<T> + Send + 'static,

@@ -22,13 +22,13 @@ struct StoredIdentity {
     digest: Digest,
 }
 
-/// Stores the whole batch, or stores nothing if an event contradicts a stored event.
+/// Stores the whole batch. If an event has the identity of a stored event but different content, stores nothing.
 pub(super) fn append(
     connection: &Connection,
     batch: &[NewEntry],
     counts: &mut Counts,
 ) -> rusqlite::Result<Appended> {
-    // A single event can conflict only with a stored event, and the insertion of the event finds the conflict.
+    // A batch of one event needs no check: the insertion of the event finds a conflict with a stored event.
     if batch.len() > 1 {
         let conflicts = conflicts(connection, batch)?;
         if !conflicts.is_empty() {
@@ -39,16 +39,15 @@ pub(super) fn append(
     for (place, new) in batch.iter().enumerate() {
         match append_one(connection, new, counts)? {
             Some(entry) => stored.push(entry),
-            // The batch has one event: for a larger batch, `conflicts` finds every conflict before the store writes
-            // anything.
+            // The batch has only one event here: in a larger batch, `conflicts` has found every conflict before.
             None => return Ok(Appended::Conflict(vec![place])),
         }
     }
     Ok(Appended::Stored(stored))
 }
 
-/// Returns the positions of the events whose identity belongs to a stored event, or to an earlier event of the batch,
-/// with different content.
+/// Returns the positions of conflicting events. Such an event has the identity of a stored event or of an earlier event
+/// of the batch, but different content.
 fn conflicts(connection: &Connection, batch: &[NewEntry]) -> rusqlite::Result<Vec<usize>> {
     let mut first: HashMap<&Identity, Digest> = HashMap::new();
     let mut conflicts = Vec::new();
@@ -78,7 +77,8 @@ fn lookup(
         .optional()
 }
 
-/// The placement of a new entry in the store: state, lane entrance, payload table and customer change.
+/// The place of a new entry in the store: the state, the entrance into the lane, the payload table and the customer
+/// change.
 struct Placement<'a> {
     state: State,
     entrance: Entrance,
@@ -87,7 +87,7 @@ struct Placement<'a> {
 }
 
 impl<'a> Placement<'a> {
-    /// Returns the stored form of a new entry; `None` for an ignored event, which has only a receipt.
+    /// Returns the place of a new entry. Returns `None` for an ignored event, because the store keeps only its receipt.
     fn of(new: &'a NewEntry) -> Option<Self> {
         let (state, entrance, arrives, change) = match &new.disposition {
             Disposition::Ignore => return None,
@@ -110,8 +110,8 @@ impl<'a> Placement<'a> {
     }
 }
 
-/// Stores one event, or finds the entry that the event repeats. Returns `None`, and writes nothing, if the existing
-/// entry has different content.
+/// Stores one event, or finds the entry that the event repeats. If the stored entry has different content, writes
+/// nothing and returns `None`.
 fn append_one(
     connection: &Connection,
     new: &NewEntry,

@@ -1,6 +1,6 @@
 //! The SQL of the audit log.
 //!
-//! Each audit record contains a SHA-256 hash over its own fields and the hash of the record before. A changed or
+//! Each audit record contains a SHA-256 hash over its own fields and over the hash of the previous record. A changed or
 //! deleted record breaks the chain of hashes (FAULTS X52).
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -17,7 +17,8 @@ pub(super) fn append(
     event: &AuditEvent,
     entries: usize,
 ) -> rusqlite::Result<()> {
-    // A damaged hash breaks the chain, which `read` reports, and must not stop the actions of operators.
+    // A damaged hash must not stop the actions of operators, so the new record then follows an empty hash. `read`
+    // reports the broken chain.
     let before: Option<(u64, Vec<u8>)> = connection
         .prepare_cached("SELECT number, hash FROM act ORDER BY number DESC LIMIT 1")?
         .query_row([], |row| Ok((row.get(0)?, columns::or_default(row, 1))))
@@ -81,8 +82,8 @@ pub(super) fn read(
     Ok(records)
 }
 
-/// Decodes an audit record. A damaged column is empty, so the hash of the record does not match, and the record is not
-/// intact.
+/// Decodes an audit record. A damaged column becomes empty: the hash then does not match, and `read` reports that the
+/// record is not intact.
 fn record(row: &Row<'_>) -> rusqlite::Result<AuditRecord> {
     let number = row.get(0)?;
     let reason: Option<String> = columns::or_default(row, 6);
@@ -99,8 +100,8 @@ fn record(row: &Row<'_>) -> rusqlite::Result<AuditRecord> {
     })
 }
 
-/// Returns the hash of an audit record. The hash does not cover the number, because the position in the chain fixes the
-/// number.
+/// Returns the hash of an audit record. The hash does not include the number of the record: the position of the record
+/// in the chain determines the number.
 fn hash(hash_before: &[u8], record: &AuditRecord) -> Vec<u8> {
     let mut hasher = Sha256::new();
     hasher.update(hash_before);
@@ -113,7 +114,8 @@ fn hash(hash_before: &[u8], record: &AuditRecord) -> Vec<u8> {
         record.reason.clone().unwrap_or_default(),
     ];
     for field in fields {
-        // The hash includes the length of each field, so that the bytes of two different records always differ.
+        // The hash includes the length of each field. Without the lengths, two records with different fields could have
+        // equal bytes.
         hasher.update(field.len().to_le_bytes());
         hasher.update(field);
     }

@@ -15,11 +15,11 @@ use super::log_mark;
 use super::open::{check_identity, remove_draft, remove_logs, sync_folder};
 use super::open_error::OpenError;
 
-/// The most records of the audit log that `verify` checks: more records than operators ever write.
+/// The maximum number of audit records that `verify` checks. Operators never write this many records.
 const AUDIT_RECORDS_MAX: usize = 10_000_000;
 
-/// The size of the page cache of a draft, in KiB; SQLite expects KiB as a negative number. The last step of the copy
-/// writes the whole cache.
+/// The size of the page cache of a draft. SQLite expects KiB as a negative number. The cache is small, because the last
+/// step of the copy writes the whole cache at once.
 const DRAFT_CACHE_KIB: i32 = -1024;
 
 /// The result of verifying a store.
@@ -37,21 +37,23 @@ pub struct VerifyReport {
     pub errors: Vec<String>,
 }
 
-/// The draft of a copy of the open store: the same pages, also the pages with the remains of erased entries.
+/// The draft of a copy of the open store. The draft contains every page of the store, even pages with remains of erased
+/// entries.
 pub(super) struct Draft {
     path: PathBuf,
     pub(super) connection: Connection,
 }
 
 impl Draft {
-    /// Creates the draft of the copy `to`. Removes the draft of an earlier process.
+    /// Creates the draft of the copy `to`. Removes a draft that an earlier process left.
     pub(super) fn create(to: &Path) -> Result<Self, String> {
         let path = beside(to, "new");
         remove_draft(&path)
             .and_then(|()| create_private(&path))
             .map_err(|error| error.to_string())?;
         let connection = Connection::open(&path).and_then(|connection| {
-            // A draft that a crash leaves behind is removed, so it needs neither a journal nor a sync.
+            // The draft needs neither a journal nor a sync, because the bridge deletes a draft that a crash leaves
+            // behind.
             connection.pragma_update(None, "journal_mode", "OFF")?;
             connection.pragma_update(None, "synchronous", "OFF")?;
             connection.pragma_update(None, "cache_size", DRAFT_CACHE_KIB)?;
@@ -61,7 +63,8 @@ impl Draft {
         Ok(Self { path, connection })
     }
 
-    /// Writes the entries of the complete draft durably into an empty file, and removes the draft.
+    /// Writes the content of the complete draft durably into an empty file without the remains of erased entries. Then
+    /// removes the draft.
     pub(super) fn write_into(self, to: &Path) -> Result<(), String> {
         let Self { path, connection } = self;
         drop(connection);
@@ -97,8 +100,8 @@ pub(super) fn create_private(path: &Path) -> io::Result<File> {
 /// # Errors
 /// Returns an error if the file is not a store, or a process has the store open.
 pub fn verify(path: &Path) -> Result<VerifyReport, OpenError> {
-    // An absolute path without links: SQLite gives a meaning to names such as `:memory:`, and finds the log beside the
-    // file that a link names.
+    // SQLite needs an absolute path without links: names such as `:memory:` have a special meaning for SQLite, and the
+    // log lies beside the file that a link names.
     let path = &path.canonicalize().map_err(OpenError::file(path))?;
     let lock = lock::acquire(path)?;
     log_mark::check(path, &lock)?;
@@ -139,12 +142,12 @@ fn report(connection: &Connection) -> rusqlite::Result<VerifyReport> {
     })
 }
 
-/// Replaces the store with a copy, while no process has the store open. Keeps the present store under a new name, which
-/// no earlier restore has used, and returns that name.
+/// Replaces the store with a copy. No process is allowed to have the store open. Keeps the present store under a new,
+/// unused name, and returns that name.
 ///
-/// Imprint may be newer than the copy: the waiting entries of the copy, and newer values, may have been delivered since
-/// the copy was made. So the copy counts as a store that was not closed cleanly, and the lanes that were due first are
-/// in doubt.
+/// Imprint possibly has newer values than the copy: after the copy was made, the bridge possibly delivered the waiting
+/// entries of the copy, and even newer entries. The function therefore marks the copy as a store that was not closed
+/// cleanly, so the next start treats the first due lanes as possibly in flight.
 ///
 /// # Errors
 /// Returns an error if the copy is not a store or is damaged, or a process has the store open.
@@ -166,7 +169,7 @@ pub fn restore(copy: &Path, path: &Path) -> Result<Option<PathBuf>, OpenError> {
     let draft = beside(path, "new");
     prepare(copy, &draft)?;
     let aside = set_aside(path).map_err(OpenError::file(path))?;
-    // If the process ends before the old log is removed, the next start refuses the old log.
+    // If the process ends before it has removed the old log, the next start refuses to use the old log.
     log_mark::exclude_copies(&mut lock)?;
     std::fs::rename(&draft, path).map_err(OpenError::file(path))?;
     remove_logs(path).map_err(OpenError::file(path))?;
@@ -175,7 +178,7 @@ pub fn restore(copy: &Path, path: &Path) -> Result<Option<PathBuf>, OpenError> {
     Ok(aside)
 }
 
-/// Copies the copy into a draft, and marks the draft as a store that was not closed cleanly.
+/// Creates a draft with the content of the copy, and marks the draft as a store that was not closed cleanly.
 fn prepare(copy: &Path, draft: &Path) -> Result<(), OpenError> {
     remove_draft(draft).map_err(OpenError::file(draft))?;
     create_private(draft)
@@ -196,10 +199,10 @@ fn prepare(copy: &Path, draft: &Path) -> Result<(), OpenError> {
     synced.map_err(OpenError::file(draft))
 }
 
-/// Gives the present store, with its log, a second name that no file has. Returns the name; `None` if there is no store.
+/// Gives the present store and its log a second, unused name. Returns the second name, or `None` if no store exists.
 ///
-/// The write-ahead log belongs to the store file: the file without its log is not the complete store. Until the caller
-/// replaces the store, the present store is complete under both names, whenever the process ends.
+/// The store file without its write-ahead log is not the complete store, so both get a second name. If the process ends
+/// before the caller has replaced the store, the store is still complete under its first name.
 fn set_aside(path: &Path) -> io::Result<Option<PathBuf>> {
     let endings = ["", "-wal", "-journal"];
     let is_present = |path: &Path| endings.map(|ending| with_ending(path, ending).exists());
@@ -220,7 +223,7 @@ fn set_aside(path: &Path) -> io::Result<Option<PathBuf>> {
     Ok(Some(aside))
 }
 
-/// Gives a file a second name. On a file system without hard links, such as CIFS, exFAT and many FUSE mounts, makes a
+/// Gives a file a second name. If the file system has no hard links, such as CIFS, exFAT and many FUSE mounts, makes a
 /// second file with the same content.
 fn link_or_copy(from: &Path, to: &Path) -> io::Result<()> {
     let Err(refused) = std::fs::hard_link(from, to) else {

@@ -1,4 +1,4 @@
-//! The SQL of claiming: finds due lanes, and reads the due lanes with their waiting entries.
+//! The SQL statements of claiming: find due lanes, and read the due lanes with their waiting entries.
 
 use rusqlite::{Connection, Row, params};
 
@@ -16,7 +16,7 @@ use crate::outbox::{
 };
 use crate::time::Timestamp;
 
-/// The state that claiming needs: the store, the lanes that are already claimed, and the cache of decoded updates.
+/// The inputs of a claim: the store, the set of claimed lanes, the cache of decoded updates, and the current time.
 pub(super) struct Claimer<'a> {
     pub(super) connection: &'a Connection,
     pub(super) claimed: &'a mut ClaimedLanes,
@@ -37,8 +37,8 @@ impl Claimer<'_> {
         })
     }
 
-    /// Claims a lane. A lane that SQLite cannot read stays claimed until the next start, so that it does not stop the
-    /// claims of other lanes.
+    /// Claims a lane. If SQLite cannot read the lane, the lane stays claimed until the next start: a free lane would
+    /// fail again in every claim.
     fn claim_lane(&mut self, lane: LaneId) -> Option<ClaimedLane> {
         let token = self.claimed.claim(lane);
         let claimed = self.read_lane(lane, token);
@@ -92,8 +92,8 @@ impl DueQueues for Claimer<'_> {
     type Error = rusqlite::Error;
 
     fn first_due(&self, class: LaneClass, max: usize) -> rusqlite::Result<Vec<DueLane>> {
-        // Claimed lanes stay in the index of due lanes. To skip the claimed lanes, the query reads at most one more row
-        // for each claimed lane.
+        // Claimed lanes stay in the index of due lanes. The query reads one more row for each claimed lane, and then
+        // skips the claimed lanes.
         let limit = max.saturating_add(self.claimed.len()).saturating_add(1);
         let mut statement = self
             .connection
@@ -140,7 +140,8 @@ fn claimed(lane: LaneId, token: ClaimToken, row: &Row<'_>) -> rusqlite::Result<C
         Some(bytes) => codec::decode(BlobKind::LaneVersions, lane.0, bytes).ok(),
         None => Some(LaneVersions::default()),
     };
-    // A lane without its versions could send values older than the delivered values, so the customer counts as unknown.
+    // If the versions are unreadable, the bridge could send values that are older than the delivered values. The claim
+    // therefore has no key, and dispatch sends nothing.
     let key = match versions.is_some() {
         true => codec::lane_key(row.get(0)?, row.get_ref(1)?.as_str()?),
         false => None,
@@ -160,7 +161,7 @@ fn claimed(lane: LaneId, token: ClaimToken, row: &Row<'_>) -> rusqlite::Result<C
     })
 }
 
-/// Returns the identity links of the ids that the waiting entries of a lane name.
+/// Returns the identity links of the customer ids in the waiting entries of a lane.
 fn links(
     connection: &Connection,
     key: &LaneKey,

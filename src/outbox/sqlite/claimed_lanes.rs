@@ -1,6 +1,8 @@
-//! The claimed lanes with their claim tokens, and the marks of lanes that a process may have had in flight at its end.
+//! The claimed lanes with their claim tokens, and the marks of lanes whose entries an earlier process has possibly
+//! sent.
 //!
-//! The writer thread keeps the claims in memory: after a crash no lane is claimed, and waiting entries are sent again.
+//! The writer thread keeps the claims only in memory: after a crash no lane is claimed, and dispatch sends the waiting
+//! entries again.
 
 use std::collections::HashMap;
 
@@ -18,8 +20,8 @@ pub(super) struct ClaimedLanes {
     pub(super) bounds: ClaimBounds,
 }
 
-/// One claim: the token, and the sizes of the events of the claimed entries, so that the settlement need not read them
-/// again.
+/// One claim: the token, and the sizes of the events of the claimed entries. The settlement needs the sizes, and takes
+/// them from here instead of from the store.
 #[derive(Debug)]
 struct ClaimRecord {
     token: ClaimToken,
@@ -27,8 +29,8 @@ struct ClaimRecord {
 }
 
 impl ClaimedLanes {
-    /// Creates the set without claimed lanes. The claim tokens of the set carry `owner`, the number of this opening of
-    /// the store.
+    /// Creates an empty set. Every claim token of this set contains `owner`: the store gives each process that opens
+    /// the store a new `owner` number.
     pub(super) fn new(owner: u64, bounds: ClaimBounds) -> Self {
         Self {
             claimed: HashMap::new(),
@@ -70,25 +72,28 @@ impl ClaimedLanes {
             .map_or(&[], |record| record.sizes.as_slice())
     }
 
-    /// Returns whether the lane is still claimed under this token.
+    /// Returns whether the claim with this token has not ended.
     pub(super) fn holds(&self, lane: LaneId, token: ClaimToken) -> bool {
         let record = self.claimed.get(&lane);
         record.is_some_and(|record| record.token == token)
     }
 
-    /// Removes a lane from the set: its settlement is recorded, or no caller received the answer to its claim.
+    /// Ends the claim of a lane. The writer thread calls this after the settlement, or if the caller of the claim is
+    /// gone.
     pub(super) fn free(&mut self, lane: LaneId) {
         self.claimed.remove(&lane);
     }
 
-    /// Marks the claimed lanes in the store, before a change of the order of due lanes. A start after a crash takes the
-    /// first due lanes for lanes in flight, and would not find the claimed lanes in another order.
+    /// Marks the claimed lanes as possibly sent. The writer thread calls this function before it changes the order of
+    /// due lanes.
+    ///
+    /// After a crash, the store treats the first due lanes as in flight, and would miss claimed lanes at later places.
     pub(super) fn write_down(&self, connection: &Connection) -> rusqlite::Result<()> {
         mark_maybe_sent(connection, self.claimed.keys().copied())
     }
 }
 
-/// Marks lanes whose waiting entries a process may have sent: all entries that the store has now.
+/// Marks the waiting entries of lanes as possibly sent: every entry up to the newest entry in the store.
 pub(super) fn mark_maybe_sent(
     connection: &Connection,
     lanes: impl IntoIterator<Item = LaneId>,

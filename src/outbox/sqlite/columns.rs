@@ -7,8 +7,7 @@ use crate::outbox::codec::{self, CodecError};
 use crate::outbox::{LaneClass, LaneId, ParkReason, State, Unproven};
 use crate::time::Timestamp;
 
-/// Converts an error about unreadable content into an SQLite error, which fails only the request that reads the
-/// content.
+/// Converts an error about unreadable content into an SQLite error. Only the request that reads the content then fails.
 pub(super) fn unreadable(error: CodecError) -> Error {
     Error::FromSqlConversionFailure(0, Type::Null, Box::new(error))
 }
@@ -23,14 +22,14 @@ pub(super) fn state(row: &Row<'_>, column: usize) -> rusqlite::Result<State> {
     codec::state("entry.state", row.get(column)?).map_err(unreadable)
 }
 
-/// Reads the reason from the column `parked.reason`; `None` if the entry is not parked.
+/// Reads the reason from the column `parked.reason`. Returns `None` if the entry is not parked.
 pub(super) fn reason(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<ParkReason>> {
     let number: Option<i64> = row.get(column)?;
     let reason = number.map(|number| codec::reason("parked.reason", number));
     reason.transpose().map_err(unreadable)
 }
 
-/// Reads the queue of a lane from the column `lane.low`; `None` if the number is damaged.
+/// Reads the queue of a lane from the column `lane.low`. Returns `None` if the number is damaged.
 pub(super) fn class(row: &Row<'_>, column: usize) -> Option<LaneClass> {
     codec::class("lane.low", row.get(column).ok()?).ok()
 }
@@ -46,12 +45,13 @@ pub(super) fn unproven(row: &Row<'_>, (since, absence): (usize, usize), lane: La
     }
 }
 
-/// Reads a number or a time that a damaged row replaces by the default, because no decision about values depends on it.
+/// Reads a column, and returns the default value if the column is damaged. Use this function only for columns that no
+/// decision about customer values needs.
 pub(super) fn or_default<T: FromSql + Default>(row: &Row<'_>, column: usize) -> T {
     row.get(column).unwrap_or_default()
 }
 
-/// Reads the rows of a query. Logs and skips a row that cannot be decoded, so that a damaged row hides no other row.
+/// Reads the rows of a query. Logs and skips each damaged row, so that the other rows stay readable.
 pub(super) fn readable<T>(
     rows: impl Iterator<Item = rusqlite::Result<T>>,
 ) -> rusqlite::Result<Vec<T>> {

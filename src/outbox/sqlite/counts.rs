@@ -1,6 +1,7 @@
-//! Counts the entries in each state that is not final, and the bytes of their events: the entries once when the store
-//! opens, then with every commit. The store keeps the bytes in the table `stored_bytes`, because a count of the bytes
-//! would read the whole store at every start.
+//! Counts the entries in each state that is not final, and adds up the sizes of their events.
+//!
+//! The store counts the entries when it opens, and corrects the counts with every commit. The store keeps the total
+//! sizes in the table `stored_bytes`, because adding up the sizes at every start would read the whole store.
 
 use std::collections::BTreeMap;
 
@@ -10,19 +11,19 @@ use super::payload;
 use crate::event::SourceName;
 use crate::outbox::{ENTRY_MAX, State};
 
-/// The number of entries in each state that is not final, and the bytes of their events. The counts change only together
-/// with a commit.
+/// The number of entries in each state that is not final, and the total size of their events. The counts change only
+/// together with a commit.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Counts {
     pub(super) waiting: u64,
     pub(super) parked: u64,
     pub(super) held: u64,
     pub(super) undecided: u64,
-    /// The bytes of the events of all counted entries, by source.
+    /// The total size of the events of the counted entries in bytes, for each source.
     pub(super) stored_bytes: BTreeMap<SourceName, u64>,
 }
 
-/// The source of an entry, and the bytes of the event of the entry.
+/// The source of an entry, and the size of the entry's event in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct EventSize {
     pub(super) source: SourceName,
@@ -54,7 +55,7 @@ impl Counts {
         }
     }
 
-    /// Adds the bytes of a new event.
+    /// Adds the size of a new event.
     pub(super) fn store(&mut self, source: &SourceName, bytes: usize) {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         if let Some(stored) = self.stored_bytes.get_mut(source) {
@@ -64,15 +65,15 @@ impl Counts {
         }
     }
 
-    /// Subtracts the bytes of an event that the store has erased.
+    /// Subtracts the size of an event that the store has erased.
     pub(super) fn erase(&mut self, erased: &EventSize) {
         if let Some(stored) = self.stored_bytes.get_mut(&erased.source) {
             *stored = stored.saturating_sub(erased.bytes);
         }
     }
 
-    /// Stores the bytes that differ from the bytes before the transaction. An empty store has no bytes, whatever a
-    /// damaged row said before.
+    /// Writes the total size of each source to the store if the transaction has changed the total size. If the store
+    /// has no entries, the total size becomes 0: this corrects a damaged row.
     pub(super) fn save_bytes(
         &mut self,
         connection: &Connection,
@@ -105,7 +106,7 @@ impl Counts {
     }
 }
 
-/// Reads the bytes of the events by source. Counts the bytes again if a row is damaged.
+/// Reads the total size of each source's events. If a row is damaged, adds up the sizes of all events again.
 fn stored_bytes(connection: &Connection) -> rusqlite::Result<BTreeMap<SourceName, u64>> {
     if let Some(bytes) = read_bytes(connection)? {
         return Ok(bytes);

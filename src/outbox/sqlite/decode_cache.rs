@@ -1,7 +1,7 @@
 //! A cache of decoded updates: keeps an update from the append of an entry until the lane of the entry is claimed.
 //!
-//! While deliveries keep up with events, a claim takes updates from this cache and need not decode the stored bytes. If
-//! an update is not in the cache, the claim reads the update from the store.
+//! If dispatch claims an entry soon after its append, the claim takes the update from this cache and does not decode
+//! the stored bytes. If an update is not in the cache, the claim reads the update from the store.
 
 use std::collections::VecDeque;
 
@@ -9,15 +9,15 @@ use crate::event::SourceName;
 use crate::imprint::Update;
 use crate::outbox::{AppendedEntry, Disposition, EntryId, NewEntry};
 
-/// The most updates in the cache: more than can arrive during one commit.
+/// The maximum number of updates in the cache. Fewer updates arrive during one commit.
 const ENTRIES_MAX: usize = 1024;
-/// The most bytes of events whose updates are cached, so that a few large events do not use much memory.
+/// The maximum total size of the events of the cached updates, so that a few large events do not use much memory.
 const BYTES_MAX: usize = 2 * 1024 * 1024;
 
-/// The most names of sources in the cache: more than a configuration has.
+/// The maximum number of source names in the cache. Configurations have fewer sources.
 const SOURCES_MAX: usize = 64;
 
-/// The updates of the newest entries that are not claimed yet, starting with the oldest update.
+/// The updates of the newest unclaimed entries, starting with the oldest update.
 #[derive(Debug, Default)]
 pub(super) struct DecodeCache {
     updates: VecDeque<CachedUpdate>,
@@ -55,7 +55,8 @@ impl DecodeCache {
         }
     }
 
-    /// Takes the update of an entry out of the cache; `None` if the cache does not have the update.
+    /// Removes the update of an entry from the cache and returns the update. Returns `None` if the cache does not
+    /// contain the update.
     pub(super) fn take(&mut self, entry: EntryId) -> Option<Update> {
         let place = self
             .updates
@@ -72,8 +73,8 @@ impl DecodeCache {
         update
     }
 
-    /// Returns the source with this name; `None` if the name is damaged. The names of sources are shared, because every
-    /// entry has one.
+    /// Returns the source with this name, or `None` if the name is damaged. All entries of a source share one copy of
+    /// the name in memory.
     pub(super) fn source(&mut self, name: &str) -> Option<SourceName> {
         if let Some(source) = self.sources.iter().find(|source| source.as_str() == name) {
             return Some(source.clone());

@@ -1,7 +1,8 @@
-//! The identity of the store's files: tells whether the files that the process has open are still at their paths.
+//! The identity of the store's files: detects when the open files are no longer at their paths, or when another program
+//! changes them.
 //!
-//! A process can write to a deleted file for as long as it likes, and every commit succeeds. The next process does not
-//! find these commits, so an event in a deleted file must not be acknowledged.
+//! A process can write to a deleted file without an error, and every commit succeeds. But the next process does not
+//! find the commits in the deleted file. The bridge must therefore not answer 2xx for an event in a deleted file.
 
 use std::ffi::OsString;
 use std::fs::{File, metadata};
@@ -13,20 +14,20 @@ use std::sync::{Mutex, PoisonError};
 
 use super::shared::WorkCounter;
 
-/// The length of the part of a file that is compared: the header of the store file, or of the log. SQLite changes the
-/// header of the store file with every change of the file, and the header of the log when the log begins again.
+/// The number of bytes of a file that the process compares: the header of the store file, or of the log. SQLite changes
+/// the header of the store file with every change of the file, and the header of the log when the log begins again.
 const HEADER_BYTES: usize = 100;
 
 /// The store file and its write-ahead log, as the process has opened them.
 #[derive(Debug)]
 pub(super) struct StoreFiles {
-    /// The store file, at the path of the configuration. If the path is a link, the link must not change either.
+    /// The store file, at the path of the configuration. If the path is a link, a change of the link is a fault too.
     database: OpenFile,
     /// The path of the store file, without links.
     canonical: PathBuf,
     log: OpenFile,
-    /// The greatest length of the store file that was seen. SQLite never shortens the store file, because the bridge
-    /// never vacuums it.
+    /// The greatest length of the store file so far. SQLite never shortens the store file, because the bridge never
+    /// runs VACUUM on the store.
     longest: AtomicU64,
 }
 
@@ -39,7 +40,7 @@ pub(super) enum FileFault {
     Overwritten,
 }
 
-/// The parts of a file that change with every change of the file.
+/// The length and the header of a file. Every change by SQLite changes the length or the header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Fingerprint {
     length: u64,
@@ -51,10 +52,10 @@ struct OpenFile {
     path: PathBuf,
     device: u64,
     inode: u64,
-    /// The open file. Closing a handle of the store file would release the file locks of SQLite, so the handle must live
-    /// longer than the connection.
+    /// The open file. The handle must live longer than the connection: closing any handle of the store file would
+    /// release the file locks of SQLite.
     handle: File,
-    /// The content of the file when the writer thread left it.
+    /// The fingerprint of the file after the last work of the writer thread.
     left: Mutex<Option<Fingerprint>>,
     is_overwritten: AtomicBool,
 }
@@ -75,7 +76,7 @@ impl OpenFile {
         Ok(file)
     }
 
-    /// Returns the length of the file; `None` if another file or no file is at the path.
+    /// Returns the length of the file. Returns `None` if no file or a different file is at the path.
     fn length(&self) -> Option<u64> {
         let found = metadata(&self.path).ok()?;
         (found.dev() == self.device && found.ino() == self.inode).then_some(found.len())
@@ -92,11 +93,11 @@ impl OpenFile {
         found.is_some() && left.is_some() && found != left
     }
 
-    /// Returns nothing if the file cannot be read, which proves nothing about its content.
+    /// Returns `None` if the process cannot read the file. A read error does not prove a change.
     fn fingerprint(&self) -> Option<Fingerprint> {
         let mut header = [0; HEADER_BYTES];
         let length = self.handle.metadata().ok()?.len();
-        // A shorter file has fewer bytes.
+        // If the file is shorter than the header, the remaining bytes of the buffer stay 0.
         self.handle.read_at(&mut header, 0).ok()?;
         Some(Fingerprint { length, header })
     }
@@ -107,8 +108,8 @@ impl OpenFile {
 }
 
 impl StoreFiles {
-    /// Records the identity of the store file at `path`, whose path without links is `canonical`, and of its write-ahead
-    /// log. The connection must be open.
+    /// Records the identity of the store file at `path` and of its write-ahead log. `canonical` is the path without
+    /// links. The connection must be open.
     pub(super) fn of(path: &Path, canonical: &Path) -> io::Result<Self> {
         Ok(Self {
             database: OpenFile::at(path)?,
@@ -135,7 +136,7 @@ impl StoreFiles {
         }
     }
 
-    /// Returns whether the store file is complete at its path, and the files have only what this process has written.
+    /// Returns whether the store file is complete at its path, and no other program has written to the store's files.
     pub(super) fn has_database(&self) -> bool {
         self.is_at_its_path() && !self.both().iter().any(|file| file.is_overwritten())
     }
@@ -145,7 +146,8 @@ impl StoreFiles {
     }
 
     fn is_at_its_path(&self) -> bool {
-        // Read before the length: another thread may see a longer file in between.
+        // Read `longest` before the length: between the two reads, another thread can store a greater length in
+        // `longest`.
         let longest = self.longest.load(Ordering::Relaxed);
         let Some(length) = self.database.length() else {
             return false;
@@ -154,18 +156,20 @@ impl StoreFiles {
         longest <= length
     }
 
-    /// Records the content of the files. Until the next [`Self::compare`], only another program can change them: the
-    /// writer thread is their only writer.
+    /// Records the fingerprints of the files when the writer thread has finished its work.
+    ///
+    /// Only the writer thread writes to the files, so a change before its next work is the change of another program.
     pub(super) fn leave(&self) {
         self.both().into_iter().for_each(OpenFile::leave);
     }
 
-    /// Notices a change of the files since [`Self::leave`]. Only the writer thread calls this.
+    /// Detects a change of the files since [`Self::leave`]. Only the writer thread calls this function.
     pub(super) fn compare(&self) {
         self.compare_unless(|| false);
     }
 
-    /// Does the same as [`Self::compare`] on another thread, unless the writer thread works meanwhile.
+    /// Does the same as [`Self::compare`] on a different thread. Ignores changes if the writer thread works during the
+    /// comparison.
     pub(super) fn compare_idle(&self, groups: &WorkCounter) {
         let before = groups.finished();
         self.compare_unless(|| before.is_none() || groups.finished() != before);
@@ -180,7 +184,7 @@ impl StoreFiles {
     }
 }
 
-/// Returns the path of a file of SQLite beside the store: the path of the store with an ending such as `-wal`.
+/// Returns the path of a file beside the store: the path of the store, followed by an ending such as `-wal`.
 pub(super) fn with_ending(path: &Path, ending: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(ending);
@@ -223,7 +227,7 @@ mod tests {
         assert!(files.has_database());
     }
 
-    /// FAULTS N71: only a change while the writer thread rests is the change of another program.
+    /// FAULTS N71: while the writer thread does not work, every change of a file is the change of another program.
     #[test]
     fn a_change_while_the_writer_rests_is_noticed() {
         let folder = tempfile::tempdir().unwrap();

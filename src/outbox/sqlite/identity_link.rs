@@ -1,4 +1,5 @@
-//! The SQL of identity links between our customer ids and Imprint's customer ids.
+//! The SQL statements for identity links. An identity link connects a partner customer id with Imprint's id of the same
+//! customer.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -6,10 +7,11 @@ use crate::imprint::{ImprintId, PartnerCustomerId};
 use crate::outbox::IdentityLink;
 use crate::time::Timestamp;
 
-/// The most identity links that are read for one Imprint id. One link is normal, and two links contradict each other.
+/// The maximum number of identity links that the store reads for one Imprint id. One link is normal. Two links
+/// contradict each other.
 const LINKS_MAX: usize = 4;
 
-/// Reads the identity link of our customer id.
+/// Reads the identity link of a partner customer id.
 pub(super) fn of_partner(
     connection: &Connection,
     partner: &PartnerCustomerId,
@@ -35,7 +37,7 @@ pub(super) fn of_imprint(
     Ok(links.into_iter().flatten().collect())
 }
 
-/// Stores an identity link in place of the previous link of the same customer id.
+/// Stores an identity link. Replaces the previous link of the same partner customer id.
 pub(super) fn store(connection: &Connection, link: &IdentityLink) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
@@ -52,7 +54,7 @@ pub(super) fn store(connection: &Connection, link: &IdentityLink) -> rusqlite::R
     Ok(())
 }
 
-/// Decodes the row of an identity link. A link that cannot be read counts as missing, so dispatch asks Imprint again.
+/// Decodes the row of an identity link. Returns `None` for a damaged link, so dispatch asks Imprint again.
 fn link(row: &Row<'_>) -> Option<IdentityLink> {
     let partner: String = row.get(0).ok()?;
     let imprint: Option<String> = row.get(1).ok()?;

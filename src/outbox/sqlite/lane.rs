@@ -1,7 +1,7 @@
-//! The SQL of lanes: finds or creates the lane of a customer, and adds an entry to the lane.
+//! The SQL statements for lanes: find or create the lane of a customer, and add an entry to the lane.
 //!
-//! This module uses plain reads and writes: an upsert that returns its row makes SQLite keep a separate journal for
-//! each row.
+//! This module reads and writes with separate statements: for an upsert that returns its row, SQLite would keep a
+//! separate journal for each row.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -16,14 +16,15 @@ pub(super) struct EntryLane {
     pub(super) id: LaneId,
     entrance: Entrance,
     before: LaneBefore,
-    /// True if the entry spells the customer's id in another way, and Imprint has not applied an update of the lane.
+    /// True if the entry spells the customer's id in a different way than the lane does, and Imprint has not yet
+    /// applied an update of the customer.
     is_respelled: bool,
 }
 
-/// The state in which an entry enters its lane.
+/// Whether an entry enters its lane as a waiting entry.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Entrance {
-    /// The entry waits, with this priority and from this moment on.
+    /// The entry waits with this priority, starting at this time.
     Waiting(Priority, Timestamp),
     /// The entry is parked, held or undecided, and does not make the lane due.
     SetAside,
@@ -50,12 +51,12 @@ impl Entrance {
 enum LaneBefore {
     /// The lane was just created, with the due time and the priority of its first entry.
     New,
-    /// No entry waits in the lane, which belongs to this queue.
+    /// No entry waits in the lane. The lane belongs to this queue.
     Idle(LaneClass),
-    /// No entry waits in the lane, which belongs to this queue and is due: its delivered values are sent again, and this
-    /// request may be in flight now.
+    /// No entry waits in the lane, but the lane is due, because dispatch must send delivered values again. The request
+    /// with these values is possibly in flight. The lane belongs to this queue.
     Reasserting(LaneClass),
-    /// Entries wait in the lane, which belongs to this queue.
+    /// Entries wait in the lane. The lane belongs to this queue.
     Busy(LaneClass),
 }
 
@@ -90,7 +91,8 @@ impl EntryLane {
                     (Some(class), true, Some(true)) => LaneBefore::Reasserting(class),
                     (Some(class), true, _) => LaneBefore::Idle(class),
                     (Some(class), false, _) => LaneBefore::Busy(class),
-                    // The next entry repairs the damaged number of the queue.
+                    // The number of the queue is damaged: treat the lane as idle, so that the new entry writes the
+                    // number again.
                     (None, _, _) => LaneBefore::Idle(LaneClass::DEFAULT),
                 };
                 Ok(lane(LaneId(row.get(0)?), before, row.get(4)?))
@@ -118,8 +120,10 @@ impl EntryLane {
         Ok(lane(id, LaneBefore::New, false))
     }
 
-    /// Updates the lane for an entry that enters with this spelling of the lane's key. A waiting entry makes an idle lane
-    /// due, and makes a lane more urgent if all other entries of the lane are less urgent. Other entries change nothing.
+    /// Updates the lane for a new entry whose event spells the customer's id as `key` does.
+    ///
+    /// A waiting entry makes an idle lane due, and raises the priority of the lane to the priority of the entry. A
+    /// parked, held or undecided entry changes nothing.
     pub(super) fn enter(self, connection: &Connection, key: &LaneKey) -> rusqlite::Result<()> {
         if self.is_respelled && self.entrance.due().is_some() {
             connection
@@ -137,8 +141,8 @@ impl EntryLane {
                     )?
                     .execute(params![self.id.0, low(class), due])?;
             }
-            // The lane keeps its place in the order of due lanes: if its request is in flight, a start after a crash must
-            // find the lane.
+            // The lane keeps its due time: its request is possibly in flight, so a start after a crash must find the
+            // lane among the first due lanes.
             (LaneBefore::Reasserting(class), Some(_)) => {
                 let priority = priority.min(class.priority);
                 let number = codec::class_number(LaneClass { priority, ..class });
@@ -158,7 +162,7 @@ impl EntryLane {
         Ok(())
     }
 
-    /// Deletes a lane that was created for an entry which then does not enter the lane.
+    /// Deletes the lane if it was created for this entry, because the entry turned out to be a duplicate or a conflict.
     pub(super) fn undo(self, connection: &Connection) -> rusqlite::Result<()> {
         if matches!(self.before, LaneBefore::New) {
             connection.execute("DELETE FROM lane WHERE id = ?1", [self.id.0])?;

@@ -1,4 +1,4 @@
-//! The SQL of the operators' reads: lists, inspects, and loads a selection of entries.
+//! The SQL statements of operators' reads: list, inspect and load entries.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ use crate::outbox::{
 
 /// Lists the entries that a filter selects.
 pub(super) fn list(connection: &Connection, filter: &EntryFilter) -> rusqlite::Result<EntryPage> {
-    // Few entries have a state that is not final, and each such state has a separate table.
+    // Each state that is not final has its own small table, so the query first selects from that table.
     let among = match payload::table(filter.state) {
         Some(table) => format!(
             "WHERE e.id IN (SELECT entry FROM {table} WHERE entry > ?1 ORDER BY entry LIMIT ?2)"
@@ -74,7 +74,7 @@ pub(super) fn inspect(
     }))
 }
 
-/// Loads a selection of entries, with as much data as `detail` requests and the limits allow.
+/// Loads a selection of entries with the amount of data that `detail` requests, up to the limits.
 pub(super) fn load(
     connection: &Connection,
     selection: &EntrySelection,
@@ -127,12 +127,12 @@ fn find_summary(connection: &Connection, entry: EntryId) -> rusqlite::Result<Opt
         .optional()
 }
 
-/// Loads entries one after another, and loads each lane once.
+/// Loads entries one after another. Loads each lane only once.
 struct Loader<'a> {
     connection: &'a Connection,
     detail: Detail,
     bounds: ClaimBounds,
-    /// The bytes of the payloads that were loaded until now.
+    /// The total size of the loaded payloads in bytes.
     bytes: usize,
     lanes: Vec<LoadedLane>,
     places: HashMap<LaneId, usize>,

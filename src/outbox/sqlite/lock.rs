@@ -1,4 +1,4 @@
-//! The lock that keeps a second process out of the store: a kernel lock, which ends when the process ends.
+//! The lock that prevents a second process from opening the store. The kernel releases the lock when the process ends.
 //!
 //! The lock file also keeps the marks of the write-ahead log; see [`log_mark`](super::log_mark).
 
@@ -16,10 +16,10 @@ use super::open::sync_folder;
 /// The file mode of the store's files: only the user that runs the bridge can read the files.
 pub(super) const FILE_MODE: u32 = 0o600;
 
-/// The most bytes of a lock file that are read: more than the lock file ever has.
+/// The maximum number of bytes that a process reads from a lock file. A valid lock file is shorter.
 const LOCK_BYTES_MAX: u64 = 4096;
 
-/// The first word of the line of the lock file that has the marks.
+/// The first word of the line with the marks in the lock file.
 const MARKS: &str = "log";
 
 /// The locked lock file. The lock ends when this value is dropped, and when the process ends.
@@ -43,7 +43,7 @@ pub(super) fn acquire(store: &Path) -> Result<StoreLock, OpenError> {
         .create(true)
         .truncate(false)
         .mode(FILE_MODE)
-        // A pipe in place of the file must not block the start.
+        // If the path names a pipe, the open call must not block the start.
         .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
         .open(&path)
         .map_err(failed)?;
@@ -60,7 +60,7 @@ pub(super) fn acquire(store: &Path) -> Result<StoreLock, OpenError> {
         .take(LOCK_BYTES_MAX)
         .read_to_end(&mut content)
         .map_err(failed)?;
-    // A damaged lock file has no marks, and must not prevent a start.
+    // A damaged lock file counts as a lock file without marks, so it does not prevent a start.
     let content = String::from_utf8_lossy(&content);
     if !is_locked {
         return Err(OpenError::Locked {
@@ -78,12 +78,13 @@ pub(super) fn acquire(store: &Path) -> Result<StoreLock, OpenError> {
 }
 
 impl StoreLock {
-    /// Returns the marks that the store file of the last process may have.
+    /// Returns the marks that the last process wrote into the lock file. The store file of that process has one of
+    /// these marks.
     pub(super) fn marks(&self) -> &[String] {
         &self.marks
     }
 
-    /// Replaces the marks durably. A log that is written later never meets a lock file with older marks.
+    /// Replaces the marks durably, so the lock file has the new marks on disk before the process writes a log.
     pub(super) fn write_marks(&mut self, marks: Vec<String>) -> Result<(), OpenError> {
         self.marks = marks;
         let written = self.write().and_then(|()| {
@@ -114,7 +115,7 @@ fn marks(content: &str) -> Vec<String> {
     marks.map(str::to_owned).collect()
 }
 
-/// Returns the path of a file beside the store: the path of the store with one more extension.
+/// Returns the path of a file beside the store: the path of the store, followed by a dot and an ending such as `lock`.
 pub(super) fn beside(store: &Path, ending: &str) -> PathBuf {
     with_ending(store, &format!(".{ending}"))
 }

@@ -1,9 +1,12 @@
 //! The mark that pairs a store file with its write-ahead log.
 //!
-//! SQLite applies every log that lies beside a store file, also the log of another file: a backup that was copied over
-//! the store of a crashed process would become a mixture of both. So each opening of a store draws a random mark, and
-//! writes the mark into the store file, past the log, and into the lock file. A start that finds a log compares both
-//! marks: if they differ, the log belongs to another file. A copy of the store carries no mark.
+//! SQLite applies any log beside a store file, even the log of a different store file. If somebody copied a backup over
+//! the store of a crashed process, SQLite would mix the backup with the log of the crashed process.
+//!
+//! Each process that opens a store therefore creates a random mark, and writes the mark into the store file itself, not
+//! only into the log, and into the lock file. A start that finds a log compares the mark of the store file with the
+//! marks in the lock file. If the lock file does not contain the mark, the log belongs to a different store file. A
+//! copy of the store has no mark.
 
 use std::fs;
 use std::path::Path;
@@ -24,17 +27,17 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_');
 
-/// The mark that no store file has. A restore writes it into the lock file.
+/// A mark that no store file ever has. A restore writes this mark into the lock file.
 const RESTORING: &str = "restoring";
 /// The word for a store file without a mark: a new store, a copy, or the store of an older program.
 const NO_MARK: &str = "none";
 
-/// Refuses a write-ahead log that the last process wrote for another store file. Returns the mark of the store file
-/// itself, without its log.
+/// Returns an error if the last process wrote the write-ahead log for a different store file. Otherwise returns the
+/// mark in the store file itself, without the log.
 ///
-/// A lock file without marks is the lock file of an older program, or was deleted, and proves nothing. A crash during a
-/// checkpoint may leave pages of the store file that only the log completes. A store file that cannot be read without its
-/// log is not compared.
+/// A lock file without marks proves nothing: an older program wrote the lock file, or somebody deleted it. After a
+/// crash during a checkpoint, the store file is possibly unreadable without its log. In both cases, the function
+/// accepts the log.
 ///
 /// The caller must not have the store open: closing a second file handle would release the file locks of SQLite.
 pub(super) fn check(path: &Path, lock: &StoreLock) -> Result<String, OpenError> {
@@ -54,10 +57,10 @@ pub(super) fn check(path: &Path, lock: &StoreLock) -> Result<String, OpenError> 
 
 /// Gives the opened store a new mark. `found` is the mark that [`check`] returned.
 ///
-/// From here until the log is written back, the store file itself may still have the mark `found`, the mark in the log of
-/// the last process, or the new mark. The lock file names all of them first, so a crash in between does not make the
-/// store refuse its own log. If the log cannot be written back, for example because the disk is full, the lock file keeps
-/// all marks.
+/// Until SQLite has written the log back into the store file, the store file can have one of three marks: `found`, the
+/// mark in the log of the last process, or the new mark. The lock file gets all three marks first, so that after a
+/// crash the next start accepts the log. If SQLite cannot write the log back, for example because the disk is full, the
+/// lock file keeps all three marks.
 pub(super) fn renew(
     connection: &Connection,
     lock: &mut StoreLock,
@@ -84,10 +87,11 @@ pub(super) fn renew(
     }
 }
 
-/// Lets only the present store use the present log, and not the copy that is about to replace the store.
+/// Changes the lock file so that the present log fits only the present store, and not the copy that will replace the
+/// store.
 pub(super) fn exclude_copies(lock: &mut StoreLock) -> Result<(), OpenError> {
     let marks = lock.marks().iter().filter(|mark| *mark != NO_MARK).cloned();
-    // A lock file without marks would prove nothing.
+    // The lock file must have at least one mark: `check` accepts every log if the lock file has no marks.
     let marks = marks.chain([RESTORING.to_owned()]).collect();
     lock.write_marks(marks)
 }
@@ -108,7 +112,7 @@ fn read(connection: &Connection) -> rusqlite::Result<Option<String>> {
         .optional()
 }
 
-/// Reads the mark in the store file itself: an immutable database has no log for SQLite.
+/// Reads the mark in the store file itself. With `immutable=1`, SQLite ignores the log.
 fn mark_without_log(path: &Path) -> rusqlite::Result<Option<String>> {
     let path = percent_encode(path.as_os_str().as_encoded_bytes(), ENCODED);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY

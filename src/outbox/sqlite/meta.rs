@@ -1,4 +1,4 @@
-//! The settings that all processes share, with their SQL, and the SQL that makes waiting lanes due.
+//! The SQL statements for settings, and the SQL statements that make lanes due.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -8,12 +8,14 @@ use super::writer::job::Wakes;
 use crate::outbox::{Error, LaneClass, Setting, Settings, Standing, StoreFuture, codec};
 use crate::time::Timestamp;
 
-/// The most lanes that one transaction makes due. Hundreds of thousands of lanes may rest, and new events must not wait
-/// until all of them are due: so many lanes take some ten milliseconds.
+/// The maximum number of lanes that one transaction makes due. Such a transaction takes about ten milliseconds.
+///
+/// After an outage, hundreds of thousands of lanes can rest. New events must not wait until all of these lanes are due.
 const RELEASED_MAX: usize = 2_000;
 
 impl SqliteOutbox {
-    /// Releases the resting lanes in slices, between which the writer thread serves other commands.
+    /// Makes all resting lanes due in several transactions. Between two transactions, the writer thread serves other
+    /// commands.
     pub(super) async fn release_all(&self, now: Timestamp) -> Result<(), Error> {
         for class in LaneClass::all() {
             let slice = move |store: &Connection, _: &mut Counts| release(store, class, now);
@@ -22,7 +24,8 @@ impl SqliteOutbox {
         Ok(())
     }
 
-    /// Releases the lanes whose customers do not exist according to unproven answers, in slices like `release_all`.
+    /// Makes all lanes due that have an unproven answer that their customer does not exist. Uses several transactions,
+    /// as `release_all` does.
     pub(super) async fn release_all_absent(&self, now: Timestamp) -> Result<(), Error> {
         let slice = move |store: &Connection, _: &mut Counts| release_absent(store, now);
         while self.act(Wakes::Dispatch, slice).await? == RELEASED_MAX {}
@@ -30,12 +33,14 @@ impl SqliteOutbox {
     }
 }
 
-/// Makes the next lanes of one queue due that have a waiting entry. Returns the number of these lanes: fewer than
-/// [`RELEASED_MAX`] if no further lane of the queue is to become due.
+/// Makes at most [`RELEASED_MAX`] lanes of one queue due that have a waiting entry. Returns the number of changed
+/// lanes.
+///
+/// If the number is lower than [`RELEASED_MAX`], no further lane of the queue needs the change.
 fn release(connection: &Connection, class: LaneClass, now: Timestamp) -> rusqlite::Result<usize> {
-    // The index of due lanes begins with the number of the queue, and finds the lanes of a slice without a sort.
+    // The index of due lanes begins with the number of the queue, so the statement needs no sort.
     let change = match class.standing {
-        // The failures may be the fault of the destination, so the lane returns to the other lanes.
+        // Imprint possibly caused the failures, so the lane returns to the queue of lanes without failures.
         Standing::Failing => {
             "UPDATE lane SET low = low % 2, due_at = min(due_at, ?2) WHERE id IN
              (SELECT id FROM lane WHERE low = ?1 AND due_at IS NOT NULL AND NOT idle LIMIT ?3)"
@@ -51,8 +56,11 @@ fn release(connection: &Connection, class: LaneClass, now: Timestamp) -> rusqlit
         .execute(params![class, now.as_millis(), RELEASED_MAX])
 }
 
-/// Makes the next lanes due whose customers do not exist according to unproven answers. Returns the number of these lanes.
-/// Forgets the answers after which a search must follow: another API key may have got them.
+/// Makes at most [`RELEASED_MAX`] lanes due that have an unproven answer that their customer does not exist. Returns
+/// the number of changed lanes.
+///
+/// Also removes the mark of all lanes that dispatch must next search: the bridge possibly got these answers with an
+/// earlier API key.
 fn release_absent(connection: &Connection, now: Timestamp) -> rusqlite::Result<usize> {
     connection
         .prepare_cached("UPDATE lane SET spelled = 0 WHERE spelled = 2")?

@@ -32,7 +32,7 @@ pub enum OpenError {
         /// The path of the log.
         log: PathBuf,
     },
-    /// The last process wrote the write-ahead log for another store file.
+    /// The last process wrote the write-ahead log for a different store file.
     #[error(
         "the log {log} belongs to another file than the store {path}, which was replaced after the last run: put the store file of the last run back; if the present file must replace it, move the log away, or run `store restore` with the present file"
     )]
@@ -81,7 +81,7 @@ pub enum OpenError {
         /// The error that SQLite reported.
         source: rusqlite::Error,
     },
-    /// The store itself was given as the copy that replaces it.
+    /// A restore got the store itself as the copy.
     #[error("{0} is the store itself, and not a copy of the store")]
     CopyOfItself(PathBuf),
     /// A copy of the store is damaged.
@@ -89,7 +89,7 @@ pub enum OpenError {
     Damaged {
         /// The path of the copy.
         path: PathBuf,
-        /// The first error that was found in the copy.
+        /// The first error in the copy.
         error: String,
     },
     /// The operating system returned no random bytes for the digest key.
