@@ -14,8 +14,10 @@ use std::sync::{Mutex, PoisonError};
 
 use super::shared::WorkCounter;
 
-/// The number of bytes of a file that the process compares: the header of the store file, or of the log. SQLite changes
-/// the header of the store file with every change of the file, and the header of the log when the log begins again.
+/// The number of bytes of a file that the process compares: the header of the store file, or of the log.
+///
+/// SQLite changes the header of the store file with every change of the file. SQLite changes the header of the log when
+/// it starts the log again from the beginning.
 const HEADER_BYTES: usize = 100;
 
 /// The store file and its write-ahead log, as the process has opened them.

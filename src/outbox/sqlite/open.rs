@@ -23,8 +23,8 @@ use crate::time::Timestamp;
 /// The application id in the SQLite header, which marks the file as a store of this program. The bytes spell "Impr".
 const APPLICATION_ID: i32 = 0x496d_7072;
 
-/// The migrations of the store layout. A store records the number of its migrations. A released migration never
-/// changes.
+/// The migrations of the store layout. The SQLite header of a store contains the number of applied migrations. A
+/// released migration must never change.
 const MIGRATIONS: [&str; 14] = [
     include_str!("migrations/1.sql"),
     include_str!("migrations/2.sql"),
@@ -42,23 +42,23 @@ const MIGRATIONS: [&str; 14] = [
     include_str!("migrations/14.sql"),
 ];
 
-/// The size of SQLite's page cache, in KiB; SQLite expects KiB as a negative number.
+/// The size of SQLite's page cache. SQLite expects KiB as a negative number.
 ///
-/// The cache holds the working set of the indexes with a million waiting entries, and fits into the 64 MiB of memory
-/// that the whole process may use.
+/// The cache holds the often used index pages of a store with a million waiting entries. The whole process is allowed
+/// to use 64 MiB of memory.
 const CACHE_KIB: i32 = -12_288;
 
 /// The number of log pages (4 KiB each) after which SQLite writes the write-ahead log back into the store file. A
-/// higher number is faster, and a log of 32 MiB is small.
+/// higher number makes commits faster. With this number, the log has about 32 MiB.
 const CHECKPOINT_PAGES: i32 = 8_192;
 
 /// The size in bytes to which SQLite truncates the write-ahead log after a burst.
 const JOURNAL_BYTES_MAX: i64 = 64 * 1024 * 1024;
 
-/// The number of prepared statements that SQLite caches: slightly more than the program has.
+/// The number of prepared statements in the cache. The program has slightly fewer statements.
 const STATEMENTS: usize = 128;
 
-/// An opened store, before the writer thread takes over the connection.
+/// An opened store whose connection the writer thread does not use yet.
 pub(super) struct Opened {
     pub(super) connection: Connection,
     pub(super) digest_key: [u8; 32],
@@ -115,7 +115,8 @@ fn find_or_create(path: &Path) -> Result<PathBuf, OpenError> {
     path.canonicalize().map_err(file)
 }
 
-/// Refuses to create a store where the remains of a store lie: SQLite would apply the old log to the new store.
+/// Returns an error if the store file is missing but a log, a journal or a link of an old store exists: SQLite would
+/// apply the old log to a new store.
 fn refuse_remains(path: &Path) -> Result<(), OpenError> {
     if path.is_symlink() {
         return Err(OpenError::DanglingLink(path.to_owned()));
@@ -132,13 +133,12 @@ fn refuse_remains(path: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Registers this opening of the store, and marks the lanes that an earlier process may have had in flight.
+/// Gives this process its owner number, and marks the lanes whose entries an earlier process has possibly sent.
 ///
-/// Each opening of the store gets a new number, which is the owner of the claim tokens. If the earlier process did not
-/// close the store cleanly, the first lanes of each queue are marked, because lanes are claimed in the order of the
-/// queues. A change of the order while lanes are claimed has marked the claimed lanes before
-/// ([`ClaimedLanes::write_down`]). A mark stays in the store until the lane is settled, so neither an orderly stop nor
-/// another crash forgets it.
+/// Each process that opens the store gets a new owner number for its claim tokens. If the earlier process did not close
+/// the store cleanly, the function marks the first lanes of each queue, because claims take the first lanes. Before the
+/// earlier process changed the order of a queue, it marked its claimed lanes with [`ClaimedLanes::write_down`]. A mark
+/// stays in the store until a settlement of the lane, even after a clean stop or a second crash.
 fn claimed_lanes(connection: &Connection, bounds: ClaimBounds) -> rusqlite::Result<ClaimedLanes> {
     let transaction = connection.unchecked_transaction()?;
     let lanes = register(&transaction, bounds)?;
@@ -147,7 +147,8 @@ fn claimed_lanes(connection: &Connection, bounds: ClaimBounds) -> rusqlite::Resu
 }
 
 fn register(connection: &Connection, bounds: ClaimBounds) -> rusqlite::Result<ClaimedLanes> {
-    // A damaged number is 0: the store was not closed cleanly, and the numbers of openings begin again.
+    // A damaged number counts as 0: the function then treats the store as not closed cleanly, or starts the owner
+    // numbers again.
     let number = |name: &str| -> rusqlite::Result<Option<u64>> {
         connection
             .query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| {
@@ -178,13 +179,13 @@ fn register(connection: &Connection, bounds: ClaimBounds) -> rusqlite::Result<Cl
     Ok(lanes)
 }
 
-/// Records that no lane is in flight, which marks the store as closed cleanly. After the store is marked as closed, no
-/// write to the store may follow.
+/// Marks the store as closed cleanly: no lane is in flight. The process must not write to the store afterwards.
 pub(super) fn mark_closed_in_order(connection: &Connection) -> rusqlite::Result<usize> {
     connection.execute("UPDATE meta SET value = 1 WHERE name = 'clean'", [])
 }
 
-/// Creates a store under a temporary name and then renames the store, so that a crash leaves no incomplete store.
+/// Creates a store under a temporary name and then renames the store, so that a crash leaves no incomplete store at
+/// `path`.
 fn create(path: &Path) -> Result<(), OpenError> {
     let draft = beside(path, "new");
     let file = OpenError::file(&draft);
@@ -214,13 +215,14 @@ fn create(path: &Path) -> Result<(), OpenError> {
     sync_folder(path).map_err(file)
 }
 
-/// Removes what a crashed process left of a draft. SQLite would apply an old log or journal to the new draft.
+/// Removes the files of a draft that a crashed process left. SQLite would otherwise apply an old log or journal to the
+/// new draft.
 pub(super) fn remove_draft(draft: &Path) -> io::Result<()> {
     remove(draft)?;
     remove_logs(draft)
 }
 
-/// Removes the log, the journal and the index of a database.
+/// Removes the write-ahead log, the journal and the `-shm` file of a database.
 pub(super) fn remove_logs(path: &Path) -> io::Result<()> {
     for ending in ["-wal", "-shm", "-journal"] {
         remove(&with_ending(path, ending))?;
@@ -228,7 +230,7 @@ pub(super) fn remove_logs(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes a file, which may be absent.
+/// Removes a file if the file exists.
 fn remove(path: &Path) -> io::Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -257,11 +259,11 @@ pub(super) fn check_identity(path: &Path, connection: &Connection) -> Result<(),
     }
 }
 
-/// Sets the options of every SQLite connection.
+/// Sets the options of an SQLite connection.
 ///
 /// With `synchronous=FULL`, a commit returns only after the write-ahead log is on disk. The exclusive locking mode
-/// keeps other programs out, and keeps the index of the log in memory. The query planner must not look at bound values,
-/// because SQLite would prepare a statement again for every new value.
+/// excludes other programs, and keeps the index of the log in memory. The option QPSG prevents that the query planner
+/// looks at bound values: otherwise SQLite would prepare a statement again for every new value.
 pub(super) fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
@@ -302,8 +304,9 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
     transaction.commit().map_err(&doing)
 }
 
-/// Repairs damaged numbers of queues, because claims find only lanes with a known queue. The index of due lanes begins
-/// with the number of the queue, so the query reads only damaged rows.
+/// Repairs damaged queue numbers, because a claim finds only lanes with a valid queue number.
+///
+/// The index of due lanes begins with the queue number, so the query reads only damaged rows.
 fn repair_classes(connection: &Connection) -> rusqlite::Result<()> {
     let low = codec::class_number(LaneClass::DEFAULT);
     for damaged in [
@@ -327,7 +330,8 @@ fn repair_classes(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Limits how far in the future lanes are due, because the clock may have been set back (FAULTS C01).
+/// Sets due times in the far future to a time in at most one hour. Such due times exist after somebody has set the
+/// clock back (FAULTS C01).
 fn clamp_due(connection: &Connection, now: Timestamp) -> rusqlite::Result<()> {
     let latest = now.after(crate::outbox::DUE_AHEAD_MAX).as_millis();
     let far: Option<i64> = connection
@@ -343,7 +347,7 @@ fn clamp_due(connection: &Connection, now: Timestamp) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Converts the first error that SQLite reports about a store file into the reason why the store cannot be opened.
+/// Converts SQLite's error about a store file into the reason why the store cannot be opened.
 fn refusal(path: &Path, source: rusqlite::Error) -> OpenError {
     match source.sqlite_error_code() {
         Some(rusqlite::ErrorCode::NotADatabase) => OpenError::Foreign(path.to_owned()),

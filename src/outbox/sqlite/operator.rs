@@ -1,4 +1,5 @@
-//! The SQL of an operator's changes: replay, approve, decide, discard. Each change appends to the audit log.
+//! The SQL statements of operators' changes: replay, approve, decide and discard. Each change appends a record to the
+//! audit log.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -16,11 +17,11 @@ use crate::time::Timestamp;
 struct Subject {
     entry: EntryId,
     lane: LaneId,
-    /// The key of the lane; `None` if the columns of the lane name no customer.
+    /// The key of the lane. `None` means that the columns of the lane contain no valid customer id.
     key: Option<LaneKey>,
 }
 
-/// Reads an entry for an operator's change; `None` if the entry is not in this state.
+/// Reads an entry for an operator's change. Returns `None` if the entry is not in this state.
 fn subject(
     connection: &Connection,
     entry: EntryId,
@@ -47,8 +48,7 @@ fn subject(
         .optional()
 }
 
-/// Moves parked entries back to the waiting entries. Returns the moved entries; an entry that is not parked stays
-/// unchanged.
+/// Makes parked entries wait again. Returns these entries. Skips entries that are not parked.
 pub(super) fn replay(
     connection: &Connection,
     replays: &[Replay],
@@ -69,7 +69,7 @@ pub(super) fn replay(
     Ok(moved)
 }
 
-/// Moves held entries to the waiting entries. Returns the moved entries.
+/// Makes held entries wait. Returns these entries. Skips entries that are not held.
 pub(super) fn approve(
     connection: &Connection,
     entries: &[EntryId],
@@ -89,7 +89,7 @@ pub(super) fn approve(
     Ok(moved)
 }
 
-/// Applies an operator's decision to undecided entries. Returns the entries that moved or ended.
+/// Applies an operator's decision to undecided entries. Returns the entries that are no longer undecided.
 pub(super) fn decide(
     connection: &Connection,
     entries: &[EntryId],
@@ -118,7 +118,8 @@ pub(super) fn decide(
     Ok(decided)
 }
 
-/// Ends parked and held entries permanently and deletes the payload of these entries. Returns the ended entries.
+/// Moves parked and held entries into the final state `discarded`, and deletes their payloads. Returns the discarded
+/// entries.
 pub(super) fn discard(
     connection: &Connection,
     entries: &[EntryId],
@@ -140,7 +141,8 @@ pub(super) fn discard(
     Ok(ended)
 }
 
-/// Moves an entry to the waiting entries, after live entries: into the lane of `change`, otherwise into its own lane.
+/// Makes an entry wait with low priority. If `change` is given, the entry waits in the lane of the change's customer.
+/// Otherwise the entry waits in its own lane.
 fn enqueue(
     connection: &Connection,
     subject: &Subject,

@@ -1,9 +1,10 @@
-//! The SQL of origins: reads the event that brought each value that Imprint has of a customer.
+//! The SQL statements of origins: for each value that Imprint has of a customer, find the event that contained the
+//! value.
 //!
 //! The lane keeps the version of each delivered field, and the version contains the number of the entry. The receipt of
-//! the entry has the event id, the time and the number of requests. So the store writes nothing for an origin while the
-//! receipt exists. When retention deletes the receipt of an entry that a lane still refers to, the event id, the time
-//! and the number of requests move to the table `origin`.
+//! the entry has the event id, the time and the number of requests. While the receipt exists, the store therefore needs
+//! no separate row for the origin. When retention deletes the receipt of an entry and a version still contains the
+//! number of this entry, the event id, the time and the number of requests move to the table `origin`.
 
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
@@ -15,7 +16,7 @@ use super::{columns, versions};
 use crate::outbox::{EntryId, FieldOrigin, LaneId, LaneKey, OriginEvent, codec};
 use crate::time::Timestamp;
 
-/// Reads the origin of every field value that was delivered for a customer.
+/// Reads the origin of every delivered field value of a customer.
 pub(super) fn read(connection: &Connection, key: &LaneKey) -> rusqlite::Result<Vec<FieldOrigin>> {
     let columns = codec::lane_columns(key);
     let lane = connection
@@ -66,8 +67,10 @@ fn origin_event(row: &Row<'_>) -> rusqlite::Result<OriginEvent> {
     })
 }
 
-/// Copies the origins of receipts that are about to be deleted: the receipts of final entries in this range that ended
-/// before `before`. Deletes origins in the same lanes whose values were replaced by newer values.
+/// Copies origins to the table `origin` before retention deletes receipts: the receipts of entries in this range that
+/// reached a final state before `before`.
+///
+/// Also deletes origins of the same lanes if newer values have replaced the values of the origins.
 pub(super) fn keep(
     connection: &Connection,
     entries: &RangeInclusive<u64>,

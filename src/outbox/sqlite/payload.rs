@@ -1,7 +1,7 @@
-//! The SQL of payloads: a payload is the update and the event of an entry that has not ended.
+//! The SQL statements of payloads. A payload is the update and the event of an entry in a state that is not final.
 //!
-//! Each state that keeps payloads has a separate table. A change of state copies the row unchanged, without decoding
-//! the row.
+//! Each state that is not final has a separate table of payloads. When the state of an entry changes, the store copies
+//! the row without decoding it.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -12,7 +12,7 @@ use crate::imprint::{CustomerChange, Update};
 use crate::outbox::codec::{self, BlobKind};
 use crate::outbox::{EntryId, LaneId, NewEntry, ParkReason, State};
 
-/// Builds an SQL statement with every column that all payload tables have.
+/// Builds an SQL statement that contains the common columns of all payload tables.
 macro_rules! with_columns {
     ($before:literal, $between:literal, $after:literal) => {
         concat!(
@@ -24,7 +24,7 @@ macro_rules! with_columns {
     };
 }
 
-/// Builds the SQL statement that parks an entry from the table of another state.
+/// Builds the SQL statement that copies a payload from the table of a different state into the table `parked`.
 macro_rules! park_from {
     ($table:literal) => {
         concat!(
@@ -53,10 +53,11 @@ const INSERT_PARKED: &str = with_columns!(
     ""
 );
 
-/// The columns of every payload table.
+/// The common columns of all payload tables.
 const COLUMNS: &str = with_columns!("", "", "");
 
-/// Returns the table that keeps the payloads of entries in a state; `None` for a final state, which keeps no payload.
+/// Returns the payload table of a state. Returns `None` for a final state, because entries in a final state have no
+/// payload.
 pub(super) const fn table(state: State) -> Option<&'static str> {
     match state {
         State::Waiting => Some("waiting"),
@@ -136,7 +137,7 @@ pub(super) fn insert(
     Ok(())
 }
 
-/// The state that an entry leaves when it is parked.
+/// The state of an entry before it is parked.
 #[derive(Clone, Copy)]
 pub(super) enum ParkedFrom {
     Waiting,
@@ -177,7 +178,7 @@ pub(super) fn copy_to_undecided(
     Ok(())
 }
 
-/// Moves the payload of an entry that was set aside to the table `waiting`, and into `lane`.
+/// Moves the payload of a parked, held or undecided entry to the table `waiting`, and the entry into `lane`.
 pub(super) fn move_to_waiting(
     connection: &Connection,
     PayloadKey { entry, lane }: PayloadKey,
@@ -209,7 +210,8 @@ pub(super) fn delete(
     Ok(())
 }
 
-/// Erases the payload of an entry in this state, and subtracts the bytes of the event from the bytes of the source.
+/// Erases the payload of an entry in this state, and subtracts the size of the event from the stored bytes of its
+/// source.
 pub(super) fn erase(
     connection: &Connection,
     state: State,
@@ -222,8 +224,8 @@ pub(super) fn erase(
     delete(connection, state, entry)
 }
 
-/// Reads the source of an entry and the bytes of its event; `None` if the entry is not in this state, or if the row of
-/// the entry is damaged.
+/// Reads the source of an entry and the size of its event. Returns `None` if the entry is not in this state, or if its
+/// row is damaged.
 pub(super) fn event_size(
     connection: &Connection,
     state: State,
@@ -274,7 +276,7 @@ pub(super) fn update(
 pub(super) struct Payload {
     pub(super) lane: LaneId,
     pub(super) version: SourceVersion,
-    /// The update; `None` if the stored update cannot be read.
+    /// The update. `None` means that the bridge cannot read the stored update.
     pub(super) update: Option<Update>,
     pub(super) event: Vec<u8>,
 }

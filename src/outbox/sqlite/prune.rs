@@ -1,5 +1,5 @@
-//! The SQL of retention: deletes receipts of entries that ended long ago, and identity links that were confirmed long
-//! ago.
+//! The SQL statements of retention: delete old receipts of entries in a final state, and identity links that Imprint
+//! confirmed long ago.
 
 use std::ops::RangeInclusive;
 
@@ -9,7 +9,7 @@ use super::origin;
 use crate::outbox::{EntryId, PRUNE_MAX, State, codec};
 use crate::time::Timestamp;
 
-/// Deletes old receipts of entries that have the number `from` or a higher number. Returns the number from which to
+/// Deletes old receipts of entries with numbers from `from` upwards. Returns the number from which the next call must
 /// continue.
 pub(super) fn prune_receipts(
     connection: &Connection,
@@ -27,15 +27,15 @@ pub(super) fn prune_receipts(
             last.map(|last| Ok((last, row.get(1)?, row.get(2)?)))
                 .transpose()
         })?;
-    // Every scanned receipt was accepted within `kept`, so no entry of these receipts ended before `kept`. Numbers
-    // follow the order of arrival, so the later receipts were accepted within `kept` as well.
+    // The bridge accepted the event of every scanned receipt within `kept`, so none of the entries reached a final
+    // state before `kept`. Numbers follow the order of arrival, so the same is true for all later receipts.
     let Some((last, true, newest)) = scanned else {
         connection
             .prepare_cached("DELETE FROM pair WHERE confirmed_at < ?1")?
             .execute([before])?;
         return Ok(None);
     };
-    // The receipt with the highest number is kept, because the number of the next entry follows that number.
+    // The store keeps the receipt with the highest number, because SQLite derives the number of the next entry from it.
     let entries = from.0..=last.min(u64::saturating_sub(newest, 1));
     origin::keep(connection, &entries, before)?;
     let [delivered, superseded, ignored, discarded] = [

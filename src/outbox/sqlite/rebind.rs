@@ -1,4 +1,4 @@
-//! Moves a store to another environment or host of Imprint, while no process has the store open.
+//! Assigns a store to a different environment or host of Imprint. No process is allowed to have the store open.
 
 use std::path::Path;
 
@@ -10,38 +10,39 @@ use super::open_error::OpenError;
 use super::{audit, ledger, lock, log_mark, meta};
 use crate::outbox::{AuditEvent, EntryFilter, EntrySummary, Setting, State};
 
-/// The most waiting entries that a report lists: more than an operator reads.
+/// The maximum number of waiting entries that a report lists. An operator does not read more.
 const LISTED_MAX: usize = 100;
 
-/// The store before it is moved to another destination.
+/// The state of a store before the change of its destination.
 #[derive(Debug)]
 pub struct RebindReport {
-    /// The destination to which the store belongs; `None` if no process has stored a destination yet.
+    /// The destination to which the store belongs. `None` means that no process has stored a destination yet.
     pub destination: Option<String>,
-    /// The number of waiting entries, which the bridge will send to the other destination.
+    /// The number of waiting entries. The bridge will send these entries to the new destination.
     pub waiting: u64,
     /// The first waiting entries.
     pub listed: Vec<EntrySummary>,
 }
 
-/// Whether the store is only looked at, or moved.
+/// Whether the function only reports, or also changes the destination of the store.
 #[derive(Debug)]
 pub enum RebindConsent {
-    /// Reports the effect, and changes nothing.
+    /// Only reports, and changes nothing.
     Preview,
-    /// Moves the store to this destination, and records the action in the audit log.
+    /// Changes the destination of the store, and appends a record to the audit log.
     Confirmed {
         /// The new destination.
         destination: String,
-        /// The record of the action.
+        /// The action for the audit log.
         event: AuditEvent,
     },
 }
 
-/// Reports to which destination a store belongs, and moves the store if the operator has confirmed.
+/// Reports to which destination a store belongs. If the operator has confirmed the change, assigns the store to the new
+/// destination.
 ///
-/// The versions of delivered values and the identity links say what the other Imprint has, so a moved store forgets
-/// them: otherwise the new Imprint would not get values that only the other Imprint has.
+/// The versions of delivered values and the identity links describe the customers at the old destination. The function
+/// deletes both: otherwise dispatch would not send values to the new destination that only the old destination has.
 ///
 /// # Errors
 /// Returns an error if the file is not a store, or a process has the store open.

@@ -1,4 +1,4 @@
-//! The SQL of receipts: finds the receipt of an event, and reads the state of an entry.
+//! The SQL statements of receipts: find the receipt of an event, and read the state of an entry.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -15,7 +15,7 @@ pub(super) const SUMMARY: &str =
     FROM entry e LEFT JOIN entry w ON w.id = e.superseded_by LEFT JOIN parked p ON p.entry = e.id
     LEFT JOIN lane l ON l.id = e.lane";
 
-/// Finds the receipt of an event; the newest receipt if several systems behind one source use the same event id.
+/// Finds the receipt of an event. If several systems behind one source use the same event id, finds the newest receipt.
 pub(super) fn find(connection: &Connection, lookup: &Lookup) -> rusqlite::Result<Option<Receipt>> {
     connection
         .prepare_cached(&format!(

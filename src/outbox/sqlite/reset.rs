@@ -1,4 +1,4 @@
-//! The SQL of an operator's reset of the versions of a customer.
+//! The SQL statements of an operator's reset of a customer's versions.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -9,7 +9,7 @@ use super::{audit, columns, identity_link, versions};
 use crate::outbox::codec::{self, BlobKind};
 use crate::outbox::{AuditEvent, LaneId, LaneKey, VersionReset};
 
-/// Returns the act that resets the versions of a customer.
+/// Returns the command that resets the versions of a customer.
 pub(super) fn act(reply: Reply<VersionReset>, customer: LaneKey, event: AuditEvent) -> ActJob {
     let reset = move |connection: &Connection, _: &mut Counts, claimed: &ClaimedLanes| {
         reset(connection, &customer, event, claimed)
@@ -17,8 +17,8 @@ pub(super) fn act(reply: Reply<VersionReset>, customer: LaneKey, event: AuditEve
     ActJob::with_claims(reply, Wakes::Nobody, reset)
 }
 
-/// Resets the versions of the customer's lane. The settlement of a claimed lane would bring the old versions back, so
-/// the lane must not be claimed.
+/// Resets the versions of the customer's lane. If the lane is claimed, changes nothing, because the settlement of the
+/// lane would restore the old versions.
 fn reset(
     connection: &Connection,
     customer: &LaneKey,
@@ -42,8 +42,8 @@ fn reset(
     Ok(VersionReset::Reset { lane, fields })
 }
 
-/// Finds the lane that has the versions of a customer. Only the lane of an Imprint id has versions, so our own id must
-/// have a confirmed link.
+/// Finds the lane that has the versions of a customer. Only a lane with an Imprint id has versions, so a partner
+/// customer id needs a confirmed identity link.
 fn lane(connection: &Connection, customer: &LaneKey) -> rusqlite::Result<Option<LaneId>> {
     let imprint = match customer {
         LaneKey::Imprint(imprint) => Some(imprint.clone()),

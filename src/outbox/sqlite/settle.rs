@@ -1,4 +1,4 @@
-//! The SQL of settling: records the settlement of a claimed lane.
+//! The SQL statements that record the settlement of a claimed lane.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -12,7 +12,7 @@ use crate::outbox::codec::{self, BlobKind};
 use crate::outbox::{Ending, EntryId, LaneClass, LaneKey, Moved, Recognition, Settlement, State};
 use crate::time::Timestamp;
 
-/// Records a settlement. Returns the entries that no longer wait, with the new state of each entry.
+/// Records a settlement. Returns each entry that no longer waits, with its new state.
 pub(super) fn settle(
     connection: &Connection,
     settlement: &Settlement,
@@ -62,8 +62,8 @@ pub(super) fn settle(
     Ok(settled)
 }
 
-/// Returns the size of the event of a claimed entry. The claim has read the sizes of its entries, the newest entry first,
-/// unless a row is damaged.
+/// Returns the size of the event of a claimed entry. `sizes` has the sizes that the claim has read, starting with the
+/// newest entry. If a row was damaged, `sizes` does not have the entry.
 fn size(
     connection: &Connection,
     entry: EntryId,
@@ -76,8 +76,10 @@ fn size(
     }
 }
 
-/// Records the versions and failures of the lane, and the time when the lane is due again. The versions contain every
-/// doubt about the lane, so the settlement removes the mark of an earlier process.
+/// Records the versions and failures of the lane, and its next due time.
+///
+/// Also removes the mark of values that an earlier process has possibly sent, because the new versions contain these
+/// values as requests in doubt.
 fn update_lane(connection: &Connection, settlement: &Settlement) -> rusqlite::Result<()> {
     let versions = settlement.versions.as_ref();
     let versions = versions
@@ -96,8 +98,8 @@ fn update_lane(connection: &Connection, settlement: &Settlement) -> rusqlite::Re
         .map_err(columns::unwritable)?;
     connection
         .prepare_cached(
-            // The subquery appears twice, because SQLite writes an update from a joined query through a temporary
-            // table.
+            // The subquery appears twice, because SQLite would need a temporary table for an update from a joined
+            // query.
             "UPDATE lane SET versions = coalesce(?2, versions), failures = ?3, spent = ?4, tried_at = ?5, unfold_to = ?6, blamed_since = ?9,
                     unproven_since = ?13, absence = ?14,
                     low = low % 2 + CASE WHEN ?3 > 0 THEN 2 WHEN ?12 OR low < 4 THEN 0 ELSE 4 END, maybe_sent = 0,
@@ -125,7 +127,7 @@ fn update_lane(connection: &Connection, settlement: &Settlement) -> rusqlite::Re
     Ok(())
 }
 
-/// Moves entries into the lane of the customer that a search found for these entries.
+/// Moves entries into the lane of the customer that a search found.
 fn move_entries(
     connection: &Connection,
     settlement: &Settlement,
@@ -152,15 +154,15 @@ fn move_entries(
     Ok(())
 }
 
-/// One entry that a settlement ends.
+/// One entry that leaves the state `waiting`.
 struct EndedEntry<'a> {
     entry: EntryId,
     was_attempted: bool,
     ending: &'a Ending,
 }
 
-/// Ends one entry, or sets the entry aside. Returns `false` if the entry no longer waits in this lane. The payload of
-/// the entry is deleted, or moves to the table of the new state.
+/// Gives one waiting entry its new state, and deletes its payload or moves the payload to the table of the new state.
+/// Returns `false` if the entry no longer waits in this lane.
 fn finish(
     connection: &Connection,
     settlement: &Settlement,

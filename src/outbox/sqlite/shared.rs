@@ -10,27 +10,27 @@ use crate::event::SourceName;
 use crate::outbox::waiters::Waiters;
 use crate::outbox::{Error, StoreCondition};
 
-/// The most bytes of events that wait for a commit. On a slow disk, senders wait instead of filling the memory of the
-/// bridge.
+/// The maximum total size of the events that wait for a commit. If the disk is slow and the limit is reached, the
+/// bridge refuses further events, so that waiting events do not fill its memory.
 const INTAKE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// The state that the writer thread, the watch thread and the callers of the store share.
 #[derive(Debug, Default)]
 pub(super) struct SharedState {
-    /// The number of events in the queue of the writer thread; at most `intake_max`.
+    /// The number of events in the queue of the writer thread. The maximum is `intake_max`.
     intake: AtomicUsize,
-    /// The bytes of the events in the queue of the writer thread; at most [`INTAKE_BYTES_MAX`].
+    /// The total size of the events in the queue of the writer thread. The maximum is [`INTAKE_BYTES_MAX`].
     intake_bytes: AtomicUsize,
     pub(super) waiters: Waiters,
     pub(super) woken: Notify,
-    /// The groups of commands of the writer thread.
+    /// Counts the groups of commands that the writer thread serves.
     pub(super) groups: WorkCounter,
-    /// The looks at the files of the store.
+    /// Counts the checks of the store's files.
     pub(super) looks: WorkCounter,
     is_stalled: AtomicBool,
     is_file_gone: AtomicBool,
     condition: watch::Sender<StoreCondition>,
-    /// The committed bytes of the events that have not ended, by source.
+    /// The total size of each source's committed events. Events in a final state do not count.
     stored_bytes: RwLock<BTreeMap<SourceName, u64>>,
 }
 
@@ -53,7 +53,7 @@ impl SharedState {
         self.intake_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// Publishes the committed bytes of the events that have not ended, by source.
+    /// Publishes the total size of each source's committed events.
     pub(super) fn publish(&self, stored_bytes: &BTreeMap<SourceName, u64>) {
         let mut published = self
             .stored_bytes
@@ -67,26 +67,27 @@ impl SharedState {
         }
     }
 
-    /// Returns the committed bytes of the events of a source that have not ended.
+    /// Returns the total size of a source's committed events. Events in a final state do not count.
     pub(super) fn stored_bytes(&self, source: &SourceName) -> u64 {
         let published = self.stored_bytes.read();
         let published = published.unwrap_or_else(PoisonError::into_inner);
         published.get(source).copied().unwrap_or_default()
     }
 
-    /// Records whether the disk hangs. Returns the condition of the store if the condition changes.
+    /// Records whether the disk hangs. If the condition of the store changes, returns the new condition.
     pub(super) fn set_stalled(&self, is_stalled: bool) -> Option<StoreCondition> {
         self.is_stalled.store(is_stalled, Ordering::SeqCst);
         self.change()
     }
 
-    /// Records whether a file of the store is gone. Returns the condition of the store if the condition changes.
+    /// Records whether a file of the store is gone. If the condition of the store changes, returns the new condition.
     pub(super) fn set_file_gone(&self, is_file_gone: bool) -> Option<StoreCondition> {
         self.is_file_gone.store(is_file_gone, Ordering::SeqCst);
         self.change()
     }
 
-    /// Derives the condition again. The thread that comes last sees what every thread has recorded.
+    /// Derives the condition from the recorded flags. If two threads record flags at once, the second thread sees both
+    /// flags.
     fn change(&self) -> Option<StoreCondition> {
         let mut changed = None;
         self.condition.send_if_modified(|before| {
@@ -123,7 +124,7 @@ impl SharedState {
     }
 }
 
-/// Counts the starts and the ends of a repeated work: the count is odd during the work.
+/// Counts the starts and the ends of a repeated task. The count is odd while a run of the task is in progress.
 #[derive(Debug, Default)]
 pub(super) struct WorkCounter(AtomicU64);
 
@@ -136,13 +137,14 @@ impl WorkCounter {
         self.0.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Returns the number of the work in progress; `None` between two works.
+    /// Returns the number of the run in progress. Returns `None` between two runs.
     pub(super) fn current(&self) -> Option<u64> {
         let count = self.0.load(Ordering::SeqCst);
         (count % 2 == 1).then_some(count)
     }
 
-    /// Returns the number of finished works; `None` during a work. Nothing was done between two equal numbers.
+    /// Returns a number that changes with every run. Returns `None` during a run. If two calls return the same number,
+    /// no run started between the two calls.
     pub(super) fn finished(&self) -> Option<u64> {
         let count = self.0.load(Ordering::SeqCst);
         count.is_multiple_of(2).then_some(count)

@@ -5,14 +5,14 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-/// The longest time that `close` waits for a thread, which cannot end while the disk hangs.
+/// The longest time that `close` waits for a thread. A thread cannot end while the disk hangs.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
 
 /// The threads of an open store.
 pub(super) struct Threads {
     writer: StoreThread,
     watches: Vec<StoreThread>,
-    /// The threads that watch the store end when their senders are dropped.
+    /// A thread that watches the store ends when its sender is dropped.
     stop: Vec<Sender<()>>,
 }
 
@@ -20,7 +20,8 @@ pub(super) struct Threads {
 pub(super) type Watch = Box<dyn FnOnce(&Receiver<()>) + Send>;
 
 impl Threads {
-    /// Starts the writer thread with `write`, which ends by itself, and a thread for each of `watches`.
+    /// Starts the writer thread with the function `write`, and one thread for each of `watches`. The writer thread ends
+    /// when the store is closed.
     pub(super) fn start(
         write: impl FnOnce() + Send + 'static,
         watches: impl IntoIterator<Item = (&'static str, Watch)>,
@@ -39,7 +40,8 @@ impl Threads {
         Ok(threads)
     }
 
-    /// Waits until the threads have ended. Does not wait for a thread whose disk hangs.
+    /// Waits until the threads have ended. Gives up after [`CLOSE_DEADLINE`], because a thread hangs while the disk
+    /// hangs.
     pub(super) fn join(self) {
         let is_closed = self.writer.join();
         drop(self.stop);

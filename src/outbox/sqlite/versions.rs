@@ -1,4 +1,5 @@
-//! The SQL of a lane's versions: reads the delivered versions and the versions in doubt.
+//! The SQL statement that reads a lane's versions: the versions of delivered values, and of values that Imprint has
+//! possibly received.
 
 use rusqlite::Connection;
 
@@ -6,7 +7,7 @@ use crate::fold::LaneVersions;
 use crate::outbox::LaneId;
 use crate::outbox::codec::{self, BlobKind};
 
-/// Reads the versions of a lane; returns no versions if the stored versions cannot be read.
+/// Reads the versions of a lane. If the stored versions are damaged, returns empty versions.
 pub(super) fn of_lane(connection: &Connection, lane: LaneId) -> rusqlite::Result<LaneVersions> {
     connection
         .prepare_cached("SELECT versions FROM lane WHERE id = ?1")?

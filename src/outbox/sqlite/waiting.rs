@@ -1,4 +1,4 @@
-//! The SQL of waiting entries: reads the entries that wait in a lane.
+//! The SQL statements that read the waiting entries of a lane.
 
 use rusqlite::{Connection, Row, Rows, params};
 
@@ -9,8 +9,8 @@ use crate::outbox::codec::{self, BlobKind, CustomerColumns};
 use crate::outbox::{ClaimBounds, EntryId, LaneId, LaneKey, WaitingEntry};
 use crate::time::Timestamp;
 
-/// Builds the SQL statement that reads waiting entries. Rows of an older program have no source, and `coalesce` reads a
-/// receipt only for such a row.
+/// Builds the SQL statement that reads waiting entries. The rows that an older program wrote have no source. Only for
+/// such a row, `coalesce` reads the source from the receipt.
 macro_rules! select_waiting {
     ($which:literal) => {
         concat!(
@@ -28,15 +28,15 @@ pub(super) struct WaitingEntries {
     pub(super) entries: Vec<WaitingEntry>,
     /// The waiting entries whose stored content cannot be read.
     pub(super) unreadable: Vec<EntryId>,
-    /// The sizes of the events of all these entries, unless a row is damaged; the newest entry comes first.
+    /// The sizes of the events of these entries, starting with the newest entry. Damaged rows are missing.
     pub(super) sizes: Vec<(EntryId, EventSize)>,
-    /// The stored bytes of the entries' updates.
+    /// The total size of the entries' stored updates in bytes.
     pub(super) bytes: usize,
-    /// True if the lane has more waiting entries than the newest that were read.
+    /// True if the lane has more waiting entries than the newest entries that the claim reads.
     pub(super) has_more: bool,
 }
 
-/// Reads the newest waiting entries of a lane, and some of the oldest if the lane has more.
+/// Reads the newest waiting entries of a lane, and some of the oldest entries of a long lane.
 pub(super) fn read(
     connection: &Connection,
     lane: LaneId,
@@ -50,7 +50,7 @@ pub(super) fn read(
         found: WaitingEntries::default(),
         last: None,
     };
-    // One row more than the claim takes shows whether the lane has more entries.
+    // The query asks for one row more than the claim reads. This row shows whether the lane has more entries.
     let mut newest = connection.prepare_cached(select_waiting!(
         " WHERE lane = ?1 ORDER BY entry DESC LIMIT ?2"
     ))?;
@@ -82,8 +82,8 @@ struct WaitingReader<'a> {
 }
 
 impl WaitingReader<'_> {
-    /// Reads at most `max` rows, and no further row when all entries have `bytes_max` bytes of updates. Returns whether
-    /// a row is left.
+    /// Reads at most `max` rows. Stops when the updates of all read entries have `bytes_max` bytes. Returns whether an
+    /// unread row is left.
     fn take(
         &mut self,
         rows: &mut Rows<'_>,
@@ -97,7 +97,7 @@ impl WaitingReader<'_> {
             }
             count += 1;
             self.found.bytes += row.get_ref(3)?.as_bytes().map_or(0, <[u8]>::len);
-            // An entry without a readable number fails the claim of its lane, because dispatch could not settle the
+            // If the number of an entry is damaged, the claim of its lane fails, because dispatch could not settle the
             // entry.
             let number = EntryId(row.get(0)?);
             self.last = Some(number);
@@ -116,7 +116,7 @@ impl WaitingReader<'_> {
     }
 }
 
-/// Decodes one waiting entry; `None` if the content cannot be read.
+/// Decodes one waiting entry. Returns `None` if the stored content is damaged.
 fn entry(
     row: &Row<'_>,
     entry: EntryId,

@@ -1,5 +1,8 @@
-//! The threads that watch the store. One notices that the writer thread hangs, because a disk that hangs blocks the writer
-//! thread inside the kernel. Another one looks at the files of the store; on a disk that hangs, a look may hang too.
+//! The threads that watch the store.
+//!
+//! The first thread detects a hanging disk: a hanging disk blocks the writer thread inside the kernel. The second
+//! thread checks the files of the store. A hanging disk can block this check too, so the first thread also watches the
+//! second thread.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,11 +14,13 @@ use super::shared::SharedState;
 use super::threads::Watch;
 use crate::outbox::{STALLED_AFTER, StoreCondition};
 
-/// The time between two checks: with two checks a second, an idle store is not ready within a second after its file was
-/// deleted. A commit checks the files too, before its events are acknowledged.
+/// The time between two checks.
+///
+/// With two checks a second, an idle bridge reports within a second that its store file was deleted. The writer thread
+/// also checks the files after each commit, before it answers the callers.
 const CHECK_EVERY: Duration = Duration::from_millis(500);
 
-/// Returns the work of the threads that watch the store, with the names of the threads.
+/// Returns the names and the functions of the threads that watch the store.
 pub(super) fn watches(
     files: &Arc<StoreFiles>,
     shared: &Arc<SharedState>,
@@ -31,7 +36,7 @@ pub(super) fn watches(
     ]
 }
 
-/// Watches the writer thread, and the thread that looks at the files, until `stop` is closed.
+/// Watches the writer thread and the thread that checks the files, until `stop` is closed.
 fn watch(shared: &SharedState, stop: &Receiver<()>) {
     let (mut group, mut look) = (Stall::default(), Stall::default());
     while stop.recv_timeout(CHECK_EVERY) == Err(RecvTimeoutError::Timeout) {
@@ -44,7 +49,7 @@ fn watch(shared: &SharedState, stop: &Receiver<()>) {
     }
 }
 
-/// Looks at the files of the store until `stop` is closed.
+/// Checks the files of the store again and again until `stop` is closed.
 fn look(files: &StoreFiles, shared: &SharedState, stop: &Receiver<()>) {
     while stop.recv_timeout(CHECK_EVERY) == Err(RecvTimeoutError::Timeout) {
         shared.looks.start();
@@ -55,7 +60,7 @@ fn look(files: &StoreFiles, shared: &SharedState, stop: &Receiver<()>) {
     }
 }
 
-/// Changes the condition of the store after a look at its files, and logs the change.
+/// Changes the condition of the store after a check of its files, and logs the change.
 pub(super) fn report_file(shared: &SharedState, displaced: Option<(&Path, FileFault)>) {
     let changed = shared.set_file_gone(displaced.is_some());
     log(changed, displaced);
@@ -85,7 +90,7 @@ fn log(condition: Option<StoreCondition>, displaced: Option<(&Path, FileFault)>)
     }
 }
 
-/// Counts the checks that found a thread in the same work.
+/// Measures how long a thread has been in the same run of its task.
 #[derive(Default)]
 struct Stall {
     work: Option<u64>,

@@ -1,4 +1,5 @@
-//! The store's writer thread: owns the SQLite connection, commits all queued commands as one group, then answers.
+//! The store's writer thread: owns the SQLite connection, commits all queued commands as one group, and then answers
+//! the callers.
 
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -40,7 +41,7 @@ pub(super) struct Writer<'a> {
     counts: Counts,
     /// The copy of the store that an operator has asked for.
     copy: Option<(CopyJob, Arc<()>)>,
-    /// Shared with the copy in progress.
+    /// A copy in progress holds a second reference to this value.
     copying: Arc<()>,
 }
 
@@ -54,7 +55,7 @@ struct GroupResult {
 }
 
 impl<'a> Writer<'a> {
-    /// Creates the writer of an opened store, whose connection the caller keeps.
+    /// Creates the writer of an opened store. The caller keeps the connection.
     pub(super) fn new(
         connection: &'a Connection,
         counts: Counts,
@@ -76,10 +77,12 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Serves commands until every sender of commands is dropped, or until the store fails; then `failed` becomes true.
+    /// Serves commands until every sender of commands is dropped, or until the store fails. If the store fails, sets
+    /// `failed` to true.
     pub(super) fn run(&mut self, commands: &Receiver<WriterCommand>, failed: &Sender<bool>) {
         let served = self.serve_all(commands);
-        // Closing the store is work too: the threads that watch the store must not take its writes for foreign ones.
+        // Count the close as a group: otherwise the thread that checks the files would take the writes of the close for
+        // the writes of another program.
         self.shared.groups.start();
         if let Err(error) = served {
             tracing::error!(
@@ -90,7 +93,8 @@ impl<'a> Writer<'a> {
             return;
         }
         if !self.files.has_database() {
-            // The log stays at its path, for the store file that an operator may put back.
+            // Keep the log at its path: an operator possibly puts the store file back, and the store file then needs
+            // the log.
             let config = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
             if let Err(error) = self.connection.set_db_config(config, true) {
                 tracing::warn!(error = %error, "the store cannot keep its write-ahead log");
@@ -115,14 +119,14 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Serves a command, together with the commands that wait.
+    /// Serves one command together with the commands that wait in the queue.
     fn serve_group(
         &mut self,
         first: WriterCommand,
         commands: &Receiver<WriterCommand>,
     ) -> rusqlite::Result<()> {
-        // The yield lets concurrent callers on a busy machine join this group: a larger group still costs only one
-        // sync.
+        // On a busy machine, the yield lets more callers add their commands to this group. A larger group still costs
+        // only one sync.
         std::thread::yield_now();
         let mut group = CommitGroup::default();
         group.push(first);
@@ -141,10 +145,10 @@ impl<'a> Writer<'a> {
         served
     }
 
-    /// Serves one group of commands. Returns an error if the store cannot continue after the error.
+    /// Serves one group of commands. Returns an error only if the store cannot continue.
     ///
-    /// Serves claims and reads first: a claim that waited for the commit would leave request slots unused during the
-    /// commit.
+    /// Serves claims and reads before the commit. If a claim waited for the commit, dispatch would have free request
+    /// slots without a lane.
     fn serve(&mut self, group: CommitGroup) -> rusqlite::Result<()> {
         for claim in group.claims {
             self.claim(claim);
@@ -160,8 +164,7 @@ impl<'a> Writer<'a> {
         }
         if !(group.appends.is_empty() && group.settles.is_empty()) {
             let events: usize = group.appends.iter().map(|append| append.batch.len()).sum();
-            // The queue space is freed before the answers, because a caller that has its answer must find the queue
-            // space of its command free.
+            // Free the queue space before the answers: a caller can send its next command as soon as it has its answer.
             self.shared.dequeued(events, group.bytes);
             self.write(group.appends, group.settles)?;
         }
@@ -203,8 +206,9 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Writes a group's appends and settlements in one commit. On a full disk, the writer refuses the appends and then
-    /// tries the settlements alone, because settlements free space.
+    /// Writes a group's appends and settlements in one commit.
+    ///
+    /// If the disk is full, refuses the appends and then writes only the settlements, because settlements free space.
     fn write(
         &mut self,
         mut appends: Vec<AppendJob>,
@@ -227,7 +231,7 @@ impl<'a> Writer<'a> {
             self.disk.reclaim(self.connection);
             result = self.transact(&mut appends, &settles, Isolation::Command);
         }
-        // Before the answers: a program that waits for an answer may change the file at once.
+        // Record the fingerprints before the answers: a caller can change the files as soon as it has its answer.
         self.files.leave();
         match result {
             Ok(result) => {
@@ -264,8 +268,8 @@ impl<'a> Writer<'a> {
         self.disk_has_space = has_space;
     }
 
-    /// Writes a group in one transaction. The transaction leaves `appends` complete, except when the failpoint
-    /// `answer_before_commit` is armed.
+    /// Writes a group in one transaction. Only with the armed failpoint `answer_before_commit`, the function removes
+    /// `appends` from the list and answers them.
     fn transact(
         &self,
         appends: &mut Vec<AppendJob>,

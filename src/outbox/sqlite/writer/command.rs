@@ -1,4 +1,4 @@
-//! The transaction of a group commit, which runs the commands of the group one after another.
+//! The transaction of a group commit. It runs the commands of the group one after another.
 
 use rusqlite::{Connection, Transaction};
 
@@ -7,16 +7,16 @@ use crate::outbox::Error;
 use crate::outbox::sqlite::counts::Counts;
 use crate::outbox::sqlite::disk_space::DiskSpace;
 
-/// The commands of a group whose failure rolls back together.
+/// Which commands of a group the writer thread rolls back when one command fails.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Isolation {
-    /// A failing command fails the whole group: the usual case, without the cost of savepoints.
+    /// The whole group. The writer thread tries this first, because it needs no savepoints.
     Group,
-    /// A failing command fails alone, and the other commands of the group are written.
+    /// Only the failing command. The writer thread commits the other commands of the group.
     Command,
 }
 
-/// The transaction of a group, which runs the commands of the group one after another.
+/// The transaction of a group with the settings for each command.
 pub(super) struct Command<'a> {
     pub(super) transaction: Transaction<'a>,
     pub(super) counts: Counts,

@@ -1,4 +1,4 @@
-//! Copies of the open store. The writer thread copies some pages between two groups of commands, so that the bridge accepts
+//! Copies of the open store. The writer thread copies a few pages after each group of commands, so the bridge accepts
 //! and delivers events during the copy.
 
 use std::path::PathBuf;
@@ -15,10 +15,11 @@ use crate::outbox::sqlite::backup::{Draft, create_private};
 use crate::outbox::sqlite::disk_space::RESERVE_BYTES;
 use crate::outbox::sqlite::open::remove_draft;
 
-/// The pages that the writer thread copies between two groups of commands: one MiB, which takes milliseconds.
+/// The number of pages that the writer thread copies between two groups of commands: 1 MiB. Copying 1 MiB takes
+/// milliseconds.
 const STEP_PAGES: i32 = 256;
 
-/// The number of copies of the store's content that exist for a moment: the draft, and the copy without the remains of
+/// The number of copies that exist at once at the end of a backup: the draft, and the final copy without the remains of
 /// erased entries.
 const COPIES: u64 = 2;
 
@@ -34,7 +35,7 @@ impl CopyJob {
         send(self.reply, Err(Error::Failed { doing: "copying" }));
     }
 
-    /// Removes the incomplete copy, which this job has created.
+    /// Removes the incomplete copy that this job has created, and answers with an error.
     fn fail_and_remove(self, error: &str) {
         drop(remove_draft(&self.to));
         self.fail(error);
@@ -42,7 +43,8 @@ impl CopyJob {
 }
 
 impl Writer<'_> {
-    /// Takes the command to copy the store, unless a copy is in progress.
+    /// Accepts the command to copy the store. Refuses the command if a copy is in progress or the disk has too little
+    /// space.
     pub(super) fn begin_copy(&mut self, job: CopyJob) {
         if Arc::strong_count(&self.copying) > 1 {
             send(job.reply, Err(Error::Busy));
@@ -60,8 +62,10 @@ impl Writer<'_> {
         }
     }
 
-    /// Copies the store, and serves other commands meanwhile. Returns an error if the store cannot continue.
-    /// `in_progress` is dropped at the end of the copy.
+    /// Copies the store, and serves other commands between the steps of the copy. Returns an error only if the store
+    /// cannot continue.
+    ///
+    /// While the copy is in progress, `in_progress` exists.
     pub(super) fn copy(
         &mut self,
         (job, in_progress): (CopyJob, Arc<()>),
@@ -86,7 +90,7 @@ impl Writer<'_> {
         draft: &mut Draft,
         commands: &Receiver<WriterCommand>,
     ) -> rusqlite::Result<Result<(), String>> {
-        // SQLite also writes every later change of a copied page into the copy.
+        // When a command changes a page that is already in the copy, SQLite writes the change into the copy too.
         let backup = match Backup::new(self.connection, &mut draft.connection) {
             Ok(backup) => backup,
             Err(error) => return Ok(Err(error.to_string())),
@@ -112,7 +116,7 @@ impl Writer<'_> {
     }
 }
 
-/// Writes the draft into the copy on a separate thread, because the whole copy must reach the disk.
+/// Writes the draft into the copy on a separate thread, because the sync of the whole copy takes long.
 fn finish(job: CopyJob, draft: Draft, in_progress: Arc<()>) {
     let write = move || {
         match draft.write_into(&job.to) {

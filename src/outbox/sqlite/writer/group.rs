@@ -3,11 +3,13 @@
 use super::CopyJob;
 use super::job::{ActJob, AppendJob, ClaimJob, ReadJob, SettleJob, WriterCommand, bytes};
 
-/// The most commands in one commit: enough to share the cost of a sync, and few enough that no caller waits long.
+/// The maximum number of commands in one commit. More commands share the cost of a sync better, but then each caller
+/// waits longer.
 const GROUP_COMMANDS_MAX: usize = 1024;
 
-/// The most bytes of events in one commit; a single command may exceed the limit. The free space
-/// [`disk_space::RESERVE_BYTES`] must be large enough for the events of one commit.
+/// The maximum total size of the events in one commit. The last command of a group can exceed the limit.
+///
+/// [`disk_space::RESERVE_BYTES`] of free space must be enough for the events of one commit.
 ///
 /// [`disk_space::RESERVE_BYTES`]: super::super::disk_space::RESERVE_BYTES
 const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -26,12 +28,12 @@ pub(super) struct CommitGroup {
 }
 
 impl CommitGroup {
-    /// Returns whether another command may join the group.
+    /// Returns whether the group can take a further command.
     pub(super) fn has_room(&self) -> bool {
         self.commands < GROUP_COMMANDS_MAX && self.bytes < GROUP_BYTES_MAX
     }
 
-    /// Returns whether a command of the group may change the store.
+    /// Returns whether the group contains a command that can change the store.
     pub(super) const fn writes(&self) -> bool {
         !(self.acts.is_empty() && self.appends.is_empty() && self.settles.is_empty())
     }

@@ -1,7 +1,7 @@
-//! The commands of the store's writer thread, and the answers to the commands.
+//! The commands of the store's writer thread, and their answers.
 //!
-//! Appends and settlements join the group commit. A read sees only committed data. An act is a change by an operator or
-//! by a background task; each act has a separate transaction.
+//! The writer thread commits all appends and settlements of a group in one transaction. A read sees only committed
+//! data. An *act* is a change by an operator or by a background task. Each act has a separate transaction.
 
 use rusqlite::{Connection, ErrorCode, Transaction, ffi};
 use tokio::sync::oneshot;
@@ -27,7 +27,7 @@ pub(in crate::outbox::sqlite) enum WriterCommand {
     Copy(CopyJob),
 }
 
-/// Returns the bytes of the events in a queued batch: the part of the memory whose size the senders decide.
+/// Returns the total size of the events in a batch. The senders decide this size, so the store limits it.
 pub(in crate::outbox::sqlite) fn bytes(batch: &[NewEntry]) -> usize {
     batch.iter().map(|new| new.event.len()).sum()
 }
@@ -44,7 +44,7 @@ pub(in crate::outbox::sqlite) struct SettleJob {
     pub(in crate::outbox::sqlite) reply: Reply<Settled>,
 }
 
-/// A command to claim lanes. A claim writes nothing to disk, so a claim does not wait for a commit.
+/// A command to claim lanes. A claim writes nothing to the disk, so the writer thread serves a claim before the commit.
 pub(in crate::outbox::sqlite) struct ClaimJob {
     pub(in crate::outbox::sqlite) now: Timestamp,
     pub(in crate::outbox::sqlite) max: usize,
@@ -58,13 +58,14 @@ type ReadFn = dyn FnOnce(&Connection, &Counts) + Send;
 pub(in crate::outbox::sqlite) struct ReadJob(Box<ReadFn>);
 
 impl ReadJob {
-    /// Creates a read that answers `reply` with the result of `read`. A failed read fails only this request.
+    /// Creates a command that runs `read` and sends the result to `reply`. If `read` fails, only this caller gets an
+    /// error.
     pub(in crate::outbox::sqlite) fn new<T: Send + 'static>(
         reply: Reply<T>,
         read: impl FnOnce(&Connection, &Counts) -> rusqlite::Result<T> + Send + 'static,
     ) -> Self {
         Self(Box::new(move |connection, counts| {
-            // After a hang of the disk, most callers have gone.
+            // Skip the read if the caller is gone. After the disk has hung, most callers are gone.
             if reply.is_closed() {
                 return;
             }
@@ -78,14 +79,14 @@ impl ReadJob {
     }
 }
 
-/// The effect of an act on dispatch: an act wakes dispatch if the change can make a lane due.
+/// Whether an act wakes dispatch. An act must wake dispatch if its change can make a lane due.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(in crate::outbox::sqlite) enum Wakes {
     Dispatch,
     Nobody,
 }
 
-/// The result of an act: the store has committed or refused the change.
+/// The result of an act: the writer thread has committed the change, or has refused it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Finished {
     Committed,
@@ -103,15 +104,17 @@ pub(super) struct ActState<'a> {
 
 type ActFn = dyn FnOnce(ActState<'_>) -> rusqlite::Result<Finished> + Send;
 
-/// A change by an operator or a background task, in a separate transaction. A full disk refuses the change.
+/// A change by an operator or a background task, in a separate transaction. If the disk is full, the change fails.
 pub(in crate::outbox::sqlite) struct ActJob {
     act: Box<ActFn>,
     pub(super) wakes: Wakes,
 }
 
 impl ActJob {
-    /// Creates an act that answers `reply` with the result of `act` after the commit. An act that can make lanes due may
-    /// move the lanes that are claimed now, so the act marks these lanes first.
+    /// Creates an act that sends the result of `act` to `reply` after the commit.
+    ///
+    /// If the act can make lanes due, it possibly changes the due times of claimed lanes. The act therefore first marks
+    /// the claimed lanes with `ClaimedLanes::write_down`.
     pub(in crate::outbox::sqlite) fn new<T: Send + 'static>(
         reply: Reply<T>,
         wakes: Wakes,
@@ -122,7 +125,7 @@ impl ActJob {
         })
     }
 
-    /// Creates an act like [`Self::new`] that depends on the lanes that are claimed now.
+    /// Does the same as [`Self::new`], and also passes the set of claimed lanes to `act`.
     pub(in crate::outbox::sqlite) fn with_claims<T: Send + 'static>(
         reply: Reply<T>,
         wakes: Wakes,
@@ -165,15 +168,16 @@ impl ActJob {
     }
 }
 
-/// Sends an answer to the caller of a command. If the caller is gone, the change remains in the store.
+/// Sends an answer to the caller of a command. If the caller is gone, the change stays in the store.
 pub(super) fn send<T>(reply: Reply<T>, answer: Result<T, Error>) {
     let _caller_is_gone = reply.send(answer);
 }
 
-/// Separates an error that fails only one request from an error after which the store cannot continue.
+/// Distinguishes an error of one request from an error after which the store cannot continue. The outer result has the
+/// second kind.
 ///
-/// Only a failing write path stops the store; see [`stops_the_store`]. The caller rolls back the change of a failed
-/// request.
+/// Only an error of the write path stops the store: see [`stops_the_store`]. The caller must roll back the change of a
+/// failed request.
 pub(super) fn recover<T>(
     result: rusqlite::Result<T>,
     doing: &'static str,
@@ -193,10 +197,10 @@ pub(super) fn failed(error: &rusqlite::Error, doing: &'static str) -> Error {
     Error::Failed { doing }
 }
 
-/// Returns whether SQLite cannot write to the disk, or cannot work at all.
+/// Returns whether the error shows that SQLite cannot write to the disk, or cannot work at all.
 ///
-/// A row or a page that cannot be read, and a value that has no stored form, say nothing about the next request: one
-/// damaged row must not end the process at every start.
+/// An unreadable row or page, and a value that has no stored form, affect only the current request. One damaged row
+/// must not stop the process at every start.
 pub(super) fn stops_the_store(error: &rusqlite::Error) -> bool {
     let Some(error) = error.sqlite_error() else {
         return false;
@@ -229,7 +233,7 @@ pub(super) fn stops_the_store(error: &rusqlite::Error) -> bool {
 mod tests {
     use super::*;
 
-    /// FAULTS N171, D05, D06: only a failing write path ends the process.
+    /// FAULTS N171, D05, D06: only an error of the write path stops the process.
     #[test]
     fn only_a_failing_write_path_stops_the_store() {
         for (code, expected) in [
