@@ -44,7 +44,7 @@ impl Claimer<'_> {
         let claimed = self.read_lane(lane, token);
         claimed
             .inspect_err(|error| {
-                tracing::error!(lane.id = lane.0, error = %error, "the lane cannot be read; its entries wait until the next start");
+                tracing::error!(lane.id = lane.0, error = %error, "the bridge cannot read the lane; the entries of the lane wait until the bridge starts again");
             })
             .ok()
     }

@@ -57,7 +57,7 @@ pub(super) fn readable<T>(
 ) -> rusqlite::Result<Vec<T>> {
     let rows = rows.filter_map(|row| match row {
         Err(error) if error.sqlite_error().is_none() => {
-            tracing::error!(error = %error, "a damaged row of the store is skipped");
+            tracing::error!(error = %error, "the bridge skips a damaged row of the store");
             None
         }
         row => Some(row),

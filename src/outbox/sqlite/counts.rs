@@ -111,7 +111,7 @@ fn stored_bytes(connection: &Connection) -> rusqlite::Result<BTreeMap<SourceName
     if let Some(bytes) = read_bytes(connection)? {
         return Ok(bytes);
     }
-    tracing::error!("the stored bytes of a source are damaged: the store counts the bytes again");
+    tracing::error!("a stored total size of events is damaged: the store computes it again");
     let mut counted = BTreeMap::new();
     for state in State::ALL {
         if let Some(table) = payload::table(state) {

@@ -39,7 +39,7 @@ pub(super) fn list(connection: &Connection, filter: &EntryFilter) -> rusqlite::R
             Ok(_) => {}
             // A damaged entry does not hide the other entries of the page.
             Err(error) if error.sqlite_error().is_none() => {
-                tracing::error!(entry.id = entry.0, error = %error, "a damaged entry is not listed");
+                tracing::error!(entry.id = entry.0, error = %error, "the list leaves out a damaged entry");
             }
             Err(error) => return Err(error),
         }

@@ -323,7 +323,7 @@ fn repair_classes(connection: &Connection) -> rusqlite::Result<()> {
         if repaired > 0 {
             tracing::error!(
                 lanes = repaired,
-                "damaged numbers of lane queues were repaired"
+                "the bridge repaired damaged queue numbers of lanes"
             );
         }
     }

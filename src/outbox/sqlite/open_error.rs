@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process has locked the store.
-    #[error("the store {path} is locked by {holder}; one process at a time may use it")]
+    #[error("the store {path} is locked by {holder}; only one process at a time can use the store")]
     Locked {
         /// The path of the store.
         path: PathBuf,
@@ -24,7 +24,7 @@ pub enum OpenError {
     },
     /// The store file is missing, but its write-ahead log or its journal exists.
     #[error(
-        "the store {path} is missing, but its log {log} exists and may contain accepted events: put the store file back, or run `store restore` with a copy; to start with an empty store, move the log away"
+        "the store {path} is missing, but its log {log} exists and possibly contains accepted events: put the store file back, or run `store restore` with a copy; to start with an empty store, move the log away"
     )]
     LogWithoutStore {
         /// The path of the missing store.
@@ -34,7 +34,7 @@ pub enum OpenError {
     },
     /// The last process wrote the write-ahead log for a different store file.
     #[error(
-        "the log {log} belongs to another file than the store {path}, which was replaced after the last run: put the store file of the last run back; if the present file must replace it, move the log away, or run `store restore` with the present file"
+        "the log {log} belongs to another file than {path}: somebody replaced the store file after the last run. Put the store file of the last run back. To use the present file instead, move the log away, or run `store restore` with the present file"
     )]
     LogOfAnotherStore {
         /// The path of the store.
@@ -49,7 +49,7 @@ pub enum OpenError {
     DanglingLink(PathBuf),
     /// The store file exists and is empty.
     #[error(
-        "the store {0} is an empty file; restore it, or remove the file to start with an empty store"
+        "the store {0} is an empty file; restore the store from a copy, or remove the file to start with an empty store"
     )]
     Empty(PathBuf),
     /// The file is not a store of this program.
@@ -93,7 +93,7 @@ pub enum OpenError {
         error: String,
     },
     /// The operating system returned no random bytes for the digest key.
-    #[error("no digest key could be made")]
+    #[error("the operating system returned no random bytes for the digest key")]
     NoRandomness(#[source] getrandom::Error),
     /// The writer thread cannot be started.
     #[error("the writer thread of the store could not be started")]

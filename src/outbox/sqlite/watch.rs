@@ -73,18 +73,18 @@ fn log(condition: Option<StoreCondition>, displaced: Option<(&Path, FileFault)>)
         None => {}
         Some(StoreCondition::Working) => tracing::warn!("the store is available again"),
         Some(StoreCondition::Stalled) => tracing::error!(
-            "an operation of the store takes longer than {STALLED_AFTER:?}: the disk hangs, or the operation is large; events are refused with 503 meanwhile"
+            "an operation of the store takes longer than {STALLED_AFTER:?}: the disk hangs, or the operation is large; the bridge answers events with 503 until the operation ends"
         ),
         Some(StoreCondition::FileGone) => match displaced {
             Some((_, FileFault::Overwritten)) => tracing::error!(
                 file,
                 process,
-                "another program has written into a file of the store: events are refused with 503, deliveries continue. Stop the process, keep the store file and its log for an analysis, and restore the newest copy of the store"
+                "another program has written into a file of the store: the bridge answers events with 503, and continues deliveries. Stop the process, keep the store file and its log for an analysis, and restore the newest copy of the store"
             ),
             Some((_, FileFault::Gone)) | None => tracing::error!(
                 file,
                 process,
-                "a file of the store was deleted, renamed, replaced or shortened: events are refused with 503, deliveries continue. If the file was renamed, rename it back. Otherwise run `store backup` before the process stops, because accepted events may exist only in the files that the process has open; then restore the copy"
+                "a file of the store was deleted, renamed, replaced or shortened: the bridge answers events with 503, and continues deliveries. If the file was renamed, rename it back. Otherwise run `store backup` before the process stops, because some accepted events possibly exist only in the files that the process has open. Then stop the process and restore the copy"
             ),
         },
     }

@@ -87,7 +87,7 @@ impl<'a> Writer<'a> {
         if let Err(error) = served {
             tracing::error!(
                 error = %error,
-                "the store failed: the process must end; the data on disk is kept"
+                "the store failed, so the process stops; the data on disk stays as it is"
             );
             failed.send_replace(true);
             return;
@@ -261,7 +261,7 @@ impl<'a> Writer<'a> {
     /// Logs once when the disk becomes full, and once when the disk has space again.
     fn log_disk_space(&mut self, has_space: bool) {
         if self.disk_has_space && !has_space {
-            tracing::error!("the store's disk is full: events are refused, deliveries continue");
+            tracing::error!("the store's disk is full: the bridge refuses events, but delivers");
         } else if has_space && !self.disk_has_space {
             tracing::warn!("the store's disk has space again");
         }

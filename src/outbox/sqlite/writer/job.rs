@@ -193,7 +193,7 @@ pub(super) fn recover<T>(
 
 /// Logs the error of one request, and returns the error for the caller of the request.
 pub(super) fn failed(error: &rusqlite::Error, doing: &'static str) -> Error {
-    tracing::error!(error = %error, doing, "a request to the store failed; the store goes on");
+    tracing::error!(error = %error, doing, "a request to the store failed; the store serves the next requests");
     Error::Failed { doing }
 }
 
