@@ -1,18 +1,19 @@
-//! Dispatch: claims due lanes, folds each into one request, sends it to Imprint, and records the result.
+//! Dispatch: claims due lanes, folds the waiting entries of each lane into one request, sends the request to Imprint,
+//! and records the result.
 //!
 //! | module | content |
 //! |---|---|
-//! | [`dispatcher`] | the loop: claims, sends and settles with tokio, the store and Imprint |
+//! | [`dispatcher`] | the async loop: claims lanes, sends requests, and records settlements |
 //! | [`core`] | the state machine that decides every step of the dispatch loop; pure |
 //! | [`lane_exchange`] | the sequence of calls to Imprint about one lane; pure |
-//! | [`policy`], [`settlement`] | turn a result into a decision, and the decision into a record for the store; pure |
-//! | [`destination`] | the state that all dispatch threads share: operator mode, breaker, rate |
-//! | [`evidence`], [`breaker`], [`pace`], [`backoff`] | the rules behind the shared state; pure |
+//! | [`policy`], [`settlement`] | turn a result into a decision, and a decision into a settlement for the store; pure |
+//! | [`destination`] | the state that all dispatch threads share: operator mode, breaker, rate limit |
+//! | [`evidence`], [`breaker`], [`pace`], [`backoff`] | the rules for the shared state; pure |
 //! | [`moment`] | the time and the random number of one call |
 //! | [`rules`] | the delivery rules that the operator configures |
 //!
-//! Dispatch holds only the lanes in flight in memory, and limits their number; all other entries stay in the outbox.
-//! Dispatch does not know how events arrive.
+//! Dispatch keeps only a limited number of claimed lanes in memory. All other entries stay in the outbox. Dispatch does
+//! not know how events arrive.
 
 pub mod backoff;
 pub mod breaker;

@@ -13,7 +13,7 @@ const LANE_BACKOFF: Backoff = Backoff {
     max: DUE_AHEAD_MAX,
 };
 
-/// Returns the delay of a lane after `failures` failures in a row; `jitter` is a random number in `[0, 1)`.
+/// Returns the delay of a lane after `failures` failures in a row. `jitter` must be a random number in `[0, 1)`.
 pub fn backoff(failures: u32, jitter: f64) -> Duration {
     LANE_BACKOFF.delay(failures, jitter)
 }

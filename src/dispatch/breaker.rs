@@ -1,17 +1,19 @@
-//! The circuit breaker: the state of the destination, and the change of state that each result of a request causes.
+//! The circuit breaker: the state of the destination (Imprint), and how each result of a request changes the state.
 //! This module is pure: it does no IO and reads no clock.
 //!
 //! | state | entered when | left when | after a restart |
 //! |---|---|---|---|
-//! | flowing | at the start; Imprint answers a request in any other state | another state is entered | flowing |
+//! | flowing | at the start; Imprint answers a request in a different state | another state is entered | flowing |
 //! | throttled | Imprint throttles the destination | the wait is over and Imprint answered a request | throttled |
 //! | probing | 10 requests in a row fail | Imprint answers a probe | flowing |
 //! | stopped | Imprint refuses the key or the operation, or rejects or denies many customers in a row | Imprint answers a probe | flowing |
 //!
-//! A failure changes the state only if the destination caused the failure: [`evidence`](super::evidence) decides that. A
-//! lane that was not tried yet probes a destination that is down or stopped at once, at most once a second.
+//! A failure changes the state only if the destination caused the failure: [`evidence`](super::evidence) decides about
+//! the cause. In the states probing and stopped, dispatch also sends requests of lanes that have not failed, but at
+//! most one request a second.
 //!
-//! The store keeps only the end of a throttling. After a restart, the next failures or refusals change the state again.
+//! Only the end of a wait that Imprint asked for survives a restart. All other states begin again with the next
+//! failures.
 
 use std::time::Duration;
 
@@ -21,84 +23,89 @@ use crate::time::Timestamp;
 
 /// The interval between two probes of a stopped destination.
 const STOPPED_PROBE_EVERY: Duration = Duration::from_secs(30);
-/// The number of requests in a row that must fail before the breaker treats the destination as down. One faulty
-/// customer causes fewer failures in a row, and an outage costs only these few requests.
+/// The number of requests in a row that must fail before the breaker treats the destination as down.
+///
+/// A single customer with invalid data causes fewer failures in a row. In an outage, only this small number of requests
+/// fails.
 const FAILURES_MAX: u32 = 10;
 /// The delay before the first probe of a destination that went down.
 const PROBE_FIRST: Duration = Duration::from_secs(1);
 /// The interval between further probes of a destination that is down.
 const DOWN_PROBE_EVERY: Duration = Duration::from_secs(5);
-/// The shortest interval between two probes by lanes that have not failed. Only these lanes probe before the next
-/// regular probe, because a customer without a fault should not wait for the fault of other customers.
+/// The shortest interval between two probes by lanes that have not failed.
+///
+/// Such a lane does not wait for the next regular probe: a failure of other customers should not delay this customer.
 const ARRIVAL_PROBE_EVERY: Duration = Duration::from_secs(1);
 /// The shortest wait after a 429 answer without `Retry-After`.
 const THROTTLE_MIN: Duration = Duration::from_secs(1);
-/// The number of lanes that the ramp admits when the destination has recovered. Each answer admits two more lanes, so
-/// the number doubles with every round trip (like the slow start of TCP, RFC 5681). A service that has just started is
-/// therefore not overloaded.
+/// The number of lanes that the breaker admits when the destination has recovered.
+///
+/// Each answer admits two more lanes, so the number doubles with every round trip (like the slow start of TCP, RFC
+/// 5681). This slow start is called *ramp*, and protects a service that has just started from overload.
 const RAMP_FIRST: usize = 2;
 /// The number of answers after which the ramp ends and the breaker admits all lanes.
 const RAMP_ANSWERS: u32 = 64;
 
-/// The evidence about the destination in the result of a request.
+/// What the result of a request shows about the destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
     /// Imprint applied an update.
     Applied,
     /// Imprint answered a search, and the answer concerns only one customer.
     Answered,
-    /// Imprint rejected the content of an update, with an error type of Imprint.
+    /// Imprint rejected the content of an update, and the answer contains an error type that only Imprint uses.
     Rejected,
-    /// An update was rejected without an error type of Imprint: a gateway may reject the updates of every customer.
+    /// An answer without Imprint's error type rejected an update: possibly a gateway rejects the updates of every
+    /// customer.
     Unexplained,
-    /// Imprint answered that the customer does not exist. A gateway may give the same answer for every customer.
+    /// The answer says that the customer does not exist. Possibly a gateway gives this answer for every customer.
     Missing,
     /// Imprint answered, and the answer does not show whether Imprint accepts updates.
     Unrelated,
     /// Imprint could not be reached, or answered with a server error.
     Failed,
-    /// Imprint answered 429; the value is the `Retry-After` of the answer, if present.
+    /// Imprint answered 429. The value is the time in the header `Retry-After`, if the answer has this header.
     Throttled(Option<Duration>),
     /// Imprint refused our API key or redirected us, or Imprint's certificate is wrong.
     Refused,
-    /// Imprint knows the customer of the lane, but forbids the operation.
+    /// Imprint knows the customer of the lane, but the API key does not permit the operation.
     Forbidden,
 }
 
 /// The party that caused a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attribution {
-    /// There is no evidence which party caused the failure.
+    /// Nothing shows whether the lane or the destination caused the failure.
     Unknown,
-    /// The lane caused the failure: Imprint applied a request of another lane since this lane last failed.
+    /// The lane caused the failure: Imprint applied a request of a different lane since this lane last failed.
     Lane,
 }
 
-/// The number of lanes that a flowing destination accepts.
+/// The number of lanes that dispatch can send while the state is flowing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ramp {
     /// Dispatch sends as many lanes as the rate and the concurrency allow.
     Full,
-    /// The destination has just recovered: the breaker admits few lanes at first, and more after each answer.
+    /// The destination has just recovered. The breaker admits few lanes at first, and more lanes after each answer.
     Rising {
-        /// The number of lanes that dispatch may send before the next answer.
+        /// The number of lanes that dispatch can send before the next answer.
         credits: usize,
         /// The number of answers since the destination recovered.
         answers: u32,
     },
 }
 
-/// The state of the destination, as the breaker sees it.
+/// The state of the destination in the breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DestinationState {
     /// Dispatch sends all due lanes.
     Flowing {
         /// The number of requests to Imprint that have failed in a row.
         failures: u32,
-        /// The ramp, which limits the number of lanes after a recovery.
+        /// The limit on the number of lanes after a recovery.
         ramp: Ramp,
     },
-    /// The destination is down. Dispatch sends only probes, and counts no attempts against entries.
+    /// The destination is down. Dispatch sends only probes, and counts no failed attempts of entries.
     Probing(Probes),
     /// Imprint asked for a wait (429). Dispatch sends nothing.
     Throttled {
@@ -114,14 +121,14 @@ pub enum DestinationState {
 /// The times of the next probes of a destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Probes {
-    /// The time when the next probe is due, by any lane.
+    /// The time from which any lane can probe.
     pub next: Timestamp,
-    /// The time before which no lane may probe, and from which a lane that has not failed may probe.
+    /// The time from which a lane that has not failed can probe. Before this time, no lane can probe.
     pub arrival: Timestamp,
 }
 
 impl DestinationState {
-    /// The names of all destination states; the name of [`Self::FIRST`] comes first.
+    /// The names of all destination states. The first name belongs to [`Self::FIRST`].
     pub const NAMES: [&'static str; 4] = ["flowing", "probing", "throttled", "stopped"];
 
     /// The state of the destination before the first result is known.
@@ -166,7 +173,7 @@ impl DestinationState {
         }
     }
 
-    /// Returns the state after Imprint answered. An answer does not end a wait that Imprint asked for.
+    /// Returns the state after an answer of Imprint. An answer does not end a wait that Imprint asked for.
     fn answered(self, now: Timestamp) -> Self {
         match self {
             Self::Throttled { until, .. } if now < until => self,
@@ -185,8 +192,10 @@ impl DestinationState {
         }
     }
 
-    /// Returns the state after Imprint returned a witness: the failures before have shown nothing. The state does not end
-    /// any wait, because a retrieve does not show that Imprint accepts updates.
+    /// Returns the state after Imprint has returned a witness, a customer whose update Imprint applied before.
+    ///
+    /// The failures in a row start again at 0. The states probing, throttled and stopped do not end, because a retrieve
+    /// does not show that Imprint accepts updates.
     pub(super) const fn witnessed(self) -> Self {
         match self {
             Self::Flowing { ramp, .. } => Self::Flowing { failures: 0, ramp },
@@ -194,13 +203,14 @@ impl DestinationState {
         }
     }
 
-    /// Returns the state after an answer that shows nothing about updates: the answer only frees one place in the ramp.
+    /// Returns the state after an answer that shows nothing about updates. If a ramp limits the lanes, one more lane
+    /// can start.
     const fn unrelated(mut self) -> Self {
         self.return_places(1);
         self
     }
 
-    /// Returns the state after a failure. `may_open` says whether the failures in a row can show an outage.
+    /// Returns the state after a failure. If `may_open` is false, the failure does not change the state to probing.
     fn failed(self, may_open: bool, now: Timestamp) -> Self {
         match self {
             Self::Flowing { failures, .. } if may_open && failures + 1 >= FAILURES_MAX => {
@@ -210,7 +220,7 @@ impl DestinationState {
                 failures: (failures + 1).min(FAILURES_MAX),
                 ramp: ramp.with(1),
             },
-            // The wait of the throttling is over, so this failure counts like any other failure.
+            // The wait that Imprint asked for is over, so this failure is the first failure in a row.
             Self::Throttled { until, .. } if now >= until => Self::Flowing {
                 failures: 1,
                 ramp: Ramp::Full,
@@ -230,10 +240,10 @@ impl DestinationState {
 
     fn throttled(self, hint: Option<Duration>, now: Timestamp, jitter: f64) -> Self {
         let (until, streak) = match self {
-            // Requests that were in flight together with the first throttled request also get a 429 answer.
+            // Imprint throttled several requests that were in flight at once: count their 429 answers as one.
             Self::Throttled { until, streak } if now < until => (until, streak),
             Self::Throttled { streak, .. } => (now, streak.saturating_add(1)),
-            // A refused API key takes precedence over throttling.
+            // The reason for the stop is more serious than a 429 answer.
             Self::Stopped(_) => return self,
             Self::Flowing { .. } | Self::Probing(_) => (now, 1),
         };
@@ -244,7 +254,8 @@ impl DestinationState {
         }
     }
 
-    /// Returns how many of the `wanted` lanes dispatch may send, or the time before which dispatch may send none.
+    /// Returns how many of the `wanted` lanes dispatch can send, or the time before which dispatch must not send any
+    /// lane.
     pub(super) fn admits(self, wanted: usize, now: Timestamp) -> Admission {
         match self {
             Self::Flowing {
@@ -262,7 +273,7 @@ impl DestinationState {
         }
     }
 
-    /// Returns whether a lane may still use a send permit that was given in an earlier state.
+    /// Returns whether a lane can use a send permit that it got before the current state began.
     pub(super) fn honours_permits(self, now: Timestamp) -> bool {
         match self {
             Self::Flowing { .. } => true,
@@ -271,7 +282,7 @@ impl DestinationState {
         }
     }
 
-    /// Takes places in the ramp for this number of lanes.
+    /// Subtracts this number of lanes from the ramp's credits.
     pub(super) const fn take_places(&mut self, lanes: usize) {
         if let Self::Flowing {
             ramp: Ramp::Rising { credits, .. },
@@ -282,14 +293,14 @@ impl DestinationState {
         }
     }
 
-    /// Frees the places of this number of lanes in the ramp.
+    /// Adds this number of lanes to the ramp's credits.
     pub(super) const fn return_places(&mut self, lanes: usize) {
         if let Self::Flowing { ramp, .. } = self {
             *ramp = ramp.with(lanes);
         }
     }
 
-    /// Schedules the next probes, after a permit for a probe was given.
+    /// Sets the times of the next probes after a lane got a probe permit.
     pub(super) fn probe_taken(&mut self, is_arrival: bool, now: Timestamp) {
         let (probes, every) = match self {
             Self::Probing(probes) => (probes, DOWN_PROBE_EVERY),
@@ -302,7 +313,8 @@ impl DestinationState {
         }
     }
 
-    /// Makes a probe due again after its permit, which was given at `acquired_at`, was returned unused.
+    /// Makes a probe due again after a lane returned its probe permit unused. `acquired_at` is the time when the lane
+    /// got the permit.
     pub(super) const fn probe_returned(&mut self, is_arrival: bool, acquired_at: Timestamp) {
         match self {
             Self::Probing(probes) | Self::Stopped(probes) => {
@@ -325,7 +337,7 @@ impl DestinationState {
 }
 
 impl Probes {
-    /// Returns the times of the first probes. A lane that has not failed may probe at once.
+    /// Returns the times of the first probes. A lane that has not failed can probe at once.
     fn after(wait: Duration, now: Timestamp) -> Self {
         Self {
             next: now.after(wait),
@@ -371,9 +383,9 @@ impl Ramp {
 pub enum Admission {
     /// The breaker admits at most this number of lanes.
     Lanes(usize),
-    /// The breaker admits one lane, to test whether the destination works again.
+    /// The breaker admits one lane, whose request tests whether the destination works again.
     Probe,
-    /// The breaker admits one lane that has not failed, to test whether the destination works for this lane.
+    /// The breaker admits one lane that has not failed. The request of this lane tests whether the destination works.
     ArrivalProbe,
     /// The breaker admits no lane before this time.
     NotBefore(Timestamp),

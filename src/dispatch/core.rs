@@ -1,21 +1,21 @@
 //! The state machine that delivers lanes. This module is pure: it does no IO and reads no clock.
 //!
-//! The caller reports each event and the time to a [`Core`], and the core returns the next action. The dispatcher
-//! carries the action out with tokio, the store and Imprint; the simulation in the tests carries out the same actions
+//! The caller reports each result and the time to a [`Core`], and the core returns the next action. The dispatcher
+//! carries out the actions with tokio, the store and Imprint. The simulation in the tests carries out the same actions
 //! under virtual time. No other module decides the next action of a delivery.
 //!
-//! Each dispatch thread has one core. The core alone owns the thread's deliveries (a delivery is a claimed lane, from
-//! the claim to the settlement), their permits, and the number of requests in flight. [`Destination`] owns the state
-//! that the threads share. One core for all threads would need a lock, and the threads would wait for each other while
-//! the core folds and decides.
+//! A delivery is the work on one claimed lane, from the claim to the settlement. Each dispatch thread has one core. The
+//! core alone owns the thread's deliveries, their permits, and the number of requests in flight. [`Destination`] owns
+//! the state that the threads share. A single core for all threads would need a lock, and each thread would wait for
+//! the lock while the core folds and decides.
 //!
 //! Invariants:
-//! - A delivery is removed only after the store recorded its settlement, or answered that the settlement is stale.
-//! - Only the record of a delivery holds the permits of the delivery, so the end of a delivery always returns its
-//!   permits.
-//! - No request leaves without a [`SendPermit`](super::destination::SendPermit) and an [`InFlightPermit`].
-//! - A request that may have been sent without an assessed result is in doubt, even if the task of its delivery
-//!   panicked.
+//! - The core removes a delivery only after the store has recorded its settlement, or has answered that the settlement
+//!   is stale.
+//! - Only the delivery itself holds its permits, so the end of a delivery always returns its permits.
+//! - Dispatch sends no request without a [`SendPermit`](super::destination::SendPermit) and an [`InFlightPermit`].
+//! - If a request was possibly sent and its result is unknown, its values are in doubt, even if the task of its
+//!   delivery panicked.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -41,47 +41,52 @@ mod in_flight;
 #[cfg(test)]
 mod tests;
 
-/// The longest wait of the dispatch loop before it asks the store for due lanes again: the fallback for a lost wake-up.
+/// The longest wait before the dispatch loop asks the store for due lanes again. The poll finds lanes whose wake-up was
+/// lost.
 ///
-/// 400 ms is shorter than the 500 ms timer that awc sets with every request. The runtime makes a system call for each
-/// timer that becomes its earliest timer, so the timer of the loop should stay the earliest one.
+/// 400 ms is shorter than the 500 ms timer that awc sets for every request. The runtime makes a system call whenever a
+/// new timer is earlier than all other timers. The timer of the loop is earlier, so the timers of awc cause no system
+/// calls.
 pub const POLL_EVERY: Duration = Duration::from_millis(400);
 /// The delay before dispatch repeats an operation that the store refused because the store was busy or full.
 pub const STORE_RETRY: Duration = Duration::from_millis(200);
-/// The number of concurrent requests for which the dispatcher prefetches one lane. The prefetched lane hides the
-/// latency of a store that needs half as long as Imprint. The limit on prefetched lanes also limits the number of
-/// requests that are sent twice after a crash.
+/// Dispatch prefetches one lane for this number of concurrent requests.
+///
+/// A prefetched lane hides the latency of a store that needs half as long as Imprint. The limit on prefetched lanes
+/// also limits the requests that dispatch sends twice after a crash.
 const REQUESTS_PER_PREFETCHED_LANE: usize = 2;
 
-/// The number of concurrent requests for which one request of a failing lane (a lane whose last request failed) may be
-/// in flight. However many lanes fail or hang, three quarters of the places stay free for the other lanes.
+/// One of this number of request slots is open to failing lanes (lanes whose last request failed).
+///
+/// Even if thousands of lanes fail or hang, three quarters of the request slots stay free for other lanes.
 const REQUESTS_PER_FAILING_LANE: usize = 4;
 
-/// The number of concurrent requests for which one place is kept for lanes that Imprint answered before. New customers,
-/// however many, cannot fill these places, even if their first requests hang.
+/// One of this number of request slots is reserved for lanes that Imprint answered before.
+///
+/// Hanging first requests of new customers can therefore never fill all request slots.
 const REQUESTS_PER_KEPT_PLACE: usize = 4;
 
 /// The limits of one dispatch thread.
 #[derive(Clone, Copy, Debug)]
 pub struct DispatchLimits {
-    /// The most requests that the dispatch thread may have in flight at once.
+    /// The maximum number of requests of this dispatch thread that are in flight at once.
     pub concurrency: usize,
-    /// The longest time that one request to Imprint may take.
+    /// The longest time of one request to Imprint.
     pub deadline: Duration,
     /// The delivery rules that the operator configured.
     pub rules: DeliveryRules,
 }
 
-/// The number of one delivery in a core. Each claim of a lane starts a new delivery.
+/// The number of a delivery in its core. Each claim of a lane starts a new delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeliveryId(u64);
 
 /// The next action of the dispatch loop.
 #[derive(Debug)]
 pub enum LoopAction {
-    /// Claim due lanes from the store; then call [`Core::on_claimed`] or [`Core::on_claim_refused`].
+    /// Claim due lanes from the store. Then call [`Core::on_claimed`] or [`Core::on_claim_refused`].
     Claim {
-        /// The most lanes to claim from the store.
+        /// The maximum number of lanes to claim.
         max: usize,
         /// The rule that selects among the due lanes.
         pick: Pick,
@@ -89,10 +94,10 @@ pub enum LoopAction {
     /// Retrieve the customer of the inquiry, pass the result to [`conclude_inquiry`], and call [`Core::poll`] again at
     /// once, without waiting for the result.
     AskWitness(Inquiry),
-    /// Save the evidence in the store, make the lanes due that wait for the evidence if the evidence says so, and call [`Core::poll`] again
-    /// at once.
+    /// Save the evidence in the store. If the evidence asks for it, make the lanes due that wait for evidence. Then
+    /// call [`Core::poll`] again at once.
     SaveEvidence(SavedEvidence),
-    /// Call [`Core::poll`] again at this time: nothing can be claimed earlier.
+    /// Call [`Core::poll`] again at this time. The core will not claim a lane earlier.
     SleepUntil(Timestamp),
 }
 
@@ -103,18 +108,19 @@ pub enum LoopAction {
     reason = "an action is moved once; a box would be an allocation per request"
 )]
 pub enum LaneAction {
-    /// Send this call to Imprint; then pass the answer to [`Core::on_answer`].
+    /// Send this call to Imprint. Then pass the answer to [`Core::on_answer`].
     Call {
         call: ImprintCall,
-        /// The number of entries that the request carries.
+        /// The number of entries whose values the request contains.
         entries: usize,
     },
-    /// Wait until this time; then call [`Core::resume`].
+    /// Wait until this time. Then call [`Core::resume`].
     SleepUntil(Timestamp),
-    /// Report the result, save the change of the destination in the store, and record the settlement; then call
-    /// [`Core::on_settled`] or [`Core::on_settle_refused`]. If the store refuses the change of the destination, the
-    /// dispatcher drops the change: a restart may then end a throttling too early, or lanes may rest some seconds
-    /// longer.
+    /// Report the result, save the change of the destination in the store, and record the settlement. Then call
+    /// [`Core::on_settled`] or [`Core::on_settle_refused`].
+    ///
+    /// If the store refuses the change of the destination, the dispatcher drops the change. A restart then possibly
+    /// ends a throttling too early, or lanes rest some seconds longer.
     Settle(LaneResult),
     /// Do nothing: the delivery has ended.
     Done,
@@ -123,9 +129,9 @@ pub enum LaneAction {
 /// The result of one delivery: the report, the change of the destination, and the settlement.
 #[derive(Debug)]
 pub struct LaneResult {
-    /// The report for the log and the metrics; `None` when dispatch repeats a settlement.
+    /// The report for the log and the metrics. `None` means that dispatch repeats a settlement.
     pub report: Option<Report>,
-    /// The change of the destination that other lanes and a restart must know.
+    /// A change of the destination that affects other lanes or a restart.
     pub change: Option<DestinationChange>,
     /// The settlement that the store records.
     pub settlement: Settlement,
@@ -137,13 +143,13 @@ pub struct Core {
     destination: Arc<Destination>,
     limits: DispatchLimits,
     deliveries: HashMap<DeliveryId, Delivery>,
-    /// The deliveries that wait for an [`InFlightPermit`], in the order of their claim, with the standing that
-    /// decides about the places of each lane.
+    /// The deliveries that wait for an [`InFlightPermit`], in the order of their claims. The standing decides which
+    /// request slots are open to the lane.
     queue: VecDeque<(DeliveryId, Standing)>,
     in_flight: InFlight,
-    /// The number of deliveries of failing lanes.
+    /// The number of deliveries whose lanes came from the queue of failing lanes.
     failing: usize,
-    /// The send permits of the claim that the store is working on.
+    /// The send permits of the claim in progress.
     claiming: Option<SendPermits>,
     last_id: u64,
     is_stopping: bool,
@@ -170,12 +176,12 @@ impl Core {
         self.deliveries.len()
     }
 
-    /// Returns the lane of a delivery; `None` if the delivery has ended.
+    /// Returns the lane of a delivery. Returns `None` if the delivery has ended.
     pub fn lane(&self, id: DeliveryId) -> Option<LaneId> {
         self.deliveries.get(&id).map(|delivery| delivery.lane)
     }
 
-    /// Decides whether the dispatch loop claims lanes now or sleeps. The core makes at most one claim at a time.
+    /// Returns the next action of the dispatch loop. At most one claim is in progress at a time.
     pub fn poll(&mut self, moment: Moment) -> LoopAction {
         if !self.is_stopping
             && let Some(inquiry) = self.destination.ask_witness(moment.now)
@@ -193,11 +199,11 @@ impl Core {
             Ok(permits) => permits,
             Err(later) => return LoopAction::SleepUntil(later),
         };
-        // A prefetched probe would wait for a free request slot, and could then be sent just before the next probe.
+        // Claim no probe before a request slot is free: a waiting probe could be sent just before the next probe.
         if permits.is_probe() && !self.in_flight.is_free() {
             return LoopAction::SleepUntil(moment.now.after(POLL_EVERY));
         }
-        // A probe that uses a lane which always fails would show nothing about the destination.
+        // Choose a lane that seldom fails for a probe: a lane that always fails shows nothing about the destination.
         let pick = if permits.is_arrival_probe() {
             Pick::NotFailed
         } else if permits.is_probe() {
@@ -210,9 +216,10 @@ impl Core {
         LoopAction::Claim { max, pick }
     }
 
-    /// Returns the shares of the next claim for failing and untried lanes. One place is kept for failing lanes, because
-    /// other lanes may be due for hours; a core with a single place keeps none, because failing lanes that hang would
-    /// then fill the place.
+    /// Returns the shares of the next claim for failing and untried lanes.
+    ///
+    /// One place is kept for failing lanes, because other lanes can fill every claim for hours. A core with a single
+    /// request slot keeps no place, because hanging failing lanes would fill the only slot.
     fn shares(&self, permits: &mut SendPermits) -> LaneShares {
         let concurrency = self.limits.concurrency;
         let places = (concurrency / REQUESTS_PER_FAILING_LANE).max(1);
@@ -232,9 +239,11 @@ impl Core {
         }
     }
 
-    /// Returns the most lanes that the core may hold. Without a rate, the core prefetches some lanes: otherwise Imprint
-    /// would idle while a busy store records one settlement and returns the next lane. With a rate, prefetched lanes
-    /// would collect tokens while Imprint is slow, and dispatch would send them all at once when Imprint recovers.
+    /// Returns the maximum number of deliveries of the core.
+    ///
+    /// Without a rate limit, the core prefetches some lanes: otherwise Imprint would be idle while a busy store records
+    /// one settlement and returns the next lane. With a rate limit, each prefetched lane would hold a token while
+    /// Imprint is slow, and dispatch would send all these lanes at once when Imprint recovers.
     fn lanes_max(&self) -> usize {
         let concurrency = self.limits.concurrency;
         let prefetched = if self.destination.is_paced() {
@@ -245,8 +254,8 @@ impl Core {
         concurrency.saturating_add(prefetched)
     }
 
-    /// Adds the claimed lanes as deliveries and returns the time of the next [`Core::poll`]; [`Core::next_start`]
-    /// returns the deliveries that may start.
+    /// Adds the claimed lanes as deliveries and returns the time of the next [`Core::poll`]. [`Core::next_start`]
+    /// returns the deliveries that can start.
     pub fn on_claimed(&mut self, claim: Claim, now: Timestamp) -> Timestamp {
         let mut permits = self.claiming.take();
         let is_probe = permits.as_ref().is_some_and(SendPermits::is_probe);
@@ -260,14 +269,16 @@ impl Core {
             });
             self.failing += usize::from(standing == Standing::Failing);
             self.deliveries.insert(id, Delivery::new(lane, permit));
-            // A probe may fill a kept place: if the probe waited for untried lanes that hang, nobody else could probe.
+            // A probe can use a reserved request slot: otherwise hanging untried lanes could delay the probe, and no
+            // other lane can probe meanwhile.
             let places = if is_probe { Standing::Well } else { standing };
             self.queue.push_back((id, places));
         }
         let is_arrival_probe = permits.is_some_and(|permits| permits.is_arrival_probe());
         let next_probe = is_arrival_probe.then(|| self.destination.next_probe());
         let next_failing = (claim.is_failing_left && !is_arrival_probe).then(|| {
-            // The end of a failing lane's delivery also polls, so `next_failing` waits only for a token.
+            // When the delivery of a failing lane ends, the dispatcher polls anyway. `next_failing` is therefore only
+            // the time of the next token.
             let next = self.destination.next_failing();
             if now < next {
                 next
@@ -275,7 +286,7 @@ impl Core {
                 now.after(POLL_EVERY)
             }
         });
-        // The end of an untried lane's delivery also polls.
+        // When the delivery of an untried lane ends, the dispatcher polls anyway.
         let next_untried = claim.is_untried_left.then(|| now.after(POLL_EVERY));
         let next_due = claim
             .next_due
@@ -286,14 +297,14 @@ impl Core {
         next_due.unwrap_or_else(|| now.after(POLL_EVERY))
     }
 
-    /// Gives back the permits of a claim that the store refused, and returns the time of the next [`Core::poll`].
+    /// Returns the permits of a claim that the store refused. The result is the time of the next [`Core::poll`].
     pub fn on_claim_refused(&mut self, now: Timestamp) -> Timestamp {
         self.claiming = None;
         now.after(STORE_RETRY)
     }
 
-    /// Returns the next delivery for [`Core::start`] if one more request may be in flight. The dispatcher must call
-    /// `next_start` after every other call of the core.
+    /// Returns the next delivery for [`Core::start`] if a request slot is free. The dispatcher must call `next_start`
+    /// after every call of a different function of the core.
     pub fn next_start(&mut self) -> Option<DeliveryId> {
         let may_start =
             |(_, standing): &(_, Standing)| self.is_stopping || self.in_flight.admits(*standing);
@@ -314,33 +325,34 @@ impl Core {
         self.advance(id, |delivery, context| delivery.start(context, moment))
     }
 
-    /// Takes Imprint's answer to a call of a delivery and returns the next action of the delivery.
+    /// Processes Imprint's answer to a call of a delivery and returns the next action of the delivery.
     pub fn on_answer(&mut self, id: DeliveryId, reply: ImprintReply, moment: Moment) -> LaneAction {
         self.advance(id, |delivery, context| {
             delivery.on_answer(reply, context, moment)
         })
     }
 
-    /// Continues a delivery after the time of its [`LaneAction::SleepUntil`] and returns the next action.
+    /// Continues a delivery after its [`LaneAction::SleepUntil`] and returns the next action of the delivery.
     pub fn resume(&mut self, id: DeliveryId, moment: Moment) -> LaneAction {
         self.advance(id, |delivery, context| delivery.resume(context, moment))
     }
 
-    /// Settles a delivery whose task panicked. The lane rests like a failed lane, and the entries of the lane still
+    /// Settles a delivery whose task panicked. The lane rests as after a failed request, and its entries continue to
     /// wait.
     pub fn on_lost(&mut self, id: DeliveryId, moment: Moment) -> LaneAction {
         self.advance(id, |delivery, context| delivery.on_lost(context, moment))
     }
 
-    /// Returns the wait before the dispatcher repeats a settlement that the store refused. The lane is not sent again
+    /// Returns the wait before the dispatcher repeats a settlement that the store refused. The lane stays claimed
     /// during the wait.
     pub fn on_settle_refused(&self, now: Timestamp) -> LaneAction {
         LaneAction::SleepUntil(now.after(STORE_RETRY))
     }
 
-    /// Ends a delivery after the store answered the settlement. Returns the settlement for the metrics if the store
-    /// recorded the settlement. A stale settlement changed nothing: the process that claimed the lane again settles the
-    /// entries of the lane.
+    /// Ends a delivery after the store has answered the settlement. If the store has recorded the settlement, returns
+    /// the settlement for the metrics.
+    ///
+    /// A stale settlement has changed nothing: the lane's next claim ends with its own settlement.
     pub fn on_settled(&mut self, id: DeliveryId, answer: Settled) -> Option<Settlement> {
         let delivery = self.deliveries.remove(&id)?;
         self.failing -= usize::from(delivery.is_failing());
@@ -350,8 +362,8 @@ impl Core {
         }
     }
 
-    /// Stops the core from starting requests. [`Core::next_start`] returns queued deliveries, whose lanes go back to
-    /// the store unsent; deliveries with a request in flight continue to their settlement.
+    /// Stops the core: no further request starts. [`Core::next_start`] returns the queued deliveries, so that their
+    /// lanes go back to the store unsent. Other deliveries continue until their settlement.
     pub const fn stop(&mut self) {
         self.is_stopping = true;
     }
@@ -378,8 +390,8 @@ struct Context<'a> {
     rules: &'a DeliveryRules,
 }
 
-/// Returns the number of places that untried lanes may fill: all but the places that are kept for lanes which Imprint
-/// answered before. A core with a single place keeps none.
+/// Returns the number of request slots that are open to untried lanes. The remaining slots are reserved for lanes that
+/// Imprint answered before. A core with a single slot reserves none.
 fn untried_places(concurrency: usize) -> usize {
     let kept = (concurrency / REQUESTS_PER_KEPT_PLACE).max(1);
     concurrency.saturating_sub(kept).max(1)

@@ -1,11 +1,12 @@
-//! The destination, shared by all dispatch threads: decides whether a request may be sent to Imprint now.
+//! The destination (Imprint), shared by all dispatch threads: decides whether dispatch is allowed to send a request to
+//! Imprint now.
 //!
-//! [`Destination`] alone owns the state of the one API key: the rate, the breaker, the operator's mode, the shadow
-//! records, and the lanes that were applied last. All rules are in the pure `SendLimiter`; [`Destination`] adds the
-//! lock and the wake-up. [`Destination`] holds its lock for one decision, and never across an await.
+//! [`Destination`] alone owns the state that belongs to the API key: the rate limit, the breaker, the operator's mode,
+//! the shadow records, and the last applied lanes. All rules are in the pure `SendLimiter`. [`Destination`] adds the
+//! lock and the wake-up. It holds the lock only for one decision, and never across an await.
 //!
-//! Dispatch threads take permits and report signals, the operations listener reads the state and sets the mode, and the
-//! key watcher asks for a probe.
+//! Dispatch threads take permits and report results. The operations listener reads the state and sets the mode. The
+//! watcher of the key file reports a new API key.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -49,7 +50,7 @@ impl OperatorMode {
     /// Every operator mode.
     pub const ALL: [Self; 3] = [Self::Open, Self::Paused, Self::Shadow];
 
-    /// Returns the name of the operator mode, which the store keeps and the admin API shows.
+    /// Returns the name of the operator mode for the store and the admin API.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Open => "open",
@@ -64,14 +65,14 @@ impl OperatorMode {
     }
 }
 
-/// The assessment of a lane's result, in view of the results of all other lanes.
+/// The assessment of a lane's result. The assessment takes the results of all other lanes into account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Assessment {
     /// The state of the destination after the result of the request.
     pub state: DestinationState,
-    /// The party that must answer for an attempt.
+    /// The party that caused a failed attempt, according to recent results of other lanes.
     pub attribution: Attribution,
-    /// The party that caused a failure, as far as the evidence shows.
+    /// The party that caused a failure, according to the evidence.
     pub blame: Blame,
     /// The time of the result.
     pub at: Timestamp,
@@ -79,16 +80,16 @@ pub struct Assessment {
     pub absence: Option<Absence>,
 }
 
-/// A request that dispatch recorded in [`OperatorMode::Shadow`] instead of sending the request.
+/// A request that dispatch did not send but only recorded, because the mode is [`OperatorMode::Shadow`].
 #[derive(Clone, PartialEq)]
 pub struct ShadowRecord {
     /// The time when dispatch would have sent the request.
     pub at: Timestamp,
-    /// The customer's Imprint id, or our id for the customer if the request is a search.
+    /// The Imprint id of the customer. For a search, the partner customer id.
     pub customer: String,
     /// The operation of the request: `update`, `retrieve` or `search`.
     pub operation: &'static str,
-    /// The body of the update request; empty for a retrieve or a search.
+    /// The body of the update request. The body is empty for a retrieve or a search.
     pub body: Map<String, Value>,
 }
 
@@ -101,7 +102,7 @@ impl fmt::Debug for ShadowRecord {
     }
 }
 
-/// The destination, shared by all dispatch threads, the operations listener and the key watcher.
+/// The destination. All dispatch threads, the operations listener and the watcher of the key file share this value.
 #[derive(Debug)]
 pub struct Destination {
     limiter: Mutex<SendLimiter>,
@@ -110,7 +111,7 @@ pub struct Destination {
 }
 
 impl Destination {
-    /// Creates a flowing destination that receives requests at this rate.
+    /// Creates a destination in the state flowing with this rate limit.
     pub fn new(rate: Rate, now: Timestamp) -> Self {
         Self {
             limiter: Mutex::new(SendLimiter::new(rate, now)),
@@ -129,7 +130,7 @@ impl Destination {
         self.limiter().state()
     }
 
-    /// Returns whether a rate limits the requests, in addition to the concurrency.
+    /// Returns whether a rate limit is configured.
     pub const fn is_paced(&self) -> bool {
         self.is_paced
     }
@@ -150,13 +151,13 @@ impl Destination {
         self.limiter().shadow_records()
     }
 
-    /// Continues a throttling of the destination that Imprint asked for before this process started.
+    /// Continues a wait that Imprint asked for before this process started.
     pub fn wait_until(&self, until: Timestamp) {
         self.limiter().throttle_until(until);
     }
 
-    /// Puts back the evidence that an earlier process stored under the same API key. `canary` is a customer who always
-    /// exists.
+    /// Restores the evidence that an earlier process stored under the same API key. `canary` is the configured customer
+    /// that always exists at Imprint.
     pub fn begin(
         &self,
         key: KeyMark,
@@ -167,8 +168,8 @@ impl Destination {
         self.limiter().begin(key, canary, stored, now);
     }
 
-    /// Forgets the evidence under the API key that this key replaces, and makes the probe of a stopped destination due at
-    /// once.
+    /// Replaces the API key. Deletes the evidence of the old API key, and makes the probe of a stopped destination due
+    /// at once.
     pub fn key_changed(&self, key: KeyMark, now: Timestamp) {
         self.limiter().key_changed(key, now);
         self.changed.notify_waiters();
@@ -177,7 +178,7 @@ impl Destination {
     /// Takes at least one and at most `wanted` permits to send a lane.
     ///
     /// # Errors
-    /// Returns the time of the next attempt if no lane may be sent now.
+    /// Returns the time of the next attempt if dispatch is not allowed to send a lane now.
     pub fn acquire(
         self: &Arc<Self>,
         wanted: usize,
@@ -187,33 +188,35 @@ impl Destination {
         Ok(SendPermits::new(Arc::clone(self), kind, count, now))
     }
 
-    /// Returns the question to a witness that must be sent now, if any.
+    /// Returns the question about a witness that dispatch must send now. Returns `None` if no question is necessary or
+    /// possible now.
     pub fn ask_witness(self: &Arc<Self>, now: Timestamp) -> Option<Inquiry> {
         let customer = self.limiter().ask_witness(now)?;
         Some(Inquiry::new(Arc::clone(self), customer, now))
     }
 
-    /// Returns whether evidence shows that a recorded answer is true.
+    /// Returns whether evidence shows that a recorded answer (the customer does not exist) is true.
     pub fn proves(&self, absence: &Absence, now: Timestamp) -> bool {
         self.limiter().proves(absence, now)
     }
 
-    /// Returns the evidence that the store must save now, if any.
+    /// Returns the evidence that dispatch must save in the store now. Returns `None` if the saved evidence is current.
     pub fn evidence_to_save(&self, now: Timestamp) -> Option<SavedEvidence> {
         self.limiter().evidence_to_save(now)
     }
 
-    /// Returns the time of the next regular probe; `None` if the destination needs no probe.
+    /// Returns the time of the next regular probe. Returns `None` if the destination needs no probe.
     pub fn next_probe(&self) -> Option<Timestamp> {
         self.limiter().next_probe()
     }
 
-    /// Returns the time from which lanes may be sent again whose last request failed, as far as the rate decides.
+    /// Returns the time from which the rate limit has a token for a failing lane: a lane whose last request failed.
     pub fn next_failing(&self) -> Timestamp {
         self.limiter().next_failing()
     }
 
-    /// Resolves when the mode or the state of the destination has changed since this call, or when a probe became due.
+    /// Resolves when the mode or the state of the destination has changed since this call, or when dispatch must poll
+    /// for a question about a witness or a probe.
     pub fn changed(&self) -> Notified<'_> {
         self.changed.notified()
     }

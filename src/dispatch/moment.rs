@@ -1,9 +1,9 @@
-//! The time and the random number that the caller of a pure module passes.
+//! The time and the random number for one call of a pure module.
 
 use crate::time::Timestamp;
 
-/// The time and the random number for one call of the core. The caller of the core reads the time and the random number
-/// before each call.
+/// The time and the random number for one call of the core. The caller reads the clock and the random source before
+/// each call.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
     pub now: Timestamp,

@@ -1,13 +1,11 @@
-//! Turns an answer of Imprint into a decision about the lane: every answer takes the path in this module. This module
-//! is pure: it does no IO and reads no clock.
+//! Turns an answer of Imprint into a decision about the lane. Every answer passes through this module. This module is
+//! pure: it does no IO and reads no clock.
 //!
-//! A conclusion goes through four steps, and each step is a pure function:
-//! - The exchange derives evidence about the destination ([`Signal`]).
-//! - The destination compares the evidence with the results of other lanes ([`Assessment`]).
-//! - The policy decides about the lane ([`decide`]).
-//! - [`settlement`] turns the decision into a record for the store.
-//!
-//! A rule that needs more evidence belongs in one of these steps.
+//! The conclusion of an exchange passes through four pure functions:
+//! - The exchange derives a [`Signal`]: what the answer shows about the destination.
+//! - The destination compares the signal with the results of other lanes. The result is an [`Assessment`].
+//! - The policy ([`decide`]) decides about the lane.
+//! - [`settlement`](fn@settlement) turns the decision into a settlement for the store.
 
 use super::{Context, LaneResult, Moment};
 use crate::dispatch::breaker::{Attribution, DestinationState, Signal};
@@ -20,12 +18,12 @@ use crate::imprint::{FieldGroup, LookupResult, Outcome};
 use crate::outbox::LaneId;
 use crate::time::Timestamp;
 
-/// A change of the destination that other lanes or a restart must know.
+/// A change of the destination that affects other lanes or a restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DestinationChange {
-    /// Imprint asked for a wait until this time, and a restart must continue the wait.
+    /// Imprint asked for a wait until this time. The wait continues after a restart.
     Throttled(Timestamp),
-    /// The destination works again, and lanes that rest must become due.
+    /// The destination works again, and the resting lanes must become due.
     Recovered,
 }
 
@@ -33,35 +31,36 @@ pub enum DestinationChange {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
     pub lane: LaneId,
-    /// The state of the destination before and after the delivery, if requests were sent.
+    /// The state of the destination before and after the delivery. `None` means that dispatch sent no request.
     pub states: Option<(DestinationState, DestinationState)>,
     /// The result of the delivery in one word.
     pub outcome: &'static str,
-    /// The cause of a failure; empty if the delivery did not fail.
+    /// The cause of a failure. The text is empty if the delivery did not fail.
     pub cause: String,
-    /// The number of entries that the request carried.
+    /// The number of entries whose values the request contained.
     pub entries: usize,
-    /// True if the entries wait because no evidence shows whose fault the result is.
+    /// True if the entries wait because nothing proves the cause of the result.
     pub is_unproven: bool,
     /// The counts of the delivered values, if Imprint applied the request.
     pub delivered: Option<Delivered>,
-    /// The number of entries whose values reached a customer with another partner id than their events name.
+    /// The number of entries whose values reached the wrong customer: a customer with a different partner customer id
+    /// than the event.
     pub misdirected: usize,
 }
 
-/// The counts of one applied request, and the field groups that differ in Imprint's echo.
+/// The counts of one applied request, and the field groups that differ in Imprint's answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivered {
-    /// The number of delivered values that the request sent again, because an older request may have arrived after
-    /// them.
+    /// The number of values that the request sent again, because an older request possibly arrived after their first
+    /// delivery.
     pub reasserted: usize,
-    /// The number of entries whose version equals the version of another entry, but whose values differ.
+    /// The number of entries that have the same version as another entry but different values.
     pub ties: usize,
-    /// The field groups in which Imprint's echo differs from the values that were sent.
+    /// The field groups in which the values in Imprint's answer differ from the sent values.
     pub differs: Vec<FieldGroup>,
 }
 
-/// Decides the consequences of an exchange's conclusion for the destination and for the lane.
+/// Decides what the conclusion of an exchange means for the destination and for the lane.
 pub(super) fn conclude(
     exchange: &LaneExchange,
     conclusion: Conclusion,
@@ -122,8 +121,8 @@ pub(super) fn conclude(
     }
 }
 
-/// Decides the consequences of Imprint's answer about a witness. Returns the state of the destination before and after
-/// the answer, and the change that other lanes or a restart must know.
+/// Decides what Imprint's answer about a witness means for the destination. Returns the state before and after the
+/// answer, and a change that affects other lanes or a restart.
 pub fn conclude_inquiry(
     inquiry: Inquiry,
     found: &LookupResult,

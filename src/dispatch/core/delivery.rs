@@ -1,4 +1,4 @@
-//! The record of one delivery: a claimed lane, its permits, and its progress.
+//! One delivery: a claimed lane, its permits, and the progress of the work on the lane.
 
 use std::mem;
 use std::time::Duration;
@@ -17,8 +17,7 @@ use crate::outbox::{
 };
 use crate::time::Timestamp;
 
-/// The time for which a lane rests in shadow mode after its request was recorded, before dispatch may claim the lane
-/// again.
+/// The time for which a lane rests after dispatch has recorded its request in shadow mode.
 const SHADOW_REST: Duration = Duration::from_mins(1);
 
 /// One delivery of a claimed lane.
@@ -28,16 +27,16 @@ pub(super) struct Delivery {
     token: ClaimToken,
     attempts: Trials,
     standing: Standing,
-    /// Entries up to this number are sent one by one, even after the task of the delivery panicked.
+    /// Dispatch sends the entries up to this number one by one, even after the task of the delivery panicked.
     unfold_to: Option<EntryId>,
     /// The time at which dispatch sends the values in doubt again, even after the task of the delivery panicked.
     reassert_at: Option<Timestamp>,
     permit: Option<SendPermit>,
     pub(super) in_flight: Option<InFlightPermit>,
-    /// The exchange with Imprint about the lane; `None` until the lane is folded.
+    /// The exchange with Imprint about the lane. `None` means that the lane is not folded yet.
     exchange: Option<LaneExchange>,
     stage: Stage,
-    /// True if the delivery has sent an update. A panic after an update leaves the result of the update in doubt.
+    /// True if the delivery has sent an update. If its task panics afterwards, the values of the update are in doubt.
     is_update_sent: bool,
 }
 
@@ -46,9 +45,9 @@ pub(super) struct Delivery {
 enum Stage {
     /// The delivery waits for an [`InFlightPermit`].
     Queued(ClaimedLane),
-    /// The lane is being folded, or a call to Imprint is in flight.
+    /// The core folds the lane, or a call to Imprint is in flight.
     Exchanging,
-    /// The call to Imprint waits for a token of the rate.
+    /// The call to Imprint waits for a token of the rate limit.
     WaitingForToken(ImprintCall),
     /// The store has not recorded this settlement of the delivery yet.
     Settling(Settlement),
@@ -71,7 +70,7 @@ impl Delivery {
         }
     }
 
-    /// Returns whether the lane came from the queue of failing lanes.
+    /// Returns whether the claim took the lane from the queue of failing lanes.
     pub(super) const fn is_failing(&self) -> bool {
         matches!(self.standing, Standing::Failing)
     }
@@ -117,8 +116,8 @@ impl Delivery {
         }
     }
 
-    /// Settles a delivery whose task panicked. If the store had recorded the settlement before the panic, the store
-    /// answers that the new settlement is stale.
+    /// Settles a delivery whose task panicked. If the store recorded a settlement before the panic, the store answers
+    /// that this second settlement is stale.
     pub(super) fn on_lost(&mut self, context: Context<'_>, moment: Moment) -> LaneAction {
         self.in_flight = None;
         self.permit = None;
@@ -134,9 +133,11 @@ impl Delivery {
         self.settle_again(settlement)
     }
 
-    /// Returns the settlement of a delivery whose task panicked. If no update was sent, the settlement ends no entry
-    /// and carries no value, because the content of an entry may have caused the panic. The settlement keeps the values
-    /// in doubt, the time of their reassertion, and the mark that entries are sent one by one.
+    /// Returns the settlement of a delivery whose task panicked.
+    ///
+    /// If the delivery sent no update, the settlement finishes no entry and contains no value, because the content of
+    /// an entry possibly caused the panic. The settlement keeps the values in doubt, the time to send these values
+    /// again, and the mark for sending entries one by one.
     fn lost(&self, context: Context<'_>, moment: Moment) -> Settlement {
         let retry = |effect| Decision::Retry {
             effect,
@@ -190,8 +191,8 @@ impl Delivery {
         self.conclude(Conclusion::Postponed(due), context, moment)
     }
 
-    /// Asks the send permit whether the call may be sent. A delivery without an [`InFlightPermit`] must not send,
-    /// because the core is stopping.
+    /// Asks the send permit whether dispatch is allowed to send the call. A delivery without an [`InFlightPermit`] must
+    /// not send a call, because the core is stopping.
     fn clear(&mut self, call: &ImprintCall, moment: Moment) -> Clearance {
         match (&mut self.permit, &self.in_flight) {
             (Some(permit), Some(_)) => {
@@ -232,8 +233,7 @@ impl Delivery {
         self.settle(result)
     }
 
-    /// Returns the action that settles the delivery, and keeps a copy of the settlement until the store has recorded
-    /// the settlement.
+    /// Returns the action that settles the delivery. Keeps a copy of the settlement until the store has recorded it.
     fn settle(&mut self, result: LaneResult) -> LaneAction {
         self.stage = Stage::Settling(result.settlement.clone());
         LaneAction::Settle(result)

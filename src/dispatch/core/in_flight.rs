@@ -1,4 +1,4 @@
-//! Permits to have a request in flight: as many permits as the configured concurrency.
+//! Permits to have a request in flight. The number of permits is the configured concurrency.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -16,11 +16,12 @@ pub(super) struct InFlight {
 #[derive(Debug)]
 struct FreePermits {
     all: Cell<usize>,
-    /// The permits that untried lanes may take: fewer than `all` if some are kept for other lanes.
+    /// The number of permits that untried lanes can take. The number is lower than `all` if some permits are reserved
+    /// for other lanes.
     untried: Cell<usize>,
 }
 
-/// The permit of one delivery to have a request in flight. Dropping the permit returns the permit to the core.
+/// The permit of one delivery to have a request in flight. A dropped permit returns to the core.
 #[derive(Debug)]
 pub struct InFlightPermit {
     free: Rc<FreePermits>,
@@ -28,7 +29,7 @@ pub struct InFlightPermit {
 }
 
 impl InFlight {
-    /// Creates the permits, of which untried lanes may hold at most `untried_max`.
+    /// Creates `concurrency` permits. Untried lanes can hold at most `untried_max` of the permits.
     pub(super) fn new(concurrency: usize, untried_max: usize) -> Self {
         Self {
             free: Rc::new(FreePermits {
@@ -48,7 +49,7 @@ impl InFlight {
         self.free.all.get() > 0
     }
 
-    /// Returns whether a lane with this standing may take a permit.
+    /// Returns whether a lane with this standing can take a permit now.
     pub(super) fn admits(&self, standing: Standing) -> bool {
         self.is_free() && (standing != Standing::Untried || self.free.untried.get() > 0)
     }

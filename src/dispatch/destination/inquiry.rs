@@ -1,5 +1,7 @@
-//! The question to a witness: the retrieve of a customer whose update Imprint applied. The question shows whether a
-//! failing lane or the destination is at fault.
+//! The question about a witness. A witness is a customer whose update Imprint has applied before.
+//!
+//! The question is a retrieve of the witness. Its answer shows whether a failing lane or the destination is the cause
+//! of a failure.
 
 use std::sync::Arc;
 
@@ -10,8 +12,8 @@ use crate::dispatch::moment::Moment;
 use crate::imprint::ImprintId;
 use crate::time::Timestamp;
 
-/// A question to a witness, with its token of the rate. If an `Inquiry` is dropped without an answer, the bridge asks
-/// again.
+/// A question about a witness. The question holds a token of the rate limit. If dispatch drops an `Inquiry` without an
+/// answer, dispatch asks again.
 #[derive(Debug)]
 pub struct Inquiry {
     destination: Arc<Destination>,
@@ -34,12 +36,12 @@ impl Inquiry {
         }
     }
 
-    /// Returns the customer to retrieve.
+    /// Returns the witness: the customer to retrieve.
     pub const fn customer(&self) -> &ImprintId {
         &self.customer
     }
 
-    /// Reports the answer. Returns the state of the destination before and after the answer.
+    /// Reports Imprint's answer. Returns the state of the destination before and after the answer.
     pub fn answer(
         mut self,
         testimony: Testimony,

@@ -1,5 +1,5 @@
-//! Decides whether a request may be sent to Imprint: combines the operator's mode, the breaker and the rate. This
-//! module is pure: it does no IO and reads no clock.
+//! Decides whether dispatch is allowed to send a request to Imprint. The decision combines the operator's mode, the
+//! breaker and the rate limit. This module is pure: it does no IO and reads no clock.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -26,30 +26,31 @@ use self::assess::LastApplied;
 use self::recent::RecentResults;
 use self::searches::SearchTurns;
 
-/// The share of the request rate that lanes may use whose last request failed. With the share, other lanes never wait
-/// for the tokens that hundreds of failing lanes use up.
+/// The share of the request rate for failing lanes: lanes whose last request failed. Without this share, hundreds of
+/// failing lanes would take the tokens of the other lanes.
 const FAILING_SHARE: f64 = 0.25;
-/// The number of failing lanes in a row that Imprint must apply before the limiter no longer limits failing lanes: the
-/// cause of their failures is over, and the lanes must not drain slowly.
+/// After Imprint has applied this number of requests of failing lanes in a row, the limiter no longer limits failing
+/// lanes.
+///
+/// Their failures had a common cause that is over, so the limit would only delay the lanes.
 const FAILING_APPLIED_MIN: u32 = 8;
-/// The interval at which dispatch threads check a paused destination, in addition to the wake-up when the operator
-/// changes the mode.
+/// The interval at which dispatch threads poll a paused destination. A change of the mode also wakes the threads.
 const PAUSE_LOOK: Duration = Duration::from_secs(10);
-/// The most lanes for which the limiter keeps a shadow record: enough for a comparison, and a limit on memory.
+/// The maximum number of lanes with a shadow record. This number is enough for a comparison, and limits the memory.
 const SHADOW_RECORDS_MAX: usize = 1000;
 
 /// The kind of requests that a send permit allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PermitKind {
-    /// The permit allows a request of any lane that is due.
+    /// The permit allows a request of any due lane.
     Lane,
-    /// The permit allows the one request that tests whether the destination works again.
+    /// The permit allows the probe: the single request that tests whether the destination works again.
     Probe,
-    /// The permit allows a lane that has not failed to test whether the destination works for this lane.
+    /// The permit allows the probe of a lane that has not failed.
     ArrivalProbe,
 }
 
-/// A call that a lane wants to send, with the sources whose entries wait in the lane.
+/// A call that a lane wants to send, with the sources of the lane's waiting entries.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AskedCall<'a> {
     pub(super) lane: LaneId,
@@ -57,17 +58,17 @@ pub(super) struct AskedCall<'a> {
     pub(super) sources: &'a [SourceName],
 }
 
-/// The rules and the state that decide whether a request may be sent.
+/// The rules and the state that decide whether dispatch is allowed to send a request.
 #[derive(Debug)]
 pub(super) struct SendLimiter {
     mode: OperatorMode,
-    /// The last recorded request of each lane in shadow mode.
+    /// The last request of each lane that dispatch recorded in shadow mode.
     shadow_records: BTreeMap<LaneId, ShadowRecord>,
     state: DestinationState,
     pace: Pace,
     searches: SearchTurns,
     failing: Pace,
-    /// The number of requests of failing lanes in a row that Imprint applied.
+    /// The number of failing lanes' requests in a row that Imprint applied.
     failing_applied: u32,
     applied: LastApplied,
     results: RecentResults,
@@ -167,8 +168,8 @@ impl SendLimiter {
         Ok((kind, count))
     }
 
-    /// Returns how many of `count` permits lanes may take whose last request failed: at most `share` permits, and at
-    /// most as many as the share of the rate allows. The other permits are only for lanes that do not fail.
+    /// Returns how many of `count` permits failing lanes can take: at most `share`, and at most as many as
+    /// [`FAILING_SHARE`] allows. The other permits are only for lanes that do not fail.
     pub(super) fn take_failing(&mut self, count: usize, share: usize, now: Timestamp) -> usize {
         if self.failing_applied >= FAILING_APPLIED_MIN {
             return count;
@@ -176,19 +177,21 @@ impl SendLimiter {
         self.failing.take(share.min(count), now)
     }
 
-    /// Takes back permits for failing lanes that no failing lane used.
+    /// Takes back permits that were reserved for failing lanes and that no failing lane used.
     pub(super) fn return_failing(&mut self, count: usize) {
         self.failing.give_back(count);
     }
 
-    /// Returns the time from which failing lanes may be sent again, as far as the rate decides.
+    /// Returns the time from which the rate limit has a token for a failing lane.
     pub(super) fn next_failing(&self) -> Timestamp {
         self.failing.next().max(self.pace.next())
     }
 
-    /// Takes back permits whose requests were not sent. If unused permits were not returned, the ramp would run out of
-    /// places: without an answer, no place would become free, and nothing would ever be sent again. A returned probe is
-    /// due at the time when its permit was taken.
+    /// Takes back permits whose requests were not sent. A returned probe is due again at the time when its permit was
+    /// taken.
+    ///
+    /// Only an answer or a returned permit adds credits to the ramp. If dispatch kept unused permits, the ramp could
+    /// run out of credits, and dispatch would never send again.
     pub(super) fn return_unused(&mut self, kind: PermitKind, count: usize, acquired_at: Timestamp) {
         self.pace.give_back(count);
         match kind {
@@ -198,8 +201,9 @@ impl SendLimiter {
         }
     }
 
-    /// Frees the place in the ramp of a request that was sent and whose result will not be assessed. The token of the
-    /// request stays used, and the next probe stays due at its usual time.
+    /// Returns the credit of the ramp for a sent request whose result dispatch will not assess.
+    ///
+    /// The token of the request stays used, and the time of the next probe does not change.
     pub(super) fn return_place(&mut self, kind: PermitKind) {
         match kind {
             PermitKind::Lane => self.state.return_places(1),
@@ -207,7 +211,8 @@ impl SendLimiter {
         }
     }
 
-    /// Decides whether the first request of a lane may be sent. The first request uses the token of the lane's permit.
+    /// Decides whether a lane is allowed to send its first request. The first request uses the token of the lane's
+    /// permit.
     pub(super) fn clear_first(
         &mut self,
         kind: PermitKind,
@@ -235,9 +240,11 @@ impl SendLimiter {
         }
     }
 
-    /// Decides whether a request that follows from an answer may be sent. A request that follows from an answer needs
-    /// another token. An update or a retrieve waits for the token, and the lane stays claimed. A search does not wait:
-    /// the share of searches is small, and the claimed lane would block other lanes for seconds.
+    /// Decides whether a lane is allowed to send a further request after an answer. Each further request needs one more
+    /// token.
+    ///
+    /// If no token is free, an update or a retrieve waits, and the lane stays claimed. A search does not wait: a token
+    /// for a search can take seconds, and the claimed lane would occupy a request slot.
     pub(super) fn clear_follow_up(&mut self, asked: AskedCall<'_>, now: Timestamp) -> Clearance {
         if self.mode == OperatorMode::Shadow {
             self.record_shadow(asked.lane, asked.call, now);

@@ -1,11 +1,12 @@
-//! Permits to send a lane. Each permit holds one token of the rate, and either one place in the ramp or the probe.
+//! Permits to send a lane. Each permit holds one token of the rate limit, and either one credit of the ramp (the slow
+//! start after a recovery) or the probe.
 //!
-//! A dropped permit is returned automatically, so no exit of a delivery can forget a permit or return a permit twice:
+//! A dropped permit returns automatically, so a delivery can neither lose a permit nor return a permit twice:
 //!
 //! | dropped | returned |
 //! |---|---|
-//! | before the request was sent | the token, and the place in the ramp or the probe |
-//! | after the request was sent, without an assessed result | the place in the ramp, because no result will free it |
+//! | before the request was sent | the token, and the credit of the ramp or the probe |
+//! | after the request was sent, without an assessed result | the credit of the ramp, because no result will return it |
 //! | after the result was assessed | nothing: the assessment has updated the ramp |
 
 use std::sync::Arc;
@@ -19,14 +20,14 @@ use crate::event::SourceName;
 use crate::outbox::LaneId;
 use crate::time::Timestamp;
 
-/// The send permits of one claim: one permit for each claimed lane. A drop of `SendPermits` returns the permits that no
-/// lane took.
+/// The send permits of one claim: one permit for each claimed lane. When `SendPermits` is dropped, the permits that no
+/// lane took return.
 #[derive(Debug)]
 pub struct SendPermits {
     destination: Arc<Destination>,
     kind: PermitKind,
     count: usize,
-    /// The number of permits that lanes may take whose last request failed.
+    /// The number of permits that failing lanes (lanes whose last request failed) can take.
     failing: usize,
     acquired_at: Timestamp,
 }
@@ -47,36 +48,37 @@ impl SendPermits {
         }
     }
 
-    /// Allows lanes whose last request failed to take at most `share` of the permits, as far as the share of the rate
-    /// allows. Returns the number of permits that failing lanes may take.
+    /// Reserves at most `share` of the permits for failing lanes: lanes whose last request failed. Returns the number
+    /// of reserved permits. The rate limit of failing lanes can reduce this number.
     pub fn allow_failing(&mut self, share: usize) -> usize {
         let mut limiter = self.destination.limiter();
         self.failing = limiter.take_failing(self.count, share, self.acquired_at);
         self.failing
     }
 
-    /// Returns the number of lanes that may still take a permit.
+    /// Returns the number of permits that no lane has taken yet.
     pub const fn count(&self) -> usize {
         self.count
     }
 
-    /// Returns whether the claim holds the permit for the probe: the one request that tests whether the destination
+    /// Returns whether the claim holds the permit for the probe: the single request that tests whether the destination
     /// works.
     pub fn is_probe(&self) -> bool {
         self.kind != PermitKind::Lane
     }
 
-    /// Returns whether only a lane that has not failed may use the probe.
+    /// Returns whether only a lane that has not failed is allowed to use the probe.
     pub fn is_arrival_probe(&self) -> bool {
         self.kind == PermitKind::ArrivalProbe
     }
 
-    /// Takes one permit, for one lane, out of the permits of the claim.
+    /// Takes one of the permits for one lane.
     pub fn take_one(&mut self) -> Option<SendPermit> {
         self.take(false)
     }
 
-    /// Takes one permit for a lane whose last request failed. A probe may use any lane.
+    /// Takes one permit for a lane whose last request failed. If the permits are for a probe, the reserved number does
+    /// not matter.
     pub fn take_one_failing(&mut self) -> Option<SendPermit> {
         if self.is_probe() {
             return self.take(false);
@@ -119,7 +121,8 @@ pub struct SendPermit {
     kind: PermitKind,
     /// True if the permit counts against the share of failing lanes.
     is_failing: bool,
-    /// The sources whose entries wait in the lane, for a search: searches are divided between the sources.
+    /// The sources of the lane's waiting entries. The limiter needs the sources to divide the tokens for searches
+    /// fairly.
     sources: Vec<SourceName>,
     progress: Progress,
     acquired_at: Timestamp,
@@ -138,12 +141,12 @@ enum Progress {
     Assessed,
 }
 
-/// The decision whether one request may be sent now.
+/// The decision whether dispatch is allowed to send one request now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Clearance {
-    /// Dispatch may send the request now.
+    /// Send the request now.
     Send,
-    /// Do not send the request: the limiter recorded the request, because the mode is shadow.
+    /// Do not send the request: the mode is shadow, so the limiter has only recorded the request.
     Shadow,
     /// The permit became invalid while the lane was claimed: the destination stopped, or the operator paused the
     /// destination.
@@ -155,13 +158,13 @@ pub enum Clearance {
 }
 
 impl SendPermit {
-    /// Names the sources whose entries wait in the lane. A caller must name the sources before a search.
+    /// Sets the sources of the lane's waiting entries. A caller must set the sources before it asks for a search.
     pub fn name_sources(&mut self, sources: Vec<SourceName>) {
         self.sources = sources;
     }
 
-    /// Asks the limiter whether this lane may send `call` now. The first call of a lane uses the token of the permit;
-    /// each later call takes another token.
+    /// Asks the limiter whether this lane is allowed to send `call` now. The first call of a lane uses the token of the
+    /// permit. Each later call needs one more token.
     pub fn clear(&mut self, lane: LaneId, call: &ImprintCall, now: Timestamp) -> Clearance {
         let asked = AskedCall {
             lane,
@@ -183,8 +186,8 @@ impl SendPermit {
         clearance
     }
 
-    /// Reports the answer to the lane's requests to the limiter. Returns the state of the destination before the answer,
-    /// and the assessment of the answer.
+    /// Reports Imprint's answer to the limiter. Returns the state of the destination before the answer, and the
+    /// assessment of the answer.
     pub fn assess(
         mut self,
         answer: LaneAnswer<'_>,

@@ -10,27 +10,28 @@ use crate::imprint::ImprintId;
 use crate::outbox::{Absence, LaneId, Trials};
 use crate::time::Timestamp;
 
-/// The age, in milliseconds, up to which an applied request proves that the destination works, for a lane that has not
-/// failed before.
+/// For a lane that has not failed before, an applied request of a different lane proves that the destination works, up
+/// to this age of the applied request in milliseconds.
 const EVIDENCE_FRESH_MILLIS: i64 = 10_000;
 /// The answer to the requests of one lane.
 #[derive(Clone, Copy, Debug)]
 pub struct LaneAnswer<'a> {
     pub lane: LaneId,
-    /// The customer of the lane; `None` if the lane has no Imprint id.
+    /// The Imprint id of the lane's customer. `None` means that the bridge does not know the Imprint id.
     pub customer: Option<&'a ImprintId>,
     /// The failures of the lane before this answer.
     pub trials: Trials,
-    /// The evidence about the destination in the answer.
+    /// What the answer shows about the destination.
     pub signal: Signal,
-    /// The kind of the answer, if Imprint answered that the customer does not exist.
+    /// The details of an answer that the customer does not exist. `None` for every other answer.
     pub absent: Option<AbsentCustomer>,
     /// True if a search found a customer.
     pub has_found: bool,
 }
 
-/// The lane of the last applied request, and the last applied lane that differs from that lane. From the two lanes the
-/// limiter finds, for any lane, the time when Imprint last applied a request of another lane.
+/// The lane of the last applied request, and the lane of the last applied request before from a different lane.
+///
+/// For any lane, one of the two gives the time when Imprint last applied a request of a different lane.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct LastApplied {
     last: Option<(LaneId, Timestamp)>,
@@ -38,8 +39,8 @@ pub(super) struct LastApplied {
 }
 
 impl SendLimiter {
-    /// Applies the answer to a lane's request, which was sent at `sent_at`, to the evidence and to the breaker. Returns
-    /// the state before the answer, and the assessment.
+    /// Processes the answer to a lane's request. `sent_at` is the time when dispatch sent the request. Returns the
+    /// state before the answer, and the assessment.
     pub(in crate::dispatch::destination) fn assess(
         &mut self,
         answer: LaneAnswer<'_>,
@@ -58,7 +59,8 @@ impl SendLimiter {
             Signal::Unrelated
         };
         self.enter(before.after(signal, blame, now, moment.jitter()));
-        // Lanes that failed before are left out: hundreds of lanes that keep failing say nothing about the other lanes.
+        // Do not record lanes that failed before: hundreds of lanes that always fail would hide the results of the
+        // other lanes.
         if answer.trials.failures == 0 {
             self.results.record(answer.lane, answer.signal, now);
         }
@@ -94,7 +96,7 @@ impl SendLimiter {
         (before, assessment)
     }
 
-    /// Enters a state. Each time the destination begins to throttle, the rate is halved.
+    /// Enters a state. Each time Imprint begins to throttle, halves the request rate.
     fn enter(&mut self, state: DestinationState) {
         let is_throttled = |state| matches!(state, DestinationState::Throttled { .. });
         if state != self.state && is_throttled(state) {
@@ -103,8 +105,8 @@ impl SendLimiter {
         self.state = state;
     }
 
-    /// Returns whether the lane itself is at fault: Imprint applied a request of another lane since this lane last
-    /// failed, and most requests of other lanes succeeded lately.
+    /// Returns whether the lane itself caused its failure. This is so if Imprint applied a request of a different lane
+    /// since this lane last failed, and most of the last requests of other lanes succeeded.
     fn attribution(&self, lane: LaneId, trials: Trials, now: Timestamp) -> Attribution {
         let fresh = now.as_millis().saturating_sub(EVIDENCE_FRESH_MILLIS);
         let since = trials
@@ -124,8 +126,8 @@ impl SendLimiter {
         }
     }
 
-    /// Records an answer as evidence. Returns whose fault a failure is, and the record of an answer that the customer does
-    /// not exist.
+    /// Records an answer as evidence. Returns the party that caused a failure. If the answer says that the customer
+    /// does not exist, also returns the record of this answer.
     fn blame(
         &mut self,
         LaneAnswer {
@@ -156,8 +158,8 @@ impl SendLimiter {
                 self.evidence.succeeded(lane, signal, sent_at);
                 Blame::Unproven
             }
-            // A lane that failed before and keeps failing, while Imprint applies requests of other lanes, shows nothing
-            // about the destination: hundreds of these lanes must not open the breaker.
+            // If a lane fails again while Imprint applies requests of other lanes, the failure shows nothing about the
+            // destination. Hundreds of such lanes must not change the state of the breaker.
             Signal::Failed if trials.failures > 0 && attribution == Attribution::Lane => {
                 Blame::Lane
             }
@@ -173,12 +175,13 @@ impl SendLimiter {
         (blame, None)
     }
 
-    /// Returns whether a witness must be asked.
+    /// Returns whether dispatch must ask about a witness.
     pub(in crate::dispatch::destination) fn is_asking_wanted(&self, now: Timestamp) -> bool {
         self.evidence.is_asking_wanted(now)
     }
 
-    /// Returns the witness to ask now; `None` if no question is necessary, or no token is there.
+    /// Returns the witness to retrieve now. Returns `None` if no question is necessary, or if the rate limit has no
+    /// token.
     pub(in crate::dispatch::destination) fn ask_witness(
         &mut self,
         now: Timestamp,
@@ -194,12 +197,13 @@ impl SendLimiter {
         witness
     }
 
-    /// Notes that the question to a witness was lost before its answer.
+    /// Records that a question about a witness got no answer, so that dispatch asks again.
     pub(in crate::dispatch::destination) fn ask_again(&mut self) {
         self.evidence.ask_again();
     }
 
-    /// Applies the answer about a witness, which was asked at `sent_at`. Returns the state before and after the answer.
+    /// Processes the answer about a witness. `sent_at` is the time of the question. Returns the state before and after
+    /// the answer.
     pub(in crate::dispatch::destination) fn testified(
         &mut self,
         customer: &ImprintId,
@@ -229,7 +233,7 @@ impl LastApplied {
         self.last = Some((lane, now));
     }
 
-    /// Returns the time when Imprint last applied a request of any other lane.
+    /// Returns the time when Imprint last applied a request of a different lane.
     fn of_another_lane(&self, lane: LaneId) -> Option<Timestamp> {
         let is_other = |applied: &(LaneId, Timestamp)| applied.0 != lane;
         let newest_first = [self.last, self.other].into_iter().flatten();

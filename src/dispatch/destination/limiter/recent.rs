@@ -1,5 +1,5 @@
-//! The results of the last requests of lanes that did not fail before: they show whether Imprint fails for one lane or,
-//! now and then, for every lane. This module is pure: it does no IO and reads no clock.
+//! The results of the last requests of lanes that did not fail before. The results show whether Imprint fails only for
+//! one lane, or now and then for every lane. This module is pure: it does no IO and reads no clock.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -8,12 +8,12 @@ use crate::dispatch::breaker::Signal;
 use crate::outbox::LaneId;
 use crate::time::Timestamp;
 
-/// The most results that the bridge remembers: enough for a share of 90 %, and few enough to count them for each failure.
+/// The maximum number of results that the bridge remembers. The bridge counts all of them for each failure.
 const RESULTS_MAX: usize = 100;
-/// The age up to which a result counts.
+/// Older results do not count.
 const RESULT_AGE_MAX: Duration = Duration::from_mins(10);
-/// The share of successes among the requests of other lanes, in percent, below which a failure may be the fault of
-/// Imprint: in a brown-out, every lane fails now and then.
+/// The share of successes in percent. If fewer requests of other lanes succeed, Imprint is possibly the cause of a
+/// failure: in a partial outage, every lane fails now and then.
 const SUCCESS_PERCENT: usize = 90;
 
 /// The results of the last requests, starting with the oldest result.
@@ -76,7 +76,8 @@ mod tests {
         results
     }
 
-    /// FAULTS N114: at exactly 90 % successes a failure counts, below this share it does not.
+    /// FAULTS N114: with 90 % successes of other lanes, a failure counts against the lane. With fewer successes, the
+    /// failure does not count.
     #[test]
     fn nine_of_ten_other_requests_must_succeed() {
         let mut signals = vec![(1, Signal::Applied); 9];

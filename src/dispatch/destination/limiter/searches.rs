@@ -1,9 +1,9 @@
-//! The share of the rate that searches may use, divided fairly between the sources. This module is pure: it does no IO
+//! The share of the request rate for searches, divided fairly between the sources. This module is pure: it does no IO
 //! and reads no clock.
 //!
-//! A search that finds no token gets a turn: the time at which its lane asks again. While searches of several sources
-//! have turns, each source gets an equal part of the share, so that the unknown customers of one source do not delay the
-//! customers of another source. A single source gets the whole share.
+//! If no token is free, a search gets a *turn*: the time at which its lane asks for a token again. If searches of
+//! several sources have turns, each source gets an equal part of the tokens. Thousands of unknown customers of one
+//! source therefore do not delay the customers of a different source. A single source gets all tokens.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,28 +13,28 @@ use crate::event::SourceName;
 use crate::outbox::DUE_AHEAD_MAX;
 use crate::time::Timestamp;
 
-/// The share of the request rate that searches may use.
+/// The share of the request rate for searches.
 const SEARCH_SHARE: f64 = 0.2;
-/// The time after the last turn of a source for which the other sources leave tokens to the source. A due lane asks within
-/// this time, unless its entries ended without a search.
+/// For this time after the last turn of a source, the other sources leave tokens for this source. A lane asks within
+/// this time, unless its entries no longer need a search.
 const TURN_KEPT: Duration = Duration::from_secs(2);
 
-/// The tokens of all searches, and the turns of each source.
+/// The tokens for searches, and the turns of each source.
 #[derive(Debug)]
 pub(super) struct SearchTurns {
     pace: Pace,
-    /// The sources that have a turn, or that took a token a moment ago; at most one for each source with entries. The
-    /// key is `None` for a search whose source is not known.
+    /// The sources that have a turn, or that have just taken a token. The key `None` is for searches whose source is
+    /// unknown.
     sources: BTreeMap<Option<SourceName>, SourceTurns>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct SourceTurns {
-    /// The time from which the source may take a token while another source has a turn.
+    /// The time from which the source can take a token while a different source has a turn.
     next: Timestamp,
-    /// The turn of the search that is next in line.
+    /// The turn of the first waiting search of the source.
     head: Timestamp,
-    /// The latest turn that was given to a search of the source; `None` if the source has taken all its turns.
+    /// The latest turn of a search of the source. `None` means that no search of the source waits for its turn.
     last_turn: Option<Timestamp>,
 }
 
@@ -47,7 +47,7 @@ impl SourceTurns {
         }
     }
 
-    /// Returns whether no search of the source is next in line.
+    /// Returns whether the turn of the first waiting search has passed.
     fn is_head_free(&self, now: Timestamp) -> bool {
         self.head <= now
     }
@@ -66,9 +66,11 @@ impl SearchTurns {
         }
     }
 
-    /// Takes a token for a lane with entries of these sources, or returns the turn of the search: the time at which the
-    /// caller may ask again. Each caller gets a different turn: if all callers asked again at the same time, only one
-    /// caller would get a token.
+    /// Takes a token for a search of a lane with entries of these sources. If no token is free, returns the turn of the
+    /// search: the time at which the caller must ask again.
+    ///
+    /// Each caller gets a different turn: if all callers asked again at the same time, only one of them would get a
+    /// token.
     pub(super) fn take(&mut self, sources: &[SourceName], now: Timestamp) -> Result<(), Timestamp> {
         self.sources
             .retain(|_, turns| turns.waits(now) || turns.next > now);
@@ -76,7 +78,7 @@ impl SearchTurns {
         let waiting = self.sources.iter().filter(|(_, turns)| turns.waits(now));
         let others = waiting.filter(|(other, _)| **other != source);
         let others = u32::try_from(others.count()).unwrap_or(u32::MAX);
-        // The time between two tokens of one source.
+        // The time between two tokens of a source if all waiting sources get equal parts.
         let interval = self
             .pace
             .interval()
@@ -90,7 +92,8 @@ impl SearchTurns {
         Err(self.give_turn(source, interval, now))
     }
 
-    /// Returns the source whose turn comes first: a source without a line, if a lane has entries of such a source.
+    /// Returns the source of the lane that gets a token first. A source without waiting searches comes before all other
+    /// sources.
     fn first_in_line(&self, sources: &[SourceName]) -> Option<SourceName> {
         let sources = sources.iter().cloned().map(Some);
         let line = |source: &Option<SourceName>| {
@@ -100,18 +103,19 @@ impl SearchTurns {
         sources.min_by_key(line).flatten()
     }
 
-    /// Gives back the token of a search that was not sent.
+    /// Returns the token of a search that dispatch did not send.
     pub(super) fn give_back(&mut self) {
         self.pace.give_back(1);
     }
 
-    /// Records that a source took a token. The source has taken all its turns if its latest turn has come.
+    /// Records that a source took a token. If the latest turn of the source has passed, no search of the source waits
+    /// any more.
     fn took(&mut self, source: Option<SourceName>, interval: Duration, now: Timestamp) {
         let turns = self
             .sources
             .entry(source)
             .or_insert_with(|| SourceTurns::new(now));
-        // A source that took its token late may take the next token earlier.
+        // If the source took this token late, the source can take the next token earlier.
         let late = now.since(turns.next);
         turns.next = now.after(interval.saturating_sub(late));
         turns.last_turn = turns.last_turn.filter(|turn| *turn > now);
@@ -136,8 +140,10 @@ impl SearchTurns {
         turn
     }
 
-    /// Returns the turn that a search of this source would get. The search at the head asks again as soon as there can be
-    /// a token for the source. All other searches stand in line, at the rate of the source.
+    /// Returns the turn that a search of this source would get.
+    ///
+    /// The first waiting search asks again as soon as a token for the source can be free. Each later search gets a turn
+    /// one interval after the search before.
     fn next_turn(
         &self,
         source: &Option<SourceName>,
@@ -168,7 +174,8 @@ mod tests {
         vec![SourceName::parse(name).unwrap()]
     }
 
-    /// Lanes that ask again at their turn, as dispatch does. Returns the time at which each source had its searches.
+    /// Simulates lanes that ask again at their turns, as dispatch does. Returns the times of the searches of each
+    /// source.
     fn run(
         turns: &mut SearchTurns,
         lanes: &[(&str, u64)],
@@ -196,7 +203,8 @@ mod tests {
         vec![(name, arrives); count]
     }
 
-    /// FAULTS N302: whatever the flood of one source, another source waits for three intervals at most.
+    /// FAULTS N302: however many searches one source has, a search of a different source waits for at most three
+    /// intervals.
     #[test]
     fn a_flood_of_one_source_does_not_delay_another_source() {
         for count in [1, 2, 10, 300, 3_000] {
@@ -211,7 +219,7 @@ mod tests {
         }
     }
 
-    /// A source that searches alone gets the whole share, also after another source has searched.
+    /// A source that searches alone gets all tokens, even after a different source has searched.
     #[test]
     fn a_single_source_gets_the_whole_share() {
         let mut turns = SearchTurns::new(Rate::PerSecond(20.0), at(0));
@@ -235,7 +243,7 @@ mod tests {
         }
     }
 
-    /// A source whose lane never asks again does not keep its part for long.
+    /// A source whose lane never asks again soon loses its part of the tokens.
     #[test]
     fn a_turn_that_nobody_takes_expires() {
         let mut turns = SearchTurns::new(Rate::PerSecond(20.0), at(0));
@@ -260,7 +268,8 @@ mod tests {
         }
         let both = [source("busy"), source("calm")].concat();
         assert_eq!(turns.take(&both, at(0)), Err(at(251)));
-        // The other lanes of the busy source leave a token to this lane, even if they always ask a moment earlier.
+        // The other lanes of the busy source leave a token for this lane, even if they always ask just before this
+        // lane.
         for quarter in 1..=3 {
             let now = at(quarter * 251);
             let earlier = turns.take(&source("busy"), now);
