@@ -5,7 +5,7 @@
 //! - The exchange derives a [`Signal`]: what the answer shows about the destination.
 //! - The destination compares the signal with the results of other lanes. The result is an [`Assessment`].
 //! - The policy ([`decide`]) decides about the lane.
-//! - [`settlement`](fn@settlement) turns the decision into a settlement for the store.
+//! - [`settlement`] turns the decision into a settlement for the store.
 
 use super::{Context, LaneResult, Moment};
 use crate::dispatch::breaker::{Attribution, DestinationState, Signal};

@@ -6,7 +6,7 @@
 //! | dropped | returned |
 //! |---|---|
 //! | before the request was sent | the token, and the credit of the ramp or the probe |
-//! | after the request was sent, without an assessed result | the credit of the ramp, because no result will return it |
+//! | after the request was sent, without an assessed result | the credit of the ramp: no result will return it |
 //! | after the result was assessed | nothing: the assessment has updated the ramp |
 
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! The results of the last requests of lanes that did not fail before. The results show whether Imprint fails only for
-//! one lane, or now and then for every lane. This module is pure: it does no IO and reads no clock.
+//! one lane, or now and then for every lane.
+//!
+//! This module is pure: it does no IO and reads no clock.
 
 use std::collections::VecDeque;
 use std::time::Duration;
