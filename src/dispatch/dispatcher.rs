@@ -1,7 +1,7 @@
-//! The dispatcher: carries out the actions that [`Core`] decides, with tokio, the store and Imprint.
+//! The dispatcher: carries out the actions of [`Core`] with tokio, the store and Imprint.
 //!
-//! Each dispatch thread runs one dispatcher with its own Imprint client; all dispatchers share the [`Destination`]. The
-//! loop of a dispatcher claims lanes and collects ended tasks; each lane has one local task from its start to its
+//! Each dispatch thread runs one dispatcher with its own Imprint client. All dispatchers share the [`Destination`]. The
+//! loop of a dispatcher claims lanes and collects ended tasks. Each claimed lane has one local task until its
 //! settlement. The dispatcher borrows the core for one call at a time, and never across an await.
 
 use std::cell::RefCell;
@@ -39,7 +39,7 @@ pub struct Dispatcher<I> {
     pub outbox: Arc<dyn Lanes>,
     /// The client of the Imprint API.
     pub imprint: I,
-    /// The state of the destination, which all dispatchers share.
+    /// The state of the destination. All dispatchers share this state.
     pub destination: Arc<Destination>,
     /// The limits of this dispatcher.
     pub limits: DispatchLimits,
@@ -48,14 +48,14 @@ pub struct Dispatcher<I> {
     pub metrics: DispatchMetrics,
 }
 
-/// The error of a dispatcher whose store failed permanently. The data is on disk, and the next process continues from
-/// the disk.
+/// The error of a dispatcher after its store failed permanently. The data is on disk, and the next process continues
+/// with the data.
 #[derive(Debug, thiserror::Error)]
 #[error("the store failed, so dispatch cannot continue")]
 pub struct StoreFailed(#[source] Error);
 
 impl<I: ImprintApi + 'static> Dispatcher<I> {
-    /// Runs the dispatcher until `stopping` is true, and then until the requests in flight are settled.
+    /// Runs the dispatcher until `stopping` is true and all requests in flight are settled.
     ///
     /// # Errors
     /// Returns [`StoreFailed`] when the store accepts no more operations.
@@ -66,7 +66,8 @@ impl<I: ImprintApi + 'static> Dispatcher<I> {
             dispatcher: self,
         });
         let result = shell.run(&mut stopping).await;
-        // Aborts the tasks that still run because the store failed: each of these tasks holds a reference to the shell.
+        // After a failure of the store, tasks can still run. Abort them, because each task holds a reference to the
+        // shell.
         drop(shell.tasks.take());
         result.map_err(StoreFailed)
     }
@@ -79,9 +80,9 @@ struct Shell<I> {
     tasks: RefCell<JoinSet<Ended>>,
 }
 
-/// The end of a delivery task, which may have panicked.
+/// The end of a task, with or without a panic.
 struct Ended {
-    /// The delivery of the task; `None` if the task asked a witness.
+    /// The delivery of the task. `None` means that the task asked about a witness.
     id: Option<DeliveryId>,
     panicked: bool,
 }
@@ -90,12 +91,11 @@ struct Ended {
 
 impl<I: ImprintApi + 'static> Shell<I> {
     async fn run(self: &Rc<Self>, stopping: &mut watch::Receiver<bool>) -> Result<(), Error> {
-        // The loop creates this timer first and resets the timer in place, so that the timer stays the runtime's
-        // earliest timer.
+        // The loop creates one timer before the loop and resets this timer: a reset keeps it the earliest timer of the
+        // runtime.
         let mut next_poll = std::pin::pin!(self.dispatcher.clock.sleep(POLL_EVERY));
         while !*stopping.borrow() {
-            // The loop starts to listen for wake-ups before it asks the store, so that the loop misses no wake-up in
-            // between.
+            // Listen for wake-ups before asking the store: otherwise the loop would miss a wake-up between the two.
             let woken = self.dispatcher.outbox.woken();
             let changed = self.dispatcher.destination.changed();
             let poll_at = self.claim_due().await?;
@@ -118,7 +118,7 @@ impl<I: ImprintApi + 'static> Shell<I> {
         Ok(())
     }
 
-    /// Claims the lanes that may be sent now and starts the lanes. Returns the time of the next claim.
+    /// Claims lanes and starts their deliveries. Returns the time of the next claim.
     async fn claim_due(self: &Rc<Self>) -> Result<Timestamp, Error> {
         let (moment, max, pick) = loop {
             let moment = self.moment();
@@ -147,7 +147,7 @@ impl<I: ImprintApi + 'static> Shell<I> {
         Ok(poll_at)
     }
 
-    /// Starts a task for each delivery that may have a request in flight now.
+    /// Starts a task for each delivery that gets a free request slot.
     fn start_ready(self: &Rc<Self>) {
         loop {
             let next = self.core.borrow_mut().next_start();
@@ -157,7 +157,7 @@ impl<I: ImprintApi + 'static> Shell<I> {
         }
     }
 
-    /// Spawns the task of a delivery, or of an inquiry, which has no delivery.
+    /// Spawns a task. `id` is the delivery of the task. The task of an inquiry has no delivery.
     fn spawn(&self, id: Option<DeliveryId>, task: impl Future<Output = ()> + 'static) {
         let task = AssertUnwindSafe(task).catch_unwind();
         let ended = task.map(move |result| Ended {
@@ -167,17 +167,18 @@ impl<I: ImprintApi + 'static> Shell<I> {
         self.tasks.borrow_mut().spawn_local(ended);
     }
 
-    /// Returns the result of the next task that ends; `None` if there is no task. The task set is borrowed only during
-    /// a poll, so that a task can start another task while the loop waits.
+    /// Waits for the next task that ends. Returns `None` if no task runs.
+    ///
+    /// Borrows the task set only during a poll, so that a running task can spawn a task while the loop waits.
     async fn ended(&self) -> Option<Result<Ended, JoinError>> {
         poll_fn(|context| self.tasks.borrow_mut().poll_join_next(context)).await
     }
 
-    /// Collects all tasks that have ended, so that the loop asks the outbox for lanes once for all of these tasks.
+    /// Collects all ended tasks, so that the loop asks the outbox for lanes only once for all of them.
     fn reap(self: &Rc<Self>, ended: Option<Result<Ended, JoinError>>) {
         let mut next = ended;
         while let Some(ended) = next {
-            // A task is cancelled only when the dispatcher itself ends.
+            // Ignore cancelled tasks: only the end of the dispatcher cancels tasks.
             if let Ok(Ended {
                 id: Some(id),
                 panicked: true,
@@ -217,7 +218,7 @@ impl<I: ImprintApi + 'static> Shell<I> {
 // === impl Shell: one lane ===
 
 impl<I: ImprintApi + 'static> Shell<I> {
-    /// Delivers one lane, from its start to its settlement.
+    /// Delivers one claimed lane until its settlement.
     async fn deliver_lane(self: &Rc<Self>, id: DeliveryId) {
         let gauge = InFlightGauge::raise(&self.dispatcher.metrics);
         let action = self.core.borrow_mut().start(id, self.moment());
@@ -257,7 +258,7 @@ impl<I: ImprintApi + 'static> Shell<I> {
 
     /// Reports the result of a delivery, makes the result durable, and returns the next action of the delivery.
     async fn finish(self: &Rc<Self>, id: DeliveryId, result: LaneResult) -> LaneAction {
-        // The delivery has returned its in-flight permit, so another delivery may start.
+        // The delivery has returned its in-flight permit, so a waiting delivery can start.
         self.start_ready();
         failpoint::crash_point(CrashPoint::AfterRequestBeforeSettle);
         if let Some(report) = result.report {
@@ -296,8 +297,7 @@ impl<I: ImprintApi + 'static> Shell<I> {
         }
     }
 
-    /// Saves a change of the destination in the store, and makes the lanes due that rest because the destination was
-    /// down.
+    /// Saves a change of the destination in the store. After a recovery, makes the resting lanes due.
     async fn save(&self, change: DestinationChange) {
         let outbox = &self.dispatcher.outbox;
         let saved = match change {
@@ -319,7 +319,7 @@ impl<I: ImprintApi + 'static> Shell<I> {
             Ok(answer) => {
                 failpoint::crash_point(CrashPoint::AfterSettle);
                 if answer == Settled::Stale {
-                    tracing::warn!("the lane was claimed again, so its settlement changed nothing");
+                    tracing::warn!("the claim of the lane had ended, so its settlement changed nothing");
                 }
                 let recorded = self.core.borrow_mut().on_settled(id, answer);
                 if let Some(settlement) = recorded {
@@ -327,11 +327,13 @@ impl<I: ImprintApi + 'static> Shell<I> {
                 }
                 LaneAction::Done
             }
-            // A settlement that meets a damaged row is tried again: its lane stays claimed, and other lanes go on.
+            // If a damaged row fails the settlement, dispatch repeats it without end. The lane stays claimed, and other
+            // lanes continue.
             Err(Error::Busy | Error::Full | Error::Failed { .. } | Error::Unavailable(_)) => {
                 self.core.borrow().on_settle_refused(self.now())
             }
-            // The dispatch loop ends the process at its next claim; after the restart, dispatch sends the lane again.
+            // The next claim of the dispatch loop fails too and stops the process. After the restart, dispatch sends
+            // the lane again.
             Err(Error::Closed) => LaneAction::Done,
         }
     }
@@ -350,7 +352,7 @@ impl<I: ImprintApi + 'static> Shell<I> {
             tracing::error!(
                 lane.id = report.lane.0,
                 entries = report.misdirected,
-                "Imprint applied values to a customer with another partner id than the event names; the parked entries show the customer"
+                "Imprint applied the values to a customer whose partner customer id differs from the id in the event; the detail of the parked entries names this customer"
             );
         }
         if report.is_unproven {
@@ -388,7 +390,7 @@ impl<I: ImprintApi + 'static> Shell<I> {
                 }
                 Ending::Undecided => tracing::warn!(
                     entry.id = entry.0,
-                    "entry undecided: nothing shows whose fault its failures are"
+                    "entry undecided: nothing proves the cause of its failures"
                 ),
                 Ending::Superseded(_) | Ending::Ignored => {}
             }

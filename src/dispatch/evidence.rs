@@ -1,16 +1,18 @@
 //! Decides whether the lane or the destination caused a failure. This module is pure: it does no IO and reads no clock.
 //!
-//! One failing answer opens a suspicion: the lane becomes a suspect, and all other lanes go on. Only a request that was
-//! sent after the failing answer decides:
-//! - If a request of another lane succeeds, the failure was the lane's own. The lane is refuted: it cannot accuse the
-//!   destination again until Imprint has applied a request of the lane itself.
-//! - If Imprint answers the retrieve of a witness (a customer of another lane whose update Imprint applied), all
-//!   suspects are refuted, except lanes to which Imprint forbids the update: a retrieve does not show that updates are
-//!   allowed. If the retrieve fails in the same way, the destination is at fault.
-//! - An answer that a customer does not exist ends no entry before it is proven: the module `proof` says how.
-//! - Without a witness, the same failure of another lane shows that the destination is at fault. Also without a witness,
-//!   a lane that is refused several times while no other lane succeeds counts as proof, because new lanes still probe
-//!   the destination at once.
+//! After a failing answer, the lane becomes a *suspect*, and all other lanes continue. Only the answer to a request
+//! that dispatch sends after the failing answer shows the cause:
+//! - If a request of a different lane succeeds, the suspect itself caused its failure. The suspect is then *refuted*:
+//!   its failures do not count as failures of the destination until Imprint has applied a request of this lane.
+//! - A *witness* is a customer of a different lane whose update Imprint has applied before. If Imprint answers the
+//!   retrieve of a witness, all suspects are refuted. The exception is a suspect whose update Imprint forbids, because
+//!   a retrieve does not show that updates are permitted. If the retrieve fails as the suspect's request did, the
+//!   destination is the cause.
+//! - An answer that a customer does not exist finishes no entry before evidence proves the answer. The module `proof`
+//!   contains the rules.
+//! - Without a witness, the same failure of a second lane shows that the destination is the cause. Several refusals of
+//!   one lane, without a success of a different lane, show the same. A wrong conclusion does not last long, because new
+//!   lanes still probe the destination at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -30,39 +32,44 @@ mod proof;
 mod stored;
 mod witnesses;
 
-/// The most suspects, and the most refuted lanes, that the bridge remembers: a limit on memory. Of more lanes, the lanes
-/// with the lowest numbers are forgotten, and may then accuse the destination once more.
+/// The maximum number of suspects, and of refuted lanes, in memory.
+///
+/// Beyond this number, the bridge removes the lanes with the lowest numbers. The next failure of a removed lane makes
+/// the lane a suspect again.
 const LANES_MAX: usize = 4096;
-/// The number of refusals of one lane, without the success of another lane, after which the destination counts as
-/// refusing.
+/// After this number of refusals of one lane, without a success of a different lane, the destination counts as the
+/// cause.
 const REFUSALS_MAX: u32 = 3;
-/// The number of failed requests in a row after which the bridge asks the witness. Single failures are too frequent for
-/// a retrieve each.
+/// After this number of failed requests in a row, the bridge asks about a witness. Single failures are so frequent that
+/// a retrieve for each failure would cost too many requests.
 const ASK_AFTER_FAILURES: u32 = 3;
-/// The age up to which evidence counts. A success of other lanes that is older does not show any more that a refuted lane
-/// itself is at fault, and an older answer that a customer does not exist is asked again.
+/// The maximum age of evidence.
+///
+/// An older success of other lanes does not show that a refuted lane is the cause of its present failures. If an answer
+/// "the customer does not exist" is older, dispatch asks Imprint again.
 const EVIDENCE_AGE_MAX: Duration = Duration::from_mins(10);
-/// The age of the last success after which the failure of a refuted lane makes the bridge ask the witness: the
-/// destination may have failed since.
+/// If the last success is older than this and a refuted lane fails, the bridge asks about a witness, because the
+/// destination has possibly failed since the last success.
 const CHECK_AFTER: Duration = Duration::from_secs(30);
 
-/// A failure of which the destination may be the cause.
+/// A failure whose cause is possibly the destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FaultKind {
     Failed,
     Throttled,
     Refused,
     Forbidden,
-    /// The update is rejected without an error type of Imprint.
+    /// The answer rejects the update, but contains no error type of Imprint: possibly a gateway has sent the answer.
     Unexplained,
 }
 
-/// The party that caused a failure, as far as the evidence shows.
+/// The party that caused a failure, according to the evidence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blame {
-    /// The lane caused the failure: a request of another lane, sent after the failure, succeeded.
+    /// The lane caused the failure: after the failure, dispatch sent a request of a different lane, and the request
+    /// succeeded.
     Lane,
-    /// No request that was sent after the failure has shown the cause yet.
+    /// The cause is unknown: no answer to a request after the failure has shown the cause yet.
     Unproven,
     /// The destination caused the failure.
     Destination,
@@ -72,11 +79,11 @@ pub enum Blame {
 struct Suspect {
     fault: FaultKind,
     answered_at: Timestamp,
-    /// The number of answers with this fault in a row.
+    /// The number of answers in a row with this fault.
     times: u32,
 }
 
-/// The progress of the question to the witness.
+/// The progress of the question about a witness.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Asking {
     #[default]
@@ -85,12 +92,12 @@ enum Asking {
     InFlight,
 }
 
-/// The answer of Imprint about the witness.
+/// Imprint's answer about a witness.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Testimony {
     /// Imprint returned the witness.
     Found,
-    /// Imprint forbids the retrieve: the answer shows nothing.
+    /// The answer shows nothing, for example because Imprint forbids the retrieve.
     Nothing,
     /// Imprint, or a gateway in front of Imprint, answered that the witness does not exist.
     Denied,
@@ -103,23 +110,24 @@ pub enum Testimony {
 pub(super) struct Evidence {
     suspects: BTreeMap<LaneId, Suspect>,
     refuted: BTreeSet<LaneId>,
-    /// The time when the last request was sent whose answer shows that the destination works.
+    /// The time when dispatch sent the last request whose answer shows that the destination works.
     worked_at: Option<Timestamp>,
     witnesses: Witnesses,
     proof: Proof,
     asking: Asking,
-    /// The failure of the last retrieve of a witness, until a request succeeds.
+    /// The failure of the last retrieve of a witness. `None` after a request has succeeded.
     confirmed: Option<FaultKind>,
-    /// True if the evidence that outlives the process has changed since the store saved the evidence.
+    /// True if the evidence has changed since the store last saved it.
     is_changed: bool,
-    /// True if lanes that rest without proof must be due, because proof has arrived or the API key has changed.
+    /// True if dispatch must make the lanes due that wait for proof, because proof has arrived or the API key has
+    /// changed.
     wakes_lanes: bool,
     saved_at: Option<Timestamp>,
 }
 
 impl Evidence {
-    /// Records an answer that shows that the destination works: Imprint applied or answered a request of this lane, which
-    /// was sent at `sent_at`.
+    /// Records an answer that shows that the destination works: Imprint applied or answered a request of this lane.
+    /// `sent_at` is the time when dispatch sent the request.
     pub(super) fn succeeded(&mut self, lane: LaneId, signal: Signal, sent_at: Timestamp) {
         let refutes = |fault: FaultKind| match signal {
             Signal::Applied => true,
@@ -152,7 +160,7 @@ impl Evidence {
         self.is_changed |= self.witnesses.record(lane, customer, now);
     }
 
-    /// Stores which lane belongs to the operator's witness, the customer in `imprint.canary_id`.
+    /// Records the lane of the configured witness: the customer in the setting `imprint.canary_id`.
     pub(super) fn meet(&mut self, lane: LaneId, customer: &ImprintId) {
         self.witnesses.meet(lane, customer);
     }
@@ -165,8 +173,10 @@ impl Evidence {
         self.worked_at = self.worked_at.max(Some(sent_at));
     }
 
-    /// Records a failing answer of a lane, whose request was sent at `sent_at`, and returns whose fault the failure is.
-    /// `failures` is the number of requests in a row that failed before.
+    /// Records a failing answer to a lane's request, and returns the party that caused the failure.
+    ///
+    /// `sent_at` is the time when dispatch sent the request. `failures` is the number of failed requests in a row
+    /// before this one.
     pub(super) fn failed(
         &mut self,
         lane: LaneId,
@@ -205,8 +215,10 @@ impl Evidence {
         }
     }
 
-    /// Returns whether the failures of a lane are its own. If the evidence is not fresh, asks the witness, or forgets the
-    /// evidence if no witness is left. Forgets evidence that is too old.
+    /// Returns whether the lane itself is the cause of its failures.
+    ///
+    /// If the evidence against the lane is not fresh, asks about a witness. If there is no witness, or if the evidence
+    /// is too old, the lane is no longer refuted.
     fn is_refuted(&mut self, lane: LaneId, now: Timestamp) -> bool {
         if !self.refuted.contains(&lane) {
             return false;
@@ -228,7 +240,7 @@ impl Evidence {
         suspects.filter(move |(_, suspect)| suspect.fault == fault)
     }
 
-    /// Adds the lane to the suspects and returns the number of its answers with this fault in a row.
+    /// Adds the lane to the suspects. Returns the number of its answers in a row with this fault.
     fn suspect(&mut self, lane: LaneId, fault: FaultKind, now: Timestamp) -> u32 {
         let new = Suspect {
             fault,
@@ -247,7 +259,8 @@ impl Evidence {
         times
     }
 
-    /// Returns whether another lane failed in the same way before the request of this lane was sent.
+    /// Returns whether a different lane got an answer with the same fault before dispatch sent the request of this
+    /// lane.
     fn is_shared(&self, fault: FaultKind, lane: LaneId, sent_at: Timestamp) -> bool {
         self.suspects_with(fault)
             .any(|(other, suspect)| *other != lane && suspect.answered_at <= sent_at)
@@ -270,13 +283,13 @@ impl Evidence {
         }
     }
 
-    /// Returns a witness whose lane is neither suspected nor refuted.
+    /// Returns a witness whose lane is neither a suspect nor refuted.
     fn witness(&self, now: Timestamp) -> Option<&ImprintId> {
         let is_sound = |lane| !self.suspects.contains_key(&lane) && !self.refuted.contains(&lane);
         self.witnesses.find(is_sound, now)
     }
 
-    /// Returns whether the bridge must ask the witness.
+    /// Returns whether the bridge must ask about a witness.
     pub(super) fn is_asking_wanted(&self, now: Timestamp) -> bool {
         match self.asking {
             Asking::Wanted => true,
@@ -285,7 +298,7 @@ impl Evidence {
         }
     }
 
-    /// Returns the witness to ask now, if an answer made the question necessary.
+    /// Returns the witness to retrieve now. Returns `None` if no question is necessary or no witness is known.
     pub(super) fn ask(&mut self, now: Timestamp) -> Option<ImprintId> {
         if !self.is_asking_wanted(now) {
             return None;
@@ -299,12 +312,12 @@ impl Evidence {
         customer
     }
 
-    /// Makes the question necessary again: the question was lost before its answer.
+    /// Makes the question necessary again, because the last question got no answer.
     pub(super) fn ask_again(&mut self) {
         self.asking = Asking::Wanted;
     }
 
-    /// Records the answer about a witness, which was asked at `sent_at`.
+    /// Records the answer about a witness. `sent_at` is the time of the question.
     pub(super) fn testified(
         &mut self,
         customer: &ImprintId,
@@ -332,7 +345,7 @@ impl Evidence {
             }
             Testimony::Failed(signal) => {
                 self.confirmed = FaultKind::of(signal);
-                // Nothing shows any more that only refuted lanes fail.
+                // Now nothing shows any more that only refuted lanes fail.
                 self.worked_at = None;
             }
         }
@@ -355,7 +368,7 @@ impl FaultKind {
         }
     }
 
-    /// Returns whether the retrieve of a witness can refute the fault.
+    /// Returns whether an answer to the retrieve of a witness can show that the destination does not cause this fault.
     const fn is_testable(self) -> bool {
         match self {
             Self::Failed | Self::Throttled | Self::Refused => true,

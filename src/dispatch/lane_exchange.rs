@@ -1,14 +1,15 @@
-//! The exchange with Imprint about one claimed lane: a sequence of calls until the result for the lane is known. This
-//! module is pure: it does no IO and reads no clock.
+//! The exchange with Imprint about one claimed lane: a sequence of calls that ends with a conclusion about the lane.
+//! This module is pure: it does no IO and reads no clock.
 //!
-//! Most exchanges are one update. Five cases need more calls:
-//! - A lane whose customer is known only by our own id needs a search first.
-//! - After a refusal that may concern every customer or only this customer, a retrieve of the customer shows which is
-//!   true.
-//! - If Imprint does not find a customer by a UUID, one more request has the UUID in the other letter case.
-//! - A customer that Imprint no longer finds is searched once more by our own id.
-//! - An entry whose ids contradict an identity link needs a search or a retrieve.
-//! - A cleared address line that Imprint still echoes is sent once more, as an empty text.
+//! Most exchanges are a single update. In these cases, an exchange has other or further calls:
+//! - If the bridge knows only the partner customer id, it first searches for the customer.
+//! - A refusal of the update can concern only this customer, or every customer. A retrieve of the customer shows which.
+//! - If Imprint finds no customer with a UUID, the bridge sends the request again with the UUID in the other letter
+//!   case.
+//! - If Imprint has no customer with the Imprint id, the bridge searches by the partner customer id.
+//! - If the ids of an entry contradict an identity link, the bridge searches by the partner customer id, or retrieves
+//!   the lane's customer.
+//! - If Imprint's answer still contains a cleared address line, the bridge sends this line again as an empty text.
 
 use self::doubt::mark_in_doubt;
 use self::identity::{is_worth_a_search, search_for};
@@ -35,62 +36,66 @@ pub(super) use self::links::newest_of;
 /// The exchange about one claimed lane.
 #[derive(Debug)]
 pub struct LaneExchange {
-    /// The claimed lane, as the store returned the lane.
+    /// The claimed lane from the store.
     pub claimed: ClaimedLane,
     /// The request that combines the entries of the lane.
     pub fold: Fold,
-    /// The entries that name two ids which, according to Imprint, belong to different customers.
+    /// The entries whose two customer ids belong to different customers at Imprint.
     pub conflicts: Vec<EntryId>,
-    /// The entries whose version is absurdly far from the other versions of the customer.
+    /// The entries whose version differs by more than the allowed jump from the other versions of the customer.
     pub jumps: Vec<EntryId>,
-    /// The link between our id and Imprint's id that a search of this exchange confirmed.
+    /// The identity link that a search of this exchange found.
     pub new_link: Option<IdentityLink>,
-    /// Our id, if the conclusion concerns only entries with this id.
+    /// The partner customer id about which the exchange asked Imprint. `None` means that the conclusion concerns all
+    /// entries.
     pub about: Option<PartnerCustomerId>,
     /// True if Imprint has no customer with the Imprint id of the lane.
     pub is_gone: bool,
-    /// The check of entries that must not be sent before it.
+    /// The check of entries whose ids contradict an identity link. Dispatch must not send these entries before the
+    /// check.
     check: Option<IdentityCheck>,
-    /// The place in the waiting entries of an entry that names our id, for a search if Imprint does not find the customer.
+    /// The index of a waiting entry with a partner customer id. If Imprint has no customer with the Imprint id, the
+    /// exchange searches by this partner customer id.
     search_for: Option<usize>,
     /// True if Imprint has answered a call of the exchange.
     is_answered: bool,
-    /// The call to Imprint that has not been answered.
+    /// The call in flight.
     pending: PendingCall,
     clearing: Clearing,
-    /// The UUID in the other letter case, after the exchange has tried it.
+    /// The UUID in the other letter case. `None` means that the exchange has not tried the other letter case.
     tried: Option<ImprintId>,
-    /// True if an answer that the customer does not exist came without an error type of Imprint.
+    /// True if an answer "the customer does not exist" contained no error type of Imprint.
     is_untyped: bool,
-    /// True if the same answer was proven before.
+    /// True if evidence has proven an earlier answer that this customer does not exist.
     is_confirming: bool,
 }
 
-/// The call that Imprint has not answered, with the data that is needed to interpret the answer.
+/// The call in flight, with the data that the exchange needs to interpret the answer.
 #[derive(Debug)]
 enum PendingCall {
     None,
     Update,
     /// A retrieve of the customer, because Imprint refused an update for this cause.
     Retrieve(Cause),
-    /// A search by our id. `gone` is the Imprint id that our id has had so far.
+    /// A search by the partner customer id. `gone` is the Imprint id of the lane if Imprint has no customer with this
+    /// Imprint id.
     Search {
         partner: PartnerCustomerId,
         gone: Option<ImprintId>,
     },
-    /// A retrieve of the customer of the lane, because our id belongs to this other customer.
+    /// A retrieve of the customer of the lane, because the partner customer id belongs to the customer `other`.
     RetrieveLane {
         partner: PartnerCustomerId,
         other: ImprintId,
     },
-    /// An update that sends address lines as empty texts. The echo is the answer to the update before.
+    /// An update that sends address lines as empty texts. The echo is Imprint's answer to the first update.
     EmptyLines(Echo),
 }
 
 /// The next step of an exchange with Imprint.
 #[derive(Debug)]
 pub enum ExchangeStep {
-    /// The dispatcher must call Imprint's API in this way, and then pass the answer to the exchange.
+    /// The dispatcher must send this call to Imprint, and then pass the answer to the exchange.
     Call(ImprintCall),
     /// The exchange is over and has this conclusion.
     Conclude(Conclusion),
@@ -101,7 +106,7 @@ pub enum ExchangeStep {
 pub enum ImprintCall {
     /// Updates the values of a customer at Imprint.
     Update(Request),
-    /// Asks Imprint whether a customer exists.
+    /// Asks Imprint whether the customer with this Imprint id exists.
     Retrieve(ImprintId),
     /// Asks Imprint which customer has this partner customer id.
     Search(PartnerCustomerId),
@@ -121,27 +126,27 @@ pub enum ImprintReply {
 pub enum Conclusion {
     /// The lane had nothing to send.
     NothingToSend,
-    /// Dispatch must not send the next call before this time.
+    /// The limiter does not allow the next call before this time.
     Postponed(Timestamp),
-    /// Imprint does not know the customer, as an earlier exchange found out: evidence shows that the recorded answer is true,
-    /// or a stored identity link says it.
+    /// Imprint does not know the customer. This exchange sent no request: evidence proves a recorded answer, or a
+    /// stored identity link contains no Imprint id.
     ProvenAbsent,
     /// The update of the customer had this outcome.
     Updated(Outcome),
     /// Imprint applied the update, but keeps these cleared address lines.
     NotCleared(Vec<Field>),
-    /// Imprint applied the update to a customer who has this partner customer id, which is not our id in an entry of the
-    /// request.
+    /// Imprint applied the update to a customer with this partner customer id. At least one entry of the request has a
+    /// different partner customer id.
     Misdirected(PartnerCustomerId),
-    /// Imprint's answer shows what to do with some entries: look at the lane again.
+    /// Imprint's answer to a search or retrieve is recorded. Dispatch must claim the lane again and use the answer.
     LookAgain,
-    /// The customer with our own id has this Imprint id.
+    /// The customer with the partner customer id has this Imprint id.
     Identified(ImprintId),
-    /// Imprint knows no customer with our own id.
+    /// Imprint has no customer with the partner customer id.
     UnknownCustomer,
-    /// Imprint knows several customers with our own id.
+    /// Imprint has several customers with the partner customer id.
     Ambiguous,
-    /// Our API key may not search.
+    /// The API key does not permit searches.
     SearchForbidden(Cause),
 }
 
@@ -209,8 +214,8 @@ impl LaneExchange {
             self.recall_absence();
             return ExchangeStep::Conclude(Conclusion::ProvenAbsent);
         }
-        // An answer of a gateway must repeat itself after it was proven: the gateway may have been repaired between the answer
-        // and the proof.
+        // An answer without Imprint's error type counts only if Imprint gives it again after the proof: somebody has
+        // possibly repaired a gateway between the answer and the proof.
         self.is_confirming = self.claimed.unproven.absence.take().is_some();
         match self.claimed.key.clone() {
             None => ExchangeStep::Conclude(Conclusion::NothingToSend),
@@ -221,7 +226,7 @@ impl LaneExchange {
                 self.on_gone(customer)
             }
             Some(LaneKey::Imprint(customer)) => match self.check.take() {
-                // The entries that may be sent go first, because a check may fail for a long time.
+                // Send the entries without a contradiction first, because a check can fail for a long time.
                 Some(check) if self.fold.is_empty() => self.check(check),
                 Some(_) | None => self.update(customer),
             },
@@ -234,7 +239,8 @@ impl LaneExchange {
             AddressClearing::Verify => self.fold.update.cleared_address_lines(),
             AddressClearing::Empty | AddressClearing::Omit => Vec::new(),
         };
-        // If the update has no other value, no echo can show the lines, so the exchange sends the empty lines at once.
+        // Without any other value, there is no first update whose answer can show the lines, so send the empty lines at
+        // once.
         if body.is_empty() && !cleared.is_empty() {
             return self.empty_lines(
                 customer,
@@ -255,11 +261,12 @@ impl LaneExchange {
         }))
     }
 
-    /// Takes Imprint's answer to the pending call and returns the next step of the exchange.
+    /// Processes Imprint's answer to the call in flight, and returns the next step of the exchange.
     ///
-    /// `on_answer` is the only function in which an answer can fail to match its call: a lookup result may answer an
-    /// update, or no call may be pending. The types do not exclude a mismatch, because the caller holds the call while
-    /// the call is in flight. After a mismatch the result of the call is unknown, exactly as if no answer had come.
+    /// Only in this function, an answer can fail to match its call: the caller can pass a lookup result after an
+    /// update, or an answer without a call in flight. The types do not exclude a mismatch, because the caller holds the
+    /// call while it is in flight. After a mismatch, the result of the call is unknown, as after a call without an
+    /// answer.
     pub fn on_answer(&mut self, reply: ImprintReply, now: Timestamp) -> ExchangeStep {
         self.is_answered = true;
         let pending = std::mem::replace(&mut self.pending, PendingCall::None);
@@ -315,7 +322,7 @@ impl LaneExchange {
         }
     }
 
-    /// Sends the cleared address lines that Imprint still has, as empty texts.
+    /// Sends the cleared address lines that Imprint still has again, as empty texts.
     fn empty_lines(&mut self, customer: ImprintId, echo: Echo) -> ExchangeStep {
         let cleared = echo
             .still_set
@@ -343,8 +350,8 @@ impl LaneExchange {
     }
 }
 
-/// Concludes the exchange after address lines were sent empty. Imprint had applied the update before, whatever the
-/// answer is now.
+/// Concludes the exchange after the update that sends address lines as empty texts. Imprint has applied the first
+/// update in any case.
 fn on_lines_emptied(first: Echo, outcome: Outcome) -> ExchangeStep {
     ExchangeStep::Conclude(match outcome {
         Outcome::Applied(echo) if echo.still_set.is_empty() => {
@@ -362,7 +369,8 @@ fn on_lines_emptied(first: Echo, outcome: Outcome) -> ExchangeStep {
     })
 }
 
-/// Returns the most entries that the next request may carry: one entry while a rejected request is sent entry by entry.
+/// Returns the maximum number of entries in the next request. While dispatch sends the entries of a rejected request
+/// one by one, the maximum is 1.
 fn max_fold(claimed: &ClaimedLane, rules: &DeliveryRules) -> MaxFold {
     let is_unfolding = claimed
         .unfold_to

@@ -1,19 +1,19 @@
-//! The rate of requests: one token bucket for everything that is sent to Imprint with our key. This module is pure: it
-//! does no IO and reads no clock.
+//! The rate limit: one token bucket for all requests to Imprint with our API key. This module is pure: it does no IO
+//! and reads no clock.
 //!
-//! In any one second, dispatch sends at most the rate plus a burst of one tenth of the rate.
+//! In any second, dispatch sends at most the configured rate plus a burst of one tenth of the rate.
 
 use std::time::Duration;
 
 use crate::time::Timestamp;
 
-/// The share of the rate that the token bucket may release at once after a pause.
+/// The share of the rate that dispatch can send at once after a pause.
 const BURST_SHARE: f64 = 0.1;
 
-/// The part of the configured rate that remains after many halvings. A lower rate would need hours to recover.
+/// The smallest share of the configured rate after several halvings.
 const SHARE_MIN: f64 = 1.0 / 16.0;
-/// The share of the configured rate by which a halved rate rises each second: the full rate is back after a minute at
-/// most.
+/// The share of the configured rate by which a halved rate rises each second. The full rate is back after at most a
+/// minute.
 const SHARE_RISES: f64 = 1.0 / 60.0;
 
 /// A rate of requests to Imprint.
@@ -40,7 +40,7 @@ impl Rate {
 #[derive(Clone, Debug)]
 pub struct Pace {
     rate: Rate,
-    /// The share of the rate that the bucket gives now, because Imprint throttled the bridge.
+    /// The present share of the rate. The share is lower than 1 after Imprint has throttled the bridge.
     share: f64,
     tokens: f64,
     filled_at: Timestamp,
@@ -57,7 +57,7 @@ impl Pace {
         }
     }
 
-    /// Takes up to `wanted` tokens and returns the number of tokens that were taken.
+    /// Takes up to `wanted` tokens. Returns the number of taken tokens.
     pub fn take(&mut self, wanted: usize, now: Timestamp) -> usize {
         let Rate::PerSecond(rate) = self.rate else {
             return wanted;
@@ -71,12 +71,12 @@ impl Pace {
         taken
     }
 
-    /// Halves the rate, because Imprint throttled the bridge. The rate rises again with time.
+    /// Halves the rate after Imprint has throttled the bridge. The rate then rises again.
     pub fn halve(&mut self) {
         self.share = (self.share / 2.0).max(SHARE_MIN);
     }
 
-    /// Gives back tokens that no request used.
+    /// Returns unused tokens to the bucket.
     pub fn give_back(&mut self, unused: usize) {
         if let Rate::PerSecond(rate) = self.rate {
             let unused = f64::from(u32::try_from(unused).unwrap_or(u32::MAX));
@@ -84,7 +84,7 @@ impl Pace {
         }
     }
 
-    /// Returns the time between two tokens of the bucket.
+    /// Returns the time between two tokens at the configured rate.
     pub fn interval(&self) -> Duration {
         match self.rate {
             Rate::Unlimited => Duration::ZERO,
@@ -98,8 +98,8 @@ impl Pace {
             Rate::Unlimited => self.filled_at,
             Rate::PerSecond(rate) => {
                 let missing = (1.0 - self.tokens).max(0.0);
-                // One millisecond is added: timestamps are whole milliseconds, and a caller that wakes too early finds
-                // no token.
+                // Add one millisecond: timestamps are whole milliseconds, and a caller that wakes too early finds no
+                // token.
                 self.filled_at.after(
                     Duration::from_secs_f64(missing / (rate * self.share))
                         + Duration::from_millis(1),
@@ -108,7 +108,7 @@ impl Pace {
         }
     }
 
-    /// Adds the tokens for the time since the last call. A clock that was set back neither adds nor removes tokens.
+    /// Adds the tokens for the time since the last call. If somebody has set the clock back, adds and removes nothing.
     fn fill(&mut self, rate: f64, now: Timestamp) {
         let elapsed = now.since(self.filled_at).as_secs_f64();
         let tokens = elapsed.mul_add(rate * self.share, self.tokens);
@@ -118,7 +118,8 @@ impl Pace {
     }
 }
 
-/// Returns the most tokens that a bucket holds: at least one token, because a slow rate would otherwise send nothing.
+/// Returns the maximum number of tokens in the bucket. The number is at least 1, because dispatch could otherwise never
+/// send at a slow rate.
 fn burst(rate: f64) -> f64 {
     (rate * BURST_SHARE).max(1.0)
 }

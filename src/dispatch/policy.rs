@@ -1,7 +1,8 @@
 //! Turns the result of an exchange into a decision about its lane. This module is pure: it does no IO and reads no
 //! clock.
 //!
-//! A fault of the destination ends no entry and counts no attempt. A fault of one entry parks only that entry.
+//! A failure that the destination caused neither finishes an entry nor counts as an attempt. A failure that one entry
+//! caused parks only that entry.
 
 use std::time::Duration;
 
@@ -16,47 +17,49 @@ use crate::time::Timestamp;
 
 /// The longest rest of a lane that failed while the destination was down.
 pub const DOWN_REST_MAX: Duration = Duration::from_secs(5);
-/// The longest rest of a lane that was refused without proof whose fault the refusal is. A wrong API key must end for
-/// the lane soon after the key was replaced.
+/// The longest rest of a lane after a refusal whose cause nothing proves. After an operator has replaced a wrong API
+/// key, such a lane must become due soon.
 pub const UNPROVEN_REST_MAX: Duration = Duration::from_secs(30);
 
 /// The decision about a lane after an exchange with Imprint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// The exchange had nothing to send: end the entries that need no request.
+    /// The exchange had nothing to send: finish the entries that need no request.
     NothingToSend,
     /// Imprint applied the request.
     Deliver(Echo),
-    /// Imprint applied the request but keeps these cleared address lines: park the entries that cleared the lines.
+    /// Imprint applied the request but still has these cleared address lines: park the entries that cleared the lines.
     DeliverExcept(Vec<Field>),
-    /// One of several entries in the request is at fault: send the entries one by one.
+    /// One of several entries in the request caused the rejection: send the entries one by one.
     Unfold,
-    /// The only entry in the request is at fault: park the entry.
+    /// The only entry in the request caused the rejection: park the entry.
     Park {
         /// The reason for parking the entry.
         reason: ParkReason,
         /// The details of Imprint's answer, without any value.
         detail: Option<String>,
     },
-    /// The lane has failed too often by its own fault: park the only entry in the request, or send several entries one by
-    /// one. If the search for the customer failed, park all entries, because the fault concerns every entry.
+    /// The lane itself caused too many failures.
+    ///
+    /// If the request had one entry, park the entry. If the request had several entries, send them one by one. If a
+    /// search failed, park all entries with the searched id.
     GiveUp {
         /// The possible effect of the failed request at Imprint.
         effect: Effect,
         /// The cause of the last failure.
         detail: String,
     },
-    /// Imprint applied the request to a customer with this partner id, which is not our id in some events: park the entries
-    /// of these events, and send the others again.
+    /// Imprint applied the request to a customer with this partner customer id. Park the entries that have a different
+    /// partner customer id, and send the other entries again.
     Misdirect(PartnerCustomerId),
-    /// Nothing was sent, and the answer to a lookup is stored: look at the lane again.
+    /// The exchange sent no update, only a search or a retrieve: record the answer, and make the lane due at once.
     LookAgain,
-    /// The customer of the lane is not certain: park the entries that the answer concerns.
+    /// Imprint's answer does not tell which customer to update: park the entries that the answer concerns.
     ParkAll(ParkReason),
-    /// Imprint does not know the customer of the lane: evidence shows it, or a search has found nobody a short time ago.
+    /// Imprint does not know the customer of the lane: evidence proves it, or a recent search found no customer.
     CustomerUnknown,
     /// Imprint, or a gateway in front of Imprint, answered that the customer does not exist, and no evidence shows yet
-    /// that the answer is true. The record is `None` if the request used an API key that was replaced meanwhile.
+    /// that the answer is true. The record is `None` if the API key changed after the request.
     AwaitProof(Option<Absence>),
     /// The customer has this Imprint id: move the entries to the lane of this id.
     Move(ImprintId),
@@ -64,12 +67,12 @@ pub enum Decision {
     Retry {
         /// The possible effect of the failed request at Imprint.
         effect: Effect,
-        /// The rest of the lane before the next request.
+        /// The pause of the lane before the next request.
         rest: Rest,
-        /// The rule for counting the failure as an attempt.
+        /// Whether the failure counts as an attempt.
         attempt: Attempt,
     },
-    /// The destination is at fault: the lane waits like all other lanes.
+    /// The failure counts against no entry: the lane only waits.
     Wait(Rest),
     /// Dispatch must not send a call of the lane before this time.
     Postpone(Timestamp),
@@ -80,33 +83,34 @@ pub enum Decision {
 pub enum Effect {
     /// The failed request changed nothing at Imprint.
     None,
-    /// The failed request may have been applied, or may still arrive at Imprint.
+    /// Imprint has possibly applied the failed request, or the request can still arrive at Imprint.
     Unconfirmed,
 }
 
-/// The rest of a lane before its next request.
+/// The pause of a lane before its next request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rest {
-    /// The lane is due again without a rest.
+    /// The lane is due again at once.
     None,
-    /// The lane rests with backoff, at most [`DOWN_REST_MAX`]: the destination is down, and lanes must be due soon
-    /// after the destination recovers.
+    /// The lane rests with backoff, but at most for [`DOWN_REST_MAX`]: the destination is down, and the lane must be
+    /// due soon after the recovery.
     Short,
-    /// The lane rests with backoff, because the lane itself may have caused the failure.
+    /// The lane rests with backoff, because the lane itself possibly caused the failure.
     Backoff,
-    /// The lane rests with backoff, at most [`UNPROVEN_REST_MAX`]: no evidence shows yet whether the lane or the
-    /// destination is at fault.
+    /// The lane rests with backoff, but at most for [`UNPROVEN_REST_MAX`]: nothing shows yet whether the lane or the
+    /// destination caused the failure.
     Unproven,
-    /// The lane is due again at once, and the next probe of the stopped destination sends a lane that failed less.
+    /// The lane is due again at once. The destination is stopped, and the next probe selects a lane with fewer
+    /// failures.
     Stopped,
-    /// The lane rests with backoff, at least as long as Imprint asked for.
+    /// The lane rests with backoff, but at least for the time that Imprint asked for.
     AtLeast(Duration),
 }
 
-/// The rule for counting a failure as an attempt of the entries that were sent.
+/// Whether a failure counts as an attempt of the sent entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attempt {
-    /// The failure does not count, because the destination may be at fault.
+    /// The failure does not count, because the destination is possibly the cause.
     NotCounted,
     /// The failure counts, because Imprint applied requests of other lanes since this lane last failed.
     Counted,
@@ -126,7 +130,7 @@ pub fn decide(
         Conclusion::UnknownCustomer => return absent(exchange, assessment, rules),
         Conclusion::ProvenAbsent => return unknown(exchange, assessment, rules),
         Conclusion::Ambiguous => return Decision::ParkAll(ParkReason::AmbiguousCustomer),
-        // The API key may not search, whoever the customer is: the failure counts against no entry.
+        // The API key does not permit searches for any customer, so the failure counts against no entry.
         Conclusion::SearchForbidden(_) => {
             return Decision::Retry {
                 effect: Effect::None,
@@ -176,9 +180,10 @@ fn absent(exchange: &LaneExchange, assessment: Assessment, rules: &DeliveryRules
     }
 }
 
-/// Returns the decision about a customer if evidence shows that Imprint does not know the customer. If Imprint knew the
-/// customer before, the customer may come back, so the lane waits and uses up attempts; after the last attempt an
-/// operator must look.
+/// Returns the decision after evidence has shown that Imprint does not know the customer.
+///
+/// If Imprint knew the customer before, the customer possibly comes back: the lane waits, and each answer counts as an
+/// attempt. After the last attempt, the entries are parked for an operator.
 fn unknown(exchange: &LaneExchange, assessment: Assessment, rules: &DeliveryRules) -> Decision {
     if !exchange.is_known() {
         return Decision::CustomerUnknown;
@@ -193,7 +198,7 @@ fn unknown(exchange: &LaneExchange, assessment: Assessment, rules: &DeliveryRule
     }
 }
 
-/// Returns the decision after a rejection. A rejection without an error type of Imprint may come from a gateway that
+/// Returns the decision after a rejection. A rejection without Imprint's error type possibly comes from a gateway that
 /// rejects the updates of every customer.
 fn rejected(exchange: &LaneExchange, rejection: &Rejection, assessment: Assessment) -> Decision {
     let is_explained = rejection.is_typed() || assessment.blame == Blame::Lane;
@@ -208,8 +213,8 @@ fn rejected(exchange: &LaneExchange, rejection: &Rejection, assessment: Assessme
     }
 }
 
-/// Returns the decision after a 429. If only this lane is throttled, the lane waits as long as Imprint asked for, and
-/// the failure counts like any other failure of the lane.
+/// Returns the decision after a 429. If Imprint throttles only this lane, the lane waits for the time that Imprint
+/// asked for, and the failure counts as a failure of the lane.
 fn throttled(
     exchange: &LaneExchange,
     asked: Option<Duration>,
@@ -230,9 +235,10 @@ fn throttled(
     }
 }
 
-/// Returns the possible effect of a failed request. Only a connection that never stood, or an answer that refuses the
-/// request, proves that the request changed nothing: a gateway that answers 500, 502, 503, 504 or 408 may have a backend
-/// that goes on.
+/// Returns the possible effect of a failed request.
+///
+/// A request without a connection, and a refused request, have changed nothing. After 500, 502, 503, 504 or 408 from a
+/// gateway, the server behind the gateway possibly still applies the request.
 const fn effect(cause: Cause) -> Effect {
     match cause {
         Cause::Connect | Cause::Dns | Cause::Tls | Cause::Certificate => Effect::None,
@@ -252,7 +258,7 @@ const fn effect(cause: Cause) -> Effect {
 struct Failure {
     effect: Effect,
     cause: Cause,
-    /// The rest of the lane, if Imprint's answer decides the rest.
+    /// The pause of the lane, if Imprint's answer determines the pause.
     rest: Option<Rest>,
 }
 
@@ -266,8 +272,10 @@ impl Failure {
     }
 }
 
-/// Returns the decision to send the lane again, unless the lane has failed `attempts_max` times, and for the time
-/// `park_after`, while Imprint applied requests of other lanes.
+/// Returns the decision to send the lane again.
+///
+/// Returns the decision to give up if the lane has `attempts_max` counted attempts, and the first of them is at least
+/// `park_after` ago.
 fn retry(
     exchange: &LaneExchange,
     failure: Failure,
@@ -280,7 +288,7 @@ fn retry(
         Attribution::Lane | Attribution::Unknown => Attempt::NotCounted,
     };
     let is_exhausted = attempt == Attempt::Counted && is_last(trials, assessment, rules);
-    // A request of reasserted values only has no entry to give up.
+    // A request that only repeats delivered values has no entry to park.
     if is_exhausted && !exchange.attempted(rules).is_empty() {
         return Decision::GiveUp {
             effect: failure.effect,
@@ -294,7 +302,7 @@ fn retry(
     }
 }
 
-/// Returns whether one more counted attempt uses up the attempts of the lane.
+/// Returns whether this counted attempt is the last attempt of the lane.
 fn is_last(trials: Trials, assessment: Assessment, rules: &DeliveryRules) -> bool {
     let blamed_since = trials.blamed_since.unwrap_or(assessment.at);
     trials.attempts + 1 >= rules.attempts_max
@@ -308,8 +316,8 @@ const fn rest(state: DestinationState) -> Rest {
     }
 }
 
-/// Returns whether no evidence shows yet whose fault the result is for which the lane is sent again. In an outage the
-/// destination is at fault, although nothing proves it for each lane.
+/// Returns whether dispatch will send the lane again and nothing shows the cause of the failure. In an outage, the
+/// destination counts as the cause of every failure.
 pub fn is_unproven(decision: &Decision, assessment: Assessment) -> bool {
     let is_outage = match assessment.state {
         DestinationState::Probing(_) | DestinationState::Stopped(_) => true,
@@ -335,7 +343,7 @@ pub fn is_unproven(decision: &Decision, assessment: Assessment) -> bool {
     }
 }
 
-/// Returns one line with the status of a rejection and the names in Imprint's answer.
+/// Returns one line with the status of a rejection, and the error type and the parameter in Imprint's answer.
 fn detail(rejection: &Rejection) -> String {
     let Rejection {
         status,

@@ -31,7 +31,7 @@ pub fn settlement(
     moment: Moment,
 ) -> Settlement {
     let settlement = decided(exchange, decision, rules, moment);
-    // Values that must be sent again rest at least as long as the lane rests after a failure.
+    // Dispatch must not send the values in doubt again before the lane's pause after a failure is over.
     Settlement {
         reassert_at: settlement.reassert_at.map(|at| at.max(settlement.due)),
         ..settlement
@@ -97,8 +97,8 @@ fn decided(
     }
 }
 
-/// Returns the entries that the request carried. A recorded answer belongs to the request of an earlier claim, which has
-/// been counted.
+/// Returns the entries of the request. After a recorded answer, returns none: dispatch counted the attempts when it
+/// sent the request, in an earlier claim.
 fn attempted(exchange: &LaneExchange) -> Vec<EntryId> {
     let carried = exchange.fold.carried.iter().copied().map(EntryId);
     match exchange.claimed.unproven.absence {
@@ -107,8 +107,8 @@ fn attempted(exchange: &LaneExchange) -> Vec<EntryId> {
     }
 }
 
-/// Returns the possible effect of a request after which the lane waits. A gateway that answers 503 with Retry-After may
-/// have a backend that goes on.
+/// Returns the possible effect of a request after which the lane waits. After 503 with `Retry-After` from a gateway,
+/// the server behind the gateway possibly still applies the request.
 const fn effect_of_wait(rest: Rest) -> Effect {
     match rest {
         Rest::None | Rest::AtLeast(_) => Effect::Unconfirmed,
@@ -116,7 +116,7 @@ const fn effect_of_wait(rest: Rest) -> Effect {
     }
 }
 
-/// Returns the settlement of a lane that is sent again after a failure.
+/// Returns the settlement of a lane that dispatch sends again after a failure.
 fn retried(
     attempted: Vec<EntryId>,
     trials: Trials,
@@ -132,7 +132,7 @@ fn retried(
     }
 }
 
-/// Returns the settlement after which the entries of the request are sent one by one.
+/// Returns the settlement after which dispatch sends the entries of the request one by one.
 fn unfolded(exchange: &LaneExchange, sent: Settlement) -> Settlement {
     Settlement {
         unfold_to: exchange.fold.carried.iter().copied().max().map(EntryId),
@@ -140,8 +140,8 @@ fn unfolded(exchange: &LaneExchange, sent: Settlement) -> Settlement {
     }
 }
 
-/// Returns the settlement of a lane that has failed too often: parks the only entry of the request, or marks several
-/// entries to be sent one by one. After a search, which carries no entry, parks the entries with the searched id.
+/// Returns the settlement of a lane that has failed too often. Parks the only entry of the request, marks several
+/// entries for sending one by one, or, after a search, parks the entries with the searched id.
 fn given_up(
     exchange: &LaneExchange,
     detail: String,
@@ -152,7 +152,8 @@ fn given_up(
     let detail = Some(detail);
     let sent = Settlement {
         attempted: exchange.attempted(rules),
-        // The next entries of the lane need not fail for as long again.
+        // Keep the time of the first failure: the next entries of the lane are parked without a new wait of
+        // `park_after`.
         trials: Trials {
             blamed_since: exchange.claimed.trials.blamed_since,
             ..Trials::default()
@@ -171,9 +172,10 @@ fn given_up(
     }
 }
 
-/// Returns a settlement that leaves the lane unchanged and due at once. The settlement ends only entries that need no
-/// request: entries older than the delivered values, unreadable entries, entries that name two customers, and entries whose version
-/// jumps.
+/// Returns a settlement that leaves the lane unchanged and due at once.
+///
+/// The settlement finishes only entries that need no request: entries older than the delivered values, unreadable
+/// entries, entries whose ids belong to two customers, and entries whose version is a jump.
 fn unsent(exchange: &LaneExchange, now: Timestamp) -> Settlement {
     let claimed = &exchange.claimed;
     let unreadable = claimed
@@ -183,7 +185,7 @@ fn unsent(exchange: &LaneExchange, now: Timestamp) -> Settlement {
     let conflicts = exchange.conflicts.iter();
     let conflicts = conflicts.map(|entry| (*entry, park(ParkReason::IdentityConflict)));
     let jumps = exchange.jumps.iter();
-    // A search of this exchange may have found another conflict.
+    // A search of this exchange has possibly found that an entry with a jump is also a conflict.
     let jumps = jumps.filter(|entry| !exchange.conflicts.contains(entry));
     let jumps = jumps.map(|entry| (*entry, park(ParkReason::VersionJump)));
     Settlement {
@@ -202,7 +204,7 @@ fn unsent(exchange: &LaneExchange, now: Timestamp) -> Settlement {
         } else {
             Recognition::Unchanged
         },
-        // The store must remember the entries that an earlier process left in doubt, whatever the decision is.
+        // The settlement removes the mark of possibly sent entries, so the versions must contain their values.
         versions: (claimed.maybe_sent != MaybeSent::Nothing).then(|| claimed.versions.clone()),
         trials: claimed.trials,
         unproven: Unproven::default(),
@@ -220,8 +222,8 @@ fn park(reason: ParkReason) -> Ending {
     }
 }
 
-/// Returns the settlement of a lane that has nothing to send. Entries that only clear fields end as ignored, without a
-/// request.
+/// Returns the settlement of a lane that has nothing to send. Entries whose values need no request become ignored
+/// instead of delivered.
 fn nothing_to_send(exchange: &LaneExchange, unsent: Settlement) -> Settlement {
     let mut settlement = delivered(exchange, unsent);
     for (_, ending) in &mut settlement.endings {
@@ -244,13 +246,13 @@ fn delivered(exchange: &LaneExchange, mut sent: Settlement) -> Settlement {
     }
 }
 
-/// Returns the settlement of a delivery after which Imprint still keeps these cleared lines. The entries that cleared
-/// the lines are parked. The lines do not count as delivered, so the replay of an entry that cleared the lines clears
-/// the lines again.
+/// Returns the settlement of an applied request after which Imprint still has these cleared address lines.
+///
+/// Parks the entries that cleared the lines. The lines do not count as delivered, so a replay clears the lines again.
 fn delivered_except(exchange: &LaneExchange, lines: &[Field], sent: Settlement) -> Settlement {
     let mut delivered = delivered(exchange, sent);
     let mut cleared_by = exchange.fold.entries_setting(lines);
-    // A reasserted line belongs to an entry that has already ended.
+    // If the request only repeated a line, its entry was delivered before.
     cleared_by.retain(|entry| exchange.fold.carried.contains(entry));
     for entry in cleared_by.into_iter().map(EntryId) {
         delivered.endings.retain(|(other, _)| *other != entry);
@@ -280,7 +282,7 @@ fn parked(
     sent
 }
 
-/// Adds the same ending for the remaining entries that `ends` selects to the settlement.
+/// Adds this ending to the settlement for each remaining entry that `ends` selects.
 fn some_end(
     exchange: &LaneExchange,
     ending: &Ending,
@@ -295,7 +297,7 @@ fn some_end(
     sent
 }
 
-/// Returns the waiting entries of the lane that the settlement does not end.
+/// Returns the waiting entries of the lane that stay waiting after the settlement.
 fn remaining<'a>(
     exchange: &'a LaneExchange,
     settlement: &Settlement,
@@ -308,8 +310,8 @@ fn remaining<'a>(
         .filter(move |waiting| !ended.contains(&waiting.entry))
 }
 
-/// Returns the settlement of a lane that waits with all other lanes. Any rest except [`Rest::None`] counts as a failure
-/// of the lane.
+/// Returns the settlement of a lane that only waits. Except for [`Rest::None`], the wait counts as a failure of the
+/// lane.
 fn waiting(exchange: &LaneExchange, rest: Rest, moment: Moment, unsent: Settlement) -> Settlement {
     let attempts = match rest {
         Rest::None => exchange.claimed.trials,
@@ -347,7 +349,7 @@ fn rest_for(rest: Rest, failures: u32, moment: Moment) -> Duration {
     }
 }
 
-/// Marks the request as in doubt if the request may have had an effect.
+/// Marks the values of the request as in doubt if Imprint has possibly applied the request.
 fn in_doubt(
     exchange: &LaneExchange,
     effect: Effect,
@@ -360,7 +362,8 @@ fn in_doubt(
     }
 }
 
-/// Returns the settlement that marks the request as in doubt: the request may have been applied, or may still arrive.
+/// Returns the settlement that marks the values of the request as in doubt. Imprint has possibly applied the request,
+/// or the request can still arrive.
 fn unconfirmed(exchange: &LaneExchange, rules: &DeliveryRules, unsent: Settlement) -> Settlement {
     let until = unsent.at.after(rules.reassert_after);
     let versions = exchange.claimed.versions.clone();
@@ -372,8 +375,7 @@ fn unconfirmed(exchange: &LaneExchange, rules: &DeliveryRules, unsent: Settlemen
     }
 }
 
-/// Drops the doubt from the settlement if Imprint refused a request of reasserted values only: no entry is left to
-/// park.
+/// Ends the doubt about delivered values if Imprint refused to take them again. No entry is left to park.
 fn without_reassertion(exchange: &LaneExchange, sent: Settlement) -> Settlement {
     if !exchange.fold.carried.is_empty() || exchange.fold.reasserted == 0 {
         return sent;

@@ -1,5 +1,6 @@
-//! Asks a witness: retrieves a customer whose update Imprint applied, to find out whether a failing lane or the
-//! destination is at fault.
+//! Asks about a witness: retrieves a customer whose update Imprint has applied before.
+//!
+//! The answer shows whether a failing lane or the destination is the cause of a failure.
 
 use std::rc::Rc;
 
@@ -12,7 +13,7 @@ use crate::imprint::{ImprintApi, ImprintId, LookupResult};
 use crate::outbox::Setting;
 
 impl<I: ImprintApi + 'static> Shell<I> {
-    /// Starts a task that asks a witness. If the task panics, the drop of the inquiry makes the core ask again.
+    /// Starts a task that asks about a witness. If the task panics, the dropped inquiry makes the core ask again.
     pub(super) fn start_inquiry(self: &Rc<Self>, inquiry: Inquiry) {
         let shell = Rc::clone(self);
         self.spawn(None, async move { shell.ask(inquiry).await });
@@ -27,7 +28,7 @@ impl<I: ImprintApi + 'static> Shell<I> {
         }
     }
 
-    /// Saves the evidence in the store, and makes the lanes due that wait for the evidence.
+    /// Saves the evidence in the store. If the evidence asks for it, makes the lanes due that wait for evidence.
     pub(super) async fn save_evidence(&self, evidence: SavedEvidence) {
         let outbox = &self.dispatcher.outbox;
         let saved = outbox.store_setting(Setting::Evidence, evidence.text).await;
@@ -49,7 +50,7 @@ impl<I: ImprintApi + 'static> Shell<I> {
         found
     }
 
-    /// Reports the state of the destination before and after an answer.
+    /// Updates the metric of the destination's state, and logs a change of the state.
     pub(super) fn report_states(
         &self,
         (before, after): (DestinationState, DestinationState),

@@ -1,4 +1,5 @@
-//! Records rejections and answers that a customer does not exist. This module is pure: it does no IO and reads no clock.
+//! Records two kinds of answers as evidence: rejections, and answers that a customer does not exist. This module is
+//! pure: it does no IO and reads no clock.
 
 use super::proof::AbsentCustomer;
 use super::{Blame, Evidence};
@@ -6,8 +7,8 @@ use crate::outbox::{Absence, LaneId};
 use crate::time::Timestamp;
 
 impl Evidence {
-    /// Records a typed rejection of a lane. Returns whose fault the rejection is: the destination's only if Imprint
-    /// rejected the updates of many lanes in a row.
+    /// Records a rejection with Imprint's error type. Returns the party that caused the rejection. The destination is
+    /// the cause only if Imprint rejected the updates of many lanes in a row.
     pub(in crate::dispatch) fn rejected(&mut self, lane: LaneId) -> Blame {
         self.proof.refused(lane);
         if self.proof.is_refusing() {
@@ -17,8 +18,8 @@ impl Evidence {
         }
     }
 
-    /// Records the answer that the customer of a lane does not exist. Returns whose fault the answer is, and the record
-    /// with which later evidence proves the answer.
+    /// Records the answer that the customer of a lane does not exist. Returns the party that caused the answer, and a
+    /// record of the answer. Later evidence can prove the recorded answer.
     pub(in crate::dispatch) fn missing(
         &mut self,
         lane: LaneId,
@@ -46,12 +47,12 @@ impl Evidence {
         self.proof.proves(absence, now)
     }
 
-    /// Returns whether the answers to many lanes in a row show that the destination is at fault.
+    /// Returns whether the last answers to many lanes in a row show that the destination is the cause.
     pub(in crate::dispatch) fn is_refusing(&self) -> bool {
         self.proof.is_refusing()
     }
 
-    /// Records that a search found a customer by a request that was sent at `sent_at`.
+    /// Records that a search found a customer. `sent_at` is the time when dispatch sent the search.
     pub(in crate::dispatch) fn found(&mut self, sent_at: Timestamp) {
         if self.proof.is_of_key(sent_at) && !self.proof.has_found {
             self.proof.has_found = true;

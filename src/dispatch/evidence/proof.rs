@@ -1,10 +1,13 @@
 //! Decides whether the answer "the customer does not exist" is true. This module is pure: it does no IO and reads no
 //! clock.
 //!
-//! A misrouted gateway answers 404 for every customer, and so does Imprint if the API key belongs to another program. The
-//! answer therefore counts only if Imprint applied an update, or returned a witness, by a request that was sent after the
-//! answer. An answer without an error type of Imprint also needs such a request before the answer: otherwise the gateway
-//! may have been repaired in between. If Imprint denies a witness, only answers after the next success count.
+//! A misconfigured gateway answers 404 for every customer. Imprint does the same if the API key belongs to a different
+//! program. The answer therefore counts only after a *success*: dispatch sent a request after the answer, and Imprint
+//! applied its update or returned a witness.
+//!
+//! An answer without an error type of Imprint needs a success before the answer too. With only a later success,
+//! somebody has possibly repaired the gateway between the answer and the success. After Imprint has answered that a
+//! witness does not exist, only answers after the next success count.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,12 +16,15 @@ use super::EVIDENCE_AGE_MAX;
 use crate::outbox::{Absence, KeyMark, LaneId};
 use crate::time::Timestamp;
 
-/// The number of different lanes with an answer that Imprint rarely gives, without an applied update of any lane in
-/// between, after which the destination counts as faulty. The answers are typed rejections, "does not exist" for a
-/// customer whose update Imprint applied before, and 404 without an error type.
+/// After this number of different lanes with a rare answer, and no applied update in between, the destination counts as
+/// the cause.
+///
+/// The rare answers are rejections with Imprint's error type, "does not exist" for a customer whose update Imprint has
+/// applied before, and 404 without an error type.
 pub(super) const REFUSED_LANES_MAX: usize = 20;
-/// The shortest time between two questions to the witness about customers who do not exist. Most customers of a CRM have
-/// no card, so the questions must not use up the rate.
+/// The shortest time between two questions about a witness after answers that customers do not exist.
+///
+/// Most customers of a CRM have no card, so these questions must not take all tokens of the rate limit.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 
 /// An answer that the customer of a lane does not exist.
@@ -26,7 +32,7 @@ const ASK_EVERY: Duration = Duration::from_secs(1);
 pub struct AbsentCustomer {
     /// True if the answer has a form that only Imprint uses.
     pub is_typed: bool,
-    /// True if a search by the partner's own id found nobody.
+    /// True if a search by the partner customer id found no customer.
     pub by_search: bool,
     /// True if Imprint found no customer with the Imprint id of the lane.
     pub by_id: bool,
@@ -35,7 +41,7 @@ pub struct AbsentCustomer {
 }
 
 impl AbsentCustomer {
-    /// An answer that any gateway may give. The bridge knows nothing else about the customer.
+    /// An answer that can come from any gateway, about a customer of which the bridge knows nothing else.
     pub(in crate::dispatch) const UNTYPED: Self = Self {
         is_typed: false,
         by_search: false,
@@ -44,7 +50,7 @@ impl AbsentCustomer {
     };
 }
 
-/// The successes in a row: Imprint denied no witness in between.
+/// The successes since Imprint last answered that a witness does not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Run {
     /// The time when the first successful request was sent.
@@ -53,26 +59,26 @@ pub(super) struct Run {
     pub(super) to: Timestamp,
 }
 
-/// The evidence that Imprint answers truly under one API key.
+/// The evidence that Imprint's answers under one API key are true.
 #[derive(Debug, Default)]
 pub(super) struct Proof {
     pub(super) key: KeyMark,
-    /// The time since when the bridge uses the key. Requests that were sent before used another key.
+    /// The time from which the bridge uses this key. Earlier requests had a different key.
     pub(super) key_since: Option<Timestamp>,
     pub(super) run: Option<Run>,
     /// The time when the bridge sent the last retrieve of a witness to which Imprint answered "does not exist".
     pub(super) denied_at: Option<Timestamp>,
     /// True if a search under this key has ever found a customer.
     pub(super) has_found: bool,
-    /// The lanes with a rejection or an unexpected "does not exist" since Imprint last applied an update.
+    /// The lanes that got a rare answer ([`REFUSED_LANES_MAX`]) since Imprint last applied an update.
     pub(super) refused: BTreeSet<LaneId>,
-    /// The time of the last answer that a success must still prove.
+    /// The time of the last "does not exist" that no success has proven yet.
     pub(super) pending: Option<Timestamp>,
     pub(super) asked_at: Option<Timestamp>,
 }
 
 impl Proof {
-    /// Starts without evidence, because the bridge uses this API key from now on.
+    /// Creates empty evidence for an API key.
     pub(super) fn under(key: KeyMark, since: Option<Timestamp>) -> Self {
         Self {
             key,
@@ -81,12 +87,12 @@ impl Proof {
         }
     }
 
-    /// Returns whether a request that was sent at this time used the present API key.
+    /// Returns whether a request at this time had the present API key.
     pub(super) fn is_of_key(&self, sent_at: Timestamp) -> bool {
         self.key_since.is_none_or(|since| since <= sent_at)
     }
 
-    /// Records that Imprint applied an update or returned a witness. Returns true if the success is the first one.
+    /// Records a success: Imprint applied an update or returned a witness. Returns true if this is the first success.
     pub(super) fn worked(&mut self, sent_at: Timestamp) -> bool {
         if !self.is_of_key(sent_at) || self.denied_at.is_some_and(|denied| sent_at < denied) {
             return false;
@@ -107,7 +113,8 @@ impl Proof {
         self.refused.clear();
     }
 
-    /// Records that Imprint answered "does not exist" to the retrieve of a witness that the bridge sent at `sent_at`.
+    /// Records that Imprint answered "does not exist" to the retrieve of a witness. `sent_at` is the time of the
+    /// retrieve.
     pub(super) fn denied(&mut self, sent_at: Timestamp) {
         if self.is_of_key(sent_at) {
             self.run = None;
@@ -115,19 +122,19 @@ impl Proof {
         }
     }
 
-    /// Records a rejection, or an unexpected "does not exist", of a lane.
+    /// Records that a lane got a rare answer ([`REFUSED_LANES_MAX`]).
     pub(super) fn refused(&mut self, lane: LaneId) {
         if !self.is_refusing() {
             self.refused.insert(lane);
         }
     }
 
-    /// Returns whether the answers to many lanes in a row show that the destination is at fault.
+    /// Returns whether the last answers to many lanes in a row show that the destination is the cause.
     pub(super) fn is_refusing(&self) -> bool {
         self.refused.len() >= REFUSED_LANES_MAX
     }
 
-    /// Returns the record of an answer; `None` if the request used another API key.
+    /// Returns the record of an answer. Returns `None` if the request had a different API key.
     pub(super) fn absence(
         &self,
         absent: AbsentCustomer,
@@ -145,7 +152,7 @@ impl Proof {
     /// Returns whether the evidence shows that an answer is true.
     pub(super) fn proves(&self, absence: &Absence, now: Timestamp) -> bool {
         let is_fresh = now.since(absence.at) <= EVIDENCE_AGE_MAX;
-        // An answer about the Imprint id is enough, even if a search for our id follows.
+        // An answer about the Imprint id is enough, even if dispatch also searched by the partner customer id.
         let is_found = absence.by_id || self.has_found;
         let can_be_first = absence.is_typed && self.denied_at.is_none();
         let is_between = self
@@ -154,18 +161,18 @@ impl Proof {
         absence.key == self.key && is_fresh && is_found && is_between
     }
 
-    /// Notes that a success must prove an answer that came at this time.
+    /// Records that an answer at this time needs a success as proof.
     pub(super) fn want(&mut self, answered: Timestamp) {
         self.pending = self.pending.max(Some(answered));
     }
 
-    /// Returns whether the bridge must ask the witness about an answer now.
+    /// Returns whether an answer without proof requires a question about a witness now.
     pub(super) fn is_question_due(&self, now: Timestamp) -> bool {
         let is_early = |asked: Timestamp| now < asked.after(ASK_EVERY);
         self.pending.is_some() && !self.asked_at.is_some_and(is_early)
     }
 
-    /// Notes that the bridge asked the witness, or had no witness to ask.
+    /// Records that the bridge asked about a witness, or knew no witness.
     pub(super) const fn asked(&mut self, now: Timestamp) {
         self.asked_at = Some(now);
     }

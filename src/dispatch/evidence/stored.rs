@@ -1,4 +1,5 @@
-//! The evidence that outlives the process, in its stored form. This module is pure: it does no IO and reads no clock.
+//! The stored form of the evidence. The stored evidence stays after the process ends. This module is pure: it does no
+//! IO and reads no clock.
 
 use std::time::Duration;
 
@@ -11,15 +12,15 @@ use crate::imprint::ImprintId;
 use crate::outbox::{KeyMark, LaneId};
 use crate::time::Timestamp;
 
-/// The shortest time between two writes of the evidence to the store: the witnesses change with every customer.
+/// The shortest time between two writes of the evidence to the store. The witnesses change with almost every request.
 const SAVE_EVERY: Duration = Duration::from_secs(10);
 
-/// The evidence that outlives the process.
+/// The evidence that dispatch saves in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SavedEvidence {
     /// The value of the setting in the store.
     pub text: String,
-    /// True if the lanes must be due whose customers do not exist according to unproven answers.
+    /// True if dispatch must make the lanes due that have an unproven answer that their customer does not exist.
     pub wakes_lanes: bool,
 }
 
@@ -27,16 +28,16 @@ pub struct SavedEvidence {
 #[derive(Serialize, Deserialize)]
 struct StoredEvidence {
     key: u64,
-    /// The times when the first and the last successful request was sent.
+    /// The times when dispatch sent the first and the last successful request.
     worked: Option<(i64, i64)>,
     denied_at: Option<i64>,
     has_found: bool,
-    /// The lane, the Imprint id, and the time of the applied update of each witness.
+    /// The lane, the Imprint id and the time of the applied update, for each witness.
     witnesses: Vec<(u64, String, i64)>,
 }
 
 impl Evidence {
-    /// Puts back the evidence of an earlier process under this API key.
+    /// Restores the evidence that an earlier process stored under this API key.
     pub(in crate::dispatch) fn begin(
         &mut self,
         key: KeyMark,
@@ -51,7 +52,8 @@ impl Evidence {
         }
     }
 
-    /// Forgets the evidence under the API key that another key replaces at `now`. Lanes that rest must be due.
+    /// Replaces the API key. If the key is new, deletes the evidence of the old key, and makes the lanes due that wait
+    /// for proof.
     pub(in crate::dispatch) fn key_changed(&mut self, key: KeyMark, now: Timestamp) {
         if key != self.proof.key {
             self.proof = Proof::under(key, Some(now));
@@ -60,7 +62,8 @@ impl Evidence {
         }
     }
 
-    /// Returns the evidence to store now, if the evidence has changed and was not stored in the last seconds.
+    /// Returns the evidence to save now. Returns `None` if the evidence has not changed, or if dispatch saved it in the
+    /// last seconds.
     pub(in crate::dispatch) fn take_changed(&mut self, now: Timestamp) -> Option<SavedEvidence> {
         let is_early = |saved: Timestamp| now < saved.after(SAVE_EVERY);
         if !self.wakes_lanes && (!self.is_changed || self.saved_at.is_some_and(is_early)) {
@@ -74,7 +77,7 @@ impl Evidence {
         })
     }
 
-    /// Puts back the evidence that an earlier process stored, unless the evidence belongs to another API key or is
+    /// Restores the evidence that an earlier process stored. Ignores evidence that belongs to a different API key or is
     /// damaged.
     fn restore(&mut self, stored: &str, now: Timestamp) {
         let Ok(stored) = serde_json::from_str::<StoredEvidence>(stored) else {
@@ -83,7 +86,7 @@ impl Evidence {
         if KeyMark(stored.key) != self.proof.key {
             return;
         }
-        // The clock may have been set back since the evidence was stored.
+        // If somebody has set the clock back, a stored time is in the future: use the present time instead.
         let time = |millis| Timestamp::from_millis(millis).min(now);
         self.proof = Proof {
             run: stored.worked.map(|(from, to)| Run {
@@ -105,7 +108,7 @@ impl Evidence {
             }));
     }
 
-    /// Returns the stored form of the evidence; `None` if the evidence cannot be written as JSON.
+    /// Returns the stored form of the evidence. Returns `None` if the evidence has no JSON form.
     fn stored(&self) -> Option<String> {
         let witnesses = self.witnesses.applied().map(|witness| {
             let customer = witness.customer.as_str().to_owned();

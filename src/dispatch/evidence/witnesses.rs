@@ -1,5 +1,5 @@
-//! The witnesses: customers whose update Imprint applied, and the operator's witness. This module is pure: it does no IO
-//! and reads no clock.
+//! The witnesses: customers whose update Imprint has applied, and the configured witness (`imprint.canary_id`). This
+//! module is pure: it does no IO and reads no clock.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use crate::imprint::ImprintId;
 use crate::outbox::LaneId;
 use crate::time::Timestamp;
 
-/// The shortest time after which another customer replaces a witness, because the id of a customer must not be copied
-/// for each request.
+/// The shortest time for which a witness stays. Without this time, the bridge would copy a customer id for each applied
+/// request.
 const WITNESS_KEPT: Duration = Duration::from_secs(1);
-/// The time for which the bridge asks other witnesses after Imprint did not find the operator's witness.
+/// For this time after Imprint did not return the configured witness, the bridge asks about other witnesses.
 const CANARY_REST: Duration = Duration::from_secs(30);
 
 /// A customer whose update Imprint applied.
@@ -21,11 +21,11 @@ pub(super) struct Witness {
     pub(super) applied_at: Timestamp,
 }
 
-/// The operator's witness: the customer in `imprint.canary_id`.
+/// The configured witness: the customer in the setting `imprint.canary_id`.
 #[derive(Debug)]
 struct Canary {
     customer: ImprintId,
-    /// The lane of the customer, if the customer has one and the lane was sent.
+    /// The lane of the customer. `None` means that dispatch has not sent a request of this lane.
     lane: Option<LaneId>,
     rests_until: Option<Timestamp>,
 }
@@ -38,7 +38,7 @@ pub(super) struct Witnesses {
 }
 
 impl Witnesses {
-    /// Names the customer of `imprint.canary_id` as a witness.
+    /// Sets the configured witness: the customer in the setting `imprint.canary_id`.
     pub(super) fn name(&mut self, canary: Option<ImprintId>) {
         self.canary = canary.map(|customer| Canary {
             customer,
@@ -47,12 +47,12 @@ impl Witnesses {
         });
     }
 
-    /// Forgets the customers whose update Imprint applied.
+    /// Removes all witnesses except the configured witness.
     pub(super) fn clear(&mut self) {
         self.applied = [None, None];
     }
 
-    /// Stores which lane belongs to the operator's witness.
+    /// If the customer is the configured witness, records the lane of the customer.
     pub(super) fn meet(&mut self, lane: LaneId, customer: &ImprintId) {
         if let Some(canary) = &mut self.canary
             && canary.lane.is_none()
@@ -62,7 +62,7 @@ impl Witnesses {
         }
     }
 
-    /// Remembers the customer of an applied request. Returns true if the customer is a new witness.
+    /// Records the customer of an applied request as a witness. Returns true if the customer is a new witness.
     pub(super) fn record(&mut self, lane: LaneId, customer: &ImprintId, now: Timestamp) -> bool {
         let [last, other] = &mut self.applied;
         match last {
@@ -83,7 +83,7 @@ impl Witnesses {
         true
     }
 
-    /// Puts back the witnesses of an earlier process.
+    /// Restores the witnesses that an earlier process stored.
     pub(super) fn restore(&mut self, witnesses: impl IntoIterator<Item = Witness>) {
         let mut witnesses = witnesses.into_iter();
         self.applied = [witnesses.next(), witnesses.next()];
@@ -93,7 +93,7 @@ impl Witnesses {
         self.applied.iter().flatten()
     }
 
-    /// Returns a witness whose lane is sound, first of all the operator's witness.
+    /// Returns a witness whose lane fulfils `is_sound`. Prefers the configured witness.
     pub(super) fn find(
         &self,
         is_sound: impl Fn(LaneId) -> bool,
@@ -108,7 +108,8 @@ impl Witnesses {
             .or_else(|| applied().map(|witness| &witness.customer))
     }
 
-    /// Forgets a witness that Imprint does not find or does not show. The operator's witness only rests.
+    /// Removes a witness that Imprint did not return. The configured witness is not removed, but rests for
+    /// [`CANARY_REST`].
     pub(super) fn forget(&mut self, customer: &ImprintId, now: Timestamp) {
         if let Some(canary) = self.canary.as_mut()
             && canary.customer == *customer
@@ -120,7 +121,7 @@ impl Witnesses {
         }
     }
 
-    /// Forgets the customer of a lane as a witness.
+    /// Removes the customer of a lane from the witnesses.
     pub(super) fn forget_lane(&mut self, lane: LaneId) {
         for witness in &mut self.applied {
             witness.take_if(|known| known.lane == lane);

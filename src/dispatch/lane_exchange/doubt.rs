@@ -1,11 +1,11 @@
-//! The doubt that an earlier process leaves: values that it may have sent, and that may still arrive at Imprint. This
-//! module is pure: it does no IO and reads no clock.
+//! The values that an earlier process has possibly sent, and that can still arrive at Imprint. This module is pure: it
+//! does no IO and reads no clock.
 
 use crate::dispatch::rules::DeliveryRules;
 use crate::outbox::{ClaimedLane, MaybeSent, WaitingEntry};
 use crate::time::Timestamp;
 
-/// Marks as in doubt the values that an earlier process may have sent.
+/// Marks the values that an earlier process has possibly sent as in doubt: dispatch must send these values again later.
 pub(super) fn mark_in_doubt(claimed: &mut ClaimedLane, rules: &DeliveryRules, now: Timestamp) {
     let until = now.after(rules.reassert_after);
     let versions = std::mem::take(&mut claimed.versions);

@@ -1,5 +1,5 @@
-//! The evidence in the conclusion of an exchange: about the destination, and about the customer. This module is pure: it
-//! does no IO and reads no clock.
+//! What the conclusion of an exchange shows about the destination and about the customer. This module is pure: it does
+//! no IO and reads no clock.
 
 use super::{Conclusion, LaneExchange};
 use crate::dispatch::breaker::Signal;
@@ -9,7 +9,7 @@ use crate::imprint::{Cause, ImprintId, Outcome};
 use crate::outbox::{EntryId, IdentityLink, LaneKey};
 
 impl LaneExchange {
-    /// Returns the evidence about the destination in a conclusion; `None` if the exchange sent nothing.
+    /// Returns what a conclusion shows about the destination. Returns `None` if the exchange sent nothing.
     pub fn signal(&self, conclusion: &Conclusion) -> Option<Signal> {
         Some(match conclusion {
             Conclusion::NothingToSend | Conclusion::Postponed(_) | Conclusion::ProvenAbsent => {
@@ -27,9 +27,10 @@ impl LaneExchange {
         })
     }
 
-    /// Returns the entries for which a failure of this exchange is an attempt: the entries in the request. For a failed
-    /// search the result is as many of the oldest entries as a request may carry. A recorded answer belongs to the request
-    /// of an earlier claim, which has been counted.
+    /// Returns the entries whose attempts a failure of this exchange increases: the entries in the request.
+    ///
+    /// After a search, returns the oldest entries with the searched id: as many entries as one request can contain. A
+    /// recorded answer belongs to an earlier request, and dispatch counted its attempts at that time.
     pub fn attempted(&self, rules: &DeliveryRules) -> Vec<EntryId> {
         if self.claimed.unproven.absence.is_some() {
             return Vec::new();
@@ -45,7 +46,7 @@ impl LaneExchange {
         searched
     }
 
-    /// Returns the kind of the answer, if the exchange concludes that the customer does not exist.
+    /// If the conclusion is that the customer does not exist, returns the details of Imprint's answer.
     pub fn absent(&self, conclusion: &Conclusion) -> Option<AbsentCustomer> {
         let by_search = *conclusion == Conclusion::UnknownCustomer;
         let is_absent = by_search || *conclusion == Conclusion::Updated(Outcome::NotFound);
@@ -63,8 +64,8 @@ impl LaneExchange {
         link.is_some_and(|link| link.imprint.is_some())
     }
 
-    /// Returns whether Imprint knew the customer before: it applied values of the customer, or a search found the
-    /// customer.
+    /// Returns whether Imprint knew the customer before: Imprint applied an update of the customer, or a search found
+    /// the customer.
     pub fn is_known(&self) -> bool {
         match &self.claimed.key {
             Some(LaneKey::Imprint(_)) => self.claimed.versions.has_applied(),
@@ -76,8 +77,11 @@ impl LaneExchange {
         }
     }
 
-    /// Returns whether the recorded answer, which evidence has proven, came after every waiting entry. An answer without an
-    /// error type of Imprint must first repeat itself.
+    /// Returns whether the recorded answer "the customer does not exist" decides about all waiting entries. The caller
+    /// has checked that evidence proves the answer.
+    ///
+    /// The answer must be newer than every waiting entry. An answer without Imprint's error type does not decide before
+    /// Imprint has given it again.
     pub(super) fn is_recorded_absent(&self) -> bool {
         let absence = self.claimed.unproven.absence;
         absence
@@ -89,8 +93,8 @@ impl LaneExchange {
             })
     }
 
-    /// Returns whether the entries of the lane name at most one id of ours: otherwise the record does not show which id was
-    /// searched.
+    /// Returns whether the entries of the lane have at most one partner customer id. With several ids, the record does
+    /// not show which id dispatch searched.
     fn has_one_of_our_ids(&self) -> bool {
         let waiting = self.claimed.waiting.iter();
         let mut ours = waiting.filter_map(|waiting| waiting.customer.partner());
@@ -98,9 +102,11 @@ impl LaneExchange {
         ours.all(|partner| Some(partner) == first)
     }
 
-    /// Recalls which entries the recorded answer concerns: the entries have not changed, so that the exchange would ask the
-    /// same question again. Remembers that Imprint knows no customer with our id; a link to a known customer stays, so that
-    /// the customer still counts as known.
+    /// Sets the fields of the exchange as if Imprint had just given the recorded answer.
+    ///
+    /// The lane's entries have not changed since the answer, so the exchange would send the same call again. After a
+    /// search, also records that Imprint has no customer with the partner customer id. An existing link to a customer
+    /// stays, because the customer still counts as known.
     pub(super) fn recall_absence(&mut self) {
         let Some(absence) = self.claimed.unproven.absence else {
             return;
@@ -126,12 +132,12 @@ impl LaneExchange {
         }
     }
 
-    /// Returns whether the lane has only our id, and a search has found the customer before.
+    /// Returns whether the lane has only a partner customer id, and an earlier search found the customer.
     pub(super) fn is_linked(&self) -> bool {
         matches!(self.claimed.key, Some(LaneKey::Partner(_))) && self.is_known()
     }
 
-    /// Returns whether Imprint itself answered that it has no customer with the Imprint id of the lane.
+    /// Returns whether an answer with Imprint's error type says that no customer has the Imprint id of the lane.
     pub const fn is_surely_gone(&self) -> bool {
         self.is_gone && !self.is_untyped
     }
@@ -142,7 +148,7 @@ impl LaneExchange {
     }
 }
 
-/// Returns the evidence about the destination in an outcome.
+/// Returns what an outcome shows about the destination.
 pub(in crate::dispatch) const fn signal_of(outcome: &Outcome) -> Signal {
     match outcome {
         Outcome::Applied(_) => Signal::Applied,

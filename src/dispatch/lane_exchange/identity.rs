@@ -9,7 +9,7 @@ use crate::outbox::{ClaimedLane, EntryId, IdentityLink, LaneKey, WaitingEntry};
 use crate::time::Timestamp;
 
 impl LaneExchange {
-    /// Finds the Imprint id of a lane that has only our own id.
+    /// Finds the Imprint id of a lane that has only a partner customer id.
     pub(super) fn identify(
         &mut self,
         partner: PartnerCustomerId,
@@ -54,8 +54,8 @@ impl LaneExchange {
         }
     }
 
-    /// Continues after Imprint's answer that the customer of the lane does not exist: the Imprint id may be outdated, and
-    /// our own id still good.
+    /// Continues after Imprint's answer that no customer has the Imprint id of the lane. If the Imprint id is outdated,
+    /// a search by the partner customer id can still find the customer.
     pub(super) fn on_gone(&mut self, lane: ImprintId) -> ExchangeStep {
         self.is_gone = true;
         let entry = self.search_for.and_then(|at| self.claimed.waiting.get(at));
@@ -92,7 +92,7 @@ impl LaneExchange {
                 return ExchangeStep::Conclude(Conclusion::Updated(outcome));
             }
         };
-        // The link to a customer who has vanished stays, so that the customer still counts as known.
+        // Keep the link to a customer that no longer exists, because the customer still counts as known.
         if imprint.is_some() || !self.is_linked() {
             self.new_link = Some(IdentityLink {
                 partner,
@@ -108,7 +108,8 @@ impl LaneExchange {
         ExchangeStep::Conclude(match imprint {
             Some(imprint) if is_lane(&imprint) && gone.is_some() => {
                 self.is_gone = false;
-                // The answer that the customer is gone came to an earlier claim, so that the update is sent again.
+                // If an earlier claim got the answer "does not exist", this exchange has sent no update: the next claim
+                // sends it.
                 if self.claimed.is_gone {
                     Conclusion::LookAgain
                 } else {
@@ -117,14 +118,14 @@ impl LaneExchange {
             }
             Some(imprint) if is_lane(&imprint) => Conclusion::LookAgain,
             Some(imprint) => Conclusion::Identified(imprint),
-            // The identity link of the search shows that the two ids of such an entry do not belong together.
+            // The new identity link shows that the two ids of an entry do not belong together.
             None if gone.is_none() && self.has_pair_with_our_id() => Conclusion::LookAgain,
             None => Conclusion::UnknownCustomer,
         })
     }
 
-    /// Concludes after a search that our API key forbids. If every event with our id also names the Imprint id, Imprint's
-    /// answer about the Imprint id is enough.
+    /// Concludes after a search that the API key does not permit. If every event with the partner customer id also
+    /// contains the Imprint id, Imprint's answer about the Imprint id is enough.
     fn on_search_forbidden(
         &mut self,
         partner: &PartnerCustomerId,
@@ -142,7 +143,8 @@ impl LaneExchange {
         ExchangeStep::Conclude(Conclusion::Updated(Outcome::NotFound))
     }
 
-    /// Continues after the retrieve of the lane's customer, while our id in some entries belongs to the customer `other`.
+    /// Continues after the retrieve of the lane's customer. The partner customer id `partner` belongs to the customer
+    /// `other`.
     pub(super) fn on_lane_retrieved(
         &mut self,
         partner: PartnerCustomerId,
@@ -169,7 +171,7 @@ impl LaneExchange {
         self.pairs_with_our_id().next().is_some()
     }
 
-    /// Returns the entries that name the Imprint id of the lane and our id of this exchange.
+    /// Returns the entries that have both the Imprint id of the lane and the partner customer id of this exchange.
     fn pairs_with_our_id(&self) -> impl Iterator<Item = EntryId> + '_ {
         let is_pair = |waiting: &&WaitingEntry| match &waiting.customer {
             CustomerRef::Pair { partner, .. } => Some(partner) == self.about.as_ref(),
@@ -179,15 +181,17 @@ impl LaneExchange {
         pairs.map(|waiting| waiting.entry)
     }
 
-    /// Returns whether the event of an entry names the id about which the exchange asked Imprint.
+    /// Returns whether an entry has the partner customer id about which the exchange asked Imprint. If the exchange
+    /// asked about no such id, returns true.
     pub fn names_our_id(&self, waiting: &WaitingEntry) -> bool {
         let about = self.about.as_ref();
         about.is_none_or(|about| waiting.customer.partner() == Some(about))
     }
 
-    /// Returns whether the conclusion of the exchange concerns this entry. An answer about our own id concerns only the
-    /// entries with our id; if Imprint does not know the customer of the lane, the answer also concerns entries without
-    /// our id.
+    /// Returns whether the conclusion of the exchange concerns this entry.
+    ///
+    /// An answer about a partner customer id concerns only the entries with this id. If Imprint has no customer with
+    /// the Imprint id of the lane, the answer also concerns entries that have only the Imprint id.
     pub fn concerns(&self, waiting: &WaitingEntry) -> bool {
         let Some(about) = &self.about else {
             return true;
@@ -202,12 +206,13 @@ impl LaneExchange {
         }
     }
 
-    /// Returns whether an applied request carried an entry with another of our ids than the customer has at Imprint.
+    /// Returns whether an entry of the applied request has a different partner customer id than the customer has at
+    /// Imprint.
     pub(super) fn is_misdirected(&self, echoed: &PartnerCustomerId) -> bool {
         self.misdirected(echoed).next().is_some()
     }
 
-    /// Returns the entries of the request whose event names another of our ids than this id.
+    /// Returns the entries of the request whose partner customer id differs from `echoed`.
     pub fn misdirected<'a>(
         &'a self,
         echoed: &'a PartnerCustomerId,
@@ -222,8 +227,10 @@ impl LaneExchange {
     }
 }
 
-/// Returns the place of the entry whose id of ours is searched if Imprint does not find the customer of the lane. While
-/// nothing proves the answer about one id, the searches for the others take turns.
+/// Returns the index of the entry whose partner customer id the exchange searches if no customer has the Imprint id.
+///
+/// Usually, this is the newest suitable entry. While the lane has an unproven answer, the entry depends on the time, so
+/// that the bridge searches each of the ids now and then.
 pub(super) fn search_for(
     claimed: &ClaimedLane,
     is_worth: impl Fn(&WaitingEntry) -> bool,
@@ -239,8 +246,9 @@ pub(super) fn search_for(
     worth.get(turn.checked_rem(worth.len())?).copied()
 }
 
-/// Returns whether a search for our id in an entry may find the customer: our id is there, and no young link says that
-/// Imprint knows no customer with our id.
+/// Returns whether a search by the partner customer id of an entry can find the customer.
+///
+/// The entry must have such an id, and no fresh link may say that Imprint has no customer with this id.
 pub(super) fn is_worth_a_search(
     waiting: &WaitingEntry,
     links: &[IdentityLink],

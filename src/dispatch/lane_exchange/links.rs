@@ -1,5 +1,5 @@
-//! Links between our ids and Imprint's ids: decides how long to trust a link, and which entries contradict links. This
-//! module is pure: it does no IO and reads no clock.
+//! Identity links between partner customer ids and Imprint ids: decides how long to trust a link, and which entries
+//! contradict a link. This module is pure: it does no IO and reads no clock.
 
 use std::time::Duration;
 
@@ -8,11 +8,13 @@ use crate::imprint::{CustomerRef, ImprintId, PartnerCustomerId};
 use crate::outbox::{ClaimedLane, EntryId, IdentityLink, LaneKey, WaitingEntry};
 use crate::time::Timestamp;
 
-/// The shortest time for which a link decides about a contradiction. An operator may configure a shorter lifetime, and
-/// then each answer of Imprint would be too old for the next claim, so the bridge would ask for ever.
+/// The shortest time for which a link decides about a contradiction.
+///
+/// With a shorter configured lifetime, each answer of Imprint would be too old for the next claim, and the bridge would
+/// ask without end.
 const CERTAIN_MIN: Duration = Duration::from_mins(1);
 
-/// Returns whether an identity link is young enough to be used without another search.
+/// Returns whether dispatch can use an identity link without a new search.
 pub(super) fn is_fresh(link: &IdentityLink, rules: &DeliveryRules, now: Timestamp) -> bool {
     now.since(link.confirmed_at) < lifetime(link, rules)
 }
@@ -24,23 +26,23 @@ fn lifetime(link: &IdentityLink, rules: &DeliveryRules) -> Duration {
     }
 }
 
-/// The entries of a lane that must not be sent as they are, because an identity link contradicts the ids of the entry.
+/// The entries of a lane that dispatch must not send now, because an identity link contradicts the ids of the entries.
 ///
-/// One wrong row of a CRM must not send the values of one customer to another cardholder.
+/// A wrong row of the CRM must not send the values of one customer to a different cardholder.
 #[derive(Debug, Default)]
 pub(super) struct Contradictions {
-    /// The entries that name two ids which, according to Imprint, belong to different customers.
+    /// The entries whose two customer ids belong to different customers at Imprint.
     pub(super) conflicts: Vec<EntryId>,
-    /// The entries about which the bridge must find out more.
+    /// The entries whose customer the bridge must first check at Imprint.
     pub(super) unsure: Vec<EntryId>,
     /// The check of the first unsure entry.
     pub(super) check: Option<IdentityCheck>,
 }
 
-/// The way to find out the customer of an entry whose ids an identity link contradicts.
+/// The check of the customer of an entry whose ids an identity link contradicts.
 #[derive(Debug)]
 pub(super) struct IdentityCheck {
-    /// Our id in the entry.
+    /// The partner customer id in the entry.
     pub(super) partner: PartnerCustomerId,
     pub(super) step: CheckStep,
 }
@@ -48,14 +50,18 @@ pub(super) struct IdentityCheck {
 /// The next step of an [`IdentityCheck`].
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum CheckStep {
-    /// Search for our id: the links are too old.
+    /// Search by the partner customer id, because the links are too old.
     Search,
-    /// Our id belongs to this other customer. Retrieve the customer of the lane: if Imprint has no such customer, then
-    /// the Imprint id in the event is outdated, and our id decides.
+    /// Retrieve the customer of the lane. The partner customer id belongs to the customer with this other Imprint id.
+    ///
+    /// If the customer of the lane does not exist, the Imprint id in the event is outdated, and the partner customer id
+    /// decides.
     RetrieveLane(ImprintId),
-    /// Our id belongs to this other customer, and the event names no Imprint id.
+    /// Move the entry to the lane of this Imprint id. The partner customer id belongs to this customer, and the event
+    /// contains no Imprint id.
     Move(ImprintId),
-    /// Imprint knows no customer with our id, and the event names no Imprint id.
+    /// Treat the customer as unknown: Imprint has no customer with the partner customer id, and the event contains no
+    /// Imprint id.
     Unknown,
 }
 
@@ -115,7 +121,7 @@ fn relation(
     let elsewhere = own
         .and_then(|own| own.imprint.as_ref())
         .filter(|imprint| !imprint.is_same(lane.as_str()));
-    // The newest link of the lane's customer, if it names another id than the entry.
+    // The newest link of the lane's customer, if its partner customer id differs from the entry's.
     let other = newest_of(lane, links).filter(|link| !is_own(link));
     let is_other_certain = other.is_some_and(is_certain);
     match (own.filter(|own| is_certain(own)), elsewhere, other) {
@@ -133,8 +139,8 @@ fn relation(
     }
 }
 
-/// Returns the identity link of this customer that Imprint confirmed last. A customer has one partner id at Imprint, so
-/// an older link with another id is outdated.
+/// Returns the identity link of this customer that Imprint confirmed last. A customer has only one partner customer id
+/// at Imprint, so an older link with a different id is outdated.
 pub(in crate::dispatch) fn newest_of<'a>(
     customer: &ImprintId,
     links: &'a [IdentityLink],

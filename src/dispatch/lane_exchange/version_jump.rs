@@ -1,13 +1,15 @@
-//! Versions that jump: finds waiting entries whose version is absurdly far from the other versions of the customer. This
-//! module is pure: it does no IO and reads no clock.
+//! Finds version jumps: waiting entries whose version is far from the other versions of the customer. This module is
+//! pure: it does no IO and reads no clock.
 //!
-//! One event with the version 2^63-1 would freeze its customer: Imprint would get the event, and every later event would
-//! count as older. So a version may differ from the neighbouring version of the same field by at most the number
-//! that the source allows, or by as much as the smaller of the two versions: a sequence that counts microseconds or bytes
-//! moves in large steps. The rule holds in both directions: a version that lies absurdly far *below* the delivered version
-//! shows that the customer is frozen already, or that the source restarted its sequence.
+//! After one event with the version 2^63-1, every later event of the customer would count as older, and dispatch would
+//! never send its values. A version is therefore a jump if it differs too much from the neighbouring version of the
+//! same field: by more than the number that the source allows, and by more than the smaller of the two versions. The
+//! second limit is for sequences that count microseconds or bytes, because they move in large steps.
 //!
-//! Versions that are times are not checked here, because intake refuses a time in the future.
+//! The rule also finds versions far *below* the delivered version. Such a version shows that an earlier version was far
+//! too high, or that the source restarted its sequence.
+//!
+//! This module does not check versions that are times, because intake refuses times in the future.
 
 use std::collections::BTreeMap;
 
@@ -16,21 +18,23 @@ use crate::fold::LaneVersions;
 use crate::imprint::Field;
 use crate::outbox::{ClaimedLane, EntryId, LaneKey, WaitingEntry};
 
-/// The highest version that the first event of a customer may have: half of the highest number. Nanoseconds since 1970
-/// stay below this version until the year 2116.
+/// The highest allowed version of a customer's first event: half of the highest number. Nanoseconds since 1970 stay
+/// below this number until the year 2116.
 const FIRST_VERSION_MAX: i64 = 1 << 62;
 
-/// Returns the entries whose version jumps. The lane of a partner id has no versions, so its entries cannot jump.
-/// Entries in `conflicts` are parked for another reason.
+/// Returns the entries whose version is a jump.
 ///
-/// The function looks at the waiting entries in the order of their versions, so the first of several distant versions
-/// jumps, together with every version that follows it.
+/// A lane with only a partner customer id has no versions, so its entries have no jumps. The entries in `conflicts` are
+/// parked for a different reason.
+///
+/// The function compares the waiting entries in the order of their versions. The first distant version is a jump, and
+/// so is every higher version.
 pub(super) fn jumps(claimed: &ClaimedLane, conflicts: &[EntryId]) -> Vec<EntryId> {
     if !matches!(claimed.key, Some(LaneKey::Imprint(_))) {
         return Vec::new();
     }
     let is_far = |waiting: &&WaitingEntry| is_suspicious(&claimed.versions, waiting);
-    // A single entry that is near all delivered versions is the usual case.
+    // The usual case: a single entry whose version is near all delivered versions.
     if claimed.waiting.len() == 1 && !claimed.waiting.iter().any(|waiting| is_far(&waiting)) {
         return Vec::new();
     }
@@ -69,8 +73,8 @@ pub(super) fn jumps(claimed: &ClaimedLane, conflicts: &[EntryId]) -> Vec<EntryId
     jumps
 }
 
-/// Returns whether the version of an entry is distant from a delivered version of any field, or may be too high for a
-/// first version.
+/// Returns whether the version of an entry is distant from a delivered version of any field, or too high for a first
+/// version.
 fn is_suspicious(delivered: &LaneVersions, waiting: &WaitingEntry) -> bool {
     let Some(max) = waiting.jump_max else {
         return false;
@@ -80,8 +84,8 @@ fn is_suspicious(delivered: &LaneVersions, waiting: &WaitingEntry) -> bool {
         || fields.any(|(_, neighbour)| is_distant(neighbour, waiting.version, max))
 }
 
-/// Returns whether two versions of one epoch are too far from each other. A version that an operator has reset is near
-/// every version.
+/// Returns whether two versions of the same epoch are too far from each other. No version is too far from a version
+/// that an operator has reset.
 fn is_distant(neighbour: Version, version: Version, max: u64) -> bool {
     if neighbour.epoch != version.epoch || neighbour.is_reset() {
         return false;
@@ -179,7 +183,7 @@ mod tests {
             (None, vec![HIGHEST, 3, 2], vec![HIGHEST]),
             (None, vec![1 << 62], vec![]),
             (None, vec![far, 3], vec![far]),
-            // A customer that is frozen: the later event must not be lost silently.
+            // After a far too high version, the next normal event must be parked, and not be dropped as older.
             (Some(far), vec![6], vec![6]),
             (Some(HIGHEST), vec![HIGHEST], vec![]),
         ] {
@@ -191,7 +195,7 @@ mod tests {
         }
     }
 
-    /// Sequences that count milliseconds, microseconds, nanoseconds or bytes move in steps of any size.
+    /// Sequences that count milliseconds, microseconds, nanoseconds or bytes move in large steps.
     #[test]
     fn a_large_sequence_moves_in_large_steps() {
         const NONE: [i64; 0] = [];

@@ -1,4 +1,5 @@
-//! The identity link in the echo of an applied update. This module is pure: it does no IO and reads no clock.
+//! The identity link in Imprint's answer to an applied update. The answer (the echo) contains the customer as Imprint
+//! has it. This module is pure: it does no IO and reads no clock.
 
 use super::Settlement;
 use crate::dispatch::lane_exchange::{LaneExchange, newest_of};
@@ -7,8 +8,10 @@ use crate::imprint::{Echo, PartnerCustomerId};
 use crate::outbox::{Ending, IdentityLink, ParkReason, Recognition};
 use crate::time::Timestamp;
 
-/// Returns the identity link that an echo confirms, if an entry of the lane names our id, and the link is not the newest
-/// link of the customer or is older than half of `link_ttl`.
+/// Returns the identity link that an echo confirms, if the store needs it.
+///
+/// The store needs the link if an entry of the lane has a partner customer id, and if the newest stored link of the
+/// customer differs or is older than half of `link_ttl`.
 pub(super) fn confirmed_link(
     exchange: &LaneExchange,
     echo: Echo,
@@ -44,11 +47,13 @@ pub(super) fn applied(exchange: &LaneExchange, settlement: Settlement) -> Settle
     }
 }
 
-/// Returns the settlement of a request that reached a customer with the id `echoed`, although some of its events name
-/// another of our ids. The entries of these events are parked, and their details name the customer that got the values.
+/// Returns the settlement of a request that reached the customer `echoed`, although some of its entries have a
+/// different partner customer id.
 ///
-/// The other entries wait and are sent again, over the wrong values. No version counts as delivered: the versions of the
-/// wrong events must not stop the customer's own values.
+/// Parks these entries, with the customer that got the values in the detail.
+///
+/// Dispatch sends the other entries again, to overwrite the wrong values. No version counts as delivered: otherwise a
+/// version of a wrong entry could make the customer's own values look older.
 pub(super) fn misdirected(
     exchange: &LaneExchange,
     echoed: &PartnerCustomerId,
@@ -57,7 +62,7 @@ pub(super) fn misdirected(
     let imprint = exchange.imprint_id().cloned();
     let reached = imprint.as_ref().map(|imprint| {
         let (imprint, partner) = (imprint.as_str(), echoed.as_str());
-        format!("the values reached Imprint's customer {imprint}, whose partner id is {partner}")
+        format!("the values reached Imprint's customer {imprint}, whose partner customer id is {partner}")
     });
     let wrong = exchange.misdirected(echoed).map(|entry| {
         let ending = Ending::Parked {

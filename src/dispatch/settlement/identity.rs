@@ -8,7 +8,7 @@ use crate::dispatch::rules::{DeliveryRules, UnknownCustomer};
 use crate::imprint::ImprintId;
 use crate::outbox::{Ending, Moved, ParkReason, Recognition, Settlement, Trials};
 
-/// Returns the settlement that parks the entries whose customer is not certain.
+/// Returns the settlement that parks the entries for which Imprint's answer does not tell the customer.
 pub(super) fn all_parked(
     exchange: &LaneExchange,
     reason: ParkReason,
@@ -17,7 +17,7 @@ pub(super) fn all_parked(
     some_end(exchange, &park(reason), sent, LaneExchange::names_our_id)
 }
 
-/// Returns the settlement of the entries whose customer Imprint does not know.
+/// Returns the settlement after evidence has shown that Imprint does not know the customer.
 pub(super) fn customer_unknown(
     exchange: &LaneExchange,
     rules: &DeliveryRules,
@@ -37,7 +37,7 @@ pub(super) fn customer_unknown(
     }
 }
 
-/// Returns the settlement that moves entries with our id to the lane of the Imprint id.
+/// Returns the settlement that moves entries with a partner customer id to the lane of the Imprint id.
 pub(super) fn moved(exchange: &LaneExchange, to: ImprintId, unsent: Settlement) -> Settlement {
     let entries = remaining(exchange, &unsent)
         .filter(|waiting| waiting.customer.partner().is_some() && exchange.concerns(waiting))

@@ -1,5 +1,5 @@
-//! Settlements of lanes whose customer Imprint does not know, or whose failures nothing has explained yet. This module is
-//! pure: it does no IO and reads no clock.
+//! Settlements of lanes whose customer Imprint does not know, or whose failures have no proven cause yet. This module
+//! is pure: it does no IO and reads no clock.
 
 use std::time::Duration;
 
@@ -10,12 +10,14 @@ use crate::dispatch::rules::{DeliveryRules, UnknownCustomer};
 use crate::outbox::{Absence, DUE_AHEAD_MAX, Ending, EntryId, Settlement, Unproven};
 use crate::time::Timestamp;
 
-/// The longest rest of a lane after the first answer that the customer does not exist. Even the shortest rest, half of
-/// this, lasts until the bridge has asked a witness, which it does once a second, and has the answer. Otherwise the bridge
-/// would ask about the customer again for nothing.
+/// The longest rest of a lane after the first answer that the customer does not exist. The shortest rest is half of
+/// this time.
+///
+/// During the rest, the bridge asks about a witness (at most once a second) and gets the answer. After a shorter rest,
+/// the bridge would ask about the customer again before the answer can be proven.
 const PROOF_REST_FIRST: Duration = Duration::from_secs(4);
-/// The longest rest of a lane whose customer does not exist according to an answer that nothing has proven. The rest is
-/// shorter than the time for which an answer can be proven.
+/// The longest rest of a lane that has an unproven answer that its customer does not exist. After the rest, the answer
+/// is still young enough for a proof.
 const PROOF_REST_MAX: Duration = Duration::from_mins(5);
 
 /// Returns the settlement of a lane whose entries wait until Imprint knows the customer.
@@ -27,7 +29,7 @@ pub(super) fn waits_for_customer(rules: &DeliveryRules, sent: Settlement) -> Set
     }
 }
 
-/// Returns the remaining entries that the conclusion concerns and that were accepted at least this time ago.
+/// Returns the remaining entries that the conclusion concerns, and whose events the bridge accepted at least `age` ago.
 pub(super) fn too_old(
     exchange: &LaneExchange,
     settlement: &Settlement,
@@ -41,7 +43,8 @@ pub(super) fn too_old(
         .collect()
 }
 
-/// Returns the settlement of a lane that may be sent only later, for a reason that has nothing to do with the lane.
+/// Returns the settlement of a lane whose next call the limiter does not allow before `later`. The lane did not cause
+/// this wait.
 pub(super) fn postponed(
     exchange: &LaneExchange,
     later: Timestamp,
@@ -55,7 +58,9 @@ pub(super) fn postponed(
 }
 
 /// Returns the settlement that records the answer "the customer does not exist" until evidence shows that the answer is
-/// true. If the entries wait for the customer anyway, the answer ends none of them, so it needs no evidence.
+/// true.
+///
+/// If the delivery rules let entries wait for unknown customers, the answer finishes no entry, so it needs no evidence.
 pub(super) fn await_proof(
     exchange: &LaneExchange,
     absence: Option<Absence>,
@@ -63,7 +68,7 @@ pub(super) fn await_proof(
     moment: Moment,
     mut sent: Settlement,
 ) -> Settlement {
-    // A stored link without an Imprint id counts as proof that the customer does not exist.
+    // Store no link without an Imprint id: such a link would count as proof that the customer does not exist.
     sent.new_link.take_if(|link| link.imprint.is_none());
     if rules.unknown == UnknownCustomer::Wait
         && !exchange.is_known()
@@ -84,7 +89,8 @@ pub(super) fn await_proof(
     unproven(exchange, waits, rules)
 }
 
-/// Returns the rest of a lane that waits for proof since this time. The rest grows with the time.
+/// Returns the rest of a lane that has waited for proof since this time. The longer the lane has waited, the longer is
+/// the rest.
 fn rest(since: Timestamp, moment: Moment) -> Duration {
     let longest = PROOF_REST_FIRST.max(moment.now.since(since) / 2);
     longest
@@ -92,8 +98,9 @@ fn rest(since: Timestamp, moment: Moment) -> Duration {
         .mul_f64(0.5 + moment.jitter() / 2.0)
 }
 
-/// Returns the settlement of a lane that is sent again although no evidence shows whose fault the failure is. Entries
-/// that have waited too long for evidence become undecided.
+/// Returns the settlement of a lane that dispatch sends again although nothing proves the cause of its failure.
+///
+/// Entries that have waited too long for evidence become undecided.
 pub fn unproven(
     exchange: &LaneExchange,
     settlement: Settlement,
