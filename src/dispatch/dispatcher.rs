@@ -319,7 +319,7 @@ impl<I: ImprintApi + 'static> Shell<I> {
             Ok(answer) => {
                 failpoint::crash_point(CrashPoint::AfterSettle);
                 if answer == Settled::Stale {
-                    tracing::warn!("the claim of the lane had ended, so its settlement changed nothing");
+                    tracing::warn!("the claim had ended, so the settlement changed nothing");
                 }
                 let recorded = self.core.borrow_mut().on_settled(id, answer);
                 if let Some(settlement) = recorded {
