@@ -3,7 +3,7 @@
 //!
 //! | state | entered when | left when | after a restart |
 //! |---|---|---|---|
-//! | flowing | at the start; Imprint answers a request in a different state | another state is entered | flowing |
+//! | flowing | at the start; Imprint answers a request in a different state | a different state begins | flowing |
 //! | throttled | Imprint throttles the destination | the wait is over and Imprint answered a request | throttled |
 //! | probing | 10 requests in a row fail | Imprint answers a probe | flowing |
 //! | stopped | Imprint refuses the key or the operation, or rejects or denies many customers in a row | Imprint answers a probe | flowing |
@@ -12,8 +12,8 @@
 //! the cause. In the states probing and stopped, dispatch also sends requests of lanes that have not failed, but at
 //! most one request a second.
 //!
-//! Only the end of a wait that Imprint asked for survives a restart. All other states begin again with the next
-//! failures.
+//! The store keeps only the end of a wait that Imprint asked for. After a restart, every other state begins again when
+//! requests fail.
 
 use std::time::Duration;
 
@@ -84,7 +84,7 @@ pub enum Attribution {
 /// The number of lanes that dispatch can send while the state is flowing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ramp {
-    /// Dispatch sends as many lanes as the rate and the concurrency allow.
+    /// Dispatch sends as many lanes as the rate limit and the concurrency allow.
     Full,
     /// The destination has just recovered. The breaker admits few lanes at first, and more lanes after each answer.
     Rising {
@@ -243,7 +243,7 @@ impl DestinationState {
             // Imprint throttled several requests that were in flight at once: count their 429 answers as one.
             Self::Throttled { until, streak } if now < until => (until, streak),
             Self::Throttled { streak, .. } => (now, streak.saturating_add(1)),
-            // The reason for the stop is more serious than a 429 answer.
+            // Stay stopped: the reason for the stop is more serious than a 429 answer.
             Self::Stopped(_) => return self,
             Self::Flowing { .. } | Self::Probing(_) => (now, 1),
         };

@@ -1,4 +1,5 @@
-//! The state machine that delivers lanes. This module is pure: it does no IO and reads no clock.
+//! The state machine of dispatch: decides each step of the delivery of claimed lanes. This module is pure: it does no
+//! IO and reads no clock.
 //!
 //! The caller reports each result and the time to a [`Core`], and the core returns the next action. The dispatcher
 //! carries out the actions with tokio, the store and Imprint. The simulation in the tests carries out the same actions
@@ -52,16 +53,16 @@ pub const POLL_EVERY: Duration = Duration::from_millis(400);
 pub const STORE_RETRY: Duration = Duration::from_millis(200);
 /// Dispatch prefetches one lane for this number of concurrent requests.
 ///
-/// A prefetched lane hides the latency of a store that needs half as long as Imprint. The limit on prefetched lanes
-/// also limits the requests that dispatch sends twice after a crash.
+/// A prefetched lane hides the latency of a store that needs half as long as Imprint for an answer. The limit on
+/// prefetched lanes also limits the requests that dispatch sends twice after a crash.
 const REQUESTS_PER_PREFETCHED_LANE: usize = 2;
 
-/// One of this number of request slots is open to failing lanes (lanes whose last request failed).
+/// In each group of this many request slots, one slot is open to failing lanes: lanes whose last request failed.
 ///
 /// Even if thousands of lanes fail or hang, three quarters of the request slots stay free for other lanes.
 const REQUESTS_PER_FAILING_LANE: usize = 4;
 
-/// One of this number of request slots is reserved for lanes that Imprint answered before.
+/// In each group of this many request slots, one slot is reserved for lanes that Imprint answered before.
 ///
 /// Hanging first requests of new customers can therefore never fill all request slots.
 const REQUESTS_PER_KEPT_PLACE: usize = 4;
@@ -94,8 +95,8 @@ pub enum LoopAction {
     /// Retrieve the customer of the inquiry, pass the result to [`conclude_inquiry`], and call [`Core::poll`] again at
     /// once, without waiting for the result.
     AskWitness(Inquiry),
-    /// Save the evidence in the store. If the evidence asks for it, make the lanes due that wait for evidence. Then
-    /// call [`Core::poll`] again at once.
+    /// Save the evidence in the store. If [`SavedEvidence::wakes_lanes`] is true, make the lanes due that wait for
+    /// evidence. Then call [`Core::poll`] again at once.
     SaveEvidence(SavedEvidence),
     /// Call [`Core::poll`] again at this time. The core will not claim a lane earlier.
     SleepUntil(Timestamp),
@@ -199,7 +200,8 @@ impl Core {
             Ok(permits) => permits,
             Err(later) => return LoopAction::SleepUntil(later),
         };
-        // Claim no probe before a request slot is free: a waiting probe could be sent just before the next probe.
+        // Claim no lane for a probe before a request slot is free: dispatch could send a waiting probe just before the
+        // next one.
         if permits.is_probe() && !self.in_flight.is_free() {
             return LoopAction::SleepUntil(moment.now.after(POLL_EVERY));
         }

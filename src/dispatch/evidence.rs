@@ -345,7 +345,7 @@ impl Evidence {
             }
             Testimony::Failed(signal) => {
                 self.confirmed = FaultKind::of(signal);
-                // Now nothing shows any more that only refuted lanes fail.
+                // The destination itself has failed, so nothing shows any more that only refuted lanes fail.
                 self.worked_at = None;
             }
         }

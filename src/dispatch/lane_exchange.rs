@@ -133,7 +133,7 @@ pub enum Conclusion {
     ProvenAbsent,
     /// The update of the customer had this outcome.
     Updated(Outcome),
-    /// Imprint applied the update, but keeps these cleared address lines.
+    /// Imprint applied the update, but still has these cleared address lines.
     NotCleared(Vec<Field>),
     /// Imprint applied the update to a customer with this partner customer id. At least one entry of the request has a
     /// different partner customer id.
@@ -322,7 +322,7 @@ impl LaneExchange {
         }
     }
 
-    /// Sends the cleared address lines that Imprint still has again, as empty texts.
+    /// Sends cleared address lines again, as empty texts, because Imprint still has them.
     fn empty_lines(&mut self, customer: ImprintId, echo: Echo) -> ExchangeStep {
         let cleared = echo
             .still_set

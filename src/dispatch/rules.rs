@@ -41,6 +41,6 @@ pub struct DeliveryRules {
     pub wait_max: Duration,
     /// The time for which dispatch trusts a link between a partner customer id and an Imprint id.
     pub link_ttl: Duration,
-    /// The time for which dispatch trusts Imprint's answer that no customer has a partner customer id.
+    /// The time for which dispatch trusts Imprint's answer that no customer has the searched partner customer id.
     pub unknown_ttl: Duration,
 }

@@ -375,7 +375,7 @@ fn unconfirmed(exchange: &LaneExchange, rules: &DeliveryRules, unsent: Settlemen
     }
 }
 
-/// Ends the doubt about delivered values if Imprint refused to take them again. No entry is left to park.
+/// Ends the doubt about delivered values if Imprint rejected them when dispatch sent them again.
 fn without_reassertion(exchange: &LaneExchange, sent: Settlement) -> Settlement {
     if !exchange.fold.carried.is_empty() || exchange.fold.reasserted == 0 {
         return sent;

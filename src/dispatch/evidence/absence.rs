@@ -42,7 +42,7 @@ impl Evidence {
         (blame, absence)
     }
 
-    /// Returns whether the evidence shows that a recorded answer is true.
+    /// Returns whether evidence shows that a recorded answer "the customer does not exist" is true.
     pub(in crate::dispatch) fn proves(&self, absence: &Absence, now: Timestamp) -> bool {
         self.proof.proves(absence, now)
     }

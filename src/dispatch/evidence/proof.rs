@@ -16,7 +16,7 @@ use super::EVIDENCE_AGE_MAX;
 use crate::outbox::{Absence, KeyMark, LaneId};
 use crate::time::Timestamp;
 
-/// After this number of different lanes with a rare answer, and no applied update in between, the destination counts as
+/// If this many different lanes get a rare answer, and Imprint applies no update in between, the destination counts as
 /// the cause.
 ///
 /// The rare answers are rejections with Imprint's error type, "does not exist" for a customer whose update Imprint has
@@ -50,7 +50,7 @@ impl AbsentCustomer {
     };
 }
 
-/// The successes since Imprint last answered that a witness does not exist.
+/// The successes (applied updates and returned witnesses) since Imprint last answered that a witness does not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Run {
     /// The time when the first successful request was sent.
@@ -134,7 +134,8 @@ impl Proof {
         self.refused.len() >= REFUSED_LANES_MAX
     }
 
-    /// Returns the record of an answer. Returns `None` if the request had a different API key.
+    /// Returns the record of an answer "the customer does not exist". Returns `None` if the request had a different API
+    /// key.
     pub(super) fn absence(
         &self,
         absent: AbsentCustomer,
@@ -149,7 +150,7 @@ impl Proof {
         })
     }
 
-    /// Returns whether the evidence shows that an answer is true.
+    /// Returns whether the evidence shows that a recorded answer "the customer does not exist" is true.
     pub(super) fn proves(&self, absence: &Absence, now: Timestamp) -> bool {
         let is_fresh = now.since(absence.at) <= EVIDENCE_AGE_MAX;
         // An answer about the Imprint id is enough, even if dispatch also searched by the partner customer id.

@@ -7,8 +7,8 @@ use crate::imprint::ImprintId;
 use crate::outbox::LaneId;
 use crate::time::Timestamp;
 
-/// The shortest time for which a witness stays. Without this time, the bridge would copy a customer id for each applied
-/// request.
+/// For at least this time, a new witness does not replace an old one. Without this time, the bridge would copy a
+/// customer id for each applied request.
 const WITNESS_KEPT: Duration = Duration::from_secs(1);
 /// For this time after Imprint did not return the configured witness, the bridge asks about other witnesses.
 const CANARY_REST: Duration = Duration::from_secs(30);

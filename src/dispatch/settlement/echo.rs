@@ -50,7 +50,7 @@ pub(super) fn applied(exchange: &LaneExchange, settlement: Settlement) -> Settle
 /// Returns the settlement of a request that reached the customer `echoed`, although some of its entries have a
 /// different partner customer id.
 ///
-/// Parks these entries, with the customer that got the values in the detail.
+/// Parks these entries. The detail of each parked entry names the customer that got the values.
 ///
 /// Dispatch sends the other entries again, to overwrite the wrong values. No version counts as delivered: otherwise a
 /// version of a wrong entry could make the customer's own values look older.

@@ -1,4 +1,4 @@
-//! Applies the answers of Imprint to the evidence and to the breaker. This module is pure: it does no IO and reads no
+//! Updates the evidence and the breaker after each answer of Imprint. This module is pure: it does no IO and reads no
 //! clock.
 
 use super::SendLimiter;
@@ -10,8 +10,9 @@ use crate::imprint::ImprintId;
 use crate::outbox::{Absence, LaneId, Trials};
 use crate::time::Timestamp;
 
-/// For a lane that has not failed before, an applied request of a different lane proves that the destination works, up
-/// to this age of the applied request in milliseconds.
+/// The maximum age, in milliseconds, of an applied request that proves that the destination works.
+///
+/// This maximum applies to the first failure of a lane.
 const EVIDENCE_FRESH_MILLIS: i64 = 10_000;
 /// The answer to the requests of one lane.
 #[derive(Clone, Copy, Debug)]
@@ -29,9 +30,10 @@ pub struct LaneAnswer<'a> {
     pub has_found: bool,
 }
 
-/// The lane of the last applied request, and the lane of the last applied request before from a different lane.
+/// The two different lanes whose requests Imprint applied last.
 ///
-/// For any lane, one of the two gives the time when Imprint last applied a request of a different lane.
+/// For any lane, at least one of the two is a different lane, and shows when Imprint last applied a request of a
+/// different lane.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct LastApplied {
     last: Option<(LaneId, Timestamp)>,
