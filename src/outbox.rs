@@ -1,5 +1,5 @@
-//! The outbox: the durable queue between accepting events and delivering them. Defines one port for each role, and the
-//! types of the ports.
+//! The outbox: the durable queue between accepting events and delivering them. Defines one port (a trait) for each
+//! group of callers, and the types of the ports.
 //!
 //! The bridge answers an event with 2xx only after [`Inbox::append`] has returned, and `append` returns only after the
 //! entry is on disk. A stored entry is always in exactly one [`State`]. The storage engines contain no HTTP, no mapping

@@ -31,9 +31,9 @@ pub const IN_FLIGHT_MAX: usize = 4096;
 /// After a crash, the store treats the first lanes of each queue as possibly in flight: this many lanes of each queue,
 /// in the order of their due times.
 ///
-/// Dispatch claims at most 1.5 times [`IN_FLIGHT_MAX`] lanes: the lanes in flight, and half as many lanes in advance.
-/// Several dispatch threads send claimed lanes in any order, but each lane in flight is one of these first lanes. The
-/// remaining lanes of this limit allow for the [`PROBE_WINDOW`], and for lanes that arrive during a claim.
+/// Dispatch claims at most 1.5 times [`IN_FLIGHT_MAX`] lanes: the lanes in flight, and half as many lanes in advance. A
+/// lane in flight is therefore among the first 1.5 times [`IN_FLIGHT_MAX`] lanes of its queue. The remaining lanes are
+/// a reserve for probes, which select a lane from the [`PROBE_WINDOW`], and for lanes that arrive during a claim.
 const CLAIMED_MAX: usize = 2 * IN_FLIGHT_MAX;
 
 /// The bounds of claims, and the number of lanes that are possibly in flight after a crash.

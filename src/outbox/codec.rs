@@ -159,8 +159,8 @@ pub(super) fn encode_absence(lane: u64, absence: &Absence) -> Result<Vec<u8>, Co
     encode(BlobKind::LaneAbsence, lane, &stored)
 }
 
-/// Decodes the recorded absence of a lane's customer. If the blob is damaged, the function returns `None`, so dispatch
-/// asks Imprint again.
+/// Decodes the recorded answer that a lane's customer does not exist. If the blob is damaged, the function returns
+/// `None`, so dispatch asks Imprint again.
 pub(super) fn absence(lane: u64, bytes: &[u8]) -> Option<Absence> {
     let stored: StoredAbsence = decode(BlobKind::LaneAbsence, lane, bytes).ok()?;
     Some(Absence {
@@ -239,8 +239,7 @@ pub(super) fn maybe_sent_number(maybe_sent: MaybeSent) -> i64 {
     }
 }
 
-/// Decodes which entries an earlier process has possibly sent. For a damaged number, the answer is possibly every
-/// entry.
+/// Decodes which entries an earlier process has possibly sent. A damaged number counts as possibly every entry.
 pub(super) fn maybe_sent(number: i64) -> MaybeSent {
     match u64::try_from(number) {
         Ok(0) => MaybeSent::Nothing,
@@ -281,7 +280,7 @@ fn named<T: Copy>(
         .ok_or(CodecError::UnknownNumber { column, number })
 }
 
-/// The columns of a lane that name the customer.
+/// The columns of a lane that contain the customer id.
 pub(super) struct LaneColumns<'a> {
     pub(super) kind: u8,
     /// The canonical spelling of the customer id, by which the store finds the lane.
@@ -334,7 +333,7 @@ pub(super) fn customer_columns(customer: &CustomerRef) -> CustomerColumns<'_> {
     }
 }
 
-/// Decodes the ids by which an event named its customer. Returns `None` if the columns contain no valid customer id.
+/// Decodes the customer ids of an event. Returns `None` if the columns contain no valid customer id.
 pub(super) fn customer(key: &LaneKey, columns: &CustomerColumns<'_>) -> Option<CustomerRef> {
     let partner = columns.partner.map(PartnerCustomerId::parse);
     match (key, partner.transpose().ok()?) {

@@ -1,4 +1,5 @@
-//! The outbox port of the accepting side: appends events, finds receipts, and waits for the result of an entry.
+//! The outbox port for the code that accepts events: appends events, finds receipts, and waits for the result of an
+//! entry.
 
 use std::fmt;
 
@@ -7,7 +8,7 @@ use crate::event::{Attribute, Identity, SourceName};
 use crate::imprint::CustomerChange;
 use crate::time::Timestamp;
 
-/// The outbox port of the accepting side. Ingress holds this port and no other port of the outbox.
+/// The outbox port for the code that accepts events. Ingress holds this port and no other port of the outbox.
 ///
 /// Every operation of this port is atomic and does a bounded amount of work. Dropping the future of an operation does
 /// not undo the operation.

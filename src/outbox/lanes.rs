@@ -59,7 +59,7 @@ pub struct ClaimToken {
 pub enum Settled {
     /// The settlement is on disk, and the lane is no longer claimed.
     Recorded,
-    /// The claim with the settlement's token has ended before. The store has ignored the settlement.
+    /// The claim ended before the settlement. The store has ignored the settlement.
     Stale,
 }
 
@@ -71,10 +71,10 @@ pub struct Claim {
     /// The earliest due time of an unclaimed lane. The lanes that `is_failing_left` and `is_untried_left` report do not
     /// count.
     pub next_due: Option<Timestamp>,
-    /// True if the claim left out failing lanes that are due, because of their [`FailingShare`](super::FailingShare).
+    /// True if the claim used up its [`FailingShare`](super::FailingShare) and left out failing lanes that are due.
     pub is_failing_left: bool,
-    /// True if the claim left out untried lanes that are due, because of their share in
-    /// [`LaneShares`](super::LaneShares).
+    /// True if the claim used up its share of untried lanes in [`LaneShares`](super::LaneShares) and left out untried
+    /// lanes that are due.
     pub is_untried_left: bool,
 }
 
@@ -134,7 +134,7 @@ pub struct IdentityLink {
 /// The values of a lane that an earlier process has possibly sent, and for which the store knows no answer of Imprint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MaybeSent {
-    /// No earlier process sent values whose answer the store does not know.
+    /// The store knows Imprint's answer to every request of earlier processes.
     #[default]
     Nothing,
     /// An earlier process has possibly sent the waiting entries up to this number.
@@ -179,7 +179,7 @@ pub struct ClaimedLane {
     pub trials: Trials,
     /// The result of the lane's last request.
     pub standing: Standing,
-    /// The last answers about the lane whose cause nothing proves yet.
+    /// The last answers about the lane, if nothing proves their cause yet.
     pub unproven: Unproven,
     /// Dispatch sends the entries up to this number one by one, because Imprint rejected a request with the values of
     /// several entries.
@@ -334,7 +334,7 @@ pub struct Settlement {
     pub versions: Option<LaneVersions>,
     /// The failures of the lane after the request.
     pub trials: Trials,
-    /// The last answers about the lane whose cause nothing proves yet.
+    /// The last answers about the lane, if nothing proves their cause yet.
     pub unproven: Unproven,
     /// Dispatch sends the entries up to this number one by one. `None` means that dispatch can send several entries in
     /// one request.

@@ -47,7 +47,7 @@ pub trait Ledger: Settings {
     /// the discarded entries.
     fn discard(&self, entries: Vec<EntryId>, event: AuditEvent) -> StoreFuture<'_, Vec<EntryId>>;
     /// Resets the versions of the values that Imprint has of a customer, and appends a record to the audit log. Values
-    /// that Imprint has possibly received without an answer stay marked.
+    /// in doubt (sent without a clear answer) stay in doubt.
     fn reset_versions(&self, customer: LaneKey, event: AuditEvent)
     -> StoreFuture<'_, VersionReset>;
     /// Appends a record to the audit log, for an operator's action that changes no entry.

@@ -1,4 +1,4 @@
-//! The rules by which a claim selects due lanes, and the standing of a lane that the rules look at.
+//! The rules by which a claim selects due lanes. The rules use the standing of each lane.
 
 /// The rule that decides which due lanes the store claims first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,8 +18,8 @@ pub enum Pick {
 
 /// The share of one claim for lanes whose last request failed.
 ///
-/// The maximum prevents that thousands of failing lanes delay the other lanes. The kept places prevent that failing
-/// lanes wait for ever.
+/// With the maximum, even thousands of failing lanes do not delay the other lanes. With the kept places, failing lanes
+/// do not wait for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FailingShare {
     /// The number of places that the claim keeps for failing lanes, even if other lanes could fill the claim.

@@ -1,4 +1,4 @@
-//! Failures, and answers that a customer does not exist, whose cause no evidence has shown yet.
+//! The answers about a lane that have no proven cause yet: failures, and answers that the customer does not exist.
 
 use crate::time::Timestamp;
 
@@ -9,7 +9,7 @@ use crate::time::Timestamp;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KeyMark(pub u64);
 
-/// The last answers about a lane, in a row, whose cause no evidence has shown yet.
+/// The last answers about a lane, if they have no proven cause yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Unproven {
     /// The time of the first of these answers. `None` means that evidence has shown the cause of the last answer.

@@ -77,8 +77,7 @@ impl SendPermits {
         self.take(false)
     }
 
-    /// Takes one permit for a lane whose last request failed. If the permits are for a probe, the reserved number does
-    /// not matter.
+    /// Takes one permit for a lane whose last request failed. A probe permit is also valid for such a lane.
     pub fn take_one_failing(&mut self) -> Option<SendPermit> {
         if self.is_probe() {
             return self.take(false);

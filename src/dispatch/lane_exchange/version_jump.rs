@@ -2,9 +2,10 @@
 //! pure: it does no IO and reads no clock.
 //!
 //! After one event with the version 2^63-1, every later event of the customer would count as older, and dispatch would
-//! never send its values. A version is therefore a jump if it differs too much from the neighbouring version of the
-//! same field: by more than the number that the source allows, and by more than the smaller of the two versions. The
-//! second limit is for sequences that count microseconds or bytes, because they move in large steps.
+//! never send its values. To prevent this, the bridge parks an entry whose version is a *jump*: it differs too much
+//! from the neighbouring version of the same field, by more than the number that the source allows, and by more than
+//! the smaller of the two versions. The second limit is for sequences that count microseconds or bytes, because they
+//! move in large steps.
 //!
 //! The rule also finds versions far *below* the delivered version. Such a version shows that an earlier version was far
 //! too high, or that the source restarted its sequence.

@@ -30,7 +30,7 @@ pub(super) struct SearchTurns {
 
 #[derive(Clone, Copy, Debug)]
 struct SourceTurns {
-    /// The time from which the source can take a token while a different source has a turn.
+    /// While a different source waits, this source can take its next token at this time or later.
     next: Timestamp,
     /// The turn of the first waiting search of the source.
     head: Timestamp,
