@@ -45,8 +45,8 @@ pub(super) struct DueLane {
 /// The unclaimed lanes of a storage engine, in the order of their due times.
 pub(super) trait DueQueues {
     type Error;
-    /// Returns the first unclaimed lanes of a queue in the order of their due times: at most one more than `max`,
-    /// including lanes that are not due yet.
+    /// Returns the first unclaimed lanes of a queue in the order of their due times, even lanes that are not due yet.
+    /// Returns at most `max` + 1 lanes.
     fn first_due(&self, class: LaneClass, max: usize) -> Result<Vec<DueLane>, Self::Error>;
     /// Returns the number of failures of a lane.
     fn failures(&self, lane: LaneId) -> Result<u32, Self::Error>;

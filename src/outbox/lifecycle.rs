@@ -95,7 +95,7 @@ pub enum Setting {
     ThrottledUntil,
     /// The environment and the host of Imprint to which the store belongs.
     Destination,
-    /// The evidence that Imprint accepted the API key of the last process.
+    /// The evidence that Imprint's answers to the last process, under its API key, are true.
     Evidence,
 }
 

@@ -1,4 +1,4 @@
-//! The SQL of appending: stores a batch of events, or finds the entries that the batch repeats.
+//! The SQL statements of appending: store a batch of events, or find the stored entries of duplicate events.
 
 use std::collections::HashMap;
 
@@ -110,7 +110,7 @@ impl<'a> Placement<'a> {
     }
 }
 
-/// Stores one event, or finds the entry that the event repeats. If the stored entry has different content, writes
+/// Stores one event, or finds the stored entry of a duplicate event. If the stored entry has different content, writes
 /// nothing and returns `None`.
 fn append_one(
     connection: &Connection,

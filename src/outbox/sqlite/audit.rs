@@ -1,4 +1,4 @@
-//! The SQL of the audit log.
+//! The SQL statements of the audit log.
 //!
 //! Each audit record contains a SHA-256 hash over its own fields and over the hash of the previous record. A changed or
 //! deleted record breaks the chain of hashes (FAULTS X52).

@@ -63,8 +63,8 @@ impl Draft {
         Ok(Self { path, connection })
     }
 
-    /// Writes the content of the complete draft durably into an empty file without the remains of erased entries. Then
-    /// removes the draft.
+    /// Writes the content of the complete draft, without the remains of erased entries, durably into an empty file.
+    /// Then removes the draft.
     pub(super) fn write_into(self, to: &Path) -> Result<(), String> {
         let Self { path, connection } = self;
         drop(connection);

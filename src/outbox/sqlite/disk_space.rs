@@ -18,8 +18,8 @@ use super::lock::{FILE_MODE, beside};
 /// with its index rows, and for the settlements of all lanes in flight.
 pub(super) const RESERVE_BYTES: u64 = 8 * 1024 * 1024;
 
-/// With this much free space, the store accepts events without a further check: the write-ahead log grows less between
-/// two checkpoints.
+/// With this much free space, the store accepts events without a further check: the write-ahead log grows by less than
+/// this between two checkpoints.
 const AMPLE_BYTES: u64 = 128 * 1024 * 1024;
 
 /// The size of the probe file. A large commit writes as many bytes, so a quota that refused the commit also refuses the

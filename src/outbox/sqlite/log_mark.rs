@@ -3,8 +3,8 @@
 //! SQLite applies any log beside a store file, even the log of a different store file. If somebody copied a backup over
 //! the store of a crashed process, SQLite would mix the backup with the log of the crashed process.
 //!
-//! Each process that opens a store therefore creates a random mark, and writes the mark into the store file itself, not
-//! only into the log, and into the lock file. A start that finds a log compares the mark of the store file with the
+//! Each process that opens a store therefore creates a random mark. It writes the mark into the lock file, and into the
+//! store file itself (not only into the log). A start that finds a log compares the mark of the store file with the
 //! marks in the lock file. If the lock file does not contain the mark, the log belongs to a different store file. A
 //! copy of the store has no mark.
 

@@ -59,8 +59,8 @@ fn release(connection: &Connection, class: LaneClass, now: Timestamp) -> rusqlit
 /// Makes at most [`RELEASED_MAX`] lanes due that have an unproven answer that their customer does not exist. Returns
 /// the number of changed lanes.
 ///
-/// Also removes the mark of all lanes that dispatch must next search: the bridge possibly got these answers with an
-/// earlier API key.
+/// Also removes every mark that Imprint has no customer with a lane's Imprint id: the bridge possibly got such an
+/// answer with an earlier API key.
 fn release_absent(connection: &Connection, now: Timestamp) -> rusqlite::Result<usize> {
     connection
         .prepare_cached("UPDATE lane SET spelled = 0 WHERE spelled = 2")?

@@ -20,7 +20,7 @@ use crate::outbox::{ClaimBounds, ENTRY_MAX, LaneClass, LaneId, codec};
 use crate::random;
 use crate::time::Timestamp;
 
-/// The application id in the SQLite header, which marks the file as a store of this program. The bytes spell "Impr".
+/// The application id in the SQLite header. It marks the file as a store of this program. The bytes spell "Impr".
 const APPLICATION_ID: i32 = 0x496d_7072;
 
 /// The migrations of the store layout. The SQLite header of a store contains the number of applied migrations. A
@@ -44,8 +44,8 @@ const MIGRATIONS: [&str; 14] = [
 
 /// The size of SQLite's page cache. SQLite expects KiB as a negative number.
 ///
-/// The cache holds the often used index pages of a store with a million waiting entries. The whole process is allowed
-/// to use 64 MiB of memory.
+/// The cache holds the often used index pages of a store with a million waiting entries. The whole process, with this
+/// cache, must fit into 64 MiB of memory.
 const CACHE_KIB: i32 = -12_288;
 
 /// The number of log pages (4 KiB each) after which SQLite writes the write-ahead log back into the store file. A

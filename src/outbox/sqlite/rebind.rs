@@ -42,7 +42,7 @@ pub enum RebindConsent {
 /// destination.
 ///
 /// The versions of delivered values and the identity links describe the customers at the old destination. The function
-/// deletes both: otherwise dispatch would not send values to the new destination that only the old destination has.
+/// deletes both: otherwise dispatch would treat a value as delivered although only the old destination has it.
 ///
 /// # Errors
 /// Returns an error if the file is not a store, or a process has the store open.

@@ -16,7 +16,7 @@ pub(super) enum Isolation {
     Command,
 }
 
-/// The transaction of a group with the settings for each command.
+/// The transaction of a group, and what its commands need.
 pub(super) struct Command<'a> {
     pub(super) transaction: Transaction<'a>,
     pub(super) counts: Counts,
