@@ -242,7 +242,7 @@ pub struct WaitingEntry {
     pub version: Version,
     /// The values that the entry sets.
     pub update: Update,
-    /// The ids by which the event names its customer.
+    /// The customer ids in the event.
     pub customer: CustomerRef,
     /// The largest allowed difference between this version and the neighbouring version of the customer. See
     /// [`CustomerChange::jump_max`](crate::imprint::CustomerChange::jump_max).
@@ -320,9 +320,9 @@ pub struct Settlement {
     pub lane: LaneId,
     /// The fencing token of the claim that the settlement ends.
     pub token: ClaimToken,
-    /// The entries that leave the state `waiting`.
+    /// The entries that leave the state `waiting`, with the result of each entry.
     pub endings: Vec<(EntryId, Ending)>,
-    /// The entries that the request carried. The store counts one attempt for each of these entries.
+    /// The entries whose values the request contained. The store counts one attempt for each of these entries.
     pub attempted: Vec<EntryId>,
     /// The entries that move into the lane of a different customer.
     pub moved: Option<Moved>,

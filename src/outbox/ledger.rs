@@ -296,7 +296,7 @@ pub struct OriginEvent {
     pub identity: Identity,
     /// The time when the entry of the event was settled.
     pub delivered_at: Timestamp,
-    /// The number of requests that carried the entry.
+    /// The number of requests that contained values of the entry.
     pub attempts: u32,
 }
 

@@ -30,7 +30,8 @@ mod tables;
 /// An outbox that keeps all entries in memory.
 #[derive(Debug, Default)]
 pub struct MemoryOutbox {
-    /// The tables of the engine. The lock is held only for one read or change of the tables, never across an await.
+    /// The tables of the engine. The code holds the lock only for one read or change of the tables, never across an
+    /// await.
     tables: Mutex<MemoryTables>,
     waiters: Waiters,
     woken: Notify,

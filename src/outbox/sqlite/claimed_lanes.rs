@@ -72,7 +72,7 @@ impl ClaimedLanes {
             .map_or(&[], |record| record.sizes.as_slice())
     }
 
-    /// Returns whether the claim with this token has not ended.
+    /// Returns whether the claim with this token is still in progress.
     pub(super) fn holds(&self, lane: LaneId, token: ClaimToken) -> bool {
         let record = self.claimed.get(&lane);
         record.is_some_and(|record| record.token == token)

@@ -330,8 +330,7 @@ fn repair_classes(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Sets due times in the far future to a time in at most one hour. Such due times exist after somebody has set the
-/// clock back (FAULTS C01).
+/// Limits due times to one hour from now. Later due times exist after somebody has set the clock back (FAULTS C01).
 fn clamp_due(connection: &Connection, now: Timestamp) -> rusqlite::Result<()> {
     let latest = now.after(crate::outbox::DUE_AHEAD_MAX).as_millis();
     let far: Option<i64> = connection

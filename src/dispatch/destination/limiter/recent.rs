@@ -12,7 +12,7 @@ use crate::time::Timestamp;
 
 /// The maximum number of results that the bridge remembers. The bridge counts all of them for each failure.
 const RESULTS_MAX: usize = 100;
-/// Older results do not count.
+/// Results that are older than this do not count.
 const RESULT_AGE_MAX: Duration = Duration::from_mins(10);
 /// The share of successes in percent. If fewer requests of other lanes succeed, Imprint is possibly the cause of a
 /// failure: in a partial outage, every lane fails now and then.
