@@ -271,8 +271,8 @@ impl Core {
             });
             self.failing += usize::from(standing == Standing::Failing);
             self.deliveries.insert(id, Delivery::new(lane, permit));
-            // A probe can use a reserved request slot: otherwise hanging untried lanes could delay the probe, and no
-            // other lane can probe meanwhile.
+            // A probe can use a reserved request slot: otherwise hanging untried lanes could delay the probe, and with
+            // it every other probe.
             let places = if is_probe { Standing::Well } else { standing };
             self.queue.push_back((id, places));
         }
@@ -322,7 +322,7 @@ impl Core {
         Some(next)
     }
 
-    /// Folds the lane of a delivery and returns the first action of the delivery.
+    /// Folds the waiting entries of a delivery's lane into one request, and returns the first action of the delivery.
     pub fn start(&mut self, id: DeliveryId, moment: Moment) -> LaneAction {
         self.advance(id, |delivery, context| delivery.start(context, moment))
     }

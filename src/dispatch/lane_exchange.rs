@@ -151,7 +151,7 @@ pub enum Conclusion {
 }
 
 impl LaneExchange {
-    /// Folds a claimed lane and returns the first step of the exchange.
+    /// Folds the entries of a claimed lane into one request, and returns the first step of the exchange.
     pub fn start(
         mut claimed: ClaimedLane,
         rules: &DeliveryRules,

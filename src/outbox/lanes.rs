@@ -145,7 +145,7 @@ pub enum MaybeSent {
 }
 
 impl MaybeSent {
-    /// Returns the possibly sent values for a claim that does not read every possibly sent entry.
+    /// Returns what an earlier process has possibly sent, for a claim that does not read all of these entries.
     #[must_use]
     pub(super) const fn beyond_the_claim(self) -> Self {
         match self {
@@ -154,7 +154,7 @@ impl MaybeSent {
         }
     }
 
-    /// Returns the possibly sent values if the entries up to `last` are possibly in flight too.
+    /// Returns what processes have possibly sent if the entries up to `last` are possibly in flight too.
     #[must_use]
     pub(super) const fn or_entries(self, last: EntryId) -> Self {
         match self {

@@ -45,7 +45,7 @@ pub(super) struct Delivery {
 enum Stage {
     /// The delivery waits for an [`InFlightPermit`].
     Queued(ClaimedLane),
-    /// The core folds the lane, or a call to Imprint is in flight.
+    /// The core folds the lane's entries into a request, or a call to Imprint is in flight.
     Exchanging,
     /// The call to Imprint waits for a token of the rate limit.
     WaitingForToken(ImprintCall),

@@ -5,7 +5,8 @@ use crate::dispatch::rules::DeliveryRules;
 use crate::outbox::{ClaimedLane, MaybeSent, WaitingEntry};
 use crate::time::Timestamp;
 
-/// Marks the values that an earlier process has possibly sent as in doubt: dispatch must send these values again later.
+/// Marks values as in doubt if an earlier process has possibly sent them. Dispatch must send values in doubt again
+/// later.
 pub(super) fn mark_in_doubt(claimed: &mut ClaimedLane, rules: &DeliveryRules, now: Timestamp) {
     let until = now.after(rules.reassert_after);
     let versions = std::mem::take(&mut claimed.versions);

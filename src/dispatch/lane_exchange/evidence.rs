@@ -104,9 +104,9 @@ impl LaneExchange {
 
     /// Sets the fields of the exchange as if Imprint had just given the recorded answer.
     ///
-    /// The lane's entries have not changed since the answer, so the exchange would send the same call again. After a
-    /// search, also records that Imprint has no customer with the partner customer id. An existing link to a customer
-    /// stays, because the customer still counts as known.
+    /// The lane's entries have not changed since the answer, so the exchange would send the same call again. If the
+    /// recorded answer came from a search, also records that Imprint has no customer with the partner customer id. An
+    /// existing link to a customer stays, because the customer still counts as known.
     pub(super) fn recall_absence(&mut self) {
         let Some(absence) = self.claimed.unproven.absence else {
             return;

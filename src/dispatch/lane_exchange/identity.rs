@@ -248,7 +248,7 @@ pub(super) fn search_for(
 
 /// Returns whether a search by the partner customer id of an entry can find the customer.
 ///
-/// The entry must have such an id, and no fresh link may say that Imprint has no customer with this id.
+/// The entry must have such an id. A fresh link that Imprint has no customer with this id makes a search useless.
 pub(super) fn is_worth_a_search(
     waiting: &WaitingEntry,
     links: &[IdentityLink],

@@ -92,8 +92,8 @@ impl LaneRow {
         }
     }
 
-    /// Adds a waiting entry to its lane, and makes the lane due if the lane was idle. An idle lane that is due, to send
-    /// delivered values again, keeps its due time.
+    /// Adds a waiting entry to its lane, and makes the lane due if the lane was idle. If an idle lane is due to send
+    /// delivered values again, the lane keeps its due time.
     pub(super) fn enter(&mut self, entry: WaitingEntry, priority: Priority, now: Timestamp) {
         if let Some(named) = entry.customer.imprint() {
             self.respell(named);

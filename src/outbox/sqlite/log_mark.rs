@@ -96,7 +96,7 @@ pub(super) fn exclude_copies(lock: &mut StoreLock) -> Result<(), OpenError> {
     lock.write_marks(marks)
 }
 
-/// Removes the mark from a copy of the store, because no log belongs to the copy.
+/// Removes the log mark from a copy of the store, because no log belongs to the copy.
 pub(super) fn remove(copy: &Connection) -> rusqlite::Result<()> {
     copy.execute("DELETE FROM meta WHERE name = 'log_mark'", [])?;
     Ok(())

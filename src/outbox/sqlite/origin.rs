@@ -67,8 +67,8 @@ fn origin_event(row: &Row<'_>) -> rusqlite::Result<OriginEvent> {
     })
 }
 
-/// Copies origins to the table `origin` before retention deletes receipts: the receipts of entries in this range that
-/// reached a final state before `before`.
+/// Copies origins to the table `origin` before retention deletes the receipts of entries in this range. Retention
+/// deletes a receipt if the entry reached a final state before the time `before`.
 ///
 /// Also deletes origins of the same lanes if newer values have replaced the values of the origins.
 pub(super) fn keep(

@@ -19,7 +19,7 @@ pub(super) fn settle(
     sizes: &[(EntryId, EventSize)],
     counts: &mut Counts,
 ) -> rusqlite::Result<Vec<(EntryId, State)>> {
-    // The list `attempted` has at most as many entries as one request carries, so a linear search is fast enough.
+    // The list `attempted` has at most as many entries as one request contains, so a linear search is fast enough.
     let mut attempted = settlement.attempted.clone();
     let mut settled = Vec::with_capacity(settlement.endings.len());
     for (entry, ending) in &settlement.endings {

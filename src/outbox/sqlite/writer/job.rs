@@ -93,7 +93,7 @@ pub(super) enum Finished {
     Refused,
 }
 
-/// The state of the writer thread that an act needs.
+/// What an act needs from the writer thread.
 pub(super) struct ActState<'a> {
     pub(super) transaction: Transaction<'a>,
     pub(super) counts: &'a mut Counts,
