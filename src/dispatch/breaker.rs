@@ -26,7 +26,7 @@ const STOPPED_PROBE_EVERY: Duration = Duration::from_secs(30);
 /// The number of requests in a row that must fail before the breaker treats the destination as down.
 ///
 /// A single customer with invalid data causes fewer failures in a row. In an outage, only this small number of requests
-/// fails.
+/// fails before the breaker stops the other requests.
 const FAILURES_MAX: u32 = 10;
 /// The delay before the first probe of a destination that went down.
 const PROBE_FIRST: Duration = Duration::from_secs(1);

@@ -5,9 +5,9 @@
 //! program. The answer therefore counts only after a *success*: dispatch sent a request after the answer, and Imprint
 //! applied its update or returned a witness.
 //!
-//! An answer without an error type of Imprint needs a success before the answer too. With only a later success,
-//! somebody has possibly repaired the gateway between the answer and the success. After Imprint has answered that a
-//! witness does not exist, only answers after the next success count.
+//! An answer without an error type of Imprint needs a success before the answer too. If only a later success exists,
+//! the answer is possibly wrong: somebody has possibly repaired the gateway between the answer and the success. After
+//! Imprint has answered that a witness does not exist, only answers after the next success count.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

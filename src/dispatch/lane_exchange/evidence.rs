@@ -27,7 +27,7 @@ impl LaneExchange {
         })
     }
 
-    /// Returns the entries whose attempts a failure of this exchange increases: the entries in the request.
+    /// Returns the entries whose number of attempts a failure of this exchange increases: the entries in the request.
     ///
     /// After a search, returns the oldest entries with the searched id: as many entries as one request can contain. A
     /// recorded answer belongs to an earlier request, and dispatch counted its attempts at that time.

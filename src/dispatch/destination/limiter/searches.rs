@@ -92,8 +92,8 @@ impl SearchTurns {
         Err(self.give_turn(source, interval, now))
     }
 
-    /// Returns the source of the lane that gets a token first. A source without waiting searches comes before all other
-    /// sources.
+    /// Returns, of the lane's sources, the source that gets a token first. A source without waiting searches comes
+    /// before all other sources.
     fn first_in_line(&self, sources: &[SourceName]) -> Option<SourceName> {
         let sources = sources.iter().cloned().map(Some);
         let line = |source: &Option<SourceName>| {
