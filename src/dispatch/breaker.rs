@@ -6,7 +6,7 @@
 //! | flowing | at the start; Imprint answers a request in a different state | a different state begins | flowing |
 //! | throttled | Imprint throttles the destination | the wait is over and Imprint answered a request | throttled |
 //! | probing | 10 requests in a row fail | Imprint answers a probe | flowing |
-//! | stopped | Imprint refuses the key or the operation, or rejects or denies many customers in a row | Imprint answers a probe | flowing |
+//! | stopped | Imprint refuses the key, the operation, or many customers in a row | Imprint answers a probe | flowing |
 //!
 //! A failure changes the state only if the destination caused the failure: [`evidence`](super::evidence) decides about
 //! the cause. In the states probing and stopped, dispatch also sends requests of lanes that have not failed, but at

@@ -1,5 +1,5 @@
-//! Selects the due lanes that a claim takes, by the same rules for every storage engine. This module is pure: it does no
-//! IO and reads no clock.
+//! Selects the due lanes that a claim takes, by the same rules for every storage engine. This module is pure: it does
+//! no IO and reads no clock.
 
 use super::{ClaimBounds, LaneId, LaneShares, Pick, Priority, Standing};
 use crate::time::Timestamp;

@@ -32,8 +32,8 @@ pub trait Lifecycle: Send + Sync + fmt::Debug {
 
 /// The longest time that the store takes for an operation of a sender or for a read.
 ///
-/// After this time, the sender gets 503: a disk that hangs must not hang the sender. Five seconds are longer than any commit on a working disk, and
-/// shorter than the timeout of any usual sender.
+/// After this time, the sender gets 503: a hanging disk must not hang the sender. Five seconds are longer than any
+/// commit on a working disk, and shorter than the timeout of any usual sender.
 pub const STALLED_AFTER: Duration = Duration::from_secs(5);
 
 /// The condition of the store while the process runs.
@@ -42,8 +42,8 @@ pub enum StoreCondition {
     /// The store accepts events.
     #[default]
     Working,
-    /// One operation on the disk takes longer than [`STALLED_AFTER`], usually because the disk hangs. The store accepts no
-    /// event until the operation ends.
+    /// One operation on the disk takes longer than [`STALLED_AFTER`], usually because the disk hangs. The store accepts
+    /// no event until the operation ends.
     Stalled,
     /// The store file or its log was deleted, renamed, replaced, shortened or overwritten. The store accepts no event
     /// until the files are back, because a later process would not find an event in these files.

@@ -120,8 +120,8 @@ impl ParkReason {
         Self::VersionJump,
     ];
 
-    /// Returns whether the detail of an entry with this reason names a customer. Only operators see such a detail: the log
-    /// and the sender's receipt leave it out.
+    /// Returns whether the detail of an entry with this reason names a customer. Only operators see such a detail: the
+    /// log and the sender's receipt leave it out.
     pub const fn is_about_ids(self) -> bool {
         matches!(self, Self::IdentityConflict)
     }

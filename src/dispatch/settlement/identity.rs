@@ -1,5 +1,5 @@
-//! The settlements after Imprint's answers about the customer of a lane. This module is pure: it does no IO and reads no
-//! clock.
+//! The settlements after Imprint's answers about the customer of a lane. This module is pure: it does no IO and reads
+//! no clock.
 
 use super::proof::{too_old, waits_for_customer};
 use super::{park, remaining, some_end};
