@@ -8,9 +8,10 @@ use std::time::Duration;
 pub struct Backoff {
     /// The upper bound of the delay after the first failure. Each further failure doubles the bound.
     pub first: Duration,
-    /// The shortest delay. Full jitter may draw 0, and without `min` a retry could run in a busy loop.
+    /// The shortest delay. Without it, a jitter of 0 would give a delay of 0, and the caller would retry in a busy
+    /// loop.
     pub min: Duration,
-    /// The largest upper bound of the delay: further failures do not raise the bound above `max`.
+    /// The maximum of the upper bound of the delay: further failures do not raise the bound above `max`.
     pub max: Duration,
 }
 

@@ -20,14 +20,14 @@ mod send;
 mod serve;
 mod store;
 
-/// The exit code of a command that ran, but whose result is negative: the command found errors, or no entry matched.
+/// The exit code of a command that ran but has a negative result: the command found errors, or no entry matched.
 const NEGATIVE_RESULT: u8 = 2;
 /// The lowest rate of `--rate`, in events per second.
 const RATE_MIN: f64 = 0.01;
 /// The highest rate of `--rate`, in events per second.
 const RATE_MAX: f64 = 1_000_000.0;
 
-/// Sends customer changes from internal systems to Imprint: in order, folded, rate-limited, and never lost.
+/// Receives customer changes from internal systems, and sends them to Imprint in order and at a limited rate.
 #[derive(Debug, Parser)]
 #[command(name = "imprint-bridge", version, about)]
 pub struct Arguments {
@@ -46,28 +46,30 @@ enum CliCommand {
     Explain(explain::ExplainOptions),
     /// Sends events from a file or from standard input to a bridge: signed, rate-limited, in order.
     Send(send::SendOptions),
-    /// Lists the entries of a running bridge in one state. The default is the state waiting.
+    /// Lists the entries (stored events) of a running bridge that are in one state, by default the waiting entries.
     Events(operator::EventsOptions),
-    /// Lists parked entries. An operator must decide about a parked entry.
+    /// Lists the parked entries of a running bridge. An operator must decide about each parked entry.
     Parked(operator::ParkedOptions),
     /// Shows one entry. Without --reveal, the values are masked.
     Show(operator::ShowOptions),
-    /// Makes parked entries wait for delivery again. The bridge delivers live events before replayed entries.
+    /// Makes parked or undecided entries wait for delivery again. The bridge delivers new events before replayed
+    /// entries.
     Replay(operator::ReplayOptions),
-    /// Discards parked entries. The bridge never sends a discarded entry.
+    /// Discards parked or undecided entries. The bridge never sends a discarded entry.
     Discard(operator::ChangeOptions),
-    /// Resets the versions of a customer after one absurd version has frozen the customer: the next event of the customer
-    /// wins, whatever its version is.
+    /// Repairs a customer whose later events all count as older, because an earlier event had an absurdly high version.
+    ///
+    /// After the command, the next event of the customer counts as the newest, whatever its version is.
     ResetVersions(operator::ResetOptions),
     /// Shows the audit log: the actions of operators.
     Audit(operator::AuditOptions),
-    /// Shows the destination, or sets the mode of the destination: open, paused or shadow.
+    /// Shows the state of the destination Imprint, or sets whether the bridge sends requests: open, paused or shadow.
     Destination(operator::DestinationOptions),
-    /// Makes or verifies a copy of the store, or replaces the store by a copy.
+    /// Copies, verifies or restores the store, or binds the store to another environment or host of Imprint.
     #[command(subcommand)]
     Store(store::StoreCommand),
-    /// Simulates Imprint on this machine, with the operations of Imprint, a ledger of all requests, and faults on
-    /// request.
+    /// Simulates Imprint on this machine: the update, retrieve and search of customers, a ledger of all received
+    /// requests, and faults that you can switch on.
     Sandbox(sandbox::SandboxOptions),
     /// Runs the sandbox, the bridge and a simulated CRM on this machine. The simulated CRM sends generated changes.
     Demo(demo::DemoOptions),
@@ -76,7 +78,7 @@ enum CliCommand {
 /// The settings files on the command line. A settings file overrides the defaults.
 #[derive(Debug, Args)]
 struct Layers {
-    /// File with settings that override the defaults. A later file overrides an earlier file. The environment
+    /// File with settings that override the defaults. A later file overrides an earlier file. An environment variable
     /// (`IMPRINT_BRIDGE__SECTION__KEY`) overrides all files.
     #[arg(long = "config", value_name = "FILE")]
     config: Vec<PathBuf>,

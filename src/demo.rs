@@ -51,8 +51,8 @@ pub(crate) const EVENTS_MAX: u64 = 1_000_000;
 const GIVE_UP_AFTER: Duration = Duration::from_secs(60);
 /// The duration of the sandbox's outage.
 const OUTAGE: Duration = Duration::from_millis(1_500);
-/// Two fault rules for the time of the outage: one rule resets connections before the update, the other after the
-/// update.
+/// Two fault rules that break some connections around the time of the outage: one rule before the sandbox applies the
+/// update, the other rule afterwards.
 const FAULTS: &[u8] = br#"[
     {"rate": 0.02, "for_ms": 4000, "action": {"reset": true}},
     {"rate": 0.02, "for_ms": 4000, "action": {"reset": true, "after": "apply"}}
@@ -74,7 +74,7 @@ pub(crate) struct DemoSettings {
     pub(crate) keep: bool,
 }
 
-/// Runs the demo. The exit code is 0 only if the demo found no error.
+/// Runs the demo. The exit code is 0 only if the demo reports no error.
 pub(crate) fn run(options: &DemoSettings) -> anyhow::Result<ExitCode> {
     let _log = telemetry::start(LogFormat::Text, LOG)?;
     let environment = DemoEnvironment::start(options.seed)?;

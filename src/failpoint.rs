@@ -1,16 +1,17 @@
 //! Failpoints: places in the code where a test can crash the process, or make it lose events.
 //!
-//! The kill test and the power-cut test need a crash at an exact point. The kill test and the power-cut test also need
-//! a process that really loses events, to prove that the tests detect a loss. The cargo feature `failpoints` compiles
-//! failpoints into the program; no release has this feature. A compiled failpoint does nothing until the environment
-//! variable `IMPRINT_BRIDGE_FAILPOINTS` names the failpoint; commas separate several names. For example,
-//! `crash:before_commit:25` aborts the process when the process passes the point `before_commit` for the 25th time, and
-//! `hang:/tmp/hang` lets every commit hang while the file `/tmp/hang` exists.
+//! The kill test and the power-cut test need a crash at an exact point. Both tests also need a process that really
+//! loses events, to prove that the tests detect a loss. The cargo feature `failpoints` compiles failpoints into the
+//! program. No release has this feature. A compiled failpoint does nothing until the environment variable
+//! `IMPRINT_BRIDGE_FAILPOINTS` names the failpoint; commas separate several names. For example, `crash:before_commit:25`
+//! aborts the process when the process passes the point `before_commit` for the 25th time, and `hang:/tmp/hang` blocks
+//! every commit while the file `/tmp/hang` exists.
+//!
 //! Without the feature `failpoints`, every function in this module returns a constant, and the compiler removes the
 //! calls.
 //!
-//! Only modules with input and output may use failpoints; mutation tests check the pure modules instead. This module
-//! uses no other module of the crate.
+//! Only modules with input and output are allowed to use failpoints. Mutation tests check the pure modules instead.
+//! This module uses no other module of the crate.
 
 /// A fault that a test can switch on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +28,8 @@ pub(crate) enum Fault {
 /// A point in the code at which a test can abort the process, with the effect of SIGKILL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CrashPoint {
-    /// The opened store has a new mark of its log, which is not yet in the store file itself.
+    /// The start has written a new mark into the store's write-ahead log, but not yet into the store file itself. The
+    /// mark pairs the log with the store file.
     AfterMarkBeforeCheckpoint,
     /// The store has written the transaction of a group of events, but has not committed the transaction.
     BeforeCommit,
@@ -67,11 +69,11 @@ mod live {
     /// The environment variable that arms failpoints.
     const VARIABLE: &str = "IMPRINT_BRIDGE_FAILPOINTS";
 
-    /// The delay before a crash, in which the answers that the process has written reach their clients. A crash is most
-    /// dangerous then, because the clients rely on the answers.
+    /// The delay before a crash. In this time, the answers that the process has written reach their clients. A crash
+    /// after an answer is the most dangerous crash, because the client relies on the answer.
     const DELAY: Duration = Duration::from_millis(50);
 
-    /// The time between two looks for the file of a hang.
+    /// The time between two checks whether the file in `hang:FILE` exists.
     const HANG_POLL: Duration = Duration::from_millis(20);
 
     static ARMED: LazyLock<Armed> = LazyLock::new(Armed::read);
@@ -96,7 +98,7 @@ mod live {
         }
     }
 
-    /// Hangs, as a commit on a disk that does not answer, while the file exists that `hang:FILE` names.
+    /// Blocks the thread while the file in `hang:FILE` exists. A commit on a disk that does not answer has this effect.
     #[expect(
         clippy::disallowed_methods,
         reason = "the thread must wait as for a disk"

@@ -24,10 +24,10 @@
 //! A room is a top-level module. The test `tests/it/tidy.rs` lists, for each room, the rooms that this room may use. A
 //! pure room has no IO, no clock and no random numbers: its functions take `now` and `jitter` as arguments.
 //!
-//! | room | what it does | |
+//! | room | what it does | pure? |
 //! |---|---|---|
 //! | `cli` | the commands, with one file for each command | |
-//! | `demo` | a simulated CRM, and the check of the result at Imprint | |
+//! | `demo` | a simulated CRM, and a check of the final values at the simulated Imprint | |
 //! | `sender` | a client that sends events to a bridge | |
 //! | `sandbox` | a server that simulates Imprint | |
 //! | `app` | starts and connects the parts of the bridge: listeners, watched files, tasks, shutdown | |
@@ -40,14 +40,14 @@
 //! | `intake` | turns bytes and headers into entries or a rejection | pure |
 //! | `mapping` | compiles and runs the expressions that turn an event into an update | pure |
 //! | `fold` | orders values by version and folds waiting entries into one request | pure |
-//! | `event` | change events, CloudEvents, JSON in which each value knows its path | pure |
+//! | `event` | change events, CloudEvents, and JSON values that know their path in the event | pure |
 //! | `backoff` | the delay before the next attempt | pure |
 //! | `http` | shared HTTP pieces: client pool, `Retry-After`, problem documents | |
 //! | `metrics` | every metric with its labels | |
 //! | `telemetry` | the log of the process | |
 //! | `terminal` | the output of commands | |
 //! | `shutdown` | the signal to stop the process | |
-//! | `failpoint` | crashes and faults for tests; a release does not contain this room | |
+//! | `failpoint` | crashes and faults for tests; a release contains no failpoints | |
 //! | `random` | the random source | |
 //! | `time` | the clock and timestamps | |
 //!
@@ -59,7 +59,7 @@
 //! | *record* without "audit" | *audit record* for a record of the audit log |
 //! | *dead letter* | *parked* |
 //! | *queue* of one customer | *lane* |
-//! | *upstream* or *partner* for Imprint | *destination* |
+//! | *upstream* for Imprint, *partner* for Imprint | *destination* |
 //! | *leaf* | *field* |
 //! | *fact* | *value* |
 //!

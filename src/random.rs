@@ -1,11 +1,13 @@
 //! Random numbers: the only place that reads the operating system's random source.
 //!
 //! Pure modules take a random number as an argument (`jitter`, `random`), so that a test can repeat any decision. The
-//! demo, the sandbox and the simulation draw from a [`SeededRandom`], so that a run can be repeated from its seed.
+//! demo, the sandbox and the simulation use a [`SeededRandom`]: two runs with the same seed get the same random
+//! numbers.
 
 use std::cell::RefCell;
 
-/// The number of random numbers that one system call fetches. Each request to Imprint uses one random number.
+/// The number of random numbers that the bridge reads with one system call. Each request to Imprint uses one random
+/// number.
 const BATCH: usize = 64;
 
 thread_local! {

@@ -1,4 +1,5 @@
-//! The sender: a client that sends events to a bridge. The sender tries again only while another attempt can succeed.
+//! The sender: a client that sends events to a bridge. If the bridge does not accept an event, the sender sends the
+//! event again as long as another attempt can succeed.
 //!
 //! Another attempt is safe, because the bridge recognizes a repeated event by its id. The sender keeps only the parts
 //! of the bridge's answer that contain no customer data: the status, the problem type, JSON Pointers and rules.
@@ -60,9 +61,10 @@ pub(crate) enum SendFormat {
 /// The priority with which the bridge delivers the sender's events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SendPriority {
-    /// The bridge delivers the events as live events.
+    /// The normal priority.
     Live,
-    /// The bridge delivers the events after all live events. The requests have the urgency 7 of RFC 9218.
+    /// The bridge delivers the events after all events with normal priority. The requests have the urgency 7 of RFC
+    /// 9218.
     BehindLive,
 }
 
@@ -71,7 +73,7 @@ pub(crate) enum SendPriority {
 pub(crate) enum SendResult {
     /// The bridge accepted the event.
     Accepted,
-    /// The bridge already had the event, and recognized the repeated event as a duplicate.
+    /// The bridge had stored the event before, and recognized the duplicate.
     Duplicate,
     /// The bridge refused the event because of its content or because of the authentication.
     Refused(FailureReason),
@@ -257,7 +259,7 @@ pub(crate) async fn fetch(
         .with_context(|| format!("{url}: the answer broke off"))
 }
 
-/// Computes an event id from the content of an event. An event without an id then has the same id in every attempt.
+/// Computes an event id from the content of an event that has no id. The id is the same in every attempt.
 fn content_id(body: &[u8]) -> String {
     STANDARD.encode(Sha256::digest(body))
 }

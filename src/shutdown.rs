@@ -1,4 +1,4 @@
-//! Signals that stop the process: SIGTERM and SIGINT. SIGXFSZ and SIGHUP must not stop the process.
+//! Unix signals: SIGTERM and SIGINT stop the process, SIGXFSZ and SIGHUP must not stop it.
 
 use std::io;
 
@@ -15,13 +15,13 @@ pub struct Signals {
 impl Signals {
     /// Starts to handle SIGTERM and SIGINT, and to ignore SIGXFSZ.
     ///
-    /// Without SIGXFSZ, a write beyond the file size limit of the process fails with EFBIG, and the store treats the
+    /// If the process ignores SIGXFSZ, a write beyond its file size limit fails with EFBIG, and the store treats this
     /// error as a full disk.
     ///
     /// # Errors
     /// Fails if the operating system refuses the signal handlers.
     pub fn listen() -> io::Result<Self> {
-        // The handler of a signal stays in place for the life of the process.
+        // Dropping the listener does not remove the handler, which stays in place for the life of the process.
         drop(signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?);
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
@@ -38,7 +38,7 @@ impl Signals {
     }
 }
 
-/// A listener for SIGHUP, with which operators ask services to read their files again.
+/// A listener for SIGHUP. An operator sends this signal to make the bridge read its secret files again.
 #[derive(Debug)]
 pub struct Hangups(tokio::signal::unix::Signal);
 

@@ -1,12 +1,13 @@
 //! The output of the commands: prints results to standard output, and everything else to standard error.
 //!
-//! The commands print events and answers of other systems, so this module replaces control characters in all output.
+//! The commands print events, and answers of other systems. Both can contain control characters, so this module
+//! replaces the control characters in all output.
 
 use std::fmt::Display;
 use std::io::Write as _;
 
-/// Prints one line of a command's result to standard output. A closed pipe is not an error, because a reader such as
-/// `head` may stop early.
+/// Prints one line of a command's result to standard output. A closed pipe is not an error: the program at the other
+/// end of the pipe, such as `head`, can stop early.
 pub(crate) fn print_result(line: impl Display) {
     let _unread: std::io::Result<()> = writeln!(std::io::stdout(), "{}", printable_lines(&line));
 }
@@ -16,7 +17,7 @@ pub(crate) fn print_notice(line: impl Display) {
     let _unread: std::io::Result<()> = writeln!(std::io::stderr(), "{}", printable_lines(&line));
 }
 
-/// Replaces every control character, including line feeds, by U+FFFD.
+/// Replaces every control character, including line feeds, with U+FFFD.
 pub(crate) fn printable(text: &str) -> String {
     let is_printable = |c: char| !c.is_control() && !changes_the_order(c);
     text.chars()
@@ -30,7 +31,7 @@ const fn changes_the_order(c: char) -> bool {
     matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Replaces every control character except line feeds by U+FFFD in a text of several lines.
+/// Replaces every control character except line feeds with U+FFFD, in a text of several lines.
 fn printable_lines(text: &impl Display) -> String {
     let text = text.to_string();
     let lines: Vec<String> = text.split('\n').map(printable).collect();

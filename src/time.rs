@@ -1,8 +1,8 @@
 //! Time: the only module that reads the clock.
 //!
 //! Pure modules take `now` as an argument, so that a test can repeat any moment. Schedules follow the monotonic clock:
-//! a wall clock that is set back must not delay a retry by an hour. Times that are compared with other systems
-//! (signatures, event times) follow the wall clock.
+//! if somebody sets the wall clock back by an hour, no retry is an hour late. If the bridge compares a time with the
+//! time of another system (signatures, event times), it uses the wall clock.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -63,7 +63,8 @@ enum ClockKind {
         start: Instant,
         start_wall: i64,
     },
-    /// The channel wakes the sleeps of all runtimes when a test advances the clock.
+    /// The channel has the current time. When a test advances the clock, the channel wakes the sleeping tasks of all
+    /// runtimes.
     Manual(Arc<watch::Sender<i64>>),
 }
 
@@ -143,7 +144,7 @@ impl Timer {
             Self::Machine(sleep) => sleep.await,
             Self::Manual(mut now, until) => {
                 if now.wait_for(|now| *now >= until).await.is_err() {
-                    // The manual clock was dropped, so no test can advance the clock any more.
+                    // The test has dropped the manual clock, so nothing can advance the clock any more.
                     pending::<()>().await;
                 }
             }

@@ -46,10 +46,10 @@ pub(super) fn run(options: &CheckOptions) -> ExitCode {
     })
 }
 
-/// Runs one check, and returns the exit code and the checked paths. `--watch` then watches these paths.
+/// Runs one check, and returns the exit code and the checked paths. With `--watch`, the caller watches these paths.
 fn check_once(layers: &Layers) -> (Vec<PathBuf>, ExitCode) {
     let mut paths = layers.config.clone();
-    // If a source has errors, `Config::read` still returns the folders, so `--watch` can watch the folders.
+    // `Config::read` does not read the sources, so `--watch` knows the folders even if a source has errors.
     if let Ok(config) = Config::read(&layers.config, Purpose::Check) {
         paths.extend([config.sources_dir, config.schemas_dir]);
     }

@@ -1,8 +1,8 @@
 //! `explain`: prints the request that the bridge would send for an event, with the expression for each field.
 //!
-//! `explain` reads the event from a file, and uses the sources of this machine. With `--entry`, a running bridge
-//! explains one of the bridge's entries. The explanation of an entry also shows the fields for which Imprint already
-//! has newer values.
+//! `explain` reads the event from a file, and uses the source files of this machine. With `--entry`, a running bridge
+//! explains one of its entries. The explanation of an entry also shows the fields for which Imprint has newer values
+//! than the entry.
 
 use std::fs;
 use std::io::Read as _;
@@ -84,7 +84,7 @@ fn explain_entry(
     Ok(exit_code(explanation.outcome.problem().is_some()))
 }
 
-/// Explains the request body in a file, with the sources of this machine.
+/// Explains the request body in a file, with the source files of this machine.
 fn explain_body(options: &ExplainOptions) -> anyhow::Result<ExitCode> {
     let (config, settings) = match read(&options.layers, Purpose::Check) {
         Ok(read) => read,

@@ -37,7 +37,7 @@ pub(super) struct SandboxOptions {
     /// Minimum latency of every answer, in milliseconds.
     #[arg(long, value_name = "MS", default_value_t = 0)]
     latency_ms: u64,
-    /// Number of calls that the ledger keeps.
+    /// Number of received calls that the sandbox keeps in its ledger.
     #[arg(long, value_name = "N", default_value_t = LEDGER_MAX)]
     ledger_max: usize,
 }

@@ -31,17 +31,18 @@ pub(super) struct SendOptions {
     /// Maximum number of events per second. By default, `send` sends events as fast as the bridge accepts events.
     #[arg(long, value_name = "N", value_parser = super::parse_rate)]
     rate: Option<f64>,
-    /// Maximum number of events in flight. The command sends the events of one subject one after another.
+    /// Maximum number of events in flight. The command sends events with the same attribute `subject` one after
+    /// another.
     #[arg(long, value_name = "N", default_value = "16", value_parser = clap::value_parser!(u64).range(1..=CONCURRENCY_MAX))]
     concurrency: u64,
     #[command(flatten)]
     authentication: AuthArguments,
-    /// Send plain JSON events instead of CloudEvents. The source file must have the expressions for the id and the
-    /// type. The command sends each item of a list in its own request.
+    /// Send plain JSON events instead of CloudEvents, each in its own request. The source file of the bridge must have
+    /// expressions for the event id and the event type.
     #[arg(long)]
     plain: bool,
-    /// Make the bridge deliver these events after all live events, for example for a backfill. The signature of a signed
-    /// source must cover the header `priority`, or the source must list the header in `unsigned_headers`.
+    /// Make the bridge deliver these events after all events with normal priority. A signature must cover the header
+    /// `priority`, or the source file must list this header in `unsigned_headers`.
     #[arg(long)]
     low_priority: bool,
     /// Time limit for sending one event. If an event exceeds this time limit, the command ends.
@@ -58,12 +59,12 @@ pub(super) struct SendOptions {
 /// The arguments of `send` that name the secret files.
 #[derive(Debug, Args)]
 struct AuthArguments {
-    /// Source file of the bridge, such as config/sources/crm.toml. The source file sets the kind of authentication. The
-    /// source file also names the secret file, unless --secret-file or --token-file is given.
+    /// Source file of the bridge, such as config/sources/crm.toml. The source file sets the kind of authentication. It
+    /// also names the secret file, unless you set --secret-file or --token-file.
     #[arg(long, value_name = "FILE")]
     source_file: Option<PathBuf>,
-    /// File with the secret that signs each event. --source-file sets the signature scheme. Without --source-file, the
-    /// secret is a Standard Webhooks secret (`whsec_…`).
+    /// File with the secret with which the command signs each event. --source-file sets the signature scheme. Without
+    /// --source-file, the secret must be a Standard Webhooks secret (`whsec_…`).
     #[arg(long, value_name = "FILE", conflicts_with = "token_file")]
     secret_file: Option<PathBuf>,
     /// File with the bearer token.

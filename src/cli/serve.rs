@@ -36,7 +36,7 @@ pub(super) fn run(layers: &Layers) -> anyhow::Result<ExitCode> {
     Ok(match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // The log's thread prints the error, because standard error may be blocked and the process must end.
+            // The log's thread prints the error. If standard error is blocked, the process still ends.
             log.print(&printable(&chain(error.as_ref())));
             ExitCode::FAILURE
         }

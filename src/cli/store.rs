@@ -1,4 +1,4 @@
-//! `store`: backs up, verifies and restores the store.
+//! `store`: backs up, verifies, restores and rebinds the store.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -17,15 +17,16 @@ use crate::time::Clock;
 /// The subcommands of the command `store`.
 #[derive(Debug, Subcommand)]
 pub(super) enum StoreCommand {
-    /// Copies the store of a running bridge into a file in the same folder. During the copy, the bridge accepts and
-    /// sends nothing.
+    /// Copies the store of a running bridge into a file in the same folder. During the copy, the bridge continues to
+    /// accept and deliver events.
     Backup {
         #[command(flatten)]
         bridge: Bridge,
         /// File name of the copy. A file with this name must not exist yet.
         name: String,
     },
-    /// Verifies a store, and prints the number of entries and of audit records. No process may have the store open.
+    /// Verifies a store, and prints the number of entries and of audit records. No other process must have the file
+    /// open.
     Verify {
         /// File of the store, or of a copy of the store.
         file: PathBuf,
@@ -33,23 +34,23 @@ pub(super) enum StoreCommand {
     /// Replaces the store by a copy, and renames the replaced store. The bridge must not be running.
     ///
     /// The copy is older than the replaced store. The bridge sends the waiting entries of the copy again. The copy does
-    /// not contain events that the bridge accepted after the copy was made: make the sources send these events again.
-    /// The bridge never sends values that are older than the values at Imprint.
+    /// not contain the events that the bridge accepted after the copy was made: make the sources send these events
+    /// again. Until then, the bridge possibly overwrites newer values at Imprint with older values of the copy.
     Restore {
         #[command(flatten)]
         layers: Layers,
         /// File of the copy that replaces the store.
         copy: PathBuf,
     },
-    /// Moves the store to the configured environment and host of Imprint. The bridge must not be running.
+    /// Binds the store to the configured environment and host of Imprint. The bridge must not be running.
     ///
-    /// Lists the waiting entries, which the bridge will send to the new destination. The store forgets the versions of
-    /// delivered values and the identity links, because they describe the other Imprint. The audit log records the
-    /// move.
+    /// The command lists the waiting entries, which the bridge will send to the new environment. The store forgets the
+    /// versions of the delivered values and the links between customer ids, because both describe the customers of the
+    /// previous environment. The audit log records the command.
     Rebind {
         #[command(flatten)]
         layers: Layers,
-        /// Moves the store. Without `--yes`, the command only shows the effect.
+        /// Binds the store. Without `--yes`, the command only shows the effect.
         #[arg(long)]
         yes: bool,
         /// Reason of the operator, which the audit log records.

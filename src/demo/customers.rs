@@ -139,7 +139,8 @@ impl SimulatedCustomer {
 
     /// Changes the address. The new address has an apartment only if the old address has an apartment.
     ///
-    /// With the default settings, the bridge cannot clear an address line, so the demo never removes an apartment.
+    /// With the default setting of `imprint.clearing`, the bridge does not clear the address lines in
+    /// `customer_history`, so the demo never removes an apartment.
     fn change_address(&mut self, random: &mut SeededRandom) {
         self.city = pick(random, &CITIES);
         self.street = street(random);

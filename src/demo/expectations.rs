@@ -53,7 +53,7 @@ impl Expectations {
     }
 
     /// Records an accepted event. The first answer about an event counts as acceptance, even if the answer reports a
-    /// duplicate: the answer to an earlier attempt may have been lost.
+    /// duplicate, because the answer to an earlier attempt was possibly lost.
     fn accept(&mut self, id: String, expected: Rc<ExpectedUpdate>) {
         if !self.accepted.insert(id) {
             self.duplicates = self.duplicates.saturating_add(1);

@@ -1,4 +1,4 @@
-//! The summary of the demo: figures for programs, and a table and two sentences for people.
+//! The summary of the demo: figures in JSON for other programs, and text for the person who runs the demo.
 
 use std::fmt;
 
@@ -92,7 +92,7 @@ impl DemoSummary {
         self.errors.iter().take(ERRORS_MAX).cloned().chain(rest)
     }
 
-    /// Describes how many updates folding saved, and how many requests failed.
+    /// Describes how many updates the bridge saved by folding, and how many requests failed.
     fn folding_effect(&self) -> String {
         let DemoFigures {
             accepted, requests, ..

@@ -60,8 +60,8 @@ pub(super) struct Workload {
     customers: BTreeMap<u64, SimulatedCustomer>,
     last_customer: u64,
     recent: VecDeque<GeneratedEvent>,
-    /// The late events that are not sent yet. A late event is due when the CRM has sent the number of events in its
-    /// pair.
+    /// The late events that the CRM has not sent yet. The number in a pair is the number of sent events at which the
+    /// late event is due.
     late: Vec<(u64, GeneratedEvent)>,
 }
 
@@ -79,7 +79,7 @@ impl Workload {
         }
     }
 
-    /// Returns a late event that is due. At the end of the workload, returns every late event without a further delay.
+    /// Returns a late event that is due. At the end of the workload, every late event is due.
     fn overdue(&mut self) -> Option<GeneratedEvent> {
         let left = self.events.saturating_sub(self.sent);
         let is_end = u64::try_from(self.late.len()).unwrap_or(u64::MAX) > left;

@@ -3,7 +3,7 @@
 //!
 //! The splitter holds at most one event in memory. The splitter returns the exact bytes of each event, because a
 //! signature and a digest cover the bytes and not the parsed JSON. The splitter counts brackets to find the end of an
-//! object. Then a JSON parser checks the object.
+//! object, and checks the complete object with a JSON parser.
 
 use serde_json::Value;
 
@@ -39,8 +39,8 @@ pub(super) enum InputError {
     /// An event is longer than [`EVENT_BYTES_MAX`].
     #[error("line {line}: this event is longer than {EVENT_BYTES_MAX} bytes")]
     TooLong { line: u64 },
-    /// The input ends inside an event or inside the array.
-    #[error("line {line}: the input ends before the end of this")]
+    /// The input ends inside an event or inside an array.
+    #[error("line {line}: the input ends before the end of the event or array that begins here")]
     Unfinished { line: u64 },
 }
 
@@ -49,11 +49,11 @@ pub(super) enum InputError {
 enum SplitterState {
     /// The splitter is outside an array.
     Top,
-    /// The splitter has read the opening bracket of an array on this line. An event may begin, or the array may end.
+    /// The splitter has read the opening bracket of an array on this line. An event can begin, or the array can end.
     ArrayStart { line: u64 },
     /// The splitter has read a comma of the array. An event must begin.
     AfterComma { line: u64 },
-    /// The splitter has read an event of the array. A comma must follow, or the array may end.
+    /// The splitter has read an event of the array. A comma or the end of the array must follow.
     AfterEvent { line: u64 },
 }
 
@@ -61,7 +61,7 @@ enum SplitterState {
 #[derive(Debug)]
 pub(super) struct EventSplitter {
     state: SplitterState,
-    /// The bytes of the current event. The current event is not complete yet.
+    /// The bytes of the current event, which is not complete yet.
     buffer: Vec<u8>,
     /// The number of open brackets. This number is 0 between two events.
     depth: u32,

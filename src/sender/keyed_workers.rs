@@ -1,8 +1,8 @@
 //! Workers that process the items of one key one after another, and the items of different keys at the same time.
 //!
-//! A hash of the key chooses the worker, and each worker processes one item at a time. Each worker
-//! has a queue with a limit, and only the queues hold items, so memory is bounded. There are two disadvantages: two keys of one worker wait for each other, and the
-//! caller waits while the queue of the worker is full.
+//! A hash of the key chooses the worker, and each worker processes one item at a time. Each worker has a queue of
+//! limited length, so the memory is bounded. This design has two disadvantages: if two keys have the same worker, their
+//! items wait for each other, and the caller waits while the queue of a worker is full.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
@@ -13,8 +13,7 @@ use tokio::task::JoinSet;
 /// The length of a worker's queue. With this length, a worker rarely waits for its next item.
 const QUEUE_MAX: usize = 4;
 
-/// The running workers. The caller must start and use the workers inside a `LocalSet`. Every actix system has a
-/// `LocalSet`.
+/// The running workers. The caller must start and use the workers inside a `LocalSet`, which every actix system has.
 #[derive(Debug)]
 pub(crate) struct KeyedWorkers<T> {
     queues: Vec<mpsc::Sender<T>>,

@@ -1,9 +1,9 @@
 //! Sends every event of a file or of standard input to a bridge.
 //!
-//! The input may have any length, and memory stays bounded. A reader thread splits the input into events, and waits
-//! while the workers' queues are full. One worker sends all events of one `subject`, so the events of a subject arrive
-//! in order. One worker sends all events without a subject, because these events may be about the same customer. Events
-//! of different subjects may arrive in any order.
+//! The input can have any length, but the memory is bounded: a reader thread splits the input into events, and waits
+//! while the queues of the workers are full. One worker sends all events with the same attribute `subject`, so these
+//! events arrive in order. One worker sends all events without a subject, because these events are possibly about the
+//! same customer. Events with different subjects can arrive in any order.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -38,7 +38,7 @@ pub(crate) const CONCURRENCY_MAX: u64 = 1024;
 /// After an interrupt, `send` waits at most this time for the answers to the requests in flight.
 const FINISH_MAX: Duration = Duration::from_secs(3);
 /// The advice that `send` prints after a run that did not reach the end of the input.
-const RESEND_ADVICE: &str = "the rest was not sent. You can send the whole file again at any time: the bridge recognises events that it has";
+const RESEND_ADVICE: &str = "the remaining events were not sent. You can send the whole file again at any time: the bridge recognises events that it has";
 
 /// The arguments of the command `send`.
 #[derive(Debug)]
@@ -160,7 +160,7 @@ impl UploadRun {
     ) -> anyhow::Result<UploadEnd> {
         let mut signals = Signals::listen()?;
         let (events, mut read) = mpsc::channel(READ_AHEAD);
-        // After the upload, the reader thread may still wait for standard input. The thread then ends with the process.
+        // If the reader thread still waits for standard input after the upload, the thread ends with the process.
         std::thread::Builder::new()
             .name("reader".to_owned())
             .spawn(move || read_into(input.bytes, &events))?;
@@ -213,7 +213,7 @@ impl UploadRun {
         Ok(UploadEnd::Complete)
     }
 
-    /// Sends one event and counts the result. Does nothing if the upload has already given up.
+    /// Sends one event and counts the result. Does nothing if the upload has given up after another event.
     async fn send_one(self: Rc<Self>, mut event: InputEvent) {
         if self.given_up.get() {
             return;

@@ -28,13 +28,13 @@ const ERRORS_MAX: usize = 5;
 pub(crate) enum Verdict {
     /// The bridge accepted the event.
     Accepted,
-    /// The bridge already had the event, and recognized the repeated event as a duplicate.
+    /// The bridge had stored the event before, and recognized the duplicate.
     Duplicate,
     /// The bridge will never accept the event.
     Refused(FailureReason),
     /// The sender cannot send the event, or the server is not a bridge.
     Failed(FailureReason),
-    /// Another attempt to send the event may succeed.
+    /// Another attempt to send the event can succeed.
     Retry {
         /// The reason why this attempt failed.
         reason: FailureReason,
@@ -52,7 +52,7 @@ pub(crate) struct FailureReason {
 }
 
 impl FailureReason {
-    /// Creates the reason for an attempt to which the bridge gave no answer.
+    /// Creates a reason without an HTTP status.
     pub(crate) fn new(text: &str) -> Self {
         Self {
             kind: text.to_owned(),

@@ -6,7 +6,7 @@
 use jiff::civil::{Date, DateTime};
 use jiff::{SignedDuration, Timestamp};
 
-/// The start of Unix time, to which a test of an offset adds the offset.
+/// The start of Unix time. To check whether an offset is valid, [`moment`] parses this time with the offset.
 const EPOCH: &str = "1970-01-01T00:00:00";
 const DATE: &str = "0000-00-00";
 const DATE_AND_SECONDS: &str = "0000-00-00T00:00:00";
@@ -46,7 +46,10 @@ pub fn date_time(text: &str) -> Option<Timestamp> {
     }
 }
 
-/// Returns the moment of a text with the right shape. `rest` is the text after the seconds: the fraction and the offset.
+/// Returns the moment of a text with the right shape; `rest` is the text after the seconds: the fraction and the
+/// offset.
+///
+/// If the date library cannot represent a valid moment, returns the last moment that the library can represent.
 fn moment(seconds: &str, rest: &str, offset: &str) -> Option<Timestamp> {
     if let Ok(moment) = format!("{seconds}{rest}").parse() {
         return Some(moment);

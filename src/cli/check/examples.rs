@@ -1,9 +1,10 @@
-//! The examples of a source: the files in the folder that has the name of the source. `check` runs the examples as the
-//! tests of the mapping.
+//! The examples of a source: the files in the folder that has the name of the source. The command `check` uses the
+//! examples as tests of the mapping.
 //!
-//! `NAME.event.json` is the body of a request. If the bridge accepts the body, `NAME.request.json` has the expected
-//! request to Imprint. This file has a list if the body has several events, and `"ignored"` for an event that sends
-//! nothing. If the bridge refuses the body, `NAME.refusal.json` has the expected problem type and errors.
+//! `NAME.event.json` is the body of a request to the bridge. If the bridge accepts the body, `NAME.request.json` has the
+//! expected request to Imprint, or `"ignored"` if the bridge sends nothing for the event. If the body has several
+//! events, the file has a list with one item for each event. If the bridge refuses the body, `NAME.refusal.json` has
+//! the expected problem type and errors.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -32,8 +33,7 @@ pub(super) struct ExampleResults {
     /// For each event type, the paths that the mapping read in the examples, and the Imprint fields that the examples
     /// set.
     pub(super) coverage: BTreeMap<String, ExampleCoverage>,
-    /// For each event type, the event of the first example. The event has the form that the schema and the mapping
-    /// read.
+    /// For each event type, the event of the first example, in the form that the schema and the mapping read.
     pub(super) first_views: BTreeMap<String, Value>,
 }
 

@@ -1,4 +1,4 @@
-//! Watches files for `check --watch`. The watcher compares the modification times of the files every 300 ms.
+//! Watches files for `check --watch`: compares the modification times of the files every 300 ms.
 
 use std::collections::BTreeMap;
 use std::fs;

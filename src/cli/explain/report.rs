@@ -57,7 +57,7 @@ fn summary(outcome: &ExplainedOutcome) -> String {
 
 /// Lists the errors of a refused event.
 ///
-/// For an accepted event, names the path of the request, or the partner's customer id if the path is not known.
+/// For an accepted event, names the path of the request, or the partner customer id if the path is not known.
 fn details(outcome: &ExplainedOutcome) -> Vec<String> {
     match outcome {
         ExplainedOutcome::Refused { problem } => errors(problem),
