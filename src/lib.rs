@@ -14,8 +14,8 @@
 //!
 //! - The bridge answers 2xx only after the event is on disk. Delivery is at least once.
 //! - Each customer has at most one request in flight, and an older value never overwrites a newer value.
-//! - If the destination fails, the bridge stops sending, and no entry ends. If one entry causes a failure, the bridge
-//!   parks only this entry.
+//! - If the destination (Imprint) fails, the bridge stops sending, and all entries wait. If one entry causes a failure,
+//!   the bridge parks only this entry: an operator must decide about it.
 //! - The rooms `ingress` and `dispatch` never use each other. Only the room `outbox` connects the two rooms.
 //! - Personal data and keys appear only in requests to Imprint and in the store.
 //!
@@ -35,8 +35,8 @@
 //! | `ingress` | HTTP of the event route: body, authentication, problem documents, receipts | |
 //! | `ops` | the second listener: health checks, metrics, the operator's use cases, the admin API | |
 //! | `dispatch` | sends waiting entries: a pure core that decides, and an async shell that acts | core pure |
-//! | `outbox` | the durable store of entries: ports, vocabulary, codec, engines | |
-//! | `imprint` | Imprint's vocabulary, the port `ImprintApi`, and the HTTP client for Imprint | |
+//! | `outbox` | the durable store of entries: traits, vocabulary, encoding, and the engines that implement the traits | |
+//! | `imprint` | Imprint's vocabulary, the trait `ImprintApi`, and the HTTP client for Imprint | |
 //! | `intake` | turns bytes and headers into entries or a rejection | pure |
 //! | `mapping` | compiles and runs the expressions that turn an event into an update | pure |
 //! | `fold` | orders values by version and folds waiting entries into one request | pure |
