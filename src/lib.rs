@@ -35,7 +35,7 @@
 //! | `ingress` | HTTP of the event route: body, authentication, problem documents, receipts | |
 //! | `ops` | the second listener: health checks, metrics, the operator's use cases, the admin API | |
 //! | `dispatch` | sends waiting entries: a pure core that decides, and an async shell that acts | core pure |
-//! | `outbox` | the durable store of entries: traits, vocabulary, encoding, and the engines that implement the traits | |
+//! | `outbox` | the durable store of entries: traits, vocabulary, encoding, and the storage engines | |
 //! | `imprint` | Imprint's vocabulary, the trait `ImprintApi`, and the HTTP client for Imprint | |
 //! | `intake` | turns bytes and headers into entries or a rejection | pure |
 //! | `mapping` | compiles and runs the expressions that turn an event into an update | pure |

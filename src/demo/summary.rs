@@ -9,7 +9,7 @@ use super::verify::FinalStates;
 use crate::sandbox::SandboxStats;
 
 /// The maximum number of errors that the demo prints. If there are more errors, the demo prints the number of the
-/// others.
+/// remaining errors.
 const ERRORS_MAX: usize = 20;
 
 /// The figures of the demo, in the order of the output.

@@ -20,7 +20,8 @@ const INVALID: u64 = 20;
 const REPEATED: u64 = 30;
 /// The number of late events per 1,000 events. The CRM sends a late event after a newer event of the same customer.
 const LATE: u64 = 50;
-/// Of 1,000 events, this number change the same customer as the previous event, as if a clerk saved a form repeatedly.
+/// The number of events per 1,000 events that change the same customer as the event before. A clerk who saves a form
+/// repeatedly causes such events.
 const AGAIN: u64 = 250;
 /// The average number of events per customer.
 const EVENTS_PER_CUSTOMER: u64 = 5;

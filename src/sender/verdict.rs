@@ -20,7 +20,7 @@ const RETRY: Backoff = Backoff {
     max: Duration::from_secs(5),
 };
 /// The maximum number of errors of one problem document that `send` prints. If there are more errors, `send` prints the
-/// number of the others.
+/// number of the remaining errors.
 const ERRORS_MAX: usize = 5;
 
 /// The decision about one event after one attempt to send the event.
