@@ -3,9 +3,9 @@
 //! The kill test and the power-cut test need a crash at an exact point. Both tests also need a process that really
 //! loses events, to prove that the tests detect a loss. The cargo feature `failpoints` compiles failpoints into the
 //! program. No release has this feature. A compiled failpoint does nothing until the environment variable
-//! `IMPRINT_BRIDGE_FAILPOINTS` names the failpoint; commas separate several names. For example, `crash:before_commit:25`
-//! aborts the process when the process passes the point `before_commit` for the 25th time, and `hang:/tmp/hang` blocks
-//! every commit while the file `/tmp/hang` exists.
+//! `IMPRINT_BRIDGE_FAILPOINTS` names the failpoint; commas separate several names. For example,
+//! `crash:before_commit:25` aborts the process when the process passes the point `before_commit` for the 25th time, and
+//! `hang:/tmp/hang` blocks every commit while the file `/tmp/hang` exists.
 //!
 //! Without the feature `failpoints`, every function in this module returns a constant, and the compiler removes the
 //! calls.
