@@ -1,8 +1,8 @@
 //! The examples of a source: the files in the folder that has the name of the source. The command `check` uses the
 //! examples as tests of the mapping.
 //!
-//! `NAME.event.json` is the body of a request to the bridge. If the bridge accepts the body, `NAME.request.json` has the
-//! expected request to Imprint, or `"ignored"` if the bridge sends nothing for the event. If the body has several
+//! `NAME.event.json` is the body of a request to the bridge. If the bridge accepts the body, `NAME.request.json` has
+//! the expected request to Imprint, or `"ignored"` if the bridge sends nothing for the event. If the body has several
 //! events, the file has a list with one item for each event. If the bridge refuses the body, `NAME.refusal.json` has
 //! the expected problem type and errors.
 
