@@ -138,6 +138,19 @@ impl LaneVersions {
         self
     }
 
+    /// Returns the versions of the lane after an operator withdrew entries, whose values may be in the requests in
+    /// doubt.
+    ///
+    /// The remaining entries may have older versions than these values. Therefore every value that is delivered before
+    /// the end of the doubt counts as overwritten, and dispatch sends the value again.
+    #[must_use]
+    pub fn without_entries(mut self) -> Self {
+        if let Some(in_doubt) = &mut self.in_doubt {
+            in_doubt.is_any_sent = true;
+        }
+        self
+    }
+
     fn with_in_doubt<'a>(
         mut self,
         sent: impl Iterator<Item = (&'a Field, Version)>,
@@ -487,6 +500,20 @@ mod tests {
         assert_eq!(lane.reassert_at(), None);
         let lane = delivered(lane, &[entry(2, 2, &[("email", "b")])], LATER);
         assert_eq!(lane.reassert_at(), None, "the doubt is over");
+    }
+
+    /// FAULTS N307: the entry of a request in doubt leaves the lane, and an entry with an older version is delivered.
+    #[test]
+    fn a_request_of_an_entry_that_left_may_overwrite_older_versions() {
+        let newer = [entry(5, 1, &[("email", "left")])];
+        let lane = possibly_sent(LaneVersions::default(), &newer, UNTIL);
+        let older = [entry(3, 2, &[("email", "stays")])];
+        assert_eq!(delivered(lane.clone(), &older, NOW).reassert_at(), None);
+        let lane = delivered(lane.without_entries(), &older, NOW);
+        assert_eq!(lane.reassert_at(), Some(UNTIL));
+        assert_eq!(sent(&fold_at(&lane, &[], UNTIL)), json!({"email": "stays"}));
+        let undoubted = LaneVersions::default();
+        assert_eq!(undoubted.clone().without_entries(), undoubted);
     }
 
     #[test]
