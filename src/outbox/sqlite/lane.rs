@@ -10,6 +10,17 @@ use crate::outbox::codec::{self, LaneColumns};
 use crate::outbox::{LaneClass, LaneId, LaneKey, Priority, Standing};
 use crate::time::Timestamp;
 
+/// Finds the lane of a customer.
+pub(super) fn find(connection: &Connection, key: &LaneKey) -> rusqlite::Result<Option<LaneId>> {
+    let columns = codec::lane_columns(key);
+    connection
+        .prepare_cached("SELECT id FROM lane WHERE kind = ?1 AND customer = ?2")?
+        .query_row(params![columns.kind, columns.canonical], |row| {
+            row.get(0).map(LaneId)
+        })
+        .optional()
+}
+
 /// The lane that a new entry enters.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct EntryLane {

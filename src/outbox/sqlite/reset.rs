@@ -1,12 +1,11 @@
 //! The SQL statements of an operator's reset of a customer's versions.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::Connection;
 
 use super::claimed_lanes::ClaimedLanes;
 use super::counts::Counts;
 use super::writer::job::{ActJob, Reply, Wakes};
-use super::{audit, columns, identity_link, versions};
-use crate::outbox::codec::{self, BlobKind};
+use super::{audit, identity_link, lane, versions};
 use crate::outbox::{AuditEvent, LaneId, LaneKey, VersionReset};
 
 /// Returns the command that resets the versions of a customer.
@@ -25,7 +24,7 @@ fn reset(
     mut event: AuditEvent,
     claimed: &ClaimedLanes,
 ) -> rusqlite::Result<VersionReset> {
-    let Some(lane) = lane(connection, customer)? else {
+    let Some(lane) = lane_of(connection, customer)? else {
         return Ok(VersionReset::UnknownCustomer);
     };
     if claimed.is_claimed(lane) {
@@ -33,10 +32,7 @@ fn reset(
     }
     let reset = versions::of_lane(connection, lane)?.reset();
     let fields = reset.delivered_fields().count();
-    let stored = codec::encode(BlobKind::LaneVersions, lane.0, &reset);
-    connection
-        .prepare_cached("UPDATE lane SET versions = ?2 WHERE id = ?1")?
-        .execute(params![lane.0, stored.map_err(columns::unwritable)?])?;
+    versions::store(connection, lane, &reset)?;
     event.target = format!("lane {}", lane.0);
     audit::append(connection, &event, 0)?;
     Ok(VersionReset::Reset { lane, fields })
@@ -44,7 +40,7 @@ fn reset(
 
 /// Finds the lane that has the versions of a customer. Only a lane with an Imprint id has versions, so a partner
 /// customer id needs a confirmed identity link.
-fn lane(connection: &Connection, customer: &LaneKey) -> rusqlite::Result<Option<LaneId>> {
+fn lane_of(connection: &Connection, customer: &LaneKey) -> rusqlite::Result<Option<LaneId>> {
     let imprint = match customer {
         LaneKey::Imprint(imprint) => Some(imprint.clone()),
         LaneKey::Partner(partner) => {
@@ -54,12 +50,5 @@ fn lane(connection: &Connection, customer: &LaneKey) -> rusqlite::Result<Option<
     let Some(imprint) = imprint else {
         return Ok(None);
     };
-    let key = LaneKey::Imprint(imprint);
-    let columns = codec::lane_columns(&key);
-    connection
-        .prepare_cached("SELECT id FROM lane WHERE kind = ?1 AND customer = ?2")?
-        .query_row(params![columns.kind, columns.canonical], |row| {
-            row.get(0).map(LaneId)
-        })
-        .optional()
+    lane::find(connection, &LaneKey::Imprint(imprint))
 }

@@ -1,8 +1,9 @@
-//! The SQL statement that reads a lane's versions: the versions of delivered values, and of values that Imprint has
-//! possibly received.
+//! The SQL statements that read and store a lane's versions: the versions of delivered values, and of values that
+//! Imprint has possibly received.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, params};
 
+use super::columns;
 use crate::fold::LaneVersions;
 use crate::outbox::LaneId;
 use crate::outbox::codec::{self, BlobKind};
@@ -16,4 +17,17 @@ pub(super) fn of_lane(connection: &Connection, lane: LaneId) -> rusqlite::Result
             let versions = bytes.map(|bytes| codec::decode(BlobKind::LaneVersions, lane.0, bytes));
             Ok(versions.and_then(Result::ok).unwrap_or_default())
         })
+}
+
+/// Replaces the versions of a lane.
+pub(super) fn store(
+    connection: &Connection,
+    lane: LaneId,
+    versions: &LaneVersions,
+) -> rusqlite::Result<()> {
+    let stored = codec::encode(BlobKind::LaneVersions, lane.0, versions);
+    connection
+        .prepare_cached("UPDATE lane SET versions = ?2 WHERE id = ?1")?
+        .execute(params![lane.0, stored.map_err(columns::unwritable)?])?;
+    Ok(())
 }
