@@ -18,9 +18,11 @@ use crate::http::{HeaderValue, Method, StatusCode, header};
 use crate::telemetry::{self, LogFormat};
 use crate::terminal::{print_notice, print_result};
 
+mod change;
 pub(super) mod table;
 mod versions;
 
+pub(super) use change::{ChangeOptions, ReplayOptions, discard, replay};
 pub(super) use versions::{ResetOptions, reset_versions};
 
 /// The maximum duration of a call to the admin API. A replay of many entries is one long transaction.
@@ -115,36 +117,6 @@ pub(super) struct ShowOptions {
     reveal: bool,
 }
 
-/// The arguments that the commands `replay` and `discard` share.
-#[derive(Debug, Args)]
-pub(super) struct ChangeOptions {
-    #[command(flatten)]
-    bridge: Bridge,
-    /// Numbers of parked or undecided entries. Without numbers, the filter options select parked entries.
-    entries: Vec<u64>,
-    #[command(flatten)]
-    filter: FilterOptions,
-    /// Select all parked entries. The command requires `--all` if there are neither numbers nor filter options.
-    #[arg(long)]
-    all: bool,
-    /// Show the effect of the command, and change nothing.
-    #[arg(long)]
-    preview: bool,
-    /// The operator's reason for the command. The bridge records the reason in the audit log.
-    #[arg(long)]
-    reason: Option<String>,
-}
-
-/// The arguments of the command `replay`.
-#[derive(Debug, Args)]
-pub(super) struct ReplayOptions {
-    #[command(flatten)]
-    change: ChangeOptions,
-    /// Map the stored events again with the current mapping.
-    #[arg(long)]
-    map_again: bool,
-}
-
 /// The arguments of the command `audit`.
 #[derive(Debug, Args)]
 pub(super) struct AuditOptions {
@@ -211,16 +183,6 @@ pub(super) fn show(options: &ShowOptions) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) fn replay(options: &ReplayOptions) -> anyhow::Result<ExitCode> {
-    let mut body = options.change.body()?;
-    body.insert("map_again".to_owned(), json!(options.map_again));
-    options.change.send("replay", body)
-}
-
-pub(super) fn discard(options: &ChangeOptions) -> anyhow::Result<ExitCode> {
-    options.send("discard", options.body()?)
-}
-
 pub(super) fn audit(options: &AuditOptions) -> anyhow::Result<ExitCode> {
     let path = format!("/audit?after={}", options.after);
     let page = options.bridge.call(&Method::GET, &path, None)?;
@@ -269,45 +231,6 @@ impl FilterOptions {
             .into_iter()
             .filter_map(|(key, number)| Some((key.to_owned(), json!(number?))));
         texts.chain(numbers).collect()
-    }
-}
-
-impl ChangeOptions {
-    fn body(&self) -> anyhow::Result<Map<String, Value>> {
-        let filter = self.filter.members();
-        let selected = match (self.entries.is_empty(), filter.is_empty(), self.all) {
-            (false, true, false) => ("ids", json!(self.entries)),
-            (true, false, false) | (true, true, true) => ("filter", Value::Object(filter)),
-            (true, true, false) => {
-                bail!("select entries: by number, by filter options, or with --all")
-            }
-            (_, _, _) => bail!("use only one of: numbers, filter options, --all"),
-        };
-        let mut body = Map::new();
-        body.insert(selected.0.to_owned(), selected.1);
-        body.insert("preview".to_owned(), json!(self.preview));
-        body.insert("reason".to_owned(), json!(self.reason));
-        Ok(body)
-    }
-
-    fn send(&self, change: &str, body: Map<String, Value>) -> anyhow::Result<ExitCode> {
-        let path = format!("/entries/{change}");
-        let body = Value::Object(body);
-        let answer = self.bridge.call(&Method::POST, &path, Some(&body))?;
-        self.bridge.show(&answer, table::change);
-        let changed = ["replayed", "discarded", "would_discard"]
-            .iter()
-            .any(|word| {
-                at(&answer, word)
-                    .as_array()
-                    .is_some_and(|list| !list.is_empty())
-            });
-        Ok(exit_code(
-            changed
-                || at(&answer, "would_replay")
-                    .as_u64()
-                    .is_some_and(|number| number > 0),
-        ))
     }
 }
 
