@@ -201,6 +201,7 @@ pub(super) const fn reason_number(reason: ParkReason) -> u8 {
         ParkReason::NotCleared => 7,
         ParkReason::Vanished => 8,
         ParkReason::VersionJump => 10,
+        ParkReason::ByOperator => 11,
     }
 }
 
@@ -391,6 +392,7 @@ mod tests {
             (7, "not_cleared"),
             (8, "vanished"),
             (10, "version_jump"),
+            (11, "by_operator"),
         ] {
             let reason = reason("parked.reason", number).unwrap();
             assert_eq!(
@@ -398,7 +400,7 @@ mod tests {
                 (word, number)
             );
         }
-        assert_eq!(ParkReason::ALL.len(), 10, "a new reason is pinned above");
+        assert_eq!(ParkReason::ALL.len(), 11, "a new reason is pinned above");
     }
 
     /// The stores of released versions contain these numbers, so the numbers must not change.

@@ -103,11 +103,13 @@ pub enum ParkReason {
     Vanished,
     /// The version of the entry differs by more than the allowed jump from the other versions of the customer.
     VersionJump,
+    /// An operator has taken the entry out of delivery.
+    ByOperator,
 }
 
 impl ParkReason {
     /// Every reason for parking an entry.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Rejected,
         Self::AttemptsExhausted,
         Self::UnknownCustomer,
@@ -118,6 +120,7 @@ impl ParkReason {
         Self::NotCleared,
         Self::Vanished,
         Self::VersionJump,
+        Self::ByOperator,
     ];
 
     /// Returns whether the detail of an entry with this reason names a customer. Only operators see such a detail: the
@@ -139,6 +142,7 @@ impl ParkReason {
             Self::NotCleared => "not_cleared",
             Self::Vanished => "vanished",
             Self::VersionJump => "version_jump",
+            Self::ByOperator => "by_operator",
         }
     }
 }

@@ -410,6 +410,7 @@ impl<'p> Oracle<'p> {
             ParkReason::Unreadable
             | ParkReason::ForeignAddress
             | ParkReason::VersionJump
+            | ParkReason::ByOperator
             | ParkReason::Vanished => false,
         }
     }
