@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::counts::Counts;
 use super::lane::{Entrance, EntryLane};
-use super::payload::{ParkedFrom, PayloadKey};
+use super::payload::PayloadKey;
 use super::{audit, payload};
 use crate::imprint::CustomerChange;
 use crate::outbox::{
@@ -191,7 +191,7 @@ fn park_undecided(
         entry: subject.entry,
         lane: subject.lane,
     };
-    payload::park(connection, key, ParkedFrom::Undecided, reason, None)?;
+    payload::park(connection, key, State::Undecided, reason, None)?;
     payload::delete(connection, State::Undecided, subject.entry)?;
     set_ended(connection, subject.entry, State::Parked, now)
 }

@@ -137,24 +137,24 @@ pub(super) fn insert(
     Ok(())
 }
 
-/// The state of an entry before it is parked.
-#[derive(Clone, Copy)]
-pub(super) enum ParkedFrom {
-    Waiting,
-    Undecided,
-}
-
-/// Copies the payload of an entry in `lane` from the table of its state to the table `parked`.
+/// Copies the payload of an entry in `lane` from the table of the state `from` to the table `parked`. Does nothing if
+/// the entry is already parked or has ended.
 pub(super) fn park(
     connection: &Connection,
     PayloadKey { entry, lane }: PayloadKey,
-    from: ParkedFrom,
+    from: State,
     reason: ParkReason,
     detail: Option<&str>,
 ) -> rusqlite::Result<()> {
     let sql = match from {
-        ParkedFrom::Waiting => park_from!("waiting"),
-        ParkedFrom::Undecided => park_from!("undecided"),
+        State::Waiting => park_from!("waiting"),
+        State::Held => park_from!("held"),
+        State::Undecided => park_from!("undecided"),
+        State::Parked
+        | State::Delivered
+        | State::Superseded
+        | State::Ignored
+        | State::Discarded => return Ok(()),
     };
     connection.prepare_cached(sql)?.execute(params![
         entry.0,

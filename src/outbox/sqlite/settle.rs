@@ -6,7 +6,7 @@ use super::columns;
 use super::counts::{Counts, EventSize};
 use super::identity_link;
 use super::lane::{Entrance, EntryLane};
-use super::payload::{self, ParkedFrom, PayloadKey};
+use super::payload::{self, PayloadKey};
 use crate::imprint::ImprintId;
 use crate::outbox::codec::{self, BlobKind};
 use crate::outbox::{Ending, EntryId, LaneClass, LaneKey, Moved, Recognition, Settlement, State};
@@ -176,7 +176,7 @@ fn finish(
     match ending {
         Ending::Parked { reason, detail } => {
             let detail = detail.as_deref();
-            payload::park(connection, key, ParkedFrom::Waiting, *reason, detail)?;
+            payload::park(connection, key, State::Waiting, *reason, detail)?;
         }
         Ending::Undecided => payload::copy_to_undecided(connection, key)?,
         Ending::Delivered | Ending::Superseded(_) | Ending::Ignored => {}
