@@ -73,6 +73,13 @@ impl DecodeCache {
         update
     }
 
+    /// Removes all updates. The store calls `clear` after an operator's change, because the change may replace the
+    /// values of a waiting entry.
+    pub(super) fn clear(&mut self) {
+        self.updates.clear();
+        self.bytes = 0;
+    }
+
     /// Returns the source with this name, or `None` if the name is damaged. All entries of a source share one copy of
     /// the name in memory.
     pub(super) fn source(&mut self, name: &str) -> Option<SourceName> {

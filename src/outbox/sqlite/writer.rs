@@ -200,6 +200,7 @@ impl<'a> Writer<'a> {
             self.counts = counts;
             self.shared.publish(&self.counts.stored_bytes);
             if wakes == Wakes::Dispatch {
+                self.decoded.clear();
                 self.shared.woken.notify_waiters();
             }
         }
