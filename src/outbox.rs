@@ -7,14 +7,14 @@
 //!
 //! | state | enters by | leaves by | after a crash |
 //! |---|---|---|---|
-//! | waiting | `append`, `replay`, `approve`, `decide` | `settle` | still waiting; an entry in flight is sent again |
-//! | held | `append`, when an operator must approve a mass change | `approve`, `discard` | still held |
-//! | undecided | `settle`, when requests failed for a long time and nothing proves why | `decide` | still undecided |
-//! | parked | `settle` or `append`, when an operator must act; `decide` | `replay`, `discard` | still parked |
+//! | waiting | `append`, `replay`, `approve` | `settle`, `withdraw` | still waiting; an entry in flight is sent again |
+//! | held | `append`, when an operator must approve a mass change | `approve`, `withdraw` | still held |
+//! | undecided | `settle`, when requests failed for a long time and nothing proves why | `approve`, `withdraw` | still undecided |
+//! | parked | `settle` or `append`, when an operator must act; `withdraw` | `replay`, `withdraw` | still parked |
 //! | delivered | `settle`, when Imprint has the values that no newer event replaces | retention | unchanged (final) |
 //! | superseded | `settle`, in the transaction that records newer values as delivered | retention | unchanged (final) |
 //! | ignored | `append` (nothing to send), `settle` (unknown customer) | retention | unchanged (final) |
-//! | discarded | `discard`, `decide` | retention | unchanged (final) |
+//! | discarded | `withdraw` | retention | unchanged (final) |
 //!
 //! A held entry blocks no other entry: no claim includes the held entry, and dispatch continues to send the other
 //! entries of the lane. After an operator has approved the held entry, dispatch compares versions and sends only the
@@ -46,6 +46,7 @@ mod state;
 mod unproven;
 mod version_reset;
 mod waiters;
+mod withdrawal;
 
 use due_lanes::{DueLane, DueQueues, LaneClass};
 
@@ -63,7 +64,7 @@ pub use lanes::{
 pub use ledger::{
     AuditEvent, AuditRecord, Depth, Detail, EntryFilter, EntryPage, EntrySelection, EntrySummary,
     FieldOrigin, Inspection, LOAD_BYTES_MAX, LOAD_MAX, Ledger, LoadedEntries, LoadedEntry,
-    LoadedLane, OriginEvent, PRUNE_MAX, Replay, Resolution, SCAN_MAX,
+    LoadedLane, OriginEvent, PRUNE_MAX, Replay, SCAN_MAX,
 };
 pub use lifecycle::{Lifecycle, STALLED_AFTER, Setting, Settings, StoreCondition};
 pub use memory::MemoryOutbox;
@@ -74,6 +75,7 @@ pub use sqlite::{
 pub use state::{ParkReason, State};
 pub use unproven::{Absence, KeyMark, Unproven};
 pub use version_reset::VersionReset;
+pub use withdrawal::{Withdrawal, Withdrawn, WithdrawnState};
 
 /// The longest time from now to a lane's due time. No backoff is longer, and the bridge obeys no longer wait that
 /// Imprint asks for.

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config;
-use crate::outbox::{AuditEvent, EntryFilter, EntryId, EntrySummary, Error, Ledger, State};
+use crate::outbox::{
+    AuditEvent, EntryFilter, EntryId, EntrySummary, Error, Ledger, State, Withdrawal,
+    WithdrawnState,
+};
 use crate::time::{Clock, Timestamp};
 
 /// The time between two retention passes.
@@ -71,7 +74,6 @@ impl Retention {
                 .map(|entry| entry.receipt.entry)
                 .collect();
             if !entries.is_empty() {
-                let numbers: Vec<String> = entries.iter().map(EntryId::to_string).collect();
                 tracing::warn!(
                     entries = entries.len(),
                     "discarding entries that were parked for longer than outbox.retain_parked"
@@ -79,11 +81,17 @@ impl Retention {
                 let event = AuditEvent {
                     operator: "retention".to_owned(),
                     action: "discard",
-                    target: numbers.join(" "),
+                    target: String::new(),
                     reason: Some("parked for longer than outbox.retain_parked".to_owned()),
                     at: self.clock.now(),
                 };
-                self.outbox.discard(entries, event).await?;
+                // An entry that an operator has replayed meanwhile must wait.
+                let withdrawal = Withdrawal {
+                    entries,
+                    from: vec![State::Parked],
+                    to: WithdrawnState::Discarded,
+                };
+                self.outbox.withdraw(withdrawal, event).await?;
             }
             let Some(next) = page.next else {
                 return Ok(());

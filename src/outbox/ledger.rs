@@ -1,4 +1,4 @@
-//! The outbox port of operators and retention: lists, replays and discards entries, keeps the audit log, prunes
+//! The outbox port of operators and retention: lists, replays and withdraws entries, keeps the audit log, prunes
 //! receipts.
 
 use std::collections::BTreeMap;
@@ -6,7 +6,8 @@ use std::fmt;
 use std::ops::RangeInclusive;
 
 use super::{
-    EntryId, LaneKey, ParkReason, Receipt, Settings, State, StoreFuture, VersionReset, WaitingEntry,
+    EntryId, LaneKey, ParkReason, Receipt, Settings, State, StoreFuture, VersionReset,
+    WaitingEntry, Withdrawal, Withdrawn,
 };
 use crate::event::{Attribute, Identity, SourceName, Version};
 use crate::fold::LaneVersions;
@@ -32,20 +33,19 @@ pub trait Ledger: Settings {
     /// Makes parked entries wait again, with low priority, and appends a record to the audit log. Returns the entries
     /// that now wait. Skips entries that are not parked.
     fn replay(&self, replays: Vec<Replay>, event: AuditEvent) -> StoreFuture<'_, Vec<EntryId>>;
-    /// Makes held entries wait, with low priority, and appends a record to the audit log. Returns the entries that now
-    /// wait.
+    /// Makes held and undecided entries wait, with low priority, and appends a record to the audit log. Returns the
+    /// entries that now wait.
     fn approve(&self, entries: Vec<EntryId>, event: AuditEvent) -> StoreFuture<'_, Vec<EntryId>>;
-    /// Applies an operator's decision to undecided entries and appends a record to the audit log. Returns the entries
-    /// that are no longer undecided.
-    fn decide(
-        &self,
-        entries: Vec<EntryId>,
-        resolution: Resolution,
-        event: AuditEvent,
-    ) -> StoreFuture<'_, Vec<EntryId>>;
-    /// Moves parked and held entries into the final state `discarded`, and appends a record to the audit log. Returns
-    /// the discarded entries.
-    fn discard(&self, entries: Vec<EntryId>, event: AuditEvent) -> StoreFuture<'_, Vec<EntryId>>;
+    /// Parks or discards entries that have not ended, and appends a record with the numbers of the changed entries to
+    /// the audit log.
+    ///
+    /// A waiting entry of a claimed lane stays unchanged, because a request with the entry may be in flight. If only
+    /// such entries were to change, the store appends no record.
+    ///
+    /// The other entries of the lane are due at once, and the failures of the lane still count. An earlier request with
+    /// a withdrawn entry may still arrive at Imprint, and the lane can no longer name the values of the request. As
+    /// long as such a request may arrive, dispatch therefore sends every delivered value again.
+    fn withdraw(&self, withdrawal: Withdrawal, event: AuditEvent) -> StoreFuture<'_, Withdrawn>;
     /// Resets the versions of the values that Imprint has of a customer, and appends a record to the audit log. Values
     /// in doubt (sent without a clear answer) stay in doubt.
     fn reset_versions(&self, customer: LaneKey, event: AuditEvent)
@@ -322,28 +322,6 @@ impl fmt::Debug for Inspection {
         f.debug_struct("Inspection")
             .field("summary", &self.summary)
             .finish_non_exhaustive()
-    }
-}
-
-/// An operator's decision about undecided entries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Resolution {
-    /// The undecided entries wait again, with low priority.
-    Retry,
-    /// The undecided entries are parked.
-    Park(ParkReason),
-    /// The undecided entries reach the final state `discarded`.
-    Discard,
-}
-
-impl Resolution {
-    /// Returns the state that an entry has after this decision.
-    pub const fn state(self) -> State {
-        match self {
-            Self::Retry => State::Waiting,
-            Self::Park(_) => State::Parked,
-            Self::Discard => State::Discarded,
-        }
     }
 }
 

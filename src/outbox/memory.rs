@@ -16,8 +16,8 @@ use super::waiters::Waiters;
 use super::{
     Appended, AuditEvent, AuditRecord, Claim, ClaimBounds, Depth, Detail, EntryFilter, EntryId,
     EntryPage, EntrySelection, Error, FieldOrigin, Inbox, Inspection, LaneKey, Lanes, Ledger,
-    Lifecycle, LoadedEntries, Lookup, NewEntry, Pick, Receipt, Replay, Resolution, Setting,
-    Settings, Settled, Settlement, State, StoreCondition, StoreFuture, VersionReset,
+    Lifecycle, LoadedEntries, Lookup, NewEntry, Pick, Receipt, Replay, Setting, Settings, Settled,
+    Settlement, State, StoreCondition, StoreFuture, VersionReset, Withdrawal, Withdrawn,
 };
 use crate::event::SourceName;
 use crate::time::Timestamp;
@@ -26,6 +26,7 @@ mod lanes;
 mod ledger;
 mod origin;
 mod tables;
+mod withdraw;
 
 /// An outbox that keeps all entries in memory.
 #[derive(Debug, Default)]
@@ -161,25 +162,18 @@ impl Ledger for MemoryOutbox {
         Box::pin(ready(Ok(moved)))
     }
 
-    fn discard(&self, entries: Vec<EntryId>, event: AuditEvent) -> StoreFuture<'_, Vec<EntryId>> {
-        Box::pin(ready(Ok(self.tables().discard(&entries, event))))
-    }
-
     fn approve(&self, entries: Vec<EntryId>, event: AuditEvent) -> StoreFuture<'_, Vec<EntryId>> {
         let moved = self.tables().approve(&entries, event);
         self.woken.notify_waiters();
         Box::pin(ready(Ok(moved)))
     }
 
-    fn decide(
-        &self,
-        entries: Vec<EntryId>,
-        resolution: Resolution,
-        event: AuditEvent,
-    ) -> StoreFuture<'_, Vec<EntryId>> {
-        let decided = self.tables().decide(&entries, resolution, event);
+    fn withdraw(&self, withdrawal: Withdrawal, event: AuditEvent) -> StoreFuture<'_, Withdrawn> {
+        let withdrawn = self.tables().withdraw(&withdrawal, event);
+        self.waiters
+            .settle_all(&withdrawn.entries, withdrawal.to.state());
         self.woken.notify_waiters();
-        Box::pin(ready(Ok(decided)))
+        Box::pin(ready(Ok(withdrawn)))
     }
 
     fn reset_versions(

@@ -26,8 +26,8 @@ use self::writer::{CopyJob, Writer};
 use super::{
     Appended, AuditEvent, AuditRecord, Claim, ClaimBounds, Depth, Detail, EntryFilter, EntryId,
     EntryPage, EntrySelection, Error, FieldOrigin, Inbox, Inspection, LaneKey, Lanes, Ledger,
-    Lifecycle, LoadedEntries, Lookup, NewEntry, Pick, Receipt, Replay, Resolution, STALLED_AFTER,
-    Settled, Settlement, State, StoreCondition, StoreFuture, VersionReset,
+    Lifecycle, LoadedEntries, Lookup, NewEntry, Pick, Receipt, Replay, STALLED_AFTER, Settled,
+    Settlement, State, StoreCondition, StoreFuture, VersionReset, Withdrawal, Withdrawn,
 };
 use crate::event::SourceName;
 use crate::time::Timestamp;
@@ -63,6 +63,7 @@ mod threads;
 mod versions;
 mod waiting;
 mod watch;
+mod withdraw;
 mod writer;
 
 pub use backup::{VerifyReport, restore, verify};
@@ -289,26 +290,20 @@ impl Ledger for SqliteOutbox {
         })
     }
 
-    fn discard(&self, entries: Vec<EntryId>, event: AuditEvent) -> StoreFuture<'_, Vec<EntryId>> {
-        self.act(Wakes::Nobody, move |connection, counts| {
-            operator::discard(connection, &entries, &event, counts)
-        })
-    }
-
     fn approve(&self, entries: Vec<EntryId>, event: AuditEvent) -> StoreFuture<'_, Vec<EntryId>> {
         self.act(Wakes::Dispatch, move |connection, counts| {
             operator::approve(connection, &entries, &event, counts)
         })
     }
 
-    fn decide(
-        &self,
-        entries: Vec<EntryId>,
-        resolution: Resolution,
-        event: AuditEvent,
-    ) -> StoreFuture<'_, Vec<EntryId>> {
-        self.act(Wakes::Dispatch, move |connection, counts| {
-            operator::decide(connection, &entries, resolution, &event, counts)
+    fn withdraw(&self, withdrawal: Withdrawal, event: AuditEvent) -> StoreFuture<'_, Withdrawn> {
+        let state = withdrawal.to.state();
+        let answer = self.ask(|reply| WriterCommand::Act(withdraw::act(reply, withdrawal, event)));
+        Box::pin(async move {
+            let withdrawn = answer.await?;
+            let waiters = &self.shared.waiters;
+            waiters.settle_all(&withdrawn.entries, state);
+            Ok(withdrawn)
         })
     }
 

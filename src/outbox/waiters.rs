@@ -24,6 +24,12 @@ impl Waiters {
         receiver
     }
 
+    /// Answers the callers that wait for these entries, which all have this new state.
+    pub(super) fn settle_all(&self, changed: &[EntryId], state: State) {
+        let changed = changed.iter().map(|entry| (*entry, state));
+        self.settle(&changed.collect::<Vec<_>>());
+    }
+
     /// Answers the callers that wait for these entries, if the new state is settled.
     pub(super) fn settle(&self, changed: &[(EntryId, State)]) {
         let mut waiters = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -11,8 +11,8 @@ use imprint_bridge::outbox::{
     Appended, AppendedEntry, AuditEvent, Claim, ClaimedLane, Detail, Digest, Disposition, Ending,
     EntryFilter, EntryId, EntrySelection, Error, FailingShare, Inbox as _, LaneKey, LaneShares,
     Ledger as _, Lifecycle as _, Lookup, MaybeSent, MemoryOutbox, NewEntry, OpenError, Outbox,
-    ParkReason, Pick, Priority, Receipt, Recognition, Replay, Resolution, Setting, Settled,
-    Settlement, SqliteOutbox, Standing, State, Trials, Unproven,
+    ParkReason, Pick, Priority, Receipt, Recognition, Replay, Setting, Settled, Settlement,
+    SqliteOutbox, Standing, State, Trials, Unproven, Withdrawal, WithdrawnState,
 };
 use imprint_bridge::time::Timestamp;
 use serde_json::json;

@@ -5,7 +5,7 @@ use super::selection::{ParkedSelection, Reason};
 use super::{Error, Operations, Operator};
 use crate::event::{EventError, Version};
 use crate::intake::MappedAgain;
-use crate::outbox::{Detail, EntryId, LoadedEntry, Replay, Resolution};
+use crate::outbox::{Detail, EntryId, LoadedEntry, Replay, State, Withdrawal, WithdrawnState};
 
 /// The mapping that a replay uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +105,7 @@ impl Operations {
         let mut loaded = self.load_selected(selection, detail).await?;
         let mut event = self.audit_event(operator, "replay", String::new());
         event.reason = reason.map(Reason::into_text);
-        let mut entries = self.decide(&mut loaded, Resolution::Retry, &event).await?;
+        let mut entries = self.approve_undecided(&mut loaded, &event).await?;
         let (replays, unmappable) = self.map(&loaded.entries, mapping);
         if !replays.is_empty() || entries.is_empty() {
             event.target = target(replays.iter().map(|replay| replay.entry));
@@ -145,16 +145,15 @@ impl Operations {
         reason: Option<Reason>,
     ) -> Result<Discarded, Error> {
         let reason = reason.ok_or(Error::ReasonRequired)?;
-        let mut selected = self.load_selected(selection, Detail::Summaries).await?;
+        let selected = self.load_selected(selection, Detail::Summaries).await?;
         let mut event = self.audit_event(operator, "discard", String::new());
         event.reason = Some(reason.into_text());
-        let decided = self.decide(&mut selected, Resolution::Discard, &event);
-        let mut entries = decided.await?;
-        let parked: Vec<EntryId> = selected.entries.iter().map(number).collect();
-        if !parked.is_empty() || entries.is_empty() {
-            event.target = target(parked.iter().copied());
-            entries.extend(self.outbox.discard(parked, event).await?);
-        }
+        let withdrawal = Withdrawal {
+            entries: selected.entries.iter().map(number).collect(),
+            from: vec![State::Parked, State::Undecided],
+            to: WithdrawnState::Discarded,
+        };
+        let entries = self.outbox.withdraw(withdrawal, event).await?.entries;
         Ok(Discarded {
             entries,
             has_more: selected.has_more,

@@ -3,8 +3,7 @@
 use super::replay::target;
 use super::{Error, Operations};
 use crate::outbox::{
-    AuditEvent, Detail, EntryFilter, EntryId, EntrySelection, LOAD_MAX, LoadedEntries, Resolution,
-    State,
+    AuditEvent, Detail, EntryFilter, EntryId, EntrySelection, LOAD_MAX, LoadedEntries, State,
 };
 
 /// The maximum number of entries that one request changes, because all other writers wait for the transaction.
@@ -74,12 +73,10 @@ impl Operations {
         Ok(loaded)
     }
 
-    /// Takes the undecided entries out of the loaded ones, and applies the operator's decision to them. Returns the
-    /// entries that are no longer undecided.
-    pub(super) async fn decide(
+    /// Takes the undecided entries out of the loaded ones, and makes them wait. Returns the entries that now wait.
+    pub(super) async fn approve_undecided(
         &self,
         loaded: &mut LoadedEntries,
-        resolution: Resolution,
         event: &AuditEvent,
     ) -> Result<Vec<EntryId>, Error> {
         let undecided: Vec<EntryId> = loaded
@@ -94,7 +91,7 @@ impl Operations {
             target: target(undecided.iter().copied()),
             ..event.clone()
         };
-        Ok(self.outbox.decide(undecided, resolution, event).await?)
+        Ok(self.outbox.approve(undecided, event).await?)
     }
 }
 

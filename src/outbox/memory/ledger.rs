@@ -9,8 +9,8 @@ use crate::imprint::CustomerChange;
 use crate::outbox::{
     AuditEvent, AuditRecord, Detail, EntryFilter, EntryId, EntryPage, EntrySelection, EntrySummary,
     Inspection, LOAD_MAX, LaneId, LaneKey, LoadedEntries, LoadedEntry, LoadedLane, PRUNE_MAX,
-    ParkReason, Priority, Receipt, Replay, Resolution, SCAN_MAX, Standing, State, Trials, Unproven,
-    VersionReset, WaitingEntry,
+    Priority, Receipt, Replay, SCAN_MAX, Standing, State, Trials, Unproven, VersionReset,
+    WaitingEntry,
 };
 use crate::time::Timestamp;
 
@@ -134,39 +134,11 @@ impl MemoryTables {
         self.write_down_claims();
         let mut moved = Vec::new();
         for entry in entries {
-            moved.extend(self.enqueue(*entry, State::Held, None, event.at));
+            let held = self.enqueue(*entry, State::Held, None, event.at);
+            moved.extend(held.or_else(|| self.enqueue(*entry, State::Undecided, None, event.at)));
         }
         self.append_audit(event, moved.len());
         moved
-    }
-
-    pub(super) fn decide(
-        &mut self,
-        entries: &[EntryId],
-        resolution: Resolution,
-        event: AuditEvent,
-    ) -> Vec<EntryId> {
-        self.write_down_claims();
-        let mut decided = Vec::new();
-        for entry in entries {
-            decided.extend(match resolution {
-                Resolution::Retry => self.enqueue(*entry, State::Undecided, None, event.at),
-                Resolution::Park(reason) => self.park_undecided(*entry, reason, event.at),
-                Resolution::Discard => self.discard_one(*entry, State::Undecided, event.at),
-            });
-        }
-        self.append_audit(event, decided.len());
-        decided
-    }
-
-    pub(super) fn discard(&mut self, entries: &[EntryId], event: AuditEvent) -> Vec<EntryId> {
-        let mut ended = Vec::new();
-        for entry in entries {
-            let parked = self.discard_one(*entry, State::Parked, event.at);
-            ended.extend(parked.or_else(|| self.discard_one(*entry, State::Held, event.at)));
-        }
-        self.append_audit(event, ended.len());
-        ended
     }
 
     /// Resets the versions of a customer, unless the lane of the customer is claimed.
@@ -198,11 +170,16 @@ impl MemoryTables {
         VersionReset::Reset { lane, fields }
     }
 
-    /// Removes an entry from the parked, held or undecided entries of its lane. Returns the lane and the removed entry.
-    fn take(&mut self, entry: EntryId, state: State) -> Option<(LaneId, WaitingEntry)> {
-        let lane = self.entries.get(&entry)?.lane?;
-        let set_aside = &mut self.lanes.get_mut(&lane)?.set_aside;
-        Some((lane, set_aside.remove(&(state, entry))?))
+    /// Removes an entry in this state from its lane. Returns the lane of the entry and the removed entry.
+    pub(super) fn take(&mut self, entry: EntryId, state: State) -> Option<(LaneId, WaitingEntry)> {
+        let id = self.entries.get(&entry)?.lane?;
+        let lane = self.lanes.get_mut(&id)?;
+        let taken = if state == State::Waiting {
+            lane.waiting.remove(&entry)
+        } else {
+            lane.set_aside.remove(&(state, entry))
+        };
+        Some((id, taken?))
     }
 
     /// Makes a parked, held or undecided entry wait, with low priority.
@@ -239,31 +216,6 @@ impl MemoryTables {
         row.receipt.state = State::Waiting;
         row.receipt.settled_at = None;
         row.receipt.parked = None;
-        Some(entry)
-    }
-
-    fn park_undecided(
-        &mut self,
-        entry: EntryId,
-        reason: ParkReason,
-        now: Timestamp,
-    ) -> Option<EntryId> {
-        let (lane, waiting) = self.take(entry, State::Undecided)?;
-        let set_aside = &mut self.lanes.get_mut(&lane)?.set_aside;
-        set_aside.insert((State::Parked, entry), waiting);
-        let receipt = &mut self.entries.get_mut(&entry)?.receipt;
-        receipt.state = State::Parked;
-        receipt.settled_at = Some(now);
-        receipt.parked = Some((reason, None));
-        Some(entry)
-    }
-
-    fn discard_one(&mut self, entry: EntryId, from: State, now: Timestamp) -> Option<EntryId> {
-        self.take(entry, from)?;
-        let receipt = &mut self.entries.get_mut(&entry)?.receipt;
-        receipt.state = State::Discarded;
-        receipt.settled_at = Some(now);
-        receipt.parked = None;
         Some(entry)
     }
 

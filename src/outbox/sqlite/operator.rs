@@ -1,5 +1,5 @@
-//! The SQL statements of operators' changes: replay, approve, decide and discard. Each change appends a record to the
-//! audit log.
+//! The SQL statements by which operators make entries wait again: replay and approve. Each change appends a record to
+//! the audit log.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -8,21 +8,19 @@ use super::lane::{Entrance, EntryLane};
 use super::payload::PayloadKey;
 use super::{audit, payload};
 use crate::imprint::CustomerChange;
-use crate::outbox::{
-    AuditEvent, EntryId, LaneId, LaneKey, ParkReason, Priority, Replay, Resolution, State, codec,
-};
+use crate::outbox::{AuditEvent, EntryId, LaneId, LaneKey, Priority, Replay, State, codec};
 use crate::time::Timestamp;
 
 /// An entry that an operator wants to change.
-struct Subject {
+pub(super) struct Subject {
     entry: EntryId,
-    lane: LaneId,
+    pub(super) lane: LaneId,
     /// The key of the lane. `None` means that the columns of the lane contain no valid customer id.
     key: Option<LaneKey>,
 }
 
 /// Reads an entry for an operator's change. Returns `None` if the entry is not in this state.
-fn subject(
+pub(super) fn subject(
     connection: &Connection,
     entry: EntryId,
     state: State,
@@ -69,7 +67,7 @@ pub(super) fn replay(
     Ok(moved)
 }
 
-/// Makes held entries wait. Returns these entries. Skips entries that are not held.
+/// Makes held and undecided entries wait. Returns these entries. Skips entries in other states.
 pub(super) fn approve(
     connection: &Connection,
     entries: &[EntryId],
@@ -78,67 +76,17 @@ pub(super) fn approve(
 ) -> rusqlite::Result<Vec<EntryId>> {
     let mut moved = Vec::new();
     for entry in entries {
-        if let Some(subject) = subject(connection, *entry, State::Held)? {
-            enqueue(connection, &subject, State::Held, None, event.at)?;
-            counts.leave(State::Held);
-            counts.enter(State::Waiting);
-            moved.push(*entry);
+        for state in [State::Held, State::Undecided] {
+            if let Some(subject) = subject(connection, *entry, state)? {
+                enqueue(connection, &subject, state, None, event.at)?;
+                counts.leave(state);
+                counts.enter(State::Waiting);
+                moved.push(*entry);
+            }
         }
     }
     audit::append(connection, event, moved.len())?;
     Ok(moved)
-}
-
-/// Applies an operator's decision to undecided entries. Returns the entries that are no longer undecided.
-pub(super) fn decide(
-    connection: &Connection,
-    entries: &[EntryId],
-    resolution: Resolution,
-    event: &AuditEvent,
-    counts: &mut Counts,
-) -> rusqlite::Result<Vec<EntryId>> {
-    let mut decided = Vec::new();
-    for entry in entries {
-        let Some(subject) = subject(connection, *entry, State::Undecided)? else {
-            continue;
-        };
-        match resolution {
-            Resolution::Retry => enqueue(connection, &subject, State::Undecided, None, event.at)?,
-            Resolution::Park(reason) => park_undecided(connection, &subject, reason, event.at)?,
-            Resolution::Discard => {
-                payload::erase(connection, State::Undecided, *entry, counts)?;
-                set_ended(connection, *entry, State::Discarded, event.at)?;
-            }
-        }
-        counts.leave(State::Undecided);
-        counts.enter(resolution.state());
-        decided.push(*entry);
-    }
-    audit::append(connection, event, decided.len())?;
-    Ok(decided)
-}
-
-/// Moves parked and held entries into the final state `discarded`, and deletes their payloads. Returns the discarded
-/// entries.
-pub(super) fn discard(
-    connection: &Connection,
-    entries: &[EntryId],
-    event: &AuditEvent,
-    counts: &mut Counts,
-) -> rusqlite::Result<Vec<EntryId>> {
-    let mut ended = Vec::new();
-    for entry in entries {
-        for state in [State::Parked, State::Held] {
-            if subject(connection, *entry, state)?.is_some() {
-                payload::erase(connection, state, *entry, counts)?;
-                set_ended(connection, *entry, State::Discarded, event.at)?;
-                counts.leave(state);
-                ended.push(*entry);
-            }
-        }
-    }
-    audit::append(connection, event, ended.len())?;
-    Ok(ended)
 }
 
 /// Makes an entry wait with low priority. If `change` is given, the entry waits in the lane of the change's customer.
@@ -177,37 +125,6 @@ fn enqueue(
             entry.0,
             codec::state_number(State::Waiting),
             lane.0
-        ])?;
-    Ok(())
-}
-
-fn park_undecided(
-    connection: &Connection,
-    subject: &Subject,
-    reason: ParkReason,
-    now: Timestamp,
-) -> rusqlite::Result<()> {
-    let key = PayloadKey {
-        entry: subject.entry,
-        lane: subject.lane,
-    };
-    payload::park(connection, key, State::Undecided, reason, None)?;
-    payload::delete(connection, State::Undecided, subject.entry)?;
-    set_ended(connection, subject.entry, State::Parked, now)
-}
-
-fn set_ended(
-    connection: &Connection,
-    entry: EntryId,
-    state: State,
-    now: Timestamp,
-) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached("UPDATE entry SET state = ?2, settled_at = ?3 WHERE id = ?1")?
-        .execute(params![
-            entry.0,
-            codec::state_number(state),
-            now.as_millis()
         ])?;
     Ok(())
 }

@@ -139,9 +139,18 @@ async fn change_everything(store: &SqliteOutbox, what: &str) {
     });
     is_of_request(store.replay(replays.collect(), event("replay")).await, what);
     is_of_request(store.approve(numbers(), event("approve")).await, what);
-    let retry = Resolution::Retry;
-    is_of_request(store.decide(numbers(), retry, event("decide")).await, what);
-    is_of_request(store.discard(numbers(), event("discard")).await, what);
+    for to in [
+        WithdrawnState::Parked(ParkReason::ByOperator),
+        WithdrawnState::Discarded,
+    ] {
+        let withdrawal = Withdrawal {
+            entries: numbers(),
+            from: State::ALL.to_vec(),
+            to,
+        };
+        let withdrawn = store.withdraw(withdrawal, event("withdraw"));
+        is_of_request(withdrawn.await, what);
+    }
     is_of_request(store.append_audit(event("reveal")).await, what);
 }
 

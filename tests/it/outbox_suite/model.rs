@@ -12,8 +12,8 @@ use imprint_bridge::imprint::{
 use imprint_bridge::outbox::{
     AuditEvent, Claim, ClaimBounds, ClaimToken, ClaimedLane, Detail, Digest, Disposition, Ending,
     EntryFilter, EntryId, EntrySelection, IdentityLink, LaneKey, LaneShares, Lookup, MemoryOutbox,
-    Moved, NewEntry, Outbox, ParkReason, Pick, Priority, Recognition, Replay, Resolution, Settled,
-    Settlement, SqliteOutbox, State, StoreFuture, Trials, Unproven, WaitingEntry,
+    Moved, NewEntry, Outbox, ParkReason, Pick, Priority, Recognition, Replay, Settled, Settlement,
+    SqliteOutbox, State, Trials, Unproven, WaitingEntry, Withdrawal, WithdrawnState,
 };
 use imprint_bridge::time::Timestamp;
 use proptest::prelude::*;
@@ -34,9 +34,13 @@ enum Op {
     /// Settles one of the claimed lanes.
     Settle(u8, Outcome),
     Replay(Vec<u64>, bool),
-    Discard(Vec<u64>),
     Approve(Vec<u64>),
-    Decide(Vec<u64>, u8),
+    /// Parks or discards entries: only parked entries, or entries in every state.
+    Withdraw {
+        entries: Vec<u64>,
+        parks: bool,
+        only_parked: bool,
+    },
     /// Resets the versions of a customer.
     Reset(u8),
     Load(Vec<u64>, u8),
@@ -93,14 +97,14 @@ fn op() -> impl Strategy<Value = Op> {
     ];
     let event = (0..40_u8, 0..6_u8, 0..5_i64, fate);
     let numbers = || prop::collection::vec(1..60_u64, 0..5);
+    let early = prop::collection::vec(1..20_u64, 0..5);
     prop_oneof![
         4 => prop::collection::vec(event, 1..5).prop_map(Op::Append),
         4 => (0..4_usize, any::<bool>()).prop_map(|(max, least_failed)| Op::Claim { max, least_failed }),
         5 => (any::<u8>(), outcome).prop_map(|(which, outcome)| Op::Settle(which, outcome)),
         1 => (numbers(), any::<bool>()).prop_map(|(entries, other)| Op::Replay(entries, other)),
-        1 => numbers().prop_map(Op::Discard),
         1 => numbers().prop_map(Op::Approve),
-        1 => (numbers(), 0..3_u8).prop_map(|(entries, resolution)| Op::Decide(entries, resolution)),
+        2 => (early, any::<bool>(), any::<bool>()).prop_map(|(entries, parks, only_parked)| Op::Withdraw { entries, parks, only_parked }),
         1 => (numbers(), 0..3_u8).prop_map(|(entries, detail)| Op::Load(entries, detail)),
         1 => (0..6_u8).prop_map(Op::Reset),
         1 => Just(Op::Release),
@@ -174,7 +178,7 @@ fn entry((id, number, value, fate): (u8, u8, i64, Fate), now: Timestamp) -> NewE
             Fate::IsHeld => Disposition::Hold(change),
             Fate::Ignored => Disposition::Ignore,
         },
-        event: b"{}".to_vec(),
+        event: format!("{{\"id\":{id}}}").into_bytes(),
     }
 }
 
@@ -297,9 +301,27 @@ impl Engine {
             }
             Op::Claim { max, least_failed } => self.claim(*max, *least_failed, now),
             Op::Settle(which, outcome) => self.settle(*which, *outcome, now),
-            Op::Replay(..) | Op::Discard(_) | Op::Approve(_) | Op::Decide(..) => {
-                let changed = operate(&*outbox, op, now);
-                format!("{:?}", now_or_soon(changed).unwrap())
+            Op::Replay(entries, other) => {
+                let change = other.then(|| change(1, 4, "mapped again"));
+                let replays = entries.iter().map(|entry| Replay {
+                    entry: EntryId(*entry),
+                    change: change.clone(),
+                });
+                let replayed = outbox.replay(replays.collect(), event("replay", now));
+                format!("{:?}", now_or_soon(replayed).unwrap())
+            }
+            Op::Approve(entries) => {
+                let approved = outbox.approve(ids(entries), event("approve", now));
+                format!("{:?}", now_or_soon(approved).unwrap())
+            }
+            Op::Withdraw {
+                entries,
+                parks,
+                only_parked,
+            } => {
+                let withdrawal = withdrawal(ids(entries), *parks, *only_parked);
+                let withdrawn = outbox.withdraw(withdrawal, event("withdraw", now));
+                format!("{:?}", now_or_soon(withdrawn).unwrap())
             }
             Op::Load(entries, detail) => load(&*outbox, ids(entries), *detail),
             Op::Retire(from) => {
@@ -425,38 +447,18 @@ impl Engine {
     }
 }
 
-/// Performs an operator's change on the outbox.
-fn operate<'a>(outbox: &'a dyn Outbox, op: &Op, now: Timestamp) -> StoreFuture<'a, Vec<EntryId>> {
-    match op {
-        Op::Replay(entries, other) => {
-            let change = other.then(|| change(1, 4, "mapped again"));
-            let replays = entries.iter().map(|entry| Replay {
-                entry: EntryId(*entry),
-                change: change.clone(),
-            });
-            outbox.replay(replays.collect(), event("replay", now))
-        }
-        Op::Discard(entries) => outbox.discard(ids(entries), event("discard", now)),
-        Op::Approve(entries) => outbox.approve(ids(entries), event("approve", now)),
-        Op::Decide(entries, resolution) => {
-            let resolution = match resolution {
-                0 => Resolution::Retry,
-                1 => Resolution::Park(ParkReason::AttemptsExhausted),
-                _ => Resolution::Discard,
-            };
-            outbox.decide(ids(entries), resolution, event("decide", now))
-        }
-        Op::Append(_)
-        | Op::Claim { .. }
-        | Op::Settle(..)
-        | Op::Load(..)
-        | Op::Reset(_)
-        | Op::Release
-        | Op::Retire(_)
-        | Op::List(..)
-        | Op::Pass(_)
-        | Op::Restart => panic!("no operator does {op:?}"),
+fn withdrawal(entries: Vec<EntryId>, parks: bool, only_parked: bool) -> Withdrawal {
+    let mut from = vec![State::Parked];
+    if !only_parked {
+        from = State::ALL.to_vec();
     }
+    let to = match parks {
+        true => WithdrawnState::Parked(ParkReason::ByOperator),
+        false => WithdrawnState::Discarded,
+    };
+    // No operator parks an entry that is parked already.
+    from.retain(|state| !(parks && *state == State::Parked));
+    Withdrawal { entries, from, to }
 }
 
 fn ids(entries: &[u64]) -> Vec<EntryId> {

@@ -2,9 +2,9 @@
 //! operator decides.
 
 use super::*;
-use imprint_bridge::outbox::{LoadedEntries, LoadedEntry};
+use imprint_bridge::outbox::{LoadedEntries, LoadedEntry, Withdrawn};
 
-fn event(action: &'static str) -> AuditEvent {
+pub(super) fn event(action: &'static str) -> AuditEvent {
     AuditEvent {
         operator: "alice".to_owned(),
         action,
@@ -12,6 +12,25 @@ fn event(action: &'static str) -> AuditEvent {
         reason: Some("because".to_owned()),
         at: NOW,
     }
+}
+
+pub(super) const PARKED: WithdrawnState = WithdrawnState::Parked(ParkReason::ByOperator);
+
+/// Withdraws entries, whatever state they have.
+pub(super) async fn withdraw(
+    outbox: &dyn Outbox,
+    entries: Vec<EntryId>,
+    to: WithdrawnState,
+) -> Withdrawn {
+    let withdrawal = Withdrawal {
+        entries,
+        from: vec![State::Waiting, State::Held, State::Undecided, State::Parked],
+        to,
+    };
+    outbox
+        .withdraw(withdrawal, event("withdraw"))
+        .await
+        .unwrap()
 }
 
 fn held(id: &str, customer: &str, value: i64) -> NewEntry {
@@ -29,7 +48,7 @@ fn disposed(new: NewEntry, set_aside: impl Fn(CustomerChange) -> Disposition) ->
     }
 }
 
-async fn states(outbox: &dyn Outbox, ids: &[&str]) -> Vec<State> {
+pub(super) async fn states(outbox: &dyn Outbox, ids: &[&str]) -> Vec<State> {
     let mut states = Vec::new();
     for id in ids {
         states.push(receipt(outbox, id).await.state);
@@ -137,11 +156,8 @@ async fn a_held_entry_can_be_discarded() {
     for (engine, outbox, _folder) in engines() {
         let outbox = outbox.as_ref();
         let stored = append(outbox, &[held("a", "CUST-1", 1)]).await;
-        let ended = outbox
-            .discard(vec![stored[0].entry], event("discard"))
-            .await
-            .unwrap();
-        assert_eq!(ended, [stored[0].entry], "{engine}");
+        let ended = withdraw(outbox, vec![stored[0].entry], WithdrawnState::Discarded).await;
+        assert_eq!(ended.entries, [stored[0].entry], "{engine}");
         let receipt = receipt(outbox, "a").await;
         assert_eq!(
             (receipt.state, receipt.settled_at),
@@ -205,8 +221,8 @@ async fn a_sender_that_waits_is_not_told_that_its_entry_is_undecided() {
         let waiting = outbox.wait_settled(stored[0].entry);
         let settlement = settlement(&claimed, all(&claimed, &Ending::Undecided), NOW);
         record(&*outbox, settlement).await;
-        let decide = outbox.decide(vec![stored[0].entry], Resolution::Retry, event("retry"));
-        decide.await.unwrap();
+        let approved = outbox.approve(vec![stored[0].entry], event("replay"));
+        approved.await.unwrap();
         let claimed = claim_one(&*outbox).await;
         let settlement = settle_all(&claimed, &Ending::Delivered);
         record(&*outbox, settlement).await;
@@ -214,46 +230,36 @@ async fn a_sender_that_waits_is_not_told_that_its_entry_is_undecided() {
     }
 }
 
-fn settle_all(claimed: &ClaimedLane, ending: &Ending) -> Settlement {
+pub(super) fn settle_all(claimed: &ClaimedLane, ending: &Ending) -> Settlement {
     settlement(claimed, all(claimed, ending), NOW)
 }
 
 #[tokio::test]
 async fn an_operator_decides_undecided_entries() {
-    for (resolution, state) in [
-        (Resolution::Retry, State::Waiting),
-        (
-            Resolution::Park(ParkReason::AttemptsExhausted),
-            State::Parked,
-        ),
-        (Resolution::Discard, State::Discarded),
-    ] {
+    for to in [None, Some(PARKED), Some(WithdrawnState::Discarded)] {
         for (engine, outbox, _folder) in engines() {
-            let outbox = outbox.as_ref();
+            let (outbox, what) = (outbox.as_ref(), format!("{engine} {to:?}"));
             let entries = undecided(outbox).await;
             let asked = vec![entries[1], EntryId(99)];
-            let decided = outbox
-                .decide(asked, resolution, event("decide"))
-                .await
-                .unwrap();
-            assert_eq!(decided, [entries[1]], "{engine} {resolution:?}");
+            let decided = match to {
+                None => outbox.approve(asked, event("replay")).await.unwrap(),
+                Some(to) => withdraw(outbox, asked, to).await.entries,
+            };
+            assert_eq!(decided, [entries[1]], "{what}");
+            let state = to.map_or(State::Waiting, WithdrawnState::state);
             let seen = states(outbox, &["a", "b"]).await;
-            assert_eq!(seen, [State::Undecided, state], "{engine} {resolution:?}");
+            assert_eq!(seen, [State::Undecided, state], "{what}");
             let receipt = receipt(outbox, "b").await;
             let settled_at = state.is_settled().then_some(NOW);
-            assert_eq!(receipt.settled_at, settled_at, "{engine} {resolution:?}");
+            assert_eq!(receipt.settled_at, settled_at, "{what}");
             let claimed = claim(outbox, NOW).await.lanes.len();
-            assert_eq!(
-                claimed,
-                usize::from(state == State::Waiting),
-                "{engine} {resolution:?}"
-            );
+            assert_eq!(claimed, usize::from(state == State::Waiting), "{what}");
             let depth = outbox.depth().await.unwrap();
             let count = |of: State| u64::from(of == state);
             assert_eq!(
                 (depth.waiting, depth.parked, depth.undecided),
                 (count(State::Waiting), count(State::Parked), 1),
-                "{engine} {resolution:?}"
+                "{what}"
             );
         }
     }
@@ -264,18 +270,9 @@ async fn a_parked_entry_that_was_undecided_can_be_replayed() {
     for (engine, outbox, _folder) in engines() {
         let outbox = outbox.as_ref();
         let entries = undecided(outbox).await;
-        let resolution = Resolution::Park(ParkReason::AttemptsExhausted);
-        let asked = vec![entries[0]];
-        outbox
-            .decide(asked, resolution, event("decide"))
-            .await
-            .unwrap();
+        withdraw(outbox, vec![entries[0]], PARKED).await;
         let parked = receipt(outbox, "a").await.parked;
-        assert_eq!(
-            parked,
-            Some((ParkReason::AttemptsExhausted, None)),
-            "{engine}"
-        );
+        assert_eq!(parked, Some((ParkReason::ByOperator, None)), "{engine}");
         let replays = entries.iter().map(|entry| Replay {
             entry: *entry,
             change: None,
@@ -286,11 +283,13 @@ async fn a_parked_entry_that_was_undecided_can_be_replayed() {
             .await
             .unwrap();
         assert_eq!(moved, [entries[0]], "{engine}");
-        let ended = outbox
-            .discard(entries.clone(), event("discard"))
-            .await
-            .unwrap();
-        assert!(ended.is_empty(), "{engine}: neither is parked or held");
+        let parked = Withdrawal {
+            entries,
+            from: vec![State::Parked, State::Held],
+            to: WithdrawnState::Discarded,
+        };
+        let ended = outbox.withdraw(parked, event("discard")).await.unwrap();
+        assert_eq!(ended, Withdrawn::default(), "{engine}: neither is parked");
     }
 }
 

@@ -7,7 +7,7 @@ use imprint_bridge::dispatch::core::{Core, DispatchLimits};
 use imprint_bridge::dispatch::destination::{Destination, Inquiry, OperatorMode};
 use imprint_bridge::outbox::{
     Appended, AuditEvent, Claim, DUE_AHEAD_MAX, EntryFilter, Inbox as _, KeyMark, LaneId,
-    Lanes as _, Ledger as _, Replay, Setting, Settings as _, State,
+    Lanes as _, Ledger as _, Replay, Setting, Settings as _, State, Withdrawal, WithdrawnState,
 };
 use imprint_bridge::time::Timestamp;
 
@@ -184,8 +184,13 @@ impl World<'_> {
                 (now_or_never(replayed), State::Waiting)
             }
             OperatorAction::Discard => {
-                let discarded = self.outbox.discard(entries.collect(), audit);
-                (now_or_never(discarded), State::Discarded)
+                let withdrawal = Withdrawal {
+                    entries: entries.collect(),
+                    from: vec![State::Parked],
+                    to: WithdrawnState::Discarded,
+                };
+                let withdrawn = self.outbox.withdraw(withdrawal, audit);
+                (now_or_never(withdrawn).entries, State::Discarded)
             }
         };
         self.log(|| format!("{action:?} of {done:?}"));
