@@ -4,8 +4,9 @@
 //! |---|---|
 //! | `GET /admin/v1/entries?state=&source=&type=&reason=&customer=&before=&since=&after=&limit=` | lists entries; without `state`, lists parked entries |
 //! | `GET /admin/v1/entries/{number}?reveal=true` | shows one entry; shows values unmasked only with `reveal`, which the audit log records first |
-//! | `POST /admin/v1/entries/replay` | lets parked entries wait for delivery again: `{"ids": […]}` or `{"filter": {…}}`, `map_again`, `preview`, `reason` |
-//! | `POST /admin/v1/entries/discard` | discards parked entries, which are then never sent; `reason` is required |
+//! | `POST /admin/v1/entries/replay` | lets parked and undecided entries wait for delivery again: `{"ids": […]}` or `{"filter": {…}}`, `map_again`, `preview`, `reason` |
+//! | `POST /admin/v1/entries/discard` | discards waiting, undecided and parked entries, which are then never sent: `ids` or `filter`, `preview`; `reason` is required |
+//! | `POST /admin/v1/entries/park` | parks waiting and undecided entries: `ids` or `filter`, `preview`; `reason` is required |
 //! | `POST /admin/v1/customers/reset-versions` `{"imprint_id": …}` or `{"partner_id": …}` | lets the next event of a customer win, whatever its version is; `reason` is required |
 //! | `GET /admin/v1/entries/{number}/explain?reveal=true` | explains the current mapping of the entry's event, expression by expression, and names the stale values |
 //! | `POST /admin/v1/explain?source=&reveal=true` | explains the mapping of an event in the request body; nothing is stored |
@@ -13,6 +14,10 @@
 //! | `GET /admin/v1/destination`, `POST` `{"mode": "open"}` | shows the state and the mode of the destination; sets the mode: `open`, `paused` or `shadow` |
 //! | `POST /admin/v1/store/backup` `{"name": "…"}` | copies the store into a new file with this name in the folder of the store |
 //! | `GET /admin/v1/shadow` | lists the requests that shadow mode did not send, with masked values |
+//!
+//! A filter for waiting entries must contain a customer. While a request of a customer is in flight, the waiting
+//! entries of the customer stay unchanged, and the answer lists these entries as `in_flight`. If the request changes no
+//! other entry, the answer is 409.
 //!
 //! The audit log records every change with the name of the operator's token. Clients must not cache answers of the
 //! admin API.
@@ -46,6 +51,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         .service(resource("/entries").get(entries::list))
         .service(resource("/entries/replay").post(entries::replay))
         .service(resource("/entries/discard").post(entries::discard))
+        .service(resource("/entries/park").post(entries::park))
         .service(resource("/entries/{number}").get(entries::show))
         .service(resource("/entries/{number}/explain").get(explain::entry))
         .service(resource("/explain").post(explain::body))

@@ -4,9 +4,9 @@
 //! `operate` decides which entries an operator may change, which values are masked, and which actions are audited.
 //!
 //! - Every use case takes an [`Operator`], so that no caller can forget to authenticate.
-//! - The store writes the audit record of a replay or a discard in the transaction that changes the entries. A use case
-//!   that changes the mode, copies the store or reveals values first writes the audit record. Each audit record has the
-//!   operator's name.
+//! - The store writes the audit record of a replay, a discard or a parking in the transaction that changes the entries.
+//!   A use case that changes the mode, copies the store or reveals values first writes the audit record. Each audit
+//!   record has the operator's name.
 //! - The use cases have JSON values only as data: an event is JSON, and the value of a `metadata` field is JSON.
 
 use std::sync::Arc;
@@ -25,13 +25,15 @@ mod preview;
 mod replay;
 mod selection;
 mod versions;
+mod withdraw;
 
 pub use backup::BackupName;
 pub use destination::{DestinationView, ShadowView};
 pub use entries::{EntryContent, EntryView, FieldView, ValueView};
 pub use preview::ReplayedRequest;
-pub use replay::{DiscardPreview, Discarded, MappingChoice, ReplayPreview, Replayed, Unmappable};
-pub use selection::{CHANGE_ENTRIES_MAX, ParkedSelection, Reason};
+pub use replay::{MappingChoice, ReplayPreview, Replayed, Unmappable};
+pub use selection::{CHANGE_ENTRIES_MAX, ChangeSelection, Reason};
+pub use withdraw::{WithdrawAction, WithdrawPreview, WithdrawReport};
 
 /// The operator's use cases, with the parts of the bridge that the use cases read and change.
 pub struct Operations {
@@ -79,9 +81,13 @@ pub enum Error {
     UnknownCustomer,
     #[error("a request of this customer is in progress: repeat the command in a moment")]
     InFlight,
-    #[error("only parked entries can be replayed or discarded")]
-    NotParked,
-    #[error("a reason is required: a discarded entry cannot be restored")]
+    #[error(
+        "the filter has a state that this change does not accept: replay accepts parked and undecided, park accepts waiting and undecided, discard accepts waiting, undecided and parked"
+    )]
+    WrongState,
+    #[error("a filter for waiting entries must contain a customer")]
+    CustomerRequired,
+    #[error("a reason is required: the audit log records the reason")]
     ReasonRequired,
     #[error("one request can change at most {CHANGE_ENTRIES_MAX} entries")]
     TooManyEntries,

@@ -103,14 +103,14 @@ fn the_last_attempts_of_parked_entries_do_not_have_the_last_word() {
 }
 
 /// A bridge process that is killed and started again over one store, and the sandbox.
-struct Killed {
+pub(crate) struct Killed {
     clock: Clock,
     imprint: FakeImprint,
     files: Files,
 }
 
 /// A running bridge process.
-struct Running {
+pub(crate) struct Running {
     process: Process,
     ingress: std::net::SocketAddr,
     ops: std::net::SocketAddr,
@@ -119,7 +119,7 @@ struct Running {
 impl Killed {
     /// Starts a bridge, kills the bridge while its request with the value `old` is in flight, and leaves the destination
     /// paused, so that the next process does not look at the lane.
-    fn in_flight() -> Self {
+    pub(crate) fn in_flight() -> Self {
         // The clock of the sandbox stands still, so the request takes effect when the test says so.
         let clock = Clock::manual(Clock::machine().now());
         let imprint = FakeImprint::with_clock(clock.clone(), |settings| {
@@ -146,7 +146,7 @@ impl Killed {
         killed
     }
 
-    fn start(&self) -> Running {
+    pub(crate) fn start(&self) -> Running {
         let process = Process::serve(&self.files);
         let (ingress, ops) = process.ready();
         Running {
@@ -162,7 +162,7 @@ impl Killed {
 
     /// Opens the destination, lets the old request take effect after the delivery of the newest value, and expects that
     /// the newest value is sent again.
-    fn is_corrected(&self, bridge: &Running, newest: &str) {
+    pub(crate) fn is_corrected(&self, bridge: &Running, newest: &str) {
         bridge.set_mode("open");
         wait_for("the newest value is delivered", || {
             let receipt = receipt(bridge.ingress, newest).unwrap().json();
@@ -182,7 +182,7 @@ impl Killed {
 
 impl Running {
     /// Posts events, in batches.
-    fn accept(&self, events: &[Event]) {
+    pub(crate) fn accept(&self, events: &[Event]) {
         let headers = [("content-type", "application/cloudevents-batch+json")];
         for batch in events.chunks(100) {
             let batch: Vec<&Value> = batch.iter().map(Event::json).collect();
@@ -192,12 +192,16 @@ impl Running {
     }
 
     fn set_mode(&self, mode: &str) {
+        self.operate("POST /admin/v1/destination", &json!({"mode": mode}));
+    }
+
+    /// Sends a request to the admin API, and returns the answer.
+    pub(crate) fn operate(&self, line: &str, body: &Value) -> Value {
         let bearer = format!("Bearer {TOKEN}");
         let headers = [("authorization", bearer.as_str())];
-        let body = json!({"mode": mode}).to_string();
-        let line = "POST /admin/v1/destination";
-        let answer = http::ask(self.ops, line, &headers, &body).unwrap();
+        let answer = http::ask(self.ops, line, &headers, &body.to_string()).unwrap();
         assert_eq!(answer.status, 200, "{}", answer.body);
+        answer.json()
     }
 }
 

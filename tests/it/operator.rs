@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 use crate::http::{self, Answer};
 use crate::support::{Event, TestApp, wait_for};
 
+mod waiting;
+
 /// The admin API token of the operator `alice`.
 const TOKEN: &str = "op-canary-token-1";
 
@@ -471,7 +473,7 @@ fn a_number_beyond_the_store_is_refused() {
             assert_eq!(answer.status, 400, "{line}: {}", answer.body);
         }
         let number: Value = serde_json::from_str(&number).unwrap();
-        for action in ["replay", "discard"] {
+        for action in ["replay", "discard", "park"] {
             for body in [
                 json!({"ids": [number], "reason": "a test"}),
                 json!({"ids": [number], "preview": true}),

@@ -1,7 +1,7 @@
 //! The admin API's routes for entries and the audit log, in JSON.
 
 use actix_web::HttpRequest;
-use actix_web::web::Path;
+use actix_web::web::{Bytes, Path};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -13,8 +13,8 @@ use super::{ApiResult, SharedOperations, json_response};
 use crate::event::{Attribute, EventError};
 use crate::imprint::{ImprintId, PartnerCustomerId};
 use crate::ops::operate::{
-    AUDIT_PAGE_MAX, EntryView, FieldView, Operator, ReplayPreview, ReplayedRequest, Unmappable,
-    ValueView,
+    AUDIT_PAGE_MAX, EntryView, FieldView, Operations, Operator, ReplayPreview, ReplayedRequest,
+    Unmappable, ValueView, WithdrawAction, WithdrawReport,
 };
 use crate::outbox::{AuditRecord, EntryId, EntrySummary, LaneKey};
 
@@ -71,17 +71,45 @@ pub(super) async fn discard(
     operator: Operator,
     AdminBody(body): AdminBody,
 ) -> ApiResult {
-    let body: ChangeBody = parse_body(&body)?;
+    withdraw(&operations, &operator, WithdrawAction::Discard, &body).await
+}
+
+/// Answers `POST /admin/v1/entries/park`.
+pub(super) async fn park(
+    operations: SharedOperations,
+    operator: Operator,
+    AdminBody(body): AdminBody,
+) -> ApiResult {
+    withdraw(&operations, &operator, WithdrawAction::Park, &body).await
+}
+
+async fn withdraw(
+    operations: &Operations,
+    operator: &Operator,
+    action: WithdrawAction,
+    body: &Bytes,
+) -> ApiResult {
+    let body: ChangeBody = parse_body(body)?;
     let selection = body.selection()?;
+    let (done, planned) = match action {
+        WithdrawAction::Discard => ("discarded", "would_discard"),
+        WithdrawAction::Park => ("parked", "would_park"),
+    };
     if body.preview {
-        let preview = operations.preview_discard(&operator, selection).await?;
+        let preview = operations.preview_withdrawal(operator, action, selection);
+        let preview = preview.await?;
         let entries = numbers(&preview.entries);
-        return json_response(&json!({"would_discard": entries, "more": preview.has_more}));
+        return json_response(&json!({planned: entries, "more": preview.has_more}));
     }
-    let discarded = operations.discard(&operator, selection, body.reason());
-    let discarded = discarded.await?;
-    let entries = numbers(&discarded.entries);
-    json_response(&json!({"discarded": entries, "more": discarded.has_more}))
+    let report = operations.withdraw(operator, action, selection, body.reason());
+    let WithdrawReport {
+        withdrawn,
+        has_more,
+    } = report.await?;
+    json_response(&json!({
+        done: numbers(&withdrawn.entries), "in_flight": numbers(&withdrawn.in_flight),
+        "more": has_more,
+    }))
 }
 
 #[derive(Deserialize)]

@@ -53,7 +53,8 @@ impl AdminProblem {
             | Self::Failed(
                 Error::EventErased
                 | Error::UnknownSource
-                | Error::NotParked
+                | Error::WrongState
+                | Error::CustomerRequired
                 | Error::ReasonRequired
                 | Error::TooManyEntries
                 | Error::BackupName,
@@ -113,6 +114,7 @@ mod tests {
             (Error::InFlight.into(), 409, "in_flight"),
             (Error::EventErased.into(), 400, "malformed"),
             (Error::ReasonRequired.into(), 400, "malformed"),
+            (Error::CustomerRequired.into(), 400, "malformed"),
             (Error::from(outbox::Error::Busy).into(), 503, "busy"),
             (Error::from(outbox::Error::Full).into(), 503, "store_full"),
             (Error::from(outbox::Error::Closed).into(), 503, "stopping"),

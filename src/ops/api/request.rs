@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::AdminProblem;
 use crate::event::{Attribute, SourceName, Visibility};
-use crate::ops::operate::{Error, MappingChoice, ParkedSelection, Reason};
+use crate::ops::operate::{ChangeSelection, Error, MappingChoice, Reason};
 use crate::outbox::{ENTRY_MAX, EntryFilter, EntryId, ParkReason, State};
 use crate::time::Timestamp;
 
@@ -16,7 +16,7 @@ const PAGE_ENTRIES: usize = 100;
 /// The maximum number of entries on a page.
 const PAGE_ENTRIES_MAX: usize = 500;
 
-/// A filter for entries, in a query string or in the body of a replay or discard.
+/// A filter for entries, in a query string or in the body of a change.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct FilterQuery {
@@ -103,7 +103,7 @@ impl RevealQuery {
     }
 }
 
-/// The request body of a replay or a discard.
+/// The request body of a replay, a discard or a parking.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ChangeBody {
@@ -117,13 +117,13 @@ pub(super) struct ChangeBody {
 }
 
 impl ChangeBody {
-    pub(super) fn selection(&self) -> Result<ParkedSelection, AdminProblem> {
+    pub(super) fn selection(&self) -> Result<ChangeSelection, AdminProblem> {
         let selection = match (&self.ids, &self.filter) {
             (Some(ids), None) => {
                 let ids = ids.iter().map(|id| parse_number("ids", *id).map(EntryId));
-                ParkedSelection::numbers(ids.collect::<Result<_, _>>()?)
+                ChangeSelection::numbers(ids.collect::<Result<_, _>>()?)
             }
-            (None, Some(filter)) => ParkedSelection::matching(filter.filter()?),
+            (None, Some(filter)) => Ok(ChangeSelection::matching(filter.filter()?)),
             (None, None) | (Some(_), Some(_)) => {
                 return Err(malformed("name the entries by either ids or filter"));
             }

@@ -1,11 +1,14 @@
-//! The use cases that replay and discard parked and undecided entries, each with a preview.
+//! The use case that lets parked and undecided entries wait for delivery again, with a preview.
 
 use super::preview::{ReplayedRequest, preview};
-use super::selection::{ParkedSelection, Reason};
+use super::selection::{ChangeSelection, Reason};
 use super::{Error, Operations, Operator};
 use crate::event::{EventError, Version};
 use crate::intake::MappedAgain;
-use crate::outbox::{Detail, EntryId, LoadedEntry, Replay, State, Withdrawal, WithdrawnState};
+use crate::outbox::{AuditEvent, Detail, EntryId, LoadedEntries, LoadedEntry, Replay, State};
+
+/// The states that a replay accepts.
+const REPLAYED: &[State] = &[State::Parked, State::Undecided];
 
 /// The mapping that a replay uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,34 +50,21 @@ pub struct Replayed {
     pub has_more: bool,
 }
 
-/// The entries that a discard would end.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DiscardPreview {
-    pub entries: Vec<EntryId>,
-    /// True if the filter matches more entries than one request can change.
-    pub has_more: bool,
-}
-
-/// The result of a discard.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Discarded {
-    pub entries: Vec<EntryId>,
-    /// True if the filter matches more entries than one request can change.
-    pub has_more: bool,
-}
-
 impl Operations {
     /// Returns the requests that a replay of these entries would send.
     ///
     /// # Errors
-    /// Returns an error if the store fails.
+    /// Returns an error if a replay does not accept the filter, or if the store fails.
     pub async fn preview_replay(
         &self,
         _operator: &Operator,
-        selection: ParkedSelection,
+        selection: ChangeSelection,
         mapping: MappingChoice,
     ) -> Result<ReplayPreview, Error> {
-        let loaded = self.load_selected(selection, Detail::Lanes).await?;
+        let states = selection.states(REPLAYED)?;
+        let loaded = self
+            .load_selected(selection, Detail::Lanes, &states)
+            .await?;
         let (replays, unmappable) = self.map(&loaded.entries, mapping);
         let (requests, stale) = preview(&loaded, &replays, self.max_fold, self.clock.now());
         Ok(ReplayPreview {
@@ -90,11 +80,11 @@ impl Operations {
     /// rejects stays parked; undecided entries keep their stored change.
     ///
     /// # Errors
-    /// Returns an error if the store fails.
+    /// Returns an error if a replay does not accept the filter, or if the store fails.
     pub async fn replay(
         &self,
         operator: &Operator,
-        selection: ParkedSelection,
+        selection: ChangeSelection,
         mapping: MappingChoice,
         reason: Option<Reason>,
     ) -> Result<Replayed, Error> {
@@ -102,7 +92,8 @@ impl Operations {
             MappingChoice::Stored => Detail::Summaries,
             MappingChoice::Current => Detail::Payloads,
         };
-        let mut loaded = self.load_selected(selection, detail).await?;
+        let states = selection.states(REPLAYED)?;
+        let mut loaded = self.load_selected(selection, detail, &states).await?;
         let mut event = self.audit_event(operator, "replay", String::new());
         event.reason = reason.map(Reason::into_text);
         let mut entries = self.approve_undecided(&mut loaded, &event).await?;
@@ -118,46 +109,25 @@ impl Operations {
         })
     }
 
-    /// Returns the entries that a discard would end.
-    ///
-    /// # Errors
-    /// Returns an error if the store fails.
-    pub async fn preview_discard(
+    /// Takes the undecided entries out of the loaded ones, and lets them wait again. Returns the entries that now wait.
+    async fn approve_undecided(
         &self,
-        _operator: &Operator,
-        selection: ParkedSelection,
-    ) -> Result<DiscardPreview, Error> {
-        let selected = self.load_selected(selection, Detail::Summaries).await?;
-        Ok(DiscardPreview {
-            entries: selected.entries.iter().map(number).collect(),
-            has_more: selected.has_more,
-        })
-    }
-
-    /// Discards parked and undecided entries without sending any request, and erases the content of the entries.
-    ///
-    /// # Errors
-    /// Returns an error if the operator gave no reason, or if the store fails.
-    pub async fn discard(
-        &self,
-        operator: &Operator,
-        selection: ParkedSelection,
-        reason: Option<Reason>,
-    ) -> Result<Discarded, Error> {
-        let reason = reason.ok_or(Error::ReasonRequired)?;
-        let selected = self.load_selected(selection, Detail::Summaries).await?;
-        let mut event = self.audit_event(operator, "discard", String::new());
-        event.reason = Some(reason.into_text());
-        let withdrawal = Withdrawal {
-            entries: selected.entries.iter().map(number).collect(),
-            from: vec![State::Parked, State::Undecided],
-            to: WithdrawnState::Discarded,
+        loaded: &mut LoadedEntries,
+        event: &AuditEvent,
+    ) -> Result<Vec<EntryId>, Error> {
+        let undecided: Vec<EntryId> = loaded
+            .entries
+            .extract_if(.., |entry| entry.summary.receipt.state == State::Undecided)
+            .map(|entry| number(&entry))
+            .collect();
+        if undecided.is_empty() {
+            return Ok(undecided);
+        }
+        let event = AuditEvent {
+            target: target(undecided.iter().copied()),
+            ..event.clone()
         };
-        let entries = self.outbox.withdraw(withdrawal, event).await?.entries;
-        Ok(Discarded {
-            entries,
-            has_more: selected.has_more,
-        })
+        Ok(self.outbox.approve(undecided, event).await?)
     }
 
     /// Returns the replay of each entry, with the stored change or the result of the current mapping, and the entries
@@ -193,12 +163,12 @@ impl Operations {
     }
 }
 
-const fn number(entry: &LoadedEntry) -> EntryId {
+pub(super) const fn number(entry: &LoadedEntry) -> EntryId {
     entry.summary.receipt.entry
 }
 
 /// Returns the ids of the entries as one text for the audit log.
-pub(super) fn target(entries: impl Iterator<Item = EntryId>) -> String {
+fn target(entries: impl Iterator<Item = EntryId>) -> String {
     let numbers: Vec<String> = entries.map(|entry| entry.to_string()).collect();
     numbers.join(" ")
 }

@@ -1,19 +1,16 @@
 //! The selection of entries that an operator changes at once, and the operator's reason.
 
-use super::replay::target;
 use super::{Error, Operations};
-use crate::outbox::{
-    AuditEvent, Detail, EntryFilter, EntryId, EntrySelection, LOAD_MAX, LoadedEntries, State,
-};
+use crate::outbox::{Detail, EntryFilter, EntryId, EntrySelection, LOAD_MAX, LoadedEntries, State};
 
 /// The maximum number of entries that one request changes, because all other writers wait for the transaction.
 pub const CHANGE_ENTRIES_MAX: usize = LOAD_MAX;
 
-/// The parked entries to change, selected by number or by filter. Numbers also select undecided entries.
+/// The entries to change, selected by number or by filter.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ParkedSelection(EntrySelection);
+pub struct ChangeSelection(EntrySelection);
 
-impl ParkedSelection {
+impl ChangeSelection {
     /// Selects entries by number.
     ///
     /// # Errors
@@ -26,15 +23,28 @@ impl ParkedSelection {
     }
 
     /// Selects the entries that match a filter.
-    ///
-    /// # Errors
-    /// Returns [`Error::NotParked`] if the filter selects another state than `parked`.
-    pub fn matching(mut filter: EntryFilter) -> Result<Self, Error> {
-        if filter.state != State::Parked {
-            return Err(Error::NotParked);
-        }
+    pub fn matching(mut filter: EntryFilter) -> Self {
         filter.max = filter.max.min(CHANGE_ENTRIES_MAX);
-        Ok(Self(EntrySelection::Matching(filter)))
+        Self(EntrySelection::Matching(filter))
+    }
+
+    /// Returns the states of the entries to change: the state in the filter, or all states that the change accepts if
+    /// the selection has numbers.
+    ///
+    /// Returns an error if the change does not accept the state in the filter. A filter for waiting entries must
+    /// contain a customer: a wrong filter must not end a backlog, and a filter without a customer would read the whole
+    /// backlog.
+    pub(super) fn states(&self, accepted: &[State]) -> Result<Vec<State>, Error> {
+        let EntrySelection::Matching(filter) = &self.0 else {
+            return Ok(accepted.to_vec());
+        };
+        if !accepted.contains(&filter.state) {
+            return Err(Error::WrongState);
+        }
+        if filter.state == State::Waiting && filter.customer.is_none() {
+            return Err(Error::CustomerRequired);
+        }
+        Ok(vec![filter.state])
     }
 }
 
@@ -43,8 +53,8 @@ impl ParkedSelection {
 pub struct Reason(String);
 
 impl Reason {
-    /// Parses the operator's reason; returns `None` if the text is blank. Replaces every control character by a space: a
-    /// line feed in a reason would look like the next record of the audit log.
+    /// Parses the operator's reason; returns `None` if the text is blank. Replaces every control character by a space:
+    /// a line feed in a reason would look like the next record of the audit log.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.replace(char::is_control, " ");
         let text = text.trim();
@@ -57,41 +67,18 @@ impl Reason {
 }
 
 impl Operations {
-    /// Loads the selected entries in one operation of the store, except entries that are neither parked nor undecided.
+    /// Loads the selected entries in one operation of the store, except entries in other states than these.
     pub(super) async fn load_selected(
         &self,
-        selection: ParkedSelection,
+        selection: ChangeSelection,
         detail: Detail,
+        states: &[State],
     ) -> Result<LoadedEntries, Error> {
         let mut loaded = self.outbox.load(selection.0, detail).await?;
-        loaded.entries.retain(|entry| {
-            matches!(
-                entry.summary.receipt.state,
-                State::Parked | State::Undecided
-            )
-        });
-        Ok(loaded)
-    }
-
-    /// Takes the undecided entries out of the loaded ones, and makes them wait. Returns the entries that now wait.
-    pub(super) async fn approve_undecided(
-        &self,
-        loaded: &mut LoadedEntries,
-        event: &AuditEvent,
-    ) -> Result<Vec<EntryId>, Error> {
-        let undecided: Vec<EntryId> = loaded
+        loaded
             .entries
-            .extract_if(.., |entry| entry.summary.receipt.state == State::Undecided)
-            .map(|entry| entry.summary.receipt.entry)
-            .collect();
-        if undecided.is_empty() {
-            return Ok(undecided);
-        }
-        let event = AuditEvent {
-            target: target(undecided.iter().copied()),
-            ..event.clone()
-        };
-        Ok(self.outbox.approve(undecided, event).await?)
+            .retain(|entry| states.contains(&entry.summary.receipt.state));
+        Ok(loaded)
     }
 }
 
@@ -100,18 +87,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_selection_has_at_most_500_parked_entries() {
-        let numbers = |count| ParkedSelection::numbers((0..count).map(EntryId).collect());
+    fn a_selection_has_at_most_500_entries() {
+        let numbers = |count| ChangeSelection::numbers((0..count).map(EntryId).collect());
         assert!(numbers(500).is_ok());
         assert!(matches!(numbers(501), Err(Error::TooManyEntries)));
-        let parked =
-            ParkedSelection::matching(EntryFilter::in_state(State::Parked, 10_000)).unwrap();
+        let parked = ChangeSelection::matching(EntryFilter::in_state(State::Parked, 10_000));
         let EntrySelection::Matching(filter) = parked.0 else {
             panic!("{parked:?}")
         };
         assert_eq!(filter.max, CHANGE_ENTRIES_MAX);
-        let waiting = ParkedSelection::matching(EntryFilter::in_state(State::Waiting, 10));
-        assert!(matches!(waiting, Err(Error::NotParked)));
+    }
+
+    #[test]
+    fn a_filter_has_only_a_state_that_the_change_accepts() {
+        let accepted = [State::Waiting, State::Parked];
+        let states = |state, customer: Option<&str>| {
+            let filter = EntryFilter {
+                customer: customer.map(str::to_owned),
+                ..EntryFilter::in_state(state, 10)
+            };
+            ChangeSelection::matching(filter).states(&accepted)
+        };
+        assert_eq!(states(State::Parked, None).unwrap(), [State::Parked]);
+        assert_eq!(
+            states(State::Waiting, Some("c1")).unwrap(),
+            [State::Waiting]
+        );
+        let required = states(State::Waiting, None);
+        assert!(matches!(required, Err(Error::CustomerRequired)));
+        let wrong = states(State::Delivered, Some("c1"));
+        assert!(matches!(wrong, Err(Error::WrongState)));
+        let numbers = ChangeSelection::numbers(vec![EntryId(1)]).unwrap();
+        assert_eq!(numbers.states(&accepted).unwrap(), accepted);
     }
 
     /// FAULTS I37
