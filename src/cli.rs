@@ -55,8 +55,10 @@ enum CliCommand {
     /// Makes parked or undecided entries wait for delivery again. The bridge delivers new events before replayed
     /// entries.
     Replay(operator::ReplayOptions),
-    /// Discards parked or undecided entries. The bridge never sends a discarded entry.
+    /// Discards waiting, undecided or parked entries. The bridge never sends a discarded entry.
     Discard(operator::ChangeOptions),
+    /// Parks waiting or undecided entries, so that the bridge delivers the other entries of their customers.
+    Park(operator::ChangeOptions),
     /// Repairs a customer whose later events all count as older, because an earlier event had an absurdly high version.
     ///
     /// After the command, the next event of the customer counts as the newest, whatever its version is.
@@ -96,6 +98,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         CliCommand::Show(options) => operator::show(&options),
         CliCommand::Replay(options) => operator::replay(&options),
         CliCommand::Discard(options) => operator::discard(&options),
+        CliCommand::Park(options) => operator::park(&options),
         CliCommand::ResetVersions(options) => operator::reset_versions(&options),
         CliCommand::Audit(options) => operator::audit(&options),
         CliCommand::Destination(options) => operator::destination(&options),

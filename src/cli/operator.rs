@@ -22,7 +22,7 @@ mod change;
 pub(super) mod table;
 mod versions;
 
-pub(super) use change::{ChangeOptions, ReplayOptions, discard, replay};
+pub(super) use change::{ChangeOptions, ReplayOptions, discard, park, replay};
 pub(super) use versions::{ResetOptions, reset_versions};
 
 /// The maximum duration of a call to the admin API. A replay of many entries is one long transaction.
@@ -89,7 +89,7 @@ pub(super) struct FilterOptions {
 pub(super) struct EventsOptions {
     #[command(flatten)]
     bridge: Bridge,
-    /// Select entries in this state: waiting, delivered, superseded, ignored, parked or discarded.
+    /// Select entries in this state: waiting, undecided, delivered, superseded, ignored, parked or discarded.
     #[arg(long, default_value = "waiting")]
     state: String,
     #[command(flatten)]

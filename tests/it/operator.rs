@@ -488,6 +488,7 @@ fn a_number_beyond_the_store_is_refused() {
             &["show", &number.to_string()][..],
             &["replay", &number.to_string()],
             &["discard", &number.to_string(), "--reason", "a test"],
+            &["park", &number.to_string(), "--reason", "a test"],
             &["parked", "--after", &number.to_string()],
             &["audit", "--after", &number.to_string()],
         ] {

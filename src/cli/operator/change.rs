@@ -1,4 +1,4 @@
-//! The commands that change entries: replay and discard.
+//! The commands that change entries: replay, discard and park.
 
 use std::process::ExitCode;
 
@@ -10,16 +10,21 @@ use super::table::{self, at};
 use super::{Bridge, FilterOptions, exit_code};
 use crate::http::Method;
 
-/// The arguments that the commands `replay` and `discard` share.
+/// The arguments that the commands `replay`, `discard` and `park` share.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ChangeOptions {
     #[command(flatten)]
     bridge: Bridge,
-    /// Numbers of parked or undecided entries. Without numbers, the filter options select parked entries.
+    /// Numbers of entries. Without numbers, the filter options select entries in one state.
     entries: Vec<u64>,
+    /// Select entries in this state. `replay` accepts parked and undecided; `discard` accepts waiting, undecided and
+    /// parked; `park` accepts waiting and undecided. The state waiting also needs --customer. The default is parked,
+    /// and waiting for `park`.
+    #[arg(long)]
+    state: Option<String>,
     #[command(flatten)]
     filter: FilterOptions,
-    /// Select all parked entries. The command requires `--all` if there are neither numbers nor filter options.
+    /// Select all entries in the state. The command requires `--all` if there are neither numbers nor filter options.
     #[arg(long)]
     all: bool,
     /// Show the effect of the command, and change nothing.
@@ -41,19 +46,27 @@ pub(in crate::cli) struct ReplayOptions {
 }
 
 pub(in crate::cli) fn replay(options: &ReplayOptions) -> anyhow::Result<ExitCode> {
-    let mut body = options.change.body()?;
+    let mut body = options.change.body("parked")?;
     body.insert("map_again".to_owned(), json!(options.map_again));
     options.change.send("replay", body)
 }
 
 pub(in crate::cli) fn discard(options: &ChangeOptions) -> anyhow::Result<ExitCode> {
-    options.send("discard", options.body()?)
+    options.send("discard", options.body("parked")?)
+}
+
+pub(in crate::cli) fn park(options: &ChangeOptions) -> anyhow::Result<ExitCode> {
+    options.send("park", options.body("waiting")?)
 }
 
 impl ChangeOptions {
-    fn body(&self) -> anyhow::Result<Map<String, Value>> {
-        let filter = self.filter.members();
-        let selected = match (self.entries.is_empty(), filter.is_empty(), self.all) {
+    /// Returns the body of the request. The filter selects entries in the state of `--state`, otherwise in `state`.
+    fn body(&self, state: &str) -> anyhow::Result<Map<String, Value>> {
+        let mut filter = self.filter.members();
+        let is_unfiltered = filter.is_empty() && self.state.is_none();
+        let state = self.state.as_deref().unwrap_or(state);
+        filter.insert("state".to_owned(), json!(state));
+        let selected = match (self.entries.is_empty(), is_unfiltered, self.all) {
             (false, true, false) => ("ids", json!(self.entries)),
             (true, false, false) | (true, true, true) => ("filter", Value::Object(filter)),
             (true, true, false) => {
@@ -73,18 +86,13 @@ impl ChangeOptions {
         let body = Value::Object(body);
         let answer = self.bridge.call(&Method::POST, &path, Some(&body))?;
         self.bridge.show(&answer, table::change);
-        let changed = ["replayed", "discarded", "would_discard"]
-            .iter()
-            .any(|word| {
-                at(&answer, word)
-                    .as_array()
-                    .is_some_and(|list| !list.is_empty())
-            });
+        let changed = table::CHANGED.iter().any(|(member, _)| {
+            let entries = at(&answer, member).as_array();
+            entries.is_some_and(|entries| !entries.is_empty())
+        });
+        let would_replay = at(&answer, "would_replay").as_u64();
         Ok(exit_code(
-            changed
-                || at(&answer, "would_replay")
-                    .as_u64()
-                    .is_some_and(|number| number > 0),
+            changed || would_replay.is_some_and(|number| number > 0),
         ))
     }
 }

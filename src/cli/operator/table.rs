@@ -100,17 +100,28 @@ pub(in crate::cli) fn entry(answer: &Value) -> Vec<String> {
     lines
 }
 
-/// Formats the effect of a replay or a discard. The preview of a replay or a discard has the same format.
+/// The members of an answer that list the changed entries, with the words for them.
+pub(super) const CHANGED: [(&str, &str); 5] = [
+    ("replayed", "replayed"),
+    ("discarded", "discarded"),
+    ("would_discard", "would be discarded"),
+    ("parked", "parked"),
+    ("would_park", "would be parked"),
+];
+
+/// Formats the effect of a change of entries, or of its preview.
 pub(super) fn change(answer: &Value) -> Vec<String> {
     let mut lines = Vec::new();
-    for (name, sentence) in [
-        ("replayed", "replayed"),
-        ("discarded", "discarded"),
-        ("would_discard", "would be discarded"),
-    ] {
+    for (name, sentence) in CHANGED {
         if let Some(numbers) = at(answer, name).as_array() {
             lines.push(format!("{} {sentence}", numbers.len()));
         }
+    }
+    if list(answer, "in_flight").next().is_some() {
+        lines.push(format!(
+            "unchanged, because requests of these customers are in progress (repeat the command): {}",
+            text(at(answer, "in_flight"))
+        ));
     }
     if let Some(number) = at(answer, "would_replay").as_u64() {
         lines.push(format!("{number} would be replayed"));
@@ -198,6 +209,20 @@ mod tests {
         let lines = audit(&answer);
         assert_eq!(lines.len(), 2);
         assert!(lines.iter().all(|line| !line.contains('\n')), "{lines:?}");
+    }
+
+    #[test]
+    fn a_withdrawal_lists_the_entries_that_are_in_flight() {
+        let answer = json!({"parked": [1, 2], "in_flight": [3], "more": false});
+        assert_eq!(
+            change(&answer),
+            [
+                "2 parked",
+                "unchanged, because requests of these customers are in progress (repeat the command): [3]",
+            ]
+        );
+        let answer = json!({"discarded": [], "in_flight": [], "more": false});
+        assert_eq!(change(&answer), ["0 discarded"]);
     }
 
     #[test]

@@ -218,6 +218,9 @@ fn an_entry_in_flight_is_not_withdrawn() {
         assert_eq!(*problem, "urn:imprint-bridge:problem:in_flight");
     }
     assert!(app.audited().is_empty());
+    let output = app.run("park", &[&flying[0].to_string(), "--reason", "a test"]);
+    assert_eq!(output.code, 1, "{}", output.stdout);
+    assert!(output.stderr.contains("in progress"), "{}", output.stderr);
     let both: Vec<u64> = flying.iter().chain(&resting).copied().collect();
     let answer = app.withdraw("discard", &json!({"ids": both}));
     assert_eq!(answer["discarded"], json!(resting));
@@ -272,4 +275,56 @@ fn a_request_of_a_killed_process_is_in_doubt_after_its_entry_was_withdrawn() {
         bridge.accept(&[email("new", "c1", 2)]);
         killed.is_corrected(&bridge, "new");
     }
+}
+
+#[test]
+fn the_command_line_parks_and_discards_waiting_entries() {
+    let app = OperatedApp::at_rest();
+    app.post("/destination", &json!({"mode": "paused"}));
+    for (id, customer) in [("a", "c1"), ("b", "c2"), ("c", "c2")] {
+        app.0.accept(&email(id, customer, 1));
+    }
+    let entry = app.waiting("c1")[0].to_string();
+    let output = app.run("park", &[&entry, "--preview"]);
+    assert_eq!(
+        (output.code, output.stdout.trim()),
+        (0, "1 would be parked")
+    );
+    let output = app.run("park", &[&entry, "--reason", "they look into it"]);
+    assert_eq!(
+        (output.code, output.stdout.trim()),
+        (0, "1 parked"),
+        "{}",
+        output.stderr
+    );
+    let output = app.run("parked", &["--parked-for", "by_operator"]);
+    assert_eq!(output.stdout.lines().count(), 2, "{}", output.stdout);
+    let waiting = ["--state", "waiting", "--reason", "a test customer"];
+    let output = app.run("discard", &waiting);
+    assert_eq!(output.code, 1, "{}", output.stdout);
+    let needs = "a filter for waiting entries must contain a customer";
+    assert!(output.stderr.contains(needs), "{}", output.stderr);
+    let of_customer = [&waiting[..], &["--customer", "c2"]].concat();
+    let output = app.run("discard", &of_customer);
+    assert_eq!(
+        (output.code, output.stdout.trim()),
+        (0, "2 discarded"),
+        "{}",
+        output.stderr
+    );
+    assert_eq!(app.run("discard", &of_customer).code, 2, "nothing is left");
+    assert_eq!(app.run("park", &["--all", "--reason", "a test"]).code, 1);
+    assert_eq!(app.0.metric("waiting_entries"), Some(0.0));
+    let output = app.run("audit", &[]);
+    for (what, why) in [
+        ("park", "they look into it"),
+        ("discard", "a test customer"),
+    ] {
+        let has_both = |line: &str| line.contains(what) && line.contains(why);
+        assert!(output.stdout.lines().any(has_both), "{}", output.stdout);
+    }
+    let output = app.run("replay", &[&entry]);
+    assert_eq!((output.code, output.stdout.trim()), (0, "1 replayed"));
+    app.post("/destination", &json!({"mode": "open"}));
+    app.0.wait_until("a", "delivered");
 }
