@@ -235,7 +235,7 @@ impl SendLimiter {
             ImprintCall::Update(_) | ImprintCall::Retrieve(_) => Clearance::Send,
             ImprintCall::Search(_) => self
                 .searches
-                .take(asked.sources, now)
+                .take(asked.lane, asked.sources, now)
                 .map_or_else(Clearance::Postpone, |()| Clearance::Send),
         }
     }
@@ -258,7 +258,8 @@ impl SendLimiter {
                     Clearance::Wait(self.pace.next())
                 }
             }
-            ImprintCall::Search(_) => match self.searches.take(asked.sources, now) {
+            ImprintCall::Search(_) if !self.is_of_key(asked.since) => Clearance::Withdrawn,
+            ImprintCall::Search(_) => match self.searches.take(asked.lane, asked.sources, now) {
                 Err(turn) => Clearance::Postpone(turn),
                 Ok(()) if self.pace.take(1, now) == 1 => Clearance::Send,
                 Ok(()) => {
