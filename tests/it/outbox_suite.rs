@@ -23,6 +23,7 @@ mod layout;
 mod model;
 mod set_aside;
 mod spelling;
+mod turns;
 mod withdraw;
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);

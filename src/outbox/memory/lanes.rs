@@ -2,7 +2,8 @@
 
 use std::convert::Infallible;
 
-use super::tables::{LaneRow, MemoryTables};
+use super::tables::{LaneRow, MemoryTables, UnsettledClaim};
+use crate::event::SourceName;
 use crate::outbox::{
     Claim, ClaimBounds, ClaimedLane, DueLane, DueQueues, Ending, EntryId, IdentityLink, LaneClass,
     LaneId, LaneKey, MaybeSent, Moved, Pick, Recognition, Settlement, Standing, State,
@@ -83,8 +84,13 @@ impl MemoryTables {
     fn claim_one(&mut self, lane: LaneId) -> Option<ClaimedLane> {
         let row = self.lanes.get(&lane)?;
         self.token.epoch += 1;
-        self.in_flight.insert(lane, self.token);
         let waiting = row.claimable(self.bounds);
+        let newest = waiting.first();
+        let in_flight = UnsettledClaim {
+            token: self.token,
+            newest: newest.map(|newest| (newest.entry, newest.source.clone())),
+        };
+        self.in_flight.insert(lane, in_flight);
         let has_more = row.waiting.len() > self.bounds.newest;
         let is_named = |link: &&IdentityLink| {
             let by_imprint = match (&row.key, &link.imprint) {
@@ -119,10 +125,9 @@ impl MemoryTables {
     /// Records a settlement and returns the entries that left the state `waiting`. Returns `None` if the claim has
     /// ended before.
     pub(super) fn settle(&mut self, settlement: Settlement) -> Option<Vec<(EntryId, State)>> {
-        if self.in_flight.get(&settlement.lane) != Some(&settlement.token) {
-            return None;
-        }
-        self.in_flight.remove(&settlement.lane);
+        let in_flight = self.in_flight.get(&settlement.lane);
+        in_flight.filter(|in_flight| in_flight.token == settlement.token)?;
+        let claimed = self.in_flight.remove(&settlement.lane)?.newest;
         let before = self.lanes.get(&settlement.lane)?.standing;
         let standing = settlement.standing(before);
         for entry in &settlement.attempted {
@@ -130,6 +135,7 @@ impl MemoryTables {
                 entry.receipt.attempts += 1;
             }
         }
+        let is_postponed = settlement.is_postponed();
         let mut settled = Vec::new();
         for (entry, ending) in &settlement.endings {
             settled.extend(self.end(&settlement, *entry, ending));
@@ -162,6 +168,9 @@ impl MemoryTables {
         lane.maybe_sent = MaybeSent::Nothing;
         lane.due = if lane.is_idle() {
             settlement.reassert_at
+        } else if is_postponed && claimed.is_some_and(|claimed| lane.is_asked_by_another(&claimed))
+        {
+            Some(settlement.at)
         } else {
             Some(settlement.due)
         };
@@ -223,6 +232,14 @@ impl MemoryTables {
                 row.lane = Some(to_lane);
             }
         }
+    }
+}
+
+impl LaneRow {
+    /// Returns whether the lane has a partner customer id, and an entry of a different source arrived after this entry.
+    fn is_asked_by_another(&self, (claimed, source): &(EntryId, SourceName)) -> bool {
+        let mut newer = self.waiting.range(EntryId(claimed.0 + 1)..);
+        matches!(self.key, LaneKey::Partner(_)) && newer.any(|(_, entry)| entry.source != *source)
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) struct MemoryTables {
     pub(super) keys: HashMap<String, LaneId>,
     /// The origins of entries whose receipts are deleted.
     pub(super) origins: BTreeMap<EntryId, OriginEvent>,
-    pub(super) in_flight: HashMap<LaneId, ClaimToken>,
+    pub(super) in_flight: HashMap<LaneId, UnsettledClaim>,
     /// The token of the newest claim. The `owner` of the token is the number of restarts.
     pub(super) token: ClaimToken,
     pub(super) links: BTreeMap<PartnerCustomerId, IdentityLink>,
@@ -29,6 +29,14 @@ pub(super) struct MemoryTables {
     pub(super) bounds: ClaimBounds,
     /// The highest number that any entry has had. The engine never uses a number twice.
     pub(super) last: EntryId,
+}
+
+/// A claim that is not settled.
+#[derive(Debug)]
+pub(super) struct UnsettledClaim {
+    pub(super) token: ClaimToken,
+    /// The newest claimed entry, and the source of this entry.
+    pub(super) newest: Option<(EntryId, SourceName)>,
 }
 
 #[derive(Debug)]
@@ -92,6 +100,17 @@ impl LaneRow {
         }
     }
 
+    /// Makes the lane due if it has a partner customer id and waits for the search turn of other sources. The caller
+    /// adds an entry of this source.
+    fn ask_for(&mut self, source: &SourceName, now: Timestamp) {
+        let newest = self.waiting.last_key_value();
+        let is_other = newest.is_some_and(|(_, newest)| newest.source != *source);
+        let rests = self.standing == Standing::Failing || self.unproven.absence.is_some();
+        if is_other && !rests && matches!(self.key, LaneKey::Partner(_)) {
+            self.due = self.due.map(|due| due.min(now));
+        }
+    }
+
     /// Adds a waiting entry to its lane, and makes the lane due if the lane was idle. If an idle lane is due to send
     /// delivered values again, the lane keeps its due time.
     pub(super) fn enter(&mut self, entry: WaitingEntry, priority: Priority, now: Timestamp) {
@@ -105,6 +124,7 @@ impl LaneRow {
             self.due = Some(now);
             self.priority = priority;
         }
+        self.ask_for(&entry.source, now);
         self.priority = self.priority.min(priority);
         self.waiting.insert(entry.entry, entry);
     }

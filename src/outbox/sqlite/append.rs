@@ -143,7 +143,8 @@ fn append_one(
     }
     let entry = EntryId(connection.last_insert_rowid().unsigned_abs());
     if let Some(((lane, placement), key)) = lane.zip(placement).zip(key) {
-        lane.enter(connection, &key)?;
+        let source = new.identity.source.as_str();
+        lane.enter(connection, &key, Some(source))?;
         let key = PayloadKey {
             entry,
             lane: lane.id,

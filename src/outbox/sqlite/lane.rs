@@ -68,7 +68,7 @@ enum LaneBefore {
     /// with these values is possibly in flight. The lane belongs to this queue.
     Reasserting(LaneClass),
     /// Entries wait in the lane. The lane belongs to this queue.
-    Busy(LaneClass),
+    Busy { class: LaneClass, is_due: bool },
 }
 
 impl EntryLane {
@@ -101,7 +101,10 @@ impl EntryLane {
                 let before = match (columns::class(row, 2), is_idle, is_due) {
                     (Some(class), true, Some(true)) => LaneBefore::Reasserting(class),
                     (Some(class), true, _) => LaneBefore::Idle(class),
-                    (Some(class), false, _) => LaneBefore::Busy(class),
+                    (Some(class), false, is_due) => LaneBefore::Busy {
+                        class,
+                        is_due: is_due.unwrap_or_default(),
+                    },
                     // The number of the queue is damaged: treat the lane as idle, so that the new entry writes the
                     // number again.
                     (None, _, _) => LaneBefore::Idle(LaneClass::DEFAULT),
@@ -131,11 +134,21 @@ impl EntryLane {
         Ok(lane(id, LaneBefore::New, false))
     }
 
-    /// Updates the lane for a new entry whose event spells the customer's id as `key` does.
+    /// Updates the lane for a new entry whose event spells the customer's id as `key` does. `source` is the source of
+    /// the entry, or `None` if a search found the lane of the entry.
     ///
     /// A waiting entry makes an idle lane due, and raises the priority of the lane to the priority of the entry. A
     /// parked, held or undecided entry changes nothing.
-    pub(super) fn enter(self, connection: &Connection, key: &LaneKey) -> rusqlite::Result<()> {
+    ///
+    /// A lane of a partner customer id sometimes waits for the search turn of other sources. A waiting entry of a
+    /// different source makes the lane due: otherwise many events of one source would delay the customer of a different
+    /// source.
+    pub(super) fn enter(
+        self,
+        connection: &Connection,
+        key: &LaneKey,
+        source: Option<&str>,
+    ) -> rusqlite::Result<()> {
         if self.is_respelled && self.entrance.due().is_some() {
             connection
                 .prepare_cached("UPDATE lane SET received = ?2, spelled = 0 WHERE id = ?1")?
@@ -163,13 +176,30 @@ impl EntryLane {
                     )?
                     .execute(params![self.id.0, number])?;
             }
-            (LaneBefore::Busy(class), Some(_)) if priority < class.priority => {
-                connection
-                    .prepare_cached("UPDATE lane SET low = ?2 WHERE id = ?1")?
-                    .execute(params![self.id.0, low(class)])?;
+            (LaneBefore::Busy { class, is_due }, Some(due)) => {
+                if priority < class.priority {
+                    connection
+                        .prepare_cached("UPDATE lane SET low = ?2 WHERE id = ?1")?
+                        .execute(params![self.id.0, low(class)])?;
+                }
+                let rests = !is_due && class.standing != Standing::Failing;
+                if let (true, LaneKey::Partner(_), Some(source)) = (rests, key, source) {
+                    self.ask_for(connection, source, due)?;
+                }
             }
-            (LaneBefore::Busy(_), Some(_)) => {}
         }
+        Ok(())
+    }
+
+    /// Makes the lane due now. Changes nothing if the newest waiting entry has the same source, or if a recorded answer
+    /// waits for proof.
+    fn ask_for(self, connection: &Connection, source: &str, now: i64) -> rusqlite::Result<()> {
+        connection
+            .prepare_cached(
+                "UPDATE lane SET due_at = ?2 WHERE id = ?1 AND due_at > ?2 AND absence IS NULL
+                    AND ?3 IS NOT (SELECT source FROM waiting WHERE lane = ?1 ORDER BY entry DESC LIMIT 1)",
+            )?
+            .execute(params![self.id.0, now, source])?;
         Ok(())
     }
 

@@ -17,6 +17,7 @@ pub(super) struct Subject {
     pub(super) lane: LaneId,
     /// The key of the lane. `None` means that the columns of the lane contain no valid customer id.
     key: Option<LaneKey>,
+    source: Option<String>,
 }
 
 /// Reads an entry for an operator's change. Returns `None` if the entry is not in this state.
@@ -30,7 +31,8 @@ pub(super) fn subject(
     };
     connection
         .prepare_cached(&format!(
-            "SELECT l.id, l.kind, l.received FROM {table} p JOIN lane l ON l.id = p.lane WHERE p.entry = ?1"
+            "SELECT l.id, l.kind, l.received, e.source
+             FROM {table} p JOIN lane l ON l.id = p.lane JOIN entry e ON e.id = p.entry WHERE p.entry = ?1"
         ))?
         .query_row([entry.0], |row| {
             Ok(Subject {
@@ -41,6 +43,7 @@ pub(super) fn subject(
                     .as_str()
                     .ok()
                     .and_then(|received| codec::lane_key(row.get(1).ok()?, received)),
+                source: row.get(3).ok(),
             })
         })
         .optional()
@@ -104,7 +107,7 @@ fn enqueue(
         Some(key) => {
             let entrance = Entrance::Waiting(Priority::Low, now);
             let lane = EntryLane::find_or_create(connection, key, entrance)?;
-            lane.enter(connection, key)?;
+            lane.enter(connection, key, subject.source.as_deref())?;
             lane.id
         }
         None => subject.lane,

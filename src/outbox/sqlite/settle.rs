@@ -58,8 +58,34 @@ pub(super) fn settle(
     {
         move_entries(connection, settlement, moved)?;
     }
-    update_lane(connection, settlement)?;
+    let is_asked = settlement.is_postponed() && is_asked_by_another(connection, settlement, sizes)?;
+    let due = if is_asked {
+        settlement.at
+    } else {
+        settlement.due
+    };
+    update_lane(connection, settlement, due)?;
     Ok(settled)
+}
+
+/// Returns whether the lane has a partner customer id, and an entry of a different source arrived after the claim.
+fn is_asked_by_another(
+    connection: &Connection,
+    settlement: &Settlement,
+    sizes: &[(EntryId, EventSize)],
+) -> rusqlite::Result<bool> {
+    let Some((claimed, size)) = sizes.first() else {
+        return Ok(false);
+    };
+    connection
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM lane WHERE id = ?1 AND kind = ?4)
+                AND EXISTS (SELECT 1 FROM waiting WHERE lane = ?1 AND entry > ?2 AND source IS NOT ?3)",
+        )?
+        .query_row(
+            params![settlement.lane.0, claimed.0, size.source.as_str(), codec::PARTNER_LANE],
+            |row| row.get(0),
+        )
 }
 
 /// Returns the size of the event of a claimed entry. `sizes` has the sizes that the claim has read, starting with the
@@ -76,11 +102,15 @@ fn size(
     }
 }
 
-/// Records the versions and failures of the lane, and its next due time.
+/// Records the versions and failures of the lane. `due` is the next due time of the lane if entries wait in it.
 ///
 /// Also removes the mark of values that an earlier process has possibly sent, because the new versions contain these
 /// values as requests in doubt.
-fn update_lane(connection: &Connection, settlement: &Settlement) -> rusqlite::Result<()> {
+fn update_lane(
+    connection: &Connection,
+    settlement: &Settlement,
+    due: Timestamp,
+) -> rusqlite::Result<()> {
     let versions = settlement.versions.as_ref();
     let versions = versions
         .map(|versions| codec::encode(BlobKind::LaneVersions, settlement.lane.0, versions))
@@ -115,7 +145,7 @@ fn update_lane(connection: &Connection, settlement: &Settlement) -> rusqlite::Re
             settlement.trials.attempts,
             settlement.trials.tried_at.map(Timestamp::as_millis),
             settlement.unfold_to.map(|entry| entry.0),
-            settlement.due.as_millis(),
+            due.as_millis(),
             settlement.reassert_at.map(Timestamp::as_millis),
             settlement.trials.blamed_since.map(Timestamp::as_millis),
             spelling.map(ImprintId::as_str),
@@ -140,7 +170,7 @@ fn move_entries(
     let key = LaneKey::Imprint(moved.to.clone());
     let entrance = Entrance::Waiting(class.priority, settlement.at);
     let lane = EntryLane::find_or_create(connection, &key, entrance)?;
-    lane.enter(connection, &key)?;
+    lane.enter(connection, &key, None)?;
     for entry in &moved.entries {
         for table in ["waiting", "entry"] {
             let id = if table == "entry" { "id" } else { "entry" };

@@ -67,6 +67,7 @@ enum Outcome {
     Unknown,
     Held,
     Later,
+    Postponed,
     Parked,
     Undecided,
     Ignored,
@@ -88,6 +89,7 @@ fn op() -> impl Strategy<Value = Op> {
         Just(Outcome::Unknown),
         Just(Outcome::Held),
         Just(Outcome::Later),
+        Just(Outcome::Postponed),
         Just(Outcome::Parked),
         Just(Outcome::Undecided),
         Just(Outcome::Ignored),
@@ -232,6 +234,10 @@ fn settlement(claimed: &ClaimedLane, outcome: Outcome, now: Timestamp) -> Settle
         }
         Outcome::Held => settlement.trials = claimed.trials,
         Outcome::Later => settlement.due = until,
+        Outcome::Postponed => {
+            settlement.due = until;
+            settlement.attempted.clear();
+        }
         Outcome::Parked => settlement.endings = all(&parked()),
         Outcome::Undecided => settlement.endings = all(&Ending::Undecided),
         Outcome::Ignored => settlement.endings = all(&Ending::Ignored),
