@@ -12,6 +12,9 @@
 //! the cause. In the states probing and stopped, dispatch also sends requests of lanes that have not failed, but at
 //! most one request a second.
 //!
+//! Imprint can also ask for a wait in the state stopped. Dispatch then sends no probe before the end of the wait, not
+//! even with a new API key.
+//!
 //! The store keeps only the end of a wait that Imprint asked for. After a restart, every other state begins again when
 //! requests fail.
 
@@ -20,6 +23,10 @@ use std::time::Duration;
 use super::backoff::backoff;
 use super::evidence::Blame;
 use crate::time::Timestamp;
+
+pub use self::probes::Probes;
+
+mod probes;
 
 /// The interval between two probes of a stopped destination.
 const STOPPED_PROBE_EVERY: Duration = Duration::from_secs(30);
@@ -118,15 +125,6 @@ pub enum DestinationState {
     Stopped(Probes),
 }
 
-/// The times of the next probes of a destination.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Probes {
-    /// The time from which any lane can probe.
-    pub next: Timestamp,
-    /// The time from which a lane that has not failed can probe. Before this time, no lane can probe.
-    pub arrival: Timestamp,
-}
-
 impl DestinationState {
     /// The names of all destination states. The first name belongs to [`Self::FIRST`].
     pub const NAMES: [&'static str; 4] = ["flowing", "probing", "throttled", "stopped"];
@@ -165,6 +163,20 @@ impl DestinationState {
         }
     }
 
+    /// Returns the end of the wait that Imprint asked for.
+    pub(super) const fn wait(self) -> Option<Timestamp> {
+        match self {
+            Self::Throttled { until, .. } => Some(until),
+            Self::Stopped(probes) => probes.until,
+            Self::Flowing { .. } | Self::Probing(_) => None,
+        }
+    }
+
+    /// Returns whether Imprint asked for a wait that is not over.
+    pub(super) fn waits(self, now: Timestamp) -> bool {
+        self.wait().is_some_and(|until| now < until)
+    }
+
     /// Returns the number of requests that failed in a row.
     pub const fn failures(self) -> u32 {
         match self {
@@ -182,6 +194,9 @@ impl DestinationState {
                 failures: 0,
                 ramp: ramp.after_answer(),
             },
+            Self::Stopped(Probes {
+                until: Some(until), ..
+            }) if now < until => Self::Throttled { until, streak: 1 },
             Self::Probing(_) | Self::Stopped(_) => Self::Flowing {
                 failures: 0,
                 ramp: Ramp::Rising {
@@ -233,7 +248,10 @@ impl DestinationState {
         match self {
             Self::Stopped(_) => self,
             Self::Flowing { .. } | Self::Probing(_) | Self::Throttled { .. } => {
-                Self::Stopped(Probes::after(STOPPED_PROBE_EVERY, now))
+                Self::Stopped(Probes {
+                    until: self.wait(),
+                    ..Probes::after(STOPPED_PROBE_EVERY, now)
+                })
             }
         }
     }
@@ -243,14 +261,19 @@ impl DestinationState {
             // Imprint throttled several requests that were in flight at once: count their 429 answers as one.
             Self::Throttled { until, streak } if now < until => (until, streak),
             Self::Throttled { streak, .. } => (now, streak.saturating_add(1)),
-            // Stay stopped: the reason for the stop is more serious than a 429 answer.
-            Self::Stopped(_) => return self,
-            Self::Flowing { .. } | Self::Probing(_) => (now, 1),
+            Self::Flowing { .. } | Self::Probing(_) | Self::Stopped(_) => (now, 1),
         };
         let wait = hint.unwrap_or_else(|| backoff(streak, jitter).max(THROTTLE_MIN));
-        Self::Throttled {
-            until: until.max(now.after(wait)),
-            streak,
+        let until = until.max(now.after(wait));
+        match self {
+            // Stay stopped: the reason for the stop is more serious than a 429 answer.
+            Self::Stopped(probes) => Self::Stopped(Probes {
+                until: probes.until.max(Some(until)),
+                ..probes
+            }),
+            Self::Flowing { .. } | Self::Probing(_) | Self::Throttled { .. } => {
+                Self::Throttled { until, streak }
+            }
         }
     }
 
@@ -328,30 +351,10 @@ impl DestinationState {
     }
 
     /// Returns the time of the next regular probe.
-    pub(super) const fn next_probe(self) -> Option<Timestamp> {
+    pub(super) fn next_probe(self) -> Option<Timestamp> {
         match self {
-            Self::Probing(probes) | Self::Stopped(probes) => Some(probes.next),
+            Self::Probing(probes) | Self::Stopped(probes) => Some(probes.due()),
             Self::Flowing { .. } | Self::Throttled { .. } => None,
-        }
-    }
-}
-
-impl Probes {
-    /// Returns the times of the first probes. A lane that has not failed can probe at once.
-    fn after(wait: Duration, now: Timestamp) -> Self {
-        Self {
-            next: now.after(wait),
-            arrival: now,
-        }
-    }
-
-    fn admits(self, now: Timestamp) -> Admission {
-        if now < self.arrival {
-            Admission::NotBefore(self.arrival)
-        } else if now < self.next {
-            Admission::ArrivalProbe
-        } else {
-            Admission::Probe
         }
     }
 }

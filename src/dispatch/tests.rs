@@ -153,6 +153,7 @@ const fn moment(now: Timestamp) -> Moment {
 }
 
 const PROBES: Probes = Probes {
+    until: None,
     next: NOW,
     arrival: NOW,
 };

@@ -64,6 +64,8 @@ const REGRESSIONS: &[u64] = &[
     25_195,
     // Fixed fault: a delivery task that panicked before it sent its request ended the reassertion of its lane.
     7_053,
+    // Fixed fault: a destination that refused the API key and also throttled was probed before the end of the wait.
+    13_177,
 ];
 
 impl Figures {

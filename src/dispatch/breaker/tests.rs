@@ -35,11 +35,23 @@ const fn throttled(until: Timestamp, streak: u32) -> DestinationState {
 }
 
 const fn probing(next: Timestamp) -> DestinationState {
-    DestinationState::Probing(Probes { next, arrival: NOW })
+    DestinationState::Probing(Probes {
+        next,
+        arrival: NOW,
+        until: None,
+    })
 }
 
 const fn stopped(next: Timestamp) -> DestinationState {
-    DestinationState::Stopped(Probes { next, arrival: NOW })
+    stopped_and_throttled(next, None)
+}
+
+const fn stopped_and_throttled(next: Timestamp, until: Option<Timestamp>) -> DestinationState {
+    DestinationState::Stopped(Probes {
+        next,
+        arrival: NOW,
+        until,
+    })
 }
 
 const fn lanes(admission: Admission) -> usize {
@@ -101,12 +113,20 @@ fn each_signal_leads_from_each_state_to_its_next_state() {
         (stopped(later(9)), S::Failed, stopped(later(9))),
         // Transitions of the breaker after a refused API key.
         (flowing(3, Ramp::Full), S::Refused, stopped(later(30))),
-        (throttled(later(9), 2), S::Refused, stopped(later(30))),
+        (
+            throttled(later(9), 2),
+            S::Refused,
+            stopped_and_throttled(later(30), Some(later(9))),
+        ),
         (probing(later(9)), S::Refused, stopped(later(30))),
         (stopped(later(9)), S::Refused, stopped(later(9))),
         // Transitions of the breaker after a forbidden operation.
         (flowing(3, Ramp::Full), S::Forbidden, stopped(later(30))),
-        (throttled(later(9), 2), S::Forbidden, stopped(later(30))),
+        (
+            throttled(later(9), 2),
+            S::Forbidden,
+            stopped_and_throttled(later(30), Some(later(9))),
+        ),
         (probing(later(9)), S::Forbidden, stopped(later(30))),
         (stopped(later(9)), S::Forbidden, stopped(later(9))),
         // Transitions of the breaker after throttling.
@@ -138,7 +158,22 @@ fn each_signal_leads_from_each_state_to_its_next_state() {
         (
             stopped(later(9)),
             S::Throttled(Some(wait)),
-            stopped(later(9)),
+            stopped_and_throttled(later(9), Some(later(5))),
+        ),
+        (
+            stopped_and_throttled(later(9), Some(later(7))),
+            S::Throttled(Some(wait)),
+            stopped_and_throttled(later(9), Some(later(7))),
+        ),
+        (
+            stopped_and_throttled(later(9), Some(later(7))),
+            S::Applied,
+            throttled(later(7), 1),
+        ),
+        (
+            stopped_and_throttled(later(9), Some(NOW)),
+            S::Applied,
+            flowing(0, rising(2, 1)),
         ),
     ];
     for (before, signal, expected) in table {
@@ -249,7 +284,11 @@ fn permits_take_and_return_places_in_the_ramp_only() {
 
 #[test]
 fn the_next_probe_is_due_later_unless_the_last_one_was_returned() {
-    let probes = |next, arrival| Probes { next, arrival };
+    let probes = |next, arrival| Probes {
+        next,
+        arrival,
+        until: None,
+    };
     let taken = |mut state: DestinationState, is_arrival| {
         state.probe_taken(is_arrival, NOW);
         state
@@ -361,6 +400,27 @@ fn failures_among_successes_are_no_outage() {
             assert_eq!(state.as_str(), "flowing");
         }
     }
+}
+
+/// FAULTS U34: a destination that is stopped, and asks for a wait in the answer to a probe, gets no probe before the end of
+/// the wait; also if a probe that was taken before comes back unused.
+#[test]
+fn a_stopped_destination_that_throttles_is_left_alone() {
+    let mut state = after(&[(0, Signal::Refused)]);
+    state.probe_taken(true, NOW);
+    assert_eq!(state.admits(8, later(1)), Admission::ArrivalProbe);
+    state.probe_taken(true, later(1));
+    let hint = Signal::Throttled(Some(Duration::from_secs(40)));
+    state = state.after(hint, DESTINATION, later(1), 0.5);
+    state.probe_returned(true, later(1));
+    assert_eq!(state.next_probe(), Some(later(41)));
+    for soon in [2, 30, 40] {
+        assert_eq!(
+            state.admits(8, later(soon)),
+            Admission::NotBefore(later(41))
+        );
+    }
+    assert_eq!(state.admits(8, later(41)), Admission::Probe);
 }
 
 /// FAULTS U34, U35: the breaker detects an outage that follows a 429 answer.

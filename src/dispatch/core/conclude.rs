@@ -178,9 +178,7 @@ fn delivered(exchange: &LaneExchange, decision: &Decision) -> Option<Delivered> 
 
 fn change(before: DestinationState, after: DestinationState) -> Option<DestinationChange> {
     match (before, after) {
-        (_, DestinationState::Throttled { until, .. }) if before != after => {
-            Some(DestinationChange::Throttled(until))
-        }
+        _ if before.wait() < after.wait() => after.wait().map(DestinationChange::Throttled),
         (
             DestinationState::Probing(_) | DestinationState::Stopped(_),
             DestinationState::Flowing { .. },

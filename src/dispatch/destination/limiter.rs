@@ -222,7 +222,7 @@ impl SendLimiter {
         let is_valid = match kind {
             _ if self.mode == OperatorMode::Paused => false,
             PermitKind::Lane => self.state.honours_permits(now),
-            PermitKind::Probe | PermitKind::ArrivalProbe => true,
+            PermitKind::Probe | PermitKind::ArrivalProbe => !self.state.waits(now),
         };
         if !is_valid {
             return Clearance::Withdrawn;

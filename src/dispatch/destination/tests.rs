@@ -203,6 +203,27 @@ fn a_refused_key_lets_one_probe_through_every_thirty_seconds() {
     assert_eq!(acquired(&destination, 8, later(33)), Ok((2, false)));
 }
 
+/// FAULTS U34: a stopped destination asks for a wait while another probe is on its way to Imprint: this probe is not sent.
+/// A new key does not end the wait.
+#[test]
+fn a_probe_is_withdrawn_if_a_stopped_destination_asks_for_a_wait() {
+    let destination = unlimited();
+    stop(&destination, NOW);
+    let mut probe = permit(&destination, NOW);
+    let wait = Signal::Throttled(Some(Duration::from_secs(5)));
+    for lane in [103, 104] {
+        report(&destination, lane, wait, NOW);
+    }
+    assert_eq!(destination.state().as_str(), "stopped");
+    let clearance = probe.clear(LaneId(1), &update(), NOW);
+    assert_eq!(clearance, Clearance::Withdrawn);
+    drop(probe);
+    assert_eq!(acquired(&destination, 8, later(1)), Err(later(5)));
+    destination.key_changed(KeyMark(1), later(2));
+    assert_eq!(acquired(&destination, 8, later(3)), Err(later(5)));
+    assert_eq!(acquired(&destination, 8, later(5)), PROBE);
+}
+
 #[test]
 fn a_new_key_changes_nothing_unless_the_destination_is_stopped() {
     let destination = unlimited();

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Error, Operations, Operator};
-use crate::dispatch::breaker::{DestinationState, Probes};
+use crate::dispatch::breaker::DestinationState;
 use crate::dispatch::destination::OperatorMode;
 use crate::event::Visibility;
 use crate::outbox::Setting;
@@ -33,8 +33,9 @@ impl Operations {
         let state = self.destination.state();
         let next_try_at = match state {
             DestinationState::Flowing { .. } => None,
-            DestinationState::Probing(Probes { next: probe_at, .. })
-            | DestinationState::Stopped(Probes { next: probe_at, .. }) => Some(probe_at),
+            DestinationState::Probing(probes) | DestinationState::Stopped(probes) => {
+                Some(probes.due())
+            }
             DestinationState::Throttled { until, .. } => Some(until),
         };
         DestinationView {
