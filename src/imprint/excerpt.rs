@@ -1,5 +1,8 @@
 //! Reads an answer of Imprint of any length into a limited buffer. If the answer does not fit, the buffer keeps only
 //! the short top-level members, so that the id of a customer with large metadata is kept. The code is pure.
+//!
+//! The encoding of the answer decides nothing. If a value of the customer is not UTF-8, the answer is readable all the
+//! same: otherwise the bridge would send an update again and again that Imprint has applied.
 
 use std::mem;
 
@@ -7,6 +10,8 @@ use std::mem;
 const KEPT_BYTES_MAX: usize = 64 * 1024;
 /// The maximum length of a kept top-level member, if the answer does not fit into the buffer. An address is shorter.
 const MEMBER_BYTES_MAX: usize = 4 * 1024;
+/// The mark that some programs write in front of a UTF-8 text.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// The part of an answer that the bridge keeps.
 #[derive(Debug, Default)]
@@ -57,9 +62,19 @@ impl Excerpt {
         self.abridging.is_some()
     }
 
-    /// Returns the kept bytes: the whole answer, or a JSON object with the short members of the answer.
+    /// Returns the kept bytes: the whole answer, or a JSON object with the short members of the answer. The replacement
+    /// character U+FFFD replaces each sequence of bytes that is not UTF-8. The result has no byte order mark.
     pub(super) fn into_bytes(self) -> Vec<u8> {
-        self.kept
+        let mut kept = match String::from_utf8(self.kept) {
+            Ok(text) => text.into_bytes(),
+            Err(error) => String::from_utf8_lossy(error.as_bytes())
+                .into_owned()
+                .into_bytes(),
+        };
+        if kept.starts_with(BYTE_ORDER_MARK) {
+            kept.drain(..BYTE_ORDER_MARK.len());
+        }
+        kept
     }
 
     fn abridge(&mut self, bytes: &[u8]) {
@@ -143,6 +158,24 @@ mod tests {
         }
         let longest = format!(r#"{{"a":"{}"}}"#, "x".repeat(KEPT_BYTES_MAX - 8));
         assert!(!excerpt(&longest, 1000).1);
+    }
+
+    /// FAULTS N87
+    #[test]
+    fn bytes_that_are_not_utf_8_are_replaced() {
+        for (answer, expected) in [
+            (
+                &b"{\"id\":\"c1\",\"a\":\"\xe9\"}"[..],
+                "{\"id\":\"c1\",\"a\":\"\u{fffd}\"}",
+            ),
+            (b"\xef\xbb\xbf{\"id\":\"c1\"}", "{\"id\":\"c1\"}"),
+            (b"\xef\xbb\xbf\xef\xbb\xbf{}", "\u{feff}{}"),
+            (b"\xef\xbb", "\u{fffd}"),
+        ] {
+            let mut excerpt = Excerpt::default();
+            excerpt.read(answer);
+            assert_eq!(excerpt.into_bytes(), expected.as_bytes());
+        }
     }
 
     #[test]

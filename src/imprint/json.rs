@@ -14,13 +14,15 @@ pub(super) fn object<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Option<T> {
         .flatten()
 }
 
-/// Returns the string in a raw JSON value, or `None` for any other JSON type.
+/// Returns the string in a raw JSON value, or `None` for any other JSON type. A string with the replacement character
+/// U+FFFD is unreadable, because the character stands for bytes that are not UTF-8.
 pub(super) fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
     #[derive(Deserialize)]
     struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
     serde_json::from_str::<Text<'_>>(raw.get())
         .ok()
         .map(|text| text.0)
+        .filter(|text| !text.contains(char::REPLACEMENT_CHARACTER))
 }
 
 #[cfg(test)]
@@ -51,6 +53,7 @@ mod tests {
         for (json, expected) in [
             (r#""a\"b""#, Some("a\"b")),
             (r#""""#, Some("")),
+            ("\"M\u{fffd}ller\"", None),
             ("7", None),
             ("null", None),
             (r#"["a"]"#, None),

@@ -50,9 +50,14 @@ impl Accepted {
         }
     }
 
-    /// Sends bytes to the client; returns an error if the client has closed the connection.
-    pub(crate) fn send(&mut self, bytes: &str) -> io::Result<()> {
-        self.stream.write_all(bytes.as_bytes())?;
+    /// Sends a text to the client; returns an error if the client has closed the connection.
+    pub(crate) fn send(&mut self, text: &str) -> io::Result<()> {
+        self.send_bytes(text.as_bytes())
+    }
+
+    /// Sends bytes that are perhaps no text, like [`Self::send`].
+    pub(crate) fn send_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes)?;
         self.stream.flush()
     }
 

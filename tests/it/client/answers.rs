@@ -96,6 +96,49 @@ fn a_slow_rejection_keeps_its_type_and_parameter() {
     assert_eq!(outcome, invalid_email());
 }
 
+/// FAULTS N87: values that are not UTF-8, in a member that the bridge compares and in others, half a surrogate pair, and a
+/// byte order mark. An id in which a byte is unreadable is another id.
+#[test]
+fn the_encoding_of_an_answer_decides_nothing() {
+    let wrong = Outcome::Unknown(Cause::WrongCustomer);
+    for (body, expected) in [
+        (
+            &b"{\"id\":\"c1\",\"first_name\":\"M\xfcller\"}"[..],
+            applied(),
+        ),
+        (
+            b"{\"id\":\"c1\",\"address\":{\"city\":\"R\xe9no\"}}",
+            applied(),
+        ),
+        (b"{\"id\":\"c1\",\"M\xfcller\":1}", applied()),
+        (
+            b"{\"id\":\"c1\",\"partner_customer_id\":\"\xfc\"}",
+            applied(),
+        ),
+        (
+            b"{\"id\":\"c1\",\"address\":{\"city\":\"\\ud800\"}}",
+            applied(),
+        ),
+        (b"\xef\xbb\xbf{\"id\":\"c1\"}", applied()),
+        (b"{\"id\":\"c1\xff\"}", wrong),
+        (b"{\"id\":\"c1\",\"first_name\":\"M\xfc", UNREADABLE),
+    ] {
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+        let whole = [head.as_bytes(), body].concat();
+        let script = move |mut accepted: Accepted| {
+            accepted.request().unwrap();
+            drop(accepted.send_bytes(&whole));
+        };
+        check(&String::from_utf8_lossy(body), script, &expected);
+    }
+    let detail = b"HTTP/1.1 400 Bad\r\n\r\n{\"type\":\"INVALID_REQUEST_ERROR\",\"param\":\"email\",\"message\":\"\xfc\"}";
+    let script = move |mut accepted: Accepted| {
+        accepted.request().unwrap();
+        drop(accepted.send_bytes(detail));
+    };
+    check("a typed rejection", script, &invalid_email());
+}
+
 /// An answer whose body breaks off.
 fn cut(head: &str) -> String {
     format!(
