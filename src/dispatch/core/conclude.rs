@@ -15,7 +15,7 @@ use crate::dispatch::lane_exchange::{Conclusion, LaneExchange, signal_of};
 use crate::dispatch::policy::{Decision, decide, is_unproven};
 use crate::dispatch::settlement::{settlement, unproven};
 use crate::imprint::{FieldGroup, LookupResult, Outcome};
-use crate::outbox::LaneId;
+use crate::outbox::{LaneId, Recognition, Settlement};
 use crate::time::Timestamp;
 
 /// A change of the destination that affects other lanes or a restart.
@@ -69,18 +69,11 @@ pub(super) fn conclude(
     moment: Moment,
 ) -> LaneResult {
     let claimed = &exchange.claimed;
-    let signal = exchange.signal(&conclusion);
-    let assessed = signal.zip(permit).map(|(signal, permit)| {
-        let answer = LaneAnswer {
-            lane: claimed.lane,
-            customer: exchange.imprint_id(),
-            trials: claimed.trials,
-            signal,
-            absent: exchange.absent(&conclusion),
-            has_found: exchange.has_found(),
-        };
-        permit.assess(answer, moment)
-    });
+    let is_outdated = exchange.is_surely_gone()
+        && permit
+            .as_ref()
+            .is_some_and(|permit| !permit.is_of_present_key());
+    let assessed = assessed(exchange, &conclusion, permit, moment);
     let assessment = assessed.map_or_else(
         || Assessment {
             state: context.destination.state(),
@@ -110,7 +103,10 @@ pub(super) fn conclude(
         delivered: delivered(exchange, &decision),
         misdirected,
     };
-    let settlement = settlement(exchange, decision, context.rules, moment);
+    let mut settlement = settlement(exchange, decision, context.rules, moment);
+    if is_outdated {
+        settlement = without_gone(settlement);
+    }
     LaneResult {
         report: Some(report),
         change: states.and_then(|(before, after)| change(before, after)),
@@ -118,6 +114,41 @@ pub(super) fn conclude(
             true => unproven(exchange, settlement, context.rules),
             false => settlement,
         },
+    }
+}
+
+/// Returns the state of the destination before the exchange's conclusion, and the assessment of the conclusion. Returns
+/// `None` if the conclusion shows nothing about the destination.
+fn assessed(
+    exchange: &LaneExchange,
+    conclusion: &Conclusion,
+    permit: Option<SendPermit>,
+    moment: Moment,
+) -> Option<(DestinationState, Assessment)> {
+    let (signal, permit) = exchange.signal(conclusion).zip(permit)?;
+    let answer = LaneAnswer {
+        lane: exchange.claimed.lane,
+        customer: exchange.imprint_id(),
+        trials: exchange.claimed.trials,
+        signal,
+        absent: exchange.absent(conclusion),
+        has_found: exchange.has_found(),
+    };
+    Some(permit.assess(answer, moment))
+}
+
+/// Returns the settlement without the mark that Imprint has no customer with the Imprint id of the lane.
+///
+/// The mark is true only for the API key that got the answer. Without the mark, dispatch sends the update again before
+/// the search.
+pub(super) fn without_gone(settlement: Settlement) -> Settlement {
+    let recognition = match settlement.recognition {
+        Recognition::Gone => Recognition::Unchanged,
+        other @ (Recognition::Unchanged | Recognition::Applied(_)) => other,
+    };
+    Settlement {
+        recognition,
+        ..settlement
     }
 }
 

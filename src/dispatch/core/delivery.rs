@@ -3,7 +3,7 @@
 use std::mem;
 use std::time::Duration;
 
-use super::conclude::conclude;
+use super::conclude::{conclude, without_gone};
 use super::in_flight::InFlightPermit;
 use super::{Context, LaneAction, LaneResult, Moment};
 use crate::dispatch::destination::{Clearance, SendPermit};
@@ -108,7 +108,8 @@ impl Delivery {
     pub(super) fn resume(&mut self, context: Context<'_>, moment: Moment) -> LaneAction {
         match mem::replace(&mut self.stage, Stage::Exchanging) {
             Stage::WaitingForToken(call) => self.advance(ExchangeStep::Call(call), context, moment),
-            Stage::Settling(settlement) => self.settle_again(settlement),
+            // The API key may have changed while the store refused the settlement.
+            Stage::Settling(settlement) => self.settle_again(without_gone(settlement)),
             earlier @ (Stage::Queued(_) | Stage::Exchanging) => {
                 self.stage = earlier;
                 LaneAction::Done

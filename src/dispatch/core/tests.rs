@@ -16,7 +16,8 @@ use crate::imprint::{
     PartnerCustomerId, Rejection,
 };
 use crate::outbox::{
-    ClaimToken, ClaimedLane, EntryId, KeyMark, LaneId, LaneKey, MaybeSent, Trials, WaitingEntry,
+    ClaimToken, ClaimedLane, EntryId, KeyMark, LaneId, LaneKey, MaybeSent, Recognition, Trials,
+    WaitingEntry,
 };
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000_000);
@@ -852,6 +853,57 @@ fn a_postponed_search_returns_the_place_of_its_update() {
     assert!(settlement.due > now && settlement.endings.is_empty());
     assert_eq!(credits(&destination), 2);
     assert_eq!(permits(&destination, now), 0, "the token was used");
+}
+
+/// Returns a claimed lane with one entry, whose event names both ids.
+fn lane_of_both_ids(id: u64) -> ClaimedLane {
+    let mut claimed = lane(id);
+    claimed.waiting[0].customer = CustomerRef::Pair {
+        imprint: ImprintId::parse(&format!("CUST-{id}")).unwrap(),
+        partner: PartnerCustomerId::parse(&format!("P-{id}")).unwrap(),
+    };
+    claimed
+}
+
+/// FAULTS U58: the API key of another program gets a typed 404 for an update, and then the operator replaces the key. The
+/// search that completes the answer is not sent under the new key, and nobody remembers the answer: both answers together
+/// would prove that the customer does not exist.
+#[test]
+fn an_answer_to_an_old_key_is_not_completed_under_a_new_key() {
+    let (mut core, destination) = core_at(Rate::Unlimited, 4);
+    let remembered = ClaimedLane {
+        is_gone: true,
+        ..lane_of_both_ids(2)
+    };
+    let ids = claimed(&mut core, NOW, vec![lane_of_both_ids(1), remembered]);
+    assert!(is_call(&core.start(ids[0], moment(NOW))));
+    destination.key_changed(KeyMark(7), later(1));
+    let not_found = ImprintReply::Outcome(Outcome::NotFound);
+    let answered = core.on_answer(ids[0], not_found, moment(later(2)));
+    let from_memory = core.start(ids[1], moment(later(2)));
+    for action in [answered, from_memory] {
+        let settlement = settled(action);
+        assert_eq!(settlement.recognition, Recognition::Unchanged);
+        assert_eq!((settlement.endings.len(), settlement.due), (0, later(2)));
+        assert_eq!(settlement.unproven.absence, None);
+    }
+}
+
+/// FAULTS U58: the store refuses the settlement of a lane whose customer is gone, and the API key may change meanwhile.
+#[test]
+fn a_repeated_settlement_forgets_that_the_customer_is_gone() {
+    let (mut core, _) = core_at(Rate::PerSecond(1.0), 1);
+    let ids = claimed(&mut core, NOW, vec![lane_of_both_ids(1)]);
+    assert!(is_call(&core.start(ids[0], moment(NOW))));
+    let not_found = ImprintReply::Outcome(Outcome::NotFound);
+    let postponed = settled(core.on_answer(ids[0], not_found, moment(NOW)));
+    assert_eq!(postponed.recognition, Recognition::Gone);
+    let repeated = settled(core.resume(ids[0], moment(later(1))));
+    let expected = Settlement {
+        recognition: Recognition::Unchanged,
+        ..postponed
+    };
+    assert_eq!(repeated, expected);
 }
 
 // === reports ===

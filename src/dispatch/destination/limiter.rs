@@ -56,6 +56,8 @@ pub(super) struct AskedCall<'a> {
     pub(super) lane: LaneId,
     pub(super) call: &'a ImprintCall,
     pub(super) sources: &'a [SourceName],
+    /// The time when the last request of the lane was sent, or when the lane got its permit.
+    pub(super) since: Timestamp,
 }
 
 /// The rules and the state that decide whether dispatch is allowed to send a request.
@@ -130,6 +132,11 @@ impl SendLimiter {
             probes.next = now;
             probes.arrival = now;
         }
+    }
+
+    /// Returns whether a request that was sent at this time used the present API key.
+    pub(super) fn is_of_key(&self, sent_at: Timestamp) -> bool {
+        self.evidence.is_of_key(sent_at)
     }
 
     pub(super) fn proves(&self, absence: &Absence, now: Timestamp) -> bool {
@@ -233,6 +240,7 @@ impl SendLimiter {
         }
         match asked.call {
             ImprintCall::Update(_) | ImprintCall::Retrieve(_) => Clearance::Send,
+            ImprintCall::Search(_) if !self.is_of_key(asked.since) => Clearance::Withdrawn,
             ImprintCall::Search(_) => self
                 .searches
                 .take(asked.lane, asked.sources, now)
@@ -245,6 +253,9 @@ impl SendLimiter {
     ///
     /// If no token is free, an update or a retrieve waits, and the lane stays claimed. A search does not wait: a token
     /// for a search can take seconds, and the claimed lane would occupy a request slot.
+    ///
+    /// If the API key has changed since the answer, dispatch does not send a search: the answers to two keys prove
+    /// nothing about each other.
     pub(super) fn clear_follow_up(&mut self, asked: AskedCall<'_>, now: Timestamp) -> Clearance {
         if self.mode == OperatorMode::Shadow {
             self.record_shadow(asked.lane, asked.call, now);

@@ -169,6 +169,7 @@ impl SendPermit {
             lane,
             call,
             sources: &self.sources,
+            since: self.sent_at,
         };
         let mut limiter = self.destination.limiter();
         let clearance = match self.progress {
@@ -183,6 +184,12 @@ impl SendPermit {
             };
         }
         clearance
+    }
+
+    /// Returns whether the last request of the lane used the present API key. If the lane has not sent a request, returns
+    /// whether dispatch claimed the lane under this key.
+    pub fn is_of_present_key(&self) -> bool {
+        self.destination.limiter().is_of_key(self.sent_at)
     }
 
     /// Reports Imprint's answer to the limiter. Returns the state of the destination before the answer, and the

@@ -42,6 +42,11 @@ impl Evidence {
         (blame, absence)
     }
 
+    /// Returns whether a request that was sent at this time used the present API key.
+    pub(in crate::dispatch) fn is_of_key(&self, sent_at: Timestamp) -> bool {
+        self.proof.is_of_key(sent_at)
+    }
+
     /// Returns whether evidence shows that a recorded answer "the customer does not exist" is true.
     pub(in crate::dispatch) fn proves(&self, absence: &Absence, now: Timestamp) -> bool {
         self.proof.proves(absence, now)
