@@ -1237,8 +1237,8 @@ fn an_entry_parks_at_exactly_its_last_attempt() {
     }
 }
 
-/// FAULTS N25: a lane that used up its attempts parks only after `park_after`, counted from its first counted failure. The
-/// next entry of the lane need not fail for as long.
+/// FAULTS N25: a lane that used up its attempts parks only after `park_after`, counted from its first counted failure.
+/// The next entry of the lane need not fail for as long.
 #[test]
 fn an_entry_parks_only_after_its_time() {
     let rules = DeliveryRules {
@@ -1459,7 +1459,8 @@ const ABSENCE: Absence = Absence {
     key: KeyMark(1),
 };
 
-/// FAULTS U58: a recorded answer that is proven ends the entries without a request, but not an entry that arrived later.
+/// FAULTS U58: a recorded answer that is proven ends the entries without a request, but not an entry that arrived
+/// later.
 #[test]
 fn a_proven_answer_ends_only_the_entries_before_it() {
     let recorded = |accepted_at| {
@@ -1482,7 +1483,8 @@ fn a_proven_answer_ends_only_the_entries_before_it() {
     assert_eq!(asked.len(), 1);
 }
 
-/// FAULTS U58, U57: an unproven answer is recorded and ends nothing; after `undecided_max`, the old entries are undecided.
+/// FAULTS U58, U57: an unproven answer is recorded and ends nothing; after `undecided_max`, the old entries are
+/// undecided.
 #[test]
 fn an_unproven_answer_ends_nothing_before_the_entry_is_undecided() {
     let hours = |hours: i64| Timestamp::from_millis(NOW.as_millis() - hours * 3_600_000);

@@ -19,8 +19,9 @@ pub trait Lanes: Settings {
     fn claim(&self, now: Timestamp, max: usize, pick: Pick) -> StoreFuture<'_, Claim>;
     /// Records the result of the work on a claimed lane and ends the claim, in one transaction.
     ///
-    /// A lane of a partner customer id sometimes waits only for the turn of its search, and the turn belongs to the sources
-    /// of the claimed entries. If an entry of a different source arrived after the claim, the lane is due at once.
+    /// A lane of a partner customer id sometimes waits only for the turn of its search, and the turn belongs to the
+    /// sources of the claimed entries. If an entry of a different source arrived after the claim, the lane is due at
+    /// once.
     ///
     /// If the claim with the settlement's token has ended, the store changes nothing and answers [`Settled::Stale`].
     fn settle(&self, settlement: Settlement) -> StoreFuture<'_, Settled>;

@@ -210,8 +210,8 @@ fn unknown_customers_of_one_source_do_not_delay_another_source() {
     }
 }
 
-/// Sends 300 events about unknown customers of the source `busy`, the last event about the partner id `last`, and then an
-/// event of the source `calm` about the customer `P-1`.
+/// Sends 300 events about unknown customers of the source `busy`, the last event about the partner id `last`, and then
+/// an event of the source `calm` about the customer `P-1`.
 fn is_delivered_soon(last: &str) {
     let settings = "[imprint]\nrate_per_second = 20\n";
     let mut two = TwoSources::start("", |setup, sources| {

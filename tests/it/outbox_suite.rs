@@ -369,7 +369,8 @@ async fn keep_untried(outbox: &dyn Outbox, claim: &Claim) {
     }
 }
 
-/// FAULTS U53: untried lanes take only their share of a claim, and are otherwise claimed in the order of their due times.
+/// FAULTS U53: untried lanes take only their share of a claim, and are otherwise claimed in the order of their due
+/// times.
 #[tokio::test]
 async fn untried_lanes_take_a_share_of_a_claim() {
     for (engine, outbox, _folder) in engines() {

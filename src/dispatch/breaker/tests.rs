@@ -402,8 +402,8 @@ fn failures_among_successes_are_no_outage() {
     }
 }
 
-/// FAULTS U34: a destination that is stopped, and asks for a wait in the answer to a probe, gets no probe before the end of
-/// the wait; also if a probe that was taken before comes back unused.
+/// FAULTS U34: a destination that is stopped, and asks for a wait in the answer to a probe, gets no probe before the
+/// end of the wait; also if a probe that was taken before comes back unused.
 #[test]
 fn a_stopped_destination_that_throttles_is_left_alone() {
     let mut state = after(&[(0, Signal::Refused)]);

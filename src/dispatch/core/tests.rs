@@ -865,9 +865,9 @@ fn lane_of_both_ids(id: u64) -> ClaimedLane {
     claimed
 }
 
-/// FAULTS U58: the API key of another program gets a typed 404 for an update, and then the operator replaces the key. The
-/// search that completes the answer is not sent under the new key, and nobody remembers the answer: both answers together
-/// would prove that the customer does not exist.
+/// FAULTS U58: the API key of another program gets a typed 404 for an update, and then the operator replaces the key.
+/// The search that completes the answer is not sent under the new key, and nobody remembers the answer: both answers
+/// together would prove that the customer does not exist.
 #[test]
 fn an_answer_to_an_old_key_is_not_completed_under_a_new_key() {
     let (mut core, destination) = core_at(Rate::Unlimited, 4);

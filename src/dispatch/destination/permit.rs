@@ -186,8 +186,8 @@ impl SendPermit {
         clearance
     }
 
-    /// Returns whether the last request of the lane used the present API key. If the lane has not sent a request, returns
-    /// whether dispatch claimed the lane under this key.
+    /// Returns whether the last request of the lane used the present API key. If the lane has not sent a request,
+    /// returns whether dispatch claimed the lane under this key.
     pub fn is_of_present_key(&self) -> bool {
         self.destination.limiter().is_of_key(self.sent_at)
     }

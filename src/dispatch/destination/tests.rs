@@ -203,8 +203,8 @@ fn a_refused_key_lets_one_probe_through_every_thirty_seconds() {
     assert_eq!(acquired(&destination, 8, later(33)), Ok((2, false)));
 }
 
-/// FAULTS U34: a stopped destination asks for a wait while another probe is on its way to Imprint: this probe is not sent.
-/// A new key does not end the wait.
+/// FAULTS U34: a stopped destination asks for a wait while another probe is on its way to Imprint: this probe is not
+/// sent. A new key does not end the wait.
 #[test]
 fn a_probe_is_withdrawn_if_a_stopped_destination_asks_for_a_wait() {
     let destination = unlimited();

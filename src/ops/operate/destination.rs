@@ -65,8 +65,8 @@ impl Operations {
             .store_setting(Setting::DestinationMode, mode.as_str().to_owned())
             .await?;
         self.destination.set_mode(mode);
-        // Lanes that shadow mode handled are not due: the mode `open` makes these lanes due, even if the mode was `paused`
-        // in between.
+        // Lanes that shadow mode handled are not due: the mode `open` makes these lanes due, even if the mode was
+        // `paused` in between.
         if before != OperatorMode::Open && mode == OperatorMode::Open {
             self.outbox.release(now).await?;
         }

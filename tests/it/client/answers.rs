@@ -96,8 +96,8 @@ fn a_slow_rejection_keeps_its_type_and_parameter() {
     assert_eq!(outcome, invalid_email());
 }
 
-/// FAULTS N87: values that are not UTF-8, in a member that the bridge compares and in others, half a surrogate pair, and a
-/// byte order mark. An id in which a byte is unreadable is another id.
+/// FAULTS N87: values that are not UTF-8, in a member that the bridge compares and in others, half a surrogate pair,
+/// and a byte order mark. An id in which a byte is unreadable is another id.
 #[test]
 fn the_encoding_of_an_answer_decides_nothing() {
     let wrong = Outcome::Unknown(Cause::WrongCustomer);

@@ -105,8 +105,8 @@ async fn a_replayed_event_does_not_wait_for_the_turn_of_another_source() {
     }
 }
 
-/// A lane that rests for any other reason keeps its rest: a failing lane, a lane with an answer that waits for proof, and
-/// a lane that can be sent without a search.
+/// A lane that rests for any other reason keeps its rest: a failing lane, a lane with an answer that waits for proof,
+/// and a lane that can be sent without a search.
 #[tokio::test]
 async fn a_lane_that_rests_keeps_its_rest() {
     let imprint = CustomerRef::Imprint(ImprintId::parse("CUST-1").unwrap());

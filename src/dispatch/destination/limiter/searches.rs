@@ -5,8 +5,8 @@
 //! several sources have turns, each source gets an equal part of the tokens. Thousands of unknown customers of one
 //! source therefore do not delay the customers of a different source. A single source gets all tokens.
 //!
-//! A lane that asks before its turn keeps the turn, unless a different source of the lane gives the lane an earlier turn.
-//! A lane asks early when an event of a different source names its customer, and when the destination recovers.
+//! A lane that asks before its turn keeps the turn, unless a different source of the lane gives the lane an earlier
+//! turn. A lane asks early when an event of a different source names its customer, and when the destination recovers.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -339,8 +339,8 @@ mod tests {
         panic!("the lane never gets a token");
     }
 
-    /// FAULTS N302: a lane that asks before its turn keeps the turn and makes no line longer, unless another source gives
-    /// the lane an earlier turn.
+    /// FAULTS N302: a lane that asks before its turn keeps the turn and makes no line longer, unless another source
+    /// gives the lane an earlier turn.
     #[test]
     fn a_lane_that_asks_again_keeps_its_turn() {
         let mut turns = SearchTurns::new(Rate::PerSecond(20.0), at(0));
@@ -360,8 +360,8 @@ mod tests {
         assert!(turns.lanes.of_lane.is_empty() && turns.lanes.in_order.is_empty());
     }
 
-    /// Two sources name each of 100 customers; the second source names them later, in this order. Returns the time of the
-    /// last search.
+    /// Two sources name each of 100 customers; the second source names them later, in this order. Returns the time of
+    /// the last search.
     fn last_search(named_at: impl Fn(u64) -> u64) -> u64 {
         let mut turns = SearchTurns::new(Rate::PerSecond(20.0), at(0));
         let both = [source("busy"), source("calm")].concat();
