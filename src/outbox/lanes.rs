@@ -19,9 +19,7 @@ pub trait Lanes: Settings {
     fn claim(&self, now: Timestamp, max: usize, pick: Pick) -> StoreFuture<'_, Claim>;
     /// Records the result of the work on a claimed lane and ends the claim, in one transaction.
     ///
-    /// A lane of a partner customer id sometimes waits only for the turn of its search, and the turn belongs to the
-    /// sources of the claimed entries. If an entry of a different source arrived after the claim, the lane is due at
-    /// once.
+    /// A lane that only waits for the turn of its search is due at once if an entry of a different source has arrived.
     ///
     /// If the claim with the settlement's token has ended, the store changes nothing and answers [`Settled::Stale`].
     fn settle(&self, settlement: Settlement) -> StoreFuture<'_, Settled>;
@@ -356,17 +354,17 @@ impl Settlement {
     /// Returns whether nothing was sent, and the lane neither failed nor waits for proof. The lane only waits until its
     /// due time, most likely for the turn of its search.
     pub(super) fn is_postponed(&self) -> bool {
-        let was_sent =
-            !self.attempted.is_empty() || self.moved.is_some() || self.new_link.is_some();
         let rests = self.trials.failures > 0 || self.unproven.absence.is_some();
-        self.at < self.due && !was_sent && !rests
+        self.at < self.due && !self.was_sent() && !rests
+    }
+
+    const fn was_sent(&self) -> bool {
+        !self.attempted.is_empty() || self.moved.is_some() || self.new_link.is_some()
     }
 
     /// Returns whether Imprint answered a request of the claim without a failure.
     pub(super) const fn is_answered(&self) -> bool {
-        let was_sent =
-            !self.attempted.is_empty() || self.moved.is_some() || self.new_link.is_some();
-        was_sent && self.trials.failures == 0
+        self.was_sent() && self.trials.failures == 0
     }
 
     /// Returns the standing of the lane after the settlement.
