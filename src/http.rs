@@ -1,7 +1,7 @@
 //! HTTP pieces that several rooms share: the client pool, `Retry-After`, problem documents, single-value headers.
 //!
 //! The room `http` does not depend on other parts of the bridge, on sources or on Imprint. Each room with an HTTP
-//! server builds its own responses.
+//! server (`ingress`, `ops`, `sandbox`) builds its own responses.
 
 pub(crate) use awc::http::header::{HeaderName, HeaderValue};
 pub(crate) use awc::http::{Method, StatusCode, Uri, header};

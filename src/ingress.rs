@@ -7,13 +7,13 @@
 //! | `OPTIONS /v1/sources/{source}/events` | the CloudEvents webhook handshake |
 //! | `GET /v1/sources/{source}/events/{id}` | the receipt of one event |
 //!
-//! The stages of a POST run in this order: source, media type, length, headers of the authentication, body,
-//! authentication, quotas, intake, append. A stage that fails
-//! ends the request with a [`Refusal`], and the store does not change. A batch is refused or stored as a whole. The
-//! append is the only effect of a POST and is idempotent, so a sender that hangs up before the answer can repeat the
-//! request.
+//! The listener checks a POST in this order: source name, media type, announced length, authentication headers, body,
+//! signature or token, quotas, intake. Then the listener appends the entries to the outbox. If a check fails, the
+//! listener answers with a [`Refusal`], and the store does not change. The listener refuses or stores a batch as a
+//! whole. A POST has only one effect, the append, and the append is idempotent: a sender that hangs up before the
+//! answer can repeat the request.
 //!
-//! The module `ingress` does not know dispatch, Imprint or the engine of the store.
+//! The module `ingress` does not depend on dispatch, on Imprint or on a specific database.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -51,7 +51,7 @@ pub use refusal::Refusal;
 
 use auth::{Authentic, Head, RotatingVerifier, Untrusted};
 
-/// The request header that puts events behind live ones (RFC 9218), in lower case.
+/// The name of the `Priority` header (RFC 9218), in lower case. With this header, a sender marks events as less urgent.
 pub const PRIORITY: &str = "priority";
 /// The `Allow` header for the URL path of a source's events.
 const EVENTS_ALLOW: &str = "OPTIONS, POST";
@@ -69,10 +69,10 @@ pub struct Ingress {
     pub clock: Clock,
     /// The limits on the size and time of request bodies.
     pub limits: BodyLimits,
-    /// The sum of the bytes of all request bodies.
+    /// The budget of bytes for all request bodies in memory.
     pub budget: BodyBudget,
     pub counts: metrics::IngressMetrics,
-    /// The stop signal. After the signal becomes true, no request waits until its events are settled.
+    /// True after the process has started to stop. From then on, no request waits for the final state of its events.
     pub stopping: watch::Receiver<bool>,
 }
 
@@ -82,13 +82,13 @@ pub type Endpoints = Arc<BTreeMap<SourceName, Endpoint>>;
 /// The endpoint of one source, with the verifier and the allowed origins of its callers.
 #[derive(Debug)]
 pub struct Endpoint {
-    /// The source that sends requests to this endpoint.
+    /// The configuration of the source that sends requests to this endpoint.
     pub source: Arc<intake::Source>,
     /// The verifier that proves that a request comes from the source.
     pub verifier: RotatingVerifier,
     /// The origins (DNS names) to which the CloudEvents handshake grants permission.
     pub allowed_origins: BTreeSet<String>,
-    /// The `ce-` headers of binary mode, and [`PRIORITY`], that the signature need not cover.
+    /// The headers that the bridge believes without a signature: `ce-` headers of binary mode, or [`PRIORITY`].
     pub unsigned_headers: BTreeSet<String>,
     /// The quotas of the source.
     pub quota: SourceQuota,
@@ -99,7 +99,8 @@ pub struct Endpoint {
 pub struct BodyLimits {
     /// The maximum size of a request body.
     pub body_bytes_max: usize,
-    /// The time limit for receiving a request body. The deadline of the HTTP server covers only the head of a request.
+    /// The time limit for receiving a request body. The time limit of the HTTP server covers only the head of a
+    /// request, not the body.
     pub body_deadline: Duration,
 }
 
@@ -170,7 +171,7 @@ async fn unknown_path(payload: web::Payload, ingress: SharedIngress) -> HttpResp
     ingress.answer(Err(Refusal::NotFound), payload)
 }
 
-/// Stages of a request that more than one route needs.
+/// Steps that more than one route of the event listener needs.
 impl Ingress {
     fn endpoint(&self, request: &HttpRequest) -> Result<&Endpoint, Refusal> {
         request
@@ -181,7 +182,8 @@ impl Ingress {
             .ok_or(Refusal::UnknownSource)
     }
 
-    /// Verifies what the head alone shows, so that the bridge keeps no body for a request without a signature.
+    /// Verifies the authentication headers before the listener reads the body. A request without valid headers
+    /// therefore costs no memory for its body.
     fn verify_head(&self, endpoint: &Endpoint, headers: &HeaderMap) -> Result<(), Refusal> {
         let verifier = endpoint.verifier.current();
         let verified = verifier.verify_head(headers, self.clock.wall());
@@ -224,7 +226,7 @@ impl Ingress {
         }
     }
 
-    /// Runs the last stage of every route: counts a refusal, and creates the HTTP response.
+    /// Creates the HTTP response of a route, and counts a refusal.
     fn answer(&self, answer: HandlerResult, payload: web::Payload) -> HttpResponse {
         let response = answer.unwrap_or_else(|refusal| {
             self.counts.rejected(refusal.word());
@@ -235,7 +237,7 @@ impl Ingress {
 }
 
 /// Returns the refusal for a failure of the store. The listener logs the failure only at debug level, because the store
-/// itself has already logged it.
+/// logs each of its failures itself.
 fn store_failed(error: &outbox::Error) -> Refusal {
     let refusal = Refusal::from(error);
     let cause: &(dyn std::error::Error + 'static) = error;

@@ -1,12 +1,12 @@
 //! Reads one HTTP/1.1 answer out of the bytes of a connection (RFC 9112). The reader is a pure state machine.
 //!
-//! The HTTP library awc takes an answer that breaks off as complete, an interim answer (1xx) as final, and an answer
-//! whose end is the end of the connection as empty. So the reader alone decides where an answer ends, and passes the
-//! answer on in a form that awc cannot misread: a head of HTTP/1.0 without a length, and then the body without its
-//! chunks. awc reads such an answer to the end of the stream.
+//! The HTTP library awc misreads three kinds of answers: it regards an incomplete answer as complete, an interim answer
+//! (1xx) as final, and a body that ends with the connection as empty. Therefore the reader, not awc, finds the end of
+//! an answer. The reader then gives awc a simpler answer: an HTTP/1.0 head without a length, and the body without
+//! chunked encoding. awc reads such an answer to the end of the stream.
 //!
-//! An answer that is not complete is an error, and so is every byte after the answer: two answers to one request do not
-//! show which answer belongs to the request.
+//! An incomplete answer is an error. A byte after the answer is an error too: if a server sends two answers to one
+//! request, the bridge cannot know which answer belongs to the request.
 
 use std::io::{self, Write as _};
 use std::mem;
@@ -14,19 +14,20 @@ use std::mem;
 use httparse::{Header, ParserConfig, Status};
 use tokio::io::ReadBuf;
 
-/// The maximum length of one head, and of the fields after the last chunk. A gateway sends a few KiB of fields.
+/// The maximum length of the head, and of the trailer fields after the last chunk. A gateway sends a few KiB of header
+/// fields.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
-/// The maximum number of header fields: the maximum of awc.
+/// The maximum number of header fields. awc has the same maximum.
 const HEADERS_MAX: usize = 96;
-/// The maximum number of interim answers (1xx) before the final answer. Servers send one or two. A server that reports
-/// progress every second reaches the deadline of the request first.
+/// The maximum number of interim answers (1xx) before the final answer. Servers usually send one or two.
 const INTERIM_MAX: usize = 64;
-/// The maximum length of the line before a chunk: a size and, in theory, parameters that nobody uses.
+/// The maximum length of the line before a chunk. The line contains the size of the chunk, and in theory extensions,
+/// which servers do not use.
 const CHUNK_LINE_BYTES_MAX: usize = 1024;
-/// The only header that the callers of the HTTP client read.
+/// The only header that the reader passes on to awc. The callers of the HTTP client read no other header.
 const PASSED_ON: &str = "retry-after";
 
-/// The error of bytes that are not one complete answer.
+/// The reason why the received bytes are not exactly one complete answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AnswerError {
     /// The connection ended before the end of the answer.
@@ -35,13 +36,13 @@ pub enum AnswerError {
     /// The head is not an HTTP head, or exceeds a limit.
     #[error("the head of the answer is not valid")]
     Head,
-    /// The head does not tell unambiguously where the body ends.
+    /// The head does not say clearly where the body ends.
     #[error("the head of the answer does not tell where its body ends")]
     Length,
     /// The chunks of the body break the rules of the chunked encoding.
     #[error("the chunks of the answer are not valid")]
     Chunks,
-    /// The server switches to another protocol, or sends interim answers without end.
+    /// The server switches to another protocol, or sends too many interim answers.
     #[error("the server sent interim answers instead of a final answer")]
     Interim,
     /// More bytes follow the end of the answer.
@@ -49,7 +50,7 @@ pub enum AnswerError {
     Surplus,
 }
 
-/// Carries the error through the HTTP library, which knows only IO errors.
+/// Converts the error to an IO error, because awc passes on only IO errors of a connection.
 impl From<AnswerError> for io::Error {
     fn from(error: AnswerError) -> Self {
         let kind = match error {
@@ -68,7 +69,7 @@ impl From<AnswerError> for io::Error {
 #[derive(Debug, Default)]
 pub(super) struct AnswerReader {
     next: AnswerPart,
-    /// The received bytes that are not yet enough for the next step.
+    /// The received bytes of a part of the answer that is not yet complete.
     unread: Vec<u8>,
     /// The bytes that are ready for awc.
     ready: Vec<u8>,
@@ -76,24 +77,24 @@ pub(super) struct AnswerReader {
     reuse: Reuse,
 }
 
-/// The part of the answer that comes next.
+/// The part of the answer that the reader expects next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum AnswerPart {
     #[default]
     Head,
-    /// The body has a length, and these bytes of the body are missing.
+    /// A body with a known length. This number of bytes is still missing.
     Body(u64),
     ChunkSize,
-    /// These bytes of a chunk are missing.
+    /// The data of a chunk. This number of bytes is still missing.
     Chunk(u64),
     ChunkEnd,
     Trailer,
-    /// The end of the connection is the end of the body.
+    /// A body without a known length: it ends when the connection ends.
     UntilEnd,
     Complete,
 }
 
-/// Whether another request may use the connection after the answer.
+/// Tells whether the bridge can send another request on the connection after the answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Reuse {
     #[default]
@@ -102,7 +103,7 @@ pub(super) enum Reuse {
 }
 
 impl AnswerReader {
-    /// Takes bytes that the server sent.
+    /// Reads bytes that the server sent.
     pub(super) fn receive(&mut self, bytes: &[u8]) -> Result<(), AnswerError> {
         if self.unread.is_empty() {
             self.unread = self.steps(bytes)?.to_vec();
@@ -114,7 +115,7 @@ impl AnswerReader {
         Ok(())
     }
 
-    /// Reads as many parts of the answer as are complete, and returns the bytes of the next one.
+    /// Reads all complete parts of the answer in `bytes`. Returns the bytes of the first part that is not complete.
     fn steps<'a>(&mut self, mut bytes: &'a [u8]) -> Result<&'a [u8], AnswerError> {
         while let Some(used) = self.step(bytes)? {
             bytes = bytes.get(used..).unwrap_or_default();
@@ -122,7 +123,7 @@ impl AnswerReader {
         Ok(bytes)
     }
 
-    /// Takes the end of the connection.
+    /// Handles the end of the connection. Returns an error if the answer is not complete.
     pub(super) fn end(&mut self) -> Result<(), AnswerError> {
         self.reuse = Reuse::Never;
         match self.next {
@@ -152,7 +153,7 @@ impl AnswerReader {
         self.next == AnswerPart::Complete
     }
 
-    /// Returns whether only the end of the connection ends the answer.
+    /// Returns whether the body ends when the connection ends.
     pub(super) fn ends_with_the_connection(&self) -> bool {
         self.next == AnswerPart::UntilEnd
     }
@@ -161,7 +162,7 @@ impl AnswerReader {
         self.reuse
     }
 
-    /// Reads the next part of the answer, and returns its length, or `None` if the part is not complete.
+    /// Reads the next part of the answer. Returns the length of the part, or `None` if the part is not complete.
     fn step(&mut self, bytes: &[u8]) -> Result<Option<usize>, AnswerError> {
         if bytes.is_empty() {
             return Ok(None);
@@ -244,7 +245,7 @@ impl AnswerReader {
     }
 
     fn chunk_size(&mut self, bytes: &[u8]) -> Result<Option<usize>, AnswerError> {
-        // httparse takes a line without a digit as the size 0, and so as the last chunk.
+        // httparse regards a line without a digit as the size 0, which means the last chunk.
         if !bytes.first().is_some_and(u8::is_ascii_hexdigit) {
             return Err(AnswerError::Chunks);
         }
@@ -286,7 +287,7 @@ impl AnswerReader {
     }
 }
 
-/// Returns the next part of an answer whose body has a length, and lacks some bytes.
+/// Returns the state of the reader in a body of which `missing` bytes are missing.
 const fn body(missing: u64) -> AnswerPart {
     match missing {
         0 => AnswerPart::Complete,
@@ -304,12 +305,12 @@ fn first_part(status: u16, version: u8, headers: &[Header<'_>]) -> Result<Answer
         [encoding] if is_word(encoding, "chunked") && version == 1 && length.is_none() => {
             Ok(AnswerPart::ChunkSize)
         }
-        // A proxy and the bridge could disagree where such an answer ends.
+        // With such headers, a proxy and the bridge could disagree on the end of the answer.
         _ => Err(AnswerError::Length),
     }
 }
 
-/// Returns the length that the head announces. A length may be repeated, but every repetition must be equal.
+/// Returns the value of `Content-Length`. Several values are allowed only if they are equal.
 fn length(headers: &[Header<'_>]) -> Result<Option<u64>, AnswerError> {
     let mut length = None;
     for word in values(headers, "content-length").flat_map(words) {
@@ -325,8 +326,10 @@ fn length(headers: &[Header<'_>]) -> Result<Option<u64>, AnswerError> {
     Ok(length)
 }
 
-/// Returns whether another request may use the connection. After a server error, a gateway may still send the late
-/// answer of the server behind the gateway, so no other request uses the connection.
+/// Returns whether the bridge can send another request on the connection.
+///
+/// Returns `Never` after a server error: a gateway that has already sent its own error possibly sends the real answer
+/// of its server later.
 fn reuse(status: u16, version: u8, headers: &[Header<'_>]) -> Reuse {
     let closes = values(headers, "connection")
         .flat_map(words)
@@ -346,7 +349,7 @@ fn values<'a>(headers: &'a [Header<'_>], name: &str) -> impl Iterator<Item = &'a
         .map(|header| header.value)
 }
 
-/// Returns the words of a header with a list of words.
+/// Returns the words of a header value that is a list separated by commas.
 fn words(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
 }

@@ -1,8 +1,8 @@
-//! The HTTP clients: a strict client of one server, and a small client. The commands `send` and `demo` and the
-//! operator's commands use the small client.
+//! Two HTTP clients. [`StrictClient`] sends requests to one server, and is for requests to Imprint. `HttpClient` is
+//! simpler. The commands `send` and `demo` and the operator's commands use `HttpClient`.
 //!
-//! Both clients follow no redirect, use no proxy, decompress nothing and speak only HTTP/1.1. The caller sets the
-//! deadline of each exchange, and limits the number of exchanges in flight.
+//! Both clients follow no redirects, use no proxy, decompress nothing and speak only HTTP/1.1. The caller sets the time
+//! limit of each request, and limits the number of requests in flight.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,17 +20,16 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::connector::{CONNECT_DEADLINE, ExclusiveConnector};
 use crate::time::Clock;
 
-/// The maximum idle time of a connection of the tools: less than the 60 s after which load balancers usually close an
-/// idle connection.
+/// The maximum idle time of a connection of [`HttpClient`]. Load balancers usually close an idle connection after 60 s.
 const IDLE_MAX: Duration = Duration::from_secs(15);
 
-/// A client of one server that takes only complete answers and pairs each answer with its request.
+/// A client of one server. The client accepts only complete answers, and never gives a late answer to another request.
 ///
-/// The answer to a request has no other headers than `Retry-After`.
+/// Of the headers of an answer, the caller sees only `Retry-After`.
 pub struct StrictClient {
     http: awc::Client,
     connector: ExclusiveConnector,
-    /// The scheme `http`, the host and the port: awc must not add TLS a second time.
+    /// The scheme, the host and the port. The scheme is always `http`, because the connector already adds TLS.
     origin: String,
 }
 
@@ -49,7 +48,7 @@ impl StrictClient {
             None => (base_url.to_owned(), None),
         };
         let connector = ExclusiveConnector::new(tls, clock, concurrency);
-        // The connector has a time limit for each of its two steps.
+        // The connector has one time limit for the TCP connection and one for the TLS handshake, so awc needs the sum.
         let below_awc = awc::Connector::new()
             .connector(connector.clone())
             .timeout(2 * CONNECT_DEADLINE);
@@ -65,7 +64,7 @@ impl StrictClient {
         self.http.request(method, format!("{}{path}", self.origin))
     }
 
-    /// Closes the idle connections, because an answer did not belong to its request.
+    /// Closes the idle connections. The caller calls this method if an answer did not belong to its request.
     pub fn close_idle(&self) {
         self.connector.close_idle();
     }
@@ -83,8 +82,8 @@ fn with_port(authority: &str) -> String {
     }
 }
 
-/// Creates the connection pool of the tools. The pool has no limit on connections, so no exchange waits inside the
-/// pool.
+/// Creates the connection pool of [`HttpClient`]. The pool does not limit the number of connections, so no request
+/// waits for one.
 fn pool(tls: &Arc<ClientConfig>) -> awc::Client {
     let connector = awc::Connector::new()
         .timeout(CONNECT_DEADLINE)
@@ -132,16 +131,16 @@ pub fn tls(roots: Option<RootCertStore>) -> Result<Arc<ClientConfig>, rustls::Er
     Ok(Arc::new(config))
 }
 
-/// The HTTP client of the commands. Each exchange has a deadline and a maximum response length.
+/// The HTTP client of the commands. Each request has a time limit and a maximum length of the response.
 #[derive(Clone)]
 pub(crate) struct HttpClient(awc::Client);
 
-/// The error of an HTTP exchange that got no response.
+/// The reason why an HTTP request got no response.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ExchangeError {
     #[error("no response within {0:?}")]
     Deadline(Duration),
-    /// The text of the client library's error. The error itself is not `Send`.
+    /// The text of awc's error. The error itself is not `Send`.
     #[error("no connection, or it broke: {0}")]
     Connection(String),
 }
@@ -151,7 +150,7 @@ pub(crate) enum ExchangeError {
 #[error("the text has characters that a header cannot carry")]
 pub(crate) struct HeaderError;
 
-/// The limits of one HTTP exchange: the duration and the length of the response body.
+/// The limits of one HTTP request: its duration, and the length of the response body.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ExchangeLimits {
     pub(crate) deadline: Duration,
@@ -161,12 +160,12 @@ pub(crate) struct ExchangeLimits {
 /// The head of an HTTP request: method, URL and headers.
 pub(crate) struct RequestHead(awc::ClientRequest);
 
-/// The response of an HTTP exchange.
+/// The response to an HTTP request.
 pub(crate) struct Response {
     pub(crate) status: StatusCode,
     /// The values of all `Retry-After` headers of the response.
     pub(crate) retry_after: Vec<String>,
-    /// The response body. The value is `None` if the body broke off or is longer than the limit.
+    /// The response body. `None` if the body is incomplete or longer than the limit.
     pub(crate) body: Option<Vec<u8>>,
 }
 
@@ -213,7 +212,8 @@ impl RequestHead {
         self.0.headers()
     }
 
-    /// Sends the request and reads the response. The deadline covers the time from connecting to the last byte.
+    /// Sends the request and reads the response. The time limit covers everything from the connection to the last byte
+    /// of the response.
     pub(crate) async fn send(
         self,
         body: Vec<u8>,

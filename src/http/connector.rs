@@ -1,8 +1,8 @@
-//! Connects awc with one server so that each answer belongs to its request.
+//! Gives the HTTP library awc connections to one server, and ensures that each answer belongs to its request.
 //!
-//! awc sees every connection as new and as closed after one answer: an [`AnswerStream`] passes one complete answer on and
-//! then ends. Below awc, the connections are kept and used again, by the rules of [`IdleConnections`]. The TLS
-//! handshake also happens here, because the bytes of an answer are visible only above TLS.
+//! For awc, every connection is new and closes after one answer: an [`AnswerStream`] passes on one complete answer and
+//! then ends. In fact, this module keeps the connections and uses them again, by the rules of [`IdleConnections`]. This
+//! module also does the TLS handshake, because it must read the decrypted bytes of an answer.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -33,15 +33,15 @@ use super::answer_reader::{AnswerReader, Reuse};
 use super::idle::{IdleConnections, Reusable};
 use crate::time::{Clock, Timestamp};
 
-/// The time limit for a new TCP connection, and the time limit for a TLS handshake.
+/// The time limit for opening a TCP connection. The TLS handshake has the same limit again.
 pub(super) const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
-/// The maximum number of targets on one connection: a limit on memory, because the connection remembers when it carried
-/// each target.
+/// The maximum number of request targets (paths with query) on one connection. The client stores a time for each
+/// target, so this number limits the memory.
 const TARGETS_MAX: usize = 512;
-/// The time between two purges of idle connections. A connection that the server has closed keeps its descriptor for at
-/// most this time.
+/// The time between two purges of idle connections. A purge closes the descriptors of connections that the server has
+/// closed.
 const PURGE_EVERY: Duration = Duration::from_secs(5);
-/// The number of bytes that one read takes from the connection.
+/// The maximum number of bytes that one read takes from the connection.
 const READ_BYTES: usize = 8 * 1024;
 
 /// The service through which awc gets a connection for a request.
@@ -59,8 +59,8 @@ struct Server {
 }
 
 impl ExclusiveConnector {
-    /// Creates a connector to one server, which speaks TLS if `tls` is given, for at most `concurrency` requests in
-    /// flight.
+    /// Creates a connector to one server, for at most `concurrency` requests in flight. The connector uses TLS if `tls`
+    /// is given.
     pub(super) fn new(tls: Option<&Arc<ClientConfig>>, clock: Clock, concurrency: usize) -> Self {
         Self(Rc::new(Server {
             tcp: Connector::default().service(),
@@ -129,7 +129,7 @@ impl Server {
         })
     }
 
-    /// Keeps a connection for other requests.
+    /// Keeps a connection for later requests.
     fn keep(self: &Rc<Self>, mut link: Link) {
         let now = self.clock.now();
         link.targets.insert(link.target, now);
@@ -162,7 +162,8 @@ async fn purge(server: Weak<Server>, clock: Clock) {
     }
 }
 
-/// Returns a number for the target of a request. A collision of two targets only costs a new connection.
+/// Returns a hash of the target of a request. If two targets have the same hash, the client only opens a connection
+/// more than needed.
 fn target(uri: &Uri) -> u64 {
     let mut hasher = DefaultHasher::new();
     uri.path_and_query().hash(&mut hasher);
@@ -218,16 +219,16 @@ impl Reusable for Link {
         self.target
     }
 
-    /// Asks the kernel, because the runtime learns only later that bytes have arrived.
+    /// Asks the kernel directly, because the async runtime notices received bytes only later.
     fn is_silent(&self) -> bool {
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
         matches!(recv(self.stream.tcp(), &mut [0], flags), Err(Errno::AGAIN))
     }
 }
 
-/// One request and its answer on a connection, as awc sees the connection. The end of the answer ends the stream.
+/// A connection as awc sees it: a stream for one request and one answer. The stream ends after the answer.
 pub(super) struct AnswerStream {
-    /// The connection, until the answer is complete or an error.
+    /// The connection. `None` after the complete answer or an error.
     link: Option<Link>,
     answer: AnswerReader,
     server: Rc<Server>,
@@ -240,7 +241,7 @@ impl fmt::Debug for AnswerStream {
 }
 
 impl AnswerStream {
-    /// Waits until the answer has bytes for awc, or has ended.
+    /// Waits until awc can read bytes of the answer, or the answer has ended.
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.has_news() {
             ready!(self.poll_receive(cx))?;
@@ -248,8 +249,8 @@ impl AnswerStream {
         Poll::Ready(Ok(()))
     }
 
-    /// Returns whether awc may see more of the answer. awc sees a complete answer only after a last look at the
-    /// connection, because bytes behind the answer are an error.
+    /// Returns whether awc can read more bytes or the end of the answer. For a complete answer, the stream first checks
+    /// the connection once more, because bytes after the answer are an error.
     fn has_news(&self) -> bool {
         if self.answer.is_complete() {
             self.link.is_none()
@@ -258,7 +259,7 @@ impl AnswerStream {
         }
     }
 
-    /// Reads from the connection into the answer once.
+    /// Reads once from the connection, and adds the bytes to the answer.
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Some(mut link) = self.link.take() else {
             return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
@@ -276,8 +277,8 @@ impl AnswerStream {
                 self.answer.receive(buffer.filled())?;
                 self.link = Some(link);
             }
-            // Some servers end a TLS connection without the alert that ends TLS. The caller parses the body, and so
-            // notices a missing part.
+            // Some servers close a TLS connection without the TLS alert `close_notify`. If a part of the body is
+            // missing, the caller notices it, because the caller parses the body.
             Poll::Ready(Err(error))
                 if error.kind() == io::ErrorKind::UnexpectedEof
                     && self.answer.ends_with_the_connection() =>
@@ -290,7 +291,8 @@ impl AnswerStream {
         Poll::Ready(Ok(()))
     }
 
-    /// Keeps the connection for other requests, after a complete answer with nothing behind it.
+    /// Keeps the connection for later requests. The caller has checked that the answer is complete and that no byte
+    /// follows it.
     fn finish(&self, link: Link) {
         if self.answer.reuse() == Reuse::Allowed {
             self.server.keep(link);
@@ -340,7 +342,7 @@ impl AsyncWrite for AnswerStream {
     }
 }
 
-/// awc asks for this trait but never calls its methods.
+/// awc requires this trait, but never calls its methods.
 impl ActixStream for AnswerStream {
     fn poll_read_ready(&self, _cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
         Poll::Ready(Ok(Ready::READABLE))

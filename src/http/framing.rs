@@ -1,31 +1,32 @@
-//! The framing of HTTP/1 requests: finds where a request ends in the bytes of a connection, and refuses bytes that two
-//! receivers could read in different ways.
+//! The framing of HTTP/1 requests: finds the end of each request in the bytes of a connection. Refuses bytes that a
+//! proxy and the bridge could read as different requests.
 //!
-//! [`Framing`] does not replace the parser of the HTTP server, which still reads every byte and refuses more. It only
-//! decides how many bytes belong to the current request.
+//! [`Framing`] only decides how many bytes belong to the current request. The HTTP server still parses these bytes, and
+//! refuses more requests than [`Framing`].
 
 use std::ops::Range;
 
 /// The maximum size of a request head. Load balancers and gateways have limits from 8 to 16 KiB.
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
-/// The maximum length of a line between two chunks: the size of the chunk, its extensions, or a trailer.
+/// The maximum length of a chunk-size line with its extensions, and of a trailer line.
 const CHUNK_LINE_BYTES_MAX: usize = 1024;
 
 /// The reason why the bytes of a connection are not an acceptable request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Violation {
-    /// A line does not end in CR LF, or has a CR or NUL inside. Other receivers could see other lines.
+    /// A line does not end in CR LF, or contains a CR or NUL. A proxy and the bridge could split such text into
+    /// different lines.
     LineEnd,
     /// The request head is larger than [`HEAD_BYTES_MAX`].
     HeadTooLarge,
-    /// The request asks for a tunnel or for the WebSocket protocol. The server would take all later bytes of the
-    /// connection for the body of this request.
+    /// The request asks for a tunnel or for the WebSocket protocol. The HTTP server would read all later bytes of the
+    /// connection as the body of this request.
     Tunnel,
     /// The chunks of the body are not well-formed.
     Chunk,
 }
 
-/// The position in the requests of one connection.
+/// Finds the requests in the bytes of one connection, and stores the current position.
 #[derive(Debug, Default)]
 pub struct Framing {
     position: Position,
@@ -33,27 +34,27 @@ pub struct Framing {
 
 #[derive(Debug)]
 enum Position {
-    /// The connection is in a head, or before a head. The first `scanned` bytes of the input contain no end of the head.
-    /// `skipped` bytes of empty lines came before the head.
+    /// The next byte belongs to a head, or to empty lines before a head. The end of the head is not in the first
+    /// `scanned` bytes of the input. `skipped` is the number of bytes of empty lines before the head.
     Head { scanned: usize, skipped: usize },
-    /// The connection is in a body with a length. The last `missing` bytes of the body have not arrived.
+    /// The next byte belongs to a body with a known length. `missing` bytes of the body have not arrived.
     Body { missing: u64 },
-    /// The connection is in a body of chunks.
+    /// The next byte belongs to a chunked body.
     Chunks(ChunkPosition),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ChunkPosition {
-    /// In the line with the size of the next chunk.
+    /// The next byte belongs to the line with the size of a chunk.
     Size(SizeLine),
     Data {
         missing: u64,
     },
-    /// Behind the data of a chunk: the line is empty.
+    /// The data of a chunk has ended. The line end after the data follows.
     DataEnd {
         has_cr: bool,
     },
-    /// In a line behind the last chunk. An empty line ends the request.
+    /// The next byte belongs to a trailer line, after the last chunk. An empty line ends the request.
     Trailer {
         length: usize,
         has_cr: bool,
@@ -78,21 +79,22 @@ impl Default for Position {
     }
 }
 
-/// The bytes at the front of the input that the HTTP server may read.
+/// The next bytes of the input that the HTTP server can read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Advance {
-    /// The number of bytes, which belong to one request. With 0, more input is needed.
+    /// The number of bytes. All these bytes belong to one request. 0 means that [`Framing`] needs more input.
     pub taken: usize,
-    /// The parts of the taken bytes that the HTTP server must not see: empty lines before a request, and `Expect`.
+    /// The parts of the taken bytes that the HTTP server must not see: empty lines before a request, and the header
+    /// `Expect`.
     pub cut: Vec<Range<usize>>,
-    /// Whether the sender waits for `100 Continue`.
+    /// True if the sender waits for `100 Continue`.
     pub expects_continue: bool,
-    /// Whether the request is complete with these bytes.
+    /// True if the request ends with these bytes.
     pub is_complete: bool,
 }
 
 impl Framing {
-    /// Returns whether the connection is in a request head, or before a head.
+    /// Returns whether the next byte belongs to a request head, or to empty lines before a head.
     pub const fn is_in_head(&self) -> bool {
         matches!(self.position, Position::Head { .. })
     }
@@ -100,7 +102,7 @@ impl Framing {
     /// Takes the next bytes of the current request from the front of `input`.
     ///
     /// # Errors
-    /// Returns the violation if the bytes are not acceptable.
+    /// Returns a violation if the bytes break a rule of the framing.
     pub fn advance(&mut self, input: &[u8]) -> Result<Advance, Violation> {
         match &mut self.position {
             Position::Head { scanned, skipped } => match end_of_head(input, scanned)? {
@@ -153,8 +155,8 @@ impl Framing {
     }
 }
 
-/// Takes the empty lines before a head that has not arrived completely. Empty lines belong to no request: a client may
-/// send one behind a body, and then nothing. A client that sends nothing else is refused.
+/// Takes the empty lines before a head that has not arrived completely. Some clients send an empty line after a body.
+/// Refuses a client that sends only empty lines, after [`HEAD_BYTES_MAX`] bytes.
 fn skip_empty_lines(taken: usize, skipped: usize) -> Result<Advance, Violation> {
     if skipped >= HEAD_BYTES_MAX {
         return Err(Violation::HeadTooLarge);
@@ -166,16 +168,16 @@ fn skip_empty_lines(taken: usize, skipped: usize) -> Result<Advance, Violation> 
     })
 }
 
-/// Returns the length of the empty lines before a request, which RFC 9112 asks servers to skip.
+/// Returns the number of bytes of the empty lines before a request. RFC 9112 asks servers to skip these lines.
 fn leading_line_ends(input: &[u8]) -> usize {
     let pairs = input.chunks_exact(2).take_while(|pair| *pair == b"\r\n");
     pairs.count() * 2
 }
 
-/// Finds the head in the input. `scanned` is the number of bytes that an earlier call has found to be acceptable.
+/// Finds the head in the input. `scanned` is the number of bytes that earlier calls have already checked.
 fn end_of_head(input: &[u8], scanned: &mut usize) -> Result<Option<Range<usize>>, Violation> {
     let start = leading_line_ends(input);
-    // The last scanned byte may be a CR, whose LF comes now.
+    // Starts a few bytes earlier, because the scanned bytes possibly end in the middle of the CR LF CR LF.
     let from = scanned.saturating_sub(3).max(start);
     let rest = input.get(from..).unwrap_or_default();
     for (at, byte) in rest.iter().enumerate() {
@@ -205,12 +207,12 @@ fn end_of_head(input: &[u8], scanned: &mut usize) -> Result<Option<Range<usize>>
     Ok(None)
 }
 
-/// What the framing needs to know from a head.
+/// The parts of a request head that the framing needs.
 struct ScannedHead {
     body: Position,
     expects_continue: bool,
-    /// The lines with an `Expect` header. The HTTP server would answer `100 Continue` before the bridge has looked at
-    /// the head.
+    /// The lines with an `Expect` header. With such a line, the HTTP server would answer `100 Continue` before the
+    /// bridge has checked the head.
     expect: Vec<Range<usize>>,
 }
 
@@ -235,7 +237,7 @@ impl ScannedHead {
             }
             read.header(line, range)?;
         }
-        // RFC 9110: the expectation of an HTTP/1.0 client is ignored.
+        // RFC 9110: a server ignores `Expect: 100-continue` in an HTTP/1.0 request.
         read.expects_continue &= request_line.ends_with(b"HTTP/1.1\r\n");
         Ok(read)
     }
@@ -247,14 +249,14 @@ impl ScannedHead {
         let (name, value) = line.split_at_checked(colon).unwrap_or((line, &[]));
         let value = value.strip_prefix(b":").unwrap_or(value).trim_ascii();
         if name.eq_ignore_ascii_case(b"content-length") {
-            // The HTTP server refuses a length that is not a number, and two lengths.
+            // The HTTP server itself refuses a length that is not a number, and two lengths.
             let length = std::str::from_utf8(value).ok();
             let missing = length.and_then(|text| text.parse().ok()).unwrap_or(0);
             if !matches!(self.body, Position::Chunks(_)) {
                 self.body = Position::Body { missing };
             }
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
-            // The HTTP server refuses every other encoding than chunked.
+            // The HTTP server itself refuses every encoding except `chunked`.
             self.body = Position::Chunks(ChunkPosition::Size(SizeLine::default()));
         } else if name.eq_ignore_ascii_case(b"expect") {
             self.expects_continue |= value.eq_ignore_ascii_case(b"100-continue");
@@ -269,7 +271,7 @@ impl ScannedHead {
     }
 }
 
-/// Takes bytes of a chunked body. Returns their number, and whether the body has ended.
+/// Takes bytes of a chunked body. Returns the number of taken bytes, and true if the body has ended.
 fn take_chunks(chunk: &mut ChunkPosition, input: &[u8]) -> Result<(usize, bool), Violation> {
     let mut taken = 0;
     while let Some(byte) = input.get(taken) {
@@ -293,7 +295,7 @@ fn take_chunks(chunk: &mut ChunkPosition, input: &[u8]) -> Result<(usize, bool),
 }
 
 impl ChunkPosition {
-    /// Returns the position behind one byte that is not data, or `None` at the end of the body.
+    /// Returns the position after `byte`, which is not data of a chunk. Returns `None` at the end of the body.
     fn next(self, byte: u8) -> Result<Option<Self>, Violation> {
         let next = match self {
             Self::Size(line) => line.next(byte)?,

@@ -1,38 +1,42 @@
-//! The idle connections to one server, and the rules for using one again.
+//! The idle connections to one server, and the rules for reusing a connection.
 //!
-//! HTTP/1.1 has no number that pairs an answer with its request: the next bytes on a connection are the next answer. A
-//! client therefore takes an answer that arrives late for the answer to the next request. Three rules prevent this:
+//! HTTP/1.1 has no number that pairs an answer with its request: the next bytes on a connection are the next answer. If
+//! an answer arrives late, a client therefore regards it as the answer to the next request. Three rules prevent this
+//! error:
 //!
-//! - A connection rests before its next request. If a byte arrives during the rest, the client closes the connection.
-//! - A connection carries a second request for a target only after 10 s, and only after a request for another target. The
-//!   id in an answer shows whether the answer is about the customer of the request, so a client could only confuse two
-//!   answers about the same customer; a server that is one answer late also confuses the answer in between. A single
-//!   customer who changes all the time therefore needs a connection for each request.
-//! - A connection with an irregular answer never becomes idle.
+//! - After an answer, a connection waits a short time before it carries the next request. If a byte arrives during this
+//!   time, the client closes the connection.
+//! - A connection carries a second request with the same target (path and query) only after 10 s, and only after a
+//!   request with another target in between. The client compares the customer id in an answer with the request, so it
+//!   could confuse only two answers about the same customer. If a server is one answer late, the client already notices
+//!   the error at the request in between. A single customer who changes all the time therefore needs a new connection
+//!   for each request.
+//! - After an answer that is incomplete, a server error or otherwise irregular, the client closes the connection.
 //!
-//! The client cannot notice a late answer that arrives after the rest, while the next request is in flight, and that
-//! names the customer of that request. Only a server that confuses its connections sends such an answer.
+//! One case remains: a wrong answer arrives while the next request is in flight, and contains the customer id of this
+//! request. Only a server that confuses its connections sends such an answer.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::time::Timestamp;
 
-/// The time for which a connection rests after an answer: longer than the delay of 100 ms with which a proxy sends the
-/// late answer of its server.
+/// The time for which a connection waits after an answer before it carries the next request. A proxy that sends a late
+/// answer of its server sends it within about 100 ms.
 const REST: Duration = Duration::from_millis(250);
-/// The time for which a connection carries no second request for the same target: longer than the few seconds by which a
-/// gateway may send the late answer of its server.
+/// The time for which a connection carries no second request with the same target. A gateway that sends a late answer
+/// of its server sends it within a few seconds.
 const TARGET_REST: Duration = Duration::from_secs(10);
-/// The number of idle connections at which connections rest for a shorter time instead of becoming more, if the client
-/// has at least as many requests in flight: every connection rests for the full time up to about 250 requests per second.
+/// The number of idle connections at which the client reuses a connection before [`REST`] is over instead of opening a
+/// new one.
 ///
-/// More connections cost time: a connection that comes round rarely is in no cache of the processor.
+/// Up to about 250 requests per second, every connection waits for the full [`REST`].
+///
+/// More connections cost time: the data of a connection that is rarely in use is in no cache of the processor.
 const RESTING_MAX: usize = 64;
-/// The maximum idle time of a connection: less than the 60 s after which load balancers usually close an idle
-/// connection.
+/// The maximum idle time of a connection. Load balancers usually close an idle connection after 60 s.
 const IDLE_MAX: Duration = Duration::from_secs(15);
-/// The maximum age of a connection, so that the client follows a failover to another address within this time.
+/// The maximum age of a connection. If the server moves to another address, the client follows within this time.
 const LIFETIME_MAX: Duration = Duration::from_secs(75);
 
 /// Returns the maximum number of open connections of a client with at most `concurrency` requests in flight.
@@ -48,18 +52,18 @@ const fn resting_max(concurrency: usize) -> usize {
     }
 }
 
-/// A connection that may be idle.
+/// A connection that [`IdleConnections`] can keep.
 pub(super) trait Reusable {
     fn opened(&self) -> Timestamp;
-    /// Returns the time of the last answer on this connection to a request for the target.
+    /// Returns the time of the last answer to a request with this target on this connection.
     fn answered_at(&self, target: u64) -> Option<Timestamp>;
     /// Returns the target of the last request on this connection.
     fn last_target(&self) -> u64;
-    /// Returns whether the connection is open, and nothing has arrived since the last answer.
+    /// Returns whether the connection is open and no byte has arrived since the last answer.
     fn is_silent(&self) -> bool;
 }
 
-/// The idle connections to one server, the longest idle first.
+/// The idle connections to one server. The connection that has been idle for the longest time comes first.
 #[derive(Debug)]
 pub(super) struct IdleConnections<C> {
     idle: VecDeque<(Timestamp, C)>,
@@ -67,7 +71,7 @@ pub(super) struct IdleConnections<C> {
 }
 
 impl<C: Reusable> IdleConnections<C> {
-    /// Creates an empty set for a client with at most `concurrency` requests in flight.
+    /// Creates an empty queue for a client with at most `concurrency` requests in flight.
     pub(super) const fn new(concurrency: usize) -> Self {
         Self {
             idle: VecDeque::new(),
@@ -85,10 +89,12 @@ impl<C: Reusable> IdleConnections<C> {
         self.idle.push_back((now, connection));
     }
 
-    /// Returns the longest idle connection that may carry a request for `target`. Returns `None` if the caller must open a
-    /// new connection, and then makes room for it.
+    /// Returns the connection that has been idle for the longest time and can carry a request with `target`. Returns
+    /// `None` if the caller must open a new connection.
+    ///
+    /// If the queue is full, the method then closes one idle connection.
     pub(super) fn take(&mut self, target: u64, now: Timestamp) -> Option<C> {
-        // The queue is in the order of the idle times, so this looks at one connection more than it closes.
+        // The queue is sorted by idle time, so the loop can stop at the first connection that is still fresh.
         while self.idle.front().is_some_and(|idle| !is_fresh(idle, now)) {
             self.idle.pop_front();
         }
@@ -112,8 +118,8 @@ impl<C: Reusable> IdleConnections<C> {
         None
     }
 
-    /// Closes the connections that are too old, or that the server has closed, and returns whether any connection is left.
-    /// Without requests, nothing else would close them.
+    /// Closes the connections that are too old or that the server has closed. Returns whether any connection is left.
+    /// While the client sends no requests, only this method closes connections.
     pub(super) fn purge(&mut self, now: Timestamp) -> bool {
         self.idle
             .retain(|idle| is_fresh(idle, now) && idle.1.is_silent());

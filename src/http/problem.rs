@@ -1,7 +1,7 @@
 //! Problem documents (RFC 9457). Every error answer on both listeners has a problem document as its body.
 //!
-//! A problem document describes errors by a stable type, by JSON Pointers and by rules. A problem document never
-//! contains a value of the request.
+//! A problem document has a stable type. For each error in an event, it contains the JSON Pointer and the broken rule,
+//! but never a value of the request.
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub const MEDIA_TYPE: &str = "application/problem+json";
 /// The maximum number of errors in a problem document. The `detail` of the document states the total number of errors.
 pub const ERRORS_MAX: usize = 100;
-/// The prefix of every problem type. The word after the prefix is stable.
+/// The prefix of every problem type. The word after the prefix names the type and never changes.
 const TYPE_PREFIX: &str = "urn:imprint-bridge:problem:";
 
 /// A problem document that the bridge sends.
@@ -50,7 +50,7 @@ impl<'a> ProblemDocument<'a> {
         }
     }
 
-    /// Returns the problem document with the given errors, but at most the first [`ERRORS_MAX`] errors.
+    /// Adds errors to the problem document, but at most the first [`ERRORS_MAX`] errors.
     #[must_use]
     pub fn with_errors(mut self, errors: impl IntoIterator<Item = ProblemError<'a>>) -> Self {
         self.errors = errors.into_iter().take(ERRORS_MAX).collect();
@@ -58,7 +58,7 @@ impl<'a> ProblemDocument<'a> {
     }
 }
 
-/// The parts of a received problem document that contain no customer data.
+/// The parts of a received problem document that the bridge's commands read. These parts contain no customer data.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct ReceivedProblem {
@@ -83,8 +83,8 @@ impl ReceivedProblem {
     /// Parses a received problem document. Returns an empty result if the body is not a problem document.
     pub fn parse(body: &[u8]) -> Self {
         let mut problem: Self = serde_json::from_slice(body).unwrap_or_default();
-        // Several fields of the mapping can read the same path. One mistake at this path then causes one error for each
-        // field.
+        // Several fields of a mapping can read the same path of the event. One wrong value at this path then causes one
+        // error for each field.
         let mut listed: Vec<ReceivedError> = Vec::new();
         for error in std::mem::take(&mut problem.errors) {
             if !listed.contains(&error) {

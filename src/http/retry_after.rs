@@ -1,13 +1,14 @@
-//! Parses `Retry-After` headers (RFC 9110, section 10.2.3): a number of seconds or an HTTP date. This module is pure:
-//! it uses no IO, no clock and no random numbers.
+//! Parses `Retry-After` headers (RFC 9110, section 10.2.3): a number of seconds or an HTTP date.
 
 use std::time::Duration;
 
 use crate::time::Timestamp;
 
-/// The minimum wait after a `Retry-After` header. Without a minimum, a header with 0 seconds would cause a busy loop.
+/// The minimum wait after a `Retry-After` header. Without this minimum, a header with 0 seconds would cause retries
+/// without a pause.
 pub const RETRY_AFTER_MIN: Duration = Duration::from_secs(1);
-/// The maximum wait after a `Retry-After` header. Without a maximum, a wrong header could stop requests for a day.
+/// The maximum wait after a `Retry-After` header. Without this maximum, one wrong header could stop all requests for
+/// days.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
 
 /// Returns the longest wait of the `Retry-After` headers. The result is at least [`RETRY_AFTER_MIN`] and at most

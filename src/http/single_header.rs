@@ -1,21 +1,21 @@
-//! Reads request headers that a request must not repeat.
+//! Reads headers that must occur at most once in a request.
 
 use awc::http::header::HeaderMap;
 
-/// The value of a header that a request may have at most once.
+/// The value of a header that must occur at most once in a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SingleHeader<'a> {
     /// The header is missing.
     Absent,
     /// The header occurs once, and its value is visible ASCII.
     Text(&'a str),
-    /// The header occurs several times, or its value is not visible ASCII. A proxy and the bridge may read such a
+    /// The header occurs several times, or its value is not visible ASCII. A proxy and the bridge could read such a
     /// header differently.
     Unreadable,
 }
 
 impl<'a> SingleHeader<'a> {
-    /// Reads the request header `name`, which a request may have at most once.
+    /// Reads the request header `name`.
     pub fn read(headers: &'a HeaderMap, name: &str) -> Self {
         let mut values = headers.get_all(name);
         match (values.next(), values.next()) {

@@ -1,7 +1,6 @@
 //! The POST route of the event listener: stores the events of a request.
 //!
-//! The only effect of a POST is one idempotent append, so the store is correct whether or not the sender receives the
-//! answer.
+//! A POST has only one effect, an idempotent append. A sender that receives no answer can therefore repeat the request.
 
 use std::rc::Rc;
 
@@ -18,7 +17,7 @@ use crate::ingress::{Endpoint, Ingress, PRIORITY, Refusal, body, store_failed, w
 use crate::intake::{Encoding, EntryContext, Rejection, RejectionClass, Source};
 use crate::outbox::{Appended, AppendedEntry, NewEntry, Priority, State};
 
-/// The lowest urgency of the request header [`PRIORITY`], called "background".
+/// The part of the request header [`PRIORITY`] that means the lowest urgency, "background" in RFC 9218.
 const BACKGROUND: &str = "u=7";
 
 /// Stores the events of a request and answers with their ids.
@@ -33,7 +32,7 @@ pub(super) async fn accept(
     body::check_length(headers, &ingress.limits)?;
     ingress.verify_head(endpoint, headers)?;
     let received = body::collect(ingress, request, payload).await?;
-    // The charge for the body ends when the events are stored.
+    // The body counts against the budget for request bodies until the events are stored.
     let charge = received.charge;
     let body = ingress.verify(endpoint, request, received.content)?;
     body.verify_attributes(encoding.attribute_headers(), &endpoint.unsigned_headers)
@@ -49,7 +48,8 @@ pub(super) async fn accept(
         wall_time: ingress.clock.wall(),
         priority: match body.covers(PRIORITY) || endpoint.unsigned_headers.contains(PRIORITY) {
             true => priority(headers),
-            // Anybody on the way could have put the events behind all others.
+            // Without a signature over the `Priority` header, a third party could have added the header to delay the
+            // events.
             false => Priority::Live,
         },
         digest_key: ingress.outbox.digest_key(),
@@ -62,7 +62,8 @@ pub(super) async fn accept(
         .collect();
     quota.admit_events(entries.len(), now).inspect_err(count)?;
     let stored_bytes = || ingress.outbox.stored_bytes(&endpoint.source.name);
-    // The reservation ends when the store has counted the events.
+    // The reservation of the storage quota ends after the append, because the store then counts the bytes of the
+    // events.
     let reserved = quota.reserve(&entries, stored_bytes).inspect_err(count)?;
     let stored = append(ingress, encoding.is_batch(), entries).await?;
     drop((body, charge, reserved));
@@ -85,8 +86,9 @@ fn encoding<'a>(source: &'a Source, headers: &'a HeaderMap) -> Result<Encoding<'
     Encoding::of_request(source, content_type, pairs)
 }
 
-/// Returns the refusal of a binary-mode request whose signature does not cover an event attribute. The signature of such
-/// a sender never covers the attribute, so another content mode helps and another signature does not.
+/// Returns the refusal of a binary-mode request whose signature does not cover an event attribute.
+///
+/// The sender must use structured mode: a new signature in the same scheme would not cover the attribute either.
 fn refuse_unsigned(ingress: &Ingress, endpoint: &Endpoint, unsigned: UnsignedAttribute) -> Refusal {
     let names = match unsigned {
         UnsignedAttribute::OtherId => {
@@ -107,7 +109,7 @@ fn refuse_unsigned(ingress: &Ingress, endpoint: &Endpoint, unsigned: UnsignedAtt
 }
 
 /// Returns the priority of the request's outbox entries. The bridge delivers the entries of a background request after
-/// all live entries.
+/// the waiting entries of all other requests.
 fn priority(headers: &HeaderMap) -> Priority {
     let is_background = |text: &str| text.split(',').any(|part| part.trim() == BACKGROUND);
     match SingleHeader::read(headers, PRIORITY).text() {

@@ -1,4 +1,4 @@
-//! Authentication of requests: turns untrusted bytes into authentic bytes, or denies the request.
+//! Authentication: proves that a request comes from its source, or denies the request.
 //!
 //! Authentication runs before parsing and on the raw bytes, so that the bridge never parses a body that the source did
 //! not send. The bridge compares secrets in constant time. The response is the same for every denial reason; only a
@@ -27,17 +27,19 @@ pub use standard_webhooks::SigningKey;
 
 /// The minimum length of a bearer token. An attacker could guess a shorter token.
 const TOKEN_BYTES_MIN: usize = 16;
-/// The HMAC key for both sides of a token comparison. Because of the HMAC, the time of the comparison depends on
-/// neither the length nor the prefix of a token.
+/// The HMAC key for the comparison of tokens.
+///
+/// The bridge compares the HMACs of two tokens and not the tokens: the time of the comparison then reveals neither the
+/// length nor the first characters of a token.
 const TOKEN_LABEL: &[u8; 27] = b"imprint-bridge bearer token";
-/// The header of the CloudEvents attribute `specversion`, which can have only one value.
+/// The header of the CloudEvents attribute `specversion`. The bridge accepts only one value of this attribute.
 const SPECVERSION: &str = "ce-specversion";
 /// The header of the CloudEvents attribute `id`.
 const ID: &str = "ce-id";
 const BEARER: &str = "bearer";
 
-/// The error of a configured secret that cannot be used. The number in the error is the index of the secret in the
-/// configured list.
+/// The reason why a list of configured secrets cannot be used. The number in an error is the index of the wrong secret
+/// in the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The list of secrets is empty. Without this error, an empty list would turn authentication off by accident.
@@ -89,7 +91,7 @@ impl<T> fmt::Debug for Untrusted<T> {
     }
 }
 
-/// Bytes that come from the source, as the authentication has proved.
+/// Bytes that the bridge has authenticated: they come from the source.
 #[derive(Clone)]
 pub struct Authentic<T> {
     content: T,
@@ -103,7 +105,7 @@ enum SignatureScope {
     Nothing,
     /// The signature covers this event id.
     Id(String),
-    /// The signature covers the placeholders in the template of this HMAC scheme.
+    /// The signature covers the parts of the request that the template of this HMAC scheme names.
     Text(Arc<hmac::HmacKeys>),
 }
 
@@ -123,7 +125,7 @@ impl<T> Authentic<T> {
         }
     }
 
-    /// Returns whether nobody but the source can have set this header. The given name is in lower case.
+    /// Returns whether the signature covers the header, or no signature is needed. `header` is a name in lower case.
     pub fn covers(&self, header: &str) -> bool {
         match &self.signed {
             SignatureScope::Nothing => true,
@@ -132,15 +134,17 @@ impl<T> Authentic<T> {
         }
     }
 
-    /// Verifies that the signature covers every event attribute that intake reads from headers. In binary mode, the
-    /// attributes of the event are headers, and each attribute decides something: type, identity, version or a value.
+    /// Verifies that the signature covers every event attribute that intake reads from headers.
     ///
-    /// The signature need not cover `ce-specversion`, which can have only one value, and the headers in `unsigned`, for
-    /// which the operator accepts the risk.
+    /// In binary mode, each attribute of the event is a header. A forged attribute could change the type, the identity,
+    /// the version or a value of the event.
+    ///
+    /// Two kinds of headers need no signature: `ce-specversion`, because the bridge accepts only one value of it, and
+    /// the headers in `unsigned`, because the operator accepts the risk of a forged value.
     ///
     /// # Errors
-    /// Returns the headers that the signature should cover and does not cover, or a denial if the signature covers
-    /// another event id.
+    /// Returns the names of the attribute headers that the signature does not cover. Returns
+    /// [`UnsignedAttribute::OtherId`] if the signature is for another event id than the event has.
     pub fn verify_attributes(
         &self,
         attribute_headers: Option<&[(&str, &[u8])]>,
@@ -172,7 +176,7 @@ impl<T> Authentic<T> {
 /// The error of a binary-mode request whose signature does not cover all event attributes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UnsignedAttribute {
-    /// The signature covers an event id that differs from the id of the event.
+    /// The signature is for another event id than the event has.
     OtherId,
     /// The signature does not cover the event attributes in these headers.
     Headers(BTreeSet<String>),
@@ -185,7 +189,7 @@ impl<T> fmt::Debug for Authentic<T> {
     }
 }
 
-/// The reason for an authentication failure. The reason is only a metric label: the sender never learns the reason.
+/// The reason for an authentication failure. The bridge shows the reason only in a metric, never to the sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DenialReason {
     /// A header that authentication needs is missing.
@@ -223,7 +227,8 @@ enum AuthScheme {
 }
 
 impl Verifier {
-    /// Creates a verifier that accepts every request, for a source on a network that nobody else can reach.
+    /// Creates a verifier that accepts every request. Use it only for a source on a network that no other client can
+    /// reach.
     pub const fn none() -> Self {
         Self(AuthScheme::None)
     }
@@ -267,7 +272,7 @@ impl Verifier {
         Ok(Self(AuthScheme::StandardWebhooks(keys)))
     }
 
-    /// Creates a verifier that accepts a request signed by an HMAC scheme of the source's own.
+    /// Creates a verifier for a source that signs its requests with its own HMAC scheme.
     pub fn hmac(keys: hmac::HmacKeys) -> Self {
         Self(AuthScheme::Hmac(Arc::new(keys)))
     }
@@ -282,7 +287,8 @@ impl Verifier {
         }
     }
 
-    /// Verifies what the headers alone show: a token completely, and of a signature its presence and its time.
+    /// Verifies a request as far as possible without its body: a bearer token completely, but of a signature only the
+    /// format and the signing time.
     ///
     /// # Errors
     /// Returns the reason for the denial.
@@ -336,7 +342,8 @@ impl fmt::Debug for Verifier {
     }
 }
 
-/// Computes an HMAC-SHA256 with a key of at most one block. HMAC pads a shorter key with zeros.
+/// Computes an HMAC-SHA256 with a key of at most one block. The function pads a shorter key with zeros, as HMAC
+/// requires.
 pub(super) fn hmac_sha256<const LEN: usize>(key: &[u8; LEN], parts: &[&[u8]]) -> Hmac<Sha256> {
     const {
         assert!(LEN <= KEY_BYTES_MAX, "HMAC would hash a longer key first");
@@ -371,7 +378,8 @@ fn bearer(tokens: &[SecretString], headers: &HeaderMap) -> Result<(), DenialReas
         return Err(DenialReason::Malformed);
     }
     let presented = token_mac(presented.trim()).finalize().into_bytes();
-    // The verifier compares every token, even after a match, so that the time does not reveal which token is current.
+    // The verifier compares every token, even after a match: the duration of the check must not reveal which token
+    // matched.
     let is_known = tokens.iter().fold(false, |is_known, token| {
         let token = token_mac(token.expose_secret());
         is_known | token.verify_slice(&presented).is_ok()

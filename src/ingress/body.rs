@@ -21,13 +21,15 @@ use crate::ingress::budget::{BodyCharge, OverBudget};
 use crate::ingress::{BodyLimits, Ingress, Refusal};
 use crate::intake::{Rejection, RejectionClass};
 
-/// The time after which an incomplete body has to give way if the budget for bodies is used up. A sender in the same
-/// region transmits the largest body in less time.
+/// The time after which a body that is still incomplete counts as slow.
+///
+/// If the budget for bodies is used up, the bridge refuses slow bodies to make room. A sender in the same region
+/// transmits the largest body in less time.
 const PROMPT: Duration = Duration::from_millis(250);
-/// The size of one block of a body that arrives. Most bodies have one event and fit into one block.
+/// The size of one memory block for a request body. Most bodies have one event and fit into one block.
 const BLOCK_BYTES: usize = 4096;
 
-/// A whole body with its charge, which ends when the body is dropped.
+/// A complete body. The body counts against the budget for bodies until its `charge` is dropped.
 pub(super) struct ReceivedBody<'a> {
     pub(super) content: Untrusted<Bytes>,
     pub(super) charge: BodyCharge<'a>,
@@ -86,17 +88,17 @@ fn exceeds(length: u64, limit_bytes: usize) -> bool {
     usize::try_from(length).is_ok_and(|length| length > limit_bytes)
 }
 
-/// A body of which some bytes may be missing, in blocks of one size.
+/// A body that the bridge has possibly not received completely. The body is in blocks of equal size.
 ///
-/// A buffer that doubles its size would leave holes of all sizes in the allocator while thousands of bodies arrive.
+/// One growing buffer for each body would fragment the memory of the process while thousands of bodies arrive.
 struct ArrivingBody<'a> {
     blocks: Vec<Vec<u8>>,
-    /// The size of all blocks.
+    /// The sum of the sizes of all blocks.
     allocated: usize,
     length: usize,
     charge: BodyCharge<'a>,
     limit_bytes: usize,
-    /// The announced length.
+    /// The value of `Content-Length`, or [`usize::MAX`] without this header.
     bytes_max: usize,
 }
 
@@ -130,7 +132,7 @@ impl<'a> ArrivingBody<'a> {
         Ok(())
     }
 
-    /// Charges and allocates one block: the last one has the size of the rest that may come.
+    /// Charges and allocates one block. A block is smaller if the announced length or the size limit leaves less room.
     fn add_block(&mut self, wanted: usize) -> Result<(), Refusal> {
         let announced = self.bytes_max.saturating_sub(self.allocated).max(wanted);
         let allowed = self.limit_bytes.saturating_sub(self.allocated);
@@ -160,8 +162,7 @@ impl<'a> ArrivingBody<'a> {
     }
 }
 
-/// Creates the refusal for a request body that ended too early or has broken framing. The sender rarely reads the
-/// response.
+/// Creates the refusal for a request body that ended too early or has broken framing.
 fn incomplete() -> Refusal {
     Refusal::from(Rejection::new(
         RejectionClass::Malformed,
@@ -174,11 +175,11 @@ fn incomplete() -> Refusal {
     ))
 }
 
-/// Adds the rest of the request body to the response, which holds the rest until the server has sent the response.
+/// Attaches the request body to the response, so that the body is dropped only after the server has sent the response.
 ///
-/// The HTTP server reads a dropped chunked body to its end, even if the body is endless. If the response still holds
-/// the body after the server has sent the response, the server closes the connection instead. For a completely read
-/// body, holding has no effect.
+/// If the bridge dropped an unread chunked body earlier, the HTTP server would read the body to its end, even if the
+/// body is endless. If the body still exists when the server has sent the response, the server closes the connection
+/// instead. For a completely read body, this makes no difference.
 pub(super) fn hold_body(response: HttpResponse, payload: Payload) -> HttpResponse {
     response.map_body(|_, body| HeldBody { body, payload }.boxed())
 }

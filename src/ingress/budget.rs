@@ -1,7 +1,8 @@
-//! The budget of bytes for request bodies: one sum over all connections of the event listener.
+//! The budget for request bodies: the maximum number of bytes of all bodies that the event listener has in memory.
 //!
-//! A body is charged as its buffer grows, and returns its charge when it is dropped. A body that arrives slowly gives
-//! way to later ones if the budget is used up: otherwise a few clients that stall would lock out all senders.
+//! The listener charges each block of a body to the budget, and returns the charge when it drops the body. If the
+//! budget is used up, the listener refuses a body that arrives slowly, and gives the bytes to a faster body. Without
+//! this rule, a few clients that stall would lock out all senders.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-/// The budget of the event listener, shared by all workers.
+/// The budget for request bodies. All worker threads of the event listener share the budget.
 #[derive(Debug)]
 pub struct BodyBudget {
     bytes_max: usize,
@@ -17,7 +18,7 @@ pub struct BodyBudget {
     slow: Mutex<SlowBodies>,
 }
 
-/// The bodies that have to give way, the oldest first.
+/// The slow bodies, the oldest first. The budget takes bytes from the oldest slow body first.
 #[derive(Debug, Default)]
 struct SlowBodies {
     next: u64,
@@ -27,7 +28,7 @@ struct SlowBodies {
 #[derive(Debug)]
 struct SlowBody {
     bytes: usize,
-    /// Tells the request of the body that the body has lost its charge.
+    /// Tells the request that the budget has taken the bytes of its body.
     give_way: oneshot::Sender<()>,
 }
 
@@ -48,7 +49,7 @@ impl BodyBudget {
         }
     }
 
-    /// Starts the charge of one body.
+    /// Creates the charge of one body, with 0 bytes.
     pub(super) const fn charge(&self) -> BodyCharge<'_> {
         BodyCharge {
             budget: self,
@@ -72,13 +73,13 @@ impl BodyBudget {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// Takes the charge from the oldest slow body. Returns false if there is none.
+    /// Takes the bytes from the oldest slow body. Returns false if no body is slow.
     fn take_from_oldest(&self) -> bool {
         let Some((_, body)) = self.slow().bodies.pop_first() else {
             return false;
         };
         self.subtract(body.bytes);
-        // The request may have ended meanwhile.
+        // The send fails if the request has ended; then nobody needs the signal.
         let _gone: Result<(), ()> = body.give_way.send(());
         true
     }
@@ -88,17 +89,19 @@ impl BodyBudget {
     }
 }
 
-/// The charge of one body, which ends when it is dropped.
+/// The bytes of the budget that one body uses. A dropped charge returns its bytes to the budget.
 #[derive(Debug)]
 pub(super) struct BodyCharge<'a> {
     budget: &'a BodyBudget,
     bytes: usize,
-    /// The number of the body among the slow ones. The body has no charge any more if it is missing there.
+    /// The number of this body in [`SlowBodies`], if the body is slow. If [`SlowBodies`] has no body with this number,
+    /// the budget has taken the bytes of the body.
     slow: Option<u64>,
 }
 
 impl BodyCharge<'_> {
-    /// Charges more bytes. Slow bodies give way to a prompt one, the oldest first.
+    /// Charges more bytes. If the budget is used up, a body that is not slow takes the bytes of slow bodies, of the
+    /// oldest first.
     pub(super) fn grow(&mut self, bytes: usize) -> Result<(), OverBudget> {
         while !self.budget.try_add(bytes) {
             if self.slow.is_some() || !self.budget.take_from_oldest() {
@@ -117,7 +120,7 @@ impl BodyCharge<'_> {
         Err(OverBudget)
     }
 
-    /// Marks the body as slow. The receiver resolves when the body must give way.
+    /// Marks the body as slow. The returned receiver resolves when the budget takes the bytes of the body.
     pub(super) fn become_slow(&mut self) -> oneshot::Receiver<()> {
         let (give_way, gives_way) = oneshot::channel();
         let mut slow = self.budget.slow();
@@ -129,7 +132,7 @@ impl BodyCharge<'_> {
         gives_way
     }
 
-    /// Marks the body as complete, so that it does not give way any more.
+    /// Marks the body as complete. The budget takes no bytes from a complete body.
     pub(super) fn complete(&mut self) {
         let slow = self.slow.take();
         let body = slow.and_then(|number| self.budget.slow().bodies.remove(&number));

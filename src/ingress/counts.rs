@@ -3,7 +3,7 @@
 use crate::metrics::IngressMetrics;
 use crate::outbox::{AppendedEntry, State};
 
-/// Counts the appended outbox entries of one request.
+/// Counts the entries that the store has appended for one request.
 pub(super) fn count_appended(metrics: &IngressMetrics, entries: &[AppendedEntry]) {
     for entry in entries {
         match (entry.duplicate, entry.state) {

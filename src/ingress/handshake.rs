@@ -10,8 +10,8 @@ use crate::http::single_header::SingleHeader;
 const REQUEST_ORIGIN: &str = "webhook-request-origin";
 const ALLOWED_ORIGIN: &str = "webhook-allowed-origin";
 
-/// Grants permission to the request's origin if the origin is on the source's list. The response does not mention any
-/// other origin, and never promises a request rate.
+/// Grants permission to the request's origin if the origin is on the source's list. The response contains no origin
+/// that is not on the list, and no permitted request rate.
 pub(super) fn handshake(endpoint: &Endpoint, headers: &HeaderMap) -> HttpResponse {
     let mut response = HttpResponse::Ok();
     response.insert_header((ALLOW, EVENTS_ALLOW));

@@ -1,7 +1,10 @@
-//! The quotas of one source: the rate of its events, and the bytes of its events in the store. Without quotas, one source
-//! could fill the store and delay the events of every other source.
+//! The quotas of one source: how many events per second the source can send, and how many bytes its unfinished events
+//! can take in the store.
 //!
-//! The quotas are checked in memory. A request costs at least one event of the rate, even if intake rejects the request.
+//! Without quotas, one source could fill the store and delay the events of every other source.
+//!
+//! The event listener checks the quotas in memory. A request counts as at least one event, even if intake rejects the
+//! request.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,9 +14,9 @@ use super::Refusal;
 use crate::outbox::{Disposition, NewEntry};
 use crate::time::Timestamp;
 
-/// The most events per second that a quota can allow: more than any store accepts.
+/// The highest value of the setting for events per second. No store accepts so many events.
 pub const EVENTS_PER_SECOND_MAX: u32 = 1_000_000;
-/// The largest burst that a quota can allow.
+/// The highest value of the setting for the burst of events.
 pub const EVENTS_BURST_MAX: u32 = 100_000_000;
 
 /// The quotas of one source. The file `config/default.toml` contains the defaults.
@@ -24,38 +27,40 @@ pub struct QuotaLimits {
 }
 
 impl QuotaLimits {
-    /// No quota at all.
+    /// No limit on the rate and no limit on the bytes.
     pub const NONE: Self = Self {
         rate: RateLimit::Unlimited,
         stored_bytes: StorageLimit::Unlimited,
     };
 }
 
-/// The quota of the events that a source may send.
+/// The limit on the rate at which a source can send events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RateLimit {
     Unlimited,
-    /// The average number of events per second, and the most events at once after a pause.
+    /// `events` is the average number of events per second. `burst` is the maximum number of events at once after a
+    /// pause.
     PerSecond {
         events: u32,
         burst: u32,
     },
 }
 
-/// The quota of the bytes that the events of a source may take in the store, until the events end.
+/// The limit on the bytes of a source's events in the store. An event counts until the bridge has delivered or
+/// otherwise finished it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StorageLimit {
     Unlimited,
     Bytes(u64),
 }
 
-/// The quotas of one source, and how far the source has used the quotas.
+/// The quotas of one source, and the part of each quota that the source uses.
 #[derive(Debug)]
 pub struct SourceQuota {
     stored_bytes: StorageLimit,
-    /// `None` if the rate is unlimited. The lock is held for one check, and never across an await.
+    /// `None` if the rate is unlimited. A check holds the lock only for a moment, and never across an await.
     bucket: Option<Mutex<EventBucket>>,
-    /// The bytes of the events of all requests that wait for the answer of the store.
+    /// The bytes of events whose append has started, but that the store has not confirmed.
     appending: AtomicU64,
 }
 
@@ -75,14 +80,15 @@ impl SourceQuota {
         }
     }
 
-    /// Charges a request with one event, before intake works on the request.
+    /// Takes one event from the rate quota for a request, before intake works on the request.
     pub(super) fn admit_request(&self, now: Timestamp) -> Result<(), Refusal> {
         self.bucket()
             .map_or(Ok(()), |mut bucket| bucket.take(1, now))
             .map_err(rate_refusal)
     }
 
-    /// Charges a request with its events, in place of the one event that [`Self::admit_request`] charged.
+    /// Takes all events of a request from the rate quota, and gives back the one event that [`Self::admit_request`]
+    /// took.
     pub(super) fn admit_events(&self, events: usize, now: Timestamp) -> Result<(), Refusal> {
         let events = u32::try_from(events).unwrap_or(u32::MAX).max(1);
         self.bucket()
@@ -93,8 +99,8 @@ impl SourceQuota {
             .map_err(rate_refusal)
     }
 
-    /// Reserves the bytes of a request's events until the store has answered. The caller passes the bytes of the source
-    /// that are in the store.
+    /// Reserves the bytes of a request's events until the append has ended. `stored` returns the bytes of the source's
+    /// unfinished events in the store.
     pub(super) fn reserve(
         &self,
         entries: &[NewEntry],
@@ -108,7 +114,7 @@ impl SourceQuota {
         };
         let bytes = entries.iter().map(stored_bytes).sum();
         let earlier = self.appending.fetch_add(bytes, Ordering::Relaxed);
-        // Dropping the reservation gives the bytes back.
+        // The early return below drops this reservation, and the drop gives the bytes back.
         let reserved = AppendingBytes {
             appending: &self.appending,
             bytes,
@@ -127,7 +133,7 @@ impl SourceQuota {
     }
 }
 
-/// Returns the bytes that the store keeps of an event until the event ends.
+/// Returns the number of bytes of an event that count against the storage quota.
 fn stored_bytes(entry: &NewEntry) -> u64 {
     match entry.disposition {
         Disposition::Ignore => 0,
@@ -137,7 +143,7 @@ fn stored_bytes(entry: &NewEntry) -> u64 {
     }
 }
 
-/// The reserved bytes of one request, from the check of the quota to the answer of the store.
+/// The bytes that one request reserves, from the check of the storage quota to the end of the append.
 #[derive(Debug)]
 pub(super) struct AppendingBytes<'a> {
     appending: &'a AtomicU64,
@@ -150,7 +156,8 @@ impl Drop for AppendingBytes<'_> {
     }
 }
 
-/// Returns the refusal of a source that must wait for its rate. `Retry-After` has whole seconds.
+/// Returns the refusal of a source that must wait until its rate quota allows the request. The wait is rounded up to
+/// whole seconds, because `Retry-After` has no fractions.
 fn rate_refusal(wait: Duration) -> Refusal {
     let seconds = wait.as_millis().div_ceil(1000).max(1);
     Refusal::RateQuota {
@@ -163,7 +170,8 @@ fn rate_refusal(wait: Duration) -> Refusal {
 struct EventBucket {
     per_second: f64,
     burst: f64,
-    /// The number of events that the source may send now; negative after a batch that was larger than the burst.
+    /// The number of events that the source can send at once. The number is negative after a batch that was larger than
+    /// the burst.
     tokens: f64,
     filled_at: Timestamp,
 }
@@ -179,8 +187,10 @@ impl EventBucket {
         }
     }
 
-    /// Takes a token for each event, or returns the time until the tokens are there. A batch that is larger than the
-    /// burst needs a full bucket and leaves a debt: otherwise the source could never send the batch.
+    /// Takes a token for each event, or returns the time until the bucket has enough tokens.
+    ///
+    /// A batch that is larger than the burst needs only a full bucket, and makes the number of tokens negative.
+    /// Otherwise the source could never send the batch.
     fn take(&mut self, events: u32, now: Timestamp) -> Result<(), Duration> {
         self.fill(now);
         let events = f64::from(events);

@@ -1,9 +1,9 @@
 //! The GET route of the event listener: returns the receipt of one event to the source that sent the event. A receipt
 //! contains no data of the event.
 //!
-//! The bridge authenticates a receipt request like a POST. With Standard Webhooks, the signature covers an empty body,
-//! and `webhook-id` must be the id in the path, so that a signature for one receipt is not valid for another receipt.
-//! For the same reason, an HMAC scheme of the source's own must sign the path.
+//! The bridge authenticates a receipt request like a POST. With Standard Webhooks, the sender signs an empty body, and
+//! `webhook-id` must be the event id in the path: a signature for one receipt is then not valid for another receipt.
+//! For the same reason, a source with its own HMAC scheme must sign the path.
 
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::web::{Bytes, Query};
@@ -45,8 +45,8 @@ fn lookup(source: &SourceName, request: &HttpRequest) -> Result<Lookup, Refusal>
     })
 }
 
-/// Returns the event id in the path. The router has already decoded every character except `%2F` and `%25`, so each
-/// character is decoded exactly once.
+/// Returns the event id in the path. The router of actix decodes percent-encoding, but leaves `%2F` and `%25` as they
+/// are. This function decodes these two.
 fn id(request: &HttpRequest) -> Option<Attribute> {
     let raw = request.match_info().get("id")?;
     let id = percent_decode_str(raw).decode_utf8().ok()?;

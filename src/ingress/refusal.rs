@@ -1,8 +1,8 @@
-//! The table of refusals, which is the only place that chooses the status, the stable `type`, the title and the metric
-//! label of a refusal.
+//! The table of refusals. Only this table sets the HTTP status, the problem `type`, the title and the metric label of a
+//! refusal.
 //!
-//! The answer to a refused request is a problem document (RFC 9457), never a redirect. The problem document names
-//! errors by pointer and rule, and never repeats a value of the request.
+//! The answer to a refused request is a problem document (RFC 9457), never a redirect. For each error, the problem
+//! document names the JSON pointer and the broken rule. It never repeats a value of the request.
 
 use std::fmt;
 
@@ -14,8 +14,8 @@ use crate::http::problem::{ERRORS_MAX, MEDIA_TYPE, ProblemDocument, ProblemError
 use crate::intake::{Rejection, RejectionClass};
 use crate::outbox;
 
-/// The `Retry-After` time of a source whose storage quota is used up. The bridge cannot know when events of the source
-/// end; half a minute keeps a waiting sender cheap.
+/// The `Retry-After` time of a source whose storage quota is used up. The bridge cannot know when it will have
+/// delivered enough events. One retry in half a minute costs little.
 const STORAGE_RETRY_SECONDS: u32 = 30;
 
 /// The reason why the event listener refuses a request.
@@ -23,39 +23,39 @@ const STORAGE_RETRY_SECONDS: u32 = 30;
 pub enum Refusal {
     /// Intake rejects the request.
     Rejected(Rejection),
-    /// Authentication could not prove that the request comes from the source.
+    /// The request does not prove that it comes from the source.
     Unauthenticated {
         /// The authentication scheme of the source, for the `WWW-Authenticate` header.
         challenge: &'static str,
     },
     /// The bridge has no source with the name in the path.
     UnknownSource,
-    /// The source has no receipt with the event id in the path.
+    /// The bridge has no receipt for the event id in the path.
     UnknownEvent,
     /// The listener has no resource at this path.
     NotFound,
-    /// The resource at this path does not support the method of the request.
+    /// The resource at this path does not support the HTTP method of the request.
     MethodNotAllowed {
         /// The methods that the resource supports.
         allow: &'static str,
     },
     /// The bridge did not receive the whole request body in time.
     BodyTimeout,
-    /// Some events of the request repeat an id that the bridge has accepted with other content.
+    /// The request contains an event with the id of an earlier event, but with other content than the earlier event.
     Conflict(Vec<EventError>),
     /// The request body is too large.
     TooLarge {
         /// The maximum size of a request body, in bytes.
         limit_bytes: usize,
     },
-    /// The bridge has too many bytes of request bodies in memory.
+    /// The request bodies in memory use up the budget for request bodies.
     BodyBudget,
     /// The source has sent more events than its quota allows.
     RateQuota {
         /// The time after which the quota allows the request.
         retry_after_seconds: u32,
     },
-    /// The events of the source that are in the store take more bytes than the quota of the source allows.
+    /// The unfinished events of the source would take more bytes in the store than the quota of the source allows.
     StorageQuota,
     /// The store's queue is full.
     Busy,
@@ -64,7 +64,7 @@ pub enum Refusal {
     StoreFailed,
     /// The store is closed, because the process is stopping.
     Stopping,
-    /// Internal error: the bridge broke one of its own rules.
+    /// Internal error of the bridge.
     Internal,
 }
 
@@ -86,8 +86,7 @@ const fn row(status: u16, word: &'static str, title: &'static str) -> RefusalRow
 }
 
 impl RefusalRow {
-    /// Adds the `Retry-After` time to a refusal. After this time, either the store has room again or the gateway has
-    /// noticed the failure.
+    /// Adds a `Retry-After` time to a refusal.
     const fn retry_after(self, seconds: u32) -> Self {
         Self {
             retry_after_seconds: Some(seconds),

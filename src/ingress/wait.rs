@@ -9,11 +9,11 @@ use tokio::sync::watch;
 use crate::ingress::Ingress;
 use crate::outbox::{AppendedEntry, State};
 
-/// The maximum number of seconds in `Prefer: wait=N`, below the timeout of common gateways.
+/// The maximum number of seconds in `Prefer: wait=N`. Common gateways have a longer timeout.
 const SECONDS_MAX: u64 = 30;
 
-/// Returns the number of seconds for which the sender wants to wait. An invalid value or a value out of range counts as
-/// no preference.
+/// Returns the number of seconds for which the sender wants to wait. The bridge ignores an invalid value or a value out
+/// of range.
 pub(super) fn preferred(headers: &HeaderMap) -> Option<u64> {
     headers
         .get_all("prefer")
@@ -24,8 +24,7 @@ pub(super) fn preferred(headers: &HeaderMap) -> Option<u64> {
         .filter(|seconds| (1..=SECONDS_MAX).contains(seconds))
 }
 
-/// Returns the value of the preference `wait` in one item of the `Prefer` header. If `wait` occurs more than once, the
-/// first value counts.
+/// Returns the value of the preference `wait`, if this item of the `Prefer` header is `wait`.
 fn wait(preference: &str) -> Option<&str> {
     let (name, value) = preference.split(';').next()?.split_once('=')?;
     let value = value.trim().trim_matches('"');
@@ -33,8 +32,8 @@ fn wait(preference: &str) -> Option<&str> {
     is_wait.then_some(value)
 }
 
-/// Waits for the final states of the outbox entries and returns the states. Returns `None` after the given seconds, if
-/// the process stops, or if the store fails.
+/// Waits until every entry in `stored` has its final state, and returns the states. Returns `None` if the time runs
+/// out, the process stops or the store fails.
 pub(super) async fn settled(
     ingress: &Ingress,
     stored: &[AppendedEntry],
@@ -53,7 +52,7 @@ pub(super) async fn settled(
 
 async fn stopped(mut stopping: watch::Receiver<bool>) {
     if stopping.wait_for(|stopping| *stopping).await.is_err() {
-        // The sender of the stop signal no longer exists, so the process can never send the signal.
+        // The sender of the stop signal no longer exists, so the signal never arrives.
         std::future::pending::<()>().await;
     }
 }

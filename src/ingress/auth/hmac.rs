@@ -1,11 +1,10 @@
 //! HMAC signatures in a source's own scheme: the configuration names the header, the encoding and the signed text.
 //!
 //! An [`HmacScheme`] is the configuration of the signatures without secrets. [`HmacKeys`] is a scheme with its secrets.
-//! [`HmacKeys`] verifies requests, and signs requests for tests and for the command `send`. Verifying and signing use
-//! the same signed text.
+//! [`HmacKeys`] verifies requests, and signs requests for tests and for the command `send`.
 //!
-//! The bridge supports HMAC-SHA1, because some CRMs use it. HMAC-SHA1 is not broken: SHA-1 has collisions, but the
-//! security of HMAC does not depend on collisions.
+//! The bridge supports HMAC-SHA1, because some CRMs use it. HMAC-SHA1 is not broken: attackers can find SHA-1
+//! collisions, but an attack on HMAC needs more than collisions.
 
 use std::fmt;
 
@@ -34,7 +33,7 @@ const SECRET_BYTES_MIN: usize = 16;
 /// and some more.
 const SIGNATURES_MAX: usize = 8;
 
-/// The HMAC scheme of a source. All values of the scheme can be combined freely.
+/// The HMAC scheme of a source. Every combination of values is valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HmacScheme {
     /// The hash algorithm of the HMAC scheme.
@@ -43,7 +42,7 @@ pub struct HmacScheme {
     pub secret_encoding: SecretEncoding,
     /// The name of the header that contains the signature.
     pub header: HeaderName,
-    /// The selection of the signatures in the signature header.
+    /// Selects the signatures in the value of the signature header.
     pub header_items: HeaderItems,
     /// The encoding of a signature in the header.
     pub encoding: SignatureEncoding,
@@ -65,38 +64,39 @@ pub enum Algorithm {
 /// The encoding of an HMAC secret in its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SecretEncoding {
-    /// The key is the UTF-8 bytes of the text.
+    /// The secret file contains the key itself, as UTF-8 text.
     Text,
-    /// The text is base64 with padding.
+    /// The secret file contains the key in base64 with padding.
     Base64,
-    /// The text consists of hexadecimal digits in either case.
+    /// The secret file contains the key as hexadecimal digits in upper or lower case.
     Hex,
 }
 
 /// The encoding of a signature in its header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignatureEncoding {
-    /// The signature consists of hexadecimal digits in either case.
+    /// The signature consists of hexadecimal digits in upper or lower case.
     Hex,
     /// The signature is base64 with padding.
     Base64,
 }
 
-/// The text that a source signs, and the place of the signing time if the text contains the time.
+/// The text that a source signs. If the text contains the signing time, this type also names the header of the time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedText {
     template: Template,
     signing_time: Option<SigningTime>,
 }
 
-/// The error of a template and a signing time that contradict each other.
+/// The error of an HMAC scheme in which only one of two settings exists: the `{timestamp}` in the template, or the
+/// header of the signing time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TimestampMismatch {
-    /// The template contains a signing time, but the configuration names no header for the time.
+    /// The template contains `{timestamp}`, but the configuration names no header for the signing time.
     #[error("is required because `signed` has {{timestamp}}")]
     NoSigningTime,
-    /// The configuration names a header for the signing time, but the template does not sign the time. Anybody could
-    /// change the unsigned time.
+    /// The configuration names a header for the signing time, but the template does not contain `{timestamp}`. An
+    /// attacker could therefore change the time.
     #[error("is not signed: `signed` has no {{timestamp}}")]
     Unsigned,
 }
@@ -110,10 +110,10 @@ pub struct HmacKeys {
 // === impl SignedText ===
 
 impl SignedText {
-    /// Combines a template with the place of the signing time.
+    /// Combines a template with the header of the signing time.
     ///
     /// # Errors
-    /// Returns an error if only the template has `{timestamp}`, or if only a signing time is configured.
+    /// Returns an error if the template has `{timestamp}` and `signing_time` is `None`, or the other way round.
     pub fn new(
         template: Template,
         signing_time: Option<SigningTime>,
@@ -128,7 +128,8 @@ impl SignedText {
         }
     }
 
-    /// Returns whether the signed text contains a time, so that the bridge can recognise an old request.
+    /// Returns whether the signed text contains the signing time. Without a signing time, the bridge cannot recognise
+    /// an old request.
     pub const fn has_time(&self) -> bool {
         self.signing_time.is_some()
     }
@@ -137,8 +138,8 @@ impl SignedText {
 // === impl HmacKeys ===
 
 impl HmacKeys {
-    /// Adds the secrets to an HMAC scheme. A request may be signed with any of the secrets; [`HmacKeys::sign`] uses the
-    /// first secret.
+    /// Adds the secrets to an HMAC scheme. The bridge accepts a signature with any of the secrets. [`HmacKeys::sign`]
+    /// uses the first secret.
     ///
     /// # Errors
     /// Returns an error if there is no secret, or if a secret is too short or does not have the configured encoding.
@@ -164,7 +165,7 @@ impl HmacKeys {
 
     /// Returns the headers that sign a request at the time `at`. `head` contains all other headers of the request.
     ///
-    /// Returns `None` if a header in the signed text is missing, occurs more than once or is not text.
+    /// Returns `None` if the template names a header that is missing, occurs more than once or is not text.
     pub fn sign(
         &self,
         head: Head<'_>,
@@ -201,7 +202,8 @@ impl HmacKeys {
         })
     }
 
-    /// Returns the signatures and the text of the signing time of a request, if the time is acceptable.
+    /// Returns the signatures of a request and the text of its signing time. Returns an error if the time is out of
+    /// tolerance.
     pub(super) fn read_head<'a>(
         &'a self,
         headers: &'a HeaderMap,
@@ -242,8 +244,8 @@ impl HmacKeys {
             algorithm, signed, ..
         } = &self.scheme;
         let text = signed.template.fill(head, time, body)?;
-        // The verifier compares every pair of secret and signature, even after a match, so that the time does not
-        // reveal which secret is current.
+        // The verifier compares every pair of secret and signature, even after a match: the duration of the check must
+        // not reveal which secret matched.
         let is_signed = self.secrets.iter().fold(false, |is_signed, secret| {
             is_signed | algorithm.made_any(secret.expose_secret(), &text, &signatures)
         });
@@ -255,7 +257,7 @@ impl HmacKeys {
         self.scheme.signed.template.has_path()
     }
 
-    /// Returns whether the signature covers this header. The given name is in lower case.
+    /// Returns whether the signature covers the header `name`. `name` is in lower case.
     pub(super) fn covers_header(&self, name: &str) -> bool {
         self.scheme.signed.template.has_header(name)
     }
@@ -302,7 +304,7 @@ fn made_any<M: Mac + KeyInit + Clone>(key: &[u8], text: &[&[u8]], signatures: &[
     })
 }
 
-/// Computes an HMAC. The result is never `None`, because HMAC accepts keys of every length.
+/// Feeds `text` into an HMAC with `key`. The result is never `None`, because HMAC accepts keys of every length.
 fn keyed<M: Mac + KeyInit>(key: &[u8], text: &[&[u8]]) -> Option<M> {
     let mut mac = <M as KeyInit>::new_from_slice(key).ok()?;
     for piece in text {

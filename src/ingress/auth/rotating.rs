@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use super::Verifier;
 
-/// The current verifier of a source, which can be replaced.
+/// The current verifier of a source. The bridge replaces the verifier when a secret file changes.
 #[derive(Debug)]
 pub struct RotatingVerifier(RwLock<Arc<Verifier>>);
 

@@ -1,6 +1,7 @@
 //! Symmetric signatures of Standard Webhooks 1.0: `v1` signatures of the text `id.timestamp.body`.
 //!
-//! The verifier ignores asymmetric `v1a` signatures, because a sender may add such signatures for other receivers.
+//! The verifier ignores asymmetric `v1a` signatures. A sender possibly adds such signatures for receivers other than
+//! the bridge.
 
 use std::fmt;
 
@@ -85,7 +86,7 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-/// The signature headers of a request whose time is acceptable.
+/// The signature headers of a request whose signing time is within the tolerance.
 pub(super) struct SignedHead<'a> {
     id: &'a str,
     timestamp: &'a str,
@@ -124,8 +125,8 @@ pub(super) fn verify(
         timestamp,
         signatures,
     } = SignedHead::read(headers, wall)?;
-    // The verifier compares every pair of key and signature, even after a match, so that the time does not reveal which
-    // key is current.
+    // The verifier compares every pair of key and signature, even after a match: the duration of the check must not
+    // reveal which key matched.
     let is_signed = keys.iter().fold(false, |is_signed, key| {
         let mac = key.mac(id, timestamp, body);
         is_signed | is_any(&mac, &signatures)
@@ -153,8 +154,7 @@ fn seconds(at: Timestamp) -> i64 {
     at.as_millis().div_euclid(1000)
 }
 
-/// Parses a signing time of digits only. `i64` would also parse a sign, and then other receivers would read a different
-/// text.
+/// Parses a signing time of digits only. The parser of `i64` alone would also accept a plus or minus sign.
 fn parse_seconds(text: &str) -> Option<i64> {
     let is_digits = text.bytes().all(|byte| byte.is_ascii_digit());
     is_digits.then(|| text.parse().ok()).flatten()

@@ -1,9 +1,9 @@
-//! The parts of a header that are signatures or signing times: the whole value, or some items of a list.
+//! Selects the signatures or the signing time in a header value: the whole value, or some items of a list.
 
-/// The characters that may separate the items of a header. Base64 uses none of these characters.
+/// The characters of which a separator between the items of a header can consist. Base64 uses none of these characters.
 const SEPARATORS: &[u8] = b" ,;|&:~!*$#";
 
-/// The selection of signatures or signing times in a header.
+/// The rule that selects the signatures, or the signing time, in a header value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeaderItems {
     prefix: String,
@@ -11,8 +11,8 @@ pub struct HeaderItems {
 }
 
 impl HeaderItems {
-    /// Creates a selection of values in a header. Without a separator, the selected value is the whole header value
-    /// after `prefix`. With a separator, the selected values are all items that begin with `prefix`.
+    /// Creates a rule that selects parts of a header value. Without a separator, the rule selects the whole header
+    /// value after `prefix`. With a separator, the rule selects all items that begin with `prefix`.
     ///
     /// # Errors
     /// Returns an error if the separator or the prefix cannot be used.
@@ -34,7 +34,7 @@ impl HeaderItems {
         Ok(Self { prefix, separator })
     }
 
-    /// Returns the selected values of a header, without their prefix.
+    /// Returns the selected items of the header value `line`, without their prefix.
     pub(super) fn items<'a>(&'a self, line: &'a str) -> impl Iterator<Item = &'a str> {
         let separator = self.separator.as_deref();
         let items = separator.map(|separator| line.split(separator).map(str::trim));
@@ -53,7 +53,7 @@ impl HeaderItems {
         self.separator.as_deref().unwrap_or_default()
     }
 
-    /// Returns whether every header item matches at most one of the two selections.
+    /// Returns whether no header item can match both rules, `self` and `others`.
     #[must_use]
     pub fn are_disjoint_from(&self, others: Option<&Self>) -> bool {
         let is_disjoint = |others: &Self| {

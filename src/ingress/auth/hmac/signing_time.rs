@@ -8,7 +8,7 @@ use super::super::{DenialReason, required};
 use super::HeaderItems;
 use crate::time::Timestamp;
 
-/// The place of the signing time in a request, and the tolerance of the signing time.
+/// The header of the signing time, the format of the time, and the tolerance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SigningTime {
     pub header: HeaderName,
@@ -22,11 +22,11 @@ pub struct SigningTime {
 /// The unit of a signing time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimeUnit {
-    /// The signing time is the seconds since 1970, digits only.
+    /// The signing time is the number of seconds since 1970, in digits only.
     Seconds,
-    /// The signing time is the milliseconds since 1970, digits only.
+    /// The signing time is the number of milliseconds since 1970, in digits only.
     Milliseconds,
-    /// The signing time is RFC 3339 text.
+    /// The signing time is text in the format of RFC 3339.
     Rfc3339,
 }
 
@@ -81,8 +81,8 @@ impl TimeUnit {
     }
 }
 
-/// Parses digits without a leading zero. If one number had two notations, an attacker could move a digit between the
-/// signing time and the neighbouring text without changing the signed text.
+/// Parses digits without a leading zero. A zero at the end of the text before the time could otherwise become the first
+/// digit of the time, and the signature would still match.
 fn whole(text: &str) -> Option<i64> {
     let is_plain = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
     is_plain.then(|| text.parse().ok()).flatten()

@@ -1,4 +1,4 @@
-//! The template of the text that a source signs. Signing and verifying use the same template.
+//! The template of the text that a source signs.
 //!
 //! A template is literal text with the placeholders `{timestamp}`, `{method}`, `{path}`, `{body}` and `{header:NAME}`.
 //! In a template, `{{` and `}}` are literal braces.
@@ -30,7 +30,7 @@ enum Part {
 }
 
 impl FromStr for Template {
-    /// The description of all errors of the template, in one sentence.
+    /// One line of text that describes all errors of the template.
     type Err = String;
 
     fn from_str(raw: &str) -> Result<Self, String> {
@@ -70,14 +70,14 @@ impl Template {
         self.0.contains(&Part::Path)
     }
 
-    /// Returns whether the template contains `{header:NAME}`. The given name is in lower case.
+    /// Returns whether the template contains `{header:NAME}` for this name. `name` is in lower case.
     pub(super) fn has_header(&self, name: &str) -> bool {
         self.0
             .iter()
             .any(|part| matches!(part, Part::Header(known) if known.as_str() == name))
     }
 
-    /// Returns the signed text of a request, in pieces.
+    /// Returns the signed text of a request, as one slice for each part of the template.
     ///
     /// # Errors
     /// Returns an error if a header in the template is missing, occurs more than once or is not text.
@@ -146,7 +146,7 @@ fn push(parts: &mut Vec<Part>, part: Part) {
     }
 }
 
-/// Returns an error if two placeholders are adjacent and one of the two stands for an attribute of the event.
+/// Returns an error if the template has two adjacent placeholders, and one of them is the header of an event attribute.
 ///
 /// An attacker who saw one signature could move characters between two adjacent values, and so forge an event id or
 /// type.
@@ -168,8 +168,8 @@ fn adjacent_values(pair: &[Part]) -> Option<String> {
     })
 }
 
-/// Returns an error if the text between two headers can also be a part of their values, and one header is an attribute
-/// of the event.
+/// Returns an error if the text between two header placeholders could also occur in a header value, and one of the
+/// headers is an event attribute.
 ///
 /// An attacker who saw the signature of the id `1.2` and the type `3` could otherwise send the id `1` and the type
 /// `2.3` with the same signature.
