@@ -1,10 +1,10 @@
-//! The wiring of the bridge: opens the store, binds the listeners, starts the threads and tasks, and stops all of them
-//! in a fixed order. Only the room `app` connects other rooms.
+//! Starts and stops the bridge: opens the store, binds the listeners, starts the threads and tasks, and stops all of
+//! them in a fixed order.
 //!
-//! At shutdown, `/readyz` answers 503 at once. The bridge still works as before for `shutdown.lag`, so that the load
-//! balancer can notice the 503. After the lag, the bridge accepts no connection and claims no lane, and requests in
-//! flight have `shutdown.drain` to finish. The bridge closes the store last. Unfinished entries stay on disk, and the
-//! next process sends these entries.
+//! At shutdown, `/readyz` answers 503 at once. For the time `shutdown.lag`, the bridge still works as before, so that
+//! the load balancer can notice the 503. After this time, the bridge accepts no new connections and starts no new
+//! requests to Imprint. Requests in flight have the time `shutdown.drain` to finish. The bridge closes the store last.
+//! Entries that are not yet delivered stay on disk, and the next process sends them.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -55,7 +55,7 @@ mod store;
 
 pub use self::reread::Rereads;
 
-/// Runs a future on a new runtime on this thread, for the commands of the command line.
+/// Runs a future on this thread, on a new runtime. The commands of the command line use this function.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     System::new().block_on(future)
 }
@@ -91,7 +91,7 @@ impl fmt::Debug for App {
 }
 
 impl App {
-    /// Opens the store, binds the listeners and starts the dispatch threads. The caller must be inside an actix system.
+    /// Opens the store, binds the listeners and starts the dispatch threads. The caller must run on an actix system.
     ///
     /// # Errors
     /// Returns an error if a file, an address or the store cannot be used.
@@ -156,20 +156,21 @@ impl App {
         })
     }
 
-    /// Returns the schedule of the reads of secret files, for a signal that asks for a read.
+    /// Returns the schedule on which the bridge reads its secret files. The handler of SIGHUP uses it to start a read.
     pub fn rereads(&self) -> Rereads {
         self.secrets.rereads()
     }
 
-    /// Returns the metrics reader of this bridge, for code in this process.
+    /// Returns a reader of this bridge's metrics, for callers in the same process.
     pub fn figures(&self) -> Figures {
         self.figures.clone()
     }
 
-    /// Runs the bridge until `stop` resolves with the reason to stop, and then drains.
+    /// Runs the bridge until `stop` resolves with the reason to stop. Then stops the bridge in the order of the module
+    /// documentation.
     ///
     /// # Errors
-    /// Returns an error if a thread, a task or the store ends before the shutdown. Accepted events stay on disk.
+    /// Returns an error if a thread, a task or the store ends before the shutdown. The accepted events stay on disk.
     pub async fn run(mut self, stop: impl Future<Output = &'static str>) -> anyhow::Result<()> {
         if self.config.profile == config::Profile::Production {
             tracing::warn!("the store is not encrypted: keep it on an encrypted volume");
@@ -190,7 +191,7 @@ impl App {
         };
         tracing::info!(reason, "stopping");
         self.health.draining();
-        // New connections arrive until the load balancer has noticed the 503 of `/readyz`.
+        // The load balancer sends new connections until it has noticed the 503 of `/readyz`.
         tokio::time::sleep(self.config.shutdown.lag).await;
         self.stopping.send_replace(true);
         let handle = self.ingress_server.handle();
@@ -213,8 +214,8 @@ impl App {
     }
 }
 
-/// Opens the store, which must belong to the configured environment and host of Imprint. A store that belongs to none
-/// belongs to the configured ones from now on.
+/// Opens the store. A new store gets the configured environment and host of Imprint. An existing store must have the
+/// configured environment and host.
 async fn open(config: &Config, now: Timestamp) -> anyhow::Result<Arc<dyn Outbox>> {
     let path = &config.outbox.path;
     let outbox = outbox::open(path, config.outbox.intake_max, now);
@@ -247,7 +248,8 @@ fn metrics() -> prometheus::Result<Metrics> {
     Metrics::new(labels, log)
 }
 
-/// Reads the keys of Imprint, and puts back the evidence that the last process stored under the same keys.
+/// Reads the API keys of Imprint. Restores the knowledge about the state of Imprint that an earlier process stored, if
+/// that process used the same keys.
 async fn keys(
     outbox: &dyn Outbox,
     config: &Config,
@@ -262,7 +264,8 @@ async fn keys(
     Ok(keys)
 }
 
-/// Creates the destination with the mode that an operator set, and with a pause that Imprint asked for, from the store.
+/// Creates the destination. Restores two values from the store: the mode that an operator has set, and the time until
+/// which Imprint has asked the bridge to send nothing.
 async fn restored_destination(
     outbox: &dyn Outbox,
     rate: Rate,
@@ -282,8 +285,8 @@ async fn restored_destination(
         .map(Timestamp::from_millis)
         .filter(|until| *until > now)
     {
-        // The clock may have been set back since the pause was stored, so the pause is limited to the longest possible
-        // pause.
+        // If the system clock has been set back since the bridge stored this time, the pause would be too long. The
+        // bridge limits it to the longest pause that Imprint can ask for.
         destination.wait_until(until.min(now.after(DUE_AHEAD_MAX)));
     }
     Ok(Arc::new(destination))

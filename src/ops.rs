@@ -1,7 +1,7 @@
-//! The ops listener: health, metrics, and the admin API behind an operator's token. The gateway must never route to the
-//! ops listener.
+//! The ops listener: health checks, metrics, and the admin API, which requires an operator's token. The gateway must
+//! never route requests to the ops listener.
 //!
-//! [`operate`] has the operator's use cases as typed functions. `api` translates the use cases to JSON over HTTP, and
+//! [`operate`] contains the operator's use cases as typed functions. `api` offers the use cases as JSON over HTTP, and
 //! makes no decisions.
 
 use std::sync::Arc;
@@ -22,11 +22,11 @@ mod api;
 mod authenticate;
 pub mod operate;
 
-/// The maximum wait for the depth of the store before a read of the metrics. After the timeout, the metrics show the
-/// last known depth.
+/// The maximum time for reading the number of entries in the store for the metrics page. After this time, the page
+/// shows the numbers of the previous reading.
 const DEPTH_DEADLINE: Duration = Duration::from_secs(1);
 
-/// The parts of the ops listener. Clones share these parts.
+/// The state of the ops listener. All clones share the same state.
 #[derive(Clone, Debug)]
 pub struct Ops {
     health: web::Data<Health>,
@@ -60,8 +60,8 @@ impl Ops {
     }
 }
 
-/// The health of the process: starting, then ready, then draining; not ready while the store accepts no event. Clones
-/// share this state.
+/// The health of the process. The process is first starting, then ready, then draining. It is not ready while the store
+/// accepts no events. All clones share the same state.
 #[derive(Clone, Debug, Default)]
 pub struct Health {
     ready: Arc<AtomicBool>,
@@ -69,7 +69,7 @@ pub struct Health {
     store_unavailable: Arc<AtomicBool>,
 }
 
-/// A phase in the life of the process.
+/// The state of the process that the health checks show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Starting,
@@ -84,7 +84,7 @@ impl Health {
         self.ready.store(true, Ordering::Release);
     }
 
-    /// Records that the process is about to end.
+    /// Records that the process has started to shut down.
     pub fn draining(&self) {
         self.draining.store(true, Ordering::Release);
     }
@@ -109,7 +109,7 @@ impl Health {
     }
 }
 
-/// A reader of the metrics that first updates the depth of the store. Clones share the metric values.
+/// Reads the metrics, after it has updated the number of entries in the store. All clones share the same metrics.
 #[derive(Clone, Debug)]
 pub struct Figures {
     metrics: Metrics,
@@ -158,7 +158,8 @@ impl Figures {
     }
 }
 
-/// Answers 200 while the process runs, even if Imprint is down, because a restart of the bridge would not help.
+/// Answers 200 while the process runs. It answers 200 even if Imprint is down, because a restart of the bridge would
+/// not help.
 async fn livez() -> HttpResponse {
     text(HttpResponse::Ok(), "alive")
 }

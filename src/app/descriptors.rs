@@ -1,4 +1,4 @@
-//! The file descriptors of the process: raises the limit, and divides the descriptors between the parts of the bridge.
+//! File descriptors: raises the limit of the process, and divides the descriptors between the parts of the bridge.
 
 use anyhow::ensure;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -6,23 +6,25 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::config::Config;
 use crate::http::idle::connections_max;
 
-/// The maximum number of descriptors that the bridge asks for, which is more than a listener needs.
+/// The maximum number of descriptors that the bridge asks the kernel for. The bridge never needs more.
 const WANTED_MAX: u64 = 65_536;
-/// The descriptors of the store, the log, settings, secrets and key files, listening sockets, and some spare ones.
+/// The number of descriptors for the store, the log, the settings files, the secret and key files and the listening
+/// sockets, with some in reserve.
 const RESERVED: usize = 48;
-/// The descriptors of the runtime of one thread: its event queue, its waker, and its signals.
+/// The number of descriptors that the async runtime of one thread needs: for its event queue, its waker and its
+/// signals.
 const FOR_THREAD: usize = 4;
-/// The minimum number of connections of a listener.
+/// The minimum number of connections that each listener must be able to accept.
 const CONNECTIONS_MIN: usize = 8;
 
-/// The number of connections that each listener may have.
+/// The maximum number of connections of each listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ConnectionLimits {
     pub(super) ingress: usize,
     pub(super) ops: usize,
 }
 
-/// Raises the soft limit of the process to the hard limit, and returns the new soft limit.
+/// Raises the soft limit of open files to the hard limit, but at most to [`WANTED_MAX`]. Returns the new soft limit.
 pub(super) fn raise() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let (soft, hard) = (
@@ -46,8 +48,10 @@ pub(super) fn raise() -> u64 {
     }
 }
 
-/// Divides the descriptors: first for the store, the secrets, the threads and the connections to Imprint, then an eighth of
-/// the rest for the ops listener, and the rest for the event listener.
+/// Divides the descriptors. First, the store, the secrets, the threads and the connections to Imprint get what they
+/// need.
+///
+/// Of the remaining descriptors, the ops listener gets one eighth, and the event listener gets seven eighths.
 ///
 /// # Errors
 /// Returns an error if too few descriptors are left for the listeners.

@@ -1,14 +1,21 @@
-//! The stream between a socket and the HTTP server, which bounds what one client can cost.
+//! The stream between a socket and the HTTP server. The stream limits the memory and the processor time that one client
+//! can use.
 //!
-//! - The server gets one request at a time, and the next one only when the client has taken the answer. Otherwise
-//!   actix-http decodes thousands of pipelined requests, and wakes itself without end while its read buffer is full.
-//! - The server gets a limited number of bytes at once, so that its buffer stays small while a body stalls.
-//! - The heads that have not arrived completely have a memory limit; see [`head_budget`].
-//! - Every head has a deadline, not only the first one of a connection, and so has every answer.
-//! - `100 Continue` is sent when a handler starts to read the body, so never before a refusal.
-//! - A connection that ends before its client has sent everything ends slowly; see [`super::linger`].
-//! - A connection that has lost its place to another one ends; see [`super::places`].
-//! - Bytes that two receivers could read in different ways are refused; see [`crate::http::framing`].
+//! - The stream gives the server one request at a time, and the next request only after the client has received the
+//!   answer. Without this rule, actix-http would decode thousands of pipelined requests at once, and use a full core
+//!   while its read buffer is full.
+//! - The stream gives the server a limited number of bytes at once. The buffer of the server therefore stays small
+//!   while a body stalls.
+//! - The incomplete request heads of all connections together have a memory limit; see [`head_budget`].
+//! - Every request head and every answer has a time limit, not only the first of a connection.
+//! - The stream sends `100 Continue` when a handler starts to read the body. A client whose request is refused without
+//!   its body never gets `100 Continue`.
+//! - If the bridge closes a connection while the client is possibly still sending, the bridge first reads and discards
+//!   bytes for a moment; see [`super::linger`].
+//! - If all places for connections are taken, the bridge closes a waiting connection in favour of a new one; see
+//!   [`super::places`].
+//! - The stream refuses bytes that a proxy and the bridge could read as different requests; see
+//!   [`crate::http::framing`].
 
 mod head_budget;
 mod timer;
@@ -34,51 +41,51 @@ use super::refused::RefusedHead;
 use crate::http::connection::ConnectionState;
 use crate::http::framing::{Advance, Framing};
 
-/// The number of bytes that the server gets before other connections have their turn. The server's buffer has 8 KiB, and
-/// grows if it gets more at once.
+/// The maximum number of bytes that the server gets from one connection before the thread serves other connections. The
+/// server's buffer has 8 KiB, and would grow if the server got more bytes at once.
 const BURST_BYTES: usize = 4 * 1024;
-/// The number of bytes of one read from the socket.
+/// The maximum number of bytes of one read from the socket.
 const READ_BYTES: usize = 4 * 1024;
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// The limits of the streams of one listener.
 #[derive(Clone)]
 pub(super) struct StreamLimits {
-    /// The maximum time for the arrival of a request head.
+    /// The time limit for receiving a request head.
     pub(super) head_deadline: Duration,
-    /// The maximum time in which a client takes an answer.
+    /// The time limit for sending an answer to the client.
     pub(super) answer_deadline: Duration,
-    /// The memory of all incomplete heads on the listener.
+    /// The memory limit for all incomplete request heads on the listener.
     pub(super) heads: Arc<HeadBudget>,
-    /// Counts a refused head by its problem type.
+    /// Counts a refused request head in the metrics. The argument is the last word of the problem type.
     pub(super) count_refused: Arc<dyn Fn(&'static str) + Send + Sync>,
 }
 
-/// A socket with limits.
+/// A socket whose client has limits.
 pub(super) struct Guarded<T> {
     io: T,
     place: Rc<Place>,
     shared: Rc<ConnectionState>,
     limits: StreamLimits,
     framing: Framing,
-    /// Bytes from the socket of which the framing has not yet decided.
+    /// Bytes from the socket that [`Framing`] has not yet assigned to a request.
     input: Vec<u8>,
     head_charge: HeadCharge,
-    /// Bytes of the current request that the server may read.
+    /// Bytes of the current request that the server has not yet read.
     ready: BytesInTransit,
-    /// Bytes of the stream itself for the client: `100 Continue`, or the refusal of a head.
+    /// Bytes for the client that the stream itself creates, not the server: `100 Continue`, or the refusal of a head.
     own: BytesInTransit,
-    /// The number of complete requests.
+    /// The number of complete requests on this connection.
     received: u64,
     burst_bytes: usize,
-    /// Whether the client has closed its side of the connection.
+    /// True if the client has closed its side of the connection.
     is_half_closed: bool,
     is_write_blocked: bool,
-    /// Whether the bridge works on a complete request.
+    /// True while the bridge works on a complete request.
     is_busy: bool,
-    /// Whether the server gets no more bytes.
+    /// True if the stream gives the server no more bytes.
     has_ended: bool,
-    /// Whether the stream has replaced a refusal of the server by a problem document.
+    /// True if the stream has replaced the server's refusal of a head with a problem document.
     is_replaced: bool,
     head_timer: LazyTimer,
     answer_timer: LazyTimer,
@@ -114,7 +121,8 @@ impl<T> Guarded<T> {
         Rc::clone(&self.shared)
     }
 
-    /// Returns whether the next request must wait for the answer to the previous one.
+    /// Returns whether the stream must wait for the answer to the previous request before it gives the server the next
+    /// request.
     fn waits_for_answer(&self) -> bool {
         self.is_write_blocked || self.received > self.shared.answered()
     }
@@ -138,7 +146,8 @@ impl<T> Guarded<T> {
         taken
     }
 
-    /// Advances in the current request. The stream takes nothing and ends if the bytes are not acceptable.
+    /// Takes the next bytes of the current request from `input`. If the bytes break a rule of the framing, takes no
+    /// bytes and ends the stream.
     fn advance(&mut self, input: &[u8]) -> Advance {
         let was_in_head = self.framing.is_in_head();
         let advance = match self.framing.advance(input) {
@@ -164,7 +173,7 @@ impl<T> Guarded<T> {
         advance
     }
 
-    /// Writes bytes into the buffer of the server, and keeps the ones for which the buffer has no room.
+    /// Writes bytes into the server's buffer. If the buffer is full, keeps the remaining bytes in `ready`.
     fn give(&mut self, bytes: Option<&[u8]>, buffer: &mut ReadBuf<'_>) {
         let bytes = bytes.unwrap_or_default();
         let fits = match self.ready.bytes() {
@@ -176,7 +185,7 @@ impl<T> Guarded<T> {
         self.ready.push(Some(later));
     }
 
-    /// Fails if the connection has lost its place to another one.
+    /// Returns an error if the listener has given the place of this connection to another connection.
     fn check_place(&mut self, cx: &Context<'_>) -> io::Result<()> {
         if self.is_busy && self.received <= self.shared.answered() {
             self.is_busy = false;
@@ -198,7 +207,7 @@ impl<T> Guarded<T> {
         self.input = Vec::new();
     }
 
-    /// Ends the stream for the server, although the client may still send.
+    /// Ends the stream for the server, although the client is possibly still sending.
     fn cut(&mut self) {
         self.shared.cut();
         self.end();
@@ -206,7 +215,7 @@ impl<T> Guarded<T> {
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Guarded<T> {
-    /// Reads from the socket until the server has got bytes or the stream has ended.
+    /// Reads from the socket until `buffer` contains bytes for the server, or the stream has ended.
     fn poll_fill(
         &mut self,
         cx: &mut Context<'_>,
@@ -235,7 +244,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Guarded<T> {
             if read.filled().is_empty() {
                 self.end();
             } else if input.is_empty() {
-                // Usually a request arrives as a whole, and needs no buffer.
+                // Usually a request arrives completely in one read. The stream then needs no buffer.
                 taken = self.take(read.filled(), buffer);
                 input.extend_from_slice(read.filled().get(taken..).unwrap_or_default());
             } else {
@@ -250,8 +259,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Guarded<T> {
         Poll::Ready(Ok(()))
     }
 
-    /// Reads one piece ahead while the bridge works on a request. The socket then wakes the task when the next request
-    /// arrives.
+    /// Reads once from the socket while the bridge works on a request. The socket therefore wakes the task when the
+    /// next request arrives.
     fn poll_ahead(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         if self.input.is_empty() && !self.is_half_closed {
             let mut bytes = [MaybeUninit::uninit(); READ_BYTES];
@@ -264,7 +273,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Guarded<T> {
         Ok(())
     }
 
-    /// Reads from the socket once. No bytes mean that the client has closed its side.
+    /// Reads once from the socket. If the read returns no bytes, the client has closed its side of the connection.
     fn poll_socket(
         &mut self,
         cx: &mut Context<'_>,
@@ -289,7 +298,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Guarded<T> {
         Poll::Pending
     }
 
-    /// Writes the bytes of the stream itself.
+    /// Sends the bytes that the stream itself creates.
     fn poll_own(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.shared.take_continue() {
             self.own.push(Some(CONTINUE));
@@ -375,12 +384,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<T> {
         }
     }
 
-    /// The server flushes when the socket has taken every byte of its answers.
+    /// The server calls this method when the socket has accepted all bytes of its answers.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         this.check_place(cx)?;
         ready!(Pin::new(&mut this.io).poll_flush(cx))?;
-        // The bytes of the stream itself have the same deadline, and the server does not know of them.
+        // The timer also covers the bytes in `own`, which the server does not know.
         if this.own.bytes().is_none() {
             this.answer_timer.stop();
         }

@@ -1,5 +1,7 @@
-//! The keys of Imprint: the API key, and the merchant key if one is configured. The bridge reads the key files at the start
-//! and every few seconds, because operators rotate the keys while the process runs.
+//! The keys for requests to Imprint: the API key, and the merchant key if one is configured.
+//!
+//! The bridge reads the key files at the start and every few seconds, because operators rotate the keys while the
+//! process runs.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,14 +16,14 @@ use crate::dispatch::destination::Destination;
 use crate::imprint::client::{Credential, KeyChange};
 use crate::outbox::KeyMark;
 
-/// The key files, and the credential that requests to Imprint use.
+/// The key files, and the credential for requests to Imprint.
 pub(super) struct KeyFiles {
     api_file: PathBuf,
     merchant_file: Option<PathBuf>,
     /// The keys in use.
     present: ImprintKeys,
     credential: Arc<Credential>,
-    /// The environment and the host of Imprint.
+    /// The configured environment and host of Imprint, as one text.
     imprint: String,
     destination: Arc<Destination>,
     rereads: Rereads,
@@ -74,7 +76,8 @@ impl KeyFiles {
         })
     }
 
-    /// Returns the mark of the API key at the configured Imprint.
+    /// Returns a short hash of the API key and of the configured host of Imprint. The store uses the hash to recognise
+    /// the key.
     pub(super) fn mark(&self) -> KeyMark {
         let mut hash = Sha256::new();
         hash.update(self.credential.fingerprint());
@@ -91,8 +94,8 @@ impl KeyFiles {
         Arc::clone(&self.credential)
     }
 
-    /// Reads the key files repeatedly, and never returns. Requests use a new key at once, and a destination that rejected
-    /// an old key gets a probe at once.
+    /// Reads the key files repeatedly, and never returns. All later requests use a new key. If Imprint rejected the old
+    /// key, the bridge tries the new key at once.
     pub(super) async fn watch(&mut self) {
         loop {
             self.rereads.next().await;

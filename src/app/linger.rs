@@ -1,7 +1,7 @@
-//! The end of a connection whose client may still send, for example the body of a refused request.
+//! Closes a connection whose client is possibly still sending, for example the body of a refused request.
 //!
-//! If the kernel closes a socket with bytes that nobody has read, it resets the connection, and the client may lose the
-//! answer. So the bridge says that it sends no more, and reads on for a moment.
+//! If a process closes a socket with unread bytes, the kernel resets the connection, and the client possibly loses the
+//! answer. Therefore the bridge first closes only its sending side, and reads and discards bytes for a moment.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -17,14 +17,15 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::places::Place;
 
-/// The maximum time for which the bridge reads on: some round trips.
+/// The maximum time for which the bridge reads and discards bytes. It is enough for some round trips.
 const LINGER_DEADLINE: Duration = Duration::from_secs(1);
-/// The number of bytes of one read.
+/// The maximum number of bytes of one read.
 const READ_BYTES: usize = 16 * 1024;
-/// The maximum number of reads at once. A client that is faster than the bridge loses the connection.
+/// The maximum number of reads in one poll. If a client sends so fast that each read returns bytes, the bridge closes
+/// the connection.
 const READS_MAX: usize = 32;
 
-/// A socket that the HTTP server uses, and that outlives the server's use of it. The socket stays on one thread.
+/// A socket that stays open after the HTTP server has dropped its handle. The socket stays on one thread.
 pub(super) struct SharedSocket<T>(Rc<RefCell<T>>);
 
 impl<T> SharedSocket<T> {
@@ -40,8 +41,10 @@ impl<T> Clone for SharedSocket<T> {
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> SharedSocket<T> {
-    /// Sends the end of the connection, and reads until the client ends the connection too, or for a moment. A connection
-    /// that loses its place ends at once.
+    /// Closes the sending side. Then reads and discards bytes until the client closes its side, for at most
+    /// [`LINGER_DEADLINE`].
+    ///
+    /// Stops at once if the listener needs the place of this connection for a new one.
     pub(super) async fn linger(mut self, place: &Place) {
         let end = poll_fn(|cx| Pin::new(&mut self).poll_shutdown(cx)).await;
         if end.is_ok() {

@@ -1,6 +1,6 @@
-//! One HTTP/1 listener: the service of actix-web behind a guarded stream for each connection.
+//! One HTTP/1 listener. Between each socket and actix-web is a guarded stream; see [`super::guarded`].
 //!
-//! `actix_web::HttpServer` does the same without a place for a stream of our own.
+//! The bridge does not use `actix_web::HttpServer`, because it cannot put its own stream into that server.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -26,16 +26,20 @@ use super::linger::SharedSocket;
 use super::places::Places;
 use crate::http::connection::ConnectionState;
 
-/// The maximum time for which the server reads on after an early answer, so that the sender gets the answer.
+/// The time limit for closing a connection after its last answer.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// The size of the receive buffer and of the send buffer of a connection in the kernel, which doubles this number. A
-/// sender in the same region fills a connection of 1 Gbit/s with it; a client that does not read takes no more.
+/// The size of the receive buffer and of the send buffer that the bridge requests for a connection. The kernel doubles
+/// this number.
+///
+/// The size is enough for 1 Gbit/s in the same region, and limits the memory for a client that does not read.
 const SOCKET_BUFFER_BYTES: usize = 64 * 1024;
-/// The maximum number of connections that the kernel has established and the server has not accepted yet: the default of
-/// actix-web. The kernel drops further connection attempts, and their clients try again after a second.
+/// The maximum number of connections that the kernel has established but the server has not yet accepted. The default
+/// of actix-web is the same.
+///
+/// The kernel drops further connection attempts, and the clients try again after a second.
 const ACCEPT_QUEUE_MAX: i32 = 1024;
 
-/// One HTTP/1 listener without TLS, which ends at the gateway.
+/// One HTTP/1 listener. The listener has no TLS, because the gateway terminates TLS.
 pub(super) struct Listener {
     pub(super) places: Places,
     pub(super) listen: SocketAddr,
@@ -55,7 +59,7 @@ impl Listener {
         let name = places.listener();
         let socket = TcpListener::bind(listen);
         let socket = socket.with_context(|| format!("{name} {listen}"))?;
-        // The standard library asks for 128 connections that wait to be accepted, which a burst of senders exceeds.
+        // The standard library sets the accept queue to 128 connections, which is too few for a burst of senders.
         rustix::net::listen(&socket, ACCEPT_QUEUE_MAX).context("cannot set the accept queue")?;
         let address = socket.local_addr().context("the listener has no address")?;
         limit_buffers(&socket).context("cannot set the size of socket buffers")?;
@@ -78,7 +82,8 @@ impl Listener {
                 let http = HttpService::build()
                     .graceful_shutdown_signal(drains.clone())
                     .keep_alive(keep_alive)
-                    // The guarded stream has its own deadline, which applies to every head.
+                    // 0 turns off the time limit of actix for request heads. The guarded stream has its own time limit
+                    // for every head.
                     .client_request_timeout(Duration::ZERO)
                     .client_disconnect_timeout(DISCONNECT_TIMEOUT)
                     .local_addr(address)
@@ -97,7 +102,7 @@ impl Listener {
 
 type GuardedSocket = Guarded<SharedSocket<TcpStream>>;
 
-/// Serves one connection, if there is a place for it.
+/// Serves one connection. Closes the connection if the listener has no place for it.
 fn serve<S>(
     io: TcpStream,
     http: &S,
@@ -124,29 +129,30 @@ where
     }
 }
 
-/// The error for a new connection while the bridge works on a request of every other one. The connection is closed.
+/// Returns the error that closes a new connection. This happens if all places are taken and the bridge works on a
+/// request of every open connection.
 fn no_place() -> DispatchError {
     DispatchError::Io(io::ErrorKind::ConnectionRefused.into())
 }
 
-/// Returns whether the client may still send on a connection that the server has left.
+/// Returns whether the client is possibly still sending on a connection that the server has finished.
 fn may_send(served: &Result<(), DispatchError>, connection: &ConnectionState) -> bool {
     match served {
         Ok(()) => connection.is_cut(),
         Err(DispatchError::Io(_) | DispatchError::DisconnectTimeout) => false,
-        // The server has refused the bytes of the client.
+        // The server refused the request because its bytes are not valid.
         Err(_) => true,
     }
 }
 
-/// Limits the kernel's memory for each connection, which belongs to the process in a container. A connection inherits
-/// the sizes from the listening socket.
+/// Limits the memory of the kernel for each connection. In a container, this memory counts as memory of the process. A
+/// connection inherits the buffer sizes from the listening socket.
 fn limit_buffers(socket: &TcpListener) -> rustix::io::Result<()> {
     sockopt::set_socket_recv_buffer_size(socket, SOCKET_BUFFER_BYTES)?;
     sockopt::set_socket_send_buffer_size(socket, SOCKET_BUFFER_BYTES)
 }
 
-/// Tells the stream of the connection when the server has the whole answer to this request.
+/// Tells the guarded stream of the connection when the server has the complete answer to this request.
 fn tell_answered<S>(
     request: ServiceRequest,
     service: &S,
@@ -162,7 +168,7 @@ where
     }
 }
 
-/// Counts the request as answered when it is dropped.
+/// A guard that marks the request as answered when it is dropped.
 struct Answer(Option<Rc<ConnectionState>>);
 
 impl Drop for Answer {
@@ -173,7 +179,7 @@ impl Drop for Answer {
     }
 }
 
-/// The body of an answer. The server drops the body when it has all of it.
+/// The body of an answer. The server drops this value when it has all bytes of the body.
 struct AnsweredBody {
     body: BoxBody,
     #[expect(dead_code, reason = "it is counted when it is dropped")]

@@ -18,21 +18,22 @@ use crate::ingress::{self, Ingress};
 use crate::ops::Ops;
 use crate::time::Clock;
 
-/// The nice(2) value of the ingress threads. With 5, ingress gets a quarter of a core that delivery also uses fully.
+/// The nice(2) value of the threads of the event listener. If these threads and dispatch compete for one core, the
+/// event listener gets about a quarter of the core.
 #[cfg(target_os = "linux")]
 const INGRESS_NICENESS: i32 = 5;
-/// The maximum number of connections to the ops listener: probes, Prometheus and some operators.
+/// The maximum number of connections to the ops listener. Its clients are health checks, Prometheus and some operators.
 const OPS_CONNECTIONS_MAX: usize = 256;
-/// The threads of the process besides those of the event listener and of dispatch.
+/// The number of threads that are neither threads of the event listener nor dispatch threads.
 const OTHER_THREADS: usize = 6;
 /// The maximum idle time of a connection to the ops listener.
 const OPS_KEEP_ALIVE: Duration = Duration::from_secs(5);
-/// The maximum time in which a client takes an answer. A client that does not read keeps no memory for longer.
+/// The time limit for sending an answer to a client. After this time, a client that does not read uses no more memory.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(20);
-/// The maximum time for the arrival of a request head at the ops listener.
+/// The time limit for receiving a request head at the ops listener.
 const OPS_HEAD_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Binds the event listener and the ops listener, which share the file descriptors of the process.
+/// Binds the event listener and the ops listener, and divides the file descriptors of the process between them.
 pub(super) fn bind(
     config: &Config,
     ingress: Ingress,
@@ -86,15 +87,15 @@ fn bind_ingress(
     })
 }
 
-/// Binds the ops listener for health, metrics and the admin API. The ops listener has its own thread, so that
-/// health checks get an answer while other threads are busy.
+/// Binds the ops listener for health checks, metrics and the admin API. The ops listener has its own thread, so that it
+/// answers health checks even if all other threads are busy.
 fn bind_ops(config: &Config, ops: Ops, places: Places) -> anyhow::Result<(SocketAddr, Server)> {
     let listener = Listener {
         places,
         listen: config.ops_listen,
         workers: 1,
         keep_alive: OPS_KEEP_ALIVE,
-        // `App::run` ends the ops listener without a wait.
+        // `App::run` stops the ops listener without waiting for requests.
         shutdown_timeout_seconds: 1,
         limits: StreamLimits {
             head_deadline: OPS_HEAD_DEADLINE,
@@ -106,8 +107,10 @@ fn bind_ops(config: &Config, ops: Ops, places: Places) -> anyhow::Result<(Socket
     listener.bind(move |config| ops.clone().configure(config))
 }
 
-/// Lowers the priority of the ingress threads, so that delivery comes first on a busy core. Under overload, senders
-/// then wait for answers instead of filling the store faster than the bridge delivers.
+/// Lowers the priority of the event listener's threads, so that delivery comes first on a busy core.
+///
+/// Under overload, senders therefore wait longer for answers. Without the lower priority, senders would fill the store
+/// faster than the bridge delivers.
 fn yield_to_delivery() {
     #[cfg(target_os = "linux")]
     if let Err(error) = setpriority_process(None, INGRESS_NICENESS) {

@@ -1,5 +1,7 @@
-//! The tokens of the operators. The bridge reads the token files at the start and every few seconds, and not for each
-//! request: a request without a token must cost no read of a file, and a disk that hangs must not stop the probes.
+//! The tokens of the operators.
+//!
+//! The bridge reads the token files at the start and every few seconds, but not for each request: a request without a
+//! valid token must not cause file reads, and a disk that does not respond must not block the health checks.
 
 use std::convert::Infallible;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -11,7 +13,7 @@ use crate::config::OperatorFile;
 use crate::metrics::Metrics;
 use crate::ops::{Access, Operators, ReadToken};
 
-/// The token of an operator; `None` if the token file has no usable token.
+/// The token of an operator, or `None` if the token file contains no usable token.
 type Token = Option<SecretString>;
 
 /// A task that reads the token files repeatedly.
@@ -22,11 +24,12 @@ pub(super) struct TokensWatch {
 
 struct WatchedToken {
     file: OperatorFile,
-    /// The token that authenticates. The lock is held only while a token is copied, never across an await.
+    /// The token that the operator's requests must have. Each use locks the token only to copy it, and never across an
+    /// await.
     present: Arc<RwLock<Token>>,
 }
 
-/// Reads the token files. Returns the access of the operators, and the task that reads the files again.
+/// Reads the token files. Returns the operators for the admin API, and the task that reads the files again.
 pub(super) fn open(
     files: &[OperatorFile],
     metrics: &Metrics,
@@ -69,8 +72,8 @@ impl WatchedToken {
         }
     }
 
-    /// Uses a new token. Unlike the other secrets, a token ends when its file is removed: this is how an operator loses
-    /// access.
+    /// Reads the token file again, and uses a new token. If the file is gone, the operator loses access. Other secrets
+    /// stay in use if their file is gone.
     async fn read_again(&self) {
         let present = copy(&self.present);
         let read = || Ok::<_, Infallible>(self.file.token().ok());

@@ -1,7 +1,7 @@
-//! The places of connections on one listener. If all places are taken, a new connection takes the place of the
-//! connection that has waited longest for its client.
+//! The places for connections on one listener. If all places are taken, the listener closes one connection in favour of
+//! a new one: the connection that has waited for its client for the longest time.
 //!
-//! Without that, clients that open connections and send nothing would lock out senders and probes.
+//! Without this rule, clients that open connections and send nothing would lock out senders and health checks.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -12,13 +12,14 @@ use futures_util::task::AtomicWaker;
 
 use crate::time::Clock;
 
-/// The number of places for each additional connection that has lost its place and is still being closed.
+/// One additional socket is allowed for this number of places. The additional sockets are for connections that have
+/// lost their place but are not yet closed.
 const CLOSING_SHARE: usize = 8;
 
-/// The places of one listener, shared by its workers.
+/// The places of one listener. All worker threads of the listener share the places.
 #[derive(Debug)]
 pub(super) struct Places {
-    /// The setting of the listener, for the log.
+    /// The name of the setting with the address of the listener. The log shows this name.
     listener: &'static str,
     places_max: usize,
     clock: Clock,
@@ -31,23 +32,24 @@ struct TakenPlaces {
     occupants: HashMap<u64, Arc<Occupant>>,
 }
 
-/// The state of one connection that the listener needs to choose the next one to close.
+/// The state of one connection. The listener uses these states to choose the connection that it closes.
 #[derive(Debug)]
 struct Occupant {
-    /// The time of the last complete request, or of the connection, in milliseconds.
+    /// The time in milliseconds of the last complete request. Before the first request, the time at which the
+    /// connection was opened.
     since: AtomicI64,
-    /// Whether the bridge works on a complete request.
+    /// True while the bridge works on a complete request.
     is_busy: AtomicBool,
-    /// Whether a request of this connection was authentic.
+    /// True if the bridge has authenticated a request on this connection.
     is_trusted: AtomicBool,
     is_closed: AtomicBool,
     task: AtomicWaker,
 }
 
 impl Places {
-    /// Creates the places of a listener that may have `connections_max` open sockets.
+    /// Creates the places of a listener with at most `connections_max` open sockets.
     pub(super) fn new(listener: &'static str, connections_max: usize, clock: Clock) -> Self {
-        // Some sockets belong to connections that have lost their place and are about to be closed.
+        // Keeps some sockets for connections that have lost their place but are not yet closed.
         let closing = connections_max / (CLOSING_SHARE + 1);
         Self {
             listener,
@@ -57,19 +59,20 @@ impl Places {
         }
     }
 
-    /// Returns the setting with the address of the listener.
+    /// Returns the name of the setting with the address of the listener.
     pub(super) const fn listener(&self) -> &'static str {
         self.listener
     }
 
-    /// Returns the maximum number of connections that one of `workers` accepts before it closes one.
+    /// Returns the maximum number of open connections of one of `workers` worker threads.
     pub(super) const fn for_worker(&self, workers: usize) -> usize {
         let all = self.places_max + self.places_max / CLOSING_SHARE;
         let share = all / workers;
         if share == 0 { 1 } else { share }
     }
 
-    /// Gives a place to a new connection, or none if the bridge works on requests of all connections.
+    /// Gives a place to a new connection. Returns `None` if all places are taken and the bridge works on a request of
+    /// every connection.
     pub(super) fn enter(self: &Arc<Self>) -> Option<Place> {
         let mut taken = self.lock();
         let closed = if taken.occupants.len() >= self.places_max {
@@ -110,7 +113,8 @@ impl Places {
 }
 
 impl TakenPlaces {
-    /// Removes the connection that has waited longest; a connection with an authentic request comes last.
+    /// Removes the connection that has waited for its client for the longest time. Prefers connections without an
+    /// authenticated request.
     fn longest_waiting(&mut self) -> Option<Arc<Occupant>> {
         let waiting = self.occupants.iter();
         let waiting = waiting.filter(|(_, occupant)| !occupant.is_busy.load(Ordering::Acquire));
@@ -123,7 +127,7 @@ impl TakenPlaces {
     }
 }
 
-/// The place of one connection, which is free again when the `Place` is dropped.
+/// The place of one connection. A dropped `Place` is free for another connection.
 #[derive(Debug)]
 pub(super) struct Place {
     places: Arc<Places>,
@@ -139,7 +143,7 @@ impl Place {
         self.occupant.is_busy.store(true, Ordering::Release);
     }
 
-    /// Records that the connection waits for its client.
+    /// Records that the bridge has answered, and that the connection waits for its client.
     pub(super) fn end(&self, is_trusted: bool) {
         self.occupant
             .is_trusted
@@ -147,7 +151,7 @@ impl Place {
         self.occupant.is_busy.store(false, Ordering::Release);
     }
 
-    /// Returns whether the connection must end, and wakes `task` later if it must end then.
+    /// Returns whether the connection must close. If it must close only later, wakes `task` at that time.
     pub(super) fn is_closed(&self, task: &Waker) -> bool {
         self.occupant.task.register(task);
         self.occupant.is_closed.load(Ordering::Acquire)

@@ -1,21 +1,21 @@
-//! The answers to request heads that never reach the HTTP server.
+//! The answers to request heads that the stream or the HTTP server refuses before a handler runs.
 
 use crate::http::framing::{HEAD_BYTES_MAX, Violation};
 use crate::http::problem::{MEDIA_TYPE, ProblemDocument};
 
-/// The second line of an answer of the HTTP server without a body.
+/// The second line of an answer without a body, as the HTTP server writes it.
 const NO_BODY: &str = "content-length: 0\r\n";
 
 /// The reason why a request head does not reach a handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RefusedHead {
-    /// The bytes are not an acceptable HTTP/1 request.
+    /// The bytes break a rule for HTTP/1 requests.
     Violation(Violation),
     /// The head did not arrive in time.
     Timeout,
-    /// The incomplete heads of all connections take all the memory that they may take.
+    /// The incomplete heads of all connections use up their memory limit.
     Budget,
-    /// The HTTP server has refused the head with this status.
+    /// The HTTP server refuses the head with this status.
     ByServer(u16),
 }
 
@@ -26,7 +26,8 @@ impl From<Violation> for RefusedHead {
 }
 
 impl RefusedHead {
-    /// Finds the refusal of the HTTP server, which has no body, in the bytes that the server writes.
+    /// Returns the refusal if `written` starts with an error answer that the HTTP server itself creates. Such an answer
+    /// has no body.
     pub(super) fn by_server(written: &[u8]) -> Option<Self> {
         let status = [
             (400, "HTTP/1.1 400 Bad Request"),
@@ -37,7 +38,7 @@ impl RefusedHead {
         status.map(|(status, _)| Self::ByServer(status))
     }
 
-    /// Returns the status, the last word of the problem type, and the title.
+    /// Returns the HTTP status, the last word of the problem type, and the title.
     const fn row(self) -> (u16, &'static str, &'static str) {
         match self {
             Self::Violation(Violation::LineEnd | Violation::Chunk) => {
@@ -79,7 +80,7 @@ impl RefusedHead {
         detail.to_owned()
     }
 
-    /// Returns the whole HTTP response, after which the connection ends.
+    /// Returns the complete HTTP response. The bridge closes the connection after this response.
     pub(super) fn response(self) -> Vec<u8> {
         let (status, word, title) = self.row();
         let problem = ProblemDocument::new(word, status, title, self.detail());

@@ -1,7 +1,7 @@
-//! The moments at which the bridge reads its secret files again: every few seconds, and at SIGHUP.
+//! The schedule on which the bridge reads its secret files again: every few seconds, and at SIGHUP.
 //!
-//! A new secret counts only if two reads at a distance return it: a program that writes a secret file in place may have
-//! written only a part of the secret at the first read.
+//! The bridge uses a new secret only if two reads, half a second apart, return the same secret. At the first read,
+//! another program has possibly written only a part of the file.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,14 +11,16 @@ use tokio::time::sleep;
 
 use crate::time::{Clock, Timestamp};
 
-/// The time between two reads of the secret files. The bridge does not watch the files, because Kubernetes replaces the
-/// symbolic link of a mounted Secret, and a watch would stay on the old file.
+/// The time between two reads of the secret files.
+///
+/// The bridge does not use file change notifications: Kubernetes replaces the symbolic link of a mounted Secret, and
+/// the notifications would stay on the old file.
 const READ_EVERY: Duration = Duration::from_secs(3);
 
-/// The time between the two reads of a new secret: longer than a program needs to write a short file.
+/// The time between the two reads of a new secret. A program needs less time to write a short file.
 const CONFIRM_AFTER: Duration = Duration::from_millis(500);
 
-/// The schedule of the reads of secret files. Clones share the signal to read now.
+/// The schedule of the reads of secret files. All clones share the signal that starts a read at once.
 #[derive(Clone, Debug)]
 pub struct Rereads {
     clock: Clock,
@@ -33,7 +35,7 @@ impl Rereads {
         }
     }
 
-    /// Lets the bridge read its secret files now.
+    /// Makes the bridge read its secret files at once.
     pub fn read_now(&self) {
         self.now.notify_waiters();
     }
@@ -42,7 +44,7 @@ impl Rereads {
         self.clock.now()
     }
 
-    /// Resolves when the secret files must be read.
+    /// Resolves when the next read of the secret files is due.
     pub(super) async fn next(&self) {
         tokio::select! {
             () = self.clock.sleep(READ_EVERY) => {}
@@ -51,8 +53,8 @@ impl Rereads {
     }
 }
 
-/// Reads a secret, and reads a new secret once more. Returns the secret if both reads return it; `None` if the secret is
-/// not new, or if the reads differ.
+/// Reads a secret. If the secret is new, waits and reads it again. Returns the new secret if both reads return the same
+/// one, otherwise `None`.
 pub(super) async fn read_new<T, E>(
     read: impl Fn() -> Result<T, E>,
     is_present: impl Fn(&T) -> bool,
@@ -62,7 +64,7 @@ pub(super) async fn read_new<T, E>(
     if is_present(&first) {
         return Ok(None);
     }
-    // Another process writes the file, so the wait is in real time.
+    // Another process writes the file, so the wait uses real time and not the clock of the bridge, which tests control.
     sleep(CONFIRM_AFTER).await;
     let second = read()?;
     Ok(is_same(&first, &second).then_some(second))

@@ -1,5 +1,5 @@
-//! Retention: deletes receipts older than `outbox.retain_receipt`, and discards entries that stayed parked for longer
-//! than `outbox.retain_parked`.
+//! Retention: deletes receipts that are older than `outbox.retain_receipt`, and discards entries that have been parked
+//! for longer than `outbox.retain_parked`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,16 +50,17 @@ impl Retention {
         }
     }
 
-    /// Returns the current time minus `retention`: retention removes everything before this moment.
+    /// Returns the current time minus `retention`. A retention pass removes items that are older than this time.
     fn cutoff(&self, retention: Duration) -> Timestamp {
         let retention = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
         Timestamp::from_millis(self.clock.now().as_millis().saturating_sub(retention))
     }
 
-    /// Discards entries that stayed parked for too long, and records the discard in the audit log.
+    /// Discards entries that have been parked for longer than `outbox.retain_parked`, and writes an audit record.
     async fn discard(&self) -> Result<(), Error> {
         let before = self.cutoff(self.parked);
-        // The filter on the time of acceptance is safe, because an entry is accepted before it is parked.
+        // The filter compares the time of acceptance, and `is_old` compares the time of parking. The filter misses no
+        // old entry, because the bridge accepts an entry before it parks the entry.
         let is_old = |entry: &&EntrySummary| entry.receipt.settled_at.is_some_and(|at| at < before);
         let mut filter = EntryFilter {
             before: Some(before),

@@ -1,5 +1,5 @@
-//! The secrets of sources. The bridge reads the secret files at the start and every few seconds, because operators
-//! rotate the secrets while the process runs.
+//! The secrets with which sources authenticate. The bridge reads the secret files at the start and every few seconds,
+//! because operators rotate the secrets while the process runs.
 
 use std::path::PathBuf;
 
@@ -56,7 +56,7 @@ impl LoadedAuth {
     }
 }
 
-/// A task that reads the secret files of all sources repeatedly, with the secrets in use.
+/// A task that repeatedly reads the secret files of all sources. The task compares them with the secrets in use.
 pub(super) struct SecretsWatch {
     endpoints: Endpoints,
     sources: Vec<WatchedSource>,
@@ -67,7 +67,7 @@ struct WatchedSource {
     name: SourceName,
     auth: sources::Auth,
     secrets: Vec<SecretString>,
-    /// True if the last read of the secret files failed; the log shows only the first of consecutive failures.
+    /// True if the last read of the secret files failed. The bridge logs only the first of several failures in a row.
     is_unreadable: bool,
 }
 
@@ -97,7 +97,8 @@ impl SecretsWatch {
         self.rereads.clone()
     }
 
-    /// Reads the secret files of all sources repeatedly, and never returns. The event route uses new secrets at once.
+    /// Reads the secret files of all sources repeatedly, and never returns. The event listener uses new secrets for all
+    /// later requests.
     pub(super) async fn watch(&mut self) {
         loop {
             self.rereads.next().await;

@@ -1,5 +1,5 @@
-//! The dispatch threads. Each dispatch thread has its own runtime and its own Imprint client, because the client cannot
-//! move to another thread.
+//! The dispatch threads, which send requests to Imprint. Each dispatch thread has its own runtime and its own HTTP
+//! client, because the client cannot move between threads.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ pub(super) struct Parts {
 /// The running dispatch threads.
 pub(super) struct DispatchThreads(Vec<DispatchThread>);
 
-/// One dispatch thread, with the receiver of the thread's result and the handle to join the thread.
+/// One dispatch thread: the receiver of the thread's result, and the handle to join the thread.
 struct DispatchThread {
     ended: oneshot::Receiver<anyhow::Result<()>>,
     thread: Option<JoinHandle<()>>,
@@ -136,7 +136,7 @@ fn send(
     })
 }
 
-/// Reads the configured root certificates, which replace the public root certificates.
+/// Reads the configured root certificates. The bridge uses them instead of the public root certificates.
 fn roots(file: Option<&Path>) -> anyhow::Result<Option<RootCertStore>> {
     let Some(file) = file else { return Ok(None) };
     let unusable = || format!("imprint.ca_file {}", file.display());

@@ -1,4 +1,5 @@
-//! The running sources: the endpoints of the event route with the secrets, and the mappings that intake uses.
+//! Creates the sources of the running bridge: an endpoint with secrets for the event listener, and a mapping for
+//! intake.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

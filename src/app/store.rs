@@ -32,7 +32,7 @@ impl StoreReport {
             self.health.store(condition);
             self.metrics.store_condition(condition.as_str());
             if self.condition.changed().await.is_err() {
-                // An engine without a changing condition has dropped the sender.
+                // The store has dropped the sender, so the condition never changes.
                 std::future::pending::<()>().await;
             }
         }

@@ -326,7 +326,7 @@ fn length(headers: &[Header<'_>]) -> Result<Option<u64>, AnswerError> {
     Ok(length)
 }
 
-/// Returns whether the bridge can send another request on the connection.
+/// Returns [`Reuse::Allowed`] if the bridge can send another request on the connection.
 ///
 /// Returns `Never` after a server error: a gateway that has already sent its own error possibly sends the real answer
 /// of its server later.

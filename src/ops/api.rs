@@ -1,26 +1,26 @@
-//! The admin API: calls the use cases in [`super::operate`] for JSON requests over HTTP, and answers in JSON.
+//! The admin API: receives JSON requests over HTTP, calls the use cases in [`super::operate`], and answers in JSON.
 //!
 //! | call | effect |
 //! |---|---|
 //! | `GET /admin/v1/entries?state=&source=&type=&reason=&customer=&before=&since=&after=&limit=` | lists entries; without `state`, lists parked entries |
-//! | `GET /admin/v1/entries/{number}?reveal=true` | shows one entry; shows values unmasked only with `reveal`, which the audit log records first |
+//! | `GET /admin/v1/entries/{number}?reveal=true` | shows one entry; with `reveal=true`, first writes an audit record and then shows the values unmasked |
 //! | `POST /admin/v1/entries/replay` | lets parked and undecided entries wait for delivery again: `{"ids": […]}` or `{"filter": {…}}`, `map_again`, `preview`, `reason` |
 //! | `POST /admin/v1/entries/discard` | discards waiting, undecided and parked entries, which are then never sent: `ids` or `filter`, `preview`; `reason` is required |
 //! | `POST /admin/v1/entries/park` | parks waiting and undecided entries: `ids` or `filter`, `preview`; `reason` is required |
-//! | `POST /admin/v1/customers/reset-versions` `{"imprint_id": …}` or `{"partner_id": …}` | lets the next event of a customer win, whatever its version is; `reason` is required |
-//! | `GET /admin/v1/entries/{number}/explain?reveal=true` | explains the current mapping of the entry's event, expression by expression, and names the stale values |
-//! | `POST /admin/v1/explain?source=&reveal=true` | explains the mapping of an event in the request body; nothing is stored |
+//! | `POST /admin/v1/customers/reset-versions` `{"imprint_id": …}` or `{"partner_id": …}` | accepts the values of a customer's next event, even if its version is old; `reason` is required |
+//! | `GET /admin/v1/entries/{number}/explain?reveal=true` | explains, expression by expression, how the current mapping maps the entry's event, and lists the values that are older than the values at Imprint |
+//! | `POST /admin/v1/explain?source=&reveal=true` | explains how the current mapping maps the event in the request body; stores nothing |
 //! | `GET /admin/v1/audit?after=&limit=` | lists records of the audit log |
-//! | `GET /admin/v1/destination`, `POST` `{"mode": "open"}` | shows the state and the mode of the destination; sets the mode: `open`, `paused` or `shadow` |
-//! | `POST /admin/v1/store/backup` `{"name": "…"}` | copies the store into a new file with this name in the folder of the store |
-//! | `GET /admin/v1/shadow` | lists the requests that shadow mode did not send, with masked values |
+//! | `GET /admin/v1/destination`, `POST` `{"mode": "open"}` | GET shows the state and the mode of sending to Imprint; POST sets the mode: `open`, `paused` or `shadow` |
+//! | `POST /admin/v1/store/backup` `{"name": "…"}` | copies the store to a new file with this name, in the folder of the store |
+//! | `GET /admin/v1/shadow` | lists the requests that the bridge did not send because of the mode `shadow`, with masked values |
 //!
 //! A filter for waiting entries must contain a customer. While a request of a customer is in flight, the waiting
 //! entries of the customer stay unchanged, and the answer lists these entries as `in_flight`. If the request changes no
 //! other entry, the answer is 409.
 //!
-//! The audit log records every change with the name of the operator's token. Clients must not cache answers of the
-//! admin API.
+//! For every change, the audit log has a record with the operator's name. Every answer of the admin API forbids
+//! caching.
 
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::middleware::from_fn;
@@ -69,7 +69,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
     config.service(scope);
 }
 
-/// Creates the resource for a path, which answers 405 to every method that the caller does not add.
+/// Creates the resource for a path. The resource answers 405 to every method for which the caller adds no handler.
 fn resource(path: &str) -> Resource {
     web::resource(path).default_service(web::to(method_not_allowed))
 }

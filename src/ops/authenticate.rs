@@ -1,7 +1,7 @@
 //! Authentication of operators: finds the [`Operator`] of a request, or denies the request.
 //!
-//! [`admit`] runs before the routing of the admin API, so before any body is read. An operator authenticates with a bearer
-//! token. A session cookie of a console would be a second method in [`authenticate`], without a change to any handler.
+//! [`admit`] runs before the router of the admin API, and therefore before the bridge reads a request body. An operator
+//! authenticates with a bearer token.
 
 use std::future::{Ready, ready};
 
@@ -18,11 +18,11 @@ use super::api::AdminProblem;
 use super::operate::Operator;
 use crate::metrics::AdminMetrics;
 
-/// A function that returns the current token of an operator; `None` if the operator has no token any more.
+/// A function that returns the current token of an operator, or `None` if the operator no longer has a token.
 pub type ReadToken = Box<dyn Fn() -> Option<SecretString> + Send + Sync>;
 
-/// The maximum number of requests to the admin API in progress. Probes and metrics do not count, so that they are
-/// answered while operators ask too much. With the largest bodies, these requests hold 4 MiB.
+/// The maximum number of requests to the admin API in progress. Requests for health checks and metrics have no such
+/// limit. With the largest request bodies, requests to the admin API take 4 MiB.
 const REQUESTS_MAX: usize = 16;
 
 /// The operators, the counter of denied requests, and the permits for requests in progress.
@@ -43,10 +43,10 @@ impl Access {
     }
 }
 
-/// The operators: each name, with the function that returns the operator's token.
+/// The operators: the name of each operator, and the function that returns the operator's token.
 pub struct Operators(Vec<(String, ReadToken)>);
 
-/// The reason for which an admin request is denied.
+/// The reason why the bridge denies a request to the admin API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Denied {
     /// The configuration has no operator.
@@ -86,7 +86,8 @@ impl std::fmt::Debug for Operators {
 }
 
 impl Operators {
-    /// Creates the list of operators. Each request asks for the tokens again, because operators rotate the tokens.
+    /// Creates the list of operators. The bridge reads the tokens again for each request, because operators rotate
+    /// their tokens.
     pub const fn new(operators: Vec<(String, ReadToken)>) -> Self {
         Self(operators)
     }
@@ -95,7 +96,7 @@ impl Operators {
     fn with_token(&self, token: &str) -> Option<Operator> {
         let digest = Sha256::digest(token);
         let mut found = None;
-        // Compares the digests of all tokens, so that the duration reveals nothing about any token.
+        // Compares digests, and compares them with every token: the duration must reveal nothing about a token.
         for (name, read) in &self.0 {
             let token = read().map(|token| Sha256::digest(token.expose_secret()));
             if token == Some(digest) {
@@ -106,7 +107,8 @@ impl Operators {
     }
 }
 
-/// Lets a request pass to the admin API if it has an operator's token and not too many requests are in progress.
+/// Passes a request to the admin API if the request has an operator's token and fewer than [`REQUESTS_MAX`] requests
+/// are in progress.
 pub(super) async fn admit(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,

@@ -1,18 +1,18 @@
-//! The memory of the request heads that have not arrived completely. A client needs no authentication to send a part of
-//! a head.
+//! The memory limit for request heads that have not arrived completely. A client needs no authentication to send a part
+//! of a head.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The sum of the bytes of all incomplete heads on one listener: heads of the maximum size on 512 connections. A usual
-/// head arrives at once, and needs none of these bytes.
+/// The maximum number of bytes of all incomplete heads on one listener. It is enough for heads of the maximum size on
+/// 512 connections. A usual head arrives in one read and does not count.
 const HEADS_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// The memory of all incomplete heads on one listener.
+/// The number of bytes of all incomplete heads on one listener.
 #[derive(Debug, Default)]
 pub(in crate::app) struct HeadBudget(AtomicUsize);
 
-/// The share of one connection in a [`HeadBudget`], which ends when the `HeadCharge` is dropped.
+/// The bytes of one connection in a [`HeadBudget`]. A dropped `HeadCharge` returns its bytes to the budget.
 pub(super) struct HeadCharge {
     budget: Arc<HeadBudget>,
     bytes: usize,
@@ -23,7 +23,8 @@ impl HeadCharge {
         Self { budget, bytes: 0 }
     }
 
-    /// Charges the budget with these bytes instead of the bytes before. Returns `false` if the budget is exceeded.
+    /// Sets the number of bytes of this connection to `bytes`. Returns `false` if the sum of all connections then
+    /// exceeds the budget.
     pub(super) fn change(&mut self, bytes: usize) -> bool {
         let HeadBudget(sum) = &*self.budget;
         let before = sum.fetch_add(bytes, Ordering::Relaxed);

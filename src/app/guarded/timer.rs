@@ -1,4 +1,4 @@
-//! A timer of the stream.
+//! The timer for the time limits of a guarded stream.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix_web::rt::time::{Sleep, sleep};
 
-/// A timer that starts when it is polled first.
+/// A timer that starts at its first poll.
 #[derive(Default)]
 pub(super) struct LazyTimer(Option<Pin<Box<Sleep>>>);
 

@@ -1,6 +1,6 @@
 //! A buffer between the socket and the HTTP server.
 
-/// Bytes that wait until the receiver takes them. An empty buffer has no memory.
+/// Bytes that wait until their receiver takes them. An empty buffer allocates no memory.
 #[derive(Default)]
 pub(super) struct BytesInTransit {
     bytes: Vec<u8>,

@@ -18,7 +18,7 @@ use crate::http::single_header::SingleHeader;
 
 /// The maximum length of a request body of the admin API.
 pub(super) const BODY_BYTES_MAX: usize = 256 * 1024;
-/// The maximum time for the arrival of a request body of the admin API.
+/// The time limit for receiving a request body of the admin API.
 const BODY_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The body of a request to the admin API.

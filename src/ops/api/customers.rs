@@ -10,7 +10,7 @@ use crate::imprint::{ImprintId, PartnerCustomerId};
 use crate::ops::operate::{Operator, Reason};
 use crate::outbox::LaneKey;
 
-/// The request body of a reset: one of the two ids, and the operator's reason.
+/// The request body that resets the versions of a customer: exactly one of the two ids, and the operator's reason.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ResetBody {

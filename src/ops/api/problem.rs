@@ -1,4 +1,4 @@
-//! The table of the admin API's errors, with the HTTP status, the problem type and the title of each error.
+//! The table of the admin API's errors. The table has the HTTP status, the problem type and the title of each error.
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -10,7 +10,7 @@ use crate::outbox;
 
 const CHALLENGE: &str = "Bearer realm=\"operator\"";
 
-/// The error of a failed request to the admin API.
+/// The reason why a request to the admin API failed.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminProblem {
     /// The admin API is disabled, because no operator is configured.

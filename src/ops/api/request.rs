@@ -25,9 +25,9 @@ pub(super) struct FilterQuery {
     r#type: Option<String>,
     reason: Option<String>,
     customer: Option<String>,
-    /// The upper limit of the time of acceptance, in RFC 3339 format.
+    /// Selects the entries that the bridge accepted before this time, in RFC 3339 format.
     before: Option<String>,
-    /// The lower limit of the time of acceptance, in RFC 3339 format.
+    /// Selects the entries that the bridge accepted at this time or later, in RFC 3339 format.
     since: Option<String>,
     after: Option<u64>,
     limit: Option<usize>,
@@ -85,7 +85,7 @@ fn parse_time(name: &str, text: Option<&str>) -> Result<Option<Timestamp>, Admin
     text.map(parse).transpose()
 }
 
-/// The query parameter `reveal`; `true` asks for an answer with unmasked values.
+/// The query parameter `reveal`. With `true`, the answer contains unmasked values.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RevealQuery {
@@ -156,7 +156,7 @@ pub(super) fn parse_entry(number: &str) -> Result<EntryId, AdminProblem> {
     }
 }
 
-/// Refuses a number that the store can give to no entry and to no audit record.
+/// Returns an error for a number that is higher than every number of an entry or of an audit record.
 pub(super) fn parse_number(name: &str, number: u64) -> Result<u64, AdminProblem> {
     if number > ENTRY_MAX {
         return Err(malformed(format!(
