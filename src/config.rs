@@ -1,7 +1,7 @@
-//! Configuration: the only room that reads settings files, environment variables and secret files.
+//! Configuration: reads settings files, environment variables and secret files. No other room reads them.
 //!
-//! A [`Config`] consists of domain types, so a `Config` is always valid. [`Config::read`] reports every error at once,
-//! each with the file or the environment variable.
+//! A [`Config`] is always valid, because its fields have types that allow only valid values. [`Config::read`] reports
+//! all errors at once. Each error names the file or the environment variable with the wrong setting.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -34,19 +34,20 @@ pub use reader::SettingError;
 
 /// The built-in default settings.
 const DEFAULT: &str = include_str!("../config/default.toml");
-/// The prefix of every environment variable with a setting.
+/// The prefix of every environment variable that contains a setting.
 const PREFIX: &str = "IMPRINT_BRIDGE";
-/// The maximum of every deadline setting: after five minutes, no client waits for an answer.
+/// The maximum of every setting for a deadline. No client waits for an answer for more than five minutes.
 const DEADLINE_MAX: Duration = Duration::from_secs(300);
-/// The minimum of every deadline setting.
+/// The minimum of every setting for a deadline.
 const DEADLINE_MIN: Duration = Duration::from_millis(50);
-/// The maximum of `ingress.bodies_bytes_max`: 4 GiB, more than a container for the bridge has.
+/// The maximum of `ingress.bodies_bytes_max`: 4 GiB. A container for the bridge has less memory.
 const BODIES_BYTES_MAX: u64 = 4 << 30;
-/// The minimum of a retention setting, so that a sender that repeats an event at once gets `duplicate`.
+/// The minimum of a retention setting. A sender that repeats an event within this time must get the answer `duplicate`.
 const RETAIN_MIN: Duration = Duration::from_mins(1);
 /// The maximum of a retention setting: about ten years.
 const RETAIN_MAX: Duration = Duration::from_hours(24 * 3660);
-/// The maximum of `shutdown.lag` plus `shutdown.drain`: by default, Kubernetes kills a pod after 30 s.
+/// The maximum of `shutdown.lag` plus `shutdown.drain`. By default, Kubernetes kills a pod 30 s after the signal to
+/// stop.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(28);
 
 /// The kind of deployment.
@@ -61,9 +62,9 @@ pub enum Profile {
 /// The command that reads the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// The command `serve`, for which the secret files must be configured and readable.
+    /// The command `serve`. The secret files must be configured and readable.
     Serve,
-    /// The command `check` or another command, which may run on a machine without the secrets.
+    /// The command `check` or another command. Such a command can run on a machine without the secret files.
     Check,
 }
 
@@ -76,7 +77,7 @@ pub struct Config {
     pub ingress: IngressSettings,
     /// The default quotas of a source.
     pub quota: QuotaSettings,
-    /// The limits and rules with which intake turns requests into entries.
+    /// The limits and rules of intake, which turns requests into entries.
     pub intake: IntakeSettings,
     /// The address of the listener for health, metrics and the admin API.
     pub ops_listen: SocketAddr,
@@ -88,7 +89,7 @@ pub struct Config {
     pub log: LogSettings,
 }
 
-/// The settings of the event listener, which `config/default.toml` describes.
+/// The settings of the event listener. The file `config/default.toml` describes each setting.
 #[derive(Clone, Copy, Debug)]
 pub struct IngressSettings {
     pub listen: SocketAddr,
@@ -100,7 +101,7 @@ pub struct IngressSettings {
     pub connections_max: usize,
 }
 
-/// The settings of the store, which `config/default.toml` describes.
+/// The settings of the store. The file `config/default.toml` describes each setting.
 #[derive(Clone, Debug)]
 pub struct OutboxSettings {
     pub path: PathBuf,
@@ -109,14 +110,14 @@ pub struct OutboxSettings {
     pub retain_parked: Duration,
 }
 
-/// The settings of the shutdown, which `config/default.toml` describes.
+/// The settings of the shutdown. The file `config/default.toml` describes each setting.
 #[derive(Clone, Copy, Debug)]
 pub struct ShutdownSettings {
     pub lag: Duration,
     pub drain: Duration,
 }
 
-/// The settings of the log, which `config/default.toml` describes.
+/// The settings of the log. The file `config/default.toml` describes each setting.
 #[derive(Clone, Debug)]
 pub struct LogSettings {
     pub format: LogFormat,
@@ -124,8 +125,8 @@ pub struct LogSettings {
 }
 
 impl Config {
-    /// Reads the default settings, then the settings files in the given order, then the environment. A later layer
-    /// overrides an earlier layer.
+    /// Reads settings from three kinds of layers, in this order: the defaults, the settings files in the given order,
+    /// and the environment. A later layer overrides the earlier layers.
     ///
     /// # Errors
     /// Returns every error of every layer of settings.
@@ -133,8 +134,8 @@ impl Config {
         Self::from_layers(files, Environment::with_prefix(PREFIX), purpose)
     }
 
-    /// Reads the default settings and the settings files, but not the environment: an environment variable must not
-    /// send the demo's events to a real host.
+    /// Reads the defaults and the settings files, but not the environment. The demo uses this function: because of an
+    /// environment variable, it could otherwise send its events to the real Imprint.
     ///
     /// # Errors
     /// Returns every error of every layer of settings.
@@ -157,7 +158,7 @@ impl Config {
         for file in files {
             layers = layers.add_source(File::from(file.as_path()).format(FileFormat::Toml));
         }
-        // `collect` keeps the origin of each value; `try_deserialize` would lose the origin.
+        // `collect` keeps the origin of each value, the file or the variable. `try_deserialize` would lose the origin.
         let settings = layers
             .add_source(environment)
             .build()
@@ -173,7 +174,7 @@ impl Config {
         }
     }
 
-    /// Takes every section before the first return, so that the reader collects all errors.
+    /// Takes every section before it returns for a missing one, so that the reader collects all errors.
     fn take(reader: &mut Reader, purpose: Purpose) -> Option<Self> {
         let profile = reader.take(&["profile"], |raw| {
             raw.word(&[
@@ -279,7 +280,8 @@ fn take_outbox(reader: &mut Reader) -> Option<OutboxSettings> {
     })
 }
 
-/// Returns whether a store can have this path. SQLite gives a meaning to some paths and names.
+/// Returns whether a store can have this path. Some paths and file names are reserved, for example because SQLite gives
+/// them a special meaning.
 fn is_store_path(path: &str) -> bool {
     let name = Path::new(path).file_name().and_then(|name| name.to_str());
     let is_file = !path.ends_with('/') && !is_reserved_name(path);
@@ -323,7 +325,7 @@ fn unreadable(origin: &str, error: &config::ConfigError) -> SettingError {
     }
 }
 
-/// Reads one TOML file without the default settings and the environment.
+/// Reads only one TOML file, without the defaults and without the environment.
 fn read_file(path: &Path) -> Result<Value, SettingError> {
     let table = File::from(path).format(FileFormat::Toml).collect();
     let table = table.map_err(|error| unreadable(&path.display().to_string(), &error))?;

@@ -1,8 +1,8 @@
-//! Declares every metric of the process once, with the metric's help text.
+//! Declares all metrics of the process, with their help texts.
 //!
 //! Prometheus scrapes the text page ([`Metrics::page`]). Code in this process reads the typed [`Metrics::snapshot`].
-//! Label values are `&'static str`, because label values come from fixed sets in the program, never from input. The
-//! room `metrics` uses no other room. A room that counts something calls the methods of its own metric group.
+//! Most label values are `&'static str`: they come from fixed sets in the program, never from requests. Each other room
+//! counts its events with the methods of its own metric group.
 
 use prometheus::{Registry, TextEncoder};
 
@@ -24,19 +24,18 @@ pub use log::LogCounters;
 pub use snapshot::{CountByLabel, Distribution};
 pub use store::StoreSnapshot;
 
-/// The label values that the metrics page shows with 0 before the first count. Other rooms define these label
-/// values.
+/// Label values that other rooms define. The metrics page shows these label values with 0 before the first count.
 #[derive(Clone, Copy, Debug)]
 pub struct LabelSets {
     /// The states of the destination. The first state is the state at the start of the process.
     pub destination_states: &'static [&'static str],
     /// The final states of entries.
     pub end_states: &'static [&'static str],
-    /// The conditions of the store, beginning with the condition at the start of the process.
+    /// The conditions of the store. The first condition is the condition at the start of the process.
     pub store_conditions: &'static [&'static str],
 }
 
-/// All metrics, and the registry that prints the metrics page. Clones share the metric values.
+/// All metrics, and the registry that prints the metrics page. All clones share the same values.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     registry: Registry,
@@ -55,7 +54,7 @@ pub struct MetricsSnapshot {
     pub ingress: IngressSnapshot,
     pub dispatch: DispatchSnapshot,
     pub admin: AdminSnapshot,
-    /// The depth of the store that the latest call of [`Metrics::store_depth`] set.
+    /// The numbers of entries in the store, as the latest call of [`Metrics::store_depth`] set them.
     pub store: StoreSnapshot,
 }
 
@@ -92,7 +91,7 @@ impl Metrics {
             .unwrap_or_default()
     }
 
-    /// Returns the current metric values, for code in this process.
+    /// Returns the current metric values as typed data, for callers in this process.
     pub fn snapshot(&self) -> MetricsSnapshot {
         MetricsSnapshot {
             ingress: self.ingress.snapshot(),
@@ -107,13 +106,13 @@ impl Metrics {
         self.store.set_condition(condition);
     }
 
-    /// Sets the gauges of the store. Call `store_depth` before each read of the metrics: nothing else sets these
-    /// gauges.
+    /// Sets the gauges for the entries in the store. The caller must call `store_depth` before each read of the
+    /// metrics, because nothing else sets these gauges.
     pub fn store_depth(&self, depth: StoreSnapshot) {
         self.store.set(depth);
     }
 
-    /// Sets the gauge of the bytes that the unfinished events of a source have in the store.
+    /// Sets the gauge of the bytes that the unfinished events of a source take in the store.
     pub fn stored_bytes(&self, source: &str, bytes: u64) {
         self.store.set_stored_bytes(source, bytes);
     }

@@ -1,15 +1,16 @@
-//! The sandbox simulates Imprint: it has the same operations on the same paths, and causes faults on request.
+//! The sandbox simulates Imprint: it has the same operations on the same paths. On request, it also causes faults such
+//! as errors, delays and broken connections.
 //!
 //! The command `sandbox`, the demo and the integration tests use the sandbox. The sandbox models only the behaviour
-//! that Imprint documents. If Imprint's documentation leaves a behaviour open, a setting in [`SandboxSettings`] or a
-//! comment in the code states the sandbox's behaviour.
+//! that Imprint documents. If Imprint's documentation does not define a behaviour, a setting in [`SandboxSettings`] or
+//! a comment in the code defines the behaviour of the sandbox.
 //!
 //! # Imprint's API
 //!
 //! | call | answer |
 //! |---|---|
-//! | `POST /v2/customers/{id}` | *update*: merges field by field; 200 Customer, 400, 404 |
-//! | `GET /v2/customers/{id}` | *retrieve*: 200 Customer, 404 |
+//! | `POST /v2/customers/{id}` | *update*: changes only the fields in the body; 200 with the customer, 400, 404 |
+//! | `GET /v2/customers/{id}` | *retrieve*: 200 with the customer, 404 |
 //! | `GET /v2/customers?partner_customer_id=&limit=&starting_after=` | *search*: 200; a blank filter lists every customer |
 //! | `POST /v2/customers` | *search* with the filter in the body: 200 |
 //! | any path under `/v2/keys` | 404, and `forbidden` in the ledger: the bridge must never call this path |
@@ -22,7 +23,7 @@
 //! | call | effect |
 //! |---|---|
 //! | `GET /sandbox/ledger?after=SEQ&limit=N` | lists the calls received under `/v2`, in order of arrival |
-//! | `DELETE /sandbox/ledger` | deletes the calls in the ledger; the numbering of calls continues |
+//! | `DELETE /sandbox/ledger` | deletes the calls in the ledger; the number of the next call does not restart at 1 |
 //! | `GET /sandbox/customers/{id}` | returns the whole customer, with `customer_history` and the number of updates |
 //! | `POST /sandbox/customers` | adds one customer or an array of customers |
 //! | `GET /sandbox/stats` | returns counts: calls, applied updates, calls in flight, maximum calls per second |
@@ -31,8 +32,9 @@
 //! | `DELETE /sandbox/faults` | deletes all fault rules |
 //! | `POST /sandbox/outage` `{"for_ms": N}` | answers 503 without Retry-After to every call for N ms |
 //!
-//! A fault rule has conditions for calls, a rate, an end, and one action. The condition `body_has` is a JSON Pointer to
-//! a value that the body must have:
+//! A fault rule has conditions that a call must meet, a probability (`rate`), an end (`times` or `for_ms`), and one
+//! action. The condition `body_has` is a JSON Pointer. A call meets this condition if its body has a value at this
+//! place:
 //!
 //! ```json
 //! {"customer": "ID", "method": "POST", "body_has": "/email", "rate": 0.5, "times": 3, "for_ms": 60000, "action": {"status": 503}}
@@ -44,7 +46,7 @@
 //! | `{"body": "…", "status": 200}` | an answer with this text as the body, labelled as JSON |
 //! | `{"latency_ms": 200}` | the real answer, after this delay |
 //! | `{"hang": true}` | no answer |
-//! | `{"lands_after_ms": 1500}` | no answer; the sandbox makes the update after this time, even if the caller is gone |
+//! | `{"lands_after_ms": 1500}` | no answer; the sandbox makes the update after this time, even if the caller has closed the connection |
 //! | `{"reset": true}` | a TCP reset before the first byte of an answer |
 //! | `{"endless_body": true}` | an answer 200 whose body does not end |
 //! | `{"interim": 103, "then_ms": 30}` | a 1xx head, then the real answer |
@@ -52,20 +54,20 @@
 //! | `{"short_body": true}` | half the body of the real answer, then the end of the connection |
 //! | `{"wrong_id": true}` | the real answer, with the id of another customer |
 //!
-//! The action `status` may also have the members `shape` (`envelope`, `flat`, `invalid_request`, `string`, `html` or
+//! The action `status` can also have the members `shape` (`envelope`, `flat`, `invalid_request`, `string`, `html` or
 //! `empty`), `type`, `param`, `message`, `location` and `retry_after`. The member `retry_after` is one string or a list
-//! of strings, which the sandbox sends verbatim. With the member `lands_after_ms`, the sandbox makes the update this time
-//! after the error answer.
+//! of strings, which the sandbox sends verbatim. With the member `lands_after_ms`, the sandbox first sends the error
+//! answer, and makes the update after this time.
 //!
 //! For the actions `interim`, `stall_body`, `short_body` and `wrong_id`, the sandbox makes the update before the fault.
-//! The actions `status`, `body`, `hang`, `reset` and `endless_body` replace the update. If such an action has the
-//! member `"after": "apply"`, the sandbox makes the update before the fault. The delay `latency_ms` comes before the
-//! update. With `"after": "apply"`, the delay comes between the update and the answer. The sandbox applies faults
-//! before it checks the API key. Delays and `for_ms` follow the sandbox's clock.
+//! For the actions `status`, `body`, `hang`, `reset` and `endless_body`, the sandbox makes no update. If such an action
+//! has the member `"after": "apply"`, the sandbox makes the update before the fault. The delay `latency_ms` comes
+//! before the update. If `latency_ms` has the member `"after": "apply"`, the delay comes between the update and the
+//! answer. The sandbox applies faults before it checks the API key. Delays and `for_ms` use the sandbox's clock.
 //!
 //! # Invariants
 //!
-//! The sandbox takes its clock as an argument and its random numbers from a seed, so a test can repeat a run. The
+//! The sandbox gets its clock from the caller and its random numbers from a seed, so a test can repeat a run. The
 //! sandbox limits the numbers of customers, of fault rules and of ledger entries. The sandbox holds no lock across an
 //! await. The ledger keeps every request with its personal data: use made-up customers only.
 

@@ -1,9 +1,10 @@
 //! The log: one line for each log event, on standard error. The bridge logs each error once, with all its causes.
 //!
-//! Logging never stops the process. A log event only appends its line to a bounded queue; one thread writes the queue
-//! to standard error. If standard error is blocked or broken, the queue fills up and further lines are dropped and
-//! counted. Repeated warnings and errors are sampled. The crate `tracing-appender` is not used: it limits the number of
-//! lines but not their bytes, does not count lines that it could not write, and prints when it cannot stop in time.
+//! Logging never stops the process. A log event only appends its line to a queue of limited size. One thread writes the
+//! lines of the queue to standard error. If standard error is blocked or broken, the queue fills up, and the log drops
+//! and counts further lines. The log also leaves out repeated warnings and errors; see `sampling`. The bridge does not
+//! use the crate `tracing-appender`. That crate limits the number of lines but not their bytes, does not count lines
+//! that it could not write, and prints a message if it cannot stop in time.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -23,13 +24,14 @@ mod queue;
 mod sampling;
 mod writer;
 
-/// The maximum time that the end of the process waits until the last lines are written. Nobody may read the lines.
+/// The maximum time for which a stopping process waits until the last lines are written. If nobody reads standard
+/// error, the lines are never written.
 const FLUSH_MAX: Duration = Duration::from_secs(1);
 
 /// The number of lines that are missing in the log of this process.
 static MISSING: MissingLines = MissingLines::new();
 
-/// The error that prevented the start of the log.
+/// The reason why the log could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
     #[error("log.filter is not valid")]
@@ -43,13 +45,13 @@ pub enum SetupError {
 /// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
-    /// Log lines as text for people.
+    /// Each log line is text, for people.
     Text,
-    /// Log lines as JSON for a log collector, one object for each line.
+    /// Each log line is a JSON object, for a log collector.
     Json,
 }
 
-/// The running log. Dropping a `Log` waits a limited time until the last lines are written.
+/// The running log. The drop of a `Log` waits for a limited time until the last lines are written.
 #[derive(Debug)]
 #[must_use = "the last lines are lost if the log is dropped before the end of the command"]
 pub struct Log {
@@ -57,7 +59,8 @@ pub struct Log {
     sampling: Sampling,
 }
 
-/// Starts the log. The log shows the place of a panic, but not the panic message, which may contain personal data.
+/// Starts the log. If a thread panics, the log shows the place in the code, but not the panic message, because the
+/// message possibly contains personal data.
 ///
 /// # Errors
 /// Returns a [`SetupError`] if the filter is not valid, a log is already running, or no thread can be started.
@@ -87,7 +90,7 @@ pub fn start(format: LogFormat, filter: &str) -> Result<Log, SetupError> {
 }
 
 impl Log {
-    /// Writes one line without level and time, which the log filter does not hide.
+    /// Writes one line without a level and a time. The log filter does not apply to this line.
     pub fn print(&self, line: &str) {
         self.queue.push(format!("{line}\n").as_bytes());
     }
@@ -100,7 +103,7 @@ impl Drop for Log {
     }
 }
 
-/// Counts the lines that are missing in the log, and tells why.
+/// Counters for the lines that are missing in the log: one counter for each reason.
 #[derive(Debug)]
 pub struct MissingLines {
     dropped: AtomicU64,
@@ -123,12 +126,12 @@ impl MissingLines {
         self.left_out.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Returns the number of lines that were dropped because standard error was blocked or broken.
+    /// Returns the number of lines that the log dropped, because standard error was blocked or broken.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// Returns the number of lines that were left out because many similar lines came in a short time.
+    /// Returns the number of lines that the log left out, because it already had many similar lines from a short time.
     pub fn left_out(&self) -> u64 {
         self.left_out.load(Ordering::Relaxed)
     }

@@ -17,7 +17,7 @@ pub struct BaseUrl {
     host: Host,
 }
 
-/// The host of a base URL, in its only spelling.
+/// The host of a base URL, in one canonical spelling.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Host {
     /// A host name in lower case, without a dot at its end.
@@ -29,7 +29,7 @@ impl BaseUrl {
     /// Parses a base URL with a scheme, a host and an optional port. A base URL with a path or a query is an error.
     ///
     /// # Errors
-    /// Returns the reason for which the URL is not accepted.
+    /// Returns the reason why the URL is not valid.
     pub fn parse(raw: &str) -> Result<Self, String> {
         let (scheme, rest) = raw.split_once("://").ok_or("must start with https://")?;
         let authority = rest.strip_suffix('/').unwrap_or(rest);
@@ -68,12 +68,12 @@ impl BaseUrl {
         &self.text
     }
 
-    /// Returns the host of the base URL, in its only spelling.
+    /// Returns the host of the base URL, in its canonical spelling.
     pub fn host(&self) -> String {
         self.host.text()
     }
 
-    /// Checks that the host of the base URL, `imprint.environment` and the profile agree.
+    /// Checks that the host of the base URL fits the setting `imprint.environment` and the profile.
     pub(super) fn fits(
         &self,
         profile: Profile,
@@ -103,7 +103,8 @@ impl BaseUrl {
 }
 
 impl Host {
-    /// Parses a host as the resolver of the machine would understand it: `127.1` and `2130706433` are addresses.
+    /// Parses a host in the same way as the resolver of the operating system, for which `127.1` and `2130706433` are IP
+    /// addresses.
     fn parse(raw: &str) -> Result<Self, String> {
         if let Some(address) = raw.strip_prefix('[').and_then(|raw| raw.strip_suffix(']')) {
             let address: Ipv6Addr = address.parse().map_err(|_invalid| INVALID_ADDRESS)?;
@@ -147,10 +148,11 @@ fn parse_port(text: &str) -> Option<u16> {
     text.parse().ok().filter(|port| is_number && *port > 0)
 }
 
-/// The error of a host that looks like an IP address and is not one.
+/// The error for a host that looks like an IP address but is not valid.
 const INVALID_ADDRESS: &str = "has an invalid IP address";
 
-/// Returns whether the last label of a host makes the host an IPv4 address. No top-level domain is a number.
+/// Returns whether the last label of a host is a number. Such a host is an IPv4 address, because no top-level domain is
+/// a number.
 fn is_number(label: &str) -> bool {
     let hexadecimal = label.strip_prefix("0x");
     label.bytes().all(|b| b.is_ascii_digit())

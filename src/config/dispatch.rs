@@ -1,4 +1,5 @@
-//! The sections `[dispatch]` and `[identity]`: settings for sending updates and for finding customers at Imprint.
+//! The sections `[dispatch]` and `[identity]`: the settings for sending updates to Imprint and for finding customers at
+//! Imprint.
 
 use std::time::Duration;
 
@@ -6,18 +7,19 @@ use super::reader::Reader;
 use crate::dispatch::rules::{DeliveryRules, UnknownCustomer};
 use crate::imprint::clearing::Clearing;
 
-/// The maximum of `park_after`, and of a wait or a time to live in the section `[identity]`.
+/// The maximum of several settings: `park_after`, `undecided_max`, and the durations in the section `[identity]`.
 const SPAN_MAX: Duration = Duration::from_hours(24 * 400);
-/// The minimum of `assert_after`; only tests need such a short time.
+/// The minimum of `assert_after`. Only tests use such a short time.
 const ASSERT_AFTER_MIN: Duration = Duration::from_millis(100);
-/// The minimum of `undecided_max`; only tests need such a short time.
+/// The minimum of `undecided_max`. Only tests use such a short time.
 const UNDECIDED_MIN: Duration = Duration::from_millis(100);
-/// The maximum of the setting `assert_after`. Proxies give up a delayed request within one hour.
+/// The maximum of the setting `assert_after`. A proxy does not hold a delayed request for more than one hour.
 const ASSERT_AFTER_MAX: Duration = Duration::from_hours(1);
-/// The minimum time to live of a search result, because each search counts towards the rate limit.
+/// The minimum of the durations in the section `[identity]`. A shorter cache lifetime of search results would cause
+/// many searches, and each search counts towards the rate limit.
 const TTL_MIN: Duration = Duration::from_millis(100);
 
-/// The settings of delivery, which `config/default.toml` describes.
+/// The settings of delivery. The file `config/default.toml` describes each setting.
 #[derive(Clone, Copy, Debug)]
 pub struct DispatchSettings {
     pub threads: usize,

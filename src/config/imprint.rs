@@ -1,4 +1,4 @@
-//! The section `[imprint]`: the settings of the destination and of the API key.
+//! The section `[imprint]`: the address of Imprint, the API key, and the limits for requests to Imprint.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,13 +11,13 @@ use crate::imprint::clearing::{AddressClearing, Clearing, FieldClearing};
 use crate::imprint::client::KeyScheme;
 use crate::outbox::IN_FLIGHT_MAX;
 
-/// The lowest `rate_per_second` other than 0: about four requests per hour.
+/// The lowest value of `rate_per_second`, except 0, which means no limit. The value is about four requests per hour.
 const RATE_MIN: f64 = 0.001;
 
-/// The environment of Imprint at the host of `imprint.base_url`.
+/// The kind of server at `imprint.base_url`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ImprintEnvironment {
-    /// The sandbox of the command `sandbox` on this machine.
+    /// The simulated Imprint of the bridge's command `sandbox`, on this machine.
     Local,
     /// Imprint's sandbox environment.
     Sandbox,
@@ -25,7 +25,7 @@ pub enum ImprintEnvironment {
     Production,
 }
 
-/// The settings of the destination, which `config/default.toml` describes.
+/// The settings for requests to Imprint. The file `config/default.toml` describes each setting.
 #[derive(Clone, Debug)]
 pub struct ImprintSettings {
     pub base_url: BaseUrl,
@@ -38,13 +38,15 @@ pub struct ImprintSettings {
     pub deadline: Duration,
     pub ca_file: Option<PathBuf>,
     pub clearing: Clearing,
-    /// A customer who always exists. The bridge retrieves this customer to check whether Imprint's answers are true.
+    /// The id of a customer who always exists at Imprint. If Imprint answers that some customer does not exist, the
+    /// bridge retrieves this customer to check whether such answers are true.
     pub canary_id: Option<ImprintId>,
 }
 
 impl ImprintSettings {
-    /// Returns the environment and the host of Imprint. A store belongs to one environment and one host: entries that
-    /// were accepted for one Imprint must not be sent to another. The port of a sandbox on this machine may change.
+    /// Returns the environment and the host of Imprint as one text. A store belongs to one environment and one host, so
+    /// that the bridge never sends an entry to a server for which it was not accepted. The text has no port, because
+    /// the port of a sandbox on this machine can change.
     pub fn destination(&self) -> String {
         let environment = match self.environment {
             ImprintEnvironment::Local => "local",

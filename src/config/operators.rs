@@ -8,9 +8,9 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::reader::Reader;
 use super::{Purpose, secret};
 
-/// The maximum length of an operator's name, because every record of the audit log contains the name.
+/// The maximum length of an operator's name. Every audit record contains the name.
 const NAME_CHARS_MAX: usize = 64;
-/// The minimum length of an operator's token, because a shorter token could be guessed.
+/// The minimum length of an operator's token. An attacker could guess a shorter token.
 const TOKEN_BYTES_MIN: usize = 16;
 
 /// An operator of the admin API, with the path of the operator's token file.
@@ -58,7 +58,7 @@ impl OperatorFile {
     /// Reads the operator's token from the token file.
     ///
     /// # Errors
-    /// Returns the reason for which the token cannot be used, without the content of the token file.
+    /// Returns the reason why the token cannot be used. The reason does not contain the content of the token file.
     pub fn token(&self) -> Result<SecretString, String> {
         let token = secret::read(&self.token_file)?;
         if token.expose_secret().len() < TOKEN_BYTES_MIN {

@@ -1,21 +1,21 @@
-//! The quotas of sources: the defaults in the table `[quota]` of the settings, and the table `[quota]` of a source file,
-//! which has the same keys.
+//! The quotas of sources. The table `[quota]` of the settings contains the defaults. The table `[quota]` of a source
+//! file has the same keys and overrides the defaults.
 
 use super::reader::{Raw, Reader};
 use crate::ingress::{
     EVENTS_BURST_MAX, EVENTS_PER_SECOND_MAX, QuotaLimits, RateLimit, StorageLimit,
 };
 
-/// The maximum of `quota.stored_bytes_max`: 1 PiB, more than any disk of the bridge has.
+/// The maximum of `quota.stored_bytes_max`: 1 PiB. No disk of the bridge is so large.
 const STORED_BYTES_MAX: u64 = 1 << 50;
 
-/// The settings of one table `[quota]`; 0 means no quota.
+/// The settings of one table `[quota]`. The value 0 means no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QuotaSettings {
     events_per_second: u32,
     events_burst: u32,
     stored_bytes_max: u64,
-    /// The least storage quota: a source must be able to store the largest body.
+    /// The minimum of `stored_bytes_max`: the store must have room for at least one request body of the maximum size.
     stored_bytes_min: u64,
 }
 
@@ -34,7 +34,7 @@ impl QuotaSettings {
         }
     }
 
-    /// Takes the default quotas. The caller passes the maximum size of a request body.
+    /// Takes the default quotas. `body_bytes_max` is the maximum size of a request body.
     pub(super) fn take(reader: &mut Reader, body_bytes_max: Option<usize>) -> Option<Self> {
         let stored_bytes_min = body_bytes_max.and_then(|bytes| u64::try_from(bytes).ok());
         let stored_bytes_min = stored_bytes_min.unwrap_or(1);
@@ -52,7 +52,7 @@ impl QuotaSettings {
         })
     }
 
-    /// Takes the quotas of a source file, in place of these defaults.
+    /// Takes the quotas of a source file. A quota that the file does not contain has the default of `self`.
     pub(super) fn take_source(self, reader: &mut Reader) -> QuotaLimits {
         let place = |key| ["quota", key];
         let rate = reader.take_optional(&place("events_per_second"), events_per_second);

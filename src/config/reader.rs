@@ -1,4 +1,4 @@
-//! Reads settings one by one and collects every error, so that a file with five mistakes gets five errors.
+//! Reads settings one by one and collects all errors, so that the bridge can report all mistakes in a file at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use config::{Value, ValueKind};
 
-/// One error of the configuration, with the origin and the key of the setting.
+/// One error in the settings, with the origin and the key of the wrong setting.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SettingError {
-    /// The settings file or the environment variable; empty if no layer has the setting.
+    /// The settings file or the environment variable that contains the setting. Empty if the setting is missing
+    /// everywhere.
     pub origin: String,
     pub key: String,
     pub reason: String,
@@ -31,14 +32,14 @@ impl fmt::Display for SettingError {
     }
 }
 
-/// The keys that lead to a setting, outermost first.
+/// The path of keys to a setting: the outermost table first.
 type KeyPath = Vec<String>;
 
-/// A reader of settings by key path. Taking a setting removes the setting, so that `finish` can report all remaining
-/// settings as unknown.
+/// A reader of settings by key path. `take` removes the setting that it reads. `finish` reports all settings that
+/// remain as unknown.
 #[derive(Debug)]
 pub(super) struct Reader {
-    /// The origin in errors about a missing setting.
+    /// The origin for errors about a missing setting.
     origin: String,
     values: BTreeMap<KeyPath, Value>,
     errors: Vec<SettingError>,
@@ -56,7 +57,8 @@ impl Reader {
         }
     }
 
-    /// Takes and parses the setting at `place`. For an invalid setting, collects the error and returns `None`.
+    /// Removes and parses the setting at `place`. If the setting is missing or not valid, collects an error and returns
+    /// `None`.
     pub(super) fn take<T>(
         &mut self,
         place: &[&str],
@@ -76,7 +78,7 @@ impl Reader {
         }
     }
 
-    /// Takes and parses a setting that may be absent or empty, otherwise like [`Reader::take`].
+    /// Like [`Reader::take`], but returns `None` without an error if the setting is missing or empty.
     pub(super) fn take_optional<T>(
         &mut self,
         place: &[&str],
@@ -103,7 +105,8 @@ impl Reader {
             .collect()
     }
 
-    /// Takes every setting below `place`, each with the rest of its key path, joined with dots, as the key.
+    /// Removes all settings below `place`, and returns them by key. A key is the part of the key path after `place`,
+    /// joined with dots.
     pub(super) fn take_all(&mut self, place: &[&str]) -> BTreeMap<String, Raw> {
         let place = owned(place);
         let (inside, outside) = std::mem::take(&mut self.values)
@@ -117,7 +120,7 @@ impl Reader {
             .collect()
     }
 
-    /// Adds an error about the setting at `place` that the caller found.
+    /// Adds an error that the caller found in the setting at `place`.
     pub(super) fn error(&mut self, place: &[&str], reason: impl Into<String>) {
         let error = self.locate(place, None, reason.into());
         self.errors.push(error);
@@ -148,7 +151,7 @@ impl Reader {
     }
 }
 
-/// A setting that is not parsed yet.
+/// The value of a setting before the bridge parses it.
 #[derive(Debug)]
 pub(super) struct Raw(Value);
 
@@ -161,7 +164,7 @@ impl Raw {
         }
     }
 
-    /// Parses a setting that is one word, such as an address.
+    /// Parses a string setting into `T`, for example into an address.
     pub(super) fn parsed<T: FromStr>(self, what: &str) -> Result<T, String> {
         self.text()?
             .trim()
@@ -196,7 +199,7 @@ impl Raw {
         number.ok_or_else(|| format!("must be a number from {least} to {most}"))
     }
 
-    /// Parses a setting that is a duration such as `10s`; a number without a unit means seconds.
+    /// Parses a setting that is a duration such as `10s`. A number without a unit means seconds.
     pub(super) fn duration(self, least: Duration, most: Duration) -> Result<Duration, String> {
         let range = || format!("must be a duration such as \"10s\", from {least:?} to {most:?}");
         let text = self.0.into_string().map_err(|_unreadable| range())?;
@@ -217,7 +220,7 @@ impl Raw {
         }
     }
 
-    /// Parses a setting that is a list of strings; commas separate the strings in an environment variable.
+    /// Parses a setting that is a list of strings. In an environment variable, commas separate the strings.
     pub(super) fn texts(self) -> Result<Vec<String>, String> {
         if let ValueKind::Array(values) = self.0.kind {
             return values.into_iter().map(|value| Self(value).text()).collect();

@@ -1,4 +1,4 @@
-//! Reads secrets, which the configuration accepts only in files.
+//! Reads secrets from files. The configuration accepts no secrets in settings or environment variables.
 
 use std::fs::{File, Metadata};
 use std::io::Read;
@@ -10,16 +10,17 @@ use secrecy::SecretString;
 
 /// The maximum length of a secret file.
 const SECRET_BYTES_MAX: u64 = 4096;
-/// The length of the longest line end, which is not a part of the secret.
+/// The maximum length of the line end after the secret. The line end is not a part of the secret.
 const LINE_END_BYTES_MAX: u64 = 2;
 
 /// Reads a secret from a file, and ignores a newline at the end of the file.
 ///
-/// All other characters must be visible ASCII, because other characters are usually a mistake that would appear only
-/// later, as a rejected key. A device, a pipe and a folder are refused: a read of them may never end.
+/// The secret must consist of visible ASCII characters. Another character is usually a mistake, which would appear only
+/// later as a rejected key. The function refuses a device, a pipe and a folder, because a read of a device or a pipe
+/// possibly never ends.
 ///
 /// # Errors
-/// Returns the reason for which the secret cannot be used, without the content of the file.
+/// Returns the reason why the secret cannot be used. The reason does not contain the content of the file.
 pub fn read(path: &Path) -> Result<SecretString, String> {
     let unreadable = |error: std::io::Error| format!("{} cannot be read: {error}", path.display());
     let check = |file: &Metadata| match file.is_file() {
@@ -27,7 +28,8 @@ pub fn read(path: &Path) -> Result<SecretString, String> {
         true => Ok(()),
         false => Err(format!("{} is not a regular file", path.display())),
     };
-    // A device is not even opened, and a pipe that replaces the file meanwhile does not block the process.
+    // The first check comes before the open, because opening a device can have effects. `NONBLOCK` keeps the open from
+    // blocking if a pipe replaces the file after the first check.
     check(&std::fs::metadata(path).map_err(unreadable)?)?;
     let file = File::options()
         .read(true)

@@ -1,4 +1,4 @@
-//! Reads the source files, compiles the schemas and mappings of each source, and reports all errors of all source files
+//! Reads the source files, and compiles the schemas and mappings of each source. Reports all errors of all source files
 //! at once.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,16 +27,18 @@ pub struct SourceSettings {
     pub source: Arc<Source>,
     /// The authentication of the source's requests.
     pub auth: Auth,
-    /// The origins (DNS names) that the CloudEvents web hook handshake allows.
+    /// The origins (DNS names) to which the handshake of the CloudEvents webhook specification grants permission.
     pub allowed_origins: BTreeSet<String>,
-    /// The `ce-` headers of binary mode, and `priority`, that the signature need not cover.
+    /// The headers that the bridge believes without a signature: `ce-` headers of binary mode, or `priority`.
     pub unsigned_headers: BTreeSet<String>,
-    /// The quotas of the source: the defaults of the settings, with the changes of the table `[quota]`.
+    /// The quotas of the source: the table `[quota]` of the source file, with the defaults of the settings for missing
+    /// keys.
     pub quota: QuotaLimits,
 }
 
 impl SourceSettings {
-    /// Returns the security risks that the operator accepted for the source, for `check` and the log.
+    /// Returns warnings about the security risks that the operator accepts with the settings of the source. The command
+    /// `check` and the log show these warnings.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings: Vec<_> = self.auth.warning().map(str::to_owned).into_iter().collect();
         if !self.unsigned_headers.is_empty() {
@@ -95,8 +97,8 @@ pub fn read_auth(file: &Path) -> Result<Auth, Vec<SettingError>> {
     auth.filter(|_| errors.is_empty()).ok_or(errors)
 }
 
-/// The order of the events of an event type: by sequence number, by time, or by arrival. The bridge can compare the
-/// times of two sources, but not the sequence numbers of two sources.
+/// The rule that orders the events of an event type: by sequence number, by time, or by arrival. The bridge can compare
+/// times of different sources, but not sequence numbers of different sources.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Order<'a> {
     Sequence(&'a SourceName),
@@ -114,8 +116,8 @@ impl fmt::Display for Order<'_> {
     }
 }
 
-/// Reports the fields that two event types order in different ways, because the bridge cannot find the newer value of
-/// such a field.
+/// Returns an error for each field that two event types order by different rules. The bridge could not decide which
+/// value of such a field is newer.
 fn conflicting_orders(sources: &[SourceSettings]) -> Vec<SettingError> {
     let mut orders: BTreeMap<&Field, (Order<'_>, String)> = BTreeMap::new();
     let mut errors = Vec::new();

@@ -28,7 +28,8 @@ pub struct DispatchMetrics {
     misdirected: IntCounter,
 }
 
-/// A list with one metric for each known value of a label. With this list, a count needs no lookup in a locked map.
+/// A list with one metric for each known value of a label. The list avoids the locked map in which the metrics library
+/// searches a label value.
 type PerLabel<M> = Vec<(&'static str, M)>;
 
 /// The values of [`DispatchMetrics`].
@@ -36,7 +37,7 @@ type PerLabel<M> = Vec<(&'static str, M)>;
 pub struct DispatchSnapshot {
     /// The number of update requests to Imprint, by outcome.
     pub attempts: CountByLabel,
-    /// The number of ended entries, by final state.
+    /// The number of finished entries, by final state.
     pub ended: CountByLabel,
     /// The number of parked entries, by reason.
     pub parked: CountByLabel,
@@ -52,13 +53,15 @@ pub struct DispatchSnapshot {
     pub last_delivered_at_seconds: Option<i64>,
     /// The number of search and retrieve requests to Imprint, by outcome.
     pub lookups: CountByLabel,
-    /// The number of values that the bridge sent again after a request with an unknown outcome.
+    /// The number of values that the bridge sent again, because an older request with an unknown outcome possibly
+    /// arrived after them.
     pub reasserted: u64,
     /// The number of entries whose version equals the version of another entry with different values.
     pub version_ties: u64,
-    /// The number of answers in which Imprint's echo of the customer differs from the sent values, by group of fields.
+    /// The number of answers in which Imprint's copy of the customer differs from the sent values, by group of fields.
     pub echo_mismatches: CountByLabel,
-    /// The number of entries whose values Imprint applied to a customer with another partner id than the event names.
+    /// The number of entries whose values Imprint applied to the wrong customer: the customer's partner customer id
+    /// differs from the id in the event.
     pub misdirected: u64,
 }
 
@@ -85,12 +88,12 @@ impl DispatchMetrics {
             )?,
             in_flight: declare.gauge(
                 "requests_in_flight",
-                "Update requests to Imprint without an answer yet.",
+                "Update requests to Imprint that wait for an answer.",
             )?,
             destination_state: declare_destination_state(declare, labels)?,
             last_delivered_at: declare.gauge(
                 "last_delivered_timestamp_seconds",
-                "Unix time of the latest delivery; 0 if there was none.",
+                "Unix time of the latest delivery; 0 before the first delivery.",
             )?,
             lookups: declare.counters(
                 "lookups_total",
@@ -99,21 +102,21 @@ impl DispatchMetrics {
             )?,
             reasserted: declare.counter(
                 "asserted_total",
-                "Values sent again because a request with an unknown outcome may have arrived after them.",
+                "Values sent again, because an older request with an unknown outcome possibly arrived after them.",
             )?,
             version_ties: declare.counter(
                 "version_ties_total",
-                "Entries with the version of another entry and different values.",
+                "Entries whose version equals the version of another entry with different values.",
             )?,
             unproven: declare.counter("unproven_total", UNPROVEN_HELP)?,
             echo_mismatches: declare.counters(
                 "echo_mismatch_total",
-                "Answers in which Imprint echoed other values than were sent, by group of fields.",
+                "Answers of Imprint with values that differ from the sent values, by group of fields.",
                 "group",
             )?,
             misdirected: declare.counter(
                 "misdirected_total",
-                "Entries whose values Imprint applied to a customer with another partner id than the event names.",
+                "Entries whose values Imprint applied to a customer whose partner customer id differs from the id in the event.",
             )?,
         };
         if let Some(first) = labels.destination_states.first() {
@@ -137,7 +140,8 @@ impl DispatchMetrics {
         self.lookups.with_label_values(&[outcome]).inc();
     }
 
-    /// Counts values that the bridge sent again after a request with an unknown outcome.
+    /// Counts values that the bridge sent again, because an older request with an unknown outcome possibly arrived
+    /// after them.
     pub fn reasserted(&self, values: usize) {
         self.reasserted
             .inc_by(u64::try_from(values).unwrap_or(u64::MAX));
@@ -149,23 +153,25 @@ impl DispatchMetrics {
             .inc_by(u64::try_from(entries).unwrap_or(u64::MAX));
     }
 
-    /// Counts a result after which entries wait because no evidence shows whose fault the result is.
+    /// Counts a failed request after which entries wait, because nothing shows whether the entries or Imprint caused
+    /// the failure.
     pub fn unproven(&self) {
         self.unproven.inc();
     }
 
-    /// Counts an answer in which the echo of this group of fields differs from the sent values.
+    /// Counts an answer of Imprint in which the values of this group of fields differ from the sent values.
     pub fn echo_differs(&self, group: &'static str) {
         self.echo_mismatches.with_label_values(&[group]).inc();
     }
 
-    /// Counts entries whose values reached a customer with another partner id than their events name.
+    /// Counts entries whose values Imprint applied to a customer whose partner customer id differs from the id in the
+    /// event.
     pub fn misdirected(&self, entries: usize) {
         self.misdirected
             .inc_by(u64::try_from(entries).unwrap_or(u64::MAX));
     }
 
-    /// Counts an entry that ended in the final state `state`.
+    /// Counts an entry that reached the final state `state`.
     pub fn ended(&self, state: &'static str) {
         let ended = self.ended.iter().find(|(known, _)| *known == state);
         if let Some((_, ended)) = ended {
@@ -190,7 +196,7 @@ impl DispatchMetrics {
         }
     }
 
-    /// Adds `change` to the number of update requests in flight. `change` may be negative.
+    /// Adds `change` to the number of update requests in flight. A negative `change` lowers the number.
     pub fn in_flight(&self, change: i64) {
         self.in_flight.add(change);
     }
@@ -236,7 +242,7 @@ fn declare_destination_state(
     declare: &Declare<'_>,
     labels: LabelSets,
 ) -> prometheus::Result<PerLabel<IntGauge>> {
-    let help = "1 for the current state of the destination, 0 for the others.";
+    let help = "1 for the current state of sending to Imprint, 0 for all other states.";
     let state = declare.gauges("destination_state", help, "state")?;
     Ok(per_label(labels.destination_states, |word| {
         state.with_label_values(&[word])
@@ -248,7 +254,7 @@ fn per_label<M>(labels: &[&'static str], metric: impl Fn(&'static str) -> M) -> 
 }
 
 const UNPROVEN_HELP: &str =
-    "Results after which an entry waits because no evidence shows whose fault the result is.";
+    "Failed requests after which entries wait, because nothing shows who caused the failure.";
 /// The histogram buckets of the duration of update requests, from 0.5 ms to 30 s.
 const LATENCY_BUCKETS: &[f64] = &[
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,

@@ -1,11 +1,11 @@
-//! Metrics of the event route.
+//! Metrics of the event listener.
 
 use prometheus::{IntCounter, IntCounterVec, IntGaugeVec};
 
 use super::declare::Declare;
 use super::snapshot::{CountByLabel, counts};
 
-/// Counters of the event route.
+/// Counters and gauges of the event listener.
 #[derive(Clone, Debug)]
 pub struct IngressMetrics {
     accepted: IntCounter,
@@ -22,13 +22,14 @@ pub struct IngressMetrics {
 /// The values of [`IngressMetrics`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct IngressSnapshot {
-    /// The number of events stored for the first time. Ignored events count too.
+    /// The number of events that the bridge stored for the first time, including ignored events.
     pub accepted: u64,
-    /// The number of repeated events: events that the store already had.
+    /// The number of repeated events. The store already contained an event with the same id and the same content.
     pub duplicates: u64,
-    /// The number of new events that the bridge stored as ignored, because the mapping gave nothing to send.
+    /// The number of ignored events: events that the bridge stored for the first time, but for which the mapping gave
+    /// nothing to send.
     pub ignored: u64,
-    /// The number of rejected requests to the event route, by problem type.
+    /// The number of rejected requests to the event listener, by problem type.
     pub rejected: CountByLabel,
     /// The number of requests that failed authentication, by reason.
     pub unauthenticated: CountByLabel,
@@ -44,7 +45,7 @@ impl IngressMetrics {
             )?,
             ignored: declare.counter(
                 "ignored_total",
-                "Events stored for the first time with nothing to send, by their mapping.",
+                "Events stored for the first time, for which the mapping gives nothing to send.",
             )?,
             rejected: declare.counters(
                 "refused_total",
@@ -58,7 +59,7 @@ impl IngressMetrics {
             )?,
             unsigned_headers: declare.gauges(
                 "unsigned_headers",
-                "Headers of binary mode that a source's signature need not cover, by source.",
+                "Headers that the bridge believes although the source's signature does not cover them, by source.",
                 "source",
             )?,
             over_rate_quota: declare.counters(
@@ -68,12 +69,12 @@ impl IngressMetrics {
             )?,
             over_storage_quota: declare.counters(
                 "over_storage_quota_total",
-                "Requests refused because of the bytes of the source in the store, by source.",
+                "Requests refused because the source's events take too many bytes in the store, by source.",
                 "source",
             )?,
             storage_quota_bytes: declare.gauges(
                 "storage_quota_bytes",
-                "Most bytes that the unfinished events of a source may have in the store, by source; absent without a quota.",
+                "Maximum number of bytes that a source's unfinished events can take in the store, by source; absent without a quota.",
                 "source",
             )?,
         })
@@ -84,17 +85,18 @@ impl IngressMetrics {
         self.accepted.inc();
     }
 
-    /// Counts a repeated event: an event that the store already had.
+    /// Counts a repeated event: the store already contains an event with the same id and the same content.
     pub fn duplicate(&self) {
         self.duplicates.inc();
     }
 
-    /// Counts a new event that sends nothing. The caller must call [`Self::accepted`] for this event too.
+    /// Counts a new event for which the bridge sends nothing. The caller must also call [`Self::accepted`] for this
+    /// event.
     pub fn ignored(&self) {
         self.ignored.inc();
     }
 
-    /// Counts a rejected request to the event route.
+    /// Counts a rejected request to the event listener.
     pub fn rejected(&self, problem: &'static str) {
         self.rejected.with_label_values(&[problem]).inc();
     }
@@ -104,7 +106,7 @@ impl IngressMetrics {
         self.unauthenticated.with_label_values(&[reason]).inc();
     }
 
-    /// Reports the number of headers that the signature of a source need not cover.
+    /// Sets the number of headers that the bridge believes although the source's signature does not cover them.
     pub fn unsigned_headers(&self, source: &str, count: usize) {
         let count = i64::try_from(count).unwrap_or(i64::MAX);
         self.unsigned_headers
@@ -112,8 +114,8 @@ impl IngressMetrics {
             .set(count);
     }
 
-    /// Reports a source, so that the page shows the counters of the source from the start. `storage_quota_bytes` is
-    /// `None` if the source has no storage quota.
+    /// Adds a source to the metrics, so that the metrics page shows the source's counters from the start.
+    /// `storage_quota_bytes` is `None` if the source has no storage quota.
     pub fn source(&self, source: &str, storage_quota_bytes: Option<u64>) {
         self.over_rate_quota.with_label_values(&[source]);
         self.over_storage_quota.with_label_values(&[source]);
@@ -125,17 +127,17 @@ impl IngressMetrics {
         }
     }
 
-    /// Counts a request that a source's rate quota refused.
+    /// Counts a request that the listener refused because of the source's rate quota.
     pub fn over_rate_quota(&self, source: &str) {
         self.over_rate_quota.with_label_values(&[source]).inc();
     }
 
-    /// Counts a request that a source's storage quota refused.
+    /// Counts a request that the listener refused because of the source's storage quota.
     pub fn over_storage_quota(&self, source: &str) {
         self.over_storage_quota.with_label_values(&[source]).inc();
     }
 
-    /// Returns the current values of the ingress metrics.
+    /// Returns the current values of these metrics.
     pub fn snapshot(&self) -> IngressSnapshot {
         IngressSnapshot {
             accepted: self.accepted.get(),

@@ -1,6 +1,7 @@
-//! Metrics of the log: the lines that are missing in it.
+//! Metrics of the log: the numbers of missing lines.
 //!
-//! The log exists before the metrics and belongs to the process, so these counters are read from the log for each page.
+//! The log starts before the metrics exist. Therefore the log counts the missing lines itself, and the metrics page
+//! reads its counters.
 
 use prometheus::core::{Collector, Desc, Describer as _};
 use prometheus::proto::{Counter, Metric, MetricFamily, MetricType};
@@ -10,9 +11,9 @@ use super::declare::{Declare, opts};
 /// The functions that read the counters of the log.
 #[derive(Clone, Copy, Debug)]
 pub struct LogCounters {
-    /// Returns the number of lines that were dropped because standard error was blocked or broken.
+    /// Returns the number of lines that the log dropped, because standard error was blocked or broken.
     pub dropped: fn() -> u64,
-    /// Returns the number of lines that were left out because many similar lines came in a short time.
+    /// Returns the number of lines that the log left out, because it already had many similar lines from a short time.
     pub left_out: fn() -> u64,
 }
 
@@ -29,7 +30,7 @@ pub(super) fn declare(declare: &Declare<'_>, counters: LogCounters) -> prometheu
     )?)
 }
 
-/// A counter whose value a function reads.
+/// A counter that gets its value from a function.
 struct ReadCounter {
     desc: Desc,
     read: fn() -> u64,

@@ -16,7 +16,8 @@ pub struct Distribution {
     pub count: u64,
     /// The sum of all observed values.
     pub sum: f64,
-    /// The histogram buckets. A bucket has an upper bound and the number of observations that are not above this bound.
+    /// The histogram buckets. A bucket is an upper bound and the number of observations that are less than or equal to
+    /// the bound.
     pub buckets: Vec<(f64, u64)>,
 }
 

@@ -19,7 +19,7 @@ pub(super) struct StoreMetrics {
     conditions: &'static [&'static str],
 }
 
-/// The depth of the store: the waiting, parked and undecided entries, and the age of the oldest waiting entry.
+/// The numbers of unfinished entries in the store, and the age of the oldest waiting entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StoreSnapshot {
     /// The number of entries that wait for delivery.
@@ -28,7 +28,7 @@ pub struct StoreSnapshot {
     pub parked: u64,
     /// The number of undecided entries.
     pub undecided: u64,
-    /// The age of the oldest waiting entry. The age is zero if no entry waits.
+    /// The age of the oldest waiting entry, or zero if no entry waits.
     pub oldest_waiting: Duration,
 }
 
@@ -42,20 +42,20 @@ impl StoreMetrics {
             )?,
             undecided: declare.gauge(
                 "undecided_entries",
-                "Entries whose failures nothing explains, until an operator decides.",
+                "Entries that failed for a long time for an unknown reason, until an operator decides.",
             )?,
             oldest_waiting_seconds: declare.gauge(
                 "oldest_waiting_seconds",
-                "Age of the oldest waiting entry in seconds; 0 if none waits.",
+                "Age of the oldest waiting entry in seconds; 0 if no entry waits.",
             )?,
             stored_bytes: declare.gauges(
                 "stored_bytes",
-                "Bytes of the events in the store that have not ended, by source.",
+                "Bytes in the store of events that are not yet delivered or otherwise finished, by source.",
                 "source",
             )?,
             condition: declare.gauges(
                 "store_condition",
-                "1 for the present condition of the store. Only a working store accepts events.",
+                "1 for the current condition of the store, 0 for all others. Only a working store accepts events.",
                 "condition",
             )?,
             conditions: labels.store_conditions,

@@ -17,7 +17,7 @@ use super::contract::{self, CustomerSearch};
 use super::customers::{CustomerTable, NotUpdated};
 use super::reply::{ErrorShape, ErrorWords, ReplyBody, SandboxReply};
 
-/// The header with the merchant key. The merchant key selects one of a partner's products.
+/// The header with the merchant key. The merchant key selects one of several card products at Imprint.
 const MERCHANT_KEY: &str = "x-imprint-merchant-key";
 
 /// The operation of Imprint that a call requests.
@@ -52,7 +52,7 @@ pub enum Authorization {
     Wrong,
 }
 
-/// A call under `/v2` that the sandbox has read but not answered yet.
+/// A call under `/v2` that the sandbox has read but not yet answered.
 #[derive(Default)]
 pub(super) struct SandboxCall {
     pub(super) method: Method,
@@ -98,9 +98,9 @@ impl SandboxCall {
     }
 }
 
-/// Finds the operation of a call. As in many routers, a path with an empty customer id means *search*.
+/// Finds the operation of a call. A path with an empty customer id means *search*, as in many HTTP routers.
 ///
-/// A bridge that sends an empty customer id therefore fails its tests.
+/// If the bridge sends an empty customer id by mistake, its tests therefore fail.
 fn route<'a>(method: &Method, path: &'a str) -> (Operation, Option<&'a str>) {
     let segments: Vec<&str> = path.split('/').skip(2).collect();
     let is_get = method == Method::GET;
@@ -252,7 +252,8 @@ impl ErrorReplies<'_> {
         )
     }
 
-    /// Creates a 404 without an error type, because Imprint documents no answer for an unknown path.
+    /// Creates the 404 for an unknown path. The answer has no error type, because Imprint does not document this
+    /// answer.
     fn unknown_path(&self) -> SandboxReply {
         self.error(ErrorShape::String, StatusCode::NOT_FOUND, None, Vec::new())
     }

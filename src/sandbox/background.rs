@@ -1,4 +1,4 @@
-//! A sandbox that runs on its own thread until its owner drops the sandbox.
+//! A sandbox that runs on its own thread until its owner drops it.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -61,8 +61,8 @@ impl BackgroundSandbox {
 
 impl Drop for BackgroundSandbox {
     fn drop(&mut self) {
-        // The call of `stop` stops the server at once. The returned future only waits for the end of the server, and
-        // the join in the next line waits for the thread.
+        // The call of `stop` stops the server at once. The returned future only waits until the server has stopped, so
+        // it can be dropped: the join in the next line waits for the thread.
         drop(self.handle.stop(false));
         if let Some(Err(_panic)) = self.thread.take().map(JoinHandle::join) {
             tracing::error!("the sandbox's thread panicked");

@@ -1,7 +1,7 @@
 //! The contract of Imprint's operations: the body of *update* and the filter of *search*.
 //!
 //! The type [`Field`] defines the fields of an update and the rule for the value of each field. An error names the
-//! field and never the value.
+//! field, but never contains the value.
 
 use actix_web::web;
 use serde::Deserialize;
@@ -79,8 +79,7 @@ fn inspect_field(
 }
 
 fn inspect_value(path: &str, key: &str, value: &Value) -> Result<(), &'static str> {
-    // A dot separates the keys in the path of a field, so a received key that contains a dot is never a field of
-    // Imprint.
+    // A dot separates the keys in the path of a field. No field of Imprint has a key that contains a dot.
     let field = Field::parse(path)
         .filter(|_| !key.contains('.'))
         .ok_or("is not a field of this request")?;
@@ -137,7 +136,8 @@ struct SearchFilter {
     starting_after: Option<String>,
 }
 
-/// The query parameters of *search*. Imprint does not allow the social security number and the date of birth in a URL.
+/// The query parameters of *search*. Imprint allows the social security number and the date of birth only in a body,
+/// not in a URL.
 #[derive(Deserialize)]
 struct SearchQuery {
     partner_customer_id: Option<String>,
@@ -184,9 +184,9 @@ impl CustomerSearch {
     }
 }
 
-/// Turns a blank filter of *search* into no filter, so that the search lists every customer.
+/// Removes a blank filter of *search*. The search then lists every customer.
 ///
-/// A bridge that sends a blank id therefore fails its tests.
+/// If the bridge searches for a blank id by mistake, its tests therefore fail.
 fn present(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.trim().is_empty())
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{Error, Sandbox};
 
-/// The maximum length of a body of the tester's API. About 10,000 customers fit into this length.
+/// The maximum length of a request body of the tester's API. About 10,000 customers fit into such a body.
 const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// The default number of calls on a page of the ledger.
 const PAGE: usize = 1_000;
@@ -89,7 +89,7 @@ async fn outage(sandbox: Data<Sandbox>, body: Bytes) -> HttpResponse {
     done(outage.map(|outage| sandbox.outage(Duration::from_millis(outage.for_ms))))
 }
 
-/// Answers 204 for success. For an error, answers 400 with the error and all causes of the error.
+/// Answers 204 for success. For an error, answers 400 with the error and its cause.
 fn done(result: Result<(), Error>) -> HttpResponse {
     match result {
         Ok(()) => HttpResponse::NoContent().finish(),

@@ -12,10 +12,10 @@ use crate::time::Timestamp;
 use super::contract::CustomerSearch;
 use super::{Error, UnseededCustomer};
 
-/// The maximum number of customers in the sandbox. A million customers need about 2 GB, and no test needs more
-/// customers.
+/// The maximum number of customers in the sandbox. A million customers take about 2 GB of memory, and no test needs
+/// more customers.
 const CUSTOMERS_MAX: usize = 1_000_000;
-/// The members that Imprint's Customer object has in addition to its id and the fields of an update.
+/// The members of Imprint's Customer object that are neither its id nor fields that an update sets at the top level.
 const MEMBERS: [&str; 8] = [
     "statuses",
     "ssn4",
@@ -85,8 +85,8 @@ struct StoredCustomer {
 }
 
 impl StoredCustomer {
-    /// Creates a customer that always has a date of birth and a social security number. So every answer of the sandbox
-    /// has values that the bridge must not keep.
+    /// Creates a customer that always has a date of birth and a social security number. Every answer of the sandbox
+    /// therefore contains values that the bridge must not keep.
     fn new(seeded: SeedCustomer, now: Timestamp) -> Self {
         let SeedCustomer {
             id,
@@ -166,7 +166,7 @@ pub(super) enum NotUpdated {
     Full,
 }
 
-/// The sandbox's customers, by Imprint's id and by the partner's id.
+/// The sandbox's customers, by Imprint id and by partner customer id.
 #[derive(Default)]
 pub(super) struct CustomerTable {
     by_id: BTreeMap<String, StoredCustomer>,
@@ -288,7 +288,7 @@ fn object(value: Option<Value>) -> Map<String, Value> {
     object
 }
 
-/// Calls `change` with the object at `field`. If `field` has no object, `change` gets an empty object.
+/// Calls `change` with the object at `field`. If there is no object at `field`, passes an empty object to `change`.
 fn within(
     parent: &mut Map<String, Value>,
     field: &str,
@@ -317,7 +317,8 @@ fn merge_deep(into: &mut Map<String, Value>, from: Map<String, Value>) {
 
 /// Sets a field of a customer, or clears the field if the value is null.
 ///
-/// With `Nulls::Refused`, the value is never null, because `read_update` refuses an update with null.
+/// With the setting `Nulls::Refused`, the value is never null, because `read_update` returns an error for an update
+/// with null.
 fn set(object: &mut Map<String, Value>, field: String, value: Value) {
     if value.is_null() {
         object.remove(&field);

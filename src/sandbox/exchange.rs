@@ -1,4 +1,4 @@
-//! One call under `/v2`, from the arrival of the request to the answer or the fault.
+//! Serves one call under `/v2`, from the arrival of the request to the answer or the fault.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -20,16 +20,16 @@ use crate::time::Clock;
 
 /// The maximum length of a request body. A typical update has about 1 KiB.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
-/// The pause between the first half of a short body and the end of the connection.
+/// The pause between the first half of a body and the end of the connection, for the fault `short_body`.
 const HALFWAY: Duration = Duration::from_millis(20);
-/// The bytes that the sandbox sends again and again in an endless body.
+/// The bytes that the sandbox repeats in an endless body.
 const FILLER: [u8; 16 * 1024] = [b'x'; 16 * 1024];
-/// The length at which the sandbox ends an "endless" body. No client accepts a body of this length.
+/// The length at which the sandbox ends an endless body after all. No client accepts a body of this length.
 const ENDLESS_BYTES: usize = 256 * 1024 * 1024;
 /// The customer id that the fault `wrong_id` puts into an answer.
 const OTHER_CUSTOMER: &str = "00000000-0000-4000-8000-000000000000";
 
-/// Answers a call as Imprint would, or with the faults that the fault rules give to the call.
+/// Answers a call as Imprint would answer, or applies the faults that the fault rules choose for the call.
 pub(super) async fn serve(
     request: HttpRequest,
     payload: Payload,
@@ -84,7 +84,8 @@ async fn pause(clock: &Clock, span: Duration) {
     }
 }
 
-/// A call that has an entry in the ledger. The call counts as in flight until the `Exchange` of the call is dropped.
+/// One call that the sandbox serves, with its entry in the ledger. The call counts as in flight until its `Exchange` is
+/// dropped.
 struct Exchange {
     sandbox: Sandbox,
     seq: u64,
@@ -158,7 +159,7 @@ impl Exchange {
         }
     }
 
-    /// Gives no answer, and makes the update after a delay.
+    /// Sends no answer, and makes the update after a delay.
     async fn land_after(mut self, span: Duration) -> HttpResponse {
         let gone = self.until_client_gone();
         self.close(None);
@@ -263,8 +264,8 @@ impl Exchange {
     }
 }
 
-/// Replaces the customer id in an answer by the id of another customer. An answer without a customer id stays
-/// unchanged.
+/// Replaces the customer id in an answer with the id of another customer. Does not change an answer without a customer
+/// id.
 fn about_another_customer(mut answer: SandboxReply) -> SandboxReply {
     if let ReplyBody::Json(Value::Object(body)) = &mut answer.content
         && body.contains_key("id")

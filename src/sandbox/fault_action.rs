@@ -1,4 +1,4 @@
-//! The action of a fault rule, in the form of the rule's JSON.
+//! The action of a fault rule, as the JSON of the rule defines it.
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::HeaderValue;
@@ -11,7 +11,7 @@ use super::reply::ErrorShape;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged, deny_unknown_fields)]
 pub(super) enum FaultAction {
-    /// `{"body": "…", "status": 200}`: answers with this text as the body. The answer is labelled as JSON.
+    /// `{"body": "…", "status": 200}`: answers with this text as the body, and with the content type JSON.
     Body {
         body: String,
         /// The status of the answer. The default is 200.
@@ -21,16 +21,16 @@ pub(super) enum FaultAction {
         #[serde(default)]
         after: FaultTiming,
     },
-    /// `{"status": 503, …}`: answers an error with this status.
+    /// `{"status": 503, …}`: sends an error answer with this status.
     Status(StatusFault),
     /// `{"latency_ms": 200}`: delays the answer. With `"after": "apply"`, the update happens before the delay.
     Latency {
         latency_ms: u64,
-        /// Whether the delay comes before or after the update.
+        /// Tells whether the delay comes before or after the update.
         #[serde(default)]
         after: FaultTiming,
     },
-    /// `{"hang": true}`: gives no answer until the client closes the connection.
+    /// `{"hang": true}`: sends no answer, and keeps the connection open until the client closes it.
     Hang {
         #[serde(rename = "hang")]
         _hang: MustBeTrue,
@@ -38,7 +38,8 @@ pub(super) enum FaultAction {
         #[serde(default)]
         after: FaultTiming,
     },
-    /// `{"lands_after_ms": 1500}`: gives no answer, and makes the update after this time, even if the client is gone.
+    /// `{"lands_after_ms": 1500}`: sends no answer, and makes the update after this time, even if the client has closed
+    /// the connection.
     LandsLate { lands_after_ms: u64 },
     /// `{"reset": true}`: resets the connection before the first byte of an answer.
     Reset {
@@ -81,8 +82,8 @@ pub(super) enum FaultAction {
 }
 
 impl FaultAction {
-    /// Returns whether the fault comes before or after the update. A fault that needs the real answer comes after the
-    /// update.
+    /// Returns whether the fault replaces the update or comes after it. A fault that changes the real answer comes
+    /// after the update.
     pub(super) const fn timing(&self) -> FaultTiming {
         match self {
             Self::Body { after, .. }
@@ -130,7 +131,7 @@ pub(super) struct StatusFault {
     /// The shape of the error body.
     #[serde(default)]
     pub(super) shape: ErrorShape,
-    /// The `type` of the error. The default is the name of the status in capitals.
+    /// The `type` of the error. The default is the reason phrase of the status in capital letters, such as `NOT_FOUND`.
     pub(super) r#type: Option<String>,
     pub(super) param: Option<String>,
     /// The `message` of the error. The default is the reason phrase of the status.
@@ -143,8 +144,8 @@ pub(super) struct StatusFault {
     /// Whether the fault happens instead of the update or after the update.
     #[serde(default)]
     pub(super) after: FaultTiming,
-    /// The time between the error answer and the update, like a gateway that gives up on a backend which goes on. Without
-    /// a value, the update does not follow the answer.
+    /// The time after the error answer at which the sandbox makes the update. This simulates a gateway that answers 504
+    /// while its server still works on the request. `None` means that no update follows.
     pub(super) lands_after_ms: Option<u64>,
 }
 
@@ -165,14 +166,14 @@ impl StatusFault {
     }
 }
 
-/// Whether a fault happens instead of the update or after the update.
+/// Tells whether a fault replaces the update or comes after the update.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 pub(super) enum FaultTiming {
-    /// The fault happens instead of the update.
+    /// The fault replaces the update: the sandbox makes no update.
     #[default]
     #[serde(rename = "arrival")]
     BeforeUpdate,
-    /// The fault happens after the update.
+    /// The sandbox first makes the update, and then causes the fault.
     #[serde(rename = "apply")]
     AfterUpdate,
 }
@@ -273,7 +274,7 @@ impl RetryAfter {
     }
 }
 
-/// The value `true` of a fault action that has no other setting. The value `false` is invalid.
+/// The value of a fault action that has no settings, such as `{"hang": true}`. The value `false` is not valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "bool")]
 pub(super) struct MustBeTrue;

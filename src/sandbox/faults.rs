@@ -1,9 +1,10 @@
-//! The sandbox's fault rules, and the decision which faults a call gets.
+//! The sandbox's fault rules. The rules decide which faults each call gets.
 //!
 //! A fault rule has conditions for calls, and one action for every call that meets the conditions. The sandbox checks
-//! an outage first, and then the rules in the order in which a tester added the rules. A call gets the delays of all
-//! matching rules up to the first matching rule whose action is not a delay. The call also gets the action of this
-//! rule. The random numbers come from a seed, so calls that arrive in the same order get the same faults.
+//! an outage first, and then the rules in the order in which a tester added them. A call gets the delay of each
+//! matching rule, until a rule matches whose action is not a delay. The call gets the action of this rule too, and the
+//! sandbox checks no more rules. The random numbers come from a seed, so calls that arrive in the same order get the
+//! same faults.
 
 use std::time::Duration;
 
@@ -20,16 +21,16 @@ use super::fault_action::{FaultAction, FaultTiming, FinalStatus, StatusFault};
 
 /// The maximum number of fault rules. The sandbox checks every rule for each call.
 const RULES_MAX: usize = 1_000;
-/// The maximum delay of one call. The maximum delay is longer than any deadline in a test.
+/// The maximum delay of one call. No test has a longer deadline.
 pub(super) const DELAY_MAX: Duration = Duration::from_secs(600);
 
-/// A fault rule: the conditions for calls, the rate, the end, and one action.
+/// A fault rule: conditions that a call must meet, a probability, an end, and one action.
 ///
 /// ```json
 /// {"customer": "ID", "method": "POST", "body_has": "/email", "rate": 0.5, "times": 3, "for_ms": 60000, "action": {"status": 503}}
 /// ```
 ///
-/// Only `action` is required. A rule that has only an action matches every call until a tester deletes the rule.
+/// Only `action` is required. A rule with only an action matches every call, until a tester deletes the rule.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "Value")]
 pub struct FaultRule {
@@ -42,7 +43,7 @@ pub struct FaultRule {
 struct RuleFields {
     customer: Option<String>,
     method: Option<String>,
-    /// A JSON Pointer. The fault rule matches only calls whose body has a value at this pointer.
+    /// A JSON Pointer. The fault rule matches only calls whose JSON body has a value at this place.
     body_has: Option<String>,
     #[serde(default)]
     rate: Probability,
@@ -139,7 +140,7 @@ pub(super) struct FaultPlan {
     pub(super) delay_before: Duration,
     /// The delay between the update and the answer.
     pub(super) delay_after: Duration,
-    /// The fault action that replaces or changes the answer. The action is never a delay.
+    /// The fault that replaces or changes the answer. This action is never a delay.
     pub(super) action: Option<FaultAction>,
 }
 
@@ -154,7 +155,7 @@ impl FaultPlan {
     }
 }
 
-/// The active fault rules, and the random numbers that decide which matching calls get a fault.
+/// The active fault rules, and the random numbers for rules with a rate below 1.
 pub(super) struct FaultRules {
     active: Vec<ActiveRule>,
     random: SeededRandom,
@@ -180,7 +181,7 @@ impl FaultRules {
         Ok(())
     }
 
-    /// Adds an outage before every other fault rule. With an outage, the number of rules may exceed the maximum by one.
+    /// Adds an outage as the first fault rule. The outage counts in addition to the maximum number of rules.
     pub(super) fn outage(&mut self, span: Duration, now: Timestamp) {
         let for_ms = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         let rule = FaultRule {
@@ -204,7 +205,7 @@ impl FaultRules {
         self.active.clear();
     }
 
-    /// Decides the faults of a call, counts the rules that fired, and deletes expired rules.
+    /// Decides which faults a call gets, counts the rules that fired, and deletes expired rules.
     pub(super) fn draw(&mut self, call: &SandboxCall, now: Timestamp) -> FaultPlan {
         self.active.retain(|active| !active.is_expired(now));
         let mut plan = FaultPlan::default();

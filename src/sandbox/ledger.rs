@@ -1,4 +1,4 @@
-//! The sandbox's ledger of received calls, and the counts that the sandbox keeps.
+//! The sandbox's ledger, a list of the received calls, and the sandbox's counts of calls.
 //!
 //! The ledger has a maximum number of calls, and a maximum total length of the bodies of these calls. Beyond a limit,
 //! the ledger drops the oldest calls and counts the dropped calls.
@@ -15,14 +15,14 @@ use crate::time::Timestamp;
 
 use super::api::{Authorization, Operation, SandboxCall};
 
-/// The maximum length of a body that the ledger keeps. The updates that the bridge sends are far shorter.
+/// The maximum length of a request body that the ledger keeps. The updates of the bridge are far shorter.
 const BODY_BYTES_MAX: usize = 64 * 1024;
-/// The maximum total length of all bodies in the ledger. With this limit, 100,000 calls cannot fill the memory.
+/// The maximum total length of all bodies in the ledger. Without this limit, 100,000 calls could fill the memory.
 const BODIES_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// The time window of the count `per_second_max`.
 const SECOND: Duration = Duration::from_secs(1);
-/// The maximum number of arrival times that the sandbox keeps for `per_second_max`. Only a test with a stopped manual
-/// clock can exceed this number.
+/// The maximum number of arrival times that the sandbox keeps for `per_second_max`. Only a test that stops the clock
+/// can reach this number.
 const ARRIVALS_MAX: usize = 1_000_000;
 
 /// One call under `/v2`, as an entry of the ledger.
@@ -44,10 +44,10 @@ pub struct LedgerEntry {
     pub authorization: Authorization,
     /// The value of the header `x-imprint-merchant-key`.
     pub merchant_key: Option<String>,
-    /// The body of the call: JSON, or a string if the body is not JSON. The body is null for a call without a body, and
-    /// `{"bytes": N}` for a body that is too long to keep.
+    /// The body of the call as JSON, or as a string if it is not JSON. The value is null for a call without a body, and
+    /// `{"bytes": N}` for a body that is too long for the ledger.
     pub body: Value,
-    /// The status of the answer. The status is null while the call is in flight, or if the sandbox sent no status.
+    /// The HTTP status of the answer. `None` while the call is in flight, or if the sandbox sent no answer.
     pub status: Option<u16>,
     /// The name of the fault that the sandbox applied to the call.
     pub fault: Option<&'static str>,
@@ -115,7 +115,8 @@ struct LedgerRecord {
     body_bytes: usize,
 }
 
-/// A copy of some ledger records. The sandbox parses the copied bodies after it has released the lock.
+/// A copy of some ledger records. The sandbox parses the bodies in the copy after it has released the lock of the
+/// ledger.
 pub(super) struct LedgerRecords {
     records: Vec<LedgerRecord>,
     total: usize,

@@ -1,4 +1,4 @@
-//! The answers of the sandbox, and the shapes of error bodies that Imprint or a gateway may send.
+//! The answers of the sandbox, and the shapes of the error bodies of Imprint or of a gateway.
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
@@ -21,7 +21,7 @@ pub(super) enum ErrorShape {
     InvalidRequest,
     /// The error body `{"error": "…"}`.
     String,
-    /// An HTML page, as a gateway sends it for an error.
+    /// An HTML page, such as a gateway sends for an error.
     Html,
     /// An error without a body.
     Empty,

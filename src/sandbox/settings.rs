@@ -1,4 +1,4 @@
-//! The settings of a sandbox. For each behaviour that Imprint's documentation leaves open, there is a setting.
+//! The settings of a sandbox. Some settings choose a behaviour that Imprint's documentation does not define.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,24 +7,24 @@ use secrecy::SecretString;
 
 use super::customers::SeedCustomer;
 
-/// The default number of calls that the ledger keeps. This number is enough for a long test, and needs at most about
-/// 200 MB.
+/// The default number of calls that the ledger keeps. This number is enough for a long test, and the calls take at most
+/// about 200 MB.
 pub const LEDGER_MAX: usize = 100_000;
 
-/// The effect of *update* on a customer that does not exist.
+/// The sandbox's reaction to an *update* of a customer that it does not have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UnseededCustomer {
-    /// The sandbox creates the customer. The new customer has a card and a date of birth, but no partner id.
+    /// The sandbox creates the customer. The new customer has a card and a date of birth, but no partner customer id.
     #[default]
     Created,
     /// The sandbox answers 404 to an update of an unknown customer.
     NotFound,
 }
 
-/// The effect of null in an *update*. Imprint does not document the effect of null.
+/// The sandbox's reaction to a null in an *update*. Imprint does not document the effect of null.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Nulls {
-    /// The sandbox answers 400 to null, because no field of Imprint's schema is nullable.
+    /// The sandbox answers 400 to an update with a null, because no field of Imprint's schema is nullable.
     #[default]
     Refused,
     /// The sandbox clears a field that is null in the update.
@@ -40,15 +40,15 @@ pub struct SandboxSettings {
     pub key: SecretString,
     /// The required value of `x-imprint-merchant-key`. With `None`, the sandbox does not check this header.
     pub merchant_key: Option<SecretString>,
-    /// The effect of *update* on a customer that does not exist.
+    /// The sandbox's reaction to an *update* of a customer that it does not have.
     pub unknown_customer: UnseededCustomer,
-    /// The effect of null in an *update*.
+    /// The sandbox's reaction to a null in an *update*.
     pub nulls: Nulls,
     /// The customers that the sandbox has at its start.
     pub seeds: Vec<SeedCustomer>,
-    /// The minimum latency of every answer of the sandbox.
+    /// The time that the sandbox waits before every answer.
     pub latency: Duration,
-    /// The seed of the random numbers that decide which calls get a fault whose rate is less than 1.
+    /// The seed of the random numbers for fault rules with a rate below 1.
     pub random_seed: u64,
     /// The number of calls that the ledger keeps.
     pub ledger_max: usize,

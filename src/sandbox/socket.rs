@@ -1,9 +1,9 @@
-//! The faults on the connection that actix cannot cause: an interim head, a reset, and a body that breaks off.
+//! Faults on the connection that actix cannot cause: an interim head, a reset, and an incomplete body.
 //!
-//! The sandbox keeps a second handle of each accepted socket. Bytes written through the second handle are sent at once,
-//! before the bytes that actix writes. Options set through the second handle apply to both handles. Actix reads and
-//! closes the socket as usual. To reset a connection, the sandbox gives actix an answer body that fails. Actix then
-//! drops the connection without a flush.
+//! The sandbox keeps a second handle of each accepted socket. If the sandbox writes bytes through the second handle,
+//! the kernel sends them at once, before the bytes that actix writes later. Socket options set through one handle apply
+//! to both handles. Actix reads and closes the socket as usual. To reset a connection, the sandbox gives actix an
+//! answer body that returns an error. Actix then drops the connection without flushing it.
 
 use std::any::Any;
 use std::future::Future;
@@ -22,15 +22,15 @@ use actix_web::web::Bytes;
 
 /// The time between two checks that a waiting client is still connected.
 const CHECK_EVERY: Duration = Duration::from_millis(50);
-/// The maximum time that the sandbox lets a client wait. No deadline in a test is this long.
+/// The maximum time for which the sandbox keeps a client waiting. No deadline in a test is so long.
 const WAIT_MAX: Duration = Duration::from_secs(600);
 
 /// A second handle of a connection's socket.
 pub(super) struct SocketHandle(net::TcpStream);
 
-/// Keeps a second handle of an accepted connection.
+/// Stores a second handle of the connection's socket, for the faults in this module.
 ///
-/// Without the second handle, the fault `reset` can only close a connection in the normal way.
+/// If the second handle is missing, the fault `reset` closes the connection in the normal way.
 pub(super) fn keep(io: &dyn Any, connection: &mut Extensions) {
     let Some(stream) = io.downcast_ref::<TcpStream>() else {
         return;
@@ -50,19 +50,19 @@ impl SocketHandle {
         (&self.0).write_all(head.as_bytes())
     }
 
-    /// Makes the close of the socket a reset: at the close, the kernel discards unsent bytes and sends an RST.
+    /// Sets the socket so that its close resets the connection: the kernel then discards unsent bytes and sends an RST.
     pub(super) fn reset_at_close(&self) -> io::Result<()> {
         TcpStream::from_std(self.0.try_clone()?)?.set_zero_linger()
     }
 
-    /// Waits until the client closes the connection, at most for [`WAIT_MAX`].
+    /// Waits until the client closes the connection, but at most for [`WAIT_MAX`].
     pub(super) async fn until_client_gone(&self) {
         let gone = async {
             while self.has_client() {
                 tokio::time::sleep(CHECK_EVERY).await;
             }
         };
-        // The result is not needed, because the fault goes on in the same way after a timeout.
+        // The fault continues in the same way after a timeout, so the result is not needed.
         drop(tokio::time::timeout(WAIT_MAX, gone).await);
     }
 
@@ -74,7 +74,7 @@ impl SocketHandle {
     }
 }
 
-/// A response body that breaks off: some bytes, filler bytes, a wait, and the end of the connection.
+/// An incomplete response body: some bytes, filler bytes, a wait, and then the end of the connection.
 pub(super) struct BrokenBody<K> {
     size: BodySize,
     first: Bytes,
@@ -85,8 +85,8 @@ pub(super) struct BrokenBody<K> {
 }
 
 impl<K> BrokenBody<K> {
-    /// Creates a body that breaks off before the first byte of the answer, so that the client gets no response head.
-    /// The body drops `kept` when the connection ends.
+    /// Creates a body that ends the connection at once. Not even the response head reaches the client. The body drops
+    /// `kept` when the connection ends.
     pub(super) fn at_once(kept: K) -> Self {
         Self {
             size: BodySize::Stream,
@@ -98,13 +98,13 @@ impl<K> BrokenBody<K> {
         }
     }
 
-    /// Sets the announced length of the body. Actix sends a body without an announced length in chunks.
+    /// Sets the `Content-Length` of the body. Without it, actix sends the body in chunks.
     pub(super) fn promising(mut self, bytes: usize) -> Self {
         self.size = BodySize::Sized(u64::try_from(bytes).unwrap_or(u64::MAX));
         self
     }
 
-    /// Sets the first bytes of the broken body.
+    /// Sets the first bytes of the body.
     pub(super) fn with(mut self, first: Bytes) -> Self {
         self.first = first;
         self
@@ -117,8 +117,7 @@ impl<K> BrokenBody<K> {
         self
     }
 
-    /// Adds a wait between the last byte and the end of the connection. During this wait, actix sends the earlier
-    /// bytes.
+    /// Adds a wait before the end of the connection. During this wait, actix sends the bytes of the body.
     pub(super) fn after(mut self, wait: impl Future<Output = ()> + 'static) -> Self {
         self.wait = Some(Box::pin(wait));
         self

@@ -1,6 +1,6 @@
-//! The queue of log lines between the threads that log and the thread that writes.
+//! The queue of log lines. All threads append lines, and one thread writes the lines to standard error.
 //!
-//! Appending a line takes a lock for the time of one copy, never waits for standard error, and cannot fail.
+//! Appending a line holds a lock only while the line is copied. It never waits for standard error, and cannot fail.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,7 +10,8 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::MissingLines;
 
-/// The maximum size of the queue in bytes: about a thousand lines. The writing thread holds at most the same again.
+/// The maximum size of the queue in bytes, which is about a thousand lines. The writing thread has at most the same
+/// number of bytes in addition.
 pub(super) const QUEUE_BYTES_MAX: usize = 256 * 1024;
 
 /// A queue of whole lines with a limited size.
@@ -24,7 +25,7 @@ pub(super) struct LineQueue {
 #[derive(Debug, Default)]
 struct QueuedLines {
     bytes: Vec<u8>,
-    /// Whether the writing thread holds lines that it has not yet written.
+    /// True while the writing thread has lines that it has not yet written.
     is_writing: bool,
 }
 
@@ -41,7 +42,7 @@ impl LineQueue {
         self.missing
     }
 
-    /// Appends one or more whole lines, or drops and counts them if the queue is full.
+    /// Appends one or more complete lines. If the queue is full, drops and counts the lines.
     pub(super) fn push(&self, lines: &[u8]) {
         let mut queued = self.lock();
         if queued.bytes.len().saturating_add(lines.len()) > QUEUE_BYTES_MAX {
@@ -54,7 +55,8 @@ impl LineQueue {
         self.changed.notify_all();
     }
 
-    /// Moves all lines into the empty `taken`. Waits at most `wait` for a line. The previous lines count as written.
+    /// Moves all lines of the queue into `taken`, which must be empty. Waits at most `wait` for a line. A call also
+    /// means that the thread has written the lines of the previous call.
     pub(super) fn take(&self, wait: Duration, taken: &mut Vec<u8>) {
         let mut queued = self.lock();
         queued.is_writing = false;
@@ -79,7 +81,7 @@ impl LineQueue {
     }
 }
 
-/// Returns the number of lines in `bytes`; an unfinished line counts.
+/// Returns the number of lines in `bytes`, including a last line without a line feed.
 pub(super) fn count_lines(bytes: &[u8]) -> u64 {
     let ends = bytes.iter().filter(|byte| **byte == b'\n').count();
     let unfinished = bytes.last().is_some_and(|last| *last != b'\n');
@@ -88,7 +90,7 @@ pub(super) fn count_lines(bytes: &[u8]) -> u64 {
         .saturating_add(u64::from(unfinished))
 }
 
-/// Gives the log a writer for each line. The writer never fails: a failure would make `tracing` print.
+/// Creates a writer for each log line. The writer never returns an error, because `tracing` would print the error.
 #[derive(Clone, Debug)]
 pub(super) struct MakeLine(pub(super) Arc<LineQueue>);
 

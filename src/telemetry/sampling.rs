@@ -1,10 +1,9 @@
-//! Sampling of repeated log lines: of the warnings and errors from one place in the program, the log has the first
-//! [`LINES_MAX`] in each window, and then the number of lines that were left out.
+//! Sampling of repeated log lines. In each time window, the log contains the first [`LINES_MAX`] warnings and errors
+//! from the same place in the program. Then the log contains the number of further lines, which it leaves out.
 //!
-//! Without sampling, the bridge would write hundreds of kilobytes of log lines in a second: one line for each login
-//! that fails, or one line for each entry of a backlog that it parks. Lines of the levels info, debug and trace are
-//! not sampled: the bridge writes info lines only about its own life cycle, and an operator who asks for debug
-//! lines wants to see each of them.
+//! Without sampling, the bridge could write hundreds of kilobytes of log lines in a second: one line for each failed
+//! login, or one line for each of thousands of entries that it parks. The log never leaves out lines of the levels
+//! info, debug and trace. Info lines are rare, and an operator who turns on debug lines wants to see each line.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -21,14 +20,14 @@ use tracing_subscriber::layer::Context;
 use super::MissingLines;
 use crate::time::{Clock, Timestamp};
 
-/// The maximum number of lines from one place in a window: enough to see what happens, and little enough for a disk.
+/// The maximum number of lines from one place in the program in one time window.
 const LINES_MAX: u32 = 20;
-/// The length of a window.
+/// The length of a time window.
 const WINDOW: Duration = Duration::from_secs(10);
-/// The target of the lines that report left-out lines. These lines are never left out themselves.
+/// The `tracing` target of the lines that report how many lines were left out. The log never leaves out such a report.
 const REPORT: &str = "imprint_bridge::telemetry::left_out";
 
-/// A log layer that samples. Clones share the windows.
+/// A `tracing` layer that samples log lines. All clones share the same time windows.
 #[derive(Clone, Debug)]
 pub(super) struct Sampling {
     windows: Arc<Mutex<Windows<Identifier>>>,
@@ -45,13 +44,13 @@ impl Sampling {
         }
     }
 
-    /// Logs the number of left-out lines of every window that has ended.
+    /// Logs the number of left-out lines of every time window that has ended.
     pub(super) fn report_due(&self) {
         let left_out = self.lock().take_ended(self.clock.now());
         report(&left_out);
     }
 
-    /// Logs the number of left-out lines of every window, at the end of the process.
+    /// Logs the number of left-out lines of every time window. The process calls this method when it ends.
     pub(super) fn report_all(&self) {
         let left_out = self.lock().take_all();
         report(&left_out);
@@ -74,7 +73,7 @@ impl<S: Subscriber> Layer<S> for Sampling {
         if *metadata.level() > Level::WARN || metadata.target() == REPORT {
             return true;
         }
-        // Formatting the message may run code that logs, so the lock must not be held meanwhile.
+        // The lock is free again before `event.record` formats the message, because this code can log too.
         let admitted = self.lock().admit(&metadata.callsite(), self.clock.now());
         match admitted {
             Admitted::Line => true,
@@ -109,19 +108,20 @@ impl Visit for Message {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Admitted {
     Line,
-    /// The first line that is left out in its window, which gives the report its message.
+    /// The first left-out line of a time window. The report about the window shows the message of this line.
     FirstLeftOut,
     LeftOut,
 }
 
-/// The number of left-out lines of one window.
+/// The number of left-out lines of one time window, and the message of the first one.
 #[derive(Debug, PartialEq, Eq)]
 struct LeftOut {
     lines: u64,
     similar_to: String,
 }
 
-/// The windows by place in the program. The program has a fixed number of places.
+/// The time windows, by the place in the program that logs. The map stays small, because the program has a fixed number
+/// of such places.
 #[derive(Debug)]
 struct Windows<P>(HashMap<P, Window>);
 
@@ -142,7 +142,8 @@ impl<P: Clone + Eq + Hash> Windows<P> {
                 similar_to: String::new(),
             },
         });
-        // The left-out lines stay until the next report.
+        // A new window keeps the number of left-out lines of the previous window, until the next report logs this
+        // number.
         if now.since(window.since) >= WINDOW {
             window.since = now;
             window.lines = 0;

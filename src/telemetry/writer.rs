@@ -7,9 +7,9 @@ use std::time::Duration;
 use super::queue::{LineQueue, count_lines};
 use super::sampling::Sampling;
 
-/// The time between two looks at the sampled lines.
+/// The maximum time between two reports about left-out lines.
 const TICK: Duration = Duration::from_secs(1);
-/// The time after which the thread tries again to write to a full pipe that does not block.
+/// The time before the next attempt if standard error is a full pipe in non-blocking mode.
 const FULL_PIPE_WAIT: Duration = Duration::from_millis(50);
 
 /// Starts the writing thread, which runs until the process ends.
@@ -49,12 +49,13 @@ fn run(queue: &LineQueue, sampling: &Sampling, sink: impl Write) {
 
 struct Sink<W> {
     sink: W,
-    /// Whether the last line was written only in part, so that the next line needs a line feed first.
+    /// True if only a part of the last line was written. The next line then needs a line feed before it.
     is_line_open: bool,
 }
 
 impl<W: Write> Sink<W> {
-    /// Writes all lines; returns the rest if the write fails. A full pipe that does not block is not a failure.
+    /// Writes all lines. If a write fails, returns the lines that are not written. A full pipe in non-blocking mode is
+    /// not a failure: the thread tries again.
     fn write_lines<'a>(&mut self, lines: &'a [u8]) -> Result<(), &'a [u8]> {
         if self.is_line_open && !lines.is_empty() {
             self.write_all(b"\n").map_err(|_line_feed| lines)?;

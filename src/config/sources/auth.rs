@@ -1,4 +1,4 @@
-//! The table `[auth]` of a source file, which configures the authentication of the source's requests.
+//! The table `[auth]` of a source file. The table configures how the source authenticates its requests.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -26,13 +26,14 @@ const TIMESTAMP_KEYS: [&str; 3] = ["timestamp_prefix", "timestamp_unit", "tolera
 /// The authentication of a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Auth {
-    /// No authentication, so that anybody can send events as this source.
+    /// No authentication. Anybody can send events as this source.
     None,
-    /// A bearer token; each file contains a valid token.
+    /// A bearer token. The list contains the token files. A request can use the token of any file.
     Bearer(Vec<PathBuf>),
-    /// A Standard Webhooks signature; each file contains a valid secret.
+    /// A Standard Webhooks signature. The list contains the secret files. A request can use the secret of any file.
     StandardWebhooks(Vec<PathBuf>),
-    /// A signature in the source's own HMAC scheme; each file contains a valid secret.
+    /// A signature in the source's own HMAC scheme. The list contains the secret files. A request can use the secret of
+    /// any file.
     Hmac(Box<HmacScheme>, Vec<PathBuf>),
 }
 
@@ -47,7 +48,7 @@ impl Auth {
         }
     }
 
-    /// Returns a warning about the security risk of this authentication, if the authentication has a risk.
+    /// Returns a warning if this kind of authentication has a security risk.
     pub const fn warning(&self) -> Option<&'static str> {
         match self {
             Self::None => {
@@ -89,8 +90,8 @@ pub(super) fn take(reader: &mut Reader) -> Option<Auth> {
     }
 }
 
-/// Takes the setting `auth.unsigned_headers`: the `ce-` headers of binary mode, and `priority`, that the signature need
-/// not cover. Only a signature leaves headers uncovered, so the other kinds of authentication do not have the setting.
+/// Takes the setting `auth.unsigned_headers`: the headers that the bridge believes although the signature does not
+/// cover them. Sources without a signature do not have this setting.
 pub(super) fn take_unsigned_headers(reader: &mut Reader, auth: Option<&Auth>) -> BTreeSet<String> {
     if matches!(auth, Some(Auth::None | Auth::Bearer(_))) {
         return BTreeSet::new();
@@ -165,7 +166,8 @@ fn scheme(reader: &mut Reader) -> Option<HmacScheme> {
             reader.error(&["auth", "timestamp_prefix"], reason);
         }
     }
-    // Invalid settings of the signing time are already reported, so no second error reports a missing signing time.
+    // If the settings of the signing time are not valid, `signing_time` has already reported an error. `signed` must
+    // then not report a missing signing time.
     let signed = if has_signing_time && signing_time.is_none() {
         None
     } else {
@@ -229,7 +231,7 @@ fn signing_time(reader: &mut Reader, separator: Option<String>) -> Option<Signin
     })
 }
 
-/// Reports each setting that requires `timestamp_header` if `timestamp_header` is missing.
+/// Reports an error for each setting that is useless without the setting `timestamp_header`.
 fn without_signing_time(reader: &mut Reader) {
     let known = reader.keys(&["auth"]);
     for key in TIMESTAMP_KEYS

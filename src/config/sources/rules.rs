@@ -1,4 +1,4 @@
-//! The tables of a source file that describe the source's request bodies and event types.
+//! The tables of a source file that describe the format of the request bodies and the event types.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,10 +18,10 @@ use crate::mapping::{
 /// The maximum size of a schema file.
 const SCHEMA_BYTES_MAX: u64 = 1024 * 1024;
 
-/// The default of `version_jump_max`: no counter of the changes of one customer moves by a thousand million at once, and a
-/// counter of all changes of a system moves by less between two changes of one customer.
+/// The default of `version_jump_max`. A real sequence number never grows by a thousand million between two changes of
+/// the same customer, even if the system counts the changes of all customers with one counter.
 const JUMP_MAX: u64 = 1_000_000_000;
-/// The maximum of `version_jump_max`: the highest version.
+/// The maximum of `version_jump_max`. It is also the highest possible version.
 const JUMP_MAX_MAX: u64 = u64::MAX / 2;
 
 /// The format of a source's request bodies.
@@ -31,7 +31,7 @@ enum SourceBodyFormat {
     Json,
 }
 
-/// Takes the lookup tables, which the function `lookup` of expressions reads.
+/// Takes the lookup tables. In expressions, the function `lookup` reads these tables.
 pub(super) fn tables(reader: &mut Reader) -> LookupTables {
     let mut tables = BTreeMap::new();
     for table in reader.keys(&["tables"]) {
@@ -49,7 +49,7 @@ pub(super) fn tables(reader: &mut Reader) -> LookupTables {
     tables
 }
 
-/// Takes the rules for a source's plain JSON bodies; returns `None` if the bodies are CloudEvents.
+/// Takes the rules for plain JSON bodies of a source. Returns `None` if the source sends CloudEvents.
 pub(super) fn json_envelope(reader: &mut Reader, tables: &LookupTables) -> Option<JsonEnvelope> {
     let words = [
         ("cloudevents", SourceBodyFormat::CloudEvents),
@@ -154,7 +154,8 @@ fn version(reader: &mut Reader, event_type: &str) -> Option<VersionRule> {
     None
 }
 
-/// Takes the most by which a sequence number may jump. A time cannot jump, because intake refuses a time in the future.
+/// Takes the maximum by which a sequence number can grow between two events of a customer. A version that is a time has
+/// no such limit, because intake refuses times in the future.
 fn jump_max(reader: &mut Reader, event_type: &str, version: Option<&VersionRule>) -> Option<u64> {
     let at = ["events", event_type, "version_jump_max"];
     let max = reader.take_optional(&at, |raw| raw.whole(1, JUMP_MAX_MAX));
@@ -202,7 +203,7 @@ fn schema(folder: &Path, name: &str) -> Result<Schema, String> {
     let path = folder.join(name);
     let unreadable = |error: std::io::Error| format!("{} cannot be read: {error}", path.display());
     let metadata = fs::metadata(&path).map_err(unreadable)?;
-    // A device or a pipe has the length 0 and may never end.
+    // A device or a pipe shows the length 0, but a read of it possibly never ends.
     if !metadata.is_file() {
         return Err(format!("{} is not a file", path.display()));
     }
