@@ -1,19 +1,14 @@
-//! The stream between a socket and the HTTP server. The stream limits the memory and the processor time that one client
-//! can use.
+//! The stream between a socket and the HTTP server. It limits the memory and processor time that one client can use.
 //!
 //! - The stream gives the server one request at a time, and the next request only after the client has received the
-//!   answer. Without this rule, actix-http would decode thousands of pipelined requests at once, and use a full core
-//!   while its read buffer is full.
-//! - The stream gives the server a limited number of bytes at once. The buffer of the server therefore stays small
-//!   while a body stalls.
-//! - The incomplete request heads of all connections together have a memory limit; see [`head_budget`].
+//!   answer. Otherwise actix-http decodes thousands of pipelined requests, and uses a full core while its read buffer
+//!   is full.
+//! - The stream gives the server a limited number of bytes at once, so that the server's buffer stays small.
+//! - All incomplete request heads together have a memory limit; see [`head_budget`].
 //! - Every request head and every answer has a time limit, not only the first of a connection.
-//! - The stream sends `100 Continue` when a handler starts to read the body. A client whose request is refused without
-//!   its body never gets `100 Continue`.
-//! - If the bridge closes a connection while the client is possibly still sending, the bridge first reads and discards
-//!   bytes for a moment; see [`super::linger`].
-//! - If all places for connections are taken, the bridge closes a waiting connection in favour of a new one; see
-//!   [`super::places`].
+//! - The stream sends `100 Continue` only when a handler starts to read the body, so never before a refusal.
+//! - If the client is still sending, the bridge discards bytes for a moment before it closes; see [`super::linger`].
+//! - If all places are taken, the bridge closes a waiting connection in favour of a new one; see [`super::places`].
 //! - The stream refuses bytes that a proxy and the bridge could read as different requests; see
 //!   [`crate::http::framing`].
 
@@ -42,7 +37,7 @@ use crate::http::connection::ConnectionState;
 use crate::http::framing::{Advance, Framing};
 
 /// The maximum number of bytes that the server gets from one connection before the thread serves other connections. The
-/// server's buffer has 8 KiB, and would grow if the server got more bytes at once.
+/// server's buffer of 8 KiB would grow if the server got more bytes at once.
 const BURST_BYTES: usize = 4 * 1024;
 /// The maximum number of bytes of one read from the socket.
 const READ_BYTES: usize = 4 * 1024;
@@ -121,8 +116,7 @@ impl<T> Guarded<T> {
         Rc::clone(&self.shared)
     }
 
-    /// Returns whether the stream must wait for the answer to the previous request before it gives the server the next
-    /// request.
+    /// Returns whether the next request must wait: the client has not yet received the previous answer.
     fn waits_for_answer(&self) -> bool {
         self.is_write_blocked || self.received > self.shared.answered()
     }
@@ -146,8 +140,7 @@ impl<T> Guarded<T> {
         taken
     }
 
-    /// Takes the next bytes of the current request from `input`. If the bytes break a rule of the framing, takes no
-    /// bytes and ends the stream.
+    /// Takes the next bytes of the current request from `input`. Ends the stream if the bytes break a framing rule.
     fn advance(&mut self, input: &[u8]) -> Advance {
         let was_in_head = self.framing.is_in_head();
         let advance = match self.framing.advance(input) {
@@ -173,7 +166,7 @@ impl<T> Guarded<T> {
         advance
     }
 
-    /// Writes bytes into the server's buffer. If the buffer is full, keeps the remaining bytes in `ready`.
+    /// Writes bytes into the server's buffer. Keeps bytes in `ready` for which the buffer has no room.
     fn give(&mut self, bytes: Option<&[u8]>, buffer: &mut ReadBuf<'_>) {
         let bytes = bytes.unwrap_or_default();
         let fits = match self.ready.bytes() {
@@ -259,8 +252,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Guarded<T> {
         Poll::Ready(Ok(()))
     }
 
-    /// Reads once from the socket while the bridge works on a request. The socket therefore wakes the task when the
-    /// next request arrives.
+    /// Reads once from the socket while the bridge works on a request, so that the next request wakes the task.
     fn poll_ahead(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         if self.input.is_empty() && !self.is_half_closed {
             let mut bytes = [MaybeUninit::uninit(); READ_BYTES];
