@@ -1,4 +1,5 @@
-//! Configuration: reads settings files, environment variables and secret files. No other room reads them.
+//! Configuration: reads settings files, environment variables and secret files. No other module of the bridge reads
+//! them.
 //!
 //! A [`Config`] is always valid, because its fields have types that allow only valid values. [`Config::read`] reports
 //! all errors at once. Each error names the file or the environment variable with the wrong setting.

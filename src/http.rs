@@ -1,6 +1,7 @@
-//! HTTP pieces that several rooms share: the client pool, `Retry-After`, problem documents, single-value headers.
+//! HTTP code that several top-level modules share: HTTP clients, `Retry-After`, problem documents, and headers that
+//! must not occur twice.
 //!
-//! The room `http` does not depend on other parts of the bridge, on sources or on Imprint. Each room with an HTTP
+//! The module `http` does not depend on other parts of the bridge, on sources or on Imprint. Each module with an HTTP
 //! server (`ingress`, `ops`, `sandbox`) builds its own responses.
 
 pub(crate) use awc::http::header::{HeaderName, HeaderValue};

@@ -58,12 +58,12 @@ const EVENTS_ALLOW: &str = "OPTIONS, POST";
 /// The `Allow` header for the URL path of one event.
 const EVENT_ALLOW: &str = "GET";
 
-/// The state of the public listener, shared by all workers.
+/// The state of the event listener. All worker threads of the listener share this state.
 #[derive(Debug)]
 pub struct Ingress {
     /// The endpoints of the sources, by source name.
     pub endpoints: Endpoints,
-    /// The configured sources, which turn requests into outbox entries.
+    /// The configured sources. They turn requests into outbox entries.
     pub sources: Arc<intake::Sources>,
     pub outbox: Arc<dyn Inbox>,
     pub clock: Clock,
@@ -79,7 +79,7 @@ pub struct Ingress {
 /// The endpoints of all sources, by source name.
 pub type Endpoints = Arc<BTreeMap<SourceName, Endpoint>>;
 
-/// The endpoint of one source, with the verifier and the allowed origins of its callers.
+/// The endpoint to which one source sends its events, with the rules for the requests.
 #[derive(Debug)]
 pub struct Endpoint {
     /// The configuration of the source that sends requests to this endpoint.

@@ -1,8 +1,8 @@
 //! Declares all metrics of the process, with their help texts.
 //!
 //! Prometheus scrapes the text page ([`Metrics::page`]). Code in this process reads the typed [`Metrics::snapshot`].
-//! Most label values are `&'static str`: they come from fixed sets in the program, never from requests. Each other room
-//! counts its events with the methods of its own metric group.
+//! Most label values are `&'static str`: they come from fixed sets in the program, never from requests. Other modules
+//! count with the methods of these types, such as [`IngressMetrics`].
 
 use prometheus::{Registry, TextEncoder};
 
@@ -24,7 +24,7 @@ pub use log::LogCounters;
 pub use snapshot::{CountByLabel, Distribution};
 pub use store::StoreSnapshot;
 
-/// Label values that other rooms define. The metrics page shows these label values with 0 before the first count.
+/// Label values that other modules define. The metrics page shows these label values with 0 before the first count.
 #[derive(Clone, Copy, Debug)]
 pub struct LabelSets {
     /// The states of the destination. The first state is the state at the start of the process.

@@ -179,7 +179,7 @@ struct SandboxState {
     faults: FaultRules,
 }
 
-/// Prints no state of the sandbox, because the state contains personal data.
+/// The debug output shows no state of the sandbox, because the state contains personal data.
 impl fmt::Debug for Sandbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sandbox").finish_non_exhaustive()

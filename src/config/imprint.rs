@@ -44,9 +44,10 @@ pub struct ImprintSettings {
 }
 
 impl ImprintSettings {
-    /// Returns the environment and the host of Imprint as one text. A store belongs to one environment and one host, so
-    /// that the bridge never sends an entry to a server for which it was not accepted. The text has no port, because
-    /// the port of a sandbox on this machine can change.
+    /// Returns the environment and the host of Imprint as one text.
+    ///
+    /// A store belongs to one environment and one host, so that the bridge never sends an entry to a server for which
+    /// it was not accepted. The text has no port, because the port of a sandbox on this machine can change.
     pub fn destination(&self) -> String {
         let environment = match self.environment {
             ImprintEnvironment::Local => "local",

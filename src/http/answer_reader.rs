@@ -1,4 +1,4 @@
-//! Reads one HTTP/1.1 answer out of the bytes of a connection (RFC 9112). The reader is a pure state machine.
+//! Reads one HTTP/1.1 answer out of the bytes of a connection (RFC 9112). The reader is a state machine without IO.
 //!
 //! The HTTP library awc misreads three kinds of answers: it regards an incomplete answer as complete, an interim answer
 //! (1xx) as final, and a body that ends with the connection as empty. Therefore the reader, not awc, finds the end of
@@ -17,14 +17,15 @@ use tokio::io::ReadBuf;
 /// The maximum length of the head, and of the trailer fields after the last chunk. A gateway sends a few KiB of header
 /// fields.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
-/// The maximum number of header fields. awc has the same maximum.
+/// The maximum number of header fields. The HTTP library awc has the same maximum.
 const HEADERS_MAX: usize = 96;
 /// The maximum number of interim answers (1xx) before the final answer. Servers usually send one or two.
 const INTERIM_MAX: usize = 64;
 /// The maximum length of the line before a chunk. The line contains the size of the chunk, and in theory extensions,
 /// which servers do not use.
 const CHUNK_LINE_BYTES_MAX: usize = 1024;
-/// The only header that the reader passes on to awc. The callers of the HTTP client read no other header.
+/// The only header that the reader passes on to the HTTP library awc. The callers of the HTTP client read no other
+/// header.
 const PASSED_ON: &str = "retry-after";
 
 /// The reason why the received bytes are not exactly one complete answer.
@@ -50,7 +51,7 @@ pub enum AnswerError {
     Surplus,
 }
 
-/// Converts the error to an IO error, because awc passes on only IO errors of a connection.
+/// Converts the error to an IO error, because the HTTP library awc passes on only IO errors of a connection.
 impl From<AnswerError> for io::Error {
     fn from(error: AnswerError) -> Self {
         let kind = match error {
@@ -71,7 +72,7 @@ pub(super) struct AnswerReader {
     next: AnswerPart,
     /// The received bytes of a part of the answer that is not yet complete.
     unread: Vec<u8>,
-    /// The bytes that are ready for awc.
+    /// The bytes that the HTTP library awc can read next.
     ready: Vec<u8>,
     interim_answers: usize,
     reuse: Reuse,
@@ -245,7 +246,7 @@ impl AnswerReader {
     }
 
     fn chunk_size(&mut self, bytes: &[u8]) -> Result<Option<usize>, AnswerError> {
-        // httparse regards a line without a digit as the size 0, which means the last chunk.
+        // The parser httparse reads a line without a digit as the size 0, which means the last chunk.
         if !bytes.first().is_some_and(u8::is_ascii_hexdigit) {
             return Err(AnswerError::Chunks);
         }
@@ -305,7 +306,7 @@ fn first_part(status: u16, version: u8, headers: &[Header<'_>]) -> Result<Answer
         [encoding] if is_word(encoding, "chunked") && version == 1 && length.is_none() => {
             Ok(AnswerPart::ChunkSize)
         }
-        // With such headers, a proxy and the bridge could disagree on the end of the answer.
+        // These headers do not define the end of the answer clearly: a proxy and the bridge could read different ends.
         _ => Err(AnswerError::Length),
     }
 }
@@ -328,8 +329,8 @@ fn length(headers: &[Header<'_>]) -> Result<Option<u64>, AnswerError> {
 
 /// Returns [`Reuse::Allowed`] if the bridge can send another request on the connection.
 ///
-/// Returns `Never` after a server error: a gateway that has already sent its own error possibly sends the real answer
-/// of its server later.
+/// Returns [`Reuse::Never`] after a server error: a gateway that has already sent its own error possibly sends the real
+/// answer of its server later.
 fn reuse(status: u16, version: u8, headers: &[Header<'_>]) -> Reuse {
     let closes = values(headers, "connection")
         .flat_map(words)

@@ -23,7 +23,7 @@ use crate::time::Clock;
 /// The maximum idle time of a connection of [`HttpClient`]. Load balancers usually close an idle connection after 60 s.
 const IDLE_MAX: Duration = Duration::from_secs(15);
 
-/// A client of one server. The client accepts only complete answers, and never gives a late answer to another request.
+/// A client of one server. The client accepts only complete answers, and never uses a late answer for another request.
 ///
 /// Of the headers of an answer, the caller sees only `Retry-After`.
 pub struct StrictClient {
@@ -48,7 +48,8 @@ impl StrictClient {
             None => (base_url.to_owned(), None),
         };
         let connector = ExclusiveConnector::new(tls, clock, concurrency);
-        // The connector has one time limit for the TCP connection and one for the TLS handshake, so awc needs the sum.
+        // The HTTP library awc has one time limit for both steps of the connector: the TCP connection and the TLS
+        // handshake.
         let below_awc = awc::Connector::new()
             .connector(connector.clone())
             .timeout(2 * CONNECT_DEADLINE);
@@ -59,7 +60,7 @@ impl StrictClient {
         }
     }
 
-    /// Starts a request for a path of the server.
+    /// Creates a request to this path of the server.
     pub fn request(&self, method: Method, path: &str) -> awc::ClientRequest {
         self.http.request(method, format!("{}{path}", self.origin))
     }
@@ -83,7 +84,7 @@ fn with_port(authority: &str) -> String {
 }
 
 /// Creates the connection pool of [`HttpClient`]. The pool does not limit the number of connections, so no request
-/// waits for one.
+/// waits for a connection.
 fn pool(tls: &Arc<ClientConfig>) -> awc::Client {
     let connector = awc::Connector::new()
         .timeout(CONNECT_DEADLINE)
@@ -140,7 +141,7 @@ pub(crate) struct HttpClient(awc::Client);
 pub(crate) enum ExchangeError {
     #[error("no response within {0:?}")]
     Deadline(Duration),
-    /// The text of awc's error. The error itself is not `Send`.
+    /// The error text of the HTTP library awc. The error itself is not `Send`.
     #[error("no connection, or it broke: {0}")]
     Connection(String),
 }

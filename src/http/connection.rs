@@ -11,12 +11,13 @@ use std::task::Waker;
 #[derive(Debug, Default)]
 pub struct ConnectionState {
     answered: Cell<u64>,
-    /// Whether the sender of the current request waits for `100 Continue`.
+    /// True if the sender of the current request waits for `100 Continue`.
     expects_continue: Cell<bool>,
-    /// Whether the stream must send `100 Continue`.
+    /// True if the stream must send `100 Continue`.
     must_continue: Cell<bool>,
     is_trusted: Cell<bool>,
-    /// True if the socket will wake the reading task. The next answer then does not wake the task.
+    /// True if the socket will wake the task that reads from the connection. The next answer then does not wake this
+    /// task.
     is_watched: Cell<bool>,
     is_cut: Cell<bool>,
     reader: RefCell<Option<Waker>>,

@@ -44,11 +44,11 @@ const PURGE_EVERY: Duration = Duration::from_secs(5);
 /// The maximum number of bytes that one read takes from the connection.
 const READ_BYTES: usize = 8 * 1024;
 
-/// The service through which awc gets a connection for a request.
+/// The service from which the HTTP library awc gets a connection for each request.
 #[derive(Clone)]
 pub(super) struct ExclusiveConnector(Rc<Server>);
 
-/// The server, and the connections to the server.
+/// The server to which the connector connects, with the idle connections.
 struct Server {
     tcp: ConnectorService,
     tls: Option<TlsConnectorService>,
@@ -162,7 +162,7 @@ async fn purge(server: Weak<Server>, clock: Clock) {
     }
 }
 
-/// Returns a hash of the target of a request. If two targets have the same hash, the client only opens a connection
+/// Returns a hash of the target of a request. If two targets have the same hash, the client only opens one connection
 /// more than needed.
 fn target(uri: &Uri) -> u64 {
     let mut hasher = DefaultHasher::new();
@@ -174,9 +174,9 @@ fn target(uri: &Uri) -> u64 {
 struct Link {
     stream: Stream,
     opened: Timestamp,
-    /// The target of the last request.
+    /// The hashed target (path and query) of the last request on this connection.
     target: u64,
-    /// The time of the last answer, by target.
+    /// The time of the last answer on this connection, by the hashed target of the request.
     targets: HashMap<u64, Timestamp>,
 }
 
@@ -219,14 +219,15 @@ impl Reusable for Link {
         self.target
     }
 
-    /// Asks the kernel directly, because the async runtime notices received bytes only later.
+    /// Asks the kernel whether bytes have arrived, because the async runtime notices them only later.
     fn is_silent(&self) -> bool {
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
         matches!(recv(self.stream.tcp(), &mut [0], flags), Err(Errno::AGAIN))
     }
 }
 
-/// A connection as awc sees it: a stream for one request and one answer. The stream ends after the answer.
+/// A connection as the HTTP library awc sees it: a stream for one request and one answer. The stream ends after the
+/// answer.
 pub(super) struct AnswerStream {
     /// The connection. `None` after the complete answer or an error.
     link: Option<Link>,
@@ -241,7 +242,7 @@ impl fmt::Debug for AnswerStream {
 }
 
 impl AnswerStream {
-    /// Waits until awc can read bytes of the answer, or the answer has ended.
+    /// Waits until the HTTP library can read bytes of the answer, or the answer has ended.
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.has_news() {
             ready!(self.poll_receive(cx))?;
@@ -249,8 +250,8 @@ impl AnswerStream {
         Poll::Ready(Ok(()))
     }
 
-    /// Returns whether awc can read more bytes or the end of the answer. For a complete answer, the stream first checks
-    /// the connection once more, because bytes after the answer are an error.
+    /// Returns whether the HTTP library can read more bytes or the end of the answer. For a complete answer, the stream
+    /// first checks the connection once more, because bytes after the answer are an error.
     fn has_news(&self) -> bool {
         if self.answer.is_complete() {
             self.link.is_none()
@@ -342,7 +343,7 @@ impl AsyncWrite for AnswerStream {
     }
 }
 
-/// awc requires this trait, but never calls its methods.
+/// The HTTP library awc requires this trait, but never calls its methods.
 impl ActixStream for AnswerStream {
     fn poll_read_ready(&self, _cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
         Poll::Ready(Ok(Ready::READABLE))

@@ -2,7 +2,7 @@
 //! proxy and the bridge could read as different requests.
 //!
 //! [`Framing`] only decides how many bytes belong to the current request. The HTTP server still parses these bytes, and
-//! refuses more requests than [`Framing`].
+//! itself refuses requests that are not valid in other ways.
 
 use std::ops::Range;
 
@@ -82,7 +82,8 @@ impl Default for Position {
 /// The next bytes of the input that the HTTP server can read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Advance {
-    /// The number of bytes. All these bytes belong to one request. 0 means that [`Framing`] needs more input.
+    /// The number of bytes at the front of the input. All these bytes belong to one request. 0 means that [`Framing`]
+    /// needs more input.
     pub taken: usize,
     /// The parts of the taken bytes that the HTTP server must not see: empty lines before a request, and the header
     /// `Expect`.
@@ -99,7 +100,7 @@ impl Framing {
         matches!(self.position, Position::Head { .. })
     }
 
-    /// Takes the next bytes of the current request from the front of `input`.
+    /// Finds how many bytes at the front of `input` belong to the current request.
     ///
     /// # Errors
     /// Returns a violation if the bytes break a rule of the framing.
@@ -177,7 +178,8 @@ fn leading_line_ends(input: &[u8]) -> usize {
 /// Finds the head in the input. `scanned` is the number of bytes that earlier calls have already checked.
 fn end_of_head(input: &[u8], scanned: &mut usize) -> Result<Option<Range<usize>>, Violation> {
     let start = leading_line_ends(input);
-    // Starts a few bytes earlier, because the scanned bytes possibly end in the middle of the CR LF CR LF.
+    // The search starts a few bytes before the end of the checked bytes, because these bytes possibly end in the middle
+    // of the CR LF CR LF after a head.
     let from = scanned.saturating_sub(3).max(start);
     let rest = input.get(from..).unwrap_or_default();
     for (at, byte) in rest.iter().enumerate() {
@@ -249,14 +251,14 @@ impl ScannedHead {
         let (name, value) = line.split_at_checked(colon).unwrap_or((line, &[]));
         let value = value.strip_prefix(b":").unwrap_or(value).trim_ascii();
         if name.eq_ignore_ascii_case(b"content-length") {
-            // The HTTP server itself refuses a length that is not a number, and two lengths.
+            // The HTTP server itself refuses a length that is not a number, and a request with two lengths.
             let length = std::str::from_utf8(value).ok();
             let missing = length.and_then(|text| text.parse().ok()).unwrap_or(0);
             if !matches!(self.body, Position::Chunks(_)) {
                 self.body = Position::Body { missing };
             }
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
-            // The HTTP server itself refuses every encoding except `chunked`.
+            // The HTTP server itself refuses every transfer encoding except `chunked`.
             self.body = Position::Chunks(ChunkPosition::Size(SizeLine::default()));
         } else if name.eq_ignore_ascii_case(b"expect") {
             self.expects_continue |= value.eq_ignore_ascii_case(b"100-continue");

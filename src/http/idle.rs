@@ -11,7 +11,7 @@
 //!   could confuse only two answers about the same customer. If a server is one answer late, the client already notices
 //!   the error at the request in between. A single customer who changes all the time therefore needs a new connection
 //!   for each request.
-//! - After an answer that is incomplete, a server error or otherwise irregular, the client closes the connection.
+//! - After an irregular answer, such as an incomplete answer or a server error, the client closes the connection.
 //!
 //! One case remains: a wrong answer arrives while the next request is in flight, and contains the customer id of this
 //! request. Only a server that confuses its connections sends such an answer.
@@ -27,8 +27,8 @@ const REST: Duration = Duration::from_millis(250);
 /// The time for which a connection carries no second request with the same target. A gateway that sends a late answer
 /// of its server sends it within a few seconds.
 const TARGET_REST: Duration = Duration::from_secs(10);
-/// The number of idle connections at which the client reuses a connection before [`REST`] is over instead of opening a
-/// new one.
+/// With this number of idle connections, the client reuses a connection even before [`REST`] is over, instead of
+/// opening a new connection.
 ///
 /// Up to about 250 requests per second, every connection waits for the full [`REST`].
 ///

@@ -1,4 +1,5 @@
-//! Problem documents (RFC 9457). Every error answer on both listeners has a problem document as its body.
+//! Problem documents (RFC 9457). Every error answer of the event listener and of the ops listener has a problem
+//! document as its body.
 //!
 //! A problem document has a stable type. For each error in an event, it contains the JSON Pointer and the broken rule,
 //! but never a value of the request.

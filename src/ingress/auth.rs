@@ -1,8 +1,8 @@
 //! Authentication: proves that a request comes from its source, or denies the request.
 //!
 //! Authentication runs before parsing and on the raw bytes, so that the bridge never parses a body that the source did
-//! not send. The bridge compares secrets in constant time. The response is the same for every denial reason; only a
-//! metric distinguishes the reasons.
+//! not send. The bridge compares secrets in constant time. The response is the same for every denial reason. Only a
+//! metric shows the reasons.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -66,7 +66,7 @@ pub struct Head<'a> {
     pub headers: &'a HeaderMap,
 }
 
-/// Prints only the type name, because paths contain ids and headers contain secrets.
+/// The debug output shows only the type name, because paths contain ids and headers contain secrets.
 impl fmt::Debug for Head<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Head")
@@ -84,7 +84,7 @@ impl<T> Untrusted<T> {
     }
 }
 
-/// Prints only the type name, never the content, because the content is personal data.
+/// The debug output shows only the type name, never the content, because the content is personal data.
 impl<T> fmt::Debug for Untrusted<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Untrusted")
@@ -115,8 +115,7 @@ impl<T> Authentic<T> {
         &self.content
     }
 
-    /// Returns whether the signature covers the event id in the path. Returns true for a request without a signature
-    /// scheme.
+    /// Returns true if the signature covers the event id in the path, or if the source signs no requests.
     pub fn is_about(&self, id: &Attribute) -> bool {
         match &self.signed {
             SignatureScope::Nothing => true,
@@ -125,7 +124,7 @@ impl<T> Authentic<T> {
         }
     }
 
-    /// Returns whether the signature covers the header, or no signature is needed. `header` is a name in lower case.
+    /// Returns true if the signature covers the header, or if the source signs no requests. `header` is in lower case.
     pub fn covers(&self, header: &str) -> bool {
         match &self.signed {
             SignatureScope::Nothing => true,
@@ -182,7 +181,7 @@ pub enum UnsignedAttribute {
     Headers(BTreeSet<String>),
 }
 
-/// Prints only the type name, never the content, because the content is personal data.
+/// The debug output shows only the type name, never the content, because the content is personal data.
 impl<T> fmt::Debug for Authentic<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Authentic")
@@ -254,8 +253,8 @@ impl Verifier {
         Ok(Self(AuthScheme::Bearer(tokens)))
     }
 
-    /// Creates a verifier that accepts a request signed with one of these secrets by Standard Webhooks 1.0 (`v1`,
-    /// HMAC-SHA256).
+    /// Creates a verifier that accepts a request with a Standard Webhooks 1.0 signature (`v1`, HMAC-SHA256) by one of
+    /// these secrets.
     ///
     /// # Errors
     /// Returns an error if there is no secret, or if a secret is not `whsec_` followed by 24 to 64 bytes in base64.
@@ -303,7 +302,7 @@ impl Verifier {
         }
     }
 
-    /// Authenticates the body with the head of the request. `wall` is the current time.
+    /// Authenticates a request by its head and its body. `wall` is the current time.
     ///
     /// # Errors
     /// Returns the reason for the denial.
@@ -335,7 +334,7 @@ impl Verifier {
     }
 }
 
-/// Prints only the authentication scheme, never the secrets.
+/// The debug output shows only the authentication scheme, never the secrets.
 impl fmt::Debug for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Verifier").field(&self.challenge()).finish()
@@ -359,7 +358,7 @@ pub(super) fn hmac_sha256<const LEN: usize>(key: &[u8; LEN], parts: &[&[u8]]) ->
     mac
 }
 
-/// The size of one block of SHA-256.
+/// The block size of SHA-256 in bytes.
 const KEY_BYTES_MAX: usize = 64;
 
 fn required<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, DenialReason> {

@@ -162,7 +162,7 @@ impl<'a> ArrivingBody<'a> {
     }
 }
 
-/// Creates the refusal for a request body that ended too early or has broken framing.
+/// Creates the refusal for a request body that ended too early or whose framing is not valid.
 fn incomplete() -> Refusal {
     Refusal::from(Rejection::new(
         RejectionClass::Malformed,

@@ -1,8 +1,8 @@
 //! The budget for request bodies: the maximum number of bytes of all bodies that the event listener has in memory.
 //!
 //! The listener charges each block of a body to the budget, and returns the charge when it drops the body. If the
-//! budget is used up, the listener refuses a body that arrives slowly, and gives the bytes to a faster body. Without
-//! this rule, a few clients that stall would lock out all senders.
+//! budget is used up, the listener refuses a body that arrives slowly, to make room for a faster body. Without this
+//! rule, a few clients that stall would lock out all senders.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,7 +18,8 @@ pub struct BodyBudget {
     slow: Mutex<SlowBodies>,
 }
 
-/// The slow bodies, the oldest first. The budget takes bytes from the oldest slow body first.
+/// The slow bodies. If the budget is used up, the listener first refuses the body that has been slow for the longest
+/// time.
 #[derive(Debug, Default)]
 struct SlowBodies {
     next: u64,
@@ -28,7 +29,7 @@ struct SlowBodies {
 #[derive(Debug)]
 struct SlowBody {
     bytes: usize,
-    /// Tells the request that the budget has taken the bytes of its body.
+    /// Tells the request that its body has lost its part of the budget, so that the request must end.
     give_way: oneshot::Sender<()>,
 }
 
@@ -73,7 +74,7 @@ impl BodyBudget {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// Takes the bytes from the oldest slow body. Returns false if no body is slow.
+    /// Frees the part of the budget that the oldest slow body uses. Returns false if no body is slow.
     fn take_from_oldest(&self) -> bool {
         let Some((_, body)) = self.slow().bodies.pop_first() else {
             return false;
@@ -95,13 +96,13 @@ pub(super) struct BodyCharge<'a> {
     budget: &'a BodyBudget,
     bytes: usize,
     /// The number of this body in [`SlowBodies`], if the body is slow. If [`SlowBodies`] has no body with this number,
-    /// the budget has taken the bytes of the body.
+    /// the body has lost its part of the budget.
     slow: Option<u64>,
 }
 
 impl BodyCharge<'_> {
-    /// Charges more bytes. If the budget is used up, a body that is not slow takes the bytes of slow bodies, of the
-    /// oldest first.
+    /// Charges more bytes to the budget. If the budget is used up and this body is not slow, slow bodies lose their
+    /// part of the budget, the oldest first.
     pub(super) fn grow(&mut self, bytes: usize) -> Result<(), OverBudget> {
         while !self.budget.try_add(bytes) {
             if self.slow.is_some() || !self.budget.take_from_oldest() {
@@ -120,7 +121,7 @@ impl BodyCharge<'_> {
         Err(OverBudget)
     }
 
-    /// Marks the body as slow. The returned receiver resolves when the budget takes the bytes of the body.
+    /// Marks the body as slow. The returned receiver resolves when the body loses its part of the budget.
     pub(super) fn become_slow(&mut self) -> oneshot::Receiver<()> {
         let (give_way, gives_way) = oneshot::channel();
         let mut slow = self.budget.slow();
@@ -132,7 +133,7 @@ impl BodyCharge<'_> {
         gives_way
     }
 
-    /// Marks the body as complete. The budget takes no bytes from a complete body.
+    /// Marks the body as complete. A complete body keeps its part of the budget until its charge is dropped.
     pub(super) fn complete(&mut self) {
         let slow = self.slow.take();
         let body = slow.and_then(|number| self.budget.slow().bodies.remove(&number));

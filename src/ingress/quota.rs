@@ -60,7 +60,7 @@ pub struct SourceQuota {
     stored_bytes: StorageLimit,
     /// `None` if the rate is unlimited. A check holds the lock only for a moment, and never across an await.
     bucket: Option<Mutex<EventBucket>>,
-    /// The bytes of events whose append has started, but that the store has not confirmed.
+    /// The bytes of the events that the listener is appending: the store has not yet confirmed these events.
     appending: AtomicU64,
 }
 
@@ -114,7 +114,8 @@ impl SourceQuota {
         };
         let bytes = entries.iter().map(stored_bytes).sum();
         let earlier = self.appending.fetch_add(bytes, Ordering::Relaxed);
-        // The early return below drops this reservation, and the drop gives the bytes back.
+        // If the quota is exceeded, this function returns an error and drops the reservation, which gives the bytes
+        // back.
         let reserved = AppendingBytes {
             appending: &self.appending,
             bytes,

@@ -1,5 +1,5 @@
 //! The GET route of the event listener: returns the receipt of one event to the source that sent the event. A receipt
-//! contains no data of the event.
+//! shows the state of the event, but no customer data.
 //!
 //! The bridge authenticates a receipt request like a POST. With Standard Webhooks, the sender signs an empty body, and
 //! `webhook-id` must be the event id in the path: a signature for one receipt is then not valid for another receipt.

@@ -2,7 +2,7 @@
 //! refusal.
 //!
 //! The answer to a refused request is a problem document (RFC 9457), never a redirect. For each error, the problem
-//! document names the JSON pointer and the broken rule. It never repeats a value of the request.
+//! document names the JSON pointer and the broken rule. The document never repeats a value of the request.
 
 use std::fmt;
 
@@ -36,7 +36,7 @@ pub enum Refusal {
     NotFound,
     /// The resource at this path does not support the HTTP method of the request.
     MethodNotAllowed {
-        /// The methods that the resource supports.
+        /// The HTTP methods that the resource supports.
         allow: &'static str,
     },
     /// The bridge did not receive the whole request body in time.

@@ -77,7 +77,7 @@ impl From<Denied> for AdminProblem {
     }
 }
 
-/// Prints only the names of the operators, never a token.
+/// The debug output shows only the names of the operators, never a token.
 impl std::fmt::Debug for Operators {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let names = self.0.iter().map(|(name, _)| name);

@@ -44,7 +44,7 @@ pub struct SeedCustomer {
     history: Map<String, Value>,
 }
 
-/// Prints no data of the customer, because the data is personal.
+/// The debug output shows no data of the customer, because the data is personal.
 impl fmt::Debug for SeedCustomer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Seeded").finish_non_exhaustive()

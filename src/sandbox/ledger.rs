@@ -57,7 +57,7 @@ pub struct LedgerEntry {
     pub applied: bool,
 }
 
-/// Prints no body of a call, because the body contains personal data.
+/// The debug output shows no body of a call, because the body contains personal data.
 impl fmt::Debug for LedgerEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Entry")

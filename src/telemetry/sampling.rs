@@ -1,5 +1,7 @@
 //! Sampling of repeated log lines. In each time window, the log contains the first [`LINES_MAX`] warnings and errors
-//! from the same place in the program. Then the log contains the number of further lines, which it leaves out.
+//! from the same place in the program.
+//!
+//! The log leaves out all further lines of the window, and then reports their number.
 //!
 //! Without sampling, the bridge could write hundreds of kilobytes of log lines in a second: one line for each failed
 //! login, or one line for each of thousands of entries that it parks. The log never leaves out lines of the levels

@@ -18,8 +18,10 @@ use crate::mapping::{
 /// The maximum size of a schema file.
 const SCHEMA_BYTES_MAX: u64 = 1024 * 1024;
 
-/// The default of `version_jump_max`. A real sequence number never grows by a thousand million between two changes of
-/// the same customer, even if the system counts the changes of all customers with one counter.
+/// The default of `version_jump_max`.
+///
+/// A real sequence number never grows by a thousand million between two changes of the same customer, even if the
+/// system counts the changes of all customers with one counter.
 const JUMP_MAX: u64 = 1_000_000_000;
 /// The maximum of `version_jump_max`. It is also the highest possible version.
 const JUMP_MAX_MAX: u64 = u64::MAX / 2;

@@ -29,8 +29,8 @@ pub use template::Template;
 
 /// The minimum length of an HMAC secret. An attacker could guess a shorter secret.
 const SECRET_BYTES_MIN: usize = 16;
-/// The maximum number of signatures of a request that the verifier compares: one signature for each secret in rotation,
-/// and some more.
+/// The maximum number of signatures in a request that the verifier compares. While secrets are rotated, a sender sends
+/// one signature for each secret.
 const SIGNATURES_MAX: usize = 8;
 
 /// The HMAC scheme of a source. Every combination of values is valid.
@@ -113,7 +113,8 @@ impl SignedText {
     /// Combines a template with the header of the signing time.
     ///
     /// # Errors
-    /// Returns an error if the template has `{timestamp}` and `signing_time` is `None`, or the other way round.
+    /// Returns an error if the template has `{timestamp}` but `signing_time` is `None`, or if the template has no
+    /// `{timestamp}` but `signing_time` is given.
     pub fn new(
         template: Template,
         signing_time: Option<SigningTime>,
@@ -163,7 +164,7 @@ impl HmacKeys {
         Ok(Self { scheme, secrets })
     }
 
-    /// Returns the headers that sign a request at the time `at`. `head` contains all other headers of the request.
+    /// Returns the signature headers for a request that is signed at the time `at`. `head` contains all other headers.
     ///
     /// Returns `None` if the template names a header that is missing, occurs more than once or is not text.
     pub fn sign(
@@ -263,7 +264,7 @@ impl HmacKeys {
     }
 }
 
-/// Prints the HMAC scheme without the secrets.
+/// The debug output shows the HMAC scheme without the secrets.
 impl fmt::Debug for HmacKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HmacKeys")

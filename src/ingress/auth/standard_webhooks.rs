@@ -24,8 +24,8 @@ const SIGNATURE_PREFIX: &str = "v1,";
 const SECRET_BYTES: std::ops::RangeInclusive<usize> = 24..=KEY_BYTES_MAX;
 /// The maximum distance in seconds between the signing time and the bridge's clock, in both directions.
 const TOLERANCE_SECONDS: u64 = 300;
-/// The maximum number of signatures of a request that the verifier compares: one signature for each secret in rotation,
-/// and some more.
+/// The maximum number of signatures in a request that the verifier compares. While secrets are rotated, a sender sends
+/// one signature for each secret.
 const SIGNATURES_MAX: usize = 8;
 
 /// A Standard Webhooks secret, for signing and for verifying requests.
@@ -58,7 +58,7 @@ impl SigningKey {
         Some(Self(key))
     }
 
-    /// Returns the headers that sign a request at the time `at`.
+    /// Returns the signature headers for a request that is signed at the time `at`.
     pub fn sign(&self, id: &str, at: Timestamp, body: &[u8]) -> [(&'static str, String); 3] {
         let timestamp = seconds(at).to_string();
         let mac = self.mac(id, &timestamp, body).finalize().into_bytes();
@@ -79,7 +79,7 @@ impl SigningKey {
     }
 }
 
-/// Prints only the type name, never the secret.
+/// The debug output shows only the type name, never the secret.
 impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SigningKey")
@@ -113,7 +113,7 @@ impl<'a> SignedHead<'a> {
     }
 }
 
-/// Returns the signed event id, if one of `keys` made one of the signatures.
+/// Returns the event id that the sender signed. Returns an error if none of the signatures was made with one of `keys`.
 pub(super) fn verify(
     keys: &[SigningKey],
     headers: &HeaderMap,

@@ -81,8 +81,8 @@ impl TimeUnit {
     }
 }
 
-/// Parses digits without a leading zero. A zero at the end of the text before the time could otherwise become the first
-/// digit of the time, and the signature would still match.
+/// Parses digits without a leading zero. A zero at the end of the signed text before the time could otherwise become
+/// the first digit of the time, and the signature would still match.
 fn whole(text: &str) -> Option<i64> {
     let is_plain = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
     is_plain.then(|| text.parse().ok()).flatten()

@@ -70,7 +70,7 @@ impl Template {
         self.0.contains(&Part::Path)
     }
 
-    /// Returns whether the template contains `{header:NAME}` for this name. `name` is in lower case.
+    /// Returns whether the template contains the placeholder for the header `name`. `name` is in lower case.
     pub(super) fn has_header(&self, name: &str) -> bool {
         self.0
             .iter()
@@ -101,7 +101,7 @@ impl Template {
     }
 }
 
-/// Returns the first part of the template `raw`, and the rest of the template. `raw` must not be empty.
+/// Returns the first part of the template `raw`, and the text after this part. `raw` must not be empty.
 fn next(raw: &str) -> (Result<Part, String>, &str) {
     let literal = |text: &str| Ok(Part::Literal(text.to_owned()));
     if let Some(rest) = raw.strip_prefix("{{") {
@@ -171,8 +171,8 @@ fn adjacent_values(pair: &[Part]) -> Option<String> {
 /// Returns an error if the text between two header placeholders could also occur in a header value, and one of the
 /// headers is an event attribute.
 ///
-/// An attacker who saw the signature of the id `1.2` and the type `3` could otherwise send the id `1` and the type
-/// `2.3` with the same signature.
+/// For example, with a dot as this text, an attacker who saw the signature of the id `1.2` and the type `3` could send
+/// the id `1` and the type `2.3` with the same signature.
 fn movable_separator(parts: &[Part]) -> Option<String> {
     let [
         Part::Header(before),
