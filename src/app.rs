@@ -264,8 +264,10 @@ async fn keys(
     Ok(keys)
 }
 
-/// Creates the destination. Restores two values from the store: the mode that an operator has set, and the time until
-/// which Imprint has asked the bridge to send nothing.
+/// Creates the [`Destination`], the state of sending to Imprint.
+///
+/// Restores two values from the store: the mode that an operator has set, and the time until which Imprint has asked
+/// the bridge to send nothing.
 async fn restored_destination(
     outbox: &dyn Outbox,
     rate: Rate,
@@ -286,7 +288,7 @@ async fn restored_destination(
         .filter(|until| *until > now)
     {
         // If the system clock has been set back since the bridge stored this time, the pause would be too long. The
-        // bridge limits it to the longest pause that Imprint can ask for.
+        // bridge limits the pause to the longest pause that Imprint can ask for.
         destination.wait_until(until.min(now.after(DUE_AHEAD_MAX)));
     }
     Ok(Arc::new(destination))

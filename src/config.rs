@@ -135,8 +135,8 @@ impl Config {
         Self::from_layers(files, Environment::with_prefix(PREFIX), purpose)
     }
 
-    /// Reads the defaults and the settings files, but not the environment. The demo uses this function: because of an
-    /// environment variable, it could otherwise send its events to the real Imprint.
+    /// Reads the defaults and the settings files, but not the environment. The demo uses this function. Otherwise an
+    /// environment variable could make the demo send its events to the real Imprint.
     ///
     /// # Errors
     /// Returns every error of every layer of settings.
@@ -175,7 +175,7 @@ impl Config {
         }
     }
 
-    /// Takes every section before it returns for a missing one, so that the reader collects all errors.
+    /// Reads every section before it returns `None` for a wrong setting, so that the reader collects all errors.
     fn take(reader: &mut Reader, purpose: Purpose) -> Option<Self> {
         let profile = reader.take(&["profile"], |raw| {
             raw.word(&[

@@ -27,7 +27,7 @@ pub use store::StoreSnapshot;
 /// Label values that other modules define. The metrics page shows these label values with 0 before the first count.
 #[derive(Clone, Copy, Debug)]
 pub struct LabelSets {
-    /// The states of the destination. The first state is the state at the start of the process.
+    /// The states of the destination (Imprint). The first state is the state at the start of the process.
     pub destination_states: &'static [&'static str],
     /// The final states of entries.
     pub end_states: &'static [&'static str],
@@ -39,16 +39,16 @@ pub struct LabelSets {
 #[derive(Clone, Debug)]
 pub struct Metrics {
     registry: Registry,
-    /// The metrics that `ingress` counts.
+    /// The metrics of the event listener.
     pub ingress: IngressMetrics,
-    /// The metrics that `dispatch` counts.
+    /// The metrics of delivery to Imprint.
     pub dispatch: DispatchMetrics,
-    /// The metrics that `ops` counts.
+    /// The metrics of the admin API.
     pub admin: AdminMetrics,
     store: StoreMetrics,
 }
 
-/// All metric values at about one moment. The reads of two values can be some microseconds apart.
+/// All metric values at about the same time. The reads of two values can be some microseconds apart.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MetricsSnapshot {
     pub ingress: IngressSnapshot,

@@ -80,7 +80,7 @@ pub(super) struct Guarded<T> {
     is_busy: bool,
     /// True if the stream gives the server no more bytes.
     has_ended: bool,
-    /// True if the stream has replaced the server's refusal of a head with a problem document.
+    /// True if the stream has replaced the server's refusal of a request head with a problem document.
     is_replaced: bool,
     head_timer: LazyTimer,
     answer_timer: LazyTimer,

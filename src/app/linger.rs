@@ -41,10 +41,10 @@ impl<T> Clone for SharedSocket<T> {
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> SharedSocket<T> {
-    /// Closes the sending side. Then reads and discards bytes until the client closes its side, for at most
-    /// [`LINGER_DEADLINE`].
+    /// Closes the sending side of the connection. Then reads and discards bytes until the client closes its side, for
+    /// at most [`LINGER_DEADLINE`].
     ///
-    /// Stops at once if the listener needs the place of this connection for a new one.
+    /// Stops at once if the listener needs the place of this connection for a new connection.
     pub(super) async fn linger(mut self, place: &Place) {
         let end = poll_fn(|cx| Pin::new(&mut self).poll_shutdown(cx)).await;
         if end.is_ok() {

@@ -82,8 +82,8 @@ impl Listener {
                 let http = HttpService::build()
                     .graceful_shutdown_signal(drains.clone())
                     .keep_alive(keep_alive)
-                    // 0 turns off the time limit of actix for request heads. The guarded stream has its own time limit
-                    // for every head.
+                    // The value 0 turns off the time limit of actix for request heads. The guarded stream has its own
+                    // time limit for every head.
                     .client_request_timeout(Duration::ZERO)
                     .client_disconnect_timeout(DISCONNECT_TIMEOUT)
                     .local_addr(address)

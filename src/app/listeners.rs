@@ -18,8 +18,8 @@ use crate::ingress::{self, Ingress};
 use crate::ops::Ops;
 use crate::time::Clock;
 
-/// The nice(2) value of the threads of the event listener. If these threads and dispatch compete for one core, the
-/// event listener gets about a quarter of the core.
+/// The nice(2) value of the threads of the event listener. If these threads and the dispatch threads compete for one
+/// core, the event listener gets about a quarter of the core.
 #[cfg(target_os = "linux")]
 const INGRESS_NICENESS: i32 = 5;
 /// The maximum number of connections to the ops listener. Its clients are health checks, Prometheus and some operators.

@@ -12,8 +12,8 @@ use futures_util::task::AtomicWaker;
 
 use crate::time::Clock;
 
-/// One additional socket is allowed for this number of places. The additional sockets are for connections that have
-/// lost their place but are not yet closed.
+/// For each group of this number of places, the listener can have one additional socket. The additional sockets are for
+/// connections that have lost their place but are not yet closed.
 const CLOSING_SHARE: usize = 8;
 
 /// The places of one listener. All worker threads of the listener share the places.

@@ -25,7 +25,7 @@ use crate::outbox::Lanes;
 use crate::telemetry::chain;
 use crate::time::Clock;
 
-/// The parts that all dispatch threads share.
+/// The objects that all dispatch threads share.
 #[derive(Clone)]
 pub(super) struct Parts {
     pub(super) outbox: Arc<dyn Lanes>,

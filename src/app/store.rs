@@ -25,14 +25,14 @@ impl StoreReport {
         }
     }
 
-    /// Reports every change of the condition, and never returns.
+    /// Reports every change of the store's condition, and never returns.
     pub(super) async fn run(&mut self) {
         loop {
             let condition = *self.condition.borrow_and_update();
             self.health.store(condition);
             self.metrics.store_condition(condition.as_str());
             if self.condition.changed().await.is_err() {
-                // The store has dropped the sender, so the condition never changes.
+                // The store has dropped the sender of its condition, so the condition does not change any more.
                 std::future::pending::<()>().await;
             }
         }

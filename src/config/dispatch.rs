@@ -26,7 +26,7 @@ pub struct DispatchSettings {
     pub rules: DeliveryRules,
 }
 
-/// Takes and parses the sections `[dispatch]` and `[identity]`.
+/// Reads the sections `[dispatch]` and `[identity]`.
 pub(super) fn take(reader: &mut Reader, clearing: Option<Clearing>) -> Option<DispatchSettings> {
     let threads = reader.take(&["dispatch", "threads"], |raw| raw.count(1, 64));
     let max_fold = reader.take(&["dispatch", "max_fold"], |raw| raw.count(1, 1000));

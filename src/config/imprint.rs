@@ -38,8 +38,8 @@ pub struct ImprintSettings {
     pub deadline: Duration,
     pub ca_file: Option<PathBuf>,
     pub clearing: Clearing,
-    /// The id of a customer who always exists at Imprint. If Imprint answers that some customer does not exist, the
-    /// bridge retrieves this customer to check whether such answers are true.
+    /// The id of a customer who always exists at Imprint. If Imprint answers that another customer does not exist, the
+    /// bridge retrieves the customer with this id, to check whether such answers are true.
     pub canary_id: Option<ImprintId>,
 }
 
@@ -47,7 +47,7 @@ impl ImprintSettings {
     /// Returns the environment and the host of Imprint as one text.
     ///
     /// A store belongs to one environment and one host, so that the bridge never sends an entry to a server for which
-    /// it was not accepted. The text has no port, because the port of a sandbox on this machine can change.
+    /// it did not accept the entry. The text has no port, because the port of a sandbox on this machine can change.
     pub fn destination(&self) -> String {
         let environment = match self.environment {
             ImprintEnvironment::Local => "local",
@@ -58,7 +58,7 @@ impl ImprintSettings {
     }
 }
 
-/// Takes and parses the section `[imprint]`.
+/// Reads the section `[imprint]`.
 pub(super) fn take(
     reader: &mut Reader,
     profile: Option<Profile>,
@@ -110,7 +110,7 @@ pub(super) fn take(
     })
 }
 
-/// Takes the paths of the API key file and the merchant key file. `serve` requires the API key, and checks that both
+/// Reads the paths of the API key file and the merchant key file. `serve` requires the API key, and checks that both
 /// files are readable.
 fn take_key_files(reader: &mut Reader, purpose: Purpose) -> (Option<PathBuf>, Option<PathBuf>) {
     let (key, merchant_key) = (&["imprint", "key_file"], &["imprint", "merchant_key_file"]);

@@ -21,7 +21,7 @@ pub struct OperatorFile {
     pub token_file: PathBuf,
 }
 
-/// Takes and parses the setting `ops.token_files`.
+/// Reads the setting `ops.token_files`.
 pub(super) fn take(reader: &mut Reader, purpose: Purpose) -> Option<Vec<OperatorFile>> {
     reader.take(&["ops", "token_files"], |raw| {
         let files = raw.texts()?.into_iter().filter(|file| !file.is_empty());

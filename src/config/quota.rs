@@ -34,7 +34,7 @@ impl QuotaSettings {
         }
     }
 
-    /// Takes the default quotas. `body_bytes_max` is the maximum size of a request body.
+    /// Reads the default quotas. `body_bytes_max` is the maximum size of a request body.
     pub(super) fn take(reader: &mut Reader, body_bytes_max: Option<usize>) -> Option<Self> {
         let stored_bytes_min = body_bytes_max.and_then(|bytes| u64::try_from(bytes).ok());
         let stored_bytes_min = stored_bytes_min.unwrap_or(1);
@@ -52,7 +52,7 @@ impl QuotaSettings {
         })
     }
 
-    /// Takes the quotas of a source file. A quota that the file does not contain has the default of `self`.
+    /// Reads the quotas of a source file. A quota that the file does not contain has the default of `self`.
     pub(super) fn take_source(self, reader: &mut Reader) -> QuotaLimits {
         let place = |key| ["quota", key];
         let rate = reader.take_optional(&place("events_per_second"), events_per_second);

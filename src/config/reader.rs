@@ -35,11 +35,11 @@ impl fmt::Display for SettingError {
 /// The path of keys to a setting: the outermost table first.
 type KeyPath = Vec<String>;
 
-/// A reader of settings by key path. `take` removes the setting that it reads. `finish` reports all settings that
-/// remain as unknown.
+/// A reader of settings by key path. `take` removes the setting that it reads. For each setting that is left, `finish`
+/// reports the error "unknown setting".
 #[derive(Debug)]
 pub(super) struct Reader {
-    /// The origin for errors about a missing setting.
+    /// The origin that an error about a missing setting shows.
     origin: String,
     values: BTreeMap<KeyPath, Value>,
     errors: Vec<SettingError>,

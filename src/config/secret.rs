@@ -28,8 +28,8 @@ pub fn read(path: &Path) -> Result<SecretString, String> {
         true => Ok(()),
         false => Err(format!("{} is not a regular file", path.display())),
     };
-    // The first check comes before the open, because opening a device can have effects. `NONBLOCK` keeps the open from
-    // blocking if a pipe replaces the file after the first check.
+    // The first check comes before the open, because opening a device can have effects. With `NONBLOCK`, the open does
+    // not block if a pipe replaces the file after the first check.
     check(&std::fs::metadata(path).map_err(unreadable)?)?;
     let file = File::options()
         .read(true)

@@ -47,7 +47,7 @@ pub struct DispatchSnapshot {
     pub request_seconds: BTreeMap<String, Distribution>,
     /// The number of update requests in flight.
     pub in_flight: i64,
-    /// The current state of the destination.
+    /// The current state of the destination (Imprint).
     pub destination_state: &'static str,
     /// The time of the latest delivery, in seconds since the Unix epoch.
     pub last_delivered_at_seconds: Option<i64>,
@@ -189,7 +189,7 @@ impl DispatchMetrics {
         self.last_delivered_at.set(seconds);
     }
 
-    /// Sets the current state of the destination.
+    /// Sets the current state of the destination (Imprint).
     pub fn destination_state(&self, state: &'static str) {
         for (known, gauge) in &self.destination_state {
             gauge.set(i64::from(*known == state));

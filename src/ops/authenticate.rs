@@ -53,7 +53,7 @@ enum Denied {
     Disabled,
     /// The request has no bearer token.
     Missing,
-    /// No operator has this token.
+    /// No operator has the token of the request.
     Mismatch,
 }
 
@@ -96,7 +96,8 @@ impl Operators {
     fn with_token(&self, token: &str) -> Option<Operator> {
         let digest = Sha256::digest(token);
         let mut found = None;
-        // Compares digests, and compares them with every token: the duration must reveal nothing about a token.
+        // Compares digests instead of tokens, and compares the tokens of all operators even after a match: the duration
+        // must reveal nothing about a token.
         for (name, read) in &self.0 {
             let token = read().map(|token| Sha256::digest(token.expose_secret()));
             if token == Some(digest) {

@@ -62,7 +62,7 @@ impl BackgroundSandbox {
 impl Drop for BackgroundSandbox {
     fn drop(&mut self) {
         // The call of `stop` stops the server at once. The returned future only waits until the server has stopped, so
-        // it can be dropped: the join in the next line waits for the thread.
+        // the future can be dropped: the join in the next line waits for the thread.
         drop(self.handle.stop(false));
         if let Some(Err(_panic)) = self.thread.take().map(JoinHandle::join) {
             tracing::error!("the sandbox's thread panicked");

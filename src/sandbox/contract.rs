@@ -184,7 +184,7 @@ impl CustomerSearch {
     }
 }
 
-/// Removes a blank filter of *search*. The search then lists every customer.
+/// Returns `None` for a blank filter value of *search*. The search then lists every customer.
 ///
 /// If the bridge searches for a blank id by mistake, its tests therefore fail.
 fn present(text: Option<String>) -> Option<String> {

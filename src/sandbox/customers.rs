@@ -15,7 +15,8 @@ use super::{Error, UnseededCustomer};
 /// The maximum number of customers in the sandbox. A million customers take about 2 GB of memory, and no test needs
 /// more customers.
 const CUSTOMERS_MAX: usize = 1_000_000;
-/// The members of Imprint's Customer object that are neither its id nor fields that an update sets at the top level.
+/// The members that a seeded customer can have in addition to `id`, `customer_history` and the fields of an update that
+/// Imprint's answer shows at the top level.
 const MEMBERS: [&str; 8] = [
     "statuses",
     "ssn4",

@@ -17,7 +17,7 @@ pub(super) enum FaultAction {
         /// The status of the answer. The default is 200.
         #[serde(default)]
         status: FinalStatus,
-        /// Whether the fault happens instead of the update or after the update.
+        /// Tells whether the fault replaces the update or comes after the update.
         #[serde(default)]
         after: FaultTiming,
     },
@@ -34,7 +34,7 @@ pub(super) enum FaultAction {
     Hang {
         #[serde(rename = "hang")]
         _hang: MustBeTrue,
-        /// Whether the fault happens instead of the update or after the update.
+        /// Tells whether the fault replaces the update or comes after the update.
         #[serde(default)]
         after: FaultTiming,
     },
@@ -45,7 +45,7 @@ pub(super) enum FaultAction {
     Reset {
         #[serde(rename = "reset")]
         _reset: MustBeTrue,
-        /// Whether the fault happens instead of the update or after the update.
+        /// Tells whether the fault replaces the update or comes after the update.
         #[serde(default)]
         after: FaultTiming,
     },
@@ -75,7 +75,7 @@ pub(super) enum FaultAction {
     EndlessBody {
         #[serde(rename = "endless_body")]
         _endless_body: MustBeTrue,
-        /// Whether the fault happens instead of the update or after the update.
+        /// Tells whether the fault replaces the update or comes after the update.
         #[serde(default)]
         after: FaultTiming,
     },
@@ -141,7 +141,7 @@ pub(super) struct StatusFault {
     pub(super) retry_after: RetryAfter,
     /// The `Location` header.
     pub(super) location: Option<HeaderText>,
-    /// Whether the fault happens instead of the update or after the update.
+    /// Tells whether the fault replaces the update or comes after the update.
     #[serde(default)]
     pub(super) after: FaultTiming,
     /// The time after the error answer at which the sandbox makes the update. This simulates a gateway that answers 504

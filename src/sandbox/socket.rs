@@ -20,7 +20,7 @@ use actix_web::dev::Extensions;
 use actix_web::rt::net::TcpStream;
 use actix_web::web::Bytes;
 
-/// The time between two checks that a waiting client is still connected.
+/// The time between two checks whether a waiting client is still connected.
 const CHECK_EVERY: Duration = Duration::from_millis(50);
 /// The maximum time for which the sandbox keeps a client waiting. No deadline in a test is so long.
 const WAIT_MAX: Duration = Duration::from_secs(600);

@@ -106,7 +106,7 @@ impl Visit for Message {
     }
 }
 
-/// The decision about one line.
+/// The decision whether the log contains a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Admitted {
     Line,

@@ -70,7 +70,7 @@ enum AuthKind {
     Hmac,
 }
 
-/// Takes and parses the table `[auth]`.
+/// Reads the table `[auth]`.
 pub(super) fn take(reader: &mut Reader) -> Option<Auth> {
     let words = [
         ("none", AuthKind::None),
@@ -90,7 +90,7 @@ pub(super) fn take(reader: &mut Reader) -> Option<Auth> {
     }
 }
 
-/// Takes the setting `auth.unsigned_headers`: the headers that the bridge believes although the signature does not
+/// Reads the setting `auth.unsigned_headers`: the headers that the bridge believes although the signature does not
 /// cover them. Sources without a signature do not have this setting.
 pub(super) fn take_unsigned_headers(reader: &mut Reader, auth: Option<&Auth>) -> BTreeSet<String> {
     if matches!(auth, Some(Auth::None | Auth::Bearer(_))) {
@@ -166,8 +166,8 @@ fn scheme(reader: &mut Reader) -> Option<HmacScheme> {
             reader.error(&["auth", "timestamp_prefix"], reason);
         }
     }
-    // If the settings of the signing time are not valid, `signing_time` has already reported an error. `signed` must
-    // then not report a missing signing time.
+    // If the settings of the signing time are not valid, the function `signing_time` has already reported an error. The
+    // function `signed` must then not report a missing signing time.
     let signed = if has_signing_time && signing_time.is_none() {
         None
     } else {

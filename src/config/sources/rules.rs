@@ -33,7 +33,7 @@ enum SourceBodyFormat {
     Json,
 }
 
-/// Takes the lookup tables. In expressions, the function `lookup` reads these tables.
+/// Reads the lookup tables. In the expressions of a mapping, the function `lookup` reads these tables.
 pub(super) fn tables(reader: &mut Reader) -> LookupTables {
     let mut tables = BTreeMap::new();
     for table in reader.keys(&["tables"]) {
@@ -51,7 +51,7 @@ pub(super) fn tables(reader: &mut Reader) -> LookupTables {
     tables
 }
 
-/// Takes the rules for plain JSON bodies of a source. Returns `None` if the source sends CloudEvents.
+/// Reads the rules for plain JSON bodies of a source. Returns `None` if the source sends CloudEvents.
 pub(super) fn json_envelope(reader: &mut Reader, tables: &LookupTables) -> Option<JsonEnvelope> {
     let words = [
         ("cloudevents", SourceBodyFormat::CloudEvents),
@@ -86,7 +86,7 @@ pub(super) fn json_envelope(reader: &mut Reader, tables: &LookupTables) -> Optio
         .ok()
 }
 
-/// Takes the settings of one event type, and compiles the schema and the mapping.
+/// Reads the settings of one event type, and compiles the schema and the mapping.
 pub(super) fn event_type(
     reader: &mut Reader,
     event_type: &str,
@@ -156,7 +156,7 @@ fn version(reader: &mut Reader, event_type: &str) -> Option<VersionRule> {
     None
 }
 
-/// Takes the maximum by which a sequence number can grow between two events of a customer. A version that is a time has
+/// Reads the maximum by which a sequence number can grow between two events of a customer. A version that is a time has
 /// no such limit, because intake refuses times in the future.
 fn jump_max(reader: &mut Reader, event_type: &str, version: Option<&VersionRule>) -> Option<u64> {
     let at = ["events", event_type, "version_jump_max"];

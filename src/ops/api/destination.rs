@@ -1,4 +1,4 @@
-//! The admin API's routes for the destination, in JSON.
+//! The admin API's routes for the mode and the state of sending to Imprint, in JSON.
 
 use serde::Deserialize;
 use serde_json::{Value, json};

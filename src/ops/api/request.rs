@@ -156,7 +156,7 @@ pub(super) fn parse_entry(number: &str) -> Result<EntryId, AdminProblem> {
     }
 }
 
-/// Returns an error for a number that is higher than every number of an entry or of an audit record.
+/// Returns an error for a number that is too high to be the number of an entry or of an audit record.
 pub(super) fn parse_number(name: &str, number: u64) -> Result<u64, AdminProblem> {
     if number > ENTRY_MAX {
         return Err(malformed(format!(
