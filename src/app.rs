@@ -214,8 +214,8 @@ impl App {
     }
 }
 
-/// Opens the store. A new store gets the configured environment and host of Imprint. An existing store must have the
-/// configured environment and host.
+/// Opens the store. A new store gets the configured environment and host of Imprint. Returns an error if an existing
+/// store has another environment or host.
 async fn open(config: &Config, now: Timestamp) -> anyhow::Result<Arc<dyn Outbox>> {
     let path = &config.outbox.path;
     let outbox = outbox::open(path, config.outbox.intake_max, now);
@@ -287,8 +287,8 @@ async fn restored_destination(
         .map(Timestamp::from_millis)
         .filter(|until| *until > now)
     {
-        // If the system clock has been set back since the bridge stored this time, the pause would be too long. The
-        // bridge limits the pause to the longest pause that Imprint can ask for.
+        // If the system clock has been set back since the bridge stored the end of the pause, the pause would be too
+        // long. The bridge limits the pause to the longest pause that Imprint can ask for.
         destination.wait_until(until.min(now.after(DUE_AHEAD_MAX)));
     }
     Ok(Arc::new(destination))

@@ -101,7 +101,7 @@ impl Metrics {
         }
     }
 
-    /// Sets the condition of the store.
+    /// Sets the metric that shows the condition of the store.
     pub fn store_condition(&self, condition: &'static str) {
         self.store.set_condition(condition);
     }

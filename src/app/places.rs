@@ -127,7 +127,7 @@ impl TakenPlaces {
     }
 }
 
-/// The place of one connection. A dropped `Place` is free for another connection.
+/// The place of one connection. The drop of a `Place` frees the place for another connection.
 #[derive(Debug)]
 pub(super) struct Place {
     places: Arc<Places>,

@@ -1,4 +1,5 @@
-//! The settings of intake, from the sections `[ingress]` and `[imprint]`.
+//! The settings of the module `intake`, which validates and maps events. The settings are in the sections `[ingress]`
+//! and `[imprint]`.
 
 use std::time::Duration;
 
@@ -9,7 +10,8 @@ use crate::intake::{ForeignAddress, IntakeSettings};
 const BATCH_MAX: std::ops::RangeInclusive<u64> = 1..=1000;
 const VERSION_AHEAD_MAX: Duration = Duration::from_hours(24);
 
-/// Reads the settings of intake. `clearing` is a setting of the section `[imprint]` that the caller has already taken.
+/// Reads the settings of the module `intake`. `clearing` is a setting of the section `[imprint]` that the caller has
+/// already taken.
 pub(super) fn take(reader: &mut Reader, clearing: Option<Clearing>) -> Option<IntakeSettings> {
     let batch_events_max = reader.take(&["ingress", "batch_max"], |raw| {
         raw.count(*BATCH_MAX.start(), *BATCH_MAX.end())

@@ -83,10 +83,10 @@ pub(super) struct AnswerReader {
 enum AnswerPart {
     #[default]
     Head,
-    /// A body with a known length. This number of bytes is still missing.
+    /// A body with a known length. The value is the number of bytes that are still missing.
     Body(u64),
     ChunkSize,
-    /// The data of a chunk. This number of bytes is still missing.
+    /// The data of a chunk. The value is the number of bytes that are still missing.
     Chunk(u64),
     ChunkEnd,
     Trailer,

@@ -143,7 +143,7 @@ impl<T> Authentic<T> {
     ///
     /// # Errors
     /// Returns the names of the attribute headers that the signature does not cover. Returns
-    /// [`UnsignedAttribute::OtherId`] if the signature is for another event id than the event has.
+    /// [`UnsignedAttribute::OtherId`] if the signed event id differs from the id of the event.
     pub fn verify_attributes(
         &self,
         attribute_headers: Option<&[(&str, &[u8])]>,
@@ -175,7 +175,7 @@ impl<T> Authentic<T> {
 /// The error of a binary-mode request whose signature does not cover all event attributes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UnsignedAttribute {
-    /// The signature is for another event id than the event has.
+    /// The signed event id differs from the id of the event.
     OtherId,
     /// The signature does not cover the event attributes in these headers.
     Headers(BTreeSet<String>),

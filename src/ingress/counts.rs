@@ -1,4 +1,4 @@
-//! Counts the stored events in the metrics of the event listener.
+//! Updates the metrics of the event listener after an append to the store.
 
 use crate::metrics::IngressMetrics;
 use crate::outbox::{AppendedEntry, State};

@@ -3,8 +3,8 @@
 //!
 //! Without quotas, one source could fill the store and delay the events of every other source.
 //!
-//! The event listener checks the quotas in memory. A request counts as at least one event, even if intake rejects the
-//! request.
+//! The event listener checks the quotas in memory. A request counts as at least one event, even if the module `intake`
+//! later rejects the request.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -80,7 +80,7 @@ impl SourceQuota {
         }
     }
 
-    /// Takes one event from the rate quota for a request, before intake works on the request.
+    /// Takes one event from the rate quota for a request, before the module `intake` validates the request.
     pub(super) fn admit_request(&self, now: Timestamp) -> Result<(), Refusal> {
         self.bucket()
             .map_or(Ok(()), |mut bucket| bucket.take(1, now))

@@ -21,7 +21,7 @@ const STORAGE_RETRY_SECONDS: u32 = 30;
 /// The reason why the event listener refuses a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// Intake rejects the request.
+    /// The module `intake` rejects the request, for example because an event does not match its schema.
     Rejected(Rejection),
     /// The request does not prove that it comes from the source.
     Unauthenticated {
@@ -95,7 +95,7 @@ impl RefusalRow {
     }
 }
 
-/// Returns the row of the refusal table for a rejection by intake.
+/// Returns the row of the refusal table for a rejection by the module `intake`.
 const fn rejected(class: RejectionClass) -> RefusalRow {
     let (status, title) = match class {
         RejectionClass::UnsupportedMediaType => (415, "Unsupported media type"),

@@ -159,7 +159,7 @@ impl DispatchMetrics {
         self.unproven.inc();
     }
 
-    /// Counts an answer of Imprint in which the values of this group of fields differ from the sent values.
+    /// Counts an answer of Imprint in which a value differs from the sent value. `group` is the group of the field.
     pub fn echo_differs(&self, group: &'static str) {
         self.echo_mismatches.with_label_values(&[group]).inc();
     }

@@ -61,7 +61,7 @@ impl SandboxReply {
         }
     }
 
-    /// Creates an error answer whose body has this shape.
+    /// Creates an error answer whose body has the given shape.
     pub(super) fn error(shape: ErrorShape, words: &ErrorWords<'_>) -> Self {
         let status = words.status;
         let reason = status.canonical_reason().unwrap_or("Error");

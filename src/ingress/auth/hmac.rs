@@ -33,7 +33,7 @@ const SECRET_BYTES_MIN: usize = 16;
 /// one signature for each secret.
 const SIGNATURES_MAX: usize = 8;
 
-/// The HMAC scheme of a source. Every combination of values is valid.
+/// The HMAC scheme of a source. All fields can be combined freely.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HmacScheme {
     /// The hash algorithm of the HMAC scheme.

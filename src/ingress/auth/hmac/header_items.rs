@@ -15,7 +15,7 @@ impl HeaderItems {
     /// value after `prefix`. With a separator, the rule selects all items that begin with `prefix`.
     ///
     /// # Errors
-    /// Returns an error if the separator or the prefix cannot be used.
+    /// Returns an error if the separator or the prefix is not valid.
     pub fn new(prefix: String, separator: Option<String>) -> Result<Self, String> {
         if let Some(separator) = &separator {
             let is_separator = |byte: &u8| SEPARATORS.contains(byte);
