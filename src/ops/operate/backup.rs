@@ -17,7 +17,8 @@ impl BackupName {
     ///
     /// # Errors
     /// Returns [`Error::BackupName`] unless the name has 1 to 100 letters, digits, `.`, `_` and `-`, and starts with a
-    /// letter or a digit. The name must not be a name that SQLite deletes, or that the bridge uses beside a store.
+    /// letter or a digit. The name must also not be reserved, such as the names of the files that SQLite or the bridge
+    /// keeps beside a store.
     pub fn parse(name: String) -> Result<Self, Error> {
         let is_valid = (1..=NAME_CHARS_MAX).contains(&name.len())
             && name.starts_with(|first: char| first.is_ascii_alphanumeric())
@@ -37,7 +38,7 @@ impl Operations {
     /// Copies the store into a new file in the folder of the store, and returns the path of the copy.
     ///
     /// # Errors
-    /// Returns an error if the store fails, or if a file of this name exists.
+    /// Returns an error if the store fails, or if a file with this name exists.
     pub async fn backup(&self, operator: &Operator, name: BackupName) -> Result<PathBuf, Error> {
         let BackupName(name) = name;
         let event = self.audit_event(operator, "backup", name.clone());

@@ -9,16 +9,17 @@ use crate::event::Visibility;
 use crate::outbox::Setting;
 use crate::time::Timestamp;
 
-/// The mode of the destination, which the operator sets, and the state, which depends on the outcomes of requests.
+/// The mode and the state of sending to Imprint. An operator sets the mode. The state depends on the outcomes of
+/// requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DestinationView {
     pub mode: OperatorMode,
     pub state: &'static str,
-    /// The time of the next request, if the destination does not send requests at the moment.
+    /// The time of the next request to Imprint. `None` if the bridge sends requests without a pause.
     pub next_try_at: Option<Timestamp>,
 }
 
-/// A request that shadow mode did not send, with masked values.
+/// A request that the bridge did not send because of the mode `shadow`, with masked values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ShadowView {
     pub at: Timestamp,
@@ -28,7 +29,7 @@ pub struct ShadowView {
 }
 
 impl Operations {
-    /// Returns the current mode and state of the destination.
+    /// Returns the current mode and state of sending to Imprint.
     pub fn destination(&self, _operator: &Operator) -> DestinationView {
         let state = self.destination.state();
         let next_try_at = match state {
@@ -45,7 +46,7 @@ impl Operations {
         }
     }
 
-    /// Sets the mode of the destination. The store keeps the mode for the next start.
+    /// Sets the mode of sending to Imprint. The store keeps the mode, so that the mode survives a restart.
     ///
     /// # Errors
     /// Returns an error if the store fails.
@@ -65,8 +66,8 @@ impl Operations {
             .store_setting(Setting::DestinationMode, mode.as_str().to_owned())
             .await?;
         self.destination.set_mode(mode);
-        // Lanes that shadow mode handled are not due: the mode `open` makes these lanes due, even if the mode was
-        // `paused` in between.
+        // In the mode `shadow`, the bridge puts lanes aside instead of sending them. The change to `open` makes these
+        // lanes due, even if the mode was `paused` in between.
         if before != OperatorMode::Open && mode == OperatorMode::Open {
             self.outbox.release(now).await?;
         }
@@ -79,7 +80,7 @@ impl Operations {
         Ok(self.destination(operator))
     }
 
-    /// Returns the latest request of each customer that shadow mode did not send.
+    /// Returns, for each customer, the latest request that the bridge did not send because of the mode `shadow`.
     pub fn shadow_requests(&self, _operator: &Operator) -> Vec<ShadowView> {
         let records = self.destination.shadow_records().into_iter();
         let views = records.map(|record| ShadowView {

@@ -7,14 +7,15 @@ use crate::event::{Version, Visibility};
 use crate::imprint::{Field, FieldValue, Update};
 use crate::outbox::{EntryFilter, EntryId, EntryPage, EntrySummary, Inspection};
 
-/// One entry, as an operator sees the entry. The store erases the content of an entry that ends.
+/// One entry, as an operator sees it. `content` is `None` if the entry is delivered or otherwise finished, because the
+/// store then erases the content.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EntryView {
     pub summary: EntrySummary,
     pub content: Option<EntryContent>,
 }
 
-/// The content of an entry that has not ended, with masked or revealed values.
+/// The content of an unfinished entry, with masked or revealed values.
 #[derive(Clone, PartialEq)]
 pub struct EntryContent {
     pub version: Version,
@@ -23,7 +24,7 @@ pub struct EntryContent {
     pub event: Option<Value>,
 }
 
-/// Prints no event and no value, because the values may be unmasked.
+/// The debug output shows no event and no value, because the values are possibly unmasked.
 impl std::fmt::Debug for EntryContent {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("EntryContent").finish_non_exhaustive()
@@ -44,7 +45,7 @@ pub enum ValueView {
     Cleared,
 }
 
-/// Prints no value, because the value may be unmasked.
+/// The debug output shows no value, because the value is possibly unmasked.
 impl std::fmt::Debug for ValueView {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
@@ -67,7 +68,7 @@ impl Operations {
         Ok(self.outbox.list(filter).await?)
     }
 
-    /// Shows one entry. The audit log records the reveal before the operator sees unmasked values.
+    /// Returns one entry. For unmasked values, the bridge first writes an audit record.
     ///
     /// # Errors
     /// Returns an error if no entry has this number, or if the store fails.

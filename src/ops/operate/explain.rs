@@ -8,8 +8,8 @@ use crate::intake::{EntryEvent, EventExplanation, Explanation};
 use crate::outbox::{EntryId, Inspection};
 
 impl Operations {
-    /// Explains the mapping of an entry's event, and names the stale values. The audit log records the reveal before
-    /// the operator sees unmasked values.
+    /// Explains how the current mapping maps an entry's event, and marks the values that are older than Imprint's
+    /// values. For unmasked values, the bridge first writes an audit record.
     ///
     /// # Errors
     /// Returns an error if no entry has this number, if the entry's event is erased, if the entry's source is not
@@ -40,8 +40,8 @@ impl Operations {
         Ok(explanation)
     }
 
-    /// Explains the mapping of a request body for a source, and stores nothing. The audit log records nothing, because
-    /// the operator already has the body.
+    /// Explains how the mapping of a source maps a request body. The bridge stores nothing and writes no audit record,
+    /// because the operator already has the body.
     ///
     /// # Errors
     /// Returns an error if no source has this name.
@@ -57,8 +57,8 @@ impl Operations {
         explanation.ok_or(Error::UnknownSource)
     }
 
-    /// Returns the fields of an update for which Imprint has no newer value. Delivery would send these fields if no
-    /// other entry of the customer waited.
+    /// Returns the fields that the bridge would send now if no other entry of the customer waited: the fields of the
+    /// update without a newer value at Imprint.
     fn fresh(&self, inspection: &Inspection, change: &CustomerChange) -> Vec<Field> {
         let candidate = Candidate {
             version: change.version.arrived(inspection.summary.receipt.entry.0),

@@ -15,7 +15,7 @@ pub struct ReplayedRequest {
     pub customer: String,
     /// The entries in the request, including entries that already wait.
     pub entries: Vec<EntryId>,
-    /// The replayed entries that are superseded by newer entries in the same request.
+    /// The replayed entries that would become superseded, because other entries in the same request have newer values.
     pub superseded: Vec<EntryId>,
     pub values: Vec<FieldView>,
 }
@@ -23,7 +23,8 @@ pub struct ReplayedRequest {
 /// One entry to replay, with the entry's version and update.
 type ReplayCandidate<'a> = (&'a LoadedEntry, Version, &'a Update);
 
-/// Folds the entries to replay with the waiting entries of the same customer, as delivery does.
+/// Computes the requests of a replay: for each customer, folds the entries to replay with the waiting entries, as
+/// delivery does. Also returns the replayed entries that would send nothing.
 pub(super) fn preview(
     loaded: &LoadedEntries,
     replays: &[Replay],
@@ -54,7 +55,7 @@ pub(super) fn preview(
     (requests, stale)
 }
 
-/// Folds the request for one customer, and finds the replayed entries that would send nothing.
+/// Computes the request for one customer, and finds the replayed entries that would send nothing.
 fn request(
     customer: String,
     lane: &LoadedLane,
@@ -88,8 +89,8 @@ fn request(
     (request, stale)
 }
 
-/// Returns the version and the update of an entry: the result of the current mapping if the replay maps again,
-/// otherwise the stored version and update.
+/// Returns the version and the update of an entry: the result of the current mapping if the replay maps the event
+/// again, otherwise the stored version and update.
 fn change<'a>(entry: &'a LoadedEntry, replay: &'a Replay) -> Option<(Version, &'a Update)> {
     match (&replay.change, &entry.update) {
         (Some(change), _) => Some((change.version.arrived(replay.entry.0), &change.update)),

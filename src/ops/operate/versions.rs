@@ -1,11 +1,14 @@
-//! The use case that resets the versions of a customer after an absurd version has frozen the customer.
+//! The use case that resets the versions of a customer. An operator needs it after an event with a far too high
+//! version, because the bridge then treats all later events of the customer as old.
 
 use super::{Error, Operations, Operator, Reason};
 use crate::outbox::{LaneKey, VersionReset};
 
 impl Operations {
-    /// Resets the versions of all values that Imprint has of a customer: the next event of the customer is newer than
-    /// these values, whatever its version is. Returns the number of fields.
+    /// Resets the versions of all values that the bridge has delivered for a customer. The next event of the customer
+    /// then counts as newer than these values, even if its version is lower.
+    ///
+    /// Returns the number of reset fields.
     ///
     /// # Errors
     /// Returns an error if the operator gave no reason, if the store knows no such customer, if a request of the
