@@ -46,7 +46,7 @@
 //! | `{"body": "…", "status": 200}` | an answer with this text as the body, labelled as JSON |
 //! | `{"latency_ms": 200}` | the real answer, after this delay |
 //! | `{"hang": true}` | no answer |
-//! | `{"lands_after_ms": 1500}` | no answer; the sandbox makes the update after this time, even if the caller has closed the connection |
+//! | `{"lands_after_ms": 1500}` | no answer; the sandbox makes the update after this time, even if the caller has hung up |
 //! | `{"reset": true}` | a TCP reset before the first byte of an answer |
 //! | `{"endless_body": true}` | an answer 200 whose body does not end |
 //! | `{"interim": 103, "then_ms": 30}` | a 1xx head, then the real answer |
@@ -111,23 +111,23 @@ pub use faults::FaultRule;
 pub use ledger::{LedgerEntry, LedgerPage, SandboxStats};
 pub use settings::{LEDGER_MAX, Nulls, SandboxSettings, UnseededCustomer};
 
-/// The number of the sandbox's server threads. One thread serves thousands of calls per second, and draws the random
-/// numbers in the order in which the calls arrive.
+/// The number of the sandbox's server threads. One thread serves thousands of calls per second. With one thread, calls
+/// use the random numbers of the faults in the order in which they arrive.
 const WORKERS: usize = 1;
-/// The time after which the sandbox closes an idle connection. Every client closes an idle connection earlier, so the
-/// sandbox closes a connection only as a fault.
+/// The time after which the sandbox closes an idle connection. Every client closes its idle connections earlier, so the
+/// sandbox never closes a connection except as a fault.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
-/// The error of an operation on the sandbox.
+/// The reason why an operation on the sandbox failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The sandbox could not listen on the configured address.
+    /// The sandbox cannot listen on the configured address.
     #[error("binding the sandbox to {listen}")]
     Bind {
         listen: SocketAddr,
         source: std::io::Error,
     },
-    /// The thread of a [`BackgroundSandbox`] could not be started.
+    /// The sandbox cannot start the thread of a [`BackgroundSandbox`].
     #[error("starting the sandbox's thread")]
     Thread(#[source] std::io::Error),
     /// The JSON of the customers to add is neither a customer nor an array of customers.
@@ -144,8 +144,8 @@ pub enum Error {
     RulesFull { rules_max: usize },
 }
 
-/// A sandbox with a bound listener. The sandbox answers only while the caller polls `server`, on any thread with a
-/// runtime.
+/// A sandbox with a bound listener. The sandbox answers only while the caller polls `server`. The caller can do this on
+/// any thread with an async runtime.
 #[expect(
     missing_debug_implementations,
     reason = "the server it holds has no Debug"
@@ -155,14 +155,14 @@ pub struct RunningSandbox {
     pub address: SocketAddr,
     /// The sandbox's state: received calls, customers and faults.
     pub sandbox: Sandbox,
-    /// The handle that stops the server from any thread. A call of `handle.stop(false)` stops the server at once, and
-    /// the returned future waits until the server has ended.
+    /// The handle that stops the server from any thread. A call of `handle.stop(false)` stops the server at once. The
+    /// returned future waits until the server has stopped.
     pub handle: ServerHandle,
-    /// The sandbox's server, which the caller must poll.
+    /// The future that runs the sandbox's server. The caller must poll this future.
     pub server: Server,
 }
 
-/// The state of a sandbox: received calls, customers and faults. Clones share the state.
+/// The state of a sandbox: received calls, customers and faults. All clones share the same state.
 #[derive(Clone)]
 pub struct Sandbox(Arc<SandboxShared>);
 
@@ -187,11 +187,11 @@ impl fmt::Debug for Sandbox {
 }
 
 impl Sandbox {
-    /// Binds the sandbox's listener. The caller must then poll the sandbox's server.
+    /// Binds the sandbox's listener. Afterwards the caller must poll the returned server.
     ///
     /// # Errors
-    /// Returns [`Error::Bind`] if the address cannot be used. Returns [`Error::CustomersFull`] if the settings have too
-    /// many customers.
+    /// Returns [`Error::Bind`] if the sandbox cannot listen on the address. Returns [`Error::CustomersFull`] if the
+    /// settings contain too many customers.
     pub fn start(settings: SandboxSettings, clock: Clock) -> Result<RunningSandbox, Error> {
         let listen = settings.listen;
         let bind = |source| Error::Bind { listen, source };
@@ -252,7 +252,7 @@ impl Sandbox {
     /// Adds fault rules at the end of the list of active rules.
     ///
     /// # Errors
-    /// Returns [`Error::RulesFull`], and adds no rule, if the sandbox would have too many rules.
+    /// If the sandbox would have too many rules, adds no rule and returns [`Error::RulesFull`].
     pub fn inject(&self, rules: Vec<FaultRule>) -> Result<(), Error> {
         self.state().faults.add(rules, self.0.clock.now())
     }
@@ -262,8 +262,8 @@ impl Sandbox {
         self.state().faults.clear();
     }
 
-    /// Makes the sandbox answer every call with 503 without Retry-After during `span`. The outage takes precedence over
-    /// every other fault rule.
+    /// Makes the sandbox answer every call with 503 without Retry-After for the time `span`. During this time, no other
+    /// fault rule has an effect.
     pub fn outage(&self, span: Duration) {
         self.state().faults.outage(span, self.0.clock.now());
     }
@@ -329,7 +329,7 @@ impl Sandbox {
         seq
     }
 
-    /// Decides the faults of a call.
+    /// Decides which faults a call gets.
     fn draw(&self, call: &SandboxCall) -> FaultPlan {
         self.state().faults.draw(call, self.0.clock.now())
     }
@@ -362,13 +362,13 @@ impl Sandbox {
         self.state().traffic.end_call();
     }
 
-    /// Locks the sandbox's state. After a panic of a thread that held the lock, a count may be wrong by one.
+    /// Locks the sandbox's state. After a panic of a thread that held the lock, a count is possibly wrong by one.
     fn state(&self) -> MutexGuard<'_, SandboxState> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Parses one JSON value or an array of values. An error describes only the invalid value.
+/// Parses one JSON value or an array of values.
 fn one_or_many<T: serde::de::DeserializeOwned>(json: &[u8]) -> Result<Vec<T>, serde_json::Error> {
     let value: Value = serde_json::from_slice(json)?;
     if value.is_array() {

@@ -97,7 +97,7 @@ impl Places {
             let listener = self.listener;
             tracing::warn!(
                 listener,
-                "all connections are in use: the one that waited longest was closed"
+                "all connections are in use: the listener closed the one that had waited longest for its client"
             );
         }
         Some(Place {

@@ -80,7 +80,7 @@ impl BodyBudget {
             return false;
         };
         self.subtract(body.bytes);
-        // The send fails if the request has ended; then nobody needs the signal.
+        // The send fails if the request has ended, and nobody needs the signal then.
         let _gone: Result<(), ()> = body.give_way.send(());
         true
     }

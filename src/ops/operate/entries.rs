@@ -20,7 +20,7 @@ pub struct EntryView {
 pub struct EntryContent {
     pub version: Version,
     pub values: Vec<FieldView>,
-    /// The entry's event as a `CloudEvent` in structured form; `None` if the stored bytes cannot be read.
+    /// The entry's event as a `CloudEvent` in structured form. `None` if the bridge cannot parse the stored bytes.
     pub event: Option<Value>,
 }
 
