@@ -1,7 +1,7 @@
 //! The use cases of an operator as typed functions, independent of HTTP and of any text format.
 //!
-//! The admin API translates the use cases to JSON; a console would translate the use cases to HTML. Only the module
-//! `operate` decides which entries an operator may change, which values are masked, and which actions are audited.
+//! The admin API offers the use cases as JSON over HTTP. Only the module `operate` decides which entries an operator is
+//! allowed to change, which values are masked, and which actions the audit log records.
 //!
 //! - Every use case takes an [`Operator`], so that no caller can forget to authenticate.
 //! - The store writes the audit record of a replay, a discard or a parking in the transaction that changes the entries.
@@ -40,7 +40,7 @@ pub struct Operations {
     pub outbox: Arc<dyn Outbox>,
     pub destination: Arc<Destination>,
     pub sources: Arc<Sources>,
-    /// The maximum number of entries that delivery folds into one request; the preview of a replay uses the same limit.
+    /// The maximum number of entries that the bridge folds into one request. The preview of a replay uses this limit.
     pub max_fold: MaxFold,
     pub clock: Clock,
 }
@@ -68,7 +68,7 @@ impl Operator {
     }
 }
 
-/// The error of a failed use case. The admin API shows the error text to the operator.
+/// The reason why a use case failed. The admin API shows the error text to the operator.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("no entry has this number")]

@@ -33,7 +33,8 @@ pub struct ReplayPreview {
     pub replayable: usize,
     /// The requests that the replay would send, one request for each customer.
     pub requests: Vec<ReplayedRequest>,
-    /// The stale entries, which would send nothing: Imprint already has newer values of all fields of such an entry.
+    /// The stale entries. The replay would send nothing for a stale entry, because Imprint already has newer values of
+    /// all its fields.
     pub stale: Vec<EntryId>,
     pub unmappable: Vec<Unmappable>,
     /// True if the filter matches more entries than one request can change.
@@ -76,8 +77,10 @@ impl Operations {
         })
     }
 
-    /// Lets parked and undecided entries wait for delivery again, after live entries. An entry that the current mapping
-    /// rejects stays parked; undecided entries keep their stored change.
+    /// Makes parked and undecided entries wait for delivery again, with a lower priority than new events.
+    ///
+    /// An entry stays parked if the current mapping rejects its event. An undecided entry always keeps its stored
+    /// change.
     ///
     /// # Errors
     /// Returns an error if a replay does not accept the filter, or if the store fails.
@@ -130,8 +133,8 @@ impl Operations {
         Ok(self.outbox.approve(undecided, event).await?)
     }
 
-    /// Returns the replay of each entry, with the stored change or the result of the current mapping, and the entries
-    /// that the current mapping rejects.
+    /// Returns two lists: a replay for each entry, with the stored change or with the result of the current mapping,
+    /// and the entries that the current mapping rejects.
     fn map(
         &self,
         entries: &[LoadedEntry],

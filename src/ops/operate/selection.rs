@@ -3,7 +3,8 @@
 use super::{Error, Operations};
 use crate::outbox::{Detail, EntryFilter, EntryId, EntrySelection, LOAD_MAX, LoadedEntries, State};
 
-/// The maximum number of entries that one request changes, because all other writers wait for the transaction.
+/// The maximum number of entries that one request changes. All other writers of the store wait while the transaction
+/// runs.
 pub const CHANGE_ENTRIES_MAX: usize = LOAD_MAX;
 
 /// The entries to change, selected by number or by filter.
