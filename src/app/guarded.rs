@@ -8,7 +8,7 @@
 //! - Every request head and every answer has a time limit, not only the first of a connection.
 //! - The stream sends `100 Continue` only when a handler starts to read the body, so never before a refusal.
 //! - If the client is still sending, the bridge discards bytes for a moment before it closes; see [`super::linger`].
-//! - If all places are taken, the bridge closes a waiting connection in favour of a new one; see [`super::places`].
+//! - If a new connection finds no free place, the listener closes a waiting connection; see [`super::places`].
 //! - The stream refuses bytes that a proxy and the bridge could read as different requests; see
 //!   [`crate::http::framing`].
 

@@ -278,7 +278,8 @@ impl AnswerReader {
         }
     }
 
-    /// Passes on at most `missing` bytes. Returns how many bytes it passed on, and how many bytes are still missing.
+    /// Passes at most `missing` bytes on to the HTTP library. Returns how many bytes it passed on, and how many bytes
+    /// are still missing.
     fn pass_on(&mut self, bytes: &[u8], missing: u64) -> (usize, u64) {
         let used = usize::try_from(missing).map_or(bytes.len(), |missing| missing.min(bytes.len()));
         self.ready
@@ -296,7 +297,8 @@ const fn body(missing: u64) -> AnswerPart {
     }
 }
 
-/// Returns the part after the head of a final answer (RFC 9112, section 6.3). The bridge never sends HEAD or CONNECT.
+/// Returns the part of a final answer that follows its head (RFC 9112, section 6.3). The bridge never sends HEAD or
+/// CONNECT.
 fn first_part(status: u16, version: u8, headers: &[Header<'_>]) -> Result<AnswerPart, AnswerError> {
     let encodings: Vec<&[u8]> = values(headers, "transfer-encoding").collect();
     let length = length(headers)?;
