@@ -46,7 +46,7 @@
 //! | `{"body": "…", "status": 200}` | an answer with this text as the body, labelled as JSON |
 //! | `{"latency_ms": 200}` | the real answer, after this delay |
 //! | `{"hang": true}` | no answer |
-//! | `{"lands_after_ms": 1500}` | no answer; the sandbox makes the update after this time, even if the caller has hung up |
+//! | `{"lands_after_ms": 1500}` | no answer; the sandbox makes the update after this time, even if the caller hung up |
 //! | `{"reset": true}` | a TCP reset before the first byte of an answer |
 //! | `{"endless_body": true}` | an answer 200 whose body does not end |
 //! | `{"interim": 103, "then_ms": 30}` | a 1xx head, then the real answer |
