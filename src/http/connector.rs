@@ -7,6 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
+use std::future;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
 use std::mem::MaybeUninit;
@@ -22,7 +23,7 @@ use actix_tls::connect::rustls_0_23::reexports::AsyncTlsStream;
 use actix_tls::connect::rustls_0_23::{TlsConnector, TlsConnectorService};
 use actix_tls::connect::{ConnectError, ConnectInfo, Connection, Connector, ConnectorService};
 use awc::http::Uri;
-use futures_util::future::LocalBoxFuture;
+use futures_util::future::{Either, LocalBoxFuture};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 use rustls::ClientConfig;
@@ -80,27 +81,25 @@ impl ExclusiveConnector {
 impl Service<ConnectInfo<Uri>> for ExclusiveConnector {
     type Response = Connection<Uri, AnswerStream>;
     type Error = ConnectError;
-    type Future = LocalBoxFuture<'static, Result<Self::Response, Self::Error>>;
+    type Future = Either<
+        future::Ready<Result<Self::Response, Self::Error>>,
+        LocalBoxFuture<'static, Result<Self::Response, Self::Error>>,
+    >;
 
     always_ready!();
 
     fn call(&self, info: ConnectInfo<Uri>) -> Self::Future {
         let server = Rc::clone(&self.0);
-        Box::pin(async move {
-            let uri = info.request().clone();
-            let target = target(&uri);
-            let mut link = match server.idle_link(target) {
-                Some(link) => link,
-                None => server.open(info).await?,
-            };
-            link.target = target;
-            let stream = AnswerStream {
-                link: Some(link),
-                answer: AnswerReader::default(),
-                server,
-            };
-            Ok(Connection::new(uri, stream))
-        })
+        let uri = info.request().clone();
+        let target = target(&uri);
+        if let Some(link) = server.idle_link(target) {
+            let stream = server.carry(link, target);
+            return Either::Left(future::ready(Ok(Connection::new(uri, stream))));
+        }
+        Either::Right(Box::pin(async move {
+            let link = server.open(info).await?;
+            Ok(Connection::new(uri, server.carry(link, target)))
+        }))
     }
 }
 
@@ -109,6 +108,17 @@ impl Server {
         self.idle.borrow_mut().take(target, self.clock.now())
     }
 
+    /// Returns the stream of one answer from `target` over this connection.
+    fn carry(self: Rc<Self>, mut link: Link, target: u64) -> AnswerStream {
+        link.target = target;
+        AnswerStream {
+            link: Some(link),
+            answer: AnswerReader::default(),
+            server: self,
+        }
+    }
+
+    /// Opens a connection: TCP, and TLS if the server has it.
     async fn open(&self, info: ConnectInfo<Uri>) -> Result<Link, ConnectError> {
         let late = |_elapsed| ConnectError::Io(io::ErrorKind::TimedOut.into());
         let connecting = timeout(CONNECT_DEADLINE, self.tcp.call(info));
