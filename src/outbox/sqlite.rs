@@ -14,7 +14,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::Connection;
 use tokio::sync::{oneshot, watch as channel_watch};
-use tokio::time::timeout;
 
 use self::counts::Counts;
 use self::shared::SharedState;
@@ -26,8 +25,8 @@ use self::writer::{CopyJob, Writer};
 use super::{
     Appended, AuditEvent, AuditRecord, Claim, ClaimBounds, Depth, Detail, EntryFilter, EntryId,
     EntryPage, EntrySelection, Error, FieldOrigin, Inbox, Inspection, LaneKey, Lanes, Ledger,
-    Lifecycle, LoadedEntries, Lookup, NewEntry, Pick, Receipt, Replay, STALLED_AFTER, Settled,
-    Settlement, State, StoreCondition, StoreFuture, VersionReset, Withdrawal, Withdrawn,
+    Lifecycle, LoadedEntries, Lookup, NewEntry, Pick, Receipt, Replay, Settled, Settlement, State,
+    StoreCondition, StoreFuture, VersionReset, Withdrawal, Withdrawn,
 };
 use crate::event::SourceName;
 use crate::time::Timestamp;
@@ -172,9 +171,15 @@ impl SqliteOutbox {
         &self,
         command: impl FnOnce(Reply<T>) -> WriterCommand,
     ) -> StoreFuture<'_, T> {
+        let stall = self.shared.stall();
         let answer = self.ask(command);
-        let stalled = Err(Error::Unavailable(StoreCondition::Stalled));
-        Box::pin(async move { timeout(STALLED_AFTER, answer).await.unwrap_or(stalled) })
+        Box::pin(async move {
+            tokio::select! {
+                biased;
+                answer = answer => answer,
+                () = stall => Err(Error::Unavailable(StoreCondition::Stalled)),
+            }
+        })
     }
 
     /// Runs a read of the committed state on the writer thread. While the disk hangs, the read fails at once, because a

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
+use super::watch::CHECK_EVERY;
 use crate::event::SourceName;
 use crate::outbox::waiters::Waiters;
-use crate::outbox::{Error, StoreCondition};
+use crate::outbox::{Error, STALLED_AFTER, StoreCondition};
 
 /// The maximum total size of the events that wait for a commit. If the disk is slow and the limit is reached, the
 /// bridge refuses further events, so that waiting events do not fill its memory.
@@ -23,6 +25,8 @@ pub(super) struct SharedState {
     intake_bytes: AtomicUsize,
     pub(super) waiters: Waiters,
     pub(super) woken: Notify,
+    /// Notifies the callers that wait for an answer, once in [`CHECK_EVERY`].
+    pub(super) tick: Notify,
     /// Counts the groups of commands that the writer thread serves.
     pub(super) groups: WorkCounter,
     /// Counts the checks of the store's files.
@@ -106,6 +110,18 @@ impl SharedState {
 
     pub(super) fn condition(&self) -> watch::Receiver<StoreCondition> {
         self.condition.subscribe()
+    }
+
+    /// Resolves when a caller has waited longer than [`STALLED_AFTER`] for an answer of the writer thread.
+    ///
+    /// The ticks of the watch thread measure the time. A timer for each event would cost a system call when the timer
+    /// becomes the earliest timer of its thread.
+    pub(super) async fn stall(&self) {
+        let mut waited = Duration::ZERO;
+        while waited <= STALLED_AFTER {
+            self.tick.notified().await;
+            waited += CHECK_EVERY;
+        }
     }
 
     /// Returns whether the disk hangs.

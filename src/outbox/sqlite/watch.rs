@@ -18,7 +18,7 @@ use crate::outbox::{STALLED_AFTER, StoreCondition};
 ///
 /// With two checks a second, an idle bridge reports within a second that its store file was deleted. The writer thread
 /// also checks the files after each commit, before it answers the callers.
-const CHECK_EVERY: Duration = Duration::from_millis(500);
+pub(super) const CHECK_EVERY: Duration = Duration::from_millis(500);
 
 /// Returns the names and the functions of the threads that watch the store.
 pub(super) fn watches(
@@ -46,6 +46,7 @@ fn watch(shared: &SharedState, stop: &Receiver<()>) {
         ];
         let changed = shared.set_stalled(stalls.contains(&true));
         log(changed, None);
+        shared.tick.notify_waiters();
     }
 }
 
