@@ -104,10 +104,6 @@ pub enum LoopAction {
 
 /// The next action for one delivery of a lane.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "an action is moved once; a box would be an allocation per request"
-)]
 pub enum LaneAction {
     /// Send this call to Imprint. Then pass the answer to [`Core::on_answer`].
     Call {
@@ -135,7 +131,7 @@ pub struct LaneResult {
     /// A change of the destination that affects other lanes or a restart.
     pub change: Option<DestinationChange>,
     /// The settlement that the store records.
-    pub settlement: Settlement,
+    pub settlement: Arc<Settlement>,
 }
 
 /// The deliveries of one dispatch thread.
@@ -355,7 +351,7 @@ impl Core {
     /// the settlement for the metrics.
     ///
     /// A stale settlement has changed nothing: the lane's next claim ends with its own settlement.
-    pub fn on_settled(&mut self, id: DeliveryId, answer: Settled) -> Option<Settlement> {
+    pub fn on_settled(&mut self, id: DeliveryId, answer: Settled) -> Option<Arc<Settlement>> {
         let delivery = self.deliveries.remove(&id)?;
         self.failing -= usize::from(delivery.is_failing());
         match answer {

@@ -159,7 +159,8 @@ impl<I: ImprintApi + 'static> Shell<I> {
 
     /// Spawns a task. `id` is the delivery of the task. The task of an inquiry has no delivery.
     fn spawn(&self, id: Option<DeliveryId>, task: impl Future<Output = ()> + 'static) {
-        let task = AssertUnwindSafe(task).catch_unwind();
+        // The task set moves a task several times, and the state of a delivery has some KiB.
+        let task = AssertUnwindSafe(Box::pin(task)).catch_unwind();
         let ended = task.map(move |result| Ended {
             id,
             panicked: result.is_err(),
@@ -314,7 +315,7 @@ impl<I: ImprintApi + 'static> Shell<I> {
     }
 
     /// Records a settlement in the store and returns the next action of the delivery.
-    async fn settle(&self, id: DeliveryId, settlement: Settlement) -> LaneAction {
+    async fn settle(&self, id: DeliveryId, settlement: Arc<Settlement>) -> LaneAction {
         match self.dispatcher.outbox.settle(settlement).await {
             Ok(answer) => {
                 failpoint::crash_point(CrashPoint::AfterSettle);

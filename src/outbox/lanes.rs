@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use super::{EntryId, LaneId, ParkReason, Pick, Settings, Standing, State, StoreFuture, Unproven};
 use crate::event::{SourceName, Version};
@@ -22,7 +23,8 @@ pub trait Lanes: Settings {
     /// A lane that only waits for the turn of its search is due at once if an entry of a different source has arrived.
     ///
     /// If the claim with the settlement's token has ended, the store changes nothing and answers [`Settled::Stale`].
-    fn settle(&self, settlement: Settlement) -> StoreFuture<'_, Settled>;
+    /// The caller keeps a reference to the settlement, because it settles again if the store refuses.
+    fn settle(&self, settlement: Arc<Settlement>) -> StoreFuture<'_, Settled>;
     /// Makes every lane with a waiting entry due now.
     ///
     /// Dispatch calls `release` when Imprint works again after an outage. Hundreds of thousands of lanes can then rest,

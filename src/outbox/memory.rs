@@ -7,7 +7,7 @@ use std::future::ready;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, watch};
 
@@ -113,8 +113,8 @@ impl Lanes for MemoryOutbox {
         Box::pin(ready(Ok(self.tables().claim(now, max, pick))))
     }
 
-    fn settle(&self, settlement: Settlement) -> StoreFuture<'_, Settled> {
-        let Some(settled) = self.tables().settle(settlement) else {
+    fn settle(&self, settlement: Arc<Settlement>) -> StoreFuture<'_, Settled> {
+        let Some(settled) = self.tables().settle(Arc::unwrap_or_clone(settlement)) else {
             return Box::pin(ready(Ok(Settled::Stale)));
         };
         self.waiters.settle(&settled);

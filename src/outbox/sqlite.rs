@@ -252,8 +252,7 @@ impl Lanes for SqliteOutbox {
         })
     }
 
-    fn settle(&self, settlement: Settlement) -> StoreFuture<'_, Settled> {
-        let settlement = Box::new(settlement);
+    fn settle(&self, settlement: Arc<Settlement>) -> StoreFuture<'_, Settled> {
         self.ask(|reply| WriterCommand::Settle(SettleJob { settlement, reply }))
     }
 

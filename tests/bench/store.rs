@@ -139,7 +139,9 @@ fn outbox(criterion: &mut Criterion) {
                     next += GROUP;
                     let appends =
                         (first..next).map(|number| outbox.append(vec![entry(number, &update)]));
-                    let settles = claimed.drain(..).map(|lane| outbox.settle(delivered(lane)));
+                    let settles = claimed
+                        .drain(..)
+                        .map(|lane| outbox.settle(delivered(lane).into()));
                     let (appended, settled) = join(join_all(appends), join_all(settles)).await;
                     assert!(
                         appended.iter().all(Result::is_ok) && settled.iter().all(Result::is_ok)

@@ -106,7 +106,10 @@ async fn claim_one(outbox: &dyn Outbox) -> ClaimedLane {
 
 /// Settles a claim, and expects that the claim is still valid.
 async fn record(outbox: &dyn Outbox, settlement: Settlement) {
-    assert_eq!(outbox.settle(settlement).await.unwrap(), Settled::Recorded);
+    assert_eq!(
+        outbox.settle(settlement.into()).await.unwrap(),
+        Settled::Recorded
+    );
 }
 
 fn settlement(
@@ -678,7 +681,7 @@ async fn settling_twice_changes_nothing_twice() {
         .await;
         let again = settlement(&claimed, all(&claimed, &Ending::Ignored), NOW);
         assert_eq!(
-            outbox.settle(again).await.unwrap(),
+            outbox.settle(again.into()).await.unwrap(),
             Settled::Stale,
             "{engine}"
         );
@@ -700,14 +703,14 @@ async fn a_claim_is_settled_once() {
         let delivered = settlement(&claimed, all(&claimed, &Ending::Delivered), NOW);
         let ignored = settlement(&claimed, all(&claimed, &Ending::Ignored), NOW);
         let both = (
-            outbox.settle(delivered.clone()),
-            outbox.settle(ignored.clone()),
+            outbox.settle(delivered.clone().into()),
+            outbox.settle(ignored.clone().into()),
         );
         let both = (both.0.await.unwrap(), both.1.await.unwrap());
         assert_eq!(both, (Settled::Recorded, Settled::Stale), "{engine}");
         for late in [delivered, ignored] {
             assert_eq!(
-                outbox.settle(late).await.unwrap(),
+                outbox.settle(late.into()).await.unwrap(),
                 Settled::Stale,
                 "{engine}"
             );
@@ -732,12 +735,12 @@ async fn a_lost_claim_is_stale(
     let lost = claim_one(&*before).await;
     let outbox = restart(before);
     let late = settlement(&lost, all(&lost, &Ending::Ignored), NOW);
-    let settled = outbox.settle(late.clone()).await.unwrap();
+    let settled = outbox.settle(late.clone().into()).await.unwrap();
     assert_eq!(settled, Settled::Stale, "{engine}: nobody has claimed it");
     let claimed = claim_one(&*outbox).await;
     assert_eq!(claimed.lane, lost.lane, "{engine}");
     assert_ne!(claimed.token, lost.token, "{engine}");
-    let settled = outbox.settle(late).await.unwrap();
+    let settled = outbox.settle(late.into()).await.unwrap();
     assert_eq!(
         settled,
         Settled::Stale,
@@ -754,7 +757,7 @@ async fn a_lost_claim_is_stale(
         "{engine}: it is still claimed"
     );
     let current = settlement(&claimed, all(&claimed, &Ending::Delivered), NOW);
-    let settled = outbox.settle(current).await.unwrap();
+    let settled = outbox.settle(current.into()).await.unwrap();
     assert_eq!(settled, Settled::Recorded, "{engine}");
 }
 

@@ -7,6 +7,8 @@
 //! - The policy ([`decide`]) decides about the lane.
 //! - [`settlement`] turns the decision into a settlement for the store.
 
+use std::sync::Arc;
+
 use super::{Context, LaneResult, Moment};
 use crate::dispatch::breaker::{Attribution, DestinationState, Signal};
 use crate::dispatch::destination::{Assessment, Inquiry, LaneAnswer, SendPermit};
@@ -110,10 +112,10 @@ pub(super) fn conclude(
     LaneResult {
         report: Some(report),
         change: states.and_then(|(before, after)| change(before, after)),
-        settlement: match is_unproven {
+        settlement: Arc::new(match is_unproven {
             true => unproven(exchange, settlement, context.rules),
             false => settlement,
-        },
+        }),
     }
 }
 

@@ -1,6 +1,7 @@
 //! One delivery: a claimed lane, its permits, and the progress of the work on the lane.
 
 use std::mem;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::conclude::{conclude, without_gone};
@@ -42,6 +43,10 @@ pub(super) struct Delivery {
 
 /// The progress of a delivery from the claim to the settlement.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a claimed lane is moved once; a box would be an allocation per request"
+)]
 enum Stage {
     /// The delivery waits for an [`InFlightPermit`].
     Queued(ClaimedLane),
@@ -50,7 +55,7 @@ enum Stage {
     /// The call to Imprint waits for a token of the rate limit.
     WaitingForToken(ImprintCall),
     /// The store has not recorded this settlement of the delivery yet.
-    Settling(Settlement),
+    Settling(Arc<Settlement>),
 }
 
 impl Delivery {
@@ -109,7 +114,9 @@ impl Delivery {
         match mem::replace(&mut self.stage, Stage::Exchanging) {
             Stage::WaitingForToken(call) => self.advance(ExchangeStep::Call(call), context, moment),
             // The API key may have changed while the store refused the settlement.
-            Stage::Settling(settlement) => self.settle_again(without_gone(settlement)),
+            Stage::Settling(settlement) => {
+                self.settle_again(without_gone(Arc::unwrap_or_clone(settlement)).into())
+            }
             earlier @ (Stage::Queued(_) | Stage::Exchanging) => {
                 self.stage = earlier;
                 LaneAction::Done
@@ -127,9 +134,9 @@ impl Delivery {
             Stage::Queued(claimed) => {
                 let (exchange, _) = LaneExchange::start(claimed, context.rules, moment.now);
                 self.exchange = Some(exchange);
-                self.lost(context, moment)
+                Arc::new(self.lost(context, moment))
             }
-            Stage::Exchanging | Stage::WaitingForToken(_) => self.lost(context, moment),
+            Stage::Exchanging | Stage::WaitingForToken(_) => Arc::new(self.lost(context, moment)),
         };
         self.settle_again(settlement)
     }
@@ -165,7 +172,7 @@ impl Delivery {
         }
     }
 
-    pub(super) fn into_settlement(self) -> Option<Settlement> {
+    pub(super) fn into_settlement(self) -> Option<Arc<Settlement>> {
         match self.stage {
             Stage::Settling(settlement) => Some(settlement),
             Stage::Queued(_) | Stage::Exchanging | Stage::WaitingForToken(_) => None,
@@ -234,13 +241,13 @@ impl Delivery {
         self.settle(result)
     }
 
-    /// Returns the action that settles the delivery. Keeps a copy of the settlement until the store has recorded it.
+    /// Returns the action that settles the delivery. Keeps the settlement until the store has recorded it.
     fn settle(&mut self, result: LaneResult) -> LaneAction {
-        self.stage = Stage::Settling(result.settlement.clone());
+        self.stage = Stage::Settling(Arc::clone(&result.settlement));
         LaneAction::Settle(result)
     }
 
-    fn settle_again(&mut self, settlement: Settlement) -> LaneAction {
+    fn settle_again(&mut self, settlement: Arc<Settlement>) -> LaneAction {
         self.settle(LaneResult {
             report: None,
             change: None,

@@ -152,7 +152,7 @@ fn result(action: LaneAction) -> LaneResult {
 }
 
 fn settled(action: LaneAction) -> Settlement {
-    result(action).settlement
+    Arc::unwrap_or_clone(result(action).settlement)
 }
 
 fn max_claim(action: &LoopAction) -> usize {
@@ -604,13 +604,13 @@ fn a_delivery_ends_when_the_store_recorded_it() {
         (None, None),
         "it was reported before"
     );
-    assert_eq!(retried.settlement, settlement);
+    assert_eq!(*retried.settlement, settlement);
     assert_eq!(
         (
             core.deliveries(),
             core.on_settled(ids[0], Settled::Recorded)
         ),
-        (1, Some(settlement))
+        (1, Some(Arc::new(settlement)))
     );
     assert_eq!(
         (
@@ -718,7 +718,7 @@ fn a_panicking_task_neither_leaks_nor_doubles_a_permit() {
         assert_eq!(credits(&destination), credits_left);
         assert!(
             core.on_settled(ids[0], Settled::Recorded)
-                .is_some_and(|recorded| recorded == settlement)
+                .is_some_and(|recorded| *recorded == settlement)
         );
         assert_eq!(core.deliveries(), 0);
         assert_eq!(

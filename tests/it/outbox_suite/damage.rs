@@ -181,7 +181,9 @@ async fn settle_everything(store: &SqliteOutbox, what: &str) {
             let unreadable = unreadable.map(|entry| (*entry, parked.clone()));
             let endings = all(&claimed, &Ending::Delivered).into_iter();
             let endings = endings.chain(unreadable).collect();
-            let settled = store.settle(settlement(&claimed, endings, LATER)).await;
+            let settled = store
+                .settle(settlement(&claimed, endings, LATER).into())
+                .await;
             is_of_request(settled, what);
         }
     }

@@ -382,7 +382,7 @@ impl Engine {
     pub(super) fn record(&mut self, settlement: Settlement) {
         self.claimed
             .retain(|claimed| claimed.token != settlement.token);
-        let settled = now_or_soon(self.outbox.settle(settlement)).unwrap();
+        let settled = now_or_soon(self.outbox.settle(settlement.into())).unwrap();
         assert_eq!(settled, Settled::Recorded);
     }
 
@@ -406,7 +406,10 @@ impl Engine {
         }
         let which = usize::from(which) % self.claimed.len();
         let claimed = self.claimed.remove(which);
-        let settled = now_or_soon(self.outbox.settle(settlement(&claimed, outcome, now)));
+        let settled = now_or_soon(
+            self.outbox
+                .settle(settlement(&claimed, outcome, now).into()),
+        );
         format!("{settled:?}")
     }
 

@@ -179,7 +179,10 @@ async fn undecided(outbox: &dyn Outbox) -> Vec<EntryId> {
     append(outbox, &[entry("a", "CUST-1", 1), entry("b", "CUST-1", 2)]).await;
     let claimed = claim_one(outbox).await;
     let settlement = settlement(&claimed, all(&claimed, &Ending::Undecided), NOW);
-    assert_eq!(outbox.settle(settlement).await.unwrap(), Settled::Recorded);
+    assert_eq!(
+        outbox.settle(settlement.into()).await.unwrap(),
+        Settled::Recorded
+    );
     listed(outbox, State::Undecided).await
 }
 

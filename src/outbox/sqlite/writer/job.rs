@@ -3,6 +3,8 @@
 //! The writer thread commits all appends and settlements of a group in one transaction. A read sees only committed
 //! data. An *act* is a change by an operator or by a background task. Each act has a separate transaction.
 
+use std::sync::Arc;
+
 use rusqlite::{Connection, ErrorCode, Transaction, ffi};
 use tokio::sync::oneshot;
 
@@ -40,7 +42,7 @@ pub(in crate::outbox::sqlite) struct AppendJob {
 
 /// A command to record the settlement of a lane.
 pub(in crate::outbox::sqlite) struct SettleJob {
-    pub(in crate::outbox::sqlite) settlement: Box<Settlement>,
+    pub(in crate::outbox::sqlite) settlement: Arc<Settlement>,
     pub(in crate::outbox::sqlite) reply: Reply<Settled>,
 }
 

@@ -1,6 +1,7 @@
 //! The simulated shell around the dispatch cores carries out the cores' actions and passes the results to the oracles.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use imprint_bridge::dispatch::core::{
@@ -338,22 +339,27 @@ impl World<'_> {
         };
         let (lane, token) = (attempt.lane, attempt.token);
         let now = self.clock();
-        let answer = now_or_never(self.outbox.settle(Settlement {
-            lane,
-            token,
-            endings: Vec::new(),
-            attempted: Vec::new(),
-            moved: None,
-            new_link: None,
-            recognition: Recognition::Unchanged,
-            versions: None,
-            trials: Trials::default(),
-            unproven: Unproven::default(),
-            unfold_to: None,
-            due: now,
-            reassert_at: None,
-            at: now,
-        }));
+        let answer = now_or_never(
+            self.outbox.settle(
+                Settlement {
+                    lane,
+                    token,
+                    endings: Vec::new(),
+                    attempted: Vec::new(),
+                    moved: None,
+                    new_link: None,
+                    recognition: Recognition::Unchanged,
+                    versions: None,
+                    trials: Trials::default(),
+                    unproven: Unproven::default(),
+                    unfold_to: None,
+                    due: now,
+                    reassert_at: None,
+                    at: now,
+                }
+                .into(),
+            ),
+        );
         // The settlement is stale at the second call of a delivery, whose lane is already released.
         assert!(matches!(answer, Settled::Recorded | Settled::Stale));
         self.wake();
@@ -476,7 +482,7 @@ impl World<'_> {
         LaneResult {
             report,
             change,
-            mut settlement,
+            settlement,
         }: LaneResult,
     ) -> Result<(), Violation> {
         if self.ends_here() {
@@ -498,13 +504,14 @@ impl World<'_> {
             return Ok(());
         };
         let (before, is_unsent) = (attempt.before, attempt.calls == 0);
+        let mut settlement = Arc::unwrap_or_clone(settlement);
         self.bug.settles(&mut settlement, before);
         self.log(|| {
             let Settlement { endings, due, .. } = &settlement;
             let due = due.since(settlement.at);
             format!("lane {}: {endings:?}, due in {due:?}", settlement.lane.0)
         });
-        let answer = now_or_never(self.outbox.settle(settlement.clone()));
+        let answer = now_or_never(self.outbox.settle(Arc::new(settlement.clone())));
         self.recorded(key, &settlement, answer)?;
         if self.bug == Bug::KeepsItsPermit
             && is_unsent
