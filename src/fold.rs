@@ -149,6 +149,17 @@ pub fn fold(lane: &LaneVersions, waiting: &[Candidate<'_>], max: MaxFold, now: T
     fold
 }
 
+/// Folds the waiting entries like [`fold`], into a request that sends no delivered value again.
+pub fn fold_without_reassertion(
+    lane: &LaneVersions,
+    waiting: &[Candidate<'_>],
+    max: MaxFold,
+) -> Fold {
+    // At this time, every request in doubt can still arrive.
+    let before_all = Timestamp::from_millis(i64::MIN);
+    fold(lane, waiting, max, before_all)
+}
+
 /// Returns the values to send. If one entry has exactly these values, the result shares the values of the entry and
 /// copies nothing.
 fn update(

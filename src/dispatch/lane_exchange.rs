@@ -15,7 +15,7 @@ use self::doubt::mark_in_doubt;
 use self::identity::{is_worth_a_search, search_for};
 use self::links::{Contradictions, IdentityCheck, contradictions};
 use super::rules::DeliveryRules;
-use crate::fold::{Fold, MaxFold, fold};
+use crate::fold::{Candidate, Fold, MaxFold, fold, fold_without_reassertion};
 use crate::imprint::clearing::{AddressClearing, Clearing};
 use crate::imprint::{
     Cause, Echo, Field, FieldValue, ImprintId, LookupResult, Outcome, PartnerCustomerId, Request,
@@ -176,12 +176,7 @@ impl LaneExchange {
             .map(WaitingEntry::candidate)
             .collect();
         let fold = match claimed.key {
-            Some(LaneKey::Imprint(_)) => fold(
-                &claimed.versions,
-                &candidates,
-                max_fold(&claimed, rules),
-                now,
-            ),
+            Some(LaneKey::Imprint(_)) => folded(&claimed, &candidates, rules, now),
             Some(LaneKey::Partner(_)) | None => Fold::default(),
         };
         let is_worth = |waiting: &WaitingEntry| {
@@ -369,11 +364,23 @@ fn on_lines_emptied(first: Echo, outcome: Outcome) -> ExchangeStep {
     })
 }
 
-/// Returns the maximum number of entries in the next request. While dispatch sends the entries of a rejected request
-/// one by one, the maximum is 1.
-fn max_fold(claimed: &ClaimedLane, rules: &DeliveryRules) -> MaxFold {
+/// Returns the next request of the lane. While dispatch sends a rejected request entry by entry, the request carries
+/// one entry, and sends no delivered values again with it: otherwise Imprint's next rejection does not show which value
+/// is at fault.
+fn folded(
+    claimed: &ClaimedLane,
+    candidates: &[Candidate<'_>],
+    rules: &DeliveryRules,
+    now: Timestamp,
+) -> Fold {
     let is_unfolding = claimed
         .unfold_to
         .is_some_and(|to| claimed.waiting.iter().any(|waiting| waiting.entry <= to));
-    MaxFold(if is_unfolding { 1 } else { rules.max_fold })
+    if is_unfolding {
+        let alone = fold_without_reassertion(&claimed.versions, candidates, MaxFold(1));
+        if !alone.carried.is_empty() {
+            return alone;
+        }
+    }
+    fold(&claimed.versions, candidates, MaxFold(rules.max_fold), now)
 }

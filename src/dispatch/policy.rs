@@ -146,7 +146,7 @@ pub fn decide(
     match outcome {
         Outcome::Applied(echo) => Decision::Deliver(echo),
         Outcome::NotFound => absent(exchange, assessment, rules),
-        Outcome::Rejected(rejection) => rejected(exchange, &rejection, assessment),
+        Outcome::Rejected(rejection) => rejected(exchange, &rejection, assessment, rules),
         Outcome::Throttled(hint) => throttled(exchange, hint, assessment, rules),
         Outcome::Denied(cause) => match assessment.blame {
             Blame::Lane => retry(
@@ -200,11 +200,23 @@ fn unknown(exchange: &LaneExchange, assessment: Assessment, rules: &DeliveryRule
 
 /// Returns the decision after a rejection. A rejection without Imprint's error type possibly comes from a gateway that
 /// rejects the updates of every customer.
-fn rejected(exchange: &LaneExchange, rejection: &Rejection, assessment: Assessment) -> Decision {
+fn rejected(
+    exchange: &LaneExchange,
+    rejection: &Rejection,
+    assessment: Assessment,
+    rules: &DeliveryRules,
+) -> Decision {
     let is_explained = rejection.is_typed() || assessment.blame == Blame::Lane;
+    let is_last = assessment.attribution == Attribution::Lane
+        && is_last(exchange.claimed.trials, assessment, rules);
     match assessment.blame {
         Blame::Destination => Decision::Wait(Rest::Stopped),
-        _ if exchange.fold.carried.len() > 1 => Decision::Unfold,
+        _ if exchange.parts() > 1 => Decision::Unfold,
+        // Imprint has applied these values before, so it can accept them again.
+        Blame::Lane | Blame::Unproven if is_explained && exchange.is_reassertion() && !is_last => {
+            let failure = Failure::new(Effect::None, Cause::Status(rejection.status));
+            retry(exchange, failure, assessment, rules)
+        }
         Blame::Lane | Blame::Unproven if is_explained => Decision::Park {
             reason: ParkReason::Rejected,
             detail: Some(detail(rejection)),

@@ -167,7 +167,7 @@ fn given_up(
             sent,
             LaneExchange::names_our_id,
         ),
-        1 => parked(exchange, reason, detail, sent),
+        1 if exchange.parts() == 1 => parked(exchange, reason, detail, sent),
         _ => unfolded(exchange, sent),
     }
 }
@@ -375,14 +375,12 @@ fn unconfirmed(exchange: &LaneExchange, rules: &DeliveryRules, unsent: Settlemen
     }
 }
 
-/// Ends the doubt about delivered values if Imprint rejected them when dispatch sent them again.
+/// Plans no further request that only sends delivered values again, because Imprint refuses these values. The doubt
+/// stays: the request for the next event of the customer sends the values too.
 fn without_reassertion(exchange: &LaneExchange, sent: Settlement) -> Settlement {
-    if !exchange.fold.carried.is_empty() || exchange.fold.reasserted == 0 {
-        return sent;
-    }
+    let reassert_at = sent.reassert_at.filter(|_| !exchange.is_reassertion());
     Settlement {
-        versions: Some(exchange.claimed.versions.clone().without_doubt()),
-        reassert_at: None,
+        reassert_at,
         ..sent
     }
 }

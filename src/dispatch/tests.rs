@@ -584,36 +584,39 @@ fn entries_that_an_earlier_process_may_have_sent_stay_in_doubt_while_nothing_can
     assert_eq!(delivered.reassert_at, Some(NOW.after(RULES.reassert_after)));
 }
 
-/// A reassertion that fails rests like any failed request, and dispatch gives up a reassertion that Imprint rejects.
+/// Returns the versions of a lane after a request without an answer, and a newer email that was delivered after it.
+fn overtaken() -> LaneVersions {
+    let first = ClaimedLane {
+        waiting: vec![waiting(1, 5, "email")],
+        ..lane()
+    };
+    let unknown = Outcome::Unknown(Cause::Deadline);
+    let (_, unknown) = settle(first, unknown, Attribution::Unknown);
+    let second = ClaimedLane {
+        versions: unknown.versions.unwrap(),
+        waiting: vec![waiting(4, 7, "email")],
+        ..lane()
+    };
+    let applied = Outcome::Applied(Echo::default());
+    let (_, delivered) = settle(second, applied, Attribution::Unknown);
+    delivered.versions.unwrap()
+}
+
+/// FAULTS U59: a reassertion that fails or is rejected rests like any failed request. If Imprint rejects it for
+/// `park_after` while other customers are served, dispatch plans no further one and keeps the doubt.
 #[test]
 fn a_failed_reassertion_is_neither_sent_at_once_nor_for_ever() {
     let until = NOW.after(RULES.reassert_after);
-    let doubted = {
-        let first = ClaimedLane {
-            waiting: vec![waiting(1, 5, "email")],
-            ..lane()
-        };
-        let (_, unknown) = settle(
-            first,
-            Outcome::Unknown(Cause::Deadline),
-            Attribution::Unknown,
-        );
-        let second = ClaimedLane {
-            versions: unknown.versions.unwrap(),
-            waiting: vec![waiting(4, 7, "email")],
-            ..lane()
-        };
-        let applied = Outcome::Applied(Echo::default());
-        settle(second, applied, Attribution::Unknown)
-            .1
-            .versions
-            .unwrap()
-    };
-    let assert_with = |outcome: Outcome| {
+    let doubted = overtaken();
+    let assert_with = |outcome: Outcome, attribution, attempts| {
         let idle = ClaimedLane {
             versions: doubted.clone(),
             waiting: Vec::new(),
             unreadable: Vec::new(),
+            trials: Trials {
+                attempts,
+                ..lane().trials
+            },
             ..lane()
         };
         let (mut exchange, _) = LaneExchange::start(idle, &RULES, until);
@@ -622,27 +625,74 @@ fn a_failed_reassertion_is_neither_sent_at_once_nor_for_ever() {
         else {
             panic!("nothing more is asked")
         };
-        let decision = decide(
-            &exchange,
-            conclusion,
-            assessment(Attribution::Unknown),
-            &RULES,
-        );
+        let decision = decide(&exchange, conclusion, assessment(attribution), &RULES);
         settlement(&exchange, decision, &RULES, moment(until))
     };
-    let unavailable = assert_with(Outcome::Unavailable(Cause::Connect));
-    assert_eq!(unavailable.reassert_at, Some(unavailable.due));
-    assert!(unavailable.due > until);
-    let missing = assert_with(Outcome::NotFound);
+    let failed = [
+        (Outcome::Unavailable(Cause::Connect), Attribution::Unknown),
+        (Outcome::Unavailable(Cause::Connect), Attribution::Lane),
+        (rejection(), Attribution::Unknown),
+    ];
+    for (outcome, attribution) in failed {
+        let failed = assert_with(outcome, attribution, 11);
+        assert_eq!(failed.reassert_at, Some(failed.due));
+        assert!(failed.due > until);
+    }
+    let missing = assert_with(Outcome::NotFound, Attribution::Unknown, 11);
     assert!(
         missing.reassert_at >= Some(missing.due),
         "nothing proves it"
     );
-    {
-        let settlement = assert_with(rejection());
-        assert_eq!(settlement.reassert_at, None);
-        assert_eq!(settlement.versions.unwrap().reassert_at(), None);
-        assert!(settlement.endings.is_empty());
+    for outcome in [rejection(), Outcome::NotFound] {
+        let again = assert_with(outcome.clone(), Attribution::Lane, 10);
+        assert_eq!(again.reassert_at, Some(again.due), "{outcome:?}");
+        assert_eq!(again.trials.attempts, 11, "{outcome:?}");
+        let last = assert_with(outcome, Attribution::Lane, 11);
+        assert_eq!((last.reassert_at, last.versions), (None, None));
+        assert!(last.endings.is_empty());
+    }
+}
+
+/// FAULTS U59: Imprint rejects a request with one entry and with delivered values that are sent again, or the request
+/// uses up the last attempt. The entry is then sent alone, so that only the faulty part counts as rejected.
+#[test]
+fn an_entry_is_not_parked_for_values_that_are_sent_again_with_it() {
+    let over = NOW.after(RULES.reassert_after);
+    let applied = || Outcome::Applied(Echo::default());
+    let both = ClaimedLane {
+        versions: overtaken(),
+        waiting: vec![waiting(6, 8, "phone")],
+        unreadable: Vec::new(),
+        trials: Trials {
+            attempts: 11,
+            ..lane().trials
+        },
+        ..lane()
+    };
+    let concluded = |claimed: &ClaimedLane, outcome: Outcome| {
+        let (mut exchange, _) = LaneExchange::start(claimed.clone(), &RULES, over);
+        let sent = (exchange.fold.carried.len(), exchange.fold.reasserted);
+        let step = exchange.on_answer(ImprintReply::Outcome(outcome), over);
+        let ExchangeStep::Conclude(conclusion) = step else {
+            panic!("nothing more is asked")
+        };
+        let (_, settlement) = conclude(&exchange, conclusion, Attribution::Lane, &RULES);
+        (sent, settlement)
+    };
+    let exhausted = Outcome::Unavailable(Cause::Status(500));
+    for outcome in [rejection(), exhausted] {
+        let (sent, unfolded) = concluded(&both, outcome.clone());
+        assert_eq!(sent, (1, 1));
+        assert_eq!(ended(&unfolded), [], "{outcome:?}");
+        let alone = ClaimedLane {
+            unfold_to: unfolded.unfold_to,
+            ..both.clone()
+        };
+        let (sent, parked) = concluded(&alone, outcome);
+        assert_eq!((sent, ended(&parked)), ((1, 0), vec![(6, "parked")]));
+        let (sent, delivered) = concluded(&alone, applied());
+        assert_eq!((sent, ended(&delivered)), ((1, 0), vec![(6, "delivered")]));
+        assert!(delivered.reassert_at.is_some(), "the doubt stays");
     }
 }
 

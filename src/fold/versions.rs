@@ -181,14 +181,6 @@ impl LaneVersions {
         in_doubt
     }
 
-    /// Returns the versions of the lane without requests in doubt. Dispatch forgets the requests in doubt if Imprint
-    /// rejects the newer values when dispatch sends these values again.
-    #[must_use]
-    pub fn without_doubt(mut self) -> Self {
-        self.in_doubt = None;
-        self
-    }
-
     /// Returns the versions of the lane after an operator has reset them. After the reset, the version of every event
     /// is newer than the delivered versions. The lane still remembers the requests in doubt.
     #[must_use]
@@ -514,22 +506,6 @@ mod tests {
         assert_eq!(sent(&fold_at(&lane, &[], UNTIL)), json!({"email": "stays"}));
         let undoubted = LaneVersions::default();
         assert_eq!(undoubted.clone().without_entries(), undoubted);
-    }
-
-    #[test]
-    fn doubt_can_be_given_up() {
-        let lane = overtaken();
-        assert_eq!(lane.reassert_at(), Some(UNTIL));
-        let given_up = lane.clone().without_doubt();
-        assert_eq!(given_up.reassert_at(), None);
-        assert!(!given_up.doubt_is_over(LATER));
-        assert_ne!(given_up, lane);
-        let email = Field::parse("email").unwrap();
-        assert_eq!(
-            given_up.version_of(&email),
-            lane.version_of(&email),
-            "what was delivered stays"
-        );
     }
 
     #[test]

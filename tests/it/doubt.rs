@@ -1,5 +1,5 @@
-//! Tests of requests that take effect late: whatever happens between a request and its late effect, the newest values are
-//! at Imprint in the end.
+//! Tests of requests that take effect late: whatever happens between a request and its late effect, the newest values
+//! are at Imprint in the end.
 
 use std::time::Duration;
 
@@ -36,8 +36,8 @@ fn is_corrected(app: &TestApp, late: &str, newest: &str) {
     assert_eq!(app.metric("waiting_entries"), Some(0.0));
 }
 
-/// FAULTS U52, V3: an answer that says that the request failed is no proof: the request takes effect after a newer value
-/// was delivered, so the bridge sends the newer value again.
+/// FAULTS U52, V3: an answer that says that the request failed is no proof: the request takes effect after a newer
+/// value was delivered, so the bridge sends the newer value again.
 #[test]
 fn a_request_that_failed_and_takes_effect_later_does_not_have_the_last_word() {
     for action in [
@@ -68,6 +68,44 @@ fn a_request_that_failed_and_takes_effect_later_does_not_have_the_last_word() {
         assert!(has(&app, "new"), "{action}");
         is_corrected(&app, "old", "new");
     }
+}
+
+/// FAULTS U59: Imprint rejects the request that sends the newest value again, and then a request that also carries a
+/// new entry. The entry is delivered, and so is the newest value when Imprint accepts it again.
+#[test]
+fn a_rejected_reassertion_is_sent_again_and_parks_no_entry() {
+    let app = TestApp::setup().manual_clock().start();
+    let late = json!({"status": 500, "lands_after_ms": LATE.as_millis()});
+    app.imprint
+        .inject(&json!({"customer": "c1", "method": "POST", "times": 1, "action": late}));
+    app.accept(&email("old", "c1", 1));
+    app.wait_for("Imprint has answered", |app| {
+        !app.imprint.calls().is_empty()
+    });
+    app.accept(&email("new", "c1", 2));
+    app.advance_until("new is delivered", Duration::from_secs(1), |app| {
+        app.receipt("new")["status"] == "delivered"
+    });
+    app.advance(LATE);
+    app.wait_for("the late request has taken effect", |app| has(app, "old"));
+    let rejection = json!({"status": 400, "shape": "flat", "type": "INVALID_REQUEST_ERROR"});
+    app.imprint.inject(
+        &json!({"customer": "c1", "method": "POST", "body_has": "/email", "action": rejection}),
+    );
+    app.advance_until("the newest value is rejected", LATE, |app| {
+        let calls = app.imprint.calls();
+        calls.iter().any(|call| call.status == Some(400))
+    });
+    let phone = Event::new("phone", "c1", 3).with("/data/customer/phone", json!("+12025550123"));
+    app.accept(&phone);
+    app.advance_until("the entry is delivered", Duration::from_secs(1), |app| {
+        app.receipt("phone")["status"] == "delivered"
+    });
+    assert!(has(&app, "old"));
+    app.imprint.sandbox.clear_faults();
+    app.advance_until("the newest value is there again", LATE, |app| {
+        has(app, "new")
+    });
 }
 
 /// FAULTS U52, V3: the requests that use up the last attempts of two entries, together and then one by one, take effect
@@ -117,8 +155,8 @@ pub(crate) struct Running {
 }
 
 impl Killed {
-    /// Starts a bridge, kills the bridge while its request with the value `old` is in flight, and leaves the destination
-    /// paused, so that the next process does not look at the lane.
+    /// Starts a bridge, kills the bridge while its request with the value `old` is in flight, and leaves the
+    /// destination paused, so that the next process does not look at the lane.
     pub(crate) fn in_flight() -> Self {
         // The clock of the sandbox stands still, so the request takes effect when the test says so.
         let clock = Clock::manual(Clock::machine().now());
@@ -220,7 +258,8 @@ fn a_request_of_a_killed_process_does_not_have_the_last_word_after_any_number_of
     }
 }
 
-/// FAULTS N110, P07, V3: the process is killed in flight, and the next process ends in order without a look at the lane.
+/// FAULTS N110, P07, V3: the process is killed in flight, and the next process ends in order without a look at the
+/// lane.
 #[test]
 fn an_orderly_stop_does_not_forget_a_request_of_a_killed_process() {
     let killed = Killed::in_flight();

@@ -58,6 +58,17 @@ impl LaneExchange {
         })
     }
 
+    /// Returns the number of parts of the request that can be sent by themselves: each entry, and the delivered values
+    /// that the request sends again.
+    pub fn parts(&self) -> usize {
+        self.fold.carried.len() + usize::from(self.fold.reasserted > 0)
+    }
+
+    /// Returns whether the request only sends delivered values again.
+    pub fn is_reassertion(&self) -> bool {
+        self.fold.carried.is_empty() && self.fold.reasserted > 0
+    }
+
     /// Returns whether a search of this exchange found a customer.
     pub fn has_found(&self) -> bool {
         let link = self.new_link.as_ref();
