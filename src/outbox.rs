@@ -39,6 +39,7 @@ mod inbox;
 mod lanes;
 mod ledger;
 mod lifecycle;
+mod maybe_sent;
 mod memory;
 mod pick;
 mod sqlite;
@@ -58,8 +59,8 @@ pub use inbox::{
     Appended, AppendedEntry, Digest, Disposition, Inbox, Lookup, NewEntry, Priority, Receipt,
 };
 pub use lanes::{
-    Claim, ClaimToken, ClaimedLane, Ending, IdentityLink, LaneKey, Lanes, MaybeSent, Moved,
-    Recognition, Settled, Settlement, Trials, WaitingEntry,
+    Claim, ClaimToken, ClaimedLane, Ending, IdentityLink, LaneKey, Lanes, Moved, Recognition,
+    Settled, Settlement, Trials, WaitingEntry,
 };
 pub use ledger::{
     AuditEvent, AuditRecord, Depth, Detail, EntryFilter, EntryPage, EntrySelection, EntrySummary,
@@ -67,6 +68,7 @@ pub use ledger::{
     LoadedLane, OriginEvent, PRUNE_MAX, Replay, SCAN_MAX,
 };
 pub use lifecycle::{Lifecycle, STALLED_AFTER, Setting, Settings, StoreCondition};
+pub use maybe_sent::MaybeSent;
 pub use memory::MemoryOutbox;
 pub use pick::{FailingShare, LaneShares, Pick, Standing};
 pub use sqlite::{
