@@ -166,7 +166,7 @@ impl SqliteOutbox {
         })
     }
 
-    /// Does the same as [`Self::ask`], but returns an error if the answer takes longer than [`STALLED_AFTER`].
+    /// Does the same as [`Self::ask`], but returns an error if the answer takes longer than [`super::STALLED_AFTER`].
     fn ask_in_time<T: Send + 'static>(
         &self,
         command: impl FnOnce(Reply<T>) -> WriterCommand,

@@ -1,5 +1,5 @@
-//! Tests of the evidence before a verdict about a customer: an answer that a gateway or a wrong API key may give to every
-//! customer ends no event.
+//! Tests of the evidence before a verdict about a customer: an answer that a gateway or a wrong API key may give to
+//! every customer ends no event.
 
 use std::time::Duration;
 
@@ -97,6 +97,35 @@ fn a_key_of_another_program_ignores_nobody() {
     app.advance_until("all are delivered", SECOND, |app| all_are(app, "delivered"));
 }
 
+/// FAULTS U58: the key is replaced while the update of a customer is in flight, and then the other program's answer
+/// comes: the customer does not exist. A search under the right key finds nobody, because Imprint does not know our id.
+#[test]
+fn an_answer_to_an_old_key_that_comes_late_ignores_nobody() {
+    let app = TestApp::setup().key("sk_other").manual_clock().start();
+    let late = Duration::from_mins(5);
+    let typed = json!({"status": 404, "shape": "flat", "type": "CUSTOMER_NOT_FOUND_ERROR"});
+    for action in [json!({"latency_ms": late.as_millis()}), typed] {
+        app.imprint
+            .inject(&json!({"customer": "c1", "method": "POST", "times": 1, "action": action}));
+    }
+    app.accept(&email("e", "c1", 1).with("/data/customer/id", json!("P-1")));
+    app.wait_for("the update is in flight", |app| {
+        asked(app, Operation::Update, "c1") == 1
+    });
+    app.files.write_key(KEY);
+    app.accept(&email("before", "c2", 1));
+    app.advance_until("the right key is in use", SECOND, |app| {
+        app.receipt("before")["status"] == "delivered"
+    });
+    app.advance(late);
+    app.accept(&email("after", "c2", 2));
+    app.advance_until("all are delivered", SECOND, |app| {
+        let ids = ["e", "after"];
+        ids.iter()
+            .all(|id| app.receipt(id)["status"] == "delivered")
+    });
+}
+
 /// FAULTS U58, O10: as soon as Imprint applies an update, the typed answers before it count, and no customer is asked
 /// again.
 #[test]
@@ -129,8 +158,8 @@ fn recorded_answers_are_settled_when_proof_arrives() {
     }
 }
 
-/// FAULTS U58: a success before the answer proves nothing, because the gateway may have been misrouted since. The witness
-/// is asked, and the gateway denies the witness too. After the repair, the answers from before do not count.
+/// FAULTS U58: a success before the answer proves nothing, because the gateway may have been misrouted since. The
+/// witness is asked, and the gateway denies the witness too. After the repair, the answers from before do not count.
 #[test]
 fn a_gateway_that_is_misrouted_later_ignores_nobody() {
     for answer in [
@@ -197,8 +226,8 @@ fn an_empty_search_needs_a_search_that_found_somebody() {
     });
 }
 
-/// FAULTS U54: a customer who was delivered to before is never ignored; after `attempts_max` proven answers and the time
-/// `park_after`, the event parks.
+/// FAULTS U54: a customer who was delivered to before is never ignored; after `attempts_max` proven answers and the
+/// time `park_after`, the event parks.
 #[test]
 fn a_customer_who_vanished_is_parked() {
     let app = TestApp::setup()
@@ -262,8 +291,8 @@ fn twenty_refused_customers_in_a_row_stop_the_destination() {
     }
 }
 
-/// FAULTS U56: a rejection without an error type of Imprint may come from a gateway that rejects every update. It parks an
-/// event only after an update of another customer was applied.
+/// FAULTS U56: a rejection without an error type of Imprint may come from a gateway that rejects every update. It parks
+/// an event only after an update of another customer was applied.
 #[test]
 fn a_gateway_that_rejects_everybody_parks_nobody() {
     let app = TestApp::setup().manual_clock().start();
@@ -314,8 +343,8 @@ fn an_event_without_any_evidence_becomes_undecided() {
     }
 }
 
-/// FAULTS U58: the witness and the evidence survive a restart, so that the first unknown customer after a restart needs no
-/// applied update.
+/// FAULTS U58: the witness and the evidence survive a restart, so that the first unknown customer after a restart needs
+/// no applied update.
 #[test]
 fn evidence_survives_a_restart() {
     let mut app = TestApp::setup()
