@@ -75,6 +75,11 @@ pub(super) struct Oracle<'p> {
     /// same values.
     doubts: BTreeMap<usize, u32>,
     crashes: u32,
+    /// The events whose entries the operator has withdrawn while they waited, until their replay.
+    withdrawn: BTreeSet<usize>,
+    /// For each field, the withdrawn events after whose withdrawal Imprint applied another value. Imprint must not have
+    /// the value of such an event in the end.
+    overruled: BTreeMap<Place, BTreeSet<usize>>,
 }
 
 /// A line of the oracle's ledger: an accepted event.
@@ -102,6 +107,8 @@ impl<'p> Oracle<'p> {
             sends: BTreeMap::new(),
             doubts: BTreeMap::new(),
             crashes: 0,
+            withdrawn: BTreeSet::new(),
+            overruled: BTreeMap::new(),
         }
     }
 
@@ -193,6 +200,11 @@ impl<'p> Oracle<'p> {
                 let what = format!("event {event} sent while {newer:?} waits at {place:?}");
                 return violation(Law::Order, what);
             }
+            // A request may have carried a part of an entry that waits for its other values.
+            if self.withdrawn.contains(event) && confirmed != Some(version) {
+                let what = format!("event {event} sent after its withdrawal at {place:?}");
+                return violation(Law::Order, what);
+            }
             self.sends.entry((place, *event)).or_default().0 += 1;
         }
         Ok(())
@@ -244,7 +256,14 @@ impl<'p> Oracle<'p> {
         settlement: &Settlement,
         attempt: &Attempt,
     ) -> Result<(), Violation> {
-        self.concluded(attempt);
+        // The echo shows that the values reached a customer whom an event does not name.
+        let is_misdirected = settlement.endings.iter().any(|(_, ending)| {
+            let Ending::Parked { reason, detail } = ending else {
+                return false;
+            };
+            *reason == ParkReason::IdentityConflict && detail.is_some()
+        });
+        self.concluded(attempt, is_misdirected);
         for (entry, ending) in &settlement.endings {
             self.ended(*entry, ending)?;
         }
@@ -259,7 +278,7 @@ impl<'p> Oracle<'p> {
     }
 
     /// Records for each sent value of a delivery whether Imprint applied the value.
-    fn concluded(&mut self, attempt: &Attempt) {
+    fn concluded(&mut self, attempt: &Attempt, is_misdirected: bool) {
         let Some(person) = attempt.person else { return };
         // Imprint's echo shows that an event names another customer too: its values count as not delivered, and the other
         // events of the request are sent again.
@@ -270,7 +289,8 @@ impl<'p> Oracle<'p> {
             }
             SentValue::Empty => false,
         };
-        let is_applied = attempt.is_applied && !attempt.sent.iter().any(is_false);
+        let is_false = is_misdirected || attempt.sent.iter().any(is_false);
+        let is_applied = attempt.is_applied && !is_false;
         if attempt.is_unknown {
             *self.doubts.entry(person).or_default() += 1;
         }
@@ -282,6 +302,9 @@ impl<'p> Oracle<'p> {
             } else if let Some(version) = self.version(*event) {
                 let confirmed = self.confirmed.entry(place).or_insert(version);
                 *confirmed = version.max(*confirmed);
+                let others = self.withdrawn.iter().filter(|other| *other != event);
+                let overruled = self.overruled.entry(place).or_default();
+                overruled.extend(others);
             }
         }
     }
@@ -415,20 +438,40 @@ impl<'p> Oracle<'p> {
         }
     }
 
-    /// Records that an operator replayed or discarded parked entries.
-    pub(super) fn handled(&mut self, entries: &[EntryId], state: State) -> Result<(), Violation> {
+    /// Records that an operator changed entries from one state to another.
+    pub(super) fn handled(
+        &mut self,
+        entries: &[EntryId],
+        from: State,
+        to: State,
+    ) -> Result<(), Violation> {
         for entry in entries {
             let event = self.by_entry.get(entry).copied().unwrap_or(usize::MAX);
             let line = self.kept.get_mut(&event);
-            let Some(line) = line.filter(|line| line.state == State::Parked) else {
-                let what = format!("entry {entry} was not parked and becomes {state:?}");
+            let Some(line) = line.filter(|line| line.state == from) else {
+                let what = format!("entry {entry} was not {from:?} and becomes {to:?}");
                 return violation(Law::NoLoss, what);
             };
-            line.state = state;
-            self.parked -= 1;
-            self.waiting += u64::from(state == State::Waiting);
+            line.state = to;
+            self.waiting -= u64::from(from == State::Waiting);
+            self.waiting += u64::from(to == State::Waiting);
+            self.parked -= u64::from(from == State::Parked);
+            self.parked += u64::from(to == State::Parked);
+            if from == State::Waiting {
+                self.withdrawn.insert(event);
+            } else if to == State::Waiting {
+                self.returned(event);
+            }
         }
         Ok(())
+    }
+
+    /// Records that an event waits again after its withdrawal.
+    fn returned(&mut self, event: usize) {
+        self.withdrawn.remove(&event);
+        for events in self.overruled.values_mut() {
+            events.remove(&event);
+        }
     }
 
     /// Checks FAULTS V10 after every step: the store's counts match the oracle's ledger.
@@ -512,7 +555,10 @@ impl<'p> Oracle<'p> {
         let newest = over.max_by_key(|(_, line)| line.version);
         let is_newer = |line: &Line| newest.is_none_or(|(_, newest)| line.version > newest.version);
         // Imprint may have applied the value of a parked or discarded entry before the entry was set aside.
+        let overruled = self.overruled.get(&place);
+        let is_overruled = |event| overruled.is_some_and(|overruled| overruled.contains(event));
         let aside = all.iter().filter(|line| !is_over(line) && is_newer(line.1));
+        let aside = aside.filter(|(event, _)| !is_overruled(event));
         let aside: Vec<usize> = aside.map(|(event, _)| **event).collect();
         let was_done = aside.iter().any(|event| match stated(event) {
             Some(Stated::Set) => held == Some(*event),

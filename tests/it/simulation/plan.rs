@@ -7,7 +7,7 @@ use imprint_bridge::dispatch::pace::Rate;
 use imprint_bridge::dispatch::rules::{DeliveryRules, UnknownCustomer};
 use imprint_bridge::imprint::clearing::{AddressClearing, Clearing, FieldClearing};
 use imprint_bridge::imprint::{CustomerRef, ImprintId, PartnerCustomerId};
-use imprint_bridge::outbox::ClaimBounds;
+use imprint_bridge::outbox::{ClaimBounds, ParkReason, WithdrawnState};
 
 use super::random::SeededRandom;
 
@@ -183,8 +183,12 @@ pub(super) struct Crash {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OperatorAction {
+    /// Replays all parked entries.
     Replay,
+    /// Discards all parked entries.
     Discard,
+    /// Withdraws the waiting entries whose number is a multiple of `every`.
+    Withdraw { every: u64, to: WithdrawnState },
 }
 
 impl Plan {
@@ -237,6 +241,7 @@ impl Plan {
         plan.isolation = 40 * SECOND + 3 * millis(plan.deadline);
         if !is_isolated {
             plan.disturb(random, span);
+            plan.operator.extend(withdrawals(seed, span));
         }
         plan.healed = plan.last();
         plan
@@ -402,6 +407,22 @@ fn park_after(seed: u64) -> Duration {
         Duration::from_mins(1),
         Duration::from_hours(24),
     ])
+}
+
+/// Returns the operator's withdrawals of waiting entries, with separate random numbers.
+fn withdrawals(seed: u64, span: i64) -> Vec<(i64, OperatorAction)> {
+    let mut random = SeededRandom::new(seed.rotate_left(48));
+    let count = random.pick(&[0, 0, 1, 4]);
+    let withdrawals = (0..count).map(|_| {
+        let to = random.pick(&[
+            WithdrawnState::Parked(ParkReason::ByOperator),
+            WithdrawnState::Discarded,
+        ]);
+        let every = random.pick(&[1, 2, 3]);
+        let at = random.between(0, span);
+        (at, OperatorAction::Withdraw { every, to })
+    });
+    withdrawals.collect()
 }
 
 /// Returns the bounds of claims. The bound of lanes in flight is exact: a smaller bound would miss a lane in flight.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use imprint_bridge::dispatch::core::{Core, DispatchLimits};
 use imprint_bridge::dispatch::destination::{Destination, Inquiry, OperatorMode};
 use imprint_bridge::outbox::{
-    Appended, AuditEvent, Claim, DUE_AHEAD_MAX, EntryFilter, Inbox as _, KeyMark, LaneId,
+    Appended, AuditEvent, Claim, DUE_AHEAD_MAX, EntryFilter, EntryId, Inbox as _, KeyMark, LaneId,
     Lanes as _, Ledger as _, Replay, Setting, Settings as _, State, Withdrawal, WithdrawnState,
 };
 use imprint_bridge::time::Timestamp;
@@ -162,10 +162,6 @@ impl World<'_> {
             self.at(self.now + 1_000, Happening::Operator(action));
             return Ok(());
         }
-        let parked = EntryFilter::in_state(State::Parked, 1_000);
-        let parked = now_or_never(self.outbox.list(parked));
-        let entries = parked.entries.into_iter();
-        let entries = entries.map(|listed| listed.receipt.entry);
         let audit = AuditEvent {
             operator: "somebody".to_owned(),
             action: "looked",
@@ -173,31 +169,56 @@ impl World<'_> {
             reason: None,
             at: self.clock(),
         };
-        let (done, state) = match action {
+        let (done, from, to) = match action {
             OperatorAction::Replay => {
                 let replay = |entry| Replay {
                     entry,
                     change: None,
                 };
-                let replays = entries.map(replay).collect();
-                let replayed = self.outbox.replay(replays, audit);
-                (now_or_never(replayed), State::Waiting)
+                let replays = self.entries_in(State::Parked).map(replay).collect();
+                let replayed = now_or_never(self.outbox.replay(replays, audit));
+                (replayed, State::Parked, State::Waiting)
             }
             OperatorAction::Discard => {
-                let withdrawal = Withdrawal {
-                    entries: entries.collect(),
-                    from: vec![State::Parked],
-                    to: WithdrawnState::Discarded,
-                };
-                let withdrawn = self.outbox.withdraw(withdrawal, audit);
-                (now_or_never(withdrawn).entries, State::Discarded)
+                let parked = self.entries_in(State::Parked).collect();
+                let to = WithdrawnState::Discarded;
+                let discarded = self.withdraw(parked, State::Parked, to, audit);
+                (discarded, State::Parked, to.state())
+            }
+            OperatorAction::Withdraw { every, to } => {
+                let waiting = self.entries_in(State::Waiting);
+                let waiting = waiting.filter(|entry| entry.0.is_multiple_of(every));
+                let withdrawn = self.withdraw(waiting.collect(), State::Waiting, to, audit);
+                (withdrawn, State::Waiting, to.state())
             }
         };
         self.log(|| format!("{action:?} of {done:?}"));
-        self.oracle.handled(&done, state)?;
+        self.oracle.handled(&done, from, to)?;
         self.protocol.released();
         self.wake();
         Ok(())
+    }
+
+    fn entries_in(&self, state: State) -> impl Iterator<Item = EntryId> + use<> {
+        let filter = EntryFilter::in_state(state, 1_000);
+        let page = now_or_never(self.outbox.list(filter));
+        let entries = page.entries.into_iter();
+        entries.map(|listed| listed.receipt.entry)
+    }
+
+    fn withdraw(
+        &self,
+        entries: Vec<EntryId>,
+        from: State,
+        to: WithdrawnState,
+        audit: AuditEvent,
+    ) -> Vec<EntryId> {
+        let withdrawal = Withdrawal {
+            entries,
+            from: vec![from],
+            to,
+        };
+        now_or_never(self.outbox.withdraw(withdrawal, audit)).entries
     }
 
     pub(super) fn sent(&mut self, event: usize) -> Result<(), Violation> {
