@@ -255,9 +255,10 @@ fn a_replay_never_overwrites_newer_values() {
     );
 }
 
-/// FAULTS U57: an event without evidence does not stay undecided for ever: an operator ends it or sends it again.
+/// FAULTS U57: an event without evidence does not stay undecided for ever: an operator discards it, parks it or sends it
+/// again.
 #[test]
-fn undecided_events_are_discarded_or_sent_again() {
+fn undecided_events_are_discarded_parked_or_sent_again() {
     let app = OperatedApp::start("[dispatch]\nundecided_max = \"1s\"");
     let gone = json!({"status": 404, "shape": "flat", "type": "CUSTOMER_NOT_FOUND_ERROR"});
     app.0
@@ -276,9 +277,14 @@ fn undecided_events_are_discarded_or_sent_again() {
     );
     assert_eq!(app.0.receipt("never")["status"], "discarded");
     assert_eq!(app.0.metric("undecided_entries"), Some(0.0));
-    let entry = undecided("again", 2);
+    let filter = json!({"state": "undecided"});
+    let entry = undecided("parked", 2);
+    let park = json!({"filter": filter, "reason": "Imprint examines this customer"});
+    assert_eq!(app.post("/entries/park", &park)["parked"], json!([entry]));
+    assert_eq!(app.0.receipt("parked")["status"], "parked");
+    let entry = undecided("again", 3);
     assert_eq!(
-        app.post("/entries/replay", &json!({"ids": [entry]}))["replayed"],
+        app.post("/entries/replay", &json!({"filter": filter}))["replayed"],
         json!([entry])
     );
     // The update of another customer proves that Imprint does not know this one.
