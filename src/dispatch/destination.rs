@@ -205,6 +205,11 @@ impl Destination {
         self.limiter().evidence_to_save(now)
     }
 
+    /// Returns whether a request that was sent at this time used the present API key.
+    pub fn is_of_key(&self, sent_at: Timestamp) -> bool {
+        self.limiter().is_of_key(sent_at)
+    }
+
     /// Returns the time of the next regular probe. Returns `None` if the destination needs no probe.
     pub fn next_probe(&self) -> Option<Timestamp> {
         self.limiter().next_probe()

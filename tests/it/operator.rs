@@ -71,7 +71,8 @@ fn email(id: &str, customer: &str, revision: u64) -> Event {
     Event::new(id, customer, revision).email(&format!("{id}@example.com"))
 }
 
-/// FAULTS N203: a token file is read again without a restart. A removed token ends, and a half-written one never counts.
+/// FAULTS N203: a token file is read again without a restart. A removed token ends, and a half-written one never
+/// counts.
 #[test]
 fn a_new_token_counts_and_a_removed_token_ends() {
     const NEW: &str = "op-canary-token-2";

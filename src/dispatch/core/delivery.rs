@@ -33,6 +33,8 @@ pub(super) struct Delivery {
     /// The time at which dispatch sends the values in doubt again, even after the task of the delivery panicked.
     reassert_at: Option<Timestamp>,
     permit: Option<SendPermit>,
+    /// The time of the last request, or of the permit, after the delivery has returned its permit.
+    asked_at: Option<Timestamp>,
     pub(super) in_flight: Option<InFlightPermit>,
     /// The exchange with Imprint about the lane. `None` means that the lane is not folded yet.
     exchange: Option<LaneExchange>,
@@ -68,6 +70,7 @@ impl Delivery {
             unfold_to: claimed.unfold_to,
             reassert_at: claimed.versions.reassert_at(),
             permit,
+            asked_at: None,
             in_flight: None,
             exchange: None,
             stage: Stage::Queued(claimed),
@@ -113,10 +116,15 @@ impl Delivery {
     pub(super) fn resume(&mut self, context: Context<'_>, moment: Moment) -> LaneAction {
         match mem::replace(&mut self.stage, Stage::Exchanging) {
             Stage::WaitingForToken(call) => self.advance(ExchangeStep::Call(call), context, moment),
-            // The API key may have changed while the store refused the settlement.
-            Stage::Settling(settlement) => {
+            // The API key has changed while the store refused the settlement.
+            Stage::Settling(settlement)
+                if self
+                    .asked_at
+                    .is_some_and(|at| !context.destination.is_of_key(at)) =>
+            {
                 self.settle_again(without_gone(Arc::unwrap_or_clone(settlement)).into())
             }
+            Stage::Settling(settlement) => self.settle_again(settlement),
             earlier @ (Stage::Queued(_) | Stage::Exchanging) => {
                 self.stage = earlier;
                 LaneAction::Done
@@ -234,6 +242,7 @@ impl Delivery {
     ) -> LaneAction {
         self.in_flight = None;
         let permit = self.permit.take();
+        self.asked_at = permit.as_ref().map(SendPermit::sent_at);
         let Some(exchange) = &self.exchange else {
             return LaneAction::Done;
         };

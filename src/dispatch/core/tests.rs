@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::*;
 use crate::dispatch::breaker::{DestinationState, Ramp, Signal};
-use crate::dispatch::destination::{LaneAnswer, OperatorMode};
+use crate::dispatch::destination::{Clearance, LaneAnswer, OperatorMode};
 use crate::dispatch::pace::Rate;
 use crate::dispatch::rules::UnknownCustomer;
 use crate::event::{SourceName, Version};
@@ -838,13 +838,22 @@ fn a_call_that_follows_from_an_answer_waits_for_a_token_in_its_place() {
 }
 
 /// A search that has to wait frees its lane, and frees the place in the ramp that the answered update used.
+/// Uses up the token of the search share, by the search of another lane.
+fn search(destination: &Arc<Destination>, now: Timestamp) {
+    let mut permit = destination.acquire(1, now).unwrap().take_one().unwrap();
+    permit.name_sources(vec![SourceName::parse("crm").unwrap()]);
+    let call = ImprintCall::Search(PartnerCustomerId::parse("P-9").unwrap());
+    assert_eq!(permit.clear(LaneId(9), &call, now), Clearance::Send);
+}
+
 #[test]
 fn a_postponed_search_returns_the_place_of_its_update() {
-    let (mut core, destination) = core_at(Rate::PerSecond(1.0), 1);
+    let (mut core, destination) = core_at(Rate::PerSecond(10.0), 1);
     recovered(&destination);
     let mut by_partner = lane(1);
     by_partner.waiting[0].customer = CustomerRef::Partner(PartnerCustomerId::parse("P-1").unwrap());
-    let now = later(2);
+    search(&destination, later(2));
+    let now = later(2).after(Duration::from_millis(101));
     let ids = claimed(&mut core, now, vec![by_partner]);
     assert!(is_call(&core.start(ids[0], moment(now))));
     assert_eq!(credits(&destination), 1);
@@ -853,6 +862,30 @@ fn a_postponed_search_returns_the_place_of_its_update() {
     assert!(settlement.due > now && settlement.endings.is_empty());
     assert_eq!(credits(&destination), 2);
     assert_eq!(permits(&destination, now), 0, "the token was used");
+}
+
+/// A search that finds a token of its share, but no token of the rate, waits for this token. The lane does not begin
+/// again with its update, because the updates of a few lanes could use all tokens for ever.
+#[test]
+fn a_search_waits_for_a_token_of_the_rate() {
+    let (mut core, _) = core_at(Rate::PerSecond(10.0), 1);
+    let ids = claimed(&mut core, NOW, vec![lane_of_both_ids(1)]);
+    assert!(is_call(&core.start(ids[0], moment(NOW))));
+    let not_found = ImprintReply::Outcome(Outcome::NotFound);
+    let next = NOW.after(Duration::from_millis(101));
+    let waits = core.on_answer(ids[0], not_found, moment(NOW));
+    assert!(
+        matches!(waits, LaneAction::SleepUntil(at) if at == next),
+        "{waits:?}"
+    );
+    let action = core.resume(ids[0], moment(next));
+    assert!(matches!(
+        action,
+        LaneAction::Call {
+            call: ImprintCall::Search(_),
+            ..
+        }
+    ));
 }
 
 /// Returns a claimed lane with one entry, whose event names both ids.
@@ -891,14 +924,19 @@ fn an_answer_to_an_old_key_is_not_completed_under_a_new_key() {
 
 /// FAULTS U58: the store refuses the settlement of a lane whose customer is gone, and the API key may change meanwhile.
 #[test]
-fn a_repeated_settlement_forgets_that_the_customer_is_gone() {
-    let (mut core, _) = core_at(Rate::PerSecond(1.0), 1);
-    let ids = claimed(&mut core, NOW, vec![lane_of_both_ids(1)]);
-    assert!(is_call(&core.start(ids[0], moment(NOW))));
+fn a_settlement_that_is_repeated_under_a_new_key_forgets_that_the_customer_is_gone() {
+    let (mut core, destination) = core_at(Rate::PerSecond(10.0), 1);
+    search(&destination, NOW);
+    let now = NOW.after(Duration::from_millis(101));
+    let ids = claimed(&mut core, now, vec![lane_of_both_ids(1)]);
+    assert!(is_call(&core.start(ids[0], moment(now))));
     let not_found = ImprintReply::Outcome(Outcome::NotFound);
-    let postponed = settled(core.on_answer(ids[0], not_found, moment(NOW)));
+    let postponed = settled(core.on_answer(ids[0], not_found, moment(now)));
     assert_eq!(postponed.recognition, Recognition::Gone);
     let repeated = settled(core.resume(ids[0], moment(later(1))));
+    assert_eq!(repeated, postponed);
+    destination.key_changed(KeyMark(7), later(2));
+    let repeated = settled(core.resume(ids[0], moment(later(3))));
     let expected = Settlement {
         recognition: Recognition::Unchanged,
         ..postponed

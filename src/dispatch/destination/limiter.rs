@@ -251,8 +251,10 @@ impl SendLimiter {
     /// Decides whether a lane is allowed to send a further request after an answer. Each further request needs one more
     /// token.
     ///
-    /// If no token is free, an update or a retrieve waits, and the lane stays claimed. A search does not wait: a token
-    /// for a search can take seconds, and the claimed lane would occupy a request slot.
+    /// If no token is free, an update or a retrieve waits, and the lane stays claimed. A search waits for a token of
+    /// the rate too: the lane would otherwise begin again with its update, and the updates could use all tokens for
+    /// ever. A search does not wait for its share: that can take seconds, and the claimed lane would occupy a request
+    /// slot.
     ///
     /// If the API key has changed since the answer, dispatch does not send a search: the answers to two keys prove
     /// nothing about each other.
@@ -275,7 +277,7 @@ impl SendLimiter {
                 Ok(()) if self.pace.take(1, now) == 1 => Clearance::Send,
                 Ok(()) => {
                     self.searches.give_back();
-                    Clearance::Postpone(self.pace.next())
+                    Clearance::Wait(self.pace.next())
                 }
             },
         }

@@ -186,6 +186,11 @@ impl SendPermit {
         clearance
     }
 
+    /// Returns the time of the last request, or of the permit if no request was sent.
+    pub const fn sent_at(&self) -> Timestamp {
+        self.sent_at
+    }
+
     /// Returns whether the last request of the lane used the present API key. If the lane has not sent a request,
     /// returns whether dispatch claimed the lane under this key.
     pub fn is_of_present_key(&self) -> bool {

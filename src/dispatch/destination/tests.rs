@@ -521,7 +521,7 @@ fn a_call_that_follows_from_an_answer_takes_a_token_of_its_own() {
     let token = next.after(Duration::from_millis(101));
     let missing = held.clear(LaneId(1), &search(), next);
     assert!(
-        matches!(missing, Clearance::Postpone(at) if at <= token),
+        matches!(missing, Clearance::Wait(at) if at <= token),
         "{missing:?}"
     );
     assert_eq!(held.clear(LaneId(1), &search(), token), Clearance::Send);

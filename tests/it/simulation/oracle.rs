@@ -280,8 +280,8 @@ impl<'p> Oracle<'p> {
     /// Records for each sent value of a delivery whether Imprint applied the value.
     fn concluded(&mut self, attempt: &Attempt, is_misdirected: bool) {
         let Some(person) = attempt.person else { return };
-        // Imprint's echo shows that an event names another customer too: its values count as not delivered, and the other
-        // events of the request are sent again.
+        // Imprint's echo shows that an event names another customer too: its values count as not delivered, and the
+        // other events of the request are sent again.
         let is_false = |(_, said): &(usize, SentValue)| match said {
             SentValue::Of(event) => {
                 let event = &self.plan.events[*event];
