@@ -4,7 +4,7 @@ use crate::http::framing::{HEAD_BYTES_MAX, Violation};
 use crate::http::problem::{MEDIA_TYPE, ProblemDocument};
 
 /// The second line of an answer without a body, as the HTTP server writes it.
-const NO_BODY: &str = "content-length: 0\r\n";
+const NO_BODY: &[u8] = b"content-length: 0\r\n";
 
 /// The reason why a request head does not reach a handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,10 +30,13 @@ impl RefusedHead {
     /// has no body.
     pub(super) fn by_server(written: &[u8]) -> Option<Self> {
         let status = [
-            (400, "HTTP/1.1 400 Bad Request"),
-            (431, "HTTP/1.1 431 Request Header Fields Too Large"),
+            (400, "HTTP/1.1 400 Bad Request\r\n"),
+            (431, "HTTP/1.1 431 Request Header Fields Too Large\r\n"),
         ];
-        let is_of = |line: &str| written.starts_with(format!("{line}\r\n{NO_BODY}").as_bytes());
+        let is_of = |line: &str| {
+            let rest = written.strip_prefix(line.as_bytes());
+            rest.is_some_and(|rest| rest.starts_with(NO_BODY))
+        };
         let status = status.into_iter().find(|(_, line)| is_of(line));
         status.map(|(status, _)| Self::ByServer(status))
     }

@@ -58,6 +58,7 @@ mod receipt;
 mod reset;
 mod settle;
 mod shared;
+mod statements;
 mod threads;
 mod versions;
 mod waiting;

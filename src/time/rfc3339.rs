@@ -37,23 +37,23 @@ pub fn date_time(text: &str) -> Option<Timestamp> {
         return None;
     }
     match seconds.strip_suffix(":60") {
-        Some(minute) => moment(&format!("{minute}:59"), rest, offset).map(|moment| {
+        Some(minute) => moment(&format!("{minute}:59{rest}"), offset).map(|moment| {
             moment
                 .saturating_add(SignedDuration::from_secs(1))
                 .unwrap_or(Timestamp::MAX)
         }),
-        None => moment(seconds, rest, offset),
+        None => moment(text, offset),
     }
 }
 
-/// Returns the moment of a text with the right shape; `rest` is the text after the seconds: the fraction and the
-/// offset.
+/// Returns the moment of a text with the right shape. `offset` is the end of the text.
 ///
 /// If the date library cannot represent a valid moment, returns the last moment that the library can represent.
-fn moment(seconds: &str, rest: &str, offset: &str) -> Option<Timestamp> {
-    if let Ok(moment) = format!("{seconds}{rest}").parse() {
+fn moment(text: &str, offset: &str) -> Option<Timestamp> {
+    if let Ok(moment) = text.parse() {
         return Some(moment);
     }
+    let seconds = text.get(..DATE_AND_SECONDS.len())?;
     let is_valid = seconds.parse::<DateTime>().is_ok()
         && format!("{EPOCH}{offset}").parse::<Timestamp>().is_ok();
     is_valid.then_some(Timestamp::MAX)

@@ -8,6 +8,7 @@ use super::columns;
 use super::counts::Counts;
 use super::lane::{Entrance, EntryLane};
 use super::payload::{self, Arrives, PayloadKey};
+use super::statements::Statements;
 use crate::event::{Attribute, Identity};
 use crate::imprint::CustomerChange;
 use crate::outbox::{
@@ -24,20 +25,20 @@ struct StoredIdentity {
 
 /// Stores the whole batch. If an event has the identity of a stored event but different content, stores nothing.
 pub(super) fn append(
-    connection: &Connection,
+    statements: &Statements<'_>,
     batch: &[NewEntry],
     counts: &mut Counts,
 ) -> rusqlite::Result<Appended> {
     // A batch of one event needs no check: the insertion of the event finds a conflict with a stored event.
     if batch.len() > 1 {
-        let conflicts = conflicts(connection, batch)?;
+        let conflicts = conflicts(statements, batch)?;
         if !conflicts.is_empty() {
             return Ok(Appended::Conflict(conflicts));
         }
     }
     let mut stored = Vec::with_capacity(batch.len());
     for (place, new) in batch.iter().enumerate() {
-        match append_one(connection, new, counts)? {
+        match append_one(statements, new, counts)? {
             Some(entry) => stored.push(entry),
             // The batch has only one event here: in a larger batch, `conflicts` has found every conflict before.
             None => return Ok(Appended::Conflict(vec![place])),
@@ -113,7 +114,7 @@ impl<'a> Placement<'a> {
 /// Stores one event, or finds the stored entry of a duplicate event. If the stored entry has different content, writes
 /// nothing and returns `None`.
 fn append_one(
-    connection: &Connection,
+    statements: &Statements<'_>,
     new: &NewEntry,
     counts: &mut Counts,
 ) -> rusqlite::Result<Option<AppendedEntry>> {
@@ -127,13 +128,13 @@ fn append_one(
     let lane = placement
         .as_ref()
         .zip(key.as_ref())
-        .map(|(placement, key)| EntryLane::find_or_create(connection, key, placement.entrance))
+        .map(|(placement, key)| EntryLane::find_or_create(statements, key, placement.entrance))
         .transpose()?;
-    if !insert_receipt(connection, new, state, lane.map(|lane| lane.id))? {
+    if !insert_receipt(statements, new, state, lane.map(|lane| lane.id))? {
         if let Some(lane) = lane {
-            lane.undo(connection)?;
+            lane.undo(statements)?;
         }
-        let stored = lookup(connection, &new.identity)?;
+        let stored = lookup(statements, &new.identity)?;
         let repeated = stored.filter(|stored| stored.digest == new.digest);
         return Ok(repeated.map(|stored| AppendedEntry {
             entry: stored.entry,
@@ -141,10 +142,10 @@ fn append_one(
             duplicate: true,
         }));
     }
-    let entry = EntryId(connection.last_insert_rowid().unsigned_abs());
+    let entry = EntryId(statements.last_insert_rowid().unsigned_abs());
     if let Some(((lane, placement), key)) = lane.zip(placement).zip(key) {
         let source = new.identity.source.as_str();
-        lane.enter(connection, &key, Some(source))?;
+        lane.enter(statements, &key, Some(source))?;
         let key = PayloadKey {
             entry,
             lane: lane.id,
@@ -152,7 +153,7 @@ fn append_one(
         let Placement {
             arrives, change, ..
         } = placement;
-        payload::insert(connection, key, new, arrives, change)?;
+        payload::insert(statements, key, new, arrives, change)?;
         counts.enter(state);
         counts.store(&new.identity.source, new.event.len());
     }
@@ -165,18 +166,14 @@ fn append_one(
 
 /// Inserts the receipt of a new entry. Returns `false` if a receipt with the same identity exists.
 fn insert_receipt(
-    connection: &Connection,
+    statements: &Statements<'_>,
     new: &NewEntry,
     state: State,
     lane: Option<LaneId>,
 ) -> rusqlite::Result<bool> {
     let now = new.accepted_at.as_millis();
-    let inserted = connection
-        .prepare_cached(
-            "INSERT INTO entry (source, ce_source, event_id, event_type, digest, lane, accepted_at, state, settled_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (source, event_id, ce_source) DO NOTHING",
-        )?
-        .execute(params![
+    let inserted = statements.with("INSERT INTO entry (source, ce_source, event_id, event_type, digest, lane, accepted_at, state, settled_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (source, event_id, ce_source) DO NOTHING", |statement| statement.execute(params![
             new.identity.source.as_str(),
             ce_source(&new.identity),
             new.identity.id.as_str(),
@@ -186,7 +183,7 @@ fn insert_receipt(
             now,
             codec::state_number(state),
             state.is_settled().then_some(now),
-        ])?;
+        ]))?;
     Ok(inserted > 0)
 }
 

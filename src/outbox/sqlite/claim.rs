@@ -1,11 +1,12 @@
 //! The SQL statements of claiming: find due lanes, and read the due lanes with their waiting entries.
 
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Row, params};
 
 use super::claimed_lanes::ClaimedLanes;
 use super::columns;
 use super::decode_cache::DecodeCache;
 use super::identity_link;
+use super::statements::Statements;
 use super::waiting::{self, WaitingEntries};
 use crate::fold::LaneVersions;
 use crate::imprint::PartnerCustomerId;
@@ -17,14 +18,14 @@ use crate::outbox::{
 use crate::time::Timestamp;
 
 /// The inputs of a claim: the store, the set of claimed lanes, the cache of decoded updates, and the current time.
-pub(super) struct Claimer<'a> {
-    pub(super) connection: &'a Connection,
+pub(super) struct Claimer<'a, 'c> {
+    pub(super) statements: &'a Statements<'c>,
     pub(super) claimed: &'a mut ClaimedLanes,
     pub(super) decoded: &'a mut DecodeCache,
     pub(super) now: Timestamp,
 }
 
-impl Claimer<'_> {
+impl Claimer<'_, '_> {
     /// Claims up to `max` lanes that are due and not claimed.
     pub(super) fn claim(&mut self, max: usize, pick: Pick) -> rusqlite::Result<Claim> {
         let picked = pick.select(self, max, self.now)?;
@@ -50,17 +51,15 @@ impl Claimer<'_> {
     }
 
     fn read_lane(&mut self, lane: LaneId, token: ClaimToken) -> rusqlite::Result<ClaimedLane> {
-        let mut claimed = self
-            .connection
-            .prepare_cached(
-                "SELECT kind, received, failures, spent, tried_at, unfold_to, versions, low, maybe_sent, blamed_since, spelled,
+        let select = "SELECT kind, received, failures, spent, tried_at, unfold_to, versions, low, maybe_sent, blamed_since, spelled,
                         unproven_since, absence
-                 FROM lane WHERE id = ?1",
-            )?
-            .query_row([lane.0], |row| {
+                 FROM lane WHERE id = ?1";
+        let mut claimed = self.statements.with(select, |select| {
+            select.query_row([lane.0], |row| {
                 let unreadable = ClaimedLane::empty(lane, token, Trials::default());
                 Ok(claimed(lane, token, row).unwrap_or(unreadable))
-            })?;
+            })
+        })?;
         let key = claimed.key.as_ref();
         let WaitingEntries {
             entries,
@@ -69,7 +68,7 @@ impl Claimer<'_> {
             has_more,
             ..
         } = waiting::read(
-            self.connection,
+            self.statements,
             lane,
             key,
             self.decoded,
@@ -82,13 +81,13 @@ impl Claimer<'_> {
         claimed.waiting = entries;
         claimed.unreadable = unreadable;
         if let Some(key) = &claimed.key {
-            claimed.links = links(self.connection, key, &claimed.waiting)?;
+            claimed.links = links(self.statements, key, &claimed.waiting)?;
         }
         Ok(claimed)
     }
 }
 
-impl DueQueues for Claimer<'_> {
+impl DueQueues for Claimer<'_, '_> {
     type Error = rusqlite::Error;
 
     fn first_due(&self, class: LaneClass, max: usize) -> rusqlite::Result<Vec<DueLane>> {
@@ -96,7 +95,7 @@ impl DueQueues for Claimer<'_> {
         // skips the claimed lanes.
         let limit = max.saturating_add(self.claimed.len()).saturating_add(1);
         let mut statement = self
-            .connection
+            .statements
             .prepare_cached(
                 "SELECT id, due_at FROM lane WHERE low = ?1 AND due_at IS NOT NULL ORDER BY due_at, id LIMIT ?2",
             )?;
@@ -122,7 +121,7 @@ impl DueQueues for Claimer<'_> {
     }
 
     fn failures(&self, lane: LaneId) -> rusqlite::Result<u32> {
-        self.connection
+        self.statements
             .prepare_cached("SELECT failures FROM lane WHERE id = ?1")?
             .query_row([lane.0], |row| Ok(columns::or_default(row, 0)))
     }
@@ -163,7 +162,7 @@ fn claimed(lane: LaneId, token: ClaimToken, row: &Row<'_>) -> rusqlite::Result<C
 
 /// Returns the identity links of the customer ids in the waiting entries of a lane.
 fn links(
-    connection: &Connection,
+    statements: &Statements<'_>,
     key: &LaneKey,
     waiting: &[WaitingEntry],
 ) -> rusqlite::Result<Vec<IdentityLink>> {
@@ -175,10 +174,10 @@ fn links(
     partners.dedup();
     let mut links = Vec::new();
     for partner in &partners {
-        links.extend(identity_link::of_partner(connection, partner)?);
+        links.extend(identity_link::of_partner(statements, partner)?);
     }
     if let (LaneKey::Imprint(imprint), false) = (key, partners.is_empty()) {
-        links.extend(identity_link::of_imprint(connection, imprint)?);
+        links.extend(identity_link::of_imprint(statements, imprint)?);
         links.sort_unstable_by(|one: &IdentityLink, other: &IdentityLink| {
             one.partner.cmp(&other.partner)
         });

@@ -1,8 +1,9 @@
 //! The SQL statements for identity links. An identity link connects a partner customer id with Imprint's id of the same
 //! customer.
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{OptionalExtension, Row, params};
 
+use super::statements::Statements;
 use crate::imprint::{ImprintId, PartnerCustomerId};
 use crate::outbox::IdentityLink;
 use crate::time::Timestamp;
@@ -13,44 +14,42 @@ const LINKS_MAX: usize = 4;
 
 /// Reads the identity link of a partner customer id.
 pub(super) fn of_partner(
-    connection: &Connection,
+    statements: &Statements<'_>,
     partner: &PartnerCustomerId,
 ) -> rusqlite::Result<Option<IdentityLink>> {
-    connection
-        .prepare_cached("SELECT partner, received, confirmed_at FROM pair WHERE partner = ?1")?
-        .query_row([partner.as_str()], |row| Ok(link(row)))
+    statements
+        .with(
+            "SELECT partner, received, confirmed_at FROM pair WHERE partner = ?1",
+            |statement| statement.query_row([partner.as_str()], |row| Ok(link(row))),
+        )
         .optional()
         .map(Option::flatten)
 }
 
 /// Reads the identity links of this Imprint id.
 pub(super) fn of_imprint(
-    connection: &Connection,
+    statements: &Statements<'_>,
     imprint: &ImprintId,
 ) -> rusqlite::Result<Vec<IdentityLink>> {
-    let links: Vec<Option<IdentityLink>> = connection
-        .prepare_cached(
-            "SELECT partner, received, confirmed_at FROM pair WHERE imprint = ?1 LIMIT ?2",
-        )?
-        .query_map(params![imprint.canonical(), LINKS_MAX], |row| Ok(link(row)))?
-        .collect::<rusqlite::Result<_>>()?;
-    Ok(links.into_iter().flatten().collect())
+    let sql = "SELECT partner, received, confirmed_at FROM pair WHERE imprint = ?1 LIMIT ?2";
+    statements.with(sql, |statement| {
+        statement
+            .query_map(params![imprint.canonical(), LINKS_MAX], |row| Ok(link(row)))?
+            .filter_map(Result::transpose)
+            .collect()
+    })
 }
 
 /// Stores an identity link. Replaces the previous link of the same partner customer id.
-pub(super) fn store(connection: &Connection, link: &IdentityLink) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached(
-            "INSERT INTO pair (partner, imprint, received, confirmed_at) VALUES (?1, ?2, ?3, ?4)
+pub(super) fn store(statements: &Statements<'_>, link: &IdentityLink) -> rusqlite::Result<()> {
+    statements.with("INSERT INTO pair (partner, imprint, received, confirmed_at) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT (partner) DO UPDATE SET
-                 imprint = excluded.imprint, received = excluded.received, confirmed_at = excluded.confirmed_at",
-        )?
-        .execute(params![
+                 imprint = excluded.imprint, received = excluded.received, confirmed_at = excluded.confirmed_at", |statement| statement.execute(params![
             link.partner.as_str(),
             link.imprint.as_ref().map(ImprintId::canonical),
             link.imprint.as_ref().map(ImprintId::as_str),
             link.confirmed_at.as_millis(),
-        ])?;
+        ]))?;
     Ok(())
 }
 

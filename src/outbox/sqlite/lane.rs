@@ -6,6 +6,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::columns;
+use super::statements::Statements;
 use crate::outbox::codec::{self, LaneColumns};
 use crate::outbox::{LaneClass, LaneId, LaneKey, Priority, Standing};
 use crate::time::Timestamp;
@@ -74,7 +75,7 @@ enum LaneBefore {
 impl EntryLane {
     /// Finds the lane of `key`, and creates the lane if no lane has this key.
     pub(super) fn find_or_create(
-        connection: &Connection,
+        statements: &Statements<'_>,
         key: &LaneKey,
         entrance: Entrance,
     ) -> rusqlite::Result<Self> {
@@ -90,12 +91,8 @@ impl EntryLane {
             is_respelled,
         };
         let due = entrance.due();
-        let found = connection
-            .prepare_cached(
-                "SELECT id, idle OR due_at IS NULL, low, due_at <= ?3, spelled <> 1 AND received <> ?4
-                 FROM lane WHERE kind = ?1 AND customer = ?2",
-            )?
-            .query_row(params![kind, canonical, due, received], |row| {
+        let found = statements.with("SELECT id, idle OR due_at IS NULL, low, due_at <= ?3, spelled <> 1 AND received <> ?4
+                 FROM lane WHERE kind = ?1 AND customer = ?2", |statement| statement.query_row(params![kind, canonical, due, received], |row| {
                 let is_idle: bool = row.get(1)?;
                 let is_due: Option<bool> = row.get(3)?;
                 let before = match (columns::class(row, 2), is_idle, is_due) {
@@ -110,16 +107,12 @@ impl EntryLane {
                     (None, _, _) => LaneBefore::Idle(LaneClass::DEFAULT),
                 };
                 Ok(lane(LaneId(row.get(0)?), before, row.get(4)?))
-            })
+            }))
             .optional()?;
         if let Some(found) = found {
             return Ok(found);
         }
-        connection
-            .prepare_cached(
-                "INSERT INTO lane (kind, customer, received, due_at, low, idle) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            )?
-            .execute(params![
+        statements.with("INSERT INTO lane (kind, customer, received, due_at, low, idle) VALUES (?1, ?2, ?3, ?4, ?5, ?6)", |statement| statement.execute(params![
                 kind,
                 canonical,
                 received,
@@ -129,8 +122,8 @@ impl EntryLane {
                     standing: Standing::Untried,
                 }),
                 due.is_none(),
-            ])?;
-        let id = LaneId(connection.last_insert_rowid().unsigned_abs());
+            ]))?;
+        let id = LaneId(statements.last_insert_rowid().unsigned_abs());
         Ok(lane(id, LaneBefore::New, false))
     }
 
@@ -145,12 +138,12 @@ impl EntryLane {
     /// source.
     pub(super) fn enter(
         self,
-        connection: &Connection,
+        statements: &Statements<'_>,
         key: &LaneKey,
         source: Option<&str>,
     ) -> rusqlite::Result<()> {
         if self.is_respelled && self.entrance.due().is_some() {
-            connection
+            statements
                 .prepare_cached("UPDATE lane SET received = ?2, spelled = 0 WHERE id = ?1")?
                 .execute(params![self.id.0, codec::lane_columns(key).received])?;
         }
@@ -159,18 +152,14 @@ impl EntryLane {
         match (self.before, self.entrance.due()) {
             (LaneBefore::New, _) | (_, None) => {}
             (LaneBefore::Idle(class), Some(due)) => {
-                connection
-                    .prepare_cached(
-                        "UPDATE lane SET low = ?2, due_at = ?3, idle = 0, spelled = spelled % 2 WHERE id = ?1",
-                    )?
-                    .execute(params![self.id.0, low(class), due])?;
+                statements.with("UPDATE lane SET low = ?2, due_at = ?3, idle = 0, spelled = spelled % 2 WHERE id = ?1", |statement| statement.execute(params![self.id.0, low(class), due]))?;
             }
             // The lane keeps its due time: its request is possibly in flight, so a start after a crash must find the
             // lane among the first due lanes.
             (LaneBefore::Reasserting(class), Some(_)) => {
                 let priority = priority.min(class.priority);
                 let number = codec::class_number(LaneClass { priority, ..class });
-                connection
+                statements
                     .prepare_cached(
                         "UPDATE lane SET low = ?2, idle = 0, spelled = spelled % 2 WHERE id = ?1",
                     )?
@@ -178,13 +167,13 @@ impl EntryLane {
             }
             (LaneBefore::Busy { class, is_due }, Some(due)) => {
                 if priority < class.priority {
-                    connection
+                    statements
                         .prepare_cached("UPDATE lane SET low = ?2 WHERE id = ?1")?
                         .execute(params![self.id.0, low(class)])?;
                 }
                 let rests = !is_due && class.standing != Standing::Failing;
                 if let (true, LaneKey::Partner(_), Some(source)) = (rests, key, source) {
-                    self.ask_for(connection, source, due)?;
+                    self.ask_for(statements, source, due)?;
                 }
             }
         }

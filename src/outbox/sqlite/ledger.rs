@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params_from_iter};
 use super::decode_cache::DecodeCache;
 use super::payload::{self, Payload};
 use super::receipt::{SUMMARY, summary};
+use super::statements::Statements;
 use super::{lane, versions, waiting};
 use crate::imprint::{ImprintId, PartnerCustomerId};
 use crate::outbox::{
@@ -207,7 +208,7 @@ impl Loader<'_> {
         }
         let key = summary.customer.as_ref();
         let waiting = waiting::read(
-            self.connection,
+            &Statements::of(self.connection),
             lane,
             key,
             &mut DecodeCache::default(),

@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::counts::Counts;
 use super::lane::{Entrance, EntryLane};
 use super::payload::PayloadKey;
+use super::statements::Statements;
 use super::{audit, payload};
 use crate::imprint::CustomerChange;
 use crate::outbox::{AuditEvent, EntryId, LaneId, LaneKey, Priority, Replay, State, codec};
@@ -106,8 +107,9 @@ fn enqueue(
     let lane = match key.as_ref().or(subject.key.as_ref()) {
         Some(key) => {
             let entrance = Entrance::Waiting(Priority::Low, now);
-            let lane = EntryLane::find_or_create(connection, key, entrance)?;
-            lane.enter(connection, key, subject.source.as_deref())?;
+            let statements = Statements::of(connection);
+            let lane = EntryLane::find_or_create(&statements, key, entrance)?;
+            lane.enter(&statements, key, subject.source.as_deref())?;
             lane.id
         }
         None => subject.lane,

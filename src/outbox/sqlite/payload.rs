@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::columns::{unreadable, unwritable};
 use super::counts::{Counts, EventSize};
+use super::statements::Statements;
 use crate::event::{SourceName, SourceVersion};
 use crate::imprint::{CustomerChange, Update};
 use crate::outbox::codec::{self, BlobKind};
@@ -85,7 +86,7 @@ pub(super) enum Arrives {
 
 /// Stores the payload of a new entry.
 pub(super) fn insert(
-    connection: &Connection,
+    statements: &Statements<'_>,
     PayloadKey { entry, lane }: PayloadKey,
     new: &NewEntry,
     arrives: Arrives,
@@ -104,8 +105,7 @@ pub(super) fn insert(
         Arrives::Held => INSERT_HELD,
         Arrives::Parked(_) => INSERT_PARKED,
     };
-    let mut statement = connection.prepare_cached(sql)?;
-    match arrives {
+    statements.with(sql, |statement| match arrives {
         Arrives::Waiting | Arrives::Held => statement.execute(params![
             entry.0,
             lane.0,
@@ -118,7 +118,7 @@ pub(super) fn insert(
             accepted_at,
             source,
             jump_max
-        ])?,
+        ]),
         Arrives::Parked(reason) => statement.execute(params![
             entry.0,
             lane.0,
@@ -132,8 +132,8 @@ pub(super) fn insert(
             source,
             jump_max,
             codec::reason_number(reason)
-        ])?,
-    };
+        ]),
+    })?;
     Ok(())
 }
 

@@ -4,6 +4,7 @@ use rusqlite::Connection;
 
 use super::claimed_lanes::ClaimedLanes;
 use super::counts::Counts;
+use super::statements::Statements;
 use super::writer::job::{ActJob, Reply, Wakes};
 use super::{audit, identity_link, lane, versions};
 use crate::outbox::{AuditEvent, LaneId, LaneKey, VersionReset};
@@ -44,7 +45,8 @@ fn lane_of(connection: &Connection, customer: &LaneKey) -> rusqlite::Result<Opti
     let imprint = match customer {
         LaneKey::Imprint(imprint) => Some(imprint.clone()),
         LaneKey::Partner(partner) => {
-            identity_link::of_partner(connection, partner)?.and_then(|link| link.imprint)
+            identity_link::of_partner(&Statements::of(connection), partner)?
+                .and_then(|link| link.imprint)
         }
     };
     let Some(imprint) = imprint else {

@@ -7,6 +7,7 @@ use super::counts::{Counts, EventSize};
 use super::identity_link;
 use super::lane::{Entrance, EntryLane};
 use super::payload::{self, PayloadKey};
+use super::statements::Statements;
 use crate::imprint::ImprintId;
 use crate::outbox::codec::{self, BlobKind};
 use crate::outbox::{Ending, EntryId, LaneClass, LaneKey, Moved, Recognition, Settlement, State};
@@ -14,7 +15,7 @@ use crate::time::Timestamp;
 
 /// Records a settlement. Returns each entry that no longer waits, with its new state.
 pub(super) fn settle(
-    connection: &Connection,
+    statements: &Statements<'_>,
     settlement: &Settlement,
     sizes: &[(EntryId, EventSize)],
     counts: &mut Counts,
@@ -30,10 +31,10 @@ pub(super) fn settle(
             ending,
         };
         let size = match ending.state().is_final() {
-            true => size(connection, *entry, sizes)?,
+            true => size(statements, *entry, sizes)?,
             false => None,
         };
-        if finish(connection, settlement, &ended)? {
+        if finish(statements, settlement, &ended)? {
             attempted.retain(|other| other != entry);
             settled.push((*entry, ending.state()));
             counts.leave(State::Waiting);
@@ -44,27 +45,27 @@ pub(super) fn settle(
         }
     }
     for entry in &attempted {
-        connection
+        statements
             .prepare_cached("UPDATE entry SET attempts = attempts + 1 WHERE id = ?1")?
             .execute([entry.0])?;
     }
     if let Some(link) = &settlement.new_link {
-        identity_link::store(connection, link)?;
+        identity_link::store(statements, link)?;
     }
     if let Some(moved) = settlement
         .moved
         .as_ref()
         .filter(|moved| !moved.entries.is_empty())
     {
-        move_entries(connection, settlement, moved)?;
+        move_entries(statements, settlement, moved)?;
     }
-    let is_asked = settlement.is_postponed() && is_asked_by_another(connection, settlement, sizes)?;
+    let is_asked = settlement.is_postponed() && is_asked_by_another(statements, settlement, sizes)?;
     let due = if is_asked {
         settlement.at
     } else {
         settlement.due
     };
-    update_lane(connection, settlement, due)?;
+    update_lane(statements, settlement, due)?;
     Ok(settled)
 }
 
@@ -107,7 +108,7 @@ fn size(
 /// Also removes the mark of values that an earlier process has possibly sent, because the new versions contain these
 /// values as requests in doubt.
 fn update_lane(
-    connection: &Connection,
+    statements: &Statements<'_>,
     settlement: &Settlement,
     due: Timestamp,
 ) -> rusqlite::Result<()> {
@@ -126,9 +127,7 @@ fn update_lane(
         .map(|absence| codec::encode_absence(settlement.lane.0, absence))
         .transpose()
         .map_err(columns::unwritable)?;
-    connection
-        .prepare_cached(
-            // The subquery appears twice, because SQLite would need a temporary table for an update from a joined
+    statements.with(// The subquery appears twice, because SQLite would need a temporary table for an update from a joined
             // query.
             "UPDATE lane SET versions = coalesce(?2, versions), failures = ?3, spent = ?4, tried_at = ?5, unfold_to = ?6, blamed_since = ?9,
                     unproven_since = ?13, absence = ?14,
@@ -136,9 +135,7 @@ fn update_lane(
                     received = coalesce(?10, received), spelled = coalesce(?11, spelled % 2),
                     idle = NOT EXISTS (SELECT 1 FROM waiting WHERE lane = ?1),
                     due_at = CASE WHEN EXISTS (SELECT 1 FROM waiting WHERE lane = ?1) THEN ?7 ELSE ?8 END
-             WHERE id = ?1",
-        )?
-        .execute(params![
+             WHERE id = ?1", |statement| statement.execute(params![
             settlement.lane.0,
             versions,
             settlement.trials.failures,
@@ -153,28 +150,28 @@ fn update_lane(
             settlement.is_answered(),
             unproven.since.map(Timestamp::as_millis),
             absence,
-        ])?;
+        ]))?;
     Ok(())
 }
 
 /// Moves entries into the lane of the customer that a search found.
 fn move_entries(
-    connection: &Connection,
+    statements: &Statements<'_>,
     settlement: &Settlement,
     moved: &Moved,
 ) -> rusqlite::Result<()> {
-    let class = connection
+    let class = statements
         .prepare_cached("SELECT low FROM lane WHERE id = ?1")?
         .query_row([settlement.lane.0], |row| Ok(columns::class(row, 0)))?
         .unwrap_or(LaneClass::DEFAULT);
     let key = LaneKey::Imprint(moved.to.clone());
     let entrance = Entrance::Waiting(class.priority, settlement.at);
-    let lane = EntryLane::find_or_create(connection, &key, entrance)?;
-    lane.enter(connection, &key, None)?;
+    let lane = EntryLane::find_or_create(statements, &key, entrance)?;
+    lane.enter(statements, &key, None)?;
     for entry in &moved.entries {
         for table in ["waiting", "entry"] {
             let id = if table == "entry" { "id" } else { "entry" };
-            connection
+            statements
                 .prepare_cached(&format!(
                     "UPDATE {table} SET lane = ?2 WHERE {id} = ?1 AND lane = ?3"
                 ))?
@@ -194,7 +191,7 @@ struct EndedEntry<'a> {
 /// Gives one waiting entry its new state, and deletes its payload or moves the payload to the table of the new state.
 /// Returns `false` if the entry no longer waits in this lane.
 fn finish(
-    connection: &Connection,
+    statements: &Statements<'_>,
     settlement: &Settlement,
     ended: &EndedEntry<'_>,
 ) -> rusqlite::Result<bool> {
@@ -206,14 +203,15 @@ fn finish(
     match ending {
         Ending::Parked { reason, detail } => {
             let detail = detail.as_deref();
-            payload::park(connection, key, State::Waiting, *reason, detail)?;
+            payload::park(statements, key, State::Waiting, *reason, detail)?;
         }
-        Ending::Undecided => payload::copy_to_undecided(connection, key)?,
+        Ending::Undecided => payload::copy_to_undecided(statements, key)?,
         Ending::Delivered | Ending::Superseded(_) | Ending::Ignored => {}
     }
-    let gone = connection
-        .prepare_cached("DELETE FROM waiting WHERE entry = ?1 AND lane = ?2")?
-        .execute(params![entry.0, settlement.lane.0])?;
+    let gone = statements.with(
+        "DELETE FROM waiting WHERE entry = ?1 AND lane = ?2",
+        |statement| statement.execute(params![entry.0, settlement.lane.0]),
+    )?;
     if gone == 0 {
         return Ok(false);
     }
@@ -221,17 +219,13 @@ fn finish(
         Ending::Superseded(winner) => Some(winner.0),
         Ending::Delivered | Ending::Ignored | Ending::Parked { .. } | Ending::Undecided => None,
     };
-    connection
-        .prepare_cached(
-            "UPDATE entry SET state = ?2, settled_at = ?3, superseded_by = ?4, attempts = attempts + ?5 WHERE id = ?1",
-        )?
-        .execute(params![
+    statements.with("UPDATE entry SET state = ?2, settled_at = ?3, superseded_by = ?4, attempts = attempts + ?5 WHERE id = ?1", |statement| statement.execute(params![
             entry.0,
             codec::state_number(ending.state()),
             ending.state().is_settled().then_some(settlement.at.as_millis()),
             winner,
             ended.was_attempted,
-        ])?;
+        ]))?;
     Ok(true)
 }
 

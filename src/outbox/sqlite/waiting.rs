@@ -1,9 +1,10 @@
 //! The SQL statements that read the waiting entries of a lane.
 
-use rusqlite::{Connection, Row, Rows, params};
+use rusqlite::{Row, Rows, params};
 
 use super::counts::EventSize;
 use super::decode_cache::DecodeCache;
+use super::statements::Statements;
 use crate::event::{SourceName, SourceVersion};
 use crate::outbox::codec::{self, BlobKind, CustomerColumns};
 use crate::outbox::{ClaimBounds, EntryId, LaneId, LaneKey, WaitingEntry};
@@ -38,7 +39,7 @@ pub(super) struct WaitingEntries {
 
 /// Reads the newest waiting entries of a lane, and some of the oldest entries of a long lane.
 pub(super) fn read(
-    connection: &Connection,
+    statements: &Statements<'_>,
     lane: LaneId,
     key: Option<&LaneKey>,
     decoded: &mut DecodeCache,
@@ -51,13 +52,13 @@ pub(super) fn read(
         last: None,
     };
     // The query asks for one row more than the claim reads. This row shows whether the lane has more entries.
-    let mut newest = connection.prepare_cached(select_waiting!(
-        " WHERE lane = ?1 ORDER BY entry DESC LIMIT ?2"
-    ))?;
-    let mut rows = newest.query(params![lane.0, bounds.newest.saturating_add(1)])?;
-    let has_more = reader.take(&mut rows, bounds.newest, bounds.bytes)?;
+    let newest = select_waiting!(" WHERE lane = ?1 ORDER BY entry DESC LIMIT ?2");
+    let has_more = statements.with(newest, |newest| {
+        let mut rows = newest.query(params![lane.0, bounds.newest.saturating_add(1)])?;
+        reader.take(&mut rows, bounds.newest, bounds.bytes)
+    })?;
     if let (true, Some(last)) = (has_more, reader.last) {
-        let mut oldest = connection.prepare_cached(select_waiting!(
+        let mut oldest = statements.prepare_cached(select_waiting!(
             " WHERE lane = ?1 AND entry < ?3 ORDER BY entry LIMIT ?2"
         ))?;
         let mut rows = oldest.query(params![lane.0, bounds.oldest, last.0])?;

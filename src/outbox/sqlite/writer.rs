@@ -15,6 +15,7 @@ use super::decode_cache::DecodeCache;
 use super::disk_space::DiskSpace;
 use super::files::StoreFiles;
 use super::shared::SharedState;
+use super::statements::Statements;
 use super::{append, open, settle, watch};
 use crate::failpoint::{self, CrashPoint, Fault};
 use crate::outbox::{Appended, EntryId, Error, Settled, State, StoreCondition};
@@ -32,6 +33,7 @@ use job::{failed, send, stops_the_store};
 
 pub(super) struct Writer<'a> {
     connection: &'a Connection,
+    statements: Statements<'a>,
     disk: DiskSpace,
     files: Arc<StoreFiles>,
     disk_has_space: bool,
@@ -65,6 +67,7 @@ impl<'a> Writer<'a> {
     ) -> Self {
         Self {
             connection,
+            statements: Statements::of(connection),
             disk: DiskSpace::beside(files.database()),
             files,
             disk_has_space: true,
@@ -173,7 +176,7 @@ impl<'a> Writer<'a> {
 
     fn claim(&mut self, claim: ClaimJob) {
         let mut claimer = Claimer {
-            connection: self.connection,
+            statements: &self.statements,
             claimed: &mut self.claimed,
             decoded: &mut self.decoded,
             now: claim.now,
@@ -286,8 +289,8 @@ impl<'a> Writer<'a> {
         };
         let mut result = GroupResult::default();
         for append in appends.iter() {
-            let append = |connection: &Connection, counts: &mut Counts| {
-                append::append(connection, &append.batch, counts)
+            let append = |_: &Connection, counts: &mut Counts| {
+                append::append(&self.statements, &append.batch, counts)
             };
             result.appended.push(command.run("appending", append)?);
         }
@@ -303,8 +306,8 @@ impl<'a> Writer<'a> {
                 continue;
             }
             let sizes = self.claimed.sizes(settlement.lane);
-            let settle = |connection: &Connection, counts: &mut Counts| {
-                settle::settle(connection, settlement, sizes, counts)
+            let settle = |_: &Connection, counts: &mut Counts| {
+                settle::settle(&self.statements, settlement, sizes, counts)
             };
             let ended = command.run("settling", settle)?;
             let settled = ended.map(|ended| {

@@ -51,7 +51,12 @@ impl SendLimiter {
     ) -> (DestinationState, Assessment) {
         let now = moment.now;
         let before = self.state;
-        let attribution = self.attribution(answer.lane, answer.trials, now);
+        // An applied request has no failure to attribute.
+        let attribution = if answer.signal == Signal::Applied {
+            Attribution::Unknown
+        } else {
+            self.attribution(answer.lane, answer.trials, now)
+        };
         let (blame, absence) = self.blame(answer, attribution, sent_at, now);
         // While Imprint rejects or denies every customer, the answer to a search shows nothing about updates.
         let is_shown = answer.signal != Signal::Answered || !self.evidence.is_refusing();
