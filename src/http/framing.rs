@@ -6,6 +6,8 @@
 
 use std::ops::Range;
 
+use memchr::memchr3_iter;
+
 /// The maximum size of a request head. Load balancers and gateways have limits from 8 to 16 KiB.
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// The maximum length of a chunk-size line with its extensions, and of a trailer line.
@@ -181,29 +183,27 @@ fn end_of_head(input: &[u8], scanned: &mut usize) -> Result<Option<Range<usize>>
     // The search starts a few bytes before the end of the checked bytes, because these bytes possibly end in the middle
     // of the CR LF CR LF after a head.
     let from = scanned.saturating_sub(3).max(start);
-    let rest = input.get(from..).unwrap_or_default();
-    for (at, byte) in rest.iter().enumerate() {
-        let at = from + at;
-        let before = at.checked_sub(1).and_then(|at| input.get(at));
-        let is_acceptable = match byte {
-            b'\n' => before == Some(&b'\r'),
-            b'\0' => false,
-            _ => before != Some(&b'\r') || at == start,
+    let longest = input.len().min(start.saturating_add(HEAD_BYTES_MAX));
+    let longest = input.get(..longest).unwrap_or_default();
+    let unchecked = longest.get(from..).unwrap_or_default();
+    for at in memchr3_iter(b'\r', b'\n', b'\0', unchecked) {
+        let (line, next) = longest.split_at_checked(from + at).unwrap_or_default();
+        let is_acceptable = match next {
+            [b'\r'] | [b'\r', b'\n', ..] => true,
+            [b'\n', ..] => line.ends_with(b"\r"),
+            _ => false,
         };
         if !is_acceptable {
             return Err(Violation::LineEnd);
         }
-        let end = at + 1;
-        if *byte == b'\n'
-            && input
-                .get(start..end)
-                .is_some_and(|head| head.ends_with(b"\r\n\r\n"))
-        {
+        let end = line.len() + 1;
+        let head = longest.get(start..end).unwrap_or_default();
+        if head.ends_with(b"\r\n\r\n") {
             return Ok(Some(start..end));
         }
-        if end - start >= HEAD_BYTES_MAX {
-            return Err(Violation::HeadTooLarge);
-        }
+    }
+    if input.len().saturating_sub(start) >= HEAD_BYTES_MAX {
+        return Err(Violation::HeadTooLarge);
     }
     *scanned = input.len();
     Ok(None)
