@@ -345,6 +345,34 @@ mod tests {
         lane.delivered(&answered)
     }
 
+    #[test]
+    fn only_a_request_shows_that_imprint_applied_a_lane() {
+        let fold_of =
+            |lane: &LaneVersions, value| fold_at(lane, &[entry(value, 1, &[("email", "a")])], NOW);
+        let new = LaneVersions::default();
+        assert!(!new.has_applied());
+        let unsent = new.clone().without_request(&fold_of(&new, 1));
+        let stored = serde_json::to_value(&unsent).unwrap();
+        let unsent: LaneVersions = serde_json::from_value(stored).unwrap();
+        assert!(!unsent.has_applied());
+        assert_eq!(fold_of(&unsent, 0).stale.len(), 1, "it has a version");
+        let again = unsent.clone().without_request(&fold_of(&unsent, 2));
+        assert!(!again.has_applied());
+        let applied = unsent.clone().delivered(&fold_of(&unsent, 2));
+        assert!(applied.has_applied());
+        let later = applied.clone().without_request(&fold_of(&applied, 3));
+        assert!(later.has_applied());
+    }
+
+    #[test]
+    fn a_request_is_empty_without_new_and_repeated_values() {
+        let lane = LaneVersions::default();
+        assert!(fold_at(&lane, &[], NOW).is_empty());
+        assert!(!fold_at(&lane, &[entry(1, 1, &[("email", "a")])], NOW).is_empty());
+        let again = fold_at(&overtaken(), &[], UNTIL);
+        assert!(again.carried.is_empty() && !again.is_empty());
+    }
+
     /// FAULTS U37, V3: the late request would restore the old e-mail; the city in the late request is still the newest
     /// city.
     #[test]
