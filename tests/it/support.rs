@@ -16,7 +16,7 @@ use imprint_bridge::outbox::{Ledger as _, SqliteOutbox};
 use imprint_bridge::sandbox::{
     LedgerEntry, Operation, RunningSandbox, Sandbox, SandboxSettings, UnseededCustomer,
 };
-use imprint_bridge::time::Clock;
+use imprint_bridge::time::{Clock, Timestamp};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -447,6 +447,10 @@ impl TestApp {
     pub(crate) fn restart(&mut self) {
         self.files.open_store();
         self.bridge = Some(Bridge::start(&self.files, self.clock.clone()));
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// Moves the manual clock forward.
