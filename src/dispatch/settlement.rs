@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use self::doubt::{in_doubt, without_departed, without_reassertion};
 use self::echo::{applied, confirmed_link, misdirected};
 use self::identity::{all_parked, customer_unknown, moved};
 use self::proof::{await_proof, postponed};
@@ -17,6 +18,7 @@ use crate::outbox::{
 };
 use crate::time::Timestamp;
 
+mod doubt;
 mod echo;
 mod identity;
 mod proof;
@@ -30,7 +32,7 @@ pub fn settlement(
     rules: &DeliveryRules,
     moment: Moment,
 ) -> Settlement {
-    let settlement = decided(exchange, decision, rules, moment);
+    let settlement = without_departed(exchange, decided(exchange, decision, rules, moment));
     // Dispatch must not send the values in doubt again before the lane's pause after a failure is over.
     Settlement {
         reassert_at: settlement.reassert_at.map(|at| at.max(settlement.due)),
@@ -346,42 +348,6 @@ fn rest_for(rest: Rest, failures: u32, moment: Moment) -> Duration {
         Rest::Unproven => backoff(failures, moment.jitter()).min(UNPROVEN_REST_MAX),
         Rest::Backoff => backoff(failures, moment.jitter()),
         Rest::AtLeast(asked) => backoff(failures, moment.jitter()).max(asked),
-    }
-}
-
-/// Marks the values of the request as in doubt if Imprint has possibly applied the request.
-fn in_doubt(
-    exchange: &LaneExchange,
-    effect: Effect,
-    rules: &DeliveryRules,
-    settlement: Settlement,
-) -> Settlement {
-    match effect {
-        Effect::None => settlement,
-        Effect::Unconfirmed => unconfirmed(exchange, rules, settlement),
-    }
-}
-
-/// Returns the settlement that marks the values of the request as in doubt. Imprint has possibly applied the request,
-/// or the request can still arrive.
-fn unconfirmed(exchange: &LaneExchange, rules: &DeliveryRules, unsent: Settlement) -> Settlement {
-    let until = unsent.at.after(rules.reassert_after);
-    let versions = exchange.claimed.versions.clone();
-    let versions = versions.with_unconfirmed(&exchange.fold, until);
-    Settlement {
-        reassert_at: versions.reassert_at(),
-        versions: Some(versions),
-        ..unsent
-    }
-}
-
-/// Plans no further request that only sends delivered values again, because Imprint refuses these values. The doubt
-/// stays: the request for the next event of the customer sends the values too.
-fn without_reassertion(exchange: &LaneExchange, sent: Settlement) -> Settlement {
-    let reassert_at = sent.reassert_at.filter(|_| !exchange.is_reassertion());
-    Settlement {
-        reassert_at,
-        ..sent
     }
 }
 

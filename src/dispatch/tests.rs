@@ -11,7 +11,7 @@ use super::lane_exchange::{Conclusion, ExchangeStep, ImprintCall, ImprintReply, 
 use super::moment::Moment;
 use super::policy::{Attempt, Decision, Effect, Rest, decide};
 use super::rules::{DeliveryRules, UnknownCustomer};
-use super::settlement::settlement;
+use super::settlement::{settlement, unproven};
 use crate::event::{SourceName, Version};
 use crate::fold::LaneVersions;
 use crate::imprint::clearing::{AddressClearing, Clearing};
@@ -582,6 +582,63 @@ fn entries_that_an_earlier_process_may_have_sent_stay_in_doubt_while_nothing_can
         Attribution::Unknown,
     );
     assert_eq!(delivered.reassert_at, Some(NOW.after(RULES.reassert_after)));
+}
+
+/// FAULTS N310, V3: the request with an entry got no clear answer, and then the entry left the lane undelivered. The
+/// late request may overwrite a value that is delivered meanwhile, even if the version of the value is older.
+#[test]
+fn an_older_value_is_sent_again_after_an_entry_in_doubt_left_the_lane() {
+    let long_ago = Timestamp::from_millis(NOW.as_millis() - 25 * 3_600_000);
+    let customer = named(Some("CUST-1"), Some("P-1"));
+    let mut claimed = lane_of(LaneKey::Imprint(imprint("CUST-1")), customer);
+    claimed.waiting[0].accepted_at = long_ago;
+    let deliver_older = |versions: LaneVersions| {
+        let older = ClaimedLane {
+            versions,
+            waiting: vec![waiting(2, 3, "email")],
+            ..claimed.clone()
+        };
+        let applied = Outcome::Applied(Echo::default());
+        settle(older, applied, Attribution::Unknown).1
+    };
+    let unknown = Outcome::Unknown(Cause::Deadline);
+    let (_, unknown) = settle(claimed.clone(), unknown, Attribution::Unknown);
+    let in_doubt = ClaimedLane {
+        versions: unknown.versions.unwrap(),
+        unproven: Unproven {
+            since: Some(long_ago),
+            absence: None,
+        },
+        ..claimed.clone()
+    };
+    let stays = deliver_older(in_doubt.versions.clone());
+    assert_eq!(stays.reassert_at, None, "the entry itself is sent again");
+    let detail = || "status 400".to_owned();
+    for decision in [
+        Decision::Park {
+            reason: ParkReason::Rejected,
+            detail: Some(detail()),
+        },
+        Decision::GiveUp {
+            effect: Effect::None,
+            detail: detail(),
+        },
+        Decision::ParkAll(ParkReason::AmbiguousCustomer),
+        Decision::CustomerUnknown,
+        Decision::Move(imprint("CUST-2")),
+        Decision::Wait(Rest::Unproven),
+    ] {
+        let (exchange, _) = LaneExchange::start(in_doubt.clone(), &RULES, NOW);
+        let mut left = settlement(&exchange, decision.clone(), &RULES, moment(NOW));
+        if decision == Decision::Wait(Rest::Unproven) {
+            left = unproven(&exchange, left, &RULES);
+        }
+        let is_gone = left.moved.is_some() || !left.endings.is_empty();
+        assert!(is_gone, "{decision:?}");
+        let delivered = deliver_older(left.versions.unwrap_or_default());
+        let until = NOW.after(RULES.reassert_after);
+        assert_eq!(delivered.reassert_at, Some(until), "{decision:?}");
+    }
 }
 
 /// Returns the versions of a lane after a request without an answer, and a newer email that was delivered after it.

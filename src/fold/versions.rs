@@ -138,8 +138,8 @@ impl LaneVersions {
         self
     }
 
-    /// Returns the versions of the lane after an operator withdrew entries, whose values may be in the requests in
-    /// doubt.
+    /// Returns the versions of the lane after entries left it undelivered, whose values may be in the requests in doubt:
+    /// an operator withdrew the entries, or dispatch parked, ignored or moved them.
     ///
     /// The remaining entries may have older versions than these values. Therefore every value that is delivered before
     /// the end of the doubt counts as overwritten, and dispatch sends the value again.

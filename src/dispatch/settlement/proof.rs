@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::doubt::without_departed;
 use super::remaining;
 use crate::dispatch::lane_exchange::LaneExchange;
 use crate::dispatch::moment::Moment;
@@ -112,12 +113,13 @@ pub fn unproven(
         let old = too_old(exchange, &settlement, rules.undecided_max);
         endings.extend(old.into_iter().map(|entry| (entry, Ending::Undecided)));
     }
-    Settlement {
+    let settlement = Settlement {
         endings,
         unproven: Unproven {
             since: Some(since),
             ..settlement.unproven
         },
         ..settlement
-    }
+    };
+    without_departed(exchange, settlement)
 }
