@@ -11,7 +11,7 @@ use super::lane_exchange::LaneExchange;
 use super::moment::Moment;
 use super::policy::{Attempt, DOWN_REST_MAX, Decision, Effect, Rest, UNPROVEN_REST_MAX};
 use super::rules::DeliveryRules;
-use crate::fold::FoldEnd;
+use crate::fold::{Fold, FoldEnd};
 use crate::imprint::Field;
 use crate::outbox::{
     Ending, EntryId, MaybeSent, ParkReason, Recognition, Settlement, Trials, Unproven, WaitingEntry,
@@ -57,7 +57,7 @@ fn decided(
         Decision::NothingToSend => nothing_to_send(exchange, unsent),
         Decision::Deliver(echo) => Settlement {
             new_link: confirmed_link(exchange, echo, rules, moment.now),
-            ..applied(exchange, delivered(exchange, sent))
+            ..applied(exchange, delivered(exchange, &exchange.fold, sent))
         },
         Decision::DeliverExcept(lines) => delivered_except(exchange, &lines, sent),
         Decision::Misdirect(partner) => misdirected(exchange, &partner, sent),
@@ -227,7 +227,7 @@ fn park(reason: ParkReason) -> Ending {
 /// Returns the settlement of a lane that has nothing to send. Entries whose values need no request become ignored
 /// instead of delivered.
 fn nothing_to_send(exchange: &LaneExchange, unsent: Settlement) -> Settlement {
-    let mut settlement = delivered(exchange, unsent);
+    let mut settlement = delivered(exchange, &exchange.fold, unsent);
     for (_, ending) in &mut settlement.endings {
         if *ending == Ending::Delivered {
             *ending = Ending::Ignored;
@@ -238,9 +238,10 @@ fn nothing_to_send(exchange: &LaneExchange, unsent: Settlement) -> Settlement {
     settlement
 }
 
-fn delivered(exchange: &LaneExchange, mut sent: Settlement) -> Settlement {
-    sent.endings.extend(endings(&exchange.fold.finished));
-    let versions = exchange.claimed.versions.clone().delivered(&exchange.fold);
+/// Returns the settlement after Imprint has applied the values of this fold.
+fn delivered(exchange: &LaneExchange, fold: &Fold, mut sent: Settlement) -> Settlement {
+    sent.endings.extend(endings(&fold.finished));
+    let versions = exchange.claimed.versions.clone().delivered(fold);
     Settlement {
         reassert_at: versions.reassert_at(),
         versions: Some(versions),
@@ -251,24 +252,30 @@ fn delivered(exchange: &LaneExchange, mut sent: Settlement) -> Settlement {
 /// Returns the settlement of an applied request after which Imprint still has these cleared address lines.
 ///
 /// Parks the entries that cleared the lines. The lines do not count as delivered, so a replay clears the lines again.
+/// If a clearing superseded the value of an older entry, the older entry stays waiting, because dispatch must send its
+/// value after all.
 fn delivered_except(exchange: &LaneExchange, lines: &[Field], sent: Settlement) -> Settlement {
-    let mut delivered = delivered(exchange, sent);
+    let claimed = &exchange.claimed;
+    let is_missing = |waiting: &WaitingEntry, line: &Field| {
+        waiting.update.value(line).is_some()
+            && claimed.versions.version_of(line) < Some(waiting.version)
+    };
+    let unfinished = claimed.waiting.iter();
+    let unfinished =
+        unfinished.filter(|waiting| lines.iter().any(|line| is_missing(waiting, line)));
+    let unfinished: Vec<EntryId> = unfinished.map(|waiting| waiting.entry).collect();
+    let mut fold = exchange.fold.without(lines);
+    fold.finished
+        .retain(|(entry, _)| !unfinished.contains(&EntryId(*entry)));
+    let mut delivered = delivered(exchange, &fold, sent);
     let mut cleared_by = exchange.fold.entries_setting(lines);
     // If the request only repeated a line, its entry was delivered before.
     cleared_by.retain(|entry| exchange.fold.carried.contains(entry));
-    for entry in cleared_by.into_iter().map(EntryId) {
-        delivered.endings.retain(|(other, _)| *other != entry);
-        delivered
-            .endings
-            .push((entry, park(ParkReason::NotCleared)));
-    }
-    let versions = exchange.claimed.versions.clone();
-    let versions = versions.delivered(&exchange.fold.without(lines));
-    Settlement {
-        reassert_at: versions.reassert_at(),
-        versions: Some(versions),
-        ..applied(exchange, delivered)
-    }
+    let cleared_by = cleared_by.into_iter().map(EntryId);
+    delivered
+        .endings
+        .extend(cleared_by.map(|entry| (entry, park(ParkReason::NotCleared))));
+    applied(exchange, delivered)
 }
 
 fn parked(

@@ -867,6 +867,39 @@ fn an_entry_that_cleared_a_line_that_stays_parks_even_if_it_is_not_finished() {
     assert_eq!(ended(&settlement), [(3, "parked")]);
 }
 
+/// FAULTS N311, V3; seeds 138 and 970 of the simulation: the entries whose values the parked clearing had superseded
+/// counted as finished, so an even older value won.
+#[test]
+fn a_line_that_a_parked_clearing_had_superseded_is_sent_after_all() {
+    let mut claimed = clearing_lane();
+    let mut carried = waiting(4, 5, "first_name");
+    let line = (
+        Field::parse("street_line2").unwrap(),
+        FieldValue::from_value(json!("Apt 4B")),
+    );
+    carried.update.insert(line.0, line.1);
+    claimed
+        .waiting
+        .extend([carried, waiting(5, 4, "street_line2")]);
+    let answers = vec![
+        ImprintReply::Outcome(Outcome::Applied(still_there())),
+        ImprintReply::Outcome(rejection()),
+    ];
+    let (exchange, _, conclusion) = exchange_with(claimed.clone(), &RULES, answers);
+    let (_, settlement) = conclude(&exchange, conclusion, Attribution::Unknown, &RULES);
+    assert_eq!(
+        ended(&settlement),
+        [(1, "delivered"), (2, "superseded"), (3, "parked")]
+    );
+    claimed.versions = settlement.versions.unwrap();
+    claimed.waiting.drain(..3);
+    let answers = vec![ImprintReply::Outcome(Outcome::Applied(Echo::default()))];
+    let (exchange, asked, conclusion) = exchange_with(claimed, &RULES, answers);
+    assert_eq!(asked, [r#"update {"street_line2":"Apt 4B"}"#]);
+    let (_, settlement) = conclude(&exchange, conclusion, Attribution::Unknown, &RULES);
+    assert_eq!(ended(&settlement), [(4, "delivered"), (5, "superseded")]);
+}
+
 /// If only address lines are cleared, the first update is empty, and Imprint echoes nothing.
 #[test]
 fn address_lines_are_sent_empty_at_once_if_nothing_else_is_sent() {
