@@ -208,11 +208,14 @@ impl Evidence {
                 }
             }
         };
-        if is_proven {
-            Blame::Destination
-        } else {
-            Blame::Unproven
+        if !is_proven {
+            return Blame::Unproven;
         }
+        if fault == FaultKind::Throttled {
+            // Imprint throttles every lane, so nothing shows any more that only refuted lanes fail.
+            self.worked_at = None;
+        }
+        Blame::Destination
     }
 
     /// Returns whether the lane itself is the cause of its failures.

@@ -128,6 +128,23 @@ fn a_refuted_lane_accuses_again_soon_if_no_witness_is_left() {
     assert_eq!(stale, Blame::Unproven);
 }
 
+/// FAULTS U34; seed 14041 of the simulation: Imprint throttled two lanes, and the bridge took the 429 of a refuted lane
+/// for a failure of this lane alone.
+#[test]
+fn a_refuted_lane_counts_after_imprint_has_throttled_two_other_lanes() {
+    let throttled = Signal::Throttled(None);
+    let mut evidence = Evidence::default();
+    failed(&mut evidence, 1, Signal::Failed, 100);
+    succeeded(&mut evidence, 4, Signal::Applied, 200);
+    assert_eq!(failed(&mut evidence, 2, throttled, 300), Blame::Unproven);
+    let refuted = failed(&mut evidence, 1, throttled, 400);
+    assert_eq!(refuted, Blame::Lane, "one other lane proves nothing");
+    assert_eq!(failed(&mut evidence, 3, throttled, 500), Blame::Destination);
+    assert_eq!(failed(&mut evidence, 1, throttled, 600), Blame::Destination);
+    succeeded(&mut evidence, 4, Signal::Applied, 700);
+    assert_eq!(failed(&mut evidence, 1, throttled, 800), Blame::Lane);
+}
+
 /// FAULTS U51: with a witness, several failing lanes prove nothing until the witness was asked.
 #[test]
 fn a_witness_refutes_lanes_that_a_retrieve_can_refute() {
