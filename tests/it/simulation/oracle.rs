@@ -75,10 +75,13 @@ pub(super) struct Oracle<'p> {
     /// same values.
     doubts: BTreeMap<usize, u32>,
     crashes: u32,
-    /// The events whose entries the operator has withdrawn while they waited, until their replay.
+    /// The events whose entries left their lane undelivered, until their replay: the operator withdrew the entries while
+    /// they waited, or the bridge parked or ignored them, or they became undecided.
     withdrawn: BTreeSet<usize>,
-    /// For each field, the withdrawn events after whose withdrawal Imprint applied another value. Imprint must not have
-    /// the value of such an event in the end.
+    /// The customers that events named, and whose lanes the bridge moved the entries of these events from.
+    moved: BTreeSet<(usize, usize)>,
+    /// For each field, the withdrawn and moved events after whose withdrawal or move Imprint applied another value.
+    /// Imprint must not have the value of such an event in the end.
     overruled: BTreeMap<Place, BTreeSet<usize>>,
 }
 
@@ -108,6 +111,7 @@ impl<'p> Oracle<'p> {
             doubts: BTreeMap::new(),
             crashes: 0,
             withdrawn: BTreeSet::new(),
+            moved: BTreeSet::new(),
             overruled: BTreeMap::new(),
         }
     }
@@ -271,7 +275,9 @@ impl<'p> Oracle<'p> {
             let to = super::imprint::person(self.plan, &moved.to);
             let whose = |entry| self.by_entry.get(entry).copied();
             for event in moved.entries.iter().filter_map(whose) {
-                self.kept.entry(event).and_modify(|line| line.person = to);
+                let line = self.kept.get_mut(&event);
+                let from = line.and_then(|line| std::mem::replace(&mut line.person, to));
+                self.moved.extend(from.map(|from| (from, event)));
             }
         }
         Ok(())
@@ -302,9 +308,10 @@ impl<'p> Oracle<'p> {
             } else if let Some(version) = self.version(*event) {
                 let confirmed = self.confirmed.entry(place).or_insert(version);
                 *confirmed = version.max(*confirmed);
-                let others = self.withdrawn.iter().filter(|other| *other != event);
+                let moved = self.moved.iter().filter(|(from, _)| *from == person);
+                let left = self.withdrawn.iter().chain(moved.map(|(_, other)| other));
                 let overruled = self.overruled.entry(place).or_default();
-                overruled.extend(others);
+                overruled.extend(left.filter(|other| *other != event));
             }
         }
     }
@@ -340,6 +347,12 @@ impl<'p> Oracle<'p> {
         let line = self.kept.get_mut(&event).expect("it was there");
         line.state = ending.state();
         self.waiting -= 1;
+        match ending {
+            Ending::Delivered | Ending::Superseded(_) => {}
+            Ending::Parked { .. } | Ending::Ignored | Ending::Undecided => {
+                self.withdrawn.insert(event);
+            }
+        }
         if let Ending::Parked { reason, .. } = ending {
             line.reason = Some(*reason);
             self.parked += 1;
@@ -531,7 +544,8 @@ impl<'p> Oracle<'p> {
     }
 
     /// Checks FAULTS V3: Imprint holds the newest value among the entries that are not parked. The value of a parked
-    /// or discarded entry is allowed too.
+    /// or discarded entry is allowed too. The value of a moved event is also allowed: the event named this customer, and
+    /// the bridge cannot take back a request that it sent before Imprint answered that no such customer exists.
     fn is_newest(&self, imprint: &Imprint, place: Place) -> Result<(), Violation> {
         let (person, field) = place;
         let held = imprint.holds(person, field);
@@ -556,7 +570,8 @@ impl<'p> Oracle<'p> {
         let is_newer = |line: &Line| newest.is_none_or(|(_, newest)| line.version > newest.version);
         // Imprint may have applied the value of a parked or discarded entry before the entry was set aside.
         let overruled = self.overruled.get(&place);
-        let is_overruled = |event| overruled.is_some_and(|overruled| overruled.contains(event));
+        let is_overruled =
+            |event: &usize| overruled.is_some_and(|overruled| overruled.contains(event));
         let aside = all.iter().filter(|line| !is_over(line) && is_newer(line.1));
         let aside = aside.filter(|(event, _)| !is_overruled(event));
         let aside: Vec<usize> = aside.map(|(event, _)| **event).collect();
@@ -564,6 +579,8 @@ impl<'p> Oracle<'p> {
             Some(Stated::Set) => held == Some(*event),
             Some(Stated::Cleared) | None => true,
         });
+        let was_moved = held
+            .is_some_and(|event| self.moved.contains(&(person, event)) && !is_overruled(&event));
         let is_right = match newest {
             None => held.is_none(),
             Some((event, line)) => match stated(event) {
@@ -574,10 +591,10 @@ impl<'p> Oracle<'p> {
                 Some(Stated::Set) | None => held == Some(**event),
             },
         };
-        if is_right || was_done {
+        if is_right || was_done || was_moved {
             return Ok(());
         }
-        let newest = newest.map(|(event, line)| (event, line.version));
+        let newest = newest.map(|(event, line)| (event, line.version, stated(event)));
         violation(
             Law::Order,
             format!(

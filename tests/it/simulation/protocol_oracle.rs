@@ -244,10 +244,14 @@ impl ProtocolOracle {
             Outcome::Denied(Cause::Status(401)) => {
                 self.failures = 0;
                 self.throttled.1 = 0;
-                if self.is_credible(lane) {
+                // A lane that had failed before is no evidence against Imprint until Imprint has applied its request,
+                // or until the last success of another lane is too old.
+                let is_credible = self.is_credible(lane);
+                if is_credible {
                     self.refused.0.insert(lane);
                 }
-                self.refused.1 += 1;
+                let is_evidence = is_credible || now - self.served_at > EXCUSED_FOR;
+                self.refused.1 += usize::from(is_evidence);
             }
             Outcome::Denied(_) | Outcome::Unclear(_) => {
                 self.failures = 0;

@@ -415,10 +415,11 @@ impl World<'_> {
             return Ok(());
         };
         attempt.replied(&reply);
-        let lane = attempt.lane;
+        let (lane, is_first) = (attempt.lane, attempt.calls == 1);
         let outcome = outcome(&reply);
-        // A retrieve that finds the customer shows nothing about the state of the destination.
-        if outcome.is_none() && is_there {
+        // A retrieve after a refused update shows nothing about the state of the destination. As the first call of a
+        // delivery, a retrieve is a probe, and its answer shows that Imprint accepts the API key.
+        if outcome.is_none() && is_there && !is_first {
             self.protocol.answered(lane);
         } else {
             self.protocol.heard(lane, outcome, self.now);
