@@ -271,6 +271,9 @@ fn delivered_except(exchange: &LaneExchange, lines: &[Field], sent: Settlement) 
     let mut cleared_by = exchange.fold.entries_setting(lines);
     // If the request only repeated a line, its entry was delivered before.
     cleared_by.retain(|entry| exchange.fold.carried.contains(entry));
+    // One entry can have cleared several lines.
+    cleared_by.sort_unstable();
+    cleared_by.dedup();
     let cleared_by = cleared_by.into_iter().map(EntryId);
     delivered
         .endings

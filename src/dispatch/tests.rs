@@ -867,6 +867,28 @@ fn an_entry_that_cleared_a_line_that_stays_parks_even_if_it_is_not_finished() {
     assert_eq!(ended(&settlement), [(3, "parked")]);
 }
 
+/// Seeds 536 and 991 of the simulation.
+#[test]
+fn an_entry_that_cleared_two_lines_that_stay_parks_once() {
+    let mut claimed = clearing_lane();
+    let city = Field::parse("city").unwrap();
+    claimed.waiting[2]
+        .update
+        .insert(city.clone(), FieldValue::Cleared);
+    let mut echo = still_there();
+    echo.still_set.push(city);
+    let answers = vec![
+        ImprintReply::Outcome(Outcome::Applied(echo)),
+        ImprintReply::Outcome(rejection()),
+    ];
+    let (exchange, _, conclusion) = exchange_with(claimed, &RULES, answers);
+    let (_, settlement) = conclude(&exchange, conclusion, Attribution::Unknown, &RULES);
+    assert_eq!(
+        ended(&settlement),
+        [(1, "delivered"), (2, "superseded"), (3, "parked")]
+    );
+}
+
 /// FAULTS N311, V3; seeds 138 and 970 of the simulation: the entries whose values the parked clearing had superseded
 /// counted as finished, so an even older value won.
 #[test]

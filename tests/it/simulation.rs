@@ -69,7 +69,8 @@ const REGRESSIONS: &[u64] = &[
     // Fixed fault: searches that found no token of the rate began again with their updates, which used all tokens.
     3_784,
     // Fixed fault: a value was lost because a newer clearing had superseded it, and Imprint refused the clearing.
-    970,
+    970, // Fixed fault: an entry that had cleared two address lines ended twice.
+    536,
     // Fixed fault: the 429 of a lane with failures of its own was ignored while Imprint throttled every lane.
     14_041,
     // Corrected laws: the value of an entry that moved to the lane of another customer, a retrieve as a probe, and
