@@ -837,7 +837,6 @@ fn a_call_that_follows_from_an_answer_waits_for_a_token_in_its_place() {
     assert!(settlement.endings.is_empty(), "nothing proves the answer");
 }
 
-/// A search that has to wait frees its lane, and frees the place in the ramp that the answered update used.
 /// Uses up the token of the search share, by the search of another lane.
 fn search(destination: &Arc<Destination>, now: Timestamp) {
     let mut permit = destination.acquire(1, now).unwrap().take_one().unwrap();
@@ -846,6 +845,8 @@ fn search(destination: &Arc<Destination>, now: Timestamp) {
     assert_eq!(permit.clear(LaneId(9), &call, now), Clearance::Send);
 }
 
+/// A search without a token of its share frees its lane, and frees the place in the ramp that the answered update used.
+/// The search returns its token of the rate.
 #[test]
 fn a_postponed_search_returns_the_place_of_its_update() {
     let (mut core, destination) = core_at(Rate::PerSecond(10.0), 1);
@@ -858,10 +859,20 @@ fn a_postponed_search_returns_the_place_of_its_update() {
     assert!(is_call(&core.start(ids[0], moment(now))));
     assert_eq!(credits(&destination), 1);
     let not_found = ImprintReply::Outcome(Outcome::NotFound);
-    let settlement = settled(core.on_answer(ids[0], not_found, moment(now)));
-    assert!(settlement.due > now && settlement.endings.is_empty());
+    let waits = core.on_answer(ids[0], not_found, moment(now));
+    let token_at = now.after(Duration::from_millis(101));
+    assert!(
+        matches!(waits, LaneAction::SleepUntil(at) if at == token_at),
+        "{waits:?}"
+    );
+    let settlement = settled(core.resume(ids[0], moment(token_at)));
+    assert!(settlement.due > token_at && settlement.endings.is_empty());
     assert_eq!(credits(&destination), 2);
-    assert_eq!(permits(&destination, now), 0, "the token was used");
+    assert_eq!(
+        permits(&destination, token_at),
+        1,
+        "the search returned its token"
+    );
 }
 
 /// A search that finds a token of its share, but no token of the rate, waits for this token. The lane does not begin
@@ -886,6 +897,41 @@ fn a_search_waits_for_a_token_of_the_rate() {
             ..
         }
     ));
+}
+
+/// FAULTS N302: a search that waits for a token of the rate takes no token of its share before. Otherwise the wait would
+/// cost the turn of its source while a search of another source waits, and the lane would begin again with its update.
+#[test]
+fn a_search_that_waits_for_the_rate_keeps_the_turn_of_its_source() {
+    let (mut core, destination) = core_at(Rate::PerSecond(10.0), 1);
+    search(&destination, NOW);
+    let soon = NOW.after(Duration::from_millis(101));
+    let mut other = destination.acquire(1, soon).unwrap().take_one().unwrap();
+    other.name_sources(vec![SourceName::parse("crm").unwrap()]);
+    let call = ImprintCall::Search(PartnerCustomerId::parse("P-8").unwrap());
+    let postponed = other.clear(LaneId(8), &call, soon);
+    assert!(matches!(postponed, Clearance::Postpone(_)), "{postponed:?}");
+    drop(other);
+    let now = NOW.after(Duration::from_millis(600));
+    let mut of_shop = lane_of_both_ids(1);
+    of_shop.waiting[0].source = SourceName::parse("shop").unwrap();
+    let ids = claimed(&mut core, now, vec![of_shop]);
+    assert!(is_call(&core.start(ids[0], moment(now))));
+    let not_found = ImprintReply::Outcome(Outcome::NotFound);
+    let LaneAction::SleepUntil(next) = core.on_answer(ids[0], not_found, moment(now)) else {
+        panic!("the search did not wait");
+    };
+    let action = core.resume(ids[0], moment(next));
+    assert!(
+        matches!(
+            action,
+            LaneAction::Call {
+                call: ImprintCall::Search(_),
+                ..
+            }
+        ),
+        "{action:?}"
+    );
 }
 
 /// Returns a claimed lane with one entry, whose event names both ids.
@@ -931,7 +977,10 @@ fn a_settlement_that_is_repeated_under_a_new_key_forgets_that_the_customer_is_go
     let ids = claimed(&mut core, now, vec![lane_of_both_ids(1)]);
     assert!(is_call(&core.start(ids[0], moment(now))));
     let not_found = ImprintReply::Outcome(Outcome::NotFound);
-    let postponed = settled(core.on_answer(ids[0], not_found, moment(now)));
+    let LaneAction::SleepUntil(token_at) = core.on_answer(ids[0], not_found, moment(now)) else {
+        panic!("the search did not wait for a token of the rate");
+    };
+    let postponed = settled(core.resume(ids[0], moment(token_at)));
     assert_eq!(postponed.recognition, Recognition::Gone);
     let repeated = settled(core.resume(ids[0], moment(later(1))));
     assert_eq!(repeated, postponed);

@@ -254,7 +254,8 @@ impl SendLimiter {
     /// If no token is free, an update or a retrieve waits, and the lane stays claimed. A search waits for a token of
     /// the rate too: the lane would otherwise begin again with its update, and the updates could use all tokens for
     /// ever. A search does not wait for its share: that can take seconds, and the claimed lane would occupy a request
-    /// slot.
+    /// slot. The search takes its token of the rate first: a token of the share would use up the turn of its source,
+    /// and a different search could take the share's next token during the wait for the rate.
     ///
     /// If the API key has changed since the answer, dispatch does not send a search: the answers to two keys prove
     /// nothing about each other.
@@ -272,12 +273,14 @@ impl SendLimiter {
                 }
             }
             ImprintCall::Search(_) if !self.is_of_key(asked.since) => Clearance::Withdrawn,
+            ImprintCall::Search(_) if self.pace.take(1, now) == 0 => {
+                Clearance::Wait(self.pace.next())
+            }
             ImprintCall::Search(_) => match self.searches.take(asked.lane, asked.sources, now) {
-                Err(turn) => Clearance::Postpone(turn),
-                Ok(()) if self.pace.take(1, now) == 1 => Clearance::Send,
-                Ok(()) => {
-                    self.searches.give_back();
-                    Clearance::Wait(self.pace.next())
+                Ok(()) => Clearance::Send,
+                Err(turn) => {
+                    self.pace.give_back(1);
+                    Clearance::Postpone(turn)
                 }
             },
         }

@@ -517,7 +517,7 @@ fn a_call_that_follows_from_an_answer_takes_a_token_of_its_own() {
         assert_eq!(held.clear(LaneId(1), &call, NOW), Clearance::Wait(next));
     }
     assert_eq!(held.clear(LaneId(1), &retrieve(), next), Clearance::Send);
-    // A search that finds no token of the rate gives back its token from the share of searches.
+    // A search that finds no token of the rate takes no token from the share of searches.
     let token = next.after(Duration::from_millis(101));
     let missing = held.clear(LaneId(1), &search(), next);
     assert!(

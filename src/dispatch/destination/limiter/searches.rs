@@ -162,11 +162,6 @@ impl SearchTurns {
         sources.min_by_key(line).flatten()
     }
 
-    /// Returns the token of a search that dispatch did not send.
-    pub(super) fn give_back(&mut self) {
-        self.pace.give_back(1);
-    }
-
     /// Records that a source took a token. If the latest turn of the source has passed, no search of the source waits
     /// any more.
     fn took(&mut self, source: Option<SourceName>, interval: Duration, now: Timestamp) {
