@@ -352,6 +352,48 @@ fn a_replay_can_map_again_by_the_current_settings() {
     assert_eq!(app.0.imprint.applied("c1")[0].body.get("city"), None);
 }
 
+/// FAULTS O14, U57: a replay never maps an undecided event again, and neither does the preview of the replay.
+#[test]
+fn the_preview_of_an_undecided_event_shows_its_stored_change() {
+    let dispatch = "[dispatch]\nundecided_max = \"1s\"";
+    let mut app = OperatedApp::start(&format!(
+        "{dispatch}\n[imprint]\nforeign_address = \"skip\""
+    ));
+    let gone = json!({"status": 404, "shape": "flat", "type": "CUSTOMER_NOT_FOUND_ERROR"});
+    app.0
+        .imprint
+        .inject(&json!({"customer": "c1", "action": gone}));
+    let address =
+        json!({"line1": "1 Rue X", "city": "Paris", "postal_code": "75001", "country": "FR"});
+    let event = email("foreign", "c1", 1).with("/data/customer/address", address);
+    app.0.accept(&event);
+    app.0.wait_until("foreign", "undecided");
+    let entry = app.get("/entries?state=undecided")["entries"][0]["entry"].clone();
+    app.0.stop().unwrap();
+    // The mapping of the restarted bridge rejects the address.
+    app.0.files.write_settings(dispatch);
+    app.0.restart();
+    let mut replay = json!({"ids": [entry], "map_again": true, "preview": true});
+    let preview = app.post("/entries/replay", &replay);
+    assert_eq!(
+        (&preview["would_replay"], &preview["unmappable"]),
+        (&json!(1), &json!([])),
+        "{preview}"
+    );
+    let request = &preview["requests"][0];
+    assert_eq!(request["facts"]["email"], "••• (text of 19)", "{request}");
+    replay["preview"] = json!(false);
+    let replayed = app.post("/entries/replay", &replay);
+    assert_eq!(
+        (&replayed["replayed"], &replayed["unmappable"]),
+        (&json!([entry]), &json!([])),
+        "{replayed}"
+    );
+    // The update of another customer proves that Imprint does not know this one.
+    app.0.accept(&email("proof", "c2", 1));
+    app.0.wait_until("foreign", "ignored");
+}
+
 /// FAULTS O13: mapping an old event again must not give the event the epoch of today.
 #[test]
 fn a_replay_keeps_the_version_that_the_event_had() {

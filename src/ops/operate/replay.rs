@@ -134,7 +134,7 @@ impl Operations {
     }
 
     /// Returns two lists: a replay for each entry, with the stored change or with the result of the current mapping,
-    /// and the entries that the current mapping rejects.
+    /// and the entries that the current mapping rejects. An undecided entry always keeps its stored change.
     fn map(
         &self,
         entries: &[LoadedEntry],
@@ -145,8 +145,10 @@ impl Operations {
             let entry = number(loaded);
             let receipt = &loaded.summary.receipt;
             let event = match mapping {
-                MappingChoice::Stored => None,
-                MappingChoice::Current => loaded.event.as_deref(),
+                MappingChoice::Current if receipt.state != State::Undecided => {
+                    loaded.event.as_deref()
+                }
+                MappingChoice::Current | MappingChoice::Stored => None,
             };
             let change = event.map(|event| {
                 let source = &receipt.identity.source;
