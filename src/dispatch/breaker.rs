@@ -194,9 +194,8 @@ impl DestinationState {
                 failures: 0,
                 ramp: ramp.after_answer(),
             },
-            Self::Stopped(Probes {
-                until: Some(until), ..
-            }) if now < until => Self::Throttled { until, streak: 1 },
+            // Only the answer to a probe after the wait ends the stop, so that the recovery has a ramp and is reported.
+            Self::Stopped(probes) if self.waits(now) => Self::Stopped(probes.due_after_wait()),
             Self::Probing(_) | Self::Stopped(_) => Self::Flowing {
                 failures: 0,
                 ramp: Ramp::Rising {

@@ -32,6 +32,14 @@ impl Probes {
         self.until.map_or(self.next, |until| self.next.max(until))
     }
 
+    /// Makes the next probe due at the end of the wait that Imprint asked for.
+    pub(super) fn due_after_wait(self) -> Self {
+        Self {
+            next: self.until.unwrap_or(self.next),
+            ..self
+        }
+    }
+
     pub(super) fn admits(self, now: Timestamp) -> Admission {
         let first = self
             .until

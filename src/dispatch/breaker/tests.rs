@@ -168,7 +168,7 @@ fn each_signal_leads_from_each_state_to_its_next_state() {
         (
             stopped_and_throttled(later(9), Some(later(7))),
             S::Applied,
-            throttled(later(7), 1),
+            stopped_and_throttled(later(7), Some(later(7))),
         ),
         (
             stopped_and_throttled(later(9), Some(NOW)),
@@ -421,6 +421,20 @@ fn a_stopped_destination_that_throttles_is_left_alone() {
         );
     }
     assert_eq!(state.admits(8, later(41)), Admission::Probe);
+}
+
+/// FAULTS U34, U43: an answer that comes during the wait of a stopped destination ends neither the wait nor the stop. The
+/// first probe after the wait ends the stop, with a ramp.
+#[test]
+fn a_stopped_destination_recovers_after_its_wait() {
+    let hint = Signal::Throttled(Some(Duration::from_secs(5)));
+    let mut state = after(&[(0, Signal::Refused), (1, hint), (2, Signal::Applied)]);
+    assert_eq!(state.as_str(), "stopped");
+    assert_eq!(state.admits(8, later(5)), Admission::NotBefore(later(6)));
+    assert_eq!(state.admits(8, later(6)), Admission::Probe);
+    state.probe_taken(false, later(6));
+    state = state.after(Signal::Applied, DESTINATION, later(7), 0.5);
+    assert_eq!(state, flowing(0, rising(2, 1)));
 }
 
 /// FAULTS U34, U35: the breaker detects an outage that follows a 429 answer.
