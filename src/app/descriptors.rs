@@ -17,6 +17,10 @@ const FOR_THREAD: usize = 4;
 /// The minimum number of connections that each listener must be able to accept.
 const CONNECTIONS_MIN: usize = 8;
 
+/// The number of connections that the ops listener gets even if few descriptors are left, up to half of them. With fewer
+/// connections, a burst of hostile connections would push out every health check.
+const OPS_CONNECTIONS: usize = 32;
+
 /// The maximum number of connections of each listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ConnectionLimits {
@@ -51,7 +55,8 @@ pub(super) fn raise() -> u64 {
 /// Divides the descriptors. First, the store, the secrets, the threads and the connections to Imprint get what they
 /// need.
 ///
-/// Of the remaining descriptors, the ops listener gets one eighth, and the event listener gets seven eighths.
+/// Of the remaining descriptors, the ops listener gets one eighth, but at least [`OPS_CONNECTIONS`] if these are at most
+/// half of the descriptors. The event listener gets the rest.
 ///
 /// # Errors
 /// Returns an error if too few descriptors are left for the listeners.
@@ -66,7 +71,8 @@ pub(super) fn divide(
     let imprint = senders * connections_max(config.imprint.concurrency.div_ceil(senders));
     let own = RESERVED + threads * FOR_THREAD + imprint;
     let left = limit.saturating_sub(own);
-    let ops = (left / 8).clamp(CONNECTIONS_MIN, ops_max);
+    let ops = (left / 8).max(OPS_CONNECTIONS.min(left / 2));
+    let ops = ops.clamp(CONNECTIONS_MIN, ops_max);
     let ingress = left.saturating_sub(ops).min(config.ingress.connections_max);
     ensure!(
         ingress >= CONNECTIONS_MIN,

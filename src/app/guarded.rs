@@ -13,6 +13,7 @@
 //!   [`crate::http::framing`].
 
 mod head_budget;
+mod last_request;
 mod timer;
 mod transit;
 
@@ -82,6 +83,8 @@ pub(super) struct Guarded<T> {
     has_ended: bool,
     /// True if the stream has replaced the server's refusal of a request head with a problem document.
     is_replaced: bool,
+    /// True if the connection has lost its place, and only a request that has already arrived is still answered.
+    is_last_request: bool,
     head_timer: LazyTimer,
     answer_timer: LazyTimer,
 }
@@ -106,6 +109,7 @@ impl<T> Guarded<T> {
             is_busy: false,
             has_ended: false,
             is_replaced: false,
+            is_last_request: false,
             head_timer: LazyTimer::default(),
             answer_timer: LazyTimer::default(),
         }
@@ -176,18 +180,6 @@ impl<T> Guarded<T> {
         let (now, later) = bytes.split_at_checked(fits).unwrap_or((&[], bytes));
         buffer.put_slice(now);
         self.ready.push(Some(later));
-    }
-
-    /// Returns an error if the listener has given the place of this connection to another connection.
-    fn check_place(&mut self, cx: &Context<'_>) -> io::Result<()> {
-        if self.is_busy && self.received <= self.shared.answered() {
-            self.is_busy = false;
-            self.place.end(self.shared.is_trusted());
-        }
-        if self.place.is_closed(cx.waker()) {
-            return Err(io::ErrorKind::ConnectionAborted.into());
-        }
-        Ok(())
     }
 
     fn refuse(&mut self, refused: RefusedHead) {
@@ -299,6 +291,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Guarded<T> {
             match Pin::new(&mut self.io).poll_write(cx, bytes) {
                 Poll::Ready(written) => self.own.take(written?),
                 Poll::Pending => {
+                    self.check_wait()?;
                     ready!(self.answer_timer.poll(cx, self.limits.answer_deadline));
                     return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
                 }
@@ -316,7 +309,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<T> {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         this.shared.read_with(cx.waker());
-        this.check_place(cx)?;
+        this.check_last_request(cx)?;
         ready!(this.poll_own(cx))?;
         if this.burst_bytes >= BURST_BYTES {
             this.burst_bytes = 0;
@@ -331,6 +324,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<T> {
                 return Poll::Pending;
             }
             if this.poll_fill(cx, buffer)?.is_pending() {
+                this.check_wait()?;
                 this.burst_bytes = 0;
                 return Poll::Pending;
             }
@@ -369,6 +363,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<T> {
         match Pin::new(&mut this.io).poll_write(cx, bytes) {
             Poll::Ready(written) => Poll::Ready(written),
             Poll::Pending => {
+                this.check_wait()?;
                 this.is_write_blocked = true;
                 ready!(this.answer_timer.poll(cx, this.limits.answer_deadline));
                 Poll::Ready(Err(io::ErrorKind::TimedOut.into()))

@@ -38,7 +38,11 @@ impl AsyncWrite for Stuck {
 
 fn guarded(sent: &'static str) -> Guarded<Stuck> {
     let clock = Clock::manual(Timestamp::from_millis(0));
-    let place = Arc::new(Places::new("test", 8, clock)).enter().unwrap();
+    guarded_at(sent, &Arc::new(Places::new("test", 8, clock)))
+}
+
+fn guarded_at(sent: &'static str, places: &Arc<Places>) -> Guarded<Stuck> {
+    let place = places.enter().unwrap();
     let limits = StreamLimits {
         head_deadline: Duration::from_millis(50),
         answer_deadline: Duration::from_millis(50),
@@ -80,6 +84,41 @@ async fn a_flush_does_not_extend_the_deadline_of_a_refusal() {
     });
     let error = read.await.unwrap().unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+}
+
+/// FAULTS N50: a health check whose connection loses its place at once is still answered; other connections end.
+#[tokio::test]
+async fn a_request_that_has_arrived_is_answered_without_a_place() {
+    const GET: &str = "GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+    for (sent, is_answered) in [(GET, true), ("", false), ("GET / HTTP/1.1\r\n", false)] {
+        let clock = Clock::manual(Timestamp::from_millis(0));
+        let places = Arc::new(Places::new("test", 1, clock.clone()));
+        let mut stream = guarded_at(sent, &places);
+        clock.advance(Duration::from_secs(1));
+        let _newer = places.enter().unwrap();
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let read = poll_read(&mut stream, &mut cx);
+        let Poll::Ready(Ok(read)) = read else {
+            assert!(
+                !is_answered && matches!(read, Poll::Ready(Err(_))),
+                "{sent:?} {read:?}"
+            );
+            continue;
+        };
+        assert_eq!(read, GET);
+        assert!(
+            poll_read(&mut stream, &mut cx).is_pending(),
+            "the bridge works"
+        );
+        stream.shared().answer();
+        let written = Pin::new(&mut stream).poll_write(&mut cx, b"answer");
+        assert!(
+            matches!(written, Poll::Ready(Err(_))),
+            "nobody reads: {written:?}"
+        );
+        let next = poll_read(&mut stream, &mut cx);
+        assert!(matches!(next, Poll::Ready(Err(_))), "{next:?}");
+    }
 }
 
 /// FAULTS N44: an empty line behind a request, which old clients send, is not the begin of the next head.
