@@ -12,8 +12,8 @@
 //! the cause. In the states probing and stopped, dispatch also sends requests of lanes that have not failed, but at
 //! most one request a second.
 //!
-//! Imprint can also ask for a wait in the state stopped. Dispatch then sends no probe before the end of the wait, not
-//! even with a new API key.
+//! Imprint can also ask for a wait in the states probing and stopped. Dispatch then sends no probe before the end of
+//! the wait, not even with a new API key.
 //!
 //! The store keeps only the end of a wait that Imprint asked for. After a restart, every other state begins again when
 //! requests fail.
@@ -167,8 +167,8 @@ impl DestinationState {
     pub(super) const fn wait(self) -> Option<Timestamp> {
         match self {
             Self::Throttled { until, .. } => Some(until),
-            Self::Stopped(probes) => probes.until,
-            Self::Flowing { .. } | Self::Probing(_) => None,
+            Self::Probing(probes) | Self::Stopped(probes) => probes.until,
+            Self::Flowing { .. } => None,
         }
     }
 
@@ -194,8 +194,9 @@ impl DestinationState {
                 failures: 0,
                 ramp: ramp.after_answer(),
             },
-            // Only the answer to a probe after the wait ends the stop, so that the recovery has a ramp and is reported.
+            // Only a probe after the wait ends these states, so that the recovery has a ramp and is reported.
             Self::Stopped(probes) if self.waits(now) => Self::Stopped(probes.due_after_wait()),
+            Self::Probing(probes) if self.waits(now) => Self::Probing(probes.due_after_wait()),
             Self::Probing(_) | Self::Stopped(_) => Self::Flowing {
                 failures: 0,
                 ramp: Ramp::Rising {
@@ -265,14 +266,10 @@ impl DestinationState {
         let wait = hint.unwrap_or_else(|| backoff(streak, jitter).max(THROTTLE_MIN));
         let until = until.max(now.after(wait));
         match self {
-            // Stay stopped: the reason for the stop is more serious than a 429 answer.
-            Self::Stopped(probes) => Self::Stopped(Probes {
-                until: probes.until.max(Some(until)),
-                ..probes
-            }),
-            Self::Flowing { .. } | Self::Probing(_) | Self::Throttled { .. } => {
-                Self::Throttled { until, streak }
-            }
+            // Stay in these states: their reasons are more serious than a 429 answer.
+            Self::Stopped(probes) => Self::Stopped(probes.wait_until(until)),
+            Self::Probing(probes) => Self::Probing(probes.wait_until(until)),
+            Self::Flowing { .. } | Self::Throttled { .. } => Self::Throttled { until, streak },
         }
     }
 

@@ -32,6 +32,14 @@ impl Probes {
         self.until.map_or(self.next, |until| self.next.max(until))
     }
 
+    /// Records that Imprint asked for a wait. A longer wait from before stays.
+    pub(super) fn wait_until(self, until: Timestamp) -> Self {
+        Self {
+            until: self.until.max(Some(until)),
+            ..self
+        }
+    }
+
     /// Makes the next probe due at the end of the wait that Imprint asked for.
     pub(super) fn due_after_wait(self) -> Self {
         Self {

@@ -35,10 +35,14 @@ const fn throttled(until: Timestamp, streak: u32) -> DestinationState {
 }
 
 const fn probing(next: Timestamp) -> DestinationState {
+    probing_and_throttled(next, None)
+}
+
+const fn probing_and_throttled(next: Timestamp, until: Option<Timestamp>) -> DestinationState {
     DestinationState::Probing(Probes {
         next,
         arrival: NOW,
-        until: None,
+        until,
     })
 }
 
@@ -138,7 +142,17 @@ fn each_signal_leads_from_each_state_to_its_next_state() {
         (
             probing(later(9)),
             S::Throttled(Some(wait)),
-            throttled(later(5), 1),
+            probing_and_throttled(later(9), Some(later(5))),
+        ),
+        (
+            probing_and_throttled(later(9), Some(later(7))),
+            S::Applied,
+            probing_and_throttled(later(7), Some(later(7))),
+        ),
+        (
+            probing_and_throttled(later(9), Some(later(7))),
+            S::Refused,
+            stopped_and_throttled(later(30), Some(later(7))),
         ),
         (
             throttled(later(9), 2),
@@ -423,18 +437,24 @@ fn a_stopped_destination_that_throttles_is_left_alone() {
     assert_eq!(state.admits(8, later(41)), Admission::Probe);
 }
 
-/// FAULTS U34, U43: an answer that comes during the wait of a stopped destination ends neither the wait nor the stop. The
-/// first probe after the wait ends the stop, with a ramp.
+/// FAULTS U34, U43: an answer that comes during the wait of a stopped or probed destination ends neither the wait nor the
+/// state. The first probe after the wait ends the state, with a ramp.
 #[test]
-fn a_stopped_destination_recovers_after_its_wait() {
+fn a_stopped_or_probed_destination_recovers_after_its_wait() {
     let hint = Signal::Throttled(Some(Duration::from_secs(5)));
-    let mut state = after(&[(0, Signal::Refused), (1, hint), (2, Signal::Applied)]);
-    assert_eq!(state.as_str(), "stopped");
-    assert_eq!(state.admits(8, later(5)), Admission::NotBefore(later(6)));
-    assert_eq!(state.admits(8, later(6)), Admission::Probe);
-    state.probe_taken(false, later(6));
-    state = state.after(Signal::Applied, DESTINATION, later(7), 0.5);
-    assert_eq!(state, flowing(0, rising(2, 1)));
+    for (before, name) in [
+        (after(&[(0, Signal::Refused)]), "stopped"),
+        (down(), "probing"),
+    ] {
+        let waiting = before.after(hint, DESTINATION, later(1), 0.5);
+        let mut state = waiting.after(Signal::Applied, DESTINATION, later(2), 0.5);
+        assert_eq!((state.as_str(), state.wait()), (name, Some(later(6))));
+        assert_eq!(state.admits(8, later(5)), Admission::NotBefore(later(6)));
+        assert_eq!(state.admits(8, later(6)), Admission::Probe);
+        state.probe_taken(false, later(6));
+        state = state.after(Signal::Applied, DESTINATION, later(7), 0.5);
+        assert_eq!(state, flowing(0, rising(2, 1)), "{name}");
+    }
 }
 
 /// FAULTS U34, U35: the breaker detects an outage that follows a 429 answer.

@@ -103,10 +103,9 @@ impl SendLimiter {
         (before, assessment)
     }
 
-    /// Enters a state. Each time Imprint begins to throttle, halves the request rate.
+    /// Enters a state. Each time Imprint asks for a wait or a longer wait, halves the request rate.
     fn enter(&mut self, state: DestinationState) {
-        let is_throttled = |state| matches!(state, DestinationState::Throttled { .. });
-        if state != self.state && is_throttled(state) {
+        if self.state.wait() < state.wait() {
             self.pace.halve();
         }
         self.state = state;
