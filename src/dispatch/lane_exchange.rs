@@ -15,7 +15,7 @@ use self::doubt::mark_in_doubt;
 use self::identity::{is_worth_a_search, search_for};
 use self::links::{Contradictions, IdentityCheck, contradictions};
 use super::rules::DeliveryRules;
-use crate::fold::{Candidate, Fold, MaxFold, fold, fold_without_reassertion};
+use crate::fold::{Candidate, Fold, LaneVersions, MaxFold, fold, fold_without_reassertion};
 use crate::imprint::clearing::{AddressClearing, Clearing};
 use crate::imprint::{
     Cause, Echo, Field, FieldValue, ImprintId, LookupResult, Outcome, PartnerCustomerId, Request,
@@ -64,6 +64,8 @@ pub struct LaneExchange {
     clearing: Clearing,
     /// The UUID in the other letter case. `None` means that the exchange has not tried the other letter case.
     tried: Option<ImprintId>,
+    /// True if the request leaves out a waiting entry: an earlier request possibly has the values of this entry.
+    leaves_out: bool,
     /// True if an answer "the customer does not exist" contained no error type of Imprint.
     is_untyped: bool,
     /// True if evidence has proven an earlier answer that this customer does not exist.
@@ -175,6 +177,7 @@ impl LaneExchange {
             .filter(|waiting| may_be_sent(&waiting.entry))
             .map(WaitingEntry::candidate)
             .collect();
+        let leaves_out = candidates.len() < claimed.waiting.len() || !claimed.unreadable.is_empty();
         let fold = match claimed.key {
             Some(LaneKey::Imprint(_)) => folded(&claimed, &candidates, rules, now),
             Some(LaneKey::Partner(_)) | None => Fold::default(),
@@ -197,11 +200,22 @@ impl LaneExchange {
             pending: PendingCall::None,
             clearing: rules.clearing,
             tried: None,
+            leaves_out,
             is_untyped: false,
             is_confirming: false,
         };
         let step = exchange.first_step(rules, now);
         (exchange, step)
+    }
+
+    /// Returns the versions of the lane before the request. A late request with an entry that this request leaves out
+    /// can overwrite a delivered value, even if the version of that entry is newer.
+    pub fn versions_before(&self) -> LaneVersions {
+        let versions = self.claimed.versions.clone();
+        match self.leaves_out {
+            true => versions.without_entries(),
+            false => versions,
+        }
     }
 
     fn first_step(&mut self, rules: &DeliveryRules, now: Timestamp) -> ExchangeStep {

@@ -241,7 +241,7 @@ fn nothing_to_send(exchange: &LaneExchange, unsent: Settlement) -> Settlement {
 /// Returns the settlement after Imprint has applied the values of this fold.
 fn delivered(exchange: &LaneExchange, fold: &Fold, mut sent: Settlement) -> Settlement {
     sent.endings.extend(endings(&fold.finished));
-    let versions = exchange.claimed.versions.clone().delivered(fold);
+    let versions = exchange.versions_before().delivered(fold);
     Settlement {
         reassert_at: versions.reassert_at(),
         versions: Some(versions),

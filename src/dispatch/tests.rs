@@ -21,7 +21,7 @@ use crate::imprint::{
 };
 use crate::outbox::{
     Absence, ClaimToken, ClaimedLane, Ending, EntryId, IdentityLink, KeyMark, LaneId, LaneKey,
-    MaybeSent, ParkReason, Recognition, Settlement, Trials, Unproven, WaitingEntry,
+    MaybeSent, ParkReason, Recognition, Settlement, State, Trials, Unproven, WaitingEntry,
 };
 use crate::time::Timestamp;
 
@@ -639,6 +639,39 @@ fn an_older_value_is_sent_again_after_an_entry_in_doubt_left_the_lane() {
         let until = NOW.after(RULES.reassert_after);
         assert_eq!(delivered.reassert_at, Some(until), "{decision:?}");
     }
+}
+
+/// FAULTS N310, V3: the request leaves out the entry in doubt, and the same settlement parks it.
+#[test]
+fn an_older_value_is_sent_again_after_a_request_that_leaves_out_an_entry_in_doubt() {
+    let near_only = |entry: WaitingEntry| WaitingEntry {
+        jump_max: Some(1_000),
+        ..entry
+    };
+    let far = near_only(waiting(1, 1_000_000, "email"));
+    let first = ClaimedLane {
+        waiting: vec![far.clone()],
+        unreadable: Vec::new(),
+        ..lane()
+    };
+    let unknown = Outcome::Unknown(Cause::Deadline);
+    let (_, unknown) = settle(first, unknown, Attribution::Unknown);
+    let both = ClaimedLane {
+        versions: unknown.versions.unwrap(),
+        waiting: vec![near_only(waiting(2, 7, "email")), far],
+        unreadable: Vec::new(),
+        ..lane()
+    };
+    let applied = Outcome::Applied(Echo::default());
+    let (_, delivered) = settle(both, applied, Attribution::Unknown);
+    let states = delivered.endings.iter();
+    let states: Vec<_> = states
+        .map(|(entry, ending)| (entry.0, ending.state()))
+        .collect();
+    assert!(states.contains(&(1, State::Parked)), "{states:?}");
+    assert!(states.contains(&(2, State::Delivered)), "{states:?}");
+    let until = NOW.after(RULES.reassert_after);
+    assert_eq!(delivered.reassert_at, Some(until));
 }
 
 /// Returns the versions of a lane after a request without an answer, and a newer email that was delivered after it.
