@@ -9,26 +9,12 @@ use serde_json::{Value, json};
 
 use crate::http;
 use crate::process::Process;
-use crate::support::{Event, FakeImprint, Files, KEY, TestApp, post, receipt, wait_for};
+use crate::support::{
+    Event, FakeImprint, Files, KEY, TestApp, by_partner, email, post, receipt, seed, wait_for,
+};
 
 /// The duration of a sandbox outage that the test ends itself: longer than any test runs.
 const OUTAGE: Duration = Duration::from_hours(1);
-
-fn email(id: &str, customer: &str, revision: u64) -> Event {
-    Event::new(id, customer, revision).email(&format!("{id}@example.com"))
-}
-
-/// Creates an event that names its customer only by the CRM's own id.
-fn by_partner(id: &str, partner: &str, revision: u64) -> Event {
-    let event = email(id, "unused", revision);
-    let event = event.with("/data/customer/id", json!(partner));
-    event.with("/data/customer/imprint_customer_id", Value::Null)
-}
-
-fn seed(app: &TestApp, customer: &Value) {
-    let seed = Sandbox::parse_seed(customer.to_string().as_bytes()).unwrap();
-    app.imprint.sandbox.seed(seed).unwrap();
-}
 
 fn calls(app: &TestApp, operation: Operation) -> Vec<LedgerEntry> {
     let mut calls = app.imprint.calls();

@@ -10,17 +10,13 @@ use serde_json::{Value, json};
 use crate::http;
 use crate::process::Process;
 use crate::support::{
-    Event, FakeImprint, Files, KEY, POST_EVENTS, TestApp, post, receipt, wait_for,
+    Event, FakeImprint, Files, KEY, POST_EVENTS, TestApp, email, post, receipt, wait_for,
 };
 
 const TOKEN: &str = "op-doubt-token-1";
 /// The time after which a request takes effect in these tests: longer than each test delivers newer values, and shorter
 /// than `assert_after`.
 const LATE: Duration = Duration::from_secs(40);
-
-fn email(id: &str, customer: &str, revision: u64) -> Event {
-    Event::new(id, customer, revision).email(&format!("{id}@example.com"))
-}
 
 fn has(app: &TestApp, id: &str) -> bool {
     app.imprint.email("c1") == Some(format!("{id}@example.com"))

@@ -4,36 +4,21 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use imprint_bridge::sandbox::{Operation, Sandbox, UnseededCustomer};
+use imprint_bridge::sandbox::{Operation, UnseededCustomer};
 use serde_json::{Value, json};
 
 use crate::http;
 use crate::raw_imprint::{Accepted, RawImprint};
-use crate::support::{Event, TestApp, wait_for};
+use crate::support::{Event, TestApp, by_partner, email, seed, wait_for};
 
 const UUID: &str = "BBB815E9-F654-438D-9AD3-3F7BB8136FC0";
 const TOKEN: &str = "op-canary-token-1";
 /// Longer than the lifetime of an identity link.
 const LINK_AGED: Duration = Duration::from_hours(25);
 
-fn email(id: &str, customer: &str, revision: u64) -> Event {
-    Event::new(id, customer, revision).email(&format!("{id}@example.com"))
-}
-
 /// Creates an event that names the customer by both ids.
 fn by_both(id: &str, (imprint, partner): (&str, &str), revision: u64) -> Event {
     email(id, imprint, revision).with("/data/customer/id", json!(partner))
-}
-
-/// Creates an event that names the customer only by the CRM's own id.
-fn by_partner(id: &str, partner: &str, revision: u64) -> Event {
-    by_both(id, ("unused", partner), revision)
-        .with("/data/customer/imprint_customer_id", Value::Null)
-}
-
-fn seed(app: &TestApp, customers: &Value) {
-    let seed = Sandbox::parse_seed(customers.to_string().as_bytes()).unwrap();
-    app.imprint.sandbox.seed(seed).unwrap();
 }
 
 /// Starts a bridge with two customers at Imprint: "A" with our id "P-A", and "B" with our id "P-B".

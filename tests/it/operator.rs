@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::http::{self, Answer};
-use crate::support::{Event, TestApp, wait_for};
+use crate::support::{Event, TestApp, email, wait_for};
 
 mod waiting;
 
@@ -65,10 +65,6 @@ impl OperatedApp {
             .unwrap();
         entry["entry"].as_u64().unwrap()
     }
-}
-
-fn email(id: &str, customer: &str, revision: u64) -> Event {
-    Event::new(id, customer, revision).email(&format!("{id}@example.com"))
 }
 
 /// FAULTS N203: a token file is read again without a restart. A removed token ends, and a half-written one never

@@ -3,28 +3,12 @@
 
 use std::time::Duration;
 
-use imprint_bridge::sandbox::{Operation, Sandbox, UnseededCustomer};
-use serde_json::{Value, json};
+use imprint_bridge::sandbox::{Operation, UnseededCustomer};
+use serde_json::json;
 
-use crate::support::{Event, KEY, TestApp};
+use crate::support::{KEY, TestApp, by_partner, email, seed};
 
 const SECOND: Duration = Duration::from_secs(1);
-
-fn email(id: &str, customer: &str, revision: u64) -> Event {
-    Event::new(id, customer, revision).email(&format!("{id}@example.com"))
-}
-
-/// Creates an event that names its customer only by the CRM's own id.
-fn by_partner(id: &str, partner: &str, revision: u64) -> Event {
-    let event = email(id, "unused", revision);
-    let event = event.with("/data/customer/id", json!(partner));
-    event.with("/data/customer/imprint_customer_id", Value::Null)
-}
-
-fn seed(app: &TestApp, customers: &Value) {
-    let seed = Sandbox::parse_seed(customers.to_string().as_bytes()).unwrap();
-    app.imprint.sandbox.seed(seed).unwrap();
-}
 
 /// Returns the number of calls of an operation about a customer.
 fn asked(app: &TestApp, operation: Operation, customer: &str) -> usize {
@@ -258,8 +242,8 @@ fn a_customer_who_vanished_is_parked() {
     });
 }
 
-/// FAULTS U55: Imprint denies many customers in a row to whom it delivered before, or rejects the updates of many
-/// customers in a row: sending stops, and at most 20 events park.
+/// FAULTS U55: for many customers in a row, Imprint denies a customer that it knew before, or rejects the update. Then
+/// sending stops, and at most 20 events park.
 #[test]
 fn twenty_refused_customers_in_a_row_stop_the_destination() {
     let missing = json!({"status": 404, "shape": "flat", "type": "CUSTOMER_NOT_FOUND_ERROR"});

@@ -106,6 +106,24 @@ impl Event {
     }
 }
 
+/// Creates an event that sets an email address. The address contains the id of the event.
+pub(crate) fn email(id: &str, customer: &str, revision: u64) -> Event {
+    Event::new(id, customer, revision).email(&format!("{id}@example.com"))
+}
+
+/// Creates an event that names its customer only by the CRM's own id.
+pub(crate) fn by_partner(id: &str, partner: &str, revision: u64) -> Event {
+    let event = email(id, "unused", revision);
+    let event = event.with("/data/customer/id", json!(partner));
+    event.with("/data/customer/imprint_customer_id", Value::Null)
+}
+
+/// Creates customers in the sandbox.
+pub(crate) fn seed(app: &TestApp, customers: &Value) {
+    let seed = Sandbox::parse_seed(customers.to_string().as_bytes()).unwrap();
+    app.imprint.sandbox.seed(seed).unwrap();
+}
+
 // === impl FakeImprint ===
 
 /// A running sandbox, which stops when the `FakeImprint` value is dropped.
