@@ -14,7 +14,7 @@ use super::Refusal;
 use crate::outbox::{Disposition, NewEntry};
 use crate::time::Timestamp;
 
-/// The highest value of the setting for events per second. No store accepts so many events.
+/// The highest value of the setting for events per second: more events than any store accepts in a second.
 pub const EVENTS_PER_SECOND_MAX: u32 = 1_000_000;
 /// The highest value of the setting for the burst of events.
 pub const EVENTS_BURST_MAX: u32 = 100_000_000;

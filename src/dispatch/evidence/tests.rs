@@ -473,8 +473,8 @@ fn the_evidence_of_the_last_process_counts_under_the_same_key() {
     }
 }
 
-/// FAULTS U58: the bridge asks the customer whom the operator named before any other, except about the customer's own
-/// lane, and for a while not after Imprint denied the customer.
+/// FAULTS U58: the bridge asks the operator's witness before all other witnesses. There are two exceptions: a question
+/// about the witness's own lane, and the time after Imprint has denied the witness.
 #[test]
 fn the_canary_is_asked_first() {
     let canary = ImprintId::parse("CANARY").unwrap();

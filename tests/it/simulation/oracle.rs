@@ -260,7 +260,7 @@ impl<'p> Oracle<'p> {
         settlement: &Settlement,
         attempt: &Attempt,
     ) -> Result<(), Violation> {
-        // The echo shows that the values reached a customer whom an event does not name.
+        // The echo shows that the values reached a customer that no event names.
         let is_misdirected = settlement.endings.iter().any(|(_, ending)| {
             let Ending::Parked { reason, detail } = ending else {
                 return false;
@@ -385,7 +385,8 @@ impl<'p> Oracle<'p> {
                 says_nothing || self.plan.people[stated.person].known_from != Some(0)
             }
             Ending::Parked { reason, .. } => self.deserves(event, line, *reason),
-            // Only a customer at fault, or one of whom nothing shows that Imprint knows the customer, waits that long.
+            // Only two kinds of customers wait that long: a customer at fault, and a customer that Imprint possibly does not
+            // know.
             Ending::Undecided => !self.plan.is_isolated || stated.person < self.plan.victims,
         };
         if is_true {
