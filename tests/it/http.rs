@@ -73,7 +73,11 @@ impl Connection {
             body.len()
         );
         self.send(request.as_bytes())?;
-        self.answer()
+        if line.starts_with("HEAD ") {
+            self.head()
+        } else {
+            self.answer()
+        }
     }
 
     /// Sends bytes as they are.
@@ -97,6 +101,21 @@ impl Connection {
 
     /// Reads the next answer.
     pub(crate) fn answer(&mut self) -> io::Result<Answer> {
+        let mut answer = self.head()?;
+        let length: usize = answer
+            .header("content-length")
+            .map_or(0, |length| length.parse().unwrap());
+        let mut body = std::mem::take(&mut self.read);
+        while body.len() < length {
+            self.more(&mut body)?;
+        }
+        self.read = body.split_off(length);
+        answer.body = String::from_utf8(body).unwrap();
+        Ok(answer)
+    }
+
+    /// Reads the head of the next answer. The answer to a HEAD request has no body.
+    fn head(&mut self) -> io::Result<Answer> {
         let mut read = std::mem::take(&mut self.read);
         let head_end = loop {
             if let Some(at) = read.windows(4).position(|four| four == b"\r\n\r\n") {
@@ -112,21 +131,12 @@ impl Connection {
             .filter_map(|line| line.split_once(": "))
             .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
             .collect();
-        let mut answer = Answer {
+        self.read = read.split_off(head_end + 4);
+        Ok(Answer {
             status,
             headers,
             body: String::new(),
-        };
-        let length: usize = answer
-            .header("content-length")
-            .map_or(0, |length| length.parse().unwrap());
-        let mut body = read.split_off(head_end + 4);
-        while body.len() < length {
-            self.more(&mut body)?;
-        }
-        self.read = body.split_off(length);
-        answer.body = String::from_utf8(body).unwrap();
-        Ok(answer)
+        })
     }
 
     fn more(&mut self, read: &mut Vec<u8>) -> io::Result<()> {

@@ -10,6 +10,7 @@
     reason = "an unexpected value fails the test"
 )]
 
+mod cases;
 mod client;
 mod commands;
 mod delivery;
