@@ -12,14 +12,15 @@
 //!   contains the rules.
 //! - Without a witness, the same failure of a second lane shows that the destination is the cause. Several refusals of
 //!   one lane, without a success of a different lane, show the same. A wrong conclusion does not last long, because new
-//!   lanes still probe the destination at once.
+//!   lanes still probe the destination at once. The same rule applies while dispatch sends only probes or waits, because
+//!   dispatch then asks about no witness.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use self::proof::Proof;
 use self::witnesses::Witnesses;
-use super::breaker::Signal;
+use super::breaker::{DestinationState, Signal};
 use crate::imprint::ImprintId;
 use crate::outbox::LaneId;
 use crate::time::Timestamp;
@@ -175,26 +176,29 @@ impl Evidence {
 
     /// Records a failing answer to a lane's request, and returns the party that caused the failure.
     ///
-    /// `sent_at` is the time when dispatch sent the request. `failures` is the number of failed requests in a row
-    /// before this one.
+    /// `sent_at` is the time when dispatch sent the request, and `state` is the state of the destination before the
+    /// answer. If the state permits no question about a witness, the answers to several lanes decide, as without a
+    /// witness.
     pub(super) fn failed(
         &mut self,
         lane: LaneId,
         signal: Signal,
         (sent_at, now): (Timestamp, Timestamp),
-        failures: u32,
+        state: DestinationState,
     ) -> Blame {
         let Some(fault) = FaultKind::of(signal) else {
             return Blame::Unproven;
         };
-        if self.is_refuted(lane, now) {
+        let can_ask = state.honours_permits(now);
+        if self.is_refuted(lane, now, can_ask) {
             return Blame::Lane;
         }
         let times = self.suspect(lane, fault, now);
         let is_proven = if self.confirmed == Some(fault) {
             true
-        } else if fault.is_testable() && self.witness(now).is_some() {
-            let is_frequent = fault != FaultKind::Failed || failures + 1 >= ASK_AFTER_FAILURES;
+        } else if fault.is_testable() && can_ask && self.witness(now).is_some() {
+            let failures = state.failures() + 1;
+            let is_frequent = fault != FaultKind::Failed || failures >= ASK_AFTER_FAILURES;
             if is_frequent && self.asking == Asking::NotNeeded {
                 self.asking = Asking::Wanted;
             }
@@ -220,14 +224,14 @@ impl Evidence {
 
     /// Returns whether the lane itself is the cause of its failures.
     ///
-    /// If the evidence against the lane is not fresh, asks about a witness. If there is no witness, or if the evidence
-    /// is too old, the lane is no longer refuted.
-    fn is_refuted(&mut self, lane: LaneId, now: Timestamp) -> bool {
+    /// If the evidence against the lane is not fresh, asks about a witness. If dispatch cannot ask about a witness, or if
+    /// the evidence is too old, the lane is no longer refuted.
+    fn is_refuted(&mut self, lane: LaneId, now: Timestamp, can_ask: bool) -> bool {
         if !self.refuted.contains(&lane) {
             return false;
         }
         let is_younger = |age| self.worked_at.is_some_and(|at| now < at.after(age));
-        let can_check = self.witness(now).is_some();
+        let can_check = can_ask && self.witness(now).is_some();
         if !is_younger(EVIDENCE_AGE_MAX) || (!is_younger(CHECK_AFTER) && !can_check) {
             self.refuted.remove(&lane);
             return false;

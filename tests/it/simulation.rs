@@ -75,6 +75,9 @@ const REGRESSIONS: &[u64] = &[
     536,
     // Fixed fault: the 429 of a lane with failures of its own was ignored while Imprint throttled every lane.
     14_041,
+    // Fixed fault: a stopped destination asked for a wait, and the bridge probed during the wait, because a witness was
+    // known although the bridge asks about no witness in this state.
+    86_372,
     // Corrected laws: the value of an entry that moved to the lane of another customer, a retrieve as a probe, and
     // refusals of lanes with failures of their own.
     3_707, 5_495, 9_119,

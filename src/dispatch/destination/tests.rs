@@ -8,6 +8,7 @@ use futures_util::FutureExt as _;
 use super::*;
 use crate::dispatch::breaker::{Ramp, Signal};
 use crate::dispatch::destination::LaneAnswer;
+use crate::dispatch::evidence::Testimony;
 use crate::dispatch::lane_exchange::ImprintCall;
 use crate::dispatch::moment::Moment;
 use crate::imprint::{Body, ImprintId, PartnerCustomerId, Request};
@@ -222,6 +223,43 @@ fn a_probe_is_withdrawn_if_a_stopped_destination_asks_for_a_wait() {
     destination.key_changed(KeyMark(1), later(2));
     assert_eq!(acquired(&destination, 8, later(3)), Err(later(5)));
     assert_eq!(acquired(&destination, 8, later(5)), PROBE);
+}
+
+/// FAULTS U34; seed 86372 of the simulation: a stopped or probed destination asks for a wait, and a witness is known.
+/// Dispatch asks about no witness in these states, so the answers to two lanes must show that the wait binds the probes.
+#[test]
+fn a_wait_binds_the_probes_although_a_witness_is_known() {
+    let wait = Signal::Throttled(Some(Duration::from_secs(40)));
+    let witness = ImprintId::parse("CUST-8").unwrap();
+    for state in ["stopped", "probing"] {
+        let destination = unlimited();
+        let applied = LaneAnswer {
+            customer: Some(&witness),
+            ..answer(8, Signal::Applied)
+        };
+        destination.limiter().assess(applied, NOW, moment(NOW));
+        if state == "stopped" {
+            for lane in [1, 2] {
+                report(&destination, lane, Signal::Forbidden, NOW);
+            }
+        } else {
+            for lane in 1..=3 {
+                report(&destination, lane, Signal::Failed, NOW);
+            }
+            let inquiry = destination.ask_witness(NOW).unwrap();
+            let failed = Testimony::Failed(Signal::Failed);
+            inquiry.answer(failed, moment(NOW));
+            for lane in 4..=12 {
+                report(&destination, lane, Signal::Failed, NOW);
+            }
+        }
+        assert_eq!(destination.state().as_str(), state);
+        report(&destination, 21, wait, later(1));
+        assert_eq!(acquired(&destination, 8, later(2)), PROBE, "{state}");
+        report(&destination, 22, wait, later(2));
+        assert_eq!(acquired(&destination, 8, later(3)), Err(later(42)));
+        assert_eq!(acquired(&destination, 8, later(42)), PROBE);
+    }
 }
 
 #[test]

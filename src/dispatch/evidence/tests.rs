@@ -1,6 +1,7 @@
 //! Tests of the evidence: which answers prove whose fault a failure is.
 
 use super::*;
+use crate::dispatch::breaker::Ramp;
 use crate::outbox::{Absence, KeyMark};
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
@@ -16,10 +17,22 @@ fn at(millis: u64) -> Timestamp {
     NOW.after(Duration::from_millis(millis))
 }
 
+const fn flowing(failures: u32) -> DestinationState {
+    let ramp = Ramp::Full;
+    DestinationState::Flowing { failures, ramp }
+}
+
 /// Records a failing answer whose request was sent 10 ms before.
 fn failed(evidence: &mut Evidence, lane: u64, signal: Signal, millis: u64) -> Blame {
     let times = (at(millis - 10), at(millis));
-    evidence.failed(LaneId(lane), signal, times, 9)
+    evidence.failed(LaneId(lane), signal, times, flowing(9))
+}
+
+/// Records a failing answer like [`failed`], while dispatch cannot ask about a witness.
+fn unaskable(evidence: &mut Evidence, lane: u64, signal: Signal, millis: u64) -> Blame {
+    let times = (at(millis - 10), at(millis));
+    let stopped = flowing(9).after(Signal::Refused, Blame::Destination, NOW, 0.0);
+    evidence.failed(LaneId(lane), signal, times, stopped)
 }
 
 fn succeeded(evidence: &mut Evidence, lane: u64, signal: Signal, sent_at: u64) {
@@ -174,6 +187,25 @@ fn a_witness_refutes_lanes_that_a_retrieve_can_refute() {
     }
 }
 
+/// FAULTS U34, U51: while dispatch cannot ask about a witness, the answers to two lanes prove a fault of the
+/// destination, and a refuted lane accuses again after 30 s, as without a witness.
+#[test]
+fn without_a_possible_question_two_lanes_prove_a_fault_of_the_destination() {
+    for signal in FAULTS {
+        let mut evidence = witnessed();
+        assert_eq!(unaskable(&mut evidence, 1, signal, 100), Blame::Unproven);
+        succeeded(&mut evidence, 9, Signal::Applied, 200);
+        for (lane, millis, expected) in [
+            (1, 30_199, Blame::Lane),
+            (1, 30_200, Blame::Unproven),
+            (2, 30_300, Blame::Destination),
+        ] {
+            let blame = unaskable(&mut evidence, lane, signal, millis);
+            assert_eq!(blame, expected, "{signal:?} {millis}");
+        }
+    }
+}
+
 /// FAULTS U25: a witness that fails in the same way proves the fault, until a request succeeds.
 #[test]
 fn a_witness_that_fails_in_the_same_way_confirms_the_fault() {
@@ -240,7 +272,7 @@ fn single_failures_ask_no_witness() {
     let mut evidence = witnessed();
     for (failures, is_wanted) in [(0, false), (1, false), (2, true)] {
         let times = (NOW, at(10));
-        evidence.failed(LaneId(1), Signal::Failed, times, failures);
+        evidence.failed(LaneId(1), Signal::Failed, times, flowing(failures));
         assert_eq!(evidence.is_asking_wanted(at(250)), is_wanted, "{failures}");
     }
 }

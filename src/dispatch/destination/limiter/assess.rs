@@ -174,8 +174,8 @@ impl SendLimiter {
             | Signal::Throttled(_)
             | Signal::Refused
             | Signal::Forbidden => {
-                let failures = self.state.failures();
-                self.evidence.failed(lane, signal, (sent_at, now), failures)
+                let times = (sent_at, now);
+                self.evidence.failed(lane, signal, times, self.state)
             }
         };
         (blame, None)
