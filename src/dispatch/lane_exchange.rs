@@ -13,13 +13,14 @@
 
 use self::doubt::mark_in_doubt;
 use self::identity::{is_worth_a_search, search_for};
+use self::lines::on_lines_emptied;
 use self::links::{Contradictions, IdentityCheck, contradictions};
 use super::rules::DeliveryRules;
 use crate::fold::{Candidate, Fold, LaneVersions, MaxFold, fold, fold_without_reassertion};
 use crate::imprint::clearing::{AddressClearing, Clearing};
 use crate::imprint::{
-    Cause, Echo, Field, FieldValue, ImprintId, LookupResult, Outcome, PartnerCustomerId, Request,
-    Update, resolve_ambiguous,
+    Cause, Echo, Field, ImprintId, LookupResult, Outcome, PartnerCustomerId, Request,
+    resolve_ambiguous,
 };
 use crate::outbox::{ClaimedLane, EntryId, IdentityLink, LaneKey, WaitingEntry};
 use crate::time::Timestamp;
@@ -27,6 +28,7 @@ use crate::time::Timestamp;
 mod doubt;
 mod evidence;
 mod identity;
+mod lines;
 mod links;
 mod version_jump;
 
@@ -331,25 +333,6 @@ impl LaneExchange {
         }
     }
 
-    /// Sends cleared address lines again, as empty texts, because Imprint still has them.
-    fn empty_lines(&mut self, customer: ImprintId, echo: Echo) -> ExchangeStep {
-        let cleared = echo
-            .still_set
-            .iter()
-            .map(|field| (field.clone(), FieldValue::Cleared));
-        let clearing = Clearing {
-            address: AddressClearing::Empty,
-            ..Clearing::default()
-        };
-        let request = Request {
-            customer,
-            body: cleared.collect::<Update>().body(clearing),
-            cleared: echo.still_set.clone(),
-        };
-        self.pending = PendingCall::EmptyLines(echo);
-        ExchangeStep::Call(ImprintCall::Update(request))
-    }
-
     /// Returns the Imprint id of the lane's customer.
     pub fn imprint_id(&self) -> Option<&ImprintId> {
         match &self.claimed.key {
@@ -357,25 +340,6 @@ impl LaneExchange {
             Some(LaneKey::Partner(_)) | None => None,
         }
     }
-}
-
-/// Concludes the exchange after the update that sends address lines as empty texts. Imprint has applied the first
-/// update in any case.
-fn on_lines_emptied(first: Echo, outcome: Outcome) -> ExchangeStep {
-    ExchangeStep::Conclude(match outcome {
-        Outcome::Applied(echo) if echo.still_set.is_empty() => {
-            Conclusion::Updated(Outcome::Applied(first))
-        }
-        Outcome::Applied(echo) => Conclusion::NotCleared(echo.still_set),
-        Outcome::Rejected(_) => Conclusion::NotCleared(first.still_set),
-        // Dispatch sends the first update and the update with the empty lines again.
-        outcome @ (Outcome::Throttled(_)
-        | Outcome::Unavailable(_)
-        | Outcome::Unknown(_)
-        | Outcome::Unclear(_)
-        | Outcome::Denied(_)
-        | Outcome::NotFound) => Conclusion::Updated(outcome),
-    })
 }
 
 /// Returns the next request of the lane. While dispatch sends a rejected request entry by entry, the request carries

@@ -5,6 +5,7 @@ use std::time::Duration;
 use self::doubt::{in_doubt, without_departed, without_reassertion};
 use self::echo::{applied, confirmed_link, misdirected};
 use self::identity::{all_parked, customer_unknown, moved};
+use self::lines::delivered_except;
 use self::proof::{await_proof, postponed};
 use super::backoff::backoff;
 use super::lane_exchange::LaneExchange;
@@ -12,7 +13,6 @@ use super::moment::Moment;
 use super::policy::{Attempt, DOWN_REST_MAX, Decision, Effect, Rest, UNPROVEN_REST_MAX};
 use super::rules::DeliveryRules;
 use crate::fold::{Fold, FoldEnd};
-use crate::imprint::Field;
 use crate::outbox::{
     Ending, EntryId, MaybeSent, ParkReason, Recognition, Settlement, Trials, Unproven, WaitingEntry,
 };
@@ -21,6 +21,7 @@ use crate::time::Timestamp;
 mod doubt;
 mod echo;
 mod identity;
+mod lines;
 mod proof;
 
 pub use self::proof::unproven;
@@ -247,38 +248,6 @@ fn delivered(exchange: &LaneExchange, fold: &Fold, mut sent: Settlement) -> Sett
         versions: Some(versions),
         ..sent
     }
-}
-
-/// Returns the settlement of an applied request after which Imprint still has these cleared address lines.
-///
-/// Parks the entries that cleared the lines. The lines do not count as delivered, so a replay clears the lines again.
-/// If a clearing superseded the value of an older entry, the older entry stays waiting, because dispatch must send its
-/// value after all.
-fn delivered_except(exchange: &LaneExchange, lines: &[Field], sent: Settlement) -> Settlement {
-    let claimed = &exchange.claimed;
-    let is_missing = |waiting: &WaitingEntry, line: &Field| {
-        waiting.update.value(line).is_some()
-            && claimed.versions.version_of(line) < Some(waiting.version)
-    };
-    let unfinished = claimed.waiting.iter();
-    let unfinished =
-        unfinished.filter(|waiting| lines.iter().any(|line| is_missing(waiting, line)));
-    let unfinished: Vec<EntryId> = unfinished.map(|waiting| waiting.entry).collect();
-    let mut fold = exchange.fold.without(lines);
-    fold.finished
-        .retain(|(entry, _)| !unfinished.contains(&EntryId(*entry)));
-    let mut delivered = delivered(exchange, &fold, sent);
-    let mut cleared_by = exchange.fold.entries_setting(lines);
-    // If the request only repeated a line, its entry was delivered before.
-    cleared_by.retain(|entry| exchange.fold.carried.contains(entry));
-    // One entry can have cleared several lines.
-    cleared_by.sort_unstable();
-    cleared_by.dedup();
-    let cleared_by = cleared_by.into_iter().map(EntryId);
-    delivered
-        .endings
-        .extend(cleared_by.map(|entry| (entry, park(ParkReason::NotCleared))));
-    applied(exchange, delivered)
 }
 
 fn parked(
