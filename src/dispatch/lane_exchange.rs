@@ -13,7 +13,6 @@
 
 use self::doubt::mark_in_doubt;
 use self::identity::{is_worth_a_search, search_for};
-use self::lines::on_lines_emptied;
 use self::links::{Contradictions, IdentityCheck, contradictions};
 use super::rules::DeliveryRules;
 use crate::fold::{Candidate, Fold, LaneVersions, MaxFold, fold, fold_without_reassertion};
@@ -92,8 +91,9 @@ enum PendingCall {
         partner: PartnerCustomerId,
         other: ImprintId,
     },
-    /// An update that sends address lines as empty texts. The echo is Imprint's answer to the first update.
-    EmptyLines(Echo),
+    /// An update that sends address lines as empty texts. The echo is Imprint's answer to the first update. `None`
+    /// means that the exchange had no other value for a first update.
+    EmptyLines(Option<Echo>),
 }
 
 /// The next step of an exchange with Imprint.
@@ -139,6 +139,8 @@ pub enum Conclusion {
     Updated(Outcome),
     /// Imprint applied the update, but still has these cleared address lines.
     NotCleared(Vec<Field>),
+    /// Imprint rejected the only update of the exchange, which sent these cleared address lines as empty texts.
+    LinesRejected(Vec<Field>),
     /// Imprint applied the update to a customer with this partner customer id. At least one entry of the request has a
     /// different partner customer id.
     Misdirected(PartnerCustomerId),
@@ -253,13 +255,7 @@ impl LaneExchange {
         // Without any other value, there is no first update whose answer can show the lines, so send the empty lines at
         // once.
         if body.is_empty() && !cleared.is_empty() {
-            return self.empty_lines(
-                customer,
-                Echo {
-                    still_set: cleared,
-                    ..Echo::default()
-                },
-            );
+            return self.empty_lines(customer, cleared, None);
         }
         if body.is_empty() {
             return ExchangeStep::Conclude(Conclusion::NothingToSend);
@@ -292,8 +288,8 @@ impl LaneExchange {
                 ExchangeStep::Conclude(Conclusion::Misdirected(partner))
             }
             (PendingCall::Update, ImprintReply::Outcome(outcome)) => self.on_outcome(outcome),
-            (PendingCall::EmptyLines(echo), ImprintReply::Outcome(outcome)) => {
-                on_lines_emptied(echo, outcome)
+            (PendingCall::EmptyLines(first), ImprintReply::Outcome(outcome)) => {
+                self.on_lines_emptied(first, outcome)
             }
             (PendingCall::Retrieve(cause), ImprintReply::Lookup(found)) => {
                 self.is_untyped = true;
@@ -327,7 +323,7 @@ impl LaneExchange {
             (Outcome::NotFound, Some(customer)) => self.on_gone(customer),
             (Outcome::Applied(echo), Some(customer)) if !echo.still_set.is_empty() => {
                 let customer = self.tried.clone().unwrap_or(customer);
-                self.empty_lines(customer, echo)
+                self.empty_lines(customer, echo.still_set.clone(), Some(echo))
             }
             (outcome, _) => ExchangeStep::Conclude(Conclusion::Updated(outcome)),
         }

@@ -28,7 +28,7 @@ pub enum Decision {
     NothingToSend,
     /// Imprint applied the request.
     Deliver(Echo),
-    /// Imprint applied the request but still has these cleared address lines: park the entries that cleared the lines.
+    /// Imprint still has these cleared address lines, and the other values: park the entries that cleared the lines.
     DeliverExcept(Vec<Field>),
     /// One of several entries in the request caused the rejection: send the entries one by one.
     Unfold,
@@ -139,6 +139,7 @@ pub fn decide(
             };
         }
         Conclusion::NotCleared(lines) => return Decision::DeliverExcept(lines),
+        Conclusion::LinesRejected(lines) => return lines_rejected(lines, assessment),
         Conclusion::Misdirected(partner) => return Decision::Misdirect(partner),
         Conclusion::LookAgain => return Decision::LookAgain,
         Conclusion::Updated(outcome) => outcome,
@@ -222,6 +223,14 @@ fn rejected(
             detail: Some(detail(rejection)),
         },
         Blame::Lane | Blame::Unproven => Decision::Wait(Rest::Unproven),
+    }
+}
+
+/// Returns the decision after Imprint rejected a request that only empties address lines.
+fn lines_rejected(lines: Vec<Field>, assessment: Assessment) -> Decision {
+    match assessment.blame {
+        Blame::Destination => Decision::Wait(Rest::Stopped),
+        Blame::Lane | Blame::Unproven => Decision::DeliverExcept(lines),
     }
 }
 

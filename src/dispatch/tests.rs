@@ -955,30 +955,84 @@ fn a_line_that_a_parked_clearing_had_superseded_is_sent_after_all() {
     assert_eq!(ended(&settlement), [(4, "delivered"), (5, "superseded")]);
 }
 
+/// Returns a lane with one entry, which only clears an address line.
+fn lane_of_a_line(id: &str) -> ClaimedLane {
+    let mut claimed = uuid_lane(id);
+    let line = (Field::parse("street_line2").unwrap(), FieldValue::Cleared);
+    claimed.waiting[0].update = [line].into_iter().collect();
+    claimed
+}
+
 /// If only address lines are cleared, the first update is empty, and Imprint echoes nothing.
 #[test]
 fn address_lines_are_sent_empty_at_once_if_nothing_else_is_sent() {
-    let line = (Field::parse("street_line2").unwrap(), FieldValue::Cleared);
-    let claimed = || {
-        let mut claimed = lane();
-        claimed.unreadable.clear();
-        claimed.waiting = vec![WaitingEntry {
-            update: [line.clone()].into_iter().collect(),
-            ..waiting(1, 5, "email")
-        }];
-        claimed
-    };
     for (outcome, expected) in [
         (Outcome::Applied(Echo::default()), "delivered"),
         (Outcome::Applied(still_there()), "parked"),
         (rejection(), "parked"),
     ] {
+        let answers = vec![ImprintReply::Outcome(outcome)];
         let (exchange, asked, conclusion) =
-            exchange_with(claimed(), &RULES, vec![ImprintReply::Outcome(outcome)]);
+            exchange_with(lane_of_a_line("CUST-1"), &RULES, answers);
         assert_eq!(asked, [r#"update {"street_line2":""}"#]);
         let (_, settlement) = conclude(&exchange, conclusion, Attribution::Unknown, &RULES);
         assert_eq!(ended(&settlement), [(1, expected)]);
     }
+}
+
+/// FAULTS N312, U55, U56: the rejection of a request that only empties address lines counted as an applied update, and
+/// parked the entry even if a gateway rejected every update.
+#[test]
+fn a_rejected_request_of_empty_lines_is_no_applied_update() {
+    let untyped = Outcome::Rejected(Rejection {
+        status: 400,
+        kind: None,
+        param: None,
+    });
+    for (outcome, signal, is_parked) in [
+        (rejection(), Signal::Rejected, true),
+        (untyped, Signal::Unexplained, false),
+    ] {
+        let answers = vec![ImprintReply::Outcome(outcome)];
+        let (exchange, _, conclusion) = exchange_with(lane_of_a_line("CUST-1"), &RULES, answers);
+        assert_eq!(exchange.signal(&conclusion), Some(signal));
+        let (_, unproven) = conclude(&exchange, conclusion.clone(), Attribution::Unknown, &RULES);
+        assert_eq!(unproven.endings.len(), usize::from(is_parked), "{signal:?}");
+        let destination = Assessment {
+            blame: Blame::Destination,
+            ..assessment(Attribution::Unknown)
+        };
+        let decision = decide(&exchange, conclusion, destination, &RULES);
+        assert_eq!(decision, Decision::Wait(Rest::Stopped), "{signal:?}");
+    }
+}
+
+/// FAULTS N312, U58, M05: a request that only empties address lines is handled as every other update if Imprint does
+/// not know the customer or forbids the update.
+#[test]
+fn a_request_of_empty_lines_finds_out_why_imprint_refuses_it() {
+    const UPPER: &str = "BBB815E9-F654-438D-9AD3-3F7BB8136FC0";
+    let gone = || ImprintReply::Outcome(Outcome::NotFound);
+    let empty = r#"update {"street_line2":""}"#;
+    let (exchange, asked, conclusion) =
+        exchange_with(lane_of_a_line(UPPER), &RULES, vec![gone(), gone()]);
+    assert_eq!(asked, [empty, empty]);
+    assert_eq!(conclusion, Conclusion::Updated(Outcome::NotFound));
+    assert_ne!(exchange.spelling(), exchange.imprint_id());
+    let forbidden = || Cause::Status(403);
+    let answers = vec![
+        ImprintReply::Outcome(Outcome::Unclear(forbidden())),
+        ImprintReply::Lookup(LookupResult::Found(imprint("CUST-1"))),
+    ];
+    let (exchange, asked, conclusion) = exchange_with(lane_of_a_line("CUST-1"), &RULES, answers);
+    assert_eq!(asked, [empty, "retrieve CUST-1"]);
+    assert_eq!(exchange.signal(&conclusion), Some(Signal::Forbidden));
+    let mut of_both = lane_of_a_line("CUST-1");
+    of_both.waiting[0].customer = named(Some("CUST-1"), Some("P-1"));
+    let found = ImprintReply::Lookup(LookupResult::Found(imprint("CUST-2")));
+    let (_, asked, conclusion) = exchange_with(of_both, &RULES, vec![gone(), found]);
+    assert_eq!(asked, [empty, "search P-1"]);
+    assert_eq!(conclusion, Conclusion::Identified(imprint("CUST-2")));
 }
 
 // === identity ===

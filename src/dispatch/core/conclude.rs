@@ -225,7 +225,9 @@ fn describe(conclusion: &Conclusion) -> (&'static str, String) {
     let outcome = match conclusion {
         Conclusion::Updated(outcome) => outcome,
         Conclusion::NothingToSend | Conclusion::Postponed(_) => return ("nothing", String::new()),
-        Conclusion::NotCleared(_) => return ("not_cleared", String::new()),
+        Conclusion::NotCleared(_) | Conclusion::LinesRejected(_) => {
+            return ("not_cleared", String::new());
+        }
         Conclusion::Misdirected(_) => return ("misdirected", String::new()),
         Conclusion::LookAgain => return ("looked_up", String::new()),
         Conclusion::Identified(_) => return ("found", String::new()),

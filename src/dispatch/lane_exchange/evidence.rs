@@ -23,6 +23,7 @@ impl LaneExchange {
                 Signal::Answered
             }
             Conclusion::NotCleared(_) | Conclusion::Misdirected(_) => Signal::Applied,
+            Conclusion::LinesRejected(_) => Signal::Rejected,
             Conclusion::Updated(outcome) => signal_of(outcome),
         })
     }

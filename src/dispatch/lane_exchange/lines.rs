@@ -1,46 +1,55 @@
-//! The update that empties address lines which Imprint still has after the first update. This module is pure: it does
-//! no IO and reads no clock.
+//! The update that empties address lines which an event cleared. This module is pure: it does no IO and reads no clock.
+//!
+//! Usually, a first update sends the other values, and Imprint's answer shows whether Imprint still has the lines. If
+//! the request has no other value, dispatch sends the empty lines at once.
 
 use super::{Conclusion, ExchangeStep, ImprintCall, LaneExchange, PendingCall};
 use crate::imprint::clearing::{AddressClearing, Clearing};
-use crate::imprint::{Echo, FieldValue, ImprintId, Outcome, Request, Update};
+use crate::imprint::{Echo, Field, FieldValue, ImprintId, Outcome, Request, Update};
 
 impl LaneExchange {
-    /// Sends cleared address lines again, as empty texts, because Imprint still has them.
-    pub(super) fn empty_lines(&mut self, customer: ImprintId, echo: Echo) -> ExchangeStep {
-        let cleared = echo
-            .still_set
+    /// Sends cleared address lines as empty texts. `first` is Imprint's answer to the first update.
+    pub(super) fn empty_lines(
+        &mut self,
+        customer: ImprintId,
+        lines: Vec<Field>,
+        first: Option<Echo>,
+    ) -> ExchangeStep {
+        let cleared = lines
             .iter()
             .map(|field| (field.clone(), FieldValue::Cleared));
         let clearing = Clearing {
             address: AddressClearing::Empty,
             ..Clearing::default()
         };
-        let request = Request {
+        let body = cleared.collect::<Update>().body(clearing);
+        self.pending = PendingCall::EmptyLines(first);
+        ExchangeStep::Call(ImprintCall::Update(Request {
             customer,
-            body: cleared.collect::<Update>().body(clearing),
-            cleared: echo.still_set.clone(),
-        };
-        self.pending = PendingCall::EmptyLines(echo);
-        ExchangeStep::Call(ImprintCall::Update(request))
+            body,
+            cleared: lines,
+        }))
     }
-}
 
-/// Concludes the exchange after the update that sends address lines as empty texts. Imprint has applied the first
-/// update in any case.
-pub(super) fn on_lines_emptied(first: Echo, outcome: Outcome) -> ExchangeStep {
-    ExchangeStep::Conclude(match outcome {
-        Outcome::Applied(echo) if echo.still_set.is_empty() => {
-            Conclusion::Updated(Outcome::Applied(first))
-        }
-        Outcome::Applied(echo) => Conclusion::NotCleared(echo.still_set),
-        Outcome::Rejected(_) => Conclusion::NotCleared(first.still_set),
-        // Dispatch sends the first update and the update with the empty lines again.
-        outcome @ (Outcome::Throttled(_)
-        | Outcome::Unavailable(_)
-        | Outcome::Unknown(_)
-        | Outcome::Unclear(_)
-        | Outcome::Denied(_)
-        | Outcome::NotFound) => Conclusion::Updated(outcome),
-    })
+    /// Processes Imprint's answer to the update that sends address lines as empty texts. `first` is Imprint's answer to
+    /// the first update.
+    pub(super) fn on_lines_emptied(
+        &mut self,
+        first: Option<Echo>,
+        outcome: Outcome,
+    ) -> ExchangeStep {
+        ExchangeStep::Conclude(match (outcome, first) {
+            (Outcome::Applied(echo), first) if echo.still_set.is_empty() => {
+                Conclusion::Updated(Outcome::Applied(first.unwrap_or(echo)))
+            }
+            (Outcome::Applied(echo), _) => Conclusion::NotCleared(echo.still_set),
+            (Outcome::Rejected(_), Some(first)) => Conclusion::NotCleared(first.still_set),
+            (Outcome::Rejected(rejection), None) if rejection.is_typed() => {
+                Conclusion::LinesRejected(self.fold.update.cleared_address_lines())
+            }
+            // Dispatch sends the first update and the update with the empty lines again.
+            (outcome, Some(_)) => Conclusion::Updated(outcome),
+            (outcome, None) => return self.on_outcome(outcome),
+        })
+    }
 }

@@ -7,7 +7,7 @@ use crate::dispatch::lane_exchange::LaneExchange;
 use crate::imprint::Field;
 use crate::outbox::{EntryId, ParkReason, Settlement, WaitingEntry};
 
-/// Returns the settlement of an applied request after which Imprint still has these cleared address lines.
+/// Returns the settlement of a request after which Imprint still has these cleared address lines.
 ///
 /// Parks the entries that cleared the lines. The lines do not count as delivered, so a replay clears the lines again.
 /// If a clearing superseded the value of an older entry, the older entry stays waiting, because dispatch must send its
