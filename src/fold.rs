@@ -76,6 +76,8 @@ pub struct Fold {
     /// True if the lane has earlier requests without a clear answer, and none of them can still arrive at Imprint. When
     /// this request is delivered, the lane forgets the earlier requests.
     ends_doubt: bool,
+    /// The fields that a later request must send instead of this request.
+    postponed: Vec<Field>,
 }
 
 impl Fold {
@@ -99,6 +101,16 @@ impl Fold {
         let mut rest = self.clone();
         rest.versions.retain(|field, _| !fields.contains(field));
         rest
+    }
+
+    /// Returns a copy of the fold in which a later request must send these fields. The fields count as not sent. If
+    /// this request would have sent delivered values of these fields again, the lane keeps the values.
+    #[must_use]
+    pub fn postponing(&self, fields: &[Field]) -> Self {
+        Self {
+            postponed: fields.to_vec(),
+            ..self.without(fields)
+        }
     }
 }
 

@@ -130,8 +130,11 @@ pub enum ImprintReply {
 pub enum Conclusion {
     /// The lane had nothing to send.
     NothingToSend,
-    /// The limiter does not allow the next call before this time.
+    /// The limiter does not allow the next call before this time. Imprint has applied no update of the exchange.
     Postponed(Timestamp),
+    /// Imprint applied the update, but still has these cleared address lines. The limiter does not allow the update that
+    /// sends the lines as empty texts before this time.
+    LinesPostponed(Vec<Field>, Timestamp),
     /// Imprint does not know the customer. This exchange sent no request: evidence proves a recorded answer, or a
     /// stored identity link contains no Imprint id.
     ProvenAbsent,

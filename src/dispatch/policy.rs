@@ -30,6 +30,9 @@ pub enum Decision {
     Deliver(Echo),
     /// Imprint still has these cleared address lines, and the other values: park the entries that cleared the lines.
     DeliverExcept(Vec<Field>),
+    /// Imprint applied the request but still has these cleared address lines: send the lines as empty texts, but not
+    /// before this time.
+    DeliverLinesLater(Vec<Field>, Timestamp),
     /// One of several entries in the request caused the rejection: send the entries one by one.
     Unfold,
     /// The only entry in the request caused the rejection: park the entry.
@@ -137,6 +140,9 @@ pub fn decide(
                 rest: rest(assessment.state),
                 attempt: Attempt::NotCounted,
             };
+        }
+        Conclusion::LinesPostponed(lines, later) => {
+            return Decision::DeliverLinesLater(lines, later);
         }
         Conclusion::NotCleared(lines) => return Decision::DeliverExcept(lines),
         Conclusion::LinesRejected(lines) => return lines_rejected(lines, assessment),
@@ -351,6 +357,7 @@ pub fn is_unproven(decision: &Decision, assessment: Assessment) -> bool {
         Decision::NothingToSend
         | Decision::Deliver(_)
         | Decision::DeliverExcept(_)
+        | Decision::DeliverLinesLater(..)
         | Decision::Unfold
         | Decision::Park { .. }
         | Decision::GiveUp { .. }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use self::doubt::{in_doubt, without_departed, without_reassertion};
 use self::echo::{applied, confirmed_link, misdirected};
 use self::identity::{all_parked, customer_unknown, moved};
-use self::lines::delivered_except;
+use self::lines::{delivered_except, lines_postponed};
 use self::proof::{await_proof, postponed};
 use super::backoff::backoff;
 use super::lane_exchange::LaneExchange;
@@ -61,6 +61,7 @@ fn decided(
             ..applied(exchange, delivered(exchange, &exchange.fold, sent))
         },
         Decision::DeliverExcept(lines) => delivered_except(exchange, &lines, sent),
+        Decision::DeliverLinesLater(lines, later) => lines_postponed(exchange, &lines, later, sent),
         Decision::Misdirect(partner) => misdirected(exchange, &partner, sent),
         Decision::LookAgain => unsent,
         Decision::Unfold => unfolded(exchange, sent),

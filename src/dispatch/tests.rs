@@ -963,6 +963,37 @@ fn lane_of_a_line(id: &str) -> ClaimedLane {
     claimed
 }
 
+/// FAULTS N313, V4; seeds 62150 and 68620 of the simulation: the limiter forbids the second update, and the settlement
+/// forgot that Imprint had applied the values of the first update.
+#[test]
+fn the_values_of_the_first_update_are_delivered_if_the_empty_lines_must_wait() {
+    let applied = |echo| ImprintReply::Outcome(Outcome::Applied(echo));
+    let later = NOW.after(Duration::from_mins(1));
+    let (mut exchange, _) = LaneExchange::start(clearing_lane(), &RULES, NOW);
+    let step = exchange.on_answer(applied(still_there()), NOW);
+    assert!(matches!(step, ExchangeStep::Call(ImprintCall::Update(_))));
+    let conclusion = exchange.postponed(later);
+    assert_eq!(exchange.signal(&conclusion), Some(Signal::Applied));
+    let (_, settlement) = conclude(&exchange, conclusion, Attribution::Unknown, &RULES);
+    assert_eq!(ended(&settlement), [(1, "delivered"), (2, "superseded")]);
+    assert_eq!(
+        (settlement.due, settlement.trials),
+        (later, Trials::default())
+    );
+    assert!(matches!(settlement.recognition, Recognition::Applied(_)));
+    let mut again = clearing_lane();
+    again.versions = settlement.versions.unwrap();
+    again.waiting.drain(..2);
+    let (exchange, asked, conclusion) =
+        exchange_with(again, &RULES, vec![applied(Echo::default())]);
+    assert_eq!(asked, [r#"update {"street_line2":""}"#]);
+    let (_, settlement) = conclude(&exchange, conclusion, Attribution::Unknown, &RULES);
+    assert_eq!(ended(&settlement), [(3, "delivered")]);
+    // Without a first update, Imprint has applied nothing.
+    let (mut exchange, _) = LaneExchange::start(lane_of_a_line("CUST-1"), &RULES, NOW);
+    assert_eq!(exchange.postponed(later), Conclusion::Postponed(later));
+}
+
 /// If only address lines are cleared, the first update is empty, and Imprint echoes nothing.
 #[test]
 fn address_lines_are_sent_empty_at_once_if_nothing_else_is_sent() {

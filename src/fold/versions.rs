@@ -60,17 +60,38 @@ struct InDoubt {
     newer: Update,
 }
 
+impl InDoubt {
+    /// Keeps only the delivered values of these fields, after the requests in doubt can no longer arrive. Returns
+    /// `None` if there is no such value.
+    fn reduced_to(self, fields: &[Field]) -> Option<Self> {
+        let newer = self.newer.iter();
+        let newer = newer.filter(|(field, _)| fields.contains(field));
+        let newer: Update = newer
+            .map(|(field, value)| (field.clone(), value.clone()))
+            .collect();
+        (!newer.is_empty()).then(|| Self {
+            until_millis: self.until_millis,
+            sent: Versions::default(),
+            is_any_sent: false,
+            newer,
+        })
+    }
+}
+
 impl LaneVersions {
     /// Returns the versions of the lane after the delivery of `fold`.
     #[must_use]
     pub fn delivered(mut self, fold: &Fold) -> Self {
-        if fold.ends_doubt {
-            self.in_doubt = None;
-        }
         let newest = fold.versions.iter();
         let newest = newest.map(|(field, version)| (field.clone(), *version));
         self.delivered.0.extend(newest);
         self.is_unsent = false;
+        if fold.ends_doubt {
+            self.in_doubt = self
+                .in_doubt
+                .and_then(|in_doubt| in_doubt.reduced_to(&fold.postponed));
+            return self;
+        }
         let Some(in_doubt) = self.in_doubt.as_mut() else {
             return self;
         };
@@ -388,6 +409,24 @@ mod tests {
         let lane = lane.delivered(&again);
         assert_eq!(lane.reassert_at(), None);
         assert_eq!(sent(&fold_at(&lane, &[], UNTIL)), json!({}));
+    }
+
+    /// FAULTS N313: the request sends every value again except the value that waits for a later request.
+    #[test]
+    fn a_postponed_value_is_still_to_be_sent_again() {
+        let lane = overtaken();
+        let phone = [entry(3, 3, &[("phone", "1")])];
+        let request = fold_at(&lane, &phone, UNTIL);
+        assert_eq!(request.reasserted, 1);
+        let email = Field::parse("email").unwrap();
+        let later = lane.delivered(&request.postponing(&[email]));
+        assert_eq!(later.reassert_at(), Some(UNTIL));
+        let again = fold_at(&later, &phone, UNTIL);
+        assert_eq!(
+            (sent(&again), again.stale.len()),
+            (json!({"email": "new"}), 1)
+        );
+        assert_eq!(later.delivered(&again).reassert_at(), None);
     }
 
     #[test]

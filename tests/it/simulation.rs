@@ -78,6 +78,9 @@ const REGRESSIONS: &[u64] = &[
     // Fixed fault: a stopped destination asked for a wait, and the bridge probed during the wait, because a witness was
     // known although the bridge asks about no witness in this state.
     86_372,
+    // Fixed fault: shadow mode began between two updates of a lane, and the bridge sent the values of the first update
+    // again afterwards.
+    62_150, 68_620,
     // Corrected laws: the value of an entry that moved to the lane of another customer, a retrieve as a probe, and
     // refusals of lanes with failures of their own.
     3_707, 5_495, 9_119,

@@ -194,6 +194,7 @@ fn delivered(exchange: &LaneExchange, decision: &Decision) -> Option<Delivered> 
         }),
         Decision::NothingToSend
         | Decision::DeliverExcept(_)
+        | Decision::DeliverLinesLater(..)
         | Decision::Misdirect(_)
         | Decision::LookAgain
         | Decision::Unfold
@@ -225,6 +226,7 @@ fn describe(conclusion: &Conclusion) -> (&'static str, String) {
     let outcome = match conclusion {
         Conclusion::Updated(outcome) => outcome,
         Conclusion::NothingToSend | Conclusion::Postponed(_) => return ("nothing", String::new()),
+        Conclusion::LinesPostponed(..) => return ("lines_postponed", String::new()),
         Conclusion::NotCleared(_) | Conclusion::LinesRejected(_) => {
             return ("not_cleared", String::new());
         }

@@ -204,7 +204,11 @@ impl Delivery {
             Clearance::Shadow => moment.now.after(SHADOW_REST),
             Clearance::Postpone(later) => later,
         };
-        self.conclude(Conclusion::Postponed(due), context, moment)
+        let postponed = self.exchange.as_mut();
+        let postponed = postponed.map_or(Conclusion::Postponed(due), |exchange| {
+            exchange.postponed(due)
+        });
+        self.conclude(postponed, context, moment)
     }
 
     /// Asks the send permit whether dispatch is allowed to send the call. A delivery without an [`InFlightPermit`] must

@@ -837,6 +837,57 @@ fn a_call_that_follows_from_an_answer_waits_for_a_token_in_its_place() {
     assert!(settlement.endings.is_empty(), "nothing proves the answer");
 }
 
+/// FAULTS N313, U34, V4: shadow mode, a pause or a wait that Imprint asked for begins between an update and the update
+/// that empties an address line: the second update is not sent, and the values of the first update are recorded.
+#[test]
+fn an_update_of_empty_lines_is_not_sent_in_shadow_mode_or_during_a_pause_or_a_wait() {
+    let line = Field::parse("street_line2").unwrap();
+    let mut clearing = lane(1);
+    let update = &mut clearing.waiting[0].update;
+    update.insert(line.clone(), FieldValue::Cleared);
+    for (reason, due) in [
+        ("shadow", later(60)),
+        ("paused", NOW),
+        ("throttled", NOW),
+        ("open", NOW),
+    ] {
+        let (mut core, destination) = core_at(Rate::Unlimited, 1);
+        let ids = claimed(&mut core, NOW, vec![clearing.clone()]);
+        assert!(is_call(&core.start(ids[0], moment(NOW))));
+        if reason == "throttled" {
+            destination.wait_until(later(5));
+        } else {
+            destination.set_mode(OperatorMode::parse(reason).unwrap());
+        }
+        let echo = Echo {
+            still_set: vec![line.clone()],
+            ..Echo::default()
+        };
+        let still_there = ImprintReply::Outcome(Outcome::Applied(echo));
+        let action = core.on_answer(ids[0], still_there, moment(NOW));
+        if reason == "open" {
+            assert!(is_call(&action));
+            continue;
+        }
+        let settlement = settled(action);
+        assert_eq!(settlement.endings, [], "{reason}: the line is not cleared");
+        assert_eq!(settlement.due, due, "{reason}");
+        let mut again = clearing.clone();
+        again.versions = settlement.versions.unwrap();
+        let (mut core, _) = core_at(Rate::Unlimited, 1);
+        let ids = claimed(&mut core, NOW, vec![again]);
+        let LaneAction::Call {
+            call: ImprintCall::Update(request),
+            ..
+        } = core.start(ids[0], moment(NOW))
+        else {
+            panic!("the line is sent")
+        };
+        let sent = serde_json::Value::Object(request.body.to_object());
+        assert_eq!(sent, json!({"street_line2": ""}), "{reason}");
+    }
+}
+
 /// Uses up the token of the search share, by the search of another lane.
 fn search(destination: &Arc<Destination>, now: Timestamp) {
     let mut permit = destination.acquire(1, now).unwrap().take_one().unwrap();

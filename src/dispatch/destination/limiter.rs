@@ -260,12 +260,11 @@ impl SendLimiter {
     /// If the API key has changed since the answer, dispatch does not send a search: the answers to two keys prove
     /// nothing about each other.
     ///
-    /// While the destination is paused, or waits because Imprint asked for a wait, dispatch sends no retrieve and no
-    /// search: Imprint has applied no update of this exchange, so the lane can begin again later. Dispatch still sends
-    /// an update: Imprint has possibly applied the first update of the exchange, and the further update completes it.
+    /// While the destination is paused, or waits because Imprint asked for a wait, dispatch sends no further request:
+    /// the lane continues later. If Imprint has applied the first update of the exchange, the settlement records its
+    /// values.
     pub(super) fn clear_follow_up(&mut self, asked: AskedCall<'_>, now: Timestamp) -> Clearance {
-        let is_update = matches!(asked.call, ImprintCall::Update(_));
-        if !is_update && (self.mode == OperatorMode::Paused || self.state.waits(now)) {
+        if self.mode == OperatorMode::Paused || self.state.waits(now) {
             return Clearance::Withdrawn;
         }
         if self.mode == OperatorMode::Shadow {

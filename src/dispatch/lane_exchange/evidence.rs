@@ -22,7 +22,9 @@ impl LaneExchange {
             Conclusion::Identified(_) | Conclusion::Ambiguous | Conclusion::LookAgain => {
                 Signal::Answered
             }
-            Conclusion::NotCleared(_) | Conclusion::Misdirected(_) => Signal::Applied,
+            Conclusion::NotCleared(_)
+            | Conclusion::LinesPostponed(..)
+            | Conclusion::Misdirected(_) => Signal::Applied,
             Conclusion::LinesRejected(_) => Signal::Rejected,
             Conclusion::Updated(outcome) => signal_of(outcome),
         })

@@ -6,6 +6,7 @@
 use super::{Conclusion, ExchangeStep, ImprintCall, LaneExchange, PendingCall};
 use crate::imprint::clearing::{AddressClearing, Clearing};
 use crate::imprint::{Echo, Field, FieldValue, ImprintId, Outcome, Request, Update};
+use crate::time::Timestamp;
 
 impl LaneExchange {
     /// Sends cleared address lines as empty texts. `first` is Imprint's answer to the first update.
@@ -51,5 +52,20 @@ impl LaneExchange {
             (outcome, Some(_)) => Conclusion::Updated(outcome),
             (outcome, None) => return self.on_outcome(outcome),
         })
+    }
+
+    /// Returns the conclusion if dispatch must not send the next call of the exchange before `later`.
+    pub fn postponed(&mut self, later: Timestamp) -> Conclusion {
+        match std::mem::replace(&mut self.pending, PendingCall::None) {
+            PendingCall::EmptyLines(Some(first)) => {
+                Conclusion::LinesPostponed(first.still_set, later)
+            }
+            PendingCall::None
+            | PendingCall::Update
+            | PendingCall::Retrieve(_)
+            | PendingCall::Search { .. }
+            | PendingCall::RetrieveLane { .. }
+            | PendingCall::EmptyLines(None) => Conclusion::Postponed(later),
+        }
     }
 }

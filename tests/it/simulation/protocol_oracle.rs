@@ -26,7 +26,8 @@ const EXCUSED_FOR: i64 = 30 * SECOND;
 /// The number of consecutive refusals, or 429 answers, after which the destination refuses or throttles every lane.
 const REFUSALS: usize = 4;
 
-/// The position of a request in its delivery. A later request of a delivery is allowed even if a first request is not.
+/// The position of a request in its delivery. A later request of a delivery is allowed even if a first request is not,
+/// but not in shadow mode or during a pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
     First,
@@ -150,6 +151,10 @@ impl ProtocolOracle {
         }
         if self.mode == OperatorMode::Shadow {
             let what = format!("asked at {now} in shadow mode");
+            return violation(Law::LeftAlone, what);
+        }
+        if turn == Turn::Later && self.mode == OperatorMode::Paused {
+            let what = format!("asked again at {now} while it is paused");
             return violation(Law::LeftAlone, what);
         }
         if turn == Turn::Later {
