@@ -54,6 +54,7 @@ mod sources;
 mod store;
 
 pub use self::reread::Rereads;
+pub(crate) use self::secrets::{SecretFileError, secret_file_errors};
 
 /// Runs a future on this thread, on a new runtime. The commands of the command line use this function.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {

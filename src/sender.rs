@@ -16,7 +16,7 @@ use self::verdict::{FailureReason, Verdict, classify, retry_delay};
 use crate::http::client::{ExchangeError, ExchangeLimits, HttpClient, RequestHead};
 use crate::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use crate::ingress::auth::hmac::HmacKeys;
-use crate::ingress::auth::{Head, SigningKey};
+use crate::ingress::auth::{Head, SigningKey, TokenScheme};
 use crate::random::jitter;
 use crate::time::Clock;
 
@@ -41,8 +41,8 @@ const PRIORITY: HeaderName = HeaderName::from_static("priority");
 pub(crate) enum SenderAuth {
     /// The requests have no authentication.
     None,
-    /// The requests have a bearer token.
-    Token(SecretString),
+    /// The requests have a token or a password in a header.
+    Token(TokenScheme, SecretString),
     /// The requests have a signature as in the Standard Webhooks specification.
     Signature(SigningKey),
     /// The requests have an HMAC signature in the source's own scheme.
@@ -182,9 +182,11 @@ impl EventSender {
         };
         match &self.authentication {
             SenderAuth::None => Ok(post),
-            SenderAuth::Token(token) => post.bearer(token).map_err(|_invalid| {
-                FailureReason::new("the token has characters that a header cannot carry")
-            }),
+            SenderAuth::Token(scheme, token) => post
+                .secret(scheme.header(), &scheme.value(token))
+                .map_err(|_invalid| {
+                    FailureReason::new("the token has characters that a header cannot carry")
+                }),
             SenderAuth::Signature(key) => {
                 let invalid =
                     || FailureReason::new("the event has no id that fits the header webhook-id");

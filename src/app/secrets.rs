@@ -1,7 +1,7 @@
 //! The secrets with which sources authenticate. The bridge reads the secret files at the start and every few seconds,
 //! because operators rotate the secrets while the process runs.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use anyhow::anyhow;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -10,8 +10,8 @@ use super::reread::{Rereads, read_new};
 use crate::config::{secret, sources};
 use crate::event::SourceName;
 use crate::ingress::Endpoints;
-use crate::ingress::auth::Verifier;
 use crate::ingress::auth::hmac::HmacKeys;
+use crate::ingress::auth::{self, Verifier};
 
 /// The loaded secrets of one source, and the verifier that uses these secrets.
 pub(super) struct LoadedAuth {
@@ -19,39 +19,83 @@ pub(super) struct LoadedAuth {
     pub(super) verifier: Verifier,
 }
 
+/// The flaw of a secret file. The text names the file, and never repeats its content.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum SecretFileError {
+    /// The file does not exist.
+    Missing(String),
+    /// The file cannot be read, or its content is no secret for the source's kind of authentication.
+    Unusable(String),
+}
+
+impl SecretFileError {
+    pub(crate) fn text(&self) -> &str {
+        match self {
+            Self::Missing(text) | Self::Unusable(text) => text,
+        }
+    }
+}
+
 impl LoadedAuth {
     /// Reads the secret files of a source.
     pub(super) fn of(auth: &sources::Auth) -> anyhow::Result<Self> {
-        let read = |files: &[PathBuf]| -> anyhow::Result<Vec<SecretString>> {
-            let secrets = files.iter().map(|file| secret::read(file));
-            let secrets: Result<_, _> = secrets.collect();
-            secrets.map_err(|reason| anyhow!(reason))
-        };
-        let (secrets, verifier) = match auth {
-            sources::Auth::None => return Ok(Self::nothing()),
-            sources::Auth::Bearer(files) => {
-                let secrets = read(files)?;
-                let verifier = Verifier::bearer(&secrets)?;
-                (secrets, verifier)
-            }
-            sources::Auth::StandardWebhooks(files) => {
-                let secrets = read(files)?;
-                let verifier = Verifier::standard_webhooks(&secrets)?;
-                (secrets, verifier)
-            }
-            sources::Auth::Hmac(scheme, files) => {
-                let secrets = read(files)?;
-                let keys = HmacKeys::new(scheme.as_ref().clone(), &secrets)?;
-                (secrets, Verifier::hmac(keys))
-            }
-        };
+        let (secrets, errors) = read(auth);
+        if !errors.is_empty() {
+            let errors: Vec<_> = errors.iter().map(SecretFileError::text).collect();
+            return Err(anyhow!(errors.join("; ")));
+        }
+        let verifier = verifier(auth, &secrets)?;
         Ok(Self { secrets, verifier })
     }
+}
 
-    const fn nothing() -> Self {
-        Self {
-            secrets: Vec::new(),
-            verifier: Verifier::none(),
+/// Reads the secret files of a source, and returns the errors of all files.
+pub(crate) fn secret_file_errors(auth: &sources::Auth) -> Vec<SecretFileError> {
+    read(auth).1
+}
+
+/// Reads the secret files of a source. Returns the usable secrets, and the errors of the other files.
+fn read(auth: &sources::Auth) -> (Vec<SecretString>, Vec<SecretFileError>) {
+    let mut secrets = Vec::new();
+    let mut errors = Vec::new();
+    let paths = auth.files().map(|files| files.paths.as_slice());
+    for path in paths.unwrap_or_default() {
+        match read_one(auth, path) {
+            Ok(secret) => secrets.push(secret),
+            Err(error) => errors.push(error),
+        }
+    }
+    (secrets, errors)
+}
+
+fn read_one(auth: &sources::Auth, path: &Path) -> Result<SecretString, SecretFileError> {
+    let secret = secret::read(path).map_err(|reason| match path.try_exists() {
+        Ok(false) => SecretFileError::Missing(reason),
+        Ok(true) | Err(_) => SecretFileError::Unusable(reason),
+    })?;
+    // The verifier of this one secret finds the flaws of the secret.
+    match verifier(auth, std::slice::from_ref(&secret)) {
+        Ok(_) => Ok(secret),
+        Err(auth::Error::Secret { flaw, .. }) => {
+            let text = format!("{} {flaw}", path.display());
+            Err(SecretFileError::Unusable(text))
+        }
+        Err(error @ auth::Error::NoSecret) => Err(SecretFileError::Unusable(error.to_string())),
+    }
+}
+
+/// Creates the verifier of a source with these secrets.
+fn verifier(auth: &sources::Auth, secrets: &[SecretString]) -> Result<Verifier, auth::Error> {
+    match auth {
+        sources::Auth::None => Ok(Verifier::none()),
+        sources::Auth::Token(scheme, files) => {
+            Verifier::token(scheme.clone(), secrets, files.minimum)
+        }
+        sources::Auth::StandardWebhooks(files) => {
+            Verifier::standard_webhooks(secrets, files.minimum)
+        }
+        sources::Auth::Hmac(scheme, files) => {
+            HmacKeys::new(scheme.as_ref().clone(), secrets, files.minimum).map(Verifier::hmac)
         }
     }
 }

@@ -11,8 +11,8 @@ use self::examples::ExampleResults;
 use self::watch::FileSnapshot;
 use super::explain::in_one_line;
 use super::{Layers, NEGATIVE_RESULT, read};
-use crate::app::block_on;
-use crate::config::sources::SourceSettings;
+use crate::app::{SecretFileError, block_on, secret_file_errors};
+use crate::config::sources::{Auth, SourceSettings};
 use crate::config::{Config, Purpose};
 use crate::intake::coverage::{self, ExampleCoverage};
 use crate::intake::{EventType, Source, Sources};
@@ -57,6 +57,8 @@ fn check_once(layers: &Layers) -> (Vec<PathBuf>, ExitCode) {
         Ok(read) => read,
         Err(code) => return (paths, code),
     };
+    let secrets = sources.iter().filter_map(|source| source.auth.files());
+    paths.extend(secrets.flat_map(|files| files.paths.clone()));
     print_result(format_args!(
         "configuration: {:?} profile, destination {}",
         config.profile,
@@ -80,6 +82,7 @@ fn check_sources(config: &Config, settings: Vec<SourceSettings>) -> ExitCode {
         for warning in warnings {
             print_result(format_args!("  {warning}"));
         }
+        errors += check_secrets(&source, &auth);
         let folder = config.sources_dir.join(source.name.as_str());
         let results = examples::run(&folder, &sources, &source, wall_time);
         describe(&source, &results);
@@ -101,6 +104,26 @@ fn check_sources(config: &Config, settings: Vec<SourceSettings>) -> ExitCode {
             ExitCode::from(NEGATIVE_RESULT)
         }
     }
+}
+
+/// Reports the secret files of a source that are missing or unusable, and returns the number of errors.
+///
+/// A missing file is no error, because the machine of an author need not have the secrets. `serve` does not start
+/// without the file.
+fn check_secrets(source: &Source, auth: &Auth) -> usize {
+    let mut errors = 0;
+    for error in secret_file_errors(auth) {
+        match error {
+            SecretFileError::Missing(reason) => {
+                print_result(format_args!("  {reason}; serve needs this file"));
+            }
+            SecretFileError::Unusable(reason) => {
+                print_notice(format_args!("source {}: {reason}", source.name));
+                errors += 1;
+            }
+        }
+    }
+    errors
 }
 
 fn counted(results: &ExampleResults, folder: &Path) -> String {

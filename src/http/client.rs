@@ -193,10 +193,20 @@ impl RequestHead {
 
     /// Adds the header `Authorization: Bearer` with a token. Debug output does not show the value of this header.
     pub(crate) fn bearer(self, token: &SecretString) -> Result<Self, HeaderError> {
-        let text = format!("Bearer {}", token.expose_secret());
-        let mut value = HeaderValue::from_str(&text).map_err(|_invalid| HeaderError)?;
+        let value = SecretString::from(format!("Bearer {}", token.expose_secret()));
+        self.secret(header::AUTHORIZATION, &value)
+    }
+
+    /// Adds a header with a secret value. Debug output does not show the value of this header.
+    pub(crate) fn secret(
+        self,
+        name: HeaderName,
+        value: &SecretString,
+    ) -> Result<Self, HeaderError> {
+        let value = HeaderValue::from_str(value.expose_secret());
+        let mut value = value.map_err(|_invalid| HeaderError)?;
         value.set_sensitive(true);
-        Ok(self.header(header::AUTHORIZATION, value))
+        Ok(self.header(name, value))
     }
 
     pub(crate) fn method(&self) -> &Method {

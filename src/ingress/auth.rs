@@ -11,7 +11,7 @@ use std::sync::Arc;
 use ::hmac::{Hmac, KeyInit, Mac};
 use actix_web::http::header::HeaderMap;
 use actix_web::web::Bytes;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use sha2::Sha256;
 
 use crate::event::{Attribute, cloudevents};
@@ -20,40 +20,31 @@ use crate::time::Timestamp;
 
 pub mod hmac;
 mod rotating;
+mod secret_length;
 mod standard_webhooks;
+mod token;
 
 pub use rotating::RotatingVerifier;
+pub use secret_length::{SecretFlaw, SecretMinimum};
 pub use standard_webhooks::SigningKey;
+pub use token::TokenScheme;
 
-/// The minimum length of a bearer token. An attacker could guess a shorter token.
-const TOKEN_BYTES_MIN: usize = 16;
-/// The HMAC key for the comparison of tokens.
-///
-/// The bridge compares the HMACs of two tokens and not the tokens: the time of the comparison then reveals neither the
-/// length nor the first characters of a token.
-const TOKEN_LABEL: &[u8; 27] = b"imprint-bridge bearer token";
+use token::TokenKeys;
+
 /// The header of the CloudEvents attribute `specversion`. The bridge accepts only one value of this attribute.
 const SPECVERSION: &str = "ce-specversion";
 /// The header of the CloudEvents attribute `id`.
 const ID: &str = "ce-id";
-const BEARER: &str = "bearer";
 
-/// The reason why a list of configured secrets cannot be used. The number in an error is the index of the wrong secret
-/// in the list.
+/// The reason why a list of configured secrets cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The list of secrets is empty. Without this error, an empty list would turn authentication off by accident.
     #[error("there is no secret; to accept unauthenticated requests, set auth.kind = \"none\"")]
     NoSecret,
-    /// A bearer token is too short, or cannot be a header value.
-    #[error("token {0} is not 16 or more visible ASCII characters")]
-    Token(usize),
-    /// A configured secret is not a signing secret of Standard Webhooks.
-    #[error("secret {0} is not `whsec_` followed by 24 to 64 bytes in base64")]
-    SigningSecret(usize),
-    /// A secret of an HMAC scheme is too short, or does not have the configured encoding.
-    #[error("secret {0} is not 16 or more bytes in the encoding auth.secret_encoding")]
-    HmacSecret(usize),
+    /// A secret cannot be used. `index` is the position of the secret in the list.
+    #[error("secret {index} {flaw}")]
+    Secret { index: usize, flaw: SecretFlaw },
 }
 
 /// The parts of a request's head that a signature can cover.
@@ -101,7 +92,7 @@ pub struct Authentic<T> {
 /// The parts of a request, besides the body, that the signature covers.
 #[derive(Clone)]
 enum SignatureScope {
-    /// The request has no signature. A bearer token, if the source uses one, covers the whole request.
+    /// The request has no signature. A token or password, if the source uses one, covers the whole request.
     Nothing,
     /// The signature covers this event id.
     Id(String),
@@ -220,7 +211,7 @@ pub struct Verifier(AuthScheme);
 #[derive(Clone)]
 enum AuthScheme {
     None,
-    Bearer(Vec<SecretString>),
+    Token(TokenKeys),
     StandardWebhooks(Vec<SigningKey>),
     Hmac(Arc<hmac::HmacKeys>),
 }
@@ -232,25 +223,16 @@ impl Verifier {
         Self(AuthScheme::None)
     }
 
-    /// Creates a verifier that accepts a request with one of these tokens in `Authorization: Bearer …`.
+    /// Creates a verifier that accepts a request with one of these tokens or passwords in a header.
     ///
     /// # Errors
     /// Returns an error if there is no token, or if a token is too short or cannot be a header value.
-    pub fn bearer(tokens: &[SecretString]) -> Result<Self, Error> {
-        let parse = |(index, token): (usize, &SecretString)| {
-            let bytes = token.expose_secret().as_bytes();
-            let fits = bytes.len() >= TOKEN_BYTES_MIN && bytes.iter().all(u8::is_ascii_graphic);
-            fits.then(|| token.clone()).ok_or(Error::Token(index))
-        };
-        let tokens: Vec<_> = tokens
-            .iter()
-            .enumerate()
-            .map(parse)
-            .collect::<Result<_, _>>()?;
-        if tokens.is_empty() {
-            return Err(Error::NoSecret);
-        }
-        Ok(Self(AuthScheme::Bearer(tokens)))
+    pub fn token(
+        scheme: TokenScheme,
+        tokens: &[SecretString],
+        minimum: SecretMinimum,
+    ) -> Result<Self, Error> {
+        TokenKeys::new(scheme, tokens, minimum).map(|keys| Self(AuthScheme::Token(keys)))
     }
 
     /// Creates a verifier that accepts a request with a Standard Webhooks 1.0 signature (`v1`, HMAC-SHA256) by one of
@@ -258,8 +240,14 @@ impl Verifier {
     ///
     /// # Errors
     /// Returns an error if there is no secret, or if a secret is not `whsec_` followed by 24 to 64 bytes in base64.
-    pub fn standard_webhooks(secrets: &[SecretString]) -> Result<Self, Error> {
-        let parse = |(index, secret)| SigningKey::parse(secret).ok_or(Error::SigningSecret(index));
+    /// `minimum` replaces the number 24.
+    pub fn standard_webhooks(
+        secrets: &[SecretString],
+        minimum: SecretMinimum,
+    ) -> Result<Self, Error> {
+        let parse = |(index, secret)| {
+            SigningKey::parse_with(secret, minimum).map_err(|flaw| Error::Secret { index, flaw })
+        };
         let keys: Vec<_> = secrets
             .iter()
             .enumerate()
@@ -278,15 +266,15 @@ impl Verifier {
 
     /// Returns the `WWW-Authenticate` header value for a denied request.
     pub const fn challenge(&self) -> &'static str {
-        match self.0 {
+        match &self.0 {
             AuthScheme::None => "None",
-            AuthScheme::Bearer(_) => "Bearer",
+            AuthScheme::Token(keys) => keys.scheme().challenge(),
             AuthScheme::StandardWebhooks(_) => "StandardWebhooks",
             AuthScheme::Hmac(_) => "HMAC",
         }
     }
 
-    /// Verifies a request as far as possible without its body: a bearer token completely, but of a signature only the
+    /// Verifies a request as far as possible without its body: a token completely, but of a signature only the
     /// format and the signing time.
     ///
     /// # Errors
@@ -294,7 +282,7 @@ impl Verifier {
     pub fn verify_head(&self, headers: &HeaderMap, wall: Timestamp) -> Result<(), DenialReason> {
         match &self.0 {
             AuthScheme::None => Ok(()),
-            AuthScheme::Bearer(tokens) => bearer(tokens, headers),
+            AuthScheme::Token(keys) => keys.verify(headers),
             AuthScheme::StandardWebhooks(_) => {
                 standard_webhooks::SignedHead::read(headers, wall).map(drop)
             }
@@ -315,8 +303,8 @@ impl Verifier {
         let signed =
             match &self.0 {
                 AuthScheme::None => SignatureScope::Nothing,
-                AuthScheme::Bearer(tokens) => {
-                    bearer(tokens, head.headers)?;
+                AuthScheme::Token(keys) => {
+                    keys.verify(head.headers)?;
                     SignatureScope::Nothing
                 }
                 AuthScheme::StandardWebhooks(keys) => SignatureScope::Id(
@@ -367,27 +355,6 @@ fn required<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, DenialRea
         SingleHeader::Text("") | SingleHeader::Unreadable => Err(DenialReason::Malformed),
         SingleHeader::Text(text) => Ok(text),
     }
-}
-
-fn bearer(tokens: &[SecretString], headers: &HeaderMap) -> Result<(), DenialReason> {
-    let (scheme, presented) = required(headers, "authorization")?
-        .split_once(' ')
-        .ok_or(DenialReason::Malformed)?;
-    if !scheme.eq_ignore_ascii_case(BEARER) {
-        return Err(DenialReason::Malformed);
-    }
-    let presented = token_mac(presented.trim()).finalize().into_bytes();
-    // The verifier compares every token, even after a match: the duration of the check must not reveal which token
-    // matched.
-    let is_known = tokens.iter().fold(false, |is_known, token| {
-        let token = token_mac(token.expose_secret());
-        is_known | token.verify_slice(&presented).is_ok()
-    });
-    is_known.then_some(()).ok_or(DenialReason::Mismatch)
-}
-
-fn token_mac(token: &str) -> Hmac<Sha256> {
-    hmac_sha256(TOKEN_LABEL, &[token.as_bytes()])
 }
 
 #[cfg(test)]

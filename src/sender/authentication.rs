@@ -6,9 +6,10 @@ use anyhow::{Context as _, anyhow};
 use secrecy::SecretString;
 
 use super::SenderAuth;
+use crate::config::sources::SecretFiles;
 use crate::config::{secret, sources};
-use crate::ingress::auth::SigningKey;
 use crate::ingress::auth::hmac::HmacKeys;
+use crate::ingress::auth::{SecretMinimum, SigningKey, TokenScheme};
 
 /// The secret files in the arguments of `send`.
 #[derive(Debug)]
@@ -28,8 +29,8 @@ pub(super) fn read(options: &SenderAuthFiles) -> anyhow::Result<SenderAuth> {
         return of_source(file, secret, token);
     }
     match (secret, token) {
-        (Some(file), _) => standard_webhooks(file),
-        (None, Some(file)) => read_secret(file).map(SenderAuth::Token),
+        (Some(file), _) => standard_webhooks(file, SecretMinimum::default()),
+        (None, Some(file)) => bearer(read_secret(file)?),
         (None, None) => Ok(SenderAuth::None),
     }
 }
@@ -43,23 +44,24 @@ fn of_source(
         let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
         anyhow!(errors.join("\n"))
     })?;
-    let first = |files: &[PathBuf], named: Option<&Path>| {
+    let first = |files: &SecretFiles, named: Option<&Path>| {
         let file = named
             .map(Path::to_path_buf)
-            .or_else(|| files.first().cloned());
+            .or_else(|| files.paths.first().cloned());
         file.context("the source names no secret file")
     };
     match (auth, secret, token) {
         (sources::Auth::None, None, None) => Ok(SenderAuth::None),
-        (sources::Auth::Bearer(files), None, token) => {
-            read_secret(&first(&files, token)?).map(SenderAuth::Token)
+        (sources::Auth::Token(scheme, files), None, token) => {
+            let token = read_secret(&first(&files, token)?)?;
+            Ok(SenderAuth::Token(scheme, token))
         }
         (sources::Auth::StandardWebhooks(files), secret, None) => {
-            standard_webhooks(&first(&files, secret)?)
+            standard_webhooks(&first(&files, secret)?, files.minimum)
         }
         (sources::Auth::Hmac(scheme, files), secret, None) => {
             let file = first(&files, secret)?;
-            let keys = HmacKeys::new(*scheme, &[read_secret(&file)?]);
+            let keys = HmacKeys::new(*scheme, &[read_secret(&file)?], files.minimum);
             keys.map(|keys| SenderAuth::Hmac(Box::new(keys)))
                 .with_context(|| file.display().to_string())
         }
@@ -71,12 +73,16 @@ fn of_source(
     }
 }
 
-fn standard_webhooks(file: &Path) -> anyhow::Result<SenderAuth> {
-    let key = SigningKey::parse(&read_secret(file)?);
-    key.map(SenderAuth::Signature).with_context(|| {
+fn bearer(token: SecretString) -> anyhow::Result<SenderAuth> {
+    Ok(SenderAuth::Token(TokenScheme::Bearer, token))
+}
+
+fn standard_webhooks(file: &Path, minimum: SecretMinimum) -> anyhow::Result<SenderAuth> {
+    let key = SigningKey::parse_with(&read_secret(file)?, minimum);
+    key.map(SenderAuth::Signature).map_err(|flaw| {
         let file = file.display();
-        format!(
-            "{file} has no Standard Webhooks secret, which is whsec_ and 24 to 64 bytes in base64"
+        anyhow!(
+            "{file} has no Standard Webhooks secret, which is whsec_ and 24 to 64 bytes in base64: the content {flaw}"
         )
     })
 }
@@ -94,7 +100,7 @@ mod tests {
     const fn kind(authentication: &SenderAuth) -> &'static str {
         match authentication {
             SenderAuth::None => "none",
-            SenderAuth::Token(_) => "token",
+            SenderAuth::Token(scheme, _) => scheme.as_str(),
             SenderAuth::Signature(_) => "standard webhooks",
             SenderAuth::Hmac(_) => "hmac",
         }
@@ -112,16 +118,26 @@ mod tests {
     const BEARER: &str = "kind = \"bearer\"\ntoken_files = [\"absent\"]";
     const HMAC: &str =
         "kind = \"hmac\"\nheader = \"x-s\"\nencoding = \"hex\"\nsecret_files = [\"absent\"]";
-    const ROWS: [Row; 12] = [
+    const ROWS: [Row; 14] = [
         ("kind = \"none\"", NEITHER, Ok("none")),
         ("kind = \"none\"", [Some("whsec"), None], Err("none")),
         (
             "kind = \"bearer\"\ntoken_files = [\"token\"]",
             NEITHER,
+            Ok("bearer"),
+        ),
+        (
+            "kind = \"token\"\nheader = \"x-key\"\ntoken_files = [\"token\"]",
+            NEITHER,
             Ok("token"),
         ),
+        (
+            "kind = \"basic\"\nuser = \"crm\"\npassword_files = [\"token\"]",
+            NEITHER,
+            Ok("basic"),
+        ),
         (BEARER, NEITHER, Err("absent")),
-        (BEARER, [None, Some("token")], Ok("token")),
+        (BEARER, [None, Some("token")], Ok("bearer")),
         (BEARER, [Some("whsec"), None], Err("bearer")),
         (
             "kind = \"standard_webhooks\"\nsecret_files = [\"whsec\"]",

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use super::super::reader::{Raw, Reader};
@@ -11,7 +12,12 @@ use crate::ingress::auth::hmac::{
     Algorithm, HeaderItems, HmacScheme, SecretEncoding, SignatureEncoding, SignedText, SigningTime,
     Template, TimeUnit,
 };
+use crate::ingress::auth::{SecretMinimum, TokenScheme};
 
+/// The highest value of the setting `secret_bytes_min`: the maximum length of a Standard Webhooks secret.
+const SECRET_BYTES_MIN_MAX: u64 = 64;
+/// A secret with fewer bytes can be guessed.
+const GUESSABLE_BYTES: usize = 16;
 /// The default of the setting `signed`.
 const SIGNED: &str = "{body}";
 /// The default of the setting `tolerance`.
@@ -28,13 +34,19 @@ const TIMESTAMP_KEYS: [&str; 3] = ["timestamp_prefix", "timestamp_unit", "tolera
 pub enum Auth {
     /// No authentication. Anybody can send events as this source.
     None,
-    /// A bearer token. The list contains the token files. A request can use the token of any file.
-    Bearer(Vec<PathBuf>),
-    /// A Standard Webhooks signature. The list contains the secret files. A request can use the secret of any file.
-    StandardWebhooks(Vec<PathBuf>),
-    /// A signature in the source's own HMAC scheme. The list contains the secret files. A request can use the secret of
-    /// any file.
-    Hmac(Box<HmacScheme>, Vec<PathBuf>),
+    /// A token or a password in a header.
+    Token(TokenScheme, SecretFiles),
+    /// A Standard Webhooks signature.
+    StandardWebhooks(SecretFiles),
+    /// A signature in the source's own HMAC scheme.
+    Hmac(Box<HmacScheme>, SecretFiles),
+}
+
+/// The secret files of a source. A request can use the secret of any file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SecretFiles {
+    pub paths: Vec<PathBuf>,
+    pub minimum: SecretMinimum,
 }
 
 impl Auth {
@@ -42,10 +54,27 @@ impl Auth {
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::None => "none",
-            Self::Bearer(_) => "bearer",
+            Self::Token(scheme, _) => scheme.as_str(),
             Self::StandardWebhooks(_) => "standard_webhooks",
             Self::Hmac(..) => "hmac",
         }
+    }
+
+    /// Returns the secret files of the source, or `None` if the source does not authenticate.
+    pub const fn files(&self) -> Option<&SecretFiles> {
+        match self {
+            Self::None => None,
+            Self::Token(_, files) | Self::StandardWebhooks(files) | Self::Hmac(_, files) => {
+                Some(files)
+            }
+        }
+    }
+
+    /// Returns whether the source file allows secrets that an attacker could guess.
+    pub fn allows_guessable_secrets(&self) -> bool {
+        let files = self.files();
+        let bytes_min = files.and_then(|files| files.minimum.bytes());
+        bytes_min.is_some_and(|bytes_min| bytes_min < GUESSABLE_BYTES)
     }
 
     /// Returns a warning if this kind of authentication has a security risk.
@@ -57,7 +86,7 @@ impl Auth {
             Self::Hmac(scheme, _) if !scheme.signed.has_time() => {
                 Some("the signature covers no time: anybody who saw a request can send it again")
             }
-            Self::Bearer(_) | Self::StandardWebhooks(_) | Self::Hmac(..) => None,
+            Self::Token(..) | Self::StandardWebhooks(_) | Self::Hmac(..) => None,
         }
     }
 }
@@ -66,6 +95,8 @@ impl Auth {
 enum AuthKind {
     None,
     Bearer,
+    Token,
+    Basic,
     StandardWebhooks,
     Hmac,
 }
@@ -75,12 +106,31 @@ pub(super) fn take(reader: &mut Reader) -> Option<Auth> {
     let words = [
         ("none", AuthKind::None),
         ("bearer", AuthKind::Bearer),
+        ("token", AuthKind::Token),
+        ("basic", AuthKind::Basic),
         ("standard_webhooks", AuthKind::StandardWebhooks),
         ("hmac", AuthKind::Hmac),
     ];
     match reader.take(&["auth", "kind"], |raw| raw.word(&words))? {
         AuthKind::None => Some(Auth::None),
-        AuthKind::Bearer => files(reader, "token_files").map(Auth::Bearer),
+        AuthKind::Bearer => {
+            files(reader, "token_files").map(|files| Auth::Token(TokenScheme::Bearer, files))
+        }
+        AuthKind::Token => {
+            let files = files(reader, "token_files");
+            let name = header(reader);
+            let prefix = text(reader, "prefix").unwrap_or_default();
+            let scheme = TokenScheme::Header {
+                name: name?,
+                prefix,
+            };
+            Some(Auth::Token(scheme, files?))
+        }
+        AuthKind::Basic => {
+            let files = files(reader, "password_files");
+            let user = reader.take(&["auth", "user"], |raw| user(raw.text()?));
+            Some(Auth::Token(TokenScheme::Basic { user: user? }, files?))
+        }
         AuthKind::StandardWebhooks => files(reader, "secret_files").map(Auth::StandardWebhooks),
         AuthKind::Hmac => {
             let files = files(reader, "secret_files");
@@ -90,10 +140,19 @@ pub(super) fn take(reader: &mut Reader) -> Option<Auth> {
     }
 }
 
+/// Parses the user name of HTTP Basic authentication. The colon ends the user name in a request (RFC 7617, section 2).
+fn user(text: String) -> Result<String, String> {
+    if text.is_empty() || text.contains(':') || text.chars().any(char::is_control) {
+        Err("must be a user name without `:` and without control characters".to_owned())
+    } else {
+        Ok(text)
+    }
+}
+
 /// Reads the setting `auth.unsigned_headers`: the headers that the bridge believes although the signature does not
 /// cover them. Sources without a signature do not have this setting.
 pub(super) fn take_unsigned_headers(reader: &mut Reader, auth: Option<&Auth>) -> BTreeSet<String> {
-    if matches!(auth, Some(Auth::None | Auth::Bearer(_))) {
+    if matches!(auth, Some(Auth::None | Auth::Token(..))) {
         return BTreeSet::new();
     }
     let names = reader.take_optional(&["auth", "unsigned_headers"], |raw| {
@@ -111,7 +170,10 @@ pub(super) fn take_unsigned_headers(reader: &mut Reader, auth: Option<&Auth>) ->
     names.unwrap_or_default()
 }
 
-fn files(reader: &mut Reader, key: &str) -> Option<Vec<PathBuf>> {
+fn files(reader: &mut Reader, key: &str) -> Option<SecretFiles> {
+    let minimum = reader.take_optional(&["auth", "secret_bytes_min"], |raw| {
+        raw.count(1, SECRET_BYTES_MIN_MAX)
+    });
     let files = reader.take(&["auth", key], |raw| {
         let files = raw.texts()?;
         if files.is_empty() {
@@ -120,7 +182,17 @@ fn files(reader: &mut Reader, key: &str) -> Option<Vec<PathBuf>> {
             Ok(files)
         }
     })?;
-    Some(files.into_iter().map(PathBuf::from).collect())
+    Some(SecretFiles {
+        paths: files.into_iter().map(PathBuf::from).collect(),
+        minimum: minimum.map(SecretMinimum::of_bytes).unwrap_or_default(),
+    })
+}
+
+/// Reads the setting `auth.header`, the name of a header.
+fn header<T: FromStr>(reader: &mut Reader) -> Option<T> {
+    reader.take(&["auth", "header"], |raw| {
+        raw.parsed("the name of a header")
+    })
 }
 
 fn scheme(reader: &mut Reader) -> Option<HmacScheme> {
@@ -142,9 +214,7 @@ fn scheme(reader: &mut Reader) -> Option<HmacScheme> {
     let secret_encoding =
         word(reader, "secret_encoding", &secret_encodings).unwrap_or(SecretEncoding::Text);
     let encoding = reader.take(&["auth", "encoding"], |raw| raw.word(&encodings));
-    let header = reader.take(&["auth", "header"], |raw| {
-        raw.parsed("the name of a header")
-    });
+    let header = header(reader);
     let prefix = text(reader, "prefix");
     let separator = text(reader, "separator");
     let header_items = header_items(reader, "separator", (prefix, separator.clone()));
@@ -380,7 +450,7 @@ mod tests {
         let Auth::Hmac(scheme, files) = read(GOOD).unwrap() else {
             panic!("another kind");
         };
-        assert_eq!(files, [PathBuf::from("a"), PathBuf::from("b")]);
+        assert_eq!(files.paths, [PathBuf::from("a"), PathBuf::from("b")]);
         let expected = HmacScheme {
             algorithm: Algorithm::Sha256,
             secret_encoding: SecretEncoding::Text,
@@ -390,6 +460,50 @@ mod tests {
             signed: SignedText::new("{body}".parse().unwrap(), None).unwrap(),
         };
         assert_eq!(*scheme, expected);
+    }
+
+    #[test]
+    fn a_token_and_a_password_have_their_settings() {
+        let files = |bytes_min: Option<usize>| SecretFiles {
+            paths: vec![PathBuf::from("a")],
+            minimum: bytes_min.map(SecretMinimum::of_bytes).unwrap_or_default(),
+        };
+        let header = |prefix: &str| TokenScheme::Header {
+            name: "x-crm-token".parse().unwrap(),
+            prefix: prefix.to_owned(),
+        };
+        let basic = TokenScheme::Basic {
+            user: "crm".to_owned(),
+        };
+        let token = "kind = \"token\"\ntoken_files = [\"a\"]\nheader = \"X-CRM-Token\"\n";
+        let password = "kind = \"basic\"\npassword_files = [\"a\"]\n";
+        for (text, expected) in [
+            (token.to_owned(), Auth::Token(header(""), files(None))),
+            (
+                format!("{token}prefix = \"Key \"\nsecret_bytes_min = 8"),
+                Auth::Token(header("Key "), files(Some(8))),
+            ),
+            (
+                format!("{password}user = \"crm\""),
+                Auth::Token(basic, files(None)),
+            ),
+        ] {
+            assert_eq!(read(&text), Ok(expected), "{text}");
+        }
+        for (text, key) in [
+            (
+                "kind = \"token\"\ntoken_files = [\"a\"]".to_owned(),
+                "auth.header",
+            ),
+            (format!("{token}secret_bytes_min = 0"), "secret_bytes_min"),
+            (format!("{token}secret_bytes_min = 65"), "secret_bytes_min"),
+            (format!("{password}user = \"a:b\""), "auth.user"),
+            (password.to_owned(), "auth.user"),
+        ] {
+            let errors = read(&text).unwrap_err();
+            assert_eq!(errors.len(), 1, "{text}: {errors:?}");
+            assert!(errors[0].contains(key), "{text}: {errors:?}");
+        }
     }
 
     #[test]
@@ -486,7 +600,7 @@ mod tests {
                 reader.finish().len(),
             )
         };
-        let signed = Auth::StandardWebhooks(Vec::new());
+        let signed = Auth::StandardWebhooks(SecretFiles::default());
         for (list, headers, errors) in [
             ("[]", vec![], 0),
             ("[\"ce-time\", \"ce-id\"]", vec!["ce-id", "ce-time"], 0),
@@ -500,7 +614,8 @@ mod tests {
             assert_eq!(read(&text, &signed), (headers, errors), "{list}");
         }
         let text = "[auth]\nunsigned_headers = [\"ce-time\"]\n";
-        for auth in [Auth::None, Auth::Bearer(Vec::new())] {
+        let bearer = Auth::Token(TokenScheme::Bearer, SecretFiles::default());
+        for auth in [Auth::None, bearer] {
             assert_eq!(read(text, &auth), (Vec::new(), 1), "{auth:?}");
         }
     }

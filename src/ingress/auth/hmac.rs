@@ -16,7 +16,7 @@ use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use sha1::Sha1;
 use sha2::{Sha256, Sha512};
 
-use super::{DenialReason, Error, Head, required};
+use super::{DenialReason, Error, Head, SecretFlaw, SecretMinimum, required};
 use crate::time::Timestamp;
 
 mod header_items;
@@ -27,7 +27,7 @@ pub use header_items::HeaderItems;
 pub use signing_time::{SigningTime, TimeUnit};
 pub use template::Template;
 
-/// The minimum length of an HMAC secret. An attacker could guess a shorter secret.
+/// The default minimum length of an HMAC secret. An attacker could guess a shorter secret.
 const SECRET_BYTES_MIN: usize = 16;
 /// The maximum number of signatures in a request that the verifier compares. While secrets are rotated, a sender sends
 /// one signature for each secret.
@@ -144,14 +144,20 @@ impl HmacKeys {
     ///
     /// # Errors
     /// Returns an error if there is no secret, or if a secret is too short or does not have the configured encoding.
-    pub fn new(scheme: HmacScheme, secrets: &[SecretString]) -> Result<Self, Error> {
+    pub fn new(
+        scheme: HmacScheme,
+        secrets: &[SecretString],
+        minimum: SecretMinimum,
+    ) -> Result<Self, Error> {
         let decode = |(index, secret): (usize, &SecretString)| {
-            scheme
-                .secret_encoding
-                .decode(secret.expose_secret())
-                .map(SecretSlice::from)
-                .filter(|secret| secret.expose_secret().len() >= SECRET_BYTES_MIN)
-                .ok_or(Error::HmacSecret(index))
+            let encoding = scheme.secret_encoding;
+            let flawed = |flaw| Error::Secret { index, flaw };
+            let secret = encoding.decode(secret.expose_secret());
+            let secret = secret.ok_or(flawed(SecretFlaw::Encoding(encoding.alphabet())))?;
+            match minimum.flaw(secret.len(), SECRET_BYTES_MIN) {
+                Some(flaw) => Err(flawed(flaw)),
+                None => Ok(SecretSlice::from(secret)),
+            }
         };
         let secrets: Vec<_> = secrets
             .iter()
@@ -317,6 +323,15 @@ fn keyed<M: Mac + KeyInit>(key: &[u8], text: &[&[u8]]) -> Option<M> {
 // === impl SecretEncoding, SignatureEncoding ===
 
 impl SecretEncoding {
+    /// Describes the texts of this encoding, for error messages.
+    const fn alphabet(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Base64 => "base64 with padding, as auth.secret_encoding specifies",
+            Self::Hex => "pairs of hexadecimal digits, as auth.secret_encoding specifies",
+        }
+    }
+
     fn decode(self, text: &str) -> Option<Vec<u8>> {
         match self {
             Self::Text => Some(text.as_bytes().to_vec()),

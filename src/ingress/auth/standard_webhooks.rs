@@ -12,16 +12,28 @@ use hmac::{Hmac, Mac};
 use secrecy::{ExposeSecret, ExposeSecretMut, SecretBox, SecretString};
 use sha2::Sha256;
 
-use super::{DenialReason, KEY_BYTES_MAX, hmac_sha256, required};
+use super::{
+    DenialReason, KEY_BYTES_MAX, SecretFlaw, SecretMinimum, hmac_sha256, required,
+};
 use crate::time::Timestamp;
 
-const ID: &str = "webhook-id";
-const TIMESTAMP: &str = "webhook-timestamp";
-const SIGNATURE: &str = "webhook-signature";
+/// The header names of the specification (Standard Webhooks 1.0, "Webhook Headers").
+const STANDARD_NAMES: SignatureHeaders = SignatureHeaders {
+    id: "webhook-id",
+    timestamp: "webhook-timestamp",
+    signature: "webhook-signature",
+};
+/// The header names of Svix, which signs in the same way (Svix documentation, "Verifying Webhooks Manually", 2025).
+const SVIX_NAMES: SignatureHeaders = SignatureHeaders {
+    id: "svix-id",
+    timestamp: "svix-timestamp",
+    signature: "svix-signature",
+};
 const SECRET_PREFIX: &str = "whsec_";
 const SIGNATURE_PREFIX: &str = "v1,";
-/// The lengths in bytes that Standard Webhooks allows for a secret.
-const SECRET_BYTES: std::ops::RangeInclusive<usize> = 24..=KEY_BYTES_MAX;
+/// The minimum length of a secret in bytes (Standard Webhooks 1.0, "Signature scheme": 24 to 64 bytes). Some vendors
+/// break this minimum, so a source file can replace it.
+const SECRET_BYTES_MIN: usize = 24;
 /// The maximum distance in seconds between the signing time and the bridge's clock, in both directions.
 const TOLERANCE_SECONDS: u64 = 300;
 /// The maximum number of signatures in a request that the verifier compares. While secrets are rotated, a sender sends
@@ -45,17 +57,35 @@ impl secrecy::CloneableSecret for KeyBytes {}
 
 impl SigningKey {
     /// Parses a Standard Webhooks secret: `whsec_` followed by 24 to 64 bytes in base64.
-    pub fn parse(secret: &SecretString) -> Option<Self> {
-        let encoded = secret.expose_secret().strip_prefix(SECRET_PREFIX)?;
-        let decoded = SecretBox::new(Box::new(STANDARD.decode(encoded).ok()?));
+    ///
+    /// # Errors
+    /// Returns the reason why the text is no such secret.
+    pub fn parse(secret: &SecretString) -> Result<Self, SecretFlaw> {
+        Self::parse_with(secret, SecretMinimum::default())
+    }
+
+    /// Parses a secret of which a source file can set the minimum length.
+    ///
+    /// # Errors
+    /// Returns the reason why the text is no such secret.
+    pub fn parse_with(secret: &SecretString, minimum: SecretMinimum) -> Result<Self, SecretFlaw> {
+        let encoded = secret.expose_secret().strip_prefix(SECRET_PREFIX);
+        let decoded = encoded.and_then(|encoded| STANDARD.decode(encoded).ok());
+        let decoded = decoded.ok_or(SecretFlaw::Encoding("`whsec_` and a key in base64"))?;
+        let decoded = SecretBox::new(Box::new(decoded));
         let decoded = decoded.expose_secret();
-        if !SECRET_BYTES.contains(&decoded.len()) {
-            return None;
+        if let Some(flaw) = minimum.flaw(decoded.len(), SECRET_BYTES_MIN) {
+            return Err(flaw);
         }
         let mut key = SecretBox::new(Box::new(KeyBytes([0; KEY_BYTES_MAX])));
-        let bytes = key.expose_secret_mut().0.get_mut(..decoded.len())?;
-        bytes.copy_from_slice(decoded);
-        Some(Self(key))
+        let bytes = key.expose_secret_mut().0.get_mut(..decoded.len());
+        bytes
+            .ok_or(SecretFlaw::Long {
+                bytes: decoded.len(),
+                bytes_max: KEY_BYTES_MAX,
+            })?
+            .copy_from_slice(decoded);
+        Ok(Self(key))
     }
 
     /// Returns the signature headers for a request that is signed at the time `at`.
@@ -64,9 +94,9 @@ impl SigningKey {
         let mac = self.mac(id, &timestamp, body).finalize().into_bytes();
         let signature = format!("{SIGNATURE_PREFIX}{}", STANDARD.encode(mac));
         [
-            (ID, id.to_owned()),
-            (TIMESTAMP, timestamp),
-            (SIGNATURE, signature),
+            (STANDARD_NAMES.id, id.to_owned()),
+            (STANDARD_NAMES.timestamp, timestamp),
+            (STANDARD_NAMES.signature, signature),
         ]
     }
 
@@ -86,6 +116,24 @@ impl fmt::Debug for SigningKey {
     }
 }
 
+/// The names of the three signature headers.
+#[derive(Clone, Copy)]
+struct SignatureHeaders {
+    id: &'static str,
+    timestamp: &'static str,
+    signature: &'static str,
+}
+
+impl SignatureHeaders {
+    /// Returns the names that a request uses. A request with the header `webhook-signature` must use the names of the
+    /// specification for all three headers.
+    fn of(headers: &HeaderMap) -> Self {
+        let is_svix = headers.contains_key(SVIX_NAMES.signature)
+            && !headers.contains_key(STANDARD_NAMES.signature);
+        if is_svix { SVIX_NAMES } else { STANDARD_NAMES }
+    }
+}
+
 /// The signature headers of a request whose signing time is within the tolerance.
 pub(super) struct SignedHead<'a> {
     id: &'a str,
@@ -95,9 +143,10 @@ pub(super) struct SignedHead<'a> {
 
 impl<'a> SignedHead<'a> {
     pub(super) fn read(headers: &'a HeaderMap, wall: Timestamp) -> Result<Self, DenialReason> {
-        let id = required(headers, ID)?;
-        let timestamp = required(headers, TIMESTAMP)?;
-        let signatures = signatures(required(headers, SIGNATURE)?);
+        let names = SignatureHeaders::of(headers);
+        let id = required(headers, names.id)?;
+        let timestamp = required(headers, names.timestamp)?;
+        let signatures = signatures(required(headers, names.signature)?);
         if signatures.is_empty() {
             return Err(DenialReason::Malformed);
         }

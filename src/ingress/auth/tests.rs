@@ -50,8 +50,12 @@ fn head(headers: &HeaderMap) -> Head<'_> {
     }
 }
 
+fn bearer(tokens: &[SecretString]) -> Result<Verifier, Error> {
+    Verifier::token(TokenScheme::Bearer, tokens, SecretMinimum::default())
+}
+
 fn webhooks() -> Verifier {
-    Verifier::standard_webhooks(&[secret(1), secret(2)]).unwrap()
+    Verifier::standard_webhooks(&[secret(1), secret(2)], SecretMinimum::default()).unwrap()
 }
 
 /// Replaces a header of a valid request by each of `values`, and checks the reason for the denial.
@@ -79,6 +83,31 @@ fn a_signature_equals_the_one_in_the_specification() {
         br#"{"test": 2432232314}"#,
     );
     assert_eq!(signature, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+}
+
+/// Svix sends other header names than the specification. A request must not mix the two sets of names.
+#[test]
+fn the_header_names_of_svix_are_accepted() {
+    let standard = signed(1, "e-1", NOW, BODY);
+    let svix = ["svix-id", "svix-timestamp", "svix-signature"];
+    let renamed = |count: usize| {
+        let mut lines = standard.clone();
+        for (line, name) in lines.iter_mut().zip(svix).take(count) {
+            line.0 = name;
+        }
+        lines
+    };
+    assert_eq!(verify(&webhooks(), &renamed(3), BODY), Ok(()));
+    for count in [1, 2] {
+        let mixed = verify(&webhooks(), &renamed(count), BODY);
+        assert_eq!(mixed, Err(DenialReason::Missing), "{count}");
+    }
+    let mut both = renamed(3);
+    both.extend(signed(3, "e-1", NOW, BODY));
+    assert_eq!(
+        verify(&webhooks(), &both, BODY),
+        Err(DenialReason::Mismatch)
+    );
 }
 
 /// FAULTS S06
@@ -218,7 +247,7 @@ fn a_signature_is_good_for_300_seconds_either_way() {
 
 #[test]
 fn a_bearer_token_must_be_a_configured_one() {
-    let verifier = Verifier::bearer(&TOKENS.map(SecretString::from)).unwrap();
+    let verifier = bearer(&TOKENS.map(SecretString::from)).unwrap();
     let check = |line: &str, expected| {
         let lines = [("authorization", line.to_owned())];
         assert_eq!(verify(&verifier, &lines, BODY), expected, "{line}");
@@ -245,46 +274,56 @@ fn an_empty_or_short_secret_is_refused_at_start() {
         SecretString::from(format!("whsec_{encoded}"))
     };
     let webhooks =
-        |secret: SecretString| Verifier::standard_webhooks(&[of_bytes(24), secret]).map(drop);
+        |secret: SecretString| Verifier::standard_webhooks(&[of_bytes(24), secret], SecretMinimum::default()).map(drop);
     for len in [24, 32, 64] {
         assert_eq!(webhooks(of_bytes(len)), Ok(()), "{len}");
     }
-    for len in [0, 23, 65] {
-        assert_eq!(
-            webhooks(of_bytes(len)),
-            Err(Error::SigningSecret(1)),
-            "{len}"
-        );
+    let secret_1 = |flaw| Err(Error::Secret { index: 1, flaw });
+    for len in [0, 23] {
+        let bytes_min = 24;
+        let short = SecretFlaw::Short {
+            bytes: len,
+            bytes_min,
+        };
+        assert_eq!(webhooks(of_bytes(len)), secret_1(short), "{len}");
     }
-    for text in [
-        "",
-        "whsec_",
-        "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
-        "whsec_???",
-    ] {
+    let long = SecretFlaw::Long {
+        bytes: 65,
+        bytes_max: 64,
+    };
+    assert_eq!(webhooks(of_bytes(65)), secret_1(long));
+    for text in ["", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_???"] {
+        let flaw = SecretFlaw::Encoding("`whsec_` and a key in base64");
         assert_eq!(
             webhooks(SecretString::from(text)),
-            Err(Error::SigningSecret(1)),
+            secret_1(flaw),
             "{text}"
         );
     }
-    for text in [
-        "",
-        "short",
-        "fifteen-chars-x",
-        "with a space in it",
-        "with-a-newline-in-it\n",
+    for (text, is_short) in [
+        ("", true),
+        ("short", true),
+        ("fifteen-chars-x", true),
+        ("with a space in it", false),
+        ("with-a-newline-in-it\n", false),
     ] {
-        let tokens = [SecretString::from(text)];
+        let flaw = if is_short {
+            SecretFlaw::Short {
+                bytes: text.len(),
+                bytes_min: 16,
+            }
+        } else {
+            SecretFlaw::Encoding("visible ASCII characters")
+        };
         assert_eq!(
-            Verifier::bearer(&tokens).map(drop),
-            Err(Error::Token(0)),
+            bearer(&[SecretString::from(text)]).map(drop),
+            Err(Error::Secret { index: 0, flaw }),
             "{text}"
         );
     }
-    assert_eq!(Verifier::bearer(&[]).map(drop), Err(Error::NoSecret));
+    assert_eq!(bearer(&[]).map(drop), Err(Error::NoSecret));
     assert_eq!(
-        Verifier::standard_webhooks(&[]).map(drop),
+        Verifier::standard_webhooks(&[], SecretMinimum::default()).map(drop),
         Err(Error::NoSecret)
     );
 }
@@ -307,7 +346,7 @@ fn a_signature_covers_the_id_that_it_names() {
 /// FAULTS V5
 #[test]
 fn debug_output_contains_no_secret() {
-    let bearer = Verifier::bearer(&TOKENS.map(SecretString::from)).unwrap();
+    let bearer = bearer(&TOKENS.map(SecretString::from)).unwrap();
     let body = Untrusted::new("body-canary");
     let printed = format!(
         "{bearer:?} {:?} {:?} {body:?}",

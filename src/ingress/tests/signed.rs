@@ -31,7 +31,12 @@ fn keys(signed: &str) -> HmacKeys {
         encoding: SignatureEncoding::Hex,
         signed: SignedText::new(template, signing_time).unwrap(),
     };
-    HmacKeys::new(scheme, &[SecretString::from(SECRET)]).unwrap()
+    HmacKeys::new(
+        scheme,
+        &[SecretString::from(SECRET)],
+        SecretMinimum::default(),
+    )
+    .unwrap()
 }
 
 /// Creates a listener with two sources. The source `own` signs this text; the source `signed` has an event type whose
@@ -60,7 +65,7 @@ fn listener(signed: &str) -> TestListener {
     let sources = [
         (source("own"), Verifier::hmac(keys(signed))),
         (source("relaxed"), Verifier::hmac(keys(signed))),
-        (whole, Verifier::standard_webhooks(&secrets).unwrap()),
+        (whole, webhooks(&secrets)),
     ];
     TestListener::of(sources, SETTINGS)
 }

@@ -232,7 +232,7 @@ fn cases() -> Vec<Case> {
 impl Case {
     fn keys(&self, secrets: &[&str]) -> HmacKeys {
         let secrets: Vec<_> = secrets.iter().map(|s| SecretString::from(*s)).collect();
-        HmacKeys::new(self.scheme.clone(), &secrets).unwrap()
+        HmacKeys::new(self.scheme.clone(), &secrets, SecretMinimum::default()).unwrap()
     }
 
     fn lines(&self) -> Vec<(&'static str, String)> {
@@ -504,16 +504,23 @@ fn a_signature_is_valid_within_the_tolerance_in_both_directions() {
 #[test]
 fn a_short_or_undecodable_secret_is_refused_with_its_index() {
     use SecretEncoding::{Base64, Hex, Text};
-    for (encoding, text, fits) in [
-        (Text, "sixteen-bytes-is", true),
-        (Text, "fifteen-bytes-i", false),
-        (Base64, "AAAAAAAAAAAAAAAAAAAAAA==", true),
-        (Base64, "AAAAAAAAAAAAAAAAAAAA", false),
-        (Base64, "not base64 at all, but long", false),
-        (Hex, "00112233445566778899aabbccddeeFF", true),
-        (Hex, "00112233445566778899aabbccddee", false),
-        (Hex, "00112233445566778899aabbccddeef", false),
-        (Hex, "00112233445566778899aabbccddeegg", false),
+    let short = |bytes| {
+        Some(SecretFlaw::Short {
+            bytes,
+            bytes_min: 16,
+        })
+    };
+    let not = |encoding: SecretEncoding| Some(SecretFlaw::Encoding(encoding.alphabet()));
+    for (encoding, text, flaw) in [
+        (Text, "sixteen-bytes-is", None),
+        (Text, "fifteen-bytes-i", short(15)),
+        (Base64, "AAAAAAAAAAAAAAAAAAAAAA==", None),
+        (Base64, "AAAAAAAAAAAAAAAAAAAA", short(15)),
+        (Base64, "not base64 at all, but long", not(Base64)),
+        (Hex, "00112233445566778899aabbccddeeFF", None),
+        (Hex, "00112233445566778899aabbccddee", short(15)),
+        (Hex, "00112233445566778899aabbccddeef", not(Hex)),
+        (Hex, "00112233445566778899aabbccddeegg", not(Hex)),
     ] {
         let scheme = HmacScheme {
             secret_encoding: encoding,
@@ -524,18 +531,21 @@ fn a_short_or_undecodable_secret_is_refused_with_its_index() {
             Hex => "00112233445566778899aabbccddeeff",
         };
         let secrets = [good, text].map(SecretString::from);
-        let expected = if fits {
-            Ok(())
-        } else {
-            Err(Error::HmacSecret(1))
-        };
-        assert_eq!(
-            HmacKeys::new(scheme, &secrets).map(drop),
-            expected,
-            "{text}"
-        );
+        let expected = flaw.map_or(Ok(()), |flaw| Err(Error::Secret { index: 1, flaw }));
+        let keys = HmacKeys::new(scheme, &secrets, SecretMinimum::default());
+        assert_eq!(keys.map(drop), expected, "{text}");
     }
-    let none = HmacKeys::new(scheme("x-signature", SignatureEncoding::Hex), &[]);
+    let shorter = HmacKeys::new(
+        scheme("x-signature", SignatureEncoding::Hex),
+        &[SecretString::from("short")],
+        SecretMinimum::of_bytes(5),
+    );
+    assert!(shorter.is_ok(), "the operator allows 5 bytes");
+    let none = HmacKeys::new(
+        scheme("x-signature", SignatureEncoding::Hex),
+        &[],
+        SecretMinimum::default(),
+    );
     assert_eq!(none.map(drop), Err(Error::NoSecret));
 }
 

@@ -1,0 +1,263 @@
+//! Tests of authentication by a token, by a password and with the header names of Svix, and of the reports about
+//! unusable secrets.
+
+use std::path::PathBuf;
+
+use imprint_bridge::ingress::auth::SigningKey;
+use imprint_bridge::time::Clock;
+use secrecy::SecretString;
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::commands;
+use crate::http::{Answer, ask};
+use crate::support::{TestApp, wait_for};
+
+const TOKEN: &str = "token-for-the-crm-source";
+const WHSEC: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+const JSON: (&str, &str) = ("content-type", "application/json");
+
+/// A temporary folder with one source of plain JSON, its schema and its secret files.
+pub(crate) struct SourceFolder(TempDir);
+
+impl SourceFolder {
+    /// Creates the source `probe`. `top` has the settings before the first table, `auth` has the table `[auth]` without
+    /// its header, and `more` has further tables. `$` in `auth` stands for the folder of the secret files.
+    pub(crate) fn new(top: &str, auth: &str, more: &str) -> Self {
+        let folder = Self(tempfile::tempdir().unwrap());
+        std::fs::create_dir(folder.path("sources")).unwrap();
+        std::fs::create_dir(folder.path("schemas")).unwrap();
+        std::fs::write(folder.path("schemas/any.json"), "{}").unwrap();
+        let auth = auth.replace('$', folder.0.path().to_str().unwrap());
+        let text = format!("{top}\n[auth]\n{auth}\n{more}");
+        std::fs::write(folder.path("sources/probe.toml"), text).unwrap();
+        folder
+    }
+
+    /// Creates the source `probe` with this authentication and one event type.
+    pub(crate) fn with_auth(auth: &str) -> Self {
+        Self::new("", auth, BODY)
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub(crate) fn secret(self, name: &str, secret: &str) -> Self {
+        std::fs::write(self.path(name), secret).unwrap();
+        self
+    }
+
+    pub(crate) fn settings(&self) -> String {
+        let (sources, schemas) = (self.path("sources"), self.path("schemas"));
+        format!("sources_dir = {sources:?}\nschemas_dir = {schemas:?}")
+    }
+
+    pub(crate) fn start(&self) -> TestApp {
+        TestApp::setup().settings(self.settings()).start()
+    }
+
+    /// Runs a command with the settings of this folder, and returns the exit code, the output and the error output.
+    pub(crate) fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+        let file = self.path("settings.toml");
+        std::fs::write(&file, self.settings()).unwrap();
+        let config = ["--config", file.to_str().unwrap()];
+        let output = commands::run(&[arguments, &config].concat(), "");
+        let [stdout, stderr] = [&output.stdout, &output.stderr].map(|bytes| commands::text(bytes));
+        (output.status.code(), stdout, stderr)
+    }
+}
+
+const BODY: &str = r#"
+[body]
+format = "json"
+id = ".id"
+type = '"p"'
+[events.p]
+schema = "any.json"
+customer.imprint_id = ".cid"
+[events.p.update]
+email = ".email"
+"#;
+
+/// Posts a body to the source `probe`.
+pub(crate) fn post(app: &TestApp, headers: &[(&str, &str)], body: &str) -> Answer {
+    let headers = [&[JSON], headers].concat();
+    ask(
+        app.ingress(),
+        "POST /v1/sources/probe/events",
+        &headers,
+        body,
+    )
+    .unwrap()
+}
+
+fn body(id: &str) -> String {
+    json!({"id": id, "cid": "C-1", "email": format!("{id}@example.com")}).to_string()
+}
+
+fn is_delivered(app: &TestApp, id: &str) {
+    let expected = Some(format!("{id}@example.com"));
+    wait_for(id, || (app.imprint.email("C-1") == expected).then_some(()));
+}
+
+/// FAULTS N340: the sender can send only a fixed token, in a header that the sender names.
+#[test]
+fn a_token_in_the_senders_own_header_is_accepted() {
+    let auth =
+        "kind = \"token\"\nheader = \"x-crm-token\"\ntoken_files = [\"$/today\", \"$/tomorrow\"]";
+    let folder = SourceFolder::with_auth(auth)
+        .secret("today", TOKEN)
+        .secret("tomorrow", "token-for-tomorrow\n");
+    let app = folder.start();
+    for (headers, status) in [
+        (&[("x-crm-token", TOKEN)][..], 202),
+        (&[("X-CRM-Token", "token-for-tomorrow")], 202),
+        (&[("x-crm-token", "token-for-nobody")], 401),
+        (&[("x-crm-token", TOKEN), ("x-crm-token", TOKEN)], 401),
+        (&[("authorization", "Bearer token-for-the-crm-source")], 401),
+        (&[], 401),
+    ] {
+        let answer = post(&app, headers, &body("to-1"));
+        assert_eq!(answer.status, status, "{headers:?}: {}", answer.body);
+    }
+    is_delivered(&app, "to-1");
+}
+
+/// FAULTS N340: the sender can send only a user name and a password.
+#[test]
+fn basic_authentication_is_accepted() {
+    let auth = "kind = \"basic\"\nuser = \"crm\"\npassword_files = [\"$/password\"]";
+    let folder = SourceFolder::with_auth(auth).secret("password", TOKEN);
+    let app = folder.start();
+    for (line, status) in [
+        // crm:token-for-the-crm-source
+        ("Basic Y3JtOnRva2VuLWZvci10aGUtY3JtLXNvdXJjZQ==", 202),
+        // srm:token-for-the-crm-source
+        ("Basic c3JtOnRva2VuLWZvci10aGUtY3JtLXNvdXJjZQ==", 401),
+        ("Bearer token-for-the-crm-source", 401),
+    ] {
+        let answer = post(&app, &[("authorization", line)], &body("ba-1"));
+        assert_eq!(answer.status, status, "{line}: {}", answer.body);
+    }
+    let denied = post(&app, &[], &body("ba-2"));
+    let challenge = denied.header("www-authenticate").unwrap();
+    assert!(challenge.starts_with("Basic realm="), "{challenge}");
+    is_delivered(&app, "ba-1");
+}
+
+/// The command `send` authenticates with every kind as the source file specifies.
+#[test]
+fn send_authenticates_with_a_token_and_with_a_password() {
+    for auth in [
+        "kind = \"token\"\nheader = \"authorization\"\nprefix = \"Token \"\ntoken_files = [\"$/secret\"]",
+        "kind = \"basic\"\nuser = \"crm\"\npassword_files = [\"$/secret\"]",
+    ] {
+        let folder = SourceFolder::with_auth(auth).secret("secret", TOKEN);
+        let app = folder.start();
+        let to = format!("http://{}", app.ingress());
+        let file = folder.path("sources/probe.toml");
+        let file = file.to_str().unwrap();
+        let arguments = [
+            "send",
+            "--plain",
+            "--quiet",
+            "--to",
+            &to,
+            "--source",
+            "probe",
+            "--source-file",
+            file,
+        ];
+        let sent = commands::run(&arguments, &body("se-1"));
+        assert!(sent.status.success(), "{}", commands::text(&sent.stderr));
+        is_delivered(&app, "se-1");
+    }
+}
+
+/// FAULTS N341: Svix signs as Standard Webhooks specifies, but sends other header names.
+#[test]
+fn the_header_names_of_svix_are_accepted() {
+    let auth = "kind = \"standard_webhooks\"\nsecret_files = [\"$/secret\"]";
+    let folder = SourceFolder::with_auth(auth).secret("secret", WHSEC);
+    let app = folder.start();
+    let key = SigningKey::parse(&SecretString::from(WHSEC)).unwrap();
+    let signed = key.sign("msg-1", Clock::machine().wall(), body("sv-1").as_bytes());
+    let names = ["svix-id", "svix-timestamp", "svix-signature"];
+    let lines = names.into_iter().zip(&signed);
+    let lines: Vec<_> = lines
+        .map(|(name, (_, value))| (name, value.as_str()))
+        .collect();
+    let accepted = post(&app, &lines, &body("sv-1"));
+    assert_eq!(accepted.status, 202, "{}", accepted.body);
+    assert_eq!(post(&app, &lines, &body("sv-2")).status, 401);
+    assert_eq!(post(&app, &lines[..2], &body("sv-1")).status, 401);
+    is_delivered(&app, "sv-1");
+}
+
+/// FAULTS N342: the vendor gives out secrets that are shorter than the minimum. The operator must state that the bridge
+/// accepts them.
+#[test]
+fn a_short_secret_needs_a_stated_minimum() {
+    let token = "kind = \"token\"\nheader = \"x-key\"\ntoken_files = [\"$/secret\"]";
+    let hmac =
+        "kind = \"hmac\"\nheader = \"x-s\"\nencoding = \"hex\"\nsecret_files = [\"$/secret\"]";
+    let webhooks = "kind = \"standard_webhooks\"\nsecret_files = [\"$/secret\"]";
+    for (auth, secret, bytes) in [
+        (token, "eight-ch", 8),
+        (hmac, "eight-ch", 8),
+        (webhooks, "whsec_c2l4dGVlbi1ieXRlcy1pcw==", 16),
+    ] {
+        let folder = SourceFolder::with_auth(auth).secret("secret", secret);
+        let (code, _, errors) = folder.run(&["check"]);
+        let named = errors.contains(folder.path("secret").to_str().unwrap());
+        assert!(code == Some(2) && named, "{errors}");
+        assert!(
+            errors.contains(&format!("{bytes} bytes")) && errors.contains("auth.secret_bytes_min"),
+            "{errors}"
+        );
+        assert!(!errors.contains(secret), "{errors}");
+        let stated = format!("{auth}\nsecret_bytes_min = {bytes}");
+        let folder = SourceFolder::with_auth(&stated).secret("secret", secret);
+        let (code, report, errors) = folder.run(&["check"]);
+        assert_eq!(code, Some(0), "{report}{errors}");
+        let is_warned = report.contains("an attacker can guess a short secret");
+        assert_eq!(is_warned, bytes < 16, "{report}");
+        drop(folder.start());
+    }
+}
+
+/// FAULTS N343: `check` reports every secret file that `serve` could not use, by its name and without its content.
+#[test]
+fn check_reports_missing_short_and_wrongly_encoded_secrets() {
+    let auth = "kind = \"hmac\"\nheader = \"x-s\"\nencoding = \"hex\"\nsecret_encoding = \"hex\"\n\
+                secret_files = [\"$/missing\", \"$/short\", \"$/base64\", \"$/lines\", \"$/good\"]";
+    let folder = SourceFolder::with_auth(auth)
+        .secret("short", "c0ffee")
+        .secret("base64", "c2l4dGVlbi1ieXRlcy1pcw==")
+        .secret("lines", "one line\nand another\n")
+        .secret("good", "00112233445566778899aabbccddeeff");
+    let (code, report, errors) = folder.run(&["check"]);
+    assert_eq!(code, Some(2), "{report}{errors}");
+    let line = |text: &str, name: &str| {
+        let path = folder.path(name).to_str().unwrap().to_owned();
+        let mut lines = text.lines();
+        let found = lines.find(|line| line.contains(&path));
+        found.unwrap_or_default().to_owned()
+    };
+    assert!(
+        line(&report, "missing").contains("serve needs this file"),
+        "{report}"
+    );
+    assert!(line(&errors, "short").contains("3 bytes"), "{errors}");
+    assert!(line(&errors, "base64").contains("hexadecimal"), "{errors}");
+    assert!(
+        line(&errors, "lines").contains("invisible characters"),
+        "{errors}"
+    );
+    assert_eq!(line(&errors, "good"), "", "{errors}");
+    assert!(errors.ends_with("3 errors\n"), "{errors}");
+    for secret in ["c0ffee", "c2l4", "another"] {
+        assert!(!errors.contains(secret), "{errors}");
+    }
+}
