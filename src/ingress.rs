@@ -86,7 +86,7 @@ pub struct Endpoint {
     pub source: Arc<intake::Source>,
     /// The verifier that proves that a request comes from the source.
     pub verifier: RotatingVerifier,
-    /// The origins (DNS names) to which the CloudEvents handshake grants permission.
+    /// The origins (DNS names in lower case) to which the CloudEvents handshake grants permission.
     pub allowed_origins: BTreeSet<String>,
     /// The headers that the bridge believes without a signature: `ce-` headers of binary mode, or [`PRIORITY`].
     pub unsigned_headers: BTreeSet<String>,

@@ -58,6 +58,7 @@ pub enum StorageLimit {
 #[derive(Debug)]
 pub struct SourceQuota {
     stored_bytes: StorageLimit,
+    rate: RateLimit,
     /// `None` if the rate is unlimited. A check holds the lock only for a moment, and never across an await.
     bucket: Option<Mutex<EventBucket>>,
     /// The bytes of the events that the listener is appending: the store has not yet confirmed these events.
@@ -75,8 +76,17 @@ impl SourceQuota {
         };
         Self {
             stored_bytes: limits.stored_bytes,
+            rate: limits.rate,
             bucket,
             appending: AtomicU64::new(0),
+        }
+    }
+
+    /// Returns the number of requests with one event that the rate quota allows per minute, or `None` without a quota.
+    pub(super) fn requests_per_minute(&self) -> Option<u64> {
+        match self.rate {
+            RateLimit::Unlimited => None,
+            RateLimit::PerSecond { events, .. } => Some(u64::from(events) * 60),
         }
     }
 
