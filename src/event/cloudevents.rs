@@ -73,7 +73,8 @@ impl std::fmt::Debug for HttpMessage<'_> {
 /// decoder puts the errors of the event into the list.
 pub type Decoded = Vec<Result<ChangeEvent, Vec<EventError>>>;
 
-/// Decodes the CloudEvents of a request. A batch must have 1 to `events_max` events.
+/// Decodes the CloudEvents of a request. A batch has at most `events_max` events. An empty batch is valid (JSON format
+/// for CloudEvents 1.0.2, section 4.3).
 ///
 /// # Errors
 /// Returns the errors that concern the request as a whole.
@@ -152,7 +153,6 @@ fn batch(source: &SourceName, body: Value, events_max: usize) -> Result<Decoded,
         )]);
     };
     match events.len() {
-        0 => Err(vec![error("", "batch_empty", "The batch is empty.")]),
         len if len > events_max => {
             let detail = format!("A batch must have at most {events_max} events.");
             Err(vec![error("", "batch_size", &detail)])

@@ -11,6 +11,7 @@ pub struct IngressMetrics {
     accepted: IntCounter,
     duplicates: IntCounter,
     ignored: IntCounter,
+    empty: IntCounter,
     rejected: IntCounterVec,
     unauthenticated: IntCounterVec,
     unsigned_headers: IntGaugeVec,
@@ -29,6 +30,8 @@ pub struct IngressSnapshot {
     /// The number of ignored events: events that the bridge stored for the first time, but for which the mapping gave
     /// nothing to send.
     pub ignored: u64,
+    /// The number of accepted requests that contain no event.
+    pub empty: u64,
     /// The number of rejected requests to the event listener, by problem type.
     pub rejected: CountByLabel,
     /// The number of requests that failed authentication, by reason.
@@ -46,6 +49,10 @@ impl IngressMetrics {
             ignored: declare.counter(
                 "ignored_total",
                 "Events stored for the first time, for which the mapping gives nothing to send.",
+            )?,
+            empty: declare.counter(
+                "empty_requests_total",
+                "Accepted requests that contain no event.",
             )?,
             rejected: declare.counters(
                 "refused_total",
@@ -96,6 +103,11 @@ impl IngressMetrics {
         self.ignored.inc();
     }
 
+    /// Counts an accepted request that contains no event, such as an empty batch.
+    pub fn empty(&self) {
+        self.empty.inc();
+    }
+
     /// Counts a rejected request to the event listener.
     pub fn rejected(&self, problem: &'static str) {
         self.rejected.with_label_values(&[problem]).inc();
@@ -143,6 +155,7 @@ impl IngressMetrics {
             accepted: self.accepted.get(),
             duplicates: self.duplicates.get(),
             ignored: self.ignored.get(),
+            empty: self.empty.get(),
             rejected: counts(&self.rejected),
             unauthenticated: counts(&self.unauthenticated),
         }
