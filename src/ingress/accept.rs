@@ -13,8 +13,9 @@ use crate::event::{Attribute, EventError};
 use crate::http::connection::ConnectionState;
 use crate::http::single_header::SingleHeader;
 use crate::ingress::auth::{DenialReason, UnsignedAttribute};
+use crate::ingress::refusal::{MediaTypeReason, TakenMediaTypes};
 use crate::ingress::{Endpoint, Ingress, PRIORITY, Refusal, body, store_failed, wait};
-use crate::intake::{Encoding, EntryContext, Rejection, RejectionClass, Source};
+use crate::intake::{Encoding, EntryContext, Source};
 use crate::outbox::{Appended, AppendedEntry, NewEntry, Priority, State};
 
 /// The part of the request header [`PRIORITY`] that means the lowest urgency, "background" in RFC 9218.
@@ -71,19 +72,30 @@ pub(super) async fn accept(
 }
 
 /// Returns the encoding that the request headers announce. The listener does not accept a compressed body.
-fn encoding<'a>(source: &'a Source, headers: &'a HeaderMap) -> Result<Encoding<'a>, Rejection> {
+fn encoding<'a>(source: &'a Source, headers: &'a HeaderMap) -> Result<Encoding<'a>, Refusal> {
+    let unsupported = |reason| unsupported_media_type(source, reason);
     let is_identity = match SingleHeader::read(headers, CONTENT_ENCODING.as_str()) {
         SingleHeader::Absent => true,
         SingleHeader::Text(encoding) => encoding.eq_ignore_ascii_case("identity"),
         SingleHeader::Unreadable => false,
     };
+    if !is_identity {
+        return Err(unsupported(MediaTypeReason::ContentEncoding));
+    }
     let content_type = SingleHeader::read(headers, CONTENT_TYPE.as_str()).text();
-    let content_type = content_type
-        .filter(|_| is_identity)
-        .ok_or_else(|| Rejection::new(RejectionClass::UnsupportedMediaType, Vec::new()))?;
+    let content_type = content_type.ok_or_else(|| unsupported(MediaTypeReason::NoContentType))?;
     let pairs = headers.iter();
     let pairs = pairs.map(|(name, value)| (name.as_str(), value.as_bytes()));
     Encoding::of_request(source, content_type, pairs)
+        .ok_or_else(|| unsupported(MediaTypeReason::ContentType))
+}
+
+fn unsupported_media_type(source: &Source, reason: MediaTypeReason) -> Refusal {
+    let taken = match source.json_envelope {
+        Some(_) => TakenMediaTypes::PlainJson,
+        None => TakenMediaTypes::CloudEvents,
+    };
+    Refusal::UnsupportedMediaType { reason, taken }
 }
 
 /// Returns the refusal of a binary-mode request whose signature does not cover an event attribute.
@@ -105,7 +117,7 @@ fn refuse_unsigned(ingress: &Ingress, endpoint: &Endpoint, unsigned: UnsignedAtt
         ),
     };
     let errors = names.into_iter().map(error).collect();
-    Refusal::Rejected(Rejection::new(RejectionClass::UnsupportedMediaType, errors))
+    unsupported_media_type(&endpoint.source, MediaTypeReason::Unsigned(errors))
 }
 
 /// Returns the priority of the request's outbox entries. The bridge delivers the entries of a background request after
@@ -125,6 +137,7 @@ async fn append(
 ) -> Result<Vec<AppendedEntry>, Refusal> {
     let sent = entries.len();
     if sent == 0 {
+        ingress.counts.empty();
         return Ok(Vec::new());
     }
     let appended = ingress.outbox.append(entries).await;

@@ -23,6 +23,12 @@ const STORAGE_RETRY_SECONDS: u32 = 30;
 pub enum Refusal {
     /// The module `intake` rejects the request, for example because an event does not match its schema.
     Rejected(Rejection),
+    /// The source does not take bodies of this media type or with this encoding.
+    UnsupportedMediaType {
+        reason: MediaTypeReason,
+        /// The media types that the source takes.
+        taken: TakenMediaTypes,
+    },
     /// The request does not prove that it comes from the source.
     Unauthenticated {
         /// The authentication scheme of the source, for the `WWW-Authenticate` header.
@@ -68,6 +74,62 @@ pub enum Refusal {
     Internal,
 }
 
+/// The reason why the source does not take the body of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MediaTypeReason {
+    /// The header `Content-Type` is missing, occurs more than once, or is not text.
+    NoContentType,
+    /// The source does not take this media type, or takes it only in UTF-8.
+    ContentType,
+    /// The body has a content encoding, such as gzip.
+    ContentEncoding,
+    /// The signature does not cover these attributes of a request in binary mode.
+    Unsigned(Vec<EventError>),
+}
+
+/// The media types that a source takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TakenMediaTypes {
+    CloudEvents,
+    PlainJson,
+}
+
+impl TakenMediaTypes {
+    /// Returns the value of the header `Accept` of the answer (RFC 9110, section 15.5.16).
+    const fn accept(self) -> &'static str {
+        match self {
+            Self::CloudEvents => {
+                "application/cloudevents+json, application/cloudevents-batch+json, application/json"
+            }
+            Self::PlainJson => "application/json, application/*+json",
+        }
+    }
+
+    const fn detail(self) -> &'static str {
+        match self {
+            Self::CloudEvents => {
+                "This source takes application/cloudevents+json, application/cloudevents-batch+json, or application/json with ce- headers, in UTF-8."
+            }
+            Self::PlainJson => {
+                "This source takes application/json, or another media type that ends in +json, in UTF-8. It does not take CloudEvents."
+            }
+        }
+    }
+}
+
+impl MediaTypeReason {
+    const fn detail(&self) -> &'static str {
+        match self {
+            Self::NoContentType => "The request needs exactly one header Content-Type.",
+            Self::ContentType => "The Content-Type of the request does not fit.",
+            Self::ContentEncoding => "The body has a Content-Encoding, which no source takes.",
+            Self::Unsigned(_) => {
+                "The signature does not cover all event attributes of the request. Send the event in structured mode."
+            }
+        }
+    }
+}
+
 /// One row of the refusal table.
 struct RefusalRow {
     status: u16,
@@ -98,7 +160,6 @@ impl RefusalRow {
 /// Returns the row of the refusal table for a rejection by the module `intake`.
 const fn rejected(class: RejectionClass) -> RefusalRow {
     let (status, title) = match class {
-        RejectionClass::UnsupportedMediaType => (415, "Unsupported media type"),
         RejectionClass::Malformed => (400, "Malformed request body"),
         RejectionClass::UnknownEventType => (422, "Unknown event type"),
         RejectionClass::Invalid => (422, "Event does not match its schema"),
@@ -111,6 +172,9 @@ impl Refusal {
     fn row(&self) -> RefusalRow {
         match self {
             Self::Rejected(rejection) => rejected(rejection.class),
+            Self::UnsupportedMediaType { .. } => {
+                row(415, "unsupported_media_type", "Unsupported media type")
+            }
             Self::Unauthenticated { .. } => row(401, "unauthenticated", "Authentication failed"),
             Self::UnknownSource => row(404, "unknown_source", "Unknown source"),
             Self::UnknownEvent => row(404, "unknown_event", "Unknown event"),
@@ -147,15 +211,10 @@ impl Refusal {
 
     fn detail(&self) -> String {
         let text = match self {
-            Self::Rejected(rejection) => match rejection.class {
-                RejectionClass::UnsupportedMediaType => {
-                    "Send application/cloudevents+json, application/cloudevents-batch+json, or JSON with ce- headers. Use UTF-8 and no content-encoding."
-                }
-                RejectionClass::Malformed
-                | RejectionClass::UnknownEventType
-                | RejectionClass::Invalid
-                | RejectionClass::Unmappable => return counted(&rejection.errors),
-            },
+            Self::Rejected(rejection) => return counted(&rejection.errors),
+            Self::UnsupportedMediaType { reason, taken } => {
+                return format!("{} {}", reason.detail(), taken.detail());
+            }
             Self::TooLarge { limit_bytes } => {
                 return format!("The maximum size of a request body is {limit_bytes} bytes.");
             }
@@ -189,8 +248,13 @@ impl Refusal {
     fn errors(&self) -> &[EventError] {
         match self {
             Self::Rejected(rejection) => &rejection.errors,
-            Self::Conflict(errors) => errors,
-            Self::Unauthenticated { .. }
+            Self::Conflict(errors)
+            | Self::UnsupportedMediaType {
+                reason: MediaTypeReason::Unsigned(errors),
+                ..
+            } => errors,
+            Self::UnsupportedMediaType { .. }
+            | Self::Unauthenticated { .. }
             | Self::UnknownSource
             | Self::UnknownEvent
             | Self::NotFound
@@ -256,6 +320,9 @@ impl ResponseError for Refusal {
         }
         if let Self::MethodNotAllowed { allow } = self {
             response.insert_header((header::ALLOW, *allow));
+        }
+        if let Self::UnsupportedMediaType { taken, .. } = self {
+            response.insert_header((header::ACCEPT, taken.accept()));
         }
         if let Self::Unauthenticated { challenge } = self {
             response.insert_header((header::WWW_AUTHENTICATE, *challenge));

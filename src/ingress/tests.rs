@@ -23,11 +23,12 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::imprint::clearing::{AddressClearing, Clearing, FieldClearing};
-use crate::ingress::auth::SigningKey;
-use crate::ingress::auth::Verifier;
+use crate::ingress::auth::{SecretMinimum, SigningKey, TokenScheme, Verifier};
 use crate::intake::schema::Schema;
 use crate::intake::{EventType, ForeignAddress, IntakeSettings, Source, Sources};
-use crate::mapping::{Mapping, MappingRules, VersionDomain, VersionRule};
+use crate::mapping::{
+    JsonEnvelope, JsonEnvelopeRules, Mapping, MappingRules, VersionDomain, VersionRule,
+};
 use crate::time::Timestamp;
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
@@ -70,6 +71,14 @@ struct TestListener {
     ingress: Data<Ingress>,
 }
 
+fn bearer(tokens: &[SecretString]) -> Verifier {
+    Verifier::token(TokenScheme::Bearer, tokens, SecretMinimum::default()).unwrap()
+}
+
+fn webhooks(secrets: &[SecretString]) -> Verifier {
+    Verifier::standard_webhooks(secrets, SecretMinimum::default()).unwrap()
+}
+
 /// The listener's response to a sender.
 #[derive(Debug)]
 struct Reply {
@@ -88,8 +97,8 @@ impl TestListener {
         let tokens = [SecretString::from(TOKEN)];
         let sources = [
             ("open", Verifier::none()),
-            ("bearer", Verifier::bearer(&tokens).unwrap()),
-            ("signed", Verifier::standard_webhooks(&secrets).unwrap()),
+            ("bearer", bearer(&tokens)),
+            ("signed", webhooks(&secrets)),
         ];
         Self::of(
             sources.map(|(name, verifier)| (source(name), verifier)),

@@ -38,22 +38,18 @@ impl std::fmt::Debug for Encoding<'_> {
 impl<'a> Encoding<'a> {
     /// Returns the encoding that the headers of a request announce. Reads the argument `headers` only for CloudEvents.
     ///
-    /// # Errors
-    /// Returns an error if the source is not configured for bodies of this media type.
+    /// Returns `None` if the source is not configured for bodies of this media type.
     pub fn of_request(
         source: &'a Source,
         content_type: &'a str,
         headers: impl Iterator<Item = (&'a str, &'a [u8])>,
-    ) -> Result<Self, Rejection> {
-        let unsupported = || Rejection::new(RejectionClass::UnsupportedMediaType, Vec::new());
+    ) -> Option<Self> {
         if let Some(envelope) = &source.json_envelope {
-            return cloudevents::is_plain_json(content_type)
-                .then_some(Self::Json(envelope))
-                .ok_or_else(unsupported);
+            return cloudevents::is_plain_json(content_type).then_some(Self::Json(envelope));
         }
         let headers: Vec<_> = headers.collect();
-        let mode = ContentMode::of(content_type, &headers).ok_or_else(unsupported)?;
-        Ok(Self::CloudEvents {
+        let mode = ContentMode::of(content_type, &headers)?;
+        Some(Self::CloudEvents {
             mode,
             content_type,
             headers,

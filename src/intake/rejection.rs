@@ -15,8 +15,6 @@ pub struct Rejection {
 /// The intake stage that rejects a request. If events fail in different stages, the earliest stage decides the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RejectionClass {
-    /// The source is not configured for bodies of the request's media type.
-    UnsupportedMediaType,
     /// The body is not valid JSON, or an event lacks an attribute that CloudEvents requires.
     Malformed,
     /// The source file does not configure the type of the event.
@@ -32,7 +30,6 @@ impl RejectionClass {
     /// label.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::UnsupportedMediaType => "unsupported_media_type",
             Self::Malformed => "malformed",
             Self::UnknownEventType => "unknown_event_type",
             Self::Invalid => "invalid",

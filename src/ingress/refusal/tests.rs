@@ -41,7 +41,10 @@ fn all() -> Vec<(Refusal, u16, &'static str)> {
         (Refusal::Conflict(errors(1)), 409, "conflict"),
         (Refusal::TooLarge { limit_bytes: 9 }, 413, "too_large"),
         (
-            rejected(RejectionClass::UnsupportedMediaType, 0),
+            Refusal::UnsupportedMediaType {
+                reason: MediaTypeReason::NoContentType,
+                taken: TakenMediaTypes::PlainJson,
+            },
             415,
             "unsupported_media_type",
         ),
@@ -93,6 +96,11 @@ async fn every_refusal_has_a_problem_type_of_its_own() {
         assert_eq!(
             response.headers().contains_key("allow"),
             status == 405,
+            "{word}"
+        );
+        assert_eq!(
+            response.headers().contains_key("accept"),
+            status == 415,
             "{word}"
         );
         assert_eq!(

@@ -132,6 +132,24 @@ async fn a_foreign_address_is_parked_or_skipped_and_one_in_the_usa_is_sent() {
     }
 }
 
+/// FAULTS N345: an empty batch is valid, so the listener accepts it, and counts it, because it leaves no entry.
+#[actix_web::test]
+async fn an_empty_batch_is_accepted_and_counted() {
+    let listener = TestListener::new();
+    for (wait, status) in [(None, 202), (Some("wait=1"), 200)] {
+        let mut request = post("open", BATCH, &json!([]));
+        if let Some(wait) = wait {
+            request = request.insert_header(("prefer", wait));
+        }
+        let reply = listener.send(request).await;
+        assert_eq!(reply.status, status, "{}", reply.text);
+        assert_eq!(reply.json(), json!({"accepted": []}));
+    }
+    let counts = listener.ingress.counts.snapshot();
+    assert_eq!((counts.empty, counts.accepted), (2, 0));
+    assert_eq!(listener.stored_count(), 0);
+}
+
 /// The listener accepts every content mode from a source without a signature, and every mode whose attributes are in the
 /// signed body from a source with a Standard Webhooks signature.
 #[actix_web::test]
