@@ -36,7 +36,7 @@ pub use explanation::{
 };
 pub use pipeline::{EntryContext, MappedAgain};
 pub use rejection::{Rejection, RejectionClass};
-pub use source::{EventType, Source};
+pub use source::{EventType, Source, TypeHandling};
 
 /// The settings of intake. The file `config/default.toml` contains the defaults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,7 +18,7 @@ use crate::mapping::VersionDomain;
 mod auth;
 mod rules;
 
-pub use auth::Auth;
+pub use auth::{Auth, SecretFiles};
 
 /// The settings of one source file.
 #[derive(Debug)]
@@ -27,7 +27,8 @@ pub struct SourceSettings {
     pub source: Arc<Source>,
     /// The authentication of the source's requests.
     pub auth: Auth,
-    /// The origins (DNS names) to which the handshake of the CloudEvents webhook specification grants permission.
+    /// The origins (DNS names in lower case) to which the handshake of the CloudEvents webhook specification grants
+    /// permission.
     pub allowed_origins: BTreeSet<String>,
     /// The headers that the bridge believes without a signature: `ce-` headers of binary mode, or `priority`.
     pub unsigned_headers: BTreeSet<String>,
@@ -41,6 +42,12 @@ impl SourceSettings {
     /// `check` and the log show these warnings.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings: Vec<_> = self.auth.warning().map(str::to_owned).into_iter().collect();
+        if self.auth.allows_guessable_secrets() {
+            warnings.push(
+                "auth.secret_bytes_min allows short secrets: an attacker can guess a short secret"
+                    .to_owned(),
+            );
+        }
         if !self.unsigned_headers.is_empty() {
             let headers: Vec<_> = self.unsigned_headers.iter().map(String::as_str).collect();
             warnings.push(format!(
@@ -187,7 +194,7 @@ fn read_source(
     let tables = rules::tables(&mut reader);
     let json_envelope = rules::json_envelope(&mut reader, &tables);
     let ignored = reader
-        .take_optional(&["ignore"], Raw::texts)
+        .take_optional(&["ignore"], ignored_types)
         .unwrap_or_default();
     let allowed_origins = reader
         .take_optional(&["allowed_origins"], Raw::texts)
@@ -212,11 +219,22 @@ fn read_source(
                 ignored: ignored.into_iter().collect(),
             }),
             auth,
-            allowed_origins: allowed_origins.into_iter().collect(),
+            allowed_origins: allowed_origins
+                .into_iter()
+                .map(|origin| origin.to_ascii_lowercase())
+                .collect(),
             unsigned_headers,
             quota,
         }),
         Some(_) | None => Err(errors),
+    }
+}
+
+fn ignored_types(raw: Raw) -> Result<Vec<String>, String> {
+    let names = raw.texts()?;
+    match names.iter().find_map(|name| rules::wrong_star(name)) {
+        Some(reason) => Err(reason.to_owned()),
+        None => Ok(names),
     }
 }
 

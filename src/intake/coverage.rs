@@ -19,10 +19,17 @@ pub struct ExampleCoverage {
 
 /// Adds one example to the coverage of its event types: the paths that the mapping read, and the fields that the
 /// mapping set or cleared.
-pub fn observe(coverage: &mut BTreeMap<String, ExampleCoverage>, explanation: &Explanation) {
+pub fn observe(
+    coverage: &mut BTreeMap<String, ExampleCoverage>,
+    source: &Source,
+    explanation: &Explanation,
+) {
     for event in &explanation.events {
-        let name = event.event_type.clone().unwrap_or_default();
-        let covered = coverage.entry(name).or_default();
+        let name = event.event_type.as_deref().unwrap_or_default();
+        let Some((name, _)) = source.mapped(name) else {
+            continue;
+        };
+        let covered = coverage.entry(name.to_owned()).or_default();
         for target in event.targets.iter().flatten() {
             covered.reads.extend(target.reads.iter().cloned());
             match target.result {

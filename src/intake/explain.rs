@@ -103,16 +103,15 @@ impl Sources {
         Some(self.event(source, Some(&named), disposition, visibility))
     }
 
-    /// Returns the events of a body, each with the name of its event type, in the form that schema and mapping read.
+    /// Returns the events of a body, each with the key of its event type in the source file, in the form that schema and mapping read.
     ///
     /// The result omits events without a mapping and events that cannot be decoded.
     pub fn views(&self, source: &Source, body: &[u8]) -> Vec<(String, Value)> {
         let encoding = Encoding::of_body(source, body);
         let events = encoding.decode(&source.name, body, self.settings.batch_events_max);
         let view = |event: ChangeEvent| {
-            let name = event.event_type.as_str();
-            let is_mapped = source.event_types.contains_key(name);
-            is_mapped.then(|| (name.to_owned(), source.view(&event.envelope).clone()))
+            let (name, _) = source.mapped(event.event_type.as_str())?;
+            Some((name.to_owned(), source.view(&event.envelope).clone()))
         };
         let events = events.into_iter().flatten().flatten();
         events.filter_map(view).collect()
@@ -142,7 +141,7 @@ impl Sources {
             }
         };
         let mapped = event.and_then(|event| {
-            let event_type = source.event_types.get(event.event_type.as_str())?;
+            let (_, event_type) = source.mapped(event.event_type.as_str())?;
             let view = source.view(&event.envelope);
             Some(event_type.mapping.explain(view, source.data_pointer()))
         });

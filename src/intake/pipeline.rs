@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::digest::StoredEvent;
 use super::encoding::Encoding;
 use super::rejection::{Rejection, RejectionClass};
-use super::source::{EventType, Source};
+use super::source::{EventType, Source, TypeHandling};
 use super::{ForeignAddress, IntakeSettings, Sources};
 use crate::event::cloudevents;
 use crate::event::{Attribute, ChangeEvent, EventError, SourceName, SourceVersion};
@@ -89,7 +89,7 @@ impl Sources {
     ) -> Result<CustomerChange, Vec<EventError>> {
         let source = self.get(source);
         let known = source.and_then(|source| {
-            let event_type = source.event_types.get(event_type.as_str())?;
+            let (_, event_type) = source.mapped(event_type.as_str())?;
             Some((source, event_type))
         });
         let (source, event_type) = known.ok_or_else(unknown_event_type_today)?;
@@ -159,16 +159,15 @@ impl Pipeline<'_> {
     }
 
     fn disposition(&self, event: &ChangeEvent) -> Result<Disposition, Rejection> {
-        let name = event.event_type.as_str();
-        let Some(event_type) = self.source.event_types.get(name) else {
-            return if self.source.ignored.contains(name) {
-                Ok(Disposition::Ignore)
-            } else {
-                Err(Rejection::new(
+        let event_type = match self.source.handling(event.event_type.as_str()) {
+            TypeHandling::Mapped { event_type, .. } => event_type,
+            TypeHandling::Ignored => return Ok(Disposition::Ignore),
+            TypeHandling::Unknown => {
+                return Err(Rejection::new(
                     RejectionClass::UnknownEventType,
                     unknown_event_type(),
-                ))
-            };
+                ));
+            }
         };
         let change = change(self.source, event_type, &event.envelope)?;
         if let Some(change) = &change

@@ -23,10 +23,26 @@ pub struct Source {
     /// The expressions for id, type and time in a body of plain JSON. The value is `None` if the source sends
     /// CloudEvents.
     pub json_envelope: Option<JsonEnvelope>,
-    /// The event types that the source maps to customer changes.
+    /// The event types that the source maps to customer changes. A name that ends with `*` stands for all event types
+    /// that begin with the text before the `*`.
     pub event_types: BTreeMap<String, EventType>,
-    /// The event types that the bridge accepts and ignores. The source need not filter out events of these types.
+    /// The event types that the bridge accepts and ignores. The source need not filter out events of these types. A
+    /// name can end with `*`, as in `event_types`.
     pub ignored: BTreeSet<String>,
+}
+
+/// The way in which a source handles the events of one type.
+#[derive(Clone, Copy, Debug)]
+pub enum TypeHandling<'a> {
+    /// The source maps the events. `name` is the key of the event type in the source file.
+    Mapped {
+        name: &'a str,
+        event_type: &'a EventType,
+    },
+    /// The bridge accepts and ignores the events.
+    Ignored,
+    /// The source file does not contain the event type.
+    Unknown,
 }
 
 /// One event type of a source, with its schema and its mapping.
@@ -43,6 +59,33 @@ pub struct EventType {
 }
 
 impl Source {
+    /// Returns how the source handles the events of a type. A complete name wins over a name with `*`, and a longer
+    /// name with `*` wins over a shorter one. If the source file maps and ignores the same name, the mapping wins.
+    pub fn handling(&self, event_type: &str) -> TypeHandling<'_> {
+        if let Some((name, event_type)) = self.event_types.get_key_value(event_type) {
+            return TypeHandling::Mapped { name, event_type };
+        }
+        if self.ignored.contains(event_type) {
+            return TypeHandling::Ignored;
+        }
+        let mapped = longest(self.event_types.keys(), event_type);
+        let ignored = longest(self.ignored.iter(), event_type);
+        let mapped = mapped.filter(|name| ignored.is_none_or(|other| name.len() >= other.len()));
+        match mapped.and_then(|name| self.event_types.get_key_value(name)) {
+            Some((name, event_type)) => TypeHandling::Mapped { name, event_type },
+            None if ignored.is_some() => TypeHandling::Ignored,
+            None => TypeHandling::Unknown,
+        }
+    }
+
+    /// Returns the event type of the source file that maps the events of a type, with its key in the source file.
+    pub fn mapped(&self, event_type: &str) -> Option<(&str, &EventType)> {
+        match self.handling(event_type) {
+            TypeHandling::Mapped { name, event_type } => Some((name, event_type)),
+            TypeHandling::Ignored | TypeHandling::Unknown => None,
+        }
+    }
+
     /// Returns the part of an event that the schema and the mapping read.
     ///
     /// For plain JSON, this part is the event's data: the whole JSON that the source sent. For CloudEvents, this part
@@ -61,6 +104,16 @@ impl Source {
             None => DATA_POINTER,
         }
     }
+}
+
+/// Returns the longest name with `*` at its end that stands for this event type.
+fn longest<'a>(names: impl Iterator<Item = &'a String>, event_type: &str) -> Option<&'a str> {
+    let stands_for = |name: &&String| {
+        let start = name.strip_suffix('*');
+        start.is_some_and(|start| event_type.starts_with(start))
+    };
+    let longest = names.filter(stands_for).max_by_key(|name| name.len());
+    longest.map(String::as_str)
 }
 
 /// Prints only the epoch. Schemas and mappings are long, and the map of the event types has the name of each event

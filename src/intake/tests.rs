@@ -291,3 +291,38 @@ fn only_fields_that_would_be_sent_are_not_stale() {
     assert_eq!(stale["city"], Some(true));
     assert_eq!(stale["customer.imprint_id"], None);
 }
+
+/// FAULTS N347: a source sends many event types, and only some of them are about customers.
+#[test]
+fn a_name_with_a_star_stands_for_many_event_types() {
+    let Sources { by_name, .. } = shop(ForeignAddress::Park);
+    let mut source = Arc::into_inner(by_name.into_values().next().unwrap()).unwrap();
+    let row = source.event_types.remove("row").unwrap();
+    source.event_types.insert("customers/*".to_owned(), row);
+    source.ignored = ["*", "customers/del*", "customers/*", "orders/paid"]
+        .map(str::to_owned)
+        .into();
+    let handling = |source: &Source, event_type: &str| match source.handling(event_type) {
+        TypeHandling::Mapped { name, .. } => format!("mapped as {name}"),
+        TypeHandling::Ignored => "ignored".to_owned(),
+        TypeHandling::Unknown => "unknown".to_owned(),
+    };
+    for (event_type, expected) in [
+        ("customers/create", "mapped as customers/*"),
+        ("customers/", "mapped as customers/*"),
+        ("customers/delete", "ignored"),
+        ("customers", "ignored"),
+        ("orders/paid", "ignored"),
+        ("*", "ignored"),
+    ] {
+        assert_eq!(handling(&source, event_type), expected, "{event_type}");
+    }
+    source.ignored.remove("*");
+    for (event_type, expected) in [
+        ("customers", "unknown"),
+        ("orders/paid", "ignored"),
+        ("orders/paid/twice", "unknown"),
+    ] {
+        assert_eq!(handling(&source, event_type), expected, "{event_type}");
+    }
+}

@@ -75,7 +75,7 @@ impl ExampleResults {
             sources.explain_body(&source.name, &body, wall_time, Visibility::Revealed);
         let explanation = explanation.ok_or_else(|| "has no source".to_owned())?;
         self.count += 1;
-        coverage::observe(&mut self.coverage, &explanation);
+        coverage::observe(&mut self.coverage, source, &explanation);
         for (event_type, view) in sources.views(source, &body) {
             self.first_views.entry(event_type).or_insert(view);
         }

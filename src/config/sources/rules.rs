@@ -97,6 +97,9 @@ pub(super) fn event_type(
     if let Err(error) = Attribute::parse(event_type) {
         reader.error(&["events", event_type], error.to_string());
     }
+    if let Some(reason) = wrong_star(event_type) {
+        reader.error(&["events", event_type], reason);
+    }
     let schema = reader.take(&at("schema"), |raw| schema(schemas_dir, &raw.text()?));
     let epoch = reader
         .take_optional(&at("epoch"), |raw| raw.whole(0, u64::from(u32::MAX)))
@@ -127,6 +130,14 @@ pub(super) fn event_type(
         epoch: u32::try_from(epoch).ok()?,
         jump_max,
     })
+}
+
+/// Returns the error of a name of event types that has a `*` before its end.
+pub(super) fn wrong_star(name: &str) -> Option<&'static str> {
+    let start = name.strip_suffix('*').unwrap_or(name);
+    start
+        .contains('*')
+        .then_some("a * stands only at the end of an event type, as in \"customers/*\"")
 }
 
 fn report(reader: &mut Reader, place: &[&str], errors: Vec<RuleError>) {
