@@ -107,13 +107,6 @@ impl App {
         let destination = restored_destination(&*outbox, config.imprint.rate, clock.now()).await?;
         let (endpoints, sources, secrets) =
             sources::open(sources, config.intake, &metrics.ingress, clock.clone())?;
-        let operations = Operations {
-            outbox: store(),
-            destination: Arc::clone(&destination),
-            sources: Arc::clone(&sources),
-            max_fold: MaxFold(config.dispatch.rules.max_fold),
-            clock: clock.clone(),
-        };
         let listener = Ingress {
             endpoints,
             sources,
@@ -122,8 +115,11 @@ impl App {
             limits: config.ingress.limits,
             budget: BodyBudget::new(config.ingress.bodies_bytes_max),
             counts: metrics.ingress.clone(),
+            denied: Arc::default(),
             stopping: stopped.clone(),
         };
+        let max_fold = MaxFold(config.dispatch.rules.max_fold);
+        let operations = operations(&listener, store(), &destination, max_fold);
         let health = Health::default();
         let figures = Figures::new(metrics.clone(), store(), clock.clone());
         let (access, tokens) = operators::open(&config.operators, &metrics, secrets.rereads());
@@ -212,6 +208,23 @@ impl App {
         self.outbox.close();
         tracing::info!("stopped");
         Ok(())
+    }
+}
+
+/// Creates the use cases of operators. They share the sources and the list of denied requests with the event listener.
+fn operations(
+    listener: &Ingress,
+    outbox: Arc<dyn Outbox>,
+    destination: &Arc<Destination>,
+    max_fold: MaxFold,
+) -> Operations {
+    Operations {
+        outbox,
+        destination: Arc::clone(destination),
+        sources: Arc::clone(&listener.sources),
+        max_fold,
+        denied: Arc::clone(&listener.denied),
+        clock: listener.clock.clone(),
     }
 }
 

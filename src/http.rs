@@ -1,5 +1,5 @@
-//! HTTP code that several top-level modules share: HTTP clients, `Retry-After`, problem documents, and headers that
-//! must not occur twice.
+//! HTTP code that several top-level modules share: HTTP clients, `Retry-After`, problem documents, headers that must not
+//! occur twice, and the list of denied requests.
 //!
 //! The module `http` does not depend on other parts of the bridge, on sources or on Imprint. Each module with an HTTP
 //! server (`ingress`, `ops`, `sandbox`) builds its own responses.
@@ -11,6 +11,7 @@ pub mod answer_reader;
 pub mod client;
 pub mod connection;
 mod connector;
+pub mod denied;
 pub mod framing;
 pub mod idle;
 pub mod problem;

@@ -26,6 +26,7 @@ use actix_web::{HttpRequest, HttpResponse, ResponseError as _, web};
 use tokio::sync::watch;
 
 use crate::event::SourceName;
+use crate::http::denied::DeniedRequests;
 use crate::intake;
 use crate::metrics;
 use crate::outbox::{self, Inbox};
@@ -49,7 +50,7 @@ pub use quota::{
 };
 pub use refusal::Refusal;
 
-use auth::{Authentic, Head, RotatingVerifier, Untrusted};
+use auth::{Authentic, Denial, Head, RotatingVerifier, Untrusted};
 
 /// The name of the `Priority` header (RFC 9218), in lower case. With this header, a sender marks events as less urgent.
 pub const PRIORITY: &str = "priority";
@@ -72,6 +73,8 @@ pub struct Ingress {
     /// The budget of bytes for all request bodies in memory.
     pub budget: BodyBudget,
     pub counts: metrics::IngressMetrics,
+    /// The denied requests, which the admin API shows.
+    pub denied: Arc<DeniedRequests>,
     /// True after the process has started to stop. From then on, no request waits for the final state of its events.
     pub stopping: watch::Receiver<bool>,
 }
@@ -187,7 +190,7 @@ impl Ingress {
     fn verify_head(&self, endpoint: &Endpoint, headers: &HeaderMap) -> Result<(), Refusal> {
         let verifier = endpoint.verifier.current();
         let verified = verifier.verify_head(headers, self.clock.wall());
-        verified.map_err(|reason| self.unauthenticated(endpoint, reason))
+        verified.map_err(|denial| self.unauthenticated(endpoint, denial))
     }
 
     fn verify(
@@ -206,7 +209,7 @@ impl Ingress {
             .verifier
             .current()
             .verify(head, body, self.clock.wall())
-            .map_err(|reason| self.unauthenticated(endpoint, reason))
+            .map_err(|denial| self.unauthenticated(endpoint, denial))
     }
 
     /// Counts a refusal by a quota of the source.
@@ -219,8 +222,20 @@ impl Ingress {
         }
     }
 
-    fn unauthenticated(&self, endpoint: &Endpoint, reason: auth::DenialReason) -> Refusal {
-        self.counts.unauthenticated(reason.as_str());
+    /// Reports a denied request to the operator: in a metric, in the log and in the admin API. The log limits the number
+    /// of lines. The refusal is the same for every reason.
+    fn unauthenticated(&self, endpoint: &Endpoint, denial: Denial) -> Refusal {
+        let source = endpoint.source.name.as_str();
+        let reason = denial.reason.as_str();
+        self.counts.unauthenticated(reason);
+        tracing::warn!(
+            source,
+            reason,
+            detail = denial.detail,
+            "denied a request: the authentication failed"
+        );
+        let now = self.clock.now();
+        self.denied.record(source, reason, denial.detail, now);
         Refusal::Unauthenticated {
             challenge: endpoint.verifier.current().challenge(),
         }

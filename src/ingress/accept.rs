@@ -12,7 +12,7 @@ use super::counts::count_appended;
 use crate::event::{Attribute, EventError};
 use crate::http::connection::ConnectionState;
 use crate::http::single_header::SingleHeader;
-use crate::ingress::auth::{DenialReason, UnsignedAttribute};
+use crate::ingress::auth::{Denial, UnsignedAttribute};
 use crate::ingress::refusal::{MediaTypeReason, TakenMediaTypes};
 use crate::ingress::{Endpoint, Ingress, PRIORITY, Refusal, body, store_failed, wait};
 use crate::intake::{Encoding, EntryContext, Source};
@@ -104,7 +104,8 @@ fn unsupported_media_type(source: &Source, reason: MediaTypeReason) -> Refusal {
 fn refuse_unsigned(ingress: &Ingress, endpoint: &Endpoint, unsigned: UnsignedAttribute) -> Refusal {
     let names = match unsigned {
         UnsignedAttribute::OtherId => {
-            return ingress.unauthenticated(endpoint, DenialReason::Mismatch);
+            let detail = "the header ce-id differs from the signed webhook-id or svix-id";
+            return ingress.unauthenticated(endpoint, Denial::mismatch(detail));
         }
         UnsignedAttribute::Headers(names) => names,
     };

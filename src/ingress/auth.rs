@@ -1,8 +1,8 @@
 //! Authentication: proves that a request comes from its source, or denies the request.
 //!
 //! Authentication runs before parsing and on the raw bytes, so that the bridge never parses a body that the source did
-//! not send. The bridge compares secrets in constant time. The response is the same for every denial reason. Only a
-//! metric shows the reasons.
+//! not send. The bridge compares secrets in constant time. The response is the same for every denial reason. Only the
+//! operator sees the reasons: in a metric, in the log and in the admin API.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -15,20 +15,22 @@ use secrecy::SecretString;
 use sha2::Sha256;
 
 use crate::event::{Attribute, cloudevents};
-use crate::http::single_header::SingleHeader;
 use crate::time::Timestamp;
 
+mod denial;
 pub mod hmac;
 mod rotating;
 mod secret_length;
 mod standard_webhooks;
 mod token;
 
+pub use denial::{Denial, DenialReason};
 pub use rotating::RotatingVerifier;
 pub use secret_length::{SecretFlaw, SecretMinimum};
 pub use standard_webhooks::SigningKey;
 pub use token::TokenScheme;
 
+use denial::required;
 use token::TokenKeys;
 
 /// The header of the CloudEvents attribute `specversion`. The bridge accepts only one value of this attribute.
@@ -179,31 +181,6 @@ impl<T> fmt::Debug for Authentic<T> {
     }
 }
 
-/// The reason for an authentication failure. The bridge shows the reason only in a metric, never to the sender.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DenialReason {
-    /// A header that authentication needs is missing.
-    Missing,
-    /// A header that authentication needs cannot be parsed.
-    Malformed,
-    /// The signing time is too far from the bridge's clock.
-    Stale,
-    /// None of the configured secrets matches the token or signature.
-    Mismatch,
-}
-
-impl DenialReason {
-    /// Returns the metric label of the denial reason.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Missing => "missing",
-            Self::Malformed => "malformed",
-            Self::Stale => "stale",
-            Self::Mismatch => "mismatch",
-        }
-    }
-}
-
 /// The verifier of one source's requests.
 #[derive(Clone)]
 pub struct Verifier(AuthScheme);
@@ -279,7 +256,7 @@ impl Verifier {
     ///
     /// # Errors
     /// Returns the reason for the denial.
-    pub fn verify_head(&self, headers: &HeaderMap, wall: Timestamp) -> Result<(), DenialReason> {
+    pub fn verify_head(&self, headers: &HeaderMap, wall: Timestamp) -> Result<(), Denial> {
         match &self.0 {
             AuthScheme::None => Ok(()),
             AuthScheme::Token(keys) => keys.verify(headers),
@@ -299,7 +276,7 @@ impl Verifier {
         head: Head<'_>,
         body: Untrusted<Bytes>,
         wall: Timestamp,
-    ) -> Result<Authentic<Bytes>, DenialReason> {
+    ) -> Result<Authentic<Bytes>, Denial> {
         let signed =
             match &self.0 {
                 AuthScheme::None => SignatureScope::Nothing,
@@ -348,14 +325,6 @@ pub(super) fn hmac_sha256<const LEN: usize>(key: &[u8; LEN], parts: &[&[u8]]) ->
 
 /// The block size of SHA-256 in bytes.
 const KEY_BYTES_MAX: usize = 64;
-
-fn required<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, DenialReason> {
-    match SingleHeader::read(headers, name) {
-        SingleHeader::Absent => Err(DenialReason::Missing),
-        SingleHeader::Text("") | SingleHeader::Unreadable => Err(DenialReason::Malformed),
-        SingleHeader::Text(text) => Ok(text),
-    }
-}
 
 #[cfg(test)]
 mod tests;

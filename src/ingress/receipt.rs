@@ -12,7 +12,7 @@ use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Attribute, EventError, SourceName};
-use crate::ingress::auth::{DenialReason, Untrusted};
+use crate::ingress::auth::{Denial, Untrusted};
 use crate::ingress::{Ingress, Refusal, store_failed};
 use crate::intake::{Rejection, RejectionClass};
 use crate::outbox::{Lookup, ParkReason, Receipt};
@@ -26,7 +26,8 @@ pub(super) async fn receipt(
     let authentic = ingress.verify(endpoint, request, Untrusted::new(Bytes::new()))?;
     let lookup = lookup(&endpoint.source.name, request)?;
     if !authentic.is_about(&lookup.id) {
-        return Err(ingress.unauthenticated(endpoint, DenialReason::Mismatch));
+        let detail = "the signature does not cover the event id in the path";
+        return Err(ingress.unauthenticated(endpoint, Denial::mismatch(detail)));
     }
     let found = ingress.outbox.find(lookup).await;
     let receipt = found

@@ -132,6 +132,7 @@ impl TestListener {
             limits: settings.body,
             budget: BodyBudget::new(settings.bodies_bytes_max),
             counts: counts(),
+            denied: Arc::default(),
             stopping,
         };
         Self {

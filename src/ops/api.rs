@@ -13,6 +13,7 @@
 //! | `GET /admin/v1/audit?after=&limit=` | lists records of the audit log |
 //! | `GET /admin/v1/destination`, `POST` `{"mode": "open"}` | GET shows the state and the mode of sending to Imprint; POST sets the mode: `open`, `paused` or `shadow` |
 //! | `POST /admin/v1/store/backup` `{"name": "…"}` | copies the store to a new file with this name, in the folder of the store |
+//! | `GET /admin/v1/denied-requests?source=` | lists the event requests that failed authentication since the start of the process, with the reason and a sentence about the last request, for each source |
 //! | `GET /admin/v1/shadow` | lists the requests that the bridge did not send because of the mode `shadow`, with masked values |
 //!
 //! A filter for waiting entries must contain a customer. While a request of a customer is in flight, the waiting
@@ -32,6 +33,7 @@ use super::operate::{Operations, Operator};
 
 mod body;
 mod customers;
+mod denied;
 mod destination;
 mod entries;
 mod explain;
@@ -64,6 +66,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
                 .post(destination::set_mode),
         )
         .service(resource("/shadow").get(destination::shadow))
+        .service(resource("/denied-requests").get(denied::list))
         .default_service(web::to(not_found))
         .wrap(from_fn(admit));
     config.service(scope);

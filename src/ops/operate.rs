@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use crate::dispatch::destination::Destination;
 use crate::fold::MaxFold;
+use crate::http::denied::{DeniedRequests, DeniedRow};
 use crate::intake::Sources;
 use crate::outbox::{self, AuditEvent, AuditRecord, Outbox};
 use crate::time::Clock;
@@ -42,6 +43,8 @@ pub struct Operations {
     pub sources: Arc<Sources>,
     /// The maximum number of entries that the bridge folds into one request. The preview of a replay uses this limit.
     pub max_fold: MaxFold,
+    /// The event requests that failed authentication.
+    pub denied: Arc<DeniedRequests>,
     pub clock: Clock,
 }
 
@@ -126,6 +129,11 @@ impl Operations {
         let records = self.outbox.audit(after, limit).await?;
         let is_intact = records.iter().all(|record| record.is_intact);
         Ok(AuditPage { records, is_intact })
+    }
+
+    /// Returns the event requests that failed authentication, of one source or of all sources.
+    pub fn denied_requests(&self, _operator: &Operator, source: Option<&str>) -> Vec<DeniedRow> {
+        self.denied.rows(source)
     }
 
     fn audit_event(&self, operator: &Operator, action: &'static str, target: String) -> AuditEvent {

@@ -261,3 +261,57 @@ fn check_reports_missing_short_and_wrongly_encoded_secrets() {
         assert!(!errors.contains(secret), "{errors}");
     }
 }
+
+/// FAULTS N348: the operator sees why the bridge denied a request; the sender sees the same answer in every case.
+#[test]
+fn the_operator_sees_why_a_request_was_denied() {
+    let auth = "kind = \"hmac\"\nheader = \"x-sig\"\nencoding = \"hex\"\nsigned = \"{timestamp}.{body}\"\n\
+                timestamp_header = \"x-time\"\nsecret_files = [\"$/secret\"]";
+    let folder = SourceFolder::with_auth(auth).secret("secret", "a-secret-of-the-crm");
+    let app = TestApp::setup()
+        .settings(folder.settings())
+        .operator("ann", "token-of-ann-0123456789")
+        .start();
+    let now = (Clock::machine().wall().as_millis() / 1000).to_string();
+    let good = "00".repeat(32);
+    let mut answers = Vec::new();
+    for headers in [
+        &[("x-time", now.as_str())][..],
+        &[("x-time", now.as_str()), ("x-sig", "canary")],
+        &[("x-time", "1700000000"), ("x-sig", good.as_str())],
+        &[("x-time", now.as_str()), ("x-sig", good.as_str())],
+        &[("x-time", now.as_str()), ("x-sig", good.as_str())],
+    ] {
+        let answer = post(&app, headers, &body("canary"));
+        assert_eq!(answer.status, 401, "{headers:?}");
+        answers.push((answer.body, answer.headers));
+    }
+    assert!(answers.windows(2).all(|pair| pair[0] == pair[1]));
+    let token = [("authorization", "Bearer token-of-ann-0123456789")];
+    let get = |query: &str| {
+        let line = format!("GET /admin/v1/denied-requests{query}");
+        ask(app.ops(), &line, &token, "").unwrap()
+    };
+    let listed = get("?source=probe");
+    assert_eq!(listed.status, 200, "{}", listed.body);
+    assert!(!listed.body.contains("canary"), "{}", listed.body);
+    let listed = listed.json();
+    let rows = listed["requests"].as_array().unwrap();
+    let row = |reason: &str| rows.iter().find(|row| row["reason"] == reason).unwrap();
+    for (reason, count, part) in [
+        ("missing", 1, "no header x-sig"),
+        ("malformed", 1, "auth.encoding"),
+        ("stale", 1, "before the bridge's clock; the tolerance is 300 s"),
+        ("mismatch", 2, "for the text {timestamp}.{body} with a body of"),
+    ] {
+        let row = row(reason);
+        let detail = row["last_detail"].as_str().unwrap();
+        assert_eq!(row["count"], count, "{row}");
+        assert!(detail.contains(part), "{row}");
+    }
+    assert_eq!(rows.len(), 4);
+    assert_eq!(get("?source=other").json(), json!({"requests": []}));
+    assert_eq!(get("?sorce=probe").status, 400);
+    let denied = ask(app.ops(), "GET /admin/v1/denied-requests", &[], "").unwrap();
+    assert_eq!(denied.status, 401);
+}

@@ -16,7 +16,7 @@ use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use sha1::Sha1;
 use sha2::{Sha256, Sha512};
 
-use super::{DenialReason, Error, Head, SecretFlaw, SecretMinimum, required};
+use super::{Denial, Error, Head, SecretFlaw, SecretMinimum, required};
 use crate::time::Timestamp;
 
 mod header_items;
@@ -215,7 +215,7 @@ impl HmacKeys {
         &'a self,
         headers: &'a HeaderMap,
         wall: Timestamp,
-    ) -> Result<(Vec<Vec<u8>>, &'a str), DenialReason> {
+    ) -> Result<(Vec<Vec<u8>>, &'a str), Denial> {
         let HmacScheme {
             header,
             header_items,
@@ -230,7 +230,10 @@ impl HmacKeys {
             .take(SIGNATURES_MAX)
             .collect();
         if signatures.is_empty() {
-            return Err(DenialReason::Malformed);
+            let detail = format!(
+                "the header {header} has no signature in the encoding auth.encoding after auth.prefix"
+            );
+            return Err(Denial::malformed(detail));
         }
         let time = match &signed.signing_time {
             Some(signing_time) => signing_time.read(headers, wall)?,
@@ -245,7 +248,7 @@ impl HmacKeys {
         head: Head<'_>,
         body: &[u8],
         wall: Timestamp,
-    ) -> Result<(), DenialReason> {
+    ) -> Result<(), Denial> {
         let (signatures, time) = self.read_head(head.headers, wall)?;
         let HmacScheme {
             algorithm, signed, ..
@@ -256,7 +259,16 @@ impl HmacKeys {
         let is_signed = self.secrets.iter().fold(false, |is_signed, secret| {
             is_signed | algorithm.made_any(secret.expose_secret(), &text, &signatures)
         });
-        is_signed.then_some(()).ok_or(DenialReason::Mismatch)
+        is_signed.then_some(()).ok_or_else(|| {
+            Denial::mismatch(format!(
+                "none of the {} secrets of the source makes one of the {} signatures in the header {}, for the text {} with a body of {} bytes",
+                self.secrets.len(),
+                signatures.len(),
+                self.scheme.header,
+                signed.template,
+                body.len()
+            ))
+        })
     }
 
     /// Returns whether the signature covers the path of the request.

@@ -13,7 +13,7 @@ use secrecy::{ExposeSecret, ExposeSecretMut, SecretBox, SecretString};
 use sha2::Sha256;
 
 use super::{
-    DenialReason, KEY_BYTES_MAX, SecretFlaw, SecretMinimum, hmac_sha256, required,
+    Denial, KEY_BYTES_MAX, SecretFlaw, SecretMinimum, hmac_sha256, required,
 };
 use crate::time::Timestamp;
 
@@ -142,17 +142,27 @@ pub(super) struct SignedHead<'a> {
 }
 
 impl<'a> SignedHead<'a> {
-    pub(super) fn read(headers: &'a HeaderMap, wall: Timestamp) -> Result<Self, DenialReason> {
+    pub(super) fn read(headers: &'a HeaderMap, wall: Timestamp) -> Result<Self, Denial> {
         let names = SignatureHeaders::of(headers);
         let id = required(headers, names.id)?;
         let timestamp = required(headers, names.timestamp)?;
         let signatures = signatures(required(headers, names.signature)?);
         if signatures.is_empty() {
-            return Err(DenialReason::Malformed);
+            let header = names.signature;
+            let detail = format!("the header {header} has no signature `v1,` in base64");
+            return Err(Denial::malformed(detail));
         }
-        let signed_at = parse_seconds(timestamp).ok_or(DenialReason::Malformed)?;
+        let signed_at = parse_seconds(timestamp).ok_or_else(|| {
+            let header = names.timestamp;
+            Denial::malformed(format!("the header {header} is not a number of seconds"))
+        })?;
         if signed_at.abs_diff(seconds(wall)) > TOLERANCE_SECONDS {
-            return Err(DenialReason::Stale);
+            let apart = signed_at.saturating_sub(seconds(wall)).saturating_mul(1000);
+            return Err(Denial::stale(
+                names.timestamp,
+                apart,
+                TOLERANCE_SECONDS * 1000,
+            ));
         }
         Ok(Self {
             id,
@@ -168,7 +178,7 @@ pub(super) fn verify(
     headers: &HeaderMap,
     body: &[u8],
     wall: Timestamp,
-) -> Result<String, DenialReason> {
+) -> Result<String, Denial> {
     let SignedHead {
         id,
         timestamp,
@@ -180,9 +190,14 @@ pub(super) fn verify(
         let mac = key.mac(id, timestamp, body);
         is_signed | is_any(&mac, &signatures)
     });
-    is_signed
-        .then(|| id.to_owned())
-        .ok_or(DenialReason::Mismatch)
+    is_signed.then(|| id.to_owned()).ok_or_else(|| {
+        Denial::mismatch(format!(
+            "none of the {} secrets of the source makes one of the {} signatures, for the text ID.TIMESTAMP.BODY with a body of {} bytes",
+            keys.len(),
+            signatures.len(),
+            body.len()
+        ))
+    })
 }
 
 fn is_any(mac: &Hmac<Sha256>, signatures: &[Vec<u8>]) -> bool {

@@ -39,7 +39,8 @@ fn verify(
 ) -> Result<(), DenialReason> {
     let body = Untrusted::new(Bytes::copy_from_slice(body));
     let headers = header_map(lines);
-    verifier.verify(head(&headers), body, wall(NOW)).map(drop)
+    let verified = verifier.verify(head(&headers), body, wall(NOW));
+    verified.map(drop).map_err(|denial| denial.reason)
 }
 
 fn head(headers: &HeaderMap) -> Head<'_> {

@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 
 use super::secret_length::{SecretFlaw, SecretMinimum};
-use super::{DenialReason, Error, hmac_sha256, required};
+use super::{Denial, Error, hmac_sha256, required};
 
 /// The default minimum length of a token or password. An attacker could guess a shorter one.
 const TOKEN_BYTES_MIN: usize = 16;
@@ -82,8 +82,9 @@ impl TokenScheme {
     }
 
     /// Returns the secret of a request.
-    fn presented(&self, headers: &HeaderMap) -> Result<SecretString, DenialReason> {
-        let line = required(headers, self.header().as_str())?;
+    fn presented(&self, headers: &HeaderMap) -> Result<SecretString, Denial> {
+        let header = self.header();
+        let line = required(headers, header.as_str())?;
         let secret = match self {
             Self::Bearer => after_word(line, BEARER).map(str::to_owned),
             Self::Header { prefix, .. } => {
@@ -93,8 +94,19 @@ impl TokenScheme {
             }
             Self::Basic { .. } => after_word(line, BASIC).and_then(decoded),
         };
-        let secret = secret.ok_or(DenialReason::Malformed)?;
+        let form = self.form();
+        let secret = secret
+            .ok_or_else(|| Denial::malformed(format!("the header {header} is not {form}")))?;
         Ok(SecretString::from(secret))
+    }
+
+    /// Describes the value of the header, for the operator.
+    const fn form(&self) -> &'static str {
+        match self {
+            Self::Bearer => "`Bearer` and a token",
+            Self::Header { .. } => "auth.prefix and a token",
+            Self::Basic { .. } => "`Basic` and a user name and password in base64",
+        }
     }
 
     /// Returns the text that a request with this secret presents.
@@ -154,7 +166,7 @@ impl TokenKeys {
         &self.scheme
     }
 
-    pub(super) fn verify(&self, headers: &HeaderMap) -> Result<(), DenialReason> {
+    pub(super) fn verify(&self, headers: &HeaderMap) -> Result<(), Denial> {
         let presented = self.scheme.presented(headers)?;
         let presented = mac(&presented).finalize().into_bytes();
         // The verifier compares every token, even after a match: the duration of the check must not reveal which token
@@ -162,7 +174,16 @@ impl TokenKeys {
         let is_known = self.tokens.iter().fold(false, |is_known, token| {
             is_known | mac(token).verify_slice(&presented).is_ok()
         });
-        is_known.then_some(()).ok_or(DenialReason::Mismatch)
+        is_known.then_some(()).ok_or_else(|| {
+            let (header, count) = (self.scheme.header(), self.tokens.len());
+            let what = match self.scheme {
+                TokenScheme::Bearer | TokenScheme::Header { .. } => "token",
+                TokenScheme::Basic { .. } => "user name and password",
+            };
+            Denial::mismatch(format!(
+                "the {what} in the header {header} is none of the {count} that the source accepts"
+            ))
+        })
     }
 }
 
@@ -174,6 +195,7 @@ fn mac(token: &SecretString) -> Hmac<Sha256> {
 mod tests {
     use actix_web::http::header::HeaderValue;
 
+    use super::super::DenialReason;
     use super::*;
 
     const SECRETS: [&str; 2] = ["old-token-0123456789", "new-token-0123456789"];
@@ -191,9 +213,12 @@ mod tests {
                 HeaderName::from_static(name),
                 HeaderValue::from_str(value).unwrap(),
             );
-            assert_eq!(keys.verify(&headers), *expected, "{name}: {value}");
+            let verified = keys.verify(&headers).map_err(|denial| denial.reason);
+            assert_eq!(verified, *expected, "{name}: {value}");
         }
-        assert_eq!(keys.verify(&HeaderMap::new()), Err(DenialReason::Missing));
+        let missing = keys.verify(&HeaderMap::new()).unwrap_err();
+        assert_eq!(missing.reason, DenialReason::Missing);
+        assert!(missing.detail.contains(name), "{missing:?}");
     }
 
     #[test]

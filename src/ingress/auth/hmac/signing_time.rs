@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actix_web::http::header::{HeaderMap, HeaderName};
 
-use super::super::{DenialReason, required};
+use super::super::{Denial, required};
 use super::HeaderItems;
 use crate::time::Timestamp;
 
@@ -36,18 +36,23 @@ impl SigningTime {
         &'a self,
         headers: &'a HeaderMap,
         wall: Timestamp,
-    ) -> Result<&'a str, DenialReason> {
-        let mut items = self
-            .header_items
-            .items(required(headers, self.header.as_str())?);
+    ) -> Result<&'a str, Denial> {
+        let header = self.header.as_str();
+        let mut items = self.header_items.items(required(headers, header)?);
         let (Some(text), None) = (items.next(), items.next()) else {
-            return Err(DenialReason::Malformed);
+            let detail = format!("the header {header} does not have exactly one signing time");
+            return Err(Denial::malformed(detail));
         };
-        let signed_at = self.unit.parse(text).ok_or(DenialReason::Malformed)?;
-        let apart_millis = signed_at.abs_diff(self.unit.round(wall));
+        let signed_at = self.unit.parse(text).ok_or_else(|| {
+            let detail = format!("the signing time in the header {header} is not in auth.timestamp_unit");
+            Denial::malformed(detail)
+        })?;
+        let now = self.unit.round(wall);
+        let apart_millis = signed_at.abs_diff(now);
         let tolerance_millis = u64::try_from(self.tolerance.as_millis()).unwrap_or(u64::MAX);
         if apart_millis > tolerance_millis {
-            return Err(DenialReason::Stale);
+            let apart = signed_at.saturating_sub(now);
+            return Err(Denial::stale(header, apart, tolerance_millis));
         }
         Ok(text)
     }

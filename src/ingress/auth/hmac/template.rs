@@ -3,11 +3,12 @@
 //! A template is literal text with the placeholders `{timestamp}`, `{method}`, `{path}`, `{body}` and `{header:NAME}`.
 //! In a template, `{{` and `}}` are literal braces.
 
+use std::fmt;
 use std::str::FromStr;
 
 use actix_web::http::header::HeaderName;
 
-use super::super::{DenialReason, Head, required};
+use super::super::{Denial, Head, required};
 
 /// The prefix of headers that contain CloudEvents attributes.
 const ATTRIBUTE: &str = "ce-";
@@ -59,6 +60,20 @@ impl FromStr for Template {
     }
 }
 
+/// Writes the template as in the setting `signed`.
+impl fmt::Display for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|part| match part {
+            Part::Literal(text) => f.write_str(&text.replace('{', "{{").replace('}', "}}")),
+            Part::Timestamp => f.write_str("{timestamp}"),
+            Part::Method => f.write_str("{method}"),
+            Part::Path => f.write_str("{path}"),
+            Part::Body => f.write_str("{body}"),
+            Part::Header(name) => write!(f, "{{{HEADER}{name}}}"),
+        })
+    }
+}
+
 impl Template {
     /// Returns whether the template contains `{timestamp}`.
     pub fn has_timestamp(&self) -> bool {
@@ -86,7 +101,7 @@ impl Template {
         head: Head<'a>,
         timestamp: &'a str,
         body: &'a [u8],
-    ) -> Result<Vec<&'a [u8]>, DenialReason> {
+    ) -> Result<Vec<&'a [u8]>, Denial> {
         let piece = |part: &'a Part| {
             Ok(match part {
                 Part::Literal(text) => text.as_bytes(),

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use actix_web::http::header::{HeaderMap, HeaderValue};
 
+use super::super::DenialReason;
 use super::*;
 
 const SECRET: &str = "a-secret-of-the-tests";
@@ -260,6 +261,7 @@ impl Case {
         };
         self.keys(&[self.secret])
             .verify(head, body, Timestamp::from_millis(self.wall))
+            .map_err(|denial| denial.reason)
     }
 
     /// Returns the test case with another value of one header.
@@ -385,7 +387,8 @@ fn any_current_secret_passes_and_a_removed_one_does_not() {
     ] {
         let verified =
             case.keys(&secrets)
-                .verify(head, BODY.as_bytes(), Timestamp::from_millis(NOW));
+                .verify(head, BODY.as_bytes(), Timestamp::from_millis(NOW))
+                .map_err(|denial| denial.reason);
         assert_eq!(verified, expected, "{secrets:?}");
     }
 }
