@@ -34,6 +34,7 @@ pub(super) fn function_call<'c>(
     let function = match (signature.parameters, arguments) {
         (Parameters::Nothing(apply), []) => Function::Text(apply),
         (Parameters::Anything(apply), []) => Function::Value(apply),
+        (Parameters::Whole(apply), []) => Function::Whole(apply),
         (Parameters::Region, []) => Function::Phone(None),
         (Parameters::Region, [code]) => region(signature, code)?,
         (Parameters::Table, [name]) => table(signature, name, tables)?,
@@ -42,6 +43,7 @@ pub(super) fn function_call<'c>(
         (
             Parameters::Nothing(_)
             | Parameters::Anything(_)
+            | Parameters::Whole(_)
             | Parameters::Unit
             | Parameters::Line
             | Parameters::Region

@@ -18,6 +18,7 @@ use text::LineSelector;
 
 pub(super) mod calendar;
 pub(super) mod country;
+mod digest;
 pub(super) mod language;
 pub(super) mod money;
 pub(super) mod phone;
@@ -53,6 +54,8 @@ pub(super) enum Parameters {
     Nothing(fn(&str) -> Conversion),
     /// Takes no arguments. The input can be any value.
     Anything(fn(&Value) -> Conversion),
+    /// Takes no arguments. The function reads the whole input, with all items and members.
+    Whole(fn(&Value) -> Conversion),
     /// Takes one argument: the unit of the input, such as `"ms"`.
     Unit,
     /// Takes two arguments: the number of a line, and the maximum number of lines in the input.
@@ -74,9 +77,10 @@ const fn signature(name: &'static str, usage: &'static str, parameters: Paramete
 }
 
 /// All functions of the mapping language.
-pub(super) static FUNCTIONS: [Signature; 18] = [
+pub(super) static FUNCTIONS: [Signature; 19] = [
     signature("alpha3", "alpha3", Parameters::Nothing(country::alpha3)),
     signature("date", "date", Parameters::Nothing(calendar::date)),
+    signature("digest", "digest", Parameters::Whole(digest::digest)),
     signature("digits", "digits", Parameters::Nothing(text::digits)),
     signature("e164", "e164 or e164(\"US\")", Parameters::Region),
     signature(
@@ -128,6 +132,7 @@ pub(super) struct FunctionCall {
 pub(super) enum Function {
     Text(fn(&str) -> Conversion),
     Value(fn(&Value) -> Conversion),
+    Whole(fn(&Value) -> Conversion),
     Moment(EpochUnit),
     Line(LineSelector),
     Phone(Option<Region>),
@@ -148,6 +153,7 @@ impl FunctionCall {
             Function::Lookup(table) => table.values().map(|to| Value::from(to.as_str())).collect(),
             Function::Text(_)
             | Function::Value(_)
+            | Function::Whole(_)
             | Function::Moment(_)
             | Function::Line(_)
             | Function::Phone(_) => Vec::new(),
@@ -158,7 +164,7 @@ impl FunctionCall {
     pub(super) fn read<'a>(&self, input: &LocatedValue<'a>) -> Result<LocatedValue<'a>, EvalError> {
         match &self.function {
             Function::Text(apply) => self.on_text(input, apply),
-            Function::Value(apply) => self.on_value(input, apply),
+            Function::Value(apply) | Function::Whole(apply) => self.on_value(input, apply),
             Function::Moment(unit) => self.on_value(input, |value| unit.moment(value)),
             Function::Line(line) => self.on_text(input, |text| line.select(text)),
             Function::Phone(region) => self.on_text(input, |text| phone::e164(text, *region)),
@@ -166,13 +172,14 @@ impl FunctionCall {
         }
     }
 
-    /// Returns the number of budget steps for a call on `input`. No mapping function reads the items or members of its
-    /// input, so only a long text takes more steps.
+    /// Returns the number of budget steps for a call on `input`. Only a function of the kind `Whole` reads the items and
+    /// members of its input. For all other functions, only a long text takes more steps.
     fn steps(&self, input: &LocatedValue<'_>) -> usize {
         let read = input.value().and_then(Value::as_str);
         let read = read.map_or(1, budget::text_steps);
         match &self.function {
             Function::Phone(_) => PHONE_STEPS + read,
+            Function::Whole(_) => CALL_STEPS + input.value().map_or(1, budget::value_steps),
             Function::Text(_)
             | Function::Value(_)
             | Function::Moment(_)
@@ -261,7 +268,10 @@ mod tests {
     fn every_function_keeps_absent_and_null() {
         for known in &FUNCTIONS {
             let expression = match known.parameters {
-                Parameters::Nothing(_) | Parameters::Anything(_) | Parameters::Region => {
+                Parameters::Nothing(_)
+                | Parameters::Anything(_)
+                | Parameters::Whole(_)
+                | Parameters::Region => {
                     format!(".v | {}", known.name)
                 }
                 Parameters::Unit | Parameters::Line => format!(".v | {}", known.usage),
@@ -274,6 +284,9 @@ mod tests {
             check("metadata.k", &expression, None, &Absent);
             check("metadata.k", &expression, Some(Value::Null), &Cleared);
             check("metadata.k", &expression, Some(json!(" ")), &Cleared);
+            if matches!(known.parameters, Parameters::Whole(_)) {
+                continue;
+            }
             check(
                 "metadata.k",
                 &expression,
