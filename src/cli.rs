@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::sources::{self, SourceSettings};
 use crate::config::{Config, Purpose, SettingError};
+use crate::http::{HeaderName, HeaderValue};
 use crate::telemetry::{self, Log};
 use crate::terminal::print_notice;
 
@@ -19,6 +20,7 @@ mod sandbox;
 mod send;
 mod serve;
 mod store;
+mod verify;
 
 /// The exit code of a command that ran but has a negative result: the command found errors, or no entry matched.
 const NEGATIVE_RESULT: u8 = 2;
@@ -44,6 +46,9 @@ enum CliCommand {
     /// Explains how the mapping turns an event into a request, expression by expression. The command stores and sends
     /// nothing.
     Explain(explain::ExplainOptions),
+    /// Shows which text the sender of a captured request has signed, and why the signature does not match. The command
+    /// needs no running bridge.
+    Verify(verify::VerifyOptions),
     /// Sends events from a file or from standard input to a bridge: signed, rate-limited, in order.
     Send(send::SendOptions),
     /// Lists the entries (stored events) of a running bridge that are in one state, by default the waiting entries.
@@ -92,6 +97,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         CliCommand::Serve(layers) => serve::run(&layers),
         CliCommand::Check(options) => Ok(check::run(&options)),
         CliCommand::Explain(options) => explain::run(&options),
+        CliCommand::Verify(options) => verify::run(&options),
         CliCommand::Send(options) => send::run(&options),
         CliCommand::Events(options) => operator::events(&options),
         CliCommand::Parked(options) => operator::parked(&options),
@@ -136,6 +142,16 @@ fn print_errors(errors: &[SettingError]) -> ExitCode {
 
 fn start_log(config: &Config) -> Result<Log, telemetry::SetupError> {
     telemetry::start(config.log.format, &config.log.filter)
+}
+
+/// Parses a request header such as `x-topic: customers/update`.
+fn parse_header(raw: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let parts = raw.split_once(':');
+    let parsed = parts.and_then(|(name, value)| {
+        let name = name.trim().parse().ok()?;
+        Some((name, HeaderValue::from_str(value.trim()).ok()?))
+    });
+    parsed.ok_or_else(|| "a header is written NAME: VALUE".to_owned())
 }
 
 fn parse_rate(raw: &str) -> Result<f64, String> {

@@ -18,7 +18,7 @@
 //!   text is absent. If one of these values is null, the expression fails.
 //! - `if a then b elif c then d else e end`, `a == b`, `a != b`, `a and b`, `a or b`, `not`. In a condition, every
 //!   value except null, false and absent counts as true.
-//! - Functions: `alpha3`, `date`, `digits`, `e164`, `language`, `line`, `lookup`, `lower`, `minor_units`, `moment`,
+//! - Functions: `alpha3`, `date`, `digest`, `digits`, `e164`, `language`, `line`, `lookup`, `lower`, `minor_units`, `moment`,
 //!   `months_since`, `text`, `title`, `trim`, `upper`, `us_state`, `us_zip`, `whole`.
 //!
 //! The bridge compiles every term in the list above to a plan, which is a tree of operations. For some more terms of

@@ -69,6 +69,9 @@ mod tests {
             last_detail: "three".to_owned(),
         };
         assert_eq!(denied.rows(Some("crm")), [expected]);
-        assert_eq!((denied.rows(None).len(), denied.rows(Some("x")).len()), (2, 0));
+        assert_eq!(
+            (denied.rows(None).len(), denied.rows(Some("x")).len()),
+            (2, 0)
+        );
     }
 }

@@ -18,6 +18,7 @@ use crate::event::{Attribute, cloudevents};
 use crate::time::Timestamp;
 
 mod denial;
+pub mod examination;
 pub mod hmac;
 mod rotating;
 mod secret_length;
@@ -27,7 +28,7 @@ mod token;
 pub use denial::{Denial, DenialReason};
 pub use rotating::RotatingVerifier;
 pub use secret_length::{SecretFlaw, SecretMinimum};
-pub use standard_webhooks::SigningKey;
+pub use standard_webhooks::{SigningKey, examine_standard_webhooks};
 pub use token::TokenScheme;
 
 use denial::required;

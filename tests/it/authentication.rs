@@ -284,7 +284,8 @@ fn the_operator_sees_why_a_request_was_denied() {
     ] {
         let answer = post(&app, headers, &body("canary"));
         assert_eq!(answer.status, 401, "{headers:?}");
-        answers.push((answer.body, answer.headers));
+        let challenge = answer.header("www-authenticate").map(str::to_owned);
+        answers.push((answer.body, challenge));
     }
     assert!(answers.windows(2).all(|pair| pair[0] == pair[1]));
     let token = [("authorization", "Bearer token-of-ann-0123456789")];
@@ -301,8 +302,16 @@ fn the_operator_sees_why_a_request_was_denied() {
     for (reason, count, part) in [
         ("missing", 1, "no header x-sig"),
         ("malformed", 1, "auth.encoding"),
-        ("stale", 1, "before the bridge's clock; the tolerance is 300 s"),
-        ("mismatch", 2, "for the text {timestamp}.{body} with a body of"),
+        (
+            "stale",
+            1,
+            "before the bridge's clock; the tolerance is 300 s",
+        ),
+        (
+            "mismatch",
+            2,
+            "for the text {timestamp}.{body} with a body of",
+        ),
     ] {
         let row = row(reason);
         let detail = row["last_detail"].as_str().unwrap();
@@ -314,4 +323,106 @@ fn the_operator_sees_why_a_request_was_denied() {
     assert_eq!(get("?sorce=probe").status, 400);
     let denied = ask(app.ops(), "GET /admin/v1/denied-requests", &[], "").unwrap();
     assert_eq!(denied.status, 401);
+}
+
+/// A captured request for `verify`: the authentication of the source, the arguments, the body, the exit code, and a part
+/// of the report.
+type Captured = (
+    &'static str,
+    &'static [&'static str],
+    &'static str,
+    i32,
+    &'static str,
+);
+
+const CAPTURED_SECRET: &str = "a-secret-of-the-crm-";
+const CAPTURED: &str = r#"{"id":"v-1"}"#;
+const HMAC: &str =
+    "kind = \"hmac\"\nheader = \"x-sig\"\nencoding = \"hex\"\nsecret_files = [\"$/secret\"]";
+const TIMED: &str = "kind = \"hmac\"\nheader = \"x-sig\"\nencoding = \"hex\"\nsecret_files = [\"$/secret\"]\n\
+                     signed = \"{timestamp}.{body}\"\ntimestamp_header = \"x-time\"";
+const OWN_HEADER: &str = "kind = \"token\"\nheader = \"x-key\"\ntoken_files = [\"$/secret\"]";
+// The signatures come from Python's module hmac.
+const SHA256: &str = "x-sig: 3831874a474976615acf677614701d543bf08f1bfaa53355154274174f86e71a";
+const SHA1: &str = "x-sig: 7e7121757be8cf0853a0ae6b39984b440eab8548";
+const TIMED_SHA256: &str =
+    "x-sig: 46c31433094d801492b1b106f71cffc1c07f248a32e0de46852df471fedb5246";
+const TIME: &str = "x-time: 1700000000";
+const AT: &str = "--at=2023-11-14T22:13:21Z";
+
+const EXAMINED: [Captured; 10] = [
+    (
+        HMAC,
+        &["-H", SHA256],
+        CAPTURED,
+        0,
+        "secret makes the signature",
+    ),
+    (
+        HMAC,
+        &["-H", SHA256],
+        "{\"id\":\"v-1\"}\n",
+        2,
+        "no line break or white space at its end",
+    ),
+    (
+        HMAC,
+        &["-H", SHA1],
+        CAPTURED,
+        2,
+        "auth.algorithm is \"sha1\"",
+    ),
+    (HMAC, &["-H", SHA256], "{}", 2, "no common mistake"),
+    (HMAC, &[], CAPTURED, 2, "no header x-sig"),
+    (
+        TIMED,
+        &["-H", TIME, "-H", TIMED_SHA256, AT],
+        CAPTURED,
+        0,
+        "{timestamp} is 1700000000",
+    ),
+    (
+        TIMED,
+        &["-H", TIME, "-H", TIMED_SHA256],
+        CAPTURED,
+        2,
+        "before the bridge's clock",
+    ),
+    (
+        TIMED,
+        &["-H", TIME, "-H", SHA256, AT],
+        CAPTURED,
+        2,
+        "auth.signed is \"{body}\"",
+    ),
+    (
+        OWN_HEADER,
+        &["-H", "authorization: Bearer a-secret-of-the-crm-"],
+        CAPTURED,
+        2,
+        "the header authorization contains the secret after other text",
+    ),
+    (
+        OWN_HEADER,
+        &["-H", "x-key: a-secret-of-the-crm-"],
+        CAPTURED,
+        0,
+        "secret: matches",
+    ),
+];
+
+/// FAULTS N348: `verify` shows the signed text of a captured request, and the mistake that explains a difference.
+#[test]
+fn verify_shows_the_signed_text_and_the_mistake() {
+    for (auth, options, body, code, part) in EXAMINED {
+        let folder = SourceFolder::with_auth(auth).secret("secret", CAPTURED_SECRET);
+        let file = folder.path("body");
+        std::fs::write(&file, body).unwrap();
+        let arguments = ["verify", "--source", "probe", file.to_str().unwrap()];
+        let (found, report, errors) = folder.run(&[&arguments[..], options].concat());
+        assert_eq!(found, Some(code), "{options:?}: {report}{errors}");
+        assert!(report.contains(part), "{part} in {report}");
+        assert!(!report.contains("v-1"), "{report}");
+        assert!(!report.contains(CAPTURED_SECRET), "{report}");
+    }
 }

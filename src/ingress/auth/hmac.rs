@@ -19,10 +19,12 @@ use sha2::{Sha256, Sha512};
 use super::{Denial, Error, Head, SecretFlaw, SecretMinimum, required};
 use crate::time::Timestamp;
 
+mod examination;
 mod header_items;
 mod signing_time;
 mod template;
 
+pub use examination::examine_hmac;
 pub use header_items::HeaderItems;
 pub use signing_time::{SigningTime, TimeUnit};
 pub use template::Template;
@@ -153,7 +155,8 @@ impl HmacKeys {
             let encoding = scheme.secret_encoding;
             let flawed = |flaw| Error::Secret { index, flaw };
             let secret = encoding.decode(secret.expose_secret());
-            let secret = secret.ok_or(flawed(SecretFlaw::Encoding(encoding.alphabet())))?;
+            let wrong = || flawed(SecretFlaw::Encoding(encoding.alphabet()));
+            let secret = secret.ok_or_else(wrong)?;
             match minimum.flaw(secret.len(), SECRET_BYTES_MIN) {
                 Some(flaw) => Err(flawed(flaw)),
                 None => Ok(SecretSlice::from(secret)),

@@ -4,17 +4,21 @@
 //! the bridge.
 
 use std::fmt;
+use std::time::Duration;
 
-use actix_web::http::header::HeaderMap;
+use actix_web::http::header::{HeaderMap, HeaderName};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, Mac};
 use secrecy::{ExposeSecret, ExposeSecretMut, SecretBox, SecretString};
 use sha2::Sha256;
 
-use super::{
-    Denial, KEY_BYTES_MAX, SecretFlaw, SecretMinimum, hmac_sha256, required,
+use super::examination::{CapturedRequest, Examination, NamedSecret};
+use super::hmac::{
+    Algorithm, HeaderItems, HmacScheme, SecretEncoding, SignatureEncoding, SignedText, SigningTime,
+    TimeUnit, examine_hmac,
 };
+use super::{Denial, KEY_BYTES_MAX, SecretFlaw, SecretMinimum, hmac_sha256, required};
 use crate::time::Timestamp;
 
 /// The header names of the specification (Standard Webhooks 1.0, "Webhook Headers").
@@ -30,6 +34,8 @@ const SVIX_NAMES: SignatureHeaders = SignatureHeaders {
     signature: "svix-signature",
 };
 const SECRET_PREFIX: &str = "whsec_";
+/// Describes a secret, for error messages.
+const SECRET_FORM: &str = "`whsec_` and a key in base64";
 const SIGNATURE_PREFIX: &str = "v1,";
 /// The minimum length of a secret in bytes (Standard Webhooks 1.0, "Signature scheme": 24 to 64 bytes). Some vendors
 /// break this minimum, so a source file can replace it.
@@ -71,7 +77,7 @@ impl SigningKey {
     pub fn parse_with(secret: &SecretString, minimum: SecretMinimum) -> Result<Self, SecretFlaw> {
         let encoded = secret.expose_secret().strip_prefix(SECRET_PREFIX);
         let decoded = encoded.and_then(|encoded| STANDARD.decode(encoded).ok());
-        let decoded = decoded.ok_or(SecretFlaw::Encoding("`whsec_` and a key in base64"))?;
+        let decoded = decoded.ok_or(SecretFlaw::Encoding(SECRET_FORM))?;
         let decoded = SecretBox::new(Box::new(decoded));
         let decoded = decoded.expose_secret();
         if let Some(flaw) = minimum.flaw(decoded.len(), SECRET_BYTES_MIN) {
@@ -132,6 +138,27 @@ impl SignatureHeaders {
             && !headers.contains_key(STANDARD_NAMES.signature);
         if is_svix { SVIX_NAMES } else { STANDARD_NAMES }
     }
+
+    /// Describes the signatures of Standard Webhooks as an HMAC scheme. The result is never `None`, because all parts of
+    /// the scheme are constants.
+    fn scheme(self) -> Option<HmacScheme> {
+        let template = format!("{{header:{}}}.{{timestamp}}.{{body}}", self.id);
+        let signing_time = SigningTime {
+            header: HeaderName::from_static(self.timestamp),
+            header_items: HeaderItems::default(),
+            unit: TimeUnit::Seconds,
+            tolerance: Duration::from_secs(TOLERANCE_SECONDS),
+        };
+        let prefix = SIGNATURE_PREFIX.to_owned();
+        Some(HmacScheme {
+            algorithm: Algorithm::Sha256,
+            secret_encoding: SecretEncoding::Base64,
+            header: HeaderName::from_static(self.signature),
+            header_items: HeaderItems::new(prefix, Some(" ".to_owned())).ok()?,
+            encoding: SignatureEncoding::Base64,
+            signed: SignedText::new(template.parse().ok()?, Some(signing_time)).ok()?,
+        })
+    }
 }
 
 /// The signature headers of a request whose signing time is within the tolerance.
@@ -169,6 +196,30 @@ impl<'a> SignedHead<'a> {
             timestamp,
             signatures,
         })
+    }
+}
+
+/// Examines a captured request with a signature of Standard Webhooks.
+///
+/// # Errors
+/// Returns the flaw of a secret, with the name of its file.
+pub fn examine_standard_webhooks(
+    secrets: &[NamedSecret],
+    request: CapturedRequest<'_>,
+) -> Result<Examination, (String, SecretFlaw)> {
+    let key = |named: &NamedSecret| {
+        let flaw = SecretFlaw::Encoding(SECRET_FORM);
+        let key = named.secret.expose_secret().strip_prefix(SECRET_PREFIX);
+        let key = key.ok_or_else(|| (named.file.clone(), flaw))?;
+        Ok(NamedSecret {
+            file: named.file.clone(),
+            secret: SecretString::from(key),
+        })
+    };
+    let keys: Vec<_> = secrets.iter().map(key).collect::<Result<_, _>>()?;
+    match SignatureHeaders::of(request.head.headers).scheme() {
+        Some(scheme) => examine_hmac(&scheme, &keys, request),
+        None => Ok(Examination::default()),
     }
 }
 

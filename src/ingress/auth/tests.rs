@@ -274,8 +274,9 @@ fn an_empty_or_short_secret_is_refused_at_start() {
         let encoded = base64::engine::general_purpose::STANDARD.encode(vec![7; len]);
         SecretString::from(format!("whsec_{encoded}"))
     };
-    let webhooks =
-        |secret: SecretString| Verifier::standard_webhooks(&[of_bytes(24), secret], SecretMinimum::default()).map(drop);
+    let webhooks = |secret: SecretString| {
+        Verifier::standard_webhooks(&[of_bytes(24), secret], SecretMinimum::default()).map(drop)
+    };
     for len in [24, 32, 64] {
         assert_eq!(webhooks(of_bytes(len)), Ok(()), "{len}");
     }
@@ -295,11 +296,7 @@ fn an_empty_or_short_secret_is_refused_at_start() {
     assert_eq!(webhooks(of_bytes(65)), secret_1(long));
     for text in ["", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_???"] {
         let flaw = SecretFlaw::Encoding("`whsec_` and a key in base64");
-        assert_eq!(
-            webhooks(SecretString::from(text)),
-            secret_1(flaw),
-            "{text}"
-        );
+        assert_eq!(webhooks(SecretString::from(text)), secret_1(flaw), "{text}");
     }
     for (text, is_short) in [
         ("", true),

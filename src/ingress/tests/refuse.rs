@@ -23,10 +23,7 @@ async fn a_body_that_cannot_be_parsed_is_malformed() {
         reply.is_problem(400, "malformed");
         assert_eq!(reply.errors(), [(String::new(), rule.to_owned())]);
     }
-    for (body, rule) in [
-        (json!(null), "type"),
-        (event("e-1"), "type"),
-    ] {
+    for (body, rule) in [(json!(null), "type"), (event("e-1"), "type")] {
         let reply = listener.send(post("open", BATCH, &body)).await;
         reply.is_problem(400, "malformed");
         assert_eq!(reply.errors(), [(String::new(), rule.to_owned())]);

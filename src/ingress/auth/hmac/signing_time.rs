@@ -44,7 +44,8 @@ impl SigningTime {
             return Err(Denial::malformed(detail));
         };
         let signed_at = self.unit.parse(text).ok_or_else(|| {
-            let detail = format!("the signing time in the header {header} is not in auth.timestamp_unit");
+            let detail =
+                format!("the signing time in the header {header} is not in auth.timestamp_unit");
             Denial::malformed(detail)
         })?;
         let now = self.unit.round(wall);

@@ -92,6 +92,14 @@ impl Template {
             .any(|part| matches!(part, Part::Header(known) if known.as_str() == name))
     }
 
+    /// Returns the names of the headers in the template.
+    pub(super) fn headers(&self) -> impl Iterator<Item = &HeaderName> {
+        self.0.iter().filter_map(|part| match part {
+            Part::Header(name) => Some(name),
+            Part::Literal(_) | Part::Timestamp | Part::Method | Part::Path | Part::Body => None,
+        })
+    }
+
     /// Returns the signed text of a request, as one slice for each part of the template.
     ///
     /// # Errors

@@ -385,10 +385,10 @@ fn any_current_secret_passes_and_a_removed_one_does_not() {
         (vec![other, SECRET], Ok(())),
         (vec![other], Err(DenialReason::Mismatch)),
     ] {
-        let verified =
-            case.keys(&secrets)
-                .verify(head, BODY.as_bytes(), Timestamp::from_millis(NOW))
-                .map_err(|denial| denial.reason);
+        let verified = case
+            .keys(&secrets)
+            .verify(head, BODY.as_bytes(), Timestamp::from_millis(NOW))
+            .map_err(|denial| denial.reason);
         assert_eq!(verified, expected, "{secrets:?}");
     }
 }

@@ -1,0 +1,136 @@
+//! `verify`: shows which text the sender of a captured request has signed, and why the signature does not match. The
+//! command needs no running bridge.
+
+use std::fs;
+use std::io::Read as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, anyhow};
+use clap::Args;
+
+use super::{Layers, NEGATIVE_RESULT, read};
+use crate::config::sources::{Auth, SecretFiles, SourceSettings};
+use crate::config::{Purpose, secret};
+use crate::http::header::HeaderMap;
+use crate::http::{HeaderName, HeaderValue};
+use crate::ingress::auth::examination::{CapturedRequest, Examination, NamedSecret, examine_token};
+use crate::ingress::auth::hmac::examine_hmac;
+use crate::ingress::auth::{Head, SecretFlaw, examine_standard_webhooks};
+use crate::terminal::print_result;
+use crate::time::{Clock, Timestamp};
+
+/// The arguments of the command `verify`.
+#[derive(Debug, Args)]
+pub(super) struct VerifyOptions {
+    #[command(flatten)]
+    layers: Layers,
+    /// Name of the source to which the request was sent.
+    #[arg(long, value_name = "NAME")]
+    source: String,
+    /// Header of the request, such as "x-signature: 5d41…". Repeat the option for each header.
+    #[arg(long = "header", short = 'H', value_name = "NAME: VALUE", value_parser = super::parse_header)]
+    headers: Vec<(HeaderName, HeaderValue)>,
+    /// Method of the request.
+    #[arg(long, value_name = "METHOD", default_value = "POST")]
+    method: String,
+    /// Path and query of the request, exactly as they reach the bridge. By default the path of the source's events.
+    #[arg(long, value_name = "PATH")]
+    path: Option<String>,
+    /// Time at which the bridge received the request (RFC 3339). By default the current time.
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    at: Option<Timestamp>,
+    /// File with the request body, byte by byte as the bridge received it. Without a file, or with `-`, the command
+    /// reads standard input.
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+pub(super) fn run(options: &VerifyOptions) -> anyhow::Result<ExitCode> {
+    let (config, settings) = match read(&options.layers, Purpose::Check) {
+        Ok(read) => read,
+        Err(code) => return Ok(code),
+    };
+    let is_named = |settings: &SourceSettings| settings.source.name.as_str() == options.source;
+    let settings = settings.into_iter().find(is_named);
+    let settings = settings.with_context(|| {
+        let folder = config.sources_dir.display();
+        format!("there is no source {} in {folder}", options.source)
+    })?;
+    let mut headers = HeaderMap::new();
+    for (name, value) in &options.headers {
+        headers.append(name.clone(), value.clone());
+    }
+    let path = options.path.clone();
+    let path = path.unwrap_or_else(|| format!("/v1/sources/{}/events", options.source));
+    let body = body(options)?;
+    let request = CapturedRequest {
+        head: Head {
+            method: &options.method,
+            path: &path,
+            headers: &headers,
+        },
+        body: &body,
+        wall: options.at.unwrap_or_else(|| Clock::machine().wall()),
+    };
+    let examination = examine(&settings.auth, request)?;
+    print_result(format_args!(
+        "source {}: {}",
+        options.source,
+        settings.auth.as_str()
+    ));
+    examination.report.iter().for_each(print_result);
+    if examination.is_authentic {
+        print_result("the bridge accepts the authentication of this request");
+        return Ok(ExitCode::SUCCESS);
+    }
+    print_result("the bridge denies this request");
+    Ok(ExitCode::from(NEGATIVE_RESULT))
+}
+
+fn examine(auth: &Auth, request: CapturedRequest<'_>) -> anyhow::Result<Examination> {
+    let flawed = |(file, flaw): (String, SecretFlaw)| anyhow!("{file} {flaw}");
+    match auth {
+        Auth::None => Ok(Examination {
+            report: vec!["the source does not authenticate its requests".to_owned()],
+            is_authentic: true,
+        }),
+        Auth::Token(scheme, files) => {
+            let secrets = secrets(files)?;
+            examine_token(scheme, &secrets, files.minimum, request).context("a secret file")
+        }
+        Auth::StandardWebhooks(files) => {
+            examine_standard_webhooks(&secrets(files)?, request).map_err(flawed)
+        }
+        Auth::Hmac(scheme, files) => {
+            examine_hmac(scheme, &secrets(files)?, request).map_err(flawed)
+        }
+    }
+}
+
+fn secrets(files: &SecretFiles) -> anyhow::Result<Vec<NamedSecret>> {
+    let named = |path: &PathBuf| {
+        let secret = secret::read(path).map_err(|reason| anyhow!(reason))?;
+        let file = path.display().to_string();
+        Ok(NamedSecret { file, secret })
+    };
+    files.paths.iter().map(named).collect()
+}
+
+fn body(options: &VerifyOptions) -> anyhow::Result<Vec<u8>> {
+    match &options.file {
+        Some(file) if file.as_os_str() != "-" => {
+            fs::read(file).with_context(|| file.display().to_string())
+        }
+        Some(_) | None => {
+            let mut body = Vec::new();
+            let read = std::io::stdin().read_to_end(&mut body);
+            read.context("standard input")?;
+            Ok(body)
+        }
+    }
+}
+
+fn parse_time(raw: &str) -> Result<Timestamp, String> {
+    Timestamp::parse_rfc3339(raw).ok_or_else(|| "is not an RFC 3339 time".to_owned())
+}
