@@ -1,6 +1,8 @@
 //! Receives a request body within a size limit and a time limit. Closes the connection if the bridge did not read the
 //! whole body.
 
+use std::future::poll_fn;
+use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -68,6 +70,7 @@ pub(super) async fn collect<'a>(
         bytes_max: announced.unwrap_or(usize::MAX),
     };
     let deadline = ingress.limits.body_deadline;
+    next_poll().await;
     let prompt = timeout(PROMPT.min(deadline), body.read(payload)).await;
     match prompt {
         Ok(read) => read?,
@@ -82,6 +85,22 @@ pub(super) async fn collect<'a>(
         }
     }
     Ok(body.complete())
+}
+
+/// Waits until actix has passed on the bytes that arrived together with the head of the request.
+///
+/// Actix polls the handler for the first time before it reads the body. Most bodies are complete at the second poll,
+/// and a timer that starts between the two polls would cost a system call for each event.
+async fn next_poll() {
+    let mut is_first = true;
+    poll_fn(|cx| {
+        if mem::take(&mut is_first) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    })
+    .await;
 }
 
 fn exceeds(length: u64, limit_bytes: usize) -> bool {
