@@ -51,8 +51,8 @@ pub(crate) const EVENTS_MAX: u64 = 1_000_000;
 const GIVE_UP_AFTER: Duration = Duration::from_secs(60);
 /// The duration of the sandbox's outage.
 const OUTAGE: Duration = Duration::from_millis(1_500);
-/// Two fault rules that break some connections around the time of the outage: one rule before the sandbox applies the
-/// update, the other rule afterwards.
+/// Two fault rules of the sandbox, which reset some connections during the 4 s around [`OUTAGE`]. The first rule resets
+/// a connection before the sandbox applies the update, and the second rule afterwards.
 const FAULTS: &[u8] = br#"[
     {"rate": 0.02, "for_ms": 4000, "action": {"reset": true}},
     {"rate": 0.02, "for_ms": 4000, "action": {"reset": true, "after": "apply"}}

@@ -43,7 +43,7 @@ pub use source::{EventType, Source, TypeHandling};
 pub struct IntakeSettings {
     /// The maximum number of events in one request body.
     pub batch_events_max: usize,
-    /// The maximum distance of a version into the future. This limit applies only to versions that are times.
+    /// The maximum time by which a version can be later than now. This limit applies only to versions that are times.
     ///
     /// Without this limit, a version with a wrong year would make all other values of the field stale until that year.
     pub version_ahead_max: Duration,

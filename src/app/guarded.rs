@@ -376,7 +376,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<T> {
         let this = &mut *self;
         this.check_place(cx)?;
         ready!(Pin::new(&mut this.io).poll_flush(cx))?;
-        // The timer also covers the bytes in `own`, which the server does not know.
+        // The timer continues until the socket has also accepted the answer in `own`. The guard writes this answer
+        // itself, so actix does not know it.
         if this.own.bytes().is_none() {
             this.answer_timer.stop();
         }

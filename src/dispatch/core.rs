@@ -95,8 +95,8 @@ pub enum LoopAction {
     /// Retrieve the customer of the inquiry, pass the result to [`conclude_inquiry`], and call [`Core::poll`] again at
     /// once, without waiting for the result.
     AskWitness(Inquiry),
-    /// Save the evidence in the store. If [`SavedEvidence::wakes_lanes`] is true, make the lanes due that wait for
-    /// evidence. Then call [`Core::poll`] again at once.
+    /// Save the evidence in the store. If [`SavedEvidence::wakes_lanes`] is true, make due the lanes that wait for
+    /// proof. Then call [`Core::poll`] again at once.
     SaveEvidence(SavedEvidence),
     /// Call [`Core::poll`] again at this time. The core will not claim a lane earlier.
     SleepUntil(Timestamp),
@@ -237,7 +237,7 @@ impl Core {
         }
     }
 
-    /// Returns the maximum number of deliveries of the core.
+    /// Returns the maximum number of lanes that the core delivers at the same time.
     ///
     /// Without a rate limit, the core prefetches some lanes: otherwise Imprint would be idle while a busy store records
     /// one settlement and returns the next lane. With a rate limit, each prefetched lane would hold a token while

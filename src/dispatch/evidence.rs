@@ -120,8 +120,7 @@ pub(super) struct Evidence {
     confirmed: Option<FaultKind>,
     /// True if the evidence has changed since the store last saved it.
     is_changed: bool,
-    /// True if dispatch must make the lanes due that wait for proof, because proof has arrived or the API key has
-    /// changed.
+    /// True if dispatch must make due the lanes that wait for proof. The reason is new proof or a new API key.
     wakes_lanes: bool,
     saved_at: Option<Timestamp>,
 }

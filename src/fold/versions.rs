@@ -159,8 +159,8 @@ impl LaneVersions {
         self
     }
 
-    /// Returns the versions of the lane after entries left it undelivered, whose values may be in the requests in doubt:
-    /// an operator withdrew the entries, or dispatch parked, ignored or moved them.
+    /// Returns the versions of the lane after some entries have left the lane without delivery: an operator withdrew
+    /// the entries, or dispatch parked, ignored or moved them. Values of these entries may be in the requests in doubt.
     ///
     /// The remaining entries may have older versions than these values. Therefore every value that is delivered before
     /// the end of the doubt counts as overwritten, and dispatch sends the value again.

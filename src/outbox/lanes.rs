@@ -33,11 +33,12 @@ pub trait Lanes: Settings {
     /// so an engine is allowed to release them in several transactions, and to serve other operations between the
     /// transactions.
     fn release(&self, now: Timestamp) -> StoreFuture<'_, ()>;
-    /// Makes due every lane that has a waiting entry and an unproven answer that its customer does not exist. Also
-    /// resets every [`Recognition::Gone`] to [`Recognition::Unchanged`].
+    /// Makes due every lane that waits for proof. Also resets every [`Recognition::Gone`] to
+    /// [`Recognition::Unchanged`].
     ///
-    /// Dispatch calls `release_absent` in two cases: new evidence can prove such answers, or the bridge got a different
-    /// API key, for which the answers prove nothing.
+    /// A lane waits for proof after Imprint has answered "the customer does not exist", until dispatch can prove or
+    /// disprove this answer. Dispatch calls `release_absent` in two cases: it has new evidence, or the bridge got a
+    /// different API key, for which the earlier answers prove nothing.
     fn release_absent(&self, now: Timestamp) -> StoreFuture<'_, ()>;
     /// Resolves when a lane has possibly become due after this call.
     ///
@@ -121,8 +122,8 @@ pub struct Trials {
     pub attempts: u32,
     /// The time when a request of the lane last failed.
     pub tried_at: Option<Timestamp>,
-    /// The time of the first failure that `attempts` counts. The time stays when dispatch parks an entry and `attempts`
-    /// starts again at 0.
+    /// The time of the first failure that `attempts` counts. When dispatch parks an entry, `attempts` starts again at
+    /// 0, but this time does not change.
     pub blamed_since: Option<Timestamp>,
 }
 

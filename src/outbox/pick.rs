@@ -47,7 +47,7 @@ pub struct LaneShares {
 }
 
 impl LaneShares {
-    /// The shares without a limit.
+    /// A claim with these shares can take any number of failing and untried lanes.
     pub const UNLIMITED: Self = Self {
         failing: FailingShare::UNLIMITED,
         untried_max: usize::MAX,

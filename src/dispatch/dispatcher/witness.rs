@@ -28,7 +28,7 @@ impl<I: ImprintApi + 'static> Shell<I> {
         }
     }
 
-    /// Saves the evidence in the store. If `wakes_lanes` is true, makes the lanes due that wait for evidence.
+    /// Saves the evidence in the store. If `wakes_lanes` is true, makes due the lanes that wait for proof.
     pub(super) async fn save_evidence(&self, evidence: SavedEvidence) {
         let outbox = &self.dispatcher.outbox;
         let saved = outbox.store_setting(Setting::Evidence, evidence.text).await;

@@ -19,8 +19,8 @@ use crate::time::Timestamp;
 /// If this many different lanes get a rare answer, and Imprint applies no update in between, the destination counts as
 /// the cause.
 ///
-/// The rare answers are rejections with Imprint's error type, "does not exist" for a customer whose update Imprint has
-/// applied before, and 404 without an error type.
+/// Three answers are rare: a rejection with Imprint's error type; the answer "does not exist" for a customer whose
+/// update Imprint has applied before; and 404 without an error type.
 pub(super) const REFUSED_LANES_MAX: usize = 20;
 /// The shortest time between two questions about a witness after answers that customers do not exist.
 ///

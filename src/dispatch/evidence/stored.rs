@@ -20,7 +20,9 @@ const SAVE_EVERY: Duration = Duration::from_secs(10);
 pub struct SavedEvidence {
     /// The value of the setting in the store.
     pub text: String,
-    /// True if dispatch must make the lanes due that have an unproven answer that their customer does not exist.
+    /// True if dispatch must make due the lanes that wait for proof; see [`Lanes::release_absent`].
+    ///
+    /// [`Lanes::release_absent`]: crate::outbox::Lanes::release_absent
     pub wakes_lanes: bool,
 }
 
@@ -52,8 +54,8 @@ impl Evidence {
         }
     }
 
-    /// Replaces the API key. If the key is new, deletes the evidence of the old key, and makes the lanes due that wait
-    /// for proof.
+    /// Replaces the API key. If the key is new, deletes the evidence that answers to the old key gave, and makes due
+    /// the lanes that wait for proof.
     pub(in crate::dispatch) fn key_changed(&mut self, key: KeyMark, now: Timestamp) {
         if key != self.proof.key {
             self.proof = Proof::under(key, Some(now));

@@ -1,5 +1,5 @@
-//! Identity links between partner customer ids and Imprint ids: decides how long to trust a link, and which entries
-//! contradict a link. This module is pure: it does no IO and reads no clock.
+//! Identity links between the CRM's customer ids and Imprint's customer ids: decides how long to trust a link, and
+//! which entries contradict a link. This module is pure: it does no IO and reads no clock.
 
 use std::time::Duration;
 

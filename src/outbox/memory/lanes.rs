@@ -23,7 +23,7 @@ impl MemoryTables {
         }
     }
 
-    /// Makes due every lane that has an unproven answer that its customer does not exist.
+    /// Makes due every lane that waits for proof.
     pub(super) fn release_absent(&mut self, now: Timestamp) {
         for lane in self.lanes.values_mut() {
             if lane.recognition == Recognition::Gone {

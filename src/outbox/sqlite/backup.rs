@@ -199,10 +199,10 @@ fn prepare(copy: &Path, draft: &Path) -> Result<(), OpenError> {
     synced.map_err(OpenError::file(draft))
 }
 
-/// Gives the present store and its log a second, unused name. Returns the second name, or `None` if no store exists.
+/// Links the present store and its log to a second, unused name. Returns the second name, or `None` if no store exists.
 ///
-/// The store file without its write-ahead log is not the complete store, so both get a second name. If the process ends
-/// before the caller has replaced the store, the store is still complete under its first name.
+/// The store file without its write-ahead log is not the complete store, so the function links both. If the process
+/// ends before the caller has replaced the store, the store is still complete under its first name.
 fn set_aside(path: &Path) -> io::Result<Option<PathBuf>> {
     let endings = ["", "-wal", "-journal"];
     let is_present = |path: &Path| endings.map(|ending| with_ending(path, ending).exists());

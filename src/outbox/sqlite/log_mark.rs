@@ -35,9 +35,9 @@ const NO_MARK: &str = "none";
 /// Returns an error if the last process wrote the write-ahead log for a different store file. Otherwise returns the
 /// mark in the store file itself, without the log.
 ///
-/// A lock file without marks proves nothing: an older program wrote the lock file, or somebody deleted it. After a
-/// crash during a checkpoint, the store file is possibly unreadable without its log. In both cases, the function
-/// accepts the log.
+/// The function accepts the log in two cases. If the lock file has no marks, an older program wrote the lock file, or
+/// somebody deleted it, so the lock file proves nothing. If the store file is unreadable without its log, the last
+/// process possibly crashed during a checkpoint.
 ///
 /// The caller must not have the store open: closing a second file handle would release the file locks of SQLite.
 pub(super) fn check(path: &Path, lock: &StoreLock) -> Result<String, OpenError> {

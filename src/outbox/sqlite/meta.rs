@@ -24,8 +24,7 @@ impl SqliteOutbox {
         Ok(())
     }
 
-    /// Makes all lanes due that have an unproven answer that their customer does not exist. Uses several transactions,
-    /// as `release_all` does.
+    /// Makes due all lanes that wait for proof. Uses several transactions, as `release_all` does.
     pub(super) async fn release_all_absent(&self, now: Timestamp) -> Result<(), Error> {
         let slice = move |store: &Connection, _: &mut Counts| release_absent(store, now);
         while self.act(Wakes::Dispatch, slice).await? == RELEASED_MAX {}
@@ -56,8 +55,7 @@ fn release(connection: &Connection, class: LaneClass, now: Timestamp) -> rusqlit
         .execute(params![class, now.as_millis(), RELEASED_MAX])
 }
 
-/// Makes at most [`RELEASED_MAX`] lanes due that have an unproven answer that their customer does not exist. Returns
-/// the number of changed lanes.
+/// Makes due at most [`RELEASED_MAX`] lanes that wait for proof. Returns the number of changed lanes.
 ///
 /// Also removes every mark that Imprint has no customer with a lane's Imprint id: the bridge possibly got such an
 /// answer with an earlier API key.

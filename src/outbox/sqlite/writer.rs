@@ -100,7 +100,7 @@ impl<'a> Writer<'a> {
             // the log.
             let config = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
             if let Err(error) = self.connection.set_db_config(config, true) {
-                tracing::warn!(error = %error, "the store cannot keep its write-ahead log");
+                tracing::warn!(error = %error, "the store cannot keep the file of its write-ahead log while it closes");
             }
         } else if self.claimed.len() == 0
             && let Err(error) = open::mark_closed_in_order(self.connection)

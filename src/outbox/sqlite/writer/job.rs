@@ -95,7 +95,7 @@ pub(super) enum Finished {
     Refused,
 }
 
-/// What an act needs from the writer thread.
+/// The state of the writer thread that the closure of an act can use.
 pub(super) struct ActState<'a> {
     pub(super) transaction: Transaction<'a>,
     pub(super) counts: &'a mut Counts,
