@@ -8,16 +8,18 @@
 //! # The language
 //!
 //! - `.`, `.a.b`, `."x y"`, `.a[0]`: a path. If the event does not contain the path, the value is *absent*. A path into
-//!   null gives null. A path into a text or a number is an error.
+//!   null gives an absent value too. A path into a text or a number is an error.
 //! - `a | b`: a pipe. The expression `b` reads the result of `a`.
 //! - `a // b`: returns `b` if `a` is absent, null or false, as in jq. If `a` has an error, `a // b` fails, but jq would
 //!   return `b`.
 //! - `"text"`, `7`, `true`, `false`, `null`: constants.
-//! - `{a: .x, b}`: an object. The object leaves out each member whose value is absent.
+//! - `{a: .x, b}`: an object. The object leaves out each member whose value is absent. The object is absent if every
+//!   member is absent. Constant members do not count.
 //! - `"\(.first) \(.last)"`: a text that contains values of expressions. If one of these values is absent, the whole
 //!   text is absent. If one of these values is null, the expression fails.
 //! - `if a then b elif c then d else e end`, `a == b`, `a != b`, `a and b`, `a or b`, `not`. In a condition, every
-//!   value except null, false and absent counts as true.
+//!   value except null, false and absent counts as true. A comparison with an absent value is absent, but a condition
+//!   reads the result of the comparison with null.
 //! - Functions: `alpha3`, `date`, `digest`, `digits`, `e164`, `language`, `line`, `lookup`, `lower`, `minor_units`, `moment`,
 //!   `months_since`, `text`, `title`, `trim`, `upper`, `us_state`, `us_zip`, `whole`.
 //!
@@ -31,6 +33,8 @@
 //!
 //! # Invariants
 //!
+//! - If an expression reads only absent values, its value is absent, unless a literal of the author stands in: a branch
+//!   of `if`, or the right side of `//`. config/sources/README.md has the result of each operator.
 //! - If the expression of a field gives an absent value, the update leaves the field unchanged. If the expression of a
 //!   field gives null or a text of white space only, the update clears the field.
 //! - The mapping refuses a value with more than one possible meaning. The mapping never guesses the meaning of a value.
@@ -71,7 +75,6 @@ pub use budget::RULE as BUDGET_RULE;
 pub use explain::{InterpretedRule, MappingExplanation, RuleExplanation, RuleResult};
 pub use json_envelope::{JsonEnvelope, JsonEnvelopeRules, JsonEvent};
 
-use comparison::is_true;
 use compile::RuleCompiler;
 use error::EvalError;
 use function::LookupTable;
@@ -218,7 +221,7 @@ impl Mapping {
         let mut errors = Vec::new();
         if let Some(when) = &self.when {
             match or_record(&mut errors, &WHEN, when.plan.read(input)) {
-                Some(located) if is_true(located.value()) => {}
+                Some(located) if located.is_true() => {}
                 Some(_false) => return Ok(None),
                 None => return Err(errors),
             }

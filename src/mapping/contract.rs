@@ -135,7 +135,7 @@ pub(super) fn no_customer(located: &LocatedValue<'_>) -> EvalError {
 fn named<'a>(located: &'a LocatedValue<'_>) -> Option<&'a Value> {
     match &located.presence {
         Presence::Present(value) if !is_cleared(value) => Some(value),
-        Presence::Present(_) | Presence::Absent => None,
+        Presence::Present(_) | Presence::Absent(_) => None,
     }
 }
 
@@ -147,7 +147,7 @@ pub(super) fn version(domain: VersionDomain, located: &LocatedValue<'_>) -> Resu
     let refused = |detail: &str| located.error("version", ValueError::new(detail));
     let value = match &located.presence {
         Presence::Present(value) if !is_cleared(value) => value,
-        Presence::Present(_) | Presence::Absent => {
+        Presence::Present(_) | Presence::Absent(_) => {
             return Err(refused(
                 "The event has no version, which is required to order it.",
             ));

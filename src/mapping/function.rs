@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::budget;
 use super::comparison::is_cleared;
 use super::error::{Argument, EvalError, ValueError};
-use super::located::{LocatedValue, Presence};
+use super::located::{Assumed, LocatedValue, Presence};
 use calendar::EpochUnit;
 use text::LineSelector;
 
@@ -210,7 +210,7 @@ impl FunctionCall {
     ) -> Result<LocatedValue<'a>, EvalError> {
         input.charge(self.steps(input))?;
         match &input.presence {
-            Presence::Absent => Ok(input.with(Presence::Absent)),
+            Presence::Absent(_) => Ok(input.absent(Assumed::Null)),
             Presence::Present(value) if is_cleared(value) => Ok(input.made(Value::Null)),
             Presence::Present(value) => apply(value)
                 .map(|made| input.made(made))
@@ -235,14 +235,14 @@ impl BinaryCall {
             argument.charge(text.map_or(1, budget::text_steps))?;
         }
         let Presence::Present(subject) = &first.presence else {
-            return Ok(first.with(Presence::Absent));
+            return Ok(first.absent(Assumed::Null));
         };
         if is_cleared(subject) {
             return Ok(first.made(Value::Null));
         }
         let other = match &second.presence {
             Presence::Present(other) if !is_cleared(other) => other,
-            Presence::Present(_) | Presence::Absent => {
+            Presence::Present(_) | Presence::Absent(_) => {
                 let error = ValueError::new("The second argument is absent or empty.");
                 return Err(second.error(self.name, error));
             }

@@ -20,8 +20,9 @@ use super::error::EvalError;
 use super::function::{BinaryCall, FunctionCall};
 use super::located::LocatedValue;
 use super::syntax::{ExpressionError, first_slice};
+pub(super) use sanitize::ResultCount;
 use sanitize::{SanitizedCode, sanitize};
-use value::{RULE, Val};
+use value::Val;
 
 mod allowed;
 mod native;
@@ -32,18 +33,14 @@ mod value;
 /// value, and each visit takes steps from the step budget.
 const PRELUDE: &str = "
 def empty: [] | .[];
-def not: if . then false else true end;
 def select(f): if f then . else empty end;
-def map(f): if __is_absent_or_null then . else [.[] | f] end;
-def first: .[0];
-def last: .[-1];
-def any(f): first((.[] | f | if . then true else empty end), false);
+def map(f): __unless_null(__array(0; .[] | f));
+def first: __unless_null(.[0]);
+def last: __unless_null(.[-1]);
 def any: any(.);
-def all(f): first((.[] | f | if . then empty else false end), true);
 def all: all(.);
-def add: if __is_absent_or_null then . else reduce .[] as $x (__absent; . + $x) end;
 def with_entries(f): to_entries | map(f) | from_entries;
-def sort_by(f): if __is_absent_or_null then . else [.[] | [[f], .]] | __sort | [.[] | .[1]] end;
+def sort_by(f): __unless_null([.[] | [[f], .]] | __sort | [.[] | .[1]]);
 def unique: __sort | __unique;
 ";
 
@@ -85,8 +82,9 @@ impl Program {
         term: &Term<&'c str>,
         code: &'c str,
         tables: &SharedTables,
+        results: ResultCount,
     ) -> Result<Self, Vec<ExpressionError>> {
-        let sanitized = sanitize(term, code, tables)?;
+        let sanitized = sanitize(term, code, tables, results)?;
         Self::load(sanitized).map_err(|reason| {
             let slice = first_slice(term).unwrap_or(code);
             vec![ExpressionError::at(code, slice, reason)]
@@ -131,12 +129,9 @@ impl Program {
         // The interpreter computes at most two results, because two results are an error.
         let mut results = self.results(input, EXPRESSION_STEPS_MAX, 2)?.into_iter();
         let result = results.next().unwrap_or(Val::ABSENT);
-        if results.next().is_some() {
-            return Err(EvalError {
-                rule: RULE,
-                pointer: input.pointer(),
-                detail: "The expression has several results; `first(…)` takes one.".to_owned(),
-            });
+        if let Some(second) = results.next() {
+            let error = second.error("The expression has several results; `first(…)` takes one.");
+            return Err(placed(value::into_eval_error(error), input));
         }
         // The copy of the result takes steps from the budget of the event.
         result.located_in(input).map_err(value::into_eval_error)
@@ -179,13 +174,23 @@ impl Program {
         }
         let failed = |exception: Exn<'_, Val>| {
             let error = exception.get_err();
-            error.unwrap_or_else(|_halt| value::failed("The expression stopped early."))
+            error.unwrap_or_else(|_halt| value::failed(value::STOPPED))
         };
         if !is_within_budget {
             return Err(input.exceeded());
         }
-        results.map_err(failed).map_err(value::into_eval_error)
+        let failed = |exception| placed(value::into_eval_error(failed(exception)), input);
+        results.map_err(failed)
     }
+}
+
+/// Gives an error without a place the place of the expression's input.
+fn placed(error: EvalError, input: &LocatedValue<'_>) -> EvalError {
+    if error.pointer.is_empty() {
+        let pointer = input.pointer();
+        return EvalError { pointer, ..error };
+    }
+    error
 }
 
 /// Prints only the names of the called functions, because a compiled program has no readable form.

@@ -1,20 +1,26 @@
 //! A value that an expression reads from an event, together with its place in the event.
 //!
 //! *Absent*, null and a value stay distinct during the whole evaluation of an expression. Absent means that the event
-//! does not contain the path to the value. Null means that the source has no value any more. Error messages and
-//! explanations show the place of the value.
+//! says nothing: the event does not contain the path to the value, or the expression has computed the value from absent
+//! values only. Null means that the source has no value any more. A null object or list says nothing about its members
+//! and items, so a path into null leads to an absent value. Error messages and explanations show the place of the value.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 use serde_json::Value;
 
 use super::budget;
+use super::comparison::is_true;
 use super::error::{EvalError, ValueError};
 use crate::event::pointer;
 
 static NULL: Value = Value::Null;
+static FALSE: Value = Value::Bool(false);
+static TRUE: Value = Value::Bool(true);
+static ZERO: LazyLock<Value> = LazyLock::new(|| Value::from(0));
 
 /// One step of a path into an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,10 +34,40 @@ pub(super) enum PathStep {
 /// The presence of a value in an event.
 #[derive(Clone)]
 pub(super) enum Presence<'a> {
-    /// The event does not contain the path to the value.
-    Absent,
+    /// The event says nothing about the value. A condition reads the assumed value instead.
+    Absent(Assumed),
     /// The event contains the value. Null means "no value any more".
     Present(Cow<'a, Value>),
+}
+
+/// The value that a condition reads instead of an absent value.
+///
+/// A condition treats an absent path as null, as jq does. A comparison with an absent path is absent too, but a
+/// condition reads the result that the comparison with null would have. A field never gets an assumed value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Assumed {
+    Null,
+    False,
+    True,
+    /// The length of an absent value.
+    Zero,
+}
+
+impl Assumed {
+    pub(super) fn value(self) -> &'static Value {
+        match self {
+            Self::Null => &NULL,
+            Self::False => &FALSE,
+            Self::True => &TRUE,
+            Self::Zero => &ZERO,
+        }
+    }
+}
+
+impl From<bool> for Assumed {
+    fn from(is_true: bool) -> Self {
+        if is_true { Self::True } else { Self::False }
+    }
 }
 
 /// A present or absent value of an event, with the path to the value.
@@ -82,9 +118,7 @@ impl<'a> LocatedValue<'a> {
     /// Creates a located value that owns its JSON value and its path in the event.
     pub(super) fn owned(value: Option<Value>, origin: Vec<PathStep>) -> Self {
         Self {
-            presence: value.map_or(Presence::Absent, |value| {
-                Presence::Present(Cow::Owned(value))
-            }),
+            presence: Presence::of(value),
             origin: Cow::Owned(origin),
             log: None,
         }
@@ -101,9 +135,27 @@ impl<'a> LocatedValue<'a> {
     /// Returns the value, or `None` if the value is absent.
     pub(super) fn value(&self) -> Option<&Value> {
         match &self.presence {
-            Presence::Absent => None,
+            Presence::Absent(_) => None,
             Presence::Present(value) => Some(value),
         }
+    }
+
+    /// Returns whether the event says nothing about this value.
+    pub(super) const fn is_absent(&self) -> bool {
+        matches!(self.presence, Presence::Absent(_))
+    }
+
+    /// Returns the value that a condition or a comparison reads: the value, or the assumed value of an absent value.
+    pub(super) fn compared(&self) -> &Value {
+        match &self.presence {
+            Presence::Absent(assumed) => assumed.value(),
+            Presence::Present(value) => value,
+        }
+    }
+
+    /// Returns whether a condition with this value is true.
+    pub(super) fn is_true(&self) -> bool {
+        is_true(self.compared())
     }
 
     /// Returns the path to the value's place in the event.
@@ -123,6 +175,11 @@ impl<'a> LocatedValue<'a> {
             origin: self.origin.clone(),
             log: self.log,
         }
+    }
+
+    /// Creates an absent value that has the same place in the event as this value.
+    pub(super) fn absent(&self, assumed: impl Into<Assumed>) -> Self {
+        self.with(Presence::Absent(assumed.into()))
     }
 
     /// Creates a present value that has the same place in the event as this value.
@@ -177,7 +234,7 @@ impl<'a> LocatedValue<'a> {
             self.charge(budget::value_steps(value))?;
         }
         Ok(match self.presence {
-            Presence::Absent => None,
+            Presence::Absent(_) => None,
             Presence::Present(value) => Some(value.into_owned()),
         })
     }
@@ -190,12 +247,12 @@ impl<'a> LocatedValue<'a> {
         }
     }
 
-    /// Follows a path into this value. A path inside an absent value leads to an absent value, and a path inside null
-    /// leads to null. A step by name into a value that is not an object is an error. A step by index into a value that
+    /// Follows a path into this value. A path inside an absent value or inside null leads to an absent value, because
+    /// null says nothing about its members. A step by name into a value that is not an object is an error. A step by index into a value that
     /// is not an array is an error.
     pub(super) fn walk(mut self, steps: &'a [PathStep]) -> Result<Self, EvalError> {
         for (walked, step) in steps.iter().enumerate() {
-            let presence = std::mem::replace(&mut self.presence, Presence::Absent);
+            let presence = std::mem::replace(&mut self.presence, Presence::of(None));
             self.presence = match presence.inner(step) {
                 Ok(presence) => presence,
                 Err(error) => {
@@ -236,11 +293,18 @@ pub(super) fn pointer<'s>(path: impl Iterator<Item = &'s PathStep>) -> String {
 }
 
 impl Presence<'_> {
+    /// Returns the presence of a value that the expression owns.
+    pub(super) fn of(value: Option<Value>) -> Self {
+        value.map_or(Self::Absent(Assumed::Null), |value| {
+            Self::Present(Cow::Owned(value))
+        })
+    }
+
     /// Follows one step of a path. If the expression made the value, the function moves the inner part out of the value
     /// and copies nothing.
     fn inner(self, step: &PathStep) -> Result<Self, ValueError> {
         let inner = match self {
-            Self::Absent => None,
+            Self::Absent(_) => None,
             Self::Present(Cow::Borrowed(value)) => step.of(value)?.map(Cow::Borrowed),
             Self::Present(Cow::Owned(mut value)) => {
                 step.of(&value)?;
@@ -248,20 +312,17 @@ impl Presence<'_> {
                     PathStep::Key(key) => value.get_mut(key),
                     PathStep::Index(index) => value.get_mut(index),
                 };
-                let part = part
-                    .map(Value::take)
-                    .or_else(|| value.is_null().then_some(Value::Null));
-                part.map(Cow::Owned)
+                part.map(Value::take).map(Cow::Owned)
             }
         };
-        Ok(inner.map_or(Self::Absent, Self::Present))
+        Ok(inner.map_or(Self::Absent(Assumed::Null), Self::Present))
     }
 }
 
 impl PathStep {
     fn of<'v>(&self, value: &'v Value) -> Result<Option<&'v Value>, ValueError> {
         match (self, value) {
-            (Self::Key(_) | Self::Index(_), Value::Null) => Ok(Some(&NULL)),
+            (Self::Key(_) | Self::Index(_), Value::Null) => Ok(None),
             (Self::Key(key), Value::Object(object)) => Ok(object.get(key)),
             (Self::Index(index), Value::Array(items)) => Ok(items.get(*index)),
             (

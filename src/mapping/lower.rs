@@ -19,8 +19,9 @@ use serde_json::Value;
 
 use super::SharedTables;
 use super::call::function_call;
+use super::comparison::is_true;
 use super::function::{self, BinaryCall, Parameters};
-use super::jq::Program;
+use super::jq::{Program, ResultCount};
 use super::located::PathStep;
 use super::plan::Plan;
 use super::split::Split;
@@ -53,7 +54,7 @@ pub(super) fn lower_stream(
     tables: &SharedTables,
 ) -> Result<Program, Vec<ExpressionError>> {
     let term = syntax::parse(code)?;
-    Program::compile(&term, code, tables)
+    Program::compile(&term, code, tables, ResultCount::Many)
 }
 
 struct Lowering<'c> {
@@ -90,7 +91,7 @@ impl<'c> Lowering<'c> {
     }
 
     fn interpreted(&self, term: &Term<&'c str>) -> Result<Plan, Vec<ExpressionError>> {
-        let program = Program::compile(term, self.code, self.tables)?;
+        let program = Program::compile(term, self.code, self.tables, ResultCount::One)?;
         Ok(Plan::Interpreted(Arc::new(program)))
     }
 
@@ -253,17 +254,31 @@ fn alternative(first: Plan, other: Plan) -> Plan {
 }
 
 fn or(left: Plan, right: Plan) -> Plan {
-    Plan::Logic {
-        sides: Box::new((left, right)),
-        decisive: true,
-    }
+    logic(left, right, true)
 }
 
 fn and(left: Plan, right: Plan) -> Plan {
+    logic(left, right, false)
+}
+
+/// Returns the plan of `and` or `or`. If only one side is a constant, the other side decides whether the result is
+/// absent.
+fn logic(left: Plan, right: Plan, decisive: bool) -> Plan {
+    let sides = match (left.is_constant(), right.is_constant()) {
+        (true, false) => (assumed(&left), right),
+        (false, true) => (left, assumed(&right)),
+        (true, true) | (false, false) => (left, right),
+    };
     Plan::Logic {
-        sides: Box::new((left, right)),
-        decisive: false,
+        sides: Box::new(sides),
+        decisive,
     }
+}
+
+fn assumed(constant: &Plan) -> Plan {
+    // Every constant object or text counts as true.
+    let is_false = matches!(constant, Plan::Literal(value) if !is_true(value));
+    Plan::Assumed((!is_false).into())
 }
 
 fn equal(left: Plan, right: Plan) -> Plan {

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::budget;
-use super::comparison::{is_true, same, text_part};
+use super::comparison::{same, text_part};
 use super::error::EvalError;
 use super::function::{BinaryCall, FunctionCall};
 use super::jq::Program;
-use super::located::{LocatedValue, PathStep, Presence, pointer};
+use super::located::{Assumed, LocatedValue, PathStep, Presence, pointer};
 use super::split::Split;
 
 /// A compiled expression of the mapping language.
@@ -25,13 +25,17 @@ pub(super) enum Plan {
     Path(Box<Self>, Vec<PathStep>),
     /// A pipe: `a | b`
     Pipe(Box<Self>, Box<Self>),
-    /// An alternative: `a // b` returns `b` if `a` is absent, null or false. If neither `a` nor `b` has a value and one
-    /// of the two is null, the result is null, because the event clears the field. If `a` has an error, the plan fails
-    /// (jq would hide the error).
+    /// An alternative: `a // b` returns `b` if `a` is null or false, or if a condition reads `a` as null or false. If
+    /// neither `a` nor `b` has a value and one of the two is null, the result is null, because the event clears the
+    /// field. If `a` has an error, the plan fails (jq would hide the error).
     Alternative(Box<Self>, Box<Self>),
     /// A constant: `"text"`, `7`, `true`, `null`
     Literal(Value),
-    /// An object: `{a: .x}` leaves out absent members. An object is absent if all its members are absent.
+    /// An absent value that a condition reads as the given value. The compiler writes this plan for a constant beside a
+    /// value of the event in `and` and `or`, because a constant does not make the result a statement of the event.
+    Assumed(Assumed),
+    /// An object: `{a: .x}` leaves out absent members. An object is absent if all its members are absent. Constant
+    /// members do not count.
     Object(Vec<(String, Self)>),
     /// A call of a mapping function on the input of the plan.
     Call(FunctionCall),
@@ -41,13 +45,13 @@ pub(super) enum Plan {
     Split(Split),
     /// A conditional: `if a then b elif c then d else e end`
     Conditional(Vec<(Self, Self)>, Box<Self>),
-    /// A comparison: `a == b`, or `a != b`.
+    /// A comparison: `a == b`, or `a != b`. If one side is absent, the comparison is absent.
     Compare {
         sides: Box<(Self, Self)>,
         expects_equal: bool,
     },
     /// A logical term: `a or b`, or `a and b`. If the first side has the truth value `decisive`, the result is
-    /// `decisive`, and the bridge does not evaluate the second side.
+    /// `decisive`. The result is absent if every side that the bridge evaluates is absent.
     Logic {
         sides: Box<(Self, Self)>,
         decisive: bool,
@@ -75,6 +79,7 @@ impl Plan {
                 alternative(first.read(input)?, || other.read(input))
             }
             Self::Literal(value) => Ok(input.with(Presence::Present(Cow::Borrowed(value)))),
+            Self::Assumed(assumed) => Ok(input.absent(*assumed)),
             Self::Object(members) => object(members, input),
             Self::Call(call) => call.read(input),
             Self::BinaryCall(call, expressions) => binary_call(*call, expressions, input),
@@ -85,7 +90,7 @@ impl Plan {
                 expects_equal,
             } => compare(sides, *expects_equal, input),
             Self::Logic { sides, decisive } => logic(sides, *decisive, input),
-            Self::Not => Ok(input.made(Value::Bool(!is_true(input.value())))),
+            Self::Not => Ok(truth(input, !input.is_true(), input.is_absent())),
             Self::Interpolation(parts) => interpolation(parts, input),
             Self::Interpreted(program) => program.run(input),
         }
@@ -96,7 +101,12 @@ impl Plan {
     /// Returns whether jaq interprets a part of the plan.
     pub(super) fn is_interpreted(&self) -> bool {
         match self {
-            Self::Input | Self::Literal(_) | Self::Not | Self::Split(_) | Self::Call(_) => false,
+            Self::Input
+            | Self::Literal(_)
+            | Self::Assumed(_)
+            | Self::Not
+            | Self::Split(_)
+            | Self::Call(_) => false,
             Self::Interpreted(_) => true,
             Self::Path(from, _) => from.is_interpreted(),
             Self::Pipe(one, other) | Self::Alternative(one, other) => {
@@ -129,6 +139,7 @@ impl Plan {
             Self::Call(call) => call.constants(),
             Self::Input
             | Self::Path(..)
+            | Self::Assumed(_)
             | Self::Object(_)
             | Self::BinaryCall(..)
             | Self::Compare { .. }
@@ -137,6 +148,28 @@ impl Plan {
             | Self::Interpolation(_)
             | Self::Split(_)
             | Self::Interpreted(_) => Vec::new(),
+        }
+    }
+
+    /// Returns whether the plan gives the same value for every event.
+    pub(super) fn is_constant(&self) -> bool {
+        match self {
+            Self::Literal(_) => true,
+            Self::Object(members) => members.iter().all(|(_, member)| member.is_constant()),
+            Self::Interpolation(parts) => parts.iter().all(Self::is_constant),
+            Self::Input
+            | Self::Assumed(_)
+            | Self::Path(..)
+            | Self::Pipe(..)
+            | Self::Alternative(..)
+            | Self::Call(_)
+            | Self::BinaryCall(..)
+            | Self::Split(_)
+            | Self::Conditional(..)
+            | Self::Compare { .. }
+            | Self::Logic { .. }
+            | Self::Not
+            | Self::Interpreted(_) => false,
         }
     }
 
@@ -193,6 +226,7 @@ impl Plan {
                 Vec::new()
             }
             Self::Literal(_)
+            | Self::Assumed(_)
             | Self::Not
             | Self::Call(_)
             | Self::Split(_)
@@ -208,6 +242,7 @@ impl Plan {
         match self {
             Self::Input
             | Self::Literal(_)
+            | Self::Assumed(_)
             | Self::Call(_)
             | Self::BinaryCall(..)
             | Self::Split(_)
@@ -250,10 +285,9 @@ fn compare<'a>(
     input: &LocatedValue<'a>,
 ) -> Result<LocatedValue<'a>, EvalError> {
     let (left, right) = (left.read(input)?, right.read(input)?);
-    let steps = left.value().map_or(1, budget::value_steps);
-    input.charge(steps)?;
-    let is_equal = same(left.value(), right.value());
-    Ok(input.made(Value::Bool(is_equal == expects_equal)))
+    input.charge(budget::value_steps(left.compared()))?;
+    let result = same(left.compared(), right.compared()) == expects_equal;
+    Ok(truth(input, result, left.is_absent() || right.is_absent()))
 }
 
 fn logic<'a>(
@@ -261,11 +295,29 @@ fn logic<'a>(
     decisive: bool,
     input: &LocatedValue<'a>,
 ) -> Result<LocatedValue<'a>, EvalError> {
-    let mut result = is_true(left.read(input)?.value());
-    if result != decisive {
-        result = is_true(right.read(input)?.value());
+    let left = left.read(input)?;
+    if left.is_true() != decisive {
+        let right = right.read(input)?;
+        let is_absent = left.is_absent() && right.is_absent();
+        return Ok(truth(input, right.is_true(), is_absent));
     }
-    Ok(input.made(Value::Bool(result)))
+    // jq does not evaluate the second side here, so an error of the second side does not count.
+    let is_absent = left.is_absent()
+        && match right.read(input) {
+            Ok(right) => right.is_absent(),
+            Err(error) if error.rule == budget::RULE => return Err(error),
+            Err(_uncounted) => true,
+        };
+    Ok(truth(input, decisive, is_absent))
+}
+
+/// Creates a truth value. If `is_absent` is true, only conditions read the truth value.
+fn truth<'a>(input: &LocatedValue<'a>, result: bool, is_absent: bool) -> LocatedValue<'a> {
+    if is_absent {
+        input.absent(result)
+    } else {
+        input.made(Value::Bool(result))
+    }
 }
 
 fn conditional<'a>(
@@ -274,7 +326,7 @@ fn conditional<'a>(
     input: &LocatedValue<'a>,
 ) -> Result<LocatedValue<'a>, EvalError> {
     for (condition, result) in branches {
-        if is_true(condition.read(input)?.value()) {
+        if condition.read(input)?.is_true() {
             return result.read(input);
         }
     }
@@ -302,24 +354,21 @@ fn interpolation<'a>(
             (Err(error), _) => return Err(located.error("text", error)),
         }
     }
-    let presence = text.map_or(Presence::Absent, |text| {
-        Presence::Present(Cow::Owned(Value::String(text)))
-    });
-    Ok(input.with(presence))
+    Ok(input.with(Presence::of(text.map(Value::String))))
 }
 
 fn alternative<'a>(
     first: LocatedValue<'a>,
     other: impl FnOnce() -> Result<LocatedValue<'a>, EvalError>,
 ) -> Result<LocatedValue<'a>, EvalError> {
-    if is_true(first.value()) {
+    if first.is_true() {
         return Ok(first);
     }
     let is_null = first.value().is_some_and(Value::is_null);
     let other = other()?;
     match &other.presence {
-        Presence::Absent if is_null => Ok(first),
-        Presence::Absent | Presence::Present(_) => Ok(other),
+        Presence::Absent(Assumed::Null) if is_null => Ok(first),
+        Presence::Absent(_) | Presence::Present(_) => Ok(other),
     }
 }
 
@@ -328,13 +377,18 @@ fn object<'a>(
     input: &LocatedValue<'a>,
 ) -> Result<LocatedValue<'a>, EvalError> {
     let mut object = Map::new();
+    let (mut reads_event, mut has_value) = (false, false);
     for (key, plan) in members {
         let member = plan.read(input)?.into_value()?;
+        if !plan.is_constant() {
+            reads_event = true;
+            has_value |= member.is_some();
+        }
         object.extend(member.map(|member| (key.clone(), member)));
     }
     input.charge(budget::OBJECT_STEPS)?;
-    if object.is_empty() && !members.is_empty() {
-        return Ok(input.with(Presence::Absent));
+    if reads_event && !has_value {
+        return Ok(input.absent(Assumed::Null));
     }
     Ok(input.made(Value::Object(object)))
 }
@@ -363,8 +417,12 @@ mod tests {
         open(".v[1].a", json!([0, {"a": 2}]), &Set(json!(2)));
         open(".v[7]", json!([0]), &Absent);
         open(".v.a.b", json!({}), &Absent);
-        open(".v.a.b", json!({"a": null}), &Cleared);
-        open(".v[0].b", Value::Null, &Cleared);
+        open(".v.a", json!({"a": null}), &Cleared);
+        // A null container says nothing about its members and items.
+        open(".v.a.b", json!({"a": null}), &Absent);
+        open(".v | .a | .b", json!({"a": null}), &Absent);
+        open(".v[0].b", Value::Null, &Absent);
+        open("{a: .v} | .a.b", Value::Null, &Absent);
         open(".v.a.b", json!({"a": CANARY}), &Refused("path", "/v/a"));
         open(".v.a.b", json!({"a": [CANARY]}), &Refused("path", "/v/a"));
         open(".v[0]", json!({"0": CANARY}), &Refused("path", "/v"));
@@ -407,10 +465,79 @@ mod tests {
         open(".v | {x, y}", json!({"x": 1}), &Set(json!({"x": 1})));
         open(".v | {x, y}", json!({"z": 1}), &Absent);
         open(".v | {x} | .x", json!({"x": 1}), &Set(json!(1)));
+        open("{a: .v.x, b: 1}", json!({}), &Absent);
+        open("{a: .v.x, b: {c: \"d\"}}", json!({}), &Absent);
+        open(
+            "{a: .v.x, b: 1}",
+            json!({"x": null}),
+            &Set(json!({"a": null, "b": 1})),
+        );
+        open("{b: 1}", json!({}), &Set(json!({"b": 1})));
         open("\"a\\u0062\\\"\"", json!(1), &Set(json!("ab\"")));
         open("-1.5", json!(1), &Set(json!(-1.5)));
         open("null", json!(1), &Cleared);
         open("true", json!(1), &Set(json!(true)));
         open(".v # from the CRM\n | .a", json!({"a": 1}), &Set(json!(1)));
+    }
+
+    /// FAULTS N320: a comparison, `not`, `and` or `or` of absent values states nothing, but a condition reads the result
+    /// that null would have.
+    #[test]
+    fn an_operator_on_absent_values_states_nothing() {
+        let truths = [("true", true), ("false", false)];
+        for (term, assumed) in [
+            (".v.x == \"gold\"", false),
+            ("\"gold\" == .v.x", false),
+            (".v.x == null", true),
+            (".v.x == .v.one", false),
+            (".v.x != \"gold\"", true),
+            (".v.x != null", false),
+            (".v.x | not", true),
+            (".v.x == null | not", false),
+            ("(.v.x == \"a\") == (.v.y == \"b\")", true),
+            (".v.x and .v.y", false),
+            (".v.x or .v.y", false),
+            (".v.x == null or .v.y", true),
+            (".v.x == null and .v.y == null", true),
+            (".v.x and true", false),
+            ("false or .v.x", false),
+            ("true and .v.x == null", true),
+        ] {
+            let v = json!({"one": 1});
+            check("metadata.k", term, Some(v.clone()), &Absent);
+            let condition = format!("if {term} then true else false end");
+            check(
+                "metadata.k",
+                &condition,
+                Some(v.clone()),
+                &Set(json!(assumed)),
+            );
+            let branch = truths.map(|(text, _)| text);
+            let condition = format!(
+                "if ({term}) | not then {} else {} end",
+                branch[1], branch[0]
+            );
+            check("metadata.k", &condition, Some(v), &Set(json!(assumed)));
+        }
+        for (term, expected) in [
+            (".v.one and .v.x", false),
+            (".v.x and .v.one", false),
+            (".v.no or .v.x", false),
+            (".v.x or .v.one", true),
+            (".v.x == null or .v.one", true),
+            (".v.null == null", true),
+            (".v.null | not", true),
+            (".v.null == \"gold\"", false),
+        ] {
+            let v = json!({"one": 1, "no": false, "null": null});
+            check("metadata.k", term, Some(v), &Set(json!(expected)));
+        }
+        // An error of a side that jq does not evaluate does not count.
+        check(
+            "metadata.k",
+            ".v.x and .v.one.a",
+            Some(json!({"one": 1})),
+            &Absent,
+        );
     }
 }

@@ -2,15 +2,13 @@
 //!
 //! A compiled split creates no list of the pieces. jaq interprets every other list operation of a mapping expression.
 
-use std::borrow::Cow;
-
 use jaq_core::load::parse::{BinaryOp, Term};
 use jaq_core::path::{Opt, Part, Path};
 use serde_json::Value;
 
 use super::budget;
 use super::error::{EvalError, ValueError};
-use super::located::{LocatedValue, Presence};
+use super::located::{Assumed, LocatedValue, Presence};
 use super::syntax::constant;
 
 /// The name of the rule in the errors of a compiled split.
@@ -26,8 +24,10 @@ pub(super) struct Split {
 
 #[derive(Clone, Debug)]
 enum PieceSelection {
-    /// The index of the piece that `first` or `.[1]` selects, counted from 0.
+    /// The index of the piece that a path such as `.[1]` selects, counted from 0.
     One(usize),
+    /// The first piece: `first`
+    First,
     /// The last piece: `last`
     Last,
     /// Several pieces: `.[1:3] | join(" ")`. The variant contains the first index, the index after the last piece, and
@@ -82,12 +82,14 @@ impl Split {
     /// Splits the text in `input` and selects the pieces.
     pub(super) fn read<'a>(&self, input: &LocatedValue<'a>) -> Result<LocatedValue<'a>, EvalError> {
         match input.value() {
+            // A path into null is absent, but a function of null is null.
+            Some(Value::Null) if matches!(self.selection, PieceSelection::One(_)) => {
+                Ok(input.absent(Assumed::Null))
+            }
             None | Some(Value::Null) => Ok(input.clone()),
             Some(Value::String(text)) => {
                 input.charge(self.steps(text))?;
-                Ok(input.with(self.take(text).map_or(Presence::Absent, |text| {
-                    Presence::Present(Cow::Owned(Value::String(text)))
-                })))
+                Ok(input.with(Presence::of(self.take(text).map(Value::String))))
             }
             Some(Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
                 Err(input.error(RULE, ValueError::new("The value here is not a text.")))
@@ -100,7 +102,7 @@ impl Split {
     fn steps(&self, text: &str) -> usize {
         let read = budget::text_steps(text);
         match &self.selection {
-            PieceSelection::One(_) | PieceSelection::Last => read,
+            PieceSelection::One(_) | PieceSelection::First | PieceSelection::Last => read,
             PieceSelection::Joined(_, _, between) => {
                 let separators = text.matches(&self.separator).count();
                 read.saturating_add(separators.saturating_mul(budget::text_steps(between)))
@@ -108,18 +110,20 @@ impl Split {
         }
     }
 
-    /// Returns the selected pieces, or `None` if the text has too few pieces.
+    /// Returns the selected pieces. Returns `None` if the text has no piece with the selected index. If a range selects no
+    /// piece, the joined text is empty, because the source has stated the whole text.
     fn take(&self, text: &str) -> Option<String> {
         let mut pieces = text.split(&self.separator);
         match &self.selection {
             PieceSelection::One(index) => pieces.nth(*index).map(str::to_owned),
+            PieceSelection::First => pieces.next().map(str::to_owned),
             // `split(…) | last` takes the last piece from the front: a search from the back would find overlapping
             // separators at other places.
             PieceSelection::Last => pieces.last().map(str::to_owned),
             PieceSelection::Joined(from, to, between) => {
                 let count = to.map_or(usize::MAX, |to| to.saturating_sub(*from));
                 let mut pieces = pieces.skip(*from).take(count);
-                let mut joined = pieces.next()?.to_owned();
+                let mut joined = pieces.next().unwrap_or_default().to_owned();
                 for piece in pieces {
                     joined.push_str(between);
                     joined.push_str(piece);
@@ -162,7 +166,7 @@ fn selection(term: &Term<&str>) -> Option<PieceSelection> {
         && arguments.is_empty()
     {
         return match *name {
-            "first" => Some(PieceSelection::One(0)),
+            "first" => Some(PieceSelection::First),
             "last" => Some(PieceSelection::Last),
             _another => None,
         };
@@ -235,8 +239,8 @@ mod tests {
             ),
             ("split(\" \") | .[:2] | join(\"\")", "a b c d", Some("ab")),
             ("split(\" \") | .[2:] | join(\"-\")", "a b c d", Some("c-d")),
-            ("split(\" \") | .[2:2] | join(\"-\")", "a b c d", None),
-            ("split(\" \") | .[4:] | join(\"-\")", "a b c d", None),
+            ("split(\" \") | .[2:2] | join(\"-\")", "a b c d", Some("")),
+            ("split(\" \") | .[4:] | join(\"-\")", "a b c d", Some("")),
         ] {
             let expected = Some((expected.map(str::to_owned), false));
             assert_eq!(take(expression, text), expected, "{expression}");
@@ -286,11 +290,13 @@ mod tests {
         };
         let rest = ".v | split(\" \") | .[1:] | join(\"-\")";
         open(rest, json!("Ada Maria King"), &Set(json!("Maria-King")));
-        open(rest, json!("Ada"), &Absent);
+        open(rest, json!("Ada"), &Cleared);
         open(rest, Value::Null, &Cleared);
         open(rest, json!([CANARY]), &Refused("split", "/v"));
         open(rest, json!({"a": CANARY}), &Refused("split", "/v"));
         check("metadata.k", rest, None, &Absent);
+        open(".v | split(\" \") | first", Value::Null, &Cleared);
+        open(".v | split(\" \") | .[0]", Value::Null, &Absent);
         let first = ".v | split(\" \") | .[1] | upper";
         open(first, json!("Ada Maria King"), &Set(json!("MARIA")));
     }

@@ -2,7 +2,7 @@
 //! and text positions in an expression.
 
 use jaq_core::load::lex::{Lexer, StrPart};
-use jaq_core::load::parse::{Parser, Term};
+use jaq_core::load::parse::{BinaryOp, Parser, Term};
 use jaq_core::path::Part;
 use serde_json::Number;
 
@@ -172,6 +172,40 @@ pub(super) fn constant(term: &Term<&str>) -> Option<String> {
         joined(parts)
     } else {
         None
+    }
+}
+
+/// Returns whether a term gives the same value for every event: a constant, or an object or a text of constants.
+pub(super) fn is_constant(term: &Term<&str>) -> bool {
+    match term {
+        Term::Num(_) | Term::Arr(None) => true,
+        Term::Neg(inner) => is_constant(inner),
+        Term::Str(None, parts) => parts.iter().all(|part| match part {
+            StrPart::Str(_) | StrPart::Char(_) => true,
+            StrPart::Term(term) => is_constant(term),
+        }),
+        Term::Arr(Some(inner)) => is_constant(inner),
+        Term::Obj(members) => members
+            .iter()
+            .all(|(_, value)| value.as_ref().is_some_and(is_constant)),
+        Term::Call(name, arguments) => {
+            arguments.is_empty() && matches!(*name, "null" | "true" | "false")
+        }
+        Term::BinOp(left, BinaryOp::Comma | BinaryOp::Math(_), right) => {
+            is_constant(left) && is_constant(right)
+        }
+        Term::Id
+        | Term::Recurse
+        | Term::Str(Some(_), _)
+        | Term::BinOp(..)
+        | Term::Label(..)
+        | Term::Break(_)
+        | Term::Fold(..)
+        | Term::TryCatch(..)
+        | Term::IfThenElse(..)
+        | Term::Def(..)
+        | Term::Var(_)
+        | Term::Path(..) => false,
     }
 }
 

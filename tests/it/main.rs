@@ -10,6 +10,7 @@
     reason = "an unexpected value fails the test"
 )]
 
+mod absence;
 mod authentication;
 mod cases;
 mod client;

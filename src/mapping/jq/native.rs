@@ -1,18 +1,25 @@
 //! The functions of the expression interpreter that are written in Rust.
+//!
+//! The operators are functions too, because jaq's own operators do not distinguish an absent value from null. The module
+//! [`operator`] has the operators and the functions for conditions.
 
 use std::borrow::Cow;
 use std::rc::Rc;
 
 use jaq_core::native::{Fun, bome, v};
-use jaq_core::{Bind, Cv, Native, RunPtr, ValT as _, ValXs};
+use jaq_core::{Bind, Cv, Native, RunPtr, ValT as _};
 use serde_json::Value;
 
-use super::super::budget::{OBJECT_STEPS, take, text_steps};
+use super::super::budget::{OBJECT_STEPS, text_steps};
 use super::super::comparison::text_part;
 use super::super::function::{BinaryCall, FunctionCall};
+use super::super::located::Assumed;
 use super::Interpreter;
 use super::value::{JaqError, Val, ValResult, failed, into_jaq_error, spend};
 
+mod operator;
+
+/// The name, the arguments and the code of a native function.
 type NativeFunction = (&'static str, Box<[Bind]>, RunPtr<Interpreter>);
 
 /// Lists all native functions of the interpreter with their arguments.
@@ -20,17 +27,11 @@ type NativeFunction = (&'static str, Box<[Bind]>, RunPtr<Interpreter>);
 /// Only the sanitizer and the prelude can call functions whose names begin with `__`. The author of a mapping cannot
 /// call these functions.
 pub(super) fn functions() -> impl Iterator<Item = Fun<Interpreter>> {
-    let filters = |n: usize| -> Box<[Bind]> { (0..n).map(|_| Bind::Fun(())).collect() };
-    let table: [NativeFunction; 21] = [
+    let table: [NativeFunction; 18] = [
         ("null", v(0), |_| bome(spend(1).map(|()| Val::NULL))),
         ("true", v(0), |_| bome(Ok(Val::from(true)))),
         ("false", v(0), |_| bome(Ok(Val::from(false)))),
-        ("__absent", v(0), |_| bome(spend(1).map(|()| Val::ABSENT))),
         ("__step", v(0), |cv| bome(spend(1).map(|()| cv.1))),
-        ("__is_absent_or_null", v(0), |cv| {
-            bome(Ok(Val::from(cv.1.is_absent_or_null())))
-        }),
-        ("__alternative", filters(2), alternative),
         ("__text", v(2), |mut cv| {
             let (after, before) = (cv.0.pop_var(), cv.0.pop_var());
             bome(joined(&before, &after))
@@ -40,14 +41,9 @@ pub(super) fn functions() -> impl Iterator<Item = Fun<Interpreter>> {
             let (second, first) = (cv.0.pop_var(), cv.0.pop_var());
             bome(run_binary_call(&mut cv, &first, &second))
         }),
-        ("first", filters(1), |mut cv| {
+        ("first", vec![Bind::Fun(())].into(), |mut cv| {
             let (filter, context) = cv.0.pop_fun();
             Box::new(filter.run((context, cv.1)).next().into_iter())
-        }),
-        ("has", v(1), |mut cv| {
-            let key = cv.0.pop_var();
-            let member = cv.1.index(&key);
-            bome(member.map(|member| Val::from(!member.is_absent())))
         }),
         ("split", v(1), |mut cv| {
             let separator = cv.0.pop_var();
@@ -58,6 +54,7 @@ pub(super) fn functions() -> impl Iterator<Item = Fun<Interpreter>> {
             bome(join(&cv.1, &separator))
         }),
         ("length", v(0), |cv| bome(length(&cv.1))),
+        ("add", v(0), |cv| bome(sum(&cv.1))),
         ("keys", v(0), |cv| bome(keys(&cv.1))),
         ("to_entries", v(0), |cv| bome(to_entries(&cv.1))),
         ("from_entries", v(0), |cv| bome(from_entries(&cv.1))),
@@ -77,50 +74,17 @@ pub(super) fn functions() -> impl Iterator<Item = Fun<Interpreter>> {
     ];
     table
         .into_iter()
+        .chain(operator::operators())
         .map(|(name, arguments, run)| (name, arguments, Native::<Interpreter>::new(run)))
-}
-
-/// Evaluates `a // b`: returns the true results of `a`, or the results of `b` if `a` has no true result. A result is
-/// true if it is neither absent, null nor false.
-///
-/// As in a compiled plan, an error in `a` makes the whole term fail. If neither `a` nor `b` has a value and one of the
-/// two is null, the result is null.
-fn alternative(mut cv: Cv<'_, Interpreter>) -> ValXs<'_, Val> {
-    let (other, other_context) = cv.0.pop_fun();
-    let (first, context) = cv.0.pop_fun();
-    let mut results = Vec::new();
-    let mut has_null = false;
-    for result in first.run((context, cv.1.clone())) {
-        take(1);
-        match result {
-            Ok(value) if value.is_true() => results.push(Ok(value)),
-            Ok(value) => has_null |= value.is_null(),
-            Err(error) => {
-                results.push(Err(error));
-                break;
-            }
-        }
-    }
-    if !results.is_empty() {
-        return Box::new(results.into_iter());
-    }
-    let others = other.run((other_context, cv.1));
-    if !has_null {
-        return others;
-    }
-    let mut others = others.peekable();
-    if others.peek().is_none() {
-        return bome(Ok(Val::NULL));
-    }
-    Box::new(
-        others.map(|result| result.map(|value| if value.is_absent() { Val::NULL } else { value })),
-    )
 }
 
 /// Joins two parts of an interpolated text. The result is absent if one part is absent.
 fn joined(before: &Val, after: &Val) -> ValResult {
     match (part_text(before)?, part_text(after)?) {
-        (Some(before), Some(after)) => Val::text(&(before + &after)),
+        (Some(text), Some(rest)) => {
+            let place = if before.is_of_event() { before } else { after };
+            Ok(Val::text(&(text + &rest))?.with_origin_of(place))
+        }
         (_, _) => Ok(Val::ABSENT),
     }
 }
@@ -158,9 +122,25 @@ fn unknown_index() -> JaqError {
 
 fn length(value: &Val) -> ValResult {
     let length = value.len()?;
-    length.map_or(Ok(Val::ABSENT), |length| {
-        Val::from_value(Some(&Value::from(length)))
+    length.map_or(Ok(Val::absent(Assumed::Zero)), |length| {
+        Ok(Val::from_value(Some(&Value::from(length)))?.with_origin_of(value))
     })
+}
+
+/// Adds the items of an array, and leaves out absent items. As in jq, the sum of no items is null.
+fn sum(value: &Val) -> ValResult {
+    if value.is_absent_or_null() {
+        return Ok(value.clone());
+    }
+    let items = value.items()?;
+    let none = if items.is_empty() {
+        Val::NULL
+    } else {
+        Val::ABSENT
+    };
+    let mut present = items.into_iter().filter(|item| !item.is_absent());
+    let first = present.next().unwrap_or(none);
+    present.try_fold(first, |sum, item| sum + item)
 }
 
 fn split(value: &Val, by: &Val) -> ValResult {
@@ -173,34 +153,38 @@ fn split(value: &Val, by: &Val) -> ValResult {
     let by = by.as_text().filter(|by| !by.is_empty());
     let by =
         by.ok_or_else(|| failed("The separator of split is a text of at least one character."))?;
-    text.split(by).map(Val::text).collect()
+    let piece = |piece| Ok(Val::text(piece)?.with_origin_of(value));
+    text.split(by).map(piece).collect()
 }
 
-/// Joins the texts of an array and leaves out absent and null items. The result is absent if no item is left.
+/// Joins the texts of an array and leaves out absent and null items.
+///
+/// The result is an empty text for an empty array, and null if no item has a text but one item is null. The result is
+/// absent if all items are absent.
 fn join(value: &Val, by: &Val) -> ValResult {
     if value.is_absent_or_null() {
         return Ok(value.clone());
     }
     let between = part_text(by)?.unwrap_or_default();
-    let mut text: Option<String> = None;
-    for item in value.items()? {
-        if item.is_absent_or_null() {
-            continue;
-        }
-        let Some(part) = part_text(&item)? else {
-            continue;
-        };
-        text = Some(match text {
-            None => part,
-            Some(mut text) => {
+    let items = value.items()?;
+    let mut joined: Option<(String, Val)> = None;
+    for item in items.iter().filter(|item| !item.is_absent_or_null()) {
+        let part = part_text(item)?.unwrap_or_default();
+        joined = Some(match joined {
+            None => (part, item.clone()),
+            Some((mut text, place)) => {
                 spend(text_steps(&between))?;
                 text.push_str(&between);
                 text.push_str(&part);
-                text
+                (text, place)
             }
         });
     }
-    text.map_or(Ok(Val::ABSENT), |text| Val::text(&text))
+    match joined {
+        Some((text, place)) => Ok(Val::text(&text)?.with_origin_of(&place)),
+        None if items.is_empty() => Ok(Val::text("")?.with_origin_of(value)),
+        None => Ok(items.into_iter().find(Val::is_null).unwrap_or(Val::ABSENT)),
+    }
 }
 
 fn keys(value: &Val) -> ValResult {

@@ -11,15 +11,17 @@
 
 use jaq_core::load::lex::StrPart;
 use jaq_core::load::parse::{BinaryOp, Pattern, Term};
-use jaq_core::ops::Math;
-use jaq_core::path::{Opt, Part, Path};
+use jaq_core::ops::{Cmp, Math};
 use serde_json::Value;
 
 use super::super::SharedTables;
 use super::super::call::function_call;
 use super::super::function::{self, BinaryCall, FunctionCall, Parameters};
-use super::super::syntax::{ExpressionError, constant, first_slice, joined, number};
+use super::super::syntax::{ExpressionError, constant, first_slice, is_constant, joined, number};
 use super::allowed::{ALLOWED, ArgumentKind, allowed};
+
+mod collection;
+mod path;
 
 /// A sanitized expression for jaq, and the bridge's own functions that the expression calls by index.
 #[derive(Debug, Default)]
@@ -27,6 +29,14 @@ pub(super) struct SanitizedCode {
     pub(super) code: String,
     pub(super) calls: Vec<FunctionCall>,
     pub(super) binary_calls: Vec<BinaryCall>,
+}
+
+/// The number of results that an expression can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::mapping) enum ResultCount {
+    One,
+    /// The expression `body.split` returns the events of a body.
+    Many,
 }
 
 /// Writes a term of a mapping expression for jaq.
@@ -37,6 +47,7 @@ pub(super) fn sanitize<'c>(
     term: &Term<&'c str>,
     code: &'c str,
     tables: &SharedTables,
+    results: ResultCount,
 ) -> Result<SanitizedCode, Vec<ExpressionError>> {
     let mut sanitizer = Sanitizer {
         code,
@@ -45,7 +56,10 @@ pub(super) fn sanitize<'c>(
         errors: Vec::new(),
         variables: Vec::new(),
     };
-    sanitizer.term(term);
+    match results {
+        ResultCount::One => sanitizer.term(term),
+        ResultCount::Many => sanitizer.events(term),
+    }
     if sanitizer.errors.is_empty() {
         Ok(sanitizer.sanitized)
     } else {
@@ -70,11 +84,7 @@ impl<'c> Sanitizer<'_, 'c> {
             Term::Neg(inner) => self.around("(-", inner, ")"),
             Term::Str(None, parts) => self.text(parts),
             Term::Arr(None) => self.put("[]"),
-            Term::Arr(Some(inner)) => {
-                self.put("[");
-                self.stream(inner);
-                self.put("]");
-            }
+            Term::Arr(Some(inner)) => self.array(inner),
             Term::Obj(members) => self.object(members),
             Term::BinOp(left, op, right) => self.binary(term, (left, right), op),
             Term::TryCatch(tried, caught) => self.try_catch(tried, caught.as_deref()),
@@ -141,32 +151,6 @@ impl<'c> Sanitizer<'_, 'c> {
         self.put(&")".repeat(parts.len()));
     }
 
-    fn object(&mut self, members: &[(Term<&'c str>, Option<Term<&'c str>>)]) {
-        self.put("{");
-        for (number, (key, value)) in members.iter().enumerate() {
-            if number > 0 {
-                self.put(", ");
-            }
-            let variable = variable(key).map(str::to_owned);
-            let Some(name) = constant(key).or(variable) else {
-                let reason = "the names in an object are constants";
-                self.error(first_slice(key), reason.to_owned());
-                continue;
-            };
-            self.constant(&name);
-            match (value, key) {
-                (Some(value), _) => self.around(": (", value, ")"),
-                (None, Term::Var(_)) => self.around(": ", key, ""),
-                (None, _) => {
-                    self.put(": .[");
-                    self.constant(&name);
-                    self.put("]");
-                }
-            }
-        }
-        self.put("}");
-    }
-
     fn binary(
         &mut self,
         term: &Term<&'c str>,
@@ -175,15 +159,22 @@ impl<'c> Sanitizer<'_, 'c> {
     ) {
         let word = match op {
             BinaryOp::Pipe(None) => "|",
-            BinaryOp::Pipe(Some(Pattern::Var(name))) => return self.bound(left, name, right),
-            BinaryOp::Alt => {
-                self.around("__alternative(", left, "; ");
-                return self.around("", right, ")");
+            BinaryOp::Pipe(Some(Pattern::Var(name))) => {
+                return self.bound(left, name, right, ResultCount::One);
             }
-            BinaryOp::Or => "or",
-            BinaryOp::And => "and",
+            BinaryOp::Alt => return self.function("__alternative", left, right),
+            BinaryOp::Or => return self.logic("__or", left, right),
+            BinaryOp::And => return self.logic("__and", left, right),
+            BinaryOp::Math(Math::Add) if is_constant(left) != is_constant(right) => {
+                if is_constant(left) {
+                    self.function("__constant_plus", right, left);
+                } else {
+                    self.function("__plus_constant", left, right);
+                }
+                return;
+            }
             BinaryOp::Math(math @ (Math::Add | Math::Sub | Math::Mul)) => math.as_str(),
-            BinaryOp::Cmp(cmp) => cmp.as_str(),
+            BinaryOp::Cmp(cmp) => return self.function(comparison(*cmp), left, right),
             BinaryOp::Pipe(Some(Pattern::Arr(_) | Pattern::Obj(_))) => {
                 return self.refused(term, "as […]");
             }
@@ -208,14 +199,28 @@ impl<'c> Sanitizer<'_, 'c> {
         self.around(" ", right, ")");
     }
 
-    /// Writes the term `a as $x | b` for jaq.
-    fn bound(&mut self, value: &Term<&'c str>, name: &'c str, body: &Term<&'c str>) {
-        let name = name.trim_start_matches('$');
-        self.around("((", value, ") as $");
+    fn function(&mut self, name: &str, first: &Term<&'c str>, second: &Term<&'c str>) {
         self.put(name);
-        self.variables.push(name);
-        self.around(" | ", body, ")");
-        self.variables.pop();
+        self.around("(", first, "; ");
+        self.around("", second, ")");
+    }
+
+    /// Writes `and` or `or`. If only one side is a constant, the other side decides whether the result is absent.
+    fn logic(&mut self, name: &str, left: &Term<&'c str>, right: &Term<&'c str>) {
+        let is_mixed = is_constant(left) != is_constant(right);
+        self.put(name);
+        for (before, side) in [("(", left), ("; ", right)] {
+            self.put(before);
+            let is_false = matches!(side, Term::Call("null" | "false", _));
+            if !(is_mixed && is_constant(side)) {
+                self.term(side);
+            } else if is_false {
+                self.put("__assumed_false");
+            } else {
+                self.put("__assumed_true");
+            }
+        }
+        self.put(")");
     }
 
     fn variable(&mut self, name: &'c str) {
@@ -248,52 +253,6 @@ impl<'c> Sanitizer<'_, 'c> {
             self.around(" else ", otherwise, "");
         }
         self.put(" end)");
-    }
-
-    fn path(&mut self, from: &Term<&'c str>, path: &Path<Term<&'c str>>) {
-        self.around("((", from, ")");
-        for (part, optional) in &path.0 {
-            let optional = matches!(optional, Opt::Optional);
-            self.put(if optional { " | (try ." } else { " | ." });
-            match part {
-                Part::Range(None, None) => self.put("[]"),
-                Part::Range(from, to) => self.range(from.as_ref(), to.as_ref()),
-                Part::Index(index) => self.index(index),
-            }
-            self.put(if optional { " catch empty)" } else { "" });
-        }
-        self.put(")");
-    }
-
-    fn range(&mut self, from: Option<&Term<&'c str>>, to: Option<&Term<&'c str>>) {
-        self.put("[");
-        for (bound, after) in [(from, ":"), (to, "]")] {
-            match bound {
-                None => {}
-                Some(Term::Num(text)) => self.number(text),
-                Some(other) => {
-                    let reason = "the bounds of a range are constant numbers from 0 up";
-                    self.error(first_slice(other), reason.to_owned());
-                }
-            }
-            self.put(after);
-        }
-    }
-
-    fn index(&mut self, index: &Term<&'c str>) {
-        self.put("[");
-        match (constant(index), index) {
-            (Some(name), _) => self.constant(&name),
-            (None, Term::Num(_)) => self.term(index),
-            (None, Term::Neg(number)) if matches!(number.as_ref(), Term::Num(_)) => {
-                self.term(index);
-            }
-            (None, _) => {
-                let reason = "a path is made of constant names and item numbers";
-                self.error(first_slice(index), reason.to_owned());
-            }
-        }
-        self.put("]");
     }
 
     fn call(&mut self, name: &'c str, arguments: &[Term<&'c str>]) {
@@ -380,11 +339,14 @@ impl<'c> Sanitizer<'_, 'c> {
     }
 }
 
-/// Returns the name of a variable, or `None` if the term is not a variable.
-fn variable<'c>(term: &Term<&'c str>) -> Option<&'c str> {
-    if let Term::Var(name) = term {
-        Some(name.trim_start_matches('$'))
-    } else {
-        None
+/// Returns the name of the interpreter's function for a comparison.
+const fn comparison(cmp: Cmp) -> &'static str {
+    match cmp {
+        Cmp::Eq => "__eq",
+        Cmp::Ne => "__ne",
+        Cmp::Lt => "__lt",
+        Cmp::Le => "__le",
+        Cmp::Gt => "__gt",
+        Cmp::Ge => "__ge",
     }
 }

@@ -13,16 +13,21 @@ use serde_json::Number;
 
 use super::super::budget::{self, OBJECT_STEPS, exhaust, key_steps, log, take, text_steps};
 use super::super::error::{EvalError, ValueError};
-use super::super::located::PathStep;
+use super::super::located::{Assumed, PathStep};
 use origin::Origin;
 
+use notes::ReadNotes;
+
 mod json;
+pub(super) mod notes;
 mod operators;
 mod order;
 mod origin;
 
 /// The rule name in the error of an interpreted expression.
 pub(super) const RULE: &str = "jq";
+/// The error text for an expression that a `halt` of jaq ended.
+pub(super) const STOPPED: &str = "The expression stopped early.";
 /// The maximum number of members, at all depths together, in a value that an interpreted expression creates. An Imprint
 /// update has far fewer members than this maximum.
 const WEIGHT_MAX: usize = 4_096;
@@ -41,7 +46,8 @@ pub(super) struct Val {
 
 #[derive(Clone)]
 enum ValContent {
-    Absent,
+    /// The event says nothing about the value. A condition reads the assumed value.
+    Absent(Assumed),
     Null,
     Bool(bool),
     Number(Number),
@@ -86,7 +92,7 @@ pub(super) fn into_jaq_error(error: EvalError) -> JaqError {
 pub(super) fn into_eval_error(error: JaqError) -> EvalError {
     match error.into_val().content {
         ValContent::Error(error) => error.as_ref().clone(),
-        ValContent::Absent
+        ValContent::Absent(_)
         | ValContent::Null
         | ValContent::Bool(_)
         | ValContent::Number(_)
@@ -101,8 +107,22 @@ pub(super) fn into_eval_error(error: JaqError) -> EvalError {
 }
 
 impl Val {
-    pub(super) const ABSENT: Self = Self::made(ValContent::Absent);
+    pub(super) const ABSENT: Self = Self::made(ValContent::Absent(Assumed::Null));
     pub(super) const NULL: Self = Self::made(ValContent::Null);
+
+    /// Creates an absent value that a condition reads as `assumed`.
+    pub(super) const fn absent(assumed: Assumed) -> Self {
+        Self::made(ValContent::Absent(assumed))
+    }
+
+    /// Creates a truth value. If `is_absent` is true, only conditions read the truth value.
+    pub(super) fn truth(result: bool, is_absent: bool) -> Self {
+        if is_absent {
+            Self::absent(result.into())
+        } else {
+            Self::from(result)
+        }
+    }
 
     const fn made(content: ValContent) -> Self {
         Self {
@@ -116,7 +136,7 @@ impl Val {
         match &self.content {
             ValContent::Text(text) => text_steps(text),
             ValContent::Object(..) => OBJECT_STEPS,
-            ValContent::Absent
+            ValContent::Absent(_)
             | ValContent::Null
             | ValContent::Bool(_)
             | ValContent::Number(_)
@@ -134,7 +154,7 @@ impl Val {
     }
 
     pub(super) const fn is_absent(&self) -> bool {
-        matches!(self.content, ValContent::Absent)
+        matches!(self.content, ValContent::Absent(_))
     }
 
     pub(super) const fn is_null(&self) -> bool {
@@ -145,17 +165,34 @@ impl Val {
         self.is_absent() || self.is_null()
     }
 
-    pub(super) fn is_true(&self) -> bool {
+    /// Returns whether a condition with this value is true.
+    pub(super) const fn is_true(&self) -> bool {
         !matches!(
             self.content,
-            ValContent::Absent | ValContent::Null | ValContent::Bool(false)
+            ValContent::Absent(Assumed::Null | Assumed::False)
+                | ValContent::Null
+                | ValContent::Bool(false)
         )
+    }
+
+    /// Returns whether the value is absent, and a condition reads the value as null.
+    pub(super) const fn says_nothing(&self) -> bool {
+        matches!(self.content, ValContent::Absent(Assumed::Null))
+    }
+
+    /// Returns whether the value has a place in the event.
+    pub(super) const fn is_of_event(&self) -> bool {
+        self.origin.is_some()
+    }
+
+    pub(super) const fn is_list(&self) -> bool {
+        matches!(self.content, ValContent::Array(..))
     }
 
     pub(super) fn as_text(&self) -> Option<&str> {
         match &self.content {
             ValContent::Text(text) => Some(text),
-            ValContent::Absent
+            ValContent::Absent(_)
             | ValContent::Null
             | ValContent::Bool(_)
             | ValContent::Number(_)
@@ -170,7 +207,7 @@ impl Val {
             ValContent::Number(number) => number
                 .as_u64()
                 .and_then(|number| usize::try_from(number).ok()),
-            ValContent::Absent
+            ValContent::Absent(_)
             | ValContent::Null
             | ValContent::Bool(_)
             | ValContent::Text(_)
@@ -185,7 +222,7 @@ impl Val {
     pub(super) fn items(&self) -> ValResult<Vec<Self>> {
         spend(1)?;
         Ok(match &self.content {
-            ValContent::Absent | ValContent::Null => Vec::new(),
+            ValContent::Absent(_) | ValContent::Null => Vec::new(),
             ValContent::Array(items, _) => {
                 spend(items.len())?;
                 let steps = (0..).map(PathStep::Index);
@@ -213,7 +250,7 @@ impl Val {
     /// Returns the members of an object with their names.
     pub(super) fn members(&self) -> ValResult<Vec<(Rc<str>, Self)>> {
         match &self.content {
-            ValContent::Absent | ValContent::Null => Ok(Vec::new()),
+            ValContent::Absent(_) | ValContent::Null => Ok(Vec::new()),
             ValContent::Object(members, _) => {
                 Ok(members.keys().cloned().zip(self.items()?).collect())
             }
@@ -228,7 +265,7 @@ impl Val {
     pub(super) fn len(&self) -> ValResult<Option<usize>> {
         spend(self.steps())?;
         match &self.content {
-            ValContent::Absent => Ok(None),
+            ValContent::Absent(_) => Ok(None),
             ValContent::Null => Ok(Some(0)),
             ValContent::Text(text) => Ok(Some(text.chars().count())),
             ValContent::Array(items, _) => Ok(Some(items.len())),
@@ -237,6 +274,26 @@ impl Val {
                 Err(self.error("The value here has no length."))
             }
         }
+    }
+
+    /// Returns an array that the expression made, or absent.
+    ///
+    /// An array is absent if no item reads a present value of the event: every item that is not a constant is absent, or
+    /// the array has no such item because the lists that the expression read are absent. `constants` is the number of
+    /// items that are constants.
+    pub(super) fn or_absent(self, constants: usize, notes: ReadNotes) -> Self {
+        let ValContent::Array(items, _) = &self.content else {
+            return self;
+        };
+        let present = items.iter().filter(|item| !item.is_absent()).count();
+        let has_absent_items = items.len() > constants;
+        if present <= constants && (has_absent_items || notes.is_absent()) {
+            return Self::ABSENT;
+        }
+        if items.is_empty() && notes.is_null() {
+            return Self::NULL;
+        }
+        self
     }
 
     /// Returns a member or item of `parent` with its place in the event.
@@ -303,7 +360,7 @@ impl Val {
     fn weight(&self) -> usize {
         match &self.content {
             ValContent::Array(_, weight) | ValContent::Object(_, weight) => *weight,
-            ValContent::Absent
+            ValContent::Absent(_)
             | ValContent::Null
             | ValContent::Bool(_)
             | ValContent::Number(_)

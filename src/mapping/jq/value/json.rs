@@ -5,7 +5,7 @@ use std::rc::Rc;
 use serde_json::{Map, Value};
 
 use super::super::super::budget::{self, key_steps};
-use super::super::super::located::LocatedValue;
+use super::super::super::located::{LocatedValue, Presence};
 use super::origin::Origin;
 use super::{JaqError, Val, ValContent, ValResult, spend};
 
@@ -18,7 +18,10 @@ impl Val {
             Rc::new(Origin::Inside { outer, step })
         });
         Ok(Self {
-            content: input.value().map_or(ValContent::Absent, ValContent::of),
+            content: match &input.presence {
+                Presence::Absent(assumed) => ValContent::Absent(*assumed),
+                Presence::Present(value) => ValContent::of(value),
+            },
             origin: Some(origin),
         })
     }
@@ -28,10 +31,8 @@ impl Val {
         let steps = self.origin.as_ref().map_or(0, |origin| origin.steps());
         spend(steps)?;
         let origin = self.origin.as_ref().map(|origin| origin.path());
-        Ok(LocatedValue::owned(
-            self.value()?,
-            origin.unwrap_or_default(),
-        ))
+        let located = LocatedValue::owned(self.value()?, origin.unwrap_or_default());
+        Ok(self.assume(located))
     }
 
     /// Converts an interpreter value to a located value, like [`Self::located`]. A value that the expression created
@@ -44,14 +45,22 @@ impl Val {
             Some(origin) => origin.path(),
             None => input.origin().cloned().collect(),
         };
-        Ok(input.elsewhere(self.value()?, origin))
+        Ok(self.assume(input.elsewhere(self.value()?, origin)))
+    }
+
+    /// Gives the located form of this value the value that conditions read.
+    fn assume<'a>(&self, located: LocatedValue<'a>) -> LocatedValue<'a> {
+        if let ValContent::Absent(assumed) = &self.content {
+            return located.absent(*assumed);
+        }
+        located
     }
 
     /// Converts an interpreter value to JSON. Returns `None` if the value is absent.
     pub(in crate::mapping::jq) fn value(&self) -> ValResult<Option<Value>> {
         spend(self.steps())?;
         Ok(match &self.content {
-            ValContent::Absent => None,
+            ValContent::Absent(_) => None,
             ValContent::Null => Some(Value::Null),
             ValContent::Bool(is_true) => Some(Value::Bool(*is_true)),
             ValContent::Number(number) => Some(Value::Number(number.clone())),
@@ -84,7 +93,7 @@ impl Val {
 
     pub(in crate::mapping::jq) fn from_value(value: Option<&Value>) -> ValResult {
         spend(value.map_or(1, budget::value_steps))?;
-        Ok(Self::made(value.map_or(ValContent::Absent, ValContent::of)))
+        Ok(value.map_or(Self::ABSENT, |value| Self::made(ValContent::of(value))))
     }
 }
 

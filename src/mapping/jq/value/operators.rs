@@ -1,7 +1,9 @@
 //! The operations that jaq requires of the interpreter's values: paths, loops, comparisons and arithmetic.
 //!
 //! Arithmetic accepts whole numbers only: a fraction would need rounding, and the bridge never rounds money. `+` also
-//! joins texts, arrays and objects. If one side of `+` is absent or null, the result is the other side.
+//! joins texts, arrays and objects. If one side of an operator is absent, the result is absent. Two exceptions are an
+//! array or an object plus an absent value: the result is the array or the object. If one side of `+` is null, the
+//! result is the other side.
 
 use std::cmp::Ordering;
 use std::ops::{Add, Div, Mul, Neg, Range, Rem, Sub};
@@ -13,6 +15,7 @@ use serde_json::Number;
 
 use super::super::super::budget::{OBJECT_STEPS, take, text_steps};
 use super::super::super::located::{NO_ARRAY, NO_OBJECT, PathStep};
+use super::notes;
 use super::{JaqError, Val, ValContent, WEIGHT_MAX, bounded, failed, spend};
 
 impl ValT for Val {
@@ -48,6 +51,11 @@ impl ValT for Val {
     }
 
     fn values(self) -> Box<dyn Iterator<Item = ValR<Self>>> {
+        if self.is_absent() {
+            notes::absent_list();
+        } else if self.is_null() {
+            notes::null_list();
+        }
         match self.items() {
             Ok(items) => Box::new(items.into_iter().map(Ok)),
             Err(error) => Box::new(std::iter::once(Err(error))),
@@ -57,7 +65,14 @@ impl ValT for Val {
     fn index(self, index: &Self) -> ValR<Self> {
         spend(1)?;
         match (&self.content, &index.content) {
-            (ValContent::Absent | ValContent::Null, _) => Ok(self),
+            (ValContent::Absent(_) | ValContent::Null, ValContent::Text(key)) => {
+                Ok(Self::ABSENT.at(&self, PathStep::Key(key.as_ref().to_owned())))
+            }
+            (ValContent::Absent(_) | ValContent::Null, _) => {
+                Ok(index.as_index().map_or(Self::ABSENT, |index| {
+                    Self::ABSENT.at(&self, PathStep::Index(index))
+                }))
+            }
             (ValContent::Object(members, _), ValContent::Text(key)) => {
                 let step = PathStep::Key(key.as_ref().to_owned());
                 let member = members.get(key.as_ref()).cloned().unwrap_or(Self::ABSENT);
@@ -73,8 +88,8 @@ impl ValT for Val {
                     Some(number) => usize::try_from(number).ok(),
                     None => None,
                 };
-                let found = index.and_then(|index| Some((items.get(index)?, index)));
-                Ok(found.map_or(Self::ABSENT, |(item, index)| {
+                Ok(index.map_or(Self::ABSENT, |index| {
+                    let item = items.get(index).cloned().unwrap_or(Self::ABSENT);
                     item.at(&self, PathStep::Index(index))
                 }))
             }
@@ -95,11 +110,11 @@ impl ValT for Val {
         let (from, to) = (bound(range.start, 0)?, bound(range.end, usize::MAX)?);
         let taken = to.saturating_sub(from);
         match &self.content {
-            ValContent::Absent | ValContent::Null => Ok(self),
+            ValContent::Absent(_) | ValContent::Null => Ok(self),
             ValContent::Text(text) => {
                 spend(text_steps(text))?;
                 let part: String = text.chars().skip(from).take(taken).collect();
-                Self::text(&part)
+                Ok(Self::text(&part)?.with_origin_of(&self))
             }
             ValContent::Array(..) => Ok(self.items()?.into_iter().skip(from).take(taken).collect()),
             ValContent::Bool(_)
@@ -140,6 +155,7 @@ impl ValT for Val {
     fn as_bool(&self) -> bool {
         // This function cannot return an error. If too few steps are left, the end of the run reports the error.
         take(1);
+        notes::condition(self.is_absent());
         self.is_true()
     }
 
@@ -213,15 +229,14 @@ impl PartialOrd for Val {
 }
 
 /// Calculates with two whole numbers.
-fn whole(
-    left: &ValContent,
-    right: &ValContent,
-    calculate: fn(i64, i64) -> Option<i64>,
-) -> ValR<Val> {
+fn whole(left: &Val, right: &Val, calculate: fn(i64, i64) -> Option<i64>) -> ValR<Val> {
     spend(1)?;
+    if left.is_absent() || right.is_absent() {
+        return Ok(Val::ABSENT);
+    }
     let number = |content: &ValContent| match content {
         ValContent::Number(number) => number.as_i64(),
-        ValContent::Absent
+        ValContent::Absent(_)
         | ValContent::Null
         | ValContent::Bool(_)
         | ValContent::Text(_)
@@ -229,14 +244,21 @@ fn whole(
         | ValContent::Object(..)
         | ValContent::Error(_) => None,
     };
-    let (Some(left), Some(right)) = (number(left), number(right)) else {
-        return Err(failed(
+    let place = |of: &dyn Fn(&Val) -> bool| if of(left) { left } else { right };
+    let is_wrong = |side: &Val| number(&side.content).is_none();
+    let (Some(one), Some(other)) = (number(&left.content), number(&right.content)) else {
+        return Err(place(&is_wrong).error(
             "Arithmetic takes whole numbers; `+` also takes two texts, two arrays or two objects.",
         ));
     };
-    calculate(left, right)
-        .map(|result| Val::made(ValContent::Number(result.into())))
-        .ok_or_else(|| failed("The result of the calculation is not a whole number of 64 bits."))
+    let result = calculate(one, other).map(|result| Val::made(ValContent::Number(result.into())));
+    let is_of_event = |side: &Val| side.origin.is_some();
+    let side = place(&is_of_event);
+    result
+        .map(|result| result.with_origin_of(side))
+        .ok_or_else(|| {
+            side.error("The result of the calculation is not a whole number of 64 bits.")
+        })
 }
 
 impl Add for Val {
@@ -245,13 +267,15 @@ impl Add for Val {
     fn add(self, other: Self) -> ValR<Self> {
         spend(1)?;
         match (&self.content, &other.content) {
-            (ValContent::Absent, _) => Ok(other),
-            (_, ValContent::Absent) => Ok(self),
+            (ValContent::Absent(_), ValContent::Array(..) | ValContent::Object(..)) => Ok(other),
+            (ValContent::Array(..) | ValContent::Object(..), ValContent::Absent(_)) => Ok(self),
+            (ValContent::Absent(_), _) | (_, ValContent::Absent(_)) => Ok(Self::ABSENT),
             (ValContent::Null, _) => Ok(other),
             (_, ValContent::Null) => Ok(self),
             (ValContent::Text(left), ValContent::Text(right)) => {
                 spend(text_steps(left) + text_steps(right))?;
-                Self::text(&format!("{left}{right}"))
+                let text = Self::text(&format!("{left}{right}"))?;
+                Ok(text.with_origin_of(if self.origin.is_some() { &self } else { &other }))
             }
             (ValContent::Array(..), ValContent::Array(..)) => {
                 let items = self.items()?.into_iter().chain(other.items()?);
@@ -264,7 +288,7 @@ impl Add for Val {
                     members.map(|(key, member)| (Rc::clone(key), member.clone())),
                 ))
             }
-            (left, right) => whole(left, right, i64::checked_add),
+            (_, _) => whole(&self, &other, i64::checked_add),
         }
     }
 }
@@ -273,7 +297,7 @@ impl Sub for Val {
     type Output = ValR<Self>;
 
     fn sub(self, other: Self) -> ValR<Self> {
-        whole(&self.content, &other.content, i64::checked_sub)
+        whole(&self, &other, i64::checked_sub)
     }
 }
 
@@ -281,7 +305,7 @@ impl Mul for Val {
     type Output = ValR<Self>;
 
     fn mul(self, other: Self) -> ValR<Self> {
-        whole(&self.content, &other.content, i64::checked_mul)
+        whole(&self, &other, i64::checked_mul)
     }
 }
 
@@ -313,10 +337,7 @@ impl Neg for Val {
         {
             return Ok(Self::made(ValContent::Number(number)));
         }
-        whole(
-            &ValContent::Number(0.into()),
-            &self.content,
-            i64::checked_sub,
-        )
+        let zero = Self::made(ValContent::Number(0.into()));
+        whole(&zero, &self, i64::checked_sub)
     }
 }

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use super::super::super::budget::{key_steps, take, text_steps};
 use super::super::super::comparison::number_order;
+use super::super::super::located::Assumed;
 use super::{Val, ValContent};
 
 impl Val {
@@ -12,6 +13,9 @@ impl Val {
     pub(in crate::mapping::jq) fn order(&self, other: &Self) -> Ordering {
         if !take(self.compared_steps(other)) {
             return Ordering::Equal;
+        }
+        if self.is_absent() || other.is_absent() {
+            return self.assumed().order(&other.assumed());
         }
         match (&self.content, &other.content) {
             (ValContent::Bool(left), ValContent::Bool(right)) => left.cmp(right),
@@ -36,6 +40,20 @@ impl Val {
 }
 
 impl Val {
+    /// Returns the present value that a condition reads.
+    fn assumed(&self) -> Self {
+        let ValContent::Absent(assumed) = &self.content else {
+            return self.clone();
+        };
+        let content = match assumed {
+            Assumed::Null => ValContent::Null,
+            Assumed::False => ValContent::Bool(false),
+            Assumed::True => ValContent::Bool(true),
+            Assumed::Zero => ValContent::Number(0.into()),
+        };
+        Self::made(content)
+    }
+
     /// Returns the number of budget steps for a comparison, without the steps for the items and members of the two
     /// values.
     fn compared_steps(&self, other: &Self) -> usize {
@@ -55,7 +73,7 @@ impl Val {
 impl ValContent {
     const fn rank(&self) -> u8 {
         match self {
-            Self::Absent | Self::Null => 0,
+            Self::Absent(_) | Self::Null => 0,
             Self::Bool(_) => 1,
             Self::Number(_) => 2,
             Self::Text(_) => 3,

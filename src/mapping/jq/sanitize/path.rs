@@ -1,0 +1,104 @@
+//! Writes paths, pipes with variables, and the expression `body.split` for jaq.
+
+use jaq_core::load::parse::{BinaryOp, Pattern, Term};
+use jaq_core::path::{Opt, Part, Path};
+
+use super::super::super::syntax::{constant, first_slice};
+use super::{ResultCount, Sanitizer};
+
+impl<'c> Sanitizer<'_, 'c> {
+    /// Writes the expression `body.split`. The `.[]` that makes the events accepts only a list.
+    pub(super) fn events(&mut self, term: &Term<&'c str>) {
+        if let Term::BinOp(left, BinaryOp::Pipe(Some(Pattern::Var(name))), right) = term {
+            self.bound(left, name, right, ResultCount::Many);
+        } else if let Term::BinOp(left, BinaryOp::Pipe(None), right) = term {
+            self.put("(");
+            self.events(left);
+            self.put(" | __step | ");
+            self.events(right);
+            self.put(")");
+        } else if let Term::Path(from, path) = term {
+            self.put("((");
+            self.events(from);
+            self.put(")");
+            self.steps(path, ResultCount::Many);
+        } else {
+            self.term(term);
+        }
+    }
+
+    /// Writes the term `a as $x | b` for jaq.
+    pub(super) fn bound(
+        &mut self,
+        value: &Term<&'c str>,
+        name: &'c str,
+        body: &Term<&'c str>,
+        results: ResultCount,
+    ) {
+        let write = match results {
+            ResultCount::One => Self::term,
+            ResultCount::Many => Self::events,
+        };
+        let name = name.trim_start_matches('$');
+        self.put("((");
+        write(self, value);
+        self.put(") as $");
+        self.put(name);
+        self.variables.push(name);
+        self.put(" | ");
+        write(self, body);
+        self.put(")");
+        self.variables.pop();
+    }
+
+    pub(super) fn path(&mut self, from: &Term<&'c str>, path: &Path<Term<&'c str>>) {
+        self.around("((", from, ")");
+        self.steps(path, ResultCount::One);
+    }
+
+    fn steps(&mut self, path: &Path<Term<&'c str>>, results: ResultCount) {
+        for (part, optional) in &path.0 {
+            let optional = matches!(optional, Opt::Optional);
+            self.put(if optional { " | (try " } else { " | " });
+            match (part, results) {
+                (Part::Range(None, None), ResultCount::One) => self.put(".[]"),
+                (Part::Range(None, None), ResultCount::Many) => self.put("__events"),
+                (Part::Range(from, to), _) => self.range(from.as_ref(), to.as_ref()),
+                (Part::Index(index), _) => self.index(index),
+            }
+            self.put(if optional { " catch empty)" } else { "" });
+        }
+        self.put(")");
+    }
+
+    fn range(&mut self, from: Option<&Term<&'c str>>, to: Option<&Term<&'c str>>) {
+        self.put(".[");
+        for (bound, after) in [(from, ":"), (to, "]")] {
+            match bound {
+                None => {}
+                Some(Term::Num(text)) => self.number(text),
+                Some(other) => {
+                    let reason = "the bounds of a range are constant numbers from 0 up";
+                    self.error(first_slice(other), reason.to_owned());
+                }
+            }
+            self.put(after);
+        }
+    }
+
+    fn index(&mut self, index: &Term<&'c str>) {
+        self.put(".[");
+        match (constant(index), index) {
+            (Some(name), _) => self.constant(&name),
+            (None, Term::Num(_)) => self.term(index),
+            (None, Term::Neg(number)) if matches!(number.as_ref(), Term::Num(_)) => {
+                self.term(index);
+            }
+            (None, _) => {
+                let reason = "a path is made of constant names and item numbers";
+                self.error(first_slice(index), reason.to_owned());
+            }
+        }
+        self.put("]");
+    }
+}

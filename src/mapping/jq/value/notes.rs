@@ -1,0 +1,75 @@
+//! Notes the lists and conditions that an expression reads, for the arrays that the expression makes.
+//!
+//! `.[]` of an absent list has no results, like `.[]` of an empty list. An array of no results would state that the
+//! customer has an empty list, so the interpreter must know the difference. jaq passes no context to the values that it
+//! works on, so the notes are a thread-local variable, like the budget.
+
+use std::cell::Cell;
+
+/// The lists and conditions that an expression has read since the beginning of an array.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::mapping::jq) struct ReadNotes {
+    has_absent_list: bool,
+    has_null_list: bool,
+    has_absent_condition: bool,
+    has_present_condition: bool,
+}
+
+thread_local! {
+    static NOTES: Cell<ReadNotes> = const {
+        Cell::new(ReadNotes {
+            has_absent_list: false,
+            has_null_list: false,
+            has_absent_condition: false,
+            has_present_condition: false,
+        })
+    };
+}
+
+/// Notes that the expression reads the items of an absent list.
+pub(super) fn absent_list() {
+    NOTES.set(ReadNotes {
+        has_absent_list: true,
+        ..NOTES.get()
+    });
+}
+
+/// Notes that the expression reads the items of null.
+pub(super) fn null_list() {
+    NOTES.set(ReadNotes {
+        has_null_list: true,
+        ..NOTES.get()
+    });
+}
+
+/// Notes that the expression reads a condition.
+pub(super) fn condition(is_absent: bool) {
+    let notes = NOTES.get();
+    NOTES.set(ReadNotes {
+        has_absent_condition: notes.has_absent_condition || is_absent,
+        has_present_condition: notes.has_present_condition || !is_absent,
+        ..notes
+    });
+}
+
+impl ReadNotes {
+    /// Begins an array. The caller gives the returned notes of the outer array to [`Self::end`].
+    pub(in crate::mapping::jq) fn begin() -> Self {
+        NOTES.replace(Self::default())
+    }
+
+    /// Ends an array, and returns the notes of the array.
+    pub(in crate::mapping::jq) fn end(outer: Self) -> Self {
+        NOTES.replace(outer)
+    }
+
+    /// Returns whether an array has no items because the lists or all conditions that the expression read are absent.
+    pub(super) const fn is_absent(self) -> bool {
+        self.has_absent_list || (self.has_absent_condition && !self.has_present_condition)
+    }
+
+    /// Returns whether an array has no items because a list that the expression read is null.
+    pub(super) const fn is_null(self) -> bool {
+        self.has_null_list
+    }
+}
