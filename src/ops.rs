@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix_web::http::header::{CacheControl, CacheDirective, ContentType};
-use actix_web::{HttpResponse, HttpResponseBuilder, web};
+use actix_web::{HttpResponse, HttpResponseBuilder, Resource, Route, guard, web};
 
 pub use self::api::AdminProblem;
 pub use self::authenticate::{Access, Operators, ReadToken};
@@ -52,12 +52,29 @@ impl Ops {
             .app_data(self.figures)
             .app_data(self.operations)
             .app_data(self.access)
-            .route("/livez", web::get().to(livez))
-            .route("/readyz", web::get().to(readyz))
-            .route("/startupz", web::get().to(startupz))
-            .route("/metrics", web::get().to(metrics));
+            .service(page("/livez").route(get_or_head().to(livez)))
+            .service(page("/readyz").route(get_or_head().to(readyz)))
+            .service(page("/startupz").route(get_or_head().to(startupz)))
+            .service(page("/metrics").route(get_or_head().to(metrics)));
         api::configure(config);
     }
+}
+
+/// The `Allow` header of the health checks and of the metrics page.
+const PAGE_ALLOW: &str = "GET, HEAD";
+
+/// Creates the resource for a path that answers only GET and HEAD.
+fn page(path: &str) -> Resource {
+    let refuse = || async {
+        let allow = PAGE_ALLOW;
+        Err::<HttpResponse, _>(AdminProblem::MethodNotAllowed { allow })
+    };
+    web::resource(path).default_service(web::to(refuse))
+}
+
+/// Creates a route for GET and HEAD. Many uptime monitors send HEAD. The HTTP server sends no body in answer to HEAD.
+fn get_or_head() -> Route {
+    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
 }
 
 /// The health of the process. The process is first starting, then ready, then draining. It is not ready while the store

@@ -50,35 +50,35 @@ type ApiResult = Result<HttpResponse, AdminProblem>;
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     let scope = web::scope("/admin/v1")
         .app_data(web::PayloadConfig::new(body::BODY_BYTES_MAX))
-        .service(resource("/entries").get(entries::list))
-        .service(resource("/entries/replay").post(entries::replay))
-        .service(resource("/entries/discard").post(entries::discard))
-        .service(resource("/entries/park").post(entries::park))
-        .service(resource("/entries/{number}").get(entries::show))
-        .service(resource("/entries/{number}/explain").get(explain::entry))
-        .service(resource("/explain").post(explain::body))
-        .service(resource("/customers/reset-versions").post(customers::reset_versions))
-        .service(resource("/audit").get(entries::audit))
-        .service(resource("/store/backup").post(store::backup))
+        .service(resource("/entries", "GET").get(entries::list))
+        .service(resource("/entries/replay", "POST").post(entries::replay))
+        .service(resource("/entries/discard", "POST").post(entries::discard))
+        .service(resource("/entries/park", "POST").post(entries::park))
+        .service(resource("/entries/{number}", "GET").get(entries::show))
+        .service(resource("/entries/{number}/explain", "GET").get(explain::entry))
+        .service(resource("/explain", "POST").post(explain::body))
+        .service(resource("/customers/reset-versions", "POST").post(customers::reset_versions))
+        .service(resource("/audit", "GET").get(entries::audit))
+        .service(resource("/store/backup", "POST").post(store::backup))
         .service(
-            resource("/destination")
+            resource("/destination", "GET, POST")
                 .get(destination::show)
                 .post(destination::set_mode),
         )
-        .service(resource("/shadow").get(destination::shadow))
-        .service(resource("/denied-requests").get(denied::list))
+        .service(resource("/shadow", "GET").get(destination::shadow))
+        .service(resource("/denied-requests", "GET").get(denied::list))
         .default_service(web::to(not_found))
         .wrap(from_fn(admit));
     config.service(scope);
 }
 
-/// Creates the resource for a path. The resource answers 405 to every method for which the caller adds no handler.
-fn resource(path: &str) -> Resource {
-    web::resource(path).default_service(web::to(method_not_allowed))
-}
-
-async fn method_not_allowed(_operator: Operator) -> ApiResult {
-    Err(AdminProblem::MethodNotAllowed)
+/// Creates the resource for a path. To every method for which the caller adds no handler, the resource answers 405 with
+/// the header `Allow`.
+fn resource(path: &str, allow: &'static str) -> Resource {
+    let refuse = move |_operator: Operator| async move {
+        Err::<HttpResponse, _>(AdminProblem::MethodNotAllowed { allow })
+    };
+    web::resource(path).default_service(web::to(refuse))
 }
 
 async fn not_found(_operator: Operator) -> ApiResult {

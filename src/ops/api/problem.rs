@@ -1,7 +1,7 @@
 //! The table of the admin API's errors. The table has the HTTP status, the problem type and the title of each error.
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::http::header::{ALLOW, CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
 
 use crate::http::problem::{MEDIA_TYPE, ProblemDocument};
@@ -28,8 +28,11 @@ pub enum AdminProblem {
     TooManyRequests,
     #[error("no resource has this path")]
     NotFound,
-    #[error("this path does not support the method")]
-    MethodNotAllowed,
+    #[error("this path supports only {allow}")]
+    MethodNotAllowed {
+        /// The value of the header `Allow`.
+        allow: &'static str,
+    },
     #[error(transparent)]
     Failed(#[from] operate::Error),
 }
@@ -45,7 +48,7 @@ impl AdminProblem {
             Self::TooLarge => (413, "too_large", "Request body too large"),
             Self::TooManyRequests => (503, "busy", "Too many admin requests"),
             Self::NotFound => (404, "not_found", "Not found"),
-            Self::MethodNotAllowed => (405, "method_not_allowed", "Method not allowed"),
+            Self::MethodNotAllowed { .. } => (405, "method_not_allowed", "Method not allowed"),
             Self::Failed(Error::UnknownEntry) => (404, "unknown_entry", "Unknown entry"),
             Self::Failed(Error::UnknownCustomer) => (404, "unknown_customer", "Unknown customer"),
             Self::Failed(Error::InFlight) => (409, "in_flight", "Request in progress"),
@@ -83,6 +86,9 @@ impl ResponseError for AdminProblem {
         if matches!(self, Self::Unauthenticated) {
             response.insert_header((WWW_AUTHENTICATE, CHALLENGE));
         }
+        if let Self::MethodNotAllowed { allow } = self {
+            response.insert_header((ALLOW, *allow));
+        }
         if matches!(self, Self::TooManyRequests) {
             response.insert_header((RETRY_AFTER, "1"));
         }
@@ -108,7 +114,11 @@ mod tests {
             (AdminProblem::BodyTimeout, 408, "body_timeout"),
             (AdminProblem::TooLarge, 413, "too_large"),
             (AdminProblem::TooManyRequests, 503, "busy"),
-            (AdminProblem::MethodNotAllowed, 405, "method_not_allowed"),
+            (
+                AdminProblem::MethodNotAllowed { allow: "GET" },
+                405,
+                "method_not_allowed",
+            ),
             (Error::UnknownEntry.into(), 404, "unknown_entry"),
             (Error::UnknownCustomer.into(), 404, "unknown_customer"),
             (Error::InFlight.into(), 409, "in_flight"),
