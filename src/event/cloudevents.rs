@@ -5,6 +5,8 @@
 //! encoding of the data. Extension attributes stay in the envelope unchanged, and the source's schema validates them.
 //! The decoder gets request headers as pairs of name and value, and uses no other part of HTTP.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
 use crate::event::{Attribute, ChangeEvent, EventError, Identity, SourceName, json};
@@ -22,6 +24,8 @@ pub const ATTRIBUTE: &str = "The value must have 1 to 256 characters and no cont
 pub const TIME: &str = "The time must be an RFC 3339 date-time.";
 const SPECVERSION: &str = "1.0";
 const DATA: &str = "data";
+const DATA_BASE64: &str = "data_base64";
+const DATACONTENTTYPE: &str = "datacontenttype";
 
 /// The CloudEvents content mode of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,9 +175,10 @@ fn structured(source: &SourceName, event: Value) -> Result<ChangeEvent, Vec<Even
     };
     // In the JSON format of CloudEvents, a null attribute means "not set". In the member `data`, null is a value.
     envelope.retain(|name, value| name == DATA || !value.is_null());
+    let decoded = decode_base64(&mut envelope);
     let mut attributes = Attributes {
         envelope: &envelope,
-        errors: Vec::new(),
+        errors: decoded.err().into_iter().collect(),
     };
     attributes.specversion();
     let id = attributes.required("id");
@@ -192,6 +197,47 @@ fn structured(source: &SourceName, event: Value) -> Result<ChangeEvent, Vec<Even
             envelope: Value::Object(envelope),
         }),
         _ => Err(errors),
+    }
+}
+
+/// Replaces the member `data_base64` by the member `data`, with the JSON that `data_base64` contains.
+///
+/// The JSON format of CloudEvents 1.0.2 (2022), section 3.1.1, allows both members for data of any media type. Section 3.1
+/// says that data without a media type is JSON. If the data is not JSON, the check of the media type reports this error.
+fn decode_base64(envelope: &mut Map<String, Value>) -> Result<(), EventError> {
+    let refused = |rule: &str, detail: &str| Err(error(&format!("/{DATA_BASE64}"), rule, detail));
+    let Some(encoded) = envelope.remove(DATA_BASE64) else {
+        return Ok(());
+    };
+    if envelope.contains_key(DATA) {
+        return refused(
+            DATA_BASE64,
+            "An event must not have both `data` and `data_base64`.",
+        );
+    }
+    let media_type = envelope.get(DATACONTENTTYPE).and_then(Value::as_str);
+    if media_type.is_some_and(|media_type| !is_json_text(media_type)) {
+        return Ok(());
+    }
+    let bytes = encoded.as_str().map(|text| STANDARD.decode(text));
+    let Some(Ok(bytes)) = bytes else {
+        return refused(
+            DATA_BASE64,
+            "The value must be a text in base64 (RFC 4648, section 4).",
+        );
+    };
+    match json::parse(&bytes) {
+        Ok(data) => {
+            envelope.insert(DATA.to_owned(), data);
+            Ok(())
+        }
+        Err(wrong) => {
+            let detail = format!(
+                "At line {}, column {} of the decoded data: {}.",
+                wrong.line, wrong.column, wrong.rule
+            );
+            refused(wrong.rule.as_str(), &detail)
+        }
     }
 }
 
@@ -235,18 +281,14 @@ impl<'a> Attributes<'a> {
             self.fail("subject", "attribute", "The subject must not be empty.");
         }
         if self
-            .text("datacontenttype")
+            .text(DATACONTENTTYPE)
             .is_some_and(|media_type| !is_json_text(media_type))
         {
             self.fail(
-                "datacontenttype",
+                DATACONTENTTYPE,
                 "media_type",
                 "The data must be JSON in UTF-8.",
             );
-        }
-        if self.envelope.contains_key("data_base64") {
-            let detail = "Send the data as JSON in `data`; `data_base64` is not supported.";
-            self.fail("data_base64", "data_base64", detail);
         }
     }
 
@@ -293,17 +335,46 @@ fn is_json(media_type: &str) -> bool {
 }
 
 /// Returns the media type in lower case without parameters. Returns `None` if the media type names a charset other than
-/// UTF-8.
+/// UTF-8 and ASCII.
 fn utf8_media_type(content_type: &str) -> Option<String> {
     let mut parts = content_type.split(';');
     let media_type = parts.next()?.trim().to_ascii_lowercase();
     let is_utf8 = parts.all(|parameter| match parameter.split_once('=') {
         Some((name, value)) if name.trim().eq_ignore_ascii_case("charset") => {
-            value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+            is_utf8(value.trim().trim_matches(['"', '\'']))
         }
         Some(_) | None => true,
     });
     is_utf8.then_some(media_type)
+}
+
+/// Returns whether a charset is UTF-8, or ASCII, which is a part of UTF-8.
+///
+/// The names are the labels of UTF-8 in the WHATWG Encoding Standard (2024), `utf_8`, and the names of UTF-8 and
+/// US-ASCII in the IANA registry of character sets (2024). Many HTTP clients write `utf8`.
+fn is_utf8(charset: &str) -> bool {
+    const NAMES: [&str; 19] = [
+        "utf-8",
+        "utf8",
+        "utf_8",
+        "csutf8",
+        "unicode-1-1-utf-8",
+        "unicode11utf8",
+        "unicode20utf8",
+        "x-unicode20utf8",
+        "us-ascii",
+        "ascii",
+        "us",
+        "iso646-us",
+        "iso_646.irv:1991",
+        "iso-ir-6",
+        "ansi_x3.4-1968",
+        "ansi_x3.4-1986",
+        "ibm367",
+        "cp367",
+        "csascii",
+    ];
+    NAMES.iter().any(|name| name.eq_ignore_ascii_case(charset))
 }
 
 #[cfg(test)]

@@ -4,15 +4,14 @@
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
-use super::{DATA, error};
+use super::{DATA, DATA_BASE64, DATACONTENTTYPE, error};
 use crate::event::{EventError, pointer};
 
 /// The prefix of headers that contain CloudEvents attributes.
 const PREFIX: &str = "ce-";
-const DATACONTENTTYPE: &str = "datacontenttype";
 /// The CloudEvents attributes that the bridge takes from the body and its content type. A `ce-` header must not contain
 /// any of these attributes.
-const RESERVED: [&str; 3] = [DATA, "data_base64", DATACONTENTTYPE];
+const RESERVED: [&str; 3] = [DATA, DATA_BASE64, DATACONTENTTYPE];
 
 /// Builds the structured form of an event from a binary-mode request. `data` is `None` if the body is empty.
 pub(super) fn envelope(

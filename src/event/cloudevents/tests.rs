@@ -188,6 +188,90 @@ fn all_errors_of_an_event_are_reported_at_once() {
     }
 }
 
+/// FAULTS I17, N320
+#[test]
+fn a_charset_is_utf_8_or_ascii_in_any_spelling() {
+    for (charset, is_accepted) in [
+        ("UTF-8", true),
+        ("utf8", true),
+        ("\"Utf8\"", true),
+        ("'utf-8'", true),
+        ("utf_8", true),
+        ("US-ASCII", true),
+        ("ascii", true),
+        ("utf-16", false),
+        ("iso-8859-1", false),
+        ("windows-1252", false),
+        ("utf-8x", false),
+        ("", false),
+    ] {
+        let mode = ContentMode::of(
+            &format!("application/cloudevents+json; CHARSET={charset}"),
+            &[],
+        );
+        let expected = is_accepted.then_some(ContentMode::Structured);
+        assert_eq!(mode, expected, "{charset}");
+        let plain = is_plain_json(&format!("application/json;v=1;charset = {charset}"));
+        assert_eq!(plain, is_accepted, "{charset}");
+    }
+}
+
+/// Adds `data_base64` instead of `data`.
+fn with_base64(bytes: impl AsRef<[u8]>) -> Value {
+    let mut event = without("data");
+    event[DATA_BASE64] = json!(STANDARD.encode(bytes));
+    event
+}
+
+/// FAULTS N320
+#[test]
+fn json_in_base64_is_the_data() {
+    let data = json!({"customer": {"id": "C1"}});
+    for media_type in [
+        json!("application/json; charset=utf8"),
+        json!("text/vnd.x+json"),
+        Value::Null,
+    ] {
+        let mut sent = with_base64(data.to_string());
+        sent[DATACONTENTTYPE] = media_type;
+        let decoded = decode_body(ContentMode::Structured, sent.to_string().as_bytes())
+            .unwrap()
+            .remove(0);
+        let envelope = decoded.unwrap().envelope;
+        assert_eq!(envelope.get(DATA), Some(&data));
+        assert_eq!(envelope.get(DATA_BASE64), None);
+    }
+}
+
+#[test]
+fn base64_that_is_not_json_names_its_cause() {
+    let place = format!("/{DATA_BASE64}");
+    for (bytes, rule) in [
+        (&b"{"[..], "syntax"),
+        (b"", "empty"),
+        (b"\xff", "utf8"),
+        (b"{\"a\":1,\"a\":2}", "duplicate_key"),
+        (b"[1] 2", "trailing"),
+    ] {
+        check(&with_base64(bytes), &[(&place, rule)]);
+    }
+    let mut event = without("data");
+    for wrong in [
+        json!("e30"),
+        json!("e30=!"),
+        json!("{}"),
+        json!(7),
+        json!({}),
+    ] {
+        event[DATA_BASE64] = wrong;
+        check(&event, &[(&place, DATA_BASE64)]);
+    }
+    let mut xml = with_base64("<a/>");
+    xml[DATACONTENTTYPE] = json!("text/xml");
+    check(&xml, &[("/datacontenttype", "media_type")]);
+    check(&with(DATA_BASE64, Value::Null), &[]);
+}
+
 #[test]
 fn a_null_attribute_is_not_set_but_data_may_be_null() {
     let mut sent = with("traceparent", Value::Null);
