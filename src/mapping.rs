@@ -67,6 +67,7 @@ mod jq;
 mod json_envelope;
 mod located;
 mod lower;
+mod number;
 mod plan;
 mod split;
 mod syntax;

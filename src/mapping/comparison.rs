@@ -6,10 +6,7 @@ use std::cmp::Ordering;
 use serde_json::{Number, Value};
 
 use super::error::ValueError;
-
-/// The limit below which a 64-bit float represents every whole number exactly. A number at the limit is possibly a
-/// greater whole number that the JSON parser has rounded down.
-pub(super) const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+use super::number::{TOO_MANY_DIGITS, is_rounded};
 
 /// Returns whether a value is null or a text of white space only. Such a value means that the source has cleared the
 /// field.
@@ -64,14 +61,12 @@ pub(super) fn number_order(left: &Number, right: &Number) -> Ordering {
 
 /// Converts a JSON value to a part of an interpolated text, such as `"a \(.b)"`.
 ///
-/// A number beyond 64 bits is an error: the JSON parser rounds such a number, so two different long ids could become
-/// the same text.
+/// A number whose digits the JSON parser possibly did not keep is an error: two different long ids could become the same
+/// text.
 pub(super) fn text_part(value: &Value) -> Result<Cow<'_, str>, ValueError> {
     match value {
         Value::String(text) => Ok(Cow::Borrowed(text)),
-        Value::Number(number) if is_rounded(number) => Err(ValueError::new(
-            "A part of the text is a number beyond 64 bits; send the number as a text.",
-        )),
+        Value::Number(number) if is_rounded(number) => Err(ValueError::new(TOO_MANY_DIGITS)),
         Value::Bool(_) | Value::Number(_) => Ok(Cow::Owned(value.to_string())),
         Value::Null => Err(ValueError::new(
             "A part of the text is null; use `//` to put a text in its place.",
@@ -80,12 +75,6 @@ pub(super) fn text_part(value: &Value) -> Result<Cow<'_, str>, ValueError> {
             "A part of the text is an array or an object.",
         )),
     }
-}
-
-/// Returns whether the JSON parser has possibly rounded a number to a different whole number. The parser rounds whole
-/// numbers beyond 64 bits.
-fn is_rounded(number: &Number) -> bool {
-    number.is_f64() && number.as_f64().is_none_or(|value| value.abs() >= EXACT_MAX)
 }
 
 #[cfg(test)]
@@ -205,6 +194,8 @@ mod tests {
             (json!(i64::MIN), Some("-9223372036854775808")),
             (json!(9_007_199_254_740_991.0), Some("9007199254740991.0")),
             (json!(9_007_199_254_740_992.0), None),
+            (json!(0.123_456_789_012_345), Some("0.123456789012345")),
+            (json!(0.123_456_789_012_345_67), None),
             (json!(null), None),
             (json!([]), None),
             (json!({}), None),

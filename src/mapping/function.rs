@@ -551,7 +551,7 @@ mod tests {
         );
         for currency in [
             json!("XXX"),
-            json!("usd"),
+            json!("dollar"),
             json!("XAU"),
             json!(CANARY),
             json!(7),

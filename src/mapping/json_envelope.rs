@@ -16,6 +16,7 @@ use super::error::EvalError;
 use super::explain::places;
 use super::jq::Program;
 use super::located::LocatedValue;
+use super::number;
 use super::{LookupTables, RuleError, or_record};
 use crate::event::EventError;
 
@@ -172,8 +173,11 @@ fn text(located: &LocatedValue<'_>, is_required: bool) -> Result<Option<String>,
             error("The event must have a value here.")
         }
         None | Some(Value::Null | Value::String(_)) => Ok(None),
-        Some(Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
-            error("The value is neither a text nor a whole number.")
+        Some(value @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_))) => {
+            error(
+                number::not_whole(value)
+                    .unwrap_or("The value is neither a text nor a whole number."),
+            )
         }
     }
 }
@@ -242,6 +246,19 @@ mod tests {
                 .collect();
             let expected = [("body", "/id", "body.id"), ("body", "/type", "body.type")];
             assert_eq!(found, expected, "{id}");
+        }
+    }
+
+    #[test]
+    fn an_id_with_decimals_says_what_is_wrong() {
+        for (id, reason) in [
+            (json!(901.0), "such as 901.0"),
+            (json!(1e22), "more digits"),
+        ] {
+            let body = json!({"id": id, "type": "t"});
+            let events = envelope(None, None).events(body, 1).unwrap();
+            let errors = events[0].as_ref().unwrap_err();
+            assert!(errors[0].detail.contains(reason), "{errors:?}");
         }
     }
 

@@ -5,11 +5,8 @@ use rust_decimal::Decimal;
 use serde_json::{Number, Value};
 
 use super::super::error::ValueError;
+use super::super::number::FLOAT_DIGITS_MAX;
 use super::Conversion;
-
-/// The number of significant decimal digits that a 64-bit float keeps exactly. Most software reads a JSON number as a
-/// 64-bit float.
-const FLOAT_DIGITS_MAX: u32 = 15;
 
 /// Converts an amount of money to the minor units of its currency: `"340.00"` US dollars are 34000.
 ///
@@ -18,7 +15,7 @@ const FLOAT_DIGITS_MAX: u32 = 15;
 pub(super) fn minor_units(amount: &Value, currency: &Value) -> Conversion {
     let exponent = currency
         .as_str()
-        .and_then(Currency::from_code)
+        .and_then(currency_of)
         .and_then(|currency| currency.exponent())
         .ok_or_else(|| {
             ValueError::of_second("The currency is not an ISO 4217 code that has minor units.")
@@ -33,6 +30,16 @@ pub(super) fn minor_units(amount: &Value, currency: &Value) -> Conversion {
         .and_then(|units| i64::try_from(units).ok())
         .map(Value::from)
         .ok_or_else(|| ValueError::new("The amount does not fit into a whole number of 64 bits."))
+}
+
+/// Returns the ISO 4217 code of a currency in upper case. A code in lower case is the same code: Stripe and Braintree
+/// write `usd`.
+pub(in crate::mapping) fn code(text: &str) -> Option<&'static str> {
+    currency_of(text).map(|currency| currency.code())
+}
+
+fn currency_of(text: &str) -> Option<Currency> {
+    Currency::from_code(&text.to_ascii_uppercase())
 }
 
 fn decimal(amount: &Value) -> Result<Decimal, ValueError> {
@@ -79,9 +86,12 @@ fn from_number(number: &Number) -> Result<Decimal, ValueError> {
         .ok()
         .ok_or_else(inexact)?
         .normalize();
-    let is_held = decimal.mantissa().unsigned_abs() < 10_u128.pow(FLOAT_DIGITS_MAX);
+    let is_held = decimal.mantissa().unsigned_abs() < FLOAT_MAX;
     is_held.then_some(decimal).ok_or_else(inexact)
 }
+
+/// The first number with more digits than a 64-bit float keeps.
+const FLOAT_MAX: u128 = 10_u128.pow(FLOAT_DIGITS_MAX);
 
 fn inexact() -> ValueError {
     ValueError::new("The amount has more digits than a JSON number holds; send it as text.")
@@ -101,6 +111,8 @@ mod tests {
             (json!("340"), "JPY", Some(340)),
             (json!("1.234"), "KWD", Some(1_234)),
             (json!("1.2340"), "KWD", Some(1_234)),
+            (json!("10.00"), "usd", Some(1_000)),
+            (json!("10"), "Jpy", Some(10)),
             (json!("-0.01"), "USD", Some(-1)),
             (json!(0), "USD", Some(0)),
             (json!(-3), "USD", Some(-300)),

@@ -3,8 +3,8 @@
 
 use serde_json::Value;
 
-use super::super::comparison::EXACT_MAX;
 use super::super::error::ValueError;
+use super::super::number::{self, EXACT_MAX};
 use super::{Conversion, LookupTable};
 
 /// Removes white space from both ends of a text.
@@ -30,7 +30,8 @@ pub(super) fn lookup(value: &Value, table: &LookupTable) -> Conversion {
         }
         Value::Number(_) | Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => {
             return Err(ValueError::new(
-                "The value is neither a text nor a whole number.",
+                number::not_whole(value)
+                    .unwrap_or("The value is neither a text nor a whole number."),
             ));
         }
     };
@@ -113,9 +114,11 @@ pub(super) fn text(value: &Value) -> Conversion {
         Value::String(text) => Ok(Value::from(text.as_str())),
         Value::Bool(_) => Ok(Value::from(value.to_string())),
         Value::Number(number) if !number.is_f64() => Ok(Value::from(number.to_string())),
-        Value::Number(_) | Value::Null | Value::Array(_) | Value::Object(_) => Err(
-            ValueError::new("The value is not a text, a whole number, true or false."),
-        ),
+        Value::Number(_) | Value::Null | Value::Array(_) | Value::Object(_) => {
+            Err(ValueError::new(number::not_whole(value).unwrap_or(
+                "The value is not a text, a whole number, true or false.",
+            )))
+        }
     }
 }
 
