@@ -77,7 +77,7 @@ const fn signature(name: &'static str, usage: &'static str, parameters: Paramete
 }
 
 /// All functions of the mapping language.
-pub(super) static FUNCTIONS: [Signature; 19] = [
+pub(super) static FUNCTIONS: [Signature; 20] = [
     signature("alpha3", "alpha3", Parameters::Nothing(country::alpha3)),
     signature("date", "date", Parameters::Nothing(calendar::date)),
     signature("digest", "digest", Parameters::Whole(digest::digest)),
@@ -113,6 +113,7 @@ pub(super) static FUNCTIONS: [Signature; 19] = [
     ),
     signature("us_zip", "us_zip", Parameters::Anything(states::us_zip)),
     signature("whole", "whole", Parameters::Anything(text::whole)),
+    signature("utc", "utc", Parameters::Nothing(calendar::utc)),
 ];
 
 /// Finds the mapping function with this name.

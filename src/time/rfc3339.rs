@@ -1,7 +1,8 @@
 //! Reads times and dates in RFC 3339 text. No other module reads RFC 3339 text.
 //!
 //! The date library alone accepts more than RFC 3339: a space instead of `T`, a time without seconds, an offset without
-//! a colon, a time zone in brackets. The functions in this module check the shape of the text first.
+//! a colon, a time zone in brackets. The functions in this module check the shape of the text first. The function
+//! [`loose_date_time`] accepts some other spellings of a time that leave no doubt about the moment.
 
 use jiff::civil::{Date, DateTime};
 use jiff::{SignedDuration, Timestamp};
@@ -44,6 +45,31 @@ pub fn date_time(text: &str) -> Option<Timestamp> {
         }),
         None => moment(text, offset),
     }
+}
+
+/// Reads a `date-time`, also in the spellings of other standards and programs:
+///
+/// - an offset without a colon, `+0000`: the basic format of ISO 8601:2004, section 4.2.5.1, as Salesforce's REST API
+///   (version 60.0, 2024) and Java's pattern `Z` write it;
+/// - an offset of hours, `+00`, and a space instead of `T`: ISO 8601:2004, section 4.2.5.1, and the output of PostgreSQL
+///   17 (2024), section 8.5.2;
+/// - a space before the offset, and `UTC`: the output of `Time#to_s` in Ruby 3.3 (2023).
+///
+/// A text without an offset is no moment, because only its author knows the time zone.
+pub fn loose_date_time(text: &str) -> Option<Timestamp> {
+    let (date, time) = text.split_at_checked(DATE.len())?;
+    let time = time.strip_prefix(['T', 't', ' '])?;
+    let (clock, offset) = match time.strip_suffix("UTC") {
+        Some(clock) => (clock, "Z"),
+        None => time.split_at_checked(time.find(['+', '-', 'Z', 'z'])?)?,
+    };
+    let clock = clock.strip_suffix(' ').unwrap_or(clock);
+    let offset = match offset.split_at_checked("+00".len()) {
+        Some((hours, "")) => format!("{hours}:00"),
+        Some((hours, minutes)) if !minutes.starts_with(':') => format!("{hours}:{minutes}"),
+        Some(_) | None => offset.to_owned(),
+    };
+    date_time(&format!("{date}T{clock}{offset}"))
 }
 
 /// Returns the moment of a text with the right shape. `offset` is the end of the text.
@@ -98,6 +124,43 @@ mod tests {
         ] {
             let moment = date_time(text).map(Timestamp::as_microsecond);
             assert_eq!(moment, Some(microsecond), "{text}");
+        }
+    }
+
+    #[test]
+    fn other_spellings_of_a_moment_are_read() {
+        for text in [
+            "2025-02-13T19:08:07Z",
+            "2025-02-13T19:08:07.000+0000",
+            "2025-02-13T19:08:07+00",
+            "2025-02-13 19:08:07+00:00",
+            "2025-02-13 14:08:07.000000-05",
+            "2025-02-14t00:38:07+0530",
+            "2025-02-13 19:08:07 +0000",
+            "2025-02-13 19:08:07 UTC",
+            "2025-02-13 19:08:07.0 -0000",
+        ] {
+            let moment = loose_date_time(text).map(Timestamp::as_second);
+            assert_eq!(moment, Some(1_739_473_687), "{text}");
+        }
+        for text in [
+            "2025-02-13T19:08:07",
+            "2025-02-13 19:08:07",
+            "2025-02-13",
+            "2025-02-13T19:08:07+0",
+            "2025-02-13T19:08:07+000",
+            "2025-02-13T19:08:07+00000",
+            "2025-02-13T19:08:07+9900",
+            "2025-02-13T19:08:07+ 000",
+            "2025-02-13T19:08+0000",
+            "2025-02-13T19:08:07  UTC",
+            "2025-02-13T19:08:07EST",
+            "2025-02-13T19:08:07.+0000",
+            "13.02.2025 19:08:07+00",
+            "+0000",
+            "",
+        ] {
+            assert_eq!(loose_date_time(text), None, "{text}");
         }
     }
 

@@ -1,9 +1,12 @@
-//! The functions `date`, `moment` and `months_since` of the mapping language: dates and times.
+//! The functions `date`, `moment`, `months_since` and `utc` of the mapping language: dates and times.
 
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
 use jiff::{Timestamp, Unit};
 use serde_json::Value;
 
 use super::super::error::ValueError;
+use super::super::number;
 use super::Conversion;
 use crate::time::rfc3339;
 
@@ -15,21 +18,87 @@ pub(super) fn date(text: &str) -> Conversion {
         .ok_or_else(|| ValueError::new(NOT_A_DATE))
 }
 
-/// Counts the whole months from the date `date` to the date or time `at`. If `at` is the time of the event, the bridge
-/// can map the event again later and gets the same number.
-pub(super) fn months_since(date: &Value, at: &Value) -> Conversion {
-    let date_of = |value: &Value| value.as_str().and_then(rfc3339::date);
-    let from = date_of(date).ok_or_else(|| ValueError::new(NOT_A_DATE))?;
-    let to = date_of(at).ok_or_else(|| ValueError::of_second(NOT_A_DATE))?;
-    if from > to {
+/// Converts a time to RFC 3339 text in UTC. The time is RFC 3339 text, a spelling that [`rfc3339::loose_date_time`]
+/// reads, or Microsoft's `/Date(…)/`.
+pub(super) fn utc(text: &str) -> Conversion {
+    moment_of(text)
+        .map(|moment| Value::from(moment.to_string()))
+        .ok_or_else(|| {
+            ValueError::new(
+                "The text is not a time with an offset from UTC, such as 2025-02-13T14:08:07-05:00 or …+0000.",
+            )
+        })
+}
+
+/// Counts the whole months from `from` to `to`. If `to` is the time of the event, the bridge can map the event again
+/// later and gets the same number.
+///
+/// Two times are moments on one time line, so their offsets do not matter. A date has no time zone: if one of the two
+/// values is a date, the function counts from date to date, as the values write the dates.
+pub(super) fn months_since(from: &Value, to: &Value) -> Conversion {
+    let start = MonthMark::read(from).ok_or_else(|| ValueError::new(NOT_A_DATE))?;
+    let end = MonthMark::read(to).ok_or_else(|| ValueError::of_second(NOT_A_DATE))?;
+    let (start, end) = match (start.moment, end.moment) {
+        (Some(start), Some(end)) => (start, end),
+        (None, _) | (_, None) => (start.date, end.date),
+    };
+    if start > end {
         return Err(ValueError::new(
             "The date is after the moment that months are counted to.",
         ));
     }
-    from.until((Unit::Month, to))
+    start
+        .until((Unit::Month, end))
         .map(|span| Value::from(span.get_months()))
         .ok()
         .ok_or_else(|| ValueError::new("The date is too far from the moment."))
+}
+
+/// The start or the end of the months that [`months_since`] counts.
+struct MonthMark {
+    /// The start of the date that the value contains, without a time zone.
+    date: DateTime,
+    /// The time in UTC, if the value is not only a date.
+    moment: Option<DateTime>,
+}
+
+impl MonthMark {
+    fn read(value: &Value) -> Option<Self> {
+        let text = value.as_str()?;
+        let moment = rfc3339::date_time(text);
+        Some(Self {
+            date: rfc3339::date(text)?.into(),
+            moment: moment.map(|moment| TimeZone::UTC.to_datetime(moment)),
+        })
+    }
+}
+
+/// Reads a time with an offset, or Microsoft's `/Date(…)/`.
+fn moment_of(text: &str) -> Option<Timestamp> {
+    rfc3339::loose_date_time(text).or_else(|| wire_date(text))
+}
+
+/// Reads `/Date(1739473687250)/` and `/Date(1739473687250+0100)/`: milliseconds since the Unix epoch. The offset tells
+/// only that the writer used local time; its value has no effect on the moment.
+///
+/// The format is from Microsoft's page "Stand-Alone JSON Serialization" (.NET Framework, 2017). Dynamics 365 and Xero
+/// use the format.
+fn wire_date(text: &str) -> Option<Timestamp> {
+    let inner = text.strip_prefix("/Date(")?.strip_suffix(")/")?;
+    let number = match inner.rfind(['+', '-']).filter(|at| *at > 0) {
+        None => inner,
+        Some(at) => {
+            let (number, offset) = inner.split_at_checked(at)?;
+            let has_digits = offset.bytes().skip(1).all(|byte| byte.is_ascii_digit());
+            (has_digits && offset.len() == "+0000".len()).then_some(number)?
+        }
+    };
+    Timestamp::from_millisecond(whole(number)?).ok()
+}
+
+/// Reads digits with an optional minus sign.
+fn whole(text: &str) -> Option<i64> {
+    text.parse().ok().filter(|_: &i64| !text.starts_with('+'))
 }
 
 /// The unit of a number that counts the time since the Unix epoch.
@@ -50,18 +119,23 @@ impl EpochUnit {
         }
     }
 
-    /// Converts a number of time units since the Unix epoch to an RFC 3339 text in UTC. If the value is an RFC 3339
-    /// text, returns the text unchanged.
+    /// Converts a number of time units since the Unix epoch to an RFC 3339 text in UTC. An RFC 3339 text stays
+    /// unchanged. Another text that [`utc`] reads becomes an RFC 3339 text in UTC.
     pub(super) fn moment(self, value: &Value) -> Conversion {
-        let refused =
-            || ValueError::new("The value is neither a whole number nor an RFC 3339 moment.");
-        if let Some(text) = value.as_str()
-            && rfc3339::date_time(text).is_some()
-        {
-            return Ok(Value::from(text));
+        let refused = || {
+            ValueError::new(number::not_whole(value).unwrap_or(
+                "The value is neither a whole number nor a time with an offset from UTC.",
+            ))
+        };
+        if let Some(text) = value.as_str() {
+            if rfc3339::date_time(text).is_some() {
+                return Ok(Value::from(text));
+            }
+            if let Some(moment) = moment_of(text) {
+                return Ok(Value::from(moment.to_string()));
+            }
         }
-        let digits = |text: &str| text.parse().ok().filter(|_: &i64| !text.starts_with('+'));
-        let number = value.as_i64().or_else(|| value.as_str().and_then(digits));
+        let number = value.as_i64().or_else(|| value.as_str().and_then(whole));
         let number = number.ok_or_else(refused)?;
         let moment = match self {
             Self::Seconds => Timestamp::from_second(number),
@@ -101,6 +175,15 @@ mod tests {
             ("2025-02-13", "2025-02-13", Some(0)),
             ("2025-02-14", "2025-02-13", None),
             ("2024-02-29", "2025-02-28", Some(11)),
+            // Two times are moments: the offsets do not matter, and the time of day counts.
+            ("2025-03-02T03:00:00Z", "2025-03-01T19:05:00-08:00", Some(0)),
+            ("2025-03-02T03:00:00Z", "2025-03-01T18:55:00-08:00", None),
+            ("2025-01-31T23:30:00-05:00", "2025-03-01T04:30:00Z", Some(1)),
+            ("2025-01-10T12:00:00Z", "2025-02-10T11:59:59Z", Some(0)),
+            ("2025-01-10T12:00:00Z", "2025-02-10T12:00:00Z", Some(1)),
+            // A date has no time zone.
+            ("2025-03-01", "2025-03-01T00:30:00+09:00", Some(0)),
+            ("2025-03-01T23:30:00-08:00", "2025-04-01", Some(1)),
         ] {
             let months = value(months_since(&json!(from), &json!(to)));
             assert_eq!(months, expected.map(Value::from), "{from} to {to}");
@@ -135,6 +218,40 @@ mod tests {
             assert_eq!(moment, expected.map(Value::from), "{unit} {number}");
         }
         assert_eq!(EpochUnit::parse("minutes"), None);
+    }
+
+    #[test]
+    fn other_spellings_of_a_time_become_utc() {
+        for (text, expected) in [
+            ("2025-02-13T14:08:07-05:00", Some("2025-02-13T19:08:07Z")),
+            (
+                "2025-02-13T19:08:07.250+0000",
+                Some("2025-02-13T19:08:07.25Z"),
+            ),
+            ("2025-02-13 20:08:07+01", Some("2025-02-13T19:08:07Z")),
+            ("/Date(1739473687250)/", Some("2025-02-13T19:08:07.25Z")),
+            (
+                "/Date(1739473687250+0100)/",
+                Some("2025-02-13T19:08:07.25Z"),
+            ),
+            ("/Date(-1000-0800)/", Some("1969-12-31T23:59:59Z")),
+            ("/Date(-62135596800000)/", Some("0001-01-01T00:00:00Z")),
+            ("/Date()/", None),
+            ("/Date(+5)/", None),
+            ("/Date(5+01)/", None),
+            ("/Date(5+01:0)/", None),
+            ("/Date(1e3)/", None),
+            ("/Date(9223372036854775807)/", None),
+            ("2025-02-13", None),
+            ("2025-02-13T19:08:07", None),
+            ("1739473687", None),
+        ] {
+            assert_eq!(value(utc(text)), expected.map(Value::from), "{text}");
+            if !text.starts_with(|c: char| c.is_ascii_digit()) || text.contains('+') {
+                let moment = EpochUnit::Seconds.moment(&json!(text));
+                assert_eq!(value(moment), expected.map(Value::from), "{text}");
+            }
+        }
     }
 
     #[test]
