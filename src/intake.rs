@@ -34,7 +34,7 @@ pub use explanation::{
     EventExplanation, ExplainedOutcome, ExplainedProblem, Explanation, RequestExplanation,
     RequestPreview, TargetExplanation, TargetResult,
 };
-pub use pipeline::{EntryContext, MappedAgain};
+pub use pipeline::{EntryContext, MappedAgain, MappedBody};
 pub use rejection::{Rejection, RejectionClass};
 pub use source::{EventType, Source, TypeHandling};
 

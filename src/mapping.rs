@@ -82,6 +82,12 @@ use function::LookupTable;
 use located::{LocatedValue, PathStep};
 use plan::Plan;
 
+/// Returns whether a mapping has accepted a phone number that is possible, but not in the numbering tables, since the
+/// last call of this function on this thread.
+pub fn take_unlisted_phone() -> bool {
+    function::phone::take_unlisted()
+}
+
 /// The lookup tables of a mapping, by table name. The mapping function `lookup` reads the tables.
 pub type LookupTables = BTreeMap<String, BTreeMap<String, String>>;
 

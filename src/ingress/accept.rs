@@ -15,7 +15,7 @@ use crate::http::single_header::SingleHeader;
 use crate::ingress::auth::{Denial, UnsignedAttribute};
 use crate::ingress::refusal::{MediaTypeReason, TakenMediaTypes};
 use crate::ingress::{Endpoint, Ingress, PRIORITY, Refusal, body, store_failed, wait};
-use crate::intake::{Encoding, EntryContext, Source};
+use crate::intake::{Encoding, EntryContext, MappedBody, Source};
 use crate::outbox::{Appended, AppendedEntry, NewEntry, Priority, State};
 
 /// The part of the request header [`PRIORITY`] that means the lowest urgency, "background" in RFC 9218.
@@ -56,7 +56,10 @@ pub(super) async fn accept(
         digest_key: ingress.outbox.digest_key(),
     };
     let sources = &ingress.sources;
-    let entries = sources.entries(&endpoint.source, &encoding, body.content(), &context)?;
+    let MappedBody {
+        entries,
+        unlisted_phones,
+    } = sources.entries(&endpoint.source, &encoding, body.content(), &context)?;
     let ids: Vec<_> = entries
         .iter()
         .map(|entry| entry.identity.id.clone())
@@ -67,6 +70,8 @@ pub(super) async fn accept(
     // events.
     let reserved = quota.reserve(&entries, stored_bytes).inspect_err(count)?;
     let stored = append(ingress, encoding.is_batch(), entries).await?;
+    let source = endpoint.source.name.as_str();
+    ingress.counts.unlisted_phones(source, unlisted_phones);
     drop((body, charge, reserved));
     Ok(answer(ingress, headers, &ids, &stored).await)
 }

@@ -11,7 +11,7 @@ use super::{ForeignAddress, IntakeSettings, Sources};
 use crate::event::cloudevents;
 use crate::event::{Attribute, ChangeEvent, EventError, SourceName, SourceVersion};
 use crate::imprint::CustomerChange;
-use crate::mapping::VersionDomain;
+use crate::mapping::{self, VersionDomain};
 use crate::outbox::{Disposition, NewEntry, ParkReason, Priority};
 use crate::time::Timestamp;
 
@@ -47,6 +47,15 @@ pub struct MappedAgain {
     pub wall_time: Timestamp,
 }
 
+/// The outbox entries of one request body.
+#[derive(Clone, Debug, Default)]
+pub struct MappedBody {
+    pub entries: Vec<NewEntry>,
+    /// The number of events with a phone number that is possible in the North American Numbering Plan, but that is not
+    /// in the numbering tables of this build.
+    pub unlisted_phones: u64,
+}
+
 impl Sources {
     /// Turns the body of a request into outbox entries.
     ///
@@ -58,18 +67,23 @@ impl Sources {
         encoding: &Encoding<'_>,
         body: &[u8],
         context: &EntryContext,
-    ) -> Result<Vec<NewEntry>, Rejection> {
+    ) -> Result<MappedBody, Rejection> {
         let pipeline = self.pipeline(source, encoding.is_batch(), context.wall_time);
         let events = encoding.decode(&source.name, body, self.settings.batch_events_max)?;
-        let mut entries = Vec::with_capacity(events.len());
+        let mut mapped = MappedBody {
+            entries: Vec::with_capacity(events.len()),
+            unlisted_phones: 0,
+        };
         let mut rejections = Vec::new();
         for (index, event) in events.into_iter().enumerate() {
+            mapping::take_unlisted_phone();
             match pipeline.run(index, event) {
-                Ok((event, disposition)) => entries.push(context.entry(event, disposition)),
+                Ok((event, disposition)) => mapped.entries.push(context.entry(event, disposition)),
                 Err(rejection) => rejections.push(rejection),
             }
+            mapped.unlisted_phones += u64::from(mapping::take_unlisted_phone());
         }
-        Rejection::merge(rejections).map_or(Ok(entries), Err)
+        Rejection::merge(rejections).map_or(Ok(mapped), Err)
     }
 
     /// Maps a stored event again with the current schema and mapping.

@@ -84,7 +84,8 @@ fn entries(sources: &Sources, rows: &Value) -> Result<Vec<NewEntry>, Rejection> 
     let body = json!({"rows": rows}).to_string();
     let source = sources.get(&name()).unwrap();
     let encoding = Encoding::of_body(source, body.as_bytes());
-    sources.entries(source, &encoding, body.as_bytes(), &CONTEXT)
+    let mapped = sources.entries(source, &encoding, body.as_bytes(), &CONTEXT);
+    mapped.map(|mapped| mapped.entries)
 }
 
 fn row(fields: &Value) -> Value {

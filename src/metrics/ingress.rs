@@ -18,6 +18,7 @@ pub struct IngressMetrics {
     over_rate_quota: IntCounterVec,
     over_storage_quota: IntCounterVec,
     storage_quota_bytes: IntGaugeVec,
+    unlisted_phones: IntCounterVec,
 }
 
 /// The values of [`IngressMetrics`].
@@ -84,6 +85,11 @@ impl IngressMetrics {
                 "Maximum number of bytes that a source's unfinished events can take in the store, by source; absent without a quota.",
                 "source",
             )?,
+            unlisted_phones: declare.counters(
+                "unlisted_phones_total",
+                "Events accepted with a phone number that is possible in the North American Numbering Plan but not in the numbering tables of this build, by source.",
+                "source",
+            )?,
         })
     }
 
@@ -131,6 +137,7 @@ impl IngressMetrics {
     pub fn source(&self, source: &str, storage_quota_bytes: Option<u64>) {
         self.over_rate_quota.with_label_values(&[source]);
         self.over_storage_quota.with_label_values(&[source]);
+        self.unlisted_phones.with_label_values(&[source]);
         if let Some(bytes) = storage_quota_bytes {
             let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
             self.storage_quota_bytes
@@ -147,6 +154,15 @@ impl IngressMetrics {
     /// Counts a request that the listener refused because of the source's storage quota.
     pub fn over_storage_quota(&self, source: &str) {
         self.over_storage_quota.with_label_values(&[source]).inc();
+    }
+
+    /// Counts events with a phone number that is possible, but not in the numbering tables.
+    pub fn unlisted_phones(&self, source: &str, events: u64) {
+        if events > 0 {
+            self.unlisted_phones
+                .with_label_values(&[source])
+                .inc_by(events);
+        }
     }
 
     /// Returns the current values of these metrics.

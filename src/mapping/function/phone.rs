@@ -1,5 +1,7 @@
 //! The function `e164` of the mapping language: phone numbers.
 
+use std::cell::Cell;
+
 use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumber, PhoneNumberFormat, Region};
 use serde_json::Value;
 
@@ -9,6 +11,18 @@ use super::Conversion;
 /// The maximum length of a phone number text. A phone number has at most 15 digits, but the text can also contain
 /// spaces and punctuation.
 const TEXT_CHARS_MAX: usize = 40;
+
+thread_local! {
+    /// Whether `e164` has accepted a number that is not in the numbering tables. The variable is thread-local, because
+    /// jaq passes no context to the functions that it calls.
+    static HAS_UNLISTED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Returns whether `e164` has accepted a number that is not in the numbering tables, since the last call of this
+/// function on this thread.
+pub(in crate::mapping) fn take_unlisted() -> bool {
+    HAS_UNLISTED.take()
+}
 
 /// Returns the phone region of an upper-case ISO 3166 alpha-2 code, if the region has phone numbers of its own.
 pub(crate) fn region(code: &str) -> Option<Region> {
@@ -25,25 +39,176 @@ pub(crate) fn region(code: &str) -> Option<Region> {
 ///
 /// The function `e164` refuses a number with letters or an extension. An E.164 number contains only digits after the
 /// `+`, and dropping the letters or the extension would give a different number.
+///
+/// The tables of valid numbers are those of libphonenumber 9.0.42. A number of the North American Numbering Plan that
+/// the tables do not have yet passes, because new area codes come into service every year.
 pub(super) fn e164(text: &str, region: Option<Region>) -> Conversion {
-    let text = text.trim();
-    let is_plain = text.len() <= TEXT_CHARS_MAX
-        && text.chars().enumerate().all(|(at, c)| {
-            c.is_ascii_digit() || " -.()/\u{a0}".contains(c) || (at == 0 && c == '+')
-        });
-    if !is_plain {
-        return Err(ValueError::new(
+    let digits = digits(text).ok_or_else(|| {
+        ValueError::new(
             "The text has characters other than the digits, spaces and punctuation of one phone number.",
-        ));
-    }
-    if region.is_none() && !text.starts_with('+') {
+        )
+    })?;
+    if region.is_none() && !digits.starts_with('+') {
         return Err(ValueError::new(
             "A phone number without + can be of any country; e164(\"US\") names one.",
         ));
     }
-    PhoneNumber::parse(text, region)
-        .ok()
-        .filter(PhoneNumber::is_valid)
-        .map(|number| Value::from(number.format_as(PhoneNumberFormat::E164).into_owned()))
-        .ok_or_else(|| ValueError::new("The text is not a valid phone number."))
+    let invalid = || ValueError::new("The text is not a valid phone number.");
+    let number = PhoneNumber::parse(&digits, region).map_err(|_invalid| invalid())?;
+    let made = number.format_as(PhoneNumberFormat::E164);
+    if !number.is_valid() {
+        if !is_unlisted(&made) {
+            return Err(invalid());
+        }
+        HAS_UNLISTED.set(true);
+    }
+    Ok(Value::from(made.into_owned()))
+}
+
+/// Returns the digits of a phone number, after a `+` if the text has one before the first digit. Returns `None` if the
+/// text has any other characters than those of one phone number.
+fn digits(text: &str) -> Option<String> {
+    let mut digits = String::with_capacity(text.len());
+    if text.chars().filter(|c| !is_invisible(*c)).count() > TEXT_CHARS_MAX {
+        return None;
+    }
+    for character in text.trim().chars() {
+        match character {
+            '0'..='9' => digits.push(character),
+            '+' | '\u{ff0b}' if digits.is_empty() => digits.push('+'),
+            other if is_punctuation(other) || is_invisible(other) => {}
+            _other => return None,
+        }
+    }
+    Some(digits)
+}
+
+/// Returns whether people write a character between the digits of one phone number: the set `VALID_PUNCTUATION` of
+/// libphonenumber 9.0 (2025) without letters and tildes, and the other spaces and hyphens of Unicode 16.0 (2024).
+const fn is_punctuation(character: char) -> bool {
+    matches!(
+        character,
+        ' ' | '\t' | '\u{a0}' | '\u{1680}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}'
+            | '-' | '\u{2010}'..='\u{2015}' | '\u{2043}' | '\u{2212}' | '\u{30fc}' | '\u{fe58}' | '\u{fe63}'
+            | '\u{ff0d}'
+            | '.' | '\u{b7}' | '\u{2022}' | '\u{2027}' | '\u{ff0e}'
+            | '/' | '\u{ff0f}'
+            | '(' | ')' | '[' | ']' | '\u{ff08}' | '\u{ff09}' | '\u{ff3b}' | '\u{ff3d}'
+    )
+}
+
+/// Returns whether a character has no width: a part of the property `Default_Ignorable_Code_Point` of Unicode 16.0
+/// (2024), such as the marks for the direction of text. Address books copy these marks with a number.
+const fn is_invisible(character: char) -> bool {
+    matches!(
+        character,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
+    )
+}
+
+/// Returns whether an E.164 number can be in service under the North American Numbering Plan: `+1 NXX NXX XXXX`, where
+/// N is 2 to 9.
+///
+/// The area codes N11, N9X, 37X, 96X, 555 and 950 are never assigned, and neither is an exchange code N11 (North
+/// American Numbering Plan Administrator, "About area codes", and Central Office Code Assignment Guidelines, 2024).
+fn is_unlisted(e164: &str) -> bool {
+    let Some([a, b, c, d, e, f, _, _, _, _]) = e164
+        .strip_prefix("+1")
+        .and_then(|digits| <&[u8; 10]>::try_from(digits.as_bytes()).ok())
+    else {
+        return false;
+    };
+    let area = (a, b, c);
+    let is_area = *a >= b'2'
+        && *b != b'9'
+        && (*b, *c) != (b'1', b'1')
+        && !matches!(area, (b'3', b'7', _) | (b'9', b'6', _))
+        && !matches!(area, (b'5', b'5', b'5') | (b'9', b'5', b'0'));
+    is_area && *d >= b'2' && (*e, *f) != (b'1', b'1')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn us(text: &str) -> Option<String> {
+        let number = e164(text, region("US")).ok()?;
+        number.as_str().map(str::to_owned)
+    }
+
+    #[test]
+    fn invisible_characters_and_punctuation_are_dropped() {
+        for text in [
+            "(415) 555-2671",
+            "\u{202a}(415) 555\u{2011}2671\u{202c}",
+            "\u{feff}415\u{a0}555\u{202f}2671\u{200b}",
+            "415\u{2013}555\u{2014}2671",
+            "415\u{2212}555\u{ff0d}2671",
+            "415\u{b7}555\u{2022}2671",
+            "\u{ff08}415\u{ff09}555-2671",
+            "415\t555\t2671",
+            "[415] 555/2671",
+            "(+1) 415-555-2671",
+            "+(1) 415-555-2671",
+            "\u{200e}+1 415 555 2671",
+            "\u{ff0b}1 415 555 2671",
+            "+ 1 415 555 2671",
+            "011 1 415 555 2671",
+        ] {
+            assert_eq!(us(text).as_deref(), Some("+14155552671"), "{text:?}");
+        }
+        assert_eq!(us("+44 (0)20 7946 0000").as_deref(), Some("+442079460000"));
+        for text in [
+            "1+415 555 2671",
+            "++1 415 555 2671",
+            "415+555 2671",
+            "415 555\n2671",
+            "415 555 2671,",
+            "tel:+14155552671",
+            "415 555 2671 ext. 5",
+            "415*555*2671",
+            "415_555_2671",
+            "415555267\u{661}",
+            "\u{200b}",
+            "+",
+            "()",
+            &"4 ".repeat(TEXT_CHARS_MAX),
+        ] {
+            assert_eq!(us(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_possible_number_that_no_table_has_is_accepted_and_found() {
+        take_unlisted();
+        assert_eq!(us("415 555 2671").as_deref(), Some("+14155552671"));
+        assert!(!take_unlisted());
+        for text in ["222 262 0100", "+1 745 262 0100"] {
+            assert!(us(text).is_some(), "{text}");
+            assert!(take_unlisted(), "{text}");
+        }
+        assert!(e164("+1 222 262 0100", None).is_ok());
+        assert!(take_unlisted());
+        for text in [
+            "(555) 555-2671",
+            "950 262 0100",
+            "911 262 0100",
+            "393 262 0100",
+            "375 262 0100",
+            "967 262 0100",
+            "122 262 0100",
+            "022 262 0100",
+            "222 162 0100",
+            "222 062 0100",
+            "222 911 0100",
+            "222 262 010",
+            "222 262 01000",
+            "262 0100",
+            "+999 123456",
+        ] {
+            assert_eq!(us(text), None, "{text}");
+        }
+        assert!(!take_unlisted());
+    }
 }
