@@ -22,7 +22,7 @@ pub mod update;
 pub use body::Body;
 pub use change::CustomerChange;
 pub use field::{EchoPlace, Field, FieldFormat, FieldGroup, FieldKind, SchemaRule};
-pub use update::{FieldValue, Update};
+pub use update::{FieldValue, Update, is_domestic};
 
 /// The maximum length of an Imprint id.
 const IMPRINT_ID_CHARS_MAX: usize = 64;

@@ -52,7 +52,7 @@ use serde_json::Value;
 use crate::event::{EventError, SourceVersion};
 use crate::imprint::{
     CustomerChange, CustomerRef, Field, FieldFormat, FieldGroup, FieldValue, ImprintId,
-    PartnerCustomerId, Update,
+    PartnerCustomerId, Update, is_domestic,
 };
 
 mod budget;
@@ -792,6 +792,7 @@ mod tests {
         for (country, event, expected) in [
             (Some(".c"), json!({"city": "Banff", "c": "CAN"}), true),
             (Some(".c"), json!({"city": "Reno", "c": "USA"}), false),
+            (Some(".c"), json!({"city": "Hagåtña", "c": "GUM"}), false),
             (Some(".c"), json!({"c": "CAN"}), false),
             (Some(".c"), json!({"city": "Banff", "h": "CAN"}), true),
             (None, json!({"city": "Banff", "h": "CAN"}), true),

@@ -18,8 +18,20 @@ use super::field::{Field, FieldGroup};
 /// The path of the field with the country of the customer's address. The address fields at the top level of an update,
 /// such as `city`, state no country.
 const COUNTRY: &str = "customer_history.address.country";
-/// The country that Imprint assumes for the address fields at the top level of an update.
-const HOME: &str = "USA";
+/// The countries with addresses that are domestic for the mail of the USA: the USA, its territories, and the freely
+/// associated states Micronesia, Marshall Islands and Palau.
+///
+/// The list is from USPS Publication 28 (2024), appendix B, and Domestic Mail Manual (2024), section 608.2.1 and 608.2.2,
+/// with the codes of ISO 3166-1. An address in one of these countries has a state and a ZIP code of the USA.
+const DOMESTIC: [&str; 10] = [
+    "USA", "PRI", "GUM", "VIR", "ASM", "MNP", "UMI", "MHL", "FSM", "PLW",
+];
+
+/// Returns whether an address in the country of this ISO 3166-1 alpha-3 code is an address of the USA for the mail.
+/// The address fields at the top level of an update can represent such an address.
+pub fn is_domestic(alpha3: &str) -> bool {
+    DOMESTIC.contains(&alpha3)
+}
 
 /// The usual number of fields in an update, used as capacity when the store reads an update.
 const FIELDS_USUAL: usize = 32;
@@ -112,14 +124,13 @@ impl Update {
         lines.map(|(field, _)| field.clone()).collect()
     }
 
-    /// Returns whether the update sets an address that is known to be outside the USA.
+    /// Returns whether the update sets an address that is known to be outside the USA and its territories.
     ///
     /// Only the address fields at the top level of an update count, such as `city`. These fields state no country, so
     /// they cannot represent a foreign address.
     pub fn is_foreign(&self) -> bool {
         let country = Field::parse(COUNTRY).and_then(|field| self.0.get(&field));
-        let is_abroad =
-            matches!(country, Some(FieldValue::Set(Value::String(country))) if country != HOME);
+        let is_abroad = matches!(country, Some(FieldValue::Set(Value::String(country))) if !is_domestic(country));
         is_abroad && self.sets_address()
     }
 
@@ -302,6 +313,11 @@ mod tests {
                 true,
                 false,
             ),
+            (
+                &[("city", json!("San Juan")), (COUNTRY, json!("PRI"))],
+                true,
+                false,
+            ),
             (&[("city", json!("Reno"))], true, false),
             (
                 &[("city", json!("Reno")), (COUNTRY, Value::Null)],
@@ -323,6 +339,16 @@ mod tests {
             let update = update(values);
             assert_eq!(update.sets_address(), sets_address, "{values:?}");
             assert_eq!(update.is_foreign(), is_foreign, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn the_territories_are_domestic_under_their_own_codes() {
+        for code in DOMESTIC {
+            assert!(is_domestic(code), "{code}");
+        }
+        for code in ["CAN", "MEX", "CUB", "WSM", "VGB", "US", "usa", ""] {
+            assert!(!is_domestic(code), "{code}");
         }
     }
 

@@ -22,6 +22,7 @@ mod digest;
 pub(super) mod language;
 pub(super) mod money;
 pub(super) mod phone;
+mod place_name;
 mod states;
 pub(super) mod text;
 

@@ -1,14 +1,17 @@
-//! The functions `us_state` and `us_zip` of the mapping language: addresses in the USA. The abbreviations are from USPS
-//! Publication 28, appendix B.
+//! The functions `us_state` and `us_zip` of the mapping language: addresses in the USA.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use serde_json::Value;
 
 use super::super::error::ValueError;
 use super::Conversion;
+use super::place_name;
 
-/// The code and name of each US state, the District of Columbia, each US territory, and each region of military
-/// addresses.
-static STATES: [(&str, &str); 59] = [
+/// The code and name of each place in USPS Publication 28 (2024), appendix B: the states, the District of Columbia, the
+/// territories, the freely associated states, and the regions of military addresses.
+static STATES: [(&str, &str); 62] = [
     ("AL", "ALABAMA"),
     ("AK", "ALASKA"),
     ("AZ", "ARIZONA"),
@@ -61,25 +64,67 @@ static STATES: [(&str, &str); 59] = [
     ("WI", "WISCONSIN"),
     ("WY", "WYOMING"),
     ("AS", "AMERICAN SAMOA"),
+    ("FM", "FEDERATED STATES OF MICRONESIA"),
     ("GU", "GUAM"),
+    ("MH", "MARSHALL ISLANDS"),
     ("MP", "NORTHERN MARIANA ISLANDS"),
+    ("PW", "PALAU"),
     ("PR", "PUERTO RICO"),
     ("VI", "VIRGIN ISLANDS"),
-    ("AA", "ARMED FORCES AMERICAS"),
-    ("AE", "ARMED FORCES EUROPE"),
+    ("AA", "ARMED FORCES AMERICAS (EXCEPT CANADA)"),
+    ("AE", "ARMED FORCES EUROPE, THE MIDDLE EAST, AND CANADA"),
     ("AP", "ARMED FORCES PACIFIC"),
 ];
 
-/// Converts the name or abbreviation of a US state to its two-letter code, and ignores case and dots.
+/// Other names of the places in [`STATES`].
+///
+/// The sources are the names of ISO 3166-2:US (2020) and of the territories in ISO 3166-1, the state picklist of
+/// Salesforce (Summer 2024), and the single regions of the military code AE, which Publication 28 has in one row.
+static ALIASES: [(&str, &str); 20] = [
+    ("Armed Forces Africa", "AE"),
+    ("Armed Forces Americas", "AA"),
+    ("Armed Forces Canada", "AE"),
+    ("Armed Forces Europe", "AE"),
+    ("Armed Forces Europe, Middle East, Africa and Canada", "AE"),
+    ("Armed Forces Europe, Africa, Middle East and Canada", "AE"),
+    ("Armed Forces Middle East", "AE"),
+    ("Armed Forces of the Americas", "AA"),
+    ("Armed Forces of the Pacific", "AP"),
+    ("Commonwealth of Puerto Rico", "PR"),
+    ("Commonwealth of the Northern Mariana Islands", "MP"),
+    ("Micronesia", "FM"),
+    ("Micronesia, Federated States of", "FM"),
+    ("Republic of Palau", "PW"),
+    ("Republic of the Marshall Islands", "MH"),
+    ("U.S. Virgin Islands", "VI"),
+    ("United States Virgin Islands", "VI"),
+    ("Virgin Islands of the United States", "VI"),
+    ("Virgin Islands, U.S.", "VI"),
+    ("Washington, D.C.", "DC"),
+];
+
+/// The keys of all names and codes. ISO 3166-2 writes the code as `US-CA`.
+static NAMES: LazyLock<BTreeMap<String, &'static str>> = LazyLock::new(|| {
+    let mut names = BTreeMap::new();
+    for (code, name) in STATES {
+        for name in [code, name, &format!("US-{code}")] {
+            names.insert(place_name::key(name), code);
+        }
+    }
+    for (name, code) in ALIASES {
+        names.insert(place_name::key(name), code);
+    }
+    names
+});
+
+/// Converts the name or abbreviation of a US state, territory or military region to its two-letter code.
 pub(super) fn us_state(text: &str) -> Conversion {
-    let name_or_code = text.trim().replace('.', "").to_uppercase();
-    STATES
-        .iter()
-        .find(|(code, name)| *code == name_or_code || *name == name_or_code)
-        .map(|(code, _)| Value::from(*code))
+    NAMES
+        .get(place_name::key(text).as_str())
+        .map(|code| Value::from(*code))
         .ok_or_else(|| {
             ValueError::new(
-                "The text is neither the name nor the abbreviation of a state of the USA.",
+                "The text is neither the name nor the abbreviation of a state or territory of the USA.",
             )
         })
 }
@@ -104,4 +149,43 @@ pub(super) fn us_zip(value: &Value) -> Conversion {
     } else {
         format!("{zip}-{more}")
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_is_found_by_its_code_and_its_names() {
+        for (code, name) in STATES
+            .iter()
+            .copied()
+            .chain(ALIASES.map(|(name, code)| (code, name)))
+        {
+            for text in [code, name, &name.to_lowercase(), &format!("US-{code}")] {
+                assert_eq!(us_state(text).ok(), Some(Value::from(code)), "{text}");
+            }
+        }
+        for (text, expected) in [
+            ("U.S. Virgin Islands", Some("VI")),
+            ("US Virgin Islands", Some("VI")),
+            ("Armed Forces Middle East", Some("AE")),
+            ("armed forces europe, the middle east, & canada", Some("AE")),
+            ("MH", Some("MH")),
+            ("pw", Some("PW")),
+            ("us-ca", Some("CA")),
+            ("Washington D.C.", Some("DC")),
+            ("Washington", Some("WA")),
+            ("N.Y.", Some("NY")),
+            ("British Virgin Islands", None),
+            ("UM", None),
+            ("US", None),
+            ("CA-ON", None),
+            ("Calif.", None),
+            ("Ontario", None),
+            ("", None),
+        ] {
+            assert_eq!(us_state(text).ok(), expected.map(Value::from), "{text}");
+        }
+    }
 }
