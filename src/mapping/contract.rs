@@ -5,15 +5,14 @@ use serde_json::Value;
 
 use super::comparison::is_cleared;
 use super::error::{EvalError, ValueError};
-use super::function::calendar;
+use super::function::{calendar, money};
 use super::located::{LocatedValue, Presence};
+use super::number;
 use super::plan::Plan;
-use super::{FieldFormat, FieldValue, ImprintId, PartnerCustomerId, VersionDomain};
+use super::{FieldFormat, FieldValue, ImprintId, PartnerCustomerId, VersionDomain, is_domestic};
 
-/// The maximum length of an email address that mail can be sent to (RFC 5321).
-const EMAIL_BYTES_MAX: usize = 254;
-/// The only country that Imprint's address fields support. Address fields, such as `city`, state no country.
-const HOME: &str = "USA";
+mod email;
+
 /// The maximum number of digits in an E.164 phone number.
 const PHONE_DIGITS_MAX: usize = 15;
 
@@ -30,6 +29,10 @@ pub(super) fn field_value(
     }
     if let Some(error) = format_error(format, value) {
         return Err(located.error(format.rule(), error));
+    }
+    if format == FieldFormat::Currency {
+        let code = value.as_str().and_then(money::code);
+        return Ok(code.map(|code| FieldValue::Set(Value::from(code))));
     }
     Ok(located.into_value()?.map(FieldValue::from_value))
 }
@@ -53,8 +56,8 @@ fn format_error(format: FieldFormat, value: &Value) -> Option<ValueError> {
     let (fits, detail) = match format {
         FieldFormat::Text => (value.is_string(), "The value is not a text."),
         FieldFormat::Email => (
-            value.as_str().is_some_and(is_email),
-            "The value is not an email address.",
+            value.as_str().is_some_and(email::is_email),
+            "The value is not one email address of the form name@domain.",
         ),
         FieldFormat::Phone => (
             value.as_str().is_some_and(is_e164),
@@ -69,7 +72,7 @@ fn format_error(format: FieldFormat, value: &Value) -> Option<ValueError> {
             "The value is not a country code of three letters; the function alpha3 makes one.",
         ),
         FieldFormat::Currency => (
-            value.as_str().is_some_and(is_currency),
+            value.as_str().and_then(money::code).is_some(),
             "The value is not a currency code of three letters.",
         ),
         FieldFormat::DateTime => (
@@ -78,21 +81,21 @@ fn format_error(format: FieldFormat, value: &Value) -> Option<ValueError> {
         ),
         FieldFormat::Integer => (
             value.is_i64(),
-            "The value is not a whole number of 64 bits.",
+            number::not_whole(value).unwrap_or("The value is not a whole number of 64 bits."),
         ),
-        FieldFormat::Open => (true, ""),
+        FieldFormat::Open => (!number::has_lost_digits(value), number::TOO_MANY_DIGITS),
     };
     (!fits).then(|| ValueError::new(detail))
 }
 
-/// Returns whether a country is outside the USA, or `None` if the event names no country.
+/// Returns whether mail to a country is foreign mail, or `None` if the event names no country.
 pub(super) fn is_foreign(located: &LocatedValue<'_>) -> Result<Option<bool>, EvalError> {
     let Some(value) = named(located) else {
         return Ok(None);
     };
     match format_error(FieldFormat::Country, value) {
         Some(error) => Err(located.error(FieldFormat::Country.rule(), error)),
-        None => Ok(Some(value != HOME)),
+        None => Ok(Some(!value.as_str().is_some_and(is_domestic))),
     }
 }
 
@@ -116,12 +119,13 @@ pub(super) fn partner_id(
     let Some(value) = named(located) else {
         return Ok(None);
     };
-    let number = value.as_i64().map(|number| number.to_string());
+    let is_whole = value.is_i64() || value.is_u64();
+    let number = is_whole.then(|| value.to_string());
     let id = value.as_str().or(number.as_deref());
     let id = id.and_then(|raw| PartnerCustomerId::parse(raw).ok());
-    let error = ValueError::new(
-        "A partner customer id is a text of 1 to 256 characters, without control characters and outer white space.",
-    );
+    let error = ValueError::new(number::not_whole(value).unwrap_or(
+        "A partner customer id is a whole number, or a text of 1 to 256 characters without control characters and outer white space.",
+    ));
     id.map(Some)
         .ok_or_else(|| located.error("partner_id", error))
 }
@@ -157,7 +161,10 @@ pub(super) fn version(domain: VersionDomain, located: &LocatedValue<'_>) -> Resu
         VersionDomain::Sequence => value
             .as_i64()
             .or_else(|| value.as_str().and_then(whole))
-            .ok_or_else(|| refused("The version is not a whole number of 64 bits.")),
+            .ok_or_else(|| {
+                let reason = number::not_whole(value);
+                refused(reason.unwrap_or("The version is not a whole number of 64 bits."))
+            }),
         VersionDomain::Time => value
             .as_str()
             .and_then(calendar::microseconds)
@@ -178,22 +185,6 @@ fn is_language(text: &str) -> bool {
 fn is_country(text: &str) -> bool {
     let is_upper = text.bytes().all(|byte| byte.is_ascii_uppercase());
     is_upper && rust_iso3166::from_alpha3(text).is_some()
-}
-
-fn is_currency(text: &str) -> bool {
-    iso_currency::Currency::from_code(text).is_some()
-}
-
-fn is_email(text: &str) -> bool {
-    let Some((local, domain)) = text.split_once('@') else {
-        return false;
-    };
-    text.len() <= EMAIL_BYTES_MAX
-        && !text.contains(char::is_whitespace)
-        && !local.is_empty()
-        && !domain.contains('@')
-        && domain.contains('.')
-        && domain.split('.').all(|label| !label.is_empty())
 }
 
 fn is_e164(text: &str) -> bool {
@@ -236,6 +227,16 @@ mod tests {
             ("email", json!("a@b.c"), json!("a b@c.d")),
             ("customer_history.email", json!("ä@b.de"), json!("a@b@c.d")),
             ("email", json!("a@b.c"), json!("a@b..c")),
+            (
+                "email",
+                json!("\"ann lee\"@example.com"),
+                json!("ann@example.com,"),
+            ),
+            (
+                "customer_history.email",
+                json!("a@b.c"),
+                json!("mailto:a@b.c"),
+            ),
             ("phone", json!("+14155552671"), json!("4155552671")),
             (
                 "customer_history.phone",
@@ -257,6 +258,12 @@ mod tests {
             ("metadata.k", json!([1, {"a": "b"}]), json!(["a\u{0}"])),
             ("first_name", json!("a"), json!("a\nb")),
             ("metadata.k", json!(false), json!({"a\u{7}": 1})),
+            ("metadata.k", json!(u64::MAX), json!(1e22)),
+            (
+                "metadata.k",
+                json!([0.1]),
+                json!({"a": [0.123_456_789_012_345_67]}),
+            ),
         ] {
             check(target, ".v", Some(good.clone()), &Set(good));
             let format = super::super::Field::parse(target).unwrap().format().rule();
@@ -268,22 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn emails_and_phone_numbers_have_a_format() {
-        let longest = format!("{}@b.c", "a".repeat(EMAIL_BYTES_MAX - 4));
-        for (text, expected) in [
-            ("a@b.c", true),
-            (longest.as_str(), true),
-            (&format!("a{longest}"), false),
-            ("a@b", false),
-            ("@b.c", false),
-            ("a@b.c@d.e", false),
-            ("a@.c", false),
-            ("a@b.", false),
-            ("a @b.c", false),
-            ("a.b.c", false),
-        ] {
-            assert_eq!(is_email(text), expected, "{text}");
-        }
+    fn phone_numbers_have_a_format() {
         for (text, expected) in [
             ("+12", true),
             ("+123456789012345", true),
@@ -302,7 +294,53 @@ mod tests {
     fn codes_have_a_length_and_a_case() {
         assert!(is_language("en") && !is_language("EN") && !is_language("eng"));
         assert!(is_country("USA") && !is_country("usa") && !is_country("XXX") && !is_country("US"));
-        assert!(is_currency("USD") && !is_currency("usd"));
+    }
+
+    #[test]
+    fn the_letter_case_of_a_currency_is_no_fault() {
+        for (v, expected) in [
+            ("USD", Set(json!("USD"))),
+            ("usd", Set(json!("USD"))),
+            ("Eur", Set(json!("EUR"))),
+            ("US", Refused("currency", "/v")),
+            ("usd ", Refused("currency", "/v")),
+            ("$", Refused("currency", "/v")),
+        ] {
+            check(
+                "customer_history.ltv_currency",
+                ".v",
+                Some(json!(v)),
+                &expected,
+            );
+        }
+    }
+
+    /// A number that the source writes with decimals has no text that the bridge knows, so it is no id.
+    #[test]
+    fn a_number_that_is_no_id_or_version_says_what_is_wrong() {
+        let rules = MappingRules {
+            imprint_id: None,
+            partner_id: Some(".v".to_owned()),
+            version: Some(VersionRule {
+                expression: ".v".to_owned(),
+                domain: VersionDomain::Sequence,
+            }),
+            ..rules(&[("customer_history.transaction_count", ".v")])
+        };
+        let mapping = Mapping::compile(&rules).unwrap();
+        for (v, reason) in [
+            (json!(901.0), "such as 901.0"),
+            (json!(1e22), "more digits"),
+        ] {
+            let errors = mapping.map(&json!({"v": v})).unwrap_err();
+            assert_eq!(errors.len(), 3, "{errors:?}");
+            for error in errors {
+                assert!(error.detail.contains(reason), "{error:?}");
+            }
+        }
+        let largest = mapping.map(&json!({"v": u64::MAX})).unwrap_err();
+        let rules: Vec<&str> = largest.iter().map(|error| error.rule.as_str()).collect();
+        assert_eq!(rules, ["version", "integer"], "{largest:?}");
     }
 
     #[test]

@@ -113,8 +113,8 @@ pub(super) static FUNCTIONS: [Signature; 20] = [
         Parameters::Nothing(states::us_state),
     ),
     signature("us_zip", "us_zip", Parameters::Anything(states::us_zip)),
-    signature("whole", "whole", Parameters::Anything(text::whole)),
     signature("utc", "utc", Parameters::Nothing(calendar::utc)),
+    signature("whole", "whole", Parameters::Anything(text::whole)),
 ];
 
 /// Finds the mapping function with this name.

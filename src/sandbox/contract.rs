@@ -105,10 +105,15 @@ fn inspect_text(field: &Field, text: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// Returns whether a text has the rough form of an email address. A user name in quotes can contain spaces and `@`.
 fn is_email(text: &str) -> bool {
-    text.split_once('@')
-        .is_some_and(|(user, host)| !user.is_empty() && !host.is_empty() && !host.contains('@'))
-        && !text.contains(char::is_whitespace)
+    let Some((user, host)) = text.rsplit_once('@') else {
+        return false;
+    };
+    let is_quoted = user.len() > 1 && user.starts_with('"') && user.ends_with('"');
+    let is_plain =
+        |text: &str| !text.is_empty() && !text.contains(|c: char| c == '@' || c.is_whitespace());
+    (is_quoted || is_plain(user)) && is_plain(host)
 }
 
 fn is_phone(text: &str) -> bool {
@@ -201,7 +206,7 @@ mod tests {
     fn a_body_within_the_contract_is_accepted() {
         for body in [
             json!({}),
-            json!({"email": "a@b", "phone": "+14155552671", "street_line2": ""}),
+            json!({"email": "\"a b@c\"@d", "customer_history": {"email": "a@b"}, "phone": "+14155552671", "street_line2": ""}),
             json!({"customer_history": {"address": {"country": "USA"}, "account_tenure": 13}}),
             json!({"metadata": {"a.b": {"c": [1]}}}),
         ] {
