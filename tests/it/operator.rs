@@ -437,6 +437,41 @@ fn a_replay_keeps_the_version_that_the_event_had() {
     );
 }
 
+/// FAULTS N313, V4: the operator pauses or shadows the destination while Imprint answers the first of two updates.
+#[test]
+fn a_pause_between_two_updates_holds_back_the_second_update() {
+    let app = OperatedApp::start("");
+    for (mode, customer) in [("paused", "c1"), ("shadow", "c2")] {
+        let moves = |id: &str, revision: u64, line2: Value| {
+            let address = json!({"line1": format!("{revision} Main St"), "line2": line2, "city": "Reno", "state": "NV", "postal_code": "89501"});
+            let event = Event::new(&format!("{id}-{mode}"), customer, revision);
+            app.0.accept(&event.with("/data/customer/address", address));
+        };
+        moves("in", 1, json!("Apt 4B"));
+        app.0.wait_until(&format!("in-{mode}"), "delivered");
+        app.0.imprint.inject(&json!({
+            "customer": customer, "times": 1, "action": {"latency_ms": 500, "after": "apply"},
+        }));
+        moves("on", 2, Value::Null);
+        let applied = || app.0.imprint.applied(customer);
+        wait_for("the first update is in flight", || {
+            (applied().len() == 2).then_some(())
+        });
+        app.post("/destination", &json!({"mode": mode}));
+        let on = format!("on-{mode}");
+        wait_for("the first update is recorded", || {
+            (app.0.receipt(&on)["attempts"] == 1).then_some(())
+        });
+        assert_eq!(app.0.receipt(&on)["status"], "waiting", "{mode}");
+        assert_eq!(applied().len(), 2, "{mode}");
+        app.post("/destination", &json!({"mode": "open"}));
+        app.0.wait_until(&on, "delivered");
+        let last = applied().split_off(2);
+        let last: Vec<Value> = last.into_iter().map(|call| call.body).collect();
+        assert_eq!(last, [json!({"street_line2": ""})], "{mode}");
+    }
+}
+
 #[test]
 fn a_pause_outlives_a_restart_and_ends_when_an_operator_opens_the_destination() {
     let mut app = OperatedApp::start("");

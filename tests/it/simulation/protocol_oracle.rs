@@ -27,7 +27,7 @@ const EXCUSED_FOR: i64 = 30 * SECOND;
 const REFUSALS: usize = 4;
 
 /// The position of a request in its delivery. A later request of a delivery is allowed even if a first request is not,
-/// but not in shadow mode or during a pause.
+/// but not in shadow mode, during a pause or during a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
     First,
@@ -153,22 +153,23 @@ impl ProtocolOracle {
             let what = format!("asked at {now} in shadow mode");
             return violation(Law::LeftAlone, what);
         }
-        if turn == Turn::Later && self.mode == OperatorMode::Paused {
-            let what = format!("asked again at {now} while it is paused");
-            return violation(Law::LeftAlone, what);
-        }
+        let settling = 2 * self.in_flight_max;
+        let is_throttled = self.throttled.0.len() > 1 && self.throttled.1 >= REFUSALS + settling;
+        let waits = is_throttled && now < self.wait_until;
         if turn == Turn::Later {
+            if waits || self.mode == OperatorMode::Paused {
+                let what = format!("asked again at {now} during a wait or a pause");
+                return violation(Law::LeftAlone, what);
+            }
             return Ok(());
         }
         let since = now - self.last;
         self.last = now;
-        let settling = 2 * self.in_flight_max;
         let is_refused = self.refused.0.len() > 1 && self.refused.1 >= REFUSALS + settling;
         let is_down = self.failures >= FAILURES + settling && self.failing.len() > 1;
-        let is_throttled = self.throttled.0.len() > 1 && self.throttled.1 >= REFUSALS + settling;
         let disturbed = if self.mode == OperatorMode::Paused {
             "it is paused"
-        } else if is_throttled && now < self.wait_until {
+        } else if waits {
             "it asked for a wait"
         } else if is_refused && since < PROBE_EVERY {
             "it refuses the key"
