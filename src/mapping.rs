@@ -20,8 +20,8 @@
 //! - `if a then b elif c then d else e end`, `a == b`, `a != b`, `a and b`, `a or b`, `not`. In a condition, every
 //!   value except null, false and absent counts as true. A comparison with an absent value is absent, but a condition
 //!   reads the result of the comparison with null.
-//! - Functions: `alpha3`, `date`, `digest`, `digits`, `e164`, `language`, `line`, `lookup`, `lower`, `minor_units`,
-//!   `moment`, `months_since`, `text`, `title`, `trim`, `upper`, `us_state`, `us_zip`, `utc`, `whole`.
+//! - Functions: `alpha3`, `date`, `digest`, `digits`, `e164`, `is_domestic`, `language`, `line`, `lookup`, `lower`,
+//!   `minor_units`, `moment`, `months_since`, `text`, `title`, `trim`, `upper`, `us_state`, `us_zip`, `utc`, `whole`.
 //!
 //! The bridge compiles every term in the list above to a plan, which is a tree of operations. For some more terms of
 //! jq, the bridge uses the interpreter jaq, which takes a few microseconds for an expression. These terms are `.[]`,

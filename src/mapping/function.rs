@@ -78,12 +78,17 @@ const fn signature(name: &'static str, usage: &'static str, parameters: Paramete
 }
 
 /// All functions of the mapping language.
-pub(super) static FUNCTIONS: [Signature; 20] = [
+pub(super) static FUNCTIONS: [Signature; 21] = [
     signature("alpha3", "alpha3", Parameters::Nothing(country::alpha3)),
     signature("date", "date", Parameters::Nothing(calendar::date)),
     signature("digest", "digest", Parameters::Whole(digest::digest)),
     signature("digits", "digits", Parameters::Nothing(text::digits)),
     signature("e164", "e164 or e164(\"US\")", Parameters::Region),
+    signature(
+        "is_domestic",
+        "is_domestic",
+        Parameters::Nothing(country::is_domestic),
+    ),
     signature(
         "language",
         "language",

@@ -77,6 +77,7 @@ mod tests {
         serde_json::from_str(text).unwrap()
     }
 
+    /// FAULTS N322
     #[test]
     fn a_number_keeps_its_digits_or_is_found() {
         for text in [

@@ -88,6 +88,22 @@ fn a_json_body_is_split_into_events_with_their_own_types() {
     assert_eq!(ids(&post(&app, &json!({"changes": []}))), [""; 0]);
 }
 
+/// FAULTS N321: a number that the tables of this build do not have is sent, and an operator can see how many there are.
+#[test]
+fn a_phone_number_of_a_new_area_code_is_sent_and_counted() {
+    let app = shop();
+    let count = |app: &TestApp| app.metric("unlisted_phones_total{source=\"shop\"}");
+    assert_eq!(count(&app), Some(0.0));
+    let known = row("c1", "a@example.com", "415 555 2671");
+    let new = row("c2", "b@example.com", "222 262 0100");
+    let body = json!({"changes": [change(1, &Value::Null, &known), change(2, &Value::Null, &new)]});
+    assert_eq!(ids(&post(&app, &body)), ["1", "2"]);
+    until(&app, "2", "delivered");
+    assert_eq!(app.imprint.applied("c2")[0].body["phone"], "+12222620100");
+    assert_eq!(count(&app), Some(1.0));
+    until(&app, "1", "delivered");
+}
+
 #[test]
 fn only_field_groups_that_differ_are_sent() {
     let app = shop();

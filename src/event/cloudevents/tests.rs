@@ -188,7 +188,7 @@ fn all_errors_of_an_event_are_reported_at_once() {
     }
 }
 
-/// FAULTS I17, N320
+/// FAULTS I17, N330
 #[test]
 fn a_charset_is_utf_8_or_ascii_in_any_spelling() {
     for (charset, is_accepted) in [
@@ -223,7 +223,7 @@ fn with_base64(bytes: impl AsRef<[u8]>) -> Value {
     event
 }
 
-/// FAULTS N320
+/// FAULTS N330
 #[test]
 fn json_in_base64_is_the_data() {
     let data = json!({"customer": {"id": "C1"}});

@@ -113,6 +113,7 @@ mod tests {
         }
     }
 
+    /// FAULTS N324
     #[test]
     fn anything_else_is_no_address() {
         let long_local = format!("a{}@b.c", "a".repeat(LOCAL_BYTES_MAX));

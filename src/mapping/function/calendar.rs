@@ -167,6 +167,7 @@ mod tests {
         result.ok()
     }
 
+    /// FAULTS N325
     #[test]
     fn months_are_whole() {
         for (from, to, expected) in [

@@ -1,4 +1,4 @@
-//! The function `alpha3` of the mapping language: codes and names of countries.
+//! The functions `alpha3` and `is_domestic` of the mapping language: codes and names of countries.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::super::error::ValueError;
 use super::Conversion;
 use super::place_name;
+use crate::imprint;
 
 /// Converts an alpha-2 code, an alpha-3 code or an English country name to the ISO 3166-1 alpha-3 code. Puerto Rico and
 /// the other territories with a code of their own keep this code.
@@ -20,6 +21,13 @@ pub(super) fn alpha3(text: &str) -> Conversion {
                 "The text is neither an ISO 3166-1 code nor the English name of a country.",
             )
         })
+}
+
+/// Returns whether an address in a country is an address of the USA for the mail: in the USA, one of its territories or
+/// a freely associated state. The input is the same as for [`alpha3`].
+pub(super) fn is_domestic(text: &str) -> Conversion {
+    let code = alpha3(text)?;
+    Ok(Value::Bool(code.as_str().is_some_and(imprint::is_domestic)))
 }
 
 /// The keys of all country names and codes.
@@ -49,7 +57,7 @@ static NAMES: LazyLock<BTreeMap<String, &'static str>> = LazyLock::new(|| {
 ///
 /// The sources are the country picklist of Salesforce (Summer 2024, which keeps older names of ISO 3166-1), and the
 /// English names of Unicode CLDR 45 (2024), which Shopify and many address forms use.
-const ALIASES: [(&str, &str); 66] = [
+const ALIASES: [(&str, &str); 68] = [
     ("bolivia", "BOL"),
     ("british virgin islands", "VGB"),
     ("brunei", "BRN"),
@@ -62,8 +70,10 @@ const ALIASES: [(&str, &str); 66] = [
     ("congo kinshasa", "COD"),
     ("cote d ivoire", "CIV"),
     ("czech republic", "CZE"),
+    ("czechia (czech republic)", "CZE"),
     ("democratic republic of the congo", "COD"),
     ("east timor", "TLS"),
+    ("eswatini (swaziland)", "SWZ"),
     ("falkland islands", "FLK"),
     ("falkland islands (islas malvinas)", "FLK"),
     ("great britain", "GBR"),
@@ -138,6 +148,22 @@ mod tests {
         }
         for (name, alpha3) in ALIASES {
             assert_eq!(code(name).as_deref(), Some(alpha3), "{name}");
+        }
+    }
+
+    /// FAULTS N323
+    #[test]
+    fn a_territory_is_domestic_under_every_name() {
+        for (text, expected) in [
+            ("US", Some(true)),
+            ("Puerto Rico", Some(true)),
+            ("FSM", Some(true)),
+            ("United States Minor Outlying Islands", Some(true)),
+            ("Samoa", Some(false)),
+            ("VG", Some(false)),
+            ("Korea", None),
+        ] {
+            assert_eq!(is_domestic(text).ok(), expected.map(Value::Bool), "{text}");
         }
     }
 

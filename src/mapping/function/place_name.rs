@@ -5,6 +5,9 @@
 /// The key has no accents, no punctuation and no word "the", and has "saint" for "St." and "and" for "&". A code of one
 /// word stays as it is.
 pub(super) fn key(name: &str) -> String {
+    if name.len() == "US".len() && name.bytes().all(|byte| byte.is_ascii_alphabetic()) {
+        return name.to_ascii_lowercase();
+    }
     let mut plain = String::with_capacity(name.len());
     for character in name.chars().flat_map(char::to_lowercase) {
         match character {

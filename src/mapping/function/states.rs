@@ -10,8 +10,9 @@ use super::Conversion;
 use super::place_name;
 
 /// The code and name of each place in USPS Publication 28 (2024), appendix B: the states, the District of Columbia, the
-/// territories, the freely associated states, and the regions of military addresses.
-static STATES: [(&str, &str); 62] = [
+/// territories, the freely associated states, and the regions of military addresses. UM is only in ISO 3166-2:US (2020)
+/// and in the state picklist of Salesforce (Summer 2024).
+static STATES: [(&str, &str); 63] = [
     ("AL", "ALABAMA"),
     ("AK", "ALASKA"),
     ("AZ", "ARIZONA"),
@@ -68,6 +69,7 @@ static STATES: [(&str, &str); 62] = [
     ("GU", "GUAM"),
     ("MH", "MARSHALL ISLANDS"),
     ("MP", "NORTHERN MARIANA ISLANDS"),
+    ("UM", "UNITED STATES MINOR OUTLYING ISLANDS"),
     ("PW", "PALAU"),
     ("PR", "PUERTO RICO"),
     ("VI", "VIRGIN ISLANDS"),
@@ -178,7 +180,7 @@ mod tests {
             ("Washington", Some("WA")),
             ("N.Y.", Some("NY")),
             ("British Virgin Islands", None),
-            ("UM", None),
+            ("UM", Some("UM")),
             ("US", None),
             ("CA-ON", None),
             ("Calif.", None),
