@@ -12,11 +12,17 @@ use crate::http;
 use crate::support::{FakeImprint, TestApp, wait_for};
 
 /// The example sources: the name, the sender's secret, and an example event that names a customer by Imprint id.
-const SOURCES: [(&str, &str, &str); 3] = [
+const SOURCES: [(&str, &str, &str); 5] = [
     (
         "debezium",
         "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
         "row-in-snapshot",
+    ),
+    ("dynamics", "the-token-of-the-webhook", "contact-saved"),
+    (
+        "hubspot",
+        "the-client-secret-of-the-app",
+        "contact-of-the-crm-api",
     ),
     ("salesforce", "the-token-of-the-relay", "contact-updated"),
     ("segment", "the-shared-secret-of-segment", "user-identified"),
