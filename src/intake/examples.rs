@@ -30,10 +30,11 @@ pub enum Expectation {
 impl Expectation {
     /// Returns the result of the explained body as an expectation.
     pub fn of(explanation: &Explanation) -> Self {
-        if let Some(problem) = explanation.problems().next() {
+        if let Some(first) = explanation.problems().next() {
             let error = |error: &crate::event::EventError| json!({"pointer": error.pointer, "rule": error.rule});
-            let errors: Vec<Value> = problem.errors.iter().map(error).collect();
-            return Self::Rejection(json!({"type": problem.class, "faults": errors}));
+            let errors = explanation.problems().flat_map(|problem| &problem.errors);
+            let errors: Vec<Value> = errors.map(error).collect();
+            return Self::Rejection(json!({"type": first.class, "faults": errors}));
         }
         let mut requests: Vec<Value> = explanation.events.iter().map(expected).collect();
         match requests.pop() {
@@ -61,12 +62,16 @@ impl Expectation {
     }
 }
 
-/// Describes the result of an example body in one line.
+/// Describes the results of all events of an example body in one line.
 pub fn summary(explanation: &Explanation) -> String {
-    let first = explanation.events.first().map(|event| &event.outcome);
-    match explanation.outcome.as_ref().or(first) {
-        Some(outcome) => outcome_summary(outcome),
-        None => "no event".to_owned(),
+    let problems = explanation
+        .problems()
+        .map(|problem| to_json(problem).to_string());
+    let problems: Vec<String> = problems.collect();
+    if problems.is_empty() {
+        Expectation::of(explanation).as_json().to_string()
+    } else {
+        format!("refused, {}", problems.join(", "))
     }
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::commands;
 use crate::http;
@@ -108,6 +108,61 @@ fn the_sources_run_with_readable_secrets() {
         let found = wait_for(source, || applied(&app.imprint, &expected["path"]));
         assert_eq!(found, expected["body"], "{source}");
     }
+}
+
+/// A person who copies the output of `explain --example`, or of `check`, gets the results of all events of the body.
+#[test]
+fn the_proposed_results_are_complete() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = examples().join("hubspot.toml");
+    fs::copy(source, folder.path().join("hubspot.toml")).unwrap();
+    let examples_of_source = folder.path().join("hubspot");
+    fs::create_dir(&examples_of_source).unwrap();
+    let change = |number: u32, property: &str, value: &str| {
+        json!({
+            "eventId": number, "portalId": 1, "objectId": number, "occurredAt": 1_739_473_687_250_u64,
+            "subscriptionType": "contact.propertyChange", "propertyName": property, "propertyValue": value,
+        })
+    };
+    let accepted = json!([change(1, "city", "Bend"), change(2, "lastname", "")]);
+    let refused = json!([change(3, "phone", "none"), change(4, "state", "Oregonia")]);
+    for (name, body) in [("accepted", &accepted), ("refused", &refused)] {
+        let file = examples_of_source.join(format!("{name}.event.json"));
+        fs::write(file, body.to_string()).unwrap();
+    }
+    let run = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_imprint-bridge"))
+            .args(arguments)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .env("IMPRINT_BRIDGE__SOURCES_DIR", folder.path())
+            .output()
+            .unwrap();
+        (
+            commands::text(&output.stdout),
+            commands::text(&output.stderr),
+        )
+    };
+    let (report, errors) = run(&["check"]);
+    for expected in [
+        r#"{"body":{"city":"Bend""#,
+        r#""cleared":["last_name""#,
+        r#""rule":"e164""#,
+        r#""rule":"us_state""#,
+    ] {
+        assert!(
+            report.contains(expected) || errors.contains(expected),
+            "{expected}: {report}{errors}"
+        );
+    }
+    for (name, ending) in [("accepted", "request"), ("refused", "refusal")] {
+        let event = examples_of_source.join(format!("{name}.event.json"));
+        let event = event.to_str().unwrap();
+        let (result, _) = run(&["explain", "--source", "hubspot", "--example", event]);
+        let file = examples_of_source.join(format!("{name}.{ending}.json"));
+        fs::write(file, result).unwrap();
+    }
+    let (report, errors) = run(&["check"]);
+    assert!(report.contains("no errors"), "{report}{errors}");
 }
 
 /// FAULTS N91: a body of 230 KB names one long change and 400 records, so its events would take 90 MB.
