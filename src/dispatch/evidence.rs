@@ -15,7 +15,7 @@
 //!   lanes still probe the destination at once. The same rule applies while dispatch sends only probes or waits, because
 //!   dispatch then asks about no witness.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use self::proof::Proof;
@@ -110,7 +110,8 @@ pub enum Testimony {
 #[derive(Debug, Default)]
 pub(super) struct Evidence {
     suspects: BTreeMap<LaneId, Suspect>,
-    refuted: BTreeSet<LaneId>,
+    /// The refuted lanes. The time of a lane is the time when dispatch sent the request that refuted the lane.
+    refuted: BTreeMap<LaneId, Timestamp>,
     /// The time when dispatch sent the last request whose answer shows that the destination works.
     worked_at: Option<Timestamp>,
     witnesses: Witnesses,
@@ -140,8 +141,8 @@ impl Evidence {
             | Signal::Refused
             | Signal::Forbidden => false,
         };
-        self.refute(|suspected, suspect| {
-            suspected != lane && suspect.answered_at <= sent_at && refutes(suspect.fault)
+        self.refute(sent_at, |suspected, fault| {
+            suspected != lane && refutes(fault)
         });
         if signal == Signal::Applied {
             self.proof.applied();
@@ -188,6 +189,12 @@ impl Evidence {
         let Some(fault) = FaultKind::of(signal) else {
             return Blame::Unproven;
         };
+        let is_older = self.refuted.get(&lane).is_some_and(|at| sent_at < *at);
+        if fault == FaultKind::Unexplained && is_older {
+            // Dispatch sent the request before the success that refuted the lane. Somebody has possibly repaired a
+            // gateway in between, and a rejection of a refuted lane would park the entry.
+            return Blame::Unproven;
+        }
         let can_ask = state.honours_permits(now);
         if self.is_refuted(lane, now, can_ask) {
             return Blame::Lane;
@@ -226,7 +233,7 @@ impl Evidence {
     /// If the evidence against the lane is not fresh, asks about a witness. If dispatch cannot ask about a witness, or if
     /// the evidence is too old, the lane is no longer refuted.
     fn is_refuted(&mut self, lane: LaneId, now: Timestamp, can_ask: bool) -> bool {
-        if !self.refuted.contains(&lane) {
+        if !self.refuted.contains_key(&lane) {
             return false;
         }
         let is_younger = |age| self.worked_at.is_some_and(|at| now < at.after(age));
@@ -272,15 +279,16 @@ impl Evidence {
             .any(|(other, suspect)| *other != lane && suspect.answered_at <= sent_at)
     }
 
-    fn refute(&mut self, is_refuted: impl Fn(LaneId, &Suspect) -> bool) {
+    /// Refutes the suspects that failed before dispatch sent a successful request, and that `is_refuted` selects.
+    fn refute(&mut self, sent_at: Timestamp, is_refuted: impl Fn(LaneId, FaultKind) -> bool) {
         if self.suspects.is_empty() {
             return;
         }
         let refuted = &mut self.refuted;
         self.suspects.retain(|lane, suspect| {
-            let refutes = is_refuted(*lane, suspect);
+            let refutes = suspect.answered_at <= sent_at && is_refuted(*lane, suspect.fault);
             if refutes {
-                refuted.insert(*lane);
+                refuted.insert(*lane, sent_at);
             }
             !refutes
         });
@@ -291,7 +299,8 @@ impl Evidence {
 
     /// Returns a witness whose lane is neither a suspect nor refuted.
     fn witness(&self, now: Timestamp) -> Option<&ImprintId> {
-        let is_sound = |lane| !self.suspects.contains_key(&lane) && !self.refuted.contains(&lane);
+        let is_sound =
+            |lane| !self.suspects.contains_key(&lane) && !self.refuted.contains_key(&lane);
         self.witnesses.find(is_sound, now)
     }
 
@@ -335,9 +344,7 @@ impl Evidence {
             Testimony::Found => {
                 self.confirmed = None;
                 self.worked(sent_at);
-                self.refute(|_, suspect| {
-                    suspect.answered_at <= sent_at && suspect.fault.is_testable()
-                });
+                self.refute(sent_at, |_, fault| fault.is_testable());
                 let mut suspects = self.suspects.values();
                 if suspects.any(|suspect| suspect.fault.is_testable()) {
                     self.asking = Asking::Wanted;

@@ -295,6 +295,25 @@ fn a_gateway_that_rejects_everybody_parks_nobody() {
     assert_eq!(app.metric("parked_entries"), Some(1.0));
 }
 
+/// FAULTS N314, U56: the second rejection of the customer is on its way when somebody repairs the gateway, and an update
+/// of another customer is applied before the rejection arrives.
+#[test]
+fn a_late_rejection_of_a_repaired_gateway_parks_nobody() {
+    let app = TestApp::start();
+    app.imprint.inject(&json!([
+        {"customer": "c1", "times": 2, "action": {"latency_ms": 1_500}},
+        {"customer": "c1", "times": 2, "action": {"status": 400, "shape": "html"}},
+    ]));
+    app.accept(&email("rejected", "c1", 1));
+    app.wait_for("the second request is in flight", |app| {
+        asked(app, Operation::Update, "c1") == 2
+    });
+    app.accept(&email("applied", "c2", 1));
+    app.wait_until("applied", "delivered");
+    assert_eq!(asked(&app, Operation::Update, "c1"), 2);
+    app.wait_until("rejected", "delivered");
+}
+
 /// FAULTS U57: nothing ever shows whether the only customer is unknown or the key is wrong, so an operator decides.
 #[test]
 fn an_event_without_any_evidence_becomes_undecided() {

@@ -158,6 +158,24 @@ fn a_refuted_lane_counts_after_imprint_has_throttled_two_other_lanes() {
     assert_eq!(failed(&mut evidence, 1, throttled, 800), Blame::Lane);
 }
 
+/// FAULTS N314, U56: the rejected request of a refuted lane was sent before the success that refuted the lane, so somebody
+/// has possibly repaired a gateway in between.
+#[test]
+fn a_rejection_from_before_the_refutation_does_not_count_as_the_lanes_own() {
+    for signal in FAULTS {
+        let mut evidence = Evidence::default();
+        failed(&mut evidence, 1, signal, 100);
+        succeeded(&mut evidence, 2, Signal::Applied, 200);
+        let mut blame = |sent| {
+            let times = (at(sent), at(300));
+            evidence.failed(LaneId(1), signal, times, flowing(0))
+        };
+        let is_rejection = signal == Signal::Unexplained;
+        assert_eq!(blame(199) != Blame::Lane, is_rejection, "{signal:?}");
+        assert_eq!(blame(200), Blame::Lane, "{signal:?}");
+    }
+}
+
 /// FAULTS U51: with a witness, several failing lanes prove nothing until the witness was asked.
 #[test]
 fn a_witness_refutes_lanes_that_a_retrieve_can_refute() {
