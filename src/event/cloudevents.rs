@@ -21,7 +21,7 @@ const LOCATION_JSON: &str = "json";
 /// The error text for an invalid event id, event type or CloudEvents `source`.
 pub const ATTRIBUTE: &str = "The value must have 1 to 256 characters and no control characters.";
 /// The error text for an invalid event time.
-pub const TIME: &str = "The time must be an RFC 3339 date-time.";
+const TIME: &str = "The time must be an RFC 3339 date-time.";
 const SPECVERSION: &str = "1.0";
 const DATA: &str = "data";
 const DATA_BASE64: &str = "data_base64";

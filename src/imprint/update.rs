@@ -21,8 +21,8 @@ const COUNTRY: &str = "customer_history.address.country";
 /// The countries with addresses that are domestic for the mail of the USA: the USA, its territories, and the freely
 /// associated states Micronesia, Marshall Islands and Palau.
 ///
-/// The list is from USPS Publication 28 (2024), appendix B, and Domestic Mail Manual (2024), section 608.2.1 and 608.2.2,
-/// with the codes of ISO 3166-1. An address in one of these countries has a state and a ZIP code of the USA.
+/// The list is from USPS Publication 28 (2024), appendix B, and the Domestic Mail Manual (July 2024), sections 608.2.1 and
+/// 608.2.2, with the codes of ISO 3166-1. An address in one of these countries has a state and a ZIP code of the USA.
 const DOMESTIC: [&str; 10] = [
     "USA", "PRI", "GUM", "VIR", "ASM", "MNP", "UMI", "MHL", "FSM", "PLW",
 ];

@@ -161,6 +161,9 @@ fn decode_json(
     Ok(numbered.collect())
 }
 
+/// The error text for the time of a plain JSON event that is not RFC 3339 text.
+const TIME: &str = "The time must be an RFC 3339 date-time; the functions utc and moment make one.";
+
 /// Builds the stored form of a plain JSON event: id, type, time and data. The stored event has no CloudEvents `source`.
 fn json_event(source: &SourceName, event: JsonEvent) -> Result<ChangeEvent, Vec<EventError>> {
     let JsonEvent {
@@ -182,7 +185,7 @@ fn json_event(source: &SourceName, event: JsonEvent) -> Result<ChangeEvent, Vec<
         .as_deref()
         .is_some_and(|time| rfc3339::date_time(time).is_none())
     {
-        errors.push(error("time", "rfc3339", cloudevents::TIME));
+        errors.push(error("time", "rfc3339", TIME));
     }
     let (Some(id), Some(event_type), true) = (id, event_type, errors.is_empty()) else {
         return Err(errors);

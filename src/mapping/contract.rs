@@ -77,7 +77,7 @@ fn format_error(format: FieldFormat, value: &Value) -> Option<ValueError> {
         ),
         FieldFormat::DateTime => (
             value.as_str().and_then(calendar::microseconds).is_some(),
-            "The value is not an RFC 3339 moment.",
+            "The value is not an RFC 3339 time; the functions utc and moment make one.",
         ),
         FieldFormat::Integer => (
             value.is_i64(),
@@ -168,7 +168,11 @@ pub(super) fn version(domain: VersionDomain, located: &LocatedValue<'_>) -> Resu
         VersionDomain::Time => value
             .as_str()
             .and_then(calendar::microseconds)
-            .ok_or_else(|| refused("The version is not an RFC 3339 moment.")),
+            .ok_or_else(|| {
+                refused(
+                    "The version is not an RFC 3339 time; the functions utc and moment make one.",
+                )
+            }),
     }
 }
 

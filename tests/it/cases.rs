@@ -80,6 +80,7 @@ struct Expect {
     with: Option<String>,
 }
 
+/// FAULTS N322, N323, N324, N325, N326, N330
 #[test]
 fn every_case_has_the_right_answer() {
     let mut failed = Vec::new();

@@ -154,7 +154,7 @@ pub(crate) fn microseconds(text: &str) -> Option<i64> {
     rfc3339::date_time(text).map(Timestamp::as_microsecond)
 }
 
-const NOT_A_DATE: &str = "The text is neither a date as YYYY-MM-DD nor an RFC 3339 moment.";
+const NOT_A_DATE: &str = "The text is neither a date as YYYY-MM-DD nor an RFC 3339 time; the function utc makes such a time.";
 
 #[cfg(test)]
 mod tests {

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::super::error::ValueError;
 use super::Conversion;
+use super::marks::{is_hyphen, is_invisible, is_space};
 
 /// The maximum length of a phone number text. A phone number has at most 15 digits, but the text can also contain
 /// spaces and punctuation.
@@ -68,15 +69,16 @@ pub(super) fn e164(text: &str, region: Option<Region>) -> Conversion {
 /// Returns the digits of a phone number, after a `+` if the text has one before the first digit. Returns `None` if the
 /// text has any other characters than those of one phone number.
 fn digits(text: &str) -> Option<String> {
-    let mut digits = String::with_capacity(text.len());
-    if text.chars().filter(|c| !is_invisible(*c)).count() > TEXT_CHARS_MAX {
+    let visible = || text.trim().chars().filter(|c| !is_invisible(*c));
+    if visible().count() > TEXT_CHARS_MAX {
         return None;
     }
-    for character in text.trim().chars() {
+    let mut digits = String::with_capacity(TEXT_CHARS_MAX);
+    for character in visible() {
         match character {
             '0'..='9' => digits.push(character),
             '+' | '\u{ff0b}' if digits.is_empty() => digits.push('+'),
-            other if is_punctuation(other) || is_invisible(other) => {}
+            other if is_punctuation(other) => {}
             _other => return None,
         }
     }
@@ -84,27 +86,27 @@ fn digits(text: &str) -> Option<String> {
 }
 
 /// Returns whether people write a character between the digits of one phone number: the set `VALID_PUNCTUATION` of
-/// libphonenumber 9.0 (2025) without letters and tildes, and the other spaces and hyphens of Unicode 16.0 (2024).
+/// libphonenumber 9.0 (2025) without letters and tildes, and the other spaces, hyphens and dots of Unicode.
 const fn is_punctuation(character: char) -> bool {
-    matches!(
-        character,
-        ' ' | '\t' | '\u{a0}' | '\u{1680}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}'
-            | '-' | '\u{2010}'..='\u{2015}' | '\u{2043}' | '\u{2212}' | '\u{30fc}' | '\u{fe58}' | '\u{fe63}'
-            | '\u{ff0d}'
-            | '.' | '\u{b7}' | '\u{2022}' | '\u{2027}' | '\u{ff0e}'
-            | '/' | '\u{ff0f}'
-            | '(' | ')' | '[' | ']' | '\u{ff08}' | '\u{ff09}' | '\u{ff3b}' | '\u{ff3d}'
-    )
-}
-
-/// Returns whether a character has no width: a part of the property `Default_Ignorable_Code_Point` of Unicode 16.0
-/// (2024), such as the marks for the direction of text. Address books copy these marks with a number.
-const fn is_invisible(character: char) -> bool {
-    matches!(
-        character,
-        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
-    )
+    is_space(character)
+        || is_hyphen(character)
+        || matches!(
+            character,
+            '.' | '\u{b7}'
+                | '\u{2022}'
+                | '\u{2027}'
+                | '\u{ff0e}'
+                | '/'
+                | '\u{ff0f}'
+                | '('
+                | ')'
+                | '['
+                | ']'
+                | '\u{ff08}'
+                | '\u{ff09}'
+                | '\u{ff3b}'
+                | '\u{ff3d}'
+        )
 }
 
 /// Returns whether an E.164 number can be in service under the North American Numbering Plan: `+1 NXX NXX XXXX`, where

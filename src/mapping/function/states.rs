@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::super::error::ValueError;
 use super::Conversion;
-use super::place_name;
+use super::{marks, place_name};
 
 /// The code and name of each place in USPS Publication 28 (2024), appendix B: the states, the District of Columbia, the
 /// territories, the freely associated states, and the regions of military addresses. UM is only in ISO 3166-2:US (2020)
@@ -131,14 +131,21 @@ pub(super) fn us_state(text: &str) -> Conversion {
         })
 }
 
-/// Validates a ZIP code of five digits, or of nine digits as `94105-1234`. The function refuses a JSON number, because
+/// The maximum length of a text with a ZIP code. A ZIP code has at most 10 characters, and white space around it.
+const ZIP_CHARS_MAX: usize = 40;
+
+/// Validates a ZIP code of five digits, or of nine digits as `94105-1234`, with any hyphen. The function refuses a JSON number, because
 /// a JSON number cannot keep leading zeros.
 pub(super) fn us_zip(value: &Value) -> Conversion {
     const REFUSED: &str = "The value is not a text of five or nine digits.";
     let text = value
         .as_str()
-        .ok_or_else(|| ValueError::new(REFUSED))?
-        .trim();
+        .filter(|text| text.chars().count() <= ZIP_CHARS_MAX);
+    let text = text.ok_or_else(|| ValueError::new(REFUSED))?;
+    let visible = text.chars().filter(|c| !marks::is_invisible(*c));
+    let plain = visible.map(|c| if marks::is_hyphen(c) { '-' } else { c });
+    let plain: String = plain.collect();
+    let text = plain.trim();
     let digits = text.bytes().filter(u8::is_ascii_digit).count();
     let (zip, more) = match (text.split_once('-'), digits, text.len()) {
         (Some((zip, more)), 9, 10) if zip.len() == 5 => (zip, more),
@@ -155,7 +162,32 @@ pub(super) fn us_zip(value: &Value) -> Conversion {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn a_zip_code_has_five_or_nine_digits_and_any_hyphen() {
+        for (text, expected) in [
+            ("94105", Some("94105")),
+            ("941051234", Some("94105-1234")),
+            ("94105\u{2013}1234", Some("94105-1234")),
+            ("\u{202a}94105\u{2011}1234\u{202c}", Some("94105-1234")),
+            ("94105--1234", None),
+            ("94105\u{2013}", None),
+            ("941 05", None),
+            ("9410\u{661}", None),
+            (&format!("94105{}x", " ".repeat(ZIP_CHARS_MAX)), None),
+            ("", None),
+        ] {
+            assert_eq!(
+                us_zip(&json!(text)).ok(),
+                expected.map(Value::from),
+                "{text}"
+            );
+        }
+        assert!(us_zip(&json!(94105)).is_err());
+    }
 
     #[test]
     fn a_state_is_found_by_its_code_and_its_names() {
