@@ -10,10 +10,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub mod cloudevents;
+mod headers;
 pub mod json;
 pub mod pointer;
 mod visibility;
 
+pub use headers::RequestHeaders;
 pub use visibility::Visibility;
 
 /// The maximum length of a source name.

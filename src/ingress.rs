@@ -91,8 +91,11 @@ pub struct Endpoint {
     pub verifier: RotatingVerifier,
     /// The origins (DNS names in lower case) to which the CloudEvents handshake grants permission.
     pub allowed_origins: BTreeSet<String>,
-    /// The headers that the bridge believes without a signature: `ce-` headers of binary mode, or [`PRIORITY`].
+    /// The headers that the bridge believes without a signature: `ce-` headers of binary mode, [`PRIORITY`], or headers
+    /// that the expressions of the source read.
     pub unsigned_headers: BTreeSet<String>,
+    /// The headers that the expressions of the source read.
+    pub read_headers: BTreeSet<String>,
     /// The quotas of the source.
     pub quota: SourceQuota,
 }

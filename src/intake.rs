@@ -24,6 +24,7 @@ mod digest;
 mod encoding;
 mod explain;
 mod explanation;
+mod message;
 mod pipeline;
 mod rejection;
 mod source;
@@ -34,6 +35,7 @@ pub use explanation::{
     EventExplanation, ExplainedOutcome, ExplainedProblem, Explanation, RequestExplanation,
     RequestPreview, TargetExplanation, TargetResult,
 };
+pub use message::RequestMessage;
 pub use pipeline::{EntryContext, MappedAgain, MappedBody};
 pub use rejection::{Rejection, RejectionClass};
 pub use source::{EventType, Source, TypeHandling};

@@ -22,6 +22,8 @@
 //!   reads the result of the comparison with null.
 //! - Functions: `alpha3`, `date`, `digest`, `digits`, `e164`, `is_domestic`, `language`, `line`, `lookup`, `lower`,
 //!   `minor_units`, `moment`, `months_since`, `text`, `title`, `trim`, `upper`, `us_state`, `us_zip`, `utc`, `whole`.
+//! - `header("x-topic")`: a header of the request. Only the expressions in `[body]` and the condition `when` can read
+//!   headers.
 //!
 //! The bridge compiles every term in the list above to a plan, which is a tree of operations. For some more terms of
 //! jq, the bridge uses the interpreter jaq, which takes a few microseconds for an expression. These terms are `.[]`,
@@ -49,7 +51,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::event::{EventError, SourceVersion};
+use crate::event::{EventError, RequestHeaders, SourceVersion};
 use crate::imprint::{
     CustomerChange, CustomerRef, Field, FieldFormat, FieldGroup, FieldValue, ImprintId,
     PartnerCustomerId, Update, is_domestic,
@@ -63,6 +65,7 @@ mod contract;
 mod error;
 mod explain;
 mod function;
+mod header;
 mod jq;
 mod json_envelope;
 mod located;
@@ -73,13 +76,14 @@ mod split;
 mod syntax;
 
 pub use budget::RULE as BUDGET_RULE;
+pub use error::RuleError;
 pub use explain::{InterpretedRule, MappingExplanation, RuleExplanation, RuleResult};
 pub use json_envelope::{JsonEnvelope, JsonEnvelopeRules, JsonEvent};
 
 use compile::RuleCompiler;
 use error::EvalError;
 use function::LookupTable;
-use located::{LocatedValue, PathStep};
+use located::{LocatedValue, PathStep, ReadContext};
 use plan::Plan;
 
 /// Returns whether a mapping has accepted a phone number that is possible, but not in the numbering tables, since the
@@ -156,22 +160,6 @@ pub enum VersionDomain {
     Time,
 }
 
-/// One error in the rules of a mapping.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{target}: {reason} (line {line}, column {column} of `{expression}`)")]
-pub struct RuleError {
-    /// The target of the wrong expression: an Imprint field, or a mapping rule such as `version` or
-    /// `customer.imprint_id`.
-    pub target: String,
-    pub expression: String,
-    /// The line number of the error in the expression, counted from 1.
-    pub line: usize,
-    /// The column number of the error in its line, in characters, counted from 1.
-    pub column: usize,
-    /// A sentence that describes the error and how to correct the expression.
-    pub reason: String,
-}
-
 /// The compiled mapping rules of one event type.
 #[derive(Clone, Debug)]
 pub struct Mapping {
@@ -182,6 +170,8 @@ pub struct Mapping {
     country: Option<CompiledRule>,
     images: Option<Images>,
     fields: Vec<FieldRule>,
+    /// The request headers that the condition `when` reads.
+    headers: BTreeSet<String>,
 }
 
 /// A compiled expression with the name of its Imprint field or mapping rule.
@@ -223,11 +213,28 @@ impl Mapping {
     /// # Errors
     /// Returns one error for each mapping rule that cannot be evaluated on the event.
     pub fn map(&self, event: &Value) -> Result<Option<CustomerChange>, Vec<EventError>> {
+        self.map_with_headers(event, &RequestHeaders::default())
+    }
+
+    /// Maps an event like [`Self::map`]. The condition `when` can read the headers of the request.
+    ///
+    /// # Errors
+    /// Returns one error for each mapping rule that cannot be evaluated on the event.
+    pub fn map_with_headers(
+        &self,
+        event: &Value,
+        headers: &RequestHeaders,
+    ) -> Result<Option<CustomerChange>, Vec<EventError>> {
         budget::begin_event(budget::EVENT_STEPS_MAX);
         let input = &LocatedValue::of_event(event);
         let mut errors = Vec::new();
         if let Some(when) = &self.when {
-            match or_record(&mut errors, &WHEN, when.plan.read(input)) {
+            let context = ReadContext {
+                headers: Some(headers),
+                log: None,
+            };
+            let request = LocatedValue::in_context(event, &context);
+            match or_record(&mut errors, &WHEN, when.plan.read(&request)) {
                 Some(located) if located.is_true() => {}
                 Some(_false) => return Ok(None),
                 None => return Err(errors),
@@ -358,6 +365,11 @@ impl Mapping {
     /// Returns the Imprint fields that the mapping rules can set.
     pub fn fields(&self) -> impl Iterator<Item = &Field> {
         self.fields.iter().map(|rule| &rule.field)
+    }
+
+    /// Returns the names of the request headers that the condition `when` reads, in lower case.
+    pub const fn headers(&self) -> &BTreeSet<String> {
+        &self.headers
     }
 
     /// Returns the kind of the mapping's versions: sequence numbers or times. Returns `None` if the bridge orders the
@@ -760,7 +772,11 @@ mod tests {
             let fields: Vec<_> = mapped.update.fields().map(ToString::to_string).collect();
             assert_eq!(fields, expected, "{event}");
         }
-        let explanation = mapping.explain(&json!({"before": {"x": 1}, "after": {"y": 1}}), "");
+        let explanation = mapping.explain(
+            &json!({"before": {"x": 1}, "after": {"y": 1}}),
+            &RequestHeaders::default(),
+            "",
+        );
         assert_eq!(
             explanation.unused,
             ["/after/y"],
@@ -824,7 +840,7 @@ mod tests {
             "id": "C1",
             "v": {"email": null, "phone": 7, "list": [1, {"x": 2}], "a/b": {"c": 1}},
         });
-        let explanation = mapping.explain(&event, "");
+        let explanation = mapping.explain(&event, &RequestHeaders::default(), "");
         let found: Vec<_> = explanation
             .rules
             .iter()
@@ -858,7 +874,12 @@ mod tests {
         assert!(results[4] == RuleResult::Absent);
         assert_eq!(explanation.unused, ["/v/a~1b", "/v/list/0"]);
         assert!(explanation.outcome.is_err());
-        assert_eq!(mapping.explain(&event, "/v/list").unused, ["/v/list/0"]);
+        assert_eq!(
+            mapping
+                .explain(&event, &RequestHeaders::default(), "/v/list")
+                .unused,
+            ["/v/list/0"]
+        );
         let reads = Vec::from_iter(mapping.reads());
         assert_eq!(reads, ["/id", "/v/email", "/v/none", "/v/phone"]);
         let interpreted: Vec<_> = mapping.interpreted_rules().collect();

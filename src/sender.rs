@@ -92,6 +92,7 @@ pub(crate) struct EventSender {
     give_up_after: Duration,
     priority: SendPriority,
     format: SendFormat,
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl EventSender {
@@ -110,7 +111,13 @@ impl EventSender {
             give_up_after,
             priority: SendPriority::Live,
             format: SendFormat::CloudEvents,
+            headers: Vec::new(),
         })
+    }
+
+    /// Adds headers to every request, for sources whose expressions read headers.
+    pub(crate) fn with_headers(self, headers: Vec<(HeaderName, HeaderValue)>) -> Self {
+        Self { headers, ..self }
     }
 
     /// Sets the format of the events that the sender sends.
@@ -175,7 +182,10 @@ impl EventSender {
             SendFormat::PlainJson => "application/json",
         });
         let post = self.http.request(Method::POST, &self.url);
-        let post = post.header(header::CONTENT_TYPE, media_type);
+        let mut post = post.header(header::CONTENT_TYPE, media_type);
+        for (name, value) in &self.headers {
+            post = post.header(name.clone(), value.clone());
+        }
         let post = match self.priority {
             SendPriority::BehindLive => post.header(PRIORITY, HeaderValue::from_static("u=7")),
             SendPriority::Live => post,

@@ -49,6 +49,7 @@ pub(super) fn open(
         secrets.push((name.clone(), auth, loaded.secrets));
         sources.push(Arc::clone(&source));
         let endpoint = Endpoint {
+            read_headers: source.read_headers(),
             source,
             verifier: RotatingVerifier::new(loaded.verifier),
             allowed_origins,

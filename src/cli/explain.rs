@@ -14,12 +14,12 @@ use clap::Args;
 use serde::Serialize;
 
 use super::operator::Bridge;
-use super::{Layers, NEGATIVE_RESULT, read};
+use super::{Layers, NEGATIVE_RESULT, header_map, read, request_headers};
 use crate::config::Purpose;
 use crate::event::{SourceName, Visibility};
-use crate::http::Method;
+use crate::http::{HeaderName, HeaderValue, Method};
 use crate::intake::examples::Expectation;
-use crate::intake::{EventExplanation, Explanation, Sources};
+use crate::intake::{EventExplanation, Explanation, RequestMessage, Sources};
 use crate::terminal::print_result;
 use crate::time::Clock;
 
@@ -38,8 +38,12 @@ pub(super) struct ExplainOptions {
     /// File with the request body. Without a file, or with `-`, the command reads standard input.
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
+    /// Header of the request, such as "x-topic: customers/update", if the source file reads headers. Repeat the option
+    /// for each header.
+    #[arg(long = "header", short = 'H', value_name = "NAME: VALUE", value_parser = super::parse_header)]
+    headers: Vec<(HeaderName, HeaderValue)>,
     /// Explain this entry of a running bridge instead of a file.
-    #[arg(long, value_name = "NUMBER", requires = "token_file", conflicts_with_all = ["source", "file"])]
+    #[arg(long, value_name = "NUMBER", requires = "token_file", conflicts_with_all = ["source", "file", "headers"])]
     entry: Option<u64>,
     /// URL of the ops listener of the running bridge.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9090")]
@@ -99,13 +103,19 @@ fn explain_body(options: &ExplainOptions) -> anyhow::Result<ExitCode> {
         Visibility::Masked
     };
     let wall_time = Clock::machine().wall();
-    let explanation = sources.explain_body(&name, &body(options)?, wall_time, visibility);
-    let explanation = explanation.ok_or_else(|| {
-        anyhow!(
-            "there is no source {name} in {}",
-            config.sources_dir.display()
-        )
-    })?;
+    let unknown = || {
+        let folder = config.sources_dir.display();
+        anyhow!("there is no source {name} in {folder}")
+    };
+    let source = sources.get(&name).ok_or_else(unknown)?;
+    let headers = header_map(&options.headers);
+    let headers = request_headers(source, &headers).map_err(|reason| anyhow!(reason))?;
+    let message = RequestMessage {
+        headers: &headers,
+        body: &body(options)?,
+    };
+    let explanation = sources.explain_body(&name, message, wall_time, visibility);
+    let explanation = explanation.ok_or_else(unknown)?;
     print(options, &explanation)?;
     Ok(exit_code(explanation.problems().next().is_some()))
 }

@@ -9,6 +9,7 @@ use clap::Args;
 use super::NEGATIVE_RESULT;
 use crate::app::block_on;
 use crate::event::SourceName;
+use crate::http::{HeaderName, HeaderValue};
 use crate::sender::authentication::SenderAuthFiles;
 use crate::sender::upload::{CONCURRENCY_MAX, Upload, UploadEnd, UploadSettings};
 use crate::telemetry::{self, LogFormat};
@@ -41,6 +42,9 @@ pub(super) struct SendOptions {
     /// expressions for the event id and the event type.
     #[arg(long)]
     plain: bool,
+    /// Header to send with each event, such as "x-topic: customers/update". Repeat the option for each header.
+    #[arg(long = "header", short = 'H', value_name = "NAME: VALUE", value_parser = super::parse_header)]
+    headers: Vec<(HeaderName, HeaderValue)>,
     /// Make the bridge deliver these events after all events with normal priority. A signature must cover the header
     /// `priority`, or the source file must list this header in `unsigned_headers`.
     #[arg(long)]
@@ -106,6 +110,7 @@ fn settings(arguments: &SendOptions) -> UploadSettings {
             token_file: authentication.token_file.clone(),
         },
         plain: arguments.plain,
+        headers: arguments.headers.clone(),
         low_priority: arguments.low_priority,
         give_up_after: arguments.give_up_after,
         quiet: arguments.quiet,

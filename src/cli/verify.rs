@@ -9,10 +9,9 @@ use std::process::ExitCode;
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 
-use super::{Layers, NEGATIVE_RESULT, read};
+use super::{Layers, NEGATIVE_RESULT, header_map, read};
 use crate::config::sources::{Auth, SecretFiles, SourceSettings};
 use crate::config::{Purpose, secret};
-use crate::http::header::HeaderMap;
 use crate::http::{HeaderName, HeaderValue};
 use crate::ingress::auth::examination::{CapturedRequest, Examination, NamedSecret, examine_token};
 use crate::ingress::auth::hmac::examine_hmac;
@@ -57,10 +56,7 @@ pub(super) fn run(options: &VerifyOptions) -> anyhow::Result<ExitCode> {
         let folder = config.sources_dir.display();
         format!("there is no source {} in {folder}", options.source)
     })?;
-    let mut headers = HeaderMap::new();
-    for (name, value) in &options.headers {
-        headers.append(name.clone(), value.clone());
-    }
+    let headers = header_map(&options.headers);
     let path = options.path.clone();
     let path = path.unwrap_or_else(|| format!("/v1/sources/{}/events", options.source));
     let body = body(options)?;

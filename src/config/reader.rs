@@ -126,6 +126,11 @@ impl Reader {
         self.errors.push(error);
     }
 
+    /// Returns whether the reader has found an error up to now.
+    pub(super) const fn has_errors(&self) -> bool {
+        !self.errors.is_empty()
+    }
+
     /// Returns all collected errors, and an error for each unknown setting.
     pub(super) fn finish(mut self) -> Vec<SettingError> {
         for (place, value) in std::mem::take(&mut self.values) {

@@ -12,10 +12,11 @@ use super::{Config, QuotaSettings, read_file};
 use crate::event::SourceName;
 use crate::imprint::Field;
 use crate::ingress::QuotaLimits;
-use crate::intake::Source;
-use crate::mapping::VersionDomain;
+use crate::intake::{EventType, Source};
+use crate::mapping::{LookupTables, VersionDomain};
 
 mod auth;
+mod headers;
 mod rules;
 
 pub use auth::{Auth, SecretFiles};
@@ -30,7 +31,8 @@ pub struct SourceSettings {
     /// The origins (DNS names in lower case) to which the handshake of the CloudEvents webhook specification grants
     /// permission.
     pub allowed_origins: BTreeSet<String>,
-    /// The headers that the bridge believes without a signature: `ce-` headers of binary mode, or `priority`.
+    /// The headers that the bridge believes without a signature: `ce-` headers of binary mode, `priority`, or headers that
+    /// the expressions of the source read.
     pub unsigned_headers: BTreeSet<String>,
     /// The quotas of the source: the table `[quota]` of the source file, with the defaults of the settings for missing
     /// keys.
@@ -98,7 +100,8 @@ pub fn read_auth(file: &Path) -> Result<Auth, Vec<SettingError>> {
     let settings = read_file(file).map_err(|error| vec![error])?;
     let mut reader = Reader::new(&file.display().to_string(), settings);
     let auth = auth::take(&mut reader);
-    auth::take_unsigned_headers(&mut reader, auth.as_ref());
+    // The command `send` uses no expression of the source, so the headers stay unchecked.
+    headers::take_unsigned(&mut reader, auth.as_ref());
     let mut errors = reader.finish();
     errors.retain(|error| error.key == "auth" || error.key.starts_with("auth."));
     auth.filter(|_| errors.is_empty()).ok_or(errors)
@@ -189,7 +192,7 @@ fn read_source(
     let settings = read_file(file).map_err(|error| vec![error])?;
     let mut reader = Reader::new(&file.display().to_string(), settings);
     let auth = auth::take(&mut reader);
-    let unsigned_headers = auth::take_unsigned_headers(&mut reader, auth.as_ref());
+    let listed = headers::take_unsigned(&mut reader, auth.as_ref());
     let quota = quota.take_source(&mut reader);
     let tables = rules::tables(&mut reader);
     let json_envelope = rules::json_envelope(&mut reader, &tables);
@@ -199,25 +202,28 @@ fn read_source(
     let allowed_origins = reader
         .take_optional(&["allowed_origins"], Raw::texts)
         .unwrap_or_default();
-    let mut event_types = BTreeMap::new();
-    let type_names = reader.keys(&["events"]);
-    if type_names.is_empty() && ignored.is_empty() {
+    if ignored.is_empty() && reader.keys(&["events"]).is_empty() {
         reader.error(&["events"], "names no event type");
     }
-    for type_name in type_names {
-        if let Some(event_type) = rules::event_type(&mut reader, &type_name, &tables, schemas_dir) {
-            event_types.insert(type_name, event_type);
+    let event_types = event_types(&mut reader, &tables, schemas_dir);
+    let source = Source {
+        name,
+        json_envelope,
+        event_types,
+        ignored: ignored.into_iter().collect(),
+    };
+    // The expressions with an error read unknown headers, so a check would report false errors.
+    let unsigned_headers = match &auth {
+        Some(auth) if !reader.has_errors() => {
+            let read = source.read_headers();
+            headers::checked_unsigned(&mut reader, auth, (listed, &read))
         }
-    }
+        Some(_) | None => BTreeSet::new(),
+    };
     let errors = reader.finish();
     match auth {
         Some(auth) if errors.is_empty() => Ok(SourceSettings {
-            source: Arc::new(Source {
-                name,
-                json_envelope,
-                event_types,
-                ignored: ignored.into_iter().collect(),
-            }),
+            source: Arc::new(source),
             auth,
             allowed_origins: allowed_origins
                 .into_iter()
@@ -228,6 +234,19 @@ fn read_source(
         }),
         Some(_) | None => Err(errors),
     }
+}
+
+fn event_types(
+    reader: &mut Reader,
+    tables: &LookupTables,
+    schemas_dir: &Path,
+) -> BTreeMap<String, EventType> {
+    let names = reader.keys(&["events"]).into_iter();
+    let compiled = names.filter_map(|name| {
+        let event_type = rules::event_type(reader, &name, tables, schemas_dir)?;
+        Some((name, event_type))
+    });
+    compiled.collect()
 }
 
 fn ignored_types(raw: Raw) -> Result<Vec<String>, String> {

@@ -14,6 +14,10 @@ pub enum SingleHeader<'a> {
     Unreadable,
 }
 
+/// A header that occurs several times, or whose value is not visible ASCII.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnreadableHeader;
+
 impl<'a> SingleHeader<'a> {
     /// Reads the request header `name`.
     pub fn read(headers: &'a HeaderMap, name: &str) -> Self {
@@ -22,6 +26,18 @@ impl<'a> SingleHeader<'a> {
             (None, _) => Self::Absent,
             (Some(value), None) => value.to_str().map_or(Self::Unreadable, Self::Text),
             (Some(_), Some(_)) => Self::Unreadable,
+        }
+    }
+
+    /// Returns the value of the header. Returns `None` if the header is absent.
+    ///
+    /// # Errors
+    /// Returns an error if the header is unreadable.
+    pub const fn optional(self) -> Result<Option<&'a str>, UnreadableHeader> {
+        match self {
+            Self::Absent => Ok(None),
+            Self::Text(text) => Ok(Some(text)),
+            Self::Unreadable => Err(UnreadableHeader),
         }
     }
 

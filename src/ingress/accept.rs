@@ -2,6 +2,7 @@
 //!
 //! A POST has only one effect, an idempotent append. A sender that receives no answer can therefore repeat the request.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
@@ -9,13 +10,15 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 
 use super::counts::count_appended;
-use crate::event::{Attribute, EventError};
+use crate::event::{Attribute, EventError, RequestHeaders};
 use crate::http::connection::ConnectionState;
 use crate::http::single_header::SingleHeader;
 use crate::ingress::auth::{Denial, UnsignedAttribute};
 use crate::ingress::refusal::{MediaTypeReason, TakenMediaTypes};
 use crate::ingress::{Endpoint, Ingress, PRIORITY, Refusal, body, store_failed, wait};
-use crate::intake::{Encoding, EntryContext, MappedBody, Source};
+use crate::intake::{
+    Encoding, EntryContext, MappedBody, Rejection, RejectionClass, RequestMessage, Source,
+};
 use crate::outbox::{Appended, AppendedEntry, NewEntry, Priority, State};
 
 /// The part of the request header [`PRIORITY`] that means the lowest urgency, "background" in RFC 9218.
@@ -38,9 +41,12 @@ pub(super) async fn accept(
     let body = ingress.verify(endpoint, request, received.content)?;
     body.verify_attributes(encoding.attribute_headers(), &endpoint.unsigned_headers)
         .map_err(|unsigned| refuse_unsigned(ingress, endpoint, unsigned))?;
+    body.verify_signed_id(headers, &endpoint.read_headers)
+        .map_err(|denial| ingress.unauthenticated(endpoint, denial))?;
     if let Some(connection) = request.conn_data::<Rc<ConnectionState>>() {
         connection.trust();
     }
+    let read_headers = read_headers(&endpoint.read_headers, headers)?;
     let (quota, now) = (&endpoint.quota, ingress.clock.now());
     let count = |refusal: &Refusal| ingress.over_quota(endpoint, refusal);
     quota.admit_request(now).inspect_err(count)?;
@@ -56,10 +62,14 @@ pub(super) async fn accept(
         digest_key: ingress.outbox.digest_key(),
     };
     let sources = &ingress.sources;
+    let message = RequestMessage {
+        headers: &read_headers,
+        body: body.content(),
+    };
     let MappedBody {
         entries,
         unlisted_phones,
-    } = sources.entries(&endpoint.source, &encoding, body.content(), &context)?;
+    } = sources.entries(&endpoint.source, &encoding, message, &context)?;
     let ids: Vec<_> = entries
         .iter()
         .map(|entry| entry.identity.id.clone())
@@ -93,6 +103,16 @@ fn encoding<'a>(source: &'a Source, headers: &'a HeaderMap) -> Result<Encoding<'
     let pairs = pairs.map(|(name, value)| (name.as_str(), value.as_bytes()));
     Encoding::of_request(source, content_type, pairs)
         .ok_or_else(|| unsupported(MediaTypeReason::ContentType))
+}
+
+/// Reads the headers that the expressions of the source read.
+fn read_headers(
+    names: &BTreeSet<String>,
+    headers: &HeaderMap,
+) -> Result<RequestHeaders, Rejection> {
+    let read = |name: &str| SingleHeader::read(headers, name).optional();
+    RequestHeaders::read(names, read)
+        .map_err(|errors| Rejection::new(RejectionClass::Malformed, errors))
 }
 
 fn unsupported_media_type(source: &Source, reason: MediaTypeReason) -> Refusal {

@@ -15,6 +15,7 @@ use secrecy::SecretString;
 use sha2::Sha256;
 
 use crate::event::{Attribute, cloudevents};
+use crate::http::single_header::SingleHeader;
 use crate::time::Timestamp;
 
 mod denial;
@@ -28,7 +29,7 @@ mod token;
 pub use denial::{Denial, DenialReason};
 pub use rotating::RotatingVerifier;
 pub use secret_length::{SecretFlaw, SecretMinimum};
-pub use standard_webhooks::{SigningKey, examine_standard_webhooks};
+pub use standard_webhooks::{SigningKey, covers_header, examine_standard_webhooks};
 pub use token::TokenScheme;
 
 use denial::required;
@@ -125,6 +126,34 @@ impl<T> Authentic<T> {
             SignatureScope::Id(_) => header == ID,
             SignatureScope::Text(keys) => keys.covers_header(header),
         }
+    }
+
+    /// Verifies that a header with the id of Standard Webhooks is the signed header, if an expression reads such a header.
+    ///
+    /// A request can have the headers of Standard Webhooks and of Svix at the same time, but only one of the two ids is
+    /// signed. The other id could be forged.
+    ///
+    /// # Errors
+    /// Returns a denial if an expression reads an id that is not signed.
+    pub fn verify_signed_id(
+        &self,
+        headers: &HeaderMap,
+        read: &BTreeSet<String>,
+    ) -> Result<(), Denial> {
+        let SignatureScope::Id(signed) = &self.signed else {
+            return Ok(());
+        };
+        let ids = standard_webhooks::ID_HEADERS
+            .into_iter()
+            .filter(|name| read.contains(*name));
+        for name in ids {
+            let value = SingleHeader::read(headers, name);
+            if !matches!(value, SingleHeader::Absent) && value.text() != Some(signed) {
+                let detail = format!("the header {name} differs from the signed id");
+                return Err(Denial::mismatch(detail));
+            }
+        }
+        Ok(())
     }
 
     /// Verifies that the signature covers every event attribute that intake reads from headers.

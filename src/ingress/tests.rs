@@ -114,6 +114,7 @@ impl TestListener {
                 "relaxed" => [PRIORITY.to_owned()].into(),
                 _ => BTreeSet::new(),
             },
+            read_headers: source.read_headers(),
             source: Arc::new(source),
             verifier: RotatingVerifier::new(verifier),
             allowed_origins: ["crm.example.com".to_owned()].into(),

@@ -7,10 +7,14 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::Value;
 use sha2::Sha256;
 
+use crate::event::RequestHeaders;
 use crate::outbox::Digest;
 
 /// The members of an event that are the content of the event. Trace headers and the order of keys are not content.
 const CONTENT: [&str; 3] = ["type", "subject", "data"];
+/// The member of a stored event that contains the request headers. The name of a CloudEvents attribute has no
+/// underscore.
+const HEADERS: &str = "request_headers";
 /// The initial capacity of the buffer for a serialised event.
 const EVENT_BYTES_USUAL: usize = 1024;
 /// The block size of SHA-256. A shorter key is padded with zeros, as HMAC requires.
@@ -25,27 +29,41 @@ pub(super) struct StoredEvent {
 }
 
 impl StoredEvent {
-    /// Serialises an event envelope. The envelope is a JSON object.
-    pub(super) fn new(envelope: &Value) -> Self {
+    /// Serialises an event envelope, which is a JSON object, and the request headers that the mapping of the event reads.
+    pub(super) fn new(envelope: &Value, headers: Option<&Value>) -> Self {
         let mut stored = Self {
             bytes: Vec::with_capacity(EVENT_BYTES_USUAL),
             content: [const { 0..0 }; CONTENT.len()],
         };
         let members = envelope.as_object().into_iter().flatten();
-        for (index, (name, value)) in members.enumerate() {
+        let members = members.map(|(name, value)| (name.as_str(), value));
+        // A member of the event with the name of the headers would otherwise count as the headers.
+        let members = members.filter(|(name, _)| headers.is_none() || *name != HEADERS);
+        let headers = headers.map(|headers| (HEADERS, headers));
+        for (index, (name, value)) in members.chain(headers).enumerate() {
             stored.bytes.push(if index == 0 { b'{' } else { b',' });
-            stored.write(&Value::from(name.as_str()));
+            stored.write(&Value::from(name));
             stored.bytes.push(b':');
             let start = stored.bytes.len();
             stored.write(value);
             let range = start..stored.bytes.len();
             let content = CONTENT.iter().zip(&mut stored.content);
             content
-                .filter(|(member, _)| *member == name)
+                .filter(|(member, _)| **member == name)
                 .for_each(|(_, slot)| *slot = range.clone());
         }
         stored.bytes.push(b'}');
         stored
+    }
+
+    /// Parses the stored form of an event. `has_headers` tells whether the mapping of the event reads request headers: if
+    /// not, a member with the name of the headers belongs to the event.
+    pub(super) fn parse(bytes: &[u8], has_headers: bool) -> Option<(Value, RequestHeaders)> {
+        let mut envelope: Value = serde_json::from_slice(bytes).ok()?;
+        let members = envelope.as_object_mut().filter(|_| has_headers);
+        let headers = members.and_then(|members| members.remove(HEADERS));
+        let headers = headers.as_ref().map(RequestHeaders::of_json);
+        Some((envelope, headers.unwrap_or_default()))
     }
 
     /// Computes the digest of the event's content with the key of the store.

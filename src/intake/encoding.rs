@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value};
 
+use super::message::RequestMessage;
 use super::rejection::{Rejection, RejectionClass};
 use super::source::Source;
 use crate::event::cloudevents::{self, ContentMode, Decoded, HttpMessage};
@@ -103,24 +104,25 @@ impl<'a> Encoding<'a> {
     pub(super) fn decode(
         &self,
         source: &SourceName,
-        body: &[u8],
+        message: RequestMessage<'_>,
         events_max: usize,
     ) -> Result<Decoded, Rejection> {
+        let body = message.body;
         let decoded = match self {
             Self::CloudEvents {
                 mode,
                 content_type,
                 headers,
             } => {
-                let message = HttpMessage {
+                let http = HttpMessage {
                     mode: *mode,
                     headers,
                     content_type,
                     body,
                 };
-                cloudevents::decode(source, message, events_max)
+                cloudevents::decode(source, http, events_max)
             }
-            Self::Json(envelope) => decode_json(envelope, source, body, events_max),
+            Self::Json(envelope) => decode_json(envelope, source, message, events_max),
         };
         decoded.map_err(|errors| {
             // A body on which the expression `body.split` exceeds its budget is not malformed: the bridge can parse the
@@ -139,11 +141,11 @@ impl<'a> Encoding<'a> {
 fn decode_json(
     envelope: &JsonEnvelope,
     source: &SourceName,
-    body: &[u8],
+    message: RequestMessage<'_>,
     events_max: usize,
 ) -> Result<Decoded, Vec<EventError>> {
-    let body = cloudevents::parse(body)?;
-    let events = envelope.events(body, events_max)?;
+    let body = cloudevents::parse(message.body)?;
+    let events = envelope.events(body, message.headers, events_max)?;
     if events.len() > events_max {
         let detail = format!("A body must have at most {events_max} events.");
         return Err(vec![error("split", "batch_size", &detail)]);

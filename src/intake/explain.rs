@@ -9,15 +9,19 @@ use std::fmt;
 
 use serde_json::Value;
 
+use super::digest::StoredEvent;
 use super::encoding::Encoding;
 use super::explanation::{
     EventExplanation, ExplainedOutcome, Explanation, RequestExplanation, RequestPreview,
     TargetExplanation, TargetResult,
 };
+use super::message::RequestMessage;
 use super::rejection::Rejection;
 use super::source::Source;
 use super::{IntakeSettings, Sources};
-use crate::event::{Attribute, ChangeEvent, EventError, Identity, SourceName, Visibility};
+use crate::event::{
+    Attribute, ChangeEvent, EventError, Identity, RequestHeaders, SourceName, Visibility,
+};
 use crate::imprint::clearing::Clearing;
 use crate::imprint::{CustomerChange, FieldValue};
 use crate::mapping::{RuleExplanation, RuleResult};
@@ -46,25 +50,27 @@ impl fmt::Debug for EntryEvent<'_> {
 }
 
 impl Sources {
-    /// Explains a request body that comes without the headers of a request, such as the content of a file. Returns
+    /// Explains a request body that comes without the media type of a request, such as the content of a file. Returns
     /// `None` if no source has this name.
     pub fn explain_body(
         &self,
         source: &SourceName,
-        body: &[u8],
+        message: RequestMessage<'_>,
         wall_time: Timestamp,
         visibility: Visibility,
     ) -> Option<Explanation> {
         let source = self.get(source)?;
-        let encoding = Encoding::of_body(source, body);
+        let headers = message.headers;
+        let encoding = Encoding::of_body(source, message.body);
         let pipeline = self.pipeline(source, encoding.is_batch(), wall_time);
-        let decoded = encoding.decode(&source.name, body, self.settings.batch_events_max);
+        let decoded = encoding.decode(&source.name, message, self.settings.batch_events_max);
         let explained = |(index, event): (usize, Result<ChangeEvent, Vec<EventError>>)| {
             let named = event.as_ref().ok().cloned();
             let disposition = pipeline
-                .run(index, event)
+                .run(index, event, headers)
                 .map(|(_, disposition)| disposition);
-            self.event(source, named.as_ref(), disposition, visibility)
+            let named = named.as_ref().map(|event| (event, headers));
+            self.event(source, named, disposition, visibility)
         };
         let (events, outcome) = match decoded {
             Ok(events) => (
@@ -90,25 +96,29 @@ impl Sources {
         visibility: Visibility,
     ) -> Option<EventExplanation> {
         let source = self.get(&event.identity.source)?;
+        let mapped = source.mapped(event.event_type.as_str());
+        let has_headers = mapped.is_some_and(|(_, kind)| !kind.mapping.headers().is_empty());
+        let (envelope, headers) = StoredEvent::parse(event.bytes, has_headers)?;
         let event = ChangeEvent {
             identity: event.identity.clone(),
             event_type: event.event_type.clone(),
-            envelope: serde_json::from_slice(event.bytes).ok()?,
+            envelope,
         };
         let pipeline = self.pipeline(source, false, wall_time);
         let named = event.clone();
         let disposition = pipeline
-            .run(0, Ok(event))
+            .run(0, Ok(event), &headers)
             .map(|(_, disposition)| disposition);
-        Some(self.event(source, Some(&named), disposition, visibility))
+        let named = Some((&named, &headers));
+        Some(self.event(source, named, disposition, visibility))
     }
 
     /// Returns the events of a body, each with the key of its event type in the source file, in the form that schema and mapping read.
     ///
     /// The result omits events without a mapping and events that cannot be decoded.
-    pub fn views(&self, source: &Source, body: &[u8]) -> Vec<(String, Value)> {
-        let encoding = Encoding::of_body(source, body);
-        let events = encoding.decode(&source.name, body, self.settings.batch_events_max);
+    pub fn views(&self, source: &Source, message: RequestMessage<'_>) -> Vec<(String, Value)> {
+        let encoding = Encoding::of_body(source, message.body);
+        let events = encoding.decode(&source.name, message, self.settings.batch_events_max);
         let view = |event: ChangeEvent| {
             let (name, _) = source.mapped(event.event_type.as_str())?;
             Some((name.to_owned(), source.view(&event.envelope).clone()))
@@ -120,7 +130,7 @@ impl Sources {
     fn event(
         &self,
         source: &Source,
-        event: Option<&ChangeEvent>,
+        event: Option<(&ChangeEvent, &RequestHeaders)>,
         disposition: Result<Disposition, Rejection>,
         visibility: Visibility,
     ) -> EventExplanation {
@@ -140,10 +150,11 @@ impl Sources {
                 (outcome, Some(change))
             }
         };
-        let mapped = event.and_then(|event| {
+        let mapped = event.and_then(|(event, headers)| {
             let (_, event_type) = source.mapped(event.event_type.as_str())?;
             let view = source.view(&event.envelope);
-            Some(event_type.mapping.explain(view, source.data_pointer()))
+            let mapping = &event_type.mapping;
+            Some(mapping.explain(view, headers, source.data_pointer()))
         });
         let (targets, unused) = mapped
             .map(|mapped| {
@@ -156,8 +167,8 @@ impl Sources {
             .unzip();
         EventExplanation {
             outcome,
-            id: event.map(|event| event.identity.id.as_str().to_owned()),
-            event_type: event.map(|event| event.event_type.as_str().to_owned()),
+            id: event.map(|(event, _)| event.identity.id.as_str().to_owned()),
+            event_type: event.map(|(event, _)| event.event_type.as_str().to_owned()),
             targets,
             unused,
             change,

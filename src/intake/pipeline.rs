@@ -5,11 +5,12 @@ use serde_json::Value;
 
 use super::digest::StoredEvent;
 use super::encoding::Encoding;
+use super::message::RequestMessage;
 use super::rejection::{Rejection, RejectionClass};
 use super::source::{EventType, Source, TypeHandling};
 use super::{ForeignAddress, IntakeSettings, Sources};
 use crate::event::cloudevents;
-use crate::event::{Attribute, ChangeEvent, EventError, SourceName, SourceVersion};
+use crate::event::{Attribute, ChangeEvent, EventError, RequestHeaders, SourceName, SourceVersion};
 use crate::imprint::CustomerChange;
 use crate::mapping::{self, VersionDomain};
 use crate::outbox::{Disposition, NewEntry, ParkReason, Priority};
@@ -65,11 +66,12 @@ impl Sources {
         &self,
         source: &Source,
         encoding: &Encoding<'_>,
-        body: &[u8],
+        message: RequestMessage<'_>,
         context: &EntryContext,
     ) -> Result<MappedBody, Rejection> {
         let pipeline = self.pipeline(source, encoding.is_batch(), context.wall_time);
-        let events = encoding.decode(&source.name, body, self.settings.batch_events_max)?;
+        let events = encoding.decode(&source.name, message, self.settings.batch_events_max)?;
+        let headers = message.headers;
         let mut mapped = MappedBody {
             entries: Vec::with_capacity(events.len()),
             unlisted_phones: 0,
@@ -77,8 +79,12 @@ impl Sources {
         let mut rejections = Vec::new();
         for (index, event) in events.into_iter().enumerate() {
             mapping::take_unlisted_phone();
-            match pipeline.run(index, event) {
-                Ok((event, disposition)) => mapped.entries.push(context.entry(event, disposition)),
+            match pipeline.run(index, event, headers) {
+                Ok((event, disposition)) => {
+                    let kept = source.kept_headers(&event.event_type, headers);
+                    let entry = context.entry(event, kept.as_ref(), disposition);
+                    mapped.entries.push(entry);
+                }
                 Err(rejection) => rejections.push(rejection),
             }
             mapped.unlisted_phones += u64::from(mapping::take_unlisted_phone());
@@ -107,9 +113,10 @@ impl Sources {
             Some((source, event_type))
         });
         let (source, event_type) = known.ok_or_else(unknown_event_type_today)?;
-        let envelope: Value = serde_json::from_slice(event).map_err(|_invalid| unreadable())?;
-        let mut change =
-            change(source, event_type, &envelope).map_err(|rejection| rejection.errors)?;
+        let has_headers = !event_type.mapping.headers().is_empty();
+        let (envelope, headers) = StoredEvent::parse(event, has_headers).ok_or_else(unreadable)?;
+        let mut change = change(source, event_type, &envelope, &headers)
+            .map_err(|rejection| rejection.errors)?;
         if let Some((change, stored)) = change.as_mut().zip(again.stored) {
             change.version = stored;
         }
@@ -163,16 +170,21 @@ impl Pipeline<'_> {
         &self,
         index: usize,
         event: Result<ChangeEvent, Vec<EventError>>,
+        headers: &RequestHeaders,
     ) -> Result<(ChangeEvent, Disposition), Rejection> {
         // The decoder has already added the index of the event to the pointers.
         let event = event.map_err(|errors| Rejection::new(RejectionClass::Malformed, errors))?;
         let disposition = self
-            .disposition(&event)
+            .disposition(&event, headers)
             .map_err(|rejection| self.at_index(index, rejection))?;
         Ok((event, disposition))
     }
 
-    fn disposition(&self, event: &ChangeEvent) -> Result<Disposition, Rejection> {
+    fn disposition(
+        &self,
+        event: &ChangeEvent,
+        headers: &RequestHeaders,
+    ) -> Result<Disposition, Rejection> {
         let event_type = match self.source.handling(event.event_type.as_str()) {
             TypeHandling::Mapped { event_type, .. } => event_type,
             TypeHandling::Ignored => return Ok(Disposition::Ignore),
@@ -183,7 +195,7 @@ impl Pipeline<'_> {
                 ));
             }
         };
-        let change = change(self.source, event_type, &event.envelope)?;
+        let change = change(self.source, event_type, &event.envelope, headers)?;
         if let Some(change) = &change
             && self.is_ahead(event_type, change.version.value)
         {
@@ -239,8 +251,13 @@ impl ForeignAddress {
 }
 
 impl EntryContext {
-    fn entry(&self, event: ChangeEvent, disposition: Disposition) -> NewEntry {
-        let stored = StoredEvent::new(&event.envelope);
+    fn entry(
+        &self,
+        event: ChangeEvent,
+        headers: Option<&Value>,
+        disposition: Disposition,
+    ) -> NewEntry {
+        let stored = StoredEvent::new(&event.envelope, headers);
         NewEntry {
             disposition,
             digest: stored.digest(&self.digest_key),
@@ -260,6 +277,7 @@ fn change(
     source: &Source,
     event_type: &EventType,
     envelope: &Value,
+    headers: &RequestHeaders,
 ) -> Result<Option<CustomerChange>, Rejection> {
     let event = source.view(envelope);
     let errors = event_type.schema.errors(event);
@@ -268,7 +286,7 @@ fn change(
     }
     let change = event_type
         .mapping
-        .map(event)
+        .map_with_headers(event, headers)
         .map_err(|errors| Rejection::new(RejectionClass::Unmappable, errors))?;
     Ok(change
         .filter(|change| !change.update.is_empty())

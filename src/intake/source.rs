@@ -6,7 +6,7 @@ use std::fmt;
 use serde_json::Value;
 
 use super::schema::Schema;
-use crate::event::SourceName;
+use crate::event::{Attribute, RequestHeaders, SourceName};
 use crate::mapping::{JsonEnvelope, Mapping};
 
 /// The name of the member of an event that contains the data from the source.
@@ -84,6 +84,33 @@ impl Source {
             TypeHandling::Mapped { name, event_type } => Some((name, event_type)),
             TypeHandling::Ignored | TypeHandling::Unknown => None,
         }
+    }
+
+    /// Returns the names of the request headers that the expressions of the source read, in lower case.
+    pub fn read_headers(&self) -> BTreeSet<String> {
+        let of_types = self.event_types.values();
+        let mut names: BTreeSet<String> = of_types
+            .flat_map(|event_type| event_type.mapping.headers())
+            .cloned()
+            .collect();
+        names.extend(
+            self.json_envelope
+                .iter()
+                .flat_map(JsonEnvelope::headers)
+                .cloned(),
+        );
+        names
+    }
+
+    /// Returns the headers of a request that the mapping of an event reads, in their stored form. The bridge needs them
+    /// to map the event again.
+    pub(super) fn kept_headers(
+        &self,
+        event_type: &Attribute,
+        headers: &RequestHeaders,
+    ) -> Option<Value> {
+        let (_, event_type) = self.mapped(event_type.as_str())?;
+        headers.to_json(event_type.mapping.headers())
     }
 
     /// Returns the part of an event that the schema and the mapping read.

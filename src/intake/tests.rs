@@ -1,11 +1,12 @@
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 
 use super::examples::Expectation;
 use super::schema::Schema;
 use super::*;
-use crate::event::{Attribute, Identity, SourceVersion, Visibility};
+use crate::event::{Attribute, Identity, RequestHeaders, SourceVersion, Visibility};
 use crate::imprint::clearing::{AddressClearing, Clearing, FieldClearing};
 use crate::mapping::{
     JsonEnvelope, JsonEnvelopeRules, Mapping, MappingRules, VersionDomain, VersionRule,
@@ -84,8 +85,17 @@ fn entries(sources: &Sources, rows: &Value) -> Result<Vec<NewEntry>, Rejection> 
     let body = json!({"rows": rows}).to_string();
     let source = sources.get(&name()).unwrap();
     let encoding = Encoding::of_body(source, body.as_bytes());
-    let mapped = sources.entries(source, &encoding, body.as_bytes(), &CONTEXT);
+    let mapped = sources.entries(source, &encoding, message(body.as_bytes()), &CONTEXT);
     mapped.map(|mapped| mapped.entries)
+}
+
+/// Returns a request without headers that the source reads.
+fn message(body: &[u8]) -> RequestMessage<'_> {
+    static NONE: LazyLock<RequestHeaders> = LazyLock::new(RequestHeaders::default);
+    RequestMessage {
+        headers: &NONE,
+        body,
+    }
 }
 
 fn row(fields: &Value) -> Value {
@@ -212,7 +222,8 @@ fn an_explanation_reads_back_from_its_json() {
         {"event": 4, "type": "ping"},
     ]});
     let body = body.to_string();
-    let explain = |visibility| sources.explain_body(&name(), body.as_bytes(), NOW, visibility);
+    let explain =
+        |visibility| sources.explain_body(&name(), message(body.as_bytes()), NOW, visibility);
     let explanation = explain(Visibility::Revealed).unwrap();
     let json = serde_json::to_value(&explanation).unwrap();
     let outcomes: Vec<&Value> = json["events"]
@@ -246,7 +257,8 @@ fn the_expectation_of_an_explanation_has_no_differences() {
     let bad = json!({"rows": [row(&json!({"email": 7}))]});
     for body in [good, bad, json!({"rows": 1})] {
         let body = body.to_string();
-        let explanation = sources.explain_body(&name(), body.as_bytes(), NOW, Visibility::Revealed);
+        let explanation =
+            sources.explain_body(&name(), message(body.as_bytes()), NOW, Visibility::Revealed);
         let explanation = explanation.unwrap();
         let expectation = Expectation::of(&explanation);
         assert_eq!(
@@ -326,4 +338,67 @@ fn a_name_with_a_star_stands_for_many_event_types() {
     ] {
         assert_eq!(handling(&source, event_type), expected, "{event_type}");
     }
+}
+
+/// FAULTS N349: the condition of a mapping reads a header. The bridge stores the header, so that it can map the event
+/// again, but the header is no content of the event.
+#[test]
+fn a_header_that_the_condition_reads_is_stored_with_the_event() {
+    let rules = MappingRules {
+        when: Some("header(\"x-shop\") == \"eu\"".to_owned()),
+        imprint_id: Some(".id".to_owned()),
+        update: [("email".to_owned(), ".email".to_owned())].into(),
+        ..MappingRules::default()
+    };
+    let Sources { by_name, .. } = shop(ForeignAddress::Park);
+    let mut source = Arc::into_inner(by_name.into_values().next().unwrap()).unwrap();
+    let event_type = source.event_types.get_mut("row").unwrap();
+    event_type.mapping = Mapping::compile(&rules).unwrap();
+    let sources = Sources::new([Arc::new(source)], SETTINGS);
+    let source = sources.get(&name()).unwrap();
+    assert_eq!(Vec::from_iter(source.read_headers()), ["x-shop"]);
+    let rows = json!({"rows": [row(&json!({"email": "a@example.com"}))]}).to_string();
+    let entry = |shop: Option<&str>| {
+        let headers = shop.map(|shop| json!({"x-shop": shop, "x-other": "canary"}));
+        let headers = headers
+            .as_ref()
+            .map(RequestHeaders::of_json)
+            .unwrap_or_default();
+        let message = RequestMessage {
+            headers: &headers,
+            body: rows.as_bytes(),
+        };
+        let encoding = Encoding::of_body(source, rows.as_bytes());
+        let entries = sources.entries(source, &encoding, message, &CONTEXT);
+        entries.unwrap().entries.remove(0)
+    };
+    let (eu, us, none) = (entry(Some("eu")), entry(Some("us")), entry(None));
+    assert!(matches!(eu.disposition, Disposition::Enqueue(_)));
+    for ignored in [&us, &none] {
+        assert!(matches!(ignored.disposition, Disposition::Ignore));
+    }
+    assert_eq!((eu.digest, eu.digest), (us.digest, none.digest));
+    let stored: Value = serde_json::from_slice(&eu.event).unwrap();
+    assert_eq!(stored["request_headers"], json!({"x-shop": "eu"}));
+    let remap = |entry: &NewEntry| {
+        let mapped = sources.remap(&name(), &entry.event_type, &entry.event, AGAIN);
+        mapped.map(drop).map_err(|errors| errors[0].rule.clone())
+    };
+    assert_eq!(
+        (remap(&eu), remap(&us)),
+        (Ok(()), Err("ignored".to_owned()))
+    );
+    let explained = sources.explain_entry(
+        EntryEvent {
+            identity: &eu.identity,
+            event_type: &eu.event_type,
+            bytes: &eu.event,
+        },
+        NOW,
+        Visibility::Masked,
+    );
+    let explained = serde_json::to_value(explained.unwrap()).unwrap();
+    assert_eq!(explained["outcome"], "request");
+    let when = &explained["fields"][0];
+    assert_eq!(when["reads"], json!(["header(\"x-shop\")"]), "{when}");
 }

@@ -1,5 +1,6 @@
 //! Compiles the mapping rules of a configuration into a mapping, or returns every error in the rules.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::contract;
@@ -11,6 +12,9 @@ use super::{
     AFTER, BEFORE, COUNTRY, CompiledRule, Field, FieldRule, IMPRINT_ID, ImageRules, Images,
     LookupTables, Mapping, MappingRules, PARTNER_ID, RuleError, SharedTables, VERSION, WHEN, lower,
 };
+
+/// The beginning of the targets of the expressions in `[body]`.
+const BODY: &str = "body.";
 
 /// The compiler of mapping rules, with the errors found up to now.
 pub(super) struct RuleCompiler {
@@ -56,7 +60,12 @@ impl RuleCompiler {
         // The compiler sorts the rules by field, because an update is fastest to build if the values come in the order
         // of the fields.
         fields.sort_by(|one, other| one.field.cmp(&other.field));
+        let mut headers = BTreeSet::new();
+        if let Some(when) = &when {
+            when.plan.add_headers(&mut headers);
+        }
         let mapping = Mapping {
+            headers,
             when,
             imprint_id,
             partner_id,
@@ -129,6 +138,12 @@ impl RuleCompiler {
     pub(super) fn rule(&mut self, target: &str, expression: &str) -> Option<CompiledRule> {
         let plan = lower::lower(expression, &self.tables);
         let plan = self.or_record(target, expression, plan)?;
+        let mut headers = BTreeSet::new();
+        plan.add_headers(&mut headers);
+        if !headers.is_empty() && target != WHEN && !target.starts_with(BODY) {
+            let reason = "`header` is available only in the expressions of [body] and in `when`";
+            self.error(target, expression, reason);
+        }
         Some(CompiledRule {
             target: target.to_owned(),
             expression: expression.to_owned(),

@@ -1,8 +1,24 @@
-//! Errors of evaluating a mapping expression on an event.
+//! Errors in mapping rules, and errors of evaluating a mapping expression on an event.
 //!
 //! No evaluation error contains a value of the event, because values are personal data.
 
 use crate::event::EventError;
+
+/// One error in the rules of a mapping.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{target}: {reason} (line {line}, column {column} of `{expression}`)")]
+pub struct RuleError {
+    /// The target of the wrong expression: an Imprint field, or a mapping rule such as `version` or
+    /// `customer.imprint_id`.
+    pub target: String,
+    pub expression: String,
+    /// The line number of the error in the expression, counted from 1.
+    pub line: usize,
+    /// The column number of the error in its line, in characters, counted from 1.
+    pub column: usize,
+    /// A sentence that describes the error and how to correct the expression.
+    pub reason: String,
+}
 
 /// The reason why the mapping refuses a value, without the place of the value.
 #[derive(Debug, PartialEq, Eq)]

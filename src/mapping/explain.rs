@@ -8,9 +8,9 @@ use serde_json::Value;
 use super::budget;
 use super::contract;
 use super::error::EvalError;
-use super::located::{LocatedValue, ReadLog};
+use super::located::{LocatedValue, ReadContext};
 use super::{CompiledRule, FieldValue, Mapping};
-use crate::event::{EventError, pointer};
+use crate::event::{EventError, RequestHeaders, pointer};
 use crate::imprint::CustomerChange;
 
 /// The explanation of how a mapping evaluates one event.
@@ -84,19 +84,24 @@ impl<'a> InterpretedRule<'a> {
 }
 
 impl Mapping {
-    /// Explains the mapping of an event. `root` is a JSON Pointer: the explanation lists only unused places inside
-    /// `root`.
-    pub fn explain(&self, event: &Value, root: &str) -> MappingExplanation {
+    /// Explains the mapping of an event from a request with these headers. `root` is a JSON Pointer: the explanation lists
+    /// only unused places inside `root`.
+    pub fn explain(
+        &self,
+        event: &Value,
+        headers: &RequestHeaders,
+        root: &str,
+    ) -> MappingExplanation {
         let mut rules: Vec<RuleExplanation> = self
             .rules()
             .map(|rule| {
-                explained(rule, event, |located| {
+                explained(rule, (event, headers), |located| {
                     Ok(located.into_value()?.map(FieldValue::from_value))
                 })
             })
             .collect();
         rules.extend(self.fields.iter().map(|field| {
-            explained(&field.rule, event, |located| {
+            explained(&field.rule, (event, headers), |located| {
                 contract::field_value(field.format, located)
             })
         }));
@@ -117,7 +122,7 @@ impl Mapping {
         MappingExplanation {
             rules,
             unused,
-            outcome: self.map(event),
+            outcome: self.map_with_headers(event, headers),
         }
     }
 
@@ -167,14 +172,14 @@ pub(super) fn places<'a>(rules: impl Iterator<Item = &'a CompiledRule>) -> BTree
 
 fn explained(
     rule: &CompiledRule,
-    event: &Value,
+    (event, headers): (&Value, &RequestHeaders),
     read: impl Fn(LocatedValue<'_>) -> Result<Option<FieldValue>, EvalError>,
 ) -> RuleExplanation {
     budget::begin_event(budget::EVENT_STEPS_MAX);
-    let log = ReadLog::default();
+    let context = ReadContext::logged(Some(headers));
     let result = match rule
         .plan
-        .read(&LocatedValue::of_logged_event(event, &log))
+        .read(&LocatedValue::in_context(event, &context))
         .and_then(read)
     {
         Ok(None) => RuleResult::Absent,
@@ -186,7 +191,7 @@ fn explained(
         target: rule.target.clone(),
         expression: rule.expression.clone(),
         is_interpreted: rule.plan.is_interpreted(),
-        reads: log.into_places(),
+        reads: context.into_places(),
         result,
     }
 }

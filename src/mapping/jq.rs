@@ -20,6 +20,7 @@ use super::error::EvalError;
 use super::function::{BinaryCall, FunctionCall};
 use super::located::LocatedValue;
 use super::syntax::{ExpressionError, first_slice};
+use crate::event::RequestHeaders;
 pub(super) use sanitize::ResultCount;
 use sanitize::{SanitizedCode, sanitize};
 use value::Val;
@@ -49,6 +50,7 @@ pub(super) struct Program {
     filter: Filter<Interpreter>,
     calls: Vec<FunctionCall>,
     binary_calls: Vec<BinaryCall>,
+    headers: Vec<String>,
 }
 
 /// Tells jaq which Rust types the bridge uses: the type of values, and the type of the data for native functions.
@@ -60,6 +62,10 @@ struct InterpreterData<'a> {
     lut: &'a Lut<Interpreter>,
     calls: &'a [FunctionCall],
     binary_calls: &'a [BinaryCall],
+    /// The names of the request headers that the expression reads.
+    header_names: &'a [String],
+    /// The headers of the request, or `None` if the expression must not read headers.
+    headers: Option<&'a RequestHeaders>,
 }
 
 impl DataT for Interpreter {
@@ -96,6 +102,7 @@ impl Program {
             code,
             calls,
             binary_calls,
+            headers,
         } = sanitized;
         let prelude = jaq_core::load::parse(PRELUDE, |parser| parser.defs());
         let arena = Arena::default();
@@ -118,7 +125,13 @@ impl Program {
             filter,
             calls,
             binary_calls,
+            headers,
         })
+    }
+
+    /// Returns the names of the request headers that the expression reads.
+    pub(super) fn headers(&self) -> &[String] {
+        &self.headers
     }
 
     /// Runs the interpreted expression and returns its one result.
@@ -161,6 +174,8 @@ impl Program {
             lut: &self.filter.lut,
             calls: &self.calls,
             binary_calls: &self.binary_calls,
+            header_names: &self.headers,
+            headers: input.headers(),
         };
         budget::begin(steps, input.log().is_some());
         let context = Ctx::<Interpreter>::new(data, Vars::new([]));

@@ -14,11 +14,12 @@ use super::budget;
 use super::compile::RuleCompiler;
 use super::error::EvalError;
 use super::explain::places;
+use super::header;
 use super::jq::Program;
-use super::located::LocatedValue;
+use super::located::{LocatedValue, ReadContext};
 use super::number;
 use super::{LookupTables, RuleError, or_record};
-use crate::event::EventError;
+use crate::event::{EventError, RequestHeaders};
 
 /// The name of the rule that splits a plain JSON body, in error messages.
 const SPLIT: &str = "body.split";
@@ -44,6 +45,8 @@ pub struct JsonEnvelope {
     id: CompiledRule,
     event_type: CompiledRule,
     time: Option<CompiledRule>,
+    /// The request headers that the expressions read.
+    headers: BTreeSet<String>,
 }
 
 /// One event of a plain JSON body.
@@ -87,12 +90,23 @@ impl JsonEnvelope {
             .as_ref()
             .map(|time| compiler.rule("body.time", time));
         match (id, event_type) {
-            (Some(id), Some(event_type)) => compiler.finish(Self {
-                split: split.flatten().map(Arc::new),
-                id,
-                event_type,
-                time: time.flatten(),
-            }),
+            (Some(id), Some(event_type)) => {
+                let split = split.flatten().map(Arc::new);
+                let time = time.flatten();
+                let mut headers = BTreeSet::new();
+                for rule in [Some(&id), Some(&event_type), time.as_ref()] {
+                    rule.iter()
+                        .for_each(|rule| rule.plan.add_headers(&mut headers));
+                }
+                headers.extend(split.iter().flat_map(|split| split.headers()).cloned());
+                compiler.finish(Self {
+                    split,
+                    id,
+                    event_type,
+                    time,
+                    headers,
+                })
+            }
             (_, _) => Err(compiler.errors),
         }
     }
@@ -100,6 +114,11 @@ impl JsonEnvelope {
     /// Returns whether a plain JSON body can contain several events.
     pub const fn splits(&self) -> bool {
         self.split.is_some()
+    }
+
+    /// Returns the names of the request headers that the expressions read, in lower case.
+    pub const fn headers(&self) -> &BTreeSet<String> {
+        &self.headers
     }
 
     /// Returns the JSON Pointers of the places that contain the id, the type and the time of an event.
@@ -116,26 +135,34 @@ impl JsonEnvelope {
     pub fn events(
         &self,
         body: Value,
+        headers: &RequestHeaders,
         max: usize,
     ) -> Result<Vec<Result<JsonEvent, Vec<EventError>>>, Vec<EventError>> {
+        let context = &ReadContext {
+            headers: Some(headers),
+            log: None,
+        };
         let parts = match &self.split {
             None => vec![body],
             Some(split) => {
+                let body = LocatedValue::in_context(&body, context);
                 parts(split, &body, max).map_err(|error| vec![error.into_event_error(&SPLIT)])?
             }
         };
-        Ok(parts.into_iter().map(|part| self.event(part)).collect())
+        let events = parts.into_iter().map(|part| self.event(part, context));
+        Ok(events.collect())
     }
 
-    fn event(&self, data: Value) -> Result<JsonEvent, Vec<EventError>> {
+    fn event(&self, data: Value, context: &ReadContext<'_>) -> Result<JsonEvent, Vec<EventError>> {
         budget::begin_event(budget::EVENT_STEPS_MAX);
         let mut errors = Vec::new();
-        let input = LocatedValue::of_event(&data);
+        let input = LocatedValue::in_context(&data, context);
         let mut text = |rule: &CompiledRule, is_required: bool| {
             let read = rule
                 .plan
                 .read(&input)
-                .and_then(|located| text(&located, is_required));
+                .and_then(|located| text(&located, is_required))
+                .map_err(|error| rule.name_missing_header(error, context));
             or_record(&mut errors, &rule.target, read).flatten()
         };
         let id = text(&self.id, true);
@@ -153,11 +180,31 @@ impl JsonEnvelope {
     }
 }
 
+impl CompiledRule {
+    /// Replaces the text of an error whose cause is a missing request header.
+    fn name_missing_header(&self, error: EvalError, context: &ReadContext<'_>) -> EvalError {
+        let mut names = BTreeSet::new();
+        self.plan.add_headers(&mut names);
+        let is_missing = |name: &String| {
+            let headers = context.headers;
+            headers.is_none_or(|headers| headers.get(name).is_none())
+        };
+        match names.into_iter().find(is_missing) {
+            Some(name) => EvalError {
+                rule: header::NAME,
+                pointer: String::new(),
+                detail: format!("The request has no header {name}."),
+            },
+            None => error,
+        }
+    }
+}
+
 /// Splits a plain JSON body into its events. A null result is not an event: some sources send null instead of an event,
 /// for example for a deleted row in a change log.
-fn parts(split: &Program, body: &Value, max: usize) -> Result<Vec<Value>, EvalError> {
+fn parts(split: &Program, body: &LocatedValue<'_>, max: usize) -> Result<Vec<Value>, EvalError> {
     budget::begin_event(budget::SPLIT_STEPS_MAX);
-    let results = split.run_all(&LocatedValue::of_event(body), max.saturating_add(1))?;
+    let results = split.run_all(body, max.saturating_add(1))?;
     let is_event = |part: &Value| !part.is_null();
     Ok(results.into_iter().flatten().filter(is_event).collect())
 }
@@ -184,9 +231,13 @@ fn text(located: &LocatedValue<'_>, is_required: bool) -> Result<Option<String>,
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use serde_json::json;
 
     use super::*;
+
+    static NONE: LazyLock<RequestHeaders> = LazyLock::new(RequestHeaders::default);
 
     fn envelope(split: Option<&str>, time: Option<&str>) -> JsonEnvelope {
         let rules = JsonEnvelopeRules {
@@ -201,7 +252,9 @@ mod tests {
     #[test]
     fn an_event_keeps_its_body_as_data() {
         let data = json!({"id": 7, "type": "t", "at": "2025-02-13T19:08:07Z"});
-        let events = envelope(None, Some(".at")).events(data.clone(), 1).unwrap();
+        let events = envelope(None, Some(".at"))
+            .events(data.clone(), &NONE, 1)
+            .unwrap();
         let event = JsonEvent {
             id: "7".to_owned(),
             event_type: "t".to_owned(),
@@ -216,11 +269,11 @@ mod tests {
     fn a_time_is_optional() {
         for at in [json!(null), json!(" ")] {
             let body = json!({"id": "a", "type": "t", "at": at});
-            let events = envelope(None, Some(".at")).events(body, 1).unwrap();
+            let events = envelope(None, Some(".at")).events(body, &NONE, 1).unwrap();
             assert_eq!(events[0].as_ref().unwrap().time, None);
         }
         let body = json!({"id": "a", "type": "t", "at": true});
-        let events = envelope(None, Some(".at")).events(body, 1).unwrap();
+        let events = envelope(None, Some(".at")).events(body, &NONE, 1).unwrap();
         let errors = events[0].as_ref().unwrap_err();
         assert_eq!(
             (errors.len(), errors[0].location.as_str()),
@@ -232,7 +285,7 @@ mod tests {
     fn an_event_without_a_usable_id_or_type_is_refused() {
         for id in [json!(null), json!(" "), json!(true), json!(1.5), json!([1])] {
             let body = json!({"id": id});
-            let events = envelope(None, None).events(body, 1).unwrap();
+            let events = envelope(None, None).events(body, &NONE, 1).unwrap();
             let errors = events[0].as_ref().unwrap_err();
             let found: Vec<_> = errors
                 .iter()
@@ -256,7 +309,7 @@ mod tests {
             (json!(1e22), "more digits"),
         ] {
             let body = json!({"id": id, "type": "t"});
-            let events = envelope(None, None).events(body, 1).unwrap();
+            let events = envelope(None, None).events(body, &NONE, 1).unwrap();
             let errors = events[0].as_ref().unwrap_err();
             assert!(errors[0].detail.contains(reason), "{errors:?}");
         }
@@ -267,7 +320,7 @@ mod tests {
         let event = |id: u64| json!({"id": id, "type": "t"});
         let split = envelope(Some(".[]"), None);
         let ids = |body: Value, max: usize| {
-            let events = split.events(body, max).unwrap();
+            let events = split.events(body, &NONE, max).unwrap();
             let id = |event: Result<JsonEvent, Vec<EventError>>| event.unwrap().id;
             events.into_iter().map(id).collect::<Vec<_>>()
         };
@@ -275,7 +328,7 @@ mod tests {
         assert_eq!(ids(json!([]), 5), [""; 0]);
         let many: Vec<Value> = (1..=5).map(event).collect();
         assert_eq!(ids(json!(many), 2), ["1", "2", "3"]);
-        let errors = split.events(json!(7), 5).unwrap_err();
+        let errors = split.events(json!(7), &NONE, 5).unwrap_err();
         let error = (errors[0].rule.as_str(), errors[0].location.as_str());
         assert_eq!(error, ("jq", "body.split"));
     }
@@ -306,5 +359,51 @@ mod tests {
             time: None,
         };
         assert!(JsonEnvelope::compile(&rules, &LookupTables::new()).is_err());
+    }
+
+    /// FAULTS N349: the topic and the id of the event stand only in headers.
+    #[test]
+    fn expressions_read_request_headers() {
+        let rules = JsonEnvelopeRules {
+            split: Some("if header(\"x-batch\") == \"1\" then .[] else . end".to_owned()),
+            id: "header(\"X-Event-Id\") // .id".to_owned(),
+            event_type: "\"shop/\\(header(\"x-topic\"))\"".to_owned(),
+            time: None,
+        };
+        let envelope = JsonEnvelope::compile(&rules, &LookupTables::new()).unwrap();
+        let names: Vec<&str> = envelope.headers().iter().map(String::as_str).collect();
+        assert_eq!(names, ["x-batch", "x-event-id", "x-topic"]);
+        let headers = |pairs: &[(&str, &str)]| {
+            let object = pairs
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), json!(value)));
+            RequestHeaders::of_json(&Value::Object(object.collect()))
+        };
+        let read = |pairs: &[(&str, &str)], body: Value| {
+            let events = envelope.events(body, &headers(pairs), 9).unwrap();
+            let event = |event: Result<JsonEvent, Vec<EventError>>| {
+                event.map(|event| format!("{} {}", event.id, event.event_type))
+            };
+            events.into_iter().map(event).collect::<Vec<_>>()
+        };
+        let topic = ("x-topic", "update");
+        assert_eq!(
+            read(&[topic, ("x-event-id", "7")], json!({"id": 1})),
+            [Ok("7 shop/update".to_owned())]
+        );
+        assert_eq!(
+            read(&[topic, ("x-batch", "1")], json!([{"id": 1}, {"id": 2}])),
+            [
+                Ok("1 shop/update".to_owned()),
+                Ok("2 shop/update".to_owned())
+            ]
+        );
+        let missing = read(&[], json!({"id": 1}));
+        let errors = missing[0].as_ref().unwrap_err();
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert_eq!(
+            (errors[0].location.as_str(), errors[0].detail.as_str()),
+            ("body.type", "The request has no header x-topic.")
+        );
     }
 }

@@ -15,7 +15,8 @@ use serde_json::Value;
 use super::budget;
 use super::comparison::is_true;
 use super::error::{EvalError, ValueError};
-use crate::event::pointer;
+use super::header;
+use crate::event::{RequestHeaders, pointer};
 
 static NULL: Value = Value::Null;
 static FALSE: Value = Value::Bool(false);
@@ -77,7 +78,29 @@ pub(super) struct LocatedValue<'a> {
     /// The path to the value, from the top of the event. If the plan contains the whole path, this value borrows the
     /// path from the plan.
     origin: Cow<'a, [PathStep]>,
-    log: Option<&'a ReadLog>,
+    context: Option<&'a ReadContext<'a>>,
+}
+
+/// What an evaluation can use besides the event.
+#[derive(Debug, Default)]
+pub(super) struct ReadContext<'a> {
+    /// The headers of the request. `None` means that the expression must not read headers.
+    pub(super) headers: Option<&'a RequestHeaders>,
+    /// The log of the places that the expression reads, if the evaluation has a log.
+    pub(super) log: Option<ReadLog>,
+}
+
+impl<'a> ReadContext<'a> {
+    /// Creates the context of an evaluation that logs the places that it reads.
+    pub(super) fn logged(headers: Option<&'a RequestHeaders>) -> Self {
+        let log = Some(ReadLog::default());
+        Self { headers, log }
+    }
+
+    /// Returns the logged places.
+    pub(super) fn into_places(self) -> Vec<String> {
+        self.log.map(ReadLog::into_places).unwrap_or_default()
+    }
 }
 
 /// A log of the places that expressions read in an event, as JSON Pointers.
@@ -90,7 +113,7 @@ impl ReadLog {
     }
 
     /// Returns the logged places of an event. Leaves out a path that is only a prefix of another path in the log.
-    pub(super) fn into_places(self) -> Vec<String> {
+    fn into_places(self) -> Vec<String> {
         let all = self.0.into_inner();
         let is_innermost = |place: &&String| !pointer::any_inside(&all, place);
         all.iter().filter(is_innermost).cloned().collect()
@@ -103,14 +126,14 @@ impl<'a> LocatedValue<'a> {
         Self {
             presence: Presence::Present(Cow::Borrowed(event)),
             origin: Cow::Borrowed(&[]),
-            log: None,
+            context: None,
         }
     }
 
-    /// Returns the whole event as a located value. `log` records every place that the expression reads.
-    pub(super) fn of_logged_event(event: &'a Value, log: &'a ReadLog) -> Self {
+    /// Returns the whole event as a located value, for an evaluation with a context.
+    pub(super) fn in_context(event: &'a Value, context: &'a ReadContext<'a>) -> Self {
         Self {
-            log: Some(log),
+            context: Some(context),
             ..Self::of_event(event)
         }
     }
@@ -120,14 +143,14 @@ impl<'a> LocatedValue<'a> {
         Self {
             presence: Presence::of(value),
             origin: Cow::Owned(origin),
-            log: None,
+            context: None,
         }
     }
 
     /// Creates a located value with the given path, in the same event as this value.
     pub(super) fn elsewhere(&self, value: Option<Value>, origin: Vec<PathStep>) -> Self {
         Self {
-            log: self.log,
+            context: self.context,
             ..Self::owned(value, origin)
         }
     }
@@ -164,8 +187,22 @@ impl<'a> LocatedValue<'a> {
     }
 
     /// Returns the log of the places that expressions read, if the evaluation has a log.
-    pub(super) const fn log(&self) -> Option<&'a ReadLog> {
-        self.log
+    pub(super) fn log(&self) -> Option<&'a ReadLog> {
+        self.context.and_then(|context| context.log.as_ref())
+    }
+
+    /// Returns the headers of the request, if the expression is allowed to read headers.
+    pub(super) fn headers(&self) -> Option<&'a RequestHeaders> {
+        self.context.and_then(|context| context.headers)
+    }
+
+    /// Returns the value of a request header, which has no place in the event.
+    pub(super) fn header(&self, name: &str) -> Self {
+        let value = self.headers().and_then(|headers| headers.get(name));
+        if let Some(log) = self.log() {
+            log.record(header::place(name));
+        }
+        self.elsewhere(value.map(Value::from), Vec::new())
     }
 
     /// Creates a present or absent value that has the same place in the event as this value.
@@ -173,7 +210,7 @@ impl<'a> LocatedValue<'a> {
         Self {
             presence,
             origin: self.origin.clone(),
-            log: self.log,
+            context: self.context,
         }
     }
 
@@ -262,7 +299,7 @@ impl<'a> LocatedValue<'a> {
             };
         }
         self.extend_origin(steps);
-        if let Some(log) = self.log {
+        if let Some(log) = self.log() {
             log.record(self.pointer());
         }
         Ok(self)

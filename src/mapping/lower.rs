@@ -21,6 +21,7 @@ use super::SharedTables;
 use super::call::function_call;
 use super::comparison::is_true;
 use super::function::{self, BinaryCall, Parameters};
+use super::header;
 use super::jq::{Program, ResultCount};
 use super::located::PathStep;
 use super::plan::Plan;
@@ -227,6 +228,7 @@ impl<'c> Lowering<'c> {
             ("true", []) => return Some(Plan::Literal(Value::Bool(true))),
             ("false", []) => return Some(Plan::Literal(Value::Bool(false))),
             ("not", []) => return Some(Plan::Not),
+            (header::NAME, _) => return header::name_of(arguments).map(Plan::Header),
             _function => {}
         }
         let signature = function::find(name)?;

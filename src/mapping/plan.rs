@@ -13,8 +13,10 @@ use super::comparison::{same, text_part};
 use super::error::EvalError;
 use super::function::{BinaryCall, FunctionCall};
 use super::jq::Program;
-use super::located::{Assumed, LocatedValue, PathStep, Presence, pointer};
+use super::located::{Assumed, LocatedValue, PathStep, Presence};
 use super::split::Split;
+
+mod reads;
 
 /// A compiled expression of the mapping language.
 #[derive(Clone, Debug)]
@@ -37,6 +39,8 @@ pub(super) enum Plan {
     /// An object: `{a: .x}` leaves out absent members. An object is absent if all its members are absent. Constant
     /// members do not count.
     Object(Vec<(String, Self)>),
+    /// A header of the request: `header("x-topic")`
+    Header(String),
     /// A call of a mapping function on the input of the plan.
     Call(FunctionCall),
     /// A call of a mapping function on the values of two expressions.
@@ -81,6 +85,7 @@ impl Plan {
             Self::Literal(value) => Ok(input.with(Presence::Present(Cow::Borrowed(value)))),
             Self::Assumed(assumed) => Ok(input.absent(*assumed)),
             Self::Object(members) => object(members, input),
+            Self::Header(name) => Ok(input.header(name)),
             Self::Call(call) => call.read(input),
             Self::BinaryCall(call, expressions) => binary_call(*call, expressions, input),
             Self::Split(split) => split.read(input),
@@ -104,6 +109,7 @@ impl Plan {
             Self::Input
             | Self::Literal(_)
             | Self::Assumed(_)
+            | Self::Header(_)
             | Self::Not
             | Self::Split(_)
             | Self::Call(_) => false,
@@ -138,6 +144,7 @@ impl Plan {
             }
             Self::Call(call) => call.constants(),
             Self::Input
+            | Self::Header(_)
             | Self::Path(..)
             | Self::Assumed(_)
             | Self::Object(_)
@@ -162,6 +169,7 @@ impl Plan {
             | Self::Path(..)
             | Self::Pipe(..)
             | Self::Alternative(..)
+            | Self::Header(_)
             | Self::Call(_)
             | Self::BinaryCall(..)
             | Self::Split(_)
@@ -170,67 +178,6 @@ impl Plan {
             | Self::Logic { .. }
             | Self::Not
             | Self::Interpreted(_) => false,
-        }
-    }
-
-    /// Adds every place that the plan can read in an event to `places`, as a JSON Pointer.
-    pub(super) fn add_places(&self, places: &mut Vec<String>) {
-        self.places_from(&[Vec::new()], places);
-    }
-
-    /// Adds to `places` every place that the plan can read if its input comes from one of the places in `from`. Returns
-    /// the places from which the result of the plan can come.
-    fn places_from(&self, from: &[Vec<PathStep>], places: &mut Vec<String>) -> Vec<Vec<PathStep>> {
-        match self {
-            Self::Input => from.to_vec(),
-            Self::Path(inner, steps) => {
-                let from = inner.places_from(from, places);
-                let extended = |path: Vec<PathStep>| [path, steps.clone()].concat();
-                let paths: Vec<_> = from.into_iter().map(extended).collect();
-                places.extend(paths.iter().map(|path| pointer(path.iter())));
-                paths
-            }
-            Self::Pipe(first, then) => {
-                let from = first.places_from(from, places);
-                then.places_from(&from, places)
-            }
-            Self::Alternative(first, other) => {
-                let first = first.places_from(from, places);
-                [first, other.places_from(from, places)].concat()
-            }
-            Self::Conditional(branches, otherwise) => {
-                let mut paths = otherwise.places_from(from, places);
-                for (condition, result) in branches {
-                    condition.places_from(from, places);
-                    paths.extend(result.places_from(from, places));
-                }
-                paths
-            }
-            Self::BinaryCall(_, sides)
-            | Self::Compare { sides, .. }
-            | Self::Logic { sides, .. } => {
-                sides.0.places_from(from, places);
-                sides.1.places_from(from, places);
-                Vec::new()
-            }
-            Self::Object(members) => {
-                for (_, member) in members {
-                    member.places_from(from, places);
-                }
-                Vec::new()
-            }
-            Self::Interpolation(parts) => {
-                for part in parts {
-                    part.places_from(from, places);
-                }
-                Vec::new()
-            }
-            Self::Literal(_)
-            | Self::Assumed(_)
-            | Self::Not
-            | Self::Call(_)
-            | Self::Split(_)
-            | Self::Interpreted(_) => Vec::new(),
         }
     }
 
@@ -243,6 +190,7 @@ impl Plan {
             Self::Input
             | Self::Literal(_)
             | Self::Assumed(_)
+            | Self::Header(_)
             | Self::Call(_)
             | Self::BinaryCall(..)
             | Self::Split(_)

@@ -23,6 +23,7 @@ use super::verdict::FailureReason;
 use super::{EventSender, SendFormat, SendPriority, SendResult, SenderAuth, events_url};
 use crate::dispatch::pace::{Pace, Rate};
 use crate::event::SourceName;
+use crate::http::{HeaderName, HeaderValue};
 use crate::shutdown::Signals;
 use crate::telemetry;
 use crate::terminal::{print_notice, printable};
@@ -49,6 +50,7 @@ pub(crate) struct UploadSettings {
     pub(crate) concurrency: u64,
     pub(crate) authentication: SenderAuthFiles,
     pub(crate) plain: bool,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     pub(crate) low_priority: bool,
     pub(crate) give_up_after: Duration,
     pub(crate) quiet: bool,
@@ -89,6 +91,7 @@ impl Upload {
         let clock = Clock::machine();
         let run = Rc::new(UploadRun {
             sender: EventSender::new(url, authentication, clock.clone(), settings.give_up_after)?
+                .with_headers(settings.headers.clone())
                 .with_priority(if settings.low_priority {
                     SendPriority::BehindLive
                 } else {

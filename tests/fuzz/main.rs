@@ -22,8 +22,8 @@ use std::time::Duration;
 
 use cap::Cap;
 use imprint_bridge::config::{Config, Purpose, sources};
-use imprint_bridge::event::SourceName;
-use imprint_bridge::intake::{Encoding, EntryContext, Source, Sources};
+use imprint_bridge::event::{RequestHeaders, SourceName};
+use imprint_bridge::intake::{Encoding, EntryContext, RequestMessage, Source, Sources};
 use imprint_bridge::outbox::Priority;
 use imprint_bridge::time::Timestamp;
 use serde_json::{Value, json};
@@ -141,7 +141,13 @@ fn accept(sources: &Sources, source: &Source, body: &[u8]) -> bool {
         digest_key: [7; 32],
     };
     let encoding = Encoding::of_body(source, body);
-    sources.entries(source, &encoding, body, &context).is_ok()
+    let message = RequestMessage {
+        headers: &RequestHeaders::default(),
+        body,
+    };
+    sources
+        .entries(source, &encoding, message, &context)
+        .is_ok()
 }
 
 /// Loads the sources of a folder, each with the bodies of its examples.

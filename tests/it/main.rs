@@ -28,6 +28,7 @@ mod mapping;
 mod operator;
 mod outbox_suite;
 mod proof;
+mod request_headers;
 mod scenarios;
 mod senders;
 mod signed;

@@ -1,7 +1,8 @@
 //! The examples of a source: the files in the folder that has the name of the source. The command `check` uses the
 //! examples as tests of the mapping.
 //!
-//! `NAME.event.json` is the body of a request to the bridge. If the bridge accepts the body, `NAME.request.json` has
+//! `NAME.event.json` is the body of a request to the bridge. If the source file reads request headers,
+//! `NAME.headers.txt` has the headers of the request, one header on each line. If the bridge accepts the body, `NAME.request.json` has
 //! the expected request to Imprint, or `"ignored"` if the bridge sends nothing for the event. If the body has several
 //! events, the file has a list with one item for each event. If the bridge refuses the body, `NAME.refusal.json` has
 //! the expected problem type and errors.
@@ -12,13 +13,15 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::event::Visibility;
+use crate::cli::{header_map, parse_header, request_headers};
+use crate::event::{RequestHeaders, Visibility};
 use crate::intake::coverage::{self, ExampleCoverage};
 use crate::intake::examples::{Expectation, summary};
-use crate::intake::{Source, Sources};
+use crate::intake::{RequestMessage, Source, Sources};
 use crate::time::Timestamp;
 
 const EVENT: &str = ".event.json";
+const HEADERS: &str = ".headers.txt";
 const REQUEST: &str = ".request.json";
 const REFUSAL: &str = ".refusal.json";
 /// The maximum size of an example file: 4 times the default of `ingress.body_bytes_max`.
@@ -71,12 +74,17 @@ impl ExampleResults {
         wall_time: Timestamp,
     ) -> Result<Vec<String>, String> {
         let body = read(&with_ending(stem, EVENT))?;
+        let headers = read_headers(&with_ending(stem, HEADERS), source)?;
+        let message = RequestMessage {
+            headers: &headers,
+            body: &body,
+        };
         let explanation =
-            sources.explain_body(&source.name, &body, wall_time, Visibility::Revealed);
+            sources.explain_body(&source.name, message, wall_time, Visibility::Revealed);
         let explanation = explanation.ok_or_else(|| "has no source".to_owned())?;
         self.count += 1;
         coverage::observe(&mut self.coverage, source, &explanation);
-        for (event_type, view) in sources.views(source, &body) {
+        for (event_type, view) in sources.views(source, message) {
             self.first_views.entry(event_type).or_insert(view);
         }
         let (request, refusal) = (with_ending(stem, REQUEST), with_ending(stem, REFUSAL));
@@ -118,6 +126,21 @@ fn example_names(folder: &Path) -> Result<Vec<String>, String> {
         Some(name) => Err(format!("{}: {name} has no {EVENT}", folder.display())),
         None => Ok(names.into_iter().collect()),
     }
+}
+
+/// Reads the headers of an example, if the example has a file with headers.
+fn read_headers(path: &Path, source: &Source) -> Result<RequestHeaders, String> {
+    if !path.exists() {
+        return Ok(RequestHeaders::default());
+    }
+    let text = String::from_utf8(read(path)?);
+    let text = text.map_err(|_invalid| format!("{} is not text", path.display()))?;
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    let headers: Result<Vec<_>, _> = lines.map(parse_header).collect();
+    let headers = headers.map(|headers| header_map(&headers));
+    headers
+        .and_then(|headers| request_headers(source, &headers))
+        .map_err(|reason| format!("{}: {reason}", path.display()))
 }
 
 fn with_ending(stem: &Path, ending: &str) -> PathBuf {

@@ -1,13 +1,10 @@
 //! The table `[auth]` of a source file. The table configures how the source authenticates its requests.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use super::super::reader::{Raw, Reader};
-use crate::event::cloudevents;
-use crate::ingress::PRIORITY;
 use crate::ingress::auth::hmac::{
     Algorithm, HeaderItems, HmacScheme, SecretEncoding, SignatureEncoding, SignedText, SigningTime,
     Template, TimeUnit,
@@ -147,27 +144,6 @@ fn user(text: String) -> Result<String, String> {
     } else {
         Ok(text)
     }
-}
-
-/// Reads the setting `auth.unsigned_headers`: the headers that the bridge believes although the signature does not
-/// cover them. Sources without a signature do not have this setting.
-pub(super) fn take_unsigned_headers(reader: &mut Reader, auth: Option<&Auth>) -> BTreeSet<String> {
-    if matches!(auth, Some(Auth::None | Auth::Token(..))) {
-        return BTreeSet::new();
-    }
-    let names = reader.take_optional(&["auth", "unsigned_headers"], |raw| {
-        let names = raw.texts()?;
-        let is_attribute = |name: &String| {
-            let is_lower_case = !name.bytes().any(|byte| byte.is_ascii_uppercase());
-            let is_name = name == PRIORITY || (name != "ce-" && cloudevents::is_attribute(name));
-            is_lower_case && is_name
-        };
-        match names.iter().find(|name| !is_attribute(name)) {
-            Some(_) => Err("must name headers such as \"ce-time\", in lower case".to_owned()),
-            None => Ok(names.into_iter().collect()),
-        }
-    });
-    names.unwrap_or_default()
 }
 
 fn files(reader: &mut Reader, key: &str) -> Option<SecretFiles> {
@@ -582,42 +558,6 @@ mod tests {
             assert!(error.contains(&format!("auth.{key}: ")), "{error}");
         }
         assert_eq!(errors.len(), keys.len(), "{errors:#?}");
-    }
-
-    #[test]
-    fn only_a_signature_can_leave_headers_uncovered() {
-        let read = |text: &str, auth: &Auth| {
-            let table = config::Config::builder()
-                .add_source(File::from_str(text, FileFormat::Toml))
-                .build()
-                .unwrap()
-                .try_deserialize()
-                .unwrap();
-            let mut reader = Reader::new("file", Value::new(None, ValueKind::Table(table)));
-            let headers = take_unsigned_headers(&mut reader, Some(auth));
-            (
-                headers.into_iter().collect::<Vec<_>>(),
-                reader.finish().len(),
-            )
-        };
-        let signed = Auth::StandardWebhooks(SecretFiles::default());
-        for (list, headers, errors) in [
-            ("[]", vec![], 0),
-            ("[\"ce-time\", \"ce-id\"]", vec!["ce-id", "ce-time"], 0),
-            ("[\"priority\"]", vec!["priority"], 0),
-            ("[\"CE-Time\"]", vec![], 1),
-            ("[\"x-topic\"]", vec![], 1),
-            ("[\"ce-\"]", vec![], 1),
-        ] {
-            let text = format!("[auth]\nunsigned_headers = {list}\n");
-            let headers: Vec<_> = headers.into_iter().map(str::to_owned).collect();
-            assert_eq!(read(&text, &signed), (headers, errors), "{list}");
-        }
-        let text = "[auth]\nunsigned_headers = [\"ce-time\"]\n";
-        let bearer = Auth::Token(TokenScheme::Bearer, SecretFiles::default());
-        for auth in [Auth::None, bearer] {
-            assert_eq!(read(text, &auth), (Vec::new(), 1), "{auth:?}");
-        }
     }
 
     /// A time in the header of the signature needs its own prefix, to be distinguished from the signature.

@@ -10,8 +10,6 @@ use std::fmt;
 
 use ::hmac::{Hmac, KeyInit, Mac};
 use actix_web::http::header::{HeaderMap, HeaderName};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use sha1::Sha1;
 use sha2::{Sha256, Sha512};
@@ -19,11 +17,13 @@ use sha2::{Sha256, Sha512};
 use super::{Denial, Error, Head, SecretFlaw, SecretMinimum, required};
 use crate::time::Timestamp;
 
+mod encoding;
 mod examination;
 mod header_items;
 mod signing_time;
 mod template;
 
+pub use encoding::{SecretEncoding, SignatureEncoding};
 pub use examination::examine_hmac;
 pub use header_items::HeaderItems;
 pub use signing_time::{SigningTime, TimeUnit};
@@ -61,26 +61,6 @@ pub enum Algorithm {
     Sha256,
     /// SHA-512.
     Sha512,
-}
-
-/// The encoding of an HMAC secret in its file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SecretEncoding {
-    /// The secret file contains the key itself, as UTF-8 text.
-    Text,
-    /// The secret file contains the key in base64 with padding.
-    Base64,
-    /// The secret file contains the key as hexadecimal digits in upper or lower case.
-    Hex,
-}
-
-/// The encoding of a signature in its header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SignatureEncoding {
-    /// The signature consists of hexadecimal digits in upper or lower case.
-    Hex,
-    /// The signature is base64 with padding.
-    Base64,
 }
 
 /// The text that a source signs. If the text contains the signing time, this type also names the header of the time.
@@ -135,6 +115,20 @@ impl SignedText {
     /// an old request.
     pub const fn has_time(&self) -> bool {
         self.signing_time.is_some()
+    }
+}
+
+// === impl HmacScheme ===
+
+impl HmacScheme {
+    /// Returns whether the signature covers the header `name`. `name` is in lower case.
+    pub fn covers_header(&self, name: &str) -> bool {
+        self.signed.template.has_header(name)
+    }
+
+    /// Returns an error if an attacker could move characters between the signed header `name` and another signed value.
+    pub fn header_flaw(&self, name: &str) -> Option<String> {
+        self.signed.template.header_flaw(name)
     }
 }
 
@@ -281,7 +275,7 @@ impl HmacKeys {
 
     /// Returns whether the signature covers the header `name`. `name` is in lower case.
     pub(super) fn covers_header(&self, name: &str) -> bool {
-        self.scheme.signed.template.has_header(name)
+        self.scheme.covers_header(name)
     }
 }
 
@@ -333,56 +327,6 @@ fn keyed<M: Mac + KeyInit>(key: &[u8], text: &[&[u8]]) -> Option<M> {
         mac.update(piece);
     }
     Some(mac)
-}
-
-// === impl SecretEncoding, SignatureEncoding ===
-
-impl SecretEncoding {
-    /// Describes the texts of this encoding, for error messages.
-    const fn alphabet(self) -> &'static str {
-        match self {
-            Self::Text => "text",
-            Self::Base64 => "base64 with padding, as auth.secret_encoding specifies",
-            Self::Hex => "pairs of hexadecimal digits, as auth.secret_encoding specifies",
-        }
-    }
-
-    fn decode(self, text: &str) -> Option<Vec<u8>> {
-        match self {
-            Self::Text => Some(text.as_bytes().to_vec()),
-            Self::Base64 => STANDARD.decode(text).ok(),
-            Self::Hex => unhex(text),
-        }
-    }
-}
-
-impl SignatureEncoding {
-    fn decode(self, text: &str) -> Option<Vec<u8>> {
-        match self {
-            Self::Hex => unhex(text),
-            Self::Base64 => STANDARD.decode(text).ok(),
-        }
-    }
-
-    fn encode(self, bytes: &[u8]) -> String {
-        match self {
-            Self::Hex => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
-            Self::Base64 => STANDARD.encode(bytes),
-        }
-    }
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digit = |byte: &u8| {
-        char::from(*byte)
-            .to_digit(16)
-            .and_then(|n| u8::try_from(n).ok())
-    };
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    let bytes = pairs
-        .iter()
-        .map(|[high, low]| Some(digit(high)? << 4 | digit(low)?));
-    bytes.collect::<Option<_>>().filter(|_| rest.is_empty())
 }
 
 #[cfg(test)]

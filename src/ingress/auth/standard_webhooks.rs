@@ -122,6 +122,14 @@ impl fmt::Debug for SigningKey {
     }
 }
 
+/// The headers that contain the signed id. A request must not have both, unless they are equal.
+pub(super) const ID_HEADERS: [&str; 2] = [STANDARD_NAMES.id, SVIX_NAMES.id];
+
+/// Returns whether the signature of a request covers the header `name`, so that an expression can read it.
+pub fn covers_header(name: &str) -> bool {
+    ID_HEADERS.contains(&name)
+}
+
 /// The names of the three signature headers.
 #[derive(Clone, Copy)]
 struct SignatureHeaders {

@@ -10,9 +10,10 @@ use jaq_core::native::{Fun, bome, v};
 use jaq_core::{Bind, Cv, Native, RunPtr, ValT as _};
 use serde_json::Value;
 
-use super::super::budget::{OBJECT_STEPS, text_steps};
+use super::super::budget::{OBJECT_STEPS, log, text_steps};
 use super::super::comparison::text_part;
 use super::super::function::{BinaryCall, FunctionCall};
+use super::super::header;
 use super::super::located::Assumed;
 use super::Interpreter;
 use super::value::{JaqError, Val, ValResult, failed, into_jaq_error, spend};
@@ -27,7 +28,7 @@ type NativeFunction = (&'static str, Box<[Bind]>, RunPtr<Interpreter>);
 /// Only the sanitizer and the prelude can call functions whose names begin with `__`. The author of a mapping cannot
 /// call these functions.
 pub(super) fn functions() -> impl Iterator<Item = Fun<Interpreter>> {
-    let table: [NativeFunction; 18] = [
+    let table: [NativeFunction; 19] = [
         ("null", v(0), |_| bome(spend(1).map(|()| Val::NULL))),
         ("true", v(0), |_| bome(Ok(Val::from(true)))),
         ("false", v(0), |_| bome(Ok(Val::from(false)))),
@@ -37,6 +38,7 @@ pub(super) fn functions() -> impl Iterator<Item = Fun<Interpreter>> {
             bome(joined(&before, &after))
         }),
         ("__call", v(1), |mut cv| bome(run_call(&mut cv))),
+        ("__header", v(1), |mut cv| bome(read_header(&mut cv))),
         ("__binary_call", v(3), |mut cv| {
             let (second, first) = (cv.0.pop_var(), cv.0.pop_var());
             bome(run_binary_call(&mut cv, &first, &second))
@@ -105,6 +107,17 @@ fn run_call(cv: &mut Cv<'_, Interpreter>) -> ValResult {
     let input = cv.1.located()?;
     let result = call.read(&input).map_err(into_jaq_error)?;
     Ok(Val::from_value(result.value())?.with_origin_of(&cv.1))
+}
+
+/// Reads the request header whose index is the first argument.
+fn read_header(cv: &mut Cv<'_, Interpreter>) -> ValResult {
+    let index = cv.0.pop_var().as_index();
+    let data = cv.0.data();
+    let name = index.and_then(|index| data.header_names.get(index));
+    let name = name.ok_or_else(unknown_index)?;
+    log(|| header::place(name));
+    let value = data.headers.and_then(|headers| headers.get(name));
+    value.map_or(Ok(Val::ABSENT), Val::text)
 }
 
 fn run_binary_call(cv: &mut Cv<'_, Interpreter>, first: &Val, second: &Val) -> ValResult {

@@ -17,6 +17,7 @@ use serde_json::Value;
 use super::super::SharedTables;
 use super::super::call::function_call;
 use super::super::function::{self, BinaryCall, FunctionCall, Parameters};
+use super::super::header;
 use super::super::syntax::{ExpressionError, constant, first_slice, is_constant, joined, number};
 use super::allowed::{ALLOWED, ArgumentKind, allowed};
 
@@ -29,6 +30,8 @@ pub(super) struct SanitizedCode {
     pub(super) code: String,
     pub(super) calls: Vec<FunctionCall>,
     pub(super) binary_calls: Vec<BinaryCall>,
+    /// The request headers that the expression reads by index.
+    pub(super) headers: Vec<String>,
 }
 
 /// The number of results that an expression can have.
@@ -292,6 +295,9 @@ impl<'c> Sanitizer<'_, 'c> {
 
     /// Writes a call of one of the bridge's own functions. jaq calls the function by its index.
     fn own_function(&mut self, name: &'c str, arguments: &[Term<&'c str>]) {
+        if name == header::NAME {
+            return self.header(name, arguments);
+        }
         let Some(signature) = function::find(name) else {
             return self.not_allowed(Some(name), name);
         };
@@ -313,6 +319,17 @@ impl<'c> Sanitizer<'_, 'c> {
                 self.put(&format!("__call({index})"));
             }
             Err(error) => self.error(error.slice.or(Some(name)), error.reason),
+        }
+    }
+
+    fn header(&mut self, name: &'c str, arguments: &[Term<&'c str>]) {
+        match header::name_of(arguments) {
+            Some(header) => {
+                let index = self.sanitized.headers.len();
+                self.sanitized.headers.push(header);
+                self.put(&format!("__header({index})"));
+            }
+            None => self.error(Some(name), header::USAGE.to_owned()),
         }
     }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::mapping::budget;
 use crate::mapping::comparison::same;
 use crate::mapping::error::EvalError;
-use crate::mapping::located::{LocatedValue, ReadLog};
+use crate::mapping::located::{LocatedValue, ReadContext};
 use crate::mapping::plan::Plan;
 use crate::mapping::tests::CANARY;
 use crate::mapping::{SharedTables, lower};
@@ -468,11 +468,11 @@ fn the_places_that_were_read_are_logged() {
         ("[.a.b, .n] | first", vec!["/a/b", "/n"]),
         ("\"x\"", vec![]),
     ] {
-        let log = ReadLog::default();
+        let context = ReadContext::logged(None);
         let plan = plan(expression);
-        plan.read(&LocatedValue::of_logged_event(&event, &log))
+        plan.read(&LocatedValue::in_context(&event, &context))
             .unwrap();
-        assert_eq!(log.into_places(), places, "{expression}");
+        assert_eq!(context.into_places(), places, "{expression}");
     }
 }
 
@@ -733,9 +733,9 @@ proptest! {
         }
         if let Ok(plan) = lower::lower(&expression, &tables()) {
             budget::begin_event(budget::EVENT_STEPS_MAX);
-            let log = ReadLog::default();
-            let result = plan.read(&LocatedValue::of_logged_event(&event, &log)).map(|read| read.value().cloned());
-            let reads = log.into_places();
+            let context = ReadContext::logged(None);
+            let result = plan.read(&LocatedValue::in_context(&event, &context)).map(|read| read.value().cloned());
+            let reads = context.into_places();
             if reads.iter().all(|place| event.pointer(place).is_none()) {
                 let result = result.map_err(|error| error.rule);
                 prop_assert!(matches!(result, Ok(None) | Err(_)), "{} of {} reads {:?} and returns {:?}", expression, event, reads, result);
@@ -749,16 +749,16 @@ proptest! {
     fn a_compiled_plan_and_stock_jaq_agree(expression in any_jq_expression(), event in any_event()) {
         budget::begin_event(budget::EVENT_STEPS_MAX);
         let plan = lower::lower(&expression, &tables());
-        let log = ReadLog::default();
+        let context = ReadContext::logged(None);
         let ours = plan.as_ref().ok().and_then(|plan| {
-            let read = plan.read(&LocatedValue::of_logged_event(&event, &log)).ok()?;
+            let read = plan.read(&LocatedValue::in_context(&event, &context)).ok()?;
             Some(read.compared().clone())
         });
         if let Some(ours) = ours {
             let theirs = stock(&expression, &event);
             let theirs: Option<Value> = theirs.map(|text| serde_json::from_str(&text).unwrap());
             // jq refuses a path into a truth value. A path into a comparison with an absent value is absent.
-            let reads = log.into_places();
+            let reads = context.into_places();
             let is_complete = reads.iter().all(|place| event.pointer(place).is_some());
             prop_assert!(
                 theirs.is_none() && !is_complete || theirs.as_ref().is_some_and(|theirs| same(theirs, &ours)),

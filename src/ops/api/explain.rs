@@ -6,8 +6,10 @@ use serde::Deserialize;
 
 use super::body::AdminBody;
 use super::request::{RevealQuery, malformed, parse_entry, parse_query};
-use super::{ApiResult, SharedOperations, json_response};
-use crate::event::{SourceName, Visibility};
+use super::{AdminProblem, ApiResult, SharedOperations, json_response};
+use crate::event::{RequestHeaders, SourceName, Visibility};
+use crate::http::single_header::SingleHeader;
+use crate::intake::RequestMessage;
 use crate::ops::operate::Operator;
 
 /// Answers `GET /admin/v1/entries/{number}/explain`.
@@ -48,6 +50,27 @@ pub(super) async fn body(
     } else {
         Visibility::Masked
     };
-    let explanation = operations.explain_body(&operator, &source, &body, visibility)?;
+    let headers = read_headers(&operations, &source, &request)?;
+    let message = RequestMessage {
+        headers: &headers,
+        body: &body,
+    };
+    let explanation = operations.explain_body(&operator, &source, message, visibility)?;
     json_response(&explanation)
+}
+
+/// Reads the headers that the expressions of the source read. The request to the admin API has the same headers as the
+/// explained request.
+fn read_headers(
+    operations: &SharedOperations,
+    source: &SourceName,
+    request: &HttpRequest,
+) -> Result<RequestHeaders, AdminProblem> {
+    let source = operations.sources.get(source);
+    let names = source.map(|source| source.read_headers());
+    let read = |name: &str| SingleHeader::read(request.headers(), name).optional();
+    RequestHeaders::read(&names.unwrap_or_default(), read).map_err(|errors| {
+        let details: Vec<_> = errors.into_iter().map(|error| error.detail).collect();
+        malformed(details.join(" "))
+    })
 }

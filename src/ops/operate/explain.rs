@@ -4,7 +4,7 @@ use super::{Error, Operations, Operator};
 use crate::event::{SourceName, Visibility};
 use crate::fold::{Candidate, fold};
 use crate::imprint::{CustomerChange, Field};
-use crate::intake::{EntryEvent, EventExplanation, Explanation};
+use crate::intake::{EntryEvent, EventExplanation, Explanation, RequestMessage};
 use crate::outbox::{EntryId, Inspection};
 
 impl Operations {
@@ -49,11 +49,11 @@ impl Operations {
         &self,
         _operator: &Operator,
         source: &SourceName,
-        body: &[u8],
+        message: RequestMessage<'_>,
         visibility: Visibility,
     ) -> Result<Explanation, Error> {
         let now = self.clock.wall();
-        let explanation = self.sources.explain_body(source, body, now, visibility);
+        let explanation = self.sources.explain_body(source, message, now, visibility);
         explanation.ok_or(Error::UnknownSource)
     }
 

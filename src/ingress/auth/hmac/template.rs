@@ -50,8 +50,8 @@ impl FromStr for Template {
         if bodies != 1 {
             flaws.push(format!("has {{body}} {bodies} times; it must have it once"));
         }
-        flaws.extend(parts.windows(2).filter_map(adjacent_values));
-        flaws.extend(parts.windows(3).filter_map(movable_separator));
+        let is_attribute = |name: &HeaderName| name.as_str().starts_with(ATTRIBUTE);
+        flaws.extend(mixed_values(&parts, is_attribute));
         if flaws.is_empty() {
             Ok(Self(parts))
         } else {
@@ -90,6 +90,11 @@ impl Template {
         self.0
             .iter()
             .any(|part| matches!(part, Part::Header(known) if known.as_str() == name))
+    }
+
+    /// Returns an error if an attacker could move characters between the header `name` and another signed value.
+    pub(super) fn header_flaw(&self, name: &str) -> Option<String> {
+        mixed_values(&self.0, |known| known.as_str() == name).next()
     }
 
     /// Returns the names of the headers in the template.
@@ -169,14 +174,26 @@ fn push(parts: &mut Vec<Part>, part: Part) {
     }
 }
 
+/// Returns the errors of headers whose values could mix with the values beside them. `is_attribute` tells whether a
+/// header decides something.
+fn mixed_values<'p>(
+    parts: &'p [Part],
+    is_attribute: impl Fn(&HeaderName) -> bool + Copy + 'p,
+) -> impl Iterator<Item = String> + 'p {
+    let adjacent = parts.windows(2);
+    let adjacent = adjacent.filter_map(move |pair| adjacent_values(pair, is_attribute));
+    let separated = parts.windows(3);
+    adjacent.chain(separated.filter_map(move |parts| movable_separator(parts, is_attribute)))
+}
+
 /// Returns an error if the template has two adjacent placeholders, and one of them is the header of an event attribute.
 ///
 /// An attacker who saw one signature could move characters between two adjacent values, and so forge an event id or
 /// type.
-fn adjacent_values(pair: &[Part]) -> Option<String> {
+fn adjacent_values(pair: &[Part], is_attribute: impl Fn(&HeaderName) -> bool) -> Option<String> {
     let is_literal = |part: &Part| matches!(part, Part::Literal(_));
     let attribute = pair.iter().find_map(|part| match part {
-        Part::Header(name) if name.as_str().starts_with(ATTRIBUTE) => Some(name),
+        Part::Header(name) if is_attribute(name) => Some(name),
         Part::Header(_)
         | Part::Literal(_)
         | Part::Timestamp
@@ -196,7 +213,7 @@ fn adjacent_values(pair: &[Part]) -> Option<String> {
 ///
 /// For example, with a dot as this text, an attacker who saw the signature of the id `1.2` and the type `3` could send
 /// the id `1` and the type `2.3` with the same signature.
-fn movable_separator(parts: &[Part]) -> Option<String> {
+fn movable_separator(parts: &[Part], is_attribute: impl Fn(&HeaderName) -> bool) -> Option<String> {
     let [
         Part::Header(before),
         Part::Literal(text),
@@ -205,8 +222,8 @@ fn movable_separator(parts: &[Part]) -> Option<String> {
     else {
         return None;
     };
-    let is_attribute = |name: &&HeaderName| name.as_str().starts_with(ATTRIBUTE);
-    let attribute = [before, after].into_iter().find(is_attribute)?;
+    let mut headers = [before, after].into_iter();
+    let attribute = headers.find(|name| is_attribute(name))?;
     // No header value contains a control character, except a tab.
     let is_fixed = text.chars().any(|c| c.is_ascii_control() && c != '\t');
     (!is_fixed).then(|| {

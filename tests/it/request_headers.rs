@@ -1,0 +1,206 @@
+//! Tests of sources whose expressions read request headers.
+
+use serde_json::json;
+
+use crate::authentication::{SourceFolder, post};
+use crate::commands;
+use crate::http::ask;
+use crate::support::{TestApp, wait_for};
+
+const SECRET: &str = "the-client-secret-of-the-app";
+const AUTH: &str = "kind = \"hmac\"\nheader = \"x-shopify-hmac-sha256\"\nencoding = \"base64\"\nsecret_files = [\"$/secret\"]";
+const LISTED: &str =
+    "ignore = [\"*\"]\nunsigned_headers = [\"x-shopify-topic\", \"x-shopify-event-id\"]";
+const RULES: &str = r#"
+[body]
+format = "json"
+id = 'header("X-Shopify-Event-Id")'
+type = 'header("x-shopify-topic")'
+[events."customers/*"]
+schema = "any.json"
+when = 'header("x-shopify-topic") != "customers/redact"'
+customer.imprint_id = ".cid"
+[events."customers/*".update]
+email = ".email"
+"#;
+/// The body of each test, and its signature with [`SECRET`].
+const BODY: &str = r#"{"cid":"C-1","email":"a@example.com"}"#;
+const SIGNATURE: &str = "mhkQmBeYmVEctAZ5zzEGoDdMIF+ALWzlEy3ClgVV3Is=";
+
+fn folder() -> SourceFolder {
+    SourceFolder::new(LISTED, AUTH, RULES).secret("secret", SECRET)
+}
+
+fn start(folder: &SourceFolder) -> TestApp {
+    TestApp::setup()
+        .settings(folder.settings())
+        .operator("ann", "token-of-ann-0123456789")
+        .start()
+}
+
+/// FAULTS N349: the topic and the id of an event stand only in headers, as Shopify sends them.
+#[test]
+fn the_topic_and_the_id_stand_in_headers() {
+    let folder = folder();
+    let app = start(&folder);
+    let signed = ("x-shopify-hmac-sha256", SIGNATURE);
+    let topic = |topic| ("x-shopify-topic", topic);
+    let id = |id| ("x-shopify-event-id", id);
+    let receipt = |id: &str| {
+        let line = format!("GET /v1/sources/probe/events/{id}");
+        ask(app.ingress(), &line, &[], "").unwrap().status
+    };
+    for (headers, status, part) in [
+        (
+            &[topic("customers/update"), id("h-1"), signed][..],
+            202,
+            "\"waiting\"",
+        ),
+        (
+            &[topic("customers/redact"), id("h-2"), signed],
+            202,
+            "\"ignored\"",
+        ),
+        (
+            &[topic("orders/paid"), id("h-3"), signed],
+            202,
+            "\"ignored\"",
+        ),
+        (
+            &[topic("customers/update"), id("h-1"), signed],
+            202,
+            "\"duplicate\":true",
+        ),
+        (&[id("h-4"), signed], 400, "no header x-shopify-topic"),
+        (
+            &[
+                topic("customers/update"),
+                topic("orders/paid"),
+                id("h-5"),
+                signed,
+            ],
+            400,
+            "occurs more than once",
+        ),
+        (
+            &[topic("customers/update"), id("h-6")],
+            401,
+            "unauthenticated",
+        ),
+    ] {
+        let answer = post(&app, headers, BODY);
+        assert_eq!(answer.status, status, "{headers:?}: {}", answer.body);
+        assert!(answer.body.contains(part), "{part}: {}", answer.body);
+    }
+    wait_for("the event is delivered", || {
+        (app.imprint.email("C-1").as_deref() == Some("a@example.com")).then_some(())
+    });
+    // The signature does not cover the path, so nobody can read a receipt.
+    assert_eq!(receipt("h-1"), 401);
+    let metrics = app.ops_get("/metrics").body;
+    let line = "imprint_bridge_unsigned_headers{source=\"probe\"} 2";
+    assert!(metrics.contains(line), "{metrics}");
+}
+
+/// FAULTS N349: `check` refuses a source whose expressions read a header that is neither signed nor listed.
+#[test]
+fn check_refuses_a_header_that_is_not_signed() {
+    let refused = SourceFolder::new("ignore = [\"*\"]", AUTH, RULES).secret("secret", SECRET);
+    let (code, _, errors) = refused.run(&["check"]);
+    assert_eq!(code, Some(2), "{errors}");
+    for name in ["x-shopify-topic", "x-shopify-event-id"] {
+        assert!(errors.contains(&format!("must list {name}")), "{errors}");
+    }
+    let signed = format!(
+        "{AUTH}\nsigned = \"{{header:x-shopify-topic}}\\n{{header:x-shopify-event-id}}\\n{{body}}\""
+    );
+    let accepted = SourceFolder::new("ignore = [\"*\"]", &signed, RULES).secret("secret", SECRET);
+    let (code, report, errors) = accepted.run(&["check"]);
+    assert_eq!(code, Some(0), "{report}{errors}");
+    // Without text between them, a part of one header could become a part of the other.
+    let mixed = signed.replace("}\\n{header", "}{header");
+    let mixed = SourceFolder::new("ignore = [\"*\"]", &mixed, RULES).secret("secret", SECRET);
+    let (code, _, errors) = mixed.run(&["check"]);
+    assert_eq!(code, Some(2), "{errors}");
+    assert!(errors.contains("has nothing between"), "{errors}");
+    let elsewhere = RULES.replace("email = \".email\"", "email = 'header(\"x-email\")'");
+    let elsewhere = SourceFolder::new(LISTED, AUTH, &elsewhere).secret("secret", SECRET);
+    let (code, _, errors) = elsewhere.run(&["check"]);
+    assert_eq!(code, Some(2), "{errors}");
+    assert!(errors.contains("`header` is available only in"), "{errors}");
+}
+
+/// `explain` and the examples of `check` take headers.
+#[test]
+fn explain_and_check_take_headers() {
+    let folder = folder();
+    std::fs::create_dir(folder.path("sources/probe")).unwrap();
+    let example = |name: &str, text: &str| {
+        std::fs::write(folder.path(&format!("sources/probe/{name}")), text).unwrap();
+    };
+    example("update.event.json", BODY);
+    example(
+        "update.headers.txt",
+        "X-Shopify-Topic: customers/update\nx-shopify-event-id: e-1\n",
+    );
+    example(
+        "update.request.json",
+        r#"{"path": "/v2/customers/C-1", "body": {"email": "a@example.com"}}"#,
+    );
+    let (code, report, errors) = folder.run(&["check"]);
+    assert_eq!(code, Some(0), "{report}{errors}");
+    assert!(report.contains("  1 example\n"), "{report}");
+    assert!(!report.contains("in no example"), "{report}");
+
+    let body = folder.path("body.json");
+    std::fs::write(&body, BODY).unwrap();
+    let body = body.to_str().unwrap();
+    let topic = "x-shopify-topic: customers/update";
+    let id = "x-shopify-event-id: e-1";
+    let explain = ["explain", "--source", "probe", "-H", topic, "-H", id, body];
+    let (code, report, errors) = folder.run(&explain);
+    assert_eq!(code, Some(0), "{report}{errors}");
+    assert!(report.contains("header(\"x-shopify-topic\")"), "{report}");
+}
+
+/// The admin API explains a body with the headers of its own request, and `send` adds headers to each request.
+#[test]
+fn the_admin_api_and_send_take_headers() {
+    let folder = folder();
+    let topic = "x-shopify-topic: customers/update";
+    let app = start(&folder);
+    let headers = [
+        ("authorization", "Bearer token-of-ann-0123456789"),
+        ("x-shopify-topic", "customers/update"),
+        ("x-shopify-event-id", "e-1"),
+    ];
+    let line = "POST /admin/v1/explain?source=probe&reveal=true";
+    let explained = ask(app.ops(), line, &headers, BODY).unwrap();
+    assert_eq!(explained.status, 200, "{}", explained.body);
+    let explained = explained.json();
+    let event = &explained["events"][0];
+    assert_eq!(event["request"]["body"], json!({"email": "a@example.com"}));
+
+    let to = format!("http://{}", app.ingress());
+    let file = folder.path("sources/probe.toml");
+    let send = [
+        "send",
+        "--plain",
+        "--quiet",
+        "--to",
+        &to,
+        "--source",
+        "probe",
+        "--source-file",
+        file.to_str().unwrap(),
+        "-H",
+        topic,
+        "-H",
+        "x-shopify-event-id: e-2",
+    ];
+    let sent = commands::run(&send, BODY);
+    assert!(sent.status.success(), "{}", commands::text(&sent.stderr));
+    wait_for("the event is delivered", || {
+        (app.imprint.email("C-1").as_deref() == Some("a@example.com")).then_some(())
+    });
+}
