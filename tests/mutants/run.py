@@ -2,55 +2,80 @@
 """Mutation tests of the pure rooms: check that a test fails for each changed operator, limit or constant.
 
     tests/mutants/run.py                 run what has changed, then report; fails below the required rate
-    tests/mutants/run.py --shard 1/2     one half of the files; the other half runs as 2/2, at the same time if wished
     tests/mutants/run.py --file PATH     only this file (repeatable)
     tests/mutants/run.py --survivors     run only the mutants again that survived, after tests were added and none removed
     tests/mutants/run.py --report        only report
 
-cargo-mutants changes one expression at a time, and the unit tests of the same room must then fail. Only unit tests run
-(`cargo test --lib ROOM::`), so that the tests beside a pure function prove the function and a mutant costs seconds.
+cargo-mutants lists the mutants: each changes one expression. Only the unit tests of the same room run (filter ROOM::), so
+that the tests beside a pure function prove the function. switches.py writes all mutants into one copy of the crate, so
+that one build serves all of them. A mutant that does not compile there for a reason of the switches (a `const fn`, a
+return type `impl Trait`) is built alone.
 
 tests/mutants/results.json keeps the results, one record per file with a hash of the file and of its room's test files.
-A file whose hash is unchanged is not run again, and an interrupted run continues where it stopped. A mutant that no test
-can catch is listed with its reason in tests/mutants/survivors.toml; an unlisted survivor fails the run.
+A file whose hash is unchanged is not run again, and an interrupted run continues with the first file without a result. A
+mutant that no test can catch is listed with its reason in tests/mutants/survivors.toml; an unlisted survivor fails the
+run.
 """
 
 import argparse
-import fcntl
 import hashlib
 import json
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
+import threading
 import tomllib
 from pathlib import Path
+
+import switches
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "tests/mutants/results.json"
 SURVIVORS = ROOT / "tests/mutants/survivors.toml"
 WORK = ROOT / "target/mutants"
+TREE = WORK / "tree"
 VERSION = "27.1.0"
 
 # The share of viable mutants that the unit tests must catch.
 REQUIRED = 0.97
-# The time limit in seconds for the tests of one mutant. A mutant that exceeds the limit counts as caught.
-TIMEOUT = 30
+# The limits for the tests of one mutant: seconds of CPU time, seconds, and bytes. A mutant that exceeds a limit counts as
+# caught. CPU time shows an endless loop also on a busy machine; the other time limit is for tests that wait for ever.
+CPU_TIME = 30
+TIME = 300
+MEMORY = 4 << 30
+# The same generated inputs in each run, so that the figure can be repeated. A failed test need not search a small input.
+PROPTEST = {
+    "PROPTEST_RNG_SEED": "1",
+    "PROPTEST_MAX_SHRINK_ITERS": "0",
+    "PROPTEST_DISABLE_FAILURE_PERSISTENCE": "true",
+}
+# The errors with which the compiler refuses a mutant because its types or names do not fit.
+UNVIABLE = {"E0061", "E0277", "E0282", "E0283", "E0308", "E0369", "E0412", "E0425", "E0433", "E0599", "E0600", "E0614"}
 
 # The pure rooms, each with the filter of its unit tests.
 ROOMS = {
     "src/fold.rs": "fold::",
     "src/fold/*.rs": "fold::",
     "src/backoff.rs": "backoff::",
+    "src/dispatch/backoff.rs": "dispatch::",
+    "src/dispatch/breaker.rs": "dispatch::",
+    "src/dispatch/breaker/*.rs": "dispatch::",
     "src/dispatch/core.rs": "dispatch::",
     "src/dispatch/core/*.rs": "dispatch::",
     "src/dispatch/destination.rs": "dispatch::",
-    "src/dispatch/destination/*.rs": "dispatch::",
-    "src/dispatch/breaker.rs": "dispatch::",
+    "src/dispatch/destination/**/*.rs": "dispatch::",
+    "src/dispatch/evidence.rs": "dispatch::",
+    "src/dispatch/evidence/*.rs": "dispatch::",
+    "src/dispatch/lane_exchange.rs": "dispatch::",
+    "src/dispatch/lane_exchange/**/*.rs": "dispatch::",
+    "src/dispatch/moment.rs": "dispatch::",
     "src/dispatch/pace.rs": "dispatch::",
     "src/dispatch/policy.rs": "dispatch::",
     "src/dispatch/settlement.rs": "dispatch::",
+    "src/dispatch/settlement/*.rs": "dispatch::",
     "src/http/retry_after.rs": "http::",
     "src/imprint/classify.rs": "imprint::",
     "src/imprint/echo.rs": "imprint::",
@@ -65,27 +90,34 @@ ROOMS = {
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shard", default="1/1", help="K/N: this run's share of the files")
     parser.add_argument("--file", action="append", default=[], help="only this file")
     parser.add_argument("--survivors", action="store_true", help="only the mutants that survived before")
     parser.add_argument("--report", action="store_true", help="run nothing, only report")
     arguments = parser.parse_args()
     files = dict(pure_files())
     if not arguments.report:
-        run(pending(files, arguments), files, arguments.shard.replace("/", "-of-"), arguments.survivors)
+        run(pending(files, arguments), files, arguments.survivors)
     sys.exit(report(files))
 
 
 def pure_files():
     for pattern, room in ROOMS.items():
-        for path in sorted(ROOT.glob(pattern)):
-            if path.name != "tests.rs":
-                yield str(path.relative_to(ROOT)), room
+        paths = [path for path in sorted(ROOT.glob(pattern)) if path.name != "tests.rs"]
+        if not paths:
+            sys.exit(f"no file {pattern}: correct ROOMS")
+        for path in paths:
+            yield str(path.relative_to(ROOT)), room
+
+
+def code(path):
+    """Returns the lines of a file without comments."""
+    lines = path.read_text().splitlines(keepends=True)
+    return "".join(line for line in lines if not line.lstrip().startswith("//"))
 
 
 def source_hash(path):
     """Returns a hash of a file without the unit tests at its end."""
-    source = (ROOT / path).read_text().split("\n#[cfg(test)]\nmod tests {")[0]
+    source = code(ROOT / path).split("\n#[cfg(test)]\nmod tests {")[0]
     return hashlib.sha256(source.encode()).hexdigest()[:16]
 
 
@@ -95,7 +127,7 @@ def content_hash(path, room):
     tests = [test for test in sorted(folder.rglob("*.rs")) if test.name == "tests.rs" or "tests" in test.parts]
     digest = hashlib.sha256()
     for part in [ROOT / path, *tests]:
-        digest.update(part.read_bytes())
+        digest.update(code(part).encode())
     return digest.hexdigest()[:16]
 
 
@@ -104,105 +136,213 @@ def load():
 
 
 def pending(files, arguments):
-    share, shares = map(int, arguments.shard.split("/"))
     results = load()
-    changed = [
-        path
-        for path, room in files.items()
-        if results.get(path, {}).get("hash") != content_hash(path, room)
-    ]
+    changed = [path for path, room in files.items() if results.get(path, {}).get("hash") != content_hash(path, room)]
     if arguments.file:
         changed = [path for path in changed if path in arguments.file]
     if arguments.survivors:
-        unchanged = lambda path: results.get(path, {}).get("source") == source_hash(path)
-        changed = [path for path in changed if unchanged(path)]
-    # Every share gets files in turn, large files first, so that all shares take about the same time.
-    changed.sort(key=lambda path: -(ROOT / path).stat().st_size)
-    return changed[share - 1 :: shares]
+        changed = [path for path in changed if results.get(path, {}).get("source") == source_hash(path)]
+    return changed
 
 
-def run(paths, files, name, survivors):
+def run(paths, files, survivors):
     if not paths:
         return
     require_cargo_mutants()
-    tree = WORK / f"tree-{name}"
-    copy_tree(tree)
-    environment = os.environ | {
-        "CARGO_TARGET_DIR": str(WORK / f"target-{name}"),
-        "CARGO_PROFILE_DEV_DEBUG": "0",
-        "CARGO_INCREMENTAL": "1",
-        "CARGO_TERM_COLOR": "never",
-    }
-    for room in sorted({files[path] for path in paths}):
-        command = ["cargo", "test", "--quiet", "--locked", "--lib", room]
-        subprocess.run(command, cwd=tree, env=environment, check=True, stdout=subprocess.DEVNULL)
+    # The hashes of the copied files: somebody may edit the originals during the run.
+    hashes = {path: {"hash": content_hash(path, files[path]), "source": source_hash(path)} for path in paths}
+    copy_tree()
     results = load()
-    for path in paths:
-        again = results[path]["missed"] if survivors else None
-        # A file without survivors needs no run: added tests catch at least the same mutants.
-        result = mutate(path, files[path], tree, environment, name, again) if again != [] else results[path]
-        if survivors and again:
-            result["caught"] = results[path]["caught"] + len(again) - len(result["missed"])
+    mutants = listed(paths)
+    if survivors:
+        mutants = [mutant for mutant in mutants if mutant.name in results[mutant.file]["missed"]]
+    sources = {path: (TREE / path).read_bytes() for path in paths}
+    unviable, alone = build_with_switches(mutants, sources)
+    for room in sorted({files[path] for path in paths}):
+        if fails(None, room):
+            sys.exit(f"the unit tests {room} fail without a mutant")
+    # Last the files with mutants that need a build of their own, because a build takes longer than many test runs.
+    for path in sorted(paths, key=lambda path: any(mutant.file == path for mutant in alone)):
+        here = [mutant for mutant in mutants if mutant.file == path]
+        switched = [mutant for mutant in here if mutant not in unviable and mutant not in alone]
+        missed = [mutant for mutant in switched if not is_caught(mutant, files[path])]
+        refused = [mutant for mutant in here if mutant in unviable]
+        for mutant in [mutant for mutant in here if mutant in alone]:
+            verdict = build_alone(mutant, sources[path], files[path])
+            missed += [mutant] if verdict == "missed" else []
+            refused += [mutant] if verdict == "unviable" else []
+        result = {
+            "caught": len(here) - len(missed) - len(refused),
+            "unviable": len(refused),
+            "missed": sorted(mutant.name for mutant in missed),
+        }
+        if survivors:
+            # Added tests catch at least the mutants that the tests caught before.
+            result["caught"] += results[path]["caught"]
             result["unviable"] = results[path]["unviable"]
-        store(path, content_hash(path, files[path]), result)
+        store(path, result | hashes[path])
 
 
-def copy_tree(tree):
-    """Copies the package for the mutants, because cargo-mutants writes each mutant into the source file."""
-    tree.mkdir(parents=True, exist_ok=True)
+def copy_tree():
+    """Copies the package, because the mutants are written into the source files."""
+    TREE.mkdir(parents=True, exist_ok=True)
     for folder in ("src", "schemas", "config", "tests", ".cargo"):
-        if (tree / folder).exists():
-            shutil.rmtree(tree / folder)
+        if (TREE / folder).exists():
+            shutil.rmtree(TREE / folder)
         # With new times of modification: cargo would take an interrupted run's mutant for the source of this run.
-        shutil.copytree(ROOT / folder, tree / folder, copy_function=shutil.copy)
+        shutil.copytree(ROOT / folder, TREE / folder, copy_function=shutil.copy)
     for file in ("Cargo.toml", "Cargo.lock", ".clippy.toml"):
-        shutil.copy(ROOT / file, tree / file)
+        shutil.copy(ROOT / file, TREE / file)
+    with open(TREE / "src/lib.rs", "a") as root:
+        root.write(switches.MODULE)
 
 
-def mutate(path, room, tree, environment, name, only=None):
-    output = WORK / f"output-{name}"
-    shutil.rmtree(output, ignore_errors=True)
-    command = ["cargo", "mutants", "--in-place", "--baseline=skip", "--no-shuffle", "--colors=never"]
-    command += ["--timeout", str(TIMEOUT), "--output", str(output), "--file", path]
-    # Also for the build: without --lib, cargo would build every test binary for each mutant.
-    command += ["--cargo-arg=--locked", "--cargo-arg=--lib"]
-    command += [f"--re={placed(mutant)}" for mutant in only or []]
-    command += ["--", room]
-    finished = subprocess.run(command, cwd=tree, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    # Exit code 0 means all mutants caught, 2 some missed, 3 some timed out. Any other exit code is a failure of the
-    # tool.
-    if finished.returncode not in (0, 2, 3):
-        sys.exit(f"cargo mutants failed on {path} ({finished.returncode}):\n{finished.stdout.decode()}")
-    lists = {}
-    for kind in ("caught", "missed", "timeout", "unviable"):
-        file = output / "mutants.out" / f"{kind}.txt"
-        lists[kind] = file.read_text().splitlines() if file.exists() else []
-    return {
-        "caught": len(lists["caught"]) + len(lists["timeout"]),
-        "unviable": len(lists["unviable"]),
-        "missed": [nameless(mutant) for mutant in lists["missed"]],
-    }
+def listed(paths):
+    """Returns the mutants of the files, as cargo-mutants lists them."""
+    command = ["cargo", "mutants", "--list", "--json", *(f"--file={path}" for path in paths)]
+    found = subprocess.run(command, cwd=TREE, check=True, stdout=subprocess.PIPE).stdout
+    mutants, names = [], {}
+    for mutant in json.loads(found):
+        lines = (TREE / mutant["file"]).read_text().splitlines(keepends=True)
+        # Without line and column, because edits above the mutant change them. The second mutant of a name gets " (2)".
+        name = re.sub(r"^([^:]+):\d+:\d+: ", r"\1: ", mutant["name"])
+        names[name] = names.get(name, 0) + 1
+        mutants.append(
+            switches.Mutant(
+                file=mutant["file"],
+                name=name if names[name] == 1 else f"{name} ({names[name]})",
+                genre=mutant["genre"],
+                start=offset(lines, mutant["span"]["start"]),
+                end=offset(lines, mutant["span"]["end"]),
+                replacement=mutant["replacement"].encode(),
+                return_type=(mutant["function"] or {}).get("return_type", ""),
+            )
+        )
+    return mutants
 
 
-def nameless(mutant):
-    """Removes line and column from `src/a.rs:12:5: replace …`, because edits above the mutant change the line."""
-    return re.sub(r"^([^:]+):\d+:\d+: ", r"\1: ", mutant)
+def offset(lines, place):
+    """Returns the position in bytes of a place that cargo-mutants gives as line and column."""
+    before = "".join(lines[: place["line"] - 1])
+    return len((before + lines[place["line"] - 1][: place["column"] - 1]).encode())
 
 
-def placed(mutant):
-    """Returns the regular expression that matches a mutant at any line and column."""
-    file, change = mutant.split(": ", 1)
-    return f"^{re.escape(file)}:[0-9]+:[0-9]+: {re.escape(change)}$"
+def build_with_switches(mutants, sources):
+    """Builds the tests with all mutants and returns two lists of mutants for which this is impossible: those that do not
+    compile at all, and those that need a build of their own."""
+    unviable, alone = [], []
+    while True:
+        regions, number = {}, 0
+        for path, source in sources.items():
+            left = [m for m in mutants if m.file == path and m not in unviable and m not in alone]
+            places, without, refused = switches.sites(source, left)
+            alone += without
+            unviable += refused
+            # The mutants of one site get adjacent numbers.
+            for mutant in (mutant for site in places for mutant in site.mutants):
+                number += 1
+                mutant.number = number
+            text, regions[path] = switches.with_switches(source, places)
+            (TREE / path).write_bytes(text)
+        errors = build()
+        if not errors:
+            return unviable, alone
+        for error in errors:
+            blamed, own = culprits(error, regions)
+            if code_of(error) == "E0271":
+                # An iterator over the wrong items, the last of its site, shows its error at the whole function.
+                unviable += [mutant for mutant in blamed[-1:] if mutant not in unviable]
+            else:
+                found = unviable if own and code_of(error) in UNVIABLE else alone
+                found += [mutant for mutant in blamed if mutant not in unviable + alone]
+        print(f"    {len(unviable)} mutants do not compile, {len(alone)} are built alone", flush=True)
 
 
-def store(path, digest, result):
-    # A lock protects the results, because two shares may run at the same time.
-    WORK.mkdir(parents=True, exist_ok=True)
-    with open(WORK / "results.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        results = load()
-        results[path] = {**result, "hash": digest, "source": source_hash(path)}
-        RESULTS.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
+def culprits(error, regions):
+    """Returns the mutants that an error of the compiler blames, and whether the error is in the code of one mutant."""
+    for own in (True, False):
+        for primary in (True, False):
+            for span in error["spans"]:
+                if span["is_primary"] != primary:
+                    continue
+                for region in regions.get(span["file_name"], []):
+                    if region.own == own and region.start <= span["byte_start"] < region.end:
+                        return region.mutants, own
+    sys.exit(f"the crate with switches does not compile:\n{error['rendered']}")
+
+
+def code_of(error):
+    return (error["code"] or {}).get("code")
+
+
+def build():
+    """Builds the unit tests of the tree. Returns the errors of the compiler."""
+    # In the target folder of the package, so that the dependencies are not built again.
+    environment = os.environ | {"CARGO_TARGET_DIR": str(ROOT / "target"), "CARGO_INCREMENTAL": "1"}
+    command = ["cargo", "rustc", "--quiet", "--locked", "--lib", "--profile=test", "--message-format=json"]
+    command += ["--", "--cap-lints=allow", "-Cdebuginfo=0"]
+    finished = subprocess.run(command, cwd=TREE, env=environment, stdout=subprocess.PIPE)
+    messages = [json.loads(line) for line in finished.stdout.splitlines()]
+    if finished.returncode == 0:
+        binaries = [message["executable"] for message in messages if message.get("executable")]
+        shutil.copy(binaries[-1], WORK / "unit-tests")
+        return []
+    errors = [message["message"] for message in messages if message["reason"] == "compiler-message"]
+    return [error for error in errors if error["level"] == "error" and error["spans"]]
+
+
+def build_alone(mutant, source, room):
+    """Builds the tests with one mutant in the place of the original code and runs them."""
+    switched = (TREE / mutant.file).read_bytes()
+    (TREE / mutant.file).write_bytes(source[: mutant.start] + mutant.replacement + source[mutant.end :])
+    shutil.copy(WORK / "unit-tests", WORK / "unit-tests-with-switches")
+    if build():
+        verdict = "unviable"
+    else:
+        verdict = "caught" if fails(None, room) else "missed"
+    shutil.move(WORK / "unit-tests-with-switches", WORK / "unit-tests")
+    (TREE / mutant.file).write_bytes(switched)
+    return verdict
+
+
+def is_caught(mutant, room):
+    """Runs the unit tests of a room with a mutant, and returns whether one of them fails."""
+    # Most mutants fail a test beside the function, so that the other tests of the room need not run.
+    module = mutant.file.removeprefix("src/").removesuffix(".rs").replace("/", "::") + "::" if mutant else room
+    return fails(mutant, module) or (module != room and fails(mutant, room))
+
+
+def fails(mutant, tests):
+    environment = os.environ | PROPTEST | {"IMPRINT_BRIDGE_MUTANT": str(mutant.number if mutant else 0)}
+    process = subprocess.Popen(
+        [str(WORK / "unit-tests"), tests],
+        cwd=TREE,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        preexec_fn=limit,
+    )
+    timer = threading.Timer(TIME, process.kill)
+    timer.start()
+    try:
+        # The other tests need not run after the first failed test.
+        return any(line.endswith("... FAILED\n") for line in process.stdout) or process.wait() != 0
+    finally:
+        timer.cancel()
+        process.kill()
+        process.wait()
+
+
+def limit():
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_TIME, CPU_TIME))
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+
+
+def store(path, result):
+    results = load()
+    results[path] = result
+    RESULTS.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
     print(f"    {path}: {result['caught']} caught, {len(result['missed'])} missed", flush=True)
 
 
