@@ -583,6 +583,37 @@ mod tests {
         assert_eq!(body, json!({"email": "a"}));
     }
 
+    /// Dispatch sends one entry alone to learn whether Imprint accepts this entry, so the request must contain no other
+    /// value.
+    #[test]
+    fn a_fold_without_reassertion_sends_only_values_of_waiting_entries() {
+        let old = (version(1, 1), update(&[("email", "old")]));
+        let lane = LaneVersions::default();
+        let unanswered = fold_all(&lane, &[old], 1);
+        let lane = lane.with_unconfirmed(&unanswered, NOW);
+        let newer = fold(
+            &lane,
+            &[Candidate {
+                version: version(2, 2),
+                update: &update(&[("email", "new")]),
+            }],
+            MaxFold(1),
+            Timestamp::from_millis(0),
+        );
+        let lane = lane.delivered(&newer);
+        let waiting = update(&[("phone", "1")]);
+        let waiting = [Candidate {
+            version: version(3, 3),
+            update: &waiting,
+        }];
+        let body = |fold: &Fold| Value::Object(fold.update.body(Clearing::default()).to_object());
+        let both = fold(&lane, &waiting, MaxFold(1), NOW);
+        assert_eq!(body(&both), json!({"email": "new", "phone": "1"}));
+        let alone = fold_without_reassertion(&lane, &waiting, MaxFold(1));
+        assert_eq!(body(&alone), json!({"phone": "1"}));
+        assert_eq!((alone.carried, alone.reasserted), (vec![3], 0));
+    }
+
     /// The fields that the generated events set: fields of different field groups, and two fields of one group.
     const FIELDS: [&str; 4] = ["email", "street_line2", "city", "metadata.k"];
 

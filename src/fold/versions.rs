@@ -507,6 +507,20 @@ mod tests {
         assert_eq!(serde_json::from_str::<LaneVersions>(&kept).unwrap(), lane);
     }
 
+    /// An operator resets the versions when a source starts again with low versions. A request from before the reset can
+    /// still arrive late and overwrite the values of the restarted source.
+    #[test]
+    fn after_a_reset_every_event_is_newer_and_the_doubt_stays() {
+        let lane = overtaken().reset();
+        let restarted = [entry(-5, 3, &[("email", "restarted")])];
+        let fold = fold_at(&lane, &restarted, NOW);
+        assert_eq!(sent(&fold), json!({"email": "restarted"}));
+        let lane = lane.delivered(&fold);
+        assert_eq!(lane.reassert_at(), Some(UNTIL));
+        let again = fold_at(&lane, &[], UNTIL);
+        assert_eq!(sent(&again), json!({"email": "restarted"}));
+    }
+
     const LATER: Timestamp = Timestamp::from_millis(1_120_000);
 
     fn possibly_sent(
