@@ -341,3 +341,56 @@ impl Neg for Val {
         whole(&zero, &self, i64::checked_sub)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::super::budget::{begin_event, is_exceeded};
+    use super::*;
+
+    fn number(number: isize) -> Val {
+        Val::from(number)
+    }
+
+    fn text(bytes: usize) -> Val {
+        Val::from("x".repeat(bytes))
+    }
+
+    fn object(members: Range<isize>) -> Val {
+        let name = |member: isize| Rc::from(member.to_string());
+        Val::object(members.map(|member| (name(member), number(member))))
+    }
+
+    /// Returns the smallest budget that suffices for `left + right`.
+    fn steps_of_sum(left: &Val, right: &Val) -> Option<u32> {
+        (0..100).find(|steps| {
+            begin_event(*steps);
+            (left.clone() + right.clone()).is_ok()
+        })
+    }
+
+    /// FAULTS N91: a sum takes one step for each 64 bytes that it reads or makes, and one step for each member.
+    #[test]
+    fn a_sum_takes_steps_for_its_bytes_and_members() {
+        begin_event(u32::MAX);
+        let numbers = (number(1), number(2));
+        let texts = (text(64), text(128));
+        let objects = (object(0..2), object(2..5));
+        assert_eq!(steps_of_sum(&numbers.0, &numbers.1), Some(2));
+        assert_eq!(steps_of_sum(&texts.0, &texts.1), Some(1 + 2 + 3 + 4));
+        let members = u32::try_from(OBJECT_STEPS).unwrap() + 5;
+        assert_eq!(steps_of_sum(&objects.0, &objects.1), Some(1 + members));
+    }
+
+    /// FAULTS N91: an expression cannot collect an array of any size.
+    #[test]
+    fn an_array_of_too_many_items_exceeds_the_budget() {
+        begin_event(u32::MAX);
+        let items = |count: usize| std::iter::repeat_with(|| number(1)).take(count);
+        let largest: Val = items(WEIGHT_MAX - 1).collect();
+        assert_eq!(largest.len().unwrap(), Some(WEIGHT_MAX - 1));
+        assert!(!is_exceeded());
+        let larger: Val = items(WEIGHT_MAX).collect();
+        assert!(larger.is_absent());
+        assert!(is_exceeded());
+    }
+}

@@ -83,3 +83,43 @@ impl ValContent {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::super::super::super::budget::{begin_event, is_exceeded};
+    use super::*;
+
+    /// Returns the smallest budget that suffices for a comparison.
+    fn steps_of_comparison(left: &Val, right: &Val) -> Option<u32> {
+        (0..100).find(|steps| {
+            begin_event(*steps);
+            let _: Ordering = left.order(right);
+            !is_exceeded()
+        })
+    }
+
+    /// FAULTS N91: a comparison takes one step for each 64 bytes that it can read, and one step for each member.
+    #[test]
+    fn a_comparison_takes_steps_for_the_bytes_and_members_that_it_reads() {
+        begin_event(u32::MAX);
+        let text = |bytes: usize| Val::from("x".repeat(bytes));
+        let object = |names: &[&str]| {
+            let members = names.iter().map(|name| (Rc::from(*name), Val::from(true)));
+            Val::object(members)
+        };
+        let long = "x".repeat(128);
+        for (left, right, steps) in [
+            (Val::from(1), Val::from(2), 1),
+            (text(1), text(640), 1),
+            (text(640), text(64), 2),
+            // The two names of different lengths take no step beside the steps for the object and its members.
+            (object(&["a", "b"]), object(&["c", "d"]), 3),
+            // Two steps for the long name, one for the object, two for the members, and two for their values.
+            (object(&["a", &long]), object(&["a", &long]), 7),
+        ] {
+            assert_eq!(steps_of_comparison(&left, &right), Some(steps));
+        }
+    }
+}

@@ -42,3 +42,23 @@ impl Origin {
         pointer(self.path().iter())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// FAULTS N91: an error or a log about a place copies the names of the place, so long names take steps.
+    #[test]
+    fn every_long_name_of_a_place_takes_steps() {
+        let inside = |outer: &Rc<Origin>, step| {
+            let outer = Rc::clone(outer);
+            Rc::new(Origin::Inside { outer, step })
+        };
+        let event = Rc::new(Origin::Event);
+        let member = inside(&event, PathStep::Key("x".repeat(128)));
+        let item = inside(&member, PathStep::Index(3));
+        let inner = inside(&item, PathStep::Key("y".repeat(64)));
+        let steps = [event, member, item, inner].map(|origin| origin.steps());
+        assert_eq!(steps, [0, 2, 2, 3]);
+    }
+}
