@@ -17,3 +17,19 @@ impl Moment {
         f64::from(self.random) / (f64::from(u32::MAX) + 1.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fraction_is_at_least_0_and_below_1() {
+        let jitter = |random| {
+            let now = Timestamp::from_millis(0);
+            Moment { now, random }.jitter()
+        };
+        assert!(jitter(0).abs() < f64::EPSILON);
+        assert!((jitter(1 << 31) - 0.5).abs() < f64::EPSILON);
+        assert!((0.999..1.0).contains(&jitter(u32::MAX)));
+    }
+}

@@ -743,6 +743,38 @@ fn a_failed_reassertion_is_neither_sent_at_once_nor_for_ever() {
     }
 }
 
+/// FAULTS U37, V3: a further request without a clear answer can arrive after the first one, so the delivered values are
+/// sent again only when neither can arrive.
+#[test]
+fn a_further_request_in_doubt_delays_the_reassertion() {
+    let now = NOW.after(Duration::from_secs(30));
+    let doubted = ClaimedLane {
+        versions: overtaken(),
+        waiting: vec![waiting(6, 8, "phone")],
+        unreadable: Vec::new(),
+        ..lane()
+    };
+    let (exchange, _) = LaneExchange::start(doubted, &RULES, now);
+    let decision = again(Effect::Unconfirmed, Attempt::NotCounted);
+    let settlement = settlement(&exchange, decision, &RULES, moment(now));
+    let until = now.after(RULES.reassert_after);
+    assert_eq!(settlement.reassert_at, Some(until));
+}
+
+/// FAULTS O06: the request counts as tried even if only the destination is at fault: an older success of another lane
+/// says nothing about the next failure.
+#[test]
+fn a_lane_that_waits_for_the_destination_remembers_when_it_was_tried() {
+    let untried = ClaimedLane {
+        trials: Trials::default(),
+        ..lane()
+    };
+    let (exchange, _) = LaneExchange::start(untried, &RULES, NOW);
+    let decision = Decision::Wait(Rest::None);
+    let settlement = settlement(&exchange, decision, &RULES, moment(NOW));
+    assert_eq!(settlement.trials.tried_at, Some(NOW));
+}
+
 /// FAULTS U59: Imprint rejects a request with one entry and with delivered values that are sent again, or the request
 /// uses up the last attempt. The entry is then sent alone, so that only the faulty part counts as rejected.
 #[test]
@@ -1066,6 +1098,26 @@ fn a_request_of_empty_lines_finds_out_why_imprint_refuses_it() {
     assert_eq!(conclusion, Conclusion::Identified(imprint("CUST-2")));
 }
 
+/// FAULTS N312: Imprint's answer to a request that only empties address lines decides about the lines.
+#[test]
+fn the_answer_to_a_request_of_empty_lines_decides_about_the_lines() {
+    let lines = || vec![Field::parse("street_line2").unwrap()];
+    let cleared = || Outcome::Applied(Echo::default());
+    let still_set = Outcome::Applied(Echo {
+        still_set: lines(),
+        ..Echo::default()
+    });
+    for (outcome, expected) in [
+        (cleared(), Conclusion::Updated(cleared())),
+        (still_set, Conclusion::NotCleared(lines())),
+        (rejection(), Conclusion::LinesRejected(lines())),
+    ] {
+        let answers = vec![ImprintReply::Outcome(outcome)];
+        let (_, _, conclusion) = exchange_with(lane_of_a_line("CUST-1"), &RULES, answers);
+        assert_eq!(conclusion, expected);
+    }
+}
+
 // === identity ===
 
 fn link(partner_id: &str, imprint_id: Option<&str>) -> IdentityLink {
@@ -1101,6 +1153,19 @@ fn a_lane_of_our_id_moves_once_its_imprint_id_is_known() {
         assert_eq!(settlement.new_link.is_some(), has_asked);
         assert!(settlement.endings.is_empty());
     }
+}
+
+/// FAULTS O06: the failures of a search say nothing about the customer's own lane.
+#[test]
+fn entries_move_without_the_failures_of_their_search() {
+    let failing = ClaimedLane {
+        trials: lane().trials,
+        ..partner_lane(vec![link("P-1", Some("CUST-2"))])
+    };
+    let (exchange, _, conclusion) = exchange_with(failing, &RULES, vec![]);
+    let (_, settlement) = conclude(&exchange, conclusion, Attribution::Unknown, &RULES);
+    assert!(settlement.moved.is_some());
+    assert_eq!(settlement.trials, Trials::default());
 }
 
 #[test]
@@ -1285,6 +1350,44 @@ fn a_search_that_fails_is_repeated_without_an_update() {
     assert!(asked[0].starts_with("update"), "{asked:?}");
 }
 
+/// A search that has failed too often parks the entries with the searched id, and counts their last attempt.
+#[test]
+fn a_search_that_has_failed_too_often_parks_its_entries() {
+    let (exchange, step) = LaneExchange::start(partner_lane(vec![]), &RULES, NOW);
+    assert!(matches!(step, ExchangeStep::Call(ImprintCall::Search(_))));
+    let decision = Decision::GiveUp {
+        effect: Effect::None,
+        detail: "status 500".to_owned(),
+    };
+    let settlement = settlement(&exchange, decision, &RULES, moment(NOW));
+    assert_eq!(ended(&settlement), [(1, "parked")]);
+    assert_eq!(settlement.attempted, [EntryId(1)]);
+}
+
+/// FAULTS N215: only a fresh link that Imprint has no customer with the partner customer id makes a search useless.
+#[test]
+fn a_gone_customer_is_searched_unless_a_fresh_link_says_that_there_is_none() {
+    let minutes_ago = |minutes: i64| Timestamp::from_millis(NOW.as_millis() - minutes * 60_000);
+    for (imprint_id, minutes, is_searched) in [
+        (None, 0, false),
+        (None, 15, true),
+        (Some("CUST-1"), 0, true),
+    ] {
+        let pair = named(Some("CUST-1"), Some("P-1"));
+        let claimed = ClaimedLane {
+            is_gone: true,
+            links: vec![IdentityLink {
+                confirmed_at: minutes_ago(minutes),
+                ..link("P-1", imprint_id)
+            }],
+            ..lane_of(LaneKey::Imprint(imprint("CUST-1")), pair)
+        };
+        let (_, step) = LaneExchange::start(claimed, &RULES, NOW);
+        let is_search = matches!(step, ExchangeStep::Call(ImprintCall::Search(_)));
+        assert_eq!(is_search, is_searched, "{imprint_id:?} {minutes}");
+    }
+}
+
 /// FAULTS N217: without the right to search, Imprint's answer about the Imprint id counts for events that name it.
 #[test]
 fn a_forbidden_search_leaves_the_answer_about_the_imprint_id() {
@@ -1302,6 +1405,21 @@ fn a_forbidden_search_leaves_the_answer_about_the_imprint_id() {
         let (_, _, conclusion) = exchange_with(claimed, &RULES, answers);
         assert_eq!(conclusion, expected);
     }
+}
+
+/// FAULTS N217: if Imprint refuses the key itself during the search, the answer about the Imprint id does not count:
+/// a refused key must stop the destination.
+#[test]
+fn a_search_with_a_refused_key_is_no_answer_about_the_customer() {
+    let refused = || Outcome::Denied(Cause::Status(401));
+    let pair = named(Some("CUST-1"), Some("P-1"));
+    let claimed = lane_of(LaneKey::Imprint(imprint("CUST-1")), pair);
+    let answers = vec![
+        ImprintReply::Outcome(Outcome::NotFound),
+        ImprintReply::Lookup(LookupResult::Failed(refused())),
+    ];
+    let (_, _, conclusion) = exchange_with(claimed, &RULES, answers);
+    assert_eq!(conclusion, Conclusion::Updated(refused()));
 }
 
 /// An API key that may not search does not stop updates.

@@ -16,8 +16,8 @@ use crate::imprint::{
     PartnerCustomerId, Rejection,
 };
 use crate::outbox::{
-    ClaimToken, ClaimedLane, EntryId, KeyMark, LaneId, LaneKey, MaybeSent, Recognition, Trials,
-    WaitingEntry,
+    Absence, ClaimToken, ClaimedLane, EntryId, KeyMark, LaneId, LaneKey, MaybeSent, Recognition,
+    Trials, Unproven, WaitingEntry,
 };
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000_000);
@@ -412,6 +412,24 @@ fn failing_lanes_use_a_quarter_of_the_rate() {
         poll_at > NOW.after(Duration::from_millis(390)),
         "{poll_at:?}"
     );
+    // A slow store answers just when the next token is free: the core must not poll again without a pause.
+    let left = Claim {
+        is_failing_left: true,
+        ..Claim::default()
+    };
+    assert_eq!(core.on_claimed(left, poll_at), poll_at.after(POLL_EVERY));
+}
+
+/// The dispatch loop names the lane in the log when the task of a delivery has panicked.
+#[test]
+fn a_delivery_has_a_lane_until_it_ends() {
+    let (mut core, _) = core_at(Rate::Unlimited, 1);
+    let id = claimed(&mut core, NOW, vec![lane(5)])[0];
+    assert_eq!(core.lane(id), Some(LaneId(5)));
+    assert!(is_call(&core.start(id, moment(NOW))));
+    settled(core.on_answer(id, applied(), moment(NOW)));
+    core.on_settled(id, Settled::Recorded);
+    assert_eq!(core.lane(id), None);
 }
 
 /// FAULTS U50: the limit on failing lanes ends when Imprint has applied eight of these lanes in a row, so that an
@@ -888,6 +906,37 @@ fn an_update_of_empty_lines_is_not_sent_in_shadow_mode_or_during_a_pause_or_a_wa
     }
 }
 
+/// FAULTS U51: the lane of an unknown customer asks Imprint again until evidence proves the first answer. A proven
+/// answer finishes the entries without a further request.
+#[test]
+fn a_lane_asks_again_about_its_customer_until_the_answer_is_proven() {
+    let (mut core, destination) = core_at(Rate::Unlimited, 4);
+    let absence = Absence {
+        at: NOW,
+        is_typed: true,
+        by_search: false,
+        by_id: true,
+        key: KeyMark::default(),
+    };
+    let waits = |id| ClaimedLane {
+        unproven: Unproven {
+            since: Some(NOW),
+            absence: Some(absence),
+        },
+        ..lane(id)
+    };
+    let ids = claimed(&mut core, NOW, vec![waits(1), waits(2)]);
+    assert!(is_call(&core.start(ids[0], moment(NOW))));
+    let not_found = ImprintReply::Outcome(Outcome::NotFound);
+    let again = result(core.on_answer(ids[0], not_found, moment(NOW)));
+    assert!(again.report.unwrap().is_unproven);
+    assert!(again.settlement.endings.is_empty());
+    let permit = destination.acquire(1, NOW).unwrap().take_one().unwrap();
+    permit.assess(answer(9, Signal::Applied), moment(NOW));
+    let settlement = settled(core.start(ids[1], moment(NOW)));
+    assert_eq!(settlement.endings.len(), 1);
+}
+
 /// Uses up the token of the search share, by the search of another lane.
 fn search(destination: &Arc<Destination>, now: Timestamp) {
     let mut permit = destination.acquire(1, now).unwrap().take_one().unwrap();
@@ -1109,6 +1158,24 @@ fn a_settlement_says_what_happened_to_the_destination() {
     let action = core.on_answer(ids[0], applied(), moment(later));
     let recovered = Some(DestinationChange::Recovered);
     assert_eq!(result(action).change, recovered);
+}
+
+#[test]
+fn a_report_says_whether_the_cause_is_unproven() {
+    let (mut core, _) = core_at(Rate::Unlimited, 4);
+    let ids = claimed(&mut core, NOW, vec![lane(1), lane(2), lane(3)]);
+    let throttled = || Outcome::Throttled(None);
+    for (id, outcome, is_unproven) in [
+        (ids[0], throttled(), true),
+        // The second lane proves that the destination is the cause.
+        (ids[1], throttled(), false),
+        (ids[2], Outcome::Applied(Echo::default()), false),
+    ] {
+        let now = later(10 * id.0);
+        assert!(is_call(&core.start(id, moment(now))));
+        let action = core.on_answer(id, ImprintReply::Outcome(outcome), moment(now));
+        assert_eq!(result(action).report.unwrap().is_unproven, is_unproven);
+    }
 }
 
 #[test]

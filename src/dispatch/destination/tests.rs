@@ -11,8 +11,9 @@ use crate::dispatch::destination::LaneAnswer;
 use crate::dispatch::evidence::Testimony;
 use crate::dispatch::lane_exchange::ImprintCall;
 use crate::dispatch::moment::Moment;
+use crate::event::SourceName;
 use crate::imprint::{Body, ImprintId, PartnerCustomerId, Request};
-use crate::outbox::{KeyMark, LaneId, Trials};
+use crate::outbox::{Absence, KeyMark, LaneId, Trials};
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 
@@ -94,6 +95,144 @@ fn stop(destination: &Arc<Destination>, now: Timestamp) {
         report(destination, lane, Signal::Refused, now);
     }
     assert_eq!(destination.state().as_str(), "stopped");
+}
+
+/// Reports that Imprint applied an update of this lane's customer, so that the customer is a witness.
+fn witness(destination: &Arc<Destination>, lane: u64, now: Timestamp) {
+    let customer = ImprintId::parse(&format!("CUST-{lane}")).unwrap();
+    let applied = LaneAnswer {
+        customer: Some(&customer),
+        ..answer(lane, Signal::Applied)
+    };
+    permit(destination, now).assess(applied, moment(now));
+}
+
+// === evidence ===
+
+/// FAULTS U51: an answer "the customer does not exist" that the evidence of one process proves is also proven after a
+/// restart, so that its lane need not wait for new evidence.
+#[test]
+fn the_evidence_counts_after_a_restart() {
+    let key = KeyMark(7);
+    let before = unlimited();
+    before.begin(key, None, None, NOW);
+    assert_eq!(before.evidence_to_save(NOW), None, "nothing is known");
+    let absence = Absence {
+        at: NOW,
+        is_typed: true,
+        by_search: false,
+        by_id: true,
+        key,
+    };
+    assert!(!before.proves(&absence, NOW));
+    witness(&before, 1, NOW);
+    assert!(before.proves(&absence, NOW));
+    let saved = before.evidence_to_save(NOW).unwrap();
+    assert_eq!(before.evidence_to_save(NOW), None, "it is saved");
+    let after = unlimited();
+    after.begin(key, None, Some(&saved.text), later(1));
+    assert!(after.proves(&absence, later(1)));
+}
+
+/// FAULTS U51: a question about a witness can end without an answer, for example because its task panicked. The bridge
+/// asks again then, and not after an answer.
+#[test]
+fn a_question_without_an_answer_is_asked_again() {
+    let destination = unlimited();
+    witness(&destination, 1, NOW);
+    report(&destination, 2, Signal::Throttled(None), later(1));
+    let question = destination.ask_witness(later(1)).unwrap();
+    assert_eq!(question.customer().as_str(), "CUST-1");
+    assert!(destination.ask_witness(later(1)).is_none(), "it is asked");
+    drop(question);
+    let question = destination.ask_witness(later(2)).unwrap();
+    question.answer(Testimony::Found, moment(later(2)));
+    assert!(destination.ask_witness(later(3)).is_none());
+}
+
+/// A question about a witness uses a token of the rate, and waits while the destination waits or is not open.
+#[test]
+fn a_question_is_asked_only_while_the_destination_is_open_and_has_a_token() {
+    let destination = destination(Rate::PerSecond(1.0));
+    let is_asked = |now| {
+        let mut limiter = destination.limiter();
+        limiter.ask_witness(now).is_some()
+    };
+    witness(&destination, 1, NOW);
+    assert!(!is_asked(later(2)), "no question is needed");
+    report(&destination, 2, Signal::Throttled(None), later(2));
+    for mode in [OperatorMode::Paused, OperatorMode::Shadow] {
+        destination.set_mode(mode);
+        assert!(!is_asked(later(2)), "{mode:?}");
+    }
+    destination.set_mode(OperatorMode::Open);
+    destination.wait_until(later(5));
+    assert!(!is_asked(later(4)));
+    std::mem::forget(permit(&destination, later(5)));
+    assert!(!is_asked(later(5)), "the token is used");
+    assert!(is_asked(later(7)));
+}
+
+/// FAULTS N114: a lane that fails again while Imprint applies requests of other lanes shows nothing about the
+/// destination, but its first failure does.
+#[test]
+fn a_lane_that_fails_again_beside_applied_lanes_is_the_cause() {
+    let blame = |lane, failures| {
+        let destination = unlimited();
+        report(&destination, 2, Signal::Applied, later(1));
+        let failed = LaneAnswer {
+            trials: Trials {
+                failures,
+                tried_at: Some(NOW),
+                ..Trials::default()
+            },
+            ..answer(lane, Signal::Failed)
+        };
+        let mut limiter = destination.limiter();
+        limiter.assess(failed, later(2), moment(later(2))).1.blame
+    };
+    assert_eq!(blame(1, 1), Blame::Lane);
+    assert_eq!(blame(1, 0), Blame::Unproven, "the first failure");
+    assert_eq!(blame(2, 1), Blame::Unproven, "no other lane was applied");
+}
+
+/// FAULTS U55: while Imprint rejects the update of every customer, an answer to a search does not end the stop.
+#[test]
+fn an_answered_search_shows_nothing_while_imprint_rejects_every_update() {
+    let destination = unlimited();
+    for lane in 1..=20 {
+        report(&destination, lane, Signal::Rejected, NOW);
+    }
+    let state_after = |signal, now| report(&destination, 50, signal, now).state.as_str();
+    assert_eq!(state_after(Signal::Answered, later(1)), "stopped");
+    assert_eq!(state_after(Signal::Applied, later(2)), "flowing");
+    stop(&destination, later(3));
+    assert_eq!(state_after(Signal::Answered, later(4)), "flowing");
+}
+
+/// FAULTS U50: only applied requests of failing lanes end the limit on failing lanes.
+#[test]
+fn lanes_that_do_not_fail_leave_the_limit_on_failing_lanes() {
+    let destination = unlimited();
+    for lane in 1..=8 {
+        report(&destination, lane, Signal::Applied, NOW);
+    }
+    let mut permits = destination.acquire(4, NOW).unwrap();
+    assert_eq!(permits.allow_failing(1), 1);
+}
+
+/// FAULTS U34: after Imprint has asked for a wait, the bridge sends at half the rate.
+#[test]
+fn a_wait_halves_the_rate() {
+    let destination = destination(Rate::PerSecond(10.0));
+    for lane in [1, 2] {
+        let wait = Signal::Throttled(Some(Duration::from_secs(5)));
+        report(&destination, lane, wait, NOW);
+    }
+    assert_eq!(acquired(&destination, 1, later(5)), Ok((1, false)));
+    let next = acquired(&destination, 1, later(5)).unwrap_err();
+    let interval = next.since(later(5));
+    assert!(interval > Duration::from_millis(150), "{interval:?}");
 }
 
 // === modes ===
@@ -542,6 +681,47 @@ fn a_change_of_state_wakes_the_threads() {
         change();
         assert!(changed.now_or_never().is_some());
     }
+    let questioned = unlimited();
+    witness(&questioned, 1, NOW);
+    let changed = questioned.changed();
+    let throttled = answer(2, Signal::Throttled(None));
+    let (before, assessment) = permit(&questioned, NOW).assess(throttled, moment(NOW));
+    assert_eq!(before, assessment.state);
+    assert!(changed.now_or_never().is_some(), "a question is wanted");
+}
+
+/// FAULTS U50: a claim reserves permits for failing lanes. The reserve that no failing lane uses returns, even if other
+/// lanes took all permits of the claim.
+#[test]
+fn an_unused_reserve_of_failing_lanes_returns() {
+    let destination = destination(Rate::PerSecond(10.0));
+    for is_taken in [false, true, false] {
+        let mut permits = destination.acquire(1, NOW).unwrap();
+        assert_eq!(permits.allow_failing(1), 1, "{is_taken}");
+        if is_taken {
+            drop(permits.take_one());
+        }
+    }
+    let mut permits = destination.acquire(1, NOW).unwrap();
+    permits.allow_failing(1);
+    drop(permits.take_one_failing().unwrap());
+    drop(permits);
+    let mut permits = destination.acquire(1, NOW).unwrap();
+    assert_eq!(permits.allow_failing(1), 1, "its request was not sent");
+}
+
+/// A stopped destination gives no second probe while the first probe is on its way.
+#[test]
+fn a_claim_whose_probe_is_taken_returns_no_probe() {
+    let destination = unlimited();
+    stop(&destination, NOW);
+    let mut permits = destination.acquire(8, later(30)).unwrap();
+    assert_eq!(permits.allow_failing(1), 1);
+    let probe = permits.take_one_failing();
+    assert!(probe.is_some());
+    drop(permits);
+    let next = destination.next_probe();
+    assert_eq!(next, Some(later(60)));
 }
 
 // === the rate ===
@@ -621,4 +801,24 @@ fn searches_get_a_fifth_of_the_rate_and_each_lane_its_own_turn() {
         last,
         Clearance::Postpone(minute.after(Duration::from_hours(1)))
     );
+}
+
+/// FAULTS N302: a search waits only for the searches of its own sources.
+#[test]
+fn a_search_of_another_source_gets_its_own_turn() {
+    let destination = destination(Rate::PerSecond(1000.0));
+    let search_of = |lane, source: &str| {
+        let mut permit = permit(&destination, later(1));
+        permit.name_sources(vec![SourceName::parse(source).unwrap()]);
+        permit.clear(LaneId(lane), &search(), later(1))
+    };
+    for lane in 0..20 {
+        assert_eq!(search_of(lane, "busy"), Clearance::Send);
+    }
+    let Clearance::Postpone(first) = search_of(20, "busy") else {
+        panic!("the share has more than 20 tokens");
+    };
+    let after = Clearance::Postpone(first.after(Duration::from_millis(5)));
+    assert_eq!(search_of(21, "busy"), after);
+    assert_eq!(search_of(22, "calm"), Clearance::Postpone(first));
 }

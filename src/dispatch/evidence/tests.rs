@@ -414,6 +414,47 @@ fn a_returned_witness_proves_the_answers_before_the_question() {
     assert!(!evidence.is_asking_wanted(at(1_110)), "an update proved it");
 }
 
+/// FAULTS U58: a success counts only if its request was sent under the present key, and not before the retrieve whose
+/// answer denied the witness.
+#[test]
+fn a_success_that_was_sent_too_early_proves_nothing() {
+    let mut evidence = witnessed();
+    missing(&mut evidence, TYPED, 100);
+    testified(&mut evidence, Testimony::Denied, 110);
+    let mut counts = |sent_at| {
+        succeeded(&mut evidence, 9, Signal::Applied, sent_at);
+        let is_counted = evidence.proof.run.is_some();
+        evidence.key_changed(KeyMark(2), at(200));
+        is_counted
+    };
+    assert!(!counts(109));
+    assert!(!counts(199), "it was sent under the old key");
+    assert!(counts(200));
+    let mut evidence = witnessed();
+    missing(&mut evidence, TYPED, 100);
+    testified(&mut evidence, Testimony::Denied, 110);
+    succeeded(&mut evidence, 9, Signal::Applied, 110);
+    assert!(evidence.proof.run.is_some());
+}
+
+/// FAULTS U58: a search under the old key found a customer, which shows nothing about searches under the new key.
+#[test]
+fn a_search_under_another_key_shows_nothing() {
+    let searched = AbsentCustomer {
+        by_search: true,
+        by_id: false,
+        ..TYPED
+    };
+    let mut evidence = Evidence::default();
+    evidence.key_changed(KeyMark(2), at(200));
+    evidence.found(at(199));
+    let (_, absence) = missing(&mut evidence, searched, 300);
+    succeeded(&mut evidence, 2, Signal::Applied, 400);
+    assert!(!proves(&evidence, &absence, 500));
+    evidence.found(at(450));
+    assert!(proves(&evidence, &absence, 500));
+}
+
 /// FAULTS U58
 #[test]
 fn another_key_proves_nothing() {
@@ -479,7 +520,55 @@ fn twenty_refused_lanes_without_an_applied_update_blame_the_destination() {
     assert_eq!(evidence.rejected(LaneId(20)), Blame::Unproven);
 }
 
+/// FAULTS U55: a gateway that answers 404 for every customer sends no error type, and a wrong API key denies customers
+/// whose updates Imprint has applied before.
+#[test]
+fn twenty_rare_denials_of_customers_blame_the_destination() {
+    let known = AbsentCustomer {
+        is_known: true,
+        ..TYPED
+    };
+    for absent in [known, AbsentCustomer::UNTYPED] {
+        let mut evidence = Evidence::default();
+        let mut blame = |lane| evidence.missing(LaneId(lane), absent, (at(90), at(100))).0;
+        for lane in 1..20 {
+            assert_eq!(blame(lane), Blame::Unproven, "{absent:?}");
+        }
+        assert_eq!(blame(20), Blame::Destination, "{absent:?}");
+    }
+}
+
 // === what outlives the process ===
+
+/// FAULTS U51: after a restart, the bridge asks about the last witness, so each new witness is saved.
+#[test]
+fn a_new_witness_is_saved_and_a_known_one_is_not_saved_again() {
+    let mut evidence = Evidence::default();
+    assert_eq!(evidence.take_changed(NOW), None);
+    evidence.record_witness(LaneId(1), &customer(1), NOW);
+    let saved = evidence.take_changed(NOW).unwrap();
+    assert!(saved.text.contains("CUST-1"), "{saved:?}");
+    evidence.record_witness(LaneId(1), &customer(1), at(60_000));
+    assert_eq!(evidence.take_changed(at(60_000)), None);
+    // The witnesses change with almost every request, so the bridge saves them at most once in ten seconds.
+    evidence.record_witness(LaneId(2), &customer(2), at(1_000));
+    assert_eq!(evidence.take_changed(at(9_999)), None);
+    assert!(evidence.take_changed(at(10_000)).is_some());
+}
+
+/// FAULTS U58: the restart of the bridge does not end the doubt after a denied witness.
+#[test]
+fn a_denied_witness_is_remembered_after_a_restart() {
+    let mut before = witnessed();
+    missing(&mut before, TYPED, 100);
+    testified(&mut before, Testimony::Denied, 110);
+    let saved = before.take_changed(at(120)).unwrap();
+    let mut after = Evidence::default();
+    after.begin(KeyMark::default(), None, Some(&saved.text), at(200));
+    let (_, absence) = missing(&mut after, TYPED, 300);
+    succeeded(&mut after, 2, Signal::Applied, 400);
+    assert!(!proves(&after, &absence, 500));
+}
 
 /// FAULTS U58: the evidence belongs to one key. A damaged record, or one of another key, is no evidence.
 #[test]
@@ -540,4 +629,17 @@ fn the_canary_is_asked_first() {
     evidence.meet(LaneId(3), &canary);
     failed(&mut evidence, 3, Signal::Refused, 70_000);
     assert_eq!(evidence.ask(at(70_000)), Some(customer(8)));
+}
+
+/// FAULTS U58: a customer of whom Imprint says that he does not exist is no witness, and under a new key no customer is
+/// one: the new key can belong to a program that does not know the customers.
+#[test]
+fn a_missing_customer_and_the_customers_of_an_old_key_are_no_witnesses() {
+    let mut evidence = witnessed();
+    let _: (Blame, Option<Absence>) = evidence.missing(LaneId(9), TYPED, (at(90), at(100)));
+    assert_eq!(evidence.ask(at(100)), Some(customer(8)));
+    let mut evidence = witnessed();
+    evidence.key_changed(KeyMark(2), at(10));
+    missing(&mut evidence, TYPED, 100);
+    assert_eq!(evidence.ask(at(100)), None);
 }

@@ -351,8 +351,71 @@ mod tests {
         assert_eq!(turns.take(LaneId(3), &both, at(100)), Err(at(251)));
         assert_eq!(turns.take(LaneId(3), &both, at(101)), Err(at(251)));
         assert_eq!(turns.lanes.of_lane.len(), 3);
+        assert_eq!(turns.lanes.in_order.len(), 3, "one turn for each lane");
         turns.take(LaneId(1), &busy, at(2_000)).unwrap();
         assert!(turns.lanes.of_lane.is_empty() && turns.lanes.in_order.is_empty());
+    }
+
+    /// A different lane of the source can take the token just before the lane asks at its turn.
+    #[test]
+    fn a_lane_that_finds_no_token_at_its_turn_gets_a_later_turn() {
+        let mut turns = SearchTurns::new(Rate::PerSecond(20.0), at(0));
+        let busy = source("busy");
+        assert_eq!(turns.take(LaneId(0), &busy, at(0)), Ok(()));
+        assert_eq!(turns.take(LaneId(1), &busy, at(0)), Err(at(251)));
+        assert_eq!(turns.take(LaneId(2), &busy, at(251)), Ok(()));
+        let later = turns.take(LaneId(1), &busy, at(251)).unwrap_err();
+        assert!(later > at(251), "{later:?}");
+    }
+
+    /// FAULTS N302: a source that took a token leaves the next token to a source that waits, even if no search of the
+    /// first source has waited. A lane of both sources can take that token.
+    #[test]
+    fn a_source_that_never_waits_takes_no_token_of_a_waiting_source() {
+        let mut turns = SearchTurns::new(Rate::PerSecond(20.0), at(0));
+        let (quick, calm) = (source("quick"), source("calm"));
+        assert_eq!(turns.take(LaneId(0), &quick, at(0)), Ok(()));
+        assert_eq!(turns.take(LaneId(1), &calm, at(0)), Err(at(251)));
+        assert_eq!(turns.take(LaneId(2), &quick, at(251)), Ok(()));
+        turns.take(LaneId(1), &calm, at(251)).unwrap_err();
+        turns.take(LaneId(3), &quick, at(502)).unwrap_err();
+        let both = [quick, calm].concat();
+        assert_eq!(turns.take(LaneId(4), &both, at(502)), Ok(()));
+    }
+
+    /// FAULTS N302: while a search of a source still waits for its turn, a different source gets every second token.
+    /// After the last search of the source, the different source gets every token.
+    #[test]
+    fn a_source_counts_as_waiting_until_its_last_search() {
+        for waiting in [1, 2] {
+            let mut turns = SearchTurns::new(Rate::PerSecond(20.0), at(0));
+            let (early, late) = (source("early"), source("late"));
+            assert_eq!(turns.take(LaneId(0), &early, at(0)), Ok(()));
+            for lane in 1..=waiting {
+                turns.take(LaneId(lane), &early, at(0)).unwrap_err();
+            }
+            assert_eq!(turns.take(LaneId(1), &early, at(251)), Ok(()));
+            assert_eq!(turns.take(LaneId(3), &late, at(502)), Ok(()));
+            let next = turns.take(LaneId(4), &late, at(753));
+            assert_eq!(next.is_ok(), waiting == 1, "{next:?}");
+        }
+    }
+
+    /// A lane of two sources takes the token of the source whose next token is free from just now on.
+    #[test]
+    fn a_token_is_free_from_its_time_on() {
+        let mut turns = SearchTurns::new(Rate::PerSecond(200.0), at(0));
+        let (flood, waits, quick) = (source("flood"), source("waits"), source("quick"));
+        for lane in 0..4 {
+            assert_eq!(turns.take(LaneId(lane), &flood, at(1_000)), Ok(()));
+        }
+        turns.take(LaneId(4), &flood, at(1_000)).unwrap_err();
+        assert_eq!(turns.take(LaneId(5), &waits, at(1_025)), Ok(()));
+        let turn = turns.take(LaneId(6), &waits, at(1_025)).unwrap_err();
+        assert_eq!(turn, at(1_075));
+        assert_eq!(turns.take(LaneId(7), &quick, turn), Ok(()));
+        let both = [waits, quick].concat();
+        assert_eq!(turns.take(LaneId(8), &both, turn), Ok(()));
     }
 
     /// Two sources name each of 100 customers; the second source names them later, in this order. Returns the time of

@@ -104,6 +104,12 @@ fn links_decide_whether_two_ids_belong_together() {
     ] {
         check(&links, &Conflict, &Unsure(Search));
     }
+    // An answer of just the age of the lifetime is old.
+    check(
+        &[link("Q", Some("A"), 24)],
+        &Unsure(Search),
+        &Unsure(Search),
+    );
     // Our id belongs to another customer.
     let own = link("P", Some("B"), 1);
     check(
