@@ -9,24 +9,56 @@ use serde_json::{Value, json};
 
 use crate::commands;
 use crate::http;
-use crate::support::{FakeImprint, TestApp, wait_for};
+use crate::support::{FakeImprint, TestApp, seed, wait_for};
 
-/// The example sources: the name, the sender's secret, and an example event that names a customer by Imprint id.
-const SOURCES: [(&str, &str, &str); 5] = [
-    (
-        "debezium",
-        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
-        "row-in-snapshot",
-    ),
-    ("dynamics", "the-token-of-the-webhook", "contact-saved"),
-    (
-        "hubspot",
-        "the-client-secret-of-the-app",
-        "contact-of-the-crm-api",
-    ),
-    ("salesforce", "the-token-of-the-relay", "contact-updated"),
-    ("segment", "the-shared-secret-of-segment", "user-identified"),
+/// An example source, and an example of it that the bridge delivers.
+struct ExampleSource {
+    name: &'static str,
+    secret: &'static str,
+    example: &'static str,
+    headers: &'static [&'static str],
+}
+
+const SOURCES: [ExampleSource; 6] = [
+    ExampleSource {
+        name: "debezium",
+        secret: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        example: "row-in-snapshot",
+        headers: &[],
+    },
+    ExampleSource {
+        name: "dynamics",
+        secret: "the-token-of-the-webhook",
+        example: "contact-saved",
+        headers: &[],
+    },
+    ExampleSource {
+        name: "hubspot",
+        secret: "the-client-secret-of-the-app",
+        example: "contact-of-the-crm-api",
+        headers: &[],
+    },
+    ExampleSource {
+        name: "salesforce",
+        secret: "the-token-of-the-relay",
+        example: "contact-updated",
+        headers: &[],
+    },
+    ExampleSource {
+        name: "segment",
+        secret: "the-shared-secret-of-segment",
+        example: "user-identified",
+        headers: &[],
+    },
+    ExampleSource {
+        name: "shopify",
+        secret: "the-client-secret-of-the-shop",
+        example: "customer-updated",
+        headers: &["x-shopify-topic: customers/update"],
+    },
 ];
+/// Imprint's id of the customer whom Shopify names only by the shop's own id.
+const CUSTOMER_OF_SHOP: &str = "B7A1C2D3-0E4F-4567-8901-23456789ABCD";
 
 fn examples() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/config/examples"))
@@ -34,7 +66,12 @@ fn examples() -> &'static Path {
 
 /// Starts the bridge with copies of the example sources in `folder`, whose secret files are readable.
 fn start(folder: &Path) -> TestApp {
-    for (source, secret, _) in SOURCES {
+    for ExampleSource {
+        name: source,
+        secret,
+        ..
+    } in SOURCES
+    {
         let file = format!("{source}.toml");
         let text = fs::read_to_string(examples().join(&file)).unwrap();
         let secret_file = folder.join(source);
@@ -63,7 +100,7 @@ fn every_example_matches_its_expectation() {
         "{report}{}",
         commands::text(&output.stderr)
     );
-    for (source, _, _) in SOURCES {
+    for ExampleSource { name: source, .. } in SOURCES {
         let files = fs::read_dir(examples().join(source)).unwrap();
         let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
         let bodies = names.filter(|name| name.ends_with(".event.json")).count();
@@ -80,14 +117,22 @@ fn the_sources_run_with_readable_secrets() {
     let folder = tempfile::tempdir().unwrap();
     let app = start(folder.path());
     let to = format!("http://{}", app.ingress());
-    for (source, _, example) in SOURCES {
+    let customer = json!({"id": CUSTOMER_OF_SHOP, "partner_customer_id": "7064055"});
+    seed(&app, &customer);
+    for ExampleSource {
+        name: source,
+        example,
+        headers,
+        ..
+    } in SOURCES
+    {
         let file = folder.path().join(format!("{source}.toml"));
         let body = examples()
             .join(source)
             .join(format!("{example}.event.json"));
         let expected = fs::read(body.with_file_name(format!("{example}.request.json"))).unwrap();
         let expected: Value = serde_json::from_slice(&expected).unwrap();
-        let arguments = [
+        let mut arguments = vec![
             "send",
             "--plain",
             "--quiet",
@@ -99,6 +144,7 @@ fn the_sources_run_with_readable_secrets() {
             file.to_str().unwrap(),
             body.to_str().unwrap(),
         ];
+        arguments.extend(headers.iter().flat_map(|header| ["--header", header]));
         let sent = commands::run(&arguments, "");
         assert!(
             sent.status.success(),
@@ -204,7 +250,8 @@ fn a_body_cannot_multiply_into_large_events() {
 
 /// Returns the body of the update that the sandbox applied to the customer in this request path.
 fn applied(imprint: &FakeImprint, path: &Value) -> Option<Value> {
-    let (_, customer) = path.as_str().unwrap().rsplit_once('/').unwrap();
+    let of_path = path.as_str().and_then(|path| path.rsplit_once('/'));
+    let customer = of_path.map_or(CUSTOMER_OF_SHOP, |(_, customer)| customer);
     let mut taken = imprint.applied(customer).into_iter();
     taken.next().map(|call| call.body)
 }
