@@ -6,11 +6,14 @@
 //! one pass, in time linear in the size of the body. A parse error never contains any part of the body.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
+
+mod long_numbers;
 
 /// The maximum nesting depth of arrays and objects in a body. The deepest known event has 5 levels.
 pub const DEPTH_MAX: usize = 32;
@@ -108,7 +111,10 @@ pub fn parse(body: &[u8]) -> Result<Value, Error> {
     if body.trim_ascii().is_empty() {
         return Err(at(body, 0).breaks(JsonRule::Empty));
     }
-    let reading = ParseState::default();
+    let reading = ParseState {
+        long_numbers: long_numbers::positions(body),
+        ..ParseState::default()
+    };
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let value = reading
         .seed(0)
@@ -163,6 +169,10 @@ fn place(error: &serde_json::Error) -> LineAndColumn {
 #[derive(Default)]
 struct ParseState {
     keys: Cell<usize>,
+    /// The number of JSON numbers up to now. The state counts them only if the body has long numbers.
+    numbers: Cell<usize>,
+    /// The positions of the numbers with more digits than a 64-bit float keeps.
+    long_numbers: BTreeSet<usize>,
     broken: Cell<Option<JsonRule>>,
 }
 
@@ -187,6 +197,15 @@ impl ParseState {
         } else {
             Ok(text)
         }
+    }
+
+    /// Returns whether the number that the parser has just read has more digits than a 64-bit float keeps.
+    fn is_long_number(&self) -> bool {
+        if self.long_numbers.is_empty() {
+            return false;
+        }
+        self.long_numbers
+            .contains(&self.numbers.replace(self.numbers.get() + 1))
     }
 
     fn key<E: de::Error>(&self, key: String) -> Result<String, E> {
@@ -238,14 +257,23 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 
     fn visit_i64<E: de::Error>(self, value: i64) -> Result<Value, E> {
+        self.reading.is_long_number();
         Ok(value.into())
     }
 
     fn visit_u64<E: de::Error>(self, value: u64) -> Result<Value, E> {
+        self.reading.is_long_number();
         Ok(value.into())
     }
 
+    /// Reads a float. A number that has lost digits becomes the next float: 16 or 17 digits are necessary to write this
+    /// float, so every later rule sees that the digits are not those of the source.
     fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
+        let value = if self.reading.is_long_number() {
+            value.next_up()
+        } else {
+            value
+        };
         Number::from_f64(value)
             .map(Value::Number)
             .ok_or_else(|| self.reading.fail(JsonRule::Syntax))
@@ -308,6 +336,32 @@ mod tests {
             parse(b"18446744073709551615").unwrap(),
             json!(18_446_744_073_709_551_615_u64)
         );
+    }
+
+    /// FAULTS N322: a number never looks like a shorter number.
+    #[test]
+    fn a_number_that_loses_digits_keeps_no_short_form() {
+        for (text, expected) in [
+            ("1.00000000000000000001", "1.0000000000000002"),
+            (
+                "[7,-2,100.000000000000000000001,1.5]",
+                "[7,-2,100.00000000000001,1.5]",
+            ),
+            (
+                "{\"a\":0.300000000000000000001}",
+                "{\"a\":0.30000000000000004}",
+            ),
+            ("18446744073709551615", "18446744073709551615"),
+            ("[18446744073709551615,0.5]", "[18446744073709551615,0.5]"),
+            ("340.100000000000000000000", "340.1"),
+            ("0.10000000000000001", "0.1"),
+        ] {
+            assert_eq!(
+                parse(text.as_bytes()).unwrap().to_string(),
+                expected,
+                "{text}"
+            );
+        }
     }
 
     /// FAULTS I05
