@@ -6,12 +6,13 @@ use std::path::PathBuf;
 use imprint_bridge::ingress::auth::SigningKey;
 use imprint_bridge::time::Clock;
 use secrecy::SecretString;
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::commands;
 use crate::http::{Answer, ask};
-use crate::support::{TestApp, wait_for};
+use crate::process::Process;
+use crate::support::{FakeImprint, Files, KEY, TestApp, wait_for};
 
 const TOKEN: &str = "token-for-the-crm-source";
 const WHSEC: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -323,6 +324,36 @@ fn the_operator_sees_why_a_request_was_denied() {
     assert_eq!(get("?sorce=probe").status, 400);
     let denied = ask(app.ops(), "GET /admin/v1/denied-requests", &[], "").unwrap();
     assert_eq!(denied.status, 401);
+}
+
+/// FAULTS N348: the log names the reason and the source, and no value of the request.
+#[test]
+fn the_log_names_the_reason_of_a_denied_request() {
+    let auth = "kind = \"token\"\nheader = \"x-key\"\ntoken_files = [\"$/secret\"]";
+    let folder = SourceFolder::with_auth(auth).secret("secret", TOKEN);
+    let imprint = FakeImprint::start(|_settings| {});
+    let files = Files::write(imprint.address, KEY, &folder.settings());
+    let mut process = Process::serve(&files);
+    let (ingress, _) = process.ready();
+    let line = "POST /v1/sources/probe/events";
+    for headers in [&[][..], &[("x-key", "canary-token-0123456789")]] {
+        let headers = [&[JSON], headers].concat();
+        let answer = ask(ingress, line, &headers, &body("canary")).unwrap();
+        assert_eq!(answer.status, 401, "{}", answer.body);
+    }
+    process.terminate();
+    assert_eq!(process.wait_for_exit().code(), Some(0), "{}", process.log());
+    let log = process.log();
+    let denied = log.lines().filter(|line| line.contains("denied a request"));
+    let denied: Vec<Value> = denied
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let reasons = denied.iter().map(|line| {
+        assert_eq!(line["source"], "probe", "{line}");
+        assert!(line["detail"].as_str().unwrap().contains("x-key"), "{line}");
+        line["reason"].as_str().unwrap()
+    });
+    assert_eq!(Vec::from_iter(reasons), ["missing", "mismatch"]);
 }
 
 /// A captured request for `verify`: the authentication of the source, the arguments, the body, the exit code, and a part

@@ -1,5 +1,6 @@
 use actix_web::http::header::{HeaderName, HeaderValue};
 
+use super::examination::{CapturedRequest, NamedSecret};
 use super::*;
 
 const NOW: i64 = 1_700_000_000;
@@ -354,4 +355,86 @@ fn debug_output_contains_no_secret() {
     assert!(
         !printed.contains("token-") && !printed.contains("canary") && !printed.contains("AQEB")
     );
+}
+
+/// FAULTS N348: the examination of a captured request shows the signed text, and names a changed body.
+#[test]
+fn a_captured_request_of_standard_webhooks_is_examined() {
+    let named = |fill: u8| NamedSecret {
+        file: format!("secret-{fill}"),
+        secret: secret(fill),
+    };
+    let lines = signed(1, "msg-1", NOW, BODY);
+    let svix: Vec<_> = ["svix-id", "svix-timestamp", "svix-signature"]
+        .into_iter()
+        .zip(&lines)
+        .map(|(name, line)| (name, line.1.clone()))
+        .collect();
+    let with_line_break = [BODY, b"\n"].concat();
+    for (lines, fills, body, at, is_authentic, part) in [
+        (&lines, &[2, 1][..], BODY, NOW, true, "secret-1 makes"),
+        (&svix, &[1], BODY, NOW, true, "{header:svix-id} is msg-1"),
+        (&lines, &[2], BODY, NOW, false, "no common mistake"),
+        (
+            &lines,
+            &[1],
+            &*with_line_break,
+            NOW,
+            false,
+            "no line break or white space at its end",
+        ),
+        (
+            &lines,
+            &[1],
+            BODY,
+            NOW + 301,
+            false,
+            "301 s before the bridge's clock",
+        ),
+    ] {
+        let headers = header_map(lines);
+        let request = CapturedRequest {
+            head: head(&headers),
+            body,
+            wall: wall(at),
+        };
+        let secrets: Vec<_> = fills.iter().map(|fill| named(*fill)).collect();
+        let examination = examine_standard_webhooks(&secrets, request).unwrap();
+        let report = examination.report.join("\n");
+        assert_eq!(examination.is_authentic, is_authentic, "{report}");
+        assert!(report.contains(part), "{part} in {report}");
+    }
+    let other = NamedSecret {
+        file: "other".to_owned(),
+        secret: SecretString::from("no-prefix"),
+    };
+    let headers = header_map(&lines);
+    let request = CapturedRequest {
+        head: head(&headers),
+        body: BODY,
+        wall: wall(NOW),
+    };
+    let (file, _) = examine_standard_webhooks(&[other], request).unwrap_err();
+    assert_eq!(file, "other");
+}
+
+/// An expression can read the id of Standard Webhooks, but not an unsigned id beside the signed one.
+#[test]
+fn an_id_beside_the_signed_id_is_denied() {
+    let read: BTreeSet<String> = ["svix-id".to_owned(), "webhook-id".to_owned()].into();
+    for (extra, is_signed) in [
+        (None, true),
+        (Some(("svix-id", "e-1")), true),
+        (Some(("svix-id", "e-2")), false),
+    ] {
+        let mut lines = signed(1, "e-1", NOW, BODY);
+        lines.extend(extra.map(|(name, value)| (name, value.to_owned())));
+        let headers = header_map(&lines);
+        let body = Untrusted::new(Bytes::from_static(BODY));
+        let authentic = webhooks().verify(head(&headers), body, wall(NOW)).unwrap();
+        let verified = authentic.verify_signed_id(&headers, &read);
+        assert_eq!(verified.is_ok(), is_signed, "{extra:?}");
+        let unread = authentic.verify_signed_id(&headers, &BTreeSet::new());
+        assert_eq!(unread, Ok(()));
+    }
 }

@@ -53,7 +53,8 @@ pub(super) fn allowed() -> String {
     format!(
         "an expression is made of paths such as `.a.b[0]`, `|`, `//`, `==`, `and`, `or`, `if`, constants, objects, \
          \"\\(…)\" and the functions {}; an interpreted expression, which is slower, can also contain `.[]`, `.[0:5]`, \
-         `[…]`, `as $x`, `<`, `+`, `-`, `*`, `?`, `try` and jq's {}",
+         `[…]`, `as $x`, `<`, `+`, `-`, `*`, `?`, `try` and jq's {}; the expressions in [body] and `when` can also \
+         contain header(\"x-topic\")",
         functions.join(", "),
         names.join(", ")
     )
