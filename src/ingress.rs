@@ -215,6 +215,13 @@ impl Ingress {
             .map_err(|denial| self.unauthenticated(endpoint, denial))
     }
 
+    /// Counts an accepted request without an event, so that an operator notices a source that sends nothing.
+    fn without_events(&self, endpoint: &Endpoint) {
+        let source = endpoint.source.name.as_str();
+        self.counts.without_events(source);
+        tracing::debug!(source, "accepted a request without an event");
+    }
+
     /// Counts a refusal by a quota of the source.
     fn over_quota(&self, endpoint: &Endpoint, refusal: &Refusal) {
         let source = endpoint.source.name.as_str();

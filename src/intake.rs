@@ -20,6 +20,7 @@ pub mod coverage;
 pub mod examples;
 pub mod schema;
 
+mod body_places;
 mod digest;
 mod encoding;
 mod explain;

@@ -71,6 +71,7 @@ mod json_envelope;
 mod located;
 mod lower;
 mod number;
+mod places;
 mod plan;
 mod split;
 mod syntax;
@@ -78,7 +79,8 @@ mod syntax;
 pub use budget::RULE as BUDGET_RULE;
 pub use error::RuleError;
 pub use explain::{InterpretedRule, MappingExplanation, RuleExplanation, RuleResult};
-pub use json_envelope::{JsonEnvelope, JsonEnvelopeRules, JsonEvent};
+pub use json_envelope::{EnvelopeAttribute, JsonEnvelope, JsonEnvelopeRules, JsonEvent};
+pub use places::EventPlaces;
 
 use compile::RuleCompiler;
 use error::EvalError;

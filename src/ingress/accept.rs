@@ -79,7 +79,11 @@ pub(super) async fn accept(
     // The reservation of the storage quota ends after the append, because the store then counts the bytes of the
     // events.
     let reserved = quota.reserve(&entries, stored_bytes).inspect_err(count)?;
-    let stored = append(ingress, encoding.is_batch(), entries).await?;
+    if entries.is_empty() {
+        ingress.without_events(endpoint);
+    }
+    let places = |indexes: &[usize]| sources.event_places(&encoding, message, indexes);
+    let stored = append(ingress, places, entries).await?;
     let source = endpoint.source.name.as_str();
     ingress.counts.unlisted_phones(source, unlisted_phones);
     drop((body, charge, reserved));
@@ -158,7 +162,7 @@ fn priority(headers: &HeaderMap) -> Priority {
 
 async fn append(
     ingress: &Ingress,
-    is_batch: bool,
+    places: impl Fn(&[usize]) -> Vec<String>,
     entries: Vec<NewEntry>,
 ) -> Result<Vec<AppendedEntry>, Refusal> {
     let sent = entries.len();
@@ -173,24 +177,20 @@ async fn append(
             Ok(stored)
         }
         Appended::Stored(_) => Err(Refusal::Internal),
-        Appended::Conflict(indexes) => Err(Refusal::Conflict(conflicts(is_batch, &indexes))),
+        Appended::Conflict(indexes) => Err(Refusal::Conflict(conflicts(places(&indexes)))),
     }
 }
 
-fn conflicts(is_batch: bool, indexes: &[usize]) -> Vec<EventError> {
-    let conflict = |index: &usize| EventError {
-        pointer: if is_batch {
-            format!("/{index}")
-        } else {
-            String::new()
-        },
+fn conflicts(places: Vec<String>) -> Vec<EventError> {
+    let conflict = |pointer| EventError {
+        pointer,
         rule: "conflict".to_owned(),
         location: "identity".to_owned(),
         detail:
             "An event with this id was accepted before, with a different type, subject or data."
                 .to_owned(),
     };
-    indexes.iter().map(conflict).collect()
+    places.into_iter().map(conflict).collect()
 }
 
 async fn answer(

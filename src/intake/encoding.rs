@@ -3,12 +3,13 @@
 
 use serde_json::{Map, Value};
 
+use super::body_places::BodyPlaces;
 use super::message::RequestMessage;
 use super::rejection::{Rejection, RejectionClass};
 use super::source::Source;
 use crate::event::cloudevents::{self, ContentMode, Decoded, HttpMessage};
-use crate::event::{Attribute, ChangeEvent, EventError, Identity, SourceName};
-use crate::mapping::{BUDGET_RULE, JsonEnvelope, JsonEvent};
+use crate::event::{Attribute, ChangeEvent, EventError, Identity, RequestHeaders, SourceName};
+use crate::mapping::{BUDGET_RULE, EnvelopeAttribute, JsonEnvelope, JsonEvent};
 use crate::time::rfc3339;
 
 /// The encoding of the events in a request.
@@ -75,8 +76,6 @@ impl<'a> Encoding<'a> {
     }
 
     /// Returns whether a request body can contain several events.
-    ///
-    /// If a body can contain several events, the pointers in its errors start with the index of the event.
     pub const fn is_batch(&self) -> bool {
         match self {
             Self::CloudEvents { mode, .. } => matches!(mode, ContentMode::Batch),
@@ -122,7 +121,16 @@ impl<'a> Encoding<'a> {
                 };
                 cloudevents::decode(source, http, events_max)
             }
-            Self::Json(envelope) => decode_json(envelope, source, message, events_max),
+            Self::Json(envelope) => {
+                let places = BodyPlaces::new(self, message, events_max);
+                decode_json(envelope, source, message, events_max).map(|decoded| {
+                    let located = decoded
+                        .into_iter()
+                        .enumerate()
+                        .map(|(index, event)| event.map_err(|errors| places.locate(index, errors)));
+                    located.collect()
+                })
+            }
         };
         decoded.map_err(|errors| {
             // A body on which the expression `body.split` exceeds its budget is not malformed: the bridge can parse the
@@ -148,26 +156,24 @@ fn decode_json(
     let events = envelope.events(body, message.headers, events_max)?;
     if events.len() > events_max {
         let detail = format!("A body must have at most {events_max} events.");
-        return Err(vec![error("split", "batch_size", &detail)]);
+        return Err(vec![error("split", "batch_size", String::new(), &detail)]);
     }
-    let numbered = events.into_iter().enumerate().map(|(index, event)| {
-        let event = event.and_then(|event| json_event(source, event));
-        event.map_err(|errors| {
-            if envelope.splits() {
-                cloudevents::in_batch(index, errors)
-            } else {
-                errors
-            }
-        })
+    let events = events.into_iter();
+    let events = events.map(|event| {
+        event.and_then(|event| json_event((envelope, message.headers), source, event))
     });
-    Ok(numbered.collect())
+    Ok(events.collect())
 }
 
 /// The error text for the time of a plain JSON event that is not RFC 3339 text.
 const TIME: &str = "The time must be an RFC 3339 date-time; the functions utc and moment make one.";
 
 /// Builds the stored form of a plain JSON event: id, type, time and data. The stored event has no CloudEvents `source`.
-fn json_event(source: &SourceName, event: JsonEvent) -> Result<ChangeEvent, Vec<EventError>> {
+fn json_event(
+    (rules, headers): (&JsonEnvelope, &RequestHeaders),
+    source: &SourceName,
+    event: JsonEvent,
+) -> Result<ChangeEvent, Vec<EventError>> {
     let JsonEvent {
         id: id_text,
         event_type: type_text,
@@ -175,19 +181,21 @@ fn json_event(source: &SourceName, event: JsonEvent) -> Result<ChangeEvent, Vec<
         data,
     } = event;
     let mut errors = Vec::new();
-    let mut attribute = |name: &str, text: &str| {
-        let parsed = Attribute::parse(text);
-        parsed
-            .map_err(|_invalid| errors.push(error(name, "attribute", cloudevents::ATTRIBUTE)))
+    let place = |attribute| rules.place_of(attribute, &data, headers);
+    let mut attribute = |name: &str, attribute: EnvelopeAttribute, text: &str| {
+        let detail = cloudevents::ATTRIBUTE;
+        Attribute::parse(text)
+            .map_err(|_invalid| errors.push(error(name, "attribute", place(attribute), detail)))
             .ok()
     };
-    let id = attribute("id", &id_text);
-    let event_type = attribute("type", &type_text);
+    let id = attribute("id", EnvelopeAttribute::Id, &id_text);
+    let event_type = attribute("type", EnvelopeAttribute::Type, &type_text);
     if time
         .as_deref()
         .is_some_and(|time| rfc3339::date_time(time).is_none())
     {
-        errors.push(error("time", "rfc3339", TIME));
+        let place = place(EnvelopeAttribute::Time);
+        errors.push(error("time", "rfc3339", place, TIME));
     }
     let (Some(id), Some(event_type), true) = (id, event_type, errors.is_empty()) else {
         return Err(errors);
@@ -209,9 +217,9 @@ fn json_event(source: &SourceName, event: JsonEvent) -> Result<ChangeEvent, Vec<
 }
 
 /// Creates the error of an event that breaks a rule of the `[body]` table in the source file.
-fn error(rule_name: &str, rule: &str, detail: &str) -> EventError {
+fn error(rule_name: &str, rule: &str, pointer: String, detail: &str) -> EventError {
     EventError {
-        pointer: String::new(),
+        pointer,
         rule: rule.to_owned(),
         location: format!("body.{rule_name}"),
         detail: detail.to_owned(),

@@ -62,7 +62,8 @@ impl Sources {
         let source = self.get(source)?;
         let headers = message.headers;
         let encoding = Encoding::of_body(source, message.body);
-        let pipeline = self.pipeline(source, encoding.is_batch(), wall_time);
+        let places = self.places(&encoding, message);
+        let pipeline = self.pipeline(source, Some(places), wall_time);
         let decoded = encoding.decode(&source.name, message, self.settings.batch_events_max);
         let explained = |(index, event): (usize, Result<ChangeEvent, Vec<EventError>>)| {
             let named = event.as_ref().ok().cloned();
@@ -104,7 +105,7 @@ impl Sources {
             event_type: event.event_type.clone(),
             envelope,
         };
-        let pipeline = self.pipeline(source, false, wall_time);
+        let pipeline = self.pipeline(source, None, wall_time);
         let named = event.clone();
         let disposition = pipeline
             .run(0, Ok(event), &headers)

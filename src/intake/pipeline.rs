@@ -3,16 +3,16 @@
 
 use serde_json::Value;
 
+use super::body_places::BodyPlaces;
 use super::digest::StoredEvent;
 use super::encoding::Encoding;
 use super::message::RequestMessage;
 use super::rejection::{Rejection, RejectionClass};
 use super::source::{EventType, Source, TypeHandling};
 use super::{ForeignAddress, IntakeSettings, Sources};
-use crate::event::cloudevents;
 use crate::event::{Attribute, ChangeEvent, EventError, RequestHeaders, SourceName, SourceVersion};
 use crate::imprint::CustomerChange;
-use crate::mapping::{self, VersionDomain};
+use crate::mapping::{self, EnvelopeAttribute, VersionDomain};
 use crate::outbox::{Disposition, NewEntry, ParkReason, Priority};
 use crate::time::Timestamp;
 
@@ -69,7 +69,8 @@ impl Sources {
         message: RequestMessage<'_>,
         context: &EntryContext,
     ) -> Result<MappedBody, Rejection> {
-        let pipeline = self.pipeline(source, encoding.is_batch(), context.wall_time);
+        let places = self.places(encoding, message);
+        let pipeline = self.pipeline(source, Some(places), context.wall_time);
         let events = encoding.decode(&source.name, message, self.settings.batch_events_max)?;
         let headers = message.headers;
         let mut mapped = MappedBody {
@@ -120,7 +121,7 @@ impl Sources {
         if let Some((change, stored)) = change.as_mut().zip(again.stored) {
             change.version = stored;
         }
-        let pipeline = self.pipeline(source, false, again.wall_time);
+        let pipeline = self.pipeline(source, None, again.wall_time);
         if let Some(change) = &change
             && pipeline.is_ahead(event_type, change.version.value)
         {
@@ -133,10 +134,30 @@ impl Sources {
         }
     }
 
+    /// Returns the places of events in a request body, as JSON Pointers. The indexes are the positions of the events in
+    /// the result of [`Self::entries`].
+    pub fn event_places(
+        &self,
+        encoding: &Encoding<'_>,
+        message: RequestMessage<'_>,
+        indexes: &[usize],
+    ) -> Vec<String> {
+        let places = self.places(encoding, message);
+        indexes.iter().map(|index| places.event(*index)).collect()
+    }
+
+    pub(super) const fn places<'a>(
+        &self,
+        encoding: &'a Encoding<'a>,
+        message: RequestMessage<'a>,
+    ) -> BodyPlaces<'a> {
+        BodyPlaces::new(encoding, message, self.settings.batch_events_max)
+    }
+
     pub(super) fn pipeline<'a>(
         &self,
         source: &'a Source,
-        is_batch: bool,
+        places: Option<BodyPlaces<'a>>,
         wall_time: Timestamp,
     ) -> Pipeline<'a> {
         let IntakeSettings {
@@ -146,7 +167,7 @@ impl Sources {
         } = self.settings;
         Pipeline {
             source,
-            is_batch,
+            places,
             version_time_max: wall_time.after(version_ahead_max),
             foreign_address,
         }
@@ -156,9 +177,9 @@ impl Sources {
 /// The intake stages that every event of one request goes through.
 pub(super) struct Pipeline<'a> {
     source: &'a Source,
-    /// Whether the request can contain several events. The pointers in the errors of such a request start with the
-    /// index of the event.
-    is_batch: bool,
+    /// The places of the events in the request body. The value is `None` for a stored event: the pointers in the errors
+    /// of such an event are places in the event.
+    places: Option<BodyPlaces<'a>>,
     /// The latest accepted time in the version of an event. This limit applies only to versions that are times.
     version_time_max: Timestamp,
     foreign_address: ForeignAddress,
@@ -172,11 +193,11 @@ impl Pipeline<'_> {
         event: Result<ChangeEvent, Vec<EventError>>,
         headers: &RequestHeaders,
     ) -> Result<(ChangeEvent, Disposition), Rejection> {
-        // The decoder has already added the index of the event to the pointers.
+        // The pointers of the decoder are already places in the body.
         let event = event.map_err(|errors| Rejection::new(RejectionClass::Malformed, errors))?;
         let disposition = self
             .disposition(&event, headers)
-            .map_err(|rejection| self.at_index(index, rejection))?;
+            .map_err(|rejection| self.in_body(index, rejection))?;
         Ok((event, disposition))
     }
 
@@ -191,7 +212,7 @@ impl Pipeline<'_> {
             TypeHandling::Unknown => {
                 return Err(Rejection::new(
                     RejectionClass::UnknownEventType,
-                    unknown_event_type(),
+                    self.unknown_event_type(event, headers),
                 ));
             }
         };
@@ -215,12 +236,28 @@ impl Pipeline<'_> {
         }
     }
 
-    fn at_index(&self, index: usize, rejection: Rejection) -> Rejection {
-        if !self.is_batch {
+    fn unknown_event_type(&self, event: &ChangeEvent, headers: &RequestHeaders) -> Vec<EventError> {
+        let place = self.source.json_envelope.as_ref().map_or_else(
+            || "/type".to_owned(),
+            |envelope| {
+                let data = self.source.view(&event.envelope);
+                envelope.place_of(EnvelopeAttribute::Type, data, headers)
+            },
+        );
+        let name = event.event_type.as_str();
+        let detail = format!(
+            "The source file has no table [events.\"{name}\"]. To accept events of this type and send nothing for them, \
+             add \"{name}\" to `ignore` in the source file."
+        );
+        error(&place, "unknown_event_type", "events", &detail)
+    }
+
+    fn in_body(&self, index: usize, rejection: Rejection) -> Rejection {
+        let Some(places) = &self.places else {
             return rejection;
-        }
+        };
         Rejection {
-            errors: cloudevents::in_batch(index, rejection.errors),
+            errors: places.locate(index, rejection.errors),
             ..rejection
         }
     }
@@ -306,11 +343,6 @@ fn error(pointer: &str, rule: &str, location: &str, detail: &str) -> Vec<EventEr
         location: location.to_owned(),
         detail: detail.to_owned(),
     }]
-}
-
-fn unknown_event_type() -> Vec<EventError> {
-    let detail = "The source has no event type with this name.";
-    error("/type", "unknown_event_type", "events", detail)
 }
 
 fn version_ahead() -> Vec<EventError> {

@@ -137,7 +137,7 @@ fn the_earliest_stage_decides_and_all_errors_are_listed() {
         .iter()
         .map(|error| error.pointer.as_str())
         .collect();
-    assert_eq!(pointers, ["/1/type", "/0/email", "/2/id"]);
+    assert_eq!(pointers, ["/rows/1/type", "/rows/0/email", "/rows/2/id"]);
 }
 
 /// The foreign-address rule is the same for a new event and for a stored event that the bridge maps again.
@@ -401,4 +401,79 @@ fn a_header_that_the_condition_reads_is_stored_with_the_event() {
     assert_eq!(explained["outcome"], "request");
     let when = &explained["fields"][0];
     assert_eq!(when["reads"], json!(["header(\"x-shop\")"]), "{when}");
+}
+
+/// Creates a source of plain JSON whose expression `body.split` makes the events.
+fn split_by(split: &str) -> Sources {
+    let envelope = JsonEnvelopeRules {
+        split: Some(split.to_owned()),
+        id: ".event".to_owned(),
+        event_type: ".type".to_owned(),
+        time: None,
+    };
+    let event_types = BTreeMap::from([("row".to_owned(), EventType {
+        schema: Schema::compile("row", &json!({"required": ["id"], "properties": {
+            "email": {"type": "string"}, "n": {"required": ["city"], "properties": {"city": {"type": "string"}}},
+        }})).unwrap(),
+        mapping: Mapping::compile(&MappingRules {
+            imprint_id: Some(".id".to_owned()),
+            ..MappingRules::default()
+        }).unwrap(),
+        epoch: 0,
+        jump_max: None,
+    })]);
+    let made = Source {
+        name: name(),
+        json_envelope: Some(JsonEnvelope::compile(&envelope, &BTreeMap::new()).unwrap()),
+        event_types,
+        ignored: ["ping".to_owned()].into(),
+    };
+    Sources::new([Arc::new(made)], SETTINGS)
+}
+
+/// FAULTS N330: an event that `body.split` makes of parts of the body keeps the places of the parts.
+#[test]
+fn an_error_of_a_made_event_names_its_place_in_the_body() {
+    let split = r#".head as $head
+        | (.rows // [.row])[]
+        | {event: $head.event, type: "row", id: .ids[0], email: .contact.email, n: {city}}"#;
+    let sources = split_by(split);
+    for (body, expected) in [
+        (
+            json!({"head": {"event": 1}, "rows": [{"ids": ["a"], "contact": {"email": 7}}]}),
+            "/rows/0/contact/email",
+        ),
+        (
+            json!({"head": {"event": 1}, "rows": [{"ids": ["a/b"]}]}),
+            "/rows/0/ids/0",
+        ),
+        (
+            json!({"head": {"event": 1}, "row": {"ids": ["a/b"]}}),
+            "/row/ids/0",
+        ),
+        (
+            json!({"head": {"event": 1}, "rows": [{"ids": ["a"], "city": 7}]}),
+            "/rows/0/city",
+        ),
+        (
+            json!({"head": {"event": true}, "rows": [{"ids": ["a"]}]}),
+            "/head/event",
+        ),
+        (
+            json!({"head": {}, "rows": [{"ids": ["a"], "contact": {"email": ""}}]}),
+            "/rows/0/event",
+        ),
+    ] {
+        let text = body.to_string();
+        let source = sources.get(&name()).unwrap();
+        let encoding = Encoding::of_body(source, text.as_bytes());
+        let message = RequestMessage {
+            headers: &RequestHeaders::default(),
+            body: text.as_bytes(),
+        };
+        let rejection = sources
+            .entries(source, &encoding, message, &CONTEXT)
+            .unwrap_err();
+        assert_eq!(rejection.errors[0].pointer, expected, "{body}");
+    }
 }

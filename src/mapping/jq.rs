@@ -19,6 +19,7 @@ use super::budget::{self, EXPRESSION_STEPS_MAX, SPLIT_COPY_STEPS_MAX, SPLIT_STEP
 use super::error::EvalError;
 use super::function::{BinaryCall, FunctionCall};
 use super::located::LocatedValue;
+use super::places::EventPlaces;
 use super::syntax::{ExpressionError, first_slice};
 use crate::event::RequestHeaders;
 pub(super) use sanitize::ResultCount;
@@ -150,18 +151,30 @@ impl Program {
         result.located_in(input).map_err(value::into_eval_error)
     }
 
-    /// Runs the interpreted expression and returns up to `max` results. An absent result is `None`.
+    /// Runs the interpreted expression and returns up to `max` results. An absent result is an error.
     pub(super) fn run_all(
         &self,
         input: &LocatedValue<'_>,
         max: usize,
-    ) -> Result<Vec<Option<Value>>, EvalError> {
+    ) -> Result<Vec<Value>, EvalError> {
         let results = self.results(input, SPLIT_STEPS_MAX, max)?;
         // The results of the expression share memory, but each event gets its own copy. The copies have their own
         // budget.
         budget::begin_event(SPLIT_COPY_STEPS_MAX);
-        let values: Result<_, _> = results.iter().map(Val::value).collect();
-        values.map_err(value::into_eval_error)
+        let present = |result: &Val| {
+            let value = result.value()?;
+            value.ok_or_else(|| result.error("The body must have a value here."))
+        };
+        let values: Result<_, _> = results.iter().map(present).collect();
+        values.map_err(|error| placed(value::into_eval_error(error), input))
+    }
+
+    /// Runs the interpreted expression like [`Self::run_all`], and returns the places of each result that is not null.
+    pub(super) fn places(&self, input: &LocatedValue<'_>, max: usize) -> Vec<EventPlaces> {
+        let results = self.results(input, SPLIT_STEPS_MAX, max);
+        let results = results.unwrap_or_default().into_iter();
+        let events = results.filter(|result| !result.is_null());
+        events.map(|event| event.places()).collect()
     }
 
     fn results(

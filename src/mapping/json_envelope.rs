@@ -18,6 +18,7 @@ use super::header;
 use super::jq::Program;
 use super::located::{LocatedValue, ReadContext};
 use super::number;
+use super::places::EventPlaces;
 use super::{LookupTables, RuleError, or_record};
 use crate::event::{EventError, RequestHeaders};
 
@@ -47,6 +48,14 @@ pub struct JsonEnvelope {
     time: Option<CompiledRule>,
     /// The request headers that the expressions read.
     headers: BTreeSet<String>,
+}
+
+/// An attribute of an event that the table `[body]` of a source file sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EnvelopeAttribute {
+    Id,
+    Type,
+    Time,
 }
 
 /// One event of a plain JSON body.
@@ -125,6 +134,44 @@ impl JsonEnvelope {
     pub fn reads(&self) -> BTreeSet<String> {
         let rules = [Some(&self.id), Some(&self.event_type), self.time.as_ref()];
         places(rules.into_iter().flatten())
+    }
+
+    /// Returns the place of an attribute in an event, as a JSON Pointer. Returns an empty text if the source file sets a
+    /// constant, or if the expression fails.
+    pub fn place_of(
+        &self,
+        attribute: EnvelopeAttribute,
+        data: &Value,
+        headers: &RequestHeaders,
+    ) -> String {
+        let context = ReadContext {
+            headers: Some(headers),
+            log: None,
+        };
+        let input = LocatedValue::in_context(data, &context);
+        let rule = match attribute {
+            EnvelopeAttribute::Id => Some(&self.id),
+            EnvelopeAttribute::Type => Some(&self.event_type),
+            EnvelopeAttribute::Time => self.time.as_ref(),
+        };
+        budget::begin_event(budget::EVENT_STEPS_MAX);
+        let located = rule.and_then(|rule| rule.plan.read(&input).ok());
+        located.map(|located| located.pointer()).unwrap_or_default()
+    }
+
+    /// Returns the places of the events in a plain JSON body, in the order of [`Self::events`]. The function splits the
+    /// body again, so the caller needs it only for errors.
+    pub fn places(&self, body: &Value, headers: &RequestHeaders, max: usize) -> Vec<EventPlaces> {
+        budget::begin_event(budget::SPLIT_STEPS_MAX);
+        let context = ReadContext {
+            headers: Some(headers),
+            log: None,
+        };
+        let input = LocatedValue::in_context(body, &context);
+        let split = self.split.as_ref();
+        split.map_or_else(Vec::new, |split| {
+            split.places(&input, max.saturating_add(1))
+        })
     }
 
     /// Returns the events of a plain JSON body. Returns at most `max` + 1 events, so that the caller notices a body
@@ -206,7 +253,7 @@ fn parts(split: &Program, body: &LocatedValue<'_>, max: usize) -> Result<Vec<Val
     budget::begin_event(budget::SPLIT_STEPS_MAX);
     let results = split.run_all(body, max.saturating_add(1))?;
     let is_event = |part: &Value| !part.is_null();
-    Ok(results.into_iter().flatten().filter(is_event).collect())
+    Ok(results.into_iter().filter(is_event).collect())
 }
 
 /// Converts the id, type or time of an event to text. The function accepts a whole number, because many sources use the

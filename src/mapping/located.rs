@@ -219,6 +219,16 @@ impl<'a> LocatedValue<'a> {
         self.with(Presence::Absent(assumed.into()))
     }
 
+    /// Creates a truth value that has the same place in the event as this value. If `is_absent` is true, only conditions
+    /// read the truth value.
+    pub(super) fn truth(&self, result: bool, is_absent: bool) -> Self {
+        if is_absent {
+            self.absent(result)
+        } else {
+            self.made(Value::Bool(result))
+        }
+    }
+
     /// Creates a present value that has the same place in the event as this value.
     pub(super) fn made(&self, value: Value) -> Self {
         self.with(Presence::Present(Cow::Owned(value)))

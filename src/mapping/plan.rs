@@ -33,8 +33,7 @@ pub(super) enum Plan {
     Alternative(Box<Self>, Box<Self>),
     /// A constant: `"text"`, `7`, `true`, `null`
     Literal(Value),
-    /// An absent value that a condition reads as the given value. The compiler writes this plan for a constant beside a
-    /// value of the event in `and` and `or`, because a constant does not make the result a statement of the event.
+    /// An absent value that a condition reads as the given value: a constant beside a value of the event in `and`, `or`.
     Assumed(Assumed),
     /// An object: `{a: .x}` leaves out absent members. An object is absent if all its members are absent. Constant
     /// members do not count.
@@ -95,7 +94,7 @@ impl Plan {
                 expects_equal,
             } => compare(sides, *expects_equal, input),
             Self::Logic { sides, decisive } => logic(sides, *decisive, input),
-            Self::Not => Ok(truth(input, !input.is_true(), input.is_absent())),
+            Self::Not => Ok(input.truth(!input.is_true(), input.is_absent())),
             Self::Interpolation(parts) => interpolation(parts, input),
             Self::Interpreted(program) => program.run(input),
         }
@@ -235,7 +234,7 @@ fn compare<'a>(
     let (left, right) = (left.read(input)?, right.read(input)?);
     input.charge(budget::value_steps(left.compared()))?;
     let result = same(left.compared(), right.compared()) == expects_equal;
-    Ok(truth(input, result, left.is_absent() || right.is_absent()))
+    Ok(input.truth(result, left.is_absent() || right.is_absent()))
 }
 
 fn logic<'a>(
@@ -247,7 +246,7 @@ fn logic<'a>(
     if left.is_true() != decisive {
         let right = right.read(input)?;
         let is_absent = left.is_absent() && right.is_absent();
-        return Ok(truth(input, right.is_true(), is_absent));
+        return Ok(input.truth(right.is_true(), is_absent));
     }
     // jq does not evaluate the second side here, so an error of the second side does not count.
     let is_absent = left.is_absent()
@@ -256,16 +255,7 @@ fn logic<'a>(
             Err(error) if error.rule == budget::RULE => return Err(error),
             Err(_uncounted) => true,
         };
-    Ok(truth(input, decisive, is_absent))
-}
-
-/// Creates a truth value. If `is_absent` is true, only conditions read the truth value.
-fn truth<'a>(input: &LocatedValue<'a>, result: bool, is_absent: bool) -> LocatedValue<'a> {
-    if is_absent {
-        input.absent(result)
-    } else {
-        input.made(Value::Bool(result))
-    }
+    Ok(input.truth(decisive, is_absent))
 }
 
 fn conditional<'a>(
@@ -286,8 +276,13 @@ fn interpolation<'a>(
     input: &LocatedValue<'a>,
 ) -> Result<LocatedValue<'a>, EvalError> {
     let mut text = Some(String::new());
+    // The text has the place of its first part that is not constant.
+    let mut place = None;
     for plan in parts {
         let located = plan.read(input)?;
+        if place.is_none() && !plan.is_constant() {
+            place = Some(located.absent(Assumed::Null));
+        }
         let Some(value) = located.value() else {
             text = None;
             continue;
@@ -302,7 +297,10 @@ fn interpolation<'a>(
             (Err(error), _) => return Err(located.error("text", error)),
         }
     }
-    Ok(input.with(Presence::of(text.map(Value::String))))
+    Ok(place
+        .as_ref()
+        .unwrap_or(input)
+        .with(Presence::of(text.map(Value::String))))
 }
 
 fn alternative<'a>(

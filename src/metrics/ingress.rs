@@ -19,6 +19,7 @@ pub struct IngressMetrics {
     over_storage_quota: IntCounterVec,
     storage_quota_bytes: IntGaugeVec,
     unlisted_phones: IntCounterVec,
+    without_events: IntCounterVec,
 }
 
 /// The values of [`IngressMetrics`].
@@ -80,6 +81,11 @@ impl IngressMetrics {
                 "Requests refused because the source's events take too many bytes in the store, by source.",
                 "source",
             )?,
+            without_events: declare.counters(
+                "requests_without_events_total",
+                "Accepted requests without an event, by source: the body has an empty list, or body.split skips all of it.",
+                "source",
+            )?,
             storage_quota_bytes: declare.gauges(
                 "storage_quota_bytes",
                 "Maximum number of bytes that a source's unfinished events can take in the store, by source; absent without a quota.",
@@ -138,12 +144,18 @@ impl IngressMetrics {
         self.over_rate_quota.with_label_values(&[source]);
         self.over_storage_quota.with_label_values(&[source]);
         self.unlisted_phones.with_label_values(&[source]);
+        self.without_events.with_label_values(&[source]);
         if let Some(bytes) = storage_quota_bytes {
             let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
             self.storage_quota_bytes
                 .with_label_values(&[source])
                 .set(bytes);
         }
+    }
+
+    /// Counts an accepted request without an event.
+    pub fn without_events(&self, source: &str) {
+        self.without_events.with_label_values(&[source]).inc();
     }
 
     /// Counts a request that the listener refused because of the source's rate quota.

@@ -86,6 +86,12 @@ fn a_json_body_is_split_into_events_with_their_own_types() {
             .all(|event| event["duplicate"] == true)
     );
     assert_eq!(ids(&post(&app, &json!({"changes": []}))), [""; 0]);
+    assert_eq!(
+        ids(&post(&app, &json!({"changes": [{"op": "noise"}]}))),
+        [""; 0]
+    );
+    let unstored = app.metric("requests_without_events_total{source=\"shop\"}");
+    assert_eq!(unstored, Some(2.0), "a 202 leaves a trace");
 }
 
 /// FAULTS N321: a number that the tables of this build do not have is sent, and an operator can see how many there are.
@@ -155,16 +161,16 @@ fn faulty() -> [(Value, u16, &'static str, &'static str, &'static str); 10] {
     let beside = |bad: Value| json!({"changes": [good, bad]});
     let many = vec![json!({"op": "d", "seq": 1}); 101];
     let unknown = json!({"changes": [{"op": "x", "seq": 1}]});
-    let place = "/1/after/phones/1/number";
+    let place = "/changes/1/after/phones/1/number";
     [
         (beside(guessed), 422, "unmappable", place, "e164"),
-        (beside(invalid), 422, "invalid", "/1/seq", "type"),
-        (beside(nameless), 400, "malformed", "/1/seq", "body"),
+        (beside(invalid), 422, "invalid", "/changes/1/seq", "type"),
+        (beside(nameless), 400, "malformed", "/changes/1/seq", "body"),
         (
             unknown,
             422,
             "unknown_event_type",
-            "/0/type",
+            "/changes/0/op",
             "unknown_event_type",
         ),
         (json!({"changes": 7}), 400, "malformed", "/changes", "jq"),
@@ -206,6 +212,39 @@ fn a_body_is_refused_or_accepted_as_a_whole() {
         "{}",
     );
     assert_eq!(answer.unwrap().status, 415);
+}
+
+/// FAULTS N330: the pointer of an error is a place in the body that the sender sent.
+#[test]
+fn an_error_names_its_place_in_the_body() {
+    let app = shop();
+    let one = row("c1", "a@example.com", "415 555 2671");
+    let bad = row("c2", "b@example.com", "555-2671");
+    let noise = json!({"op": "noise"});
+    let body = json!({"changes": [noise, change(1, &Value::Null, &one), noise, change(2, &Value::Null, &bad)]});
+    let pointer = |answer: &Answer| answer.json()["faults"][0]["pointer"].clone();
+    assert_eq!(
+        pointer(&post(&app, &body)),
+        "/changes/3/after/phones/1/number"
+    );
+    assert_eq!(
+        ids(&post(
+            &app,
+            &json!({"changes": [change(1, &Value::Null, &one)]})
+        )),
+        ["1"]
+    );
+    let other = row("c1", "other@example.com", "415 555 2671");
+    let answer = post(
+        &app,
+        &json!({"changes": [noise, change(1, &Value::Null, &other)]}),
+    );
+    assert_eq!(
+        (answer.status, pointer(&answer)),
+        (409, json!("/changes/1"))
+    );
+    let long = json!({"changes": [{"op": "d", "seq": "x".repeat(300)}]});
+    assert_eq!(pointer(&post(&app, &long)), "/changes/0/seq");
 }
 
 fn admin(app: &TestApp, line: &str, body: &Value) -> Value {
@@ -381,7 +420,7 @@ fn check_runs_the_examples_and_reports_what_they_do_not_cover() {
         "email": "a@example.com", "phone": "+14155552671", "street_line1": "1 Elm St", "city": "Reno",
     }});
     let guessed = json!({"changes": [change(1, &Value::Null, &row("c1", "a@example.com", "1"))]});
-    let refusal = json!({"type": "unmappable", "faults": [{"pointer": "/0/after/phones/1/number", "rule": "e164"}]});
+    let refusal = json!({"type": "unmappable", "faults": [{"pointer": "/changes/0/after/phones/1/number", "rule": "e164"}]});
     let mut wrong = request.clone();
     wrong["body"]["city"] = json!("Elko");
     let good = [

@@ -17,7 +17,7 @@ use crate::support::wait_for;
 const EVENTS: &str = "/v1/sources/crm/events";
 
 /// All labels of the metrics page, each with all allowed values. Any other value is new, or came from a request.
-const LABELS: [(&str, &[&str]); 21] = [
+const LABELS: [(&str, &[&str]); 22] = [
     ("refused_total/problem", &PROBLEMS),
     (
         "unauthenticated_total/reason",
@@ -27,6 +27,7 @@ const LABELS: [(&str, &[&str]); 21] = [
     ("over_rate_quota_total/source", &["crm"]),
     ("over_storage_quota_total/source", &["crm"]),
     ("unlisted_phones_total/source", &["crm"]),
+    ("requests_without_events_total/source", &["crm"]),
     ("storage_quota_bytes/source", &["crm"]),
     ("stored_bytes/source", &["crm"]),
     ("attempts_total/outcome", &OUTCOMES),

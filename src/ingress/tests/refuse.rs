@@ -37,7 +37,7 @@ async fn a_body_that_cannot_be_parsed_is_malformed() {
 async fn an_invalid_event_is_refused_with_all_its_errors() {
     let listener = TestListener::new();
     let unknown = listener
-        .post(&event_with("e-1", "/type", json!("customer.canary")))
+        .post(&event_with("e-1", "/type", json!("customer.renamed")))
         .await;
     unknown.is_problem(422, "unknown_event_type");
     assert_eq!(

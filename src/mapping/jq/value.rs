@@ -23,6 +23,7 @@ pub(super) mod notes;
 mod operators;
 mod order;
 mod origin;
+mod places;
 
 /// The rule name in the error of an interpreted expression.
 pub(super) const RULE: &str = "jq";

@@ -281,12 +281,10 @@ impl Add for Val {
                 let items = self.items()?.into_iter().chain(other.items()?);
                 Ok(items.collect())
             }
-            (ValContent::Object(left, _), ValContent::Object(right, _)) => {
-                spend(left.len() + right.len() + OBJECT_STEPS)?;
-                let members = left.iter().chain(right.iter());
-                Ok(Self::object(
-                    members.map(|(key, member)| (Rc::clone(key), member.clone())),
-                ))
+            (ValContent::Object(..), ValContent::Object(..)) => {
+                spend(OBJECT_STEPS)?;
+                let members = self.members()?.into_iter().chain(other.members()?);
+                Ok(Self::object(members))
             }
             (_, _) => whole(&self, &other, i64::checked_add),
         }

@@ -1,0 +1,64 @@
+//! Finds the places in a body from which the parts of an interpreter value come.
+
+use super::super::super::located::PathStep;
+use super::super::super::places::{EventPlaces, common};
+use super::{Val, ValContent};
+use crate::event::pointer;
+
+impl Val {
+    /// Returns the places in the body from which the parts of this event come.
+    pub(in crate::mapping::jq) fn places(&self) -> EventPlaces {
+        let mut places = EventPlaces::default();
+        self.add_places(String::new(), &mut places);
+        places
+    }
+
+    /// Adds the places of this value, which is the part `part` of the event. Returns the place of the value.
+    ///
+    /// An object or an array that the expression has made has the innermost place that contains all its parts.
+    fn add_places(&self, part: String, places: &mut EventPlaces) -> Option<String> {
+        let place = match &self.origin {
+            Some(origin) => origin.pointer(),
+            None => self.place_of_parts(&part, places)?,
+        };
+        places.insert(part, place.clone());
+        Some(place)
+    }
+
+    fn place_of_parts(&self, part: &str, places: &mut EventPlaces) -> Option<String> {
+        let mut place: Option<String> = None;
+        for (step, inner) in self.parts() {
+            let name = match step {
+                PathStep::Key(name) => pointer::inside(part, &name),
+                PathStep::Index(index) => pointer::inside(part, &index.to_string()),
+            };
+            let Some(inner) = inner.add_places(name, places) else {
+                continue;
+            };
+            let around = inner.rsplit_once('/').map_or("", |(around, _)| around);
+            place = Some(place.map_or_else(|| around.to_owned(), |place| common(&place, around)));
+        }
+        place
+    }
+
+    fn parts(&self) -> Vec<(PathStep, &Self)> {
+        match &self.content {
+            ValContent::Array(items, _) => {
+                let indexed = items.iter().enumerate();
+                indexed
+                    .map(|(index, item)| (PathStep::Index(index), item))
+                    .collect()
+            }
+            ValContent::Object(members, _) => members
+                .iter()
+                .map(|(key, member)| (PathStep::Key(key.as_ref().to_owned()), member))
+                .collect(),
+            ValContent::Absent(_)
+            | ValContent::Null
+            | ValContent::Bool(_)
+            | ValContent::Number(_)
+            | ValContent::Text(_)
+            | ValContent::Error(_) => Vec::new(),
+        }
+    }
+}
