@@ -218,7 +218,7 @@ impl Ingress {
     /// Counts an accepted request without an event, so that an operator notices a source that sends nothing.
     fn without_events(&self, endpoint: &Endpoint) {
         let source = endpoint.source.name.as_str();
-        self.counts.without_events(source);
+        self.counts.empty(source);
         tracing::debug!(source, "accepted a request without an event");
     }
 

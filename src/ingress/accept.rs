@@ -79,13 +79,11 @@ pub(super) async fn accept(
     // The reservation of the storage quota ends after the append, because the store then counts the bytes of the
     // events.
     let reserved = quota.reserve(&entries, stored_bytes).inspect_err(count)?;
-    if entries.is_empty() {
-        ingress.without_events(endpoint);
-    }
     let places = |indexes: &[usize]| sources.event_places(&encoding, message, indexes);
-    let stored = append(ingress, places, entries).await?;
-    let source = endpoint.source.name.as_str();
-    ingress.counts.unlisted_phones(source, unlisted_phones);
+    let stored = append(ingress, endpoint, places, entries).await?;
+    ingress
+        .counts
+        .unlisted_phones(endpoint.source.name.as_str(), unlisted_phones);
     drop((body, charge, reserved));
     Ok(answer(ingress, headers, &ids, &stored).await)
 }
@@ -162,12 +160,13 @@ fn priority(headers: &HeaderMap) -> Priority {
 
 async fn append(
     ingress: &Ingress,
+    endpoint: &Endpoint,
     places: impl Fn(&[usize]) -> Vec<String>,
     entries: Vec<NewEntry>,
 ) -> Result<Vec<AppendedEntry>, Refusal> {
     let sent = entries.len();
     if sent == 0 {
-        ingress.counts.empty();
+        ingress.without_events(endpoint);
         return Ok(Vec::new());
     }
     let appended = ingress.outbox.append(entries).await;

@@ -431,7 +431,7 @@ fn split_by(split: &str) -> Sources {
     Sources::new([Arc::new(made)], SETTINGS)
 }
 
-/// FAULTS N330: an event that `body.split` makes of parts of the body keeps the places of the parts.
+/// FAULTS N360: an event that `body.split` makes of parts of the body keeps the places of the parts.
 #[test]
 fn an_error_of_a_made_event_names_its_place_in_the_body() {
     let split = r#".head as $head

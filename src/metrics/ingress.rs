@@ -11,7 +11,7 @@ pub struct IngressMetrics {
     accepted: IntCounter,
     duplicates: IntCounter,
     ignored: IntCounter,
-    empty: IntCounter,
+    empty: IntCounterVec,
     rejected: IntCounterVec,
     unauthenticated: IntCounterVec,
     unsigned_headers: IntGaugeVec,
@@ -19,7 +19,6 @@ pub struct IngressMetrics {
     over_storage_quota: IntCounterVec,
     storage_quota_bytes: IntGaugeVec,
     unlisted_phones: IntCounterVec,
-    without_events: IntCounterVec,
 }
 
 /// The values of [`IngressMetrics`].
@@ -52,9 +51,10 @@ impl IngressMetrics {
                 "ignored_total",
                 "Events stored for the first time, for which the mapping gives nothing to send.",
             )?,
-            empty: declare.counter(
+            empty: declare.counters(
                 "empty_requests_total",
-                "Accepted requests that contain no event.",
+                "Accepted requests without an event, by source: the body has an empty list, or body.split skips all of it.",
+                "source",
             )?,
             rejected: declare.counters(
                 "refused_total",
@@ -79,11 +79,6 @@ impl IngressMetrics {
             over_storage_quota: declare.counters(
                 "over_storage_quota_total",
                 "Requests refused because the source's events take too many bytes in the store, by source.",
-                "source",
-            )?,
-            without_events: declare.counters(
-                "requests_without_events_total",
-                "Accepted requests without an event, by source: the body has an empty list, or body.split skips all of it.",
                 "source",
             )?,
             storage_quota_bytes: declare.gauges(
@@ -116,8 +111,8 @@ impl IngressMetrics {
     }
 
     /// Counts an accepted request that contains no event, such as an empty batch.
-    pub fn empty(&self) {
-        self.empty.inc();
+    pub fn empty(&self, source: &str) {
+        self.empty.with_label_values(&[source]).inc();
     }
 
     /// Counts a rejected request to the event listener.
@@ -144,18 +139,13 @@ impl IngressMetrics {
         self.over_rate_quota.with_label_values(&[source]);
         self.over_storage_quota.with_label_values(&[source]);
         self.unlisted_phones.with_label_values(&[source]);
-        self.without_events.with_label_values(&[source]);
+        self.empty.with_label_values(&[source]);
         if let Some(bytes) = storage_quota_bytes {
             let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
             self.storage_quota_bytes
                 .with_label_values(&[source])
                 .set(bytes);
         }
-    }
-
-    /// Counts an accepted request without an event.
-    pub fn without_events(&self, source: &str) {
-        self.without_events.with_label_values(&[source]).inc();
     }
 
     /// Counts a request that the listener refused because of the source's rate quota.
@@ -183,7 +173,7 @@ impl IngressMetrics {
             accepted: self.accepted.get(),
             duplicates: self.duplicates.get(),
             ignored: self.ignored.get(),
-            empty: self.empty.get(),
+            empty: counts(&self.empty).values().sum(),
             rejected: counts(&self.rejected),
             unauthenticated: counts(&self.unauthenticated),
         }

@@ -90,7 +90,7 @@ fn a_json_body_is_split_into_events_with_their_own_types() {
         ids(&post(&app, &json!({"changes": [{"op": "noise"}]}))),
         [""; 0]
     );
-    let unstored = app.metric("requests_without_events_total{source=\"shop\"}");
+    let unstored = app.metric("empty_requests_total{source=\"shop\"}");
     assert_eq!(unstored, Some(2.0), "a 202 leaves a trace");
 }
 
@@ -214,7 +214,7 @@ fn a_body_is_refused_or_accepted_as_a_whole() {
     assert_eq!(answer.unwrap().status, 415);
 }
 
-/// FAULTS N330: the pointer of an error is a place in the body that the sender sent.
+/// FAULTS N360: the pointer of an error is a place in the body that the sender sent.
 #[test]
 fn an_error_names_its_place_in_the_body() {
     let app = shop();

@@ -27,7 +27,7 @@ const LABELS: [(&str, &[&str]); 22] = [
     ("over_rate_quota_total/source", &["crm"]),
     ("over_storage_quota_total/source", &["crm"]),
     ("unlisted_phones_total/source", &["crm"]),
-    ("requests_without_events_total/source", &["crm"]),
+    ("empty_requests_total/source", &["crm"]),
     ("storage_quota_bytes/source", &["crm"]),
     ("stored_bytes/source", &["crm"]),
     ("attempts_total/outcome", &OUTCOMES),
