@@ -381,7 +381,14 @@ const TIMED_SHA256: &str =
 const TIME: &str = "x-time: 1700000000";
 const AT: &str = "--at=2023-11-14T22:13:21Z";
 
-const EXAMINED: [Captured; 10] = [
+const EXAMINED: [Captured; 11] = [
+    (
+        HMAC,
+        &["-H", SHA256],
+        "{\n  \"id\": \"v-1\"\n}\n",
+        2,
+        "the JSON of the body has no white space",
+    ),
     (
         HMAC,
         &["-H", SHA256],

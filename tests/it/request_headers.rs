@@ -204,3 +204,53 @@ fn the_admin_api_and_send_take_headers() {
         (app.imprint.email("C-1").as_deref() == Some("a@example.com")).then_some(())
     });
 }
+
+/// FAULTS N349: the condition of a CloudEvents source reads a header. The bridge stores the header with the event, so an
+/// operator sees it, and the bridge can map the event again.
+#[test]
+fn a_condition_of_cloudevents_reads_a_header() {
+    const MAPPED: &str = r#"
+[events.changed]
+schema = "any.json"
+when = 'header("x-environment") == "live"'
+customer.imprint_id = ".data.cid"
+address.country = ".data.country"
+[events.changed.update]
+city = ".data.city"
+"#;
+    let token = "kind = \"bearer\"\ntoken_files = [\"$/secret\"]";
+    let folder = SourceFolder::new("", token, MAPPED).secret("secret", SECRET);
+    let app = start(&folder);
+    let bearer = format!("Bearer {SECRET}");
+    let send = |id: &str, environment: &str| {
+        let data = json!({"cid": "C-1", "city": "Paris", "country": "FRA"});
+        let event = json!({
+            "specversion": "1.0", "id": id, "source": "/crm", "type": "changed", "data": data,
+        });
+        let headers = [
+            ("content-type", "application/cloudevents+json"),
+            ("authorization", bearer.as_str()),
+            ("x-environment", environment),
+        ];
+        let line = "POST /v1/sources/probe/events";
+        let answer = ask(app.ingress(), line, &headers, &event.to_string()).unwrap();
+        assert_eq!(answer.status, 202, "{}", answer.body);
+        answer.json()["accepted"][0]["status"].clone()
+    };
+    assert_eq!(send("c-1", "test"), "ignored");
+    assert_eq!(send("c-2", "live"), "parked");
+    let operator = [("authorization", "Bearer token-of-ann-0123456789")];
+    let get = |path: &str| {
+        let line = format!("GET /admin/v1/entries{path}");
+        ask(app.ops(), &line, &operator, "").unwrap().json()
+    };
+    let listed = get("?source=probe");
+    let number = listed["entries"][0]["entry"].as_u64().unwrap();
+    let shown = get(&format!("/{number}?reveal=true"));
+    assert!(
+        shown.to_string().contains(r#""x-environment":"live""#),
+        "{shown}"
+    );
+    let explained = get(&format!("/{number}/explain"));
+    assert_eq!(explained["outcome"], "parked", "{explained}");
+}

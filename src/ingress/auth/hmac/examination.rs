@@ -264,6 +264,7 @@ fn bodies(body: &[u8]) -> Vec<(Vec<u8>, Option<String>)> {
     let without_end = body.trim_ascii_end();
     let line_feeds: Vec<u8> = body.iter().copied().filter(|byte| *byte != b'\r').collect();
     let with_end = [body, b"\n"].concat();
+    let compact = without_white_space(body);
     let changes = [
         (
             without_end.to_vec(),
@@ -274,6 +275,10 @@ fn bodies(body: &[u8]) -> Vec<(Vec<u8>, Option<String>)> {
             line_feeds,
             "the lines of the body end with LF instead of CRLF",
         ),
+        (
+            compact,
+            "the JSON of the body has no white space: the file was formatted after the sender signed it",
+        ),
     ];
     for (changed, note) in changes {
         if bodies.iter().all(|(known, _)| *known != changed) {
@@ -281,4 +286,33 @@ fn bodies(body: &[u8]) -> Vec<(Vec<u8>, Option<String>)> {
         }
     }
     bodies
+}
+
+/// Returns JSON without the white space between its tokens. The order of the keys stays the same.
+fn without_white_space(body: &[u8]) -> Vec<u8> {
+    let (mut is_text, mut is_escaped) = (false, false);
+    let is_kept = |byte: &u8| {
+        let was_text = is_text;
+        if *byte == b'"' && !is_escaped {
+            is_text = !is_text;
+        }
+        is_escaped = was_text && *byte == b'\\' && !is_escaped;
+        was_text || !byte.is_ascii_whitespace()
+    };
+    body.iter().copied().filter(is_kept).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn white_space_inside_a_text_stays() {
+        let pretty = br#"{
+            "a b": "x \" y\\" , "c": [ 1 , 2 ]
+        }"#;
+        let compact = br#"{"a b":"x \" y\\","c":[1,2]}"#;
+        assert_eq!(without_white_space(pretty), compact);
+        assert_eq!(without_white_space(compact), compact);
+    }
 }
