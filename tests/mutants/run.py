@@ -3,7 +3,8 @@
 
     tests/mutants/run.py                 run what has changed, then report; fails below the required rate
     tests/mutants/run.py --file PATH     only this file (repeatable)
-    tests/mutants/run.py --survivors     run only the mutants again that survived, after tests were added and none removed
+    tests/mutants/run.py --survivors     of an unchanged file, run only the mutants that survived: after tests were added and
+                                         none removed
     tests/mutants/run.py --report        only report
 
 cargo-mutants lists the mutants: each changes one expression. Only the unit tests of the same room run (filter ROOM::), so
@@ -91,7 +92,7 @@ ROOMS = {
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--file", action="append", default=[], help="only this file")
-    parser.add_argument("--survivors", action="store_true", help="only the mutants that survived before")
+    parser.add_argument("--survivors", action="store_true", help="of an unchanged file, only the mutants that survived before")
     parser.add_argument("--report", action="store_true", help="run nothing, only report")
     arguments = parser.parse_args()
     files = dict(pure_files())
@@ -140,8 +141,6 @@ def pending(files, arguments):
     changed = [path for path, room in files.items() if results.get(path, {}).get("hash") != content_hash(path, room)]
     if arguments.file:
         changed = [path for path in changed if path in arguments.file]
-    if arguments.survivors:
-        changed = [path for path in changed if results.get(path, {}).get("source") == source_hash(path)]
     return changed
 
 
@@ -154,8 +153,9 @@ def run(paths, files, survivors):
     copy_tree()
     results = load()
     mutants = listed(paths)
-    if survivors:
-        mutants = [mutant for mutant in mutants if mutant.name in results[mutant.file]["missed"]]
+    # Added tests catch at least the mutants that the tests caught before.
+    is_unchanged = lambda path: survivors and results.get(path, {}).get("source") == hashes[path]["source"]
+    mutants = [m for m in mutants if not is_unchanged(m.file) or m.name in results[m.file]["missed"]]
     sources = {path: (TREE / path).read_bytes() for path in paths}
     unviable, alone = build_with_switches(mutants, sources)
     for room in sorted({files[path] for path in paths}):
@@ -176,8 +176,7 @@ def run(paths, files, survivors):
             "unviable": len(refused),
             "missed": sorted(mutant.name for mutant in missed),
         }
-        if survivors:
-            # Added tests catch at least the mutants that the tests caught before.
+        if is_unchanged(path):
             result["caught"] += results[path]["caught"]
             result["unviable"] = results[path]["unviable"]
         store(path, result | hashes[path])
@@ -308,8 +307,9 @@ def build_alone(mutant, source, room):
 def is_caught(mutant, room):
     """Runs the unit tests of a room with a mutant, and returns whether one of them fails."""
     # Most mutants fail a test beside the function, so that the other tests of the room need not run.
-    module = mutant.file.removeprefix("src/").removesuffix(".rs").replace("/", "::") + "::" if mutant else room
-    return fails(mutant, module) or (module != room and fails(mutant, room))
+    module = mutant.file.removeprefix("src/").removesuffix(".rs").split("/")
+    nearest_first = ["::".join(module[:length]) + "::" for length in range(len(module), 1, -1)]
+    return any(fails(mutant, tests) for tests in [*nearest_first, room])
 
 
 def fails(mutant, tests):
