@@ -248,6 +248,28 @@ mod tests {
         }
     }
 
+    /// Reports about a signature print the template as the operator wrote it, and name the headers that it signs.
+    #[test]
+    fn a_template_is_printed_as_it_is_written() {
+        let text = "{{a}}{timestamp}.{method}.{path}.{header:x-shop}\n{body}";
+        let template: Template = text.parse().unwrap();
+        assert_eq!(template.to_string(), text);
+        let headers: Vec<_> = template.headers().map(HeaderName::as_str).collect();
+        assert_eq!(headers, ["x-shop"]);
+    }
+
+    /// FAULTS S15: a header that decides something, for example the type of the event, needs a line break beside it.
+    #[test]
+    fn the_flaw_of_a_header_names_the_header() {
+        let template = |text: &str| text.parse::<Template>().unwrap();
+        let adjacent = template("{header:x-topic}{header:x-shop}{body}");
+        let flaw = adjacent.header_flaw("x-topic").unwrap();
+        assert!(flaw.contains("{header:x-topic}"), "{flaw}");
+        assert_eq!(adjacent.header_flaw("x-other"), None);
+        let apart = template("{header:x-topic}\n{header:x-shop}\n{body}");
+        assert_eq!(apart.header_flaw("x-topic"), None);
+    }
+
     /// FAULTS S15: a separator that moves from one value into the next leaves the signed text unchanged.
     #[test]
     fn two_headers_need_a_line_break_between_them() {
