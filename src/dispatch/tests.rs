@@ -1916,6 +1916,59 @@ fn an_unproven_answer_ends_nothing_before_the_entry_is_undecided() {
     }
 }
 
+/// FAULTS U54, U58: if the rules let entries wait, the entries of a customer whom Imprint never knew wait without proof,
+/// and use up no attempt. The answer about a known customer needs a proof, and the failures of the lane stay.
+#[test]
+fn entries_wait_for_an_unknown_customer_and_for_a_proof_about_a_known_one() {
+    let rules = DeliveryRules {
+        unknown: UnknownCustomer::Wait,
+        ..RULES
+    };
+    let applied = vec![ImprintReply::Outcome(Outcome::Applied(Echo::default()))];
+    let (delivered, _, _) = exchange_with(uuid_lane("CUST-1"), &rules, applied);
+    for is_known in [false, true] {
+        let mut claimed = uuid_lane("CUST-1");
+        claimed.trials = lane().trials;
+        if is_known {
+            claimed.versions = LaneVersions::default().delivered(&delivered.fold);
+            claimed.waiting[0].version.value = 9;
+        }
+        let answers = vec![ImprintReply::Outcome(Outcome::NotFound)];
+        let (exchange, _, conclusion) = exchange_with(claimed, &rules, answers);
+        let (_, settlement) = conclude(&exchange, conclusion, Attribution::Unknown, &rules);
+        assert!(settlement.endings.is_empty());
+        assert_eq!(settlement.unproven.since.is_some(), is_known);
+        if is_known {
+            assert_eq!(settlement.trials, lane().trials);
+        } else {
+            assert_eq!(settlement.due, NOW.after(rules.unknown_ttl));
+            assert_eq!(settlement.attempted, []);
+        }
+    }
+}
+
+/// FAULTS U57: the time without proof begins with the first failure, and a wait that the lane has not caused keeps it.
+#[test]
+fn the_time_without_proof_is_kept() {
+    let (exchange, _) = LaneExchange::start(lane(), &RULES, NOW);
+    let decision = Decision::Wait(Rest::Unproven);
+    let waits = settlement(&exchange, decision, &RULES, moment(NOW));
+    let first = unproven(&exchange, waits, &RULES).unproven;
+    assert_eq!(first.since, Some(NOW));
+    let claimed = ClaimedLane {
+        unproven: first,
+        ..lane()
+    };
+    let later = NOW.after(Duration::from_secs(9));
+    let (exchange, _) = LaneExchange::start(claimed, &RULES, later);
+    let decision = Decision::Postpone(later);
+    let postponed = settlement(&exchange, decision, &RULES, moment(later));
+    assert_eq!(postponed.unproven, first);
+    let decision = Decision::Wait(Rest::Unproven);
+    let waits = settlement(&exchange, decision, &RULES, moment(later));
+    assert_eq!(unproven(&exchange, waits, &RULES).unproven, first);
+}
+
 /// FAULTS U54
 #[test]
 fn a_known_customer_uses_up_attempts_and_then_parks() {

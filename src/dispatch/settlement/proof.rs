@@ -123,3 +123,21 @@ pub fn unproven(
     };
     without_departed(exchange, settlement)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A lane that has waited long for proof asks more seldom, and lanes do not ask all at the same time.
+    #[test]
+    fn the_rest_grows_with_the_wait_and_is_spread_over_half_of_its_length() {
+        let since = Timestamp::from_millis(0);
+        for (waited, longest) in [(0, 4), (7, 4), (60, 30), (3_600, 300)] {
+            let now = since.after(Duration::from_secs(waited));
+            let rest = |random| rest(since, Moment { now, random }).as_secs_f64();
+            let longest = f64::from(longest);
+            assert!((rest(0) - longest / 2.0).abs() < 0.001, "{waited}");
+            assert!((rest(u32::MAX) - longest).abs() < 0.001, "{waited}");
+        }
+    }
+}
