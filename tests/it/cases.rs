@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use config::{File, FileFormat, Source as _, ValueKind};
 use imprint_bridge::sandbox::{LedgerEntry, Operation};
@@ -28,6 +29,8 @@ use serde_json::{Map, Value, json};
 use crate::http::{self, Answer};
 use crate::support::{TestApp, seed};
 
+/// The number of threads that check cases. A case spends most of its time waiting for the bridge.
+const THREADS: usize = 4;
 /// The value in `sent` of a field that the bridge must not send.
 const NOT_SENT: &str = "-";
 
@@ -83,14 +86,25 @@ struct Expect {
 /// FAULTS N322, N323, N324, N325, N326, N330
 #[test]
 fn every_case_has_the_right_answer() {
-    let mut failed = Vec::new();
-    for case in cases() {
-        let checked = catch_unwind(AssertUnwindSafe(|| case.check()));
-        if checked.is_err() {
-            failed.push(format!("{}: {}", case.name, case.why));
-        }
-    }
+    let cases = cases();
+    let shares = cases.chunks(cases.len().div_ceil(THREADS));
+    let failed: Vec<String> = thread::scope(|scope| {
+        let threads: Vec<_> = shares.map(|share| scope.spawn(|| failed(share))).collect();
+        threads
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap())
+            .collect()
+    });
     assert!(failed.is_empty(), "failed cases: {failed:#?}");
+}
+
+/// Checks cases, and returns the names of the failed cases.
+fn failed(cases: &[Case]) -> Vec<String> {
+    let has_failed = |case: &&Case| catch_unwind(AssertUnwindSafe(|| case.check())).is_err();
+    let failed = cases.iter().filter(has_failed);
+    failed
+        .map(|case| format!("{}: {}", case.name, case.why))
+        .collect()
 }
 
 fn cases() -> Vec<Case> {
