@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
+use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 
@@ -13,7 +14,7 @@ use super::counts::count_appended;
 use crate::event::{Attribute, EventError, RequestHeaders};
 use crate::http::connection::ConnectionState;
 use crate::http::single_header::SingleHeader;
-use crate::ingress::auth::{Denial, UnsignedAttribute};
+use crate::ingress::auth::{Authentic, Denial, UnsignedAttribute};
 use crate::ingress::refusal::{MediaTypeReason, TakenMediaTypes};
 use crate::ingress::{Endpoint, Ingress, PRIORITY, Refusal, body, store_failed, wait};
 use crate::intake::{
@@ -53,12 +54,7 @@ pub(super) async fn accept(
     let context = EntryContext {
         accepted_at: now,
         wall_time: ingress.clock.wall(),
-        priority: match body.covers(PRIORITY) || endpoint.unsigned_headers.contains(PRIORITY) {
-            true => priority(headers),
-            // Without a signature over the `Priority` header, a third party could have added the header to delay the
-            // events.
-            false => Priority::Live,
-        },
+        priority: priority(endpoint, &body, headers),
         digest_key: ingress.outbox.digest_key(),
     };
     let sources = &ingress.sources;
@@ -150,7 +146,12 @@ fn refuse_unsigned(ingress: &Ingress, endpoint: &Endpoint, unsigned: UnsignedAtt
 
 /// Returns the priority of the request's outbox entries. The bridge delivers the entries of a background request after
 /// the waiting entries of all other requests.
-fn priority(headers: &HeaderMap) -> Priority {
+///
+/// Without a signature over the `Priority` header, a third party could have added the header to delay the events.
+fn priority(endpoint: &Endpoint, body: &Authentic<Bytes>, headers: &HeaderMap) -> Priority {
+    if !body.covers(PRIORITY) && !endpoint.unsigned_headers.contains(PRIORITY) {
+        return Priority::Live;
+    }
     let is_background = |text: &str| text.split(',').any(|part| part.trim() == BACKGROUND);
     match SingleHeader::read(headers, PRIORITY).text() {
         Some(text) if is_background(text) => Priority::Low,
