@@ -139,9 +139,12 @@ fn describe(source: &Source, results: &ExampleResults) {
     for (name, event_type) in &source.event_types {
         let mapping = &event_type.mapping;
         let order = mapping.version_domain().map_or("arrival", |_| "version");
-        let fields = mapping.fields().count();
+        let fields = match mapping.fields().count() {
+            1 => "1 field".to_owned(),
+            fields => format!("{fields} fields"),
+        };
         print_result(format_args!(
-            "  {name}: {} maps {fields} fields, ordered by {order}",
+            "  {name}: {} maps {fields}, ordered by {order}",
             event_type.schema.name()
         ));
         let covered = results.coverage.get(name).unwrap_or(&nothing);
@@ -154,8 +157,9 @@ fn describe(source: &Source, results: &ExampleResults) {
         }
         describe_interpreted(name, event_type, results);
     }
-    for event_type in &source.ignored {
-        print_result(format_args!("  {event_type}: ignored"));
+    let ignored: Vec<&str> = source.ignored.iter().map(String::as_str).collect();
+    if !ignored.is_empty() {
+        print_result(format_args!("  ignored: {}", ignored.join(", ")));
     }
 }
 

@@ -438,7 +438,7 @@ fn check_runs_the_examples_and_reports_what_they_do_not_cover() {
         "in no example: metadata.vip\n",
         ": phone = .after.phones | map(select(.main))",
         "runs in the jq interpreter (",
-        "row.d: ignored",
+        "ignored: row.d",
         "no errors",
     ] {
         assert!(output_text.contains(line), "{line} in {output_text}");
