@@ -1143,6 +1143,13 @@ fn a_lane_of_our_id_moves_once_its_imprint_id_is_known() {
         let has_asked = !answers.is_empty();
         let (exchange, asked, conclusion) = exchange_with(partner_lane(known), &RULES, answers);
         assert_eq!(asked.len(), usize::from(has_asked));
+        assert_eq!(exchange.has_found(), has_asked);
+        let signal = exchange.signal(&conclusion);
+        assert_eq!(
+            signal,
+            has_asked.then_some(Signal::Answered),
+            "a stored link shows nothing"
+        );
         assert_eq!(conclusion, Conclusion::Identified(imprint("CUST-2")));
         let (_, settlement) = conclude(&exchange, conclusion, Attribution::Unknown, &RULES);
         let moved = settlement.moved.unwrap();
@@ -1362,6 +1369,19 @@ fn a_search_that_has_failed_too_often_parks_its_entries() {
     let settlement = settlement(&exchange, decision, &RULES, moment(NOW));
     assert_eq!(ended(&settlement), [(1, "parked")]);
     assert_eq!(settlement.attempted, [EntryId(1)]);
+}
+
+/// FAULTS N215: entries without a contradiction are sent first, because the check of another entry can fail for long.
+#[test]
+fn an_entry_without_a_contradiction_is_sent_before_a_check() {
+    let pair = named(Some("CUST-1"), Some("P-1"));
+    let mut claimed = lane_of(LaneKey::Imprint(imprint("CUST-1")), pair);
+    claimed.links = vec![link("P-1", Some("CUST-2"))];
+    let (_, step) = LaneExchange::start(claimed.clone(), &RULES, NOW);
+    assert!(matches!(step, ExchangeStep::Call(ImprintCall::Retrieve(_))));
+    claimed.waiting.push(waiting(2, 6, "phone"));
+    let (_, step) = LaneExchange::start(claimed, &RULES, NOW);
+    assert!(matches!(step, ExchangeStep::Call(ImprintCall::Update(_))));
 }
 
 /// FAULTS N215: only a fresh link that Imprint has no customer with the partner customer id makes a search useless.
@@ -1847,6 +1867,107 @@ fn an_answer_of_a_gateway_is_untyped() {
     ];
     let (exchange, _, conclusion) = exchange_with(uuid_lane("CUST-1"), &RULES, answers);
     assert!(!exchange.absent(&conclusion).unwrap().is_typed);
+    assert!(!exchange.is_surely_gone());
+}
+
+/// FAULTS U54: a customer with only a partner customer id is known if a link of this id names a customer of Imprint.
+#[test]
+fn a_link_of_the_own_id_makes_a_customer_known() {
+    for (known, is_known) in [
+        (link("P-1", Some("CUST-2")), true),
+        (link("P-1", None), false),
+        (link("P-2", Some("CUST-2")), false),
+    ] {
+        let (exchange, _) = LaneExchange::start(partner_lane(vec![known]), &RULES, NOW);
+        assert_eq!(exchange.is_known(), is_known);
+    }
+}
+
+/// FAULTS U58: the record of a search does not tell the searched id, so it decides only about entries of one id.
+#[test]
+fn a_recorded_search_decides_only_about_one_partner_customer_id() {
+    for (by_search, ids, is_decided) in [
+        (true, ["P-1", "P-1"], true),
+        (true, ["P-1", "P-2"], false),
+        (false, ["P-1", "P-2"], true),
+    ] {
+        let pair = |id| named(Some("CUST-1"), Some(id));
+        let mut claimed = lane_of(LaneKey::Imprint(imprint("CUST-1")), pair(ids[0]));
+        claimed.waiting.push(WaitingEntry {
+            customer: pair(ids[1]),
+            ..waiting(2, 6, "phone")
+        });
+        claimed.unproven.absence = Some(Absence {
+            by_search,
+            ..ABSENCE
+        });
+        let (_, step) = LaneExchange::start(claimed, &RULES, NOW);
+        let is_proven = matches!(step, ExchangeStep::Conclude(Conclusion::ProvenAbsent));
+        assert_eq!(is_proven, is_decided, "{by_search} {ids:?}");
+    }
+}
+
+/// FAULTS U58: only an answer that the customer does not exist is recorded, with the id that Imprint was asked about.
+#[test]
+fn an_absence_records_how_imprint_was_asked() {
+    let (exchange, _) = LaneExchange::start(uuid_lane("CUST-1"), &RULES, NOW);
+    for (conclusion, by_search) in [
+        (Conclusion::Updated(Outcome::NotFound), Some(false)),
+        (Conclusion::UnknownCustomer, Some(true)),
+        (Conclusion::Updated(Outcome::Applied(Echo::default())), None),
+        (Conclusion::LookAgain, None),
+    ] {
+        let absent = exchange.absent(&conclusion);
+        let expected = by_search.map(|by_search| (by_search, !by_search));
+        assert_eq!(
+            absent.map(|absent| (absent.by_search, absent.by_id)),
+            expected
+        );
+    }
+    let pair = named(Some("CUST-1"), Some("P-1"));
+    let claimed = lane_of(LaneKey::Imprint(imprint("CUST-1")), pair);
+    let answers = vec![
+        ImprintReply::Outcome(Outcome::NotFound),
+        ImprintReply::Lookup(LookupResult::NotFound),
+    ];
+    let (exchange, _, conclusion) = exchange_with(claimed, &RULES, answers);
+    let absent = exchange.absent(&conclusion).unwrap();
+    assert!(absent.by_search && absent.by_id, "both ids were asked");
+}
+
+/// FAULTS U58: a recorded answer of a search is recalled with the link that the search stored. A link to a customer
+/// stays, because the customer still counts as known.
+#[test]
+fn a_recalled_search_says_that_nobody_has_the_partner_customer_id() {
+    let pair = named(Some("CUST-1"), Some("P-1"));
+    let of_both = lane_of(LaneKey::Imprint(imprint("CUST-1")), pair);
+    let linked = partner_lane(vec![link("P-1", Some("CUST-2"))]);
+    for (mut claimed, by_search, has_link) in [
+        (of_both.clone(), true, true),
+        (of_both, false, false),
+        (partner_lane(vec![]), true, true),
+        (linked, true, false),
+    ] {
+        claimed.unproven.absence = Some(Absence {
+            by_search,
+            ..ABSENCE
+        });
+        let (exchange, _, conclusion) = exchange_with(claimed, &RULES, vec![]);
+        assert_eq!(conclusion, Conclusion::ProvenAbsent);
+        assert!(exchange.is_surely_gone());
+        let (_, settlement) = conclude(&exchange, conclusion, Attribution::Lane, &RULES);
+        let nobody = has_link.then(|| link("P-1", None));
+        assert_eq!(settlement.new_link, nobody, "{by_search}");
+    }
+}
+
+/// A lane with nothing to send has no reassertion, and its customer is not gone.
+#[test]
+fn a_lane_with_nothing_to_send_says_nothing() {
+    let idle = ClaimedLane::empty(LaneId(7), ClaimToken::default(), Trials::default());
+    let (exchange, _) = LaneExchange::start(idle, &RULES, NOW);
+    assert!(!exchange.is_reassertion());
+    assert!(!exchange.is_surely_gone());
 }
 
 const ABSENCE: Absence = Absence {
