@@ -56,7 +56,8 @@ pub use bounds::{
 };
 pub use file_name::is_reserved_name;
 pub use inbox::{
-    Appended, AppendedEntry, Digest, Disposition, Inbox, Lookup, NewEntry, Priority, Receipt,
+    Appended, AppendedEntry, Digest, Disposition, Inbox, InvalidReason, Lookup, NewEntry, Priority,
+    Receipt,
 };
 pub use lanes::{
     Claim, ClaimToken, ClaimedLane, Ending, IdentityLink, LaneKey, Lanes, Moved, Recognition,

@@ -119,7 +119,8 @@ mod tests {
     use crate::event::{Attribute, Identity, SourceName, SourceVersion};
     use crate::imprint::{CustomerChange, CustomerRef, ImprintId, Update};
     use crate::outbox::{
-        Digest, Disposition, Lookup, MemoryOutbox, NewEntry, Outbox, ParkReason, Priority,
+        Digest, Disposition, InvalidReason, Lookup, MemoryOutbox, NewEntry, Outbox, ParkReason,
+        Priority,
     };
 
     const DAY: Duration = Duration::from_hours(24);
@@ -166,7 +167,11 @@ mod tests {
             let found = outbox.find(lookup).await.unwrap();
             found.map(|receipt| receipt.state)
         };
-        let both = ["old", "newest"].map(|id| parked(id, clock.now()));
+        let mut both = ["old", "newest"].map(|id| parked(id, clock.now()));
+        both[0].disposition = Disposition::Invalid(InvalidReason {
+            epoch: 0,
+            errors: Vec::new(),
+        });
         outbox.append(both.to_vec()).await.unwrap();
         for (days, expected) in [
             (89, Some(State::Parked)),

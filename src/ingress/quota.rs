@@ -148,9 +148,10 @@ impl SourceQuota {
 fn stored_bytes(entry: &NewEntry) -> u64 {
     match entry.disposition {
         Disposition::Ignore => 0,
-        Disposition::Enqueue(_) | Disposition::Park(..) | Disposition::Hold(_) => {
-            u64::try_from(entry.event.len()).unwrap_or(u64::MAX)
-        }
+        Disposition::Enqueue(_)
+        | Disposition::Park(..)
+        | Disposition::Hold(_)
+        | Disposition::Invalid(_) => u64::try_from(entry.event.len()).unwrap_or(u64::MAX),
     }
 }
 

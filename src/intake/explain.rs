@@ -139,7 +139,7 @@ impl Sources {
         let request = |change: &CustomerChange| request(change, clearing, visibility);
         let (outcome, change) = match disposition {
             Err(rejection) => (ExplainedOutcome::refused(rejection), None),
-            Ok(Disposition::Ignore) => (ExplainedOutcome::Ignored, None),
+            Ok(Disposition::Ignore | Disposition::Invalid(_)) => (ExplainedOutcome::Ignored, None),
             Ok(Disposition::Enqueue(change) | Disposition::Hold(change)) => {
                 (ExplainedOutcome::Request(request(&change)), Some(change))
             }

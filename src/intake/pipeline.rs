@@ -130,7 +130,7 @@ impl Sources {
         match self.settings.foreign_address.disposition(change) {
             Disposition::Enqueue(change) | Disposition::Hold(change) => Ok(change),
             Disposition::Park(..) => Err(foreign_address()),
-            Disposition::Ignore => Err(nothing_to_send()),
+            Disposition::Ignore | Disposition::Invalid(_) => Err(nothing_to_send()),
         }
     }
 

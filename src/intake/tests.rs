@@ -164,6 +164,7 @@ fn a_foreign_address_has_one_rule() {
             Disposition::Park(..) => "park",
             Disposition::Ignore => "ignore",
             Disposition::Hold(_) => "hold",
+            Disposition::Invalid(_) => "invalid",
         };
         assert_eq!(found, accepted, "{policy:?} {fields}");
         let again = sources.remap(&name(), &entry.event_type, &entry.event, AGAIN);

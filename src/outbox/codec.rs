@@ -39,6 +39,8 @@ pub(super) enum BlobKind {
     LaneAbsence,
     /// Imprint's answer about a parked entry. The record id is the number of the entry.
     ParkedDetail,
+    /// The errors of an entry that is parked as invalid. The record id is the number of the entry.
+    EventErrors,
     /// An operator's reason for an action. The record id is the number of the audit record.
     AuditReason,
 }
@@ -51,6 +53,7 @@ impl fmt::Display for BlobKind {
             Self::LaneVersions => "versions of lane",
             Self::LaneAbsence => "absent customer of lane",
             Self::ParkedDetail => "detail of parked entry",
+            Self::EventErrors => "errors of invalid entry",
             Self::AuditReason => "reason of audit record",
         })
     }
@@ -202,6 +205,7 @@ pub(super) const fn reason_number(reason: ParkReason) -> u8 {
         ParkReason::Vanished => 8,
         ParkReason::VersionJump => 10,
         ParkReason::ByOperator => 11,
+        ParkReason::Invalid => 12,
     }
 }
 
@@ -393,6 +397,7 @@ mod tests {
             (8, "vanished"),
             (10, "version_jump"),
             (11, "by_operator"),
+            (12, "invalid"),
         ] {
             let reason = reason("parked.reason", number).unwrap();
             assert_eq!(
@@ -400,7 +405,7 @@ mod tests {
                 (word, number)
             );
         }
-        assert_eq!(ParkReason::ALL.len(), 11, "a new reason is pinned above");
+        assert_eq!(ParkReason::ALL.len(), 12, "a new reason is pinned above");
     }
 
     /// The stores of released versions contain these numbers, so the numbers must not change.

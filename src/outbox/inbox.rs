@@ -4,7 +4,7 @@
 use std::fmt;
 
 use super::{EntryId, ParkReason, State, StoreFuture};
-use crate::event::{Attribute, Identity, SourceName};
+use crate::event::{Attribute, EventError, Identity, SourceName};
 use crate::imprint::CustomerChange;
 use crate::time::Timestamp;
 
@@ -46,6 +46,28 @@ pub enum Disposition {
     Hold(CustomerChange),
     /// The event changes no field of Imprint: the store keeps only the receipt.
     Ignore,
+    /// The entry is parked without a customer change, because the event is invalid. The entry belongs to no lane, until
+    /// a replay with a corrected schema or mapping gives the entry a customer change.
+    Invalid(InvalidReason),
+}
+
+impl Disposition {
+    /// Returns the reason why the event is invalid, or `None` if the event is valid.
+    pub const fn invalid(&self) -> Option<&InvalidReason> {
+        match self {
+            Self::Invalid(invalid) => Some(invalid),
+            Self::Enqueue(_) | Self::Park(..) | Self::Hold(_) | Self::Ignore => None,
+        }
+    }
+}
+
+/// The reason why the bridge cannot turn an event into a customer change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidReason {
+    /// The epoch that the source's version counter had when the event arrived. A replay uses this epoch.
+    pub epoch: u32,
+    /// The errors of the event, without values. The caller limits their number and size.
+    pub errors: Vec<EventError>,
 }
 
 /// The priority of an entry. If more lanes are due than dispatch can send, the priority decides which lanes the store
@@ -131,6 +153,8 @@ pub struct Receipt {
     /// The reason why the entry is parked, and Imprint's answer about the entry. `None` means that the entry is not
     /// parked.
     pub parked: Option<(ParkReason, Option<String>)>,
+    /// The errors of the event, if the entry is parked as [`ParkReason::Invalid`]. Otherwise the list is empty.
+    pub errors: Vec<EventError>,
 }
 
 /// The key for finding the receipt of an event.

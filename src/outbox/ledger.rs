@@ -26,12 +26,17 @@ pub trait Ledger: Settings {
     /// Loads at most [`LOAD_MAX`] entries, and content of about [`LOAD_BYTES_MAX`] bytes. If the selection has more
     /// entries, [`LoadedEntries::has_more`] is true.
     fn load(&self, selection: EntrySelection, detail: Detail) -> StoreFuture<'_, LoadedEntries>;
+    /// Returns the lanes of these customers, in the order of `customers`. For a customer without a lane, the result has
+    /// an empty lane.
+    ///
+    /// After waiting entries of about [`LOAD_BYTES_MAX`] bytes, the remaining lanes come without their waiting entries.
+    fn lanes(&self, customers: Vec<LaneKey>) -> StoreFuture<'_, Vec<LoadedLane>>;
     /// Returns the origin of each field value that Imprint has of a customer: the event that contained the value.
     fn origins(&self, customer: LaneKey) -> StoreFuture<'_, Vec<FieldOrigin>>;
     /// Returns all stored data of an entry.
     fn inspect(&self, entry: EntryId) -> StoreFuture<'_, Option<Inspection>>;
     /// Makes parked entries wait again, with low priority, and appends a record to the audit log. Returns the entries
-    /// that now wait. Skips entries that are not parked.
+    /// that now wait. Skips entries that are not parked, and entries without a customer change.
     fn replay(&self, replays: Vec<Replay>, event: AuditEvent) -> StoreFuture<'_, Vec<EntryId>>;
     /// Makes held and undecided entries wait, with low priority, and appends a record to the audit log. Returns the
     /// entries that now wait.
@@ -233,10 +238,11 @@ pub struct LoadedEntries {
 pub struct LoadedEntry {
     /// The summary of the entry, without any value of the event.
     pub summary: EntrySummary,
-    /// The version of the values. `version` is `None` after the entry has reached a final state.
+    /// The version of the values. `version` is `None` after the entry has reached a final state. For an entry that is
+    /// parked as invalid, only the epoch and the arrival count.
     pub version: Option<Version>,
     /// The values that the entry sets, and the version of the values. `update` is `None` after the entry has reached a
-    /// final state, or if the bridge cannot read the stored values.
+    /// final state, if the entry is parked as invalid, or if the bridge cannot read the stored values.
     pub update: Option<(Version, Update)>,
     /// The event in its structured form. `event` is `None` after the entry has reached a final state.
     pub event: Option<Vec<u8>>,
@@ -306,7 +312,7 @@ pub struct Inspection {
     /// The summary of the entry, without any value of the event.
     pub summary: EntrySummary,
     /// The values that the entry sets, and the version of the values. `update` is `None` after the entry has reached a
-    /// final state.
+    /// final state, or if the entry is parked as invalid.
     pub update: Option<(Version, Update)>,
     /// The event in its structured form. `event` is `None` after the entry has reached a final state.
     pub event: Option<Vec<u8>>,
@@ -331,7 +337,7 @@ pub struct Replay {
     /// The number of the entry.
     pub entry: EntryId,
     /// The customer change that the current mapping produces from the event. `None` means that the entry keeps the
-    /// stored customer change.
+    /// stored customer change. An entry that is parked as invalid has no stored customer change.
     pub change: Option<CustomerChange>,
 }
 

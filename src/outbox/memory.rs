@@ -16,8 +16,9 @@ use super::waiters::Waiters;
 use super::{
     Appended, AuditEvent, AuditRecord, Claim, ClaimBounds, Depth, Detail, EntryFilter, EntryId,
     EntryPage, EntrySelection, Error, FieldOrigin, Inbox, Inspection, LaneKey, Lanes, Ledger,
-    Lifecycle, LoadedEntries, Lookup, NewEntry, Pick, Receipt, Replay, Setting, Settings, Settled,
-    Settlement, State, StoreCondition, StoreFuture, VersionReset, Withdrawal, Withdrawn,
+    Lifecycle, LoadedEntries, LoadedLane, Lookup, NewEntry, Pick, Receipt, Replay, Setting,
+    Settings, Settled, Settlement, State, StoreCondition, StoreFuture, VersionReset, Withdrawal,
+    Withdrawn,
 };
 use crate::event::SourceName;
 use crate::time::Timestamp;
@@ -150,6 +151,10 @@ impl Ledger for MemoryOutbox {
 
     fn load(&self, selection: EntrySelection, detail: Detail) -> StoreFuture<'_, LoadedEntries> {
         Box::pin(ready(Ok(self.tables().load(&selection, detail))))
+    }
+
+    fn lanes(&self, customers: Vec<LaneKey>) -> StoreFuture<'_, Vec<LoadedLane>> {
+        Box::pin(ready(Ok(self.tables().load_lanes(&customers))))
     }
 
     fn origins(&self, customer: LaneKey) -> StoreFuture<'_, Vec<FieldOrigin>> {

@@ -25,8 +25,8 @@ use self::writer::{CopyJob, Writer};
 use super::{
     Appended, AuditEvent, AuditRecord, Claim, ClaimBounds, Depth, Detail, EntryFilter, EntryId,
     EntryPage, EntrySelection, Error, FieldOrigin, Inbox, Inspection, LaneKey, Lanes, Ledger,
-    Lifecycle, LoadedEntries, Lookup, NewEntry, Pick, Receipt, Replay, Settled, Settlement, State,
-    StoreCondition, StoreFuture, VersionReset, Withdrawal, Withdrawn,
+    Lifecycle, LoadedEntries, LoadedLane, Lookup, NewEntry, Pick, Receipt, Replay, Settled,
+    Settlement, State, StoreCondition, StoreFuture, VersionReset, Withdrawal, Withdrawn,
 };
 use crate::event::SourceName;
 use crate::time::Timestamp;
@@ -285,6 +285,11 @@ impl Ledger for SqliteOutbox {
         self.read(move |connection, _| ledger::load(connection, &selection, detail, bounds))
     }
 
+    fn lanes(&self, customers: Vec<LaneKey>) -> StoreFuture<'_, Vec<LoadedLane>> {
+        let bounds = self.bounds;
+        self.read(move |connection, _| ledger::lanes(connection, &customers, bounds))
+    }
+
     fn origins(&self, customer: LaneKey) -> StoreFuture<'_, Vec<FieldOrigin>> {
         self.read(move |connection, _| origin::read(connection, &customer))
     }
@@ -341,16 +346,7 @@ impl Ledger for SqliteOutbox {
     }
 
     fn depth(&self) -> StoreFuture<'_, Depth> {
-        self.read(|connection, counts| {
-            Ok(Depth {
-                waiting: counts.waiting,
-                parked: counts.parked,
-                held: counts.held,
-                undecided: counts.undecided,
-                stored_bytes: counts.stored_bytes.clone(),
-                oldest: settle::oldest(connection)?,
-            })
-        })
+        self.read(|connection, counts| counts.depth(connection))
     }
 }
 

@@ -105,11 +105,14 @@ pub enum ParkReason {
     VersionJump,
     /// An operator has taken the entry out of delivery.
     ByOperator,
+    /// The event of the entry is invalid, and its source parks the invalid events of a body. The entry has no customer
+    /// change.
+    Invalid,
 }
 
 impl ParkReason {
     /// Every reason for parking an entry.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Rejected,
         Self::AttemptsExhausted,
         Self::UnknownCustomer,
@@ -121,6 +124,7 @@ impl ParkReason {
         Self::Vanished,
         Self::VersionJump,
         Self::ByOperator,
+        Self::Invalid,
     ];
 
     /// Returns whether the detail of an entry with this reason names a customer. Only operators see such a detail: the
@@ -143,6 +147,7 @@ impl ParkReason {
             Self::Vanished => "vanished",
             Self::VersionJump => "version_jump",
             Self::ByOperator => "by_operator",
+            Self::Invalid => "invalid",
         }
     }
 }

@@ -19,6 +19,7 @@ use serde_json::json;
 
 mod damage;
 mod doubt;
+mod invalid;
 mod layout;
 mod model;
 mod set_aside;

@@ -99,7 +99,10 @@ fn summary(disposition: &Disposition) -> (&'static str, String) {
     let (word, change) = match disposition {
         Disposition::Enqueue(change) => ("enqueue", change),
         Disposition::Park(change, ParkReason::ForeignAddress) => ("park", change),
-        Disposition::Park(..) | Disposition::Hold(_) | Disposition::Ignore => {
+        Disposition::Park(..)
+        | Disposition::Hold(_)
+        | Disposition::Ignore
+        | Disposition::Invalid(_) => {
             panic!("{disposition:?}")
         }
     };

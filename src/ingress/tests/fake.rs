@@ -80,6 +80,7 @@ impl Fake {
                 .then(|| Attribute::parse("winner").unwrap()),
             parked: (end == Some(State::Parked))
                 .then(|| (ParkReason::Rejected, Some("email".to_owned()))),
+            errors: Vec::new(),
         })
     }
 }
@@ -105,7 +106,7 @@ fn entry_id(place: usize) -> EntryId {
 fn state(entry: &NewEntry) -> State {
     match entry.disposition {
         Disposition::Enqueue(_) => State::Waiting,
-        Disposition::Park(..) => State::Parked,
+        Disposition::Park(..) | Disposition::Invalid(_) => State::Parked,
         Disposition::Hold(_) => State::Held,
         Disposition::Ignore => State::Ignored,
     }

@@ -4,7 +4,8 @@
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
-use super::tables::{LaneRow, MemoryTables, spelling};
+use super::tables::{Arrival, LaneRow, MemoryTables, spelling};
+use crate::event::SourceVersion;
 use crate::imprint::CustomerChange;
 use crate::outbox::{
     AuditEvent, AuditRecord, Detail, EntryFilter, EntryId, EntryPage, EntrySelection, EntrySummary,
@@ -90,14 +91,14 @@ impl MemoryTables {
             Detail::Payloads | Detail::Lanes => self.payload(summary.receipt.entry),
         };
         let Some((id, lane, payload, event)) = payload else {
-            return LoadedEntry::without_payload(summary);
+            return match detail {
+                Detail::Summaries => LoadedEntry::without_payload(summary),
+                Detail::Payloads | Detail::Lanes => self.load_invalid(summary),
+            };
         };
         let place = (detail == Detail::Lanes).then(|| {
             *places.entry(id).or_insert_with(|| {
-                lanes.push(LoadedLane {
-                    versions: lane.versions.clone(),
-                    waiting: lane.claimable(self.bounds),
-                });
+                lanes.push(self.load_lane(lane));
                 lanes.len() - 1
             })
         });
@@ -107,6 +108,34 @@ impl MemoryTables {
             update: Some((payload.version, payload.update.clone())),
             event: Some(event.to_vec()),
             lane: place,
+        }
+    }
+
+    fn load_lane(&self, lane: &LaneRow) -> LoadedLane {
+        LoadedLane {
+            versions: lane.versions.clone(),
+            waiting: lane.claimable(self.bounds),
+        }
+    }
+
+    pub(super) fn load_lanes(&self, customers: &[LaneKey]) -> Vec<LoadedLane> {
+        let found = |key: &LaneKey| self.lanes.get(self.keys.get(&spelling(key))?);
+        let lane = |key| found(key).map_or_else(LoadedLane::default, |lane| self.load_lane(lane));
+        customers.iter().map(lane).collect()
+    }
+
+    /// Loads the event of an entry that is parked as invalid. Any other entry without a lane has no payload.
+    fn load_invalid(&self, summary: EntrySummary) -> LoadedEntry {
+        let entry = summary.receipt.entry;
+        let loaded = LoadedEntry::without_payload(summary);
+        let row = self.entries.get(&entry);
+        match row.and_then(|row| Some((row.invalid_epoch?, row.event.clone()))) {
+            Some((epoch, event)) => LoadedEntry {
+                version: Some(SourceVersion { epoch, value: 0 }.arrived(entry.0)),
+                event: Some(event),
+                ..loaded
+            },
+            None => loaded,
         }
     }
 
@@ -124,7 +153,15 @@ impl MemoryTables {
         self.write_down_claims();
         let mut moved = Vec::new();
         for Replay { entry, change } in replays {
-            moved.extend(self.enqueue(entry, State::Parked, change, event.at));
+            let is_invalid = self
+                .entries
+                .get(&entry)
+                .is_some_and(|row| row.invalid_epoch.is_some());
+            moved.extend(match (is_invalid, change) {
+                (true, Some(change)) => self.enqueue_invalid(entry, change, event.at),
+                (true, None) => None,
+                (false, change) => self.enqueue(entry, State::Parked, change, event.at),
+            });
         }
         self.append_audit(event, moved.len());
         moved
@@ -207,15 +244,37 @@ impl MemoryTables {
                 self.lane_of(key)
             }
         };
-        to.enter(waiting, Priority::Low, now);
-        to.trials = Trials::default();
-        to.standing = Standing::Well;
-        to.unproven = Unproven::default();
+        enter_again(to, waiting, now);
+        self.mark_waiting(entry, lane)
+    }
+
+    /// Gives an entry that is parked as invalid its customer change, and makes the entry wait with low priority.
+    fn enqueue_invalid(
+        &mut self,
+        entry: EntryId,
+        change: CustomerChange,
+        now: Timestamp,
+    ) -> Option<EntryId> {
+        let receipt = &self.entries.get(&entry)?.receipt;
+        let arrival = Arrival {
+            entry,
+            source: receipt.identity.source.clone(),
+            priority: Priority::Low,
+            accepted_at: receipt.accepted_at,
+        };
+        let (lane, to) = self.lane(&change.customer);
+        enter_again(to, arrival.waiting(change), now);
+        self.mark_waiting(entry, lane)
+    }
+
+    fn mark_waiting(&mut self, entry: EntryId, lane: LaneId) -> Option<EntryId> {
         let row = self.entries.get_mut(&entry)?;
         row.lane = Some(lane);
+        row.invalid_epoch = None;
         row.receipt.state = State::Waiting;
         row.receipt.settled_at = None;
         row.receipt.parked = None;
+        row.receipt.errors.clear();
         Some(entry)
     }
 
@@ -265,4 +324,12 @@ impl MemoryTables {
             is_intact: true,
         });
     }
+}
+
+/// Adds an entry that waits again to its lane, and forgets the failures of the lane.
+fn enter_again(lane: &mut LaneRow, waiting: WaitingEntry, now: Timestamp) {
+    lane.enter(waiting, Priority::Low, now);
+    lane.trials = Trials::default();
+    lane.standing = Standing::Well;
+    lane.unproven = Unproven::default();
 }

@@ -45,6 +45,8 @@ pub(super) struct EntryRow {
     digest: Digest,
     pub(super) event: Vec<u8>,
     pub(super) lane: Option<LaneId>,
+    /// The epoch of the event, while the entry is parked as invalid. Such an entry has no lane.
+    pub(super) invalid_epoch: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -130,7 +132,7 @@ impl LaneRow {
     }
 }
 
-/// The state of a new entry, the reason if the entry is parked, and the lane of the entry.
+/// The state of a new entry, the reason for parking the entry, and the lane of the entry.
 type Placed = (State, Option<(ParkReason, Option<String>)>, Option<LaneId>);
 
 impl MemoryTables {
@@ -190,6 +192,8 @@ impl MemoryTables {
             priority: new.priority,
             accepted_at: new.accepted_at,
         };
+        let invalid = new.disposition.invalid().cloned();
+        let (invalid_epoch, errors) = invalid.map(|it| (it.epoch, it.errors)).unzip();
         let (state, parked, lane) = self.place(arrival, new.disposition);
         self.identities.insert(new.identity.clone(), entry);
         let receipt = Receipt {
@@ -202,6 +206,7 @@ impl MemoryTables {
             settled_at: state.is_settled().then_some(new.accepted_at),
             superseded_by: None,
             parked,
+            errors: errors.unwrap_or_default(),
         };
         self.entries.insert(
             entry,
@@ -210,6 +215,7 @@ impl MemoryTables {
                 digest: new.digest,
                 event: new.event,
                 lane,
+                invalid_epoch,
             },
         );
         AppendedEntry {
@@ -224,6 +230,7 @@ impl MemoryTables {
         let (entry, priority, now) = (arrival.entry, arrival.priority, arrival.accepted_at);
         match disposition {
             Disposition::Ignore => (State::Ignored, None, None),
+            Disposition::Invalid(_) => (State::Parked, Some((ParkReason::Invalid, None)), None),
             Disposition::Park(change, reason) => {
                 let (lane, row) = self.lane(&change.customer);
                 let waiting = arrival.waiting(change);
@@ -283,15 +290,15 @@ pub(super) fn spelling(key: &LaneKey) -> String {
 }
 
 /// A new entry of the outbox, without its content.
-struct Arrival {
-    entry: EntryId,
-    source: SourceName,
-    priority: Priority,
-    accepted_at: Timestamp,
+pub(super) struct Arrival {
+    pub(super) entry: EntryId,
+    pub(super) source: SourceName,
+    pub(super) priority: Priority,
+    pub(super) accepted_at: Timestamp,
 }
 
 impl Arrival {
-    fn waiting(self, change: CustomerChange) -> WaitingEntry {
+    pub(super) fn waiting(self, change: CustomerChange) -> WaitingEntry {
         WaitingEntry {
             entry: self.entry,
             version: change.version.arrived(self.entry.0),

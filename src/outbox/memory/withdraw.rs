@@ -16,6 +16,10 @@ impl MemoryTables {
         let mut withdrawn = Withdrawn::default();
         let mut left = BTreeSet::new();
         for entry in &withdrawal.entries {
+            if self.discard_invalid(*entry, withdrawal, event.at) {
+                withdrawn.entries.push(*entry);
+                continue;
+            }
             let Some((state, lane)) = self.state_and_lane(*entry) else {
                 continue;
             };
@@ -44,6 +48,23 @@ impl MemoryTables {
     fn state_and_lane(&self, entry: EntryId) -> Option<(State, LaneId)> {
         let row = self.entries.get(&entry)?;
         Some((row.receipt.state, row.lane?))
+    }
+
+    /// Discards an entry that is parked as invalid. Returns `false` if the withdrawal does not concern such an entry.
+    fn discard_invalid(&mut self, entry: EntryId, withdrawal: &Withdrawal, now: Timestamp) -> bool {
+        let row = self.entries.get_mut(&entry);
+        let Some(row) = row.filter(|row| row.invalid_epoch.is_some()) else {
+            return false;
+        };
+        if withdrawal.to != WithdrawnState::Discarded || !withdrawal.from.contains(&State::Parked) {
+            return false;
+        }
+        row.invalid_epoch = None;
+        row.receipt.state = State::Discarded;
+        row.receipt.settled_at = Some(now);
+        row.receipt.parked = None;
+        row.receipt.errors.clear();
+        true
     }
 
     fn withdraw_one(

@@ -88,10 +88,11 @@ struct Placement<'a> {
 }
 
 impl<'a> Placement<'a> {
-    /// Returns the place of a new entry. Returns `None` for an ignored event, because the store keeps only its receipt.
+    /// Returns the place of a new entry. Returns `None` for an event without a customer change: the store keeps only the
+    /// receipt of an ignored event, and an invalid event belongs to no lane.
     fn of(new: &'a NewEntry) -> Option<Self> {
         let (state, entrance, arrives, change) = match &new.disposition {
-            Disposition::Ignore => return None,
+            Disposition::Ignore | Disposition::Invalid(_) => return None,
             Disposition::Enqueue(change) => {
                 let entrance = Entrance::Waiting(new.priority, new.accepted_at);
                 (State::Waiting, entrance, Arrives::Waiting, change)
@@ -119,9 +120,12 @@ fn append_one(
     counts: &mut Counts,
 ) -> rusqlite::Result<Option<AppendedEntry>> {
     let placement = Placement::of(new);
-    let state = placement
-        .as_ref()
-        .map_or(State::Ignored, |placement| placement.state);
+    let invalid = new.disposition.invalid();
+    let state = match (&placement, invalid) {
+        (Some(placement), _) => placement.state,
+        (None, Some(_)) => State::Parked,
+        (None, None) => State::Ignored,
+    };
     let key = placement
         .as_ref()
         .map(|placement| LaneKey::of(&placement.change.customer));
@@ -154,6 +158,11 @@ fn append_one(
             arrives, change, ..
         } = placement;
         payload::insert(statements, key, new, arrives, change)?;
+    }
+    if let Some(invalid) = invalid {
+        payload::insert_invalid(statements, entry, new, invalid)?;
+    }
+    if !state.is_final() {
         counts.enter(state);
         counts.store(&new.identity.source, new.event.len());
     }

@@ -5,11 +5,12 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
-use super::payload;
+use super::{columns, payload};
 use crate::event::SourceName;
-use crate::outbox::{ENTRY_MAX, State};
+use crate::outbox::{Depth, ENTRY_MAX, State};
+use crate::time::Timestamp;
 
 /// The number of entries in each state that is not final, and the total size of their events. The counts change only
 /// together with a commit.
@@ -95,6 +96,18 @@ impl Counts {
         Ok(())
     }
 
+    /// Returns the counts, and the time of acceptance of the oldest waiting entry.
+    pub(super) fn depth(&self, connection: &Connection) -> rusqlite::Result<Depth> {
+        Ok(Depth {
+            waiting: self.waiting,
+            parked: self.parked,
+            held: self.held,
+            undecided: self.undecided,
+            stored_bytes: self.stored_bytes.clone(),
+            oldest: oldest(connection)?,
+        })
+    }
+
     const fn of(&mut self, state: State) -> Option<&mut u64> {
         match state {
             State::Waiting => Some(&mut self.waiting),
@@ -104,6 +117,16 @@ impl Counts {
             State::Delivered | State::Superseded | State::Ignored | State::Discarded => None,
         }
     }
+}
+
+/// Returns the time when the bridge accepted the oldest waiting entry.
+fn oldest(connection: &Connection) -> rusqlite::Result<Option<Timestamp>> {
+    connection
+        .prepare_cached(
+            "SELECT accepted_at FROM entry WHERE id = (SELECT entry FROM waiting ORDER BY entry LIMIT 1)",
+        )?
+        .query_row([], |row| Ok(Timestamp::from_millis(columns::or_default(row, 0))))
+        .optional()
 }
 
 /// Reads the total size of each source's events. If a row is damaged, adds up the sizes of all events again.

@@ -130,14 +130,7 @@ pub(super) fn load(
             (page.entries, page.next.is_some())
         }
     };
-    let mut loader = Loader {
-        connection,
-        detail,
-        bounds,
-        bytes: 0,
-        lanes: Vec::new(),
-        places: HashMap::new(),
-    };
+    let mut loader = Loader::new(connection, detail, bounds);
     let mut entries = Vec::with_capacity(summaries.len());
     for summary in summaries {
         if loader.bytes >= LOAD_BYTES_MAX {
@@ -151,6 +144,27 @@ pub(super) fn load(
         lanes: loader.lanes,
         has_more,
     })
+}
+
+/// Loads the lanes of these customers, in this order.
+pub(super) fn lanes(
+    connection: &Connection,
+    customers: &[LaneKey],
+    bounds: ClaimBounds,
+) -> rusqlite::Result<Vec<LoadedLane>> {
+    let mut loader = Loader::new(connection, Detail::Lanes, bounds);
+    let load = |key: &LaneKey| match lane::find(connection, key)? {
+        Some(lane) if loader.bytes >= LOAD_BYTES_MAX => Ok(LoadedLane {
+            versions: versions::of_lane(connection, lane)?,
+            waiting: Vec::new(),
+        }),
+        Some(lane) => {
+            let place = loader.lane(lane, Some(key))?;
+            Ok(loader.lanes.get(place).cloned().unwrap_or_default())
+        }
+        None => Ok(LoadedLane::default()),
+    };
+    customers.iter().map(load).collect()
 }
 
 fn find_summary(connection: &Connection, entry: EntryId) -> rusqlite::Result<Option<EntrySummary>> {
@@ -171,7 +185,18 @@ struct Loader<'a> {
     places: HashMap<LaneId, usize>,
 }
 
-impl Loader<'_> {
+impl<'a> Loader<'a> {
+    fn new(connection: &'a Connection, detail: Detail, bounds: ClaimBounds) -> Self {
+        Self {
+            connection,
+            detail,
+            bounds,
+            bytes: 0,
+            lanes: Vec::new(),
+            places: HashMap::new(),
+        }
+    }
+
     fn load(&mut self, summary: EntrySummary) -> rusqlite::Result<LoadedEntry> {
         let (entry, state) = (summary.receipt.entry, summary.receipt.state);
         let payload = match self.detail {
@@ -184,7 +209,11 @@ impl Loader<'_> {
         self.bytes = self.bytes.saturating_add(payload.event.len());
         let lane = match self.detail {
             Detail::Summaries | Detail::Payloads => None,
-            Detail::Lanes => Some(self.lane(payload.lane, &summary)?),
+            Detail::Lanes => {
+                let key = summary.customer.as_ref();
+                let lane = payload.lane.map(|lane| self.lane(lane, key));
+                lane.transpose()?
+            }
         };
         let Payload {
             version,
@@ -202,11 +231,10 @@ impl Loader<'_> {
     }
 
     /// Returns the index of a lane among the loaded lanes.
-    fn lane(&mut self, lane: LaneId, summary: &EntrySummary) -> rusqlite::Result<usize> {
+    fn lane(&mut self, lane: LaneId, key: Option<&LaneKey>) -> rusqlite::Result<usize> {
         if let Some(place) = self.places.get(&lane) {
             return Ok(*place);
         }
-        let key = summary.customer.as_ref();
         let waiting = waiting::read(
             &Statements::of(self.connection),
             lane,

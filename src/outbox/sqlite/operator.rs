@@ -16,6 +16,8 @@ use crate::time::Timestamp;
 pub(super) struct Subject {
     entry: EntryId,
     pub(super) lane: LaneId,
+    /// False if the entry is parked as invalid, and therefore belongs to no lane.
+    has_lane: bool,
     /// The key of the lane. `None` means that the columns of the lane contain no valid customer id.
     key: Option<LaneKey>,
     source: Option<String>,
@@ -32,13 +34,14 @@ pub(super) fn subject(
     };
     connection
         .prepare_cached(&format!(
-            "SELECT l.id, l.kind, l.received, e.source
-             FROM {table} p JOIN lane l ON l.id = p.lane JOIN entry e ON e.id = p.entry WHERE p.entry = ?1"
+            "SELECT p.lane, l.kind, l.received, e.source, l.id IS NOT NULL
+             FROM {table} p LEFT JOIN lane l ON l.id = p.lane JOIN entry e ON e.id = p.entry WHERE p.entry = ?1"
         ))?
         .query_row([entry.0], |row| {
             Ok(Subject {
                 entry,
                 lane: LaneId(row.get(0)?),
+                has_lane: row.get(4)?,
                 key: row
                     .get_ref(2)?
                     .as_str()
@@ -50,7 +53,8 @@ pub(super) fn subject(
         .optional()
 }
 
-/// Makes parked entries wait again. Returns these entries. Skips entries that are not parked.
+/// Makes parked entries wait again. Returns these entries. Skips entries that are not parked, and entries without a
+/// customer change.
 pub(super) fn replay(
     connection: &Connection,
     replays: &[Replay],
@@ -59,8 +63,10 @@ pub(super) fn replay(
 ) -> rusqlite::Result<Vec<EntryId>> {
     let mut moved = Vec::new();
     for replay in replays {
-        if let Some(subject) = subject(connection, replay.entry, State::Parked)? {
-            let change = replay.change.as_ref();
+        let change = replay.change.as_ref();
+        if let Some(subject) = subject(connection, replay.entry, State::Parked)?
+            && (subject.has_lane || change.is_some())
+        {
             enqueue(connection, &subject, State::Parked, change, event.at)?;
             counts.leave(State::Parked);
             counts.enter(State::Waiting);
@@ -81,7 +87,9 @@ pub(super) fn approve(
     let mut moved = Vec::new();
     for entry in entries {
         for state in [State::Held, State::Undecided] {
-            if let Some(subject) = subject(connection, *entry, state)? {
+            if let Some(subject) = subject(connection, *entry, state)?
+                && subject.has_lane
+            {
                 enqueue(connection, &subject, state, None, event.at)?;
                 counts.leave(state);
                 counts.enter(State::Waiting);

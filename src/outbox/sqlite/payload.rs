@@ -11,7 +11,7 @@ use super::statements::Statements;
 use crate::event::{SourceName, SourceVersion};
 use crate::imprint::{CustomerChange, Update};
 use crate::outbox::codec::{self, BlobKind};
-use crate::outbox::{EntryId, LaneId, NewEntry, ParkReason, State};
+use crate::outbox::{EntryId, InvalidReason, LaneId, NewEntry, ParkReason, State};
 
 /// Builds an SQL statement that contains the common columns of all payload tables.
 macro_rules! with_columns {
@@ -46,6 +46,12 @@ const INSERT_WAITING: &str = with_columns!(
 const INSERT_HELD: &str = with_columns!(
     "INSERT INTO held (",
     ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+    ""
+);
+/// An entry that is parked as invalid belongs to lane 0, which does not exist, and its update is empty bytes.
+const INSERT_INVALID: &str = with_columns!(
+    "INSERT INTO parked (",
+    ", reason, errors) VALUES (?1, 0, ?2, 0, x'', ?3, NULL, 0, ?4, ?5, NULL, ?6, ?7)",
     ""
 );
 const INSERT_PARKED: &str = with_columns!(
@@ -134,6 +140,26 @@ pub(super) fn insert(
             codec::reason_number(reason)
         ]),
     })?;
+    Ok(())
+}
+
+/// Stores the payload of a new entry that is parked as invalid.
+pub(super) fn insert_invalid(
+    statements: &Statements<'_>,
+    entry: EntryId,
+    new: &NewEntry,
+    invalid: &InvalidReason,
+) -> rusqlite::Result<()> {
+    let errors = codec::encode(BlobKind::EventErrors, entry.0, &invalid.errors);
+    statements.prepare_cached(INSERT_INVALID)?.execute(params![
+        entry.0,
+        invalid.epoch,
+        codec::encode_bytes(BlobKind::Event, entry.0, &new.event),
+        new.accepted_at.as_millis(),
+        new.identity.source.as_str(),
+        codec::reason_number(ParkReason::Invalid),
+        errors.map_err(unwritable)?,
+    ])?;
     Ok(())
 }
 
@@ -274,9 +300,10 @@ pub(super) fn update(
 
 /// The stored payload of an entry.
 pub(super) struct Payload {
-    pub(super) lane: LaneId,
+    /// The lane of the entry. `None` means that the entry is parked as invalid.
+    pub(super) lane: Option<LaneId>,
     pub(super) version: SourceVersion,
-    /// The update. `None` means that the bridge cannot read the stored update.
+    /// The update. `None` means that the entry is parked as invalid, or that the bridge cannot read the stored update.
     pub(super) update: Option<Update>,
     pub(super) event: Vec<u8>,
 }
@@ -296,8 +323,9 @@ pub(super) fn read(
         ))?
         .query_row([entry.0], |row| {
             let update = row.get_ref(3)?.as_bytes().unwrap_or_default();
+            let lane: u64 = row.get(0)?;
             Ok(Payload {
-                lane: LaneId(row.get(0)?),
+                lane: (lane > 0).then_some(LaneId(lane)),
                 version: SourceVersion {
                     epoch: row.get(1)?,
                     value: row.get(2)?,

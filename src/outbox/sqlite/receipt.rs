@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::columns;
-use crate::event::{Attribute, Identity, SourceName};
+use crate::event::{Attribute, EventError, Identity, SourceName};
 use crate::outbox::codec::{self, BlobKind};
 use crate::outbox::{EntryId, EntrySummary, Lookup, Receipt, State};
 use crate::time::Timestamp;
@@ -11,7 +11,7 @@ use crate::time::Timestamp;
 /// The SQL that selects a receipt and the key of its lane. [`summary`] decodes a row with these columns in this order.
 pub(super) const SUMMARY: &str =
     "SELECT e.id, e.source, e.ce_source, e.event_id, e.event_type, e.state, e.attempts,
-        e.accepted_at, e.settled_at, w.event_id, p.reason, p.detail, l.kind, l.received
+        e.accepted_at, e.settled_at, w.event_id, p.reason, p.detail, l.kind, l.received, p.errors
     FROM entry e LEFT JOIN entry w ON w.id = e.superseded_by LEFT JOIN parked p ON p.entry = e.id
     LEFT JOIN lane l ON l.id = e.lane";
 
@@ -71,7 +71,17 @@ fn receipt(row: &Row<'_>) -> rusqlite::Result<Receipt> {
             Some(reason) => Some((reason, parked_detail(entry, row)?)),
             None => None,
         },
+        errors: errors(entry, row)?,
     })
+}
+
+/// Reads the errors of an invalid event. If the bridge cannot read them, the list is empty: the reason for parking the
+/// entry stays readable.
+fn errors(entry: EntryId, row: &Row<'_>) -> rusqlite::Result<Vec<EventError>> {
+    let stored: Option<Vec<u8>> = row.get(14)?;
+    let errors =
+        stored.and_then(|bytes| codec::decode(BlobKind::EventErrors, entry.0, &bytes).ok());
+    Ok(errors.unwrap_or_default())
 }
 
 /// Reads the identity of an event from three columns: source, CloudEvents source and event id.

@@ -1,6 +1,6 @@
 //! The SQL statements that record the settlement of a claimed lane.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
 use super::columns;
 use super::counts::{Counts, EventSize};
@@ -227,14 +227,4 @@ fn finish(
             ended.was_attempted,
         ]))?;
     Ok(true)
-}
-
-/// Returns the time when the bridge accepted the oldest waiting entry.
-pub(super) fn oldest(connection: &Connection) -> rusqlite::Result<Option<Timestamp>> {
-    connection
-        .prepare_cached(
-            "SELECT accepted_at FROM entry WHERE id = (SELECT entry FROM waiting ORDER BY entry LIMIT 1)",
-        )?
-        .query_row([], |row| Ok(Timestamp::from_millis(columns::or_default(row, 0))))
-        .optional()
 }

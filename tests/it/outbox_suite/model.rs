@@ -4,16 +4,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use imprint_bridge::event::{Attribute, Identity, SourceName, SourceVersion};
+use imprint_bridge::event::{Attribute, EventError, Identity, SourceName, SourceVersion};
 use imprint_bridge::fold::{MaxFold, fold};
 use imprint_bridge::imprint::{
     CustomerChange, CustomerRef, Field, FieldValue, ImprintId, PartnerCustomerId,
 };
 use imprint_bridge::outbox::{
     AuditEvent, Claim, ClaimBounds, ClaimToken, ClaimedLane, Detail, Digest, Disposition, Ending,
-    EntryFilter, EntryId, EntrySelection, IdentityLink, LaneKey, LaneShares, Lookup, MemoryOutbox,
-    Moved, NewEntry, Outbox, ParkReason, Pick, Priority, Recognition, Replay, Settled, Settlement,
-    SqliteOutbox, State, Trials, Unproven, WaitingEntry, Withdrawal, WithdrawnState,
+    EntryFilter, EntryId, EntrySelection, IdentityLink, InvalidReason, LaneKey, LaneShares, Lookup,
+    MemoryOutbox, Moved, NewEntry, Outbox, ParkReason, Pick, Priority, Recognition, Replay,
+    Settled, Settlement, SqliteOutbox, State, Trials, Unproven, WaitingEntry, Withdrawal,
+    WithdrawnState,
 };
 use imprint_bridge::time::Timestamp;
 use proptest::prelude::*;
@@ -59,6 +60,7 @@ enum Fate {
     Parks,
     IsHeld,
     Ignored,
+    IsInvalid,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -83,6 +85,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(Fate::Parks),
         1 => Just(Fate::IsHeld),
         1 => Just(Fate::Ignored),
+        1 => Just(Fate::IsInvalid),
     ];
     let outcome = prop_oneof![
         Just(Outcome::Delivered),
@@ -172,15 +175,30 @@ fn entry((id, number, value, fate): (u8, u8, i64, Fate), now: Timestamp) -> NewE
         accepted_at: now,
         priority: match fate {
             Fate::WaitsBehind => Priority::Low,
-            Fate::Waits | Fate::Parks | Fate::IsHeld | Fate::Ignored => Priority::Live,
+            Fate::Waits | Fate::Parks | Fate::IsHeld | Fate::Ignored | Fate::IsInvalid => {
+                Priority::Live
+            }
         },
         disposition: match fate {
             Fate::Waits | Fate::WaitsBehind => Disposition::Enqueue(change),
             Fate::Parks => Disposition::Park(change, ParkReason::ForeignAddress),
             Fate::IsHeld => Disposition::Hold(change),
             Fate::Ignored => Disposition::Ignore,
+            Fate::IsInvalid => Disposition::Invalid(InvalidReason {
+                epoch: u32::from(number),
+                errors: vec![event_error("/email")],
+            }),
         },
         event: format!("{{\"id\":{id}}}").into_bytes(),
+    }
+}
+
+pub(super) fn event_error(pointer: &str) -> EventError {
+    EventError {
+        pointer: pointer.to_owned(),
+        rule: "format".to_owned(),
+        location: "/properties/email/format".to_owned(),
+        detail: "The value is not an e-mail address.".to_owned(),
     }
 }
 
@@ -438,6 +456,7 @@ impl Engine {
             })
             .collect();
         let keys = (0..6).map(|number| LaneKey::of(&customer(number)));
+        let lanes = now_or_soon(self.outbox.lanes(keys.clone().collect())).unwrap();
         let origins: Vec<_> = keys
             .map(|key| now_or_soon(self.outbox.origins(key)).unwrap())
             .collect();
@@ -452,7 +471,7 @@ impl Engine {
             acts.iter().all(|act| act.is_intact),
             "the audit log is intact"
         );
-        format!("{receipts:#?} {inspections:#?} {origins:#?} {depth:#?} {acts:#?}")
+        format!("{receipts:#?} {inspections:#?} {lanes:#?} {origins:#?} {depth:#?} {acts:#?}")
     }
 }
 
@@ -485,7 +504,15 @@ fn load(outbox: &dyn Outbox, entries: Vec<EntryId>, detail: u8) -> String {
     let entries: Vec<_> = loaded
         .entries
         .into_iter()
-        .map(|entry| (entry.summary, entry.update, entry.event, entry.lane))
+        .map(|entry| {
+            (
+                entry.summary,
+                entry.version,
+                entry.update,
+                entry.event,
+                entry.lane,
+            )
+        })
         .collect();
     format!("{entries:?} {:?} {}", loaded.lanes, loaded.has_more)
 }

@@ -448,6 +448,7 @@ impl<'p> Oracle<'p> {
             | ParkReason::ForeignAddress
             | ParkReason::VersionJump
             | ParkReason::ByOperator
+            | ParkReason::Invalid
             | ParkReason::Vanished => false,
         }
     }

@@ -1,0 +1,168 @@
+//! Tests of entries that are parked as *invalid*: they have an event and errors, but no customer change and no lane.
+
+use super::model::event_error;
+use super::set_aside::{event, states, withdraw};
+use super::*;
+use imprint_bridge::outbox::{InvalidReason, LoadedLane};
+
+fn invalid(id: &str) -> NewEntry {
+    NewEntry {
+        disposition: Disposition::Invalid(InvalidReason {
+            epoch: 3,
+            errors: vec![event_error("/1/email"), event_error("/1/phone")],
+        }),
+        event: b"{\"invalid\":true}".to_vec(),
+        ..entry(id, "unused", 1)
+    }
+}
+
+fn change(customer: &str, value: i64) -> CustomerChange {
+    let Disposition::Enqueue(change) = entry("x", customer, value).disposition else {
+        panic!("an entry that waits")
+    };
+    change
+}
+
+fn replay(entry: EntryId, change: Option<CustomerChange>) -> Vec<Replay> {
+    vec![Replay { entry, change }]
+}
+
+/// FAULTS N380: the store keeps the whole event and its errors, and no lane is due.
+#[tokio::test]
+async fn an_invalid_event_is_parked_with_its_errors_and_without_a_lane() {
+    for (engine, outbox, _folder) in engines() {
+        let outbox = outbox.as_ref();
+        let stored = append(outbox, &[invalid("a"), entry("b", "CUST-1", 1)]).await;
+        assert_eq!(stored[0].state, State::Parked, "{engine}");
+        assert_eq!(claim_one(outbox).await.waiting.len(), 1, "{engine}");
+        let receipt = receipt(outbox, "a").await;
+        let errors = vec![event_error("/1/email"), event_error("/1/phone")];
+        assert_eq!(receipt.errors, errors, "{engine}");
+        assert_eq!(
+            (receipt.parked, receipt.settled_at),
+            (Some((ParkReason::Invalid, None)), Some(NOW)),
+            "{engine}"
+        );
+        let filter = EntryFilter {
+            reason: Some(ParkReason::Invalid),
+            ..EntryFilter::in_state(State::Parked, 10)
+        };
+        for detail in [Detail::Payloads, Detail::Lanes] {
+            let selection = EntrySelection::Matching(filter.clone());
+            let loaded = outbox.load(selection, detail).await.unwrap();
+            assert_eq!(loaded.entries.len(), 1, "{engine}");
+            let loaded = &loaded.entries[0];
+            assert_eq!(loaded.summary.receipt.errors, errors, "{engine}");
+            assert_eq!(loaded.summary.customer, None, "{engine}");
+            assert_eq!(loaded.version.map(|version| version.epoch), Some(3));
+            let event = loaded.event.as_deref();
+            assert_eq!(event, Some(&b"{\"invalid\":true}"[..]), "{engine}");
+            assert_eq!((&loaded.update, loaded.lane), (&None, None), "{engine}");
+        }
+        let depth = outbox.depth().await.unwrap();
+        assert_eq!((depth.waiting, depth.parked), (1, 1), "{engine}");
+        let source = identity("a").source;
+        assert_eq!(depth.stored_bytes[&source], 16 + 2, "{engine}");
+        let again = append(outbox, &[invalid("a")]).await;
+        assert!(again[0].duplicate && again[0].state == State::Parked);
+    }
+}
+
+/// FAULTS N381: only a customer change lets an invalid entry wait. The entry then is like every other entry.
+#[tokio::test]
+async fn an_invalid_entry_waits_only_with_a_customer_change() {
+    for (engine, outbox, _folder) in engines() {
+        let outbox = outbox.as_ref();
+        let entry = append(outbox, &[invalid("a")]).await[0].entry;
+        let unchanged = outbox.replay(replay(entry, None), event("replay")).await;
+        assert!(unchanged.unwrap().is_empty(), "{engine}");
+        let approved = outbox.approve(vec![entry], event("replay")).await;
+        assert!(approved.unwrap().is_empty(), "{engine}");
+        assert_eq!(states(outbox, &["a"]).await, [State::Parked], "{engine}");
+        let change = Some(change("CUST-1", 7));
+        let replayed = outbox.replay(replay(entry, change.clone()), event("replay"));
+        assert_eq!(replayed.await.unwrap(), [entry], "{engine}");
+        let again = outbox.replay(replay(entry, change), event("replay")).await;
+        assert!(again.unwrap().is_empty(), "{engine}: it waits already");
+        let receipt = receipt(outbox, "a").await;
+        let seen = (receipt.state, receipt.parked, receipt.errors);
+        assert_eq!(seen, (State::Waiting, None, Vec::new()), "{engine}");
+        let claimed = claim_one(outbox).await;
+        assert_eq!(claimed.key, key("CUST-1"), "{engine}");
+        let version = Version {
+            epoch: 0,
+            value: 7,
+            arrival: entry.0,
+        };
+        assert_eq!(claimed.waiting[0].version, version, "{engine}");
+        assert_eq!(claimed.waiting[0].accepted_at, NOW, "{engine}");
+        let delivered = settlement(&claimed, all(&claimed, &Ending::Delivered), NOW);
+        record(outbox, delivered).await;
+        let depth = outbox.depth().await.unwrap();
+        assert_eq!((depth.waiting, depth.parked), (0, 0), "{engine}");
+        assert!(depth.stored_bytes.values().all(|bytes| *bytes == 0));
+    }
+}
+
+/// FAULTS N381: an operator, or retention, can end an invalid entry.
+#[tokio::test]
+async fn an_invalid_entry_can_be_discarded() {
+    for (engine, outbox, _folder) in engines() {
+        let outbox = outbox.as_ref();
+        let stored = append(outbox, &[invalid("a"), invalid("b")]).await;
+        let waiting = Withdrawal {
+            entries: vec![stored[0].entry],
+            from: vec![State::Waiting],
+            to: WithdrawnState::Discarded,
+        };
+        let unchanged = outbox.withdraw(waiting, event("discard")).await.unwrap();
+        assert!(unchanged.entries.is_empty(), "{engine}");
+        let ended = withdraw(outbox, vec![stored[0].entry], WithdrawnState::Discarded).await;
+        assert_eq!(ended.entries, [stored[0].entry], "{engine}");
+        let seen = states(outbox, &["a", "b"]).await;
+        assert_eq!(seen, [State::Discarded, State::Parked], "{engine}");
+        let found = outbox.inspect(stored[0].entry).await.unwrap().unwrap();
+        assert_eq!((found.event, found.update), (None, None), "{engine}");
+        assert!(receipt(outbox, "a").await.errors.is_empty(), "{engine}");
+        let depth = outbox.depth().await.unwrap();
+        let bytes: u64 = depth.stored_bytes.values().sum();
+        assert_eq!((depth.parked, bytes), (1, 16), "{engine}");
+    }
+}
+
+/// The lanes of customers have the waiting entries and the delivered versions of these customers.
+#[tokio::test]
+async fn lanes_are_loaded_by_customer() {
+    for (engine, outbox, _folder) in engines() {
+        let outbox = outbox.as_ref();
+        append(outbox, &[entry("a", "CUST-1", 1), entry("b", "CUST-2", 1)]).await;
+        let keys = ["CUST-2", "CUST-9", "CUST-1", "CUST-2"].map(|customer| key(customer).unwrap());
+        let lanes = outbox.lanes(keys.to_vec()).await.unwrap();
+        let ids = lanes.iter().map(|lane| lane.waiting.first());
+        let ids: Vec<_> = ids.map(|first| first.map(|first| first.entry.0)).collect();
+        assert_eq!(ids, [Some(2), None, Some(1), Some(2)], "{engine}");
+        assert_eq!(lanes[1], LoadedLane::default(), "{engine}");
+    }
+}
+
+/// FAULTS N380: the errors survive a restart, and a damaged list of errors hides no entry.
+#[tokio::test]
+async fn the_errors_of_an_invalid_event_are_durable() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("outbox.db");
+    let outbox = open(&path).unwrap();
+    append(&outbox, &[invalid("a")]).await;
+    drop(outbox);
+    let outbox = open(&path).unwrap();
+    assert_eq!(receipt(&outbox, "a").await.errors.len(), 2);
+    drop(outbox);
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection
+        .execute("UPDATE parked SET errors = x'7b'", [])
+        .unwrap();
+    drop(connection);
+    let outbox = open(&path).unwrap();
+    let damaged = receipt(&outbox, "a").await;
+    assert_eq!(damaged.parked, Some((ParkReason::Invalid, None)));
+    assert!(damaged.errors.is_empty());
+}
