@@ -88,6 +88,18 @@ impl Attribute {
         }
     }
 
+    /// Returns the id of an invalid event that the bridge cannot store under the id from its sender. The digest is the
+    /// digest of the event.
+    pub fn of_invalid_event(digest: [u8; 16]) -> Self {
+        let digits = digest.iter().map(|byte| format!("{byte:02x}"));
+        Self(format!("invalid-{}", digits.collect::<String>()))
+    }
+
+    /// Returns the type of an invalid event whose type the bridge cannot read.
+    pub fn unreadable() -> Self {
+        Self("unreadable".to_owned())
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -10,8 +10,8 @@
 //! The listener checks a POST in this order: source name, media type, announced length, authentication headers, body,
 //! signature or token, quotas, intake. Then the listener appends the entries to the outbox. If a check fails, the
 //! listener answers with a [`Refusal`], and the store does not change. The listener refuses or stores a batch as a
-//! whole. A POST has only one effect, the append, and the append is idempotent: a sender that hangs up before the
-//! answer can repeat the request.
+//! whole, unless the source parks its invalid events. A POST has only one effect, the append, and the append is
+//! idempotent: a sender that hangs up before the answer can repeat the request.
 //!
 //! The module `ingress` does not depend on dispatch, on Imprint or on a specific database.
 

@@ -3,7 +3,7 @@
 //!
 //! The stages of intake run in this order: encoding, event type, schema, mapping, version, foreign address. Intake runs
 //! the stages for every event of the request, even if another event has an error, so a rejection lists the errors of
-//! all events. Intake accepts or rejects a batch as a whole. The function [`Sources::explain_body`] runs the same
+//! all events. Intake accepts or rejects a batch as a whole, unless the source parks its invalid events. The function [`Sources::explain_body`] runs the same
 //! stages and stores nothing, so an explanation shows the result that the same request would have.
 //!
 //! Intake is pure: the time and the digest key are arguments. The module `intake` does not know HTTP types,
@@ -25,9 +25,11 @@ mod digest;
 mod encoding;
 mod explain;
 mod explanation;
+mod invalid;
 mod message;
 mod pipeline;
 mod rejection;
+mod remap;
 mod source;
 
 pub use encoding::Encoding;
@@ -36,10 +38,12 @@ pub use explanation::{
     EventExplanation, ExplainedOutcome, ExplainedProblem, Explanation, RequestExplanation,
     RequestPreview, TargetExplanation, TargetResult,
 };
+pub use invalid::park_conflict;
 pub use message::RequestMessage;
-pub use pipeline::{EntryContext, MappedAgain, MappedBody};
+pub use pipeline::{EntryContext, MappedBody};
 pub use rejection::{Rejection, RejectionClass};
-pub use source::{EventType, Source, TypeHandling};
+pub use remap::{MappedAgain, StoredVersion};
+pub use source::{EventType, InvalidEventPolicy, Source, TypeHandling};
 
 /// The settings of intake. The file `config/default.toml` contains the defaults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

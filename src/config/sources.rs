@@ -13,7 +13,7 @@ use crate::event::SourceName;
 use crate::imprint::Field;
 use crate::ingress::QuotaLimits;
 use crate::intake::{EventType, Source};
-use crate::mapping::{LookupTables, VersionDomain};
+use crate::mapping::{JsonEnvelope, LookupTables, VersionDomain};
 
 mod auth;
 mod headers;
@@ -196,6 +196,8 @@ fn read_source(
     let quota = quota.take_source(&mut reader);
     let tables = rules::tables(&mut reader);
     let json_envelope = rules::json_envelope(&mut reader, &tables);
+    let splits = json_envelope.as_ref().is_none_or(JsonEnvelope::splits);
+    let invalid_events = rules::invalid_events(&mut reader, splits);
     let ignored = reader
         .take_optional(&["ignore"], ignored_types)
         .unwrap_or_default();
@@ -211,6 +213,7 @@ fn read_source(
         json_envelope,
         event_types,
         ignored: ignored.into_iter().collect(),
+        invalid_events,
     };
     // The expressions with an error read unknown headers, so a check would report false errors.
     let unsigned_headers = match &auth {

@@ -2,7 +2,7 @@
 //!
 //! A POST has only one effect, an idempotent append. A sender that receives no answer can therefore repeat the request.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
@@ -19,6 +19,7 @@ use crate::ingress::refusal::{MediaTypeReason, TakenMediaTypes};
 use crate::ingress::{Endpoint, Ingress, PRIORITY, Refusal, body, store_failed, wait};
 use crate::intake::{
     Encoding, EntryContext, MappedBody, Rejection, RejectionClass, RequestMessage, Source,
+    park_conflict,
 };
 use crate::outbox::{Appended, AppendedEntry, NewEntry, Priority, State};
 
@@ -57,31 +58,27 @@ pub(super) async fn accept(
         priority: priority(endpoint, &body, headers),
         digest_key: ingress.outbox.digest_key(),
     };
-    let sources = &ingress.sources;
-    let message = RequestMessage {
-        headers: &read_headers,
-        body: body.content(),
+    let body_intake = BodyIntake {
+        ingress,
+        endpoint,
+        encoding: &encoding,
+        message: RequestMessage {
+            headers: &read_headers,
+            body: body.content(),
+        },
+        context: &context,
     };
-    let MappedBody {
-        entries,
-        unlisted_phones,
-    } = sources.entries(&endpoint.source, &encoding, message, &context)?;
-    let ids: Vec<_> = entries
-        .iter()
-        .map(|entry| entry.identity.id.clone())
-        .collect();
-    quota.admit_events(entries.len(), now).inspect_err(count)?;
+    let mapped = body_intake.map(&BTreeSet::new())?;
+    let events = mapped.entries.len();
+    quota.admit_events(events, now).inspect_err(count)?;
     let stored_bytes = || ingress.outbox.stored_bytes(&endpoint.source.name);
     // The reservation of the storage quota ends after the append, because the store then counts the bytes of the
     // events.
-    let reserved = quota.reserve(&entries, stored_bytes).inspect_err(count)?;
-    let places = |indexes: &[usize]| sources.event_places(&encoding, message, indexes);
-    let stored = append(ingress, endpoint, places, entries).await?;
-    ingress
-        .counts
-        .unlisted_phones(endpoint.source.name.as_str(), unlisted_phones);
+    let reserved = quota.reserve(&mapped.entries, stored_bytes);
+    let reserved = reserved.inspect_err(count)?;
+    let (sent, stored) = body_intake.append(mapped).await?;
     drop((body, charge, reserved));
-    Ok(answer(ingress, headers, &ids, &stored).await)
+    Ok(answer(ingress, headers, &sent, &stored).await)
 }
 
 /// Returns the encoding that the request headers announce. The listener does not accept a compressed body.
@@ -159,54 +156,116 @@ fn priority(endpoint: &Endpoint, body: &Authentic<Bytes>, headers: &HeaderMap) -
     }
 }
 
-async fn append(
-    ingress: &Ingress,
-    endpoint: &Endpoint,
-    places: impl Fn(&[usize]) -> Vec<String>,
-    entries: Vec<NewEntry>,
-) -> Result<Vec<AppendedEntry>, Refusal> {
-    let sent = entries.len();
-    if sent == 0 {
-        ingress.without_events(endpoint);
-        return Ok(Vec::new());
-    }
-    let appended = ingress.outbox.append(entries).await;
-    match appended.map_err(|error| store_failed(&error))? {
-        Appended::Stored(stored) if stored.len() == sent => {
-            count_appended(&ingress.counts, &stored);
-            Ok(stored)
+/// The intake of one request body, which the listener repeats if events of the body conflict with stored events.
+struct BodyIntake<'a> {
+    ingress: &'a Ingress,
+    endpoint: &'a Endpoint,
+    encoding: &'a Encoding<'a>,
+    message: RequestMessage<'a>,
+    context: &'a EntryContext,
+}
+
+impl BodyIntake<'_> {
+    /// Maps the events of the body. The events at the positions in `conflicting` become parked entries.
+    fn map(&self, conflicting: &BTreeSet<usize>) -> Result<MappedBody, Rejection> {
+        let sources = &self.ingress.sources;
+        let source = &self.endpoint.source;
+        let mut mapped = sources.entries(source, self.encoding, self.message, self.context)?;
+        if !conflicting.is_empty() {
+            let places: Vec<usize> = conflicting.iter().copied().collect();
+            let errors = places.iter().zip(self.conflicts(&places));
+            let mut errors: BTreeMap<usize, EventError> =
+                errors.map(|(index, error)| (*index, error)).collect();
+            let park = |(index, entry)| match errors.remove(&index) {
+                Some(error) => park_conflict(entry, error, self.context),
+                None => entry,
+            };
+            mapped.entries = mapped.entries.into_iter().enumerate().map(park).collect();
         }
-        Appended::Stored(_) => Err(Refusal::Internal),
-        Appended::Conflict(indexes) => Err(Refusal::Conflict(conflicts(places(&indexes)))),
+        Ok(mapped)
+    }
+
+    /// Returns the errors of the events at these positions, whose ids belong to earlier events with different content.
+    fn conflicts(&self, places: &[usize]) -> Vec<EventError> {
+        let sources = &self.ingress.sources;
+        let places = sources.event_places(self.encoding, self.message, places);
+        places.into_iter().map(conflict).collect()
+    }
+
+    /// Appends the entries of the body to the outbox.
+    ///
+    /// If the source parks invalid events, the listener also parks the events that conflict with stored events, and
+    /// appends the body again. Each repetition parks at least one event more, so the number of repetitions is at most
+    /// the number of events.
+    async fn append(
+        &self,
+        mapped: MappedBody,
+    ) -> Result<(Vec<SentEvent>, Vec<AppendedEntry>), Refusal> {
+        let (source, counts) = (&self.endpoint.source, &self.ingress.counts);
+        let parks = source.parks_invalid_events(self.encoding.is_batch());
+        let mut conflicting = BTreeSet::new();
+        let mut entries = mapped.entries;
+        if entries.is_empty() {
+            self.ingress.without_events(self.endpoint);
+        }
+        loop {
+            let sent: Vec<SentEvent> = entries.iter().map(SentEvent::of).collect();
+            match append(self.ingress, entries).await? {
+                Appended::Stored(stored) if stored.len() == sent.len() => {
+                    count_appended(counts, &source.name, &sent, &stored);
+                    counts.unlisted_phones(source.name.as_str(), mapped.unlisted_phones);
+                    return Ok((sent, stored));
+                }
+                Appended::Stored(_) => return Err(Refusal::Internal),
+                Appended::Conflict(places)
+                    if parks && places.iter().any(|place| !conflicting.contains(place)) =>
+                {
+                    conflicting.extend(places);
+                    entries = self.map(&conflicting)?.entries;
+                }
+                Appended::Conflict(places) => {
+                    return Err(Refusal::Conflict(self.conflicts(&places)));
+                }
+            }
+        }
     }
 }
 
-fn conflicts(places: Vec<String>) -> Vec<EventError> {
-    let conflict = |pointer| EventError {
+async fn append(ingress: &Ingress, entries: Vec<NewEntry>) -> Result<Appended, Refusal> {
+    if entries.is_empty() {
+        return Ok(Appended::Stored(Vec::new()));
+    }
+    let appended = ingress.outbox.append(entries).await;
+    appended.map_err(|error| store_failed(&error))
+}
+
+/// Returns the error of an event whose id belongs to an earlier event with different content. `pointer` is the place of
+/// the event in the body.
+fn conflict(pointer: String) -> EventError {
+    EventError {
         pointer,
         rule: "conflict".to_owned(),
         location: "identity".to_owned(),
         detail:
             "An event with this id was accepted before, with a different type, subject or data."
                 .to_owned(),
-    };
-    places.into_iter().map(conflict).collect()
+    }
 }
 
 async fn answer(
     ingress: &Ingress,
     headers: &HeaderMap,
-    ids: &[Attribute],
+    sent: &[SentEvent],
     stored: &[AppendedEntry],
 ) -> HttpResponse {
     let Some(seconds) = wait::preferred(headers) else {
-        return HttpResponse::Accepted().json(Accepted::new(ids, stored));
+        return HttpResponse::Accepted().json(Accepted::new(sent, stored));
     };
     match wait::settled(ingress, stored, seconds).await {
         Some(states) => HttpResponse::Ok()
             .insert_header(("preference-applied", format!("wait={seconds}")))
-            .json(Accepted::new(ids, &ended(stored, &states))),
-        None => HttpResponse::Accepted().json(Accepted::new(ids, stored)),
+            .json(Accepted::new(sent, &ended(stored, &states))),
+        None => HttpResponse::Accepted().json(Accepted::new(sent, stored)),
     }
 }
 
@@ -231,17 +290,50 @@ struct AcceptedItem<'a> {
     id: &'a str,
     status: &'static str,
     duplicate: bool,
+    /// The errors of an event that this request parked as invalid.
+    #[serde(rename = "faults", skip_serializing_if = "<[EventError]>::is_empty")]
+    errors: &'a [EventError],
 }
 
 impl<'a> Accepted<'a> {
-    fn new(ids: &'a [Attribute], stored: &[AppendedEntry]) -> Self {
-        let event = |(id, stored): (&'a Attribute, &AppendedEntry)| AcceptedItem {
-            id: id.as_str(),
+    fn new(sent: &'a [SentEvent], stored: &[AppendedEntry]) -> Self {
+        let event = |(sent, stored): (&'a SentEvent, &AppendedEntry)| AcceptedItem {
+            id: sent.id.as_str(),
             status: stored.state.as_str(),
             duplicate: stored.duplicate,
+            errors: match stored.duplicate {
+                true => &[],
+                false => &sent.errors,
+            },
         };
         Self {
-            accepted: ids.iter().zip(stored).map(event).collect(),
+            accepted: sent.iter().zip(stored).map(event).collect(),
         }
+    }
+}
+
+/// An event of a request, for the answer to its sender.
+pub(super) struct SentEvent {
+    /// The id under which the sender finds the receipt of the event.
+    id: Attribute,
+    /// The errors of an invalid event that the bridge parks.
+    errors: Vec<EventError>,
+}
+
+impl SentEvent {
+    fn of(entry: &NewEntry) -> Self {
+        let invalid = entry.disposition.invalid();
+        let errors = invalid
+            .map(|invalid| invalid.errors.clone())
+            .unwrap_or_default();
+        Self {
+            id: entry.identity.id.clone(),
+            errors,
+        }
+    }
+
+    /// Returns whether the bridge parks the event because the event is invalid.
+    pub(super) const fn is_invalid(&self) -> bool {
+        !self.errors.is_empty()
     }
 }

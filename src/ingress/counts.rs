@@ -1,10 +1,18 @@
 //! Updates the metrics of the event listener after an append to the store.
 
+use super::accept::SentEvent;
+use crate::event::SourceName;
 use crate::metrics::IngressMetrics;
 use crate::outbox::{AppendedEntry, State};
 
-/// Counts the entries that the store has appended for one request.
-pub(super) fn count_appended(metrics: &IngressMetrics, entries: &[AppendedEntry]) {
+/// Counts the entries that the store has appended for one request. Logs the number of new invalid events, because an
+/// operator must look at them.
+pub(super) fn count_appended(
+    metrics: &IngressMetrics,
+    source: &SourceName,
+    sent: &[SentEvent],
+    entries: &[AppendedEntry],
+) {
     for entry in entries {
         match (entry.duplicate, entry.state) {
             (true, _) => metrics.duplicate(),
@@ -23,5 +31,18 @@ pub(super) fn count_appended(metrics: &IngressMetrics, entries: &[AppendedEntry]
                 | State::Undecided,
             ) => metrics.accepted(),
         }
+    }
+    let pairs = sent.iter().zip(entries);
+    let is_new =
+        |(sent, entry): &(&SentEvent, &AppendedEntry)| sent.is_invalid() && !entry.duplicate;
+    let invalid = pairs.filter(is_new).count();
+    if invalid > 0 {
+        metrics.invalid(source.as_str(), invalid);
+        tracing::warn!(
+            source = source.as_str(),
+            invalid,
+            events = sent.len(),
+            "parked invalid events of a body: an operator must look at them"
+        );
     }
 }

@@ -15,7 +15,7 @@ use crate::event::{Attribute, EventError, SourceName};
 use crate::ingress::auth::{Denial, Untrusted};
 use crate::ingress::{Ingress, Refusal, store_failed};
 use crate::intake::{Rejection, RejectionClass};
-use crate::outbox::{Lookup, ParkReason, Receipt};
+use crate::outbox::{Lookup, Receipt};
 
 /// Answers a GET request with the receipt of the event in the path.
 pub(super) async fn receipt(
@@ -101,6 +101,8 @@ struct ReceiptBody<'a> {
 struct ParkedBody<'a> {
     reason: &'static str,
     detail: Option<&'a str>,
+    #[serde(rename = "faults", skip_serializing_if = "<[EventError]>::is_empty")]
+    errors: &'a [EventError],
 }
 
 impl<'a> From<&'a Receipt> for ReceiptBody<'a> {
@@ -115,16 +117,11 @@ impl<'a> From<&'a Receipt> for ReceiptBody<'a> {
             accepted_at: receipt.accepted_at.to_rfc3339(),
             settled_at: receipt.settled_at.map(|at| at.to_rfc3339()),
             superseded_by: receipt.superseded_by.as_ref().map(Attribute::as_str),
-            parked: receipt.parked.as_ref().map(ParkedBody::from),
-        }
-    }
-}
-
-impl<'a> From<&'a (ParkReason, Option<String>)> for ParkedBody<'a> {
-    fn from((reason, detail): &'a (ParkReason, Option<String>)) -> Self {
-        Self {
-            reason: reason.as_str(),
-            detail: detail.as_deref().filter(|_| !reason.is_about_ids()),
+            parked: receipt.parked.as_ref().map(|(reason, detail)| ParkedBody {
+                reason: reason.as_str(),
+                detail: detail.as_deref().filter(|_| !reason.is_about_ids()),
+                errors: &receipt.errors,
+            }),
         }
     }
 }

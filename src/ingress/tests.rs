@@ -25,7 +25,9 @@ use super::*;
 use crate::imprint::clearing::{AddressClearing, Clearing, FieldClearing};
 use crate::ingress::auth::{SecretMinimum, SigningKey, TokenScheme, Verifier};
 use crate::intake::schema::Schema;
-use crate::intake::{EventType, ForeignAddress, IntakeSettings, Source, Sources};
+use crate::intake::{
+    EventType, ForeignAddress, IntakeSettings, InvalidEventPolicy, Source, Sources,
+};
 use crate::mapping::{
     JsonEnvelope, JsonEnvelopeRules, Mapping, MappingRules, VersionDomain, VersionRule,
 };
@@ -257,6 +259,7 @@ fn source(name: &str) -> Source {
         ]
         .into(),
         ignored: ["customer.viewed".to_owned()].into(),
+        invalid_events: InvalidEventPolicy::default(),
     }
 }
 

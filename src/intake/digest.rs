@@ -29,14 +29,18 @@ pub(super) struct StoredEvent {
 }
 
 impl StoredEvent {
-    /// Serialises an event envelope, which is a JSON object, and the request headers that the mapping of the event reads.
+    /// Serialises an event envelope, and the request headers that the mapping of the event reads. The envelope is a JSON
+    /// object, or any JSON value if the event is invalid.
     pub(super) fn new(envelope: &Value, headers: Option<&Value>) -> Self {
         let mut stored = Self {
             bytes: Vec::with_capacity(EVENT_BYTES_USUAL),
             content: [const { 0..0 }; CONTENT.len()],
         };
-        let members = envelope.as_object().into_iter().flatten();
-        let members = members.map(|(name, value)| (name.as_str(), value));
+        let Some(members) = envelope.as_object() else {
+            stored.write(envelope);
+            return stored;
+        };
+        let members = members.iter().map(|(name, value)| (name.as_str(), value));
         // A member of the event with the name of the headers would otherwise count as the headers.
         let members = members.filter(|(name, _)| headers.is_none() || *name != HEADERS);
         let headers = headers.map(|headers| (HEADERS, headers));
@@ -56,6 +60,14 @@ impl StoredEvent {
         stored
     }
 
+    /// Removes a member of an event that has the name of the request headers. Otherwise the bridge would take the member
+    /// for the headers when it decodes the stored event again.
+    pub(super) fn remove_headers(envelope: &mut Value) {
+        if let Some(members) = envelope.as_object_mut() {
+            members.remove(HEADERS);
+        }
+    }
+
     /// Parses the stored form of an event. `has_headers` tells whether the mapping of the event reads request headers: if
     /// not, a member with the name of the headers belongs to the event.
     pub(super) fn parse(bytes: &[u8], has_headers: bool) -> Option<(Value, RequestHeaders)> {
@@ -71,15 +83,14 @@ impl StoredEvent {
     /// The digest shows whether an event with a known id is a repeated event or a different event.
     pub(super) fn digest(&self, key: &[u8; 32]) -> Digest {
         let [event_type, subject, data] = self.content.clone().map(|range| self.member(range));
-        let mut mac = keyed(key);
-        for part in [b"[", event_type, b",", subject, b",", data, b"]"] {
-            mac.update(part);
-        }
-        let mut digest = [0; 16];
-        for (slot, byte) in digest.iter_mut().zip(mac.finalize().into_bytes()) {
-            *slot = byte;
-        }
-        Digest(digest)
+        let parts = [b"[", event_type, b",", subject, b",", data, b"]"];
+        Digest(of_parts(key, parts))
+    }
+
+    /// Computes the digest of the whole event, for an invalid event whose content the bridge cannot tell from its other
+    /// members.
+    pub(super) fn digest_of_all(&self, key: &[u8; 32]) -> Digest {
+        Digest(of_parts(key, [self.bytes.as_slice()]))
     }
 
     fn write(&mut self, value: &Value) {
@@ -94,6 +105,19 @@ impl StoredEvent {
             .filter(|member| !member.is_empty())
             .unwrap_or(b"null")
     }
+}
+
+/// Computes the keyed digest of these parts, one after the other.
+pub(super) fn of_parts<'a>(key: &[u8; 32], parts: impl IntoIterator<Item = &'a [u8]>) -> [u8; 16] {
+    let mut mac = keyed(key);
+    for part in parts {
+        mac.update(part);
+    }
+    let mut digest = [0; 16];
+    for (slot, byte) in digest.iter_mut().zip(mac.finalize().into_bytes()) {
+        *slot = byte;
+    }
+    digest
 }
 
 fn keyed(key: &[u8; 32]) -> Hmac<Sha256> {

@@ -146,6 +146,24 @@ impl<'a> Encoding<'a> {
     }
 }
 
+impl Encoding<'_> {
+    /// Returns the events of a body as the source sent them, for the events that the bridge cannot decode. The list has
+    /// the order of [`Self::decode`].
+    pub(super) fn undecoded(&self, message: RequestMessage<'_>, events_max: usize) -> Vec<Value> {
+        let Ok(body) = cloudevents::parse(message.body) else {
+            return Vec::new();
+        };
+        match (self, body) {
+            (Self::Json(envelope), body) => {
+                let parts = envelope.parts(body, message.headers, events_max);
+                parts.unwrap_or_default()
+            }
+            (Self::CloudEvents { .. }, Value::Array(events)) => events,
+            (Self::CloudEvents { .. }, event) => vec![event],
+        }
+    }
+}
+
 fn decode_json(
     envelope: &JsonEnvelope,
     source: &SourceName,
@@ -169,7 +187,7 @@ fn decode_json(
 const TIME: &str = "The time must be an RFC 3339 date-time; the functions utc and moment make one.";
 
 /// Builds the stored form of a plain JSON event: id, type, time and data. The stored event has no CloudEvents `source`.
-fn json_event(
+pub(super) fn json_event(
     (rules, headers): (&JsonEnvelope, &RequestHeaders),
     source: &SourceName,
     event: JsonEvent,

@@ -16,6 +16,8 @@ use super::explanation::{
 
 /// The word in an expected result for an event for which the bridge sends nothing.
 const IGNORED: &str = "ignored";
+/// The word in an expected result for an event that the bridge parks because it is invalid.
+const INVALID: &str = "invalid";
 /// The test compares these members of a request even if the expected result does not have them.
 const ALWAYS_COMPARED: [&str; 2] = ["path", "cleared"];
 
@@ -31,9 +33,8 @@ impl Expectation {
     /// Returns the result of the explained body as an expectation.
     pub fn of(explanation: &Explanation) -> Self {
         if let Some(first) = explanation.problems().next() {
-            let error = |error: &crate::event::EventError| json!({"pointer": error.pointer, "rule": error.rule});
-            let errors = explanation.problems().flat_map(|problem| &problem.errors);
-            let errors: Vec<Value> = errors.map(error).collect();
+            let errors = explanation.problems().flat_map(short_errors);
+            let errors: Vec<Value> = errors.collect();
             return Self::Rejection(json!({"type": first.class, "faults": errors}));
         }
         let mut requests: Vec<Value> = explanation.events.iter().map(expected).collect();
@@ -62,6 +63,12 @@ impl Expectation {
     }
 }
 
+fn short_errors(problem: &ExplainedProblem) -> Vec<Value> {
+    let error =
+        |error: &crate::event::EventError| json!({"pointer": error.pointer, "rule": error.rule});
+    problem.errors.iter().map(error).collect()
+}
+
 /// Describes the results of all events of an example body in one line.
 pub fn summary(explanation: &Explanation) -> String {
     let problems = explanation
@@ -78,6 +85,7 @@ pub fn summary(explanation: &Explanation) -> String {
 fn outcome_summary(outcome: &ExplainedOutcome) -> String {
     match outcome {
         ExplainedOutcome::Refused { problem } => format!("refused, {}", to_json(problem)),
+        ExplainedOutcome::Invalid { problem } => format!("parked, invalid, {}", to_json(problem)),
         ExplainedOutcome::Ignored => IGNORED.to_owned(),
         ExplainedOutcome::Request(request) => to_json(&request.request).to_string(),
         ExplainedOutcome::Parked { reason, .. } => format!("parked, {reason}"),
@@ -91,6 +99,9 @@ fn expected(event: &EventExplanation) -> Value {
         ExplainedOutcome::Parked { reason, request } => (request, Some(reason)),
         ExplainedOutcome::Ignored | ExplainedOutcome::Refused { .. } => {
             return Value::from(IGNORED);
+        }
+        ExplainedOutcome::Invalid { problem } => {
+            return json!({"parked": INVALID, "faults": short_errors(problem)});
         }
     };
     let mut members = request_members(request);
@@ -151,6 +162,11 @@ fn compare_request(expected: &Value, outcome: &ExplainedOutcome) -> Vec<String> 
         (ExplainedOutcome::Ignored, IGNORED) => return Vec::new(),
         (ExplainedOutcome::Request(request), "request") => (request, None),
         (ExplainedOutcome::Parked { reason, request }, "parked") => (request, Some(reason)),
+        (ExplainedOutcome::Invalid { problem }, "parked")
+            if expected.get("parked").is_some_and(|word| word == INVALID) =>
+        {
+            return compare_errors(expected, problem.errors.iter().map(to_json));
+        }
         (_, _) => {
             return vec![format!(
                 "expected {wanted}, found {}",
@@ -187,10 +203,15 @@ fn compare_rejection(expected: &Value, explanation: &Explanation) -> Vec<String>
         let (wanted, found) = (class.unwrap_or("-"), &first.class);
         differences.push(format!("expected the problem {wanted}, found {found}"));
     }
-    let found: Vec<Value> = problems
-        .iter()
-        .flat_map(|problem| problem.errors.iter().map(to_json))
-        .collect();
+    let errors = problems.iter().flat_map(|problem| &problem.errors);
+    differences.extend(compare_errors(expected, errors.map(to_json)));
+    differences
+}
+
+/// Compares the errors of an event or of a body with the member `faults` of an expected result.
+fn compare_errors(expected: &Value, found: impl Iterator<Item = Value>) -> Vec<String> {
+    let found: Vec<Value> = found.collect();
+    let mut differences = Vec::new();
     let wanted = expected.get("faults").and_then(Value::as_array);
     let wanted = wanted.map_or(&[][..], Vec::as_slice);
     for wanted in wanted {

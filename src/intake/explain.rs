@@ -15,7 +15,9 @@ use super::explanation::{
     EventExplanation, ExplainedOutcome, Explanation, RequestExplanation, RequestPreview,
     TargetExplanation, TargetResult,
 };
+use super::invalid::decode_again;
 use super::message::RequestMessage;
+use super::pipeline::Pipeline;
 use super::rejection::Rejection;
 use super::source::Source;
 use super::{IntakeSettings, Sources};
@@ -40,6 +42,8 @@ pub struct EntryEvent<'a> {
     pub event_type: &'a Attribute,
     /// The bytes of the event in its stored form.
     pub bytes: &'a [u8],
+    /// Whether the entry is parked because the event was invalid. The event is then decoded again.
+    pub is_invalid: bool,
 }
 
 /// Prints only the type name and never the event, because the event is personal data.
@@ -66,12 +70,11 @@ impl Sources {
         let pipeline = self.pipeline(source, Some(places), wall_time);
         let decoded = encoding.decode(&source.name, message, self.settings.batch_events_max);
         let explained = |(index, event): (usize, Result<ChangeEvent, Vec<EventError>>)| {
-            let named = event.as_ref().ok().cloned();
-            let disposition = pipeline
-                .run(index, event, headers)
-                .map(|(_, disposition)| disposition);
-            let named = named.as_ref().map(|event| (event, headers));
-            self.event(source, named, disposition, visibility)
+            let mut explanation = self.run(source, &pipeline, (index, event, headers), visibility);
+            if source.parks_invalid_events(encoding.is_batch()) {
+                explanation.outcome = explanation.outcome.parked_if_refused();
+            }
+            explanation
         };
         let (events, outcome) = match decoded {
             Ok(events) => (
@@ -97,21 +100,50 @@ impl Sources {
         visibility: Visibility,
     ) -> Option<EventExplanation> {
         let source = self.get(&event.identity.source)?;
-        let mapped = source.mapped(event.event_type.as_str());
-        let has_headers = mapped.is_some_and(|(_, kind)| !kind.mapping.headers().is_empty());
-        let (envelope, headers) = StoredEvent::parse(event.bytes, has_headers)?;
-        let event = ChangeEvent {
-            identity: event.identity.clone(),
-            event_type: event.event_type.clone(),
-            envelope,
+        let (decoded, headers) = if event.is_invalid {
+            let identity = event.identity.clone();
+            match decode_again(source, event.bytes) {
+                Ok((decoded, headers)) => (
+                    Ok(ChangeEvent {
+                        identity,
+                        ..decoded
+                    }),
+                    headers,
+                ),
+                Err(errors) => (Err(errors), RequestHeaders::default()),
+            }
+        } else {
+            let mapped = source.mapped(event.event_type.as_str());
+            let has_headers = mapped.is_some_and(|(_, kind)| !kind.mapping.headers().is_empty());
+            let (envelope, headers) = StoredEvent::parse(event.bytes, has_headers)?;
+            let event = ChangeEvent {
+                identity: event.identity.clone(),
+                event_type: event.event_type.clone(),
+                envelope,
+            };
+            (Ok(event), headers)
         };
         let pipeline = self.pipeline(source, None, wall_time);
-        let named = event.clone();
-        let disposition = pipeline
-            .run(0, Ok(event), &headers)
-            .map(|(_, disposition)| disposition);
-        let named = Some((&named, &headers));
-        Some(self.event(source, named, disposition, visibility))
+        Some(self.run(source, &pipeline, (0, decoded, &headers), visibility))
+    }
+
+    /// Runs the intake pipeline for one event, and explains the result.
+    fn run(
+        &self,
+        source: &Source,
+        pipeline: &Pipeline<'_>,
+        (index, event, headers): (usize, Result<ChangeEvent, Vec<EventError>>, &RequestHeaders),
+        visibility: Visibility,
+    ) -> EventExplanation {
+        let (event, disposition) = match pipeline.run(index, event, headers) {
+            Ok((event, disposition)) => (Some(event), Ok(disposition)),
+            Err(rejected) => {
+                let (event, rejection) = *rejected;
+                (event, Err(rejection))
+            }
+        };
+        let named = event.as_ref().map(|event| (event, headers));
+        self.event(source, named, disposition, visibility)
     }
 
     /// Returns the events of a body, each with the key of its event type in the source file, in the form that schema and mapping read.

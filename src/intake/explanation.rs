@@ -55,6 +55,11 @@ pub enum ExplainedOutcome {
         /// The problem document that the sender would get.
         problem: ExplainedProblem,
     },
+    /// The bridge parks the invalid event, and accepts the other events of the body.
+    Invalid {
+        /// The errors of the event.
+        problem: ExplainedProblem,
+    },
     /// The bridge accepts the event and sends nothing to Imprint.
     Ignored,
     /// The bridge sends this request to Imprint.
@@ -204,11 +209,19 @@ impl ExplainedOutcome {
         }
     }
 
+    /// Returns the outcome of the event if its source parks invalid events instead of refusing the body.
+    pub(super) fn parked_if_refused(self) -> Self {
+        match self {
+            Self::Refused { problem } => Self::Invalid { problem },
+            Self::Invalid { .. } | Self::Ignored | Self::Request(_) | Self::Parked { .. } => self,
+        }
+    }
+
     /// Returns the problem document if the bridge would reject the request.
     pub const fn problem(&self) -> Option<&ExplainedProblem> {
         match self {
             Self::Refused { problem } => Some(problem),
-            Self::Ignored | Self::Request(_) | Self::Parked { .. } => None,
+            Self::Invalid { .. } | Self::Ignored | Self::Request(_) | Self::Parked { .. } => None,
         }
     }
 }

@@ -6,11 +6,12 @@ use serde_json::Value;
 use super::body_places::BodyPlaces;
 use super::digest::StoredEvent;
 use super::encoding::Encoding;
+use super::invalid::InvalidEventParking;
 use super::message::RequestMessage;
 use super::rejection::{Rejection, RejectionClass};
 use super::source::{EventType, Source, TypeHandling};
 use super::{ForeignAddress, IntakeSettings, Sources};
-use crate::event::{Attribute, ChangeEvent, EventError, RequestHeaders, SourceName, SourceVersion};
+use crate::event::{ChangeEvent, EventError, RequestHeaders};
 use crate::imprint::CustomerChange;
 use crate::mapping::{self, EnvelopeAttribute, VersionDomain};
 use crate::outbox::{Disposition, NewEntry, ParkReason, Priority};
@@ -39,15 +40,6 @@ impl std::fmt::Debug for EntryContext {
     }
 }
 
-/// The values that [`Sources::remap`] needs, besides the stored event itself.
-#[derive(Clone, Copy, Debug)]
-pub struct MappedAgain {
-    /// The stored version of the event. The value is `None` if the store cannot read the version.
-    pub stored: Option<SourceVersion>,
-    /// The current wall-clock time, for versions that are times.
-    pub wall_time: Timestamp,
-}
-
 /// The outbox entries of one request body.
 #[derive(Clone, Debug, Default)]
 pub struct MappedBody {
@@ -61,7 +53,8 @@ impl Sources {
     /// Turns the body of a request into outbox entries.
     ///
     /// # Errors
-    /// Returns every error of every event. After an error, the caller must not store any event of the request.
+    /// Returns every error of every event. After an error, the caller must not store any event of the request. If the
+    /// source parks its invalid events, only the errors of the whole body are errors here.
     pub fn entries(
         &self,
         source: &Source,
@@ -71,67 +64,37 @@ impl Sources {
     ) -> Result<MappedBody, Rejection> {
         let places = self.places(encoding, message);
         let pipeline = self.pipeline(source, Some(places), context.wall_time);
-        let events = encoding.decode(&source.name, message, self.settings.batch_events_max)?;
+        let events_max = self.settings.batch_events_max;
+        let events = encoding.decode(&source.name, message, events_max)?;
         let headers = message.headers;
         let mut mapped = MappedBody {
             entries: Vec::with_capacity(events.len()),
             unlisted_phones: 0,
         };
         let mut rejections = Vec::new();
+        let mut parking = InvalidEventParking::of(source, encoding, message, events_max, context);
         for (index, event) in events.into_iter().enumerate() {
             mapping::take_unlisted_phone();
-            match pipeline.run(index, event, headers) {
+            let result = pipeline.run(index, event, headers);
+            mapped.unlisted_phones += u64::from(mapping::take_unlisted_phone());
+            let (event, rejection) = match result {
                 Ok((event, disposition)) => {
                     let kept = source.kept_headers(&event.event_type, headers);
                     let entry = context.entry(event, kept.as_ref(), disposition);
                     mapped.entries.push(entry);
+                    continue;
                 }
-                Err(rejection) => rejections.push(rejection),
+                Err(rejected) => *rejected,
+            };
+            match &mut parking {
+                Some(parking) => {
+                    let entry = parking.entry(index, event, rejection.errors);
+                    mapped.entries.push(entry);
+                }
+                None => rejections.push(rejection),
             }
-            mapped.unlisted_phones += u64::from(mapping::take_unlisted_phone());
         }
         Rejection::merge(rejections).map_or(Ok(mapped), Err)
-    }
-
-    /// Maps a stored event again with the current schema and mapping.
-    ///
-    /// The bridge maps a parked event again after an operator has fixed the schema or the mapping. The event keeps its
-    /// stored version, including the epoch. With the current epoch of the source, the values of an old event would win
-    /// over the newer values that Imprint has.
-    ///
-    /// # Errors
-    /// Returns every reason why the stored event cannot be sent.
-    pub fn remap(
-        &self,
-        source: &SourceName,
-        event_type: &Attribute,
-        event: &[u8],
-        again: MappedAgain,
-    ) -> Result<CustomerChange, Vec<EventError>> {
-        let source = self.get(source);
-        let known = source.and_then(|source| {
-            let (_, event_type) = source.mapped(event_type.as_str())?;
-            Some((source, event_type))
-        });
-        let (source, event_type) = known.ok_or_else(unknown_event_type_today)?;
-        let has_headers = !event_type.mapping.headers().is_empty();
-        let (envelope, headers) = StoredEvent::parse(event, has_headers).ok_or_else(unreadable)?;
-        let mut change = change(source, event_type, &envelope, &headers)
-            .map_err(|rejection| rejection.errors)?;
-        if let Some((change, stored)) = change.as_mut().zip(again.stored) {
-            change.version = stored;
-        }
-        let pipeline = self.pipeline(source, None, again.wall_time);
-        if let Some(change) = &change
-            && pipeline.is_ahead(event_type, change.version.value)
-        {
-            return Err(version_ahead());
-        }
-        match self.settings.foreign_address.disposition(change) {
-            Disposition::Enqueue(change) | Disposition::Hold(change) => Ok(change),
-            Disposition::Park(..) => Err(foreign_address()),
-            Disposition::Ignore | Disposition::Invalid(_) => Err(nothing_to_send()),
-        }
     }
 
     /// Returns the places of events in a request body, as JSON Pointers. The indexes are the positions of the events in
@@ -174,6 +137,9 @@ impl Sources {
     }
 }
 
+/// The rejection of one event, together with the event, if the bridge could decode the event.
+pub(super) type RejectedEvent = (Option<ChangeEvent>, Rejection);
+
 /// The intake stages that every event of one request goes through.
 pub(super) struct Pipeline<'a> {
     source: &'a Source,
@@ -186,19 +152,26 @@ pub(super) struct Pipeline<'a> {
 }
 
 impl Pipeline<'_> {
-    /// Runs all intake stages for the event at `index`.
+    /// Runs all intake stages for the event at `index`. Returns a rejection together with the event, if the bridge could
+    /// decode the event.
     pub(super) fn run(
         &self,
         index: usize,
         event: Result<ChangeEvent, Vec<EventError>>,
         headers: &RequestHeaders,
-    ) -> Result<(ChangeEvent, Disposition), Rejection> {
-        // The pointers of the decoder are already places in the body.
-        let event = event.map_err(|errors| Rejection::new(RejectionClass::Malformed, errors))?;
-        let disposition = self
-            .disposition(&event, headers)
-            .map_err(|rejection| self.in_body(index, rejection))?;
-        Ok((event, disposition))
+    ) -> Result<(ChangeEvent, Disposition), Box<RejectedEvent>> {
+        let event = match event {
+            Ok(event) => event,
+            // The pointers of the decoder are already places in the body.
+            Err(errors) => {
+                let rejection = Rejection::new(RejectionClass::Malformed, errors);
+                return Err(Box::new((None, rejection)));
+            }
+        };
+        match self.disposition(&event, headers) {
+            Ok(disposition) => Ok((event, disposition)),
+            Err(rejection) => Err(Box::new((Some(event), self.in_body(index, rejection)))),
+        }
     }
 
     fn disposition(
@@ -227,7 +200,7 @@ impl Pipeline<'_> {
 
     /// Returns whether a version is a time that lies too far in the future. A version that is a time counts the
     /// microseconds since the Unix epoch.
-    fn is_ahead(&self, event_type: &EventType, version: i64) -> bool {
+    pub(super) fn is_ahead(&self, event_type: &EventType, version: i64) -> bool {
         match event_type.mapping.version_domain() {
             Some(VersionDomain::Time) => {
                 version > self.version_time_max.as_millis().saturating_mul(1000)
@@ -268,7 +241,7 @@ impl ForeignAddress {
     ///
     /// If the change sets an address outside the USA, the bridge parks the change, or drops the address from the
     /// change. The bridge ignores a change that is empty without its address.
-    fn disposition(self, change: Option<CustomerChange>) -> Disposition {
+    pub(super) fn disposition(self, change: Option<CustomerChange>) -> Disposition {
         let Some(change) = change else {
             return Disposition::Ignore;
         };
@@ -310,7 +283,7 @@ impl EntryContext {
 /// Validates and maps an event, and returns the customer change.
 ///
 /// Returns `None` if the condition `when` of the mapping excludes the event, or if the mapping sets no field.
-fn change(
+pub(super) fn change(
     source: &Source,
     event_type: &EventType,
     envelope: &Value,
@@ -336,7 +309,7 @@ fn change(
 
 // === errors ===
 
-fn error(pointer: &str, rule: &str, location: &str, detail: &str) -> Vec<EventError> {
+pub(super) fn error(pointer: &str, rule: &str, location: &str, detail: &str) -> Vec<EventError> {
     vec![EventError {
         pointer: pointer.to_owned(),
         rule: rule.to_owned(),
@@ -345,27 +318,12 @@ fn error(pointer: &str, rule: &str, location: &str, detail: &str) -> Vec<EventEr
     }]
 }
 
-fn version_ahead() -> Vec<EventError> {
+pub(super) fn version_ahead() -> Vec<EventError> {
     let detail = "The version is a time that is too far in the future.";
     error("", "version_ahead", "version", detail)
 }
 
-fn unknown_event_type_today() -> Vec<EventError> {
-    let detail = "The source no longer has this event type.";
-    error("", "unknown_event_type", "events", detail)
-}
-
-fn unreadable() -> Vec<EventError> {
+pub(super) fn unreadable() -> Vec<EventError> {
     let detail = "The stored event cannot be read.";
     error("", "unreadable", "events", detail)
-}
-
-fn nothing_to_send() -> Vec<EventError> {
-    let detail = "The current mapping sets no field from this event.";
-    error("", "ignored", "events", detail)
-}
-
-fn foreign_address() -> Vec<EventError> {
-    let detail = "The address is outside the USA. To send the event without it, set imprint.foreign_address = \"skip\".";
-    error("", "foreign_address", "events", detail)
 }

@@ -32,7 +32,7 @@ const CONTEXT: EntryContext = EntryContext {
 };
 
 const AGAIN: MappedAgain = MappedAgain {
-    stored: None,
+    stored: StoredVersion::Mapped(None),
     wall_time: NOW,
 };
 
@@ -69,6 +69,7 @@ fn shop_ordered_by(version: Option<VersionRule>, foreign_address: ForeignAddress
         json_envelope: Some(JsonEnvelope::compile(&envelope, &BTreeMap::new()).unwrap()),
         event_types: [("row".to_owned(), event_type)].into(),
         ignored: ["ping".to_owned()].into(),
+        invalid_events: InvalidEventPolicy::default(),
     };
     let settings = IntakeSettings {
         foreign_address,
@@ -198,6 +199,7 @@ fn a_replay_refuses_a_version_in_the_future() {
         let minute = NOW.after(Duration::from_mins(version)).to_rfc3339();
         let event = json!({"data": {"id": "C-1", "email": "a@example.com", "at": minute}});
         let stored = stored.map(|value| SourceVersion { epoch: 1, value });
+        let stored = StoredVersion::Mapped(stored);
         let again = MappedAgain { stored, ..AGAIN };
         let event_type = Attribute::parse("row").unwrap();
         let bytes = event.to_string();
@@ -283,6 +285,7 @@ fn only_fields_that_would_be_sent_are_not_stale() {
         },
         event_type: &entry.event_type,
         bytes: &entry.event,
+        is_invalid: false,
     };
     let mut explanation = sources
         .explain_entry(event, NOW, Visibility::Masked)
@@ -394,6 +397,7 @@ fn a_header_that_the_condition_reads_is_stored_with_the_event() {
             identity: &eu.identity,
             event_type: &eu.event_type,
             bytes: &eu.event,
+            is_invalid: false,
         },
         NOW,
         Visibility::Masked,
@@ -428,6 +432,7 @@ fn split_by(split: &str) -> Sources {
         json_envelope: Some(JsonEnvelope::compile(&envelope, &BTreeMap::new()).unwrap()),
         event_types,
         ignored: ["ping".to_owned()].into(),
+        invalid_events: InvalidEventPolicy::default(),
     };
     Sources::new([Arc::new(made)], SETTINGS)
 }

@@ -185,22 +185,52 @@ impl JsonEnvelope {
         headers: &RequestHeaders,
         max: usize,
     ) -> Result<Vec<Result<JsonEvent, Vec<EventError>>>, Vec<EventError>> {
-        let context = &ReadContext {
-            headers: Some(headers),
-            log: None,
-        };
-        let parts = match &self.split {
-            None => vec![body],
-            Some(split) => {
-                let body = LocatedValue::in_context(&body, context);
-                parts(split, &body, max).map_err(|error| vec![error.into_event_error(&SPLIT)])?
-            }
-        };
-        let events = parts.into_iter().map(|part| self.event(part, context));
+        let parts = self.parts(body, headers, max)?;
+        let events = parts.into_iter().map(|part| self.event(part, headers));
         Ok(events.collect())
     }
 
-    fn event(&self, data: Value, context: &ReadContext<'_>) -> Result<JsonEvent, Vec<EventError>> {
+    /// Returns the parts of a body that are its events, without reading the events. Returns at most `max` + 1 parts.
+    ///
+    /// # Errors
+    /// Returns the errors of a body that cannot be split into events.
+    pub fn parts(
+        &self,
+        body: Value,
+        headers: &RequestHeaders,
+        max: usize,
+    ) -> Result<Vec<Value>, Vec<EventError>> {
+        match &self.split {
+            None => Ok(vec![body]),
+            Some(split) => {
+                let context = &ReadContext::of_headers(headers);
+                let body = LocatedValue::in_context(&body, context);
+                parts(split, &body, max).map_err(|error| vec![error.into_event_error(&SPLIT)])
+            }
+        }
+    }
+
+    /// Returns the id and the type of an event. Each is `None` if the event has no usable value for it.
+    pub fn names(&self, data: &Value, headers: &RequestHeaders) -> [Option<String>; 2] {
+        budget::begin_event(budget::EVENT_STEPS_MAX);
+        let context = &ReadContext::of_headers(headers);
+        let input = LocatedValue::in_context(data, context);
+        [&self.id, &self.event_type].map(|rule| {
+            let located = rule.plan.read(&input).ok()?;
+            text(&located, true).ok().flatten()
+        })
+    }
+
+    /// Reads the id, the type and the time of one event.
+    ///
+    /// # Errors
+    /// Returns the errors of an event without a usable id or type.
+    pub fn event(
+        &self,
+        data: Value,
+        headers: &RequestHeaders,
+    ) -> Result<JsonEvent, Vec<EventError>> {
+        let context = &ReadContext::of_headers(headers);
         budget::begin_event(budget::EVENT_STEPS_MAX);
         let mut errors = Vec::new();
         let input = LocatedValue::in_context(&data, context);

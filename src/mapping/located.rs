@@ -91,6 +91,14 @@ pub(super) struct ReadContext<'a> {
 }
 
 impl<'a> ReadContext<'a> {
+    /// Creates the context of an evaluation without a log.
+    pub(super) const fn of_headers(headers: &'a RequestHeaders) -> Self {
+        Self {
+            headers: Some(headers),
+            log: None,
+        }
+    }
+
     /// Creates the context of an evaluation that logs the places that it reads.
     pub(super) fn logged(headers: Option<&'a RequestHeaders>) -> Self {
         let log = Some(ReadLog::default());

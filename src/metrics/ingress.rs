@@ -12,6 +12,7 @@ pub struct IngressMetrics {
     duplicates: IntCounter,
     ignored: IntCounter,
     empty: IntCounterVec,
+    invalid: IntCounterVec,
     rejected: IntCounterVec,
     unauthenticated: IntCounterVec,
     unsigned_headers: IntGaugeVec,
@@ -54,6 +55,11 @@ impl IngressMetrics {
             empty: declare.counters(
                 "empty_requests_total",
                 "Accepted requests without an event, by source: the body has an empty list, or body.split skips all of it.",
+                "source",
+            )?,
+            invalid: declare.counters(
+                "parked_invalid_total",
+                "Events parked because they are invalid, by source; only for sources that park invalid events.",
                 "source",
             )?,
             rejected: declare.counters(
@@ -115,6 +121,14 @@ impl IngressMetrics {
         self.empty.with_label_values(&[source]).inc();
     }
 
+    /// Counts new events of a source that the bridge parked because they are invalid. The caller must also call
+    /// [`Self::accepted`] for each of these events.
+    pub fn invalid(&self, source: &str, events: usize) {
+        self.invalid
+            .with_label_values(&[source])
+            .inc_by(u64::try_from(events).unwrap_or(u64::MAX));
+    }
+
     /// Counts a rejected request to the event listener.
     pub fn rejected(&self, problem: &'static str) {
         self.rejected.with_label_values(&[problem]).inc();
@@ -136,6 +150,7 @@ impl IngressMetrics {
     /// Adds a source to the metrics, so that the metrics page shows the source's counters from the start.
     /// `storage_quota_bytes` is `None` if the source has no storage quota.
     pub fn source(&self, source: &str, storage_quota_bytes: Option<u64>) {
+        self.invalid.with_label_values(&[source]);
         self.over_rate_quota.with_label_values(&[source]);
         self.over_storage_quota.with_label_values(&[source]);
         self.unlisted_phones.with_label_values(&[source]);

@@ -27,6 +27,7 @@ mod log;
 mod mapping;
 mod operator;
 mod outbox_suite;
+mod partial;
 mod proof;
 mod request_headers;
 mod scenarios;

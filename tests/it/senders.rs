@@ -17,13 +17,14 @@ use crate::support::wait_for;
 const EVENTS: &str = "/v1/sources/crm/events";
 
 /// All labels of the metrics page, each with all allowed values. Any other value is new, or came from a request.
-const LABELS: [(&str, &[&str]); 22] = [
+const LABELS: [(&str, &[&str]); 23] = [
     ("refused_total/problem", &PROBLEMS),
     (
         "unauthenticated_total/reason",
         &["missing", "malformed", "stale", "mismatch"],
     ),
     ("unsigned_headers/source", &["crm"]),
+    ("parked_invalid_total/source", &["crm"]),
     ("over_rate_quota_total/source", &["crm"]),
     ("over_storage_quota_total/source", &["crm"]),
     ("unlisted_phones_total/source", &["crm"]),

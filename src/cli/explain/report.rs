@@ -49,6 +49,9 @@ pub(super) fn event(event: &EventExplanation) -> Vec<String> {
 fn summary(outcome: &ExplainedOutcome) -> String {
     match outcome {
         ExplainedOutcome::Refused { problem } => format!("refused, {}", problem.class),
+        ExplainedOutcome::Invalid { problem } => {
+            format!("parked, because the event is invalid ({})", problem.class)
+        }
         ExplainedOutcome::Ignored => "ignored: accepted, and nothing is sent".to_owned(),
         ExplainedOutcome::Request(_) => "request".to_owned(),
         ExplainedOutcome::Parked { reason, .. } => format!("parked, {reason}"),
@@ -60,7 +63,9 @@ fn summary(outcome: &ExplainedOutcome) -> String {
 /// For an accepted event, names the path of the request, or the partner customer id if the path is not known.
 fn details(outcome: &ExplainedOutcome) -> Vec<String> {
     match outcome {
-        ExplainedOutcome::Refused { problem } => errors(problem),
+        ExplainedOutcome::Refused { problem } | ExplainedOutcome::Invalid { problem } => {
+            errors(problem)
+        }
         ExplainedOutcome::Ignored => Vec::new(),
         ExplainedOutcome::Request(request) | ExplainedOutcome::Parked { request, .. } => {
             vec![destination(request)]
@@ -73,7 +78,9 @@ const fn request_of(outcome: &ExplainedOutcome) -> Option<&RequestExplanation> {
         ExplainedOutcome::Request(request) | ExplainedOutcome::Parked { request, .. } => {
             Some(request)
         }
-        ExplainedOutcome::Refused { .. } | ExplainedOutcome::Ignored => None,
+        ExplainedOutcome::Refused { .. }
+        | ExplainedOutcome::Invalid { .. }
+        | ExplainedOutcome::Ignored => None,
     }
 }
 

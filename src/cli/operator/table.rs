@@ -58,7 +58,7 @@ pub(super) fn entries(answer: &Value) -> Vec<String> {
         let parked = at(entry, "parked");
         let detail = match (at(parked, "reason").as_str(), at(parked, "detail").as_str()) {
             (Some(reason), Some(detail)) => format!("{reason}: {detail}"),
-            (Some(reason), None) => reason.to_owned(),
+            (Some(reason), None) => format!("{reason}{}", first_error(parked)),
             (None, _) => text(at(entry, "superseded_by")),
         };
         vec![
@@ -76,6 +76,19 @@ pub(super) fn entries(answer: &Value) -> Vec<String> {
         return vec!["none".to_owned()];
     }
     aligned(&rows)
+}
+
+/// Formats the first error of an invalid event, and the number of the other errors.
+fn first_error(parked: &Value) -> String {
+    let mut errors = list(parked, "faults");
+    let Some(first) = errors.next() else {
+        return String::new();
+    };
+    let (pointer, rule) = (text(at(first, "pointer")), text(at(first, "rule")));
+    match errors.count() {
+        0 => format!(": {pointer} ({rule})"),
+        more => format!(": {pointer} ({rule}) and {more} more"),
+    }
 }
 
 /// Formats one line for each member of an object. The members of inner objects are indented.
@@ -189,6 +202,8 @@ mod tests {
         let answer = json!({"entries": [
             {"entry": 7, "id": "a", "type": "t", "status": "parked", "imprint_id": "C", "attempts": 1,
              "accepted_at": "now", "parked": {"reason": "rejected", "detail": "status 400"}},
+            {"entry": 8, "id": "b", "type": "t", "status": "parked", "attempts": 0, "accepted_at": "now",
+             "parked": {"reason": "invalid", "detail": null, "faults": [{"pointer": "/1/phone", "rule": "e164"}, {}]}},
             {"entry": 12, "id": "longer", "type": "t", "status": "waiting", "partner_id": "P", "attempts": 0, "accepted_at": "now"},
         ]});
         assert_eq!(
@@ -196,6 +211,7 @@ mod tests {
             [
                 "ENTRY  ID      TYPE  STATUS   CUSTOMER  ATTEMPTS  ACCEPTED  DETAIL",
                 "7      a       t     parked   C         1         now       rejected: status 400",
+                "8      b       t     parked   -         0         now       invalid: /1/phone (e164) and 1 more",
                 "12     longer  t     waiting  P         0         now       -",
             ]
         );

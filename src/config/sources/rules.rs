@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::super::reader::{Raw, Reader};
 use crate::event::Attribute;
-use crate::intake::EventType;
 use crate::intake::schema::Schema;
+use crate::intake::{EventType, InvalidEventPolicy};
 use crate::mapping::{
     ImageRules, JsonEnvelope, JsonEnvelopeRules, LookupTables, Mapping, MappingRules, RuleError,
     VersionDomain, VersionRule,
@@ -84,6 +84,21 @@ pub(super) fn json_envelope(reader: &mut Reader, tables: &LookupTables) -> Optio
     JsonEnvelope::compile(&rules, tables)
         .map_err(|errors| report(reader, &["body"], errors))
         .ok()
+}
+
+/// Reads the action for an invalid event. `splits` is false if each body of the source has exactly one event of plain
+/// JSON.
+pub(super) fn invalid_events(reader: &mut Reader, splits: bool) -> InvalidEventPolicy {
+    let words = [
+        ("refuse", InvalidEventPolicy::RefuseBody),
+        ("park", InvalidEventPolicy::Park),
+    ];
+    let policy = reader.take_optional(&["body", "on_invalid"], |raw| raw.word(&words));
+    if policy == Some(InvalidEventPolicy::Park) && !splits {
+        let reason = "must be \"refuse\" without body.split: a body then has only one event, and the bridge answers an invalid event with 422";
+        reader.error(&["body", "on_invalid"], reason);
+    }
+    policy.unwrap_or_default()
 }
 
 /// Reads the settings of one event type, and compiles the schema and the mapping.

@@ -141,10 +141,14 @@ fn summary_json(summary: &EntrySummary) -> Value {
         Some(LaneKey::Partner(partner)) => (None, Some(PartnerCustomerId::as_str(partner))),
         None => (None, None),
     };
-    let parked = receipt
-        .parked
-        .as_ref()
-        .map(|(reason, detail)| json!({"reason": reason.as_str(), "detail": detail}));
+    let parked = receipt.parked.as_ref().map(|(reason, detail)| {
+        let mut parked = json!({"reason": reason.as_str(), "detail": detail});
+        if let (Some(members), false) = (parked.as_object_mut(), receipt.errors.is_empty()) {
+            let errors = receipt.errors.iter().map(error_json).collect();
+            members.insert("faults".to_owned(), errors);
+        }
+        parked
+    });
     json!({
         "entry": receipt.entry.0,
         "id": receipt.identity.id.as_str(),
@@ -165,11 +169,12 @@ fn summary_json(summary: &EntrySummary) -> Value {
 fn entry_json(view: EntryView) -> Value {
     let mut entry = summary_json(&view.summary);
     if let (Some(members), Some(content)) = (entry.as_object_mut(), view.content) {
-        let version = content.version;
-        let version =
-            json!({"epoch": version.epoch, "value": version.value, "arrival": version.arrival});
-        members.insert("version".to_owned(), version);
-        members.insert("facts".to_owned(), fields_json(content.values));
+        if let Some((version, values)) = content.update {
+            let version =
+                json!({"epoch": version.epoch, "value": version.value, "arrival": version.arrival});
+            members.insert("version".to_owned(), version);
+            members.insert("facts".to_owned(), fields_json(values));
+        }
         members.extend(content.event.map(|event| ("event".to_owned(), event)));
     }
     entry

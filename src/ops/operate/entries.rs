@@ -18,8 +18,9 @@ pub struct EntryView {
 /// The content of an unfinished entry, with masked or revealed values.
 #[derive(Clone, PartialEq)]
 pub struct EntryContent {
-    pub version: Version,
-    pub values: Vec<FieldView>,
+    /// The version and the values of the entry's update. `None` if the entry is parked as invalid, or if the bridge
+    /// cannot read the stored update.
+    pub update: Option<(Version, Vec<FieldView>)>,
     /// The entry's event as a `CloudEvent` in structured form. `None` if the bridge cannot parse the stored bytes.
     pub event: Option<Value>,
 }
@@ -80,12 +81,12 @@ impl Operations {
     ) -> Result<EntryView, Error> {
         let inspection = self.inspect(entry).await?;
         self.audit_reveal(operator, entry, visibility).await?;
-        let content = inspection.update.map(|(version, update)| EntryContent {
-            version,
-            values: field_views(visibility, &update),
-            event: inspection
-                .event
-                .and_then(|event| serde_json::from_slice(&event).ok())
+        let content = inspection.event.map(|event| EntryContent {
+            update: inspection
+                .update
+                .map(|(version, update)| (version, field_views(visibility, &update))),
+            event: serde_json::from_slice(&event)
+                .ok()
                 .map(|event| visibility.value(&event)),
         });
         Ok(EntryView {

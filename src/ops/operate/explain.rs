@@ -1,5 +1,6 @@
 //! Explains how the current mapping turns an event into a request, expression by expression.
 
+use super::replay::is_invalid;
 use super::{Error, Operations, Operator};
 use crate::event::{SourceName, Visibility};
 use crate::fold::{Candidate, fold};
@@ -28,6 +29,7 @@ impl Operations {
             identity: &receipt.identity,
             event_type: &receipt.event_type,
             bytes: event,
+            is_invalid: is_invalid(receipt),
         };
         let explanation = self
             .sources

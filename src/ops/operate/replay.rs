@@ -4,8 +4,11 @@ use super::preview::{ReplayedRequest, preview};
 use super::selection::{ChangeSelection, Reason};
 use super::{Error, Operations, Operator};
 use crate::event::{EventError, Version};
-use crate::intake::MappedAgain;
-use crate::outbox::{AuditEvent, Detail, EntryId, LoadedEntries, LoadedEntry, Replay, State};
+use crate::intake::{MappedAgain, StoredVersion};
+use crate::outbox::{
+    AuditEvent, Detail, EntryId, LaneKey, LoadedEntries, LoadedEntry, ParkReason, Receipt, Replay,
+    State,
+};
 
 /// The states that a replay accepts.
 const REPLAYED: &[State] = &[State::Parked, State::Undecided];
@@ -63,10 +66,11 @@ impl Operations {
         mapping: MappingChoice,
     ) -> Result<ReplayPreview, Error> {
         let states = selection.states(REPLAYED)?;
-        let loaded = self
+        let mut loaded = self
             .load_selected(selection, Detail::Lanes, &states)
             .await?;
         let (replays, unmappable) = self.map(&loaded.entries, mapping);
+        self.load_new_lanes(&mut loaded, &replays).await?;
         let (requests, stale) = preview(&loaded, &replays, self.max_fold, self.clock.now());
         Ok(ReplayPreview {
             replayable: replays.len(),
@@ -112,6 +116,38 @@ impl Operations {
         })
     }
 
+    /// Loads the lanes of entries that the current mapping assigns to another customer. An entry that is parked as
+    /// invalid had no customer before.
+    async fn load_new_lanes(
+        &self,
+        loaded: &mut LoadedEntries,
+        replays: &[Replay],
+    ) -> Result<(), Error> {
+        let LoadedEntries { entries, lanes, .. } = loaded;
+        let mut moved = Vec::new();
+        let mut customers = Vec::new();
+        for entry in entries {
+            let mut replays = replays.iter();
+            let replay = replays.find(|replay| replay.entry == number(entry));
+            let change = replay.and_then(|replay| replay.change.as_ref());
+            let customer = change.map(|change| LaneKey::of(&change.customer));
+            if let Some(customer) =
+                customer.filter(|key| entry.summary.customer.as_ref() != Some(key))
+            {
+                customers.push(customer);
+                moved.push(entry);
+            }
+        }
+        if !customers.is_empty() {
+            let found = self.outbox.lanes(customers).await?;
+            for (entry, lane) in moved.into_iter().zip(found) {
+                entry.lane = Some(lanes.len());
+                lanes.push(lane);
+            }
+        }
+        Ok(())
+    }
+
     /// Takes the undecided entries out of the loaded ones, and lets them wait again. Returns the entries that now wait.
     async fn approve_undecided(
         &self,
@@ -144,6 +180,18 @@ impl Operations {
         for loaded in entries {
             let entry = number(loaded);
             let receipt = &loaded.summary.receipt;
+            let version = loaded.version.map(Version::of_source);
+            let stored = match is_invalid(receipt) {
+                false => StoredVersion::Mapped(version),
+                true if mapping == MappingChoice::Stored => {
+                    let errors = vec![needs_current_mapping()];
+                    unmappable.push(Unmappable { entry, errors });
+                    continue;
+                }
+                true => StoredVersion::Invalid {
+                    epoch: version.unwrap_or_default().epoch,
+                },
+            };
             let event = match mapping {
                 MappingChoice::Current if receipt.state != State::Undecided => {
                     loaded.event.as_deref()
@@ -153,7 +201,7 @@ impl Operations {
             let change = event.map(|event| {
                 let source = &receipt.identity.source;
                 let again = MappedAgain {
-                    stored: loaded.version.map(Version::of_source),
+                    stored,
                     wall_time: self.clock.wall(),
                 };
                 self.sources
@@ -165,6 +213,22 @@ impl Operations {
             }
         }
         (replays, unmappable)
+    }
+}
+
+/// Returns whether the entry is parked because its event was invalid. Such an entry has no customer change.
+pub(super) fn is_invalid(receipt: &Receipt) -> bool {
+    let parked = receipt.parked.as_ref();
+    parked.is_some_and(|(reason, _)| *reason == ParkReason::Invalid)
+}
+
+fn needs_current_mapping() -> EventError {
+    EventError {
+        pointer: String::new(),
+        rule: "map_again".to_owned(),
+        location: "events".to_owned(),
+        detail: "The event was invalid when it arrived, so the bridge stored no update. Replay the entry with --map-again."
+            .to_owned(),
     }
 }
 

@@ -1,0 +1,326 @@
+//! Parks the invalid events of a body, so that the bridge can store the valid events of the same body.
+//!
+//! A parked event keeps its whole content and its errors, but the bridge knows no customer change of the event. After a
+//! correction of the schema or of the mapping, [`Sources::remap`](super::Sources::remap) decodes and maps the event
+//! again.
+//!
+//! The bridge stores the event under its own identity. If the bridge cannot read the identity, or if the identity
+//! belongs to an earlier event with different content, the event gets an id that the bridge derives from its content.
+//! The sender that repeats the event then gets the same entry again.
+
+use serde_json::{Map, Value};
+
+use super::digest::{self, StoredEvent};
+use super::encoding::{self, Encoding};
+use super::message::RequestMessage;
+use super::pipeline::{EntryContext, unreadable};
+use super::source::{InvalidEventPolicy, Source};
+use crate::event::cloudevents::{self, ContentMode, HttpMessage};
+use crate::event::{Attribute, ChangeEvent, EventError, Identity, RequestHeaders, SourceName};
+use crate::outbox::{Disposition, InvalidReason, NewEntry};
+
+/// The maximum number of errors that the store keeps of one invalid event. Further errors rarely have another cause.
+const STORED_ERRORS_MAX: usize = 10;
+/// The maximum size of these errors in bytes. The storage quota does not count the errors, and a pointer can be as long
+/// as the event.
+const STORED_ERRORS_BYTES_MAX: usize = 4096;
+
+/// An invalid event, with the parts that the bridge can read.
+struct UndecodedEvent {
+    /// `None` if the event has no readable id, or no readable CloudEvents `source`.
+    identity: Option<Identity>,
+    event_type: Option<Attribute>,
+    /// The event in its structured form. If the bridge cannot decode the event, this is the event as the source sent it.
+    envelope: Value,
+}
+
+/// Builds the entries of the invalid events of one body.
+pub(super) struct InvalidEventParking<'a> {
+    source: &'a Source,
+    encoding: &'a Encoding<'a>,
+    message: RequestMessage<'a>,
+    events_max: usize,
+    context: &'a EntryContext,
+    /// The events of the body as the source sent them, from the first event that the bridge cannot decode.
+    sent: Option<Vec<Value>>,
+}
+
+impl<'a> InvalidEventParking<'a> {
+    /// Returns `None` if the source refuses the whole body of an invalid event.
+    pub(super) const fn of(
+        source: &'a Source,
+        encoding: &'a Encoding<'a>,
+        message: RequestMessage<'a>,
+        events_max: usize,
+        context: &'a EntryContext,
+    ) -> Option<Self> {
+        if !source.parks_invalid_events(encoding.is_batch()) {
+            return None;
+        }
+        Some(Self {
+            source,
+            encoding,
+            message,
+            events_max,
+            context,
+            sent: None,
+        })
+    }
+
+    /// Returns the entry of the invalid event at `index`. `event` is `None` if the bridge cannot decode the event.
+    pub(super) fn entry(
+        &mut self,
+        index: usize,
+        event: Option<ChangeEvent>,
+        errors: Vec<EventError>,
+    ) -> NewEntry {
+        let mut event = match event {
+            Some(event) => UndecodedEvent {
+                identity: Some(event.identity),
+                event_type: Some(event.event_type),
+                envelope: event.envelope,
+            },
+            None => self.undecoded(index),
+        };
+        let key = &self.context.digest_key;
+        StoredEvent::remove_headers(&mut event.envelope);
+        let headers = self.kept_headers(event.event_type.as_ref());
+        let stored = StoredEvent::new(&event.envelope, headers.as_ref());
+        let (identity, digest) = match event.identity {
+            Some(identity) => (identity, stored.digest(key)),
+            None => {
+                let digest = StoredEvent::new(&event.envelope, None).digest_of_all(key);
+                (derived(&self.source.name, digest.0), digest)
+            }
+        };
+        let epoch = self.source.epoch(event.event_type.as_ref());
+        NewEntry {
+            disposition: Disposition::Invalid(invalid(epoch, errors)),
+            digest,
+            accepted_at: self.context.accepted_at,
+            priority: self.context.priority,
+            event: stored.bytes,
+            event_type: event.event_type.unwrap_or_else(Attribute::unreadable),
+            identity,
+        }
+    }
+
+    /// Returns the request headers that the bridge needs to decode and to map the event again. A type that the source
+    /// file does not map today can need each header that the source reads.
+    fn kept_headers(&self, event_type: Option<&Attribute>) -> Option<Value> {
+        let headers = self.message.headers;
+        let mapped = event_type.filter(|name| self.source.mapped(name.as_str()).is_some());
+        match mapped {
+            Some(event_type) => self.source.kept_headers(event_type, headers),
+            None => headers.to_json(&self.source.read_headers()),
+        }
+    }
+
+    fn undecoded(&mut self, index: usize) -> UndecodedEvent {
+        let sent = self
+            .sent
+            .get_or_insert_with(|| self.encoding.undecoded(self.message, self.events_max));
+        let event = sent.get_mut(index).map_or(Value::Null, Value::take);
+        match self.encoding {
+            Encoding::CloudEvents { .. } => self.cloud_event(event),
+            Encoding::Json(envelope) => {
+                let [id, event_type] = envelope.names(&event, self.message.headers);
+                self.plain_event(id, event_type, event)
+            }
+        }
+    }
+
+    fn cloud_event(&self, envelope: Value) -> UndecodedEvent {
+        let attribute = |name| Attribute::parse(envelope.get(name)?.as_str()?).ok();
+        let id = attribute("id").zip(attribute("source"));
+        UndecodedEvent {
+            identity: id.map(|(id, ce_source)| Identity {
+                source: self.source.name.clone(),
+                ce_source: Some(ce_source),
+                id,
+            }),
+            event_type: attribute("type"),
+            envelope,
+        }
+    }
+
+    fn plain_event(
+        &self,
+        id: Option<String>,
+        event_type: Option<String>,
+        data: Value,
+    ) -> UndecodedEvent {
+        let attribute = |text: Option<String>| Attribute::parse(&text?).ok();
+        let (id, event_type) = (attribute(id), attribute(event_type));
+        let mut envelope = Map::new();
+        for (name, value) in [("id", &id), ("type", &event_type)] {
+            let value = value.as_ref().map(Attribute::as_str);
+            envelope.extend(value.map(|value| (name.to_owned(), Value::from(value))));
+        }
+        envelope.insert("data".to_owned(), data);
+        UndecodedEvent {
+            identity: id.map(|id| Identity {
+                source: self.source.name.clone(),
+                ce_source: None,
+                id,
+            }),
+            event_type,
+            envelope: Value::Object(envelope),
+        }
+    }
+}
+
+/// Parks the entry of an event whose id belongs to an earlier event with different content.
+///
+/// `error` describes the conflict. The entry gets an id that the bridge derives from the event.
+pub fn park_conflict(entry: NewEntry, error: EventError, context: &EntryContext) -> NewEntry {
+    let (epoch, mut errors) = match entry.disposition {
+        Disposition::Enqueue(change) | Disposition::Hold(change) | Disposition::Park(change, _) => {
+            (change.version.epoch, Vec::new())
+        }
+        Disposition::Ignore => (0, Vec::new()),
+        Disposition::Invalid(invalid) => (invalid.epoch, invalid.errors),
+    };
+    errors.insert(0, error);
+    let Identity {
+        source,
+        ce_source,
+        id,
+    } = &entry.identity;
+    let ce_source = ce_source.as_ref().map_or("", Attribute::as_str);
+    // Attributes contain no control characters, so a line feed separates them.
+    let [ce_source, id, line] = [ce_source, id.as_str(), "\n"].map(str::as_bytes);
+    let parts = [ce_source, line, id, line, &entry.digest.0];
+    let digest = digest::of_parts(&context.digest_key, parts);
+    NewEntry {
+        identity: derived(source, digest),
+        disposition: Disposition::Invalid(invalid(epoch, errors)),
+        ..entry
+    }
+}
+
+fn derived(source: &SourceName, digest: [u8; 16]) -> Identity {
+    Identity {
+        source: source.clone(),
+        ce_source: None,
+        id: Attribute::of_invalid_event(digest),
+    }
+}
+
+/// Limits the number and the size of the errors of an invalid event.
+fn invalid(epoch: u32, mut errors: Vec<EventError>) -> InvalidReason {
+    let all = errors.len();
+    let mut bytes = 0_usize;
+    let fitting = errors.iter().take(STORED_ERRORS_MAX).take_while(|error| {
+        let texts = [&error.pointer, &error.rule, &error.location, &error.detail];
+        bytes = texts
+            .iter()
+            .fold(bytes, |bytes, text| bytes.saturating_add(text.len()));
+        bytes <= STORED_ERRORS_BYTES_MAX
+    });
+    let kept = fitting.count();
+    errors.truncate(kept);
+    if kept < all {
+        errors.push(EventError {
+            pointer: String::new(),
+            rule: "more".to_owned(),
+            location: "events".to_owned(),
+            detail: format!(
+                "Number of further errors that the bridge does not store: {}.",
+                all - kept
+            ),
+        });
+    }
+    InvalidReason { epoch, errors }
+}
+
+/// Decodes the stored form of an event again, as if the source had just sent the event.
+///
+/// # Errors
+/// Returns the errors of an event that the bridge cannot decode today either.
+pub(super) fn decode_again(
+    source: &Source,
+    stored: &[u8],
+) -> Result<(ChangeEvent, RequestHeaders), Vec<EventError>> {
+    let Some((mut envelope, headers)) = StoredEvent::parse(stored, true) else {
+        return Err(unreadable());
+    };
+    let Some(json_envelope) = &source.json_envelope else {
+        let body = envelope.to_string();
+        let message = HttpMessage {
+            mode: ContentMode::Structured,
+            headers: &[],
+            content_type: "",
+            body: body.as_bytes(),
+        };
+        let decoded = cloudevents::decode(&source.name, message, 1)?;
+        let decoded = decoded.into_iter().next();
+        let event = decoded.unwrap_or_else(|| Err(unreadable()))?;
+        return Ok((event, headers));
+    };
+    let attribute = |name| Attribute::parse(envelope.get(name)?.as_str()?).ok();
+    if let Some((id, event_type)) = attribute("id").zip(attribute("type"))
+        && source.mapped(event_type.as_str()).is_some()
+    {
+        let event = ChangeEvent {
+            identity: Identity {
+                source: source.name.clone(),
+                ce_source: None,
+                id,
+            },
+            event_type,
+            envelope,
+        };
+        return Ok((event, headers));
+    }
+    let data = envelope.get_mut("data").map_or(Value::Null, Value::take);
+    let event = json_envelope.event(data, &headers)?;
+    let event = encoding::json_event((json_envelope, &headers), &source.name, event)?;
+    Ok((event, headers))
+}
+
+impl Source {
+    /// Returns whether the bridge parks the invalid events of a body instead of refusing the body. `is_batch` is true if
+    /// the body can contain several events.
+    pub const fn parks_invalid_events(&self, is_batch: bool) -> bool {
+        is_batch && matches!(self.invalid_events, InvalidEventPolicy::Park)
+    }
+
+    /// Returns the epoch of an event type. An unknown type has the highest epoch of the source, because all types of a
+    /// source usually share one version counter.
+    fn epoch(&self, event_type: Option<&Attribute>) -> u32 {
+        let known = event_type.and_then(|name| self.mapped(name.as_str()));
+        let highest = || self.event_types.values().map(|known| known.epoch).max();
+        known.map_or_else(|| highest().unwrap_or_default(), |(_, known)| known.epoch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(pointer: &str) -> EventError {
+        EventError {
+            pointer: pointer.to_owned(),
+            rule: "format".to_owned(),
+            location: "l".to_owned(),
+            detail: "d".to_owned(),
+        }
+    }
+
+    /// FAULTS N382: an event with many errors, or with a very long pointer, stores only a few kilobytes of errors.
+    #[test]
+    fn the_stored_errors_are_bounded() {
+        let many = invalid(0, vec![error("/a"); 50_000]).errors;
+        assert_eq!(many.len(), STORED_ERRORS_MAX + 1);
+        let more = many.last().unwrap();
+        assert_eq!(more.rule, "more");
+        assert!(more.detail.ends_with(": 49990."), "{}", more.detail);
+        let long = "/x".repeat(STORED_ERRORS_BYTES_MAX);
+        let first = invalid(0, vec![error("/a"), error(&long), error("/b")]).errors;
+        let pointers: Vec<&str> = first.iter().map(|error| error.pointer.as_str()).collect();
+        assert_eq!(pointers, ["/a", ""]);
+        assert!(first[1].detail.ends_with(": 2."));
+        assert_eq!(invalid(4, vec![error("/a"); 10]).errors.len(), 10);
+    }
+}

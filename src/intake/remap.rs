@@ -1,0 +1,102 @@
+//! Maps a stored event again, after an operator has corrected the schema or the mapping.
+
+use super::Sources;
+use super::digest::StoredEvent;
+use super::invalid;
+use super::pipeline::{change, error, unreadable, version_ahead};
+use crate::event::{Attribute, EventError, SourceName, SourceVersion};
+use crate::imprint::CustomerChange;
+use crate::outbox::Disposition;
+use crate::time::Timestamp;
+
+/// The values that [`Sources::remap`] needs, besides the stored event itself.
+#[derive(Clone, Copy, Debug)]
+pub struct MappedAgain {
+    /// The stored version of the event.
+    pub stored: StoredVersion,
+    /// The current wall-clock time, for versions that are times.
+    pub wall_time: Timestamp,
+}
+
+/// The stored version of an event that the bridge maps again.
+#[derive(Clone, Copy, Debug)]
+pub enum StoredVersion {
+    /// The version from the mapping that accepted the event. The value is `None` if the store cannot read the version.
+    Mapped(Option<SourceVersion>),
+    /// The event was invalid, so no mapping has read its version yet. The store has only the epoch.
+    Invalid {
+        /// The epoch that the source's version counter had when the event arrived.
+        epoch: u32,
+    },
+}
+
+impl Sources {
+    /// Maps a stored event again with the current schema and mapping.
+    ///
+    /// The bridge maps a parked event again after an operator has fixed the schema or the mapping. The event keeps its
+    /// stored version, including the epoch. With the current epoch of the source, the values of an old event would win
+    /// over the newer values that Imprint has.
+    ///
+    /// # Errors
+    /// Returns every reason why the stored event cannot be sent.
+    pub fn remap(
+        &self,
+        source: &SourceName,
+        event_type: &Attribute,
+        event: &[u8],
+        again: MappedAgain,
+    ) -> Result<CustomerChange, Vec<EventError>> {
+        let source = self.get(source).ok_or_else(unknown_event_type_today)?;
+        let known = source.mapped(event_type.as_str());
+        let (event_type, envelope, headers) = match (known, again.stored) {
+            (Some((_, known)), StoredVersion::Mapped(_)) => {
+                let has_headers = !known.mapping.headers().is_empty();
+                let parsed = StoredEvent::parse(event, has_headers);
+                let (envelope, headers) = parsed.ok_or_else(unreadable)?;
+                (known, envelope, headers)
+            }
+            // The bridge has perhaps not read the type of an event that was invalid when the event arrived.
+            (None, StoredVersion::Mapped(_)) | (_, StoredVersion::Invalid { .. }) => {
+                let (decoded, headers) = invalid::decode_again(source, event)?;
+                let known = source.mapped(decoded.event_type.as_str());
+                let (_, known) = known.ok_or_else(unknown_event_type_today)?;
+                (known, decoded.envelope, headers)
+            }
+        };
+        let mut change = change(source, event_type, &envelope, &headers)
+            .map_err(|rejection| rejection.errors)?;
+        match (change.as_mut(), again.stored) {
+            (Some(change), StoredVersion::Mapped(Some(stored))) => change.version = stored,
+            (Some(change), StoredVersion::Invalid { epoch }) => change.version.epoch = epoch,
+            (Some(_), StoredVersion::Mapped(None)) | (None, _) => {}
+        }
+        let pipeline = self.pipeline(source, None, again.wall_time);
+        if let Some(change) = &change
+            && pipeline.is_ahead(event_type, change.version.value)
+        {
+            return Err(version_ahead());
+        }
+        match self.settings.foreign_address.disposition(change) {
+            Disposition::Enqueue(change) | Disposition::Hold(change) => Ok(change),
+            Disposition::Park(..) => Err(foreign_address()),
+            Disposition::Ignore | Disposition::Invalid(_) => Err(nothing_to_send()),
+        }
+    }
+}
+
+// === errors ===
+
+fn unknown_event_type_today() -> Vec<EventError> {
+    let detail = "The source no longer has this event type.";
+    error("", "unknown_event_type", "events", detail)
+}
+
+fn nothing_to_send() -> Vec<EventError> {
+    let detail = "The current mapping sets no field from this event.";
+    error("", "ignored", "events", detail)
+}
+
+fn foreign_address() -> Vec<EventError> {
+    let detail = "The address is outside the USA. To send the event without it, set imprint.foreign_address = \"skip\".";
+    error("", "foreign_address", "events", detail)
+}
