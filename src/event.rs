@@ -95,7 +95,7 @@ impl Attribute {
         Self(format!("invalid-{}", digits.collect::<String>()))
     }
 
-    /// Returns the type of an invalid event whose type the bridge cannot read.
+    /// Returns the type of an invalid event whose type the bridge cannot read, and an id for events without an id.
     pub fn unreadable() -> Self {
         Self("unreadable".to_owned())
     }

@@ -236,6 +236,8 @@ fn invalid(epoch: u32, mut errors: Vec<EventError>) -> InvalidReason {
 
 /// Decodes the stored form of an event again, as if the source had just sent the event.
 ///
+/// The identity of the result is not the identity of the entry, which never changes.
+///
 /// # Errors
 /// Returns the errors of an event that the bridge cannot decode today either.
 pub(super) fn decode_again(
@@ -259,9 +261,11 @@ pub(super) fn decode_again(
         return Ok((event, headers));
     };
     let attribute = |name| Attribute::parse(envelope.get(name)?.as_str()?).ok();
-    if let Some((id, event_type)) = attribute("id").zip(attribute("type"))
+    // The type can come from a request header that the store does not keep. The entry has its id already.
+    if let Some(event_type) = attribute("type")
         && source.mapped(event_type.as_str()).is_some()
     {
+        let id = attribute("id").unwrap_or_else(Attribute::unreadable);
         let event = ChangeEvent {
             identity: Identity {
                 source: source.name.clone(),

@@ -490,6 +490,46 @@ fn an_event_without_a_readable_id_is_parked() {
     }
 }
 
+/// FAULTS N381, N382: the type of an event is in a request header. The bridge keeps the type with the invalid event, so
+/// it can map the event again, whatever is wrong with the id or with the type.
+#[test]
+fn a_type_in_a_header_is_kept_with_an_invalid_event() {
+    let mut app = PartialApp::start();
+    let header = ("type = \".type\"", "type = 'header(\"x-topic\")'");
+    let unsigned = ("[auth]", "unsigned_headers = [\"x-topic\"]\n[auth]");
+    let no_id = ("id = \".id\"", "id = \".key\"");
+    app.reconfigure(&[header, unsigned, no_id]);
+    let post = |app: &PartialApp, topic: &str, event: Value| {
+        let headers = [("content-type", "application/json"), ("x-topic", topic)];
+        let line = "POST /v1/sources/list/events";
+        let body = json!([event]).to_string();
+        let answer = http::ask(app.app.ingress(), line, &headers, &body).unwrap();
+        assert_eq!(answer.status, 202, "{}", answer.body);
+        let accepted = &answer.json()["accepted"][0];
+        assert_eq!(accepted["status"], "parked", "{accepted}");
+        accepted["id"].as_str().unwrap().to_owned()
+    };
+    let email = |text: &str| json!({"email": text});
+    let known = post(&app, "changed", changed(1, "c1", &email("a@example.com")));
+    let unknown = post(&app, "modified", changed(2, "c2", &email("b@example.com")));
+    let more = "[events.modified]\nschema = \"list.json\"\ncustomer.imprint_id = \".customer\"\nversion = \".n\"\nversion_domain = \"sequence\"\nupdate.email = \".email\"\n[events.changed]";
+    app.reconfigure(&[header, unsigned, ("[events.changed]", more)]);
+    let replayed = app.replay(&json!({"map_again": true}));
+    assert_eq!(replayed["unmappable"], json!([]), "{replayed}");
+    for id in [known, unknown] {
+        assert!(id.starts_with("invalid-"), "{id}");
+        app.wait_until("list", &id, "delivered");
+    }
+    assert_eq!(
+        app.app.imprint.email("c1").as_deref(),
+        Some("a@example.com")
+    );
+    assert_eq!(
+        app.app.imprint.email("c2").as_deref(),
+        Some("b@example.com")
+    );
+}
+
 /// FAULTS N384: invalid events count against the storage quota of their source until an operator ends them.
 #[test]
 fn invalid_events_count_against_the_storage_quota() {
