@@ -775,14 +775,15 @@ mod tests {
             assert_eq!(fields, expected, "{event}");
         }
         let explanation = mapping.explain(
-            &json!({"before": {"x": 1}, "after": {"y": 1}}),
+            &json!({"before": {"x": 1}, "after": {"y": {"z": 1, "n": 2}}}),
             &RequestHeaders::default(),
             "",
+            &["/after/y/z".to_owned()],
         );
         assert_eq!(
             explanation.unused,
-            ["/after/y"],
-            "the before image counts as read"
+            ["/after/y/n"],
+            "the before image and other readers count as read"
         );
     }
 
@@ -842,7 +843,7 @@ mod tests {
             "id": "C1",
             "v": {"email": null, "phone": 7, "list": [1, {"x": 2}], "a/b": {"c": 1}},
         });
-        let explanation = mapping.explain(&event, &RequestHeaders::default(), "");
+        let explanation = mapping.explain(&event, &RequestHeaders::default(), "", &[]);
         let found: Vec<_> = explanation
             .rules
             .iter()
@@ -878,7 +879,7 @@ mod tests {
         assert!(explanation.outcome.is_err());
         assert_eq!(
             mapping
-                .explain(&event, &RequestHeaders::default(), "/v/list")
+                .explain(&event, &RequestHeaders::default(), "/v/list", &[])
                 .unused,
             ["/v/list/0"]
         );

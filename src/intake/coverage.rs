@@ -36,7 +36,7 @@ pub fn observe(
                 TargetResult::Value { .. } | TargetResult::Cleared => {
                     covered.targets.insert(target.target.clone());
                 }
-                TargetResult::Nothing | TargetResult::Refused { .. } => {}
+                TargetResult::Absent | TargetResult::Refused { .. } => {}
             }
         }
     }

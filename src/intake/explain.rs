@@ -187,7 +187,10 @@ impl Sources {
             let (_, event_type) = source.mapped(event.event_type.as_str())?;
             let view = source.view(&event.envelope);
             let mapping = &event_type.mapping;
-            Some(mapping.explain(view, headers, source.data_pointer()))
+            let envelope = source.json_envelope.as_ref();
+            let used = envelope.map(|envelope| envelope.places_read(view, headers));
+            let used = used.unwrap_or_default();
+            Some(mapping.explain(view, headers, source.data_pointer(), &used))
         });
         let (targets, unused) = mapped
             .map(|mapped| {
@@ -237,13 +240,14 @@ fn target(rule: RuleExplanation, visibility: Visibility) -> TargetExplanation {
         reads: rule.reads,
         is_interpreted: rule.is_interpreted,
         result: match rule.result {
-            RuleResult::Absent => TargetResult::Nothing,
+            RuleResult::Absent => TargetResult::Absent,
             RuleResult::Cleared => TargetResult::Cleared,
             RuleResult::Value(value) => TargetResult::Value {
                 value: visibility.value(&value),
             },
             RuleResult::Refused(error) => TargetResult::Refused { error },
         },
+        is_unchanged: rule.is_unchanged,
         is_stale: None,
     }
 }

@@ -126,6 +126,13 @@ pub struct TargetExplanation {
     /// The result of the mapping rule.
     #[serde(flatten)]
     pub result: TargetResult,
+    /// Whether the update leaves out the field, because `only_changed` finds no difference in the field's group.
+    #[serde(
+        rename = "unchanged",
+        default,
+        skip_serializing_if = "std::ops::Not::not"
+    )]
+    pub is_unchanged: bool,
     /// Whether Imprint already has a newer value of the field. Only the explanation of a stored entry has this member.
     #[serde(rename = "stale", default, skip_serializing_if = "Option::is_none")]
     pub is_stale: Option<bool>,
@@ -136,7 +143,7 @@ pub struct TargetExplanation {
 #[serde(tag = "says", rename_all = "snake_case")]
 pub enum TargetResult {
     /// The mapping expression has no result, so the update leaves the field unchanged.
-    Nothing,
+    Absent,
     /// The source cleared the field.
     Cleared,
     /// The update sets the field to this value.
@@ -163,7 +170,7 @@ impl fmt::Debug for RequestPreview {
 impl fmt::Debug for TargetResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Nothing => "Nothing",
+            Self::Absent => "Absent",
             Self::Cleared => "Cleared",
             Self::Value { .. } => "Value",
             Self::Refused { .. } => "Refused",
@@ -191,7 +198,7 @@ impl EventExplanation {
         for target in self.targets.iter_mut().flatten() {
             let is_set = match target.result {
                 TargetResult::Value { .. } | TargetResult::Cleared => true,
-                TargetResult::Nothing | TargetResult::Refused { .. } => false,
+                TargetResult::Absent | TargetResult::Refused { .. } => false,
             };
             let field = Field::parse(&target.target).filter(|_| is_set);
             target.is_stale = field.map(|field| !sent.contains(&field));

@@ -9,7 +9,7 @@ use super::budget;
 use super::contract;
 use super::error::EvalError;
 use super::located::{LocatedValue, ReadContext};
-use super::{CompiledRule, FieldValue, Mapping};
+use super::{CompiledRule, Field, FieldValue, Mapping, Update};
 use crate::event::{EventError, RequestHeaders, pointer};
 use crate::imprint::CustomerChange;
 
@@ -35,6 +35,8 @@ pub struct RuleExplanation {
     /// The places of the event that the mapping expression read, as JSON Pointers.
     pub reads: Vec<String>,
     pub result: RuleResult,
+    /// Whether the update leaves out the field because `only_changed` finds no difference in the field's group.
+    pub is_unchanged: bool,
 }
 
 /// The result of a mapping expression on one event.
@@ -85,12 +87,13 @@ impl<'a> InterpretedRule<'a> {
 
 impl Mapping {
     /// Explains the mapping of an event from a request with these headers. `root` is a JSON Pointer: the explanation lists
-    /// only unused places inside `root`.
+    /// only unused places inside `root`. `used` are places that something else than the mapping has read.
     pub fn explain(
         &self,
         event: &Value,
         headers: &RequestHeaders,
         root: &str,
+        used: &[String],
     ) -> MappingExplanation {
         let mut rules: Vec<RuleExplanation> = self
             .rules()
@@ -116,13 +119,18 @@ impl Mapping {
             .as_ref()
             .and_then(|images| images.before.origin(event));
         reads.extend(before.as_deref());
+        reads.extend(used.iter().map(String::as_str));
         if let Some(part) = event.pointer(root) {
             add_unused(part, root, &reads, &mut unused);
+        }
+        let outcome = self.map_with_headers(event, headers);
+        if let (Some(_), Ok(Some(change))) = (&self.images, &outcome) {
+            mark_unchanged(&mut rules, &change.update);
         }
         MappingExplanation {
             rules,
             unused,
-            outcome: self.map_with_headers(event, headers),
+            outcome,
         }
     }
 
@@ -170,6 +178,15 @@ pub(super) fn places<'a>(rules: impl Iterator<Item = &'a CompiledRule>) -> BTree
     places.into_iter().collect()
 }
 
+/// Marks the fields that have a value, but that `only_changed` has left out of the update.
+fn mark_unchanged(rules: &mut [RuleExplanation], update: &Update) {
+    for rule in rules {
+        let is_set = matches!(rule.result, RuleResult::Cleared | RuleResult::Value(_));
+        let field = Field::parse(&rule.target).filter(|_| is_set);
+        rule.is_unchanged = field.is_some_and(|field| update.value(&field).is_none());
+    }
+}
+
 fn explained(
     rule: &CompiledRule,
     (event, headers): (&Value, &RequestHeaders),
@@ -193,6 +210,7 @@ fn explained(
         is_interpreted: rule.plan.is_interpreted(),
         reads: context.into_places(),
         result,
+        is_unchanged: false,
     }
 }
 

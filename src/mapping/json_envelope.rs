@@ -136,6 +136,19 @@ impl JsonEnvelope {
         places(rules.into_iter().flatten())
     }
 
+    /// Returns the places that the expressions for the id, the type and the time read in an event, as JSON Pointers.
+    pub fn places_read(&self, data: &Value, headers: &RequestHeaders) -> Vec<String> {
+        let rules = [Some(&self.id), Some(&self.event_type), self.time.as_ref()];
+        let read = rules.into_iter().flatten().flat_map(|rule| {
+            budget::begin_event(budget::EVENT_STEPS_MAX);
+            let context = ReadContext::logged(Some(headers));
+            // The places count as read, even if the expression fails.
+            drop(rule.plan.read(&LocatedValue::in_context(data, &context)));
+            context.into_places()
+        });
+        read.collect()
+    }
+
     /// Returns the place of an attribute in an event, as a JSON Pointer. Returns an empty text if the source file sets a
     /// constant, or if the expression fails.
     pub fn place_of(

@@ -122,7 +122,7 @@ fn destination(request: &RequestExplanation) -> String {
 
 fn row(target: &TargetExplanation) -> Vec<String> {
     let result = match &target.result {
-        TargetResult::Nothing => "(left alone)".to_owned(),
+        TargetResult::Absent => "(absent)".to_owned(),
         TargetResult::Cleared => "(cleared)".to_owned(),
         TargetResult::Value { value } => text(value),
         TargetResult::Refused { error } => format!("refused: {}", error.detail),
@@ -132,10 +132,15 @@ fn row(target: &TargetExplanation) -> Vec<String> {
     } else {
         ""
     };
+    let unchanged = if target.is_unchanged {
+        ", unchanged"
+    } else {
+        ""
+    };
     let interpreted = if target.is_interpreted { " (jq)" } else { "" };
     vec![
         target.target.clone(),
-        format!("{}{stale}", shortened(&result)),
+        format!("{}{unchanged}{stale}", shortened(&result)),
         shortened(&target.reads.join(" ")),
         format!("{}{interpreted}", in_one_line(&target.expression)),
     ]
