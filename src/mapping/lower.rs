@@ -19,7 +19,6 @@ use serde_json::Value;
 
 use super::SharedTables;
 use super::call::function_call;
-use super::comparison::is_true;
 use super::function::{self, BinaryCall, Parameters};
 use super::header;
 use super::jq::{Program, ResultCount};
@@ -266,21 +265,17 @@ fn and(left: Plan, right: Plan) -> Plan {
 /// Returns the plan of `and` or `or`. If only one side is a constant, the other side decides whether the result is
 /// absent.
 fn logic(left: Plan, right: Plan, decisive: bool) -> Plan {
-    let sides = match (left.is_constant(), right.is_constant()) {
-        (true, false) => (assumed(&left), right),
-        (false, true) => (left, assumed(&right)),
-        (true, true) | (false, false) => (left, right),
+    let sides = match (left.constant_truth(), right.constant_truth()) {
+        // jq does not evaluate the right side, so the term is a constant.
+        (Some(truth), _) if truth == decisive => return Plan::Literal(Value::Bool(decisive)),
+        (Some(truth), None) => (Plan::Assumed(truth.into()), right),
+        (None, Some(truth)) => (left, Plan::Assumed(truth.into())),
+        (Some(_), Some(_)) | (None, None) => (left, right),
     };
     Plan::Logic {
         sides: Box::new(sides),
         decisive,
     }
-}
-
-fn assumed(constant: &Plan) -> Plan {
-    // Every constant object or text counts as true.
-    let is_false = matches!(constant, Plan::Literal(value) if !is_true(value));
-    Plan::Assumed((!is_false).into())
 }
 
 fn equal(left: Plan, right: Plan) -> Plan {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::budget;
-use super::comparison::{same, text_part};
+use super::comparison::{is_true, same, text_part};
 use super::error::EvalError;
 use super::function::{BinaryCall, FunctionCall};
 use super::jq::Program;
@@ -178,6 +178,13 @@ impl Plan {
             | Self::Not
             | Self::Interpreted(_) => false,
         }
+    }
+
+    /// Returns whether a condition with a constant plan is true, or `None` if the plan is not constant. Every constant
+    /// object or text counts as true.
+    pub(super) fn constant_truth(&self) -> Option<bool> {
+        let is_false = matches!(self, Self::Literal(value) if !is_true(value));
+        self.is_constant().then_some(!is_false)
     }
 
     /// Returns the maximum number of copies of the input in the result of the plan.

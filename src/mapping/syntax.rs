@@ -194,6 +194,8 @@ pub(super) fn is_constant(term: &Term<&str>) -> bool {
         Term::BinOp(left, BinaryOp::Comma | BinaryOp::Math(_), right) => {
             is_constant(left) && is_constant(right)
         }
+        Term::BinOp(left, BinaryOp::And, _) => constant_truth(left) == Some(false),
+        Term::BinOp(left, BinaryOp::Or, _) => constant_truth(left) == Some(true),
         Term::Id
         | Term::Recurse
         | Term::Str(Some(_), _)
@@ -207,6 +209,15 @@ pub(super) fn is_constant(term: &Term<&str>) -> bool {
         | Term::Var(_)
         | Term::Path(..) => false,
     }
+}
+
+/// Returns whether a condition with a constant term is true, or `None` if the term is not a constant.
+pub(super) fn constant_truth(term: &Term<&str>) -> Option<bool> {
+    if let Term::BinOp(_, op @ (BinaryOp::And | BinaryOp::Or), _) = term {
+        return is_constant(term).then_some(matches!(op, BinaryOp::Or));
+    }
+    let is_false = matches!(term, Term::Call("null" | "false", _));
+    is_constant(term).then_some(!is_false)
 }
 
 /// Joins the constant parts of a text. Returns `None` if a part of the text is an expression.

@@ -18,7 +18,9 @@ use super::super::SharedTables;
 use super::super::call::function_call;
 use super::super::function::{self, BinaryCall, FunctionCall, Parameters};
 use super::super::header;
-use super::super::syntax::{ExpressionError, constant, first_slice, is_constant, joined, number};
+use super::super::syntax::{
+    ExpressionError, constant, constant_truth, first_slice, is_constant, joined, number,
+};
 use super::allowed::{ALLOWED, ArgumentKind, allowed};
 
 mod collection;
@@ -166,6 +168,13 @@ impl<'c> Sanitizer<'_, 'c> {
                 return self.bound(left, name, right, ResultCount::One);
             }
             BinaryOp::Alt => return self.function("__alternative", left, right),
+            // jq does not evaluate the right side of such a term, so the term is a constant.
+            BinaryOp::Or if constant_truth(left) == Some(true) => {
+                return self.constant_logic(right, "true");
+            }
+            BinaryOp::And if constant_truth(left) == Some(false) => {
+                return self.constant_logic(right, "false");
+            }
             BinaryOp::Or => return self.logic("__or", left, right),
             BinaryOp::And => return self.logic("__and", left, right),
             BinaryOp::Math(Math::Add) if is_constant(left) != is_constant(right) => {
@@ -208,19 +217,24 @@ impl<'c> Sanitizer<'_, 'c> {
         self.around("", second, ")");
     }
 
+    /// Writes a constant for `and` or `or`. The unused side must still be allowed.
+    fn constant_logic(&mut self, unused: &Term<&'c str>, constant: &str) {
+        let written = self.sanitized.code.len();
+        self.term(unused);
+        self.sanitized.code.truncate(written);
+        self.put(constant);
+    }
+
     /// Writes `and` or `or`. If only one side is a constant, the other side decides whether the result is absent.
     fn logic(&mut self, name: &str, left: &Term<&'c str>, right: &Term<&'c str>) {
         let is_mixed = is_constant(left) != is_constant(right);
         self.put(name);
         for (before, side) in [("(", left), ("; ", right)] {
             self.put(before);
-            let is_false = matches!(side, Term::Call("null" | "false", _));
-            if !(is_mixed && is_constant(side)) {
-                self.term(side);
-            } else if is_false {
-                self.put("__assumed_false");
-            } else {
-                self.put("__assumed_true");
+            match constant_truth(side).filter(|_| is_mixed) {
+                None => self.term(side),
+                Some(true) => self.put("__assumed_true"),
+                Some(false) => self.put("__assumed_false"),
             }
         }
         self.put(")");

@@ -723,6 +723,8 @@ proptest! {
         event in any_event(),
         removed in prop::sample::select(vec!["/a", "/b", "/b/c", "/a/0"]),
     ) {
+        // These two terms return their whole input after they have read a member of it.
+        prop_assume!(!expression.contains("// .") && !expression.contains("sort_by"));
         let mut event = event;
         if let Some((parent, name)) = removed.rsplit_once('/') {
             match event.pointer_mut(parent) {
