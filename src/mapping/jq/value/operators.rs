@@ -13,7 +13,7 @@ use jaq_core::path::Opt;
 use jaq_core::{ValR, ValT, ValX};
 use serde_json::Number;
 
-use super::super::super::budget::{OBJECT_STEPS, key_steps, take, text_steps};
+use super::super::super::budget::{OBJECT_STEPS, take, text_steps};
 use super::super::super::located::{NO_ARRAY, NO_OBJECT, PathStep};
 use super::notes;
 use super::{JaqError, Val, ValContent, WEIGHT_MAX, bounded, failed, spend};
@@ -281,18 +281,10 @@ impl Add for Val {
                 let items = self.items()?.into_iter().chain(other.items()?);
                 Ok(items.collect())
             }
-            (ValContent::Object(left, _), ValContent::Object(right, _)) => {
-                // The place of each member contains a copy of the member's name.
-                let names = left.keys().chain(right.keys());
-                let steps = names.map(|name| key_steps(name) + 1).sum::<usize>();
-                spend(steps + OBJECT_STEPS)?;
-                let placed = |parent: &Self, (name, member): (&Rc<str>, &Self)| {
-                    let step = PathStep::Key(name.as_ref().to_owned());
-                    (Rc::clone(name), member.at(parent, step))
-                };
-                let left = left.iter().map(|member| placed(&self, member));
-                let right = right.iter().map(|member| placed(&other, member));
-                Ok(Self::object(left.chain(right)))
+            (ValContent::Object(..), ValContent::Object(..)) => {
+                spend(OBJECT_STEPS)?;
+                let members = self.members()?.into_iter().chain(other.members()?);
+                Ok(Self::object(members))
             }
             (_, _) => whole(&self, &other, i64::checked_add),
         }
