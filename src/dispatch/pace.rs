@@ -139,6 +139,15 @@ mod tests {
     }
 
     #[test]
+    fn a_halved_rate_fills_the_bucket_half_as_fast() {
+        let mut pace = bucket(10.0);
+        assert_eq!(pace.take(1, at(0)), 1);
+        pace.halve();
+        assert_eq!(pace.take(1, at(150)), 0);
+        assert_eq!(pace.take(1, at(250)), 1);
+    }
+
+    #[test]
     fn after_a_pause_a_tenth_of_the_rate_is_sent_at_once() {
         let mut pace = bucket(100.0);
         assert_eq!(pace.take(50, at(0)), 1);

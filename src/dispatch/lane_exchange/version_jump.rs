@@ -198,6 +198,14 @@ mod tests {
 
     /// Sequences that count milliseconds, microseconds, nanoseconds or bytes move in large steps.
     #[test]
+    fn a_first_version_can_be_half_of_the_highest_number() {
+        let highest = FIRST_VERSION_MAX;
+        let entries = |values: &[i64]| jumps(&lane(None, values), &[]);
+        assert_eq!(entries(&[highest, highest]), []);
+        assert_eq!(entries(&[highest + 1, highest + 1]).len(), 2);
+    }
+
+    #[test]
     fn a_large_sequence_moves_in_large_steps() {
         const NONE: [i64; 0] = [];
         let millis = 1_764_000_000_000;
