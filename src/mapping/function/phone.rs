@@ -182,6 +182,14 @@ mod tests {
     }
 
     #[test]
+    fn a_long_text_is_no_phone_number() {
+        let padded = |length: usize| format!("415{}5552671", " ".repeat(length - 10));
+        let longest = us(&padded(TEXT_CHARS_MAX));
+        assert_eq!(longest.as_deref(), Some("+14155552671"));
+        assert_eq!(us(&padded(TEXT_CHARS_MAX + 1)), None);
+    }
+
+    #[test]
     fn a_possible_number_that_no_table_has_is_accepted_and_found() {
         take_unlisted();
         assert_eq!(us("415 555 2671").as_deref(), Some("+14155552671"));

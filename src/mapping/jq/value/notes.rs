@@ -73,3 +73,18 @@ impl ReadNotes {
         self.has_null_list
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An array inside an array has notes of its own.
+    #[test]
+    fn an_inner_array_leaves_the_notes_of_the_outer_array() {
+        let before = ReadNotes::begin();
+        absent_list();
+        let outer = ReadNotes::begin();
+        assert!(!ReadNotes::end(outer).is_absent());
+        assert!(ReadNotes::end(before).is_absent());
+    }
+}

@@ -381,6 +381,15 @@ mod tests {
         assert_eq!(steps_of_sum(&objects.0, &objects.1), Some(1 + reads + made));
     }
 
+    /// jaq compares values by the traits of the language, which must give the order of jq.
+    #[test]
+    fn values_are_compared_by_their_order() {
+        begin_event(u32::MAX);
+        assert!(number(1) == number(1));
+        assert!(number(1) != number(2));
+        assert!(number(1) < number(2) && text(1) > number(2));
+    }
+
     /// FAULTS N91: an expression cannot collect an array of any size.
     #[test]
     fn an_array_of_too_many_items_exceeds_the_budget() {

@@ -62,3 +62,43 @@ impl Val {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use jaq_core::ValT as _;
+    use serde_json::json;
+
+    use super::*;
+    use crate::mapping::budget;
+    use crate::mapping::located::LocatedValue;
+
+    /// An error about an event that the expression made of parts of a body names the place of each part in the body.
+    #[test]
+    fn a_made_event_has_the_places_of_its_parts() {
+        budget::begin_event(u32::MAX);
+        let body = json!({"header": {"id": 7, "at": 8}, "rows": [{"a": 1}]});
+        let body = Val::of(&LocatedValue::of_event(&body)).unwrap();
+        let member = |value: &Val, name: &str| {
+            let name = Val::from(name.to_owned());
+            value.clone().index(&name).unwrap()
+        };
+        let header = member(&body, "header");
+        let row = member(&body, "rows").index(&Val::from(0)).unwrap();
+        let of_header = Val::object([
+            (Rc::from("id"), member(&header, "id")),
+            (Rc::from("at"), member(&header, "at")),
+        ]);
+        assert_eq!(of_header.places().in_body(""), "/header");
+        let of_both = Val::object([(Rc::from("head"), of_header), (Rc::from("row"), row)]);
+        for (part, place) in [
+            ("/head/id", "/header/id"),
+            ("/head", "/header"),
+            ("/row/a", "/rows/0/a"),
+            ("", ""),
+        ] {
+            assert_eq!(of_both.places().in_body(part), place, "{part}");
+        }
+    }
+}
