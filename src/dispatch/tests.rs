@@ -2037,7 +2037,7 @@ fn an_unproven_answer_ends_nothing_before_the_entry_is_undecided() {
     }
 }
 
-/// FAULTS U54, U58: if the rules let entries wait, the entries of a customer whom Imprint never knew wait without proof,
+/// FAULTS U54, U58: if the rules let entries wait, the entries of a customer that Imprint never knew wait without proof,
 /// and use up no attempt. The answer about a known customer needs a proof, and the failures of the lane stay.
 #[test]
 fn entries_wait_for_an_unknown_customer_and_for_a_proof_about_a_known_one() {

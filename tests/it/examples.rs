@@ -57,7 +57,7 @@ const SOURCES: [ExampleSource; 6] = [
         headers: &["x-shopify-topic: customers/update"],
     },
 ];
-/// Imprint's id of the customer whom Shopify names only by the shop's own id.
+/// Imprint's id of a customer for which Shopify sends only the shop's own id.
 const CUSTOMER_OF_SHOP: &str = "B7A1C2D3-0E4F-4567-8901-23456789ABCD";
 
 fn examples() -> &'static Path {

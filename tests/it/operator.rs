@@ -22,17 +22,7 @@ impl OperatedApp {
     }
 
     fn send(&self, line: &str, body: &Value) -> Answer {
-        let bearer = format!("Bearer {TOKEN}");
-        let headers = [
-            ("authorization", bearer.as_str()),
-            ("content-type", "application/json"),
-        ];
-        let body = if body.is_null() {
-            String::new()
-        } else {
-            body.to_string()
-        };
-        http::ask(self.0.ops(), line, &headers, &body).unwrap()
+        self.0.ask_operator(TOKEN, line, body)
     }
 
     #[track_caller]

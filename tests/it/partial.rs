@@ -130,17 +130,7 @@ impl PartialApp {
 
     #[track_caller]
     fn admin(&self, line: &str, body: &Value) -> Value {
-        let bearer = format!("Bearer {TOKEN}");
-        let headers = [
-            ("authorization", bearer.as_str()),
-            ("content-type", "application/json"),
-        ];
-        let body = if body.is_null() {
-            String::new()
-        } else {
-            body.to_string()
-        };
-        let answer = http::ask(self.app.ops(), line, &headers, &body).unwrap();
+        let answer = self.app.ask_operator(TOKEN, line, body);
         assert_eq!(answer.status, 200, "{}", answer.body);
         answer.json()
     }

@@ -411,6 +411,21 @@ impl TestApp {
         self.post_raw(&all, &event.json().to_string())
     }
 
+    /// Sends a request to the admin API. The request has no body if `body` is null.
+    pub(crate) fn ask_operator(&self, token: &str, line: &str, body: &Value) -> Answer {
+        let bearer = format!("Bearer {token}");
+        let headers = [
+            ("authorization", bearer.as_str()),
+            ("content-type", "application/json"),
+        ];
+        let body = if body.is_null() {
+            String::new()
+        } else {
+            body.to_string()
+        };
+        http::ask(self.ops(), line, &headers, &body).unwrap()
+    }
+
     pub(crate) fn post_batch(&self, events: &[Event]) -> Answer {
         let batch = Value::Array(events.iter().map(|event| event.json().clone()).collect());
         let media_type = [("content-type", "application/cloudevents-batch+json")];

@@ -5,7 +5,7 @@ use std::process::Command;
 use imprint_bridge::sandbox::Sandbox;
 use serde_json::{Value, json};
 
-use crate::http::{self, Answer};
+use crate::http::Answer;
 use crate::support::{Event, TestApp};
 
 const TOKEN: &str = "op-canary-token-1";
@@ -15,17 +15,7 @@ fn start() -> TestApp {
 }
 
 fn admin(app: &TestApp, line: &str, body: &Value) -> Answer {
-    let bearer = format!("Bearer {TOKEN}");
-    let headers = [
-        ("authorization", bearer.as_str()),
-        ("content-type", "application/json"),
-    ];
-    let body = if body.is_null() {
-        String::new()
-    } else {
-        body.to_string()
-    };
-    http::ask(app.ops(), line, &headers, &body).unwrap()
+    app.ask_operator(TOKEN, line, body)
 }
 
 fn reset(app: &TestApp, body: &Value) -> Answer {

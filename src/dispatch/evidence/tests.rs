@@ -631,7 +631,7 @@ fn the_canary_is_asked_first() {
     assert_eq!(evidence.ask(at(70_000)), Some(customer(8)));
 }
 
-/// FAULTS U58: a customer of whom Imprint says that he does not exist is no witness, and under a new key no customer is
+/// FAULTS U58: a customer that does not exist at Imprint is no witness, and under a new key no customer is
 /// one: the new key can belong to a program that does not know the customers.
 #[test]
 fn a_missing_customer_and_the_customers_of_an_old_key_are_no_witnesses() {
