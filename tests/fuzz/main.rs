@@ -34,6 +34,11 @@ mod bodies;
 
 /// The memory that one body may take, with everything that intake makes from the body.
 const MEMORY_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// The goal for the CPU time of one body.
+const TIME_MAX: Duration = Duration::from_millis(50);
+/// The number of times that the fuzzer repeats a body above [`TIME_MAX`]. The shortest time counts, because the CPU time
+/// of a thread contains the time that the host of a virtual machine gives to other machines.
+const REPEATS: u32 = 2;
 /// The number of bodies in the usual run.
 const BODIES: u64 = 2_000;
 /// The number of bodies in the full run.
@@ -92,9 +97,7 @@ fn fuzz() {
         let (kind, body) = bodies::body(&mut random, name.as_str(), seeds);
         let before = ALLOCATOR.allocated();
         let peak_before = ALLOCATOR.max_allocated();
-        let started = cpu_time();
-        let is_accepted = accept(sources, source, &body);
-        let time = cpu_time().saturating_sub(started);
+        let (is_accepted, mut time) = measured(sources, source, &body);
         let peak = ALLOCATOR.max_allocated();
         // The highest peak up to now hides the smaller peaks after it.
         if peak > peak_before && peak - before > memory.0 {
@@ -106,10 +109,14 @@ fn fuzz() {
             memory.1,
             memory.0
         );
+        if time > TIME_MAX {
+            let repeated = (0..REPEATS).map(|_| measured(sources, source, &body).1);
+            time = repeated.fold(time, Duration::min);
+        }
         let worst = worst.entry(name.as_str().to_owned()).or_default();
         worst.bodies += 1;
         worst.accepted += u64::from(is_accepted);
-        worst.over_50_ms += u64::from(time > Duration::from_millis(50));
+        worst.over_50_ms += u64::from(time > TIME_MAX);
         if time > worst.time {
             worst.time = time;
             worst.slowest = format!("{kind}, {} bytes, body {number}", body.len());
@@ -123,6 +130,13 @@ fn fuzz() {
         memory.0 / 1024,
         memory.1
     );
+}
+
+/// Runs intake for one body. Returns whether intake accepts the body, and the CPU time.
+fn measured(sources: &Sources, source: &Source, body: &[u8]) -> (bool, Duration) {
+    let started = cpu_time();
+    let is_accepted = accept(sources, source, body);
+    (is_accepted, cpu_time().saturating_sub(started))
 }
 
 /// Returns the CPU time of this thread. The time that other programs take on a busy machine does not count.
