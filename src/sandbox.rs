@@ -78,6 +78,7 @@ use std::time::Duration;
 
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::{App, HttpServer, web};
+use serde::de::{DeserializeOwned, Error as _};
 use serde_json::Value;
 
 use crate::time::Clock;
@@ -98,6 +99,7 @@ mod fault_action;
 mod faults;
 mod ledger;
 mod reply;
+mod seed;
 mod settings;
 mod socket;
 
@@ -106,9 +108,9 @@ mod tests;
 
 pub use api::{Authorization, Operation};
 pub use background::BackgroundSandbox;
-pub use customers::SeedCustomer;
 pub use faults::FaultRule;
 pub use ledger::{LedgerEntry, LedgerPage, SandboxStats};
+pub use seed::SeedCustomer;
 pub use settings::{LEDGER_MAX, Nulls, SandboxSettings, UnseededCustomer};
 
 /// The number of the sandbox's server threads. One thread serves thousands of calls per second. With one thread, calls
@@ -368,12 +370,16 @@ impl Sandbox {
     }
 }
 
-/// Parses one JSON value or an array of values.
-fn one_or_many<T: serde::de::DeserializeOwned>(json: &[u8]) -> Result<Vec<T>, serde_json::Error> {
+/// Parses one JSON value or an array of values. An error in an array has the number of the item.
+fn one_or_many<T: DeserializeOwned>(json: &[u8]) -> Result<Vec<T>, serde_json::Error> {
     let value: Value = serde_json::from_slice(json)?;
-    if value.is_array() {
-        serde_json::from_value(value)
-    } else {
-        serde_json::from_value(value).map(|one| vec![one])
-    }
+    let Value::Array(items) = value else {
+        return serde_json::from_value(value).map(|one| vec![one]);
+    };
+    let parsed = (1_u64..).zip(items).map(|(number, item)| {
+        let in_list =
+            |error| serde_json::Error::custom(format!("item {number} of the list: {error}"));
+        serde_json::from_value(item).map_err(in_list)
+    });
+    parsed.collect()
 }

@@ -1,82 +1,19 @@
 //! The customers of the sandbox, and the effects of *update*, *retrieve* and *search* on the customers.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::imprint::{EchoPlace, Field, ImprintId};
 use crate::time::Timestamp;
 
 use super::contract::CustomerSearch;
+use super::seed::SeedCustomer;
 use super::{Error, UnseededCustomer};
 
 /// The maximum number of customers in the sandbox. A million customers take about 2 GB of memory, and no test needs
 /// more customers.
 const CUSTOMERS_MAX: usize = 1_000_000;
-/// The members that a seeded customer can have in addition to `id`, `customer_history` and the fields of an update that
-/// Imprint's answer shows at the top level.
-const MEMBERS: [&str; 8] = [
-    "statuses",
-    "ssn4",
-    "date_of_birth",
-    "address",
-    "partner_customer_id",
-    "metadata",
-    "created_at",
-    "updated_at",
-];
-/// The fields of a customer whose values are JSON objects.
-const OBJECTS: [&str; 5] = [
-    "statuses",
-    "date_of_birth",
-    "address",
-    "metadata",
-    "customer_history",
-];
-
-/// A customer to add: the members of Imprint's Customer object, and `customer_history`. Only `id` is required.
-#[derive(Clone, Deserialize)]
-#[serde(try_from = "Map<String, Value>")]
-pub struct SeedCustomer {
-    id: ImprintId,
-    shown: Map<String, Value>,
-    history: Map<String, Value>,
-}
-
-/// The debug output shows no data of the customer, because the data is personal.
-impl fmt::Debug for SeedCustomer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Seeded").finish_non_exhaustive()
-    }
-}
-
-impl TryFrom<Map<String, Value>> for SeedCustomer {
-    type Error = String;
-
-    fn try_from(mut shown: Map<String, Value>) -> Result<Self, String> {
-        let Some(Value::String(id)) = shown.remove("id") else {
-            return Err("id: a string is required".to_owned());
-        };
-        let id = ImprintId::parse(&id).map_err(|fault| format!("id: {fault}"))?;
-        for (field, value) in &shown {
-            let known = MEMBERS.contains(&field.as_str())
-                || field == "customer_history"
-                || echo_place(field) == Some(EchoPlace::TopLevel);
-            let fits = value.is_object() == OBJECTS.contains(&field.as_str())
-                && (value.is_object() || value.is_string());
-            if !known {
-                return Err(format!("{field}: not a field of a customer"));
-            }
-            if !fits {
-                return Err(format!("{field}: not of the type of that field"));
-            }
-        }
-        let history = object(shown.remove("customer_history"));
-        Ok(Self { id, shown, history })
-    }
-}
 
 struct StoredCustomer {
     id: ImprintId,

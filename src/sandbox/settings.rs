@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use super::customers::SeedCustomer;
+use super::seed::SeedCustomer;
 
 /// The default number of calls that the ledger keeps. This number is enough for a long test, and the calls take at most
 /// about 200 MB.

@@ -335,12 +335,56 @@ fn a_seed_that_is_no_customer_is_rejected() {
         r#"{"id": "a", "email": 1}"#,
         r#"{"id": "a", "address": "x"}"#,
         r#"{"id": "a", "email": {}}"#,
+        r#"{"id": 1}"#,
         r#"[{"id": "a"}, 7]"#,
     ] {
         assert!(
             matches!(Sandbox::parse_seed(seed.as_bytes()), Err(Error::Seed(_))),
             "{seed}"
         );
+    }
+}
+
+/// FAULTS N431: a misspelt member is an error that names the path of the member and the members that exist there.
+#[test]
+fn a_misspelt_member_of_a_seed_is_rejected_at_any_depth() {
+    for (member, cause) in [
+        (r#""emial": "x""#, "emial: is not a member of a customer"),
+        (r#""address": {"zip": "1"}"#, "address.zip: is not a member"),
+        (r#""address": {"zip": "1"}"#, "city, country, postal_code"),
+        (
+            r#""customer_history": {"address": {"zip": "1"}}"#,
+            "customer_history.address.zip",
+        ),
+        (
+            r#""customer_history": {"tier": "x"}"#,
+            "account_created_at, account_tenure, address",
+        ),
+        (
+            r#""customer_history": {"account_tenure": "12"}"#,
+            "customer_history.account_tenure: must be a whole number",
+        ),
+        (r#""date_of_birth": {"yaer": 1}"#, "day, month, year"),
+        (
+            r#""date_of_birth": {"year": "1987"}"#,
+            "date_of_birth.year: must be a whole number",
+        ),
+        (
+            r#""statuses": {"Card": 1}"#,
+            "statuses.Card: must be a text",
+        ),
+        (r#""metadata": []"#, "metadata: must be an object"),
+        (r#""address": "x""#, "address: must be an object"),
+        (r#""email": null"#, "email: must be a text"),
+        (r#""street_line1": "x""#, "street_line1: is not a member"),
+    ] {
+        let seed = format!(r#"[{{"id": "a"}}, {{"id": "b", {member}}}]"#);
+        let Err(Error::Seed(error)) = Sandbox::parse_seed(seed.as_bytes()) else {
+            panic!("{member} is accepted");
+        };
+        let text = error.to_string();
+        assert!(text.starts_with("item 2 of the list: "), "{text}");
+        assert!(text.contains(cause), "{member}: {text}");
     }
 }
 
