@@ -36,7 +36,7 @@
 //! # Invariants
 //!
 //! - If an expression reads only absent values, its value is absent, unless a literal of the author stands in: a branch
-//!   of `if`, or the right side of `//`. config/sources/README.md has the result of each operator.
+//!   of `if`, or the right side of `//`. config/sources/REFERENCE.md has the result of each operator.
 //! - If the expression of a field gives an absent value, the update leaves the field unchanged. If the expression of a
 //!   field gives null or a text of white space only, the update clears the field.
 //! - The mapping refuses a value with more than one possible meaning. The mapping never guesses the meaning of a value.

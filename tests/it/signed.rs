@@ -26,7 +26,7 @@ const WHSEC_GONE: &str = "whsec_plJ3nmyCDGBKInavdOK15jsl2g8wXQ8u";
 const SECRETS: [&str; 2] = ["the-secret-of-today", "the-secret-of-tomorrow"];
 const SECRET_GONE: &str = "the-secret-of-yesterday";
 const STRUCTURED: (&str, &str) = ("content-type", "application/cloudevents+json");
-/// The number of signature recipes in config/sources/README.md.
+/// The number of signature recipes in config/sources/REFERENCE.md.
 const SENDERS: usize = 7;
 
 /// The headers of a signed request.
@@ -314,9 +314,9 @@ fn the_package_standardwebhooks_accepts_our_signatures() {
     }
 }
 
-/// Reads the signature recipes from the table in config/sources/README.md: the sender, and the settings for `[auth]`.
+/// Reads the signature recipes from the table in config/sources/REFERENCE.md: the sender, and the settings for `[auth]`.
 fn recipes() -> Vec<(String, String)> {
-    let table = include_str!("../../config/sources/README.md");
+    let table = include_str!("../../config/sources/REFERENCE.md");
     let rows = table.lines().filter(|line| line.contains("`header = "));
     let recipe = |row: &str| {
         let mut cells = row.split(" | ");
