@@ -20,6 +20,7 @@ mod doubt;
 mod examples;
 mod fairness;
 mod flow;
+mod guide;
 mod hostile;
 mod identity;
 mod kill;
