@@ -47,6 +47,7 @@
 //! | `telemetry` | the log of the process | |
 //! | `terminal` | the output of commands | |
 //! | `shutdown` | the signal to stop the process | |
+//! | `core_dump` | keeps the memory of the process out of core dumps | |
 //! | `failpoint` | crashes and faults for tests; a release contains no failpoints | |
 //! | `random` | the random source | |
 //! | `time` | the clock and timestamps | |
@@ -73,6 +74,7 @@ pub mod app;
 pub mod backoff;
 pub mod cli;
 pub mod config;
+pub mod core_dump;
 mod demo;
 pub mod dispatch;
 pub mod event;

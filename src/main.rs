@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use imprint_bridge::cli::{self, Arguments};
+use imprint_bridge::core_dump;
 use mimalloc::MiMalloc;
 
 // Mimalloc is fast if one thread frees memory that another thread allocated, which the bridge does often. The
@@ -12,5 +13,6 @@ use mimalloc::MiMalloc;
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
+    core_dump::forbid();
     cli::run(Arguments::parse())
 }

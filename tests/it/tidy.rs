@@ -22,6 +22,7 @@ const FILE_LINES_MAX: usize = 400;
 /// The rooms (top-level modules) that each room may use. The rooms `app`, `cli` and `main` may use every room.
 const EDGES: &[(&str, &[&str])] = &[
     ("backoff", &[]),
+    ("core_dump", &["terminal"]),
     ("event", &["time"]),
     ("time", &[]),
     ("random", &[]),
