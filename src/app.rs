@@ -38,6 +38,7 @@ use crate::telemetry::missing_lines;
 use crate::time::{Clock, Timestamp};
 
 mod descriptors;
+mod erasure;
 mod guarded;
 mod key;
 mod linger;
@@ -77,6 +78,7 @@ pub struct App {
     figures: Figures,
     senders: DispatchThreads,
     retention: Retention,
+    clock: Clock,
     stopping: watch::Sender<bool>,
     ingress_server: Server,
     ops_server: Server,
@@ -138,7 +140,8 @@ impl App {
             senders: DispatchThreads::start(&config, &keys.credential(), &parts)?,
             ingress,
             ops,
-            retention: Retention::new(store(), &config.outbox, clock),
+            retention: Retention::new(store(), &config.outbox, clock.clone()),
+            clock,
             config,
             keys,
             secrets,
@@ -180,6 +183,7 @@ impl App {
             error = self.senders.failed() => return Err(error.context("a dispatch thread ended")),
             () = self.store_report.run() => bail!("the task that reports the store's condition ended"),
             () = self.retention.run() => bail!("the retention task ended"),
+            () = erasure::run(&*self.outbox, &self.clock) => bail!("the task that erases ended entries ended"),
             () = self.secrets.watch() => bail!("the task that reads the secrets of sources ended"),
             () = self.keys.watch() => bail!("the task that reads the keys of Imprint ended"),
             () = self.tokens.watch() => bail!("the task that reads the tokens of operators ended"),

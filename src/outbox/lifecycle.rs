@@ -25,6 +25,10 @@ pub trait Lifecycle: Send + Sync + fmt::Debug {
     /// Returns an error if the file exists, or if a different copy is in progress. The store serves other operations
     /// during the copy.
     fn backup(&self, name: &str) -> StoreFuture<'_, PathBuf>;
+    /// Erases the remains of deleted events, updates and details from the files of the store.
+    ///
+    /// The store overwrites deleted rows at once, but its write-ahead log still contains them until this call.
+    fn erase(&self) -> StoreFuture<'_, ()>;
     /// Finishes the operations that callers have started, then closes the store. Every later operation returns
     /// [`Error::Closed`](super::Error::Closed).
     fn close(&self);

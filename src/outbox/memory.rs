@@ -255,5 +255,9 @@ impl Lifecycle for MemoryOutbox {
         Box::pin(ready(Err(Error::Failed { doing: "copying" })))
     }
 
+    fn erase(&self) -> StoreFuture<'_, ()> {
+        Box::pin(ready(Ok(())))
+    }
+
     fn close(&self) {}
 }

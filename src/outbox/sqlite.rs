@@ -40,6 +40,8 @@ mod columns;
 mod counts;
 mod decode_cache;
 mod disk_space;
+mod draft;
+mod erase;
 mod files;
 mod identity_link;
 mod lane;
@@ -370,23 +372,20 @@ impl Lifecycle for SqliteOutbox {
         self.ask(|reply| WriterCommand::Copy(CopyJob { to, reply }))
     }
 
+    fn erase(&self) -> StoreFuture<'_, ()> {
+        self.ask(WriterCommand::Erase)
+    }
+
     fn close(&self) {
-        let commands = &self.commands;
-        drop(
-            commands
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take(),
-        );
-        let threads = &self.threads;
-        let threads = threads
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let Some(threads) = threads {
+        drop(take(&self.commands));
+        if let Some(threads) = take(&self.threads) {
             threads.join();
         }
     }
+}
+
+fn take<T>(slot: &Mutex<Option<T>>) -> Option<T> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 impl Drop for SqliteOutbox {

@@ -18,6 +18,7 @@ mod commands;
 mod core_dump;
 mod delivery;
 mod doubt;
+mod erasure;
 mod examples;
 mod fairness;
 mod flow;

@@ -2,17 +2,18 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
 use super::audit;
 use super::counts::count;
+use super::draft::{beside, create_private, remove_draft, remove_logs, sync_folder};
 use super::files::with_ending;
-use super::lock::{self, FILE_MODE, beside};
+use super::lock;
 use super::log_mark;
-use super::open::{check_identity, remove_draft, remove_logs, sync_folder};
+use super::open::check_identity;
 use super::open_error::OpenError;
 
 /// The maximum number of audit records that `verify` checks. Operators never write this many records.
@@ -83,16 +84,6 @@ fn copy_into(draft: &Path, to: &Path) -> rusqlite::Result<()> {
     log_mark::remove(&draft)?;
     draft.execute("VACUUM INTO ?1", [name])?;
     Ok(())
-}
-
-/// Creates an empty file that only the user of the bridge can read. Returns an error if a file or a link of this name
-/// exists.
-pub(super) fn create_private(path: &Path) -> io::Result<File> {
-    File::options()
-        .write(true)
-        .create_new(true)
-        .mode(FILE_MODE)
-        .open(path)
 }
 
 /// Verifies a store that no process has open, without changing the store.

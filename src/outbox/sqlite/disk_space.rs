@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, ffi};
 
+use super::draft::{FILE_MODE, beside};
 use super::files::with_ending;
-use super::lock::{FILE_MODE, beside};
 
 /// The store accepts events only while the disk has this much free space. The space is enough for one group of events
 /// with its index rows, and for the settlements of all lanes in flight.

@@ -10,11 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 
 use super::OpenError;
-use super::files::with_ending;
-use super::open::sync_folder;
-
-/// The file mode of the store's files: only the user that runs the bridge can read the files.
-pub(super) const FILE_MODE: u32 = 0o600;
+use super::draft::{FILE_MODE, beside, sync_folder};
 
 /// The maximum number of bytes that a process reads from a lock file. A valid lock file is shorter.
 const LOCK_BYTES_MAX: u64 = 4096;
@@ -113,9 +109,4 @@ fn marks(content: &str) -> Vec<String> {
     let line = content.lines().find_map(|line| line.strip_prefix(MARKS));
     let marks = line.unwrap_or_default().split_whitespace();
     marks.map(str::to_owned).collect()
-}
-
-/// Returns the path of a file beside the store: the path of the store, followed by a dot and an ending such as `lock`.
-pub(super) fn beside(store: &Path, ending: &str) -> PathBuf {
-    with_ending(store, &format!(".{ending}"))
 }

@@ -2,7 +2,6 @@
 //! program.
 
 use std::fs::Permissions;
-use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -11,8 +10,10 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::claimed_lanes::{ClaimedLanes, mark_maybe_sent};
 use super::columns;
+use super::draft::{FILE_MODE, beside, remove_draft, sync_folder};
+use super::erase;
 use super::files::{StoreFiles, with_ending};
-use super::lock::{FILE_MODE, StoreLock, beside};
+use super::lock::StoreLock;
 use super::log_mark;
 use super::open_error::OpenError;
 use crate::failpoint::{self, Fault};
@@ -77,10 +78,8 @@ pub(super) fn connection(
     let mark = log_mark::check(path, lock)?;
     let file = OpenError::file(path);
     std::fs::set_permissions(path, Permissions::from_mode(FILE_MODE)).map_err(&file)?;
-    let mut connection = Connection::open(path).map_err(OpenError::sqlite("opening it"))?;
-    check_identity(path, &connection)?;
-    configure(&connection).map_err(|error| refusal(path, error))?;
-    migrate(&mut connection)?;
+    let connection = open_migrated(path)?;
+    let connection = without_remains(connection, path)?;
     repair_classes(&connection).map_err(OpenError::sqlite("reading the priorities of lanes"))?;
     clamp_due(&connection, now).map_err(OpenError::sqlite("reading when lanes are due"))?;
     let key = connection
@@ -100,6 +99,27 @@ pub(super) fn connection(
         claimed_lanes,
     };
     Ok((opened, files))
+}
+
+fn open_migrated(path: &Path) -> Result<Connection, OpenError> {
+    let mut connection = Connection::open(path).map_err(OpenError::sqlite("opening it"))?;
+    check_identity(path, &connection)?;
+    configure(&connection).map_err(|error| refusal(path, error))?;
+    migrate(&mut connection)?;
+    Ok(connection)
+}
+
+/// Erases the remains of entries that an older program deleted. If the store cannot be written anew, for example
+/// because the disk is full, the next start tries again.
+fn without_remains(connection: Connection, path: &Path) -> Result<Connection, OpenError> {
+    if !erase::has_remains(&connection).map_err(OpenError::sqlite("looking for remains"))? {
+        return Ok(connection);
+    }
+    tracing::info!(store = %path.display(), "an older program has deleted entries without overwriting them: the bridge writes the store anew once");
+    if let Err(error) = erase::rewrite(connection, path) {
+        tracing::warn!(error = %error, "the store still contains the remains of deleted entries; the next start tries again to erase them");
+    }
+    open_migrated(path)
 }
 
 /// Finds the store file, or creates the store file if none exists. Returns the path of the store file without links.
@@ -206,6 +226,7 @@ fn create(path: &Path) -> Result<(), OpenError> {
             [key],
         )
         .map_err(OpenError::sqlite("storing the digest key"))?;
+    erase::mark(&connection).map_err(OpenError::sqlite("marking it"))?;
     connection
         .close()
         .map_err(|(_, source)| OpenError::Sqlite {
@@ -214,38 +235,6 @@ fn create(path: &Path) -> Result<(), OpenError> {
         })?;
     std::fs::rename(&draft, path).map_err(&file)?;
     sync_folder(path).map_err(file)
-}
-
-/// Removes the files of a draft that a crashed process left. SQLite would otherwise apply an old log or journal to the
-/// new draft.
-pub(super) fn remove_draft(draft: &Path) -> io::Result<()> {
-    remove(draft)?;
-    remove_logs(draft)
-}
-
-/// Removes the write-ahead log, the journal and the `-shm` file of a database.
-pub(super) fn remove_logs(path: &Path) -> io::Result<()> {
-    for ending in ["-wal", "-shm", "-journal"] {
-        remove(&with_ending(path, ending))?;
-    }
-    Ok(())
-}
-
-/// Removes a file if the file exists.
-fn remove(path: &Path) -> io::Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        Ok(()) | Err(_) => Ok(()),
-    }
-}
-
-/// Syncs the folder of a file to disk, so that the name of the file survives a crash.
-pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or_else(|| Path::new("."));
-    std::fs::File::open(folder).and_then(|folder| folder.sync_all())
 }
 
 /// Checks that the file is a store of this program.
@@ -262,7 +251,7 @@ pub(super) fn check_identity(path: &Path, connection: &Connection) -> Result<(),
 
 /// Sets the options of an SQLite connection.
 ///
-/// With `synchronous=FULL`, a commit returns only after the write-ahead log is on disk. The exclusive locking mode
+/// With `secure_delete`, SQLite overwrites deleted rows with zeros. With `synchronous=FULL`, a commit returns only after the write-ahead log is on disk. The exclusive locking mode
 /// excludes other programs, and keeps the index of the log in memory. The option QPSG prevents that the query planner
 /// looks at bound values: otherwise SQLite would prepare a statement again for every new value.
 pub(super) fn configure(connection: &Connection) -> rusqlite::Result<()> {
@@ -276,6 +265,7 @@ pub(super) fn configure(connection: &Connection) -> rusqlite::Result<()> {
         "FULL"
     };
     connection.pragma_update(None, "synchronous", synchronous)?;
+    connection.pragma_update(None, "secure_delete", "ON")?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     connection.pragma_update(None, "journal_size_limit", JOURNAL_BYTES_MAX)?;
     connection.pragma_update(None, "cache_size", CACHE_KIB)?;

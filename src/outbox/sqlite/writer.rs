@@ -22,6 +22,7 @@ use crate::outbox::{Appended, EntryId, Error, Settled, State, StoreCondition};
 
 mod command;
 mod copy;
+mod erasure;
 mod group;
 pub(super) mod job;
 
@@ -170,6 +171,9 @@ impl<'a> Writer<'a> {
             // Free the queue space before the answers: a caller can send its next command as soon as it has its answer.
             self.shared.dequeued(events, group.bytes);
             self.write(group.appends, group.settles)?;
+        }
+        if !group.erasures.is_empty() {
+            self.erase(group.erasures)?;
         }
         Ok(())
     }

@@ -11,9 +11,9 @@ use rusqlite::backup::{Backup, StepResult};
 use super::Writer;
 use super::job::{Reply, WriterCommand, send};
 use crate::outbox::Error;
-use crate::outbox::sqlite::backup::{Draft, create_private};
+use crate::outbox::sqlite::backup::Draft;
 use crate::outbox::sqlite::disk_space::RESERVE_BYTES;
-use crate::outbox::sqlite::open::remove_draft;
+use crate::outbox::sqlite::draft::{create_private, remove_draft};
 
 /// The number of pages that the writer thread copies between two groups of commands: 1 MiB. Copying 1 MiB takes
 /// milliseconds.

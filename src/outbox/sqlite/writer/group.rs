@@ -1,7 +1,7 @@
 //! The group of commands that the writer thread serves together.
 
 use super::CopyJob;
-use super::job::{ActJob, AppendJob, ClaimJob, ReadJob, SettleJob, WriterCommand, bytes};
+use super::job::{ActJob, AppendJob, ClaimJob, ReadJob, Reply, SettleJob, WriterCommand, bytes};
 
 /// The maximum number of commands in one commit. More commands share the cost of a sync better, but then each caller
 /// waits longer.
@@ -23,6 +23,7 @@ pub(super) struct CommitGroup {
     pub(super) appends: Vec<AppendJob>,
     pub(super) settles: Vec<SettleJob>,
     pub(super) copies: Vec<CopyJob>,
+    pub(super) erasures: Vec<Reply<()>>,
     commands: usize,
     pub(super) bytes: usize,
 }
@@ -35,7 +36,10 @@ impl CommitGroup {
 
     /// Returns whether the group contains a command that can change the store.
     pub(super) const fn writes(&self) -> bool {
-        !(self.acts.is_empty() && self.appends.is_empty() && self.settles.is_empty())
+        !(self.acts.is_empty()
+            && self.appends.is_empty()
+            && self.settles.is_empty()
+            && self.erasures.is_empty())
     }
 
     pub(super) fn push(&mut self, command: WriterCommand) {
@@ -50,6 +54,7 @@ impl CommitGroup {
             WriterCommand::Read(read) => self.reads.push(read),
             WriterCommand::Act(act) => self.acts.push(act),
             WriterCommand::Copy(copy) => self.copies.push(copy),
+            WriterCommand::Erase(reply) => self.erasures.push(reply),
         }
     }
 }

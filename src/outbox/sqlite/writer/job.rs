@@ -27,6 +27,8 @@ pub(in crate::outbox::sqlite) enum WriterCommand {
     Read(ReadJob),
     Act(ActJob),
     Copy(CopyJob),
+    /// Truncates the write-ahead log.
+    Erase(Reply<()>),
 }
 
 /// Returns the total size of the events in a batch. The senders decide this size, so the store limits it.

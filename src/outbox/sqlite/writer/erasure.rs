@@ -1,0 +1,30 @@
+//! The erasure of deleted rows from the write-ahead log.
+
+use super::Writer;
+use super::job::{Reply, failed, send, stops_the_store};
+use crate::outbox::Error;
+use crate::outbox::sqlite::erase::truncate_log;
+
+impl Writer<'_> {
+    /// Truncates the write-ahead log, which contains the rows that the store has deleted.
+    pub(super) fn erase(&self, replies: Vec<Reply<()>>) -> rusqlite::Result<()> {
+        // While a file is missing from its path, an operator possibly puts it back. The file then needs its log.
+        let erased = if self.files.displaced().is_some() {
+            Ok(false)
+        } else {
+            truncate_log(self.connection)
+        };
+        self.files.leave();
+        let answer = match erased {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Error::Busy),
+            Err(error) if stops_the_store(&error) => return Err(error),
+            Err(error) if self.disk.is_full(&error) => Err(Error::Full),
+            Err(error) => Err(failed(&error, "erasing")),
+        };
+        for reply in replies {
+            send(reply, answer.clone());
+        }
+        Ok(())
+    }
+}
