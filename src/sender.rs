@@ -194,9 +194,7 @@ impl EventSender {
             SenderAuth::None => Ok(post),
             SenderAuth::Token(scheme, token) => post
                 .secret(scheme.header(), &scheme.value(token))
-                .map_err(|_invalid| {
-                    FailureReason::new("the token has characters that a header cannot carry")
-                }),
+                .map_err(|error| FailureReason::new(&format!("the token is not sent: {error}"))),
             SenderAuth::Signature(key) => {
                 let invalid =
                     || FailureReason::new("the event has no id that fits the header webhook-id");

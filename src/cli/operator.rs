@@ -247,7 +247,9 @@ impl Bridge {
         let url = format!("{}/admin/v1{path}", self.ops.trim_end_matches('/'));
         block_on(async {
             let request = HttpClient::new()?.request(method.clone(), &url);
-            let request = request.bearer(&token).context("the operator's token")?;
+            let request = request
+                .bearer(&token)
+                .context("the operator's token is not sent")?;
             let (request, body) = match body {
                 Some(body) => {
                     let json = HeaderValue::from_static("application/json");

@@ -1,6 +1,6 @@
 //! The operators of the admin API: one token file for each operator.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 
 use secrecy::{ExposeSecret as _, SecretString};
@@ -29,11 +29,29 @@ pub(super) fn take(reader: &mut Reader, purpose: Purpose) -> Option<Vec<Operator
             .map(|file| operator(PathBuf::from(file), purpose))
             .collect::<Result<Vec<_>, _>>()?;
         let mut names = BTreeSet::new();
-        match operators.iter().find(|one| !names.insert(&one.name)) {
-            Some(duplicate) => Err(format!("names {} twice", duplicate.name)),
-            None => Ok(operators),
+        if let Some(duplicate) = operators.iter().find(|one| !names.insert(&one.name)) {
+            return Err(format!("names {} twice", duplicate.name));
         }
+        if purpose == Purpose::Serve {
+            different_tokens(&operators)?;
+        }
+        Ok(operators)
     })
+}
+
+/// Returns an error if two operators have the same token: the audit log could not tell the two apart.
+fn different_tokens(operators: &[OperatorFile]) -> Result<(), String> {
+    let mut owners = HashMap::new();
+    for operator in operators {
+        let token = operator.token()?.expose_secret().to_owned();
+        if let Some(owner) = owners.insert(token, &operator.name) {
+            return Err(format!(
+                "{owner} and {} have the same token, so the audit log could not tell them apart",
+                operator.name
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn operator(token_file: PathBuf, purpose: Purpose) -> Result<OperatorFile, String> {
@@ -95,6 +113,14 @@ mod tests {
                 assert!(!reason.contains("0123"), "{reason}");
             }
         }
+        let operators: Vec<_> = ["ann.token", "bob"]
+            .map(|file| operator(folder.path().join(file), Purpose::Check).unwrap())
+            .into();
+        let error = different_tokens(&operators).unwrap_err();
+        assert!(
+            error.starts_with("ann and bob have the same token"),
+            "{error}"
+        );
         let path = folder.path().join("absent.token");
         let named = operator(path, Purpose::Check).unwrap();
         assert_eq!(named.name, "absent");

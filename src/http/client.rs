@@ -5,6 +5,7 @@
 //! limit of each request, and limits the number of requests in flight.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -151,6 +152,17 @@ pub(crate) enum ExchangeError {
 #[error("the text has characters that a header cannot carry")]
 pub(crate) struct HeaderError;
 
+/// The reason why a request cannot carry a secret.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SecretHeaderError {
+    #[error("it has characters that a header cannot carry")]
+    Invalid,
+    #[error(
+        "everybody on the network could read it, because the URL has http:// and another machine: use https://, or forward a port of this machine"
+    )]
+    Plain,
+}
+
 /// The limits of one HTTP request: its duration, and the length of the response body.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ExchangeLimits {
@@ -192,19 +204,25 @@ impl RequestHead {
     }
 
     /// Adds the header `Authorization: Bearer` with a token. Debug output does not show the value of this header.
-    pub(crate) fn bearer(self, token: &SecretString) -> Result<Self, HeaderError> {
+    pub(crate) fn bearer(self, token: &SecretString) -> Result<Self, SecretHeaderError> {
         let value = SecretString::from(format!("Bearer {}", token.expose_secret()));
         self.secret(header::AUTHORIZATION, &value)
     }
 
     /// Adds a header with a secret value. Debug output does not show the value of this header.
+    ///
+    /// # Errors
+    /// Returns an error if the request would carry the secret to another machine without TLS.
     pub(crate) fn secret(
         self,
         name: HeaderName,
         value: &SecretString,
-    ) -> Result<Self, HeaderError> {
+    ) -> Result<Self, SecretHeaderError> {
+        if !is_private(self.0.get_uri()) {
+            return Err(SecretHeaderError::Plain);
+        }
         let value = HeaderValue::from_str(value.expose_secret());
-        let mut value = value.map_err(|_invalid| HeaderError)?;
+        let mut value = value.map_err(|_invalid| SecretHeaderError::Invalid)?;
         value.set_sensitive(true);
         Ok(self.header(name, value))
     }
@@ -252,9 +270,46 @@ impl RequestHead {
     }
 }
 
+/// Returns whether nobody between this process and the server can read a request to this URL.
+fn is_private(url: &Uri) -> bool {
+    let host = url.host().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    let is_loopback = host.eq_ignore_ascii_case("localhost")
+        || address
+            .parse()
+            .is_ok_and(|address: IpAddr| address.is_loopback());
+    is_loopback || url.scheme_str() == Some("https")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// FAULTS N443.
+    #[test]
+    fn a_secret_travels_only_with_tls_or_on_this_machine() {
+        let client = HttpClient::new().unwrap();
+        let token = SecretString::from("a-token");
+        for (url, is_sent) in [
+            ("https://bridge.example/", true),
+            ("https://10.0.0.1:9090/", true),
+            ("http://127.0.0.1:9090/", true),
+            ("http://127.8.0.1/", true),
+            ("http://[::1]:9090/", true),
+            ("http://LocalHost:9090/", true),
+            ("http://bridge.example/", false),
+            ("http://10.0.0.1:9090/", false),
+            ("http://[::2]:9090/", false),
+            ("http://localhost.example/", false),
+            ("http://127.0.0.1.example/", false),
+            ("http://127.0.0.1@bridge.example/", false),
+            ("http://0.0.0.0/", false),
+            ("/", false),
+        ] {
+            let request = client.request(Method::GET, url).bearer(&token);
+            assert_eq!(request.is_ok(), is_sent, "{url}");
+        }
+    }
 
     #[test]
     fn an_authority_gets_the_port_of_https() {

@@ -55,6 +55,8 @@ enum Denied {
     Missing,
     /// No operator has the token of the request.
     Mismatch,
+    /// Several operators have the token of the request, so the audit log could not name the operator.
+    Shared,
 }
 
 impl Denied {
@@ -64,6 +66,7 @@ impl Denied {
             Self::Disabled => "disabled",
             Self::Missing => "missing",
             Self::Mismatch => "mismatch",
+            Self::Shared => "shared",
         }
     }
 }
@@ -72,7 +75,7 @@ impl From<Denied> for AdminProblem {
     fn from(denied: Denied) -> Self {
         match denied {
             Denied::Disabled => Self::Disabled,
-            Denied::Missing | Denied::Mismatch => Self::Unauthenticated,
+            Denied::Missing | Denied::Mismatch | Denied::Shared => Self::Unauthenticated,
         }
     }
 }
@@ -92,16 +95,19 @@ impl Operators {
         Self(operators)
     }
 
-    /// Finds the operator who has this token.
-    fn with_token(&self, token: &str) -> Option<Operator> {
+    /// Finds the only operator who has this token.
+    fn with_token(&self, token: &str) -> Result<Operator, Denied> {
         let digest = Sha256::digest(token);
-        let mut found = None;
+        let mut found = Err(Denied::Mismatch);
         // Compares digests instead of tokens, and compares the tokens of all operators even after a match: the duration
         // must reveal nothing about a token.
         for (name, read) in &self.0 {
             let token = read().map(|token| Sha256::digest(token.expose_secret()));
             if token == Some(digest) {
-                found = Some(name);
+                found = match found {
+                    Err(Denied::Mismatch) => Ok(name),
+                    Ok(_) | Err(_) => Err(Denied::Shared),
+                };
             }
         }
         found.cloned().map(Operator::authenticated)
@@ -145,7 +151,7 @@ fn authenticate(operators: &Operators, headers: &HeaderMap) -> Result<Operator, 
         return Err(Denied::Disabled);
     }
     let token = bearer_token(headers).ok_or(Denied::Missing)?;
-    operators.with_token(token).ok_or(Denied::Mismatch)
+    operators.with_token(token)
 }
 
 fn bearer_token(headers: &HeaderMap) -> Option<&str> {
@@ -171,6 +177,12 @@ mod tests {
     #[test]
     fn only_the_token_of_an_operator_authenticates() {
         let two = [("ann", "token-of-ann"), ("bob", "token-of-bob")];
+        let shared = [
+            ("ann", "one"),
+            ("bob", "one"),
+            ("eve", "one"),
+            ("joe", "two"),
+        ];
         let table = [
             (&two[..], Some("Bearer token-of-bob"), Ok("bob")),
             (&two, Some("Bearer token-of-eve"), Err(Denied::Mismatch)),
@@ -178,6 +190,9 @@ mod tests {
             (&two, Some("Basic token-of-bob"), Err(Denied::Missing)),
             (&two, None, Err(Denied::Missing)),
             (&[], Some("Bearer token-of-bob"), Err(Denied::Disabled)),
+            // FAULTS N444: the audit log could not name the operator.
+            (&shared, Some("Bearer one"), Err(Denied::Shared)),
+            (&shared, Some("Bearer two"), Ok("joe")),
         ];
         for (tokens, header, expected) in table {
             let mut headers = HeaderMap::new();
@@ -197,6 +212,6 @@ mod tests {
     fn an_operator_whose_token_cannot_be_read_is_denied() {
         let unreadable: ReadToken = Box::new(|| None);
         let operators = Operators::new(vec![("ann".to_owned(), unreadable)]);
-        assert_eq!(operators.with_token(""), None);
+        assert_eq!(operators.with_token(""), Err(Denied::Mismatch));
     }
 }

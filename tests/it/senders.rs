@@ -58,7 +58,7 @@ const LABELS: [(&str, &[&str]); 23] = [
     ("lookups_total/outcome", &LOOKUPS),
     (
         "admin_denied_total/reason",
-        &["disabled", "missing", "mismatch"],
+        &["disabled", "missing", "mismatch", "shared"],
     ),
     (
         "echo_mismatch_total/group",
