@@ -30,8 +30,8 @@
 //! `.[0:5]`, `[…]`, `as $x`, `<` and the other comparisons, `+`, `-`, `*` (whole numbers), `?`, `try … catch …`,
 //! `select`, `map`, `first`, `any`, `join` and others. If an expression contains a term that is not allowed, the error
 //! message lists all allowed terms. Interpreted expressions distinguish absent from null, as compiled expressions do.
-//! If an interpreted expression has no result, its value is absent. If an interpreted expression has several results,
-//! the expression fails.
+//! If an interpreted expression has no result, its value is absent, and so is the value of an operand without a result.
+//! If an interpreted expression has several results, the expression fails. The value of `t?` is absent if `t` fails.
 //!
 //! # Invariants
 //!

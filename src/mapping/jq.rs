@@ -25,6 +25,7 @@ use crate::event::RequestHeaders;
 pub(super) use sanitize::ResultCount;
 use sanitize::{SanitizedCode, sanitize};
 use value::Val;
+use value::notes::SplitNotes;
 
 mod allowed;
 mod native;
@@ -45,6 +46,10 @@ def with_entries(f): to_entries | map(f) | from_entries;
 def sort_by(f): __unless_null([.[] | [[f], .]] | __sort | [.[] | .[1]]);
 def unique: __sort | __unique;
 ";
+
+/// The error text for a body in which the expression `body.split` finds no event.
+const NO_EVENT: &str =
+    "The expression finds no event in the body, because the body has no list here.";
 
 /// A mapping expression that jaq interprets.
 pub(super) struct Program {
@@ -141,7 +146,8 @@ impl Program {
         input: &LocatedValue<'a>,
     ) -> Result<LocatedValue<'a>, EvalError> {
         // The interpreter computes at most two results, because two results are an error.
-        let mut results = self.results(input, EXPRESSION_STEPS_MAX, 2)?.into_iter();
+        let results = self.results(input, EXPRESSION_STEPS_MAX, 2, |result| result)?;
+        let mut results = results.into_iter();
         let result = results.next().unwrap_or(Val::ABSENT);
         if let Some(second) = results.next() {
             let error = second.error("The expression has several results; `first(…)` takes one.");
@@ -151,13 +157,20 @@ impl Program {
         result.located_in(input).map_err(value::into_eval_error)
     }
 
-    /// Runs the interpreted expression and returns up to `max` results. An absent result is an error.
+    /// Runs the interpreted expression and returns up to `max` results. An absent result is an error. No result is an
+    /// error too, unless the expression has read an empty list or has left out a value: the body states something that
+    /// the expression does not find.
     pub(super) fn run_all(
         &self,
         input: &LocatedValue<'_>,
         max: usize,
     ) -> Result<Vec<Value>, EvalError> {
-        let results = self.results(input, SPLIT_STEPS_MAX, max)?;
+        let results = self.results(input, SPLIT_STEPS_MAX, max, |result| result)?;
+        let notes = SplitNotes::end();
+        if results.is_empty() && !notes.has_empty_list {
+            let error = notes.no_list.unwrap_or(Val::ABSENT).error(NO_EVENT);
+            return Err(placed(value::into_eval_error(error), input));
+        }
         // The results of the expression share memory, but each event gets its own copy. The copies have their own
         // budget.
         budget::begin_event(SPLIT_COPY_STEPS_MAX);
@@ -171,18 +184,20 @@ impl Program {
 
     /// Runs the interpreted expression like [`Self::run_all`], and returns the places of each result that is not null.
     pub(super) fn places(&self, input: &LocatedValue<'_>, max: usize) -> Vec<EventPlaces> {
-        let results = self.results(input, SPLIT_STEPS_MAX, max);
-        let results = results.unwrap_or_default().into_iter();
-        let events = results.filter(|result| !result.is_null());
-        events.map(|event| event.places()).collect()
+        let located = |event: Val| (!event.is_null()).then(|| event.places(SplitNotes::now().item));
+        let results = self.results(input, SPLIT_STEPS_MAX, max, located);
+        results.unwrap_or_default().into_iter().flatten().collect()
     }
 
-    fn results(
+    /// Runs the interpreted expression, and converts each of its first `max` results with `convert` before the next
+    /// result is computed. The hidden errors of `t?` are no results.
+    fn results<T>(
         &self,
         input: &LocatedValue<'_>,
         steps: u32,
         max: usize,
-    ) -> Result<Vec<Val>, EvalError> {
+        convert: impl Fn(Val) -> T,
+    ) -> Result<Vec<T>, EvalError> {
         let data = InterpreterData {
             lut: &self.filter.lut,
             calls: &self.calls,
@@ -191,10 +206,13 @@ impl Program {
             headers: input.headers(),
         };
         budget::begin(steps, input.log().is_some());
+        SplitNotes::begin();
         let context = Ctx::<Interpreter>::new(data, Vars::new([]));
-        let results: Result<Vec<Val>, _> = Val::of(input).map_err(Exn::from).and_then(|input| {
+        let results: Result<Vec<T>, _> = Val::of(input).map_err(Exn::from).and_then(|input| {
             let results = self.filter.id.run((context, input));
-            results.take(max).collect()
+            let counted = |result: &Result<Val, _>| !result.as_ref().is_ok_and(Val::is_hidden);
+            let converted = results.filter(counted).map(|result| result.map(&convert));
+            converted.take(max).collect()
         });
         let (places, is_within_budget) = budget::end();
         if let Some(log) = input.log() {

@@ -8,7 +8,6 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::sync::LazyLock;
 
 use serde_json::Value;
 
@@ -18,10 +17,9 @@ use super::error::{EvalError, ValueError};
 use super::header;
 use crate::event::{RequestHeaders, pointer};
 
-static NULL: Value = Value::Null;
-static FALSE: Value = Value::Bool(false);
-static TRUE: Value = Value::Bool(true);
-static ZERO: LazyLock<Value> = LazyLock::new(|| Value::from(0));
+mod assumed;
+
+pub(super) use assumed::Assumed;
 
 /// One step of a path into an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,36 +37,6 @@ pub(super) enum Presence<'a> {
     Absent(Assumed),
     /// The event contains the value. Null means "no value any more".
     Present(Cow<'a, Value>),
-}
-
-/// The value that a condition reads instead of an absent value.
-///
-/// A condition treats an absent path as null, as jq does. A comparison with an absent path is absent too, but a
-/// condition reads the result that the comparison with null would have. A field never gets an assumed value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Assumed {
-    Null,
-    False,
-    True,
-    /// The length of an absent value.
-    Zero,
-}
-
-impl Assumed {
-    pub(super) fn value(self) -> &'static Value {
-        match self {
-            Self::Null => &NULL,
-            Self::False => &FALSE,
-            Self::True => &TRUE,
-            Self::Zero => &ZERO,
-        }
-    }
-}
-
-impl From<bool> for Assumed {
-    fn from(is_true: bool) -> Self {
-        if is_true { Self::True } else { Self::False }
-    }
 }
 
 /// A present or absent value of an event, with the path to the value.

@@ -320,7 +320,7 @@ fn alternative<'a>(
     let is_null = first.value().is_some_and(Value::is_null);
     let other = other()?;
     match &other.presence {
-        Presence::Absent(Assumed::Null) if is_null => Ok(first),
+        Presence::Absent(Assumed::Null | Assumed::Hidden) if is_null => Ok(first),
         Presence::Absent(_) | Presence::Present(_) => Ok(other),
     }
 }

@@ -83,7 +83,7 @@ struct Expect {
     with: Option<String>,
 }
 
-/// FAULTS N322, N323, N324, N325, N326, N330
+/// FAULTS N322, N323, N324, N325, N326, N330, N390
 #[test]
 fn every_case_has_the_right_answer() {
     let cases = cases();
@@ -211,7 +211,10 @@ impl Case {
             Some(json!({"id": imprint, "partner_customer_id": partner}))
         };
         let bodies = self.steps.iter().filter_map(|step| step.body.clone());
-        let events = bodies.flat_map(|body| body.as_array().cloned().unwrap_or_else(|| vec![body]));
+        let events = bodies.flat_map(|body| {
+            let list = body.get("events").unwrap_or(&body).as_array().cloned();
+            list.unwrap_or_else(|| vec![body])
+        });
         events.filter_map(customer).collect()
     }
 

@@ -167,6 +167,24 @@ fn ids(accepted: &[Value]) -> Vec<&str> {
     ids.collect()
 }
 
+/// FAULTS N391: the error of an event without a type names the event in the body, also if the expression `body.split` has
+/// made the event of no part of the body.
+#[test]
+fn an_event_without_a_type_is_named_in_the_answer_and_in_the_receipt() {
+    let mut app = PartialApp::start();
+    let split =
+        r#"split = '.[] | {id: (.id // "7"), type, customer: (.customer // null), n, email}'"#;
+    app.reconfigure(&[("split = \".[]\"", split)]);
+    let body = json!([changed(1, "c1", &json!({"email": "a@example.com"})), {"hello": "canary"}]);
+    let accepted = app.accept("list", &body);
+    assert_eq!(statuses(&accepted), ["waiting", "parked"]);
+    assert_eq!(accepted[1]["faults"][0]["pointer"], "/1/type");
+    let receipt = app.receipt("list", "7");
+    let error = &receipt["parked"]["faults"][0];
+    assert_eq!(error["pointer"], "/1/type", "{receipt}");
+    app.wait_until("list", "1", "delivered");
+}
+
 /// FAULTS N380: the sender gets a status for each event in the order of the body; the answer has no value.
 #[test]
 fn an_invalid_event_is_parked_and_the_others_are_delivered() {

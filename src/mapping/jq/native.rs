@@ -19,6 +19,7 @@ use super::Interpreter;
 use super::value::{JaqError, Val, ValResult, failed, into_jaq_error, spend};
 
 mod operator;
+mod stream;
 
 /// The name, the arguments and the code of a native function.
 type NativeFunction = (&'static str, Box<[Bind]>, RunPtr<Interpreter>);
@@ -28,7 +29,7 @@ type NativeFunction = (&'static str, Box<[Bind]>, RunPtr<Interpreter>);
 /// Only the sanitizer and the prelude can call functions whose names begin with `__`. The author of a mapping cannot
 /// call these functions.
 pub(super) fn functions() -> impl Iterator<Item = Fun<Interpreter>> {
-    let table: [NativeFunction; 19] = [
+    let table: [NativeFunction; 18] = [
         ("null", v(0), |_| bome(spend(1).map(|()| Val::NULL))),
         ("true", v(0), |_| bome(Ok(Val::from(true)))),
         ("false", v(0), |_| bome(Ok(Val::from(false)))),
@@ -42,10 +43,6 @@ pub(super) fn functions() -> impl Iterator<Item = Fun<Interpreter>> {
         ("__binary_call", v(3), |mut cv| {
             let (second, first) = (cv.0.pop_var(), cv.0.pop_var());
             bome(run_binary_call(&mut cv, &first, &second))
-        }),
-        ("first", vec![Bind::Fun(())].into(), |mut cv| {
-            let (filter, context) = cv.0.pop_fun();
-            Box::new(filter.run((context, cv.1)).next().into_iter())
         }),
         ("split", v(1), |mut cv| {
             let separator = cv.0.pop_var();
@@ -77,6 +74,7 @@ pub(super) fn functions() -> impl Iterator<Item = Fun<Interpreter>> {
     table
         .into_iter()
         .chain(operator::operators())
+        .chain(stream::functions())
         .map(|(name, arguments, run)| (name, arguments, Native::<Interpreter>::new(run)))
 }
 
@@ -104,6 +102,9 @@ fn run_call(cv: &mut Cv<'_, Interpreter>) -> ValResult {
     let index = cv.0.pop_var().as_index();
     let call: Option<&FunctionCall> = index.and_then(|index| cv.0.data().calls.get(index));
     let call = call.ok_or_else(unknown_index)?;
+    if cv.1.is_hidden() {
+        return Ok(cv.1.clone());
+    }
     let input = cv.1.located()?;
     let result = call.read(&input).map_err(into_jaq_error)?;
     Ok(Val::from_value(result.value())?.with_origin_of(&cv.1))

@@ -25,6 +25,7 @@ use super::allowed::{ALLOWED, ArgumentKind, allowed};
 
 mod collection;
 mod path;
+mod results;
 
 /// A sanitized expression for jaq, and the bridge's own functions that the expression calls by index.
 #[derive(Debug, Default)]
@@ -57,6 +58,10 @@ pub(super) fn sanitize<'c>(
     let mut sanitizer = Sanitizer {
         code,
         tables,
+        optional: match results {
+            ResultCount::One => "__optional(",
+            ResultCount::Many => "__optional_event(",
+        },
         sanitized: SanitizedCode::default(),
         errors: Vec::new(),
         variables: Vec::new(),
@@ -75,6 +80,8 @@ pub(super) fn sanitize<'c>(
 struct Sanitizer<'t, 'c> {
     code: &'c str,
     tables: &'t SharedTables,
+    /// The beginning of the interpreter's function for `t?`.
+    optional: &'static str,
     sanitized: SanitizedCode,
     errors: Vec<ExpressionError>,
     /// The jq variables in scope.
@@ -94,7 +101,7 @@ impl<'c> Sanitizer<'_, 'c> {
             Term::BinOp(left, op, right) => self.binary(term, (left, right), op),
             Term::TryCatch(tried, caught) => self.try_catch(tried, caught.as_deref()),
             Term::IfThenElse(branches, otherwise) => {
-                self.conditional(branches, otherwise.as_deref());
+                self.branches(branches, otherwise.as_deref(), ResultCount::One);
             }
             Term::Call(name, arguments) => self.call(name, arguments),
             Term::Var(name) => self.variable(name),
@@ -148,7 +155,7 @@ impl<'c> Sanitizer<'_, 'c> {
             match part {
                 StrPart::Str(text) => self.constant(text),
                 StrPart::Char(letter) => self.constant(&letter.to_string()),
-                StrPart::Term(term) => self.term(term),
+                StrPart::Term(term) => self.operand(term),
             }
             self.put("; ");
         }
@@ -162,59 +169,76 @@ impl<'c> Sanitizer<'_, 'c> {
         (left, right): (&Term<&'c str>, &Term<&'c str>),
         op: &BinaryOp<&'c str>,
     ) {
-        let word = match op {
-            BinaryOp::Pipe(None) => "|",
+        match op {
+            BinaryOp::Pipe(None) => self.pipe(left, right),
             BinaryOp::Pipe(Some(Pattern::Var(name))) => {
-                return self.bound(left, name, right, ResultCount::One);
+                self.bound(left, name, right, ResultCount::One);
             }
-            BinaryOp::Alt => return self.function("__alternative", left, right),
+            BinaryOp::Alt => self.function("__alternative", left, right),
             // jq does not evaluate the right side of such a term, so the term is a constant.
             BinaryOp::Or if constant_truth(left) == Some(true) => {
-                return self.constant_logic(right, "true");
+                self.constant_logic(right, "true");
             }
             BinaryOp::And if constant_truth(left) == Some(false) => {
-                return self.constant_logic(right, "false");
+                self.constant_logic(right, "false");
             }
-            BinaryOp::Or => return self.logic("__or", left, right),
-            BinaryOp::And => return self.logic("__and", left, right),
+            BinaryOp::Or => self.logic("__or", left, right),
+            BinaryOp::And => self.logic("__and", left, right),
             BinaryOp::Math(Math::Add) if is_constant(left) != is_constant(right) => {
                 if is_constant(left) {
-                    self.function("__constant_plus", right, left);
+                    self.operator("__constant_plus", right, left);
                 } else {
-                    self.function("__plus_constant", left, right);
+                    self.operator("__plus_constant", left, right);
                 }
-                return;
             }
-            BinaryOp::Math(math @ (Math::Add | Math::Sub | Math::Mul)) => math.as_str(),
-            BinaryOp::Cmp(cmp) => return self.function(comparison(*cmp), left, right),
+            BinaryOp::Math(math @ (Math::Add | Math::Sub | Math::Mul)) => {
+                self.put("(");
+                self.operand(left);
+                self.put(&format!(" {} ", math.as_str()));
+                self.operand(right);
+                self.put(")");
+            }
+            BinaryOp::Cmp(cmp) => self.operator(comparison(*cmp), left, right),
             BinaryOp::Pipe(Some(Pattern::Arr(_) | Pattern::Obj(_))) => {
-                return self.refused(term, "as […]");
+                self.refused(term, "as […]");
             }
-            BinaryOp::Comma => return self.refused(term, ","),
+            BinaryOp::Comma => self.refused(term, ","),
             BinaryOp::Math(math @ (Math::Div | Math::Rem)) => {
-                return self.refused(term, math.as_str());
+                self.refused(term, math.as_str());
             }
-            BinaryOp::Assign => return self.refused(term, "="),
-            BinaryOp::Update => return self.refused(term, "|="),
+            BinaryOp::Assign => self.refused(term, "="),
+            BinaryOp::Update => self.refused(term, "|="),
             BinaryOp::UpdateMath(math) => {
-                return self.refused(term, &format!("{}=", math.as_str()));
+                self.refused(term, &format!("{}=", math.as_str()));
             }
-            BinaryOp::UpdateAlt => return self.refused(term, "//="),
-        };
+            BinaryOp::UpdateAlt => self.refused(term, "//="),
+        }
+    }
+
+    fn pipe(&mut self, left: &Term<&'c str>, right: &Term<&'c str>) {
         self.around("(", left, " ");
         // jaq evaluates these terms without calling code of the bridge, so the sanitizer adds `__step`, which takes a
         // step.
-        if word == "|" && matches!(left, Term::Id | Term::Var(_) | Term::BinOp(..)) {
+        if matches!(left, Term::Id | Term::Var(_) | Term::BinOp(..)) {
             self.put("| __step ");
         }
-        self.put(word);
-        self.around(" ", right, ")");
+        self.around("| ", right, ")");
     }
 
     fn function(&mut self, name: &str, first: &Term<&'c str>, second: &Term<&'c str>) {
         self.put(name);
         self.around("(", first, "; ");
         self.around("", second, ")");
+    }
+
+    /// Writes a call of the interpreter's function for an operator.
+    fn operator(&mut self, name: &str, first: &Term<&'c str>, second: &Term<&'c str>) {
+        self.put(name);
+        self.put("(");
+        self.operand(first);
+        self.put("; ");
+        self.operand(second);
+        self.put(")");
     }
 
     /// Writes a constant for `and` or `or`. The unused side must still be allowed.
@@ -232,7 +256,7 @@ impl<'c> Sanitizer<'_, 'c> {
         for (before, side) in [("(", left), ("; ", right)] {
             self.put(before);
             match constant_truth(side).filter(|_| is_mixed) {
-                None => self.term(side),
+                None => self.operand(side),
                 Some(true) => self.put("__assumed_true"),
                 Some(false) => self.put("__assumed_false"),
             }
@@ -249,27 +273,10 @@ impl<'c> Sanitizer<'_, 'c> {
     }
 
     fn try_catch(&mut self, tried: &Term<&'c str>, caught: Option<&Term<&'c str>>) {
-        self.around("(try (", tried, ") catch ");
         match caught {
-            None => self.put("empty)"),
-            Some(caught) => self.around("(", caught, "))"),
+            None => self.around(self.optional, tried, ")"),
+            Some(caught) => self.function("__try", tried, caught),
         }
-    }
-
-    fn conditional(
-        &mut self,
-        branches: &[(Term<&'c str>, Term<&'c str>)],
-        otherwise: Option<&Term<&'c str>>,
-    ) {
-        for (number, (condition, result)) in branches.iter().enumerate() {
-            self.put(if number == 0 { "(if " } else { " elif " });
-            self.term(condition);
-            self.around(" then ", result, "");
-        }
-        if let Some(otherwise) = otherwise {
-            self.around(" else ", otherwise, "");
-        }
-        self.put(" end)");
     }
 
     fn call(&mut self, name: &'c str, arguments: &[Term<&'c str>]) {
@@ -302,6 +309,7 @@ impl<'c> Sanitizer<'_, 'c> {
                 let reason = format!("`{name}` takes a constant text");
                 self.error(first_slice(argument), reason);
             }
+            (ArgumentKind::Filter, _) if name == "select" => self.condition(argument),
             (ArgumentKind::Nothing | ArgumentKind::Filter, _) => self.term(argument),
         }
         self.put(")");
@@ -323,8 +331,10 @@ impl<'c> Sanitizer<'_, 'c> {
                 apply,
             });
             self.put(&format!("__binary_call({index}; "));
-            self.term(first);
-            return self.around("; ", second, ")");
+            self.operand(first);
+            self.put("; ");
+            self.operand(second);
+            return self.put(")");
         }
         match function_call(signature, arguments, self.tables) {
             Ok(call) => {

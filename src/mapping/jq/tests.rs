@@ -619,6 +619,9 @@ const AFTER_PATH: &[&str] = &[
     "(.c // .)",
     "(if . then .c end)",
     "(try .c catch .)",
+    ".c?",
+    "(.c | e164)?",
+    "select(.c?)",
     "(. as $x | $x.c)",
     "(. + .)",
     "minor_units(.; \"USD\")",
@@ -713,6 +716,34 @@ proptest! {
             Ok(Evaluated::Value(_) | Evaluated::Refused) => false,
         };
         prop_assert!(is_absent, "{} returns {:?}", expression, result);
+    }
+
+    /// FAULTS N390: `body.split` makes one event of each item of a list, or fails: a part of the event that has no value
+    /// does not remove the event.
+    #[test]
+    fn each_item_of_a_list_is_an_event_or_an_error(
+        expression in any_path_expression(),
+        items in prop::collection::vec((any_event(), any_event()), 1..4),
+    ) {
+        // These terms read the items of a list, so jq makes one event for each of them.
+        if ["a[]", "c[]", "| .[]"].iter().any(|items| expression.contains(items)) {
+            return Ok(());
+        }
+        let items = items.into_iter().map(|(a, b)| json!({"id": 1, "a": a, "b": b}));
+        let body = Value::from(items.collect::<Vec<_>>());
+        for split in [
+            format!(".[] | {{id, x: ({expression})}}"),
+            format!(".[] | if ({expression}) then . else {{id}} end"),
+            format!(".[] | {{id, text: \"\\({expression})\"}}"),
+            format!("(.[] | . + {{x: ({expression})}})?"),
+            format!(".[] | ({expression}) as $x | {{id, x: $x}}"),
+        ] {
+            let program = lower::lower_stream(&split, &tables()).unwrap();
+            budget::begin_event(budget::SPLIT_STEPS_MAX);
+            if let Ok(events) = program.run_all(&LocatedValue::of_event(&body), 100) {
+                prop_assert_eq!(Some(events.len()), body.as_array().map(Vec::len), "{} of {}", split, body);
+            }
+        }
     }
 
     /// FAULTS N320: an expression over an event without a subtree yields no value if everything that the expression reads

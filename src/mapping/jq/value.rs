@@ -16,8 +16,7 @@ use super::super::error::{EvalError, ValueError};
 use super::super::located::{Assumed, PathStep};
 use origin::Origin;
 
-use notes::ReadNotes;
-
+mod array;
 mod json;
 pub(super) mod notes;
 mod operators;
@@ -170,7 +169,7 @@ impl Val {
     pub(super) const fn is_true(&self) -> bool {
         !matches!(
             self.content,
-            ValContent::Absent(Assumed::Null | Assumed::False)
+            ValContent::Absent(Assumed::Null | Assumed::Hidden | Assumed::False)
                 | ValContent::Null
                 | ValContent::Bool(false)
         )
@@ -178,7 +177,15 @@ impl Val {
 
     /// Returns whether the value is absent, and a condition reads the value as null.
     pub(super) const fn says_nothing(&self) -> bool {
-        matches!(self.content, ValContent::Absent(Assumed::Null))
+        matches!(
+            self.content,
+            ValContent::Absent(Assumed::Null | Assumed::Hidden)
+        )
+    }
+
+    /// Returns whether the value is the absent result of `t?` after an error of `t`.
+    pub(super) const fn is_hidden(&self) -> bool {
+        matches!(self.content, ValContent::Absent(Assumed::Hidden))
     }
 
     /// Returns whether the value has a place in the event.
@@ -275,26 +282,6 @@ impl Val {
                 Err(self.error("The value here has no length."))
             }
         }
-    }
-
-    /// Returns an array that the expression made, or absent.
-    ///
-    /// An array is absent if no item reads a present value of the event: every item that is not a constant is absent, or
-    /// the array has no such item because the lists that the expression read are absent. `constants` is the number of
-    /// items that are constants.
-    pub(super) fn or_absent(self, constants: usize, notes: ReadNotes) -> Self {
-        let ValContent::Array(items, _) = &self.content else {
-            return self;
-        };
-        let present = items.iter().filter(|item| !item.is_absent()).count();
-        let has_absent_items = items.len() > constants;
-        if present <= constants && (has_absent_items || notes.is_absent()) {
-            return Self::ABSENT;
-        }
-        if items.is_empty() && notes.is_null() {
-            return Self::NULL;
-        }
-        self
     }
 
     /// Returns a member or item of `parent` with its place in the event.

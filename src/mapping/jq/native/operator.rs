@@ -19,7 +19,7 @@ use super::NativeFunction;
 /// Lists the operators, and the functions that read conditions.
 pub(super) fn operators() -> impl Iterator<Item = NativeFunction> {
     let filter = || Bind::Fun(());
-    let table: [NativeFunction; 21] = [
+    let table: [NativeFunction; 20] = [
         ("__unless_null", [filter()].into(), |mut cv| {
             let (filter, context) = cv.0.pop_fun();
             if cv.1.is_absent_or_null() {
@@ -63,7 +63,6 @@ pub(super) fn operators() -> impl Iterator<Item = NativeFunction> {
         ("__array", [Bind::Var(()), filter()].into(), |cv| {
             Box::new(std::iter::once(array(cv)))
         }),
-        ("__events", v(0), events),
     ];
     table.into_iter()
 }
@@ -201,15 +200,4 @@ fn array(mut cv: Cv<'_, Interpreter>) -> ValX<'_, Val> {
     let array: Result<Val, Exn<'_, Val>> = filter.run((context, cv.1)).collect();
     let notes = ReadNotes::end(outer);
     array.map(|array| array.or_absent(constants, notes))
-}
-
-/// Evaluates `.[]` for the events of a body. Only a list has events.
-fn events(cv: Cv<'_, Interpreter>) -> ValXs<'_, Val> {
-    if cv.1.is_list() {
-        Box::new(cv.1.values().map(|item| item.map_err(Exn::from)))
-    } else if cv.1.is_absent() {
-        bome(Err(cv.1.error("The body must have a list here.")))
-    } else {
-        bome(Err(cv.1.error("The value here must be a list.")))
-    }
 }

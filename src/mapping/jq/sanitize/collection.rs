@@ -56,7 +56,11 @@ impl<'c> Sanitizer<'_, 'c> {
             };
             self.constant(&name);
             match (value, key) {
-                (Some(value), _) => self.around(": (", value, ")"),
+                (Some(value), _) => {
+                    self.put(": (");
+                    self.operand(value);
+                    self.put(")");
+                }
                 (None, Term::Var(_)) => self.around(": ", key, ""),
                 (None, _) => {
                     self.put(": .[");

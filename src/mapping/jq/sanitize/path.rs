@@ -4,6 +4,7 @@ use jaq_core::load::parse::{BinaryOp, Pattern, Term};
 use jaq_core::path::{Opt, Part, Path};
 
 use super::super::super::syntax::{constant, first_slice};
+use super::results::can_be_empty;
 use super::{ResultCount, Sanitizer};
 
 impl<'c> Sanitizer<'_, 'c> {
@@ -22,12 +23,54 @@ impl<'c> Sanitizer<'_, 'c> {
             self.events(from);
             self.put(")");
             self.steps(path, ResultCount::Many);
+        } else if let Term::IfThenElse(branches, otherwise) = term {
+            self.branches(branches, otherwise.as_deref(), ResultCount::Many);
+        } else if let Term::TryCatch(tried, caught) = term {
+            self.put(if caught.is_some() {
+                "__try("
+            } else {
+                self.optional
+            });
+            self.events(tried);
+            if let Some(caught) = caught {
+                self.put("; ");
+                self.events(caught);
+            }
+            self.put(")");
         } else {
             self.term(term);
         }
     }
 
-    /// Writes the term `a as $x | b` for jaq.
+    /// Writes an `if`. Without a result of a condition, the condition is not true.
+    pub(super) fn branches(
+        &mut self,
+        branches: &[(Term<&'c str>, Term<&'c str>)],
+        otherwise: Option<&Term<&'c str>>,
+        results: ResultCount,
+    ) {
+        let write = Self::writer(results);
+        for (number, (condition, result)) in branches.iter().enumerate() {
+            self.put(if number == 0 { "(if " } else { " elif " });
+            self.condition(condition);
+            self.put(" then ");
+            write(self, result);
+        }
+        if let Some(otherwise) = otherwise {
+            self.put(" else ");
+            write(self, otherwise);
+        }
+        self.put(" end)");
+    }
+
+    fn writer(results: ResultCount) -> fn(&mut Self, &Term<&'c str>) {
+        match results {
+            ResultCount::One => Self::term,
+            ResultCount::Many => Self::events,
+        }
+    }
+
+    /// Writes the term `a as $x | b` for jaq. If `a` has no result, `$x` is absent, unless `a` reads the items of a list.
     pub(super) fn bound(
         &mut self,
         value: &Term<&'c str>,
@@ -35,13 +78,10 @@ impl<'c> Sanitizer<'_, 'c> {
         body: &Term<&'c str>,
         results: ResultCount,
     ) {
-        let write = match results {
-            ResultCount::One => Self::term,
-            ResultCount::Many => Self::events,
-        };
+        let write = Self::writer(results);
         let name = name.trim_start_matches('$');
         self.put("((");
-        write(self, value);
+        self.some_if(can_be_empty(value), |sanitizer| write(sanitizer, value));
         self.put(") as $");
         self.put(name);
         self.variables.push(name);
@@ -59,14 +99,15 @@ impl<'c> Sanitizer<'_, 'c> {
     fn steps(&mut self, path: &Path<Term<&'c str>>, results: ResultCount) {
         for (part, optional) in &path.0 {
             let optional = matches!(optional, Opt::Optional);
-            self.put(if optional { " | (try " } else { " | " });
+            self.put(" | ");
+            self.put(if optional { self.optional } else { "" });
             match (part, results) {
                 (Part::Range(None, None), ResultCount::One) => self.put(".[]"),
                 (Part::Range(None, None), ResultCount::Many) => self.put("__events"),
                 (Part::Range(from, to), _) => self.range(from.as_ref(), to.as_ref()),
                 (Part::Index(index), _) => self.index(index),
             }
-            self.put(if optional { " catch empty)" } else { "" });
+            self.put(if optional { ")" } else { "" });
         }
         self.put(")");
     }

@@ -4,7 +4,9 @@
 //! customer has an empty list, so the interpreter must know the difference. jaq passes no context to the values that it
 //! works on, so the notes are a thread-local variable, like the budget.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+
+use super::Val;
 
 /// The lists and conditions that an expression has read since the beginning of an array.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,6 +26,57 @@ thread_local! {
             has_present_condition: false,
         })
     };
+}
+
+/// What the expression `body.split` has read since its beginning.
+#[derive(Clone, Default)]
+pub(in crate::mapping::jq) struct SplitNotes {
+    /// Whether the expression has read the items of a list or an object without items. `empty` and `select` do the same
+    /// if they leave out a value.
+    pub(in crate::mapping::jq) has_empty_list: bool,
+    /// The first absent or null value whose items the expression has read.
+    pub(in crate::mapping::jq) no_list: Option<Val>,
+    /// The last item of a list of events, which is the item of the current event.
+    pub(in crate::mapping::jq) item: Option<Val>,
+}
+
+thread_local! {
+    static SPLIT: RefCell<SplitNotes> = RefCell::default();
+}
+
+/// Notes that the expression reads the items of a value.
+pub(super) fn iteration(list: &Val, is_empty: bool) {
+    if is_empty {
+        SPLIT.with_borrow_mut(|notes| {
+            if list.is_absent_or_null() {
+                notes.no_list.get_or_insert_with(|| list.clone());
+            } else {
+                notes.has_empty_list = true;
+            }
+        });
+    }
+}
+
+/// Notes the item of a list of events. The expression computes the next event from this item.
+pub(in crate::mapping::jq) fn event_item(item: &Val) {
+    SPLIT.with_borrow_mut(|notes| notes.item = Some(item.clone()));
+}
+
+impl SplitNotes {
+    /// Begins the evaluation of an expression.
+    pub(in crate::mapping::jq) fn begin() {
+        SPLIT.take();
+    }
+
+    /// Returns the notes since the beginning of the expression.
+    pub(in crate::mapping::jq) fn now() -> Self {
+        SPLIT.with_borrow(Self::clone)
+    }
+
+    /// Ends the evaluation of an expression and returns its notes.
+    pub(in crate::mapping::jq) fn end() -> Self {
+        SPLIT.take()
+    }
 }
 
 /// Notes that the expression reads the items of an absent list.

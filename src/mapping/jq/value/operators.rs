@@ -57,13 +57,19 @@ impl ValT for Val {
             notes::null_list();
         }
         match self.items() {
-            Ok(items) => Box::new(items.into_iter().map(Ok)),
+            Ok(items) => {
+                notes::iteration(&self, items.is_empty());
+                Box::new(items.into_iter().map(Ok))
+            }
             Err(error) => Box::new(std::iter::once(Err(error))),
         }
     }
 
     fn index(self, index: &Self) -> ValR<Self> {
         spend(1)?;
+        if self.is_hidden() {
+            return Ok(self);
+        }
         match (&self.content, &index.content) {
             (ValContent::Absent(_) | ValContent::Null, ValContent::Text(key)) => {
                 Ok(Self::ABSENT.at(&self, PathStep::Key(key.as_ref().to_owned())))

@@ -46,7 +46,7 @@ impl Val {
             return self.clone();
         };
         let content = match assumed {
-            Assumed::Null => ValContent::Null,
+            Assumed::Null | Assumed::Hidden => ValContent::Null,
             Assumed::False => ValContent::Bool(false),
             Assumed::True => ValContent::Bool(true),
             Assumed::Zero => ValContent::Number(0.into()),

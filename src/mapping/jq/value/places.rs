@@ -6,10 +6,19 @@ use super::{Val, ValContent};
 use crate::event::pointer;
 
 impl Val {
-    /// Returns the places in the body from which the parts of this event come.
-    pub(in crate::mapping::jq) fn places(&self) -> EventPlaces {
+    /// Returns the places in the body from which the parts of this event come. `item` is the item of the body's list
+    /// from which the expression has made the event.
+    pub(in crate::mapping::jq) fn places(&self, item: Option<Self>) -> EventPlaces {
         let mut places = EventPlaces::default();
-        self.add_places(String::new(), &mut places);
+        let place = self.add_places(String::new(), &mut places);
+        let item = item.and_then(|item| item.origin.map(|origin| origin.pointer()));
+        // Parts that the event does not have are parts that the item does not have, not other parts of the body.
+        if let Some(item) = item
+            && self.origin.is_none()
+            && place.is_none_or(|place| common(&place, &item) == place)
+        {
+            places.insert(String::new(), item);
+        }
         places
     }
 
@@ -90,15 +99,33 @@ mod tests {
             (Rc::from("id"), member(&header, "id")),
             (Rc::from("at"), member(&header, "at")),
         ]);
-        assert_eq!(of_header.places().in_body(""), "/header");
-        let of_both = Val::object([(Rc::from("head"), of_header), (Rc::from("row"), row)]);
+        assert_eq!(of_header.places(None).in_body(""), "/header");
+        let of_both = Val::object([
+            (Rc::from("head"), of_header.clone()),
+            (Rc::from("row"), row),
+        ]);
         for (part, place) in [
             ("/head/id", "/header/id"),
             ("/head", "/header"),
             ("/row/a", "/rows/0/a"),
             ("", ""),
         ] {
-            assert_eq!(of_both.places().in_body(part), place, "{part}");
+            assert_eq!(of_both.places(None).in_body(part), place, "{part}");
+        }
+        // A part that the event does not have is a part of its item, unless the event has no part of the item.
+        let row = member(&body, "rows").index(&Val::from(0)).unwrap();
+        let constant = Val::object([(Rc::from("kind"), Val::from(1))]);
+        for (event, part, place) in [
+            (&of_both, "/type", "/rows/0/type"),
+            (&of_both, "/head/type", "/header/type"),
+            (&constant, "", "/rows/0"),
+            (&of_header, "/type", "/header/type"),
+        ] {
+            assert_eq!(
+                event.places(Some(row.clone())).in_body(part),
+                place,
+                "{part}"
+            );
         }
     }
 }
