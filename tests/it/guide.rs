@@ -148,25 +148,74 @@ fn the_first_source_works_as_printed() {
 /// event has the printed result.
 #[test]
 fn each_recipe_gives_the_printed_result() {
-    let base = first_settings();
     let recipes = sections(RECIPES);
     let recipes: Vec<_> = recipes
         .iter()
         .filter(|recipe| !recipe.blocks().is_empty())
         .collect();
-    assert!(recipes.len() >= 12, "{}", recipes.len());
+    assert!(recipes.len() >= 14, "{}", recipes.len());
     for recipe in recipes {
-        let folder = SourceFolder::new();
-        folder.write("schemas/any.json", "{}");
-        let settings = merged(&base, &recipe.text_of("toml"));
-        folder.write("config/sources/shop.toml", &settings);
+        let folder = recipe_folder(recipe);
         let examples = write_examples(recipe, &folder.examples());
         let checked = folder.run(&["check"]);
         let report = output(&checked);
         let title = &recipe.title;
-        assert!(checked.status.success(), "{title}: {report}\n{settings}");
+        assert!(checked.status.success(), "{title}: {report}");
         let count = format!("  {examples} example");
         assert!(report.contains(&count), "{title}: {report}");
+    }
+}
+
+/// Creates the folder of a recipe: its settings together with the settings of the first source.
+fn recipe_folder(recipe: &Section) -> SourceFolder {
+    let folder = SourceFolder::new();
+    folder.write("schemas/any.json", "{}");
+    let settings = merged(&first_settings(), &recipe.text_of("toml"));
+    folder.write("config/sources/shop.toml", &settings);
+    folder
+}
+
+/// FAULTS N430: the bridge recognizes the second attempt of a sender that counts its attempts in the body.
+#[test]
+fn the_recipe_for_attempts_recognizes_the_second_attempt() {
+    let recipe = section(RECIPES, "A body that differs in each attempt");
+    let app = recipe_folder(&recipe).serve();
+    let mut attempts = recipe.blocks();
+    attempts.retain(|block| block.kind == "json event");
+    let headers = [("content-type", "application/json")];
+    let duplicates = attempts.iter().map(|attempt| {
+        let line = "POST /v1/sources/shop/events";
+        let answer = http::ask(app.ingress(), line, &headers, &attempt.text).unwrap();
+        answer.json()["accepted"][0]["duplicate"].clone()
+    });
+    assert_eq!(duplicates.collect::<Vec<_>>(), [json!(false), json!(true)]);
+}
+
+/// FAULTS N430: the bridge accepts a signature that covers the path before the gateway, and denies a signature that
+/// covers the path behind the gateway.
+#[test]
+fn the_recipe_for_gateways_verifies_the_path_of_the_crm() {
+    let recipe = section(RECIPES, "A gateway that rewrites the path");
+    let folder = recipe_folder(&recipe);
+    let secret_file = folder.path("secret");
+    folder.write("secret", "the-secret-of-the-shop");
+    let settings = fs::read_to_string(folder.path("config/sources/shop.toml")).unwrap();
+    let missing = "/run/secrets/imprint-bridge/sources/shop";
+    assert!(settings.contains(missing));
+    let settings = settings.replace(missing, secret_file.to_str().unwrap());
+    folder.write("config/sources/shop.toml", &settings);
+    folder.write("event.json", &recipe.text_of("json event"));
+    let app = folder.serve();
+    for (path, expected) in [("/hooks/crm", "202"), ("/v1/sources/shop/events", "401")] {
+        let script = format!(
+            "time=$(date +%s)\n\
+             signature=$( (printf '%s.POST.{path}.' \"$time\"; cat event.json) \
+               | openssl dgst -sha256 -hmac \"$(cat secret)\" -hex | sed 's/.* //')\n\
+             curl -s -o answer -w '%{{http_code}}' http://127.0.0.1:8080/v1/sources/shop/events \
+               -H 'content-type: application/json' --data-binary @event.json \
+               -H \"x-timestamp: $time\" -H \"x-signature: $signature\""
+        );
+        assert_eq!(shell(&folder, &app, &script), expected, "{path}");
     }
 }
 
