@@ -8,11 +8,6 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::sources::{self, SourceSettings};
 use crate::config::{Config, Purpose, SettingError};
-use crate::event::RequestHeaders;
-use crate::http::header::HeaderMap;
-use crate::http::single_header::SingleHeader;
-use crate::http::{HeaderName, HeaderValue};
-use crate::intake::Source;
 use crate::telemetry::{self, Log};
 use crate::terminal::print_notice;
 
@@ -146,33 +141,6 @@ fn print_errors(errors: &[SettingError]) -> ExitCode {
 
 fn start_log(config: &Config) -> Result<Log, telemetry::SetupError> {
     telemetry::start(config.log.format, &config.log.filter)
-}
-
-/// Reads the headers that the expressions of a source read.
-fn request_headers(source: &Source, headers: &HeaderMap) -> Result<RequestHeaders, String> {
-    let read = |name: &str| SingleHeader::read(headers, name).optional();
-    RequestHeaders::read(&source.read_headers(), read).map_err(|errors| {
-        let details: Vec<_> = errors.into_iter().map(|error| error.detail).collect();
-        details.join(" ")
-    })
-}
-
-fn header_map(headers: &[(HeaderName, HeaderValue)]) -> HeaderMap {
-    let mut map = HeaderMap::new();
-    for (name, value) in headers {
-        map.append(name.clone(), value.clone());
-    }
-    map
-}
-
-/// Parses a request header such as `x-topic: customers/update`.
-fn parse_header(raw: &str) -> Result<(HeaderName, HeaderValue), String> {
-    let parts = raw.split_once(':');
-    let parsed = parts.and_then(|(name, value)| {
-        let name = name.trim().parse().ok()?;
-        Some((name, HeaderValue::from_str(value.trim()).ok()?))
-    });
-    parsed.ok_or_else(|| "a header is written NAME: VALUE".to_owned())
 }
 
 fn parse_rate(raw: &str) -> Result<f64, String> {

@@ -23,7 +23,9 @@ mod intake;
 mod operators;
 mod quota;
 mod reader;
+mod regular_file;
 pub mod secret;
+pub mod source_set;
 pub mod sources;
 
 pub use base_url::BaseUrl;
@@ -47,6 +49,8 @@ const BODIES_BYTES_MAX: u64 = 4 << 30;
 const RETAIN_MIN: Duration = Duration::from_mins(1);
 /// The maximum of a retention setting: about ten years.
 const RETAIN_MAX: Duration = Duration::from_hours(24 * 3660);
+/// The maximum size of a source file. A lookup table with 50,000 rows takes less.
+const SOURCE_FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// The maximum of `shutdown.lag` plus `shutdown.drain`. By default, Kubernetes kills a pod 30 s after the signal to
 /// stop.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(28);
@@ -328,8 +332,17 @@ fn unreadable(origin: &str, error: &config::ConfigError) -> SettingError {
 
 /// Reads only one TOML file, without the defaults and without the environment.
 fn read_file(path: &Path) -> Result<Value, SettingError> {
-    let table = File::from(path).format(FileFormat::Toml).collect();
-    let table = table.map_err(|error| unreadable(&path.display().to_string(), &error))?;
+    let error = |reason| SettingError {
+        origin: path.display().to_string(),
+        key: "file".to_owned(),
+        reason,
+    };
+    let content = regular_file::read(path, SOURCE_FILE_BYTES_MAX);
+    let content = content.map_err(|reason| error(reason.to_string()))?;
+    let content =
+        String::from_utf8(content).map_err(|_binary| error("is not UTF-8 text".to_owned()))?;
+    let table = File::from_str(&content, FileFormat::Toml).collect();
+    let table = table.map_err(|reason| error(reason.to_string()))?;
     Ok(Value::new(None, ValueKind::Table(table)))
 }
 

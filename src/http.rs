@@ -13,6 +13,7 @@ pub mod connection;
 mod connector;
 pub mod denied;
 pub mod framing;
+pub(crate) mod header_line;
 pub mod idle;
 pub mod problem;
 pub mod retry_after;

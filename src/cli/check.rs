@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use self::examples::ExampleResults;
 use self::watch::FileSnapshot;
 use super::explain::in_one_line;
 use super::{Layers, NEGATIVE_RESULT, read};
 use crate::app::{SecretFileError, block_on, secret_file_errors};
+use crate::config::sources::examples::{self, ExampleResults};
 use crate::config::sources::{Auth, SourceSettings};
 use crate::config::{Config, Purpose};
 use crate::intake::coverage::{self, ExampleCoverage};
@@ -19,7 +19,6 @@ use crate::intake::{EventType, Source, Sources};
 use crate::terminal::{print_notice, print_result};
 use crate::time::{Clock, cost};
 
-mod examples;
 mod watch;
 
 /// The arguments of the command `check`.

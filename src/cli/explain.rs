@@ -14,9 +14,11 @@ use clap::Args;
 use serde::Serialize;
 
 use super::operator::Bridge;
-use super::{Layers, NEGATIVE_RESULT, header_map, read, request_headers};
+use super::{Layers, NEGATIVE_RESULT, read};
 use crate::config::Purpose;
+use crate::config::sources::examples::request_headers;
 use crate::event::{SourceName, Visibility};
+use crate::http::header_line::{header_map, parse_header};
 use crate::http::{HeaderName, HeaderValue, Method};
 use crate::intake::examples::Expectation;
 use crate::intake::{EventExplanation, Explanation, RequestMessage, Sources};
@@ -40,7 +42,7 @@ pub(super) struct ExplainOptions {
     file: Option<PathBuf>,
     /// Header of the request, such as "x-topic: customers/update", if the source file reads headers. Repeat the option
     /// for each header.
-    #[arg(long = "header", short = 'H', value_name = "NAME: VALUE", value_parser = super::parse_header)]
+    #[arg(long = "header", short = 'H', value_name = "NAME: VALUE", value_parser = parse_header)]
     headers: Vec<(HeaderName, HeaderValue)>,
     /// Explain this entry of a running bridge instead of a file.
     #[arg(long, value_name = "NUMBER", requires = "token_file", conflicts_with_all = ["source", "file", "headers"])]

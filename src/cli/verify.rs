@@ -9,9 +9,10 @@ use std::process::ExitCode;
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 
-use super::{Layers, NEGATIVE_RESULT, header_map, read};
+use super::{Layers, NEGATIVE_RESULT, read};
 use crate::config::sources::{Auth, SecretFiles, SourceSettings};
 use crate::config::{Purpose, secret};
+use crate::http::header_line::{header_map, parse_header};
 use crate::http::{HeaderName, HeaderValue};
 use crate::ingress::auth::examination::{CapturedRequest, Examination, NamedSecret, examine_token};
 use crate::ingress::auth::hmac::examine_hmac;
@@ -28,7 +29,7 @@ pub(super) struct VerifyOptions {
     #[arg(long, value_name = "NAME")]
     source: String,
     /// Header of the request, such as "x-signature: 5d41…". Repeat the option for each header.
-    #[arg(long = "header", short = 'H', value_name = "NAME: VALUE", value_parser = super::parse_header)]
+    #[arg(long = "header", short = 'H', value_name = "NAME: VALUE", value_parser = parse_header)]
     headers: Vec<(HeaderName, HeaderValue)>,
     /// Method of the request.
     #[arg(long, value_name = "METHOD", default_value = "POST")]

@@ -1,12 +1,10 @@
 //! Reads secrets from files. The configuration accepts no secrets in settings or environment variables.
 
-use std::fs::{File, Metadata};
-use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use rustix::fs::OFlags;
 use secrecy::SecretString;
+
+use super::regular_file::{self, FileError};
 
 /// The maximum length of a secret file.
 const SECRET_BYTES_MAX: u64 = 4096;
@@ -22,25 +20,13 @@ const LINE_END_BYTES_MAX: u64 = 2;
 /// # Errors
 /// Returns the reason why the secret cannot be used. The reason does not contain the content of the file.
 pub fn read(path: &Path) -> Result<SecretString, String> {
-    let unreadable = |error: std::io::Error| format!("{} cannot be read: {error}", path.display());
-    let check = |file: &Metadata| match file.is_file() {
-        true if file.len() > SECRET_BYTES_MAX + LINE_END_BYTES_MAX => Err(too_long(path)),
-        true => Ok(()),
-        false => Err(format!("{} is not a regular file", path.display())),
-    };
-    // The first check comes before the open, because opening a device can have effects. With `NONBLOCK`, the open does
-    // not block if a pipe replaces the file after the first check.
-    check(&std::fs::metadata(path).map_err(unreadable)?)?;
-    let file = File::options()
-        .read(true)
-        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
-        .open(path)
-        .map_err(unreadable)?;
-    check(&file.metadata().map_err(unreadable)?)?;
-    let mut content = String::new();
-    file.take(SECRET_BYTES_MAX + LINE_END_BYTES_MAX + 1)
-        .read_to_string(&mut content)
-        .map_err(unreadable)?;
+    let content = regular_file::read(path, SECRET_BYTES_MAX + LINE_END_BYTES_MAX);
+    let content = content.map_err(|error| match error {
+        FileError::TooLarge(_) => too_long(path),
+        FileError::Unreadable(_) | FileError::NotRegular => error.at(path),
+    })?;
+    let content = String::from_utf8(content)
+        .map_err(|_binary| format!("{} cannot be read: it is not text", path.display()))?;
     let secret = content.strip_suffix('\n').unwrap_or(&content);
     let secret = secret.strip_suffix('\r').unwrap_or(secret);
     if secret.is_empty() {

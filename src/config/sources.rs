@@ -16,10 +16,13 @@ use crate::intake::{EventType, Source};
 use crate::mapping::{JsonEnvelope, LookupTables, VersionDomain};
 
 mod auth;
+pub(crate) mod examples;
+mod files;
 mod headers;
 mod rules;
 
 pub use auth::{Auth, SecretFiles};
+pub use files::{SourceFiles, SourcesDigest};
 
 /// The settings of one source file.
 #[derive(Debug)]
@@ -61,14 +64,14 @@ impl SourceSettings {
     }
 }
 
-/// Reads every `*.toml` file in the folder of sources.
+/// Reads every `*.toml` file in the folder of sources, except files whose names begin with a dot.
 ///
 /// # Errors
 /// Returns all errors of all source files.
 pub fn read(config: &Config) -> Result<Vec<SourceSettings>, Vec<SettingError>> {
     let mut errors = Vec::new();
     let mut sources = Vec::new();
-    let files = match files(&config.sources_dir) {
+    let files = match source_files(&config.sources_dir) {
         Ok(files) => files,
         Err(reason) => return Err(vec![file_error(&config.sources_dir, reason)]),
     };
@@ -165,12 +168,12 @@ fn conflicting_orders(sources: &[SourceSettings]) -> Vec<SettingError> {
     errors
 }
 
-fn files(folder: &Path) -> Result<Vec<PathBuf>, String> {
+fn source_files(folder: &Path) -> Result<Vec<PathBuf>, String> {
     let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
-        if path.extension().is_some_and(|ending| ending == "toml") {
+        if files::is_source_file(&path) {
             files.push(path);
         }
     }

@@ -105,12 +105,14 @@ const EDGES: &[(&str, &[&str])] = &[
         &[
             "dispatch",
             "event",
+            "http",
             "imprint",
             "ingress",
             "intake",
             "mapping",
             "outbox",
             "telemetry",
+            "time",
         ],
     ),
 ];

@@ -1,12 +1,12 @@
 //! The tables of a source file that describe the format of the request bodies and the event types.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
 
 use super::super::reader::{Raw, Reader};
+use super::super::regular_file;
 use crate::event::Attribute;
 use crate::intake::schema::Schema;
 use crate::intake::{EventType, InvalidEventPolicy};
@@ -229,19 +229,7 @@ fn update(reader: &mut Reader, event_type: &str) -> BTreeMap<String, String> {
 
 fn schema(folder: &Path, name: &str) -> Result<Schema, String> {
     let path = folder.join(name);
-    let unreadable = |error: std::io::Error| format!("{} cannot be read: {error}", path.display());
-    let metadata = fs::metadata(&path).map_err(unreadable)?;
-    // A device or a pipe shows the length 0, but a read of it possibly never ends.
-    if !metadata.is_file() {
-        return Err(format!("{} is not a file", path.display()));
-    }
-    if metadata.len() > SCHEMA_BYTES_MAX {
-        return Err(format!(
-            "{} is larger than {SCHEMA_BYTES_MAX} bytes",
-            path.display()
-        ));
-    }
-    let content = fs::read(&path).map_err(unreadable)?;
+    let content = regular_file::read(&path, SCHEMA_BYTES_MAX).map_err(|error| error.at(&path))?;
     let document: Value = serde_json::from_slice(&content)
         .map_err(|error| format!("{} is not JSON: {error}", path.display()))?;
     Schema::compile(name, &document).map_err(|error| format!("{}: {error}", path.display()))

@@ -8,18 +8,24 @@
 //! the expected problem type and errors.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::cli::{header_map, parse_header, request_headers};
+use super::super::regular_file;
 use crate::event::{RequestHeaders, Visibility};
+use crate::http::header::HeaderMap;
+use crate::http::header_line::{header_map, parse_header};
+use crate::http::single_header::SingleHeader;
 use crate::intake::coverage::{self, ExampleCoverage};
 use crate::intake::examples::{Expectation, summary};
 use crate::intake::{RequestMessage, Source, Sources};
 use crate::time::Timestamp;
 
+/// The ends of the names of example files.
+const ENDINGS: [&str; 4] = [EVENT, HEADERS, REQUEST, REFUSAL];
 const EVENT: &str = ".event.json";
 const HEADERS: &str = ".headers.txt";
 const REQUEST: &str = ".request.json";
@@ -29,19 +35,39 @@ const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// The results of all examples of one source.
 #[derive(Debug, Default)]
-pub(super) struct ExampleResults {
-    pub(super) count: usize,
+pub(crate) struct ExampleResults {
+    pub(crate) count: usize,
     /// The differences between expected and actual results, and the errors of example files that cannot be read.
-    pub(super) errors: Vec<String>,
+    pub(crate) errors: Vec<ExampleError>,
     /// For each event type, the paths that the mapping read in the examples, and the Imprint fields that the examples
     /// set.
-    pub(super) coverage: BTreeMap<String, ExampleCoverage>,
+    pub(crate) coverage: BTreeMap<String, ExampleCoverage>,
     /// For each event type, the event of the first example, in the form that the schema and the mapping read.
-    pub(super) first_views: BTreeMap<String, Value>,
+    pub(crate) first_views: BTreeMap<String, Value>,
+}
+
+/// An error of an example.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ExampleError {
+    /// The path of the example without its ending, or the folder of the examples.
+    pub(crate) place: String,
+    /// The reason. It possibly contains values of the example.
+    pub(crate) reason: String,
+}
+
+impl fmt::Display for ExampleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.reason)
+    }
+}
+
+/// Returns whether a file with this name belongs to an example.
+pub(super) fn is_example(name: &str) -> bool {
+    ENDINGS.iter().any(|ending| name.ends_with(ending))
 }
 
 /// Runs the examples in `folder`, and compares each result with the result that the example expects.
-pub(super) fn run(
+pub(crate) fn run(
     folder: &Path,
     sources: &Sources,
     source: &Source,
@@ -51,7 +77,8 @@ pub(super) fn run(
     let names = match example_names(folder) {
         Ok(names) => names,
         Err(reason) => {
-            results.errors.push(reason);
+            let place = folder.display().to_string();
+            results.errors.push(ExampleError { place, reason });
             return results;
         }
     };
@@ -59,7 +86,11 @@ pub(super) fn run(
         let stem = folder.join(name);
         let differences = results.run_one(&stem, sources, source, wall_time);
         let errors = differences.unwrap_or_else(|reason| vec![reason]);
-        let named = |error| format!("{}: {error}", stem.display());
+        let place = stem.display().to_string();
+        let named = |reason| ExampleError {
+            place: place.clone(),
+            reason,
+        };
         results.errors.extend(errors.into_iter().map(named));
     }
     results
@@ -103,17 +134,20 @@ impl ExampleResults {
     }
 }
 
-/// Lists the names of the examples, sorted.
+/// Lists the names of the examples, sorted. A file whose name begins with a dot is not a part of an example.
 fn example_names(folder: &Path) -> Result<Vec<String>, String> {
     if !folder.exists() {
         return Ok(Vec::new());
     }
-    let unreadable = |error: std::io::Error| format!("{}: {error}", folder.display());
+    let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
     let mut names = BTreeSet::new();
     let mut expected = Vec::new();
     for file in fs::read_dir(folder).map_err(unreadable)? {
         let file = file.map_err(unreadable)?.file_name();
         let file = file.to_string_lossy();
+        if file.starts_with('.') {
+            continue;
+        }
         if let Some(name) = file.strip_suffix(EVENT) {
             names.insert(name.to_owned());
         }
@@ -123,7 +157,7 @@ fn example_names(folder: &Path) -> Result<Vec<String>, String> {
         expected.extend(name.map(str::to_owned));
     }
     match expected.iter().find(|name| !names.contains(*name)) {
-        Some(name) => Err(format!("{}: {name} has no {EVENT}", folder.display())),
+        Some(name) => Err(format!("{name} has no {EVENT}")),
         None => Ok(names.into_iter().collect()),
     }
 }
@@ -143,6 +177,18 @@ fn read_headers(path: &Path, source: &Source) -> Result<RequestHeaders, String> 
         .map_err(|reason| format!("{}: {reason}", path.display()))
 }
 
+/// Reads the headers that the expressions of a source read.
+pub(crate) fn request_headers(
+    source: &Source,
+    headers: &HeaderMap,
+) -> Result<RequestHeaders, String> {
+    let read = |name: &str| SingleHeader::read(headers, name).optional();
+    RequestHeaders::read(&source.read_headers(), read).map_err(|errors| {
+        let details: Vec<_> = errors.into_iter().map(|error| error.detail).collect();
+        details.join(" ")
+    })
+}
+
 fn with_ending(stem: &Path, ending: &str) -> PathBuf {
     let mut path = stem.as_os_str().to_owned();
     path.push(ending);
@@ -150,16 +196,7 @@ fn with_ending(stem: &Path, ending: &str) -> PathBuf {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
-    let unreadable = |error: std::io::Error| format!("{}: {error}", path.display());
-    let metadata = fs::metadata(path).map_err(unreadable)?;
-    if !metadata.is_file() {
-        return Err(format!("{} is not a file", path.display()));
-    }
-    if metadata.len() > FILE_BYTES_MAX {
-        let path = path.display();
-        return Err(format!("{path} is larger than {FILE_BYTES_MAX} bytes"));
-    }
-    fs::read(path).map_err(unreadable)
+    regular_file::read(path, FILE_BYTES_MAX).map_err(|error| error.at(path))
 }
 
 fn parse(path: &Path) -> Result<Value, String> {
