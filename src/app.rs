@@ -22,8 +22,11 @@ use self::operators::TokensWatch;
 use self::retention::Retention;
 use self::secrets::SecretsWatch;
 use self::senders::DispatchThreads;
+use self::sources::{LoadedSet, RunningSources};
+use self::sources_watch::SourcesWatch;
 use self::store::StoreReport;
-use crate::config::sources::SourceSettings;
+use crate::config::source_set::SourceSet;
+use crate::config::sources::SourceFiles;
 use crate::config::{self, Config};
 use crate::dispatch::breaker::DestinationState;
 use crate::dispatch::destination::{Destination, OperatorMode};
@@ -51,7 +54,9 @@ mod reread;
 mod retention;
 mod secrets;
 mod senders;
+mod set_watch;
 mod sources;
+mod sources_watch;
 mod store;
 
 pub use self::reread::Rereads;
@@ -71,6 +76,7 @@ pub struct App {
     config: Config,
     keys: KeyFiles,
     secrets: SecretsWatch,
+    sources: SourcesWatch,
     tokens: TokensWatch,
     outbox: Arc<dyn Outbox>,
     store_report: StoreReport,
@@ -98,20 +104,15 @@ impl App {
     ///
     /// # Errors
     /// Returns an error if a file, an address or the store cannot be used.
-    pub async fn start(
-        config: Config,
-        sources: Vec<SourceSettings>,
-        clock: Clock,
-    ) -> anyhow::Result<Self> {
+    pub async fn start(config: Config, set: SourceSet, clock: Clock) -> anyhow::Result<Self> {
         let (outbox, metrics) = (open(&config, clock.now()).await?, metrics()?);
         let store = || Arc::<dyn Outbox>::clone(&outbox);
         let (stopping, stopped) = watch::channel(false);
         let destination = restored_destination(&*outbox, config.imprint.rate, clock.now()).await?;
-        let (endpoints, sources, secrets) =
-            sources::open(sources, config.intake, &metrics.ingress, clock.clone())?;
+        let rereads = Rereads::new(clock.clone());
+        let (running, sources) = open_sources(&config, set, &metrics, &rereads)?;
         let listener = Ingress {
-            endpoints,
-            sources,
+            endpoints: running.endpoints(),
             outbox: store(),
             clock: clock.clone(),
             limits: config.ingress.limits,
@@ -121,14 +122,14 @@ impl App {
             stopping: stopped.clone(),
         };
         let max_fold = MaxFold(config.dispatch.rules.max_fold);
-        let operations = operations(&listener, store(), &destination, max_fold);
+        let operations = operations(&listener, &running, store(), &destination, max_fold);
         let health = Health::default();
         let figures = Figures::new(metrics.clone(), store(), clock.clone());
-        let (access, tokens) = operators::open(&config.operators, &metrics, secrets.rereads());
+        let (access, tokens) = operators::open(&config.operators, &metrics, rereads.clone());
         let ops = Ops::new(health.clone(), figures.clone(), operations, access);
         let [(ingress, ingress_server), (ops, ops_server)] =
             listeners::bind(&config, listener, ops, &clock)?;
-        let keys = keys(&*outbox, &config, &destination, secrets.rereads()).await?;
+        let keys = keys(&*outbox, &config, &destination, rereads.clone()).await?;
         let parts = senders::Parts {
             outbox: store(),
             destination,
@@ -144,7 +145,8 @@ impl App {
             clock,
             config,
             keys,
-            secrets,
+            secrets: SecretsWatch::new(running.secrets(), rereads),
+            sources,
             tokens,
             store_report: StoreReport::new(outbox.condition(), health.clone(), metrics),
             outbox,
@@ -185,6 +187,7 @@ impl App {
             () = self.retention.run() => bail!("the retention task ended"),
             () = erasure::run(&*self.outbox, &self.clock) => bail!("the task that erases ended entries ended"),
             () = self.secrets.watch() => bail!("the task that reads the secrets of sources ended"),
+            error = self.sources.watch() => return Err(error.context("the task that reads the sources ended")),
             () = self.keys.watch() => bail!("the task that reads the keys of Imprint ended"),
             () = self.tokens.watch() => bail!("the task that reads the tokens of operators ended"),
             ended = &mut self.ingress_server => return Err(anyhow!("the ingress listener ended: {ended:?}")),
@@ -192,6 +195,7 @@ impl App {
         };
         tracing::info!(reason, "stopping");
         self.health.draining();
+        self.sources.stop();
         // The load balancer sends new connections until it has noticed the 503 of `/readyz`.
         tokio::time::sleep(self.config.shutdown.lag).await;
         self.stopping.send_replace(true);
@@ -218,6 +222,7 @@ impl App {
 /// Creates the use cases of operators. They share the sources and the list of denied requests with the event listener.
 fn operations(
     listener: &Ingress,
+    running: &Arc<RunningSources>,
     outbox: Arc<dyn Outbox>,
     destination: &Arc<Destination>,
     max_fold: MaxFold,
@@ -225,11 +230,28 @@ fn operations(
     Operations {
         outbox,
         destination: Arc::clone(destination),
-        sources: Arc::clone(&listener.sources),
+        sources: Arc::<RunningSources>::clone(running),
         max_fold,
         denied: Arc::clone(&listener.denied),
         clock: listener.clock.clone(),
     }
+}
+
+/// Reads the secrets of the sources. Returns the sources in use, and the task that watches their files.
+fn open_sources(
+    config: &Config,
+    set: SourceSet,
+    metrics: &Metrics,
+    rereads: &Rereads,
+) -> anyhow::Result<(Arc<RunningSources>, SourcesWatch)> {
+    let used = set.files.as_ref().map(SourceFiles::digest);
+    let used = used.map_err(Clone::clone);
+    let loaded = LoadedSet::load(set).map_err(|errors| anyhow!(errors.join("; ")))?;
+    let now = rereads.moment();
+    let (running, requests) = RunningSources::start(loaded, config.intake, metrics, now);
+    let watched = Arc::clone(&running);
+    let watch = SourcesWatch::new(config.clone(), watched, used, requests, rereads.clone());
+    Ok((running, watch))
 }
 
 /// Opens the store. A new store gets the configured environment and host of Imprint. Returns an error if an existing

@@ -71,6 +71,13 @@ enum CliCommand {
     Audit(operator::AuditOptions),
     /// Shows the state of the destination Imprint, or sets whether the bridge sends requests: open, paused or shadow.
     Destination(operator::DestinationOptions),
+    /// Shows the sources that a running bridge uses, and the errors of newer files that it does not use.
+    Sources(operator::SourcesOptions),
+    /// Makes a running bridge read the files of its sources at once. The bridge uses the files only if the files have no
+    /// error.
+    Reload(operator::ReloadOptions),
+    /// Lists the event requests that failed authentication since the start of the bridge, with the reason.
+    DeniedRequests(operator::DeniedOptions),
     /// Copies, verifies or restores the store, or binds the store to another environment or host of Imprint.
     #[command(subcommand)]
     Store(store::StoreCommand),
@@ -107,6 +114,9 @@ pub fn run(arguments: Arguments) -> ExitCode {
         CliCommand::ResetVersions(options) => operator::reset_versions(&options),
         CliCommand::Audit(options) => operator::audit(&options),
         CliCommand::Destination(options) => operator::destination(&options),
+        CliCommand::Sources(options) => operator::sources(&options),
+        CliCommand::Reload(options) => operator::reload(&options),
+        CliCommand::DeniedRequests(options) => operator::denied_requests(&options),
         CliCommand::Store(command) => store::run(&command),
         CliCommand::Sandbox(options) => sandbox::run(&options),
         CliCommand::Demo(options) => demo::run(&options),

@@ -88,8 +88,8 @@ pub(crate) fn run(options: &DemoSettings) -> anyhow::Result<ExitCode> {
 /// Starts the bridge, and runs the demo until the result or a signal.
 async fn run_in(options: &DemoSettings, environment: &DemoEnvironment) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen()?;
-    let (config, sources) = environment.bridge()?;
-    let app = App::start(config, sources, Clock::machine()).await?;
+    let (config, set) = environment.bridge()?;
+    let app = App::start(config, set, Clock::machine()).await?;
     let addresses = DemoAddresses {
         ingress: app.ingress,
         ops: app.ops,

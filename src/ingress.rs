@@ -15,7 +15,6 @@
 //!
 //! The module `ingress` does not depend on dispatch, on Imprint or on a specific database.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,9 +24,7 @@ use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse, ResponseError as _, web};
 use tokio::sync::watch;
 
-use crate::event::SourceName;
 use crate::http::denied::DeniedRequests;
-use crate::intake;
 use crate::metrics;
 use crate::outbox::{self, Inbox};
 use crate::time::Clock;
@@ -39,18 +36,22 @@ mod accept;
 mod body;
 mod budget;
 mod counts;
+mod endpoints;
 mod handshake;
 mod quota;
 mod receipt;
+mod replaceable;
 mod wait;
 
 pub use budget::BodyBudget;
+pub use endpoints::{Endpoint, Endpoints};
 pub use quota::{
     EVENTS_BURST_MAX, EVENTS_PER_SECOND_MAX, QuotaLimits, RateLimit, SourceQuota, StorageLimit,
 };
 pub use refusal::Refusal;
+pub use replaceable::Replaceable;
 
-use auth::{Authentic, Denial, Head, RotatingVerifier, Untrusted};
+use auth::{Authentic, Denial, Head, Untrusted};
 
 /// The name of the `Priority` header (RFC 9218), in lower case. With this header, a sender marks events as less urgent.
 pub const PRIORITY: &str = "priority";
@@ -62,10 +63,8 @@ const EVENT_ALLOW: &str = "GET";
 /// The state of the event listener. All worker threads of the listener share this state.
 #[derive(Debug)]
 pub struct Ingress {
-    /// The endpoints of the sources, by source name.
-    pub endpoints: Endpoints,
-    /// The configured sources. They turn requests into outbox entries.
-    pub sources: Arc<intake::Sources>,
+    /// The endpoints of the sources. Each request gets them once.
+    pub endpoints: Arc<Replaceable<Endpoints>>,
     pub outbox: Arc<dyn Inbox>,
     pub clock: Clock,
     /// The limits on the size and time of request bodies.
@@ -77,27 +76,6 @@ pub struct Ingress {
     pub denied: Arc<DeniedRequests>,
     /// True after the process has started to stop. From then on, no request waits for the final state of its events.
     pub stopping: watch::Receiver<bool>,
-}
-
-/// The endpoints of all sources, by source name.
-pub type Endpoints = Arc<BTreeMap<SourceName, Endpoint>>;
-
-/// The endpoint to which one source sends its events, with the rules for the requests.
-#[derive(Debug)]
-pub struct Endpoint {
-    /// The configuration of the source that sends requests to this endpoint.
-    pub source: Arc<intake::Source>,
-    /// The verifier that proves that a request comes from the source.
-    pub verifier: RotatingVerifier,
-    /// The origins (DNS names in lower case) to which the CloudEvents handshake grants permission.
-    pub allowed_origins: BTreeSet<String>,
-    /// The headers that the bridge believes without a signature: `ce-` headers of binary mode, [`PRIORITY`], or headers
-    /// that the expressions of the source read.
-    pub unsigned_headers: BTreeSet<String>,
-    /// The headers that the expressions of the source read.
-    pub read_headers: BTreeSet<String>,
-    /// The quotas of the source.
-    pub quota: SourceQuota,
 }
 
 /// The limits on one request body. The file `config/default.toml` contains the defaults.
@@ -152,7 +130,8 @@ async fn options_events(
     payload: web::Payload,
     ingress: SharedIngress,
 ) -> HttpResponse {
-    let endpoint = ingress.endpoint(&request);
+    let endpoints = ingress.endpoints.current();
+    let endpoint = endpoints.of_request(&request);
     let answer = endpoint.map(|endpoint| handshake::handshake(endpoint, request.headers()));
     ingress.answer(answer, payload)
 }
@@ -179,15 +158,6 @@ async fn unknown_path(payload: web::Payload, ingress: SharedIngress) -> HttpResp
 
 /// Steps that more than one route of the event listener needs.
 impl Ingress {
-    fn endpoint(&self, request: &HttpRequest) -> Result<&Endpoint, Refusal> {
-        request
-            .match_info()
-            .get("source")
-            .and_then(|name| SourceName::parse(name).ok())
-            .and_then(|name| self.endpoints.get(&name))
-            .ok_or(Refusal::UnknownSource)
-    }
-
     /// Verifies the authentication headers before the listener reads the body. A request without valid headers
     /// therefore costs no memory for its body.
     fn verify_head(&self, endpoint: &Endpoint, headers: &HeaderMap) -> Result<(), Refusal> {

@@ -15,6 +15,7 @@ mod dispatch;
 mod ingress;
 mod log;
 mod snapshot;
+mod sources;
 mod store;
 
 pub use admin::{AdminMetrics, AdminSnapshot};
@@ -22,6 +23,7 @@ pub use dispatch::{DispatchMetrics, DispatchSnapshot};
 pub use ingress::{IngressMetrics, IngressSnapshot};
 pub use log::LogCounters;
 pub use snapshot::{CountByLabel, Distribution};
+pub use sources::SourcesMetrics;
 pub use store::StoreSnapshot;
 
 /// Label values that other modules define. The metrics page shows these label values with 0 before the first count.
@@ -45,6 +47,8 @@ pub struct Metrics {
     pub dispatch: DispatchMetrics,
     /// The metrics of the admin API.
     pub admin: AdminMetrics,
+    /// The metrics of the set of sources.
+    pub sources: SourcesMetrics,
     store: StoreMetrics,
 }
 
@@ -74,12 +78,14 @@ impl Metrics {
         let ingress = IngressMetrics::new(&declare)?;
         let dispatch = DispatchMetrics::new(&declare, labels)?;
         let admin = AdminMetrics::new(&declare)?;
+        let sources = SourcesMetrics::new(&declare)?;
         let store = StoreMetrics::new(&declare, labels)?;
         Ok(Self {
             registry,
             ingress,
             dispatch,
             admin,
+            sources,
             store,
         })
     }

@@ -25,7 +25,7 @@ const INGRESS_NICENESS: i32 = 5;
 /// The maximum number of connections to the ops listener. Its clients are health checks, Prometheus and some operators.
 const OPS_CONNECTIONS_MAX: usize = 256;
 /// The number of threads that are neither threads of the event listener nor dispatch threads.
-const OTHER_THREADS: usize = 6;
+const OTHER_THREADS: usize = 7;
 /// The maximum idle time of a connection to the ops listener.
 const OPS_KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// The time limit for sending an answer to a client. After this time, a client that does not read uses no more memory.
@@ -107,14 +107,14 @@ fn bind_ops(config: &Config, ops: Ops, places: Places) -> anyhow::Result<(Socket
     listener.bind(move |config| ops.clone().configure(config))
 }
 
-/// Lowers the priority of the event listener's threads, so that delivery comes first on a busy core.
+/// Lowers the priority of a thread of the event listener, or of the thread that reads the sources, so that delivery comes first on a busy core.
 ///
 /// Under overload, senders therefore wait longer for answers. Without the lower priority, senders would fill the store
 /// faster than the bridge delivers.
-fn yield_to_delivery() {
+pub(super) fn yield_to_delivery() {
     #[cfg(target_os = "linux")]
     if let Err(error) = setpriority_process(None, INGRESS_NICENESS) {
-        tracing::warn!(error = %error, "cannot lower the priority of ingress threads; ingress and delivery share the cores evenly");
+        tracing::warn!(error = %error, "cannot lower the priority of a thread; it competes with delivery for the cores");
     }
 }
 

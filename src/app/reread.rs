@@ -1,4 +1,5 @@
-//! The schedule on which the bridge reads its secret files again: every few seconds, and at SIGHUP.
+//! The schedule on which the bridge reads its secret files and looks at the files of its sources: every few seconds, and
+//! at SIGHUP.
 //!
 //! The bridge uses a new secret only if two reads, half a second apart, return the same secret. At the first read,
 //! another program has possibly written only a part of the file.
@@ -11,10 +12,10 @@ use tokio::time::sleep;
 
 use crate::time::{Clock, Timestamp};
 
-/// The time between two reads of the secret files.
+/// The time between two reads of the secret files, and between two looks at the files of the sources.
 ///
-/// The bridge does not use file change notifications: Kubernetes replaces the symbolic link of a mounted Secret, and
-/// the notifications would stay on the old file.
+/// The bridge does not use file change notifications: Kubernetes replaces the symbolic link of a mounted Secret or
+/// `ConfigMap`, and the notifications would stay on the old file. A network disk gives no notifications at all.
 const READ_EVERY: Duration = Duration::from_secs(3);
 
 /// The time between the two reads of a new secret. A program needs less time to write a short file.
@@ -27,6 +28,15 @@ pub struct Rereads {
     now: Arc<Notify>,
 }
 
+/// The reason why a read is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RereadCause {
+    /// The time since the last read is over.
+    Schedule,
+    /// Somebody asked for a read at once.
+    Signal,
+}
+
 impl Rereads {
     pub(super) fn new(clock: Clock) -> Self {
         Self {
@@ -35,20 +45,24 @@ impl Rereads {
         }
     }
 
-    /// Makes the bridge read its secret files at once.
+    /// Makes the bridge read its secret files and the files of its sources at once.
     pub fn read_now(&self) {
         self.now.notify_waiters();
+    }
+
+    pub(super) const fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     pub(super) fn moment(&self) -> Timestamp {
         self.clock.now()
     }
 
-    /// Resolves when the next read of the secret files is due.
-    pub(super) async fn next(&self) {
+    /// Resolves when the next read is due.
+    pub(super) async fn next(&self) -> RereadCause {
         tokio::select! {
-            () = self.clock.sleep(READ_EVERY) => {}
-            () = self.now.notified() => {}
+            () = self.clock.sleep(READ_EVERY) => RereadCause::Schedule,
+            () = self.now.notified() => RereadCause::Signal,
         }
     }
 }

@@ -2,16 +2,17 @@
 //! because operators rotate the secrets while the process runs.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::anyhow;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::reread::{Rereads, read_new};
 use crate::config::{secret, sources};
-use crate::event::SourceName;
-use crate::ingress::Endpoints;
 use crate::ingress::auth::hmac::HmacKeys;
 use crate::ingress::auth::{self, Verifier};
+use crate::ingress::{Endpoint, Replaceable};
 
 /// The loaded secrets of one source, and the verifier that uses these secrets.
 pub(super) struct LoadedAuth {
@@ -102,39 +103,27 @@ fn verifier(auth: &sources::Auth, secrets: &[SecretString]) -> Result<Verifier, 
 
 /// A task that repeatedly reads the secret files of all sources. The task compares them with the secrets in use.
 pub(super) struct SecretsWatch {
-    endpoints: Endpoints,
-    sources: Vec<WatchedSource>,
+    /// The sources in use. The bridge replaces them when the files of the sources change.
+    sources: Arc<Replaceable<Vec<WatchedSource>>>,
     rereads: Rereads,
 }
 
-struct WatchedSource {
-    name: SourceName,
+/// A source in use, with the secrets in use.
+pub(super) struct WatchedSource {
     auth: sources::Auth,
-    secrets: Vec<SecretString>,
+    endpoint: Arc<Endpoint>,
+    /// Each use locks the secrets only to copy or to replace them, and never across an await.
+    present: Mutex<Vec<SecretString>>,
     /// True if the last read of the secret files failed. The bridge logs only the first of several failures in a row.
-    is_unreadable: bool,
+    is_unreadable: AtomicBool,
 }
 
 impl SecretsWatch {
-    pub(super) fn new(
-        endpoints: Endpoints,
-        sources: Vec<(SourceName, sources::Auth, Vec<SecretString>)>,
+    pub(super) const fn new(
+        sources: Arc<Replaceable<Vec<WatchedSource>>>,
         rereads: Rereads,
     ) -> Self {
-        let sources = sources
-            .into_iter()
-            .map(|(name, auth, secrets)| WatchedSource {
-                name,
-                auth,
-                secrets,
-                is_unreadable: false,
-            });
-        let with_secrets = sources.filter(|source| !source.secrets.is_empty());
-        Self {
-            endpoints,
-            sources: with_secrets.collect(),
-            rereads,
-        }
+        Self { sources, rereads }
     }
 
     pub(super) fn rereads(&self) -> Rereads {
@@ -143,44 +132,65 @@ impl SecretsWatch {
 
     /// Reads the secret files of all sources repeatedly, and never returns. The event listener uses new secrets for all
     /// later requests.
-    pub(super) async fn watch(&mut self) {
+    pub(super) async fn watch(&self) {
         loop {
             self.rereads.next().await;
-            for source in &mut self.sources {
-                source.read_again(&self.endpoints).await;
+            let sources = self.sources.current();
+            for source in sources.iter().filter(|source| source.has_secrets()) {
+                source.read_again().await;
             }
         }
     }
 }
 
 impl WatchedSource {
-    async fn read_again(&mut self, endpoints: &Endpoints) {
-        let source = self.name.as_str();
+    pub(super) const fn new(
+        auth: sources::Auth,
+        secrets: Vec<SecretString>,
+        endpoint: Arc<Endpoint>,
+    ) -> Self {
+        Self {
+            auth,
+            endpoint,
+            present: Mutex::new(secrets),
+            is_unreadable: AtomicBool::new(false),
+        }
+    }
+
+    fn has_secrets(&self) -> bool {
+        !self.present().is_empty()
+    }
+
+    fn present(&self) -> MutexGuard<'_, Vec<SecretString>> {
+        self.present.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn read_again(&self) {
+        let source = self.endpoint.source.name.as_str();
+        let present = self.present().clone();
         let new = read_new(
             || LoadedAuth::of(&self.auth),
-            |loaded| is_same(&loaded.secrets, &self.secrets),
+            |loaded| is_same(&loaded.secrets, &present),
             |one, other| is_same(&one.secrets, &other.secrets),
         );
         match new.await {
-            Ok(None) => self.is_unreadable = false,
+            Ok(None) => self.is_unreadable.store(false, Ordering::Relaxed),
             Ok(Some(loaded)) => {
-                if let Some(endpoint) = endpoints.get(&self.name) {
-                    endpoint.verifier.replace(loaded.verifier);
-                }
-                self.secrets = loaded.secrets;
-                self.is_unreadable = false;
+                self.endpoint.verifier.replace(loaded.verifier);
+                *self.present() = loaded.secrets;
+                self.is_unreadable.store(false, Ordering::Relaxed);
                 tracing::info!(source, "secrets of the source changed");
             }
-            Err(error) if !self.is_unreadable => {
-                self.is_unreadable = true;
-                let error = format!("{error:#}");
-                tracing::warn!(
-                    source,
-                    error,
-                    "cannot read the secrets of the source; the previous secrets stay in use"
-                );
+            Err(error) => {
+                if !self.is_unreadable.swap(true, Ordering::Relaxed) {
+                    let error = format!("{error:#}");
+                    tracing::warn!(
+                        source,
+                        error,
+                        "cannot read the secrets of the source; the previous secrets stay in use"
+                    );
+                }
             }
-            Err(_logged_before) => {}
         }
     }
 }

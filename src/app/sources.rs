@@ -1,64 +1,261 @@
-//! Creates the sources of the running bridge: an endpoint with secrets for the event listener, and a mapping for
-//! intake.
+//! The sources of the running bridge: an endpoint with secrets for the event listener, and a mapping for intake.
+//!
+//! The bridge replaces all sources together while it runs. A request uses the set with which it began.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, PoisonError, RwLock};
 
-use anyhow::Context as _;
+use futures_util::future::BoxFuture;
+use tokio::sync::{mpsc, oneshot};
 
-use super::reread::Rereads;
-use super::secrets::{LoadedAuth, SecretsWatch};
-use crate::config::sources::SourceSettings;
-use crate::ingress::auth::RotatingVerifier;
-use crate::ingress::{Endpoint, Endpoints, SourceQuota, StorageLimit};
+use super::secrets::{LoadedAuth, WatchedSource};
+use crate::config::source_set::SourceSet;
+use crate::config::sources::{SourceFiles, SourceSettings};
+use crate::ingress::auth::Verifier;
+use crate::ingress::{Endpoint, Endpoints, Replaceable, SourceQuota, StorageLimit};
 use crate::intake::{IntakeSettings, Sources};
-use crate::metrics::IngressMetrics;
-use crate::time::Clock;
+use crate::metrics::Metrics;
+use crate::ops::operate::{
+    LiveSources, RefusedSet, ReloadFailure, ReloadResult, SetChanges, SetView,
+};
+use crate::time::Timestamp;
 
-/// Reads the secrets of all sources, and builds an endpoint and a mapping for each source.
-pub(super) fn open(
-    settings: Vec<SourceSettings>,
-    intake: IntakeSettings,
-    counts: &IngressMetrics,
-    clock: Clock,
-) -> anyhow::Result<(Endpoints, Arc<Sources>, SecretsWatch)> {
-    let mut endpoints = BTreeMap::new();
-    let mut secrets = Vec::new();
-    let mut sources = Vec::new();
-    for settings in settings {
-        let warnings = settings.warnings();
-        let SourceSettings {
-            source,
-            auth,
-            allowed_origins,
-            unsigned_headers,
-            quota,
-        } = settings;
-        let name = source.name.clone();
-        for warning in warnings {
-            tracing::warn!(source = name.as_str(), "{warning}");
+/// The maximum number of operators who wait for a reload. The bridge reloads for one operator after the other.
+const RELOADS_WAITING_MAX: usize = 4;
+
+/// The receiver of the operators' requests to reload. The bridge answers each request with the result.
+pub(super) type ReloadRequests = mpsc::Receiver<oneshot::Sender<ReloadAnswer>>;
+
+/// The answer to an operator's request to reload.
+pub(super) type ReloadAnswer = Result<ReloadResult, ReloadFailure>;
+
+/// A set of sources whose secrets the bridge has read.
+pub(super) struct LoadedSet {
+    files: Option<SourceFiles>,
+    sources: Vec<(SourceSettings, LoadedAuth)>,
+}
+
+impl LoadedSet {
+    /// Reads the secrets of all sources of a set.
+    ///
+    /// # Errors
+    /// Returns a sentence for each source whose secrets cannot be used.
+    pub(super) fn load(set: SourceSet) -> Result<Self, Vec<String>> {
+        let mut sources = Vec::new();
+        let mut errors = Vec::new();
+        for settings in set.sources {
+            match LoadedAuth::of(&settings.auth) {
+                Ok(loaded) => sources.push((settings, loaded)),
+                Err(error) => errors.push(format!("source {}: {error:#}", settings.source.name)),
+            }
         }
-        counts.unsigned_headers(name.as_str(), unsigned_headers.len());
-        let storage_quota = match quota.stored_bytes {
+        let files = set.files.ok();
+        errors
+            .is_empty()
+            .then_some(Self { files, sources })
+            .ok_or(errors)
+    }
+}
+
+/// The sources that the bridge uses now.
+pub(super) struct RunningSources {
+    endpoints: Arc<Replaceable<Endpoints>>,
+    secrets: Arc<Replaceable<Vec<WatchedSource>>>,
+    intake: IntakeSettings,
+    metrics: Metrics,
+    /// Each use locks the status only to read or to change it, and never across an await.
+    status: RwLock<SetStatus>,
+    requests: mpsc::Sender<oneshot::Sender<ReloadAnswer>>,
+}
+
+struct SetStatus {
+    files: Option<SourceFiles>,
+    since: Timestamp,
+    refused: Option<RefusedSet>,
+}
+
+impl RunningSources {
+    /// Starts with the given set. Returns also the receiver of the operators' requests to reload.
+    pub(super) fn start(
+        loaded: LoadedSet,
+        intake: IntakeSettings,
+        metrics: &Metrics,
+        now: Timestamp,
+    ) -> (Arc<Self>, ReloadRequests) {
+        let (requests, requested) = mpsc::channel(RELOADS_WAITING_MAX);
+        let nothing = Endpoints::new([], intake);
+        let running = Self {
+            endpoints: Arc::new(Replaceable::new(nothing)),
+            secrets: Arc::new(Replaceable::new(Vec::new())),
+            intake,
+            metrics: metrics.clone(),
+            status: RwLock::new(SetStatus {
+                files: None,
+                since: now,
+                refused: None,
+            }),
+            requests,
+        };
+        running.replace(loaded, now);
+        (Arc::new(running), requested)
+    }
+
+    /// Returns the endpoints for the event listener.
+    pub(super) fn endpoints(&self) -> Arc<Replaceable<Endpoints>> {
+        Arc::clone(&self.endpoints)
+    }
+
+    /// Returns the sources whose secret files the bridge reads again and again.
+    pub(super) fn secrets(&self) -> Arc<Replaceable<Vec<WatchedSource>>> {
+        Arc::clone(&self.secrets)
+    }
+
+    /// Uses the loaded set for all later requests.
+    pub(super) fn replace(&self, loaded: LoadedSet, now: Timestamp) -> SetChanges {
+        let previous = self.endpoints.current();
+        let mut watched = Vec::new();
+        let mut endpoints = Vec::new();
+        for (settings, auth) in loaded.sources {
+            self.announce(&settings);
+            let watch = (settings.auth.clone(), auth.secrets);
+            let endpoint = Arc::new(endpoint(settings, auth.verifier, &previous, now));
+            watched.push(WatchedSource::new(watch.0, watch.1, Arc::clone(&endpoint)));
+            endpoints.push(endpoint);
+        }
+        let endpoints = Endpoints::new(endpoints, self.intake);
+        let mut status = self.status.write().unwrap_or_else(PoisonError::into_inner);
+        let changes = changes(
+            (&previous, status.files.as_ref()),
+            (&endpoints, loaded.files.as_ref()),
+        );
+        for name in &changes.removed {
+            self.metrics.ingress.remove_source(name);
+        }
+        self.secrets.replace(watched);
+        self.endpoints.replace(endpoints);
+        *status = SetStatus {
+            files: loaded.files,
+            since: now,
+            refused: None,
+        };
+        self.metrics.sources.loaded_at(now.as_millis() / 1000);
+        self.metrics.sources.refused(false);
+        changes
+    }
+
+    /// Records the errors of a set that the bridge does not use. Returns whether the errors are new.
+    pub(super) fn refuse(&self, errors: Vec<String>, now: Timestamp) -> bool {
+        self.metrics.sources.refused(true);
+        let mut status = self.status.write().unwrap_or_else(PoisonError::into_inner);
+        let refused = status.refused.as_ref();
+        if refused.is_some_and(|refused| refused.errors == errors) {
+            return false;
+        }
+        status.refused = Some(RefusedSet { since: now, errors });
+        true
+    }
+
+    /// Records that the files are the files of the set in use. Returns whether the bridge had refused other files
+    /// before.
+    pub(super) fn confirm(&self) -> bool {
+        self.metrics.sources.refused(false);
+        let mut status = self.status.write().unwrap_or_else(PoisonError::into_inner);
+        status.refused.take().is_some()
+    }
+
+    /// Logs the warnings of a source, and adds the source to the metrics.
+    fn announce(&self, settings: &SourceSettings) {
+        let source = settings.source.name.as_str();
+        for warning in settings.warnings() {
+            tracing::warn!(source, "{warning}");
+        }
+        let storage_quota = match settings.quota.stored_bytes {
             StorageLimit::Unlimited => None,
             StorageLimit::Bytes(bytes) => Some(bytes),
         };
-        counts.source(name.as_str(), storage_quota);
-        let loaded = LoadedAuth::of(&auth);
-        let loaded = loaded.with_context(|| format!("the secrets of source {name}"))?;
-        secrets.push((name.clone(), auth, loaded.secrets));
-        sources.push(Arc::clone(&source));
-        let endpoint = Endpoint {
-            read_headers: source.read_headers(),
-            source,
-            verifier: RotatingVerifier::new(loaded.verifier),
-            allowed_origins,
-            unsigned_headers,
-            quota: SourceQuota::new(quota, clock.now()),
-        };
-        endpoints.insert(name, endpoint);
+        let counts = &self.metrics.ingress;
+        counts.unsigned_headers(source, settings.unsigned_headers.len());
+        counts.source(source, storage_quota);
     }
-    let endpoints = Arc::new(endpoints);
-    let secrets = SecretsWatch::new(Arc::clone(&endpoints), secrets, Rereads::new(clock));
-    Ok((endpoints, Arc::new(Sources::new(sources, intake)), secrets))
+}
+
+fn endpoint(
+    settings: SourceSettings,
+    verifier: Verifier,
+    previous: &Endpoints,
+    now: Timestamp,
+) -> Endpoint {
+    let quota = previous.get(&settings.source.name).map(|old| &old.quota);
+    let quota = quota.filter(|quota| quota.has_limits(settings.quota));
+    let quota = quota.map_or_else(
+        || Arc::new(SourceQuota::new(settings.quota, now)),
+        Arc::clone,
+    );
+    Endpoint {
+        read_headers: settings.source.read_headers(),
+        source: settings.source,
+        verifier: Replaceable::new(verifier),
+        allowed_origins: settings.allowed_origins,
+        unsigned_headers: settings.unsigned_headers,
+        quota,
+    }
+}
+
+/// Compares two sets of sources by the digests of their files.
+fn changes(
+    old: (&Endpoints, Option<&SourceFiles>),
+    new: (&Endpoints, Option<&SourceFiles>),
+) -> SetChanges {
+    let names = |endpoints: &Endpoints| -> BTreeSet<String> {
+        let names = endpoints.all().map(|endpoint| &endpoint.source.name);
+        names.map(ToString::to_string).collect()
+    };
+    let (before, after) = (names(old.0), names(new.0));
+    let is_changed = |endpoint: &&Arc<Endpoint>| {
+        let digests = [
+            (old.1, old.0.get(&endpoint.source.name)),
+            (new.1, Some(*endpoint)),
+        ]
+        .map(|(files, endpoint)| Some(files?.digest_of(&endpoint?.source)));
+        let [old, new] = digests;
+        old.is_none() || old != new
+    };
+    let changed = new.0.all().filter(is_changed);
+    let changed = changed.map(|endpoint| endpoint.source.name.to_string());
+    SetChanges {
+        changed: changed.filter(|name| before.contains(name)).collect(),
+        added: after.difference(&before).cloned().collect(),
+        removed: before.difference(&after).cloned().collect(),
+    }
+}
+
+impl LiveSources for RunningSources {
+    fn sources(&self) -> Arc<Sources> {
+        Arc::clone(self.endpoints.current().sources())
+    }
+
+    fn set(&self) -> SetView {
+        let endpoints = self.endpoints.current();
+        let names = endpoints.all().map(|endpoint| &endpoint.source.name);
+        let status = self.status.read().unwrap_or_else(PoisonError::into_inner);
+        SetView {
+            digest: status
+                .files
+                .as_ref()
+                .map(|files| files.digest().to_string()),
+            since: status.since,
+            names: names.map(ToString::to_string).collect(),
+            refused: status.refused.clone(),
+        }
+    }
+
+    fn reload(&self) -> BoxFuture<'static, ReloadAnswer> {
+        let requests = self.requests.clone();
+        Box::pin(async move {
+            let (answer, answered) = oneshot::channel();
+            let sent = requests.send(answer).await;
+            sent.map_err(|_closed| ReloadFailure::Stopping)?;
+            answered.await.unwrap_or(Err(ReloadFailure::Stopping))
+        })
+    }
 }

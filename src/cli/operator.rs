@@ -19,10 +19,14 @@ use crate::telemetry::{self, LogFormat};
 use crate::terminal::{print_notice, print_result};
 
 mod change;
+mod sources;
 pub(super) mod table;
 mod versions;
 
 pub(super) use change::{ChangeOptions, ReplayOptions, discard, park, replay};
+pub(super) use sources::{
+    DeniedOptions, ReloadOptions, SourcesOptions, denied_requests, reload, sources,
+};
 pub(super) use versions::{ResetOptions, reset_versions};
 
 /// The maximum duration of a call to the admin API. A replay of many entries is one long transaction.

@@ -1,31 +1,33 @@
-//! `serve`: runs the bridge until SIGTERM or SIGINT. At SIGHUP, the bridge reads its secret files again.
+//! `serve`: runs the bridge until SIGTERM or SIGINT. At SIGHUP, the bridge reads its secret files and the files of
+//! its sources again.
 
 use std::process::ExitCode;
 
-use super::{Layers, read, start_log};
+use super::{Layers, print_errors, start_log};
 use crate::app::{App, block_on};
-use crate::config::Purpose;
+use crate::config::source_set::SourceSet;
+use crate::config::{Config, Purpose, SettingError};
 use crate::shutdown::{Hangups, Signals};
 use crate::telemetry::chain;
 use crate::terminal::printable;
 use crate::time::Clock;
 
 pub(super) fn run(layers: &Layers) -> anyhow::Result<ExitCode> {
-    let (config, sources) = match read(layers, Purpose::Serve) {
+    let (config, set) = match read_set(layers) {
         Ok(read) => read,
-        Err(code) => return Ok(code),
+        Err(errors) => return Ok(print_errors(&errors)),
     };
     let log = start_log(&config)?;
     let served: anyhow::Result<()> = block_on(async {
         let (mut signals, mut hangups) = (Signals::listen()?, Hangups::listen()?);
-        let app = App::start(config, sources, Clock::machine()).await?;
+        let app = App::start(config, set, Clock::machine()).await?;
         let rereads = app.rereads();
         let stop = async move {
             loop {
                 tokio::select! {
                     reason = signals.next() => return reason,
                     () = hangups.next() => {
-                        tracing::info!("SIGHUP: the bridge reads its secret files again");
+                        tracing::info!("SIGHUP: the bridge reads its secret files and the files of its sources again");
                         rereads.read_now();
                     }
                 }
@@ -41,4 +43,12 @@ pub(super) fn run(layers: &Layers) -> anyhow::Result<ExitCode> {
             ExitCode::FAILURE
         }
     })
+}
+
+fn read_set(layers: &Layers) -> Result<(Config, SourceSet), Vec<SettingError>> {
+    let config = Config::read(&layers.config, Purpose::Serve)?;
+    match SourceSet::read(&config) {
+        Ok(set) => Ok((config, set)),
+        Err(unusable) => Err(unusable.into_errors(&config)),
+    }
 }

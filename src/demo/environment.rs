@@ -12,7 +12,7 @@ use anyhow::{Context as _, anyhow};
 use secrecy::SecretString;
 use tempfile::TempDir;
 
-use crate::config::sources::{self, SourceSettings};
+use crate::config::source_set::SourceSet;
 use crate::config::{Config, Purpose, SettingError};
 use crate::random::fill_random;
 use crate::sandbox::{BackgroundSandbox, Sandbox, SandboxSettings};
@@ -68,7 +68,7 @@ impl DemoEnvironment {
     }
 
     /// Returns the bridge's configuration and the bridge's only source.
-    pub(super) fn bridge(&self) -> anyhow::Result<(Config, Vec<SourceSettings>)> {
+    pub(super) fn bridge(&self) -> anyhow::Result<(Config, SourceSet)> {
         configure(self.folder.path(), self.sandbox.address)
     }
 
@@ -79,7 +79,7 @@ impl DemoEnvironment {
     }
 }
 
-fn configure(folder: &Path, imprint: SocketAddr) -> anyhow::Result<(Config, Vec<SourceSettings>)> {
+fn configure(folder: &Path, imprint: SocketAddr) -> anyhow::Result<(Config, SourceSet)> {
     let quoted = |name: &str| -> anyhow::Result<String> {
         let path = folder.join(name);
         let path = path
@@ -126,8 +126,10 @@ drain = "5s"
     let file = folder.join("bridge.toml");
     fs::write(&file, settings)?;
     let config = Config::read_apart(&[file], Purpose::Serve).map_err(|errors| joined(&errors))?;
-    let sources = sources::read(&config).map_err(|errors| joined(&errors))?;
-    Ok((config, sources))
+    match SourceSet::read(&config) {
+        Ok(set) => Ok((config, set)),
+        Err(unusable) => Err(joined(&unusable.into_errors(&config))),
+    }
 }
 
 fn joined(errors: &[SettingError]) -> anyhow::Error {
@@ -148,6 +150,6 @@ fn random_key() -> anyhow::Result<String> {
 pub(super) fn shipped() -> std::sync::Arc<crate::intake::Source> {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("key"), "key").unwrap();
-    let (_, mut sources) = configure(folder.path(), ([127, 0, 0, 1], 1).into()).unwrap();
-    sources.pop().unwrap().source
+    let (_, mut set) = configure(folder.path(), ([127, 0, 0, 1], 1).into()).unwrap();
+    set.sources.pop().unwrap().source
 }

@@ -18,7 +18,7 @@ use crate::ingress::auth::{Authentic, Denial, UnsignedAttribute};
 use crate::ingress::refusal::{MediaTypeReason, TakenMediaTypes};
 use crate::ingress::{Endpoint, Ingress, PRIORITY, Refusal, body, store_failed, wait};
 use crate::intake::{
-    Encoding, EntryContext, MappedBody, Rejection, RejectionClass, RequestMessage, Source,
+    Encoding, EntryContext, MappedBody, Rejection, RejectionClass, RequestMessage, Source, Sources,
     park_conflict,
 };
 use crate::outbox::{Appended, AppendedEntry, NewEntry, Priority, State};
@@ -32,7 +32,8 @@ pub(super) async fn accept(
     request: &HttpRequest,
     payload: &mut web::Payload,
 ) -> Result<HttpResponse, Refusal> {
-    let endpoint = ingress.endpoint(request)?;
+    let endpoints = ingress.endpoints.current();
+    let endpoint = endpoints.of_request(request)?;
     let headers = request.headers();
     let encoding = encoding(&endpoint.source, headers)?;
     body::check_length(headers, &ingress.limits)?;
@@ -60,6 +61,7 @@ pub(super) async fn accept(
     };
     let body_intake = BodyIntake {
         ingress,
+        sources: endpoints.sources(),
         endpoint,
         encoding: &encoding,
         message: RequestMessage {
@@ -159,6 +161,7 @@ fn priority(endpoint: &Endpoint, body: &Authentic<Bytes>, headers: &HeaderMap) -
 /// The intake of one request body, which the listener repeats if events of the body conflict with stored events.
 struct BodyIntake<'a> {
     ingress: &'a Ingress,
+    sources: &'a Sources,
     endpoint: &'a Endpoint,
     encoding: &'a Encoding<'a>,
     message: RequestMessage<'a>,
@@ -168,9 +171,11 @@ struct BodyIntake<'a> {
 impl BodyIntake<'_> {
     /// Maps the events of the body. The events at the positions in `conflicting` become parked entries.
     fn map(&self, conflicting: &BTreeSet<usize>) -> Result<MappedBody, Rejection> {
-        let sources = &self.ingress.sources;
-        let source = &self.endpoint.source;
-        let mut mapped = sources.entries(source, self.encoding, self.message, self.context)?;
+        let (source, encoding) = (&self.endpoint.source, self.encoding);
+        let mapped = self
+            .sources
+            .entries(source, encoding, self.message, self.context);
+        let mut mapped = mapped?;
         if !conflicting.is_empty() {
             let places: Vec<usize> = conflicting.iter().copied().collect();
             let errors = places.iter().zip(self.conflicts(&places));
@@ -187,8 +192,9 @@ impl BodyIntake<'_> {
 
     /// Returns the errors of the events at these positions, whose ids belong to earlier events with different content.
     fn conflicts(&self, places: &[usize]) -> Vec<EventError> {
-        let sources = &self.ingress.sources;
-        let places = sources.event_places(self.encoding, self.message, places);
+        let places = self
+            .sources
+            .event_places(self.encoding, self.message, places);
         places.into_iter().map(conflict).collect()
     }
 

@@ -21,13 +21,11 @@ use crate::time::Timestamp;
 mod denial;
 pub mod examination;
 pub mod hmac;
-mod rotating;
 mod secret_length;
 mod standard_webhooks;
 mod token;
 
 pub use denial::{Denial, DenialReason};
-pub use rotating::RotatingVerifier;
 pub use secret_length::{SecretFlaw, SecretMinimum};
 pub use standard_webhooks::{SigningKey, covers_header, examine_standard_webhooks};
 pub use token::TokenScheme;

@@ -82,6 +82,11 @@ impl SourceQuota {
         }
     }
 
+    /// Returns whether these are the limits of the quotas.
+    pub fn has_limits(&self, limits: QuotaLimits) -> bool {
+        self.rate == limits.rate && self.stored_bytes == limits.stored_bytes
+    }
+
     /// Returns the number of requests with one event that the rate quota allows per minute, or `None` without a quota.
     pub(super) fn requests_per_minute(&self) -> Option<u64> {
         match self.rate {

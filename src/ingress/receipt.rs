@@ -22,7 +22,8 @@ pub(super) async fn receipt(
     ingress: &Ingress,
     request: &HttpRequest,
 ) -> Result<HttpResponse, Refusal> {
-    let endpoint = ingress.endpoint(request)?;
+    let endpoints = ingress.endpoints.current();
+    let endpoint = endpoints.of_request(request)?;
     let authentic = ingress.verify(endpoint, request, Untrusted::new(Bytes::new()))?;
     let lookup = lookup(&endpoint.source.name, request)?;
     if !authentic.is_about(&lookup.id) {

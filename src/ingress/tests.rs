@@ -9,6 +9,7 @@ mod refuse;
 mod signed;
 mod surface;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use actix_web::dev::{Payload, ServiceResponse};
@@ -22,12 +23,11 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::event::SourceName;
 use crate::imprint::clearing::{AddressClearing, Clearing, FieldClearing};
 use crate::ingress::auth::{SecretMinimum, SigningKey, TokenScheme, Verifier};
 use crate::intake::schema::Schema;
-use crate::intake::{
-    EventType, ForeignAddress, IntakeSettings, InvalidEventPolicy, Source, Sources,
-};
+use crate::intake::{EventType, ForeignAddress, IntakeSettings, InvalidEventPolicy, Source};
 use crate::mapping::{
     JsonEnvelope, JsonEnvelopeRules, Mapping, MappingRules, VersionDomain, VersionRule,
 };
@@ -111,25 +111,21 @@ impl TestListener {
     fn of<const LEN: usize>(sources: [(Source, Verifier); LEN], settings: Settings) -> Self {
         let outbox = Arc::new(fake::Fake::default());
         let (stop, stopping) = watch::channel(false);
-        let endpoints = sources.map(|(source, verifier)| Endpoint {
+        let endpoint = |(source, verifier): (Source, Verifier)| Endpoint {
             unsigned_headers: match source.name.as_str() {
                 "relaxed" => [PRIORITY.to_owned()].into(),
                 _ => BTreeSet::new(),
             },
             read_headers: source.read_headers(),
             source: Arc::new(source),
-            verifier: RotatingVerifier::new(verifier),
+            verifier: Replaceable::new(verifier),
             allowed_origins: ["crm.example.com".to_owned()].into(),
-            quota: SourceQuota::new(settings.quota, NOW),
-        });
-        let sources = endpoints
-            .iter()
-            .map(|endpoint| Arc::clone(&endpoint.source));
-        let sources = Sources::new(sources, settings.intake);
-        let named = |endpoint: Endpoint| (endpoint.source.name.clone(), endpoint);
+            quota: Arc::new(SourceQuota::new(settings.quota, NOW)),
+        };
+        let endpoints = sources.map(|source| Arc::new(endpoint(source)));
+        let endpoints = Endpoints::new(endpoints, settings.intake);
         let ingress = Ingress {
-            endpoints: Arc::new(endpoints.map(named).into()),
-            sources: Arc::new(sources),
+            endpoints: Arc::new(Replaceable::new(endpoints)),
             outbox: Arc::<fake::Fake>::clone(&outbox),
             clock: Clock::manual(NOW),
             limits: settings.body,

@@ -46,7 +46,7 @@ impl Sources {
         event: &[u8],
         again: MappedAgain,
     ) -> Result<CustomerChange, Vec<EventError>> {
-        let source = self.get(source).ok_or_else(unknown_event_type_today)?;
+        let source = self.get(source).ok_or_else(unknown_source_today)?;
         let known = source.mapped(event_type.as_str());
         let (event_type, envelope, headers) = match (known, again.stored) {
             (Some((_, known)), StoredVersion::Mapped(_)) => {
@@ -85,6 +85,11 @@ impl Sources {
 }
 
 // === errors ===
+
+fn unknown_source_today() -> Vec<EventError> {
+    let detail = "The bridge no longer has this source. Without --map-again, a replay sends the stored update.";
+    error("", "unknown_source", "sources", detail)
+}
 
 fn unknown_event_type_today() -> Vec<EventError> {
     let detail = "The source no longer has this event type.";

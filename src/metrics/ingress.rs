@@ -160,6 +160,27 @@ impl IngressMetrics {
             self.storage_quota_bytes
                 .with_label_values(&[source])
                 .set(bytes);
+        } else {
+            // The series is missing if the source had no storage quota before.
+            let _missing: Result<(), _> = self.storage_quota_bytes.remove_label_values(&[source]);
+        }
+    }
+
+    /// Removes the series of a source that the bridge does not have any more.
+    pub fn remove_source(&self, source: &str) {
+        let counters = [
+            &self.invalid,
+            &self.over_rate_quota,
+            &self.over_storage_quota,
+            &self.unlisted_phones,
+            &self.empty,
+        ];
+        for counter in counters {
+            // Not every source has every series.
+            let _missing: Result<(), _> = counter.remove_label_values(&[source]);
+        }
+        for gauge in [&self.unsigned_headers, &self.storage_quota_bytes] {
+            let _missing: Result<(), _> = gauge.remove_label_values(&[source]);
         }
     }
 

@@ -12,6 +12,8 @@
 //! | `POST /admin/v1/explain?source=&reveal=true` | explains how the current mapping maps the event in the request body; stores nothing |
 //! | `GET /admin/v1/audit?after=&limit=` | lists records of the audit log |
 //! | `GET /admin/v1/destination`, `POST` `{"mode": "open"}` | GET shows the state and the mode of sending to Imprint; POST sets the mode: `open`, `paused` or `shadow` |
+//! | `GET /admin/v1/sources` | shows the set of sources in use: the digest of its files, the time since which the bridge uses it, the names, and the errors of newer files that the bridge does not use |
+//! | `POST /admin/v1/reload` | reads the files of the sources at once, and uses them if they have no error; answers with the sources that were added, removed or changed, or with the errors |
 //! | `POST /admin/v1/store/backup` `{"name": "…"}` | copies the store to a new file with this name, in the folder of the store |
 //! | `GET /admin/v1/denied-requests?source=` | lists the event requests that failed authentication since the start of the process, with the reason and a sentence about the last request, for each source |
 //! | `GET /admin/v1/shadow` | lists the requests that the bridge did not send because of the mode `shadow`, with masked values |
@@ -39,6 +41,7 @@ mod entries;
 mod explain;
 mod problem;
 mod request;
+mod sources;
 mod store;
 
 pub use self::problem::AdminProblem;
@@ -65,6 +68,8 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
                 .get(destination::show)
                 .post(destination::set_mode),
         )
+        .service(resource("/sources", "GET").get(sources::show))
+        .service(resource("/reload", "POST").post(sources::reload))
         .service(resource("/shadow", "GET").get(destination::shadow))
         .service(resource("/denied-requests", "GET").get(denied::list))
         .default_service(web::to(not_found))

@@ -14,7 +14,6 @@ use std::sync::Arc;
 use crate::dispatch::destination::Destination;
 use crate::fold::MaxFold;
 use crate::http::denied::{DeniedRequests, DeniedRow};
-use crate::intake::Sources;
 use crate::outbox::{self, AuditEvent, AuditRecord, Outbox};
 use crate::time::Clock;
 
@@ -23,6 +22,7 @@ mod destination;
 mod entries;
 mod explain;
 mod preview;
+mod reload;
 mod replay;
 mod selection;
 mod versions;
@@ -32,6 +32,7 @@ pub use backup::BackupName;
 pub use destination::{DestinationView, ShadowView};
 pub use entries::{EntryContent, EntryView, FieldView, ValueView};
 pub use preview::ReplayedRequest;
+pub use reload::{LiveSources, RefusedSet, ReloadFailure, ReloadResult, SetChanges, SetView};
 pub use replay::{MappingChoice, ReplayPreview, Replayed, Unmappable};
 pub use selection::{CHANGE_ENTRIES_MAX, ChangeSelection, Reason};
 pub use withdraw::{WithdrawAction, WithdrawPreview, WithdrawReport};
@@ -40,7 +41,7 @@ pub use withdraw::{WithdrawAction, WithdrawPreview, WithdrawReport};
 pub struct Operations {
     pub outbox: Arc<dyn Outbox>,
     pub destination: Arc<Destination>,
-    pub sources: Arc<Sources>,
+    pub sources: Arc<dyn LiveSources>,
     /// The maximum number of entries that the bridge folds into one request. The preview of a replay uses this limit.
     pub max_fold: MaxFold,
     /// The event requests that failed authentication.
@@ -92,6 +93,16 @@ pub enum Error {
     CustomerRequired,
     #[error("a reason is required: the audit log records the reason")]
     ReasonRequired,
+    #[error(
+        "the files of the sources changed while the bridge read them: repeat the command in a moment"
+    )]
+    SourcesChanging,
+    #[error(
+        "the files of the sources do not respond: look at the disk of the folders sources_dir and schemas_dir"
+    )]
+    SourcesHang,
+    #[error("the bridge is stopping")]
+    Stopping,
     #[error("one request can change at most {CHANGE_ENTRIES_MAX} entries")]
     TooManyEntries,
     #[error(

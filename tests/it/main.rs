@@ -45,4 +45,5 @@ mod versions;
 mod http;
 mod process;
 mod raw_imprint;
+mod reload;
 mod support;

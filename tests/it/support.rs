@@ -11,7 +11,8 @@ use actix_web::dev::ServerHandle;
 use actix_web::rt::System;
 use futures_util::FutureExt as _;
 use imprint_bridge::app::App;
-use imprint_bridge::config::{Config, Purpose, sources};
+use imprint_bridge::config::source_set::SourceSet;
+use imprint_bridge::config::{Config, Purpose};
 use imprint_bridge::outbox::{Ledger as _, SqliteOutbox};
 use imprint_bridge::sandbox::{
     LedgerEntry, Operation, RunningSandbox, Sandbox, SandboxSettings, UnseededCustomer,
@@ -569,11 +570,11 @@ struct Bridge {
 impl Bridge {
     fn start(files: &Files, clock: Clock) -> Self {
         let config = Config::read(&files.settings(), Purpose::Serve).unwrap();
-        let sources = sources::read(&config).unwrap();
+        let set = SourceSet::read(&config).unwrap();
         let (stop, stopped) = oneshot::channel();
         let (started, addresses) = mpsc::channel();
         let serve = async move {
-            let app = App::start(config, sources, clock).await?;
+            let app = App::start(config, set, clock).await?;
             started.send((app.ingress, app.ops))?;
             let stopped = stopped.map(|_stop_or_gone| "the test");
             app.run(stopped).await

@@ -191,6 +191,27 @@ pub(super) fn audit(answer: &Value) -> Vec<String> {
     aligned(&rows)
 }
 
+/// Formats one line for each source and reason of denied requests.
+pub(super) fn denied_requests(answer: &Value) -> Vec<String> {
+    let head = ["SOURCE", "REASON", "COUNT", "FIRST", "LAST", "DETAIL"];
+    let columns = [
+        "source",
+        "reason",
+        "count",
+        "first_at",
+        "last_at",
+        "last_detail",
+    ];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    rows.extend(
+        list(answer, "requests").map(|row| columns.map(|name| text(at(row, name))).to_vec()),
+    );
+    if rows.len() == 1 {
+        return vec!["none".to_owned()];
+    }
+    aligned(&rows)
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

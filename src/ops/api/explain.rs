@@ -66,8 +66,8 @@ fn read_headers(
     source: &SourceName,
     request: &HttpRequest,
 ) -> Result<RequestHeaders, AdminProblem> {
-    let source = operations.sources.get(source);
-    let names = source.map(|source| source.read_headers());
+    let sources = operations.sources.sources();
+    let names = sources.get(source).map(|source| source.read_headers());
     let read = |name: &str| SingleHeader::read(request.headers(), name).optional();
     RequestHeaders::read(&names.unwrap_or_default(), read).map_err(|errors| {
         let details: Vec<_> = errors.into_iter().map(|error| error.detail).collect();

@@ -52,6 +52,9 @@ impl AdminProblem {
             Self::Failed(Error::UnknownEntry) => (404, "unknown_entry", "Unknown entry"),
             Self::Failed(Error::UnknownCustomer) => (404, "unknown_customer", "Unknown customer"),
             Self::Failed(Error::InFlight) => (409, "in_flight", "Request in progress"),
+            Self::Failed(Error::SourcesChanging) => (409, "sources_changing", "Sources changing"),
+            Self::Failed(Error::SourcesHang) => (503, "sources_unreadable", "Sources unreadable"),
+            Self::Failed(Error::Stopping) => (503, "stopping", "Service stopping"),
             Self::Malformed(_)
             | Self::Failed(
                 Error::EventErased
@@ -122,6 +125,9 @@ mod tests {
             (Error::UnknownEntry.into(), 404, "unknown_entry"),
             (Error::UnknownCustomer.into(), 404, "unknown_customer"),
             (Error::InFlight.into(), 409, "in_flight"),
+            (Error::SourcesChanging.into(), 409, "sources_changing"),
+            (Error::SourcesHang.into(), 503, "sources_unreadable"),
+            (Error::Stopping.into(), 503, "stopping"),
             (Error::EventErased.into(), 400, "malformed"),
             (Error::ReasonRequired.into(), 400, "malformed"),
             (Error::CustomerRequired.into(), 400, "malformed"),

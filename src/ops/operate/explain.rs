@@ -31,9 +31,8 @@ impl Operations {
             bytes: event,
             is_invalid: is_invalid(receipt),
         };
-        let explanation = self
-            .sources
-            .explain_entry(event, self.clock.wall(), visibility);
+        let sources = self.sources.sources();
+        let explanation = sources.explain_entry(event, self.clock.wall(), visibility);
         let mut explanation = explanation.ok_or(Error::UnknownSource)?;
         if let Some(change) = explanation.change() {
             let fresh = self.fresh(&inspection, change);
@@ -55,7 +54,8 @@ impl Operations {
         visibility: Visibility,
     ) -> Result<Explanation, Error> {
         let now = self.clock.wall();
-        let explanation = self.sources.explain_body(source, message, now, visibility);
+        let sources = self.sources.sources();
+        let explanation = sources.explain_body(source, message, now, visibility);
         explanation.ok_or(Error::UnknownSource)
     }
 

@@ -177,6 +177,7 @@ impl Operations {
         mapping: MappingChoice,
     ) -> (Vec<Replay>, Vec<Unmappable>) {
         let (mut replays, mut unmappable) = (Vec::new(), Vec::new());
+        let sources = self.sources.sources();
         for loaded in entries {
             let entry = number(loaded);
             let receipt = &loaded.summary.receipt;
@@ -204,8 +205,7 @@ impl Operations {
                     stored,
                     wall_time: self.clock.wall(),
                 };
-                self.sources
-                    .remap(source, &receipt.event_type, event, again)
+                sources.remap(source, &receipt.event_type, event, again)
             });
             match change.transpose() {
                 Ok(change) => replays.push(Replay { entry, change }),
