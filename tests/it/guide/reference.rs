@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use super::SourceFolder;
 use super::page::{README, RECIPES, REFERENCE, code_spans, read, root, section, sections, words};
@@ -29,6 +30,19 @@ const PAGES: [&str; 7] = [
     "tests/FAULTS.md",
 ];
 
+/// The options of other programs on these pages.
+const OTHER_OPTIONS: [&str; 3] = ["--data-binary", "--profile", "--release"];
+/// The sections of the settings file.
+const SECTIONS: [&str; 9] = [
+    "dispatch", "identity", "imprint", "ingress", "log", "ops", "outbox", "quota", "shutdown",
+];
+/// The code spans that begin like a setting, but are file names.
+const OTHER_NAMES: [&str; 3] = [
+    "outbox.db.replaced",
+    "outbox.db.replaced.2",
+    "outbox.db.replaced.3",
+];
+
 /// Returns the production code of a file, without comments.
 fn code(file: &str) -> String {
     let text = read(file);
@@ -40,13 +54,12 @@ fn code(file: &str) -> String {
 
 /// Returns the texts in double quotes that are names, such as `secret_files`.
 fn names(code: &str) -> BTreeSet<&str> {
-    let is_name = |text: &&str| {
-        text.starts_with(|letter: char| letter.is_ascii_lowercase())
-            && text
-                .bytes()
-                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
-    };
     code.split('"').skip(1).step_by(2).filter(is_name).collect()
+}
+
+fn is_name(text: &&str) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    text.starts_with(|letter: char| letter.is_ascii_lowercase()) && text.bytes().all(is_letter)
 }
 
 /// Returns the text behind each occurrence of `before`, up to the next double quote.
@@ -156,6 +169,84 @@ fn every_link_leads_to_a_heading() {
             assert!(anchors.any(|known| known == anchor), "{page}: {target}");
         }
     }
+}
+
+/// FAULTS N430: every option, setting of the settings file and metric that a page names exists.
+#[test]
+fn every_name_in_the_guide_exists() {
+    let help = help(&[]);
+    let options: BTreeSet<&str> = options(&help).collect();
+    let defaults = read("config/default.toml");
+    let settings = settings(&defaults);
+    let metrics = fs::read_dir(root().join("src/metrics")).unwrap();
+    let metrics = metrics.map(|file| fs::read_to_string(file.unwrap().path()).unwrap());
+    let metrics: String = metrics.collect();
+    for page in [
+        "README.md",
+        README,
+        RECIPES,
+        REFERENCE,
+        "config/examples/README.md",
+    ] {
+        let text = read(page);
+        for option in self::options(&text) {
+            let is_known = options.contains(option) || OTHER_OPTIONS.contains(&option);
+            assert!(is_known, "{page}: {option}");
+        }
+        for span in code_spans(&text) {
+            let section = span.split_once('.').map(|(section, _)| section);
+            let is_setting = section.is_some_and(|section| SECTIONS.contains(&section));
+            assert!(
+                !is_setting || settings.contains(span) || OTHER_NAMES.contains(&span),
+                "{page}: {span}"
+            );
+            let metric = span.strip_prefix("imprint_bridge_").unwrap_or(span);
+            let is_metric = metric != span || (metric.ends_with("_total") && is_name(&metric));
+            assert!(!is_metric || metrics.contains(metric), "{page}: {span}");
+        }
+    }
+}
+
+/// Returns the help of a command and of all its subcommands.
+fn help(command: &[&str]) -> String {
+    let arguments = [command, &["--help"]].concat();
+    let run = Command::new(env!("CARGO_BIN_EXE_imprint-bridge"))
+        .args(arguments)
+        .output()
+        .unwrap();
+    let help = super::output(&run);
+    let (_, list) = help.split_once("\nCommands:\n").unwrap_or_default();
+    let inner = list.lines().take_while(|line| !line.is_empty());
+    let inner = inner.filter_map(|line| line.split_whitespace().next());
+    let inner = inner.filter(|name| *name != "help");
+    let inner: String = inner
+        .map(|name| self::help(&[command, &[name]].concat()))
+        .collect();
+    help + &inner
+}
+
+/// Returns the options in a text, such as `--reveal`.
+fn options(text: &str) -> impl Iterator<Item = &str> {
+    let words = text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '-');
+    words.filter(|word| {
+        word.strip_prefix("--")
+            .is_some_and(|name| name.starts_with(|letter: char| letter.is_ascii_lowercase()))
+    })
+}
+
+/// Returns the settings of the settings file, such as `ingress.listen`.
+fn settings(defaults: &str) -> BTreeSet<String> {
+    let mut section = "";
+    let mut settings = BTreeSet::new();
+    for line in defaults.lines() {
+        if let Some(name) = line.strip_prefix('[') {
+            section = name.trim_end_matches(']');
+        }
+        if let Some((key, _)) = line.trim_start_matches("# ").split_once(" = ") {
+            settings.insert(format!("{section}.{key}"));
+        }
+    }
+    settings
 }
 
 /// Returns the anchor that GitHub gives to a heading.
