@@ -14,6 +14,7 @@ use crate::terminal::print_notice;
 mod check;
 mod demo;
 mod explain;
+mod new_source;
 mod operator;
 mod sandbox;
 mod send;
@@ -45,6 +46,9 @@ enum CliCommand {
     /// Explains how the mapping turns an event into a request, expression by expression. The command stores and sends
     /// nothing.
     Explain(explain::ExplainOptions),
+    /// Drafts a new source from sample bodies: the source file, the schemas and the examples. `check` accepts the draft,
+    /// and a person edits it.
+    NewSource(new_source::NewSourceOptions),
     /// Shows which text the sender of a captured request has signed, and why the signature does not match. The command
     /// needs no running bridge.
     Verify(verify::VerifyOptions),
@@ -103,6 +107,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         CliCommand::Serve(layers) => serve::run(&layers),
         CliCommand::Check(options) => Ok(check::run(&options)),
         CliCommand::Explain(options) => explain::run(&options),
+        CliCommand::NewSource(options) => new_source::run(&options),
         CliCommand::Verify(options) => verify::run(&options),
         CliCommand::Send(options) => send::run(&options),
         CliCommand::Events(options) => operator::events(&options),

@@ -37,6 +37,7 @@
 //! | `dispatch` | sends waiting entries: a pure core that decides, and an async shell that acts | core pure |
 //! | `outbox` | the durable store of entries: traits, vocabulary, encoding, and the storage engines | |
 //! | `imprint` | Imprint's vocabulary, the trait `ImprintApi`, and the HTTP client for Imprint | |
+//! | `draft` | drafts the files of a new source from sample bodies | pure |
 //! | `intake` | turns bytes and headers into entries or a rejection | pure |
 //! | `mapping` | compiles and runs the expressions that turn an event into an update | pure |
 //! | `fold` | orders values by version and folds waiting entries into one request | pure |
@@ -77,6 +78,7 @@ pub mod config;
 pub mod core_dump;
 mod demo;
 pub mod dispatch;
+pub mod draft;
 pub mod event;
 mod failpoint;
 pub mod fold;

@@ -69,7 +69,7 @@ fn check_once(layers: &Layers) -> (Vec<PathBuf>, ExitCode) {
     (paths, check_sources(&config, sources))
 }
 
-fn check_sources(config: &Config, settings: Vec<SourceSettings>) -> ExitCode {
+pub(super) fn check_sources(config: &Config, settings: Vec<SourceSettings>) -> ExitCode {
     let all = settings.iter().map(|settings| Arc::clone(&settings.source));
     let sources = Sources::new(all, config.intake);
     let wall_time = Clock::machine().wall();

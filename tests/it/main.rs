@@ -28,6 +28,7 @@ mod identity;
 mod kill;
 mod log;
 mod mapping;
+mod new_source;
 mod operator;
 mod outbox_suite;
 mod partial;

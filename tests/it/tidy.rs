@@ -30,6 +30,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("telemetry", &["time"]),
     ("shutdown", &[]),
     ("failpoint", &[]),
+    ("draft", &["event", "intake", "time"]),
     ("intake", &["event", "imprint", "mapping", "outbox", "time"]),
     ("mapping", &["event", "imprint", "time"]),
     ("http", &["time"]),
@@ -120,6 +121,8 @@ const EDGES: &[(&str, &[&str])] = &[
 /// The pure files, which contain decisions and no `.await`.
 const PURE: &[&str] = &[
     "backoff.rs",
+    "draft.rs",
+    "draft/",
     "event.rs",
     "event/",
     "intake.rs",

@@ -31,7 +31,7 @@ const HEADERS: &str = ".headers.txt";
 const REQUEST: &str = ".request.json";
 const REFUSAL: &str = ".refusal.json";
 /// The maximum size of an example file: 4 times the default of `ingress.body_bytes_max`.
-const FILE_BYTES_MAX: u64 = 1024 * 1024;
+pub(crate) const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// The results of all examples of one source.
 #[derive(Debug, Default)]

@@ -1,0 +1,167 @@
+//! Reads the samples of a new source.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+
+use crate::config::Config;
+use crate::config::sources::examples::FILE_BYTES_MAX;
+use crate::draft::Sample;
+use crate::event::json;
+use crate::http::header_line::parse_header;
+use crate::http::{HeaderName, HeaderValue};
+
+/// The maximum length of the name of an example file, without its ending.
+const STEM_CHARS_MAX: usize = 64;
+/// The endings of the file of a sample that are not a part of the name of the example.
+const ENDINGS: [&str; 3] = [".event.json", ".json", ".txt"];
+
+/// A sample with the file that it comes from.
+#[derive(Debug)]
+pub(super) struct SampleFile {
+    pub(super) path: PathBuf,
+    /// The body of the example: the bytes of the file, unless the sample had to be changed.
+    pub(super) body: Vec<u8>,
+    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(super) sample: Sample,
+}
+
+/// Reads the samples and the headers of their requests.
+pub(super) fn read(paths: &[PathBuf], header_files: &[PathBuf]) -> anyhow::Result<Vec<SampleFile>> {
+    if header_files.len() > 1 && header_files.len() != paths.len() {
+        bail!(
+            "set --headers once for all samples, or once for each sample: there are {} samples and {} files with headers",
+            paths.len(),
+            header_files.len()
+        );
+    }
+    let mut samples = Vec::new();
+    for (position, path) in paths.iter().enumerate() {
+        let named = || path.display().to_string();
+        let body = bytes(path).with_context(named)?;
+        let value = json::parse(&body).with_context(named)?;
+        let file = header_files.get(position).or_else(|| header_files.first());
+        let headers = match file {
+            Some(file) => headers(file).with_context(|| file.display().to_string())?,
+            None => Vec::new(),
+        };
+        let texts = headers.iter().filter_map(|(name, value)| {
+            let value = value.to_str().ok()?;
+            Some((name.as_str().to_owned(), value.to_owned()))
+        });
+        let sample = Sample::new(value, texts);
+        samples.push(SampleFile {
+            path: path.clone(),
+            body,
+            headers,
+            sample,
+        });
+    }
+    Ok(samples)
+}
+
+/// Changes the samples that the bridge could not accept as an example, and returns a note about each change.
+pub(super) fn fit(samples: &mut [SampleFile], config: &Config) -> Vec<String> {
+    let mut notes = Vec::new();
+    let events_max = config.intake.batch_events_max;
+    for file in samples {
+        let path = file.path.display();
+        if file.body.len() > config.ingress.limits.body_bytes_max {
+            notes.push(format!(
+                "{path} has {} bytes, and the bridge refuses a body of more than {} bytes (`ingress.body_bytes_max`).",
+                file.body.len(),
+                config.ingress.limits.body_bytes_max
+            ));
+        }
+        if file.sample.shorten(events_max) {
+            notes.push(format!(
+                "{path} has more than {events_max} events in one list, and the bridge refuses such a body (`ingress.batch_max`). The example has the first {events_max} events."
+            ));
+            file.body = file.sample.to_bytes();
+        }
+        if file.sample.into_structured() {
+            notes.push(format!(
+                "{path} is a CloudEvent in binary mode. The example has the same event in structured mode, because an example is a body without attributes in headers."
+            ));
+            file.body = file.sample.to_bytes();
+        }
+    }
+    notes
+}
+
+fn bytes(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let metadata = fs::metadata(path)?;
+    if !metadata.is_file() {
+        bail!("is not a file");
+    }
+    if metadata.len() > FILE_BYTES_MAX {
+        bail!(
+            "has {} bytes; a sample has at most {FILE_BYTES_MAX} bytes, because it becomes an example that `check` reads",
+            metadata.len()
+        );
+    }
+    Ok(fs::read(path)?)
+}
+
+fn headers(path: &Path) -> anyhow::Result<Vec<(HeaderName, HeaderValue)>> {
+    let text = String::from_utf8(bytes(path)?).context("is not text")?;
+    let is_request_line = |line: &str| line.ends_with("HTTP/1.1") || line.ends_with("HTTP/2");
+    let lines = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !is_request_line(line));
+    // The position and not the text of a wrong line, because a header can be a secret.
+    let parsed = lines.enumerate().map(|(position, line)| {
+        parse_header(line)
+            .map_err(|reason| anyhow::anyhow!("line {}: {reason}", position.saturating_add(1)))
+    });
+    parsed.collect()
+}
+
+/// Returns the name of the example for a sample, which no other example has.
+pub(super) fn stem(path: &Path, names: &mut BTreeSet<String>) -> String {
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
+    let name = ENDINGS
+        .iter()
+        .find_map(|ending| name.strip_suffix(ending))
+        .unwrap_or(name);
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_' || c == '.';
+    let name: String = name
+        .chars()
+        .take(STEM_CHARS_MAX)
+        .map(|c| if fits(c) { c } else { '-' })
+        .collect();
+    let name = name.trim_matches(['-', '.']);
+    let name = if name.is_empty() { "sample" } else { name };
+    let mut number = 1_usize;
+    loop {
+        let candidate = if number == 1 {
+            name.to_owned()
+        } else {
+            format!("{name}-{number}")
+        };
+        if names.insert(candidate.clone()) {
+            return candidate;
+        }
+        number = number.saturating_add(1);
+    }
+}
+
+impl SampleFile {
+    /// Returns the headers that the source file reads, one on each line. Other headers can contain secrets.
+    pub(super) fn headers_text(&self, names: &BTreeSet<String>) -> anyhow::Result<String> {
+        let mut text = String::new();
+        for (name, value) in &self.headers {
+            if names.contains(name.as_str()) {
+                let value = value.to_str().context("a header is not visible ASCII")?;
+                text.push_str(&format!("{name}: {value}\n"));
+            }
+        }
+        Ok(text)
+    }
+}

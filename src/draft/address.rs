@@ -1,0 +1,156 @@
+//! Recognizes the address of the customer.
+
+use std::collections::BTreeMap;
+
+use super::address_names::{self, AddressPart};
+use super::fields::FieldDraft;
+use super::form;
+use super::names;
+use super::path::{JsonPath, Leaf};
+
+/// The lowest number of parts of an address. A single `state` is often the state of something else.
+const PARTS_MIN: usize = 2;
+/// The reason for a field of the address.
+const REASON: &str = "the name, beside the other parts of the address";
+
+/// The fields of the address, and the paths that they read.
+#[derive(Default)]
+pub(super) struct AddressDrafts {
+    pub(super) top: Vec<FieldDraft>,
+    pub(super) history: Vec<FieldDraft>,
+    pub(super) used: Vec<JsonPath>,
+}
+
+/// The parts of one address: the members of one object whose names have the same kind.
+type AddressParts<'a> = BTreeMap<AddressPart, (usize, &'a Leaf)>;
+
+/// Recognizes the address that is the best one for mail to the customer.
+pub(super) fn recognize(leaves: &[Leaf], record: &JsonPath) -> AddressDrafts {
+    let mut groups: BTreeMap<(JsonPath, String), AddressParts<'_>> = BTreeMap::new();
+    for leaf in leaves {
+        let path = leaf.path.names();
+        let Some((part, kind, position)) = address_names::address_part(leaf.path.last_name())
+        else {
+            continue;
+        };
+        let is_outside = !leaf.path.starts_with(record);
+        let fits = form::all(leaf, |value| value.is_string() && !form::is_email(value));
+        let is_number = part == AddressPart::PostalCode && form::all(leaf, form::is_whole);
+        if is_outside || names::concerns_other(&path) || !(fits || is_number) {
+            continue;
+        }
+        let parts = groups.entry((leaf.path.parent(), kind)).or_default();
+        let known = parts.get(&part);
+        if known.is_none_or(|(known, _)| position < *known) {
+            parts.insert(part, (position, leaf));
+        }
+    }
+    let rank = |((container, kind), parts): &((JsonPath, String), AddressParts<'_>)| {
+        let has_values = parts.values().filter(|(_, leaf)| leaf.has_value()).count() >= PARTS_MIN;
+        let name = container.names();
+        let name = name.iter().rev().find(|name| {
+            address_names::is_address(name) || address_names::address_rank(name, "") != 2
+        });
+        let rank = address_names::address_rank(name.copied().unwrap_or_default(), kind);
+        (!has_values, rank, std::cmp::Reverse(parts.len()))
+    };
+    let complete = groups
+        .into_iter()
+        .filter(|(_, parts)| parts.len() >= PARTS_MIN);
+    let mut ranked: Vec<_> = complete.collect();
+    ranked.sort_by_key(rank);
+    match ranked.into_iter().next() {
+        Some(((container, _), parts)) => drafts(&container, &parts),
+        None => AddressDrafts::default(),
+    }
+}
+
+fn drafts(container: &JsonPath, parts: &AddressParts<'_>) -> AddressDrafts {
+    let mut drafts = AddressDrafts::default();
+    let reason = REASON;
+    let leaf = |part: AddressPart| parts.get(&part).map(|(_, leaf)| *leaf);
+    let path = |part: AddressPart| leaf(part).map(|leaf| leaf.path.expression());
+    if let Some(street) = path(AddressPart::Line1) {
+        drafts
+            .top
+            .extend(street_lines(street, path(AddressPart::Line2)));
+    }
+    if let Some(city) = path(AddressPart::City) {
+        drafts.top.push(FieldDraft::live("city", city, reason));
+    }
+    let country = leaf(AddressPart::Country).map(|leaf| member(container, leaf));
+    for (part, field, function) in [
+        (AddressPart::State, "state", "us_state"),
+        (AddressPart::PostalCode, "postal_code", "us_zip"),
+    ] {
+        let Some(leaf) = leaf(part) else {
+            continue;
+        };
+        if leaf.present().any(serde_json::Value::is_number) {
+            let why = "The samples have the ZIP code as a number, which loses the zeros at its start. The source must send a text.";
+            drafts.top.push(FieldDraft::suggested(
+                field,
+                format!("{} | {function}", leaf.path.expression()),
+                why,
+            ));
+            continue;
+        }
+        let expression = match &country {
+            Some(country) => domestic(container, country, &member(container, leaf), function),
+            None => format!("{} | {function}", leaf.path.expression()),
+        };
+        drafts.top.push(FieldDraft::live(field, expression, reason));
+    }
+    drafts.history = drafts.top.iter().map(in_history).collect();
+    if let Some(country) = path(AddressPart::Country) {
+        let field = "customer_history.address.country";
+        drafts.history.push(FieldDraft::live(
+            field,
+            format!("{country} | alpha3"),
+            reason,
+        ));
+    }
+    drafts.used = parts.values().map(|(_, leaf)| leaf.path.clone()).collect();
+    drafts
+}
+
+fn street_lines(street: String, second: Option<String>) -> [FieldDraft; 2] {
+    let (lines, why) = match second {
+        Some(second) => ([street, second], REASON),
+        None => (
+            [1, 2].map(|line| format!("{street} | line({line}; 2)")),
+            "the street has one or two lines",
+        ),
+    };
+    let [first, second] = lines;
+    [
+        FieldDraft::live("street_line1", first, why),
+        FieldDraft::live("street_line2", second, why),
+    ]
+}
+
+/// Converts a value with a function only if the address is in the USA, in one of its territories, or has no country.
+fn domestic(container: &JsonPath, country: &str, value: &str, function: &str) -> String {
+    let condition = format!(
+        "if {country} == null or ({country} | alpha3 | is_domestic) then {value} | {function} else {value} end"
+    );
+    if container.depth() == 0 {
+        condition
+    } else {
+        format!("{} | {condition}", container.expression())
+    }
+}
+
+/// Returns the path of a part relative to the object of the address.
+fn member(container: &JsonPath, leaf: &Leaf) -> String {
+    let steps = leaf.path.steps().iter().skip(container.depth());
+    let relative = steps.fold(JsonPath::default(), |path, step| path.child(step.clone()));
+    relative.expression()
+}
+
+fn in_history(field: &FieldDraft) -> FieldDraft {
+    FieldDraft {
+        target: format!("customer_history.address.{}", field.target),
+        ..field.clone()
+    }
+}

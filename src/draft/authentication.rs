@@ -1,0 +1,258 @@
+//! The table `[auth]` of a draft, recognized from the request headers of a sample.
+
+use super::document::{Document, toml_text};
+
+/// The HMAC scheme of a known sender. The guide lists the same settings.
+struct KnownScheme {
+    /// The header with the signature.
+    header: &'static str,
+    sender: &'static str,
+    settings: &'static [(&'static str, &'static str)],
+}
+
+#[rustfmt::skip]
+const SCHEMES: [KnownScheme; 7] = [
+    KnownScheme { header: "x-hub-signature-256", sender: "GitHub", settings: &[("encoding", "hex"), ("prefix", "sha256=")] },
+    KnownScheme { header: "x-shopify-hmac-sha256", sender: "Shopify", settings: &[("encoding", "base64")] },
+    KnownScheme { header: "stripe-signature", sender: "Stripe", settings: &[
+        ("encoding", "hex"), ("prefix", "v1="), ("separator", ","), ("signed", "{timestamp}.{body}"),
+        ("timestamp_header", "stripe-signature"), ("timestamp_prefix", "t="),
+    ] },
+    KnownScheme { header: "x-hubspot-signature-v3", sender: "HubSpot", settings: &[
+        ("encoding", "base64"), ("signed", "{method}https://bridge.example.com{path}{body}{timestamp}"),
+        ("timestamp_header", "x-hubspot-request-timestamp"), ("timestamp_unit", "milliseconds"),
+    ] },
+    KnownScheme { header: "x-zendesk-webhook-signature", sender: "Zendesk", settings: &[
+        ("encoding", "base64"), ("signed", "{timestamp}{body}"),
+        ("timestamp_header", "x-zendesk-webhook-signature-timestamp"), ("timestamp_unit", "rfc3339"),
+    ] },
+    KnownScheme { header: "x-slack-signature", sender: "Slack", settings: &[
+        ("encoding", "hex"), ("prefix", "v0="), ("signed", "v0:{timestamp}:{body}"),
+        ("timestamp_header", "x-slack-request-timestamp"),
+    ] },
+    // Klaviyo developer documentation, "Working with system webhooks", read in November 2026.
+    KnownScheme { header: "klaviyo-signature", sender: "Klaviyo", settings: &[
+        ("encoding", "hex"), ("signed", "{body}{timestamp}"), ("timestamp_header", "klaviyo-timestamp"),
+        ("timestamp_unit", "rfc3339"),
+    ] },
+];
+
+/// The authentication of a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Authentication {
+    settings: Vec<(String, String)>,
+    /// The reason for the settings.
+    pub(super) reason: String,
+    /// What the person must decide or do.
+    pub(super) decision: String,
+    /// Whether only a signature protects the request, so that a header can be changed on the way.
+    pub(super) is_signature: bool,
+}
+
+/// Returns the settings for the request headers. The names of the headers are in lower case.
+pub(super) fn recognize(headers: &[(String, String)], source: &str) -> Authentication {
+    let file = format!("[\"/run/secrets/imprint-bridge/sources/{source}\"]");
+    let has = |name: &str| headers.iter().any(|(header, _)| header == name);
+    let signs = |id: &str, signature: &str| has(id) && has(signature);
+    if signs("webhook-id", "webhook-signature") || signs("svix-id", "svix-signature") {
+        let settings = [
+            ("kind", "\"standard_webhooks\"".to_owned()),
+            ("secret_files", file.clone()),
+        ];
+        return signed(&settings, "the headers of Standard Webhooks", &file, false);
+    }
+    if let Some(scheme) = SCHEMES.iter().find(|scheme| has(scheme.header)) {
+        let mut all = hmac(scheme.header, &file);
+        let settings = scheme.settings.iter();
+        all.extend(settings.map(|(key, value)| (*key, toml_text(value))));
+        let reason = format!("the header {} of {}", scheme.header, scheme.sender);
+        return signed(&all, &reason, &file, true);
+    }
+    unknown_signature(headers, &file)
+        .or_else(|| authorization(headers, &file))
+        .or_else(|| token(headers, &file))
+        .unwrap_or_else(none)
+}
+
+fn unknown_signature(headers: &[(String, String)], file: &str) -> Option<Authentication> {
+    let is_signature = |name: &str| {
+        (name.contains("signature") || name.contains("hmac"))
+            && !name.contains("timestamp")
+            && !name.contains("version")
+    };
+    let (header, value) = headers.iter().find(|(name, _)| is_signature(name))?;
+    let mut all = hmac(header, file);
+    all.extend(of_signature(value)?);
+    let reason = format!("the header {header} and the length of its value");
+    let mut found = signed(&all, &reason, file, true);
+    found.decision.push_str(" Compare the settings with the sender's documentation: the draft assumes that the sender signs only the body. `imprint-bridge verify` examines a captured request.");
+    Some(found)
+}
+
+fn authorization(headers: &[(String, String)], file: &str) -> Option<Authentication> {
+    let (_, value) = headers
+        .iter()
+        .find(|(header, _)| header == "authorization")?;
+    let (scheme, _) = value.split_once(' ')?;
+    let reason = "the header authorization";
+    match scheme.to_ascii_lowercase().as_str() {
+        "bearer" => {
+            let settings = [
+                ("kind", "\"bearer\"".to_owned()),
+                ("token_files", file.to_owned()),
+            ];
+            Some(signed(&settings, reason, file, false))
+        }
+        "basic" => {
+            let settings = [
+                ("kind", "\"basic\"".to_owned()),
+                ("user", "\"imprint\"".to_owned()),
+                ("password_files", file.to_owned()),
+            ];
+            let mut found = signed(&settings, reason, file, false);
+            let user = " Replace the user name in auth.user.";
+            found.decision.push_str(user);
+            Some(found)
+        }
+        _ => None,
+    }
+}
+
+fn token(headers: &[(String, String)], file: &str) -> Option<Authentication> {
+    let words = ["token", "api-key", "apikey", "secret"];
+    let is_token = |name: &str| words.iter().any(|word| name.ends_with(word));
+    let (header, _) = headers.iter().find(|(name, _)| is_token(name))?;
+    let settings = [
+        ("kind", "\"token\"".to_owned()),
+        ("header", toml_text(header)),
+        ("token_files", file.to_owned()),
+    ];
+    let reason = format!("the name of the header {header}");
+    Some(signed(&settings, &reason, file, false))
+}
+
+fn none() -> Authentication {
+    Authentication {
+        settings: vec![("kind".to_owned(), "\"none\"".to_owned())],
+        reason: "no header of the samples authenticates the sender".to_owned(),
+        decision: "The authentication in [auth]: set the kind that the source supports. With the profile `production`, the bridge does not start if a source has no authentication.".to_owned(),
+        is_signature: false,
+    }
+}
+
+fn hmac(header: &str, file: &str) -> Vec<(&'static str, String)> {
+    vec![
+        ("kind", "\"hmac\"".to_owned()),
+        ("secret_files", file.to_owned()),
+        ("header", toml_text(header)),
+    ]
+}
+
+fn signed(
+    settings: &[(&str, String)],
+    reason: &str,
+    file: &str,
+    is_signature: bool,
+) -> Authentication {
+    let settings = settings
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), value.clone()));
+    let file = file.trim_matches(['[', ']', '"']);
+    Authentication {
+        settings: settings.collect(),
+        reason: reason.to_owned(),
+        decision: format!(
+            "The secret: write it to the file {file}, or name another file in [auth]."
+        ),
+        is_signature,
+    }
+}
+
+/// Returns the algorithm and the encoding of a signature, by the form of its value.
+fn of_signature(value: &str) -> Option<Vec<(&'static str, String)>> {
+    let (prefix, code) = match value.split_once('=') {
+        Some((prefix, code)) if !code.is_empty() && prefix.len() <= 8 => {
+            (Some(format!("{prefix}=")), code)
+        }
+        Some(_) | None => (None, value),
+    };
+    let is_hex = code.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let (algorithm, encoding) = match (code.len(), is_hex) {
+        (40, true) => ("sha1", "hex"),
+        (64, true) => ("sha256", "hex"),
+        (128, true) => ("sha512", "hex"),
+        (28, false) => ("sha1", "base64"),
+        (44, false) => ("sha256", "base64"),
+        (88, false) => ("sha512", "base64"),
+        (_, _) => return None,
+    };
+    let mut settings = vec![
+        ("algorithm", toml_text(algorithm)),
+        ("encoding", toml_text(encoding)),
+    ];
+    settings.extend(prefix.map(|prefix| ("prefix", toml_text(&prefix))));
+    Some(settings)
+}
+
+impl Authentication {
+    pub(super) fn write(&self, document: &mut Document) {
+        document.table("auth");
+        for (key, value) in &self.settings {
+            document.setting(key, value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_headers_of_a_sample_show_the_kind_of_authentication() {
+        let (hex, base64) = ("a".repeat(64), format!("{}=", "A".repeat(43)));
+        for (headers, kind, detail) in [
+            (vec![], "none", ""),
+            (
+                vec![("x-shopify-hmac-sha256", base64.as_str())],
+                "hmac",
+                "base64",
+            ),
+            (vec![("x-crm-signature", hex.as_str())], "hmac", "sha256"),
+            (
+                vec![(
+                    "x-crm-signature",
+                    "sha1=aaaaaaaaaabbbbbbbbbbccccccccccdddddddddd",
+                )],
+                "hmac",
+                "sha1=",
+            ),
+            (
+                vec![("svix-id", "m"), ("svix-signature", "v1,x")],
+                "standard_webhooks",
+                "",
+            ),
+            (vec![("authorization", "Bearer abc")], "bearer", ""),
+            (vec![("authorization", "Basic abc")], "basic", ""),
+            (vec![("x-crm-token", "abc")], "token", "x-crm-token"),
+            (vec![("x-crm-signature", "?")], "none", ""),
+        ] {
+            let headers: Vec<_> = headers
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect();
+            let found = recognize(&headers, "crm");
+            let text = format!("{:?}", found.settings);
+            assert!(
+                text.contains(&format!("\\\"{kind}\\\"")) && text.contains(detail),
+                "{headers:?} {text}"
+            );
+            let values = headers.iter().filter(|(name, _)| !name.contains("id"));
+            for (_, value) in values.filter(|(_, value)| value.len() > 8) {
+                assert!(
+                    !text.contains(value.as_str()),
+                    "the draft contains a secret: {text}"
+                );
+            }
+        }
+    }
+}

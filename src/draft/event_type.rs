@@ -1,0 +1,117 @@
+//! The tables of one event type in a draft.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::document::toml_text;
+use super::fields::{self, FieldDrafts};
+use super::order::{self, EventRule, VersionDraft};
+use super::path::{JsonPath, leaves, quoted};
+use super::{SchemaDraft, SourceDraft, recognition, schema, write_fields};
+
+/// Adds the tables of one event type with its schema. `events` has the events of the samples that have this type.
+pub(super) fn write(draft: &mut SourceDraft, (name, schema_path): (&str, &str), events: &[Value]) {
+    let found = leaves(events);
+    let record = fields::record(&found);
+    let count = events.len();
+    let partner_id = order::partner_id(&found, &record, count);
+    let imprint_id = order::imprint_id(&found);
+    let version = order::version(&found, &record, count);
+    let table = format!("events.{}", quoted(name));
+    draft.document.table(&table);
+    draft.document.setting("schema", &quoted(schema_path));
+    write_version(draft, name, version.as_ref());
+    write_customer(draft, name, partner_id.as_ref(), imprint_id.as_ref());
+    let time = version.as_ref().filter(|version| version.domain == "time");
+    let mut fields = fields::recognize(
+        &found,
+        &record,
+        time.map(|version| version.rule.expression.as_str()),
+    );
+    let ids = [&partner_id, &imprint_id];
+    let ids: Vec<&str> = ids
+        .into_iter()
+        .flatten()
+        .map(|rule| rule.expression.as_str())
+        .collect();
+    fields
+        .fields
+        .retain(|field| !field.is_suggestion || !ids.contains(&field.expression.as_str()));
+    draft.document.table(&format!("{table}.update"));
+    write_fields(&mut draft.document, &fields.fields);
+    report(draft, name, fields);
+    let mut required: Vec<JsonPath> = Vec::new();
+    required.extend(partner_id.map(|rule| rule.path));
+    required.extend(version.map(|version| version.rule.path));
+    let views: Vec<&Value> = events.iter().collect();
+    draft.schemas.push(SchemaDraft {
+        path: schema_path.to_owned(),
+        content: schema::infer(&format!("{name}, version 1"), &views, &required),
+    });
+}
+
+fn write_version(draft: &mut SourceDraft, name: &str, version: Option<&VersionDraft>) {
+    match version {
+        Some(version) => {
+            draft.document.comment("The version orders the changes of one customer: older values never overwrite newer values.");
+            draft
+                .document
+                .setting("version", &toml_text(&version.rule.expression));
+            draft
+                .document
+                .setting("version_domain", &quoted(version.domain));
+            let found = recognition("version", &version.rule.expression, &version.rule.reason);
+            draft.recognized.push(found.of_type(name));
+        }
+        None => {
+            draft.document.comment("The draft found no version. Without a version, the order of arrival decides, so an old event that arrives late overwrites newer data. Use the time of the change or a number that grows:");
+            draft.document.text("# version = \".updated_at\"");
+            draft.document.text("# version_domain = \"time\"");
+            draft.decisions.push(format!("The version of the event type {}: the samples have no time of the change and no number that grows.", quoted(name)));
+        }
+    }
+}
+
+fn write_customer(
+    draft: &mut SourceDraft,
+    name: &str,
+    partner_id: Option<&EventRule>,
+    imprint_id: Option<&EventRule>,
+) {
+    draft.document.comment("The ids of the customer: the source's own id, which Imprint has as `partner_customer_id`, and Imprint's id.");
+    let rules = [
+        ("customer.partner_id", partner_id),
+        ("customer.imprint_id", imprint_id),
+    ];
+    for (key, rule) in rules {
+        if let Some(rule) = rule {
+            draft.document.setting(key, &toml_text(&rule.expression));
+            let found = recognition(key, &rule.expression, &rule.reason);
+            draft.recognized.push(found.of_type(name));
+        }
+    }
+    if partner_id.is_none() && imprint_id.is_none() {
+        draft.document.setting("customer.partner_id", "\".id\"");
+        draft.decisions.push(format!("The customer's id of the event type {}: the draft found none, and the bridge refuses the events without it.", quoted(name)));
+    } else if partner_id.is_some() {
+        draft.decisions.push("The customer's id: Imprint must have the value of customer.partner_id as `partner_customer_id`.".to_owned());
+    }
+}
+
+fn report(draft: &mut SourceDraft, name: &str, fields: FieldDrafts) {
+    let mut expressions = BTreeSet::new();
+    let live = fields.fields.iter().filter(|field| !field.is_suggestion);
+    // `customer_history` repeats most fields of the top level.
+    for field in live.filter(|field| expressions.insert(field.expression.as_str())) {
+        let found = recognition(&field.target, &field.expression, &field.reason);
+        draft.recognized.push(found.of_type(name));
+    }
+    if fields.fields.iter().all(|field| field.is_suggestion) {
+        draft.decisions.push(format!(
+            "The fields of the event type {}: the draft recognized none.",
+            quoted(name)
+        ));
+    }
+    draft.decisions.extend(fields.decisions);
+}

@@ -1,0 +1,266 @@
+//! Recognizes the fields of Imprint in the values of an event, by the name and the form of each value.
+
+use super::account;
+use super::address;
+use super::form::{self, TimeForm};
+use super::names;
+use super::path::{JsonPath, Leaf};
+use super::synonyms::{self, Synonyms};
+
+/// The maximum number of suggestions for `metadata`. More suggestions would hide the settings.
+const METADATA_MAX: usize = 20;
+/// The maximum length of a text that can be a value of `metadata`.
+const METADATA_CHARS_MAX: usize = 64;
+
+/// A field of Imprint with the expression for its value.
+#[derive(Clone, Debug)]
+pub(super) struct FieldDraft {
+    pub(super) target: String,
+    pub(super) expression: String,
+    pub(super) reason: String,
+    /// Whether the source file only suggests the setting, in a comment.
+    pub(super) is_suggestion: bool,
+}
+
+impl FieldDraft {
+    pub(super) fn live(target: &str, expression: String, reason: &str) -> Self {
+        Self {
+            target: target.to_owned(),
+            expression,
+            reason: reason.to_owned(),
+            is_suggestion: false,
+        }
+    }
+
+    pub(super) fn suggested(target: &str, expression: String, reason: &str) -> Self {
+        Self {
+            is_suggestion: true,
+            ..Self::live(target, expression, reason)
+        }
+    }
+}
+
+/// The fields that the values of one event type set.
+#[derive(Clone, Debug, Default)]
+pub(super) struct FieldDrafts {
+    pub(super) fields: Vec<FieldDraft>,
+    /// The sentences about what the person must decide.
+    pub(super) decisions: Vec<String>,
+}
+
+/// Returns the object that has most values of the customer, such as `.data.customer`.
+pub(super) fn record(leaves: &[Leaf]) -> JsonPath {
+    let picked = synonyms::PERSON
+        .iter()
+        .filter_map(|known| pick(leaves, known, None));
+    let parents = picked.map(|leaf| holder(&leaf.path));
+    let mut counts: Vec<(JsonPath, usize)> = Vec::new();
+    for parent in parents {
+        match counts.iter_mut().find(|(path, _)| *path == parent) {
+            Some((_, count)) => *count = count.saturating_add(1),
+            None => counts.push((parent, 1)),
+        }
+    }
+    let best = counts
+        .into_iter()
+        .max_by_key(|(path, count)| (*count, std::cmp::Reverse(path.depth())));
+    best.map(|(path, _)| path).unwrap_or_default()
+}
+
+/// Returns the object around a value: the object around the list, if the value is in an item of a list, and the object
+/// around the member, if a member such as `{"value": …}` only holds the value.
+fn holder(path: &JsonPath) -> JsonPath {
+    let mut outer = path.clone();
+    loop {
+        let parent = outer.parent();
+        let names = path.names();
+        let is_telling = parent.names().len() < names.len()
+            && !parent.names().is_empty()
+            && names::telling(&names) == parent.last_name()
+            && outer == *path;
+        let has_item = parent
+            .steps()
+            .iter()
+            .any(|step| !matches!(step, super::path::Step::Member(_)));
+        if !is_telling && !has_item {
+            return parent;
+        }
+        outer = parent;
+    }
+}
+
+/// Finds the value with the best name and the right form.
+fn pick<'a>(leaves: &'a [Leaf], known: &Synonyms, record: Option<&JsonPath>) -> Option<&'a Leaf> {
+    let fits = |leaf: &Leaf| match known.field {
+        "email" => form::all(leaf, form::is_email),
+        "phone" => form::all(leaf, form::is_phone),
+        "preferred_language" => form::all(leaf, form::is_language),
+        _ => form::all(leaf, form::is_text),
+    };
+    best(leaves, known.names, record, fits)
+}
+
+/// Finds the value whose name comes first in a list of names. A leaf with a value in the samples, inside the record, and
+/// at a low depth is better.
+pub(super) fn best<'a>(
+    leaves: &'a [Leaf],
+    names: &[&str],
+    record: Option<&JsonPath>,
+    fits: impl Fn(&Leaf) -> bool,
+) -> Option<&'a Leaf> {
+    let ranked = leaves.iter().filter_map(|leaf| {
+        let path = leaf.path.names();
+        let position = names::position(names::telling(&path), names)?;
+        if names::concerns_other(&path) || !fits(leaf) {
+            return None;
+        }
+        let is_outside = record.is_some_and(|record| !leaf.path.starts_with(record));
+        Some((
+            (!leaf.has_value(), is_outside, position, leaf.path.depth()),
+            leaf,
+        ))
+    });
+    ranked
+        .min_by(|(one, _), (other, _)| one.cmp(other))
+        .map(|(_, leaf)| leaf)
+}
+
+/// Recognizes all fields. `version` is the expression for the version, if the version is a time.
+pub(super) fn recognize(leaves: &[Leaf], record: &JsonPath, version: Option<&str>) -> FieldDrafts {
+    let mut found = FieldDrafts::default();
+    let mut used = Vec::new();
+    let mut person = Vec::new();
+    for known in &synonyms::PERSON {
+        if let Some(leaf) = pick(leaves, known, Some(record)) {
+            let (expression, decision) = person_expression(known.field, leaf);
+            found.decisions.extend(decision);
+            used.push(leaf.path.clone());
+            person.push(FieldDraft::live(known.field, expression, reason(leaf)));
+        }
+    }
+    let addresses = address::recognize(leaves, record);
+    used.extend(addresses.used);
+    let mut history: Vec<FieldDraft> = person.iter().map(in_history).collect();
+    history.extend(addresses.history);
+    found.fields = person;
+    found.fields.extend(addresses.top);
+    found.fields.extend(history);
+    account::recognize(leaves, record, version, &mut found, &mut used);
+    by_form(leaves, &mut found, &mut used);
+    metadata(leaves, record, &used, &mut found);
+    found
+}
+
+pub(super) fn reason(leaf: &Leaf) -> &'static str {
+    if leaf.has_value() {
+        "the name and the form of the value"
+    } else {
+        "the name; the samples have no value"
+    }
+}
+
+/// Copies a field of the top level into `customer_history`.
+fn in_history(field: &FieldDraft) -> FieldDraft {
+    FieldDraft {
+        target: format!("customer_history.{}", field.target),
+        ..field.clone()
+    }
+}
+
+fn person_expression(field: &str, leaf: &Leaf) -> (String, Option<String>) {
+    let path = leaf.path.expression();
+    match field {
+        "phone" => phone(leaf),
+        "preferred_language" => (format!("{path} | language"), None),
+        _ => (path, None),
+    }
+}
+
+fn phone(leaf: &Leaf) -> (String, Option<String>) {
+    let mut path = leaf.path.expression();
+    if leaf.present().any(serde_json::Value::is_number) {
+        path.push_str(" | text");
+    }
+    let has_country = |value: &serde_json::Value| {
+        value
+            .as_str()
+            .is_some_and(|text| text.trim().starts_with('+'))
+    };
+    if leaf.has_value() && form::all(leaf, has_country) {
+        return (format!("{path} | e164"), None);
+    }
+    let decision = "The country of phone numbers that are written without `+`: the draft reads them as American numbers (`e164(\"US\")`). `e164` without a region refuses them.";
+    (format!("{path} | e164(\"US\")"), Some(decision.to_owned()))
+}
+
+/// Suggests a value that looks like an email address under an unknown name, and the parts of a whole name.
+fn by_form(leaves: &[Leaf], found: &mut FieldDrafts, used: &mut Vec<JsonPath>) {
+    let is_set =
+        |found: &FieldDrafts, field: &str| found.fields.iter().any(|known| known.target == field);
+    let is_free = |leaf: &&Leaf| {
+        !used.contains(&leaf.path) && leaf.has_value() && form::all(leaf, form::is_email)
+    };
+    if !is_set(found, "email")
+        && let Some(leaf) = leaves.iter().find(is_free)
+    {
+        let why = "The value looks like an email address, but its name does not say whose.";
+        let email = FieldDraft::suggested("email", leaf.path.expression(), why);
+        found.fields.push(email);
+    }
+    let is_name = |leaf: &Leaf| form::all(leaf, form::is_text) && leaf.has_value();
+    let name = best(leaves, &synonyms::FULL_NAMES, None, is_name);
+    if let Some(leaf) = name.filter(|_| !is_set(found, "first_name") && !is_set(found, "last_name"))
+    {
+        let path = leaf.path.expression();
+        let why = "The whole name does not show where the first name ends. If it always has two words, remove the # of both lines.";
+        for (field, part) in [("first_name", "first"), ("last_name", "last")] {
+            let expression = format!("{path} | split(\" \") | {part}");
+            found
+                .fields
+                .push(FieldDraft::suggested(field, expression, why));
+        }
+        used.push(leaf.path.clone());
+    }
+}
+
+/// Suggests the other values of the record for `metadata`.
+fn metadata(leaves: &[Leaf], record: &JsonPath, used: &[JsonPath], found: &mut FieldDrafts) {
+    let is_value = |value: &serde_json::Value| {
+        value.is_boolean()
+            || value.is_number()
+            || value.as_str().is_some_and(|text| {
+                text.chars().count() <= METADATA_CHARS_MAX && !form::is_email(value)
+            })
+    };
+    let is_free = |leaf: &&Leaf| {
+        let names = leaf.path.names();
+        let is_id = names::words(leaf.path.last_name())
+            .last()
+            .is_some_and(|word| word == "id");
+        leaf.path.starts_with(record)
+            && !used.contains(&leaf.path)
+            && !is_id
+            && !names::concerns_other(&names)
+            && TimeForm::of(leaf).is_none()
+            && leaf.has_value()
+            && form::all(leaf, is_value)
+    };
+    let mut taken = std::collections::BTreeSet::new();
+    for leaf in leaves.iter().filter(is_free) {
+        let words = names::words(names::telling(&leaf.path.names()));
+        let key: String = words
+            .join("_")
+            .chars()
+            .filter(|c| c.is_ascii_alphanumeric() || *c == '_')
+            .collect();
+        if key.is_empty() || taken.len() >= METADATA_MAX || !taken.insert(key.clone()) {
+            continue;
+        }
+        let why = "Imprint has no field of this name. Under `metadata`, any name is allowed.";
+        found.fields.push(FieldDraft::suggested(
+            &format!("metadata.{key}"),
+            leaf.path.expression(),
+            why,
+        ));
+    }
+}

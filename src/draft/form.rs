@@ -1,0 +1,191 @@
+//! The form of a value, such as an email address or a time.
+
+use serde_json::Value;
+
+use super::path::Leaf;
+use crate::time::Timestamp;
+
+/// The range of whole numbers that can be seconds since 1970: the years 2001 to 2286.
+const SECONDS: std::ops::Range<i64> = 1_000_000_000..10_000_000_000;
+/// The factor between the ranges of seconds, milliseconds and microseconds.
+const THOUSAND: i64 = 1_000;
+/// The lowest number of digits in a telephone number.
+const PHONE_DIGITS_MIN: usize = 7;
+/// The highest number of digits in a telephone number (E.164).
+const PHONE_DIGITS_MAX: usize = 15;
+
+/// The form of a time, with the function that turns it into RFC 3339.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TimeForm {
+    Rfc3339,
+    /// A text that the function `utc` reads.
+    Utc,
+    Seconds,
+    Millis,
+    Micros,
+    /// A date without a time.
+    Date,
+}
+
+impl TimeForm {
+    /// Returns the form that all values of a leaf have.
+    pub(super) fn of(leaf: &Leaf) -> Option<Self> {
+        let mut forms = leaf.present().map(Self::of_value);
+        let first = forms.next()??;
+        forms.all(|form| form == Some(first)).then_some(first)
+    }
+
+    fn of_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::String(text) => Self::of_text(text),
+            Value::Number(number) => {
+                let number = number.as_i64()?;
+                let scaled =
+                    |factor: i64| SECONDS.contains(&number.checked_div(factor).unwrap_or(0));
+                if scaled(1) {
+                    Some(Self::Seconds)
+                } else if scaled(THOUSAND) {
+                    Some(Self::Millis)
+                } else if scaled(THOUSAND * THOUSAND) {
+                    Some(Self::Micros)
+                } else {
+                    None
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+        }
+    }
+
+    fn of_text(text: &str) -> Option<Self> {
+        let text = text.trim();
+        if Timestamp::parse_rfc3339(text).is_some() {
+            return Some(Self::Rfc3339);
+        }
+        if text.starts_with("/Date(") {
+            return Some(Self::Utc);
+        }
+        let date = text.get(..10)?;
+        let bytes = date.bytes().enumerate();
+        let mut bytes = bytes.map(|(at, byte)| {
+            if at == 4 || at == 7 {
+                byte == b'-'
+            } else {
+                byte.is_ascii_digit()
+            }
+        });
+        if !bytes.all(|fits| fits) {
+            return None;
+        }
+        let rest = text.get(10..)?;
+        if rest.is_empty() {
+            return Some(Self::Date);
+        }
+        let has_offset = rest.contains(['+', 'Z']) || rest.ends_with("UTC") || rest.contains('-');
+        (rest.starts_with(['T', ' ']) && has_offset).then_some(Self::Utc)
+    }
+
+    /// Returns the expression that reads the time at a path as RFC 3339. Returns `None` for a date.
+    pub(super) fn expression(self, path: &str) -> Option<String> {
+        match self {
+            Self::Rfc3339 => Some(path.to_owned()),
+            Self::Utc => Some(format!("{path} | utc")),
+            Self::Seconds => Some(format!("{path} | moment(\"s\")")),
+            Self::Millis => Some(format!("{path} | moment(\"ms\")")),
+            Self::Micros => Some(format!("{path} | moment(\"us\")")),
+            Self::Date => None,
+        }
+    }
+}
+
+/// Returns whether all values of a leaf satisfy the condition. A leaf without values satisfies every condition.
+pub(super) fn all(leaf: &Leaf, condition: impl Fn(&Value) -> bool) -> bool {
+    leaf.present().all(condition)
+}
+
+pub(super) fn is_email(value: &Value) -> bool {
+    let parts = value.as_str().and_then(|text| text.trim().split_once('@'));
+    parts.is_some_and(|(local, domain)| {
+        let is_plain = |text: &str| !text.is_empty() && !text.contains(['@', ' ', '<', ',', ';']);
+        is_plain(local) && is_plain(domain) && domain.contains('.')
+    })
+}
+
+pub(super) fn is_phone(value: &Value) -> bool {
+    let text = match value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) if number.is_u64() => number.to_string(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            return false;
+        }
+    };
+    let digits = text.bytes().filter(u8::is_ascii_digit).count();
+    let has_letters = text.chars().any(char::is_alphabetic);
+    (PHONE_DIGITS_MIN..=PHONE_DIGITS_MAX).contains(&digits)
+        && !has_letters
+        && TimeForm::of_text(&text).is_none()
+}
+
+/// Returns whether a value is a text, also an empty one.
+pub(super) fn is_text(value: &Value) -> bool {
+    value.is_string()
+}
+
+/// Returns whether a value is a text without line breaks that can be a word, a name or a code.
+pub(super) fn is_word(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| {
+        let is_word_char = |c: char| c.is_ascii_alphanumeric() || "._:/-".contains(c);
+        (1..=64).contains(&text.len()) && text.chars().all(is_word_char)
+    })
+}
+
+/// Returns whether a value can be an id: a whole number, or a text without white space.
+pub(super) fn is_id(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => number.is_i64() || number.is_u64(),
+        Value::String(text) => {
+            let is_visible = |c: char| !c.is_control() && !c.is_whitespace();
+            (1..=128).contains(&text.len()) && text.chars().all(is_visible)
+        }
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => false,
+    }
+}
+
+/// Returns whether a value is a language tag, such as `en-US`.
+pub(super) fn is_language(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| {
+        let mut parts = text.split(['-', '_']);
+        let language = parts.next().unwrap_or_default();
+        language.len() == 2 && language.bytes().all(|byte| byte.is_ascii_alphabetic())
+    })
+}
+
+/// Returns whether a value is a whole number, or the text of a whole number.
+pub(super) fn is_whole(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => number.is_i64(),
+        Value::String(text) => !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => false,
+    }
+}
+
+/// Returns whether a value is an amount of money: a number, or the text of a decimal number.
+pub(super) fn is_amount(value: &Value) -> bool {
+    match value {
+        Value::Number(_) => true,
+        Value::String(text) => {
+            let has_digit = text.bytes().any(|byte| byte.is_ascii_digit());
+            has_digit
+                && text
+                    .bytes()
+                    .all(|byte| byte.is_ascii_digit() || byte == b'.' || byte == b'-')
+        }
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => false,
+    }
+}
+
+/// Returns whether a value is a currency code.
+pub(super) fn is_currency(value: &Value) -> bool {
+    value
+        .as_str()
+        .is_some_and(|text| text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_alphabetic()))
+}

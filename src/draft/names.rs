@@ -1,0 +1,217 @@
+//! The meaning of the names of members.
+
+/// Words before a name that do not change its meaning: `customer_email` means `email`.
+const QUALIFIERS: [&str; 17] = [
+    "buyer",
+    "cardholder",
+    "client",
+    "contact",
+    "current",
+    "customer",
+    "default",
+    "holder",
+    "home",
+    "main",
+    "member",
+    "new",
+    "person",
+    "personal",
+    "primary",
+    "profile",
+    "subscriber",
+];
+/// Words that name another person, an organization, or the state before the change. A value of such a member is not a
+/// value of the customer.
+const OTHERS: [&str; 35] = [
+    "agent",
+    "assigned",
+    "assignee",
+    "author",
+    "before",
+    "beneficiary",
+    "company",
+    "createdby",
+    "creator",
+    "emergency",
+    "employer",
+    "merchant",
+    "modifiedby",
+    "old",
+    "org",
+    "organisation",
+    "organization",
+    "owner",
+    "parent",
+    "previous",
+    "recipient",
+    "referrer",
+    "rep",
+    "reseller",
+    "seller",
+    "sender",
+    "shop",
+    "spouse",
+    "staff",
+    "store",
+    "submitter",
+    "supplier",
+    "support",
+    "updatedby",
+    "vendor",
+];
+/// The names of members that only hold the value of their parent, as in `{"email": {"value": "…"}}`.
+const HOLDERS: [&str; 4] = ["value", "val", "text", "current"];
+
+/// Returns the words of a member name in lower case: `Imprint_Customer_Id__c` has the words `imprint`, `customer`, `id`.
+pub(super) fn words(name: &str) -> Vec<String> {
+    // Salesforce marks the names of custom fields, and Dynamics 365 those of custom columns.
+    let name = name
+        .strip_suffix("__c")
+        .or_else(|| name.strip_suffix("__pc"))
+        .unwrap_or(name);
+    let mut words: Vec<String> = Vec::new();
+    let mut is_open = false;
+    let mut was_lower = false;
+    for c in name.chars() {
+        if !c.is_alphanumeric() {
+            is_open = false;
+            continue;
+        }
+        let starts = !is_open || (c.is_uppercase() && was_lower);
+        was_lower = c.is_lowercase() || c.is_numeric();
+        is_open = true;
+        let lower = c.to_lowercase();
+        match words.last_mut() {
+            Some(word) if !starts => word.extend(lower),
+            Some(_) | None => words.push(lower.collect()),
+        }
+    }
+    let is_publisher = |word: &String| {
+        let code = word.strip_prefix("cr");
+        let is_code =
+            |code: &str| code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_hexdigit());
+        word == "hs" || code.is_some_and(is_code)
+    };
+    if words.len() > 1 && words.first().is_some_and(is_publisher) {
+        words.remove(0);
+    }
+    words
+}
+
+/// Returns the name that counts on a path: the last name, or the name before it if the last one only holds the value.
+pub(super) fn telling<'a>(names: &[&'a str]) -> &'a str {
+    let mut names = names.iter().rev();
+    let holds = |name: &&&'a str| !HOLDERS.contains(&name.to_lowercase().as_str());
+    let last = names.clone().next();
+    names.find(holds).or(last).copied().unwrap_or_default()
+}
+
+/// Returns the position of a name in a list of synonyms. Words that do not change the meaning are dropped.
+pub(super) fn position(name: &str, synonyms: &[&str]) -> Option<usize> {
+    let words = words(name);
+    let mut rest = words.as_slice();
+    loop {
+        let joined = rest.concat();
+        if let Some(position) = synonyms.iter().position(|synonym| *synonym == joined) {
+            return Some(position);
+        }
+        match rest.split_first() {
+            Some((first, tail)) if !tail.is_empty() && QUALIFIERS.contains(&first.as_str()) => {
+                rest = tail;
+            }
+            Some(_) | None => return None,
+        }
+    }
+}
+
+/// Returns whether a path leads to a value of another person, of an organization, or of the state before the change.
+pub(super) fn concerns_other(names: &[&str]) -> bool {
+    let is_other = |name: &&str| {
+        let words = words(name);
+        OTHERS.contains(&words.concat().as_str())
+            || words.iter().any(|word| OTHERS.contains(&word.as_str()))
+            || words
+                .windows(2)
+                .any(|pair| OTHERS.contains(&pair.concat().as_str()))
+    };
+    names.iter().any(is_other)
+}
+
+/// Returns whether a name is the name of Imprint's id of the customer.
+pub(super) fn is_imprint_id(name: &str) -> bool {
+    let joined = words(name).concat();
+    joined.contains("imprint") && joined.ends_with("id")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::synonyms::PERSON;
+    use super::*;
+
+    #[test]
+    fn a_name_has_the_same_meaning_in_every_spelling() {
+        for (field, names) in [
+            (
+                "email",
+                "email Email EmailAddress emailaddress1 customer_email primaryEmail PersonEmail",
+            ),
+            (
+                "phone",
+                "phone MobilePhone mobile_phone telephone1 phoneNumber contact-phone",
+            ),
+            (
+                "first_name",
+                "first_name FirstName firstname given_name givenName first.name",
+            ),
+            (
+                "last_name",
+                "last_name LastName surname family_name familyName",
+            ),
+            (
+                "preferred_language",
+                "Preferred_Language__c new_language hs_language locale",
+            ),
+        ] {
+            for name in names.split(' ') {
+                let found = PERSON
+                    .iter()
+                    .find(|known| position(name, known.names).is_some());
+                assert_eq!(found.map(|known| known.field), Some(field), "{name}");
+            }
+        }
+        for name in [
+            "email_opt_in",
+            "emailed",
+            "phone_verified",
+            "first_order",
+            "language_count",
+        ] {
+            let found = PERSON
+                .iter()
+                .find(|known| position(name, known.names).is_some());
+            assert!(found.is_none(), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_values_of_other_persons_are_not_the_customers() {
+        for names in [
+            &["owner", "email"][..],
+            &["sales_rep_email"],
+            &["created_by", "name"],
+            &["previous", "email"],
+        ] {
+            assert!(concerns_other(names), "{names:?}");
+        }
+        for names in [
+            &["customer", "email"][..],
+            &["data", "object", "phone"],
+            &["ordercount"],
+        ] {
+            assert!(!concerns_other(names), "{names:?}");
+        }
+        assert!(is_imprint_id("Imprint_Customer_Id__c") && is_imprint_id("new_imprintcustomerid"));
+        assert_eq!(telling(&["properties", "email", "value"]), "email");
+        assert_eq!(telling(&["value"]), "value");
+    }
+}

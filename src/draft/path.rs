@@ -1,0 +1,339 @@
+//! Paths of values in a sample, and their notation in the mapping language.
+
+use serde_json::Value;
+
+/// The maximum length of the expression of a path. An expression of the mapping language has at most 1,000 characters,
+/// and the longest expression of a draft contains a path a few times.
+const PATH_CHARS_MAX: usize = 100;
+/// The maximum number of brackets and hyphens in a path, because an expression has at most 64 of these signs.
+const PATH_SIGNS_MAX: usize = 8;
+/// The maximum depth of the values that a draft reads. The values of a customer lie at most five levels deep in the known
+/// events.
+const DEPTH_MAX: usize = 10;
+/// The maximum number of different paths that a draft reads in the events of one type. A person reviews the draft.
+pub(super) const LEAVES_MAX: usize = 1_000;
+/// The maximum number of values that a draft keeps for each path, to recognize their form.
+const VALUES_MAX: usize = 20;
+/// The members that mark the preferred item of a list.
+const MARKERS: [&str; 7] = [
+    "primary",
+    "is_primary",
+    "isPrimary",
+    "main",
+    "default",
+    "is_default",
+    "isDefault",
+];
+/// Words of jq that cannot stand after a dot without quotes.
+const KEYWORDS: [&str; 17] = [
+    "__loc__", "and", "as", "catch", "def", "elif", "else", "end", "foreach", "if", "import",
+    "include", "label", "or", "reduce", "then", "try",
+];
+
+/// One step of a path.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Step {
+    /// The member with this name.
+    Member(String),
+    /// The first item of a list.
+    First,
+    /// The first item of a list in which the member with this name is true.
+    Marked(&'static str),
+    /// The value of the item `{"key": name, "value": …}` of a list.
+    Entry(String),
+}
+
+/// The path of a value in an event.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct JsonPath(Vec<Step>);
+
+/// A value without members and items, or a list of such values, as it occurs in the events of one type.
+#[derive(Clone, Debug)]
+pub(super) struct Leaf {
+    pub(super) path: JsonPath,
+    /// The different values, at most `VALUES_MAX`.
+    pub(super) values: Vec<Value>,
+    /// The number of events that contain the path.
+    pub(super) count: usize,
+}
+
+impl JsonPath {
+    /// The path of a member of the event.
+    pub(super) fn of(names: &[&str]) -> Self {
+        let steps = names.iter().map(|name| Step::Member((*name).to_owned()));
+        Self(steps.collect())
+    }
+
+    pub(super) fn child(&self, step: Step) -> Self {
+        let mut steps = self.0.clone();
+        steps.push(step);
+        Self(steps)
+    }
+
+    pub(super) fn member(&self, name: &str) -> Self {
+        self.child(Step::Member(name.to_owned()))
+    }
+
+    /// Returns the path without its last step. The root is its own parent.
+    pub(super) fn parent(&self) -> Self {
+        let length = self.0.len().saturating_sub(1);
+        Self(self.0.iter().take(length).cloned().collect())
+    }
+
+    pub(super) const fn depth(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn starts_with(&self, other: &Self) -> bool {
+        self.0.starts_with(&other.0)
+    }
+
+    pub(super) fn steps(&self) -> &[Step] {
+        &self.0
+    }
+
+    /// Returns the names on the path, outermost first.
+    pub(super) fn names(&self) -> Vec<&str> {
+        let name = |step: &'_ Step| match step {
+            Step::Member(_) | Step::Entry(_) => true,
+            Step::First | Step::Marked(_) => false,
+        };
+        let named = self.0.iter().filter(|step| name(step));
+        named
+            .map(|step| match step {
+                Step::Member(name) | Step::Entry(name) => name.as_str(),
+                Step::First | Step::Marked(_) => "",
+            })
+            .collect()
+    }
+
+    pub(super) fn last_name(&self) -> &str {
+        self.names().last().copied().unwrap_or_default()
+    }
+
+    /// Returns the path as an expression, such as `.data."first name"`.
+    pub(super) fn expression(&self) -> String {
+        let mut code = String::new();
+        for step in &self.0 {
+            let needs_pipe = matches!(step, Step::Marked(_) | Step::Entry(_));
+            if needs_pipe && !code.is_empty() && !code.ends_with(' ') {
+                code.push_str(" | ");
+            }
+            match step {
+                Step::Member(name) => {
+                    code.push('.');
+                    code.push_str(&member_name(name));
+                }
+                Step::First if code.is_empty() => code.push_str(".[0]"),
+                Step::First => code.push_str("[0]"),
+                Step::Marked(_) | Step::Entry(_) => code.push_str(&piped(step)),
+            }
+        }
+        if code.is_empty() {
+            return ".".to_owned();
+        }
+        code.trim_end_matches(" | ").to_owned()
+    }
+
+    /// Returns whether an expression can contain the path without exceeding the limits of the mapping language.
+    pub(super) fn is_usable(&self) -> bool {
+        let code = self.expression();
+        let signs = code.matches(['(', '[', '{', '-']).count();
+        code.chars().count() <= PATH_CHARS_MAX && signs <= PATH_SIGNS_MAX
+    }
+}
+
+/// Returns the part of an expression for a step that needs a pipe after it.
+fn piped(step: &Step) -> String {
+    match step {
+        Step::Marked(marker) => format!("map(select(.{marker} == true)) | first | "),
+        Step::Entry(name) => format!("from_entries | .{} | ", member_name(name)),
+        Step::Member(_) | Step::First => String::new(),
+    }
+}
+
+/// Returns a member name as it stands after a dot in an expression.
+fn member_name(name: &str) -> String {
+    let mut bytes = name.bytes();
+    let starts_well = bytes
+        .next()
+        .is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
+    let is_word = starts_well && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if is_word && !KEYWORDS.contains(&name) {
+        name.to_owned()
+    } else {
+        quoted(name)
+    }
+}
+
+/// Returns a text in double quotes, as JSON, jq and TOML read it alike. All characters that are not visible are escaped.
+pub(super) fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        let code = u32::from(c);
+        match c {
+            '"' | '\\' => {
+                quoted.push('\\');
+                quoted.push(c);
+            }
+            _ if is_invisible(c) && code <= 0xffff => {
+                quoted.push_str(&format!("\\u{code:04x}"));
+            }
+            _ => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+/// Returns whether a character is a control character, or changes the order or the width of a line.
+fn is_invisible(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// Lists the leaves of the events of one type, in the order of their paths.
+pub(super) fn leaves(events: &[Value]) -> Vec<Leaf> {
+    let mut found = Leaves::default();
+    for event in events {
+        found.add(event, &JsonPath::default());
+    }
+    found.0.into_values().collect()
+}
+
+#[derive(Default)]
+struct Leaves(std::collections::BTreeMap<JsonPath, Leaf>);
+
+impl Leaves {
+    fn add(&mut self, value: &Value, path: &JsonPath) {
+        if path.depth() >= DEPTH_MAX || self.0.len() >= LEAVES_MAX {
+            return;
+        }
+        match value {
+            Value::Object(members) => {
+                for (name, value) in members {
+                    self.add(value, &path.member(name));
+                }
+            }
+            Value::Array(items) if items.iter().any(Value::is_object) => {
+                self.add_items(items, path);
+            }
+            Value::Array(_)
+            | Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_) => self.add_leaf(value, path),
+        }
+    }
+
+    /// Adds the leaves of the preferred item of a list: the item that has a mark, or the first item.
+    fn add_items(&mut self, items: &[Value], path: &JsonPath) {
+        if let Some(entries) = entries(items) {
+            let is_leaf = |(_, value): &(&str, &Value)| !value.is_array() && !value.is_object();
+            for (name, value) in entries.into_iter().filter(is_leaf) {
+                self.add_leaf(value, &path.child(Step::Entry(name.to_owned())));
+            }
+            return;
+        }
+        let is_marker = |marker: &&&str| {
+            let mut marks = items.iter().filter_map(|item| item.get(**marker));
+            marks.any(Value::is_boolean)
+        };
+        let marker = MARKERS.iter().find(is_marker);
+        let is_marked = |item: &&Value| {
+            marker.is_some_and(|marker| item.get(*marker) == Some(&Value::Bool(true)))
+        };
+        let step = marker.map_or(Step::First, |marker| Step::Marked(marker));
+        let marked = items.iter().find(is_marked);
+        if let Some(item) = marked.or_else(|| items.first()) {
+            self.add(item, &path.child(step));
+        }
+    }
+
+    fn add_leaf(&mut self, value: &Value, path: &JsonPath) {
+        if !path.is_usable() || path.depth() == 0 {
+            return;
+        }
+        let leaf = self.0.entry(path.clone()).or_insert_with(|| Leaf {
+            path: path.clone(),
+            values: Vec::new(),
+            count: 0,
+        });
+        leaf.count = leaf.count.saturating_add(1);
+        if leaf.values.len() < VALUES_MAX && !leaf.values.contains(value) {
+            leaf.values.push(value.clone());
+        }
+    }
+}
+
+/// Returns the entries of a list in which each item is `{"key": name, "value": …}`.
+fn entries(items: &[Value]) -> Option<Vec<(&str, &Value)>> {
+    let entry = |item: &'_ Value| item.get("key").is_some_and(Value::is_string);
+    if !items.iter().all(entry) {
+        return None;
+    }
+    let entry = |item| {
+        let item: &Value = item;
+        Some((item.get("key")?.as_str()?, item.get("value")?))
+    };
+    items.iter().map(entry).collect()
+}
+
+impl Leaf {
+    /// Returns the values except null.
+    pub(super) fn present(&self) -> impl Iterator<Item = &Value> {
+        self.values.iter().filter(|value| !value.is_null())
+    }
+
+    pub(super) fn has_value(&self) -> bool {
+        self.present().next().is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_path_is_an_expression_whatever_its_names_are() {
+        let event = json!({
+            "a": {"b c": 1, "if": 2, "q\"\\(x)": 3, "$": 4, "n\nl": 5, "\u{202e}": 6},
+            "emails": [{"value": "x", "primary": false}, {"value": "y", "primary": true}],
+            "list": [{"key": "zip", "value": "1"}],
+            "rows": [{"id": 1}, {"id": 2}],
+            "tags": ["a"],
+        });
+        let found = leaves(&[event]);
+        let expressions: Vec<_> = found.iter().map(|leaf| leaf.path.expression()).collect();
+        let expected = [
+            r#".a."$""#,
+            r#".a."b c""#,
+            r#".a."if""#,
+            r#".a."n\u000al""#,
+            r#".a."q\"\\(x)""#,
+            r#".a."\u202e""#,
+            ".emails | map(select(.primary == true)) | first | .primary",
+            ".emails | map(select(.primary == true)) | first | .value",
+            ".list | from_entries | .zip",
+            ".rows[0].id",
+            ".tags",
+        ];
+        for expression in expected {
+            assert!(
+                expressions.contains(&expression.to_owned()),
+                "{expression} in {expressions:#?}"
+            );
+        }
+        assert_eq!(expressions.len(), expected.len(), "{expressions:#?}");
+        assert_eq!(JsonPath::default().expression(), ".");
+    }
+
+    #[test]
+    fn a_path_beyond_the_limits_of_an_expression_is_left_out() {
+        let long = "x".repeat(PATH_CHARS_MAX);
+        let dashed = "-".repeat(PATH_SIGNS_MAX + 1);
+        assert!(leaves(&[json!({ long: 1, dashed: 2 })]).is_empty());
+    }
+}

@@ -1,0 +1,357 @@
+//! Tests of the command `new-source`: a draft passes `check`, and the bridge delivers the sample with the draft.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::commands::text;
+use crate::http;
+use crate::support::{TestApp, seed, wait_for};
+
+/// Imprint's id of the customer whose own id is `c-9`.
+const CUSTOMER: &str = "B7A1C2D3-0E4F-4567-8901-23456789ABCE";
+
+/// Runs the program in a folder.
+fn run_in(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_imprint-bridge"))
+        .args(arguments)
+        .current_dir(folder)
+        .output()
+        .unwrap()
+}
+
+/// Writes the samples to files, and drafts the source `NAME` in `folder`.
+fn draft(folder: &Path, name: &str, samples: &[Value], headers: &str) -> Output {
+    let mut arguments = vec![
+        "new-source".to_owned(),
+        name.to_owned(),
+        "--out".to_owned(),
+        ".".to_owned(),
+    ];
+    for (number, sample) in samples.iter().enumerate() {
+        let file = format!("{name}-{number}.json");
+        fs::write(folder.join(&file), sample.to_string()).unwrap();
+        arguments.extend(["--sample".to_owned(), file]);
+    }
+    if !headers.is_empty() {
+        fs::write(folder.join("headers.txt"), headers).unwrap();
+        arguments.extend(["--headers".to_owned(), "headers.txt".to_owned()]);
+    }
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    run_in(folder, &arguments)
+}
+
+/// Drafts a source, runs `check` on the draft, and returns the source file.
+#[track_caller]
+fn checked_draft(folder: &Path, name: &str, samples: &[Value], headers: &str) -> String {
+    let drafted = draft(folder, name, samples, headers);
+    assert!(
+        drafted.status.success(),
+        "{name}: {}{}",
+        text(&drafted.stdout),
+        text(&drafted.stderr)
+    );
+    let checked = run_in(folder, &["check"]);
+    let report = format!("{}{}", text(&checked.stdout), text(&checked.stderr));
+    assert!(
+        checked.status.success() && report.contains("no errors"),
+        "{name}: {report}"
+    );
+    fs::read_to_string(folder.join(format!("config/sources/{name}.toml"))).unwrap()
+}
+
+fn example(folder: &Path, name: &str, ending: &str) -> Value {
+    let file = folder.join(format!("config/sources/{name}/{name}-0.{ending}.json"));
+    serde_json::from_slice(&fs::read(file).unwrap()).unwrap()
+}
+
+/// A sample in the form of a CRM that is in no example. Its customer is always the same person.
+#[derive(Deserialize)]
+struct Case {
+    name: String,
+    body: Value,
+    #[serde(default)]
+    headers: String,
+    /// Lines of the drafted source file.
+    lines: Vec<String>,
+}
+
+/// FAULTS N400: the members of each body have the names and the places of another CRM.
+#[test]
+fn a_sample_of_any_crm_becomes_a_source_that_check_accepts() {
+    let folder = tempfile::tempdir().unwrap();
+    let cases: Vec<Case> = serde_json::from_str(include_str!("new_source/samples.json")).unwrap();
+    for case in cases {
+        let name = case.name.as_str();
+        let toml = checked_draft(folder.path(), name, &[case.body], &case.headers);
+        for line in case.lines {
+            let has_line = toml.lines().any(|found| found == line);
+            assert!(has_line, "{name}: {line} in\n{toml}");
+        }
+        let has_secret = toml.contains("0123456789abcdef");
+        assert!(!has_secret && !toml.contains("owner_email"), "{toml}");
+        let request = example(folder.path(), name, "request");
+        let first = request.as_array().map_or(&request, |list| &list[0]);
+        assert_eq!(first["partner_id"], "c-9", "{name}");
+        for (field, value) in [
+            ("email", "ann@example.com"),
+            ("first_name", "Ann"),
+            ("last_name", "Lee"),
+            ("phone", "+14155552671"),
+        ] {
+            assert_eq!(first["body"][field], value, "{name} {field}");
+            let history = &first["body"]["customer_history"];
+            assert_eq!(history[field], value, "{name} {field}");
+        }
+    }
+}
+
+/// FAULTS N401: two samples of different types, and a value that the bridge refuses.
+#[test]
+fn a_setting_that_the_bridge_refuses_for_a_sample_is_a_comment() {
+    let folder = tempfile::tempdir().unwrap();
+    let event = |kind: &str, state: &str| {
+        json!({"id": kind, "type": kind, "time": "2025-02-13T19:08:07Z",
+            "contact": {"contact_id": 7, "email": "a@example.com", "address": {"city": "Graz", "state": state, "zip": "8010"}}})
+    };
+    let samples = [
+        event("contact.created", "Nevada"),
+        event("contact.updated", "Styria"),
+    ];
+    let toml = checked_draft(folder.path(), "two", &samples, "");
+    let (created, updated) = toml.split_once("[events.\"contact.updated\"]").unwrap();
+    assert!(
+        created.contains("\nstate = \".contact.address.state | us_state\"\n"),
+        "{toml}"
+    );
+    assert!(
+        updated.contains("\n# state = \".contact.address.state | us_state\"\n"),
+        "{toml}"
+    );
+    assert!(
+        updated.contains("# The bridge refuses this setting for a sample: "),
+        "{toml}"
+    );
+    assert!(
+        updated.contains("\ncity = \".contact.address.city\"\n"),
+        "{toml}"
+    );
+    assert_eq!(
+        toml.matches("Styria").count(),
+        0,
+        "the source file has no value of a sample"
+    );
+}
+
+/// FAULTS N402: names of members that would break the source file or an expression.
+#[test]
+fn the_names_of_members_never_break_the_source_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let long = "a".repeat(500);
+    let sample = json!({
+        "id": 1, "updated_at": "2025-02-13T19:08:07Z", "e mail": "a@example.com", "first.name": "Ann", "q\"u'o": "x",
+        "new\nline": "y", "$d": 1, "\\(x)": "w", "\u{202e}": "y", "if": "x", "": "e", "]\n[evil]\nx=1": "p", "'''": "z",
+        "-----------------------------------------------------------------------": "x", "\u{7f}": "d", long: "x",
+    });
+    let toml = checked_draft(folder.path(), "names", &[sample], "");
+    assert!(
+        toml.contains("email = '.\"e mail\"'\n")
+            && toml.contains("first_name = '.\"first.name\"'\n"),
+        "{toml}"
+    );
+    assert!(
+        !toml.contains("\n[evil]") && !toml.contains('\u{202e}') && !toml.contains('\u{7f}'),
+        "{toml}"
+    );
+}
+
+/// FAULTS N403: files that are no samples, and targets that exist.
+#[test]
+fn a_wrong_sample_or_an_existing_file_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let huge = format!("{{\"x\": \"{}\"}}", "y".repeat(5_000_000));
+    for (name, content, reason) in [
+        ("empty", "", "the body is empty"),
+        ("text", "hello", "the body is not JSON at line 1, column 1"),
+        ("list", "[]", "list.json: the sample is an empty list"),
+        ("object", "{}", "is an empty object"),
+        ("number", "5", "is not a JSON object or a list"),
+        ("huge", huge.as_str(), "a sample has at most 1048576 bytes"),
+        ("deep", &"[".repeat(40), "nested deeper than 32 levels"),
+        (
+            "Bad.Name",
+            "{\"id\": 1}",
+            "a source name must have 1 to 64 characters",
+        ),
+    ] {
+        let file = format!("{name}.json");
+        fs::write(folder.join(&file), content).unwrap();
+        let output = run_in(
+            folder,
+            &["new-source", name, "--sample", &file, "--out", "."],
+        );
+        assert_eq!(output.status.code(), Some(1), "{name}");
+        assert!(
+            text(&output.stderr).contains(reason),
+            "{name}: {}",
+            text(&output.stderr)
+        );
+        assert!(
+            !folder.join("config").exists() && !folder.join("schemas").exists(),
+            "{name}"
+        );
+    }
+    let device = run_in(
+        folder,
+        &["new-source", "zero", "--sample", "/dev/zero", "--out", "."],
+    );
+    assert!(
+        text(&device.stderr).contains("is not a file"),
+        "{}",
+        text(&device.stderr)
+    );
+}
+
+/// FAULTS N403: the command overwrites no file without `--force`, and a write that fails leaves no half draft.
+#[test]
+fn an_existing_file_stays_unless_the_person_forces_the_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let sample = json!({"id": 1, "email": "a@example.com", "updated_at": "2025-02-13T19:08:07Z"});
+    checked_draft(folder, "shop", std::slice::from_ref(&sample), "");
+    let file = folder.join("config/sources/shop.toml");
+    fs::write(&file, "# edited\n").unwrap();
+    let again = draft(folder, "shop", std::slice::from_ref(&sample), "");
+    assert_eq!(again.status.code(), Some(1));
+    assert!(
+        text(&again.stderr).contains("shop.toml"),
+        "{}",
+        text(&again.stderr)
+    );
+    assert_eq!(fs::read_to_string(&file).unwrap(), "# edited\n");
+    // A folder in the place of the last file: the command removes what it wrote before.
+    fs::create_dir_all(folder.join("config/sources/other.toml")).unwrap();
+    let blocked = run_in(
+        folder,
+        &[
+            "new-source",
+            "other",
+            "--sample",
+            "shop-0.json",
+            "--out",
+            ".",
+            "--force",
+        ],
+    );
+    assert_eq!(blocked.status.code(), Some(1));
+    assert!(!folder.join("schemas/other/customer.v1.json").exists());
+    fs::remove_dir(folder.join("config/sources/other.toml")).unwrap();
+    let forced = run_in(
+        folder,
+        &[
+            "new-source",
+            "shop",
+            "--sample",
+            "shop-0.json",
+            "--out",
+            ".",
+            "--force",
+        ],
+    );
+    assert!(forced.status.success(), "{}", text(&forced.stderr));
+    assert!(
+        fs::read_to_string(&file)
+            .unwrap()
+            .contains("email = \".email\"")
+    );
+}
+
+/// FAULTS N404: a body with more events than the bridge accepts, and an event in binary mode.
+#[test]
+fn a_sample_that_cannot_be_an_example_is_fitted_and_the_output_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let event = |number: u32| json!({"id": number, "email": "a@example.com", "updated_at": "2025-02-13T19:08:07Z"});
+    let many: Vec<Value> = (0..1_000).map(event).collect();
+    let output = draft(folder.path(), "many", &[json!(many)], "");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let report = text(&output.stdout);
+    assert!(
+        report.contains("The example has the first 100 events"),
+        "{report}"
+    );
+    assert!(report.contains("replace it by invented data"), "{report}");
+    assert_eq!(
+        example(folder.path(), "many", "request")
+            .as_array()
+            .unwrap()
+            .len(),
+        100
+    );
+
+    let headers = "ce-specversion: 1.0\nce-id: 1\nce-type: customer.changed\nce-source: /crm\nce-time: 2025-02-13T19:08:07Z\n";
+    let body = json!({"customerId": "c-9", "email": "a@example.com"});
+    let toml = checked_draft(folder.path(), "binary", &[body], headers);
+    assert!(
+        toml.contains("email = \".data.email\"") && !toml.contains("[body]"),
+        "{toml}"
+    );
+    assert_eq!(
+        example(folder.path(), "binary", "event")["specversion"],
+        "1.0"
+    );
+}
+
+/// FAULTS N400: the drafted source runs in the bridge.
+#[test]
+fn the_bridge_delivers_the_sample_with_the_draft() {
+    let folder = tempfile::tempdir().unwrap();
+    let sample = json!({"event_id": "e-1", "topic": "customer.updated", "customer": {"id": "c-9", "email": "ann@example.com",
+        "updated_at": "2025-02-13T14:08:07-05:00", "first_name": "Ann"}});
+    checked_draft(folder.path(), "shop", std::slice::from_ref(&sample), "");
+    let [sources, schemas] = ["config/sources", "schemas"].map(|name| folder.path().join(name));
+    let app = TestApp::setup()
+        .settings(format!(
+            "sources_dir = {sources:?}\nschemas_dir = {schemas:?}"
+        ))
+        .start();
+    seed(&app, &json!({"id": CUSTOMER, "partner_customer_id": "c-9"}));
+    let headers = [("content-type", "application/json")];
+    let answer = http::ask(
+        app.ingress(),
+        "POST /v1/sources/shop/events",
+        &headers,
+        &sample.to_string(),
+    )
+    .unwrap();
+    assert_eq!(answer.status, 202, "{}", answer.body);
+    let call = wait_for("the update", || {
+        app.imprint.applied(CUSTOMER).into_iter().next()
+    });
+    assert_eq!(call.body, example(folder.path(), "shop", "request")["body"]);
+}
+
+/// The command tells which other source prevents the start of the bridge.
+#[test]
+fn a_conflict_with_another_source_is_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let sources = folder.path().join("config/sources");
+    fs::create_dir_all(&sources).unwrap();
+    let crm = "[auth]\nkind = \"none\"\n[events.\"a\"]\nschema = \"a.json\"\nversion = \".n\"\nversion_domain = \"sequence\"\n\
+               customer.partner_id = \".id\"\nupdate.email = \".email\"\n";
+    fs::write(sources.join("crm.toml"), crm).unwrap();
+    fs::create_dir(folder.path().join("schemas")).unwrap();
+    fs::write(folder.path().join("schemas/a.json"), "{}").unwrap();
+    let sample = json!({"id": 1, "email": "a@example.com", "updated_at": "2025-02-13T19:08:07Z"});
+    let output = draft(folder.path(), "shop", &[sample], "");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        text(&output.stderr).contains("orders email by time, but crm"),
+        "{}",
+        text(&output.stderr)
+    );
+    assert!(text(&output.stdout).contains("wrote:"));
+}
