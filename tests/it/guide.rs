@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::commands;
 use crate::http;
 use crate::support::{TestApp, seed};
-use page::{Block, README, RECIPES, Section, section, sections};
+use page::{Block, README, RECIPES, REFERENCE, Section, section, sections};
 
 mod page;
 mod reference;
@@ -219,6 +219,30 @@ fn the_recipe_for_gateways_verifies_the_path_of_the_crm() {
     }
 }
 
+/// FAULTS N430: `check` accepts each block of settings in the reference.
+#[test]
+fn each_block_of_the_reference_is_accepted() {
+    let mut base = first_settings();
+    for (path, expression) in [
+        (&["body", "split"][..], ".changes[]"),
+        (&["events", "customer", "update", "email"], ".email"),
+    ] {
+        let path = path.iter().map(|&key| key.to_owned()).collect();
+        base.insert(path, json!(expression).to_string());
+    }
+    let sections = sections(REFERENCE);
+    let blocks = sections.iter().flat_map(Section::blocks);
+    let blocks: Vec<Block> = blocks.filter(|block| block.kind == "toml").collect();
+    assert!(blocks.len() >= 3, "{}", blocks.len());
+    for Block { text, .. } in blocks {
+        let folder = SourceFolder::new();
+        folder.write("schemas/any.json", "{}");
+        folder.write("config/sources/shop.toml", &merged(&base, &text));
+        let report = output(&folder.run(&["check"]));
+        assert!(report.ends_with("no errors\n"), "{report}\n{text}");
+    }
+}
+
 /// Writes the examples of a recipe: an event, its headers if it has some, and its result.
 fn write_examples(recipe: &Section, folder: &Path) -> usize {
     let mut examples = 0;
@@ -256,14 +280,18 @@ fn first_settings() -> Settings {
 }
 
 /// Returns a source file with the settings of a recipe, and with the settings of the first source that the recipe does
-/// not have. Each event type of the recipe gets the settings of the event type `customer`.
+/// not have. Each event type of the recipe gets the settings of the event type `customer`. A recipe without an event type
+/// is about the event type `customer`.
 fn merged(base: &Settings, recipe: &str) -> String {
     let mut settings = parse(recipe);
-    let types: Vec<String> = settings
+    let mut types: Vec<String> = settings
         .keys()
         .filter(|path| path[0] == "events")
         .map(|path| path[1].clone())
         .collect();
+    if types.is_empty() {
+        types.push("customer".to_owned());
+    }
     for (path, value) in base {
         let paths = match path[0].as_str() {
             "events" => types
