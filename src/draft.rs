@@ -264,7 +264,10 @@ impl SourceDraft {
             TargetResult::Refused { error } => {
                 Some(((event_type, target.target.as_str()), error.detail.as_str()))
             }
-            TargetResult::Absent | TargetResult::Cleared | TargetResult::Value { .. } => None,
+            TargetResult::Absent
+            | TargetResult::Cleared
+            | TargetResult::Skipped { .. }
+            | TargetResult::Value { .. } => None,
         });
         let refused: BTreeMap<(&str, &str), &str> = refused.collect();
         let reason = |setting: &DraftSetting| {

@@ -53,8 +53,8 @@ use serde_json::Value;
 
 use crate::event::{EventError, RequestHeaders, SourceVersion};
 use crate::imprint::{
-    CustomerChange, CustomerRef, Field, FieldFormat, FieldGroup, FieldValue, ImprintId,
-    PartnerCustomerId, Update, is_domestic,
+    CustomerChange, CustomerRef, Field, FieldFormat, FieldValue, ImprintId, PartnerCustomerId,
+    Update, is_domestic,
 };
 
 mod budget;
@@ -64,6 +64,7 @@ mod compile;
 mod contract;
 mod error;
 mod explain;
+mod fields;
 mod function;
 mod header;
 mod jq;
@@ -130,6 +131,9 @@ pub struct MappingRules {
     pub only_changed: Option<ImageRules>,
     /// The mapping expressions. The key is the path of the Imprint field that the expression sets.
     pub update: BTreeMap<String, String>,
+    /// The paths of the fields that the update leaves out if their values are invalid. An invalid value of another field
+    /// makes the whole event invalid.
+    pub skipped: BTreeSet<String>,
     /// The lookup tables, by table name. The mapping function `lookup` reads the tables.
     pub tables: LookupTables,
 }
@@ -196,6 +200,8 @@ struct FieldRule {
     field: Field,
     format: FieldFormat,
     rule: CompiledRule,
+    /// Whether the update leaves out the field if its value is invalid.
+    skips_invalid: bool,
 }
 
 impl Mapping {
@@ -256,7 +262,8 @@ impl Mapping {
             located.and_then(|located| contract::is_foreign(&located))
         });
         let country = or_record(&mut errors, &COUNTRY, country.transpose());
-        let update = self.changed(self.update(input, &mut errors), input, &mut errors);
+        let values = self.values(input, &mut errors);
+        let update = self.changed(&values, input, &mut errors);
         match (customer, version, country) {
             (Some(customer), Some(version), Some(country)) if errors.is_empty() => {
                 let is_foreign = match country.flatten() {
@@ -272,62 +279,11 @@ impl Mapping {
                     update,
                     jump_max: None,
                     is_foreign,
+                    skipped: values.into_errors(),
                 }))
             }
             (_, _, _) => Err(errors),
         }
-    }
-
-    fn update(&self, input: &LocatedValue<'_>, errors: &mut Vec<EventError>) -> Update {
-        let values = self.fields.iter().filter_map(|field_rule| {
-            let located = field_rule.rule.plan.read(input);
-            let format = field_rule.format;
-            let value = located.and_then(|located| contract::field_value(format, located));
-            let field = &field_rule.field;
-            Some((field.clone(), or_record(errors, field, value)??))
-        });
-        values.collect()
-    }
-
-    /// Returns an update without the field groups whose values have not changed.
-    ///
-    /// Returns the whole update if the event does not contain the customer before the change.
-    ///
-    /// The bridge sends a field group as a whole or not at all. A field that the bridge cannot read from the customer
-    /// before the change counts as changed.
-    fn changed(
-        &self,
-        update: Update,
-        input: &LocatedValue<'_>,
-        errors: &mut Vec<EventError>,
-    ) -> Update {
-        let Some(images) = &self.images else {
-            return update;
-        };
-        let before = or_record(errors, &BEFORE, images.before.plan.read(input));
-        let before = before.and_then(|located| located.value().cloned());
-        let Some(before) = before.filter(|before| !before.is_null()) else {
-            return update;
-        };
-        let mut event = input.value().cloned().unwrap_or_default();
-        located::replace_at(&mut event, &images.after_path, before);
-        budget::begin_event(budget::EVENT_STEPS_MAX);
-        let before = self.update(&LocatedValue::of_event(&event), &mut Vec::new());
-        if budget::is_exceeded() {
-            or_record::<()>(errors, &BEFORE, Err(input.exceeded()));
-        }
-        let differs = |field: &Field| update.value(field) != before.value(field);
-        let groups: BTreeSet<FieldGroup> = self
-            .fields()
-            .filter(|field| differs(field))
-            .map(Field::group)
-            .collect();
-        let changed = update
-            .iter()
-            .filter(|(field, _)| groups.contains(&field.group()));
-        changed
-            .map(|(field, fact)| (field.clone(), fact.clone()))
-            .collect()
     }
 
     /// Reads the ids of the event's customer. An empty id counts as missing. The event needs Imprint's id of the
@@ -622,7 +578,7 @@ mod tests {
     }
 
     /// Generates JSON values. Many of the values have the format of some Imprint field.
-    fn any_value() -> impl Strategy<Value = Value> {
+    pub(super) fn any_value() -> impl Strategy<Value = Value> {
         let fitting = prop::sample::select(vec![
             json!("a@example.com"),
             json!("a@b"),

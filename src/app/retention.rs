@@ -132,6 +132,7 @@ mod tests {
             update: Update::default(),
             jump_max: None,
             is_foreign: false,
+            skipped: Vec::new(),
         };
         NewEntry {
             identity: Identity {

@@ -1,7 +1,7 @@
 //! The change that one event makes to one customer. Intake produces a customer change, and the outbox stores it.
 
 use super::{CustomerRef, Update};
-use crate::event::SourceVersion;
+use crate::event::{EventError, SourceVersion};
 
 /// The change that one event makes to the values of one customer.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,4 +22,7 @@ pub struct CustomerChange {
     /// Whether the update sets an address that is known to be outside the USA. Only the address fields at the top level
     /// of an update count, such as `city`, because these fields state no country.
     pub is_foreign: bool,
+    /// The errors of fields whose values are invalid and whose rules say that the update leaves out such a value. The
+    /// errors contain no values.
+    pub skipped: Vec<EventError>,
 }

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+mod unit;
+
 /// The first key of every path into the `metadata` object. Imprint accepts any key inside `metadata`, and each of these
 /// keys is one field.
 const METADATA: &str = "metadata";

@@ -299,18 +299,25 @@ struct AcceptedItem<'a> {
     /// The errors of an event that this request parked as invalid.
     #[serde(rename = "faults", skip_serializing_if = "<[EventError]>::is_empty")]
     errors: &'a [EventError],
+    /// The errors of the fields that the update of this new event leaves out because their values are invalid.
+    #[serde(skip_serializing_if = "<[EventError]>::is_empty")]
+    skipped: &'a [EventError],
 }
 
 impl<'a> Accepted<'a> {
     fn new(sent: &'a [SentEvent], stored: &[AppendedEntry]) -> Self {
-        let event = |(sent, stored): (&'a SentEvent, &AppendedEntry)| AcceptedItem {
-            id: sent.id.as_str(),
-            status: stored.state.as_str(),
-            duplicate: stored.duplicate,
-            errors: match stored.duplicate {
+        let event = |(sent, stored): (&'a SentEvent, &AppendedEntry)| {
+            let of_new = |errors: &'a [EventError]| match stored.duplicate {
                 true => &[],
-                false => &sent.errors,
-            },
+                false => errors,
+            };
+            AcceptedItem {
+                id: sent.id.as_str(),
+                status: stored.state.as_str(),
+                duplicate: stored.duplicate,
+                errors: of_new(&sent.errors),
+                skipped: of_new(&sent.skipped),
+            }
         };
         Self {
             accepted: sent.iter().zip(stored).map(event).collect(),
@@ -324,6 +331,8 @@ pub(super) struct SentEvent {
     id: Attribute,
     /// The errors of an invalid event that the bridge parks.
     errors: Vec<EventError>,
+    /// The errors of the fields that the update leaves out because their values are invalid.
+    skipped: Vec<EventError>,
 }
 
 impl SentEvent {
@@ -335,7 +344,13 @@ impl SentEvent {
         Self {
             id: entry.identity.id.clone(),
             errors,
+            skipped: entry.disposition.skipped().to_vec(),
         }
+    }
+
+    /// Returns the number of fields that the update leaves out because their values are invalid.
+    pub(super) const fn skipped_fields(&self) -> usize {
+        self.skipped.len()
     }
 
     /// Returns whether the bridge parks the event because the event is invalid.

@@ -33,9 +33,11 @@ pub(super) fn count_appended(
         }
     }
     let pairs = sent.iter().zip(entries);
-    let is_new =
-        |(sent, entry): &(&SentEvent, &AppendedEntry)| sent.is_invalid() && !entry.duplicate;
-    let invalid = pairs.filter(is_new).count();
+    let new = pairs.filter(|(_, entry)| !entry.duplicate);
+    let new = new.map(|(sent, _)| sent);
+    let skipped = new.clone().map(SentEvent::skipped_fields).sum();
+    metrics.skipped_fields(source.as_str(), skipped);
+    let invalid = new.filter(|sent| sent.is_invalid()).count();
     if invalid > 0 {
         metrics.invalid(source.as_str(), invalid);
         tracing::warn!(

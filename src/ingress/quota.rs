@@ -152,7 +152,7 @@ impl SourceQuota {
 /// Returns the number of bytes of an event that count against the storage quota.
 fn stored_bytes(entry: &NewEntry) -> u64 {
     match entry.disposition {
-        Disposition::Ignore => 0,
+        Disposition::Ignore(_) => 0,
         Disposition::Enqueue(_)
         | Disposition::Park(..)
         | Disposition::Hold(_)

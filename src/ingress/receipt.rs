@@ -96,6 +96,9 @@ struct ReceiptBody<'a> {
     settled_at: Option<String>,
     superseded_by: Option<&'a str>,
     parked: Option<ParkedBody<'a>>,
+    /// The errors of the fields that the update leaves out because their values are invalid.
+    #[serde(skip_serializing_if = "<[EventError]>::is_empty")]
+    skipped: &'a [EventError],
 }
 
 #[derive(Serialize)]
@@ -123,6 +126,7 @@ impl<'a> From<&'a Receipt> for ReceiptBody<'a> {
                 detail: detail.as_deref().filter(|_| !reason.is_about_ids()),
                 errors: &receipt.errors,
             }),
+            skipped: &receipt.skipped,
         }
     }
 }

@@ -36,7 +36,9 @@ pub fn observe(
                 TargetResult::Value { .. } | TargetResult::Cleared => {
                     covered.targets.insert(target.target.clone());
                 }
-                TargetResult::Absent | TargetResult::Refused { .. } => {}
+                TargetResult::Absent
+                | TargetResult::Skipped { .. }
+                | TargetResult::Refused { .. } => {}
             }
         }
     }

@@ -3,8 +3,8 @@
 //!
 //! The expected result is JSON. For an accepted body, the JSON is one request or a list of requests. The text
 //! `"ignored"` stands for an event for which the bridge sends nothing. For a rejected body, the JSON has the problem
-//! type and the errors. The test compares only members that the expected JSON has, but always compares `path` and
-//! `cleared`.
+//! type and the errors. The test compares only members that the expected JSON has, but always compares `path`, `cleared`
+//! and `skipped`.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +19,7 @@ const IGNORED: &str = "ignored";
 /// The word in an expected result for an event that the bridge parks because it is invalid.
 const INVALID: &str = "invalid";
 /// The test compares these members of a request even if the expected result does not have them.
-const ALWAYS_COMPARED: [&str; 2] = ["path", "cleared"];
+const ALWAYS_COMPARED: [&str; 3] = ["path", "cleared", "skipped"];
 
 /// The result that the author of an example expects.
 #[derive(Clone, Debug, PartialEq)]
@@ -108,6 +108,9 @@ fn expected(event: &EventExplanation) -> Value {
     if !request.cleared.is_empty() {
         members.insert("cleared".to_owned(), json!(request.cleared));
     }
+    if !request.skipped.is_empty() {
+        members.insert("skipped".to_owned(), json!(request.skipped));
+    }
     members.extend(parked.map(|reason| ("parked".to_owned(), json!(reason))));
     Value::Object(members)
 }
@@ -176,13 +179,16 @@ fn compare_request(expected: &Value, outcome: &ExplainedOutcome) -> Vec<String> 
     };
     let mut found = request_members(request);
     found.insert("cleared".to_owned(), json!(request.cleared));
+    found.insert("skipped".to_owned(), json!(request.skipped));
     found.insert("version".to_owned(), json!(request.version.value));
     found.extend(parked.map(|reason| ("parked".to_owned(), json!(reason))));
     found
         .retain(|name, _| expected.get(name).is_some() || ALWAYS_COMPARED.contains(&name.as_str()));
     let mut expected = expected.clone();
     if let Some(members) = expected.as_object_mut() {
-        members.entry("cleared").or_insert_with(|| json!([]));
+        for list in ["cleared", "skipped"] {
+            members.entry(list).or_insert_with(|| json!([]));
+        }
     }
     let mut differences = Vec::new();
     differ(&expected, &Value::Object(found), "", &mut differences);

@@ -171,7 +171,9 @@ impl Sources {
         let request = |change: &CustomerChange| request(change, clearing, visibility);
         let (outcome, change) = match disposition {
             Err(rejection) => (ExplainedOutcome::refused(rejection), None),
-            Ok(Disposition::Ignore | Disposition::Invalid(_)) => (ExplainedOutcome::Ignored, None),
+            Ok(Disposition::Ignore(_) | Disposition::Invalid(_)) => {
+                (ExplainedOutcome::Ignored, None)
+            }
             Ok(Disposition::Enqueue(change) | Disposition::Hold(change)) => {
                 (ExplainedOutcome::Request(request(&change)), Some(change))
             }
@@ -230,6 +232,11 @@ fn request(
         },
         version: change.version,
         cleared: cleared.map(|(field, _)| field.to_string()).collect(),
+        skipped: change
+            .skipped
+            .iter()
+            .map(|error| error.location.clone())
+            .collect(),
     }
 }
 
@@ -245,9 +252,11 @@ fn target(rule: RuleExplanation, visibility: Visibility) -> TargetExplanation {
             RuleResult::Value(value) => TargetResult::Value {
                 value: visibility.value(&value),
             },
+            RuleResult::Skipped(error) => TargetResult::Skipped { error },
             RuleResult::Refused(error) => TargetResult::Refused { error },
         },
         is_unchanged: rule.is_unchanged,
+        is_held_back: rule.is_held_back,
         is_stale: None,
     }
 }

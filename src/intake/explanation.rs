@@ -94,6 +94,9 @@ pub struct RequestExplanation {
     pub version: SourceVersion,
     /// The Imprint fields that the source cleared.
     pub cleared: Vec<String>,
+    /// The Imprint fields that the request leaves out because their values are invalid.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<String>,
 }
 
 /// A preview of a request to Imprint.
@@ -133,6 +136,13 @@ pub struct TargetExplanation {
         skip_serializing_if = "std::ops::Not::not"
     )]
     pub is_unchanged: bool,
+    /// Whether the update leaves out the field, because a field that belongs with it has an invalid value.
+    #[serde(
+        rename = "held_back",
+        default,
+        skip_serializing_if = "std::ops::Not::not"
+    )]
+    pub is_held_back: bool,
     /// Whether Imprint already has a newer value of the field. Only the explanation of a stored entry has this member.
     #[serde(rename = "stale", default, skip_serializing_if = "Option::is_none")]
     pub is_stale: Option<bool>,
@@ -150,6 +160,12 @@ pub enum TargetResult {
     Value {
         /// The new value of the field. The value is masked unless the user asks to reveal values.
         value: Value,
+    },
+    /// The value is invalid, and the update leaves out the field, so Imprint keeps its value.
+    Skipped {
+        /// The error of the value.
+        #[serde(rename = "fault")]
+        error: EventError,
     },
     /// The mapping expression cannot compute a value from the event.
     Refused {
@@ -173,6 +189,7 @@ impl fmt::Debug for TargetResult {
             Self::Absent => "Absent",
             Self::Cleared => "Cleared",
             Self::Value { .. } => "Value",
+            Self::Skipped { .. } => "Skipped",
             Self::Refused { .. } => "Refused",
         })
     }
@@ -198,7 +215,9 @@ impl EventExplanation {
         for target in self.targets.iter_mut().flatten() {
             let is_set = match target.result {
                 TargetResult::Value { .. } | TargetResult::Cleared => true,
-                TargetResult::Absent | TargetResult::Refused { .. } => false,
+                TargetResult::Absent
+                | TargetResult::Skipped { .. }
+                | TargetResult::Refused { .. } => false,
             };
             let field = Field::parse(&target.target).filter(|_| is_set);
             target.is_stale = field.map(|field| !sent.contains(&field));

@@ -19,7 +19,7 @@ use crate::event::cloudevents::{self, ContentMode, HttpMessage};
 use crate::event::{Attribute, ChangeEvent, EventError, Identity, RequestHeaders, SourceName};
 use crate::outbox::{Disposition, InvalidReason, NewEntry};
 
-/// The maximum number of errors that the store keeps of one invalid event. Further errors rarely have another cause.
+/// The maximum number of errors that the store keeps of one event. Further errors rarely have another cause.
 const STORED_ERRORS_MAX: usize = 10;
 /// The maximum size of these errors in bytes. The storage quota does not count the errors, and a pointer can be as long
 /// as the event.
@@ -178,7 +178,7 @@ pub fn park_conflict(entry: NewEntry, error: EventError, context: &EntryContext)
         Disposition::Enqueue(change) | Disposition::Hold(change) | Disposition::Park(change, _) => {
             (change.version.epoch, Vec::new())
         }
-        Disposition::Ignore => (0, Vec::new()),
+        Disposition::Ignore(_) => (0, Vec::new()),
         Disposition::Invalid(invalid) => (invalid.epoch, invalid.errors),
     };
     errors.insert(0, error);
@@ -207,8 +207,13 @@ fn derived(source: &SourceName, digest: [u8; 16]) -> Identity {
     }
 }
 
-/// Limits the number and the size of the errors of an invalid event.
-fn invalid(epoch: u32, mut errors: Vec<EventError>) -> InvalidReason {
+fn invalid(epoch: u32, errors: Vec<EventError>) -> InvalidReason {
+    let errors = bounded(errors);
+    InvalidReason { epoch, errors }
+}
+
+/// Limits the number and the size of the errors that the store keeps of one event.
+pub(super) fn bounded(mut errors: Vec<EventError>) -> Vec<EventError> {
     let all = errors.len();
     let mut bytes = 0_usize;
     let fitting = errors.iter().take(STORED_ERRORS_MAX).take_while(|error| {
@@ -231,7 +236,7 @@ fn invalid(epoch: u32, mut errors: Vec<EventError>) -> InvalidReason {
             ),
         });
     }
-    InvalidReason { epoch, errors }
+    errors
 }
 
 /// Decodes the stored form of an event again, as if the source had just sent the event.

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::body_places::BodyPlaces;
 use super::digest::StoredEvent;
 use super::encoding::Encoding;
-use super::invalid::InvalidEventParking;
+use super::invalid::{InvalidEventParking, bounded};
 use super::message::RequestMessage;
 use super::rejection::{Rejection, RejectionClass};
 use super::source::{EventType, Source, TypeHandling};
@@ -168,7 +168,7 @@ impl Pipeline<'_> {
                 return Err(Box::new((None, rejection)));
             }
         };
-        match self.disposition(&event, headers) {
+        match self.disposition(index, &event, headers) {
             Ok(disposition) => Ok((event, disposition)),
             Err(rejection) => Err(Box::new((Some(event), self.in_body(index, rejection)))),
         }
@@ -176,12 +176,13 @@ impl Pipeline<'_> {
 
     fn disposition(
         &self,
+        index: usize,
         event: &ChangeEvent,
         headers: &RequestHeaders,
     ) -> Result<Disposition, Rejection> {
         let event_type = match self.source.handling(event.event_type.as_str()) {
             TypeHandling::Mapped { event_type, .. } => event_type,
-            TypeHandling::Ignored => return Ok(Disposition::Ignore),
+            TypeHandling::Ignored => return Ok(Disposition::Ignore(Vec::new())),
             TypeHandling::Unknown => {
                 return Err(Rejection::new(
                     RejectionClass::UnknownEventType,
@@ -189,21 +190,28 @@ impl Pipeline<'_> {
                 ));
             }
         };
-        let change = change(self.source, event_type, &event.envelope, headers)?;
-        if let Some(change) = &change
-            && self.is_ahead(event_type, change.version.value)
-        {
-            return Err(Rejection::new(RejectionClass::Unmappable, version_ahead()));
+        let mut change = change(self.source, event_type, &event.envelope, headers)?;
+        if let Some(change) = &mut change {
+            if self.is_ahead(event_type, change) {
+                return Err(Rejection::new(RejectionClass::Unmappable, version_ahead()));
+            }
+            if !change.skipped.is_empty() {
+                let skipped = std::mem::take(&mut change.skipped);
+                change.skipped = bounded(self.located(index, skipped));
+            }
         }
         Ok(self.foreign_address.disposition(change))
     }
 
-    /// Returns whether a version is a time that lies too far in the future. A version that is a time counts the
-    /// microseconds since the Unix epoch.
-    pub(super) fn is_ahead(&self, event_type: &EventType, version: i64) -> bool {
+    /// Returns whether the version of a change is a time that lies too far in the future. A version that is a time counts
+    /// the microseconds since the Unix epoch. The version of a change without values decides nothing.
+    pub(super) fn is_ahead(&self, event_type: &EventType, change: &CustomerChange) -> bool {
+        if change.update.is_empty() {
+            return false;
+        }
         match event_type.mapping.version_domain() {
             Some(VersionDomain::Time) => {
-                version > self.version_time_max.as_millis().saturating_mul(1000)
+                change.version.value > self.version_time_max.as_millis().saturating_mul(1000)
             }
             Some(VersionDomain::Sequence) | None => false,
         }
@@ -226,12 +234,17 @@ impl Pipeline<'_> {
     }
 
     fn in_body(&self, index: usize, rejection: Rejection) -> Rejection {
-        let Some(places) = &self.places else {
-            return rejection;
-        };
         Rejection {
-            errors: places.locate(index, rejection.errors),
+            errors: self.located(index, rejection.errors),
             ..rejection
+        }
+    }
+
+    /// Converts the pointers of errors in the event at `index` to pointers into the body.
+    fn located(&self, index: usize, errors: Vec<EventError>) -> Vec<EventError> {
+        match &self.places {
+            Some(places) => places.locate(index, errors),
+            None => errors,
         }
     }
 }
@@ -243,15 +256,16 @@ impl ForeignAddress {
     /// change. The bridge ignores a change that is empty without its address.
     pub(super) fn disposition(self, change: Option<CustomerChange>) -> Disposition {
         let Some(change) = change else {
-            return Disposition::Ignore;
+            return Disposition::Ignore(Vec::new());
         };
         match self {
+            _ if change.update.is_empty() => Disposition::Ignore(change.skipped),
             _ if !change.is_foreign => Disposition::Enqueue(change),
             Self::Park => Disposition::Park(change, ParkReason::ForeignAddress),
             Self::Skip => {
                 let update = change.update.without_address();
                 if update.is_empty() {
-                    Disposition::Ignore
+                    Disposition::Ignore(change.skipped)
                 } else {
                     Disposition::Enqueue(CustomerChange { update, ..change })
                 }
@@ -282,7 +296,7 @@ impl EntryContext {
 
 /// Validates and maps an event, and returns the customer change.
 ///
-/// Returns `None` if the condition `when` of the mapping excludes the event, or if the mapping sets no field.
+/// Returns `None` if the condition `when` of the mapping excludes the event.
 pub(super) fn change(
     source: &Source,
     event_type: &EventType,
@@ -298,13 +312,11 @@ pub(super) fn change(
         .mapping
         .map_with_headers(event, headers)
         .map_err(|errors| Rejection::new(RejectionClass::Unmappable, errors))?;
-    Ok(change
-        .filter(|change| !change.update.is_empty())
-        .map(|mut change| {
-            change.version.epoch = event_type.epoch;
-            change.jump_max = event_type.jump_max;
-            change
-        }))
+    Ok(change.map(|mut change| {
+        change.version.epoch = event_type.epoch;
+        change.jump_max = event_type.jump_max;
+        change
+    }))
 }
 
 // === errors ===

@@ -2,7 +2,7 @@
 
 use super::Sources;
 use super::digest::StoredEvent;
-use super::invalid;
+use super::invalid::{self, bounded};
 use super::pipeline::{change, error, unreadable, version_ahead};
 use crate::event::{Attribute, EventError, SourceName, SourceVersion};
 use crate::imprint::CustomerChange;
@@ -71,15 +71,18 @@ impl Sources {
             (Some(_), StoredVersion::Mapped(None)) | (None, _) => {}
         }
         let pipeline = self.pipeline(source, None, again.wall_time);
+        if let Some(change) = &mut change {
+            change.skipped = bounded(std::mem::take(&mut change.skipped));
+        }
         if let Some(change) = &change
-            && pipeline.is_ahead(event_type, change.version.value)
+            && pipeline.is_ahead(event_type, change)
         {
             return Err(version_ahead());
         }
         match self.settings.foreign_address.disposition(change) {
             Disposition::Enqueue(change) | Disposition::Hold(change) => Ok(change),
             Disposition::Park(..) => Err(foreign_address()),
-            Disposition::Ignore | Disposition::Invalid(_) => Err(nothing_to_send()),
+            Disposition::Ignore(_) | Disposition::Invalid(_) => Err(nothing_to_send()),
         }
     }
 }

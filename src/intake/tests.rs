@@ -163,7 +163,7 @@ fn a_foreign_address_has_one_rule() {
         let found = match &entry.disposition {
             Disposition::Enqueue(_) => "enqueue",
             Disposition::Park(..) => "park",
-            Disposition::Ignore => "ignore",
+            Disposition::Ignore(_) => "ignore",
             Disposition::Hold(_) => "hold",
             Disposition::Invalid(_) => "invalid",
         };
@@ -379,7 +379,7 @@ fn a_header_that_the_condition_reads_is_stored_with_the_event() {
     let (eu, us, none) = (entry(Some("eu")), entry(Some("us")), entry(None));
     assert!(matches!(eu.disposition, Disposition::Enqueue(_)));
     for ignored in [&us, &none] {
-        assert!(matches!(ignored.disposition, Disposition::Ignore));
+        assert!(matches!(ignored.disposition, Disposition::Ignore(_)));
     }
     assert_eq!((eu.digest, eu.digest), (us.digest, none.digest));
     let stored: Value = serde_json::from_slice(&eu.event).unwrap();

@@ -55,7 +55,14 @@ impl RuleCompiler {
         let mut fields: Vec<FieldRule> = rules
             .update
             .iter()
-            .filter_map(|(target, expression)| self.field(target, expression))
+            .filter_map(|(target, expression)| {
+                let field = self.field(target, expression)?;
+                let skips_invalid = rules.skipped.contains(target);
+                Some(FieldRule {
+                    skips_invalid,
+                    ..field
+                })
+            })
             .collect();
         // The compiler sorts the rules by field, because an update is fastest to build if the values come in the order
         // of the fields.
@@ -127,6 +134,7 @@ impl RuleCompiler {
             field,
             format,
             rule,
+            skips_invalid: false,
         })
     }
 

@@ -37,6 +37,8 @@ pub struct RuleExplanation {
     pub result: RuleResult,
     /// Whether the update leaves out the field because `only_changed` finds no difference in the field's group.
     pub is_unchanged: bool,
+    /// Whether the update leaves out the field because a field that belongs with it has an invalid value.
+    pub is_held_back: bool,
 }
 
 /// The result of a mapping expression on one event.
@@ -47,6 +49,8 @@ pub enum RuleResult {
     /// The event says that the source has no value any more, so the update clears the field.
     Cleared,
     Value(Value),
+    /// The value is invalid, so the update leaves out the field.
+    Skipped(EventError),
     /// The evaluation of the mapping expression on the event failed.
     Refused(EventError),
 }
@@ -58,6 +62,7 @@ impl fmt::Debug for RuleResult {
             Self::Absent => "Absent",
             Self::Cleared => "Cleared",
             Self::Value(_) => "Value",
+            Self::Skipped(_) => "Skipped",
             Self::Refused(_) => "Refused",
         })
     }
@@ -102,12 +107,15 @@ impl Mapping {
                     Ok(located.into_value()?.map(FieldValue::from_value))
                 })
             })
+            .map(|read| read.explanation(|_error| false))
             .collect();
         rules.extend(self.fields.iter().map(|field| {
-            explained(&field.rule, (event, headers), |located| {
+            let read = explained(&field.rule, (event, headers), |located| {
                 contract::field_value(field.format, located)
-            })
+            });
+            read.explanation(|error| field.skips(error))
         }));
+        self.mark_held_back(&mut rules);
         let mut unused = Vec::new();
         let mut reads: BTreeSet<&str> = rules
             .iter()
@@ -131,6 +139,21 @@ impl Mapping {
             rules,
             unused,
             outcome,
+        }
+    }
+
+    /// Marks the fields that have a value, but that the update leaves out because a field that belongs with them has an
+    /// invalid value.
+    fn mark_held_back(&self, rules: &mut [RuleExplanation]) {
+        let is_skipped = |rule: &&RuleExplanation| matches!(rule.result, RuleResult::Skipped(_));
+        let skipped = rules.iter().filter(is_skipped);
+        let skipped: Vec<Field> = skipped
+            .filter_map(|rule| Field::parse(&rule.target))
+            .collect();
+        for rule in rules {
+            let is_set = matches!(rule.result, RuleResult::Cleared | RuleResult::Value(_));
+            let field = Field::parse(&rule.target).filter(|_| is_set);
+            rule.is_held_back = field.is_some_and(|field| self.holds_back(skipped.iter(), &field));
         }
     }
 
@@ -182,35 +205,59 @@ pub(super) fn places<'a>(rules: impl Iterator<Item = &'a CompiledRule>) -> BTree
 fn mark_unchanged(rules: &mut [RuleExplanation], update: &Update) {
     for rule in rules {
         let is_set = matches!(rule.result, RuleResult::Cleared | RuleResult::Value(_));
-        let field = Field::parse(&rule.target).filter(|_| is_set);
+        let field = Field::parse(&rule.target).filter(|_| is_set && !rule.is_held_back);
         rule.is_unchanged = field.is_some_and(|field| update.value(&field).is_none());
     }
 }
 
-fn explained(
-    rule: &CompiledRule,
+/// A mapping expression with its result on one event.
+struct EvaluatedRule<'a> {
+    rule: &'a CompiledRule,
+    reads: Vec<String>,
+    result: Result<Option<FieldValue>, EvalError>,
+}
+
+fn explained<'a>(
+    rule: &'a CompiledRule,
     (event, headers): (&Value, &RequestHeaders),
     read: impl Fn(LocatedValue<'_>) -> Result<Option<FieldValue>, EvalError>,
-) -> RuleExplanation {
+) -> EvaluatedRule<'a> {
     budget::begin_event(budget::EVENT_STEPS_MAX);
     let context = ReadContext::logged(Some(headers));
-    let result = match rule
-        .plan
-        .read(&LocatedValue::in_context(event, &context))
-        .and_then(read)
-    {
-        Ok(None) => RuleResult::Absent,
-        Ok(Some(FieldValue::Cleared)) => RuleResult::Cleared,
-        Ok(Some(FieldValue::Set(value))) => RuleResult::Value(value),
-        Err(error) => RuleResult::Refused(error.into_event_error(&rule.target)),
-    };
-    RuleExplanation {
-        target: rule.target.clone(),
-        expression: rule.expression.clone(),
-        is_interpreted: rule.plan.is_interpreted(),
+    let located = rule.plan.read(&LocatedValue::in_context(event, &context));
+    let result = located.and_then(read);
+    EvaluatedRule {
+        rule,
         reads: context.into_places(),
         result,
-        is_unchanged: false,
+    }
+}
+
+impl EvaluatedRule<'_> {
+    fn explanation(self, skips: impl Fn(&EvalError) -> bool) -> RuleExplanation {
+        let Self {
+            rule,
+            reads,
+            result,
+        } = self;
+        let result = match result {
+            Ok(None) => RuleResult::Absent,
+            Ok(Some(FieldValue::Cleared)) => RuleResult::Cleared,
+            Ok(Some(FieldValue::Set(value))) => RuleResult::Value(value),
+            Err(error) if skips(&error) => {
+                RuleResult::Skipped(error.into_event_error(&rule.target))
+            }
+            Err(error) => RuleResult::Refused(error.into_event_error(&rule.target)),
+        };
+        RuleExplanation {
+            target: rule.target.clone(),
+            expression: rule.expression.clone(),
+            is_interpreted: rule.plan.is_interpreted(),
+            reads,
+            result,
+            is_unchanged: false,
+            is_held_back: false,
+        }
     }
 }
 

@@ -13,6 +13,7 @@ pub struct IngressMetrics {
     ignored: IntCounter,
     empty: IntCounterVec,
     invalid: IntCounterVec,
+    skipped_fields: IntCounterVec,
     rejected: IntCounterVec,
     unauthenticated: IntCounterVec,
     unsigned_headers: IntGaugeVec,
@@ -42,6 +43,7 @@ pub struct IngressSnapshot {
 
 impl IngressMetrics {
     pub(super) fn new(declare: &Declare<'_>) -> prometheus::Result<Self> {
+        let by_source = |name, help| declare.counters(name, help, "source");
         Ok(Self {
             accepted: declare.counter("accepted_total", "Events stored for the first time.")?,
             duplicates: declare.counter(
@@ -52,15 +54,17 @@ impl IngressMetrics {
                 "ignored_total",
                 "Events stored for the first time, for which the mapping gives nothing to send.",
             )?,
-            empty: declare.counters(
+            empty: by_source(
                 "empty_requests_total",
                 "Accepted requests without an event, by source: the body has an empty list, or body.split skips all of it.",
-                "source",
             )?,
-            invalid: declare.counters(
+            invalid: by_source(
                 "parked_invalid_total",
                 "Events parked because they are invalid, by source; only for sources that park invalid events.",
-                "source",
+            )?,
+            skipped_fields: by_source(
+                "skipped_fields_total",
+                "Fields that updates leave out because their values are invalid, by source; only fields with on_invalid = skip.",
             )?,
             rejected: declare.counters(
                 "refused_total",
@@ -77,25 +81,22 @@ impl IngressMetrics {
                 "Headers that the bridge believes although the source's signature does not cover them, by source.",
                 "source",
             )?,
-            over_rate_quota: declare.counters(
+            over_rate_quota: by_source(
                 "over_rate_quota_total",
                 "Requests refused because the source sends more events than its quota, by source.",
-                "source",
             )?,
-            over_storage_quota: declare.counters(
+            over_storage_quota: by_source(
                 "over_storage_quota_total",
                 "Requests refused because the source's events take too many bytes in the store, by source.",
-                "source",
             )?,
             storage_quota_bytes: declare.gauges(
                 "storage_quota_bytes",
                 "Maximum number of bytes that a source's unfinished events can take in the store, by source; absent without a quota.",
                 "source",
             )?,
-            unlisted_phones: declare.counters(
+            unlisted_phones: by_source(
                 "unlisted_phones_total",
                 "Events accepted with a phone number that is possible in the North American Numbering Plan but not in the numbering tables of this build, by source.",
-                "source",
             )?,
         })
     }
@@ -129,6 +130,13 @@ impl IngressMetrics {
             .inc_by(u64::try_from(events).unwrap_or(u64::MAX));
     }
 
+    /// Counts the fields that the updates of new events leave out because their values are invalid.
+    pub fn skipped_fields(&self, source: &str, fields: usize) {
+        self.skipped_fields
+            .with_label_values(&[source])
+            .inc_by(u64::try_from(fields).unwrap_or(u64::MAX));
+    }
+
     /// Counts a rejected request to the event listener.
     pub fn rejected(&self, problem: &'static str) {
         self.rejected.with_label_values(&[problem]).inc();
@@ -151,6 +159,7 @@ impl IngressMetrics {
     /// `storage_quota_bytes` is `None` if the source has no storage quota.
     pub fn source(&self, source: &str, storage_quota_bytes: Option<u64>) {
         self.invalid.with_label_values(&[source]);
+        self.skipped_fields.with_label_values(&[source]);
         self.over_rate_quota.with_label_values(&[source]);
         self.over_storage_quota.with_label_values(&[source]);
         self.unlisted_phones.with_label_values(&[source]);
@@ -170,6 +179,7 @@ impl IngressMetrics {
     pub fn remove_source(&self, source: &str) {
         let counters = [
             &self.invalid,
+            &self.skipped_fields,
             &self.over_rate_quota,
             &self.over_storage_quota,
             &self.unlisted_phones,

@@ -41,6 +41,8 @@ pub(super) enum BlobKind {
     ParkedDetail,
     /// The errors of an entry that is parked as invalid. The record id is the number of the entry.
     EventErrors,
+    /// The errors of the fields that the update of an entry leaves out. The record id is the number of the entry.
+    SkippedFields,
     /// An operator's reason for an action. The record id is the number of the audit record.
     AuditReason,
 }
@@ -54,6 +56,7 @@ impl fmt::Display for BlobKind {
             Self::LaneAbsence => "absent customer of lane",
             Self::ParkedDetail => "detail of parked entry",
             Self::EventErrors => "errors of invalid entry",
+            Self::SkippedFields => "skipped fields of entry",
             Self::AuditReason => "reason of audit record",
         })
     }

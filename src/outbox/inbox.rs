@@ -44,8 +44,9 @@ pub enum Disposition {
     /// The entry is held, because it belongs to a mass change of its source. An operator must first approve the mass
     /// change.
     Hold(CustomerChange),
-    /// The event changes no field of Imprint: the store keeps only the receipt.
-    Ignore,
+    /// The event changes no field of Imprint: the store keeps only the receipt. The errors are those of fields that the
+    /// update leaves out because their values are invalid.
+    Ignore(Vec<EventError>),
     /// The entry is parked without a customer change, because the event is invalid. The entry belongs to no lane, until
     /// a replay with a corrected schema or mapping gives the entry a customer change.
     Invalid(InvalidReason),
@@ -56,7 +57,16 @@ impl Disposition {
     pub const fn invalid(&self) -> Option<&InvalidReason> {
         match self {
             Self::Invalid(invalid) => Some(invalid),
-            Self::Enqueue(_) | Self::Park(..) | Self::Hold(_) | Self::Ignore => None,
+            Self::Enqueue(_) | Self::Park(..) | Self::Hold(_) | Self::Ignore(_) => None,
+        }
+    }
+
+    /// Returns the errors of the fields that the update leaves out because their values are invalid.
+    pub fn skipped(&self) -> &[EventError] {
+        match self {
+            Self::Enqueue(change) | Self::Park(change, _) | Self::Hold(change) => &change.skipped,
+            Self::Ignore(skipped) => skipped,
+            Self::Invalid(_) => &[],
         }
     }
 }
@@ -155,6 +165,8 @@ pub struct Receipt {
     pub parked: Option<(ParkReason, Option<String>)>,
     /// The errors of the event, if the entry is parked as [`ParkReason::Invalid`]. Otherwise the list is empty.
     pub errors: Vec<EventError>,
+    /// The errors of the fields that the update leaves out because their values are invalid.
+    pub skipped: Vec<EventError>,
 }
 
 /// The key for finding the receipt of an event.

@@ -175,6 +175,7 @@ fn entry(number: u64, update: &Update) -> NewEntry {
             update: update.clone(),
             jump_max: None,
             is_foreign: false,
+            skipped: Vec::new(),
         }),
         priority: Priority::Live,
         event: vec![b'x'; 700],

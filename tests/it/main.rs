@@ -38,6 +38,7 @@ mod scenarios;
 mod senders;
 mod signed;
 mod simulation;
+mod skip;
 mod stop;
 mod store_files;
 mod tidy;

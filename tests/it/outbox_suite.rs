@@ -78,6 +78,7 @@ fn entry(id: &str, customer: &str, value: i64) -> NewEntry {
             update: values.into_iter().collect(),
             jump_max: None,
             is_foreign: false,
+            skipped: Vec::new(),
         }),
         priority: Priority::Live,
         event: b"{}".to_vec(),
@@ -847,7 +848,7 @@ async fn an_event_to_ignore_leaves_only_a_receipt() {
         let stored = append(
             outbox,
             &[NewEntry {
-                disposition: Disposition::Ignore,
+                disposition: Disposition::Ignore(Vec::new()),
                 ..entry("a", "CUST-1", 1)
             }],
         )

@@ -17,7 +17,7 @@ use crate::support::wait_for;
 const EVENTS: &str = "/v1/sources/crm/events";
 
 /// All labels of the metrics page, each with all allowed values. Any other value is new, or came from a request.
-const LABELS: [(&str, &[&str]); 23] = [
+const LABELS: [(&str, &[&str]); 24] = [
     ("refused_total/problem", &PROBLEMS),
     (
         "unauthenticated_total/reason",
@@ -25,6 +25,7 @@ const LABELS: [(&str, &[&str]); 23] = [
     ),
     ("unsigned_headers/source", &["crm"]),
     ("parked_invalid_total/source", &["crm"]),
+    ("skipped_fields_total/source", &["crm"]),
     ("over_rate_quota_total/source", &["crm"]),
     ("over_storage_quota_total/source", &["crm"]),
     ("unlisted_phones_total/source", &["crm"]),

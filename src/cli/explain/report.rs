@@ -42,6 +42,8 @@ pub(super) fn event(event: &EventExplanation) -> Vec<String> {
     }
     let cleared = request_of(&event.outcome).map(|request| request.cleared.as_slice());
     lines.extend(list("cleared by the source", cleared));
+    let skipped = request_of(&event.outcome).map(|request| request.skipped.as_slice());
+    lines.extend(list("skipped, because the value is invalid", skipped));
     lines.extend(list("not read", event.unused.as_deref()));
     lines
 }
@@ -125,6 +127,7 @@ fn row(target: &TargetExplanation) -> Vec<String> {
         TargetResult::Absent => "(absent)".to_owned(),
         TargetResult::Cleared => "(cleared)".to_owned(),
         TargetResult::Value { value } => text(value),
+        TargetResult::Skipped { error } => format!("skipped: {}", error.detail),
         TargetResult::Refused { error } => format!("refused: {}", error.detail),
     };
     let stale = if target.is_stale == Some(true) {
@@ -137,10 +140,15 @@ fn row(target: &TargetExplanation) -> Vec<String> {
     } else {
         ""
     };
+    let held_back = if target.is_held_back {
+        ", held back"
+    } else {
+        ""
+    };
     let interpreted = if target.is_interpreted { " (jq)" } else { "" };
     vec![
         target.target.clone(),
-        format!("{}{unchanged}{stale}", shortened(&result)),
+        format!("{}{unchanged}{held_back}{stale}", shortened(&result)),
         shortened(&target.reads.join(" ")),
         format!("{}{interpreted}", in_one_line(&target.expression)),
     ]

@@ -58,7 +58,10 @@ pub(super) fn entries(answer: &Value) -> Vec<String> {
         let parked = at(entry, "parked");
         let detail = match (at(parked, "reason").as_str(), at(parked, "detail").as_str()) {
             (Some(reason), Some(detail)) => format!("{reason}: {detail}"),
-            (Some(reason), None) => format!("{reason}{}", first_error(parked)),
+            (Some(reason), None) => format!("{reason}{}", first_error(list(parked, "faults"))),
+            (None, _) if list(entry, "skipped").next().is_some() => {
+                format!("skipped{}", first_error(list(entry, "skipped")))
+            }
             (None, _) => text(at(entry, "superseded_by")),
         };
         vec![
@@ -78,9 +81,8 @@ pub(super) fn entries(answer: &Value) -> Vec<String> {
     aligned(&rows)
 }
 
-/// Formats the first error of an invalid event, and the number of the other errors.
-fn first_error(parked: &Value) -> String {
-    let mut errors = list(parked, "faults");
+/// Formats the first error of an event, and the number of the other errors.
+fn first_error<'a>(mut errors: impl Iterator<Item = &'a Value>) -> String {
     let Some(first) = errors.next() else {
         return String::new();
     };

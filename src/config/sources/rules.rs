@@ -1,6 +1,6 @@
 //! The tables of a source file that describe the format of the request bodies and the event types.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde_json::Value;
@@ -122,6 +122,8 @@ pub(super) fn event_type(
     let version = version(reader, event_type);
     let jump_max = jump_max(reader, event_type, version.as_ref());
     let only_changed = images(reader, event_type);
+    let update = update(reader, event_type);
+    let skipped = skipped(reader, event_type, &update);
     let mut rule = |place: &[&str]| {
         let place = [&["events", event_type], place].concat();
         reader.take_optional(&place, Raw::text)
@@ -133,7 +135,8 @@ pub(super) fn event_type(
         country: rule(&["address", "country"]),
         version,
         only_changed,
-        update: update(reader, event_type),
+        update,
+        skipped,
         tables: tables.clone(),
     };
     let mapping = Mapping::compile(&rules)
@@ -225,6 +228,41 @@ fn update(reader: &mut Reader, event_type: &str) -> BTreeMap<String, String> {
         }
     }
     update
+}
+
+/// Reads the fields whose invalid values the update leaves out.
+fn skipped(
+    reader: &mut Reader,
+    event_type: &str,
+    update: &BTreeMap<String, String>,
+) -> BTreeSet<String> {
+    let place = ["events", event_type, "on_invalid"];
+    let mut skipped = BTreeSet::new();
+    for (target, word) in reader.take_all(&place) {
+        if target.is_empty() {
+            let reason =
+                "must be a table with a word for each field, such as on_invalid.phone = \"skip\"";
+            reader.error(&place, reason);
+            continue;
+        }
+        let at = [place.as_slice(), &[target.as_str()]].concat();
+        match word.word(&[("refuse", false), ("skip", true)]) {
+            Err(reason) => reader.error(&at, reason),
+            Ok(_) if !update.contains_key(&target) => {
+                let set: Vec<&str> = update.keys().map(String::as_str).collect();
+                let reason = format!(
+                    "must be a field that the table `update` sets: {}",
+                    set.join(", ")
+                );
+                reader.error(&at, reason);
+            }
+            Ok(true) => {
+                skipped.insert(target);
+            }
+            Ok(false) => {}
+        }
+    }
+    skipped
 }
 
 fn schema(folder: &Path, name: &str) -> Result<Schema, String> {

@@ -101,7 +101,7 @@ fn summary(disposition: &Disposition) -> (&'static str, String) {
         Disposition::Park(change, ParkReason::ForeignAddress) => ("park", change),
         Disposition::Park(..)
         | Disposition::Hold(_)
-        | Disposition::Ignore
+        | Disposition::Ignore(_)
         | Disposition::Invalid(_) => {
             panic!("{disposition:?}")
         }
@@ -290,7 +290,7 @@ async fn an_event_without_anything_to_send_ends_as_ignored() {
     assert_eq!(reply.statuses(), ["ignored"]);
     assert_eq!(
         listener.outbox.entries()[0].disposition,
-        Disposition::Ignore
+        Disposition::Ignore(Vec::new())
     );
     let counts = listener.ingress.counts.snapshot();
     assert_eq!((counts.accepted, counts.ignored), (1, 1));

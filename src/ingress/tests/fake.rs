@@ -81,6 +81,7 @@ impl Fake {
             parked: (end == Some(State::Parked))
                 .then(|| (ParkReason::Rejected, Some("email".to_owned()))),
             errors: Vec::new(),
+            skipped: entry.disposition.skipped().to_vec(),
         })
     }
 }
@@ -108,7 +109,7 @@ fn state(entry: &NewEntry) -> State {
         Disposition::Enqueue(_) => State::Waiting,
         Disposition::Park(..) | Disposition::Invalid(_) => State::Parked,
         Disposition::Hold(_) => State::Held,
-        Disposition::Ignore => State::Ignored,
+        Disposition::Ignore(_) => State::Ignored,
     }
 }
 

@@ -149,7 +149,7 @@ fn summary_json(summary: &EntrySummary) -> Value {
         }
         parked
     });
-    json!({
+    let mut summary = json!({
         "entry": receipt.entry.0,
         "id": receipt.identity.id.as_str(),
         "source": receipt.identity.source.as_str(),
@@ -163,7 +163,12 @@ fn summary_json(summary: &EntrySummary) -> Value {
         "settled_at": receipt.settled_at.map(|at| at.to_rfc3339()),
         "superseded_by": receipt.superseded_by.as_ref().map(Attribute::as_str),
         "parked": parked,
-    })
+    });
+    if let (Some(members), false) = (summary.as_object_mut(), receipt.skipped.is_empty()) {
+        let errors = receipt.skipped.iter().map(error_json).collect();
+        members.insert("skipped".to_owned(), errors);
+    }
+    summary
 }
 
 fn entry_json(view: EntryView) -> Value {

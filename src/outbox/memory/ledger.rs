@@ -157,11 +157,17 @@ impl MemoryTables {
                 .entries
                 .get(&entry)
                 .is_some_and(|row| row.invalid_epoch.is_some());
-            moved.extend(match (is_invalid, change) {
+            let skipped = change.as_ref().map(|change| change.skipped.clone());
+            let waiting = match (is_invalid, change) {
                 (true, Some(change)) => self.enqueue_invalid(entry, change, event.at),
                 (true, None) => None,
                 (false, change) => self.enqueue(entry, State::Parked, change, event.at),
-            });
+            };
+            let row = waiting.and_then(|entry| self.entries.get_mut(&entry));
+            if let Some((row, skipped)) = row.zip(skipped) {
+                row.receipt.skipped = skipped;
+            }
+            moved.extend(waiting);
         }
         self.append_audit(event, moved.len());
         moved

@@ -194,6 +194,7 @@ impl MemoryTables {
         };
         let invalid = new.disposition.invalid().cloned();
         let (invalid_epoch, errors) = invalid.map(|it| (it.epoch, it.errors)).unzip();
+        let skipped = new.disposition.skipped().to_vec();
         let (state, parked, lane) = self.place(arrival, new.disposition);
         self.identities.insert(new.identity.clone(), entry);
         let receipt = Receipt {
@@ -207,6 +208,7 @@ impl MemoryTables {
             superseded_by: None,
             parked,
             errors: errors.unwrap_or_default(),
+            skipped,
         };
         self.entries.insert(
             entry,
@@ -229,7 +231,7 @@ impl MemoryTables {
     fn place(&mut self, arrival: Arrival, disposition: Disposition) -> Placed {
         let (entry, priority, now) = (arrival.entry, arrival.priority, arrival.accepted_at);
         match disposition {
-            Disposition::Ignore => (State::Ignored, None, None),
+            Disposition::Ignore(_) => (State::Ignored, None, None),
             Disposition::Invalid(_) => (State::Parked, Some((ParkReason::Invalid, None)), None),
             Disposition::Park(change, reason) => {
                 let (lane, row) = self.lane(&change.customer);

@@ -9,10 +9,11 @@ use super::counts::Counts;
 use super::lane::{Entrance, EntryLane};
 use super::payload::{self, Arrives, PayloadKey};
 use super::statements::Statements;
-use crate::event::{Attribute, Identity};
+use crate::event::{Attribute, EventError, Identity};
 use crate::imprint::CustomerChange;
 use crate::outbox::{
-    Appended, AppendedEntry, Digest, Disposition, EntryId, LaneId, LaneKey, NewEntry, State, codec,
+    Appended, AppendedEntry, Digest, Disposition, EntryId, LaneId, LaneKey, NewEntry, State,
+    codec::{self, BlobKind},
 };
 
 /// The stored entry with the same identity as a new event.
@@ -92,7 +93,7 @@ impl<'a> Placement<'a> {
     /// receipt of an ignored event, and an invalid event belongs to no lane.
     fn of(new: &'a NewEntry) -> Option<Self> {
         let (state, entrance, arrives, change) = match &new.disposition {
-            Disposition::Ignore | Disposition::Invalid(_) => return None,
+            Disposition::Ignore(_) | Disposition::Invalid(_) => return None,
             Disposition::Enqueue(change) => {
                 let entrance = Entrance::Waiting(new.priority, new.accepted_at);
                 (State::Waiting, entrance, Arrives::Waiting, change)
@@ -159,6 +160,7 @@ fn append_one(
         } = placement;
         payload::insert(statements, key, new, arrives, change)?;
     }
+    insert_skipped(statements, entry, new.disposition.skipped())?;
     if let Some(invalid) = invalid {
         payload::insert_invalid(statements, entry, new, invalid)?;
     }
@@ -194,6 +196,33 @@ fn insert_receipt(
             state.is_settled().then_some(now),
         ]))?;
     Ok(inserted > 0)
+}
+
+/// Stores the errors of the fields that the update of a new entry leaves out. Most entries have no such fields.
+fn insert_skipped(
+    connection: &Connection,
+    entry: EntryId,
+    skipped: &[EventError],
+) -> rusqlite::Result<()> {
+    if skipped.is_empty() {
+        return Ok(());
+    }
+    set_skipped(connection, entry, skipped)
+}
+
+/// Replaces the stored errors of the fields that the update of an entry leaves out.
+pub(super) fn set_skipped(
+    connection: &Connection,
+    entry: EntryId,
+    skipped: &[EventError],
+) -> rusqlite::Result<()> {
+    let errors = codec::encode(BlobKind::SkippedFields, entry.0, &skipped);
+    let errors = errors.map_err(columns::unwritable)?;
+    let stored = (!skipped.is_empty()).then_some(errors);
+    connection
+        .prepare_cached("UPDATE entry SET skipped = ?2 WHERE id = ?1")?
+        .execute(params![entry.0, stored])?;
+    Ok(())
 }
 
 fn ce_source(identity: &Identity) -> &str {

@@ -7,7 +7,7 @@ use super::counts::Counts;
 use super::lane::{Entrance, EntryLane};
 use super::payload::PayloadKey;
 use super::statements::Statements;
-use super::{audit, payload};
+use super::{append, audit, payload};
 use crate::imprint::CustomerChange;
 use crate::outbox::{AuditEvent, EntryId, LaneId, LaneKey, Priority, Replay, State, codec};
 use crate::time::Timestamp;
@@ -125,6 +125,7 @@ fn enqueue(
     payload::move_to_waiting(connection, PayloadKey { entry, lane }, from)?;
     if let Some(change) = change {
         payload::update(connection, entry, change)?;
+        append::set_skipped(connection, entry, &change.skipped)?;
     }
     connection
         .prepare_cached(

@@ -11,7 +11,8 @@ use crate::time::Timestamp;
 /// The SQL that selects a receipt and the key of its lane. [`summary`] decodes a row with these columns in this order.
 pub(super) const SUMMARY: &str =
     "SELECT e.id, e.source, e.ce_source, e.event_id, e.event_type, e.state, e.attempts,
-        e.accepted_at, e.settled_at, w.event_id, p.reason, p.detail, l.kind, l.received, p.errors
+        e.accepted_at, e.settled_at, w.event_id, p.reason, p.detail, l.kind, l.received, p.errors,
+        e.skipped
     FROM entry e LEFT JOIN entry w ON w.id = e.superseded_by LEFT JOIN parked p ON p.entry = e.id
     LEFT JOIN lane l ON l.id = e.lane";
 
@@ -71,17 +72,16 @@ fn receipt(row: &Row<'_>) -> rusqlite::Result<Receipt> {
             Some(reason) => Some((reason, parked_detail(entry, row)?)),
             None => None,
         },
-        errors: errors(entry, row)?,
+        errors: errors(BlobKind::EventErrors, entry, row.get(14)?),
+        skipped: errors(BlobKind::SkippedFields, entry, row.get(15)?),
     })
 }
 
-/// Reads the errors of an invalid event. If the bridge cannot read them, the list is empty: the reason for parking the
-/// entry stays readable.
-fn errors(entry: EntryId, row: &Row<'_>) -> rusqlite::Result<Vec<EventError>> {
-    let stored: Option<Vec<u8>> = row.get(14)?;
-    let errors =
-        stored.and_then(|bytes| codec::decode(BlobKind::EventErrors, entry.0, &bytes).ok());
-    Ok(errors.unwrap_or_default())
+/// Decodes the errors of an invalid event or of skipped fields. If the bridge cannot read them, the list is empty: the state
+/// of the entry stays readable.
+fn errors(kind: BlobKind, entry: EntryId, stored: Option<Vec<u8>>) -> Vec<EventError> {
+    let errors = stored.and_then(|bytes| codec::decode(kind, entry.0, &bytes).ok());
+    errors.unwrap_or_default()
 }
 
 /// Reads the identity of an event from three columns: source, CloudEvents source and event id.

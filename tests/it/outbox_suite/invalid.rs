@@ -166,3 +166,55 @@ async fn the_errors_of_an_invalid_event_are_durable() {
     assert_eq!(damaged.parked, Some((ParkReason::Invalid, None)));
     assert!(damaged.errors.is_empty());
 }
+
+fn skipping(id: &str, fields: &[&str]) -> NewEntry {
+    let mut new = entry(id, "CUST-1", 1);
+    if let Disposition::Enqueue(change) = &mut new.disposition {
+        change.skipped = fields.iter().map(|field| event_error(field)).collect();
+    }
+    new
+}
+
+/// FAULTS N392: the receipt keeps the errors of skipped fields after the entry has ended, and a replay with another change
+/// replaces them.
+#[tokio::test]
+async fn the_receipt_keeps_the_errors_of_skipped_fields() {
+    for (engine, outbox, _folder) in engines() {
+        let outbox = outbox.as_ref();
+        let Disposition::Enqueue(change) = skipping("p", &["/phone"]).disposition else {
+            panic!("it waits")
+        };
+        let parked = NewEntry {
+            disposition: Disposition::Park(change.clone(), ParkReason::ForeignAddress),
+            ..entry("p", "CUST-1", 1)
+        };
+        let ignored = NewEntry {
+            disposition: Disposition::Ignore(vec![event_error("/phone")]),
+            ..entry("i", "CUST-1", 1)
+        };
+        let batch = [
+            skipping("w", &["/phone", "/zip"]),
+            parked,
+            ignored,
+            entry("n", "CUST-1", 1),
+        ];
+        let stored = append(outbox, &batch).await;
+        for (id, pointers) in [
+            ("w", vec!["/phone", "/zip"]),
+            ("p", vec!["/phone"]),
+            ("i", vec!["/phone"]),
+            ("n", vec![]),
+        ] {
+            let skipped = receipt(outbox, id).await.skipped;
+            let found: Vec<&str> = skipped.iter().map(|error| error.pointer.as_str()).collect();
+            assert_eq!(found, pointers, "{engine} {id}");
+        }
+        let entry = stored[1].entry;
+        let mut other = change;
+        other.skipped = vec![event_error("/email")];
+        let moved = outbox.replay(replay(entry, Some(other)), event("replay"));
+        assert_eq!(moved.await.unwrap(), [entry], "{engine}");
+        let found = receipt(outbox, "p").await.skipped;
+        assert_eq!(found, [event_error("/email")], "{engine}");
+    }
+}

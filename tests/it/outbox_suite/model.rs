@@ -156,6 +156,7 @@ fn change(number: u8, value: i64, text: &str) -> CustomerChange {
         update: values.into_iter().collect(),
         jump_max: (value > 2).then_some(9),
         is_foreign: false,
+        skipped: Vec::new(),
     }
 }
 
@@ -183,7 +184,7 @@ fn entry((id, number, value, fate): (u8, u8, i64, Fate), now: Timestamp) -> NewE
             Fate::Waits | Fate::WaitsBehind => Disposition::Enqueue(change),
             Fate::Parks => Disposition::Park(change, ParkReason::ForeignAddress),
             Fate::IsHeld => Disposition::Hold(change),
-            Fate::Ignored => Disposition::Ignore,
+            Fate::Ignored => Disposition::Ignore(Vec::new()),
             Fate::IsInvalid => Disposition::Invalid(InvalidReason {
                 epoch: u32::from(number),
                 errors: vec![event_error("/email")],

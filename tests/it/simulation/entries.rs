@@ -33,6 +33,7 @@ pub(super) fn new(plan: &Plan, event: usize, now: Timestamp) -> NewEntry {
             update: values.collect(),
             jump_max: None,
             is_foreign: false,
+            skipped: Vec::new(),
         }),
         priority: if planned.is_low {
             Priority::Low

@@ -1,0 +1,226 @@
+//! Reads the values of the fields of an update, leaves out invalid values, and compares the values with the customer before
+//! the change.
+
+use std::collections::BTreeSet;
+
+use super::budget;
+use super::contract;
+use super::error::EvalError;
+use super::located::{self, LocatedValue};
+use super::{BEFORE, Field, FieldRule, Mapping, Update, or_record};
+use crate::event::EventError;
+use crate::imprint::FieldGroup;
+
+/// The path of the field whose value decides whether the address at the top level of an update is in the USA.
+const COUNTRY_FIELD: &str = "customer_history.address.country";
+
+/// The values of the fields of one event, and the fields that the update leaves out because their values are invalid.
+pub(super) struct FieldValues {
+    update: Update,
+    skipped: Vec<(Field, EventError)>,
+}
+
+impl FieldValues {
+    pub(super) fn into_errors(self) -> Vec<EventError> {
+        self.skipped.into_iter().map(|(_, error)| error).collect()
+    }
+}
+
+impl FieldRule {
+    /// Returns whether the update leaves out the field because of this error. If the expression exceeds its budget, nothing
+    /// is known about the value, so the whole event is invalid.
+    pub(super) fn skips(&self, error: &EvalError) -> bool {
+        self.skips_invalid && error.rule != budget::RULE
+    }
+}
+
+impl Mapping {
+    /// Reads the values of all fields. Adds the errors of fields that the update must not leave out to `errors`.
+    pub(super) fn values(
+        &self,
+        input: &LocatedValue<'_>,
+        errors: &mut Vec<EventError>,
+    ) -> FieldValues {
+        let mut skipped = Vec::new();
+        let values = self.fields.iter().filter_map(|field_rule| {
+            let located = field_rule.rule.plan.read(input);
+            let format = field_rule.format;
+            let value = located.and_then(|located| contract::field_value(format, located));
+            let field = &field_rule.field;
+            match value {
+                Err(error) if field_rule.skips(&error) => {
+                    skipped.push((field.clone(), error.into_event_error(field)));
+                    None
+                }
+                value => Some((field.clone(), or_record(errors, field, value)??)),
+            }
+        });
+        let mut update: Update = values.collect();
+        if !skipped.is_empty() {
+            let invalid = || skipped.iter().map(|(field, _)| field);
+            let sent = update
+                .iter()
+                .filter(|(field, _)| !self.holds_back(invalid(), field));
+            update = sent
+                .map(|(field, value)| (field.clone(), value.clone()))
+                .collect();
+        }
+        FieldValues { update, skipped }
+    }
+
+    /// Returns whether an update without the invalid fields must not contain `field`.
+    ///
+    /// An address of new and old lines does not exist, and an amount means nothing in another currency. Without the
+    /// country, nobody knows whether the address is in the USA.
+    pub(super) fn holds_back<'f>(
+        &self,
+        mut invalid: impl Iterator<Item = &'f Field>,
+        field: &Field,
+    ) -> bool {
+        invalid.any(|invalid| {
+            let decides_country = invalid.path() == COUNTRY_FIELD && self.country.is_none();
+            invalid.belongs_with(field) || decides_country && field.group() == FieldGroup::Address
+        })
+    }
+
+    /// Returns the update without the field groups whose values have not changed.
+    ///
+    /// Returns the whole update if the event does not contain the customer before the change.
+    ///
+    /// The bridge sends a field group as a whole or not at all. A field that the bridge cannot read from the customer
+    /// before the change counts as changed. A field that the update leaves out because of an invalid value does not count
+    /// as changed.
+    pub(super) fn changed(
+        &self,
+        values: &FieldValues,
+        input: &LocatedValue<'_>,
+        errors: &mut Vec<EventError>,
+    ) -> Update {
+        let update = &values.update;
+        let Some(images) = &self.images else {
+            return update.clone();
+        };
+        let before = or_record(errors, &BEFORE, images.before.plan.read(input));
+        let before = before.and_then(|located| located.value().cloned());
+        let Some(before) = before.filter(|before| !before.is_null()) else {
+            return update.clone();
+        };
+        let mut event = input.value().cloned().unwrap_or_default();
+        located::replace_at(&mut event, &images.after_path, before);
+        budget::begin_event(budget::EVENT_STEPS_MAX);
+        let before = self.values(&LocatedValue::of_event(&event), &mut Vec::new());
+        if budget::is_exceeded() {
+            or_record::<()>(errors, &BEFORE, Err(input.exceeded()));
+        }
+        let invalid = || values.skipped.iter().map(|(field, _)| field);
+        let differs = |field: &Field| {
+            update.value(field) != before.update.value(field) && !self.holds_back(invalid(), field)
+        };
+        let groups: BTreeSet<FieldGroup> = self
+            .fields()
+            .filter(|field| differs(field))
+            .map(Field::group)
+            .collect();
+        let changed = update
+            .iter()
+            .filter(|(field, _)| groups.contains(&field.group()));
+        changed
+            .map(|(field, fact)| (field.clone(), fact.clone()))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::mapping::tests::{any_value, rules};
+    use crate::mapping::{FieldValue, MappingRules};
+
+    const UPDATE: &[(&str, &str)] = &[
+        ("email", ".email"),
+        ("phone", ".phone | e164(\"US\")"),
+        ("preferred_language", "[.languages[] | language] | first"),
+        ("city", ".city"),
+        ("state", ".state | us_state"),
+        ("customer_history.address.city", ".city"),
+        ("customer_history.address.country", ".country | alpha3"),
+        (
+            "customer_history.ltv_amount",
+            "minor_units(.amount; .currency)",
+        ),
+        ("customer_history.ltv_currency", ".currency"),
+        (
+            "metadata.since",
+            "if .since? then .since | date else empty end",
+        ),
+    ];
+
+    fn mapping(skipped: &[&str], update: &[(&str, &str)]) -> Mapping {
+        let skipped = skipped.iter().map(|field| (*field).to_owned());
+        Mapping::compile(&MappingRules {
+            skipped: skipped.collect(),
+            ..rules(update)
+        })
+        .unwrap()
+    }
+
+    fn any_event() -> impl Strategy<Value = Value> {
+        let names = [
+            "email",
+            "phone",
+            "languages",
+            "city",
+            "state",
+            "country",
+            "amount",
+            "currency",
+            "since",
+        ];
+        let name = prop::sample::select(names.to_vec());
+        prop::collection::btree_map(name, any_value(), 0..9).prop_map(
+            |members: BTreeMap<&str, Value>| {
+                let mut event = json!(members);
+                event["id"] = json!("C1");
+                event
+            },
+        )
+    }
+
+    proptest! {
+        /// FAULTS N392, N393: an event with invalid values is mapped as if it did not have these values. Only fields that
+        /// belong with an invalid value are missing too.
+        #[test]
+        fn a_skipped_value_leaves_the_other_fields_as_they_are(event in any_event()) {
+            let all: Vec<&str> = UPDATE.iter().map(|(field, _)| *field).collect();
+            let skipping = mapping(&all, UPDATE);
+            let change = skipping.map(&event).unwrap().unwrap();
+            let skipped: Vec<Field> = change
+                .skipped
+                .iter()
+                .map(|error| Field::parse(&error.location).unwrap())
+                .collect();
+            for (path, expression) in UPDATE {
+                let field = Field::parse(path).unwrap();
+                let alone: Result<Option<FieldValue>, ()> = mapping(&[], &[(path, expression)])
+                    .map(&event)
+                    .map(|change| change.unwrap().update.value(&field).cloned())
+                    .map_err(drop);
+                let found = change.update.value(&field);
+                prop_assert_eq!(alone.is_err(), skipped.contains(&field), "{} of {}", path, event);
+                match alone {
+                    Ok(value) if !skipping.holds_back(skipped.iter(), &field) => {
+                        prop_assert_eq!(found, value.as_ref(), "{} of {}", path, event);
+                    }
+                    Ok(_) | Err(()) => prop_assert!(found.is_none(), "{} of {}", path, event),
+                }
+            }
+            let strict = mapping(&[], UPDATE).map(&event);
+            prop_assert_eq!(strict.is_ok(), skipped.is_empty());
+        }
+    }
+}
