@@ -175,20 +175,30 @@ fn recipe_folder(recipe: &Section) -> SourceFolder {
     folder
 }
 
-/// FAULTS N430: the bridge recognizes the second attempt of a sender that counts its attempts in the body.
+/// FAULTS N430: the bridge recognizes the second attempt of a sender that counts its attempts in the body, also if the
+/// event id is a digest.
 #[test]
 fn the_recipe_for_attempts_recognizes_the_second_attempt() {
     let recipe = section(RECIPES, "A body that differs in each attempt");
-    let app = recipe_folder(&recipe).serve();
     let mut attempts = recipe.blocks();
     attempts.retain(|block| block.kind == "json event");
-    let headers = [("content-type", "application/json")];
-    let duplicates = attempts.iter().map(|attempt| {
-        let line = "POST /v1/sources/shop/events";
-        let answer = http::ask(app.ingress(), line, &headers, &attempt.text).unwrap();
-        answer.json()["accepted"][0]["duplicate"].clone()
-    });
-    assert_eq!(duplicates.collect::<Vec<_>>(), [json!(false), json!(true)]);
+    for id in [".event_id", "digest"] {
+        let folder = recipe_folder(&recipe);
+        let file = "config/sources/shop.toml";
+        let settings = fs::read_to_string(folder.path(file)).unwrap();
+        let settings = settings.replace("\".event_id\"", &json!(id).to_string());
+        assert!(settings.contains(&format!("\"id\" = \"{id}\"")));
+        folder.write(file, &settings);
+        let app = folder.serve();
+        let headers = [("content-type", "application/json")];
+        let duplicates = attempts.iter().map(|attempt| {
+            let line = "POST /v1/sources/shop/events";
+            let answer = http::ask(app.ingress(), line, &headers, &attempt.text).unwrap();
+            answer.json()["accepted"][0]["duplicate"].clone()
+        });
+        let duplicates: Vec<Value> = duplicates.collect();
+        assert_eq!(duplicates, [json!(false), json!(true)], "{id}");
+    }
 }
 
 /// FAULTS N430: the bridge accepts a signature that covers the path before the gateway, and denies a signature that
