@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use secrecy::SecretString;
 use sha2::{Digest as _, Sha256};
 
-use self::verdict::{FailureReason, Verdict, classify, retry_delay};
+use self::verdict::{FailureReason, RequestEvents, StoredEvents, Verdict, classify, retry_delay};
 use crate::http::client::{ExchangeError, ExchangeLimits, HttpClient, RequestHead};
 use crate::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use crate::ingress::auth::hmac::HmacKeys;
@@ -32,8 +32,9 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// The minimum time limit of one attempt. The last attempt gets at least this time, even if the event has less time
 /// left.
 const DEADLINE_MIN: Duration = Duration::from_millis(200);
-/// The maximum length of the bridge's answer. A problem document has at most 100 errors of about 200 bytes each.
-const ANSWER_BYTES_MAX: usize = 256 * 1024;
+/// The maximum length of the bridge's answer. The answer to a batch has at most 100 errors of about 200 bytes for each of
+/// 100 events.
+const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// The header with the urgency of a request (RFC 9218).
 const PRIORITY: HeaderName = HeaderName::from_static("priority");
 
@@ -52,10 +53,29 @@ pub(crate) enum SenderAuth {
 /// The format of the events that the sender sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SendFormat {
-    /// Each body is a `CloudEvent` in structured mode.
+    /// Each body is a `CloudEvent` in structured mode, or a batch of `CloudEvents`.
     CloudEvents,
     /// Each body is plain JSON. The source file must have the expressions for the id and the type of an event.
     PlainJson,
+}
+
+impl SendFormat {
+    const fn media_type(self, body: &[u8]) -> &'static str {
+        match self {
+            Self::PlainJson => "application/json",
+            Self::CloudEvents if is_list(body) => "application/cloudevents-batch+json",
+            Self::CloudEvents => "application/cloudevents+json",
+        }
+    }
+
+    /// Returns the number of events in a request with this body. A source of plain JSON possibly splits a body into
+    /// several events, or finds no event in it.
+    const fn events(self, body: &[u8]) -> RequestEvents {
+        match self {
+            Self::CloudEvents if !is_list(body) => RequestEvents::One,
+            Self::CloudEvents | Self::PlainJson => RequestEvents::Any,
+        }
+    }
 }
 
 /// The priority with which the bridge delivers the sender's events.
@@ -71,10 +91,8 @@ pub(crate) enum SendPriority {
 /// The result of sending one event.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum SendResult {
-    /// The bridge accepted the event.
-    Accepted,
-    /// The bridge had stored the event before, and recognized the duplicate.
-    Duplicate,
+    /// The bridge has stored the events of the request.
+    Stored(StoredEvents),
     /// The bridge refused the event because of its content or because of the authentication.
     Refused(FailureReason),
     /// The bridge did not accept the event within the time limit.
@@ -142,8 +160,7 @@ impl EventSender {
             let deadline = left.clamp(DEADLINE_MIN, DEADLINE);
             let verdict = self.exchange(id, body, deadline).await;
             let (reason, hint) = match verdict {
-                Verdict::Accepted => return SendResult::Accepted,
-                Verdict::Duplicate => return SendResult::Duplicate,
+                Verdict::Stored(events) => return SendResult::Stored(events),
                 Verdict::Refused(reason) => return SendResult::Refused(reason),
                 Verdict::Failed(reason) => return SendResult::Failed(reason),
                 Verdict::Retry { reason, hint } => (reason, hint),
@@ -170,17 +187,14 @@ impl EventSender {
             body_bytes_max: ANSWER_BYTES_MAX,
         };
         match post.send(body.to_vec(), limits).await {
-            Ok(response) => classify(&response, self.clock.wall()),
+            Ok(response) => classify(&response, self.clock.wall(), self.format.events(body)),
             Err(ExchangeError::Connection(_)) => unanswered("no connection to the bridge"),
             Err(ExchangeError::Deadline(_)) => unanswered("the bridge did not answer in time"),
         }
     }
 
     fn post(&self, id: Option<&str>, body: &[u8]) -> Result<RequestHead, FailureReason> {
-        let media_type = HeaderValue::from_static(match self.format {
-            SendFormat::CloudEvents => "application/cloudevents+json",
-            SendFormat::PlainJson => "application/json",
-        });
+        let media_type = HeaderValue::from_static(self.format.media_type(body));
         let post = self.http.request(Method::POST, &self.url);
         let mut post = post.header(header::CONTENT_TYPE, media_type);
         for (name, value) in &self.headers {
@@ -199,9 +213,9 @@ impl EventSender {
                 let invalid =
                     || FailureReason::new("the event has no id that fits the header webhook-id");
                 let id = id.filter(|id| is_header_text(id)).map(str::to_owned);
-                let id = match self.format {
-                    SendFormat::CloudEvents => id,
-                    SendFormat::PlainJson => id.or_else(|| Some(content_id(body))),
+                let id = match self.format.events(body) {
+                    RequestEvents::One => id,
+                    RequestEvents::Any => id.or_else(|| Some(content_id(body))),
                 };
                 let id = id.ok_or_else(invalid)?;
                 let signature = key.sign(&id, self.clock.wall(), body);
@@ -272,6 +286,11 @@ pub(crate) async fn fetch(
 /// Computes an event id from the content of an event that has no id. The id is the same in every attempt.
 fn content_id(body: &[u8]) -> String {
     STANDARD.encode(Sha256::digest(body))
+}
+
+/// Returns whether a body of JSON is a list.
+const fn is_list(body: &[u8]) -> bool {
+    matches!(body.trim_ascii_start().first(), Some(b'['))
 }
 
 fn is_header_text(text: &str) -> bool {

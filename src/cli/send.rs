@@ -43,6 +43,10 @@ pub(super) struct SendOptions {
     /// expressions for the event id and the event type.
     #[arg(long)]
     plain: bool,
+    /// Send the whole input as the body of one request, byte by byte. Use this option for a body with several events: a
+    /// batch of CloudEvents, or a list that the source file splits.
+    #[arg(long)]
+    whole: bool,
     /// Header to send with each event, such as "x-topic: customers/update". Repeat the option for each header.
     #[arg(long = "header", short = 'H', value_name = "NAME: VALUE", value_parser = parse_header)]
     headers: Vec<(HeaderName, HeaderValue)>,
@@ -111,6 +115,7 @@ fn settings(arguments: &SendOptions) -> UploadSettings {
             token_file: authentication.token_file.clone(),
         },
         plain: arguments.plain,
+        whole: arguments.whole,
         headers: arguments.headers.clone(),
         low_priority: arguments.low_priority,
         give_up_after: arguments.give_up_after,

@@ -34,11 +34,11 @@ impl Expectations {
     pub(super) fn record(&mut self, event: GeneratedEvent, result: SendResult) {
         let GeneratedEvent { id, expected, .. } = event;
         match (result, expected) {
-            (SendResult::Accepted | SendResult::Duplicate, Some(expected)) => {
+            (SendResult::Stored(_), Some(expected)) => {
                 self.accept(id, expected);
             }
             (SendResult::Refused(_), None) => self.refused = self.refused.saturating_add(1),
-            (SendResult::Accepted | SendResult::Duplicate, None) => {
+            (SendResult::Stored(_), None) => {
                 self.errors.push(format!("{id} should have been refused"));
             }
             (SendResult::Refused(reason), Some(_)) => {
@@ -73,7 +73,7 @@ impl Expectations {
 mod tests {
     use super::*;
     use crate::demo::workload::Workload;
-    use crate::sender::verdict::FailureReason;
+    use crate::sender::verdict::{FailureReason, StoredEvents};
 
     #[test]
     fn every_event_counts_once_and_the_newest_revision_wins() {
@@ -84,7 +84,7 @@ mod tests {
                 Some(expected) => {
                     let newest = newest.entry(expected.imprint_id.clone()).or_default();
                     *newest = expected.revision.max(*newest);
-                    SendResult::Accepted
+                    SendResult::Stored(StoredEvents::default())
                 }
                 None => SendResult::Refused(FailureReason::default()),
             };
@@ -111,7 +111,7 @@ mod tests {
             let result = match event.expected {
                 Some(_) if number % 2 == 0 => SendResult::Refused(FailureReason::default()),
                 Some(_) => SendResult::GaveUp(FailureReason::default()),
-                None => SendResult::Accepted,
+                None => SendResult::Stored(StoredEvents::default()),
             };
             expectations.record(event, result);
         }

@@ -27,6 +27,22 @@ pub(super) struct InputEvent {
     pub(super) bytes: Vec<u8>,
 }
 
+impl InputEvent {
+    /// Creates the only event of an input that is the body of one request. The body possibly contains several events, or
+    /// is not JSON.
+    pub(super) fn whole(bytes: Vec<u8>, end: u64) -> Self {
+        let body: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        Self {
+            number: 1,
+            line: 1,
+            end,
+            id: body.get("id").and_then(Value::as_str).map(str::to_owned),
+            subject: None,
+            bytes,
+        }
+    }
+}
+
 /// The error of an input that is not a stream of events. The error contains the line number, and no part of the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum InputError {

@@ -11,6 +11,8 @@ use crate::terminal::print_notice;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SendCounts {
     pub(crate) accepted: u64,
+    /// The number of accepted events that the bridge has parked at once.
+    pub(crate) parked: u64,
     pub(crate) duplicates: u64,
     pub(crate) refused: u64,
     pub(crate) failed: u64,
@@ -24,9 +26,9 @@ impl SendCounts {
             .saturating_add(self.failed)
     }
 
-    /// Returns whether the bridge accepted every event.
+    /// Returns whether the bridge accepted every event, and parked none of them.
     pub(crate) const fn is_clean(self) -> bool {
-        self.refused == 0 && self.failed == 0
+        self.refused == 0 && self.failed == 0 && self.parked == 0
     }
 }
 
@@ -35,13 +37,18 @@ impl fmt::Display for SendCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             accepted,
+            parked,
             duplicates,
             refused,
             failed,
         } = self;
+        let parked = match parked {
+            0 => String::new(),
+            parked => format!(" ({parked} of them parked)"),
+        };
         write!(
             f,
-            "sent {}: {accepted} accepted, {duplicates} duplicates, {refused} refused, {failed} failed",
+            "sent {}: {accepted} accepted{parked}, {duplicates} duplicates, {refused} refused, {failed} failed",
             self.sent()
         )
     }
@@ -105,10 +112,21 @@ mod tests {
             duplicates: 3,
             refused: 2,
             failed: 1,
+            ..SendCounts::default()
         };
         assert_eq!(
             tally.to_string(),
             "sent 10: 4 accepted, 3 duplicates, 2 refused, 1 failed"
+        );
+        assert!(!tally.is_clean());
+        let tally = SendCounts {
+            accepted: 2,
+            parked: 1,
+            ..SendCounts::default()
+        };
+        assert_eq!(
+            tally.to_string(),
+            "sent 2: 2 accepted (1 of them parked), 0 duplicates, 0 refused, 0 failed"
         );
         assert!(!tally.is_clean());
     }

@@ -6,20 +6,21 @@
 //! same customer. Events with different subjects can arrive in any order.
 
 use std::cell::Cell;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, ensure};
 use tokio::sync::mpsc;
 
 use super::authentication::{self, SenderAuthFiles};
 use super::event_splitter::{EventSplitter, InputEvent};
 use super::keyed_workers::KeyedWorkers;
 use super::progress::{SendCounts, SendProgress};
-use super::verdict::FailureReason;
+use super::verdict::{FailureReason, StoredEvents};
 use super::{EventSender, SendFormat, SendPriority, SendResult, SenderAuth, events_url};
 use crate::dispatch::pace::{Pace, Rate};
 use crate::event::SourceName;
@@ -36,6 +37,9 @@ const READ_AHEAD: usize = 64;
 /// The maximum number of workers of `send`. Each worker has a connection to the bridge.
 pub(crate) const CONCURRENCY_MAX: u64 = 1024;
 
+/// The maximum length of the input with `--whole`: the maximum of the setting `ingress.body_bytes_max`.
+const WHOLE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
 /// After an interrupt, `send` waits at most this time for the answers to the requests in flight.
 const FINISH_MAX: Duration = Duration::from_secs(3);
 /// The advice that `send` prints after a run that did not reach the end of the input.
@@ -50,6 +54,8 @@ pub(crate) struct UploadSettings {
     pub(crate) concurrency: u64,
     pub(crate) authentication: SenderAuthFiles,
     pub(crate) plain: bool,
+    /// True if the whole input is the body of one request.
+    pub(crate) whole: bool,
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     pub(crate) low_priority: bool,
     pub(crate) give_up_after: Duration,
@@ -163,10 +169,14 @@ impl UploadRun {
     ) -> anyhow::Result<UploadEnd> {
         let mut signals = Signals::listen()?;
         let (events, mut read) = mpsc::channel(READ_AHEAD);
+        let read_events: ReadEvents = match settings.whole {
+            true => read_whole,
+            false => read_into,
+        };
         // If the reader thread still waits for standard input after the upload, the thread ends with the process.
         std::thread::Builder::new()
             .name("reader".to_owned())
-            .spawn(move || read_into(input.bytes, &events))?;
+            .spawn(move || read_events(input.bytes, &events))?;
         let run = Rc::clone(&self);
         let concurrency = usize::try_from(settings.concurrency)?;
         let workers =
@@ -225,8 +235,12 @@ impl UploadRun {
         let result = self.sender.send(event.id.as_deref(), &body).await;
         let mut counts = self.counts.get();
         match result {
-            SendResult::Accepted => counts.accepted += 1,
-            SendResult::Duplicate => counts.duplicates += 1,
+            SendResult::Stored(stored) => {
+                counts.accepted += stored.accepted;
+                counts.duplicates += stored.duplicates;
+                counts.parked += u64::try_from(stored.parked.len()).unwrap_or(u64::MAX);
+                self.report_stored(&event, &stored);
+            }
             SendResult::Refused(reason) => {
                 counts.refused += 1;
                 self.report(&event, "refused", &reason);
@@ -245,13 +259,29 @@ impl UploadRun {
         self.progress.show(counts, event.end);
     }
 
+    /// Reports what a sender would not expect of accepted events: parked events, and a body without an event.
+    fn report_stored(&self, event: &InputEvent, stored: &StoredEvents) {
+        for parked in &stored.parked {
+            self.print(event, Some(&parked.id), parked);
+        }
+        if stored.accepted == 0 && stored.duplicates == 0 {
+            let nothing = "the bridge accepted the body, but found no event in it";
+            self.print(event, event.id.as_deref(), nothing);
+        }
+    }
+
     fn report(&self, event: &InputEvent, result: &str, reason: &FailureReason) {
-        let id = event
-            .id
-            .as_deref()
-            .map_or_else(|| "no id".to_owned(), printable);
+        self.print(
+            event,
+            event.id.as_deref(),
+            format_args!("{result}: {reason}"),
+        );
+    }
+
+    fn print(&self, event: &InputEvent, id: Option<&str>, text: impl fmt::Display) {
+        let id = id.map_or_else(|| "no id".to_owned(), printable);
         self.progress.print_notice(format_args!(
-            "line {}, event {} ({id}): {result}: {reason}",
+            "line {}, event {} ({id}): {text}",
             event.line, event.number
         ));
     }
@@ -284,6 +314,25 @@ fn open(file: &Path) -> anyhow::Result<Input> {
         length_bytes: about.is_file().then_some(about.len()),
         bytes: Box::new(bytes),
     })
+}
+
+/// A function that reads the events of an input until the input ends or has an error.
+type ReadEvents = fn(Box<dyn io::Read + Send>, &mpsc::Sender<anyhow::Result<InputEvent>>);
+
+/// Reads the whole input as the body of one request.
+fn read_whole(bytes: Box<dyn io::Read + Send>, events: &mpsc::Sender<anyhow::Result<InputEvent>>) {
+    let mut body = Vec::new();
+    let read = bytes.take(WHOLE_BYTES_MAX + 1).read_to_end(&mut body);
+    let read = read.context("the input cannot be read");
+    let event = read.and_then(|length| {
+        let length = u64::try_from(length)?;
+        ensure!(
+            length <= WHOLE_BYTES_MAX,
+            "the input is longer than {WHOLE_BYTES_MAX} bytes"
+        );
+        Ok(InputEvent::whole(body, length))
+    });
+    let _ended: Result<_, _> = events.blocking_send(event);
 }
 
 /// Reads events until the input ends, the input has an error, or the upload ends.

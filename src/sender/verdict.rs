@@ -22,14 +22,14 @@ const RETRY: Backoff = Backoff {
 /// The maximum number of errors of one problem document that `send` prints. If there are more errors, `send` prints the
 /// number of the remaining errors.
 const ERRORS_MAX: usize = 5;
+/// The status of a parked event in the bridge's answer.
+const PARKED: &str = "parked";
 
 /// The decision about one event after one attempt to send the event.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// The bridge accepted the event.
-    Accepted,
-    /// The bridge had stored the event before, and recognized the duplicate.
-    Duplicate,
+    /// The bridge has stored the events of the request.
+    Stored(StoredEvents),
     /// The bridge will never accept the event.
     Refused(FailureReason),
     /// The sender cannot send the event, or the server is not a bridge.
@@ -41,6 +41,44 @@ pub(crate) enum Verdict {
         /// The delay in the header `Retry-After` of the bridge's answer.
         hint: Option<Duration>,
     },
+}
+
+/// The events of one request that the bridge has stored.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct StoredEvents {
+    /// The number of events that the bridge stored for the first time, including the parked events.
+    pub(crate) accepted: u64,
+    /// The number of events that the bridge had stored before.
+    pub(crate) duplicates: u64,
+    /// The accepted events that the bridge has parked at once.
+    pub(crate) parked: Vec<ParkedEvent>,
+}
+
+/// An event that the bridge accepted and parked at once: an operator must decide about the event.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ParkedEvent {
+    pub(crate) id: String,
+    /// The errors of an invalid event.
+    errors: Vec<ReceivedError>,
+}
+
+impl fmt::Display for ParkedEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.errors.is_empty() {
+            true => "parked: an operator must decide about the event",
+            false => "parked as invalid",
+        })?;
+        write_errors(f, &self.errors)
+    }
+}
+
+/// The number of events that a request has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RequestEvents {
+    /// The request has one event.
+    One,
+    /// The bridge decides which events the request has. Possibly it finds no event.
+    Any,
 }
 
 /// The reason why the bridge did not accept an event. The reason contains no content of the event.
@@ -90,35 +128,38 @@ impl fmt::Display for FailureReason {
         let kind = Some(printable(&self.kind)).filter(|kind| !kind.is_empty());
         let head: Vec<String> = status.into_iter().chain(kind).collect();
         f.write_str(&head.join(" "))?;
-        for (number, error) in self.errors.iter().take(ERRORS_MAX).enumerate() {
-            let before = if number == 0 { ": " } else { ", " };
-            let pointer = match printable(&error.pointer) {
-                pointer if pointer.is_empty() => "the event".to_owned(),
-                pointer => pointer,
-            };
-            write!(f, "{before}{pointer} ({})", printable(&error.rule))?;
-        }
-        match self.errors.len().saturating_sub(ERRORS_MAX) {
-            0 => Ok(()),
-            more => write!(f, " and {more} more"),
-        }
+        write_errors(f, &self.errors)
+    }
+}
+
+fn write_errors(f: &mut fmt::Formatter<'_>, errors: &[ReceivedError]) -> fmt::Result {
+    for (number, error) in errors.iter().take(ERRORS_MAX).enumerate() {
+        let before = if number == 0 { ": " } else { ", " };
+        let pointer = match printable(&error.pointer) {
+            pointer if pointer.is_empty() => "the event".to_owned(),
+            pointer => pointer,
+        };
+        write!(f, "{before}{pointer} ({})", printable(&error.rule))?;
+    }
+    match errors.len().saturating_sub(ERRORS_MAX) {
+        0 => Ok(()),
+        more => write!(f, " and {more} more"),
     }
 }
 
 /// Decides from the bridge's answer what to do with the event. `wall` is the time of day, for a date in `Retry-After`.
-pub(crate) fn classify(response: &Response, wall: Timestamp) -> Verdict {
+pub(crate) fn classify(response: &Response, wall: Timestamp, events: RequestEvents) -> Verdict {
     let status = response.status.as_u16();
     let body = response.body.as_deref();
     let problem = || FailureReason::read(status, body);
     match status {
-        200..=299 => match body.map(accepted_event) {
+        200..=299 => match body.map(|body| stored_events(body, events)) {
             // The body of the answer broke off. The answer to the next attempt shows whether the bridge has the event.
             None => Verdict::Retry {
                 reason: FailureReason::new("the answer broke off"),
                 hint: None,
             },
-            Some(Some(ItemReceipt { duplicate: false })) => Verdict::Accepted,
-            Some(Some(ItemReceipt { duplicate: true })) => Verdict::Duplicate,
+            Some(Some(stored)) => Verdict::Stored(stored),
             Some(None) => Verdict::Failed(FailureReason::not_a_bridge(status)),
         },
         408 | 429 | 500..=599 => Verdict::Retry {
@@ -130,20 +171,40 @@ pub(crate) fn classify(response: &Response, wall: Timestamp) -> Verdict {
     }
 }
 
-#[derive(Clone, Copy, Deserialize)]
-struct ItemReceipt {
-    duplicate: bool,
-}
-
-/// Returns the receipt in the bridge's answer. The request had one event.
-fn accepted_event(body: &[u8]) -> Option<ItemReceipt> {
+/// Returns the events in the bridge's answer. Returns `None` if the answer is not the answer of a bridge to a request with
+/// so many events.
+fn stored_events(body: &[u8], events: RequestEvents) -> Option<StoredEvents> {
     #[derive(Deserialize)]
     struct Body {
-        accepted: [ItemReceipt; 1],
+        accepted: Vec<ItemReceipt>,
     }
-    let body: Body = serde_json::from_slice(body).ok()?;
-    let [event] = body.accepted;
-    Some(event)
+    #[derive(Deserialize)]
+    struct ItemReceipt {
+        duplicate: bool,
+        #[serde(default)]
+        id: String,
+        #[serde(default)]
+        status: String,
+        #[serde(default, rename = "faults")]
+        errors: Vec<ReceivedError>,
+    }
+    let Body { accepted: items } = serde_json::from_slice(body).ok()?;
+    if events == RequestEvents::One && items.len() != 1 {
+        return None;
+    }
+    let mut stored = StoredEvents::default();
+    for item in items {
+        if item.duplicate {
+            stored.duplicates += 1;
+            continue;
+        }
+        stored.accepted += 1;
+        if item.status == PARKED {
+            let (id, errors) = (item.id, item.errors);
+            stored.parked.push(ParkedEvent { id, errors });
+        }
+    }
+    Some(stored)
 }
 
 /// Returns the delay before the next attempt: the backoff, or the `Retry-After` plus at most 200 ms of backoff.
@@ -167,15 +228,48 @@ mod tests {
             retry_after: vec![retry_after.to_owned()],
             body: Some(body.as_bytes().to_vec()),
         };
-        classify(&response, Timestamp::default())
+        classify(&response, Timestamp::default(), RequestEvents::One)
+    }
+
+    const fn stored(accepted: u64, duplicates: u64) -> Verdict {
+        let parked = Vec::new();
+        Verdict::Stored(StoredEvents {
+            accepted,
+            duplicates,
+            parked,
+        })
+    }
+
+    /// FAULTS N419
+    #[test]
+    fn a_parked_event_is_told_apart_from_the_other_events_of_a_body() {
+        let answer = r#"{"accepted":[
+            {"id":"a","status":"waiting","duplicate":false},
+            {"id":"b","status":"parked","duplicate":false,"faults":[{"pointer":"/1/phone","rule":"e164","detail":"x"}]},
+            {"id":"c","status":"parked","duplicate":false},
+            {"id":"d","status":"parked","duplicate":true}]}"#;
+        let events = |events| stored_events(answer.as_bytes(), events);
+        assert_eq!(events(RequestEvents::One), None);
+        let found = events(RequestEvents::Any).unwrap();
+        assert_eq!((found.accepted, found.duplicates), (3, 1));
+        let parked: Vec<_> = found.parked.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            parked,
+            [
+                "parked as invalid: /1/phone (e164)",
+                "parked: an operator must decide about the event"
+            ]
+        );
+        let nothing = stored_events(br#"{"accepted":[]}"#, RequestEvents::Any);
+        assert_eq!(nothing, Some(StoredEvents::default()));
     }
 
     #[test]
     fn only_the_answer_of_a_bridge_means_accepted() {
         let kept = r#"{"accepted":[{"id":"a","status":"waiting","duplicate":false}]}"#;
-        assert_eq!(verdict(202, "", kept), Verdict::Accepted);
+        assert_eq!(verdict(202, "", kept), stored(1, 0));
         let again = r#"{"accepted":[{"id":"a","status":"delivered","duplicate":true}]}"#;
-        assert_eq!(verdict(202, "", again), Verdict::Duplicate);
+        assert_eq!(verdict(202, "", again), stored(0, 1));
         for (status, body) in [
             (200, "<html>welcome</html>"),
             (202, r#"{"accepted":[]}"#),
@@ -194,7 +288,7 @@ mod tests {
             body: None,
         };
         assert!(matches!(
-            classify(&cut, Timestamp::default()),
+            classify(&cut, Timestamp::default(), RequestEvents::One),
             Verdict::Retry { .. }
         ));
     }

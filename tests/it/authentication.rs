@@ -156,21 +156,9 @@ fn send_authenticates_with_a_token_and_with_a_password() {
     ] {
         let folder = SourceFolder::with_auth(auth).secret("secret", TOKEN);
         let app = folder.start();
-        let to = format!("http://{}", app.ingress());
         let file = folder.path("sources/probe.toml");
-        let file = file.to_str().unwrap();
-        let arguments = [
-            "send",
-            "--plain",
-            "--quiet",
-            "--to",
-            &to,
-            "--source",
-            "probe",
-            "--source-file",
-            file,
-        ];
-        let sent = commands::run(&arguments, &body("se-1"));
+        let more = ["--plain", "--source-file", file.to_str().unwrap()];
+        let sent = commands::send(app.ingress(), "probe", &more, &body("se-1"));
         assert!(sent.status.success(), "{}", commands::text(&sent.stderr));
         is_delivered(&app, "se-1");
     }

@@ -1,11 +1,13 @@
 //! Tests of the command line: the output and the exit code of each command.
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::process::{Command, Output, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::support::{Event, TestApp};
+use crate::authentication::SourceFolder;
+use crate::support::{Event, TestApp, wait_for};
 
 /// Runs the program in the root of the project, with `input` on its standard input.
 pub(crate) fn run(arguments: &[&str], input: &str) -> Output {
@@ -20,6 +22,13 @@ pub(crate) fn run(arguments: &[&str], input: &str) -> Output {
     // A command that rejects its arguments exits without reading its standard input.
     let _unread = child.stdin.take().unwrap().write_all(input.as_bytes());
     child.wait_with_output().unwrap()
+}
+
+/// Runs the command `send`, which sends the events of `input` to a source of a running bridge.
+pub(crate) fn send(ingress: SocketAddr, source: &str, more: &[&str], input: &str) -> Output {
+    let to = format!("http://{ingress}");
+    let arguments = ["send", "--quiet", "--to", &to, "--source", source];
+    run(&[&arguments, more].concat(), input)
 }
 
 pub(crate) fn text(bytes: &[u8]) -> String {
@@ -72,14 +81,13 @@ fn check_finds_no_error_in_the_sources_of_this_repository() {
 #[test]
 fn send_reports_how_many_events_were_accepted() {
     let app = TestApp::start();
-    let to = format!("http://{}", app.ingress());
     let lines = |events: &[Event]| {
         events
             .iter()
             .map(|event| format!("{}\n", event.json()))
             .collect::<String>()
     };
-    let arguments = ["send", "--to", &to, "--source", "crm", "--quiet"];
+    let send = |more: &[&str], input: &str| send(app.ingress(), "crm", more, input);
     let event = |id: &str, customer: &str, revision| {
         Event::new(id, customer, revision).email(&format!("{id}@example.com"))
     };
@@ -88,14 +96,14 @@ fn send_reports_how_many_events_were_accepted() {
         event("s-2", "C-1", 2),
         event("s-1", "C-1", 1),
     ];
-    let output = run(&arguments, &lines(&good));
+    let output = send(&[], &lines(&good));
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     assert_eq!(
         text(&output.stdout).lines().last().unwrap(),
         "sent 3: 2 accepted, 1 duplicates, 0 refused, 0 failed"
     );
     let canary = event("s-3", "C-2", 1).email("canary at nowhere");
-    let output = run(&arguments, &lines(&[canary, event("s-4", "C-2", 2)]));
+    let output = send(&[], &lines(&[canary, event("s-4", "C-2", 2)]));
     assert_eq!(output.status.code(), Some(1));
     let stderr = text(&output.stderr);
     assert!(
@@ -103,11 +111,70 @@ fn send_reports_how_many_events_were_accepted() {
         "{stderr}"
     );
     assert!(!stderr.contains("canary"), "{stderr}");
-    let low = [&arguments[..], &["--low-priority"]].concat();
-    let output = run(&low, &lines(&[event("s-5", "C-3", 1)]));
+    let output = send(&["--low-priority"], &lines(&[event("s-5", "C-3", 1)]));
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     app.wait_until("s-5", "delivered");
     app.wait_until("s-2", "delivered");
     app.wait_until("s-4", "delivered");
-    assert_eq!(run(&arguments, "no JSON").status.code(), Some(2));
+    assert_eq!(send(&[], "no JSON").status.code(), Some(2));
+    let batch = json!([event("s-6", "C-4", 1).json(), event("s-7", "C-5", 1).json()]);
+    let output = send(&["--whole"], &batch.to_string());
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let sent = "sent 2: 2 accepted, 0 duplicates, 0 refused, 0 failed\n";
+    assert_eq!(text(&output.stdout), sent);
+    app.wait_until("s-7", "delivered");
+}
+
+/// FAULTS N419: `send` posts a body as it is. It says that the bridge has parked an accepted event as invalid, that the
+/// bridge found no event, and how many events the bridge found in one body.
+#[test]
+fn send_tells_what_the_bridge_did_with_each_event_of_a_body() {
+    const SPLIT: &str = r#"
+[body]
+format = "json"
+split = ".[]"
+id = ".id"
+type = '"p"'
+on_invalid = "park"
+[events.p]
+schema = "any.json"
+customer.imprint_id = ".cid"
+[events.p.update]
+email = ".email"
+"#;
+    let folder = SourceFolder::new("", "kind = \"none\"", SPLIT);
+    let app = folder.start();
+    let event = |id: &str, email: &str| json!({"id": id, "cid": format!("C-{id}"), "email": email});
+    let good = event("a", "a@example.com");
+    let send = |body: &str| {
+        let output = send(app.ingress(), "probe", &["--plain", "--whole"], body);
+        let [stdout, stderr] = [&output.stdout, &output.stderr].map(|bytes| text(bytes));
+        (output.status.code(), stdout, stderr)
+    };
+    let body = format!("[{good},\n{}]\n", event("b", "canary at nowhere"));
+    let (code, stdout, stderr) = send(&body);
+    assert_eq!(
+        stdout,
+        "sent 2: 2 accepted (1 of them parked), 0 duplicates, 0 refused, 0 failed\n"
+    );
+    assert_eq!(
+        stderr,
+        "line 1, event 1 (b): parked as invalid: /1/email (email)\n"
+    );
+    assert_eq!(code, Some(1), "an operator must look at the event");
+    let (code, stdout, _) = send(&body);
+    assert_eq!(
+        stdout,
+        "sent 2: 0 accepted, 2 duplicates, 0 refused, 0 failed\n"
+    );
+    assert_eq!(code, Some(0));
+    let (code, _, stderr) = send("[]");
+    assert!(stderr.contains("found no event in it"), "{stderr}");
+    assert_eq!(code, Some(0));
+    let (code, _, stderr) = send("[{\"id\": ");
+    assert!(stderr.contains("refused: 400"), "{stderr}");
+    assert_eq!(code, Some(1));
+    wait_for("the good event is delivered", || {
+        (app.imprint.email("C-a").as_deref() == Some("a@example.com")).then_some(())
+    });
 }

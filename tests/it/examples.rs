@@ -116,7 +116,6 @@ fn every_example_matches_its_expectation() {
 fn the_sources_run_with_readable_secrets() {
     let folder = tempfile::tempdir().unwrap();
     let app = start(folder.path());
-    let to = format!("http://{}", app.ingress());
     let customer = json!({"id": CUSTOMER_OF_SHOP, "partner_customer_id": "7064055"});
     seed(&app, &customer);
     for ExampleSource {
@@ -132,20 +131,14 @@ fn the_sources_run_with_readable_secrets() {
             .join(format!("{example}.event.json"));
         let expected = fs::read(body.with_file_name(format!("{example}.request.json"))).unwrap();
         let expected: Value = serde_json::from_slice(&expected).unwrap();
-        let mut arguments = vec![
-            "send",
+        let mut more = vec![
             "--plain",
-            "--quiet",
-            "--to",
-            &to,
-            "--source",
-            source,
             "--source-file",
             file.to_str().unwrap(),
             body.to_str().unwrap(),
         ];
-        arguments.extend(headers.iter().flat_map(|header| ["--header", header]));
-        let sent = commands::run(&arguments, "");
+        more.extend(headers.iter().flat_map(|header| ["--header", header]));
+        let sent = commands::send(app.ingress(), source, &more, "");
         assert!(
             sent.status.success(),
             "{source}: {}",

@@ -181,16 +181,9 @@ fn the_admin_api_and_send_take_headers() {
     let event = &explained["events"][0];
     assert_eq!(event["request"]["body"], json!({"email": "a@example.com"}));
 
-    let to = format!("http://{}", app.ingress());
     let file = folder.path("sources/probe.toml");
-    let send = [
-        "send",
+    let more = [
         "--plain",
-        "--quiet",
-        "--to",
-        &to,
-        "--source",
-        "probe",
         "--source-file",
         file.to_str().unwrap(),
         "-H",
@@ -198,7 +191,7 @@ fn the_admin_api_and_send_take_headers() {
         "-H",
         "x-shopify-event-id: e-2",
     ];
-    let sent = commands::run(&send, BODY);
+    let sent = commands::send(app.ingress(), "probe", &more, BODY);
     assert!(sent.status.success(), "{}", commands::text(&sent.stderr));
     wait_for("the event is delivered", || {
         (app.imprint.email("C-1").as_deref() == Some("a@example.com")).then_some(())

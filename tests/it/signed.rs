@@ -399,22 +399,12 @@ fn send_signs_as_the_file_of_the_source_says() {
         sources.add(&format!("sender{index}"), settings);
     }
     let app = sources.start();
-    let to = format!("http://{}", app.ingress());
     for (index, (sender, _)) in recipes.iter().enumerate() {
         let (name, id) = (format!("sender{index}"), format!("s-{index}"));
         let file = sources.file(&name);
         let file = file.to_str().unwrap();
-        let arguments = [
-            "send",
-            "--to",
-            &to,
-            "--source",
-            &name,
-            "--quiet",
-            "--source-file",
-            file,
-        ];
-        let sent = commands::run(&arguments, &email(&id, &id));
+        let more = ["--source-file", file];
+        let sent = commands::send(app.ingress(), &name, &more, &email(&id, &id));
         assert!(
             sent.status.success(),
             "{sender}: {}",
@@ -422,8 +412,8 @@ fn send_signs_as_the_file_of_the_source_says() {
         );
         let gone = sources.0.path().join("gone");
         std::fs::write(&gone, SECRET_GONE).unwrap();
-        let with_gone = [&arguments[..], &["--secret-file", gone.to_str().unwrap()]].concat();
-        let refused = commands::run(&with_gone, &email("gone", "gone"));
+        let more = [&more[..], &["--secret-file", gone.to_str().unwrap()]].concat();
+        let refused = commands::send(app.ingress(), &name, &more, &email("gone", "gone"));
         assert_eq!(refused.status.code(), Some(1), "{sender}");
         is_delivered(&app, &id, &id);
     }
