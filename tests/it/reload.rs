@@ -236,6 +236,15 @@ fn the_log_names_the_cause_of_a_refusal_once() {
         assert_eq!(answer.json()["outcome"], "refused", "{}", answer.body);
         assert!(answer.body.contains("canary-value"), "{}", answer.body);
     }
+    fs::remove_dir_all(sources.path("sources/probe")).unwrap();
+    sources.write("erp", &source("none", ".email"));
+    let hangup = format!("kill -HUP {}", process.child.id());
+    let signalled = Command::new("sh").args(["-c", &hangup]).status().unwrap();
+    assert!(signalled.success());
+    wait_for("SIGHUP reloads", || {
+        let reloaded = "the bridge uses the changed files of the sources";
+        process.log().contains(reloaded).then_some(())
+    });
     process.terminate();
     process.wait_for_exit();
     let log = process.log();
@@ -384,6 +393,52 @@ fn a_pipe_and_a_device_in_the_folder_are_refused() {
             .success()
     );
     assert_eq!(reload(&app)["outcome"], "reloaded");
+}
+
+/// FAULTS N414: the folder of schemas is too large for a look every few seconds. The bridge starts with its sources and
+/// reports that it notices no changes.
+#[test]
+fn a_folder_that_is_too_large_to_watch_is_reported() {
+    let files = SourceFiles::new();
+    let dump = files.path("schemas/dump");
+    fs::File::create(&dump)
+        .unwrap()
+        .set_len(65 * 1024 * 1024)
+        .unwrap();
+    let app = files.setup().manual_clock().start();
+    assert_eq!(post(&app, "probe", &[], &body("a", "C-1")).status, 202);
+    is_delivered(&app, "C-1", "a@example.com");
+    let set = live(&app);
+    assert_eq!(set["digest"], Value::Null);
+    let errors = set["refused"]["errors"].to_string();
+    assert!(errors.contains("more than 67108864 bytes"), "{errors}");
+    assert_eq!(app.metric("sources_refused"), Some(1.0));
+    assert_eq!(reload(&app)["outcome"], "refused");
+    fs::remove_file(dump).unwrap();
+    app.advance_until("the end of the alert", LOOK_EVERY, |app| {
+        app.metric("sources_refused") == Some(0.0)
+    });
+    assert!(live(&app)["digest"].is_string());
+}
+
+/// A source must not name a schema whose changes the bridge would not notice.
+#[test]
+fn a_schema_outside_its_folder_is_refused() {
+    let files = SourceFiles::new();
+    let app = files.setup().start();
+    fs::write(files.path("other.json"), "{}").unwrap();
+    let absolute = files.path("other.json");
+    for schema in [
+        "../other.json",
+        ".hidden/a.json",
+        absolute.to_str().unwrap(),
+    ] {
+        let text = source("none", ".email").replace("any.json", schema);
+        files.write("probe", &text);
+        let result = reload(&app);
+        let errors = result["errors"].to_string();
+        assert!(errors.contains("inside schemas_dir"), "{schema}: {result}");
+    }
 }
 
 /// A thousand source files are one set.

@@ -1,7 +1,7 @@
 //! The tables of a source file that describe the format of the request bodies and the event types.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Component, Path};
 
 use serde_json::Value;
 
@@ -266,6 +266,16 @@ fn skipped(
 }
 
 fn schema(folder: &Path, name: &str) -> Result<Schema, String> {
+    let is_inside = Path::new(name).components().all(|part| match part {
+        Component::Normal(part) => !part.as_encoded_bytes().starts_with(b"."),
+        Component::CurDir => true,
+        Component::ParentDir | Component::RootDir | Component::Prefix(_) => false,
+    });
+    if !is_inside {
+        return Err(
+            "must name a file inside schemas_dir whose path has no part that begins with a dot, because the bridge notices only changes of such files".to_owned(),
+        );
+    }
     let path = folder.join(name);
     let content = regular_file::read(&path, SCHEMA_BYTES_MAX).map_err(|error| error.at(&path))?;
     let document: Value = serde_json::from_slice(&content)
