@@ -233,12 +233,15 @@ fn the_recipe_for_gateways_verifies_the_path_of_the_crm() {
 #[test]
 fn each_block_of_the_reference_is_accepted() {
     let mut base = first_settings();
-    for (path, expression) in [
-        (&["body", "split"][..], ".changes[]"),
-        (&["events", "customer", "update", "email"], ".email"),
-    ] {
-        let path = path.iter().map(|&key| key.to_owned()).collect();
-        base.insert(path, json!(expression).to_string());
+    base.insert(
+        ["body", "split"].map(str::to_owned).to_vec(),
+        json!(".changes[]").to_string(),
+    );
+    // The fields that the blocks name.
+    for field in ["email", "phone", "metadata.birthday"] {
+        let path = ["events", "customer", "update"].into_iter();
+        let path = path.chain(field.split('.')).map(str::to_owned);
+        base.insert(path.collect(), json!(format!(".{field}")).to_string());
     }
     let sections = sections(REFERENCE);
     let blocks = sections.iter().flat_map(Section::blocks);
