@@ -142,7 +142,9 @@ pub fn parse(body: &[u8]) -> Result<Value, Vec<EventError>> {
             location: LOCATION_JSON.to_owned(),
             detail: format!(
                 "At line {}, column {}: {}.",
-                error.line, error.column, error.rule
+                error.line,
+                error.column,
+                error.reason()
             ),
         }]
     })
@@ -234,7 +236,9 @@ fn decode_base64(envelope: &mut Map<String, Value>) -> Result<(), EventError> {
         Err(wrong) => {
             let detail = format!(
                 "At line {}, column {} of the decoded data: {}.",
-                wrong.line, wrong.column, wrong.rule
+                wrong.line,
+                wrong.column,
+                wrong.reason()
             );
             refused(wrong.rule.as_str(), &detail)
         }

@@ -13,7 +13,10 @@ use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
 
+mod cause;
 mod long_numbers;
+
+pub use cause::SyntaxCause;
 
 /// The maximum nesting depth of arrays and objects in a body. The deepest known event has 5 levels.
 pub const DEPTH_MAX: usize = 32;
@@ -26,14 +29,29 @@ const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// The error of a body that breaks a rule of strict JSON. Lines and columns start at 1, and columns count bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{rule} at line {line}, column {column}")]
+#[error("{} at line {line}, column {column}", self.reason())]
 pub struct Error {
     /// The strict JSON rule that the body breaks.
     pub rule: JsonRule,
+    /// The cause, if the bridge knows more than the rule.
+    pub cause: Option<SyntaxCause>,
     /// The line of the error in the body.
     pub line: usize,
     /// The column of the error in the body, in bytes.
     pub column: usize,
+}
+
+impl Error {
+    /// Returns the cause of the error, without any part of the body.
+    pub fn reason(&self) -> String {
+        let cause = self.cause.as_ref().map(ToString::to_string);
+        cause.unwrap_or_else(|| self.rule.to_string())
+    }
+
+    const fn caused_by(mut self, cause: Option<SyntaxCause>) -> Self {
+        self.cause = cause;
+        self
+    }
 }
 
 /// A rule of strict JSON for request bodies.
@@ -103,8 +121,10 @@ impl fmt::Display for JsonRule {
 /// # Errors
 /// Returns the first rule that the body breaks, and the place of the error in the body.
 pub fn parse(body: &[u8]) -> Result<Value, Error> {
-    let text = std::str::from_utf8(body)
-        .map_err(|error| at(body, error.valid_up_to()).breaks(JsonRule::Utf8))?;
+    let text = std::str::from_utf8(body).map_err(|error| {
+        let error = at(body, error.valid_up_to()).breaks(JsonRule::Utf8);
+        error.caused_by(SyntaxCause::of_encoding(body))
+    })?;
     if text.starts_with(BYTE_ORDER_MARK) {
         return Err(at(body, 0).breaks(JsonRule::ByteOrderMark));
     }
@@ -119,10 +139,17 @@ pub fn parse(body: &[u8]) -> Result<Value, Error> {
     let value = reading
         .seed(0)
         .deserialize(&mut deserializer)
-        .map_err(|error| place(&error).breaks(reading.broken.get().unwrap_or(JsonRule::Syntax)))?;
-    deserializer
-        .end()
-        .map_err(|error| place(&error).breaks(JsonRule::Trailing))?;
+        .map_err(|error| match reading.broken.get() {
+            Some(rule) => place(&error).breaks(rule),
+            None => {
+                let cause = SyntaxCause::of_syntax(body, index(body, &error), &error);
+                place(&error).breaks(JsonRule::Syntax).caused_by(cause)
+            }
+        })?;
+    deserializer.end().map_err(|error| {
+        let cause = SyntaxCause::of_trailing(body, index(body, &error));
+        place(&error).breaks(JsonRule::Trailing).caused_by(cause)
+    })?;
     Ok(value)
 }
 
@@ -137,6 +164,7 @@ impl LineAndColumn {
     const fn breaks(self, rule: JsonRule) -> Error {
         Error {
             rule,
+            cause: None,
             line: self.line,
             column: self.column,
         }
@@ -153,6 +181,16 @@ fn at(body: &[u8], offset: usize) -> LineAndColumn {
             .take_while(|byte| **byte != b'\n')
             .count(),
     }
+}
+
+/// Returns the index in the body at which the parser stopped.
+fn index(body: &[u8], error: &serde_json::Error) -> usize {
+    let lines = body.split_inclusive(|byte| *byte == b'\n');
+    let before: usize = lines
+        .take(error.line().saturating_sub(1))
+        .map(<[u8]>::len)
+        .sum();
+    before + error.column().saturating_sub(1)
 }
 
 fn place(error: &serde_json::Error) -> LineAndColumn {

@@ -1,0 +1,186 @@
+//! The true cause of a body that is not JSON. The parser of JSON names only the position, and sometimes a wrong cause.
+
+use std::fmt;
+
+/// The cause of a body that is not JSON, as far as the bridge can see it without showing any part of the body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SyntaxCause {
+    Utf16,
+    Gzip,
+    Markup,
+    Form,
+    Cut,
+    SingleQuotes,
+    Word,
+    Comment,
+    TrailingComma,
+    MissingComma,
+    MissingColon,
+    Name,
+    ControlCharacter,
+    Escape,
+    NumberRange,
+    Number,
+    JsonLines,
+}
+
+impl fmt::Display for SyntaxCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Utf16 => "the body is UTF-16, not UTF-8",
+            Self::Gzip => "the body is compressed with gzip; send it without compression",
+            Self::Markup => "the body is XML or HTML, not JSON",
+            Self::Form => "the body is a web form, not JSON",
+            Self::Cut => "the body ends before its JSON value is complete",
+            Self::SingleQuotes => "a text is in single quotes; JSON has only double quotes",
+            Self::Word => {
+                "a word is neither true, false nor null, and not in double quotes; JSON has no NaN and no Infinity"
+            }
+            Self::Comment => "the body has a comment; JSON has no comments",
+            Self::TrailingComma => "a comma stands before the end of an object or of an array",
+            Self::MissingComma => "a comma is missing, or an object or an array has no end",
+            Self::MissingColon => "a colon is missing after the name of a member",
+            Self::Name => "the name of a member must be a text in double quotes",
+            Self::ControlCharacter => {
+                "a text has a line break or another control character; JSON writes it as an escape such as \\n"
+            }
+            Self::Escape => "a text has an invalid escape, or half of a surrogate pair",
+            Self::NumberRange => "a number is too large for a 64-bit float",
+            Self::Number => "a number has an invalid form, such as a leading zero or a plus sign",
+            Self::JsonLines => {
+                "the body has several JSON values; send several events as one array"
+            }
+        })
+    }
+}
+
+impl SyntaxCause {
+    /// Returns the cause that the first bytes of the body show: the body is no JSON text in UTF-8 at all.
+    pub(super) fn of_encoding(body: &[u8]) -> Option<Self> {
+        let is_half_zero = |pair: &[u8]| matches!(pair, [0, other] | [other, 0] if *other != 0);
+        match body {
+            [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Some(Self::Utf16),
+            [0x1f, 0x8b, ..] => Some(Self::Gzip),
+            [first, second, ..] if is_half_zero(&[*first, *second]) => Some(Self::Utf16),
+            _other => None,
+        }
+    }
+
+    /// Returns the cause of a syntax error, or `None` if the cause is unknown. `at` is the index in the body at which the
+    /// parser stopped.
+    pub(super) fn of_syntax(body: &[u8], at: usize, error: &serde_json::Error) -> Option<Self> {
+        if let Some(cause) = Self::of_encoding(body).or_else(|| Self::of_other_format(body)) {
+            return Some(cause);
+        }
+        if error.is_eof() {
+            return Some(Self::Cut);
+        }
+        let text = error.to_string();
+        let rows = [
+            ("trailing comma", Self::TrailingComma),
+            ("control character", Self::ControlCharacter),
+            ("invalid escape", Self::Escape),
+            ("lone leading surrogate", Self::Escape),
+            ("unexpected end of hex escape", Self::Escape),
+            ("number out of range", Self::NumberRange),
+            ("expected `:`", Self::MissingColon),
+        ];
+        if let Some((_, cause)) = rows.iter().find(|(start, _)| text.starts_with(start)) {
+            return Some(*cause);
+        }
+        match body.get(at).copied()? {
+            b'\'' => Some(Self::SingleQuotes),
+            b'/' | b'#' => Some(Self::Comment),
+            _ if text.starts_with("key must be a string") => Some(Self::Name),
+            _ if text.starts_with("expected `,`") => Some(Self::MissingComma),
+            b'+' | b'.' => Some(Self::Number),
+            _ if text.starts_with("invalid number") => Some(Self::word_or_number(body, at)),
+            byte if byte.is_ascii_alphabetic() => Some(Self::Word),
+            _other => None,
+        }
+    }
+
+    /// Returns the cause of bytes after the JSON value.
+    pub(super) fn of_trailing(body: &[u8], at: usize) -> Option<Self> {
+        matches!(body.get(at), Some(b'{' | b'[')).then_some(Self::JsonLines)
+    }
+
+    /// `-Infinity` begins like a number.
+    fn word_or_number(body: &[u8], at: usize) -> Self {
+        let mut near = body.get(at..).unwrap_or_default().iter().take(2);
+        if near.any(u8::is_ascii_alphabetic) {
+            Self::Word
+        } else {
+            Self::Number
+        }
+    }
+
+    fn of_other_format(body: &[u8]) -> Option<Self> {
+        let body = body.trim_ascii_start();
+        let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-.[]%".contains(byte);
+        let name = body.iter().take_while(|byte| is_name(byte)).count();
+        match body.first()? {
+            b'<' => Some(Self::Markup),
+            first if first.is_ascii_alphabetic() && body.get(name) == Some(&b'=') => {
+                Some(Self::Form)
+            }
+            _other => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parse;
+    use super::*;
+
+    /// FAULTS N423: the error of a body that is not JSON names the true cause.
+    #[test]
+    fn each_kind_of_wrong_body_has_its_cause() {
+        for (body, expected) in [
+            (&b"\xff\xfe{\0}\0"[..], Some(SyntaxCause::Utf16)),
+            (b"{\0\"\0a\0\"\0:\x001\0}\0", Some(SyntaxCause::Utf16)),
+            (b"\0{\0}", Some(SyntaxCause::Utf16)),
+            (b"\x1f\x8b\x08\0\0\0", Some(SyntaxCause::Gzip)),
+            (b"<html></html>", Some(SyntaxCause::Markup)),
+            (b" <?xml version=\"1.0\"?>", Some(SyntaxCause::Markup)),
+            (b"email=a%40b.com&id=1", Some(SyntaxCause::Form)),
+            (b"payload=%7B%7D", Some(SyntaxCause::Form)),
+            (b"{\"a\":1", Some(SyntaxCause::Cut)),
+            (b"{\"a\":\"x", Some(SyntaxCause::Cut)),
+            (b"[1,", Some(SyntaxCause::Cut)),
+            (b"{\"a\":tr", Some(SyntaxCause::Cut)),
+            (b"{'a':1}", Some(SyntaxCause::SingleQuotes)),
+            (b"{\"a\":'x'}", Some(SyntaxCause::SingleQuotes)),
+            (b"{\"a\":NaN}", Some(SyntaxCause::Word)),
+            (b"{\"a\":Infinity}", Some(SyntaxCause::Word)),
+            (b"{\"a\":-Infinity}", Some(SyntaxCause::Word)),
+            (b"{\"a\":None}", Some(SyntaxCause::Word)),
+            (b"{\"a\":True}", Some(SyntaxCause::Word)),
+            (b"{\"a\":undefined}", Some(SyntaxCause::Word)),
+            (b"{\"a\":1 /* x */}", Some(SyntaxCause::Comment)),
+            (b"// x\n{}", Some(SyntaxCause::Comment)),
+            (b"{\"a\":1,}", Some(SyntaxCause::TrailingComma)),
+            (b"[1,]", Some(SyntaxCause::TrailingComma)),
+            (b"{\"a\":1 \"b\":2}", Some(SyntaxCause::MissingComma)),
+            (b"[1 2]", Some(SyntaxCause::MissingComma)),
+            (b"{\"a\" 1}", Some(SyntaxCause::MissingColon)),
+            (b"{a:1}", Some(SyntaxCause::Name)),
+            (b"{1:1}", Some(SyntaxCause::Name)),
+            (b"{\"a\":\"x\ny\"}", Some(SyntaxCause::ControlCharacter)),
+            (b"{\"a\":\"\\x\"}", Some(SyntaxCause::Escape)),
+            (b"{\"a\":\"\\ud800\"}", Some(SyntaxCause::Escape)),
+            (b"{\"a\":1e999}", Some(SyntaxCause::NumberRange)),
+            (b"{\"a\":01}", Some(SyntaxCause::Number)),
+            (b"{\"a\":+1}", Some(SyntaxCause::Number)),
+            (b"{\"a\":.5}", Some(SyntaxCause::Number)),
+            (b"{\"a\":1}\n{\"a\":2}", Some(SyntaxCause::JsonLines)),
+            (b"{} x", None),
+            (b"\"\xff\"", None),
+            (b"", None),
+        ] {
+            let error = parse(body).unwrap_err();
+            assert_eq!(error.cause, expected, "{:?}", String::from_utf8_lossy(body));
+        }
+    }
+}
