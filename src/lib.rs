@@ -47,6 +47,7 @@
 //! | `metrics` | every metric with its labels | |
 //! | `telemetry` | the log of the process | |
 //! | `terminal` | the output of commands | |
+//! | `spelling` | finds the known name that a misspelt name probably means | pure |
 //! | `shutdown` | the signal to stop the process | |
 //! | `core_dump` | keeps the memory of the process out of core dumps | |
 //! | `failpoint` | crashes and faults for tests; a release contains no failpoints | |
@@ -94,6 +95,7 @@ pub mod random;
 pub mod sandbox;
 mod sender;
 pub mod shutdown;
+mod spelling;
 pub mod telemetry;
 mod terminal;
 pub mod time;

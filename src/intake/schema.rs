@@ -11,22 +11,20 @@
 
 use std::collections::BTreeSet;
 
-use jsonschema::error::ValidationErrorKind;
 use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
 use serde_json::Value;
 
 use crate::event::{EventError, pointer};
 
 mod bounds;
+mod keywords;
+mod sentence;
 
 /// The maximum number of schema errors for one event. This number is enough for a developer, and limits the time that
 /// the bridge spends on one bad event.
 const ERRORS_MAX: usize = 100;
 /// The maximum depth of the paths that the bridge lists from a schema. A recursive schema has paths of any depth.
 const LEAF_DEPTH_MAX: usize = 16;
-/// The maximum length of a keyword's value in an error text. For example, the list of an `enum` can have hundreds of
-/// members.
-const LIMIT_CHARS_MAX: usize = 200;
 
 /// The error of a document that cannot be used as a schema.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +39,16 @@ pub enum Error {
         location: String,
         /// The reason why the schema does not compile.
         source: Box<ValidationError<'static>>,
+    },
+    /// The schema has a misspelt keyword, which the validator would ignore.
+    #[error("schema {name}, at #{location}: {reason}")]
+    Misspelt {
+        /// The name of the schema.
+        name: String,
+        /// A JSON Pointer to the keyword in the schema.
+        location: String,
+        /// The description of the misspelt keyword.
+        reason: String,
     },
     /// The schema compiles, but an event could make the validator work without a bound.
     #[error("schema {name} has no bound: {reason}")]
@@ -80,6 +88,13 @@ impl Schema {
             location: source.instance_path().to_string(),
             source: Box::new(source),
         })?;
+        if let Some((location, reason)) = keywords::misspelt(document, "") {
+            return Err(Error::Misspelt {
+                name: name.to_owned(),
+                location,
+                reason,
+            });
+        }
         if let Some(reason) = bounds::excess(document) {
             return Err(Error::Unbounded {
                 name: name.to_owned(),
@@ -113,7 +128,7 @@ impl Schema {
         self.validator
             .iter_errors(event)
             .take(ERRORS_MAX)
-            .map(|error| self.event_error(&error))
+            .map(|error| self.event_error(event, &error))
             .collect()
     }
 
@@ -160,21 +175,12 @@ impl Schema {
         leaves.append(&mut inside);
     }
 
-    fn event_error(&self, error: &ValidationError<'_>) -> EventError {
-        let location = error.schema_path().as_str();
-        // The keyword `required` has a list of names. The missing name is in this list, so the missing name is a word
-        // of the schema, and the error can contain the missing name.
-        let limit = if let ValidationErrorKind::Required { property } = error.kind() {
-            Some(property)
-        } else {
-            self.document.pointer(location)
-        };
-        let keyword = error.kind().keyword();
+    fn event_error(&self, event: &Value, error: &ValidationError<'_>) -> EventError {
         EventError {
             pointer: error.instance_path().to_string(),
-            rule: keyword.to_owned(),
-            location: location.to_owned(),
-            detail: sentence(keyword, &limit.map(quoted).unwrap_or_default()),
+            rule: error.kind().keyword().to_owned(),
+            location: error.schema_path().as_str().to_owned(),
+            detail: sentence::detail(&self.document, event, error),
         }
     }
 }
@@ -190,60 +196,11 @@ fn too_many_errors() -> EventError {
     }
 }
 
-/// Describes a broken schema keyword and the value of the keyword in one sentence.
-///
-/// For an unknown keyword, the sentence only names the keyword.
-fn sentence(keyword: &str, limit: &str) -> String {
-    match keyword {
-        "type" => format!("The value must be of type {limit}."),
-        "required" => format!("The property {limit} is required."),
-        "enum" => format!("The value must be one of {limit}."),
-        "const" => format!("The value must be {limit}."),
-        "pattern" => format!("The text must match the pattern {limit}."),
-        "format" => format!("The text must have the format {limit}."),
-        "minLength" => format!("The text must have at least {limit} characters."),
-        "maxLength" => format!("The text must have at most {limit} characters."),
-        "minimum" => format!("The number must be at least {limit}."),
-        "maximum" => format!("The number must be at most {limit}."),
-        "exclusiveMinimum" => format!("The number must be greater than {limit}."),
-        "exclusiveMaximum" => format!("The number must be less than {limit}."),
-        "multipleOf" => format!("The number must be a multiple of {limit}."),
-        "minItems" => format!("The array must have at least {limit} items."),
-        "maxItems" => format!("The array must have at most {limit} items."),
-        "uniqueItems" => "The items of the array must be unique.".to_owned(),
-        "contains" => "The array must contain more items that match the schema.".to_owned(),
-        "minProperties" => format!("The object must have at least {limit} properties."),
-        "maxProperties" => format!("The object must have at most {limit} properties."),
-        "additionalProperties" | "unevaluatedProperties" => {
-            "The object has a property that the schema does not allow.".to_owned()
-        }
-        "additionalItems" | "unevaluatedItems" => {
-            "The array has an item that the schema does not allow.".to_owned()
-        }
-        "propertyNames" => {
-            "The object has a property whose name the schema does not allow.".to_owned()
-        }
-        "anyOf" => "The value must match at least one of the schemas.".to_owned(),
-        "oneOf" => "The value must match exactly one of the schemas.".to_owned(),
-        "not" => "The value must not match the schema.".to_owned(),
-        "falseSchema" => "No value is allowed here.".to_owned(),
-        other => format!("The value does not satisfy `{other}` of the schema."),
-    }
-}
-
-/// Returns the value of a schema keyword as JSON. A long value is cut to [`LIMIT_CHARS_MAX`] characters.
-fn quoted(limit: &Value) -> String {
-    let text = limit.to_string();
-    match text.char_indices().nth(LIMIT_CHARS_MAX) {
-        None => text,
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
+    use super::sentence::LIMIT_CHARS_MAX;
     use super::*;
 
     /// The tests put this text into every part of an event that a sender chooses. No schema error may contain this
@@ -384,7 +341,7 @@ mod tests {
             (
                 json!({"additionalProperties": false}),
                 json!({CANARY: 1}),
-                "No value is allowed here.",
+                "The schema allows no value here: the event must not contain this value.",
             ),
             (
                 json!({"unevaluatedProperties": false}),
@@ -399,22 +356,74 @@ mod tests {
             (
                 json!({"anyOf": [{"type": "null"}, {"type": "integer"}]}),
                 json!(CANARY),
-                "The value must match at least one of the schemas.",
+                "The value matches none of these schemas, and must match at least one: [{\"type\":\"null\"},{\"type\":\"integer\"}].",
             ),
             (
                 json!({"oneOf": [{"minLength": 1}, {"minLength": 2}]}),
                 json!(CANARY),
-                "The value must match exactly one of the schemas.",
+                "The value matches several of these schemas, and must match exactly one: [{\"minLength\":1},{\"minLength\":2}].",
             ),
             (
                 json!({"not": {}}),
                 json!(CANARY),
-                "The value must not match the schema.",
+                "The value must not match the schema {}.",
             ),
             (
                 json!({"dependentRequired": {"a": ["b"]}}),
                 json!({"a": CANARY}),
-                "The property \"b\" is required.",
+                "The property \"b\" is required, because the object has the property \"a\".",
+            ),
+        ]);
+    }
+
+    /// FAULTS N425: a rule that applies only under a condition names the condition.
+    #[test]
+    fn a_negated_or_conditional_rule_names_its_true_cause() {
+        let conditional = json!({
+            "if": {"properties": {"kind": {"const": "card"}}, "required": ["kind"]},
+            "then": {"required": ["number"]},
+            "else": {"properties": {"then": {"type": "integer"}}},
+        });
+        let condition = "{\"properties\":{\"kind\":{\"const\":\"card\"}},\"required\":[\"kind\"]}";
+        check_details(&[
+            (
+                conditional.clone(),
+                json!({"kind": "card", "x": CANARY}),
+                &format!(
+                    "The property \"number\" is required. This rule applies because the value matches the condition {condition}."
+                ),
+            ),
+            (
+                conditional,
+                json!({"kind": CANARY, "then": CANARY}),
+                &format!(
+                    "The value must be of type \"integer\". This rule applies because the value does not match the condition {condition}."
+                ),
+            ),
+            (
+                json!({"properties": {"if": {}, "then": {"type": "integer"}}}),
+                json!({"then": CANARY}),
+                "The value must be of type \"integer\".",
+            ),
+            (
+                json!({"not": {"const": "a"}}),
+                json!("a"),
+                "The value must not be \"a\".",
+            ),
+            (
+                json!({"not": {"required": ["ssn"]}}),
+                json!({"ssn": CANARY}),
+                "The object must not have all of the properties [\"ssn\"].",
+            ),
+            (
+                json!({"oneOf": [{"type": "null"}, {"type": "integer"}]}),
+                json!(CANARY),
+                "The value matches none of these schemas, and must match exactly one: [{\"type\":\"null\"},{\"type\":\"integer\"}].",
+            ),
+            (
+                json!({"properties": {"ssn": false}}),
+                json!({"ssn": CANARY}),
+                "The schema allows no value here: the event must not contain this value.",
             ),
         ]);
     }

@@ -27,12 +27,16 @@ const EDGES: &[(&str, &[&str])] = &[
     ("time", &[]),
     ("random", &[]),
     ("metrics", &[]),
-    ("telemetry", &["time"]),
+    ("spelling", &[]),
+    ("telemetry", &["spelling", "time"]),
     ("shutdown", &[]),
     ("failpoint", &[]),
     ("draft", &["event", "intake", "time"]),
-    ("intake", &["event", "imprint", "mapping", "outbox", "time"]),
-    ("mapping", &["event", "imprint", "time"]),
+    (
+        "intake",
+        &["event", "imprint", "mapping", "outbox", "spelling", "time"],
+    ),
+    ("mapping", &["event", "imprint", "spelling", "time"]),
     ("http", &["time"]),
     ("imprint", &["event", "http", "time"]),
     ("sandbox", &["imprint", "random", "time"]),
@@ -112,6 +116,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "intake",
             "mapping",
             "outbox",
+            "spelling",
             "telemetry",
             "time",
         ],
@@ -152,6 +157,7 @@ const PURE: &[&str] = &[
     "imprint/echo.rs",
     "imprint/excerpt.rs",
     "imprint/lookup.rs",
+    "spelling.rs",
 ];
 
 /// The crates that only some places of the code may use, with these places.

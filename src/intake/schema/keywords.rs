@@ -1,0 +1,200 @@
+//! Finds misspelt keywords of a schema. JSON Schema ignores an unknown keyword, so a misspelt keyword would allow events
+//! that its author wants to refuse.
+
+use serde_json::Value;
+
+use crate::event::pointer;
+use crate::spelling;
+
+/// The keywords of the drafts of JSON Schema that the validator knows.
+const KEYWORDS: [&str; 60] = [
+    "$anchor",
+    "$comment",
+    "$defs",
+    "$dynamicAnchor",
+    "$dynamicRef",
+    "$id",
+    "$recursiveAnchor",
+    "$recursiveRef",
+    "$ref",
+    "$schema",
+    "$vocabulary",
+    "additionalItems",
+    "additionalProperties",
+    "allOf",
+    "anyOf",
+    "const",
+    "contains",
+    "contentEncoding",
+    "contentMediaType",
+    "contentSchema",
+    "default",
+    "definitions",
+    "dependencies",
+    "dependentRequired",
+    "dependentSchemas",
+    "deprecated",
+    "description",
+    "else",
+    "enum",
+    "examples",
+    "exclusiveMaximum",
+    "exclusiveMinimum",
+    "format",
+    "id",
+    "if",
+    "items",
+    "maxContains",
+    "maxItems",
+    "maxLength",
+    "maxProperties",
+    "maximum",
+    "minContains",
+    "minItems",
+    "minLength",
+    "minProperties",
+    "minimum",
+    "multipleOf",
+    "not",
+    "oneOf",
+    "pattern",
+    "patternProperties",
+    "prefixItems",
+    "properties",
+    "propertyNames",
+    "readOnly",
+    "required",
+    "then",
+    "title",
+    "type",
+    "unevaluatedItems",
+];
+/// More keywords, and keywords of OpenAPI that are similar to keywords of JSON Schema and have no effect.
+const OTHERS: [&str; 4] = [
+    "unevaluatedProperties",
+    "uniqueItems",
+    "writeOnly",
+    "example",
+];
+/// The keyword of OpenAPI 3.0 that JSON Schema writes in another way. The bridge does not ignore it, because the schema
+/// would refuse each null.
+const NULLABLE: &str = "nullable";
+
+/// The keywords with one schema or a list of schemas.
+const WITH_SCHEMAS: [&str; 16] = [
+    "additionalItems",
+    "additionalProperties",
+    "allOf",
+    "anyOf",
+    "contains",
+    "contentSchema",
+    "else",
+    "if",
+    "items",
+    "not",
+    "oneOf",
+    "prefixItems",
+    "propertyNames",
+    "then",
+    "unevaluatedItems",
+    "unevaluatedProperties",
+];
+/// The keywords with schemas by name.
+const WITH_NAMED_SCHEMAS: [&str; 6] = [
+    "$defs",
+    "definitions",
+    "dependencies",
+    "dependentSchemas",
+    "patternProperties",
+    "properties",
+];
+
+/// Returns the place of the first misspelt keyword, and the reason why the keyword is wrong.
+pub(super) fn misspelt(schema: &Value, place: &str) -> Option<(String, String)> {
+    if let Value::Array(schemas) = schema {
+        let mut schemas = schemas.iter().enumerate();
+        return schemas.find_map(|(index, inner)| misspelt(inner, &format!("{place}/{index}")));
+    }
+    let keywords = schema.as_object()?;
+    keywords.iter().find_map(|(keyword, value)| {
+        let place = pointer::inside(place, keyword);
+        if let Some(reason) = wrong(keyword) {
+            return Some((place, reason));
+        }
+        if WITH_SCHEMAS.contains(&keyword.as_str()) {
+            return misspelt(value, &place);
+        }
+        let named = value
+            .as_object()
+            .filter(|_| WITH_NAMED_SCHEMAS.contains(&keyword.as_str()));
+        named?
+            .iter()
+            .find_map(|(name, inner)| misspelt(inner, &pointer::inside(&place, name)))
+    })
+}
+
+fn wrong(keyword: &str) -> Option<String> {
+    if keyword == NULLABLE {
+        return Some(
+            "`nullable` is not a keyword of JSON Schema; write \"type\": [\"string\", \"null\"]"
+                .to_owned(),
+        );
+    }
+    let known = || KEYWORDS.into_iter().chain(OTHERS);
+    if known().any(|known| known == keyword) {
+        return None;
+    }
+    let meant = spelling::misspelt(keyword, known())?;
+    Some(format!(
+        "unknown keyword `{keyword}`; did you mean `{meant}`?"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// FAULTS N424: a schema with a misspelt keyword would check nothing.
+    #[test]
+    fn a_misspelt_keyword_is_found_and_a_name_of_a_property_is_not() {
+        for (schema, expected) in [
+            (json!({"requird": ["id"]}), Some("/requird")),
+            (
+                json!({"properties": {"a": {"tpye": "string"}}}),
+                Some("/properties/a/tpye"),
+            ),
+            (
+                json!({"anyOf": [{}, {"Properties": {}}]}),
+                Some("/anyOf/1/Properties"),
+            ),
+            (
+                json!({"$defs": {"x": {"items": {"maxlength": 3}}}}),
+                Some("/$defs/x/items/maxlength"),
+            ),
+            (
+                json!({"properties": {"a": {"nullable": true}}}),
+                Some("/properties/a/nullable"),
+            ),
+            (
+                json!({"properties": {"requird": {}, "typ": {"type": "string"}}}),
+                None,
+            ),
+            (
+                json!({"x-note": 1, "example": {"tpye": 1}, "default": {"requird": 1}}),
+                None,
+            ),
+            (json!({"enum": [{"tpye": 1}], "const": {"tpye": 1}}), None),
+            (json!({"owner": "crm", "$comment": "x"}), None),
+            (json!(true), None),
+        ] {
+            let found = misspelt(&schema, "");
+            assert_eq!(
+                found.as_ref().map(|(place, _)| place.as_str()),
+                expected,
+                "{schema}"
+            );
+        }
+    }
+}

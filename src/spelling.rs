@@ -1,0 +1,119 @@
+//! Finds the known name that a misspelt name probably means, so that an error message can suggest the known name.
+
+/// The minimum similarity of a suggestion, from 0 (nothing in common) to 1 (equal). Below this value, most suggestions
+/// are wrong: `verbose` is not `error`.
+const SIMILARITY_MIN: f64 = 0.84;
+/// The minimum similarity of a name that is only misspelt.
+const MISSPELLING_MIN: f64 = 0.94;
+/// The minimum length of a name in which one wrong letter is a misspelling. A shorter name becomes another name.
+const LONG_CHARS_MIN: usize = 4;
+/// The minimum length of a name that can be a part of a suggestion, as `zip` is a part of `us_zip`. Shorter names are
+/// parts of too many names.
+const PART_CHARS_MIN: usize = 3;
+
+/// Returns the known name that is most similar to `name`, or `None` if no known name is similar.
+pub(crate) fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+    best(known, SIMILARITY_MIN, |known| similarity(name, known))
+}
+
+/// Returns the known name that `name` misspells: the name with other letter case, with other separators or with one or
+/// two wrong letters. The comparison is stricter than the comparison of [`nearest`].
+pub(crate) fn misspelt<'n>(
+    name: &str,
+    known: impl IntoIterator<Item = &'n str>,
+) -> Option<&'n str> {
+    let name = plain(name);
+    best(known, MISSPELLING_MIN, |known| {
+        let known = plain(known);
+        let is_long = name.len() >= LONG_CHARS_MIN && known.len() >= LONG_CHARS_MIN;
+        if is_long && strsim::osa_distance(&name, &known) <= 1 {
+            return 1.0;
+        }
+        strsim::jaro_winkler(&name, &known)
+    })
+}
+
+fn best<'n>(
+    known: impl IntoIterator<Item = &'n str>,
+    least: f64,
+    similarity: impl Fn(&str) -> f64,
+) -> Option<&'n str> {
+    let mut best = None;
+    for candidate in known {
+        let found = similarity(candidate);
+        if found >= least && best.is_none_or(|(most, _)| found > most) {
+            best = Some((found, candidate));
+        }
+    }
+    best.map(|(_, candidate)| candidate)
+}
+
+/// Returns the end of an error message about an unknown name: the suggestion of a similar name, or an empty text.
+pub(crate) fn suggestion<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> String {
+    let nearest = nearest(name, known);
+    nearest.map_or_else(String::new, |known| format!("; did you mean {known}?"))
+}
+
+/// Returns the similarity of two names without letter case and separators: 1 for equal names.
+fn similarity(name: &str, other: &str) -> f64 {
+    let (name, other) = (plain(name), plain(other));
+    if name == other {
+        return 1.0;
+    }
+    let is_part = |part: &str, whole: &str| part.len() >= PART_CHARS_MIN && whole.contains(part);
+    let part = if is_part(&name, &other) || is_part(&other, &name) {
+        SIMILARITY_MIN
+    } else {
+        0.0
+    };
+    strsim::jaro_winkler(&name, &other).max(part)
+}
+
+fn plain(name: &str) -> String {
+    let letters = name.chars().filter(|letter| letter.is_alphanumeric());
+    letters.flat_map(char::to_lowercase).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_similar_name_is_suggested_and_no_other() {
+        let known = [
+            "first_name",
+            "email",
+            "e164",
+            "us_zip",
+            "lookup",
+            "schema",
+            "version_domain",
+            "error",
+            "warn",
+            "info",
+            "customer_history.address.city",
+        ];
+        for (name, expected) in [
+            ("firstName", Some("first_name")),
+            ("first-nam", Some("first_name")),
+            ("emial", Some("email")),
+            ("e146", Some("e164")),
+            ("zip", Some("us_zip")),
+            ("lokup", Some("lookup")),
+            ("schma", Some("schema")),
+            ("versoin_domain", Some("version_domain")),
+            ("WARNING", Some("warn")),
+            (
+                "customer_history.adress.city",
+                Some("customer_history.address.city"),
+            ),
+            ("verbose", None),
+            ("birthday", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest(name, known), expected, "{name}");
+        }
+        assert_eq!(suggestion("emial", known), "; did you mean email?");
+        assert_eq!(suggestion("x", known), "");
+    }
+}
