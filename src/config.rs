@@ -10,46 +10,56 @@ use std::time::Duration;
 
 use config::{Environment, File, FileFormat, Source as _, Value, ValueKind};
 
+use self::environment::{PREFIX, SEPARATOR, Variables};
 use self::reader::{Raw, Reader};
 use crate::ingress::BodyLimits;
 use crate::intake::IntakeSettings;
-use crate::outbox::is_reserved_name;
-use crate::telemetry::LogFormat;
+use crate::telemetry::{self, LogFormat};
 
 mod base_url;
 mod dispatch;
+mod environment;
 mod imprint;
 mod intake;
 mod operators;
+mod outbox;
 mod quota;
 mod reader;
 mod regular_file;
 pub mod secret;
 pub mod source_set;
 pub mod sources;
+mod toml_error;
 
 pub use base_url::BaseUrl;
 pub use dispatch::DispatchSettings;
 pub use imprint::{ImprintEnvironment, ImprintSettings};
 pub use operators::OperatorFile;
+pub use outbox::OutboxSettings;
 pub use quota::QuotaSettings;
 pub use reader::SettingError;
 
 /// The built-in default settings.
 const DEFAULT: &str = include_str!("../config/default.toml");
-/// The prefix of every environment variable that contains a setting.
-const PREFIX: &str = "IMPRINT_BRIDGE";
 /// The maximum of every setting for a deadline. No client waits for an answer for more than five minutes.
 const DEADLINE_MAX: Duration = Duration::from_secs(300);
 /// The minimum of every setting for a deadline.
 const DEADLINE_MIN: Duration = Duration::from_millis(50);
+/// The minimum of `ingress.keep_alive`. With a shorter time, most clients would open a connection for each request.
+const KEEP_ALIVE_MIN: Duration = Duration::from_secs(1);
+/// The maximum of `ingress.keep_alive`. Proxies forget an idle connection after a shorter time.
+const KEEP_ALIVE_MAX: Duration = Duration::from_hours(1);
+/// The maximum of `ingress.workers`. A machine for the bridge has fewer cores.
+const WORKERS_MAX: u64 = 256;
+/// The minimum of `ingress.body_bytes_max` and `ingress.bodies_bytes_max`. A small event has several hundred bytes.
+const BODY_BYTES_MIN: u64 = 1024;
+/// The maximum of `ingress.body_bytes_max`. The bridge holds a whole body and its parsed form in memory.
+const BODY_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// The maximum of `ingress.connections_max`. Each connection takes memory and an open file.
+const CONNECTIONS_MAX: u64 = 1_000_000;
 /// The maximum of `ingress.bodies_bytes_max`: 4 GiB. A container for the bridge has less memory.
 const BODIES_BYTES_MAX: u64 = 4 << 30;
-/// The minimum of a retention setting. A sender that repeats an event within this time must get the answer `duplicate`.
-const RETAIN_MIN: Duration = Duration::from_mins(1);
-/// The maximum of a retention setting: about ten years.
-const RETAIN_MAX: Duration = Duration::from_hours(24 * 3660);
-/// The maximum size of a source file. A lookup table with 50,000 rows takes less.
+/// The maximum size of a source file or of a settings file. A lookup table with 50,000 rows takes less.
 const SOURCE_FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// The maximum of `shutdown.lag` plus `shutdown.drain`. By default, Kubernetes kills a pod 30 s after the signal to
 /// stop.
@@ -106,15 +116,6 @@ pub struct IngressSettings {
     pub connections_max: usize,
 }
 
-/// The settings of the store. The file `config/default.toml` describes each setting.
-#[derive(Clone, Debug)]
-pub struct OutboxSettings {
-    pub path: PathBuf,
-    pub intake_max: usize,
-    pub retain_receipt: Duration,
-    pub retain_parked: Duration,
-}
-
 /// The settings of the shutdown. The file `config/default.toml` describes each setting.
 #[derive(Clone, Copy, Debug)]
 pub struct ShutdownSettings {
@@ -136,7 +137,7 @@ impl Config {
     /// # Errors
     /// Returns every error of every layer of settings.
     pub fn read(files: &[PathBuf], purpose: Purpose) -> Result<Self, Vec<SettingError>> {
-        Self::from_layers(files, Environment::with_prefix(PREFIX), purpose)
+        Self::from_layers(files, &Variables::take(std::env::vars_os())?, purpose)
     }
 
     /// Reads the defaults and the settings files, but not the environment. The demo uses this function. Otherwise an
@@ -145,22 +146,24 @@ impl Config {
     /// # Errors
     /// Returns every error of every layer of settings.
     pub fn read_apart(files: &[PathBuf], purpose: Purpose) -> Result<Self, Vec<SettingError>> {
-        let nothing = Environment::default().source(Some(config::Map::new()));
-        Self::from_layers(files, nothing, purpose)
+        Self::from_layers(files, &Variables::default(), purpose)
     }
 
     fn from_layers(
         files: &[PathBuf],
-        environment: Environment,
+        variables: &Variables,
         purpose: Purpose,
     ) -> Result<Self, Vec<SettingError>> {
-        let environment = environment
-            .prefix_separator("__")
-            .separator("__")
-            .try_parsing(false);
+        let environment = Environment::with_prefix(PREFIX)
+            .prefix_separator(SEPARATOR)
+            .separator(SEPARATOR)
+            .try_parsing(false)
+            .source(Some(variables.settings()));
         let mut layers =
             config::Config::builder().add_source(File::from_str(DEFAULT, FileFormat::Toml));
         for file in files {
+            // A file that cannot be read gets an error of its own, with its path.
+            read_file(file).map_err(|error| vec![error])?;
             layers = layers.add_source(File::from(file.as_path()).format(FileFormat::Toml));
         }
         // `collect` keeps the origin of each value, the file or the variable. `try_deserialize` would lose the origin.
@@ -168,11 +171,18 @@ impl Config {
             .add_source(environment)
             .build()
             .and_then(|layers| layers.collect());
-        let settings = settings.map_err(|error| vec![unreadable("configuration", &error)])?;
+        let settings = settings.map_err(|error| {
+            vec![SettingError {
+                origin: "settings".to_owned(),
+                key: String::new(),
+                reason: error.to_string(),
+            }]
+        })?;
         let settings = Value::new(None, ValueKind::Table(settings));
         let mut reader = Reader::new("", settings);
         let config = Self::take(&mut reader, purpose);
-        let errors = reader.finish();
+        let mut errors = variables.misspelt(reader.known());
+        errors.extend(reader.finish());
         match config {
             Some(config) if errors.is_empty() => Ok(config),
             Some(_) | None => Err(errors),
@@ -194,7 +204,7 @@ impl Config {
         let quota = QuotaSettings::take(reader, body_bytes_max);
         let ops_listen = reader.take(&["ops", "listen"], listen);
         let operators = operators::take(reader, purpose);
-        let outbox = take_outbox(reader);
+        let outbox = outbox::take(reader);
         let imprint = imprint::take(reader, profile, purpose);
         let clearing = imprint.as_ref().map(|imprint| imprint.clearing);
         let intake = intake::take(reader, clearing);
@@ -203,7 +213,10 @@ impl Config {
         let format = reader.take(&["log", "format"], |raw| {
             raw.word(&[("text", LogFormat::Text), ("json", LogFormat::Json)])
         });
-        let filter = reader.take(&["log", "filter"], Raw::text);
+        let filter = reader.take(&["log", "filter"], |raw| {
+            let filter = raw.text()?;
+            telemetry::check_filter(&filter).map(|()| filter)
+        });
         Some(Self {
             profile: profile?,
             sources_dir: sources_dir?,
@@ -230,17 +243,13 @@ fn take_ingress(reader: &mut Reader) -> Option<IngressSettings> {
         |key, least, most| reader.take(&["ingress", key], |raw| raw.duration(least, most));
     let body_deadline = take_duration("body_deadline", DEADLINE_MIN, DEADLINE_MAX);
     let head_deadline = take_duration("head_deadline", DEADLINE_MIN, DEADLINE_MAX);
-    let keep_alive = take_duration(
-        "keep_alive",
-        Duration::from_secs(1),
-        Duration::from_hours(1),
-    );
+    let keep_alive = take_duration("keep_alive", KEEP_ALIVE_MIN, KEEP_ALIVE_MAX);
     let mut take_count =
         |key, least, most| reader.take(&["ingress", key], |raw| raw.count(least, most));
-    let workers = take_count("workers", 0, 256);
-    let body_bytes_max = take_count("body_bytes_max", 1024, 16 * 1024 * 1024);
-    let bodies_bytes_max = take_count("bodies_bytes_max", 1024, BODIES_BYTES_MAX);
-    let connections_max = take_count("connections_max", 1, 1_000_000);
+    let workers = take_count("workers", 0, WORKERS_MAX);
+    let body_bytes_max = take_count("body_bytes_max", BODY_BYTES_MIN, BODY_BYTES_MAX);
+    let bodies_bytes_max = take_count("bodies_bytes_max", BODY_BYTES_MIN, BODIES_BYTES_MAX);
+    let connections_max = take_count("connections_max", 1, CONNECTIONS_MAX);
     let listen = reader.take(&["ingress", "listen"], listen);
     let ingress = IngressSettings {
         listen: listen?,
@@ -261,36 +270,6 @@ fn take_ingress(reader: &mut Reader) -> Option<IngressSettings> {
         );
     }
     Some(ingress)
-}
-
-fn take_outbox(reader: &mut Reader) -> Option<OutboxSettings> {
-    let store = reader.take(&["outbox", "url"], |raw| {
-        let url = raw.text()?;
-        let path = url.strip_prefix("sqlite:").filter(|path| !path.is_empty());
-        // `sqlite:///var/x` and `sqlite:/var/x` name the same file.
-        let path = path.map(|path| path.strip_prefix("//").unwrap_or(path));
-        path.filter(|path| is_store_path(path))
-            .map(PathBuf::from)
-            .ok_or_else(|| "must be \"sqlite:PATH\", with the path of a file whose name has no meaning for SQLite".to_owned())
-    });
-    let intake_max = reader.take(&["outbox", "intake_max"], |raw| raw.count(1, 1_000_000));
-    let mut retain =
-        |key| reader.take(&["outbox", key], |raw| raw.duration(RETAIN_MIN, RETAIN_MAX));
-    let (retain_receipt, retain_parked) = (retain("retain_receipt"), retain("retain_parked"));
-    Some(OutboxSettings {
-        path: store?,
-        intake_max: intake_max?,
-        retain_receipt: retain_receipt?,
-        retain_parked: retain_parked?,
-    })
-}
-
-/// Returns whether a store can have this path. Some paths and file names are reserved, for example because SQLite gives
-/// them a special meaning.
-fn is_store_path(path: &str) -> bool {
-    let name = Path::new(path).file_name().and_then(|name| name.to_str());
-    let is_file = !path.ends_with('/') && !is_reserved_name(path);
-    is_file && name.is_some_and(|name| !is_reserved_name(name))
 }
 
 fn take_shutdown(reader: &mut Reader) -> Option<ShutdownSettings> {
@@ -318,23 +297,14 @@ fn path(raw: Raw) -> Result<PathBuf, String> {
 }
 
 fn listen(raw: Raw) -> Result<SocketAddr, String> {
-    raw.parsed("an address and a port, such as 127.0.0.1:8080")
-}
-
-/// Creates the error for a settings file that cannot be read or parsed.
-fn unreadable(origin: &str, error: &config::ConfigError) -> SettingError {
-    SettingError {
-        origin: origin.to_owned(),
-        key: "file".to_owned(),
-        reason: error.to_string(),
-    }
+    raw.parsed("an IP address and a port, such as 127.0.0.1:8080")
 }
 
 /// Reads only one TOML file, without the defaults and without the environment.
 fn read_file(path: &Path) -> Result<Value, SettingError> {
     let error = |reason| SettingError {
-        origin: path.display().to_string(),
-        key: "file".to_owned(),
+        origin: absolute(path),
+        key: String::new(),
         reason,
     };
     let content = regular_file::read(path, SOURCE_FILE_BYTES_MAX);
@@ -342,8 +312,14 @@ fn read_file(path: &Path) -> Result<Value, SettingError> {
     let content =
         String::from_utf8(content).map_err(|_binary| error("is not UTF-8 text".to_owned()))?;
     let table = File::from_str(&content, FileFormat::Toml).collect();
-    let table = table.map_err(|reason| error(reason.to_string()))?;
+    let table = table.map_err(|reason| error(toml_error::explained(&reason, &content)))?;
     Ok(Value::new(None, ValueKind::Table(table)))
+}
+
+/// Formats a path as an absolute path, because a relative path depends on the working directory of the bridge.
+fn absolute(path: &Path) -> String {
+    let absolute = std::path::absolute(path);
+    absolute.as_deref().unwrap_or(path).display().to_string()
 }
 
 #[cfg(test)]
@@ -364,8 +340,9 @@ mod tests {
         let variables = variables
             .iter()
             .map(|(name, value)| (format!("{PREFIX}__{name}"), (*value).to_owned()));
-        let environment = Environment::with_prefix(PREFIX).source(Some(variables.collect()));
-        let config = Config::from_layers(&[path], environment, purpose);
+        let variables = variables.map(|(name, value)| (name.into(), value.into()));
+        let variables = Variables::take(variables).unwrap();
+        let config = Config::from_layers(&[path], &variables, purpose);
         config.map_err(|errors| errors.iter().map(ToString::to_string).collect())
     }
 
@@ -465,11 +442,11 @@ mod tests {
             "imprint.key_file: is required",
             "shutdown: lag plus drain must be at most",
             "overlay.toml: ingress.batch_max: must be a whole number from 1 to 1000",
-            "overlay.toml: ingress.listen: must be an address and a port",
-            "overlay.toml: profil: unknown setting",
-            "the environment: imprint.base_url: must be https",
-            "the environment: imprint.concurrency: must be a whole number from 1 to 4096",
-            "the environment: ops.listn: unknown setting",
+            "overlay.toml: ingress.listen: must be an IP address and a port",
+            "overlay.toml: profil: unknown setting; did you mean profile?",
+            "environment variable IMPRINT_BRIDGE__IMPRINT__BASE_URL: imprint.base_url: must be https",
+            "environment variable IMPRINT_BRIDGE__IMPRINT__CONCURRENCY: imprint.concurrency: must be a whole number from 1 to 4096",
+            "environment variable IMPRINT_BRIDGE__OPS__LISTN: ops.listn: unknown setting; did you mean ops.listen?",
         ];
         assert_eq!(errors.len(), expected.len(), "{errors:#?}");
         for expected in expected {

@@ -103,6 +103,8 @@ type SharedTables = BTreeMap<String, Arc<LookupTable>>;
 
 // The names of mapping rules in error messages and explanations.
 const WHEN: &str = "when";
+/// The target of the error that a mapping has no expression for a customer id.
+pub const CUSTOMER: &str = "customer";
 const IMPRINT_ID: &str = "customer.imprint_id";
 const PARTNER_ID: &str = "customer.partner_id";
 const VERSION: &str = "version";

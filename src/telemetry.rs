@@ -20,9 +20,12 @@ use self::queue::LineQueue;
 use self::sampling::Sampling;
 use crate::time::Clock;
 
+mod filter;
 mod queue;
 mod sampling;
 mod writer;
+
+pub use filter::check_filter;
 
 /// The maximum time for which a stopping process waits until the last lines are written. If nobody reads standard
 /// error, the lines are never written.

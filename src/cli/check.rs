@@ -21,6 +21,10 @@ use crate::time::{Clock, cost};
 
 mod watch;
 
+/// The number of events of an example up to which `check` measures the expressions in `[body]`: the maximum of
+/// `ingress.batch_max`.
+const BODY_EVENTS_MAX: usize = 1000;
+
 /// The arguments of the command `check`.
 #[derive(Debug, Args)]
 pub(super) struct CheckOptions {
@@ -59,14 +63,20 @@ fn check_once(layers: &Layers) -> (Vec<PathBuf>, ExitCode) {
     let secrets = sources.iter().filter_map(|source| source.auth.files());
     paths.extend(secrets.flat_map(|files| files.paths.clone()));
     print_result(format_args!(
-        "configuration: {:?} profile, destination {}",
+        "configuration: {:?} profile, destination {}, store {}",
         config.profile,
-        config.imprint.base_url.as_str()
+        config.imprint.base_url.as_str(),
+        absolute(&config.outbox.path).display()
     ));
     if config.imprint.key_file.is_none() {
         print_result("  imprint.key_file is not set; serve needs it");
     }
     (paths, check_sources(&config, sources))
+}
+
+/// Returns the absolute path of a relative path, because a relative path depends on the working directory.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_no_directory| path.to_owned())
 }
 
 pub(super) fn check_sources(config: &Config, settings: Vec<SourceSettings>) -> ExitCode {
@@ -135,6 +145,7 @@ fn counted(results: &ExampleResults, folder: &Path) -> String {
 
 fn describe(source: &Source, results: &ExampleResults) {
     let nothing = ExampleCoverage::default();
+    describe_interpreted_envelope(source, results);
     for (name, event_type) in &source.event_types {
         let mapping = &event_type.mapping;
         let order = mapping.version_domain().map_or("arrival", |_| "version");
@@ -159,6 +170,32 @@ fn describe(source: &Source, results: &ExampleResults) {
     let ignored: Vec<&str> = source.ignored.iter().map(String::as_str).collect();
     if !ignored.is_empty() {
         print_result(format_args!("  ignored: {}", ignored.join(", ")));
+    }
+}
+
+/// Prints the expressions in `[body]` that run in the jq interpreter, and the time that the whole table takes for the
+/// body of the first example.
+fn describe_interpreted_envelope(source: &Source, results: &ExampleResults) {
+    let Some(envelope) = &source.json_envelope else {
+        return;
+    };
+    let interpreted = envelope.interpreted_rules();
+    if interpreted.is_empty() {
+        return;
+    }
+    let first = results.first_body.as_ref();
+    let time = first.map(|(headers, body)| {
+        cost(|| drop(envelope.events(body.clone(), headers, BODY_EVENTS_MAX)))
+    });
+    let time = time.map_or_else(
+        || "not measured: no example".to_owned(),
+        |time| format!("all of [body] takes {time:.1?} for the first example"),
+    );
+    for (target, expression) in interpreted {
+        print_result(format_args!(
+            "  runs in the jq interpreter ({time}): {target} = {}",
+            in_one_line(expression)
+        ));
     }
 }
 

@@ -7,6 +7,12 @@ use super::reader::Reader;
 use crate::dispatch::rules::{DeliveryRules, UnknownCustomer};
 use crate::imprint::clearing::Clearing;
 
+/// The maximum of `dispatch.threads`. One thread sends thousands of requests per second.
+const THREADS_MAX: u64 = 64;
+/// The maximum of `dispatch.max_fold`. The store reads at most this number of waiting entries of a customer at once.
+const FOLD_MAX: u64 = 1000;
+/// The maximum of `dispatch.attempts_max`. At one attempt an hour, the bridge reaches it after six weeks.
+const ATTEMPTS_MAX: u64 = 1000;
 /// The maximum of several settings: `park_after`, `undecided_max`, and the durations in the section `[identity]`.
 const SPAN_MAX: Duration = Duration::from_hours(24 * 400);
 /// The minimum of `assert_after`. Only tests use such a short time.
@@ -28,9 +34,11 @@ pub struct DispatchSettings {
 
 /// Reads the sections `[dispatch]` and `[identity]`.
 pub(super) fn take(reader: &mut Reader, clearing: Option<Clearing>) -> Option<DispatchSettings> {
-    let threads = reader.take(&["dispatch", "threads"], |raw| raw.count(1, 64));
-    let max_fold = reader.take(&["dispatch", "max_fold"], |raw| raw.count(1, 1000));
-    let attempts_max = reader.take(&["dispatch", "attempts_max"], |raw| raw.whole(1, 1000));
+    let threads = reader.take(&["dispatch", "threads"], |raw| raw.count(1, THREADS_MAX));
+    let max_fold = reader.take(&["dispatch", "max_fold"], |raw| raw.count(1, FOLD_MAX));
+    let attempts_max = reader.take(&["dispatch", "attempts_max"], |raw| {
+        raw.whole(1, ATTEMPTS_MAX)
+    });
     let park_after = reader.take(&["dispatch", "park_after"], |raw| {
         raw.duration(Duration::ZERO, SPAN_MAX)
     });

@@ -14,6 +14,9 @@ use crate::outbox::IN_FLIGHT_MAX;
 /// The lowest value of `rate_per_second`, except 0, which means no limit. The value is about four requests per hour.
 const RATE_MIN: f64 = 0.001;
 
+/// The highest value of `rate_per_second`. One bridge sends fewer requests per second, even without a limit.
+const RATE_MAX: f64 = 100_000.0;
+
 /// The kind of server at `imprint.base_url`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ImprintEnvironment {
@@ -127,7 +130,7 @@ fn take_key_files(reader: &mut Reader, purpose: Purpose) -> (Option<PathBuf>, Op
 }
 
 fn parse_rate(raw: Raw) -> Result<Rate, String> {
-    let rate = raw.number(0.0, 100_000.0)?;
+    let rate = raw.number(0.0, RATE_MAX)?;
     if rate > 0.0 && rate < RATE_MIN {
         return Err(format!("must be 0 or at least {RATE_MIN}"));
     }

@@ -7,15 +7,15 @@ use super::reader::Reader;
 use crate::imprint::clearing::Clearing;
 use crate::intake::{ForeignAddress, IntakeSettings};
 
-const BATCH_MAX: std::ops::RangeInclusive<u64> = 1..=1000;
+/// The maximum of `ingress.batch_max`. The store commits all events of a batch at once.
+const BATCH_MAX: u64 = 1000;
+/// The maximum of `ingress.version_ahead_max`. No clock of a sender is a day ahead.
 const VERSION_AHEAD_MAX: Duration = Duration::from_hours(24);
 
 /// Reads the settings of the module `intake`. `clearing` is a setting of the section `[imprint]` that the caller has
 /// already taken.
 pub(super) fn take(reader: &mut Reader, clearing: Option<Clearing>) -> Option<IntakeSettings> {
-    let batch_events_max = reader.take(&["ingress", "batch_max"], |raw| {
-        raw.count(*BATCH_MAX.start(), *BATCH_MAX.end())
-    });
+    let batch_events_max = reader.take(&["ingress", "batch_max"], |raw| raw.count(1, BATCH_MAX));
     let version_ahead_max = reader.take(&["ingress", "version_ahead_max"], |raw| {
         raw.duration(Duration::ZERO, VERSION_AHEAD_MAX)
     });

@@ -7,12 +7,21 @@ use std::time::Duration;
 
 use config::{Value, ValueKind};
 
+use self::unknown::KnownSettings;
+use crate::spelling;
+
+mod unknown;
+
+/// The origin of a value from an environment variable, as the crate `config` names the origin.
+const ENVIRONMENT: &str = "the environment";
+
 /// One error in the settings, with the origin and the key of the wrong setting.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SettingError {
     /// The settings file or the environment variable that contains the setting. Empty if the setting is missing
     /// everywhere.
     pub origin: String,
+    /// The key of the setting. Empty if the error concerns the whole origin.
     pub key: String,
     pub reason: String,
 }
@@ -24,11 +33,12 @@ impl fmt::Display for SettingError {
             key,
             reason,
         } = self;
-        if origin.is_empty() {
-            write!(f, "{key}: {reason}")
-        } else {
-            write!(f, "{origin}: {key}: {reason}")
+        for part in [origin, key] {
+            if !part.is_empty() {
+                write!(f, "{part}: ")?;
+            }
         }
+        f.write_str(reason)
     }
 }
 
@@ -42,7 +52,17 @@ pub(super) struct Reader {
     /// The origin that an error about a missing setting shows.
     origin: String,
     values: BTreeMap<KeyPath, Value>,
+    known: KnownSettings,
     errors: Vec<SettingError>,
+    missing: Vec<MissingSetting>,
+}
+
+/// The error of a missing setting.
+#[derive(Debug)]
+struct MissingSetting {
+    /// The places of which one needs a setting.
+    places: Vec<KeyPath>,
+    error: SettingError,
 }
 
 impl Reader {
@@ -53,7 +73,9 @@ impl Reader {
         Self {
             origin: origin.to_owned(),
             values,
+            known: KnownSettings::default(),
             errors: Vec::new(),
+            missing: Vec::new(),
         }
     }
 
@@ -65,7 +87,7 @@ impl Reader {
         parse: impl FnOnce(Raw) -> Result<T, String>,
     ) -> Option<T> {
         let Some(value) = self.remove(place) else {
-            self.error(place, "is required");
+            self.missing(&[place], "is required");
             return None;
         };
         let origin = value.origin().map(str::to_owned);
@@ -96,8 +118,9 @@ impl Reader {
     }
 
     /// Lists the keys directly below `place`.
-    pub(super) fn keys(&self, place: &[&str]) -> BTreeSet<String> {
+    pub(super) fn keys(&mut self, place: &[&str]) -> BTreeSet<String> {
         let place = owned(place);
+        self.known.tables.insert(place.clone());
         let below = self.values.keys().filter(|key| key.starts_with(&place));
         below
             .filter_map(|key| key.get(place.len()))
@@ -109,11 +132,13 @@ impl Reader {
     /// joined with dots.
     pub(super) fn take_all(&mut self, place: &[&str]) -> BTreeMap<String, Raw> {
         let place = owned(place);
+        self.known.tables.insert(place.clone());
         let (inside, outside) = std::mem::take(&mut self.values)
             .into_iter()
             .partition(|(key, _)| key.starts_with(&place));
         self.values = outside;
         let inside: BTreeMap<KeyPath, Value> = inside;
+        self.known.settings.extend(inside.keys().cloned());
         inside
             .into_iter()
             .filter_map(|(key, value)| Some((key.get(place.len()..)?.join("."), Raw(value))))
@@ -126,30 +151,90 @@ impl Reader {
         self.errors.push(error);
     }
 
+    /// Adds the error that the settings at all of the given places are missing, and one of them is necessary. The reader
+    /// leaves the error out if an unknown setting explains it.
+    pub(super) fn missing(&mut self, places: &[&[&str]], reason: impl Into<String>) {
+        let first = places.first().copied().unwrap_or_default();
+        let error = self.locate(first, None, reason.into());
+        let places: Vec<KeyPath> = places.iter().map(|place| owned(place)).collect();
+        self.known.settings.extend(places.iter().cloned());
+        self.missing.push(MissingSetting { places, error });
+    }
+
+    /// Returns whether a setting is at `place` or below it.
+    pub(super) fn has(&self, place: &[&str]) -> bool {
+        let place = owned(place);
+        self.values.keys().any(|key| key.starts_with(&place))
+    }
+
+    /// Returns whether a caller has taken a setting or a table at `place`.
+    pub(super) fn knows(&self, place: &[&str]) -> bool {
+        self.known.settings.contains(&owned(place))
+    }
+
+    /// Removes all settings below `place` without an error. The caller has reported the error that makes these settings
+    /// meaningless.
+    pub(super) fn forget(&mut self, place: &[&str]) {
+        let place = owned(place);
+        self.values.retain(|key, _| !key.starts_with(&place));
+    }
+
     /// Returns whether the reader has found an error up to now.
     pub(super) const fn has_errors(&self) -> bool {
-        !self.errors.is_empty()
+        !self.errors.is_empty() || !self.missing.is_empty()
+    }
+
+    /// Returns the places of all settings that the callers have asked for.
+    pub(super) const fn known(&self) -> &BTreeSet<KeyPath> {
+        &self.known.settings
     }
 
     /// Returns all collected errors, and an error for each unknown setting.
     pub(super) fn finish(mut self) -> Vec<SettingError> {
+        let mut unknown: BTreeMap<KeyPath, (Option<String>, Vec<KeyPath>)> = BTreeMap::new();
         for (place, value) in std::mem::take(&mut self.values) {
-            let place: Vec<&str> = place.iter().map(String::as_str).collect();
+            let outermost = self.known.outermost_unknown(&place);
             let origin = value.origin().map(str::to_owned);
-            self.errors
-                .push(self.locate(&place, origin, "unknown setting".to_owned()));
+            let inside = unknown.entry(outermost).or_insert((origin, Vec::new()));
+            inside.1.push(place);
         }
+        for (place, (origin, inside)) in unknown {
+            let unknown = self.known.describe(place, &inside);
+            let is_explained = |missing: &MissingSetting| {
+                missing.places.iter().any(|place| unknown.explains(place))
+            };
+            self.missing.retain(|missing| !is_explained(missing));
+            let place: Vec<&str> = unknown.place.iter().map(String::as_str).collect();
+            let error = self.locate(&place, origin, unknown.reason);
+            self.errors.push(error);
+        }
+        let missing = self.missing.into_iter().map(|missing| missing.error);
+        self.errors.extend(missing);
         self.errors.sort();
+        self.errors.dedup();
         self.errors
     }
 
     fn remove(&mut self, place: &[&str]) -> Option<Value> {
-        self.values.remove(&owned(place))
+        let place = owned(place);
+        let value = self.values.remove(&place);
+        self.known.settings.insert(place);
+        value
     }
 
     fn locate(&self, place: &[&str], origin: Option<String>, reason: String) -> SettingError {
+        let origin = match origin {
+            Some(origin) if origin == ENVIRONMENT => {
+                format!(
+                    "environment variable {}",
+                    super::environment::variable(place)
+                )
+            }
+            Some(origin) => origin,
+            None => self.origin.clone(),
+        };
         SettingError {
-            origin: origin.unwrap_or_else(|| self.origin.clone()),
+            origin,
             key: spell(place),
             reason,
         }
@@ -179,13 +264,14 @@ impl Raw {
 
     /// Parses a setting that is an integer from `least` to `most`.
     pub(super) fn whole(self, least: u64, most: u64) -> Result<u64, String> {
-        let range = || format!("must be a whole number from {least} to {most}");
-        let number = self.0.into_uint().map_err(|_unreadable| range())?;
-        if (least..=most).contains(&number) {
-            Ok(number)
+        let number = if self.is_truth() || matches!(self.0.kind, ValueKind::Float(_)) {
+            None
         } else {
-            Err(range())
-        }
+            self.0.into_uint().ok()
+        };
+        number
+            .filter(|number| (least..=most).contains(number))
+            .ok_or_else(|| format!("must be a whole number from {least} to {most}"))
     }
 
     /// Parses a setting like [`Raw::whole`], but returns a `usize`.
@@ -196,11 +282,12 @@ impl Raw {
 
     /// Parses a setting that is a number from `least` to `most`.
     pub(super) fn number(self, least: f64, most: f64) -> Result<f64, String> {
-        let number = self
-            .0
-            .into_float()
-            .ok()
-            .filter(|number| (least..=most).contains(number));
+        let number = if self.is_truth() {
+            None
+        } else {
+            self.0.into_float().ok()
+        };
+        let number = number.filter(|number| (least..=most).contains(number));
         number.ok_or_else(|| format!("must be a number from {least} to {most}"))
     }
 
@@ -225,14 +312,26 @@ impl Raw {
         }
     }
 
+    /// Returns whether the value is true or false. The crate `config` would read true as the number 1.
+    const fn is_truth(&self) -> bool {
+        matches!(self.0.kind, ValueKind::Boolean(_))
+    }
+
     /// Parses a setting that is a list of strings. In an environment variable, commas separate the strings.
     pub(super) fn texts(self) -> Result<Vec<String>, String> {
+        let not_a_list = |_not_a_text| "must be a list of strings".to_owned();
         if let ValueKind::Array(values) = self.0.kind {
-            return values.into_iter().map(|value| Self(value).text()).collect();
+            let texts = values.into_iter().map(|value| Self(value).text());
+            return texts.collect::<Result<_, _>>().map_err(not_a_list);
         }
-        let text = self
-            .text()
-            .map_err(|_not_a_text| "must be a list of strings".to_owned())?;
+        let text = self.text().map_err(not_a_list)?;
+        // A list in the notation of JSON or TOML would be one text with brackets and quotes.
+        if text.trim_start().starts_with('[') {
+            return Err(
+                "must be a list without brackets and quotes, with a comma after each text, such as a,b"
+                    .to_owned(),
+            );
+        }
         Ok(text
             .split(',')
             .map(str::trim)
@@ -249,11 +348,13 @@ impl Raw {
             .find(|(word, _)| *word == text)
             .map(|(_, meaning)| *meaning);
         found.ok_or_else(|| {
-            let words: Vec<String> = words
+            let words_known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+            let quoted: Vec<String> = words_known
                 .iter()
-                .map(|(word, _)| format!("\"{word}\""))
+                .map(|word| format!("\"{word}\""))
                 .collect();
-            format!("must be {}", words.join(" or "))
+            let suggestion = spelling::suggestion(&text, words_known.iter().copied());
+            format!("must be {}{suggestion}", quoted.join(" or "))
         })
     }
 }
@@ -272,6 +373,11 @@ fn flatten(place: KeyPath, value: Value, values: &mut BTreeMap<KeyPath, Value>) 
 
 fn owned(place: &[&str]) -> KeyPath {
     place.iter().map(|&key| key.to_owned()).collect()
+}
+
+fn spell_path(place: &[String]) -> String {
+    let place: Vec<&str> = place.iter().map(String::as_str).collect();
+    spell(&place)
 }
 
 /// Formats a key path as in TOML, with quotes around a key that contains a dot.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::reader::{Raw, Reader, SettingError};
-use super::{Config, QuotaSettings, read_file};
+use super::{Config, QuotaSettings, absolute, read_file};
 use crate::event::SourceName;
 use crate::imprint::Field;
 use crate::ingress::QuotaLimits;
@@ -73,13 +73,26 @@ pub fn read(config: &Config) -> Result<Vec<SourceSettings>, Vec<SettingError>> {
     let mut sources = Vec::new();
     let files = match source_files(&config.sources_dir) {
         Ok(files) => files,
-        Err(reason) => return Err(vec![file_error(&config.sources_dir, reason)]),
+        Err(reason) => {
+            return Err(vec![folder_error(
+                "sources_dir",
+                &config.sources_dir,
+                &reason,
+            )]);
+        }
     };
     if files.is_empty() {
-        errors.push(file_error(
-            &config.sources_dir,
-            "has no source: no file name ends in .toml".to_owned(),
-        ));
+        let reason = "has no source: no file name ends in .toml";
+        errors.push(folder_error("sources_dir", &config.sources_dir, reason));
+    }
+    // Otherwise each schema would cause an error of its own.
+    if let Err(error) = fs::read_dir(&config.schemas_dir) {
+        let reason = format!("cannot be read: {error}");
+        return Err(vec![folder_error(
+            "schemas_dir",
+            &config.schemas_dir,
+            &reason,
+        )]);
     }
     for file in files {
         match read_source(&file, &config.schemas_dir, config.quota) {
@@ -207,9 +220,7 @@ fn read_source(
     let allowed_origins = reader
         .take_optional(&["allowed_origins"], Raw::texts)
         .unwrap_or_default();
-    if ignored.is_empty() && reader.keys(&["events"]).is_empty() {
-        reader.error(&["events"], "names no event type");
-    }
+    check_names(&mut reader, &ignored);
     let event_types = event_types(&mut reader, &tables, schemas_dir);
     let source = Source {
         name,
@@ -242,6 +253,21 @@ fn read_source(
     }
 }
 
+/// Reports a file without event types, and the event types that the file both ignores and maps.
+fn check_names(reader: &mut Reader, ignored: &[String]) {
+    let mapped = reader.keys(&["events"]);
+    if ignored.is_empty() && mapped.is_empty() {
+        let reason = "names no event type: add a table [events.\"TYPE\"] with the keys schema, customer.partner_id or customer.imprint_id, version, version_domain and update";
+        reader.missing(&[&["events"]], reason);
+    }
+    for name in ignored.iter().filter(|name| mapped.contains(*name)) {
+        let reason = format!(
+            "names \"{name}\", which has a table [events.\"{name}\"]: remove one of the two"
+        );
+        reader.error(&["ignore"], reason);
+    }
+}
+
 fn event_types(
     reader: &mut Reader,
     tables: &LookupTables,
@@ -266,8 +292,17 @@ fn ignored_types(raw: Raw) -> Result<Vec<String>, String> {
 fn file_error(path: &Path, reason: String) -> SettingError {
     SettingError {
         origin: path.display().to_string(),
-        key: "file".to_owned(),
+        key: String::new(),
         reason,
+    }
+}
+
+/// Creates the error about the folder that a setting names.
+fn folder_error(setting: &str, path: &Path, reason: &str) -> SettingError {
+    SettingError {
+        origin: String::new(),
+        key: setting.to_owned(),
+        reason: format!("{} {reason}", absolute(path)),
     }
 }
 

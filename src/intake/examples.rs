@@ -47,6 +47,14 @@ impl Expectation {
         }
     }
 
+    /// Returns the end of the name of the file that has the expectation.
+    pub const fn file_ending(&self) -> &'static str {
+        match self {
+            Self::Requests(_) => ".request.json",
+            Self::Rejection(_) => ".refusal.json",
+        }
+    }
+
     /// Returns the expectation as the JSON content of its file.
     pub const fn as_json(&self) -> &Value {
         match self {

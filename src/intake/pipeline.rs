@@ -15,6 +15,7 @@ use crate::event::{ChangeEvent, EventError, RequestHeaders};
 use crate::imprint::CustomerChange;
 use crate::mapping::{self, EnvelopeAttribute, VersionDomain};
 use crate::outbox::{Disposition, NewEntry, ParkReason, Priority};
+use crate::spelling;
 use crate::time::Timestamp;
 
 /// The values that are the same for all outbox entries of one request.
@@ -226,8 +227,12 @@ impl Pipeline<'_> {
             },
         );
         let name = event.event_type.as_str();
+        let known = self.source.event_types.keys().map(String::as_str);
+        let suggestion = spelling::nearest(name, known);
+        let suggestion = suggestion.map(|known| format!(", but has [events.\"{known}\"]"));
+        let suggestion = suggestion.unwrap_or_default();
         let detail = format!(
-            "The source file has no table [events.\"{name}\"]. To accept events of this type and send nothing for them, \
+            "The source file has no table [events.\"{name}\"]{suggestion}. To accept events of this type and send nothing for them, \
              add \"{name}\" to `ignore` in the source file."
         );
         error(&place, "unknown_event_type", "events", &detail)

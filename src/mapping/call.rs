@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use jaq_core::load::parse::Term;
+use serde_json::Value;
 
 use super::SharedTables;
 use super::function::calendar::EpochUnit;
 use super::function::text::LineSelector;
-use super::function::{Function, FunctionCall, Parameters, Signature, phone};
+use super::function::{self, Function, FunctionCall, Parameters, Signature, phone};
 use super::syntax::{constant, first_slice};
+use crate::spelling;
 
 /// The maximum number of lines that the function `line` accepts in a text: no address has more than 9 lines.
 const LINES_MAX: usize = 9;
@@ -77,8 +79,16 @@ fn wrong_argument<'c>(argument: &Term<&'c str>, reason: String) -> CallError<'c>
 fn region<'c>(signature: &Signature, code: &Term<&'c str>) -> Result<Function, CallError<'c>> {
     let text = constant(code).ok_or_else(|| wrong_argument(code, usage(signature)))?;
     let region = phone::region(&text).ok_or_else(|| {
-        let reason = "a region is the ISO 3166 alpha-2 code of a country, in upper case";
-        wrong_argument(code, reason.to_owned())
+        let suggestion = match function::country::alpha3(&text).as_ref().map(Value::as_str) {
+            Ok(Some(alpha3)) => rust_iso3166::from_alpha3(alpha3)
+                .map(|country| format!("; did you mean \"{}\"?", country.alpha2)),
+            Ok(None) | Err(_) => None,
+        };
+        let reason = format!(
+            "a region is the ISO 3166 alpha-2 code of a country, in upper case{}",
+            suggestion.unwrap_or_default()
+        );
+        wrong_argument(code, reason)
     })?;
     Ok(Function::Phone(Some(region)))
 }
@@ -86,7 +96,10 @@ fn region<'c>(signature: &Signature, code: &Term<&'c str>) -> Result<Function, C
 fn unit<'c>(signature: &Signature, name: &Term<&'c str>) -> Result<Function, CallError<'c>> {
     let unit = constant(name).and_then(|name| EpochUnit::parse(&name));
     unit.map(Function::Moment).ok_or_else(|| {
-        let reason = format!("{}, or \"s\", or \"us\"", usage(signature));
+        let reason = format!(
+            "{} (milliseconds), with \"s\" (seconds), or with \"us\" (microseconds)",
+            usage(signature)
+        );
         wrong_argument(name, reason)
     })
 }
@@ -121,9 +134,13 @@ fn table<'c>(
     let table = tables.get(&text).ok_or_else(|| {
         let names: Vec<_> = tables.keys().map(String::as_str).collect();
         let reason = if names.is_empty() {
-            format!("there is no table {text}; the mapping has no tables")
+            format!("there is no table {text}; add [tables.{text}] to the source file")
         } else {
-            format!("there is no table {text}; there is {}", names.join(", "))
+            let suggestion = spelling::suggestion(&text, names.iter().copied());
+            format!(
+                "there is no table {text}; there is {}{suggestion}",
+                names.join(", ")
+            )
         };
         wrong_argument(name, reason)
     })?;

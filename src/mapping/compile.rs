@@ -9,9 +9,11 @@ use super::located::PathStep;
 use super::plan::Plan;
 use super::syntax::ExpressionError;
 use super::{
-    AFTER, BEFORE, COUNTRY, CompiledRule, Field, FieldRule, IMPRINT_ID, ImageRules, Images,
-    LookupTables, Mapping, MappingRules, PARTNER_ID, RuleError, SharedTables, VERSION, WHEN, lower,
+    AFTER, BEFORE, COUNTRY, CUSTOMER, CompiledRule, Field, FieldRule, IMPRINT_ID, ImageRules,
+    Images, LookupTables, Mapping, MappingRules, PARTNER_ID, RuleError, SharedTables, VERSION,
+    WHEN, lower,
 };
+use crate::spelling;
 
 /// The beginning of the targets of the expressions in `[body]`.
 const BODY: &str = "body.";
@@ -40,8 +42,9 @@ impl RuleCompiler {
         let imprint_id = self.optional(IMPRINT_ID, rules.imprint_id.as_ref());
         let partner_id = self.optional(PARTNER_ID, rules.partner_id.as_ref());
         if rules.imprint_id.is_none() && rules.partner_id.is_none() {
-            let reason = "an event must say which customer it is about";
-            self.error(IMPRINT_ID, "", reason);
+            let reason =
+                "is required, or customer.partner_id: an event must say which customer it is about";
+            self.error(CUSTOMER, "", reason);
         }
         let version = rules.version.as_ref().and_then(|rule| {
             let compiled = self.rule(VERSION, &rule.expression)?;
@@ -117,7 +120,7 @@ impl RuleCompiler {
     fn field(&mut self, target: &str, expression: &str) -> Option<FieldRule> {
         let rule = self.rule(target, expression);
         let Some(field) = Field::parse(target) else {
-            self.error(target, expression, &unknown(target));
+            self.error(target, "", &unknown(target));
             return None;
         };
         let format = field.format();
@@ -197,17 +200,25 @@ impl RuleCompiler {
     }
 }
 
-/// Returns the error text for a target that Imprint's update does not have. The text lists the Imprint fields whose
-/// path ends with the same name.
+/// Returns the error text for a target that Imprint's update does not have. The text lists the fields of the group that
+/// the target names, the fields whose path ends with the same name, or the field with the most similar path.
 fn unknown(target: &str) -> String {
     let name = target.rsplit('.').next().unwrap_or(target);
-    let last = |path: &str| path.rsplit('.').next().is_some_and(|last| last == name);
-    let alike: Vec<_> = Field::paths().filter(|path| last(path)).collect();
-    match alike.as_slice() {
-        [] => "Imprint's update has no such field; other data goes under metadata".to_owned(),
-        alike => format!(
-            "Imprint's update has no such field; it has {}",
-            alike.join(" and ")
-        ),
+    let last = |path: &&str| path.rsplit('.').next().is_some_and(|last| last == name);
+    let alike: Vec<_> = if Field::is_object(target) {
+        let group = format!("{target}.");
+        Field::paths()
+            .filter(|path| path.starts_with(&group))
+            .collect()
+    } else {
+        Field::paths().filter(last).collect()
+    };
+    let none = "Imprint's update has no such field";
+    if alike.is_empty() {
+        return match spelling::nearest(target, Field::paths()) {
+            Some(nearest) => format!("{none}; did you mean {nearest}?"),
+            None => format!("{none}; other data goes under metadata, such as metadata.{name}"),
+        };
     }
+    format!("{none}; it has {}", alike.join(" and "))
 }

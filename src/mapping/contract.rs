@@ -479,7 +479,7 @@ mod tests {
         let errors = Mapping::compile(&neither).unwrap_err();
         assert_eq!(
             errors[0].reason,
-            "an event must say which customer it is about"
+            "is required, or customer.partner_id: an event must say which customer it is about"
         );
     }
 }

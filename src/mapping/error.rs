@@ -2,15 +2,17 @@
 //!
 //! No evaluation error contains a value of the event, because values are personal data.
 
+use std::fmt;
+
 use crate::event::EventError;
 
 /// One error in the rules of a mapping.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{target}: {reason} (line {line}, column {column} of `{expression}`)")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleError {
     /// The target of the wrong expression: an Imprint field, or a mapping rule such as `version` or
     /// `customer.imprint_id`.
     pub target: String,
+    /// The wrong expression. Empty if the error does not concern the expression of the target.
     pub expression: String,
     /// The line number of the error in the expression, counted from 1.
     pub line: usize,
@@ -18,6 +20,24 @@ pub struct RuleError {
     pub column: usize,
     /// A sentence that describes the error and how to correct the expression.
     pub reason: String,
+}
+
+/// Formats the error without its target, because the key of the setting names the target.
+impl fmt::Display for RuleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            expression,
+            line,
+            column,
+            reason,
+            ..
+        } = self;
+        f.write_str(reason)?;
+        if expression.is_empty() {
+            return Ok(());
+        }
+        write!(f, " (line {line}, column {column} of `{expression}`)")
+    }
 }
 
 /// The reason why the mapping refuses a value, without the place of the value.

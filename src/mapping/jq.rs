@@ -27,6 +27,7 @@ use sanitize::{SanitizedCode, sanitize};
 use value::Val;
 use value::notes::SplitNotes;
 
+mod advice;
 mod allowed;
 mod native;
 mod sanitize;

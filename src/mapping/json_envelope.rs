@@ -43,6 +43,8 @@ pub struct JsonEnvelopeRules {
 #[derive(Clone, Debug)]
 pub struct JsonEnvelope {
     split: Option<Arc<Program>>,
+    /// The text of the expression that splits a body.
+    split_expression: Option<String>,
     id: CompiledRule,
     event_type: CompiledRule,
     time: Option<CompiledRule>,
@@ -110,6 +112,7 @@ impl JsonEnvelope {
                 headers.extend(split.iter().flat_map(|split| split.headers()).cloned());
                 compiler.finish(Self {
                     split,
+                    split_expression: rules.split.clone(),
                     id,
                     event_type,
                     time,
@@ -118,6 +121,17 @@ impl JsonEnvelope {
             }
             (_, _) => Err(compiler.errors),
         }
+    }
+
+    /// Returns the expressions that jaq interprets, each with the name of its rule. jaq always interprets the expression
+    /// that splits a body.
+    pub fn interpreted_rules(&self) -> Vec<(&str, &str)> {
+        let split = self.split_expression.as_deref().map(|split| (SPLIT, split));
+        let rules = [Some(&self.id), Some(&self.event_type), self.time.as_ref()];
+        let rules = rules.into_iter().flatten();
+        let interpreted = rules.filter(|rule| rule.plan.is_interpreted());
+        let interpreted = interpreted.map(|rule| (rule.target.as_str(), rule.expression.as_str()));
+        split.into_iter().chain(interpreted).collect()
     }
 
     /// Returns whether a plain JSON body can contain several events.

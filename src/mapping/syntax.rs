@@ -32,7 +32,7 @@ pub(super) fn parse(code: &str) -> Result<Term<&str>, Vec<ExpressionError>> {
             errors
                 .into_iter()
                 .map(|(expected, found)| {
-                    ExpressionError::at(code, found, unreadable(expected.as_str(), found))
+                    ExpressionError::at(code, found, unreadable(code, expected.as_str(), found))
                 })
                 .collect::<Vec<_>>()
         });
@@ -51,24 +51,49 @@ pub(super) fn parse(code: &str) -> Result<Term<&str>, Vec<ExpressionError>> {
                         Some(token) => (token.as_str(), format!("`{}`", token.as_str())),
                         None => (code.get(code.len()..).unwrap_or(code), "the end".to_owned()),
                     };
-                    let reason = format!("expected {} and found {found}", expected.as_str());
-                    ExpressionError::at(code, part, reason)
+                    ExpressionError::at(code, part, unexpected(code, expected.as_str(), &found))
                 })
                 .collect()
         })
 }
 
-/// Explains why jaq's lexer refuses a character. A text in wrong quotes is the most common mistake, and gets an error
-/// message of its own.
-fn unreadable(expected: &str, found: &str) -> String {
-    if found.starts_with('\'') || found.starts_with('‘') || found.starts_with('“') {
-        return "a text is written in plain double quotes, as in e164(\"US\")".to_owned();
-    }
-    format!("expected {expected} here")
+/// Explains why jaq's lexer refuses a character. The most common mistakes get an error message of their own.
+fn unreadable(code: &str, expected: &str, found: &str) -> String {
+    let advice = match found.chars().next() {
+        Some('\'' | '‘' | '’' | '“' | '”') => {
+            Some("a text is written in plain double quotes, as in e164(\"US\")")
+        }
+        Some('&') => Some("write `and` instead of `&&`"),
+        Some('!') => Some("write `.a | not` instead of `!.a`"),
+        Some('.') if code.trim_start().starts_with("$.") => {
+            Some("a path begins with a dot, such as .email, without `$`")
+        }
+        Some('`') => Some("an expression has no back quotes"),
+        Some(_) | None => None,
+    };
+    advice.map_or_else(|| format!("expected {expected} here"), str::to_owned)
 }
 
-/// Returns a description of the limit that a mapping expression exceeds, or `None`.
+/// Explains why jaq's parser refuses a token.
+fn unexpected(code: &str, expected: &str, found: &str) -> String {
+    if code.contains("{{") {
+        return "an expression is not a template; write .email instead of {{email}}".to_owned();
+    }
+    match (expected, found) {
+        (_, "`||`") => "write `or` instead of `||`".to_owned(),
+        ("nothing", "`:`") if code.contains('?') => {
+            "write `if .a then .b else .c end` instead of `.a ? .b : .c`".to_owned()
+        }
+        ("nothing", _) => format!("the expression should end before {found}"),
+        (_, _) => format!("expected {expected} and found {found}"),
+    }
+}
+
+/// Returns the reason why a mapping expression cannot be parsed: it is empty, or it exceeds a limit.
 fn excess(code: &str) -> Option<String> {
+    if code.trim().is_empty() {
+        return Some("the expression is empty".to_owned());
+    }
     if code.chars().count() > EXPRESSION_CHARS_MAX {
         return Some(format!(
             "an expression has at most {EXPRESSION_CHARS_MAX} characters"

@@ -26,6 +26,9 @@ const TOLERANCE_MAX: Duration = Duration::from_hours(1);
 /// The settings of `[auth]` that require `timestamp_header`.
 const TIMESTAMP_KEYS: [&str; 3] = ["timestamp_prefix", "timestamp_unit", "tolerance"];
 
+/// The settings with secret files. Each kind of authentication has one of them.
+const FILES: [&str; 3] = ["token_files", "secret_files", "password_files"];
+
 /// The authentication of a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Auth {
@@ -108,7 +111,15 @@ pub(super) fn take(reader: &mut Reader) -> Option<Auth> {
         ("standard_webhooks", AuthKind::StandardWebhooks),
         ("hmac", AuthKind::Hmac),
     ];
-    match reader.take(&["auth", "kind"], |raw| raw.word(&words))? {
+    let has_kind = reader.has(&["auth", "kind"]);
+    let Some(kind) = reader.take(&["auth", "kind"], |raw| raw.word(&words)) else {
+        // Without a kind, the bridge knows no other setting of the table. A misspelt key gets its error.
+        if has_kind {
+            reader.forget(&["auth"]);
+        }
+        return None;
+    };
+    match kind {
         AuthKind::None => Some(Auth::None),
         AuthKind::Bearer => {
             files(reader, "token_files").map(|files| Auth::Token(TokenScheme::Bearer, files))
@@ -147,6 +158,15 @@ fn user(text: String) -> Result<String, String> {
 }
 
 fn files(reader: &mut Reader, key: &str) -> Option<SecretFiles> {
+    let of_other_kind = |other: &&&str| **other != key && reader.has(&["auth", other]);
+    if !reader.has(&["auth", key])
+        && let Some(other) = FILES.iter().find(of_other_kind)
+    {
+        let reason = format!("is a setting of another auth.kind; this kind has {key}");
+        reader.error(&["auth", other], reason);
+        reader.forget(&["auth", other]);
+        return None;
+    }
     let minimum = reader.take_optional(&["auth", "secret_bytes_min"], |raw| {
         raw.count(1, SECRET_BYTES_MIN_MAX)
     });

@@ -20,7 +20,7 @@ use crate::http::header::HeaderMap;
 use crate::http::header_line::{header_map, parse_header};
 use crate::http::single_header::SingleHeader;
 use crate::intake::coverage::{self, ExampleCoverage};
-use crate::intake::examples::{Expectation, summary};
+use crate::intake::examples::Expectation;
 use crate::intake::{RequestMessage, Source, Sources};
 use crate::time::Timestamp;
 
@@ -42,6 +42,8 @@ pub(crate) struct ExampleResults {
     /// For each event type, the paths that the mapping read in the examples, and the Imprint fields that the examples
     /// set.
     pub(crate) coverage: BTreeMap<String, ExampleCoverage>,
+    /// The headers and the body of the first example.
+    pub(crate) first_body: Option<(RequestHeaders, Value)>,
     /// For each event type, the event of the first example, in the form that the schema and the mapping read.
     pub(crate) first_views: BTreeMap<String, Value>,
 }
@@ -118,15 +120,22 @@ impl ExampleResults {
         for (event_type, view) in sources.views(source, message) {
             self.first_views.entry(event_type).or_insert(view);
         }
+        if self.first_body.is_none() {
+            let body = serde_json::from_slice(&body).ok();
+            self.first_body = body.map(|body| (headers.clone(), body));
+        }
         let (request, refusal) = (with_ending(stem, REQUEST), with_ending(stem, REFUSAL));
         let expectation = match (request.exists(), refusal.exists()) {
             (true, false) => Expectation::Requests(parse(&request)?),
             (false, true) => Expectation::Rejection(parse(&refusal)?),
             (true, true) => return Err(format!("has both {REQUEST} and {REFUSAL}")),
             (false, false) => {
-                let today = summary(&explanation);
+                let today = Expectation::of(&explanation);
+                let file = with_ending(stem, today.file_ending());
                 return Err(format!(
-                    "has neither {REQUEST} nor {REFUSAL}; the result today is {today}"
+                    "has neither {REQUEST} nor {REFUSAL}; if the result today is right, write it into {}: {}",
+                    file.display(),
+                    today.as_json()
                 ));
             }
         };
@@ -151,10 +160,17 @@ fn example_names(folder: &Path) -> Result<Vec<String>, String> {
         if let Some(name) = file.strip_suffix(EVENT) {
             names.insert(name.to_owned());
         }
-        let name = file
-            .strip_suffix(REQUEST)
-            .or_else(|| file.strip_suffix(REFUSAL));
+        let name = [REQUEST, REFUSAL, HEADERS]
+            .iter()
+            .find_map(|ending| file.strip_suffix(ending));
         expected.extend(name.map(str::to_owned));
+        let looks_like_one = file.ends_with(".json") || file.ends_with(".txt");
+        if looks_like_one && !is_example(&file) {
+            let endings = ENDINGS.join(", ");
+            return Err(format!(
+                "{file} is not an example: its name must end in one of {endings}"
+            ));
+        }
     }
     match expected.iter().find(|name| !names.contains(*name)) {
         Some(name) => Err(format!("{name} has no {EVENT}")),

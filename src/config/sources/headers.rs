@@ -8,6 +8,7 @@ use super::Auth;
 use crate::event::cloudevents;
 use crate::ingress::PRIORITY;
 use crate::ingress::auth::covers_header;
+use crate::spelling;
 
 /// The headers that contain a secret or a session. An expression must not read them, because the bridge stores the
 /// headers that `when` reads, and shows ids and types.
@@ -53,8 +54,9 @@ pub(super) fn checked_unsigned(
     for name in &listed {
         let is_attribute = name != "ce-" && cloudevents::is_attribute(name);
         if name != PRIORITY && !is_attribute && !read.contains(name) {
+            let suggestion = spelling::suggestion(name, read.iter().map(String::as_str));
             let reason = format!(
-                "must name headers such as \"ce-time\" or headers that an expression reads: no expression reads {name}"
+                "must name headers such as \"ce-time\" or headers that an expression reads: no expression reads {name}{suggestion}"
             );
             reader.error(LIST, reason);
         }
@@ -64,8 +66,11 @@ pub(super) fn checked_unsigned(
         Auth::StandardWebhooks(_) => covers_header(name),
         Auth::Hmac(scheme, _) => scheme.covers_header(name),
     };
+    let unread = |listed: &&String| !read.contains(*listed);
+    let unread: Vec<&str> = listed.iter().filter(unread).map(String::as_str).collect();
     for name in read.iter().filter(|name| !listed.contains(*name)) {
-        if !covers(name) {
+        // A misspelt name in the list has its error already.
+        if !covers(name) && spelling::nearest(name, unread.iter().copied()).is_none() {
             let reason = format!(
                 "must list {name}: an expression reads this header, and the signature does not cover it. If the sender can sign the header, add {{header:{name}}} to auth.signed instead"
             );

@@ -5,15 +5,18 @@ use std::path::{Component, Path};
 
 use serde_json::Value;
 
+use super::super::absolute;
 use super::super::reader::{Raw, Reader};
-use super::super::regular_file;
+use super::super::regular_file::{self, FileError};
 use crate::event::Attribute;
 use crate::intake::schema::Schema;
 use crate::intake::{EventType, InvalidEventPolicy};
 use crate::mapping::{
-    ImageRules, JsonEnvelope, JsonEnvelopeRules, LookupTables, Mapping, MappingRules, RuleError,
-    VersionDomain, VersionRule,
+    CUSTOMER, ImageRules, JsonEnvelope, JsonEnvelopeRules, LookupTables, Mapping, MappingRules,
+    RuleError, VersionDomain, VersionRule,
 };
+use crate::spelling;
+use crate::telemetry::chain;
 
 /// The maximum size of a schema file.
 const SCHEMA_BYTES_MAX: u64 = 1024 * 1024;
@@ -66,13 +69,13 @@ pub(super) fn json_envelope(reader: &mut Reader, tables: &LookupTables) -> Optio
     if !matches!(format, Some(SourceBodyFormat::Json)) {
         if has_json_rules {
             let reason = "must be \"json\", because the file has rules for plain JSON bodies";
-            reader.error(&["body", "format"], reason);
+            reader.missing(&[&["body", "format"]], reason);
         }
         return None;
     }
     for (name, value) in [("id", &id), ("type", &event_type)] {
         if value.is_none() {
-            reader.error(&["body", name], "is required for plain JSON bodies");
+            reader.missing(&[&["body", name]], "is required for plain JSON bodies");
         }
     }
     let rules = JsonEnvelopeRules {
@@ -82,7 +85,7 @@ pub(super) fn json_envelope(reader: &mut Reader, tables: &LookupTables) -> Optio
         time,
     };
     JsonEnvelope::compile(&rules, tables)
-        .map_err(|errors| report(reader, &["body"], errors))
+        .map_err(|errors| report(reader, &[], errors))
         .ok()
 }
 
@@ -158,14 +161,30 @@ pub(super) fn wrong_star(name: &str) -> Option<&'static str> {
         .then_some("a * stands only at the end of an event type, as in \"customers/*\"")
 }
 
-fn report(reader: &mut Reader, place: &[&str], errors: Vec<RuleError>) {
+/// Reports errors of expressions at the keys of the expressions, below `table`.
+fn report(reader: &mut Reader, table: &[&str], errors: Vec<RuleError>) {
     for error in errors {
-        reader.error(place, error.to_string());
+        if error.target == CUSTOMER {
+            let ids = ["imprint_id", "partner_id"].map(|id| [table, &[CUSTOMER, id]].concat());
+            let [imprint_id, partner_id] = &ids;
+            reader.missing(&[imprint_id, partner_id], error.to_string());
+            continue;
+        }
+        let target: Vec<&str> = error.target.split('.').collect();
+        let update = [table, &["update"], &target].concat();
+        let is_metadata = target.first() == Some(&"metadata");
+        let place = if reader.knows(&update) || is_metadata {
+            update
+        } else {
+            [table, &target].concat()
+        };
+        reader.error(&place, error.to_string());
     }
 }
 
 fn version(reader: &mut Reader, event_type: &str) -> Option<VersionRule> {
     let at = |key: &'static str| ["events", event_type, key];
+    let has_domain = reader.has(&at("version_domain"));
     let domain = reader.take_optional(&at("version_domain"), |raw| {
         raw.word(&[
             ("sequence", VersionDomain::Sequence),
@@ -175,11 +194,13 @@ fn version(reader: &mut Reader, event_type: &str) -> Option<VersionRule> {
     let version = reader.take_optional(&at("version"), Raw::text);
     match (version, domain) {
         (Some(expression), Some(domain)) => return Some(VersionRule { expression, domain }),
-        (Some(_), None) => reader.error(
-            &at("version_domain"),
+        // A wrong domain has its error already.
+        (Some(_), None) if has_domain => {}
+        (Some(_), None) => reader.missing(
+            &[&at("version_domain")],
             "is required with version: \"sequence\" or \"time\"",
         ),
-        (None, Some(_)) => reader.error(&at("version"), "is required with version_domain"),
+        (None, Some(_)) => reader.missing(&[&at("version")], "is required with version_domain"),
         (None, None) => {}
     }
     None
@@ -277,8 +298,32 @@ fn schema(folder: &Path, name: &str) -> Result<Schema, String> {
         );
     }
     let path = folder.join(name);
-    let content = regular_file::read(&path, SCHEMA_BYTES_MAX).map_err(|error| error.at(&path))?;
+    let content = regular_file::read(&path, SCHEMA_BYTES_MAX).map_err(|error| {
+        let similar = matches!(error, FileError::Unreadable(_)).then(|| similar_file(folder, name));
+        let suggestion = similar
+            .flatten()
+            .map(|file| format!("; did you mean {file}?"));
+        format!(
+            "{} {error}{}",
+            absolute(&path),
+            suggestion.unwrap_or_default()
+        )
+    })?;
     let document: Value = serde_json::from_slice(&content)
         .map_err(|error| format!("{} is not JSON: {error}", path.display()))?;
-    Schema::compile(name, &document).map_err(|error| format!("{}: {error}", path.display()))
+    Schema::compile(name, &document)
+        .map_err(|error| format!("{}: {}", path.display(), chain(&error)))
+}
+
+/// Returns the path of a schema file whose name is similar to a name that has no file, relative to the folder of the
+/// schemas.
+fn similar_file(folder: &Path, name: &str) -> Option<String> {
+    let wanted = Path::new(name);
+    let inside = wanted.parent().unwrap_or_else(|| Path::new(""));
+    let files = fs::read_dir(folder.join(inside)).ok()?;
+    let names = files.filter_map(|file| file.ok()?.file_name().into_string().ok());
+    let names: Vec<String> = names.filter(|name| name.ends_with(".json")).collect();
+    let wanted = wanted.file_name()?.to_str()?;
+    let nearest = spelling::nearest(wanted, names.iter().map(String::as_str))?;
+    Some(inside.join(nearest).display().to_string())
 }

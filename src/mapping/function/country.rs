@@ -12,7 +12,7 @@ use crate::imprint;
 
 /// Converts an alpha-2 code, an alpha-3 code or an English country name to the ISO 3166-1 alpha-3 code. Puerto Rico and
 /// the other territories with a code of their own keep this code.
-pub(super) fn alpha3(text: &str) -> Conversion {
+pub(in crate::mapping) fn alpha3(text: &str) -> Conversion {
     NAMES
         .get(place_name::key(text).as_str())
         .map(|code| Value::from(*code))

@@ -21,6 +21,7 @@ use super::super::header;
 use super::super::syntax::{
     ExpressionError, constant, constant_truth, first_slice, is_constant, joined, number,
 };
+use super::advice::advice;
 use super::allowed::{ALLOWED, ArgumentKind, allowed};
 
 mod collection;
@@ -361,15 +362,15 @@ impl<'c> Sanitizer<'_, 'c> {
         self.not_allowed(first_slice(term), name);
     }
 
-    /// Reports a term or function that the language does not have. If this error is the first error of the expression,
-    /// the report lists all terms and functions of the language.
+    /// Reports a term or function that the language does not have, with advice. If there is no advice, and this error is
+    /// the first error of the expression, the report lists all terms and functions of the language.
     fn not_allowed(&mut self, slice: Option<&str>, name: &str) {
-        let reason = if self.errors.is_empty() {
-            format!("`{name}` is not allowed here; {}", allowed())
-        } else {
-            format!("`{name}` is not allowed here")
+        let advice = match advice(self.code, slice, name) {
+            Some(advice) => format!("; {advice}"),
+            None if self.errors.is_empty() => format!("; {}", allowed()),
+            None => String::new(),
         };
-        self.error(slice, reason);
+        self.error(slice, format!("`{name}` is not allowed here{advice}"));
     }
 
     /// Reports an error at a part of the expression. If `slice` is `None`, the error concerns the whole expression.

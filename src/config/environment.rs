@@ -1,0 +1,186 @@
+//! The environment variables that contain settings, and the variables whose names look like settings but are not read.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+
+use super::reader::SettingError;
+use crate::spelling;
+
+/// The prefix of every environment variable that contains a setting.
+pub(super) const PREFIX: &str = "IMPRINT_BRIDGE";
+/// The separator after the prefix, and between a section and a key.
+pub(super) const SEPARATOR: &str = "__";
+
+/// The environment variables of the process whose names and values are text.
+#[derive(Debug, Default)]
+pub(super) struct Variables(Vec<(String, String)>);
+
+impl Variables {
+    /// Takes the variables of the process.
+    ///
+    /// # Errors
+    /// Returns an error for each variable with a setting that is not text.
+    pub(super) fn take(
+        all: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Self, Vec<SettingError>> {
+        let mut variables = Vec::new();
+        let mut errors = Vec::new();
+        for (name, value) in all {
+            // No setting has a name that is not text.
+            let Ok(name) = name.into_string() else {
+                continue;
+            };
+            if is_setting(&name) && !has_valid_key(&name) {
+                errors.push(error(&name, "is not the name of a setting".to_owned()));
+                continue;
+            }
+            match value.into_string() {
+                Ok(value) => variables.push((name, value)),
+                Err(_not_text) if is_setting(&name) => {
+                    errors.push(error(&name, "is not UTF-8 text".to_owned()));
+                }
+                Err(_not_text) => {}
+            }
+        }
+        if errors.is_empty() {
+            Ok(Self(variables))
+        } else {
+            Err(errors)
+        }
+    }
+
+    /// Returns the variables that contain settings.
+    pub(super) fn settings(&self) -> config::Map<String, String> {
+        let settings = self.0.iter().filter(|(name, _)| is_setting(name));
+        settings.cloned().collect()
+    }
+
+    /// Returns an error for each variable whose name is a misspelt name of a setting. The bridge would ignore such a
+    /// variable.
+    pub(super) fn misspelt(&self, settings: &BTreeSet<Vec<String>>) -> Vec<SettingError> {
+        let variables = settings.iter().map(|place| {
+            let place: Vec<&str> = place.iter().map(String::as_str).collect();
+            (place.join("_"), variable(&place))
+        });
+        let variables: BTreeMap<String, String> = variables.collect();
+        let names = self.0.iter().map(|(name, _)| name);
+        let names = names.filter(|name| !is_setting(name) && !is_of_kubernetes(name));
+        let errors = names.filter_map(|name| {
+            let meant = meant(name, &variables)?;
+            Some(error(name, format!("is not read; did you mean {meant}?")))
+        });
+        errors.collect()
+    }
+}
+
+/// Returns the name of the environment variable for the setting at `place`.
+pub(super) fn variable(place: &[&str]) -> String {
+    let parts = [PREFIX].into_iter().chain(place.iter().copied());
+    let parts: Vec<String> = parts.map(str::to_ascii_uppercase).collect();
+    parts.join(SEPARATOR)
+}
+
+fn error(name: &str, reason: String) -> SettingError {
+    SettingError {
+        origin: format!("environment variable {name}"),
+        key: String::new(),
+        reason,
+    }
+}
+
+/// Returns whether the bridge reads the variable as a setting. The letter case of the name does not matter.
+fn is_setting(name: &str) -> bool {
+    let rest = name.get(PREFIX.len()..).unwrap_or_default();
+    rest.starts_with(SEPARATOR)
+        && name
+            .get(..PREFIX.len())
+            .is_some_and(|prefix| prefix.eq_ignore_ascii_case(PREFIX))
+}
+
+/// Returns whether the parts of a variable's name can be keys of settings.
+fn has_valid_key(name: &str) -> bool {
+    let is_key = |key: &str| {
+        !key.is_empty()
+            && key
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    };
+    name.split(SEPARATOR).all(is_key)
+}
+
+/// Returns whether Kubernetes sets a variable of this name for a service whose name begins with `imprint-bridge`.
+fn is_of_kubernetes(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    name.contains("_SERVICE_HOST") || name.contains("_SERVICE_PORT") || name.contains("_PORT")
+}
+
+/// Returns the variable that the author of a variable probably meant. `variables` has the variable of each setting, by
+/// the key of the setting with an underscore between its parts.
+///
+/// The comparison is strict, because a variable such as `IMPRINT_BRIDGE_VERSION` can belong to another program.
+fn meant<'v>(name: &str, variables: &'v BTreeMap<String, String>) -> Option<&'v String> {
+    let start = name.split_at_checked(PREFIX.len());
+    let exact = start.filter(|(prefix, _)| prefix.eq_ignore_ascii_case(PREFIX));
+    let (prefix, rest) = exact.or_else(|| name.split_once(SEPARATOR)).or(start)?;
+    spelling::misspelt(prefix, [PREFIX])?;
+    let key = spelling::misspelt(rest, variables.keys().map(String::as_str))?;
+    variables.get(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_variable_is_reported_and_no_other() {
+        let settings = [
+            "profile",
+            "outbox.url",
+            "imprint.key_file",
+            "ingress.version_ahead_max",
+        ];
+        let settings = settings
+            .iter()
+            .map(|key| key.split('.').map(str::to_owned).collect());
+        let settings = settings.collect();
+        for (name, expected) in [
+            ("IMPRINT_BRIDGE_PROFILE", Some("IMPRINT_BRIDGE__PROFILE")),
+            (
+                "IMPRINT_BRIDGE_OUTBOX_URL",
+                Some("IMPRINT_BRIDGE__OUTBOX__URL"),
+            ),
+            (
+                "IMPRINT_BRIDGE_OUTBOX__URL",
+                Some("IMPRINT_BRIDGE__OUTBOX__URL"),
+            ),
+            ("IMPRNT_BRIDGE__PROFILE", Some("IMPRINT_BRIDGE__PROFILE")),
+            ("IMPRINTBRIDGE__PROFILE", Some("IMPRINT_BRIDGE__PROFILE")),
+            ("IMPRINT-BRIDGE__PROFILE", Some("IMPRINT_BRIDGE__PROFILE")),
+            (
+                "IMPRINT_BRIDGE_IMPRINT_KEYFILE",
+                Some("IMPRINT_BRIDGE__IMPRINT__KEY_FILE"),
+            ),
+            ("IMPRINT_BRIDGE__PROFILE", None),
+            ("imprint_bridge__profile", None),
+            ("IMPRINT_BRIDGE_VERSION", None),
+            ("IMPRINT_BRIDGE_FAILPOINTS", None),
+            ("IMPRINT_BRIDGE_SERVICE_HOST", None),
+            ("IMPRINT_BRIDGE_PORT_8080_TCP", None),
+            ("OTHER_BRIDGE__PROFILE", None),
+            ("PROFILE", None),
+            ("é", None),
+        ] {
+            let all = [(OsString::from(name), OsString::from("x"))];
+            let found = Variables::take(all).unwrap().misspelt(&settings);
+            let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+            match expected {
+                None => assert_eq!(found, Vec::<String>::new(), "{name}"),
+                Some(meant) => {
+                    let error =
+                        format!("environment variable {name}: is not read; did you mean {meant}?");
+                    assert_eq!(found, [error]);
+                }
+            }
+        }
+    }
+}

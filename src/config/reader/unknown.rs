@@ -1,0 +1,152 @@
+//! The errors about settings that the bridge does not know. One misspelt name causes one error: the error of the missing
+//! setting that the author meant is left out.
+
+use std::collections::BTreeSet;
+
+use super::{KeyPath, spell_path};
+use crate::spelling;
+
+/// The maximum number of names that an error lists. A longer list hides the other errors.
+const LISTED_NAMES_MAX: usize = 12;
+
+/// The settings and tables that the bridge knows.
+#[derive(Debug, Default)]
+pub(super) struct KnownSettings {
+    pub(super) settings: BTreeSet<KeyPath>,
+    /// The tables whose keys are names of the author's choice.
+    pub(super) tables: BTreeSet<KeyPath>,
+}
+
+/// A setting or a table that the bridge does not know.
+#[derive(Debug)]
+pub(super) struct UnknownSetting {
+    pub(super) place: KeyPath,
+    pub(super) reason: String,
+    /// The places that the author probably meant. A table stands for all settings below it.
+    meant: Vec<KeyPath>,
+    /// The last keys of the settings in the unknown table.
+    keys: BTreeSet<String>,
+}
+
+impl UnknownSetting {
+    /// Returns whether the author probably meant the setting at `place`.
+    pub(super) fn explains(&self, place: &KeyPath) -> bool {
+        let is_moved = || place.last().is_some_and(|key| self.keys.contains(key));
+        self.meant.iter().any(|meant| place.starts_with(meant)) || is_moved()
+    }
+}
+
+impl KnownSettings {
+    /// Returns the place of the error about a setting that is left: the outermost unknown table around the setting, or
+    /// the setting itself.
+    pub(super) fn outermost_unknown(&self, place: &KeyPath) -> KeyPath {
+        let ends = 1..=place.len();
+        let unknown = ends.filter_map(|end| place.get(..end));
+        let mut unknown = unknown.filter(|start| !self.is_table(start));
+        unknown.next().unwrap_or(place).to_vec()
+    }
+
+    /// Describes the unknown setting or table at `place`. `inside` has the places of the settings in the unknown table.
+    pub(super) fn describe(&self, place: KeyPath, inside: &[KeyPath]) -> UnknownSetting {
+        let keys = inside.iter().filter(|inside| inside.len() > place.len());
+        let keys: BTreeSet<String> = keys.filter_map(|inside| inside.last().cloned()).collect();
+        let (reason, meant) = self.reason(&place, inside);
+        UnknownSetting {
+            place,
+            reason,
+            meant,
+            keys,
+        }
+    }
+
+    fn reason(&self, place: &KeyPath, inside: &[KeyPath]) -> (String, Vec<KeyPath>) {
+        let Some((name, parent)) = place.split_last() else {
+            return ("unknown setting".to_owned(), Vec::new());
+        };
+        if self.is_table(place) {
+            let names = self.names_in(place);
+            let reason = format!("must be a table with {}", listed(&names));
+            return (reason, vec![place.clone()]);
+        }
+        let is_table = inside.iter().any(|inside| inside.len() > place.len());
+        if self.settings.contains(place) {
+            let reason = "must be a single value, not a table".to_owned();
+            return (reason, vec![place.clone()]);
+        }
+        if let Some(quoted) = self.name_with_dots(place, inside) {
+            let reason = format!("unknown table; write a name with dots in quotes: {quoted}");
+            return (reason, Vec::new());
+        }
+        let kind = if is_table { "table" } else { "setting" };
+        let names = self.names_in(parent);
+        if let Some(nearest) = spelling::nearest(name, names.iter().copied()) {
+            let meant: KeyPath = parent.iter().cloned().chain([nearest.to_owned()]).collect();
+            let reason = format!("unknown {kind}; did you mean {}?", spell_path(&meant));
+            return (reason, vec![meant]);
+        }
+        let elsewhere: Vec<KeyPath> = self
+            .settings
+            .iter()
+            .filter(|known| !is_table && known.last() == Some(name))
+            .cloned()
+            .collect();
+        if !elsewhere.is_empty() {
+            let places: Vec<String> = elsewhere.iter().map(|place| spell_path(place)).collect();
+            let reason = format!("unknown setting; did you mean {}?", places.join(" or "));
+            return (reason, elsewhere);
+        }
+        let reason = match names.len() {
+            0 => format!("unknown {kind}"),
+            count if count > LISTED_NAMES_MAX => format!("unknown {kind}"),
+            _ if parent.is_empty() => {
+                format!("unknown {kind}; the file can have {}", listed(&names))
+            }
+            _ => format!(
+                "unknown {kind}; {} can have {}",
+                spell_path(parent),
+                listed(&names)
+            ),
+        };
+        (reason, Vec::new())
+    }
+
+    /// Returns the header of the table at `place` with quotes, if the author wrote the name of a table with dots.
+    fn name_with_dots(&self, place: &[String], inside: &[KeyPath]) -> Option<String> {
+        let (_, parent) = place.split_last()?;
+        let (_, outer) = parent.split_last()?;
+        if !self.tables.contains(outer) {
+            return None;
+        }
+        // The unknown table has a setting that belongs directly into the table of the first part of the name.
+        let name = inside.iter().find_map(|inside| {
+            let ends = (place.len()..inside.len()).rev();
+            ends.filter_map(|end| inside.split_at_checked(end))
+                .find_map(|(name, rest)| {
+                    let known: KeyPath = parent.iter().chain(rest).cloned().collect();
+                    let name = name.get(outer.len()..)?;
+                    self.settings.contains(&known).then(|| name.join("."))
+                })
+        });
+        Some(format!("[{}.\"{}\"]", spell_path(outer), name?))
+    }
+
+    /// Returns whether settings or free names are below `place`.
+    fn is_table(&self, place: &[String]) -> bool {
+        let is_above = |known: &KeyPath| known.len() > place.len() && known.starts_with(place);
+        self.tables.contains(place) || self.settings.iter().chain(&self.tables).any(is_above)
+    }
+
+    /// Lists the names of the settings and tables directly below `place`.
+    fn names_in(&self, place: &[String]) -> BTreeSet<&str> {
+        let known = self.settings.iter().chain(&self.tables);
+        let inside = known.filter(|known| known.starts_with(place));
+        inside
+            .filter_map(|known| known.get(place.len()).map(String::as_str))
+            .collect()
+    }
+}
+
+fn listed(names: &BTreeSet<&str>) -> String {
+    let names: Vec<&str> = names.iter().copied().collect();
+    names.join(", ")
+}

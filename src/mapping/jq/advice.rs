@@ -1,0 +1,118 @@
+//! The advice in an error message about a term or a function that the mapping language does not have: what the author
+//! probably meant.
+
+use super::super::function::FUNCTIONS;
+use super::super::header;
+use super::allowed::ALLOWED;
+use crate::spelling;
+
+/// Functions and operators of jq and of other languages, each with the notation of the mapping language.
+const REPLACEMENTS: [(&[&str], &str); 12] = [
+    (
+        &["ascii_downcase", "downcase", "tolower", "lowercase"],
+        "use lower",
+    ),
+    (
+        &["ascii_upcase", "upcase", "toupper", "uppercase"],
+        "use upper",
+    ),
+    (&["tostring", "tojson", "str", "string"], "use text"),
+    (&["tonumber", "toint", "int", "number"], "use whole"),
+    (&["strip", "ltrim", "rtrim"], "use trim"),
+    (
+        &[
+            "test", "match", "capture", "scan", "sub", "gsub", "splits", "regex", "replace",
+        ],
+        "regular expressions are not available; use lookup, split, digits or ==",
+    ),
+    (
+        &[
+            "startswith",
+            "endswith",
+            "contains",
+            "inside",
+            "index",
+            "indices",
+        ],
+        "a text can only be compared as a whole, with == or lookup, or cut with split",
+    ),
+    (
+        &[
+            "now", "today", "date_now", "input", "inputs", "env", "$ENV", "getpath",
+        ],
+        "an expression reads only the event, so that the same event always gives the same request",
+    ),
+    (
+        &[
+            "def", "reduce", "foreach", "while", "until", "range", "recurse", "..", "repeat",
+        ],
+        "an expression has no definitions and no loops except map, any, all and select",
+    ),
+    (&["="], "compare with =="),
+    (
+        &["concat", "format"],
+        "write a text such as \"\\(.first) \\(.last)\"",
+    ),
+    (
+        &["default", "coalesce", "ifnull", "nvl"],
+        "use //, such as .a // .b",
+    ),
+];
+
+/// Returns advice about the unknown name at `slice` of the expression, or `None` if no advice fits.
+pub(super) fn advice(code: &str, slice: Option<&str>, name: &str) -> Option<String> {
+    let is_of = |names: &[&str]| names.iter().any(|known| known.eq_ignore_ascii_case(name));
+    if let Some((_, advice)) = REPLACEMENTS.iter().find(|(names, _)| is_of(names)) {
+        return Some((*advice).to_owned());
+    }
+    if let Some(whole) = slice.and_then(|slice| name_with_hyphen(code, slice)) {
+        return Some(format!(
+            "write a name with a hyphen in double quotes: .\"{whole}\""
+        ));
+    }
+    let known = FUNCTIONS.iter().map(|known| known.name);
+    let known = known.chain(ALLOWED.iter().map(|(known, _)| *known));
+    let nearest = spelling::nearest(name, known.chain([header::NAME]))?;
+    Some(format!("did you mean {nearest}?"))
+}
+
+/// Returns the name with a hyphen that jq reads as a subtraction, such as `e-mail` in `.e-mail`.
+fn name_with_hyphen<'c>(code: &'c str, slice: &str) -> Option<&'c str> {
+    let is_of_name = |letter: char| letter.is_alphanumeric() || letter == '_' || letter == '-';
+    let at = slice.as_ptr().addr().checked_sub(code.as_ptr().addr())?;
+    let (before, after) = code.split_at_checked(at)?;
+    let start = before.trim_end_matches(is_of_name).len();
+    let has_hyphen = before.ends_with('-') && start + 1 < before.len();
+    let is_path = before.get(..start)?.ends_with('.');
+    let end = after
+        .find(|letter| !is_of_name(letter))
+        .unwrap_or(after.len());
+    let whole = code.get(start..at + end)?;
+    (has_hyphen && is_path).then_some(whole)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_advice_names_what_the_author_probably_meant() {
+        for (code, name, expected) in [
+            (".phone | e146(\"US\")", "e146", "did you mean e164?"),
+            (".x | lokup(\"t\")", "lokup", "did you mean lookup?"),
+            (".x | ascii_downcase", "ascii_downcase", "use lower"),
+            (".x | toString", "toString", "use text"),
+            (".x | test(\"a\")", "test", "regular expressions"),
+            (".e-mail", "mail", ".\"e-mail\""),
+            (".a.first-name.b", "name", ".\"first-name\""),
+            ("if .a = 1 then .b end", "=", "compare with =="),
+            (".x | frobnicate", "frobnicate", ""),
+            (".a - mail", "mail", ""),
+        ] {
+            let slice = code.find(name).and_then(|at| code.get(at..));
+            let found = advice(code, slice, name).unwrap_or_default();
+            assert!(found.contains(expected), "{code}: {found}");
+            assert_eq!(found.is_empty(), expected.is_empty(), "{code}: {found}");
+        }
+    }
+}
