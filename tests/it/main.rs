@@ -29,6 +29,7 @@ mod kill;
 mod log;
 mod mapping;
 mod new_source;
+mod messages;
 mod operator;
 mod outbox_suite;
 mod partial;

@@ -1,0 +1,530 @@
+//! The messages about wrong configurations and wrong request bodies: one mistake causes one message, and the message names
+//! the mistake and its correction.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::commands;
+use crate::http;
+use crate::support::TestApp;
+
+/// A correct source file.
+const SOURCE: &str = r#"ignore = ["product"]
+[auth]
+kind = "none"
+[body]
+format = "json"
+id = ".id"
+type = '.kind'
+[events.customer]
+schema = "shop.json"
+customer.partner_id = ".customer_id"
+version = ".updated_at"
+version_domain = "time"
+[events.customer.update]
+email = ".email"
+first_name = ".first_name"
+phone = '.phone | e164("US")'
+metadata.tier = '.tier | lookup("tiers")'
+[tables.tiers]
+A = "GOLD"
+"#;
+const SCHEMA: &str = r#"{"type": "object", "required": ["id"]}"#;
+const EVENT: &str = r#"{"id": "1", "kind": "customer", "customer_id": "c1", "updated_at": "2025-01-01T00:00:00Z",
+ "email": "a@b.com", "phone": "4155552671", "tier": "A", "first_name": "Bob"}"#;
+
+/// Runs `check` in a folder with a source, a schema and an example. Returns the lines of the errors.
+fn check(folder: &Path, variables: &[(&str, &str)]) -> (String, Vec<String>) {
+    let output = Command::new(env!("CARGO_BIN_EXE_imprint-bridge"))
+        .arg("check")
+        .current_dir(folder)
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap();
+    let mut errors: Vec<String> = commands::text(&output.stderr)
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    let count = errors.pop().unwrap_or_default();
+    let expected = match errors.len() {
+        0 => String::new(),
+        1 => "1 error".to_owned(),
+        count => format!("{count} errors"),
+    };
+    if !errors.iter().any(|line| line.contains("TOML parse error")) {
+        assert_eq!(count, expected, "{errors:#?}");
+    }
+    (commands::text(&output.stdout), errors)
+}
+
+fn folder_with(source: &str, schema: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let examples = folder.path().join("config/sources/shop");
+    fs::create_dir_all(&examples).unwrap();
+    fs::create_dir(folder.path().join("schemas")).unwrap();
+    fs::write(folder.path().join("schemas/shop.json"), schema).unwrap();
+    fs::write(folder.path().join("config/sources/shop.toml"), source).unwrap();
+    fs::write(examples.join("a.event.json"), EVENT).unwrap();
+    fs::write(
+        examples.join("a.request.json"),
+        r#"{"partner_id": "c1", "body": {"email": "a@b.com", "first_name": "Bob", "metadata": {"tier": "GOLD"}, "phone": "+14155552671"}}"#,
+    )
+    .unwrap();
+    folder
+}
+
+/// Replaces a text of the source file, and compares the errors of `check`. Each error must contain its expected text.
+fn check_source(from: &str, to: &str, expected: &[&str]) {
+    assert!(SOURCE.contains(from), "{from}");
+    let folder = folder_with(&SOURCE.replacen(from, to, 1), SCHEMA);
+    let (_, errors) = check(folder.path(), &[]);
+    assert_contains(&errors, expected, to);
+}
+
+fn assert_contains(errors: &[String], expected: &[&str], case: &str) {
+    if !errors.iter().any(|line| line.contains("TOML parse error")) {
+        assert_eq!(errors.len(), expected.len(), "{case}: {errors:#?}");
+    }
+    for expected in expected {
+        assert!(
+            errors.iter().any(|error| error.contains(expected)),
+            "{case}: {expected} in {errors:#?}"
+        );
+    }
+}
+
+#[test]
+fn the_correct_source_has_no_errors() {
+    let folder = folder_with(SOURCE, SCHEMA);
+    let (report, errors) = check(folder.path(), &[]);
+    assert_eq!(errors, Vec::<String>::new());
+    assert!(report.ends_with("no errors\n"), "{report}");
+}
+
+/// A text of the source file, the wrong text in its place, and a part of the only error.
+const WRONG_KEYS: &[(&str, &str, &str)] = &[
+    (
+        "schema = ",
+        "schma = ",
+        "events.customer.schma: unknown setting; did you mean events.customer.schema?",
+    ),
+    (
+        "version_domain",
+        "versoin_domain",
+        "did you mean events.customer.version_domain?",
+    ),
+    (
+        "customer.partner_id",
+        "customer.parnter_id",
+        "did you mean events.customer.customer.partner_id?",
+    ),
+    (
+        "customer.partner_id",
+        "partner_id",
+        "did you mean events.customer.customer.partner_id?",
+    ),
+    (
+        "events.customer.update",
+        "events.customer.udpate",
+        "events.customer.udpate: unknown table; did you mean events.customer.update?",
+    ),
+    (
+        "[events.customer]",
+        "[event.customer]",
+        "event: unknown table; did you mean events?",
+    ),
+    (
+        "format = ",
+        "formt = ",
+        "body.formt: unknown setting; did you mean body.format?",
+    ),
+    (
+        "kind = \"none\"",
+        "knd = \"none\"",
+        "auth.knd: unknown setting; did you mean auth.kind?",
+    ),
+    (
+        "kind = \"none\"",
+        "kind = \"Bearer\"\ntoken_files = [\"a\"]",
+        "did you mean bearer?",
+    ),
+    (
+        "kind = \"none\"",
+        "kind = \"bearer\"\nsecret_files = [\"a\"]",
+        "auth.secret_files: is a setting of another auth.kind; this kind has token_files",
+    ),
+    (
+        "kind = \"none\"",
+        "kind = \"bearer\"\ntoken = \"abc\"",
+        "auth.token: unknown setting; did you mean auth.token_files?",
+    ),
+    (
+        "kind = \"none\"",
+        "kind = \"none\"\ntoken_files = [\"a\"]",
+        "auth.token_files: unknown setting; auth can have kind",
+    ),
+    (
+        "\"time\"",
+        "\"timestamp\"",
+        "version_domain: must be \"sequence\" or \"time\"; did you mean time?",
+    ),
+    (
+        "customer.partner_id = \".customer_id\"\n",
+        "",
+        "customer.imprint_id: is required, or customer.partner_id",
+    ),
+    ("\"shop.json\"", "\"shp.json\"", "did you mean shop.json?"),
+    (
+        "ignore = [\"product\"]",
+        "ignored = [\"product\"]",
+        "did you mean ignore?",
+    ),
+    (
+        "ignore = [\"product\"]",
+        "ignore = [\"customer\"]",
+        "ignore: names \"customer\", which has a table",
+    ),
+    (
+        "[body]",
+        "[quota]\nevents_per_secnd = 1\n[body]",
+        "did you mean quota.events_per_second?",
+    ),
+    (
+        "ignore",
+        "unsigned_headers = [\"x-topic\"]\nignore",
+        "no expression reads x-topic",
+    ),
+    (
+        "version_domain = \"time\"\n",
+        "",
+        "version_domain: is required with version",
+    ),
+    (
+        "[auth]\nkind = \"none\"",
+        "auth = \"none\"",
+        "auth: must be a table with kind",
+    ),
+];
+
+/// FAULTS N426: a misspelt key of a source file causes one error, which names the right key.
+#[test]
+fn a_misspelt_key_is_one_error_with_the_right_key() {
+    for (from, to, expected) in WRONG_KEYS.iter().copied() {
+        check_source(from, to, &[expected]);
+    }
+}
+
+#[test]
+fn an_event_type_with_dots_needs_quotes() {
+    let source = SOURCE.replace("[events.customer", "[events.customer.changed");
+    let folder = folder_with(&source, SCHEMA);
+    let (_, errors) = check(folder.path(), &[]);
+    let expected = "unknown table; write a name with dots in quotes: [events.\"customer.changed\"]";
+    assert_contains(&errors, &[expected], "dots");
+}
+
+/// A text of the source file, the wrong text in its place, and a part of the only error.
+const WRONG_EXPRESSIONS: &[(&str, &str, &str)] = &[
+    (
+        "first_name = ",
+        "first_nam = ",
+        "events.customer.update.first_nam: Imprint's update has no such field; did you mean first_name?",
+    ),
+    ("first_name = ", "firstName = ", "did you mean first_name?"),
+    (
+        "first_name = ",
+        "address.city = ",
+        "it has city and customer_history.address.city",
+    ),
+    (
+        "first_name = ",
+        "customer_history.address = ",
+        "it has customer_history.address.street_line1 and",
+    ),
+    (
+        "first_name = ",
+        "birthday = ",
+        "other data goes under metadata, such as metadata.birthday",
+    ),
+    (
+        "e164",
+        "e146",
+        "events.customer.update.phone: `e146` is not allowed here; did you mean e164? (line 1, column 10 of",
+    ),
+    ("e164(\"US\")", "e164(\"USA\")", "did you mean \"US\"?"),
+    (
+        "lookup(\"tiers\")",
+        "lookup(\"tier\")",
+        "there is no table tier; there is tiers; did you mean tiers?",
+    ),
+    (
+        "\".first_name\"",
+        "\".first_name | ascii_downcase\"",
+        "use lower",
+    ),
+    (
+        "\".first_name\"",
+        "'.first_name | test(\"x\")'",
+        "regular expressions are not available",
+    ),
+    (
+        "\".email\"",
+        "\".e-mail\"",
+        "write a name with a hyphen in double quotes: .\"e-mail\"",
+    ),
+    ("\".email\"", "\".a && .b\"", "write `and` instead of `&&`"),
+    ("\".email\"", "\".a || .b\"", "write `or` instead of `||`"),
+    ("\".email\"", "\"$.email\"", "a path begins with a dot"),
+    ("\".email\"", "\"{{email}}\"", "is not a template"),
+    (
+        "\".email\"",
+        "\".a ? .b : .c\"",
+        "write `if .a then .b else .c end`",
+    ),
+    ("\".email\"", "\"if .a = 1 then .b end\"", "compare with =="),
+    (
+        "\".email\"",
+        "5",
+        "events.customer.update.email: must be a string",
+    ),
+    (
+        "id = \".id\"",
+        "id = \".id | digst\"",
+        "body.id: `digst` is not allowed here; did you mean digest?",
+    ),
+];
+
+/// FAULTS N427: an error of an expression names what the author probably meant.
+#[test]
+fn an_error_of_an_expression_has_one_cause_and_a_correction() {
+    for (from, to, expected) in WRONG_EXPRESSIONS.iter().copied() {
+        check_source(from, to, &[expected]);
+    }
+}
+
+#[test]
+fn a_toml_error_has_its_probable_cause() {
+    for (from, to, expected) in [
+        (
+            "kind = \"none\"",
+            "kind = none",
+            "probable cause: a text stands in quotes",
+        ),
+        (
+            "kind = \"none\"",
+            "kind = “none”",
+            "probable cause: the line has typographic quotes",
+        ),
+        (
+            "'.phone | e164(\"US\")'",
+            "\".phone | e164(\"US\")\"",
+            "stands in single quotes",
+        ),
+        (
+            "kind = \"none\"",
+            "kind: \"none\"",
+            "a setting is written NAME = VALUE",
+        ),
+    ] {
+        check_source(from, to, &[expected]);
+    }
+}
+
+#[test]
+fn a_schema_error_has_its_cause_and_its_place() {
+    for (schema, expected) in [
+        (r#"{"type": "strin"}"#, "at #/type: "),
+        (
+            r#"{"properties": {"a": {"pattern": "(?=x)"}}}"#,
+            "at #/properties/a/pattern: ",
+        ),
+        (
+            r#"{"properties": {"a": {"format": "datetime"}}}"#,
+            "at #/properties/a/format: ",
+        ),
+        (
+            r#"{"requird": ["id"]}"#,
+            "at #/requird: unknown keyword `requird`; did you mean `required`?",
+        ),
+        (
+            r#"{"properties": {"a": {"nullable": true}}}"#,
+            "`nullable` is not a keyword of JSON Schema",
+        ),
+    ] {
+        let folder = folder_with(SOURCE, schema);
+        let (_, errors) = check(folder.path(), &[]);
+        assert_contains(&errors, &[expected], schema);
+    }
+}
+
+/// The name and the value of an environment variable, and a part of the only error.
+const WRONG_VARIABLES: &[(&str, &str, &str)] = &[
+    (
+        "IMPRINT_BRIDGE_PROFILE",
+        "production",
+        "environment variable IMPRINT_BRIDGE_PROFILE: is not read; did you mean IMPRINT_BRIDGE__PROFILE?",
+    ),
+    (
+        "IMPRINT_BRIDGE_OUTBOX_URL",
+        "sqlite:x",
+        "did you mean IMPRINT_BRIDGE__OUTBOX__URL?",
+    ),
+    (
+        "IMPRNT_BRIDGE__PROFILE",
+        "production",
+        "did you mean IMPRINT_BRIDGE__PROFILE?",
+    ),
+    (
+        "IMPRINT_BRIDGE__IMPRINT__KEYFILE",
+        "x",
+        "environment variable IMPRINT_BRIDGE__IMPRINT__KEYFILE: imprint.keyfile: unknown setting; did you mean imprint.key_file?",
+    ),
+    (
+        "IMPRINT_BRIDGE__OPS__TOKEN_FILES",
+        "[\"/a/b\"]",
+        "must be a list without brackets and quotes",
+    ),
+    (
+        "IMPRINT_BRIDGE__IMPRINT__HOST_ALLOW",
+        "[\"a.example.com\"]",
+        "must be a list without brackets and quotes",
+    ),
+    (
+        "IMPRINT_BRIDGE__PROFILE",
+        "production ",
+        "did you mean production?",
+    ),
+    (
+        "IMPRINT_BRIDGE__LOG__FILTER",
+        "verbose",
+        "log.filter: must be a level",
+    ),
+    (
+        "IMPRINT_BRIDGE__LOG__FILTER",
+        "info,dispatch=debug",
+        "did you mean imprint_bridge::dispatch?",
+    ),
+    (
+        "IMPRINT_BRIDGE__OUTBOX__URL",
+        "sqlite:x?mode=memory",
+        "outbox.url: must have no options after the path",
+    ),
+    (
+        "IMPRINT_BRIDGE__SOURCES_DIR",
+        "config/source",
+        "sources_dir: /",
+    ),
+    ("IMPRINT_BRIDGE__SCHEMAS_DIR", "schema", "schemas_dir: /"),
+];
+
+/// FAULTS N422: a misspelt environment variable is an error, and a variable of Kubernetes or of another program is none.
+#[test]
+fn a_variable_that_looks_like_a_setting_is_not_ignored() {
+    let folder = folder_with(SOURCE, SCHEMA);
+    for (name, value, expected) in WRONG_VARIABLES.iter().copied() {
+        let (_, errors) = check(folder.path(), &[(name, value)]);
+        assert_contains(&errors, &[expected], name);
+    }
+    for name in [
+        "IMPRINT_BRIDGE_SERVICE_HOST",
+        "IMPRINT_BRIDGE_PORT_8080_TCP_ADDR",
+        "IMPRINT_BRIDGE_VERSION",
+    ] {
+        let (_, errors) = check(folder.path(), &[(name, "x")]);
+        assert_eq!(errors, Vec::<String>::new(), "{name}");
+    }
+}
+
+/// An example without an expected result gets a complete proposal: the name of the file and its whole content.
+#[test]
+fn an_example_without_a_result_gets_a_complete_proposal() {
+    for event in [
+        EVENT,
+        r#"{"id": "1", "kind": "custmer"}"#,
+        r#"{"kind": "customer"}"#,
+    ] {
+        let folder = folder_with(SOURCE, SCHEMA);
+        let examples = folder.path().join("config/sources/shop");
+        fs::write(examples.join("a.event.json"), event).unwrap();
+        fs::remove_file(examples.join("a.request.json")).unwrap();
+        let (_, errors) = check(folder.path(), &[]);
+        let proposal = errors[0].split_once("write it into ").unwrap().1;
+        let (file, content) = proposal.split_once(": ").unwrap();
+        fs::write(folder.path().join(file), content).unwrap();
+        let (_, errors) = check(folder.path(), &[]);
+        assert_eq!(errors, Vec::<String>::new(), "{event}");
+    }
+}
+
+#[test]
+fn interpreted_expressions_of_the_body_are_reported() {
+    let body = "split = \".changes[]\"\nid = \".ids | first\"";
+    let source = SOURCE.replace("id = \".id\"", body);
+    let folder = folder_with(&source, SCHEMA);
+    let (report, _) = check(folder.path(), &[]);
+    for (rule, expression) in [("body.split", ".changes[]"), ("body.id", ".ids | first")] {
+        let line = format!(": {rule} = {expression}");
+        let found = report.lines().find(|found| found.ends_with(&line));
+        assert!(
+            found.is_some_and(|found| found.contains("jq interpreter")),
+            "{report}"
+        );
+    }
+}
+
+/// FAULTS N423: the answer to a body that is not JSON names the true cause, and the bound if there is one.
+#[test]
+fn a_body_that_is_not_json_gets_its_true_cause() {
+    let app = TestApp::start();
+    let deep = format!("{}{}", "[".repeat(33), "]".repeat(33));
+    let members: Vec<String> = (0..10_001).map(|key| format!("\"{key}\":1")).collect();
+    let members = format!("{{{}}}", members.join(","));
+    let long = format!("\"{}\"", "x".repeat(65_537));
+    let utf16: Vec<u8> = "{\"a\":1}"
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    for (body, rule, cause) in [
+        (deep.as_bytes(), "depth", "deeper than 32 levels"),
+        (members.as_bytes(), "keys", "more than 10000 keys"),
+        (long.as_bytes(), "string_length", "longer than 65536 bytes"),
+        (
+            b"{\"a\":1,\"a\":2}",
+            "duplicate_key",
+            "the same key more than once",
+        ),
+        (b"\xef\xbb\xbf{}", "byte_order_mark", "a byte order mark"),
+        (b"{\"a\":NaN}", "syntax", "no NaN"),
+        (b"{'a':1}", "syntax", "in single quotes"),
+        (b"{\"a\":1,}", "syntax", "a comma stands before the end"),
+        (&utf16, "syntax", "UTF-16"),
+        (b"", "empty", "the body is empty"),
+        (
+            b"{\"a\":",
+            "syntax",
+            "ends before its JSON value is complete",
+        ),
+        (b"\x1f\x8b\x08\0\0\0\0\0", "utf8", "compressed with gzip"),
+        (b"{\"a\":1e400}", "syntax", "too large"),
+        (b"{}\n{}", "trailing", "several JSON values"),
+        (b"<a/>", "syntax", "XML"),
+        (b"a=1&b=2", "syntax", "a web form"),
+    ] {
+        let mut connection = http::Connection::open(app.ingress()).unwrap();
+        let head = format!(
+            "POST /v1/sources/crm/events HTTP/1.1\r\nhost: bridge\r\ncontent-type: application/cloudevents+json\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        connection.send(&[head.as_bytes(), body].concat()).unwrap();
+        let answer = connection.answer().unwrap();
+        let problem = answer.json();
+        let fault = &problem["faults"][0];
+        assert_eq!(answer.status, 400, "{problem}");
+        assert_eq!(fault["rule"], rule, "{problem}");
+        assert!(
+            fault["detail"].as_str().unwrap().contains(cause),
+            "{problem}"
+        );
+    }
+}
