@@ -33,6 +33,11 @@ pub(crate) fn misspelt<'n>(
     })
 }
 
+/// Returns whether two names differ only in letter case and separators.
+pub(crate) fn has_same_letters(name: &str, other: &str) -> bool {
+    plain(name) == plain(other)
+}
+
 fn best<'n>(
     known: impl IntoIterator<Item = &'n str>,
     least: f64,

@@ -200,10 +200,8 @@ impl Reader {
         }
         for (place, (origin, inside)) in unknown {
             let unknown = self.known.describe(place, &inside);
-            let is_explained = |missing: &MissingSetting| {
-                missing.places.iter().any(|place| unknown.explains(place))
-            };
-            self.missing.retain(|missing| !is_explained(missing));
+            self.missing
+                .retain(|missing| !unknown.explains(&missing.places));
             let place: Vec<&str> = unknown.place.iter().map(String::as_str).collect();
             let error = self.locate(&place, origin, unknown.reason);
             self.errors.push(error);

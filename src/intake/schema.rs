@@ -40,14 +40,14 @@ pub enum Error {
         /// The reason why the schema does not compile.
         source: Box<ValidationError<'static>>,
     },
-    /// The schema has a misspelt keyword, which the validator would ignore.
+    /// The schema has a keyword that is misspelt, which the validator would ignore, or whose value is wrong.
     #[error("schema {name}, at #{location}: {reason}")]
-    Misspelt {
+    Wrong {
         /// The name of the schema.
         name: String,
         /// A JSON Pointer to the keyword in the schema.
         location: String,
-        /// The description of the misspelt keyword.
+        /// The description of the wrong keyword.
         reason: String,
     },
     /// The schema compiles, but an event could make the validator work without a bound.
@@ -83,13 +83,23 @@ impl Schema {
         if document.get("$schema").is_none() {
             options = options.with_draft(Draft::Draft202012);
         }
-        let validator = options.build(document).map_err(|source| Error::Compile {
-            name: name.to_owned(),
-            location: source.instance_path().to_string(),
-            source: Box::new(source),
+        let validator = options.build(document).map_err(|source| {
+            let (name, location) = (name.to_owned(), source.instance_path().to_string());
+            match keywords::reason(document, &location) {
+                Some(reason) => Error::Wrong {
+                    name,
+                    location,
+                    reason,
+                },
+                None => Error::Compile {
+                    name,
+                    location,
+                    source: Box::new(source),
+                },
+            }
         })?;
         if let Some((location, reason)) = keywords::misspelt(document, "") {
-            return Err(Error::Misspelt {
+            return Err(Error::Wrong {
                 name: name.to_owned(),
                 location,
                 reason,

@@ -200,22 +200,37 @@ impl RuleCompiler {
     }
 }
 
-/// Returns the error text for a target that Imprint's update does not have. The text lists the fields of the group that
-/// the target names, the fields whose path ends with the same name, or the field with the most similar path.
+/// Names that other systems give to a field of Imprint.
+const OTHER_NAMES: [(&[&str], &str); 7] = [
+    (&["zip", "zip_code", "zipcode", "postcode"], "postal_code"),
+    (&["mobile", "telephone", "cell"], "phone"),
+    (&["surname", "family_name"], "last_name"),
+    (&["given_name", "forename"], "first_name"),
+    (&["province", "region"], "state"),
+    (&["street", "address", "address1", "line1"], "street_line1"),
+    (
+        &["country", "country_code"],
+        "customer_history.address.country",
+    ),
+];
+
+/// Returns the error text for a target that Imprint's update does not have. The text names the group of fields that the
+/// target is, the fields whose path ends with the same name, or the field that the author probably meant.
 fn unknown(target: &str) -> String {
     let name = target.rsplit('.').next().unwrap_or(target);
     let last = |path: &&str| path.rsplit('.').next().is_some_and(|last| last == name);
-    let alike: Vec<_> = if Field::is_object(target) {
-        let group = format!("{target}.");
-        Field::paths()
-            .filter(|path| path.starts_with(&group))
-            .collect()
-    } else {
-        Field::paths().filter(last).collect()
-    };
     let none = "Imprint's update has no such field";
+    if Field::is_object(target) {
+        let group = format!("{target}.");
+        let first = Field::paths().find(|path| path.starts_with(&group));
+        let first = first.unwrap_or_default();
+        return format!("{none}; {target} is a group of fields, such as {first}");
+    }
+    let alike: Vec<_> = Field::paths().filter(last).collect();
     if alike.is_empty() {
-        return match spelling::nearest(target, Field::paths()) {
+        let other_name = OTHER_NAMES.iter().find(|(names, _)| names.contains(&name));
+        let other_name = other_name.map(|(_, field)| *field);
+        return match other_name.or_else(|| spelling::nearest(target, Field::paths())) {
             Some(nearest) => format!("{none}; did you mean {nearest}?"),
             None => format!("{none}; other data goes under metadata, such as metadata.{name}"),
         };

@@ -105,6 +105,11 @@ fn the_correct_source_has_no_errors() {
 /// A text of the source file, the wrong text in its place, and a part of the only error.
 const WRONG_KEYS: &[(&str, &str, &str)] = &[
     (
+        "customer.partner_id",
+        "customer.id",
+        "customer.id: unknown setting; events.customer.customer can have imprint_id, partner_id",
+    ),
+    (
         "schema = ",
         "schma = ",
         "events.customer.schma: unknown setting; did you mean events.customer.schema?",
@@ -226,6 +231,12 @@ fn an_event_type_with_dots_needs_quotes() {
 
 /// A text of the source file, the wrong text in its place, and a part of the only error.
 const WRONG_EXPRESSIONS: &[(&str, &str, &str)] = &[
+    ("first_name = ", "zip = ", "did you mean postal_code?"),
+    (
+        "\".email\"",
+        "\"email\"",
+        "`email` is not allowed here; if it is a member of the event, write .email",
+    ),
     (
         "first_name = ",
         "first_nam = ",
@@ -240,7 +251,7 @@ const WRONG_EXPRESSIONS: &[(&str, &str, &str)] = &[
     (
         "first_name = ",
         "customer_history.address = ",
-        "it has customer_history.address.street_line1 and",
+        "customer_history.address is a group of fields, such as customer_history.address.street_line1",
     ),
     (
         "first_name = ",
@@ -334,14 +345,17 @@ fn a_toml_error_has_its_probable_cause() {
 #[test]
 fn a_schema_error_has_its_cause_and_its_place() {
     for (schema, expected) in [
-        (r#"{"type": "strin"}"#, "at #/type: "),
+        (
+            r#"{"type": "strin"}"#,
+            "at #/type: a type is one of array, boolean, integer, null, number, object, string; did you mean string?",
+        ),
         (
             r#"{"properties": {"a": {"pattern": "(?=x)"}}}"#,
-            "at #/properties/a/pattern: ",
+            "at #/properties/a/pattern: the pattern is no regular expression of the bridge",
         ),
         (
             r#"{"properties": {"a": {"format": "datetime"}}}"#,
-            "at #/properties/a/format: ",
+            "at #/properties/a/format: the validator does not know this format; did you mean date-time?",
         ),
         (
             r#"{"requird": ["id"]}"#,
@@ -360,6 +374,11 @@ fn a_schema_error_has_its_cause_and_its_place() {
 
 /// The name and the value of an environment variable, and a part of the only error.
 const WRONG_VARIABLES: &[(&str, &str, &str)] = &[
+    (
+        "IMPRINT_BRIDGE__OUTBOX_URL",
+        "sqlite:x",
+        "outbox_url: unknown setting; did you mean outbox.url?",
+    ),
     (
         "IMPRINT_BRIDGE_PROFILE",
         "production",

@@ -29,10 +29,17 @@ pub(super) struct UnknownSetting {
 }
 
 impl UnknownSetting {
-    /// Returns whether the author probably meant the setting at `place`.
-    pub(super) fn explains(&self, place: &KeyPath) -> bool {
-        let is_moved = || place.last().is_some_and(|key| self.keys.contains(key));
-        self.meant.iter().any(|meant| place.starts_with(meant)) || is_moved()
+    /// Returns whether the author probably meant one of the settings at `places`, of which one is necessary.
+    pub(super) fn explains(&self, places: &[KeyPath]) -> bool {
+        let is_moved = |place: &KeyPath| place.last().is_some_and(|key| self.keys.contains(key));
+        let is_meant = |place: &KeyPath| self.meant.iter().any(|meant| place.starts_with(meant));
+        // The error lists all names of the table, so it lists the necessary ones.
+        let parent = self.place.split_last().map(|(_, parent)| parent);
+        let is_beside = |place: &KeyPath| place.split_last().map(|(_, parent)| parent) == parent;
+        places
+            .iter()
+            .any(|place| is_meant(place) || is_moved(place))
+            || (places.len() > 1 && places.iter().all(is_beside))
     }
 }
 
@@ -77,6 +84,13 @@ impl KnownSettings {
             let reason = format!("unknown table; write a name with dots in quotes: {quoted}");
             return (reason, Vec::new());
         }
+        // The name has the right letters and the wrong separators, such as `outbox_url`.
+        let has_same_letters =
+            |known: &&KeyPath| spelling::has_same_letters(&place.join("."), &known.join("."));
+        if !is_table && let Some(meant) = self.settings.iter().find(has_same_letters) {
+            let reason = format!("unknown setting; did you mean {}?", spell_path(meant));
+            return (reason, vec![meant.clone()]);
+        }
         let kind = if is_table { "table" } else { "setting" };
         let names = self.names_in(parent);
         if let Some(nearest) = spelling::nearest(name, names.iter().copied()) {
@@ -88,6 +102,7 @@ impl KnownSettings {
             .settings
             .iter()
             .filter(|known| !is_table && known.last() == Some(name))
+            .filter(|known| parent.is_empty() || known.first() == parent.first())
             .cloned()
             .collect();
         if !elsewhere.is_empty() {

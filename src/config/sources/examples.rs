@@ -132,8 +132,15 @@ impl ExampleResults {
             (false, false) => {
                 let today = Expectation::of(&explanation);
                 let file = with_ending(stem, today.file_ending());
+                let reasons = explanation.problems().flat_map(|problem| &problem.errors);
+                let reasons: Vec<String> = reasons
+                    .map(|error| {
+                        format!("; the bridge refuses {:?}: {}", error.pointer, error.detail)
+                    })
+                    .collect();
                 return Err(format!(
-                    "has neither {REQUEST} nor {REFUSAL}; if the result today is right, write it into {}: {}",
+                    "has neither {REQUEST} nor {REFUSAL}{}; if the result today is right, write it into {}: {}",
+                    reasons.concat(),
                     file.display(),
                     today.as_json()
                 ));

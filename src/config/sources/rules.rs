@@ -1,6 +1,7 @@
 //! The tables of a source file that describe the format of the request bodies and the event types.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::{Component, Path};
 
 use serde_json::Value;

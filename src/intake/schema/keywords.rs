@@ -133,6 +133,51 @@ pub(super) fn misspelt(schema: &Value, place: &str) -> Option<(String, String)> 
     })
 }
 
+/// The formats of draft 2020-12, of which most authors mean one.
+const FORMATS: [&str; 12] = [
+    "date",
+    "date-time",
+    "duration",
+    "email",
+    "hostname",
+    "ipv4",
+    "ipv6",
+    "regex",
+    "time",
+    "uri",
+    "uri-reference",
+    "uuid",
+];
+/// The types of JSON Schema.
+const TYPES: [&str; 7] = [
+    "array", "boolean", "integer", "null", "number", "object", "string",
+];
+
+/// Returns the reason why the schema does not compile at `place`. The validator names a wrong or unreadable cause there.
+pub(super) fn reason(schema: &Value, place: &str) -> Option<String> {
+    let at_keyword = |keyword: &str| place.ends_with(&format!("/{keyword}"));
+    let value = schema.pointer(place)?;
+    let text = value.as_str().unwrap_or_default();
+    if at_keyword("type") {
+        let suggestion = spelling::suggestion(text, TYPES);
+        return Some(format!("a type is one of {}{suggestion}", TYPES.join(", ")));
+    }
+    if at_keyword("format") {
+        let suggestion = spelling::suggestion(text, FORMATS);
+        return Some(format!(
+            "the validator does not know this format{suggestion}"
+        ));
+    }
+    if at_keyword("pattern") {
+        return Some("the pattern is no regular expression of the bridge, which has neither look-around nor back references".to_owned());
+    }
+    let reference = value.get("$ref").and_then(Value::as_str);
+    let is_remote = |reference: &str| !reference.starts_with('#');
+    reference.filter(|reference| is_remote(reference)).map(|_| {
+        "the bridge does not read other documents; copy the schema into $defs and refer to it with #/$defs/NAME".to_owned()
+    })
+}
+
 fn wrong(keyword: &str) -> Option<String> {
     if keyword == NULLABLE {
         return Some(

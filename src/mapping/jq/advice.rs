@@ -3,7 +3,7 @@
 
 use super::super::function::FUNCTIONS;
 use super::super::header;
-use super::allowed::ALLOWED;
+use super::allowed::{ALLOWED, allowed};
 use crate::spelling;
 
 /// Functions and operators of jq and of other languages, each with the notation of the mapping language.
@@ -72,8 +72,31 @@ pub(super) fn advice(code: &str, slice: Option<&str>, name: &str) -> Option<Stri
     }
     let known = FUNCTIONS.iter().map(|known| known.name);
     let known = known.chain(ALLOWED.iter().map(|(known, _)| *known));
-    let nearest = spelling::nearest(name, known.chain([header::NAME]))?;
-    Some(format!("did you mean {nearest}?"))
+    if let Some(nearest) = spelling::nearest(name, known.chain([header::NAME])) {
+        return Some(format!("did you mean {nearest}?"));
+    }
+    let is_member = slice.is_some_and(|slice| slice == name && is_bare_name(code, slice));
+    is_member.then(|| {
+        format!(
+            "if it is a member of the event, write .{name}; {}",
+            allowed()
+        )
+    })
+}
+
+/// Returns whether the name at `slice` stands alone, without a dot or a `$` before it and without arguments after it.
+fn is_bare_name(code: &str, slice: &str) -> bool {
+    let start = slice.as_ptr().addr().checked_sub(code.as_ptr().addr());
+    let parts = start.and_then(|start| {
+        let (before, rest) = code.split_at_checked(start)?;
+        Some((before, rest.get(slice.len()..)?))
+    });
+    let is_name = slice
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    parts.is_some_and(|(before, after)| {
+        is_name && !before.ends_with(['.', '$', '@']) && !after.trim_start().starts_with('(')
+    })
 }
 
 /// Returns the name with a hyphen that jq reads as a subtraction, such as `e-mail` in `.e-mail`.
@@ -106,10 +129,11 @@ mod tests {
             (".e-mail", "mail", ".\"e-mail\""),
             (".a.first-name.b", "name", ".\"first-name\""),
             ("if .a = 1 then .b end", "=", "compare with =="),
-            (".x | frobnicate", "frobnicate", ""),
-            (".a - mail", "mail", ""),
+            ("email", "email", "write .email"),
+            (".x | frobnicate(1)", "frobnicate", ""),
+            (".a - mail", "mail", "write .mail"),
         ] {
-            let slice = code.find(name).and_then(|at| code.get(at..));
+            let slice = code.find(name).and_then(|at| code.get(at..at + name.len()));
             let found = advice(code, slice, name).unwrap_or_default();
             assert!(found.contains(expected), "{code}: {found}");
             assert_eq!(found.is_empty(), expected.is_empty(), "{code}: {found}");
