@@ -1,5 +1,5 @@
 //! Tests of request signatures against other implementations: the Python package `standardwebhooks`, and the signature
-//! recipes of seven senders.
+//! recipes of eight senders.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -27,7 +27,7 @@ const SECRETS: [&str; 2] = ["the-secret-of-today", "the-secret-of-tomorrow"];
 const SECRET_GONE: &str = "the-secret-of-yesterday";
 const STRUCTURED: (&str, &str) = ("content-type", "application/cloudevents+json");
 /// The number of signature recipes in config/sources/REFERENCE.md.
-const SENDERS: usize = 7;
+const SENDERS: usize = 8;
 
 /// The headers of a signed request.
 type Lines = Vec<(String, String)>;

@@ -1,4 +1,4 @@
-"""Signs requests in the schemes of seven senders, following the public descriptions of these senders and not ours.
+"""Signs requests in the schemes of eight senders, following the public descriptions of these senders and not ours.
 
 Reads a list of cases from standard input: objects with "sender", "secret", "path" and "body". Prints the headers of
 each case.
@@ -56,6 +56,10 @@ def zendesk(secret: str, path: str, body: str) -> dict:
     }
 
 
+def intercom(secret: str, path: str, body: str) -> dict:
+    return {"X-Hub-Signature": "sha1=" + mac(secret, body, "sha1").hexdigest()}
+
+
 def slack(secret: str, path: str, body: str) -> dict:
     at = str(int(time.time()))
     signature = "v0=" + mac(secret, f"v0:{at}:{body}").hexdigest()
@@ -70,6 +74,7 @@ if __name__ == "__main__":
         "HubSpot, v3": hubspot,
         "Segment": segment,
         "Zendesk": zendesk,
+        "Intercom": intercom,
         "Slack": slack,
     }
     cases = json.load(sys.stdin)
