@@ -12,6 +12,10 @@ use crate::time::Timestamp;
 /// a secret file of a new source has arrived.
 const RETRY_REFUSED_AFTER: Duration = Duration::from_mins(1);
 
+/// The time after which the bridge reports files that change at every look, such as the log of another program. The bridge
+/// never tries such files.
+const UNSETTLED_MAX: Duration = Duration::from_mins(5);
+
 /// The result of a look at the files of the sources: the digest of the files, or the reason why the bridge cannot look.
 pub(super) type SeenFiles = Result<SourcesDigest, String>;
 
@@ -24,6 +28,8 @@ pub(super) struct SetWatch {
     refused: Option<(SeenFiles, Timestamp)>,
     /// The new result of the last look.
     pending: Option<SeenFiles>,
+    /// The time since which each look finds other files than the look before.
+    unsettled_since: Option<Timestamp>,
 }
 
 /// The action of the bridge after a look.
@@ -35,6 +41,8 @@ pub(super) enum LookAction {
     Wait,
     /// The bridge tries the files.
     Try,
+    /// The bridge reports that the files change all the time.
+    ReportUnsettled,
 }
 
 impl SetWatch {
@@ -43,6 +51,7 @@ impl SetWatch {
             used,
             refused: None,
             pending: None,
+            unsettled_since: None,
         }
     }
 
@@ -54,6 +63,7 @@ impl SetWatch {
     /// Decides after a look.
     pub(super) fn look(&mut self, seen: SeenFiles, now: Timestamp) -> LookAction {
         let pending = self.pending.take();
+        let unsettled_since = self.unsettled_since.take();
         if seen.as_ref().ok() == self.used.as_ref() && seen.is_ok() {
             self.refused = None;
             return LookAction::Confirm;
@@ -69,7 +79,13 @@ impl SetWatch {
             Some(_) | None if pending.as_ref() == Some(&seen) => LookAction::Try,
             Some(_) | None => {
                 self.pending = Some(seen);
-                LookAction::Wait
+                let since = unsettled_since.unwrap_or(now);
+                self.unsettled_since = Some(since);
+                if now.since(since) < UNSETTLED_MAX {
+                    LookAction::Wait
+                } else {
+                    LookAction::ReportUnsettled
+                }
             }
         }
     }
@@ -138,6 +154,19 @@ mod tests {
             let expected = looks.iter().map(|(_, action)| action);
             assert!(actions.collect::<Vec<_>>().iter().eq(expected), "{looks:?}");
         }
+    }
+
+    /// FAULTS N412
+    #[test]
+    fn files_that_change_at_every_look_are_reported() {
+        let mut watch = SetWatch::new(Some(digest("used")));
+        let mut look = |number: i64| watch.look(Ok(digest(&number.to_string())), at(number * 3));
+        for number in 0..100 {
+            assert_eq!(look(number), LookAction::Wait, "{number}");
+        }
+        assert_eq!(look(100), LookAction::ReportUnsettled);
+        assert_eq!(look(100), LookAction::Try, "the files have settled");
+        assert_eq!(look(101), LookAction::Wait);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::sync::oneshot;
@@ -20,6 +21,13 @@ use crate::config::sources::{SourceFiles, SourcesDigest};
 use crate::ops::operate::{ReloadFailure, ReloadResult, SetChanges};
 use crate::time::Timestamp;
 
+/// The time after which the bridge reports that the files of the sources do not respond. The check of a thousand sources
+/// takes a few seconds.
+const HANG_AFTER: Duration = Duration::from_mins(1);
+/// The maximum number of errors of a refused set that the bridge keeps for operators.
+const KEPT_ERRORS_MAX: usize = 100;
+/// The maximum length of an error that the bridge keeps, in characters. The error of an example shows the whole result.
+const KEPT_ERROR_CHARS_MAX: usize = 4_000;
 /// The maximum number of errors of a refused set in one record of the log. The admin API shows all errors.
 const LOGGED_ERRORS_MAX: usize = 10;
 
@@ -74,7 +82,7 @@ impl SourcesWatch {
             rereads,
         };
         if let Err(reason) = used {
-            watch.refuse(Err(reason.clone()), vec![SetError::plain(reason)]);
+            watch.refuse(Err(reason.clone()), &[SetError::plain(reason)]);
         }
         watch
     }
@@ -98,7 +106,7 @@ impl SourcesWatch {
         tokio::select! {
             cause = self.rereads.next() => match cause {
                 RereadCause::Schedule => self.look().await,
-                RereadCause::Signal => self.attempt().await.map(|_logged| ()),
+                RereadCause::Signal => self.attempt().await.map(|answer| log_signal(&answer)),
             },
             Some(answer) = self.requests.recv() => {
                 let result = self.attempt().await?;
@@ -111,11 +119,15 @@ impl SourcesWatch {
 
     async fn look(&mut self) -> anyhow::Result<()> {
         let config = Arc::clone(&self.config);
-        let seen = on_thread(move || look(&config)).await?;
+        let seen = self.responding(on_thread(move || look(&config))).await?;
         match self.watch.look(seen, self.rereads.moment()) {
             LookAction::Confirm => self.confirm(),
             LookAction::Wait => {}
             LookAction::Try => drop(self.attempt().await?),
+            LookAction::ReportUnsettled => self.report(&[SetError::plain(
+                "the files of the sources change all the time: remove the files that no source uses"
+                    .to_owned(),
+            )]),
         }
         Ok(())
     }
@@ -124,7 +136,8 @@ impl SourcesWatch {
     async fn attempt(&mut self) -> anyhow::Result<ReloadAnswer> {
         let (config, used) = (Arc::clone(&self.config), self.watch.used());
         let wall_time = self.rereads.clock().wall();
-        let attempt = on_thread(move || SetAttempt::read(&config, used, wall_time)).await?;
+        let attempt = on_thread(move || SetAttempt::read(&config, used, wall_time));
+        let attempt = self.responding(attempt).await?;
         Ok(match attempt {
             SetAttempt::Changing => Err(ReloadFailure::Changing),
             SetAttempt::Unchanged => {
@@ -132,8 +145,8 @@ impl SourcesWatch {
                 Ok(ReloadResult::Unchanged)
             }
             SetAttempt::Refused(look, errors) => {
-                let texts = errors.iter().map(|error| error.text.clone()).collect();
-                self.refuse(look, errors);
+                let texts = kept(&errors);
+                self.refuse(look, &errors);
                 Ok(ReloadResult::Refused(texts))
             }
             SetAttempt::Usable(loaded, digest) => {
@@ -151,13 +164,26 @@ impl SourcesWatch {
         }
     }
 
-    /// Keeps the set in use. Logs the errors once, and not again at each attempt with the same errors.
-    fn refuse(&mut self, look: SeenFiles, errors: Vec<SetError>) {
-        let now = self.rereads.moment();
-        self.watch.set_refused(look, now);
-        let (count, logged) = (errors.len(), first(&errors));
-        let texts = errors.into_iter().map(|error| error.text).collect();
-        if self.running.refuse(texts, now) {
+    /// Waits for the result of a read of the files, and reports if the files do not respond.
+    async fn responding<T>(&self, read: impl Future<Output = T>) -> T {
+        let report = || {
+            self.report(&[SetError::plain(
+                "the files of the sources do not respond: look at the disk of sources_dir and schemas_dir".to_owned(),
+            )]);
+        };
+        reported_if_slow(read, HANG_AFTER, report).await
+    }
+
+    /// Keeps the set in use, and does not try these files again for a while.
+    fn refuse(&mut self, look: SeenFiles, errors: &[SetError]) {
+        self.watch.set_refused(look, self.rereads.moment());
+        self.report(errors);
+    }
+
+    /// Reports why the set in use stays in use. Logs the errors once, and not again at each attempt with the same errors.
+    fn report(&self, errors: &[SetError]) {
+        let (count, logged) = (errors.len(), first(errors));
+        if self.running.refuse(kept(errors), self.rereads.moment()) {
             tracing::error!(
                 errors = count,
                 error = logged,
@@ -233,10 +259,58 @@ async fn on_thread<T: Send + 'static>(
     ended.await.context("the thread panicked")
 }
 
+/// Waits for the result of a read. If the result takes longer than `after`, reports this once and goes on waiting,
+/// because another read would hang too. A disk hangs in real time, so the time limit does not use the clock of the
+/// bridge, which tests control.
+async fn reported_if_slow<T>(
+    read: impl Future<Output = T>,
+    after: Duration,
+    report: impl FnOnce(),
+) -> T {
+    let mut read = std::pin::pin!(read);
+    if let Ok(done) = tokio::time::timeout(after, &mut read).await {
+        return done;
+    }
+    report();
+    read.await
+}
+
 fn first(errors: &[SetError]) -> String {
     let logged = errors.iter().take(LOGGED_ERRORS_MAX);
     let logged: Vec<&str> = logged.map(|error| error.logged.as_str()).collect();
     logged.join("; ")
+}
+
+/// Returns the errors for operators. A command that needs all errors is `check`.
+fn kept(errors: &[SetError]) -> Vec<String> {
+    let cut = |text: &str| match text.char_indices().nth(KEPT_ERROR_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    };
+    let kept = errors.iter().take(KEPT_ERRORS_MAX);
+    let mut kept: Vec<String> = kept.map(|error| cut(&error.text)).collect();
+    match errors.len().saturating_sub(KEPT_ERRORS_MAX) {
+        0 => {}
+        more => kept.push(format!("{more} more errors: `check` lists all errors")),
+    }
+    kept
+}
+
+/// Logs the result of a reload for which somebody has asked with SIGHUP. The bridge logs changed sources elsewhere.
+fn log_signal(answer: &ReloadAnswer) {
+    match answer {
+        Ok(ReloadResult::Reloaded(_)) => {}
+        Ok(ReloadResult::Unchanged) => {
+            tracing::info!("SIGHUP: the files of the sources are the files in use");
+        }
+        Ok(ReloadResult::Refused(_)) => tracing::warn!(
+            "SIGHUP: the files of the sources have errors, and the previous sources stay in use"
+        ),
+        Err(ReloadFailure::Changing) => {
+            tracing::warn!("SIGHUP: the files of the sources changed while the bridge read them");
+        }
+        Err(ReloadFailure::Stopping) => {}
+    }
 }
 
 fn log_changes(digest: SourcesDigest, changes: &SetChanges) {
@@ -247,4 +321,38 @@ fn log_changes(digest: SourcesDigest, changes: &SetChanges) {
         changed = changes.changed.join(" "),
         "the bridge uses the changed files of the sources"
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// FAULTS N414: the disk hangs for a while.
+    #[tokio::test]
+    async fn a_read_that_hangs_is_reported_once_and_not_repeated() {
+        let (end, ended) = oneshot::channel();
+        let report = || end.send(7).unwrap();
+        let read = async { ended.await.unwrap() };
+        let result = reported_if_slow(read, Duration::from_millis(20), report).await;
+        assert_eq!(result, 7, "the report came before the result");
+        let unreported = || panic!("the read is fast");
+        let fast = reported_if_slow(async { 8 }, Duration::from_mins(1), unreported);
+        assert_eq!(fast.await, 8);
+    }
+
+    /// FAULTS N411: a set with very many or very long errors.
+    #[test]
+    fn the_bridge_keeps_a_bounded_part_of_the_errors() {
+        let long = "ü".repeat(KEPT_ERROR_CHARS_MAX + 1);
+        let errors: Vec<_> = (0..KEPT_ERRORS_MAX + 7)
+            .map(|_| SetError::plain(long.clone()))
+            .collect();
+        let kept = kept(&errors);
+        assert_eq!(kept.len(), KEPT_ERRORS_MAX + 1);
+        assert_eq!(kept[0].chars().count(), KEPT_ERROR_CHARS_MAX + 1);
+        assert_eq!(
+            kept[KEPT_ERRORS_MAX],
+            "7 more errors: `check` lists all errors"
+        );
+    }
 }

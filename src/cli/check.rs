@@ -12,7 +12,7 @@ use super::explain::in_one_line;
 use super::{Layers, NEGATIVE_RESULT, read};
 use crate::app::{SecretFileError, block_on, secret_file_errors};
 use crate::config::sources::examples::{self, ExampleResults};
-use crate::config::sources::{Auth, SourceSettings};
+use crate::config::sources::{Auth, SourceFiles, SourceSettings};
 use crate::config::{Config, Purpose};
 use crate::intake::coverage::{self, ExampleCoverage};
 use crate::intake::{EventType, Source, Sources};
@@ -83,7 +83,7 @@ pub(super) fn check_sources(config: &Config, settings: Vec<SourceSettings>) -> E
     let all = settings.iter().map(|settings| Arc::clone(&settings.source));
     let sources = Sources::new(all, config.intake);
     let wall_time = Clock::machine().wall();
-    let mut errors = 0;
+    let mut errors = check_look(config);
     for settings in settings {
         let warnings = settings.warnings();
         let SourceSettings { source, auth, .. } = settings;
@@ -111,6 +111,19 @@ pub(super) fn check_sources(config: &Config, settings: Vec<SourceSettings>) -> E
         errors => {
             print_notice(format_args!("{errors} errors"));
             ExitCode::from(NEGATIVE_RESULT)
+        }
+    }
+}
+
+/// Reports if a running bridge could not look at the files of the sources, and returns the number of errors.
+fn check_look(config: &Config) -> usize {
+    match SourceFiles::look(&config.sources_dir, &config.schemas_dir) {
+        Ok(_) => 0,
+        Err(reason) => {
+            print_notice(format_args!(
+                "{reason}: the bridge would notice no changes of the files"
+            ));
+            1
         }
     }
 }

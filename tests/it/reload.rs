@@ -83,6 +83,14 @@ fn post(app: &TestApp, source: &str, headers: &[(&str, &str)], body: &str) -> An
     ask(app.ingress(), &line, &headers, body).unwrap()
 }
 
+/// Runs the command `check`, and returns its exit code and its error output.
+fn check(files: &SourceFiles) -> (Option<i32>, String) {
+    let file = files.path("settings.toml");
+    fs::write(&file, files.settings()).unwrap();
+    let output = commands::run(&["check", "--config", file.to_str().unwrap()], "");
+    (output.status.code(), commands::text(&output.stderr))
+}
+
 fn reload(app: &TestApp) -> Value {
     let answer = app.ask_operator(OPERATOR, "POST /admin/v1/reload", &Value::Null);
     assert_eq!(answer.status, 200, "{}", answer.body);
@@ -414,6 +422,9 @@ fn a_folder_that_is_too_large_to_watch_is_reported() {
     assert!(errors.contains("more than 67108864 bytes"), "{errors}");
     assert_eq!(app.metric("sources_refused"), Some(1.0));
     assert_eq!(reload(&app)["outcome"], "refused");
+    let (code, errors) = check(&files);
+    assert_eq!(code, Some(2));
+    assert!(errors.contains("more than 67108864 bytes"), "{errors}");
     fs::remove_file(dump).unwrap();
     app.advance_until("the end of the alert", LOOK_EVERY, |app| {
         app.metric("sources_refused") == Some(0.0)
@@ -613,6 +624,9 @@ fn the_commands_for_sources_print_what_an_operator_needs() {
     let (code, result) = run(&["reload"]);
     assert_eq!(code, Some(2), "{result}");
     assert!(result.contains("range"), "{result}");
+    files.write("erp", "[auth]\nbroken");
+    let (_, result) = run(&["reload"]);
+    assert!(result.contains("\n  2 | broken\n"), "{result}");
     let (code, shown) = run(&["sources"]);
     assert_eq!(code, Some(2), "{shown}");
     assert!(shown.contains("range"), "{shown}");
@@ -622,12 +636,7 @@ fn the_commands_for_sources_print_what_an_operator_needs() {
 #[test]
 fn check_refuses_what_a_reload_refuses() {
     let files = SourceFiles::new();
-    let check = || {
-        let file = files.path("settings.toml");
-        fs::write(&file, files.settings()).unwrap();
-        let output = commands::run(&["check", "--config", file.to_str().unwrap()], "");
-        (output.status.code(), commands::text(&output.stderr))
-    };
+    let check = || check(&files);
     assert_eq!(check().0, Some(0));
     symlink("/dev/zero", files.path("sources/zero.toml")).unwrap();
     let (code, errors) = check();

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::table::{self, at, list, text};
 use super::{Bridge, exit_code};
 use crate::http::Method;
+use crate::terminal::printable;
 
 /// The arguments of the command `sources`.
 #[derive(Debug, Args)]
@@ -81,7 +82,7 @@ fn live_set(set: &Value) -> Vec<String> {
         lines.push(format!(
             "since {since}, the bridge does not use the newer files because of these errors:"
         ));
-        lines.extend(list(refused, "errors").map(|error| format!("  {}", text(error))));
+        lines.extend(error_lines(refused));
     }
     lines
 }
@@ -94,7 +95,7 @@ fn reloaded(answer: &Value) -> Vec<String> {
         Some(_) | None => "the files are the files that the bridge uses",
     };
     let mut lines = vec![outcome.to_owned()];
-    lines.extend(list(answer, "errors").map(|error| format!("  {}", text(error))));
+    lines.extend(error_lines(answer));
     for member in ["added", "removed", "changed"] {
         let names: Vec<String> = list(answer, member).map(text).collect();
         if !names.is_empty() {
@@ -108,4 +109,10 @@ fn reloaded(answer: &Value) -> Vec<String> {
         text(at(live, "since"))
     ));
     lines
+}
+
+/// Formats the errors of files. An error can have several lines, such as a part of a source file.
+fn error_lines(answer: &Value) -> impl Iterator<Item = String> + use<'_> {
+    let errors = list(answer, "errors").filter_map(Value::as_str);
+    errors.flat_map(|error| error.lines().map(|line| format!("  {}", printable(line))))
 }
