@@ -13,6 +13,7 @@ use crate::terminal::print_notice;
 
 mod check;
 mod demo;
+mod diff;
 mod explain;
 mod new_source;
 mod operator;
@@ -43,6 +44,9 @@ enum CliCommand {
     Serve(Layers),
     /// Reports all errors in the configuration, the sources, the schemas, the mappings and the examples.
     Check(check::CheckOptions),
+    /// Shows which requests a change of the sources changes: compares two versions of the sources. Exit code 0: equal,
+    /// 1: different, 2: not comparable.
+    Diff(diff::DiffOptions),
     /// Explains how the mapping turns an event into a request, expression by expression. The command stores and sends
     /// nothing.
     Explain(explain::ExplainOptions),
@@ -106,6 +110,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
     let done = match arguments.command {
         CliCommand::Serve(layers) => serve::run(&layers),
         CliCommand::Check(options) => Ok(check::run(&options)),
+        CliCommand::Diff(options) => Ok(diff::run(&options)),
         CliCommand::Explain(options) => explain::run(&options),
         CliCommand::NewSource(options) => new_source::run(&options),
         CliCommand::Verify(options) => verify::run(&options),

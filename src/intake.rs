@@ -16,6 +16,7 @@ use std::time::Duration;
 use crate::event::SourceName;
 use crate::imprint::clearing::Clearing;
 
+pub mod comparison;
 pub mod coverage;
 pub mod examples;
 pub mod schema;

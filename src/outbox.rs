@@ -73,7 +73,8 @@ pub use maybe_sent::MaybeSent;
 pub use memory::MemoryOutbox;
 pub use pick::{FailingShare, LaneShares, Pick, Standing};
 pub use sqlite::{
-    OpenError, RebindConsent, RebindReport, SqliteOutbox, VerifyReport, rebind, restore, verify,
+    KeptEvent, OpenError, RebindConsent, RebindReport, SqliteOutbox, VerifyReport, newest_events,
+    rebind, restore, verify,
 };
 pub use state::{ParkReason, State};
 pub use unproven::{Absence, KeyMark, Unproven};

@@ -44,6 +44,7 @@ mod draft;
 mod erase;
 mod files;
 mod identity_link;
+mod kept;
 mod lane;
 mod ledger;
 mod lock;
@@ -69,6 +70,7 @@ mod withdraw;
 mod writer;
 
 pub use backup::{VerifyReport, restore, verify};
+pub use kept::{KeptEvent, newest_events};
 pub use open_error::OpenError;
 pub use rebind::{RebindConsent, RebindReport, rebind};
 

@@ -17,6 +17,7 @@ mod client;
 mod commands;
 mod core_dump;
 mod delivery;
+mod diff;
 mod doubt;
 mod erasure;
 mod examples;

@@ -21,7 +21,7 @@ use crate::http::header_line::{header_map, parse_header};
 use crate::http::single_header::SingleHeader;
 use crate::intake::coverage::{self, ExampleCoverage};
 use crate::intake::examples::Expectation;
-use crate::intake::{RequestMessage, Source, Sources};
+use crate::intake::{Explanation, RequestMessage, Source, Sources};
 use crate::time::Timestamp;
 
 /// The ends of the names of example files.
@@ -106,22 +106,20 @@ impl ExampleResults {
         source: &Source,
         wall_time: Timestamp,
     ) -> Result<Vec<String>, String> {
-        let body = read(&with_ending(stem, EVENT))?;
-        let headers = read_headers(&with_ending(stem, HEADERS), source)?;
+        let example = ExampleRequest::read(stem)?;
+        let headers = example.headers(source)?;
         let message = RequestMessage {
             headers: &headers,
-            body: &body,
+            body: &example.body,
         };
-        let explanation =
-            sources.explain_body(&source.name, message, wall_time, Visibility::Revealed);
-        let explanation = explanation.ok_or_else(|| "has no source".to_owned())?;
+        let explanation = explain(sources, source, message, wall_time)?;
         self.count += 1;
         coverage::observe(&mut self.coverage, source, &explanation);
         for (event_type, view) in sources.views(source, message) {
             self.first_views.entry(event_type).or_insert(view);
         }
         if self.first_body.is_none() {
-            let body = serde_json::from_slice(&body).ok();
+            let body = serde_json::from_slice(&example.body).ok();
             self.first_body = body.map(|body| (headers.clone(), body));
         }
         let (request, refusal) = (with_ending(stem, REQUEST), with_ending(stem, REFUSAL));
@@ -185,19 +183,74 @@ fn example_names(folder: &Path) -> Result<Vec<String>, String> {
     }
 }
 
-/// Reads the headers of an example, if the example has a file with headers.
-fn read_headers(path: &Path, source: &Source) -> Result<RequestHeaders, String> {
-    if !path.exists() {
-        return Ok(RequestHeaders::default());
+/// The request of an example: its body, and the file with its headers if the example has headers.
+#[derive(PartialEq, Eq)]
+pub(crate) struct ExampleRequest {
+    body: Vec<u8>,
+    header_lines: Option<Vec<u8>>,
+}
+
+impl ExampleRequest {
+    fn read(stem: &Path) -> Result<Self, String> {
+        let headers = with_ending(stem, HEADERS);
+        let header_lines = headers.exists().then(|| read(&headers)).transpose()?;
+        let body = read(&with_ending(stem, EVENT))?;
+        Ok(Self { body, header_lines })
     }
-    let text = String::from_utf8(read(path)?);
-    let text = text.map_err(|_invalid| format!("{} is not text", path.display()))?;
-    let lines = text.lines().filter(|line| !line.trim().is_empty());
-    let headers: Result<Vec<_>, _> = lines.map(parse_header).collect();
-    let headers = headers.map(|headers| header_map(&headers));
-    headers
-        .and_then(|headers| request_headers(source, &headers))
-        .map_err(|reason| format!("{}: {reason}", path.display()))
+
+    /// Explains the result of the example for a source.
+    ///
+    /// # Errors
+    /// Returns a sentence if the bridge cannot read the headers of the example.
+    pub(crate) fn explain(
+        &self,
+        sources: &Sources,
+        source: &Source,
+        wall_time: Timestamp,
+    ) -> Result<Explanation, String> {
+        let headers = self.headers(source)?;
+        let message = RequestMessage {
+            headers: &headers,
+            body: &self.body,
+        };
+        explain(sources, source, message, wall_time)
+    }
+
+    fn headers(&self, source: &Source) -> Result<RequestHeaders, String> {
+        let text = str::from_utf8(self.header_lines.as_deref().unwrap_or_default());
+        let text = text.map_err(|_invalid| format!("the file *{HEADERS} is not text"))?;
+        let lines = text.lines().filter(|line| !line.trim().is_empty());
+        let headers: Result<Vec<_>, _> = lines.map(parse_header).collect();
+        let headers = headers.map(|headers| header_map(&headers));
+        headers
+            .and_then(|headers| request_headers(source, &headers))
+            .map_err(|reason| format!("the file *{HEADERS}: {reason}"))
+    }
+}
+
+fn explain(
+    sources: &Sources,
+    source: &Source,
+    message: RequestMessage<'_>,
+    wall_time: Timestamp,
+) -> Result<Explanation, String> {
+    let visibility = Visibility::Revealed;
+    let explanation = sources.explain_body(&source.name, message, wall_time, visibility);
+    explanation.ok_or_else(|| "has no source".to_owned())
+}
+
+/// Reads the requests of all examples in a folder, by the names of the examples.
+///
+/// # Errors
+/// Returns a sentence for the first file that cannot be read.
+pub(crate) fn requests(folder: &Path) -> Result<BTreeMap<String, ExampleRequest>, String> {
+    let names =
+        example_names(folder).map_err(|reason| format!("{}: {reason}", folder.display()))?;
+    let read = names.into_iter().map(|name| {
+        let request = ExampleRequest::read(&folder.join(&name))?;
+        Ok((name, request))
+    });
+    read.collect()
 }
 
 /// Reads the headers that the expressions of a source read.

@@ -101,7 +101,7 @@ fn parked_detail(entry: EntryId, row: &Row<'_>) -> rusqlite::Result<Option<Strin
     detail.transpose().map_err(columns::unreadable)
 }
 
-fn attribute(row: &Row<'_>, column: usize) -> rusqlite::Result<Attribute> {
+pub(super) fn attribute(row: &Row<'_>, column: usize) -> rusqlite::Result<Attribute> {
     let raw: String = row.get(column)?;
     Attribute::parse(&raw).map_err(unreadable(column))
 }

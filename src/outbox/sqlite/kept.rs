@@ -1,0 +1,83 @@
+//! Reads the newest events of a store that no process has open, for the command `diff`.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags, Row};
+
+use super::columns;
+use super::lock;
+use super::log_mark;
+use super::open::check_identity;
+use super::open_error::OpenError;
+use super::receipt;
+use crate::event::{Attribute, Identity};
+use crate::outbox::codec::{self, BlobKind};
+use crate::outbox::{EntryId, ParkReason};
+
+/// The SQL that selects the newest events. An entry in a final state has no event any more. Each table has the number of
+/// the entry as its key, so the statement reads only the newest rows of each table.
+const NEWEST: &str = "
+SELECT e.id, e.source, e.ce_source, e.event_id, e.event_type, p.event, p.reason FROM (
+    SELECT * FROM (SELECT entry, event, NULL AS reason FROM waiting ORDER BY entry DESC LIMIT ?1)
+    UNION ALL SELECT * FROM (SELECT entry, event, NULL FROM held ORDER BY entry DESC LIMIT ?1)
+    UNION ALL SELECT * FROM (SELECT entry, event, NULL FROM undecided ORDER BY entry DESC LIMIT ?1)
+    UNION ALL SELECT * FROM (SELECT entry, event, reason FROM parked ORDER BY entry DESC LIMIT ?1)
+) p JOIN entry e ON e.id = p.entry ORDER BY p.entry DESC LIMIT ?1";
+
+/// An event of an entry that has not ended.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KeptEvent {
+    /// The number of the entry.
+    pub entry: EntryId,
+    /// The identity of the event.
+    pub identity: Identity,
+    /// The type of the event.
+    pub event_type: Attribute,
+    /// The event in its stored form.
+    pub event: Vec<u8>,
+    /// Whether the entry is parked because the event was invalid.
+    pub is_invalid: bool,
+}
+
+/// Prints no content of the event, because the content is personal data.
+impl std::fmt::Debug for KeptEvent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KeptEvent")
+            .field("entry", &self.entry)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Returns at most `max` events of entries that have not ended, the newest first. Changes nothing in the store.
+///
+/// # Errors
+/// Returns an error if the file is not a store, or if a process has the store open.
+pub fn newest_events(path: &Path, max: u32) -> Result<Vec<KeptEvent>, OpenError> {
+    let path = &path.canonicalize().map_err(OpenError::file(path))?;
+    let lock = lock::acquire(path)?;
+    log_mark::check(path, &lock)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection =
+        Connection::open_with_flags(path, flags).map_err(OpenError::sqlite("opening it"))?;
+    check_identity(path, &connection)?;
+    read(&connection, max).map_err(OpenError::sqlite("reading its events"))
+}
+
+fn read(connection: &Connection, max: u32) -> rusqlite::Result<Vec<KeptEvent>> {
+    connection.pragma_update(None, "query_only", true)?;
+    let mut statement = connection.prepare(NEWEST)?;
+    let events = statement.query_map([max], kept)?;
+    events.collect()
+}
+
+fn kept(row: &Row<'_>) -> rusqlite::Result<KeptEvent> {
+    let entry = EntryId(row.get(0)?);
+    let event = codec::decode_bytes(BlobKind::Event, entry.0, row.get(5)?);
+    Ok(KeptEvent {
+        entry,
+        identity: receipt::identity(row, 1)?,
+        event_type: receipt::attribute(row, 4)?,
+        event: event.map_err(columns::unreadable)?,
+        is_invalid: columns::reason(row, 6)? == Some(ParkReason::Invalid),
+    })
+}
