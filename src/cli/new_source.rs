@@ -66,8 +66,13 @@ pub(super) fn run(options: &NewSourceOptions) -> anyhow::Result<ExitCode> {
         config.schemas_dir = out.join("schemas");
     }
     let mut samples = samples::read(&options.samples, &options.headers)?;
-    let notes = samples::fit(&mut samples, &config);
-    let drafted = draft(&config, &name, &samples)?;
+    let mut notes = samples::fit(&mut samples, &config);
+    let plan = plan(&name, &samples)?;
+    notes.extend(samples::add_usual_headers(
+        &mut samples,
+        plan.usual_headers(),
+    ));
+    let drafted = draft(&config, &name, plan, &samples)?;
     let new_files = drafted.files(&config, &name, &samples)?;
     files::write(&new_files, options.force)?;
     if options.force {
@@ -88,16 +93,24 @@ struct Drafted {
     explanations: Vec<Explanation>,
 }
 
-fn draft(config: &Config, name: &SourceName, samples: &[SampleFile]) -> anyhow::Result<Drafted> {
+fn plan(name: &SourceName, samples: &[SampleFile]) -> anyhow::Result<SourcePlan> {
     let values: Vec<Sample> = samples.iter().map(|file| file.sample.clone()).collect();
-    let plan = SourcePlan::of(name, &values).map_err(|error| match error {
+    SourcePlan::of(name, &values).map_err(|error| match error {
         DraftError::NoEvent { position, .. } => {
             let file = samples.get(position);
             let file = file.map(|file| file.path.display().to_string());
             anyhow!("{}: {error}", file.unwrap_or_default())
         }
         DraftError::NoSample => anyhow!(error),
-    })?;
+    })
+}
+
+fn draft(
+    config: &Config,
+    name: &SourceName,
+    plan: SourcePlan,
+    samples: &[SampleFile],
+) -> anyhow::Result<Drafted> {
     let wall_time = Clock::machine().wall();
     let planned = compile(config, name, &plan.render(), &plan.schemas())?;
     let mut views = Vec::new();

@@ -35,6 +35,38 @@ pub(super) struct DraftSetting {
 }
 
 impl Document {
+    /// Reads a source file in the notation of the source files of this repository.
+    pub(super) fn parse(text: &str) -> Self {
+        let mut document = Self::default();
+        let mut table = String::new();
+        let mut lines = text.lines();
+        while let Some(line) = lines.next() {
+            if line.is_empty() || line.starts_with('#') {
+                document.text(line);
+                continue;
+            }
+            if let Some(name) = line
+                .strip_prefix('[')
+                .and_then(|line| line.strip_suffix(']'))
+            {
+                name.clone_into(&mut table);
+                document.items.push(Item::Table(table.clone()));
+                continue;
+            }
+            let Some((key, first)) = line.split_once(" = ") else {
+                continue;
+            };
+            let value = whole_value(first, &mut lines);
+            document.items.push(Item::Setting(DraftSetting {
+                table: table.clone(),
+                key: key.to_owned(),
+                value,
+                off: None,
+            }));
+        }
+        document
+    }
+
     /// Adds one comment line or empty line.
     pub(super) fn text(&mut self, line: &str) {
         match self.items.last_mut() {
@@ -93,6 +125,41 @@ impl Document {
         count
     }
 
+    pub(super) fn settings(&self) -> impl Iterator<Item = &DraftSetting> {
+        self.items.iter().filter_map(|item| match item {
+            Item::Setting(setting) => Some(setting),
+            Item::Text(_) | Item::Table(_) => None,
+        })
+    }
+
+    /// Returns the table of the fields of an event type.
+    pub(super) fn update_table(&self, event_type: &str) -> Option<String> {
+        let tables = self.items.iter().filter_map(|item| match item {
+            Item::Table(name) => Some(name),
+            Item::Text(_) | Item::Setting(_) => None,
+        });
+        let mut tables = tables.filter(|table| table.ends_with(".update"));
+        let found = tables.find(|table| self::event_type(table).as_deref() == Some(event_type));
+        found.cloned()
+    }
+
+    /// Inserts the items of another document after the last item of a table.
+    pub(super) fn insert_into(&mut self, table: &str, other: Self) {
+        let is_inside = |item: &Item| match item {
+            Item::Table(name) => name == table,
+            Item::Setting(setting) => setting.table == table,
+            Item::Text(_) => false,
+        };
+        match self.items.iter().rposition(is_inside) {
+            Some(position) => {
+                let rest = self.items.split_off(position.saturating_add(1));
+                self.items.extend(other.items);
+                self.items.extend(rest);
+            }
+            None => self.items.extend(other.items),
+        }
+    }
+
     /// Returns the text of the source file.
     pub(super) fn render(&self) -> String {
         let mut text = String::new();
@@ -132,6 +199,28 @@ impl DraftSetting {
         let key = self.key.strip_prefix("update.").unwrap_or(&self.key);
         unquoted(key)
     }
+}
+
+/// Returns a value with the further lines that belong to it: a text in three quotes, or a list.
+fn whole_value<'a>(first: &str, lines: &mut impl Iterator<Item = &'a str>) -> String {
+    let mut value = first.to_owned();
+    let is_open = |text: &str| {
+        text.strip_prefix("'''")
+            .is_some_and(|rest| !rest.contains("'''"))
+    };
+    let end = match first {
+        "[" => "]",
+        _ if is_open(first) => "'''",
+        _ => return value,
+    };
+    for line in lines {
+        value.push('\n');
+        value.push_str(line);
+        if line.ends_with(end) {
+            break;
+        }
+    }
+    value
 }
 
 /// Returns the event type of a table such as `events."contact.changed".update`.
@@ -184,6 +273,32 @@ fn wrapped(text: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_source_file_is_read_and_written_without_a_change() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/config/examples");
+        for file in std::fs::read_dir(folder).unwrap() {
+            let path = file.unwrap().path();
+            if path.extension().is_some_and(|ending| ending == "toml") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                assert_eq!(Document::parse(&text).render(), text, "{}", path.display());
+            }
+        }
+    }
+
+    #[test]
+    fn a_setting_that_is_off_is_a_comment_with_its_reason() {
+        let mut document =
+            Document::parse("[events.\"a.b\".update]\nemail = \".e\"\nphone = '''\n.p\n'''\n");
+        let off = document.switch_off(|setting| (setting.key == "phone").then(|| "No.".to_owned()));
+        assert_eq!(off, 1);
+        assert_eq!(
+            document.render(),
+            "[events.\"a.b\".update]\nemail = \".e\"\n# No.\n# phone = '''\n# .p\n# '''\n"
+        );
+        let types: Vec<_> = document.settings().map(DraftSetting::event_type).collect();
+        assert_eq!(types, [Some("a.b".to_owned()), Some("a.b".to_owned())]);
+    }
 
     #[test]
     fn a_text_is_valid_toml_whatever_it_contains() {

@@ -8,7 +8,8 @@ use super::document::toml_text;
 use super::fields::{self, FieldDrafts};
 use super::order::{self, EventRule, VersionDraft};
 use super::path::{JsonPath, leaves, quoted};
-use super::{SchemaDraft, SourceDraft, recognition, schema, write_fields};
+use super::schema;
+use super::source_draft::{SchemaDraft, SourceDraft, recognition};
 
 /// Adds the tables of one event type with its schema. `events` has the events of the samples that have this type.
 pub(super) fn write(draft: &mut SourceDraft, (name, schema_path): (&str, &str), events: &[Value]) {
@@ -39,7 +40,7 @@ pub(super) fn write(draft: &mut SourceDraft, (name, schema_path): (&str, &str), 
         .fields
         .retain(|field| !field.is_suggestion || !ids.contains(&field.expression.as_str()));
     draft.document.table(&format!("{table}.update"));
-    write_fields(&mut draft.document, &fields.fields);
+    fields::write_fields(&mut draft.document, &fields.fields);
     report(draft, name, fields);
     let mut required: Vec<JsonPath> = Vec::new();
     required.extend(partner_id.map(|rule| rule.path));

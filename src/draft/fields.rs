@@ -2,6 +2,7 @@
 
 use super::account;
 use super::address;
+use super::document::{Document, toml_text};
 use super::form::{self, TimeForm};
 use super::names;
 use super::path::{JsonPath, Leaf};
@@ -261,6 +262,38 @@ fn metadata(leaves: &[Leaf], record: &JsonPath, used: &[JsonPath], found: &mut F
             &format!("metadata.{key}"),
             leaf.path.expression(),
             why,
+        ));
+    }
+}
+
+/// Writes the fields of an event type into its table `update`, the settings first and the suggestions after them.
+pub(super) fn write_fields(document: &mut Document, fields: &[FieldDraft]) {
+    let (suggested, live): (Vec<_>, Vec<_>) = fields.iter().partition(|field| field.is_suggestion);
+    let is_history = |field: &&&FieldDraft| field.target.starts_with("customer_history.");
+    for field in live.iter().filter(|field| !is_history(field)) {
+        document.setting(&field.target, &toml_text(&field.expression));
+    }
+    let history: Vec<_> = live.iter().filter(is_history).collect();
+    if !history.is_empty() {
+        document.text("");
+        document.comment("The data that our company has about the customer. Imprint keeps this data separate from the fields above, so the bridge sends the values a second time.");
+        for field in history {
+            document.setting(&field.target, &toml_text(&field.expression));
+        }
+    }
+    if !suggested.is_empty() {
+        document.text("");
+    }
+    let mut last = "";
+    for field in suggested {
+        if field.reason != last {
+            document.comment(&field.reason);
+        }
+        last = &field.reason;
+        document.text(&format!(
+            "# {} = {}",
+            field.target,
+            toml_text(&field.expression)
         ));
     }
 }

@@ -11,6 +11,8 @@ use crate::commands::text;
 use crate::http;
 use crate::support::{TestApp, seed, wait_for};
 
+mod vendors;
+
 /// Imprint's id of the customer whose own id is `c-9`.
 const CUSTOMER: &str = "B7A1C2D3-0E4F-4567-8901-23456789ABCE";
 
@@ -146,6 +148,25 @@ fn a_setting_that_the_bridge_refuses_for_a_sample_is_a_comment() {
     );
 }
 
+/// FAULTS N401: one sample has a wrong value; another sample of the same type shows that the setting is right.
+#[test]
+fn a_setting_that_is_right_for_one_sample_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let event = |phone: &str| json!({"id": 7, "phone": phone, "email": "a@example.com", "updated_at": "2025-02-13T19:08:07Z"});
+    let samples = [event("4155552671"), event("0000000")];
+    let toml = checked_draft(folder.path(), "two", &samples, "");
+    assert!(
+        toml.contains("\nphone = '.phone | e164(\"US\")'\n"),
+        "{toml}"
+    );
+    let refusal = folder.path().join("config/sources/two/two-1.refusal.json");
+    let refusal = fs::read_to_string(refusal).unwrap();
+    assert!(
+        refusal.contains("\"e164\"") && !refusal.contains("0000000"),
+        "{refusal}"
+    );
+}
+
 /// FAULTS N402: names of members that would break the source file or an expression.
 #[test]
 fn the_names_of_members_never_break_the_source_file() {
@@ -176,7 +197,11 @@ fn a_wrong_sample_or_an_existing_file_changes_nothing() {
     let huge = format!("{{\"x\": \"{}\"}}", "y".repeat(5_000_000));
     for (name, content, reason) in [
         ("empty", "", "the body is empty"),
-        ("text", "hello", "the body is not JSON at line 1, column 1"),
+        (
+            "text",
+            "hello",
+            "text.json: a word is neither true, false nor null",
+        ),
         ("list", "[]", "list.json: the sample is an empty list"),
         ("object", "{}", "is an empty object"),
         ("number", "5", "is not a JSON object or a list"),

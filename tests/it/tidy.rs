@@ -31,7 +31,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("telemetry", &["spelling", "time"]),
     ("shutdown", &[]),
     ("failpoint", &[]),
-    ("draft", &["event", "intake", "time"]),
+    ("draft", &["event", "imprint", "intake", "time"]),
     (
         "intake",
         &["event", "imprint", "mapping", "outbox", "spelling", "time"],

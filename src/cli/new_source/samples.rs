@@ -91,6 +91,39 @@ pub(super) fn fit(samples: &mut [SampleFile], config: &Config) -> Vec<String> {
     notes
 }
 
+/// Adds the headers that the source file reads to the samples that lack them, and returns a note about each header.
+pub(super) fn add_usual_headers(
+    samples: &mut [SampleFile],
+    usual: &[(&'static str, &'static str)],
+) -> Vec<String> {
+    let mut notes = Vec::new();
+    for (name, value) in usual {
+        let header = || {
+            (
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            )
+        };
+        let mut was_missing = false;
+        for file in samples.iter_mut() {
+            if !file
+                .headers
+                .iter()
+                .any(|(known, _)| known.as_str() == *name)
+            {
+                file.headers.push(header());
+                was_missing = true;
+            }
+        }
+        if was_missing {
+            notes.push(format!(
+                "The samples have no header {name}. The examples have the value {value}; set --headers for another value."
+            ));
+        }
+    }
+    notes
+}
+
 fn bytes(path: &Path) -> anyhow::Result<Vec<u8>> {
     let metadata = fs::metadata(path)?;
     if !metadata.is_file() {

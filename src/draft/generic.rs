@@ -1,0 +1,188 @@
+//! The draft of a source whose vendor the bridge does not know.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use super::document::{Document, toml_text};
+use super::envelope::{self, EnvelopeRule};
+use super::path::{leaves, quoted};
+use super::sample::Sample;
+use super::source_draft::{RecognizedSetting, SchemaDraft, SourceDraft, recognition};
+use super::{authentication, body, event_type, fields, order};
+use crate::event::SourceName;
+
+/// The plan of a source whose vendor the draft does not know.
+#[derive(Debug)]
+pub(super) struct GenericPlan {
+    source: SourceName,
+    head: Document,
+    types: BTreeSet<String>,
+    recognized: Vec<RecognizedSetting>,
+    decisions: Vec<String>,
+}
+
+impl GenericPlan {
+    /// Plans a source from samples with at least one event.
+    pub(super) fn of(source: &SourceName, samples: &[Sample]) -> Self {
+        let headers = samples.first().map(|sample| sample.headers.as_slice());
+        let authentication =
+            authentication::recognize(headers.unwrap_or_default(), source.as_str());
+        let events = body::events(samples);
+        let values: Vec<Value> = events
+            .events
+            .iter()
+            .map(|(_, event)| event.clone())
+            .collect();
+        let found = leaves(&values);
+        let record = fields::record(&found);
+        let typed = envelope::event_type(samples, &events, &found, &record);
+        let customer = order::partner_id(&found, &record, values.len());
+        let customer = customer.map(|rule| rule.path);
+        let place = (found.as_slice(), &record, customer.as_ref());
+        let id = envelope::event_id(samples, &events, place, &authentication);
+        let mut plan = Self {
+            source: source.clone(),
+            head: Document::default(),
+            types: typed.types,
+            recognized: vec![recognition("auth", "", &authentication.reason)],
+            decisions: vec![authentication.decision.clone()],
+        };
+        intro(&mut plan.head, source.as_str());
+        if let Some(header) = typed
+            .rule
+            .header
+            .as_ref()
+            .filter(|_| authentication.is_signature)
+        {
+            plan.head.text("");
+            plan.head.comment("The signature does not cover this header: somebody between the source and the bridge could change it.");
+            plan.head
+                .setting("unsigned_headers", &format!("[{}]", quoted(header)));
+        }
+        authentication.write(&mut plan.head);
+        if let body::BodyFormat::Json { split } = &events.format {
+            let version = order::version(&found, &record, values.len());
+            let time = version.filter(|version| version.domain == "time");
+            let time = time.map(|version| version.rule.expression);
+            plan.write_body(split.as_deref(), &id, &typed.rule, time.as_deref());
+        }
+        plan
+    }
+
+    /// Writes the table `[body]`.
+    fn write_body(
+        &mut self,
+        split: Option<&str>,
+        id: &EnvelopeRule,
+        event_type: &EnvelopeRule,
+        time: Option<&str>,
+    ) {
+        self.head.table("body");
+        self.head.setting("format", "\"json\"");
+        if let Some(split) = split {
+            self.head.setting("split", &toml_text(split));
+            let reason = "the body is a list of events";
+            self.recognized
+                .push(recognition("body.split", split, reason));
+        }
+        for (key, rule) in [("id", id), ("type", event_type)] {
+            self.head.setting(key, &toml_text(&rule.expression));
+            let setting = format!("body.{key}");
+            let found = recognition(&setting, &rule.expression, &rule.reason);
+            self.recognized.push(found);
+        }
+        if let Some(time) = time {
+            self.head.setting("time", &toml_text(time));
+        }
+        if id.expression == "digest" {
+            self.decisions.push("The event id: the draft uses a digest of the whole event. If the source adds values that differ each time it sends an event again, such as the time of the delivery, make a digest of the other members.".to_owned());
+        }
+    }
+
+    /// Returns the text of a source file that reads the events of the samples, but maps no field.
+    pub(super) fn render(&self) -> String {
+        let mut document = self.head.clone();
+        for name in &self.types {
+            document.table(&format!("events.{}", quoted(name)));
+            document.setting("schema", &quoted(&self.schema_path(name)));
+            document.setting("customer.partner_id", "\".id\"");
+        }
+        document.render()
+    }
+
+    /// Returns the schemas for [`GenericPlan::render`]. They accept every event.
+    pub(super) fn schemas(&self) -> Vec<SchemaDraft> {
+        let schema = |name: &String| SchemaDraft {
+            path: self.schema_path(name),
+            content: json!({}),
+        };
+        self.types.iter().map(schema).collect()
+    }
+
+    fn schema_path(&self, event_type: &str) -> String {
+        let position = self
+            .types
+            .iter()
+            .position(|name| name == event_type)
+            .unwrap_or_default();
+        let same = self
+            .types
+            .iter()
+            .take(position)
+            .filter(|name| file_name(name) == file_name(event_type));
+        let suffix = match same.count() {
+            0 => String::new(),
+            count => format!("-{}", count.saturating_add(1)),
+        };
+        format!("{}/{}{suffix}.v1.json", self.source, file_name(event_type))
+    }
+
+    /// Recognizes the fields in the events of the samples. Each event stands with the name of its type in the source
+    /// file, in the form that schema and mapping read.
+    pub(super) fn with_fields(self, views: &[(String, Value)]) -> SourceDraft {
+        let mut by_type: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
+        for name in &self.types {
+            by_type.insert(name, Vec::new());
+        }
+        for (name, view) in views {
+            by_type.entry(name).or_default().push(view.clone());
+        }
+        let mut draft = SourceDraft {
+            document: self.head.clone(),
+            schemas: Vec::new(),
+            recognized: self.recognized.clone(),
+            decisions: self.decisions.clone(),
+        };
+        for (name, events) in by_type {
+            event_type::write(&mut draft, (name, &self.schema_path(name)), &events);
+        }
+        draft.decisions.dedup();
+        draft
+    }
+}
+
+fn intro(document: &mut Document, source: &str) {
+    document.comment(&format!(
+        "The source {}: a draft that `imprint-bridge new-source` made from samples. Review every line.",
+        quoted(source)
+    ));
+    document.comment(&format!(
+        "The source sends to POST /v1/sources/{source}/events. config/sources/REFERENCE.md describes the settings, the expressions and the functions."
+    ));
+}
+
+/// Returns the name of an event type as a part of a file name.
+fn file_name(event_type: &str) -> String {
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '_';
+    let name: String = event_type
+        .chars()
+        .map(|c| if fits(c) { c.to_ascii_lowercase() } else { '-' })
+        .collect();
+    let name = name.trim_matches(['.', '-']);
+    if name.is_empty() {
+        "event".to_owned()
+    } else {
+        name.to_owned()
+    }
+}
