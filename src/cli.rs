@@ -84,7 +84,7 @@ enum CliCommand {
     /// Makes a running bridge read the files of its sources at once. The bridge uses the files only if the files have no
     /// error.
     Reload(operator::ReloadOptions),
-    /// Lists the event requests that failed authentication since the start of the bridge, with the reason.
+    /// Lists the event requests that failed authentication, or that the sender must change, since the start of the bridge.
     DeniedRequests(operator::DeniedOptions),
     /// Copies, verifies or restores the store, or binds the store to another environment or host of Imprint.
     #[command(subcommand)]

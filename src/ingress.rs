@@ -41,6 +41,7 @@ mod handshake;
 mod quota;
 mod receipt;
 mod replaceable;
+mod report;
 mod wait;
 
 pub use budget::BodyBudget;
@@ -51,7 +52,7 @@ pub use quota::{
 pub use refusal::Refusal;
 pub use replaceable::Replaceable;
 
-use auth::{Authentic, Denial, Head, Untrusted};
+use auth::{Authentic, Head, Untrusted};
 
 /// The name of the `Priority` header (RFC 9218), in lower case. With this header, a sender marks events as less urgent.
 pub const PRIORITY: &str = "priority";
@@ -72,7 +73,7 @@ pub struct Ingress {
     /// The budget of bytes for all request bodies in memory.
     pub budget: BodyBudget,
     pub counts: metrics::IngressMetrics,
-    /// The denied requests, which the admin API shows.
+    /// The refused requests, which the admin API shows.
     pub denied: Arc<DeniedRequests>,
     /// True after the process has started to stop. From then on, no request waits for the final state of its events.
     pub stopping: watch::Receiver<bool>,
@@ -114,7 +115,7 @@ async fn post_events(
     ingress: SharedIngress,
 ) -> HttpResponse {
     let answer = accept::accept(&ingress, &request, &mut payload).await;
-    ingress.answer(answer, payload)
+    ingress.answer(answer, &request, payload)
 }
 
 async fn get_event(
@@ -122,7 +123,8 @@ async fn get_event(
     payload: web::Payload,
     ingress: SharedIngress,
 ) -> HttpResponse {
-    ingress.answer(receipt::receipt(&ingress, &request).await, payload)
+    let answer = receipt::receipt(&ingress, &request).await;
+    ingress.answer(answer, &request, payload)
 }
 
 async fn options_events(
@@ -133,27 +135,35 @@ async fn options_events(
     let endpoints = ingress.endpoints.current();
     let endpoint = endpoints.of_request(&request);
     let answer = endpoint.map(|endpoint| handshake::handshake(endpoint, request.headers()));
-    ingress.answer(answer, payload)
+    ingress.answer(answer, &request, payload)
 }
 
 async fn method_not_allowed_for_events(
+    request: HttpRequest,
     payload: web::Payload,
     ingress: SharedIngress,
 ) -> HttpResponse {
     let allow = EVENTS_ALLOW;
-    ingress.answer(Err(Refusal::MethodNotAllowed { allow }), payload)
+    let refusal = Refusal::MethodNotAllowed { allow };
+    ingress.answer(Err(refusal), &request, payload)
 }
 
 async fn method_not_allowed_for_event(
+    request: HttpRequest,
     payload: web::Payload,
     ingress: SharedIngress,
 ) -> HttpResponse {
     let allow = EVENT_ALLOW;
-    ingress.answer(Err(Refusal::MethodNotAllowed { allow }), payload)
+    let refusal = Refusal::MethodNotAllowed { allow };
+    ingress.answer(Err(refusal), &request, payload)
 }
 
-async fn unknown_path(payload: web::Payload, ingress: SharedIngress) -> HttpResponse {
-    ingress.answer(Err(Refusal::NotFound), payload)
+async fn unknown_path(
+    request: HttpRequest,
+    payload: web::Payload,
+    ingress: SharedIngress,
+) -> HttpResponse {
+    ingress.answer(Err(Refusal::NotFound), &request, payload)
 }
 
 /// Steps that more than one route of the event listener needs.
@@ -202,29 +212,15 @@ impl Ingress {
         }
     }
 
-    /// Reports a denied request to the operator: in a metric, in the log and in the admin API. The log limits the number
-    /// of lines. The refusal is the same for every reason.
-    fn unauthenticated(&self, endpoint: &Endpoint, denial: Denial) -> Refusal {
-        let source = endpoint.source.name.as_str();
-        let reason = denial.reason.as_str();
-        self.counts.unauthenticated(reason);
-        tracing::warn!(
-            source,
-            reason,
-            detail = denial.detail,
-            "denied a request: the authentication failed"
-        );
-        let now = self.clock.now();
-        self.denied.record(source, reason, denial.detail, now);
-        Refusal::Unauthenticated {
-            challenge: endpoint.verifier.current().challenge(),
-        }
-    }
-
-    /// Creates the HTTP response of a route, and counts a refusal.
-    fn answer(&self, answer: HandlerResult, payload: web::Payload) -> HttpResponse {
+    /// Creates the HTTP response of a route, and reports a refusal.
+    fn answer(
+        &self,
+        answer: HandlerResult,
+        request: &HttpRequest,
+        payload: web::Payload,
+    ) -> HttpResponse {
         let response = answer.unwrap_or_else(|refusal| {
-            self.counts.rejected(refusal.word());
+            self.refused(request, &refusal);
             refusal.error_response()
         });
         body::hold_body(response, payload)

@@ -33,6 +33,9 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(20);
 /// The time limit for receiving a request head at the ops listener.
 const OPS_HEAD_DEADLINE: Duration = Duration::from_secs(5);
 
+/// The source in the metric of a request that the bridge refuses before it reads the path.
+const NO_SOURCE: &str = "";
+
 /// Binds the event listener and the ops listener, and divides the file descriptors of the process between them.
 pub(super) fn bind(
     config: &Config,
@@ -78,7 +81,7 @@ fn bind_ingress(
             head_deadline: settings.head_deadline,
             answer_deadline: ANSWER_DEADLINE,
             heads: Arc::default(),
-            count_refused: Arc::new(move |word| counts.rejected(word)),
+            count_refused: Arc::new(move |word| counts.rejected(word, NO_SOURCE)),
         },
     };
     listener.bind(move |config| {

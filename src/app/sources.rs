@@ -12,6 +12,7 @@ use super::secrets::{LoadedAuth, WatchedSource};
 use crate::config::source_set::SourceSet;
 use crate::config::sources::{SourceFiles, SourceSettings};
 use crate::ingress::auth::Verifier;
+use crate::ingress::refusal::FINAL_PROBLEMS;
 use crate::ingress::{Endpoint, Endpoints, Replaceable, SourceQuota, StorageLimit};
 use crate::intake::{IntakeSettings, Sources};
 use crate::metrics::Metrics;
@@ -175,7 +176,7 @@ impl RunningSources {
         };
         let counts = &self.metrics.ingress;
         counts.unsigned_headers(source, settings.unsigned_headers.len());
-        counts.source(source, storage_quota);
+        counts.source(source, storage_quota, &FINAL_PROBLEMS);
     }
 }
 

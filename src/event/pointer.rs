@@ -32,6 +32,33 @@ pub fn any_inside<P: Borrow<str> + Ord>(pointers: &BTreeSet<P>, outer: &str) -> 
     first.is_some_and(|pointer| pointer.borrow().starts_with(&prefix))
 }
 
+/// The maximum length of a member name in a JSON Pointer for people and logs. A name is longer only by mistake.
+const NAME_BYTES_MAX: usize = 64;
+/// The maximum number of names in a JSON Pointer for people and logs.
+const NAMES_MAX: usize = 16;
+
+/// Returns the JSON Pointer for logs and lists, with `*` in the place of each name that can be a value.
+///
+/// Some senders send objects whose member names are values, such as e-mail addresses, phone numbers or ids.
+pub fn without_values(pointer: &str) -> String {
+    let names = pointer.split('/').skip(1).take(NAMES_MAX);
+    let shown = names.flat_map(|name| ["/", if is_name(name) { name } else { "*" }]);
+    shown.collect()
+}
+
+/// Returns whether a part of a JSON Pointer is certainly a name or an index.
+fn is_name(part: &str) -> bool {
+    let digits = part.bytes().filter(u8::is_ascii_digit).count();
+    let is_index = digits == part.len() && (1..=4).contains(&digits);
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || b"_-$".contains(&byte);
+    let starts_well = part
+        .bytes()
+        .next()
+        .is_some_and(|byte| !byte.is_ascii_digit());
+    let is_identifier = starts_well && digits <= 3 && part.bytes().all(is_word);
+    is_index || (is_identifier && part.len() <= NAME_BYTES_MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,6 +79,25 @@ mod tests {
         push(&mut pointer, "a");
         push(&mut pointer, "0");
         assert_eq!(pointer, "/a/0");
+    }
+
+    /// FAULTS N460: a member name that is a value does not reach the log or the list of refused requests.
+    #[test]
+    fn names_that_can_be_values_are_masked() {
+        for (pointer, expected) in [
+            ("", ""),
+            ("/0/data/e_mail", "/0/data/e_mail"),
+            ("/Address__c/line2/$id", "/Address__c/line2/$id"),
+            ("/by_mail/a@example.com/phone", "/by_mail/*/phone"),
+            ("/14155552671", "/*"),
+            ("/+14155552671/C-12345/é/a b//a.b", "/*/*/*/*/*/*"),
+            ("/a~1b", "/*"),
+        ] {
+            assert_eq!(without_values(pointer), expected);
+        }
+        let long = format!("/{}", "x".repeat(65));
+        assert_eq!(without_values(&long), "/*");
+        assert_eq!(without_values(&"/a".repeat(17)), "/a".repeat(16));
     }
 
     #[test]

@@ -1,43 +1,79 @@
-//! The requests that the event listener denied because the authentication failed. The event listener records them, and
-//! the admin API shows them.
+//! The denied requests, which the event listener records and the admin API shows.
+//!
+//! A request is denied if the authentication failed, or if the bridge refused the request and the sender must change it.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use crate::time::Timestamp;
 
-/// The denied requests since the start of the process, in one row for each source and reason. The number of rows is
-/// bounded, because the sources and the reasons are closed sets.
-#[derive(Debug, Default)]
-pub struct DeniedRequests(Mutex<BTreeMap<(String, &'static str), DeniedRow>>);
+/// The maximum number of rows. The sources, the problem types and the reasons are closed sets with fewer combinations,
+/// but a bridge that runs for years can have had many sources. The bridge then removes the row with the oldest request.
+const ROWS_MAX: usize = 1_000;
 
-/// The denied requests of one source with the same reason.
+/// The denied requests since the start of the process, in one row for each source, problem type and reason.
+#[derive(Debug, Default)]
+pub struct DeniedRequests(Mutex<BTreeMap<(String, &'static str, String), DeniedRow>>);
+
+/// A denied request. No field contains a value of the request.
+#[derive(Clone, Debug)]
+pub struct DeniedRequest<'a> {
+    pub source: &'a str,
+    /// The last word of the problem type in the answer.
+    pub problem: &'static str,
+    /// The reason why the authentication failed, or the rule that the request breaks.
+    pub reason: &'a str,
+    /// JSON Pointers to the places in the body that break the rule.
+    pub pointers: Vec<String>,
+    /// A sentence about the request.
+    pub detail: String,
+}
+
+/// The denied requests of one source with the same problem type and the same reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeniedRow {
     pub source: String,
-    pub reason: &'static str,
+    pub problem: &'static str,
+    pub reason: String,
     pub count: u64,
     pub first_at: Timestamp,
     pub last_at: Timestamp,
-    /// The sentence about the last denied request. It contains no value of the request.
+    /// The places in the body of the last denied request.
+    pub last_pointers: Vec<String>,
+    /// The sentence about the last denied request.
     pub last_detail: String,
 }
 
 impl DeniedRequests {
     /// Records one denied request.
-    pub fn record(&self, source: &str, reason: &'static str, detail: String, now: Timestamp) {
-        let mut rows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let row = rows.entry((source.to_owned(), reason));
-        let row = row.or_insert_with(|| DeniedRow {
-            source: source.to_owned(),
+    pub fn record(&self, request: DeniedRequest<'_>, now: Timestamp) {
+        let DeniedRequest {
+            source,
+            problem,
             reason,
+            pointers,
+            detail,
+        } = request;
+        let mut rows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (source.to_owned(), problem, reason.to_owned());
+        if rows.len() >= ROWS_MAX && !rows.contains_key(&key) {
+            let oldest = rows.iter().min_by_key(|(_, row)| row.last_at);
+            let oldest = oldest.map(|(key, _)| key.clone());
+            oldest.and_then(|oldest| rows.remove(&oldest));
+        }
+        let row = rows.entry(key).or_insert_with(|| DeniedRow {
+            source: source.to_owned(),
+            problem,
+            reason: reason.to_owned(),
             count: 0,
             first_at: now,
             last_at: now,
+            last_pointers: Vec::new(),
             last_detail: String::new(),
         });
         row.count = row.count.saturating_add(1);
         row.last_at = now;
+        row.last_pointers = pointers;
         row.last_detail = detail;
     }
 
@@ -53,19 +89,31 @@ impl DeniedRequests {
 mod tests {
     use super::*;
 
+    fn request<'a>(source: &'a str, reason: &'a str, detail: &str) -> DeniedRequest<'a> {
+        DeniedRequest {
+            source,
+            problem: "invalid",
+            reason,
+            pointers: vec![format!("/{detail}")],
+            detail: detail.to_owned(),
+        }
+    }
+
     #[test]
     fn a_row_counts_the_denied_requests_of_a_source_with_one_reason() {
         let denied = DeniedRequests::default();
         let at = Timestamp::from_millis;
-        denied.record("crm", "mismatch", "one".to_owned(), at(1));
-        denied.record("shop", "mismatch", "two".to_owned(), at(2));
-        denied.record("crm", "mismatch", "three".to_owned(), at(3));
+        denied.record(request("crm", "type", "one"), at(1));
+        denied.record(request("shop", "type", "two"), at(2));
+        denied.record(request("crm", "type", "three"), at(3));
         let expected = DeniedRow {
             source: "crm".to_owned(),
-            reason: "mismatch",
+            problem: "invalid",
+            reason: "type".to_owned(),
             count: 2,
             first_at: at(1),
             last_at: at(3),
+            last_pointers: vec!["/three".to_owned()],
             last_detail: "three".to_owned(),
         };
         assert_eq!(denied.rows(Some("crm")), [expected]);
@@ -73,5 +121,22 @@ mod tests {
             (denied.rows(None).len(), denied.rows(Some("x")).len()),
             (2, 0)
         );
+    }
+
+    /// FAULTS N460: the list of refused requests is bounded, and keeps the newest rows.
+    #[test]
+    fn the_oldest_row_gives_way() {
+        let denied = DeniedRequests::default();
+        let at = Timestamp::from_millis;
+        for number in 0..ROWS_MAX {
+            let millis = i64::try_from(number).unwrap();
+            denied.record(request("crm", &format!("{number}"), ""), at(millis));
+        }
+        denied.record(request("crm", "0", ""), at(5_000));
+        denied.record(request("crm", "new", ""), at(5_001));
+        let rows = denied.rows(None);
+        let has = |reason: &str| rows.iter().any(|row| row.reason == reason);
+        assert_eq!(rows.len(), ROWS_MAX);
+        assert!(has("0") && has("new") && !has("1"));
     }
 }

@@ -18,6 +18,20 @@ use crate::outbox;
 /// delivered enough events. One retry in half a minute costs little.
 const STORAGE_RETRY_SECONDS: u32 = 30;
 
+/// The problem types of requests that the sender must change, because the bridge refuses the same request again.
+///
+/// If the sender does not read the answer, the events of the request are lost. The bridge therefore reports these refusals
+/// to the operator.
+pub const FINAL_PROBLEMS: [&str; 7] = [
+    "malformed",
+    "conflict",
+    "too_large",
+    "unsupported_media_type",
+    "unknown_event_type",
+    "invalid",
+    "unmappable",
+];
+
 /// The reason why the event listener refuses a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -209,7 +223,7 @@ impl Refusal {
         self.row().word
     }
 
-    fn detail(&self) -> String {
+    pub(super) fn detail(&self) -> String {
         let text = match self {
             Self::Rejected(rejection) => return counted(&rejection.errors),
             Self::UnsupportedMediaType { reason, taken } => {
@@ -245,7 +259,8 @@ impl Refusal {
         text.to_owned()
     }
 
-    fn errors(&self) -> &[EventError] {
+    /// Returns the errors of the events in the request.
+    pub(super) fn errors(&self) -> &[EventError] {
         match self {
             Self::Rejected(rejection) => &rejection.errors,
             Self::Conflict(errors)

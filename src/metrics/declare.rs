@@ -27,7 +27,16 @@ impl<'a> Declare<'a> {
         help: &str,
         label: &str,
     ) -> prometheus::Result<IntCounterVec> {
-        self.register(IntCounterVec::new(opts(name, help), &[label])?)
+        self.labelled_counters(name, help, &[label])
+    }
+
+    pub(super) fn labelled_counters(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> prometheus::Result<IntCounterVec> {
+        self.register(IntCounterVec::new(opts(name, help), labels)?)
     }
 
     pub(super) fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {

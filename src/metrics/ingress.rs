@@ -3,7 +3,11 @@
 use prometheus::{IntCounter, IntCounterVec, IntGaugeVec};
 
 use super::declare::Declare;
-use super::snapshot::{CountByLabel, counts};
+use super::snapshot::{CountByLabel, counts, counts_by};
+
+/// The labels of the counter of rejected requests.
+const PROBLEM: &str = "problem";
+const SOURCE: &str = "source";
 
 /// Counters and gauges of the event listener.
 #[derive(Clone, Debug)]
@@ -66,10 +70,10 @@ impl IngressMetrics {
                 "skipped_fields_total",
                 "Fields that updates leave out because their values are invalid, by source; only fields with on_invalid = skip.",
             )?,
-            rejected: declare.counters(
+            rejected: declare.labelled_counters(
                 "refused_total",
-                "Rejected requests, by problem type.",
-                "problem",
+                "Rejected requests, by problem type and source; the source is empty if the path of the request names no configured source.",
+                &[PROBLEM, SOURCE],
             )?,
             unauthenticated: declare.counters(
                 "unauthenticated_total",
@@ -137,9 +141,9 @@ impl IngressMetrics {
             .inc_by(u64::try_from(fields).unwrap_or(u64::MAX));
     }
 
-    /// Counts a rejected request to the event listener.
-    pub fn rejected(&self, problem: &'static str) {
-        self.rejected.with_label_values(&[problem]).inc();
+    /// Counts a rejected request to the event listener. `source` is empty if the request names no configured source.
+    pub fn rejected(&self, problem: &'static str, source: &str) {
+        self.rejected.with_label_values(&[problem, source]).inc();
     }
 
     /// Counts a request that failed authentication.
@@ -156,8 +160,17 @@ impl IngressMetrics {
     }
 
     /// Adds a source to the metrics, so that the metrics page shows the source's counters from the start.
-    /// `storage_quota_bytes` is `None` if the source has no storage quota.
-    pub fn source(&self, source: &str, storage_quota_bytes: Option<u64>) {
+    /// `storage_quota_bytes` is `None` if the source has no storage quota. `problems` are the problem types of which an
+    /// alert must see the first refusal.
+    pub fn source(
+        &self,
+        source: &str,
+        storage_quota_bytes: Option<u64>,
+        problems: &[&'static str],
+    ) {
+        for problem in problems {
+            self.rejected.with_label_values(&[problem, source]);
+        }
         self.invalid.with_label_values(&[source]);
         self.skipped_fields.with_label_values(&[source]);
         self.over_rate_quota.with_label_values(&[source]);
@@ -192,6 +205,9 @@ impl IngressMetrics {
         for gauge in [&self.unsigned_headers, &self.storage_quota_bytes] {
             let _missing: Result<(), _> = gauge.remove_label_values(&[source]);
         }
+        for problem in counts_by(&self.rejected, PROBLEM).keys() {
+            let _missing: Result<(), _> = self.rejected.remove_label_values(&[problem, source]);
+        }
     }
 
     /// Counts a request that the listener refused because of the source's rate quota.
@@ -220,7 +236,7 @@ impl IngressMetrics {
             duplicates: self.duplicates.get(),
             ignored: self.ignored.get(),
             empty: counts(&self.empty).values().sum(),
-            rejected: counts(&self.rejected),
+            rejected: counts_by(&self.rejected, PROBLEM),
             unauthenticated: counts(&self.unauthenticated),
         }
     }

@@ -26,6 +26,21 @@ pub(super) fn counts(counters: &IntCounterVec) -> CountByLabel {
     by_label(counters, |metric| count(metric.get_counter().get_value()))
 }
 
+/// Reads a counter that has several labels: the sum for each value of the label `name`.
+pub(super) fn counts_by(counters: &IntCounterVec, name: &str) -> CountByLabel {
+    let mut sums = CountByLabel::new();
+    for family in counters.collect() {
+        for metric in family.get_metric() {
+            let label = metric.get_label().iter().find(|label| label.name() == name);
+            if let Some(label) = label {
+                let sum: &mut u64 = sums.entry(label.value().to_owned()).or_default();
+                *sum = sum.saturating_add(count(metric.get_counter().get_value()));
+            }
+        }
+    }
+    sums
+}
+
 /// Reads a histogram that has one label.
 pub(super) fn distributions(histograms: &HistogramVec) -> BTreeMap<String, Distribution> {
     by_label(histograms, distribution_of)

@@ -15,7 +15,7 @@
 //! | `GET /admin/v1/sources` | shows the set of sources in use: the digest of its files, the time since which the bridge uses it, the names, and the errors of newer files that the bridge does not use |
 //! | `POST /admin/v1/reload` | reads the files of the sources at once, and uses them if they have no error; answers with the sources that were added, removed or changed, or with the errors |
 //! | `POST /admin/v1/store/backup` `{"name": "…"}` | copies the store to a new file with this name, in the folder of the store |
-//! | `GET /admin/v1/denied-requests?source=` | lists the event requests that failed authentication since the start of the process, with the reason and a sentence about the last request, for each source |
+//! | `GET /admin/v1/denied-requests?source=` | lists the event requests that failed authentication, or that the sender must change, since the start of the process: for each source, problem type and reason, the number of requests, and the pointers and a sentence of the last request |
 //! | `GET /admin/v1/shadow` | lists the requests that the bridge did not send because of the mode `shadow`, with masked values |
 //!
 //! A filter for waiting entries must contain a customer. While a request of a customer is in flight, the waiting

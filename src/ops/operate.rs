@@ -44,7 +44,7 @@ pub struct Operations {
     pub sources: Arc<dyn LiveSources>,
     /// The maximum number of entries that the bridge folds into one request. The preview of a replay uses this limit.
     pub max_fold: MaxFold,
-    /// The event requests that failed authentication.
+    /// The event requests that failed authentication, or that the sender must change.
     pub denied: Arc<DeniedRequests>,
     pub clock: Clock,
 }
@@ -142,7 +142,7 @@ impl Operations {
         Ok(AuditPage { records, is_intact })
     }
 
-    /// Returns the event requests that failed authentication, of one source or of all sources.
+    /// Returns the event requests that the event listener denied or refused, of one source or of all sources.
     pub fn denied_requests(&self, _operator: &Operator, source: Option<&str>) -> Vec<DeniedRow> {
         self.denied.rows(source)
     }

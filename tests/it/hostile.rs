@@ -60,7 +60,7 @@ fn a_line_that_does_not_end_in_cr_lf_is_refused() {
     );
     check_refused(app.ingress(), &chunks, 400, "malformed");
     assert_eq!(
-        app.metric("refused_total{problem=\"malformed_http\"}"),
+        app.metric("refused_total{problem=\"malformed_http\",source=\"\"}"),
         Some(3.0)
     );
 }
@@ -312,7 +312,7 @@ fn every_refused_head_gets_a_problem_document() {
             check_refused(address, head, status, word);
         }
     }
-    let count = app.metric("refused_total{problem=\"malformed_http\"}");
+    let count = app.metric("refused_total{problem=\"malformed_http\",source=\"\"}");
     assert_eq!(count, Some(4.0));
 }
 
@@ -330,7 +330,7 @@ fn stalled_heads_do_not_fill_the_memory() {
         })
         .collect();
     app.wait_for("the last heads are refused", |app| {
-        let refused = app.metric("refused_total{problem=\"head_budget\"}");
+        let refused = app.metric("refused_total{problem=\"head_budget\",source=\"\"}");
         refused.is_some_and(|refused| refused >= 50.0)
     });
     let last = stalled.last_mut().unwrap().answer().unwrap();
@@ -378,7 +378,7 @@ fn an_endless_body_ends_with_the_refusal() {
     assert!(
         metric(
             &app.ops_get("/metrics").body,
-            "refused_total{problem=\"not_found\"}"
+            "refused_total{problem=\"not_found\",source=\"\"}"
         )
         .is_some()
     );
@@ -416,7 +416,7 @@ fn stalled_bodies_do_not_lock_out_a_sender() {
     app.wait_until("e-1", "delivered");
     // At most four of the bodies fit into the budget, and later ones take the place of the ones that stall.
     app.wait_for("the other bodies are refused", |app| {
-        let refused = app.metric("refused_total{problem=\"body_budget\"}");
+        let refused = app.metric("refused_total{problem=\"body_budget\",source=\"crm\"}");
         refused.is_some_and(|refused| refused >= 90.0)
     });
     drop(stalled);

@@ -49,5 +49,6 @@ mod versions;
 mod http;
 mod process;
 mod raw_imprint;
+mod refused;
 mod reload;
 mod support;

@@ -227,7 +227,8 @@ fn an_invalid_event_is_parked_and_the_others_are_delivered() {
         (metric("parked_entries"), metric("accepted_total")),
         (Some(1.0), Some(3.0))
     );
-    assert_eq!(metric("refused_total{problem=\"unmappable\"}"), None);
+    let refused = "refused_total{problem=\"unmappable\",source=\"list\"}";
+    assert_eq!(metric(refused), Some(0.0));
 
     // The sender waits, and repeats the body.
     let again = app.accept("list", &body);

@@ -156,6 +156,8 @@ fn an_operator_reloads_the_sources_at_once() {
     );
     assert_eq!(post(&app, "erp", &[], &body("e2", "C-1")).status, 404);
     assert_eq!(app.metric(erp), None, "the series of the source is gone");
+    let refused = "refused_total{problem=\"invalid\",source=\"erp\"}";
+    assert_eq!(app.metric(refused), None);
     assert_eq!(app.metric("storage_quota_bytes{source=\"erp\"}"), None);
     let audit = app.ask_operator(OPERATOR, "GET /admin/v1/audit", &Value::Null);
     let acts = audit.json()["acts"].as_array().unwrap().clone();
@@ -636,10 +638,13 @@ fn the_commands_for_sources_print_what_an_operator_needs() {
     let (code, table) = run(&["denied-requests"]);
     assert_eq!(code, Some(0));
     assert!(
-        table.starts_with("SOURCE  REASON   COUNT  FIRST"),
+        table.starts_with("SOURCE  PROBLEM          REASON   COUNT  FIRST"),
         "{table}"
     );
-    assert!(table.contains("\nerp     missing  1      20"), "{table}");
+    assert!(
+        table.contains("\nerp     unauthenticated  missing  1      20"),
+        "{table}"
+    );
     assert_eq!(run(&["denied-requests", "--source", "probe"]).1, "none\n");
     let (_, json) = run(&["denied-requests", "--json"]);
     let json: Value = serde_json::from_str(&json).unwrap();

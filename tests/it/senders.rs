@@ -17,8 +17,9 @@ use crate::support::wait_for;
 const EVENTS: &str = "/v1/sources/crm/events";
 
 /// All labels of the metrics page, each with all allowed values. Any other value is new, or came from a request.
-const LABELS: [(&str, &[&str]); 24] = [
+const LABELS: [(&str, &[&str]); 25] = [
     ("refused_total/problem", &PROBLEMS),
+    ("refused_total/source", &["crm", ""]),
     (
         "unauthenticated_total/reason",
         &["missing", "malformed", "stale", "mismatch"],

@@ -1,4 +1,4 @@
-//! The commands about the sources of a running bridge: show the set of sources, reload it, and list denied requests.
+//! The commands about the sources of a running bridge: show the set of sources, reload it, and list denied and refused requests.
 
 use std::process::ExitCode;
 
@@ -53,7 +53,7 @@ pub(in crate::cli) fn reload(options: &ReloadOptions) -> anyhow::Result<ExitCode
     Ok(exit_code(*at(&answer, "outcome") != "refused"))
 }
 
-/// Lists the event requests that failed authentication.
+/// Lists the event requests that failed authentication, or that the sender must change.
 pub(in crate::cli) fn denied_requests(options: &DeniedOptions) -> anyhow::Result<ExitCode> {
     let query = options.source.as_ref().map(|source| {
         let source = utf8_percent_encode(source, NON_ALPHANUMERIC);

@@ -193,21 +193,26 @@ pub(super) fn audit(answer: &Value) -> Vec<String> {
     aligned(&rows)
 }
 
-/// Formats one line for each source and reason of denied requests.
+/// Formats one line for each source, problem type and reason of denied requests.
 pub(super) fn denied_requests(answer: &Value) -> Vec<String> {
-    let head = ["SOURCE", "REASON", "COUNT", "FIRST", "LAST", "DETAIL"];
-    let columns = [
-        "source",
-        "reason",
-        "count",
-        "first_at",
-        "last_at",
-        "last_detail",
+    let head = [
+        "SOURCE", "PROBLEM", "REASON", "COUNT", "FIRST", "LAST", "POINTERS", "DETAIL",
     ];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
-    rows.extend(
-        list(answer, "requests").map(|row| columns.map(|name| text(at(row, name))).to_vec()),
-    );
+    rows.extend(list(answer, "requests").map(|row| {
+        let column = |name| text(at(row, name));
+        let pointers: Vec<String> = list(row, "last_pointers").map(text).collect();
+        let pointers = if pointers.is_empty() {
+            "-".to_owned()
+        } else {
+            pointers.join(" ")
+        };
+        let [source, problem, reason, count] = ["source", "problem", "reason", "count"].map(column);
+        let [first, last, detail] = ["first_at", "last_at", "last_detail"].map(column);
+        vec![
+            source, problem, reason, count, first, last, pointers, detail,
+        ]
+    }));
     if rows.len() == 1 {
         return vec!["none".to_owned()];
     }

@@ -1,4 +1,4 @@
-//! The admin API's route for the requests that the event listener denied, in JSON.
+//! The admin API's route for the requests that the event listener denied or refused, in JSON.
 
 use actix_web::HttpRequest;
 use serde::Deserialize;
@@ -24,9 +24,9 @@ pub(super) async fn list(
     let rows = operations.denied_requests(&operator, query.source.as_deref());
     let rows = rows.into_iter().map(|row| {
         json!({
-            "source": row.source, "reason": row.reason, "count": row.count,
+            "source": row.source, "problem": row.problem, "reason": row.reason, "count": row.count,
             "first_at": row.first_at.to_rfc3339(), "last_at": row.last_at.to_rfc3339(),
-            "last_detail": row.last_detail,
+            "last_pointers": row.last_pointers, "last_detail": row.last_detail,
         })
     });
     json_response(&json!({"requests": rows.collect::<Vec<_>>()}))
