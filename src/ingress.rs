@@ -4,6 +4,7 @@
 //! | call | answer |
 //! |---|---|
 //! | `POST /v1/sources/{source}/events` | 202 (events stored); with `Prefer: wait=N` 200 (events settled) |
+//! | `HEAD /v1/sources/{source}/events` | 200 if the source exists; some senders check the URL in this way |
 //! | `OPTIONS /v1/sources/{source}/events` | the CloudEvents webhook handshake |
 //! | `GET /v1/sources/{source}/events/{id}` | the receipt of one event |
 //!
@@ -57,7 +58,7 @@ use auth::{Authentic, Head, Untrusted};
 /// The name of the `Priority` header (RFC 9218), in lower case. With this header, a sender marks events as less urgent.
 pub const PRIORITY: &str = "priority";
 /// The `Allow` header for the URL path of a source's events.
-const EVENTS_ALLOW: &str = "OPTIONS, POST";
+const EVENTS_ALLOW: &str = "HEAD, OPTIONS, POST";
 /// The `Allow` header for the URL path of one event.
 const EVENT_ALLOW: &str = "GET";
 
@@ -94,6 +95,7 @@ pub struct BodyLimits {
 pub fn configure(config: &mut web::ServiceConfig, ingress: web::Data<Ingress>) {
     let events = web::resource("/v1/sources/{source}/events")
         .route(web::post().to(post_events))
+        .route(web::head().to(head_events))
         .route(web::method(Method::OPTIONS).to(options_events))
         .default_service(web::to(method_not_allowed_for_events));
     let event = web::resource("/v1/sources/{source}/events/{id}")
@@ -124,6 +126,19 @@ async fn get_event(
     ingress: SharedIngress,
 ) -> HttpResponse {
     let answer = receipt::receipt(&ingress, &request).await;
+    ingress.answer(answer, &request, payload)
+}
+
+/// Answers the check of a sender that the URL of its events exists. The answer proves nothing else, so the request needs
+/// no authentication.
+async fn head_events(
+    request: HttpRequest,
+    payload: web::Payload,
+    ingress: SharedIngress,
+) -> HttpResponse {
+    let endpoints = ingress.endpoints.current();
+    let answer = endpoints.of_request(&request);
+    let answer = answer.map(|_endpoint| HttpResponse::Ok().finish());
     ingress.answer(answer, &request, payload)
 }
 

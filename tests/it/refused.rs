@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::authentication::{SourceFolder, post};
-use crate::http::ask;
+use crate::http::{Connection, ask};
 use crate::process::Process;
 use crate::support::{FakeImprint, Files, KEY, TestApp};
 
@@ -159,4 +159,23 @@ fn the_log_names_the_rule_that_a_refused_event_breaks() {
         ["probe", "invalid", "type", "/by_mail/0 /by_mail/*", "WARN"]
     );
     assert!(lines.len() < 60, "the log limits the number of lines");
+}
+
+/// FAULTS N463: a vendor checks the URL of its events with HEAD before it sends events.
+#[test]
+fn a_head_request_shows_that_the_source_exists() {
+    let app = start(&folder(""), "");
+    let head = |source: &str| {
+        let line = format!("HEAD /v1/sources/{source}/events");
+        let mut connection = Connection::open(app.ingress()).unwrap();
+        let head = connection.ask(&line, &[], "").unwrap();
+        // The next answer on the connection begins directly behind the head: the answer has no body.
+        let next = connection.ask("GET /v1/x", &[], "").unwrap();
+        assert_eq!(next.status, 404, "{}", next.body);
+        head.status
+    };
+    assert_eq!((head("probe"), head("other")), (200, 404));
+    let get = ask(app.ingress(), "GET /v1/sources/probe/events", &[], "").unwrap();
+    assert_eq!(get.status, 405);
+    assert_eq!(get.header("allow"), Some("HEAD, OPTIONS, POST"));
 }
