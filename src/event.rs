@@ -95,6 +95,12 @@ impl Attribute {
         Self(format!("invalid-{}", digits.collect::<String>()))
     }
 
+    /// Returns the id of an ignored event without a readable id. The digest is the digest of the event.
+    pub fn of_ignored_event(digest: [u8; 16]) -> Self {
+        let digits = digest.iter().map(|byte| format!("{byte:02x}"));
+        Self(format!("ignored-{}", digits.collect::<String>()))
+    }
+
     /// Returns the type of an invalid event whose type the bridge cannot read, and an id for events without an id.
     pub fn unreadable() -> Self {
         Self("unreadable".to_owned())

@@ -32,6 +32,7 @@ mod pipeline;
 mod rejection;
 mod remap;
 mod source;
+mod undecoded;
 
 pub use encoding::Encoding;
 pub use explain::EntryEvent;

@@ -13,7 +13,7 @@ use crate::event::SourceName;
 use crate::imprint::Field;
 use crate::ingress::QuotaLimits;
 use crate::intake::{EventType, Source};
-use crate::mapping::{JsonEnvelope, LookupTables, VersionDomain};
+use crate::mapping::{LookupTables, VersionDomain};
 
 mod auth;
 pub(crate) mod examples;
@@ -212,8 +212,7 @@ fn read_source(
     let quota = quota.take_source(&mut reader);
     let tables = rules::tables(&mut reader);
     let json_envelope = rules::json_envelope(&mut reader, &tables);
-    let splits = json_envelope.as_ref().is_none_or(JsonEnvelope::splits);
-    let invalid_events = rules::invalid_events(&mut reader, splits);
+    let invalid_events = rules::invalid_events(&mut reader);
     let ignored = reader
         .take_optional(&["ignore"], ignored_types)
         .unwrap_or_default();

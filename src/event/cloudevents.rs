@@ -14,8 +14,12 @@ use crate::time::rfc3339;
 
 mod binary;
 
+pub use binary::readable as binary_parts;
+
 /// The `location` of an error if an event breaks a rule of CloudEvents.
 const LOCATION: &str = "cloudevents";
+/// The rule of a body that has too many events.
+pub const BATCH_SIZE: &str = "batch_size";
 /// The `location` of an error if a body breaks a strict JSON rule of [`json`].
 const LOCATION_JSON: &str = "json";
 /// The error text for an invalid event id, event type or CloudEvents `source`.
@@ -150,6 +154,18 @@ pub fn parse(body: &[u8]) -> Result<Value, Vec<EventError>> {
     })
 }
 
+/// Returns the error of a body that has more than `events_max` events.
+pub fn too_many_events(events_max: usize) -> EventError {
+    EventError {
+        pointer: String::new(),
+        rule: BATCH_SIZE.to_owned(),
+        location: "ingress.batch_max".to_owned(),
+        detail: format!(
+            "The body has more than {events_max} events, the maximum that the setting ingress.batch_max allows."
+        ),
+    }
+}
+
 fn batch(source: &SourceName, body: Value, events_max: usize) -> Result<Decoded, Vec<EventError>> {
     let Value::Array(events) = body else {
         return Err(vec![error(
@@ -159,10 +175,7 @@ fn batch(source: &SourceName, body: Value, events_max: usize) -> Result<Decoded,
         )]);
     };
     match events.len() {
-        len if len > events_max => {
-            let detail = format!("A batch must have at most {events_max} events.");
-            Err(vec![error("", "batch_size", &detail)])
-        }
+        len if len > events_max => Err(vec![too_many_events(events_max)]),
         _ => Ok(events
             .into_iter()
             .enumerate()

@@ -208,7 +208,7 @@ impl BodyIntake<'_> {
         mapped: MappedBody,
     ) -> Result<(Vec<SentEvent>, Vec<AppendedEntry>), Refusal> {
         let (source, counts) = (&self.endpoint.source, &self.ingress.counts);
-        let parks = source.parks_invalid_events(self.encoding.is_batch());
+        let parks = source.parks_invalid_events();
         let mut conflicting = BTreeSet::new();
         let mut entries = mapped.entries;
         if entries.is_empty() {

@@ -22,10 +22,11 @@ const STORAGE_RETRY_SECONDS: u32 = 30;
 ///
 /// If the sender does not read the answer, the events of the request are lost. The bridge therefore reports these refusals
 /// to the operator.
-pub const FINAL_PROBLEMS: [&str; 7] = [
+pub const FINAL_PROBLEMS: [&str; 8] = [
     "malformed",
     "conflict",
     "too_large",
+    "too_many_events",
     "unsupported_media_type",
     "unknown_event_type",
     "invalid",
@@ -175,6 +176,7 @@ impl RefusalRow {
 const fn rejected(class: RejectionClass) -> RefusalRow {
     let (status, title) = match class {
         RejectionClass::Malformed => (400, "Malformed request body"),
+        RejectionClass::TooManyEvents => (413, "Too many events in the request body"),
         RejectionClass::UnknownEventType => (422, "Unknown event type"),
         RejectionClass::Invalid => (422, "Event does not match its schema"),
         RejectionClass::Unmappable => (422, "Event cannot be mapped"),

@@ -75,14 +75,6 @@ impl<'a> Encoding<'a> {
         }
     }
 
-    /// Returns whether a request body can contain several events.
-    pub const fn is_batch(&self) -> bool {
-        match self {
-            Self::CloudEvents { mode, .. } => matches!(mode, ContentMode::Batch),
-            Self::Json(envelope) => envelope.splits(),
-        }
-    }
-
     /// Returns the request headers in binary mode, because these headers contain the attributes of the event.
     pub fn attribute_headers(&self) -> Option<&[(&'a str, &'a [u8])]> {
         match self {
@@ -135,9 +127,11 @@ impl<'a> Encoding<'a> {
         decoded.map_err(|errors| {
             // A body on which the expression `body.split` exceeds its budget is not malformed: the bridge can parse the
             // body.
-            let is_too_large = errors.iter().any(|error| error.rule == BUDGET_RULE);
-            let class = if is_too_large {
+            let breaks = |rule: &str| errors.iter().any(|error| error.rule == rule);
+            let class = if breaks(BUDGET_RULE) {
                 RejectionClass::Unmappable
+            } else if breaks(cloudevents::BATCH_SIZE) {
+                RejectionClass::TooManyEvents
             } else {
                 RejectionClass::Malformed
             };
@@ -150,16 +144,29 @@ impl Encoding<'_> {
     /// Returns the events of a body as the source sent them, for the events that the bridge cannot decode. The list has
     /// the order of [`Self::decode`].
     pub(super) fn undecoded(&self, message: RequestMessage<'_>, events_max: usize) -> Vec<Value> {
-        let Ok(body) = cloudevents::parse(message.body) else {
-            return Vec::new();
-        };
+        let body = cloudevents::parse(message.body);
         match (self, body) {
-            (Self::Json(envelope), body) => {
+            (
+                Self::CloudEvents {
+                    mode: ContentMode::Binary,
+                    content_type,
+                    headers,
+                },
+                data,
+            ) => vec![cloudevents::binary_parts(headers, content_type, data.ok())],
+            (_, Err(_errors)) => Vec::new(),
+            (Self::Json(envelope), Ok(body)) => {
                 let parts = envelope.parts(body, message.headers, events_max);
                 parts.unwrap_or_default()
             }
-            (Self::CloudEvents { .. }, Value::Array(events)) => events,
-            (Self::CloudEvents { .. }, event) => vec![event],
+            (
+                Self::CloudEvents {
+                    mode: ContentMode::Batch,
+                    ..
+                },
+                Ok(Value::Array(events)),
+            ) => events,
+            (Self::CloudEvents { .. }, Ok(event)) => vec![event],
         }
     }
 }
@@ -173,8 +180,7 @@ fn decode_json(
     let body = cloudevents::parse(message.body)?;
     let events = envelope.events(body, message.headers, events_max)?;
     if events.len() > events_max {
-        let detail = format!("A body must have at most {events_max} events.");
-        return Err(vec![error("split", "batch_size", String::new(), &detail)]);
+        return Err(vec![cloudevents::too_many_events(events_max)]);
     }
     let events = events.into_iter();
     let events = events.map(|event| {

@@ -20,6 +20,7 @@ use super::message::RequestMessage;
 use super::pipeline::Pipeline;
 use super::rejection::Rejection;
 use super::source::Source;
+use super::undecoded::UndecodedEvents;
 use super::{IntakeSettings, Sources};
 use crate::event::{
     Attribute, ChangeEvent, EventError, Identity, RequestHeaders, SourceName, Visibility,
@@ -68,10 +69,14 @@ impl Sources {
         let encoding = Encoding::of_body(source, message.body);
         let places = self.places(&encoding, message);
         let pipeline = self.pipeline(source, Some(places), wall_time);
-        let decoded = encoding.decode(&source.name, message, self.settings.batch_events_max);
+        let events_max = self.settings.batch_events_max;
+        let mut decoded = encoding.decode(&source.name, message, events_max);
+        if let Ok(events) = &mut decoded {
+            UndecodedEvents::new(source, &encoding, message, events_max).ignore(events, None);
+        }
         let explained = |(index, event): (usize, Result<ChangeEvent, Vec<EventError>>)| {
             let mut explanation = self.run(source, &pipeline, (index, event, headers), visibility);
-            if source.parks_invalid_events(encoding.is_batch()) {
+            if source.parks_invalid_events() {
                 explanation.outcome = explanation.outcome.parked_if_refused();
             }
             explanation

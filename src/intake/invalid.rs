@@ -8,13 +8,14 @@
 //! belongs to an earlier event with different content, the event gets an id that the bridge derives from its content.
 //! The sender that repeats the event then gets the same entry again.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::digest::{self, StoredEvent};
-use super::encoding::{self, Encoding};
+use super::encoding;
 use super::message::RequestMessage;
 use super::pipeline::{EntryContext, unreadable};
 use super::source::{InvalidEventPolicy, Source};
+use super::undecoded::UndecodedEvent;
 use crate::event::cloudevents::{self, ContentMode, HttpMessage};
 use crate::event::{Attribute, ChangeEvent, EventError, Identity, RequestHeaders, SourceName};
 use crate::outbox::{Disposition, InvalidReason, NewEntry};
@@ -25,63 +26,32 @@ const STORED_ERRORS_MAX: usize = 10;
 /// as the event.
 const STORED_ERRORS_BYTES_MAX: usize = 4096;
 
-/// An invalid event, with the parts that the bridge can read.
-struct UndecodedEvent {
-    /// `None` if the event has no readable id, or no readable CloudEvents `source`.
-    identity: Option<Identity>,
-    event_type: Option<Attribute>,
-    /// The event in its structured form. If the bridge cannot decode the event, this is the event as the source sent it.
-    envelope: Value,
-}
-
 /// Builds the entries of the invalid events of one body.
 pub(super) struct InvalidEventParking<'a> {
     source: &'a Source,
-    encoding: &'a Encoding<'a>,
     message: RequestMessage<'a>,
-    events_max: usize,
     context: &'a EntryContext,
-    /// The events of the body as the source sent them, from the first event that the bridge cannot decode.
-    sent: Option<Vec<Value>>,
 }
 
 impl<'a> InvalidEventParking<'a> {
     /// Returns `None` if the source refuses the whole body of an invalid event.
     pub(super) const fn of(
         source: &'a Source,
-        encoding: &'a Encoding<'a>,
         message: RequestMessage<'a>,
-        events_max: usize,
         context: &'a EntryContext,
     ) -> Option<Self> {
-        if !source.parks_invalid_events(encoding.is_batch()) {
+        if !source.parks_invalid_events() {
             return None;
         }
         Some(Self {
             source,
-            encoding,
             message,
-            events_max,
             context,
-            sent: None,
         })
     }
 
-    /// Returns the entry of the invalid event at `index`. `event` is `None` if the bridge cannot decode the event.
-    pub(super) fn entry(
-        &mut self,
-        index: usize,
-        event: Option<ChangeEvent>,
-        errors: Vec<EventError>,
-    ) -> NewEntry {
-        let mut event = match event {
-            Some(event) => UndecodedEvent {
-                identity: Some(event.identity),
-                event_type: Some(event.event_type),
-                envelope: event.envelope,
-            },
-            None => self.undecoded(index),
-        };
+    /// Returns the entry of an invalid event.
+    pub(super) fn entry(&self, mut event: UndecodedEvent, errors: Vec<EventError>) -> NewEntry {
         let key = &self.context.digest_key;
         StoredEvent::remove_headers(&mut event.envelope);
         let headers = self.kept_headers(event.event_type.as_ref());
@@ -90,7 +60,8 @@ impl<'a> InvalidEventParking<'a> {
             Some(identity) => (identity, stored.digest(key)),
             None => {
                 let digest = StoredEvent::new(&event.envelope, None).digest_of_all(key);
-                (derived(&self.source.name, digest.0), digest)
+                let id = Attribute::of_invalid_event(digest.0);
+                (derived(&self.source.name, id), digest)
             }
         };
         let epoch = self.source.epoch(event.event_type.as_ref());
@@ -113,59 +84,6 @@ impl<'a> InvalidEventParking<'a> {
         match mapped {
             Some(event_type) => self.source.kept_headers(event_type, headers),
             None => headers.to_json(&self.source.read_headers()),
-        }
-    }
-
-    fn undecoded(&mut self, index: usize) -> UndecodedEvent {
-        let sent = self
-            .sent
-            .get_or_insert_with(|| self.encoding.undecoded(self.message, self.events_max));
-        let event = sent.get_mut(index).map_or(Value::Null, Value::take);
-        match self.encoding {
-            Encoding::CloudEvents { .. } => self.cloud_event(event),
-            Encoding::Json(envelope) => {
-                let [id, event_type] = envelope.names(&event, self.message.headers);
-                self.plain_event(id, event_type, event)
-            }
-        }
-    }
-
-    fn cloud_event(&self, envelope: Value) -> UndecodedEvent {
-        let attribute = |name| Attribute::parse(envelope.get(name)?.as_str()?).ok();
-        let id = attribute("id").zip(attribute("source"));
-        UndecodedEvent {
-            identity: id.map(|(id, ce_source)| Identity {
-                source: self.source.name.clone(),
-                ce_source: Some(ce_source),
-                id,
-            }),
-            event_type: attribute("type"),
-            envelope,
-        }
-    }
-
-    fn plain_event(
-        &self,
-        id: Option<String>,
-        event_type: Option<String>,
-        data: Value,
-    ) -> UndecodedEvent {
-        let attribute = |text: Option<String>| Attribute::parse(&text?).ok();
-        let (id, event_type) = (attribute(id), attribute(event_type));
-        let mut envelope = Map::new();
-        for (name, value) in [("id", &id), ("type", &event_type)] {
-            let value = value.as_ref().map(Attribute::as_str);
-            envelope.extend(value.map(|value| (name.to_owned(), Value::from(value))));
-        }
-        envelope.insert("data".to_owned(), data);
-        UndecodedEvent {
-            identity: id.map(|id| Identity {
-                source: self.source.name.clone(),
-                ce_source: None,
-                id,
-            }),
-            event_type,
-            envelope: Value::Object(envelope),
         }
     }
 }
@@ -193,17 +111,18 @@ pub fn park_conflict(entry: NewEntry, error: EventError, context: &EntryContext)
     let parts = [ce_source, line, id, line, &entry.digest.0];
     let digest = digest::of_parts(&context.digest_key, parts);
     NewEntry {
-        identity: derived(source, digest),
+        identity: derived(source, Attribute::of_invalid_event(digest)),
         disposition: Disposition::Invalid(invalid(epoch, errors)),
         ..entry
     }
 }
 
-fn derived(source: &SourceName, digest: [u8; 16]) -> Identity {
+/// Returns the identity of an event whose id the bridge derives from the content of the event.
+pub(super) fn derived(source: &SourceName, id: Attribute) -> Identity {
     Identity {
         source: source.clone(),
         ce_source: None,
-        id: Attribute::of_invalid_event(digest),
+        id,
     }
 }
 
@@ -289,10 +208,9 @@ pub(super) fn decode_again(
 }
 
 impl Source {
-    /// Returns whether the bridge parks the invalid events of a body instead of refusing the body. `is_batch` is true if
-    /// the body can contain several events.
-    pub const fn parks_invalid_events(&self, is_batch: bool) -> bool {
-        is_batch && matches!(self.invalid_events, InvalidEventPolicy::Park)
+    /// Returns whether the bridge parks the invalid events of a body instead of refusing the body.
+    pub const fn parks_invalid_events(&self) -> bool {
+        matches!(self.invalid_events, InvalidEventPolicy::Park)
     }
 
     /// Returns the epoch of an event type. An unknown type has the highest epoch of the source, because all types of a

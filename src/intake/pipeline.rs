@@ -10,6 +10,7 @@ use super::invalid::{InvalidEventParking, bounded};
 use super::message::RequestMessage;
 use super::rejection::{Rejection, RejectionClass};
 use super::source::{EventType, Source, TypeHandling};
+use super::undecoded::{UndecodedEvent, UndecodedEvents};
 use super::{ForeignAddress, IntakeSettings, Sources};
 use crate::event::{ChangeEvent, EventError, RequestHeaders};
 use crate::imprint::CustomerChange;
@@ -66,14 +67,16 @@ impl Sources {
         let places = self.places(encoding, message);
         let pipeline = self.pipeline(source, Some(places), context.wall_time);
         let events_max = self.settings.batch_events_max;
-        let events = encoding.decode(&source.name, message, events_max)?;
+        let mut events = encoding.decode(&source.name, message, events_max)?;
+        let mut undecoded = UndecodedEvents::new(source, encoding, message, events_max);
+        undecoded.ignore(&mut events, Some(&context.digest_key));
         let headers = message.headers;
         let mut mapped = MappedBody {
             entries: Vec::with_capacity(events.len()),
             unlisted_phones: 0,
         };
         let mut rejections = Vec::new();
-        let mut parking = InvalidEventParking::of(source, encoding, message, events_max, context);
+        let parking = InvalidEventParking::of(source, message, context);
         for (index, event) in events.into_iter().enumerate() {
             mapping::take_unlisted_phone();
             let result = pipeline.run(index, event, headers);
@@ -87,10 +90,11 @@ impl Sources {
                 }
                 Err(rejected) => *rejected,
             };
-            match &mut parking {
+            match &parking {
                 Some(parking) => {
-                    let entry = parking.entry(index, event, rejection.errors);
-                    mapped.entries.push(entry);
+                    let event = event.map(UndecodedEvent::from);
+                    let event = event.unwrap_or_else(|| undecoded.event(index));
+                    mapped.entries.push(parking.entry(event, rejection.errors));
                 }
                 None => rejections.push(rejection),
             }
@@ -194,7 +198,8 @@ impl Pipeline<'_> {
         let mut change = change(self.source, event_type, &event.envelope, headers)?;
         if let Some(change) = &mut change {
             if self.is_ahead(event_type, change) {
-                return Err(Rejection::new(RejectionClass::Unmappable, version_ahead()));
+                let errors = version_ahead(event_type, self.source.view(&event.envelope));
+                return Err(Rejection::new(RejectionClass::Unmappable, errors));
             }
             if !change.skipped.is_empty() {
                 let skipped = std::mem::take(&mut change.skipped);
@@ -335,9 +340,12 @@ pub(super) fn error(pointer: &str, rule: &str, location: &str, detail: &str) -> 
     }]
 }
 
-pub(super) fn version_ahead() -> Vec<EventError> {
-    let detail = "The version is a time that is too far in the future.";
-    error("", "version_ahead", "version", detail)
+/// Returns the error of an event whose version is too far in the future. `view` is the part of the event that the
+/// mapping reads.
+pub(super) fn version_ahead(event_type: &EventType, view: &Value) -> Vec<EventError> {
+    let detail = "The version is a time that is further in the future than the setting ingress.version_ahead_max allows.";
+    let place = event_type.mapping.version_place(view);
+    error(&place, "version_ahead", "version", detail)
 }
 
 pub(super) fn unreadable() -> Vec<EventError> {

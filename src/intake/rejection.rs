@@ -17,6 +17,8 @@ pub struct Rejection {
 pub enum RejectionClass {
     /// The body is not valid JSON, or an event lacks an attribute that CloudEvents requires.
     Malformed,
+    /// The body has more events than `ingress.batch_max` allows.
+    TooManyEvents,
     /// The source file does not configure the type of the event.
     UnknownEventType,
     /// An event does not match the schema of the event's type.
@@ -31,6 +33,7 @@ impl RejectionClass {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Malformed => "malformed",
+            Self::TooManyEvents => "too_many_events",
             Self::UnknownEventType => "unknown_event_type",
             Self::Invalid => "invalid",
             Self::Unmappable => "unmappable",

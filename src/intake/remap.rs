@@ -77,7 +77,7 @@ impl Sources {
         if let Some(change) = &change
             && pipeline.is_ahead(event_type, change)
         {
-            return Err(version_ahead());
+            return Err(version_ahead(event_type, source.view(&envelope)));
         }
         match self.settings.foreign_address.disposition(change) {
             Disposition::Enqueue(change) | Disposition::Hold(change) => Ok(change),

@@ -29,12 +29,11 @@ pub struct Source {
     /// The event types that the bridge accepts and ignores. The source need not filter out events of these types. A
     /// name can end with `*`, as in `event_types`.
     pub ignored: BTreeSet<String>,
-    /// The action for an invalid event in a body that can contain several events.
+    /// The action for an invalid event.
     pub invalid_events: InvalidEventPolicy,
 }
 
-/// The action of intake for an invalid event in a body that can contain several events: a batch of CloudEvents, or a
-/// body of plain JSON that the source file splits.
+/// The action of intake for an invalid event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum InvalidEventPolicy {
     /// The bridge refuses the whole body.

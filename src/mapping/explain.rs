@@ -91,6 +91,15 @@ impl<'a> InterpretedRule<'a> {
 }
 
 impl Mapping {
+    /// Returns the place of the version in an event, as a JSON Pointer. Returns an empty text if the mapping has no
+    /// version, or if its expression fails.
+    pub fn version_place(&self, event: &Value) -> String {
+        budget::begin_event(budget::EVENT_STEPS_MAX);
+        let rule = self.version.as_ref().map(|(_, rule)| rule);
+        let located = rule.and_then(|rule| rule.plan.read(&LocatedValue::of_event(event)).ok());
+        located.map(|located| located.pointer()).unwrap_or_default()
+    }
+
     /// Explains the mapping of an event from a request with these headers. `root` is a JSON Pointer: the explanation lists
     /// only unused places inside `root`. `used` are places that something else than the mapping has read.
     pub fn explain(

@@ -184,7 +184,13 @@ fn faulty() -> [(Value, u16, &'static str, &'static str, &'static str); 10] {
         ),
         (json!({"other": [good]}), 400, "malformed", "/changes", "jq"),
         (json!([good]), 400, "malformed", "", "jq"),
-        (json!({"changes": many}), 400, "malformed", "", "batch_size"),
+        (
+            json!({"changes": many}),
+            413,
+            "too_many_events",
+            "",
+            "batch_size",
+        ),
     ]
 }
 
@@ -243,7 +249,7 @@ fn an_error_names_its_place_in_the_body() {
         (answer.status, pointer(&answer)),
         (409, json!("/changes/1"))
     );
-    let long = json!({"changes": [{"op": "d", "seq": "x".repeat(300)}]});
+    let long = json!({"changes": [{"op": "u", "seq": "x".repeat(300)}]});
     assert_eq!(pointer(&post(&app, &long)), "/changes/0/seq");
 }
 

@@ -126,6 +126,249 @@ fn the_operator_sees_every_refused_request() {
     });
 }
 
+/// Posts a body, and returns the first element of the list `accepted` in the answer.
+#[track_caller]
+fn accept(app: &TestApp, headers: &[(&str, &str)], body: &str) -> Value {
+    let line = "POST /v1/sources/probe/events";
+    let answer = ask(app.ingress(), line, headers, body).unwrap();
+    assert_eq!(answer.status, 202, "{body}: {}", answer.body);
+    assert!(!answer.body.contains("canary"), "{}", answer.body);
+    answer.json()["accepted"][0].clone()
+}
+
+fn parked_for(accepted: &Value) -> (&str, &str) {
+    assert_eq!(accepted["status"], "parked", "{accepted}");
+    let error = &accepted["faults"][0];
+    let text = |name: &str| error[name].as_str().unwrap();
+    (text("pointer"), text("rule"))
+}
+
+fn replay(app: &TestApp) -> Value {
+    let body = json!({"filter": {"reason": "invalid"}, "map_again": true});
+    let line = "POST /admin/v1/entries/replay";
+    app.ask_operator(TOKEN, line, &body).json()
+}
+
+/// FAULTS N461: a vendor sends one event in each body and reads no answer. The bridge parks an invalid event, and the
+/// operator sends it after a correction.
+#[test]
+fn an_invalid_event_that_is_alone_in_its_body_is_parked() {
+    let folder = folder("");
+    let park = BODY.replace("[body]\n", "[body]\non_invalid = \"park\"\n");
+    let text = format!("[auth]\n{AUTH}\n{park}");
+    std::fs::write(folder.path("sources/probe.toml"), &text).unwrap();
+    let mut app = start(&folder, "");
+    let json = [("content-type", "application/json")];
+    let event = |id: &str, phone: &str| {
+        json!({"id": id, "cid": "C-1", "email": "canary@example.com", "phone": phone}).to_string()
+    };
+    let wrong = accept(&app, &json, &event("1", "(415) 555-2671 x canary"));
+    assert_eq!(parked_for(&wrong), ("/phone", "e164"));
+    assert_eq!(
+        accept(&app, &json, &event("1", "(415) 555-2671 x canary"))["duplicate"],
+        true
+    );
+    let other = accept(&app, &json, &event("1", "4155552671"));
+    assert_eq!(parked_for(&other), ("", "conflict"));
+    let unnamed = json!({"cid": "C-1", "email": "canary@example.com"}).to_string();
+    let unnamed = accept(&app, &json, &unnamed);
+    assert_eq!(parked_for(&unnamed), ("/id", "body"));
+    assert!(unnamed["id"].as_str().unwrap().starts_with("invalid-"));
+    assert_eq!(parked_for(&accept(&app, &json, "[]")).1, "path");
+    assert_eq!(post(&app, &[], "canary").status, 400);
+    assert_eq!(
+        app.metric("parked_invalid_total{source=\"probe\"}"),
+        Some(4.0)
+    );
+    app.stop().unwrap();
+    let corrected = text.replace(".phone | e164", ".phone | split(\" x\") | first | e164");
+    assert_ne!(corrected, text);
+    std::fs::write(folder.path("sources/probe.toml"), corrected).unwrap();
+    app.restart();
+    let replayed = replay(&app);
+    assert_eq!(
+        replayed["replayed"].as_array().unwrap().len(),
+        3,
+        "{replayed}"
+    );
+    app.wait_for("the event is delivered", |app| {
+        app.imprint.email("C-1").as_deref() == Some("canary@example.com")
+    });
+}
+
+const CLOUD: &str = r#"
+[body]
+on_invalid = "park"
+[events.changed]
+schema = "any.json"
+customer.imprint_id = ".data.cid"
+[events.changed.update]
+email = ".data.email"
+"#;
+
+/// FAULTS N461: an event in structured mode or in binary mode is parked too. The bridge keeps the attributes of the
+/// headers.
+#[test]
+fn a_single_invalid_cloudevent_is_parked() {
+    let folder = SourceFolder::new("", AUTH, CLOUD);
+    let mut app = start(&folder, "");
+    let data = json!({"cid": "C-1", "email": "canary@example.com"});
+    let event = json!({
+        "specversion": "1.0", "id": "s-1", "source": "/crm", "type": "created", "data": data,
+    });
+    let structured = [("content-type", "application/cloudevents+json")];
+    let unknown = accept(&app, &structured, &event.to_string());
+    assert_eq!(parked_for(&unknown), ("/type", "unknown_event_type"));
+    let list = accept(&app, &structured, &json!([event]).to_string());
+    assert_eq!(parked_for(&list), ("", "type"));
+    let binary = |id: &[&'static str], kind: &'static str| {
+        let common = [
+            ("content-type", "application/json"),
+            ("ce-specversion", "1.0"),
+            ("ce-source", "/crm"),
+            ("ce-type", kind),
+        ];
+        let ids = id.iter().map(|id| ("ce-id", *id));
+        common.into_iter().chain(ids).collect::<Vec<_>>()
+    };
+    let data = json!({"cid": "C-2", "email": "canary@example.com"}).to_string();
+    let unknown = accept(&app, &binary(&["b-1"], "created"), &data);
+    assert_eq!(parked_for(&unknown).1, "unknown_event_type");
+    assert_eq!(unknown["id"], "b-1");
+    let missing = accept(&app, &binary(&[], "changed"), &data);
+    assert_eq!(parked_for(&missing), ("/id", "required"));
+    let twice = accept(&app, &binary(&["b-2", "b-3"], "changed"), "{}");
+    assert_eq!(parked_for(&twice), ("/id", "duplicate_key"));
+    for accepted in [missing, twice] {
+        assert!(accepted["id"].as_str().unwrap().starts_with("invalid-"));
+    }
+    app.stop().unwrap();
+    let text = CLOUD.replace("events.changed", "events.created");
+    let text = format!("[auth]\n{AUTH}\n{text}");
+    std::fs::write(folder.path("sources/probe.toml"), text).unwrap();
+    app.restart();
+    let replayed = replay(&app);
+    assert_eq!(
+        replayed["replayed"].as_array().unwrap().len(),
+        2,
+        "{replayed}"
+    );
+    for customer in ["C-1", "C-2"] {
+        app.wait_for(customer, |app| {
+            app.imprint.email(customer).as_deref() == Some("canary@example.com")
+        });
+    }
+}
+
+/// FAULTS N462: the test event of a vendor has no id, and its type is in `ignore`. The bridge accepts it, and recognizes
+/// the repeated event.
+#[test]
+fn an_event_of_an_ignored_type_needs_no_id() {
+    let folder = SourceFolder::new("ignore = [\"ping\"]", AUTH, BODY);
+    std::fs::write(folder.path("schemas/customer.json"), SCHEMA).unwrap();
+    let app = start(&folder, "");
+    let json = [("content-type", "application/json")];
+    for id in [json!(null), json!({"a": 1}), json!("")] {
+        let body = json!({"id": id, "type": "ping", "canary": "canary"}).to_string();
+        let first = accept(&app, &json, &body);
+        assert_eq!(
+            (&first["status"], &first["duplicate"]),
+            (&json!("ignored"), &json!(false))
+        );
+        assert!(
+            first["id"].as_str().unwrap().starts_with("ignored-"),
+            "{first}"
+        );
+        let again = accept(&app, &json, &body);
+        assert_eq!(
+            (&again["id"], &again["duplicate"]),
+            (&first["id"], &json!(true))
+        );
+    }
+    for kind in ["changed", "pong"] {
+        let body = json!({"id": null, "type": kind}).to_string();
+        let answer = post(&app, &[], &body);
+        assert_eq!(answer.status, 400, "{}", answer.body);
+    }
+    let body = folder.path("ping.json");
+    std::fs::write(&body, json!({"id": null, "type": "ping"}).to_string()).unwrap();
+    let explain = ["explain", "--source", "probe", body.to_str().unwrap()];
+    let (code, text, errors) = folder.run(&explain);
+    assert_eq!(code, Some(0), "{text}{errors}");
+    assert!(text.contains("ignored"), "{text}");
+}
+
+/// FAULTS N463: a vendor checks the URL of its events with HEAD before it sends events.
+#[test]
+fn a_head_request_shows_that_the_source_exists() {
+    let app = start(&folder(""), "");
+    let head = |source: &str| {
+        let line = format!("HEAD /v1/sources/{source}/events");
+        let mut connection = Connection::open(app.ingress()).unwrap();
+        let head = connection.ask(&line, &[], "").unwrap();
+        // The next answer on the connection begins directly behind the head: the answer has no body.
+        let next = connection.ask("GET /v1/x", &[], "").unwrap();
+        assert_eq!(next.status, 404, "{}", next.body);
+        head.status
+    };
+    assert_eq!((head("probe"), head("other")), (200, 404));
+    let get = ask(app.ingress(), "GET /v1/sources/probe/events", &[], "").unwrap();
+    assert_eq!(get.status, 405);
+    assert_eq!(get.header("allow"), Some("HEAD, OPTIONS, POST"));
+}
+
+/// FAULTS N464: the answer to a body with too many events names the limit. The rule for a version in the future names its
+/// place and its setting.
+#[test]
+fn an_error_names_the_limit_and_the_place() {
+    let park = BODY.replace(
+        "[body]\n",
+        "[body]\nsplit = \".[]\"\non_invalid = \"park\"\n",
+    );
+    let timed = park.replace(
+        "cid\"\n",
+        "cid\"\nversion = \".at\"\nversion_domain = \"time\"\n",
+    );
+    let folder = SourceFolder::new("", AUTH, &timed);
+    std::fs::write(folder.path("schemas/customer.json"), SCHEMA).unwrap();
+    let app = start(&folder, "[ingress]\nbatch_max = 3");
+    let event = |id: u32| json!({"id": id, "cid": "C-1", "at": "2999-01-01T00:00:00Z", "email": "canary@example.com"});
+    let answer = post(
+        &app,
+        &[],
+        &json!([event(1), event(2), event(3), event(4)]).to_string(),
+    );
+    assert_eq!(answer.status, 413, "{}", answer.body);
+    let problem = answer.json();
+    assert_eq!(
+        problem["type"],
+        "urn:imprint-bridge:problem:too_many_events"
+    );
+    let error = &problem["faults"][0];
+    assert_eq!(
+        (&error["rule"], &error["location"]),
+        (&json!("batch_size"), &json!("ingress.batch_max"))
+    );
+    assert!(
+        error["detail"]
+            .as_str()
+            .unwrap()
+            .contains("more than 3 events"),
+        "{error}"
+    );
+    let json = [("content-type", "application/json")];
+    let ahead = accept(&app, &json, &json!([event(1)]).to_string());
+    assert_eq!(parked_for(&ahead), ("/0/at", "version_ahead"));
+    let detail = ahead["faults"][0]["detail"].as_str().unwrap();
+    assert!(detail.contains("ingress.version_ahead_max"), "{detail}");
+    // The pointers of a replay are places in the stored event.
+    let replayed = replay(&app);
+    assert_eq!(
+        replayed["unmappable"][0]["faults"][0]["pointer"], "/at",
+        "{replayed}"
+    );
+}
+
 /// FAULTS N460: the log names the source, the problem type, the rule and the places of a refused event, and no value.
 #[test]
 fn the_log_names_the_rule_that_a_refused_event_breaks() {
@@ -159,23 +402,4 @@ fn the_log_names_the_rule_that_a_refused_event_breaks() {
         ["probe", "invalid", "type", "/by_mail/0 /by_mail/*", "WARN"]
     );
     assert!(lines.len() < 60, "the log limits the number of lines");
-}
-
-/// FAULTS N463: a vendor checks the URL of its events with HEAD before it sends events.
-#[test]
-fn a_head_request_shows_that_the_source_exists() {
-    let app = start(&folder(""), "");
-    let head = |source: &str| {
-        let line = format!("HEAD /v1/sources/{source}/events");
-        let mut connection = Connection::open(app.ingress()).unwrap();
-        let head = connection.ask(&line, &[], "").unwrap();
-        // The next answer on the connection begins directly behind the head: the answer has no body.
-        let next = connection.ask("GET /v1/x", &[], "").unwrap();
-        assert_eq!(next.status, 404, "{}", next.body);
-        head.status
-    };
-    assert_eq!((head("probe"), head("other")), (200, 404));
-    let get = ask(app.ingress(), "GET /v1/sources/probe/events", &[], "").unwrap();
-    assert_eq!(get.status, 405);
-    assert_eq!(get.header("allow"), Some("HEAD, OPTIONS, POST"));
 }

@@ -83,7 +83,7 @@ const LABELS: [(&str, &[&str]); 25] = [
         &["working", "stalled", "file_gone"],
     ),
 ];
-const PROBLEMS: [&str; 21] = [
+const PROBLEMS: [&str; 22] = [
     "malformed",
     "unauthenticated",
     "unknown_source",
@@ -93,6 +93,7 @@ const PROBLEMS: [&str; 21] = [
     "body_timeout",
     "conflict",
     "too_large",
+    "too_many_events",
     "unsupported_media_type",
     "unknown_event_type",
     "invalid",

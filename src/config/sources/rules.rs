@@ -90,18 +90,13 @@ pub(super) fn json_envelope(reader: &mut Reader, tables: &LookupTables) -> Optio
         .ok()
 }
 
-/// Reads the action for an invalid event. `splits` is false if each body of the source has exactly one event of plain
-/// JSON.
-pub(super) fn invalid_events(reader: &mut Reader, splits: bool) -> InvalidEventPolicy {
+/// Reads the action for an invalid event.
+pub(super) fn invalid_events(reader: &mut Reader) -> InvalidEventPolicy {
     let words = [
         ("refuse", InvalidEventPolicy::RefuseBody),
         ("park", InvalidEventPolicy::Park),
     ];
     let policy = reader.take_optional(&["body", "on_invalid"], |raw| raw.word(&words));
-    if policy == Some(InvalidEventPolicy::Park) && !splits {
-        let reason = "must be \"refuse\" without body.split: a body then has only one event, and the bridge answers an invalid event with 422";
-        reader.error(&["body", "on_invalid"], reason);
-    }
     policy.unwrap_or_default()
 }
 

@@ -39,6 +39,22 @@ pub(super) fn envelope(
     }
 }
 
+/// Returns the structured form of an event that the decoder does not accept.
+///
+/// The result has the attributes that exactly one header has as text. `data` is `None` if the body is empty or not JSON.
+pub fn readable(headers: &[(&str, &[u8])], content_type: &str, data: Option<Value>) -> Value {
+    let names = headers.iter().filter_map(|(name, _)| attribute_name(name));
+    let names = names.filter(|name| !RESERVED.contains(&name.as_str()));
+    let attributes = names.filter_map(|name| {
+        let text = single_attribute(headers, &name)?;
+        Some((name, Value::String(text)))
+    });
+    let mut envelope: Map<String, Value> = attributes.collect();
+    envelope.insert(DATACONTENTTYPE.to_owned(), content_type.into());
+    envelope.extend(data.map(|data| (DATA.to_owned(), data)));
+    Value::Object(envelope)
+}
+
 /// Returns whether any header contains a CloudEvents attribute.
 pub(super) fn has_attributes(headers: &[(&str, &[u8])]) -> bool {
     headers

@@ -23,6 +23,11 @@ fn all() -> Vec<(Refusal, u16, &'static str)> {
     vec![
         (rejected(RejectionClass::Malformed, 1), 400, "malformed"),
         (
+            rejected(RejectionClass::TooManyEvents, 1),
+            413,
+            "too_many_events",
+        ),
+        (
             Refusal::Unauthenticated {
                 challenge: "Bearer",
             },

@@ -88,8 +88,9 @@ async fn a_batch_has_a_maximum_size() {
     let listener = TestListener::with(SMALL);
     let batch = json!([1, 2, 3]);
     let reply = listener.send(post("open", BATCH, &batch)).await;
-    reply.is_problem(400, "malformed");
+    reply.is_problem(413, "too_many_events");
     assert_eq!(reply.errors(), [(String::new(), "batch_size".to_owned())]);
+    assert!(reply.text.contains("ingress.batch_max"), "{}", reply.text);
 }
 
 #[actix_web::test]

@@ -131,13 +131,19 @@ async fn a_version_far_in_the_future_is_refused() {
     ahead.is_problem(422, "unmappable");
     assert_eq!(
         ahead.errors(),
-        [(String::new(), "version_ahead".to_owned())]
+        [(
+            "/data/customer/changed_at".to_owned(),
+            "version_ahead".to_owned()
+        )]
     );
     let batch = json!([at("e-3", 301, "customer.timed")]);
     let reply = listener.send(post("open", BATCH, &batch)).await;
     assert_eq!(
         reply.errors(),
-        [("/0".to_owned(), "version_ahead".to_owned())]
+        [(
+            "/0/data/customer/changed_at".to_owned(),
+            "version_ahead".to_owned()
+        )]
     );
     assert_eq!(
         listener
