@@ -114,13 +114,18 @@ impl RunningSources {
     /// Uses the loaded set for all later requests.
     pub(super) fn replace(&self, loaded: LoadedSet, now: Timestamp) -> SetChanges {
         let previous = self.endpoints.current();
-        let mut watched = Vec::new();
-        let mut endpoints = Vec::new();
-        for (settings, auth) in loaded.sources {
-            self.announce(&settings);
-            let watch = (settings.auth.clone(), auth.secrets);
-            let endpoint = Arc::new(endpoint(settings, auth.verifier, &previous, now));
-            watched.push(WatchedSource::new(watch.0, watch.1, Arc::clone(&endpoint)));
+        let (mut watched, mut endpoints, mut warnings) = (Vec::new(), Vec::new(), Vec::new());
+        for (settings, loaded) in loaded.sources {
+            self.show_in_metrics(&settings);
+            let name = settings.source.name.to_string();
+            warnings.push((name, settings.warnings()));
+            let auth = settings.auth.clone();
+            let endpoint = Arc::new(endpoint(settings, loaded.verifier, &previous, now));
+            watched.push(WatchedSource::new(
+                auth,
+                loaded.secrets,
+                Arc::clone(&endpoint),
+            ));
             endpoints.push(endpoint);
         }
         let endpoints = Endpoints::new(endpoints, self.intake);
@@ -129,9 +134,6 @@ impl RunningSources {
             (&previous, status.files.as_ref()),
             (&endpoints, loaded.files.as_ref()),
         );
-        for name in &changes.removed {
-            self.metrics.ingress.remove_source(name);
-        }
         self.secrets.replace(watched);
         self.endpoints.replace(endpoints);
         *status = SetStatus {
@@ -139,6 +141,11 @@ impl RunningSources {
             since: now,
             refused: None,
         };
+        drop(status);
+        log_warnings(&warnings, &changes);
+        for name in &changes.removed {
+            self.metrics.ingress.remove_source(name);
+        }
         self.metrics.sources.loaded_at(now.as_millis() / 1000);
         self.metrics.sources.refused(false);
         changes
@@ -164,12 +171,9 @@ impl RunningSources {
         status.refused.take().is_some()
     }
 
-    /// Logs the warnings of a source, and adds the source to the metrics.
-    fn announce(&self, settings: &SourceSettings) {
+    /// Adds a source to the metrics.
+    fn show_in_metrics(&self, settings: &SourceSettings) {
         let source = settings.source.name.as_str();
-        for warning in settings.warnings() {
-            tracing::warn!(source, "{warning}");
-        }
         let storage_quota = match settings.quota.stored_bytes {
             StorageLimit::Unlimited => None,
             StorageLimit::Bytes(bytes) => Some(bytes),
@@ -199,6 +203,17 @@ fn endpoint(
         allowed_origins: settings.allowed_origins,
         unsigned_headers: settings.unsigned_headers,
         quota,
+    }
+}
+
+/// Logs the warnings of the sources that are new or changed.
+fn log_warnings(warnings: &[(String, Vec<String>)], changes: &SetChanges) {
+    for (source, warnings) in warnings {
+        if changes.added.contains(source) || changes.changed.contains(source) {
+            for warning in warnings {
+                tracing::warn!(source, "{warning}");
+            }
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -260,6 +261,8 @@ fn the_log_names_the_cause_of_a_refusal_once() {
     process.terminate();
     process.wait_for_exit();
     let log = process.log();
+    // Each source without authentication is logged once: `probe` at the start, and `erp` at the reload.
+    assert_eq!(log.matches("requests are not authenticated").count(), 2);
     assert_eq!(
         log.matches("cannot use the files of the sources").count(),
         1,
@@ -590,20 +593,24 @@ fn a_reload_does_not_delay_the_shutdown() {
     let files = SourceFiles::new();
     let mut app = files
         .setup()
-        .settings(format!("{}\n[shutdown]\nlag = \"1s\"", files.settings()))
+        .settings(format!("{}\n[shutdown]\nlag = \"3s\"", files.settings()))
         .start();
     let ops = app.ops();
+    let (first, answered) = mpsc::channel();
     let ask_again = move || {
         let bearer = format!("Bearer {OPERATOR}");
         let headers = [("authorization", bearer.as_str())];
         let mut statuses = Vec::new();
         while let Ok(answer) = ask(ops, "POST /admin/v1/reload", &headers, "") {
             statuses.push(answer.status);
+            // Only the first answer has a listener.
+            let _unheard: Result<(), _> = first.send(());
         }
         statuses
     };
     let statuses = std::thread::scope(|scope| {
         let asks = scope.spawn(ask_again);
+        answered.recv().unwrap();
         app.stop().unwrap();
         asks.join().unwrap()
     });
