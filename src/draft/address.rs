@@ -34,7 +34,9 @@ pub(super) fn recognize(leaves: &[Leaf], record: &JsonPath) -> AddressDrafts {
             continue;
         };
         let is_outside = !leaf.path.starts_with(record);
-        let fits = form::all(leaf, |value| value.is_string() && !form::is_email(value));
+        let is_list = part == AddressPart::Line1 && form::all(leaf, is_text_list);
+        let is_text = form::all(leaf, |value| value.is_string() && !form::is_email(value));
+        let fits = is_text || is_list;
         let is_number = part == AddressPart::PostalCode && form::all(leaf, form::is_whole);
         if is_outside || names::concerns_other(&path) || !(fits || is_number) {
             continue;
@@ -70,10 +72,12 @@ fn drafts(container: &JsonPath, parts: &AddressParts<'_>) -> AddressDrafts {
     let reason = REASON;
     let leaf = |part: AddressPart| parts.get(&part).map(|(_, leaf)| *leaf);
     let path = |part: AddressPart| leaf(part).map(|leaf| leaf.path.expression());
-    if let Some(street) = path(AddressPart::Line1) {
-        drafts
-            .top
-            .extend(street_lines(street, path(AddressPart::Line2)));
+    if let Some(street) = leaf(AddressPart::Line1) {
+        let is_list = street.present().any(serde_json::Value::is_array);
+        let join = if is_list { " | join(\"\\n\")" } else { "" };
+        let street = format!("{}{join}", street.path.expression());
+        let lines = street_lines(street, path(AddressPart::Line2));
+        drafts.top.extend(lines);
     }
     if let Some(city) = path(AddressPart::City) {
         drafts.top.push(FieldDraft::live("city", city, reason));
@@ -110,8 +114,24 @@ fn drafts(container: &JsonPath, parts: &AddressParts<'_>) -> AddressDrafts {
             reason,
         ));
     }
+    if leaf(AddressPart::Line1).is_none() {
+        let fields = drafts.top.iter_mut().chain(&mut drafts.history);
+        fields.for_each(suggest);
+    }
     drafts.used = parts.values().map(|(_, leaf)| leaf.path.clone()).collect();
     drafts
+}
+
+/// Turns the field of an address without a street into a suggestion.
+fn suggest(field: &mut FieldDraft) {
+    let why = "The draft found no street, so these values are perhaps no address for mail.";
+    field.is_suggestion = true;
+    why.clone_into(&mut field.reason);
+}
+
+fn is_text_list(value: &serde_json::Value) -> bool {
+    let items = value.as_array();
+    items.is_some_and(|items| items.iter().all(serde_json::Value::is_string))
 }
 
 fn street_lines(street: String, second: Option<String>) -> [FieldDraft; 2] {

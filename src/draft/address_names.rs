@@ -19,7 +19,7 @@ static ADDRESS: [(AddressPart, &[&str]); 6] = [
         "addressregion", "administrativearea", "statename",
     ]),
     (AddressPart::PostalCode, &["postalcode", "zip", "zipcode", "postcode", "zippostalcode", "postalzip"]),
-    (AddressPart::Country, &["countrycode", "country", "countryiso", "countryiso2", "countryname", "addresscountry"]),
+    (AddressPart::Country, &["countrycode", "country", "countryiso", "countryiso2", "countryname", "addresscountry", "countryid"]),
 ];
 
 /// Words before the name of an address part, with their rank. The address with the lowest rank is the best one for the

@@ -135,7 +135,9 @@ fn body_type(events: &SampleEvents, found: &[Leaf], record: &JsonPath) -> Option
             && is_in_envelope(&leaf.path, record)
             && (leaf.path.parent() != *record || form::all(leaf, is_event_word))
     };
-    let leaf = fields::best(found, &synonyms::EVENT_TYPES, None, is_type)?;
+    let is_change = |leaf: &Leaf| is_type(leaf) && form::all(leaf, fields::names_a_change);
+    let leaf = fields::best(found, &synonyms::EVENT_TYPES, None, is_change)
+        .or_else(|| fields::best(found, &synonyms::EVENT_TYPES, None, is_type))?;
     let path = leaf.path.expression();
     let is_action = names::position(leaf.path.last_name(), &ACTIONS).is_some();
     let is_entity = |leaf: &Leaf| {
@@ -220,12 +222,15 @@ fn is_in_envelope(path: &JsonPath, record: &JsonPath) -> bool {
         .all(|step| matches!(step, Step::Member(_)));
     let is_known = match parent.names().as_slice() {
         [] => true,
-        [name] => {
-            ENVELOPES.contains(&names::words(name).concat().as_str()) || record.starts_with(&parent)
-        }
+        [name] => is_envelope(name) || record.starts_with(&parent),
         [_, ..] => record.starts_with(&parent),
     };
     is_plain && is_known && (record.depth() == 0 || !path.starts_with(record))
+}
+
+/// Returns whether a name is the name of an object around the attributes of an event.
+fn is_envelope(name: &str) -> bool {
+    ENVELOPES.contains(&names::words(name).concat().as_str())
 }
 
 fn is_event_word(value: &Value) -> bool {
@@ -242,25 +247,26 @@ pub(super) fn event_id(
 ) -> EnvelopeRule {
     let count = events.events.len();
     let is_unique = |leaf: &Leaf| {
-        leaf.count == count
-            && leaf.values.len() == count.min(leaf.values.len().max(1))
-            && leaf.has_value()
+        leaf.count == count && leaf.has_value() && (count == 1 || leaf.values.len() > 1)
     };
     let is_id = |leaf: &Leaf| {
         is_unique(leaf)
             && form::all(leaf, form::is_id)
             && is_in_envelope(&leaf.path, record)
             && customer != Some(&leaf.path)
-            && (count == 1 || leaf.values.len() > 1)
+    };
+    // A member `id` can be the id of a record, which is the same in every event. The bridge would refuse the second event
+    // with the same id. So the member counts only in an object that names the type of a change.
+    let is_own = |leaf: &Leaf| {
+        let object = leaf.path.parent();
+        let is_outer = object.depth() == 0 || is_envelope(object.last_name());
+        is_id(leaf) && is_outer && customer.is_some() && fields::is_event(found, &object)
     };
     let named = fields::best(found, &synonyms::EVENT_IDS, None, is_id);
-    // The member `id` beside the customer's values is the customer's id, unless the customer has an id of another name.
-    let is_own = |leaf: &Leaf| is_id(leaf) && (record.depth() > 0 || customer.is_some());
-    if let Some(leaf) = named.or_else(|| fields::best(found, &["id"], None, is_own)) {
-        let reason = "the name of the member".to_owned();
+    if let Some(leaf) = named.or_else(|| fields::best(found, &["id", "uuid"], None, is_own)) {
         return EnvelopeRule {
             expression: leaf.path.expression(),
-            reason,
+            reason: "the name of the member".to_owned(),
             header: None,
         };
     }

@@ -22,7 +22,7 @@ pub(super) fn write(draft: &mut SourceDraft, (name, schema_path): (&str, &str), 
     let table = format!("events.{}", quoted(name));
     draft.document.table(&table);
     draft.document.setting("schema", &quoted(schema_path));
-    write_version(draft, name, version.as_ref());
+    write_version(draft, name, version.as_ref(), order::unclear_time(&found));
     write_customer(draft, name, partner_id.as_ref(), imprint_id.as_ref());
     let time = version.as_ref().filter(|version| version.domain == "time");
     let mut fields = fields::recognize(
@@ -30,15 +30,19 @@ pub(super) fn write(draft: &mut SourceDraft, (name, schema_path): (&str, &str), 
         &record,
         time.map(|version| version.rule.expression.as_str()),
     );
-    let ids = [&partner_id, &imprint_id];
-    let ids: Vec<&str> = ids
+    let rules = [
+        partner_id.as_ref(),
+        imprint_id.as_ref(),
+        version.as_ref().map(|version| &version.rule),
+    ];
+    let paths: Vec<String> = rules
         .into_iter()
         .flatten()
-        .map(|rule| rule.expression.as_str())
+        .map(|rule| rule.path.expression())
         .collect();
     fields
         .fields
-        .retain(|field| !field.is_suggestion || !ids.contains(&field.expression.as_str()));
+        .retain(|field| !field.is_suggestion || !paths.contains(&field.expression));
     draft.document.table(&format!("{table}.update"));
     fields::write_fields(&mut draft.document, &fields.fields);
     report(draft, name, fields);
@@ -52,7 +56,12 @@ pub(super) fn write(draft: &mut SourceDraft, (name, schema_path): (&str, &str), 
     });
 }
 
-fn write_version(draft: &mut SourceDraft, name: &str, version: Option<&VersionDraft>) {
+fn write_version(
+    draft: &mut SourceDraft,
+    name: &str,
+    version: Option<&VersionDraft>,
+    unclear: Option<String>,
+) {
     match version {
         Some(version) => {
             draft.document.comment("The version orders the changes of one customer: older values never overwrite newer values.");
@@ -69,7 +78,16 @@ fn write_version(draft: &mut SourceDraft, name: &str, version: Option<&VersionDr
             draft.document.comment("The draft found no version. Without a version, the order of arrival decides, so an old event that arrives late overwrites newer data. Use the time of the change or a number that grows:");
             draft.document.text("# version = \".updated_at\"");
             draft.document.text("# version_domain = \"time\"");
-            draft.decisions.push(format!("The version of the event type {}: the samples have no time of the change and no number that grows.", quoted(name)));
+            let reason = unclear.map_or_else(
+                || "the samples have no time of the change and no number that grows.".to_owned(),
+                |path| {
+                    format!("the time {path} has no offset from UTC, so it does not name a moment.")
+                },
+            );
+            draft.decisions.push(format!(
+                "The version of the event type {}: {reason}",
+                quoted(name)
+            ));
         }
     }
 }

@@ -70,7 +70,7 @@ pub(super) fn record(leaves: &[Leaf]) -> JsonPath {
 
 /// Returns the object around a value: the object around the list, if the value is in an item of a list, and the object
 /// around the member, if a member such as `{"value": …}` only holds the value.
-fn holder(path: &JsonPath) -> JsonPath {
+pub(super) fn holder(path: &JsonPath) -> JsonPath {
     let mut outer = path.clone();
     loop {
         let parent = outer.parent();
@@ -88,6 +88,21 @@ fn holder(path: &JsonPath) -> JsonPath {
         }
         outer = parent;
     }
+}
+
+/// Returns whether an object is an event: it names a type of a change, such as `customer.updated`.
+pub(super) fn is_event(leaves: &[Leaf], object: &JsonPath) -> bool {
+    let mut members = leaves.iter().filter(|leaf| leaf.path.parent() == *object);
+    members.any(|leaf| {
+        let is_type = names::position(leaf.path.last_name(), &synonyms::EVENT_TYPES).is_some();
+        is_type && leaf.has_value() && form::all(leaf, names_a_change)
+    })
+}
+
+/// Returns whether a value is a word for a change.
+pub(super) fn names_a_change(value: &serde_json::Value) -> bool {
+    let text = value.as_str().unwrap_or_default().to_lowercase();
+    form::is_word(value) && synonyms::VERBS.iter().any(|verb| text.contains(verb))
 }
 
 /// Finds the value with the best name and the right form.

@@ -23,6 +23,10 @@ pub(super) enum TimeForm {
     Seconds,
     Millis,
     Micros,
+    /// The text of a whole number of seconds.
+    SecondsText,
+    /// The text of a whole number of milliseconds.
+    MillisText,
     /// A date without a time.
     Date,
 }
@@ -38,26 +42,38 @@ impl TimeForm {
     fn of_value(value: &Value) -> Option<Self> {
         match value {
             Value::String(text) => Self::of_text(text),
-            Value::Number(number) => {
-                let number = number.as_i64()?;
-                let scaled =
-                    |factor: i64| SECONDS.contains(&number.checked_div(factor).unwrap_or(0));
-                if scaled(1) {
-                    Some(Self::Seconds)
-                } else if scaled(THOUSAND) {
-                    Some(Self::Millis)
-                } else if scaled(THOUSAND * THOUSAND) {
-                    Some(Self::Micros)
-                } else {
-                    None
-                }
-            }
+            Value::Number(number) => Self::of_number(number.as_i64()?),
             Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+        }
+    }
+
+    fn of_number(number: i64) -> Option<Self> {
+        let scaled = |factor: i64| SECONDS.contains(&number.checked_div(factor).unwrap_or(0));
+        if scaled(1) {
+            Some(Self::Seconds)
+        } else if scaled(THOUSAND) {
+            Some(Self::Millis)
+        } else if scaled(THOUSAND * THOUSAND) {
+            Some(Self::Micros)
+        } else {
+            None
         }
     }
 
     fn of_text(text: &str) -> Option<Self> {
         let text = text.trim();
+        if let Ok(number) = text.parse() {
+            return match Self::of_number(number)? {
+                Self::Seconds => Some(Self::SecondsText),
+                Self::Millis => Some(Self::MillisText),
+                Self::Micros
+                | Self::Rfc3339
+                | Self::Utc
+                | Self::SecondsText
+                | Self::MillisText
+                | Self::Date => None,
+            };
+        }
         if Timestamp::parse_rfc3339(text).is_some() {
             return Some(Self::Rfc3339);
         }
@@ -92,6 +108,8 @@ impl TimeForm {
             Self::Seconds => Some(format!("{path} | moment(\"s\")")),
             Self::Millis => Some(format!("{path} | moment(\"ms\")")),
             Self::Micros => Some(format!("{path} | moment(\"us\")")),
+            Self::SecondsText => Some(format!("{path} | whole | moment(\"s\")")),
+            Self::MillisText => Some(format!("{path} | whole | moment(\"ms\")")),
             Self::Date => None,
         }
     }
@@ -122,7 +140,11 @@ pub(super) fn is_phone(value: &Value) -> bool {
     let has_letters = text.chars().any(char::is_alphabetic);
     (PHONE_DIGITS_MIN..=PHONE_DIGITS_MAX).contains(&digits)
         && !has_letters
-        && TimeForm::of_text(&text).is_none()
+        && !text.contains(':')
+        && !matches!(
+            TimeForm::of_text(&text),
+            Some(TimeForm::Date | TimeForm::Utc)
+        )
 }
 
 /// Returns whether a value is a text, also an empty one.
@@ -188,4 +210,11 @@ pub(super) fn is_currency(value: &Value) -> bool {
     value
         .as_str()
         .is_some_and(|text| text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_alphabetic()))
+}
+
+/// Returns whether a value is a date with a time of the day, such as `2025-02-13 19:08:07`.
+pub(super) fn is_local_time(value: &Value) -> bool {
+    let date = value.as_str().and_then(|text| text.get(..10));
+    date.is_some_and(|date| TimeForm::of_text(date) == Some(TimeForm::Date))
+        && value.as_str().is_some_and(|text| text.contains(':'))
 }

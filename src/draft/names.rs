@@ -1,14 +1,17 @@
 //! The meaning of the names of members.
 
 /// Words before a name that do not change its meaning: `customer_email` means `email`.
-const QUALIFIERS: [&str; 17] = [
+const QUALIFIERS: [&str; 21] = [
     "buyer",
     "cardholder",
+    "cf",
     "client",
     "contact",
     "current",
+    "custom",
     "customer",
     "default",
+    "entity",
     "holder",
     "home",
     "main",
@@ -18,6 +21,7 @@ const QUALIFIERS: [&str; 17] = [
     "personal",
     "primary",
     "profile",
+    "record",
     "subscriber",
 ];
 /// Words that name another person, an organization, or the state before the change. A value of such a member is not a

@@ -31,9 +31,22 @@ pub(super) fn partner_id(leaves: &[Leaf], record: &JsonPath, count: usize) -> Op
     };
     let in_record = |leaf: &Leaf| is_id(leaf) && leaf.path.parent() == *record;
     let around = |leaf: &Leaf| is_id(leaf) && record.starts_with(&leaf.path.parent());
+    // The id of an object around the record, such as `.data.id` around `.data.attributes`. The id of an event is no id of
+    // a customer.
+    let outer = |leaf: &&Leaf| {
+        let parent = leaf.path.parent();
+        let is_named = names::position(leaf.path.last_name(), &synonyms::RECORD_IDS).is_some();
+        is_named && around(leaf) && !fields::is_event(leaves, &parent)
+    };
     let chosen = fields::best(leaves, &synonyms::CUSTOMER_IDS, None, in_record)
         .or_else(|| fields::best(leaves, &synonyms::RECORD_IDS, None, in_record))
         .or_else(|| fields::best(leaves, &synonyms::CUSTOMER_IDS, None, around))
+        .or_else(|| {
+            leaves
+                .iter()
+                .filter(outer)
+                .max_by_key(|leaf| leaf.path.depth())
+        })
         .or_else(|| fields::best(leaves, &synonyms::CUSTOMER_IDS, None, is_id))
         .or_else(|| fields::best(leaves, &synonyms::OTHER_IDS, None, around))
         .or_else(|| fields::best(leaves, &["subject"], None, around))?;
@@ -64,7 +77,7 @@ pub(super) fn imprint_id(leaves: &[Leaf]) -> Option<EventRule> {
 /// value.
 pub(super) fn version(leaves: &[Leaf], record: &JsonPath, count: usize) -> Option<VersionDraft> {
     let is_near = |leaf: &Leaf| {
-        let parent = leaf.path.parent();
+        let parent = fields::holder(&leaf.path);
         let is_direct = parent.depth() <= 1 && leaf.path.names().len() == leaf.path.depth();
         leaf.count == count && leaf.has_value() && (record.starts_with(&parent) || is_direct)
     };
@@ -109,4 +122,13 @@ fn time(leaf: &Leaf) -> Option<VersionDraft> {
         rule,
         domain: "time",
     })
+}
+
+/// Finds a time of the change that has no offset from UTC. The bridge cannot use it as a version.
+pub(super) fn unclear_time(leaves: &[Leaf]) -> Option<String> {
+    let is_unclear = |leaf: &Leaf| {
+        leaf.has_value() && TimeForm::of(leaf).is_none() && form::all(leaf, form::is_local_time)
+    };
+    let leaf = fields::best(leaves, &synonyms::CHANGE_TIMES, None, is_unclear)?;
+    Some(leaf.path.expression())
 }

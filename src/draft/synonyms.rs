@@ -41,7 +41,7 @@ pub(super) const FULL_NAMES: [&str; 6] = [
     "formattedname",
 ];
 /// The names of the time at which the customer joined.
-pub(super) const CREATED: [&str; 22] = [
+pub(super) const CREATED: [&str; 23] = [
     "accountcreatedat",
     "createdat",
     "created",
@@ -64,6 +64,7 @@ pub(super) const CREATED: [&str; 22] = [
     "joindate",
     "joined",
     "firstseenat",
+    "creationon",
 ];
 pub(super) const AMOUNTS: [&str; 14] = [
     "lifetimevalue",
@@ -141,11 +142,13 @@ pub(super) const CUSTOMER_IDS: [&str; 19] = [
     "partnercustomerid",
 ];
 /// The names of the record's own id.
-pub(super) const RECORD_IDS: [&str; 5] = ["id", "uid", "uuid", "guid", "recordid"];
+pub(super) const RECORD_IDS: [&str; 8] = [
+    "id", "uid", "uuid", "guid", "recordid", "entityid", "objectid", "vid",
+];
 /// The names of an id that is the customer's id only if nothing else is: `account_id` is often the id of a company.
 pub(super) const OTHER_IDS: [&str; 3] = ["externalid", "accountid", "reference"];
 /// The names of an event's id.
-pub(super) const EVENT_IDS: [&str; 14] = [
+pub(super) const EVENT_IDS: [&str; 11] = [
     "eventid",
     "eventuuid",
     "messageid",
@@ -154,9 +157,6 @@ pub(super) const EVENT_IDS: [&str; 14] = [
     "changeid",
     "idempotencykey",
     "eventkey",
-    "uuid",
-    "transactionid",
-    "correlationid",
     "logid",
     "msgid",
     "evtid",
@@ -181,7 +181,7 @@ pub(super) const EVENT_TYPES: [&str; 15] = [
 ];
 /// The names of the time of the change, the best names first: the time at which the record changed, then the time of the
 /// event.
-pub(super) const CHANGE_TIMES: [&str; 41] = [
+pub(super) const CHANGE_TIMES: [&str; 50] = [
     "updatedat",
     "updated",
     "updatedon",
@@ -209,6 +209,8 @@ pub(super) const CHANGE_TIMES: [&str; 41] = [
     "changed",
     "changetime",
     "lastchanged",
+    "lastchangedat",
+    "lastchangedon",
     "occurredat",
     "occurred",
     "occurredon",
@@ -216,7 +218,14 @@ pub(super) const CHANGE_TIMES: [&str; 41] = [
     "eventtimestamp",
     "eventdate",
     "eventcreatedat",
+    "firedat",
+    "triggeredat",
+    "publishedat",
+    "emittedat",
     "timestamp",
+    "timestampms",
+    "timestampunixtimems",
+    "unixtime",
     "timestampmicro",
     "time",
     "ts",
@@ -234,4 +243,10 @@ pub(super) const SEQUENCES: [&str; 8] = [
     "versionnumber",
     "lsn",
     "changenumber",
+];
+
+/// Parts of words for a change. A member `type` with such a value is the type of an event, and not the kind of a record.
+pub(super) const VERBS: [&str; 14] = [
+    "add", "chang", "creat", "delet", "identify", "insert", "merg", "modif", "remov", "save",
+    "subscri", "updat", "upsert", "register",
 ];

@@ -84,9 +84,10 @@ struct Case {
 /// FAULTS N400: the members of each body have the names and the places of another CRM.
 #[test]
 fn a_sample_of_any_crm_becomes_a_source_that_check_accepts() {
-    let folder = tempfile::tempdir().unwrap();
     let cases: Vec<Case> = serde_json::from_str(include_str!("new_source/samples.json")).unwrap();
     for case in cases {
+        // An own folder, because the sources do not all order their fields by the same rule.
+        let folder = tempfile::tempdir().unwrap();
         let name = case.name.as_str();
         let toml = checked_draft(folder.path(), name, &[case.body], &case.headers);
         for line in case.lines {
@@ -117,7 +118,7 @@ fn a_setting_that_the_bridge_refuses_for_a_sample_is_a_comment() {
     let folder = tempfile::tempdir().unwrap();
     let event = |kind: &str, state: &str| {
         json!({"id": kind, "type": kind, "time": "2025-02-13T19:08:07Z",
-            "contact": {"contact_id": 7, "email": "a@example.com", "address": {"city": "Graz", "state": state, "zip": "8010"}}})
+            "contact": {"contact_id": 7, "email": "a@example.com", "address": {"line1": "1 Ring", "line2": null, "city": "Graz", "state": state, "zip": "8010"}}})
     };
     let samples = [
         event("contact.created", "Nevada"),
