@@ -187,6 +187,8 @@ impl Program {
     pub(super) fn places(&self, input: &LocatedValue<'_>, max: usize) -> Vec<EventPlaces> {
         let located = |event: Val| (!event.is_null()).then(|| event.places(SplitNotes::now().item));
         let results = self.results(input, SPLIT_STEPS_MAX, max, located);
+        // The notes of this run keep a part of the body in memory.
+        SplitNotes::end();
         results.unwrap_or_default().into_iter().flatten().collect()
     }
 

@@ -1,6 +1,6 @@
 //! The functions `date`, `moment`, `months_since` and `utc` of the mapping language: dates and times.
 
-use jiff::civil::DateTime;
+use jiff::civil::{DateTime, Time};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Unit};
 use serde_json::Value;
@@ -12,10 +12,24 @@ use crate::time::rfc3339;
 
 /// Converts a date or an RFC 3339 time to `YYYY-MM-DD`. The result is the date that the text contains: the function
 /// does not convert the time to UTC.
+///
+/// The function reads Microsoft's `/Date(…)/` only if the time is midnight in UTC, and without an offset. The date of
+/// another time depends on the time zone, which `/Date(…)/` does not contain.
 pub(super) fn date(text: &str) -> Conversion {
-    rfc3339::date(text)
-        .map(|date| Value::from(date.to_string()))
-        .ok_or_else(|| ValueError::new(NOT_A_DATE))
+    if let Some(date) = rfc3339::date(text) {
+        return Ok(Value::from(date.to_string()));
+    }
+    let moment = wire_date(text).ok_or_else(|| ValueError::new(NOT_A_DATE))?;
+    let time = TimeZone::UTC.to_datetime(moment);
+    let has_offset = text
+        .get("/Date(-".len()..)
+        .is_some_and(|rest| rest.contains(['+', '-']));
+    if has_offset || time.time() != Time::midnight() {
+        return Err(ValueError::new(
+            "The time is not midnight in UTC, so its date depends on the time zone; the function utc makes a time.",
+        ));
+    }
+    Ok(Value::from(time.date().to_string()))
 }
 
 /// Converts a time to RFC 3339 text in UTC. The time is RFC 3339 text, a spelling that [`rfc3339::loose_date_time`]

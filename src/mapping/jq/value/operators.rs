@@ -30,16 +30,19 @@ impl ValT for Val {
     fn from_map<I: IntoIterator<Item = (Self, Self)>>(pairs: I) -> ValR<Self> {
         spend(OBJECT_STEPS)?;
         let mut members = Vec::new();
+        // An object of absent members has the place of its first member, so that an error names this place.
+        let mut absent: Option<Self> = None;
         let mut all_absent = true;
         for (key, value) in pairs {
             let ValContent::Text(key) = key.content else {
                 return Err(failed("The name of a member is not a text."));
             };
             all_absent &= value.is_absent();
+            absent.get_or_insert_with(|| Self::ABSENT.with_origin_of(&value));
             members.push((key, value));
         }
-        if all_absent && !members.is_empty() {
-            return Ok(Self::ABSENT);
+        if let Some(absent) = absent.filter(|_| all_absent) {
+            return Ok(absent);
         }
         Ok(Self::object(members))
     }
@@ -275,7 +278,8 @@ impl Add for Val {
         match (&self.content, &other.content) {
             (ValContent::Absent(_), ValContent::Array(..) | ValContent::Object(..)) => Ok(other),
             (ValContent::Array(..) | ValContent::Object(..), ValContent::Absent(_)) => Ok(self),
-            (ValContent::Absent(_), _) | (_, ValContent::Absent(_)) => Ok(Self::ABSENT),
+            (ValContent::Absent(_), _) => Ok(Self::ABSENT.with_origin_of(&self)),
+            (_, ValContent::Absent(_)) => Ok(Self::ABSENT.with_origin_of(&other)),
             (ValContent::Null, _) => Ok(other),
             (_, ValContent::Null) => Ok(self),
             (ValContent::Text(left), ValContent::Text(right)) => {
