@@ -17,6 +17,7 @@ mod diff;
 mod explain;
 mod new_source;
 mod operator;
+mod reference;
 mod sandbox;
 mod send;
 mod serve;
@@ -89,6 +90,8 @@ enum CliCommand {
     /// Copies, verifies or restores the store, or binds the store to another environment or host of Imprint.
     #[command(subcommand)]
     Store(store::StoreCommand),
+    /// Explains the messages, the problem types, the reasons and the bounds of the bridge.
+    Reference(reference::ReferenceOptions),
     /// Simulates Imprint on this machine: the update, retrieve and search of customers, a ledger of all received
     /// requests, and faults that you can switch on.
     Sandbox(sandbox::SandboxOptions),
@@ -128,6 +131,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         CliCommand::Reload(options) => operator::reload(&options),
         CliCommand::DeniedRequests(options) => operator::denied_requests(&options),
         CliCommand::Store(command) => store::run(&command),
+        CliCommand::Reference(options) => Ok(reference::run(&options)),
         CliCommand::Sandbox(options) => sandbox::run(&options),
         CliCommand::Demo(options) => demo::run(&options),
     };

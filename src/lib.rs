@@ -52,6 +52,7 @@
 //! | `core_dump` | keeps the memory of the process out of core dumps | |
 //! | `failpoint` | crashes and faults for tests; a release contains no failpoints | |
 //! | `random` | the random source | |
+//! | `reference` | the explanations of all messages, and the page with all messages and bounds | pure |
 //! | `time` | the clock and timestamps | |
 //!
 //! # Words that are not used
@@ -92,6 +93,7 @@ pub mod metrics;
 pub mod ops;
 pub mod outbox;
 pub mod random;
+pub mod reference;
 pub mod sandbox;
 mod sender;
 pub mod shutdown;

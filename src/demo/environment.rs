@@ -28,6 +28,7 @@ const SCHEMA_NAME: &str = "crm/customer-changed.v1.json";
 const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 /// The sandbox's latency. Without latency, entries would not wait in lanes, and the bridge would have nothing to fold.
 const LATENCY: Duration = Duration::from_millis(5);
+/// The number of random bytes in the API key of the demo.
 const KEY_BYTES: usize = 24;
 
 /// The sandbox and the temporary files of one demo.

@@ -220,6 +220,45 @@ fn a_misspelt_key_is_one_error_with_the_right_key() {
     }
 }
 
+/// FAULTS N428: a person who meets a message finds its explanation without the documentation.
+#[test]
+fn the_command_reference_explains_a_message() {
+    for (text, section, row) in [
+        (
+            "rate_quota",
+            "## Problem types of the event listener",
+            "| `rate_quota` | 429 |",
+        ),
+        (
+            "KEYS_MAX",
+            "## Bounds",
+            "| `event::json::KEYS_MAX` | 10,000 |",
+        ),
+        (
+            "did you mean",
+            "## Messages of check",
+            "unknown setting; did you mean …?",
+        ),
+        (
+            "version_jump",
+            "## Reasons for a parked entry",
+            "`reset-versions`",
+        ),
+    ] {
+        let output = commands::run(&["reference", text], "");
+        assert_eq!(output.status.code(), Some(0), "{text}");
+        let printed = commands::text(&output.stdout);
+        assert!(
+            printed.contains(section) && printed.contains(row),
+            "{printed}"
+        );
+    }
+    let whole = commands::run(&["reference"], "");
+    assert!(commands::text(&whole.stdout).starts_with("# Reference\n"));
+    let unknown = commands::run(&["reference", "no such message"], "");
+    assert_eq!(unknown.status.code(), Some(2));
+}
+
 #[test]
 fn an_event_type_with_dots_needs_quotes() {
     let source = SOURCE.replace("[events.customer", "[events.customer.changed");

@@ -12,8 +12,11 @@ use std::fs;
 use self::graph::Graph;
 use self::source::{Source, root, sources};
 
+mod bounds;
 mod faults;
 mod graph;
+mod literals;
+mod reference;
 mod source;
 
 /// The maximum length of a source file, in lines, without tests.
@@ -26,6 +29,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("event", &["time"]),
     ("time", &[]),
     ("random", &[]),
+    ("reference", &[]),
     ("metrics", &[]),
     ("spelling", &[]),
     ("telemetry", &["spelling", "time"]),
@@ -157,6 +161,8 @@ const PURE: &[&str] = &[
     "imprint/echo.rs",
     "imprint/excerpt.rs",
     "imprint/lookup.rs",
+    "reference.rs",
+    "reference/",
     "spelling.rs",
 ];
 

@@ -1,0 +1,221 @@
+//! The problem types of both listeners.
+
+use super::{MessageExplanation, row};
+
+/// The problem types of the event listener, by the last word of the type.
+pub static PROBLEMS: &[MessageExplanation] = &[
+    row(
+        &["malformed"],
+        "The body is not JSON, or not a CloudEvent, or `body.split`, `body.id` or `body.type` finds no value in it.",
+        "Correct the body. Each error in `faults` has its place and its rule.",
+    ),
+    row(
+        &["unknown_event_type"],
+        "The source file has no table for the type of an event.",
+        "Correct the type, or add a table `[events.\"TYPE\"]` or an entry in `ignore` to the source file.",
+    ),
+    row(
+        &["invalid"],
+        "An event does not match the JSON Schema of its type.",
+        "Correct the event, or the schema if the event is right.",
+    ),
+    row(
+        &["unmappable"],
+        "A value of an event is not what an expression or a field of Imprint accepts, or the event has no customer or no version.",
+        "Correct the event, or the expression if the event is right. `imprint-bridge explain` shows each expression with its value.",
+    ),
+    row(
+        &["unsupported_media_type"],
+        "The `Content-Type` is missing or does not fit the source, the body has a `Content-Encoding`, or a `ce-` header is not signed.",
+        "Send one of the media types that the answer and its header `Accept` name, without compression.",
+    ),
+    row(
+        &["unauthenticated"],
+        "The signature, the token or the password is missing or wrong, or the time of the signature is too far from the clock of the bridge.",
+        "Check the secret and the clock of the sender. The log of the bridge and `imprint-bridge denied-requests` name the reason; `imprint-bridge verify` examines a captured request.",
+    ),
+    row(
+        &["unknown_source"],
+        "No source file has the name in the path.",
+        "Correct the path, or add the source file.",
+    ),
+    row(
+        &["unknown_event"],
+        "No event with this id was accepted, or its receipt has expired after `outbox.retain_receipt`.",
+        "Check the id. For CloudEvents, the id belongs to the `source` of the event.",
+    ),
+    row(
+        &["not_found"],
+        "The listener has no resource at this path.",
+        "Correct the path.",
+    ),
+    row(
+        &["method_not_allowed"],
+        "The path does not support this HTTP method.",
+        "Use a method of the header `Allow`.",
+    ),
+    row(
+        &["body_timeout"],
+        "The request body did not arrive within `ingress.body_deadline`.",
+        "Send the request again, without pauses.",
+    ),
+    row(
+        &["conflict"],
+        "The id of an event belongs to an earlier event with different content.",
+        "Send the change as a new event with a new id.",
+    ),
+    row(
+        &["too_large"],
+        "The request body is larger than `ingress.body_bytes_max`.",
+        "Send fewer events in one body, or raise the setting.",
+    ),
+    row(
+        &["rate_quota"],
+        "The source sends more events per second than `quota.events_per_second` allows.",
+        "Send the request again after the time in `Retry-After`.",
+    ),
+    row(
+        &["storage_quota"],
+        "The unfinished events of the source take all bytes that `quota.stored_bytes_max` allows.",
+        "Send the request again after the time in `Retry-After`. If the quota stays exceeded, an operator must look at parked and waiting entries.",
+    ),
+    row(
+        &["internal"],
+        "The bridge has a bug.",
+        "Send the request again, and report the bug.",
+    ),
+    row(
+        &["body_budget"],
+        "The request bodies in memory take all bytes of `ingress.bodies_bytes_max`, or this body arrives slowly while others need the memory.",
+        "Send the request again after the time in `Retry-After`.",
+    ),
+    row(
+        &["busy"],
+        "The store has `outbox.intake_max` events that are not committed yet.",
+        "Send the request again after the time in `Retry-After`.",
+    ),
+    row(
+        &["store_full"],
+        "The disk of the store is full, or a quota of the disk is reached.",
+        "Send the request again after the time in `Retry-After`. An operator must free disk space.",
+    ),
+    row(
+        &["store_failed"],
+        "The store cannot write, or a write takes too long.",
+        "Send the request again after the time in `Retry-After`. An operator must look at the log and at `store_condition`.",
+    ),
+    row(
+        &["stopping"],
+        "The bridge is stopping.",
+        "Send the request again after the time in `Retry-After`.",
+    ),
+    row(
+        &["malformed_http"],
+        "The request is not valid HTTP/1.1.",
+        "Correct the client or the gateway. Each line of a request head ends in CR LF.",
+    ),
+    row(
+        &["tunnel"],
+        "The request asks for a tunnel: CONNECT, or an upgrade to WebSocket.",
+        "Send an ordinary request.",
+    ),
+    row(
+        &["head_too_large"],
+        "The request head is too large or has too many headers.",
+        "Send a request head of at most 16 KiB and 96 headers.",
+    ),
+    row(
+        &["head_timeout"],
+        "The request head did not arrive within `ingress.head_deadline`.",
+        "Send the request again.",
+    ),
+    row(
+        &["head_budget"],
+        "The incomplete request heads of all connections take all memory that the bridge has for them.",
+        "Send the request again after the time in `Retry-After`.",
+    ),
+];
+
+/// The problem types of the admin API, by the last word of the type.
+pub static ADMIN_PROBLEMS: &[MessageExplanation] = &[
+    row(
+        &["admin_disabled"],
+        "No operator is configured.",
+        "Set `ops.token_files`.",
+    ),
+    row(
+        &["unauthenticated"],
+        "The request has no token of an operator.",
+        "Send `Authorization: Bearer` with the content of a token file.",
+    ),
+    row(
+        &["malformed"],
+        "The request has a wrong member, an unknown source, a wrong state, no reason, no customer, too many entries, or a wrong name of a backup; or the content of the entry is erased. The detail names which.",
+        "Correct the request.",
+    ),
+    row(
+        &["body_timeout"],
+        "The request body did not arrive in time.",
+        "Send the request again.",
+    ),
+    row(
+        &["too_large"],
+        "The request body is larger than 256 KiB.",
+        "Name fewer entries in one request.",
+    ),
+    row(
+        &["not_found"],
+        "The admin API has no resource at this path.",
+        "Correct the path.",
+    ),
+    row(
+        &["method_not_allowed"],
+        "The path does not support this HTTP method.",
+        "Use a method of the header `Allow`.",
+    ),
+    row(
+        &["unknown_entry"],
+        "The store has no entry with this number.",
+        "Look the number up with `imprint-bridge events`.",
+    ),
+    row(
+        &["unknown_customer"],
+        "The store has no customer with this id.",
+        "Check the id and its kind.",
+    ),
+    row(
+        &["in_flight"],
+        "A request of the customer is in flight, so the bridge does not change its entries.",
+        "Run the command again.",
+    ),
+    row(
+        &["busy"],
+        "Too many requests of operators are in progress, or the queue of the store is full.",
+        "Send the request again after some seconds.",
+    ),
+    row(
+        &["store_full"],
+        "The disk of the store is full.",
+        "Free disk space.",
+    ),
+    row(
+        &["store_failed"],
+        "The store cannot write, or a write takes too long.",
+        "Look at the log and at the metric `store_condition`.",
+    ),
+    row(
+        &["stopping"],
+        "The bridge is stopping.",
+        "Send the request again to the new process.",
+    ),
+    row(
+        &["sources_changing"],
+        "The files in `sources_dir` or `schemas_dir` changed while the bridge read them for a reload.",
+        "Reload again when the writer of the files has finished.",
+    ),
+    row(
+        &["sources_unreadable"],
+        "The file system of `sources_dir` or `schemas_dir` does not answer, so a reload takes too long.",
+        "Check the file system, then reload again.",
+    ),
+];

@@ -1,0 +1,120 @@
+//! The reasons why an entry is parked or ignored, and why a request is denied.
+
+use super::{MessageExplanation, row};
+
+/// The reasons why the bridge parks an entry.
+pub static PARKED: &[MessageExplanation] = &[
+    row(
+        &["rejected"],
+        "Imprint rejected the request. The entry shows Imprint's error `type` and `param`.",
+        "Correct the mapping or the CRM, then `replay --map-again`.",
+    ),
+    row(
+        &["attempts_exhausted"],
+        "The entry failed `dispatch.attempts_max` times and for `dispatch.park_after`, while Imprint applied requests of other customers.",
+        "Ask Imprint for the reason, then `replay`.",
+    ),
+    row(
+        &["identity_conflict"],
+        "The event has Imprint's id and the CRM's id of the customer, but at Imprint the two ids belong to different customers. If the bridge has sent the values to the wrong customer, the detail of the entry names this customer.",
+        "Correct the row in the CRM, then `discard`. If Imprint has corrected the ids, `replay` instead. If the wrong customer has got the values, make the CRM send the correct values of that customer again.",
+    ),
+    row(
+        &["ambiguous_customer"],
+        "Imprint has several customers with the CRM's id in the event.",
+        "Ask Imprint to correct the ids of these customers, then `replay`.",
+    ),
+    row(
+        &["unknown_customer"],
+        "Imprint does not know the customer, and `identity.unknown_customer` is `park`.",
+        "`replay` when Imprint knows the customer.",
+    ),
+    row(
+        &["foreign_address"],
+        "The address is outside the USA and its territories, and Imprint's address has no country.",
+        "Set `imprint.foreign_address` to `skip`, then `replay --map-again`. Without `--map-again`, the replay sends the address unchanged.",
+    ),
+    row(
+        &["vanished"],
+        "Imprint has applied an update of the customer earlier, but now answers that the customer does not exist.",
+        "Ask Imprint, then `replay` or `discard`.",
+    ),
+    row(
+        &["not_cleared"],
+        "Imprint keeps an address line that the CRM cleared. If an older event with a value of this line still waits, the bridge sends that value.",
+        "Ask Imprint to clear the line, then `discard`.",
+    ),
+    row(
+        &["version_jump"],
+        "The version of the event is absurdly far from another version of the customer, such as 2^63-1 after 5. Either of the two versions can be the wrong one.",
+        "Correct the CRM. If the version of the parked event is wrong, `discard` the event. If the bridge has delivered an event with a wrong version, run `reset-versions`, then `replay`.",
+    ),
+    row(
+        &["unreadable"],
+        "The bridge cannot read the stored event.",
+        "Restore a backup, or `discard`.",
+    ),
+    row(
+        &["invalid"],
+        "The event does not match its schema, or the bridge cannot map or decode it, or another event has the same id. The source parks the invalid events of a body (`body.on_invalid`). `show` lists the errors. The entry belongs to no customer.",
+        "Correct the schema or the mapping, then `replay --map-again`. If the event itself is wrong, make the CRM send a corrected event with a new id, then `discard`.",
+    ),
+    row(
+        &["by_operator"],
+        "An operator has parked the entry with the command `park`.",
+        "`replay` or `discard`.",
+    ),
+];
+
+/// The reasons why the bridge records an event as ignored. The receipt shows only the state `ignored`.
+pub static IGNORED: &[MessageExplanation] = &[
+    row(
+        &["the type is in `ignore`"],
+        "The source file lists the type of the event in `ignore`.",
+        "Nothing. To send the events, add a table `[events.\"TYPE\"]`.",
+    ),
+    row(
+        &["`when` is not true"],
+        "The condition `when` of the event type is false, null or absent for the event.",
+        "Nothing. `imprint-bridge explain` shows the value of the condition.",
+    ),
+    row(
+        &["nothing to send"],
+        "No expression of the event type has a value, or `only_changed` holds back all fields.",
+        "Nothing, if the event has no field of Imprint. Otherwise correct the expressions; `imprint-bridge explain` shows them.",
+    ),
+    row(
+        &["foreign address"],
+        "The event sets only an address outside the USA, and `imprint.foreign_address` is `skip`.",
+        "Nothing. To decide about such events, set `imprint.foreign_address` to `park`.",
+    ),
+    row(
+        &["unknown customer"],
+        "Imprint does not know the customer, and `identity.unknown_customer` is `ignore`, or `wait` and `identity.wait_max` has passed.",
+        "Nothing, if the customer has no card. Otherwise check the id of the customer in the event.",
+    ),
+];
+
+/// The reasons of `imprint-bridge denied-requests` and of the metric `unauthenticated_total`.
+pub static DENIALS: &[MessageExplanation] = &[
+    row(
+        &["missing"],
+        "A header that the authentication of the source needs is missing.",
+        "Check the name of the header in `[auth]`, and whether a gateway removes the header.",
+    ),
+    row(
+        &["malformed"],
+        "A header of the authentication cannot be read: it occurs twice, is empty, or has another form.",
+        "Check `auth.prefix`, `auth.separator` and `auth.encoding`.",
+    ),
+    row(
+        &["stale"],
+        "The time of the signature is too far from the clock of the bridge.",
+        "Check the clocks of the sender and of the bridge, `auth.timestamp_unit` and `auth.tolerance`.",
+    ),
+    row(
+        &["mismatch"],
+        "No secret of the source makes the signature, or no secret is the token or the password.",
+        "Check the secret file and `auth.signed`; `imprint-bridge verify` shows the signed text.",
+    ),
+];

@@ -1,0 +1,257 @@
+//! The messages of `check` about schemas, expressions and examples.
+
+use super::{MessageExplanation, row};
+
+/// The messages in the form in which the code has them, with `…` for each inserted part.
+pub static SOURCES: &[MessageExplanation] = &[
+    row(
+        &[
+            "schema … does not compile, at #…",
+            "schema …, at #…: …",
+            "unknown keyword `…`; did you mean `…`?",
+            "a type is one of ……",
+            "the validator does not know this format…",
+            "the pattern is no regular expression of the bridge, which has neither look-around nor back references",
+            "the bridge does not read other documents; copy the schema into $defs and refer to it with #/$defs/NAME",
+            "`nullable` is not a keyword of JSON Schema; write \"type\": [\"string\", \"null\"]",
+        ],
+        "The schema is not valid JSON Schema, or has a misspelt keyword, which would check nothing.",
+        "Correct the schema at the place that the message names.",
+    ),
+    row(
+        &[
+            "schema … has no bound: …",
+            "the schema has more than … subschemas when each reference is replaced by its target",
+            "more than … subschemas inside each other apply to one value",
+            "the schema nests more than … subschemas",
+            "the reference … does not lead to a place in this document that the bridge can find",
+            "the reference … leads back to itself at the same value of an event",
+        ],
+        "An event could make the validation endless, slow or deep.",
+        "Simplify the schema. A reference must be #, a JSON Pointer or an anchor of the same file.",
+    ),
+    row(
+        &[
+            "Imprint's update has no such field",
+            "…; did you mean …?",
+            "…; other data goes under metadata, such as metadata.…",
+            "…; it has …",
+            "…; … is a group of fields, such as …",
+        ],
+        "The left side is not a field of Imprint's request.",
+        "Use a field of schemas/imprint/update-request.schema.json, or metadata.NAME.",
+    ),
+    row(
+        &["the result can be a constant that the field does not accept: …"],
+        "Imprint would reject a constant in the expression, or a value in the table that the expression reads.",
+        "Correct the constant.",
+    ),
+    row(
+        &["the after image must be a plain path, such as `.data.after`"],
+        "`only_changed.after` computes a value, but the bridge must read the fields from it.",
+        "Write a path of names.",
+    ),
+    row(
+        &[
+            "`header` is available only in the expressions of [body] and in `when`",
+            "`header` is written header(\"x-topic\")",
+        ],
+        "The value of a field cannot come from a request header, or the name of the header is not valid.",
+        "Read the header in [body] or in `when`.",
+    ),
+    row(
+        &[
+            "`…` is not allowed here…",
+            "an expression is made of paths such as `.a.b[0]`, `|`, `//`, `==`, `and`, `or`, `if`, constants, objects, \"\\(…)\" and the functions …; an interpreted expression, which is slower, can also contain `.[]`, `.[0:5]`, `[…]`, `as $x`, `<`, `+`, `-`, `*`, `?`, `try` and jq's …; the expressions in [body] and `when` can also contain header(\"x-topic\")",
+            "did you mean …?",
+            "if it is a member of the event, write .…; …",
+        ],
+        "The expression uses a name that the mapping language does not have, or a part of jq that could loop forever or read data outside the event.",
+        "Use the replacement that the message proposes.",
+    ),
+    row(
+        &[
+            "use lower",
+            "use upper",
+            "use text",
+            "use whole",
+            "use trim",
+            "compare with ==",
+            "use //, such as .a // .b",
+            "write a text such as \"\\(.first) \\(.last)\"",
+            "write a name with a hyphen in double quotes: .\"…\"",
+            "regular expressions are not available; use lookup, split, digits or ==",
+            "a text can only be compared as a whole, with == or lookup, or cut with split",
+            "an expression reads only the event, so that the same event always gives the same request",
+            "an expression has no definitions and no loops except map, any, all and select",
+        ],
+        "The expression uses a function of jq or of another language.",
+        "Write the expression as the message proposes.",
+    ),
+    row(
+        &[
+            "`…` is written …",
+            "… (milliseconds), with \"s\" (seconds), or with \"us\" (microseconds)",
+            "…: line 1 of at most 2 lines",
+            "`…` takes a different number of arguments",
+            "`…` takes a constant text",
+            "a region is the ISO 3166 alpha-2 code of a country, in upper case…",
+            "; did you mean \"…\"?",
+        ],
+        "A function has wrong arguments.",
+        "Write the call as the message shows.",
+    ),
+    row(
+        &[
+            "there is no table …; add [tables.…] to the source file",
+            "there is no table …; there is ……",
+        ],
+        "`lookup` names a table that the source file does not have.",
+        "Correct the name, or add the table.",
+    ),
+    row(
+        &[
+            "a text is written in plain double quotes, as in e164(\"US\")",
+            "an expression has no back quotes",
+            "a path begins with a dot, such as .email, without `$`",
+            "write `and` instead of `&&`",
+            "write `or` instead of `||`",
+            "write `.a | not` instead of `!.a`",
+            "write `if .a then .b else .c end` instead of `.a ? .b : .c`",
+            "an expression is not a template; write .email instead of {email}",
+        ],
+        "The expression is written in another language than jq.",
+        "Write the expression as the message shows.",
+    ),
+    row(
+        &[
+            "expected … here",
+            "expected … and found …",
+            "the expression should end before …",
+            "the end",
+            "the expression is empty",
+            "jq cannot read this expression",
+            "… is not defined",
+        ],
+        "The expression has a syntax error at the position that the message shows.",
+        "Correct the expression; often a bracket, a quote or `end` is missing.",
+    ),
+    row(
+        &[
+            "a number is written as in JSON",
+            "the names in an object are constants",
+            "the bounds of a range are constant numbers from 0 up",
+            "a path is made of constant names and item numbers",
+        ],
+        "The part of the expression must be a constant, so that the bridge knows what the expression reads.",
+        "Write a constant.",
+    ),
+    row(
+        &[
+            "an expression has at most … characters",
+            "an expression has at most … brackets",
+            "an expression copies its input at most … times",
+        ],
+        "The expression is too long or too deep.",
+        "Split the work: use `lookup`, or let the CRM send the value.",
+    ),
+    row(
+        &[
+            "has both … and …",
+            "has neither … nor ……; if the result today is right, write it into …: …",
+            "; the bridge refuses …: …",
+            "… has no …",
+            "… is not an example: its name must end in one of …",
+        ],
+        "The files of an example do not belong together: an example is NAME.event.json with either NAME.request.json or NAME.refusal.json.",
+        "Rename the file, or write the proposed result into the proposed file after you have read it.",
+    ),
+    row(
+        &["… is not text", "has no source"],
+        "A file of an example cannot be read.",
+        "Correct the file.",
+    ),
+    row(
+        &[
+            "expected … events, found …: …",
+            "expected …, found …",
+            "expected a refusal, found …",
+            "expected the problem …, found …",
+            "expected the error …",
+            "unexpected error …",
+            "…: expected …, found …",
+            "…: expected …, found nothing",
+            "parked, invalid, …",
+        ],
+        "The result of the mapping differs from the result that the example expects.",
+        "Correct the mapping or the example. `imprint-bridge explain --example FILE` prints the result of today.",
+    ),
+    row(
+        &["not read"],
+        "This message is not an error: the schema has these paths, but no expression reads them.",
+        "Map the paths, if Imprint needs their values.",
+    ),
+    row(
+        &["in no example"],
+        "This message is not an error: no example sets these fields.",
+        "Add an example.",
+    ),
+    row(
+        &[
+            "  runs in the jq interpreter (…): … = …",
+            "    runs in the jq interpreter (…): … = …",
+            "not measured: no example",
+            "all of [body] takes … for the first example",
+        ],
+        "This message is not an error: the jq interpreter runs the expression, which is slower than a compiled expression.",
+        "Nothing, or use only the compiled parts of the language.",
+    ),
+    row(
+        &[
+            "no examples; add some to …",
+            "  …: … maps …, ordered by …",
+            "configuration: … profile, destination …, store …",
+            "--- waiting for a change",
+            "no errors",
+        ],
+        "This message is not an error: it is a part of the report.",
+        "Nothing.",
+    ),
+    row(
+        &[
+            "a sequence of …",
+            "environment variable …",
+            "the environment",
+        ],
+        "These texts are parts of other messages: they name a place.",
+        "Nothing.",
+    ),
+    row(
+        &[
+            "the header … does not have exactly one signing time",
+            "the signing time in the header … is not in auth.timestamp_unit",
+            "the header … has no signature in the encoding auth.encoding after auth.prefix",
+            "none of the … secrets of the source makes one of the … signatures in the header …, for the text … with a body of … bytes",
+            "the header … has no signature `v1,` in base64",
+            "the header … is not a number of seconds",
+            "none of the … secrets of the source makes one of the … signatures, for the text ID.TIMESTAMP.BODY with a body of … bytes",
+            "the header … is not …",
+            "`Bearer` and a token",
+            "auth.prefix and a token",
+            "`Basic` and a user name and password in base64",
+            "user name and password",
+            "the … in the header … is none of the … that the source accepts",
+        ],
+        "This message is the detail of a denied request, in the log, in `verify` and in `imprint-bridge denied-requests`: the header, the signature or the token does not match the settings in [auth].",
+        "Compare the setting that the message names with the documentation of the sender; `imprint-bridge verify` shows the signed text.",
+    ),
+    row(
+        &[
+            "log.filter is not valid",
+            "the log was started twice",
+            "the thread that writes the log could not be started",
+        ],
+        "The log cannot start.",
+        "Correct `log.filter`, or look at the limits of the process.",
+    ),
+];
