@@ -203,6 +203,12 @@ impl Config {
         let body_bytes_max = ingress.map(|ingress| ingress.limits.body_bytes_max);
         let quota = QuotaSettings::take(reader, body_bytes_max);
         let ops_listen = reader.take(&["ops", "listen"], listen);
+        if let (Some(ingress), Some(ops)) = (&ingress, &ops_listen)
+            && ingress.listen == *ops
+            && ops.port() != 0
+        {
+            reader.error(&["ops", "listen"], "must differ from ingress.listen");
+        }
         let operators = operators::take(reader, purpose);
         let outbox = outbox::take(reader);
         let imprint = imprint::take(reader, profile, purpose);

@@ -7,8 +7,8 @@ const SIMILARITY_MIN: f64 = 0.84;
 const MISSPELLING_MIN: f64 = 0.94;
 /// The minimum length of a name in which one wrong letter is a misspelling. A shorter name becomes another name.
 const LONG_CHARS_MIN: usize = 4;
-/// The minimum length of a name that can be a part of a suggestion, as `zip` is a part of `us_zip`. Shorter names are
-/// parts of too many names.
+/// The minimum length of a name that can be a part of a suggestion, as `zip` is a part of `us_zip`. The part is at least
+/// half of the suggestion. Shorter names are parts of too many names.
 const PART_CHARS_MIN: usize = 3;
 
 /// Returns the known name that is most similar to `name`, or `None` if no known name is similar.
@@ -65,7 +65,9 @@ fn similarity(name: &str, other: &str) -> f64 {
     if name == other {
         return 1.0;
     }
-    let is_part = |part: &str, whole: &str| part.len() >= PART_CHARS_MIN && whole.contains(part);
+    let is_part = |part: &str, whole: &str| {
+        part.len() >= PART_CHARS_MIN && 2 * part.len() >= whole.len() && whole.contains(part)
+    };
     let part = if is_part(&name, &other) || is_part(&other, &name) {
         SIMILARITY_MIN
     } else {
@@ -95,6 +97,7 @@ mod tests {
             "version_domain",
             "error",
             "warn",
+            "unsigned_headers",
             "info",
             "customer_history.address.city",
         ];
@@ -112,6 +115,7 @@ mod tests {
                 "customer_history.adress.city",
                 Some("customer_history.address.city"),
             ),
+            ("header", None),
             ("verbose", None),
             ("birthday", None),
             ("", None),

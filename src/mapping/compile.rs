@@ -220,6 +220,9 @@ fn unknown(target: &str) -> String {
     let name = target.rsplit('.').next().unwrap_or(target);
     let last = |path: &&str| path.rsplit('.').next().is_some_and(|last| last == name);
     let none = "Imprint's update has no such field";
+    if target == "metadata" {
+        return format!("{none}; metadata is a group of fields, such as metadata.tier");
+    }
     if Field::is_object(target) {
         let group = format!("{target}.");
         let first = Field::paths().find(|path| path.starts_with(&group));

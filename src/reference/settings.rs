@@ -206,6 +206,7 @@ pub static SETTINGS: &[MessageExplanation] = &[
     row(
         &[
             "the files changed while the bridge read them",
+            "…: the bridge would notice no changes of the files",
             "… and the other files of the sources have more than … bytes",
             "… and the other folders of the sources have more than … files",
             "… is deeper than … folders",
@@ -340,5 +341,17 @@ pub static SETTINGS: &[MessageExplanation] = &[
         ],
         "The file of a schema is missing, too large or not JSON. The path is relative to `schemas_dir`.",
         "Correct the path in `schema`, or the file.",
+    ),
+    row(
+        &[
+            "must not be \"none\" with the profile \"production\": everybody could send events as this source",
+        ],
+        "A source without authentication is safe only on a developer's machine.",
+        "Set `auth.kind` as the sender can authenticate; see the guide.",
+    ),
+    row(
+        &["must differ from ingress.listen"],
+        "Both listeners have the same address, so the second one cannot start.",
+        "Give `ops.listen` another port.",
     ),
 ];

@@ -170,6 +170,11 @@ const WRONG_KEYS: &[(&str, &str, &str)] = &[
         "auth.token_files: unknown setting; auth can have kind",
     ),
     (
+        "kind = \"none\"",
+        "kind = \"standard_webhooks\"\nsecret_files = [\"a\"]\nheader = \"x\"",
+        "auth.header: unknown setting; auth can have kind, secret_bytes_min",
+    ),
+    (
         "\"time\"",
         "\"timestamp\"",
         "version_domain: must be \"sequence\" or \"time\"; did you mean time?",
@@ -271,6 +276,13 @@ fn an_event_type_with_dots_needs_quotes() {
 /// A text of the source file, the wrong text in its place, and a part of the only error.
 const WRONG_EXPRESSIONS: &[(&str, &str, &str)] = &[
     ("first_name = ", "zip = ", "did you mean postal_code?"),
+    (
+        "metadata.tier",
+        "metadata",
+        "metadata is a group of fields, such as metadata.tier",
+    ),
+    ("\".email\"", "\".a, .b\"", "an expression has one result"),
+    ("\".email\"", "\".a //= .b\"", "an expression only reads"),
     (
         "\".email\"",
         "\"email\"",
@@ -413,6 +425,16 @@ fn a_schema_error_has_its_cause_and_its_place() {
 
 /// The name and the value of an environment variable, and a part of the only error.
 const WRONG_VARIABLES: &[(&str, &str, &str)] = &[
+    (
+        "IMPRINT_BRIDGE__PROFILE",
+        "production",
+        "shop.toml: auth.kind: must not be \"none\" with the profile \"production\"",
+    ),
+    (
+        "IMPRINT_BRIDGE__OPS__LISTEN",
+        "127.0.0.1:8080",
+        "ops.listen: must differ from ingress.listen",
+    ),
     (
         "IMPRINT_BRIDGE__OUTBOX_URL",
         "sqlite:x",

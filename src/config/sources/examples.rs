@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::super::regular_file;
-use crate::event::{RequestHeaders, Visibility};
+use crate::event::{EventError, RequestHeaders, Visibility};
 use crate::http::header::HeaderMap;
 use crate::http::header_line::{header_map, parse_header};
 use crate::http::single_header::SingleHeader;
@@ -131,11 +131,7 @@ impl ExampleResults {
                 let today = Expectation::of(&explanation);
                 let file = with_ending(stem, today.file_ending());
                 let reasons = explanation.problems().flat_map(|problem| &problem.errors);
-                let reasons: Vec<String> = reasons
-                    .map(|error| {
-                        format!("; the bridge refuses {:?}: {}", error.pointer, error.detail)
-                    })
-                    .collect();
+                let reasons: Vec<String> = reasons.map(refused).collect();
                 return Err(format!(
                     "has neither {REQUEST} nor {REFUSAL}{}; if the result today is right, write it into {}: {}",
                     reasons.concat(),
@@ -146,6 +142,16 @@ impl ExampleResults {
         };
         Ok(expectation.differences(&explanation))
     }
+}
+
+/// Describes why the bridge refuses the body of an example.
+fn refused(error: &EventError) -> String {
+    let place = match error.pointer.as_str() {
+        "" => "the body",
+        pointer => pointer,
+    };
+    let detail = error.detail.trim_end_matches('.');
+    format!("; the bridge refuses {place}: {detail}")
 }
 
 /// Lists the names of the examples, sorted. A file whose name begins with a dot is not a part of an example.

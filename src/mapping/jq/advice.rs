@@ -7,7 +7,7 @@ use super::allowed::{ALLOWED, allowed};
 use crate::spelling;
 
 /// Functions and operators of jq and of other languages, each with the notation of the mapping language.
-const REPLACEMENTS: [(&[&str], &str); 12] = [
+const REPLACEMENTS: [(&[&str], &str); 15] = [
     (
         &["ascii_downcase", "downcase", "tolower", "lowercase"],
         "use lower",
@@ -49,6 +49,20 @@ const REPLACEMENTS: [(&[&str], &str); 12] = [
         "an expression has no definitions and no loops except map, any, all and select",
     ),
     (&["="], "compare with =="),
+    (
+        &["|=", "//=", "+=", "-=", "*=", "/=", "%="],
+        "an expression only reads; it assigns nothing",
+    ),
+    (
+        &[","],
+        "an expression has one result; write .a // .b, or a text such as \"\\(.a) \\(.b)\"",
+    ),
+    (
+        &[
+            "strftime", "strptime", "todate", "fromdate", "dateadd", "mktime", "gmtime",
+        ],
+        "use date, utc, moment or months_since",
+    ),
     (
         &["concat", "format"],
         "write a text such as \"\\(.first) \\(.last)\"",

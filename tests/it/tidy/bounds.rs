@@ -268,7 +268,7 @@ fn grouped(whole: i128) -> String {
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
         let left = digits.len() - index;
-        if index > 0 && left % 3 == 0 && digit != '-' {
+        if index > 0 && left.is_multiple_of(3) && digit != '-' {
             text.push(',');
         }
         text.push(digit);
