@@ -47,7 +47,7 @@ pub static PARKED: &[MessageExplanation] = &[
     row(
         &["version_jump"],
         "The version of the event is absurdly far from another version of the customer, such as 2^63-1 after 5. Either of the two versions can be the wrong one.",
-        "Correct the CRM. If the version of the parked event is wrong, `discard` the event. If the bridge has delivered an event with a wrong version, run `reset-versions`, then `replay`.",
+        "Correct the CRM. If the version of the parked event is wrong, `discard` the event. If the bridge has delivered an event with a wrong version, run `reset-versions`, then `replay`. If you have changed `version` or `version_domain` in the source file, increase `epoch`.",
     ),
     row(
         &["unreadable"],
