@@ -70,6 +70,11 @@ pub static PROBLEMS: &[MessageExplanation] = &[
         "Send fewer events in one body, or raise the setting.",
     ),
     row(
+        &["too_many_events"],
+        "The body has more events than `ingress.batch_max`. The bridge stores no event of the body.",
+        "Send fewer events in one body, or raise the setting.",
+    ),
+    row(
         &["rate_quota"],
         "The source sends more events per second than `quota.events_per_second` allows.",
         "Send the request again after the time in `Retry-After`.",

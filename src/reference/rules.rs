@@ -100,7 +100,7 @@ pub static RULES: &[MessageExplanation] = &[
     ),
     row(
         &["body"],
-        "`body.id`, `body.type` or `body.time` has no usable value in the event.",
+        "`body.id`, `body.type` or `body.time` has no usable value in the event. An event needs no id if its type is in `ignore`.",
         "Correct the event, or the expression. Without ids, use `id = \"digest\"`.",
     ),
     row(
@@ -172,5 +172,10 @@ pub static RULES: &[MessageExplanation] = &[
         &["ignored", "foreign_address", "map_again"],
         "A replay with `--map-again` has nothing to send: the mapping now ignores or parks the event, or the event is erased.",
         "Look at the entry with `imprint-bridge explain --entry`.",
+    ),
+    row(
+        &["text"],
+        "A part of a text such as `\"\\(.first) \\(.last)\"` is null, an object or a list.",
+        "Correct the event, or write `//` for the part that can be null.",
     ),
 ];

@@ -267,13 +267,6 @@ pub static SETTINGS: &[MessageExplanation] = &[
     ),
     row(
         &[
-            "must be \"refuse\" without body.split: a body then has only one event, and the bridge answers an invalid event with 422",
-        ],
-        "`body.on_invalid = \"park\"` needs bodies with several events.",
-        "Remove the setting, or add `body.split`.",
-    ),
-    row(
-        &[
             "is a setting of another auth.kind; this kind has …",
             "must name at least one file",
         ],
