@@ -96,7 +96,7 @@ impl GenericPlan {
             self.head.setting("time", &toml_text(time));
         }
         if id.expression == "digest" {
-            self.decisions.push("The event id: the draft uses a digest of the whole event. If the source adds values that differ each time it sends an event again, such as the time of the delivery, make a digest of the other members.".to_owned());
+            self.decisions.push("The event id: the draft uses a digest of the whole event. If the source adds values that differ each time it sends an event again, such as the time of the delivery, remove these values with body.split; see config/sources/RECIPES.md.".to_owned());
         }
     }
 
