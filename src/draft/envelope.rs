@@ -131,7 +131,7 @@ fn body_type(events: &SampleEvents, found: &[Leaf], record: &JsonPath) -> Option
     let is_type = |leaf: &Leaf| {
         leaf.count == count
             && leaf.values.len() <= TYPES_MAX
-            && form::all(leaf, form::is_word)
+            && leaf.values.iter().all(form::is_word)
             && is_in_envelope(&leaf.path, record)
             && (leaf.path.parent() != *record || form::all(leaf, is_event_word))
     };
@@ -141,7 +141,8 @@ fn body_type(events: &SampleEvents, found: &[Leaf], record: &JsonPath) -> Option
     let path = leaf.path.expression();
     let is_action = names::position(leaf.path.last_name(), &ACTIONS).is_some();
     let is_entity = |leaf: &Leaf| {
-        leaf.count == count && form::all(leaf, form::is_word) && is_in_envelope(&leaf.path, record)
+        let is_word = leaf.values.iter().all(form::is_word);
+        leaf.count == count && is_word && is_in_envelope(&leaf.path, record)
     };
     let entity = fields::best(found, &ENTITIES, None, is_entity);
     if let Some(entity) =
