@@ -31,7 +31,7 @@ use crate::config::{self, Config};
 use crate::dispatch::breaker::DestinationState;
 use crate::dispatch::destination::{Destination, OperatorMode};
 use crate::dispatch::pace::Rate;
-use crate::fold::MaxFold;
+use crate::dispatch::rules::DeliveryRules;
 use crate::ingress::{BodyBudget, Ingress};
 use crate::metrics::{LabelSets, LogCounters, Metrics};
 use crate::ops::operate::Operations;
@@ -121,8 +121,8 @@ impl App {
             denied: Arc::default(),
             stopping: stopped.clone(),
         };
-        let max_fold = MaxFold(config.dispatch.rules.max_fold);
-        let operations = operations(&listener, &running, store(), &destination, max_fold);
+        let rules = config.dispatch.rules;
+        let operations = operations(&listener, &running, store(), &destination, rules);
         let health = Health::default();
         let figures = Figures::new(metrics.clone(), store(), clock.clone());
         let (access, tokens) = operators::open(&config.operators, &metrics, rereads.clone());
@@ -225,13 +225,13 @@ fn operations(
     running: &Arc<RunningSources>,
     outbox: Arc<dyn Outbox>,
     destination: &Arc<Destination>,
-    max_fold: MaxFold,
+    rules: DeliveryRules,
 ) -> Operations {
     Operations {
         outbox,
         destination: Arc::clone(destination),
         sources: Arc::<RunningSources>::clone(running),
-        max_fold,
+        rules,
         denied: Arc::clone(&listener.denied),
         clock: listener.clock.clone(),
     }

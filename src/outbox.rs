@@ -33,6 +33,7 @@ use crate::time::Timestamp;
 
 mod bounds;
 mod codec;
+mod customer;
 mod due_lanes;
 mod file_name;
 mod inbox;

@@ -12,7 +12,7 @@
 use std::sync::Arc;
 
 use crate::dispatch::destination::Destination;
-use crate::fold::MaxFold;
+use crate::dispatch::rules::DeliveryRules;
 use crate::http::denied::{DeniedRequests, DeniedRow};
 use crate::outbox::{self, AuditEvent, AuditRecord, Outbox};
 use crate::time::Clock;
@@ -31,7 +31,7 @@ mod withdraw;
 pub use backup::BackupName;
 pub use destination::{DestinationView, ShadowView};
 pub use entries::{EntryContent, EntryView, FieldView, ValueView};
-pub use preview::ReplayedRequest;
+pub use preview::{ReplayedEntry, ReplayedRequest};
 pub use reload::{LiveSources, RefusedSet, ReloadFailure, ReloadResult, SetChanges, SetView};
 pub use replay::{MappingChoice, ReplayPreview, Replayed, Unmappable};
 pub use selection::{CHANGE_ENTRIES_MAX, ChangeSelection, Reason};
@@ -42,8 +42,8 @@ pub struct Operations {
     pub outbox: Arc<dyn Outbox>,
     pub destination: Arc<Destination>,
     pub sources: Arc<dyn LiveSources>,
-    /// The maximum number of entries that the bridge folds into one request. The preview of a replay uses this limit.
-    pub max_fold: MaxFold,
+    /// The delivery rules. The preview of a replay follows the rules.
+    pub rules: DeliveryRules,
     /// The event requests that failed authentication, or that the sender must change.
     pub denied: Arc<DeniedRequests>,
     pub clock: Clock,

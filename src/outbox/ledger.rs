@@ -6,12 +6,12 @@ use std::fmt;
 use std::ops::RangeInclusive;
 
 use super::{
-    EntryId, LaneKey, ParkReason, Receipt, Settings, State, StoreFuture, VersionReset,
-    WaitingEntry, Withdrawal, Withdrawn,
+    EntryId, IdentityLink, LaneKey, ParkReason, Receipt, Settings, State, StoreFuture,
+    VersionReset, WaitingEntry, Withdrawal, Withdrawn,
 };
 use crate::event::{Attribute, Identity, SourceName, Version};
 use crate::fold::LaneVersions;
-use crate::imprint::{CustomerChange, Field, Update};
+use crate::imprint::{CustomerChange, CustomerRef, Field, Update};
 use crate::time::Timestamp;
 
 /// The outbox port of operators and retention. The operator API and the retention task hold this port.
@@ -29,8 +29,11 @@ pub trait Ledger: Settings {
     /// Returns the lanes of these customers, in the order of `customers`. For a customer without a lane, the result has
     /// an empty lane.
     ///
+    /// If an identity link connects two ids of a customer, the result has the customer's lane with Imprint's id, and the
+    /// waiting entries of all lanes of the customer.
+    ///
     /// After waiting entries of about [`LOAD_BYTES_MAX`] bytes, the remaining lanes come without their waiting entries.
-    fn lanes(&self, customers: Vec<LaneKey>) -> StoreFuture<'_, Vec<LoadedLane>>;
+    fn lanes(&self, customers: Vec<CustomerRef>) -> StoreFuture<'_, Vec<LoadedLane>>;
     /// Returns the origin of each field value that Imprint has of a customer: the event that contained the value.
     fn origins(&self, customer: LaneKey) -> StoreFuture<'_, Vec<FieldOrigin>>;
     /// Returns all stored data of an entry.
@@ -218,8 +221,6 @@ pub enum Detail {
     Summaries,
     /// Loads the summary, the update and the event of each entry.
     Payloads,
-    /// Loads the summary, the update, the event and the lane of each entry.
-    Lanes,
 }
 
 /// The loaded entries of a selection.
@@ -227,8 +228,6 @@ pub enum Detail {
 pub struct LoadedEntries {
     /// The loaded entries, in the order of the selection.
     pub entries: Vec<LoadedEntry>,
-    /// The lanes of the loaded entries. The list contains each lane only once.
-    pub lanes: Vec<LoadedLane>,
     /// True if the selection has more entries than were loaded.
     pub has_more: bool,
 }
@@ -244,11 +243,12 @@ pub struct LoadedEntry {
     /// The values that the entry sets, and the version of the values. `update` is `None` after the entry has reached a
     /// final state, if the entry is parked as invalid, or if the bridge cannot read the stored values.
     pub update: Option<(Version, Update)>,
+    /// The customer ids in the event. `customer` is `None` if `update` is `None`.
+    pub customer: Option<CustomerRef>,
+    /// The largest allowed jump of the version. See [`WaitingEntry::jump_max`].
+    pub jump_max: Option<u64>,
     /// The event in its structured form. `event` is `None` after the entry has reached a final state.
     pub event: Option<Vec<u8>>,
-    /// The index of the entry's lane in [`LoadedEntries::lanes`]. `None` means that the store loaded no lane for the
-    /// entry.
-    pub lane: Option<usize>,
 }
 
 impl LoadedEntry {
@@ -258,8 +258,9 @@ impl LoadedEntry {
             summary,
             version: None,
             update: None,
+            customer: None,
+            jump_max: None,
             event: None,
-            lane: None,
         }
     }
 }
@@ -273,13 +274,29 @@ impl fmt::Debug for LoadedEntry {
     }
 }
 
-/// One lane of a loaded entry.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// The lane of one customer.
+#[derive(Clone, Debug, PartialEq)]
 pub struct LoadedLane {
-    /// The versions of the values that Imprint has of the lane's customer.
+    /// The key of the lane from which dispatch sends the customer's entries: Imprint's id if the store knows the id.
+    pub key: LaneKey,
+    /// The versions of the values that Imprint has of the customer.
     pub versions: LaneVersions,
-    /// The newest waiting entries of the lane.
+    /// The newest waiting entries of the customer.
     pub waiting: Vec<WaitingEntry>,
+    /// The identity links of the customer's ids.
+    pub links: Vec<IdentityLink>,
+}
+
+impl LoadedLane {
+    /// Creates a lane without entries, versions and identity links.
+    pub(super) fn empty(key: LaneKey) -> Self {
+        Self {
+            key,
+            versions: LaneVersions::default(),
+            waiting: Vec::new(),
+            links: Vec::new(),
+        }
+    }
 }
 
 /// The origin of one field value at Imprint, without the value itself.
@@ -316,10 +333,6 @@ pub struct Inspection {
     pub update: Option<(Version, Update)>,
     /// The event in its structured form. `event` is `None` after the entry has reached a final state.
     pub event: Option<Vec<u8>>,
-    /// The versions of the values that Imprint has of the customer.
-    pub versions: LaneVersions,
-    /// The newest waiting entries of the entry's lane.
-    pub waiting: Vec<WaitingEntry>,
 }
 
 /// Prints no value of the event, because values are personal data.

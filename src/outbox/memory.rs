@@ -21,8 +21,10 @@ use super::{
     Withdrawn,
 };
 use crate::event::SourceName;
+use crate::imprint::CustomerRef;
 use crate::time::Timestamp;
 
+mod customer;
 mod lanes;
 mod ledger;
 mod origin;
@@ -153,7 +155,7 @@ impl Ledger for MemoryOutbox {
         Box::pin(ready(Ok(self.tables().load(&selection, detail))))
     }
 
-    fn lanes(&self, customers: Vec<LaneKey>) -> StoreFuture<'_, Vec<LoadedLane>> {
+    fn lanes(&self, customers: Vec<CustomerRef>) -> StoreFuture<'_, Vec<LoadedLane>> {
         Box::pin(ready(Ok(self.tables().load_lanes(&customers))))
     }
 

@@ -29,6 +29,7 @@ use super::{
     Settlement, State, StoreCondition, StoreFuture, VersionReset, Withdrawal, Withdrawn,
 };
 use crate::event::SourceName;
+use crate::imprint::CustomerRef;
 use crate::time::Timestamp;
 
 mod append;
@@ -38,6 +39,7 @@ mod claim;
 mod claimed_lanes;
 mod columns;
 mod counts;
+mod customer;
 mod decode_cache;
 mod disk_space;
 mod draft;
@@ -280,18 +282,16 @@ impl Ledger for SqliteOutbox {
     }
 
     fn inspect(&self, entry: EntryId) -> StoreFuture<'_, Option<Inspection>> {
-        let bounds = self.bounds;
-        self.read(move |connection, _| ledger::inspect(connection, entry, bounds))
+        self.read(move |connection, _| ledger::inspect(connection, entry))
     }
 
     fn load(&self, selection: EntrySelection, detail: Detail) -> StoreFuture<'_, LoadedEntries> {
-        let bounds = self.bounds;
-        self.read(move |connection, _| ledger::load(connection, &selection, detail, bounds))
+        self.read(move |connection, _| ledger::load(connection, &selection, detail))
     }
 
-    fn lanes(&self, customers: Vec<LaneKey>) -> StoreFuture<'_, Vec<LoadedLane>> {
+    fn lanes(&self, customers: Vec<CustomerRef>) -> StoreFuture<'_, Vec<LoadedLane>> {
         let bounds = self.bounds;
-        self.read(move |connection, _| ledger::lanes(connection, &customers, bounds))
+        self.read(move |connection, _| customer::load(connection, &customers, bounds))
     }
 
     fn origins(&self, customer: LaneKey) -> StoreFuture<'_, Vec<FieldOrigin>> {

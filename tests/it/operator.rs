@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::http::{self, Answer};
 use crate::support::{Event, TestApp, email, wait_for};
 
+mod replay;
 mod waiting;
 
 /// The admin API token of the operator `alice`.
@@ -222,7 +223,18 @@ fn a_replay_never_overwrites_newer_values() {
         "/entries/replay",
         &json!({"ids": [tuesday, wide], "preview": true}),
     );
-    assert_eq!(preview["stale"], json!([tuesday]));
+    let thursday = |customer: &str| {
+        let listed = app.get(&format!("/entries?state=delivered&customer={customer}"));
+        listed["entries"][0]["entry"].clone()
+    };
+    let results = &preview["results"];
+    assert_eq!(results[0]["status"], "superseded", "{preview}");
+    assert_eq!(results[0]["superseded_by"], thursday("c1"));
+    assert_eq!(results[1]["status"], "delivered");
+    assert_eq!(results[1]["overtaken"]["email"], thursday("c2"));
+    assert_eq!(preview["requests"].as_array().map(Vec::len), Some(1));
+    let facts = preview["requests"][0]["facts"].as_object().unwrap();
+    assert!(facts.contains_key("preferred_language") && !facts.contains_key("email"));
     app.post("/entries/replay", &json!({"ids": [tuesday, wide]}));
     let receipt = app.0.wait_until("tuesday", "superseded");
     assert_eq!(receipt["superseded_by"], "thursday-c1");

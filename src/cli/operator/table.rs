@@ -142,22 +142,15 @@ pub(super) fn change(answer: &Value) -> Vec<String> {
         lines.push(format!("{number} would be replayed"));
     }
     for request in list(answer, "requests") {
-        let fields = at(request, "facts")
-            .as_object()
-            .map_or(0, serde_json::Map::len);
         lines.push(format!(
-            "  customer {}: {fields} fields from entries {}",
+            "request to customer {} with the values of entries {}:",
             text(at(request, "customer")),
             text(at(request, "entries"))
         ));
+        let fields = entry(at(request, "facts"));
+        lines.extend(fields.into_iter().map(|field| format!("  {field}")));
     }
-    let stale = list(answer, "stale").count();
-    if stale > 0 {
-        lines.push(format!(
-            "{stale} would send nothing, because newer values were delivered: {}",
-            text(at(answer, "stale"))
-        ));
-    }
+    lines.extend(list(answer, "results").flat_map(result));
     for unmappable in list(answer, "unmappable") {
         lines.push(format!(
             "entry {}: the current mapping rejects its event:",
@@ -176,6 +169,35 @@ pub(super) fn change(answer: &Value) -> Vec<String> {
         lines.push("the filter matches more entries: run the command again".to_owned());
     }
     lines
+}
+
+/// Formats the result of a replayed entry, as far as it is not simply delivered.
+fn result(result: &Value) -> Vec<String> {
+    let entry = text(at(result, "entry"));
+    let winner = at(result, "superseded_by");
+    let parked = at(result, "parked");
+    match at(result, "status").as_str() {
+        None => vec![format!(
+            "entry {entry}: the bridge must first ask Imprint about the customer, so the result is not known"
+        )],
+        Some("superseded") => vec![format!(
+            "entry {entry}: superseded, nothing is sent, because entry {} has newer values",
+            text(winner)
+        )],
+        Some("parked") => vec![format!("entry {entry}: parked again, {}", text(parked))],
+        Some("ignored") => vec![format!("entry {entry}: ignored, nothing is sent")],
+        Some(_) => {
+            let overtaken = at(result, "overtaken").as_object().into_iter().flatten();
+            let line = |(field, winner): (&String, &Value)| {
+                let field = printable(field);
+                format!(
+                    "entry {entry}: {field} is not sent, because entry {} has a newer value",
+                    text(winner)
+                )
+            };
+            overtaken.map(line).collect()
+        }
+    }
 }
 
 /// Formats one line for each record of the audit log.
@@ -270,18 +292,28 @@ mod tests {
     }
 
     #[test]
-    fn a_preview_lists_requests_stale_and_rejected_entries() {
+    fn a_preview_lists_requests_results_and_rejected_entries() {
         let answer = json!({
-            "would_replay": 2, "more": true, "stale": [3],
+            "would_replay": 4, "more": true,
             "requests": [{"customer": "C", "entries": [4], "facts": {"email": "•••"}}],
+            "results": [
+                {"entry": 3, "status": "superseded", "superseded_by": 9, "overtaken": {"email": 9}},
+                {"entry": 4, "status": "delivered", "overtaken": {"phone": 9}},
+                {"entry": 6, "status": "parked", "parked": "version_jump", "overtaken": {}},
+                {"entry": 7, "status": null, "overtaken": {}},
+            ],
             "unmappable": [{"entry": 5, "faults": [{"pointer": "/a", "rule": "e164", "detail": "No."}]}],
         });
         assert_eq!(
             change(&answer),
             [
-                "2 would be replayed",
-                "  customer C: 1 fields from entries [4]",
-                "1 would send nothing, because newer values were delivered: [3]",
+                "4 would be replayed",
+                "request to customer C with the values of entries [4]:",
+                "  email: •••",
+                "entry 3: superseded, nothing is sent, because entry 9 has newer values",
+                "entry 4: phone is not sent, because entry 9 has a newer value",
+                "entry 6: parked again, version_jump",
+                "entry 7: the bridge must first ask Imprint about the customer, so the result is not known",
                 "entry 5: the current mapping rejects its event:",
                 "  /a e164 No.",
                 "the filter matches more entries: run the command again",

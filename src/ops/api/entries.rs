@@ -13,10 +13,10 @@ use super::{ApiResult, SharedOperations, json_response};
 use crate::event::{Attribute, EventError};
 use crate::imprint::{ImprintId, PartnerCustomerId};
 use crate::ops::operate::{
-    AUDIT_PAGE_MAX, EntryView, FieldView, Operations, Operator, ReplayPreview, ReplayedRequest,
-    Unmappable, ValueView, WithdrawAction, WithdrawReport,
+    AUDIT_PAGE_MAX, EntryView, FieldView, Operations, Operator, ReplayPreview, ReplayedEntry,
+    ReplayedRequest, Unmappable, ValueView, WithdrawAction, WithdrawReport,
 };
-use crate::outbox::{AuditRecord, EntryId, EntrySummary, LaneKey};
+use crate::outbox::{AuditRecord, Ending, EntryId, EntrySummary, LaneKey};
 
 /// Answers `GET /admin/v1/entries`.
 pub(super) async fn list(
@@ -136,11 +136,7 @@ pub(super) async fn audit(
 
 fn summary_json(summary: &EntrySummary) -> Value {
     let receipt = &summary.receipt;
-    let (imprint, partner) = match &summary.customer {
-        Some(LaneKey::Imprint(imprint)) => (Some(ImprintId::as_str(imprint)), None),
-        Some(LaneKey::Partner(partner)) => (None, Some(PartnerCustomerId::as_str(partner))),
-        None => (None, None),
-    };
+    let (imprint, partner) = customer_ids(summary.customer.as_ref());
     let parked = receipt.parked.as_ref().map(|(reason, detail)| {
         let mut parked = json!({"reason": reason.as_str(), "detail": detail});
         if let (Some(members), false) = (parked.as_object_mut(), receipt.errors.is_empty()) {
@@ -171,6 +167,15 @@ fn summary_json(summary: &EntrySummary) -> Value {
     summary
 }
 
+/// Returns Imprint's id of a customer, or the CRM's id of a customer without Imprint id.
+fn customer_ids(customer: Option<&LaneKey>) -> (Option<&str>, Option<&str>) {
+    match customer {
+        Some(LaneKey::Imprint(imprint)) => (Some(ImprintId::as_str(imprint)), None),
+        Some(LaneKey::Partner(partner)) => (None, Some(PartnerCustomerId::as_str(partner))),
+        None => (None, None),
+    }
+}
+
 fn entry_json(view: EntryView) -> Value {
     let mut entry = summary_json(&view.summary);
     if let (Some(members), Some(content)) = (entry.as_object_mut(), view.content) {
@@ -190,6 +195,7 @@ fn fields_json(fields: Vec<FieldView>) -> Value {
         let value = match value {
             ValueView::Set(value) => value,
             ValueView::Cleared => json!("(cleared)"),
+            ValueView::Omitted => json!("(cleared, not sent)"),
         };
         (field.to_string(), value)
     });
@@ -201,18 +207,39 @@ fn preview_json(preview: ReplayPreview) -> Value {
         let ReplayedRequest {
             customer,
             entries,
-            superseded,
             values,
         } = request;
+        let (imprint, partner) = customer_ids(Some(&customer));
         json!({
-            "customer": customer, "entries": numbers(&entries), "beaten": numbers(&superseded),
+            "customer": imprint.or(partner), "entries": numbers(&entries),
             "facts": fields_json(values),
         })
     });
+    let results = preview.entries.iter().map(result_json);
     json!({
         "would_replay": preview.replayable, "more": preview.has_more,
-        "requests": requests.collect::<Vec<_>>(), "stale": numbers(&preview.stale),
+        "requests": requests.collect::<Vec<_>>(), "results": results.collect::<Vec<_>>(),
         "unmappable": unmappable_json(&preview.unmappable),
+    })
+}
+
+/// Returns the result of a replayed entry. Without `status`, the bridge must first ask Imprint about the customer.
+fn result_json(result: &ReplayedEntry) -> Value {
+    let ending = result.ending.as_ref();
+    let superseded_by = match ending {
+        Some(Ending::Superseded(winner)) => Some(winner.0),
+        _ => None,
+    };
+    let parked = match ending {
+        Some(Ending::Parked { reason, .. }) => Some(reason.as_str()),
+        _ => None,
+    };
+    let overtaken = result.overtaken.iter();
+    let overtaken = overtaken.map(|(field, winner)| (field.to_string(), json!(winner.0)));
+    json!({
+        "entry": result.entry.0, "status": ending.map(|ending| ending.state().as_str()),
+        "superseded_by": superseded_by, "parked": parked,
+        "overtaken": overtaken.collect::<Map<_, _>>(),
     })
 }
 

@@ -44,6 +44,8 @@ pub struct FieldView {
 pub enum ValueView {
     Set(Value),
     Cleared,
+    /// The source cleared the field, and the request omits the field.
+    Omitted,
 }
 
 /// The debug output shows no value, because the value is possibly unmasked.
@@ -52,6 +54,7 @@ impl std::fmt::Debug for ValueView {
         f.write_str(match self {
             Self::Set(_) => "Set",
             Self::Cleared => "Cleared",
+            Self::Omitted => "Omitted",
         })
     }
 }

@@ -3,10 +3,9 @@
 use super::replay::is_invalid;
 use super::{Error, Operations, Operator};
 use crate::event::{SourceName, Visibility};
-use crate::fold::{Candidate, fold};
 use crate::imprint::{CustomerChange, Field};
 use crate::intake::{EntryEvent, EventExplanation, Explanation, RequestMessage};
-use crate::outbox::{EntryId, Inspection};
+use crate::outbox::EntryId;
 
 impl Operations {
     /// Explains how the current mapping maps an entry's event, and marks the values that are older than Imprint's
@@ -35,7 +34,7 @@ impl Operations {
         let explanation = sources.explain_entry(event, self.clock.wall(), visibility);
         let mut explanation = explanation.ok_or(Error::UnknownSource)?;
         if let Some(change) = explanation.change() {
-            let fresh = self.fresh(&inspection, change);
+            let fresh = self.fresh(entry, change).await?;
             explanation.mark_stale(&fresh);
         }
         Ok(explanation)
@@ -61,17 +60,15 @@ impl Operations {
 
     /// Returns the fields that the bridge would send now if no other entry of the customer waited: the fields of the
     /// update without a newer value at Imprint.
-    fn fresh(&self, inspection: &Inspection, change: &CustomerChange) -> Vec<Field> {
-        let candidate = Candidate {
-            version: change.version.arrived(inspection.summary.receipt.entry.0),
-            update: &change.update,
+    async fn fresh(&self, entry: EntryId, change: &CustomerChange) -> Result<Vec<Field>, Error> {
+        let lanes = self.outbox.lanes(vec![change.customer.clone()]).await?;
+        let version = change.version.arrived(entry.0);
+        let is_newer = |field: &&Field| {
+            let delivered = lanes
+                .iter()
+                .filter_map(|lane| lane.versions.version_of(field));
+            delivered.max().is_none_or(|delivered| version > delivered)
         };
-        let fold = fold(
-            &inspection.versions,
-            &[candidate],
-            self.max_fold,
-            self.clock.now(),
-        );
-        fold.update.fields().cloned().collect()
+        Ok(change.update.fields().filter(is_newer).cloned().collect())
     }
 }

@@ -1,115 +1,232 @@
-//! Computes the requests that a replay would send. This module is pure: it uses no IO, no clock and no random numbers.
+//! Computes the requests and the results of a replay. This module is pure: it uses no IO, no clock and no random numbers.
+//!
+//! The preview puts the entries into the lane that they would join, and then runs the steps of dispatch for this lane: it
+//! starts an exchange, assumes that Imprint applies the request, and settles the lane. The preview repeats these steps
+//! until no replayed entry waits.
 
-use std::collections::BTreeMap;
-
-use super::entries::{FieldView, field_views};
-use crate::event::{Version, Visibility};
-use crate::fold::{Candidate, FoldEnd, MaxFold, fold};
-use crate::imprint::Update;
-use crate::outbox::{EntryId, LaneKey, LoadedEntries, LoadedEntry, LoadedLane, Replay};
+use super::entries::{FieldView, ValueView, field_views};
+use crate::dispatch::lane_exchange::{Conclusion, ExchangeStep, ImprintCall, LaneExchange};
+use crate::dispatch::moment::Moment;
+use crate::dispatch::policy::Decision;
+use crate::dispatch::rules::DeliveryRules;
+use crate::dispatch::settlement::settlement;
+use crate::event::Visibility;
+use crate::fold::{Fold, LaneVersions, MaxFold, fold};
+use crate::imprint::clearing::AddressClearing;
+use crate::imprint::{Body, Echo, Field, Request};
+use crate::outbox::{
+    ClaimToken, ClaimedLane, Ending, EntryId, LaneId, LaneKey, LoadedEntry, LoadedLane, Replay,
+    Trials, WaitingEntry,
+};
 use crate::time::Timestamp;
 
-/// The request that a replay would send for one customer, with masked values.
+/// One request that a replay would send, with masked values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReplayedRequest {
-    pub customer: String,
+    pub customer: LaneKey,
     /// The entries in the request, including entries that already wait.
     pub entries: Vec<EntryId>,
-    /// The replayed entries that would become superseded, because other entries in the same request have newer values.
-    pub superseded: Vec<EntryId>,
+    /// The fields of the request. A cleared field that the request omits is [`ValueView::Omitted`].
     pub values: Vec<FieldView>,
 }
 
-/// One entry to replay, with the entry's version and update.
-type ReplayCandidate<'a> = (&'a LoadedEntry, Version, &'a Update);
+/// The result that a replayed entry would have if Imprint applied every request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplayedEntry {
+    pub entry: EntryId,
+    /// The ending of the entry. `None` means that dispatch must first ask Imprint about the customer.
+    pub ending: Option<Ending>,
+    /// The fields of the entry for which Imprint would get or already has a newer value, each with the entry of the newer
+    /// value.
+    pub overtaken: Vec<(Field, EntryId)>,
+}
 
-/// Computes the requests of a replay: for each customer, folds the entries to replay with the waiting entries, as
-/// delivery does. Also returns the replayed entries that would send nothing.
-pub(super) fn preview(
-    loaded: &LoadedEntries,
-    replays: &[Replay],
-    max: MaxFold,
+/// The requests and the results of a replay.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Forecast {
+    pub(super) requests: Vec<ReplayedRequest>,
+    pub(super) entries: Vec<ReplayedEntry>,
+}
+
+/// Returns the waiting entry that a replay makes of a loaded entry: with the result of the current mapping if the replay
+/// maps the event again, otherwise with the stored update. Returns `None` if the bridge cannot read the stored update.
+pub(super) fn replayed(entry: &LoadedEntry, replay: &Replay) -> Option<WaitingEntry> {
+    let receipt = &entry.summary.receipt;
+    let (version, update, customer, jump_max) = match &replay.change {
+        Some(change) => (
+            change.version.arrived(replay.entry.0),
+            change.update.clone(),
+            change.customer.clone(),
+            change.jump_max,
+        ),
+        None => {
+            let (version, update) = entry.update.clone()?;
+            (version, update, entry.customer.clone()?, entry.jump_max)
+        }
+    };
+    Some(WaitingEntry {
+        entry: replay.entry,
+        version,
+        update,
+        customer,
+        jump_max,
+        source: receipt.identity.source.clone(),
+        accepted_at: receipt.accepted_at,
+    })
+}
+
+/// Computes the requests and the results of a replay. `lanes` has the lane of each replayed entry.
+pub(super) fn forecast(
+    replayed: Vec<WaitingEntry>,
+    lanes: Vec<LoadedLane>,
+    rules: &DeliveryRules,
     now: Timestamp,
-) -> (Vec<ReplayedRequest>, Vec<EntryId>) {
-    let mut customers: BTreeMap<String, Vec<ReplayCandidate<'_>>> = BTreeMap::new();
-    for replay in replays {
-        let mut entries = loaded.entries.iter();
-        let entry = entries.find(|entry| entry.summary.receipt.entry == replay.entry);
-        if let Some(entry) = entry
-            && let Some((version, update)) = change(entry, replay)
+) -> Forecast {
+    let mut customers: Vec<(LoadedLane, Vec<WaitingEntry>)> = Vec::new();
+    for (entry, lane) in replayed.into_iter().zip(lanes) {
+        match customers
+            .iter_mut()
+            .find(|(known, _)| known.key == lane.key)
         {
-            let replayed = customers.entry(customer(entry, replay)).or_default();
-            replayed.push((entry, version, update));
+            Some((_, entries)) => entries.push(entry),
+            None => customers.push((lane, vec![entry])),
         }
     }
-    let (mut requests, mut stale) = (Vec::new(), Vec::new());
-    let no_lane = LoadedLane::default();
-    for (customer, replayed) in customers {
-        let place = replayed.first().and_then(|(entry, ..)| entry.lane);
-        let lane = place.and_then(|place| loaded.lanes.get(place));
-        let (request, overtaken) = request(customer, lane.unwrap_or(&no_lane), &replayed, max, now);
-        requests.push(request);
-        stale.extend(overtaken);
+    let mut forecast = Forecast::default();
+    for (lane, replayed) in customers {
+        LanePreview::new(lane, replayed).run(rules, now, &mut forecast);
     }
-    stale.sort_unstable();
-    (requests, stale)
+    forecast.entries.sort_by_key(|result| result.entry);
+    forecast
 }
 
-/// Computes the request for one customer, and finds the replayed entries that would send nothing.
-fn request(
-    customer: String,
-    lane: &LoadedLane,
-    replayed: &[ReplayCandidate<'_>],
-    max: MaxFold,
-    now: Timestamp,
-) -> (ReplayedRequest, Vec<EntryId>) {
-    let waiting = lane.waiting.iter().map(|waiting| waiting.candidate());
-    let again = replayed.iter().map(|(_, version, update)| Candidate {
-        version: *version,
-        update,
+/// The preview of one customer's lane.
+struct LanePreview {
+    claimed: ClaimedLane,
+    /// The replayed entries that still wait.
+    replayed: Vec<WaitingEntry>,
+}
+
+impl LanePreview {
+    fn new(lane: LoadedLane, replayed: Vec<WaitingEntry>) -> Self {
+        let mut waiting = lane.waiting;
+        waiting.extend(replayed.iter().cloned());
+        waiting.sort_by_key(|waiting| std::cmp::Reverse(waiting.entry));
+        let empty = ClaimedLane::empty(LaneId(0), ClaimToken::default(), Trials::default());
+        let claimed = ClaimedLane {
+            key: Some(lane.key),
+            versions: lane.versions,
+            links: lane.links,
+            waiting,
+            ..empty
+        };
+        Self { claimed, replayed }
+    }
+
+    /// Runs the steps of dispatch. Each step ends at least one entry, so the number of steps is at most the number of
+    /// waiting entries.
+    fn run(mut self, rules: &DeliveryRules, now: Timestamp, forecast: &mut Forecast) {
+        while !self.replayed.is_empty() {
+            let (exchange, step) = LaneExchange::start(self.claimed.clone(), rules, now);
+            let (decision, request) = match step {
+                ExchangeStep::Call(ImprintCall::Update(request)) => {
+                    (Decision::Deliver(Echo::default()), Some(request))
+                }
+                ExchangeStep::Conclude(Conclusion::NothingToSend) => {
+                    (Decision::NothingToSend, None)
+                }
+                ExchangeStep::Conclude(Conclusion::ProvenAbsent) => {
+                    (Decision::CustomerUnknown, None)
+                }
+                ExchangeStep::Call(ImprintCall::Retrieve(_) | ImprintCall::Search(_))
+                | ExchangeStep::Conclude(_) => break,
+            };
+            if let Some(Request { body, cleared, .. }) = request {
+                let request = self.request(&exchange.fold, &body, &cleared);
+                forecast.requests.extend(request);
+            }
+            let moment = Moment { now, random: 0 };
+            let settled = settlement(&exchange, decision, rules, moment);
+            if settled.endings.is_empty() {
+                break;
+            }
+            self.claimed.versions = settled.versions.unwrap_or(exchange.claimed.versions);
+            self.end(settled.endings, forecast);
+        }
+        if !self.replayed.is_empty() {
+            forecast.requests.extend(self.unsure_request(rules, now));
+        }
+        let asked = self.replayed.iter().map(|entry| ReplayedEntry {
+            entry: entry.entry,
+            ending: None,
+            overtaken: Vec::new(),
+        });
+        forecast.entries.extend(asked);
+    }
+
+    /// Returns the request of this fold, if it has a value of a replayed entry. `verified` has the cleared address lines
+    /// that the request omits, and that dispatch sends if Imprint's answer still has them.
+    fn request(&self, fold: &Fold, body: &Body, verified: &[Field]) -> Option<ReplayedRequest> {
+        let entries: Vec<EntryId> = fold.carried.iter().copied().map(EntryId).collect();
+        let mut replayed = self.replayed.iter();
+        if !replayed.any(|waiting| entries.contains(&waiting.entry)) {
+            return None;
+        }
+        let mut values = field_views(Visibility::Masked, &fold.update);
+        for view in &mut values {
+            let is_sent = body.iter().any(|(field, _)| *field == view.field);
+            if !is_sent && !verified.contains(&view.field) {
+                view.value = ValueView::Omitted;
+            }
+        }
+        Some(ReplayedRequest {
+            customer: self.claimed.key.clone()?,
+            entries,
+            values,
+        })
+    }
+
+    /// Returns the request that dispatch would send if Imprint confirmed the customer, and had no newer value.
+    fn unsure_request(&self, rules: &DeliveryRules, now: Timestamp) -> Option<ReplayedRequest> {
+        let candidates = self.claimed.candidates();
+        let max = MaxFold(rules.max_fold);
+        let fold = fold(&self.claimed.versions, &candidates, max, now);
+        let verified = match rules.clearing.address {
+            AddressClearing::Verify => fold.update.cleared_address_lines(),
+            AddressClearing::Empty | AddressClearing::Omit => Vec::new(),
+        };
+        self.request(&fold, &fold.update.body(rules.clearing), &verified)
+    }
+
+    fn end(&mut self, endings: Vec<(EntryId, Ending)>, forecast: &mut Forecast) {
+        for (entry, ending) in endings {
+            self.claimed
+                .waiting
+                .retain(|waiting| waiting.entry != entry);
+            let place = self
+                .replayed
+                .iter()
+                .position(|replayed| replayed.entry == entry);
+            let ended = place.map(|place| self.replayed.swap_remove(place));
+            forecast.entries.extend(ended.map(|ended| ReplayedEntry {
+                entry,
+                overtaken: match ending {
+                    Ending::Delivered | Ending::Superseded(_) | Ending::Ignored => {
+                        overtaken(&ended, &self.claimed.versions)
+                    }
+                    Ending::Parked { .. } | Ending::Undecided => Vec::new(),
+                },
+                ending: Some(ending),
+            }));
+        }
+    }
+}
+
+/// Returns the fields of an entry for which Imprint has a newer value, with the entry of the newer value.
+fn overtaken(entry: &WaitingEntry, versions: &LaneVersions) -> Vec<(Field, EntryId)> {
+    let fields = entry.update.fields().filter_map(|field| {
+        let newest = versions.version_of(field)?;
+        (newest.arrival != entry.entry.0).then(|| (field.clone(), EntryId(newest.arrival)))
     });
-    let candidates: Vec<_> = waiting.chain(again).collect();
-    let fold = fold(&lane.versions, &candidates, max, now);
-    let is_replayed = |entry: &u64| {
-        let mut replayed = replayed.iter();
-        replayed.any(|(_, version, _)| version.arrival == *entry)
-    };
-    let stale = fold.stale.iter().filter(|(entry, _)| is_replayed(entry));
-    let stale = stale.map(|(entry, _)| EntryId(*entry)).collect();
-    let superseded = fold
-        .finished
-        .iter()
-        .filter(|(entry, end)| is_replayed(entry) && matches!(end, FoldEnd::Superseded(_)));
-    let request = ReplayedRequest {
-        customer,
-        entries: fold.carried.iter().copied().map(EntryId).collect(),
-        superseded: superseded.map(|(entry, _)| EntryId(*entry)).collect(),
-        values: field_views(Visibility::Masked, &fold.update),
-    };
-    (request, stale)
-}
-
-/// Returns the version and the update of an entry: the result of the current mapping if the replay maps the event
-/// again, otherwise the stored version and update.
-fn change<'a>(entry: &'a LoadedEntry, replay: &'a Replay) -> Option<(Version, &'a Update)> {
-    match (&replay.change, &entry.update) {
-        (Some(change), _) => Some((change.version.arrived(replay.entry.0), &change.update)),
-        (None, Some((version, update))) => Some((*version, update)),
-        (None, None) => None,
-    }
-}
-
-fn customer(entry: &LoadedEntry, replay: &Replay) -> String {
-    if let Some(change) = &replay.change {
-        let imprint = change.customer.imprint().map(|imprint| imprint.canonical());
-        let partner = change.customer.partner().map(|partner| partner.as_str());
-        return imprint
-            .or_else(|| partner.map(str::to_owned))
-            .unwrap_or_default();
-    }
-    match &entry.summary.customer {
-        Some(LaneKey::Imprint(imprint)) => imprint.canonical(),
-        Some(LaneKey::Partner(partner)) => partner.as_str().to_owned(),
-        None => String::new(),
-    }
+    fields.collect()
 }

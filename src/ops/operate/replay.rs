@@ -1,13 +1,13 @@
 //! The use case that lets parked and undecided entries wait for delivery again, with a preview.
 
-use super::preview::{ReplayedRequest, preview};
+use super::preview::{Forecast, ReplayedEntry, ReplayedRequest, forecast, replayed};
 use super::selection::{ChangeSelection, Reason};
 use super::{Error, Operations, Operator};
 use crate::event::{EventError, Version};
 use crate::intake::{MappedAgain, StoredVersion};
 use crate::outbox::{
-    AuditEvent, Detail, EntryId, LaneKey, LoadedEntries, LoadedEntry, ParkReason, Receipt, Replay,
-    State,
+    AuditEvent, Detail, EntryId, LoadedEntries, LoadedEntry, ParkReason, Receipt, Replay, State,
+    WaitingEntry,
 };
 
 /// The states that a replay accepts.
@@ -34,11 +34,10 @@ pub struct Unmappable {
 pub struct ReplayPreview {
     /// The number of entries that would wait for delivery again.
     pub replayable: usize,
-    /// The requests that the replay would send, one request for each customer.
+    /// The requests that the replay would send.
     pub requests: Vec<ReplayedRequest>,
-    /// The stale entries. The replay would send nothing for a stale entry, because Imprint already has newer values of
-    /// all its fields.
-    pub stale: Vec<EntryId>,
+    /// The results of the replayed entries, if Imprint applies every request.
+    pub entries: Vec<ReplayedEntry>,
     pub unmappable: Vec<Unmappable>,
     /// True if the filter matches more entries than one request can change.
     pub has_more: bool,
@@ -66,16 +65,14 @@ impl Operations {
         mapping: MappingChoice,
     ) -> Result<ReplayPreview, Error> {
         let states = selection.states(REPLAYED)?;
-        let mut loaded = self
-            .load_selected(selection, Detail::Lanes, &states)
-            .await?;
+        let loaded = self.load_selected(selection, Detail::Payloads, &states);
+        let loaded = loaded.await?;
         let (replays, unmappable) = self.map(&loaded.entries, mapping);
-        self.load_new_lanes(&mut loaded, &replays).await?;
-        let (requests, stale) = preview(&loaded, &replays, self.max_fold, self.clock.now());
+        let Forecast { requests, entries } = self.forecast(&loaded, &replays).await?;
         Ok(ReplayPreview {
             replayable: replays.len(),
             requests,
-            stale,
+            entries,
             unmappable,
             has_more: loaded.has_more,
         })
@@ -116,36 +113,24 @@ impl Operations {
         })
     }
 
-    /// Loads the lanes of entries that the current mapping assigns to another customer. An entry that is parked as
-    /// invalid had no customer before.
-    async fn load_new_lanes(
+    /// Computes the requests and the results of a replay, in the lanes that the entries would join.
+    async fn forecast(
         &self,
-        loaded: &mut LoadedEntries,
+        loaded: &LoadedEntries,
         replays: &[Replay],
-    ) -> Result<(), Error> {
-        let LoadedEntries { entries, lanes, .. } = loaded;
-        let mut moved = Vec::new();
-        let mut customers = Vec::new();
-        for entry in entries {
+    ) -> Result<Forecast, Error> {
+        let replay = |entry| {
             let mut replays = replays.iter();
-            let replay = replays.find(|replay| replay.entry == number(entry));
-            let change = replay.and_then(|replay| replay.change.as_ref());
-            let customer = change.map(|change| LaneKey::of(&change.customer));
-            if let Some(customer) =
-                customer.filter(|key| entry.summary.customer.as_ref() != Some(key))
-            {
-                customers.push(customer);
-                moved.push(entry);
-            }
-        }
-        if !customers.is_empty() {
-            let found = self.outbox.lanes(customers).await?;
-            for (entry, lane) in moved.into_iter().zip(found) {
-                entry.lane = Some(lanes.len());
-                lanes.push(lane);
-            }
-        }
-        Ok(())
+            replays.find(|replay| replay.entry == number(entry))
+        };
+        let waiting = loaded
+            .entries
+            .iter()
+            .filter_map(|entry| replayed(entry, replay(entry)?));
+        let waiting: Vec<WaitingEntry> = waiting.collect();
+        let customers = waiting.iter().map(|waiting| waiting.customer.clone());
+        let lanes = self.outbox.lanes(customers.collect()).await?;
+        Ok(forecast(waiting, lanes, &self.rules, self.clock.now()))
     }
 
     /// Takes the undecided entries out of the loaded ones, and lets them wait again. Returns the entries that now wait.

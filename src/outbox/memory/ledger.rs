@@ -1,7 +1,6 @@
 //! The ledger of the storage engine in memory: lists entries, applies operators' changes, keeps the audit log and
 //! prunes receipts.
 
-use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
 use super::tables::{Arrival, LaneRow, MemoryTables, spelling};
@@ -9,9 +8,8 @@ use crate::event::SourceVersion;
 use crate::imprint::CustomerChange;
 use crate::outbox::{
     AuditEvent, AuditRecord, Detail, EntryFilter, EntryId, EntryPage, EntrySelection, EntrySummary,
-    Inspection, LOAD_MAX, LaneId, LaneKey, LoadedEntries, LoadedEntry, LoadedLane, PRUNE_MAX,
-    Priority, Receipt, Replay, SCAN_MAX, Standing, State, Trials, Unproven, VersionReset,
-    WaitingEntry,
+    Inspection, LOAD_MAX, LaneId, LaneKey, LoadedEntries, LoadedEntry, PRUNE_MAX, Priority,
+    Receipt, Replay, SCAN_MAX, Standing, State, Trials, Unproven, VersionReset, WaitingEntry,
 };
 use crate::time::Timestamp;
 
@@ -42,14 +40,11 @@ impl MemoryTables {
     }
 
     pub(super) fn inspect(&self, entry: EntryId) -> Option<Inspection> {
-        let mut loaded = self.load(&EntrySelection::Entries(vec![entry]), Detail::Lanes);
-        let lane = loaded.lanes.pop().unwrap_or_default();
+        let mut loaded = self.load(&EntrySelection::Entries(vec![entry]), Detail::Payloads);
         loaded.entries.pop().map(|entry| Inspection {
             summary: entry.summary,
             update: entry.update,
             event: entry.event,
-            versions: lane.versions,
-            waiting: lane.waiting,
         })
     }
 
@@ -67,61 +62,33 @@ impl MemoryTables {
                 (page.entries, page.next.is_some())
             }
         };
-        let mut loaded = LoadedEntries {
-            has_more,
-            ..LoadedEntries::default()
+        let load_one = |summary| match detail {
+            Detail::Summaries => LoadedEntry::without_payload(summary),
+            Detail::Payloads => self.load_payload(summary),
         };
-        let mut places = HashMap::new();
-        for summary in summaries {
-            let entry = self.load_one(summary, detail, &mut loaded.lanes, &mut places);
-            loaded.entries.push(entry);
+        LoadedEntries {
+            entries: summaries.into_iter().map(load_one).collect(),
+            has_more,
         }
-        loaded
     }
 
-    fn load_one(
-        &self,
-        summary: EntrySummary,
-        detail: Detail,
-        lanes: &mut Vec<LoadedLane>,
-        places: &mut HashMap<LaneId, usize>,
-    ) -> LoadedEntry {
-        let payload = match detail {
-            Detail::Summaries => None,
-            Detail::Payloads | Detail::Lanes => self.payload(summary.receipt.entry),
+    fn load_payload(&self, summary: EntrySummary) -> LoadedEntry {
+        let Some((payload, event)) = self.payload(summary.receipt.entry) else {
+            return self.load_invalid(summary);
         };
-        let Some((id, lane, payload, event)) = payload else {
-            return match detail {
-                Detail::Summaries => LoadedEntry::without_payload(summary),
-                Detail::Payloads | Detail::Lanes => self.load_invalid(summary),
-            };
+        // The lane has the newest spelling of Imprint's id.
+        let payload = match &summary.customer {
+            Some(LaneKey::Imprint(imprint)) => payload.clone().with_imprint_id(imprint),
+            Some(LaneKey::Partner(_)) | None => payload.clone(),
         };
-        let place = (detail == Detail::Lanes).then(|| {
-            *places.entry(id).or_insert_with(|| {
-                lanes.push(self.load_lane(lane));
-                lanes.len() - 1
-            })
-        });
         LoadedEntry {
             summary,
             version: Some(payload.version),
-            update: Some((payload.version, payload.update.clone())),
+            update: Some((payload.version, payload.update)),
+            customer: Some(payload.customer),
+            jump_max: payload.jump_max,
             event: Some(event.to_vec()),
-            lane: place,
         }
-    }
-
-    fn load_lane(&self, lane: &LaneRow) -> LoadedLane {
-        LoadedLane {
-            versions: lane.versions.clone(),
-            waiting: lane.claimable(self.bounds),
-        }
-    }
-
-    pub(super) fn load_lanes(&self, customers: &[LaneKey]) -> Vec<LoadedLane> {
-        let found = |key: &LaneKey| self.lanes.get(self.keys.get(&spelling(key))?);
-        let lane = |key| found(key).map_or_else(LoadedLane::default, |lane| self.load_lane(lane));
-        customers.iter().map(lane).collect()
     }
 
     /// Loads the event of an entry that is parked as invalid. Any other entry without a lane has no payload.
@@ -139,14 +106,13 @@ impl MemoryTables {
         }
     }
 
-    /// Returns the lane, the update and the event of an entry that is in no final state.
-    fn payload(&self, entry: EntryId) -> Option<(LaneId, &LaneRow, &WaitingEntry, &[u8])> {
+    /// Returns the update and the event of an entry that is in no final state.
+    fn payload(&self, entry: EntryId) -> Option<(&WaitingEntry, &[u8])> {
         let row = self.entries.get(&entry)?;
-        let id = row.lane?;
-        let lane = self.lanes.get(&id)?;
+        let lane = self.lanes.get(&row.lane?)?;
         let set_aside = || lane.set_aside.get(&(row.receipt.state, entry));
         let payload = lane.waiting.get(&entry).or_else(set_aside)?;
-        Some((id, lane, payload, &row.event))
+        Some((payload, &row.event))
     }
 
     pub(super) fn replay(&mut self, replays: Vec<Replay>, event: AuditEvent) -> Vec<EntryId> {

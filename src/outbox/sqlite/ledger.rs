@@ -1,19 +1,13 @@
 //! The SQL statements of operators' reads: list, inspect and load entries.
 
-use std::collections::HashMap;
-
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
-use super::decode_cache::DecodeCache;
-use super::payload::{self, Payload};
 use super::receipt::{SUMMARY, summary};
-use super::statements::Statements;
-use super::{lane, versions, waiting};
+use super::{lane, payload};
 use crate::imprint::{ImprintId, PartnerCustomerId};
 use crate::outbox::{
-    ClaimBounds, Detail, EntryFilter, EntryId, EntryPage, EntrySelection, EntrySummary, Inspection,
-    LOAD_BYTES_MAX, LOAD_MAX, LaneId, LaneKey, LoadedEntries, LoadedEntry, LoadedLane, SCAN_MAX,
-    State,
+    Detail, EntryFilter, EntryId, EntryPage, EntrySelection, EntrySummary, Inspection,
+    LOAD_BYTES_MAX, LOAD_MAX, LaneKey, LoadedEntries, LoadedEntry, SCAN_MAX, State,
 };
 
 /// Lists the entries that a filter selects.
@@ -89,21 +83,13 @@ fn lanes_of(connection: &Connection, customer: &str) -> rusqlite::Result<[u64; 2
 pub(super) fn inspect(
     connection: &Connection,
     entry: EntryId,
-    bounds: ClaimBounds,
 ) -> rusqlite::Result<Option<Inspection>> {
     let selection = EntrySelection::Entries(vec![entry]);
-    let LoadedEntries {
-        mut entries,
-        mut lanes,
-        ..
-    } = load(connection, &selection, Detail::Lanes, bounds)?;
-    let (loaded, lane) = (entries.pop(), lanes.pop().unwrap_or_default());
-    Ok(loaded.map(|loaded| Inspection {
+    let mut loaded = load(connection, &selection, Detail::Payloads)?;
+    Ok(loaded.entries.pop().map(|loaded| Inspection {
         summary: loaded.summary,
         update: loaded.update,
         event: loaded.event,
-        versions: lane.versions,
-        waiting: lane.waiting,
     }))
 }
 
@@ -112,7 +98,6 @@ pub(super) fn load(
     connection: &Connection,
     selection: &EntrySelection,
     detail: Detail,
-    bounds: ClaimBounds,
 ) -> rusqlite::Result<LoadedEntries> {
     let (summaries, mut has_more) = match selection {
         EntrySelection::Entries(entries) => {
@@ -130,41 +115,21 @@ pub(super) fn load(
             (page.entries, page.next.is_some())
         }
     };
-    let mut loader = Loader::new(connection, detail, bounds);
+    let mut bytes: usize = 0;
     let mut entries = Vec::with_capacity(summaries.len());
     for summary in summaries {
-        if loader.bytes >= LOAD_BYTES_MAX {
+        if bytes >= LOAD_BYTES_MAX {
             has_more = true;
             break;
         }
-        entries.push(loader.load(summary)?);
+        let entry = match detail {
+            Detail::Summaries => LoadedEntry::without_payload(summary),
+            Detail::Payloads => load_payload(connection, summary)?,
+        };
+        bytes = bytes.saturating_add(entry.event.as_ref().map_or(0, Vec::len));
+        entries.push(entry);
     }
-    Ok(LoadedEntries {
-        entries,
-        lanes: loader.lanes,
-        has_more,
-    })
-}
-
-/// Loads the lanes of these customers, in this order.
-pub(super) fn lanes(
-    connection: &Connection,
-    customers: &[LaneKey],
-    bounds: ClaimBounds,
-) -> rusqlite::Result<Vec<LoadedLane>> {
-    let mut loader = Loader::new(connection, Detail::Lanes, bounds);
-    let load = |key: &LaneKey| match lane::find(connection, key)? {
-        Some(lane) if loader.bytes >= LOAD_BYTES_MAX => Ok(LoadedLane {
-            versions: versions::of_lane(connection, lane)?,
-            waiting: Vec::new(),
-        }),
-        Some(lane) => {
-            let place = loader.lane(lane, Some(key))?;
-            Ok(loader.lanes.get(place).cloned().unwrap_or_default())
-        }
-        None => Ok(LoadedLane::default()),
-    };
-    customers.iter().map(load).collect()
+    Ok(LoadedEntries { entries, has_more })
 }
 
 fn find_summary(connection: &Connection, entry: EntryId) -> rusqlite::Result<Option<EntrySummary>> {
@@ -174,81 +139,19 @@ fn find_summary(connection: &Connection, entry: EntryId) -> rusqlite::Result<Opt
         .optional()
 }
 
-/// Loads entries one after another. Loads each lane only once.
-struct Loader<'a> {
-    connection: &'a Connection,
-    detail: Detail,
-    bounds: ClaimBounds,
-    /// The total size of the loaded payloads in bytes.
-    bytes: usize,
-    lanes: Vec<LoadedLane>,
-    places: HashMap<LaneId, usize>,
-}
-
-impl<'a> Loader<'a> {
-    fn new(connection: &'a Connection, detail: Detail, bounds: ClaimBounds) -> Self {
-        Self {
-            connection,
-            detail,
-            bounds,
-            bytes: 0,
-            lanes: Vec::new(),
-            places: HashMap::new(),
-        }
-    }
-
-    fn load(&mut self, summary: EntrySummary) -> rusqlite::Result<LoadedEntry> {
-        let (entry, state) = (summary.receipt.entry, summary.receipt.state);
-        let payload = match self.detail {
-            Detail::Summaries => None,
-            Detail::Payloads | Detail::Lanes => payload::read(self.connection, state, entry)?,
-        };
-        let Some(payload) = payload else {
-            return Ok(LoadedEntry::without_payload(summary));
-        };
-        self.bytes = self.bytes.saturating_add(payload.event.len());
-        let lane = match self.detail {
-            Detail::Summaries | Detail::Payloads => None,
-            Detail::Lanes => {
-                let key = summary.customer.as_ref();
-                let lane = payload.lane.map(|lane| self.lane(lane, key));
-                lane.transpose()?
-            }
-        };
-        let Payload {
-            version,
-            update,
-            event,
-            ..
-        } = payload;
-        Ok(LoadedEntry {
-            summary,
-            version: Some(version.arrived(entry.0)),
-            update: update.map(|update| (version.arrived(entry.0), update)),
-            event: Some(event),
-            lane,
-        })
-    }
-
-    /// Returns the index of a lane among the loaded lanes.
-    fn lane(&mut self, lane: LaneId, key: Option<&LaneKey>) -> rusqlite::Result<usize> {
-        if let Some(place) = self.places.get(&lane) {
-            return Ok(*place);
-        }
-        let waiting = waiting::read(
-            &Statements::of(self.connection),
-            lane,
-            key,
-            &mut DecodeCache::default(),
-            self.bounds,
-        )?;
-        self.bytes = self.bytes.saturating_add(waiting.bytes);
-        let place = self.lanes.len();
-        self.lanes.push(LoadedLane {
-            versions: versions::of_lane(self.connection, lane)?,
-            waiting: waiting.entries,
-        });
-        self.places.insert(lane, place);
-        Ok(place)
-    }
+fn load_payload(connection: &Connection, summary: EntrySummary) -> rusqlite::Result<LoadedEntry> {
+    let (entry, state) = (summary.receipt.entry, summary.receipt.state);
+    let key = summary.customer.as_ref();
+    let Some(payload) = payload::read(connection, state, entry, key)? else {
+        return Ok(LoadedEntry::without_payload(summary));
+    };
+    let version = payload.version.arrived(entry.0);
+    Ok(LoadedEntry {
+        summary,
+        version: Some(version),
+        update: payload.update.map(|update| (version, update)),
+        customer: payload.customer,
+        jump_max: payload.jump_max,
+        event: Some(payload.event),
+    })
 }

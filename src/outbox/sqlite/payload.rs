@@ -5,13 +5,13 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::columns::{unreadable, unwritable};
+use super::columns::{self, unreadable, unwritable};
 use super::counts::{Counts, EventSize};
 use super::statements::Statements;
 use crate::event::{SourceName, SourceVersion};
-use crate::imprint::{CustomerChange, Update};
-use crate::outbox::codec::{self, BlobKind};
-use crate::outbox::{EntryId, InvalidReason, LaneId, NewEntry, ParkReason, State};
+use crate::imprint::{CustomerChange, CustomerRef, Update};
+use crate::outbox::codec::{self, BlobKind, CustomerColumns};
+use crate::outbox::{EntryId, InvalidReason, LaneId, LaneKey, NewEntry, ParkReason, State};
 
 /// Builds an SQL statement that contains the common columns of all payload tables.
 macro_rules! with_columns {
@@ -300,38 +300,45 @@ pub(super) fn update(
 
 /// The stored payload of an entry.
 pub(super) struct Payload {
-    /// The lane of the entry. `None` means that the entry is parked as invalid.
-    pub(super) lane: Option<LaneId>,
     pub(super) version: SourceVersion,
     /// The update. `None` means that the entry is parked as invalid, or that the bridge cannot read the stored update.
     pub(super) update: Option<Update>,
+    /// The customer ids in the event. `None` means that the entry is parked as invalid, or that the columns are damaged.
+    pub(super) customer: Option<CustomerRef>,
+    pub(super) jump_max: Option<u64>,
     pub(super) event: Vec<u8>,
 }
 
-/// Reads the payload of an entry in this state.
+/// Reads the payload of an entry in this state. `key` is the key of the entry's lane.
 pub(super) fn read(
     connection: &Connection,
     state: State,
     entry: EntryId,
+    key: Option<&LaneKey>,
 ) -> rusqlite::Result<Option<Payload>> {
     let Some(table) = table(state) else {
         return Ok(None);
     };
     connection
         .prepare_cached(&format!(
-            "SELECT lane, epoch, value, facts, event FROM {table} WHERE entry = ?1"
+            "SELECT epoch, value, facts, event, partner, stated, jump_max FROM {table} WHERE entry = ?1"
         ))?
         .query_row([entry.0], |row| {
-            let update = row.get_ref(3)?.as_bytes().unwrap_or_default();
-            let lane: u64 = row.get(0)?;
+            let update = row.get_ref(2)?.as_bytes().unwrap_or_default();
+            let partner: Option<String> = columns::or_default(row, 4);
+            let customer = CustomerColumns {
+                partner: partner.as_deref(),
+                names_imprint_id: columns::or_default(row, 5),
+            };
             Ok(Payload {
-                lane: (lane > 0).then_some(LaneId(lane)),
                 version: SourceVersion {
-                    epoch: row.get(1)?,
-                    value: row.get(2)?,
+                    epoch: row.get(0)?,
+                    value: row.get(1)?,
                 },
                 update: codec::decode(BlobKind::Update, entry.0, update).ok(),
-                event: codec::decode_bytes(BlobKind::Event, entry.0, row.get(4)?)
+                customer: key.and_then(|key| codec::customer(key, &customer)),
+                jump_max: columns::or_default(row, 6),
+                event: codec::decode_bytes(BlobKind::Event, entry.0, row.get(3)?)
                     .map_err(unreadable)?,
             })
         })

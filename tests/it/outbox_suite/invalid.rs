@@ -1,9 +1,10 @@
 //! Tests of entries that are parked as *invalid*: they have an event and errors, but no customer change and no lane.
 
 use super::model::event_error;
-use super::set_aside::{event, states, withdraw};
+use super::set_aside::{event, settle_all, states, withdraw};
 use super::*;
-use imprint_bridge::outbox::{InvalidReason, LoadedLane};
+use imprint_bridge::imprint::PartnerCustomerId;
+use imprint_bridge::outbox::{IdentityLink, InvalidReason, Moved};
 
 fn invalid(id: &str) -> NewEntry {
     NewEntry {
@@ -47,18 +48,20 @@ async fn an_invalid_event_is_parked_with_its_errors_and_without_a_lane() {
             reason: Some(ParkReason::Invalid),
             ..EntryFilter::in_state(State::Parked, 10)
         };
-        for detail in [Detail::Payloads, Detail::Lanes] {
-            let selection = EntrySelection::Matching(filter.clone());
-            let loaded = outbox.load(selection, detail).await.unwrap();
-            assert_eq!(loaded.entries.len(), 1, "{engine}");
-            let loaded = &loaded.entries[0];
-            assert_eq!(loaded.summary.receipt.errors, errors, "{engine}");
-            assert_eq!(loaded.summary.customer, None, "{engine}");
-            assert_eq!(loaded.version.map(|version| version.epoch), Some(3));
-            let event = loaded.event.as_deref();
-            assert_eq!(event, Some(&b"{\"invalid\":true}"[..]), "{engine}");
-            assert_eq!((&loaded.update, loaded.lane), (&None, None), "{engine}");
-        }
+        let selection = EntrySelection::Matching(filter);
+        let loaded = outbox.load(selection, Detail::Payloads).await.unwrap();
+        assert_eq!(loaded.entries.len(), 1, "{engine}");
+        let loaded = &loaded.entries[0];
+        assert_eq!(loaded.summary.receipt.errors, errors, "{engine}");
+        assert_eq!(loaded.summary.customer, None, "{engine}");
+        assert_eq!(loaded.version.map(|version| version.epoch), Some(3));
+        let event = loaded.event.as_deref();
+        assert_eq!(event, Some(&b"{\"invalid\":true}"[..]), "{engine}");
+        assert_eq!(
+            (&loaded.update, &loaded.customer),
+            (&None, &None),
+            "{engine}"
+        );
         let depth = outbox.depth().await.unwrap();
         assert_eq!((depth.waiting, depth.parked), (1, 1), "{engine}");
         let source = identity("a").source;
@@ -136,12 +139,73 @@ async fn lanes_are_loaded_by_customer() {
     for (engine, outbox, _folder) in engines() {
         let outbox = outbox.as_ref();
         append(outbox, &[entry("a", "CUST-1", 1), entry("b", "CUST-2", 1)]).await;
-        let keys = ["CUST-2", "CUST-9", "CUST-1", "CUST-2"].map(|customer| key(customer).unwrap());
-        let lanes = outbox.lanes(keys.to_vec()).await.unwrap();
+        let customers = ["CUST-2", "CUST-9", "CUST-1", "CUST-2"];
+        let customers = customers.map(|id| CustomerRef::Imprint(ImprintId::parse(id).unwrap()));
+        let lanes = outbox.lanes(customers.to_vec()).await.unwrap();
         let ids = lanes.iter().map(|lane| lane.waiting.first());
         let ids: Vec<_> = ids.map(|first| first.map(|first| first.entry.0)).collect();
         assert_eq!(ids, [Some(2), None, Some(1), Some(2)], "{engine}");
-        assert_eq!(lanes[1], LoadedLane::default(), "{engine}");
+        assert!(lanes[1].versions == LaneVersions::default(), "{engine}");
+    }
+}
+
+/// FAULTS N450: the lane of a customer is found by both ids of the customer, with the waiting entries of both ids.
+#[tokio::test]
+async fn lanes_are_loaded_by_either_id_of_a_customer() {
+    for (engine, outbox, _folder) in engines() {
+        let outbox = outbox.as_ref();
+        let imprint = ImprintId::parse("CUST-1").unwrap();
+        let partner = PartnerCustomerId::parse("P-1").unwrap();
+        let by_partner = |id: &str, value: i64| {
+            let mut entry = entry(id, "unused", value);
+            if let Disposition::Enqueue(change) = &mut entry.disposition {
+                change.customer = CustomerRef::Partner(partner.clone());
+            }
+            entry
+        };
+        let customers = [
+            CustomerRef::Imprint(imprint.clone()),
+            CustomerRef::Partner(partner.clone()),
+        ];
+        append(outbox, &[by_partner("a", 1)]).await;
+        let before = outbox.lanes(customers.to_vec()).await.unwrap();
+        let keys = before.iter().map(|lane| lane.key.clone());
+        let own = [
+            LaneKey::Imprint(imprint.clone()),
+            LaneKey::Partner(partner.clone()),
+        ];
+        assert_eq!(keys.collect::<Vec<_>>(), own, "{engine}");
+        let claimed = claim_one(outbox).await;
+        let link = IdentityLink {
+            partner: partner.clone(),
+            imprint: Some(imprint.clone()),
+            confirmed_at: NOW,
+        };
+        let moved = Settlement {
+            moved: Some(Moved {
+                to: imprint.clone(),
+                entries: vec![claimed.waiting[0].entry],
+            }),
+            new_link: Some(link.clone()),
+            ..settlement(&claimed, Vec::new(), NOW)
+        };
+        record(outbox, moved).await;
+        let claimed = claim_one(outbox).await;
+        let fold = fold(&claimed.versions, &claimed.candidates(), MaxFold(9), NOW);
+        let versions = claimed.versions.clone().delivered(&fold);
+        let delivered = Settlement {
+            versions: Some(versions.clone()),
+            ..settle_all(&claimed, &Ending::Delivered)
+        };
+        record(outbox, delivered).await;
+        append(outbox, &[by_partner("b", 2), entry("c", "CUST-1", 3)]).await;
+        for lane in outbox.lanes(customers.to_vec()).await.unwrap() {
+            assert_eq!(lane.key, own[0], "{engine}");
+            assert_eq!(lane.versions, versions, "{engine}");
+            assert_eq!(lane.links, [link.clone()], "{engine}");
+            let waiting = lane.waiting.iter().map(|waiting| waiting.entry.0);
+            assert_eq!(waiting.collect::<Vec<_>>(), [3, 2], "{engine}");
+        }
     }
 }
 

@@ -1,0 +1,54 @@
+//! Finds and loads the lanes of customers in the storage engine in memory.
+
+use std::convert::Infallible;
+
+use super::tables::{MemoryTables, spelling};
+use crate::imprint::CustomerRef;
+use crate::outbox::customer::CustomerKeys;
+use crate::outbox::{IdentityLink, LoadedLane, WaitingEntry};
+
+impl MemoryTables {
+    pub(super) fn load_lanes(&self, customers: &[CustomerRef]) -> Vec<LoadedLane> {
+        customers
+            .iter()
+            .map(|customer| self.load_lane(customer))
+            .collect()
+    }
+
+    fn load_lane(&self, customer: &CustomerRef) -> LoadedLane {
+        let keys = self.customer_keys(customer);
+        let found = keys.all().into_iter().filter_map(|key| {
+            let lane = self.lanes.get(self.keys.get(&spelling(&key))?)?;
+            Some((key, lane))
+        });
+        let mut loaded = LoadedLane::empty(keys.key);
+        for (key, lane) in found {
+            if key == loaded.key {
+                loaded.versions = lane.versions.clone();
+            }
+            loaded.waiting.extend(lane.claimable(self.bounds));
+        }
+        loaded
+            .waiting
+            .sort_by_key(|waiting: &WaitingEntry| std::cmp::Reverse(waiting.entry));
+        loaded.links = keys.links;
+        loaded
+    }
+
+    fn customer_keys(&self, customer: &CustomerRef) -> CustomerKeys {
+        let of_imprint = |imprint: &crate::imprint::ImprintId| {
+            let is_of = |link: &&IdentityLink| {
+                let linked = link.imprint.as_ref();
+                linked.is_some_and(|linked| linked.is_same(imprint.as_str()))
+            };
+            Ok(self.links.values().filter(is_of).cloned().collect())
+        };
+        let of_partner = |partner: &_| Ok(self.links.get(partner).cloned());
+        let found: Result<CustomerKeys, Infallible> =
+            CustomerKeys::find(customer, of_partner, of_imprint);
+        match found {
+            Ok(keys) => keys,
+            Err(never) => match never {},
+        }
+    }
+}

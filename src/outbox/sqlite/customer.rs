@@ -1,0 +1,52 @@
+//! The SQL statements that find and load the lanes of customers.
+
+use rusqlite::Connection;
+
+use super::decode_cache::DecodeCache;
+use super::statements::Statements;
+use super::{identity_link, lane, versions, waiting};
+use crate::imprint::CustomerRef;
+use crate::outbox::customer::CustomerKeys;
+use crate::outbox::{ClaimBounds, LOAD_BYTES_MAX, LoadedLane};
+
+/// Loads the lanes of these customers, in this order.
+pub(super) fn load(
+    connection: &Connection,
+    customers: &[CustomerRef],
+    bounds: ClaimBounds,
+) -> rusqlite::Result<Vec<LoadedLane>> {
+    let statements = &Statements::of(connection);
+    let mut loaded = Vec::with_capacity(customers.len());
+    let mut bytes: usize = 0;
+    for customer in customers {
+        let keys = keys(statements, customer)?;
+        let mut lane = LoadedLane::empty(keys.key.clone());
+        for key in keys.all() {
+            let Some(found) = lane::find(connection, &key)? else {
+                continue;
+            };
+            if key == keys.key {
+                lane.versions = versions::of_lane(connection, found)?;
+            }
+            if bytes < LOAD_BYTES_MAX {
+                let mut cache = DecodeCache::default();
+                let read = waiting::read(statements, found, Some(&key), &mut cache, bounds)?;
+                bytes = bytes.saturating_add(read.bytes);
+                lane.waiting.extend(read.entries);
+            }
+        }
+        lane.waiting
+            .sort_by_key(|waiting| std::cmp::Reverse(waiting.entry));
+        lane.links = keys.links;
+        loaded.push(lane);
+    }
+    Ok(loaded)
+}
+
+fn keys(statements: &Statements<'_>, customer: &CustomerRef) -> rusqlite::Result<CustomerKeys> {
+    CustomerKeys::find(
+        customer,
+        |partner| identity_link::of_partner(statements, partner),
+        |imprint| identity_link::of_imprint(statements, imprint),
+    )
+}
