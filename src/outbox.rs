@@ -13,7 +13,7 @@
 //! | parked | `settle` or `append`, when an operator must act; `withdraw` | `replay`, `withdraw` | still parked |
 //! | delivered | `settle`, when Imprint has the values that no newer event replaces | retention | unchanged (final) |
 //! | superseded | `settle`, in the transaction that records newer values as delivered | retention | unchanged (final) |
-//! | ignored | `append` (nothing to send), `settle` (unknown customer) | retention | unchanged (final) |
+//! | ignored | `append` and `replay` (nothing to send), `settle` (unknown customer) | retention | unchanged (final) |
 //! | discarded | `withdraw` | retention | unchanged (final) |
 //!
 //! A held entry blocks no other entry: no claim includes the held entry, and dispatch continues to send the other
@@ -57,8 +57,8 @@ pub use bounds::{
 };
 pub use file_name::is_reserved_name;
 pub use inbox::{
-    Appended, AppendedEntry, Digest, Disposition, Inbox, InvalidReason, Lookup, NewEntry, Priority,
-    Receipt,
+    Appended, AppendedEntry, Digest, Disposition, IgnoredEvent, Inbox, InvalidReason, Lookup,
+    NewEntry, Priority, Receipt,
 };
 pub use lanes::{
     Claim, ClaimToken, ClaimedLane, Ending, IdentityLink, LaneKey, Lanes, Moved, Recognition,
@@ -67,7 +67,7 @@ pub use lanes::{
 pub use ledger::{
     AuditEvent, AuditRecord, Depth, Detail, EntryFilter, EntryPage, EntrySelection, EntrySummary,
     FieldOrigin, Inspection, LOAD_BYTES_MAX, LOAD_MAX, Ledger, LoadedEntries, LoadedEntry,
-    LoadedLane, OriginEvent, PRUNE_MAX, Replay, SCAN_MAX,
+    LoadedLane, OriginEvent, PRUNE_MAX, Replay, ReplayChange, SCAN_MAX,
 };
 pub use lifecycle::{Lifecycle, STALLED_AFTER, Setting, Settings, StoreCondition};
 pub use maybe_sent::MaybeSent;
@@ -77,7 +77,7 @@ pub use sqlite::{
     KeptEvent, OpenError, RebindConsent, RebindReport, SqliteOutbox, VerifyReport, newest_events,
     rebind, restore, verify,
 };
-pub use state::{ParkReason, State};
+pub use state::{IgnoreReason, ParkReason, State};
 pub use unproven::{Absence, KeyMark, Unproven};
 pub use version_reset::VersionReset;
 pub use withdrawal::{Withdrawal, Withdrawn, WithdrawnState};

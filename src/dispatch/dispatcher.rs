@@ -393,7 +393,7 @@ impl<I: ImprintApi + 'static> Shell<I> {
                     entry.id = entry.0,
                     "entry undecided: nothing proves the cause of its failures"
                 ),
-                Ending::Superseded(_) | Ending::Ignored => {}
+                Ending::Superseded(_) | Ending::Ignored(_) => {}
             }
         }
     }

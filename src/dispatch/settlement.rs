@@ -14,7 +14,8 @@ use super::policy::{Attempt, DOWN_REST_MAX, Decision, Effect, Rest, UNPROVEN_RES
 use super::rules::DeliveryRules;
 use crate::fold::{Fold, FoldEnd};
 use crate::outbox::{
-    Ending, EntryId, MaybeSent, ParkReason, Recognition, Settlement, Trials, Unproven, WaitingEntry,
+    Ending, EntryId, IgnoreReason, MaybeSent, ParkReason, Recognition, Settlement, Trials,
+    Unproven, WaitingEntry,
 };
 use crate::time::Timestamp;
 
@@ -232,7 +233,7 @@ fn nothing_to_send(exchange: &LaneExchange, unsent: Settlement) -> Settlement {
     let mut settlement = delivered(exchange, &exchange.fold, unsent);
     for (_, ending) in &mut settlement.endings {
         if *ending == Ending::Delivered {
-            *ending = Ending::Ignored;
+            *ending = Ending::Ignored(IgnoreReason::ClearingOmitted);
         }
     }
     let versions = exchange.claimed.versions.clone();
@@ -336,7 +337,7 @@ fn endings(ends: &[(u64, FoldEnd)]) -> impl Iterator<Item = (EntryId, Ending)> +
         let ending = match end {
             FoldEnd::Delivered => Ending::Delivered,
             FoldEnd::Superseded(winner) => Ending::Superseded(EntryId(*winner)),
-            FoldEnd::Empty => Ending::Ignored,
+            FoldEnd::Empty => Ending::Ignored(IgnoreReason::NothingToSend),
         };
         (EntryId(*entry), ending)
     })

@@ -43,6 +43,21 @@ pub enum AddressClearing {
 }
 
 impl Clearing {
+    /// Returns the reason why no request sends this cleared field, or `None` if a request sends the field.
+    pub fn omission(self, field: &Field) -> Option<&'static str> {
+        match (field.group(), self.address, self.fields) {
+            (FieldGroup::Address, AddressClearing::Omit, _) => {
+                Some("imprint.address_clearing is \"omit\"")
+            }
+            (FieldGroup::Address, AddressClearing::Verify | AddressClearing::Empty, _) => None,
+            (_, _, FieldClearing::Omit) => Some("imprint.clearing is \"omit\""),
+            (_, _, FieldClearing::Empty) if field.kind() != FieldKind::Text => {
+                Some("imprint.clearing is \"empty\", and the field is no text")
+            }
+            (_, _, FieldClearing::Null | FieldClearing::Empty) => None,
+        }
+    }
+
     /// Returns the value to send for a cleared field, or `None` if the request omits the field.
     pub(super) fn value(self, field: &Field) -> Option<&'static Value> {
         match (field.group(), self.address, self.fields) {
@@ -88,6 +103,12 @@ mod tests {
                 };
                 let value = clearing.value(&field).cloned();
                 assert_eq!(value, expected, "{path} {fields:?}");
+                let is_sent = field.group() == FieldGroup::Address || expected.is_some();
+                assert_eq!(
+                    clearing.omission(&field).is_none(),
+                    is_sent,
+                    "{path} {fields:?}"
+                );
             }
         }
     }

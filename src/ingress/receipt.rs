@@ -15,7 +15,7 @@ use crate::event::{Attribute, EventError, SourceName};
 use crate::ingress::auth::{Denial, Untrusted};
 use crate::ingress::{Ingress, Refusal, store_failed};
 use crate::intake::{Rejection, RejectionClass};
-use crate::outbox::{Lookup, Receipt};
+use crate::outbox::{IgnoreReason, Lookup, Receipt};
 
 /// Answers a GET request with the receipt of the event in the path.
 pub(super) async fn receipt(
@@ -99,6 +99,9 @@ struct ReceiptBody<'a> {
     /// The errors of the fields that the update leaves out because their values are invalid.
     #[serde(skip_serializing_if = "<[EventError]>::is_empty")]
     skipped: &'a [EventError],
+    /// The reason why the event is ignored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ignored: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -127,6 +130,7 @@ impl<'a> From<&'a Receipt> for ReceiptBody<'a> {
                 errors: &receipt.errors,
             }),
             skipped: &receipt.skipped,
+            ignored: receipt.ignored.map(IgnoreReason::as_str),
         }
     }
 }

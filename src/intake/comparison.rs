@@ -131,7 +131,7 @@ fn outcome_parts(outcome: &ExplainedOutcome) -> ResultParts {
             format!("parked, invalid, {}", problem.class),
             error_parts(problem),
         ),
-        ExplainedOutcome::Ignored => ("ignored".to_owned(), ResultParts::new()),
+        ExplainedOutcome::Ignored { .. } => ("ignored".to_owned(), ResultParts::new()),
         ExplainedOutcome::Request(request) => ("request".to_owned(), request_parts(request)),
         ExplainedOutcome::Parked { reason, request } => {
             (format!("parked, {reason}"), request_parts(request))

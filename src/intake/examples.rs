@@ -94,7 +94,7 @@ fn outcome_summary(outcome: &ExplainedOutcome) -> String {
     match outcome {
         ExplainedOutcome::Refused { problem } => format!("refused, {}", to_json(problem)),
         ExplainedOutcome::Invalid { problem } => format!("parked, invalid, {}", to_json(problem)),
-        ExplainedOutcome::Ignored => IGNORED.to_owned(),
+        ExplainedOutcome::Ignored { .. } => IGNORED.to_owned(),
         ExplainedOutcome::Request(request) => to_json(&request.request).to_string(),
         ExplainedOutcome::Parked { reason, .. } => format!("parked, {reason}"),
     }
@@ -105,7 +105,7 @@ fn expected(event: &EventExplanation) -> Value {
     let (request, parked) = match &event.outcome {
         ExplainedOutcome::Request(request) => (request, None),
         ExplainedOutcome::Parked { reason, request } => (request, Some(reason)),
-        ExplainedOutcome::Ignored | ExplainedOutcome::Refused { .. } => {
+        ExplainedOutcome::Ignored { .. } | ExplainedOutcome::Refused { .. } => {
             return Value::from(IGNORED);
         }
         ExplainedOutcome::Invalid { problem } => {
@@ -170,7 +170,7 @@ fn compare_request(expected: &Value, outcome: &ExplainedOutcome) -> Vec<String> 
         (None, None) => "request",
     };
     let (request, parked) = match (outcome, wanted) {
-        (ExplainedOutcome::Ignored, IGNORED) => return Vec::new(),
+        (ExplainedOutcome::Ignored { .. }, IGNORED) => return Vec::new(),
         (ExplainedOutcome::Request(request), "request") => (request, None),
         (ExplainedOutcome::Parked { reason, request }, "parked") => (request, Some(reason)),
         (ExplainedOutcome::Invalid { problem }, "parked")

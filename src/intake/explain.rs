@@ -18,7 +18,7 @@ use super::explanation::{
 use super::invalid::decode_again;
 use super::message::RequestMessage;
 use super::pipeline::Pipeline;
-use super::rejection::Rejection;
+use super::rejection::{Rejection, RejectionClass};
 use super::source::Source;
 use super::undecoded::UndecodedEvents;
 use super::{IntakeSettings, Sources};
@@ -176,8 +176,13 @@ impl Sources {
         let request = |change: &CustomerChange| request(change, clearing, visibility);
         let (outcome, change) = match disposition {
             Err(rejection) => (ExplainedOutcome::refused(rejection), None),
-            Ok(Disposition::Ignore(_) | Disposition::Invalid(_)) => {
-                (ExplainedOutcome::Ignored, None)
+            Ok(Disposition::Ignore(ignored)) => {
+                let reason = ignored.reason.as_str().to_owned();
+                (ExplainedOutcome::Ignored { reason }, None)
+            }
+            Ok(Disposition::Invalid(invalid)) => {
+                let rejection = Rejection::new(RejectionClass::Invalid, invalid.errors);
+                (ExplainedOutcome::refused(rejection), None)
             }
             Ok(Disposition::Enqueue(change) | Disposition::Hold(change)) => {
                 (ExplainedOutcome::Request(request(&change)), Some(change))

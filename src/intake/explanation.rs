@@ -61,7 +61,11 @@ pub enum ExplainedOutcome {
         problem: ExplainedProblem,
     },
     /// The bridge accepts the event and sends nothing to Imprint.
-    Ignored,
+    Ignored {
+        /// The name of the reason.
+        #[serde(rename = "ignored", default)]
+        reason: String,
+    },
     /// The bridge sends this request to Imprint.
     Request(RequestExplanation),
     /// The bridge parks the event.
@@ -239,7 +243,10 @@ impl ExplainedOutcome {
     pub(super) fn parked_if_refused(self) -> Self {
         match self {
             Self::Refused { problem } => Self::Invalid { problem },
-            Self::Invalid { .. } | Self::Ignored | Self::Request(_) | Self::Parked { .. } => self,
+            Self::Invalid { .. }
+            | Self::Ignored { .. }
+            | Self::Request(_)
+            | Self::Parked { .. } => self,
         }
     }
 
@@ -247,7 +254,10 @@ impl ExplainedOutcome {
     pub const fn problem(&self) -> Option<&ExplainedProblem> {
         match self {
             Self::Refused { problem } => Some(problem),
-            Self::Invalid { .. } | Self::Ignored | Self::Request(_) | Self::Parked { .. } => None,
+            Self::Invalid { .. }
+            | Self::Ignored { .. }
+            | Self::Request(_)
+            | Self::Parked { .. } => None,
         }
     }
 }

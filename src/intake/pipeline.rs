@@ -15,7 +15,7 @@ use super::{ForeignAddress, IntakeSettings, Sources};
 use crate::event::{ChangeEvent, EventError, RequestHeaders};
 use crate::imprint::CustomerChange;
 use crate::mapping::{self, EnvelopeAttribute, VersionDomain};
-use crate::outbox::{Disposition, NewEntry, ParkReason, Priority};
+use crate::outbox::{Disposition, IgnoreReason, IgnoredEvent, NewEntry, ParkReason, Priority};
 use crate::spelling;
 use crate::time::Timestamp;
 
@@ -187,7 +187,9 @@ impl Pipeline<'_> {
     ) -> Result<Disposition, Rejection> {
         let event_type = match self.source.handling(event.event_type.as_str()) {
             TypeHandling::Mapped { event_type, .. } => event_type,
-            TypeHandling::Ignored => return Ok(Disposition::Ignore(Vec::new())),
+            TypeHandling::Ignored => {
+                return Ok(Disposition::Ignore(IgnoreReason::ListedType.into()));
+            }
             TypeHandling::Unknown => {
                 return Err(Rejection::new(
                     RejectionClass::UnknownEventType,
@@ -266,22 +268,29 @@ impl ForeignAddress {
     /// change. The bridge ignores a change that is empty without its address.
     pub(super) fn disposition(self, change: Option<CustomerChange>) -> Disposition {
         let Some(change) = change else {
-            return Disposition::Ignore(Vec::new());
+            return Disposition::Ignore(IgnoreReason::Condition.into());
         };
         match self {
-            _ if change.update.is_empty() => Disposition::Ignore(change.skipped),
+            _ if change.update.is_empty() && change.skipped.is_empty() => {
+                ignored(IgnoreReason::NothingToSend, Vec::new())
+            }
+            _ if change.update.is_empty() => ignored(IgnoreReason::ValuesSkipped, change.skipped),
             _ if !change.is_foreign => Disposition::Enqueue(change),
             Self::Park => Disposition::Park(change, ParkReason::ForeignAddress),
             Self::Skip => {
                 let update = change.update.without_address();
                 if update.is_empty() {
-                    Disposition::Ignore(change.skipped)
+                    ignored(IgnoreReason::ForeignAddress, change.skipped)
                 } else {
                     Disposition::Enqueue(CustomerChange { update, ..change })
                 }
             }
         }
     }
+}
+
+const fn ignored(reason: IgnoreReason, skipped: Vec<EventError>) -> Disposition {
+    Disposition::Ignore(IgnoredEvent { reason, skipped })
 }
 
 impl EntryContext {

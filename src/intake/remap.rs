@@ -4,9 +4,9 @@ use super::Sources;
 use super::digest::StoredEvent;
 use super::invalid::{self, bounded};
 use super::pipeline::{change, error, unreadable, version_ahead};
+use super::source::{Source, TypeHandling};
 use crate::event::{Attribute, EventError, SourceName, SourceVersion};
-use crate::imprint::CustomerChange;
-use crate::outbox::Disposition;
+use crate::outbox::{Disposition, IgnoreReason, ReplayChange};
 use crate::time::Timestamp;
 
 /// The values that [`Sources::remap`] needs, besides the stored event itself.
@@ -37,6 +37,8 @@ impl Sources {
     /// stored version, including the epoch. With the current epoch of the source, the values of an old event would win
     /// over the newer values that Imprint has.
     ///
+    /// If the source now ignores the event, or if the mapping now has nothing to send for the event, returns the reason.
+    ///
     /// # Errors
     /// Returns every reason why the stored event cannot be sent.
     pub fn remap(
@@ -45,7 +47,7 @@ impl Sources {
         event_type: &Attribute,
         event: &[u8],
         again: MappedAgain,
-    ) -> Result<CustomerChange, Vec<EventError>> {
+    ) -> Result<ReplayChange, Vec<EventError>> {
         let source = self.get(source).ok_or_else(unknown_source_today)?;
         let known = source.mapped(event_type.as_str());
         let (event_type, envelope, headers) = match (known, again.stored) {
@@ -57,7 +59,13 @@ impl Sources {
             }
             // The bridge has perhaps not read the type of an event that was invalid when the event arrived.
             (None, StoredVersion::Mapped(_)) | (_, StoredVersion::Invalid { .. }) => {
-                let (decoded, headers) = invalid::decode_again(source, event)?;
+                let (decoded, headers) = match invalid::decode_again(source, event) {
+                    Err(_) if is_listed(source, event_type) => return Ok(listed()),
+                    decoded => decoded?,
+                };
+                if is_listed(source, &decoded.event_type) {
+                    return Ok(listed());
+                }
                 let known = source.mapped(decoded.event_type.as_str());
                 let (_, known) = known.ok_or_else(unknown_event_type_today)?;
                 (known, decoded.envelope, headers)
@@ -65,10 +73,12 @@ impl Sources {
         };
         let mut change = change(source, event_type, &envelope, &headers)
             .map_err(|rejection| rejection.errors)?;
-        match (change.as_mut(), again.stored) {
-            (Some(change), StoredVersion::Mapped(Some(stored))) => change.version = stored,
-            (Some(change), StoredVersion::Invalid { epoch }) => change.version.epoch = epoch,
-            (Some(_), StoredVersion::Mapped(None)) | (None, _) => {}
+        if let Some(change) = &mut change {
+            match again.stored {
+                StoredVersion::Mapped(Some(stored)) => change.version = stored,
+                StoredVersion::Invalid { epoch } => change.version.epoch = epoch,
+                StoredVersion::Mapped(None) => {}
+            }
         }
         let pipeline = self.pipeline(source, None, again.wall_time);
         if let Some(change) = &mut change {
@@ -80,11 +90,23 @@ impl Sources {
             return Err(version_ahead(event_type, source.view(&envelope)));
         }
         match self.settings.foreign_address.disposition(change) {
-            Disposition::Enqueue(change) | Disposition::Hold(change) => Ok(change),
+            Disposition::Enqueue(change) | Disposition::Hold(change) => {
+                Ok(ReplayChange::Mapped(change))
+            }
             Disposition::Park(..) => Err(foreign_address()),
-            Disposition::Ignore(_) | Disposition::Invalid(_) => Err(nothing_to_send()),
+            Disposition::Ignore(ignored) => Ok(ReplayChange::Ignored(ignored)),
+            Disposition::Invalid(invalid) => Err(invalid.errors),
         }
     }
+}
+
+/// Returns the result for an event whose type the source file lists in `ignore`.
+fn listed() -> ReplayChange {
+    ReplayChange::Ignored(IgnoreReason::ListedType.into())
+}
+
+fn is_listed(source: &Source, event_type: &Attribute) -> bool {
+    matches!(source.handling(event_type.as_str()), TypeHandling::Ignored)
 }
 
 // === errors ===
@@ -97,11 +119,6 @@ fn unknown_source_today() -> Vec<EventError> {
 fn unknown_event_type_today() -> Vec<EventError> {
     let detail = "The source no longer has this event type.";
     error("", "unknown_event_type", "events", detail)
-}
-
-fn nothing_to_send() -> Vec<EventError> {
-    let detail = "The current mapping sets no field from this event.";
-    error("", "ignored", "events", detail)
 }
 
 fn foreign_address() -> Vec<EventError> {

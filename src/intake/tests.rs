@@ -11,7 +11,7 @@ use crate::imprint::clearing::{AddressClearing, Clearing, FieldClearing};
 use crate::mapping::{
     JsonEnvelope, JsonEnvelopeRules, Mapping, MappingRules, VersionDomain, VersionRule,
 };
-use crate::outbox::{Disposition, NewEntry, Priority};
+use crate::outbox::{Disposition, IgnoreReason, NewEntry, Priority, ReplayChange};
 use crate::time::Timestamp;
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
@@ -154,7 +154,7 @@ fn a_foreign_address_has_one_rule() {
             ForeignAddress::Skip,
             &address_only,
             "ignore",
-            Err("ignored"),
+            Ok("ignored: foreign_address"),
         ),
         (ForeignAddress::Park, &home, "enqueue", Ok("city")),
     ] {
@@ -170,9 +170,13 @@ fn a_foreign_address_has_one_rule() {
         assert_eq!(found, accepted, "{policy:?} {fields}");
         let again = sources.remap(&name(), &entry.event_type, &entry.event, AGAIN);
         let found = again
-            .map(|change| {
-                let fields: Vec<String> = change.update.fields().map(ToString::to_string).collect();
-                fields.join(" ")
+            .map(|again| match again {
+                ReplayChange::Mapped(change) => {
+                    let fields = change.update.fields().map(ToString::to_string);
+                    fields.collect::<Vec<_>>().join(" ")
+                }
+                ReplayChange::Ignored(ignored) => format!("ignored: {}", ignored.reason.as_str()),
+                ReplayChange::Stored => "stored".to_owned(),
             })
             .map_err(|errors| errors[0].rule.clone());
         let expected = remapped.map(str::to_owned).map_err(str::to_owned);
@@ -205,7 +209,10 @@ fn a_replay_refuses_a_version_in_the_future() {
         let bytes = event.to_string();
         let change = sources.remap(&name(), &event_type, bytes.as_bytes(), again);
         let found = change
-            .map(|change| change.version.value)
+            .map(|again| match again {
+                ReplayChange::Mapped(change) => change.version.value,
+                ReplayChange::Ignored(_) | ReplayChange::Stored => panic!("a change"),
+            })
             .map_err(|errors| errors[0].rule.clone());
         assert_eq!(
             found,
@@ -379,19 +386,19 @@ fn a_header_that_the_condition_reads_is_stored_with_the_event() {
     let (eu, us, none) = (entry(Some("eu")), entry(Some("us")), entry(None));
     assert!(matches!(eu.disposition, Disposition::Enqueue(_)));
     for ignored in [&us, &none] {
-        assert!(matches!(ignored.disposition, Disposition::Ignore(_)));
+        let condition = Disposition::Ignore(IgnoreReason::Condition.into());
+        assert_eq!(ignored.disposition, condition);
     }
     assert_eq!((eu.digest, eu.digest), (us.digest, none.digest));
     let stored: Value = serde_json::from_slice(&eu.event).unwrap();
     assert_eq!(stored["request_headers"], json!({"x-shop": "eu"}));
     let remap = |entry: &NewEntry| {
         let mapped = sources.remap(&name(), &entry.event_type, &entry.event, AGAIN);
-        mapped.map(drop).map_err(|errors| errors[0].rule.clone())
+        mapped.unwrap()
     };
-    assert_eq!(
-        (remap(&eu), remap(&us)),
-        (Ok(()), Err("ignored".to_owned()))
-    );
+    assert!(matches!(remap(&eu), ReplayChange::Mapped(_)));
+    let condition = ReplayChange::Ignored(IgnoreReason::Condition.into());
+    assert_eq!(remap(&us), condition);
     let explained = sources.explain_entry(
         EntryEvent {
             identity: &eu.identity,

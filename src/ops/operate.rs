@@ -25,6 +25,7 @@ mod preview;
 mod reload;
 mod replay;
 mod selection;
+mod unchanged;
 mod versions;
 mod withdraw;
 
@@ -33,8 +34,9 @@ pub use destination::{DestinationView, ShadowView};
 pub use entries::{EntryContent, EntryView, FieldView, ValueView};
 pub use preview::{ReplayedEntry, ReplayedRequest};
 pub use reload::{LiveSources, RefusedSet, ReloadFailure, ReloadResult, SetChanges, SetView};
-pub use replay::{MappingChoice, ReplayPreview, Replayed, Unmappable};
+pub use replay::{IgnoredEntry, MappingChoice, ReplayPreview, Replayed, Unmappable};
 pub use selection::{CHANGE_ENTRIES_MAX, ChangeSelection, Reason};
+pub use unchanged::{Unchanged, UnchangedReason};
 pub use withdraw::{WithdrawAction, WithdrawPreview, WithdrawReport};
 
 /// The operator's use cases, with the parts of the bridge that the use cases read and change.

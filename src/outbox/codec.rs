@@ -16,8 +16,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Absence, EntryId, KeyMark, LaneClass, LaneKey, MaybeSent, ParkReason, Priority, Recognition,
-    Standing, State,
+    Absence, EntryId, IgnoreReason, KeyMark, LaneClass, LaneKey, MaybeSent, ParkReason, Priority,
+    Recognition, Standing, State,
 };
 use crate::imprint::{CustomerRef, ImprintId, PartnerCustomerId};
 use crate::time::Timestamp;
@@ -216,6 +216,22 @@ pub(super) fn reason(column: &'static str, number: i64) -> Result<ParkReason, Co
     named(column, number, &ParkReason::ALL, reason_number)
 }
 
+pub(super) const fn ignore_number(reason: IgnoreReason) -> u8 {
+    match reason {
+        IgnoreReason::ListedType => 0,
+        IgnoreReason::Condition => 1,
+        IgnoreReason::NothingToSend => 2,
+        IgnoreReason::ForeignAddress => 3,
+        IgnoreReason::ClearingOmitted => 4,
+        IgnoreReason::UnknownCustomer => 5,
+        IgnoreReason::ValuesSkipped => 6,
+    }
+}
+
+pub(super) fn ignore_reason(column: &'static str, number: i64) -> Result<IgnoreReason, CodecError> {
+    named(column, number, &IgnoreReason::ALL, ignore_number)
+}
+
 pub(super) const fn priority_number(priority: Priority) -> u8 {
     match priority {
         Priority::Live => 0,
@@ -362,6 +378,24 @@ pub(super) fn customer(key: &LaneKey, columns: &CustomerColumns<'_>) -> Option<C
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The stores of released versions contain these numbers, so the numbers must not change.
+    #[test]
+    fn the_numbers_of_ignore_reasons_never_change() {
+        for (number, word) in [
+            (0, "listed_type"),
+            (1, "condition"),
+            (2, "nothing_to_send"),
+            (3, "foreign_address"),
+            (4, "clearing_omitted"),
+            (5, "unknown_customer"),
+            (6, "values_skipped"),
+        ] {
+            let reason = ignore_reason("entry.ignored", number).unwrap();
+            assert_eq!(reason.as_str(), word);
+        }
+        assert!(ignore_reason("entry.ignored", 7).is_err());
+    }
 
     /// The stores of released versions contain these numbers, so the numbers must not change.
     #[test]

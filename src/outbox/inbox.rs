@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::{EntryId, ParkReason, State, StoreFuture};
+use super::{EntryId, IgnoreReason, ParkReason, State, StoreFuture};
 use crate::event::{Attribute, EventError, Identity, SourceName};
 use crate::imprint::CustomerChange;
 use crate::time::Timestamp;
@@ -44,15 +44,22 @@ pub enum Disposition {
     /// The entry is held, because it belongs to a mass change of its source. An operator must first approve the mass
     /// change.
     Hold(CustomerChange),
-    /// The event changes no field of Imprint: the store keeps only the receipt. The errors are those of fields that the
-    /// update leaves out because their values are invalid.
-    Ignore(Vec<EventError>),
+    /// The event changes no field of Imprint: the store keeps only the receipt.
+    Ignore(IgnoredEvent),
     /// The entry is parked without a customer change, because the event is invalid. The entry belongs to no lane, until
     /// a replay with a corrected schema or mapping gives the entry a customer change.
     Invalid(InvalidReason),
 }
 
 impl Disposition {
+    /// Returns the reason why the event is ignored, or `None` if the event is not ignored.
+    pub const fn ignored(&self) -> Option<IgnoreReason> {
+        match self {
+            Self::Ignore(ignored) => Some(ignored.reason),
+            Self::Enqueue(_) | Self::Park(..) | Self::Hold(_) | Self::Invalid(_) => None,
+        }
+    }
+
     /// Returns the reason why the event is invalid, or `None` if the event is valid.
     pub const fn invalid(&self) -> Option<&InvalidReason> {
         match self {
@@ -65,8 +72,26 @@ impl Disposition {
     pub fn skipped(&self) -> &[EventError] {
         match self {
             Self::Enqueue(change) | Self::Park(change, _) | Self::Hold(change) => &change.skipped,
-            Self::Ignore(skipped) => skipped,
+            Self::Ignore(ignored) => &ignored.skipped,
             Self::Invalid(_) => &[],
+        }
+    }
+}
+
+/// An event for which the bridge has nothing to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IgnoredEvent {
+    /// The reason why the bridge ignores the event.
+    pub reason: IgnoreReason,
+    /// The errors of the fields that the update leaves out because their values are invalid.
+    pub skipped: Vec<EventError>,
+}
+
+impl From<IgnoreReason> for IgnoredEvent {
+    fn from(reason: IgnoreReason) -> Self {
+        Self {
+            reason,
+            skipped: Vec::new(),
         }
     }
 }
@@ -167,6 +192,9 @@ pub struct Receipt {
     pub errors: Vec<EventError>,
     /// The errors of the fields that the update leaves out because their values are invalid.
     pub skipped: Vec<EventError>,
+    /// The reason why the entry is ignored. `None` means that the entry is not ignored, or that an older program stored
+    /// the entry.
+    pub ignored: Option<IgnoreReason>,
 }
 
 /// The key for finding the receipt of an event.

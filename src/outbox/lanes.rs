@@ -6,7 +6,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use super::{
-    EntryId, LaneId, MaybeSent, ParkReason, Pick, Settings, Standing, State, StoreFuture, Unproven,
+    EntryId, IgnoreReason, LaneId, MaybeSent, ParkReason, Pick, Settings, Standing, State,
+    StoreFuture, Unproven,
 };
 use crate::event::{SourceName, Version};
 use crate::fold::{Candidate, LaneVersions};
@@ -260,7 +261,7 @@ pub enum Ending {
     /// Imprint has newer values. The entry with this number contains the newer values.
     Superseded(EntryId),
     /// The entry had nothing to send, or Imprint does not know the customer.
-    Ignored,
+    Ignored(IgnoreReason),
     /// An operator must act on the entry.
     Parked {
         /// The reason for parking the entry.
@@ -279,7 +280,7 @@ impl Ending {
         match self {
             Self::Delivered => State::Delivered,
             Self::Superseded(_) => State::Superseded,
-            Self::Ignored => State::Ignored,
+            Self::Ignored(_) => State::Ignored,
             Self::Parked { .. } => State::Parked,
             Self::Undecided => State::Undecided,
         }

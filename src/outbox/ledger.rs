@@ -6,8 +6,8 @@ use std::fmt;
 use std::ops::RangeInclusive;
 
 use super::{
-    EntryId, IdentityLink, LaneKey, ParkReason, Receipt, Settings, State, StoreFuture,
-    VersionReset, WaitingEntry, Withdrawal, Withdrawn,
+    EntryId, IdentityLink, IgnoredEvent, LaneKey, ParkReason, Receipt, Settings, State,
+    StoreFuture, VersionReset, WaitingEntry, Withdrawal, Withdrawn,
 };
 use crate::event::{Attribute, Identity, SourceName, Version};
 use crate::fold::LaneVersions;
@@ -38,8 +38,9 @@ pub trait Ledger: Settings {
     fn origins(&self, customer: LaneKey) -> StoreFuture<'_, Vec<FieldOrigin>>;
     /// Returns all stored data of an entry.
     fn inspect(&self, entry: EntryId) -> StoreFuture<'_, Option<Inspection>>;
-    /// Makes parked entries wait again, with low priority, and appends a record to the audit log. Returns the entries
-    /// that now wait. Skips entries that are not parked, and entries without a customer change.
+    /// Makes parked entries wait again, with low priority, and appends a record to the audit log. An entry for which the
+    /// current mapping has nothing to send becomes ignored. Returns the changed entries. Skips entries that are not
+    /// parked, and entries without a customer change.
     fn replay(&self, replays: Vec<Replay>, event: AuditEvent) -> StoreFuture<'_, Vec<EntryId>>;
     /// Makes held and undecided entries wait, with low priority, and appends a record to the audit log. Returns the
     /// entries that now wait.
@@ -349,9 +350,19 @@ impl fmt::Debug for Inspection {
 pub struct Replay {
     /// The number of the entry.
     pub entry: EntryId,
-    /// The customer change that the current mapping produces from the event. `None` means that the entry keeps the
-    /// stored customer change. An entry that is parked as invalid has no stored customer change.
-    pub change: Option<CustomerChange>,
+    /// The customer change with which the entry waits.
+    pub change: ReplayChange,
+}
+
+/// The customer change of a replayed entry.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ReplayChange {
+    /// The entry keeps the stored customer change. An entry that is parked as invalid has none.
+    Stored,
+    /// The entry gets this customer change, which the current mapping produces from the event.
+    Mapped(CustomerChange),
+    /// The current mapping has nothing to send for the event. The entry becomes ignored.
+    Ignored(IgnoredEvent),
 }
 
 /// One action of an operator or of a background task, for the audit log.

@@ -79,6 +79,51 @@ impl State {
     }
 }
 
+/// The reason why an entry is ignored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum IgnoreReason {
+    /// The source file lists the type of the event in `ignore`.
+    ListedType,
+    /// The condition `when` of the mapping is not true for the event.
+    Condition,
+    /// The mapping sets and clears no field: every expression is absent, or no value changed.
+    NothingToSend,
+    /// The mapping leaves out all fields of the event, because their values are invalid.
+    ValuesSkipped,
+    /// The event only sets an address outside the USA, and the bridge leaves such addresses out.
+    ForeignAddress,
+    /// The event only clears fields, and the settings for cleared fields omit these fields from requests.
+    ClearingOmitted,
+    /// Imprint does not know the customer.
+    UnknownCustomer,
+}
+
+impl IgnoreReason {
+    /// Every reason for ignoring an entry.
+    pub const ALL: [Self; 7] = [
+        Self::ListedType,
+        Self::Condition,
+        Self::NothingToSend,
+        Self::ForeignAddress,
+        Self::ClearingOmitted,
+        Self::UnknownCustomer,
+        Self::ValuesSkipped,
+    ];
+
+    /// Returns the name of the reason for HTTP answers and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ListedType => "listed_type",
+            Self::Condition => "condition",
+            Self::NothingToSend => "nothing_to_send",
+            Self::ValuesSkipped => "values_skipped",
+            Self::ForeignAddress => "foreign_address",
+            Self::ClearingOmitted => "clearing_omitted",
+            Self::UnknownCustomer => "unknown_customer",
+        }
+    }
+}
+
 /// The reason why an entry is parked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ParkReason {

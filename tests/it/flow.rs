@@ -285,6 +285,7 @@ fn an_unknown_customer_is_ignored() {
     app.accept(&email("no-card", "stranger", 1));
     let receipt = app.wait_until("no-card", "ignored");
     assert_eq!(receipt["attempts"], 1);
+    assert_eq!(receipt["ignored"], "unknown_customer");
     assert_eq!(app.metric("parked_entries"), Some(0.0));
     assert_eq!(
         app.metric("destination_state{state=\"flowing\"}"),

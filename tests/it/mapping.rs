@@ -46,9 +46,20 @@ fn change(seq: u64, before: &Value, after: &Value) -> Value {
     json!({"op": "u", "table": "customers", "seq": seq, "at": "2025-02-13T19:08:07Z", "before": before, "after": after})
 }
 
-fn status(app: &TestApp, id: &str) -> Value {
+fn receipt(app: &TestApp, id: &str) -> Value {
     let line = format!("GET /v1/sources/shop/events/{id}");
-    http::ask(app.ingress(), &line, &[], "").unwrap().json()["status"].clone()
+    http::ask(app.ingress(), &line, &[], "").unwrap().json()
+}
+
+fn status(app: &TestApp, id: &str) -> Value {
+    receipt(app, id)["status"].clone()
+}
+
+/// Returns the reason why the event is ignored.
+fn ignored(app: &TestApp, id: &str) -> Value {
+    let receipt = receipt(app, id);
+    assert_eq!(receipt["status"], "ignored", "{receipt}");
+    receipt["ignored"].clone()
 }
 
 fn until(app: &TestApp, id: &str, wanted: &str) {
@@ -69,8 +80,8 @@ fn a_json_body_is_split_into_events_with_their_own_types() {
     ]});
     assert_eq!(ids(&post(&app, &body)), ["1", "2", "3"]);
     until(&app, "1", "delivered");
-    assert_eq!(status(&app, "2"), "ignored", "the type is ignored");
-    assert_eq!(status(&app, "3"), "ignored", "the condition is false");
+    assert_eq!(ignored(&app, "2"), "listed_type");
+    assert_eq!(ignored(&app, "3"), "condition");
     let calls = app.imprint.calls();
     assert_eq!(calls.len(), 1);
     assert_eq!(
@@ -134,7 +145,7 @@ fn only_field_groups_that_differ_are_sent() {
     let changes = json!({"changes": [change(2, &moved, &cleared), change(3, &cleared, &cleared)]});
     assert_eq!(ids(&post(&app, &changes)), ["2", "3"]);
     until(&app, "2", "delivered");
-    assert_eq!(status(&app, "3"), "ignored", "no field differs");
+    assert_eq!(ignored(&app, "3"), "nothing_to_send", "no field differs");
     assert_eq!(
         app.imprint.calls()[1].body,
         json!({"metadata": {"vip": true}})

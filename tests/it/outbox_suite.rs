@@ -9,10 +9,11 @@ use imprint_bridge::fold::{Candidate, FoldEnd, LaneVersions, MaxFold, fold};
 use imprint_bridge::imprint::{CustomerChange, CustomerRef, Field, FieldValue, ImprintId};
 use imprint_bridge::outbox::{
     Appended, AppendedEntry, AuditEvent, Claim, ClaimedLane, Detail, Digest, Disposition, Ending,
-    EntryFilter, EntryId, EntrySelection, Error, FailingShare, Inbox as _, LaneKey, LaneShares,
-    Ledger as _, Lifecycle as _, Lookup, MaybeSent, MemoryOutbox, NewEntry, OpenError, Outbox,
-    ParkReason, Pick, Priority, Receipt, Recognition, Replay, Setting, Settled, Settlement,
-    SqliteOutbox, Standing, State, Trials, Unproven, Withdrawal, WithdrawnState,
+    EntryFilter, EntryId, EntrySelection, Error, FailingShare, IgnoreReason, Inbox as _, LaneKey,
+    LaneShares, Ledger as _, Lifecycle as _, Lookup, MaybeSent, MemoryOutbox, NewEntry, OpenError,
+    Outbox, ParkReason, Pick, Priority, Receipt, Recognition, Replay, ReplayChange, Setting,
+    Settled, Settlement, SqliteOutbox, Standing, State, Trials, Unproven, Withdrawal,
+    WithdrawnState,
 };
 use imprint_bridge::time::Timestamp;
 use serde_json::json;
@@ -27,6 +28,7 @@ mod spelling;
 mod turns;
 mod withdraw;
 
+const IGNORED: Ending = Ending::Ignored(IgnoreReason::UnknownCustomer);
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 
 /// Creates an empty store of each storage engine. Dropping the folder deletes the store.
@@ -681,7 +683,7 @@ async fn settling_twice_changes_nothing_twice() {
             settlement(&claimed, all(&claimed, &Ending::Delivered), NOW),
         )
         .await;
-        let again = settlement(&claimed, all(&claimed, &Ending::Ignored), NOW);
+        let again = settlement(&claimed, all(&claimed, &IGNORED), NOW);
         assert_eq!(
             outbox.settle(again.into()).await.unwrap(),
             Settled::Stale,
@@ -703,7 +705,7 @@ async fn a_claim_is_settled_once() {
         append(&*outbox, &[entry("a", "CUST-1", 1)]).await;
         let claimed = claim_one(&*outbox).await;
         let delivered = settlement(&claimed, all(&claimed, &Ending::Delivered), NOW);
-        let ignored = settlement(&claimed, all(&claimed, &Ending::Ignored), NOW);
+        let ignored = settlement(&claimed, all(&claimed, &IGNORED), NOW);
         let both = (
             outbox.settle(delivered.clone().into()),
             outbox.settle(ignored.clone().into()),
@@ -736,7 +738,7 @@ async fn a_lost_claim_is_stale(
     append(&*before, &[entry("a", "CUST-1", 1)]).await;
     let lost = claim_one(&*before).await;
     let outbox = restart(before);
-    let late = settlement(&lost, all(&lost, &Ending::Ignored), NOW);
+    let late = settlement(&lost, all(&lost, &IGNORED), NOW);
     let settled = outbox.settle(late.clone().into()).await.unwrap();
     assert_eq!(settled, Settled::Stale, "{engine}: nobody has claimed it");
     let claimed = claim_one(&*outbox).await;
@@ -848,7 +850,7 @@ async fn an_event_to_ignore_leaves_only_a_receipt() {
         let stored = append(
             outbox,
             &[NewEntry {
-                disposition: Disposition::Ignore(Vec::new()),
+                disposition: Disposition::Ignore(IgnoreReason::ListedType.into()),
                 ..entry("a", "CUST-1", 1)
             }],
         )

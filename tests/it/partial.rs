@@ -326,10 +326,7 @@ fn a_corrected_mapping_maps_the_parked_events_again() {
 
     let kept = app.replay(&json!({}));
     assert_eq!(kept["replayed"], json!([]), "{kept}");
-    assert_eq!(
-        kept["unmappable"][3]["faults"][0]["rule"], "map_again",
-        "{kept}"
-    );
+    assert_eq!(kept["unchanged"][3]["reason"], "needs_mapping", "{kept}");
     app.reconfigure(&[
         (
             r#"'.phone | e164("US")'"#,
@@ -358,6 +355,60 @@ fn a_corrected_mapping_maps_the_parked_events_again() {
     let discard = json!({"ids": [entry], "reason": "a test row"});
     app.admin("POST /admin/v1/entries/discard", &discard);
     assert_eq!(app.receipt("list", "3")["status"], "discarded");
+}
+
+/// FAULTS N452: the corrected source file has nothing to send for a parked event. The replay ends the event as ignored.
+#[test]
+fn a_replay_ends_events_for_which_the_mapping_has_nothing_to_send() {
+    let mut app = PartialApp::start();
+    app.reconfigure(&[]);
+    let dropped = json!({"id": 3, "type": "dropped", "customer": "c3", "n": 3});
+    let body = json!([
+        changed(1, "c1", &json!({"phone": "canary"})),
+        changed(2, "c2", &json!({"phone": "canary"})),
+        dropped,
+    ]);
+    assert_eq!(statuses(&app.accept("list", &body)), ["parked"; 3]);
+    app.reconfigure(&[
+        ("\n[auth]", "\nignore = [\"dropped\"]\n[auth]"),
+        (".phone", ".mobile"),
+        ("version = ", "when = '.customer != \"c2\"'\nversion = "),
+    ]);
+    let preview = app.replay(&json!({"map_again": true, "preview": true}));
+    assert_eq!(
+        (&preview["would_replay"], &preview["requests"]),
+        (&json!(0), &json!([]))
+    );
+    assert_eq!(app.invalid().len(), 3, "a preview changes nothing");
+    let replayed = app.replay(&json!({"map_again": true}));
+    assert_eq!(
+        (&replayed["replayed"], &replayed["unmappable"]),
+        (&json!([]), &json!([]))
+    );
+    let results = preview["results"].as_array().unwrap().iter();
+    let ignored = replayed["ignored"].as_array().unwrap().iter();
+    for ((result, ignored), (id, reason)) in results.zip(ignored).zip([
+        ("1", "nothing_to_send"),
+        ("2", "condition"),
+        ("3", "listed_type"),
+    ]) {
+        assert_eq!(
+            (&result["status"], &result["ignored"]),
+            (&json!("ignored"), &json!(reason))
+        );
+        assert_eq!(
+            (&ignored["entry"], &ignored["reason"]),
+            (&result["entry"], &json!(reason))
+        );
+        let receipt = app.receipt("list", id);
+        assert_eq!(
+            (&receipt["status"], &receipt["ignored"]),
+            (&json!("ignored"), &json!(reason))
+        );
+        assert_eq!(receipt["parked"], Value::Null);
+    }
+    assert_eq!(app.app.metric("parked_entries"), Some(0.0));
+    assert_eq!(app.app.metric("stored_bytes{source=\"list\"}"), Some(0.0));
 }
 
 /// Checks the preview of three events that the corrected mapping accepts. Imprint has a newer e-mail address of `c1`.

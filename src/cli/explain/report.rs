@@ -54,7 +54,9 @@ fn summary(outcome: &ExplainedOutcome) -> String {
         ExplainedOutcome::Invalid { problem } => {
             format!("parked, because the event is invalid ({})", problem.class)
         }
-        ExplainedOutcome::Ignored => "ignored: accepted, and nothing is sent".to_owned(),
+        ExplainedOutcome::Ignored { reason } => {
+            format!("ignored: accepted, and nothing is sent ({reason})")
+        }
         ExplainedOutcome::Request(_) => "request".to_owned(),
         ExplainedOutcome::Parked { reason, .. } => format!("parked, {reason}"),
     }
@@ -68,7 +70,7 @@ fn details(outcome: &ExplainedOutcome) -> Vec<String> {
         ExplainedOutcome::Refused { problem } | ExplainedOutcome::Invalid { problem } => {
             errors(problem)
         }
-        ExplainedOutcome::Ignored => Vec::new(),
+        ExplainedOutcome::Ignored { .. } => Vec::new(),
         ExplainedOutcome::Request(request) | ExplainedOutcome::Parked { request, .. } => {
             vec![destination(request)]
         }
@@ -82,7 +84,7 @@ const fn request_of(outcome: &ExplainedOutcome) -> Option<&RequestExplanation> {
         }
         ExplainedOutcome::Refused { .. }
         | ExplainedOutcome::Invalid { .. }
-        | ExplainedOutcome::Ignored => None,
+        | ExplainedOutcome::Ignored { .. } => None,
     }
 }
 

@@ -86,13 +86,11 @@ impl ChangeOptions {
         let body = Value::Object(body);
         let answer = self.bridge.call(&Method::POST, &path, Some(&body))?;
         self.bridge.show(&answer, table::change);
-        let changed = table::CHANGED.iter().any(|(member, _)| {
+        let members = table::CHANGED.iter().map(|(member, _)| member);
+        let changed = members.chain(&table::RESULTS).any(|member| {
             let entries = at(&answer, member).as_array();
             entries.is_some_and(|entries| !entries.is_empty())
         });
-        let would_replay = at(&answer, "would_replay").as_u64();
-        Ok(exit_code(
-            changed || would_replay.is_some_and(|number| number > 0),
-        ))
+        Ok(exit_code(changed))
     }
 }

@@ -62,7 +62,11 @@ pub(super) fn entries(answer: &Value) -> Vec<String> {
             (None, _) if list(entry, "skipped").next().is_some() => {
                 format!("skipped{}", first_error(list(entry, "skipped")))
             }
-            (None, _) => text(at(entry, "superseded_by")),
+            (None, _) => {
+                let reasons = [at(entry, "ignored"), at(entry, "superseded_by")];
+                let reason = reasons.into_iter().find(|reason| !reason.is_null());
+                text(reason.unwrap_or(&Value::Null))
+            }
         };
         vec![
             text(at(entry, "entry")),
@@ -116,6 +120,8 @@ pub(in crate::cli) fn entry(answer: &Value) -> Vec<String> {
 }
 
 /// The members of an answer that list the changed entries, with the words for them.
+///
+/// The effect of a replay of ignored entries, and of the preview of a replay, stands in the members [`RESULTS`].
 pub(super) const CHANGED: [(&str, &str); 5] = [
     ("replayed", "replayed"),
     ("discarded", "discarded"),
@@ -123,6 +129,9 @@ pub(super) const CHANGED: [(&str, &str); 5] = [
     ("parked", "parked"),
     ("would_park", "would be parked"),
 ];
+
+/// The members of an answer that list further changed entries, and that have lines of their own.
+pub(super) const RESULTS: [&str; 2] = ["ignored", "results"];
 
 /// Formats the effect of a change of entries, or of its preview.
 pub(super) fn change(answer: &Value) -> Vec<String> {
@@ -151,23 +160,35 @@ pub(super) fn change(answer: &Value) -> Vec<String> {
         lines.extend(fields.into_iter().map(|field| format!("  {field}")));
     }
     lines.extend(list(answer, "results").flat_map(result));
-    for unmappable in list(answer, "unmappable") {
-        lines.push(format!(
-            "entry {}: the current mapping rejects its event:",
-            text(at(unmappable, "entry"))
-        ));
-        lines.extend(list(unmappable, "faults").map(|error| {
-            let place = text(at(error, "pointer"));
-            format!(
-                "  {place} {} {}",
-                text(at(error, "rule")),
-                text(at(error, "detail"))
-            )
-        }));
-    }
+    lines.extend(list(answer, "ignored").map(|ignored| {
+        let (entry, reason) = (text(at(ignored, "entry")), text(at(ignored, "reason")));
+        format!("entry {entry}: ignored, nothing is sent ({reason})")
+    }));
+    lines.extend(list(answer, "unmappable").flat_map(rejected));
+    lines.extend(list(answer, "unchanged").map(|unchanged| {
+        let (entry, detail) = (text(at(unchanged, "entry")), text(at(unchanged, "detail")));
+        format!("entry {entry}: unchanged, because {detail}")
+    }));
     if at(answer, "more") == true {
         lines.push("the filter matches more entries: run the command again".to_owned());
     }
+    lines
+}
+
+/// Formats the errors of an event that the current mapping rejects.
+fn rejected(unmappable: &Value) -> Vec<String> {
+    let entry = text(at(unmappable, "entry"));
+    let mut lines = vec![format!(
+        "entry {entry}: the current mapping rejects its event:"
+    )];
+    lines.extend(list(unmappable, "faults").map(|error| {
+        let place = match at(error, "pointer").as_str() {
+            None | Some("") => "whole event".to_owned(),
+            Some(pointer) => printable(pointer),
+        };
+        let (detail, rule) = (text(at(error, "detail")), text(at(error, "rule")));
+        format!("  {place}: {detail} ({rule})")
+    }));
     lines
 }
 
@@ -185,7 +206,10 @@ fn result(result: &Value) -> Vec<String> {
             text(winner)
         )],
         Some("parked") => vec![format!("entry {entry}: parked again, {}", text(parked))],
-        Some("ignored") => vec![format!("entry {entry}: ignored, nothing is sent")],
+        Some("ignored") => vec![format!(
+            "entry {entry}: ignored, nothing is sent ({})",
+            text(at(result, "ignored"))
+        )],
         Some(_) => {
             let overtaken = at(result, "overtaken").as_object().into_iter().flatten();
             let line = |(field, winner): (&String, &Value)| {
@@ -255,6 +279,8 @@ mod tests {
             {"entry": 8, "id": "b", "type": "t", "status": "parked", "attempts": 0, "accepted_at": "now",
              "parked": {"reason": "invalid", "detail": null, "faults": [{"pointer": "/1/phone", "rule": "e164"}, {}]}},
             {"entry": 12, "id": "longer", "type": "t", "status": "waiting", "partner_id": "P", "attempts": 0, "accepted_at": "now"},
+            {"entry": 13, "id": "c", "type": "t", "status": "ignored", "attempts": 0, "accepted_at": "now",
+             "ignored": "listed_type", "superseded_by": null},
         ]});
         assert_eq!(
             entries(&answer),
@@ -263,6 +289,7 @@ mod tests {
                 "7      a       t     parked   C         1         now       rejected: status 400",
                 "8      b       t     parked   -         0         now       invalid: /1/phone (e164) and 1 more",
                 "12     longer  t     waiting  P         0         now       -",
+                "13     c       t     ignored  -         0         now       listed_type",
             ]
         );
         assert_eq!(entries(&json!({"entries": []})), ["none"]);
@@ -315,7 +342,7 @@ mod tests {
                 "entry 6: parked again, version_jump",
                 "entry 7: the bridge must first ask Imprint about the customer, so the result is not known",
                 "entry 5: the current mapping rejects its event:",
-                "  /a e164 No.",
+                "  /a: No. (e164)",
                 "the filter matches more entries: run the command again",
             ]
         );

@@ -49,7 +49,7 @@ pub(super) fn without_reassertion(exchange: &LaneExchange, sent: Settlement) -> 
 /// versions do not show that the late request overwrites them.
 pub(super) fn without_departed(exchange: &LaneExchange, settlement: Settlement) -> Settlement {
     let departs = |ending: &Ending| match ending {
-        Ending::Parked { .. } | Ending::Ignored | Ending::Undecided => true,
+        Ending::Parked { .. } | Ending::Ignored(_) | Ending::Undecided => true,
         Ending::Delivered | Ending::Superseded(_) => false,
     };
     let mut endings = settlement.endings.iter();

@@ -6,7 +6,10 @@ use super::{park, remaining, some_end};
 use crate::dispatch::lane_exchange::LaneExchange;
 use crate::dispatch::rules::{DeliveryRules, UnknownCustomer};
 use crate::imprint::ImprintId;
-use crate::outbox::{Ending, Moved, ParkReason, Recognition, Settlement, Trials};
+use crate::outbox::{Ending, IgnoreReason, Moved, ParkReason, Recognition, Settlement, Trials};
+
+/// The ending of an entry whose customer Imprint does not know.
+const IGNORED: Ending = Ending::Ignored(IgnoreReason::UnknownCustomer);
 
 /// Returns the settlement that parks the entries for which Imprint's answer does not tell the customer.
 pub(super) fn all_parked(
@@ -25,11 +28,11 @@ pub(super) fn customer_unknown(
 ) -> Settlement {
     let ends = LaneExchange::concerns;
     match rules.unknown {
-        UnknownCustomer::Ignore => some_end(exchange, &Ending::Ignored, sent, ends),
+        UnknownCustomer::Ignore => some_end(exchange, &IGNORED, sent, ends),
         UnknownCustomer::Park => some_end(exchange, &park(ParkReason::UnknownCustomer), sent, ends),
         UnknownCustomer::Wait => {
             let too_old = too_old(exchange, &sent, rules.wait_max);
-            let too_old = too_old.into_iter().map(|entry| (entry, Ending::Ignored));
+            let too_old = too_old.into_iter().map(|entry| (entry, IGNORED));
             let mut waits = waits_for_customer(rules, sent);
             waits.endings.extend(too_old);
             waits

@@ -4,7 +4,7 @@ use super::*;
 use crate::imprint::{
     CustomerChange, CustomerRef, Field, FieldValue, ImprintId, PartnerCustomerId,
 };
-use crate::outbox::{Digest, Disposition, ParkReason};
+use crate::outbox::{Digest, Disposition, IgnoreReason, ParkReason};
 
 #[actix_web::test]
 async fn an_event_is_stored_and_answered_202() {
@@ -290,7 +290,7 @@ async fn an_event_without_anything_to_send_ends_as_ignored() {
     assert_eq!(reply.statuses(), ["ignored"]);
     assert_eq!(
         listener.outbox.entries()[0].disposition,
-        Disposition::Ignore(Vec::new())
+        Disposition::Ignore(IgnoreReason::ListedType.into())
     );
     let counts = listener.ingress.counts.snapshot();
     assert_eq!((counts.accepted, counts.ignored), (1, 1));

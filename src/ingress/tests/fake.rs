@@ -82,6 +82,7 @@ impl Fake {
                 .then(|| (ParkReason::Rejected, Some("email".to_owned()))),
             errors: Vec::new(),
             skipped: entry.disposition.skipped().to_vec(),
+            ignored: None,
         })
     }
 }

@@ -13,10 +13,11 @@ use super::{ApiResult, SharedOperations, json_response};
 use crate::event::{Attribute, EventError};
 use crate::imprint::{ImprintId, PartnerCustomerId};
 use crate::ops::operate::{
-    AUDIT_PAGE_MAX, EntryView, FieldView, Operations, Operator, ReplayPreview, ReplayedEntry,
-    ReplayedRequest, Unmappable, ValueView, WithdrawAction, WithdrawReport,
+    AUDIT_PAGE_MAX, EntryView, FieldView, IgnoredEntry, Operations, Operator, ReplayPreview,
+    ReplayedEntry, ReplayedRequest, Unchanged, Unmappable, ValueView, WithdrawAction,
+    WithdrawReport,
 };
-use crate::outbox::{AuditRecord, Ending, EntryId, EntrySummary, LaneKey};
+use crate::outbox::{AuditRecord, Ending, EntryId, EntrySummary, IgnoreReason, LaneKey, State};
 
 /// Answers `GET /admin/v1/entries`.
 pub(super) async fn list(
@@ -59,9 +60,14 @@ pub(super) async fn replay(
     }
     let replayed = operations.replay(&operator, selection, mapping, body.reason());
     let replayed = replayed.await?;
+    let ignored = replayed.ignored.iter();
+    let ignored = ignored
+        .map(|IgnoredEntry { entry, reason }| json!({"entry": entry.0, "reason": reason.as_str()}));
     json_response(&json!({
         "replayed": numbers(&replayed.entries), "more": replayed.has_more,
+        "ignored": ignored.collect::<Vec<_>>(),
         "unmappable": unmappable_json(&replayed.unmappable),
+        "unchanged": unchanged_json(&replayed.unchanged),
     }))
 }
 
@@ -99,16 +105,20 @@ async fn withdraw(
         let preview = operations.preview_withdrawal(operator, action, selection);
         let preview = preview.await?;
         let entries = numbers(&preview.entries);
-        return json_response(&json!({planned: entries, "more": preview.has_more}));
+        return json_response(&json!({
+            planned: entries, "unchanged": unchanged_json(&preview.unchanged),
+            "more": preview.has_more,
+        }));
     }
     let report = operations.withdraw(operator, action, selection, body.reason());
     let WithdrawReport {
         withdrawn,
+        unchanged,
         has_more,
     } = report.await?;
     json_response(&json!({
         done: numbers(&withdrawn.entries), "in_flight": numbers(&withdrawn.in_flight),
-        "more": has_more,
+        "unchanged": unchanged_json(&unchanged), "more": has_more,
     }))
 }
 
@@ -159,6 +169,7 @@ fn summary_json(summary: &EntrySummary) -> Value {
         "settled_at": receipt.settled_at.map(|at| at.to_rfc3339()),
         "superseded_by": receipt.superseded_by.as_ref().map(Attribute::as_str),
         "parked": parked,
+        "ignored": receipt.ignored.map(IgnoreReason::as_str),
     });
     if let (Some(members), false) = (summary.as_object_mut(), receipt.skipped.is_empty()) {
         let errors = receipt.skipped.iter().map(error_json).collect();
@@ -195,7 +206,9 @@ fn fields_json(fields: Vec<FieldView>) -> Value {
         let value = match value {
             ValueView::Set(value) => value,
             ValueView::Cleared => json!("(cleared)"),
-            ValueView::Omitted => json!("(cleared, not sent)"),
+            ValueView::Omitted(reason) => {
+                json!(format!("(cleared: nothing is sent, because {reason})"))
+            }
         };
         (field.to_string(), value)
     });
@@ -220,6 +233,7 @@ fn preview_json(preview: ReplayPreview) -> Value {
         "would_replay": preview.replayable, "more": preview.has_more,
         "requests": requests.collect::<Vec<_>>(), "results": results.collect::<Vec<_>>(),
         "unmappable": unmappable_json(&preview.unmappable),
+        "unchanged": unchanged_json(&preview.unchanged),
     })
 }
 
@@ -234,11 +248,15 @@ fn result_json(result: &ReplayedEntry) -> Value {
         Some(Ending::Parked { reason, .. }) => Some(reason.as_str()),
         _ => None,
     };
+    let ignored = match ending {
+        Some(Ending::Ignored(reason)) => Some(reason.as_str()),
+        _ => None,
+    };
     let overtaken = result.overtaken.iter();
     let overtaken = overtaken.map(|(field, winner)| (field.to_string(), json!(winner.0)));
     json!({
         "entry": result.entry.0, "status": ending.map(|ending| ending.state().as_str()),
-        "superseded_by": superseded_by, "parked": parked,
+        "superseded_by": superseded_by, "parked": parked, "ignored": ignored,
         "overtaken": overtaken.collect::<Map<_, _>>(),
     })
 }
@@ -247,6 +265,16 @@ fn unmappable_json(unmappable: &[Unmappable]) -> Value {
     let entries = unmappable.iter().map(|Unmappable { entry, errors }| {
         let errors: Vec<Value> = errors.iter().map(error_json).collect();
         json!({"entry": entry.0, "faults": errors})
+    });
+    entries.collect()
+}
+
+fn unchanged_json(unchanged: &[Unchanged]) -> Value {
+    let entries = unchanged.iter().map(|Unchanged { entry, reason }| {
+        json!({
+            "entry": entry.0, "reason": reason.as_str(),
+            "status": reason.state().map(State::as_str), "detail": reason.to_string(),
+        })
     });
     entries.collect()
 }

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::{Error, Operations, Operator};
 use crate::event::{Version, Visibility};
+use crate::imprint::clearing::Clearing;
 use crate::imprint::{Field, FieldValue, Update};
 use crate::outbox::{EntryFilter, EntryId, EntryPage, EntrySummary, Inspection};
 
@@ -44,8 +45,8 @@ pub struct FieldView {
 pub enum ValueView {
     Set(Value),
     Cleared,
-    /// The source cleared the field, and the request omits the field.
-    Omitted,
+    /// The source cleared the field, and the request omits the field for this reason.
+    Omitted(&'static str),
 }
 
 /// The debug output shows no value, because the value is possibly unmasked.
@@ -54,7 +55,7 @@ impl std::fmt::Debug for ValueView {
         f.write_str(match self {
             Self::Set(_) => "Set",
             Self::Cleared => "Cleared",
-            Self::Omitted => "Omitted",
+            Self::Omitted(_) => "Omitted",
         })
     }
 }
@@ -84,10 +85,11 @@ impl Operations {
     ) -> Result<EntryView, Error> {
         let inspection = self.inspect(entry).await?;
         self.audit_reveal(operator, entry, visibility).await?;
+        let clearing = self.rules.clearing;
         let content = inspection.event.map(|event| EntryContent {
             update: inspection
                 .update
-                .map(|(version, update)| (version, field_views(visibility, &update))),
+                .map(|(version, update)| (version, field_views(visibility, &update, clearing))),
             event: serde_json::from_slice(&event)
                 .ok()
                 .map(|event| visibility.value(&event)),
@@ -120,12 +122,19 @@ impl Operations {
 }
 
 /// Returns the fields of an update, with masked or revealed values.
-pub(super) fn field_views(visibility: Visibility, update: &Update) -> Vec<FieldView> {
+pub(super) fn field_views(
+    visibility: Visibility,
+    update: &Update,
+    clearing: Clearing,
+) -> Vec<FieldView> {
     let fields = update.iter().map(|(field, value)| FieldView {
         field: field.clone(),
         value: match value {
             FieldValue::Set(value) => ValueView::Set(visibility.value(value)),
-            FieldValue::Cleared => ValueView::Cleared,
+            FieldValue::Cleared => {
+                let omission = clearing.omission(field);
+                omission.map_or(ValueView::Cleared, ValueView::Omitted)
+            }
         },
     });
     fields.collect()

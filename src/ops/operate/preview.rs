@@ -4,7 +4,8 @@
 //! starts an exchange, assumes that Imprint applies the request, and settles the lane. The preview repeats these steps
 //! until no replayed entry waits.
 
-use super::entries::{FieldView, ValueView, field_views};
+use super::entries::{FieldView, field_views};
+use super::replay::IgnoredEntry;
 use crate::dispatch::lane_exchange::{Conclusion, ExchangeStep, ImprintCall, LaneExchange};
 use crate::dispatch::moment::Moment;
 use crate::dispatch::policy::Decision;
@@ -12,11 +13,10 @@ use crate::dispatch::rules::DeliveryRules;
 use crate::dispatch::settlement::settlement;
 use crate::event::Visibility;
 use crate::fold::{Fold, LaneVersions, MaxFold, fold};
-use crate::imprint::clearing::AddressClearing;
-use crate::imprint::{Body, Echo, Field, Request};
+use crate::imprint::{Echo, Field};
 use crate::outbox::{
     ClaimToken, ClaimedLane, Ending, EntryId, LaneId, LaneKey, LoadedEntry, LoadedLane, Replay,
-    Trials, WaitingEntry,
+    ReplayChange, Trials, WaitingEntry,
 };
 use crate::time::Timestamp;
 
@@ -26,7 +26,7 @@ pub struct ReplayedRequest {
     pub customer: LaneKey,
     /// The entries in the request, including entries that already wait.
     pub entries: Vec<EntryId>,
-    /// The fields of the request. A cleared field that the request omits is [`ValueView::Omitted`].
+    /// The fields of the request, and the cleared fields that the request omits.
     pub values: Vec<FieldView>,
 }
 
@@ -41,6 +41,16 @@ pub struct ReplayedEntry {
     pub overtaken: Vec<(Field, EntryId)>,
 }
 
+impl ReplayedEntry {
+    pub(super) const fn ignored(IgnoredEntry { entry, reason }: IgnoredEntry) -> Self {
+        Self {
+            entry,
+            ending: Some(Ending::Ignored(reason)),
+            overtaken: Vec::new(),
+        }
+    }
+}
+
 /// The requests and the results of a replay.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Forecast {
@@ -49,17 +59,19 @@ pub(super) struct Forecast {
 }
 
 /// Returns the waiting entry that a replay makes of a loaded entry: with the result of the current mapping if the replay
-/// maps the event again, otherwise with the stored update. Returns `None` if the bridge cannot read the stored update.
+/// maps the event again, otherwise with the stored update. Returns `None` if the entry becomes ignored, or if the bridge
+/// cannot read the stored update.
 pub(super) fn replayed(entry: &LoadedEntry, replay: &Replay) -> Option<WaitingEntry> {
     let receipt = &entry.summary.receipt;
     let (version, update, customer, jump_max) = match &replay.change {
-        Some(change) => (
+        ReplayChange::Ignored(_) => return None,
+        ReplayChange::Mapped(change) => (
             change.version.arrived(replay.entry.0),
             change.update.clone(),
             change.customer.clone(),
             change.jump_max,
         ),
-        None => {
+        ReplayChange::Stored => {
             let (version, update) = entry.update.clone()?;
             (version, update, entry.customer.clone()?, entry.jump_max)
         }
@@ -128,23 +140,17 @@ impl LanePreview {
     fn run(mut self, rules: &DeliveryRules, now: Timestamp, forecast: &mut Forecast) {
         while !self.replayed.is_empty() {
             let (exchange, step) = LaneExchange::start(self.claimed.clone(), rules, now);
-            let (decision, request) = match step {
-                ExchangeStep::Call(ImprintCall::Update(request)) => {
-                    (Decision::Deliver(Echo::default()), Some(request))
+            let decision = match step {
+                ExchangeStep::Call(ImprintCall::Update(_)) => {
+                    let request = self.request(&exchange.fold, rules);
+                    forecast.requests.extend(request);
+                    Decision::Deliver(Echo::default())
                 }
-                ExchangeStep::Conclude(Conclusion::NothingToSend) => {
-                    (Decision::NothingToSend, None)
-                }
-                ExchangeStep::Conclude(Conclusion::ProvenAbsent) => {
-                    (Decision::CustomerUnknown, None)
-                }
+                ExchangeStep::Conclude(Conclusion::NothingToSend) => Decision::NothingToSend,
+                ExchangeStep::Conclude(Conclusion::ProvenAbsent) => Decision::CustomerUnknown,
                 ExchangeStep::Call(ImprintCall::Retrieve(_) | ImprintCall::Search(_))
                 | ExchangeStep::Conclude(_) => break,
             };
-            if let Some(Request { body, cleared, .. }) = request {
-                let request = self.request(&exchange.fold, &body, &cleared);
-                forecast.requests.extend(request);
-            }
             let moment = Moment { now, random: 0 };
             let settled = settlement(&exchange, decision, rules, moment);
             if settled.endings.is_empty() {
@@ -164,25 +170,17 @@ impl LanePreview {
         forecast.entries.extend(asked);
     }
 
-    /// Returns the request of this fold, if it has a value of a replayed entry. `verified` has the cleared address lines
-    /// that the request omits, and that dispatch sends if Imprint's answer still has them.
-    fn request(&self, fold: &Fold, body: &Body, verified: &[Field]) -> Option<ReplayedRequest> {
+    /// Returns the request of this fold, if it has a value of a replayed entry.
+    fn request(&self, fold: &Fold, rules: &DeliveryRules) -> Option<ReplayedRequest> {
         let entries: Vec<EntryId> = fold.carried.iter().copied().map(EntryId).collect();
         let mut replayed = self.replayed.iter();
         if !replayed.any(|waiting| entries.contains(&waiting.entry)) {
             return None;
         }
-        let mut values = field_views(Visibility::Masked, &fold.update);
-        for view in &mut values {
-            let is_sent = body.iter().any(|(field, _)| *field == view.field);
-            if !is_sent && !verified.contains(&view.field) {
-                view.value = ValueView::Omitted;
-            }
-        }
         Some(ReplayedRequest {
             customer: self.claimed.key.clone()?,
             entries,
-            values,
+            values: field_views(Visibility::Masked, &fold.update, rules.clearing),
         })
     }
 
@@ -191,11 +189,7 @@ impl LanePreview {
         let candidates = self.claimed.candidates();
         let max = MaxFold(rules.max_fold);
         let fold = fold(&self.claimed.versions, &candidates, max, now);
-        let verified = match rules.clearing.address {
-            AddressClearing::Verify => fold.update.cleared_address_lines(),
-            AddressClearing::Empty | AddressClearing::Omit => Vec::new(),
-        };
-        self.request(&fold, &fold.update.body(rules.clearing), &verified)
+        self.request(&fold, rules)
     }
 
     fn end(&mut self, endings: Vec<(EntryId, Ending)>, forecast: &mut Forecast) {
@@ -211,7 +205,7 @@ impl LanePreview {
             forecast.entries.extend(ended.map(|ended| ReplayedEntry {
                 entry,
                 overtaken: match ending {
-                    Ending::Delivered | Ending::Superseded(_) | Ending::Ignored => {
+                    Ending::Delivered | Ending::Superseded(_) | Ending::Ignored(_) => {
                         overtaken(&ended, &self.claimed.versions)
                     }
                     Ending::Parked { .. } | Ending::Undecided => Vec::new(),

@@ -1,13 +1,14 @@
 //! The use case that lets parked and undecided entries wait for delivery again, with a preview.
 
 use super::preview::{Forecast, ReplayedEntry, ReplayedRequest, forecast, replayed};
-use super::selection::{ChangeSelection, Reason};
+use super::selection::{ChangeSelection, Reason, SelectedEntries};
+use super::unchanged::{Unchanged, UnchangedReason, changed_meanwhile};
 use super::{Error, Operations, Operator};
 use crate::event::{EventError, Version};
 use crate::intake::{MappedAgain, StoredVersion};
 use crate::outbox::{
-    AuditEvent, Detail, EntryId, LoadedEntries, LoadedEntry, ParkReason, Receipt, Replay, State,
-    WaitingEntry,
+    AuditEvent, Detail, EntryId, IgnoreReason, LoadedEntries, LoadedEntry, ParkReason, Receipt,
+    Replay, ReplayChange, State, WaitingEntry,
 };
 
 /// The states that a replay accepts.
@@ -29,6 +30,38 @@ pub struct Unmappable {
     pub errors: Vec<EventError>,
 }
 
+/// An entry for whose event the current mapping has nothing to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IgnoredEntry {
+    pub entry: EntryId,
+    pub reason: IgnoreReason,
+}
+
+/// The selected entries of a replay after the mapping.
+#[derive(Default)]
+struct MappedEntries {
+    replays: Vec<Replay>,
+    unmappable: Vec<Unmappable>,
+    unchanged: Vec<Unchanged>,
+}
+
+impl MappedEntries {
+    /// Returns the entries for whose events the current mapping has nothing to send.
+    fn ignored(&self) -> Vec<IgnoredEntry> {
+        let ignored = self
+            .replays
+            .iter()
+            .filter_map(|replay| match &replay.change {
+                ReplayChange::Ignored(ignored) => Some(IgnoredEntry {
+                    entry: replay.entry,
+                    reason: ignored.reason,
+                }),
+                ReplayChange::Stored | ReplayChange::Mapped(_) => None,
+            });
+        ignored.collect()
+    }
+}
+
 /// The effect that a replay would have.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReplayPreview {
@@ -39,6 +72,8 @@ pub struct ReplayPreview {
     /// The results of the replayed entries, if Imprint applies every request.
     pub entries: Vec<ReplayedEntry>,
     pub unmappable: Vec<Unmappable>,
+    /// The entries that the replay would not change.
+    pub unchanged: Vec<Unchanged>,
     /// True if the filter matches more entries than one request can change.
     pub has_more: bool,
 }
@@ -48,7 +83,11 @@ pub struct ReplayPreview {
 pub struct Replayed {
     /// The entries that wait for delivery again.
     pub entries: Vec<EntryId>,
+    /// The entries that the replay ended, because the current mapping has nothing to send for their events.
+    pub ignored: Vec<IgnoredEntry>,
     pub unmappable: Vec<Unmappable>,
+    /// The entries that the replay did not change.
+    pub unchanged: Vec<Unchanged>,
     /// True if the filter matches more entries than one request can change.
     pub has_more: bool,
 }
@@ -64,24 +103,35 @@ impl Operations {
         selection: ChangeSelection,
         mapping: MappingChoice,
     ) -> Result<ReplayPreview, Error> {
-        let states = selection.states(REPLAYED)?;
-        let loaded = self.load_selected(selection, Detail::Payloads, &states);
-        let loaded = loaded.await?;
-        let (replays, unmappable) = self.map(&loaded.entries, mapping);
-        let Forecast { requests, entries } = self.forecast(&loaded, &replays).await?;
+        selection.states(REPLAYED)?;
+        let selected = self.load_selected(selection, Detail::Payloads, REPLAYED);
+        let SelectedEntries {
+            loaded,
+            mut unchanged,
+        } = selected.await?;
+        let mapped = self.map(&loaded.entries, mapping);
+        let Forecast {
+            requests,
+            mut entries,
+        } = self.forecast(&loaded, &mapped.replays).await?;
+        let ignored = mapped.ignored();
+        let replayable = mapped.replays.len().saturating_sub(ignored.len());
+        entries.extend(ignored.into_iter().map(ReplayedEntry::ignored));
+        unchanged.extend(mapped.unchanged);
         Ok(ReplayPreview {
-            replayable: replays.len(),
+            replayable,
             requests,
             entries,
-            unmappable,
+            unmappable: mapped.unmappable,
+            unchanged,
             has_more: loaded.has_more,
         })
     }
 
     /// Makes parked and undecided entries wait for delivery again, with a lower priority than new events.
     ///
-    /// An entry stays parked if the current mapping rejects its event. An undecided entry always keeps its stored
-    /// change.
+    /// An entry stays parked if the current mapping rejects its event, and becomes ignored if the current mapping has
+    /// nothing to send for its event. An undecided entry always keeps its stored change.
     ///
     /// # Errors
     /// Returns an error if a replay does not accept the filter, or if the store fails.
@@ -96,19 +146,35 @@ impl Operations {
             MappingChoice::Stored => Detail::Summaries,
             MappingChoice::Current => Detail::Payloads,
         };
-        let states = selection.states(REPLAYED)?;
-        let mut loaded = self.load_selected(selection, detail, &states).await?;
+        selection.states(REPLAYED)?;
+        let selected = self.load_selected(selection, detail, REPLAYED).await?;
+        let SelectedEntries {
+            mut loaded,
+            mut unchanged,
+        } = selected;
         let mut event = self.audit_event(operator, "replay", String::new());
         event.reason = reason.map(Reason::into_text);
-        let mut entries = self.approve_undecided(&mut loaded, &event).await?;
-        let (replays, unmappable) = self.map(&loaded.entries, mapping);
+        let mut entries = self
+            .approve_undecided(&mut loaded, &event, &mut unchanged)
+            .await?;
+        let mapped = self.map(&loaded.entries, mapping);
+        let mut ignored = mapped.ignored();
+        unchanged.extend(mapped.unchanged);
+        let replays = mapped.replays;
         if !replays.is_empty() || entries.is_empty() {
-            event.target = target(replays.iter().map(|replay| replay.entry));
-            entries.extend(self.outbox.replay(replays, event).await?);
+            let numbers: Vec<EntryId> = replays.iter().map(|replay| replay.entry).collect();
+            event.target = target(&numbers);
+            let changed = self.outbox.replay(replays, event).await?;
+            unchanged.extend(changed_meanwhile(&numbers, &changed));
+            ignored.retain(|ignored| changed.contains(&ignored.entry));
+            let waits = |entry: &EntryId| !ignored.iter().any(|ignored| ignored.entry == *entry);
+            entries.extend(changed.into_iter().filter(waits));
         }
         Ok(Replayed {
             entries,
-            unmappable,
+            ignored,
+            unmappable: mapped.unmappable,
+            unchanged,
             has_more: loaded.has_more,
         })
     }
@@ -138,6 +204,7 @@ impl Operations {
         &self,
         loaded: &mut LoadedEntries,
         event: &AuditEvent,
+        unchanged: &mut Vec<Unchanged>,
     ) -> Result<Vec<EntryId>, Error> {
         let undecided: Vec<EntryId> = loaded
             .entries
@@ -148,20 +215,18 @@ impl Operations {
             return Ok(undecided);
         }
         let event = AuditEvent {
-            target: target(undecided.iter().copied()),
+            target: target(&undecided),
             ..event.clone()
         };
-        Ok(self.outbox.approve(undecided, event).await?)
+        let approved = self.outbox.approve(undecided.clone(), event).await?;
+        unchanged.extend(changed_meanwhile(&undecided, &approved));
+        Ok(approved)
     }
 
-    /// Returns two lists: a replay for each entry, with the stored change or with the result of the current mapping,
-    /// and the entries that the current mapping rejects. An undecided entry always keeps its stored change.
-    fn map(
-        &self,
-        entries: &[LoadedEntry],
-        mapping: MappingChoice,
-    ) -> (Vec<Replay>, Vec<Unmappable>) {
-        let (mut replays, mut unmappable) = (Vec::new(), Vec::new());
+    /// Maps the selected entries: finds a replay for each entry, with the stored change or with the result of the current
+    /// mapping, and the entries that the current mapping rejects. An undecided entry always keeps its stored change.
+    fn map(&self, entries: &[LoadedEntry], mapping: MappingChoice) -> MappedEntries {
+        let mut mapped = MappedEntries::default();
         let sources = self.sources.sources();
         for loaded in entries {
             let entry = number(loaded);
@@ -170,8 +235,8 @@ impl Operations {
             let stored = match is_invalid(receipt) {
                 false => StoredVersion::Mapped(version),
                 true if mapping == MappingChoice::Stored => {
-                    let errors = vec![needs_current_mapping()];
-                    unmappable.push(Unmappable { entry, errors });
+                    let reason = UnchangedReason::NeedsMapping;
+                    mapped.unchanged.push(Unchanged { entry, reason });
                     continue;
                 }
                 true => StoredVersion::Invalid {
@@ -184,7 +249,7 @@ impl Operations {
                 }
                 MappingChoice::Current | MappingChoice::Stored => None,
             };
-            let change = event.map(|event| {
+            let change = event.map_or(Ok(ReplayChange::Stored), |event| {
                 let source = &receipt.identity.source;
                 let again = MappedAgain {
                     stored,
@@ -192,12 +257,12 @@ impl Operations {
                 };
                 sources.remap(source, &receipt.event_type, event, again)
             });
-            match change.transpose() {
-                Ok(change) => replays.push(Replay { entry, change }),
-                Err(errors) => unmappable.push(Unmappable { entry, errors }),
+            match change {
+                Ok(change) => mapped.replays.push(Replay { entry, change }),
+                Err(errors) => mapped.unmappable.push(Unmappable { entry, errors }),
             }
         }
-        (replays, unmappable)
+        mapped
     }
 }
 
@@ -207,22 +272,12 @@ pub(super) fn is_invalid(receipt: &Receipt) -> bool {
     parked.is_some_and(|(reason, _)| *reason == ParkReason::Invalid)
 }
 
-fn needs_current_mapping() -> EventError {
-    EventError {
-        pointer: String::new(),
-        rule: "map_again".to_owned(),
-        location: "events".to_owned(),
-        detail: "The event was invalid when it arrived, so the bridge stored no update. Replay the entry with --map-again."
-            .to_owned(),
-    }
-}
-
 pub(super) const fn number(entry: &LoadedEntry) -> EntryId {
     entry.summary.receipt.entry
 }
 
 /// Returns the ids of the entries as one text for the audit log.
-fn target(entries: impl Iterator<Item = EntryId>) -> String {
-    let numbers: Vec<String> = entries.map(|entry| entry.to_string()).collect();
+fn target(entries: &[EntryId]) -> String {
+    let numbers: Vec<String> = entries.iter().map(EntryId::to_string).collect();
     numbers.join(" ")
 }

@@ -1,5 +1,9 @@
 //! The selection of entries that an operator changes at once, and the operator's reason.
 
+use std::collections::BTreeSet;
+
+use super::replay::number;
+use super::unchanged::{Unchanged, UnchangedReason};
 use super::{Error, Operations};
 use crate::outbox::{Detail, EntryFilter, EntryId, EntrySelection, LOAD_MAX, LoadedEntries, State};
 
@@ -12,14 +16,16 @@ pub const CHANGE_ENTRIES_MAX: usize = LOAD_MAX;
 pub struct ChangeSelection(EntrySelection);
 
 impl ChangeSelection {
-    /// Selects entries by number.
+    /// Selects entries by number. A repeated number counts once.
     ///
     /// # Errors
     /// Returns [`Error::TooManyEntries`] for more than [`CHANGE_ENTRIES_MAX`] numbers.
-    pub fn numbers(entries: Vec<EntryId>) -> Result<Self, Error> {
+    pub fn numbers(mut entries: Vec<EntryId>) -> Result<Self, Error> {
         if entries.len() > CHANGE_ENTRIES_MAX {
             return Err(Error::TooManyEntries);
         }
+        let mut seen = BTreeSet::new();
+        entries.retain(|entry| seen.insert(*entry));
         Ok(Self(EntrySelection::Entries(entries)))
     }
 
@@ -67,20 +73,55 @@ impl Reason {
     }
 }
 
+/// The loaded entries of a selection.
+pub(super) struct SelectedEntries {
+    pub(super) loaded: LoadedEntries,
+    /// The entries that the operator selected by number, and that the change does not accept.
+    pub(super) unchanged: Vec<Unchanged>,
+}
+
 impl Operations {
-    /// Loads the selected entries in one operation of the store, except entries in other states than these.
+    /// Loads the selected entries in one operation of the store. Separates the entries whose state the change does not
+    /// accept, and the numbers that no entry has.
     pub(super) async fn load_selected(
         &self,
         selection: ChangeSelection,
         detail: Detail,
-        states: &[State],
-    ) -> Result<LoadedEntries, Error> {
+        accepted: &'static [State],
+    ) -> Result<SelectedEntries, Error> {
+        let asked = match &selection.0 {
+            EntrySelection::Entries(entries) => entries.clone(),
+            EntrySelection::Matching(_) => Vec::new(),
+        };
         let mut loaded = self.outbox.load(selection.0, detail).await?;
-        loaded
+        let mut unchanged = unknown(&asked, &loaded);
+        let others = loaded
             .entries
-            .retain(|entry| states.contains(&entry.summary.receipt.state));
-        Ok(loaded)
+            .extract_if(.., |entry| !accepted.contains(&entry.summary.receipt.state));
+        unchanged.extend(others.map(|entry| Unchanged {
+            entry: number(&entry),
+            reason: UnchangedReason::State {
+                state: entry.summary.receipt.state,
+                accepted,
+            },
+        }));
+        Ok(SelectedEntries { loaded, unchanged })
     }
+}
+
+/// Returns the numbers of the operator that no entry has. If the store stopped at its maximum size, the numbers after the
+/// last loaded entry possibly belong to entries.
+fn unknown(asked: &[EntryId], loaded: &LoadedEntries) -> Vec<Unchanged> {
+    let found: Vec<EntryId> = loaded.entries.iter().map(number).collect();
+    let last = found.last().filter(|_| loaded.has_more);
+    let read = last.and_then(|last| asked.iter().position(|entry| entry == last));
+    let read = asked.iter().take(read.unwrap_or(asked.len()));
+    let unknown = read.filter(|entry| !found.contains(entry));
+    let unknown = unknown.map(|entry| Unchanged {
+        entry: *entry,
+        reason: UnchangedReason::UnknownEntry,
+    });
+    unknown.collect()
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! The use cases that discard and park entries, each with a preview.
 
 use super::replay::number;
-use super::selection::{ChangeSelection, Reason};
+use super::selection::{ChangeSelection, Reason, SelectedEntries};
+use super::unchanged::{Unchanged, changed_meanwhile};
 use super::{Error, Operations, Operator};
 use crate::outbox::{Detail, EntryId, ParkReason, State, Withdrawal, Withdrawn, WithdrawnState};
 
@@ -44,6 +45,8 @@ impl WithdrawAction {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WithdrawPreview {
     pub entries: Vec<EntryId>,
+    /// The entries that the operator selected by number, and that the withdrawal would not change.
+    pub unchanged: Vec<Unchanged>,
     /// True if the filter matches more entries than one request can change.
     pub has_more: bool,
 }
@@ -52,6 +55,8 @@ pub struct WithdrawPreview {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WithdrawReport {
     pub withdrawn: Withdrawn,
+    /// The entries that the operator selected by number, and that the withdrawal did not change.
+    pub unchanged: Vec<Unchanged>,
     /// True if the filter matches more entries than one request can change.
     pub has_more: bool,
 }
@@ -67,12 +72,13 @@ impl Operations {
         action: WithdrawAction,
         selection: ChangeSelection,
     ) -> Result<WithdrawPreview, Error> {
-        let states = selection.states(action.accepted())?;
-        let selected = self.load_selected(selection, Detail::Summaries, &states);
-        let selected = selected.await?;
+        selection.states(action.accepted())?;
+        let selected = self.load_selected(selection, Detail::Summaries, action.accepted());
+        let SelectedEntries { loaded, unchanged } = selected.await?;
         Ok(WithdrawPreview {
-            entries: selected.entries.iter().map(number).collect(),
-            has_more: selected.has_more,
+            entries: loaded.entries.iter().map(number).collect(),
+            unchanged,
+            has_more: loaded.has_more,
         })
     }
 
@@ -91,10 +97,14 @@ impl Operations {
     ) -> Result<WithdrawReport, Error> {
         let reason = reason.ok_or(Error::ReasonRequired)?;
         let from = selection.states(action.accepted())?;
-        let selected = self.load_selected(selection, Detail::Summaries, &from);
-        let selected = selected.await?;
+        let selected = self.load_selected(selection, Detail::Summaries, action.accepted());
+        let SelectedEntries {
+            loaded,
+            mut unchanged,
+        } = selected.await?;
+        let selected: Vec<EntryId> = loaded.entries.iter().map(number).collect();
         let withdrawal = Withdrawal {
-            entries: selected.entries.iter().map(number).collect(),
+            entries: selected.clone(),
             from,
             to: action.to(),
         };
@@ -105,9 +115,12 @@ impl Operations {
         if withdrawn.entries.is_empty() && !withdrawn.in_flight.is_empty() {
             return Err(Error::InFlight);
         }
+        let known = [&withdrawn.entries[..], &withdrawn.in_flight].concat();
+        unchanged.extend(changed_meanwhile(&selected, &known));
         Ok(WithdrawReport {
             withdrawn,
-            has_more: selected.has_more,
+            unchanged,
+            has_more: loaded.has_more,
         })
     }
 }

@@ -188,6 +188,7 @@ impl MemoryTables {
         let waiting = lane.waiting.remove(&entry)?;
         let mut parked = None;
         let mut superseded_by = None;
+        let mut ignored = None;
         match ending {
             Ending::Superseded(winner) => {
                 let winner = self.entries.get(winner);
@@ -200,13 +201,15 @@ impl MemoryTables {
             Ending::Undecided => {
                 lane.set_aside.insert((State::Undecided, entry), waiting);
             }
-            Ending::Delivered | Ending::Ignored => {}
+            Ending::Ignored(reason) => ignored = Some(*reason),
+            Ending::Delivered => {}
         }
         let row = &mut self.entries.get_mut(&entry)?.receipt;
         row.state = ending.state();
         row.settled_at = row.state.is_settled().then_some(settlement.at);
         row.superseded_by = superseded_by;
         row.parked = parked;
+        row.ignored = ignored;
         Some((entry, row.state))
     }
 

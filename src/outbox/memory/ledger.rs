@@ -8,8 +8,9 @@ use crate::event::SourceVersion;
 use crate::imprint::CustomerChange;
 use crate::outbox::{
     AuditEvent, AuditRecord, Detail, EntryFilter, EntryId, EntryPage, EntrySelection, EntrySummary,
-    Inspection, LOAD_MAX, LaneId, LaneKey, LoadedEntries, LoadedEntry, PRUNE_MAX, Priority,
-    Receipt, Replay, SCAN_MAX, Standing, State, Trials, Unproven, VersionReset, WaitingEntry,
+    IgnoreReason, Inspection, LOAD_MAX, LaneId, LaneKey, LoadedEntries, LoadedEntry, PRUNE_MAX,
+    Priority, Receipt, Replay, ReplayChange, SCAN_MAX, Standing, State, Trials, Unproven,
+    VersionReset, WaitingEntry,
 };
 use crate::time::Timestamp;
 
@@ -123,17 +124,27 @@ impl MemoryTables {
                 .entries
                 .get(&entry)
                 .is_some_and(|row| row.invalid_epoch.is_some());
-            let skipped = change.as_ref().map(|change| change.skipped.clone());
-            let waiting = match (is_invalid, change) {
-                (true, Some(change)) => self.enqueue_invalid(entry, change, event.at),
-                (true, None) => None,
-                (false, change) => self.enqueue(entry, State::Parked, change, event.at),
+            let skipped = match &change {
+                ReplayChange::Mapped(change) => Some(change.skipped.clone()),
+                ReplayChange::Ignored(ignored) => Some(ignored.skipped.clone()),
+                ReplayChange::Stored => None,
             };
-            let row = waiting.and_then(|entry| self.entries.get_mut(&entry));
+            let changed = match (is_invalid, change) {
+                (_, ReplayChange::Ignored(ignored)) => self.ignore(entry, ignored.reason, event.at),
+                (true, ReplayChange::Mapped(change)) => {
+                    self.enqueue_invalid(entry, change, event.at)
+                }
+                (true, ReplayChange::Stored) => None,
+                (false, ReplayChange::Mapped(change)) => {
+                    self.enqueue(entry, State::Parked, Some(change), event.at)
+                }
+                (false, ReplayChange::Stored) => self.enqueue(entry, State::Parked, None, event.at),
+            };
+            let row = changed.and_then(|entry| self.entries.get_mut(&entry));
             if let Some((row, skipped)) = row.zip(skipped) {
                 row.receipt.skipped = skipped;
             }
-            moved.extend(waiting);
+            moved.extend(changed);
         }
         self.append_audit(event, moved.len());
         moved
@@ -237,6 +248,22 @@ impl MemoryTables {
         let (lane, to) = self.lane(&change.customer);
         enter_again(to, arrival.waiting(change), now);
         self.mark_waiting(entry, lane)
+    }
+
+    /// Ends a parked entry as ignored, and erases its content.
+    fn ignore(&mut self, entry: EntryId, reason: IgnoreReason, now: Timestamp) -> Option<EntryId> {
+        let is_invalid = self.entries.get(&entry)?.invalid_epoch.is_some();
+        if !is_invalid {
+            self.take(entry, State::Parked)?;
+        }
+        let row = self.entries.get_mut(&entry)?;
+        row.invalid_epoch = None;
+        row.receipt.state = State::Ignored;
+        row.receipt.settled_at = Some(now);
+        row.receipt.parked = None;
+        row.receipt.errors.clear();
+        row.receipt.ignored = Some(reason);
+        Some(entry)
     }
 
     fn mark_waiting(&mut self, entry: EntryId, lane: LaneId) -> Option<EntryId> {

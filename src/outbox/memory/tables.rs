@@ -195,6 +195,7 @@ impl MemoryTables {
         let invalid = new.disposition.invalid().cloned();
         let (invalid_epoch, errors) = invalid.map(|it| (it.epoch, it.errors)).unzip();
         let skipped = new.disposition.skipped().to_vec();
+        let ignored = new.disposition.ignored();
         let (state, parked, lane) = self.place(arrival, new.disposition);
         self.identities.insert(new.identity.clone(), entry);
         let receipt = Receipt {
@@ -209,6 +210,7 @@ impl MemoryTables {
             parked,
             errors: errors.unwrap_or_default(),
             skipped,
+            ignored,
         };
         self.entries.insert(
             entry,

@@ -183,8 +183,8 @@ fn insert_receipt(
     lane: Option<LaneId>,
 ) -> rusqlite::Result<bool> {
     let now = new.accepted_at.as_millis();
-    let inserted = statements.with("INSERT INTO entry (source, ce_source, event_id, event_type, digest, lane, accepted_at, state, settled_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (source, event_id, ce_source) DO NOTHING", |statement| statement.execute(params![
+    let inserted = statements.with("INSERT INTO entry (source, ce_source, event_id, event_type, digest, lane, accepted_at, state, settled_at, ignored)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (source, event_id, ce_source) DO NOTHING", |statement| statement.execute(params![
             new.identity.source.as_str(),
             ce_source(&new.identity),
             new.identity.id.as_str(),
@@ -194,6 +194,7 @@ fn insert_receipt(
             now,
             codec::state_number(state),
             state.is_settled().then_some(now),
+            new.disposition.ignored().map(codec::ignore_number),
         ]))?;
     Ok(inserted > 0)
 }

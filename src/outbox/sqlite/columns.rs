@@ -4,7 +4,7 @@ use rusqlite::types::{FromSql, Type};
 use rusqlite::{Error, Row};
 
 use crate::outbox::codec::{self, CodecError};
-use crate::outbox::{LaneClass, LaneId, ParkReason, State, Unproven};
+use crate::outbox::{IgnoreReason, LaneClass, LaneId, ParkReason, State, Unproven};
 use crate::time::Timestamp;
 
 /// Converts an error about unreadable content into an SQLite error. Only the request that reads the content then fails.
@@ -26,6 +26,16 @@ pub(super) fn state(row: &Row<'_>, column: usize) -> rusqlite::Result<State> {
 pub(super) fn reason(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<ParkReason>> {
     let number: Option<i64> = row.get(column)?;
     let reason = number.map(|number| codec::reason("parked.reason", number));
+    reason.transpose().map_err(unreadable)
+}
+
+/// Reads the reason from the column `entry.ignored`. Returns `None` if the column has no reason.
+pub(super) fn ignore_reason(
+    row: &Row<'_>,
+    column: usize,
+) -> rusqlite::Result<Option<IgnoreReason>> {
+    let number: Option<i64> = row.get(column)?;
+    let reason = number.map(|number| codec::ignore_reason("entry.ignored", number));
     reason.transpose().map_err(unreadable)
 }
 

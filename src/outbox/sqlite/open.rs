@@ -26,7 +26,7 @@ const APPLICATION_ID: i32 = 0x496d_7072;
 
 /// The migrations of the store layout. The SQLite header of a store contains the number of applied migrations. A
 /// released migration must never change.
-const MIGRATIONS: [&str; 16] = [
+const MIGRATIONS: [&str; 17] = [
     include_str!("migrations/1.sql"),
     include_str!("migrations/2.sql"),
     include_str!("migrations/3.sql"),
@@ -43,6 +43,7 @@ const MIGRATIONS: [&str; 16] = [
     include_str!("migrations/14.sql"),
     include_str!("migrations/15.sql"),
     include_str!("migrations/16.sql"),
+    include_str!("migrations/17.sql"),
 ];
 
 /// The size of SQLite's page cache. SQLite expects KiB as a negative number.

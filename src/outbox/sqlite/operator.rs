@@ -9,7 +9,10 @@ use super::payload::PayloadKey;
 use super::statements::Statements;
 use super::{append, audit, payload};
 use crate::imprint::CustomerChange;
-use crate::outbox::{AuditEvent, EntryId, LaneId, LaneKey, Priority, Replay, State, codec};
+use crate::outbox::{
+    AuditEvent, EntryId, IgnoredEvent, LaneId, LaneKey, Priority, Replay, ReplayChange, State,
+    codec,
+};
 use crate::time::Timestamp;
 
 /// An entry that an operator wants to change.
@@ -53,8 +56,8 @@ pub(super) fn subject(
         .optional()
 }
 
-/// Makes parked entries wait again. Returns these entries. Skips entries that are not parked, and entries without a
-/// customer change.
+/// Makes parked entries wait again, or ends them as ignored. Returns the changed entries. Skips entries that are not
+/// parked, and entries without a customer change.
 pub(super) fn replay(
     connection: &Connection,
     replays: &[Replay],
@@ -63,18 +66,48 @@ pub(super) fn replay(
 ) -> rusqlite::Result<Vec<EntryId>> {
     let mut moved = Vec::new();
     for replay in replays {
-        let change = replay.change.as_ref();
-        if let Some(subject) = subject(connection, replay.entry, State::Parked)?
-            && (subject.has_lane || change.is_some())
-        {
-            enqueue(connection, &subject, State::Parked, change, event.at)?;
-            counts.leave(State::Parked);
-            counts.enter(State::Waiting);
-            moved.push(replay.entry);
-        }
+        let Some(subject) = subject(connection, replay.entry, State::Parked)? else {
+            continue;
+        };
+        let change = match &replay.change {
+            ReplayChange::Ignored(ignored) => {
+                ignore(connection, replay.entry, ignored, (event.at, counts))?;
+                moved.push(replay.entry);
+                continue;
+            }
+            ReplayChange::Stored if !subject.has_lane => continue,
+            ReplayChange::Stored => None,
+            ReplayChange::Mapped(change) => Some(change),
+        };
+        enqueue(connection, &subject, State::Parked, change, event.at)?;
+        counts.leave(State::Parked);
+        counts.enter(State::Waiting);
+        moved.push(replay.entry);
     }
     audit::append(connection, event, moved.len())?;
     Ok(moved)
+}
+
+/// Ends a parked entry as ignored, and erases its payload.
+fn ignore(
+    connection: &Connection,
+    entry: EntryId,
+    ignored: &IgnoredEvent,
+    (now, counts): (Timestamp, &mut Counts),
+) -> rusqlite::Result<()> {
+    payload::erase(connection, State::Parked, entry, counts)?;
+    connection
+        .prepare_cached("UPDATE entry SET state = ?2, settled_at = ?3, ignored = ?4 WHERE id = ?1")?
+        .execute(params![
+            entry.0,
+            codec::state_number(State::Ignored),
+            now.as_millis(),
+            codec::ignore_number(ignored.reason)
+        ])?;
+    append::set_skipped(connection, entry, &ignored.skipped)?;
+    counts.leave(State::Parked);
+    counts.enter(State::Ignored);
+    Ok(())
 }
 
 /// Makes held and undecided entries wait. Returns these entries. Skips entries in other states.

@@ -12,7 +12,7 @@ use crate::time::Timestamp;
 pub(super) const SUMMARY: &str =
     "SELECT e.id, e.source, e.ce_source, e.event_id, e.event_type, e.state, e.attempts,
         e.accepted_at, e.settled_at, w.event_id, p.reason, p.detail, l.kind, l.received, p.errors,
-        e.skipped
+        e.skipped, e.ignored
     FROM entry e LEFT JOIN entry w ON w.id = e.superseded_by LEFT JOIN parked p ON p.entry = e.id
     LEFT JOIN lane l ON l.id = e.lane";
 
@@ -74,6 +74,7 @@ fn receipt(row: &Row<'_>) -> rusqlite::Result<Receipt> {
         },
         errors: errors(BlobKind::EventErrors, entry, row.get(14)?),
         skipped: errors(BlobKind::SkippedFields, entry, row.get(15)?),
+        ignored: columns::ignore_reason(row, 16)?,
     })
 }
 

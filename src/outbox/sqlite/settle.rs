@@ -206,7 +206,7 @@ fn finish(
             payload::park(statements, key, State::Waiting, *reason, detail)?;
         }
         Ending::Undecided => payload::copy_to_undecided(statements, key)?,
-        Ending::Delivered | Ending::Superseded(_) | Ending::Ignored => {}
+        Ending::Delivered | Ending::Superseded(_) | Ending::Ignored(_) => {}
     }
     let gone = statements.with(
         "DELETE FROM waiting WHERE entry = ?1 AND lane = ?2",
@@ -215,16 +215,18 @@ fn finish(
     if gone == 0 {
         return Ok(false);
     }
-    let winner = match ending {
-        Ending::Superseded(winner) => Some(winner.0),
-        Ending::Delivered | Ending::Ignored | Ending::Parked { .. } | Ending::Undecided => None,
+    let (winner, ignored) = match ending {
+        Ending::Superseded(winner) => (Some(winner.0), None),
+        Ending::Ignored(reason) => (None, Some(codec::ignore_number(*reason))),
+        Ending::Delivered | Ending::Parked { .. } | Ending::Undecided => (None, None),
     };
-    statements.with("UPDATE entry SET state = ?2, settled_at = ?3, superseded_by = ?4, attempts = attempts + ?5 WHERE id = ?1", |statement| statement.execute(params![
+    statements.with("UPDATE entry SET state = ?2, settled_at = ?3, superseded_by = ?4, attempts = attempts + ?5, ignored = ?6 WHERE id = ?1", |statement| statement.execute(params![
             entry.0,
             codec::state_number(ending.state()),
             ending.state().is_settled().then_some(settlement.at.as_millis()),
             winner,
             ended.was_attempted,
+            ignored,
         ]))?;
     Ok(true)
 }

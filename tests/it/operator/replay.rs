@@ -5,6 +5,9 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::support::{by_partner, seed};
 
+/// The text for a field that the source cleared, and that the bridge does not send.
+const OMITTED: &str = "(cleared: nothing is sent, because imprint.clearing is \"omit\")";
+
 /// An event with both ids of the customer.
 fn by_both(id: &str, revision: u64) -> Event {
     email(id, "c1", revision).with("/data/customer/id", json!("P-1"))
@@ -106,7 +109,10 @@ fn the_preview_follows_waiting_and_ignored_entries() {
     let cleared = app.number("cleared");
     assert_eq!(app.preview(&[old])["results"][0]["superseded_by"], cleared);
     app.set_mode("open");
-    app.0.wait_until("cleared", "ignored");
+    let receipt = app.0.wait_until("cleared", "ignored");
+    assert_eq!(receipt["ignored"], "clearing_omitted");
+    let listed = app.run("events", &["--state", "ignored"]).stdout;
+    assert!(listed.contains("clearing_omitted"), "{listed}");
     let preview = app.preview(&[old]);
     assert_eq!(preview["results"][0]["superseded_by"], cleared, "{preview}");
     app.post("/entries/replay", &json!({"ids": [old]}));
@@ -132,10 +138,7 @@ fn the_replay_sends_the_previewed_requests() {
     let request = &preview["requests"][0];
     assert_eq!(request["customer"], "c1", "{preview}");
     assert_eq!(request["entries"], json!([wide, cleared]));
-    assert_eq!(
-        request["facts"]["email"], "(cleared, not sent)",
-        "{preview}"
-    );
+    assert_eq!(request["facts"]["email"], OMITTED, "{preview}");
     let overtaken = json!({"email": cleared, "customer_history.email": cleared});
     assert_eq!(preview["results"][0]["overtaken"], overtaken);
     assert_eq!(preview["results"][1]["status"], "delivered");
@@ -153,7 +156,51 @@ fn the_replay_sends_the_previewed_requests() {
         .flat_map(|call| call.body.as_object().unwrap().keys());
     let sent: BTreeSet<&str> = sent.map(String::as_str).collect();
     let facts = request["facts"].as_object().unwrap().iter();
-    let shown = facts.filter(|(_, value)| **value != "(cleared, not sent)");
+    let shown = facts.filter(|(_, value)| **value != OMITTED);
     let shown = shown.map(|(field, _)| field.split('.').next().unwrap());
     assert_eq!(sent, shown.collect(), "{request}");
+}
+
+/// FAULTS N453: each number that a command does not change is named with its reason, and the exit code is 2 if nothing
+/// happened.
+#[test]
+fn a_command_names_the_numbers_that_it_does_not_change() {
+    let app = OperatedApp::with_known_pair();
+    let delivered = app.number("first").to_string();
+    let unknown = "no entry has this number";
+    for (command, more, accepted) in [
+        ("replay", &[][..], "parked or undecided"),
+        (
+            "discard",
+            &["--reason", "a test"],
+            "waiting or undecided or parked",
+        ),
+        ("park", &["--reason", "a test"], "waiting or undecided"),
+    ] {
+        for preview in [&[][..], &["--preview"]] {
+            let arguments = [&[delivered.as_str(), "99999"], more, preview].concat();
+            let output = app.run(command, &arguments);
+            let expected = [
+                format!("entry 99999: unchanged, because {unknown}"),
+                format!(
+                    "entry {delivered}: unchanged, because the entry is delivered, and the command accepts only \
+                     entries that are {accepted}"
+                ),
+            ];
+            for line in expected {
+                assert!(
+                    output.stdout.contains(&line),
+                    "{command}: {}",
+                    output.stdout
+                );
+            }
+            assert_eq!(output.code, 2, "{command} {preview:?}: {}", output.stdout);
+        }
+    }
+    let parked = app.set_aside(&by_both("parked", 2), "c1");
+    let answer = app.post("/entries/replay", &json!({"ids": [parked, 99999, parked]}));
+    assert_eq!(answer["replayed"], json!([parked]), "{answer}");
+    let unchanged =
+        json!([{"entry": 99999, "reason": "unknown_entry", "status": null, "detail": unknown}]);
+    assert_eq!(answer["unchanged"], unchanged);
 }

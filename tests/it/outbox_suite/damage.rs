@@ -135,7 +135,7 @@ async fn change_everything(store: &SqliteOutbox, what: &str) {
     is_of_request(store.release(NOW).await, what);
     let replays = numbers().into_iter().map(|entry| Replay {
         entry,
-        change: None,
+        change: ReplayChange::Stored,
     });
     is_of_request(store.replay(replays.collect(), event("replay")).await, what);
     is_of_request(store.approve(numbers(), event("approve")).await, what);

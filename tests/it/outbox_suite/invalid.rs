@@ -4,7 +4,7 @@ use super::model::event_error;
 use super::set_aside::{event, settle_all, states, withdraw};
 use super::*;
 use imprint_bridge::imprint::PartnerCustomerId;
-use imprint_bridge::outbox::{IdentityLink, InvalidReason, Moved};
+use imprint_bridge::outbox::{IdentityLink, IgnoredEvent, InvalidReason, Moved};
 
 fn invalid(id: &str) -> NewEntry {
     NewEntry {
@@ -24,7 +24,7 @@ fn change(customer: &str, value: i64) -> CustomerChange {
     change
 }
 
-fn replay(entry: EntryId, change: Option<CustomerChange>) -> Vec<Replay> {
+fn replay(entry: EntryId, change: ReplayChange) -> Vec<Replay> {
     vec![Replay { entry, change }]
 }
 
@@ -77,12 +77,14 @@ async fn an_invalid_entry_waits_only_with_a_customer_change() {
     for (engine, outbox, _folder) in engines() {
         let outbox = outbox.as_ref();
         let entry = append(outbox, &[invalid("a")]).await[0].entry;
-        let unchanged = outbox.replay(replay(entry, None), event("replay")).await;
+        let unchanged = outbox
+            .replay(replay(entry, ReplayChange::Stored), event("replay"))
+            .await;
         assert!(unchanged.unwrap().is_empty(), "{engine}");
         let approved = outbox.approve(vec![entry], event("replay")).await;
         assert!(approved.unwrap().is_empty(), "{engine}");
         assert_eq!(states(outbox, &["a"]).await, [State::Parked], "{engine}");
-        let change = Some(change("CUST-1", 7));
+        let change = ReplayChange::Mapped(change("CUST-1", 7));
         let replayed = outbox.replay(replay(entry, change.clone()), event("replay"));
         assert_eq!(replayed.await.unwrap(), [entry], "{engine}");
         let again = outbox.replay(replay(entry, change), event("replay")).await;
@@ -253,7 +255,10 @@ async fn the_receipt_keeps_the_errors_of_skipped_fields() {
             ..entry("p", "CUST-1", 1)
         };
         let ignored = NewEntry {
-            disposition: Disposition::Ignore(vec![event_error("/phone")]),
+            disposition: Disposition::Ignore(IgnoredEvent {
+                reason: IgnoreReason::ValuesSkipped,
+                skipped: vec![event_error("/phone")],
+            }),
             ..entry("i", "CUST-1", 1)
         };
         let batch = [
@@ -276,7 +281,7 @@ async fn the_receipt_keeps_the_errors_of_skipped_fields() {
         let entry = stored[1].entry;
         let mut other = change;
         other.skipped = vec![event_error("/email")];
-        let moved = outbox.replay(replay(entry, Some(other)), event("replay"));
+        let moved = outbox.replay(replay(entry, ReplayChange::Mapped(other)), event("replay"));
         assert_eq!(moved.await.unwrap(), [entry], "{engine}");
         let found = receipt(outbox, "p").await.skipped;
         assert_eq!(found, [event_error("/email")], "{engine}");

@@ -11,10 +11,10 @@ use imprint_bridge::imprint::{
 };
 use imprint_bridge::outbox::{
     AuditEvent, Claim, ClaimBounds, ClaimToken, ClaimedLane, Detail, Digest, Disposition, Ending,
-    EntryFilter, EntryId, EntrySelection, IdentityLink, InvalidReason, LaneKey, LaneShares, Lookup,
-    MemoryOutbox, Moved, NewEntry, Outbox, ParkReason, Pick, Priority, Recognition, Replay,
-    Settled, Settlement, SqliteOutbox, State, Trials, Unproven, WaitingEntry, Withdrawal,
-    WithdrawnState,
+    EntryFilter, EntryId, EntrySelection, IdentityLink, IgnoreReason, InvalidReason, LaneKey,
+    LaneShares, Lookup, MemoryOutbox, Moved, NewEntry, Outbox, ParkReason, Pick, Priority,
+    Recognition, Replay, ReplayChange, Settled, Settlement, SqliteOutbox, State, Trials, Unproven,
+    WaitingEntry, Withdrawal, WithdrawnState,
 };
 use imprint_bridge::time::Timestamp;
 use proptest::prelude::*;
@@ -34,7 +34,7 @@ enum Op {
     },
     /// Settles one of the claimed lanes.
     Settle(u8, Outcome),
-    Replay(Vec<u64>, bool),
+    Replay(Vec<u64>, u8),
     Approve(Vec<u64>),
     /// Parks or discards entries: only parked entries, or entries in every state.
     Withdraw {
@@ -107,7 +107,7 @@ fn op() -> impl Strategy<Value = Op> {
         4 => prop::collection::vec(event, 1..5).prop_map(Op::Append),
         4 => (0..4_usize, any::<bool>()).prop_map(|(max, least_failed)| Op::Claim { max, least_failed }),
         5 => (any::<u8>(), outcome).prop_map(|(which, outcome)| Op::Settle(which, outcome)),
-        1 => (numbers(), any::<bool>()).prop_map(|(entries, other)| Op::Replay(entries, other)),
+        1 => (numbers(), 0..3_u8).prop_map(|(entries, other)| Op::Replay(entries, other)),
         1 => numbers().prop_map(Op::Approve),
         2 => (early, any::<bool>(), any::<bool>()).prop_map(|(entries, parks, only_parked)| Op::Withdraw { entries, parks, only_parked }),
         1 => (numbers(), 0..2_u8).prop_map(|(entries, detail)| Op::Load(entries, detail)),
@@ -184,7 +184,7 @@ fn entry((id, number, value, fate): (u8, u8, i64, Fate), now: Timestamp) -> NewE
             Fate::Waits | Fate::WaitsBehind => Disposition::Enqueue(change),
             Fate::Parks => Disposition::Park(change, ParkReason::ForeignAddress),
             Fate::IsHeld => Disposition::Hold(change),
-            Fate::Ignored => Disposition::Ignore(Vec::new()),
+            Fate::Ignored => Disposition::Ignore(IgnoreReason::ListedType.into()),
             Fate::IsInvalid => Disposition::Invalid(InvalidReason {
                 epoch: u32::from(number),
                 errors: vec![event_error("/email")],
@@ -259,7 +259,9 @@ fn settlement(claimed: &ClaimedLane, outcome: Outcome, now: Timestamp) -> Settle
         }
         Outcome::Parked => settlement.endings = all(&parked()),
         Outcome::Undecided => settlement.endings = all(&Ending::Undecided),
-        Outcome::Ignored => settlement.endings = all(&Ending::Ignored),
+        Outcome::Ignored => {
+            settlement.endings = all(&Ending::Ignored(IgnoreReason::UnknownCustomer))
+        }
         Outcome::Unfolded => settlement.unfold_to = carried.into_iter().max(),
         Outcome::Moved => settlement.moved = Some(moved(claimed)),
         Outcome::Learned => settlement.new_link = Some(learned(now)),
@@ -327,7 +329,11 @@ impl Engine {
             Op::Claim { max, least_failed } => self.claim(*max, *least_failed, now),
             Op::Settle(which, outcome) => self.settle(*which, *outcome, now),
             Op::Replay(entries, other) => {
-                let change = other.then(|| change(1, 4, "mapped again"));
+                let change = match other {
+                    0 => ReplayChange::Stored,
+                    1 => ReplayChange::Mapped(change(1, 4, "mapped again")),
+                    _ => ReplayChange::Ignored(IgnoreReason::Condition.into()),
+                };
                 let replays = entries.iter().map(|entry| Replay {
                     entry: EntryId(*entry),
                     change: change.clone(),

@@ -278,7 +278,7 @@ async fn a_parked_entry_that_was_undecided_can_be_replayed() {
         assert_eq!(parked, Some((ParkReason::ByOperator, None)), "{engine}");
         let replays = entries.iter().map(|entry| Replay {
             entry: *entry,
-            change: None,
+            change: ReplayChange::Stored,
         });
         // The second entry is undecided, and an operator can replay only parked entries.
         let moved = outbox

@@ -24,7 +24,7 @@ async fn the_newest_spelling_counts_until_one_is_proven() {
         assert_eq!(claimed.waiting.len(), 2, "{engine}");
         // An event comes while a request with the spelling of the claim is in flight, and Imprint does not find it.
         append(outbox, &[entry("c", &lower, 3)]).await;
-        let ignored = settlement(&claimed, all(&claimed, &Ending::Ignored), NOW);
+        let ignored = settlement(&claimed, all(&claimed, &IGNORED), NOW);
         record(outbox, ignored).await;
         let claimed = claim_one(outbox).await;
         assert_eq!(claimed.key, key(&lower), "{engine}");

@@ -91,7 +91,7 @@ async fn a_replayed_event_does_not_wait_for_the_turn_of_another_source() {
         record(outbox, postponed(&claim_one(outbox).await)).await;
         let replay = Replay {
             entry: parked,
-            change: None,
+            change: ReplayChange::Stored,
         };
         let event = AuditEvent {
             operator: "alice".to_owned(),

@@ -195,7 +195,7 @@ async fn a_replay_after_a_parking_sends_the_new_values() {
         let update = change.update.clone();
         let replay = Replay {
             entry: stored[0].entry,
-            change: Some(change),
+            change: ReplayChange::Mapped(change),
         };
         outbox.replay(vec![replay], event("replay")).await.unwrap();
         let claimed = claim_one(outbox).await;

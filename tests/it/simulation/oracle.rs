@@ -349,7 +349,7 @@ impl<'p> Oracle<'p> {
         self.waiting -= 1;
         match ending {
             Ending::Delivered | Ending::Superseded(_) => {}
-            Ending::Parked { .. } | Ending::Ignored | Ending::Undecided => {
+            Ending::Parked { .. } | Ending::Ignored(_) | Ending::Undecided => {
                 self.withdrawn.insert(event);
             }
         }
@@ -378,7 +378,7 @@ impl<'p> Oracle<'p> {
                     .iter()
                     .all(|(field, _)| self.has(line, *field))
             }
-            Ending::Ignored => {
+            Ending::Ignored(_) => {
                 let mut values = stated.values.iter();
                 let says_nothing =
                     values.all(|(field, s)| *s == Stated::Cleared || self.has(line, *field));
@@ -394,7 +394,7 @@ impl<'p> Oracle<'p> {
         }
         let law = match ending {
             Ending::Parked { .. } => Law::Isolated,
-            Ending::Delivered | Ending::Superseded(_) | Ending::Ignored | Ending::Undecided => {
+            Ending::Delivered | Ending::Superseded(_) | Ending::Ignored(_) | Ending::Undecided => {
                 Law::NoLoss
             }
         };

@@ -648,7 +648,7 @@ impl Attempt {
 const fn is_exhausted(ending: &(EntryId, Ending)) -> bool {
     let reason = match &ending.1 {
         Ending::Parked { reason, .. } => *reason,
-        Ending::Delivered | Ending::Superseded(_) | Ending::Ignored | Ending::Undecided => {
+        Ending::Delivered | Ending::Superseded(_) | Ending::Ignored(_) | Ending::Undecided => {
             return false;
         }
     };

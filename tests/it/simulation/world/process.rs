@@ -7,7 +7,8 @@ use imprint_bridge::dispatch::core::{Core, DispatchLimits};
 use imprint_bridge::dispatch::destination::{Destination, Inquiry, OperatorMode};
 use imprint_bridge::outbox::{
     Appended, AuditEvent, Claim, DUE_AHEAD_MAX, EntryFilter, EntryId, Inbox as _, KeyMark, LaneId,
-    Lanes as _, Ledger as _, Replay, Setting, Settings as _, State, Withdrawal, WithdrawnState,
+    Lanes as _, Ledger as _, Replay, ReplayChange, Setting, Settings as _, State, Withdrawal,
+    WithdrawnState,
 };
 use imprint_bridge::time::Timestamp;
 
@@ -173,7 +174,7 @@ impl World<'_> {
             OperatorAction::Replay => {
                 let replay = |entry| Replay {
                     entry,
-                    change: None,
+                    change: ReplayChange::Stored,
                 };
                 let replays = self.entries_in(State::Parked).map(replay).collect();
                 let replayed = now_or_never(self.outbox.replay(replays, audit));
