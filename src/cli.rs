@@ -59,11 +59,15 @@ enum CliCommand {
     Verify(verify::VerifyOptions),
     /// Sends events from a file or from standard input to a bridge: signed, rate-limited, in order.
     Send(send::SendOptions),
-    /// Lists the entries (stored events) of a running bridge that are in one state, by default the waiting entries.
+    /// Lists the entries (stored events) of a running bridge: by default the waiting entries, or all entries of an event or
+    /// of a customer.
     Events(operator::EventsOptions),
     /// Lists the parked entries of a running bridge. An operator must decide about each parked entry.
     Parked(operator::ParkedOptions),
     /// Shows one entry. Without --reveal, the values are masked.
+    ///
+    /// The bridge erases the event and the values of an entry when the entry is delivered, superseded, ignored or
+    /// discarded. The command then shows the receipt: the ids, the times, the state and the reason of the state.
     Show(operator::ShowOptions),
     /// Makes parked or undecided entries wait for delivery again. The bridge delivers new events before replayed
     /// entries.

@@ -35,6 +35,7 @@ mod bounds;
 mod codec;
 mod customer;
 mod due_lanes;
+mod entry_filter;
 mod file_name;
 mod inbox;
 mod lanes;
@@ -55,6 +56,7 @@ use due_lanes::{DueLane, DueQueues, LaneClass};
 pub use bounds::{
     CLAIM_BYTES_MAX, ClaimBounds, IN_FLIGHT_MAX, OLDEST_WINDOW, PROBE_WINDOW, WAITING_WINDOW,
 };
+pub use entry_filter::EntryFilter;
 pub use file_name::is_reserved_name;
 pub use inbox::{
     Appended, AppendedEntry, Digest, Disposition, IgnoredEvent, Inbox, InvalidReason, Lookup,
@@ -65,9 +67,9 @@ pub use lanes::{
     Settled, Settlement, Trials, WaitingEntry,
 };
 pub use ledger::{
-    AuditEvent, AuditRecord, Depth, Detail, EntryFilter, EntryPage, EntrySelection, EntrySummary,
-    FieldOrigin, Inspection, LOAD_BYTES_MAX, LOAD_MAX, Ledger, LoadedEntries, LoadedEntry,
-    LoadedLane, OriginEvent, PRUNE_MAX, Replay, ReplayChange, SCAN_MAX,
+    AuditEvent, AuditRecord, Depth, Detail, EntryPage, EntrySelection, EntrySummary, FieldOrigin,
+    Inspection, LOAD_BYTES_MAX, LOAD_MAX, Ledger, LoadedEntries, LoadedEntry, LoadedLane,
+    OriginEvent, PRUNE_MAX, Replay, ReplayChange, SCAN_MAX,
 };
 pub use lifecycle::{Lifecycle, STALLED_AFTER, Setting, Settings, StoreCondition};
 pub use maybe_sent::MaybeSent;

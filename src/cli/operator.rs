@@ -61,6 +61,9 @@ impl Bridge {
 /// The command-line options that select entries.
 #[derive(Debug, Args)]
 pub(super) struct FilterOptions {
+    /// Select the entries of the events with this id.
+    #[arg(long)]
+    id: Option<String>,
     /// Select entries of this source.
     #[arg(long)]
     source: Option<String>,
@@ -70,8 +73,8 @@ pub(super) struct FilterOptions {
     /// Select entries parked for this reason.
     #[arg(long)]
     parked_for: Option<String>,
-    /// Select entries of this customer. The id is Imprint's customer id, or the CRM's id of a customer without Imprint
-    /// id.
+    /// Select entries of this customer. The id is Imprint's id or the CRM's id: if the bridge knows both, it selects the
+    /// entries of both. Events that the bridge ignored when they arrived, and invalid events, belong to no customer.
     #[arg(long)]
     customer: Option<String>,
     /// Select entries accepted before this time (RFC 3339).
@@ -93,9 +96,10 @@ pub(super) struct FilterOptions {
 pub(super) struct EventsOptions {
     #[command(flatten)]
     bridge: Bridge,
-    /// Select entries in this state: waiting, undecided, delivered, superseded, ignored, parked or discarded.
-    #[arg(long, default_value = "waiting")]
-    state: String,
+    /// Select entries in this state: waiting, undecided, delivered, superseded, ignored, parked or discarded, or `all`.
+    /// Repeat the option for more states. The default is `all` with --id or --customer, otherwise waiting.
+    #[arg(long, value_delimiter = ',')]
+    state: Vec<String>,
     #[command(flatten)]
     filter: FilterOptions,
 }
@@ -154,7 +158,13 @@ enum ModeOption {
 }
 
 pub(super) fn events(options: &EventsOptions) -> anyhow::Result<ExitCode> {
-    list(&options.bridge, &options.state, &options.filter)
+    let filter = &options.filter;
+    let state = match options.state.join(",") {
+        state if !state.is_empty() => state,
+        _ if filter.id.is_some() || filter.customer.is_some() => "all".to_owned(),
+        _ => "waiting".to_owned(),
+    };
+    list(&options.bridge, &state, filter)
 }
 
 pub(super) fn parked(options: &ParkedOptions) -> anyhow::Result<ExitCode> {
@@ -220,6 +230,7 @@ pub(super) fn destination(options: &DestinationOptions) -> anyhow::Result<ExitCo
 impl FilterOptions {
     fn members(&self) -> Map<String, Value> {
         let texts = [
+            ("id", &self.id),
             ("source", &self.source),
             ("type", &self.r#type),
             ("reason", &self.parked_for),

@@ -2,7 +2,7 @@
 //!
 //! | call | effect |
 //! |---|---|
-//! | `GET /admin/v1/entries?state=&source=&type=&reason=&customer=&before=&since=&after=&limit=` | lists entries; without `state`, lists parked entries |
+//! | `GET /admin/v1/entries?state=&id=&source=&type=&reason=&customer=&before=&since=&after=&limit=` | lists entries; `state` has one state, several states with commas, or `all`; without `state`, lists parked entries; `id` is the id of an event; `customer` is Imprint's id or the CRM's id |
 //! | `GET /admin/v1/entries/{number}?reveal=true` | shows one entry; with `reveal=true`, first writes an audit record and then shows the values unmasked |
 //! | `POST /admin/v1/entries/replay` | lets parked and undecided entries wait for delivery again: `{"ids": […]}` or `{"filter": {…}}`, `map_again`, `preview`, `reason` |
 //! | `POST /admin/v1/entries/discard` | discards waiting, undecided and parked entries, which are then never sent: `ids` or `filter`, `preview`; `reason` is required |
@@ -18,7 +18,7 @@
 //! | `GET /admin/v1/denied-requests?source=` | lists the event requests that failed authentication, or that the sender must change, since the start of the process: for each source, problem type and reason, the number of requests, and the pointers and a sentence of the last request |
 //! | `GET /admin/v1/shadow` | lists the requests that the bridge did not send because of the mode `shadow`, with masked values |
 //!
-//! A filter for waiting entries must contain a customer. While a request of a customer is in flight, the waiting
+//! A filter for waiting entries must contain a customer or an event id. While a request of a customer is in flight, the waiting
 //! entries of the customer stay unchanged, and the answer lists these entries as `in_flight`. If the request changes no
 //! other entry, the answer is 409.
 //!

@@ -91,7 +91,7 @@ pub enum Error {
         "the filter has a state that this change does not accept: replay accepts parked and undecided, park accepts waiting and undecided, discard accepts waiting, undecided and parked"
     )]
     WrongState,
-    #[error("a filter for waiting entries must contain a customer")]
+    #[error("a filter for waiting entries must contain a customer or an event id")]
     CustomerRequired,
     #[error("a reason is required: the audit log records the reason")]
     ReasonRequired,

@@ -6,6 +6,14 @@
 use super::{IdentityLink, LaneKey};
 use crate::imprint::{CustomerRef, ImprintId, PartnerCustomerId};
 
+/// Returns the customers that a text can name: the same text can be the Imprint id of one customer and the CRM's id of
+/// another.
+pub(super) fn named(text: &str) -> impl Iterator<Item = CustomerRef> {
+    let imprint = ImprintId::parse(text).map(CustomerRef::Imprint);
+    let partner = PartnerCustomerId::parse(text).map(CustomerRef::Partner);
+    imprint.into_iter().chain(partner)
+}
+
 /// The keys of the lanes of one customer.
 pub(super) struct CustomerKeys {
     /// The key of the lane from which dispatch sends the customer's entries. If the store has no link to an Imprint id,

@@ -6,10 +6,10 @@ use std::fmt;
 use std::ops::RangeInclusive;
 
 use super::{
-    EntryId, IdentityLink, IgnoredEvent, LaneKey, ParkReason, Receipt, Settings, State,
-    StoreFuture, VersionReset, WaitingEntry, Withdrawal, Withdrawn,
+    EntryFilter, EntryId, IdentityLink, IgnoredEvent, LaneKey, Receipt, Settings, StoreFuture,
+    VersionReset, WaitingEntry, Withdrawal, Withdrawn,
 };
-use crate::event::{Attribute, Identity, SourceName, Version};
+use crate::event::{Identity, SourceName, Version};
 use crate::fold::LaneVersions;
 use crate::imprint::{CustomerChange, CustomerRef, Field, Update};
 use crate::time::Timestamp;
@@ -91,77 +91,6 @@ pub const PRUNE_MAX: usize = 1_000;
 /// The maximum number of entries that one call of [`Ledger::list`] reads, including entries that the filter does not
 /// select.
 pub const SCAN_MAX: usize = 5_000;
-
-/// A filter that selects entries. A field that is `None` excludes no entry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EntryFilter {
-    /// The state of the selected entries.
-    pub state: State,
-    /// The source that sent the events of the selected entries. `None` selects every source.
-    pub source: Option<SourceName>,
-    /// The event type of the selected entries. `None` selects every event type.
-    pub event_type: Option<Attribute>,
-    /// The reason why the selected entries are parked. `None` selects every reason.
-    pub reason: Option<ParkReason>,
-    /// The customer id in the lane of the selected entries. `None` selects every customer.
-    pub customer: Option<String>,
-    /// The filter selects entries whose events the bridge accepted before this time.
-    pub before: Option<Timestamp>,
-    /// The filter selects entries whose events the bridge accepted at this time or later.
-    pub since: Option<Timestamp>,
-    /// The filter selects entries with a number higher than this number.
-    pub after: EntryId,
-    /// The maximum number of entries on one page.
-    pub max: usize,
-}
-
-impl EntryFilter {
-    /// Returns a filter that selects every entry in a state.
-    pub const fn in_state(state: State, max: usize) -> Self {
-        Self {
-            state,
-            source: None,
-            event_type: None,
-            reason: None,
-            customer: None,
-            before: None,
-            since: None,
-            after: EntryId(0),
-            max,
-        }
-    }
-
-    /// Returns whether the filter selects this entry.
-    pub fn matches(&self, summary: &EntrySummary) -> bool {
-        let receipt = &summary.receipt;
-        let is_of = |customer: &String| match &summary.customer {
-            Some(LaneKey::Imprint(imprint)) => imprint.is_same(customer),
-            Some(LaneKey::Partner(partner)) => partner.as_str() == customer,
-            None => false,
-        };
-        receipt.state == self.state
-            && receipt.entry > self.after
-            && self
-                .source
-                .as_ref()
-                .is_none_or(|source| *source == receipt.identity.source)
-            && self
-                .event_type
-                .as_ref()
-                .is_none_or(|event_type| *event_type == receipt.event_type)
-            && self.reason.is_none_or(|reason| {
-                receipt
-                    .parked
-                    .as_ref()
-                    .is_some_and(|(parked, _)| *parked == reason)
-            })
-            && self.customer.as_ref().is_none_or(is_of)
-            && self
-                .before
-                .is_none_or(|before| receipt.accepted_at < before)
-            && self.since.is_none_or(|since| receipt.accepted_at >= since)
-    }
-}
 
 /// The number of entries in each state that is not final.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

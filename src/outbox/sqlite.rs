@@ -45,6 +45,7 @@ mod disk_space;
 mod draft;
 mod erase;
 mod files;
+mod filter;
 mod identity_link;
 mod kept;
 mod lane;

@@ -18,7 +18,7 @@ pub(in crate::cli) struct ChangeOptions {
     /// Numbers of entries. Without numbers, the filter options select entries in one state.
     entries: Vec<u64>,
     /// Select entries in this state. `replay` accepts parked and undecided; `discard` accepts waiting, undecided and
-    /// parked; `park` accepts waiting and undecided. The state waiting also needs --customer. The default is parked,
+    /// parked; `park` accepts waiting and undecided. The state waiting also needs --customer or --id. The default is parked,
     /// and waiting for `park`.
     #[arg(long)]
     state: Option<String>,

@@ -189,6 +189,9 @@ fn customer_ids(customer: Option<&LaneKey>) -> (Option<&str>, Option<&str>) {
 
 fn entry_json(view: EntryView) -> Value {
     let mut entry = summary_json(&view.summary);
+    if let (Some(members), Some(partner)) = (entry.as_object_mut(), &view.partner) {
+        members.insert("partner_id".to_owned(), json!(partner.as_str()));
+    }
     if let (Some(members), Some(content)) = (entry.as_object_mut(), view.content) {
         if let Some((version, values)) = content.update {
             let version =

@@ -20,7 +20,9 @@ const PAGE_ENTRIES_MAX: usize = 500;
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct FilterQuery {
+    /// The states of the entries, separated by commas, or `all`.
     state: Option<String>,
+    id: Option<String>,
     source: Option<String>,
     r#type: Option<String>,
     reason: Option<String>,
@@ -35,7 +37,11 @@ pub(super) struct FilterQuery {
 
 impl FilterQuery {
     pub(super) fn filter(&self) -> Result<EntryFilter, AdminProblem> {
-        let state = self.state.as_deref().map(parse_state).transpose()?;
+        let states = self.state.as_deref().map(parse_states).transpose()?;
+        let id = self
+            .id
+            .as_ref()
+            .map(|text| Attribute::parse(text).map_err(|error| malformed(format!("id: {error}"))));
         let reason = self.reason.as_deref().map(parse_park_reason).transpose()?;
         let source = self.source.as_ref().map(|text| {
             SourceName::parse(text).map_err(|error| malformed(format!("source: {error}")))
@@ -47,7 +53,8 @@ impl FilterQuery {
             return Err(malformed("customer is empty"));
         }
         Ok(EntryFilter {
-            state: state.unwrap_or(State::Parked),
+            states: states.unwrap_or_else(|| vec![State::Parked]),
+            id: id.transpose()?,
             source: source.transpose()?,
             event_type: event_type.transpose()?,
             reason,
@@ -61,6 +68,13 @@ impl FilterQuery {
                 .clamp(1, PAGE_ENTRIES_MAX),
         })
     }
+}
+
+fn parse_states(text: &str) -> Result<Vec<State>, AdminProblem> {
+    if text == "all" {
+        return Ok(State::ALL.to_vec());
+    }
+    text.split(',').map(parse_state).collect()
 }
 
 fn parse_state(text: &str) -> Result<State, AdminProblem> {

@@ -5,14 +5,16 @@ use serde_json::Value;
 use super::{Error, Operations, Operator};
 use crate::event::{Version, Visibility};
 use crate::imprint::clearing::Clearing;
-use crate::imprint::{Field, FieldValue, Update};
-use crate::outbox::{EntryFilter, EntryId, EntryPage, EntrySummary, Inspection};
+use crate::imprint::{CustomerRef, Field, FieldValue, PartnerCustomerId, Update};
+use crate::outbox::{EntryFilter, EntryId, EntryPage, EntrySummary, Inspection, LaneKey};
 
 /// One entry, as an operator sees it. `content` is `None` if the entry is delivered or otherwise finished, because the
 /// store then erases the content.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EntryView {
     pub summary: EntrySummary,
+    /// The CRM's id of the customer, if the store has only Imprint's id in the entry's lane, and a link to the CRM's id.
+    pub partner: Option<PartnerCustomerId>,
     pub content: Option<EntryContent>,
 }
 
@@ -94,10 +96,27 @@ impl Operations {
                 .ok()
                 .map(|event| visibility.value(&event)),
         });
+        let partner = self.linked_partner(&inspection.summary).await?;
         Ok(EntryView {
             summary: inspection.summary,
+            partner,
             content,
         })
+    }
+
+    /// Returns the CRM's id of the customer of an entry, as Imprint last confirmed it.
+    async fn linked_partner(
+        &self,
+        summary: &EntrySummary,
+    ) -> Result<Option<PartnerCustomerId>, Error> {
+        let Some(LaneKey::Imprint(imprint)) = &summary.customer else {
+            return Ok(None);
+        };
+        let customer = vec![CustomerRef::Imprint(imprint.clone())];
+        let lanes = self.outbox.lanes(customer).await?;
+        let links = lanes.into_iter().flat_map(|lane| lane.links);
+        let newest = links.max_by_key(|link| link.confirmed_at);
+        Ok(newest.map(|link| link.partner))
     }
 
     pub(super) async fn inspect(&self, entry: EntryId) -> Result<Inspection, Error> {

@@ -35,23 +35,24 @@ impl ChangeSelection {
         Self(EntrySelection::Matching(filter))
     }
 
-    /// Returns the states of the entries to change: the state in the filter, or all states that the change accepts if
+    /// Returns the states of the entries to change: the states in the filter, or all states that the change accepts if
     /// the selection has numbers.
     ///
-    /// Returns an error if the change does not accept the state in the filter. A filter for waiting entries must
-    /// contain a customer: a wrong filter must not end a backlog, and a filter without a customer would read the whole
+    /// Returns an error if the change does not accept a state in the filter. A filter for waiting entries must contain a
+    /// customer or an event id: a wrong filter must not end a backlog, and a filter without both would read the whole
     /// backlog.
     pub(super) fn states(&self, accepted: &[State]) -> Result<Vec<State>, Error> {
         let EntrySelection::Matching(filter) = &self.0 else {
             return Ok(accepted.to_vec());
         };
-        if !accepted.contains(&filter.state) {
+        if !filter.states.iter().all(|state| accepted.contains(state)) {
             return Err(Error::WrongState);
         }
-        if filter.state == State::Waiting && filter.customer.is_none() {
+        let is_narrow = filter.customer.is_some() || filter.id.is_some();
+        if filter.states.contains(&State::Waiting) && !is_narrow {
             return Err(Error::CustomerRequired);
         }
-        Ok(vec![filter.state])
+        Ok(filter.states.clone())
     }
 }
 

@@ -4,8 +4,8 @@ use std::convert::Infallible;
 
 use super::tables::{MemoryTables, spelling};
 use crate::imprint::CustomerRef;
-use crate::outbox::customer::CustomerKeys;
-use crate::outbox::{IdentityLink, LoadedLane, WaitingEntry};
+use crate::outbox::customer::{CustomerKeys, named};
+use crate::outbox::{IdentityLink, LaneId, LoadedLane, WaitingEntry};
 
 impl MemoryTables {
     pub(super) fn load_lanes(&self, customers: &[CustomerRef]) -> Vec<LoadedLane> {
@@ -33,6 +33,14 @@ impl MemoryTables {
             .sort_by_key(|waiting: &WaitingEntry| std::cmp::Reverse(waiting.entry));
         loaded.links = keys.links;
         loaded
+    }
+
+    /// Returns the lanes of the customers that a text can name.
+    pub(super) fn lanes_named(&self, text: &str) -> Vec<LaneId> {
+        let customers = named(text);
+        let keys = customers.flat_map(|customer| self.customer_keys(&customer).all());
+        let lanes = keys.filter_map(|key| self.keys.get(&spelling(&key)).copied());
+        lanes.collect()
     }
 
     fn customer_keys(&self, customer: &CustomerRef) -> CustomerKeys {

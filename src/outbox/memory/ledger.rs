@@ -3,7 +3,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::tables::{Arrival, LaneRow, MemoryTables, spelling};
+use super::tables::{Arrival, EntryRow, LaneRow, MemoryTables, spelling};
 use crate::event::SourceVersion;
 use crate::imprint::CustomerChange;
 use crate::outbox::{
@@ -17,7 +17,16 @@ use crate::time::Timestamp;
 impl MemoryTables {
     pub(super) fn list(&self, filter: &EntryFilter) -> EntryPage {
         let mut page = EntryPage::default();
+        let lanes = filter
+            .customer
+            .as_deref()
+            .map(|text| self.lanes_named(text));
+        let is_of = |row: &EntryRow| {
+            let lanes = lanes.as_ref();
+            lanes.is_none_or(|lanes| row.lane.is_some_and(|lane| lanes.contains(&lane)))
+        };
         let later = self.entries.range(EntryId(filter.after.0 + 1)..);
+        let later = later.filter(|(_, row)| is_of(row));
         for (scanned, (entry, _)) in later.enumerate() {
             if page.entries.len() >= filter.max || scanned >= SCAN_MAX {
                 return page;

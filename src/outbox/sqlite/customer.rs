@@ -6,8 +6,8 @@ use super::decode_cache::DecodeCache;
 use super::statements::Statements;
 use super::{identity_link, lane, versions, waiting};
 use crate::imprint::CustomerRef;
-use crate::outbox::customer::CustomerKeys;
-use crate::outbox::{ClaimBounds, LOAD_BYTES_MAX, LoadedLane};
+use crate::outbox::customer::{CustomerKeys, named};
+use crate::outbox::{ClaimBounds, LOAD_BYTES_MAX, LaneId, LoadedLane};
 
 /// Loads the lanes of these customers, in this order.
 pub(super) fn load(
@@ -41,6 +41,18 @@ pub(super) fn load(
         loaded.push(lane);
     }
     Ok(loaded)
+}
+
+/// Returns the lanes of the customers that a text can name.
+pub(super) fn lanes_named(connection: &Connection, text: &str) -> rusqlite::Result<Vec<LaneId>> {
+    let statements = &Statements::of(connection);
+    let mut lanes = Vec::new();
+    for customer in named(text) {
+        for key in keys(statements, &customer)?.all() {
+            lanes.extend(lane::find(connection, &key)?);
+        }
+    }
+    Ok(lanes)
 }
 
 fn keys(statements: &Statements<'_>, customer: &CustomerRef) -> rusqlite::Result<CustomerKeys> {

@@ -1,32 +1,32 @@
 //! The SQL statements of operators' reads: list, inspect and load entries.
 
-use rusqlite::{Connection, OptionalExtension, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, params};
 
+use super::filter::{self, Candidates};
+use super::payload;
 use super::receipt::{SUMMARY, summary};
-use super::{lane, payload};
-use crate::imprint::{ImprintId, PartnerCustomerId};
 use crate::outbox::{
     Detail, EntryFilter, EntryId, EntryPage, EntrySelection, EntrySummary, Inspection,
-    LOAD_BYTES_MAX, LOAD_MAX, LaneKey, LoadedEntries, LoadedEntry, SCAN_MAX, State,
+    LOAD_BYTES_MAX, LOAD_MAX, LoadedEntries, LoadedEntry, SCAN_MAX,
 };
 
 /// Lists the entries that a filter selects.
 pub(super) fn list(connection: &Connection, filter: &EntryFilter) -> rusqlite::Result<EntryPage> {
-    let mut numbers = vec![filter.after.0, u64::try_from(SCAN_MAX).unwrap_or(u64::MAX)];
-    // Each state that is not final has its own small table, so the query first selects from that table.
-    let among = match (payload::table(filter.state), &filter.customer) {
-        (Some(_), Some(customer)) if filter.state == State::Waiting => {
-            numbers.extend(lanes_of(connection, customer)?);
-            WAITING_IN_LANES.to_owned()
-        }
-        (Some(table), _) => format!(
-            "WHERE e.id IN (SELECT entry FROM {table} WHERE entry > ?1 ORDER BY entry LIMIT ?2)"
-        ),
-        (None, _) => "WHERE e.id > ?1".to_owned(),
+    let limit = u64::try_from(SCAN_MAX).unwrap_or(u64::MAX);
+    let (condition, numbers) = match filter::candidates(connection, filter)? {
+        Candidates::Condition(condition) => (condition, None),
+        Candidates::Numbers(numbers) => (IS_LISTED.to_owned(), Some(numbers)),
     };
-    let mut statement =
-        connection.prepare_cached(&format!("{SUMMARY} {among} ORDER BY e.id LIMIT ?2"))?;
-    let mut rows = statement.query(params_from_iter(numbers))?;
+    let mut statement = connection.prepare_cached(&format!(
+        "{SUMMARY} WHERE {condition} ORDER BY e.id LIMIT ?2"
+    ))?;
+    let mut rows = match numbers {
+        None => statement.query(params![filter.after.0, limit])?,
+        Some(numbers) => {
+            let numbers: Vec<String> = numbers.iter().map(u64::to_string).collect();
+            statement.query(params![format!("[{}]", numbers.join(",")), limit])?
+        }
+    };
     let mut page = EntryPage::default();
     let mut scanned = 0;
     let mut last = filter.after;
@@ -54,30 +54,8 @@ pub(super) fn list(connection: &Connection, filter: &EntryFilter) -> rusqlite::R
     Ok(page)
 }
 
-/// Selects the waiting entries of two lanes. A backlog can have millions of waiting entries, so the query reads only
-/// the entries of these lanes.
-const WAITING_IN_LANES: &str = "WHERE e.id IN (
-    SELECT entry FROM (SELECT entry FROM waiting WHERE lane = ?3 AND entry > ?1 ORDER BY entry LIMIT ?2)
-    UNION ALL
-    SELECT entry FROM (SELECT entry FROM waiting WHERE lane = ?4 AND entry > ?1 ORDER BY entry LIMIT ?2))";
-
-/// Returns the numbers of the lanes with this customer id, and 0 for no lane. One text can be the Imprint id of one
-/// customer and the partner customer id of another.
-fn lanes_of(connection: &Connection, customer: &str) -> rusqlite::Result<[u64; 2]> {
-    let mut lanes = [0; 2];
-    let imprint = ImprintId::parse(customer).ok().map(LaneKey::Imprint);
-    let partner = PartnerCustomerId::parse(customer)
-        .ok()
-        .map(LaneKey::Partner);
-    for (lane, key) in lanes.iter_mut().zip([imprint, partner]) {
-        if let Some(key) = key
-            && let Some(found) = lane::find(connection, &key)?
-        {
-            *lane = found.0;
-        }
-    }
-    Ok(lanes)
-}
+/// The condition for entries whose numbers are in the JSON array `?1`.
+const IS_LISTED: &str = "e.id IN (SELECT value FROM json_each(?1))";
 
 /// Reads all stored data of one entry.
 pub(super) fn inspect(

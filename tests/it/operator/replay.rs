@@ -9,13 +9,13 @@ use crate::support::{by_partner, seed};
 const OMITTED: &str = "(cleared: nothing is sent, because imprint.clearing is \"omit\")";
 
 /// An event with both ids of the customer.
-fn by_both(id: &str, revision: u64) -> Event {
+pub(super) fn by_both(id: &str, revision: u64) -> Event {
     email(id, "c1", revision).with("/data/customer/id", json!("P-1"))
 }
 
 impl OperatedApp {
     /// Starts a bridge whose partner knows the customer `c1` under the CRM's id `P-1`.
-    fn with_known_pair() -> Self {
+    pub(super) fn with_known_pair() -> Self {
         let app = Self::start("");
         seed(
             &app.0,
@@ -26,12 +26,12 @@ impl OperatedApp {
         app
     }
 
-    fn set_mode(&self, mode: &str) {
+    pub(super) fn set_mode(&self, mode: &str) {
         self.post("/destination", &json!({"mode": mode, "reason": "a test"}));
     }
 
     /// Accepts an event while the bridge sends nothing, and parks its entry. Returns the number of the entry.
-    fn set_aside(&self, event: &Event, customer: &str) -> u64 {
+    pub(super) fn set_aside(&self, event: &Event, customer: &str) -> u64 {
         self.set_mode("paused");
         self.0.accept(event);
         let id = event.json()["id"].as_str().unwrap();
@@ -46,7 +46,7 @@ impl OperatedApp {
         parked["parked"][0].as_u64().unwrap()
     }
 
-    fn number(&self, id: &str) -> u64 {
+    pub(super) fn number(&self, id: &str) -> u64 {
         let states = ["waiting", "delivered", "superseded", "ignored", "parked"];
         let listed = states.map(|state| self.get(&format!("/entries?state={state}")));
         let mut entries = listed
@@ -56,7 +56,7 @@ impl OperatedApp {
         entry["entry"].as_u64().unwrap()
     }
 
-    fn preview(&self, entries: &[u64]) -> Value {
+    pub(super) fn preview(&self, entries: &[u64]) -> Value {
         self.post("/entries/replay", &json!({"ids": entries, "preview": true}))
     }
 }
@@ -203,4 +203,5 @@ fn a_command_names_the_numbers_that_it_does_not_change() {
     let unchanged =
         json!([{"entry": 99999, "reason": "unknown_entry", "status": null, "detail": unknown}]);
     assert_eq!(answer["unchanged"], unchanged);
+    app.0.wait_until("parked", "delivered");
 }

@@ -302,7 +302,7 @@ fn the_command_line_parks_and_discards_waiting_entries() {
     let waiting = ["--state", "waiting", "--reason", "a test customer"];
     let output = app.run("discard", &waiting);
     assert_eq!(output.code, 1, "{}", output.stdout);
-    let needs = "a filter for waiting entries must contain a customer";
+    let needs = "a filter for waiting entries must contain a customer or an event id";
     assert!(output.stderr.contains(needs), "{}", output.stderr);
     let of_customer = [&waiting[..], &["--customer", "c2"]].concat();
     let output = app.run("discard", &of_customer);

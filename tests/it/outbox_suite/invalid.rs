@@ -1,10 +1,11 @@
 //! Tests of entries that are parked as *invalid*: they have an event and errors, but no customer change and no lane.
 
+use super::find::{by_partner, link, linked};
 use super::model::event_error;
 use super::set_aside::{event, settle_all, states, withdraw};
 use super::*;
 use imprint_bridge::imprint::PartnerCustomerId;
-use imprint_bridge::outbox::{IdentityLink, IgnoredEvent, InvalidReason, Moved};
+use imprint_bridge::outbox::{IgnoredEvent, InvalidReason};
 
 fn invalid(id: &str) -> NewEntry {
     NewEntry {
@@ -158,13 +159,6 @@ async fn lanes_are_loaded_by_either_id_of_a_customer() {
         let outbox = outbox.as_ref();
         let imprint = ImprintId::parse("CUST-1").unwrap();
         let partner = PartnerCustomerId::parse("P-1").unwrap();
-        let by_partner = |id: &str, value: i64| {
-            let mut entry = entry(id, "unused", value);
-            if let Disposition::Enqueue(change) = &mut entry.disposition {
-                change.customer = CustomerRef::Partner(partner.clone());
-            }
-            entry
-        };
         let customers = [
             CustomerRef::Imprint(imprint.clone()),
             CustomerRef::Partner(partner.clone()),
@@ -177,22 +171,7 @@ async fn lanes_are_loaded_by_either_id_of_a_customer() {
             LaneKey::Partner(partner.clone()),
         ];
         assert_eq!(keys.collect::<Vec<_>>(), own, "{engine}");
-        let claimed = claim_one(outbox).await;
-        let link = IdentityLink {
-            partner: partner.clone(),
-            imprint: Some(imprint.clone()),
-            confirmed_at: NOW,
-        };
-        let moved = Settlement {
-            moved: Some(Moved {
-                to: imprint.clone(),
-                entries: vec![claimed.waiting[0].entry],
-            }),
-            new_link: Some(link.clone()),
-            ..settlement(&claimed, Vec::new(), NOW)
-        };
-        record(outbox, moved).await;
-        let claimed = claim_one(outbox).await;
+        let claimed = linked(outbox).await;
         let fold = fold(&claimed.versions, &claimed.candidates(), MaxFold(9), NOW);
         let versions = claimed.versions.clone().delivered(&fold);
         let delivered = Settlement {
@@ -204,7 +183,7 @@ async fn lanes_are_loaded_by_either_id_of_a_customer() {
         for lane in outbox.lanes(customers.to_vec()).await.unwrap() {
             assert_eq!(lane.key, own[0], "{engine}");
             assert_eq!(lane.versions, versions, "{engine}");
-            assert_eq!(lane.links, [link.clone()], "{engine}");
+            assert_eq!(lane.links, [link()], "{engine}");
             let waiting = lane.waiting.iter().map(|waiting| waiting.entry.0);
             assert_eq!(waiting.collect::<Vec<_>>(), [3, 2], "{engine}");
         }

@@ -259,9 +259,7 @@ fn settlement(claimed: &ClaimedLane, outcome: Outcome, now: Timestamp) -> Settle
         }
         Outcome::Parked => settlement.endings = all(&parked()),
         Outcome::Undecided => settlement.endings = all(&Ending::Undecided),
-        Outcome::Ignored => {
-            settlement.endings = all(&Ending::Ignored(IgnoreReason::UnknownCustomer))
-        }
+        Outcome::Ignored => settlement.endings = all(&super::IGNORED),
         Outcome::Unfolded => settlement.unfold_to = carried.into_iter().max(),
         Outcome::Moved => settlement.moved = Some(moved(claimed)),
         Outcome::Learned => settlement.new_link = Some(learned(now)),
@@ -329,11 +327,7 @@ impl Engine {
             Op::Claim { max, least_failed } => self.claim(*max, *least_failed, now),
             Op::Settle(which, outcome) => self.settle(*which, *outcome, now),
             Op::Replay(entries, other) => {
-                let change = match other {
-                    0 => ReplayChange::Stored,
-                    1 => ReplayChange::Mapped(change(1, 4, "mapped again")),
-                    _ => ReplayChange::Ignored(IgnoreReason::Condition.into()),
-                };
+                let change = replay_change(*other);
                 let replays = entries.iter().map(|entry| Replay {
                     entry: EntryId(*entry),
                     change: change.clone(),
@@ -470,6 +464,14 @@ impl Engine {
             "the audit log is intact"
         );
         format!("{receipts:#?} {inspections:#?} {lanes:#?} {origins:#?} {depth:#?} {acts:#?}")
+    }
+}
+
+fn replay_change(number: u8) -> ReplayChange {
+    match number {
+        0 => ReplayChange::Stored,
+        1 => ReplayChange::Mapped(change(1, 4, "mapped again")),
+        _ => ReplayChange::Ignored(IgnoreReason::Condition.into()),
     }
 }
 

@@ -1,0 +1,132 @@
+//! The SQL statements that find the candidates of a filter: entries that the filter possibly selects.
+//!
+//! A store can have millions of entries, so each statement reads an index, and at most a limited number of rows.
+
+use std::collections::BTreeSet;
+
+use rusqlite::{Connection, params};
+
+use super::{customer, payload};
+use crate::event::Attribute;
+use crate::outbox::{EntryFilter, LaneId, SCAN_MAX, State};
+
+/// The candidates of a filter.
+pub(super) enum Candidates {
+    /// The entries that this condition selects. `?1` is the number after which the candidates start, and `?2` is the limit.
+    Condition(String),
+    /// The entries with these numbers, in ascending order.
+    Numbers(Vec<u64>),
+}
+
+/// Finds at most [`SCAN_MAX`] candidates with a number higher than `filter.after`.
+pub(super) fn candidates(
+    connection: &Connection,
+    filter: &EntryFilter,
+) -> rusqlite::Result<Candidates> {
+    let lanes = filter.customer.as_deref();
+    let lanes = lanes.map(|text| customer::lanes_named(connection, text));
+    Ok(match (&filter.id, lanes.transpose()?) {
+        (Some(id), lanes) => {
+            let found = with_event_id(connection, id, filter)?;
+            let is_of = |lane: Option<LaneId>| {
+                let lanes = lanes.as_ref();
+                lanes.is_none_or(|lanes| lane.is_some_and(|lane| lanes.contains(&lane)))
+            };
+            let found = found.into_iter().filter(|(_, lane)| is_of(*lane));
+            Candidates::Numbers(found.map(|(entry, _)| entry).collect())
+        }
+        (None, Some(lanes)) => Candidates::Numbers(in_lanes(connection, &lanes, filter)?),
+        (None, None) => Candidates::Condition(in_states(&filter.states)),
+    })
+}
+
+/// Returns the condition for entries in these states.
+///
+/// Each state that is not final has its own small table, so the condition first selects from these tables.
+fn in_states(states: &[State]) -> String {
+    let tables: Option<Vec<&str>> = states.iter().map(|state| payload::table(*state)).collect();
+    let Some(tables) = tables else {
+        return "e.id > ?1".to_owned();
+    };
+    let selects = tables.iter().map(|table| {
+        format!(
+            "SELECT entry FROM (SELECT entry FROM {table} WHERE entry > ?1 ORDER BY entry LIMIT ?2)"
+        )
+    });
+    let selects: Vec<String> = selects.collect();
+    format!("e.id IN ({})", selects.join(" UNION ALL "))
+}
+
+/// Finds the entries with this event id, in all sources, each with its lane.
+///
+/// The index of event ids begins with the source, so the statement first jumps from source to source in the index.
+fn with_event_id(
+    connection: &Connection,
+    id: &Attribute,
+    filter: &EntryFilter,
+) -> rusqlite::Result<Vec<(u64, Option<LaneId>)>> {
+    connection
+        .prepare_cached(
+            "WITH RECURSIVE known (source) AS (
+                SELECT min(source) FROM entry
+                UNION ALL SELECT (SELECT min(source) FROM entry WHERE source > known.source) FROM known
+                WHERE known.source IS NOT NULL)
+             SELECT e.id, e.lane FROM known CROSS JOIN entry e INDEXED BY receipt_identity
+             ON e.source = known.source AND e.event_id = ?1 WHERE e.id > ?2 ORDER BY e.id LIMIT ?3",
+        )?
+        .query_map(params![id.as_str(), filter.after.0, SCAN_MAX], |row| {
+            Ok((row.get(0)?, row.get::<_, Option<u64>>(1)?.map(LaneId)))
+        })?
+        .collect()
+}
+
+/// Finds the entries in these lanes. Reads only the tables and the index of the states in the filter.
+fn in_lanes(
+    connection: &Connection,
+    lanes: &[LaneId],
+    filter: &EntryFilter,
+) -> rusqlite::Result<Vec<u64>> {
+    let tables = filter
+        .states
+        .iter()
+        .filter_map(|state| payload::table(*state));
+    let mut statements: Vec<String> = tables
+        .map(|table| {
+            format!(
+                "SELECT entry FROM {table} WHERE lane = ?1 AND entry > ?2 ORDER BY entry LIMIT ?3"
+            )
+        })
+        .collect();
+    if filter.states.iter().any(|state| state.is_final()) {
+        statements.push(ENDED_IN_LANE.to_owned());
+    }
+    let mut found: BTreeSet<u64> = BTreeSet::new();
+    for lane in lanes {
+        for sql in &statements {
+            let mut statement = connection.prepare_cached(sql)?;
+            let params = params![lane.0, filter.after.0, SCAN_MAX];
+            for entry in statement.query_map(params, |row| row.get(0))? {
+                found.insert(entry?);
+            }
+        }
+    }
+    Ok(found.into_iter().take(SCAN_MAX).collect())
+}
+
+/// Finds the entries of a lane in a final state. The numbers of the states are those of the index.
+const ENDED_IN_LANE: &str = "SELECT id FROM entry INDEXED BY entry_ended
+    WHERE lane = ?1 AND state IN (1, 2, 3, 5) AND id > ?2 ORDER BY id LIMIT ?3";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outbox::codec;
+
+    #[test]
+    fn the_index_of_ended_entries_has_all_final_states() {
+        let states = State::ALL.into_iter().filter(|state| state.is_final());
+        let mut numbers: Vec<u8> = states.map(codec::state_number).collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, [1, 2, 3, 5]);
+    }
+}
