@@ -1,8 +1,9 @@
 //! A fuzzer of intake: hostile bodies against the shipped sources and against sources with expensive expressions and
 //! schemas. It asserts that no body takes more memory than [`MEMORY_BYTES_MAX`], and reports the longest CPU time.
 //!
-//! `IMPRINT_BRIDGE_FUZZ_BODIES` sets the number of bodies and `IMPRINT_BRIDGE_FUZZ_SEED` the seed. Times mean something
-//! only in an optimised build:
+//! `IMPRINT_BRIDGE_FUZZ_BODIES` sets the number of bodies and `IMPRINT_BRIDGE_FUZZ_SEED` the seed. With
+//! `IMPRINT_BRIDGE_FUZZ_ONLY`, a list of numbers such as `17,960544`, the fuzzer makes all bodies but runs only these.
+//! Times mean something only in an optimised build on a quiet machine:
 //!
 //! ```sh
 //! IMPRINT_BRIDGE_FUZZ_BODIES=1000000 cargo test --profile dist --test fuzz
@@ -15,7 +16,7 @@
 )]
 
 use std::alloc::System;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -79,13 +80,9 @@ fn fuzz() {
         let text = std::env::var_os(name)?.into_string().unwrap();
         Some(text.parse::<u64>().unwrap())
     };
-    let usual = if std::env::var_os("IMPRINT_BRIDGE_TEST_FULL").is_some() {
-        BODIES_FULL
-    } else {
-        BODIES
-    };
-    let bodies = number("IMPRINT_BRIDGE_FUZZ_BODIES").unwrap_or(usual);
+    let bodies = number("IMPRINT_BRIDGE_FUZZ_BODIES").unwrap_or_else(usual);
     let seed = number("IMPRINT_BRIDGE_FUZZ_SEED").unwrap_or(1);
+    let only = only();
     let sets: Vec<(Sources, Seeds)> = FOLDERS.into_iter().map(load).collect();
     let mut worst: BTreeMap<String, Worst> = BTreeMap::new();
     let mut memory = (0, String::new());
@@ -95,6 +92,9 @@ fn fuzz() {
         let (name, seeds) = random.of(seeds);
         let source = sources.get(name).unwrap();
         let (kind, body) = bodies::body(&mut random, name.as_str(), seeds);
+        if only.as_ref().is_some_and(|only| !only.contains(&number)) {
+            continue;
+        }
         let before = ALLOCATOR.allocated();
         let peak_before = ALLOCATOR.max_allocated();
         let (is_accepted, mut time) = measured(sources, source, &body);
@@ -117,6 +117,9 @@ fn fuzz() {
         worst.bodies += 1;
         worst.accepted += u64::from(is_accepted);
         worst.over_50_ms += u64::from(time > TIME_MAX);
+        if time > TIME_MAX {
+            println!("{name} {kind} body {number}: {time:?}");
+        }
         if time > worst.time {
             worst.time = time;
             worst.slowest = format!("{kind}, {} bytes, body {number}", body.len());
@@ -130,6 +133,23 @@ fn fuzz() {
         memory.0 / 1024,
         memory.1
     );
+}
+
+/// Returns the number of bodies of a run without settings.
+fn usual() -> u64 {
+    if std::env::var_os("IMPRINT_BRIDGE_TEST_FULL").is_some() {
+        BODIES_FULL
+    } else {
+        BODIES
+    }
+}
+
+/// Reads the numbers of the bodies that the fuzzer runs. `None` means all bodies.
+fn only() -> Option<BTreeSet<u64>> {
+    let list = std::env::var_os("IMPRINT_BRIDGE_FUZZ_ONLY")?;
+    let list = list.into_string().unwrap();
+    let numbers = list.split(',').map(|number| number.parse().unwrap());
+    Some(numbers.collect())
 }
 
 /// Runs intake for one body. Returns whether intake accepts the body, and the CPU time.
