@@ -232,6 +232,12 @@ fn request(
     let imprint = change.customer.imprint();
     let cleared = change.update.iter();
     let cleared = cleared.filter(|(_, value)| **value == FieldValue::Cleared);
+    let cleared: Vec<_> = cleared.map(|(field, _)| field).collect();
+    let omitted = cleared.iter().filter_map(|field| {
+        let reason = clearing.omission(field)?;
+        Some((field.to_string(), reason.to_owned()))
+    });
+    let omitted = omitted.collect();
     let body = change.update.body(clearing).to_object();
     RequestExplanation {
         request: RequestPreview {
@@ -241,7 +247,8 @@ fn request(
             body: visibility.object(&body),
         },
         version: change.version,
-        cleared: cleared.map(|(field, _)| field.to_string()).collect(),
+        cleared: cleared.iter().map(ToString::to_string).collect(),
+        omitted,
         skipped: change
             .skipped
             .iter()

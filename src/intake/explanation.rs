@@ -1,6 +1,7 @@
 //! The typed explanation of a body or of an event. The admin API returns the explanation as JSON, and the command
 //! `explain` prints the explanation.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -98,6 +99,9 @@ pub struct RequestExplanation {
     pub version: SourceVersion,
     /// The Imprint fields that the source cleared.
     pub cleared: Vec<String>,
+    /// The cleared fields that no request sends, each with the reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub omitted: BTreeMap<String, String>,
     /// The Imprint fields that the request leaves out because their values are invalid.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<String>,
@@ -196,6 +200,15 @@ impl fmt::Debug for TargetResult {
             Self::Skipped { .. } => "Skipped",
             Self::Refused { .. } => "Refused",
         })
+    }
+}
+
+impl RequestExplanation {
+    /// Returns whether the bridge sends nothing: the event only clears fields, and no request sends them.
+    pub fn is_nothing(&self) -> bool {
+        let body = self.request.body.as_object();
+        let is_omitted = |field: &String| self.omitted.contains_key(field);
+        body.is_some_and(serde_json::Map::is_empty) && self.cleared.iter().all(is_omitted)
     }
 }
 

@@ -296,6 +296,8 @@ fn an_explanation_shows_the_request_and_the_places_read() {
     assert_eq!(event["request"]["path"], "/v2/customers/c1");
     assert_eq!(event["version"], json!({"epoch": 0, "value": 7}));
     assert_eq!(event["cleared"], json!(["email"]));
+    let reason = "imprint.clearing is \"omit\"";
+    assert_eq!(event["omitted"], json!({"email": reason}));
     let phone = field(event, "phone");
     assert_eq!(
         phone["reads"],
@@ -542,6 +544,37 @@ fn the_explain_command_shows_the_same_explanation() {
         explanation["events"][0]["request"]["body"]["email"],
         "canary@example.com"
     );
+}
+
+/// FAULTS N456: the event only clears a field, and the settings send nothing for a cleared field.
+#[test]
+fn an_explanation_names_the_cleared_fields_that_are_not_sent() {
+    let old = row("c1", "a@example.com", "415 555 2671");
+    let mut new = old.clone();
+    new["email"] = Value::Null;
+    let folder = with_examples(&[(
+        "one.event.json",
+        json!({"changes": [change(2, &old, &new)]}),
+    )]);
+    let file = folder.path().join("shop/one.event.json");
+    let arguments = ["explain", "--source", "shop", file.to_str().unwrap()];
+    let (output, output_text) = run(folder.path(), &arguments);
+    assert_eq!(output.status.code(), Some(0), "{output_text}");
+    let reason = "(cleared: nothing is sent, because imprint.clearing is \"omit\")";
+    for line in ["2 (row.u): nothing to send\n", reason] {
+        assert!(output_text.contains(line), "{output_text}");
+    }
+    new["city"] = json!("Sparks");
+    let folder = with_examples(&[(
+        "one.event.json",
+        json!({"changes": [change(2, &old, &new)]}),
+    )]);
+    let file = folder.path().join("shop/one.event.json");
+    let arguments = ["explain", "--source", "shop", file.to_str().unwrap()];
+    let (_, output_text) = run(folder.path(), &arguments);
+    for line in ["2 (row.u): request\n", reason] {
+        assert!(output_text.contains(line), "{output_text}");
+    }
 }
 
 #[test]

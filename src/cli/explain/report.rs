@@ -33,16 +33,17 @@ pub(super) fn event(event: &EventExplanation) -> Vec<String> {
     let mut lines = vec![format!("{name}: {}", summary(&event.outcome))];
     lines.extend(details(&event.outcome));
     let targets = event.targets.as_deref().unwrap_or_default();
+    let request = request_of(&event.outcome);
     if !targets.is_empty() {
         let head = HEAD.map(str::to_owned).to_vec();
         let rows: Vec<_> = std::iter::once(head)
-            .chain(targets.iter().map(row))
+            .chain(targets.iter().map(|target| row(target, request)))
             .collect();
         lines.extend(aligned(&rows).into_iter().map(|row| format!("  {row}")));
     }
-    let cleared = request_of(&event.outcome).map(|request| request.cleared.as_slice());
+    let cleared = request.map(|request| request.cleared.as_slice());
     lines.extend(list("cleared by the source", cleared));
-    let skipped = request_of(&event.outcome).map(|request| request.skipped.as_slice());
+    let skipped = request.map(|request| request.skipped.as_slice());
     lines.extend(list("skipped, because the value is invalid", skipped));
     lines.extend(list("not read", event.unused.as_deref()));
     lines
@@ -57,6 +58,7 @@ fn summary(outcome: &ExplainedOutcome) -> String {
         ExplainedOutcome::Ignored { reason } => {
             format!("ignored: accepted, and nothing is sent ({reason})")
         }
+        ExplainedOutcome::Request(request) if request.is_nothing() => "nothing to send".to_owned(),
         ExplainedOutcome::Request(_) => "request".to_owned(),
         ExplainedOutcome::Parked { reason, .. } => format!("parked, {reason}"),
     }
@@ -124,13 +126,18 @@ fn destination(request: &RequestExplanation) -> String {
     )
 }
 
-fn row(target: &TargetExplanation) -> Vec<String> {
-    let result = match &target.result {
-        TargetResult::Absent => "(absent)".to_owned(),
-        TargetResult::Cleared => "(cleared)".to_owned(),
-        TargetResult::Value { value } => text(value),
-        TargetResult::Skipped { error } => format!("skipped: {}", error.detail),
-        TargetResult::Refused { error } => format!("refused: {}", error.detail),
+fn row(target: &TargetExplanation, request: Option<&RequestExplanation>) -> Vec<String> {
+    let omitted = request.and_then(|request| request.omitted.get(&target.target));
+    let result = match (&target.result, omitted) {
+        (TargetResult::Absent, _) => "(absent)".to_owned(),
+        // The column becomes wider for this reason, because the reason is important.
+        (TargetResult::Cleared, Some(reason)) => {
+            format!("(cleared: nothing is sent, because {})", printable(reason))
+        }
+        (TargetResult::Cleared, None) => "(cleared)".to_owned(),
+        (TargetResult::Value { value }, _) => shortened(&text(value)),
+        (TargetResult::Skipped { error }, _) => shortened(&format!("skipped: {}", error.detail)),
+        (TargetResult::Refused { error }, _) => shortened(&format!("refused: {}", error.detail)),
     };
     let stale = if target.is_stale == Some(true) {
         ", stale"
@@ -150,7 +157,7 @@ fn row(target: &TargetExplanation) -> Vec<String> {
     let interpreted = if target.is_interpreted { " (jq)" } else { "" };
     vec![
         target.target.clone(),
-        format!("{}{unchanged}{held_back}{stale}", shortened(&result)),
+        format!("{result}{unchanged}{held_back}{stale}"),
         shortened(&target.reads.join(" ")),
         format!("{}{interpreted}", in_one_line(&target.expression)),
     ]
