@@ -253,7 +253,7 @@ fn conflict(pointer: String) -> EventError {
         rule: "conflict".to_owned(),
         location: "identity".to_owned(),
         detail:
-            "An event with this id was accepted before, with a different type, subject or data."
+            "An event with this id was accepted before, with a different type, subject or data. The bridge compares the whole event, not only the mapped values."
                 .to_owned(),
     }
 }

@@ -243,7 +243,7 @@ impl Refusal {
             Self::NotFound => "No resource has this path.",
             Self::BodyTimeout => "The request body did not arrive in time. Send it without pauses.",
             Self::Conflict(_) => {
-                "An accepted event cannot be replaced. Send the change as a new event with a new id."
+                "An accepted event cannot be replaced. Send another change as a new event with a new id. If this is the same change and only values about the attempt differ, body.split in the source file can remove these values."
             }
             Self::RateQuota { .. } => {
                 "The source sends more events per second than its quota allows. Nothing was stored. Send the same request again after the time in Retry-After."

@@ -60,7 +60,7 @@ impl Ingress {
             source,
             reason,
             detail = denial.detail,
-            "denied a request: the authentication failed"
+            "denied a request: the authentication failed; capture such a request and examine it with `imprint-bridge verify`"
         );
         let refusal = Refusal::Unauthenticated {
             challenge: endpoint.verifier.current().challenge(),

@@ -62,7 +62,7 @@ pub static PROBLEMS: &[MessageExplanation] = &[
     row(
         &["conflict"],
         "The id of an event belongs to an earlier event with different content.",
-        "Send the change as a new event with a new id.",
+        "Send another change as a new event with a new id. If the sender repeats one change and values about the attempt differ, remove these values with `body.split`.",
     ),
     row(
         &["too_large"],

@@ -238,12 +238,13 @@ pub static SOURCES: &[MessageExplanation] = &[
     row(
         &[
             "the header … does not have exactly one signing time",
-            "the signing time in the header … is not in auth.timestamp_unit",
-            "the header … has no signature in the encoding auth.encoding after auth.prefix",
-            "none of the … secrets of the source makes one of the … signatures in the header …, for the text … with a body of … bytes",
+            "the signing time in the header … is not in auth.timestamp_unit \"…\"…",
+            "; the time is right if auth.timestamp_unit is \"…\"",
+            "the header … has no signature in the encoding auth.encoding \"…\" after auth.prefix …",
+            "no secret of the source (number of secrets: …) makes a signature of the request (number of signatures: …) in the header …, for the text … with a body of … bytes",
             "the header … has no signature `v1,` in base64",
             "the header … is not a number of seconds",
-            "none of the … secrets of the source makes one of the … signatures, for the text ID.TIMESTAMP.BODY with a body of … bytes",
+            "no secret of the source (number of secrets: …) makes a signature of the request (number of signatures: …), for the text ID.TIMESTAMP.BODY with a body of … bytes",
             "the header … is not …",
             "`Bearer` and a token",
             "auth.prefix and a token",

@@ -366,10 +366,19 @@ const SHA256: &str = "x-sig: 3831874a474976615acf677614701d543bf08f1bfaa53355154
 const SHA1: &str = "x-sig: 7e7121757be8cf0853a0ae6b39984b440eab8548";
 const TIMED_SHA256: &str =
     "x-sig: 46c31433094d801492b1b106f71cffc1c07f248a32e0de46852df471fedb5246";
+const PREFIXED: &str =
+    "x-sig: sha256=3831874a474976615acf677614701d543bf08f1bfaa53355154274174f86e71a";
+const LISTED: &str =
+    "x-sig: t=1700000000,v1=3831874a474976615acf677614701d543bf08f1bfaa53355154274174f86e71a";
+const NONCE_SHA256: &str =
+    "x-sig: a3712f646039c293fc951356148dd287e4e9529f0efdedd4ee9920453821192c";
+const SPACED_SHA256: &str =
+    "x-sig: 3e4e31e59c602472624b97a55a9ebddcb9f71e5d2c93c91d8f8243e2716ae9a5";
+const PREFIX: &str = "kind = \"hmac\"\nheader = \"x-sig\"\nencoding = \"hex\"\nprefix = \"sha1=\"\nsecret_files = [\"$/secret\"]";
 const TIME: &str = "x-time: 1700000000";
 const AT: &str = "--at=2023-11-14T22:13:21Z";
 
-const EXAMINED: [Captured; 11] = [
+const EXAMINED: [Captured; 11 + 10] = [
     (
         HMAC,
         &["-H", SHA256],
@@ -434,6 +443,77 @@ const EXAMINED: [Captured; 11] = [
         CAPTURED,
         0,
         "secret: matches",
+    ),
+    // FAULTS N465: a wrong unit, a wrong prefix, a forgotten header, and JSON that another program wrote again.
+    (
+        TIMED,
+        &["-H", "x-time: 1700000000000", "-H", TIMED_SHA256, AT],
+        CAPTURED,
+        2,
+        "the time is right if auth.timestamp_unit is \"milliseconds\"",
+    ),
+    (
+        TIMED,
+        &["-H", "x-time: 2023-11-14T22:13:20Z", "-H", TIMED_SHA256, AT],
+        CAPTURED,
+        2,
+        "the time is right if auth.timestamp_unit is \"rfc3339\"",
+    ),
+    (
+        HMAC,
+        &["-H", PREFIXED],
+        CAPTURED,
+        2,
+        "the signature matches if auth.prefix is \"sha256=\"",
+    ),
+    (
+        PREFIX,
+        &["-H", SHA256],
+        CAPTURED,
+        2,
+        "the signature matches if auth.prefix is \"\"",
+    ),
+    (
+        PREFIX,
+        &["-H", PREFIXED],
+        CAPTURED,
+        2,
+        "the signature matches if auth.prefix is \"sha256=\"",
+    ),
+    (
+        HMAC,
+        &["-H", LISTED, "-H", TIME],
+        CAPTURED,
+        2,
+        "auth.separator is \",\" and auth.prefix is \"v1=\"",
+    ),
+    (
+        HMAC,
+        &["-H", TIMED_SHA256, "-H", TIME],
+        CAPTURED,
+        2,
+        "the signature matches if auth.signed is \"{timestamp}.{body}\", auth.timestamp_header is \"x-time\" and auth.timestamp_unit is \"seconds\"",
+    ),
+    (
+        HMAC,
+        &["-H", NONCE_SHA256, "-H", "x-nonce: abc"],
+        CAPTURED,
+        2,
+        "the signature matches if auth.signed is \"{body}\\n{header:x-nonce}\"",
+    ),
+    (
+        HMAC,
+        &["-H", SPACED_SHA256],
+        CAPTURED,
+        2,
+        "wrote it again after the sender signed it",
+    ),
+    (
+        HMAC,
+        &["-H", SHA256],
+        "{}",
+        2,
+        "parses the JSON and writes it again",
     ),
 ];
 

@@ -403,3 +403,19 @@ fn the_log_names_the_rule_that_a_refused_event_breaks() {
     );
     assert!(lines.len() < 60, "the log limits the number of lines");
 }
+
+/// FAULTS N466: the answer to a repeated event whose content differs names a remedy that works.
+#[test]
+fn a_conflict_names_what_the_bridge_compares_and_the_remedy() {
+    let folder = folder("");
+    let app = start(&folder, "");
+    let event = |attempt: u32| json!({"id": "1", "cid": "C-1", "attempt": attempt}).to_string();
+    assert_eq!(post(&app, &[], &event(1)).status, 202);
+    let answer = post(&app, &[], &event(2));
+    assert_eq!(answer.status, 409, "{}", answer.body);
+    let problem = answer.json();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    assert!(text(&problem["detail"]).contains("body.split"), "{problem}");
+    let detail = text(&problem["faults"][0]["detail"]);
+    assert!(detail.contains("compares the whole event"), "{problem}");
+}

@@ -20,6 +20,7 @@ use crate::time::Timestamp;
 mod encoding;
 mod examination;
 mod header_items;
+mod sent_body;
 mod signing_time;
 mod template;
 
@@ -228,7 +229,9 @@ impl HmacKeys {
             .collect();
         if signatures.is_empty() {
             let detail = format!(
-                "the header {header} has no signature in the encoding auth.encoding after auth.prefix"
+                "the header {header} has no signature in the encoding auth.encoding \"{}\" after auth.prefix {:?}",
+                encoding.as_str(),
+                header_items.prefix()
             );
             return Err(Denial::malformed(detail));
         }
@@ -258,7 +261,7 @@ impl HmacKeys {
         });
         is_signed.then_some(()).ok_or_else(|| {
             Denial::mismatch(format!(
-                "none of the {} secrets of the source makes one of the {} signatures in the header {}, for the text {} with a body of {} bytes",
+                "no secret of the source (number of secrets: {}) makes a signature of the request (number of signatures: {}) in the header {}, for the text {} with a body of {} bytes",
                 self.secrets.len(),
                 signatures.len(),
                 self.scheme.header,

@@ -251,7 +251,7 @@ pub(super) fn verify(
     });
     is_signed.then(|| id.to_owned()).ok_or_else(|| {
         Denial::mismatch(format!(
-            "none of the {} secrets of the source makes one of the {} signatures, for the text ID.TIMESTAMP.BODY with a body of {} bytes",
+            "no secret of the source (number of secrets: {}) makes a signature of the request (number of signatures: {}), for the text ID.TIMESTAMP.BODY with a body of {} bytes",
             keys.len(),
             signatures.len(),
             body.len()

@@ -43,6 +43,14 @@ impl SecretEncoding {
 }
 
 impl SignatureEncoding {
+    /// Returns the value of the setting `auth.encoding`.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hex => "hex",
+            Self::Base64 => "base64",
+        }
+    }
+
     pub(super) fn decode(self, text: &str) -> Option<Vec<u8>> {
         match self {
             Self::Hex => unhex(text),

@@ -1,12 +1,14 @@
 //! The examination of a captured request with an HMAC signature. If no signature matches, the examination tries the
 //! common mistakes: other settings of the scheme, and a body that was changed after the sender signed it.
 
-use actix_web::http::header::HeaderMap;
+use actix_web::http::header::{HeaderMap, HeaderName};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest as _, Sha256};
 
 use super::super::examination::{CapturedRequest, Examination, NamedSecret};
 use super::super::{Denial, SecretFlaw, required};
+use super::sent_body::bodies;
+use super::signing_time::TimeUnit;
 use super::{Algorithm, HmacScheme, SecretEncoding, SignatureEncoding, Template};
 
 /// The templates that many senders use, besides the configured template.
@@ -16,6 +18,12 @@ const TEMPLATES: [&str; 4] = [
     "{timestamp}{body}",
     "{timestamp}:{body}",
 ];
+
+/// The texts between a header value and the body that the examination tries.
+const JOINTS: [&str; 4] = ["", ".", ":", "\n"];
+/// The maximum number of request headers that the examination tries as a part of the signed text. Each header costs some
+/// hundred signatures of the whole body.
+const HEADERS_MAX: usize = 24;
 
 /// Examines a request with a signature in a source's own HMAC scheme.
 ///
@@ -70,7 +78,7 @@ pub fn examine_hmac(
     Ok(examination)
 }
 
-const NO_MISTAKE: &str = "no common mistake explains the difference: the sender has another secret, or the method, the path or the body was changed after the sender signed it. Compare the SHA-256 of the body with the sender's";
+const NO_MISTAKE: &str = "no common mistake explains the difference: the sender has another secret, or the method, the path or the body was changed after the sender signed it. Compare the SHA-256 of the body with the sender's: a program that parses the JSON and writes it again changes the bytes";
 
 impl HmacScheme {
     /// Returns the signing time of the request, or the denial of a stale request.
@@ -103,6 +111,13 @@ impl HmacScheme {
     ) -> bool {
         for signature in self.header_items.items(line) {
             into.say(format!("the request has the signature {signature}"));
+        }
+        if self.header_items.items(line).next().is_none() {
+            let prefix = self.header_items.prefix();
+            into.say(format!(
+                "the header {} has no signature after auth.prefix {prefix:?}",
+                self.header
+            ));
         }
         let signatures = self.signatures(line, self.encoding);
         let mut is_signed = false;
@@ -175,6 +190,12 @@ impl HmacScheme {
             let of_template = bodies.iter().filter_map(|body| matching(template, body));
             of_template.collect::<Vec<_>>()
         });
+        // A change of the body together with another header is improbable, and would cost too many signatures.
+        let of_headers = self.header_templates(request.head.headers);
+        let of_headers = of_headers
+            .iter()
+            .filter_map(|template| matching(template, bodies.first()?));
+        let notes = notes.chain(of_headers);
         let nearest = notes.min_by_key(Vec::len)?;
         Some(format!(
             "the signature matches if {}",
@@ -182,8 +203,8 @@ impl HmacScheme {
         ))
     }
 
-    /// Returns, for each combination of encoding, algorithm and key that makes a signature of the request for `text`,
-    /// the differences from the configured scheme.
+    /// Returns, for each combination of prefix, encoding, algorithm and key that makes a signature of the request for
+    /// `text`, the differences from the configured scheme.
     fn matching_settings(
         &self,
         line: &str,
@@ -191,21 +212,89 @@ impl HmacScheme {
         keys: &[(Vec<u8>, Option<String>)],
     ) -> Vec<Vec<String>> {
         let mut matching = Vec::new();
-        for (encoding, word) in SIGNATURE_ENCODINGS {
-            let signatures = self.signatures(line, encoding);
-            let encoding_note = differs(encoding != self.encoding, "encoding", word);
-            for (algorithm, word) in ALGORITHMS {
-                let algorithm_note = differs(algorithm != self.algorithm, "algorithm", word);
-                let made = |key: &[u8]| algorithm.made_any(key, text, &signatures);
-                let notes = keys
-                    .iter()
-                    .filter(|(key, _)| made(key))
-                    .map(|(_, note)| note);
-                let notes = notes.map(|key_note| [&encoding_note, &algorithm_note, key_note]);
-                matching.extend(notes.map(|notes| notes.into_iter().flatten().cloned().collect()));
+        for (algorithm, word) in ALGORITHMS {
+            let algorithm_note = differs(algorithm != self.algorithm, "algorithm", word);
+            for (key, key_note) in keys {
+                let mac = algorithm.mac(key, text).unwrap_or_default();
+                matching.extend(self.selections(line, &mac, [&algorithm_note, key_note]));
             }
         }
         matching
+    }
+
+    /// Returns, for each encoding in which the header has this signature, the differences from the configured scheme.
+    /// `notes` are the differences that made this signature.
+    fn selections(&self, line: &str, mac: &[u8], notes: [&Option<String>; 2]) -> Vec<Vec<String>> {
+        let selection = |(encoding, word)| {
+            let prefix_note = self.is_in(line, encoding, mac)?;
+            let encoding_note = differs(encoding != self.encoding, "encoding", word);
+            let others = notes.into_iter().flatten().cloned();
+            let own = [encoding_note, prefix_note].into_iter().flatten();
+            Some(own.chain(others).collect())
+        };
+        SIGNATURE_ENCODINGS
+            .into_iter()
+            .filter_map(selection)
+            .collect()
+    }
+
+    /// Returns whether the header has this signature: with `None` if the configured prefix selects the signature,
+    /// otherwise with a note on the prefix that would select it.
+    fn is_in(&self, line: &str, encoding: SignatureEncoding, mac: &[u8]) -> Option<Option<String>> {
+        if self.signatures(line, encoding).iter().any(|one| one == mac) {
+            return Some(None);
+        }
+        let length = encoding.encode(mac).len();
+        let items = line.split(',').map(str::trim);
+        let whole = std::iter::once(line).chain(items);
+        let prefix = whole.into_iter().find_map(|item| {
+            let start = item.len().checked_sub(length)?;
+            let (prefix, tail) = item.split_at_checked(start)?;
+            (encoding.decode(tail)? == mac).then_some(prefix)
+        })?;
+        Some(Some(match prefix.rsplit_once(',') {
+            Some((_, last)) => {
+                format!(
+                    "auth.separator is \",\" and auth.prefix is {:?}",
+                    last.trim()
+                )
+            }
+            None if line.contains(',') => {
+                format!("auth.separator is \",\" and auth.prefix is {prefix:?}")
+            }
+            None => format!("auth.prefix is {prefix:?}"),
+        }))
+    }
+
+    /// Returns templates of each header of the request before or behind the body, each with a note on the difference.
+    fn header_templates(&self, headers: &HeaderMap) -> Vec<(Template, Option<String>)> {
+        let is_other = |name: &&HeaderName| **name != self.header;
+        let names = headers.keys().filter(is_other).take(HEADERS_MAX);
+        let of_name = |name: &HeaderName| {
+            let value = required(headers, name.as_str()).unwrap_or_default();
+            let unit = TimeUnit::of_text(value);
+            let raws = JOINTS.into_iter().flat_map(move |joint| {
+                ["{header}", "{body}"].map(|first| match first {
+                    "{body}" => format!("{{body}}{joint}{{header}}"),
+                    _ => format!("{{header}}{joint}{{body}}"),
+                })
+            });
+            let templates = raws.filter_map(|raw| {
+                let placeholder = format!("{{header:{name}}}");
+                let read = raw.replace("{header}", &placeholder);
+                let note = match unit {
+                    Some(unit) => format!(
+                        "auth.signed is {:?}, auth.timestamp_header is \"{name}\" and auth.timestamp_unit is \"{}\"",
+                        raw.replace("{header}", "{timestamp}"),
+                        unit.as_str()
+                    ),
+                    None => format!("auth.signed is {read:?}"),
+                };
+                Some((read.parse().ok()?, Some(note)))
+            });
+            templates.collect::<Vec<_>>()
+        };
+        names.flat_map(of_name).collect()
     }
 
     /// Returns the configured template and other common templates, each with a note on the difference.
@@ -256,63 +345,4 @@ const ENCODINGS: [(SecretEncoding, &str); 3] = [
 
 fn differs(is_other: bool, key: &str, value: &str) -> Option<String> {
     is_other.then(|| format!("auth.{key} is \"{value}\""))
-}
-
-/// Returns the body, and the bodies before common changes by editors and gateways, each with a note on the change.
-fn bodies(body: &[u8]) -> Vec<(Vec<u8>, Option<String>)> {
-    let mut bodies = vec![(body.to_vec(), None)];
-    let without_end = body.trim_ascii_end();
-    let line_feeds: Vec<u8> = body.iter().copied().filter(|byte| *byte != b'\r').collect();
-    let with_end = [body, b"\n"].concat();
-    let compact = without_white_space(body);
-    let changes = [
-        (
-            without_end.to_vec(),
-            "the body has no line break or white space at its end",
-        ),
-        (with_end, "the body has a line break at its end"),
-        (
-            line_feeds,
-            "the lines of the body end with LF instead of CRLF",
-        ),
-        (
-            compact,
-            "the JSON of the body has no white space: the file was formatted after the sender signed it",
-        ),
-    ];
-    for (changed, note) in changes {
-        if bodies.iter().all(|(known, _)| *known != changed) {
-            bodies.push((changed, Some(note.to_owned())));
-        }
-    }
-    bodies
-}
-
-/// Returns JSON without the white space between its tokens. The order of the keys stays the same.
-fn without_white_space(body: &[u8]) -> Vec<u8> {
-    let (mut is_text, mut is_escaped) = (false, false);
-    let is_kept = |byte: &u8| {
-        let was_text = is_text;
-        if *byte == b'"' && !is_escaped {
-            is_text = !is_text;
-        }
-        is_escaped = was_text && *byte == b'\\' && !is_escaped;
-        was_text || !byte.is_ascii_whitespace()
-    };
-    body.iter().copied().filter(is_kept).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn white_space_inside_a_text_stays() {
-        let pretty = br#"{
-            "a b": "x \" y\\" , "c": [ 1 , 2 ]
-        }"#;
-        let compact = br#"{"a b":"x \" y\\","c":[1,2]}"#;
-        assert_eq!(without_white_space(pretty), compact);
-        assert_eq!(without_white_space(compact), compact);
-    }
 }

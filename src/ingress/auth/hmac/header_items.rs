@@ -43,6 +43,11 @@ impl HeaderItems {
         items.filter_map(|item| item.strip_prefix(self.prefix.as_str()))
     }
 
+    /// Returns the text before each selected item.
+    pub(super) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     /// Returns the header item for a value: the prefix and the value.
     pub(super) fn item(&self, value: &str) -> String {
         format!("{}{value}", self.prefix)

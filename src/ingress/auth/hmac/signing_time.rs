@@ -44,8 +44,11 @@ impl SigningTime {
             return Err(Denial::malformed(detail));
         };
         let signed_at = self.unit.parse(text).ok_or_else(|| {
-            let detail =
-                format!("the signing time in the header {header} is not in auth.timestamp_unit");
+            let detail = format!(
+                "the signing time in the header {header} is not in auth.timestamp_unit \"{}\"{}",
+                self.unit.as_str(),
+                self.other_unit(text, wall)
+            );
             Denial::malformed(detail)
         })?;
         let now = self.unit.round(wall);
@@ -53,13 +56,50 @@ impl SigningTime {
         let tolerance_millis = u64::try_from(self.tolerance.as_millis()).unwrap_or(u64::MAX);
         if apart_millis > tolerance_millis {
             let apart = signed_at.saturating_sub(now);
-            return Err(Denial::stale(header, apart, tolerance_millis));
+            let mut denial = Denial::stale(header, apart, tolerance_millis);
+            denial.detail.push_str(&self.other_unit(text, wall));
+            return Err(denial);
         }
         Ok(text)
+    }
+
+    /// Names another unit in which the signing time is within the tolerance, as the end of a sentence.
+    fn other_unit(&self, text: &str, wall: Timestamp) -> String {
+        let tolerance = u64::try_from(self.tolerance.as_millis()).unwrap_or(u64::MAX);
+        let fits = |unit: &TimeUnit| {
+            let signed_at = unit.parse(text);
+            *unit != self.unit
+                && signed_at.is_some_and(|at| at.abs_diff(unit.round(wall)) <= tolerance)
+        };
+        let unit = TimeUnit::ALL.into_iter().find(fits);
+        unit.map_or_else(String::new, |unit| {
+            format!(
+                "; the time is right if auth.timestamp_unit is \"{}\"",
+                unit.as_str()
+            )
+        })
     }
 }
 
 impl TimeUnit {
+    const ALL: [Self; 3] = [Self::Seconds, Self::Milliseconds, Self::Rfc3339];
+
+    /// Returns the value of the setting `auth.timestamp_unit`.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Seconds => "seconds",
+            Self::Milliseconds => "milliseconds",
+            Self::Rfc3339 => "rfc3339",
+        }
+    }
+
+    /// Returns the unit of a text that is a time of this century.
+    pub(super) fn of_text(text: &str) -> Option<Self> {
+        let times = 946_684_800_000..4_102_444_800_000;
+        let is_time = |unit: &Self| unit.parse(text).is_some_and(|at| times.contains(&at));
+        Self::ALL.into_iter().find(is_time)
+    }
+
     /// Parses a signing time to milliseconds since 1970.
     fn parse(self, text: &str) -> Option<i64> {
         match self {
