@@ -8,8 +8,6 @@
 //!
 //! The module is pure: it reads and writes no files.
 
-use serde_json::Value;
-
 use self::generic::GenericPlan;
 use self::vendor::VendorPlan;
 use crate::event::SourceName;
@@ -20,6 +18,7 @@ mod address_names;
 mod authentication;
 mod body;
 mod document;
+mod doubt;
 mod envelope;
 mod event_type;
 mod fields;
@@ -34,7 +33,7 @@ mod source_draft;
 mod synonyms;
 mod vendor;
 
-pub use sample::Sample;
+pub use sample::{Sample, SampleView};
 pub use source_draft::{RecognizedSetting, SchemaDraft, SourceDraft};
 
 /// The error of samples from which the bridge cannot draft a source.
@@ -106,9 +105,8 @@ impl SourcePlan {
         }
     }
 
-    /// Recognizes the fields in the events of the samples. Each event stands with the name of its type in the source
-    /// file, in the form that schema and mapping read.
-    pub fn with_fields(self, views: &[(String, Value)]) -> SourceDraft {
+    /// Recognizes the fields in the events of the samples.
+    pub fn with_fields(self, views: &[SampleView]) -> SourceDraft {
         match self.0 {
             PlanKind::Generic(plan) => plan.with_fields(views),
             PlanKind::Vendor(plan) => plan.with_fields(views),

@@ -17,7 +17,7 @@ use super::{Layers, check, print_errors};
 use crate::config::sources::examples::request_headers;
 use crate::config::sources::{self, SourceSettings};
 use crate::config::{Config, Purpose};
-use crate::draft::{DraftError, Sample, SchemaDraft, SourceDraft, SourcePlan};
+use crate::draft::{DraftError, Sample, SampleView, SchemaDraft, SourceDraft, SourcePlan};
 use crate::event::{SourceName, Visibility};
 use crate::http::header_line::header_map;
 use crate::intake::examples::Expectation;
@@ -117,7 +117,13 @@ fn draft(
     for file in samples {
         let message = SampleRequest::of(&planned, file)?;
         let sources = Sources::new([Arc::clone(&planned)], config.intake);
-        views.extend(sources.views(&planned, message.borrow()));
+        let sample = file.path.display().to_string();
+        let found = sources.views(&planned, message.borrow()).into_iter();
+        views.extend(found.map(|(event_type, event)| SampleView {
+            sample: sample.clone(),
+            event_type,
+            event,
+        }));
     }
     let mut draft = plan.with_fields(&views);
     for _ in 0..ROUNDS_MAX {

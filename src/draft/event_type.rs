@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::document::toml_text;
+use super::doubt::{self, Doubt, SampleNames};
 use super::fields::{self, FieldDrafts};
 use super::order::{self, EventRule, VersionDraft};
 use super::path::{JsonPath, leaves, quoted};
@@ -12,7 +13,12 @@ use super::schema;
 use super::source_draft::{SchemaDraft, SourceDraft, recognition};
 
 /// Adds the tables of one event type with its schema. `events` has the events of the samples that have this type.
-pub(super) fn write(draft: &mut SourceDraft, (name, schema_path): (&str, &str), events: &[Value]) {
+pub(super) fn write(
+    draft: &mut SourceDraft,
+    (name, schema_path): (&str, &str),
+    events: &[Value],
+    samples: SampleNames<'_>,
+) {
     let found = leaves(events);
     let record = fields::record(&found);
     let count = events.len();
@@ -22,8 +28,15 @@ pub(super) fn write(draft: &mut SourceDraft, (name, schema_path): (&str, &str), 
     let table = format!("events.{}", quoted(name));
     draft.document.table(&table);
     draft.document.setting("schema", &quoted(schema_path));
-    write_version(draft, name, version.as_ref(), order::unclear_time(&found));
-    write_customer(draft, name, partner_id.as_ref(), imprint_id.as_ref());
+    match &version {
+        Some(version) => write_version(draft, name, version),
+        None => write_no_version(draft, name, doubt::version(&found, count, samples)),
+    }
+    if partner_id.is_none() && imprint_id.is_none() {
+        write_no_customer(draft, name, doubt::customer(&found, count, samples));
+    } else {
+        write_customer(draft, name, partner_id.as_ref(), imprint_id.as_ref());
+    }
     let time = version.as_ref().filter(|version| version.domain == "time");
     let mut fields = fields::recognize(
         &found,
@@ -56,40 +69,57 @@ pub(super) fn write(draft: &mut SourceDraft, (name, schema_path): (&str, &str), 
     });
 }
 
-fn write_version(
-    draft: &mut SourceDraft,
-    name: &str,
-    version: Option<&VersionDraft>,
-    unclear: Option<String>,
-) {
-    match version {
-        Some(version) => {
-            draft.document.comment("The version orders the changes of one customer: older values never overwrite newer values.");
-            draft
-                .document
-                .setting("version", &toml_text(&version.rule.expression));
-            draft
-                .document
-                .setting("version_domain", &quoted(version.domain));
-            let found = recognition("version", &version.rule.expression, &version.rule.reason);
-            draft.recognized.push(found.of_type(name));
+fn write_version(draft: &mut SourceDraft, name: &str, version: &VersionDraft) {
+    draft.document.comment("The version orders the changes of one customer: older values never overwrite newer values.");
+    draft
+        .document
+        .setting("version", &toml_text(&version.rule.expression));
+    draft
+        .document
+        .setting("version_domain", &quoted(version.domain));
+    let found = recognition("version", &version.rule.expression, &version.rule.reason);
+    draft.recognized.push(found.of_type(name));
+}
+
+fn write_no_version(draft: &mut SourceDraft, name: &str, doubt: Option<Doubt>) {
+    draft.document.comment("The draft found no version. Without a version, the order of arrival decides, so an old event that arrives late overwrites newer data. Use the time of the change or a number that grows:");
+    let reason = match doubt {
+        Some(doubt) => {
+            let hint = toml_text(&doubt.path.expression());
+            draft.document.text(&format!("# version = {hint}"));
+            draft.document.text("# version_domain = \"time\"");
+            doubt.reason
         }
         None => {
-            draft.document.comment("The draft found no version. Without a version, the order of arrival decides, so an old event that arrives late overwrites newer data. Use the time of the change or a number that grows:");
-            draft.document.text("# version = \".updated_at\"");
+            draft.document.text("# version = \".NAME_OF_THE_MEMBER\"");
             draft.document.text("# version_domain = \"time\"");
-            let reason = unclear.map_or_else(
-                || "the samples have no time of the change and no number that grows.".to_owned(),
-                |path| {
-                    format!("the time {path} has no offset from UTC, so it does not name a moment.")
-                },
-            );
-            draft.decisions.push(format!(
-                "The version of the event type {}: {reason}",
-                quoted(name)
-            ));
+            "no member of the samples has the name of a time of the change or of a number that grows.".to_owned()
         }
-    }
+    };
+    draft.decisions.push(format!(
+        "The version of the event type {}: {reason}",
+        quoted(name)
+    ));
+}
+
+/// Writes a customer's id for a person to correct, because the draft recognized none.
+fn write_no_customer(draft: &mut SourceDraft, name: &str, doubt: Option<Doubt>) {
+    draft
+        .document
+        .comment("The draft found no id of the customer. Correct the expression.");
+    let (expression, reason) = doubt.map_or_else(
+        || {
+            (
+                ".id".to_owned(),
+                "no member of the samples has the name of an id.".to_owned(),
+            )
+        },
+        |doubt| (doubt.path.expression(), doubt.reason),
+    );
+    draft
+        .document
+        .setting("customer.partner_id", &toml_text(&expression));
+    draft.decisions.push(format!("The customer's id of the event type {}: {reason} The bridge refuses an event without the id; the draft reads {}.", quoted(name), toml_text(&expression)));
 }
 
 fn write_customer(
@@ -110,10 +140,7 @@ fn write_customer(
             draft.recognized.push(found.of_type(name));
         }
     }
-    if partner_id.is_none() && imprint_id.is_none() {
-        draft.document.setting("customer.partner_id", "\".id\"");
-        draft.decisions.push(format!("The customer's id of the event type {}: the draft found none, and the bridge refuses the events without it.", quoted(name)));
-    } else if partner_id.is_some() {
+    if partner_id.is_some() {
         draft.decisions.push("The customer's id: Imprint must have the value of customer.partner_id as `partner_customer_id`.".to_owned());
     }
 }

@@ -32,14 +32,29 @@ pub(super) enum TimeForm {
 }
 
 impl TimeForm {
-    /// Returns the form that all values of a leaf have.
+    /// Returns the form that all values of a leaf have, or the form whose function reads all of them.
     pub(super) fn of(leaf: &Leaf) -> Option<Self> {
         let mut forms = leaf.present().map(Self::of_value);
         let first = forms.next()??;
-        forms.all(|form| form == Some(first)).then_some(first)
+        forms.try_fold(first, |form, other| form.with(other?))
     }
 
-    fn of_value(value: &Value) -> Option<Self> {
+    fn with(self, other: Self) -> Option<Self> {
+        let is_either = |one, two| [self, other] == [one, two] || [other, self] == [one, two];
+        if self == other {
+            Some(self)
+        } else if is_either(Self::Rfc3339, Self::Utc) {
+            Some(Self::Utc)
+        } else if is_either(Self::Seconds, Self::SecondsText) {
+            Some(Self::SecondsText)
+        } else if is_either(Self::Millis, Self::MillisText) {
+            Some(Self::MillisText)
+        } else {
+            None
+        }
+    }
+
+    pub(super) fn of_value(value: &Value) -> Option<Self> {
         match value {
             Value::String(text) => Self::of_text(text),
             Value::Number(number) => Self::of_number(number.as_i64()?),

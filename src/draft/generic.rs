@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::document::{Document, toml_text};
+use super::doubt::SampleNames;
 use super::envelope::{self, EnvelopeRule};
 use super::path::{leaves, quoted};
-use super::sample::Sample;
+use super::sample::{Sample, SampleView};
 use super::source_draft::{RecognizedSetting, SchemaDraft, SourceDraft, recognition};
 use super::{authentication, body, event_type, fields, order};
 use crate::event::SourceName;
@@ -138,15 +139,16 @@ impl GenericPlan {
         format!("{}/{}{suffix}.v1.json", self.source, file_name(event_type))
     }
 
-    /// Recognizes the fields in the events of the samples. Each event stands with the name of its type in the source
-    /// file, in the form that schema and mapping read.
-    pub(super) fn with_fields(self, views: &[(String, Value)]) -> SourceDraft {
-        let mut by_type: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
+    /// Recognizes the fields in the events of the samples.
+    pub(super) fn with_fields(self, views: &[SampleView]) -> SourceDraft {
+        let mut by_type: BTreeMap<&str, (Vec<Value>, Vec<String>)> = BTreeMap::new();
         for name in &self.types {
-            by_type.insert(name, Vec::new());
+            by_type.insert(name, (Vec::new(), Vec::new()));
         }
-        for (name, view) in views {
-            by_type.entry(name).or_default().push(view.clone());
+        for view in views {
+            let (events, names) = by_type.entry(&view.event_type).or_default();
+            events.push(view.event.clone());
+            names.push(view.sample.clone());
         }
         let mut draft = SourceDraft {
             document: self.head.clone(),
@@ -154,10 +156,19 @@ impl GenericPlan {
             recognized: self.recognized.clone(),
             decisions: self.decisions.clone(),
         };
-        for (name, events) in by_type {
-            event_type::write(&mut draft, (name, &self.schema_path(name)), &events);
+        for (name, (events, samples)) in by_type {
+            let samples = SampleNames(&samples);
+            event_type::write(
+                &mut draft,
+                (name, &self.schema_path(name)),
+                &events,
+                samples,
+            );
         }
-        draft.decisions.dedup();
+        let mut known = BTreeSet::new();
+        draft
+            .decisions
+            .retain(|decision| known.insert(decision.clone()));
         draft
     }
 }

@@ -123,12 +123,3 @@ fn time(leaf: &Leaf) -> Option<VersionDraft> {
         domain: "time",
     })
 }
-
-/// Finds a time of the change that has no offset from UTC. The bridge cannot use it as a version.
-pub(super) fn unclear_time(leaves: &[Leaf]) -> Option<String> {
-    let is_unclear = |leaf: &Leaf| {
-        leaf.has_value() && TimeForm::of(leaf).is_none() && form::all(leaf, form::is_local_time)
-    };
-    let leaf = fields::best(leaves, &synonyms::CHANGE_TIMES, None, is_unclear)?;
-    Some(leaf.path.expression())
-}

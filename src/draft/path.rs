@@ -53,6 +53,10 @@ pub(super) struct Leaf {
     pub(super) path: JsonPath,
     /// The different values, at most `VALUES_MAX`.
     pub(super) values: Vec<Value>,
+    /// The first event of each of these values, as its position.
+    value_events: Vec<usize>,
+    /// The positions of the events that contain the path.
+    pub(super) events: std::collections::BTreeSet<usize>,
     /// The number of events that contain the path.
     pub(super) count: usize,
 }
@@ -195,18 +199,23 @@ fn is_invisible(c: char) -> bool {
 /// Lists the leaves of the events of one type, in the order of their paths.
 pub(super) fn leaves(events: &[Value]) -> Vec<Leaf> {
     let mut found = Leaves::default();
-    for event in events {
+    for (position, event) in events.iter().enumerate() {
+        found.event = position;
         found.add(event, &JsonPath::default());
     }
-    found.0.into_values().collect()
+    found.leaves.into_values().collect()
 }
 
 #[derive(Default)]
-struct Leaves(std::collections::BTreeMap<JsonPath, Leaf>);
+struct Leaves {
+    leaves: std::collections::BTreeMap<JsonPath, Leaf>,
+    /// The position of the event that is read.
+    event: usize,
+}
 
 impl Leaves {
     fn add(&mut self, value: &Value, path: &JsonPath) {
-        if path.depth() >= DEPTH_MAX || self.0.len() >= LEAVES_MAX {
+        if path.depth() >= DEPTH_MAX || self.leaves.len() >= LEAVES_MAX {
             return;
         }
         match value {
@@ -254,14 +263,18 @@ impl Leaves {
         if !path.is_usable() || path.depth() == 0 {
             return;
         }
-        let leaf = self.0.entry(path.clone()).or_insert_with(|| Leaf {
+        let leaf = self.leaves.entry(path.clone()).or_insert_with(|| Leaf {
             path: path.clone(),
             values: Vec::new(),
+            value_events: Vec::new(),
+            events: std::collections::BTreeSet::new(),
             count: 0,
         });
         leaf.count = leaf.count.saturating_add(1);
+        leaf.events.insert(self.event);
         if leaf.values.len() < VALUES_MAX && !leaf.values.contains(value) {
             leaf.values.push(value.clone());
+            leaf.value_events.push(self.event);
         }
     }
 }
@@ -280,9 +293,16 @@ fn entries(items: &[Value]) -> Option<Vec<(&str, &Value)>> {
 }
 
 impl Leaf {
-    /// Returns the values except null.
+    /// Returns the values except null and texts of white space. Such a text means that the source has deleted the value.
     pub(super) fn present(&self) -> impl Iterator<Item = &Value> {
-        self.values.iter().filter(|value| !value.is_null())
+        self.present_in().map(|(_, value)| value)
+    }
+
+    /// Returns the values of [`Leaf::present`], each with the position of its first event.
+    pub(super) fn present_in(&self) -> impl Iterator<Item = (usize, &Value)> {
+        let is_blank = |value: &Value| value.as_str().is_some_and(|text| text.trim().is_empty());
+        let values = self.value_events.iter().copied().zip(&self.values);
+        values.filter(move |(_, value)| !value.is_null() && !is_blank(value))
     }
 
     pub(super) fn has_value(&self) -> bool {

@@ -12,6 +12,26 @@ pub struct Sample {
     pub(super) headers: Vec<(String, String)>,
 }
 
+/// An event of a sample, in the form that schema and mapping read.
+#[derive(Clone)]
+pub struct SampleView {
+    /// The name of the sample.
+    pub sample: String,
+    /// The name of the event's type in the source file.
+    pub event_type: String,
+    pub event: Value,
+}
+
+/// Prints no event, because an event of a sample is personal data.
+impl fmt::Debug for SampleView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SampleView")
+            .field("sample", &self.sample)
+            .field("event_type", &self.event_type)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Prints only the number of headers, because a sample is personal data and its headers can contain secrets.
 impl fmt::Debug for Sample {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

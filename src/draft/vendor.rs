@@ -10,7 +10,7 @@ use self::known::{Invented, VENDORS, Vendor};
 use super::document::{Document, DraftSetting};
 use super::fields::{self, FieldDraft, FieldDrafts};
 use super::path::leaves;
-use super::sample::Sample;
+use super::sample::{Sample, SampleView};
 use super::schema;
 use super::source_draft::{SchemaDraft, SourceDraft, recognition};
 use crate::event::SourceName;
@@ -87,10 +87,11 @@ impl VendorPlan {
         paths.into_iter().collect()
     }
 
-    pub(super) fn with_fields(mut self, views: &[(String, Value)]) -> SourceDraft {
+    pub(super) fn with_fields(mut self, views: &[SampleView]) -> SourceDraft {
         let mut by_type: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
-        for (name, view) in views {
-            by_type.entry(name).or_default().push(view.clone());
+        for view in views {
+            let events = by_type.entry(&view.event_type).or_default();
+            events.push(view.event.clone());
         }
         let missing = self.switch_off_missing(&by_type);
         let mut draft = SourceDraft {

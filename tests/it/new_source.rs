@@ -11,6 +11,7 @@ use crate::commands::text;
 use crate::http;
 use crate::support::{TestApp, seed, wait_for};
 
+mod doubts;
 mod vendors;
 
 /// Imprint's id of the customer whose own id is `c-9`.

@@ -1,0 +1,127 @@
+//! Tests that a draft names the true reason why it does not use a member of the samples.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::{checked_draft, draft};
+use crate::commands::text;
+
+const TIME: &str = "2025-02-13T19:08:07Z";
+
+/// Drafts a source from flat contacts. Returns the source file and what the command prints.
+#[track_caller]
+fn drafted(folder: &Path, samples: &[Value]) -> (String, String) {
+    let toml = checked_draft(folder, "crm2", samples, "");
+    let again = tempfile::tempdir().unwrap();
+    (toml, text(&draft(again.path(), "crm2", samples, "").stdout))
+}
+
+fn contact(updated_at: impl Into<Value>) -> Value {
+    json!({"id": "c-9", "email": "ann@example.com", "updated_at": updated_at.into()})
+}
+
+/// FAULTS N406: one sample has the members of the customer in an object, and the other sample has them without it.
+#[test]
+fn samples_of_two_forms_are_named_with_their_paths() {
+    let folder = tempfile::tempdir().unwrap();
+    let samples = [contact(TIME), json!({"contact": contact(TIME)})];
+    let (toml, report) = drafted(folder.path(), &samples);
+    assert!(!report.contains("no time of the change"), "{report}");
+    assert!(!report.contains("found none"), "{report}");
+    for (path, other) in [
+        (".updated_at", ".contact.updated_at"),
+        (".id", ".contact.id"),
+    ] {
+        let line = format!(
+            "the sample \"crm2-0.json\" has `{path}`, but the sample \"crm2-1.json\" has `{other}`. The bodies have \
+             different forms: draft one source for each form, or add `split = \".contact // .\"` to [body]."
+        );
+        assert!(report.contains(&line), "{line} in {report}");
+    }
+    assert!(toml.contains("\n# version = \".updated_at\"\n"), "{toml}");
+}
+
+/// FAULTS N406: the samples have a time of the change that the draft cannot use.
+#[test]
+fn a_time_that_is_no_version_is_named_with_its_sample_and_its_flaw() {
+    for (value, flaw) in [
+        (
+            json!("Thu, 13 Feb 2025 15:20:00 -0500"),
+            "has a form that neither `utc` nor `moment` reads",
+        ),
+        (json!("2025-02-13 15:20:00"), "has no offset from UTC"),
+        (json!("2025-02-13"), "is a date without a time of the day"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let samples = [contact(TIME), contact(value)];
+        let (toml, report) = drafted(folder.path(), &samples);
+        let line = format!(
+            "The version of the event type \"customer\": `.updated_at` in the sample \"crm2-1.json\" {flaw}"
+        );
+        assert!(report.contains(&line), "{line} in {report}");
+        assert!(toml.contains("\n# version = \".updated_at\"\n"), "{toml}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let samples = [contact(TIME), json!({"id": 1, "email": "a@example.com"})];
+    let (_, report) = drafted(folder.path(), &samples);
+    let line =
+        "the sample \"crm2-0.json\" has `.updated_at`, but the sample \"crm2-1.json\" does not.";
+    assert!(report.contains(line), "{report}");
+    let folder = tempfile::tempdir().unwrap();
+    let samples = [json!({"id": 1, "email": "a@example.com", "record_updated_at": "Thu 13 Feb"})];
+    let (toml, report) = drafted(folder.path(), &samples);
+    assert!(
+        report.contains("`.record_updated_at` in the sample"),
+        "{report}"
+    );
+    assert!(
+        toml.contains("\n# version = \".record_updated_at\"\n"),
+        "{toml}"
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let (toml, report) = drafted(folder.path(), &[json!({"id": 1, "email": "a@example.com"})]);
+    assert!(
+        report.contains("no member of the samples has the name of a time"),
+        "{report}"
+    );
+    assert!(!toml.contains("updated_at"), "{toml}");
+}
+
+/// FAULTS N406: forms of a time that one function reads, and an empty text, which means a deleted value.
+#[test]
+fn a_time_in_two_forms_or_with_an_empty_text_is_the_version() {
+    for (one, other, version) in [
+        (
+            json!(TIME),
+            json!("2025-02-13 15:20:00 UTC"),
+            "\".updated_at | utc\"",
+        ),
+        (
+            json!(1_739_473_687),
+            json!("1739473687"),
+            "'.updated_at | whole | moment(\"s\")'",
+        ),
+        (json!(TIME), json!(""), "\".updated_at\""),
+        (json!(TIME), json!(" "), "\".updated_at\""),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let (toml, report) = drafted(folder.path(), &[contact(one), contact(other)]);
+        let line = format!("\nversion = {version}\n");
+        assert!(toml.contains(&line), "{line} in {toml} {report}");
+    }
+}
+
+/// FAULTS N407: an empty text means a deleted value, so it is no reason to leave a field out.
+#[test]
+fn an_empty_text_loses_no_field() {
+    for blank in ["", " "] {
+        let folder = tempfile::tempdir().unwrap();
+        let person = |phone: &str| json!({"id": 7, "email": "a@example.com", "mobile_number": phone, "updated_at": TIME});
+        let (toml, _) = drafted(folder.path(), &[person("+14155552671"), person(blank)]);
+        assert!(
+            toml.contains("\nphone = \".mobile_number | e164\"\n"),
+            "{toml}"
+        );
+    }
+}
