@@ -9,7 +9,7 @@ use super::rejection::{Rejection, RejectionClass};
 use super::source::Source;
 use crate::event::cloudevents::{self, ContentMode, Decoded, HttpMessage};
 use crate::event::{Attribute, ChangeEvent, EventError, Identity, RequestHeaders, SourceName};
-use crate::mapping::{BUDGET_RULE, EnvelopeAttribute, JsonEnvelope, JsonEvent};
+use crate::mapping::{BUDGET_RULE, EnvelopeAttribute, JsonEnvelope, JsonEvent, time_advice};
 use crate::time::rfc3339;
 
 /// The encoding of the events in a request.
@@ -189,9 +189,6 @@ fn decode_json(
     Ok(events.collect())
 }
 
-/// The error text for the time of a plain JSON event that is not RFC 3339 text.
-const TIME: &str = "The time must be an RFC 3339 date-time; the functions utc and moment make one.";
-
 /// Builds the stored form of a plain JSON event: id, type, time and data. The stored event has no CloudEvents `source`.
 pub(super) fn json_event(
     (rules, headers): (&JsonEnvelope, &RequestHeaders),
@@ -214,12 +211,11 @@ pub(super) fn json_event(
     };
     let id = attribute("id", EnvelopeAttribute::Id, &id_text);
     let event_type = attribute("type", EnvelopeAttribute::Type, &type_text);
-    if time
-        .as_deref()
-        .is_some_and(|time| rfc3339::date_time(time).is_none())
+    if let Some(time) = time.as_deref()
+        && rfc3339::date_time(time).is_none()
     {
         let place = place(EnvelopeAttribute::Time);
-        errors.push(error("time", "rfc3339", place, TIME));
+        errors.push(error("time", "rfc3339", place, time_advice(time)));
     }
     let (Some(id), Some(event_type), true) = (id, event_type, errors.is_empty()) else {
         return Err(errors);

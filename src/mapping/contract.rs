@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::comparison::is_cleared;
 use super::error::{EvalError, ValueError};
-use super::function::{calendar, money};
+use super::function::{calendar, money, time_form};
 use super::located::{LocatedValue, Presence};
 use super::number;
 use super::plan::Plan;
@@ -77,7 +77,7 @@ fn format_error(format: FieldFormat, value: &Value) -> Option<ValueError> {
         ),
         FieldFormat::DateTime => (
             value.as_str().and_then(calendar::microseconds).is_some(),
-            "The value is not an RFC 3339 time; the functions utc and moment make one.",
+            time_form::advice(value),
         ),
         FieldFormat::Integer => (
             value.is_i64(),
@@ -168,11 +168,7 @@ pub(super) fn version(domain: VersionDomain, located: &LocatedValue<'_>) -> Resu
         VersionDomain::Time => value
             .as_str()
             .and_then(calendar::microseconds)
-            .ok_or_else(|| {
-                refused(
-                    "The version is not an RFC 3339 time; the functions utc and moment make one.",
-                )
-            }),
+            .ok_or_else(|| refused(time_form::advice(value))),
     }
 }
 

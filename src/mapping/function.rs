@@ -26,6 +26,7 @@ pub(super) mod phone;
 mod place_name;
 mod states;
 pub(super) mod text;
+pub(in crate::mapping) mod time_form;
 
 /// The number of budget steps for a call of a mapping function. The text that the function reads takes further steps.
 const CALL_STEPS: usize = 4;

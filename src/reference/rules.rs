@@ -81,7 +81,7 @@ pub static RULES: &[MessageExplanation] = &[
     row(
         &["rfc3339"],
         "A time is not written as RFC 3339 requires.",
-        "Send a time such as 2025-02-13T14:08:07Z, or convert it with `utc` or `moment`.",
+        "Send a time such as 2025-02-13T14:08:07Z. The error names the form of the time, and a function that reads this form.",
     ),
     row(
         &["incomplete"],

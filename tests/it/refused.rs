@@ -419,3 +419,35 @@ fn a_conflict_names_what_the_bridge_compares_and_the_remedy() {
     let detail = text(&problem["faults"][0]["detail"]);
     assert!(detail.contains("compares the whole event"), "{problem}");
 }
+
+/// FAULTS N396: the answer names the form of a wrong version and of a wrong time, and advises no function that refuses
+/// this form.
+#[test]
+fn the_answer_names_the_form_of_a_time() {
+    let source = BODY
+        .replace("[events.changed]", "time = \".time\"\n[events.changed]")
+        .replace(
+            "customer.imprint",
+            "version = \".at\"\nversion_domain = \"time\"\ncustomer.imprint",
+        );
+    let folder = SourceFolder::new("", AUTH, &source);
+    std::fs::write(folder.path("schemas/customer.json"), SCHEMA).unwrap();
+    let app = start(&folder, "");
+    for (text, part) in [
+        ("Fri, 14 Feb 2025 16:03:00 -0500", "a time of RFC 2822"),
+        ("2025-02-14 16:03:00", "append \"Z\""),
+        ("2025-02-14 16:03:00 UTC", "the functions utc and moment"),
+        ("1739473687", "the function moment"),
+    ] {
+        for member in ["at", "time"] {
+            let right = "2025-02-14T16:03:00Z";
+            let mut event = json!({"id": text, "cid": "C-1", "at": right, "time": right});
+            event[member] = text.into();
+            let answer = post(&app, &[], &event.to_string());
+            assert_eq!(answer.status / 100, 4, "{}", answer.body);
+            let detail = &answer.json()["faults"][0]["detail"];
+            let detail = detail.as_str().unwrap_or_else(|| panic!("{}", answer.body));
+            assert!(detail.contains(part), "{member} of {text}: {detail}");
+        }
+    }
+}

@@ -6,8 +6,7 @@ use jiff::{Timestamp, Unit};
 use serde_json::Value;
 
 use super::super::error::ValueError;
-use super::super::number;
-use super::Conversion;
+use super::{Conversion, time_form};
 use crate::time::rfc3339;
 
 /// Converts a date or an RFC 3339 time to `YYYY-MM-DD`. The result is the date that the text contains: the function
@@ -19,7 +18,8 @@ pub(super) fn date(text: &str) -> Conversion {
     if let Some(date) = rfc3339::date(text) {
         return Ok(Value::from(date.to_string()));
     }
-    let moment = wire_date(text).ok_or_else(|| ValueError::new(NOT_A_DATE))?;
+    let moment = wire_date(text)
+        .ok_or_else(|| ValueError::new(time_form::known_form(text).unwrap_or(NOT_A_DATE)))?;
     let time = TimeZone::UTC.to_datetime(moment);
     let has_offset = text
         .get("/Date(-".len()..)
@@ -37,11 +37,7 @@ pub(super) fn date(text: &str) -> Conversion {
 pub(super) fn utc(text: &str) -> Conversion {
     moment_of(text)
         .map(|moment| Value::from(moment.to_string()))
-        .ok_or_else(|| {
-            ValueError::new(
-                "The text is not a time with an offset from UTC, such as 2025-02-13T14:08:07-05:00 or …+0000.",
-            )
-        })
+        .ok_or_else(|| ValueError::new(time_form::advice_for_text(text)))
 }
 
 /// Counts the whole months from `from` to `to`. If `to` is the time of the event, the bridge can map the event again
@@ -50,8 +46,8 @@ pub(super) fn utc(text: &str) -> Conversion {
 /// Two times are moments on one time line, so their offsets do not matter. A date has no time zone: if one of the two
 /// values is a date, the function counts from date to date, as the values write the dates.
 pub(super) fn months_since(from: &Value, to: &Value) -> Conversion {
-    let start = MonthMark::read(from).ok_or_else(|| ValueError::new(NOT_A_DATE))?;
-    let end = MonthMark::read(to).ok_or_else(|| ValueError::of_second(NOT_A_DATE))?;
+    let start = MonthMark::read(from).ok_or_else(|| ValueError::new(not_a_date(from)))?;
+    let end = MonthMark::read(to).ok_or_else(|| ValueError::of_second(not_a_date(to)))?;
     let (start, end) = match (start.moment, end.moment) {
         (Some(start), Some(end)) => (start, end),
         (None, _) | (_, None) => (start.date, end.date),
@@ -88,7 +84,7 @@ impl MonthMark {
 }
 
 /// Reads a time with an offset, or Microsoft's `/Date(…)/`.
-fn moment_of(text: &str) -> Option<Timestamp> {
+pub(super) fn moment_of(text: &str) -> Option<Timestamp> {
     rfc3339::loose_date_time(text).or_else(|| wire_date(text))
 }
 
@@ -111,7 +107,7 @@ fn wire_date(text: &str) -> Option<Timestamp> {
 }
 
 /// Reads digits with an optional minus sign.
-fn whole(text: &str) -> Option<i64> {
+pub(super) fn whole(text: &str) -> Option<i64> {
     text.parse().ok().filter(|_: &i64| !text.starts_with('+'))
 }
 
@@ -136,11 +132,7 @@ impl EpochUnit {
     /// Converts a number of time units since the Unix epoch to an RFC 3339 text in UTC. An RFC 3339 text stays
     /// unchanged. Another text that [`utc`] reads becomes an RFC 3339 text in UTC.
     pub(super) fn moment(self, value: &Value) -> Conversion {
-        let refused = || {
-            ValueError::new(number::not_whole(value).unwrap_or(
-                "The value is neither a whole number nor a time with an offset from UTC.",
-            ))
-        };
+        let refused = || ValueError::new(time_form::advice(value));
         if let Some(text) = value.as_str() {
             if rfc3339::date_time(text).is_some() {
                 return Ok(Value::from(text));
@@ -159,7 +151,7 @@ impl EpochUnit {
         moment
             .map(|moment| Value::from(moment.to_string()))
             .ok()
-            .ok_or_else(|| ValueError::new("The number is outside the range of the calendar."))
+            .ok_or_else(|| ValueError::new(time_form::OUT_OF_RANGE))
     }
 }
 
@@ -168,7 +160,13 @@ pub(crate) fn microseconds(text: &str) -> Option<i64> {
     rfc3339::date_time(text).map(Timestamp::as_microsecond)
 }
 
-const NOT_A_DATE: &str = "The text is neither a date as YYYY-MM-DD nor an RFC 3339 time; the function utc makes such a time.";
+const NOT_A_DATE: &str =
+    "The value is neither a date as YYYY-MM-DD nor a time with an offset from UTC.";
+
+fn not_a_date(value: &Value) -> &'static str {
+    let text = value.as_str();
+    text.and_then(time_form::known_form).unwrap_or(NOT_A_DATE)
+}
 
 #[cfg(test)]
 mod tests {

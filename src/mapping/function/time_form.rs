@@ -1,0 +1,120 @@
+//! The forms of a time that the bridge does not read, each with the text that the author of a mapping must write.
+
+use serde_json::Value;
+
+use super::super::number;
+use super::calendar;
+use crate::time::rfc3339;
+
+const OTHER_SPELLING: &str =
+    "The value is not an RFC 3339 time; the functions utc and moment make one.";
+const NUMBER: &str = "The value is a number, not an RFC 3339 time; if the number counts the time since 1970, the function moment makes one.";
+const NO_OFFSET: &str = "The time has no offset from UTC. If the source writes its times in UTC, append \"Z\", as in \"\\(.time)Z\" | utc.";
+const NO_SECONDS: &str = "The time has no seconds. The source must send them; to a time in UTC without an offset, append \":00Z\", as in \"\\(.time):00Z\" | utc.";
+const DATE: &str = "The text is a date without a time of day. If the start of the day in UTC is right, append \"T00:00:00Z\", as in \"\\(.date)T00:00:00Z\".";
+const RFC_2822: &str = "The text is a time of RFC 2822, which no function reads. The source must send RFC 3339, such as 2025-02-13T14:08:07-05:00.";
+/// The error text for a number that counts further than the calendar.
+pub(super) const OUT_OF_RANGE: &str = "The number is outside the range of the calendar.";
+const NOT_A_TEXT: &str = "The value is not a text with a time, such as 2025-02-13T14:08:07-05:00.";
+const NOT_A_TIME: &str = "The text has no form of a time that the bridge reads. The source must send RFC 3339, such as 2025-02-13T14:08:07-05:00.";
+
+/// The text before the seconds of a time.
+const DATE_AND_MINUTES_LEN: usize = "0000-00-00T00:00".len();
+
+/// Describes a value that is not an RFC 3339 time: the form of the value, and what the author of the mapping must write.
+/// Every function that the text names accepts the value.
+pub(in crate::mapping) fn advice(value: &Value) -> &'static str {
+    match value {
+        Value::String(text) => known_form(text).unwrap_or(NOT_A_TIME),
+        Value::Number(number) if number.is_i64() => NUMBER,
+        Value::Number(_) => number::not_whole(value).unwrap_or(OUT_OF_RANGE),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => NOT_A_TEXT,
+    }
+}
+
+/// As [`advice`], for a text.
+pub(crate) fn advice_for_text(text: &str) -> &'static str {
+    known_form(text).unwrap_or(NOT_A_TIME)
+}
+
+/// As [`advice`], for a text whose form is known. A text in another form has no advice.
+pub(super) fn known_form(text: &str) -> Option<&'static str> {
+    let is_time = |text: &str| calendar::moment_of(text).is_some();
+    if is_time(text) {
+        Some(OTHER_SPELLING)
+    } else if calendar::whole(text).is_some() {
+        Some(NUMBER)
+    } else if is_time(&format!("{text}Z")) {
+        Some(NO_OFFSET)
+    } else if rfc3339::date(text).is_some() {
+        Some(DATE)
+    } else if with_seconds(text).is_some_and(|text| is_time(&text) || is_time(&format!("{text}Z")))
+    {
+        Some(NO_SECONDS)
+    } else if jiff::fmt::rfc2822::parse(text.trim()).is_ok() {
+        Some(RFC_2822)
+    } else {
+        None
+    }
+}
+
+fn with_seconds(text: &str) -> Option<String> {
+    let (minutes, offset) = text.split_at_checked(DATE_AND_MINUTES_LEN)?;
+    Some(format!("{minutes}:00{offset}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::calendar::{EpochUnit, date, microseconds, utc};
+    use super::*;
+
+    /// FAULTS N396: the advice of every reader is true for each form of a time, and the advised function accepts the
+    /// value.
+    #[test]
+    fn the_advice_is_true_for_each_form() {
+        for (value, expected, corrected) in [
+            (json!("2025-02-13 19:08:07 UTC"), OTHER_SPELLING, ""),
+            (json!("2025-02-13T14:08:07-0500"), OTHER_SPELLING, ""),
+            (json!("/Date(1739473687250)/"), OTHER_SPELLING, ""),
+            (json!("2025-02-13T19:08:07"), NO_OFFSET, "Z"),
+            (json!("2025-02-13 19:08:07.250"), NO_OFFSET, "Z"),
+            (json!("2025-02-13T19:08"), NO_SECONDS, ":00Z"),
+            (json!("2025-02-13 19:08+01:00"), NO_SECONDS, ""),
+            (json!("2025-02-13"), DATE, "T00:00:00Z"),
+            (json!("Fri, 14 Feb 2025 16:03:00 -0500"), RFC_2822, ""),
+            (json!("14 Feb 2025 16:03:00 GMT"), RFC_2822, ""),
+            (json!("1739473687"), NUMBER, ""),
+            (json!(1_739_473_687), NUMBER, ""),
+            (json!("02/13/2025 2:08 PM"), NOT_A_TIME, ""),
+            (json!("13 Feb, 2025 14:08"), NOT_A_TIME, ""),
+            (json!("2025-02-30T19:08:07Z"), NOT_A_TIME, ""),
+            (json!(["2025-02-13"]), NOT_A_TEXT, ""),
+            (json!(u64::MAX), OUT_OF_RANGE, ""),
+        ] {
+            assert_eq!(advice(&value), expected, "{value}");
+            let Some(text) = value.as_str() else { continue };
+            assert_eq!(microseconds(text), None, "{text}");
+            assert_eq!(advice_for_text(text), expected, "{text}");
+            let moment = EpochUnit::Seconds.moment(&value);
+            match utc(text) {
+                Ok(_time) => assert_eq!((expected, moment.is_ok()), (OTHER_SPELLING, true)),
+                Err(error) => assert_eq!(error.detail, expected, "utc of {text}"),
+            }
+            match moment {
+                Ok(_time) => assert!([OTHER_SPELLING, NUMBER].contains(&expected), "{text}"),
+                Err(error) => assert_eq!(error.detail, expected, "moment of {text}"),
+            }
+            if !corrected.is_empty() {
+                assert!(utc(&format!("{text}{corrected}")).is_ok(), "{text}");
+            }
+            if let Err(error) = date(text)
+                && expected != NOT_A_TIME
+                && !text.starts_with("/Date")
+            {
+                assert_eq!(error.detail, expected, "date of {text}");
+            }
+        }
+    }
+}
