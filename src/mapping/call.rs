@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jaq_core::load::parse::Term;
+use jaq_core::path::{Opt, Part, Path};
 use serde_json::Value;
 
 use super::SharedTables;
@@ -22,6 +23,77 @@ pub(super) struct CallError<'c> {
     /// does not keep the text of the argument.
     pub(super) slice: Option<&'c str>,
     pub(super) reason: String,
+}
+
+/// The functions of jq whose result is never an object or a list.
+const PLAIN_RESULTS: [&str; 6] = ["all", "any", "has", "join", "length", "not"];
+
+/// Returns the error of a function that stands before its input, such as `not .a`.
+///
+/// jq reads `not .a` as the member `a` of the result of `not`. A result without members makes this certainly a mistake.
+/// A range such as `lower[0:3]` is a part of a text, and no mistake.
+pub(super) fn input_on_the_right<'c>(
+    from: &Term<&'c str>,
+    path: &Path<Term<&'c str>>,
+) -> Option<CallError<'c>> {
+    let Term::Call(name, arguments) = from else {
+        return None;
+    };
+    if !matches!(path.0.first()?, (Part::Index(_), _)) {
+        return None;
+    }
+    if !PLAIN_RESULTS.contains(name) && function::find(name).is_none() {
+        return None;
+    }
+    let arguments: Vec<_> = arguments.iter().map(printed).collect();
+    let call = if arguments.is_empty() {
+        (*name).to_owned()
+    } else {
+        format!("{name}({})", arguments.join("; "))
+    };
+    let steps: String = path.0.iter().map(printed_step).collect();
+    let dot = if steps.starts_with('[') { "." } else { "" };
+    let input = format!("{dot}{steps}");
+    Some(CallError {
+        slice: Some(name),
+        reason: format!(
+            "a function reads its input from the left; write `({input} | {call})` instead of `{call} {input}`"
+        ),
+    })
+}
+
+fn printed_step((part, optional): &(Part<Term<&str>>, Opt)) -> String {
+    let step = match part {
+        Part::Index(index) => match constant(index) {
+            Some(name) if is_identifier(&name) => format!(".{name}"),
+            Some(_) => format!(".{}", printed(index)),
+            None => format!("[{}]", printed(index)),
+        },
+        Part::Range(None, None) => "[]".to_owned(),
+        Part::Range(from, to) => {
+            let bound = |term: &Option<_>| term.as_ref().map(printed).unwrap_or_default();
+            format!("[{}:{}]", bound(from), bound(to))
+        }
+    };
+    let sign = if matches!(optional, Opt::Optional) {
+        "?"
+    } else {
+        ""
+    };
+    format!("{step}{sign}")
+}
+
+/// Returns the notation of a constant, or `…` for another term.
+fn printed(term: &Term<&str>) -> String {
+    if let Term::Num(number) = term {
+        return (*number).to_owned();
+    }
+    constant(term).map_or_else(|| "…".to_owned(), |text| Value::from(text).to_string())
+}
+
+fn is_identifier(name: &str) -> bool {
+    let is_sign = |byte: u8| byte == b'_' || byte.is_ascii_alphanumeric();
+    name.bytes().all(is_sign) && name.starts_with(|first: char| !first.is_ascii_digit())
 }
 
 /// Compiles the call of a mapping function that converts its input, such as `e164("US")`.

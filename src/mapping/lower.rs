@@ -18,7 +18,7 @@ use jaq_core::path::{Opt, Part, Path};
 use serde_json::Value;
 
 use super::SharedTables;
-use super::call::function_call;
+use super::call::{function_call, input_on_the_right};
 use super::function::{self, BinaryCall, Parameters};
 use super::header;
 use super::jq::{Program, ResultCount};
@@ -184,6 +184,9 @@ impl<'c> Lowering<'c> {
     }
 
     fn path(&self, from: &Term<&'c str>, path: &Path<Term<&'c str>>) -> Option<Plan> {
+        if input_on_the_right(from, path).is_some() {
+            return None;
+        }
         let from = self.term(from)?;
         let steps = path
             .0
@@ -446,8 +449,40 @@ mod tests {
         ("import \"a\" as a; .", "should end before"),
         ("§", "token"),
         (".a | e164('US')", "double quotes"),
+        ("not .is_deleted", "write `(.is_deleted | not)`"),
+        (
+            "if not .x then .a else .b end",
+            "write `(.x | not)` instead of `not .x`",
+        ),
+        (".a and not .b.c", "write `(.b.c | not)`"),
+        ("not .[\"x y\"]", "write `(.\"x y\" | not)`"),
+        ("not .a?", "write `(.a? | not)`"),
+        ("[not .a]", "write `(.a | not)`"),
+        ("not .a[]", "write `(.a[] | not)`"),
+        (".items[0] | not .a", "write `(.a | not)`"),
+        ("lower .name", "write `(.name | lower)`"),
+        ("e164(\"US\") .phone", "write `(.phone | e164(\"US\"))`"),
+        ("not .[0].a", "write `(.[0].a | not)`"),
+        ("length .tags", "write `(.tags | length)`"),
     ];
 
+    /// FAULTS N397: a path after a function whose result has members, or a part of a text, is no mistake.
+    #[test]
+    fn a_path_after_a_function_with_members_is_allowed() {
+        for expression in [
+            "(.a | not)",
+            ".tags | first.name",
+            "last.name",
+            ".v | lower[0:3]",
+            "(.v | split(\",\"))[0]",
+            ".v | split(\",\")[0]",
+        ] {
+            let compiled = Mapping::compile(&rules(&[("metadata.k", expression)]));
+            assert!(compiled.is_ok(), "{expression}: {compiled:?}");
+        }
+    }
+
+    /// FAULTS N397
     #[test]
     fn a_term_outside_the_language_is_refused_by_name() {
         for (expression, name) in REFUSED {

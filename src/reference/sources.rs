@@ -121,6 +121,7 @@ pub static SOURCES: &[MessageExplanation] = &[
             "write `and` instead of `&&`",
             "write `or` instead of `||`",
             "write `.a | not` instead of `!.a`",
+            "a function reads its input from the left; write `(… | …)` instead of `… …`",
             "write `if .a then .b else .c end` instead of `.a ? .b : .c`",
             "an expression is not a template; write .email instead of {email}",
         ],

@@ -3,6 +3,7 @@
 use jaq_core::load::parse::{BinaryOp, Pattern, Term};
 use jaq_core::path::{Opt, Part, Path};
 
+use super::super::super::call::input_on_the_right;
 use super::super::super::syntax::{constant, first_slice};
 use super::results::can_be_empty;
 use super::{ResultCount, Sanitizer};
@@ -19,6 +20,7 @@ impl<'c> Sanitizer<'_, 'c> {
             self.events(right);
             self.put(")");
         } else if let Term::Path(from, path) = term {
+            self.refuse_input_on_the_right(from, path);
             self.put("((");
             self.events(from);
             self.put(")");
@@ -92,8 +94,15 @@ impl<'c> Sanitizer<'_, 'c> {
     }
 
     pub(super) fn path(&mut self, from: &Term<&'c str>, path: &Path<Term<&'c str>>) {
+        self.refuse_input_on_the_right(from, path);
         self.around("((", from, ")");
         self.steps(path, ResultCount::One);
+    }
+
+    fn refuse_input_on_the_right(&mut self, from: &Term<&'c str>, path: &Path<Term<&'c str>>) {
+        if let Some(error) = input_on_the_right(from, path) {
+            self.error(error.slice, error.reason);
+        }
     }
 
     fn steps(&mut self, path: &Path<Term<&'c str>>, results: ResultCount) {
