@@ -188,8 +188,13 @@ impl EventSender {
         };
         match post.send(body.to_vec(), limits).await {
             Ok(response) => classify(&response, self.clock.wall(), self.format.events(body)),
-            Err(ExchangeError::Connection(_)) => unanswered("no connection to the bridge"),
-            Err(ExchangeError::Deadline(_)) => unanswered("the bridge did not answer in time"),
+            Err(ExchangeError::Connection(_)) => {
+                unanswered(&format!("no connection to the bridge at {}", self.url))
+            }
+            Err(ExchangeError::Deadline(_)) => unanswered(&format!(
+                "the bridge at {} did not answer in time",
+                self.url
+            )),
         }
     }
 

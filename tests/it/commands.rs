@@ -178,3 +178,21 @@ email = ".email"
         (app.imprint.email("C-a").as_deref() == Some("a@example.com")).then_some(())
     });
 }
+
+/// FAULTS N399: no bridge listens at the address of `send`. The message names the address.
+#[test]
+fn send_names_the_address_without_a_bridge() {
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = unused.local_addr().unwrap();
+    drop(unused);
+    let sent = send(
+        address,
+        "crm",
+        &["--give-up-after", "100ms"],
+        "{\"id\": \"7\"}",
+    );
+    let output = text(&sent.stdout) + &text(&sent.stderr);
+    assert!(!sent.status.success(), "{output}");
+    let expected = format!("no connection to the bridge at http://{address}/");
+    assert!(output.contains(&expected), "{output}");
+}
