@@ -50,7 +50,7 @@ pub(super) struct NewSourceOptions {
     /// Write the files to DIR/config/sources and DIR/schemas, and not to the configured folders.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Overwrite existing files.
+    /// Overwrite existing files, and remove the other examples of the source.
     #[arg(long)]
     force: bool,
 }
@@ -75,10 +75,12 @@ pub(super) fn run(options: &NewSourceOptions) -> anyhow::Result<ExitCode> {
     let drafted = draft(&config, &name, plan, &samples)?;
     let new_files = drafted.files(&config, &name, &samples)?;
     files::write(&new_files, options.force)?;
+    let mut removed = Vec::new();
     if options.force {
-        files::remove_other_results(&new_files);
+        let folder = config.sources_dir.join(name.as_str());
+        removed = files::remove_earlier_examples(&folder, &new_files)?;
     }
-    report(&drafted, &new_files, &notes);
+    report(&drafted, (&new_files, &removed), &notes);
     print_result("the report of `check`:");
     match sources::read(&config) {
         Ok(sources) => Ok(check::check_sources(&config, sources)),
@@ -277,7 +279,7 @@ impl Drafted {
     }
 }
 
-fn report(drafted: &Drafted, files: &[NewFile], notes: &[String]) {
+fn report(drafted: &Drafted, (files, removed): (&[NewFile], &[PathBuf]), notes: &[String]) {
     print_result("recognized:");
     let mut event_type = None;
     for found in &drafted.draft.recognized {
@@ -297,6 +299,12 @@ fn report(drafted: &Drafted, files: &[NewFile], notes: &[String]) {
     print_result("wrote:");
     for file in files {
         print_result(format_args!("  {}", file.path.display()));
+    }
+    if !removed.is_empty() {
+        print_result("removed the examples of the earlier draft:");
+    }
+    for path in removed {
+        print_result(format_args!("  {}", path.display()));
     }
     print_result("to decide:");
     let refused = drafted

@@ -25,9 +25,19 @@ pub(super) fn write(
     let partner_id = order::partner_id(&found, &record, count);
     let imprint_id = order::imprint_id(&found);
     let version = order::version(&found, &record, count);
+    let time = version.as_ref().filter(|version| version.domain == "time");
+    let mut fields = fields::recognize(
+        &found,
+        &record,
+        time.map(|version| version.rule.expression.as_str()),
+        samples,
+    );
     let table = format!("events.{}", quoted(name));
     draft.document.table(&table);
     draft.document.setting("schema", &quoted(schema_path));
+    if is_deletion(name, &fields) {
+        propose_ignore(draft, name);
+    }
     match &version {
         Some(version) => write_version(draft, name, version),
         None => write_no_version(draft, name, doubt::version(&found, count, samples)),
@@ -37,12 +47,6 @@ pub(super) fn write(
     } else {
         write_customer(draft, name, partner_id.as_ref(), imprint_id.as_ref());
     }
-    let time = version.as_ref().filter(|version| version.domain == "time");
-    let mut fields = fields::recognize(
-        &found,
-        &record,
-        time.map(|version| version.rule.expression.as_str()),
-    );
     let rules = [
         partner_id.as_ref(),
         imprint_id.as_ref(),
@@ -67,6 +71,22 @@ pub(super) fn write(
         path: schema_path.to_owned(),
         content: schema::infer(&format!("{name}, version 1"), &views, &required),
     });
+}
+
+/// Returns whether the events say that the source deleted a customer, and have no other data of the customer.
+fn is_deletion(name: &str, fields: &FieldDrafts) -> bool {
+    let has_field = fields.fields.iter().any(|field| !field.is_suggestion);
+    name.to_lowercase().contains("delet") && !has_field
+}
+
+fn propose_ignore(draft: &mut SourceDraft, name: &str) {
+    let ignore = format!("ignore = [{}]", quoted(name));
+    draft.document.comment("The name of this event type says that the source deleted the customer, and the samples set no field of Imprint. To ignore these events, delete the tables of this type, and write this line above the first table of the file:");
+    draft.document.text(&format!("# {ignore}"));
+    draft.decisions.push(format!(
+        "The event type {}: its name says that the source deleted the customer, and its samples set no field of Imprint. To ignore these events, delete the tables of this type, and write `{ignore}` above the first table.",
+        quoted(name)
+    ));
 }
 
 fn write_version(draft: &mut SourceDraft, name: &str, version: &VersionDraft) {

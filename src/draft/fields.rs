@@ -3,6 +3,7 @@
 use super::account;
 use super::address;
 use super::document::{Document, toml_text};
+use super::doubt::SampleNames;
 use super::form::{self, TimeForm};
 use super::names;
 use super::path::{JsonPath, Leaf};
@@ -107,13 +108,18 @@ pub(super) fn names_a_change(value: &serde_json::Value) -> bool {
 
 /// Finds the value with the best name and the right form.
 fn pick<'a>(leaves: &'a [Leaf], known: &Synonyms, record: Option<&JsonPath>) -> Option<&'a Leaf> {
-    let fits = |leaf: &Leaf| match known.field {
-        "email" => form::all(leaf, form::is_email),
-        "phone" => form::all(leaf, form::is_phone),
-        "preferred_language" => form::all(leaf, form::is_language),
-        _ => form::all(leaf, form::is_text),
-    };
-    best(leaves, known.names, record, fits)
+    let (_, fits) = value_form(known.field);
+    best(leaves, known.names, record, |leaf| form::all(leaf, fits))
+}
+
+/// Returns the form of the values of a field, in words and as a condition.
+fn value_form(field: &str) -> (&'static str, fn(&serde_json::Value) -> bool) {
+    match field {
+        "email" => ("an email address", form::is_email),
+        "phone" => ("a phone number", form::is_phone),
+        "preferred_language" => ("a language tag", form::is_language),
+        _ => ("a text", form::is_text),
+    }
 }
 
 /// Finds the value whose name comes first in a list of names. A leaf with a value in the samples, inside the record, and
@@ -142,7 +148,12 @@ pub(super) fn best<'a>(
 }
 
 /// Recognizes all fields. `version` is the expression for the version, if the version is a time.
-pub(super) fn recognize(leaves: &[Leaf], record: &JsonPath, version: Option<&str>) -> FieldDrafts {
+pub(super) fn recognize(
+    leaves: &[Leaf],
+    record: &JsonPath,
+    version: Option<&str>,
+    samples: SampleNames<'_>,
+) -> FieldDrafts {
     let mut found = FieldDrafts::default();
     let mut used = Vec::new();
     let mut person = Vec::new();
@@ -162,6 +173,7 @@ pub(super) fn recognize(leaves: &[Leaf], record: &JsonPath, version: Option<&str
     found.fields.extend(addresses.top);
     found.fields.extend(history);
     account::recognize(leaves, record, version, &mut found, &mut used);
+    doubted(leaves, record, samples, &mut found, &mut used);
     by_form(leaves, &mut found, &mut used);
     metadata(leaves, record, &used, &mut found);
     found
@@ -207,6 +219,42 @@ fn phone(leaf: &Leaf) -> (String, Option<String>) {
     }
     let decision = "The country of phone numbers that are written without `+`: the draft reads them as American numbers (`e164(\"US\")`). `e164` without a region refuses them.";
     (format!("{path} | e164(\"US\")"), Some(decision.to_owned()))
+}
+
+/// Suggests the fields of the person whose member has the right name, but in one sample a value of another form.
+fn doubted(
+    leaves: &[Leaf],
+    record: &JsonPath,
+    samples: SampleNames<'_>,
+    found: &mut FieldDrafts,
+    used: &mut Vec<JsonPath>,
+) {
+    for known in &synonyms::PERSON {
+        let (form, fits) = value_form(known.field);
+        let is_wrong = |leaf: &Leaf| {
+            let is_near = leaf.present().any(fits) || form::all(leaf, form::is_text);
+            is_near && !form::all(leaf, fits)
+        };
+        let is_set = found.fields.iter().any(|field| field.target == known.field);
+        let leaf = best(leaves, known.names, Some(record), is_wrong).filter(|_| !is_set);
+        let wrong = leaf.and_then(|leaf| {
+            let (event, _) = leaf.present_in().find(|(_, value)| !fits(value))?;
+            Some((leaf, event))
+        });
+        let Some((leaf, event)) = wrong else {
+            continue;
+        };
+        let (expression, _) = person_expression(known.field, &leaf.only(fits));
+        let (path, sample) = (leaf.path.expression(), samples.of(event));
+        let why = format!(
+            "The value of {path} in {sample} is not {form}, so the draft does not set {}.",
+            known.field
+        );
+        let field = FieldDraft::suggested(known.field, expression, &why);
+        found.fields.extend([in_history(&field), field]);
+        found.decisions.push(why);
+        used.push(leaf.path.clone());
+    }
 }
 
 /// Suggests a value that looks like an email address under an unknown name, and the parts of a whole name.

@@ -305,6 +305,20 @@ impl Leaf {
         values.filter(move |(_, value)| !value.is_null() && !is_blank(value))
     }
 
+    /// Returns the leaf with only the values that satisfy a condition.
+    pub(super) fn only(&self, fits: impl Fn(&Value) -> bool) -> Self {
+        let (value_events, values) = self
+            .present_in()
+            .filter(|(_, value)| fits(value))
+            .map(|(event, value)| (event, value.clone()))
+            .unzip();
+        Self {
+            value_events,
+            values,
+            ..self.clone()
+        }
+    }
+
     pub(super) fn has_value(&self) -> bool {
         self.present().next().is_some()
     }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use self::adaptation::Adaptation;
 use self::known::{Invented, VENDORS, Vendor};
 use super::document::{Document, DraftSetting};
+use super::doubt::SampleNames;
 use super::fields::{self, FieldDraft, FieldDrafts};
 use super::path::leaves;
 use super::sample::{Sample, SampleView};
@@ -179,7 +180,7 @@ impl VendorPlan {
         let settings: Vec<DraftSetting> = settings.cloned().collect();
         let version = settings.iter().find(|setting| setting.key == "version");
         let version = version.map(|setting| setting.value.trim_matches(['"', '\'']).to_owned());
-        let mut drafts = fields::recognize(&found, &record, version.as_deref());
+        let mut drafts = fields::recognize(&found, &record, version.as_deref(), SampleNames(&[]));
         let is_set = |field: &FieldDraft| {
             settings
                 .iter()

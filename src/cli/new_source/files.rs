@@ -6,6 +6,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
+/// The endings of the files of an example.
+const EXAMPLE_ENDINGS: [&str; 4] = [
+    ".event.json",
+    ".headers.txt",
+    ".request.json",
+    ".refusal.json",
+];
+
 /// A file that the command writes.
 #[derive(Debug)]
 pub(super) struct NewFile {
@@ -43,18 +51,26 @@ pub(super) fn write(files: &[NewFile], force: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Removes the earlier expected results of the examples that now have the other kind of expected result.
-pub(super) fn remove_other_results(files: &[NewFile]) {
-    let (request, refusal) = (".request.json", ".refusal.json");
-    for file in files {
-        let path = file.path.to_string_lossy();
-        let stem = |ending: &str| path.strip_suffix(ending);
-        let other = stem(request).map(|stem| (stem, refusal));
-        let other = other.or_else(|| stem(refusal).map(|stem| (stem, request)));
-        if let Some((stem, ending)) = other {
-            remove(format!("{stem}{ending}"));
+/// Removes the examples of an earlier draft from the folder of a source, because they need not match the new draft. Returns
+/// their paths.
+pub(super) fn remove_earlier_examples(
+    folder: &Path,
+    files: &[NewFile],
+) -> anyhow::Result<Vec<PathBuf>> {
+    let mut earlier = Vec::new();
+    for entry in fs::read_dir(folder).context(format!("{}", folder.display()))? {
+        let path = entry?.path();
+        let name = path.to_string_lossy();
+        let is_example = EXAMPLE_ENDINGS.iter().any(|ending| name.ends_with(ending));
+        if is_example && !files.iter().any(|file| file.path == path) {
+            earlier.push(path);
         }
     }
+    earlier.sort();
+    for path in &earlier {
+        fs::remove_file(path).context(format!("{} cannot be removed", path.display()))?;
+    }
+    Ok(earlier)
 }
 
 fn write_one(file: &NewFile, force: bool) -> std::io::Result<()> {

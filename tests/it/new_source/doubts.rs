@@ -1,10 +1,11 @@
 //! Tests that a draft names the true reason why it does not use a member of the samples.
 
+use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{checked_draft, draft};
+use super::{checked_draft, draft, run_in};
 use crate::commands::text;
 
 const TIME: &str = "2025-02-13T19:08:07Z";
@@ -124,4 +125,73 @@ fn an_empty_text_loses_no_field() {
             "{toml}"
         );
     }
+}
+
+/// FAULTS N407: a value of another form in one sample.
+#[test]
+fn a_field_that_one_sample_prevents_is_a_suggestion_with_the_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let person = |phone: &str| json!({"id": 7, "email": "a@example.com", "mobile_number": phone, "updated_at": TIME});
+    let samples = [person("+14155552671"), person("call the office")];
+    let (toml, report) = drafted(folder.path(), &samples);
+    let reason = "The value of .mobile_number in the sample \"crm2-1.json\" is not a phone number, so the draft does not set phone.";
+    assert!(report.contains(reason), "{report}");
+    let has_line = |line: &str| toml.lines().any(|found| found == line);
+    assert!(has_line(&format!("# {reason}")), "{toml}");
+    assert!(has_line("# phone = \".mobile_number | e164\""), "{toml}");
+    assert!(!toml.contains("call the office"), "{toml}");
+}
+
+/// FAULTS N408: a sample that says that the source deleted a customer.
+#[test]
+fn a_type_of_deletions_is_proposed_for_ignore() {
+    let folder = tempfile::tempdir().unwrap();
+    let updated = json!({"event": "contact_updated", "contact": contact(TIME)});
+    let deleted = json!({"event": "contact_deleted", "contact": {"id": "c-9"}});
+    let (toml, report) = drafted(folder.path(), &[updated, deleted]);
+    let line = "ignore = [\"contact_deleted\"]";
+    assert!(
+        report.contains(&format!("write `{line}` above the first table")),
+        "{report}"
+    );
+    let (deleted, updated) = toml.split_once("[events.\"contact_updated\"]").unwrap();
+    assert!(deleted.contains(&format!("\n# {line}\n")), "{toml}");
+    assert!(!updated.contains("ignore"), "{toml}");
+    assert!(
+        deleted.contains("\ncustomer.partner_id = \".contact.id\"\n"),
+        "{toml}"
+    );
+}
+
+/// FAULTS N409: a person drafts a source again, with other samples.
+#[test]
+fn a_forced_draft_removes_the_examples_of_the_earlier_draft() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    checked_draft(folder, "crm2", &[contact(TIME), contact("")], "");
+    let other = json!({"contact_id": "c-9", "mail": "ann@example.com", "modified": TIME});
+    fs::write(folder.join("other.json"), other.to_string()).unwrap();
+    let arguments = [
+        "new-source",
+        "crm2",
+        "--sample",
+        "other.json",
+        "--out",
+        ".",
+        "--force",
+    ];
+    let forced = run_in(folder, &arguments);
+    let report = text(&forced.stdout);
+    assert!(forced.status.success(), "{report}{}", text(&forced.stderr));
+    assert!(
+        report.contains("removed the examples of the earlier draft:"),
+        "{report}"
+    );
+    assert!(report.contains("crm2-0.request.json"), "{report}");
+    let mut names: Vec<_> = fs::read_dir(folder.join("config/sources/crm2"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["other.event.json", "other.request.json"]);
 }
