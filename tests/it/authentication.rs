@@ -532,3 +532,38 @@ fn verify_shows_the_signed_text_and_the_mistake() {
         assert!(!report.contains(CAPTURED_SECRET), "{report}");
     }
 }
+
+/// FAULTS N398: the secret stands in the wrong part of the request. `verify` names the part, and only settings that the
+/// kind of the source has.
+#[test]
+fn verify_finds_the_secret_in_another_scheme() {
+    const BASIC: &str = "kind = \"basic\"\nuser = \"crm\"\npassword_files = [\"$/secret\"]";
+    const BEARER: &str = "kind = \"bearer\"\ntoken_files = [\"$/secret\"]";
+    let plain = format!("authorization: {CAPTURED_SECRET}");
+    let password = format!("x-api-key: {CAPTURED_SECRET}");
+    // `fresh:SECRET` and `SECRET:` in base64, from Python's module base64.
+    let other_user = "authorization: Basic ZnJlc2g6YS1zZWNyZXQtb2YtdGhlLWNybS0=";
+    let as_user = "authorization: Basic YS1zZWNyZXQtb2YtdGhlLWNybS06";
+    for (auth, header, part) in [
+        (BASIC, other_user, "but not the user name in auth.user"),
+        (BASIC, as_user, "as the user name of HTTP Basic"),
+        (OWN_HEADER, as_user, "as the user name of HTTP Basic"),
+        (OWN_HEADER, other_user, "set auth.kind = \"basic\""),
+        (BEARER, other_user, "set auth.kind = \"basic\""),
+        (BASIC, &plain, "contains the secret: check auth.kind"),
+        (BEARER, &password, "contains the secret: check auth.kind"),
+        (OWN_HEADER, &plain, "check auth.header, auth.prefix"),
+    ] {
+        let folder = SourceFolder::with_auth(auth).secret("secret", CAPTURED_SECRET);
+        let file = folder.path("body");
+        std::fs::write(&file, CAPTURED).unwrap();
+        let file = file.to_str().unwrap();
+        let arguments = ["verify", "--source", "probe", file, "-H", header];
+        let (code, report, errors) = folder.run(&arguments);
+        assert_eq!(code, Some(2), "{header}: {report}{errors}");
+        assert!(report.contains(part), "{header}: {part} in {report}");
+        let advises = report.contains("auth.header") || report.contains("auth.prefix");
+        assert!(!advises || auth == OWN_HEADER, "{report}");
+        assert!(!report.contains(CAPTURED_SECRET), "{report}");
+    }
+}

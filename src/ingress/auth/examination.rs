@@ -6,7 +6,7 @@
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::token::TokenKeys;
+use super::token::{self, TokenKeys};
 use super::{Denial, Error, Head, SecretMinimum, TokenScheme};
 use crate::time::Timestamp;
 
@@ -85,10 +85,9 @@ pub fn examine_token(
         examination.denied(&denial);
         let near = headers.iter().find_map(|(name, value)| {
             let value = value.to_str().ok()?;
-            let mistake = tokens.iter().find_map(|token| {
-                mistake(value, scheme.value(token).expose_secret())
-                    .or_else(|| mistake(value, token.expose_secret()))
-            })?;
+            let mistake = tokens
+                .iter()
+                .find_map(|token| mistake(scheme, value, token))?;
             Some(format!("the header {name} {mistake}"))
         });
         examination.say(near.unwrap_or_else(|| {
@@ -99,20 +98,55 @@ pub fn examine_token(
     Ok(examination)
 }
 
-/// Describes how a header value differs from the expected value, if the difference is a common mistake.
-fn mistake(value: &str, expected: &str) -> Option<&'static str> {
+/// Describes how a header value differs from the expected value, if the difference is a common mistake. The description
+/// names only settings that the kind of authentication has.
+fn mistake(scheme: &TokenScheme, value: &str, token: &SecretString) -> Option<String> {
+    let secret = token.expose_secret();
+    let settings = match scheme {
+        TokenScheme::Bearer | TokenScheme::Basic { .. } => "check auth.kind",
+        TokenScheme::Header { .. } => "check auth.header, auth.prefix and auth.kind",
+    };
+    basic_mistake(scheme, value, secret)
+        .or_else(|| decoration(value, scheme.value(token).expose_secret(), settings))
+        .or_else(|| decoration(value, secret, settings))
+}
+
+/// Describes a mistake in a header value of HTTP Basic that contains the secret.
+fn basic_mistake(scheme: &TokenScheme, value: &str, secret: &str) -> Option<String> {
+    let text = token::decoded_basic(value)?;
+    let (user, password) = text.split_once(':').unwrap_or((&text, ""));
+    let mistake = match scheme {
+        _scheme if user == secret => {
+            "contains the secret as the user name of HTTP Basic: the sender must send the secret as the password"
+        }
+        _scheme if password != secret => return None,
+        TokenScheme::Basic { user: expected } if user == expected => return None,
+        TokenScheme::Basic { .. } => {
+            "contains the right password, but not the user name in auth.user"
+        }
+        TokenScheme::Bearer | TokenScheme::Header { .. } => {
+            "contains the secret as the password of HTTP Basic: set auth.kind = \"basic\", auth.user and auth.password_files"
+        }
+    };
+    Some(mistake.to_owned())
+}
+
+/// Describes what a header value contains beside the expected value.
+fn decoration(value: &str, expected: &str, settings: &str) -> Option<String> {
     let is_decoration =
         |sign: char| sign.is_whitespace() || matches!(sign, '"' | '\'' | '<' | '>' | '{' | '}');
     if value == expected {
-        return Some("contains the secret: check auth.header, auth.prefix and auth.kind");
+        return Some(format!("contains the secret: {settings}"));
     }
     if value.eq_ignore_ascii_case(expected) {
-        return Some("contains the secret in other letter case");
+        return Some("contains the secret in other letter case".to_owned());
     }
     if value.trim_matches(is_decoration) == expected {
-        return Some("contains the secret with quotes, brackets or white space around it");
+        return Some(
+            "contains the secret with quotes, brackets or white space around it".to_owned(),
+        );
     }
     value
         .ends_with(expected)
-        .then_some("contains the secret after other text: check auth.prefix and auth.kind")
+        .then(|| format!("contains the secret after other text: {settings}"))
 }

@@ -92,7 +92,7 @@ impl TokenScheme {
                 let parts = parts.filter(|(start, _)| start.eq_ignore_ascii_case(prefix));
                 parts.map(|(_, token)| token.to_owned())
             }
-            Self::Basic { .. } => after_word(line, BASIC).and_then(decoded),
+            Self::Basic { .. } => decoded_basic(line),
         };
         let form = self.form();
         let secret = secret
@@ -131,6 +131,11 @@ fn after_word<'a>(line: &'a str, word: &str) -> Option<&'a str> {
 fn decoded(credentials: &str) -> Option<String> {
     let bytes = STANDARD.decode(credentials).ok()?;
     String::from_utf8(bytes).ok()
+}
+
+/// Returns the user name and password of a header value of HTTP Basic.
+pub(super) fn decoded_basic(line: &str) -> Option<String> {
+    after_word(line, BASIC).and_then(decoded)
 }
 
 impl TokenKeys {
