@@ -13,16 +13,22 @@ use crate::support::{Event, TestApp, email};
 const CANARY: &str = "canary-4711";
 
 /// Returns whether a file in a folder contains a text.
+///
+/// The function looks twice: during a look, the bridge possibly moves the text from the log, which the function has not
+/// read yet, into the store file, which it has read.
 fn contains(folder: &Path, text: &str) -> bool {
-    fs::read_dir(folder).unwrap().any(|file| {
-        let path = file.unwrap().path();
-        path.is_file() && {
-            let bytes = fs::read(path).unwrap();
-            bytes
-                .windows(text.len())
-                .any(|part| part == text.as_bytes())
-        }
-    })
+    let look = || {
+        fs::read_dir(folder).unwrap().any(|file| {
+            let path = file.unwrap().path();
+            path.is_file() && {
+                let bytes = fs::read(path).unwrap();
+                bytes
+                    .windows(text.len())
+                    .any(|part| part == text.as_bytes())
+            }
+        })
+    };
+    look() || look()
 }
 
 fn is_in_store(app: &TestApp, text: &str) -> bool {
