@@ -91,6 +91,12 @@ fn copy_into(draft: &Path, to: &Path) -> rusqlite::Result<()> {
 /// # Errors
 /// Returns an error if the file is not a store, or a process has the store open.
 pub fn verify(path: &Path) -> Result<VerifyReport, OpenError> {
+    let (_lock, connection) = open_closed(path)?;
+    report(&connection).map_err(OpenError::sqlite("verifying it"))
+}
+
+/// Locks and opens a store that no process has open.
+pub(super) fn open_closed(path: &Path) -> Result<(lock::StoreLock, Connection), OpenError> {
     // SQLite needs an absolute path without links: names such as `:memory:` have a special meaning for SQLite, and the
     // log lies beside the file that a link names.
     let path = &path.canonicalize().map_err(OpenError::file(path))?;
@@ -100,7 +106,7 @@ pub fn verify(path: &Path) -> Result<VerifyReport, OpenError> {
     let connection =
         Connection::open_with_flags(path, flags).map_err(OpenError::sqlite("opening it"))?;
     check_identity(path, &connection)?;
-    report(&connection).map_err(OpenError::sqlite("verifying it"))
+    Ok((lock, connection))
 }
 
 fn report(connection: &Connection) -> rusqlite::Result<VerifyReport> {

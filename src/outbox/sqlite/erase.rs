@@ -3,14 +3,16 @@
 //! A deleted row leaves its bytes in three places. In the store file, SQLite overwrites the bytes with zeros, because
 //! the option `secure_delete` is on. The write-ahead log still contains the page from before the deletion: the bridge
 //! writes the log back and truncates it at intervals and at the stop. The programs before this module did neither, so
-//! their free pages are full of old events: the first start writes their store anew.
+//! their free pages are full of old events: the first start rewrites their store.
 
-use std::fs::{File, rename};
+use std::fs::{File, metadata, rename};
+use std::io::ErrorKind;
 use std::path::Path;
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, ffi};
 
 use super::draft::{beside, create_private, remove_draft, sync_folder};
+use super::files::with_ending;
 use super::open_error::OpenError;
 
 /// The name of the mark in the table `meta` of a store that has never deleted a row without `secure_delete`.
@@ -53,9 +55,8 @@ pub(super) fn rewrite(connection: Connection, path: &Path) -> Result<(), OpenErr
         .and_then(|()| create_private(&draft).map(drop))
         .map_err(&file)?;
     let written = write_draft(&connection, &draft);
-    // The close writes the log back and removes it, so that no log of the old file lies beside the new file.
     let closed = connection.close().map_err(|(_, error)| error);
-    let written = written.and(closed);
+    let written = written.and(closed).and_then(|()| no_log(path));
     if let Err(source) = written {
         drop(remove_draft(&draft));
         return Err(OpenError::Sqlite {
@@ -70,7 +71,24 @@ pub(super) fn rewrite(connection: Connection, path: &Path) -> Result<(), OpenErr
         .map_err(file)
 }
 
+/// Returns an error if a log with content lies beside the store. SQLite would apply the log of the old file to the new
+/// file, and damage the new file. A disk that fails during the close can leave such a log, and the close reports no error.
+fn no_log(path: &Path) -> rusqlite::Result<()> {
+    match metadata(with_ending(path, "-wal")) {
+        Ok(log) if log.len() > 0 => Err(blocked()),
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(blocked()),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+fn blocked() -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_BUSY), None)
+}
+
 fn write_draft(connection: &Connection, draft: &Path) -> rusqlite::Result<()> {
+    if !truncate_log(connection)? {
+        return Err(blocked());
+    }
     let name = draft
         .to_str()
         .ok_or_else(|| rusqlite::Error::InvalidPath(draft.to_owned()))?;
@@ -78,4 +96,24 @@ fn write_draft(connection: &Connection, draft: &Path) -> rusqlite::Result<()> {
     let draft = Connection::open(draft)?;
     mark(&draft)?;
     draft.close().map_err(|(_, error)| error)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::write;
+
+    use super::*;
+
+    /// FAULTS N441: SQLite would apply the log of the old file to the rewritten file.
+    #[test]
+    fn a_log_with_content_stops_the_rewrite() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = folder.path().join("db");
+        let log = with_ending(&store, "-wal");
+        assert!(no_log(&store).is_ok());
+        write(&log, "").unwrap();
+        assert!(no_log(&store).is_ok());
+        write(&log, "frames").unwrap();
+        assert!(no_log(&store).is_err());
+    }
 }

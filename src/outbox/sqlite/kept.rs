@@ -2,12 +2,10 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, OpenFlags, Row};
+use rusqlite::{Connection, Row};
 
+use super::backup::open_closed;
 use super::columns;
-use super::lock;
-use super::log_mark;
-use super::open::check_identity;
 use super::open_error::OpenError;
 use super::receipt;
 use crate::event::{Attribute, Identity};
@@ -53,13 +51,7 @@ impl std::fmt::Debug for KeptEvent {
 /// # Errors
 /// Returns an error if the file is not a store, or if a process has the store open.
 pub fn newest_events(path: &Path, max: u32) -> Result<Vec<KeptEvent>, OpenError> {
-    let path = &path.canonicalize().map_err(OpenError::file(path))?;
-    let lock = lock::acquire(path)?;
-    log_mark::check(path, &lock)?;
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection =
-        Connection::open_with_flags(path, flags).map_err(OpenError::sqlite("opening it"))?;
-    check_identity(path, &connection)?;
+    let (_lock, connection) = open_closed(path)?;
     read(&connection, max).map_err(OpenError::sqlite("reading its events"))
 }
 

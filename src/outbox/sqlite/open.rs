@@ -111,13 +111,13 @@ fn open_migrated(path: &Path) -> Result<Connection, OpenError> {
     Ok(connection)
 }
 
-/// Erases the remains of entries that an older program deleted. If the store cannot be written anew, for example
+/// Erases the remains of entries that an older program deleted. If the store cannot be rewritten, for example
 /// because the disk is full, the next start tries again.
 fn without_remains(connection: Connection, path: &Path) -> Result<Connection, OpenError> {
     if !erase::has_remains(&connection).map_err(OpenError::sqlite("looking for remains"))? {
         return Ok(connection);
     }
-    tracing::info!(store = %path.display(), "an older program has deleted entries without overwriting them: the bridge writes the store anew once");
+    tracing::info!(store = %path.display(), "an older program has deleted entries without overwriting them: the bridge rewrites the store once");
     if let Err(error) = erase::rewrite(connection, path) {
         tracing::warn!(error = %error, "the store still contains the remains of deleted entries; the next start tries again to erase them");
     }
