@@ -65,7 +65,7 @@ pub static RULES: &[MessageExplanation] = &[
     ),
     row(
         &["schema"],
-        "The event does not match the schema, and could have so many errors that the bridge does not list them.",
+        "The event does not match the schema. The bridge does not list the errors, because their number could be very large.",
         "Send a smaller event, and correct it.",
     ),
     row(

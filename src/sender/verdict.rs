@@ -172,7 +172,7 @@ pub(crate) fn classify(response: &Response, wall: Timestamp, events: RequestEven
 }
 
 /// Returns the events in the bridge's answer. Returns `None` if the answer is not the answer of a bridge to a request with
-/// so many events.
+/// this number of events.
 fn stored_events(body: &[u8], events: RequestEvents) -> Option<StoredEvents> {
     #[derive(Deserialize)]
     struct Body {

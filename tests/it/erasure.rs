@@ -131,9 +131,9 @@ fn the_remains_of_an_older_program_are_erased_at_the_next_start() {
     check_delivery(&app);
 }
 
-/// FAULTS N441: a store that cannot be written anew stays as it is, and the next start tries again.
+/// FAULTS N441: a store that cannot be rewritten stays as it is, and the next start tries again.
 #[test]
-fn a_store_that_cannot_be_written_anew_keeps_its_entries() {
+fn a_store_that_cannot_be_rewritten_keeps_its_entries() {
     let mut app = app_with_remains();
     let draft = app.files.store_file("outbox.db.new");
     fs::create_dir(&draft).unwrap();
