@@ -21,7 +21,9 @@ use crate::intake::{
     Encoding, EntryContext, MappedBody, Rejection, RejectionClass, RequestMessage, Source, Sources,
     park_conflict,
 };
-use crate::outbox::{Appended, AppendedEntry, NewEntry, Priority, State};
+use crate::outbox::{
+    Appended, AppendedEntry, ConflictingEvent, EntryId, NewEntry, Priority, State,
+};
 
 /// The part of the request header [`PRIORITY`] that means the lowest urgency, "background" in RFC 9218.
 const BACKGROUND: &str = "u=7";
@@ -70,7 +72,7 @@ pub(super) async fn accept(
         },
         context: &context,
     };
-    let mapped = body_intake.map(&BTreeSet::new())?;
+    let mapped = body_intake.map(&Conflicts::new())?;
     let events = mapped.entries.len();
     quota.admit_events(events, now).inspect_err(count)?;
     let stored_bytes = || ingress.outbox.stored_bytes(&endpoint.source.name);
@@ -158,6 +160,10 @@ fn priority(endpoint: &Endpoint, body: &Authentic<Bytes>, headers: &HeaderMap) -
     }
 }
 
+/// The positions of the events of a body that conflict with earlier events, each with the entry of the earlier event.
+/// The entry is `None` if the earlier event is in the same body.
+type Conflicts = BTreeMap<usize, Option<EntryId>>;
+
 /// The intake of one request body, which the listener repeats if events of the body conflict with stored events.
 struct BodyIntake<'a> {
     ingress: &'a Ingress,
@@ -170,17 +176,16 @@ struct BodyIntake<'a> {
 
 impl BodyIntake<'_> {
     /// Maps the events of the body. The events at the positions in `conflicting` become parked entries.
-    fn map(&self, conflicting: &BTreeSet<usize>) -> Result<MappedBody, Rejection> {
+    fn map(&self, conflicting: &Conflicts) -> Result<MappedBody, Rejection> {
         let (source, encoding) = (&self.endpoint.source, self.encoding);
         let mapped = self
             .sources
             .entries(source, encoding, self.message, self.context);
         let mut mapped = mapped?;
         if !conflicting.is_empty() {
-            let places: Vec<usize> = conflicting.iter().copied().collect();
-            let errors = places.iter().zip(self.conflicts(&places));
-            let mut errors: BTreeMap<usize, EventError> =
-                errors.map(|(index, error)| (*index, error)).collect();
+            let errors = self.conflicts(conflicting);
+            let errors = conflicting.keys().copied().zip(errors);
+            let mut errors: BTreeMap<usize, EventError> = errors.collect();
             let park = |(index, entry)| match errors.remove(&index) {
                 Some(error) => park_conflict(entry, error, self.context),
                 None => entry,
@@ -191,11 +196,15 @@ impl BodyIntake<'_> {
     }
 
     /// Returns the errors of the events at these positions, whose ids belong to earlier events with different content.
-    fn conflicts(&self, places: &[usize]) -> Vec<EventError> {
+    fn conflicts(&self, conflicting: &Conflicts) -> Vec<EventError> {
+        let places: Vec<usize> = conflicting.keys().copied().collect();
         let places = self
             .sources
-            .event_places(self.encoding, self.message, places);
-        places.into_iter().map(conflict).collect()
+            .event_places(self.encoding, self.message, &places);
+        let errors = places.into_iter().zip(conflicting.values());
+        errors
+            .map(|(place, earlier)| conflict(place, *earlier))
+            .collect()
     }
 
     /// Appends the entries of the body to the outbox.
@@ -209,7 +218,7 @@ impl BodyIntake<'_> {
     ) -> Result<(Vec<SentEvent>, Vec<AppendedEntry>), Refusal> {
         let (source, counts) = (&self.endpoint.source, &self.ingress.counts);
         let parks = source.parks_invalid_events();
-        let mut conflicting = BTreeSet::new();
+        let mut conflicting = Conflicts::new();
         let mut entries = mapped.entries;
         if entries.is_empty() {
             self.ingress.without_events(self.endpoint);
@@ -223,14 +232,18 @@ impl BodyIntake<'_> {
                     return Ok((sent, stored));
                 }
                 Appended::Stored(_) => return Err(Refusal::Internal),
-                Appended::Conflict(places)
-                    if parks && places.iter().any(|place| !conflicting.contains(place)) =>
+                Appended::Conflict(events)
+                    if parks
+                        && events
+                            .iter()
+                            .any(|event| !conflicting.contains_key(&event.place)) =>
                 {
-                    conflicting.extend(places);
+                    conflicting.extend(by_place(&events));
                     entries = self.map(&conflicting)?.entries;
                 }
-                Appended::Conflict(places) => {
-                    return Err(Refusal::Conflict(self.conflicts(&places)));
+                Appended::Conflict(events) => {
+                    let errors = self.conflicts(&by_place(&events).collect());
+                    return Err(Refusal::Conflict(errors));
                 }
             }
         }
@@ -245,16 +258,25 @@ async fn append(ingress: &Ingress, entries: Vec<NewEntry>) -> Result<Appended, R
     appended.map_err(|error| store_failed(&error))
 }
 
+/// Returns the positions of conflicting events, with the entries of the earlier events.
+fn by_place(events: &[ConflictingEvent]) -> impl Iterator<Item = (usize, Option<EntryId>)> {
+    events.iter().map(|event| (event.place, event.earlier))
+}
+
 /// Returns the error of an event whose id belongs to an earlier event with different content. `pointer` is the place of
-/// the event in the body.
-fn conflict(pointer: String) -> EventError {
+/// the event in the body. The error names the entry of the earlier event, so that an operator can look it up.
+fn conflict(pointer: String, earlier: Option<EntryId>) -> EventError {
+    let earlier = earlier.map_or_else(
+        || "An earlier event of this body has the same id".to_owned(),
+        |EntryId(entry)| format!("An event with this id was accepted before, as entry {entry},"),
+    );
     EventError {
         pointer,
         rule: "conflict".to_owned(),
         location: "identity".to_owned(),
-        detail:
-            "An event with this id was accepted before, with a different type, subject or data. The bridge compares the whole event, not only the mapped values."
-                .to_owned(),
+        detail: format!(
+            "{earlier} with a different type, subject or data. The bridge compares the whole event, not only the mapped values."
+        ),
     }
 }
 

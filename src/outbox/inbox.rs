@@ -161,9 +161,18 @@ pub struct AppendedEntry {
 pub enum Appended {
     /// Every entry of the batch is on disk. The list has one item per event of the batch, in the order of the batch.
     Stored(Vec<AppendedEntry>),
-    /// At each of these positions of the batch, the event has the identity of an earlier event, but different content.
-    /// The store has stored no event of the batch.
-    Conflict(Vec<usize>),
+    /// Each of these events of the batch has the identity of an earlier event, but different content. The store has stored
+    /// no event of the batch.
+    Conflict(Vec<ConflictingEvent>),
+}
+
+/// An event of a batch that has the identity of an earlier event, but different content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConflictingEvent {
+    /// The position of the event in the batch.
+    pub place: usize,
+    /// The stored entry of the earlier event. `None` means that the earlier event is in the same batch.
+    pub earlier: Option<EntryId>,
 }
 
 /// The receipt of an accepted event: the state and history of the entry, without any value of the event.

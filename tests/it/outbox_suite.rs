@@ -8,12 +8,12 @@ use imprint_bridge::event::{Attribute, Identity, SourceName, SourceVersion, Vers
 use imprint_bridge::fold::{Candidate, FoldEnd, LaneVersions, MaxFold, fold};
 use imprint_bridge::imprint::{CustomerChange, CustomerRef, Field, FieldValue, ImprintId};
 use imprint_bridge::outbox::{
-    Appended, AppendedEntry, AuditEvent, Claim, ClaimedLane, Detail, Digest, Disposition, Ending,
-    EntryFilter, EntryId, EntrySelection, Error, FailingShare, IgnoreReason, Inbox as _, LaneKey,
-    LaneShares, Ledger as _, Lifecycle as _, Lookup, MaybeSent, MemoryOutbox, NewEntry, OpenError,
-    Outbox, ParkReason, Pick, Priority, Receipt, Recognition, Replay, ReplayChange, Setting,
-    Settled, Settlement, SqliteOutbox, Standing, State, Trials, Unproven, Withdrawal,
-    WithdrawnState,
+    Appended, AppendedEntry, AuditEvent, Claim, ClaimedLane, ConflictingEvent, Detail, Digest,
+    Disposition, Ending, EntryFilter, EntryId, EntrySelection, Error, FailingShare, IgnoreReason,
+    Inbox as _, LaneKey, LaneShares, Ledger as _, Lifecycle as _, Lookup, MaybeSent, MemoryOutbox,
+    NewEntry, OpenError, Outbox, ParkReason, Pick, Priority, Receipt, Recognition, Replay,
+    ReplayChange, Setting, Settled, Settlement, SqliteOutbox, Standing, State, Trials, Unproven,
+    Withdrawal, WithdrawnState,
 };
 use imprint_bridge::time::Timestamp;
 use serde_json::json;
@@ -501,12 +501,12 @@ async fn a_duplicate_is_answered_with_the_stored_entry() {
     }
 }
 
-/// FAULTS O02
+/// FAULTS O02, N467
 #[tokio::test]
 async fn a_batch_with_a_conflict_stores_nothing() {
     for (engine, outbox, _folder) in engines() {
         let outbox = outbox.as_ref();
-        append(outbox, &[entry("a", "CUST-1", 1)]).await;
+        let stored = append(outbox, &[entry("a", "CUST-1", 1)]).await;
         let other = |id: &str| NewEntry {
             digest: Digest([8; 16]),
             ..entry(id, "CUST-1", 1)
@@ -519,7 +519,16 @@ async fn a_batch_with_a_conflict_stores_nothing() {
         ];
         assert_eq!(
             outbox.append(batch).await.unwrap(),
-            Appended::Conflict(vec![1, 3]),
+            Appended::Conflict(vec![
+                ConflictingEvent {
+                    place: 1,
+                    earlier: Some(stored[0].entry)
+                },
+                ConflictingEvent {
+                    place: 3,
+                    earlier: None
+                },
+            ]),
             "{engine}"
         );
         assert_eq!(outbox.depth().await.unwrap().waiting, 1, "{engine}");
@@ -537,7 +546,11 @@ async fn a_refused_or_repeated_event_leaves_nothing_to_claim() {
         assert!(repeated[0].duplicate, "{engine}");
         other.digest = Digest([8; 16]);
         let refused = outbox.append(vec![other]).await.unwrap();
-        assert_eq!(refused, Appended::Conflict(vec![0]), "{engine}");
+        let conflict = ConflictingEvent {
+            place: 0,
+            earlier: Some(repeated[0].entry),
+        };
+        assert_eq!(refused, Appended::Conflict(vec![conflict]), "{engine}");
         let claimed = claim_one(&*outbox).await;
         assert_eq!(claimed.key, key("CUST-1"), "{engine}");
         // The refused event has created no lane for its customer.

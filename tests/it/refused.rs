@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::authentication::{SourceFolder, post};
-use crate::http::{Connection, ask};
+use crate::http::{Answer, Connection, ask};
 use crate::process::Process;
 use crate::support::{FakeImprint, Files, KEY, TestApp};
 
@@ -418,6 +418,36 @@ fn a_conflict_names_what_the_bridge_compares_and_the_remedy() {
     assert!(text(&problem["detail"]).contains("body.split"), "{problem}");
     let detail = text(&problem["faults"][0]["detail"]);
     assert!(detail.contains("compares the whole event"), "{problem}");
+}
+
+/// FAULTS N467: the answer to a conflict names the entry of the earlier event, in a body of one event and in a batch.
+#[test]
+fn a_conflict_names_the_earlier_entry() {
+    let source = BODY.replace("[events.changed]", "split = \".[]\"\n[events.changed]");
+    let folder = SourceFolder::new("", AUTH, &source);
+    std::fs::write(folder.path("schemas/customer.json"), SCHEMA).unwrap();
+    let app = start(&folder, "");
+    let event = |id: &str, attempt: u32| json!({"id": id, "cid": "C-1", "attempt": attempt});
+    let details = |answer: &Answer| -> Vec<String> {
+        let problem = answer.json();
+        let faults = problem["faults"].as_array().unwrap();
+        let detail = |fault: &Value| fault["detail"].as_str().unwrap().to_owned();
+        faults.iter().map(detail).collect()
+    };
+    let first = json!([event("1", 1), event("2", 1)]).to_string();
+    assert_eq!(post(&app, &[], &first).status, 202);
+    let answer = post(&app, &[], &json!([event("2", 2)]).to_string());
+    let [detail] = &details(&answer)[..] else {
+        panic!("{}", answer.body);
+    };
+    assert!(detail.contains("as entry 2,"), "{detail}");
+    let batch = json!([event("1", 2), event("3", 1), event("3", 2)]).to_string();
+    let answer = post(&app, &[], &batch);
+    let [stored, in_body] = &details(&answer)[..] else {
+        panic!("{}", answer.body);
+    };
+    assert!(stored.contains("as entry 1,"), "{stored}");
+    assert!(in_body.contains("earlier event of this body"), "{in_body}");
 }
 
 /// FAULTS N396: the answer names the form of a wrong version and of a wrong time, and advises no function that refuses

@@ -4,8 +4,8 @@ use std::sync::{Mutex, MutexGuard};
 
 use crate::event::{Attribute, SourceName};
 use crate::outbox::{
-    Appended, AppendedEntry, Disposition, EntryId, Error, Inbox, Lookup, NewEntry, ParkReason,
-    Receipt, State, StoreFuture,
+    Appended, AppendedEntry, ConflictingEvent, Disposition, EntryId, Error, Inbox, Lookup,
+    NewEntry, ParkReason, Receipt, State, StoreFuture,
 };
 
 #[derive(Debug, Default)]
@@ -37,12 +37,14 @@ impl Fake {
     fn keep(&self, batch: Vec<NewEntry>) -> Appended {
         let mut entries = self.entries();
         let conflicts: Vec<_> = (0..batch.len())
-            .filter(|index| {
-                let new = &batch[*index];
-                let earlier = entries.iter().chain(&batch[..*index]);
-                earlier
-                    .into_iter()
-                    .any(|old| old.identity == new.identity && old.digest != new.digest)
+            .filter_map(|place| {
+                let new = &batch[place];
+                let mut earlier = entries.iter().chain(&batch[..place]);
+                let found = earlier
+                    .position(|old| old.identity == new.identity && old.digest != new.digest)?;
+                let stored = EntryId(u64::try_from(found).unwrap() + 1);
+                let earlier = (found < entries.len()).then_some(stored);
+                Some(ConflictingEvent { place, earlier })
             })
             .collect();
         if !conflicts.is_empty() {

@@ -6,9 +6,10 @@ use crate::event::{Identity, SourceName};
 use crate::fold::LaneVersions;
 use crate::imprint::{CustomerChange, CustomerRef, ImprintId, PartnerCustomerId};
 use crate::outbox::{
-    Appended, AppendedEntry, AuditRecord, ClaimBounds, ClaimToken, Digest, Disposition, EntryId,
-    IdentityLink, LaneClass, LaneId, LaneKey, MaybeSent, NewEntry, OriginEvent, ParkReason,
-    Priority, Receipt, Recognition, Setting, Standing, State, Trials, Unproven, WaitingEntry,
+    Appended, AppendedEntry, AuditRecord, ClaimBounds, ClaimToken, ConflictingEvent, Digest,
+    Disposition, EntryId, IdentityLink, LaneClass, LaneId, LaneKey, MaybeSent, NewEntry,
+    OriginEvent, ParkReason, Priority, Receipt, Recognition, Setting, Standing, State, Trials,
+    Unproven, WaitingEntry,
 };
 use crate::time::Timestamp;
 
@@ -138,21 +139,15 @@ type Placed = (State, Option<(ParkReason, Option<String>)>, Option<LaneId>);
 impl MemoryTables {
     pub(super) fn append(&mut self, batch: Vec<NewEntry>) -> Appended {
         let mut first: HashMap<&Identity, Digest> = HashMap::new();
-        let conflicts: Vec<usize> = batch
-            .iter()
-            .enumerate()
-            .filter(|(_, new)| {
-                let stored = self
-                    .identities
-                    .get(&new.identity)
-                    .and_then(|entry| self.entries.get(entry));
-                let digest = *first
-                    .entry(&new.identity)
-                    .or_insert_with(|| stored.map_or(new.digest, |stored| stored.digest));
-                digest != new.digest
-            })
-            .map(|(place, _)| place)
-            .collect();
+        let mut conflicts = Vec::new();
+        for (place, new) in batch.iter().enumerate() {
+            let earlier = self.identities.get(&new.identity).copied();
+            let stored = earlier.and_then(|entry| self.entries.get(&entry));
+            let digest = stored.map_or(new.digest, |stored| stored.digest);
+            if *first.entry(&new.identity).or_insert(digest) != new.digest {
+                conflicts.push(ConflictingEvent { place, earlier });
+            }
+        }
         if conflicts.is_empty() {
             Appended::Stored(batch.into_iter().map(|new| self.append_one(new)).collect())
         } else {

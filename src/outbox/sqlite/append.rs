@@ -12,7 +12,8 @@ use super::statements::Statements;
 use crate::event::{Attribute, EventError, Identity};
 use crate::imprint::CustomerChange;
 use crate::outbox::{
-    Appended, AppendedEntry, Digest, Disposition, EntryId, LaneId, LaneKey, NewEntry, State,
+    Appended, AppendedEntry, ConflictingEvent, Digest, Disposition, EntryId, LaneId, LaneKey,
+    NewEntry, State,
     codec::{self, BlobKind},
 };
 
@@ -42,22 +43,32 @@ pub(super) fn append(
         match append_one(statements, new, counts)? {
             Some(entry) => stored.push(entry),
             // The batch has only one event here: in a larger batch, `conflicts` has found every conflict before.
-            None => return Ok(Appended::Conflict(vec![place])),
+            None => {
+                let earlier = lookup(statements, &new.identity)?.map(|stored| stored.entry);
+                return Ok(Appended::Conflict(vec![ConflictingEvent {
+                    place,
+                    earlier,
+                }]));
+            }
         }
     }
     Ok(Appended::Stored(stored))
 }
 
-/// Returns the positions of conflicting events. Such an event has the identity of a stored event or of an earlier event
+/// Returns the conflicting events. Such an event has the identity of a stored event or of an earlier event
 /// of the batch, but different content.
-fn conflicts(connection: &Connection, batch: &[NewEntry]) -> rusqlite::Result<Vec<usize>> {
+fn conflicts(
+    connection: &Connection,
+    batch: &[NewEntry],
+) -> rusqlite::Result<Vec<ConflictingEvent>> {
     let mut first: HashMap<&Identity, Digest> = HashMap::new();
     let mut conflicts = Vec::new();
     for (place, new) in batch.iter().enumerate() {
         let stored = lookup(connection, &new.identity)?;
         let digest = stored.map_or(new.digest, |stored| stored.digest);
         if *first.entry(&new.identity).or_insert(digest) != new.digest {
-            conflicts.push(place);
+            let earlier = stored.map(|stored| stored.entry);
+            conflicts.push(ConflictingEvent { place, earlier });
         }
     }
     Ok(conflicts)
