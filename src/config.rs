@@ -34,7 +34,7 @@ mod toml_error;
 pub use base_url::BaseUrl;
 pub use dispatch::DispatchSettings;
 pub use imprint::{ImprintEnvironment, ImprintSettings};
-pub use operators::OperatorFile;
+pub use operators::{OperatorFile, RoleWord};
 pub use outbox::OutboxSettings;
 pub use quota::QuotaSettings;
 pub use reader::SettingError;

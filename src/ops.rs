@@ -12,7 +12,7 @@ use actix_web::http::header::{CacheControl, CacheDirective, ContentType};
 use actix_web::{HttpResponse, HttpResponseBuilder, Resource, Route, guard, web};
 
 pub use self::api::AdminProblem;
-pub use self::authenticate::{Access, Operators, ReadToken};
+pub use self::authenticate::{Access, KnownOperator, Operators, ReadToken};
 use self::operate::Operations;
 use crate::metrics::{Metrics, MetricsSnapshot, StoreSnapshot};
 use crate::outbox::{Ledger, StoreCondition};

@@ -9,9 +9,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::reread::{Rereads, read_new};
-use crate::config::OperatorFile;
+use crate::config::{OperatorFile, RoleWord};
 use crate::metrics::Metrics;
-use crate::ops::{Access, Operators, ReadToken};
+use crate::ops::operate::Role;
+use crate::ops::{Access, KnownOperator, Operators, ReadToken};
 
 /// The token of an operator, or `None` if the token file contains no usable token.
 type Token = Option<SecretString>;
@@ -39,7 +40,11 @@ pub(super) fn open(
     let operators = watched.iter().map(|token| {
         let present = Arc::clone(&token.present);
         let read: ReadToken = Box::new(move || copy(&present));
-        (token.file.name.clone(), read)
+        KnownOperator {
+            name: token.file.name.clone(),
+            roles: roles(&token.file),
+            read,
+        }
     });
     let operators = Operators::new(operators.collect());
     let watch = TokensWatch {
@@ -47,6 +52,26 @@ pub(super) fn open(
         rereads,
     };
     (Access::new(operators, metrics.admin.clone()), watch)
+}
+
+/// Returns the roles of an operator, and logs them. An operator whose token file names no role has every role.
+fn roles(file: &OperatorFile) -> Vec<Role> {
+    let (operator, words) = (file.name.as_str(), file.roles.as_deref());
+    let Some(words) = words else {
+        tracing::warn!(
+            operator,
+            "the operator has every role, because the name of the token file has no role: rename the file to `{operator}.viewer`, `{operator}.operator`, `{operator}.revealer` or `{operator}.operator.revealer`"
+        );
+        return vec![Role::Operator, Role::Revealer];
+    };
+    let names: Vec<_> = words.iter().map(|word| word.as_str()).collect();
+    tracing::info!(operator, roles = names.join(" "), "the operator has access");
+    let roles = words.iter().filter_map(|word| match word {
+        RoleWord::Viewer => None,
+        RoleWord::Operator => Some(Role::Operator),
+        RoleWord::Revealer => Some(Role::Revealer),
+    });
+    roles.collect()
 }
 
 impl TokensWatch {

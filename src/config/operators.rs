@@ -1,12 +1,16 @@
-//! The operators of the admin API: one token file for each operator.
+//! The operators of the admin API: one token file for each operator. The name of a token file contains the operator's
+//! name, and after it the words of the operator's roles: `ann.viewer`, `ann.operator`, `ann.operator.revealer`.
+//!
+//! A key of a Kubernetes Secret can have these names, so that the mounted folder needs no second file with the roles.
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::reader::Reader;
 use super::{Purpose, secret};
+use crate::spelling::misspelt;
 
 /// The maximum length of an operator's name. Every audit record contains the name.
 const NAME_CHARS_MAX: usize = 64;
@@ -16,9 +20,77 @@ const TOKEN_BYTES_MIN: usize = 16;
 /// An operator of the admin API, with the path of the operator's token file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OperatorFile {
-    /// The name of the operator: the name of the token file without the extension.
+    /// The name of the operator: the name of the token file without the words of the roles and without the extension.
     pub name: String,
+    /// The roles in the name of the token file. Without a role in the name, the operator has every role: earlier
+    /// versions of the bridge had no roles.
+    pub roles: Option<Vec<RoleWord>>,
     pub token_file: PathBuf,
+}
+
+/// The word of a role in the name of a token file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoleWord {
+    /// The operator reads masked data. Every operator has this role.
+    Viewer,
+    /// The operator changes entries and the state of the bridge.
+    Operator,
+    /// The operator sees unmasked values.
+    Revealer,
+}
+
+impl RoleWord {
+    const ALL: [Self; 3] = [Self::Viewer, Self::Operator, Self::Revealer];
+
+    /// Returns the word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Operator => "operator",
+            Self::Revealer => "revealer",
+        }
+    }
+
+    fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.as_str() == word)
+    }
+}
+
+/// The parts of the name of a token file.
+struct TokenFileName {
+    operator: String,
+    roles: Option<Vec<RoleWord>>,
+}
+
+impl TokenFileName {
+    /// Parses the name of a token file. The name of the operator ends before the first word of a role, and without such
+    /// a word, before the extension.
+    ///
+    /// A misspelt word of a role is an error: otherwise `ann.viewr` would give the operator every role.
+    fn parse(file: &str) -> Result<Self, String> {
+        let words = RoleWord::ALL.map(RoleWord::as_str);
+        let parts = || file.split('.').skip(1);
+        let unknown = || parts().filter(|part| RoleWord::parse(part).is_none());
+        if let Some((part, word)) = unknown().find_map(|part| Some((part, misspelt(part, words)?)))
+        {
+            return Err(format!("{part} is not a role; did you mean {word}?"));
+        }
+        let roles: Vec<_> = parts().filter_map(RoleWord::parse).collect();
+        if roles.is_empty() {
+            let stem = Path::new(file).file_stem().and_then(|stem| stem.to_str());
+            let operator = stem.unwrap_or_default().to_owned();
+            return Ok(Self {
+                operator,
+                roles: None,
+            });
+        }
+        let before_roles = parts().take_while(|part| RoleWord::parse(part).is_none());
+        let operator: Vec<_> = file.split('.').take(1).chain(before_roles).collect();
+        Ok(Self {
+            operator: operator.join("."),
+            roles: Some(roles),
+        })
+    }
 }
 
 /// Reads the setting `ops.token_files`.
@@ -55,17 +127,22 @@ fn different_tokens(operators: &[OperatorFile]) -> Result<(), String> {
 }
 
 fn operator(token_file: PathBuf, purpose: Purpose) -> Result<OperatorFile, String> {
-    let name = token_file.file_stem().and_then(|name| name.to_str());
-    let name = name.filter(|name| {
-        name.len() <= NAME_CHARS_MAX && name.bytes().all(|byte| byte.is_ascii_graphic())
-    });
-    let Some(name) = name.map(str::to_owned) else {
+    let file = token_file.file_name().and_then(|name| name.to_str());
+    let TokenFileName { operator, roles } = TokenFileName::parse(file.unwrap_or_default())
+        .map_err(|reason| format!("{}: {reason}", token_file.display()))?;
+    let is_name = (1..=NAME_CHARS_MAX).contains(&operator.len())
+        && operator.bytes().all(|byte| byte.is_ascii_graphic());
+    if !is_name {
         return Err(format!(
             "{}: the name must be 1 to {NAME_CHARS_MAX} visible ASCII characters",
             token_file.display()
         ));
+    }
+    let operator = OperatorFile {
+        name: operator,
+        roles,
+        token_file,
     };
-    let operator = OperatorFile { name, token_file };
     if purpose == Purpose::Serve {
         operator.token()?;
     }
@@ -124,5 +201,40 @@ mod tests {
         let path = folder.path().join("absent.token");
         let named = operator(path, Purpose::Check).unwrap();
         assert_eq!(named.name, "absent");
+    }
+    /// FAULTS N500
+    #[test]
+    fn a_token_file_names_its_operator_and_the_roles() {
+        use RoleWord::{Operator, Revealer, Viewer};
+        for (file, name, roles) in [
+            ("ann.viewer", "ann", Some(vec![Viewer])),
+            ("ann.operator", "ann", Some(vec![Operator])),
+            (
+                "ann.operator.revealer",
+                "ann",
+                Some(vec![Operator, Revealer]),
+            ),
+            ("ann.viewer.token", "ann", Some(vec![Viewer])),
+            ("ann.smith.viewer", "ann.smith", Some(vec![Viewer])),
+            ("operator", "operator", None),
+            ("operator.viewer", "operator", Some(vec![Viewer])),
+            ("ann", "ann", None),
+            ("ann.token", "ann", None),
+            ("ann.smith.token", "ann.smith", None),
+        ] {
+            let found = TokenFileName::parse(file).unwrap();
+            assert_eq!((found.operator.as_str(), found.roles), (name, roles));
+        }
+        for file in [
+            "ann.viewr",
+            "ann.Viewer",
+            "ann.operators",
+            "ann.viewer.reveler",
+        ] {
+            let reason = TokenFileName::parse(file).map(|name| name.operator);
+            assert!(reason.unwrap_err().contains("did you mean"), "{file}");
+        }
+        let nameless = operator(PathBuf::from("/x/.viewer"), Purpose::Check);
+        assert!(nameless.unwrap_err().contains("the name must be"));
     }
 }

@@ -22,6 +22,10 @@
 //! entries of the customer stay unchanged, and the answer lists these entries as `in_flight`. If the request changes no
 //! other entry, the answer is 409.
 //!
+//! Every operator may read masked data and use previews. A change requires the role `operator`, and `reveal=true` for an
+//! entry requires the role `revealer`. A refusal answers 403, and its problem type names the role:
+//! `operator_role_required` or `revealer_role_required`.
+//!
 //! For every change, the audit log has a record with the operator's name. Every answer of the admin API forbids
 //! caching.
 

@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 
 use super::api::AdminProblem;
-use super::operate::Operator;
+use super::operate::{self, Operator, Role};
 use crate::metrics::AdminMetrics;
 
 /// A function that returns the current token of an operator, or `None` if the operator no longer has a token.
@@ -24,6 +24,9 @@ pub type ReadToken = Box<dyn Fn() -> Option<SecretString> + Send + Sync>;
 /// The maximum number of requests to the admin API in progress. Requests for health checks and metrics have no such
 /// limit. With the largest request bodies, requests to the admin API take 4 MiB.
 const REQUESTS_MAX: usize = 16;
+
+/// The label value of the metric for denied requests whose operator lacks the required role.
+const MISSING_ROLE: &str = "role";
 
 /// The operators, the counter of denied requests, and the permits for requests in progress.
 #[derive(Debug)]
@@ -43,8 +46,16 @@ impl Access {
     }
 }
 
-/// The operators: the name of each operator, and the function that returns the operator's token.
-pub struct Operators(Vec<(String, ReadToken)>);
+/// An operator who can authenticate with a token.
+pub struct KnownOperator {
+    pub name: String,
+    pub roles: Vec<Role>,
+    pub read: ReadToken,
+}
+
+/// The operators who can authenticate.
+#[derive(Debug)]
+pub struct Operators(Vec<KnownOperator>);
 
 /// The reason why the bridge denies a request to the admin API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,18 +91,17 @@ impl From<Denied> for AdminProblem {
     }
 }
 
-/// The debug output shows only the names of the operators, never a token.
-impl std::fmt::Debug for Operators {
+/// The debug output shows only the name of the operator, never the token.
+impl std::fmt::Debug for KnownOperator {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let names = self.0.iter().map(|(name, _)| name);
-        f.debug_list().entries(names).finish()
+        f.write_str(&self.name)
     }
 }
 
 impl Operators {
     /// Creates the list of operators. The bridge reads the tokens again for each request, because operators rotate
     /// their tokens.
-    pub const fn new(operators: Vec<(String, ReadToken)>) -> Self {
+    pub const fn new(operators: Vec<KnownOperator>) -> Self {
         Self(operators)
     }
 
@@ -101,16 +111,16 @@ impl Operators {
         let mut found = Err(Denied::Mismatch);
         // Compares digests instead of tokens, and compares the tokens of all operators even after a match: the duration
         // must reveal nothing about a token.
-        for (name, read) in &self.0 {
-            let token = read().map(|token| Sha256::digest(token.expose_secret()));
+        for known in &self.0 {
+            let token = (known.read)().map(|token| Sha256::digest(token.expose_secret()));
             if token == Some(digest) {
                 found = match found {
-                    Err(Denied::Mismatch) => Ok(name),
+                    Err(Denied::Mismatch) => Ok(known),
                     Ok(_) | Err(_) => Err(Denied::Shared),
                 };
             }
         }
-        found.cloned().map(Operator::authenticated)
+        found.map(|known| Operator::authenticated(known.name.clone(), known.roles.clone()))
     }
 }
 
@@ -133,7 +143,19 @@ pub(super) async fn admit(
     let permit = access.requests.try_acquire();
     let _permit = permit.map_err(|_none| AdminProblem::TooManyRequests)?;
     request.extensions_mut().insert(operator);
-    next.call(request).await
+    let response = next.call(request).await?;
+    report_refusal(&access, response.response().error());
+    Ok(response)
+}
+
+/// Counts and logs an action that the operator's roles do not allow.
+fn report_refusal(access: &Access, error: Option<&Error>) {
+    let problem = error.and_then(Error::as_error::<AdminProblem>);
+    if let Some(AdminProblem::Failed(operate::Error::RoleRequired { role, operator })) = problem {
+        access.metrics.denied(MISSING_ROLE);
+        let role = role.as_str();
+        tracing::warn!(operator, role, "an operator lacks the role for an action");
+    }
 }
 
 impl FromRequest for Operator {
@@ -165,11 +187,19 @@ mod tests {
 
     use super::*;
 
+    fn known(name: &str, read: ReadToken) -> KnownOperator {
+        KnownOperator {
+            name: name.to_owned(),
+            roles: Vec::new(),
+            read,
+        }
+    }
+
     fn operators(tokens: &[(&str, &'static str)]) -> Operators {
         let operators = tokens.iter().map(|(name, token)| {
             let token = *token;
             let read: ReadToken = Box::new(move || Some(SecretString::from(token)));
-            ((*name).to_owned(), read)
+            known(name, read)
         });
         Operators::new(operators.collect())
     }
@@ -211,7 +241,7 @@ mod tests {
     #[test]
     fn an_operator_whose_token_cannot_be_read_is_denied() {
         let unreadable: ReadToken = Box::new(|| None);
-        let operators = Operators::new(vec![("ann".to_owned(), unreadable)]);
+        let operators = Operators::new(vec![known("ann", unreadable)]);
         assert_eq!(operators.with_token(""), Err(Denied::Mismatch));
     }
 }

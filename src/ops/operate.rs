@@ -4,6 +4,8 @@
 //! allowed to change, which values are masked, and which actions the audit log records.
 //!
 //! - Every use case takes an [`Operator`], so that no caller can forget to authenticate.
+//! - A use case that changes something requires [`Role::Operator`], and a use case that shows stored values unmasked
+//!   requires [`Role::Revealer`].
 //! - The store writes the audit record of a replay, a discard or a parking in the transaction that changes the entries.
 //!   A use case that changes the mode, copies the store or reveals values first writes the audit record. Each audit
 //!   record has the operator's name.
@@ -13,6 +15,7 @@ use std::sync::Arc;
 
 use crate::dispatch::destination::Destination;
 use crate::dispatch::rules::DeliveryRules;
+use crate::event::Visibility;
 use crate::http::denied::{DeniedRequests, DeniedRow};
 use crate::outbox::{self, AuditEvent, AuditRecord, Outbox};
 use crate::time::Clock;
@@ -57,15 +60,55 @@ impl std::fmt::Debug for Operations {
     }
 }
 
+/// A role that a use case requires. Every operator may read masked data, so reading requires no role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Changes entries, customers, the mode of the destination, the sources or the files of the store.
+    Operator,
+    /// Sees the unmasked values of stored events.
+    Revealer,
+}
+
+impl Role {
+    /// Returns the word of the role.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Operator => "operator",
+            Self::Revealer => "revealer",
+        }
+    }
+}
+
 /// An authenticated operator. Only the authentication of the ops listener creates an `Operator`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operator {
     name: String,
+    roles: Vec<Role>,
 }
 
 impl Operator {
-    pub(super) const fn authenticated(name: String) -> Self {
-        Self { name }
+    pub(super) const fn authenticated(name: String, roles: Vec<Role>) -> Self {
+        Self { name, roles }
+    }
+
+    /// Returns an error unless the operator has this role. Every use case that requires a role calls `require` before it
+    /// reads or changes anything.
+    fn require(&self, role: Role) -> Result<(), Error> {
+        if self.roles.contains(&role) {
+            return Ok(());
+        }
+        Err(Error::RoleRequired {
+            role,
+            operator: self.name.clone(),
+        })
+    }
+
+    /// Returns an error unless the operator may see stored values with this visibility.
+    fn require_sight(&self, visibility: Visibility) -> Result<(), Error> {
+        match visibility {
+            Visibility::Masked => Ok(()),
+            Visibility::Revealed => self.require(Role::Revealer),
+        }
     }
 
     /// Returns the operator's name, which the audit log records.
@@ -77,6 +120,11 @@ impl Operator {
 /// The reason why a use case failed. The admin API shows the error text to the operator.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    #[error(
+        "this action requires the role {}, which the operator {operator} does not have",
+        role.as_str()
+    )]
+    RoleRequired { role: Role, operator: String },
     #[error("no entry has this number")]
     UnknownEntry,
     #[error("the entry has ended, and its event is erased")]

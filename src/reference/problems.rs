@@ -154,6 +154,16 @@ pub static ADMIN_PROBLEMS: &[MessageExplanation] = &[
         "Send `Authorization: Bearer` with the content of a token file.",
     ),
     row(
+        &["operator_role_required"],
+        "The action changes something, and the name of the operator's token file names other roles than `operator`.",
+        "Let an operator with the role do it, or rename the token file and its entry in `ops.token_files`: for example `ann.operator`.",
+    ),
+    row(
+        &["revealer_role_required"],
+        "The request asks for unmasked values, and the name of the operator's token file names other roles than `revealer`.",
+        "Let an operator with the role do it, or rename the token file and its entry in `ops.token_files`: for example `ann.operator.revealer`.",
+    ),
+    row(
         &["malformed"],
         "The request has a wrong member, an unknown source, a wrong state, no reason, no customer, too many entries, or a wrong name of a backup; or the content of the entry is erased. The detail names which.",
         "Correct the request.",

@@ -9,6 +9,7 @@ use crate::support::{Event, TestApp, email, wait_for};
 
 mod find;
 mod replay;
+mod roles;
 mod waiting;
 
 /// The admin API token of the operator `alice`.

@@ -60,7 +60,7 @@ const LABELS: [(&str, &[&str]); 25] = [
     ("lookups_total/outcome", &LOOKUPS),
     (
         "admin_denied_total/reason",
-        &["disabled", "missing", "mismatch", "shared"],
+        &["disabled", "missing", "mismatch", "shared", "role"],
     ),
     (
         "echo_mismatch_total/group",

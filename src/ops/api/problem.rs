@@ -40,7 +40,7 @@ pub enum AdminProblem {
 impl AdminProblem {
     /// Returns the HTTP status, the last part of the problem type, and the title of this error.
     const fn row(&self) -> (u16, &'static str, &'static str) {
-        use operate::Error;
+        use operate::{Error, Role};
         match self {
             Self::Disabled => (403, "admin_disabled", "Admin API disabled"),
             Self::Unauthenticated => (401, "unauthenticated", "Authentication failed"),
@@ -49,6 +49,10 @@ impl AdminProblem {
             Self::TooManyRequests => (503, "busy", "Too many admin requests"),
             Self::NotFound => (404, "not_found", "Not found"),
             Self::MethodNotAllowed { .. } => (405, "method_not_allowed", "Method not allowed"),
+            Self::Failed(Error::RoleRequired { role, .. }) => match role {
+                Role::Operator => (403, "operator_role_required", "Role operator required"),
+                Role::Revealer => (403, "revealer_role_required", "Role revealer required"),
+            },
             Self::Failed(Error::UnknownEntry) => (404, "unknown_entry", "Unknown entry"),
             Self::Failed(Error::UnknownCustomer) => (404, "unknown_customer", "Unknown customer"),
             Self::Failed(Error::InFlight) => (409, "in_flight", "Request in progress"),
@@ -105,7 +109,12 @@ impl ResponseError for AdminProblem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use operate::Error;
+    use operate::{Error, Role};
+
+    fn required(role: Role) -> AdminProblem {
+        let operator = "ann".to_owned();
+        Error::RoleRequired { role, operator }.into()
+    }
 
     #[test]
     fn each_problem_has_its_status_and_its_type() {
@@ -122,6 +131,8 @@ mod tests {
                 405,
                 "method_not_allowed",
             ),
+            (required(Role::Operator), 403, "operator_role_required"),
+            (required(Role::Revealer), 403, "revealer_role_required"),
             (Error::UnknownEntry.into(), 404, "unknown_entry"),
             (Error::UnknownCustomer.into(), 404, "unknown_customer"),
             (Error::InFlight.into(), 409, "in_flight"),

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Error, Operations, Operator};
+use super::{Error, Operations, Operator, Role};
 use crate::outbox::is_reserved_name;
 
 /// The maximum length of the name of a backup.
@@ -38,8 +38,9 @@ impl Operations {
     /// Copies the store into a new file in the folder of the store, and returns the path of the copy.
     ///
     /// # Errors
-    /// Returns an error if the store fails, or if a file with this name exists.
+    /// Returns an error if the operator lacks the role, if the store fails, or if a file with this name exists.
     pub async fn backup(&self, operator: &Operator, name: BackupName) -> Result<PathBuf, Error> {
+        operator.require(Role::Operator)?;
         let BackupName(name) = name;
         let event = self.audit_event(operator, "backup", name.clone());
         self.outbox.append_audit(event).await?;

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Error, Operations, Operator};
+use super::{Error, Operations, Operator, Role};
 use crate::dispatch::breaker::DestinationState;
 use crate::dispatch::destination::OperatorMode;
 use crate::event::Visibility;
@@ -49,13 +49,14 @@ impl Operations {
     /// Sets the mode of sending to Imprint. The store keeps the mode, so that the mode survives a restart.
     ///
     /// # Errors
-    /// Returns an error if the store fails.
+    /// Returns an error if the operator lacks the role, or if the store fails.
     pub async fn set_mode(
         &self,
         operator: &Operator,
         mode: OperatorMode,
         reason: Option<String>,
     ) -> Result<DestinationView, Error> {
+        operator.require(Role::Operator)?;
         let before = self.destination.mode();
         let target = format!("{} to {}", before.as_str(), mode.as_str());
         let mut event = self.audit_event(operator, "mode", target);

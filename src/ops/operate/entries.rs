@@ -85,6 +85,7 @@ impl Operations {
         entry: EntryId,
         visibility: Visibility,
     ) -> Result<EntryView, Error> {
+        operator.require_sight(visibility)?;
         let inspection = self.inspect(entry).await?;
         self.audit_reveal(operator, entry, visibility).await?;
         let clearing = self.rules.clearing;

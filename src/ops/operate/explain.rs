@@ -20,6 +20,7 @@ impl Operations {
         entry: EntryId,
         visibility: Visibility,
     ) -> Result<EventExplanation, Error> {
+        operator.require_sight(visibility)?;
         let inspection = self.inspect(entry).await?;
         let event = inspection.event.as_deref().ok_or(Error::EventErased)?;
         self.audit_reveal(operator, entry, visibility).await?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::{Error, Operations, Operator, Reason};
+use super::{Error, Operations, Operator, Reason, Role};
 use crate::intake::Sources;
 use crate::time::Timestamp;
 
@@ -88,6 +88,7 @@ impl Operations {
         operator: &Operator,
         reason: Option<Reason>,
     ) -> Result<ReloadResult, Error> {
+        operator.require(Role::Operator)?;
         let mut event = self.audit_event(operator, "reload", "sources".to_owned());
         event.reason = reason.map(Reason::into_text);
         self.outbox.append_audit(event).await?;

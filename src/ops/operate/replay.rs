@@ -3,7 +3,7 @@
 use super::preview::{Forecast, ReplayedEntry, ReplayedRequest, forecast, replayed};
 use super::selection::{ChangeSelection, Reason, SelectedEntries};
 use super::unchanged::{Unchanged, UnchangedReason, changed_meanwhile};
-use super::{Error, Operations, Operator};
+use super::{Error, Operations, Operator, Role};
 use crate::event::{EventError, Version};
 use crate::intake::{MappedAgain, StoredVersion};
 use crate::outbox::{
@@ -142,6 +142,7 @@ impl Operations {
         mapping: MappingChoice,
         reason: Option<Reason>,
     ) -> Result<Replayed, Error> {
+        operator.require(Role::Operator)?;
         let detail = match mapping {
             MappingChoice::Stored => Detail::Summaries,
             MappingChoice::Current => Detail::Payloads,

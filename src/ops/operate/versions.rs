@@ -1,7 +1,7 @@
 //! The use case that resets the versions of a customer. An operator needs it after an event with a far too high
 //! version, because the bridge then treats all later events of the customer as old.
 
-use super::{Error, Operations, Operator, Reason};
+use super::{Error, Operations, Operator, Reason, Role};
 use crate::outbox::{LaneKey, VersionReset};
 
 impl Operations {
@@ -19,6 +19,7 @@ impl Operations {
         customer: LaneKey,
         reason: Option<Reason>,
     ) -> Result<usize, Error> {
+        operator.require(Role::Operator)?;
         let reason = reason.ok_or(Error::ReasonRequired)?;
         let mut event = self.audit_event(operator, "reset_versions", String::new());
         event.reason = Some(reason.into_text());

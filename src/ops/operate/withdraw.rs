@@ -3,7 +3,7 @@
 use super::replay::number;
 use super::selection::{ChangeSelection, Reason, SelectedEntries};
 use super::unchanged::{Unchanged, changed_meanwhile};
-use super::{Error, Operations, Operator};
+use super::{Error, Operations, Operator, Role};
 use crate::outbox::{Detail, EntryId, ParkReason, State, Withdrawal, Withdrawn, WithdrawnState};
 
 /// The operator's action that withdraws entries from delivery.
@@ -95,6 +95,7 @@ impl Operations {
         selection: ChangeSelection,
         reason: Option<Reason>,
     ) -> Result<WithdrawReport, Error> {
+        operator.require(Role::Operator)?;
         let reason = reason.ok_or(Error::ReasonRequired)?;
         let from = selection.states(action.accepted())?;
         let selected = self.load_selected(selection, Detail::Summaries, action.accepted());
