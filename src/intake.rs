@@ -25,6 +25,7 @@ mod body_places;
 mod digest;
 mod encoding;
 mod explain;
+mod explained_body;
 mod explanation;
 mod invalid;
 mod message;

@@ -81,7 +81,9 @@ pub use budget::RULE as BUDGET_RULE;
 pub use error::RuleError;
 pub use explain::{InterpretedRule, MappingExplanation, RuleExplanation, RuleResult};
 pub(crate) use function::time_form::advice_for_text as time_advice;
-pub use json_envelope::{EnvelopeAttribute, JsonEnvelope, JsonEnvelopeRules, JsonEvent};
+pub use json_envelope::{
+    EnvelopeAttribute, JsonEnvelope, JsonEnvelopeRules, JsonEvent, SplitReads,
+};
 pub use places::EventPlaces;
 
 use compile::RuleCompiler;

@@ -121,7 +121,7 @@ pub fn header_attribute(headers: &[(&str, &[u8])], name: &str) -> Option<String>
 
 /// Adds the index of the event in the batch to the pointers of the errors.
 #[must_use]
-pub fn in_batch(index: usize, errors: Vec<EventError>) -> Vec<EventError> {
+fn in_batch(index: usize, errors: Vec<EventError>) -> Vec<EventError> {
     let named = errors.into_iter().map(|error| EventError {
         pointer: format!("/{index}{}", error.pointer),
         ..error

@@ -37,25 +37,31 @@ impl<'a> BodyPlaces<'a> {
 
     /// Converts the pointers of errors in the event at `index` to pointers into the body.
     pub(super) fn locate(&self, index: usize, errors: Vec<EventError>) -> Vec<EventError> {
+        let located = errors.into_iter().map(|error| EventError {
+            pointer: self.place(index, &error.pointer),
+            ..error
+        });
+        located.collect()
+    }
+
+    /// Converts a place in the event at `index` to the place in the body. Both places are JSON Pointers.
+    pub(super) fn place(&self, index: usize, pointer: &str) -> String {
         match self.encoding {
             Encoding::CloudEvents { mode, .. } => match mode {
-                ContentMode::Structured => errors,
-                ContentMode::Batch => cloudevents::in_batch(index, errors),
-                ContentMode::Binary => located(errors, |pointer| {
-                    // An attribute is a header in binary mode, so an error of an attribute has no place in the body.
-                    let inside = pointer.strip_prefix(DATA).unwrap_or_default();
-                    inside.to_owned()
-                }),
+                ContentMode::Structured => pointer.to_owned(),
+                ContentMode::Batch => format!("/{index}{pointer}"),
+                // An attribute is a header in binary mode, so an error of an attribute has no place in the body.
+                ContentMode::Binary => pointer.strip_prefix(DATA).unwrap_or_default().to_owned(),
             },
-            Encoding::Json(envelope) if !envelope.splits() => errors,
+            Encoding::Json(envelope) if !envelope.splits() => pointer.to_owned(),
             Encoding::Json(envelope) => {
                 let split = self.split.get_or_init(|| {
                     let body = cloudevents::parse(self.message.body).unwrap_or_default();
                     envelope.places(&body, self.message.headers, self.events_max)
                 });
                 match split.get(index) {
-                    Some(places) => located(errors, |pointer| places.in_body(pointer)),
-                    None => cloudevents::in_batch(index, errors),
+                    Some(places) => places.in_body(pointer),
+                    None => format!("/{index}{pointer}"),
                 }
             }
         }
@@ -63,21 +69,6 @@ impl<'a> BodyPlaces<'a> {
 
     /// Returns the place of the event at `index` in the body, as a JSON Pointer.
     pub(super) fn event(&self, index: usize) -> String {
-        let whole = EventError {
-            pointer: String::new(),
-            rule: String::new(),
-            location: String::new(),
-            detail: String::new(),
-        };
-        let located = self.locate(index, vec![whole]).pop();
-        located.map(|error| error.pointer).unwrap_or_default()
+        self.place(index, "")
     }
-}
-
-fn located(errors: Vec<EventError>, place: impl Fn(&str) -> String) -> Vec<EventError> {
-    let located = errors.into_iter().map(|error| EventError {
-        pointer: place(&error.pointer),
-        ..error
-    });
-    located.collect()
 }

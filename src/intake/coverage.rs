@@ -11,13 +11,13 @@ use crate::mapping::JsonEnvelope;
 /// set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExampleCoverage {
-    /// The paths that the mapping read in the examples, as JSON Pointers.
+    /// The paths that the expressions read in the examples, as JSON Pointers.
     reads: BTreeSet<String>,
     /// The Imprint fields that the examples set or clear.
     targets: BTreeSet<String>,
 }
 
-/// Adds one example to the coverage of its event types: the paths that the mapping read, and the fields that the
+/// Adds one example to the coverage of its event types: the paths that the expressions read, and the fields that the
 /// mapping set or cleared.
 pub fn observe(
     coverage: &mut BTreeMap<String, ExampleCoverage>,
@@ -30,8 +30,8 @@ pub fn observe(
             continue;
         };
         let covered = coverage.entry(name.to_owned()).or_default();
+        covered.reads.extend(event.reads.iter().cloned());
         for target in event.targets.iter().flatten() {
-            covered.reads.extend(target.reads.iter().cloned());
             match target.result {
                 TargetResult::Value { .. } | TargetResult::Cleared => {
                     covered.targets.insert(target.target.clone());

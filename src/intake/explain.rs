@@ -5,12 +5,14 @@
 //! [`Explanation`] as JSON, and the command `explain` prints it. The explanation masks values unless the user asks to
 //! reveal values.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde_json::Value;
 
 use super::digest::StoredEvent;
 use super::encoding::Encoding;
+use super::explained_body::{ExplainedBody, Expressions};
 use super::explanation::{
     EventExplanation, ExplainedOutcome, Explanation, RequestExplanation, RequestPreview,
     TargetExplanation, TargetResult,
@@ -54,6 +56,14 @@ impl fmt::Debug for EntryEvent<'_> {
     }
 }
 
+/// An event on which the pipeline runs, or the errors of an event that cannot be decoded.
+struct DecodedEvent<'a> {
+    event: Result<ChangeEvent, Vec<EventError>>,
+    headers: &'a RequestHeaders,
+    /// The body of the event and the position of the event in the body. The value is `None` for a stored event.
+    body: Option<(&'a ExplainedBody<'a>, usize)>,
+}
+
 impl Sources {
     /// Explains a request body that comes without the media type of a request, such as the content of a file. Returns
     /// `None` if no source has this name.
@@ -67,15 +77,20 @@ impl Sources {
         let source = self.get(source)?;
         let headers = message.headers;
         let encoding = Encoding::of_body(source, message.body);
-        let places = self.places(&encoding, message);
-        let pipeline = self.pipeline(source, Some(places), wall_time);
+        let pipeline = self.pipeline(source, Some(self.places(&encoding, message)), wall_time);
+        let explained_body = self.explained_body(source, &encoding, message);
         let events_max = self.settings.batch_events_max;
         let mut decoded = encoding.decode(&source.name, message, events_max);
         if let Ok(events) = &mut decoded {
             UndecodedEvents::new(source, &encoding, message, events_max).ignore(events, None);
         }
         let explained = |(index, event): (usize, Result<ChangeEvent, Vec<EventError>>)| {
-            let mut explanation = self.run(source, &pipeline, (index, event, headers), visibility);
+            let decoded = DecodedEvent {
+                event,
+                headers,
+                body: Some((&explained_body, index)),
+            };
+            let mut explanation = self.run(source, &pipeline, decoded, visibility);
             if source.parks_invalid_events() {
                 explanation.outcome = explanation.outcome.parked_if_refused();
             }
@@ -129,7 +144,12 @@ impl Sources {
             (Ok(event), headers)
         };
         let pipeline = self.pipeline(source, None, wall_time);
-        Some(self.run(source, &pipeline, (0, decoded, &headers), visibility))
+        let decoded = DecodedEvent {
+            event: decoded,
+            headers: &headers,
+            body: None,
+        };
+        Some(self.run(source, &pipeline, decoded, visibility))
     }
 
     /// Runs the intake pipeline for one event, and explains the result.
@@ -137,9 +157,15 @@ impl Sources {
         &self,
         source: &Source,
         pipeline: &Pipeline<'_>,
-        (index, event, headers): (usize, Result<ChangeEvent, Vec<EventError>>, &RequestHeaders),
+        decoded: DecodedEvent<'_>,
         visibility: Visibility,
     ) -> EventExplanation {
+        let DecodedEvent {
+            event,
+            headers,
+            body,
+        } = decoded;
+        let index = body.map_or(0, |(_, index)| index);
         let (event, disposition) = match pipeline.run(index, event, headers) {
             Ok((event, disposition)) => (Some(event), Ok(disposition)),
             Err(rejected) => {
@@ -148,7 +174,19 @@ impl Sources {
             }
         };
         let named = event.as_ref().map(|event| (event, headers));
-        self.event(source, named, disposition, visibility)
+        let mut explanation = self.event(disposition, visibility);
+        if let Some((event, headers)) = named {
+            explanation.id = Some(event.identity.id.as_str().to_owned());
+            explanation.event_type = Some(event.event_type.as_str().to_owned());
+            let expressions = Expressions {
+                source,
+                event,
+                headers,
+                body,
+            };
+            expressions.explain(&mut explanation, visibility);
+        }
+        explanation
     }
 
     /// Returns the events of a body, each with the key of its event type in the source file, in the form that schema and mapping read.
@@ -165,10 +203,9 @@ impl Sources {
         events.filter_map(view).collect()
     }
 
+    /// Explains the result of the pipeline, without the expressions.
     fn event(
         &self,
-        source: &Source,
-        event: Option<(&ChangeEvent, &RequestHeaders)>,
         disposition: Result<Disposition, Rejection>,
         visibility: Visibility,
     ) -> EventExplanation {
@@ -195,31 +232,14 @@ impl Sources {
                 (outcome, Some(change))
             }
         };
-        let mapped = event.and_then(|(event, headers)| {
-            let (_, event_type) = source.mapped(event.event_type.as_str())?;
-            let view = source.view(&event.envelope);
-            let mapping = &event_type.mapping;
-            let envelope = source.json_envelope.as_ref();
-            let used = envelope.map(|envelope| envelope.places_read(view, headers));
-            let used = used.unwrap_or_default();
-            Some(mapping.explain(view, headers, source.data_pointer(), &used))
-        });
-        let (targets, unused) = mapped
-            .map(|mapped| {
-                let targets = mapped
-                    .rules
-                    .into_iter()
-                    .map(|rule| target(rule, visibility));
-                (targets.collect(), mapped.unused)
-            })
-            .unzip();
         EventExplanation {
             outcome,
-            id: event.map(|(event, _)| event.identity.id.as_str().to_owned()),
-            event_type: event.map(|(event, _)| event.event_type.as_str().to_owned()),
-            targets,
-            unused,
+            id: None,
+            event_type: None,
+            targets: None,
+            unused: None,
             change,
+            reads: BTreeSet::new(),
         }
     }
 }
@@ -257,12 +277,18 @@ fn request(
     }
 }
 
-fn target(rule: RuleExplanation, visibility: Visibility) -> TargetExplanation {
+pub(super) fn target(rule: RuleExplanation, visibility: Visibility) -> TargetExplanation {
+    let visibility = if rule.is_public {
+        Visibility::Revealed
+    } else {
+        visibility
+    };
     TargetExplanation {
         target: rule.target,
         expression: rule.expression,
         reads: rule.reads,
         is_interpreted: rule.is_interpreted,
+        is_assumed: rule.is_assumed,
         result: match rule.result {
             RuleResult::Absent => TargetResult::Absent,
             RuleResult::Cleared => TargetResult::Cleared,

@@ -1,7 +1,7 @@
 //! The typed explanation of a body or of an event. The admin API returns the explanation as JSON, and the command
 //! `explain` prints the explanation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -35,16 +35,21 @@ pub struct EventExplanation {
     /// The type of the event, if the bridge could read the type.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
     pub event_type: Option<String>,
-    /// The explanations of all mapping rules. The rules for the customer come first. The value is `None` if the event
-    /// type has no mapping.
+    /// The explanations of the expressions in `[body]` and of all mapping rules. The rules for the customer come before
+    /// the fields. The value is `None` if no expression applies to the event.
     #[serde(rename = "fields", default, skip_serializing_if = "Option::is_none")]
     pub targets: Option<Vec<TargetExplanation>>,
-    /// The paths of the event that no mapping rule read, as JSON Pointers.
+    /// The places of the event that no expression read, as JSON Pointers into the body. For a stored entry, the JSON
+    /// Pointers lead into the stored event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unused: Option<Vec<String>>,
     /// The customer change of the event. The JSON form of the explanation does not contain the customer change.
     #[serde(skip)]
     pub(super) change: Option<CustomerChange>,
+    /// The places that the expressions read, as JSON Pointers into the part of the event that the schema describes. The
+    /// JSON form of the explanation does not contain these places.
+    #[serde(skip)]
+    pub(super) reads: BTreeSet<String>,
 }
 
 /// The result of the intake pipeline for one event or one body.
@@ -129,7 +134,8 @@ pub struct TargetExplanation {
     /// The name of the Imprint field, or the name of a customer rule such as `customer.imprint_id`.
     pub target: String,
     pub expression: String,
-    /// The paths of the event that the mapping expression read, as JSON Pointers.
+    /// The places that the expression read, as JSON Pointers into the body. For a stored entry, the JSON Pointers lead
+    /// into the stored event.
     pub reads: Vec<String>,
     /// Whether jaq interprets the mapping expression, entirely or in part.
     #[serde(rename = "slow")]
@@ -137,6 +143,13 @@ pub struct TargetExplanation {
     /// The result of the mapping rule.
     #[serde(flatten)]
     pub result: TargetResult,
+    /// Whether the result of the condition `when` comes from an absent value, which counts as null.
+    #[serde(
+        rename = "assumed",
+        default,
+        skip_serializing_if = "std::ops::Not::not"
+    )]
+    pub is_assumed: bool,
     /// Whether the update leaves out the field, because `only_changed` finds no difference in the field's group.
     #[serde(
         rename = "unchanged",

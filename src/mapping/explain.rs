@@ -1,5 +1,6 @@
 //! Explains the evaluation of a mapping on one event, expression by expression.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -35,6 +36,11 @@ pub struct RuleExplanation {
     /// The places of the event that the mapping expression read, as JSON Pointers.
     pub reads: Vec<String>,
     pub result: RuleResult,
+    /// Whether the event says nothing about the condition `when`: the result then comes from an absent value, which
+    /// counts as null.
+    pub is_assumed: bool,
+    /// Whether the result is no personal data: a decision of the bridge, or the id or the type of the event.
+    pub is_public: bool,
     /// Whether the update leaves out the field because `only_changed` finds no difference in the field's group.
     pub is_unchanged: bool,
     /// Whether the update leaves out the field because a field that belongs with it has an invalid value.
@@ -109,15 +115,15 @@ impl Mapping {
         root: &str,
         used: &[String],
     ) -> MappingExplanation {
-        let mut rules: Vec<RuleExplanation> = self
-            .rules()
-            .map(|rule| {
-                explained(rule, (event, headers), |located| {
-                    Ok(located.into_value()?.map(FieldValue::from_value))
-                })
-            })
-            .map(|read| read.explanation(|_error| false))
-            .collect();
+        let when = self.when.as_ref();
+        let when = when.map(|when| explained_condition(when, (event, headers)));
+        let mut rules: Vec<RuleExplanation> = when.into_iter().collect();
+        rules.extend(self.rules_after_when().map(|rule| {
+            let read = explained(rule, (event, headers), |located| {
+                Ok(located.into_value()?.map(FieldValue::from_value))
+            });
+            read.explanation(|_error| false)
+        }));
         rules.extend(self.fields.iter().map(|field| {
             let read = explained(&field.rule, (event, headers), |located| {
                 contract::field_value(field.format, located)
@@ -168,10 +174,14 @@ impl Mapping {
 
     /// Returns all mapping rules except the rules of the fields.
     fn rules(&self) -> impl Iterator<Item = &CompiledRule> {
+        self.when.iter().chain(self.rules_after_when())
+    }
+
+    /// Returns all mapping rules except the condition `when` and the rules of the fields.
+    fn rules_after_when(&self) -> impl Iterator<Item = &CompiledRule> {
         let version = self.version.as_ref().map(|(_, rule)| rule);
         let images = self.images.as_ref();
         [
-            self.when.as_ref(),
             self.imprint_id.as_ref(),
             self.partner_id.as_ref(),
             version,
@@ -220,13 +230,14 @@ fn mark_unchanged(rules: &mut [RuleExplanation], update: &Update) {
 }
 
 /// A mapping expression with its result on one event.
-struct EvaluatedRule<'a> {
+pub(super) struct EvaluatedRule<'a> {
     rule: &'a CompiledRule,
     reads: Vec<String>,
     result: Result<Option<FieldValue>, EvalError>,
 }
 
-fn explained<'a>(
+/// Evaluates a mapping expression, and logs the places that it reads.
+pub(super) fn explained<'a>(
     rule: &'a CompiledRule,
     (event, headers): (&Value, &RequestHeaders),
     read: impl Fn(LocatedValue<'_>) -> Result<Option<FieldValue>, EvalError>,
@@ -242,8 +253,22 @@ fn explained<'a>(
     }
 }
 
+/// Explains the condition `when`, with the decision that the bridge takes.
+fn explained_condition(rule: &CompiledRule, input: (&Value, &RequestHeaders)) -> RuleExplanation {
+    let is_assumed = Cell::new(false);
+    let read = explained(rule, input, |located| {
+        is_assumed.set(located.is_absent());
+        Ok(Some(FieldValue::Set(Value::Bool(located.is_true()))))
+    });
+    RuleExplanation {
+        is_assumed: is_assumed.get(),
+        is_public: true,
+        ..read.explanation(|_error| false)
+    }
+}
+
 impl EvaluatedRule<'_> {
-    fn explanation(self, skips: impl Fn(&EvalError) -> bool) -> RuleExplanation {
+    pub(super) fn explanation(self, skips: impl Fn(&EvalError) -> bool) -> RuleExplanation {
         let Self {
             rule,
             reads,
@@ -264,6 +289,8 @@ impl EvaluatedRule<'_> {
             is_interpreted: rule.plan.is_interpreted(),
             reads,
             result,
+            is_assumed: false,
+            is_public: false,
             is_unchanged: false,
             is_held_back: false,
         }

@@ -22,6 +22,10 @@ use super::places::EventPlaces;
 use super::{LookupTables, RuleError, or_record};
 use crate::event::{EventError, RequestHeaders};
 
+mod explain;
+
+pub use explain::SplitReads;
+
 /// The name of the rule that splits a plain JSON body, in error messages.
 const SPLIT: &str = "body.split";
 
@@ -148,19 +152,6 @@ impl JsonEnvelope {
     pub fn reads(&self) -> BTreeSet<String> {
         let rules = [Some(&self.id), Some(&self.event_type), self.time.as_ref()];
         places(rules.into_iter().flatten())
-    }
-
-    /// Returns the places that the expressions for the id, the type and the time read in an event, as JSON Pointers.
-    pub fn places_read(&self, data: &Value, headers: &RequestHeaders) -> Vec<String> {
-        let rules = [Some(&self.id), Some(&self.event_type), self.time.as_ref()];
-        let read = rules.into_iter().flatten().flat_map(|rule| {
-            budget::begin_event(budget::EVENT_STEPS_MAX);
-            let context = ReadContext::logged(Some(headers));
-            // The places count as read, even if the expression fails.
-            drop(rule.plan.read(&LocatedValue::in_context(data, &context)));
-            context.into_places()
-        });
-        read.collect()
     }
 
     /// Returns the place of an attribute in an event, as a JSON Pointer. Returns an empty text if the source file sets a

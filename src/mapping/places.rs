@@ -18,6 +18,11 @@ impl EventPlaces {
         self.places.insert(part, place);
     }
 
+    /// Returns whether this place in the event has a place in the body of its own.
+    pub(super) fn is_part(&self, pointer: &str) -> bool {
+        self.places.contains_key(pointer)
+    }
+
     /// Returns the place in the body of a place in the event. Both places are JSON Pointers.
     pub fn in_body(&self, pointer: &str) -> String {
         let mut part = pointer;

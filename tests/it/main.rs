@@ -21,6 +21,7 @@ mod diff;
 mod doubt;
 mod erasure;
 mod examples;
+mod explained;
 mod fairness;
 mod flow;
 mod guide;

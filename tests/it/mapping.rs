@@ -302,9 +302,9 @@ fn an_explanation_shows_the_request_and_the_places_read() {
     assert_eq!(
         phone["reads"],
         json!([
-            "/after/phones/0/main",
-            "/after/phones/1/main",
-            "/after/phones/1/number"
+            "/changes/0/after/phones/0/main",
+            "/changes/0/after/phones/1/main",
+            "/changes/0/after/phones/1/number"
         ])
     );
     assert_eq!(
@@ -315,7 +315,7 @@ fn an_explanation_shows_the_request_and_the_places_read() {
     assert_eq!(field(event, "metadata.vip")["says"], "absent");
     assert_eq!(
         event["unused"],
-        json!(["/after/nick", "/after/phones/0/number"])
+        json!(["/changes/0/after/nick", "/changes/0/after/phones/0/number"])
     );
     assert!(
         !explanation.to_string().contains("canary")
@@ -533,7 +533,7 @@ fn the_explain_command_shows_the_same_explanation() {
         "{output_text}"
     );
     assert!(
-        output_text.contains("not read: /after/phones/0/number\n"),
+        output_text.contains("not read: /changes/0/after/phones/0/number\n"),
         "{output_text}"
     );
     assert!(!output_text.contains("canary"), "{output_text}");

@@ -154,10 +154,15 @@ fn row(target: &TargetExplanation, request: Option<&RequestExplanation>) -> Vec<
     } else {
         ""
     };
+    let assumed = if target.is_assumed {
+        " (absent counts as null)"
+    } else {
+        ""
+    };
     let interpreted = if target.is_interpreted { " (jq)" } else { "" };
     vec![
         target.target.clone(),
-        format!("{result}{unchanged}{held_back}{stale}"),
+        format!("{result}{assumed}{unchanged}{held_back}{stale}"),
         shortened(&target.reads.join(" ")),
         format!("{}{interpreted}", in_one_line(&target.expression)),
     ]

@@ -11,12 +11,13 @@ use std::rc::Rc;
 
 use serde_json::Number;
 
-use super::super::budget::{self, OBJECT_STEPS, exhaust, key_steps, log, take, text_steps};
+use super::super::budget::{self, OBJECT_STEPS, exhaust, log, take, text_steps};
 use super::super::error::{EvalError, ValueError};
 use super::super::located::{Assumed, PathStep};
 use origin::Origin;
 
 mod array;
+mod items;
 mod json;
 pub(super) mod notes;
 mod operators;
@@ -225,51 +226,6 @@ impl Val {
         }
     }
 
-    /// Returns the items of an array or the members of an object, each with its place in the event. Absent and null
-    /// have no items.
-    pub(super) fn items(&self) -> ValResult<Vec<Self>> {
-        spend(1)?;
-        Ok(match &self.content {
-            ValContent::Absent(_) | ValContent::Null => Vec::new(),
-            ValContent::Array(items, _) => {
-                spend(items.len())?;
-                let steps = (0..).map(PathStep::Index);
-                let placed = |(item, step): (&Self, PathStep)| item.at(self, step);
-                items.iter().zip(steps).map(placed).collect()
-            }
-            ValContent::Object(members, _) => {
-                spend(members.len())?;
-                // The place of each item contains a copy of the item's name.
-                spend(members.keys().map(|key| key_steps(key)).sum())?;
-                let placed = |(key, member): (&Rc<str>, &Self)| {
-                    member.at(self, PathStep::Key(key.as_ref().to_owned()))
-                };
-                members.iter().map(placed).collect()
-            }
-            ValContent::Bool(_)
-            | ValContent::Number(_)
-            | ValContent::Text(_)
-            | ValContent::Error(_) => {
-                return Err(self.error("The value here is neither an array nor an object."));
-            }
-        })
-    }
-
-    /// Returns the members of an object with their names.
-    pub(super) fn members(&self) -> ValResult<Vec<(Rc<str>, Self)>> {
-        match &self.content {
-            ValContent::Absent(_) | ValContent::Null => Ok(Vec::new()),
-            ValContent::Object(members, _) => {
-                Ok(members.keys().cloned().zip(self.items()?).collect())
-            }
-            ValContent::Bool(_)
-            | ValContent::Number(_)
-            | ValContent::Text(_)
-            | ValContent::Array(..)
-            | ValContent::Error(_) => Err(self.error("The value here is not an object.")),
-        }
-    }
-
     pub(super) fn len(&self) -> ValResult<Option<usize>> {
         spend(self.steps())?;
         match &self.content {
@@ -284,15 +240,26 @@ impl Val {
         }
     }
 
-    /// Returns a member or item of `parent` with its place in the event.
+    /// Returns a member or item of `parent` with its place in the event, and logs that the expression reads it.
     fn at(&self, parent: &Self, step: PathStep) -> Self {
+        let inner = self.placed_in(parent, step);
+        inner.log_read();
+        inner
+    }
+
+    /// Logs that the expression reads this value, if the event contains it.
+    fn log_read(&self) {
+        if let Some(origin) = &self.origin {
+            log(|| origin.pointer());
+        }
+    }
+
+    /// Returns a member or item of `parent` with its place in the event.
+    fn placed_in(&self, parent: &Self, step: PathStep) -> Self {
         let origin = parent.origin.as_ref().map(|outer| {
             let outer = Rc::clone(outer);
             Rc::new(Origin::Inside { outer, step })
         });
-        if let Some(origin) = &origin {
-            log(|| origin.pointer());
-        }
         Self {
             content: self.content.clone(),
             // If the expression created `parent`, the member keeps its own place in the event.

@@ -288,13 +288,20 @@ impl Add for Val {
                 Ok(text.with_origin_of(if self.origin.is_some() { &self } else { &other }))
             }
             (ValContent::Array(..), ValContent::Array(..)) => {
-                let items = self.items()?.into_iter().chain(other.items()?);
+                let items = self
+                    .unread_items()?
+                    .into_iter()
+                    .chain(other.unread_items()?);
                 Ok(items.collect())
             }
-            (ValContent::Object(..), ValContent::Object(..)) => {
+            (ValContent::Object(left, _), ValContent::Object(right, _)) => {
                 spend(OBJECT_STEPS)?;
-                let members = self.members()?.into_iter().chain(other.members()?);
-                Ok(Self::object(members))
+                let names = left.keys().chain(right.keys()).cloned();
+                let members = self
+                    .unread_items()?
+                    .into_iter()
+                    .chain(other.unread_items()?);
+                Ok(Self::object(names.zip(members)))
             }
             (_, _) => whole(&self, &other, i64::checked_add),
         }

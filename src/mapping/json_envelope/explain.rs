@@ -1,0 +1,132 @@
+//! Explains the expressions in the table `[body]` of a source file on one body and on its events.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+
+use serde_json::Value;
+
+use super::super::explain::{RuleExplanation, explained};
+use super::super::places::EventPlaces;
+use super::{JsonEnvelope, LocatedValue, ReadContext, budget, text};
+use crate::event::{RequestHeaders, pointer};
+use crate::imprint::FieldValue;
+
+/// The places in one body that the expression `body.split` reads, with the places of the events that it makes.
+#[derive(Clone, Debug)]
+pub struct SplitReads {
+    /// The text of the expression.
+    pub expression: String,
+    /// The places in the body that the expression read, as JSON Pointers.
+    reads: BTreeSet<String>,
+    /// The places that are inside no event.
+    shared: Vec<String>,
+    events: Vec<EventPlaces>,
+}
+
+impl JsonEnvelope {
+    /// Explains the expressions for the id, the type and the time of an event.
+    pub fn explain(&self, data: &Value, headers: &RequestHeaders) -> Vec<RuleExplanation> {
+        let time = self.time.as_ref().map(|time| (time, false));
+        let rules = [(&self.id, true), (&self.event_type, true)];
+        let explanations = rules.into_iter().chain(time).map(|(rule, is_name)| {
+            let read = explained(rule, (data, headers), |located| {
+                let text = text(&located, is_name)?;
+                Ok(text.map(|text| FieldValue::Set(Value::from(text))))
+            });
+            RuleExplanation {
+                is_public: is_name,
+                ..read.explanation(|_error| false)
+            }
+        });
+        explanations.collect()
+    }
+
+    /// Runs the expression that splits a body, and returns the places that it reads. Returns `None` without such an
+    /// expression.
+    pub fn split_reads(
+        &self,
+        body: &Value,
+        headers: &RequestHeaders,
+        max: usize,
+    ) -> Option<SplitReads> {
+        let expression = self.split_expression.clone()?;
+        let split = self.split.as_ref()?;
+        let context = ReadContext::logged(Some(headers));
+        budget::begin_event(budget::SPLIT_STEPS_MAX);
+        let input = LocatedValue::in_context(body, &context);
+        // The places count as read, even if the expression fails.
+        drop(split.run_all(&input, max.saturating_add(1)));
+        let reads: BTreeSet<String> = context.into_places().into_iter().collect();
+        let events = self.places(body, headers, max);
+        let roots: BTreeSet<String> = events.iter().map(|event| event.in_body("")).collect();
+        let is_shared = |read: &&String| !outer_places(read).any(|outer| roots.contains(outer));
+        Some(SplitReads {
+            expression,
+            shared: reads.iter().filter(is_shared).cloned().collect(),
+            reads,
+            events,
+        })
+    }
+}
+
+impl SplitReads {
+    /// Returns the number of events that the expression makes.
+    pub const fn events(&self) -> usize {
+        self.events.len()
+    }
+
+    /// Returns the places in the body that the expression read outside of all events, or in the event at `index`.
+    pub fn of_event(&self, index: usize) -> Vec<String> {
+        let root = self.events.get(index).map(|event| event.in_body(""));
+        let inside = root.iter().flat_map(|root| {
+            let from = (Bound::Included(root.as_str()), Bound::Unbounded);
+            let from = self.reads.range::<str, _>(from);
+            from.take_while(move |read| read.starts_with(root.as_str()))
+                .filter(move |read| outer_places(read).any(|outer| outer == root))
+        });
+        let places: BTreeSet<&String> = self.shared.iter().chain(inside).collect();
+        places.into_iter().cloned().collect()
+    }
+
+    /// Returns the places in the event at `index` that the expression read, as JSON Pointers into the event `data`.
+    ///
+    /// A place does not count if the expression only moved a part of the body to this place: the sender sent the part
+    /// elsewhere, and nothing has read the new member.
+    pub fn in_event(&self, index: usize, data: &Value) -> Vec<String> {
+        let mut found = Vec::new();
+        if let Some(places) = self.events.get(index) {
+            self.add_read(places, data, String::new(), &mut found);
+        }
+        found
+    }
+
+    fn add_read(&self, places: &EventPlaces, value: &Value, part: String, found: &mut Vec<String>) {
+        let members: BTreeMap<String, &Value> = match value {
+            Value::Object(members) => members
+                .iter()
+                .map(|(name, member)| (pointer::inside(&part, name), member))
+                .collect(),
+            Value::Array(items) => items
+                .iter()
+                .enumerate()
+                .map(|(index, item)| (pointer::inside(&part, &index.to_string()), item))
+                .collect(),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => BTreeMap::new(),
+        };
+        for (inner, member) in members {
+            self.add_read(places, member, inner, found);
+        }
+        let place = places.in_body(&part);
+        let is_moved = places.is_part(&part) && place != part;
+        if !is_moved && self.reads.contains(&place) {
+            found.push(part);
+        }
+    }
+}
+
+/// Returns the place itself and the places around it, as JSON Pointers.
+fn outer_places(place: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(place), |place| {
+        place.rsplit_once('/').map(|(outer, _)| outer)
+    })
+}

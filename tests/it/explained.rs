@@ -1,0 +1,143 @@
+//! Tests of what `explain` and `check` show of the table `[body]` and of the condition `when`.
+
+use serde_json::{Value, json};
+
+use crate::authentication::SourceFolder;
+
+const SOURCE: &str = r#"
+[body]
+format = "json"
+split = 'if .kind == "lead" then .lead.people[] as $person | . + {person: $person} else . end'
+id = '"\(.n).\(.person.cid)"'
+type = '"changed"'
+[events.changed]
+schema = "changed.json"
+when = ".person.deleted != true"
+customer.imprint_id = ".person.cid"
+[events.changed.update]
+email = ".person.email"
+"#;
+const SCHEMA: &str = r#"{"type": "object", "properties": {
+    "n": {"type": "integer"}, "kind": {"type": "string"}, "note": {"type": "string"},
+    "lead": {"type": "object", "properties": {"people": {"type": "array", "items": {"type": "object"}}}},
+    "person": {"type": "object", "properties": {
+        "cid": {"type": "string"}, "email": {"type": "string"}, "deleted": {"type": "boolean"}, "nick": {"type": "string"}
+    }}
+}}"#;
+
+fn folder() -> SourceFolder {
+    let folder = SourceFolder::new("", "kind = \"none\"", SOURCE);
+    std::fs::write(folder.path("schemas/changed.json"), SCHEMA).unwrap();
+    folder
+}
+
+fn body() -> Value {
+    json!({"n": 7, "kind": "lead", "note": "canary", "lead": {"people": [
+        {"cid": "C-1", "email": "canary@example.com"},
+        {"cid": "C-2", "email": "canary@example.com", "nick": "canary", "deleted": true},
+    ]}})
+}
+
+fn explain(folder: &SourceFolder, body: &Value, more: &[&str]) -> String {
+    let file = folder.path("body.json");
+    std::fs::write(&file, body.to_string()).unwrap();
+    let arguments = ["explain", "--source", "probe", file.to_str().unwrap()];
+    let (_, output, errors) = folder.run(&[&arguments, more].concat());
+    assert_eq!(errors, "");
+    output
+}
+
+fn row<'a>(event: &'a Value, target: &str) -> &'a Value {
+    let mut rows = event["fields"].as_array().unwrap().iter();
+    let row = rows.find(|row| row["target"] == target);
+    row.unwrap_or_else(|| panic!("{target} in {event}"))
+}
+
+/// FAULTS N468: `explain` shows the expressions in `[body]`, and every place is a place in the body that the sender sent.
+#[test]
+fn explain_shows_the_table_body_and_places_in_the_body() {
+    let folder = folder();
+    let explained: Value = serde_json::from_str(&explain(&folder, &body(), &["--json"])).unwrap();
+    let events = explained["events"].as_array().unwrap();
+    for (event, person, id) in [
+        (&events[0], "/lead/people/0", "7.C-1"),
+        (&events[1], "/lead/people/1", "7.C-2"),
+    ] {
+        let reads = |target: &str| row(event, target)["reads"].clone();
+        let split = reads("body.split");
+        for place in ["/kind", person] {
+            assert!(split.as_array().unwrap().contains(&json!(place)), "{split}");
+        }
+        let inside = |member: &str| format!("{person}/{member}");
+        assert_eq!(row(event, "body.id")["value"], id, "{event}");
+        assert_eq!(reads("body.id"), json!(["/n", inside("cid")]));
+        assert_eq!(row(event, "body.type")["value"], "changed");
+        assert_eq!(reads("email"), json!([inside("email")]));
+        assert_eq!(reads("when"), json!([inside("deleted")]));
+    }
+    // Only `body.split` reads `/kind` and `/lead/people`.
+    assert_eq!(events[0]["unused"], json!(["/note"]));
+    assert_eq!(events[1]["unused"], json!(["/note", "/lead/people/1/nick"]));
+    let text = explain(&folder, &body(), &[]);
+    assert!(text.contains("body.split"), "{text}");
+    assert!(!text.contains("canary"), "{text}");
+}
+
+/// FAULTS N469: `explain` shows the condition `when` as the bridge decides it.
+#[test]
+fn explain_shows_the_decision_of_when() {
+    let folder = folder();
+    let explained: Value = serde_json::from_str(&explain(&folder, &body(), &["--json"])).unwrap();
+    let when = |index: usize| row(&explained["events"][index], "when").clone();
+    assert_eq!(
+        (&when(0)["value"], &when(0)["assumed"]),
+        (&json!(true), &json!(true))
+    );
+    assert_eq!(
+        (&when(1)["value"], &when(1)["assumed"]),
+        (&json!(false), &Value::Null)
+    );
+    assert_eq!(explained["events"][1]["ignored"], "condition");
+    let text = explain(&folder, &body(), &[]);
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|line| line.starts_with("  when"))
+        .collect();
+    assert!(lines[0].contains("true (absent counts as null)"), "{text}");
+    assert!(
+        lines[1].contains("false ") && !lines[1].contains("absent"),
+        "{text}"
+    );
+}
+
+/// FAULTS N468: `check` does not list a path that only `body.split` reads.
+#[test]
+fn check_counts_the_reads_of_the_split() {
+    let folder = folder();
+    std::fs::create_dir(folder.path("sources/probe")).unwrap();
+    std::fs::write(
+        folder.path("sources/probe/one.event.json"),
+        body().to_string(),
+    )
+    .unwrap();
+    let result = explain(&folder, &body(), &["--example"]);
+    std::fs::write(folder.path("sources/probe/one.request.json"), result).unwrap();
+    let (code, output, errors) = folder.run(&["check"]);
+    assert_eq!(code, Some(0), "{output}{errors}");
+    let unread: Vec<&str> = output
+        .lines()
+        .filter(|line| line.contains("not read:"))
+        .collect();
+    assert_eq!(unread, ["    not read: /note, /person/nick"], "{output}");
+}
+
+/// FAULTS N468: a member that `body.split` has renamed, and that no other expression reads, stays in the list.
+#[test]
+fn a_renamed_member_that_nothing_reads_is_not_read() {
+    let folder = folder();
+    let source = SOURCE.replace("{person: $person}", "{person: $person, extra: .note}");
+    let file = folder.path("sources/probe.toml");
+    std::fs::write(file, format!("[auth]\nkind = \"none\"\n{source}")).unwrap();
+    let explained: Value = serde_json::from_str(&explain(&folder, &body(), &["--json"])).unwrap();
+    assert_eq!(explained["events"][0]["unused"], json!(["/note"]));
+}
