@@ -17,6 +17,7 @@ use crate::process::{self, Process};
 use crate::support::{Event, FakeImprint, Files, KEY, metric, post, receipt, wait_for};
 
 mod disk;
+mod upgrade;
 
 use disk::{DiskFault, with_faults};
 

@@ -113,9 +113,9 @@ fn in_lanes(
     Ok(found.into_iter().take(SCAN_MAX).collect())
 }
 
-/// Finds the entries of a lane in a final state. The numbers of the states are those of the index.
+/// Finds the entries of a lane in a final state. The index contains the ended entries and the parked entries.
 const ENDED_IN_LANE: &str = "SELECT id FROM entry INDEXED BY entry_ended
-    WHERE lane = ?1 AND state IN (1, 2, 3, 5) AND id > ?2 ORDER BY id LIMIT ?3";
+    WHERE lane = ?1 AND settled_at IS NOT NULL AND state IN (1, 2, 3, 5) AND id > ?2 ORDER BY id LIMIT ?3";
 
 #[cfg(test)]
 mod tests {
@@ -123,7 +123,7 @@ mod tests {
     use crate::outbox::codec;
 
     #[test]
-    fn the_index_of_ended_entries_has_all_final_states() {
+    fn the_statement_selects_all_final_states() {
         let states = State::ALL.into_iter().filter(|state| state.is_final());
         let mut numbers: Vec<u8> = states.map(codec::state_number).collect();
         numbers.sort_unstable();

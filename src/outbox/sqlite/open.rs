@@ -26,7 +26,7 @@ const APPLICATION_ID: i32 = 0x496d_7072;
 
 /// The migrations of the store layout. The SQLite header of a store contains the number of applied migrations. A
 /// released migration must never change.
-const MIGRATIONS: [&str; 17] = [
+const MIGRATIONS: [&str; 18] = [
     include_str!("migrations/1.sql"),
     include_str!("migrations/2.sql"),
     include_str!("migrations/3.sql"),
@@ -44,6 +44,7 @@ const MIGRATIONS: [&str; 17] = [
     include_str!("migrations/15.sql"),
     include_str!("migrations/16.sql"),
     include_str!("migrations/17.sql"),
+    include_str!("migrations/18.sql"),
 ];
 
 /// The size of SQLite's page cache. SQLite expects KiB as a negative number.
@@ -253,9 +254,10 @@ pub(super) fn check_identity(path: &Path, connection: &Connection) -> Result<(),
 
 /// Sets the options of an SQLite connection.
 ///
-/// With `secure_delete`, SQLite overwrites deleted rows with zeros. With `synchronous=FULL`, a commit returns only after the write-ahead log is on disk. The exclusive locking mode
-/// excludes other programs, and keeps the index of the log in memory. The option QPSG prevents that the query planner
-/// looks at bound values: otherwise SQLite would prepare a statement again for every new value.
+/// With `secure_delete`, SQLite overwrites deleted rows with zeros. With `synchronous=FULL`, a commit returns only after
+/// the write-ahead log is on disk. The exclusive locking mode excludes other programs, and keeps the index of the log in
+/// memory. The option QPSG prevents that the query planner looks at bound values: otherwise SQLite would prepare a
+/// statement again for every new value.
 pub(super) fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
@@ -271,9 +273,10 @@ pub(super) fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     connection.pragma_update(None, "journal_size_limit", JOURNAL_BYTES_MAX)?;
     connection.pragma_update(None, "cache_size", CACHE_KIB)?;
-    connection.pragma_update(None, "temp_store", "MEMORY")
+    sort_in_memory(connection)
 }
 
+/// Applies the migrations that the store does not have yet, all in one transaction.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
     let doing = OpenError::sqlite("updating its layout");
     let found: i64 = connection
@@ -286,6 +289,10 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
             known: MIGRATIONS.len(),
         });
     }
+    if found == MIGRATIONS.len() {
+        return Ok(());
+    }
+    sort_on_disk(connection).map_err(&doing)?;
     let transaction = connection.transaction().map_err(&doing)?;
     for step in MIGRATIONS.iter().skip(found) {
         transaction.execute_batch(step).map_err(&doing)?;
@@ -294,7 +301,23 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
     transaction
         .pragma_update(None, "user_version", known)
         .map_err(&doing)?;
-    transaction.commit().map_err(&doing)
+    transaction.commit().map_err(&doing)?;
+    sort_in_memory(connection).map_err(&doing)
+}
+
+/// Lets SQLite sort the rows of a new index in files without a name beside the store, because a store of millions of
+/// entries needs more memory for it than a container may have.
+fn sort_on_disk(connection: &Connection) -> rusqlite::Result<()> {
+    let folder = connection.path().map(Path::new).and_then(Path::parent);
+    let folder = folder.filter(|folder| *folder != Path::new(""));
+    let folder = folder.unwrap_or_else(|| Path::new("."));
+    let folder = folder.to_str().unwrap_or(".");
+    connection.pragma_update(None, "temp_store_directory", folder)?;
+    connection.pragma_update(None, "temp_store", "FILE")
+}
+
+fn sort_in_memory(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "temp_store", "MEMORY")
 }
 
 /// Repairs damaged queue numbers, because a claim finds only lanes with a valid queue number.
