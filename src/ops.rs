@@ -20,6 +20,7 @@ use crate::time::Clock;
 
 mod api;
 mod authenticate;
+mod failed_logins;
 pub mod operate;
 
 /// The maximum time for reading the number of entries in the store for the metrics page. After this time, the page
@@ -36,12 +37,17 @@ pub struct Ops {
 }
 
 impl Ops {
-    pub fn new(health: Health, figures: Figures, operations: Operations, access: Access) -> Self {
+    pub fn new(
+        health: Health,
+        figures: Figures,
+        operations: Operations,
+        access: Arc<Access>,
+    ) -> Self {
         Self {
             health: web::Data::new(health),
             figures: web::Data::new(figures),
             operations: web::Data::new(operations),
-            access: web::Data::new(access),
+            access: web::Data::from(access),
         }
     }
 

@@ -19,6 +19,7 @@ type Token = Option<SecretString>;
 
 /// A task that reads the token files repeatedly.
 pub(super) struct TokensWatch {
+    access: Arc<Access>,
     operators: Vec<WatchedToken>,
     rereads: Rereads,
 }
@@ -35,7 +36,7 @@ pub(super) fn open(
     files: &[OperatorFile],
     metrics: &Metrics,
     rereads: Rereads,
-) -> (Access, TokensWatch) {
+) -> (Arc<Access>, TokensWatch) {
     let watched: Vec<_> = files.iter().map(WatchedToken::open).collect();
     let operators = watched.iter().map(|token| {
         let present = Arc::clone(&token.present);
@@ -47,11 +48,14 @@ pub(super) fn open(
         }
     });
     let operators = Operators::new(operators.collect());
+    let access = Access::new(operators, metrics.admin.clone(), rereads.clock().clone());
+    let access = Arc::new(access);
     let watch = TokensWatch {
+        access: Arc::clone(&access),
         operators: watched,
         rereads,
     };
-    (Access::new(operators, metrics.admin.clone()), watch)
+    (access, watch)
 }
 
 /// Returns the roles of an operator, and logs them. An operator whose token file names no role has every role.
@@ -75,10 +79,11 @@ fn roles(file: &OperatorFile) -> Vec<Role> {
 }
 
 impl TokensWatch {
-    /// Reads the token files repeatedly, and never returns.
+    /// Reads the token files repeatedly, and reports failed logins that no later login reports. Never returns.
     pub(super) async fn watch(&self) {
         loop {
             self.rereads.next().await;
+            self.access.report_failed_logins();
             for operator in &self.operators {
                 operator.read_again().await;
             }

@@ -23,7 +23,7 @@ impl AdminMetrics {
         Ok(Self {
             denied: declare.counters(
                 "admin_denied_total",
-                "Admin requests without a valid operator token, by reason.",
+                "Admin requests that the bridge denied, by reason: no valid token, too many failed logins, or a missing role.",
                 "reason",
             )?,
         })

@@ -4,6 +4,9 @@
 //! authenticates with a bearer token.
 
 use std::future::{Ready, ready};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
@@ -15,8 +18,10 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 
 use super::api::AdminProblem;
+use super::failed_logins::{FailedLogins, LoginReport};
 use super::operate::{self, Operator, Role};
 use crate::metrics::AdminMetrics;
+use crate::time::Clock;
 
 /// A function that returns the current token of an operator, or `None` if the operator no longer has a token.
 pub type ReadToken = Box<dyn Fn() -> Option<SecretString> + Send + Sync>;
@@ -28,22 +33,75 @@ const REQUESTS_MAX: usize = 16;
 /// The label value of the metric for denied requests whose operator lacks the required role.
 const MISSING_ROLE: &str = "role";
 
-/// The operators, the counter of denied requests, and the permits for requests in progress.
+/// The operators, the counter of denied requests, the failed logins, and the permits for requests in progress.
 #[derive(Debug)]
 pub struct Access {
     operators: Operators,
     metrics: AdminMetrics,
+    clock: Clock,
+    /// Each use locks the failed logins for one decision, and never across an await.
+    failed: Mutex<FailedLogins>,
     requests: Semaphore,
 }
 
 impl Access {
-    pub const fn new(operators: Operators, metrics: AdminMetrics) -> Self {
+    pub fn new(operators: Operators, metrics: AdminMetrics, clock: Clock) -> Self {
         Self {
             operators,
             metrics,
+            clock,
+            failed: Mutex::default(),
             requests: Semaphore::const_new(REQUESTS_MAX),
         }
     }
+
+    /// Logs the failed logins since the last record of the log about them, at most once a minute.
+    pub fn report_failed_logins(&self) {
+        let report = self.failed().report(self.clock.now());
+        if let Some(report) = report {
+            log_failed_logins(report);
+        }
+    }
+
+    fn failed(&self) -> MutexGuard<'_, FailedLogins> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn authenticate(&self, headers: &HeaderMap, peer: IpAddr) -> Result<Operator, Denied> {
+        if self.operators.0.is_empty() {
+            return Err(Denied::Disabled);
+        }
+        let token = bearer_token(headers).ok_or(Denied::Missing)?;
+        let now = self.clock.now();
+        let mut failed = self.failed();
+        if let Some(wait) = failed.wait(peer, now) {
+            return Err(Denied::Limited(wait));
+        }
+        let operator = self.operators.with_token(token);
+        match &operator {
+            Ok(_) => failed.succeed(peer, now),
+            Err(denied) => failed.fail(peer, denied.as_str()),
+        }
+        operator
+    }
+}
+
+fn log_failed_logins(report: LoginReport) {
+    let LoginReport {
+        failures,
+        addresses,
+        peer,
+        of_peer,
+        reason,
+    } = report;
+    tracing::warn!(
+        failures,
+        addresses,
+        %peer,
+        of_peer,
+        reason,
+        "failed logins of operators: the address in `peer` has the most"
+    );
 }
 
 /// An operator who can authenticate with a token.
@@ -68,6 +126,8 @@ enum Denied {
     Mismatch,
     /// Several operators have the token of the request, so the audit log could not name the operator.
     Shared,
+    /// The address, or all addresses together, had too many failed logins. The address may try again after this time.
+    Limited(Duration),
 }
 
 impl Denied {
@@ -78,6 +138,7 @@ impl Denied {
             Self::Missing => "missing",
             Self::Mismatch => "mismatch",
             Self::Shared => "shared",
+            Self::Limited(_) => "limited",
         }
     }
 }
@@ -87,6 +148,7 @@ impl From<Denied> for AdminProblem {
         match denied {
             Denied::Disabled => Self::Disabled,
             Denied::Missing | Denied::Mismatch | Denied::Shared => Self::Unauthenticated,
+            Denied::Limited(wait) => Self::TooManyFailedLogins(wait),
         }
     }
 }
@@ -133,11 +195,19 @@ pub(super) async fn admit(
     let Some(access) = request.app_data::<web::Data<Access>>().cloned() else {
         return Err(AdminProblem::Disabled.into());
     };
-    let operator = authenticate(&access.operators, request.headers()).map_err(|denied| {
+    let peer = request.peer_addr();
+    let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
+    let operator = access.authenticate(request.headers(), peer);
+    let operator = operator.map_err(|denied| {
         let reason = denied.as_str();
         access.metrics.denied(reason);
-        let method = request.method().as_str();
-        tracing::warn!(reason, method, "unauthorized admin request");
+        match denied {
+            Denied::Disabled | Denied::Missing => {
+                let method = request.method().as_str();
+                tracing::warn!(reason, method, "unauthorized admin request");
+            }
+            Denied::Mismatch | Denied::Shared | Denied::Limited(_) => access.report_failed_logins(),
+        }
         AdminProblem::from(denied)
     })?;
     let permit = access.requests.try_acquire();
@@ -168,14 +238,6 @@ impl FromRequest for Operator {
     }
 }
 
-fn authenticate(operators: &Operators, headers: &HeaderMap) -> Result<Operator, Denied> {
-    if operators.0.is_empty() {
-        return Err(Denied::Disabled);
-    }
-    let token = bearer_token(headers).ok_or(Denied::Missing)?;
-    operators.with_token(token)
-}
-
 fn bearer_token(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
     value.strip_prefix("Bearer ")
@@ -186,6 +248,7 @@ mod tests {
     use actix_web::http::header::HeaderValue;
 
     use super::*;
+    use crate::metrics::{LabelSets, LogCounters, Metrics};
 
     fn known(name: &str, read: ReadToken) -> KnownOperator {
         KnownOperator {
@@ -193,6 +256,20 @@ mod tests {
             roles: Vec::new(),
             read,
         }
+    }
+
+    fn access(operators: Operators) -> Access {
+        let labels = LabelSets {
+            destination_states: &[],
+            end_states: &[],
+            store_conditions: &[],
+        };
+        let log = LogCounters {
+            dropped: || 0,
+            left_out: || 0,
+        };
+        let metrics = Metrics::new(labels, log).unwrap();
+        Access::new(operators, metrics.admin, Clock::machine())
     }
 
     fn operators(tokens: &[(&str, &'static str)]) -> Operators {
@@ -229,7 +306,8 @@ mod tests {
             if let Some(header) = header {
                 headers.insert(AUTHORIZATION, HeaderValue::from_static(header));
             }
-            let operator = authenticate(&operators(tokens), &headers);
+            let access = access(operators(tokens));
+            let operator = access.authenticate(&headers, IpAddr::V4(Ipv4Addr::LOCALHOST));
             let name = operator
                 .as_ref()
                 .map(Operator::name)

@@ -154,6 +154,11 @@ pub static ADMIN_PROBLEMS: &[MessageExplanation] = &[
         "Send `Authorization: Bearer` with the content of a token file.",
     ),
     row(
+        &["too_many_failed_logins"],
+        "The address has sent ten wrong tokens in a minute, or all addresses together have sent a hundred.",
+        "Wait for the time in `Retry-After`. The log names the address with the most wrong tokens.",
+    ),
+    row(
         &["operator_role_required"],
         "The action changes something, and the name of the operator's token file names other roles than `operator`.",
         "Let an operator with the role do it, or rename the token file and its entry in `ops.token_files`: for example `ann.operator`.",

@@ -48,7 +48,11 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) fn open(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&address, TEST_TIMEOUT)?;
+        Self::over(TcpStream::connect_timeout(&address, TEST_TIMEOUT)?)
+    }
+
+    /// Uses a connected socket.
+    pub(crate) fn over(stream: TcpStream) -> io::Result<Self> {
         stream.set_read_timeout(Some(TEST_TIMEOUT))?;
         stream.set_nodelay(true)?;
         Ok(Self {

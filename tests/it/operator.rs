@@ -8,6 +8,7 @@ use crate::http::{self, Answer};
 use crate::support::{Event, TestApp, email, wait_for};
 
 mod find;
+mod logins;
 mod replay;
 mod roles;
 mod waiting;

@@ -60,7 +60,9 @@ const LABELS: [(&str, &[&str]); 25] = [
     ("lookups_total/outcome", &LOOKUPS),
     (
         "admin_denied_total/reason",
-        &["disabled", "missing", "mismatch", "shared", "role"],
+        &[
+            "disabled", "missing", "mismatch", "shared", "role", "limited",
+        ],
     ),
     (
         "echo_mismatch_total/group",

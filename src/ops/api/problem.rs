@@ -1,5 +1,7 @@
 //! The table of the admin API's errors. The table has the HTTP status, the problem type and the title of each error.
 
+use std::time::Duration;
+
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
@@ -24,6 +26,8 @@ pub enum AdminProblem {
     BodyTimeout,
     #[error("the request body is larger than 256 KiB")]
     TooLarge,
+    #[error("too many failed logins: wait, and then send the right token")]
+    TooManyFailedLogins(Duration),
     #[error("too many requests of operators are in progress")]
     TooManyRequests,
     #[error("no resource has this path")]
@@ -46,6 +50,9 @@ impl AdminProblem {
             Self::Unauthenticated => (401, "unauthenticated", "Authentication failed"),
             Self::BodyTimeout => (408, "body_timeout", "Request body timeout"),
             Self::TooLarge => (413, "too_large", "Request body too large"),
+            Self::TooManyFailedLogins(_) => {
+                (429, "too_many_failed_logins", "Too many failed logins")
+            }
             Self::TooManyRequests => (503, "busy", "Too many admin requests"),
             Self::NotFound => (404, "not_found", "Not found"),
             Self::MethodNotAllowed { .. } => (405, "method_not_allowed", "Method not allowed"),
@@ -96,6 +103,10 @@ impl ResponseError for AdminProblem {
         if let Self::MethodNotAllowed { allow } = self {
             response.insert_header((ALLOW, *allow));
         }
+        if let Self::TooManyFailedLogins(wait) = self {
+            let seconds = wait.as_millis().div_ceil(1000).max(1);
+            response.insert_header((RETRY_AFTER, seconds.to_string()));
+        }
         if matches!(self, Self::TooManyRequests) {
             response.insert_header((RETRY_AFTER, "1"));
         }
@@ -126,6 +137,11 @@ mod tests {
             (AdminProblem::BodyTimeout, 408, "body_timeout"),
             (AdminProblem::TooLarge, 413, "too_large"),
             (AdminProblem::TooManyRequests, 503, "busy"),
+            (
+                AdminProblem::TooManyFailedLogins(Duration::ZERO),
+                429,
+                "too_many_failed_logins",
+            ),
             (
                 AdminProblem::MethodNotAllowed { allow: "GET" },
                 405,
