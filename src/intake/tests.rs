@@ -251,7 +251,7 @@ fn an_explanation_reads_back_from_its_json() {
         first["unused"]
             .as_array()
             .unwrap()
-            .contains(&json!("/0/note"))
+            .contains(&json!("/rows/0/note"))
     );
     let again: Explanation = serde_json::from_value(json.clone()).unwrap();
     assert_eq!(serde_json::to_value(&again).unwrap(), json);
