@@ -36,7 +36,7 @@ use crate::ingress::{BodyBudget, Ingress};
 use crate::metrics::{LabelSets, LogCounters, Metrics};
 use crate::ops::operate::Operations;
 use crate::ops::{Figures, Health, Ops};
-use crate::outbox::{self, DUE_AHEAD_MAX, Outbox, Setting, State, StoreCondition};
+use crate::outbox::{self, DUE_AHEAD_MAX, IgnoreReason, Outbox, Setting, State, StoreCondition};
 use crate::telemetry::missing_lines;
 use crate::time::{Clock, Timestamp};
 
@@ -279,6 +279,7 @@ fn metrics() -> prometheus::Result<Metrics> {
     let labels = LabelSets {
         destination_states: &DestinationState::NAMES,
         end_states: &State::ENDINGS,
+        ignore_reasons: &IgnoreReason::NAMES,
         store_conditions: &StoreCondition::NAMES,
     };
     let log = LogCounters {

@@ -7,11 +7,13 @@
 use prometheus::{Registry, TextEncoder};
 
 use self::declare::Declare;
+use self::ignored::IgnoredEntries;
 use self::store::StoreMetrics;
 
 mod admin;
 mod declare;
 mod dispatch;
+mod ignored;
 mod ingress;
 mod log;
 mod snapshot;
@@ -33,6 +35,8 @@ pub struct LabelSets {
     pub destination_states: &'static [&'static str],
     /// The final states of entries.
     pub end_states: &'static [&'static str],
+    /// The reasons for ignoring an entry.
+    pub ignore_reasons: &'static [&'static str],
     /// The conditions of the store. The first condition is the condition at the start of the process.
     pub store_conditions: &'static [&'static str],
 }
@@ -75,8 +79,9 @@ impl Metrics {
         ))?;
         let declare = Declare::new(&registry);
         log::declare(&declare, log)?;
-        let ingress = IngressMetrics::new(&declare)?;
-        let dispatch = DispatchMetrics::new(&declare, labels)?;
+        let ignored = IgnoredEntries::new(&declare, labels)?;
+        let ingress = IngressMetrics::new(&declare, ignored.clone())?;
+        let dispatch = DispatchMetrics::new(&declare, labels, ignored)?;
         let admin = AdminMetrics::new(&declare)?;
         let sources = SourcesMetrics::new(&declare)?;
         let store = StoreMetrics::new(&declare, labels)?;
@@ -133,6 +138,7 @@ mod tests {
     const LABELS: LabelSets = LabelSets {
         destination_states: &["flowing", "stopped"],
         end_states: &["delivered", "ignored"],
+        ignore_reasons: &["condition", "unknown_customer"],
         store_conditions: &["working", "stalled"],
     };
 
@@ -150,6 +156,8 @@ mod tests {
             .attempt("applied", 3, Duration::from_millis(4));
         metrics.dispatch.ended("delivered");
         metrics.dispatch.parked("rejected");
+        metrics.ingress.ignored("condition");
+        metrics.dispatch.ignored("condition");
         metrics.dispatch.destination_state("stopped");
         metrics.dispatch.delivered_at(1_700_000_000);
         metrics.admin.denied("missing");
@@ -163,6 +171,7 @@ mod tests {
         metrics.store_condition("stalled");
         let snapshot = metrics.snapshot();
         assert_eq!(snapshot.ingress.accepted, 1);
+        assert_eq!(snapshot.ingress.ignored["condition"], 2);
         assert_eq!(snapshot.dispatch.attempts["applied"], 1);
         assert_eq!(snapshot.dispatch.request_entries.count, 1);
         assert_eq!(snapshot.dispatch.request_seconds["applied"].count, 1);
@@ -182,6 +191,8 @@ mod tests {
             "imprint_bridge_accepted_total 1",
             "imprint_bridge_attempts_total{outcome=\"applied\"} 1",
             "imprint_bridge_ended_total{state=\"ignored\"} 0",
+            "imprint_bridge_ignored_total{reason=\"condition\"} 2",
+            "imprint_bridge_ignored_total{reason=\"unknown_customer\"} 0",
             "imprint_bridge_destination_state{state=\"stopped\"} 1",
             "imprint_bridge_oldest_waiting_seconds 9",
             "imprint_bridge_undecided_entries 2",

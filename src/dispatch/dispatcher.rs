@@ -362,12 +362,11 @@ impl<I: ImprintApi + 'static> Shell<I> {
         let Some((before, after)) = report.states else {
             return;
         };
-        let (outcome, cause) = (report.outcome, &report.cause);
-        self.report_states((before, after), outcome, cause);
+        self.report_states((before, after), report.outcome, &report.cause);
         tracing::debug!(
             lane.id = report.lane.0,
-            outcome,
-            cause = %cause,
+            outcome = report.outcome,
+            cause = %report.cause,
             entries = report.entries,
             "delivery attempt finished"
         );
@@ -393,7 +392,8 @@ impl<I: ImprintApi + 'static> Shell<I> {
                     entry.id = entry.0,
                     "entry undecided: nothing proves the cause of its failures"
                 ),
-                Ending::Superseded(_) | Ending::Ignored(_) => {}
+                Ending::Ignored(reason) => metrics.ignored(reason.as_str()),
+                Ending::Superseded(_) => {}
             }
         }
     }

@@ -22,7 +22,7 @@ use crate::intake::{
     park_conflict,
 };
 use crate::outbox::{
-    Appended, AppendedEntry, ConflictingEvent, EntryId, NewEntry, Priority, State,
+    Appended, AppendedEntry, ConflictingEvent, EntryId, IgnoreReason, NewEntry, Priority, State,
 };
 
 /// The part of the request header [`PRIORITY`] that means the lowest urgency, "background" in RFC 9218.
@@ -355,6 +355,8 @@ pub(super) struct SentEvent {
     errors: Vec<EventError>,
     /// The errors of the fields that the update leaves out because their values are invalid.
     skipped: Vec<EventError>,
+    /// The reason why the bridge ignores the event.
+    ignored: Option<IgnoreReason>,
 }
 
 impl SentEvent {
@@ -367,7 +369,13 @@ impl SentEvent {
             id: entry.identity.id.clone(),
             errors,
             skipped: entry.disposition.skipped().to_vec(),
+            ignored: entry.disposition.ignored(),
         }
+    }
+
+    /// Returns the reason why the bridge ignores the event, or `None` if the bridge does not ignore the event.
+    pub(super) const fn ignored(&self) -> Option<IgnoreReason> {
+        self.ignored
     }
 
     /// Returns the number of fields that the update leaves out because their values are invalid.

@@ -3,7 +3,7 @@
 use super::accept::SentEvent;
 use crate::event::SourceName;
 use crate::metrics::IngressMetrics;
-use crate::outbox::{AppendedEntry, State};
+use crate::outbox::AppendedEntry;
 
 /// Counts the entries that the store has appended for one request. Logs the number of new invalid events, because an
 /// operator must look at them.
@@ -13,26 +13,17 @@ pub(super) fn count_appended(
     sent: &[SentEvent],
     entries: &[AppendedEntry],
 ) {
-    for entry in entries {
-        match (entry.duplicate, entry.state) {
-            (true, _) => metrics.duplicate(),
-            (false, State::Ignored) => {
-                metrics.accepted();
-                metrics.ignored();
-            }
-            (
-                false,
-                State::Waiting
-                | State::Delivered
-                | State::Superseded
-                | State::Parked
-                | State::Discarded
-                | State::Held
-                | State::Undecided,
-            ) => metrics.accepted(),
+    let pairs = sent.iter().zip(entries);
+    for (sent, entry) in pairs.clone() {
+        if entry.duplicate {
+            metrics.duplicate();
+            continue;
+        }
+        metrics.accepted();
+        if let Some(reason) = sent.ignored() {
+            metrics.ignored(reason.as_str());
         }
     }
-    let pairs = sent.iter().zip(entries);
     let new = pairs.filter(|(_, entry)| !entry.duplicate);
     let new = new.map(|(sent, _)| sent);
     let skipped = new.clone().map(SentEvent::skipped_fields).sum();

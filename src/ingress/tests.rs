@@ -306,6 +306,7 @@ fn counts() -> metrics::IngressMetrics {
     let words = metrics::LabelSets {
         destination_states: &[],
         end_states: &[],
+        ignore_reasons: &[],
         store_conditions: &[],
     };
     let log = metrics::LogCounters {

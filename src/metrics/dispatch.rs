@@ -7,6 +7,7 @@ use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge};
 
 use super::LabelSets;
 use super::declare::Declare;
+use super::ignored::IgnoredEntries;
 use super::snapshot::{CountByLabel, Distribution, counts, distribution, distributions};
 
 /// Counters, gauges and histograms of delivery.
@@ -14,6 +15,7 @@ use super::snapshot::{CountByLabel, Distribution, counts, distribution, distribu
 pub struct DispatchMetrics {
     attempts: IntCounterVec,
     ended: PerLabel<IntCounter>,
+    ignored: IgnoredEntries,
     parked: IntCounterVec,
     request_entries: Histogram,
     request_seconds: HistogramVec,
@@ -66,7 +68,11 @@ pub struct DispatchSnapshot {
 }
 
 impl DispatchMetrics {
-    pub(super) fn new(declare: &Declare<'_>, labels: LabelSets) -> prometheus::Result<Self> {
+    pub(super) fn new(
+        declare: &Declare<'_>,
+        labels: LabelSets,
+        ignored: IgnoredEntries,
+    ) -> prometheus::Result<Self> {
         let metrics = Self {
             attempts: declare.counters(
                 "attempts_total",
@@ -74,18 +80,14 @@ impl DispatchMetrics {
                 "outcome",
             )?,
             ended: declare_ended(declare, labels)?,
+            ignored,
             parked: declare.counters("parked_total", "Entries parked, by reason.", "reason")?,
             request_entries: declare.histogram(
                 "request_entries",
                 "Entries per update request.",
                 ENTRY_BUCKETS,
             )?,
-            request_seconds: declare.histograms(
-                "request_duration_seconds",
-                "Duration of update requests to Imprint, by outcome.",
-                "outcome",
-                LATENCY_BUCKETS,
-            )?,
+            request_seconds: declare_request_seconds(declare)?,
             in_flight: declare.gauge(
                 "requests_in_flight",
                 "Update requests to Imprint that wait for an answer.",
@@ -179,6 +181,11 @@ impl DispatchMetrics {
         }
     }
 
+    /// Counts an ignored entry. The caller must also call [`Self::ended`] for this entry.
+    pub fn ignored(&self, reason: &'static str) {
+        self.ignored.count(reason);
+    }
+
     /// Counts a parked entry.
     pub fn parked(&self, reason: &'static str) {
         self.parked.with_label_values(&[reason]).inc();
@@ -226,6 +233,15 @@ impl DispatchMetrics {
             misdirected: self.misdirected.get(),
         }
     }
+}
+
+fn declare_request_seconds(declare: &Declare<'_>) -> prometheus::Result<HistogramVec> {
+    declare.histograms(
+        "request_duration_seconds",
+        "Duration of update requests to Imprint, by outcome.",
+        "outcome",
+        LATENCY_BUCKETS,
+    )
 }
 
 fn declare_ended(

@@ -3,6 +3,7 @@
 use prometheus::{IntCounter, IntCounterVec, IntGaugeVec};
 
 use super::declare::Declare;
+use super::ignored::IgnoredEntries;
 use super::snapshot::{CountByLabel, counts, counts_by};
 
 /// The labels of the counter of rejected requests.
@@ -14,7 +15,7 @@ const SOURCE: &str = "source";
 pub struct IngressMetrics {
     accepted: IntCounter,
     duplicates: IntCounter,
-    ignored: IntCounter,
+    ignored: IgnoredEntries,
     empty: IntCounterVec,
     invalid: IntCounterVec,
     skipped_fields: IntCounterVec,
@@ -34,9 +35,8 @@ pub struct IngressSnapshot {
     pub accepted: u64,
     /// The number of repeated events. The store already contained an event with the same id and the same content.
     pub duplicates: u64,
-    /// The number of ignored events: events that the bridge stored for the first time, but for which the mapping gave
-    /// nothing to send.
-    pub ignored: u64,
+    /// The number of entries that the bridge ignored when they arrived or later, by reason.
+    pub ignored: CountByLabel,
     /// The number of accepted requests that contain no event.
     pub empty: u64,
     /// The number of rejected requests to the event listener, by problem type.
@@ -46,7 +46,7 @@ pub struct IngressSnapshot {
 }
 
 impl IngressMetrics {
-    pub(super) fn new(declare: &Declare<'_>) -> prometheus::Result<Self> {
+    pub(super) fn new(declare: &Declare<'_>, ignored: IgnoredEntries) -> prometheus::Result<Self> {
         let by_source = |name, help| declare.counters(name, help, "source");
         Ok(Self {
             accepted: declare.counter("accepted_total", "Events stored for the first time.")?,
@@ -54,10 +54,7 @@ impl IngressMetrics {
                 "duplicates_total",
                 "Events received again with the same content.",
             )?,
-            ignored: declare.counter(
-                "ignored_total",
-                "Events stored for the first time, for which the mapping gives nothing to send.",
-            )?,
+            ignored,
             empty: by_source(
                 "empty_requests_total",
                 "Accepted requests without an event, by source: the body has an empty list, or body.split skips all of it.",
@@ -117,8 +114,8 @@ impl IngressMetrics {
 
     /// Counts a new event for which the bridge sends nothing. The caller must also call [`Self::accepted`] for this
     /// event.
-    pub fn ignored(&self) {
-        self.ignored.inc();
+    pub fn ignored(&self, reason: &'static str) {
+        self.ignored.count(reason);
     }
 
     /// Counts an accepted request that contains no event, such as an empty batch.
@@ -234,7 +231,7 @@ impl IngressMetrics {
         IngressSnapshot {
             accepted: self.accepted.get(),
             duplicates: self.duplicates.get(),
-            ignored: self.ignored.get(),
+            ignored: self.ignored.snapshot(),
             empty: counts(&self.empty).values().sum(),
             rejected: counts_by(&self.rejected, PROBLEM),
             unauthenticated: counts(&self.unauthenticated),

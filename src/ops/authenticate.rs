@@ -262,6 +262,7 @@ mod tests {
         let labels = LabelSets {
             destination_states: &[],
             end_states: &[],
+            ignore_reasons: &[],
             store_conditions: &[],
         };
         let log = LogCounters {

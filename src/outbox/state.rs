@@ -110,7 +110,21 @@ impl IgnoreReason {
         Self::ValuesSkipped,
     ];
 
-    /// Returns the name of the reason for HTTP answers and logs.
+    /// The names of [`Self::ALL`].
+    pub const NAMES: [&'static str; Self::ALL.len()] = {
+        let [a, b, c, d, e, f, g] = Self::ALL;
+        [
+            a.as_str(),
+            b.as_str(),
+            c.as_str(),
+            d.as_str(),
+            e.as_str(),
+            f.as_str(),
+            g.as_str(),
+        ]
+    };
+
+    /// Returns the name of the reason for HTTP answers, logs and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ListedType => "listed_type",

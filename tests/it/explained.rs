@@ -1,8 +1,10 @@
 //! Tests of what `explain` and `check` show of the table `[body]` and of the condition `when`.
 
+use imprint_bridge::sandbox::{Sandbox, UnseededCustomer};
 use serde_json::{Value, json};
 
-use crate::authentication::SourceFolder;
+use crate::authentication::{SourceFolder, post};
+use crate::support::TestApp;
 
 const SOURCE: &str = r#"
 [body]
@@ -140,4 +142,38 @@ fn a_renamed_member_that_nothing_reads_is_not_read() {
     std::fs::write(file, format!("[auth]\nkind = \"none\"\n{source}")).unwrap();
     let explained: Value = serde_json::from_str(&explain(&folder, &body(), &["--json"])).unwrap();
     assert_eq!(explained["events"][0]["unused"], json!(["/note"]));
+}
+
+/// FAULTS N470: the metrics tell the reasons of ignored events apart, on arrival and later.
+#[test]
+fn the_metrics_count_ignored_events_by_reason() {
+    let folder = folder();
+    let source = std::fs::read_to_string(folder.path("sources/probe.toml")).unwrap();
+    let source =
+        format!("ignore = [\"ping\"]\n{source}").replace("'\"changed\"'", "'.type // \"changed\"'");
+    std::fs::write(folder.path("sources/probe.toml"), source).unwrap();
+    let app = TestApp::setup()
+        .settings(folder.settings())
+        .unknown_customer(UnseededCustomer::NotFound)
+        .start();
+    let seed = Sandbox::parse_seed(br#"{"id": "C-1"}"#).unwrap();
+    app.imprint.sandbox.seed(seed).unwrap();
+    let mut stranger = body();
+    stranger["lead"]["people"] = json!([{"cid": "C-9", "email": "a@example.com"}]);
+    let ping = json!({"n": 8, "type": "ping", "person": {"cid": "C-1"}});
+    for body in [body(), stranger, ping] {
+        assert_eq!(post(&app, &[], &body.to_string()).status, 202);
+    }
+    for (reason, count) in [
+        ("condition", 1),
+        ("listed_type", 1),
+        ("unknown_customer", 1),
+        ("values_skipped", 0),
+    ] {
+        let line = format!("imprint_bridge_ignored_total{{reason=\"{reason}\"}} {count}");
+        app.wait_for(&line, |app| {
+            let page = app.ops_get("/metrics").body;
+            page.lines().any(|printed| printed == line)
+        });
+    }
 }

@@ -17,7 +17,7 @@ use crate::support::wait_for;
 const EVENTS: &str = "/v1/sources/crm/events";
 
 /// All labels of the metrics page, each with all allowed values. Any other value is new, or came from a request.
-const LABELS: [(&str, &[&str]); 25] = [
+const LABELS: [(&str, &[&str]); 26] = [
     ("refused_total/problem", &PROBLEMS),
     ("refused_total/source", &["crm", ""]),
     (
@@ -42,6 +42,18 @@ const LABELS: [(&str, &[&str]); 25] = [
     (
         "ended_total/state",
         &["delivered", "superseded", "ignored", "parked", "discarded"],
+    ),
+    (
+        "ignored_total/reason",
+        &[
+            "listed_type",
+            "condition",
+            "nothing_to_send",
+            "values_skipped",
+            "foreign_address",
+            "clearing_omitted",
+            "unknown_customer",
+        ],
     ),
     (
         "parked_total/reason",

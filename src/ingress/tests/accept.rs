@@ -293,7 +293,7 @@ async fn an_event_without_anything_to_send_ends_as_ignored() {
         Disposition::Ignore(IgnoreReason::ListedType.into())
     );
     let counts = listener.ingress.counts.snapshot();
-    assert_eq!((counts.accepted, counts.ignored), (1, 1));
+    assert_eq!((counts.accepted, counts.ignored["listed_type"]), (1, 1));
 }
 
 /// FAULTS I35
