@@ -14,6 +14,7 @@ use crate::terminal::print_notice;
 mod check;
 mod demo;
 mod diff;
+mod error_groups;
 mod explain;
 mod new_source;
 mod operator;

@@ -80,19 +80,25 @@ pub struct ReceivedError {
     pub rule: String,
 }
 
+/// Returns each pair of pointer and rule only once, in the order of the first.
+///
+/// Several fields of a mapping can read the same path of the event. One wrong value at this path then causes one error for
+/// each field.
+pub fn distinct(errors: Vec<ReceivedError>) -> Vec<ReceivedError> {
+    let mut listed: Vec<ReceivedError> = Vec::new();
+    for error in errors {
+        if !listed.contains(&error) {
+            listed.push(error);
+        }
+    }
+    listed
+}
+
 impl ReceivedProblem {
     /// Parses a received problem document. Returns an empty result if the body is not a problem document.
     pub fn parse(body: &[u8]) -> Self {
         let mut problem: Self = serde_json::from_slice(body).unwrap_or_default();
-        // Several fields of a mapping can read the same path of the event. One wrong value at this path then causes one
-        // error for each field.
-        let mut listed: Vec<ReceivedError> = Vec::new();
-        for error in std::mem::take(&mut problem.errors) {
-            if !listed.contains(&error) {
-                listed.push(error);
-            }
-        }
-        problem.errors = listed;
+        problem.errors = distinct(std::mem::take(&mut problem.errors));
         problem
     }
 

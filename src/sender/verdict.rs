@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::backoff::Backoff;
 use crate::http::client::Response;
-use crate::http::problem::{ReceivedError, ReceivedProblem};
+use crate::http::problem::{ReceivedError, ReceivedProblem, distinct};
 use crate::http::retry_after;
 use crate::terminal::printable;
 use crate::time::Timestamp;
@@ -200,7 +200,7 @@ fn stored_events(body: &[u8], events: RequestEvents) -> Option<StoredEvents> {
         }
         stored.accepted += 1;
         if item.status == PARKED {
-            let (id, errors) = (item.id, item.errors);
+            let (id, errors) = (item.id, distinct(item.errors));
             stored.parked.push(ParkedEvent { id, errors });
         }
     }
@@ -245,7 +245,7 @@ mod tests {
     fn a_parked_event_is_told_apart_from_the_other_events_of_a_body() {
         let answer = r#"{"accepted":[
             {"id":"a","status":"waiting","duplicate":false},
-            {"id":"b","status":"parked","duplicate":false,"faults":[{"pointer":"/1/phone","rule":"e164","detail":"x"}]},
+            {"id":"b","status":"parked","duplicate":false,"faults":[{"pointer":"/1/phone","rule":"e164","detail":"x","location":"phone"},{"pointer":"/1/phone","rule":"e164","detail":"x","location":"metadata.phone"}]},
             {"id":"c","status":"parked","duplicate":false},
             {"id":"d","status":"parked","duplicate":true}]}"#;
         let events = |events| stored_events(answer.as_bytes(), events);

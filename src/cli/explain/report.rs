@@ -1,5 +1,6 @@
 //! Formats an explanation of `explain` as text for people.
 
+use crate::cli::error_groups::ErrorGroup;
 use crate::cli::operator::table::{aligned, text};
 use crate::intake::{
     EventExplanation, ExplainedOutcome, ExplainedProblem, Explanation, RequestExplanation,
@@ -91,18 +92,8 @@ const fn request_of(outcome: &ExplainedOutcome) -> Option<&RequestExplanation> {
 }
 
 fn errors(problem: &ExplainedProblem) -> Vec<String> {
-    let line = |error: &crate::event::EventError| {
-        let place = if error.pointer.is_empty() {
-            "whole event"
-        } else {
-            &error.pointer
-        };
-        format!(
-            "  {place}: {} ({} by {})",
-            error.detail, error.rule, error.location
-        )
-    };
-    problem.errors.iter().map(line).collect()
+    let groups = ErrorGroup::all(&problem.errors);
+    groups.iter().map(|group| format!("  {group}")).collect()
 }
 
 fn destination(request: &RequestExplanation) -> String {

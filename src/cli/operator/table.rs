@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 
+use crate::cli::error_groups::ErrorGroup;
 use crate::terminal::printable;
 
 /// Returns a member of a JSON object. Returns null if the object does not have the member.
@@ -86,14 +87,11 @@ pub(super) fn entries(answer: &Value) -> Vec<String> {
 }
 
 /// Formats the first error of an event, and the number of the other errors.
-fn first_error<'a>(mut errors: impl Iterator<Item = &'a Value>) -> String {
-    let Some(first) = errors.next() else {
-        return String::new();
-    };
-    let (pointer, rule) = (text(at(first, "pointer")), text(at(first, "rule")));
-    match errors.count() {
-        0 => format!(": {pointer} ({rule})"),
-        more => format!(": {pointer} ({rule}) and {more} more"),
+fn first_error<'a>(errors: impl Iterator<Item = &'a Value>) -> String {
+    match ErrorGroup::of_answer(errors).as_slice() {
+        [] => String::new(),
+        [only] => format!(": {}", only.short()),
+        [first, others @ ..] => format!(": {} and {} more", first.short(), others.len()),
     }
 }
 
@@ -179,16 +177,10 @@ pub(super) fn change(answer: &Value) -> Vec<String> {
 fn rejected(unmappable: &Value) -> Vec<String> {
     let entry = text(at(unmappable, "entry"));
     let mut lines = vec![format!(
-        "entry {entry}: the current mapping rejects its event:"
+        "entry {entry}: the current mapping rejects its event (paths into the stored event, for plain JSON into its member data):"
     )];
-    lines.extend(list(unmappable, "faults").map(|error| {
-        let place = match at(error, "pointer").as_str() {
-            None | Some("") => "whole event".to_owned(),
-            Some(pointer) => printable(pointer),
-        };
-        let (detail, rule) = (text(at(error, "detail")), text(at(error, "rule")));
-        format!("  {place}: {detail} ({rule})")
-    }));
+    let groups = ErrorGroup::of_answer(list(unmappable, "faults"));
+    lines.extend(groups.iter().map(|group| format!("  {group}")));
     lines
 }
 
@@ -341,7 +333,7 @@ mod tests {
                 "entry 4: phone is not sent, because entry 9 has a newer value",
                 "entry 6: parked again, version_jump",
                 "entry 7: the bridge must first ask Imprint about the customer, so the result is not known",
-                "entry 5: the current mapping rejects its event:",
+                "entry 5: the current mapping rejects its event (paths into the stored event, for plain JSON into its member data):",
                 "  /a: No. (e164)",
                 "the filter matches more entries: run the command again",
             ]
