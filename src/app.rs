@@ -55,12 +55,14 @@ mod retention;
 mod secrets;
 mod senders;
 mod set_watch;
+mod setting_files;
 mod sources;
 mod sources_watch;
 mod store;
 
 pub use self::reread::Rereads;
 pub(crate) use self::secrets::{SecretFileError, secret_file_errors};
+pub(crate) use self::setting_files::{setting_file_errors, setting_files};
 
 /// Runs a future on this thread, on a new runtime. The commands of the command line use this function.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {

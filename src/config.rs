@@ -25,7 +25,7 @@ mod operators;
 mod outbox;
 mod quota;
 mod reader;
-mod regular_file;
+pub(crate) mod regular_file;
 pub mod secret;
 pub mod source_set;
 pub mod sources;

@@ -29,13 +29,13 @@ pub(super) struct KeyFiles {
     rereads: Rereads,
 }
 
-struct ImprintKeys {
-    api: SecretString,
-    merchant: Option<SecretString>,
+pub(super) struct ImprintKeys {
+    pub(super) api: SecretString,
+    pub(super) merchant: Option<SecretString>,
 }
 
 impl ImprintKeys {
-    fn read(api_file: &Path, merchant_file: Option<&Path>) -> Result<Self, String> {
+    pub(super) fn read(api_file: &Path, merchant_file: Option<&Path>) -> Result<Self, String> {
         let merchant = merchant_file.map(secret::read);
         Ok(Self {
             api: secret::read(api_file)?,

@@ -1,19 +1,17 @@
 //! The dispatch threads, which send requests to Imprint. Each dispatch thread has its own runtime and its own HTTP
 //! client, because the client cannot move between threads.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::anyhow;
 use futures_util::future::select_all;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
 use tokio::runtime;
 use tokio::sync::{oneshot, watch};
 use tokio::task::LocalSet;
 
+use super::setting_files::roots;
 use crate::config::Config;
 use crate::dispatch::core::DispatchLimits;
 use crate::dispatch::destination::Destination;
@@ -134,20 +132,4 @@ fn send(
         };
         Ok(dispatcher.run(stopped).await?)
     })
-}
-
-/// Reads the configured root certificates. The bridge uses them instead of the public root certificates.
-fn roots(file: Option<&Path>) -> anyhow::Result<Option<RootCertStore>> {
-    let Some(file) = file else { return Ok(None) };
-    let unusable = || format!("imprint.ca_file {}", file.display());
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(file).with_context(unusable)? {
-        roots
-            .add(certificate.with_context(unusable)?)
-            .with_context(unusable)?;
-    }
-    if roots.is_empty() {
-        bail!("{} contains no certificate", unusable());
-    }
-    Ok(Some(roots))
 }

@@ -10,7 +10,9 @@ use clap::Args;
 use self::watch::FileSnapshot;
 use super::explain::in_one_line;
 use super::{Layers, NEGATIVE_RESULT, read};
-use crate::app::{SecretFileError, block_on, secret_file_errors};
+use crate::app::{
+    SecretFileError, block_on, secret_file_errors, setting_file_errors, setting_files,
+};
 use crate::config::sources::examples::{self, ExampleResults};
 use crate::config::sources::{Auth, SourceFiles, SourceSettings};
 use crate::config::{Config, Purpose};
@@ -62,6 +64,7 @@ fn check_once(layers: &Layers) -> (Vec<PathBuf>, ExitCode) {
     };
     let secrets = sources.iter().filter_map(|source| source.auth.files());
     paths.extend(secrets.flat_map(|files| files.paths.clone()));
+    paths.extend(setting_files(&config));
     print_result(format_args!(
         "configuration: {:?} profile, destination {}, store {}",
         config.profile,
@@ -71,7 +74,8 @@ fn check_once(layers: &Layers) -> (Vec<PathBuf>, ExitCode) {
     if config.imprint.key_file.is_none() {
         print_result("  imprint.key_file is not set; serve needs it");
     }
-    (paths, check_sources(&config, sources))
+    let errors = report_files("", setting_file_errors(&config));
+    (paths, check_all(&config, sources, errors))
 }
 
 /// Returns the absolute path of a relative path, because a relative path depends on the working directory.
@@ -79,11 +83,17 @@ fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_no_directory| path.to_owned())
 }
 
+/// Checks the sources with their examples and secrets.
 pub(super) fn check_sources(config: &Config, settings: Vec<SourceSettings>) -> ExitCode {
+    check_all(config, settings, 0)
+}
+
+/// Checks the sources, and reports the number of all errors. `errors` is the number of errors that are printed before.
+fn check_all(config: &Config, settings: Vec<SourceSettings>, mut errors: usize) -> ExitCode {
     let all = settings.iter().map(|settings| Arc::clone(&settings.source));
     let sources = Sources::new(all, config.intake);
     let wall_time = Clock::machine().wall();
-    let mut errors = check_look(config);
+    errors += check_look(config);
     for settings in settings {
         let warnings = settings.warnings();
         let SourceSettings { source, auth, .. } = settings;
@@ -133,14 +143,22 @@ fn check_look(config: &Config) -> usize {
 /// A missing file is no error, because the machine of an author need not have the secrets. `serve` does not start
 /// without the file.
 fn check_secrets(source: &Source, auth: &Auth) -> usize {
+    report_files(
+        &format!("source {}: ", source.name),
+        secret_file_errors(auth),
+    )
+}
+
+/// Reports files that are missing or unusable, and returns the number of errors. `owner` is the beginning of each error.
+fn report_files(owner: &str, flaws: Vec<SecretFileError>) -> usize {
     let mut errors = 0;
-    for error in secret_file_errors(auth) {
-        match error {
+    for flaw in flaws {
+        match flaw {
             SecretFileError::Missing(reason) => {
                 print_result(format_args!("  {reason}; serve needs this file"));
             }
             SecretFileError::Unusable(reason) => {
-                print_notice(format_args!("source {}: {reason}", source.name));
+                print_notice(format_args!("{owner}{reason}"));
                 errors += 1;
             }
         }

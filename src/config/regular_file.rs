@@ -9,7 +9,7 @@ use rustix::fs::OFlags;
 
 /// The reason why a file cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum FileError {
+pub(crate) enum FileError {
     #[error("cannot be read: {0}")]
     Unreadable(#[from] std::io::Error),
     #[error("is not a regular file")]
@@ -20,7 +20,7 @@ pub(super) enum FileError {
 
 impl FileError {
     /// Returns the error as a sentence that names the file.
-    pub(super) fn at(&self, path: &Path) -> String {
+    pub(crate) fn at(&self, path: &Path) -> String {
         format!("{} {self}", path.display())
     }
 }
@@ -28,7 +28,7 @@ impl FileError {
 /// Reads a regular file with at most `bytes_max` bytes.
 ///
 /// The function refuses a device, a pipe and a folder, because a read of a device or a pipe possibly never ends.
-pub(super) fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, FileError> {
+pub(crate) fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, FileError> {
     let check = |file: &Metadata| match file.is_file() {
         true if file.len() > bytes_max => Err(FileError::TooLarge(bytes_max)),
         true => Ok(()),

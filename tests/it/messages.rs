@@ -215,9 +215,81 @@ const WRONG_KEYS: &[(&str, &str, &str)] = &[
         "auth = \"none\"",
         "auth: must be a table with kind",
     ),
+    // Each use of the table would be a second error.
+    (
+        "[tables.tiers]",
+        "[table.tiers]",
+        "table: unknown table; did you mean tables?",
+    ),
+    ("[tables.tiers]", "[lists.tiers]", "lists: unknown table"),
+    ("A = \"GOLD\"", "A = 7", "tables.tiers.A: must be a string"),
+    (
+        "format = \"json\"",
+        "format = \"jsn\"",
+        "body.format: must be",
+    ),
 ];
 
-/// FAULTS N426: a misspelt key of a source file causes one error, which names the right key.
+/// FAULTS N473: `check` reads the files that `serve` reads at its start, and names a file that `serve` cannot use.
+#[test]
+fn check_reads_the_files_that_settings_name() {
+    let folder = folder_with(SOURCE, SCHEMA);
+    let write = |name: &str, content: &str| fs::write(folder.path().join(name), content).unwrap();
+    write("note.pem", "canary is not a certificate");
+    write(
+        "bad.pem",
+        "-----BEGIN CERTIFICATE-----\nY2FuYXJ5\n-----END CERTIFICATE-----\n",
+    );
+    write("short.token", "canary");
+    write("key", "canary key");
+    let ca = "IMPRINT_BRIDGE__IMPRINT__CA_FILE";
+    let key = "IMPRINT_BRIDGE__IMPRINT__KEY_FILE";
+    let merchant = "IMPRINT_BRIDGE__IMPRINT__MERCHANT_KEY_FILE";
+    let tokens = "IMPRINT_BRIDGE__OPS__TOKEN_FILES";
+    for (setting, file, expected) in [
+        (ca, "absent.pem", "imprint.ca_file: absent.pem"),
+        (
+            ca,
+            "note.pem",
+            "imprint.ca_file note.pem contains no certificate",
+        ),
+        (ca, "bad.pem", "imprint.ca_file bad.pem"),
+        (ca, "config", "imprint.ca_file: config"),
+        (key, "key", "imprint.key_file: key contains spaces"),
+        (
+            merchant,
+            "key",
+            "imprint.merchant_key_file: key contains spaces",
+        ),
+        (
+            tokens,
+            "short.token",
+            "ops.token_files: short.token is shorter than",
+        ),
+    ] {
+        let (report, errors) = check(folder.path(), &[(setting, file)]);
+        assert_contains(&errors, &[expected], file);
+        assert!(
+            !format!("{report}{errors:?}").contains("canary"),
+            "{errors:?}"
+        );
+    }
+    for (setting, name) in [
+        (key, "imprint.key_file"),
+        (merchant, "imprint.merchant_key_file"),
+        (tokens, "ops.token_files"),
+    ] {
+        let (report, errors) = check(folder.path(), &[(setting, "absent")]);
+        assert_eq!(errors, Vec::<String>::new(), "a secret can be missing");
+        let note = format!("  {name}: absent cannot be read");
+        assert!(
+            report.contains(&note) && report.contains("serve needs this file"),
+            "{report}"
+        );
+    }
+}
+
+/// FAULTS N426, N474: a misspelt key of a source file causes one error, which names the right key.
 #[test]
 fn a_misspelt_key_is_one_error_with_the_right_key() {
     for (from, to, expected) in WRONG_KEYS.iter().copied() {

@@ -1,0 +1,102 @@
+//! The files that settings name and that `serve` reads at its start, besides the secrets of the sources. `check` reads the
+//! same files, so that an operator learns about a flaw before the start.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+
+use super::key::ImprintKeys;
+use super::secrets::SecretFileError;
+use crate::config::{Config, regular_file, secret};
+use crate::imprint::client::Credential;
+
+/// The maximum size of the file `imprint.ca_file`. A file with all public root certificates has about 250 KB.
+const CA_FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// Returns the files that the settings name.
+pub(crate) fn setting_files(config: &Config) -> Vec<PathBuf> {
+    let imprint = &config.imprint;
+    let tokens = config.operators.iter();
+    let tokens = tokens.map(|operator| operator.token_file.clone());
+    let files = [
+        &imprint.key_file,
+        &imprint.merchant_key_file,
+        &imprint.ca_file,
+    ];
+    files.into_iter().flatten().cloned().chain(tokens).collect()
+}
+
+/// Reads the files that the settings name, and returns their errors.
+///
+/// Only a secret can be missing: the machine of an author need not have the secrets.
+pub(crate) fn setting_file_errors(config: &Config) -> Vec<SecretFileError> {
+    let imprint = &config.imprint;
+    let keys = [
+        ("imprint.key_file", &imprint.key_file),
+        ("imprint.merchant_key_file", &imprint.merchant_key_file),
+    ];
+    let mut errors: Vec<SecretFileError> = Vec::new();
+    for (setting, file) in keys {
+        if let Some(file) = file {
+            let read = secret::read(file).map(drop);
+            errors.extend(
+                read.err()
+                    .map(|reason| secret_error(setting, file, &reason)),
+            );
+        }
+    }
+    if let (true, Some(api_file)) = (errors.is_empty(), &imprint.key_file)
+        && let Ok(keys) = ImprintKeys::read(api_file, imprint.merchant_key_file.as_deref())
+        && let Err(error) = Credential::new(imprint.scheme, &keys.api, keys.merchant.as_ref())
+    {
+        errors.push(SecretFileError::Unusable(format!(
+            "imprint.key_file: {error}"
+        )));
+    }
+    for operator in &config.operators {
+        let read = operator.token().map(drop);
+        let file = &operator.token_file;
+        errors.extend(
+            read.err()
+                .map(|reason| secret_error("ops.token_files", file, &reason)),
+        );
+    }
+    let roots = roots(imprint.ca_file.as_deref());
+    errors.extend(
+        roots
+            .err()
+            .map(|error| SecretFileError::Unusable(format!("{error:#}"))),
+    );
+    errors
+}
+
+/// Adds the name of the setting to the reason why a secret file cannot be used. The reason names the file.
+fn secret_error(setting: &str, file: &Path, reason: &str) -> SecretFileError {
+    let text = format!("{setting}: {reason}");
+    match file.try_exists() {
+        Ok(false) => SecretFileError::Missing(text),
+        Ok(true) | Err(_) => SecretFileError::Unusable(text),
+    }
+}
+
+/// Reads the configured root certificates. The bridge uses them instead of the public root certificates.
+pub(super) fn roots(file: Option<&Path>) -> anyhow::Result<Option<RootCertStore>> {
+    let Some(file) = file else { return Ok(None) };
+    let unusable = || format!("imprint.ca_file {}", file.display());
+    let content = regular_file::read(file, CA_FILE_BYTES_MAX);
+    let content =
+        content.map_err(|error| anyhow::anyhow!("imprint.ca_file: {}", error.at(file)))?;
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&content) {
+        roots
+            .add(certificate.with_context(unusable)?)
+            .with_context(unusable)?;
+    }
+    if roots.is_empty() {
+        bail!("{} contains no certificate in the format PEM", unusable());
+    }
+    Ok(Some(roots))
+}
