@@ -10,6 +10,7 @@ use config::{Value, ValueKind};
 use self::unknown::KnownSettings;
 use crate::spelling;
 
+mod misspelt;
 mod unknown;
 
 /// The origin of a value from an environment variable, as the crate `config` names the origin.
@@ -206,6 +207,7 @@ impl Reader {
             let error = self.locate(&place, origin, unknown.reason);
             self.errors.push(error);
         }
+        self.drop_answered();
         let missing = self.missing.into_iter().map(|missing| missing.error);
         self.errors.extend(missing);
         self.errors.sort();

@@ -30,6 +30,9 @@ const JUMP_MAX: u64 = 1_000_000_000;
 /// The maximum of `version_jump_max`. It is also the highest possible version.
 const JUMP_MAX_MAX: u64 = u64::MAX / 2;
 
+/// The tables of a source file at its top level.
+const TOP_LEVEL_TABLES: [&str; 5] = ["auth", "body", "events", "quota", "tables"];
+
 /// The format of a source's request bodies.
 #[derive(Clone, Copy)]
 enum SourceBodyFormat {
@@ -51,6 +54,9 @@ pub(super) fn tables(reader: &mut Reader) -> LookupTables {
             }
         }
         tables.insert(table, rows);
+    }
+    for (table, rows) in reader.tables_elsewhere(&TOP_LEVEL_TABLES) {
+        tables.entry(table).or_insert(rows);
     }
     tables
 }
