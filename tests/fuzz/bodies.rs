@@ -9,8 +9,14 @@ const BODY_BYTES_MAX: usize = 262_144;
 pub(crate) struct Random(u64);
 
 impl Random {
-    pub(crate) const fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    /// Creates the source of chance of one body, so that the fuzzer can make a body again without the bodies before it.
+    /// The steps that mix the number into the seed are those of `SplitMix64`.
+    pub(crate) const fn of_body(seed: u64, number: u64) -> Self {
+        let state = (seed << 40).wrapping_add(number);
+        let state = state.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let state = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let state = (state ^ (state >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        Self((state ^ (state >> 31)) | 1)
     }
 
     fn next(&mut self) -> u64 {
@@ -37,9 +43,8 @@ impl Random {
     }
 }
 
-/// Returns a hostile body for a source, with a word for the kind of the body.
-pub(crate) fn body(random: &mut Random, source: &str, seeds: &[Value]) -> (String, Vec<u8>) {
-    let mut event = random.of(seeds).clone();
+/// Turns an example event of a source into a hostile body. Returns also a word for the kind of the body.
+pub(crate) fn body(random: &mut Random, source: &str, mut event: Value) -> (String, Vec<u8>) {
     let is_nasty = source == "nasty" || source.starts_with("split");
     let max = 1 << (8 + random.below(11));
     let kind = if is_nasty {

@@ -1,9 +1,9 @@
 //! A fuzzer of intake: hostile bodies against the shipped sources and against sources with expensive expressions and
 //! schemas. It asserts that no body takes more memory than [`MEMORY_BYTES_MAX`], and reports the longest CPU time.
 //!
-//! `IMPRINT_BRIDGE_FUZZ_BODIES` sets the number of bodies and `IMPRINT_BRIDGE_FUZZ_SEED` the seed. With
-//! `IMPRINT_BRIDGE_FUZZ_ONLY`, a list of numbers such as `17,960544`, the fuzzer makes all bodies but runs only these.
-//! Times mean something only in an optimised build on a quiet machine:
+//! `IMPRINT_BRIDGE_FUZZ_BODIES` sets the number of bodies, `IMPRINT_BRIDGE_FUZZ_FROM` the number of the first body, and
+//! `IMPRINT_BRIDGE_FUZZ_SEED` the seed. With `IMPRINT_BRIDGE_FUZZ_ONLY`, a list of numbers such as `17,960544`, the fuzzer
+//! runs only these bodies. Times mean something only in an optimised build on a quiet machine:
 //!
 //! ```sh
 //! IMPRINT_BRIDGE_FUZZ_BODIES=1000000 cargo test --profile dist --test fuzz
@@ -57,8 +57,15 @@ const FOLDERS: [(&str, &str); 3] = [
 #[global_allocator]
 static ALLOCATOR: Cap<System> = Cap::new(System, 1024 * 1024 * 1024);
 
-/// The names of the sources in a folder, each with the bodies of its examples.
-type Seeds = Vec<(SourceName, Vec<Value>)>;
+/// The names of the sources in a folder, each with its examples.
+type Seeds = Vec<(SourceName, Vec<Seed>)>;
+
+/// An example of a source.
+#[derive(Clone)]
+struct Seed {
+    event: Value,
+    headers: RequestHeaders,
+}
 
 /// The largest figures of all bodies for one source.
 #[derive(Clone, Debug, Default)]
@@ -82,35 +89,35 @@ fn fuzz() {
     };
     let bodies = number("IMPRINT_BRIDGE_FUZZ_BODIES").unwrap_or_else(usual);
     let seed = number("IMPRINT_BRIDGE_FUZZ_SEED").unwrap_or(1);
-    let only = only();
+    let from = number("IMPRINT_BRIDGE_FUZZ_FROM").unwrap_or(0);
+    let numbers = only().unwrap_or_else(|| (from..from + bodies).collect());
     let sets: Vec<(Sources, Seeds)> = FOLDERS.into_iter().map(load).collect();
     let mut worst: BTreeMap<String, Worst> = BTreeMap::new();
     let mut memory = (0, String::new());
-    let mut random = Random::new(seed);
-    for number in 0..bodies {
+    for &number in &numbers {
+        let mut random = Random::of_body(seed, number);
         let (sources, seeds) = random.of(&sets);
         let (name, seeds) = random.of(seeds);
         let source = sources.get(name).unwrap();
-        let (kind, body) = bodies::body(&mut random, name.as_str(), seeds);
-        if only.as_ref().is_some_and(|only| !only.contains(&number)) {
-            continue;
-        }
+        let seed_event = random.of(seeds);
+        let (kind, body) = bodies::body(&mut random, name.as_str(), seed_event.event.clone());
+        let message = RequestMessage {
+            headers: &seed_event.headers,
+            body: &body,
+        };
         let before = ALLOCATOR.allocated();
         let peak_before = ALLOCATOR.max_allocated();
-        let (is_accepted, mut time) = measured(sources, source, &body);
+        let (is_accepted, mut time) = measured(sources, source, message);
         let peak = ALLOCATOR.max_allocated();
         // The highest peak up to now hides the smaller peaks after it.
-        if peak > peak_before && peak - before > memory.0 {
-            memory = (peak - before, format!("{name} {kind} body {number}"));
-        }
+        let taken = if peak > peak_before { peak - before } else { 0 };
         assert!(
-            memory.0 <= MEMORY_BYTES_MAX,
-            "{} needs {} bytes",
-            memory.1,
-            memory.0
+            taken <= MEMORY_BYTES_MAX,
+            "{name} {kind} body {number} needs {taken} bytes"
         );
+        memory = memory.max((taken, format!("{name} {kind} body {number}")));
         if time > TIME_MAX {
-            let repeated = (0..REPEATS).map(|_| measured(sources, source, &body).1);
+            let repeated = (0..REPEATS).map(|_| measured(sources, source, message).1);
             time = repeated.fold(time, Duration::min);
         }
         let worst = worst.entry(name.as_str().to_owned()).or_default();
@@ -128,9 +135,9 @@ fn fuzz() {
     for (name, worst) in worst {
         println!("{name}: {worst:?}");
     }
+    let (bodies, kib) = (numbers.len(), memory.0 / 1024);
     println!(
-        "{bodies} bodies with seed {seed}: at most {} KiB for one body ({})",
-        memory.0 / 1024,
+        "{bodies} bodies with seed {seed}: at most {kib} KiB for one body ({})",
         memory.1
     );
 }
@@ -144,8 +151,8 @@ fn usual() -> u64 {
     }
 }
 
-/// Reads the numbers of the bodies that the fuzzer runs. `None` means all bodies.
-fn only() -> Option<BTreeSet<u64>> {
+/// Reads the numbers of the bodies that the fuzzer runs. `None` means that no list is given.
+fn only() -> Option<Vec<u64>> {
     let list = std::env::var_os("IMPRINT_BRIDGE_FUZZ_ONLY")?;
     let list = list.into_string().unwrap();
     let numbers = list.split(',').map(|number| number.parse().unwrap());
@@ -153,9 +160,9 @@ fn only() -> Option<BTreeSet<u64>> {
 }
 
 /// Runs intake for one body. Returns whether intake accepts the body, and the CPU time.
-fn measured(sources: &Sources, source: &Source, body: &[u8]) -> (bool, Duration) {
+fn measured(sources: &Sources, source: &Source, message: RequestMessage<'_>) -> (bool, Duration) {
     let started = cpu_time();
-    let is_accepted = accept(sources, source, body);
+    let is_accepted = accept(sources, source, message);
     (is_accepted, cpu_time().saturating_sub(started))
 }
 
@@ -167,24 +174,20 @@ fn cpu_time() -> Duration {
 }
 
 /// Runs intake as the event route does. Returns whether intake accepts the body.
-fn accept(sources: &Sources, source: &Source, body: &[u8]) -> bool {
+fn accept(sources: &Sources, source: &Source, message: RequestMessage<'_>) -> bool {
     let context = EntryContext {
         accepted_at: Timestamp::from_millis(1_739_484_487_000),
         wall_time: Timestamp::from_millis(1_739_484_487_000),
         priority: Priority::Live,
         digest_key: [7; 32],
     };
-    let encoding = Encoding::of_body(source, body);
-    let message = RequestMessage {
-        headers: &RequestHeaders::default(),
-        body,
-    };
+    let encoding = Encoding::of_body(source, message.body);
     sources
         .entries(source, &encoding, message, &context)
         .is_ok()
 }
 
-/// Loads the sources of a folder, each with the bodies of its examples.
+/// Loads the sources of a folder, each with its examples.
 fn load((folder, schemas): (&str, &str)) -> (Sources, Seeds) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let temporary = tempfile::tempdir().unwrap();
@@ -205,7 +208,7 @@ fn load((folder, schemas): (&str, &str)) -> (Sources, Seeds) {
         (name, seeds)
     });
     // Four of eight bodies in the last folder have the expensive event types, and four have an expensive split.
-    let copies = |(name, seeds): (SourceName, Vec<Value>)| {
+    let copies = |(name, seeds): (SourceName, Vec<Seed>)| {
         let count = if name.as_str() == "nasty" { 4 } else { 1 };
         vec![(name, seeds); count]
     };
@@ -214,15 +217,31 @@ fn load((folder, schemas): (&str, &str)) -> (Sources, Seeds) {
     (Sources::new(sources, config.intake), named)
 }
 
-fn seeds(folder: &Path) -> Vec<Value> {
+fn seeds(folder: &Path) -> Vec<Seed> {
     let files = fs::read_dir(folder).into_iter().flatten();
     let paths = files.map(|file| file.unwrap().path());
-    let bodies = paths.filter(|path| path.to_string_lossy().ends_with(".event.json"));
-    let mut seeds: Vec<Value> = bodies
-        .map(|path| serde_json::from_slice(&fs::read(path).unwrap()).unwrap())
-        .collect();
+    let texts = paths.map(|path| path.to_str().unwrap().to_owned());
+    let examples = texts.filter_map(|path| path.strip_suffix(".event.json").map(ToOwned::to_owned));
+    // The order of the files in a folder differs between machines, and the bodies must not.
+    let examples: BTreeSet<String> = examples.collect();
+    let mut seeds: Vec<Seed> = examples.iter().map(|example| seed(example)).collect();
     if seeds.is_empty() {
-        seeds.push(json!({"id": "a", "type": "n"}));
+        seeds.push(Seed {
+            event: json!({"id": "a", "type": "n"}),
+            headers: RequestHeaders::default(),
+        });
     }
     seeds
+}
+
+/// Reads an example. `path` is the path of its files, without the endings.
+fn seed(path: &str) -> Seed {
+    let event = fs::read(format!("{path}.event.json")).unwrap();
+    let headers = fs::read_to_string(format!("{path}.headers.txt")).unwrap_or_default();
+    let headers = headers.lines().filter_map(|line| line.split_once(": "));
+    let headers: BTreeMap<&str, &str> = headers.collect();
+    Seed {
+        event: serde_json::from_slice(&event).unwrap(),
+        headers: RequestHeaders::of_json(&json!(headers)),
+    }
 }
