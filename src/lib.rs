@@ -49,6 +49,7 @@
 //! | `terminal` | the output of commands | |
 //! | `spelling` | finds the known name that a misspelt name probably means | pure |
 //! | `shutdown` | the signal to stop the process | |
+//! | `confinement` | takes away the rights that the running bridge does not need: Landlock and seccomp | |
 //! | `core_dump` | keeps the memory of the process out of core dumps | |
 //! | `failpoint` | crashes and faults for tests; a release contains no failpoints | |
 //! | `random` | the random source | |
@@ -77,6 +78,7 @@ pub mod app;
 pub mod backoff;
 pub mod cli;
 pub mod config;
+pub mod confinement;
 pub mod core_dump;
 mod demo;
 pub mod dispatch;

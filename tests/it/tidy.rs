@@ -25,6 +25,7 @@ const FILE_LINES_MAX: usize = 400;
 /// The rooms (top-level modules) that each room may use. The rooms `app`, `cli` and `main` may use every room.
 const EDGES: &[(&str, &[&str])] = &[
     ("backoff", &[]),
+    ("confinement", &[]),
     ("core_dump", &["terminal"]),
     ("event", &["time"]),
     ("time", &[]),
@@ -112,6 +113,7 @@ const EDGES: &[(&str, &[&str])] = &[
     (
         "config",
         &[
+            "confinement",
             "dispatch",
             "event",
             "http",
@@ -171,6 +173,9 @@ const CRATES: &[(&str, &[&str])] = &[
     ("actix_web", &["app", "ingress", "ops", "sandbox"]),
     ("awc", &["http", "imprint/client"]),
     ("rusqlite", &["outbox/sqlite"]),
+    ("landlock", &["confinement"]),
+    ("seccompiler", &["confinement"]),
+    ("libc", &["confinement"]),
     ("std::env", &["config", "failpoint.rs"]),
 ];
 
