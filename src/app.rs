@@ -25,6 +25,7 @@ use self::senders::DispatchThreads;
 use self::sources::{LoadedSet, RunningSources};
 use self::sources_watch::SourcesWatch;
 use self::store::StoreReport;
+use self::weakening::Weakening;
 use crate::config::source_set::SourceSet;
 use crate::config::sources::SourceFiles;
 use crate::config::{self, Config};
@@ -40,6 +41,7 @@ use crate::outbox::{self, DUE_AHEAD_MAX, IgnoreReason, Outbox, Setting, State, S
 use crate::telemetry::missing_lines;
 use crate::time::{Clock, Timestamp};
 
+mod confine;
 mod descriptors;
 mod erasure;
 mod guarded;
@@ -59,7 +61,9 @@ mod setting_files;
 mod sources;
 mod sources_watch;
 mod store;
+mod weakening;
 
+pub use self::confine::confine;
 pub use self::reread::Rereads;
 pub(crate) use self::secrets::{SecretFileError, secret_file_errors};
 pub(crate) use self::setting_files::{setting_file_errors, setting_files};
@@ -108,6 +112,7 @@ impl App {
     /// Returns an error if a file, an address or the store cannot be used.
     pub async fn start(config: Config, set: SourceSet, clock: Clock) -> anyhow::Result<Self> {
         let (outbox, metrics) = (open(&config, clock.now()).await?, metrics()?);
+        weakening::report(&metrics.weakened);
         let store = || Arc::<dyn Outbox>::clone(&outbox);
         let (stopping, stopped) = watch::channel(false);
         let destination = restored_destination(&*outbox, config.imprint.rate, clock.now()).await?;
@@ -283,6 +288,7 @@ fn metrics() -> prometheus::Result<Metrics> {
         end_states: &State::ENDINGS,
         ignore_reasons: &IgnoreReason::NAMES,
         store_conditions: &StoreCondition::NAMES,
+        weakenings: &Weakening::NAMES,
     };
     let log = LogCounters {
         dropped: || missing_lines().dropped(),

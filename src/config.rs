@@ -17,6 +17,7 @@ use crate::intake::IntakeSettings;
 use crate::telemetry::{self, LogFormat};
 
 mod base_url;
+mod confinement;
 mod dispatch;
 mod environment;
 mod imprint;
@@ -24,6 +25,7 @@ mod intake;
 mod operators;
 mod outbox;
 mod quota;
+mod read_paths;
 mod reader;
 pub(crate) mod regular_file;
 pub mod secret;
@@ -32,11 +34,13 @@ pub mod sources;
 mod toml_error;
 
 pub use base_url::BaseUrl;
+pub use confinement::{ConfinementMode, ConfinementSettings};
 pub use dispatch::DispatchSettings;
 pub use imprint::{ImprintEnvironment, ImprintSettings};
 pub use operators::{OperatorFile, RoleWord};
 pub use outbox::OutboxSettings;
 pub use quota::QuotaSettings;
+pub use read_paths::ReadPaths;
 pub use reader::SettingError;
 
 /// The built-in default settings.
@@ -100,6 +104,7 @@ pub struct Config {
     pub outbox: OutboxSettings,
     pub imprint: ImprintSettings,
     pub dispatch: DispatchSettings,
+    pub confinement: ConfinementSettings,
     pub shutdown: ShutdownSettings,
     pub log: LogSettings,
 }
@@ -215,6 +220,7 @@ impl Config {
         let clearing = imprint.as_ref().map(|imprint| imprint.clearing);
         let intake = intake::take(reader, clearing);
         let dispatch = dispatch::take(reader, clearing);
+        let confinement = confinement::take(reader);
         let shutdown = take_shutdown(reader);
         let format = reader.take(&["log", "format"], |raw| {
             raw.word(&[("text", LogFormat::Text), ("json", LogFormat::Json)])
@@ -235,6 +241,7 @@ impl Config {
             outbox: outbox?,
             imprint: imprint?,
             dispatch: dispatch?,
+            confinement: confinement?,
             shutdown: shutdown?,
             log: LogSettings {
                 format: format?,

@@ -19,6 +19,7 @@ mod log;
 mod snapshot;
 mod sources;
 mod store;
+mod weakened;
 
 pub use admin::{AdminMetrics, AdminSnapshot};
 pub use dispatch::{DispatchMetrics, DispatchSnapshot};
@@ -27,6 +28,7 @@ pub use log::LogCounters;
 pub use snapshot::{CountByLabel, Distribution};
 pub use sources::SourcesMetrics;
 pub use store::StoreSnapshot;
+pub use weakened::WeakenedMetrics;
 
 /// Label values that other modules define. The metrics page shows these label values with 0 before the first count.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +41,8 @@ pub struct LabelSets {
     pub ignore_reasons: &'static [&'static str],
     /// The conditions of the store. The first condition is the condition at the start of the process.
     pub store_conditions: &'static [&'static str],
+    /// The weakenings of the protection.
+    pub weakenings: &'static [&'static str],
 }
 
 /// All metrics, and the registry that prints the metrics page. All clones share the same values.
@@ -53,6 +57,8 @@ pub struct Metrics {
     pub admin: AdminMetrics,
     /// The metrics of the set of sources.
     pub sources: SourcesMetrics,
+    /// The metric of the weakenings of the protection.
+    pub weakened: WeakenedMetrics,
     store: StoreMetrics,
 }
 
@@ -84,6 +90,7 @@ impl Metrics {
         let dispatch = DispatchMetrics::new(&declare, labels, ignored)?;
         let admin = AdminMetrics::new(&declare)?;
         let sources = SourcesMetrics::new(&declare)?;
+        let weakened = WeakenedMetrics::new(&declare, labels)?;
         let store = StoreMetrics::new(&declare, labels)?;
         Ok(Self {
             registry,
@@ -91,6 +98,7 @@ impl Metrics {
             dispatch,
             admin,
             sources,
+            weakened,
             store,
         })
     }
@@ -140,6 +148,7 @@ mod tests {
         end_states: &["delivered", "ignored"],
         ignore_reasons: &["condition", "unknown_customer"],
         store_conditions: &["working", "stalled"],
+        weakenings: &["open_door", "open_window"],
     };
 
     const LOG: LogCounters = LogCounters {
@@ -169,6 +178,7 @@ mod tests {
         });
         metrics.dispatch.unproven();
         metrics.store_condition("stalled");
+        metrics.weakened.set(&["open_door"]);
         let snapshot = metrics.snapshot();
         assert_eq!(snapshot.ingress.accepted, 1);
         assert_eq!(snapshot.ingress.ignored["condition"], 2);
@@ -202,6 +212,8 @@ mod tests {
             "imprint_bridge_log_lines_left_out_total 4",
             "imprint_bridge_store_condition{condition=\"working\"} 0",
             "imprint_bridge_store_condition{condition=\"stalled\"} 1",
+            "imprint_bridge_weakened{weakening=\"open_door\"} 1",
+            "imprint_bridge_weakened{weakening=\"open_window\"} 0",
         ] {
             assert!(page.lines().any(|printed| printed == line), "{line}");
         }

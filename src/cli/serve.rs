@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use super::{Layers, print_errors, start_log};
-use crate::app::{App, block_on};
+use crate::app::{App, block_on, confine};
 use crate::config::source_set::SourceSet;
 use crate::config::{Config, Purpose, SettingError};
 use crate::shutdown::{Hangups, Signals};
@@ -17,6 +17,8 @@ pub(super) fn run(layers: &Layers) -> anyhow::Result<ExitCode> {
         Ok(read) => read,
         Err(errors) => return Ok(print_errors(&errors)),
     };
+    // Only the threads that the process starts later are confined, and the log has a thread.
+    confine(&config, &set.sources);
     let log = start_log(&config)?;
     let served: anyhow::Result<()> = block_on(async {
         let (mut signals, mut hangups) = (Signals::listen()?, Hangups::listen()?);

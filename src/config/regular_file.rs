@@ -1,17 +1,19 @@
 //! Reads files that must be regular files of a bounded size.
 
 use std::fs::{File, Metadata};
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use rustix::fs::OFlags;
 
+use crate::confinement;
+
 /// The reason why a file cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FileError {
     #[error("cannot be read: {0}")]
-    Unreadable(#[from] std::io::Error),
+    Unreadable(#[from] io::Error),
     #[error("is not a regular file")]
     NotRegular,
     #[error("is larger than {0} bytes")]
@@ -40,7 +42,8 @@ pub(crate) fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, FileError> {
     let file = File::options()
         .read(true)
         .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
-        .open(path)?;
+        .open(path)
+        .map_err(|error| refusal(path, error))?;
     check(&file.metadata()?)?;
     let mut content = Vec::new();
     // A file can grow while this function reads it.
@@ -50,6 +53,19 @@ pub(crate) fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, FileError> {
         return Err(FileError::TooLarge(bytes_max));
     }
     Ok(content)
+}
+
+/// The reason why the running bridge cannot open a file in a folder that it did not need at its start.
+const FORBIDDEN: &str = "at its start, the bridge gave up the right to read this folder: restart the bridge, or add the folder to confinement.readable";
+
+/// Returns the reason why a file cannot be opened.
+fn refusal(path: &Path, error: io::Error) -> io::Error {
+    let is_denied = error.kind() == io::ErrorKind::PermissionDenied;
+    if is_denied && confinement::forbids(path) {
+        io::Error::new(error.kind(), FORBIDDEN)
+    } else {
+        error
+    }
 }
 
 #[cfg(test)]

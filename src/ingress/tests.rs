@@ -308,6 +308,7 @@ fn counts() -> metrics::IngressMetrics {
         end_states: &[],
         ignore_reasons: &[],
         store_conditions: &[],
+        weakenings: &[],
     };
     let log = metrics::LogCounters {
         dropped: || 0,

@@ -264,6 +264,7 @@ mod tests {
             end_states: &[],
             ignore_reasons: &[],
             store_conditions: &[],
+            weakenings: &[],
         };
         let log = LogCounters {
             dropped: || 0,

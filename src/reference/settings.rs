@@ -348,4 +348,11 @@ pub static SETTINGS: &[MessageExplanation] = &[
         "Both listeners have the same address, so the second one cannot start.",
         "Give `ops.listen` another port.",
     ),
+    row(
+        &[
+            "at its start, the bridge gave up the right to read this folder: restart the bridge, or add the folder to confinement.readable",
+        ],
+        "A running bridge reads only the folders that it needed at its start; see Confinement in the README.",
+        "Restart the bridge, or put the file into a folder that the bridge reads. To add such folders without a restart, list them in `confinement.readable`.",
+    ),
 ];

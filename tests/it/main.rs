@@ -15,6 +15,7 @@ mod authentication;
 mod cases;
 mod client;
 mod commands;
+mod confinement;
 mod core_dump;
 mod delivery;
 mod diff;

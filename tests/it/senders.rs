@@ -16,10 +16,19 @@ use crate::support::wait_for;
 
 const EVENTS: &str = "/v1/sources/crm/events";
 
+/// The weakenings of the protection.
+const WEAKENINGS: [&str; 4] = [
+    "confinement_off",
+    "files_open",
+    "files_partly_open",
+    "system_calls_open",
+];
+
 /// All labels of the metrics page, each with all allowed values. Any other value is new, or came from a request.
-const LABELS: [(&str, &[&str]); 26] = [
+const LABELS: [(&str, &[&str]); 27] = [
     ("refused_total/problem", &PROBLEMS),
     ("refused_total/source", &["crm", ""]),
+    ("weakened/weakening", &WEAKENINGS),
     (
         "unauthenticated_total/reason",
         &["missing", "malformed", "stale", "mismatch"],

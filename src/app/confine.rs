@@ -1,0 +1,19 @@
+//! Confines the process of `serve`: the running bridge can open only the files that it needs.
+
+use crate::config::sources::SourceSettings;
+use crate::config::{Config, ConfinementMode};
+use crate::confinement::{self, AllowedFiles};
+
+/// Confines the process, unless the configuration switches this off. The caller must not have started a thread.
+pub fn confine(config: &Config, sources: &[SourceSettings]) {
+    if config.confinement.mode == ConfinementMode::Off {
+        return;
+    }
+    let mut allowed = AllowedFiles::of_system();
+    let paths = config.read_paths(sources);
+    paths.files.iter().for_each(|file| allowed.read_file(file));
+    let folders = paths.folders.iter();
+    folders.for_each(|folder| allowed.read_folder(folder));
+    allowed.write_beside(&config.outbox.path);
+    confinement::confine(allowed);
+}

@@ -1,0 +1,86 @@
+//! The files and folders that the running bridge reads again, or for the first time after its start.
+
+use std::path::PathBuf;
+
+use super::Config;
+use super::sources::SourceSettings;
+
+/// The files and folders that the running bridge reads.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct ReadPaths {
+    pub files: Vec<PathBuf>,
+    pub folders: Vec<PathBuf>,
+}
+
+impl Config {
+    /// Returns the files and folders in the settings and in the source files.
+    pub fn read_paths(&self, sources: &[SourceSettings]) -> ReadPaths {
+        let imprint = &self.imprint;
+        let named = [
+            &imprint.key_file,
+            &imprint.merchant_key_file,
+            &imprint.ca_file,
+        ];
+        let tokens = self.operators.iter().map(|one| one.token_file.clone());
+        let secrets = sources.iter().filter_map(|source| source.auth.files());
+        let secrets = secrets.flat_map(|files| files.paths.iter().cloned());
+        let files = named.into_iter().flatten().cloned();
+        let mut folders = vec![self.sources_dir.clone(), self.schemas_dir.clone()];
+        folders.extend(self.confinement.readable.iter().cloned());
+        ReadPaths {
+            files: files.chain(tokens).chain(secrets).collect(),
+            folders,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use super::*;
+    use crate::config::{DEFAULT, Purpose};
+
+    /// FAULTS N541: without this test, a new setting with a file works until the bridge reads the file again: the
+    /// confined bridge cannot open it.
+    #[test]
+    fn every_setting_that_names_a_file_or_folder_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut settings, mut section, mut expected) = (String::new(), String::new(), Vec::new());
+        let lines = DEFAULT.lines().filter(|line| !line.starts_with('#'));
+        for line in lines {
+            if line.starts_with('[') {
+                line.clone_into(&mut section);
+            }
+            let Some((key, _)) = line.split_once(" = ") else {
+                continue;
+            };
+            if !["_file", "_files", "_dir", "_dirs"]
+                .iter()
+                .any(|end| key.ends_with(end))
+            {
+                continue;
+            }
+            let path = folder.path().join(key);
+            let value = match key.ends_with('s') {
+                true => format!("[{path:?}]"),
+                false => format!("{path:?}"),
+            };
+            let key = format!("{section}.{key}").replace(['[', ']'], "");
+            writeln!(settings, "{} = {value}", key.trim_start_matches('.')).unwrap();
+            expected.push(path);
+        }
+        assert!(expected.len() >= 6, "{expected:?}");
+        let file = folder.path().join("settings.toml");
+        std::fs::write(&file, settings).unwrap();
+        let config = Config::read_apart(&[file], Purpose::Check).unwrap();
+        let ReadPaths { files, folders } = config.read_paths(&[]);
+        for path in expected {
+            assert!(
+                files.contains(&path) || folders.contains(&path),
+                "Config::read_paths lacks {}",
+                path.display()
+            );
+        }
+    }
+}
