@@ -135,7 +135,7 @@ fn none() -> Authentication {
     Authentication {
         settings: vec![("kind".to_owned(), "\"none\"".to_owned())],
         reason: "no header of the samples authenticates the sender".to_owned(),
-        decision: "The authentication in [auth]: set the kind that the source supports. `check` and `serve` warn about a source without authentication, because everybody who can reach the port can send its events.".to_owned(),
+        decision: "The authentication in [auth]: set the kind that the source supports. `check` and `serve` warn about a source without authentication, because everybody who can reach the port can send its events. With the profile `production`, both refuse the source.".to_owned(),
         is_signature: false,
     }
 }
