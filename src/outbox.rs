@@ -59,8 +59,8 @@ pub use bounds::{
 pub use entry_filter::EntryFilter;
 pub use file_name::is_reserved_name;
 pub use inbox::{
-    Appended, AppendedEntry, ConflictingEvent, Digest, Disposition, IgnoredEvent, Inbox,
-    InvalidReason, Lookup, NewEntry, Priority, Receipt,
+    Appended, AppendedEntry, CLEARING_OMITTED, ConflictingEvent, Digest, Disposition, IgnoredEvent,
+    Inbox, InvalidReason, Lookup, NewEntry, Priority, Receipt,
 };
 pub use lanes::{
     Claim, ClaimToken, ClaimedLane, Ending, IdentityLink, LaneKey, Lanes, Moved, Recognition,

@@ -12,10 +12,12 @@ use super::lane_exchange::LaneExchange;
 use super::moment::Moment;
 use super::policy::{Attempt, DOWN_REST_MAX, Decision, Effect, Rest, UNPROVEN_REST_MAX};
 use super::rules::DeliveryRules;
+use crate::event::EventError;
 use crate::fold::{Fold, FoldEnd};
+use crate::imprint::FieldValue;
 use crate::outbox::{
-    Ending, EntryId, IgnoreReason, MaybeSent, ParkReason, Recognition, Settlement, Trials,
-    Unproven, WaitingEntry,
+    CLEARING_OMITTED, Ending, EntryId, IgnoreReason, MaybeSent, ParkReason, Recognition,
+    Settlement, Trials, Unproven, WaitingEntry,
 };
 use crate::time::Timestamp;
 
@@ -35,6 +37,10 @@ pub fn settlement(
     moment: Moment,
 ) -> Settlement {
     let settlement = without_departed(exchange, decided(exchange, decision, rules, moment));
+    let settlement = Settlement {
+        omitted: omitted(exchange, &settlement, rules),
+        ..settlement
+    };
     // Dispatch must not send the values in doubt again before the lane's pause after a failure is over.
     Settlement {
         reassert_at: settlement.reassert_at.map(|at| at.max(settlement.due)),
@@ -100,6 +106,38 @@ fn decided(
             waiting(exchange, rest, moment, unsent)
         }
     }
+}
+
+/// Returns the cleared fields of the delivered entries that no request sends. A field with a newer value in the lane does
+/// not count.
+fn omitted(
+    exchange: &LaneExchange,
+    settlement: &Settlement,
+    rules: &DeliveryRules,
+) -> Vec<(EntryId, Vec<EventError>)> {
+    let Some(versions) = &settlement.versions else {
+        return Vec::new();
+    };
+    let endings = settlement.endings.iter();
+    let delivered = endings.filter(|(_, ending)| *ending == Ending::Delivered);
+    let omitted = delivered.filter_map(|(entry, _)| {
+        let mut waiting = exchange.claimed.waiting.iter();
+        let waiting = waiting.find(|waiting| waiting.entry == *entry)?;
+        let fields = waiting.update.iter().filter_map(|(field, value)| {
+            let newest = versions.version_of(field)?;
+            let is_newest = newest.arrival == entry.0 && *value == FieldValue::Cleared;
+            let reason = rules.clearing.omission(field).filter(|_| is_newest)?;
+            Some(EventError {
+                pointer: String::new(),
+                rule: CLEARING_OMITTED.to_owned(),
+                location: field.to_string(),
+                detail: reason.to_owned(),
+            })
+        });
+        let fields: Vec<EventError> = fields.collect();
+        (!fields.is_empty()).then_some((*entry, fields))
+    });
+    omitted.collect()
 }
 
 /// Returns the entries of the request. After a recorded answer, returns none: dispatch counted the attempts when it
@@ -201,6 +239,7 @@ fn unsent(exchange: &LaneExchange, now: Timestamp) -> Settlement {
             .chain(conflicts)
             .chain(jumps)
             .collect(),
+        omitted: Vec::new(),
         attempted: Vec::new(),
         moved: None,
         new_link: exchange.new_link.clone(),

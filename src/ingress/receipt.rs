@@ -5,6 +5,8 @@
 //! `webhook-id` must be the event id in the path: a signature for one receipt is then not valid for another receipt.
 //! For the same reason, a source with its own HMAC scheme must sign the path.
 
+use std::collections::BTreeMap;
+
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::web::{Bytes, Query};
 use actix_web::{HttpRequest, HttpResponse};
@@ -97,8 +99,11 @@ struct ReceiptBody<'a> {
     superseded_by: Option<&'a str>,
     parked: Option<ParkedBody<'a>>,
     /// The errors of the fields that the update leaves out because their values are invalid.
-    #[serde(skip_serializing_if = "<[EventError]>::is_empty")]
-    skipped: &'a [EventError],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    skipped: Vec<&'a EventError>,
+    /// The cleared fields that no request sends, each with the reason. Imprint keeps its values of these fields.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    omitted: BTreeMap<&'a str, &'a str>,
     /// The reason why the event is ignored.
     #[serde(skip_serializing_if = "Option::is_none")]
     ignored: Option<&'static str>,
@@ -129,7 +134,8 @@ impl<'a> From<&'a Receipt> for ReceiptBody<'a> {
                 detail: detail.as_deref().filter(|_| !reason.is_about_ids()),
                 errors: &receipt.errors,
             }),
-            skipped: &receipt.skipped,
+            skipped: receipt.skipped(),
+            omitted: receipt.omitted(),
             ignored: receipt.ignored.map(IgnoreReason::as_str),
         }
     }

@@ -1,6 +1,7 @@
 //! The outbox port for the code that accepts events: appends events, finds receipts, and waits for the result of an
 //! entry.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use super::{EntryId, IgnoreReason, ParkReason, State, StoreFuture};
@@ -199,11 +200,36 @@ pub struct Receipt {
     pub parked: Option<(ParkReason, Option<String>)>,
     /// The errors of the event, if the entry is parked as [`ParkReason::Invalid`]. Otherwise the list is empty.
     pub errors: Vec<EventError>,
-    /// The errors of the fields that the update leaves out because their values are invalid.
-    pub skipped: Vec<EventError>,
+    /// The fields of the event that no request sends: the errors of invalid values, and after the delivery also the
+    /// cleared fields that the settings omit, with the rule [`CLEARING_OMITTED`].
+    pub unsent: Vec<EventError>,
     /// The reason why the entry is ignored. `None` means that the entry is not ignored, or that an older program stored
     /// the entry.
     pub ignored: Option<IgnoreReason>,
+}
+
+/// The rule of a cleared field that no request sends, because the settings for cleared fields omit it. The location is
+/// the field, and the detail is the setting.
+pub const CLEARING_OMITTED: &str = "clearing_omitted";
+
+impl Receipt {
+    /// Returns the errors of the fields that the update leaves out because their values are invalid.
+    pub fn skipped(&self) -> Vec<&EventError> {
+        let unsent = self.unsent.iter();
+        unsent
+            .filter(|error| error.rule != CLEARING_OMITTED)
+            .collect()
+    }
+
+    /// Returns the cleared fields of a delivered entry that no request sends, each with the reason. Imprint keeps its
+    /// values.
+    pub fn omitted(&self) -> BTreeMap<&str, &str> {
+        let unsent = self.unsent.iter();
+        unsent
+            .filter(|error| error.rule == CLEARING_OMITTED)
+            .map(|error| (error.location.as_str(), error.detail.as_str()))
+            .collect()
+    }
 }
 
 /// The key for finding the receipt of an event.

@@ -9,7 +9,7 @@ use super::{
     EntryId, IgnoreReason, LaneId, MaybeSent, ParkReason, Pick, Settings, Standing, State,
     StoreFuture, Unproven,
 };
-use crate::event::{SourceName, Version};
+use crate::event::{EventError, SourceName, Version};
 use crate::fold::{Candidate, LaneVersions};
 use crate::imprint::{CustomerRef, ImprintId, PartnerCustomerId, Update};
 use crate::time::Timestamp;
@@ -297,6 +297,9 @@ pub struct Settlement {
     pub token: ClaimToken,
     /// The entries that leave the state `waiting`, with the result of each entry.
     pub endings: Vec<(EntryId, Ending)>,
+    /// The cleared fields of delivered entries that no request sends, each field as an error with the rule
+    /// [`CLEARING_OMITTED`](super::CLEARING_OMITTED).
+    pub omitted: Vec<(EntryId, Vec<EventError>)>,
     /// The entries whose values the request contained. The store counts one attempt for each of these entries.
     pub attempted: Vec<EntryId>,
     /// The entries that move into the lane of a different customer.

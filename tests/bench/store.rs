@@ -206,6 +206,7 @@ fn delivered(lane: ClaimedLane) -> Settlement {
             .map(|entry| (entry, Ending::Delivered))
             .collect(),
         attempted: entries.collect(),
+        omitted: Vec::new(),
         moved: None,
         new_link: None,
         recognition: Recognition::Unchanged,

@@ -4,6 +4,7 @@ use imprint_bridge::sandbox::{Sandbox, UnseededCustomer};
 use serde_json::{Value, json};
 
 use crate::authentication::{SourceFolder, post};
+use crate::http::ask;
 use crate::support::TestApp;
 
 const SOURCE: &str = r#"
@@ -142,6 +143,58 @@ fn a_renamed_member_that_nothing_reads_is_not_read() {
     std::fs::write(file, format!("[auth]\nkind = \"none\"\n{source}")).unwrap();
     let explained: Value = serde_json::from_str(&explain(&folder, &body(), &["--json"])).unwrap();
     assert_eq!(explained["events"][0]["unused"], json!(["/note"]));
+}
+
+/// FAULTS N475: after the delivery, the receipt, `show` and the list of entries name the cleared fields that no request
+/// sends.
+#[test]
+fn a_delivered_event_names_the_cleared_fields_that_are_not_sent() {
+    const TOKEN: &str = "token-of-alice-0123456789";
+    let source = SOURCE.replace(
+        "email = \".person.email\"",
+        "email = \".person.email\"\nfirst_name = \".person.first\"\nmetadata.nick = \".person.nick\"",
+    );
+    let folder = SourceFolder::new("", "kind = \"none\"", &source);
+    std::fs::write(folder.path("schemas/changed.json"), "{}").unwrap();
+    let event = |n: u32| {
+        let person = json!({"cid": "C-1", "email": format!("a{n}@example.com"), "first": null, "nick": "canary"});
+        json!({"n": n, "person": person}).to_string()
+    };
+    for (clearing, omitted) in [
+        (
+            "omit",
+            json!({"first_name": "imprint.clearing is \"omit\""}),
+        ),
+        ("empty", Value::Null),
+    ] {
+        let app = TestApp::setup()
+            .settings(format!(
+                "{}\n[imprint]\nclearing = \"{clearing}\"",
+                folder.settings()
+            ))
+            .operator("alice", TOKEN)
+            .start();
+        let headers = [("content-type", "application/json"), ("prefer", "wait=20")];
+        let line = "POST /v1/sources/probe/events";
+        let answer = ask(app.ingress(), line, &headers, &event(7)).unwrap();
+        assert_eq!(
+            answer.json()["accepted"][0]["status"],
+            "delivered",
+            "{}",
+            answer.body
+        );
+        let receipt = ask(app.ingress(), "GET /v1/sources/probe/events/7.C-1", &[], "");
+        assert_eq!(receipt.unwrap().json()["omitted"], omitted);
+        for line in [
+            "GET /admin/v1/entries/1",
+            "GET /admin/v1/entries?state=delivered",
+        ] {
+            let shown = app.ask_operator(TOKEN, line, &Value::Null).json();
+            let entry = shown.get("entries").map_or(&shown, |entries| &entries[0]);
+            assert_eq!(entry["omitted"], omitted, "{line}: {shown}");
+            assert!(entry.get("skipped").is_none(), "{shown}");
+        }
+    }
 }
 
 /// FAULTS N470: the metrics tell the reasons of ignored events apart, on arrival and later.

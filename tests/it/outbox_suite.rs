@@ -131,6 +131,7 @@ fn settlement(
             .map(|waiting| waiting.entry)
             .collect(),
         endings,
+        omitted: Vec::new(),
         moved: None,
         new_link: None,
         recognition: Recognition::Unchanged,

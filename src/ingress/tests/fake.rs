@@ -83,7 +83,7 @@ impl Fake {
             parked: (end == Some(State::Parked))
                 .then(|| (ParkReason::Rejected, Some("email".to_owned()))),
             errors: Vec::new(),
-            skipped: entry.disposition.skipped().to_vec(),
+            unsent: entry.disposition.skipped().to_vec(),
             ignored: None,
         })
     }

@@ -171,9 +171,13 @@ fn summary_json(summary: &EntrySummary) -> Value {
         "parked": parked,
         "ignored": receipt.ignored.map(IgnoreReason::as_str),
     });
-    if let (Some(members), false) = (summary.as_object_mut(), receipt.skipped.is_empty()) {
-        let errors = receipt.skipped.iter().map(error_json).collect();
+    let (skipped, omitted) = (receipt.skipped(), receipt.omitted());
+    if let (Some(members), false) = (summary.as_object_mut(), skipped.is_empty()) {
+        let errors = skipped.into_iter().map(error_json).collect();
         members.insert("skipped".to_owned(), errors);
+    }
+    if let (Some(members), false) = (summary.as_object_mut(), omitted.is_empty()) {
+        members.insert("omitted".to_owned(), json!(omitted));
     }
     summary
 }

@@ -210,6 +210,10 @@ impl MemoryTables {
         row.superseded_by = superseded_by;
         row.parked = parked;
         row.ignored = ignored;
+        let mut omitted = settlement.omitted.iter();
+        if let Some((_, omitted)) = omitted.find(|(other, _)| *other == entry) {
+            row.unsent.extend(omitted.iter().cloned());
+        }
         Some((entry, row.state))
     }
 

@@ -151,7 +151,7 @@ impl MemoryTables {
             };
             let row = changed.and_then(|entry| self.entries.get_mut(&entry));
             if let Some((row, skipped)) = row.zip(skipped) {
-                row.receipt.skipped = skipped;
+                row.receipt.unsent = skipped;
             }
             moved.extend(changed);
         }

@@ -204,7 +204,7 @@ impl MemoryTables {
             superseded_by: None,
             parked,
             errors: errors.unwrap_or_default(),
-            skipped,
+            unsent: skipped,
             ignored,
         };
         self.entries.insert(

@@ -73,14 +73,14 @@ fn receipt(row: &Row<'_>) -> rusqlite::Result<Receipt> {
             None => None,
         },
         errors: errors(BlobKind::EventErrors, entry, row.get(14)?),
-        skipped: errors(BlobKind::SkippedFields, entry, row.get(15)?),
+        unsent: errors(BlobKind::SkippedFields, entry, row.get(15)?),
         ignored: columns::ignore_reason(row, 16)?,
     })
 }
 
 /// Decodes the errors of an invalid event or of skipped fields. If the bridge cannot read them, the list is empty: the state
 /// of the entry stays readable.
-fn errors(kind: BlobKind, entry: EntryId, stored: Option<Vec<u8>>) -> Vec<EventError> {
+pub(super) fn errors(kind: BlobKind, entry: EntryId, stored: Option<Vec<u8>>) -> Vec<EventError> {
     let errors = stored.and_then(|bytes| codec::decode(kind, entry.0, &bytes).ok());
     errors.unwrap_or_default()
 }

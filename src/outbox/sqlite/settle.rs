@@ -2,11 +2,13 @@
 
 use rusqlite::{Connection, params};
 
+use super::append;
 use super::columns;
 use super::counts::{Counts, EventSize};
 use super::identity_link;
 use super::lane::{Entrance, EntryLane};
 use super::payload::{self, PayloadKey};
+use super::receipt;
 use super::statements::Statements;
 use crate::imprint::ImprintId;
 use crate::outbox::codec::{self, BlobKind};
@@ -36,6 +38,7 @@ pub(super) fn settle(
         };
         if finish(statements, settlement, &ended)? {
             attempted.retain(|other| other != entry);
+            add_omitted(statements, settlement, *entry)?;
             settled.push((*entry, ending.state()));
             counts.leave(State::Waiting);
             counts.enter(ending.state());
@@ -67,6 +70,25 @@ pub(super) fn settle(
     };
     update_lane(statements, settlement, due)?;
     Ok(settled)
+}
+
+/// Adds the cleared fields that no request sends to the fields that the update of a delivered entry leaves out. Most
+/// settlements have no such fields.
+fn add_omitted(
+    statements: &Statements<'_>,
+    settlement: &Settlement,
+    entry: EntryId,
+) -> rusqlite::Result<()> {
+    let mut omitted = settlement.omitted.iter();
+    let Some((_, omitted)) = omitted.find(|(other, _)| *other == entry) else {
+        return Ok(());
+    };
+    let stored = statements
+        .prepare_cached("SELECT skipped FROM entry WHERE id = ?1")?
+        .query_row([entry.0], |row| row.get(0))?;
+    let mut unsent = receipt::errors(BlobKind::SkippedFields, entry, stored);
+    unsent.extend(omitted.iter().cloned());
+    append::set_skipped(statements, entry, &unsent)
 }
 
 /// Returns whether the lane has a partner customer id, and an entry of a different source arrived after the claim.

@@ -4,7 +4,9 @@ use super::find::{by_partner, link, linked};
 use super::model::event_error;
 use super::set_aside::{event, settle_all, states, withdraw};
 use super::*;
+use imprint_bridge::event::EventError;
 use imprint_bridge::imprint::PartnerCustomerId;
+use imprint_bridge::outbox::CLEARING_OMITTED;
 use imprint_bridge::outbox::{IgnoredEvent, InvalidReason};
 
 fn invalid(id: &str) -> NewEntry {
@@ -253,7 +255,8 @@ async fn the_receipt_keeps_the_errors_of_skipped_fields() {
             ("i", vec!["/phone"]),
             ("n", vec![]),
         ] {
-            let skipped = receipt(outbox, id).await.skipped;
+            let receipt = receipt(outbox, id).await;
+            let skipped = receipt.skipped();
             let found: Vec<&str> = skipped.iter().map(|error| error.pointer.as_str()).collect();
             assert_eq!(found, pointers, "{engine} {id}");
         }
@@ -262,7 +265,41 @@ async fn the_receipt_keeps_the_errors_of_skipped_fields() {
         other.skipped = vec![event_error("/email")];
         let moved = outbox.replay(replay(entry, ReplayChange::Mapped(other)), event("replay"));
         assert_eq!(moved.await.unwrap(), [entry], "{engine}");
-        let found = receipt(outbox, "p").await.skipped;
-        assert_eq!(found, [event_error("/email")], "{engine}");
+        let found = receipt(outbox, "p").await;
+        assert_eq!(found.skipped(), [&event_error("/email")], "{engine}");
+    }
+}
+
+/// FAULTS N475: a settlement adds the cleared fields that no request sends to the skipped fields of the receipt.
+#[tokio::test]
+async fn a_receipt_keeps_the_cleared_fields_that_no_request_sends() {
+    for (engine, outbox, _folder) in engines() {
+        let outbox = &*outbox;
+        let mut new = entry("a", "CUST-1", 1);
+        if let Disposition::Enqueue(change) = &mut new.disposition {
+            change.skipped = vec![event_error("/zip")];
+        }
+        let stored = append(outbox, &[new, entry("b", "CUST-1", 1)]).await;
+        let claimed = claim_one(outbox).await;
+        let endings = stored
+            .iter()
+            .map(|stored| (stored.entry, Ending::Delivered));
+        let omitted = EventError {
+            pointer: String::new(),
+            rule: CLEARING_OMITTED.to_owned(),
+            location: "phone".to_owned(),
+            detail: "imprint.clearing is \"omit\"".to_owned(),
+        };
+        let settlement = Settlement {
+            omitted: vec![(stored[0].entry, vec![omitted])],
+            ..settlement(&claimed, endings.collect(), NOW)
+        };
+        let settled = outbox.settle(settlement.into()).await.unwrap();
+        assert_eq!(settled, Settled::Recorded, "{engine}");
+        let [a, b] = [receipt(outbox, "a").await, receipt(outbox, "b").await];
+        let expected = [("phone", "imprint.clearing is \"omit\"")].into();
+        assert_eq!(a.omitted(), expected, "{engine}");
+        assert_eq!(a.skipped(), [&event_error("/zip")], "{engine}");
+        assert!(b.unsent.is_empty(), "{engine}");
     }
 }

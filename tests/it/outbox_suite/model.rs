@@ -12,9 +12,9 @@ use imprint_bridge::imprint::{
 use imprint_bridge::outbox::{
     AuditEvent, Claim, ClaimBounds, ClaimToken, ClaimedLane, Detail, Digest, Disposition, Ending,
     EntryFilter, EntryId, EntrySelection, IdentityLink, IgnoreReason, InvalidReason, LaneKey,
-    LaneShares, Lookup, MemoryOutbox, Moved, NewEntry, Outbox, ParkReason, Pick, Priority,
-    Recognition, Replay, ReplayChange, Settled, Settlement, SqliteOutbox, State, Trials, Unproven,
-    WaitingEntry, Withdrawal, WithdrawnState,
+    LaneShares, Lookup, MemoryOutbox, Moved, NewEntry, Outbox, ParkReason, Pick, Priority, Replay,
+    ReplayChange, Settled, Settlement, SqliteOutbox, State, Trials, WaitingEntry, Withdrawal,
+    WithdrawnState,
 };
 use imprint_bridge::time::Timestamp;
 use proptest::prelude::*;
@@ -215,20 +215,11 @@ fn settlement(claimed: &ClaimedLane, outcome: Outcome, now: Timestamp) -> Settle
     };
     let until = now.after(Duration::from_secs(60));
     let mut settlement = Settlement {
-        lane: claimed.lane,
-        token: claimed.token,
-        endings: Vec::new(),
         attempted: carried.clone(),
-        moved: None,
-        new_link: None,
-        recognition: Recognition::Unchanged,
-        versions: None,
-        trials: Trials::default(),
-        unproven: Unproven::default(),
         unfold_to: claimed.unfold_to,
-        due: now,
         reassert_at: claimed.versions.reassert_at(),
         at: now,
+        ..super::settlement(claimed, Vec::new(), now)
     };
     match outcome {
         Outcome::Delivered => {

@@ -346,6 +346,7 @@ impl World<'_> {
                     token,
                     endings: Vec::new(),
                     attempted: Vec::new(),
+                    omitted: Vec::new(),
                     moved: None,
                     new_link: None,
                     recognition: Recognition::Unchanged,
