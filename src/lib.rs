@@ -48,6 +48,7 @@
 //! | `telemetry` | the log of the process | |
 //! | `terminal` | the output of commands | |
 //! | `spelling` | finds the known name that a misspelt name probably means | pure |
+//! | `sealing` | encrypts the records of the store, and the keys for this | pure |
 //! | `shutdown` | the signal to stop the process | |
 //! | `confinement` | takes away the rights that the running bridge does not need: Landlock and seccomp | |
 //! | `core_dump` | keeps the memory of the process out of core dumps | |
@@ -97,6 +98,7 @@ pub mod outbox;
 pub mod random;
 pub mod reference;
 pub mod sandbox;
+pub mod sealing;
 mod sender;
 pub mod shutdown;
 mod spelling;

@@ -33,6 +33,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("reference", &[]),
     ("metrics", &[]),
     ("spelling", &[]),
+    ("sealing", &[]),
     ("telemetry", &["spelling", "time"]),
     ("shutdown", &[]),
     ("failpoint", &[]),
@@ -84,7 +85,15 @@ const EDGES: &[(&str, &[&str])] = &[
     ("fold", &["event", "imprint", "time"]),
     (
         "outbox",
-        &["event", "failpoint", "fold", "imprint", "random", "time"],
+        &[
+            "event",
+            "failpoint",
+            "fold",
+            "imprint",
+            "random",
+            "sealing",
+            "time",
+        ],
     ),
     (
         "ingress",
@@ -122,6 +131,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "intake",
             "mapping",
             "outbox",
+            "sealing",
             "spelling",
             "telemetry",
             "time",
@@ -165,6 +175,8 @@ const PURE: &[&str] = &[
     "imprint/lookup.rs",
     "reference.rs",
     "reference/",
+    "sealing.rs",
+    "sealing/",
     "spelling.rs",
 ];
 
