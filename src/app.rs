@@ -20,12 +20,14 @@ use tokio::time::timeout;
 use self::key::KeyFiles;
 use self::operators::TokensWatch;
 use self::retention::Retention;
+use self::sealing::SealingTasks;
 use self::secrets::SecretsWatch;
 use self::senders::DispatchThreads;
 use self::sources::{LoadedSet, RunningSources};
 use self::sources_watch::SourcesWatch;
 use self::store::StoreReport;
 use self::weakening::Weakening;
+use crate::config::sealing_keys::SealingKeys;
 use crate::config::source_set::SourceSet;
 use crate::config::sources::SourceFiles;
 use crate::config::{self, Config};
@@ -54,6 +56,7 @@ mod places;
 mod refused;
 mod reread;
 mod retention;
+mod sealing;
 mod secrets;
 mod senders;
 mod set_watch;
@@ -86,6 +89,7 @@ pub struct App {
     tokens: TokensWatch,
     outbox: Arc<dyn Outbox>,
     store_report: StoreReport,
+    sealing: SealingTasks,
     health: Health,
     figures: Figures,
     senders: DispatchThreads,
@@ -111,12 +115,15 @@ impl App {
     /// # Errors
     /// Returns an error if a file, an address or the store cannot be used.
     pub async fn start(config: Config, set: SourceSet, clock: Clock) -> anyhow::Result<Self> {
-        let (outbox, metrics) = (open(&config, clock.now()).await?, metrics()?);
+        let sealing_keys = sealing_keys(&config)?;
+        let outbox = open(&config, &sealing_keys, clock.now()).await?;
+        let metrics = metrics()?;
         weakening::report(&metrics.weakened);
         let store = || Arc::<dyn Outbox>::clone(&outbox);
         let (stopping, stopped) = watch::channel(false);
         let destination = restored_destination(&*outbox, config.imprint.rate, clock.now()).await?;
         let rereads = Rereads::new(clock.clone());
+        let sealing = SealingTasks::new(sealing_keys, &rereads, store(), metrics.clone());
         let (running, sources) = open_sources(&config, set, &metrics, &rereads)?;
         let listener = Ingress {
             endpoints: running.endpoints(),
@@ -156,6 +163,7 @@ impl App {
             sources,
             tokens,
             store_report: StoreReport::new(outbox.condition(), health.clone(), metrics),
+            sealing,
             outbox,
             health,
             figures,
@@ -181,8 +189,12 @@ impl App {
     /// # Errors
     /// Returns an error if a thread, a task or the store ends before the shutdown. The accepted events stay on disk.
     pub async fn run(mut self, stop: impl Future<Output = &'static str>) -> anyhow::Result<()> {
-        if self.config.profile == config::Profile::Production {
-            tracing::warn!("the store is not encrypted: keep it on an encrypted volume");
+        if self.config.profile == config::Profile::Production
+            && self.config.outbox.keys_dir.is_none()
+        {
+            tracing::warn!(
+                "the store is not sealed: set outbox.keys_dir, or keep the store on an encrypted volume"
+            );
         }
         self.health.ready();
         tracing::info!(ingress = %self.ingress, ops = %self.ops, "ready");
@@ -191,6 +203,7 @@ impl App {
             () = self.outbox.failed() => bail!("the store failed"),
             error = self.senders.failed() => return Err(error.context("a dispatch thread ended")),
             () = self.store_report.run() => bail!("the task that reports the store's condition ended"),
+            () = self.sealing.run(&self.clock) => bail!("the tasks of the sealing ended"),
             () = self.retention.run() => bail!("the retention task ended"),
             () = erasure::run(&*self.outbox, &self.clock) => bail!("the task that erases ended entries ended"),
             () = self.secrets.watch() => bail!("the task that reads the secrets of sources ended"),
@@ -261,11 +274,21 @@ fn open_sources(
     Ok((running, watch))
 }
 
+/// Reads the sealing keys.
+fn sealing_keys(config: &Config) -> anyhow::Result<SealingKeys> {
+    let keys = config::sealing_keys::read(config.outbox.keys_dir.as_deref());
+    keys.map_err(|errors| anyhow!("outbox.keys_dir: {}", errors.join("; ")))
+}
+
 /// Opens the store. A new store gets the configured environment and host of Imprint. Returns an error if an existing
 /// store has another environment or host.
-async fn open(config: &Config, now: Timestamp) -> anyhow::Result<Arc<dyn Outbox>> {
+async fn open(
+    config: &Config,
+    keys: &SealingKeys,
+    now: Timestamp,
+) -> anyhow::Result<Arc<dyn Outbox>> {
     let path = &config.outbox.path;
-    let outbox = outbox::open(path, config.outbox.intake_max, now);
+    let outbox = outbox::open(path, config.outbox.intake_max, now, Arc::clone(&keys.ring));
     let outbox = outbox.with_context(|| format!("outbox.url {}", path.display()))?;
     let configured = config.imprint.destination();
     match outbox.setting(Setting::Destination).await? {

@@ -1,13 +1,15 @@
 //! The command line, with one file for each command. A command prints its result to standard output, and all other text
 //! to standard error.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::sources::{self, SourceSettings};
-use crate::config::{Config, Purpose, SettingError};
+use crate::config::{self, Config, Purpose, SettingError};
+use crate::sealing::KeyRing;
 use crate::telemetry::{self, Log};
 use crate::terminal::print_notice;
 
@@ -155,6 +157,14 @@ fn read(layers: &Layers, purpose: Purpose) -> Result<(Config, Vec<SourceSettings
     let read = Config::read(&layers.config, purpose);
     read.and_then(|config| sources::read(&config).map(|sources| (config, sources)))
         .map_err(|errors| print_errors(&errors))
+}
+
+/// Reads the sealing keys of the configuration, for a command that opens the store itself.
+fn sealing_keys(directory: Option<&Path>) -> anyhow::Result<Arc<KeyRing>> {
+    match config::sealing_keys::read(directory) {
+        Ok(keys) => Ok(keys.ring),
+        Err(errors) => Err(anyhow::anyhow!("outbox.keys_dir: {}", errors.join("; "))),
+    }
 }
 
 fn print_errors(errors: &[SettingError]) -> ExitCode {

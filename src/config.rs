@@ -28,6 +28,7 @@ mod quota;
 mod read_paths;
 mod reader;
 pub(crate) mod regular_file;
+pub mod sealing_keys;
 pub mod secret;
 pub mod source_set;
 pub mod sources;

@@ -41,6 +41,10 @@ pub(crate) enum CrashPoint {
     AfterRequestBeforeSettle,
     /// The store has recorded the result of a request.
     AfterSettle,
+    /// The store has sealed some records again, but has not committed the transaction.
+    BeforeReseal,
+    /// The store has committed the transaction that seals some records again.
+    AfterReseal,
 }
 
 #[cfg(not(feature = "failpoints"))]
@@ -180,6 +184,8 @@ mod live {
             "after_claim_before_request" => CrashPoint::AfterClaimBeforeRequest,
             "after_request_before_settle" => CrashPoint::AfterRequestBeforeSettle,
             "after_settle" => CrashPoint::AfterSettle,
+            "before_reseal" => CrashPoint::BeforeReseal,
+            "after_reseal" => CrashPoint::AfterReseal,
             _ => return None,
         })
     }

@@ -8,6 +8,7 @@ use prometheus::{Registry, TextEncoder};
 
 use self::declare::Declare;
 use self::ignored::IgnoredEntries;
+use self::sealing::SealingMetrics;
 use self::store::StoreMetrics;
 
 mod admin;
@@ -16,6 +17,7 @@ mod dispatch;
 mod ignored;
 mod ingress;
 mod log;
+mod sealing;
 mod snapshot;
 mod sources;
 mod store;
@@ -25,6 +27,7 @@ pub use admin::{AdminMetrics, AdminSnapshot};
 pub use dispatch::{DispatchMetrics, DispatchSnapshot};
 pub use ingress::{IngressMetrics, IngressSnapshot};
 pub use log::LogCounters;
+pub use sealing::SealingSnapshot;
 pub use snapshot::{CountByLabel, Distribution};
 pub use sources::SourcesMetrics;
 pub use store::StoreSnapshot;
@@ -60,6 +63,7 @@ pub struct Metrics {
     /// The metric of the weakenings of the protection.
     pub weakened: WeakenedMetrics,
     store: StoreMetrics,
+    sealing: SealingMetrics,
 }
 
 /// All metric values at about the same time. The reads of two values can be some microseconds apart.
@@ -92,6 +96,7 @@ impl Metrics {
         let sources = SourcesMetrics::new(&declare)?;
         let weakened = WeakenedMetrics::new(&declare, labels)?;
         let store = StoreMetrics::new(&declare, labels)?;
+        let sealing = SealingMetrics::new(&declare)?;
         Ok(Self {
             registry,
             ingress,
@@ -100,6 +105,7 @@ impl Metrics {
             sources,
             weakened,
             store,
+            sealing,
         })
     }
 
@@ -123,6 +129,16 @@ impl Metrics {
     /// Sets the metric that shows the condition of the store.
     pub fn store_condition(&self, condition: &'static str) {
         self.store.set_condition(condition);
+    }
+
+    /// Sets the gauges for the sealing of the store.
+    pub fn sealing(&self, sealing: SealingSnapshot) {
+        self.sealing.set(sealing);
+    }
+
+    /// Sets the gauge that shows whether the bridge could read the files of the sealing keys.
+    pub fn sealing_keys_unreadable(&self, is_unreadable: bool) {
+        self.sealing.set_unreadable(is_unreadable);
     }
 
     /// Sets the gauges for the entries in the store. The caller must call `store_depth` before each read of the

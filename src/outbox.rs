@@ -29,6 +29,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::sealing::KeyRing;
 use crate::time::Timestamp;
 
 mod bounds;
@@ -44,6 +45,8 @@ mod lifecycle;
 mod maybe_sent;
 mod memory;
 mod pick;
+mod sealer;
+mod sealing_status;
 mod sqlite;
 mod state;
 mod unproven;
@@ -75,6 +78,7 @@ pub use lifecycle::{Lifecycle, STALLED_AFTER, Setting, Settings, StoreCondition}
 pub use maybe_sent::MaybeSent;
 pub use memory::MemoryOutbox;
 pub use pick::{FailingShare, LaneShares, Pick, Standing};
+pub use sealing_status::{KeyUse, SealingStatus};
 pub use sqlite::{
     KeptEvent, OpenError, RebindConsent, RebindReport, SqliteOutbox, VerifyReport, newest_events,
     rebind, restore, verify,
@@ -146,10 +150,19 @@ pub trait Outbox: Inbox + Lanes + Ledger + Lifecycle {}
 
 impl<T: Inbox + Lanes + Ledger + Lifecycle> Outbox for T {}
 
-/// Opens the store at `path`, or creates the store if none exists. At most `intake_max` events wait for a commit.
+/// Opens the store at `path`, or creates the store if none exists. At most `intake_max` events wait for a commit. The
+/// newest of the sealing keys seals new records.
 ///
 /// # Errors
 /// [`OpenError`] says how to fix the problem: another process holds the store, or the file is not a store.
-pub fn open(path: &Path, intake_max: usize, now: Timestamp) -> Result<Arc<dyn Outbox>, OpenError> {
-    Ok(Arc::new(SqliteOutbox::open(path, intake_max, now)?))
+pub fn open(
+    path: &Path,
+    intake_max: usize,
+    now: Timestamp,
+    keys: Arc<KeyRing>,
+) -> Result<Arc<dyn Outbox>, OpenError> {
+    let sealed = (ClaimBounds::default(), keys);
+    Ok(Arc::new(SqliteOutbox::open_sealed(
+        path, intake_max, now, sealed,
+    )?))
 }

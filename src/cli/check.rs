@@ -15,7 +15,7 @@ use crate::app::{
 };
 use crate::config::sources::examples::{self, ExampleResults};
 use crate::config::sources::{Auth, SourceFiles, SourceSettings};
-use crate::config::{Config, Purpose};
+use crate::config::{Config, Purpose, sealing_keys};
 use crate::intake::coverage::{self, ExampleCoverage};
 use crate::intake::{EventType, Source, Sources};
 use crate::terminal::{print_notice, print_result};
@@ -74,6 +74,9 @@ fn check_once(layers: &Layers) -> (Vec<PathBuf>, ExitCode) {
     if config.imprint.key_file.is_none() {
         print_result("  imprint.key_file is not set; serve needs it");
     }
+    if config.outbox.keys_dir.is_none() {
+        print_result("  outbox.keys_dir is not set, so the store is not sealed");
+    }
     let errors = report_files("", setting_file_errors(&config));
     (paths, check_all(&config, sources, errors))
 }
@@ -93,7 +96,7 @@ fn check_all(config: &Config, settings: Vec<SourceSettings>, mut errors: usize) 
     let all = settings.iter().map(|settings| Arc::clone(&settings.source));
     let sources = Sources::new(all, config.intake);
     let wall_time = Clock::machine().wall();
-    errors += check_look(config);
+    errors += check_look(config) + check_sealing_keys(config);
     for settings in settings {
         let warnings = settings.warnings();
         let SourceSettings { source, auth, .. } = settings;
@@ -136,6 +139,26 @@ fn check_look(config: &Config) -> usize {
             1
         }
     }
+}
+
+/// Reports the sealing keys that are unusable, and returns the number of errors.
+///
+/// A missing directory is no error, because the machine of an author need not have the keys. `serve` does not start without
+/// the directory.
+fn check_sealing_keys(config: &Config) -> usize {
+    let directory = config.outbox.keys_dir.as_deref();
+    if let Some(missing) = directory.filter(|directory| !directory.exists()) {
+        print_result(format_args!(
+            "  the directory {} does not exist; serve needs the sealing keys in it",
+            missing.display()
+        ));
+        return 0;
+    }
+    let errors = sealing_keys::read(directory).err().unwrap_or_default();
+    for error in &errors {
+        print_notice(format_args!("outbox.keys_dir: {error}"));
+    }
+    errors.len()
 }
 
 /// Reports the secret files of a source that are missing or unusable, and returns the number of errors.

@@ -9,7 +9,7 @@ use anyhow::{Context as _, anyhow};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Layers, print_errors, read};
+use super::{Layers, print_errors, read, sealing_keys};
 use crate::config::sources::examples::{self, ExampleRequest};
 use crate::config::sources::{self, SourceSettings};
 use crate::config::{Config, Purpose};
@@ -84,6 +84,8 @@ struct ComparedVersion {
     names: Vec<SourceName>,
     /// The folder of the source files. Each source has its examples in a folder inside this folder.
     folder: PathBuf,
+    /// The directory of the sealing keys.
+    keys_dir: Option<PathBuf>,
 }
 
 impl ComparedVersion {
@@ -94,6 +96,7 @@ impl ComparedVersion {
             names: sources.iter().map(|source| source.name.clone()).collect(),
             sources: Sources::new(sources, config.intake),
             folder: config.sources_dir.clone(),
+            keys_dir: config.outbox.keys_dir.clone(),
         }
     }
 
@@ -208,7 +211,8 @@ fn compare_stored(
     (before, after): (&ComparedVersion, &ComparedVersion),
     wall_time: Timestamp,
 ) -> anyhow::Result<Vec<(String, Vec<Difference>)>> {
-    let events = outbox::newest_events(store, last).with_context(|| {
+    let keys = sealing_keys(after.keys_dir.as_deref())?;
+    let events = outbox::newest_events(store, last, keys).with_context(|| {
         "the stored events cannot be compared; `imprint-bridge store backup` makes a copy of the store of a running bridge"
     })?;
     let compared = events.iter().map(|kept| {

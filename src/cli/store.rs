@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Subcommand;
 use serde_json::json;
 
 use super::operator::{Bridge, table};
-use super::{Layers, NEGATIVE_RESULT, read};
-use crate::config::Purpose;
+use super::{Layers, NEGATIVE_RESULT, print_errors, read, sealing_keys};
+use crate::config::{Config, Purpose};
 use crate::http::Method;
 use crate::outbox::{self, AuditEvent, RebindConsent};
 use crate::terminal::{print_notice, print_result};
@@ -26,8 +27,10 @@ pub(super) enum StoreCommand {
         name: String,
     },
     /// Verifies a store, and prints the number of entries and of audit records. No other process must have the file
-    /// open.
+    /// open. The command needs the sealing keys (`outbox.keys_dir`) to verify audit records with a sealed reason.
     Verify {
+        #[command(flatten)]
+        layers: Layers,
         /// File of the store, or of a copy of the store.
         file: PathBuf,
     },
@@ -67,13 +70,23 @@ pub(super) fn run(command: &StoreCommand) -> anyhow::Result<ExitCode> {
             bridge.show(&done, table::entry);
             Ok(ExitCode::SUCCESS)
         }
-        StoreCommand::Verify { file } => {
-            let report = outbox::verify(file)?;
+        StoreCommand::Verify { layers, file } => {
+            let config = match Config::read(&layers.config, Purpose::Check) {
+                Ok(config) => config,
+                Err(errors) => return Ok(print_errors(&errors)),
+            };
+            let report = outbox::verify(file, &sealing_keys(config.outbox.keys_dir.as_deref())?)?;
             print_result(format_args!(
                 "{} entries, {} waiting, {} parked, {} audit records",
                 report.entries, report.waiting, report.parked, report.audit_records
             ));
             report.errors.iter().for_each(print_notice);
+            if report.unverified > 0 {
+                print_notice(format_args!(
+                    "{} audit records could not be verified, because the sealing key of their reason is missing",
+                    report.unverified
+                ));
+            }
             Ok(if report.errors.is_empty() {
                 print_result("no errors");
                 ExitCode::SUCCESS
@@ -91,7 +104,11 @@ pub(super) fn run(command: &StoreCommand) -> anyhow::Result<ExitCode> {
                 Ok((config, _)) => config,
                 Err(code) => return Ok(code),
             };
-            if let Some(aside) = outbox::restore(copy, &config.outbox.path)? {
+            if let Some(aside) = outbox::restore(
+                copy,
+                &config.outbox.path,
+                &sealing_keys(config.outbox.keys_dir.as_deref())?,
+            )? {
                 print_result(format_args!(
                     "the previous store is now {}",
                     aside.display()
@@ -109,7 +126,8 @@ fn rebind(layers: &Layers, is_confirmed: bool, reason: Option<String>) -> anyhow
         Err(code) => return Ok(code),
     };
     let path = &config.outbox.path;
-    let before = outbox::rebind(path, &RebindConsent::Preview)?;
+    let keys = sealing_keys(config.outbox.keys_dir.as_deref())?;
+    let before = outbox::rebind(path, &RebindConsent::Preview, Arc::clone(&keys))?;
     let destination = config.imprint.destination();
     let stored = before.destination.unwrap_or_else(|| "none".to_owned());
     print_result(format_args!("the store belongs to: {stored}"));
@@ -136,7 +154,8 @@ fn rebind(layers: &Layers, is_confirmed: bool, reason: Option<String>) -> anyhow
         reason,
         at: Clock::machine().now(),
     };
-    outbox::rebind(path, &RebindConsent::Confirmed { destination, event })?;
+    let consent = RebindConsent::Confirmed { destination, event };
+    outbox::rebind(path, &consent, keys)?;
     print_result("the store was moved");
     Ok(ExitCode::SUCCESS)
 }

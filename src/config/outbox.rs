@@ -17,6 +17,8 @@ const INTAKE_MAX: u64 = 1_000_000;
 #[derive(Clone, Debug)]
 pub struct OutboxSettings {
     pub path: PathBuf,
+    /// The directory of the sealing keys. `None` means that the store is not sealed.
+    pub keys_dir: Option<PathBuf>,
     pub intake_max: usize,
     pub retain_receipt: Duration,
     pub retain_parked: Duration,
@@ -24,6 +26,7 @@ pub struct OutboxSettings {
 
 pub(super) fn take(reader: &mut Reader) -> Option<OutboxSettings> {
     let path = reader.take(&["outbox", "url"], |raw| store_path(&raw.text()?));
+    let keys_dir = reader.take_optional(&["outbox", "keys_dir"], super::path);
     let intake_max = reader.take(&["outbox", "intake_max"], |raw| raw.count(1, INTAKE_MAX));
     let mut retain = |key| {
         reader.take(&["outbox", key], |raw: Raw| {
@@ -33,6 +36,7 @@ pub(super) fn take(reader: &mut Reader) -> Option<OutboxSettings> {
     let (retain_receipt, retain_parked) = (retain("retain_receipt"), retain("retain_parked"));
     Some(OutboxSettings {
         path: path?,
+        keys_dir,
         intake_max: intake_max?,
         retain_receipt: retain_receipt?,
         retain_parked: retain_parked?,

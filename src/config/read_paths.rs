@@ -26,6 +26,7 @@ impl Config {
         let secrets = secrets.flat_map(|files| files.paths.iter().cloned());
         let files = named.into_iter().flatten().cloned();
         let mut folders = vec![self.sources_dir.clone(), self.schemas_dir.clone()];
+        folders.extend(self.outbox.keys_dir.clone());
         folders.extend(self.confinement.readable.iter().cloned());
         ReadPaths {
             files: files.chain(tokens).chain(secrets).collect(),

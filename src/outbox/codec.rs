@@ -1,20 +1,19 @@
 //! Encodes values into stored bytes and numbers, and decodes stored bytes and numbers. No other module encodes or
 //! decodes stored data.
 //!
-//! Every function that encodes or decodes a blob gets the kind of the blob and the id of the blob's record. The codec
-//! stores the bytes unencrypted today. A later codec can bind each encrypted blob to its kind and its record, so that
-//! nobody can move the blob to a different record unnoticed.
+//! Every function that encodes or decodes a blob gets the kind of the blob and the id of the blob's record. If the
+//! process has a sealing key, the codec seals each blob, and binds the blob to its kind and its record: nobody can move
+//! the blob to a different record unnoticed. A blob from before the first sealing key stays readable.
 //!
 //! The numbers of states, reasons, priorities and lane kinds never change, because a newer program must read the stores
 //! of an older program. After a number is removed, no new value ever gets this number. An unknown number is an error:
 //! the codec never guesses the meaning of a number.
 
 use std::borrow::Cow;
-use std::fmt;
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::sealer::Sealer;
 use super::{
     Absence, EntryId, IgnoreReason, KeyMark, LaneClass, LaneKey, MaybeSent, ParkReason, Priority,
     Recognition, Standing, State,
@@ -22,127 +21,12 @@ use super::{
 use crate::imprint::{CustomerRef, ImprintId, PartnerCustomerId};
 use crate::time::Timestamp;
 
-/// The usual size of an encoded update, in bytes: the initial capacity of the encoding buffer.
-const UPDATE_BYTES_USUAL: usize = 1024;
+mod blob;
 
-/// The kind of a stored blob.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum BlobKind {
-    /// The event of an entry. The record id is the number of the entry.
-    Event,
-    /// The values that the event of an entry sets. The record id is the number of the entry.
-    Update,
-    /// The versions of a lane, with the values that dispatch possibly must send again. The record id is the number of
-    /// the lane.
-    LaneVersions,
-    /// Imprint's answer that the customer of a lane does not exist. The record id is the number of the lane.
-    LaneAbsence,
-    /// Imprint's answer about a parked entry. The record id is the number of the entry.
-    ParkedDetail,
-    /// The errors of an entry that is parked as invalid. The record id is the number of the entry.
-    EventErrors,
-    /// The errors of the fields that the update of an entry leaves out. The record id is the number of the entry.
-    SkippedFields,
-    /// An operator's reason for an action. The record id is the number of the audit record.
-    AuditReason,
-}
-
-impl fmt::Display for BlobKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Event => "event of entry",
-            Self::Update => "update of entry",
-            Self::LaneVersions => "versions of lane",
-            Self::LaneAbsence => "absent customer of lane",
-            Self::ParkedDetail => "detail of parked entry",
-            Self::EventErrors => "errors of invalid entry",
-            Self::SkippedFields => "skipped fields of entry",
-            Self::AuditReason => "reason of audit record",
-        })
-    }
-}
-
-/// The error when this program cannot read or write stored content.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum CodecError {
-    /// The stored number belongs to no known state, reason, priority or lane kind.
-    #[error("unknown number {number} in {column}")]
-    UnknownNumber {
-        /// The table and the column that contain the number.
-        column: &'static str,
-        number: i64,
-    },
-    /// The codec cannot decode the stored blob as a value of the blob's kind.
-    #[error("unreadable {kind} {record}")]
-    Unreadable {
-        kind: BlobKind,
-        record: u64,
-        source: serde_json::Error,
-    },
-    /// The codec cannot encode the value as a blob.
-    #[error("{kind} {record} cannot be stored")]
-    Unwritable {
-        kind: BlobKind,
-        record: u64,
-        source: serde_json::Error,
-    },
-}
-
-/// Encodes a value into its stored bytes.
-pub(super) fn encode<T: Serialize>(
-    kind: BlobKind,
-    record: u64,
-    value: &T,
-) -> Result<Vec<u8>, CodecError> {
-    let mut bytes = Vec::with_capacity(UPDATE_BYTES_USUAL);
-    serde_json::to_writer(&mut bytes, value).map_err(|source| CodecError::Unwritable {
-        kind,
-        record,
-        source,
-    })?;
-    Ok(bytes)
-}
-
-/// Decodes a value from its stored bytes.
-pub(super) fn decode<T: DeserializeOwned>(
-    kind: BlobKind,
-    record: u64,
-    bytes: &[u8],
-) -> Result<T, CodecError> {
-    serde_json::from_slice(bytes).map_err(|source| CodecError::Unreadable {
-        kind,
-        record,
-        source,
-    })
-}
-
-/// Encodes a value that consists of bytes, such as an event, into its stored form.
-pub(super) const fn encode_bytes(_kind: BlobKind, _record: u64, bytes: &[u8]) -> Cow<'_, [u8]> {
-    Cow::Borrowed(bytes)
-}
-
-/// Decodes a value that consists of bytes, such as an event, from its stored form.
-pub(super) fn decode_bytes(
-    _kind: BlobKind,
-    _record: u64,
-    bytes: Vec<u8>,
-) -> Result<Vec<u8>, CodecError> {
-    Ok(bytes)
-}
-
-/// Encodes a text into its stored form.
-pub(super) const fn encode_text(_kind: BlobKind, _record: u64, text: &str) -> Cow<'_, str> {
-    Cow::Borrowed(text)
-}
-
-/// Decodes a text from its stored form.
-pub(super) fn decode_text(
-    _kind: BlobKind,
-    _record: u64,
-    text: String,
-) -> Result<String, CodecError> {
-    Ok(text)
-}
+pub(super) use self::blob::{
+    BlobKind, CodecError, StoredText, decode, decode_bytes, decode_text, encode, encode_bytes,
+    encode_text, seal,
+};
 
 /// The stored form of [`Absence`].
 #[derive(Serialize, Deserialize)]
@@ -154,7 +38,11 @@ struct StoredAbsence {
     key: u64,
 }
 
-pub(super) fn encode_absence(lane: u64, absence: &Absence) -> Result<Vec<u8>, CodecError> {
+pub(super) fn encode_absence(
+    sealer: &Sealer,
+    lane: u64,
+    absence: &Absence,
+) -> Result<Vec<u8>, CodecError> {
     let stored = StoredAbsence {
         at: absence.at.as_millis(),
         typed: absence.is_typed,
@@ -162,13 +50,13 @@ pub(super) fn encode_absence(lane: u64, absence: &Absence) -> Result<Vec<u8>, Co
         id: absence.by_id,
         key: absence.key.0,
     };
-    encode(BlobKind::LaneAbsence, lane, &stored)
+    encode(sealer, BlobKind::LaneAbsence, lane, &stored)
 }
 
-/// Decodes the recorded answer that a lane's customer does not exist. If the blob is damaged, the function returns
+/// Decodes the recorded answer that a lane's customer does not exist. If the blob cannot be read, the function returns
 /// `None`, so dispatch asks Imprint again.
-pub(super) fn absence(lane: u64, bytes: &[u8]) -> Option<Absence> {
-    let stored: StoredAbsence = decode(BlobKind::LaneAbsence, lane, bytes).ok()?;
+pub(super) fn absence(sealer: &Sealer, lane: u64, bytes: &[u8]) -> Option<Absence> {
+    let stored: StoredAbsence = decode(sealer, BlobKind::LaneAbsence, lane, bytes).ok()?;
     Some(Absence {
         at: Timestamp::from_millis(stored.at),
         is_typed: stored.typed,
@@ -474,11 +362,5 @@ mod tests {
             assert_eq!(refused, format!("unknown number {number} in parked.reason"));
         }
         assert!(class("lane.low", 6).is_err());
-    }
-
-    #[test]
-    fn an_unreadable_blob_is_an_error_that_names_its_record() {
-        let refused = decode::<u8>(BlobKind::Update, 7, b"{").unwrap_err();
-        assert_eq!(refused.to_string(), "unreadable update of entry 7");
     }
 }

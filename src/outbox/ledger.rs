@@ -329,4 +329,7 @@ pub struct AuditRecord {
     pub at: Timestamp,
     /// True if nobody has changed this audit record or deleted the previous audit record.
     pub is_intact: bool,
+    /// True if the process does not have the sealing key of the reason. The bridge then cannot check the record, and
+    /// `is_intact` is false.
+    pub lacks_key: bool,
 }

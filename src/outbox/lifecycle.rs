@@ -6,11 +6,13 @@ use std::fmt;
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::StoreFuture;
+use super::{SealingStatus, StoreFuture};
+use crate::sealing::KeyRing;
 
 /// The outbox port of the process that owns the storage engine. The code that starts and stops the process holds this
 /// port.
@@ -29,6 +31,13 @@ pub trait Lifecycle: Send + Sync + fmt::Debug {
     ///
     /// The store overwrites deleted rows at once, but its write-ahead log still contains them until this call.
     fn erase(&self) -> StoreFuture<'_, ()>;
+    /// Uses other sealing keys: seals all later records with the newest key, and claims the lanes that waited for a missing
+    /// key again.
+    fn use_keys(&self, ring: Arc<KeyRing>) -> StoreFuture<'_, ()>;
+    /// Seals some records again that are not sealed with the newest key. Returns whether records are possibly left.
+    fn reseal(&self) -> StoreFuture<'_, bool>;
+    /// Returns a watch channel with the state of the sealing.
+    fn sealing(&self) -> watch::Receiver<SealingStatus>;
     /// Finishes the operations that callers have started, then closes the store. Every later operation returns
     /// [`Error::Closed`](super::Error::Closed).
     fn close(&self);

@@ -16,12 +16,13 @@ use super::waiters::Waiters;
 use super::{
     Appended, AuditEvent, AuditRecord, Claim, ClaimBounds, Depth, Detail, EntryFilter, EntryId,
     EntryPage, EntrySelection, Error, FieldOrigin, Inbox, Inspection, LaneKey, Lanes, Ledger,
-    Lifecycle, LoadedEntries, LoadedLane, Lookup, NewEntry, Pick, Receipt, Replay, Setting,
-    Settings, Settled, Settlement, State, StoreCondition, StoreFuture, VersionReset, Withdrawal,
-    Withdrawn,
+    Lifecycle, LoadedEntries, LoadedLane, Lookup, NewEntry, Pick, Receipt, Replay, SealingStatus,
+    Setting, Settings, Settled, Settlement, State, StoreCondition, StoreFuture, VersionReset,
+    Withdrawal, Withdrawn,
 };
 use crate::event::SourceName;
 use crate::imprint::CustomerRef;
+use crate::sealing::KeyRing;
 use crate::time::Timestamp;
 
 mod customer;
@@ -259,6 +260,18 @@ impl Lifecycle for MemoryOutbox {
 
     fn erase(&self) -> StoreFuture<'_, ()> {
         Box::pin(ready(Ok(())))
+    }
+
+    fn use_keys(&self, _ring: Arc<KeyRing>) -> StoreFuture<'_, ()> {
+        Box::pin(ready(Ok(())))
+    }
+
+    fn reseal(&self) -> StoreFuture<'_, bool> {
+        Box::pin(ready(Ok(false)))
+    }
+
+    fn sealing(&self) -> watch::Receiver<SealingStatus> {
+        watch::channel(SealingStatus::default()).1
     }
 
     fn close(&self) {}

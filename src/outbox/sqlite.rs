@@ -12,24 +12,25 @@ use std::pin::Pin;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rusqlite::Connection;
 use tokio::sync::{oneshot, watch as channel_watch};
 
 use self::counts::Counts;
 use self::shared::SharedState;
+use self::store_connection::StoreConnection;
 use self::threads::Threads;
+use self::writer::Writer;
 use self::writer::job::{
     ActJob, AppendJob, ClaimJob, ReadJob, Reply, SettleJob, Wakes, WriterCommand, bytes,
 };
-use self::writer::{CopyJob, Writer};
 use super::{
     Appended, AuditEvent, AuditRecord, Claim, ClaimBounds, Depth, Detail, EntryFilter, EntryId,
     EntryPage, EntrySelection, Error, FieldOrigin, Inbox, Inspection, LaneKey, Lanes, Ledger,
-    Lifecycle, LoadedEntries, LoadedLane, Lookup, NewEntry, Pick, Receipt, Replay, Settled,
-    Settlement, State, StoreCondition, StoreFuture, VersionReset, Withdrawal, Withdrawn,
+    Lifecycle, LoadedEntries, LoadedLane, Lookup, NewEntry, Pick, Receipt, Replay, SealingStatus,
+    Settled, Settlement, State, StoreCondition, StoreFuture, VersionReset, Withdrawal, Withdrawn,
 };
 use crate::event::SourceName;
 use crate::imprint::CustomerRef;
+use crate::sealing::KeyRing;
 use crate::time::Timestamp;
 
 mod append;
@@ -50,6 +51,7 @@ mod identity_link;
 mod kept;
 mod lane;
 mod ledger;
+mod lifecycle;
 mod lock;
 mod log_mark;
 mod meta;
@@ -61,10 +63,13 @@ mod payload;
 mod prune;
 mod rebind;
 mod receipt;
+mod reseal;
 mod reset;
+mod sealing_keys;
 mod settle;
 mod shared;
 mod statements;
+mod store_connection;
 mod threads;
 mod versions;
 mod waiting;
@@ -106,39 +111,44 @@ impl SqliteOutbox {
     /// # Errors
     /// [`OpenError`] says how to fix the problem: another process holds the store, or the file is not a store.
     pub fn open(path: &Path, intake_max: usize, now: Timestamp) -> Result<Self, OpenError> {
-        Self::open_bounded(path, intake_max, now, ClaimBounds::default())
+        Self::open_sealed(
+            path,
+            intake_max,
+            now,
+            (ClaimBounds::default(), Arc::default()),
+        )
     }
 
-    /// Opens the store with these bounds. Tests use small bounds.
+    /// Opens the store with these bounds, and with the sealing keys of the process. Tests use small bounds.
     ///
     /// # Errors
-    /// Returns the errors of [`Self::open`].
-    pub fn open_bounded(
+    /// Returns the errors of [`Self::open`], or an error if a necessary key is missing.
+    pub fn open_sealed(
         path: &Path,
         intake_max: usize,
         now: Timestamp,
-        bounds: ClaimBounds,
+        (bounds, keys): (ClaimBounds, Arc<KeyRing>),
     ) -> Result<Self, OpenError> {
         // If `path` is a link, lock the file that the link names, as `verify` and `restore` do.
         let file = path.canonicalize();
         let file = file.unwrap_or_else(|_absent| path.to_owned());
         let mut lock = lock::acquire(&file)?;
-        let (opened, files) = open::connection(path, &mut lock, now, bounds)?;
+        let (opened, files) = open::connection(path, &mut lock, now, (bounds, keys))?;
         let digest_key = opened.digest_key;
-        let counts =
-            Counts::read(&opened.connection).map_err(OpenError::sqlite("counting entries"))?;
+        let counts = Counts::read(&opened.store).map_err(OpenError::sqlite("counting entries"))?;
         files.leave();
         let (files, shared) = (Arc::new(files), Arc::new(SharedState::default()));
         shared.publish(&counts.stored_bytes);
+        let sealer = opened.store.sealer();
+        shared.set_sealing(SealingStatus::of(&sealer.ring(), &sealer.used()));
         let (commands, inbox) = channel();
         let (failed_sender, failed) = channel_watch::channel(false);
         let watches = watch::watches(&files, &shared);
         let written = Arc::clone(&shared);
         let write = move || {
-            let connection = opened.connection;
-            let (lanes, own) = (opened.claimed_lanes, Arc::clone(&files));
-            Writer::new(&connection, counts, lanes, own, written).run(&inbox, &failed_sender);
-            drop(connection);
+            let own = Arc::clone(&files);
+            Writer::new(&opened, counts, own, written).run(&inbox, &failed_sender);
+            drop(opened);
             drop(files);
             drop(lock);
         };
@@ -194,7 +204,7 @@ impl SqliteOutbox {
     /// queue of reads without waiting callers would fill the memory.
     fn read<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&Connection, &Counts) -> rusqlite::Result<T> + Send + 'static,
+        read: impl FnOnce(&StoreConnection, &Counts) -> rusqlite::Result<T> + Send + 'static,
     ) -> StoreFuture<'_, T> {
         if self.shared.is_stalled() {
             return Box::pin(ready(Err(Error::Unavailable(StoreCondition::Stalled))));
@@ -206,7 +216,7 @@ impl SqliteOutbox {
     fn act<T: Send + 'static>(
         &self,
         wakes: Wakes,
-        act: impl FnOnce(&Connection, &mut Counts) -> rusqlite::Result<T> + Send + 'static,
+        act: impl FnOnce(&StoreConnection, &mut Counts) -> rusqlite::Result<T> + Send + 'static,
     ) -> StoreFuture<'_, T> {
         self.ask(|reply| WriterCommand::Act(ActJob::new(reply, wakes, act)))
     }
@@ -352,38 +362,6 @@ impl Ledger for SqliteOutbox {
 
     fn depth(&self) -> StoreFuture<'_, Depth> {
         self.read(|connection, counts| counts.depth(connection))
-    }
-}
-
-impl Lifecycle for SqliteOutbox {
-    fn failed(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        let mut failed = self.failed.clone();
-        Box::pin(async move {
-            if failed.wait_for(|failed| *failed).await.is_err() {
-                // The writer thread has ended without a failure, so this future never resolves.
-                std::future::pending::<()>().await;
-            }
-        })
-    }
-
-    fn condition(&self) -> channel_watch::Receiver<StoreCondition> {
-        self.shared.condition()
-    }
-
-    fn backup(&self, name: &str) -> StoreFuture<'_, PathBuf> {
-        let to = self.path.with_file_name(name);
-        self.ask(|reply| WriterCommand::Copy(CopyJob { to, reply }))
-    }
-
-    fn erase(&self) -> StoreFuture<'_, ()> {
-        self.ask(WriterCommand::Erase)
-    }
-
-    fn close(&self) {
-        drop(take(&self.commands));
-        if let Some(threads) = take(&self.threads) {
-            threads.join();
-        }
     }
 }
 

@@ -92,6 +92,18 @@ pub static SETTINGS: &[MessageExplanation] = &[
         "Raise this setting, or lower `ingress.body_bytes_max`.",
     ),
     row(
+        &[
+            "the directory … cannot be read: …",
+            "the directory … has more than … files",
+            "the directory … has no key file",
+            "the directory … does not exist; serve needs the sealing keys in it",
+            "outbox.keys_dir is not set, so the store is not sealed",
+            "… has a name that is not UTF-8",
+        ],
+        "The directory of the sealing keys is not set, missing, empty, or another directory.",
+        "Set `outbox.keys_dir` to the directory that has one file for each sealing key, and nothing else. Make a key with `openssl rand -hex 32`.",
+    ),
+    row(
         &["lag plus drain must be at most …"],
         "Kubernetes kills a pod 30 s after the signal to stop, so a longer shutdown would be cut.",
         "Lower `shutdown.lag` or `shutdown.drain`.",

@@ -10,13 +10,13 @@ use serde_json::{Value, json};
 use crate::support::{Event, TestApp, email};
 
 /// The text in the values of the tests.
-const CANARY: &str = "canary-4711";
+pub(crate) const CANARY: &str = "canary-4711";
 
 /// Returns whether a file in a folder contains a text.
 ///
 /// The function looks twice: during a look, the bridge possibly moves the text from the log, which the function has not
 /// read yet, into the store file, which it has read.
-fn contains(folder: &Path, text: &str) -> bool {
+pub(crate) fn contains(folder: &Path, text: &str) -> bool {
     let look = || {
         fs::read_dir(folder).unwrap().any(|file| {
             let path = file.unwrap().path();
@@ -31,11 +31,11 @@ fn contains(folder: &Path, text: &str) -> bool {
     look() || look()
 }
 
-fn is_in_store(app: &TestApp, text: &str) -> bool {
+pub(crate) fn is_in_store(app: &TestApp, text: &str) -> bool {
     contains(app.files.store().parent().unwrap(), text)
 }
 
-fn canary(id: &str) -> Event {
+pub(crate) fn canary(id: &str) -> Event {
     let text = |field: &str| json!(format!("{CANARY}-{field}"));
     email(id, id, 1)
         .email(&format!("{CANARY}@example.com"))

@@ -39,6 +39,7 @@ mod partial;
 mod proof;
 mod request_headers;
 mod scenarios;
+mod sealing;
 mod senders;
 mod signed;
 mod simulation;

@@ -24,6 +24,7 @@ mod find;
 mod invalid;
 mod layout;
 mod model;
+mod sealed;
 mod set_aside;
 mod spelling;
 mod turns;

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -12,11 +12,12 @@ use actix_web::rt::System;
 use futures_util::FutureExt as _;
 use imprint_bridge::app::App;
 use imprint_bridge::config::source_set::SourceSet;
-use imprint_bridge::config::{Config, Purpose};
-use imprint_bridge::outbox::{Ledger as _, SqliteOutbox};
+use imprint_bridge::config::{Config, Purpose, sealing_keys};
+use imprint_bridge::outbox::{ClaimBounds, Ledger as _, SqliteOutbox};
 use imprint_bridge::sandbox::{
     LedgerEntry, Operation, RunningSandbox, Sandbox, SandboxSettings, UnseededCustomer,
 };
+use imprint_bridge::sealing::KeyRing;
 use imprint_bridge::time::{Clock, Timestamp};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -240,7 +241,7 @@ impl Files {
 
     /// Returns the settings files of the bridge. A later file overrides an earlier file.
     pub(crate) fn settings(&self) -> Vec<PathBuf> {
-        let files = ["bridge.toml", "more.toml", "operator.toml"];
+        let files = ["bridge.toml", "more.toml", "operator.toml", "sealing.toml"];
         let files = files.into_iter().map(|name| self.path(name));
         files.filter(|path| path.exists()).collect()
     }
@@ -268,6 +269,28 @@ impl Files {
         std::fs::write(self.path("operator.toml"), settings).unwrap();
     }
 
+    /// Writes a sealing key file atomically, and adds the directory of the keys to the settings of the bridge.
+    pub(crate) fn write_sealing_key(&self, name: &str, key: &str) {
+        let directory = self.path("keys");
+        std::fs::create_dir_all(&directory).unwrap();
+        let settings = format!("[outbox]\nkeys_dir = \"{}\"", directory.display());
+        std::fs::write(self.path("sealing.toml"), settings).unwrap();
+        std::fs::write(self.path("sealing.new"), format!("{key}\n")).unwrap();
+        std::fs::rename(self.path("sealing.new"), directory.join(name)).unwrap();
+    }
+
+    /// Removes a sealing key file.
+    pub(crate) fn remove_sealing_key(&self, name: &str) {
+        std::fs::remove_file(self.path("keys").join(name)).unwrap();
+    }
+
+    /// Reads the sealing keys, if the bridge has sealing keys.
+    pub(crate) fn sealing_keys(&self) -> Arc<KeyRing> {
+        let directory = self.path("keys");
+        let directory = directory.exists().then_some(directory);
+        sealing_keys::read(directory.as_deref()).unwrap().ring
+    }
+
     pub(crate) fn store(&self) -> PathBuf {
         self.path("outbox.db")
     }
@@ -292,7 +315,8 @@ impl Files {
     /// lock file until the process executes its program.
     fn open_store(&self) -> SqliteOutbox {
         let now = Clock::machine().now();
-        let open = || SqliteOutbox::open(&self.store(), 1, now).ok();
+        let sealed = || (ClaimBounds::default(), self.sealing_keys());
+        let open = || SqliteOutbox::open_sealed(&self.store(), 1, now, sealed()).ok();
         wait_for("the store can be opened", open)
     }
 
@@ -316,6 +340,7 @@ pub(crate) struct TestAppBuilder {
     key: &'static str,
     settings: String,
     operator: Option<(&'static str, &'static str)>,
+    sealing_key: Option<(&'static str, String)>,
     clock: Clock,
 }
 
@@ -346,6 +371,15 @@ impl TestAppBuilder {
         Self { operator, ..self }
     }
 
+    /// Gives the bridge a sealing key.
+    pub(crate) fn sealing_key(self, name: &'static str, key: String) -> Self {
+        let sealing_key = Some((name, key));
+        Self {
+            sealing_key,
+            ..self
+        }
+    }
+
     /// Overrides settings of the bridge with TOML.
     pub(crate) fn settings(self, settings: impl Into<String>) -> Self {
         let settings = settings.into();
@@ -359,6 +393,9 @@ impl TestAppBuilder {
         let files = Files::write(imprint.address, self.key, &self.settings);
         if let Some((name, token)) = self.operator {
             files.write_token(name, token);
+        }
+        if let Some((name, key)) = self.sealing_key {
+            files.write_sealing_key(name, &key);
         }
         let bridge = Some(Bridge::start(&files, self.clock.clone()));
         TestApp {
@@ -392,6 +429,7 @@ impl TestApp {
             key: KEY,
             settings: String::new(),
             operator: None,
+            sealing_key: None,
             clock: Clock::machine(),
         }
     }

@@ -330,6 +330,7 @@ impl MemoryTables {
             reason: event.reason,
             at: event.at,
             is_intact: true,
+            lacks_key: false,
         });
     }
 }

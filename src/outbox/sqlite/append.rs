@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{OptionalExtension, params};
 
 use super::columns;
 use super::counts::Counts;
 use super::lane::{Entrance, EntryLane};
 use super::payload::{self, Arrives, PayloadKey};
 use super::statements::Statements;
+use super::store_connection::StoreConnection;
 use crate::event::{Attribute, EventError, Identity};
 use crate::imprint::CustomerChange;
 use crate::outbox::{
@@ -58,7 +59,7 @@ pub(super) fn append(
 /// Returns the conflicting events. Such an event has the identity of a stored event or of an earlier event
 /// of the batch, but different content.
 fn conflicts(
-    connection: &Connection,
+    connection: &StoreConnection,
     batch: &[NewEntry],
 ) -> rusqlite::Result<Vec<ConflictingEvent>> {
     let mut first: HashMap<&Identity, Digest> = HashMap::new();
@@ -75,7 +76,7 @@ fn conflicts(
 }
 
 fn lookup(
-    connection: &Connection,
+    connection: &StoreConnection,
     identity: &Identity,
 ) -> rusqlite::Result<Option<StoredIdentity>> {
     connection
@@ -212,7 +213,7 @@ fn insert_receipt(
 
 /// Stores the errors of the fields that the update of a new entry leaves out. Most entries have no such fields.
 fn insert_skipped(
-    connection: &Connection,
+    connection: &StoreConnection,
     entry: EntryId,
     skipped: &[EventError],
 ) -> rusqlite::Result<()> {
@@ -224,11 +225,16 @@ fn insert_skipped(
 
 /// Replaces the stored errors of the fields that the update of an entry leaves out.
 pub(super) fn set_skipped(
-    connection: &Connection,
+    connection: &StoreConnection,
     entry: EntryId,
     skipped: &[EventError],
 ) -> rusqlite::Result<()> {
-    let errors = codec::encode(BlobKind::SkippedFields, entry.0, &skipped);
+    let errors = codec::encode(
+        connection.sealer(),
+        BlobKind::SkippedFields,
+        entry.0,
+        &skipped,
+    );
     let errors = errors.map_err(columns::unwritable)?;
     let stored = (!skipped.is_empty()).then_some(errors);
     connection

@@ -3,17 +3,19 @@
 //! Each audit record contains a SHA-256 hash over its own fields and over the hash of the previous record. A changed or
 //! deleted record breaks the chain of hashes (FAULTS X52).
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{OptionalExtension, Row, params};
 use sha2::{Digest as _, Sha256};
 
 use super::columns;
+use super::store_connection::StoreConnection;
 use crate::outbox::codec::{self, BlobKind};
+use crate::outbox::sealer::Sealer;
 use crate::outbox::{AuditEvent, AuditRecord};
 use crate::time::Timestamp;
 
 /// Appends a record to the audit log.
 pub(super) fn append(
-    connection: &Connection,
+    connection: &StoreConnection,
     event: &AuditEvent,
     entries: usize,
 ) -> rusqlite::Result<()> {
@@ -33,11 +35,11 @@ pub(super) fn append(
         reason: event.reason.clone(),
         at: event.at,
         is_intact: true,
+        lacks_key: false,
     };
-    let reason = event.reason.as_deref();
     connection
         .prepare_cached(
-            "INSERT INTO act (at, who, what, on_what, entries, reason, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT INTO act (at, who, what, on_what, entries, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )?
         .execute(params![
             record.at.as_millis(),
@@ -45,15 +47,30 @@ pub(super) fn append(
             record.action,
             record.target,
             record.entries,
-            reason.map(|reason| codec::encode_text(BlobKind::AuditReason, record.number, reason)),
             hash(&hash_before, &record),
         ])?;
+    match &event.reason {
+        Some(reason) => set_reason(connection, reason),
+        None => Ok(()),
+    }
+}
+
+/// Stores the reason of the audit record that this transaction has inserted. A sealed reason is bound to the number of the
+/// record, which only SQLite knows before the insertion: after the deletion of the newest record, numbers have a gap.
+fn set_reason(connection: &StoreConnection, reason: &str) -> rusqlite::Result<()> {
+    let number = connection.last_insert_rowid();
+    let kind = BlobKind::AuditReason;
+    let reason = codec::encode_text(connection.sealer(), kind, number.unsigned_abs(), reason);
+    let reason = reason.map_err(columns::unwritable)?;
+    connection
+        .prepare_cached("UPDATE act SET reason = ?2 WHERE number = ?1")?
+        .execute(params![number, columns::bound_text(&reason)])?;
     Ok(())
 }
 
 /// Reads at most `max` records of the audit log, starting after the record with the number `after`.
 pub(super) fn read(
-    connection: &Connection,
+    connection: &StoreConnection,
     after: u64,
     max: usize,
 ) -> rusqlite::Result<Vec<AuditRecord>> {
@@ -71,7 +88,7 @@ pub(super) fn read(
     let mut number_before = after;
     while let Some(row) = rows.next()? {
         let stored_hash: Vec<u8> = columns::or_default(row, 7);
-        let mut record = record(row)?;
+        let mut record = record(row, connection.sealer())?;
         // The numbers of audit records have no gaps, so a gap shows that a record was deleted.
         let follows = record.number == number_before.saturating_add(1);
         record.is_intact = follows && stored_hash == hash(&hash_before, &record);
@@ -84,10 +101,12 @@ pub(super) fn read(
 
 /// Decodes an audit record. A damaged column becomes empty: the hash then does not match, and `read` reports that the
 /// record is not intact.
-fn record(row: &Row<'_>) -> rusqlite::Result<AuditRecord> {
+fn record(row: &Row<'_>, sealer: &Sealer) -> rusqlite::Result<AuditRecord> {
     let number = row.get(0)?;
-    let reason: Option<String> = columns::or_default(row, 6);
-    let reason = reason.map(|reason| codec::decode_text(BlobKind::AuditReason, number, reason));
+    let reason = columns::stored_text(row, 6).ok().flatten();
+    let kind = BlobKind::AuditReason;
+    let reason = reason.map(|reason| codec::decode_text(sealer, kind, number, &reason));
+    let missing = reason.as_ref().and_then(|reason| reason.as_ref().err());
     Ok(AuditRecord {
         number,
         at: Timestamp::from_millis(columns::or_default(row, 1)),
@@ -95,7 +114,8 @@ fn record(row: &Row<'_>) -> rusqlite::Result<AuditRecord> {
         action: columns::or_default(row, 3),
         target: columns::or_default(row, 4),
         entries: columns::or_default(row, 5),
-        reason: reason.transpose().map_err(columns::unreadable)?,
+        lacks_key: missing.is_some_and(|error| error.missing_key().is_some()),
+        reason: reason.and_then(Result::ok),
         is_intact: false,
     })
 }

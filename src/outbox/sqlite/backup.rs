@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rusqlite::{Connection, OpenFlags};
 
@@ -15,6 +16,9 @@ use super::lock;
 use super::log_mark;
 use super::open::check_identity;
 use super::open_error::OpenError;
+use super::sealing_keys::unlock_for_reading;
+use super::store_connection::StoreConnection;
+use crate::sealing::KeyRing;
 
 /// The maximum number of audit records that `verify` checks. Operators never write this many records.
 const AUDIT_RECORDS_MAX: usize = 10_000_000;
@@ -34,6 +38,8 @@ pub struct VerifyReport {
     pub parked: u64,
     /// The number of audit log records in the verified store.
     pub audit_records: u64,
+    /// The number of audit log records whose sealing key is missing, so that they cannot be verified.
+    pub unverified: u64,
     /// Every error in the store file, as SQLite reports the error, and every error in the audit log.
     pub errors: Vec<String>,
 }
@@ -90,9 +96,11 @@ fn copy_into(draft: &Path, to: &Path) -> rusqlite::Result<()> {
 ///
 /// # Errors
 /// Returns an error if the file is not a store, or a process has the store open.
-pub fn verify(path: &Path) -> Result<VerifyReport, OpenError> {
+pub fn verify(path: &Path, keys: &Arc<KeyRing>) -> Result<VerifyReport, OpenError> {
     let (_lock, connection) = open_closed(path)?;
-    report(&connection).map_err(OpenError::sqlite("verifying it"))
+    let store = unlock_for_reading(connection, Arc::clone(keys));
+    let report = store.and_then(|store| report(&store));
+    report.map_err(OpenError::sqlite("verifying it"))
 }
 
 /// Locks and opens a store that no process has open.
@@ -109,7 +117,7 @@ pub(super) fn open_closed(path: &Path) -> Result<(lock::StoreLock, Connection), 
     Ok((lock, connection))
 }
 
-fn report(connection: &Connection) -> rusqlite::Result<VerifyReport> {
+fn report(connection: &StoreConnection) -> rusqlite::Result<VerifyReport> {
     let mut errors: Vec<String> = connection
         .prepare("PRAGMA integrity_check(20)")?
         .query_map([], |row| row.get(0))?
@@ -123,7 +131,10 @@ fn report(connection: &Connection) -> rusqlite::Result<VerifyReport> {
     } else {
         Vec::new()
     };
-    let changed = audit.iter().filter(|record| !record.is_intact);
+    let unverified = audit.iter().filter(|record| record.lacks_key).count();
+    let changed = audit
+        .iter()
+        .filter(|record| !record.is_intact && !record.lacks_key);
     errors.extend(changed.map(|record| {
         format!(
             "record {} of the audit log is not as it was written",
@@ -135,6 +146,7 @@ fn report(connection: &Connection) -> rusqlite::Result<VerifyReport> {
         waiting: count(connection, "waiting")?,
         parked: count(connection, "parked")?,
         audit_records: u64::try_from(audit.len()).unwrap_or(u64::MAX),
+        unverified: u64::try_from(unverified).unwrap_or(u64::MAX),
         errors,
     })
 }
@@ -148,8 +160,12 @@ fn report(connection: &Connection) -> rusqlite::Result<VerifyReport> {
 ///
 /// # Errors
 /// Returns an error if the copy is not a store or is damaged, or a process has the store open.
-pub fn restore(copy: &Path, path: &Path) -> Result<Option<PathBuf>, OpenError> {
-    let report = verify(copy)?;
+pub fn restore(
+    copy: &Path,
+    path: &Path,
+    keys: &Arc<KeyRing>,
+) -> Result<Option<PathBuf>, OpenError> {
+    let report = verify(copy, keys)?;
     if let Some(error) = report.errors.first() {
         return Err(OpenError::Damaged {
             path: copy.to_owned(),

@@ -1,5 +1,7 @@
 //! The SQL statements of claiming: find due lanes, and read the due lanes with their waiting entries.
 
+use std::time::Duration;
+
 use rusqlite::{Row, params};
 
 use super::claimed_lanes::ClaimedLanes;
@@ -11,11 +13,15 @@ use super::waiting::{self, WaitingEntries};
 use crate::fold::LaneVersions;
 use crate::imprint::PartnerCustomerId;
 use crate::outbox::codec::{self, BlobKind};
+use crate::outbox::sealer::Sealer;
 use crate::outbox::{
     Claim, ClaimBounds, ClaimToken, ClaimedLane, DueLane, DueQueues, EntryId, IdentityLink,
     LaneClass, LaneId, LaneKey, Pick, Standing, Trials, WaitingEntry,
 };
 use crate::time::Timestamp;
+
+/// The time between two claims while more lanes wait for a missing sealing key than the store remembers.
+const LOCKED_PAUSE: Duration = Duration::from_secs(1);
 
 /// The inputs of a claim: the store, the set of claimed lanes, the cache of decoded updates, and the current time.
 pub(super) struct Claimer<'a, 'c> {
@@ -30,34 +36,46 @@ impl Claimer<'_, '_> {
     pub(super) fn claim(&mut self, max: usize, pick: Pick) -> rusqlite::Result<Claim> {
         let picked = pick.select(self, max, self.now)?;
         let lanes = picked.lanes.into_iter();
+        let lanes: Vec<_> = lanes.filter_map(|lane| self.claim_lane(lane)).collect();
+        // The next claim would find the same lanes, so it waits.
+        let is_useless = lanes.is_empty() && self.claimed.has_locked_most();
+        let next_due = is_useless.then(|| self.now.after(LOCKED_PAUSE));
         Ok(Claim {
-            lanes: lanes.filter_map(|lane| self.claim_lane(lane)).collect(),
-            next_due: picked.next_due,
+            lanes,
+            next_due: next_due.or(picked.next_due),
             is_failing_left: picked.is_failing_left,
             is_untried_left: picked.is_untried_left,
         })
     }
 
     /// Claims a lane. If SQLite cannot read the lane, the lane stays claimed until the next start: a free lane would
-    /// fail again in every claim.
+    /// fail again in every claim. If a sealing key is missing, the lane waits for the key.
     fn claim_lane(&mut self, lane: LaneId) -> Option<ClaimedLane> {
         let token = self.claimed.claim(lane);
-        let claimed = self.read_lane(lane, token);
-        claimed
-            .inspect_err(|error| {
+        match self.read_lane(lane, token) {
+            Ok(claimed) => Some(claimed),
+            Err(error) if columns::missing_key(&error).is_some() => {
+                self.claimed.lock(lane);
+                None
+            }
+            Err(error) => {
                 tracing::error!(lane.id = lane.0, error = %error, "the bridge cannot read the lane; the entries of the lane wait until the bridge starts again");
-            })
-            .ok()
+                None
+            }
+        }
     }
 
     fn read_lane(&mut self, lane: LaneId, token: ClaimToken) -> rusqlite::Result<ClaimedLane> {
+        let sealer = self.statements.sealer();
         let select = "SELECT kind, received, failures, spent, tried_at, unfold_to, versions, low, maybe_sent, blamed_since, spelled,
                         unproven_since, absence
                  FROM lane WHERE id = ?1";
         let mut claimed = self.statements.with(select, |select| {
-            select.query_row([lane.0], |row| {
-                let unreadable = ClaimedLane::empty(lane, token, Trials::default());
-                Ok(claimed(lane, token, row).unwrap_or(unreadable))
+            select.query_row([lane.0], |row| match claimed(lane, token, row, sealer) {
+                Err(error) if columns::missing_key(&error).is_none() => {
+                    Ok(ClaimedLane::empty(lane, token, Trials::default()))
+                }
+                claimed => claimed,
             })
         })?;
         let key = claimed.key.as_ref();
@@ -91,9 +109,9 @@ impl DueQueues for Claimer<'_, '_> {
     type Error = rusqlite::Error;
 
     fn first_due(&self, class: LaneClass, max: usize) -> rusqlite::Result<Vec<DueLane>> {
-        // Claimed lanes stay in the index of due lanes. The query reads one more row for each claimed lane, and then
-        // skips the claimed lanes.
-        let limit = max.saturating_add(self.claimed.len()).saturating_add(1);
+        // Claimed lanes, and lanes that wait for a key, stay in the index of due lanes. The query reads one more row for
+        // each of these lanes, and then skips them.
+        let limit = max.saturating_add(self.claimed.taken()).saturating_add(1);
         let mut statement = self
             .statements
             .prepare_cached(
@@ -107,8 +125,8 @@ impl DueQueues for Claimer<'_, '_> {
                 Ok(DueLane { due, lane })
             })?
             .filter(|due| {
-                let is_claimed = |due: &DueLane| self.claimed.is_claimed(due.lane);
-                !due.as_ref().is_ok_and(is_claimed)
+                let is_taken = |due: &DueLane| self.claimed.is_taken(due.lane);
+                !due.as_ref().is_ok_and(is_taken)
             })
             .take(max.saturating_add(1));
         let mut free = columns::readable(rows)?;
@@ -127,8 +145,14 @@ impl DueQueues for Claimer<'_, '_> {
     }
 }
 
-/// Reads the row of a claimed lane, without the waiting entries of the lane. Returns an error if the row is damaged.
-fn claimed(lane: LaneId, token: ClaimToken, row: &Row<'_>) -> rusqlite::Result<ClaimedLane> {
+/// Reads the row of a claimed lane, without the waiting entries of the lane. Returns an error if the row is damaged, or if
+/// the process does not have the sealing key of the versions.
+fn claimed(
+    lane: LaneId,
+    token: ClaimToken,
+    row: &Row<'_>,
+    sealer: &Sealer,
+) -> rusqlite::Result<ClaimedLane> {
     let trials = Trials {
         failures: row.get(2)?,
         attempts: row.get(3)?,
@@ -136,7 +160,10 @@ fn claimed(lane: LaneId, token: ClaimToken, row: &Row<'_>) -> rusqlite::Result<C
         blamed_since: row.get::<_, Option<i64>>(9)?.map(Timestamp::from_millis),
     };
     let versions = match row.get_ref(6)?.as_blob_or_null()? {
-        Some(bytes) => codec::decode(BlobKind::LaneVersions, lane.0, bytes).ok(),
+        Some(bytes) => match codec::decode(sealer, BlobKind::LaneVersions, lane.0, bytes) {
+            Err(error) if error.missing_key().is_some() => return Err(columns::unreadable(error)),
+            versions => versions.ok(),
+        },
         None => Some(LaneVersions::default()),
     };
     // If the versions are unreadable, the bridge could send values that are older than the delivered values. The claim
@@ -149,7 +176,7 @@ fn claimed(lane: LaneId, token: ClaimToken, row: &Row<'_>) -> rusqlite::Result<C
         key,
         versions: versions.unwrap_or_default(),
         standing: columns::class(row, 7).map_or(Standing::Well, |class| class.standing),
-        unproven: columns::unproven(row, (11, 12), lane),
+        unproven: columns::unproven(row, (11, 12), (lane, sealer)),
         unfold_to: row.get::<_, Option<u64>>(5)?.map(EntryId),
         maybe_sent: codec::maybe_sent(row.get(8).unwrap_or(-1)),
         is_gone: row

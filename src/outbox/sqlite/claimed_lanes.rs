@@ -4,7 +4,7 @@
 //! The writer thread keeps the claims only in memory: after a crash no lane is claimed, and dispatch sends the waiting
 //! entries again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rusqlite::{Connection, params};
 
@@ -12,9 +12,18 @@ use super::columns;
 use super::counts::EventSize;
 use crate::outbox::{ClaimBounds, ClaimToken, EntryId, LaneId, MaybeSent, codec};
 
+/// The maximum number of lanes for which the store remembers that they wait for a missing sealing key. Every claim reads
+/// the index rows of these lanes again, which takes about ten milliseconds for this number.
+///
+/// If more lanes wait, the bridge delivers nothing until the key is back or an operator has withdrawn the entries.
+const LOCKED_MAX: usize = 65_536;
+
 #[derive(Debug)]
 pub(super) struct ClaimedLanes {
     claimed: HashMap<LaneId, ClaimRecord>,
+    /// The lanes that wait for a sealing key that the process does not have. The store keeps them only in memory: a
+    /// missing key is a condition of the process.
+    locked: HashSet<LaneId>,
     /// The token of the newest claim.
     newest: ClaimToken,
     pub(super) bounds: ClaimBounds,
@@ -34,6 +43,7 @@ impl ClaimedLanes {
     pub(super) fn new(owner: u64, bounds: ClaimBounds) -> Self {
         Self {
             claimed: HashMap::new(),
+            locked: HashSet::new(),
             newest: ClaimToken { owner, epoch: 0 },
             bounds,
         }
@@ -45,6 +55,40 @@ impl ClaimedLanes {
 
     pub(super) fn is_claimed(&self, lane: LaneId) -> bool {
         self.claimed.contains_key(&lane)
+    }
+
+    /// Returns whether the lane is claimed, or waits for a missing sealing key.
+    pub(super) fn is_taken(&self, lane: LaneId) -> bool {
+        self.is_claimed(lane) || self.locked.contains(&lane)
+    }
+
+    /// Returns the number of lanes that are claimed or wait for a missing sealing key.
+    pub(super) fn taken(&self) -> usize {
+        self.claimed.len().saturating_add(self.locked.len())
+    }
+
+    /// Ends the claim of a lane, because its sealing key is missing. No later claim includes the lane until
+    /// [`Self::unlock`].
+    pub(super) fn lock(&mut self, lane: LaneId) {
+        self.free(lane);
+        if !self.has_locked_most() {
+            self.locked.insert(lane);
+        }
+    }
+
+    /// Returns whether the store cannot remember a further lane that waits for a missing sealing key.
+    pub(super) fn has_locked_most(&self) -> bool {
+        self.locked.len() >= LOCKED_MAX
+    }
+
+    /// Returns the number of lanes that wait for a missing sealing key.
+    pub(super) fn locked(&self) -> usize {
+        self.locked.len()
+    }
+
+    /// Lets claims include all lanes again. A lane whose sealing key is still missing waits again after its next claim.
+    pub(super) fn unlock(&mut self) {
+        self.locked.clear();
     }
 
     /// Claims a lane and returns the token of the claim.

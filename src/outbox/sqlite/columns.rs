@@ -1,10 +1,14 @@
 //! Decodes stored columns, and converts the errors of the codec into SQLite errors.
 
-use rusqlite::types::{FromSql, Type};
+use std::borrow::Cow;
+
+use rusqlite::types::{FromSql, ToSqlOutput, Type, ValueRef};
 use rusqlite::{Error, Row};
 
-use crate::outbox::codec::{self, CodecError};
+use crate::outbox::codec::{self, CodecError, StoredText};
+use crate::outbox::sealer::Sealer;
 use crate::outbox::{IgnoreReason, LaneClass, LaneId, ParkReason, State, Unproven};
+use crate::sealing::KeyId;
 use crate::time::Timestamp;
 
 /// Converts an error about unreadable content into an SQLite error. Only the request that reads the content then fails.
@@ -12,9 +16,39 @@ pub(super) fn unreadable(error: CodecError) -> Error {
     Error::FromSqlConversionFailure(0, Type::Null, Box::new(error))
 }
 
+/// Returns the id of the sealing key that the process must get to read the content. Returns `None` for other errors.
+pub(super) fn missing_key(error: &Error) -> Option<KeyId> {
+    let Error::FromSqlConversionFailure(_, _, cause) = error else {
+        return None;
+    };
+    cause.downcast_ref::<CodecError>()?.missing_key()
+}
+
 /// Converts an error about a value without a stored form into an SQLite error.
 pub(super) fn unwritable(error: CodecError) -> Error {
     Error::ToSqlConversionFailure(Box::new(error))
+}
+
+/// Converts the stored form of a text into the value of a column. A sealed text is a blob.
+pub(super) fn bound_text<'a>(text: &'a StoredText<'_>) -> ToSqlOutput<'a> {
+    ToSqlOutput::Borrowed(match text {
+        StoredText::Plain(text) => ValueRef::Text(text.as_bytes()),
+        StoredText::Sealed(bytes) => ValueRef::Blob(bytes),
+    })
+}
+
+/// Reads a column with a text, which is possibly sealed. Returns `None` if the column has no text.
+pub(super) fn stored_text<'r>(
+    row: &'r Row<'_>,
+    column: usize,
+) -> rusqlite::Result<Option<StoredText<'r>>> {
+    Ok(match row.get_ref(column)? {
+        ValueRef::Null => None,
+        ValueRef::Blob(bytes) => Some(StoredText::Sealed(Cow::Borrowed(bytes))),
+        value @ (ValueRef::Text(_) | ValueRef::Integer(_) | ValueRef::Real(_)) => {
+            Some(StoredText::Plain(value.as_str()?))
+        }
+    })
 }
 
 /// Reads the state of an entry from the column `entry.state`.
@@ -45,13 +79,17 @@ pub(super) fn class(row: &Row<'_>, column: usize) -> Option<LaneClass> {
 }
 
 /// Reads the unproven answers of a lane from the columns `lane.unproven_since` and `lane.absence`.
-pub(super) fn unproven(row: &Row<'_>, (since, absence): (usize, usize), lane: LaneId) -> Unproven {
+pub(super) fn unproven(
+    row: &Row<'_>,
+    (since, absence): (usize, usize),
+    (lane, sealer): (LaneId, &Sealer),
+) -> Unproven {
     let since: Option<i64> = or_default(row, since);
     let bytes = row.get_ref(absence).ok();
     let bytes = bytes.and_then(|value| value.as_bytes_or_null().ok().flatten());
     Unproven {
         since: since.map(Timestamp::from_millis),
-        absence: bytes.and_then(|bytes| codec::absence(lane.0, bytes)),
+        absence: bytes.and_then(|bytes| codec::absence(sealer, lane.0, bytes)),
     }
 }
 

@@ -173,7 +173,7 @@ fn count_bytes(
     counted: &mut BTreeMap<SourceName, u64>,
 ) -> rusqlite::Result<()> {
     let sql = format!(
-        "SELECT e.source, sum(length(p.event)) FROM {table} p JOIN entry e ON e.id = p.entry GROUP BY e.source"
+        "SELECT e.source, sum(coalesce(p.event_bytes, length(p.event))) FROM {table} p JOIN entry e ON e.id = p.entry GROUP BY e.source"
     );
     let mut statement = connection.prepare(&sql)?;
     let mut rows = statement.query([])?;

@@ -1,9 +1,8 @@
 //! The SQL statements that find and load the lanes of customers.
 
-use rusqlite::Connection;
-
 use super::decode_cache::DecodeCache;
 use super::statements::Statements;
+use super::store_connection::StoreConnection;
 use super::{identity_link, lane, versions, waiting};
 use crate::imprint::CustomerRef;
 use crate::outbox::customer::{CustomerKeys, named};
@@ -11,7 +10,7 @@ use crate::outbox::{ClaimBounds, LOAD_BYTES_MAX, LaneId, LoadedLane};
 
 /// Loads the lanes of these customers, in this order.
 pub(super) fn load(
-    connection: &Connection,
+    connection: &StoreConnection,
     customers: &[CustomerRef],
     bounds: ClaimBounds,
 ) -> rusqlite::Result<Vec<LoadedLane>> {
@@ -44,7 +43,10 @@ pub(super) fn load(
 }
 
 /// Returns the lanes of the customers that a text can name.
-pub(super) fn lanes_named(connection: &Connection, text: &str) -> rusqlite::Result<Vec<LaneId>> {
+pub(super) fn lanes_named(
+    connection: &StoreConnection,
+    text: &str,
+) -> rusqlite::Result<Vec<LaneId>> {
     let statements = &Statements::of(connection);
     let mut lanes = Vec::new();
     for customer in named(text) {

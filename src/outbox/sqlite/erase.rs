@@ -35,6 +35,12 @@ pub(super) fn mark(connection: &Connection) -> rusqlite::Result<usize> {
     )
 }
 
+/// Removes the mark, because SQLite possibly leaves remains of the rows that this transaction changes. The next start
+/// rewrites the store.
+pub(super) fn unmark(connection: &Connection) -> rusqlite::Result<usize> {
+    connection.execute("DELETE FROM meta WHERE name = ?1", [MARK])
+}
+
 /// Returns whether the store file possibly contains the remains of rows that an older program deleted.
 pub(super) fn has_remains(connection: &Connection) -> rusqlite::Result<bool> {
     let marked = connection

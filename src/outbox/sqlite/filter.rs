@@ -4,8 +4,9 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::{Connection, params};
+use rusqlite::params;
 
+use super::store_connection::StoreConnection;
 use super::{customer, payload};
 use crate::event::Attribute;
 use crate::outbox::{EntryFilter, LaneId, SCAN_MAX, State};
@@ -20,7 +21,7 @@ pub(super) enum Candidates {
 
 /// Finds at most [`SCAN_MAX`] candidates with a number higher than `filter.after`.
 pub(super) fn candidates(
-    connection: &Connection,
+    connection: &StoreConnection,
     filter: &EntryFilter,
 ) -> rusqlite::Result<Candidates> {
     let lanes = filter.customer.as_deref();
@@ -61,7 +62,7 @@ fn in_states(states: &[State]) -> String {
 ///
 /// The index of event ids begins with the source, so the statement first jumps from source to source in the index.
 fn with_event_id(
-    connection: &Connection,
+    connection: &StoreConnection,
     id: &Attribute,
     filter: &EntryFilter,
 ) -> rusqlite::Result<Vec<(u64, Option<LaneId>)>> {
@@ -82,7 +83,7 @@ fn with_event_id(
 
 /// Finds the entries in these lanes. Reads only the tables and the index of the states in the filter.
 fn in_lanes(
-    connection: &Connection,
+    connection: &StoreConnection,
     lanes: &[LaneId],
     filter: &EntryFilter,
 ) -> rusqlite::Result<Vec<u64>> {

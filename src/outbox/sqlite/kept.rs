@@ -1,16 +1,21 @@
 //! Reads the newest events of a store that no process has open, for the command `diff`.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use rusqlite::{Connection, Row};
+use rusqlite::Row;
 
 use super::backup::open_closed;
 use super::columns;
 use super::open_error::OpenError;
 use super::receipt;
+use super::sealing_keys::unlock_for_reading;
+use super::store_connection::StoreConnection;
 use crate::event::{Attribute, Identity};
 use crate::outbox::codec::{self, BlobKind};
+use crate::outbox::sealer::Sealer;
 use crate::outbox::{EntryId, ParkReason};
+use crate::sealing::KeyRing;
 
 /// The SQL that selects the newest events. An entry in a final state has no event any more. Each table has the number of
 /// the entry as its key, so the statement reads only the newest rows of each table.
@@ -50,26 +55,33 @@ impl std::fmt::Debug for KeptEvent {
 ///
 /// # Errors
 /// Returns an error if the file is not a store, or if a process has the store open.
-pub fn newest_events(path: &Path, max: u32) -> Result<Vec<KeptEvent>, OpenError> {
+pub fn newest_events(
+    path: &Path,
+    max: u32,
+    keys: Arc<KeyRing>,
+) -> Result<Vec<KeptEvent>, OpenError> {
     let (_lock, connection) = open_closed(path)?;
-    read(&connection, max).map_err(OpenError::sqlite("reading its events"))
+    let store = unlock_for_reading(connection, keys);
+    let events = store.and_then(|store| read(&store, max));
+    events.map_err(OpenError::sqlite("reading its events"))
 }
 
-fn read(connection: &Connection, max: u32) -> rusqlite::Result<Vec<KeptEvent>> {
+fn read(connection: &StoreConnection, max: u32) -> rusqlite::Result<Vec<KeptEvent>> {
     connection.pragma_update(None, "query_only", true)?;
     let mut statement = connection.prepare(NEWEST)?;
-    let events = statement.query_map([max], kept)?;
+    let events = statement.query_map([max], |row| kept(row, connection.sealer()))?;
     events.collect()
 }
 
-fn kept(row: &Row<'_>) -> rusqlite::Result<KeptEvent> {
+fn kept(row: &Row<'_>, sealer: &Sealer) -> rusqlite::Result<KeptEvent> {
     let entry = EntryId(row.get(0)?);
-    let event = codec::decode_bytes(BlobKind::Event, entry.0, row.get(5)?);
+    let event = row.get_ref(5)?.as_blob()?;
+    let event = codec::decode_bytes(sealer, BlobKind::Event, entry.0, event);
     Ok(KeptEvent {
         entry,
         identity: receipt::identity(row, 1)?,
         event_type: receipt::attribute(row, 4)?,
-        event: event.map_err(columns::unreadable)?,
+        event: event.map_err(columns::unreadable)?.into_owned(),
         is_invalid: columns::reason(row, 6)? == Some(ParkReason::Invalid),
     })
 }

@@ -1,17 +1,21 @@
 //! The SQL statements of operators' reads: list, inspect and load entries.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{OptionalExtension, params};
 
 use super::filter::{self, Candidates};
 use super::payload;
 use super::receipt::{SUMMARY, summary};
+use super::store_connection::StoreConnection;
 use crate::outbox::{
     Detail, EntryFilter, EntryId, EntryPage, EntrySelection, EntrySummary, Inspection,
     LOAD_BYTES_MAX, LOAD_MAX, LoadedEntries, LoadedEntry, SCAN_MAX,
 };
 
 /// Lists the entries that a filter selects.
-pub(super) fn list(connection: &Connection, filter: &EntryFilter) -> rusqlite::Result<EntryPage> {
+pub(super) fn list(
+    connection: &StoreConnection,
+    filter: &EntryFilter,
+) -> rusqlite::Result<EntryPage> {
     let limit = u64::try_from(SCAN_MAX).unwrap_or(u64::MAX);
     let (condition, numbers) = match filter::candidates(connection, filter)? {
         Candidates::Condition(condition) => (condition, None),
@@ -36,7 +40,7 @@ pub(super) fn list(connection: &Connection, filter: &EntryFilter) -> rusqlite::R
             continue;
         };
         last = entry;
-        match summary(row) {
+        match summary(row, connection.sealer()) {
             Ok(summary) if filter.matches(&summary) => page.entries.push(summary),
             Ok(_) => {}
             // A damaged entry does not hide the other entries of the page.
@@ -59,7 +63,7 @@ const IS_LISTED: &str = "e.id IN (SELECT value FROM json_each(?1))";
 
 /// Reads all stored data of one entry.
 pub(super) fn inspect(
-    connection: &Connection,
+    connection: &StoreConnection,
     entry: EntryId,
 ) -> rusqlite::Result<Option<Inspection>> {
     let selection = EntrySelection::Entries(vec![entry]);
@@ -73,7 +77,7 @@ pub(super) fn inspect(
 
 /// Loads a selection of entries with the amount of data that `detail` requests, up to the limits.
 pub(super) fn load(
-    connection: &Connection,
+    connection: &StoreConnection,
     selection: &EntrySelection,
     detail: Detail,
 ) -> rusqlite::Result<LoadedEntries> {
@@ -110,14 +114,20 @@ pub(super) fn load(
     Ok(LoadedEntries { entries, has_more })
 }
 
-fn find_summary(connection: &Connection, entry: EntryId) -> rusqlite::Result<Option<EntrySummary>> {
+fn find_summary(
+    connection: &StoreConnection,
+    entry: EntryId,
+) -> rusqlite::Result<Option<EntrySummary>> {
     connection
         .prepare_cached(&format!("{SUMMARY} WHERE e.id = ?1"))?
-        .query_row([entry.0], summary)
+        .query_row([entry.0], |row| summary(row, connection.sealer()))
         .optional()
 }
 
-fn load_payload(connection: &Connection, summary: EntrySummary) -> rusqlite::Result<LoadedEntry> {
+fn load_payload(
+    connection: &StoreConnection,
+    summary: EntrySummary,
+) -> rusqlite::Result<LoadedEntry> {
     let (entry, state) = (summary.receipt.entry, summary.receipt.state);
     let key = summary.customer.as_ref();
     let Some(payload) = payload::read(connection, state, entry, key)? else {

@@ -4,6 +4,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::SqliteOutbox;
 use super::counts::Counts;
+use super::store_connection::StoreConnection;
 use super::writer::job::Wakes;
 use crate::outbox::{Error, LaneClass, Setting, Settings, Standing, StoreFuture, codec};
 use crate::time::Timestamp;
@@ -18,7 +19,7 @@ impl SqliteOutbox {
     /// commands.
     pub(super) async fn release_all(&self, now: Timestamp) -> Result<(), Error> {
         for class in LaneClass::all() {
-            let slice = move |store: &Connection, _: &mut Counts| release(store, class, now);
+            let slice = move |store: &StoreConnection, _: &mut Counts| release(store, class, now);
             while self.act(Wakes::Dispatch, slice).await? == RELEASED_MAX {}
         }
         Ok(())
@@ -26,7 +27,7 @@ impl SqliteOutbox {
 
     /// Makes due all lanes that wait for proof. Uses several transactions, as `release_all` does.
     pub(super) async fn release_all_absent(&self, now: Timestamp) -> Result<(), Error> {
-        let slice = move |store: &Connection, _: &mut Counts| release_absent(store, now);
+        let slice = move |store: &StoreConnection, _: &mut Counts| release_absent(store, now);
         while self.act(Wakes::Dispatch, slice).await? == RELEASED_MAX {}
         Ok(())
     }

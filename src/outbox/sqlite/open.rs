@@ -4,11 +4,12 @@
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::claimed_lanes::{ClaimedLanes, mark_maybe_sent};
+use super::claimed_lanes::mark_maybe_sent;
 use super::columns;
 use super::draft::{FILE_MODE, beside, remove_draft, sync_folder};
 use super::erase;
@@ -16,9 +17,12 @@ use super::files::{StoreFiles, with_ending};
 use super::lock::StoreLock;
 use super::log_mark;
 use super::open_error::OpenError;
+use super::sealing_keys::{self, DigestKey};
+use super::store_connection::StoreConnection;
 use crate::failpoint::{self, Fault};
 use crate::outbox::{ClaimBounds, ENTRY_MAX, LaneClass, LaneId, codec};
 use crate::random;
+use crate::sealing::KeyRing;
 use crate::time::Timestamp;
 
 /// The application id in the SQLite header. It marks the file as a store of this program. The bytes spell "Impr".
@@ -26,7 +30,7 @@ const APPLICATION_ID: i32 = 0x496d_7072;
 
 /// The migrations of the store layout. The SQLite header of a store contains the number of applied migrations. A
 /// released migration must never change.
-const MIGRATIONS: [&str; 18] = [
+const MIGRATIONS: [&str; 19] = [
     include_str!("migrations/1.sql"),
     include_str!("migrations/2.sql"),
     include_str!("migrations/3.sql"),
@@ -45,6 +49,7 @@ const MIGRATIONS: [&str; 18] = [
     include_str!("migrations/16.sql"),
     include_str!("migrations/17.sql"),
     include_str!("migrations/18.sql"),
+    include_str!("migrations/19.sql"),
 ];
 
 /// The size of SQLite's page cache. SQLite expects KiB as a negative number.
@@ -65,9 +70,11 @@ const STATEMENTS: usize = 128;
 
 /// An opened store whose connection the writer thread does not use yet.
 pub(super) struct Opened {
-    pub(super) connection: Connection,
-    pub(super) digest_key: [u8; 32],
-    pub(super) claimed_lanes: ClaimedLanes,
+    pub(super) store: StoreConnection,
+    pub(super) digest_key: DigestKey,
+    /// The owner number of this process, for its claim tokens.
+    pub(super) owner: u64,
+    pub(super) bounds: ClaimBounds,
 }
 
 /// Opens the store, or creates the store if the file does not exist.
@@ -75,9 +82,9 @@ pub(super) fn connection(
     configured: &Path,
     lock: &mut StoreLock,
     now: Timestamp,
-    bounds: ClaimBounds,
+    (bounds, ring): (ClaimBounds, Arc<KeyRing>),
 ) -> Result<(Opened, StoreFiles), OpenError> {
-    let path = &find_or_create(configured)?;
+    let path = &find_or_create(configured, &ring)?;
     let mark = log_mark::check(path, lock)?;
     let file = OpenError::file(path);
     std::fs::set_permissions(path, Permissions::from_mode(FILE_MODE)).map_err(&file)?;
@@ -85,21 +92,15 @@ pub(super) fn connection(
     let connection = without_remains(connection, path)?;
     repair_classes(&connection).map_err(OpenError::sqlite("reading the priorities of lanes"))?;
     clamp_due(&connection, now).map_err(OpenError::sqlite("reading when lanes are due"))?;
-    let key = connection
-        .query_row(
-            "SELECT value FROM meta WHERE name = 'digest_key'",
-            [],
-            |row| row.get(0),
-        )
-        .map_err(OpenError::sqlite("reading the digest key"))?;
-    let claimed_lanes = claimed_lanes(&connection, bounds)
-        .map_err(OpenError::sqlite("reading how it was closed"))?;
-    log_mark::renew(&connection, lock, mark)?;
+    let (store, digest_key) = sealing_keys::unlock(connection, ring, path)?;
+    let owner = register(&store, bounds).map_err(OpenError::sqlite("reading how it was closed"))?;
+    log_mark::renew(&store, lock, mark)?;
     let files = StoreFiles::of(configured, path).map_err(file)?;
     let opened = Opened {
-        connection,
-        digest_key: key,
-        claimed_lanes,
+        store,
+        digest_key,
+        owner,
+        bounds,
     };
     Ok((opened, files))
 }
@@ -126,7 +127,7 @@ fn without_remains(connection: Connection, path: &Path) -> Result<Connection, Op
 }
 
 /// Finds the store file, or creates the store file if none exists. Returns the path of the store file without links.
-fn find_or_create(path: &Path) -> Result<PathBuf, OpenError> {
+fn find_or_create(path: &Path, ring: &Arc<KeyRing>) -> Result<PathBuf, OpenError> {
     let file = OpenError::file(path);
     if path.try_exists().map_err(&file)? {
         if path.metadata().map_err(&file)?.len() == 0 {
@@ -134,7 +135,7 @@ fn find_or_create(path: &Path) -> Result<PathBuf, OpenError> {
         }
     } else {
         refuse_remains(path)?;
-        create(path)?;
+        create(path, ring)?;
     }
     path.canonicalize().map_err(file)
 }
@@ -163,14 +164,14 @@ fn refuse_remains(path: &Path) -> Result<(), OpenError> {
 /// the store cleanly, the function marks the first lanes of each queue, because claims take the first lanes. Before the
 /// earlier process changed the order of a queue, it marked its claimed lanes with [`ClaimedLanes::write_down`]. A mark
 /// stays in the store until a settlement of the lane, even after a clean stop or a second crash.
-fn claimed_lanes(connection: &Connection, bounds: ClaimBounds) -> rusqlite::Result<ClaimedLanes> {
+fn register(connection: &Connection, bounds: ClaimBounds) -> rusqlite::Result<u64> {
     let transaction = connection.unchecked_transaction()?;
-    let lanes = register(&transaction, bounds)?;
+    let owner = new_owner(&transaction, bounds)?;
     transaction.commit()?;
-    Ok(lanes)
+    Ok(owner)
 }
 
-fn register(connection: &Connection, bounds: ClaimBounds) -> rusqlite::Result<ClaimedLanes> {
+fn new_owner(connection: &Connection, bounds: ClaimBounds) -> rusqlite::Result<u64> {
     // A damaged number counts as 0: the function then treats the store as not closed cleanly, or starts the owner
     // numbers again.
     let number = |name: &str| -> rusqlite::Result<Option<u64>> {
@@ -188,9 +189,8 @@ fn register(connection: &Connection, bounds: ClaimBounds) -> rusqlite::Result<Cl
          ON CONFLICT (name) DO UPDATE SET value = excluded.value",
         [owner],
     )?;
-    let lanes = ClaimedLanes::new(owner, bounds);
     if was_closed_in_order {
-        return Ok(lanes);
+        return Ok(owner);
     }
     for class in LaneClass::all() {
         let mut first_due = connection.prepare_cached(
@@ -200,7 +200,7 @@ fn register(connection: &Connection, bounds: ClaimBounds) -> rusqlite::Result<Cl
         let due = first_due.query_map(params, |row| row.get(0).map(LaneId))?;
         mark_maybe_sent(connection, columns::readable(due)?)?;
     }
-    Ok(lanes)
+    Ok(owner)
 }
 
 /// Marks the store as closed cleanly: no lane is in flight. The process must not write to the store afterwards.
@@ -210,7 +210,7 @@ pub(super) fn mark_closed_in_order(connection: &Connection) -> rusqlite::Result<
 
 /// Creates a store under a temporary name and then renames the store, so that a crash leaves no incomplete store at
 /// `path`.
-fn create(path: &Path) -> Result<(), OpenError> {
+fn create(path: &Path, ring: &Arc<KeyRing>) -> Result<(), OpenError> {
     let draft = beside(path, "new");
     let file = OpenError::file(&draft);
     remove_draft(&draft).map_err(&file)?;
@@ -223,11 +223,7 @@ fn create(path: &Path) -> Result<(), OpenError> {
     migrate(&mut connection)?;
     let mut key = [0; 32];
     random::fill_random(&mut key).map_err(OpenError::NoRandomness)?;
-    connection
-        .execute(
-            "INSERT INTO meta (name, value) VALUES ('digest_key', ?1)",
-            [key],
-        )
+    sealing_keys::begin(&connection, ring, &key)
         .map_err(OpenError::sqlite("storing the digest key"))?;
     erase::mark(&connection).map_err(OpenError::sqlite("marking it"))?;
     connection

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::sealing::KeyId;
+
 /// The reason why a store cannot be opened, copied or restored.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -92,6 +94,29 @@ pub enum OpenError {
         /// The first error in the copy.
         error: String,
     },
+    /// The store is sealed, and the process has no sealing key.
+    #[error(
+        "the store {path} is sealed with the key {key}: set outbox.keys_dir to the directory with the file of this key"
+    )]
+    NoSealingKey {
+        /// The path of the store.
+        path: PathBuf,
+        /// The id of a key that the store uses.
+        key: KeyId,
+    },
+    /// The process does not have the key that seals the digest key.
+    #[error(
+        "the digest key of the store {path} is sealed with the key {key}, whose file is not in outbox.keys_dir: put the file back, because without the digest key the bridge recognizes no duplicate"
+    )]
+    DigestKeySealed {
+        /// The path of the store.
+        path: PathBuf,
+        /// The id of the missing key.
+        key: KeyId,
+    },
+    /// The digest key is damaged.
+    #[error("the digest key of the store {0} is damaged: restore the store from a copy")]
+    DigestKeyDamaged(PathBuf),
     /// The operating system returned no random bytes for the digest key.
     #[error("the operating system returned no random bytes for the digest key")]
     NoRandomness(#[source] getrandom::Error),

@@ -1,12 +1,13 @@
 //! The SQL statements by which operators make entries wait again: replay and approve. Each change appends a record to
 //! the audit log.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{OptionalExtension, params};
 
 use super::counts::Counts;
 use super::lane::{Entrance, EntryLane};
 use super::payload::PayloadKey;
 use super::statements::Statements;
+use super::store_connection::StoreConnection;
 use super::{append, audit, payload};
 use crate::imprint::CustomerChange;
 use crate::outbox::{
@@ -28,7 +29,7 @@ pub(super) struct Subject {
 
 /// Reads an entry for an operator's change. Returns `None` if the entry is not in this state.
 pub(super) fn subject(
-    connection: &Connection,
+    connection: &StoreConnection,
     entry: EntryId,
     state: State,
 ) -> rusqlite::Result<Option<Subject>> {
@@ -59,7 +60,7 @@ pub(super) fn subject(
 /// Makes parked entries wait again, or ends them as ignored. Returns the changed entries. Skips entries that are not
 /// parked, and entries without a customer change.
 pub(super) fn replay(
-    connection: &Connection,
+    connection: &StoreConnection,
     replays: &[Replay],
     event: &AuditEvent,
     counts: &mut Counts,
@@ -90,7 +91,7 @@ pub(super) fn replay(
 
 /// Ends a parked entry as ignored, and erases its payload.
 fn ignore(
-    connection: &Connection,
+    connection: &StoreConnection,
     entry: EntryId,
     ignored: &IgnoredEvent,
     (now, counts): (Timestamp, &mut Counts),
@@ -112,7 +113,7 @@ fn ignore(
 
 /// Makes held and undecided entries wait. Returns these entries. Skips entries in other states.
 pub(super) fn approve(
-    connection: &Connection,
+    connection: &StoreConnection,
     entries: &[EntryId],
     event: &AuditEvent,
     counts: &mut Counts,
@@ -137,7 +138,7 @@ pub(super) fn approve(
 /// Makes an entry wait with low priority. If `change` is given, the entry waits in the lane of the change's customer.
 /// Otherwise the entry waits in its own lane.
 fn enqueue(
-    connection: &Connection,
+    connection: &StoreConnection,
     subject: &Subject,
     from: State,
     change: Option<&CustomerChange>,

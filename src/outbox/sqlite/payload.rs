@@ -3,11 +3,12 @@
 //! Each state that is not final has a separate table of payloads. When the state of an entry changes, the store copies
 //! the row without decoding it.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{OptionalExtension, params};
 
 use super::columns::{self, unreadable, unwritable};
 use super::counts::{Counts, EventSize};
 use super::statements::Statements;
+use super::store_connection::StoreConnection;
 use crate::event::{SourceName, SourceVersion};
 use crate::imprint::{CustomerChange, CustomerRef, Update};
 use crate::outbox::codec::{self, BlobKind, CustomerColumns};
@@ -18,7 +19,7 @@ macro_rules! with_columns {
     ($before:literal, $between:literal, $after:literal) => {
         concat!(
             $before,
-            "entry, lane, epoch, value, facts, event, partner, stated, accepted_at, source, jump_max",
+            "entry, lane, epoch, value, facts, event, partner, stated, accepted_at, source, jump_max, event_bytes",
             $between,
             $after
         )
@@ -29,8 +30,8 @@ macro_rules! with_columns {
 macro_rules! park_from {
     ($table:literal) => {
         concat!(
-            "INSERT INTO parked (entry, lane, reason, detail, epoch, value, facts, event, partner, stated, accepted_at, source, jump_max)
-             SELECT entry, lane, ?3, ?4, epoch, value, facts, event, partner, stated, accepted_at, source, jump_max
+            "INSERT INTO parked (entry, lane, reason, detail, epoch, value, facts, event, partner, stated, accepted_at, source, jump_max, event_bytes)
+             SELECT entry, lane, ?3, ?4, epoch, value, facts, event, partner, stated, accepted_at, source, jump_max, event_bytes
              FROM ",
             $table,
             " WHERE entry = ?1 AND lane = ?2"
@@ -40,23 +41,23 @@ macro_rules! park_from {
 
 const INSERT_WAITING: &str = with_columns!(
     "INSERT INTO waiting (",
-    ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+    ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
     ""
 );
 const INSERT_HELD: &str = with_columns!(
     "INSERT INTO held (",
-    ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+    ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
     ""
 );
 /// An entry that is parked as invalid belongs to lane 0, which does not exist, and its update is empty bytes.
 const INSERT_INVALID: &str = with_columns!(
     "INSERT INTO parked (",
-    ", reason, errors) VALUES (?1, 0, ?2, 0, x'', ?3, NULL, 0, ?4, ?5, NULL, ?6, ?7)",
+    ", reason, errors) VALUES (?1, 0, ?2, 0, x'', ?3, NULL, 0, ?4, ?5, NULL, ?6, ?7, ?8)",
     ""
 );
 const INSERT_PARKED: &str = with_columns!(
     "INSERT INTO parked (",
-    ", reason) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+    ", reason) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
     ""
 );
 
@@ -98,8 +99,12 @@ pub(super) fn insert(
     arrives: Arrives,
     change: &CustomerChange,
 ) -> rusqlite::Result<()> {
-    let update = codec::encode(BlobKind::Update, entry.0, &change.update).map_err(unwritable)?;
-    let event = codec::encode_bytes(BlobKind::Event, entry.0, &new.event);
+    let sealer = statements.sealer();
+    let update = codec::encode(sealer, BlobKind::Update, entry.0, &change.update);
+    let update = update.map_err(unwritable)?;
+    let event = codec::encode_bytes(sealer, BlobKind::Event, entry.0, &new.event);
+    let event = event.map_err(unwritable)?;
+    let event_bytes = new.event.len();
     let customer = codec::customer_columns(&change.customer);
     let SourceVersion { epoch, value } = change.version;
     let accepted_at = new.accepted_at.as_millis();
@@ -123,7 +128,8 @@ pub(super) fn insert(
             names_imprint_id,
             accepted_at,
             source,
-            jump_max
+            jump_max,
+            event_bytes
         ]),
         Arrives::Parked(reason) => statement.execute(params![
             entry.0,
@@ -137,6 +143,7 @@ pub(super) fn insert(
             accepted_at,
             source,
             jump_max,
+            event_bytes,
             codec::reason_number(reason)
         ]),
     })?;
@@ -150,13 +157,16 @@ pub(super) fn insert_invalid(
     new: &NewEntry,
     invalid: &InvalidReason,
 ) -> rusqlite::Result<()> {
-    let errors = codec::encode(BlobKind::EventErrors, entry.0, &invalid.errors);
+    let sealer = statements.sealer();
+    let errors = codec::encode(sealer, BlobKind::EventErrors, entry.0, &invalid.errors);
+    let event = codec::encode_bytes(sealer, BlobKind::Event, entry.0, &new.event);
     statements.prepare_cached(INSERT_INVALID)?.execute(params![
         entry.0,
         invalid.epoch,
-        codec::encode_bytes(BlobKind::Event, entry.0, &new.event),
+        event.map_err(unwritable)?,
         new.accepted_at.as_millis(),
         new.identity.source.as_str(),
+        new.event.len(),
         codec::reason_number(ParkReason::Invalid),
         errors.map_err(unwritable)?,
     ])?;
@@ -166,7 +176,7 @@ pub(super) fn insert_invalid(
 /// Copies the payload of an entry in `lane` from the table of the state `from` to the table `parked`. Does nothing if
 /// the entry is already parked or has ended.
 pub(super) fn park(
-    connection: &Connection,
+    connection: &StoreConnection,
     PayloadKey { entry, lane }: PayloadKey,
     from: State,
     reason: ParkReason,
@@ -182,18 +192,22 @@ pub(super) fn park(
         | State::Ignored
         | State::Discarded => return Ok(()),
     };
+    let sealer = connection.sealer();
+    let kind = BlobKind::ParkedDetail;
+    let detail = detail.map(|detail| codec::encode_text(sealer, kind, entry.0, detail));
+    let detail = detail.transpose().map_err(unwritable)?;
     connection.prepare_cached(sql)?.execute(params![
         entry.0,
         lane.0,
         codec::reason_number(reason),
-        detail.map(|detail| codec::encode_text(BlobKind::ParkedDetail, entry.0, detail)),
+        detail.as_ref().map(columns::bound_text),
     ])?;
     Ok(())
 }
 
 /// Copies the payload of a waiting entry in `lane` to the table `undecided`.
 pub(super) fn copy_to_undecided(
-    connection: &Connection,
+    connection: &StoreConnection,
     PayloadKey { entry, lane }: PayloadKey,
 ) -> rusqlite::Result<()> {
     connection
@@ -206,7 +220,7 @@ pub(super) fn copy_to_undecided(
 
 /// Moves the payload of a parked, held or undecided entry to the table `waiting`, and the entry into `lane`.
 pub(super) fn move_to_waiting(
-    connection: &Connection,
+    connection: &StoreConnection,
     PayloadKey { entry, lane }: PayloadKey,
     from: State,
 ) -> rusqlite::Result<()> {
@@ -216,7 +230,7 @@ pub(super) fn move_to_waiting(
     connection
         .prepare_cached(&format!(
             "INSERT INTO waiting ({COLUMNS})
-             SELECT entry, ?2, epoch, value, facts, event, partner, stated, accepted_at, source, jump_max FROM {table} WHERE entry = ?1"
+             SELECT entry, ?2, epoch, value, facts, event, partner, stated, accepted_at, source, jump_max, event_bytes FROM {table} WHERE entry = ?1"
         ))?
         .execute(params![entry.0, lane.0])?;
     delete(connection, from, entry)
@@ -224,7 +238,7 @@ pub(super) fn move_to_waiting(
 
 /// Deletes the payload of an entry from the table of its state.
 pub(super) fn delete(
-    connection: &Connection,
+    connection: &StoreConnection,
     state: State,
     entry: EntryId,
 ) -> rusqlite::Result<()> {
@@ -239,7 +253,7 @@ pub(super) fn delete(
 /// Erases the payload of an entry in this state, and subtracts the size of the event from the stored bytes of its
 /// source.
 pub(super) fn erase(
-    connection: &Connection,
+    connection: &StoreConnection,
     state: State,
     entry: EntryId,
     counts: &mut Counts,
@@ -253,7 +267,7 @@ pub(super) fn erase(
 /// Reads the source of an entry and the size of its event. Returns `None` if the entry is not in this state, or if its
 /// row is damaged.
 pub(super) fn event_size(
-    connection: &Connection,
+    connection: &StoreConnection,
     state: State,
     entry: EntryId,
 ) -> rusqlite::Result<Option<EventSize>> {
@@ -262,7 +276,7 @@ pub(super) fn event_size(
     };
     let size = connection
         .prepare_cached(&format!(
-            "SELECT e.source, length(p.event) FROM {table} p JOIN entry e ON e.id = p.entry WHERE p.entry = ?1"
+            "SELECT e.source, coalesce(p.event_bytes, length(p.event)) FROM {table} p JOIN entry e ON e.id = p.entry WHERE p.entry = ?1"
         ))?
         .query_row([entry.0], |row| {
             let source = row.get_ref(0)?.as_str().ok();
@@ -276,11 +290,13 @@ pub(super) fn event_size(
 
 /// Replaces the stored update of a waiting entry.
 pub(super) fn update(
-    connection: &Connection,
+    connection: &StoreConnection,
     entry: EntryId,
     change: &CustomerChange,
 ) -> rusqlite::Result<()> {
-    let update = codec::encode(BlobKind::Update, entry.0, &change.update).map_err(unwritable)?;
+    let sealer = connection.sealer();
+    let update = codec::encode(sealer, BlobKind::Update, entry.0, &change.update);
+    let update = update.map_err(unwritable)?;
     let customer = codec::customer_columns(&change.customer);
     connection
         .prepare_cached(
@@ -311,7 +327,7 @@ pub(super) struct Payload {
 
 /// Reads the payload of an entry in this state. `key` is the key of the entry's lane.
 pub(super) fn read(
-    connection: &Connection,
+    connection: &StoreConnection,
     state: State,
     entry: EntryId,
     key: Option<&LaneKey>,
@@ -324,7 +340,10 @@ pub(super) fn read(
             "SELECT epoch, value, facts, event, partner, stated, jump_max FROM {table} WHERE entry = ?1"
         ))?
         .query_row([entry.0], |row| {
+            let sealer = connection.sealer();
             let update = row.get_ref(2)?.as_bytes().unwrap_or_default();
+            let event = row.get_ref(3)?.as_blob()?;
+            let event = codec::decode_bytes(sealer, BlobKind::Event, entry.0, event);
             let partner: Option<String> = columns::or_default(row, 4);
             let customer = CustomerColumns {
                 partner: partner.as_deref(),
@@ -335,11 +354,10 @@ pub(super) fn read(
                     epoch: row.get(0)?,
                     value: row.get(1)?,
                 },
-                update: codec::decode(BlobKind::Update, entry.0, update).ok(),
+                update: codec::decode(sealer, BlobKind::Update, entry.0, update).ok(),
                 customer: key.and_then(|key| codec::customer(key, &customer)),
                 jump_max: columns::or_default(row, 6),
-                event: codec::decode_bytes(BlobKind::Event, entry.0, row.get(3)?)
-                    .map_err(unreadable)?,
+                event: event.map_err(unreadable)?.into_owned(),
             })
         })
         .optional()

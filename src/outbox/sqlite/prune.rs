@@ -3,16 +3,17 @@
 
 use std::ops::RangeInclusive;
 
-use rusqlite::{Connection, params};
+use rusqlite::params;
 
 use super::origin;
+use super::store_connection::StoreConnection;
 use crate::outbox::{EntryId, PRUNE_MAX, State, codec};
 use crate::time::Timestamp;
 
 /// Deletes old receipts of entries with numbers from `from` upwards. Returns the number from which the next call must
 /// continue.
 pub(super) fn prune_receipts(
-    connection: &Connection,
+    connection: &StoreConnection,
     from: EntryId,
     kept: &RangeInclusive<Timestamp>,
 ) -> rusqlite::Result<Option<EntryId>> {

@@ -1,14 +1,17 @@
 //! Assigns a store to a different environment or host of Imprint. No process is allowed to have the store open.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use rusqlite::Connection;
 
 use super::counts::count;
 use super::open::{self, check_identity};
 use super::open_error::OpenError;
-use super::{audit, ledger, lock, log_mark, meta};
+use super::store_connection::StoreConnection;
+use super::{audit, ledger, lock, log_mark, meta, sealing_keys};
 use crate::outbox::{AuditEvent, EntryFilter, EntrySummary, Setting, State};
+use crate::sealing::KeyRing;
 
 /// The maximum number of waiting entries that a report lists. An operator does not read more.
 const LISTED_MAX: usize = 100;
@@ -46,7 +49,11 @@ pub enum RebindConsent {
 ///
 /// # Errors
 /// Returns an error if the file is not a store, or a process has the store open.
-pub fn rebind(path: &Path, consent: &RebindConsent) -> Result<RebindReport, OpenError> {
+pub fn rebind(
+    path: &Path,
+    consent: &RebindConsent,
+    keys: Arc<KeyRing>,
+) -> Result<RebindReport, OpenError> {
     let path = &path.canonicalize().map_err(OpenError::file(path))?;
     let lock = lock::acquire(path)?;
     log_mark::check(path, &lock)?;
@@ -54,15 +61,16 @@ pub fn rebind(path: &Path, consent: &RebindConsent) -> Result<RebindReport, Open
     check_identity(path, &connection)?;
     open::configure(&connection).map_err(OpenError::sqlite("setting it up"))?;
     open::migrate(&mut connection)?;
-    let report = report(&connection).map_err(OpenError::sqlite("listing its waiting entries"))?;
+    let (store, _digest_key) = sealing_keys::unlock(connection, keys, path)?;
+    let report = report(&store).map_err(OpenError::sqlite("listing its waiting entries"))?;
     if let RebindConsent::Confirmed { destination, event } = consent {
-        let moved = move_to(&mut connection, destination, event);
+        let moved = move_to(&store, destination, event);
         moved.map_err(OpenError::sqlite("moving it to another destination"))?;
     }
     Ok(report)
 }
 
-fn report(connection: &Connection) -> rusqlite::Result<RebindReport> {
+fn report(connection: &StoreConnection) -> rusqlite::Result<RebindReport> {
     let filter = EntryFilter::in_state(State::Waiting, LISTED_MAX);
     Ok(RebindReport {
         destination: meta::read(connection, Setting::Destination)?,
@@ -72,11 +80,11 @@ fn report(connection: &Connection) -> rusqlite::Result<RebindReport> {
 }
 
 fn move_to(
-    connection: &mut Connection,
+    connection: &StoreConnection,
     destination: &str,
     event: &AuditEvent,
 ) -> rusqlite::Result<()> {
-    let transaction = connection.transaction()?;
+    let transaction = connection.unchecked_transaction()?;
     let entries = count(&transaction, "waiting")?;
     transaction.execute_batch(
         "UPDATE lane SET versions = NULL, failures = 0, spent = 0, tried_at = NULL, unfold_to = NULL, maybe_sent = 0,
@@ -88,7 +96,7 @@ fn move_to(
     )?;
     meta::store(&transaction, Setting::Destination, destination)?;
     audit::append(
-        &transaction,
+        connection,
         event,
         usize::try_from(entries).unwrap_or(usize::MAX),
     )?;

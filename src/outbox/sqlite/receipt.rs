@@ -1,10 +1,12 @@
 //! The SQL statements of receipts: find the receipt of an event, and read the state of an entry.
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{OptionalExtension, Row, params};
 
 use super::columns;
+use super::store_connection::StoreConnection;
 use crate::event::{Attribute, EventError, Identity, SourceName};
 use crate::outbox::codec::{self, BlobKind};
+use crate::outbox::sealer::Sealer;
 use crate::outbox::{EntryId, EntrySummary, Lookup, Receipt, State};
 use crate::time::Timestamp;
 
@@ -17,7 +19,10 @@ pub(super) const SUMMARY: &str =
     LEFT JOIN lane l ON l.id = e.lane";
 
 /// Finds the receipt of an event. If several systems behind one source use the same event id, finds the newest receipt.
-pub(super) fn find(connection: &Connection, lookup: &Lookup) -> rusqlite::Result<Option<Receipt>> {
+pub(super) fn find(
+    connection: &StoreConnection,
+    lookup: &Lookup,
+) -> rusqlite::Result<Option<Receipt>> {
     connection
         .prepare_cached(&format!(
             "{SUMMARY} WHERE e.source = ?1 AND e.event_id = ?2 AND (?3 IS NULL OR e.ce_source = ?3)
@@ -29,14 +34,17 @@ pub(super) fn find(connection: &Connection, lookup: &Lookup) -> rusqlite::Result
                 lookup.id.as_str(),
                 lookup.ce_source.as_ref().map(Attribute::as_str)
             ],
-            summary,
+            |row| summary(row, connection.sealer()),
         )
         .optional()
         .map(|found| found.map(|summary| summary.receipt))
 }
 
 /// Reads the state of an entry.
-pub(super) fn state(connection: &Connection, entry: EntryId) -> rusqlite::Result<Option<State>> {
+pub(super) fn state(
+    connection: &StoreConnection,
+    entry: EntryId,
+) -> rusqlite::Result<Option<State>> {
     connection
         .prepare_cached("SELECT state FROM entry WHERE id = ?1")?
         .query_row([entry.0], |row| columns::state(row, 0))
@@ -44,18 +52,18 @@ pub(super) fn state(connection: &Connection, entry: EntryId) -> rusqlite::Result
 }
 
 /// Decodes a row of [`SUMMARY`] into the summary of an entry.
-pub(super) fn summary(row: &Row<'_>) -> rusqlite::Result<EntrySummary> {
+pub(super) fn summary(row: &Row<'_>, sealer: &Sealer) -> rusqlite::Result<EntrySummary> {
     let kind: Option<i64> = row.get(12)?;
     let received: Option<String> = row.get(13)?;
     Ok(EntrySummary {
-        receipt: receipt(row)?,
+        receipt: receipt(row, sealer)?,
         customer: kind
             .zip(received)
             .and_then(|(kind, received)| codec::lane_key(kind, &received)),
     })
 }
 
-fn receipt(row: &Row<'_>) -> rusqlite::Result<Receipt> {
+fn receipt(row: &Row<'_>, sealer: &Sealer) -> rusqlite::Result<Receipt> {
     let entry = EntryId(row.get(0)?);
     Ok(Receipt {
         entry,
@@ -69,19 +77,24 @@ fn receipt(row: &Row<'_>) -> rusqlite::Result<Receipt> {
             .get::<_, Option<String>>(9)?
             .and_then(|id| Attribute::parse(&id).ok()),
         parked: match columns::reason(row, 10)? {
-            Some(reason) => Some((reason, parked_detail(entry, row)?)),
+            Some(reason) => Some((reason, parked_detail(entry, row, sealer)?)),
             None => None,
         },
-        errors: errors(BlobKind::EventErrors, entry, row.get(14)?),
-        unsent: errors(BlobKind::SkippedFields, entry, row.get(15)?),
+        errors: errors(sealer, BlobKind::EventErrors, entry, row.get(14)?),
+        unsent: errors(sealer, BlobKind::SkippedFields, entry, row.get(15)?),
         ignored: columns::ignore_reason(row, 16)?,
     })
 }
 
 /// Decodes the errors of an invalid event or of skipped fields. If the bridge cannot read them, the list is empty: the state
 /// of the entry stays readable.
-pub(super) fn errors(kind: BlobKind, entry: EntryId, stored: Option<Vec<u8>>) -> Vec<EventError> {
-    let errors = stored.and_then(|bytes| codec::decode(kind, entry.0, &bytes).ok());
+pub(super) fn errors(
+    sealer: &Sealer,
+    kind: BlobKind,
+    entry: EntryId,
+    stored: Option<Vec<u8>>,
+) -> Vec<EventError> {
+    let errors = stored.and_then(|bytes| codec::decode(sealer, kind, entry.0, &bytes).ok());
     errors.unwrap_or_default()
 }
 
@@ -96,10 +109,17 @@ pub(super) fn identity(row: &Row<'_>, first: usize) -> rusqlite::Result<Identity
     })
 }
 
-fn parked_detail(entry: EntryId, row: &Row<'_>) -> rusqlite::Result<Option<String>> {
-    let detail: Option<String> = row.get(11)?;
-    let detail = detail.map(|detail| codec::decode_text(BlobKind::ParkedDetail, entry.0, detail));
-    detail.transpose().map_err(columns::unreadable)
+/// Decodes Imprint's answer about a parked entry. If the bridge cannot read the answer, the entry has none: the state of
+/// the entry stays readable.
+fn parked_detail(
+    entry: EntryId,
+    row: &Row<'_>,
+    sealer: &Sealer,
+) -> rusqlite::Result<Option<String>> {
+    let detail = columns::stored_text(row, 11)?;
+    let kind = BlobKind::ParkedDetail;
+    let detail = detail.map(|detail| codec::decode_text(sealer, kind, entry.0, &detail));
+    Ok(detail.and_then(Result::ok))
 }
 
 pub(super) fn attribute(row: &Row<'_>, column: usize) -> rusqlite::Result<Attribute> {

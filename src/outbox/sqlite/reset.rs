@@ -1,17 +1,16 @@
 //! The SQL statements of an operator's reset of a customer's versions.
 
-use rusqlite::Connection;
-
 use super::claimed_lanes::ClaimedLanes;
 use super::counts::Counts;
 use super::statements::Statements;
+use super::store_connection::StoreConnection;
 use super::writer::job::{ActJob, Reply, Wakes};
 use super::{audit, identity_link, lane, versions};
 use crate::outbox::{AuditEvent, LaneId, LaneKey, VersionReset};
 
 /// Returns the command that resets the versions of a customer.
 pub(super) fn act(reply: Reply<VersionReset>, customer: LaneKey, event: AuditEvent) -> ActJob {
-    let reset = move |connection: &Connection, _: &mut Counts, claimed: &ClaimedLanes| {
+    let reset = move |connection: &StoreConnection, _: &mut Counts, claimed: &ClaimedLanes| {
         reset(connection, &customer, event, claimed)
     };
     ActJob::with_claims(reply, Wakes::Nobody, reset)
@@ -20,7 +19,7 @@ pub(super) fn act(reply: Reply<VersionReset>, customer: LaneKey, event: AuditEve
 /// Resets the versions of the customer's lane. If the lane is claimed, changes nothing, because the settlement of the
 /// lane would restore the old versions.
 fn reset(
-    connection: &Connection,
+    connection: &StoreConnection,
     customer: &LaneKey,
     mut event: AuditEvent,
     claimed: &ClaimedLanes,
@@ -41,7 +40,7 @@ fn reset(
 
 /// Finds the lane that has the versions of a customer. Only a lane with an Imprint id has versions, so a partner
 /// customer id needs a confirmed identity link.
-fn lane_of(connection: &Connection, customer: &LaneKey) -> rusqlite::Result<Option<LaneId>> {
+fn lane_of(connection: &StoreConnection, customer: &LaneKey) -> rusqlite::Result<Option<LaneId>> {
     let imprint = match customer {
         LaneKey::Imprint(imprint) => Some(imprint.clone()),
         LaneKey::Partner(partner) => {

@@ -10,6 +10,7 @@ use super::lane::{Entrance, EntryLane};
 use super::payload::{self, PayloadKey};
 use super::receipt;
 use super::statements::Statements;
+use super::store_connection::StoreConnection;
 use crate::imprint::ImprintId;
 use crate::outbox::codec::{self, BlobKind};
 use crate::outbox::{Ending, EntryId, LaneClass, LaneKey, Moved, Recognition, Settlement, State};
@@ -86,7 +87,7 @@ fn add_omitted(
     let stored = statements
         .prepare_cached("SELECT skipped FROM entry WHERE id = ?1")?
         .query_row([entry.0], |row| row.get(0))?;
-    let mut unsent = receipt::errors(BlobKind::SkippedFields, entry, stored);
+    let mut unsent = receipt::errors(statements.sealer(), BlobKind::SkippedFields, entry, stored);
     unsent.extend(omitted.iter().cloned());
     append::set_skipped(statements, entry, &unsent)
 }
@@ -114,7 +115,7 @@ fn is_asked_by_another(
 /// Returns the size of the event of a claimed entry. `sizes` has the sizes that the claim has read, starting with the
 /// newest entry. If a row was damaged, `sizes` does not have the entry.
 fn size(
-    connection: &Connection,
+    connection: &StoreConnection,
     entry: EntryId,
     sizes: &[(EntryId, EventSize)],
 ) -> rusqlite::Result<Option<EventSize>> {
@@ -134,9 +135,10 @@ fn update_lane(
     settlement: &Settlement,
     due: Timestamp,
 ) -> rusqlite::Result<()> {
+    let sealer = statements.sealer();
     let versions = settlement.versions.as_ref();
     let versions = versions
-        .map(|versions| codec::encode(BlobKind::LaneVersions, settlement.lane.0, versions))
+        .map(|versions| codec::encode(sealer, BlobKind::LaneVersions, settlement.lane.0, versions))
         .transpose()
         .map_err(columns::unwritable)?;
     let spelling = match &settlement.recognition {
@@ -146,7 +148,7 @@ fn update_lane(
     let unproven = settlement.unproven;
     let absence = unproven.absence.as_ref();
     let absence = absence
-        .map(|absence| codec::encode_absence(settlement.lane.0, absence))
+        .map(|absence| codec::encode_absence(sealer, settlement.lane.0, absence))
         .transpose()
         .map_err(columns::unwritable)?;
     statements.with(// The subquery appears twice, because SQLite would need a temporary table for an update from a joined

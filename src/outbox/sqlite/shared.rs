@@ -10,7 +10,7 @@ use tokio::sync::{Notify, watch};
 use super::watch::CHECK_EVERY;
 use crate::event::SourceName;
 use crate::outbox::waiters::Waiters;
-use crate::outbox::{Error, STALLED_AFTER, StoreCondition};
+use crate::outbox::{Error, STALLED_AFTER, SealingStatus, StoreCondition};
 
 /// The maximum total size of the events that wait for a commit. If the disk is slow and the limit is reached, the
 /// bridge refuses further events, so that waiting events do not fill its memory.
@@ -34,6 +34,7 @@ pub(super) struct SharedState {
     is_stalled: AtomicBool,
     is_file_gone: AtomicBool,
     condition: watch::Sender<StoreCondition>,
+    sealing: watch::Sender<SealingStatus>,
     /// The total size of each source's committed events. Events in a final state do not count.
     stored_bytes: RwLock<BTreeMap<SourceName, u64>>,
 }
@@ -106,6 +107,24 @@ impl SharedState {
             changed.is_some()
         });
         changed
+    }
+
+    /// Publishes the state of the sealing.
+    pub(super) fn set_sealing(&self, status: SealingStatus) {
+        self.sealing.send_if_modified(|before| {
+            let is_changed = *before != status;
+            *before = status;
+            is_changed
+        });
+    }
+
+    pub(super) fn sealing(&self) -> watch::Receiver<SealingStatus> {
+        self.sealing.subscribe()
+    }
+
+    /// Returns the published number of lanes that wait for a missing sealing key.
+    pub(super) fn locked_lanes(&self) -> usize {
+        self.sealing.borrow().locked_lanes
     }
 
     pub(super) fn condition(&self) -> watch::Receiver<StoreCondition> {

@@ -7,18 +7,20 @@
 use std::cell::RefCell;
 use std::ops::Deref;
 
-use rusqlite::{Connection, PrepFlags, Statement};
+use rusqlite::{PrepFlags, Statement};
+
+use super::store_connection::StoreConnection;
 
 /// A connection with prepared statements.
 pub(super) struct Statements<'c> {
-    connection: &'c Connection,
+    connection: &'c StoreConnection,
     /// The prepared statements that are not in use, each with its text.
     idle: RefCell<Vec<(&'static str, Statement<'c>)>>,
 }
 
 impl<'c> Statements<'c> {
     /// Creates a set without statements. Each statement is prepared when it is used for the first time.
-    pub(super) const fn of(connection: &'c Connection) -> Self {
+    pub(super) const fn of(connection: &'c StoreConnection) -> Self {
         Self {
             connection,
             idle: RefCell::new(Vec::new()),
@@ -54,9 +56,9 @@ impl<'c> Statements<'c> {
 }
 
 impl Deref for Statements<'_> {
-    type Target = Connection;
+    type Target = StoreConnection;
 
-    fn deref(&self) -> &Connection {
+    fn deref(&self) -> &StoreConnection {
         self.connection
     }
 }

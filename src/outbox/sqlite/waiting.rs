@@ -2,11 +2,14 @@
 
 use rusqlite::{Row, Rows, params};
 
+use super::columns;
 use super::counts::EventSize;
 use super::decode_cache::DecodeCache;
 use super::statements::Statements;
 use crate::event::{SourceName, SourceVersion};
+use crate::imprint::Update;
 use crate::outbox::codec::{self, BlobKind, CustomerColumns};
+use crate::outbox::sealer::Sealer;
 use crate::outbox::{ClaimBounds, EntryId, LaneId, LaneKey, WaitingEntry};
 use crate::time::Timestamp;
 
@@ -16,7 +19,7 @@ macro_rules! select_waiting {
     ($which:literal) => {
         concat!(
             "SELECT entry, epoch, value, facts, partner, stated, accepted_at,
-             coalesce(source, (SELECT source FROM entry e WHERE e.id = waiting.entry)), length(event), jump_max
+             coalesce(source, (SELECT source FROM entry e WHERE e.id = waiting.entry)), coalesce(event_bytes, length(event)), jump_max
              FROM waiting",
             $which
         )
@@ -46,6 +49,7 @@ pub(super) fn read(
     bounds: ClaimBounds,
 ) -> rusqlite::Result<WaitingEntries> {
     let mut reader = WaitingReader {
+        sealer: statements.sealer(),
         key,
         decoded,
         found: WaitingEntries::default(),
@@ -75,6 +79,7 @@ pub(super) fn read(
 
 /// Reads rows of waiting entries.
 struct WaitingReader<'a> {
+    sealer: &'a Sealer,
     key: Option<&'a LaneKey>,
     decoded: &'a mut DecodeCache,
     found: WaitingEntries,
@@ -108,32 +113,52 @@ impl WaitingReader<'_> {
                 let size = EventSize { source, bytes };
                 self.found.sizes.push((number, size));
             }
-            match source.and_then(|source| entry(row, number, source, self.key, self.decoded)) {
+            let entry = match source {
+                Some(source) => self.entry(row, number, source)?,
+                None => None,
+            };
+            match entry {
                 Some(entry) => self.found.entries.push(entry),
                 None => self.found.unreadable.push(number),
             }
         }
         Ok(false)
     }
+
+    /// Decodes one waiting entry. Returns `None` if the stored content is damaged, and an error if the process does not
+    /// have the sealing key of the update.
+    fn entry(
+        &mut self,
+        row: &Row<'_>,
+        entry: EntryId,
+        source: SourceName,
+    ) -> rusqlite::Result<Option<WaitingEntry>> {
+        let update = match self.decoded.take(entry) {
+            Some(update) => Ok(update),
+            None => {
+                let bytes = row.get_ref(3)?.as_bytes().unwrap_or_default();
+                codec::decode(self.sealer, BlobKind::Update, entry.0, bytes)
+            }
+        };
+        match update {
+            Ok(update) => Ok(waiting_entry(row, (entry, source), self.key, update)),
+            Err(error) if error.missing_key().is_some() => Err(columns::unreadable(error)),
+            Err(_damaged) => Ok(None),
+        }
+    }
 }
 
-/// Decodes one waiting entry. Returns `None` if the stored content is damaged.
-fn entry(
+/// Decodes the columns of a waiting entry. Returns `None` if a column is damaged.
+fn waiting_entry(
     row: &Row<'_>,
-    entry: EntryId,
-    source: SourceName,
+    (entry, source): (EntryId, SourceName),
     key: Option<&LaneKey>,
-    decoded: &mut DecodeCache,
+    update: Update,
 ) -> Option<WaitingEntry> {
-    let cached = decoded.take(entry);
     let version = SourceVersion {
         epoch: row.get(1).ok()?,
         value: row.get(2).ok()?,
     };
-    let update = cached.or_else(|| {
-        let bytes = row.get_ref(3).ok()?.as_bytes().unwrap_or_default();
-        codec::decode(BlobKind::Update, entry.0, bytes).ok()
-    })?;
     let partner: Option<String> = row.get(4).ok()?;
     let columns = CustomerColumns {
         partner: partner.as_deref(),

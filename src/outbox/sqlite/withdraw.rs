@@ -2,14 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::{Connection, params};
+use rusqlite::params;
 
 use super::claimed_lanes::ClaimedLanes;
 use super::counts::Counts;
 use super::operator::subject;
 use super::payload::PayloadKey;
+use super::store_connection::StoreConnection;
 use super::writer::job::{ActJob, Reply, Wakes};
-use super::{audit, payload, versions};
+use super::{audit, columns, payload, versions};
+use crate::fold::LaneVersions;
 use crate::outbox::{
     AuditEvent, EntryId, LaneId, State, Withdrawal, Withdrawn, WithdrawnState, codec,
 };
@@ -37,7 +39,7 @@ pub(super) fn act(reply: Reply<Withdrawn>, withdrawal: Withdrawal, event: AuditE
 }
 
 struct Withdrawer<'a> {
-    connection: &'a Connection,
+    connection: &'a StoreConnection,
     counts: &'a mut Counts,
     to: WithdrawnState,
     now: Timestamp,
@@ -110,10 +112,17 @@ impl Withdrawer<'_> {
 
     /// Updates a lane after the withdrawal of waiting entries.
     fn leave(&self, lane: LaneId) -> rusqlite::Result<()> {
-        let before = versions::of_lane(self.connection, lane)?;
-        let after = before.clone().without_entries();
-        if after != before {
-            versions::store(self.connection, lane, &after)?;
+        let before = match versions::of_lane(self.connection, lane) {
+            // An operator can withdraw entries whose sealing key is lost. The next claim with the key reads the versions.
+            Err(error) if columns::missing_key(&error).is_some() => None,
+            versions => Some(versions?),
+        };
+        let after = before.clone().map(LaneVersions::without_entries);
+        if let Some(after) = after
+            .as_ref()
+            .filter(|after| before.as_ref() != Some(after))
+        {
+            versions::store(self.connection, lane, after)?;
         }
         self.connection
             .prepare_cached(
@@ -124,6 +133,9 @@ impl Withdrawer<'_> {
         self.connection
             .prepare_cached("UPDATE lane SET due_at = min(due_at, ?2) WHERE id = ?1 AND idle = 0")?
             .execute(params![lane.0, self.now.as_millis()])?;
+        let Some(after) = after else {
+            return Ok(());
+        };
         // The answers to requests with the withdrawn entries must not decide about a later entry. If an argument of
         // `max` is NULL, the result is NULL: a lane without values to send again is never due.
         self.connection

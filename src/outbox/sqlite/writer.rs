@@ -14,8 +14,12 @@ use super::counts::Counts;
 use super::decode_cache::DecodeCache;
 use super::disk_space::DiskSpace;
 use super::files::StoreFiles;
+use super::open::Opened;
+use super::reseal::ResealPass;
+use super::sealing_keys::DigestKey;
 use super::shared::SharedState;
 use super::statements::Statements;
+use super::store_connection::StoreConnection;
 use super::{append, open, settle, watch};
 use crate::failpoint::{self, CrashPoint, Fault};
 use crate::outbox::{Appended, EntryId, Error, Settled, State, StoreCondition};
@@ -25,15 +29,20 @@ mod copy;
 mod erasure;
 mod group;
 pub(super) mod job;
+mod sealing;
 
 use command::{Command, Isolation};
 pub(super) use copy::CopyJob;
 use group::CommitGroup;
 use job::{ActJob, ActState, AppendJob, ClaimJob, Finished, SettleJob, Wakes, WriterCommand};
 use job::{failed, send, stops_the_store};
+pub(super) use sealing::KeysJob;
 
 pub(super) struct Writer<'a> {
-    connection: &'a Connection,
+    store: &'a StoreConnection,
+    digest_key: DigestKey,
+    /// The pass in progress that seals blobs again.
+    pass: Option<ResealPass>,
     statements: Statements<'a>,
     disk: DiskSpace,
     files: Arc<StoreFiles>,
@@ -60,20 +69,21 @@ struct GroupResult {
 impl<'a> Writer<'a> {
     /// Creates the writer of an opened store. The caller keeps the connection.
     pub(super) fn new(
-        connection: &'a Connection,
+        opened: &'a Opened,
         counts: Counts,
-        claimed: ClaimedLanes,
         files: Arc<StoreFiles>,
         shared: Arc<SharedState>,
     ) -> Self {
         Self {
-            connection,
-            statements: Statements::of(connection),
+            store: &opened.store,
+            digest_key: opened.digest_key,
+            pass: None,
+            statements: Statements::of(&opened.store),
             disk: DiskSpace::beside(files.database()),
             files,
             disk_has_space: true,
             shared,
-            claimed,
+            claimed: ClaimedLanes::new(opened.owner, opened.bounds),
             decoded: DecodeCache::default(),
             counts,
             copy: None,
@@ -100,11 +110,11 @@ impl<'a> Writer<'a> {
             // Keep the log at its path: an operator possibly puts the store file back, and the store file then needs
             // the log.
             let config = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
-            if let Err(error) = self.connection.set_db_config(config, true) {
+            if let Err(error) = self.store.set_db_config(config, true) {
                 tracing::warn!(error = %error, "the store cannot keep the file of its write-ahead log while it closes");
             }
         } else if self.claimed.len() == 0
-            && let Err(error) = open::mark_closed_in_order(self.connection)
+            && let Err(error) = open::mark_closed_in_order(self.store)
         {
             tracing::warn!(
                 error = %error,
@@ -158,13 +168,19 @@ impl<'a> Writer<'a> {
             self.claim(claim);
         }
         for read in group.reads {
-            read.run(self.connection, &self.counts);
+            read.run(self.store, &self.counts);
         }
         for copy in group.copies {
             self.begin_copy(copy);
         }
         for act in group.acts {
             self.act(act)?;
+        }
+        for keys in group.keys {
+            self.use_keys(keys)?;
+        }
+        for reseal in group.reseals {
+            self.reseal(reseal)?;
         }
         if !(group.appends.is_empty() && group.settles.is_empty()) {
             let events: usize = group.appends.iter().map(|append| append.batch.len()).sum();
@@ -187,6 +203,7 @@ impl<'a> Writer<'a> {
         };
         let claimed = claimer.claim(claim.max, claim.pick);
         let claimed = claimed.map_err(|error| failed(&error, "claiming"));
+        self.publish_locked_lanes();
         if let Err(Ok(unreceived)) = claim.reply.send(claimed) {
             for claimed in unreceived.lanes {
                 self.claimed.free(claimed.lane);
@@ -197,7 +214,8 @@ impl<'a> Writer<'a> {
     fn act(&mut self, act: ActJob) -> rusqlite::Result<()> {
         let (mut counts, wakes) = (self.counts.clone(), act.wakes);
         let state = ActState {
-            transaction: self.connection.unchecked_transaction()?,
+            store: self.store,
+            transaction: self.store.unchecked_transaction()?,
             counts: &mut counts,
             disk: &self.disk,
             files: &self.files,
@@ -208,6 +226,7 @@ impl<'a> Writer<'a> {
             self.shared.publish(&self.counts.stored_bytes);
             if wakes == Wakes::Dispatch {
                 self.decoded.clear();
+                self.claimed.unlock();
                 self.shared.woken.notify_waiters();
             }
         }
@@ -222,7 +241,7 @@ impl<'a> Writer<'a> {
         mut appends: Vec<AppendJob>,
         settles: Vec<SettleJob>,
     ) -> rusqlite::Result<()> {
-        let has_space = self.disk.has_space_for_intake(self.connection);
+        let has_space = self.disk.has_space_for_intake(self.store);
         if !has_space {
             self.log_disk_space(false);
             refuse_appends(appends.drain(..), &Error::Full);
@@ -236,7 +255,7 @@ impl<'a> Writer<'a> {
         if result.as_ref().is_err_and(|error| self.disk.is_full(error)) {
             self.log_disk_space(false);
             refuse_appends(appends.drain(..), &Error::Full);
-            self.disk.reclaim(self.connection);
+            self.disk.reclaim(self.store);
             result = self.transact(&mut appends, &settles, Isolation::Command);
         }
         // Record the fingerprints before the answers: a caller can change the files as soon as it has its answer.
@@ -284,7 +303,7 @@ impl<'a> Writer<'a> {
         settles: &[SettleJob],
         isolation: Isolation,
     ) -> rusqlite::Result<GroupResult> {
-        let transaction = self.connection.unchecked_transaction()?;
+        let transaction = self.store.unchecked_transaction()?;
         let mut command = Command {
             transaction,
             counts: self.counts.clone(),

@@ -98,10 +98,13 @@ impl Bridge {
             File::options().create(true).append(true).open(path)
         };
         let started = self.clock.now();
-        let child = Command::new(env!("CARGO_BIN_EXE_imprint-bridge"))
-            .arg("serve")
-            .arg("--config")
-            .arg(&self.config)
+        let mut command = Command::new(env!("CARGO_BIN_EXE_imprint-bridge"));
+        let sealing = self.folder.path().join("sealing.toml");
+        command.arg("serve").arg("--config").arg(&self.config);
+        if sealing.exists() {
+            command.arg("--config").arg(sealing);
+        }
+        let child = command
             .env_clear()
             .env("IMPRINT_BRIDGE_FAILPOINTS", failpoints)
             .current_dir(self.folder.path())
@@ -133,6 +136,25 @@ impl Bridge {
             }
             pause(POLL_EVERY);
         }
+    }
+
+    /// Writes a sealing key file, which the next process uses.
+    pub(crate) fn write_sealing_key(&self, name: &str, key: &str) {
+        let path = |name: &str| self.folder.path().join(name);
+        std::fs::create_dir_all(path("keys")).unwrap();
+        std::fs::write(path("keys").join(name), key).unwrap();
+        let settings = format!("[outbox]\nkeys_dir = \"{}\"", path("keys").display());
+        std::fs::write(path("sealing.toml"), settings).unwrap();
+    }
+
+    /// Returns the path of the store.
+    pub(crate) fn store(&self) -> PathBuf {
+        self.folder.path().join("outbox.db")
+    }
+
+    /// Returns the path of the directory of the sealing keys.
+    pub(crate) fn keys(&self) -> PathBuf {
+        self.folder.path().join("keys")
     }
 
     /// Returns the metrics page, or `None` if the bridge process does not answer.

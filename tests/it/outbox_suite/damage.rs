@@ -20,7 +20,7 @@ const DAMAGE: [&str; 7] = [
 ];
 
 /// The time of the claims: after every due time, which a start limits to one hour ahead.
-const LATER: Timestamp = Timestamp::from_millis(NOW.as_millis() + 2 * 3_600_000);
+pub(super) const LATER: Timestamp = Timestamp::from_millis(NOW.as_millis() + 2 * 3_600_000);
 
 /// The last entry of the store, in a lane of its own, which no damage concerns.
 const HEALTHY: &str = "healthy";
@@ -36,7 +36,7 @@ fn event(action: &'static str) -> AuditEvent {
 }
 
 /// Creates a store with rows in every table and entries in every state.
-async fn template(path: &Path) {
+pub(super) async fn template(path: &Path) {
     let file = Connection::open(path).unwrap();
     file.execute_batch(include_str!("layout_5.sql")).unwrap();
     drop(file);
@@ -81,6 +81,7 @@ fn damage(file: &Connection, table: &str, column: &str, value: &str) -> bool {
     let (row, only) = match table {
         "meta" => ("name", "WHERE name NOT IN ('digest_key')"),
         "pair" => ("partner", ""),
+        "sealing_key" => ("id", ""),
         _ => ("rowid", ""),
     };
     // The newest audit record is the one that the next record follows.

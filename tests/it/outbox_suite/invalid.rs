@@ -9,7 +9,7 @@ use imprint_bridge::imprint::PartnerCustomerId;
 use imprint_bridge::outbox::CLEARING_OMITTED;
 use imprint_bridge::outbox::{IgnoredEvent, InvalidReason};
 
-fn invalid(id: &str) -> NewEntry {
+pub(super) fn invalid(id: &str) -> NewEntry {
     NewEntry {
         disposition: Disposition::Invalid(InvalidReason {
             epoch: 3,
@@ -214,7 +214,7 @@ async fn the_errors_of_an_invalid_event_are_durable() {
     assert!(damaged.errors.is_empty());
 }
 
-fn skipping(id: &str, fields: &[&str]) -> NewEntry {
+pub(super) fn skipping(id: &str, fields: &[&str]) -> NewEntry {
     let mut new = entry(id, "CUST-1", 1);
     if let Disposition::Enqueue(change) = &mut new.disposition {
         change.skipped = fields.iter().map(|field| event_error(field)).collect();

@@ -1,5 +1,7 @@
 //! Tests of the SQLite store file: stores of older layouts, unknown state numbers, a tampered audit log.
 
+use std::sync::Arc;
+
 use rusqlite::Connection;
 
 use super::*;
@@ -245,7 +247,7 @@ async fn a_tampered_audit_log_is_found() {
             .unwrap();
         assert_eq!(file.execute(change, []).unwrap(), 1);
         drop(file);
-        let report = verify(&copy).unwrap();
+        let report = verify(&copy, &Arc::default()).unwrap();
         assert!(
             report.errors[0].starts_with(error),
             "{change}: {:?}",

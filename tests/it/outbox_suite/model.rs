@@ -544,7 +544,8 @@ pub(super) fn memory(bounds: ClaimBounds) -> Engine {
 
 pub(super) fn sqlite(folder: &tempfile::TempDir, start: Timestamp, bounds: ClaimBounds) -> Engine {
     let path = folder.path().join("outbox.db");
-    let open = move |now| SqliteOutbox::open_bounded(&path, 1000, now, bounds).ok();
+    let open =
+        move |now| SqliteOutbox::open_sealed(&path, 1000, now, (bounds, Arc::default())).ok();
     let outbox = Arc::new(open(start).unwrap());
     let restart = move |old: Arc<dyn Outbox>, _in_order, now| -> Arc<dyn Outbox> {
         // Dropping the store is a clean shutdown only if no lane is claimed at this moment.

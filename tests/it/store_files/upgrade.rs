@@ -40,6 +40,11 @@ fn the_update_of_a_large_store_takes_little_memory() {
              SELECT i, 'crm', '/crm', i, 't', zeroblob(16), i * 7919 % 100003, unixepoch() * 1000, 1, unixepoch() * 1000
              FROM n;
              CREATE UNIQUE INDEX receipt_identity ON entry (source, event_id, ce_source);
+             DROP TABLE sealing_key;
+             ALTER TABLE waiting DROP COLUMN event_bytes;
+             ALTER TABLE parked DROP COLUMN event_bytes;
+             ALTER TABLE held DROP COLUMN event_bytes;
+             ALTER TABLE undecided DROP COLUMN event_bytes;
              PRAGMA user_version = 17;"
         ))
         .unwrap();

@@ -91,7 +91,7 @@ impl Writer<'_> {
         commands: &Receiver<WriterCommand>,
     ) -> rusqlite::Result<Result<(), String>> {
         // When a command changes a page that is already in the copy, SQLite writes the change into the copy too.
-        let backup = match Backup::new(self.connection, &mut draft.connection) {
+        let backup = match Backup::new(self.store, &mut draft.connection) {
             Ok(backup) => backup,
             Err(error) => return Ok(Err(error.to_string())),
         };

@@ -12,7 +12,7 @@ impl Writer<'_> {
         let erased = if self.files.displaced().is_some() {
             Ok(false)
         } else {
-            truncate_log(self.connection)
+            truncate_log(self.store)
         };
         self.files.leave();
         let answer = match erased {

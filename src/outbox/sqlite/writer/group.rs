@@ -1,7 +1,7 @@
 //! The group of commands that the writer thread serves together.
 
-use super::CopyJob;
 use super::job::{ActJob, AppendJob, ClaimJob, ReadJob, Reply, SettleJob, WriterCommand, bytes};
+use super::{CopyJob, KeysJob};
 
 /// The maximum number of commands in one commit. More commands share the cost of a sync better, but then each caller
 /// waits longer.
@@ -24,6 +24,8 @@ pub(super) struct CommitGroup {
     pub(super) settles: Vec<SettleJob>,
     pub(super) copies: Vec<CopyJob>,
     pub(super) erasures: Vec<Reply<()>>,
+    pub(super) keys: Vec<KeysJob>,
+    pub(super) reseals: Vec<Reply<bool>>,
     commands: usize,
     pub(super) bytes: usize,
 }
@@ -39,7 +41,9 @@ impl CommitGroup {
         !(self.acts.is_empty()
             && self.appends.is_empty()
             && self.settles.is_empty()
-            && self.erasures.is_empty())
+            && self.erasures.is_empty()
+            && self.keys.is_empty()
+            && self.reseals.is_empty())
     }
 
     pub(super) fn push(&mut self, command: WriterCommand) {
@@ -55,6 +59,8 @@ impl CommitGroup {
             WriterCommand::Act(act) => self.acts.push(act),
             WriterCommand::Copy(copy) => self.copies.push(copy),
             WriterCommand::Erase(reply) => self.erasures.push(reply),
+            WriterCommand::UseKeys(keys) => self.keys.push(keys),
+            WriterCommand::Reseal(reply) => self.reseals.push(reply),
         }
     }
 }

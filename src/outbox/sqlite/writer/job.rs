@@ -5,14 +5,15 @@
 
 use std::sync::Arc;
 
-use rusqlite::{Connection, ErrorCode, Transaction, ffi};
+use rusqlite::{ErrorCode, Transaction, ffi};
 use tokio::sync::oneshot;
 
-use super::CopyJob;
+use super::{CopyJob, KeysJob};
 use crate::outbox::sqlite::claimed_lanes::ClaimedLanes;
 use crate::outbox::sqlite::counts::Counts;
 use crate::outbox::sqlite::disk_space::DiskSpace;
 use crate::outbox::sqlite::files::StoreFiles;
+use crate::outbox::sqlite::store_connection::StoreConnection;
 use crate::outbox::{Appended, Claim, Error, NewEntry, Pick, Settled, Settlement};
 use crate::time::Timestamp;
 
@@ -29,6 +30,9 @@ pub(in crate::outbox::sqlite) enum WriterCommand {
     Copy(CopyJob),
     /// Truncates the write-ahead log.
     Erase(Reply<()>),
+    UseKeys(KeysJob),
+    /// Seals the next blobs again.
+    Reseal(Reply<bool>),
 }
 
 /// Returns the total size of the events in a batch. The senders decide this size, so the store limits it.
@@ -56,7 +60,7 @@ pub(in crate::outbox::sqlite) struct ClaimJob {
     pub(in crate::outbox::sqlite) reply: Reply<Claim>,
 }
 
-type ReadFn = dyn FnOnce(&Connection, &Counts) + Send;
+type ReadFn = dyn FnOnce(&StoreConnection, &Counts) + Send;
 
 /// A command to read committed data.
 pub(in crate::outbox::sqlite) struct ReadJob(Box<ReadFn>);
@@ -66,7 +70,7 @@ impl ReadJob {
     /// error.
     pub(in crate::outbox::sqlite) fn new<T: Send + 'static>(
         reply: Reply<T>,
-        read: impl FnOnce(&Connection, &Counts) -> rusqlite::Result<T> + Send + 'static,
+        read: impl FnOnce(&StoreConnection, &Counts) -> rusqlite::Result<T> + Send + 'static,
     ) -> Self {
         Self(Box::new(move |connection, counts| {
             // Skip the read if the caller is gone. After the disk has hung, most callers are gone.
@@ -78,7 +82,7 @@ impl ReadJob {
         }))
     }
 
-    pub(super) fn run(self, connection: &Connection, counts: &Counts) {
+    pub(super) fn run(self, connection: &StoreConnection, counts: &Counts) {
         (self.0)(connection, counts);
     }
 }
@@ -99,6 +103,8 @@ pub(super) enum Finished {
 
 /// The state of the writer thread that the closure of an act can use.
 pub(super) struct ActState<'a> {
+    pub(super) store: &'a StoreConnection,
+    /// The open transaction of `store`.
     pub(super) transaction: Transaction<'a>,
     pub(super) counts: &'a mut Counts,
     pub(super) disk: &'a DiskSpace,
@@ -122,7 +128,7 @@ impl ActJob {
     pub(in crate::outbox::sqlite) fn new<T: Send + 'static>(
         reply: Reply<T>,
         wakes: Wakes,
-        act: impl FnOnce(&Connection, &mut Counts) -> rusqlite::Result<T> + Send + 'static,
+        act: impl FnOnce(&StoreConnection, &mut Counts) -> rusqlite::Result<T> + Send + 'static,
     ) -> Self {
         Self::with_claims(reply, wakes, move |connection, counts, _| {
             act(connection, counts)
@@ -133,7 +139,7 @@ impl ActJob {
     pub(in crate::outbox::sqlite) fn with_claims<T: Send + 'static>(
         reply: Reply<T>,
         wakes: Wakes,
-        act: impl FnOnce(&Connection, &mut Counts, &ClaimedLanes) -> rusqlite::Result<T>
+        act: impl FnOnce(&StoreConnection, &mut Counts, &ClaimedLanes) -> rusqlite::Result<T>
         + Send
         + 'static,
     ) -> Self {
@@ -143,7 +149,7 @@ impl ActJob {
                 Wakes::Dispatch => state.claimed.write_down(&state.transaction),
                 Wakes::Nobody => Ok(()),
             };
-            let done = marked.and_then(|()| act(&state.transaction, state.counts, state.claimed));
+            let done = marked.and_then(|()| act(state.store, state.counts, state.claimed));
             let done = done.and_then(|done| {
                 state.counts.save_bytes(&state.transaction, &before)?;
                 Ok(done)

@@ -1,0 +1,208 @@
+//! The sealing keys of the store: reads the key files again every few seconds, seals old records again in the background,
+//! and reports the state of the sealing.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::reread::{Rereads, read_new};
+use crate::config::sealing_keys::{self, SealingKeys};
+use crate::metrics::{Metrics, SealingSnapshot};
+use crate::outbox::{Error, KeyUse, Outbox, SealingStatus};
+use crate::time::Clock;
+
+/// The time between two steps that seal records again. One step seals at most 256 records, so the bridge seals at most
+/// 2,560 records per second, and uses a few percent of the store's time.
+const STEP_EVERY: Duration = Duration::from_millis(100);
+/// The time between two looks for records that must be sealed again: as often as the bridge reads the key files.
+const LOOK_EVERY: Duration = Duration::from_secs(3);
+/// The time after a failed step. The cause, such as a full disk, usually lasts longer than a moment.
+const RETRY_AFTER: Duration = Duration::from_mins(1);
+
+/// The tasks of the sealing.
+pub(super) struct SealingTasks {
+    keys: KeysWatch,
+    report: SealingReport,
+}
+
+impl SealingTasks {
+    pub(super) fn new(
+        present: SealingKeys,
+        rereads: &Rereads,
+        outbox: Arc<dyn Outbox>,
+        metrics: Metrics,
+    ) -> Self {
+        Self {
+            report: SealingReport {
+                status: outbox.sealing(),
+                directory: present.directory.clone(),
+                metrics: metrics.clone(),
+                reported: SealingStatus::default(),
+            },
+            keys: KeysWatch {
+                present,
+                rereads: rereads.clone(),
+                outbox,
+                metrics,
+                is_unreadable: false,
+            },
+        }
+    }
+
+    /// Runs the tasks, and never returns.
+    pub(super) async fn run(&mut self, clock: &Clock) {
+        let outbox = Arc::clone(&self.keys.outbox);
+        tokio::select! {
+            () = self.keys.watch() => {}
+            () = self.report.run() => {}
+            () = reseal(&*outbox, clock) => {}
+        }
+    }
+}
+
+/// The sealing keys in use.
+struct KeysWatch {
+    present: SealingKeys,
+    rereads: Rereads,
+    outbox: Arc<dyn Outbox>,
+    metrics: Metrics,
+    /// True if the last read of the keys failed. The bridge logs only the first of several failures in a row.
+    is_unreadable: bool,
+}
+
+impl KeysWatch {
+    /// Reads the key files repeatedly, and never returns. The newest key seals all later records.
+    ///
+    /// If a file cannot be read, the previous keys stay in use: without this rule, an error of a moment would take away
+    /// the keys of waiting records.
+    async fn watch(&mut self) {
+        loop {
+            self.rereads.next().await;
+            if self.present.directory.is_some() {
+                self.read_again().await;
+            }
+        }
+    }
+
+    async fn read_again(&mut self) {
+        let read = || sealing_keys::read(self.present.directory.as_deref());
+        let is_present = |read: &SealingKeys| read.is_same(&self.present);
+        match read_new(read, is_present, SealingKeys::is_same).await {
+            Ok(new) => {
+                self.set_unreadable(false);
+                if let Some(new) = new {
+                    self.replace(new).await;
+                }
+            }
+            Err(errors) => {
+                if !self.set_unreadable(true) {
+                    let errors = errors.join("; ");
+                    tracing::warn!(
+                        errors,
+                        "cannot read the sealing keys; the previous keys stay in use"
+                    );
+                }
+            }
+        }
+    }
+
+    /// Records whether the last read failed. Returns whether the read before failed.
+    fn set_unreadable(&mut self, is_unreadable: bool) -> bool {
+        self.metrics.sealing_keys_unreadable(is_unreadable);
+        std::mem::replace(&mut self.is_unreadable, is_unreadable)
+    }
+
+    async fn replace(&mut self, new: SealingKeys) {
+        if let Err(error) = self.outbox.use_keys(Arc::clone(&new.ring)).await {
+            tracing::warn!(
+                error = %error,
+                "the store cannot use the new sealing keys; the previous keys stay in use, and the bridge tries again"
+            );
+            return;
+        }
+        let newest = new.ring.newest().and_then(|id| new.file(id));
+        tracing::info!(newest, "the sealing keys changed");
+        self.present = new;
+    }
+}
+
+/// Seals the records again that are not sealed with the newest key, and never returns.
+async fn reseal(outbox: &dyn Outbox, clock: &Clock) {
+    loop {
+        let wait = match outbox.reseal().await {
+            Ok(true) => STEP_EVERY,
+            Ok(false) => LOOK_EVERY,
+            Err(Error::Busy | Error::Full) => RETRY_AFTER,
+            Err(error) => {
+                tracing::warn!(error = %error, "the bridge cannot seal old records again now");
+                RETRY_AFTER
+            }
+        };
+        clock.sleep(wait).await;
+    }
+}
+
+/// Reports the state of the sealing to the log and to the metrics.
+struct SealingReport {
+    status: watch::Receiver<SealingStatus>,
+    directory: Option<PathBuf>,
+    metrics: Metrics,
+    reported: SealingStatus,
+}
+
+impl SealingReport {
+    /// Reports every change of the state, and never returns.
+    async fn run(&mut self) {
+        loop {
+            let status = self.status.borrow_and_update().clone();
+            self.report(&status);
+            self.reported = status;
+            if self.status.changed().await.is_err() {
+                // The store has dropped the sender of the state, so the state does not change any more.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    fn report(&self, status: &SealingStatus) {
+        let count =
+            |key_use: KeyUse| u64::try_from(status.with(key_use).count()).unwrap_or(u64::MAX);
+        self.metrics.sealing(SealingSnapshot {
+            missing_keys: count(KeyUse::Missing),
+            removable_keys: count(KeyUse::Removable),
+            locked_lanes: u64::try_from(status.locked_lanes).unwrap_or(u64::MAX),
+            left: status.left,
+            has_plain: status.has_plain,
+        });
+        self.log(status);
+    }
+
+    /// Logs the keys whose use has changed.
+    fn log(&self, status: &SealingStatus) {
+        let new = |key_use| {
+            let keys = status.with(key_use);
+            keys.filter(move |id| self.reported.with(key_use).all(|reported| reported != *id))
+        };
+        for key in new(KeyUse::Missing) {
+            tracing::error!(
+                %key,
+                "a sealing key is missing: the customers whose records need the key wait until its file is back"
+            );
+        }
+        for key in self.reported.with(KeyUse::Missing) {
+            if status.with(KeyUse::Missing).all(|missing| missing != key) {
+                tracing::warn!(%key, "a sealing key is no longer missing");
+            }
+        }
+        for key in new(KeyUse::Removable) {
+            let keys = sealing_keys::read(self.directory.as_deref()).unwrap_or_default();
+            tracing::info!(
+                %key,
+                file = keys.file(key),
+                "no record needs this sealing key any more: its file can be removed"
+            );
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! The port of the process that owns the store: backup, erasure, sealing, close.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::writer::CopyJob;
+use super::writer::KeysJob;
+use super::writer::job::WriterCommand;
+use super::{SqliteOutbox, take};
+use crate::outbox::{Lifecycle, SealingStatus, StoreCondition, StoreFuture};
+use crate::sealing::KeyRing;
+
+impl Lifecycle for SqliteOutbox {
+    fn failed(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        let mut failed = self.failed.clone();
+        Box::pin(async move {
+            if failed.wait_for(|failed| *failed).await.is_err() {
+                // The writer thread has ended without a failure, so this future never resolves.
+                std::future::pending::<()>().await;
+            }
+        })
+    }
+
+    fn condition(&self) -> watch::Receiver<StoreCondition> {
+        self.shared.condition()
+    }
+
+    fn backup(&self, name: &str) -> StoreFuture<'_, PathBuf> {
+        let to = self.path.with_file_name(name);
+        self.ask(|reply| WriterCommand::Copy(CopyJob { to, reply }))
+    }
+
+    fn erase(&self) -> StoreFuture<'_, ()> {
+        self.ask(WriterCommand::Erase)
+    }
+
+    fn use_keys(&self, ring: Arc<KeyRing>) -> StoreFuture<'_, ()> {
+        self.ask(|reply| WriterCommand::UseKeys(KeysJob { ring, reply }))
+    }
+
+    fn reseal(&self) -> StoreFuture<'_, bool> {
+        self.ask(WriterCommand::Reseal)
+    }
+
+    fn sealing(&self) -> watch::Receiver<SealingStatus> {
+        self.shared.sealing()
+    }
+
+    fn close(&self) {
+        drop(take(&self.commands));
+        if let Some(threads) = take(&self.threads) {
+            threads.join();
+        }
+    }
+}

@@ -1,0 +1,341 @@
+//! Tests of sealed stores: missing keys, damaged records, and records that are sealed again.
+
+use std::collections::BTreeMap;
+
+use imprint_bridge::outbox::{ClaimBounds, KeyUse, SealingStatus};
+use imprint_bridge::sealing::{KeyRing, SealingKey};
+use rusqlite::Connection;
+use rusqlite::types::Value;
+
+use super::damage::{LATER, template};
+use super::*;
+use crate::sealing::{hex, key_id};
+
+/// The number of bytes before the ciphertext, and the first byte of each class of bytes in a sealed record.
+const CLASSES: [(&str, usize); 5] = [
+    ("version", 0),
+    ("key id", 3),
+    ("salt", 12),
+    ("commitment", 30),
+    ("ciphertext", 60),
+];
+
+pub(super) fn ring(seeds: &[u8]) -> Arc<KeyRing> {
+    let keys = seeds
+        .iter()
+        .map(|seed| SealingKey::parse(&hex(*seed).into()).unwrap());
+    Arc::new(KeyRing::new(keys))
+}
+
+fn try_open(path: &Path, seeds: &[u8]) -> Result<SqliteOutbox, OpenError> {
+    SqliteOutbox::open_sealed(path, 1000, NOW, (ClaimBounds::default(), ring(seeds)))
+}
+
+fn open_with(path: &Path, seeds: &[u8]) -> SqliteOutbox {
+    try_open(path, seeds).unwrap()
+}
+
+async fn reseal(store: &SqliteOutbox) {
+    while store.reseal().await.unwrap() {}
+}
+
+fn status(store: &SqliteOutbox) -> SealingStatus {
+    store.sealing().borrow().clone()
+}
+
+fn with(store: &SqliteOutbox, wanted: KeyUse) -> Vec<String> {
+    let status = status(store);
+    status.with(wanted).map(|id| id.to_string()).collect()
+}
+
+/// Returns the ids of the entries in a claim, and the ids of the unreadable entries.
+async fn claimed(store: &SqliteOutbox) -> (Vec<u64>, Vec<u64>) {
+    let lanes = claim(store, LATER).await.lanes;
+    let waiting = lanes.iter().flat_map(|lane| &lane.waiting);
+    let unreadable = lanes.iter().flat_map(|lane| &lane.unreadable);
+    (
+        waiting.map(|waiting| waiting.entry.0).collect(),
+        unreadable.map(|entry| entry.0).collect(),
+    )
+}
+
+fn run(future: impl Future<Output = ()>) {
+    crate::support::block_on(future);
+}
+
+/// FAULTS N482: the lane waits, nothing is parked, and every other lane is delivered. When the key is back, the lane is
+/// claimed.
+#[test]
+fn a_lane_whose_sealing_key_is_missing_waits_for_the_key() {
+    run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("outbox.db");
+        let store = open_with(&path, &[1]);
+        append(&store, &[entry("E1", "CUST-1", 1)]).await;
+        drop(store);
+        let store = open_with(&path, &[1, 2]);
+        append(&store, &[entry("E2", "CUST-2", 1)]).await;
+        drop(store);
+        let store = open_with(&path, &[2]);
+        assert_eq!(with(&store, KeyUse::Missing), [key_id(1)]);
+        assert_eq!(claimed(&store).await, (vec![2], vec![]));
+        assert_eq!(status(&store).locked_lanes, 1);
+        assert_eq!(claimed(&store).await, (vec![], vec![]));
+        let shown = store.inspect(EntryId(1)).await;
+        assert!(matches!(shown, Err(Error::Failed { .. })), "{shown:?}");
+        let parked = store.list(EntryFilter::in_state(State::Parked, 10)).await;
+        assert_eq!(parked.unwrap().entries.len(), 0);
+        // A pass cannot seal the record again, and the store still needs the key.
+        reseal(&store).await;
+        assert_eq!(with(&store, KeyUse::Missing), [key_id(1)]);
+        store.use_keys(ring(&[1, 2])).await.unwrap();
+        assert_eq!(claimed(&store).await, (vec![1], vec![]));
+        assert_eq!(with(&store, KeyUse::Missing), Vec::<String>::new());
+        assert_eq!(status(&store).locked_lanes, 0);
+    });
+}
+
+/// FAULTS N482: an operator can withdraw the entries of a lane whose key is lost.
+#[test]
+fn an_entry_whose_sealing_key_is_lost_can_be_discarded() {
+    run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("outbox.db");
+        let store = open_with(&path, &[1]);
+        append(&store, &[entry("E1", "CUST-1", 1)]).await;
+        let claimed_lane = claim_one(&store).await;
+        let versions = LaneVersions::default();
+        let settled = Settlement {
+            versions: Some(versions),
+            ..settlement(&claimed_lane, Vec::new(), NOW)
+        };
+        record(&store, settled).await;
+        drop(store);
+        drop(open_with(&path, &[1, 2]));
+        let store = open_with(&path, &[2]);
+        assert_eq!(claimed(&store).await, (vec![], vec![]));
+        let event = AuditEvent {
+            operator: "alice".to_owned(),
+            action: "discard",
+            target: "1".to_owned(),
+            reason: Some("the key is lost".to_owned()),
+            at: NOW,
+        };
+        let withdrawal = Withdrawal {
+            entries: vec![EntryId(1)],
+            from: vec![State::Waiting],
+            to: WithdrawnState::Discarded,
+        };
+        let withdrawn = store.withdraw(withdrawal, event).await.unwrap();
+        assert_eq!(withdrawn.entries, [EntryId(1)]);
+        let audit = store.audit(0, 10).await.unwrap();
+        assert!(audit.iter().all(|record| record.is_intact));
+        assert_eq!(store.depth().await.unwrap().waiting, 0);
+    });
+}
+
+/// Appends an event of two customers to a sealed store, and then changes the stored update of the first event.
+async fn after_change(change: impl Fn(Vec<u8>, Vec<u8>) -> Value) -> (Vec<u64>, Vec<u64>) {
+    let folder = fast_folder();
+    let path = folder.path().join("outbox.db");
+    let store = open_with(&path, &[1]);
+    append(
+        &store,
+        &[entry("E1", "CUST-1", 1), entry("E2", "CUST-2", 1)],
+    )
+    .await;
+    reseal(&store).await;
+    drop(store);
+    let file = Connection::open(&path).unwrap();
+    let facts = |entry: u64| {
+        let sql = "SELECT facts FROM waiting WHERE entry = ?1";
+        file.query_row(sql, [entry], |row| row.get::<_, Vec<u8>>(0))
+            .unwrap()
+    };
+    let changed = change(facts(1), facts(2));
+    let update = "UPDATE waiting SET facts = ?1 WHERE entry = 1";
+    file.execute(update, [changed]).unwrap();
+    drop(file);
+    claimed(&open_with(&path, &[1])).await
+}
+
+/// FAULTS N480, N483, N484: only the damaged, moved or forged record is unreadable.
+#[test]
+fn a_damaged_record_is_unreadable_and_every_other_record_is_delivered() {
+    run(async {
+        let only_the_first = (vec![2], vec![1]);
+        for (class, at) in CLASSES.into_iter().chain([("tag", usize::MAX)]) {
+            let flip = |mut own: Vec<u8>, _other| {
+                let at = at.min(own.len() - 1);
+                own[at] ^= 4;
+                Value::Blob(own)
+            };
+            assert_eq!(after_change(flip).await, only_the_first, "{class}");
+        }
+        let swapped = |_own, other| Value::Blob(other);
+        assert_eq!(after_change(swapped).await, only_the_first, "swapped");
+        let forged = |_own, _other| Value::Blob(b"[]".to_vec());
+        assert_eq!(after_change(forged).await, only_the_first, "forged");
+        let unchanged = |own, _other| Value::Blob(own);
+        assert_eq!(after_change(unchanged).await, (vec![1, 2], vec![]));
+    });
+}
+
+/// Returns every blob of the store, by table, column and row.
+fn blobs(path: &Path) -> BTreeMap<String, Value> {
+    let file = Connection::open(path).unwrap();
+    let mut blobs = BTreeMap::new();
+    for (table, number, columns) in [
+        ("waiting", "entry", &["facts", "event"][..]),
+        ("held", "entry", &["facts", "event"]),
+        ("undecided", "entry", &["facts", "event"]),
+        ("parked", "entry", &["facts", "event", "detail", "errors"]),
+        ("entry", "id", &["skipped"]),
+        ("lane", "id", &["versions", "absence"]),
+        ("act", "number", &["reason"]),
+    ] {
+        for column in columns {
+            let sql = format!("SELECT {number}, {column} FROM {table} WHERE length({column}) > 0");
+            let mut rows = file.prepare(&sql).unwrap();
+            let rows = rows.query_map([], |row| {
+                let number: u64 = row.get(0)?;
+                Ok((format!("{table}.{column} {number}"), row.get(1)?))
+            });
+            blobs.extend(rows.unwrap().map(Result::unwrap));
+        }
+    }
+    blobs
+}
+
+/// Returns the id of the key with which a value is sealed.
+fn sealed_with(value: &Value) -> Option<String> {
+    let Value::Blob(blob) = value else {
+        return None;
+    };
+    let (&[1, ref key @ ..], _) = blob.split_first_chunk::<9>()? else {
+        return None;
+    };
+    Some(key.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Returns what the ports show of all entries, without the parts that a restart changes.
+async fn content(store: &SqliteOutbox) -> Vec<String> {
+    let mut content = Vec::new();
+    for number in 1..30 {
+        let inspection = store.inspect(EntryId(number)).await.unwrap();
+        let Some(inspection) = inspection else {
+            continue;
+        };
+        content.push(format!(
+            "{:?} {:?} {:?}",
+            inspection.summary, inspection.update, inspection.event
+        ));
+    }
+    content.push(format!("{:?}", store.audit(0, 100).await.unwrap()));
+    content.push(format!("{:?}", store.depth().await.unwrap()));
+    content
+}
+
+/// FAULTS N486, N487: a plain store, and a store with an older key, get every record sealed with the newest key. Nothing
+/// else changes. Afterwards the store does not need the older key.
+#[test]
+fn every_record_is_sealed_again_with_the_newest_key() {
+    run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("outbox.db");
+        template(&path).await;
+        let store = open(&path).unwrap();
+        let skips = invalid::skipping("skips", &["email"]);
+        append(&store, &[invalid::invalid("invalid"), skips]).await;
+        let before = content(&store).await;
+        let digest_key = store.digest_key();
+        drop(store);
+        let plain = blobs(&path);
+        assert!(plain.len() > 15, "{:?}", plain.keys());
+        assert!(plain.values().all(|value| sealed_with(value).is_none()));
+        for (keys, newest) in [(&[1][..], 1), (&[1, 2], 2)] {
+            let store = open_with(&path, keys);
+            assert_eq!(content(&store).await, before);
+            assert!(store.reseal().await.unwrap(), "a pass has several steps");
+            reseal(&store).await;
+            assert!(!status(&store).has_plain);
+            assert_eq!(status(&store).left, 0);
+            let removable: Vec<String> = (1..newest).map(key_id).collect();
+            assert_eq!(with(&store, KeyUse::Removable), removable);
+            assert_eq!(content(&store).await, before);
+            drop(store);
+            let sealed = blobs(&path);
+            assert!(sealed.keys().eq(plain.keys()));
+            for (place, value) in sealed {
+                assert_eq!(sealed_with(&value), Some(key_id(newest)), "{place}");
+            }
+        }
+        let store = open_with(&path, &[2]);
+        assert_eq!(content(&store).await, before);
+        assert_eq!(store.digest_key(), digest_key);
+        assert!(!store.reseal().await.unwrap());
+        drop(store);
+        let file = std::fs::read(&path).unwrap();
+        assert!(!file.windows(32).any(|part| part == digest_key));
+    });
+}
+
+/// FAULTS N488: a process without the necessary key does not start, because it would recognize no duplicate, or would
+/// store new records unsealed.
+#[test]
+fn a_sealed_store_is_not_opened_without_its_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("outbox.db");
+    drop(open_with(&path, &[1]));
+    let refusal = |seeds: &[u8]| try_open(&path, seeds).unwrap_err().to_string();
+    let id = key_id(1);
+    let text = refusal(&[]);
+    assert!(
+        text.contains(&format!("is sealed with the key {id}")),
+        "{text}"
+    );
+    let text = refusal(&[2]);
+    assert!(
+        text.contains(&format!("sealed with the key {id}, whose file")),
+        "{text}"
+    );
+    drop(open_with(&path, &[1, 2]));
+    drop(open_with(&path, &[2]));
+    let file = Connection::open(&path).unwrap();
+    let damage = "UPDATE meta SET value = x'01ff' WHERE name = 'digest_key'";
+    file.execute(damage, []).unwrap();
+    drop(file);
+    assert!(refusal(&[2]).contains("is damaged"));
+}
+
+/// FAULTS N489: a damaged list of keys makes no record unreadable.
+#[test]
+fn a_damaged_list_of_keys_makes_no_record_unreadable() {
+    run(async {
+        for damage in [
+            "UPDATE sealing_key SET id = x'ff00fe'",
+            "UPDATE sealing_key SET id = 'text'",
+            "DELETE FROM sealing_key",
+        ] {
+            for keys in [&[][..], &[1]] {
+                let folder = fast_folder();
+                let path = folder.path().join("outbox.db");
+                let store = open_with(&path, keys);
+                append(&store, &[entry("E1", "CUST-1", 1)]).await;
+                drop(store);
+                Connection::open(&path)
+                    .unwrap()
+                    .execute(damage, [])
+                    .unwrap();
+                let store = open_with(&path, keys);
+                reseal(&store).await;
+                assert_eq!(
+                    claimed(&store).await,
+                    (vec![1], vec![]),
+                    "{damage} {keys:?}"
+                );
+                assert!(!store.reseal().await.unwrap(), "{damage} {keys:?}");
+            }
+        }
+    });
+}

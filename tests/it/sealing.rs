@@ -1,0 +1,322 @@
+//! Tests of the sealing of the store, from the front door: no value in any file, rotation, plain stores, crashes, backups.
+
+use std::cell::Cell;
+use std::path::Path;
+use std::time::Duration;
+
+use imprint_bridge::config::sealing_keys;
+use imprint_bridge::outbox::{
+    ClaimBounds, EntryId, KeyUse, Ledger as _, Lifecycle as _, OpenError, SqliteOutbox,
+};
+use imprint_bridge::sealing::SealingKey;
+use imprint_bridge::time::Clock;
+use serde_json::{Value, json};
+
+use crate::erasure::{CANARY, canary, contains, is_in_store};
+use crate::kill::bridge::Bridge;
+use crate::kill::http::Client;
+use crate::process::Process;
+use crate::support::{Files, TestApp, block_on, email, wait_for};
+
+/// The token of the operator of the tests.
+const TOKEN: &str = "a-token-of-alice";
+/// The longest time from the start of a bridge until the bridge crashes at its armed failpoint.
+const CRASH_MAX: Duration = Duration::from_secs(20);
+
+/// Returns the text of a key file.
+pub(crate) fn hex(seed: u8) -> String {
+    let bytes = (0..32_u8).map(|byte| byte.wrapping_mul(11) ^ seed);
+    bytes.map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Returns the id of the key in a key file.
+pub(crate) fn key_id(seed: u8) -> String {
+    SealingKey::parse(&hex(seed).into())
+        .unwrap()
+        .id()
+        .to_string()
+}
+
+#[track_caller]
+fn ask(app: &TestApp, line: &str, body: &Value) -> Value {
+    let answer = app.ask_operator(TOKEN, line, body);
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    answer.json()
+}
+
+fn set_mode(app: &TestApp, mode: &str) {
+    ask(app, "POST /admin/v1/destination", &json!({"mode": mode}));
+}
+
+#[track_caller]
+fn wait_for_metric(app: &TestApp, name: &str, value: f64) {
+    let what = format!("{name} is {value}");
+    app.wait_for(&what, |app| app.metric(name) == Some(value));
+}
+
+/// Makes a bridge in this process read its key files soon.
+#[track_caller]
+fn wait_for_keys(app: &TestApp, name: &str, value: f64) {
+    wait_for_metric(app, name, value);
+    assert_eq!(app.metric("sealing_keys_unreadable"), Some(0.0));
+}
+
+/// FAULTS X32, N490: values of waiting, parked and invalid events, of operators' reasons and of lanes.
+#[test]
+fn no_file_of_a_sealed_store_has_a_value() {
+    let mut app = TestApp::setup()
+        .operator("alice", TOKEN)
+        .sealing_key("2026-01", hex(1))
+        .start();
+    set_mode(&app, "paused");
+    for id in ["E1", "E2", "E3"] {
+        app.accept(&canary(id));
+    }
+    let listed = ask(&app, "GET /admin/v1/entries?state=waiting", &Value::Null);
+    let entry = listed["entries"][0]["entry"].clone();
+    let body = json!({"ids": [entry], "reason": format!("{CANARY} is my reason")});
+    ask(&app, "POST /admin/v1/entries/park", &body);
+    assert!(!is_in_store(&app, CANARY));
+    let shown = ask(&app, "GET /admin/v1/entries/2?reveal=true", &Value::Null);
+    assert!(shown.to_string().contains(CANARY), "{shown}");
+    let audit = ask(&app, "GET /admin/v1/audit", &Value::Null);
+    assert!(audit.to_string().contains("is my reason"), "{audit}");
+    assert_eq!(audit["sound"], true);
+    app.stop().unwrap();
+    assert!(!is_in_store(&app, CANARY));
+    app.restart();
+    assert!(!is_in_store(&app, CANARY));
+    set_mode(&app, "open");
+    app.wait_until("E2", "delivered");
+    app.wait_until("E3", "delivered");
+    let replay = json!({"ids": [entry], "reason": "again"});
+    ask(&app, "POST /admin/v1/entries/replay", &replay);
+    app.wait_until("E1", "delivered");
+    let delivered = app.imprint.email("E1");
+    assert_eq!(delivered, Some(format!("{CANARY}@example.com")));
+    assert!(!is_in_store(&app, CANARY));
+}
+
+/// FAULTS X34, N482, N491: a new key seals at once, the older key becomes removable, a removed key only stops its own
+/// customers, and a duplicate stays a duplicate.
+#[test]
+fn keys_are_rotated_and_removed_while_the_bridge_runs() {
+    let mut app = TestApp::setup()
+        .operator("alice", TOKEN)
+        .sealing_key("2026-01", hex(1))
+        .start();
+    set_mode(&app, "paused");
+    app.accept(&email("E1", "CUST-1", 1));
+    app.files.write_sealing_key("2026-02", &hex(2));
+    wait_for_keys(&app, "sealing_removable_keys", 1.0);
+    app.files.remove_sealing_key("2026-01");
+    wait_for_keys(&app, "sealing_removable_keys", 0.0);
+    app.files.write_sealing_key("2026-03", &hex(3));
+    wait_for_keys(&app, "sealing_removable_keys", 1.0);
+    app.accept(&email("E2", "CUST-2", 1));
+    // The newest key is lost: its records wait, and the older key seals new records.
+    app.files.remove_sealing_key("2026-03");
+    wait_for_keys(&app, "sealing_missing_keys", 1.0);
+    app.accept(&email("E3", "CUST-3", 1));
+    app.stop().unwrap();
+    app.restart();
+    set_mode(&app, "open");
+    app.wait_until("E3", "delivered");
+    wait_for_metric(&app, "sealing_locked_lanes", 2.0);
+    assert_eq!(app.receipt("E1")["status"], "waiting");
+    assert_eq!(app.receipt("E2")["status"], "waiting");
+    assert_eq!(app.metric("parked_entries"), Some(0.0));
+    app.files.write_sealing_key("2026-03", &hex(3));
+    app.wait_until("E1", "delivered");
+    app.wait_until("E2", "delivered");
+    assert_eq!(app.metric("sealing_missing_keys"), Some(0.0));
+    let again = app.post(&email("E1", "CUST-1", 1));
+    assert_eq!(again.json()["accepted"][0]["duplicate"], true);
+}
+
+/// FAULTS N485: a wrong key file takes no key away.
+#[test]
+fn a_wrong_key_file_is_reported_and_the_previous_keys_stay_in_use() {
+    let app = TestApp::setup().sealing_key("2026-01", hex(1)).start();
+    app.files.write_sealing_key("2026-02", "half-written");
+    wait_for_metric(&app, "sealing_keys_unreadable", 1.0);
+    app.accept(&email("E1", "CUST-1", 1));
+    app.wait_until("E1", "delivered");
+    app.files.remove_sealing_key("2026-02");
+    wait_for_metric(&app, "sealing_keys_unreadable", 0.0);
+}
+
+/// FAULTS N487: a plain store is sealed while the bridge accepts events, and its plain text is gone after the next start.
+#[test]
+fn a_plain_store_is_sealed_under_load() {
+    const ENTRIES: usize = 700;
+    let mut app = TestApp::setup().operator("alice", TOKEN).start();
+    set_mode(&app, "paused");
+    for number in 0..ENTRIES {
+        let padding = "x".repeat(number % 90);
+        let event = canary(&format!("P{number}")).with("/data/customer/note", json!(padding));
+        app.accept(&event);
+    }
+    let stored_bytes = |app: &TestApp| app.metric("stored_bytes{source=\"crm\"}");
+    let before = stored_bytes(&app);
+    app.stop().unwrap();
+    assert!(is_in_store(&app, CANARY));
+    app.files.write_sealing_key("2026-01", &hex(1));
+    app.restart();
+    assert_eq!(stored_bytes(&app), before);
+    assert_eq!(app.metric("sealing_plain"), Some(1.0));
+    let accepted = Cell::new(0);
+    app.wait_for("every record is sealed", |app| {
+        app.accept(&canary(&format!(
+            "L{}",
+            accepted.replace(accepted.get() + 1)
+        )));
+        app.metric("sealing_plain") == Some(0.0)
+    });
+    assert!(accepted.get() > 1, "the bridge accepted events meanwhile");
+    assert_eq!(app.metric("sealing_left"), Some(0.0));
+    app.stop().unwrap();
+    app.restart();
+    assert!(!is_in_store(&app, CANARY));
+    set_mode(&app, "open");
+    app.wait_until("P0", "delivered");
+    app.wait_until(&format!("P{}", ENTRIES - 1), "delivered");
+    wait_for_metric(&app, "waiting_entries", 0.0);
+    assert_eq!(app.metric("parked_entries"), Some(0.0));
+    assert_eq!(stored_bytes(&app), Some(0.0));
+}
+
+fn open_sealed(store: &Path, keys: &Path) -> Result<SqliteOutbox, OpenError> {
+    let keys = sealing_keys::read(Some(keys)).unwrap().ring;
+    let now = Clock::machine().now();
+    SqliteOutbox::open_sealed(store, 1000, now, (ClaimBounds::default(), keys))
+}
+
+/// FAULTS P11: after a crash at any step of a rotation, every record is readable.
+#[cfg(feature = "failpoints")]
+#[test]
+fn a_crash_while_records_are_sealed_again_loses_nothing() {
+    const ENTRIES: u64 = 600;
+    let imprint = "127.0.0.1:9".parse().unwrap();
+    let bridge = Bridge::prepare(imprint);
+    let run = bridge.start("").unwrap();
+    let mut client = Client::new(bridge.ingress);
+    for number in 1..=ENTRIES {
+        let event = email(&format!("E{number}"), &format!("CUST-{number}"), 1);
+        let body = event.json().to_string();
+        let media_type = "application/cloudevents+json";
+        let answer = client.post("/v1/sources/crm/events", media_type, body.as_bytes());
+        let answer = answer.unwrap();
+        assert_eq!(answer.status, 202);
+    }
+    run.kill();
+    for (name, seed) in [("2026-01", 1), ("2026-02", 2)] {
+        bridge.write_sealing_key(name, &hex(seed));
+        for point in [
+            "before_reseal:1",
+            "after_reseal:1",
+            "before_reseal:3",
+            "after_reseal:4",
+        ] {
+            let mut run = bridge.start(&format!("crash:{point}")).unwrap();
+            assert!(run.wait_for_exit(CRASH_MAX).is_some(), "{point}");
+            check_every_record(&bridge, ENTRIES);
+        }
+    }
+    let store = open_sealed(&bridge.store(), &bridge.keys()).unwrap();
+    block_on(async { while store.reseal().await.unwrap() {} });
+    let removable: Vec<String> = {
+        let status = store.sealing().borrow().clone();
+        status
+            .with(KeyUse::Removable)
+            .map(|id| id.to_string())
+            .collect()
+    };
+    assert_eq!(removable, [key_id(1)]);
+}
+
+fn check_every_record(bridge: &Bridge, entries: u64) {
+    let open = || open_sealed(&bridge.store(), &bridge.keys()).ok();
+    let store = wait_for("the store can be opened", open);
+    for number in 1..=entries {
+        let found = block_on(store.inspect(EntryId(number))).unwrap().unwrap();
+        let event: Value = serde_json::from_slice(&found.event.unwrap()).unwrap();
+        assert_eq!(event["id"], format!("E{number}"));
+        assert!(found.update.is_some(), "{number}");
+    }
+    assert_eq!(block_on(store.depth()).unwrap().waiting, entries);
+}
+
+/// FAULTS N492: a backup of a sealed store is sealed, and is restored with its keys.
+#[test]
+fn a_backup_of_a_sealed_store_is_restored_with_its_keys() {
+    let mut app = TestApp::setup()
+        .operator("alice", TOKEN)
+        .sealing_key("2026-01", hex(1))
+        .start();
+    set_mode(&app, "paused");
+    app.accept(&canary("E1"));
+    let folder = app.files.store().parent().unwrap().to_owned();
+    ask(
+        &app,
+        "POST /admin/v1/store/backup",
+        &json!({"name": "copy"}),
+    );
+    app.wait_for("the copy is complete", |_| {
+        !folder.join("copy.new").exists()
+    });
+    assert!(!contains(&folder, CANARY));
+    app.files.write_sealing_key("2026-02", &hex(2));
+    wait_for_keys(&app, "sealing_removable_keys", 1.0);
+    app.stop().unwrap();
+    let run = |arguments: &[&str]| {
+        let settings = app.files.settings();
+        let mut all = arguments.to_vec();
+        for file in &settings {
+            all.extend(["--config", file.to_str().unwrap()]);
+        }
+        let output = crate::commands::run(&all, "");
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(text).unwrap())
+    };
+    let copy = folder.join("copy");
+    let copy = copy.to_str().unwrap();
+    let (code, output) = run(&["store", "verify", copy]);
+    assert_eq!(code, Some(0), "{output}");
+    assert!(
+        output.contains("no errors") && !output.contains("not be verified"),
+        "{output}"
+    );
+    let (code, output) = run(&["store", "restore", copy]);
+    assert_eq!(code, Some(0), "{output}");
+    app.restart();
+    set_mode(&app, "open");
+    app.wait_until("E1", "delivered");
+}
+
+/// FAULTS N485, N488: the process does not start, and one line says why, without a key.
+#[test]
+fn a_bridge_without_usable_sealing_keys_does_not_start() {
+    let files = Files::write("127.0.0.1:9".parse().unwrap(), "key", "");
+    let refused = |text: &str| {
+        let mut process = Process::serve(&files);
+        assert_eq!(process.wait_for_exit().code(), Some(1), "{}", process.log());
+        let log = process.log();
+        assert!(
+            log.contains("outbox.keys_dir") && log.contains(text),
+            "{log}"
+        );
+    };
+    files.write_sealing_key("2026-01", "too-short");
+    refused("2026-01 must contain 32 random bytes");
+    files.remove_sealing_key("2026-01");
+    refused("has no key file");
+    files.write_sealing_key("2026-01", &hex(1));
+    let started = Process::serve(&files);
+    started.ready();
+    started.terminate();
+    drop(started);
+    files.remove_sealing_key("2026-01");
+    files.write_sealing_key("2026-02", &hex(2));
+    refused(&format!("sealed with the key {}", key_id(1)));
+}
