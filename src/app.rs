@@ -26,7 +26,6 @@ use self::senders::DispatchThreads;
 use self::sources::{LoadedSet, RunningSources};
 use self::sources_watch::SourcesWatch;
 use self::store::StoreReport;
-use self::weakening::Weakening;
 use crate::config::sealing_keys::SealingKeys;
 use crate::config::source_set::SourceSet;
 use crate::config::sources::SourceFiles;
@@ -69,7 +68,8 @@ mod weakening;
 pub use self::confine::confine;
 pub use self::reread::Rereads;
 pub(crate) use self::secrets::{SecretFileError, secret_file_errors};
-pub(crate) use self::setting_files::{setting_file_errors, setting_files};
+pub(crate) use self::setting_files::setting_file_errors;
+pub(crate) use self::weakening::Weakening;
 
 /// Runs a future on this thread, on a new runtime. The commands of the command line use this function.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
@@ -118,7 +118,7 @@ impl App {
         let sealing_keys = sealing_keys(&config)?;
         let outbox = open(&config, &sealing_keys, clock.now()).await?;
         let metrics = metrics()?;
-        weakening::report(&metrics.weakened);
+        weakening::report(&metrics.weakened, &config);
         let store = || Arc::<dyn Outbox>::clone(&outbox);
         let (stopping, stopped) = watch::channel(false);
         let destination = restored_destination(&*outbox, config.imprint.rate, clock.now()).await?;
@@ -157,9 +157,9 @@ impl App {
             ops,
             retention: Retention::new(store(), &config.outbox, clock.clone()),
             clock,
+            secrets: SecretsWatch::new(&running, rereads, config.clone()),
             config,
             keys,
-            secrets: SecretsWatch::new(running.secrets(), rereads),
             sources,
             tokens,
             store_report: StoreReport::new(outbox.condition(), health.clone(), metrics),
@@ -248,6 +248,7 @@ fn operations(
     rules: DeliveryRules,
 ) -> Operations {
     Operations {
+        weakened: running.weakened(),
         outbox,
         destination: Arc::clone(destination),
         sources: Arc::<RunningSources>::clone(running),

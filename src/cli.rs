@@ -20,6 +20,7 @@ mod error_groups;
 mod explain;
 mod new_source;
 mod operator;
+mod production;
 mod reference;
 mod sandbox;
 mod send;
@@ -87,6 +88,8 @@ enum CliCommand {
     Audit(operator::AuditOptions),
     /// Shows the state of the destination Imprint, or sets whether the bridge sends requests: open, paused or shadow.
     Destination(operator::DestinationOptions),
+    /// Shows the version of a running bridge, the state of the destination, and each protection that is switched off.
+    Status(operator::StatusOptions),
     /// Shows the sources that a running bridge uses, and the errors of newer files that it does not use.
     Sources(operator::SourcesOptions),
     /// Makes a running bridge read the files of its sources at once. The bridge uses the files only if the files have no
@@ -134,6 +137,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         CliCommand::ResetVersions(options) => operator::reset_versions(&options),
         CliCommand::Audit(options) => operator::audit(&options),
         CliCommand::Destination(options) => operator::destination(&options),
+        CliCommand::Status(options) => operator::status(&options),
         CliCommand::Sources(options) => operator::sources(&options),
         CliCommand::Reload(options) => operator::reload(&options),
         CliCommand::DeniedRequests(options) => operator::denied_requests(&options),
@@ -154,9 +158,27 @@ pub fn run(arguments: Arguments) -> ExitCode {
 /// Reads the configuration and the sources. If there are errors, prints all errors and returns the exit code of the
 /// command.
 fn read(layers: &Layers, purpose: Purpose) -> Result<(Config, Vec<SourceSettings>), ExitCode> {
-    let read = Config::read(&layers.config, purpose);
-    read.and_then(|config| sources::read(&config).map(|sources| (config, sources)))
-        .map_err(|errors| print_errors(&errors))
+    let read = Config::read_all(&layers.config, None, purpose);
+    all_read(read, sources::read).map_err(|errors| print_errors(&errors))
+}
+
+/// Reads the sources even if the settings have errors, so that a command reports the errors of both at once.
+fn all_read<T>(
+    (config, mut errors): (Option<Config>, Vec<SettingError>),
+    read_sources: impl FnOnce(&Config) -> Result<T, Vec<SettingError>>,
+) -> Result<(Config, T), Vec<SettingError>> {
+    let Some(config) = config else {
+        return Err(errors);
+    };
+    errors.extend(production::core_dumps(&config));
+    match read_sources(&config) {
+        Ok(sources) if errors.is_empty() => Ok((config, sources)),
+        Ok(_) => Err(errors),
+        Err(found) => {
+            errors.extend(found);
+            Err(errors)
+        }
+    }
 }
 
 /// Reads the sealing keys of the configuration, for a command that opens the store itself.

@@ -4,6 +4,7 @@
 //! A [`Config`] is always valid, because its fields have types that allow only valid values. [`Config::read`] reports
 //! all errors at once. Each error names the file or the environment variable with the wrong setting.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -79,6 +80,16 @@ pub enum Profile {
     Production,
 }
 
+impl Profile {
+    /// Returns the value of the setting `profile`.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Production => "production",
+        }
+    }
+}
+
 /// The command that reads the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
@@ -143,7 +154,27 @@ impl Config {
     /// # Errors
     /// Returns every error of every layer of settings.
     pub fn read(files: &[PathBuf], purpose: Purpose) -> Result<Self, Vec<SettingError>> {
-        Self::from_layers(files, &Variables::take(std::env::vars_os())?, purpose)
+        valid(Self::read_all(files, None, purpose))
+    }
+
+    /// Reads settings like [`Config::read`]. If the settings have only errors that leave all values readable, also
+    /// returns the settings, so that the caller can find the errors of other files too.
+    ///
+    /// The profile in `profile` overrides all layers.
+    pub fn read_all(
+        files: &[PathBuf],
+        profile: Option<Profile>,
+        purpose: Purpose,
+    ) -> (Option<Self>, Vec<SettingError>) {
+        let name = environment::variable(&["profile"]);
+        let variables = std::env::vars_os();
+        let variables =
+            variables.filter(|(known, _)| profile.is_none() || !known.eq_ignore_ascii_case(&name));
+        let profile = profile.map(|profile| (OsString::from(&name), profile.as_str().into()));
+        match Variables::take(variables.chain(profile)) {
+            Ok(variables) => Self::from_layers(files, &variables, purpose),
+            Err(errors) => (None, errors),
+        }
     }
 
     /// Reads the defaults and the settings files, but not the environment. The demo uses this function. Otherwise an
@@ -152,47 +183,23 @@ impl Config {
     /// # Errors
     /// Returns every error of every layer of settings.
     pub fn read_apart(files: &[PathBuf], purpose: Purpose) -> Result<Self, Vec<SettingError>> {
-        Self::from_layers(files, &Variables::default(), purpose)
+        valid(Self::from_layers(files, &Variables::default(), purpose))
     }
 
     fn from_layers(
         files: &[PathBuf],
         variables: &Variables,
         purpose: Purpose,
-    ) -> Result<Self, Vec<SettingError>> {
-        let environment = Environment::with_prefix(PREFIX)
-            .prefix_separator(SEPARATOR)
-            .separator(SEPARATOR)
-            .try_parsing(false)
-            .source(Some(variables.settings()));
-        let mut layers =
-            config::Config::builder().add_source(File::from_str(DEFAULT, FileFormat::Toml));
-        for file in files {
-            // A file that cannot be read gets an error of its own, with its path.
-            read_file(file).map_err(|error| vec![error])?;
-            layers = layers.add_source(File::from(file.as_path()).format(FileFormat::Toml));
-        }
-        // `collect` keeps the origin of each value, the file or the variable. `try_deserialize` would lose the origin.
-        let settings = layers
-            .add_source(environment)
-            .build()
-            .and_then(|layers| layers.collect());
-        let settings = settings.map_err(|error| {
-            vec![SettingError {
-                origin: "settings".to_owned(),
-                key: String::new(),
-                reason: error.to_string(),
-            }]
-        })?;
-        let settings = Value::new(None, ValueKind::Table(settings));
+    ) -> (Option<Self>, Vec<SettingError>) {
+        let settings = match merged(files, variables) {
+            Ok(settings) => settings,
+            Err(error) => return (None, vec![error]),
+        };
         let mut reader = Reader::new("", settings);
         let config = Self::take(&mut reader, purpose);
         let mut errors = variables.misspelt(reader.known());
         errors.extend(reader.finish());
-        match config {
-            Some(config) if errors.is_empty() => Ok(config),
-            Some(_) | None => Err(errors),
-        }
+        (config, errors)
     }
 
     /// Reads every section before it returns `None` for a wrong setting, so that the reader collects all errors.
@@ -215,7 +222,7 @@ impl Config {
         {
             reader.error(&["ops", "listen"], "must differ from ingress.listen");
         }
-        let operators = operators::take(reader, purpose);
+        let operators = operators::take(reader, profile, purpose);
         let outbox = outbox::take(reader);
         let imprint = imprint::take(reader, profile, purpose);
         let clearing = imprint.as_ref().map(|imprint| imprint.clearing);
@@ -249,6 +256,43 @@ impl Config {
                 filter: filter?,
             },
         })
+    }
+}
+
+/// Merges the layers of settings.
+fn merged(files: &[PathBuf], variables: &Variables) -> Result<Value, SettingError> {
+    let environment = Environment::with_prefix(PREFIX)
+        .prefix_separator(SEPARATOR)
+        .separator(SEPARATOR)
+        .try_parsing(false)
+        .source(Some(variables.settings()));
+    let mut layers =
+        config::Config::builder().add_source(File::from_str(DEFAULT, FileFormat::Toml));
+    for file in files {
+        // A file that cannot be read gets an error of its own, with its path.
+        read_file(file)?;
+        layers = layers.add_source(File::from(file.as_path()).format(FileFormat::Toml));
+    }
+    // `collect` keeps the origin of each value, the file or the variable. `try_deserialize` would lose the origin.
+    let settings = layers
+        .add_source(environment)
+        .build()
+        .and_then(|layers| layers.collect());
+    let settings = settings.map_err(|error| SettingError {
+        origin: "settings".to_owned(),
+        key: String::new(),
+        reason: error.to_string(),
+    })?;
+    Ok(Value::new(None, ValueKind::Table(settings)))
+}
+
+/// Returns the configuration if there are no errors.
+fn valid(
+    (config, errors): (Option<Config>, Vec<SettingError>),
+) -> Result<Config, Vec<SettingError>> {
+    match config {
+        Some(config) if errors.is_empty() => Ok(config),
+        Some(_) | None => Err(errors),
     }
 }
 
@@ -356,7 +400,7 @@ mod tests {
             .map(|(name, value)| (format!("{PREFIX}__{name}"), (*value).to_owned()));
         let variables = variables.map(|(name, value)| (name.into(), value.into()));
         let variables = Variables::take(variables).unwrap();
-        let config = Config::from_layers(&[path], &variables, purpose);
+        let config = valid(Config::from_layers(&[path], &variables, purpose));
         config.map_err(|errors| errors.iter().map(ToString::to_string).collect())
     }
 

@@ -2,7 +2,10 @@
 
 use std::io;
 
-use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use rustix::process::{
+    DumpableBehavior, Resource, Rlimit, dumpable_behavior, getrlimit, set_dumpable_behavior,
+    setrlimit,
+};
 
 use crate::terminal::print_notice;
 
@@ -16,6 +19,12 @@ pub fn forbid() {
             "warning: the operating system does not let this process forbid core dumps ({error}): a core dump would contain secrets and personal data"
         ));
     }
+}
+
+/// Returns whether no core dump can contain the memory of this process.
+pub fn is_forbidden() -> bool {
+    let is_dumpable = dumpable_behavior() != Ok(DumpableBehavior::NotDumpable);
+    !is_dumpable && getrlimit(Resource::Core).current == Some(0)
 }
 
 /// The limit applies to child processes too. A core dump that the kernel passes to a program (`|` in `core_pattern`)

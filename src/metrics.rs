@@ -194,7 +194,7 @@ mod tests {
         });
         metrics.dispatch.unproven();
         metrics.store_condition("stalled");
-        metrics.weakened.set(&["open_door"]);
+        metrics.weakened.show("open_door", true);
         let snapshot = metrics.snapshot();
         assert_eq!(snapshot.ingress.accepted, 1);
         assert_eq!(snapshot.ingress.ignored["condition"], 2);
@@ -212,6 +212,7 @@ mod tests {
         assert_eq!(snapshot.admin.denied["missing"], 1);
         assert_eq!((snapshot.store.waiting, snapshot.store.parked), (5, 1));
         assert_eq!(snapshot.store.oldest_waiting, Duration::from_secs(9));
+        assert_eq!(metrics.weakened.present(), ["open_door"]);
         let page = metrics.page();
         for line in [
             "imprint_bridge_accepted_total 1",

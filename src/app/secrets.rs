@@ -9,10 +9,13 @@ use anyhow::anyhow;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::reread::{Rereads, read_new};
-use crate::config::{secret, sources};
+use super::sources::RunningSources;
+use super::weakening::report_secrets;
+use crate::config::{Config, secret, sources};
 use crate::ingress::auth::hmac::HmacKeys;
 use crate::ingress::auth::{self, Verifier};
 use crate::ingress::{Endpoint, Replaceable};
+use crate::metrics::WeakenedMetrics;
 
 /// The loaded secrets of one source, and the verifier that uses these secrets.
 pub(super) struct LoadedAuth {
@@ -106,6 +109,8 @@ pub(super) struct SecretsWatch {
     /// The sources in use. The bridge replaces them when the files of the sources change.
     sources: Arc<Replaceable<Vec<WatchedSource>>>,
     rereads: Rereads,
+    config: Config,
+    weakened: WeakenedMetrics,
 }
 
 /// A source in use, with the secrets in use.
@@ -119,15 +124,27 @@ pub(super) struct WatchedSource {
 }
 
 impl SecretsWatch {
-    pub(super) const fn new(
-        sources: Arc<Replaceable<Vec<WatchedSource>>>,
-        rereads: Rereads,
-    ) -> Self {
-        Self { sources, rereads }
+    /// Watches the secret files, and shows in the metrics from now on whether one of them is exposed.
+    pub(super) fn new(running: &RunningSources, rereads: Rereads, config: Config) -> Self {
+        let watch = Self {
+            sources: running.secrets(),
+            rereads,
+            config,
+            weakened: running.weakened(),
+        };
+        watch.report_exposure();
+        watch
     }
 
     pub(super) fn rereads(&self) -> Rereads {
         self.rereads.clone()
+    }
+
+    /// Shows in the metrics whether every user of the machine can read or write a secret file.
+    fn report_exposure(&self) {
+        let sources = self.sources.current();
+        let auths: Vec<_> = sources.iter().map(|source| &source.auth).collect();
+        report_secrets(&self.weakened, &self.config, &auths);
     }
 
     /// Reads the secret files of all sources repeatedly, and never returns. The event listener uses new secrets for all
@@ -135,6 +152,7 @@ impl SecretsWatch {
     pub(super) async fn watch(&self) {
         loop {
             self.rereads.next().await;
+            self.report_exposure();
             let sources = self.sources.current();
             for source in sources.iter().filter(|source| source.has_secrets()) {
                 source.read_again().await;

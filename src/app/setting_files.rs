@@ -1,7 +1,7 @@
 //! The files that settings name and that `serve` reads at its start, besides the secrets of the sources. `check` reads the
 //! same files, so that an operator learns about a flaw before the start.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use rustls::RootCertStore;
@@ -15,19 +15,6 @@ use crate::imprint::client::Credential;
 
 /// The maximum size of the file `imprint.ca_file`. A file with all public root certificates has about 250 KB.
 const CA_FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
-
-/// Returns the files that the settings name.
-pub(crate) fn setting_files(config: &Config) -> Vec<PathBuf> {
-    let imprint = &config.imprint;
-    let tokens = config.operators.iter();
-    let tokens = tokens.map(|operator| operator.token_file.clone());
-    let files = [
-        &imprint.key_file,
-        &imprint.merchant_key_file,
-        &imprint.ca_file,
-    ];
-    files.into_iter().flatten().cloned().chain(tokens).collect()
-}
 
 /// Reads the files that the settings name, and returns their errors.
 ///

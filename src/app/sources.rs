@@ -9,13 +9,14 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 
 use super::secrets::{LoadedAuth, WatchedSource};
+use super::weakening::report_sources;
 use crate::config::source_set::SourceSet;
 use crate::config::sources::{SourceFiles, SourceSettings};
 use crate::ingress::auth::Verifier;
 use crate::ingress::refusal::FINAL_PROBLEMS;
 use crate::ingress::{Endpoint, Endpoints, Replaceable, SourceQuota, StorageLimit};
 use crate::intake::{IntakeSettings, Sources};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, WeakenedMetrics};
 use crate::ops::operate::{
     LiveSources, RefusedSet, ReloadFailure, ReloadResult, SetChanges, SetView,
 };
@@ -111,9 +112,16 @@ impl RunningSources {
         Arc::clone(&self.secrets)
     }
 
+    /// Returns the metric of the weakenings of the protection.
+    pub(super) fn weakened(&self) -> WeakenedMetrics {
+        self.metrics.weakened.clone()
+    }
+
     /// Uses the loaded set for all later requests.
     pub(super) fn replace(&self, loaded: LoadedSet, now: Timestamp) -> SetChanges {
         let previous = self.endpoints.current();
+        let settings = loaded.sources.iter().map(|(settings, _)| settings);
+        report_sources(&self.metrics.weakened, settings);
         let (mut watched, mut endpoints, mut warnings) = (Vec::new(), Vec::new(), Vec::new());
         for (settings, loaded) in loaded.sources {
             self.show_in_metrics(&settings);

@@ -1,32 +1,76 @@
 //! The weakenings of the protection: each protection that the configuration or the machine has switched off.
 
+use crate::config::sources::{Auth, SourceSettings};
+use crate::config::{Config, Profile, secret};
 use crate::confinement::{self, GapKind};
+use crate::core_dump;
 use crate::metrics::WeakenedMetrics;
 
 /// A protection that is switched off or that the machine does not have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Weakening {
-    /// The process is not confined.
+    LocalProfile,
+    PlainHttp,
+    UndocumentedHost,
+    NoAuthentication,
+    NoSigningTime,
+    GuessableSecret,
+    ExposedSecret,
+    CoreDumps,
     ConfinementOff,
-    /// The kernel does not limit the files that the process can open.
     FilesOpen,
-    /// The kernel limits only some ways to use a file.
     FilesPartlyOpen,
-    /// The kernel refuses no system calls.
     SystemCallsOpen,
 }
 
 impl Weakening {
-    pub(crate) const NAMES: [&'static str; 4] = [
+    const ALL: [Self; 12] = [
+        Self::LocalProfile,
+        Self::PlainHttp,
+        Self::UndocumentedHost,
+        Self::NoAuthentication,
+        Self::NoSigningTime,
+        Self::GuessableSecret,
+        Self::ExposedSecret,
+        Self::CoreDumps,
+        Self::ConfinementOff,
+        Self::FilesOpen,
+        Self::FilesPartlyOpen,
+        Self::SystemCallsOpen,
+    ];
+
+    /// The names in the metric `weakened`.
+    pub(crate) const NAMES: [&'static str; Self::ALL.len()] = [
+        Self::LocalProfile.as_str(),
+        Self::PlainHttp.as_str(),
+        Self::UndocumentedHost.as_str(),
+        Self::NoAuthentication.as_str(),
+        Self::NoSigningTime.as_str(),
+        Self::GuessableSecret.as_str(),
+        Self::ExposedSecret.as_str(),
+        Self::CoreDumps.as_str(),
         Self::ConfinementOff.as_str(),
         Self::FilesOpen.as_str(),
         Self::FilesPartlyOpen.as_str(),
         Self::SystemCallsOpen.as_str(),
     ];
 
+    /// Returns the weakening with this name.
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.as_str() == name)
+    }
+
     /// Returns the name in the metric `weakened`.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
+            Self::LocalProfile => "local_profile",
+            Self::PlainHttp => "plain_http",
+            Self::UndocumentedHost => "undocumented_host",
+            Self::NoAuthentication => "no_authentication",
+            Self::NoSigningTime => "no_signing_time",
+            Self::GuessableSecret => "guessable_secret",
+            Self::ExposedSecret => "exposed_secret",
+            Self::CoreDumps => "core_dumps",
             Self::ConfinementOff => "confinement_off",
             Self::FilesOpen => "files_open",
             Self::FilesPartlyOpen => "files_partly_open",
@@ -37,6 +81,18 @@ impl Weakening {
     /// Returns a sentence about the weakening.
     pub(crate) const fn meaning(self) -> &'static str {
         match self {
+            Self::LocalProfile => "the setting profile is \"local\", which allows unsafe settings",
+            Self::PlainHttp => "the bridge sends its requests without TLS",
+            Self::UndocumentedHost => "Imprint does not document the host in imprint.base_url",
+            Self::NoAuthentication => {
+                "everybody can send events as a source without authentication"
+            }
+            Self::NoSigningTime => {
+                "the signature of a source covers no time, so anybody who saw a request can send it again"
+            }
+            Self::GuessableSecret => "a source allows secrets that an attacker could guess",
+            Self::ExposedSecret => "every user of the machine can read or write a secret file",
+            Self::CoreDumps => "a core dump could contain secrets and personal data",
             Self::ConfinementOff => "the process is not confined",
             Self::FilesOpen => "the process can open every file that its user can open",
             Self::FilesPartlyOpen => {
@@ -47,19 +103,54 @@ impl Weakening {
     }
 }
 
-/// Shows the weakenings in the metrics, and logs each of them.
-pub(super) fn report(metrics: &WeakenedMetrics) {
-    let mut names = Vec::new();
-    for (weakening, reason) in of_process() {
+/// Shows the weakenings of the process and of the settings in the metrics, and logs why the process is not confined.
+pub(super) fn report(metrics: &WeakenedMetrics, config: &Config) {
+    for (weakening, reason) in confinement_gaps() {
         let (name, meaning) = (weakening.as_str(), weakening.meaning());
         tracing::warn!(weakening = name, reason, "{meaning}");
-        names.push(name);
+        metrics.show(name, true);
     }
-    metrics.set(&names);
+    let url = &config.imprint.base_url;
+    for (weakening, is_present) in [
+        (Weakening::LocalProfile, config.profile == Profile::Local),
+        (Weakening::PlainHttp, !url.has_tls()),
+        (Weakening::UndocumentedHost, !url.is_documented()),
+        (Weakening::CoreDumps, !core_dump::is_forbidden()),
+    ] {
+        metrics.show(weakening.as_str(), is_present);
+    }
 }
 
-/// Returns the weakenings of this process, each with its reason.
-fn of_process() -> Vec<(Weakening, &'static str)> {
+/// Shows the weakenings of the sources in use in the metrics.
+pub(super) fn report_sources<'a>(
+    metrics: &WeakenedMetrics,
+    sources: impl Iterator<Item = &'a SourceSettings>,
+) {
+    let auths: Vec<_> = sources.map(|source| &source.auth).collect();
+    let is_any = |is_weak: fn(&Auth) -> bool| auths.iter().any(|auth| is_weak(auth));
+    for (weakening, is_present) in [
+        (Weakening::NoAuthentication, is_any(Auth::is_none)),
+        (Weakening::NoSigningTime, is_any(Auth::lacks_signing_time)),
+        (
+            Weakening::GuessableSecret,
+            is_any(Auth::allows_guessable_secrets),
+        ),
+    ] {
+        metrics.show(weakening.as_str(), is_present);
+    }
+}
+
+/// Shows in the metrics whether every user of the machine can read or write one of these secret files.
+pub(super) fn report_secrets(metrics: &WeakenedMetrics, config: &Config, auths: &[&Auth]) {
+    let is_exposed = config
+        .secret_files(auths)
+        .iter()
+        .any(|file| secret::is_exposed(file));
+    metrics.show(Weakening::ExposedSecret.as_str(), is_exposed);
+}
+
+/// Returns the limits that the process lacks, each with its reason.
+fn confinement_gaps() -> Vec<(Weakening, &'static str)> {
     let Some(gaps) = confinement::gaps() else {
         return vec![(Weakening::ConfinementOff, "confinement.mode is \"off\"")];
     };

@@ -5,17 +5,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use self::watch::FileSnapshot;
 use super::explain::in_one_line;
-use super::{Layers, NEGATIVE_RESULT, read};
-use crate::app::{
-    SecretFileError, block_on, secret_file_errors, setting_file_errors, setting_files,
-};
+use super::{Layers, NEGATIVE_RESULT, all_read, print_errors};
+use crate::app::{SecretFileError, block_on, secret_file_errors, setting_file_errors};
 use crate::config::sources::examples::{self, ExampleResults};
-use crate::config::sources::{Auth, SourceFiles, SourceSettings};
-use crate::config::{Config, Purpose, sealing_keys};
+use crate::config::sources::{self, Auth, SourceFiles, SourceSettings};
+use crate::config::{Config, Profile, Purpose, sealing_keys};
 use crate::intake::coverage::{self, ExampleCoverage};
 use crate::intake::{EventType, Source, Sources};
 use crate::terminal::{print_notice, print_result};
@@ -32,18 +30,28 @@ const BODY_EVENTS_MAX: usize = 1000;
 pub(super) struct CheckOptions {
     #[command(flatten)]
     layers: Layers,
+    /// Check the configuration as if the setting `profile` had this value.
+    #[arg(long)]
+    profile: Option<ProfileOption>,
     /// Check again whenever a file changes, until Ctrl-C.
     #[arg(long)]
     watch: bool,
 }
 
+/// The values of the setting `profile`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ProfileOption {
+    Local,
+    Production,
+}
+
 pub(super) fn run(options: &CheckOptions) -> ExitCode {
     if !options.watch {
-        return check_once(&options.layers).1;
+        return check_once(options).1;
     }
     block_on(async {
         loop {
-            let (paths, _) = check_once(&options.layers);
+            let (paths, _) = check_once(options);
             let before = FileSnapshot::take(&paths);
             print_result("--- waiting for a change");
             before.changed(&paths).await;
@@ -52,19 +60,23 @@ pub(super) fn run(options: &CheckOptions) -> ExitCode {
 }
 
 /// Runs one check, and returns the exit code and the checked paths. With `--watch`, the caller watches these paths.
-fn check_once(layers: &Layers) -> (Vec<PathBuf>, ExitCode) {
-    let mut paths = layers.config.clone();
-    // `Config::read` does not read the sources, so `--watch` knows the folders even if a source has errors.
-    if let Ok(config) = Config::read(&layers.config, Purpose::Check) {
-        paths.extend([config.sources_dir, config.schemas_dir]);
+fn check_once(options: &CheckOptions) -> (Vec<PathBuf>, ExitCode) {
+    let files = &options.layers.config;
+    let mut paths = files.clone();
+    let profile = options.profile.map(|profile| match profile {
+        ProfileOption::Local => Profile::Local,
+        ProfileOption::Production => Profile::Production,
+    });
+    let read = Config::read_all(files, profile, Purpose::Check);
+    // `Config::read_all` does not read the sources, so `--watch` knows the folders even if a source has errors.
+    if let Some(config) = &read.0 {
+        paths.extend([config.sources_dir.clone(), config.schemas_dir.clone()]);
     }
-    let (config, sources) = match read(layers, Purpose::Check) {
+    let (config, sources) = match all_read(read, sources::read) {
         Ok(read) => read,
-        Err(code) => return (paths, code),
+        Err(errors) => return (paths, print_errors(&errors)),
     };
-    let secrets = sources.iter().filter_map(|source| source.auth.files());
-    paths.extend(secrets.flat_map(|files| files.paths.clone()));
-    paths.extend(setting_files(&config));
+    paths.extend(config.read_paths(&sources).files);
     print_result(format_args!(
         "configuration: {:?} profile, destination {}, store {}",
         config.profile,

@@ -20,6 +20,7 @@ use crate::terminal::{print_notice, print_result};
 
 mod change;
 mod sources;
+mod status;
 pub(super) mod table;
 mod versions;
 
@@ -27,6 +28,7 @@ pub(super) use change::{ChangeOptions, ReplayOptions, discard, park, replay};
 pub(super) use sources::{
     DeniedOptions, ReloadOptions, SourcesOptions, denied_requests, reload, sources,
 };
+pub(super) use status::{StatusOptions, status};
 pub(super) use versions::{ResetOptions, reset_versions};
 
 /// The maximum duration of a call to the admin API. A replay of many entries is one long transaction.

@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use super::{Layers, print_errors, start_log};
+use super::{Layers, all_read, print_errors, start_log};
 use crate::app::{App, block_on, confine};
 use crate::config::source_set::SourceSet;
 use crate::config::{Config, Purpose, SettingError};
@@ -48,9 +48,10 @@ pub(super) fn run(layers: &Layers) -> anyhow::Result<ExitCode> {
 }
 
 fn read_set(layers: &Layers) -> Result<(Config, SourceSet), Vec<SettingError>> {
-    let config = Config::read(&layers.config, Purpose::Serve)?;
-    match SourceSet::read(&config) {
-        Ok(set) => Ok((config, set)),
-        Err(unusable) => Err(unusable.into_errors(&config)),
-    }
+    let read = Config::read_all(&layers.config, None, Purpose::Serve);
+    let read_set = |config: &Config| {
+        let set = SourceSet::read(config);
+        set.map_err(|unusable| unusable.into_errors(config))
+    };
+    all_read(read, read_set)
 }

@@ -10,6 +10,11 @@ const SANDBOX_HOST: &str = "dev.sbx.imprint.co";
 /// The documented host of Imprint's production.
 const PRODUCTION_HOST: &str = "dev.imprint.co";
 
+/// The domain of Imprint.
+const DOMAIN: &str = "imprint.co";
+/// The domain of Imprint's sandbox.
+const SANDBOX_DOMAIN: &str = "sbx.imprint.co";
+
 /// The scheme, host and port of Imprint's API. The scheme `http` is allowed only for a host on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BaseUrl {
@@ -73,36 +78,84 @@ impl BaseUrl {
         self.host.text()
     }
 
+    /// Returns whether the base URL uses TLS.
+    pub fn has_tls(&self) -> bool {
+        self.text.starts_with("https://")
+    }
+
+    /// Returns whether Imprint documents this host.
+    pub fn is_documented(&self) -> bool {
+        let host = self.host.text();
+        host == SANDBOX_HOST || host == PRODUCTION_HOST
+    }
+
     /// Checks that the host of the base URL fits the setting `imprint.environment` and the profile.
     pub(super) fn fits(
         &self,
         profile: Profile,
         environment: ImprintEnvironment,
-        allowed: &[String],
+        allowed: &[AllowedHost],
     ) -> Result<(), String> {
-        let host = self.host.text();
-        let expected = match host.as_str() {
-            SANDBOX_HOST => Some((ImprintEnvironment::Sandbox, "sandbox")),
-            PRODUCTION_HOST => Some((ImprintEnvironment::Production, "production")),
-            _ => None,
-        };
-        match expected {
-            Some((expected, word)) if expected != environment => Err(format!(
+        let is_production = profile == Profile::Production;
+        if let Some((expected, word)) = self.host.environment()
+            && expected != environment
+        {
+            return Err(format!(
                 "is Imprint's {word} host, but imprint.environment is not \"{word}\""
-            )),
-            Some(_) => Ok(()),
-            None if environment == ImprintEnvironment::Local && !self.host.is_loopback() => {
-                Err("is not this machine, but imprint.environment is \"local\"".to_owned())
-            }
-            None if profile == Profile::Production && !allowed.contains(&host) => Err(format!(
-                "must be {SANDBOX_HOST}, {PRODUCTION_HOST} or a host in imprint.host_allow"
-            )),
-            None => Ok(()),
+            ));
         }
+        if environment == ImprintEnvironment::Local && !self.host.is_loopback() {
+            return Err("is not this machine, but imprint.environment is \"local\"".to_owned());
+        }
+        if is_production && environment == ImprintEnvironment::Local {
+            return Err(
+                "must be Imprint's host with the profile \"production\", but imprint.environment is \"local\"".to_owned(),
+            );
+        }
+        let is_allowed = || allowed.iter().any(|allowed| allowed.0 == self.host);
+        if is_production && !self.is_documented() && !is_allowed() {
+            return Err(format!(
+                "must be {SANDBOX_HOST}, {PRODUCTION_HOST} or a host in imprint.host_allow"
+            ));
+        }
+        if is_production && !self.has_tls() {
+            return Err("must be https with the profile \"production\"".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// A host in the setting `imprint.host_allow`, in its canonical spelling.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct AllowedHost(Host);
+
+impl AllowedHost {
+    pub(super) fn parse(raw: &str) -> Result<Self, String> {
+        let host = Host::parse(raw);
+        host.map(Self).map_err(|reason| {
+            format!("must be a list of hosts without scheme, port and path: {raw} {reason}")
+        })
     }
 }
 
 impl Host {
+    /// Returns the environment of a host in Imprint's domain. Every host below the domain of the sandbox belongs to the
+    /// sandbox.
+    fn environment(&self) -> Option<(ImprintEnvironment, &'static str)> {
+        let Self::Name(name) = self else { return None };
+        let is_in = |domain: &str| {
+            let below = name.strip_suffix(domain);
+            below.is_some_and(|below| below.is_empty() || below.ends_with('.'))
+        };
+        if is_in(SANDBOX_DOMAIN) {
+            Some((ImprintEnvironment::Sandbox, "sandbox"))
+        } else if is_in(DOMAIN) {
+            Some((ImprintEnvironment::Production, "production"))
+        } else {
+            None
+        }
+    }
+
     /// Parses a host in the same way as the resolver of the operating system, for which `127.1` and `2130706433` are IP
     /// addresses.
     fn parse(raw: &str) -> Result<Self, String> {
@@ -286,7 +339,13 @@ mod tests {
     fn host_environment_and_profile_must_agree() {
         use ImprintEnvironment as Env;
         let check = |url: &str, profile, environment, expected: bool| {
-            let allowed = ["proxy.example.com".to_owned()];
+            let allowed = [
+                "PROXY.example.com.",
+                "localhost",
+                "[::1]",
+                "api.sbx.imprint.co",
+            ];
+            let allowed = allowed.map(|host| AllowedHost::parse(host).unwrap());
             let verdict = BaseUrl::parse(url)
                 .unwrap()
                 .fits(profile, environment, &allowed);
@@ -305,6 +364,27 @@ mod tests {
         check("https://dev.imprint.co.", local, Env::Sandbox, false);
         check("http://127.0.0.1:1", local, Env::Sandbox, true);
         check("http://127.0.0.1:1", production, Env::Sandbox, false);
+        // Another program could listen on the port of a program on this machine.
+        check("http://localhost:1", production, Env::Production, false);
+        check("https://localhost:1", production, Env::Production, true);
+        check("https://localhost:1", production, Env::Local, false);
+        check("http://[0::1]:1", production, Env::Production, false);
+        check("https://[0:0::1]:1", production, Env::Production, true);
+        check(
+            "https://DEV.SBX.imprint.co.",
+            production,
+            Env::Production,
+            false,
+        );
+        check(
+            "https://api.sbx.imprint.co",
+            production,
+            Env::Production,
+            false,
+        );
+        check("https://api.sbx.imprint.co", production, Env::Sandbox, true);
+        check("https://api.imprint.co", local, Env::Sandbox, false);
+        check("https://notimprint.co", local, Env::Sandbox, true);
         check(
             "https://proxy.example.com",
             production,

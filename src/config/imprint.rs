@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::base_url::AllowedHost;
 use super::reader::{Raw, Reader};
 use super::{BaseUrl, DEADLINE_MAX, DEADLINE_MIN, Profile, Purpose, path, secret};
 use crate::dispatch::pace::Rate;
@@ -74,7 +75,12 @@ pub(super) fn take(
             ("production", ImprintEnvironment::Production),
         ])
     });
-    let host_allow = reader.take(&["imprint", "host_allow"], Raw::texts);
+    let host_allow = reader.take(&["imprint", "host_allow"], |raw| {
+        let hosts = raw.texts()?.into_iter();
+        hosts
+            .map(|host| AllowedHost::parse(&host))
+            .collect::<Result<Vec<_>, _>>()
+    });
     let base_url = reader.take(&["imprint", "base_url"], |raw| BaseUrl::parse(&raw.text()?));
     if let (Some(profile), Some(environment), Some(host_allow), Some(base_url)) =
         (profile, environment, &host_allow, &base_url)
@@ -82,7 +88,7 @@ pub(super) fn take(
     {
         reader.error(&["imprint", "base_url"], reason);
     }
-    let (key_file, merchant_key_file) = take_key_files(reader, purpose);
+    let (key_file, merchant_key_file) = take_key_files(reader, profile, purpose);
     let ca_file = reader.take_optional(&["imprint", "ca_file"], path);
     let scheme = reader.take(&["imprint", "auth"], |raw| {
         raw.word(&[("bearer", KeyScheme::Bearer), ("basic", KeyScheme::Basic)])
@@ -115,18 +121,31 @@ pub(super) fn take(
 
 /// Reads the paths of the API key file and the merchant key file. `serve` requires the API key, and checks that both
 /// files are readable.
-fn take_key_files(reader: &mut Reader, purpose: Purpose) -> (Option<PathBuf>, Option<PathBuf>) {
-    let (key, merchant_key) = (&["imprint", "key_file"], &["imprint", "merchant_key_file"]);
-    match purpose {
-        Purpose::Serve => (
+fn take_key_files(
+    reader: &mut Reader,
+    profile: Option<Profile>,
+    purpose: Purpose,
+) -> (Option<PathBuf>, Option<PathBuf>) {
+    let places = ["key_file", "merchant_key_file"].map(|name| ["imprint", name]);
+    let [key, merchant_key] = &places;
+    let files = match purpose {
+        Purpose::Serve => [
             reader.take(key, required_secret_file),
             reader.take_optional(merchant_key, secret_file),
-        ),
-        Purpose::Check => (
+        ],
+        Purpose::Check => [
             reader.take_optional(key, path),
             reader.take_optional(merchant_key, path),
-        ),
+        ],
+    };
+    for (place, file) in places.iter().zip(&files) {
+        let exposed = file.as_deref();
+        let exposed = exposed.and_then(|file| secret::exposure(file, profile));
+        if let Some(reason) = exposed {
+            reader.error(place, reason);
+        }
     }
+    files.into()
 }
 
 fn parse_rate(raw: Raw) -> Result<Rate, String> {

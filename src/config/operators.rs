@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::reader::Reader;
-use super::{Purpose, secret};
+use super::{Profile, Purpose, secret};
 use crate::spelling::misspelt;
 
 /// The maximum length of an operator's name. Every audit record contains the name.
@@ -94,7 +94,21 @@ impl TokenFileName {
 }
 
 /// Reads the setting `ops.token_files`.
-pub(super) fn take(reader: &mut Reader, purpose: Purpose) -> Option<Vec<OperatorFile>> {
+pub(super) fn take(
+    reader: &mut Reader,
+    profile: Option<Profile>,
+    purpose: Purpose,
+) -> Option<Vec<OperatorFile>> {
+    let operators = take_files(reader, purpose)?;
+    for operator in &operators {
+        if let Some(reason) = secret::exposure(&operator.token_file, profile) {
+            reader.error(&["ops", "token_files"], reason);
+        }
+    }
+    Some(operators)
+}
+
+fn take_files(reader: &mut Reader, purpose: Purpose) -> Option<Vec<OperatorFile>> {
     reader.take(&["ops", "token_files"], |raw| {
         let files = raw.texts()?.into_iter().filter(|file| !file.is_empty());
         let operators = files

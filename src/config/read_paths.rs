@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::Config;
-use super::sources::SourceSettings;
+use super::sources::{Auth, SourceSettings};
 
 /// The files and folders that the running bridge reads.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -13,25 +13,25 @@ pub struct ReadPaths {
 }
 
 impl Config {
+    /// Returns the secret files in the settings and of the sources with these kinds of authentication.
+    pub fn secret_files(&self, auths: &[&Auth]) -> Vec<PathBuf> {
+        let keys = [&self.imprint.key_file, &self.imprint.merchant_key_file];
+        let keys = keys.into_iter().flatten().cloned();
+        let tokens = self.operators.iter().map(|one| one.token_file.clone());
+        let of_sources = auths.iter().filter_map(|auth| auth.files());
+        let of_sources = of_sources.flat_map(|files| files.paths.iter().cloned());
+        keys.chain(tokens).chain(of_sources).collect()
+    }
+
     /// Returns the files and folders in the settings and in the source files.
     pub fn read_paths(&self, sources: &[SourceSettings]) -> ReadPaths {
-        let imprint = &self.imprint;
-        let named = [
-            &imprint.key_file,
-            &imprint.merchant_key_file,
-            &imprint.ca_file,
-        ];
-        let tokens = self.operators.iter().map(|one| one.token_file.clone());
-        let secrets = sources.iter().filter_map(|source| source.auth.files());
-        let secrets = secrets.flat_map(|files| files.paths.iter().cloned());
-        let files = named.into_iter().flatten().cloned();
+        let auths: Vec<_> = sources.iter().map(|source| &source.auth).collect();
+        let mut files = self.secret_files(&auths);
+        files.extend(self.imprint.ca_file.clone());
         let mut folders = vec![self.sources_dir.clone(), self.schemas_dir.clone()];
         folders.extend(self.outbox.keys_dir.clone());
         folders.extend(self.confinement.readable.iter().cloned());
-        ReadPaths {
-            files: files.chain(tokens).chain(secrets).collect(),
-            folders,
-        }
+        ReadPaths { files, folders }
     }
 }
 

@@ -1,15 +1,20 @@
 //! Reads secrets from files. The configuration accepts no secrets in settings or environment variables.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use secrecy::SecretString;
 
+use super::Profile;
 use super::regular_file::{self, FileError};
 
 /// The maximum length of a secret file.
 const SECRET_BYTES_MAX: u64 = 4096;
 /// The maximum length of the line end after the secret. The line end is not a part of the secret.
 const LINE_END_BYTES_MAX: u64 = 2;
+
+/// The rights of users who are neither the owner of a file nor in its group: to read and to write.
+const OTHERS: u32 = 0o006;
 
 /// Reads a secret from a file, and ignores a newline at the end of the file.
 ///
@@ -42,6 +47,30 @@ pub fn read(path: &Path) -> Result<SecretString, String> {
         ));
     }
     Ok(SecretString::from(secret.to_owned()))
+}
+
+/// Returns whether every user of the machine can read or write a secret file.
+pub fn is_exposed(path: &Path) -> bool {
+    mode(path).is_some_and(|mode| mode & OTHERS != 0)
+}
+
+/// Returns the reason why the profile does not allow a secret file that every user of the machine can read or write. A
+/// missing file is no reason.
+pub(super) fn exposure(path: &Path, profile: Option<Profile>) -> Option<String> {
+    let is_refused = profile == Some(Profile::Production) && is_exposed(path);
+    is_refused.then(|| {
+        let mode = mode(path).unwrap_or_default() & 0o777;
+        format!(
+            "{} must not be readable or writable for every user of this machine with the profile \"production\": its mode is {mode:04o}, and 0600 or 0440 would be safe",
+            path.display()
+        )
+    })
+}
+
+fn mode(path: &Path) -> Option<u32> {
+    std::fs::metadata(path)
+        .ok()
+        .map(|file| file.permissions().mode())
 }
 
 fn too_long(path: &Path) -> String {

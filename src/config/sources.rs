@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::reader::{Raw, Reader, SettingError};
-use super::{Config, Profile, QuotaSettings, absolute, read_file};
+use super::{Config, QuotaSettings, absolute, read_file};
 use crate::event::SourceName;
 use crate::imprint::Field;
 use crate::ingress::QuotaLimits;
@@ -19,6 +19,7 @@ mod auth;
 pub(crate) mod examples;
 mod files;
 mod headers;
+mod production;
 mod rules;
 
 pub use auth::{Auth, SecretFiles};
@@ -97,7 +98,7 @@ pub fn read(config: &Config) -> Result<Vec<SourceSettings>, Vec<SettingError>> {
     for file in files {
         match read_source(&file, &config.schemas_dir, config.quota) {
             Ok(source) => {
-                errors.extend(open_to_everybody(config, &file, &source));
+                errors.extend(production::refusals(config, &file, &source));
                 sources.push(source);
             }
             Err(found) => errors.extend(found),
@@ -109,20 +110,6 @@ pub fn read(config: &Config) -> Result<Vec<SourceSettings>, Vec<SettingError>> {
     } else {
         Err(errors)
     }
-}
-
-/// Returns the error of a source without authentication in a deployment with real customers.
-fn open_to_everybody(
-    config: &Config,
-    file: &Path,
-    source: &SourceSettings,
-) -> Option<SettingError> {
-    let is_open = matches!(source.auth, Auth::None) && config.profile == Profile::Production;
-    is_open.then(|| SettingError {
-        origin: file.display().to_string(),
-        key: "auth.kind".to_owned(),
-        reason: "must not be \"none\" with the profile \"production\": everybody could send events as this source".to_owned(),
-    })
 }
 
 /// Reads only the table `[auth]` of a source file.

@@ -22,15 +22,22 @@ impl WeakenedMetrics {
             )?,
             names: labels.weakenings,
         };
-        metrics.set(&[]);
+        for name in metrics.names {
+            metrics.show(name, false);
+        }
         Ok(metrics)
     }
 
-    /// Sets the weakenings that apply now.
-    pub fn set(&self, present: &[&str]) {
-        for name in self.names {
-            let gauge = self.gauges.with_label_values(&[*name]);
-            gauge.set(i64::from(present.contains(name)));
-        }
+    /// Sets whether a weakening applies now.
+    pub fn show(&self, name: &str, is_present: bool) {
+        let gauge = self.gauges.with_label_values(&[name]);
+        gauge.set(i64::from(is_present));
+    }
+
+    /// Returns the names of the weakenings that apply now.
+    pub fn present(&self) -> Vec<&'static str> {
+        let names = self.names.iter().copied();
+        let is_present = |name: &&str| self.gauges.with_label_values(&[*name]).get() == 1;
+        names.filter(is_present).collect()
     }
 }

@@ -12,6 +12,7 @@
 //! | `POST /admin/v1/explain?source=&reveal=true` | explains how the current mapping maps the event in the request body; stores nothing |
 //! | `GET /admin/v1/audit?after=&limit=` | lists records of the audit log |
 //! | `GET /admin/v1/destination`, `POST` `{"mode": "open"}` | GET shows the state and the mode of sending to Imprint; POST sets the mode: `open`, `paused` or `shadow` |
+//! | `GET /admin/v1/status` | shows the version of the bridge, the state and the mode of sending to Imprint, and the names of the protections that the configuration or the machine has switched off |
 //! | `GET /admin/v1/sources` | shows the set of sources in use: the digest of its files, the time since which the bridge uses it, the names, and the errors of newer files that the bridge does not use |
 //! | `POST /admin/v1/reload` | reads the files of the sources at once, and uses them if they have no error; answers with the sources that were added, removed or changed, or with the errors |
 //! | `POST /admin/v1/store/backup` `{"name": "…"}` | copies the store to a new file with this name, in the folder of the store |
@@ -72,6 +73,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
                 .get(destination::show)
                 .post(destination::set_mode),
         )
+        .service(resource("/status", "GET").get(destination::status))
         .service(resource("/sources", "GET").get(sources::show))
         .service(resource("/reload", "POST").post(sources::reload))
         .service(resource("/shadow", "GET").get(destination::shadow))

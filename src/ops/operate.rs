@@ -17,6 +17,7 @@ use crate::dispatch::destination::Destination;
 use crate::dispatch::rules::DeliveryRules;
 use crate::event::Visibility;
 use crate::http::denied::{DeniedRequests, DeniedRow};
+use crate::metrics::WeakenedMetrics;
 use crate::outbox::{self, AuditEvent, AuditRecord, Outbox};
 use crate::time::Clock;
 
@@ -51,6 +52,8 @@ pub struct Operations {
     pub rules: DeliveryRules,
     /// The event requests that failed authentication, or that the sender must change.
     pub denied: Arc<DeniedRequests>,
+    /// The metric of the weakenings of the protection.
+    pub weakened: WeakenedMetrics,
     pub clock: Clock,
 }
 

@@ -158,6 +158,8 @@ pub static SETTINGS: &[MessageExplanation] = &[
             "is Imprint's … host, but imprint.environment is not \"…\"",
             "is not this machine, but imprint.environment is \"local\"",
             "must be …, … or a host in imprint.host_allow",
+            "must be Imprint's host with the profile \"production\", but imprint.environment is \"local\"",
+            "must be https with the profile \"production\"",
         ],
         "The host in `imprint.base_url` does not belong to the environment, or the profile `production` does not accept it.",
         "Correct `imprint.environment` or the host, or add the host to `imprint.host_allow`.",
@@ -366,5 +368,31 @@ pub static SETTINGS: &[MessageExplanation] = &[
         ],
         "A running bridge reads only the folders that it needed at its start; see Confinement in the README.",
         "Restart the bridge, or put the file into a folder that the bridge reads. To add such folders without a restart, list them in `confinement.readable`.",
+    ),
+    row(
+        &[
+            "is required with the profile \"production\": the signature covers no time, and these event types have no version: …. Anybody who saw an old request could send it again, and overwrite newer values",
+        ],
+        "After the retention of receipts, the bridge would accept an old signed request as a new event.",
+        "Configure the signing time with `timestamp_header` and `signed`, or give every event type a `version`.",
+    ),
+    row(
+        &[
+            "… must not be readable or writable for every user of this machine with the profile \"production\": its mode is …, and 0600 or 0440 would be safe",
+        ],
+        "Every user of the machine can read or replace the secret.",
+        "Change the mode of the file. In Kubernetes, set `defaultMode: 0440` for the Secret and `fsGroup` for the pod.",
+    ),
+    row(
+        &[
+            "must not be \"production\", because the operating system does not let this process forbid core dumps",
+        ],
+        "A core dump would contain secrets and personal data.",
+        "Allow the process the system calls `prctl` and `setrlimit`, for example in the seccomp profile of the container runtime.",
+    ),
+    row(
+        &["must be a list of hosts without scheme, port and path: … …"],
+        "`imprint.host_allow` lists names of hosts, such as proxy.example.com.",
+        "Write only the host.",
     ),
 ];

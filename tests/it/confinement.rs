@@ -1,18 +1,16 @@
 //! Tests of the confinement: the running program gives up the rights that it does not need, and still does its work.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use seccompiler::{SeccompAction, SeccompFilter, TargetArch, apply_filter};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::http::{Answer, ask};
-use crate::process::Process;
+use crate::process::{Process, weakenings, without_system_calls};
 use crate::support::{FakeImprint, Files, KEY, wait_for};
 
 const OPERATOR: &str = "token-of-the-operator-alice";
@@ -138,14 +136,17 @@ impl RunningBridge<'_> {
         });
     }
 
-    /// Returns the weakenings that the metrics show.
+    /// Returns the weakenings that the metrics show, without those that the settings of the test cause.
     fn weakenings(&self) -> Vec<String> {
-        let page = ask(self.ops, "GET /metrics", &[], "").unwrap().body;
-        let lines = page.lines().filter_map(|line| {
-            let rest = line.strip_prefix("imprint_bridge_weakened{weakening=\"")?;
-            rest.strip_suffix("\"} 1").map(str::to_owned)
-        });
-        lines.collect()
+        let mut weakenings = weakenings(self.ops);
+        let of_the_test = [
+            "local_profile",
+            "plain_http",
+            "undocumented_host",
+            "exposed_secret",
+        ];
+        weakenings.retain(|name| !of_the_test.contains(&name.as_str()));
+        weakenings
     }
 
     /// Returns the lines about the confinement in the status of every thread.
@@ -270,29 +271,12 @@ fn a_confined_bridge_reads_what_other_programs_replace() {
     });
 }
 
-/// Starts a thread that gets `ENOSYS` for these system calls, and runs `task` in it. The processes that `task` starts
-/// get the same answer.
-fn without_system_calls<T: Send>(calls: &[i64], task: impl FnOnce() -> T + Send) -> T {
-    let rules: BTreeMap<_, _> = calls.iter().map(|call| (*call, Vec::new())).collect();
-    let missing = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
-    let processor = TargetArch::try_from(std::env::consts::ARCH).unwrap();
-    let filter = SeccompFilter::new(rules, SeccompAction::Allow, missing, processor).unwrap();
-    let filter = seccompiler::BpfProgram::try_from(filter).unwrap();
-    std::thread::scope(|scope| {
-        let run = || {
-            apply_filter(&filter).unwrap();
-            task()
-        };
-        scope.spawn(run).join().unwrap()
-    })
-}
-
 /// FAULTS N543: the kernel has neither Landlock nor seccomp, as some container runtimes answer.
 #[test]
 fn a_bridge_without_the_means_of_the_kernel_works_and_says_so() {
     let bridge = ConfinedBridge::new();
     let calls = [libc::SYS_landlock_create_ruleset, libc::SYS_seccomp];
-    let running = without_system_calls(&calls, || bridge.start(""));
+    let running = without_system_calls(&calls, &[], || bridge.start(""));
     assert_eq!(running.weakenings(), ["files_open", "system_calls_open"]);
     assert_eq!(running.post("probe", TOKEN, "first"), 202);
     running.is_delivered("first");

@@ -36,6 +36,7 @@ mod new_source;
 mod operator;
 mod outbox_suite;
 mod partial;
+mod production;
 mod proof;
 mod request_headers;
 mod scenarios;

@@ -1,13 +1,18 @@
 //! The real program as a process, for tests of start, shutdown and log.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompFilter, SeccompRule, TargetArch, apply_filter,
+};
 use serde_json::Value;
 
+use crate::http::ask;
 use crate::support::{Files, wait_for};
 
 /// A bridge process that runs `serve`. Dropping a `Process` kills the process, and fails the test if the log contains
@@ -102,6 +107,37 @@ pub(crate) fn addresses(line: &str) -> Option<(SocketAddr, SocketAddr)> {
     let ready: Value = serde_json::from_str(line).ok()?;
     let address = |name| ready[name].as_str().unwrap().parse().unwrap();
     (ready["message"] == "ready").then(|| (address("ingress"), address("ops")))
+}
+
+/// Returns the weakenings that the metrics page of a bridge shows.
+pub(crate) fn weakenings(ops: SocketAddr) -> Vec<String> {
+    let page = ask(ops, "GET /metrics", &[], "").unwrap().body;
+    let lines = page.lines().filter_map(|line| {
+        let rest = line.strip_prefix("imprint_bridge_weakened{weakening=\"")?;
+        rest.strip_suffix("\"} 1").map(str::to_owned)
+    });
+    lines.collect()
+}
+
+/// Starts a thread that gets `ENOSYS` for these system calls with the given rules, and runs `task` in it. Without rules, the
+/// thread gets the error for all arguments. The processes that `task` starts get the same errors.
+pub(crate) fn without_system_calls<T: Send>(
+    calls: &[i64],
+    rules: &[SeccompRule],
+    task: impl FnOnce() -> T + Send,
+) -> T {
+    let rules: BTreeMap<_, _> = calls.iter().map(|call| (*call, rules.to_vec())).collect();
+    let missing = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
+    let processor = TargetArch::try_from(std::env::consts::ARCH).unwrap();
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, missing, processor).unwrap();
+    let filter = BpfProgram::try_from(filter).unwrap();
+    std::thread::scope(|scope| {
+        let run = || {
+            apply_filter(&filter).unwrap();
+            task()
+        };
+        scope.spawn(run).join().unwrap()
+    })
 }
 
 /// Sends SIGTERM to a process.

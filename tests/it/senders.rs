@@ -17,7 +17,15 @@ use crate::support::wait_for;
 const EVENTS: &str = "/v1/sources/crm/events";
 
 /// The weakenings of the protection.
-const WEAKENINGS: [&str; 4] = [
+const WEAKENINGS: [&str; 12] = [
+    "local_profile",
+    "plain_http",
+    "undocumented_host",
+    "no_authentication",
+    "no_signing_time",
+    "guessable_secret",
+    "exposed_secret",
+    "core_dumps",
     "confinement_off",
     "files_open",
     "files_partly_open",

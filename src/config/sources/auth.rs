@@ -70,6 +70,19 @@ impl Auth {
         }
     }
 
+    /// Returns whether the source does not authenticate.
+    pub const fn is_none(&self) -> bool {
+        matches!(self, Self::None)
+    }
+
+    /// Returns whether the signature of a request covers no time. Anybody who saw a request can then send it again.
+    pub const fn lacks_signing_time(&self) -> bool {
+        match self {
+            Self::Hmac(scheme, _) => !scheme.signed.has_time(),
+            Self::None | Self::Token(..) | Self::StandardWebhooks(_) => false,
+        }
+    }
+
     /// Returns whether the source file allows secrets that an attacker could guess.
     pub fn allows_guessable_secrets(&self) -> bool {
         let files = self.files();
@@ -83,7 +96,7 @@ impl Auth {
             Self::None => {
                 Some("requests are not authenticated: anybody can send events as this source")
             }
-            Self::Hmac(scheme, _) if !scheme.signed.has_time() => {
+            Self::Hmac(..) if self.lacks_signing_time() => {
                 Some("the signature covers no time: anybody who saw a request can send it again")
             }
             Self::Token(..) | Self::StandardWebhooks(_) | Self::Hmac(..) => None,

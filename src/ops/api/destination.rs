@@ -14,6 +14,15 @@ pub(super) async fn show(operations: SharedOperations, operator: Operator) -> Ap
     json_response(&destination_json(&operations.destination(&operator)))
 }
 
+/// Answers `GET /admin/v1/status`.
+pub(super) async fn status(operations: SharedOperations, operator: Operator) -> ApiResult {
+    json_response(&json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "destination": destination_json(&operations.destination(&operator)),
+        "weakened": operations.weakenings(&operator),
+    }))
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ModeBody {

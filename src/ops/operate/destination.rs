@@ -46,6 +46,11 @@ impl Operations {
         }
     }
 
+    /// Returns the names of the protections that the configuration or the machine has switched off.
+    pub fn weakenings(&self, _operator: &Operator) -> Vec<&'static str> {
+        self.weakened.present()
+    }
+
     /// Sets the mode of sending to Imprint. The store keeps the mode, so that the mode survives a restart.
     ///
     /// # Errors

@@ -25,9 +25,10 @@ an explanation, edit `src/reference`. `imprint-bridge reference TEXT` prints the
 ";
 
 /// The files whose texts are messages of `check`. A folder stands for all files in it.
-const CHECK_FILES: [&str; 29] = [
+const CHECK_FILES: [&str; 30] = [
     "cli/check.rs",
     "cli/check/",
+    "cli/production.rs",
     "config.rs",
     "config/",
     "event.rs",

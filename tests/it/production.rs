@@ -1,0 +1,304 @@
+//! Tests of the profile `production`, which refuses unsafe settings, and of the weakenings that a bridge shows.
+
+use std::fs::{self, Permissions};
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use seccompiler::{SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::commands;
+use crate::http::ask;
+use crate::process::{Process, command, weakenings, without_system_calls};
+use crate::support::{FakeImprint, Files, KEY, wait_for};
+
+const OPERATOR: &str = "token-of-the-operator-alice";
+/// The signing of a source, without the signing time.
+const SIGNED: &str = "kind = \"hmac\"\nheader = \"x-signature\"\nencoding = \"hex\"";
+const WITH_TIME: &str = "signed = \"{timestamp}.{body}\"\ntimestamp_header = \"x-time\"";
+const VERSION: &str = "version = \".v\"\nversion_domain = \"sequence\"";
+
+/// A folder with the files of a deployment.
+struct Deployment(TempDir);
+
+impl Deployment {
+    /// Creates the safe files of a deployment.
+    fn new() -> Self {
+        let files = Self(tempfile::tempdir().unwrap());
+        for folder in ["sources", "schemas"] {
+            fs::create_dir(files.path(folder)).unwrap();
+        }
+        fs::write(files.path("schemas/any.json"), "{}").unwrap();
+        for secret in ["key", "secret", "ann.operator"] {
+            files.write_secret(secret, 0o440);
+        }
+        files.write_source("crm", &format!("{SIGNED}\n{WITH_TIME}"), "");
+        files.write_settings("https://dev.imprint.co", "production", "");
+        files
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write_secret(&self, name: &str, mode: u32) {
+        fs::write(self.path(name), format!("canary-secret-of-{name}")).unwrap();
+        fs::set_permissions(self.path(name), Permissions::from_mode(mode)).unwrap();
+    }
+
+    fn write_source(&self, name: &str, auth: &str, version: &str) {
+        let secret = match auth.contains("none") {
+            true => String::new(),
+            false => format!("secret_files = [{:?}]", self.path("secret")),
+        };
+        let text = format!(
+            "[auth]\n{auth}\n{secret}\n[body]\nformat = \"json\"\nid = \".id\"\ntype = '\"p\"'\n\
+             [events.p]\nschema = \"any.json\"\ncustomer.imprint_id = \".cid\"\n{version}\n\
+             [events.p.update]\nemail = \".email\"\n"
+        );
+        fs::write(self.path(&format!("sources/{name}.toml")), text).unwrap();
+    }
+
+    fn write_settings(&self, url: &str, environment: &str, more: &str) {
+        let settings = format!(
+            "sources_dir = {:?}\nschemas_dir = {:?}\n[ops]\ntoken_files = [{:?}]\n\
+             [imprint]\nbase_url = \"{url}\"\nenvironment = \"{environment}\"\nkey_file = {:?}\n{more}",
+            self.path("sources"),
+            self.path("schemas"),
+            self.path("ann.operator"),
+            self.path("key"),
+        );
+        fs::write(self.path("settings.toml"), settings).unwrap();
+    }
+
+    fn check(&self, profile: &str) -> (Option<i32>, String) {
+        let settings = self.path("settings.toml");
+        let settings = settings.to_str().unwrap();
+        let output = commands::run(&["check", "--profile", profile, "--config", settings], "");
+        (output.status.code(), commands::text(&output.stderr))
+    }
+}
+
+/// FAULTS N544: `check` reports everything at once that the profile `production` refuses. The same files are right for
+/// the profile `local`.
+#[test]
+fn check_reports_at_once_what_production_refuses() {
+    let files = Deployment::new();
+    assert_eq!(files.check("production"), (Some(0), String::new()));
+
+    files.write_settings(
+        "http://LocalHost:1",
+        "production",
+        "host_allow = [\"localhost\"]",
+    );
+    files.write_source("open", "kind = \"none\"", "");
+    files.write_source("replay", SIGNED, "");
+    for (secret, mode) in [("key", 0o644), ("secret", 0o604), ("ann.operator", 0o442)] {
+        files.write_secret(secret, mode);
+    }
+    let (code, errors) = files.check("production");
+    assert_eq!(code, Some(2), "{errors}");
+    for expected in [
+        "imprint.base_url: must be https with the profile \"production\"",
+        "imprint.key_file: ",
+        "key must not be readable or writable for every user of this machine with the profile \"production\": its mode is 0644",
+        "ops.token_files: ",
+        "its mode is 0442",
+        "open.toml: auth.kind: must not be \"none\"",
+        "replay.toml: auth.timestamp_header: is required with the profile \"production\"",
+        "these event types have no version: p.",
+        "crm.toml: auth: ",
+        "its mode is 0604",
+    ] {
+        assert!(errors.contains(expected), "{expected}\n{errors}");
+    }
+    assert!(!errors.contains("canary"), "{errors}");
+    let (code, errors) = files.check("local");
+    assert_eq!((code, errors.as_str()), (Some(0), ""));
+}
+
+/// FAULTS N544: without a signing time, a version in every mapping keeps old values out.
+#[test]
+fn a_version_replaces_the_signing_time() {
+    let files = Deployment::new();
+    files.write_source("crm", SIGNED, VERSION);
+    assert_eq!(files.check("production"), (Some(0), String::new()));
+}
+
+/// FAULTS N544: odd spellings of a host, and hosts of the other environment.
+#[test]
+fn host_and_environment_must_agree() {
+    let files = Deployment::new();
+    let allowed = "host_allow = [\"Proxy.Example.COM.\", \"api.sbx.imprint.co\", \"127.0.0.1\"]";
+    for (url, environment, is_safe) in [
+        ("https://DEV.imprint.CO.", "production", true),
+        ("https://DEV.imprint.CO.", "sandbox", false),
+        ("https://proxy.example.com:8443", "production", true),
+        (
+            "https://proxy.example.com.evil.example",
+            "production",
+            false,
+        ),
+        ("https://api.sbx.imprint.co", "sandbox", true),
+        ("https://api.sbx.imprint.co", "production", false),
+        ("https://other.imprint.co", "production", false),
+        ("https://127.1", "production", true),
+        ("https://2130706433", "local", false),
+        ("https://0x7f.1", "production", true),
+        ("http://0x7f.1", "production", false),
+    ] {
+        files.write_settings(url, environment, allowed);
+        let (code, errors) = files.check("production");
+        assert_eq!(code == Some(0), is_safe, "{url} {environment}: {errors}");
+    }
+    files.write_settings(
+        "https://dev.imprint.co",
+        "production",
+        "host_allow = [\"https://x\"]",
+    );
+    let (_, errors) = files.check("production");
+    assert!(
+        errors.contains("hosts without scheme, port and path"),
+        "{errors}"
+    );
+}
+
+/// FAULTS N545: the operating system refuses to forbid core dumps, as a container runtime can.
+#[test]
+fn production_does_not_start_with_core_dumps() {
+    let files = Deployment::new();
+    let settings = files.path("settings.toml");
+    let settings = settings.to_str().unwrap();
+    // The first argument of `prctl` says that the process sets its flag "dumpable".
+    let set_dumpable = u64::from(libc::PR_SET_DUMPABLE.unsigned_abs());
+    let first = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, set_dumpable);
+    let rules = [SeccompRule::new(vec![first.unwrap()]).unwrap()];
+    let run = |arguments: &[&str]| -> Output {
+        let arguments = arguments.to_vec();
+        without_system_calls(&[libc::SYS_prctl], &rules, || {
+            Command::new(env!("CARGO_BIN_EXE_imprint-bridge"))
+                .args(arguments)
+                .output()
+                .unwrap()
+        })
+    };
+    let output = run(&["check", "--profile", "production", "--config", settings]);
+    let errors = commands::text(&output.stderr);
+    let expected = "profile: must not be \"production\", because the operating system does not let this process forbid core dumps";
+    assert!(errors.contains(expected), "{errors}");
+    assert_eq!(output.status.code(), Some(2));
+    let text = fs::read_to_string(settings).unwrap();
+    fs::write(settings, format!("profile = \"production\"\n{text}")).unwrap();
+    let output = run(&["serve", "--config", settings]);
+    let errors = commands::text(&output.stderr);
+    assert!(errors.contains(expected), "{errors}");
+    assert_eq!(output.status.code(), Some(2));
+}
+
+/// A bridge whose confinement is off, with the sources of a deployment.
+struct OpenBridge {
+    files: Files,
+    _imprint: FakeImprint,
+    _process: Process,
+    ops: SocketAddr,
+}
+
+impl OpenBridge {
+    fn start(deployment: &Deployment) -> Self {
+        let imprint = FakeImprint::start(|_| {});
+        let settings = format!(
+            "sources_dir = {:?}\nschemas_dir = {:?}",
+            deployment.path("sources"),
+            deployment.path("schemas")
+        );
+        let files = Files::write(imprint.address, KEY, &settings);
+        files.write_token("alice.operator", OPERATOR);
+        set_mode(&files.store_file("key"), 0o600);
+        set_mode(&files.token_file("alice.operator"), 0o600);
+        let mut serve = command(&files);
+        serve.env("IMPRINT_BRIDGE__CONFINEMENT__MODE", "off");
+        let process = Process::start(serve);
+        let (_, ops) = process.ready();
+        Self {
+            files,
+            _imprint: imprint,
+            _process: process,
+            ops,
+        }
+    }
+
+    fn operate(&self, line: &str, body: &str) -> Value {
+        let token = format!("Bearer {OPERATOR}");
+        let headers = [
+            ("authorization", token.as_str()),
+            ("content-type", "application/json"),
+        ];
+        let answer = ask(self.ops, line, &headers, body).unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        answer.json()
+    }
+
+    /// Reloads the sources, and waits until the metric shows exactly these weakenings.
+    #[track_caller]
+    fn shows_after_reload(&self, expected: &[&str]) {
+        let result = self.operate("POST /admin/v1/reload", "{}");
+        assert_eq!(result["outcome"], "reloaded", "{result}");
+        wait_for("the metric shows the weakenings", || {
+            (weakenings(self.ops) == expected).then_some(())
+        });
+    }
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
+
+/// FAULTS N546: the metric and the command `status` show each protection that is switched off, also after a reload and
+/// after the mode of a secret file changed.
+#[test]
+fn a_running_bridge_shows_its_weakenings() {
+    let deployment = Deployment::new();
+    let bridge = OpenBridge::start(&deployment);
+    let always = [
+        "confinement_off",
+        "local_profile",
+        "plain_http",
+        "undocumented_host",
+    ];
+    assert_eq!(weakenings(bridge.ops), always);
+
+    deployment.write_source("open", "kind = \"none\"", "");
+    deployment.write_source("weak", &format!("{SIGNED}\nsecret_bytes_min = 8"), "");
+    deployment.write_secret("secret", 0o444);
+    let all = [
+        "confinement_off",
+        "exposed_secret",
+        "guessable_secret",
+        "local_profile",
+        "no_authentication",
+        "no_signing_time",
+        "plain_http",
+        "undocumented_host",
+    ];
+    bridge.shows_after_reload(&all);
+    let status = bridge.operate("GET /admin/v1/status", "");
+    let mut named = status["weakened"].as_array().unwrap().clone();
+    named.sort_by_key(ToString::to_string);
+    assert_eq!(named, all.map(|name| json!(name)));
+    assert_eq!(status["destination"]["state"], "flowing");
+    let url = format!("http://{}", bridge.ops);
+    let token = bridge.files.token_file("alice.operator");
+    let token = token.to_str().unwrap();
+    let output = commands::run(&["status", "--ops", &url, "--token-file", token], "");
+    let text = commands::text(&output.stdout);
+    let line = "weakened by no_authentication: everybody can send events as a source without authentication";
+    assert!(text.lines().any(|printed| printed == line), "{text}");
+
+    fs::remove_file(deployment.path("sources/open.toml")).unwrap();
+    fs::remove_file(deployment.path("sources/weak.toml")).unwrap();
+    set_mode(&deployment.path("secret"), 0o600);
+    bridge.shows_after_reload(&always);
+}
