@@ -15,7 +15,6 @@
     reason = "an unexpected value fails the test, and the figures are the output"
 )]
 
-use std::alloc::System;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
@@ -27,6 +26,7 @@ use imprint_bridge::event::{RequestHeaders, SourceName};
 use imprint_bridge::intake::{Encoding, EntryContext, RequestMessage, Source, Sources};
 use imprint_bridge::outbox::Priority;
 use imprint_bridge::time::Timestamp;
+use mimalloc::MiMalloc;
 use serde_json::{Value, json};
 
 use bodies::Random;
@@ -53,9 +53,10 @@ const FOLDERS: [(&str, &str); 3] = [
     ("tests/fuzz/sources", "tests/fuzz/schemas"),
 ];
 
-// The allocator aborts the process above its limit, so a fault cannot take all memory of the machine.
+// The allocator of the service, so that the times are those of the service. `Cap` aborts the process above its limit, so
+// a fault cannot take all memory of the machine.
 #[global_allocator]
-static ALLOCATOR: Cap<System> = Cap::new(System, 1024 * 1024 * 1024);
+static ALLOCATOR: Cap<MiMalloc> = Cap::new(MiMalloc, 1024 * 1024 * 1024);
 
 /// The names of the sources in a folder, each with its examples.
 type Seeds = Vec<(SourceName, Vec<Seed>)>;
