@@ -189,13 +189,6 @@ impl App {
     /// # Errors
     /// Returns an error if a thread, a task or the store ends before the shutdown. The accepted events stay on disk.
     pub async fn run(mut self, stop: impl Future<Output = &'static str>) -> anyhow::Result<()> {
-        if self.config.profile == config::Profile::Production
-            && self.config.outbox.keys_dir.is_none()
-        {
-            tracing::warn!(
-                "the store is not sealed: set outbox.keys_dir, or keep the store on an encrypted volume"
-            );
-        }
         self.health.ready();
         tracing::info!(ingress = %self.ingress, ops = %self.ops, "ready");
         let reason = tokio::select! {

@@ -223,7 +223,7 @@ impl Config {
             reader.error(&["ops", "listen"], "must differ from ingress.listen");
         }
         let operators = operators::take(reader, profile, purpose);
-        let outbox = outbox::take(reader);
+        let outbox = outbox::take(reader, profile);
         let imprint = imprint::take(reader, profile, purpose);
         let clearing = imprint.as_ref().map(|imprint| imprint.clearing);
         let intake = intake::take(reader, clearing);

@@ -12,6 +12,7 @@ pub(crate) enum Weakening {
     LocalProfile,
     PlainHttp,
     UndocumentedHost,
+    StoreNotSealed,
     NoAuthentication,
     NoSigningTime,
     GuessableSecret,
@@ -24,10 +25,11 @@ pub(crate) enum Weakening {
 }
 
 impl Weakening {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::LocalProfile,
         Self::PlainHttp,
         Self::UndocumentedHost,
+        Self::StoreNotSealed,
         Self::NoAuthentication,
         Self::NoSigningTime,
         Self::GuessableSecret,
@@ -44,6 +46,7 @@ impl Weakening {
         Self::LocalProfile.as_str(),
         Self::PlainHttp.as_str(),
         Self::UndocumentedHost.as_str(),
+        Self::StoreNotSealed.as_str(),
         Self::NoAuthentication.as_str(),
         Self::NoSigningTime.as_str(),
         Self::GuessableSecret.as_str(),
@@ -66,6 +69,7 @@ impl Weakening {
             Self::LocalProfile => "local_profile",
             Self::PlainHttp => "plain_http",
             Self::UndocumentedHost => "undocumented_host",
+            Self::StoreNotSealed => "store_not_sealed",
             Self::NoAuthentication => "no_authentication",
             Self::NoSigningTime => "no_signing_time",
             Self::GuessableSecret => "guessable_secret",
@@ -84,6 +88,9 @@ impl Weakening {
             Self::LocalProfile => "the setting profile is \"local\", which allows unsafe settings",
             Self::PlainHttp => "the bridge sends its requests without TLS",
             Self::UndocumentedHost => "Imprint does not document the host in imprint.base_url",
+            Self::StoreNotSealed => {
+                "the store is not sealed, because the bridge has no sealing keys"
+            }
             Self::NoAuthentication => {
                 "everybody can send events as a source without authentication"
             }
@@ -115,6 +122,7 @@ pub(super) fn report(metrics: &WeakenedMetrics, config: &Config) {
         (Weakening::LocalProfile, config.profile == Profile::Local),
         (Weakening::PlainHttp, !url.has_tls()),
         (Weakening::UndocumentedHost, !url.is_documented()),
+        (Weakening::StoreNotSealed, config.outbox.keys_dir.is_none()),
         (Weakening::CoreDumps, !core_dump::is_forbidden()),
     ] {
         metrics.show(weakening.as_str(), is_present);

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::reader::{Raw, Reader};
+use super::{Profile, sealing_keys, secret};
 use crate::outbox::is_reserved_name;
 
 /// The minimum of a retention setting. A sender that repeats an event within this time must get the answer `duplicate`.
@@ -24,9 +25,21 @@ pub struct OutboxSettings {
     pub retain_parked: Duration,
 }
 
-pub(super) fn take(reader: &mut Reader) -> Option<OutboxSettings> {
+/// Reads the section `[outbox]`. With the profile `production`, the store must be sealed, because it contains personal data.
+pub(super) fn take(reader: &mut Reader, profile: Option<Profile>) -> Option<OutboxSettings> {
     let path = reader.take(&["outbox", "url"], |raw| store_path(&raw.text()?));
     let keys_dir = reader.take_optional(&["outbox", "keys_dir"], super::path);
+    if profile == Some(Profile::Production) && keys_dir.is_none() {
+        reader.error(
+            &["outbox", "keys_dir"],
+            "is required with the profile \"production\": the store contains personal data",
+        );
+    }
+    for file in sealing_keys::files(keys_dir.as_deref()) {
+        if let Some(reason) = secret::exposure(&file, profile) {
+            reader.error(&["outbox", "keys_dir"], reason);
+        }
+    }
     let intake_max = reader.take(&["outbox", "intake_max"], |raw| raw.count(1, INTAKE_MAX));
     let mut retain = |key| {
         reader.take(&["outbox", key], |raw: Raw| {

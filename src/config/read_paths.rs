@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::Config;
 use super::sources::{Auth, SourceSettings};
+use super::{Config, sealing_keys};
 
 /// The files and folders that the running bridge reads.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -20,7 +20,11 @@ impl Config {
         let tokens = self.operators.iter().map(|one| one.token_file.clone());
         let of_sources = auths.iter().filter_map(|auth| auth.files());
         let of_sources = of_sources.flat_map(|files| files.paths.iter().cloned());
-        keys.chain(tokens).chain(of_sources).collect()
+        let sealing = sealing_keys::files(self.outbox.keys_dir.as_deref());
+        keys.chain(tokens)
+            .chain(of_sources)
+            .chain(sealing)
+            .collect()
     }
 
     /// Returns the files and folders in the settings and in the source files.

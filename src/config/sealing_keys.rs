@@ -76,6 +76,15 @@ pub fn read(directory: Option<&Path>) -> Result<SealingKeys, Vec<String>> {
     }
 }
 
+/// Returns the paths of the key files. A directory that cannot be read has none.
+pub(super) fn files(directory: Option<&Path>) -> Vec<PathBuf> {
+    let Some(directory) = directory else {
+        return Vec::new();
+    };
+    let names = names(directory).unwrap_or_default().into_iter();
+    names.map(|name| directory.join(name)).collect()
+}
+
 /// Returns the file names of the keys in ascending order.
 fn names(directory: &Path) -> Result<Vec<String>, String> {
     let failed = |error| {

@@ -98,6 +98,7 @@ pub static SETTINGS: &[MessageExplanation] = &[
             "the directory … has no key file",
             "the directory … does not exist; serve needs the sealing keys in it",
             "outbox.keys_dir is not set, so the store is not sealed",
+            "is required with the profile \"production\": the store contains personal data",
             "… has a name that is not UTF-8",
         ],
         "The directory of the sealing keys is not set, missing, empty, or another directory.",

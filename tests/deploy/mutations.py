@@ -110,6 +110,8 @@ each(p.secrets,
      a_real_value=lambda d: d.secrets[0]["stringData"].update(key="sk-something"))
 each(p.paths,
      a_key_elsewhere=lambda d: d.config["imprint"].update(key_file="/run/secrets/other/key"),
+     sealing_keys_elsewhere=lambda d: d.config["outbox"].update(keys_dir="/run/secrets/other"),
+     no_sealing_keys=lambda d: d.config["outbox"].pop("keys_dir"),
      a_token_of_nobody=lambda d: d.config["ops"].update(token_files=["/run/secrets/imprint-bridge/operators/eve"]),
      a_store_elsewhere=lambda d: d.config["outbox"].update(url="sqlite:/tmp/outbox.db"),
      sources_elsewhere=lambda d: d.config.update(sources_dir="/etc/other"),

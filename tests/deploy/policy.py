@@ -261,6 +261,10 @@ def paths(d):
         secret = volume.get("secret", {}).get("secretName")
         if path.name not in examples.get(secret, {}):
             yield f"no Secret mounted there contains {path}"
+    keys = d.config["outbox"].get("keys_dir", "")
+    secret = d.mounts.get(keys, ({}, {}))[1].get("secret", {}).get("secretName")
+    if not examples.get(secret):
+        yield f"no Secret with sealing keys is mounted at {keys}"
     store = PurePosixPath(d.config["outbox"]["url"].removeprefix("sqlite:"))
     if "claim" not in d.mounts.get(str(store.parent), ({}, {}))[1]:
         yield f"{store} is not on the volume of the store"

@@ -142,6 +142,7 @@ impl RunningBridge<'_> {
         let of_the_test = [
             "local_profile",
             "plain_http",
+            "store_not_sealed",
             "undocumented_host",
             "exposed_secret",
         ];

@@ -498,11 +498,6 @@ fn a_schema_error_has_its_cause_and_its_place() {
 /// The name and the value of an environment variable, and a part of the only error.
 const WRONG_VARIABLES: &[(&str, &str, &str)] = &[
     (
-        "IMPRINT_BRIDGE__PROFILE",
-        "production",
-        "shop.toml: auth.kind: must not be \"none\" with the profile \"production\"",
-    ),
-    (
         "IMPRINT_BRIDGE__OPS__LISTEN",
         "127.0.0.1:8080",
         "ops.listen: must differ from ingress.listen",
@@ -586,6 +581,28 @@ fn a_variable_that_looks_like_a_setting_is_not_ignored() {
         let (_, errors) = check(folder.path(), &[(name, "x")]);
         assert_eq!(errors, Vec::<String>::new(), "{name}");
     }
+}
+
+/// FAULTS N493: `check` refuses what `serve` refuses in production.
+#[test]
+fn production_needs_authentication_and_a_sealed_store() {
+    let folder = folder_with(SOURCE, SCHEMA);
+    let profile = ("IMPRINT_BRIDGE__PROFILE", "production");
+    let (_, errors) = check(folder.path(), &[profile]);
+    let keys = "outbox.keys_dir: is required with the profile \"production\"";
+    let open = "shop.toml: auth.kind: must not be \"none\" with the profile \"production\"";
+    assert_contains(&errors, &[keys, open], "no keys and no authentication");
+    let keys_dir = ("IMPRINT_BRIDGE__OUTBOX__KEYS_DIR", "keys");
+    let (_, errors) = check(folder.path(), &[profile, keys_dir]);
+    assert_contains(&errors, &[open], "no authentication");
+    let (output, errors) = check(folder.path(), &[keys_dir]);
+    assert_eq!(errors, Vec::<String>::new());
+    assert!(output.contains("serve needs the sealing keys"), "{output}");
+    fs::create_dir(folder.path().join("keys")).unwrap();
+    fs::write(folder.path().join("keys/1"), "canary").unwrap();
+    let (_, errors) = check(folder.path(), &[keys_dir]);
+    let text = "outbox.keys_dir: keys/1 must contain 32 random bytes";
+    assert_contains(&errors, &[text], "a wrong key");
 }
 
 /// An example without an expected result gets a complete proposal: the name of the file and its whole content.

@@ -28,13 +28,15 @@ impl Deployment {
     /// Creates the safe files of a deployment.
     fn new() -> Self {
         let files = Self(tempfile::tempdir().unwrap());
-        for folder in ["sources", "schemas"] {
+        for folder in ["sources", "schemas", "keys"] {
             fs::create_dir(files.path(folder)).unwrap();
         }
         fs::write(files.path("schemas/any.json"), "{}").unwrap();
         for secret in ["key", "secret", "ann.operator"] {
             files.write_secret(secret, 0o440);
         }
+        fs::write(files.path("keys/2026-11"), crate::sealing::hex(1)).unwrap();
+        set_mode(&files.path("keys/2026-11"), 0o440);
         files.write_source("crm", &format!("{SIGNED}\n{WITH_TIME}"), "");
         files.write_settings("https://dev.imprint.co", "production", "");
         files
@@ -64,11 +66,12 @@ impl Deployment {
 
     fn write_settings(&self, url: &str, environment: &str, more: &str) {
         let settings = format!(
-            "sources_dir = {:?}\nschemas_dir = {:?}\n[ops]\ntoken_files = [{:?}]\n\
+            "sources_dir = {:?}\nschemas_dir = {:?}\n[ops]\ntoken_files = [{:?}]\n[outbox]\nkeys_dir = {:?}\n\
              [imprint]\nbase_url = \"{url}\"\nenvironment = \"{environment}\"\nkey_file = {:?}\n{more}",
             self.path("sources"),
             self.path("schemas"),
             self.path("ann.operator"),
+            self.path("keys"),
             self.path("key"),
         );
         fs::write(self.path("settings.toml"), settings).unwrap();
@@ -99,9 +102,12 @@ fn check_reports_at_once_what_production_refuses() {
     for (secret, mode) in [("key", 0o644), ("secret", 0o604), ("ann.operator", 0o442)] {
         files.write_secret(secret, mode);
     }
+    set_mode(&files.path("keys/2026-11"), 0o446);
     let (code, errors) = files.check("production");
     assert_eq!(code, Some(2), "{errors}");
     for expected in [
+        "outbox.keys_dir: ",
+        "its mode is 0446",
         "imprint.base_url: must be https with the profile \"production\"",
         "imprint.key_file: ",
         "key must not be readable or writable for every user of this machine with the profile \"production\": its mode is 0644",
@@ -266,6 +272,7 @@ fn a_running_bridge_shows_its_weakenings() {
         "confinement_off",
         "local_profile",
         "plain_http",
+        "store_not_sealed",
         "undocumented_host",
     ];
     assert_eq!(weakenings(bridge.ops), always);
@@ -281,6 +288,7 @@ fn a_running_bridge_shows_its_weakenings() {
         "no_authentication",
         "no_signing_time",
         "plain_http",
+        "store_not_sealed",
         "undocumented_host",
     ];
     bridge.shows_after_reload(&all);

@@ -17,10 +17,11 @@ use crate::support::wait_for;
 const EVENTS: &str = "/v1/sources/crm/events";
 
 /// The weakenings of the protection.
-const WEAKENINGS: [&str; 12] = [
+const WEAKENINGS: [&str; 13] = [
     "local_profile",
     "plain_http",
     "undocumented_host",
+    "store_not_sealed",
     "no_authentication",
     "no_signing_time",
     "guessable_secret",
