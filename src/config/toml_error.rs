@@ -1,14 +1,26 @@
 //! Errors of TOML files that cannot be parsed. Some errors of the parser name a wrong cause, so the bridge adds
-//! the most probable mistake in the line.
+//! the most probable mistake in the line. The message does not repeat the line: the log has the message too, and the
+//! line possibly contains a secret that somebody wrote into the file by mistake.
 
 /// Returns the message of the TOML parser about `text`, with the most probable mistake.
 pub(super) fn explained(error: &config::ConfigError, text: &str) -> String {
     let error = error.to_string();
-    let error = error.trim_end();
-    match wrong_line(error, text).and_then(hint) {
-        Some(hint) => format!("{error}\n  probable cause: {hint}"),
-        None => error.to_owned(),
+    let cause = without_line(&error);
+    match wrong_line(&error, text).and_then(hint) {
+        Some(hint) => format!("{cause}\n  probable cause: {hint}"),
+        None => cause,
     }
+}
+
+/// Returns the message of the TOML parser without the lines that repeat the text. The parser draws `|` into each of
+/// these lines, behind the number of the line or behind spaces.
+fn without_line(error: &str) -> String {
+    let is_drawn = |line: &&str| {
+        let number = line.trim_start_matches(|first: char| first == ' ' || first.is_ascii_digit());
+        number.starts_with('|')
+    };
+    let lines = error.trim_end().lines().filter(|line| !is_drawn(line));
+    lines.collect::<Vec<_>>().join(": ")
 }
 
 /// Returns the line that the message of the TOML parser names.
@@ -42,7 +54,20 @@ fn hint(line: &str) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use config::{File, FileFormat, Source as _};
+
     use super::*;
+
+    /// FAULTS N561
+    #[test]
+    fn the_message_does_not_repeat_the_line() {
+        let text = "a = 1\nkey = \"canary\n";
+        let parsed = File::from_str(text, FileFormat::Toml).collect();
+        let message = explained(&parsed.unwrap_err(), text);
+        assert!(message.contains("at line 2, column "), "{message}");
+        assert!(message.contains(": invalid basic string"), "{message}");
+        assert!(!message.contains("canary"), "{message}");
+    }
 
     #[test]
     fn the_probable_mistake_is_named() {
