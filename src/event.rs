@@ -156,6 +156,13 @@ pub struct EventError {
     pub detail: String,
 }
 
+impl EventError {
+    /// Masks each name that can be a value in the place of the error.
+    pub fn mask_place(&mut self) {
+        self.pointer = pointer::without_values(&self.pointer);
+    }
+}
+
 /// The position of an event in the order of its source. A source version is a [`Version`] without the arrival number,
 /// which the store assigns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

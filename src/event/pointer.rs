@@ -39,15 +39,19 @@ const NAMES_MAX: usize = 16;
 
 /// Returns the JSON Pointer for logs and lists, with `*` in the place of each name that can be a value.
 ///
-/// Some senders send objects whose member names are values, such as e-mail addresses, phone numbers or ids.
+/// Some senders send objects whose member names are values, such as e-mail addresses, phone numbers or ids. The place of a
+/// header, such as `header("x-topic")`, stays as it is: its name comes from an expression in the source file.
 pub fn without_values(pointer: &str) -> String {
+    if pointer.starts_with("header(\"") {
+        return pointer.to_owned();
+    }
     let names = pointer.split('/').skip(1).take(NAMES_MAX);
     let shown = names.flat_map(|name| ["/", if is_name(name) { name } else { "*" }]);
     shown.collect()
 }
 
-/// Returns whether a part of a JSON Pointer is certainly a name or an index.
-fn is_name(part: &str) -> bool {
+/// Returns whether a part of a JSON Pointer is certainly a name or an index, and not a value.
+pub(super) fn is_name(part: &str) -> bool {
     let digits = part.bytes().filter(u8::is_ascii_digit).count();
     let is_index = digits == part.len() && (1..=4).contains(&digits);
     let is_word = |byte: u8| byte.is_ascii_alphanumeric() || b"_-$".contains(&byte);
@@ -92,6 +96,7 @@ mod tests {
             ("/14155552671", "/*"),
             ("/+14155552671/C-12345/é/a b//a.b", "/*/*/*/*/*/*"),
             ("/a~1b", "/*"),
+            ("header(\"x-topic-2024\")", "header(\"x-topic-2024\")"),
         ] {
             assert_eq!(without_values(pointer), expected);
         }

@@ -3,6 +3,8 @@
 
 use serde_json::{Map, Value, json};
 
+use super::pointer::is_name;
+
 /// The choice between masked and revealed values of personal data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Visibility {
@@ -31,12 +33,17 @@ impl Visibility {
         }
     }
 
-    /// Masks or reveals the values of a JSON object. The keys are names and stay visible.
+    /// Masks or reveals the values of a JSON object. Its names stay visible. A name that can be a value, such as an
+    /// e-mail address, is masked too, and gets a number because the names of an object differ.
     #[must_use]
     pub fn object(self, members: &Map<String, Value>) -> Value {
-        let members = members
-            .iter()
-            .map(|(key, value)| (key.clone(), self.value(value)));
+        let members = members.iter().zip(1_u64..).map(|((name, value), number)| {
+            let name = match self {
+                Self::Masked if !is_name(name) => format!("••• (name {number})"),
+                Self::Masked | Self::Revealed => name.clone(),
+            };
+            (name, self.value(value))
+        });
         Value::Object(members.collect())
     }
 }
@@ -52,6 +59,21 @@ mod tests {
         let masked = Visibility::Masked.value(&value);
         assert_eq!(masked["email"], "••• (text of 18)");
         assert!(!masked.to_string().contains("canary"));
+        assert_eq!(Visibility::Revealed.value(&value), value);
+    }
+
+    /// FAULTS N562: a sender's object has names that are values.
+    #[test]
+    fn a_mask_shows_no_name_that_can_be_a_value() {
+        let value = json!({"by_mail": {"a@example.com": 1, "b@example.com": 2, "total": 2}});
+        assert_eq!(
+            Visibility::Masked.value(&value),
+            json!({"by_mail": {
+                "••• (name 1)": "••• (number)",
+                "••• (name 2)": "••• (number)",
+                "total": "••• (number)",
+            }})
+        );
         assert_eq!(Visibility::Revealed.value(&value), value);
     }
 }

@@ -101,7 +101,13 @@ impl Sources {
                 events.into_iter().enumerate().map(explained).collect(),
                 None,
             ),
-            Err(rejection) => (Vec::new(), Some(ExplainedOutcome::refused(rejection))),
+            Err(rejection) => {
+                let mut outcome = ExplainedOutcome::refused(rejection);
+                if visibility == Visibility::Masked {
+                    outcome.mask_places();
+                }
+                (Vec::new(), Some(outcome))
+            }
         };
         Some(Explanation {
             source: source.name.as_str().to_owned(),
@@ -185,6 +191,9 @@ impl Sources {
                 body,
             };
             expressions.explain(&mut explanation, visibility);
+        }
+        if visibility == Visibility::Masked {
+            explanation.mask_places();
         }
         explanation
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::rejection::Rejection;
-use crate::event::{EventError, SourceVersion};
+use crate::event::{EventError, SourceVersion, pointer};
 use crate::imprint::{CustomerChange, Field};
 
 /// The changes that a request body would make, event by event.
@@ -234,10 +234,34 @@ impl Explanation {
     }
 }
 
+/// Masks the names in JSON Pointers that can be values. Each place stands in the result once.
+fn mask(places: &mut Vec<String>) {
+    for place in &mut *places {
+        *place = pointer::without_values(place);
+    }
+    places.dedup();
+}
+
 impl EventExplanation {
     /// Returns the customer change that the bridge would send. An explanation parsed from JSON has no customer change.
     pub const fn change(&self) -> Option<&CustomerChange> {
         self.change.as_ref()
+    }
+
+    /// Masks each name that can be a value in the places of the event, such as the e-mail address in
+    /// `/by_mail/a@example.com/phone`.
+    pub(super) fn mask_places(&mut self) {
+        for target in self.targets.iter_mut().flatten() {
+            mask(&mut target.reads);
+            match &mut target.result {
+                TargetResult::Skipped { error } | TargetResult::Refused { error } => {
+                    error.mask_place();
+                }
+                TargetResult::Absent | TargetResult::Cleared | TargetResult::Value { .. } => {}
+            }
+        }
+        self.unused.iter_mut().for_each(mask);
+        self.outcome.mask_places();
     }
 
     /// Marks a field as stale if the event sets or clears the field, and `sent` does not contain the field.
@@ -256,6 +280,15 @@ impl EventExplanation {
 }
 
 impl ExplainedOutcome {
+    pub(super) fn mask_places(&mut self) {
+        match self {
+            Self::Refused { problem } | Self::Invalid { problem } => {
+                problem.errors.iter_mut().for_each(EventError::mask_place);
+            }
+            Self::Ignored { .. } | Self::Request(_) | Self::Parked { .. } => {}
+        }
+    }
+
     pub(super) fn refused(rejection: Rejection) -> Self {
         Self::Refused {
             problem: ExplainedProblem {

@@ -10,7 +10,7 @@ use super::request::{
     ChangeBody, FilterQuery, RevealQuery, parse_body, parse_entry, parse_number, parse_query,
 };
 use super::{ApiResult, SharedOperations, json_response};
-use crate::event::{Attribute, EventError};
+use crate::event::{Attribute, EventError, pointer};
 use crate::imprint::{ImprintId, PartnerCustomerId};
 use crate::ops::operate::{
     AUDIT_PAGE_MAX, EntryView, FieldView, IgnoredEntry, Operations, Operator, ReplayPreview,
@@ -286,9 +286,10 @@ fn unchanged_json(unchanged: &[Unchanged]) -> Value {
     entries.collect()
 }
 
+/// The place has no name that can be a value: the list of entries and the receipt are never unmasked.
 fn error_json(error: &EventError) -> Value {
     json!({
-        "pointer": error.pointer, "rule": error.rule,
+        "pointer": pointer::without_values(&error.pointer), "rule": error.rule,
         "location": error.location, "detail": error.detail,
     })
 }
