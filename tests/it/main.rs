@@ -29,6 +29,7 @@ mod guide;
 mod hostile;
 mod identity;
 mod kill;
+mod leaks;
 mod log;
 mod mapping;
 mod messages;
