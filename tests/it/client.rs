@@ -356,14 +356,27 @@ fn tls_server(
     certificate_pem: &str,
     script: impl Fn(Accepted) + Send + Sync + 'static,
 ) -> RawImprint {
+    tls_server_of(certificate_pem, &[], script)
+}
+
+/// Starts a server that speaks these protocols over TLS, the preferred one first.
+fn tls_server_of(
+    certificate_pem: &str,
+    protocols: &[&str],
+    script: impl Fn(Accepted) + Send + Sync + 'static,
+) -> RawImprint {
     let key = PrivateKeyDer::from_pem_slice(include_bytes!("tls/server.key")).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = ServerConfig::builder_with_provider(provider)
+    let mut tls = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
         .with_single_cert(vec![certificate(certificate_pem)], key)
         .unwrap();
+    tls.alpn_protocols = protocols
+        .iter()
+        .map(|name| name.as_bytes().into())
+        .collect();
     RawImprint::start_tls(Arc::new(tls), script)
 }
 
@@ -396,6 +409,25 @@ fn an_invalid_certificate_denies_the_request() {
             block_on(async { deliver(&client_with(&origin, roots, Clock::machine()), "c1").await });
         assert_eq!(outcome, expected, "{what}");
         assert_eq!(imprint.requests().len(), requests, "{what}");
+    }
+}
+
+/// FAULTS N563: the library of the HTTP client contains an implementation of HTTP/2 with a known weakness. The client
+/// never offers HTTP/2, so no server can lead it there.
+#[test]
+fn http_2_is_never_spoken() {
+    for (protocols, expected, requests) in [
+        (&["h2", "http/1.1"][..], applied(), 1),
+        (&["h2"], Outcome::Unavailable(Cause::Tls), 0),
+    ] {
+        let localhost = include_str!("tls/localhost.pem");
+        let script = |mut accepted: Accepted| accepted.serve(own_customer);
+        let imprint = tls_server_of(localhost, protocols, script);
+        let origin = format!("https://{}", imprint.address);
+        let client = client_with(&origin, Some(roots()), Clock::machine());
+        let outcome = block_on(async { deliver(&client, "c1").await });
+        assert_eq!(outcome, expected, "{protocols:?}");
+        assert_eq!(imprint.requests().len(), requests, "{protocols:?}");
     }
 }
 
