@@ -17,6 +17,7 @@ mod faults;
 mod graph;
 mod literals;
 mod reference;
+mod security;
 mod source;
 
 /// The maximum length of a source file, in lines, without tests.
