@@ -38,7 +38,10 @@ use crate::ingress::{BodyBudget, Ingress};
 use crate::metrics::{LabelSets, LogCounters, Metrics};
 use crate::ops::operate::Operations;
 use crate::ops::{Figures, Health, Ops};
-use crate::outbox::{self, DUE_AHEAD_MAX, IgnoreReason, Outbox, Setting, State, StoreCondition};
+use crate::outbox::{
+    self, AuditProtection, DUE_AHEAD_MAX, IgnoreReason, OpenError, Outbox, Setting, State,
+    StoreCondition,
+};
 use crate::telemetry::missing_lines;
 use crate::time::{Clock, Timestamp};
 
@@ -123,6 +126,7 @@ impl App {
         let (stopping, stopped) = watch::channel(false);
         let destination = restored_destination(&*outbox, config.imprint.rate, clock.now()).await?;
         let rereads = Rereads::new(clock.clone());
+        protect_audit(&*outbox, &config, clock.now()).await?;
         let sealing = SealingTasks::new(sealing_keys, &rereads, store(), metrics.clone());
         let (running, sources) = open_sources(&config, set, &metrics, &rereads)?;
         let listener = Ingress {
@@ -297,6 +301,22 @@ async fn open(
         ),
     }
     Ok(outbox)
+}
+
+/// Seals the audit log with its keys, and logs the head of the audit log.
+async fn protect_audit(outbox: &dyn Outbox, config: &Config, now: Timestamp) -> anyhow::Result<()> {
+    let keys = config.audit_keys.read().map_err(anyhow::Error::msg)?;
+    let protection = outbox.protect_audit(keys, now).await?;
+    let head = outbox.audit_head().await?;
+    match protection {
+        AuditProtection::KeyMissing => {
+            let path = config.outbox.path.clone();
+            return Err(OpenError::AuditKeyMissing(path).into());
+        }
+        AuditProtection::Keyed => tracing::info!(%head, "the audit log is protected by a key"),
+        AuditProtection::Plain => tracing::info!(%head, "the audit log has no key"),
+    }
+    Ok(())
 }
 
 fn metrics() -> prometheus::Result<Metrics> {

@@ -17,6 +17,7 @@ use crate::ingress::BodyLimits;
 use crate::intake::IntakeSettings;
 use crate::telemetry::{self, LogFormat};
 
+mod audit_keys;
 mod base_url;
 mod confinement;
 mod dispatch;
@@ -35,6 +36,7 @@ pub mod source_set;
 pub mod sources;
 mod toml_error;
 
+pub use audit_keys::AuditKeyFiles;
 pub use base_url::BaseUrl;
 pub use confinement::{ConfinementMode, ConfinementSettings};
 pub use dispatch::DispatchSettings;
@@ -113,6 +115,7 @@ pub struct Config {
     /// The address of the listener for health, metrics and the admin API.
     pub ops_listen: SocketAddr,
     pub operators: Vec<OperatorFile>,
+    pub audit_keys: AuditKeyFiles,
     pub outbox: OutboxSettings,
     pub imprint: ImprintSettings,
     pub dispatch: DispatchSettings,
@@ -223,6 +226,7 @@ impl Config {
             reader.error(&["ops", "listen"], "must differ from ingress.listen");
         }
         let operators = operators::take(reader, profile, purpose);
+        let audit_keys = audit_keys::take(reader, profile, purpose);
         let outbox = outbox::take(reader, profile);
         let imprint = imprint::take(reader, profile, purpose);
         let clearing = imprint.as_ref().map(|imprint| imprint.clearing);
@@ -246,6 +250,7 @@ impl Config {
             intake: intake?,
             ops_listen: ops_listen?,
             operators: operators?,
+            audit_keys: audit_keys?,
             outbox: outbox?,
             imprint: imprint?,
             dispatch: dispatch?,

@@ -162,6 +162,10 @@ impl Figures {
     }
 
     async fn read_depth(&self) {
+        let head = tokio::time::timeout(DEPTH_DEADLINE, self.outbox.audit_head()).await;
+        if let Ok(Ok(head)) = head {
+            self.metrics.admin.audit_head(head.record, head.check);
+        }
         let depth = tokio::time::timeout(DEPTH_DEADLINE, self.outbox.depth()).await;
         if let Ok(Ok(depth)) = depth {
             let now = self.clock.now();

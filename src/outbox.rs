@@ -32,6 +32,7 @@ use std::time::Duration;
 use crate::sealing::KeyRing;
 use crate::time::Timestamp;
 
+mod audit_chain;
 mod bounds;
 mod codec;
 mod customer;
@@ -56,6 +57,7 @@ mod withdrawal;
 
 use due_lanes::{DueLane, DueQueues, LaneClass};
 
+pub use audit_chain::{AuditHead, AuditHeadError, AuditKeys, AuditProof, AuditProtection};
 pub use bounds::{
     CLAIM_BYTES_MAX, ClaimBounds, IN_FLIGHT_MAX, OLDEST_WINDOW, PROBE_WINDOW, WAITING_WINDOW,
 };

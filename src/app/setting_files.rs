@@ -51,6 +51,10 @@ pub(crate) fn setting_file_errors(config: &Config) -> Vec<SecretFileError> {
                 .map(|reason| secret_error("ops.token_files", file, &reason)),
         );
     }
+    for (file, flaw) in config.audit_keys.flaws() {
+        let error = |reason: String| secret_error("ops.audit_key_files", file, &reason);
+        errors.extend(flaw.map(error));
+    }
     let roots = roots(imprint.ca_file.as_deref());
     errors.extend(
         roots

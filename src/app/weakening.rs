@@ -1,7 +1,7 @@
 //! The weakenings of the protection: each protection that the configuration or the machine has switched off.
 
 use crate::config::sources::{Auth, SourceSettings};
-use crate::config::{Config, Profile, secret};
+use crate::config::{Config, OperatorFile, Profile, secret};
 use crate::confinement::{self, GapKind};
 use crate::core_dump;
 use crate::metrics::WeakenedMetrics;
@@ -22,10 +22,14 @@ pub(crate) enum Weakening {
     FilesOpen,
     FilesPartlyOpen,
     SystemCallsOpen,
+    /// No key seals the audit log.
+    AuditKey,
+    /// The token file of an operator names no role, so the operator has every role.
+    OperatorRoles,
 }
 
 impl Weakening {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 15] = [
         Self::LocalProfile,
         Self::PlainHttp,
         Self::UndocumentedHost,
@@ -39,6 +43,8 @@ impl Weakening {
         Self::FilesOpen,
         Self::FilesPartlyOpen,
         Self::SystemCallsOpen,
+        Self::AuditKey,
+        Self::OperatorRoles,
     ];
 
     /// The names in the metric `weakened`.
@@ -56,6 +62,8 @@ impl Weakening {
         Self::FilesOpen.as_str(),
         Self::FilesPartlyOpen.as_str(),
         Self::SystemCallsOpen.as_str(),
+        Self::AuditKey.as_str(),
+        Self::OperatorRoles.as_str(),
     ];
 
     /// Returns the weakening with this name.
@@ -79,6 +87,8 @@ impl Weakening {
             Self::FilesOpen => "files_open",
             Self::FilesPartlyOpen => "files_partly_open",
             Self::SystemCallsOpen => "system_calls_open",
+            Self::AuditKey => "audit_key",
+            Self::OperatorRoles => "operator_roles",
         }
     }
 
@@ -106,6 +116,12 @@ impl Weakening {
                 "the kernel limits only some ways to use a file outside of the allowed folders"
             }
             Self::SystemCallsOpen => "the process can use every system call",
+            Self::AuditKey => {
+                "whoever can write the store can also write the audit log again unnoticed"
+            }
+            Self::OperatorRoles => {
+                "an operator has every role, because the name of a token file has no role"
+            }
         }
     }
 }
@@ -118,12 +134,17 @@ pub(super) fn report(metrics: &WeakenedMetrics, config: &Config) {
         metrics.show(name, true);
     }
     let url = &config.imprint.base_url;
+    let lacks_audit_key = config.audit_keys.paths().is_empty();
+    let has_all_roles = |operator: &OperatorFile| operator.roles.is_none();
+    let lacks_roles = config.operators.iter().any(has_all_roles);
     for (weakening, is_present) in [
         (Weakening::LocalProfile, config.profile == Profile::Local),
         (Weakening::PlainHttp, !url.has_tls()),
         (Weakening::UndocumentedHost, !url.is_documented()),
         (Weakening::StoreNotSealed, config.outbox.keys_dir.is_none()),
         (Weakening::CoreDumps, !core_dump::is_forbidden()),
+        (Weakening::AuditKey, lacks_audit_key),
+        (Weakening::OperatorRoles, lacks_roles),
     ] {
         metrics.show(weakening.as_str(), is_present);
     }

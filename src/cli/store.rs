@@ -1,6 +1,6 @@
 //! `store`: backs up, verifies, restores and rebinds the store.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -9,9 +9,9 @@ use serde_json::json;
 
 use super::operator::{Bridge, table};
 use super::{Layers, NEGATIVE_RESULT, print_errors, read, sealing_keys};
-use crate::config::{Config, Purpose};
+use crate::config::{AuditKeyFiles, Config, Purpose};
 use crate::http::Method;
-use crate::outbox::{self, AuditEvent, RebindConsent};
+use crate::outbox::{self, AuditEvent, AuditHead, AuditProof, RebindConsent};
 use crate::terminal::{print_notice, print_result};
 use crate::time::Clock;
 
@@ -33,6 +33,13 @@ pub(super) enum StoreCommand {
         layers: Layers,
         /// File of the store, or of a copy of the store.
         file: PathBuf,
+        /// File with a key of the audit log. Repeat the option for older keys.
+        #[arg(long, value_name = "FILE")]
+        audit_key: Vec<PathBuf>,
+        /// Head of the audit log that the log or the metrics of the bridge showed earlier. The command then finds out
+        /// whether newer records are missing.
+        #[arg(long, value_name = "RECORD-CHECK")]
+        audit_head: Option<AuditHead>,
     },
     /// Replaces the store by a copy, and renames the replaced store. The bridge must not be running.
     ///
@@ -70,30 +77,12 @@ pub(super) fn run(command: &StoreCommand) -> anyhow::Result<ExitCode> {
             bridge.show(&done, table::entry);
             Ok(ExitCode::SUCCESS)
         }
-        StoreCommand::Verify { layers, file } => {
-            let config = match Config::read(&layers.config, Purpose::Check) {
-                Ok(config) => config,
-                Err(errors) => return Ok(print_errors(&errors)),
-            };
-            let report = outbox::verify(file, &sealing_keys(config.outbox.keys_dir.as_deref())?)?;
-            print_result(format_args!(
-                "{} entries, {} waiting, {} parked, {} audit records",
-                report.entries, report.waiting, report.parked, report.audit_records
-            ));
-            report.errors.iter().for_each(print_notice);
-            if report.unverified > 0 {
-                print_notice(format_args!(
-                    "{} audit records could not be verified, because the sealing key of their reason is missing",
-                    report.unverified
-                ));
-            }
-            Ok(if report.errors.is_empty() {
-                print_result("no errors");
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::from(NEGATIVE_RESULT)
-            })
-        }
+        StoreCommand::Verify {
+            layers,
+            file,
+            audit_key,
+            audit_head,
+        } => verify(layers, file, audit_key, *audit_head),
         StoreCommand::Rebind {
             layers,
             yes,
@@ -104,11 +93,13 @@ pub(super) fn run(command: &StoreCommand) -> anyhow::Result<ExitCode> {
                 Ok((config, _)) => config,
                 Err(code) => return Ok(code),
             };
-            if let Some(aside) = outbox::restore(
-                copy,
-                &config.outbox.path,
-                &sealing_keys(config.outbox.keys_dir.as_deref())?,
-            )? {
+            let proof = AuditProof {
+                // Without the keys, the command restores the copy, and verifies it only as far as possible.
+                keys: config.audit_keys.read().unwrap_or_default(),
+                head: None,
+            };
+            let keys = sealing_keys(config.outbox.keys_dir.as_deref())?;
+            if let Some(aside) = outbox::restore(copy, &config.outbox.path, &proof, &keys)? {
                 print_result(format_args!(
                     "the previous store is now {}",
                     aside.display()
@@ -118,6 +109,50 @@ pub(super) fn run(command: &StoreCommand) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+fn verify(
+    layers: &Layers,
+    file: &Path,
+    audit_keys: &[PathBuf],
+    head: Option<AuditHead>,
+) -> anyhow::Result<ExitCode> {
+    let config = match Config::read(&layers.config, Purpose::Check) {
+        Ok(config) => config,
+        Err(errors) => return Ok(print_errors(&errors)),
+    };
+    let keys = match audit_keys {
+        [] => config.audit_keys.read(),
+        _ => AuditKeyFiles::new(audit_keys.to_vec()).read(),
+    };
+    let keys = keys.map_err(anyhow::Error::msg)?;
+    let sealing_keys = sealing_keys(config.outbox.keys_dir.as_deref())?;
+    let report = outbox::verify(file, &AuditProof { keys, head }, &sealing_keys)?;
+    print_result(format_args!(
+        "{} entries, {} waiting, {} parked, {} audit records",
+        report.entries, report.waiting, report.parked, report.audit_records
+    ));
+    print_result(format_args!(
+        "the head of the audit log is {}",
+        report.audit_head
+    ));
+    print_result(match report.keyed_from {
+        Some(record) => format!("a key protects the audit log since record {record}"),
+        None => "no key protects the audit log".to_owned(),
+    });
+    report.errors.iter().for_each(print_notice);
+    if report.unverified > 0 {
+        print_notice(format_args!(
+            "{} records of the audit log were not verified: name the file of their key with --audit-key, and the folder of the sealing keys in outbox.keys_dir",
+            report.unverified
+        ));
+    }
+    Ok(if report.errors.is_empty() && report.unverified == 0 {
+        print_result("no errors");
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(NEGATIVE_RESULT)
+    })
 }
 
 fn rebind(layers: &Layers, is_confirmed: bool, reason: Option<String>) -> anyhow::Result<ExitCode> {
@@ -154,7 +189,12 @@ fn rebind(layers: &Layers, is_confirmed: bool, reason: Option<String>) -> anyhow
         reason,
         at: Clock::machine().now(),
     };
-    let consent = RebindConsent::Confirmed { destination, event };
+    let audit_keys = config.audit_keys.read().map_err(anyhow::Error::msg)?;
+    let consent = RebindConsent::Confirmed {
+        destination,
+        event,
+        keys: audit_keys,
+    };
     outbox::rebind(path, &consent, keys)?;
     print_result("the store was moved");
     Ok(ExitCode::SUCCESS)

@@ -21,7 +21,9 @@ impl Config {
         let of_sources = auths.iter().filter_map(|auth| auth.files());
         let of_sources = of_sources.flat_map(|files| files.paths.iter().cloned());
         let sealing = sealing_keys::files(self.outbox.keys_dir.as_deref());
+        let audit_keys = self.audit_keys.paths().iter().cloned();
         keys.chain(tokens)
+            .chain(audit_keys)
             .chain(of_sources)
             .chain(sealing)
             .collect()

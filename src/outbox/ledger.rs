@@ -6,8 +6,8 @@ use std::fmt;
 use std::ops::RangeInclusive;
 
 use super::{
-    EntryFilter, EntryId, IdentityLink, IgnoredEvent, LaneKey, Receipt, Settings, StoreFuture,
-    VersionReset, WaitingEntry, Withdrawal, Withdrawn,
+    AuditHead, AuditKeys, AuditProtection, EntryFilter, EntryId, IdentityLink, IgnoredEvent,
+    LaneKey, Receipt, Settings, StoreFuture, VersionReset, WaitingEntry, Withdrawal, Withdrawn,
 };
 use crate::event::{Identity, SourceName, Version};
 use crate::fold::LaneVersions;
@@ -63,6 +63,13 @@ pub trait Ledger: Settings {
     fn append_audit(&self, event: AuditEvent) -> StoreFuture<'_, ()>;
     /// Returns at most `max` records of the audit log, starting after the record with the number `after`.
     fn audit(&self, after: u64, max: usize) -> StoreFuture<'_, Vec<AuditRecord>>;
+    /// Seals all later records of the audit log with the first of these keys, and verifies records with all of them.
+    ///
+    /// If the newest record does not have a seal with the first key, the store first appends a record that names the
+    /// key. If the newest record has a seal with a key and `keys` is empty, the store changes nothing.
+    fn protect_audit(&self, keys: AuditKeys, now: Timestamp) -> StoreFuture<'_, AuditProtection>;
+    /// Returns the head of the audit log.
+    fn audit_head(&self) -> StoreFuture<'_, AuditHead>;
     /// Deletes the receipts of entries that reached a final state before `kept.start()`. Scans entries from the number
     /// `from` upwards. `kept.end()` must be the current time.
     ///
@@ -329,7 +336,21 @@ pub struct AuditRecord {
     pub at: Timestamp,
     /// True if nobody has changed this audit record or deleted the previous audit record.
     pub is_intact: bool,
-    /// True if the process does not have the sealing key of the reason. The bridge then cannot check the record, and
-    /// `is_intact` is false.
+    /// The part of the record's seal that the head of the audit log contains while the record is the newest one.
+    pub check: u64,
+    /// True if the seal of the record has a key.
+    pub is_keyed: bool,
+    /// True if the process does not have a key that it needs to verify the record: the key of the seal, or the sealing key
+    /// of the reason. `is_intact` is then false.
     pub lacks_key: bool,
+}
+
+impl AuditRecord {
+    /// Returns the head of the audit log while the record is the newest one.
+    pub const fn head(&self) -> AuditHead {
+        AuditHead {
+            record: self.number,
+            check: self.check,
+        }
+    }
 }

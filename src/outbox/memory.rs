@@ -14,11 +14,11 @@ use tokio::sync::{Notify, watch};
 use self::tables::MemoryTables;
 use super::waiters::Waiters;
 use super::{
-    Appended, AuditEvent, AuditRecord, Claim, ClaimBounds, Depth, Detail, EntryFilter, EntryId,
-    EntryPage, EntrySelection, Error, FieldOrigin, Inbox, Inspection, LaneKey, Lanes, Ledger,
-    Lifecycle, LoadedEntries, LoadedLane, Lookup, NewEntry, Pick, Receipt, Replay, SealingStatus,
-    Setting, Settings, Settled, Settlement, State, StoreCondition, StoreFuture, VersionReset,
-    Withdrawal, Withdrawn,
+    Appended, AuditEvent, AuditHead, AuditKeys, AuditProtection, AuditRecord, Claim, ClaimBounds,
+    Depth, Detail, EntryFilter, EntryId, EntryPage, EntrySelection, Error, FieldOrigin, Inbox,
+    Inspection, LaneKey, Lanes, Ledger, Lifecycle, LoadedEntries, LoadedLane, Lookup, NewEntry,
+    Pick, Receipt, Replay, SealingStatus, Setting, Settings, Settled, Settlement, State,
+    StoreCondition, StoreFuture, VersionReset, Withdrawal, Withdrawn,
 };
 use crate::event::SourceName;
 use crate::imprint::CustomerRef;
@@ -202,6 +202,14 @@ impl Ledger for MemoryOutbox {
         let tables = self.tables();
         let lines = tables.audit.iter().filter(|line| line.number > after);
         Box::pin(ready(Ok(lines.take(max).cloned().collect())))
+    }
+
+    fn protect_audit(&self, keys: AuditKeys, now: Timestamp) -> StoreFuture<'_, AuditProtection> {
+        Box::pin(ready(Ok(self.tables().protect_audit(keys, now))))
+    }
+
+    fn audit_head(&self) -> StoreFuture<'_, AuditHead> {
+        Box::pin(ready(Ok(self.tables().audit_head())))
     }
 
     fn prune_receipts(

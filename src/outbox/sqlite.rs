@@ -23,10 +23,11 @@ use self::writer::job::{
     ActJob, AppendJob, ClaimJob, ReadJob, Reply, SettleJob, Wakes, WriterCommand, bytes,
 };
 use super::{
-    Appended, AuditEvent, AuditRecord, Claim, ClaimBounds, Depth, Detail, EntryFilter, EntryId,
-    EntryPage, EntrySelection, Error, FieldOrigin, Inbox, Inspection, LaneKey, Lanes, Ledger,
-    Lifecycle, LoadedEntries, LoadedLane, Lookup, NewEntry, Pick, Receipt, Replay, SealingStatus,
-    Settled, Settlement, State, StoreCondition, StoreFuture, VersionReset, Withdrawal, Withdrawn,
+    Appended, AuditEvent, AuditHead, AuditKeys, AuditProtection, AuditRecord, Claim, ClaimBounds,
+    Depth, Detail, EntryFilter, EntryId, EntryPage, EntrySelection, Error, FieldOrigin, Inbox,
+    Inspection, LaneKey, Lanes, Ledger, Lifecycle, LoadedEntries, LoadedLane, Lookup, NewEntry,
+    Pick, Receipt, Replay, SealingStatus, Settled, Settlement, State, StoreCondition, StoreFuture,
+    VersionReset, Withdrawal, Withdrawn,
 };
 use crate::event::SourceName;
 use crate::imprint::CustomerRef;
@@ -35,6 +36,7 @@ use crate::time::Timestamp;
 
 mod append;
 mod audit;
+mod audited;
 mod backup;
 mod claim;
 mod claimed_lanes;
@@ -68,6 +70,7 @@ mod reset;
 mod sealing_keys;
 mod settle;
 mod shared;
+mod signed_event;
 mod statements;
 mod store_connection;
 mod threads;
@@ -94,6 +97,8 @@ pub struct SqliteOutbox {
     intake_max: usize,
     bounds: ClaimBounds,
     shared: Arc<SharedState>,
+    /// The keys of the audit log. Each use locks the keys only to copy or to replace them.
+    audit_keys: Mutex<AuditKeys>,
 }
 
 impl fmt::Debug for SqliteOutbox {
@@ -111,12 +116,8 @@ impl SqliteOutbox {
     /// # Errors
     /// [`OpenError`] says how to fix the problem: another process holds the store, or the file is not a store.
     pub fn open(path: &Path, intake_max: usize, now: Timestamp) -> Result<Self, OpenError> {
-        Self::open_sealed(
-            path,
-            intake_max,
-            now,
-            (ClaimBounds::default(), Arc::default()),
-        )
+        let bounds = ClaimBounds::default();
+        Self::open_sealed(path, intake_max, now, (bounds, Arc::default()))
     }
 
     /// Opens the store with these bounds, and with the sealing keys of the process. Tests use small bounds.
@@ -162,6 +163,7 @@ impl SqliteOutbox {
             intake_max,
             bounds,
             shared,
+            audit_keys: Mutex::default(),
         })
     }
 
@@ -310,20 +312,26 @@ impl Ledger for SqliteOutbox {
     }
 
     fn replay(&self, replays: Vec<Replay>, event: AuditEvent) -> StoreFuture<'_, Vec<EntryId>> {
-        self.act(Wakes::Dispatch, move |connection, counts| {
-            operator::replay(connection, &replays, &event, counts)
+        self.audited(event, |event| {
+            self.act(Wakes::Dispatch, move |connection, counts| {
+                operator::replay(connection, &replays, &event, counts)
+            })
         })
     }
 
     fn approve(&self, entries: Vec<EntryId>, event: AuditEvent) -> StoreFuture<'_, Vec<EntryId>> {
-        self.act(Wakes::Dispatch, move |connection, counts| {
-            operator::approve(connection, &entries, &event, counts)
+        self.audited(event, |event| {
+            self.act(Wakes::Dispatch, move |connection, counts| {
+                operator::approve(connection, &entries, &event, counts)
+            })
         })
     }
 
     fn withdraw(&self, withdrawal: Withdrawal, event: AuditEvent) -> StoreFuture<'_, Withdrawn> {
         let state = withdrawal.to.state();
-        let answer = self.ask(|reply| WriterCommand::Act(withdraw::act(reply, withdrawal, event)));
+        let answer = self.audited(event, |event| {
+            self.ask(|reply| WriterCommand::Act(withdraw::act(reply, withdrawal, event)))
+        });
         Box::pin(async move {
             let withdrawn = answer.await?;
             let waiters = &self.shared.waiters;
@@ -337,17 +345,30 @@ impl Ledger for SqliteOutbox {
         customer: LaneKey,
         event: AuditEvent,
     ) -> StoreFuture<'_, VersionReset> {
-        self.ask(|reply| WriterCommand::Act(reset::act(reply, customer, event)))
+        self.audited(event, |event| {
+            self.ask(|reply| WriterCommand::Act(reset::act(reply, customer, event)))
+        })
     }
 
     fn append_audit(&self, event: AuditEvent) -> StoreFuture<'_, ()> {
-        self.act(Wakes::Nobody, move |store, _| {
-            audit::append(store, &event, 0)
+        self.audited(event, |event| {
+            self.act(Wakes::Nobody, move |store, _| {
+                audit::append(store, &event, 0)
+            })
         })
     }
 
     fn audit(&self, after: u64, max: usize) -> StoreFuture<'_, Vec<AuditRecord>> {
-        self.read(move |connection, _| audit::read(connection, after, max))
+        let keys = self.audit_keys();
+        self.read(move |connection, _| audit::read(connection, &keys, (after, max)))
+    }
+
+    fn protect_audit(&self, keys: AuditKeys, now: Timestamp) -> StoreFuture<'_, AuditProtection> {
+        self.protect(keys, now)
+    }
+
+    fn audit_head(&self) -> StoreFuture<'_, AuditHead> {
+        self.read(|connection, _| audit::head(connection))
     }
 
     fn prune_receipts(

@@ -246,6 +246,7 @@ fn check_reads_the_files_that_settings_name() {
     let key = "IMPRINT_BRIDGE__IMPRINT__KEY_FILE";
     let merchant = "IMPRINT_BRIDGE__IMPRINT__MERCHANT_KEY_FILE";
     let tokens = "IMPRINT_BRIDGE__OPS__TOKEN_FILES";
+    let audit = "IMPRINT_BRIDGE__OPS__AUDIT_KEY_FILES";
     for (setting, file, expected) in [
         (ca, "absent.pem", "imprint.ca_file: absent.pem"),
         (
@@ -266,6 +267,7 @@ fn check_reads_the_files_that_settings_name() {
             "short.token",
             "ops.token_files: short.token is shorter than",
         ),
+        (audit, "short.token", "ops.audit_key_files: short.token"),
     ] {
         let (report, errors) = check(folder.path(), &[(setting, file)]);
         assert_contains(&errors, &[expected], file);
@@ -278,6 +280,7 @@ fn check_reads_the_files_that_settings_name() {
         (key, "imprint.key_file"),
         (merchant, "imprint.merchant_key_file"),
         (tokens, "ops.token_files"),
+        (audit, "ops.audit_key_files"),
     ] {
         let (report, errors) = check(folder.path(), &[(setting, "absent")]);
         assert_eq!(errors, Vec::<String>::new(), "a secret can be missing");

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::http::{self, Answer};
 use crate::support::{Event, TestApp, email, wait_for};
 
+mod audit;
 mod find;
 mod logins;
 mod replay;

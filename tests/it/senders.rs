@@ -17,7 +17,7 @@ use crate::support::wait_for;
 const EVENTS: &str = "/v1/sources/crm/events";
 
 /// The weakenings of the protection.
-const WEAKENINGS: [&str; 13] = [
+const WEAKENINGS: [&str; 15] = [
     "local_profile",
     "plain_http",
     "undocumented_host",
@@ -31,6 +31,8 @@ const WEAKENINGS: [&str; 13] = [
     "files_open",
     "files_partly_open",
     "system_calls_open",
+    "audit_key",
+    "operator_roles",
 ];
 
 /// All labels of the metrics page, each with all allowed values. Any other value is new, or came from a request.

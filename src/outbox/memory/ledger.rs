@@ -7,10 +7,10 @@ use super::tables::{Arrival, EntryRow, LaneRow, MemoryTables, spelling};
 use crate::event::SourceVersion;
 use crate::imprint::CustomerChange;
 use crate::outbox::{
-    AuditEvent, AuditRecord, Detail, EntryFilter, EntryId, EntryPage, EntrySelection, EntrySummary,
-    IgnoreReason, Inspection, LOAD_MAX, LaneId, LaneKey, LoadedEntries, LoadedEntry, PRUNE_MAX,
-    Priority, Receipt, Replay, ReplayChange, SCAN_MAX, Standing, State, Trials, Unproven,
-    VersionReset, WaitingEntry,
+    AuditEvent, AuditHead, AuditKeys, AuditProtection, AuditRecord, Detail, EntryFilter, EntryId,
+    EntryPage, EntrySelection, EntrySummary, IgnoreReason, Inspection, LOAD_MAX, LaneId, LaneKey,
+    LoadedEntries, LoadedEntry, PRUNE_MAX, Priority, Receipt, Replay, ReplayChange, SCAN_MAX,
+    Standing, State, Trials, Unproven, VersionReset, WaitingEntry, audit_chain,
 };
 use crate::time::Timestamp;
 
@@ -321,7 +321,7 @@ impl MemoryTables {
 
     pub(super) fn append_audit(&mut self, event: AuditEvent, entries: usize) {
         let number = self.audit.last().map_or(1, |last| last.number + 1);
-        self.audit.push(AuditRecord {
+        let mut record = AuditRecord {
             number,
             operator: event.operator,
             action: event.action.to_owned(),
@@ -330,8 +330,31 @@ impl MemoryTables {
             reason: event.reason,
             at: event.at,
             is_intact: true,
+            check: 0,
+            is_keyed: !self.audit_keys.is_empty(),
             lacks_key: false,
-        });
+        };
+        self.audit_seal = self.audit_keys.seal(&self.audit_seal, &record);
+        record.check = audit_chain::check(&self.audit_seal);
+        self.audit.push(record);
+    }
+
+    pub(super) fn protect_audit(&mut self, keys: AuditKeys, now: Timestamp) -> AuditProtection {
+        let protection = keys.protection(&self.audit_seal);
+        if protection == AuditProtection::KeyMissing {
+            return protection;
+        }
+        let beginning = keys.beginning(&self.audit_seal, now);
+        self.audit_keys = keys;
+        if let Some(event) = beginning {
+            self.append_audit(event, 0);
+        }
+        protection
+    }
+
+    pub(super) fn audit_head(&self) -> AuditHead {
+        let newest = self.audit.last();
+        newest.map_or_else(AuditHead::default, AuditRecord::head)
     }
 }
 

@@ -6,8 +6,8 @@ use crate::event::{Identity, SourceName};
 use crate::fold::LaneVersions;
 use crate::imprint::{CustomerChange, CustomerRef, ImprintId, PartnerCustomerId};
 use crate::outbox::{
-    Appended, AppendedEntry, AuditRecord, ClaimBounds, ClaimToken, ConflictingEvent, Digest,
-    Disposition, EntryId, IdentityLink, LaneClass, LaneId, LaneKey, MaybeSent, NewEntry,
+    Appended, AppendedEntry, AuditKeys, AuditRecord, ClaimBounds, ClaimToken, ConflictingEvent,
+    Digest, Disposition, EntryId, IdentityLink, LaneClass, LaneId, LaneKey, MaybeSent, NewEntry,
     OriginEvent, ParkReason, Priority, Receipt, Recognition, Setting, Standing, State, Trials,
     Unproven, WaitingEntry,
 };
@@ -27,6 +27,9 @@ pub(super) struct MemoryTables {
     pub(super) links: BTreeMap<PartnerCustomerId, IdentityLink>,
     pub(super) settings: BTreeMap<Setting, String>,
     pub(super) audit: Vec<AuditRecord>,
+    pub(super) audit_keys: AuditKeys,
+    /// The seal of the newest audit record.
+    pub(super) audit_seal: Vec<u8>,
     pub(super) bounds: ClaimBounds,
     /// The highest number that any entry has had. The engine never uses a number twice.
     pub(super) last: EntryId,

@@ -1,33 +1,29 @@
 //! The SQL statements of the audit log.
 //!
-//! Each audit record contains a SHA-256 hash over its own fields and over the hash of the previous record. A changed or
-//! deleted record breaks the chain of hashes (FAULTS X52).
+//! Each audit record contains a seal over its own fields and over the seal of the previous record. A changed or deleted
+//! record breaks the chain of seals (FAULTS X52). The module `audit_chain` computes the seals.
 
-use rusqlite::{OptionalExtension, Row, params};
-use sha2::{Digest as _, Sha256};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::columns;
+use super::signed_event::SignedEvent;
 use super::store_connection::StoreConnection;
+use crate::outbox::audit_chain::{self, AuditKeys, SealState};
 use crate::outbox::codec::{self, BlobKind};
 use crate::outbox::sealer::Sealer;
-use crate::outbox::{AuditEvent, AuditRecord};
+use crate::outbox::{AuditHead, AuditProtection, AuditRecord};
 use crate::time::Timestamp;
 
 /// Appends a record to the audit log.
 pub(super) fn append(
     connection: &StoreConnection,
-    event: &AuditEvent,
+    event: &SignedEvent,
     entries: usize,
 ) -> rusqlite::Result<()> {
-    // A damaged hash must not stop the actions of operators, so the new record then follows an empty hash. `read`
-    // reports the broken chain.
-    let before: Option<(u64, Vec<u8>)> = connection
-        .prepare_cached("SELECT number, hash FROM act ORDER BY number DESC LIMIT 1")?
-        .query_row([], |row| Ok((row.get(0)?, columns::or_default(row, 1))))
-        .optional()?;
-    let (number, hash_before) = before.unwrap_or_default();
+    let (newest, before) = newest(connection)?;
+    let number = newest.max(last_number(connection)?).saturating_add(1);
     let record = AuditRecord {
-        number: number.saturating_add(1),
+        number,
         operator: event.operator.clone(),
         action: event.action.to_owned(),
         target: event.target.clone(),
@@ -35,11 +31,18 @@ pub(super) fn append(
         reason: event.reason.clone(),
         at: event.at,
         is_intact: true,
+        check: 0,
+        is_keyed: false,
         lacks_key: false,
     };
+    let seal = event.keys.seal(&before, &record);
+    let (sealer, kind) = (connection.sealer(), BlobKind::AuditReason);
+    let reason = event.reason.as_deref();
+    let reason = reason.map(|reason| codec::encode_text(sealer, kind, number, reason));
+    let reason = reason.transpose().map_err(columns::unwritable)?;
     connection
         .prepare_cached(
-            "INSERT INTO act (at, who, what, on_what, entries, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            "INSERT INTO act (at, who, what, on_what, entries, reason, hash, number) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )?
         .execute(params![
             record.at.as_millis(),
@@ -47,34 +50,75 @@ pub(super) fn append(
             record.action,
             record.target,
             record.entries,
-            hash(&hash_before, &record),
+            reason.as_ref().map(columns::bound_text),
+            seal,
+            number,
         ])?;
-    match &event.reason {
-        Some(reason) => set_reason(connection, reason),
-        None => Ok(()),
-    }
+    event.set_head(AuditHead {
+        record: number,
+        check: audit_chain::check(&seal),
+    });
+    Ok(())
 }
 
-/// Stores the reason of the audit record that this transaction has inserted. A sealed reason is bound to the number of the
-/// record, which only SQLite knows before the insertion: after the deletion of the newest record, numbers have a gap.
-fn set_reason(connection: &StoreConnection, reason: &str) -> rusqlite::Result<()> {
-    let number = connection.last_insert_rowid();
-    let kind = BlobKind::AuditReason;
-    let reason = codec::encode_text(connection.sealer(), kind, number.unsigned_abs(), reason);
-    let reason = reason.map_err(columns::unwritable)?;
-    connection
-        .prepare_cached("UPDATE act SET reason = ?2 WHERE number = ?1")?
-        .execute(params![number, columns::bound_text(&reason)])?;
-    Ok(())
+/// Returns the protection of the audit log with these keys.
+pub(super) fn protection(
+    connection: &Connection,
+    keys: &AuditKeys,
+) -> rusqlite::Result<AuditProtection> {
+    Ok(keys.protection(&newest(connection)?.1))
+}
+
+/// Begins the chain with the first key of the event's keys, unless the key has written the newest record. Returns the
+/// protection of the audit log.
+pub(super) fn protect(
+    connection: &StoreConnection,
+    keys: &AuditKeys,
+    now: Timestamp,
+) -> rusqlite::Result<(AuditProtection, Option<AuditHead>)> {
+    let (_, seal) = newest(connection)?;
+    let beginning = keys.beginning(&seal, now);
+    let beginning = beginning.map(|event| SignedEvent::new(event, keys.clone()));
+    if let Some(event) = &beginning {
+        append(connection, event, 0)?;
+    }
+    let head = beginning.and_then(|event| event.head());
+    Ok((keys.protection(&seal), head))
+}
+
+/// Returns the head of the audit log.
+pub(super) fn head(connection: &Connection) -> rusqlite::Result<AuditHead> {
+    let (record, seal) = newest(connection)?;
+    let check = audit_chain::check(&seal);
+    Ok(AuditHead { record, check })
+}
+
+/// Returns the number and the seal of the newest record. A damaged seal must not stop the actions of operators, so the
+/// next record then follows an empty seal. `read` reports the broken chain.
+fn newest(connection: &Connection) -> rusqlite::Result<(u64, Vec<u8>)> {
+    let newest = connection
+        .prepare_cached("SELECT number, hash FROM act ORDER BY number DESC LIMIT 1")?
+        .query_row([], |row| Ok((row.get(0)?, columns::or_default(row, 1))))
+        .optional()?;
+    Ok(newest.unwrap_or_default())
+}
+
+/// Returns the highest number that SQLite has given to an audit record, even if the record is gone.
+pub(super) fn last_number(connection: &Connection) -> rusqlite::Result<u64> {
+    let last = connection
+        .prepare_cached("SELECT seq FROM sqlite_sequence WHERE name = 'act'")?
+        .query_row([], |row| Ok(columns::or_default(row, 0)))
+        .optional()?;
+    Ok(last.unwrap_or_default())
 }
 
 /// Reads at most `max` records of the audit log, starting after the record with the number `after`.
 pub(super) fn read(
     connection: &StoreConnection,
-    after: u64,
-    max: usize,
+    keys: &AuditKeys,
+    (after, max): (u64, usize),
 ) -> rusqlite::Result<Vec<AuditRecord>> {
-    let mut hash_before: Vec<u8> = connection
+    let mut before: Vec<u8> = connection
         .prepare_cached("SELECT hash FROM act WHERE number <= ?1 ORDER BY number DESC LIMIT 1")?
         .query_row([after], |row| Ok(columns::or_default(row, 0)))
         .optional()?
@@ -87,13 +131,17 @@ pub(super) fn read(
     let mut records = Vec::new();
     let mut number_before = after;
     while let Some(row) = rows.next()? {
-        let stored_hash: Vec<u8> = columns::or_default(row, 7);
+        let seal: Vec<u8> = columns::or_default(row, 7);
         let mut record = record(row, connection.sealer())?;
         // The numbers of audit records have no gaps, so a gap shows that a record was deleted.
         let follows = record.number == number_before.saturating_add(1);
-        record.is_intact = follows && stored_hash == hash(&hash_before, &record);
+        let state = keys.verify(&before, &record, &seal);
+        record.is_intact = follows && state == SealState::Intact;
+        record.lacks_key = follows && (record.lacks_key || state == SealState::UnknownKey);
+        record.check = audit_chain::check(&seal);
+        record.is_keyed = audit_chain::is_keyed(&seal);
         number_before = record.number;
-        hash_before = stored_hash;
+        before = seal;
         records.push(record);
     }
     Ok(records)
@@ -117,27 +165,7 @@ fn record(row: &Row<'_>, sealer: &Sealer) -> rusqlite::Result<AuditRecord> {
         lacks_key: missing.is_some_and(|error| error.missing_key().is_some()),
         reason: reason.and_then(Result::ok),
         is_intact: false,
+        check: 0,
+        is_keyed: false,
     })
-}
-
-/// Returns the hash of an audit record. The hash does not include the number of the record: the position of the record
-/// in the chain determines the number.
-fn hash(hash_before: &[u8], record: &AuditRecord) -> Vec<u8> {
-    let mut hasher = Sha256::new();
-    hasher.update(hash_before);
-    let fields = [
-        record.at.as_millis().to_string(),
-        record.operator.clone(),
-        record.action.clone(),
-        record.target.clone(),
-        record.entries.to_string(),
-        record.reason.clone().unwrap_or_default(),
-    ];
-    for field in fields {
-        // The hash includes the length of each field. Without the lengths, two records with different fields could have
-        // equal bytes.
-        hasher.update(field.len().to_le_bytes());
-        hasher.update(field);
-    }
-    hasher.finalize().to_vec()
 }

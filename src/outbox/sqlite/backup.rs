@@ -18,6 +18,7 @@ use super::open::check_identity;
 use super::open_error::OpenError;
 use super::sealing_keys::unlock_for_reading;
 use super::store_connection::StoreConnection;
+use crate::outbox::{AuditHead, AuditProof, AuditRecord};
 use crate::sealing::KeyRing;
 
 /// The maximum number of audit records that `verify` checks. Operators never write this many records.
@@ -38,7 +39,11 @@ pub struct VerifyReport {
     pub parked: u64,
     /// The number of audit log records in the verified store.
     pub audit_records: u64,
-    /// The number of audit log records whose sealing key is missing, so that they cannot be verified.
+    /// The head of the audit log of the verified store.
+    pub audit_head: AuditHead,
+    /// The number of the first audit log record whose seal has a key.
+    pub keyed_from: Option<u64>,
+    /// The number of audit log records that cannot be verified, because a key is missing.
     pub unverified: u64,
     /// Every error in the store file, as SQLite reports the error, and every error in the audit log.
     pub errors: Vec<String>,
@@ -92,14 +97,19 @@ fn copy_into(draft: &Path, to: &Path) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Verifies a store that no process has open, without changing the store.
+/// Verifies a store that no process has open, without changing the store. `proof` is what the caller knows about the
+/// audit log.
 ///
 /// # Errors
 /// Returns an error if the file is not a store, or a process has the store open.
-pub fn verify(path: &Path, keys: &Arc<KeyRing>) -> Result<VerifyReport, OpenError> {
+pub fn verify(
+    path: &Path,
+    proof: &AuditProof,
+    keys: &Arc<KeyRing>,
+) -> Result<VerifyReport, OpenError> {
     let (_lock, connection) = open_closed(path)?;
     let store = unlock_for_reading(connection, Arc::clone(keys));
-    let report = store.and_then(|store| report(&store));
+    let report = store.and_then(|store| report(&store, proof));
     report.map_err(OpenError::sqlite("verifying it"))
 }
 
@@ -117,7 +127,7 @@ pub(super) fn open_closed(path: &Path) -> Result<(lock::StoreLock, Connection), 
     Ok((lock, connection))
 }
 
-fn report(connection: &StoreConnection) -> rusqlite::Result<VerifyReport> {
+fn report(connection: &StoreConnection, proof: &AuditProof) -> rusqlite::Result<VerifyReport> {
     let mut errors: Vec<String> = connection
         .prepare("PRAGMA integrity_check(20)")?
         .query_map([], |row| row.get(0))?
@@ -126,12 +136,12 @@ fn report(connection: &StoreConnection) -> rusqlite::Result<VerifyReport> {
     let has_audit = connection
         .prepare("SELECT 1 FROM sqlite_master WHERE name = 'act'")?
         .exists([])?;
-    let audit = if has_audit {
-        audit::read(connection, 0, AUDIT_RECORDS_MAX)?
+    let (audit, last_number) = if has_audit {
+        let records = audit::read(connection, &proof.keys, (0, AUDIT_RECORDS_MAX))?;
+        (records, audit::last_number(connection)?)
     } else {
-        Vec::new()
+        (Vec::new(), 0)
     };
-    let unverified = audit.iter().filter(|record| record.lacks_key).count();
     let changed = audit
         .iter()
         .filter(|record| !record.is_intact && !record.lacks_key);
@@ -141,11 +151,18 @@ fn report(connection: &StoreConnection) -> rusqlite::Result<VerifyReport> {
             record.number
         )
     }));
+    errors.extend(proof.errors(&audit, last_number));
+    let unverified = audit.iter().filter(|record| record.lacks_key).count();
+    let keyed = audit.iter().find(|record| record.is_keyed);
     Ok(VerifyReport {
         entries: count(connection, "entry")?,
         waiting: count(connection, "waiting")?,
         parked: count(connection, "parked")?,
         audit_records: u64::try_from(audit.len()).unwrap_or(u64::MAX),
+        audit_head: audit
+            .last()
+            .map_or_else(AuditHead::default, AuditRecord::head),
+        keyed_from: keyed.map(|record| record.number),
         unverified: u64::try_from(unverified).unwrap_or(u64::MAX),
         errors,
     })
@@ -163,9 +180,10 @@ fn report(connection: &StoreConnection) -> rusqlite::Result<VerifyReport> {
 pub fn restore(
     copy: &Path,
     path: &Path,
+    proof: &AuditProof,
     keys: &Arc<KeyRing>,
 ) -> Result<Option<PathBuf>, OpenError> {
-    let report = verify(copy, keys)?;
+    let report = verify(copy, proof, keys)?;
     if let Some(error) = report.errors.first() {
         return Err(OpenError::Damaged {
             path: copy.to_owned(),

@@ -54,6 +54,11 @@ pub enum OpenError {
         "the store {0} is an empty file; restore the store from a copy, or remove the file to start with an empty store"
     )]
     Empty(PathBuf),
+    /// The newest record of the audit log has a seal with a key, and the process has no key.
+    #[error(
+        "the audit log of the store {0} is protected by a key: name the file of the key in ops.audit_key_files. If the key is lost, name a new key"
+    )]
+    AuditKeyMissing(PathBuf),
     /// The file is not a store of this program.
     #[error("{0} is not a store of this program")]
     Foreign(PathBuf),

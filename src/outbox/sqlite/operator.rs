@@ -6,13 +6,13 @@ use rusqlite::{OptionalExtension, params};
 use super::counts::Counts;
 use super::lane::{Entrance, EntryLane};
 use super::payload::PayloadKey;
+use super::signed_event::SignedEvent;
 use super::statements::Statements;
 use super::store_connection::StoreConnection;
 use super::{append, audit, payload};
 use crate::imprint::CustomerChange;
 use crate::outbox::{
-    AuditEvent, EntryId, IgnoredEvent, LaneId, LaneKey, Priority, Replay, ReplayChange, State,
-    codec,
+    EntryId, IgnoredEvent, LaneId, LaneKey, Priority, Replay, ReplayChange, State, codec,
 };
 use crate::time::Timestamp;
 
@@ -62,7 +62,7 @@ pub(super) fn subject(
 pub(super) fn replay(
     connection: &StoreConnection,
     replays: &[Replay],
-    event: &AuditEvent,
+    event: &SignedEvent,
     counts: &mut Counts,
 ) -> rusqlite::Result<Vec<EntryId>> {
     let mut moved = Vec::new();
@@ -115,7 +115,7 @@ fn ignore(
 pub(super) fn approve(
     connection: &StoreConnection,
     entries: &[EntryId],
-    event: &AuditEvent,
+    event: &SignedEvent,
     counts: &mut Counts,
 ) -> rusqlite::Result<Vec<EntryId>> {
     let mut moved = Vec::new();

@@ -8,9 +8,12 @@ use rusqlite::Connection;
 use super::counts::count;
 use super::open::{self, check_identity};
 use super::open_error::OpenError;
+use super::signed_event::SignedEvent;
 use super::store_connection::StoreConnection;
 use super::{audit, ledger, lock, log_mark, meta, sealing_keys};
-use crate::outbox::{AuditEvent, EntryFilter, EntrySummary, Setting, State};
+use crate::outbox::{
+    AuditEvent, AuditKeys, AuditProtection, EntryFilter, EntrySummary, Setting, State,
+};
 use crate::sealing::KeyRing;
 
 /// The maximum number of waiting entries that a report lists. An operator does not read more.
@@ -38,6 +41,8 @@ pub enum RebindConsent {
         destination: String,
         /// The action for the audit log.
         event: AuditEvent,
+        /// The keys of the audit log.
+        keys: AuditKeys,
     },
 }
 
@@ -63,8 +68,19 @@ pub fn rebind(
     open::migrate(&mut connection)?;
     let (store, _digest_key) = sealing_keys::unlock(connection, keys, path)?;
     let report = report(&store).map_err(OpenError::sqlite("listing its waiting entries"))?;
-    if let RebindConsent::Confirmed { destination, event } = consent {
-        let moved = move_to(&store, destination, event);
+    if let RebindConsent::Confirmed {
+        destination,
+        event,
+        keys,
+    } = consent
+    {
+        let protection = audit::protection(&store, keys);
+        let protection = protection.map_err(OpenError::sqlite("reading its audit log"))?;
+        if protection == AuditProtection::KeyMissing {
+            return Err(OpenError::AuditKeyMissing(path.to_owned()));
+        }
+        let event = SignedEvent::new(event.clone(), keys.clone());
+        let moved = move_to(&store, destination, &event);
         moved.map_err(OpenError::sqlite("moving it to another destination"))?;
     }
     Ok(report)
@@ -82,7 +98,7 @@ fn report(connection: &StoreConnection) -> rusqlite::Result<RebindReport> {
 fn move_to(
     connection: &StoreConnection,
     destination: &str,
-    event: &AuditEvent,
+    event: &SignedEvent,
 ) -> rusqlite::Result<()> {
     let transaction = connection.unchecked_transaction()?;
     let entries = count(&transaction, "waiting")?;

@@ -2,14 +2,15 @@
 
 use super::claimed_lanes::ClaimedLanes;
 use super::counts::Counts;
+use super::signed_event::SignedEvent;
 use super::statements::Statements;
 use super::store_connection::StoreConnection;
 use super::writer::job::{ActJob, Reply, Wakes};
 use super::{audit, identity_link, lane, versions};
-use crate::outbox::{AuditEvent, LaneId, LaneKey, VersionReset};
+use crate::outbox::{LaneId, LaneKey, VersionReset};
 
 /// Returns the command that resets the versions of a customer.
-pub(super) fn act(reply: Reply<VersionReset>, customer: LaneKey, event: AuditEvent) -> ActJob {
+pub(super) fn act(reply: Reply<VersionReset>, customer: LaneKey, event: SignedEvent) -> ActJob {
     let reset = move |connection: &StoreConnection, _: &mut Counts, claimed: &ClaimedLanes| {
         reset(connection, &customer, event, claimed)
     };
@@ -21,7 +22,7 @@ pub(super) fn act(reply: Reply<VersionReset>, customer: LaneKey, event: AuditEve
 fn reset(
     connection: &StoreConnection,
     customer: &LaneKey,
-    mut event: AuditEvent,
+    mut event: SignedEvent,
     claimed: &ClaimedLanes,
 ) -> rusqlite::Result<VersionReset> {
     let Some(lane) = lane_of(connection, customer)? else {

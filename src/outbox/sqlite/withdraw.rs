@@ -8,17 +8,16 @@ use super::claimed_lanes::ClaimedLanes;
 use super::counts::Counts;
 use super::operator::subject;
 use super::payload::PayloadKey;
+use super::signed_event::SignedEvent;
 use super::store_connection::StoreConnection;
 use super::writer::job::{ActJob, Reply, Wakes};
 use super::{audit, columns, payload, versions};
 use crate::fold::LaneVersions;
-use crate::outbox::{
-    AuditEvent, EntryId, LaneId, State, Withdrawal, Withdrawn, WithdrawnState, codec,
-};
+use crate::outbox::{EntryId, LaneId, State, Withdrawal, Withdrawn, WithdrawnState, codec};
 use crate::time::Timestamp;
 
 /// Returns the act that withdraws entries.
-pub(super) fn act(reply: Reply<Withdrawn>, withdrawal: Withdrawal, event: AuditEvent) -> ActJob {
+pub(super) fn act(reply: Reply<Withdrawn>, withdrawal: Withdrawal, event: SignedEvent) -> ActJob {
     let wakes = match withdrawal.may_free_lanes() {
         true => Wakes::Dispatch,
         false => Wakes::Nobody,
@@ -31,7 +30,7 @@ pub(super) fn act(reply: Reply<Withdrawn>, withdrawal: Withdrawal, event: AuditE
             now: event.at,
         };
         let withdrawn = withdrawer.withdraw(&withdrawal, claimed)?;
-        if let Some(event) = withdrawn.audit_event(event) {
+        if let Some(event) = event.and_then(|event| withdrawn.audit_event(event)) {
             audit::append(connection, &event, withdrawn.entries.len())?;
         }
         Ok(withdrawn)

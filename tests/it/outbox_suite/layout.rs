@@ -6,7 +6,7 @@ use rusqlite::Connection;
 
 use super::*;
 use imprint_bridge::imprint::PartnerCustomerId;
-use imprint_bridge::outbox::{AuditEvent, Settings as _, verify};
+use imprint_bridge::outbox::{AuditEvent, AuditProof, Settings as _, verify};
 
 use crate::support::wait_for;
 
@@ -247,7 +247,7 @@ async fn a_tampered_audit_log_is_found() {
             .unwrap();
         assert_eq!(file.execute(change, []).unwrap(), 1);
         drop(file);
-        let report = verify(&copy, &Arc::default()).unwrap();
+        let report = verify(&copy, &AuditProof::default(), &Arc::default()).unwrap();
         assert!(
             report.errors[0].starts_with(error),
             "{change}: {:?}",
