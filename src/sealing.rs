@@ -4,7 +4,7 @@
 //!
 //! | part | bytes | content |
 //! |---|---|---|
-//! | version | 1 | [`VERSION`], which is the first byte of no JSON value |
+//! | version | 1 | 1, which is the first byte of no JSON value |
 //! | key id | 8 | selects the key, so that no record is tried with every key |
 //! | salt | 16 | random, new for every record |
 //! | commitment | 32 | proves that the record was sealed with the key of the key id |

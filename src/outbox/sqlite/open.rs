@@ -162,7 +162,7 @@ fn refuse_remains(path: &Path) -> Result<(), OpenError> {
 ///
 /// Each process that opens the store gets a new owner number for its claim tokens. If the earlier process did not close
 /// the store cleanly, the function marks the first lanes of each queue, because claims take the first lanes. Before the
-/// earlier process changed the order of a queue, it marked its claimed lanes with [`ClaimedLanes::write_down`]. A mark
+/// earlier process changed the order of a queue, it marked its claimed lanes with `ClaimedLanes::write_down`. A mark
 /// stays in the store until a settlement of the lane, even after a clean stop or a second crash.
 fn register(connection: &Connection, bounds: ClaimBounds) -> rusqlite::Result<u64> {
     let transaction = connection.unchecked_transaction()?;
