@@ -8,6 +8,8 @@
 //!
 //! The module is pure: it reads and writes no files.
 
+use std::collections::BTreeSet;
+
 use self::generic::GenericPlan;
 use self::vendor::VendorPlan;
 use crate::event::SourceName;
@@ -24,11 +26,13 @@ mod event_type;
 mod fields;
 mod form;
 mod generic;
+mod headers;
 mod names;
 mod order;
 mod path;
 mod sample;
 mod schema;
+mod secrets;
 mod source_draft;
 mod synonyms;
 mod vendor;
@@ -52,7 +56,13 @@ pub enum DraftError {
 
 /// The first part of a draft: everything except the fields.
 #[derive(Debug)]
-pub struct SourcePlan(PlanKind);
+pub struct SourcePlan {
+    kind: PlanKind,
+    /// The places of the values in the samples that look like secrets.
+    secrets: Vec<String>,
+    /// The sentence about the request headers that the source file does not use.
+    unused_headers: Option<String>,
+}
 
 #[derive(Debug)]
 enum PlanKind {
@@ -75,15 +85,29 @@ impl SourcePlan {
                 return Err(DraftError::NoEvent { position, reason });
             }
         }
-        Ok(Self(match VendorPlan::of(source, samples) {
+        let kind = match VendorPlan::of(source, samples) {
             Some(plan) => PlanKind::Vendor(plan),
             None => PlanKind::Generic(GenericPlan::of(source, samples)),
-        }))
+        };
+        let secrets = samples.iter().cloned();
+        let secrets: BTreeSet<String> = secrets
+            .flat_map(|mut sample| sample.replace_secrets())
+            .collect();
+        let plan = Self {
+            kind,
+            secrets: secrets.into_iter().collect(),
+            unused_headers: None,
+        };
+        let unused_headers = headers::unused(samples, &plan.render());
+        Ok(Self {
+            unused_headers,
+            ..plan
+        })
     }
 
     /// Returns the request headers that the source file reads, and that the samples possibly lack, with a usual value.
     pub const fn usual_headers(&self) -> &'static [(&'static str, &'static str)] {
-        match &self.0 {
+        match &self.kind {
             PlanKind::Generic(_) => &[],
             PlanKind::Vendor(plan) => plan.usual_headers(),
         }
@@ -91,7 +115,7 @@ impl SourcePlan {
 
     /// Returns the text of a source file that reads the events of the samples.
     pub fn render(&self) -> String {
-        match &self.0 {
+        match &self.kind {
             PlanKind::Generic(plan) => plan.render(),
             PlanKind::Vendor(plan) => plan.render(),
         }
@@ -99,7 +123,7 @@ impl SourcePlan {
 
     /// Returns the schemas for [`SourcePlan::render`]. They accept every event.
     pub fn schemas(&self) -> Vec<SchemaDraft> {
-        match &self.0 {
+        match &self.kind {
             PlanKind::Generic(plan) => plan.schemas(),
             PlanKind::Vendor(plan) => plan.schemas(),
         }
@@ -107,9 +131,12 @@ impl SourcePlan {
 
     /// Recognizes the fields in the events of the samples.
     pub fn with_fields(self, views: &[SampleView]) -> SourceDraft {
-        match self.0 {
+        let mut draft = match self.kind {
             PlanKind::Generic(plan) => plan.with_fields(views),
             PlanKind::Vendor(plan) => plan.with_fields(views),
-        }
+        };
+        draft.warn_of_secrets(&self.secrets);
+        draft.decisions.extend(self.unused_headers);
+        draft
     }
 }

@@ -67,6 +67,7 @@ pub(super) fn run(options: &NewSourceOptions) -> anyhow::Result<ExitCode> {
     }
     let mut samples = samples::read(&options.samples, &options.headers)?;
     let mut notes = samples::fit(&mut samples, &config);
+    notes.extend(samples::replace_secrets(&mut samples));
     let plan = plan(&name, &samples)?;
     notes.extend(samples::add_usual_headers(
         &mut samples,

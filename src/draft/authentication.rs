@@ -37,6 +37,21 @@ const SCHEMES: [KnownScheme; 7] = [
     ] },
 ];
 
+/// The ends of the names of request headers that contain a token.
+const TOKEN_ENDINGS: [&str; 9] = [
+    "token",
+    "api-key",
+    "apikey",
+    "access-key",
+    "auth-key",
+    "secret",
+    "authentication",
+    "authorization",
+    "-auth",
+];
+/// The words that a sender writes before a token, in lower case.
+const TOKEN_SCHEMES: [&str; 5] = ["bearer", "token", "apikey", "api-key", "key"];
+
 /// The authentication of a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Authentication {
@@ -118,17 +133,28 @@ fn authorization(headers: &[(String, String)], file: &str) -> Option<Authenticat
     }
 }
 
+/// Recognizes a token in a header with a name of the sender's choice, such as `X-Crm-Token` or `Authentication`.
 fn token(headers: &[(String, String)], file: &str) -> Option<Authentication> {
-    let words = ["token", "api-key", "apikey", "secret"];
-    let is_token = |name: &str| words.iter().any(|word| name.ends_with(word));
-    let (header, _) = headers.iter().find(|(name, _)| is_token(name))?;
-    let settings = [
+    let is_token = |name: &str| TOKEN_ENDINGS.iter().any(|end| name.ends_with(end));
+    let has_scheme = |(_, value): &&(String, String)| scheme(value).is_some();
+    let named = headers.iter().find(|(name, _)| is_token(name));
+    let (header, value) = named.or_else(|| headers.iter().find(has_scheme))?;
+    let mut settings = vec![
         ("kind", "\"token\"".to_owned()),
         ("header", toml_text(header)),
         ("token_files", file.to_owned()),
     ];
+    let prefix = scheme(value).map(|scheme| toml_text(&format!("{scheme} ")));
+    settings.extend(prefix.map(|prefix| ("prefix", prefix)));
     let reason = format!("the name of the header {header}");
     Some(signed(&settings, &reason, file, false))
+}
+
+/// Returns the word before a token, such as `Bearer`. Another first word could be a part of the secret.
+fn scheme(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    let is_known = TOKEN_SCHEMES.contains(&scheme.to_ascii_lowercase().as_str());
+    (is_known && !token.trim().is_empty()).then_some(scheme)
 }
 
 fn none() -> Authentication {
@@ -234,6 +260,18 @@ mod tests {
             (vec![("authorization", "Bearer abc")], "bearer", ""),
             (vec![("authorization", "Basic abc")], "basic", ""),
             (vec![("x-crm-token", "abc")], "token", "x-crm-token"),
+            (
+                vec![("authentication", "Bearer 0123456789")],
+                "token",
+                "\"Bearer ",
+            ),
+            (vec![("x-relay", "bearer 0123456789")], "token", "\"bearer "),
+            (
+                vec![("authorization", "0123456789")],
+                "token",
+                "authorization",
+            ),
+            (vec![("idempotency-key", "0123456789")], "none", ""),
             (vec![("x-crm-signature", "?")], "none", ""),
         ] {
             let headers: Vec<_> = headers

@@ -100,6 +100,15 @@ impl Document {
         self.items.push(Item::Setting(setting));
     }
 
+    /// Adds a comment and an empty line before the first table.
+    pub(super) fn comment_before_tables(&mut self, text: &str) {
+        let mut lines = wrapped(text);
+        lines.push(String::new());
+        let is_table = |item: &Item| matches!(item, Item::Table(_));
+        let position = self.items.iter().position(is_table).unwrap_or_default();
+        self.items.insert(position, Item::Text(lines));
+    }
+
     fn last_table(&self) -> String {
         let table = self.items.iter().rev().find_map(|item| match item {
             Item::Table(name) => Some(name.clone()),

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use super::secrets;
+
 /// The maximum length of the expression of a path. An expression of the mapping language has at most 1,000 characters,
 /// and the longest expression of a draft contains a path a few times.
 const PATH_CHARS_MAX: usize = 100;
@@ -220,7 +222,8 @@ impl Leaves {
         }
         match value {
             Value::Object(members) => {
-                for (name, value) in members {
+                let is_open = |(name, _): &(&String, &Value)| !secrets::is_secret(name, members);
+                for (name, value) in members.iter().filter(is_open) {
                     self.add(value, &path.member(name));
                 }
             }
@@ -239,7 +242,9 @@ impl Leaves {
     fn add_items(&mut self, items: &[Value], path: &JsonPath) {
         if let Some(entries) = entries(items) {
             let is_leaf = |(_, value): &(&str, &Value)| !value.is_array() && !value.is_object();
-            for (name, value) in entries.into_iter().filter(is_leaf) {
+            let is_open = |(name, _): &(&str, &Value)| !secrets::is_secret_name(name);
+            let entries = entries.into_iter().filter(is_leaf).filter(is_open);
+            for (name, value) in entries {
                 self.add_leaf(value, &path.child(Step::Entry(name.to_owned())));
             }
             return;

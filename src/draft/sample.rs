@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
+use super::secrets;
+
 /// A request body as the source posts it, with the headers of the request.
 #[derive(Clone)]
 pub struct Sample {
@@ -83,6 +85,11 @@ impl Sample {
             was_longer = true;
         }
         was_longer
+    }
+
+    /// Replaces the values that look like secrets. Returns their places as expressions.
+    pub fn replace_secrets(&mut self) -> Vec<String> {
+        secrets::replace(&mut self.body)
     }
 
     /// Turns an event of `CloudEvents` in binary mode, whose attributes are headers, into structured mode. Returns whether the sample

@@ -41,6 +41,20 @@ impl SourceDraft {
         self.document.render()
     }
 
+    /// Says where the samples have values that look like secrets.
+    pub(super) fn warn_of_secrets(&mut self, places: &[String]) {
+        if places.is_empty() {
+            return;
+        }
+        let places: Vec<String> = places.iter().map(|place| format!("`{place}`")).collect();
+        let warning = format!(
+            "Members of the samples that look like secrets: {}. The draft does not map them, and the examples have other values. The bridge reads secrets only from request headers: let the source send its secret in a header, and list only the members that the mapping needs in `body.split`, such as `{{id, updated_at, email}}`.",
+            places.join(", ")
+        );
+        self.document.comment_before_tables(&warning);
+        self.decisions.push(warning);
+    }
+
     /// Turns every setting into a comment with the reason, if the pipeline refuses the setting for every sample that has
     /// its value. Returns the number of these settings.
     ///

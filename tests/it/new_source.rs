@@ -11,6 +11,7 @@ use crate::commands::text;
 use crate::http;
 use crate::support::{TestApp, seed, wait_for};
 
+mod cautions;
 mod doubts;
 mod vendors;
 

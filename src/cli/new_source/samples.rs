@@ -91,6 +91,24 @@ pub(super) fn fit(samples: &mut [SampleFile], config: &Config) -> Vec<String> {
     notes
 }
 
+/// Replaces the values that look like secrets, and returns a note about each changed sample.
+pub(super) fn replace_secrets(samples: &mut [SampleFile]) -> Vec<String> {
+    let mut notes = Vec::new();
+    for file in samples {
+        let places = file.sample.replace_secrets();
+        if places.is_empty() {
+            continue;
+        }
+        file.body = file.sample.to_bytes();
+        notes.push(format!(
+            "{} has members that look like secrets: {}. The example has other values in their places.",
+            file.path.display(),
+            places.join(", ")
+        ));
+    }
+    notes
+}
+
 /// Adds the headers that the source file reads to the samples that lack them, and returns a note about each header.
 pub(super) fn add_usual_headers(
     samples: &mut [SampleFile],
