@@ -75,9 +75,14 @@ fn tier<'a>(leaves: &'a [Leaf], record: &JsonPath) -> Option<&'a Leaf> {
     let by_context = |leaf: &&Leaf| {
         let path = leaf.path.names();
         let mut outer = path.iter();
-        is_one_of(names::telling(&path), &["level", "tier", "status"])
-            && outer.any(|name| is_one_of(name, &["loyalty", "membership", "rewards"]))
-            && is_tier(leaf)
+        let last = names::telling(&path);
+        let is_level = is_one_of(last, &["level", "tier", "status"])
+            && outer.any(|name| is_one_of(name, &["loyalty", "membership", "rewards"]));
+        let is_option = is_one_of(last, &["title", "label", "name"])
+            && path
+                .iter()
+                .any(|name| names::position(name, &synonyms::TIERS).is_some());
+        (is_level || is_option) && is_tier(leaf)
     };
     let named = best(leaves, &synonyms::TIERS, Some(record), is_tier);
     named.or_else(|| leaves.iter().find(by_context))
@@ -116,14 +121,18 @@ fn amount(leaves: &[Leaf], record: &JsonPath, found: &mut FieldDrafts, used: &mu
     found.decisions.push(decision.to_owned());
 }
 
+/// Returns whether a member only has the amount of its parent.
+fn is_amount_name(name: &str) -> bool {
+    let joined = names::words(name).concat();
+    ["amount", "value", "currencyvalue"].contains(&joined.as_str())
+}
+
 /// Returns whether a leaf is the amount that the customer has spent. In `{"lifetime_value": {"amount": …, "currency": …}}`,
 /// the parent has the name.
 fn is_amount(leaf: &Leaf, record: &JsonPath) -> bool {
     let path = leaf.path.names();
     let named = match path.split_last() {
-        Some((last, outer)) if ["amount", "value", "Amount", "Value"].contains(last) => {
-            outer.last()
-        }
+        Some((last, outer)) if is_amount_name(last) => outer.last(),
         Some((last, _)) => Some(last),
         None => None,
     };

@@ -82,7 +82,14 @@ fn doubt(
         let path = leaf.path.names();
         let position = position(names::telling(&path), known)?;
         let absences = count.saturating_sub(leaf.count);
-        let rank = (!leaf.has_value(), position, absences, leaf.path.depth());
+        let is_user = names::names_a_user(&path);
+        let rank = (
+            !leaf.has_value(),
+            is_user,
+            position,
+            absences,
+            leaf.path.depth(),
+        );
         (!names::concerns_other(&path)).then_some((rank, leaf))
     });
     let (_, leaf) = ranked.min_by(|(one, _), (other, _)| one.cmp(other))?;

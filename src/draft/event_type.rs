@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use super::candidates;
 use super::document::toml_text;
 use super::doubt::{self, Doubt, SampleNames};
 use super::fields::{self, FieldDrafts};
+use super::names;
 use super::order::{self, EventRule, VersionDraft};
-use super::path::{JsonPath, leaves, quoted};
+use super::path::{JsonPath, Leaf, leaves, quoted};
 use super::schema;
 use super::source_draft::{SchemaDraft, SourceDraft, recognition};
 
@@ -24,7 +26,8 @@ pub(super) fn write(
     let count = events.len();
     let partner_id = order::partner_id(&found, &record, count);
     let imprint_id = order::imprint_id(&found);
-    let version = order::version(&found, &record, count);
+    let customer = partner_id.as_ref().map(|rule| &rule.path);
+    let version = order::version(&found, &record, events, customer);
     let time = version.as_ref().filter(|version| version.domain == "time");
     let mut fields = fields::recognize(
         &found,
@@ -39,27 +42,23 @@ pub(super) fn write(
         propose_ignore(draft, name);
     }
     match &version {
-        Some(version) => write_version(draft, name, version),
-        None => write_no_version(draft, name, doubt::version(&found, count, samples)),
+        Some(version) => write_version(draft, name, version, &found),
+        None => write_no_version(draft, name, doubt::version(&found, count, samples), &found),
     }
     if partner_id.is_none() && imprint_id.is_none() {
-        write_no_customer(draft, name, doubt::customer(&found, count, samples));
+        write_no_customer(draft, name, doubt::customer(&found, count, samples), &found);
     } else {
         write_customer(draft, name, partner_id.as_ref(), imprint_id.as_ref());
+        let rule = partner_id.as_ref();
+        draft
+            .decisions
+            .extend(rule.and_then(|rule| customer_decision(name, &rule.path, &record, &found)));
     }
-    let rules = [
-        partner_id.as_ref(),
-        imprint_id.as_ref(),
-        version.as_ref().map(|version| &version.rule),
-    ];
-    let paths: Vec<String> = rules
-        .into_iter()
-        .flatten()
-        .map(|rule| rule.path.expression())
-        .collect();
-    fields
-        .fields
-        .retain(|field| !field.is_suggestion || !paths.contains(&field.expression));
+    let version_rule = version.as_ref().map(|version| &version.rule);
+    drop_read(
+        &mut fields,
+        [partner_id.as_ref(), imprint_id.as_ref(), version_rule],
+    );
     draft.document.table(&format!("{table}.update"));
     fields::write_fields(&mut draft.document, &fields.fields);
     report(draft, name, fields);
@@ -71,6 +70,18 @@ pub(super) fn write(
         path: schema_path.to_owned(),
         content: schema::infer(&format!("{name}, version 1"), &views, &required),
     });
+}
+
+/// Drops the suggestions that only read a value of these rules.
+fn drop_read(fields: &mut FieldDrafts, rules: [Option<&EventRule>; 3]) {
+    let paths: Vec<String> = rules
+        .into_iter()
+        .flatten()
+        .map(|rule| rule.path.expression())
+        .collect();
+    fields
+        .fields
+        .retain(|field| !field.is_suggestion || !paths.contains(&field.expression));
 }
 
 /// Returns whether the events say that the source deleted a customer, and have no other data of the customer.
@@ -89,7 +100,7 @@ fn propose_ignore(draft: &mut SourceDraft, name: &str) {
     ));
 }
 
-fn write_version(draft: &mut SourceDraft, name: &str, version: &VersionDraft) {
+fn write_version(draft: &mut SourceDraft, name: &str, version: &VersionDraft, leaves: &[Leaf]) {
     draft.document.comment("The version orders the changes of one customer: older values never overwrite newer values.");
     draft
         .document
@@ -99,11 +110,29 @@ fn write_version(draft: &mut SourceDraft, name: &str, version: &VersionDraft) {
         .setting("version_domain", &quoted(version.domain));
     let found = recognition("version", &version.rule.expression, &version.rule.reason);
     draft.recognized.push(found.of_type(name));
+    decide_version(draft, name, version, leaves);
 }
 
-fn write_no_version(draft: &mut SourceDraft, name: &str, doubt: Option<Doubt>) {
+/// Says what is doubtful about the version, and names the other times of the samples.
+fn decide_version(draft: &mut SourceDraft, name: &str, version: &VersionDraft, found: &[Leaf]) {
+    let times = candidates::times(found, Some(&version.rule.path));
+    if times.is_none() && version.doubt.is_none() {
+        return;
+    }
+    let path = version.rule.path.expression();
+    let start = format!(
+        "The version of the event type {}: the draft reads `{path}`.",
+        quoted(name)
+    );
+    let sentences = [Some(start), version.doubt.clone(), times];
+    let sentences: Vec<String> = sentences.into_iter().flatten().collect();
+    draft.decisions.push(sentences.join(" "));
+}
+
+fn write_no_version(draft: &mut SourceDraft, name: &str, doubt: Option<Doubt>, found: &[Leaf]) {
     draft.document.comment("The draft found no version. Without a version, the order of arrival decides, so an old event that arrives late overwrites newer data. Use the time of the change or a number that grows:");
-    let reason = match doubt {
+    let times = candidates::times(found, doubt.as_ref().map(|doubt| &doubt.path));
+    let mut reason = match doubt {
         Some(doubt) => {
             let hint = toml_text(&doubt.path.expression());
             draft.document.text(&format!("# version = {hint}"));
@@ -116,6 +145,10 @@ fn write_no_version(draft: &mut SourceDraft, name: &str, doubt: Option<Doubt>) {
             "no member of the samples has the name of a time of the change or of a number that grows.".to_owned()
         }
     };
+    if let Some(times) = times {
+        reason.push(' ');
+        reason.push_str(&times);
+    }
     draft.decisions.push(format!(
         "The version of the event type {}: {reason}",
         quoted(name)
@@ -123,10 +156,12 @@ fn write_no_version(draft: &mut SourceDraft, name: &str, doubt: Option<Doubt>) {
 }
 
 /// Writes a customer's id for a person to correct, because the draft recognized none.
-fn write_no_customer(draft: &mut SourceDraft, name: &str, doubt: Option<Doubt>) {
+fn write_no_customer(draft: &mut SourceDraft, name: &str, doubt: Option<Doubt>, found: &[Leaf]) {
     draft
         .document
         .comment("The draft found no id of the customer. Correct the expression.");
+    let ids = candidates::ids(found, doubt.as_ref().map(|doubt| &doubt.path));
+    let ids = ids.map_or_else(String::new, |ids| format!(" {ids}"));
     let (expression, reason) = doubt.map_or_else(
         || {
             (
@@ -139,7 +174,7 @@ fn write_no_customer(draft: &mut SourceDraft, name: &str, doubt: Option<Doubt>) 
     draft
         .document
         .setting("customer.partner_id", &toml_text(&expression));
-    draft.decisions.push(format!("The customer's id of the event type {}: {reason} The bridge refuses an event without the id; the draft reads {}.", quoted(name), toml_text(&expression)));
+    draft.decisions.push(format!("The customer's id of the event type {}: {reason} The bridge refuses an event without the id; the draft reads {}.{ids}", quoted(name), toml_text(&expression)));
 }
 
 fn write_customer(
@@ -163,6 +198,40 @@ fn write_customer(
     if partner_id.is_some() {
         draft.decisions.push("The customer's id: Imprint must have the value of customer.partner_id as `partner_customer_id`.".to_owned());
     }
+}
+
+/// Names the other ids of the samples, and says if the id can be the id of an employee.
+fn customer_decision(
+    name: &str,
+    chosen: &JsonPath,
+    record: &JsonPath,
+    found: &[Leaf],
+) -> Option<String> {
+    let path = chosen.names();
+    let around = record.names().len();
+    let inner = if chosen.starts_with(record) {
+        path.get(around..).unwrap_or_default()
+    } else {
+        path.as_slice()
+    };
+    let is_user = names::names_a_user(inner);
+    let ids = candidates::ids(found, Some(chosen));
+    if ids.is_none() && !is_user {
+        return None;
+    }
+    let path = chosen.expression();
+    let mut decision = format!(
+        "The customer's id of the event type {}: the draft reads `{path}`.",
+        quoted(name)
+    );
+    if is_user {
+        decision.push_str(" By its name, it can be the id of an employee who made the change.");
+    }
+    if let Some(ids) = ids {
+        decision.push(' ');
+        decision.push_str(&ids);
+    }
+    Some(decision)
 }
 
 fn report(draft: &mut SourceDraft, name: &str, fields: FieldDrafts) {

@@ -4,6 +4,7 @@ use super::account;
 use super::address;
 use super::document::{Document, toml_text};
 use super::doubt::SampleNames;
+use super::emptied;
 use super::form::{self, TimeForm};
 use super::names;
 use super::path::{JsonPath, Leaf};
@@ -69,6 +70,12 @@ pub(super) fn record(leaves: &[Leaf]) -> JsonPath {
     best.map(|(path, _)| path).unwrap_or_default()
 }
 
+/// Returns whether the samples have a value of a person.
+pub(super) fn has_person(leaves: &[Leaf]) -> bool {
+    let mut fields = synonyms::PERSON.iter();
+    fields.any(|known| pick(leaves, known, None).is_some())
+}
+
 /// Returns the object around a value: the object around the list, if the value is in an item of a list, and the object
 /// around the member, if a member such as `{"value": …}` only holds the value.
 pub(super) fn holder(path: &JsonPath) -> JsonPath {
@@ -85,10 +92,22 @@ pub(super) fn holder(path: &JsonPath) -> JsonPath {
             .iter()
             .any(|step| !matches!(step, super::path::Step::Member(_)));
         if !is_telling && !has_item {
-            return parent;
+            // The list `emails` in `{"emails": [{"email": "…"}]}` belongs to the object around it.
+            let is_of_person = outer != *path && names_a_part(parent.last_name());
+            return if is_of_person {
+                parent.parent()
+            } else {
+                parent
+            };
         }
         outer = parent;
     }
+}
+
+/// Returns whether a name is the name of a part of a person, such as `emails` or `name`.
+fn names_a_part(name: &str) -> bool {
+    let is_field = |known: &Synonyms| names::position(name, known.names).is_some();
+    synonyms::PERSON.iter().any(is_field) || names::position(name, &synonyms::FULL_NAMES).is_some()
 }
 
 /// Returns whether an object is an event: it names a type of a change, such as `customer.updated`.
@@ -175,6 +194,7 @@ pub(super) fn recognize(
     account::recognize(leaves, record, version, &mut found, &mut used);
     doubted(leaves, record, samples, &mut found, &mut used);
     by_form(leaves, &mut found, &mut used);
+    emptied::suggest(leaves, samples, &mut found);
     metadata(leaves, record, &used, &mut found);
     found
 }

@@ -63,7 +63,7 @@ impl GenericPlan {
         }
         authentication.write(&mut plan.head);
         if let body::BodyFormat::Json { split } = &events.format {
-            let version = order::version(&found, &record, values.len());
+            let version = order::version(&found, &record, &values, customer.as_ref());
             let time = version.filter(|version| version.domain == "time");
             let time = time.map(|version| version.rule.expression);
             plan.write_body(split.as_deref(), &id, &typed.rule, time.as_deref());

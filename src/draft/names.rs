@@ -1,5 +1,7 @@
 //! The meaning of the names of members.
 
+use super::synonyms::PERSON;
+
 /// Words before a name that do not change its meaning: `customer_email` means `email`.
 const QUALIFIERS: [&str; 21] = [
     "buyer",
@@ -26,18 +28,24 @@ const QUALIFIERS: [&str; 21] = [
 ];
 /// Words that name another person, an organization, or the state before the change. A value of such a member is not a
 /// value of the customer.
-const OTHERS: [&str; 35] = [
+const OTHERS: [&str; 43] = [
+    "actor",
+    "addedby",
     "agent",
     "assigned",
     "assignee",
     "author",
     "before",
     "beneficiary",
+    "changedby",
     "company",
     "createdby",
     "creator",
+    "editor",
     "emergency",
+    "employee",
     "employer",
+    "initiator",
     "merchant",
     "modifiedby",
     "old",
@@ -46,6 +54,7 @@ const OTHERS: [&str; 35] = [
     "organization",
     "owner",
     "parent",
+    "performedby",
     "previous",
     "recipient",
     "referrer",
@@ -60,11 +69,32 @@ const OTHERS: [&str; 35] = [
     "submitter",
     "supplier",
     "support",
+    "triggeredby",
     "updatedby",
     "vendor",
 ];
 /// The names of members that only hold the value of their parent, as in `{"email": {"value": "…"}}`.
 const HOLDERS: [&str; 4] = ["value", "val", "text", "current"];
+
+/// The names of members that have the value of their parent, if the parent is the name of a phone number or an email
+/// address, as in `{"phone_numbers": [{"number": "…"}]}`.
+const CONTACT_HOLDERS: [&str; 2] = ["number", "address"];
+/// Words for an object that is a customer.
+const CUSTOMER_WORDS: [&str; 13] = [
+    "client",
+    "consumer",
+    "contact",
+    "customer",
+    "guest",
+    "lead",
+    "member",
+    "patient",
+    "people",
+    "person",
+    "profile",
+    "record",
+    "subscriber",
+];
 
 /// Returns the words of a member name in lower case: `Imprint_Customer_Id__c` has the words `imprint`, `customer`, `id`.
 pub(super) fn words(name: &str) -> Vec<String> {
@@ -104,6 +134,12 @@ pub(super) fn words(name: &str) -> Vec<String> {
 
 /// Returns the name that counts on a path: the last name, or the name before it if the last one only holds the value.
 pub(super) fn telling<'a>(names: &[&'a str]) -> &'a str {
+    if let [.., outer, last] = names
+        && CONTACT_HOLDERS.contains(&last.to_lowercase().as_str())
+        && is_contact_point(outer)
+    {
+        return outer;
+    }
     let mut names = names.iter().rev();
     let holds = |name: &&&'a str| !HOLDERS.contains(&name.to_lowercase().as_str());
     let last = names.clone().next();
@@ -141,6 +177,35 @@ pub(super) fn concerns_other(names: &[&str]) -> bool {
     names.iter().any(is_other)
 }
 
+/// Returns whether a name is the name of phone numbers or of email addresses.
+fn is_contact_point(name: &str) -> bool {
+    let fields = PERSON.iter();
+    let mut known = fields.filter(|known| ["email", "phone"].contains(&known.field));
+    known.any(|known| position(name, known.names).is_some())
+}
+
+/// Returns how probably an id with these names is the id of a customer. The lowest rank is the most probable one. A user is
+/// a customer in some systems, and an employee in others.
+pub(super) fn customer_rank(names: &[&str]) -> u8 {
+    if names_a_user(names) {
+        return 2;
+    }
+    let is_customer = |name: &&str| {
+        let words = words(name);
+        words.iter().any(|word| {
+            let one = word.strip_suffix('s').unwrap_or(word);
+            CUSTOMER_WORDS.contains(&one)
+        })
+    };
+    u8::from(!names.iter().any(is_customer))
+}
+
+/// Returns whether a name on a path has the word for a user, who can be an employee.
+pub(super) fn names_a_user(names: &[&str]) -> bool {
+    let is_user = |word: &String| ["user", "users", "userid"].contains(&word.as_str());
+    names.iter().any(|name| words(name).iter().any(is_user))
+}
+
 /// Returns whether a name is the name of Imprint's id of the customer.
 pub(super) fn is_imprint_id(name: &str) -> bool {
     let joined = words(name).concat();
@@ -149,7 +214,6 @@ pub(super) fn is_imprint_id(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::synonyms::PERSON;
     use super::*;
 
     #[test]
@@ -204,6 +268,8 @@ mod tests {
             &["sales_rep_email"],
             &["created_by", "name"],
             &["previous", "email"],
+            &["actor", "id"],
+            &["changedBy", "id"],
         ] {
             assert!(concerns_other(names), "{names:?}");
         }
@@ -217,5 +283,7 @@ mod tests {
         assert!(is_imprint_id("Imprint_Customer_Id__c") && is_imprint_id("new_imprintcustomerid"));
         assert_eq!(telling(&["properties", "email", "value"]), "email");
         assert_eq!(telling(&["value"]), "value");
+        assert_eq!(telling(&["phone_numbers", "number"]), "phone_numbers");
+        assert_eq!(telling(&["home", "number"]), "number");
     }
 }

@@ -1,5 +1,10 @@
 //! Recognizes the customer's id and the version of an event.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
 use super::fields;
 use super::form::{self, TimeForm};
 use super::names;
@@ -19,6 +24,8 @@ pub(super) struct EventRule {
 pub(super) struct VersionDraft {
     pub(super) rule: EventRule,
     pub(super) domain: &'static str,
+    /// The sentence about what is doubtful.
+    pub(super) doubt: Option<String>,
 }
 
 /// Finds the CRM's own id of the customer.
@@ -29,14 +36,19 @@ pub(super) fn partner_id(leaves: &[Leaf], record: &JsonPath, count: usize) -> Op
             && form::all(leaf, form::is_id)
             && !names::is_imprint_id(leaf.path.last_name())
     };
-    let in_record = |leaf: &Leaf| is_id(leaf) && leaf.path.parent() == *record;
-    let around = |leaf: &Leaf| is_id(leaf) && record.starts_with(&leaf.path.parent());
+    let in_record = |leaf: &Leaf| is_id(leaf) && owner(&leaf.path) == *record;
+    let around = |leaf: &Leaf| is_id(leaf) && record.starts_with(&owner(&leaf.path));
     // The id of an object around the record, such as `.data.id` around `.data.attributes`. The id of an event is no id of
     // a customer.
     let outer = |leaf: &&Leaf| {
-        let parent = leaf.path.parent();
-        let is_named = names::position(leaf.path.last_name(), &synonyms::RECORD_IDS).is_some();
-        is_named && around(leaf) && !fields::is_event(leaves, &parent)
+        let is_free = !names::concerns_other(&leaf.path.names());
+        is_free && around(leaf) && !fields::is_event(leaves, &leaf.path.parent())
+    };
+    let place = |leaf: &&Leaf| names::position(leaf.path.last_name(), &synonyms::RECORD_IDS);
+    // Far from the customer's values, only an object such as `contact` or `record` shows that the id is a customer's.
+    let is_customer = |leaf: &Leaf| {
+        let names = leaf.path.parent();
+        is_id(leaf) && names::customer_rank(&names.names()) == 0
     };
     let chosen = fields::best(leaves, &synonyms::CUSTOMER_IDS, None, in_record)
         .or_else(|| fields::best(leaves, &synonyms::RECORD_IDS, None, in_record))
@@ -45,16 +57,35 @@ pub(super) fn partner_id(leaves: &[Leaf], record: &JsonPath, count: usize) -> Op
             leaves
                 .iter()
                 .filter(outer)
-                .max_by_key(|leaf| leaf.path.depth())
+                .filter_map(|leaf| Some((Reverse(leaf.path.depth()), place(&leaf)?, leaf)))
+                .min_by_key(|(depth, place, _)| (*depth, *place))
+                .map(|(_, _, leaf)| leaf)
         })
+        .or_else(|| fields::best(leaves, &synonyms::RECORD_IDS, None, is_customer))
         .or_else(|| fields::best(leaves, &synonyms::CUSTOMER_IDS, None, is_id))
         .or_else(|| fields::best(leaves, &synonyms::OTHER_IDS, None, around))
         .or_else(|| fields::best(leaves, &["subject"], None, around))?;
+    let reason = if fields::has_person(leaves) {
+        "the name of the member, near the customer's values"
+    } else {
+        "the name of the member; the samples have no values of a customer"
+    };
     Some(EventRule {
         path: chosen.path.clone(),
         expression: chosen.path.expression(),
-        reason: "the name of the member, near the customer's values".to_owned(),
+        reason: reason.to_owned(),
     })
+}
+
+/// Returns the object that an id names: the object around the member, and in `{"id": {"record_id": …}}` the object
+/// around `id`.
+fn owner(path: &JsonPath) -> JsonPath {
+    let parent = path.parent();
+    if parent.last_name().eq_ignore_ascii_case("id") {
+        parent.parent()
+    } else {
+        parent
+    }
 }
 
 /// Finds Imprint's id of the customer.
@@ -74,8 +105,14 @@ pub(super) fn imprint_id(leaves: &[Leaf]) -> Option<EventRule> {
 }
 
 /// Finds the value that orders the events of one customer: a time, or a number that grows. Every event must have the
-/// value.
-pub(super) fn version(leaves: &[Leaf], record: &JsonPath, count: usize) -> Option<VersionDraft> {
+/// value. `customer` is the path of the customer's id.
+pub(super) fn version(
+    leaves: &[Leaf],
+    record: &JsonPath,
+    events: &[Value],
+    customer: Option<&JsonPath>,
+) -> Option<VersionDraft> {
+    let count = events.len();
     let is_near = |leaf: &Leaf| {
         let parent = fields::holder(&leaf.path);
         let is_direct = parent.depth() <= 1 && leaf.path.names().len() == leaf.path.depth();
@@ -84,16 +121,37 @@ pub(super) fn version(leaves: &[Leaf], record: &JsonPath, count: usize) -> Optio
     let is_time = |leaf: &Leaf| {
         is_near(leaf) && TimeForm::of(leaf).is_some_and(|form| form != TimeForm::Date)
     };
-    if let Some(leaf) = fields::best(leaves, &synonyms::CHANGE_TIMES, None, is_time) {
-        return time(leaf);
+    let is_growing = |leaf: &Leaf| !is_constant(&leaf.path, customer, events);
+    let is_new_time = |leaf: &Leaf| is_time(leaf) && is_growing(leaf);
+    if let Some(leaf) = fields::best(leaves, &synonyms::CHANGE_TIMES, None, is_new_time) {
+        return time(leaf, None);
     }
-    // The time at which the event was created, if an object inside the event has the customer's values.
-    let is_own_time =
-        |leaf: &Leaf| record.depth() > 0 && is_time(leaf) && !leaf.path.starts_with(record);
+    // The time at which the event was created, if an object inside the event has the customer's values. The time at which
+    // a record was created is no version, because it stays the same when the record changes.
+    let is_own_time = |leaf: &Leaf| {
+        let is_outside = record.depth() > 0 && !leaf.path.starts_with(record);
+        is_outside && is_new_time(leaf) && fields::is_event(leaves, &leaf.path.parent())
+    };
     if let Some(leaf) = fields::best(leaves, &synonyms::CREATED, None, is_own_time) {
-        return time(leaf);
+        let doubt = "The name is the name of a time of a creation, and the draft takes it for the time at which the source created the event. A time at which the source created the customer would be no version.";
+        return time(leaf, Some(doubt));
     }
-    let is_number = |leaf: &Leaf| is_near(leaf) && form::all(leaf, form::is_whole);
+    sequence(leaves, record, is_near, is_growing).or_else(|| {
+        let leaf = fields::best(leaves, &synonyms::CHANGE_TIMES, None, is_time)?;
+        let doubt = "Two samples of one customer have different data and the same time, so their order is unknown. If the samples are not invented, use another time.";
+        time(leaf, Some(doubt))
+    })
+}
+
+/// Finds a number that grows with each change.
+fn sequence(
+    leaves: &[Leaf],
+    record: &JsonPath,
+    is_near: impl Fn(&Leaf) -> bool,
+    is_growing: impl Fn(&Leaf) -> bool,
+) -> Option<VersionDraft> {
+    let is_number =
+        |leaf: &Leaf| is_near(leaf) && is_growing(leaf) && form::all(leaf, form::is_whole);
     let in_record =
         |leaf: &Leaf| is_number(leaf) && record.depth() > 0 && leaf.path.parent() == *record;
     let leaf = fields::best(leaves, &synonyms::SEQUENCES, None, is_number)
@@ -106,10 +164,25 @@ pub(super) fn version(leaves: &[Leaf], record: &JsonPath, count: usize) -> Optio
     Some(VersionDraft {
         rule,
         domain: "sequence",
+        doubt: None,
     })
 }
 
-fn time(leaf: &Leaf) -> Option<VersionDraft> {
+/// Returns whether two different events of one customer have the same value at a path.
+fn is_constant(path: &JsonPath, customer: Option<&JsonPath>, events: &[Value]) -> bool {
+    let mut known: BTreeMap<(String, String), &Value> = BTreeMap::new();
+    events.iter().any(|event| {
+        let customer = customer.and_then(|customer| customer.value_in(event));
+        let (Some(customer), Some(value)) = (customer, path.value_in(event)) else {
+            return false;
+        };
+        let key = (customer.to_string(), value.to_string());
+        let first = *known.entry(key).or_insert(event);
+        first != event
+    })
+}
+
+fn time(leaf: &Leaf, doubt: Option<&str>) -> Option<VersionDraft> {
     let form = TimeForm::of(leaf)?;
     let expression = form.expression(&leaf.path.expression())?;
     let reason = "the name and the form of the value: a time".to_owned();
@@ -121,5 +194,6 @@ fn time(leaf: &Leaf) -> Option<VersionDraft> {
     Some(VersionDraft {
         rule,
         domain: "time",
+        doubt: doubt.map(str::to_owned),
     })
 }

@@ -98,6 +98,22 @@ impl JsonPath {
         &self.0
     }
 
+    /// Returns the value at this path in an event.
+    pub(super) fn value_in<'v>(&self, event: &'v Value) -> Option<&'v Value> {
+        self.0.iter().try_fold(event, |value, step| match step {
+            Step::Member(name) => value.get(name),
+            Step::First => value.get(0),
+            Step::Marked(marker) => {
+                let is_marked = |item: &&Value| item.get(*marker) == Some(&Value::Bool(true));
+                value.as_array()?.iter().find(is_marked)
+            }
+            Step::Entry(name) => {
+                let is_entry = |item: &&Value| item.get("key") == Some(&Value::from(name.as_str()));
+                value.as_array()?.iter().find(is_entry)?.get("value")
+            }
+        })
+    }
+
     /// Returns the names on the path, outermost first.
     pub(super) fn names(&self) -> Vec<&str> {
         let name = |step: &'_ Step| match step {

@@ -130,16 +130,16 @@ pub(super) const CUSTOMER_IDS: [&str; 19] = [
     "clientid",
     "memberid",
     "memberno",
-    "userid",
     "personid",
     "profileid",
     "subscriberid",
     "patientid",
     "guestid",
-    "externaluserid",
     "externalcustomerid",
     "customerexternalid",
     "partnercustomerid",
+    "userid",
+    "externaluserid",
 ];
 /// The names of the record's own id.
 pub(super) const RECORD_IDS: [&str; 8] = [
@@ -180,8 +180,8 @@ pub(super) const EVENT_TYPES: [&str; 15] = [
     "hook",
 ];
 /// The names of the time of the change, the best names first: the time at which the record changed, then the time of the
-/// event.
-pub(super) const CHANGE_TIMES: [&str; 50] = [
+/// event, then the time at which a relay read or sent the record.
+pub(super) const CHANGE_TIMES: [&str; 57] = [
     "updatedat",
     "updated",
     "updatedon",
@@ -222,6 +222,13 @@ pub(super) const CHANGE_TIMES: [&str; 50] = [
     "triggeredat",
     "publishedat",
     "emittedat",
+    "readat",
+    "fetchedat",
+    "retrievedat",
+    "exportedat",
+    "sentat",
+    "senton",
+    "senttime",
     "timestamp",
     "timestampms",
     "timestampunixtimems",
