@@ -30,6 +30,7 @@ mod form;
 mod generic;
 mod headers;
 mod names;
+mod notification;
 mod order;
 mod path;
 mod sample;

@@ -22,7 +22,7 @@ use crate::event::{SourceName, Visibility};
 use crate::http::header_line::header_map;
 use crate::intake::examples::Expectation;
 use crate::intake::{Explanation, RequestMessage, Source, Sources};
-use crate::terminal::print_result;
+use crate::terminal::{print_notice, print_result};
 use crate::time::{Clock, Timestamp};
 
 mod files;
@@ -83,10 +83,17 @@ pub(super) fn run(options: &NewSourceOptions) -> anyhow::Result<ExitCode> {
     }
     report(&drafted, (&new_files, &removed), &notes);
     print_result("the report of `check`:");
-    match sources::read(&config) {
-        Ok(sources) => Ok(check::check_sources(&config, sources)),
-        Err(errors) => Ok(print_errors(&errors)),
+    let code = match sources::read(&config) {
+        Ok(sources) => check::check_sources(&config, sources),
+        Err(errors) => print_errors(&errors),
+    };
+    if code == ExitCode::SUCCESS && drafted.refused() == samples.len() {
+        print_notice(
+            "the bridge refuses every sample with this draft: `check` reports no errors because the examples expect the refusals. Decide the points under \"to decide\", and correct the source file.",
+        );
+        return Ok(ExitCode::FAILURE);
     }
+    Ok(code)
 }
 
 /// A draft, with the source that the bridge compiles from it, and with the explanation of each sample.
@@ -232,6 +239,12 @@ fn schema_file(config: &Config, schema: &SchemaDraft) -> NewFile {
 }
 
 impl Drafted {
+    /// Returns the number of samples that the bridge refuses.
+    fn refused(&self) -> usize {
+        let is_refused = |explanation: &&Explanation| explanation.problems().next().is_some();
+        self.explanations.iter().filter(is_refused).count()
+    }
+
     /// Returns the files of the draft. The source file is the last one, because a running bridge must not see a source
     /// file before its schemas.
     fn files(
@@ -308,11 +321,7 @@ fn report(drafted: &Drafted, (files, removed): (&[NewFile], &[PathBuf]), notes: 
         print_result(format_args!("  {}", path.display()));
     }
     print_result("to decide:");
-    let refused = drafted
-        .explanations
-        .iter()
-        .filter(|explanation| explanation.problems().next().is_some());
-    let refused = refused.count();
+    let refused = drafted.refused();
     if refused > 0 {
         print_result(format_args!(
             "  - The bridge refuses {refused} of the samples. The files *.refusal.json have the errors: correct the source file, and replace them by *.request.json."

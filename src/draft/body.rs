@@ -121,13 +121,22 @@ fn list(samples: &[Sample]) -> List {
     let Some((name, _)) = named else {
         return List::None;
     };
+    // A list of notifications has no values of a customer, but each item names a change.
+    let items = samples.iter().filter_map(|sample| {
+        let items = sample.body.get(name)?.as_array()?;
+        Some(items.clone())
+    });
+    let items: Vec<Value> = items.flatten().collect();
+    let is_event = fields::is_event(&leaves(&items), &JsonPath::default());
     let bodies: Vec<Value> = samples.iter().map(|sample| sample.body.clone()).collect();
     let inside = JsonPath::of(&[name]);
-    let record = fields::record(&leaves(&bodies));
+    let found = leaves(&bodies);
+    let record = fields::record(&found);
     let is_everywhere = samples
         .iter()
         .all(|sample| sample.body.get(name).is_some_and(is_list));
-    if is_everywhere && record.starts_with(&inside) {
+    let is_notification = !fields::has_person(&found) && is_event;
+    if is_everywhere && (record.starts_with(&inside) || is_notification) {
         List::Member(name.clone())
     } else {
         List::None

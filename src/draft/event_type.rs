@@ -9,6 +9,7 @@ use super::document::toml_text;
 use super::doubt::{self, Doubt, SampleNames};
 use super::fields::{self, FieldDrafts};
 use super::names;
+use super::notification;
 use super::order::{self, EventRule, VersionDraft};
 use super::path::{JsonPath, Leaf, leaves, quoted};
 use super::schema;
@@ -40,6 +41,9 @@ pub(super) fn write(
     draft.document.setting("schema", &quoted(schema_path));
     if is_deletion(name, &fields) {
         propose_ignore(draft, name);
+    } else {
+        let notes = notification::notes(name, events, &found, &fields);
+        draft.decisions.extend(notes);
     }
     match &version {
         Some(version) => write_version(draft, name, version, &found),

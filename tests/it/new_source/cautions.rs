@@ -147,6 +147,11 @@ fn an_id_of_an_employee_is_never_the_customers_id_in_silence() {
             &report,
             &format!("All ids in the samples: `.{employee}.id`."),
         );
+        says(
+            &report,
+            "the bridge refuses every sample with this draft: `check` reports no errors because",
+        );
+        assert_eq!(output.status.code(), Some(1), "{report}");
     }
 }
 
@@ -262,6 +267,43 @@ fn a_token_in_any_header_is_recognized_and_the_other_headers_are_named() {
             "does not use these request headers of the samples: `idempotency-key`, `x-crm-region`.",
         );
     }
+}
+
+/// FAULTS N604: notifications without values, and pairs of values.
+#[test]
+fn events_without_values_and_pairs_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let raw = json!({"webhook_id": "w-1", "events": [{"event_type": "record.updated",
+        "id": {"workspace_id": "ws-1", "object_id": "ob-1", "record_id": "c-9"}, "actor": {"type": "member", "id": "s-1"}}]});
+    let (toml, report) = drafted(folder.path(), &[raw], "");
+    for line in [
+        "split = \".events[]\"",
+        "type = \".event_type\"",
+        "customer.partner_id = \".id.record_id\"",
+    ] {
+        has_line(&toml, line);
+    }
+    let sentence =
+        "The events of the type \"record.updated\" have only ids and no value of a customer.";
+    says(&report, sentence);
+
+    let folder = tempfile::tempdir().unwrap();
+    let pairs = json!({"ids": [7, 8], "type": "person", "event": "update", "subscription_id": 7, "timestamp": TIME,
+        "updated_attributes": {"first_name": ["Ann", "Anna"], "custom_fields": {"1": [null, "x"]}}});
+    let output = draft(folder.path(), "crm3", &[pairs], "");
+    let report = text(&output.stdout);
+    says(
+        &report,
+        "have a list of ids in `.ids`, and pairs of the value before and the value after the change in \
+         `.updated_attributes`. The draft does not map the pairs: see the recipe \"Old and new values in pairs\"",
+    );
+    assert!(!report.contains("only ids"), "{report}");
+    assert_eq!(output.status.code(), Some(1));
+    let recipes = concat!(env!("CARGO_MANIFEST_DIR"), "/config/sources/RECIPES.md");
+    says(
+        &fs::read_to_string(recipes).unwrap(),
+        "\n## Old and new values in pairs\n",
+    );
 }
 
 /// FAULTS N605: contact values in lists of objects with a category.
