@@ -84,7 +84,7 @@ pub(crate) use function::time_form::advice_for_text as time_advice;
 pub use json_envelope::{
     EnvelopeAttribute, JsonEnvelope, JsonEnvelopeRules, JsonEvent, SplitReads,
 };
-pub use places::EventPlaces;
+pub use places::{EventPlaces, SplitCause};
 
 use compile::RuleCompiler;
 use error::EvalError;

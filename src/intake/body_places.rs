@@ -2,23 +2,41 @@
 
 use std::cell::OnceCell;
 
+use serde_json::Value;
+
 use super::encoding::Encoding;
 use super::message::RequestMessage;
-use crate::event::EventError;
+use super::schema;
 use crate::event::cloudevents::{self, ContentMode};
-use crate::mapping::EventPlaces;
+use crate::event::{EventError, pointer};
+use crate::mapping::{EventPlaces, SplitCause};
 
 /// The place of the data in a CloudEvents event, as a JSON Pointer. In binary mode, the body is the data.
 const DATA: &str = "/data";
+
+/// The sentence for an error about a part that the body has and the event does not have.
+const LEFT_OUT: &str =
+    "The body has a value here, but the expression body.split does not copy it into the event.";
+/// The sentence for an error about a part that neither the event nor the same place in the body has.
+const MADE_AROUND: &str =
+    "The expression body.split makes the object of the event that lacks this value.";
+/// The sentence for an error about a value that the body does not have.
+const MADE: &str = "The expression body.split makes this value, which the body does not contain.";
 
 /// Converts places in events to places in the request body of the events.
 pub(super) struct BodyPlaces<'a> {
     encoding: &'a Encoding<'a>,
     message: RequestMessage<'a>,
     events_max: usize,
-    /// The places of the events that `body.split` has made. The first error of a body computes the places, because a
-    /// body without errors does not need them.
-    split: OnceCell<Vec<EventPlaces>>,
+    /// The body that `body.split` splits. The first error of a body parses the body again, because a body without errors
+    /// does not need the places.
+    split: OnceCell<SplitBody>,
+}
+
+/// A body with the places of the events that `body.split` makes of the body.
+struct SplitBody {
+    body: Value,
+    events: Vec<EventPlaces>,
 }
 
 impl<'a> BodyPlaces<'a> {
@@ -35,10 +53,15 @@ impl<'a> BodyPlaces<'a> {
         }
     }
 
-    /// Converts the pointers of errors in the event at `index` to pointers into the body.
+    /// Converts the pointers of errors in the event at `index` to pointers into the body. If the expression `body.split`
+    /// is the cause of an error, the error says so.
     pub(super) fn locate(&self, index: usize, errors: Vec<EventError>) -> Vec<EventError> {
         let located = errors.into_iter().map(|error| EventError {
             pointer: self.place(index, &error.pointer),
+            detail: match self.split_cause(index, &error) {
+                Some(cause) => format!("{} {cause}", error.detail),
+                None => error.detail,
+            },
             ..error
         });
         located.collect()
@@ -53,22 +76,97 @@ impl<'a> BodyPlaces<'a> {
                 // An attribute is a header in binary mode, so an error of an attribute has no place in the body.
                 ContentMode::Binary => pointer.strip_prefix(DATA).unwrap_or_default().to_owned(),
             },
-            Encoding::Json(envelope) if !envelope.splits() => pointer.to_owned(),
-            Encoding::Json(envelope) => {
-                let split = self.split.get_or_init(|| {
-                    let body = cloudevents::parse(self.message.body).unwrap_or_default();
-                    envelope.places(&body, self.message.headers, self.events_max)
-                });
-                match split.get(index) {
-                    Some(places) => places.in_body(pointer),
+            Encoding::Json(_) => match self.split() {
+                None => pointer.to_owned(),
+                Some(split) => match split.events.get(index) {
+                    Some(places) => reachable(&split.body, places.in_body(pointer)),
                     None => format!("/{index}{pointer}"),
-                }
-            }
+                },
+            },
         }
     }
 
     /// Returns the place of the event at `index` in the body, as a JSON Pointer.
     pub(super) fn event(&self, index: usize) -> String {
-        self.place(index, "")
+        let places = self.split().and_then(|split| split.events.get(index));
+        places.map_or_else(|| self.place(index, ""), EventPlaces::event)
+    }
+
+    /// Returns the body that `body.split` splits, or `None` without this expression.
+    fn split(&self) -> Option<&SplitBody> {
+        let Encoding::Json(envelope) = self.encoding else {
+            return None;
+        };
+        envelope.splits().then(|| {
+            self.split.get_or_init(|| {
+                let body = cloudevents::parse(self.message.body).unwrap_or_default();
+                let events = envelope.places(&body, self.message.headers, self.events_max);
+                SplitBody { body, events }
+            })
+        })
+    }
+
+    /// Returns a sentence if the expression `body.split` is the cause of an error in the event at `index`, or can be the
+    /// cause.
+    fn split_cause(&self, index: usize, error: &EventError) -> Option<&'static str> {
+        let split = self.split()?;
+        let places = split.events.get(index)?;
+        let part = match schema::missing_property(error) {
+            Some(name) => pointer::inside(&error.pointer, &name),
+            // The error is not about one value of the event.
+            None if error.pointer.is_empty() => return None,
+            None => error.pointer.clone(),
+        };
+        let is_in_body = || split.body.pointer(&places.in_body(&part)).is_some();
+        match places.split_cause(&part)? {
+            SplitCause::LeftOut if is_in_body() => Some(LEFT_OUT),
+            SplitCause::LeftOut => Some(MADE_AROUND),
+            SplitCause::Made => Some(MADE),
+        }
+    }
+}
+
+/// Returns the place, or the innermost text, number or list around the place: such a value has no members, so the place
+/// cannot exist.
+fn reachable(body: &Value, place: String) -> String {
+    let starts = place.match_indices('/').map(|(start, _)| start);
+    let mut outer = starts.filter_map(|start| place.split_at_checked(start));
+    let has_no_part = |(outer, inner): &(&str, &str)| match body.pointer(outer) {
+        Some(Value::Bool(_) | Value::Number(_) | Value::String(_)) => true,
+        Some(Value::Array(_)) => {
+            let step = inner.split('/').nth(1).unwrap_or_default();
+            step.parse::<usize>().is_err()
+        }
+        Some(Value::Null | Value::Object(_)) | None => false,
+    };
+    let nearest = outer.find(has_no_part);
+    let nearest = nearest.map(|(outer, _)| outer.to_owned());
+    nearest.unwrap_or(place)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// FAULTS N580: a value without members has no place inside.
+    #[test]
+    fn a_place_is_not_inside_a_value_without_members() {
+        let body = json!({"ids": [7], "name": null, "address": {"city": "x"}});
+        for (place, expected) in [
+            ("", ""),
+            ("/ids/0", "/ids/0"),
+            ("/ids/0/type", "/ids/0"),
+            ("/ids/type", "/ids"),
+            ("/ids/1", "/ids/1"),
+            ("/name/first", "/name/first"),
+            ("/address/state", "/address/state"),
+            ("/address/city/x/y", "/address/city"),
+            ("/type/x", "/type/x"),
+        ] {
+            assert_eq!(reachable(&body, place.to_owned()), expected, "{place}");
+        }
+        assert_eq!(reachable(&json!([7]), "/type".to_owned()), "");
     }
 }

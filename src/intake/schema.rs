@@ -195,6 +195,12 @@ impl Schema {
     }
 }
 
+/// Returns the name of the property whose absence is the cause of an error, if the error is of this kind.
+pub(super) fn missing_property(error: &EventError) -> Option<String> {
+    matches!(error.rule.as_str(), "required" | "dependentRequired")
+        .then(|| sentence::missing_property(&error.detail))?
+}
+
 /// Creates the error for an event whose list of errors could be too long.
 fn too_many_errors() -> EventError {
     EventError {

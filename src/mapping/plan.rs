@@ -283,11 +283,12 @@ fn interpolation<'a>(
     input: &LocatedValue<'a>,
 ) -> Result<LocatedValue<'a>, EvalError> {
     let mut text = Some(String::new());
-    // The text has the place of its first part that is not constant.
+    // The text has the place of its first absent part, or of its first part that is not constant.
     let mut place = None;
     for plan in parts {
         let located = plan.read(input)?;
-        if place.is_none() && !plan.is_constant() {
+        let is_first_absent = located.is_absent() && text.is_some();
+        if is_first_absent || (place.is_none() && !plan.is_constant()) {
             place = Some(located.absent(Assumed::Null));
         }
         let Some(value) = located.value() else {

@@ -46,6 +46,7 @@ mod senders;
 mod signed;
 mod simulation;
 mod skip;
+mod split;
 mod stop;
 mod store_files;
 mod tidy;

@@ -8,6 +8,10 @@ use serde_json::Value;
 /// The maximum length of a keyword's value in an error text. For example, the list of an `enum` can have hundreds of
 /// members.
 pub(super) const LIMIT_CHARS_MAX: usize = 200;
+/// The beginning of the sentence about a missing property, before the name of the property.
+const PROPERTY: &str = "The property ";
+/// The words after the name of a missing property.
+const REQUIRED: &str = " is required";
 /// The keywords whose members have names that the author of the schema chose. Such a name can be `then`.
 const NAMED: [&str; 5] = [
     "properties",
@@ -25,7 +29,7 @@ pub(super) fn detail(document: &Value, event: &Value, error: &ValidationError<'_
     let kind = error.kind();
     let sentence = if let ValidationErrorKind::Required { property } = kind {
         // The missing name is in the list of `required`, so it is a word of the schema.
-        let required = format!("The property {} is required", quoted(property));
+        let required = format!("{PROPERTY}{}{REQUIRED}", quoted(property));
         match trigger(limit, object, property) {
             Some(trigger) => format!("{required}, because the object has the property {trigger}."),
             None => format!("{required}."),
@@ -44,6 +48,13 @@ pub(super) fn detail(document: &Value, event: &Value, error: &ValidationError<'_
         Some(reason) => format!("{sentence} {reason}"),
         None => sentence,
     }
+}
+
+/// Returns the property that the sentence of [`detail`] calls required. Returns `None` for another sentence, and for a
+/// name that is too long for the sentence.
+pub(super) fn missing_property(detail: &str) -> Option<String> {
+    let (name, _) = detail.strip_prefix(PROPERTY)?.split_once(REQUIRED)?;
+    serde_json::from_str(name).ok()
 }
 
 /// Describes a broken schema keyword and the value of the keyword in one sentence.

@@ -78,14 +78,15 @@ pub(super) fn functions() -> impl Iterator<Item = Fun<Interpreter>> {
         .map(|(name, arguments, run)| (name, arguments, Native::<Interpreter>::new(run)))
 }
 
-/// Joins two parts of an interpolated text. The result is absent if one part is absent.
+/// Joins two parts of an interpolated text. If one part is absent, the result is absent and has the place of this part.
 fn joined(before: &Val, after: &Val) -> ValResult {
     match (part_text(before)?, part_text(after)?) {
         (Some(text), Some(rest)) => {
             let place = if before.is_of_event() { before } else { after };
             Ok(Val::text(&(text + &rest))?.with_origin_of(place))
         }
-        (_, _) => Ok(Val::ABSENT),
+        (None, _) => Ok(Val::ABSENT.with_origin_of(before)),
+        (Some(_), None) => Ok(Val::ABSENT.with_origin_of(after)),
     }
 }
 

@@ -58,7 +58,7 @@ impl JsonEnvelope {
         drop(split.run_all(&input, max.saturating_add(1)));
         let reads: BTreeSet<String> = context.into_places().into_iter().collect();
         let events = self.places(body, headers, max);
-        let roots: BTreeSet<String> = events.iter().map(|event| event.in_body("")).collect();
+        let roots: BTreeSet<String> = events.iter().map(EventPlaces::event).collect();
         let is_shared = |read: &&String| !outer_places(read).any(|outer| roots.contains(outer));
         Some(SplitReads {
             expression,
@@ -77,7 +77,7 @@ impl SplitReads {
 
     /// Returns the places in the body that the expression read outside of all events, or in the event at `index`.
     pub fn of_event(&self, index: usize) -> Vec<String> {
-        let root = self.events.get(index).map(|event| event.in_body(""));
+        let root = self.events.get(index).map(EventPlaces::event);
         let inside = root.iter().flat_map(|root| {
             let from = (Bound::Included(root.as_str()), Bound::Unbounded);
             let from = self.reads.range::<str, _>(from);
@@ -117,8 +117,7 @@ impl SplitReads {
             self.add_read(places, member, inner, found);
         }
         let place = places.in_body(&part);
-        let is_moved = places.is_part(&part) && place != part;
-        if !is_moved && self.reads.contains(&place) {
+        if !places.is_moved(&part) && self.reads.contains(&place) {
             found.push(part);
         }
     }

@@ -37,6 +37,17 @@ impl Origin {
         }
     }
 
+    /// Returns the innermost object around the place, as a JSON Pointer. The place is then inside a member of the object.
+    pub(super) fn object_pointer(&self) -> String {
+        match self {
+            Self::Event => String::new(),
+            Self::Inside { outer, step } => match step {
+                PathStep::Key(_) => outer.pointer(),
+                PathStep::Index(_) => outer.object_pointer(),
+            },
+        }
+    }
+
     /// Returns the place in the event, as a JSON Pointer.
     pub(super) fn pointer(&self) -> String {
         pointer(self.path().iter())

@@ -1,7 +1,7 @@
 //! Finds the places in a body from which the parts of an interpreter value come.
 
 use super::super::super::located::PathStep;
-use super::super::super::places::{EventPlaces, common};
+use super::super::super::places::{EventPlaces, PartOrigin, common};
 use super::{Val, ValContent};
 use crate::event::pointer;
 
@@ -11,14 +11,26 @@ impl Val {
     pub(in crate::mapping::jq) fn places(&self, item: Option<Self>) -> EventPlaces {
         let mut places = EventPlaces::default();
         let place = self.add_places(String::new(), &mut places);
-        let item = item.and_then(|item| item.origin.map(|origin| origin.pointer()));
-        // Parts that the event does not have are parts that the item does not have, not other parts of the body.
-        if let Some(item) = item
-            && self.origin.is_none()
-            && place.is_none_or(|place| common(&place, &item) == place)
-        {
-            places.insert(String::new(), item);
+        if self.origin.is_some() {
+            return places;
         }
+        let item = item.and_then(|item| {
+            let is_object = matches!(item.content, ValContent::Object(..));
+            Some((item.origin?.pointer(), is_object))
+        });
+        let around = place.as_deref().unwrap_or_default();
+        let item = item.filter(|(item, _)| common(around, item) == around);
+        // Parts that the event does not have are parts that the item does not have, not other parts of the body. A number
+        // or a list has no members, so the event then lacks a part of the body around the item.
+        let root = match item {
+            Some((item, true)) => item,
+            Some((item, false)) => {
+                places.set_item(item);
+                around.to_owned()
+            }
+            None => around.to_owned(),
+        };
+        places.insert(String::new(), PartOrigin::Made(root));
         places
     }
 
@@ -27,11 +39,16 @@ impl Val {
     /// An object or an array that the expression has made has the innermost place that contains all its parts.
     fn add_places(&self, part: String, places: &mut EventPlaces) -> Option<String> {
         let place = match &self.origin {
-            Some(origin) => origin.pointer(),
-            None => self.place_of_parts(&part, places)?,
+            Some(origin) => Some(origin.pointer()),
+            None => self.place_of_parts(&part, places),
         };
-        places.insert(part, place.clone());
-        Some(place)
+        let origin = match &place {
+            Some(place) if self.is_of_event() => PartOrigin::Body(place.clone()),
+            Some(place) => PartOrigin::Made(place.clone()),
+            None => PartOrigin::Constant,
+        };
+        places.insert(part, origin);
+        place
     }
 
     fn place_of_parts(&self, part: &str, places: &mut EventPlaces) -> Option<String> {
@@ -41,11 +58,15 @@ impl Val {
                 PathStep::Key(name) => pointer::inside(part, &name),
                 PathStep::Index(index) => pointer::inside(part, &index.to_string()),
             };
-            let Some(inner) = inner.add_places(name, places) else {
+            let Some(place_of_part) = inner.add_places(name, places) else {
                 continue;
             };
-            let around = inner.rsplit_once('/').map_or("", |(around, _)| around);
-            place = Some(place.map_or_else(|| around.to_owned(), |place| common(&place, around)));
+            let around = match &inner.origin {
+                Some(origin) if self.is_list() => outer(&origin.pointer()).to_owned(),
+                Some(origin) => origin.object_pointer(),
+                None => outer(&place_of_part).to_owned(),
+            };
+            place = Some(place.map_or_else(|| around.clone(), |place| common(&place, &around)));
         }
         place
     }
@@ -70,6 +91,11 @@ impl Val {
             | ValContent::Error(_) => Vec::new(),
         }
     }
+}
+
+/// Returns the place around a place.
+fn outer(place: &str) -> &str {
+    place.rsplit_once('/').map_or("", |(outer, _)| outer)
 }
 
 #[cfg(test)]
@@ -120,12 +146,40 @@ mod tests {
             (&of_both, "/head/type", "/header/type"),
             (&constant, "", "/rows/0"),
             (&of_header, "/type", "/header/type"),
+            (&constant, "/kind", "/rows/0"),
         ] {
             assert_eq!(
                 event.places(Some(row.clone())).in_body(part),
                 place,
                 "{part}"
             );
+        }
+    }
+
+    /// FAULTS N580: a member that the event does not have is never a member of a number or of a list.
+    #[test]
+    fn an_event_of_an_id_has_the_place_of_the_object_around_the_ids() {
+        budget::begin_event(u32::MAX);
+        let body = json!({"type": "t", "ids": [7], "rows": [["x"]]});
+        let body = Val::of(&LocatedValue::of_event(&body)).unwrap();
+        let member = |name: &str| body.clone().index(&Val::from(name.to_owned())).unwrap();
+        let item = |of: Val| of.index(&Val::from(0)).unwrap();
+        let (id, row) = (item(member("ids")), item(member("rows")));
+        let alone = Val::object([(Rc::from("id"), id.clone())]);
+        let with_type = Val::object([
+            (Rc::from("id"), id.clone()),
+            (Rc::from("type"), member("type")),
+        ]);
+        let of_row = Val::object([(Rc::from("id"), item(row.clone()))]);
+        for (event, item, event_place) in [
+            (alone, &id, "/ids/0"),
+            (with_type, &id, "/ids/0"),
+            (of_row, &row, "/rows/0"),
+        ] {
+            let places = event.places(Some(item.clone()));
+            assert_eq!(places.in_body("/at"), "/at");
+            assert_eq!(places.in_body(""), "");
+            assert_eq!(places.event(), event_place);
         }
     }
 }
