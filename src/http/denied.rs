@@ -7,13 +7,16 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::time::Timestamp;
 
-/// The maximum number of rows. The sources, the problem types and the reasons are closed sets with fewer combinations,
-/// but a bridge that runs for years can have had many sources. The bridge then removes the row with the oldest request.
+/// The maximum number of rows. The sources, the problem types, the reasons and the causes are closed sets with fewer
+/// combinations, but a bridge that runs for years can have had many sources. The bridge then removes the row with the oldest request.
 const ROWS_MAX: usize = 1_000;
 
-/// The denied requests since the start of the process, in one row for each source, problem type and reason.
+/// The denied requests since the start of the process, in one row for each source, problem type, reason and cause.
 #[derive(Debug, Default)]
-pub struct DeniedRequests(Mutex<BTreeMap<(String, &'static str, String), DeniedRow>>);
+pub struct DeniedRequests(Mutex<BTreeMap<RowKey, DeniedRow>>);
+
+/// The source, the problem type, the reason and the cause of a row.
+type RowKey = (String, &'static str, String, String);
 
 /// A denied request. No field contains a value of the request.
 #[derive(Clone, Debug)]
@@ -23,13 +26,16 @@ pub struct DeniedRequest<'a> {
     pub problem: &'static str,
     /// The reason why the authentication failed, or the rule that the request breaks.
     pub reason: &'a str,
+    /// The cause among the requests with the same reason, from a closed set: the words of the sentence and the place in
+    /// the configuration, without a value of the request.
+    pub cause: String,
     /// JSON Pointers to the places in the body that break the rule.
     pub pointers: Vec<String>,
     /// A sentence about the request.
     pub detail: String,
 }
 
-/// The denied requests of one source with the same problem type and the same reason.
+/// The denied requests of one source with the same problem type, the same reason and the same cause.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeniedRow {
     pub source: String,
@@ -51,11 +57,12 @@ impl DeniedRequests {
             source,
             problem,
             reason,
+            cause,
             pointers,
             detail,
         } = request;
         let mut rows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (source.to_owned(), problem, reason.to_owned());
+        let key = (source.to_owned(), problem, reason.to_owned(), cause);
         if rows.len() >= ROWS_MAX && !rows.contains_key(&key) {
             let oldest = rows.iter().min_by_key(|(_, row)| row.last_at);
             let oldest = oldest.map(|(key, _)| key.clone());
@@ -94,6 +101,7 @@ mod tests {
             source,
             problem: "invalid",
             reason,
+            cause: String::new(),
             pointers: vec![format!("/{detail}")],
             detail: detail.to_owned(),
         }
@@ -121,6 +129,22 @@ mod tests {
             (denied.rows(None).len(), denied.rows(Some("x")).len()),
             (2, 0)
         );
+    }
+
+    /// FAULTS N586: two causes of one reason have a row each, so that the sentence of a row belongs to all its requests.
+    #[test]
+    fn each_cause_has_a_row() {
+        let denied = DeniedRequests::default();
+        for (cause, detail) in [("a", "one"), ("b", "two"), ("a", "three")] {
+            let request = DeniedRequest {
+                cause: cause.to_owned(),
+                ..request("crm", "type", detail)
+            };
+            denied.record(request, Timestamp::from_millis(1));
+        }
+        let rows = denied.rows(None).into_iter();
+        let rows: Vec<_> = rows.map(|row| (row.count, row.last_detail)).collect();
+        assert_eq!(rows, [(2, "three".to_owned()), (1, "two".to_owned())]);
     }
 
     /// FAULTS N460: the list of refused requests is bounded, and keeps the newest rows.

@@ -8,7 +8,7 @@ use actix_web::HttpRequest;
 use super::auth::Denial;
 use super::refusal::FINAL_PROBLEMS;
 use super::{Endpoint, Ingress, Refusal};
-use crate::event::pointer;
+use crate::event::{EventError, pointer};
 use crate::http::denied::DeniedRequest;
 
 /// The maximum number of pointers in one report. More pointers rarely have another cause.
@@ -26,26 +26,24 @@ impl Ingress {
         if endpoint.is_none() || !FINAL_PROBLEMS.contains(&problem) {
             return;
         }
-        let now = self.clock.now();
-        for broken in broken_rules(refusal) {
-            let BrokenRule {
-                rule,
-                pointers,
-                detail,
-            } = broken;
+        for (_, broken) in broken_rules(refusal, |_error| String::new()) {
             tracing::warn!(
                 source,
                 problem,
-                rule,
-                pointers = pointers.join(" "),
+                rule = broken.rule,
+                pointers = broken.pointers.join(" "),
                 "refused a request: the sender must change it"
             );
+        }
+        let now = self.clock.now();
+        for (cause, broken) in broken_rules(refusal, cause) {
             let request = DeniedRequest {
                 source,
                 problem,
-                reason: rule,
-                pointers,
-                detail,
+                reason: broken.rule,
+                cause,
+                pointers: broken.pointers,
+                detail: broken.detail,
             };
             self.denied.record(request, now);
         }
@@ -69,6 +67,7 @@ impl Ingress {
             source,
             problem: refusal.word(),
             reason,
+            cause: without_numbers(&denial.detail),
             pointers: Vec::new(),
             detail: denial.detail,
         };
@@ -88,15 +87,39 @@ struct BrokenRule<'a> {
     detail: String,
 }
 
-/// Returns the rules that a refused request breaks, each once.
-fn broken_rules(refusal: &Refusal) -> Vec<BrokenRule<'_>> {
-    let mut rules: BTreeMap<&str, BrokenRule<'_>> = BTreeMap::new();
+/// The rule of an error whose sentence contains a name that the sender chose.
+const UNKNOWN_EVENT_TYPE: &str = "unknown_event_type";
+
+/// Returns the cause of an error, from a closed set: the place in the configuration, and the words of the sentence without
+/// a value of the request.
+fn cause(error: &EventError) -> String {
+    if error.rule == UNKNOWN_EVENT_TYPE {
+        return error.location.clone();
+    }
+    format!("{} {}", error.location, without_numbers(&error.detail))
+}
+
+/// Replaces the numbers in a sentence. A number can be a value of the request, such as a line or a length.
+fn without_numbers(sentence: &str) -> String {
+    let words = sentence.split(|letter: char| letter.is_ascii_digit());
+    let words = words.filter(|part| !part.is_empty());
+    words.collect::<Vec<_>>().join("#")
+}
+
+/// Returns the rules that a refused request breaks. Each rule occurs once for each result of `cause`.
+fn broken_rules(
+    refusal: &Refusal,
+    cause: impl Fn(&EventError) -> String,
+) -> Vec<(String, BrokenRule<'_>)> {
+    let mut rules: BTreeMap<(&str, String), BrokenRule<'_>> = BTreeMap::new();
     for error in refusal.errors() {
-        let broken = rules.entry(&error.rule).or_insert_with(|| BrokenRule {
-            rule: &error.rule,
-            pointers: Vec::new(),
-            detail: error.detail.clone(),
-        });
+        let broken = rules
+            .entry((&error.rule, cause(error)))
+            .or_insert_with(|| BrokenRule {
+                rule: &error.rule,
+                pointers: Vec::new(),
+                detail: error.detail.clone(),
+            });
         if broken.pointers.len() < POINTERS_MAX {
             let place = pointer::without_values(&error.pointer);
             if !place.is_empty() && !broken.pointers.contains(&place) {
@@ -105,11 +128,14 @@ fn broken_rules(refusal: &Refusal) -> Vec<BrokenRule<'_>> {
         }
     }
     if rules.is_empty() {
-        return vec![BrokenRule {
+        let detail = refusal.detail();
+        let broken = BrokenRule {
             rule: "-",
             pointers: Vec::new(),
-            detail: refusal.detail(),
-        }];
+            detail: detail.clone(),
+        };
+        return vec![(without_numbers(&detail), broken)];
     }
-    rules.into_values().collect()
+    let rules = rules.into_iter();
+    rules.map(|((_, cause), broken)| (cause, broken)).collect()
 }

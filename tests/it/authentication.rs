@@ -567,3 +567,91 @@ fn verify_finds_the_secret_in_another_scheme() {
         assert!(!report.contains(CAPTURED_SECRET), "{report}");
     }
 }
+
+/// FAULTS N585: `verify` names only causes that the compared texts allow.
+#[test]
+fn verify_names_no_cause_that_it_cannot_know() {
+    let wrong = format!("x-sig: {}", "0".repeat(64));
+    let signed_path = HMAC.to_owned() + "\nsigned = \"{method} {path} {body}\"";
+    let nothing = "nothing was compared with the secrets";
+    let (body_only, all) = (
+        "or the body was changed",
+        "or the method or the path or the body was changed",
+    );
+    for (auth, header, part, other) in [
+        (
+            OWN_HEADER,
+            "x-other: value-of-another-header",
+            nothing,
+            "does not match",
+        ),
+        (
+            HMAC,
+            "x-other: value-of-another-header",
+            nothing,
+            "no common mistake",
+        ),
+        (HMAC, &wrong, body_only, "path"),
+        (&signed_path, &wrong, all, nothing),
+    ] {
+        let folder = SourceFolder::with_auth(auth).secret("secret", CAPTURED_SECRET);
+        let file = folder.path("body");
+        std::fs::write(&file, CAPTURED).unwrap();
+        let file = file.to_str().unwrap();
+        let (code, report, errors) =
+            folder.run(&["verify", "--source", "probe", file, "-H", header]);
+        assert_eq!(code, Some(2), "{report}{errors}");
+        assert!(
+            report.contains(part) && !report.contains(other),
+            "{header}: {report}"
+        );
+    }
+}
+
+/// FAULTS N586: a request for a receipt that the signature does not cover, and an event with a wrong signature.
+#[test]
+fn each_cause_of_a_denied_request_has_a_row() {
+    let folder = SourceFolder::with_auth(HMAC).secret("secret", CAPTURED_SECRET);
+    let app = TestApp::setup()
+        .settings(folder.settings())
+        .operator("ann", "token-of-ann-0123456789")
+        .start();
+    // The signature of an empty body, from Python's module hmac.
+    let empty = "0077d3750f5341c330a657b0e4d13ffcc7ed2778e8282aad460f82590e596289";
+    for _ in 0..2 {
+        assert_eq!(
+            post(&app, &[("x-sig", &"0".repeat(64))], CAPTURED).status,
+            401
+        );
+    }
+    let line = "GET /v1/sources/probe/events/v-1";
+    assert_eq!(
+        ask(app.ingress(), line, &[("x-sig", empty)], "")
+            .unwrap()
+            .status,
+        401
+    );
+    let token = [("authorization", "Bearer token-of-ann-0123456789")];
+    let rows = ask(app.ops(), "GET /admin/v1/denied-requests", &token, "")
+        .unwrap()
+        .json();
+    let rows = rows["requests"].as_array().unwrap().iter();
+    let mut rows: Vec<_> = rows
+        .map(|row| {
+            (
+                row["count"].as_u64().unwrap(),
+                row["last_detail"].to_string(),
+            )
+        })
+        .collect();
+    rows.sort();
+    assert_eq!(rows.len(), 2, "{rows:?}");
+    assert!(
+        rows[0].0 == 1 && rows[0].1.contains("does not cover the event id"),
+        "{rows:?}"
+    );
+    assert!(
+        rows[1].0 == 2 && rows[1].1.contains("no secret of the source"),
+        "{rows:?}"
+    );
+}

@@ -231,7 +231,7 @@ pub(super) fn audit(answer: &Value) -> Vec<String> {
     aligned(&rows)
 }
 
-/// Formats one line for each source, problem type and reason of denied requests.
+/// Formats one line for each source, problem type, reason and cause of denied requests.
 pub(super) fn denied_requests(answer: &Value) -> Vec<String> {
     let head = [
         "SOURCE", "PROBLEM", "REASON", "COUNT", "FIRST", "LAST", "POINTERS", "DETAIL",

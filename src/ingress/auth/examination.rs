@@ -7,7 +7,7 @@
 use secrecy::{ExposeSecret, SecretString};
 
 use super::token::{self, TokenKeys};
-use super::{Denial, Error, Head, SecretMinimum, TokenScheme};
+use super::{Denial, DenialReason, Error, Head, SecretMinimum, TokenScheme, required};
 use crate::time::Timestamp;
 
 /// A request that an operator has captured, for example in a gateway.
@@ -53,6 +53,11 @@ impl Examination {
     }
 }
 
+/// The last line about a request without the header of the secret or of the signature.
+pub(super) const NOTHING_COMPARED: &str = "nothing was compared with the secrets; if the captured request has the header, add it with the option --header";
+const OTHER_SECRET: &str =
+    "no header contains a secret of the source: compare the secret with the sender's";
+
 /// Examines a request with a token or a password in a header.
 ///
 /// # Errors
@@ -67,7 +72,10 @@ pub fn examine_token(
     let headers = request.head.headers;
     let header = scheme.header();
     examination.say(format!("the secret is in the header {header}"));
-    for secret in secrets {
+    let line = required(headers, header.as_str());
+    let is_missing = line.is_err_and(|denial| denial.reason == DenialReason::Missing);
+    let compared = if is_missing { &[][..] } else { secrets };
+    for secret in compared {
         let tokens = std::slice::from_ref(&secret.secret);
         let keys = TokenKeys::new(scheme.clone(), tokens, minimum)?;
         let file = &secret.file;
@@ -90,10 +98,12 @@ pub fn examine_token(
                 .find_map(|token| mistake(scheme, value, token))?;
             Some(format!("the header {name} {mistake}"))
         });
-        examination.say(near.unwrap_or_else(|| {
-            "no header contains a secret of the source: compare the secret with the sender's"
-                .to_owned()
-        }));
+        let other = if is_missing {
+            NOTHING_COMPARED
+        } else {
+            OTHER_SECRET
+        };
+        examination.say(near.unwrap_or_else(|| other.to_owned()));
     }
     Ok(examination)
 }

@@ -5,7 +5,7 @@ use actix_web::http::header::{HeaderMap, HeaderName};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest as _, Sha256};
 
-use super::super::examination::{CapturedRequest, Examination, NamedSecret};
+use super::super::examination::{CapturedRequest, Examination, NOTHING_COMPARED, NamedSecret};
 use super::super::{Denial, SecretFlaw, required};
 use super::sent_body::bodies;
 use super::signing_time::TimeUnit;
@@ -46,6 +46,7 @@ pub fn examine_hmac(
         Ok(line) => line,
         Err(denial) => {
             examination.denied(&denial);
+            examination.say(NOTHING_COMPARED);
             return Ok(examination);
         }
     };
@@ -69,7 +70,7 @@ pub fn examine_hmac(
     let is_signed = scheme.compare(line, &text, &keys, &mut examination);
     if !is_signed {
         let near = scheme.nearest_match(line, time, secrets, request);
-        examination.say(near.unwrap_or_else(|| NO_MISTAKE.to_owned()));
+        examination.say(near.unwrap_or_else(|| scheme.no_mistake(line)));
     }
     if let Err(denial) = &stale {
         examination.denied(denial);
@@ -78,9 +79,30 @@ pub fn examine_hmac(
     Ok(examination)
 }
 
-const NO_MISTAKE: &str = "no common mistake explains the difference: the sender has another secret, or the method, the path or the body was changed after the sender signed it. Compare the SHA-256 of the body with the sender's: a program that parses the JSON and writes it again changes the bytes";
-
 impl HmacScheme {
+    /// Returns the last line about a request whose signature no common mistake explains. The line names only values that
+    /// the signature covers.
+    fn no_mistake(&self, line: &str) -> String {
+        if self.header_items.items(line).next().is_none() {
+            return NOTHING_COMPARED.to_owned();
+        }
+        let template = &self.signed.template;
+        let mut signed = Vec::new();
+        if template.has_method() {
+            signed.push("the method".to_owned());
+        }
+        if template.has_path() {
+            signed.push("the path".to_owned());
+        }
+        signed.extend(template.headers().map(|name| format!("the header {name}")));
+        signed.push("the body".to_owned());
+        format!(
+            "no common mistake explains the difference: the sender has another secret, or {} was changed after the sender signed it. \
+             Compare the SHA-256 of the body with the sender's: a program that parses the JSON and writes it again changes the bytes",
+            signed.join(" or ")
+        )
+    }
+
     /// Returns the signing time of the request, or the denial of a stale request.
     fn time<'a>(&'a self, request: CapturedRequest<'a>) -> Result<&'a str, Denial> {
         let signing_time = self.signed.signing_time.as_ref();

@@ -80,6 +80,11 @@ impl Template {
         self.0.contains(&Part::Timestamp)
     }
 
+    /// Returns whether the template contains `{method}`.
+    pub(super) fn has_method(&self) -> bool {
+        self.0.contains(&Part::Method)
+    }
+
     /// Returns whether the template contains `{path}`.
     pub(super) fn has_path(&self) -> bool {
         self.0.contains(&Part::Path)
