@@ -121,6 +121,13 @@ fn check_all(config: &Config, settings: Vec<SourceSettings>, mut errors: usize) 
         let results = examples::run(&folder, &sources, &source, wall_time);
         describe(&source, &results);
         print_result(format_args!("  {}", counted(&results, &folder)));
+        // The expected results of such an example are also right for a mapping that makes every event invalid.
+        if results.parked > 0 {
+            print_result(format_args!(
+                "  examples with an invalid event that the bridge parks: {}",
+                results.parked
+            ));
+        }
         results.errors.iter().for_each(print_notice);
         errors += results.errors.len();
     }
@@ -224,7 +231,18 @@ fn describe(source: &Source, results: &ExampleResults) {
             event_type.schema.name()
         ));
         let covered = results.coverage.get(name).unwrap_or(&nothing);
-        list("not read", &coverage::unread(source, event_type, covered));
+        let unread = coverage::unread(source, event_type, covered);
+        list("not read", &unread);
+        for (read, meant) in coverage::misspelt(event_type, &unread) {
+            print_result(format_args!(
+                "    the schema does not have {read}, which an expression reads; did you mean {meant}?"
+            ));
+        }
+        if covered.has_only_invalid_events() {
+            print_result(
+                "    every example is invalid: no example shows a request of this mapping to Imprint",
+            );
+        }
         if results.count > 0 {
             list(
                 "in no example",

@@ -22,7 +22,7 @@ use crate::http::header_line::{header_map, parse_header};
 use crate::http::{HeaderName, HeaderValue, Method};
 use crate::intake::examples::Expectation;
 use crate::intake::{EventExplanation, Explanation, RequestMessage, Sources};
-use crate::terminal::print_result;
+use crate::terminal::{print_notice, print_result};
 use crate::time::Clock;
 
 mod report;
@@ -126,6 +126,11 @@ fn print(options: &ExplainOptions, explanation: &Explanation) -> anyhow::Result<
     if options.example {
         let expectation = Expectation::of(explanation);
         print_result(format_args!("{:#}", expectation.as_json()));
+        if explanation.parks_an_invalid_event() {
+            print_notice(
+                "an event of this example is invalid, and the bridge parks it: save this result only if the event is meant to be invalid",
+            );
+        }
     } else if options.json {
         print_json(explanation)?;
     } else {

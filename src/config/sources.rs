@@ -25,6 +25,9 @@ mod rules;
 pub use auth::{Auth, SecretFiles};
 pub use files::{SourceFiles, SourcesDigest};
 
+/// The lists of a source file that stand before its first table.
+const TOP_LEVEL_LISTS: [&str; 3] = ["allowed_origins", "ignore", "unsigned_headers"];
+
 /// The settings of one source file.
 #[derive(Debug)]
 pub struct SourceSettings {
@@ -211,6 +214,7 @@ fn read_source(
         SourceName::parse(stem).map_err(|error| vec![file_error(file, error.to_string())])?;
     let settings = read_file(file).map_err(|error| vec![error])?;
     let mut reader = Reader::new(&file.display().to_string(), settings);
+    reader.take_misplaced(&TOP_LEVEL_LISTS, &[&["auth", "unsigned_headers"]]);
     let auth = auth::take(&mut reader);
     let listed = headers::take_unsigned(&mut reader, auth.as_ref());
     let quota = quota.take_source(&mut reader);
@@ -278,6 +282,9 @@ fn event_types(
 ) -> BTreeMap<String, EventType> {
     let names = reader.keys(&["events"]).into_iter();
     let compiled = names.filter_map(|name| {
+        if rules::has_names_without_quotes(reader, &name) {
+            return None;
+        }
         let event_type = rules::event_type(reader, &name, tables, schemas_dir)?;
         Some((name, event_type))
     });

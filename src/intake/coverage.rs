@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::explanation::{Explanation, TargetResult};
+use super::explanation::{ExplainedOutcome, Explanation, TargetResult};
 use super::source::{EventType, Source};
 use crate::event::pointer;
 use crate::mapping::JsonEnvelope;
+use crate::spelling;
 
 /// The coverage of one event type: the paths that the mapping read in the examples, and the fields that the examples
 /// set.
@@ -15,6 +16,17 @@ pub struct ExampleCoverage {
     reads: BTreeSet<String>,
     /// The Imprint fields that the examples set or clear.
     targets: BTreeSet<String>,
+    /// The number of events with a request to Imprint.
+    requests: usize,
+    /// The number of invalid events, which the bridge refuses or parks.
+    invalid: usize,
+}
+
+impl ExampleCoverage {
+    /// Returns whether every example is invalid. The results of the examples are then no test of the mapping.
+    pub const fn has_only_invalid_events(&self) -> bool {
+        self.requests == 0 && self.invalid > 0
+    }
 }
 
 /// Adds one example to the coverage of its event types: the paths that the expressions read, and the fields that the
@@ -31,6 +43,13 @@ pub fn observe(
         };
         let covered = coverage.entry(name.to_owned()).or_default();
         covered.reads.extend(event.reads.iter().cloned());
+        match event.outcome {
+            ExplainedOutcome::Request(_) | ExplainedOutcome::Parked { .. } => covered.requests += 1,
+            ExplainedOutcome::Refused { .. } | ExplainedOutcome::Invalid { .. } => {
+                covered.invalid += 1;
+            }
+            ExplainedOutcome::Ignored { .. } => {}
+        }
         for target in event.targets.iter().flatten() {
             match target.result {
                 TargetResult::Value { .. } | TargetResult::Cleared => {
@@ -64,6 +83,25 @@ pub fn unread(source: &Source, event_type: &EventType, examples: &ExampleCoverag
         .collect()
 }
 
+/// Returns the paths that the compiled expressions read and the schema does not have, each with a similar path of the
+/// schema that no expression reads. `unread` is the result of [`unread`].
+pub fn misspelt<'u>(event_type: &EventType, unread: &'u [String]) -> Vec<(String, &'u str)> {
+    let leaves = event_type.schema.leaf_pointers();
+    let reads = event_type.mapping.reads().into_iter();
+    let unknown = reads.filter(|read| !leaves.iter().any(|leaf| overlap(read, leaf)));
+    let meant = unknown.filter_map(|read| {
+        let (outer, name) = read.rsplit_once('/')?;
+        let beside = unread.iter().filter_map(|path| path.rsplit_once('/'));
+        let beside = beside.filter(|(around, _)| *around == outer);
+        let meant = spelling::misspelt(name, beside.map(|(_, name)| name))?;
+        let meant = unread
+            .iter()
+            .find(|path| **path == format!("{outer}/{meant}"))?;
+        Some((read.clone(), meant.as_str()))
+    });
+    meant.collect()
+}
+
 /// Returns the Imprint fields of the mapping that no example sets or clears.
 pub fn without_example(event_type: &EventType, examples: &ExampleCoverage) -> Vec<String> {
     let fields = event_type.mapping.fields().map(ToString::to_string);
@@ -74,23 +112,24 @@ pub fn without_example(event_type: &EventType, examples: &ExampleCoverage) -> Ve
 
 /// Returns whether a mapping that reads the path `read` also reads the schema path `leaf`.
 ///
-/// The result is true if the two paths are equal. The result is also true if `leaf` lies inside `read`, and no other
-/// path in `reads` lies inside `read`.
+/// The result is true if the two paths are equal, or if `read` lies inside `leaf`: the schema does not describe the parts
+/// of `leaf`. The result is also true if `leaf` lies inside `read`, and no other path in `reads` lies inside `read`.
 fn covers(read: &str, leaf: &str, reads: &BTreeSet<String>) -> bool {
-    let mut steps = leaf.split('/');
-    let fits = read.split('/').all(|step| {
-        steps
-            .next()
-            .is_some_and(|of_leaf| of_leaf == step || of_leaf == "*")
-    });
-    let is_outside_only = steps.next().is_some() && pointer::any_inside(reads, read);
-    fits && !is_outside_only
+    let is_leaf_inside = leaf.split('/').count() > read.split('/').count();
+    overlap(read, leaf) && !(is_leaf_inside && pointer::any_inside(reads, read))
+}
+
+/// Returns whether one of the two paths contains the other path. `*` in `leaf` stands for every item.
+fn overlap(read: &str, leaf: &str) -> bool {
+    let mut steps = read.split('/').zip(leaf.split('/'));
+    steps.all(|(read, leaf)| read == leaf || leaf == "*")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// FAULTS N582: a path of the schema counts as read if an expression reads only a part of its value.
     #[test]
     fn a_place_covers_what_lies_inside_it_unless_a_part_is_read() {
         let reads = |reads: &[&str]| reads.iter().map(|read| (*read).to_owned()).collect();
@@ -99,7 +138,9 @@ mod tests {
             ("/a", "/a/b", &["/a"], true),
             ("/a", "/a/b", &["/a", "/a/c"], false),
             ("/a/0", "/a/*", &["/a/0"], true),
-            ("/a/b", "/a", &["/a/b"], false),
+            ("/a/b", "/a", &["/a/b"], true),
+            ("/a/0/b", "/a/*", &["/a/0/b"], true),
+            ("/a/b/0", "/a/c", &["/a/b/0"], false),
             ("/ab", "/a", &["/ab"], false),
         ] {
             assert_eq!(

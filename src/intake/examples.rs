@@ -93,10 +93,12 @@ pub fn summary(explanation: &Explanation) -> String {
 fn outcome_summary(outcome: &ExplainedOutcome) -> String {
     match outcome {
         ExplainedOutcome::Refused { problem } => format!("refused, {}", to_json(problem)),
-        ExplainedOutcome::Invalid { problem } => format!("parked, invalid, {}", to_json(problem)),
+        ExplainedOutcome::Invalid { problem } => {
+            format!("parked ({INVALID}), {}", to_json(problem))
+        }
         ExplainedOutcome::Ignored { .. } => IGNORED.to_owned(),
         ExplainedOutcome::Request(request) => to_json(&request.request).to_string(),
-        ExplainedOutcome::Parked { reason, .. } => format!("parked, {reason}"),
+        ExplainedOutcome::Parked { reason, .. } => format!("parked ({reason})"),
     }
 }
 
@@ -179,8 +181,11 @@ fn compare_request(expected: &Value, outcome: &ExplainedOutcome) -> Vec<String> 
             return compare_errors(expected, problem.errors.iter().map(to_json));
         }
         (_, _) => {
+            let reason = expected.get("parked").and_then(Value::as_str);
+            let reason = reason.map(|reason| format!(" ({reason})"));
             return vec![format!(
-                "expected {wanted}, found {}",
+                "expected {wanted}{}, found {}",
+                reason.unwrap_or_default(),
                 outcome_summary(outcome)
             )];
         }

@@ -232,6 +232,12 @@ impl Explanation {
         let outcomes = of_events.chain(&self.outcome);
         outcomes.filter_map(ExplainedOutcome::problem)
     }
+
+    /// Returns whether the bridge accepts the body and parks an invalid event of the body.
+    pub fn parks_an_invalid_event(&self) -> bool {
+        let mut events = self.events.iter();
+        events.any(|event| matches!(event.outcome, ExplainedOutcome::Invalid { .. }))
+    }
 }
 
 /// Masks the names in JSON Pointers that can be values. Each place stands in the result once.

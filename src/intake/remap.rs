@@ -117,7 +117,8 @@ fn unknown_source_today() -> Vec<EventError> {
 }
 
 fn unknown_event_type_today() -> Vec<EventError> {
-    let detail = "The source no longer has this event type.";
+    let detail = "The source file has no table for this event type. To send nothing for events of this type, add the type to \
+                  `ignore` in the source file.";
     error("", "unknown_event_type", "events", detail)
 }
 

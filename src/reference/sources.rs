@@ -66,6 +66,7 @@ pub static SOURCES: &[MessageExplanation] = &[
             "an expression is made of paths such as `.a.b[0]`, `|`, `//`, `==`, `and`, `or`, `if`, constants, objects, \"\\(…)\" and the functions …; an interpreted expression, which is slower, can also contain `.[]`, `.[0:5]`, `[…]`, `as $x`, `<`, `+`, `-`, `*`, `?`, `try` and jq's …; the expressions in [body] and `when` can also contain header(\"x-topic\")",
             "did you mean …?",
             "if it is a member of the event, write .…; …",
+            "if it is a constant text, write the text with inner quotes: '\"…\"'",
         ],
         "The expression uses a name that the mapping language does not have, or a part of jq that could loop forever or read data outside the event.",
         "Use the replacement that the message proposes.",
@@ -86,6 +87,7 @@ pub static SOURCES: &[MessageExplanation] = &[
             "write a name with a hyphen in double quotes: .\"…\"",
             "regular expressions are not available; use lookup, split, digits or ==",
             "a text can only be compared as a whole, with == or lookup, or cut with split",
+            "a list contains the text x if any(. == \"x\") is true; a text can only be compared as a whole, with == or lookup, or cut with split",
             "an expression reads only the event, so that the same event always gives the same request",
             "an expression has no definitions and no loops except map, any, all and select",
         ],
@@ -99,6 +101,7 @@ pub static SOURCES: &[MessageExplanation] = &[
             "…: line 1 of at most 2 lines",
             "`…` takes a different number of arguments",
             "`…` takes a constant text",
+            "`…(…)` does not look at its input, because a text is always true; write …(. == …)",
             "a region is the ISO 3166 alpha-2 code of a country, in upper case…",
             "; did you mean \"…\"?",
         ],
@@ -161,6 +164,11 @@ pub static SOURCES: &[MessageExplanation] = &[
         "Split the work: use `lookup`, or let the CRM send the value.",
     ),
     row(
+        &["is inside the table […]: write `…` before the first table of the file"],
+        "TOML reads each key after the header of a table as a key of this table.",
+        "Move the list to the top of the file.",
+    ),
+    row(
         &[
             "has both … and …",
             "has neither … nor ……; if the result today is right, write it into …: …",
@@ -184,14 +192,13 @@ pub static SOURCES: &[MessageExplanation] = &[
     row(
         &[
             "expected … events, found …: …",
-            "expected …, found …",
+            "expected ……, found …",
             "expected a refusal, found …",
             "expected the problem …, found …",
             "expected the error …",
             "unexpected error …",
             "…: expected …, found …",
             "…: expected …, found nothing",
-            "parked, invalid, …",
         ],
         "The result of the mapping differs from the result that the example expects.",
         "Correct the mapping or the example. `imprint-bridge explain --example FILE` prints the result of today.",
@@ -200,6 +207,19 @@ pub static SOURCES: &[MessageExplanation] = &[
         &["not read"],
         "This message is not an error: the schema has these paths, but no expression reads them.",
         "Map the paths, if Imprint needs their values.",
+    ),
+    row(
+        &["    the schema does not have …, which an expression reads; did you mean …?"],
+        "The expression reads a path that the schema does not have. The schema has a similar path, which no expression reads.",
+        "Correct the path, or add the path to the schema.",
+    ),
+    row(
+        &[
+            "    every example is invalid: no example shows a request of this mapping to Imprint",
+            "  examples with an invalid event that the bridge parks: …",
+        ],
+        "This message is not an error, but often the sign of a wrong mapping: with `body.on_invalid = \"park\"`, the bridge accepts an invalid event and parks it.",
+        "Read the errors with `imprint-bridge explain`. Correct the mapping, or keep the result if the example is meant to be invalid.",
     ),
     row(
         &["in no example"],

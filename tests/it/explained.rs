@@ -230,3 +230,110 @@ fn the_metrics_count_ignored_events_by_reason() {
         });
     }
 }
+
+/// A source whose examples are one event, with the results of today.
+fn with_example(source: &str, schema: &str, event: &Value) -> (SourceFolder, String) {
+    let folder = SourceFolder::new("", "kind = \"none\"", source);
+    std::fs::write(folder.path("schemas/changed.json"), schema).unwrap();
+    std::fs::create_dir(folder.path("sources/probe")).unwrap();
+    let file = folder.path("sources/probe/one.event.json");
+    std::fs::write(&file, event.to_string()).unwrap();
+    let arguments = [
+        "explain",
+        "--source",
+        "probe",
+        "--example",
+        file.to_str().unwrap(),
+    ];
+    let (_, result, notice) = folder.run(&arguments);
+    std::fs::write(folder.path("sources/probe/one.request.json"), result).unwrap();
+    (folder, notice)
+}
+
+const PAIRS: &str = r#"
+[body]
+format = "json"
+id = ".id"
+type = '"changed"'
+on_invalid = "park"
+[events.changed]
+schema = "changed.json"
+customer.imprint_id = ".person.cid"
+version = ".at"
+version_domain = "sequence"
+[events.changed.update]
+first_name = ".names[0].first"
+email = ".emails | first"
+metadata.tier = '.custom."100764"[1]'
+"#;
+const PAIRS_SCHEMA: &str = r#"{"type": "object", "properties": {"id": {}, "at": {}, "names": {"type": "array"},
+    "emails": {"type": "array"}, "custom": {"type": "object"}, "note": {"type": "array"},
+    "person": {"type": "object", "properties": {"cid": {"type": "string"}}}}}"#;
+
+fn pairs() -> Value {
+    json!({"id": "1", "at": 5, "person": {"cid": "C-1"}, "names": [{"first": "Bo"}], "emails": ["a@example.com"],
+        "custom": {"100764": ["A", "B"]}})
+}
+
+/// FAULTS N582: the schema says only that a value is a list or an object, and the mapping reads a part of the value.
+#[test]
+fn a_container_whose_part_is_read_is_read() {
+    let (folder, notice) = with_example(PAIRS, PAIRS_SCHEMA, &pairs());
+    let (code, output, errors) = folder.run(&["check"]);
+    assert_eq!((code, notice.as_str()), (Some(0), ""), "{output}{errors}");
+    let unread: Vec<&str> = output
+        .lines()
+        .filter(|line| line.contains("not read"))
+        .collect();
+    assert_eq!(unread, ["    not read: /note"], "{output}");
+}
+
+/// FAULTS N587: with `on_invalid = "park"`, the saved result of a broken mapping becomes the expected result. `explain` and
+/// `check` say that the example is invalid.
+#[test]
+fn a_broken_mapping_with_saved_results_is_reported() {
+    let source = PAIRS.replace("version = \".at\"", "version = \".readat\"");
+    let (folder, notice) = with_example(&source, PAIRS_SCHEMA, &pairs());
+    assert!(
+        notice.contains("save this result only if the event is meant to be invalid"),
+        "{notice}"
+    );
+    let (code, output, errors) = folder.run(&["check"]);
+    assert_eq!(code, Some(0), "{errors}");
+    assert!(
+        output.contains("    every example is invalid: no example shows a request"),
+        "{output}"
+    );
+    assert!(
+        output.contains("  1 example\n  examples with an invalid event that the bridge parks: 1\n"),
+        "{output}"
+    );
+}
+
+/// FAULTS N588: a misspelt path looks like an event that says nothing. `check` proposes the path of the schema.
+#[test]
+fn check_proposes_the_path_that_the_author_meant() {
+    let source = PAIRS.replace(".person.cid", ".person.c_id");
+    let (folder, _) = with_example(&source, PAIRS_SCHEMA, &pairs());
+    let (_, output, _) = folder.run(&["check"]);
+    let expected = "    the schema does not have /person/c_id, which an expression reads; did you mean /person/cid?";
+    assert!(output.lines().any(|line| line == expected), "{output}");
+}
+
+/// FAULTS N589: an example expects one reason for parking the event, and finds another one.
+#[test]
+fn a_difference_names_both_reasons_of_a_parked_event() {
+    let (folder, _) = with_example(PAIRS, PAIRS_SCHEMA, &json!({"id": "1", "at": 5}));
+    let expected = json!({"parked": "foreign_address", "body": {}});
+    std::fs::write(
+        folder.path("sources/probe/one.request.json"),
+        expected.to_string(),
+    )
+    .unwrap();
+    let (code, _, errors) = folder.run(&["check"]);
+    assert_eq!(code, Some(2), "{errors}");
+    assert!(
+        errors.contains("expected parked (foreign_address), found parked (invalid), {"),
+        "{errors}"
+    );
+}

@@ -348,6 +348,51 @@ fn an_event_type_with_dots_needs_quotes() {
     assert_contains(&errors, &[expected], "dots");
 }
 
+/// FAULTS N583: the second part of a name without quotes is also the name of a table of each event type.
+#[test]
+fn an_event_type_with_dots_and_the_name_of_a_table_needs_quotes() {
+    for name in [
+        "customer.update",
+        "customer.customer",
+        "a.b.update",
+        "order.address.on_invalid",
+    ] {
+        let source = SOURCE.replace("[events.customer", &format!("[events.{name}"));
+        let folder = folder_with(&source, SCHEMA);
+        let (_, errors) = check(folder.path(), &[]);
+        let expected =
+            format!("unknown table; write a name with dots in quotes: [events.\"{name}\"]");
+        assert_contains(&errors, &[&expected], name);
+    }
+    let metadata = "metadata.customer.partner_id = \".x\"\nmetadata.schema = \".y\"\nemail = ";
+    check_source("email = ", metadata, &[]);
+}
+
+/// FAULTS N583: TOML reads a key after the header of a table as a key of this table.
+#[test]
+fn a_list_inside_a_table_names_its_place() {
+    let key = "ignore = [\"product\"]\n";
+    for (after, table) in [
+        ("first_name = \".first_name\"\n", "events.customer.update"),
+        ("A = \"GOLD\"\n", "tables.tiers"),
+        ("kind = \"none\"\n", "auth"),
+        ("format = \"json\"\n", "body"),
+        ("version_domain = \"time\"\n", "events.customer"),
+    ] {
+        for key in [key, "allowed_origins = [\"a.example\"]\n"] {
+            let source = SOURCE.replace("ignore = [\"product\"]\n", "");
+            let source = source.replace(after, &format!("{after}{key}"));
+            let (name, _) = key.split_once(' ').unwrap();
+            let folder = folder_with(&source, SCHEMA);
+            let (_, errors) = check(folder.path(), &[]);
+            let expected = format!(
+                "{table}.{name}: is inside the table [{table}]: write `{name}` before the first table of the file"
+            );
+            assert_contains(&errors, &[&expected], table);
+        }
+    }
+}
+
 /// A text of the source file, the wrong text in its place, and a part of the only error.
 const WRONG_EXPRESSIONS: &[(&str, &str, &str)] = &[
     ("first_name = ", "zip = ", "did you mean postal_code?"),
@@ -430,9 +475,30 @@ const WRONG_EXPRESSIONS: &[(&str, &str, &str)] = &[
         "id = \".id | digst\"",
         "body.id: `digst` is not allowed here; did you mean digest?",
     ),
+    (
+        "'.kind'",
+        "\"person.update\"",
+        "body.type: `person` is not allowed here; if it is a member of the event, write .person.update; if it is a constant \
+         text, write the text with inner quotes: '\"person.update\"'",
+    ),
+    (
+        "'.kind'",
+        "\"orders/paid\"",
+        "if it is a constant text, write the text with inner quotes: '\"orders/paid\"'",
+    ),
+    (
+        "\".first_name\"",
+        "'.tags | contains(\"VIP\")'",
+        "a list contains the text x if any(. == \"x\") is true",
+    ),
+    (
+        "\".first_name\"",
+        "'if (.tags | any(\"VIP\")) then .first_name else null end'",
+        "`any(\"VIP\")` does not look at its input, because a text is always true; write any(. == \"VIP\")",
+    ),
 ];
 
-/// FAULTS N427: an error of an expression names what the author probably meant.
+/// FAULTS N427, N584: an error of an expression names what the author probably meant.
 #[test]
 fn an_error_of_an_expression_has_one_cause_and_a_correction() {
     for (from, to, expected) in WRONG_EXPRESSIONS.iter().copied() {

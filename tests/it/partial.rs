@@ -635,20 +635,20 @@ fn commands_show_an_invalid_event_as_parked() {
             .env("IMPRINT_BRIDGE__SCHEMAS_DIR", folder.path())
             .output()
             .unwrap();
-        let text = commands::text(&[output.stdout, output.stderr].concat());
-        (output.status.success(), text)
+        let [stdout, stderr] = [&output.stdout, &output.stderr].map(|bytes| commands::text(bytes));
+        (output.status.success(), stdout.clone() + &stderr, stdout)
     };
     let event = event.to_str().unwrap();
-    let (is_fine, shown) = run(&["explain", "--source", "list", event]);
+    let (is_fine, shown, _) = run(&["explain", "--source", "list", event]);
     assert!(is_fine, "{shown}");
     assert!(
         shown.contains("1 (changed): parked, because the event is invalid (unmappable)"),
         "{shown}"
     );
     assert!(shown.contains("2 (changed): request"), "{shown}");
-    let (_, example) = run(&["explain", "--source", "list", "--example", event]);
+    let (_, _, example) = run(&["explain", "--source", "list", "--example", event]);
     fs::write(at("list/two.request.json"), &example).unwrap();
-    let (is_fine, report) = run(&["check"]);
+    let (is_fine, report, _) = run(&["check"]);
     assert!(
         is_fine && example.contains("\"parked\": \"invalid\""),
         "{example}{report}"
@@ -658,7 +658,7 @@ fn commands_show_an_invalid_event_as_parked() {
         example.replace("/0/phone", "/0/mail"),
     )
     .unwrap();
-    let (is_fine, report) = run(&["check"]);
+    let (is_fine, report, _) = run(&["check"]);
     assert!(!is_fine && report.contains("event 0"), "{report}");
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use config::{Value, ValueKind};
+
 use super::{Raw, Reader, spell_path};
 
 impl Reader {
@@ -12,6 +14,64 @@ impl Reader {
             let mut places = missing.places.iter();
             !places.any(|place| wrong.contains(spell_path(place).as_str()))
         });
+    }
+
+    /// Finds names with dots that the author wrote without quotes. Returns the key paths of the tables of these names.
+    ///
+    /// `place` is a table of the file with a name of the author's choice. `settings` are places inside each such table.
+    /// Such a setting deeper inside `place` belongs to a table whose name goes on after the last key of `place`. `free` is a
+    /// place inside the table whose keys are names of the author's choice, too.
+    pub(in crate::config) fn names_without_quotes(
+        &self,
+        place: &[&str],
+        (settings, free): (&[&[&str]], &[&str]),
+    ) -> BTreeSet<Vec<String>> {
+        let place: Vec<String> = place.iter().map(|&key| key.to_owned()).collect();
+        let below = self
+            .values
+            .keys()
+            .filter_map(|key| key.strip_prefix(place.as_slice()));
+        let below = below.filter(|rest| !rest.iter().take(free.len()).eq(free.iter()));
+        let rest_of_name = |rest: &[String]| {
+            let is_end = |setting: &&&[&str]| {
+                let start = rest.len().checked_sub(setting.len());
+                let end = start.and_then(|start| rest.get(start..));
+                end.is_some_and(|end| end.iter().eq(setting.iter()))
+            };
+            let setting = settings.iter().find(is_end)?;
+            let name = rest.get(..rest.len().checked_sub(setting.len())?)?;
+            (!name.is_empty()).then(|| [&place, name].concat())
+        };
+        below.filter_map(rest_of_name).collect()
+    }
+
+    /// Moves the lists whose keys are inside a table by mistake to the top level: TOML reads each key after the header of a
+    /// table as a key of this table. Adds an error for each such list.
+    ///
+    /// `keys` are the keys of lists at the top level. A key is no mistake at one of the places in `own`.
+    pub(in crate::config) fn take_misplaced(&mut self, keys: &[&str], own: &[&[&str]]) {
+        let is_own = |place: &[String]| own.iter().any(|own| place.iter().eq(own.iter()));
+        let is_misplaced = |(place, value): &(&Vec<String>, &Value)| {
+            let is_key = place.last().is_some_and(|key| keys.contains(&key.as_str()));
+            let is_list = matches!(value.kind, ValueKind::Array(_));
+            place.len() > 1 && is_key && is_list && !is_own(place)
+        };
+        let misplaced = self.values.iter().filter(is_misplaced);
+        let misplaced: Vec<Vec<String>> = misplaced.map(|(place, _)| place.clone()).collect();
+        for place in misplaced {
+            let (Some(value), Some((key, table))) =
+                (self.values.remove(&place), place.split_last())
+            else {
+                continue;
+            };
+            let reason = format!(
+                "is inside the table [{}]: write `{key}` before the first table of the file",
+                spell_path(table)
+            );
+            let place: Vec<&str> = place.iter().map(String::as_str).collect();
+            self.error(&place, reason);
+            self.values.entry(vec![key.clone()]).or_insert(value);
+        }
     }
 
     /// Finds tables below a misspelt name. An error about each use of such a table would only follow from the error about

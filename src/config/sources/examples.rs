@@ -37,6 +37,8 @@ pub(crate) const FILE_BYTES_MAX: u64 = 1024 * 1024;
 #[derive(Debug, Default)]
 pub(crate) struct ExampleResults {
     pub(crate) count: usize,
+    /// The number of examples with an invalid event that the bridge parks.
+    pub(crate) parked: usize,
     /// The differences between expected and actual results, and the errors of example files that cannot be read.
     pub(crate) errors: Vec<ExampleError>,
     /// For each event type, the paths that the mapping read in the examples, and the Imprint fields that the examples
@@ -114,6 +116,7 @@ impl ExampleResults {
         };
         let explanation = explain(sources, source, message, wall_time)?;
         self.count += 1;
+        self.parked += usize::from(explanation.parks_an_invalid_event());
         coverage::observe(&mut self.coverage, source, &explanation);
         for (event_type, view) in sources.views(source, message) {
             self.first_views.entry(event_type).or_insert(view);

@@ -33,6 +33,15 @@ const JUMP_MAX_MAX: u64 = u64::MAX / 2;
 /// The tables of a source file at its top level.
 const TOP_LEVEL_TABLES: [&str; 5] = ["auth", "body", "events", "quota", "tables"];
 
+/// The tables of an event type.
+const EVENT_TYPE_TABLES: [&str; 5] = [
+    "address",
+    "customer",
+    "on_invalid",
+    "only_changed",
+    "update",
+];
+
 /// The format of a source's request bodies.
 #[derive(Clone, Copy)]
 enum SourceBodyFormat {
@@ -153,6 +162,34 @@ pub(super) fn event_type(
         epoch: u32::try_from(epoch).ok()?,
         jump_max,
     })
+}
+
+/// Reports the event types whose names have dots and no quotes, as in `[events.person.update]`. Returns whether there is
+/// such a name, and forgets the settings of `[events.person]` then, because their errors would only follow.
+pub(super) fn has_names_without_quotes(reader: &mut Reader, event_type: &str) -> bool {
+    let table = ["events", event_type];
+    let settings: [&[&str]; 3] = [
+        &["schema"],
+        &["customer", "imprint_id"],
+        &["customer", "partner_id"],
+    ];
+    let names = reader.names_without_quotes(&table, (&settings, &["update", "metadata"]));
+    // The reader itself reports a name that does not look like a setting.
+    if !names.iter().any(|name| {
+        name.get(2)
+            .is_some_and(|key| EVENT_TYPE_TABLES.contains(&key.as_str()))
+    }) {
+        return false;
+    }
+    for name in names {
+        let place: Vec<&str> = name.iter().map(String::as_str).collect();
+        let name = place.get(1..).unwrap_or_default().join(".");
+        let quoted = format!("[events.\"{name}\"]");
+        let reason = format!("unknown table; write a name with dots in quotes: {quoted}");
+        reader.error(&place, reason);
+    }
+    reader.forget(&table);
+    true
 }
 
 /// Returns the error of a name of event types that has a `*` before its end.

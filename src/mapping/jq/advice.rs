@@ -7,7 +7,7 @@ use super::allowed::{ALLOWED, allowed};
 use crate::spelling;
 
 /// Functions and operators of jq and of other languages, each with the notation of the mapping language.
-const REPLACEMENTS: [(&[&str], &str); 15] = [
+const REPLACEMENTS: [(&[&str], &str); 16] = [
     (
         &["ascii_downcase", "downcase", "tolower", "lowercase"],
         "use lower",
@@ -26,15 +26,12 @@ const REPLACEMENTS: [(&[&str], &str); 15] = [
         "regular expressions are not available; use lookup, split, digits or ==",
     ),
     (
-        &[
-            "startswith",
-            "endswith",
-            "contains",
-            "inside",
-            "index",
-            "indices",
-        ],
+        &["startswith", "endswith"],
         "a text can only be compared as a whole, with == or lookup, or cut with split",
+    ),
+    (
+        &["contains", "inside", "index", "indices", "IN", "includes"],
+        "a list contains the text x if any(. == \"x\") is true; a text can only be compared as a whole, with == or lookup, or cut with split",
     ),
     (
         &[
@@ -75,6 +72,9 @@ const REPLACEMENTS: [(&[&str], &str); 15] = [
 
 /// Returns advice about the unknown name at `slice` of the expression, or `None` if no advice fits.
 pub(super) fn advice(code: &str, slice: Option<&str>, name: &str) -> Option<String> {
+    if is_text(code) && !is_word(code) {
+        return Some(member_or_text(code));
+    }
     let is_of = |names: &[&str]| names.iter().any(|known| known.eq_ignore_ascii_case(name));
     if let Some((_, advice)) = REPLACEMENTS.iter().find(|(names, _)| is_of(names)) {
         return Some((*advice).to_owned());
@@ -83,6 +83,9 @@ pub(super) fn advice(code: &str, slice: Option<&str>, name: &str) -> Option<Stri
         return Some(format!(
             "write a name with a hyphen in double quotes: .\"{whole}\""
         ));
+    }
+    if is_text(code) {
+        return Some(member_or_text(code));
     }
     let known = FUNCTIONS.iter().map(|known| known.name);
     let known = known.chain(ALLOWED.iter().map(|(known, _)| *known));
@@ -96,6 +99,33 @@ pub(super) fn advice(code: &str, slice: Option<&str>, name: &str) -> Option<Stri
             allowed()
         )
     })
+}
+
+/// Returns whether the whole expression is probably a text that lacks its inner quotes, such as `person.update` or
+/// `orders/paid`.
+pub(super) fn is_text(code: &str) -> bool {
+    let code = code.trim();
+    let is_of_text = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./:".contains(&byte);
+    code.starts_with(|first: char| first.is_ascii_alphabetic()) && code.bytes().all(is_of_text)
+}
+
+/// Returns whether an expression is a single word.
+fn is_word(code: &str) -> bool {
+    code.trim()
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+/// Returns the advice about an expression that is a member without its dot, or a text without its inner quotes.
+fn member_or_text(code: &str) -> String {
+    let code = code.trim();
+    let text = format!("if it is a constant text, write the text with inner quotes: '\"{code}\"'");
+    let first_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'.';
+    if code.bytes().all(first_name) {
+        format!("if it is a member of the event, write .{code}; {text}")
+    } else {
+        text
+    }
 }
 
 /// Returns whether the name at `slice` stands alone, without a dot or a `$` before it and without arguments after it.
@@ -132,6 +162,7 @@ fn name_with_hyphen<'c>(code: &'c str, slice: &str) -> Option<&'c str> {
 mod tests {
     use super::*;
 
+    /// FAULTS N584: an expression that is a text without its inner quotes.
     #[test]
     fn the_advice_names_what_the_author_probably_meant() {
         for (code, name, expected) in [
@@ -146,6 +177,15 @@ mod tests {
             ("email", "email", "write .email"),
             (".x | frobnicate(1)", "frobnicate", ""),
             (".a - mail", "mail", "write .mail"),
+            (
+                "person.update",
+                "person",
+                "write .person.update; if it is a constant text, write the text with inner quotes: '\"person.update\"'",
+            ),
+            ("update", "update", "'\"update\"'"),
+            ("orders/paid", "paid", "inner quotes: '\"orders/paid\"'"),
+            ("skip", "skip", "inner quotes: '\"skip\"'"),
+            (".tags | contains(\"VIP\")", "contains", "any(. == \"x\")"),
         ] {
             let slice = code.find(name).and_then(|at| code.get(at..at + name.len()));
             let found = advice(code, slice, name).unwrap_or_default();

@@ -21,7 +21,7 @@ use super::super::header;
 use super::super::syntax::{
     ExpressionError, constant, constant_truth, first_slice, is_constant, joined, number,
 };
-use super::advice::advice;
+use super::advice::{advice, is_text};
 use super::allowed::{ALLOWED, ArgumentKind, allowed};
 
 mod collection;
@@ -301,6 +301,9 @@ impl<'c> Sanitizer<'_, 'c> {
     }
 
     fn jq_function(&mut self, name: &'c str, kind: ArgumentKind, argument: &Term<&'c str>) {
+        if let Some(reason) = results::constant_condition(name, argument) {
+            return self.error(Some(name), reason);
+        }
         self.put(name);
         self.put("(");
         match (kind, constant(argument)) {
@@ -365,6 +368,9 @@ impl<'c> Sanitizer<'_, 'c> {
     /// Reports a term or function that the language does not have, with advice. If there is no advice, and this error is
     /// the first error of the expression, the report lists all terms and functions of the language.
     fn not_allowed(&mut self, slice: Option<&str>, name: &str) {
+        if is_text(self.code) && !self.errors.is_empty() {
+            return;
+        }
         let advice = match advice(self.code, slice, name) {
             Some(advice) => format!("; {advice}"),
             None if self.errors.is_empty() => format!("; {}", allowed()),

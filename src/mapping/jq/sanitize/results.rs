@@ -7,8 +7,9 @@
 use jaq_core::load::lex::StrPart;
 use jaq_core::load::parse::{BinaryOp, Term};
 use jaq_core::path::Part;
+use serde_json::Value;
 
-use super::Sanitizer;
+use super::{Sanitizer, constant};
 
 /// The number of results that a term can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,6 +23,17 @@ enum Results {
 /// Returns whether a term can have no result, although the term does not read the items of a list.
 pub(super) fn can_be_empty(term: &Term<&str>) -> bool {
     results(term) == Results::AtMostOne
+}
+
+/// Returns the error of a call of `any`, `all` or `select` whose condition is a constant text.
+pub(super) fn constant_condition(name: &str, condition: &Term<&str>) -> Option<String> {
+    if !matches!(name, "any" | "all" | "select") {
+        return None;
+    }
+    let text = Value::from(constant(condition)?);
+    Some(format!(
+        "`{name}({text})` does not look at its input, because a text is always true; write {name}(. == {text})"
+    ))
 }
 
 impl<'c> Sanitizer<'_, 'c> {
