@@ -269,6 +269,7 @@ fn a_running_bridge_shows_its_weakenings() {
     let deployment = Deployment::new();
     let bridge = OpenBridge::start(&deployment);
     let always = [
+        "audit_key",
         "confinement_off",
         "local_profile",
         "plain_http",
@@ -281,6 +282,7 @@ fn a_running_bridge_shows_its_weakenings() {
     deployment.write_source("weak", &format!("{SIGNED}\nsecret_bytes_min = 8"), "");
     deployment.write_secret("secret", 0o444);
     let all = [
+        "audit_key",
         "confinement_off",
         "exposed_secret",
         "guessable_secret",
