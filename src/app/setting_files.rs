@@ -8,7 +8,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
-use super::key::ImprintKeys;
+use super::key::{ImprintKeys, KeyPaths};
 use super::secrets::SecretFileError;
 use crate::config::{Config, regular_file, secret};
 use crate::imprint::client::Credential;
@@ -23,6 +23,7 @@ pub(crate) fn setting_file_errors(config: &Config) -> Vec<SecretFileError> {
     let imprint = &config.imprint;
     let keys = [
         ("imprint.key_file", &imprint.key_file),
+        ("imprint.previous_key_file", &imprint.previous_key_file),
         ("imprint.merchant_key_file", &imprint.merchant_key_file),
     ];
     let mut errors: Vec<SecretFileError> = Vec::new();
@@ -35,9 +36,9 @@ pub(crate) fn setting_file_errors(config: &Config) -> Vec<SecretFileError> {
             );
         }
     }
-    if let (true, Some(api_file)) = (errors.is_empty(), &imprint.key_file)
-        && let Ok(keys) = ImprintKeys::read(api_file, imprint.merchant_key_file.as_deref())
-        && let Err(error) = Credential::new(imprint.scheme, &keys.api, keys.merchant.as_ref())
+    if let (true, Some(files)) = (errors.is_empty(), KeyPaths::of(imprint))
+        && let Ok(keys) = ImprintKeys::read(&files)
+        && let Err(error) = Credential::new(imprint.scheme, keys.as_keys())
     {
         errors.push(SecretFileError::Unusable(format!(
             "imprint.key_file: {error}"

@@ -35,6 +35,8 @@ pub struct ImprintSettings {
     pub base_url: BaseUrl,
     pub environment: ImprintEnvironment,
     pub key_file: Option<PathBuf>,
+    /// The file with the API key that a rotation replaces. The bridge uses it until the key in `key_file` works.
+    pub previous_key_file: Option<PathBuf>,
     pub merchant_key_file: Option<PathBuf>,
     pub scheme: KeyScheme,
     pub rate: Rate,
@@ -88,7 +90,7 @@ pub(super) fn take(
     {
         reader.error(&["imprint", "base_url"], reason);
     }
-    let (key_file, merchant_key_file) = take_key_files(reader, profile, purpose);
+    let [key_file, previous_key_file, merchant_key_file] = take_key_files(reader, profile, purpose);
     let ca_file = reader.take_optional(&["imprint", "ca_file"], path);
     let scheme = reader.take(&["imprint", "auth"], |raw| {
         raw.word(&[("bearer", KeyScheme::Bearer), ("basic", KeyScheme::Basic)])
@@ -108,6 +110,7 @@ pub(super) fn take(
         base_url: base_url?,
         environment: environment?,
         key_file,
+        previous_key_file,
         merchant_key_file,
         scheme: scheme?,
         rate: rate?,
@@ -119,22 +122,25 @@ pub(super) fn take(
     })
 }
 
-/// Reads the paths of the API key file and the merchant key file. `serve` requires the API key, and checks that both
-/// files are readable.
+/// Reads the paths of the files with the API key, the older API key and the merchant key. `serve` requires the API key,
+/// and checks that all files are readable.
 fn take_key_files(
     reader: &mut Reader,
     profile: Option<Profile>,
     purpose: Purpose,
-) -> (Option<PathBuf>, Option<PathBuf>) {
-    let places = ["key_file", "merchant_key_file"].map(|name| ["imprint", name]);
-    let [key, merchant_key] = &places;
+) -> [Option<PathBuf>; 3] {
+    let places = ["key_file", "previous_key_file", "merchant_key_file"];
+    let places = places.map(|name| ["imprint", name]);
+    let [key, previous_key, merchant_key] = &places;
     let files = match purpose {
         Purpose::Serve => [
             reader.take(key, required_secret_file),
+            reader.take_optional(previous_key, secret_file),
             reader.take_optional(merchant_key, secret_file),
         ],
         Purpose::Check => [
             reader.take_optional(key, path),
+            reader.take_optional(previous_key, path),
             reader.take_optional(merchant_key, path),
         ],
     };
@@ -145,7 +151,7 @@ fn take_key_files(
             reader.error(place, reason);
         }
     }
-    files.into()
+    files
 }
 
 fn parse_rate(raw: Raw) -> Result<Rate, String> {

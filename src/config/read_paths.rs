@@ -15,7 +15,11 @@ pub struct ReadPaths {
 impl Config {
     /// Returns the secret files in the settings and of the sources with these kinds of authentication.
     pub fn secret_files(&self, auths: &[&Auth]) -> Vec<PathBuf> {
-        let keys = [&self.imprint.key_file, &self.imprint.merchant_key_file];
+        let keys = [
+            &self.imprint.key_file,
+            &self.imprint.previous_key_file,
+            &self.imprint.merchant_key_file,
+        ];
         let keys = keys.into_iter().flatten().cloned();
         let tokens = self.operators.iter().map(|one| one.token_file.clone());
         let of_sources = auths.iter().filter_map(|auth| auth.files());

@@ -15,7 +15,9 @@ use futures_util::{Stream, StreamExt as _};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rustls::ClientConfig;
 
+use self::credential::KeyHeaders;
 use self::failure::{body_error, send_error};
+use self::key_choice::KeyVerdict;
 use super::classify::{ImprintResponse, classify, needs_body};
 use super::excerpt::Excerpt;
 use super::lookup::{retrieved, searched};
@@ -25,8 +27,9 @@ use crate::time::Clock;
 
 mod credential;
 mod failure;
+mod key_choice;
 
-pub use self::credential::{Credential, KeyChange, KeyError, KeyScheme};
+pub use self::credential::{ApiKeys, Credential, KeyChange, KeyError, KeyScheme};
 
 /// The maximum length of an answer. The client keeps at most 64 KiB of an answer, but reads the answer to its end: only
 /// a complete answer proves that Imprint applied the update.
@@ -89,17 +92,20 @@ impl Client {
         let mut request = self
             .http
             .request(method, &format!("/v2/customers{path}"))
-            .insert_header((header::AUTHORIZATION, keys.authorization))
+            .insert_header((header::AUTHORIZATION, keys.authorization.clone()))
             .insert_header((header::ACCEPT, HeaderValue::from_static(JSON)));
         if !body.is_empty() {
             request = request.insert_header((header::CONTENT_TYPE, HeaderValue::from_static(JSON)));
         }
-        if let Some(key) = keys.merchant_key {
-            request = request.insert_header((MERCHANT_KEY, key));
+        if let Some(key) = &keys.merchant_key {
+            request = request.insert_header((MERCHANT_KEY, key.clone()));
         }
         let sent = request.send_body(body).await;
         let response = sent.map_err(|error| send_error(&error))?;
         let status = response.status().as_u16();
+        if let Some(verdict) = KeyVerdict::of_status(status) {
+            self.credential.answered(&keys, verdict);
+        }
         let retry_after = response
             .headers()
             .get_all(header::RETRY_AFTER)
@@ -115,6 +121,7 @@ impl Client {
             }
         };
         Ok(RawResponse {
+            keys,
             status,
             retry_after,
             is_abridged: body.is_abridged(),
@@ -133,6 +140,9 @@ impl Client {
         {
             Ok(response) => {
                 let outcome = classify(request, response.as_response(), self.clock.wall());
+                if let Some(verdict) = KeyVerdict::of_update(&outcome) {
+                    self.credential.answered(&response.keys, verdict);
+                }
                 self.suspect(&outcome);
                 outcome
             }
@@ -151,7 +161,10 @@ impl Client {
         }
     }
 
-    fn looked_up(&self, result: LookupResult) -> LookupResult {
+    fn looked_up(&self, keys: &KeyHeaders, result: LookupResult) -> LookupResult {
+        if let Some(verdict) = KeyVerdict::of_lookup(&result) {
+            self.credential.answered(keys, verdict);
+        }
         if let LookupResult::Failed(outcome) = &result {
             self.suspect(outcome);
         }
@@ -185,6 +198,8 @@ fn segment(customer: &ImprintId) -> String {
 
 /// The parts of Imprint's HTTP answer that the client reads.
 struct RawResponse {
+    /// The headers with the keys of the request.
+    keys: KeyHeaders,
     status: u16,
     retry_after: Vec<String>,
     body: Vec<u8>,
@@ -214,8 +229,8 @@ impl ImprintApi for Client {
         let exchange = self.exchange(Method::GET, &path, Vec::new());
         match tokio::time::timeout(deadline, exchange).await {
             Ok(Ok(response)) => {
-                let response = response.as_response();
-                self.looked_up(retrieved(&customer, response, self.clock.wall()))
+                let result = retrieved(&customer, response.as_response(), self.clock.wall());
+                self.looked_up(&response.keys, result)
             }
             Ok(Err(outcome)) => LookupResult::Failed(outcome),
             Err(_elapsed) => LookupResult::Failed(Outcome::Unavailable(Cause::Deadline)),
@@ -232,8 +247,8 @@ impl ImprintApi for Client {
                 LookupResult::Failed(Outcome::Unknown(Cause::TooLong))
             }
             Ok(Ok(response)) => {
-                let response = response.as_response();
-                self.looked_up(searched(&partner, response, self.clock.wall()))
+                let result = searched(&partner, response.as_response(), self.clock.wall());
+                self.looked_up(&response.keys, result)
             }
             Ok(Err(outcome)) => LookupResult::Failed(outcome),
             Err(_elapsed) => LookupResult::Failed(Outcome::Unavailable(Cause::Deadline)),
@@ -254,14 +269,33 @@ mod tests {
         SecretString::from(text.to_owned())
     }
 
+    fn credential(
+        scheme: KeyScheme,
+        newer: &str,
+        merchant: Option<&str>,
+    ) -> Result<Credential, KeyError> {
+        let (newer, merchant) = (secret(newer), merchant.map(secret));
+        let keys = ApiKeys {
+            newer: &newer,
+            older: None,
+            merchant: merchant.as_ref(),
+        };
+        Credential::new(scheme, keys)
+    }
+
     #[test]
     fn a_key_is_sent_by_its_scheme_and_never_printed() {
-        let bearer = Credential::new(KeyScheme::Bearer, &secret("k1"), None).unwrap();
+        let bearer = credential(KeyScheme::Bearer, "k1", None).unwrap();
         assert_eq!(bearer.headers().authorization, "Bearer k1");
-        let basic = Credential::new(KeyScheme::Basic, &secret("k1"), Some(&secret("m1"))).unwrap();
+        let basic = credential(KeyScheme::Basic, "k1", Some("m1")).unwrap();
         assert_eq!(basic.headers().authorization, "Basic azE6");
         let replace = |key: &str, merchant: Option<&str>| {
-            bearer.replace(&secret(key), merchant.map(secret).as_ref())
+            let (newer, merchant) = (secret(key), merchant.map(secret));
+            bearer.replace(ApiKeys {
+                newer: &newer,
+                older: None,
+                merchant: merchant.as_ref(),
+            })
         };
         assert_eq!(replace("k1", None), Ok(KeyChange::Unchanged));
         assert_eq!(replace("k2", None), Ok(KeyChange::Changed));
@@ -284,10 +318,7 @@ mod tests {
     #[test]
     fn a_key_that_no_header_can_carry_is_rejected() {
         for key in ["", "a b", "a\n", "\u{feff}a", "é"] {
-            assert!(
-                Credential::new(KeyScheme::Bearer, &secret(key), None).is_err(),
-                "{key:?}"
-            );
+            assert!(credential(KeyScheme::Bearer, key, None).is_err(), "{key:?}");
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use imprint_bridge::http::client::tls;
 use imprint_bridge::imprint::clearing::Clearing;
-use imprint_bridge::imprint::client::{Client, Credential, KeyScheme};
+use imprint_bridge::imprint::client::{ApiKeys, Client, Credential, KeyScheme};
 use imprint_bridge::imprint::{
     Cause, Echo, Field, FieldValue, ImprintApi as _, ImprintId, Outcome, Rejection, Request, Update,
 };
@@ -40,7 +40,13 @@ fn client(origin: &str) -> Client {
 }
 
 fn client_with(origin: &str, roots: Option<RootCertStore>, clock: Clock) -> Client {
-    let credential = Credential::new(KeyScheme::Bearer, &KEY.to_owned().into(), None).unwrap();
+    let newer = KEY.to_owned().into();
+    let keys = ApiKeys {
+        newer: &newer,
+        older: None,
+        merchant: None,
+    };
+    let credential = Credential::new(KeyScheme::Bearer, keys).unwrap();
     let tls = tls(roots).unwrap();
     Client::new(origin, Arc::new(credential), &tls, clock, CONCURRENCY)
 }

@@ -28,6 +28,7 @@ mod flow;
 mod guide;
 mod hostile;
 mod identity;
+mod key_rotation;
 mod kill;
 mod leaks;
 mod log;

@@ -1,13 +1,16 @@
 //! The keys for Imprint's API, and the headers that contain the keys.
 
 use std::fmt;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use awc::http::header::HeaderValue;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest as _, Sha256};
+use tokio::sync::Notify;
+
+use super::key_choice::{KeyAge, KeyChoice, KeyVerdict};
 
 /// The authorization scheme with which the client sends the API key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,8 +25,27 @@ pub enum KeyScheme {
 /// flight.
 pub struct Credential {
     scheme: KeyScheme,
-    /// The headers with the keys. The client holds the lock only while it copies the headers, never across an await.
-    headers: RwLock<KeyHeaders>,
+    /// The keys in use. The client holds the lock only while it copies the headers or changes the choice, never across
+    /// an await.
+    keys: RwLock<KeysInUse>,
+    chosen: Notify,
+}
+
+/// The secrets for Imprint's API.
+#[derive(Clone, Copy, Debug)]
+pub struct ApiKeys<'a> {
+    pub newer: &'a SecretString,
+    /// The key that a rotation replaces. The client uses it until the newer key works.
+    pub older: Option<&'a SecretString>,
+    pub merchant: Option<&'a SecretString>,
+}
+
+/// The headers of both keys, and the choice between them.
+#[derive(Clone, PartialEq, Eq)]
+struct KeysInUse {
+    newer: KeyHeaders,
+    older: Option<KeyHeaders>,
+    choice: KeyChoice,
 }
 
 /// The headers that contain the keys.
@@ -43,14 +65,11 @@ impl Credential {
     ///
     /// # Errors
     /// Returns [`KeyError`] if an HTTP header cannot contain one of the secrets.
-    pub fn new(
-        scheme: KeyScheme,
-        key: &SecretString,
-        merchant_key: Option<&SecretString>,
-    ) -> Result<Self, KeyError> {
+    pub fn new(scheme: KeyScheme, keys: ApiKeys<'_>) -> Result<Self, KeyError> {
         Ok(Self {
             scheme,
-            headers: RwLock::new(KeyHeaders::new(scheme, key, merchant_key)?),
+            keys: RwLock::new(KeysInUse::new(scheme, keys)?),
+            chosen: Notify::new(),
         })
     }
 
@@ -59,22 +78,18 @@ impl Credential {
     /// # Errors
     /// Returns [`KeyError`] if an HTTP header cannot contain a given key. After this error, the current keys stay in
     /// use.
-    pub fn replace(
-        &self,
-        key: &SecretString,
-        merchant_key: Option<&SecretString>,
-    ) -> Result<KeyChange, KeyError> {
-        let fresh = KeyHeaders::new(self.scheme, key, merchant_key)?;
-        let mut current = self.headers.write().unwrap_or_else(PoisonError::into_inner);
-        if *current == fresh {
+    pub fn replace(&self, keys: ApiKeys<'_>) -> Result<KeyChange, KeyError> {
+        let fresh = KeysInUse::new(self.scheme, keys)?;
+        let mut current = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        if current.newer == fresh.newer && current.older == fresh.older {
             return Ok(KeyChange::Unchanged);
         }
         *current = fresh;
         Ok(KeyChange::Changed)
     }
 
-    /// Returns a short hash of the API key and the merchant key. The hash shows whether two processes used the same keys,
-    /// and reveals neither key.
+    /// Returns a short hash of the API key in use and the merchant key. The hash shows whether two processes used the
+    /// same keys, and reveals neither key.
     pub fn fingerprint(&self) -> [u8; 8] {
         let KeyHeaders {
             authorization,
@@ -91,11 +106,68 @@ impl Credential {
         short
     }
 
+    /// Returns whether the older key is in use, because Imprint refused the newer key.
+    pub fn uses_older(&self) -> bool {
+        self.present().choice == KeyChoice::Older
+    }
+
+    /// Uses the newer key again if the older key is in use.
+    pub fn retry_newer(&self) {
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        keys.choice = keys.choice.retried();
+    }
+
+    /// Resolves when the client has chosen the other key.
+    pub async fn chosen(&self) {
+        self.chosen.notified().await;
+    }
+
     pub(super) fn headers(&self) -> KeyHeaders {
-        self.headers
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        let keys = self.present();
+        match (keys.choice.age(), &keys.older) {
+            (KeyAge::Older, Some(older)) => older.clone(),
+            (KeyAge::Newer | KeyAge::Older, _) => keys.newer.clone(),
+        }
+    }
+
+    /// Records what the answer to a request with these headers shows about the key.
+    pub(super) fn answered(&self, sent: &KeyHeaders, verdict: KeyVerdict) {
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        let age = if *sent == keys.newer {
+            KeyAge::Newer
+        } else if Some(sent) == keys.older.as_ref() {
+            KeyAge::Older
+        } else {
+            // The key has been replaced since the request.
+            return;
+        };
+        let before = keys.choice;
+        keys.choice = before.after(age, verdict);
+        if before.age() != keys.choice.age() {
+            self.chosen.notify_one();
+        }
+    }
+
+    fn present(&self) -> RwLockReadGuard<'_, KeysInUse> {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl KeysInUse {
+    fn new(scheme: KeyScheme, keys: ApiKeys<'_>) -> Result<Self, KeyError> {
+        let headers = |key| KeyHeaders::new(scheme, key, keys.merchant);
+        let newer = headers(keys.newer)?;
+        let older = keys.older.map(headers).transpose()?;
+        let older = older.filter(|older| *older != newer);
+        let choice = match older {
+            Some(_) => KeyChoice::Trial,
+            None => KeyChoice::Newer,
+        };
+        Ok(Self {
+            newer,
+            older,
+            choice,
+        })
     }
 }
 

@@ -1,0 +1,152 @@
+//! Tests of the rotation of the API key with two configured keys.
+
+use std::fs;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::raw_imprint::RawImprint;
+use crate::support::{KEY, TestApp, email, wait_for};
+
+const OLDER: &str = "sk_test_canary_older_key";
+/// The time after which the bridge tries a refused newer key again.
+const AGAIN_AFTER: Duration = Duration::from_mins(5);
+
+/// A server that accepts one API key, and a bridge with two keys.
+struct Rotation {
+    app: TestApp,
+    imprint: RawImprint,
+    accepted: Arc<Mutex<&'static str>>,
+    _older: TempDir,
+}
+
+impl Rotation {
+    fn start(accepted: &'static str) -> Self {
+        let accepted = Arc::new(Mutex::new(accepted));
+        let key = Arc::clone(&accepted);
+        let imprint = RawImprint::start(move |mut connection| {
+            let key = Arc::clone(&key);
+            connection.serve(move |request| answer(request, *key.lock().unwrap()));
+        });
+        let older = tempfile::tempdir().unwrap();
+        let file = older.path().join("older");
+        fs::write(&file, OLDER).unwrap();
+        let settings = format!(
+            "[imprint]\nbase_url = \"{}\"\nprevious_key_file = {file:?}",
+            imprint.origin()
+        );
+        let mut app = TestApp::setup().settings(settings).manual_clock().start();
+        app.leave_waiting_entries();
+        Self {
+            app,
+            imprint,
+            accepted,
+            _older: older,
+        }
+    }
+
+    fn accept_only(&self, key: &'static str) {
+        *self.accepted.lock().unwrap() = key;
+    }
+
+    /// Sends an event, and lets time pass until the bridge has delivered it.
+    #[track_caller]
+    fn deliver(&self, id: &str) {
+        self.app.accept(&email(id, &format!("C-{id}"), 1));
+        wait_for(id, || {
+            self.app.advance(Duration::from_secs(1));
+            (self.app.receipt(id)["status"] == "delivered").then_some(())
+        });
+    }
+
+    /// Returns the keys of all requests, oldest first: `N` for the newer key, `O` for the older key.
+    fn keys(&self) -> String {
+        let requests = self.imprint.requests().into_iter();
+        let keys = requests.map(|request| match request.contains(OLDER) {
+            true => 'O',
+            false => 'N',
+        });
+        keys.collect()
+    }
+
+    fn advance(&self, span: Duration) {
+        for _ in 0..span.as_secs() {
+            self.app.advance(Duration::from_secs(1));
+        }
+    }
+}
+
+fn answer(request: &str, key: &str) -> String {
+    let is_known = request.contains(&format!("Bearer {key}\r\n"));
+    let path = request.split(' ').nth(1).unwrap();
+    let id = path.rsplit('/').next().unwrap();
+    let body = format!("{{\"id\":\"{id}\"}}");
+    if is_known {
+        format!(
+            "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    } else {
+        "HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n".to_owned()
+    }
+}
+
+/// FAULTS N547: the newer key comes first, then the older key until the newer key works, and then never again.
+#[test]
+fn the_older_key_serves_until_the_newer_key_works() {
+    let rotation = Rotation::start(OLDER);
+    rotation.deliver("e1");
+    rotation.deliver("e2");
+    let keys = rotation.keys();
+    assert!(keys.starts_with('N') && keys.ends_with('O'), "{keys}");
+    assert_eq!(keys.matches('N').count(), 1, "{keys}");
+
+    // Imprint still refuses the newer key at the next try.
+    rotation.advance(AGAIN_AFTER);
+    rotation.deliver("e3");
+    let keys = rotation.keys();
+    assert!(keys.ends_with('O'), "{keys}");
+
+    rotation.accept_only(KEY);
+    rotation.advance(AGAIN_AFTER);
+    rotation.deliver("e4");
+    assert!(rotation.keys().ends_with('N'), "{}", rotation.keys());
+
+    rotation.accept_only(OLDER);
+    let before = rotation.keys().len();
+    rotation.app.accept(&email("e5", "C-e5", 1));
+    rotation.app.accept(&email("e6", "C-e6", 1));
+    rotation.advance(2 * AGAIN_AFTER);
+    wait_for("the destination is stopped", || {
+        rotation.app.advance(Duration::from_secs(1));
+        let stopped = rotation.app.metric("destination_state{state=\"stopped\"}");
+        (stopped == Some(1.0)).then_some(())
+    });
+    let keys = rotation.keys();
+    assert!(keys.chars().skip(before).all(|key| key == 'N'), "{keys}");
+}
+
+/// FAULTS N547
+#[test]
+fn two_wrong_keys_stop_the_destination() {
+    let rotation = Rotation::start("sk_test_another_key");
+    for id in ["e1", "e2", "e3"] {
+        rotation.app.accept(&email(id, &format!("C-{id}"), 1));
+    }
+    wait_for("the destination is stopped", || {
+        rotation.app.advance(Duration::from_secs(1));
+        let stopped = rotation.app.metric("destination_state{state=\"stopped\"}");
+        (stopped == Some(1.0)).then_some(())
+    });
+    let probes = || {
+        rotation.app.advance(Duration::from_secs(1));
+        rotation.keys().ends_with("NNN").then_some(())
+    };
+    wait_for("the probes have the newer key", probes);
+    rotation.advance(2 * AGAIN_AFTER);
+    let keys = rotation.keys();
+    assert!(keys.trim_end_matches('N').ends_with('O'), "{keys}");
+    assert!(keys.ends_with("NNN"), "{keys}");
+    assert_eq!(rotation.app.metric("waiting_entries"), Some(3.0));
+}
