@@ -1,27 +1,19 @@
 //! Tests of the sealing of the store, from the front door: no value in any file, rotation, plain stores, crashes, backups.
 
 use std::cell::Cell;
-use std::path::Path;
-use std::time::Duration;
 
-use imprint_bridge::config::sealing_keys;
-use imprint_bridge::outbox::{
-    ClaimBounds, EntryId, KeyUse, Ledger as _, Lifecycle as _, OpenError, SqliteOutbox,
-};
 use imprint_bridge::sealing::SealingKey;
-use imprint_bridge::time::Clock;
 use serde_json::{Value, json};
 
 use crate::erasure::{CANARY, canary, contains, is_in_store};
-use crate::kill::bridge::Bridge;
-use crate::kill::http::Client;
 use crate::process::Process;
-use crate::support::{Files, TestApp, block_on, email, wait_for};
+use crate::support::{Files, TestApp, email};
+
+#[cfg(feature = "failpoints")]
+mod crash;
 
 /// The token of the operator of the tests.
 const TOKEN: &str = "a-token-of-alice";
-/// The longest time from the start of a bridge until the bridge crashes at its armed failpoint.
-const CRASH_MAX: Duration = Duration::from_secs(20);
 
 /// Returns the text of a key file.
 pub(crate) fn hex(seed: u8) -> String {
@@ -184,67 +176,6 @@ fn a_plain_store_is_sealed_under_load() {
     wait_for_metric(&app, "waiting_entries", 0.0);
     assert_eq!(app.metric("parked_entries"), Some(0.0));
     assert_eq!(stored_bytes(&app), Some(0.0));
-}
-
-fn open_sealed(store: &Path, keys: &Path) -> Result<SqliteOutbox, OpenError> {
-    let keys = sealing_keys::read(Some(keys)).unwrap().ring;
-    let now = Clock::machine().now();
-    SqliteOutbox::open_sealed(store, 1000, now, (ClaimBounds::default(), keys))
-}
-
-/// FAULTS P11: after a crash at any step of a rotation, every record is readable.
-#[cfg(feature = "failpoints")]
-#[test]
-fn a_crash_while_records_are_sealed_again_loses_nothing() {
-    const ENTRIES: u64 = 600;
-    let imprint = "127.0.0.1:9".parse().unwrap();
-    let bridge = Bridge::prepare(imprint);
-    let run = bridge.start("").unwrap();
-    let mut client = Client::new(bridge.ingress);
-    for number in 1..=ENTRIES {
-        let event = email(&format!("E{number}"), &format!("CUST-{number}"), 1);
-        let body = event.json().to_string();
-        let media_type = "application/cloudevents+json";
-        let answer = client.post("/v1/sources/crm/events", media_type, body.as_bytes());
-        let answer = answer.unwrap();
-        assert_eq!(answer.status, 202);
-    }
-    run.kill();
-    for (name, seed) in [("2026-01", 1), ("2026-02", 2)] {
-        bridge.write_sealing_key(name, &hex(seed));
-        for point in [
-            "before_reseal:1",
-            "after_reseal:1",
-            "before_reseal:3",
-            "after_reseal:4",
-        ] {
-            let mut run = bridge.start(&format!("crash:{point}")).unwrap();
-            assert!(run.wait_for_exit(CRASH_MAX).is_some(), "{point}");
-            check_every_record(&bridge, ENTRIES);
-        }
-    }
-    let store = open_sealed(&bridge.store(), &bridge.keys()).unwrap();
-    block_on(async { while store.reseal().await.unwrap() {} });
-    let removable: Vec<String> = {
-        let status = store.sealing().borrow().clone();
-        status
-            .with(KeyUse::Removable)
-            .map(|id| id.to_string())
-            .collect()
-    };
-    assert_eq!(removable, [key_id(1)]);
-}
-
-fn check_every_record(bridge: &Bridge, entries: u64) {
-    let open = || open_sealed(&bridge.store(), &bridge.keys()).ok();
-    let store = wait_for("the store can be opened", open);
-    for number in 1..=entries {
-        let found = block_on(store.inspect(EntryId(number))).unwrap().unwrap();
-        let event: Value = serde_json::from_slice(&found.event.unwrap()).unwrap();
-        assert_eq!(event["id"], format!("E{number}"));
-        assert!(found.update.is_some(), "{number}");
-    }
-    assert_eq!(block_on(store.depth()).unwrap().waiting, entries);
 }
 
 /// FAULTS N492: a backup of a sealed store is sealed, and is restored with its keys.

@@ -45,6 +45,29 @@ pub(crate) struct ProcessRun {
 #[derive(Debug)]
 pub(crate) struct NotReady(pub(crate) String);
 
+/// The sealing keys of the process, for tests that crash it.
+#[cfg(feature = "failpoints")]
+impl Bridge {
+    /// Writes a sealing key file, which the next process uses.
+    pub(crate) fn write_sealing_key(&self, name: &str, key: &str) {
+        let path = |name: &str| self.folder.path().join(name);
+        std::fs::create_dir_all(path("keys")).unwrap();
+        std::fs::write(path("keys").join(name), key).unwrap();
+        let settings = format!("[outbox]\nkeys_dir = \"{}\"", path("keys").display());
+        std::fs::write(path("sealing.toml"), settings).unwrap();
+    }
+
+    /// Returns the path of the store.
+    pub(crate) fn store(&self) -> PathBuf {
+        self.folder.path().join("outbox.db")
+    }
+
+    /// Returns the path of the directory of the sealing keys.
+    pub(crate) fn keys(&self) -> PathBuf {
+        self.folder.path().join("keys")
+    }
+}
+
 impl Bridge {
     /// Prepares a bridge without a rate limit that delivers the events of the source `crm` to `imprint`.
     pub(crate) fn prepare(imprint: SocketAddr) -> Self {
@@ -136,25 +159,6 @@ impl Bridge {
             }
             pause(POLL_EVERY);
         }
-    }
-
-    /// Writes a sealing key file, which the next process uses.
-    pub(crate) fn write_sealing_key(&self, name: &str, key: &str) {
-        let path = |name: &str| self.folder.path().join(name);
-        std::fs::create_dir_all(path("keys")).unwrap();
-        std::fs::write(path("keys").join(name), key).unwrap();
-        let settings = format!("[outbox]\nkeys_dir = \"{}\"", path("keys").display());
-        std::fs::write(path("sealing.toml"), settings).unwrap();
-    }
-
-    /// Returns the path of the store.
-    pub(crate) fn store(&self) -> PathBuf {
-        self.folder.path().join("outbox.db")
-    }
-
-    /// Returns the path of the directory of the sealing keys.
-    pub(crate) fn keys(&self) -> PathBuf {
-        self.folder.path().join("keys")
     }
 
     /// Returns the metrics page, or `None` if the bridge process does not answer.
