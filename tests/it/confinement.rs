@@ -140,6 +140,7 @@ impl RunningBridge<'_> {
     fn weakenings(&self) -> Vec<String> {
         let mut weakenings = weakenings(self.ops);
         let of_the_test = [
+            "audit_key",
             "local_profile",
             "plain_http",
             "store_not_sealed",
