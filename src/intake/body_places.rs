@@ -17,9 +17,10 @@ const DATA: &str = "/data";
 /// The sentence for an error about a part that the body has and the event does not have.
 const LEFT_OUT: &str =
     "The body has a value here, but the expression body.split does not copy it into the event.";
-/// The sentence for an error about a part that neither the event nor the same place in the body has.
-const MADE_AROUND: &str =
-    "The expression body.split makes the object of the event that lacks this value.";
+/// The sentence for an error about a part that neither the event nor the same place in the body has. The sender possibly
+/// left the part out, or the expression, so the sentence names no cause.
+const MISSING: &str =
+    "Neither the body at this place nor the event from body.split has this value.";
 /// The sentence for an error about a value that the body does not have.
 const MADE: &str = "The expression body.split makes this value, which the body does not contain.";
 
@@ -120,7 +121,7 @@ impl<'a> BodyPlaces<'a> {
         let is_in_body = || split.body.pointer(&places.in_body(&part)).is_some();
         match places.split_cause(&part)? {
             SplitCause::LeftOut if is_in_body() => Some(LEFT_OUT),
-            SplitCause::LeftOut => Some(MADE_AROUND),
+            SplitCause::LeftOut => Some(MISSING),
             SplitCause::Made => Some(MADE),
         }
     }

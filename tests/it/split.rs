@@ -72,7 +72,7 @@ fn a_missing_member_is_never_inside_a_number() {
     assert!(
         found[0]
             .1
-            .contains("\"changes\" is required. The expression body.split makes the object"),
+            .contains("\"changes\" is required. Neither the body at this place nor the event"),
         "{found:?}"
     );
 }
