@@ -117,7 +117,7 @@ impl Weakening {
             }
             Self::SystemCallsOpen => "the process can use every system call",
             Self::AuditKey => {
-                "whoever can write the store can also write the audit log again unnoticed"
+                "an attacker who can write the store can rewrite the audit log unnoticed"
             }
             Self::OperatorRoles => {
                 "an operator has every role, because the name of a token file has no role"

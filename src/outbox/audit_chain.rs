@@ -1,8 +1,8 @@
 //! The chain of the audit log: every record has a seal over its content and over the seal of the record before it.
 //!
-//! Without a key, a seal is a SHA-256 hash. Whoever can write the store can then rebuild the whole chain unnoticed. With
-//! a key outside the store, a seal is an HMAC, and nobody without the key can write a seal. A chain can begin without a
-//! key and go on with a key: the first keyed seal protects all records before it.
+//! Without a key, a seal is a SHA-256 hash. An attacker who can write the store can then rebuild the whole chain
+//! unnoticed. With a key outside the store, a seal is an HMAC, and nobody without the key can write a seal. A chain can
+//! begin without a key and go on with a key: the first keyed seal protects all records before it.
 //!
 //! No chain shows that its newest records are missing. The head of the chain shows this, if somebody keeps the head
 //! outside the store: the log and the metrics contain each head.
@@ -163,8 +163,8 @@ impl AuditKeys {
 
     /// Compares a record with its seal.
     ///
-    /// After a keyed seal, a seal without a key is broken: whoever has no key could otherwise write the rest of the chain
-    /// again.
+    /// After a keyed seal, a seal without a key is broken: an attacker without the key could otherwise write the rest
+    /// of the chain again.
     pub(super) fn verify(&self, before: &[u8], record: &AuditRecord, seal: &[u8]) -> SealState {
         let Some((id, mac)) = parse(seal) else {
             return match is_keyed(before) || seal != plain(before, record) {
