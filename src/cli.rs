@@ -84,6 +84,9 @@ enum CliCommand {
     ///
     /// After the command, the next event of the customer counts as the newest, whatever its version is.
     ResetVersions(operator::ResetOptions),
+    /// Prints everything that the store has of a customer, unmasked, as JSON. The bridge records the export in the audit
+    /// log.
+    Export(operator::ExportOptions),
     /// Shows the audit log: the actions of operators.
     Audit(operator::AuditOptions),
     /// Shows the state of the destination Imprint, or sets whether the bridge sends requests: open, paused or shadow.
@@ -135,6 +138,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         CliCommand::Discard(options) => operator::discard(&options),
         CliCommand::Park(options) => operator::park(&options),
         CliCommand::ResetVersions(options) => operator::reset_versions(&options),
+        CliCommand::Export(options) => operator::export(&options),
         CliCommand::Audit(options) => operator::audit(&options),
         CliCommand::Destination(options) => operator::destination(&options),
         CliCommand::Status(options) => operator::status(&options),

@@ -61,6 +61,7 @@ pub use audit_chain::{AuditHead, AuditHeadError, AuditKeys, AuditProof, AuditPro
 pub use bounds::{
     CLAIM_BYTES_MAX, ClaimBounds, IN_FLIGHT_MAX, OLDEST_WINDOW, PROBE_WINDOW, WAITING_WINDOW,
 };
+pub use customer::{mentions, named};
 pub use entry_filter::EntryFilter;
 pub use file_name::is_reserved_name;
 pub use inbox::{

@@ -19,12 +19,14 @@ use crate::telemetry::{self, LogFormat};
 use crate::terminal::{print_notice, print_result};
 
 mod change;
+mod customer;
 mod sources;
 mod status;
 pub(super) mod table;
 mod versions;
 
 pub(super) use change::{ChangeOptions, ReplayOptions, discard, park, replay};
+pub(super) use customer::{ExportOptions, export};
 pub(super) use sources::{
     DeniedOptions, ReloadOptions, SourcesOptions, denied_requests, reload, sources,
 };
@@ -260,6 +262,16 @@ impl Bridge {
         body: Option<&Value>,
     ) -> anyhow::Result<Value> {
         let _log = telemetry::start(LogFormat::Text, "warn")?;
+        self.call_with_log(method, path, body)
+    }
+
+    /// Calls the admin API as [`Self::call`] does. The caller has started the log, for several calls.
+    pub(super) fn call_with_log(
+        &self,
+        method: &Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> anyhow::Result<Value> {
         let token = secret::read(&self.token_file).map_err(|reason| anyhow!(reason))?;
         let url = format!("{}/admin/v1{path}", self.ops.trim_end_matches('/'));
         block_on(async {

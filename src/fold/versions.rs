@@ -225,6 +225,12 @@ impl LaneVersions {
         (!in_doubt.newer.is_empty()).then(|| Timestamp::from_millis(in_doubt.until_millis))
     }
 
+    /// Returns the delivered values that the lane keeps, because a request in doubt possibly overwrites them.
+    pub fn kept_values(&self) -> Option<&Update> {
+        let kept = self.in_doubt.as_ref().map(|in_doubt| &in_doubt.newer);
+        kept.filter(|kept| !kept.is_empty())
+    }
+
     /// Returns true if the lane has requests in doubt, and none of these requests can still arrive at Imprint.
     pub(super) fn doubt_is_over(&self, now: Timestamp) -> bool {
         self.in_doubt

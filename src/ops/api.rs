@@ -8,6 +8,7 @@
 //! | `POST /admin/v1/entries/discard` | discards waiting, undecided and parked entries, which are then never sent: `ids` or `filter`, `preview`; `reason` is required |
 //! | `POST /admin/v1/entries/park` | parks waiting and undecided entries: `ids` or `filter`, `preview`; `reason` is required |
 //! | `POST /admin/v1/customers/reset-versions` `{"imprint_id": …}` or `{"partner_id": …}` | accepts the values of a customer's next event, even if its version is old; `reason` is required |
+//! | `POST /admin/v1/customers/export` `{"of": {"customer": …}}` | shows everything that the store has of a customer, unmasked, page by page: `of` has `customer`, `imprint_id` or `partner_id`, and `page` has `next` of the answer before; the first page writes an audit record |
 //! | `GET /admin/v1/entries/{number}/explain?reveal=true` | explains, expression by expression, how the current mapping maps the entry's event, and lists the values that are older than the values at Imprint |
 //! | `POST /admin/v1/explain?source=&reveal=true` | explains how the current mapping maps the event in the request body; stores nothing |
 //! | `GET /admin/v1/audit?after=&limit=` | lists records of the audit log |
@@ -24,7 +25,7 @@
 //! other entry, the answer is 409.
 //!
 //! Every operator may read masked data and use previews. A change requires the role `operator`, and `reveal=true` for an
-//! entry requires the role `revealer`. A refusal answers 403, and its problem type names the role:
+//! entry and an export require the role `revealer`. A refusal answers 403, and its problem type names the role:
 //! `operator_role_required` or `revealer_role_required`.
 //!
 //! For every change, the audit log has a record with the operator's name. Every answer of the admin API forbids
@@ -66,6 +67,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         .service(resource("/entries/{number}/explain", "GET").get(explain::entry))
         .service(resource("/explain", "POST").post(explain::body))
         .service(resource("/customers/reset-versions", "POST").post(customers::reset_versions))
+        .service(resource("/customers/export", "POST").post(customers::export))
         .service(resource("/audit", "GET").get(entries::audit))
         .service(resource("/store/backup", "POST").post(store::backup))
         .service(

@@ -22,6 +22,7 @@ use crate::outbox::{self, AuditEvent, AuditRecord, Outbox};
 use crate::time::Clock;
 
 mod backup;
+mod customer;
 mod destination;
 mod entries;
 mod explain;
@@ -34,6 +35,7 @@ mod versions;
 mod withdraw;
 
 pub use backup::BackupName;
+pub use customer::{CustomerExport, CustomerName, ExportPage};
 pub use destination::{DestinationView, ShadowView};
 pub use entries::{EntryContent, EntryView, FieldView, ValueView};
 pub use preview::{ReplayedEntry, ReplayedRequest};
@@ -136,6 +138,10 @@ pub enum Error {
     UnknownSource,
     #[error("the store knows no customer with this id: use the id in the list of entries")]
     UnknownCustomer,
+    #[error(
+        "the id is Imprint's id of one customer and the CRM's id of another: name the customer by imprint_id or by partner_id"
+    )]
+    AmbiguousCustomer,
     #[error("a request of this customer is in progress: repeat the command in a moment")]
     InFlight,
     #[error(

@@ -3,15 +3,41 @@
 //! The bridge knows a customer by Imprint's id, by the CRM's own id, or by both. Entries with only the CRM's id wait in a
 //! lane of this id, until dispatch knows Imprint's id. An identity link connects the two ids.
 
+use serde_json::Value;
+
 use super::{IdentityLink, LaneKey};
 use crate::imprint::{CustomerRef, ImprintId, PartnerCustomerId};
 
 /// Returns the customers that a text can name: the same text can be the Imprint id of one customer and the CRM's id of
 /// another.
-pub(super) fn named(text: &str) -> impl Iterator<Item = CustomerRef> {
+pub fn named(text: &str) -> impl Iterator<Item = CustomerRef> {
     let imprint = ImprintId::parse(text).map(CustomerRef::Imprint);
     let partner = PartnerCustomerId::parse(text).map(CustomerRef::Partner);
     imprint.into_iter().chain(partner)
+}
+
+/// Returns whether a value of an event is one of these customer ids.
+///
+/// The event belongs to no lane, so any string or number of the event can be the id. An id inside a longer text does not
+/// count: a short id is a part of many texts.
+pub fn mentions(event: &Value, keys: &[LaneKey]) -> bool {
+    match event {
+        Value::Object(members) => members.values().any(|value| mentions(value, keys)),
+        Value::Array(items) => items.iter().any(|item| mentions(item, keys)),
+        Value::String(text) => keys.iter().any(|key| is_id(key, text)),
+        Value::Number(number) => {
+            let text = number.to_string();
+            keys.iter().any(|key| is_id(key, &text))
+        }
+        Value::Null | Value::Bool(_) => false,
+    }
+}
+
+fn is_id(key: &LaneKey, text: &str) -> bool {
+    match key {
+        LaneKey::Imprint(imprint) => imprint.is_same(text),
+        LaneKey::Partner(partner) => partner.as_str() == text,
+    }
 }
 
 /// The keys of the lanes of one customer.
@@ -67,5 +93,31 @@ impl CustomerKeys {
             }
         }
         keys
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// FAULTS N640: an invalid event belongs to no lane, but is an event of the customer.
+    #[test]
+    fn an_event_mentions_a_customer_by_a_whole_value() {
+        let uuid = "0A1B2C3D-0000-4000-8000-00000000000F";
+        let keys = [
+            LaneKey::Imprint(ImprintId::parse(uuid).unwrap()),
+            LaneKey::Partner(PartnerCustomerId::parse("4711").unwrap()),
+        ];
+        for (event, expected) in [
+            (json!({"data": [{"id": "4711"}]}), true),
+            (json!({"data": {"id": 4711}}), true),
+            (json!({"subject": uuid.to_ascii_lowercase()}), true),
+            (json!({"data": {"id": "47110", "note": "see 4711"}}), false),
+            (json!({"4711": null, "data": true}), false),
+        ] {
+            assert_eq!(mentions(&event, &keys), expected, "{event}");
+        }
     }
 }

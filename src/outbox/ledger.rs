@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::RangeInclusive;
 
+use super::customer::CustomerKeys;
 use super::{
     AuditHead, AuditKeys, AuditProtection, EntryFilter, EntryId, IdentityLink, IgnoredEvent,
-    LaneKey, Receipt, Settings, StoreFuture, VersionReset, WaitingEntry, Withdrawal, Withdrawn,
+    LaneId, LaneKey, Receipt, Settings, StoreFuture, VersionReset, WaitingEntry, Withdrawal,
+    Withdrawn,
 };
 use crate::event::{Identity, SourceName, Version};
 use crate::fold::LaneVersions;
@@ -216,6 +218,10 @@ impl fmt::Debug for LoadedEntry {
 pub struct LoadedLane {
     /// The key of the lane from which dispatch sends the customer's entries: Imprint's id if the store knows the id.
     pub key: LaneKey,
+    /// The keys of all lanes that the customer can have, starting with `key`.
+    pub keys: Vec<LaneKey>,
+    /// The lanes of these keys that exist.
+    pub lanes: Vec<LaneId>,
     /// The versions of the values that Imprint has of the customer.
     pub versions: LaneVersions,
     /// The newest waiting entries of the customer.
@@ -226,9 +232,11 @@ pub struct LoadedLane {
 
 impl LoadedLane {
     /// Creates a lane without entries, versions and identity links.
-    pub(super) fn empty(key: LaneKey) -> Self {
+    pub(super) fn empty(keys: &CustomerKeys) -> Self {
         Self {
-            key,
+            key: keys.key.clone(),
+            keys: keys.all(),
+            lanes: Vec::new(),
             versions: LaneVersions::default(),
             waiting: Vec::new(),
             links: Vec::new(),

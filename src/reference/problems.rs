@@ -204,6 +204,11 @@ pub static ADMIN_PROBLEMS: &[MessageExplanation] = &[
         "Check the id and its kind.",
     ),
     row(
+        &["ambiguous_customer"],
+        "The text is Imprint's id of one customer and the CRM's id of another customer.",
+        "Name the customer with `--imprint-id` or with `--partner-id`.",
+    ),
+    row(
         &["in_flight"],
         "A request of the customer is in flight, so the bridge does not change its entries.",
         "Run the command again.",

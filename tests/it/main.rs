@@ -17,6 +17,7 @@ mod client;
 mod commands;
 mod confinement;
 mod core_dump;
+mod customer;
 mod delivery;
 mod diff;
 mod doubt;

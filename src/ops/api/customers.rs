@@ -1,14 +1,47 @@
-//! The admin API's route for customers, in JSON.
+//! The admin API's routes for customers, in JSON.
 
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::body::AdminBody;
-use super::request::{malformed, parse_body};
+use super::entries::{customer_ids, entry_json, fields_json};
+use super::request::{malformed, parse_body, parse_number};
 use super::{AdminProblem, ApiResult, SharedOperations, json_response};
+use crate::event::Attribute;
 use crate::imprint::{ImprintId, PartnerCustomerId};
-use crate::ops::operate::{Operator, Reason};
-use crate::outbox::LaneKey;
+use crate::ops::operate::{CustomerExport, CustomerName, ExportPage, Operator, Reason};
+use crate::outbox::{EntryId, FieldOrigin, IdentityLink, LaneKey};
+
+/// The id of a customer: exactly one of the members.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CustomerBody {
+    /// Either id of the customer.
+    customer: Option<String>,
+    imprint_id: Option<String>,
+    partner_id: Option<String>,
+}
+
+impl CustomerBody {
+    fn name(self) -> Result<CustomerName, AdminProblem> {
+        match (self.customer, self.imprint_id, self.partner_id) {
+            (Some(either), None, None) if !either.is_empty() => Ok(CustomerName::Either(either)),
+            (None, Some(imprint), None) => parse_imprint(&imprint).map(CustomerName::Imprint),
+            (None, None, Some(partner)) => parse_partner(&partner).map(CustomerName::Partner),
+            _ => Err(malformed(
+                "name the customer by one of customer, imprint_id and partner_id",
+            )),
+        }
+    }
+}
+
+fn parse_imprint(text: &str) -> Result<ImprintId, AdminProblem> {
+    ImprintId::parse(text).map_err(|error| malformed(format!("imprint_id: {error}")))
+}
+
+fn parse_partner(text: &str) -> Result<PartnerCustomerId, AdminProblem> {
+    PartnerCustomerId::parse(text).map_err(|error| malformed(format!("partner_id: {error}")))
+}
 
 /// The request body that resets the versions of a customer: exactly one of the two ids, and the operator's reason.
 #[derive(Deserialize)]
@@ -22,12 +55,8 @@ struct ResetBody {
 impl ResetBody {
     fn customer(&self) -> Result<LaneKey, AdminProblem> {
         match (&self.imprint_id, &self.partner_id) {
-            (Some(imprint), None) => ImprintId::parse(imprint)
-                .map(LaneKey::Imprint)
-                .map_err(|error| malformed(format!("imprint_id: {error}"))),
-            (None, Some(partner)) => PartnerCustomerId::parse(partner)
-                .map(LaneKey::Partner)
-                .map_err(|error| malformed(format!("partner_id: {error}"))),
+            (Some(imprint), None) => parse_imprint(imprint).map(LaneKey::Imprint),
+            (None, Some(partner)) => parse_partner(partner).map(LaneKey::Partner),
             (None, None) | (Some(_), Some(_)) => Err(malformed(
                 "name the customer by either imprint_id or partner_id",
             )),
@@ -46,4 +75,93 @@ pub(super) async fn reset_versions(
     let customer = body.customer()?;
     let reset = operations.reset_versions(&operator, customer, reason);
     json_response(&json!({"fields": reset.await?}))
+}
+
+/// The request body of an export. `page` is the member `next` of the answer before.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExportBody {
+    of: CustomerBody,
+    page: Option<PageBody>,
+    reason: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+enum PageBody {
+    Entries(u64),
+    Unmapped(u64),
+}
+
+impl PageBody {
+    fn page(&self) -> Result<ExportPage, AdminProblem> {
+        let entry = |number: u64| parse_number("page", number).map(EntryId);
+        match self {
+            Self::Entries(after) => entry(*after).map(ExportPage::Entries),
+            Self::Unmapped(after) => entry(*after).map(ExportPage::Unmapped),
+        }
+    }
+}
+
+/// Answers `POST /admin/v1/customers/export`. The customer's id is in the body, because proxies log URLs.
+pub(super) async fn export(
+    operations: SharedOperations,
+    operator: Operator,
+    AdminBody(body): AdminBody,
+) -> ApiResult {
+    let body: ExportBody = parse_body(&body)?;
+    let reason = body.reason.as_deref().and_then(Reason::parse);
+    let page = body.page.map(|page| page.page()).transpose()?;
+    let name = body.of.name()?;
+    let exported = operations.export(&operator, name, reason, page).await?;
+    json_response(&export_json(exported))
+}
+
+fn export_json(exported: CustomerExport) -> Value {
+    let customer = exported.customer;
+    let entries = exported.entries.into_iter().map(entry_json);
+    let unmapped = exported.unmapped.into_iter().map(entry_json);
+    let next = exported.next.map(|next| match next {
+        ExportPage::Entries(after) => json!({"entries": after.0}),
+        ExportPage::Unmapped(after) => json!({"unmapped": after.0}),
+    });
+    json!({
+        "ids": customer.keys.iter().map(key_json).collect::<Vec<_>>(),
+        "links": customer.links.iter().map(link_json).collect::<Vec<_>>(),
+        "delivered": exported.delivered.iter().map(origin_json).collect::<Vec<_>>(),
+        "kept": fields_json(exported.kept),
+        "entries": entries.collect::<Vec<_>>(),
+        "unmapped": unmapped.collect::<Vec<_>>(),
+        "next": next,
+    })
+}
+
+fn key_json(key: &LaneKey) -> Value {
+    let (imprint, partner) = customer_ids(Some(key));
+    json!({"imprint_id": imprint, "partner_id": partner})
+}
+
+fn link_json(link: &IdentityLink) -> Value {
+    json!({
+        "partner_id": link.partner.as_str(),
+        "imprint_id": link.imprint.as_ref().map(ImprintId::as_str),
+        "confirmed_at": link.confirmed_at.to_rfc3339(),
+    })
+}
+
+fn origin_json(origin: &FieldOrigin) -> Value {
+    let event = origin.event.as_ref().map(|event| {
+        let ce_source = event.identity.ce_source.as_ref();
+        json!({
+            "id": event.identity.id.as_str(), "source": event.identity.source.as_str(),
+            "ce_source": ce_source.map(Attribute::as_str),
+            "delivered_at": event.delivered_at.to_rfc3339(), "attempts": event.attempts,
+        })
+    });
+    let version = &origin.version;
+    json!({
+        "field": origin.field.to_string(),
+        "version": {"epoch": version.epoch, "value": version.value, "arrival": version.arrival},
+        "event": event,
+    })
 }

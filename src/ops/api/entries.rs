@@ -183,7 +183,7 @@ fn summary_json(summary: &EntrySummary) -> Value {
 }
 
 /// Returns Imprint's id of a customer, or the CRM's id of a customer without Imprint id.
-fn customer_ids(customer: Option<&LaneKey>) -> (Option<&str>, Option<&str>) {
+pub(super) fn customer_ids(customer: Option<&LaneKey>) -> (Option<&str>, Option<&str>) {
     match customer {
         Some(LaneKey::Imprint(imprint)) => (Some(ImprintId::as_str(imprint)), None),
         Some(LaneKey::Partner(partner)) => (None, Some(PartnerCustomerId::as_str(partner))),
@@ -191,7 +191,7 @@ fn customer_ids(customer: Option<&LaneKey>) -> (Option<&str>, Option<&str>) {
     }
 }
 
-fn entry_json(view: EntryView) -> Value {
+pub(super) fn entry_json(view: EntryView) -> Value {
     let mut entry = summary_json(&view.summary);
     if let (Some(members), Some(partner)) = (entry.as_object_mut(), &view.partner) {
         members.insert("partner_id".to_owned(), json!(partner.as_str()));
@@ -208,7 +208,7 @@ fn entry_json(view: EntryView) -> Value {
     entry
 }
 
-fn fields_json(fields: Vec<FieldView>) -> Value {
+pub(super) fn fields_json(fields: Vec<FieldView>) -> Value {
     let fields = fields.into_iter().map(|FieldView { field, value }| {
         let value = match value {
             ValueView::Set(value) => value,

@@ -62,6 +62,9 @@ impl AdminProblem {
             },
             Self::Failed(Error::UnknownEntry) => (404, "unknown_entry", "Unknown entry"),
             Self::Failed(Error::UnknownCustomer) => (404, "unknown_customer", "Unknown customer"),
+            Self::Failed(Error::AmbiguousCustomer) => {
+                (409, "ambiguous_customer", "Ambiguous customer")
+            }
             Self::Failed(Error::InFlight) => (409, "in_flight", "Request in progress"),
             Self::Failed(Error::SourcesChanging) => (409, "sources_changing", "Sources changing"),
             Self::Failed(Error::SourcesHang) => (503, "sources_unreadable", "Sources unreadable"),
@@ -151,6 +154,7 @@ mod tests {
             (required(Role::Revealer), 403, "revealer_role_required"),
             (Error::UnknownEntry.into(), 404, "unknown_entry"),
             (Error::UnknownCustomer.into(), 404, "unknown_customer"),
+            (Error::AmbiguousCustomer.into(), 409, "ambiguous_customer"),
             (Error::InFlight.into(), 409, "in_flight"),
             (Error::SourcesChanging.into(), 409, "sources_changing"),
             (Error::SourcesHang.into(), 503, "sources_unreadable"),

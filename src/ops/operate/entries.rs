@@ -88,15 +88,10 @@ impl Operations {
         operator.require_sight(visibility)?;
         let inspection = self.inspect(entry).await?;
         self.audit_reveal(operator, entry, visibility).await?;
-        let clearing = self.rules.clearing;
-        let content = inspection.event.map(|event| EntryContent {
-            update: inspection
-                .update
-                .map(|(version, update)| (version, field_views(visibility, &update, clearing))),
-            event: serde_json::from_slice(&event)
-                .ok()
-                .map(|event| visibility.value(&event)),
-        });
+        let shown = (visibility, self.rules.clearing);
+        let content = inspection
+            .event
+            .map(|event| content(&event, inspection.update, shown));
         let partner = self.linked_partner(&inspection.summary).await?;
         Ok(EntryView {
             summary: inspection.summary,
@@ -138,6 +133,20 @@ impl Operations {
                 Ok(self.outbox.append_audit(event).await?)
             }
         }
+    }
+}
+
+/// Returns the content of an unfinished entry, with masked or revealed values.
+pub(super) fn content(
+    event: &[u8],
+    update: Option<(Version, Update)>,
+    (visibility, clearing): (Visibility, Clearing),
+) -> EntryContent {
+    let views = |update: &Update| field_views(visibility, update, clearing);
+    let event = serde_json::from_slice(event).ok();
+    EntryContent {
+        update: update.map(|(version, update)| (version, views(&update))),
+        event: event.map(|event| visibility.value(&event)),
     }
 }
 

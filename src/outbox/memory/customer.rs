@@ -18,11 +18,12 @@ impl MemoryTables {
     fn load_lane(&self, customer: &CustomerRef) -> LoadedLane {
         let keys = self.customer_keys(customer);
         let found = keys.all().into_iter().filter_map(|key| {
-            let lane = self.lanes.get(self.keys.get(&spelling(&key))?)?;
-            Some((key, lane))
+            let id = *self.keys.get(&spelling(&key))?;
+            Some((key, id, self.lanes.get(&id)?))
         });
-        let mut loaded = LoadedLane::empty(keys.key);
-        for (key, lane) in found {
+        let mut loaded = LoadedLane::empty(&keys);
+        for (key, id, lane) in found {
+            loaded.lanes.push(id);
             if key == loaded.key {
                 loaded.versions = lane.versions.clone();
             }

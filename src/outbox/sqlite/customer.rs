@@ -19,11 +19,12 @@ pub(super) fn load(
     let mut bytes: usize = 0;
     for customer in customers {
         let keys = keys(statements, customer)?;
-        let mut lane = LoadedLane::empty(keys.key.clone());
+        let mut lane = LoadedLane::empty(&keys);
         for key in keys.all() {
             let Some(found) = lane::find(connection, &key)? else {
                 continue;
             };
+            lane.lanes.push(found);
             if key == keys.key {
                 lane.versions = versions::of_lane(connection, found)?;
             }

@@ -1,0 +1,254 @@
+//! Finds the customer that an operator names, and exports everything that the store has of the customer.
+
+use serde_json::Value;
+
+use super::entries::{content, field_views};
+use super::selection::Reason;
+use super::{EntryView, Error, FieldView, Operations, Operator, Role};
+use crate::event::Visibility;
+use crate::imprint::{CustomerRef, ImprintId, PartnerCustomerId};
+use crate::outbox::{
+    Detail, EntryFilter, EntryId, EntrySelection, FieldOrigin, LaneKey, LoadedEntry, LoadedLane,
+    ParkReason, State, mentions, named,
+};
+
+/// A customer, as an operator names it.
+#[derive(Clone, PartialEq, Eq)]
+pub enum CustomerName {
+    /// Imprint's id of the customer.
+    Imprint(ImprintId),
+    /// The CRM's own id of the customer.
+    Partner(PartnerCustomerId),
+    /// One of the two ids.
+    Either(String),
+}
+
+/// Prints no id, because customer ids are personal data.
+impl std::fmt::Debug for CustomerName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("CustomerName")
+    }
+}
+
+/// One page of everything that the store has of a customer. Contains unmasked values.
+#[derive(Clone, PartialEq)]
+pub struct CustomerExport {
+    /// The customer's lane, with the ids and the identity links of the customer.
+    pub customer: LoadedLane,
+    /// The delivered fields, each with its version and the event that contained the value.
+    pub delivered: Vec<FieldOrigin>,
+    /// The delivered values that the store keeps, because an older request possibly overwrites them at Imprint.
+    pub kept: Vec<FieldView>,
+    /// The entries of the customer on this page.
+    pub entries: Vec<EntryView>,
+    /// The entries on this page that are parked as invalid, and whose event mentions an id of the customer.
+    pub unmapped: Vec<EntryView>,
+    /// The next page. `None` means that there is no next page.
+    pub next: Option<ExportPage>,
+}
+
+/// Prints no value, because the values are personal data.
+impl std::fmt::Debug for CustomerExport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CustomerExport").finish_non_exhaustive()
+    }
+}
+
+/// A page of an export. The number is the last entry of the page before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExportPage {
+    /// A page with entries of the customer.
+    Entries(EntryId),
+    /// A page with entries that are parked as invalid.
+    Unmapped(EntryId),
+}
+
+/// The maximum number of entries on one page of an export. The command line reads an answer of at most 16 MiB, and the
+/// answer contains whole events.
+const EXPORT_ENTRIES: usize = 25;
+
+impl Operations {
+    /// Returns one page of everything that the store has of a customer, with unmasked values. Before the first page, the
+    /// bridge writes an audit record.
+    ///
+    /// # Errors
+    /// Returns an error if the operator is not a revealer, if the name fits two customers, or if the store fails.
+    pub async fn export(
+        &self,
+        operator: &Operator,
+        name: CustomerName,
+        reason: Option<Reason>,
+        page: Option<ExportPage>,
+    ) -> Result<CustomerExport, Error> {
+        operator.require(Role::Revealer)?;
+        let customer = self.find_customer(name).await?;
+        let mut delivered = Vec::new();
+        if page.is_none() {
+            let mut event = self.audit_event(operator, "export", lanes(&customer));
+            event.reason = reason.map(Reason::into_text);
+            self.outbox.append_audit(event).await?;
+            delivered = self.outbox.origins(customer.key.clone()).await?;
+        }
+        let (mut entries, mut unmapped) = (Vec::new(), Vec::new());
+        let next = match page.unwrap_or(ExportPage::Entries(EntryId(0))) {
+            ExportPage::Entries(after) => {
+                let next = self.entries_of(&customer, after, &mut entries).await?;
+                let next = next.map(ExportPage::Entries);
+                Some(next.unwrap_or(ExportPage::Unmapped(EntryId(0))))
+            }
+            ExportPage::Unmapped(after) => {
+                let next = self.mentioning(&customer.keys, after, &mut unmapped);
+                next.await?.map(ExportPage::Unmapped)
+            }
+        };
+        let kept = customer.versions.kept_values();
+        let kept = kept.map(|kept| field_views(Visibility::Revealed, kept, self.rules.clearing));
+        Ok(CustomerExport {
+            customer,
+            delivered,
+            kept: kept.unwrap_or_default(),
+            entries,
+            unmapped,
+            next,
+        })
+    }
+
+    /// Finds the customer that an operator names. A customer whom the store does not know has no lane and no identity
+    /// link.
+    pub(super) async fn find_customer(&self, name: CustomerName) -> Result<LoadedLane, Error> {
+        let named: Vec<CustomerRef> = match name {
+            CustomerName::Imprint(imprint) => vec![CustomerRef::Imprint(imprint)],
+            CustomerName::Partner(partner) => vec![CustomerRef::Partner(partner)],
+            CustomerName::Either(text) => named(&text).collect(),
+        };
+        let mut found = self.outbox.lanes(named).await?;
+        found.dedup_by(|one, other| one.key == other.key);
+        let known = found.iter().filter(|lane| is_known(lane)).count();
+        if known > 1 {
+            return Err(Error::AmbiguousCustomer);
+        }
+        let place = found.iter().position(is_known);
+        if known == 0 && found.len() > 1 {
+            // Only an event that belongs to no lane can mention the id, and it can mention either id.
+            let others = found.split_off(1);
+            let keys = others.into_iter().flat_map(|other| other.keys);
+            if let Some(first) = found.first_mut() {
+                first.keys.extend(keys);
+            }
+        }
+        let mut found = found.into_iter().skip(place.unwrap_or_default());
+        found.next().ok_or(Error::UnknownCustomer)
+    }
+
+    /// Loads one page of the entries of a customer. Returns the start of the next page.
+    async fn entries_of(
+        &self,
+        customer: &LoadedLane,
+        after: EntryId,
+        found: &mut Vec<EntryView>,
+    ) -> Result<Option<EntryId>, Error> {
+        let filter = EntryFilter {
+            states: State::ALL.to_vec(),
+            customer: Some(text(&customer.key).to_owned()),
+            after,
+            ..EntryFilter::in_state(State::Waiting, EXPORT_ENTRIES)
+        };
+        let (loaded, next) = self.load_page(filter).await?;
+        let is_own = |entry: &LoadedEntry| {
+            let key = entry.summary.customer.as_ref();
+            key.is_some_and(|key| customer.keys.iter().any(|own| is_same(own, key)))
+        };
+        let own = loaded.into_iter().filter(is_own);
+        found.extend(own.map(|entry| self.view(entry)));
+        Ok(next)
+    }
+
+    /// Loads entries that are parked as invalid, and whose event mentions one of these ids. Returns the start of the
+    /// next page.
+    async fn mentioning(
+        &self,
+        keys: &[LaneKey],
+        after: EntryId,
+        found: &mut Vec<EntryView>,
+    ) -> Result<Option<EntryId>, Error> {
+        let mut filter = EntryFilter {
+            reason: Some(ParkReason::Invalid),
+            after,
+            ..EntryFilter::in_state(State::Parked, EXPORT_ENTRIES)
+        };
+        while found.len() < EXPORT_ENTRIES {
+            let (loaded, next) = self.load_page(filter.clone()).await?;
+            let mentioning = loaded.into_iter().filter(|entry| {
+                let event = entry.event.as_deref();
+                let event = event.and_then(|event| serde_json::from_slice::<Value>(event).ok());
+                event.is_some_and(|event| mentions(&event, keys))
+            });
+            found.extend(mentioning.map(|entry| self.view(entry)));
+            match next {
+                Some(next) => filter.after = next,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(filter.after))
+    }
+
+    /// Loads one page of entries with their events. Returns the start of the next page.
+    async fn load_page(
+        &self,
+        filter: EntryFilter,
+    ) -> Result<(Vec<LoadedEntry>, Option<EntryId>), Error> {
+        let page = self.outbox.list(filter).await?;
+        let numbers = page.entries.iter().map(|entry| entry.receipt.entry);
+        let selection = EntrySelection::Entries(numbers.collect());
+        let loaded = self.outbox.load(selection, Detail::Payloads).await?;
+        let last = loaded.entries.last().filter(|_| loaded.has_more);
+        let next = last.map(|last| last.summary.receipt.entry).or(page.next);
+        Ok((loaded.entries, next))
+    }
+
+    fn view(&self, entry: LoadedEntry) -> EntryView {
+        let content = entry.event.map(|event| {
+            content(
+                &event,
+                entry.update,
+                (Visibility::Revealed, self.rules.clearing),
+            )
+        });
+        EntryView {
+            summary: entry.summary,
+            partner: entry
+                .customer
+                .and_then(|customer| customer.partner().cloned()),
+            content,
+        }
+    }
+}
+
+fn is_known(lane: &LoadedLane) -> bool {
+    !lane.lanes.is_empty() || !lane.links.is_empty()
+}
+
+/// Returns the lanes of a customer for the audit log, which must not contain a customer id.
+pub(super) fn lanes(customer: &LoadedLane) -> String {
+    let lanes = customer.lanes.iter();
+    let lanes: Vec<String> = lanes.map(|lane| format!("lane {}", lane.0)).collect();
+    match lanes.is_empty() {
+        true => "a customer without a lane".to_owned(),
+        false => lanes.join(", "),
+    }
+}
+
+fn text(key: &LaneKey) -> &str {
+    match key {
+        LaneKey::Imprint(imprint) => imprint.as_str(),
+        LaneKey::Partner(partner) => partner.as_str(),
+    }
+}
+
+/// Returns whether two keys are of one lane: a UUID can have two spellings.
+fn is_same(one: &LaneKey, other: &LaneKey) -> bool {
+    match (one, other) {
+        (LaneKey::Imprint(one), LaneKey::Imprint(other)) => one.is_same(other.as_str()),
+        (one, other) => one == other,
+    }
+}

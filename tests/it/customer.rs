@@ -1,0 +1,165 @@
+//! Tests of the commands about one customer: the export of everything that the store has of a customer.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::commands::{run, text};
+use crate::http::Answer;
+use crate::support::{TestApp, by_partner, email};
+
+const TOKEN: &str = "op-canary-token-1";
+
+/// A bridge whose source `crm` parks invalid events, with the operator `alice`, who has every role.
+struct CustomerApp {
+    app: TestApp,
+    _sources: TempDir,
+}
+
+impl CustomerApp {
+    fn start() -> Self {
+        let sources = tempfile::tempdir().unwrap();
+        let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let crm = fs::read_to_string(package.join("config/sources/crm.toml")).unwrap();
+        let crm = format!("{crm}\n[body]\non_invalid = \"park\"\n");
+        fs::write(sources.path().join("crm.toml"), crm).unwrap();
+        let folder = sources.path().display();
+        let settings = format!("sources_dir = \"{folder}\"\n");
+        let app = TestApp::setup()
+            .manual_clock()
+            .operator("alice", TOKEN)
+            .settings(settings);
+        Self {
+            app: app.start(),
+            _sources: sources,
+        }
+    }
+
+    fn ask(&self, line: &str, body: &Value) -> Answer {
+        self.app.ask_operator(TOKEN, line, body)
+    }
+
+    #[track_caller]
+    fn admin(&self, line: &str, body: &Value) -> Value {
+        let answer = self.ask(line, body);
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        answer.json()
+    }
+
+    fn pause(&self) {
+        self.admin("POST /admin/v1/destination", &json!({"mode": "paused"}));
+    }
+
+    /// Runs an operator's command. Returns the exit code, and what the command prints to both outputs.
+    fn command(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+        let ops = format!("http://{}", self.app.ops());
+        let token = self.app.files.token_file("alice");
+        let token = Path::display(&token).to_string();
+        let bridge = ["--ops", &ops, "--token-file", &token];
+        let done = run(&[arguments, &bridge].concat(), "");
+        (done.status.code(), text(&done.stdout), text(&done.stderr))
+    }
+
+    /// Accepts a delivered event, a waiting event and an invalid event of one customer, and one event of another customer.
+    fn fill(&self, customer: &str) {
+        self.app.accept(&email("E1", customer, 1));
+        self.app.wait_until("E1", "delivered");
+        self.pause();
+        self.app.accept(&email("E2", customer, 2));
+        let partner = format!("P-{customer}");
+        let invalid = email("E3", customer, 3).with("/data/customer/revision", json!("three"));
+        self.app.accept(&invalid);
+        self.app.accept(&by_partner("E4", &partner, 4));
+        self.app.accept(&email("other", "another", 1));
+        self.app.wait_until("E3", "parked");
+    }
+}
+
+fn ids(entries: &Value) -> Vec<&str> {
+    let entries = entries.as_array().unwrap().iter();
+    entries.map(|entry| entry["id"].as_str().unwrap()).collect()
+}
+
+/// FAULTS N640: a customer asks for everything that the bridge has of them.
+#[test]
+fn an_export_has_everything_of_a_customer() {
+    let mut bridge = CustomerApp::start();
+    bridge.fill("c1");
+    let (code, output, error) =
+        bridge.command(&["export", "--customer", "c1", "--reason", "a request"]);
+    assert_eq!(code, Some(0), "{error}");
+    let exported: Value = serde_json::from_str(&output).unwrap();
+    assert_eq!(ids(&exported["entries"]), ["E1", "E2"]);
+    assert_eq!(ids(&exported["unmapped"]), ["E3"]);
+    assert_eq!(exported["entries"][1]["facts"]["email"], "E2@example.com");
+    assert_eq!(exported["delivered"][0]["event"]["id"], "E1");
+    assert!(!output.contains("other@example.com"), "{output}");
+    let by_partner = bridge.command(&["export", "--partner-id", "P-c1"]).1;
+    let by_partner: Value = serde_json::from_str(&by_partner).unwrap();
+    assert_eq!(ids(&by_partner["entries"]), ["E4"]);
+    assert_eq!(ids(&by_partner["unmapped"]), ["E3"]);
+    let audit = bridge.admin("GET /admin/v1/audit", &Value::Null);
+    let exports: Vec<&Value> = audit["acts"].as_array().unwrap().iter().collect();
+    let exports: Vec<&&Value> = exports
+        .iter()
+        .filter(|act| act["what"] == "export")
+        .collect();
+    assert_eq!(exports.len(), 2, "one record for each export: {audit}");
+    assert_eq!(exports[0]["reason"], "a request");
+    assert!(exports[0]["on"].as_str().unwrap().starts_with("lane "));
+    bridge.app.leave_waiting_entries();
+}
+
+/// FAULTS N640: an export of many entries has several pages, and an entry is on one of them.
+#[test]
+fn an_export_has_every_entry_once() {
+    let mut bridge = CustomerApp::start();
+    bridge.pause();
+    for number in 1..=60 {
+        bridge
+            .app
+            .accept(&email(&format!("E{number}"), "c1", number));
+        let invalid =
+            email(&format!("I{number}"), "c1", 1).with("/data/customer/revision", json!("one"));
+        bridge.app.accept(&invalid);
+    }
+    let (code, output, error) = bridge.command(&["export", "--customer", "c1"]);
+    assert_eq!(code, Some(0), "{error}");
+    let exported: Value = serde_json::from_str(&output).unwrap();
+    let expected = |letter: &str| -> Vec<String> {
+        (1..=60).map(|number| format!("{letter}{number}")).collect()
+    };
+    assert_eq!(ids(&exported["entries"]), expected("E"));
+    assert_eq!(ids(&exported["unmapped"]), expected("I"));
+    bridge.app.leave_waiting_entries();
+}
+
+/// FAULTS N641: the same text is Imprint's id of one customer and the CRM's id of another.
+#[test]
+fn an_ambiguous_id_is_refused() {
+    let mut bridge = CustomerApp::start();
+    bridge.pause();
+    bridge.app.accept(&email("E1", "c1", 1));
+    bridge.app.accept(&by_partner("E2", "c1", 1));
+    let line = "POST /admin/v1/customers/export";
+    let answer = bridge.ask(line, &json!({"of": {"customer": "c1"}}));
+    assert_eq!(answer.status, 409, "{}", answer.body);
+    assert_eq!(
+        answer.json()["type"],
+        "urn:imprint-bridge:problem:ambiguous_customer"
+    );
+    for (member, id) in [("imprint_id", "E1"), ("partner_id", "E2")] {
+        let exported = bridge.admin(line, &json!({"of": {member: "c1"}}));
+        assert_eq!(ids(&exported["entries"]), [id]);
+    }
+    for wrong in [
+        json!({}),
+        json!({"customer": ""}),
+        json!({"customer": "a", "partner_id": "b"}),
+    ] {
+        assert_eq!(bridge.ask(line, &json!({"of": wrong})).status, 400);
+    }
+    bridge.app.leave_waiting_entries();
+}
