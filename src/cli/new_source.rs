@@ -76,6 +76,7 @@ pub(super) fn run(options: &NewSourceOptions) -> anyhow::Result<ExitCode> {
     let drafted = draft(&config, &name, plan, &samples)?;
     let new_files = drafted.files(&config, &name, &samples)?;
     files::write(&new_files, options.force)?;
+    files::create_folder(&config.schemas_dir)?;
     let mut removed = Vec::new();
     if options.force {
         let folder = config.sources_dir.join(name.as_str());
@@ -196,6 +197,7 @@ fn compile(
     let schemas = schemas.iter().map(|schema| schema_file(&config, schema));
     let files: Vec<NewFile> = schemas.chain([file]).collect();
     files::write(&files, false)?;
+    files::create_folder(&config.schemas_dir)?;
     let read = sources::read(&config).map_err(|errors| {
         let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
         anyhow!(

@@ -1,6 +1,6 @@
 //! Recognizes the fields of the customer's account.
 
-use super::fields::{FieldDraft, FieldDrafts, best, reason};
+use super::field_draft::{FieldDraft, FieldDrafts, best, reason};
 use super::form::{self, TimeForm};
 use super::names;
 use super::path::{JsonPath, Leaf};
@@ -34,7 +34,7 @@ pub(super) fn recognize(
         );
         used.push(leaf.path.clone());
     }
-    let is_count = |leaf: &Leaf| in_record(leaf) && form::all(leaf, form::is_whole);
+    let is_count = |leaf: &Leaf| in_record(leaf) && form::any(leaf, form::is_whole);
     if let Some(leaf) = best(leaves, &synonyms::COUNTS, Some(record), is_count) {
         let path = leaf.path.expression();
         let is_number = leaf.has_value() && leaf.present().all(serde_json::Value::is_number);
@@ -68,7 +68,7 @@ fn created(leaf: &Leaf, version: Option<&str>) -> Vec<FieldDraft> {
 fn tier<'a>(leaves: &'a [Leaf], record: &JsonPath) -> Option<&'a Leaf> {
     let is_tier = |leaf: &Leaf| {
         let fits = |value: &serde_json::Value| form::is_text(value) || form::is_whole(value);
-        leaf.path.starts_with(record) && form::all(leaf, fits)
+        leaf.path.starts_with(record) && form::any(leaf, fits)
     };
     let is_one_of =
         |name: &str, words: &[&str]| words.contains(&names::words(name).concat().as_str());
@@ -99,7 +99,7 @@ fn amount(leaves: &[Leaf], record: &JsonPath, found: &mut FieldDrafts, used: &mu
     };
     let amount = leaf.path.expression();
     used.push(leaf.path.clone());
-    let is_currency = |leaf: &Leaf| form::all(leaf, form::is_currency) && leaf.has_value();
+    let is_currency = |leaf: &Leaf| form::any(leaf, form::is_currency) && leaf.has_value();
     let beside = leaf.path.parent();
     let currency = best(leaves, &synonyms::CURRENCIES, Some(&beside), is_currency);
     if let Some(currency) = currency.filter(|currency| currency.path.starts_with(record)) {
@@ -138,5 +138,5 @@ fn is_amount(leaf: &Leaf, record: &JsonPath) -> bool {
     };
     named.is_some_and(|name| names::position(name, &synonyms::AMOUNTS).is_some())
         && leaf.path.starts_with(record)
-        && form::all(leaf, form::is_amount)
+        && form::any(leaf, form::is_amount)
 }

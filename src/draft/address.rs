@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::address_names::{self, AddressPart};
-use super::fields::FieldDraft;
+use super::field_draft::FieldDraft;
 use super::form;
 use super::names;
 use super::path::{JsonPath, Leaf};
@@ -34,10 +34,10 @@ pub(super) fn recognize(leaves: &[Leaf], record: &JsonPath) -> AddressDrafts {
             continue;
         };
         let is_outside = !leaf.path.starts_with(record);
-        let is_list = part == AddressPart::Line1 && form::all(leaf, is_text_list);
-        let is_text = form::all(leaf, |value| value.is_string() && !form::is_email(value));
+        let is_list = part == AddressPart::Line1 && form::any(leaf, is_text_list);
+        let is_text = form::any(leaf, |value| value.is_string() && !form::is_email(value));
         let fits = is_text || is_list;
-        let is_number = part == AddressPart::PostalCode && form::all(leaf, form::is_whole);
+        let is_number = part == AddressPart::PostalCode && form::any(leaf, form::is_whole);
         if is_outside || names::concerns_other(&path) || !(fits || is_number) {
             continue;
         }
@@ -73,7 +73,7 @@ fn drafts(container: &JsonPath, parts: &AddressParts<'_>) -> AddressDrafts {
     let leaf = |part: AddressPart| parts.get(&part).map(|(_, leaf)| *leaf);
     let path = |part: AddressPart| leaf(part).map(|leaf| leaf.path.expression());
     if let Some(street) = leaf(AddressPart::Line1) {
-        let is_list = street.present().any(serde_json::Value::is_array);
+        let is_list = street.has_value() && form::all(street, serde_json::Value::is_array);
         let join = if is_list { " | join(\"\\n\")" } else { "" };
         let street = format!("{}{join}", street.path.expression());
         let lines = street_lines(street, path(AddressPart::Line2));
@@ -90,7 +90,7 @@ fn drafts(container: &JsonPath, parts: &AddressParts<'_>) -> AddressDrafts {
         let Some(leaf) = leaf(part) else {
             continue;
         };
-        if leaf.present().any(serde_json::Value::is_number) {
+        if leaf.has_value() && form::all(leaf, serde_json::Value::is_number) {
             let why = "The samples have the ZIP code as a number, which loses the zeros at its start. The source must send a text.";
             drafts.top.push(FieldDraft::suggested(
                 field,
@@ -139,7 +139,7 @@ fn street_lines(street: String, second: Option<String>) -> [FieldDraft; 2] {
         Some(second) => ([street, second], REASON),
         None => (
             [1, 2].map(|line| format!("{street} | line({line}; 2)")),
-            "the street has one or two lines",
+            "a street of two lines becomes two fields, and a street of one line clears the second line at Imprint",
         ),
     };
     let [first, second] = lines;

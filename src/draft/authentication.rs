@@ -37,6 +37,15 @@ const SCHEMES: [KnownScheme; 7] = [
     ] },
 ];
 
+/// The headers with a signature that the sender makes with a private key.
+const PUBLIC_KEY_HEADERS: [&str; 5] = [
+    "paypal-transmission-sig",
+    "x-ghl-signature",
+    "x-signature-ed25519",
+    "x-twilio-email-event-webhook-signature",
+    "x-wh-signature",
+];
+
 /// The ends of the names of request headers that contain a token.
 const TOKEN_ENDINGS: [&str; 9] = [
     "token",
@@ -86,18 +95,26 @@ pub(super) fn recognize(headers: &[(String, String)], source: &str) -> Authentic
     unknown_signature(headers, &file)
         .or_else(|| authorization(headers, &file))
         .or_else(|| token(headers, &file))
-        .unwrap_or_else(none)
+        .unwrap_or_else(|| none(headers))
+}
+
+/// Returns whether a name is the name of a header with a signature.
+pub(super) fn is_signature(name: &str) -> bool {
+    let is_named = ["signature", "hmac"].iter().any(|word| name.contains(word));
+    let is_about = ["timestamp", "version"]
+        .iter()
+        .any(|word| name.contains(word));
+    (is_named && !is_about) || PUBLIC_KEY_HEADERS.contains(&name)
 }
 
 fn unknown_signature(headers: &[(String, String)], file: &str) -> Option<Authentication> {
-    let is_signature = |name: &str| {
-        (name.contains("signature") || name.contains("hmac"))
-            && !name.contains("timestamp")
-            && !name.contains("version")
-    };
-    let (header, value) = headers.iter().find(|(name, _)| is_signature(name))?;
+    let mut signatures = headers
+        .iter()
+        .filter(|(name, _)| is_signature(name) && !PUBLIC_KEY_HEADERS.contains(&name.as_str()));
+    let (header, of_signature) =
+        signatures.find_map(|(header, value)| Some((header, of_signature(value)?)))?;
     let mut all = hmac(header, file);
-    all.extend(of_signature(value)?);
+    all.extend(of_signature);
     let reason = format!("the header {header} and the length of its value");
     let mut found = signed(&all, &reason, file, true);
     found.decision.push_str(" Compare the settings with the sender's documentation: the draft assumes that the sender signs only the body. `imprint-bridge verify` examines a captured request.");
@@ -157,10 +174,15 @@ fn scheme(value: &str) -> Option<&str> {
     (is_known && !token.trim().is_empty()).then_some(scheme)
 }
 
-fn none() -> Authentication {
+fn none(headers: &[(String, String)]) -> Authentication {
+    let signature = headers.iter().find(|(name, _)| is_signature(name));
+    let reason = signature.map_or_else(
+        || "no header of the samples authenticates the sender".to_owned(),
+        |(name, _)| format!("the header {name} has a signature that the bridge cannot verify"),
+    );
     Authentication {
         settings: vec![("kind".to_owned(), "\"none\"".to_owned())],
-        reason: "no header of the samples authenticates the sender".to_owned(),
+        reason,
         decision: "The authentication in [auth]: set the kind that the source supports. `check` and `serve` warn about a source without authentication, because everybody who can reach the port can send its events. With the profile `production`, both refuse the source.".to_owned(),
         is_signature: false,
     }

@@ -1,6 +1,7 @@
 //! Lists the members of the samples that a person can choose instead of the member that the draft chose.
 
 use super::form::{self, TimeForm};
+use super::lists;
 use super::names;
 use super::path::{JsonPath, Leaf};
 use super::synonyms;
@@ -11,16 +12,20 @@ const NAMED_MAX: usize = 8;
 const TIME_WORDS: [&str; 6] = ["at", "date", "on", "time", "timestamp", "ts"];
 
 /// Names the other members that can be the customer's id, the most probable ones first.
-pub(super) fn ids(leaves: &[Leaf], chosen: Option<&JsonPath>) -> Option<String> {
+///
+/// `is_of_event` says whether a member differs between events of one customer.
+pub(super) fn ids(
+    leaves: &[Leaf],
+    chosen: Option<&JsonPath>,
+    is_of_event: impl Fn(&JsonPath) -> bool,
+) -> Option<String> {
     let is_candidate = |leaf: &&Leaf| {
         let name = leaf.path.last_name();
-        let words = names::words(name);
-        let is_named = words
-            .last()
-            .is_some_and(|word| ["id", "uuid", "guid"].contains(&word.as_str()));
-        let is_event_id = names::position(name, &synonyms::EVENT_IDS).is_some();
+        let is_named = names::ends_in_id(name);
+        let is_event_id = names::is_event_id(name) || is_of_event(&leaf.path);
         is_named
             && !is_event_id
+            && !lists::is_key(&leaf.path, leaves)
             && !names::is_imprint_id(name)
             && leaf.has_value()
             && form::all(leaf, form::is_id)
@@ -51,7 +56,7 @@ pub(super) fn times(leaves: &[Leaf], chosen: Option<&JsonPath>) -> Option<String
             ) => is_named,
             Some(TimeForm::Date) | None => false,
         };
-        is_time && leaf.has_value()
+        is_time && leaf.has_value() && !names::is_birth(leaf.path.last_name())
     };
     let mut found: Vec<&Leaf> = leaves.iter().filter(is_candidate).collect();
     found.sort_by_key(|leaf| {

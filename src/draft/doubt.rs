@@ -43,11 +43,57 @@ pub(super) fn version(leaves: &[Leaf], count: usize, samples: SampleNames<'_>) -
     })
 }
 
+/// Returns what is wrong with the version in a sample, if most samples have the right form of the version.
+pub(super) fn of_version(
+    leaves: &[Leaf],
+    chosen: &JsonPath,
+    count: usize,
+    samples: SampleNames<'_>,
+) -> Option<String> {
+    let leaf = leaves.iter().find(|leaf| leaf.path == *chosen)?;
+    let is_time = TimeForm::of(leaf).is_some_and(|form| form != TimeForm::Date);
+    flaw_of(leaves, leaf, count, samples, |value| {
+        if is_time {
+            time_flaw(value)
+        } else {
+            (!form::is_whole(value)).then_some("is not a whole number")
+        }
+    })
+}
+
+/// Returns what is wrong with the customer's id in a sample, if most samples have the id.
+pub(super) fn of_customer(
+    leaves: &[Leaf],
+    chosen: &JsonPath,
+    count: usize,
+    samples: SampleNames<'_>,
+) -> Option<String> {
+    let leaf = leaves.iter().find(|leaf| leaf.path == *chosen)?;
+    flaw_of(leaves, leaf, count, samples, id_flaw)
+}
+
+/// Returns the first flaw of a member: an event that lacks the member, or a wrong value.
+fn flaw_of(
+    leaves: &[Leaf],
+    leaf: &Leaf,
+    count: usize,
+    samples: SampleNames<'_>,
+    flaw: impl Fn(&Value) -> Option<&'static str>,
+) -> Option<String> {
+    if let Some(absent) = (0..count).find(|event| !leaf.events.contains(event)) {
+        return Some(absence(leaves, leaf, absent, samples));
+    }
+    let mut values = leaf.present_in();
+    let (event, flaw) = values.find_map(|(event, value)| Some((event, flaw(value)?)))?;
+    Some(format!(
+        "`{}` in {} {flaw}.",
+        leaf.path.expression(),
+        samples.of(event)
+    ))
+}
+
 /// Returns why no member is the customer's id, although its name is the name of an id.
 pub(super) fn customer(leaves: &[Leaf], count: usize, samples: SampleNames<'_>) -> Option<Doubt> {
-    let flaw = |value: &Value| {
-        (!form::is_id(value)).then_some("is neither a whole number nor a text without white space")
-    };
     let lists: [&[&str]; 3] = [
         &synonyms::CUSTOMER_IDS,
         &synonyms::RECORD_IDS,
@@ -55,8 +101,12 @@ pub(super) fn customer(leaves: &[Leaf], count: usize, samples: SampleNames<'_>) 
     ];
     let mut doubts = lists
         .into_iter()
-        .filter_map(|names| doubt(leaves, names, count, samples, flaw));
+        .filter_map(|names| doubt(leaves, names, count, samples, id_flaw));
     doubts.next()
+}
+
+fn id_flaw(value: &Value) -> Option<&'static str> {
+    (!form::is_id(value)).then_some("is neither a whole number nor a text without white space")
 }
 
 fn time_flaw(value: &Value) -> Option<&'static str> {
@@ -94,15 +144,11 @@ fn doubt(
     });
     let (_, leaf) = ranked.min_by(|(one, _), (other, _)| one.cmp(other))?;
     let path = leaf.path.expression();
-    let reason = if let Some(absent) = (0..count).find(|event| !leaf.events.contains(event)) {
-        absence(leaves, leaf, absent, samples)
-    } else if !leaf.has_value() {
+    let is_everywhere = leaf.events.len() == count;
+    let reason = if is_everywhere && !leaf.has_value() {
         format!("`{path}` has no value in the samples.")
-    } else if let Some((event, flaw)) = leaf
-        .present_in()
-        .find_map(|(event, value)| Some((event, flaw(value)?)))
-    {
-        format!("`{path}` in {} {flaw}.", samples.of(event))
+    } else if let Some(flaw) = flaw_of(leaves, leaf, count, samples, flaw) {
+        flaw
     } else {
         other_form(leaf, samples).unwrap_or_else(|| {
             format!("the samples have `{path}`, but no value of the customer stands near it, so the draft does not know whether it belongs to the customer.")

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::doubt::SampleNames;
-use super::fields::{FieldDraft, FieldDrafts};
+use super::field_draft::{FieldDraft, FieldDrafts};
 use super::path::Leaf;
 
 /// Suggests that an empty list means that the source has deleted the value, if a sample has an empty list in the place of

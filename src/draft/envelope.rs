@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::authentication::Authentication;
 use super::body::{BodyFormat, SampleEvents};
+use super::field_draft;
 use super::fields;
 use super::form;
 use super::names;
@@ -70,6 +70,8 @@ const TYPE_HEADERS: [&str; 6] = [
     "-hook-event",
 ];
 
+/// The maximum number of types or members that a sentence names.
+pub(super) const TYPES_NAMED_MAX: usize = 5;
 /// The expression of `body.id` or `body.type`, with its reason.
 #[derive(Debug)]
 pub(super) struct EnvelopeRule {
@@ -77,6 +79,42 @@ pub(super) struct EnvelopeRule {
     pub(super) reason: String,
     /// The request header that the expression reads.
     pub(super) header: Option<String>,
+    /// The sentences about what is doubtful.
+    pub(super) decision: Option<String>,
+}
+
+impl EnvelopeRule {
+    pub(super) fn new(expression: String, reason: &str) -> Self {
+        Self {
+            expression,
+            reason: reason.to_owned(),
+            header: None,
+            decision: None,
+        }
+    }
+
+    /// Returns the rule that reads a member. Says so if some events do not have the member.
+    pub(super) fn member(leaf: &Leaf, count: usize, setting: &str) -> Self {
+        let path = leaf.path.expression();
+        let absent = count.saturating_sub(leaf.events.len());
+        let lack = || {
+            format!(
+                "{absent} of the {count} events of the samples lack the member `{path}`, which {setting} reads. The bridge refuses such an event."
+            )
+        };
+        Self {
+            decision: (absent > 0).then(lack),
+            ..Self::new(path.clone(), "the name of the member")
+        }
+    }
+
+    pub(super) fn decide(&mut self, sentence: &str) {
+        let decision = self.decision.get_or_insert_default();
+        if !decision.is_empty() {
+            decision.push(' ');
+        }
+        decision.push_str(sentence);
+    }
 }
 
 /// The rule for the event type, with the types of the samples.
@@ -94,12 +132,7 @@ pub(super) fn event_type(
     record: &JsonPath,
 ) -> TypeRule {
     if let BodyFormat::CloudEvents = events.format {
-        let expression = ".type".to_owned();
-        let rule = EnvelopeRule {
-            expression,
-            reason: "the attribute of CloudEvents".to_owned(),
-            header: None,
-        };
+        let rule = EnvelopeRule::new(".type".to_owned(), "the attribute of CloudEvents");
         let types = events
             .events
             .iter()
@@ -116,35 +149,49 @@ pub(super) fn event_type(
     } else {
         body.or(header)
     };
-    chosen.unwrap_or_else(|| TypeRule {
-        rule: EnvelopeRule {
-            expression: quoted(DEFAULT_TYPE),
-            reason: "a constant, because neither the body nor a header names a type".to_owned(),
-            header: None,
-        },
-        types: BTreeSet::from([DEFAULT_TYPE.to_owned()]),
+    chosen.unwrap_or_else(|| {
+        let reason = "a constant, because neither the body nor a header names a type";
+        let mut rule = EnvelopeRule::new(quoted(DEFAULT_TYPE), reason);
+        rule.decide("The event type: neither the body nor a header of the samples names a type, so every event has the type `customer`. If the source also posts events about other things, or about deleted customers, correct body.type.");
+        TypeRule {
+            rule,
+            types: BTreeSet::from([DEFAULT_TYPE.to_owned()]),
+        }
     })
 }
 
 fn body_type(events: &SampleEvents, found: &[Leaf], record: &JsonPath) -> Option<TypeRule> {
     let count = events.events.len();
-    let is_type = |leaf: &Leaf| {
-        leaf.count == count
+    let is_typed = |leaf: &Leaf| {
+        leaf.is_common(count)
             && leaf.values.len() <= TYPES_MAX
-            && leaf.values.iter().all(form::is_word)
-            && is_in_envelope(&leaf.path, record)
-            && (leaf.path.parent() != *record || form::all(leaf, is_event_word))
+            && leaf.has_value()
+            && leaf.mostly(form::is_word)
+            && has_exact_name(&leaf.path)
     };
-    let is_change = |leaf: &Leaf| is_type(leaf) && form::all(leaf, fields::names_a_change);
-    let leaf = fields::best(found, &synonyms::EVENT_TYPES, None, is_change)
-        .or_else(|| fields::best(found, &synonyms::EVENT_TYPES, None, is_type))?;
+    let is_type = |leaf: &Leaf| {
+        is_typed(leaf)
+            && is_in_envelope(&leaf.path, record)
+            && (leaf.path.parent() != *record || leaf.mostly(is_event_word))
+    };
+    let is_change = |leaf: &Leaf| is_type(leaf) && leaf.mostly(fields::names_a_change);
+    // Some systems let a person add members to the body, in an object such as `customData`.
+    let is_far_change = |leaf: &Leaf| {
+        let is_plain = |step: &Step| matches!(step, Step::Member(_));
+        is_typed(leaf)
+            && leaf.path.steps().iter().all(is_plain)
+            && leaf.mostly(fields::names_a_change)
+    };
+    let leaf = field_draft::best(found, &synonyms::EVENT_TYPES, None, is_change)
+        .or_else(|| field_draft::best(found, &synonyms::EVENT_TYPES, None, is_far_change))
+        .or_else(|| field_draft::best(found, &synonyms::EVENT_TYPES, None, is_type))?;
     let path = leaf.path.expression();
     let is_action = names::position(leaf.path.last_name(), &ACTIONS).is_some();
     let is_entity = |leaf: &Leaf| {
         let is_word = leaf.values.iter().all(form::is_word);
         leaf.count == count && is_word && is_in_envelope(&leaf.path, record)
     };
-    let entity = fields::best(found, &ENTITIES, None, is_entity);
+    let entity = field_draft::best(found, &ENTITIES, None, is_entity);
     if let Some(entity) =
         entity.filter(|entity| is_action && entity.path.parent() == leaf.path.parent())
     {
@@ -156,26 +203,42 @@ fn body_type(events: &SampleEvents, found: &[Leaf], record: &JsonPath) -> Option
             ))
         });
         let expression = format!("\"\\({}).\\({path})\"", entity.path.expression());
-        let rule = EnvelopeRule {
-            expression,
-            reason: "the names of the two members".to_owned(),
-            header: None,
-        };
+        let rule = EnvelopeRule::new(expression, "the names of the two members");
         return Some(TypeRule {
             types: types.collect(),
             rule,
         });
     }
-    let types = leaf.present().filter_map(Value::as_str).map(str::to_owned);
-    let rule = EnvelopeRule {
-        expression: path,
-        reason: "the name of the member".to_owned(),
-        header: None,
-    };
-    Some(TypeRule {
-        types: types.collect(),
-        rule,
-    })
+    Some(type_rule(leaf, count, record))
+}
+
+/// Returns the rule that reads the type from one member.
+fn type_rule(leaf: &Leaf, count: usize, record: &JsonPath) -> TypeRule {
+    let path = leaf.path.expression();
+    let words = leaf.present().filter(|value| form::is_word(value));
+    let types = words.filter_map(Value::as_str).map(str::to_owned);
+    let types: BTreeSet<String> = types.collect();
+    let mut rule = EnvelopeRule::member(leaf, count, "body.type");
+    if !leaf.mostly(fields::names_a_change) {
+        let named: Vec<String> = types
+            .iter()
+            .take(TYPES_NAMED_MAX)
+            .map(|name| quoted(name))
+            .collect();
+        rule.decide(&format!(
+            "The event type: the draft reads `{path}`, with the values {} in the samples. No value names a change, so the member is perhaps a property of the customer. The bridge refuses an event with a value that the source file does not name. If all events have the same form, use a constant, such as `type = '\"customer\"'`.",
+            named.join(", ")
+        ));
+    } else if !is_in_envelope(&leaf.path, record) {
+        rule.decide(&format!("The event type: the draft reads `{path}`. Somebody who changes the settings of the source can rename this member."));
+    }
+    TypeRule { rule, types }
+}
+
+/// Returns whether the name of a member is exactly the name of an event's type. `contact_type` is a property of the customer.
+fn has_exact_name(path: &JsonPath) -> bool {
+    let name = names::words(names::telling(&path.names())).concat();
+    synonyms::EVENT_TYPES.contains(&name.as_str())
 }
 
 /// Returns the text at a path that consists of member names.
@@ -205,9 +268,8 @@ fn header_type(samples: &[Sample]) -> Option<TypeRule> {
         values.iter().all(is_word).then(|| TypeRule {
             types: values.into_iter().map(str::to_owned).collect(),
             rule: EnvelopeRule {
-                expression: format!("header({})", quoted(name)),
-                reason: "the name of the request header".to_owned(),
                 header: Some(name.clone()),
+                ..EnvelopeRule::new(header_expression(name), "the name of the request header")
             },
         })
     });
@@ -215,7 +277,7 @@ fn header_type(samples: &[Sample]) -> Option<TypeRule> {
 }
 
 /// Returns whether a path is the path of an attribute of the event, and not of a value of the customer.
-fn is_in_envelope(path: &JsonPath, record: &JsonPath) -> bool {
+pub(super) fn is_in_envelope(path: &JsonPath, record: &JsonPath) -> bool {
     let parent = path.parent();
     let is_plain = path
         .steps()
@@ -230,7 +292,7 @@ fn is_in_envelope(path: &JsonPath, record: &JsonPath) -> bool {
 }
 
 /// Returns whether a name is the name of an object around the attributes of an event.
-fn is_envelope(name: &str) -> bool {
+pub(super) fn is_envelope(name: &str) -> bool {
     ENVELOPES.contains(&names::words(name).concat().as_str())
 }
 
@@ -239,64 +301,6 @@ fn is_event_word(value: &Value) -> bool {
     EVENT_WORDS.iter().any(|word| text.contains(word))
 }
 
-/// Finds the id of the events. `customer` is the path of the customer's id, which is not the id of an event.
-pub(super) fn event_id(
-    samples: &[Sample],
-    events: &SampleEvents,
-    (found, record, customer): (&[Leaf], &JsonPath, Option<&JsonPath>),
-    authentication: &Authentication,
-) -> EnvelopeRule {
-    let count = events.events.len();
-    let is_unique = |leaf: &Leaf| {
-        leaf.count == count && leaf.has_value() && (count == 1 || leaf.values.len() > 1)
-    };
-    let is_id = |leaf: &Leaf| {
-        is_unique(leaf)
-            && form::all(leaf, form::is_id)
-            && is_in_envelope(&leaf.path, record)
-            && customer != Some(&leaf.path)
-    };
-    // A member `id` can be the id of a record, which is the same in every event. The bridge would refuse the second event
-    // with the same id. So the member counts only in an object that names the type of a change.
-    let is_own = |leaf: &Leaf| {
-        let object = leaf.path.parent();
-        let is_outer = object.depth() == 0 || is_envelope(object.last_name());
-        is_id(leaf) && is_outer && customer.is_some() && fields::is_event(found, &object)
-    };
-    let named = fields::best(found, &synonyms::EVENT_IDS, None, is_id);
-    if let Some(leaf) = named.or_else(|| fields::best(found, &["id", "uuid"], None, is_own)) {
-        return EnvelopeRule {
-            expression: leaf.path.expression(),
-            reason: "the name of the member".to_owned(),
-            header: None,
-        };
-    }
-    let is_split = matches!(&events.format, BodyFormat::Json { split: Some(_) });
-    let header = samples.first().and_then(|sample| {
-        let is_id = |name: &str| {
-            name == "webhook-id"
-                || name == "svix-id"
-                || name.ends_with("-delivery")
-                || name.ends_with("-event-id")
-        };
-        sample
-            .headers
-            .iter()
-            .map(|(name, _)| name)
-            .find(|name| is_id(name))
-    });
-    // A signature that does not cover the header would let an attacker hide an event behind a known id.
-    if let Some(header) = header.filter(|_| !is_split && !authentication.is_signature) {
-        return EnvelopeRule {
-            expression: format!("header({})", quoted(header)),
-            reason: "the name of the request header".to_owned(),
-            header: Some(header.clone()),
-        };
-    }
-    EnvelopeRule {
-        expression: "digest".to_owned(),
-        reason: "a digest of the whole event, because the events have no id of their own"
-            .to_owned(),
-        header: None,
-    }
+pub(super) fn header_expression(name: &str) -> String {
+    format!("header({})", quoted(name))
 }

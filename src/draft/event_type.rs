@@ -7,7 +7,8 @@ use serde_json::Value;
 use super::candidates;
 use super::document::toml_text;
 use super::doubt::{self, Doubt, SampleNames};
-use super::fields::{self, FieldDrafts};
+use super::field_draft::FieldDrafts;
+use super::fields;
 use super::names;
 use super::notification;
 use super::order::{self, EventRule, VersionDraft};
@@ -39,14 +40,13 @@ pub(super) fn write(
     let table = format!("events.{}", quoted(name));
     draft.document.table(&table);
     draft.document.setting("schema", &quoted(schema_path));
-    if is_deletion(name, &fields) {
-        propose_ignore(draft, name);
-    } else {
-        let notes = notification::notes(name, events, &found, &fields);
-        draft.decisions.extend(notes);
-    }
+    let notes = notification::notes(name, events, &found, &fields);
+    draft.decisions.extend(notes);
     match &version {
-        Some(version) => write_version(draft, name, version, &found),
+        Some(version) => {
+            let flaw = doubt::of_version(&found, &version.rule.path, count, samples);
+            write_version(draft, name, (version, flaw), &found);
+        }
         None => write_no_version(draft, name, doubt::version(&found, count, samples), &found),
     }
     if partner_id.is_none() && imprint_id.is_none() {
@@ -54,9 +54,10 @@ pub(super) fn write(
     } else {
         write_customer(draft, name, partner_id.as_ref(), imprint_id.as_ref());
         let rule = partner_id.as_ref();
-        draft
-            .decisions
-            .extend(rule.and_then(|rule| customer_decision(name, &rule.path, &record, &found)));
+        draft.decisions.extend(rule.and_then(|rule| {
+            let flaw = doubt::of_customer(&found, &rule.path, count, samples);
+            customer_decision(name, (&rule.path, flaw), &record, (&found, events))
+        }));
     }
     let version_rule = version.as_ref().map(|version| &version.rule);
     drop_read(
@@ -88,23 +89,12 @@ fn drop_read(fields: &mut FieldDrafts, rules: [Option<&EventRule>; 3]) {
         .retain(|field| !field.is_suggestion || !paths.contains(&field.expression));
 }
 
-/// Returns whether the events say that the source deleted a customer, and have no other data of the customer.
-fn is_deletion(name: &str, fields: &FieldDrafts) -> bool {
-    let has_field = fields.fields.iter().any(|field| !field.is_suggestion);
-    name.to_lowercase().contains("delet") && !has_field
-}
-
-fn propose_ignore(draft: &mut SourceDraft, name: &str) {
-    let ignore = format!("ignore = [{}]", quoted(name));
-    draft.document.comment("The name of this event type says that the source deleted the customer, and the samples set no field of Imprint. To ignore these events, delete the tables of this type, and write this line above the first table of the file:");
-    draft.document.text(&format!("# {ignore}"));
-    draft.decisions.push(format!(
-        "The event type {}: its name says that the source deleted the customer, and its samples set no field of Imprint. To ignore these events, delete the tables of this type, and write `{ignore}` above the first table.",
-        quoted(name)
-    ));
-}
-
-fn write_version(draft: &mut SourceDraft, name: &str, version: &VersionDraft, leaves: &[Leaf]) {
+fn write_version(
+    draft: &mut SourceDraft,
+    name: &str,
+    (version, flaw): (&VersionDraft, Option<String>),
+    leaves: &[Leaf],
+) {
     draft.document.comment("The version orders the changes of one customer: older values never overwrite newer values.");
     draft
         .document
@@ -114,13 +104,18 @@ fn write_version(draft: &mut SourceDraft, name: &str, version: &VersionDraft, le
         .setting("version_domain", &quoted(version.domain));
     let found = recognition("version", &version.rule.expression, &version.rule.reason);
     draft.recognized.push(found.of_type(name));
-    decide_version(draft, name, version, leaves);
+    decide_version(draft, name, (version, flaw), leaves);
 }
 
 /// Says what is doubtful about the version, and names the other times of the samples.
-fn decide_version(draft: &mut SourceDraft, name: &str, version: &VersionDraft, found: &[Leaf]) {
+fn decide_version(
+    draft: &mut SourceDraft,
+    name: &str,
+    (version, flaw): (&VersionDraft, Option<String>),
+    found: &[Leaf],
+) {
     let times = candidates::times(found, Some(&version.rule.path));
-    if times.is_none() && version.doubt.is_none() {
+    if times.is_none() && version.doubt.is_none() && flaw.is_none() {
         return;
     }
     let path = version.rule.path.expression();
@@ -128,9 +123,15 @@ fn decide_version(draft: &mut SourceDraft, name: &str, version: &VersionDraft, f
         "The version of the event type {}: the draft reads `{path}`.",
         quoted(name)
     );
-    let sentences = [Some(start), version.doubt.clone(), times];
+    let flaw = flaw.as_deref().map(refused);
+    let sentences = [Some(start), version.doubt.clone(), flaw, times];
     let sentences: Vec<String> = sentences.into_iter().flatten().collect();
     draft.decisions.push(sentences.join(" "));
+}
+
+/// Returns the sentence about a flaw of one sample, with its consequence.
+fn refused(flaw: &str) -> String {
+    format!("The bridge refuses such an event: {flaw}")
 }
 
 fn write_no_version(draft: &mut SourceDraft, name: &str, doubt: Option<Doubt>, found: &[Leaf]) {
@@ -164,7 +165,7 @@ fn write_no_customer(draft: &mut SourceDraft, name: &str, doubt: Option<Doubt>, 
     draft
         .document
         .comment("The draft found no id of the customer. Correct the expression.");
-    let ids = candidates::ids(found, doubt.as_ref().map(|doubt| &doubt.path));
+    let ids = candidates::ids(found, doubt.as_ref().map(|doubt| &doubt.path), |_| false);
     let ids = ids.map_or_else(String::new, |ids| format!(" {ids}"));
     let (expression, reason) = doubt.map_or_else(
         || {
@@ -207,9 +208,9 @@ fn write_customer(
 /// Names the other ids of the samples, and says if the id can be the id of an employee.
 fn customer_decision(
     name: &str,
-    chosen: &JsonPath,
+    (chosen, flaw): (&JsonPath, Option<String>),
     record: &JsonPath,
-    found: &[Leaf],
+    (found, events): (&[Leaf], &[Value]),
 ) -> Option<String> {
     let path = chosen.names();
     let around = record.names().len();
@@ -219,8 +220,9 @@ fn customer_decision(
         path.as_slice()
     };
     let is_user = names::names_a_user(inner);
-    let ids = candidates::ids(found, Some(chosen));
-    if ids.is_none() && !is_user {
+    let is_of_event = |path: &JsonPath| order::differs(path, chosen, events);
+    let ids = candidates::ids(found, Some(chosen), is_of_event);
+    if ids.is_none() && !is_user && flaw.is_none() {
         return None;
     }
     let path = chosen.expression();
@@ -231,9 +233,9 @@ fn customer_decision(
     if is_user {
         decision.push_str(" By its name, it can be the id of an employee who made the change.");
     }
-    if let Some(ids) = ids {
+    for sentence in [flaw.as_deref().map(refused), ids].into_iter().flatten() {
         decision.push(' ');
-        decision.push_str(&ids);
+        decision.push_str(&sentence);
     }
     Some(decision)
 }

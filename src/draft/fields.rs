@@ -5,51 +5,19 @@ use super::address;
 use super::document::{Document, toml_text};
 use super::doubt::SampleNames;
 use super::emptied;
+use super::field_draft::{FieldDraft, FieldDrafts, best, in_history, reason};
 use super::form::{self, TimeForm};
+use super::lists;
+use super::misfit;
 use super::names;
 use super::path::{JsonPath, Leaf};
+use super::person::{person_expression, pick, value_form};
 use super::synonyms::{self, Synonyms};
 
 /// The maximum number of suggestions for `metadata`. More suggestions would hide the settings.
 const METADATA_MAX: usize = 20;
 /// The maximum length of a text that can be a value of `metadata`.
 const METADATA_CHARS_MAX: usize = 64;
-
-/// A field of Imprint with the expression for its value.
-#[derive(Clone, Debug)]
-pub(super) struct FieldDraft {
-    pub(super) target: String,
-    pub(super) expression: String,
-    pub(super) reason: String,
-    /// Whether the source file only suggests the setting, in a comment.
-    pub(super) is_suggestion: bool,
-}
-
-impl FieldDraft {
-    pub(super) fn live(target: &str, expression: String, reason: &str) -> Self {
-        Self {
-            target: target.to_owned(),
-            expression,
-            reason: reason.to_owned(),
-            is_suggestion: false,
-        }
-    }
-
-    pub(super) fn suggested(target: &str, expression: String, reason: &str) -> Self {
-        Self {
-            is_suggestion: true,
-            ..Self::live(target, expression, reason)
-        }
-    }
-}
-
-/// The fields that the values of one event type set.
-#[derive(Clone, Debug, Default)]
-pub(super) struct FieldDrafts {
-    pub(super) fields: Vec<FieldDraft>,
-    /// The sentences about what the person must decide.
-    pub(super) decisions: Vec<String>,
-}
 
 /// Returns the object that has most values of the customer, such as `.data.customer`.
 pub(super) fn record(leaves: &[Leaf]) -> JsonPath {
@@ -125,47 +93,6 @@ pub(super) fn names_a_change(value: &serde_json::Value) -> bool {
     form::is_word(value) && synonyms::VERBS.iter().any(|verb| text.contains(verb))
 }
 
-/// Finds the value with the best name and the right form.
-fn pick<'a>(leaves: &'a [Leaf], known: &Synonyms, record: Option<&JsonPath>) -> Option<&'a Leaf> {
-    let (_, fits) = value_form(known.field);
-    best(leaves, known.names, record, |leaf| form::all(leaf, fits))
-}
-
-/// Returns the form of the values of a field, in words and as a condition.
-fn value_form(field: &str) -> (&'static str, fn(&serde_json::Value) -> bool) {
-    match field {
-        "email" => ("an email address", form::is_email),
-        "phone" => ("a phone number", form::is_phone),
-        "preferred_language" => ("a language tag", form::is_language),
-        _ => ("a text", form::is_text),
-    }
-}
-
-/// Finds the value whose name comes first in a list of names. A leaf with a value in the samples, inside the record, and
-/// at a low depth is better.
-pub(super) fn best<'a>(
-    leaves: &'a [Leaf],
-    names: &[&str],
-    record: Option<&JsonPath>,
-    fits: impl Fn(&Leaf) -> bool,
-) -> Option<&'a Leaf> {
-    let ranked = leaves.iter().filter_map(|leaf| {
-        let path = leaf.path.names();
-        let position = names::position(names::telling(&path), names)?;
-        if names::concerns_other(&path) || !fits(leaf) {
-            return None;
-        }
-        let is_outside = record.is_some_and(|record| !leaf.path.starts_with(record));
-        Some((
-            (!leaf.has_value(), is_outside, position, leaf.path.depth()),
-            leaf,
-        ))
-    });
-    ranked
-        .min_by(|(one, _), (other, _)| one.cmp(other))
-        .map(|(_, leaf)| leaf)
-}
-
 /// Recognizes all fields. `version` is the expression for the version, if the version is a time.
 pub(super) fn recognize(
     leaves: &[Leaf],
@@ -178,8 +105,12 @@ pub(super) fn recognize(
     let mut person = Vec::new();
     for known in &synonyms::PERSON {
         if let Some(leaf) = pick(leaves, known, Some(record)) {
-            let (expression, decision) = person_expression(known.field, leaf);
+            let (_, fits) = value_form(known.field);
+            let (expression, decision) = person_expression(known.field, &leaf.only(fits));
             found.decisions.extend(decision);
+            found
+                .decisions
+                .extend(misfit::decision(known.field, leaf, samples));
             used.push(leaf.path.clone());
             person.push(FieldDraft::live(known.field, expression, reason(leaf)));
         }
@@ -192,89 +123,11 @@ pub(super) fn recognize(
     found.fields.extend(addresses.top);
     found.fields.extend(history);
     account::recognize(leaves, record, version, &mut found, &mut used);
-    doubted(leaves, record, samples, &mut found, &mut used);
+    misfit::suggest(leaves, record, samples, &mut found, &mut used);
     by_form(leaves, &mut found, &mut used);
     emptied::suggest(leaves, samples, &mut found);
     metadata(leaves, record, &used, &mut found);
     found
-}
-
-pub(super) fn reason(leaf: &Leaf) -> &'static str {
-    if leaf.has_value() {
-        "the name and the form of the value"
-    } else {
-        "the name; the samples have no value"
-    }
-}
-
-/// Copies a field of the top level into `customer_history`.
-fn in_history(field: &FieldDraft) -> FieldDraft {
-    FieldDraft {
-        target: format!("customer_history.{}", field.target),
-        ..field.clone()
-    }
-}
-
-fn person_expression(field: &str, leaf: &Leaf) -> (String, Option<String>) {
-    let path = leaf.path.expression();
-    match field {
-        "phone" => phone(leaf),
-        "preferred_language" => (format!("{path} | language"), None),
-        _ => (path, None),
-    }
-}
-
-fn phone(leaf: &Leaf) -> (String, Option<String>) {
-    let mut path = leaf.path.expression();
-    if leaf.present().any(serde_json::Value::is_number) {
-        path.push_str(" | text");
-    }
-    let has_country = |value: &serde_json::Value| {
-        value
-            .as_str()
-            .is_some_and(|text| text.trim().starts_with('+'))
-    };
-    if leaf.has_value() && form::all(leaf, has_country) {
-        return (format!("{path} | e164"), None);
-    }
-    let decision = "The country of phone numbers that are written without `+`: the draft reads them as American numbers (`e164(\"US\")`). `e164` without a region refuses them.";
-    (format!("{path} | e164(\"US\")"), Some(decision.to_owned()))
-}
-
-/// Suggests the fields of the person whose member has the right name, but in one sample a value of another form.
-fn doubted(
-    leaves: &[Leaf],
-    record: &JsonPath,
-    samples: SampleNames<'_>,
-    found: &mut FieldDrafts,
-    used: &mut Vec<JsonPath>,
-) {
-    for known in &synonyms::PERSON {
-        let (form, fits) = value_form(known.field);
-        let is_wrong = |leaf: &Leaf| {
-            let is_near = leaf.present().any(fits) || form::all(leaf, form::is_text);
-            is_near && !form::all(leaf, fits)
-        };
-        let is_set = found.fields.iter().any(|field| field.target == known.field);
-        let leaf = best(leaves, known.names, Some(record), is_wrong).filter(|_| !is_set);
-        let wrong = leaf.and_then(|leaf| {
-            let (event, _) = leaf.present_in().find(|(_, value)| !fits(value))?;
-            Some((leaf, event))
-        });
-        let Some((leaf, event)) = wrong else {
-            continue;
-        };
-        let (expression, _) = person_expression(known.field, &leaf.only(fits));
-        let (path, sample) = (leaf.path.expression(), samples.of(event));
-        let why = format!(
-            "The value of {path} in {sample} is not {form}, so the draft does not set {}.",
-            known.field
-        );
-        let field = FieldDraft::suggested(known.field, expression, &why);
-        found.fields.extend([in_history(&field), field]);
-        found.decisions.push(why);
-        used.push(leaf.path.clone());
-    }
 }
 
 /// Suggests a value that looks like an email address under an unknown name, and the parts of a whole name.
@@ -331,6 +184,10 @@ fn metadata(leaves: &[Leaf], record: &JsonPath, used: &[JsonPath], found: &mut F
     };
     let mut taken = std::collections::BTreeSet::new();
     for leaf in leaves.iter().filter(is_free) {
+        if let Some(suggestions) = lists::suggestions(leaf, leaves) {
+            found.fields.extend(suggestions);
+            continue;
+        }
         let words = names::words(names::telling(&leaf.path.names()));
         let key: String = words
             .join("_")

@@ -32,11 +32,19 @@ pub(super) enum TimeForm {
 }
 
 impl TimeForm {
-    /// Returns the form that all values of a leaf have, or the form whose function reads all of them.
+    /// Returns the form that all values of a leaf have, the form whose function reads all of them, or the form of most
+    /// values.
     pub(super) fn of(leaf: &Leaf) -> Option<Self> {
         let mut forms = leaf.present().map(Self::of_value);
-        let first = forms.next()??;
-        forms.try_fold(first, |form, other| form.with(other?))
+        let first = forms.next()?;
+        let all = first.and_then(|first| forms.try_fold(first, |form, other| form.with(other?)));
+        let of_most = |form: &Option<Self>| leaf.mostly(|value| Self::of_value(value) == *form);
+        all.or_else(|| {
+            leaf.present()
+                .map(Self::of_value)
+                .find(|form| form.is_some() && of_most(form))
+                .flatten()
+        })
     }
 
     fn with(self, other: Self) -> Option<Self> {
@@ -135,6 +143,12 @@ pub(super) fn all(leaf: &Leaf, condition: impl Fn(&Value) -> bool) -> bool {
     leaf.present().all(condition)
 }
 
+/// Returns whether a leaf has no value, or at least one value that satisfies the condition. A wrong value in a sample of an
+/// invalid event does not hide the member.
+pub(super) fn any(leaf: &Leaf, condition: impl Fn(&Value) -> bool) -> bool {
+    !leaf.has_value() || leaf.present().any(condition)
+}
+
 pub(super) fn is_email(value: &Value) -> bool {
     let parts = value.as_str().and_then(|text| text.trim().split_once('@'));
     parts.is_some_and(|(local, domain)| {
@@ -160,6 +174,20 @@ pub(super) fn is_phone(value: &Value) -> bool {
             TimeForm::of_text(&text),
             Some(TimeForm::Date | TimeForm::Utc)
         )
+}
+
+/// The number of digits of an American telephone number with its area code.
+const AMERICAN_DIGITS: usize = 10;
+
+/// Returns whether a telephone number has enough digits for an area code.
+pub(super) fn has_area_code(value: &Value) -> bool {
+    let digits = |text: &str| text.bytes().filter(u8::is_ascii_digit).count();
+    let count = match value {
+        Value::String(text) => digits(text),
+        Value::Number(number) => digits(&number.to_string()),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => 0,
+    };
+    count >= AMERICAN_DIGITS
 }
 
 /// Returns whether a value is a text, also an empty one.

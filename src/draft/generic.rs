@@ -10,7 +10,7 @@ use super::envelope::{self, EnvelopeRule};
 use super::path::{leaves, quoted};
 use super::sample::{Sample, SampleView};
 use super::source_draft::{RecognizedSetting, SchemaDraft, SourceDraft, recognition};
-use super::{authentication, body, event_type, fields, order};
+use super::{authentication, body, event_id, event_type, fields, order, removal};
 use crate::event::SourceName;
 
 /// The plan of a source whose vendor the draft does not know.
@@ -41,15 +41,28 @@ impl GenericPlan {
         let customer = order::partner_id(&found, &record, values.len());
         let customer = customer.map(|rule| rule.path);
         let place = (found.as_slice(), &record, customer.as_ref());
-        let id = envelope::event_id(samples, &events, place, &authentication);
+        let id = event_id::event_id(samples, &events, place, &authentication);
+        let (ignored, types): (BTreeSet<_>, BTreeSet<_>) = typed
+            .types
+            .into_iter()
+            .partition(|name| removal::is_removal(name));
         let mut plan = Self {
             source: source.clone(),
             head: Document::default(),
-            types: typed.types,
+            types,
             recognized: vec![recognition("auth", "", &authentication.reason)],
             decisions: vec![authentication.decision.clone()],
         };
         intro(&mut plan.head, source.as_str());
+        if !ignored.is_empty() {
+            let names: Vec<String> = ignored.iter().map(|name| quoted(name)).collect();
+            plan.head.text("");
+            plan.head.comment("The names of these event types say that the source deleted or merged the customer. The bridge accepts the events, and sends nothing to Imprint.");
+            plan.head
+                .setting("ignore", &format!("[{}]", names.join(", ")));
+            plan.decisions
+                .extend(ignored.iter().map(|name| removal::decision(name)));
+        }
         if let Some(header) = typed
             .rule
             .header
@@ -92,12 +105,10 @@ impl GenericPlan {
             let setting = format!("body.{key}");
             let found = recognition(&setting, &rule.expression, &rule.reason);
             self.recognized.push(found);
+            self.decisions.extend(rule.decision.clone());
         }
         if let Some(time) = time {
             self.head.setting("time", &toml_text(time));
-        }
-        if id.expression == "digest" {
-            self.decisions.push("The event id: the draft uses a digest of the whole event. If the source adds values that differ each time it sends an event again, such as the time of the delivery, remove these values with body.split; see config/sources/RECIPES.md.".to_owned());
         }
     }
 
@@ -146,9 +157,10 @@ impl GenericPlan {
             by_type.insert(name, (Vec::new(), Vec::new()));
         }
         for view in views {
-            let (events, names) = by_type.entry(&view.event_type).or_default();
-            events.push(view.event.clone());
-            names.push(view.sample.clone());
+            if let Some((events, names)) = by_type.get_mut(view.event_type.as_str()) {
+                events.push(view.event.clone());
+                names.push(view.sample.clone());
+            }
         }
         let mut draft = SourceDraft {
             document: self.head.clone(),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::authentication;
 use super::path::quoted;
 use super::sample::Sample;
 
@@ -38,7 +39,7 @@ const COMMON_STARTS: [&str; 9] = [
     "x-forwarded-",
 ];
 
-/// Names the headers that do not stand in the source file, for a person who decides whether the source needs them.
+/// Names the signatures that the bridge does not verify, and the headers that do not stand in the source file, for a person who decides whether the source needs them.
 pub(super) fn unused(samples: &[Sample], source_file: &str) -> Option<String> {
     let headers = samples.iter().flat_map(|sample| &sample.headers);
     let is_unused = |name: &&str| {
@@ -49,12 +50,21 @@ pub(super) fn unused(samples: &[Sample], source_file: &str) -> Option<String> {
     };
     let names = headers.map(|(name, _)| name.as_str());
     let names: BTreeSet<&str> = names.filter(is_unused).collect();
-    if names.is_empty() {
-        return None;
-    }
-    let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-    Some(format!(
-        "The draft does not use these request headers of the samples: {}. An expression in [body] can read a header with `header(\"NAME\")`, for example the id of an event that is the same in each attempt.",
+    let (signatures, names): (Vec<&str>, Vec<&str>) = names
+        .into_iter()
+        .partition(|name| authentication::is_signature(name));
+    let list = |names: &[&str]| {
+        let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
         names.join(", ")
-    ))
+    };
+    let unverified = (!signatures.is_empty()).then(|| format!(
+        "The draft does not verify these signatures: {}. The bridge verifies HMAC signatures, and no signature with a private key of the sender (RSA, ECDSA, Ed25519). If the sender offers no HMAC, let the sender add a header with a secret (`kind = \"token\"`), or let a gateway verify the signature and add such a header.",
+        list(&signatures)
+    ));
+    let unused = (!names.is_empty()).then(|| format!(
+        "The draft does not use these request headers of the samples: {}. An expression in [body] can read a header with `header(\"NAME\")`, for example the id of an event that is the same in each attempt.",
+        list(&names)
+    ));
+    let sentences: Vec<String> = unverified.into_iter().chain(unused).collect();
+    (!sentences.is_empty()).then(|| sentences.join(" "))
 }

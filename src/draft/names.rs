@@ -1,6 +1,6 @@
 //! The meaning of the names of members.
 
-use super::synonyms::PERSON;
+use super::synonyms::{self, PERSON};
 
 /// Words before a name that do not change its meaning: `customer_email` means `email`.
 const QUALIFIERS: [&str; 21] = [
@@ -204,6 +204,31 @@ pub(super) fn customer_rank(names: &[&str]) -> u8 {
 pub(super) fn names_a_user(names: &[&str]) -> bool {
     let is_user = |word: &String| ["user", "users", "userid"].contains(&word.as_str());
     names.iter().any(|name| words(name).iter().any(is_user))
+}
+
+/// Returns whether a name is the name of an event's id.
+pub(super) fn is_event_id(name: &str) -> bool {
+    position(name, &synonyms::EVENT_IDS).is_some() || is_delivery_id(name)
+}
+
+/// Returns whether a name is the name of an event's id in some systems, and the name of the id of a setting in others. Such a
+/// `webhook_id` is the same in every event.
+pub(super) fn is_delivery_id(name: &str) -> bool {
+    position(name, &synonyms::DELIVERY_IDS).is_some()
+}
+
+/// Returns whether the last word of a name is a word for an id.
+pub(super) fn ends_in_id(name: &str) -> bool {
+    let words = words(name);
+    let last = words.last();
+    last.is_some_and(|word| ["id", "uuid", "guid"].contains(&word.as_str()))
+}
+
+/// Returns whether a name is the name of a date of birth.
+pub(super) fn is_birth(name: &str) -> bool {
+    let words = words(name);
+    let is_birth = |word: &String| word.starts_with("birth") || word == "dob";
+    words.iter().any(is_birth) || words.concat() == "born"
 }
 
 /// Returns whether a name is the name of Imprint's id of the customer.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::fields::{FieldDraft, FieldDrafts};
+use super::field_draft::{FieldDraft, FieldDrafts};
 use super::form::{self, TimeForm};
 use super::names;
 use super::path::{JsonPath, Leaf, quoted};

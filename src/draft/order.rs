@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::field_draft;
 use super::fields;
 use super::form::{self, TimeForm};
 use super::names;
@@ -31,9 +32,9 @@ pub(super) struct VersionDraft {
 /// Finds the CRM's own id of the customer.
 pub(super) fn partner_id(leaves: &[Leaf], record: &JsonPath, count: usize) -> Option<EventRule> {
     let is_id = |leaf: &Leaf| {
-        leaf.count == count
+        leaf.is_common(count)
             && leaf.has_value()
-            && form::all(leaf, form::is_id)
+            && leaf.mostly(form::is_id)
             && !names::is_imprint_id(leaf.path.last_name())
     };
     let in_record = |leaf: &Leaf| is_id(leaf) && owner(&leaf.path) == *record;
@@ -50,9 +51,9 @@ pub(super) fn partner_id(leaves: &[Leaf], record: &JsonPath, count: usize) -> Op
         let names = leaf.path.parent();
         is_id(leaf) && names::customer_rank(&names.names()) == 0
     };
-    let chosen = fields::best(leaves, &synonyms::CUSTOMER_IDS, None, in_record)
-        .or_else(|| fields::best(leaves, &synonyms::RECORD_IDS, None, in_record))
-        .or_else(|| fields::best(leaves, &synonyms::CUSTOMER_IDS, None, around))
+    let chosen = field_draft::best(leaves, &synonyms::CUSTOMER_IDS, None, in_record)
+        .or_else(|| field_draft::best(leaves, &synonyms::RECORD_IDS, None, in_record))
+        .or_else(|| field_draft::best(leaves, &synonyms::CUSTOMER_IDS, None, around))
         .or_else(|| {
             leaves
                 .iter()
@@ -61,10 +62,10 @@ pub(super) fn partner_id(leaves: &[Leaf], record: &JsonPath, count: usize) -> Op
                 .min_by_key(|(depth, place, _)| (*depth, *place))
                 .map(|(_, _, leaf)| leaf)
         })
-        .or_else(|| fields::best(leaves, &synonyms::RECORD_IDS, None, is_customer))
-        .or_else(|| fields::best(leaves, &synonyms::CUSTOMER_IDS, None, is_id))
-        .or_else(|| fields::best(leaves, &synonyms::OTHER_IDS, None, around))
-        .or_else(|| fields::best(leaves, &["subject"], None, around))?;
+        .or_else(|| field_draft::best(leaves, &synonyms::RECORD_IDS, None, is_customer))
+        .or_else(|| field_draft::best(leaves, &synonyms::CUSTOMER_IDS, None, is_id))
+        .or_else(|| field_draft::best(leaves, &synonyms::OTHER_IDS, None, around))
+        .or_else(|| field_draft::best(leaves, &["subject"], None, around))?;
     let reason = if fields::has_person(leaves) {
         "the name of the member, near the customer's values"
     } else {
@@ -116,14 +117,18 @@ pub(super) fn version(
     let is_near = |leaf: &Leaf| {
         let parent = fields::holder(&leaf.path);
         let is_direct = parent.depth() <= 1 && leaf.path.names().len() == leaf.path.depth();
-        leaf.count == count && leaf.has_value() && (record.starts_with(&parent) || is_direct)
+        let is_around = record.starts_with(&parent) || is_direct;
+        leaf.is_common(count)
+            && leaf.has_value()
+            && is_around
+            && !names::is_birth(leaf.path.last_name())
     };
     let is_time = |leaf: &Leaf| {
         is_near(leaf) && TimeForm::of(leaf).is_some_and(|form| form != TimeForm::Date)
     };
     let is_growing = |leaf: &Leaf| !is_constant(&leaf.path, customer, events);
     let is_new_time = |leaf: &Leaf| is_time(leaf) && is_growing(leaf);
-    if let Some(leaf) = fields::best(leaves, &synonyms::CHANGE_TIMES, None, is_new_time) {
+    if let Some(leaf) = field_draft::best(leaves, &synonyms::CHANGE_TIMES, None, is_new_time) {
         return time(leaf, None);
     }
     // The time at which the event was created, if an object inside the event has the customer's values. The time at which
@@ -132,12 +137,12 @@ pub(super) fn version(
         let is_outside = record.depth() > 0 && !leaf.path.starts_with(record);
         is_outside && is_new_time(leaf) && fields::is_event(leaves, &leaf.path.parent())
     };
-    if let Some(leaf) = fields::best(leaves, &synonyms::CREATED, None, is_own_time) {
+    if let Some(leaf) = field_draft::best(leaves, &synonyms::CREATED, None, is_own_time) {
         let doubt = "The name is the name of a time of a creation, and the draft takes it for the time at which the source created the event. A time at which the source created the customer would be no version.";
         return time(leaf, Some(doubt));
     }
     sequence(leaves, record, is_near, is_growing).or_else(|| {
-        let leaf = fields::best(leaves, &synonyms::CHANGE_TIMES, None, is_time)?;
+        let leaf = field_draft::best(leaves, &synonyms::CHANGE_TIMES, None, is_time)?;
         let doubt = "Two samples of one customer have different data and the same time, so their order is unknown. If the samples are not invented, use another time.";
         time(leaf, Some(doubt))
     })
@@ -150,12 +155,11 @@ fn sequence(
     is_near: impl Fn(&Leaf) -> bool,
     is_growing: impl Fn(&Leaf) -> bool,
 ) -> Option<VersionDraft> {
-    let is_number =
-        |leaf: &Leaf| is_near(leaf) && is_growing(leaf) && form::all(leaf, form::is_whole);
+    let is_number = |leaf: &Leaf| is_near(leaf) && is_growing(leaf) && leaf.mostly(form::is_whole);
     let in_record =
         |leaf: &Leaf| is_number(leaf) && record.depth() > 0 && leaf.path.parent() == *record;
-    let leaf = fields::best(leaves, &synonyms::SEQUENCES, None, is_number)
-        .or_else(|| fields::best(leaves, &["version"], None, in_record))?;
+    let leaf = field_draft::best(leaves, &synonyms::SEQUENCES, None, is_number)
+        .or_else(|| field_draft::best(leaves, &["version"], None, in_record))?;
     let rule = EventRule {
         path: leaf.path.clone(),
         expression: leaf.path.expression(),
@@ -165,6 +169,17 @@ fn sequence(
         rule,
         domain: "sequence",
         doubt: None,
+    })
+}
+
+/// Returns whether two events of one customer have different values at a path. Then the value is no id of the customer.
+pub(super) fn differs(path: &JsonPath, customer: &JsonPath, events: &[Value]) -> bool {
+    let mut known: BTreeMap<String, &Value> = BTreeMap::new();
+    events.iter().any(|event| {
+        let (Some(customer), Some(value)) = (customer.value_in(event), path.value_in(event)) else {
+            return false;
+        };
+        *known.entry(customer.to_string()).or_insert(value) != value
     })
 }
 

@@ -57,6 +57,8 @@ pub(super) struct Leaf {
     pub(super) values: Vec<Value>,
     /// The first event of each of these values, as its position.
     value_events: Vec<usize>,
+    /// The number of occurrences of each of these values.
+    value_counts: Vec<usize>,
     /// The positions of the events that contain the path.
     pub(super) events: std::collections::BTreeSet<usize>,
     /// The number of events that contain the path.
@@ -155,6 +157,11 @@ impl JsonPath {
             return ".".to_owned();
         }
         code.trim_end_matches(" | ").to_owned()
+    }
+
+    /// Returns the last name as an expression that reads the member of the current value.
+    pub(super) fn member_expression(&self) -> String {
+        format!(".{}", member_name(self.last_name()))
     }
 
     /// Returns whether an expression can contain the path without exceeding the limits of the mapping language.
@@ -288,14 +295,19 @@ impl Leaves {
             path: path.clone(),
             values: Vec::new(),
             value_events: Vec::new(),
+            value_counts: Vec::new(),
             events: std::collections::BTreeSet::new(),
             count: 0,
         });
         leaf.count = leaf.count.saturating_add(1);
         leaf.events.insert(self.event);
-        if leaf.values.len() < VALUES_MAX && !leaf.values.contains(value) {
+        let known = leaf.values.iter().position(|known| known == value);
+        if let Some(count) = known.and_then(|known| leaf.value_counts.get_mut(known)) {
+            *count = count.saturating_add(1);
+        } else if leaf.values.len() < VALUES_MAX {
             leaf.values.push(value.clone());
             leaf.value_events.push(self.event);
+            leaf.value_counts.push(1);
         }
     }
 }
@@ -313,6 +325,12 @@ fn entries(items: &[Value]) -> Option<Vec<(&str, &Value)>> {
     items.iter().map(entry).collect()
 }
 
+/// Returns whether a value is neither null nor a text of white space.
+fn is_present(value: &Value) -> bool {
+    let is_blank = value.as_str().is_some_and(|text| text.trim().is_empty());
+    !value.is_null() && !is_blank
+}
+
 impl Leaf {
     /// Returns the values except null and texts of white space. Such a text means that the source has deleted the value.
     pub(super) fn present(&self) -> impl Iterator<Item = &Value> {
@@ -321,23 +339,54 @@ impl Leaf {
 
     /// Returns the values of [`Leaf::present`], each with the position of its first event.
     pub(super) fn present_in(&self) -> impl Iterator<Item = (usize, &Value)> {
-        let is_blank = |value: &Value| value.as_str().is_some_and(|text| text.trim().is_empty());
         let values = self.value_events.iter().copied().zip(&self.values);
-        values.filter(move |(_, value)| !value.is_null() && !is_blank(value))
+        values.filter(|(_, value)| is_present(value))
     }
 
     /// Returns the leaf with only the values that satisfy a condition.
     pub(super) fn only(&self, fits: impl Fn(&Value) -> bool) -> Self {
-        let (value_events, values) = self
-            .present_in()
-            .filter(|(_, value)| fits(value))
-            .map(|(event, value)| (event, value.clone()))
-            .unzip();
-        Self {
-            value_events,
-            values,
+        let mut leaf = Self {
+            values: Vec::new(),
+            value_events: Vec::new(),
+            value_counts: Vec::new(),
             ..self.clone()
+        };
+        let values = self.values.iter().zip(&self.value_counts);
+        for ((value, count), event) in values.zip(&self.value_events) {
+            if is_present(value) && fits(value) {
+                leaf.values.push(value.clone());
+                leaf.value_events.push(*event);
+                leaf.value_counts.push(*count);
+            }
         }
+        leaf
+    }
+
+    /// Returns whether all events have the leaf, or at least most events. One event that lacks a member can be an example of
+    /// an invalid event.
+    pub(super) fn is_common(&self, events: usize) -> bool {
+        let has = self.events.len();
+        has == events || has.saturating_mul(2) > events
+    }
+
+    /// Returns whether the leaf has another value in each event.
+    pub(super) fn is_different(&self) -> bool {
+        let has_one = |count: &usize| *count == 1;
+        self.values.len() == self.events.len().min(VALUES_MAX)
+            && self.value_counts.iter().all(has_one)
+    }
+
+    /// Returns whether most of the values, weighted by their occurrences, satisfy a condition, or all of no values.
+    pub(super) fn mostly(&self, fits: impl Fn(&Value) -> bool) -> bool {
+        let values = self.values.iter().zip(&self.value_counts);
+        let (mut all, mut fitting) = (0_usize, 0_usize);
+        for (value, count) in values.filter(|(value, _)| is_present(value)) {
+            all = all.saturating_add(*count);
+            if fits(value) {
+                fitting = fitting.saturating_add(*count);
+            }
+        }
+        all == fitting || fitting.saturating_mul(2) > all
     }
 
     pub(super) fn has_value(&self) -> bool {

@@ -1,10 +1,18 @@
 //! The result of a draft: the files of a new source, with the reasons for the settings.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use super::document::{Document, DraftSetting};
 use crate::imprint::Field;
 use crate::intake::{Explanation, TargetExplanation, TargetResult};
+
+/// The start of the sentence that names the settings of an event type which the bridge refuses.
+const REFUSED: &str = "Some settings of the event type ";
+
+/// The start of the comment on a setting that the bridge refuses.
+const OFF: &str = "The bridge refuses this setting for a sample: ";
 
 /// A schema of a draft.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,24 +75,59 @@ impl SourceDraft {
             targets.map(|target| (event.event_type.as_deref().unwrap_or_default(), target))
         });
         let targets: Vec<(&str, &TargetExplanation)> = targets.collect();
+        // A sample of another event type can show that the setting is right.
+        let settings: Vec<DraftSetting> = self.document.settings().cloned().collect();
+        let equals = |setting: &DraftSetting, other: &DraftSetting| {
+            other.target() == setting.target() && other.value == setting.value
+        };
+        let stand_for = |setting: &DraftSetting| -> Vec<String> {
+            let equal = settings.iter().filter(|other| equals(setting, other));
+            equal.filter_map(DraftSetting::event_type).collect()
+        };
         let reason = |setting: &DraftSetting| {
             let (stands_for, field) = (setting.event_type()?, setting.target());
             let is_field = Field::parse(&field).is_some();
             let of_setting = targets.iter().filter(|(event_type, target)| {
                 is_field && target.target == field && covers(&stands_for, event_type)
             });
-            let results: Vec<&TargetResult> =
-                of_setting.map(|(_, target)| &target.result).collect();
-            let is_value = |result: &&TargetResult| matches!(result, TargetResult::Value { .. });
-            if results.iter().any(is_value) {
+            let mut results = of_setting.map(|(_, target)| &target.result);
+            let detail = results.find_map(refusal)?;
+            let types = stand_for(setting);
+            let is_value = |(event_type, target): &(&str, &TargetExplanation)| {
+                target.target == field
+                    && types.iter().any(|name| covers(name, event_type))
+                    && matches!(target.result, TargetResult::Value { .. })
+            };
+            if targets.iter().any(is_value) {
                 return None;
             }
-            let detail = results.into_iter().find_map(refusal)?;
-            Some(format!(
-                "The bridge refuses this setting for a sample: {detail}"
-            ))
+            Some(format!("{OFF}{detail}"))
         };
-        self.document.switch_off(reason)
+        let count = self.document.switch_off(reason);
+        if count > 0 {
+            self.decide_refused();
+        }
+        count
+    }
+
+    /// Names the settings that the bridge refuses for the samples.
+    fn decide_refused(&mut self) {
+        let mut refused: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for setting in self.document.settings().filter(|setting| {
+            setting
+                .off
+                .as_deref()
+                .is_some_and(|reason| reason.starts_with(OFF))
+        }) {
+            let event_type = setting.event_type().unwrap_or_default();
+            let targets = refused.entry(event_type).or_default();
+            targets.push(setting.target());
+        }
+        let is_old = |decision: &String| decision.starts_with(REFUSED);
+        self.decisions.retain(|decision| !is_old(decision));
+        self.decisions.extend(refused.into_iter().map(|(event_type, targets)| {
+            format!("{REFUSED}{event_type:?} are comments, because the bridge refuses their values in the samples: {}. If such a sample is an example of an invalid event, remove the # in front of the settings.", targets.join(", "))
+        }));
     }
 }
 

@@ -161,6 +161,20 @@ pub(super) const EVENT_IDS: [&str; 11] = [
     "msgid",
     "evtid",
 ];
+/// The names of an event's id that are also names of the id of a setting, such as the subscription to a webhook. Only an id
+/// that differs in every sample is an event's id.
+pub(super) const DELIVERY_IDS: [&str; 10] = [
+    "webhookid",
+    "webhookuuid",
+    "webhookeventid",
+    "hookid",
+    "callbackid",
+    "requestid",
+    "requestuuid",
+    "payloadid",
+    "triggerid",
+    "pushid",
+];
 /// The names of an event's type.
 pub(super) const EVENT_TYPES: [&str; 15] = [
     "eventtype",

@@ -51,6 +51,13 @@ pub(super) fn write(files: &[NewFile], force: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Creates a folder, because `check` reports a folder of schemas that does not exist. A source that ignores all its events
+/// has no schema.
+pub(super) fn create_folder(folder: &Path) -> anyhow::Result<()> {
+    let created = fs::create_dir_all(folder);
+    created.with_context(|| format!("{} cannot be created", folder.display()))
+}
+
 /// Removes the examples of an earlier draft from the folder of a source, because they need not match the new draft. Returns
 /// their paths.
 pub(super) fn remove_earlier_examples(

@@ -1,0 +1,329 @@
+//! Tests of drafts from the samples of a CRM with an id in each event, deletions, invalid samples, and custom fields.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::{checked_draft, draft, run_in};
+use crate::commands::text;
+
+/// Drafts a source. Returns the source file and what the command prints.
+#[track_caller]
+fn drafted(folder: &Path, samples: &[Value], headers: &str) -> (String, String) {
+    let toml = checked_draft(folder, "crm4", samples, headers);
+    let again = tempfile::tempdir().unwrap();
+    let output = draft(again.path(), "crm4", samples, headers);
+    (toml, text(&output.stdout))
+}
+
+#[track_caller]
+fn has_line(toml: &str, line: &str) {
+    let found = toml.lines().any(|found| found == line);
+    assert!(found, "{line} in\n{toml}");
+}
+
+#[track_caller]
+fn says(report: &str, sentence: &str) {
+    assert!(report.contains(sentence), "{sentence} in\n{report}");
+}
+
+/// An event of a CRM in the number `number`. All events are about one customer.
+fn event(number: u8, event_type: &str, changes: &Value) -> Value {
+    let mut event = json!({
+        "type": event_type, "locationId": "loc-1", "id": "c-9", "webhookId": format!("w-{number}"),
+        "timestamp": format!("2026-11-26T10:00:{number:02}Z"), "dateUpdated": format!("2026-11-26T09:00:{number:02}Z"),
+        "email": "ann@example.com", "phone": "+14155552671", "firstName": "Ann", "dateOfBirth": "1990-02-03T00:00:00Z",
+        "customFields": [{"id": "f-7", "value": "gold"}],
+    });
+    let members = event.as_object_mut().unwrap();
+    for (name, value) in changes.as_object().unwrap() {
+        members.insert(name.clone(), value.clone());
+        if value == "-" {
+            members.remove(name);
+        }
+    }
+    event
+}
+
+/// FAULTS N670: each event has an id with a name that some systems use for the id of a setting.
+#[test]
+fn an_id_that_differs_in_every_sample_is_the_events_id_or_a_candidate() {
+    let samples = |name: &str| -> Vec<Value> {
+        let sample = |number: u8| {
+            let mut event = event(number, "ContactUpdate", &json!({"webhookId": "-"}));
+            event[name] = json!(format!("w-{number}"));
+            event
+        };
+        (1..4).map(sample).collect()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let (toml, report) = drafted(folder.path(), &samples("webhookId"), "");
+    has_line(&toml, "id = \".webhookId\"");
+    assert!(!report.contains("`.webhookId`"), "{report}");
+
+    for name in ["callId", "call_uuid"] {
+        let folder = tempfile::tempdir().unwrap();
+        let (toml, report) = drafted(folder.path(), &samples(name), "");
+        has_line(&toml, "id = \"digest\"");
+        says(
+            &report,
+            "because no member has a name that the draft knows as the name of an event's id)",
+        );
+        says(
+            &report,
+            &format!("These ids differ in every sample: `.{name}`."),
+        );
+        says(
+            &report,
+            "`split = '. | with_entries(select(.key != \"timestamp\"))'`",
+        );
+        // The id of an event is no candidate for the customer's id.
+        says(&report, "Other ids in the samples: `.locationId`.");
+    }
+
+    // The same value in each sample is the id of a setting.
+    let folder = tempfile::tempdir().unwrap();
+    let same = [1, 2].map(|number| event(number, "ContactUpdate", &json!({"webhookId": "w-1"})));
+    let (toml, report) = drafted(folder.path(), &same, "");
+    has_line(&toml, "id = \"digest\"");
+    assert!(!report.contains("`.webhookId`"), "{report}");
+
+    let folder = tempfile::tempdir().unwrap();
+    let (toml, report) = drafted(folder.path(), &[event(1, "ContactUpdate", &json!({}))], "");
+    has_line(&toml, "id = \"digest\"");
+    says(&report, "If `.webhookId` has another value in each event,");
+}
+
+/// FAULTS N670: the expression that the draft proposes removes one member of the body.
+#[test]
+fn the_proposed_split_makes_a_second_delivery_a_duplicate() {
+    let folder = tempfile::tempdir().unwrap();
+    let sample = event(1, "ContactUpdate", &json!({"webhookId": "-"}));
+    let toml = checked_draft(folder.path(), "crm4", &[sample], "");
+    let split = "[body]\nsplit = '. | with_entries(select(.key != \"timestamp\"))'";
+    let file = folder.path().join("config/sources/crm4.toml");
+    fs::write(&file, toml.replace("[body]", split)).unwrap();
+    let checked = run_in(folder.path(), &["check"]);
+    let report = format!("{}{}", text(&checked.stdout), text(&checked.stderr));
+    assert!(checked.status.success(), "{report}");
+}
+
+/// FAULTS N671: a sample says that the source deleted or merged a customer, with all values of the customer.
+#[test]
+fn a_deletion_is_ignored_and_never_drafted_as_an_update() {
+    for removal in [
+        "ContactDelete",
+        "contact.merged",
+        "contact_destroyed",
+        "contacts.removed",
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let samples = [
+            event(1, "ContactCreate", &json!({})),
+            event(2, removal, &json!({})),
+        ];
+        let (toml, report) = drafted(folder.path(), &samples, "");
+        has_line(&toml, &format!("ignore = [\"{removal}\"]"));
+        assert!(!toml.contains(&format!("[events.\"{removal}\"")), "{toml}");
+        says(
+            &report,
+            &format!(
+                "The event type \"{removal}\": its name says that the source deleted or merged the customer"
+            ),
+        );
+        let request = folder
+            .path()
+            .join("config/sources/crm4/crm4-1.request.json");
+        assert_eq!(fs::read_to_string(request).unwrap().trim(), "\"ignored\"");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (toml, _) = drafted(folder.path(), &[event(1, "ContactDelete", &json!({}))], "");
+    has_line(&toml, "ignore = [\"ContactDelete\"]");
+    assert!(!toml.contains("[events."), "{toml}");
+}
+
+/// FAULTS N672: one of the samples is an invalid event.
+#[test]
+fn an_invalid_sample_removes_no_setting() {
+    let invalid = [
+        json!({"email": "not-an-address"}),
+        json!({"email": 5}),
+        json!({"phone": "555-2671"}),
+        json!({"phone": "call me"}),
+        json!({"dateUpdated": "2026-11-26 13:00:00"}),
+        json!({"dateUpdated": "-"}),
+        json!({"dateUpdated": 5}),
+        json!({"id": "-"}),
+        json!({"id": {"a": 1}}),
+        json!({"webhookId": "-"}),
+        json!({"type": "-"}),
+        json!({"firstName": 5}),
+        json!({"state": "Nevadaa"}),
+    ];
+    for invalid in invalid {
+        let folder = tempfile::tempdir().unwrap();
+        let samples = [
+            event(
+                1,
+                "ContactUpdate",
+                &json!({"state": "NV", "city": "Reno", "address1": "1 Main St"}),
+            ),
+            event(2, "ContactUpdate", &json!({"email": "bob@example.com"})),
+            event(3, "ContactUpdate", &invalid),
+        ];
+        let (toml, report) = drafted(folder.path(), &samples, "");
+        for line in [
+            "id = \".webhookId\"",
+            "type = \".type\"",
+            "customer.partner_id = \".id\"",
+            "version = \".dateUpdated\"",
+            "email = \".email\"",
+            "phone = \".phone | e164\"",
+            "first_name = \".firstName\"",
+            "state = \".state | us_state\"",
+        ] {
+            has_line(&toml, line);
+        }
+        let refusal = folder
+            .path()
+            .join("config/sources/crm4/crm4-2.refusal.json");
+        assert!(refusal.exists(), "{invalid} {report}");
+        let names_member = invalid
+            .as_object()
+            .unwrap()
+            .keys()
+            .all(|name| report.contains(name));
+        assert!(
+            names_member || invalid.get("state").is_some(),
+            "{invalid} {report}"
+        );
+    }
+}
+
+/// FAULTS N672: the only sample of a type with a value is invalid; a sample of another type shows that the setting is right.
+#[test]
+fn a_setting_that_another_type_proves_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let samples = [
+        event(1, "ContactCreate", &json!({})),
+        event(2, "ContactUpdate", &json!({"phone": "+1 555-2671"})),
+    ];
+    let (toml, _) = drafted(folder.path(), &samples, "");
+    let lines = toml
+        .lines()
+        .filter(|line| *line == "phone = \".phone | e164\"");
+    assert_eq!(lines.count(), 2, "{toml}");
+    let folder = tempfile::tempdir().unwrap();
+    let (toml, report) = drafted(folder.path(), samples.get(1..).unwrap(), "");
+    has_line(&toml, "# phone = \".phone | e164\"");
+    says(
+        &report,
+        "Some settings of the event type \"ContactUpdate\" are comments, because the bridge refuses their values in the samples: phone, customer_history.phone.",
+    );
+}
+
+/// FAULTS N673: a property of the customer looks like the type of the event.
+#[test]
+fn a_property_of_the_customer_is_no_event_type() {
+    let lead = json!({"contact_id": "c-9", "first_name": "Ann", "email": "ann@example.com", "contact_type": "lead",
+        "date_updated": "2026-11-26T09:00:00Z"});
+    let folder = tempfile::tempdir().unwrap();
+    let (toml, report) = drafted(folder.path(), std::slice::from_ref(&lead), "");
+    has_line(&toml, "type = '\"customer\"'");
+    says(
+        &report,
+        "The event type: neither the body nor a header of the samples names a type",
+    );
+
+    let mut custom = lead.clone();
+    custom["customData"] = json!({"event": "ContactUpdate"});
+    let folder = tempfile::tempdir().unwrap();
+    let (toml, report) = drafted(folder.path(), &[custom], "");
+    has_line(&toml, "type = \".customData.event\"");
+    says(
+        &report,
+        "The event type: the draft reads `.customData.event`.",
+    );
+
+    let mut plain = lead;
+    plain["type"] = json!("lead");
+    let folder = tempfile::tempdir().unwrap();
+    let (toml, report) = drafted(folder.path(), &[plain], "");
+    has_line(&toml, "type = \".type\"");
+    says(
+        &report,
+        "the draft reads `.type`, with the values \"lead\" in the samples. No value names a change",
+    );
+}
+
+/// FAULTS N674: custom fields in a list, and a date of birth.
+#[test]
+fn custom_fields_are_found_by_their_ids_and_hide_no_candidate() {
+    let folder = tempfile::tempdir().unwrap();
+    let samples = [
+        event(1, "ContactUpdate", &json!({})),
+        event(
+            2,
+            "ContactUpdate",
+            &json!({"customFields": [{"id": "f-8", "value": "x"}]}),
+        ),
+    ];
+    let (toml, report) = drafted(folder.path(), &samples, "");
+    has_line(
+        &toml,
+        "# metadata.custom_fields_1 = 'first(.customFields[] | select(.id == \"f-7\") | .value)'",
+    );
+    has_line(
+        &toml,
+        "# metadata.custom_fields_2 = 'first(.customFields[] | select(.id == \"f-8\") | .value)'",
+    );
+    assert!(!toml.contains("customFields[0]"), "{toml}");
+    assert!(!report.contains("`.customFields[0].id`"), "{report}");
+    assert!(!report.contains("`.dateOfBirth`"), "{report}");
+    // The suggestion is right as it stands.
+    let file = folder.path().join("config/sources/crm4.toml");
+    fs::write(&file, toml.replace("# metadata.custom", "metadata.custom")).unwrap();
+    let event = "config/sources/crm4/crm4-0.event.json";
+    let explained = run_in(
+        folder.path(),
+        &["explain", "--source", "crm4", "--reveal", event],
+    );
+    says(&text(&explained.stdout), "gold");
+}
+
+/// FAULTS N675: the sender signs with a private key.
+#[test]
+fn a_signature_with_a_private_key_is_named_as_what_it_is() {
+    let rsa = "A".repeat(344);
+    let sample = event(1, "ContactUpdate", &json!({}));
+    let folder = tempfile::tempdir().unwrap();
+    let headers = format!(
+        "x-wh-signature: {rsa}\nx-ghl-signature: {}\nx-region: us\n",
+        "A".repeat(88)
+    );
+    let (toml, report) = drafted(folder.path(), std::slice::from_ref(&sample), &headers);
+    has_line(&toml, "kind = \"none\"");
+    says(&report, "has a signature that the bridge cannot verify");
+    says(
+        &report,
+        "The draft does not verify these signatures: `x-ghl-signature`, `x-wh-signature`. The bridge verifies HMAC signatures",
+    );
+    says(
+        &report,
+        "does not use these request headers of the samples: `x-region`.",
+    );
+    assert!(
+        !report.contains("no header of the samples authenticates"),
+        "{report}"
+    );
+
+    let folder = tempfile::tempdir().unwrap();
+    let headers = format!("x-wh-signature: {rsa}\nx-bank-secret: 0123456789abcdef0123456789\n");
+    let (toml, report) = drafted(folder.path(), &[sample], &headers);
+    has_line(&toml, "header = \"x-bank-secret\"");
+    says(
+        &report,
+        "The draft does not verify these signatures: `x-wh-signature`.",
+    );
+}
