@@ -18,6 +18,7 @@ mod ignored;
 mod ingress;
 mod log;
 mod sealing;
+mod secrets;
 mod snapshot;
 mod sources;
 mod store;
@@ -28,6 +29,7 @@ pub use dispatch::{DispatchMetrics, DispatchSnapshot};
 pub use ingress::{IngressMetrics, IngressSnapshot};
 pub use log::LogCounters;
 pub use sealing::SealingSnapshot;
+pub use secrets::{SecretKind, SecretMetrics};
 pub use snapshot::{CountByLabel, Distribution};
 pub use sources::SourcesMetrics;
 pub use store::StoreSnapshot;
@@ -58,6 +60,8 @@ pub struct Metrics {
     pub dispatch: DispatchMetrics,
     /// The metrics of the admin API.
     pub admin: AdminMetrics,
+    /// The metrics of the secret files.
+    pub secrets: SecretMetrics,
     /// The metrics of the set of sources.
     pub sources: SourcesMetrics,
     /// The metric of the weakenings of the protection.
@@ -93,6 +97,7 @@ impl Metrics {
         let ingress = IngressMetrics::new(&declare, ignored.clone())?;
         let dispatch = DispatchMetrics::new(&declare, labels, ignored)?;
         let admin = AdminMetrics::new(&declare)?;
+        let secrets = SecretMetrics::new(&declare)?;
         let sources = SourcesMetrics::new(&declare)?;
         let weakened = WeakenedMetrics::new(&declare, labels)?;
         let store = StoreMetrics::new(&declare, labels)?;
@@ -102,6 +107,7 @@ impl Metrics {
             ingress,
             dispatch,
             admin,
+            secrets,
             sources,
             weakened,
             store,

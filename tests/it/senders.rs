@@ -36,7 +36,7 @@ const WEAKENINGS: [&str; 15] = [
 ];
 
 /// All labels of the metrics page, each with all allowed values. Any other value is new, or came from a request.
-const LABELS: [(&str, &[&str]); 27] = [
+const LABELS: [(&str, &[&str]); 29] = [
     ("refused_total/problem", &PROBLEMS),
     ("refused_total/source", &["crm", ""]),
     ("weakened/weakening", &WEAKENINGS),
@@ -96,6 +96,8 @@ const LABELS: [(&str, &[&str]); 27] = [
             "disabled", "missing", "mismatch", "shared", "role", "limited",
         ],
     ),
+    ("secret_read_failures_total/secret", &SECRETS),
+    ("secret_modified_timestamp_seconds/secret", &SECRETS),
     (
         "echo_mismatch_total/group",
         &[
@@ -117,6 +119,7 @@ const LABELS: [(&str, &[&str]); 27] = [
         &["working", "stalled", "file_gone"],
     ),
 ];
+const SECRETS: [&str; 5] = ["audit", "imprint", "operator", "sealing", "source"];
 const PROBLEMS: [&str; 22] = [
     "malformed",
     "unauthenticated",

@@ -1,0 +1,82 @@
+//! Metrics of the secret files.
+
+use prometheus::{IntCounterVec, IntGaugeVec};
+
+use super::declare::Declare;
+
+/// The kind of a secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SecretKind {
+    /// The keys of the audit log.
+    Audit,
+    /// The keys for requests to Imprint.
+    Imprint,
+    /// The tokens of operators.
+    Operator,
+    /// The keys that seal the records of the store.
+    Sealing,
+    /// The secrets with which sources authenticate.
+    Source,
+}
+
+impl SecretKind {
+    const ALL: [Self; 5] = [
+        Self::Audit,
+        Self::Imprint,
+        Self::Operator,
+        Self::Sealing,
+        Self::Source,
+    ];
+
+    /// Returns the kind as a label value.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Audit => "audit",
+            Self::Imprint => "imprint",
+            Self::Operator => "operator",
+            Self::Sealing => "sealing",
+            Self::Source => "source",
+        }
+    }
+}
+
+/// Counters and gauges of the secret files.
+#[derive(Clone, Debug)]
+pub struct SecretMetrics {
+    failures: IntCounterVec,
+    modified: IntGaugeVec,
+}
+
+impl SecretMetrics {
+    pub(super) fn new(declare: &Declare<'_>) -> prometheus::Result<Self> {
+        let metrics = Self {
+            failures: declare.counters(
+                "secret_read_failures_total",
+                "Reads of a secret file that is missing or not usable, by kind of secret.",
+                "secret",
+            )?,
+            modified: declare.gauges(
+                "secret_modified_timestamp_seconds",
+                "Time of the last change of the oldest secret file, in seconds since the Unix epoch, by kind of secret.",
+                "secret",
+            )?,
+        };
+        for kind in SecretKind::ALL {
+            metrics.failed(kind, 0);
+        }
+        Ok(metrics)
+    }
+
+    /// Counts failed reads of secret files.
+    pub fn failed(&self, kind: SecretKind, files: usize) {
+        let failures = self.failures.with_label_values(&[kind.as_str()]);
+        failures.inc_by(u64::try_from(files).unwrap_or(u64::MAX));
+    }
+
+    /// Sets the time of the last change of the oldest secret file.
+    pub fn modified(&self, kind: SecretKind, seconds: i64) {
+        self.modified
+            .with_label_values(&[kind.as_str()])
+            .set(seconds);
+    }
+}
