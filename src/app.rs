@@ -17,6 +17,7 @@ use futures_util::future::join3;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use self::audit_keys::AuditKeysWatch;
 use self::key::KeyFiles;
 use self::operators::TokensWatch;
 use self::retention::Retention;
@@ -38,27 +39,30 @@ use crate::ingress::{BodyBudget, Ingress};
 use crate::metrics::{LabelSets, LogCounters, Metrics};
 use crate::ops::operate::Operations;
 use crate::ops::{Figures, Health, Ops};
-use crate::outbox::{
-    self, AuditProtection, DUE_AHEAD_MAX, IgnoreReason, OpenError, Outbox, Setting, State,
-    StoreCondition,
-};
+use crate::outbox::{self, DUE_AHEAD_MAX, IgnoreReason, Outbox, Setting, State, StoreCondition};
 use crate::telemetry::missing_lines;
 use crate::time::{Clock, Timestamp};
 
+mod audit_keys;
 mod confine;
 mod descriptors;
 mod erasure;
 mod guarded;
+mod held_secret;
 mod key;
 mod linger;
 mod listener;
 mod listeners;
+mod one_look;
 mod operators;
 mod places;
 mod refused;
 mod reread;
 mod retention;
 mod sealing;
+mod sealing_files;
+mod secret_file;
+mod secret_reads;
 mod secrets;
 mod senders;
 mod set_watch;
@@ -69,8 +73,9 @@ mod store;
 mod weakening;
 
 pub use self::confine::confine;
+pub(crate) use self::held_secret::SecretFileError;
 pub use self::reread::Rereads;
-pub(crate) use self::secrets::{SecretFileError, secret_file_errors};
+pub(crate) use self::secrets::secret_file_errors;
 pub(crate) use self::setting_files::setting_file_errors;
 pub(crate) use self::weakening::Weakening;
 
@@ -90,6 +95,7 @@ pub struct App {
     secrets: SecretsWatch,
     sources: SourcesWatch,
     tokens: TokensWatch,
+    audit_keys: AuditKeysWatch,
     outbox: Arc<dyn Outbox>,
     store_report: StoreReport,
     sealing: SealingTasks,
@@ -125,9 +131,9 @@ impl App {
         let store = || Arc::<dyn Outbox>::clone(&outbox);
         let (stopping, stopped) = watch::channel(false);
         let destination = restored_destination(&*outbox, config.imprint.rate, clock.now()).await?;
-        let rereads = Rereads::new(clock.clone());
-        protect_audit(&*outbox, &config, clock.now()).await?;
-        let sealing = SealingTasks::new(sealing_keys, &rereads, store(), metrics.clone());
+        let rereads = Rereads::new(clock.clone(), metrics.secrets.clone());
+        let audit_keys = AuditKeysWatch::start(store(), &config, rereads.clone()).await?;
+        let sealing = SealingTasks::new(sealing_keys, &config, &rereads, store(), metrics.clone());
         let (running, sources) = open_sources(&config, set, &metrics, &rereads)?;
         let listener = Ingress {
             endpoints: running.endpoints(),
@@ -143,7 +149,7 @@ impl App {
         let operations = operations(&listener, &running, store(), &destination, rules);
         let health = Health::default();
         let figures = Figures::new(metrics.clone(), store(), clock.clone());
-        let (access, tokens) = operators::open(&config.operators, &metrics, rereads.clone());
+        let (access, tokens) = operators::open(&config, &metrics, rereads.clone());
         let ops = Ops::new(health.clone(), figures.clone(), operations, access);
         let [(ingress, ingress_server), (ops, ops_server)] =
             listeners::bind(&config, listener, ops, &clock)?;
@@ -166,6 +172,7 @@ impl App {
             keys,
             sources,
             tokens,
+            audit_keys,
             store_report: StoreReport::new(outbox.condition(), health.clone(), metrics),
             sealing,
             outbox,
@@ -207,6 +214,7 @@ impl App {
             error = self.sources.watch() => return Err(error.context("the task that reads the sources ended")),
             () = self.keys.watch() => bail!("the task that reads the keys of Imprint ended"),
             () = self.tokens.watch() => bail!("the task that reads the tokens of operators ended"),
+            () = self.audit_keys.watch() => bail!("the task that reads the keys of the audit log ended"),
             ended = &mut self.ingress_server => return Err(anyhow!("the ingress listener ended: {ended:?}")),
             ended = &mut self.ops_server => return Err(anyhow!("the ops listener ended: {ended:?}")),
         };
@@ -264,8 +272,9 @@ fn open_sources(
 ) -> anyhow::Result<(Arc<RunningSources>, SourcesWatch)> {
     let used = set.files.as_ref().map(SourceFiles::digest);
     let used = used.map_err(Clone::clone);
-    let loaded = LoadedSet::load(set).map_err(|errors| anyhow!(errors.join("; ")))?;
     let now = rereads.moment();
+    let loaded = LoadedSet::load(set, config.profile, &[], now);
+    let loaded = loaded.map_err(|errors| anyhow!(errors.join("; ")))?;
     let (running, requests) = RunningSources::start(loaded, config.intake, metrics, now);
     let watched = Arc::clone(&running);
     let watch = SourcesWatch::new(config.clone(), watched, used, requests, rereads.clone());
@@ -303,22 +312,6 @@ async fn open(
     Ok(outbox)
 }
 
-/// Seals the audit log with its keys, and logs the head of the audit log.
-async fn protect_audit(outbox: &dyn Outbox, config: &Config, now: Timestamp) -> anyhow::Result<()> {
-    let keys = config.audit_keys.read().map_err(anyhow::Error::msg)?;
-    let protection = outbox.protect_audit(keys, now).await?;
-    let head = outbox.audit_head().await?;
-    match protection {
-        AuditProtection::KeyMissing => {
-            let path = config.outbox.path.clone();
-            return Err(OpenError::AuditKeyMissing(path).into());
-        }
-        AuditProtection::Keyed => tracing::info!(%head, "the audit log is protected by a key"),
-        AuditProtection::Plain => tracing::info!(%head, "the audit log has no key"),
-    }
-    Ok(())
-}
-
 fn metrics() -> prometheus::Result<Metrics> {
     let labels = LabelSets {
         destination_states: &DestinationState::NAMES,
@@ -343,7 +336,7 @@ async fn keys(
     rereads: Rereads,
 ) -> anyhow::Result<KeyFiles> {
     let now = rereads.moment();
-    let keys = KeyFiles::read(&config.imprint, Arc::clone(destination), rereads)?;
+    let keys = KeyFiles::read(config, Arc::clone(destination), rereads)?;
     let stored = outbox.setting(Setting::Evidence).await?;
     let canary = config.imprint.canary_id.clone();
     destination.begin(keys.mark(), canary, stored.as_deref(), now);

@@ -4,18 +4,20 @@
 //! The bridge reads the key files at the start and every few seconds, because operators rotate the keys while the
 //! process runs.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
-use secrecy::{ExposeSecret as _, SecretString};
+use anyhow::{Context as _, anyhow};
 use sha2::{Digest as _, Sha256};
 
-use super::reread::{Rereads, read_new};
-use crate::config::{ImprintSettings, secret};
+use super::held_secret::LossRule;
+use super::reread::Rereads;
+use super::secret_file::{SecretFile, SecretPlace};
+use crate::config::Config;
 use crate::dispatch::destination::Destination;
 use crate::imprint::client::{ApiKeys, Credential, KeyChange};
+use crate::metrics::SecretKind;
 use crate::outbox::KeyMark;
 use crate::time::Timestamp;
 
@@ -24,9 +26,7 @@ const NEWER_KEY_AGAIN_AFTER: Duration = Duration::from_mins(5);
 
 /// The key files, and the credential for requests to Imprint.
 pub(super) struct KeyFiles {
-    files: KeyPaths,
-    /// The keys in the files.
-    present: ImprintKeys,
+    files: KeySet,
     /// The key about which the destination knows.
     told: KeyMark,
     /// The time since which the older key is in use.
@@ -38,73 +38,82 @@ pub(super) struct KeyFiles {
     rereads: Rereads,
 }
 
-/// The paths of the key files.
-#[derive(Clone)]
-pub(super) struct KeyPaths {
-    api: PathBuf,
-    previous: Option<PathBuf>,
-    merchant: Option<PathBuf>,
+/// The files of the keys.
+struct KeySet {
+    api: Arc<SecretFile>,
+    previous: Option<Arc<SecretFile>>,
+    merchant: Option<Arc<SecretFile>>,
 }
 
-impl KeyPaths {
-    /// Returns the paths in the settings, or `None` if the settings have no API key.
-    pub(super) fn of(settings: &ImprintSettings) -> Option<Self> {
-        Some(Self {
-            api: settings.key_file.clone()?,
-            previous: settings.previous_key_file.clone(),
-            merchant: settings.merchant_key_file.clone(),
-        })
-    }
-}
-
-pub(super) struct ImprintKeys {
-    api: SecretString,
-    previous: Option<SecretString>,
-    merchant: Option<SecretString>,
-}
-
-impl ImprintKeys {
-    pub(super) fn read(files: &KeyPaths) -> Result<Self, String> {
-        let read = |file: &Option<PathBuf>| file.as_deref().map(secret::read).transpose();
-        Ok(Self {
-            api: secret::read(&files.api)?,
-            previous: read(&files.previous)?,
-            merchant: read(&files.merchant)?,
-        })
-    }
-
-    pub(super) const fn as_keys(&self) -> ApiKeys<'_> {
-        ApiKeys {
-            newer: &self.api,
-            older: self.previous.as_ref(),
-            merchant: self.merchant.as_ref(),
-        }
-    }
-
-    fn is_same(&self, other: &Self) -> bool {
-        let text = |key: &SecretString| key.expose_secret().to_owned();
-        let all = |keys: &Self| {
-            let optional = [&keys.previous, &keys.merchant];
-            (text(&keys.api), optional.map(|key| key.as_ref().map(text)))
+impl KeySet {
+    /// Reads the files in the settings.
+    fn open(config: &Config, now: Timestamp) -> anyhow::Result<Self> {
+        let open = |setting: &str, path: &Path, rule| {
+            let place = SecretPlace {
+                owner: format!("imprint.{setting}"),
+                path: path.to_owned(),
+                profile: config.profile,
+                rule,
+                // Every secret can be a key.
+                check: Arc::new(|_key| Ok(())),
+            };
+            let file = SecretFile::open(place, now);
+            match file.flaw() {
+                None => Ok(file),
+                Some(flaw) => Err(anyhow!("imprint.{setting}: {}", flaw.text())),
+            }
         };
-        all(self) == all(other)
+        let imprint = &config.imprint;
+        let api = imprint.key_file.as_deref();
+        let api = api.context("imprint.key_file is required")?;
+        let previous = imprint.previous_key_file.as_deref();
+        let previous =
+            previous.map(|file| open("previous_key_file", file, LossRule::EndAfterGrace));
+        let merchant = imprint.merchant_key_file.as_deref();
+        let merchant = merchant.map(|file| open("merchant_key_file", file, LossRule::Keep));
+        Ok(Self {
+            // Without an API key, the bridge would send nothing. To end a key, end it at Imprint.
+            api: open("key_file", api, LossRule::Keep)?,
+            previous: previous.transpose()?,
+            merchant: merchant.transpose()?,
+        })
+    }
+
+    fn all(&self) -> Vec<Arc<SecretFile>> {
+        let optional = [&self.previous, &self.merchant];
+        let optional = optional.into_iter().flatten();
+        [&self.api]
+            .into_iter()
+            .chain(optional)
+            .map(Arc::clone)
+            .collect()
+    }
+
+    /// Calls `take` with the keys in use.
+    fn with_keys<T>(&self, take: impl FnOnce(ApiKeys<'_>) -> T) -> anyhow::Result<T> {
+        let secret = |file: &Option<Arc<SecretFile>>| file.as_ref().and_then(|file| file.secret());
+        let newer = self.api.secret().context("there is no API key")?;
+        Ok(take(ApiKeys {
+            newer: &newer,
+            older: secret(&self.previous).as_ref(),
+            merchant: secret(&self.merchant).as_ref(),
+        }))
     }
 }
 
 impl KeyFiles {
     /// Reads the API key, and the older key and the merchant key if they are configured.
     pub(super) fn read(
-        settings: &ImprintSettings,
+        config: &Config,
         destination: Arc<Destination>,
         rereads: Rereads,
     ) -> anyhow::Result<Self> {
-        let files = KeyPaths::of(settings).context("imprint.key_file is required")?;
-        let present = ImprintKeys::read(&files).map_err(anyhow::Error::msg)?;
-        let credential = Credential::new(settings.scheme, present.as_keys())?;
-        let imprint = settings.destination();
+        let files = KeySet::open(config, rereads.moment())?;
+        let scheme = config.imprint.scheme;
+        let credential = files.with_keys(|keys| Credential::new(scheme, keys))??;
+        let imprint = config.imprint.destination();
         Ok(Self {
             files,
-            present,
             told: mark(&credential, &imprint),
             older_since: None,
             credential: Arc::new(credential),
@@ -136,11 +145,15 @@ impl KeyFiles {
         }
     }
 
-    async fn look(&mut self) {
-        if let Err(reason) = self.read_again().await {
-            tracing::warn!(
-                reason,
-                "cannot read the keys of Imprint; the old keys stay in use"
+    async fn look(&self) {
+        let files = self.files.all();
+        if self.rereads.read_secrets(SecretKind::Imprint, &files).await
+            && let Err(error) = self.use_keys()
+        {
+            let error = format!("{error:#}");
+            tracing::error!(
+                error,
+                "cannot use the keys of Imprint; the previous keys stay in use"
             );
         }
         let now = self.rereads.moment();
@@ -152,17 +165,13 @@ impl KeyFiles {
         }
     }
 
-    async fn read_again(&mut self) -> Result<(), String> {
-        let read = || ImprintKeys::read(&self.files);
-        let is_present = |read: &ImprintKeys| read.is_same(&self.present);
-        let Some(new) = read_new(read, is_present, ImprintKeys::is_same).await? else {
-            return Ok(());
-        };
-        let replaced = self.credential.replace(new.as_keys());
-        if replaced.map_err(|error| error.to_string())? == KeyChange::Changed {
+    fn use_keys(&self) -> anyhow::Result<()> {
+        let replaced = self
+            .files
+            .with_keys(|keys| self.credential.replace(keys))??;
+        if replaced == KeyChange::Changed {
             tracing::info!("the API key or the merchant key changed");
         }
-        self.present = new;
         Ok(())
     }
 

@@ -1,14 +1,15 @@
 //! The sealing keys of the store: reads the key files again every few seconds, seals old records again in the background,
 //! and reports the state of the sealing.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::reread::{Rereads, read_new};
-use crate::config::sealing_keys::{self, SealingKeys};
+use super::reread::Rereads;
+use super::sealing_files::SealingFiles;
+use crate::config::Config;
+use crate::config::sealing_keys::SealingKeys;
 use crate::metrics::{Metrics, SealingSnapshot};
 use crate::outbox::{Error, KeyUse, Outbox, SealingStatus};
 use crate::time::Clock;
@@ -30,23 +31,26 @@ pub(super) struct SealingTasks {
 impl SealingTasks {
     pub(super) fn new(
         present: SealingKeys,
+        config: &Config,
         rereads: &Rereads,
         outbox: Arc<dyn Outbox>,
         metrics: Metrics,
     ) -> Self {
+        let files = SealingFiles::new(&present, config.profile, rereads.clone());
+        let (present, used) = watch::channel(present);
         Self {
             report: SealingReport {
                 status: outbox.sealing(),
-                directory: present.directory.clone(),
+                used,
                 metrics: metrics.clone(),
                 reported: SealingStatus::default(),
             },
             keys: KeysWatch {
                 present,
+                files,
                 rereads: rereads.clone(),
                 outbox,
                 metrics,
-                is_unreadable: false,
             },
         }
     }
@@ -64,57 +68,35 @@ impl SealingTasks {
 
 /// The sealing keys in use.
 struct KeysWatch {
-    present: SealingKeys,
+    present: watch::Sender<SealingKeys>,
+    /// The key files, or `None` if the store is not sealed.
+    files: Option<SealingFiles>,
     rereads: Rereads,
     outbox: Arc<dyn Outbox>,
     metrics: Metrics,
-    /// True if the last read of the keys failed. The bridge logs only the first of several failures in a row.
-    is_unreadable: bool,
 }
 
 impl KeysWatch {
     /// Reads the key files repeatedly, and never returns. The newest key seals all later records.
     ///
-    /// If a file cannot be read, the previous keys stay in use: without this rule, an error of a moment would take away
-    /// the keys of waiting records.
+    /// If a file cannot be used, its previous key stays in use: without this rule, an error of a moment would take away
+    /// the key of waiting records.
     async fn watch(&mut self) {
         loop {
             self.rereads.next().await;
-            if self.present.directory.is_some() {
-                self.read_again().await;
+            let Some(files) = &mut self.files else {
+                continue;
+            };
+            let keys = files.read_again().await;
+            self.metrics.sealing_keys_unreadable(files.has_flaw());
+            let present = self.present.borrow().clone();
+            if let Some(keys) = keys.filter(|keys| !keys.is_same(&present)) {
+                self.replace(keys).await;
             }
         }
     }
 
-    async fn read_again(&mut self) {
-        let read = || sealing_keys::read(self.present.directory.as_deref());
-        let is_present = |read: &SealingKeys| read.is_same(&self.present);
-        match read_new(read, is_present, SealingKeys::is_same).await {
-            Ok(new) => {
-                self.set_unreadable(false);
-                if let Some(new) = new {
-                    self.replace(new).await;
-                }
-            }
-            Err(errors) => {
-                if !self.set_unreadable(true) {
-                    let errors = errors.join("; ");
-                    tracing::warn!(
-                        errors,
-                        "cannot read the sealing keys; the previous keys stay in use"
-                    );
-                }
-            }
-        }
-    }
-
-    /// Records whether the last read failed. Returns whether the read before failed.
-    fn set_unreadable(&mut self, is_unreadable: bool) -> bool {
-        self.metrics.sealing_keys_unreadable(is_unreadable);
-        std::mem::replace(&mut self.is_unreadable, is_unreadable)
-    }
-
-    async fn replace(&mut self, new: SealingKeys) {
+    async fn replace(&self, new: SealingKeys) {
         if let Err(error) = self.outbox.use_keys(Arc::clone(&new.ring)).await {
             tracing::warn!(
                 error = %error,
@@ -124,7 +106,7 @@ impl KeysWatch {
         }
         let newest = new.ring.newest().and_then(|id| new.file(id));
         tracing::info!(newest, "the sealing keys changed");
-        self.present = new;
+        self.present.send_replace(new);
     }
 }
 
@@ -147,7 +129,8 @@ async fn reseal(outbox: &dyn Outbox, clock: &Clock) {
 /// Reports the state of the sealing to the log and to the metrics.
 struct SealingReport {
     status: watch::Receiver<SealingStatus>,
-    directory: Option<PathBuf>,
+    /// The keys in use.
+    used: watch::Receiver<SealingKeys>,
     metrics: Metrics,
     reported: SealingStatus,
 }
@@ -197,10 +180,9 @@ impl SealingReport {
             }
         }
         for key in new(KeyUse::Removable) {
-            let keys = sealing_keys::read(self.directory.as_deref()).unwrap_or_default();
             tracing::info!(
                 %key,
-                file = keys.file(key),
+                file = self.used.borrow().file(key),
                 "no record needs this sealing key any more: its file can be removed"
             );
         }

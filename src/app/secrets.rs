@@ -1,91 +1,114 @@
 //! The secrets with which sources authenticate. The bridge reads the secret files at the start and every few seconds,
 //! because operators rotate the secrets while the process runs.
 
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use anyhow::anyhow;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
+use tokio::time::timeout;
 
-use super::reread::{Rereads, read_new};
+use super::held_secret::{LossRule, SecretFileError, SecretRead};
+use super::one_look::OneLook;
+use super::reread::Rereads;
+use super::secret_file::{CheckSecret, SecretFile, SecretPlace, flaw};
+use super::secret_reads::READ_DEADLINE;
 use super::sources::RunningSources;
 use super::weakening::report_secrets;
-use crate::config::{Config, secret, sources};
+use crate::config::{Config, Profile, secret, sources};
 use crate::ingress::auth::hmac::HmacKeys;
 use crate::ingress::auth::{self, Verifier};
 use crate::ingress::{Endpoint, Replaceable};
-use crate::metrics::WeakenedMetrics;
+use crate::metrics::{SecretKind, WeakenedMetrics};
+use crate::time::Timestamp;
 
-/// The loaded secrets of one source, and the verifier that uses these secrets.
+/// The secret files of one source, and the verifier that uses their secrets.
 pub(super) struct LoadedAuth {
-    pub(super) secrets: Vec<SecretString>,
+    pub(super) files: Vec<Arc<SecretFile>>,
     pub(super) verifier: Verifier,
 }
 
-/// The flaw of a secret file. The text names the file, and never repeats its content.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum SecretFileError {
-    /// The file does not exist.
-    Missing(String),
-    /// The file cannot be read, or its content is no secret for the source's kind of authentication.
-    Unusable(String),
-}
-
-impl SecretFileError {
-    pub(crate) fn text(&self) -> &str {
-        match self {
-            Self::Missing(text) | Self::Unusable(text) => text,
-        }
-    }
-}
-
 impl LoadedAuth {
-    /// Reads the secret files of a source.
-    pub(super) fn of(auth: &sources::Auth) -> anyhow::Result<Self> {
-        let (secrets, errors) = read(auth);
-        if !errors.is_empty() {
-            let errors: Vec<_> = errors.iter().map(SecretFileError::text).collect();
-            return Err(anyhow!(errors.join("; ")));
+    /// Reads the secret files of a source. A file that `earlier` contains keeps its state.
+    ///
+    /// # Errors
+    /// Returns the flaws of the files.
+    pub(super) fn of(
+        settings: &sources::SourceSettings,
+        profile: Profile,
+        earlier: Option<&WatchedSource>,
+        now: Timestamp,
+    ) -> Result<Self, String> {
+        let open = |path: &PathBuf| {
+            let place = SecretPlace {
+                owner: format!("source {}", settings.source.name),
+                path: path.clone(),
+                profile,
+                rule: LossRule::EndAfterGrace,
+                check: check(&settings.auth),
+            };
+            match earlier.and_then(|earlier| earlier.file(path)) {
+                Some(earlier) => (SecretFile::open_again(place, earlier, now), None),
+                None => {
+                    let file = SecretFile::open(place, now);
+                    let flaw = file.flaw();
+                    (file, flaw)
+                }
+            }
+        };
+        let opened = paths(&settings.auth).iter().map(open);
+        let (files, flaws): (Vec<_>, Vec<_>) = opened.unzip();
+        let flaws: Vec<_> = flaws.iter().flatten().map(SecretFileError::text).collect();
+        if !flaws.is_empty() {
+            return Err(flaws.join("; "));
         }
-        let verifier = verifier(auth, &secrets)?;
-        Ok(Self { secrets, verifier })
+        let present = earlier.map(|earlier| earlier.endpoint.verifier.current());
+        let verifier = verifier_of(&settings.auth, &files, present.as_deref());
+        Ok(Self { files, verifier })
     }
 }
 
 /// Reads the secret files of a source, and returns the errors of all files.
 pub(crate) fn secret_file_errors(auth: &sources::Auth) -> Vec<SecretFileError> {
-    read(auth).1
+    let read = |path: &PathBuf| -> SecretRead {
+        let secret = secret::read(path).map_err(|reason| flaw(path, reason))?;
+        let named = |flaw| SecretFileError::Unusable(format!("{} {flaw}", path.display()));
+        check_one(auth, &secret).map_err(named)?;
+        Ok(secret)
+    };
+    let paths = paths(auth).iter();
+    paths.filter_map(|path| read(path).err()).collect()
 }
 
-/// Reads the secret files of a source. Returns the usable secrets, and the errors of the other files.
-fn read(auth: &sources::Auth) -> (Vec<SecretString>, Vec<SecretFileError>) {
-    let mut secrets = Vec::new();
-    let mut errors = Vec::new();
+fn paths(auth: &sources::Auth) -> &[PathBuf] {
     let paths = auth.files().map(|files| files.paths.as_slice());
-    for path in paths.unwrap_or_default() {
-        match read_one(auth, path) {
-            Ok(secret) => secrets.push(secret),
-            Err(error) => errors.push(error),
-        }
-    }
-    (secrets, errors)
+    paths.unwrap_or_default()
 }
 
-fn read_one(auth: &sources::Auth, path: &Path) -> Result<SecretString, SecretFileError> {
-    let secret = secret::read(path).map_err(|reason| match path.try_exists() {
-        Ok(false) => SecretFileError::Missing(reason),
-        Ok(true) | Err(_) => SecretFileError::Unusable(reason),
-    })?;
-    // The verifier of this one secret finds the flaws of the secret.
-    match verifier(auth, std::slice::from_ref(&secret)) {
-        Ok(_) => Ok(secret),
-        Err(auth::Error::Secret { flaw, .. }) => {
-            let text = format!("{} {flaw}", path.display());
-            Err(SecretFileError::Unusable(text))
-        }
-        Err(error @ auth::Error::NoSecret) => Err(SecretFileError::Unusable(error.to_string())),
+fn check(auth: &sources::Auth) -> CheckSecret {
+    let auth = auth.clone();
+    Arc::new(move |secret| check_one(&auth, secret))
+}
+
+/// Checks one secret: a verifier with only this secret finds the flaws of the secret.
+fn check_one(auth: &sources::Auth, secret: &SecretString) -> Result<(), String> {
+    match verifier(auth, std::slice::from_ref(secret)) {
+        Ok(_) => Ok(()),
+        Err(auth::Error::Secret { flaw, .. }) => Err(flaw.to_string()),
+        Err(error @ auth::Error::NoSecret) => Err(error.to_string()),
     }
+}
+
+/// Creates the verifier of a source with the secrets of these files that are in use. `present` is the verifier so far.
+fn verifier_of(
+    auth: &sources::Auth,
+    files: &[Arc<SecretFile>],
+    present: Option<&Verifier>,
+) -> Verifier {
+    let secrets: Vec<_> = files.iter().filter_map(|file| file.secret()).collect();
+    // Each secret has passed its check, so an error means that all secrets have ended.
+    verifier(auth, &secrets).unwrap_or_else(|_no_secret| {
+        Verifier::revoked(present.map(Verifier::challenge).unwrap_or_default())
+    })
 }
 
 /// Creates the verifier of a source with these secrets.
@@ -104,23 +127,21 @@ fn verifier(auth: &sources::Auth, secrets: &[SecretString]) -> Result<Verifier, 
     }
 }
 
-/// A task that repeatedly reads the secret files of all sources. The task compares them with the secrets in use.
+/// A task that repeatedly reads the secret files of all sources.
 pub(super) struct SecretsWatch {
     /// The sources in use. The bridge replaces them when the files of the sources change.
     sources: Arc<Replaceable<Vec<WatchedSource>>>,
     rereads: Rereads,
-    config: Config,
+    config: Arc<Config>,
     weakened: WeakenedMetrics,
+    exposure: OneLook,
 }
 
-/// A source in use, with the secrets in use.
+/// A source in use, with its secret files.
 pub(super) struct WatchedSource {
     auth: sources::Auth,
     endpoint: Arc<Endpoint>,
-    /// Each use locks the secrets only to copy or to replace them, and never across an await.
-    present: Mutex<Vec<SecretString>>,
-    /// True if the last read of the secret files failed. The bridge logs only the first of several failures in a row.
-    is_unreadable: AtomicBool,
+    files: Vec<Arc<SecretFile>>,
 }
 
 impl SecretsWatch {
@@ -129,10 +150,11 @@ impl SecretsWatch {
         let watch = Self {
             sources: running.secrets(),
             rereads,
-            config,
+            config: Arc::new(config),
             weakened: running.weakened(),
+            exposure: OneLook::default(),
         };
-        watch.report_exposure();
+        watch.exposure_report()();
         watch
     }
 
@@ -140,11 +162,14 @@ impl SecretsWatch {
         self.rereads.clone()
     }
 
-    /// Shows in the metrics whether every user of the machine can read or write a secret file.
-    fn report_exposure(&self) {
+    /// Returns a function that shows in the metrics whether every user of the machine can read or write a secret file.
+    fn exposure_report(&self) -> impl FnOnce() + Send + 'static + use<> {
         let sources = self.sources.current();
-        let auths: Vec<_> = sources.iter().map(|source| &source.auth).collect();
-        report_secrets(&self.weakened, &self.config, &auths);
+        let (config, weakened) = (Arc::clone(&self.config), self.weakened.clone());
+        move || {
+            let auths: Vec<_> = sources.iter().map(|source| &source.auth).collect();
+            report_secrets(&weakened, &config, &auths);
+        }
     }
 
     /// Reads the secret files of all sources repeatedly, and never returns. The event listener uses new secrets for all
@@ -152,11 +177,20 @@ impl SecretsWatch {
     pub(super) async fn watch(&self) {
         loop {
             self.rereads.next().await;
-            self.report_exposure();
-            let sources = self.sources.current();
-            for source in sources.iter().filter(|source| source.has_secrets()) {
-                source.read_again().await;
-            }
+            let report = self.exposure.run(self.exposure_report());
+            // The next report comes soon, so the secrets do not wait for a disk that does not respond.
+            let _report = timeout(READ_DEADLINE, report).await;
+            self.read_again().await;
+        }
+    }
+
+    async fn read_again(&self) {
+        let sources = self.sources.current();
+        let files = sources.iter().flat_map(|source| source.files.iter());
+        let files: Vec<_> = files.map(Arc::clone).collect();
+        if self.rereads.read_secrets(SecretKind::Source, &files).await {
+            let with_files = sources.iter().filter(|source| !source.files.is_empty());
+            with_files.for_each(WatchedSource::use_secrets);
         }
     }
 }
@@ -164,57 +198,29 @@ impl SecretsWatch {
 impl WatchedSource {
     pub(super) const fn new(
         auth: sources::Auth,
-        secrets: Vec<SecretString>,
+        files: Vec<Arc<SecretFile>>,
         endpoint: Arc<Endpoint>,
     ) -> Self {
         Self {
             auth,
             endpoint,
-            present: Mutex::new(secrets),
-            is_unreadable: AtomicBool::new(false),
+            files,
         }
     }
 
-    fn has_secrets(&self) -> bool {
-        !self.present().is_empty()
+    /// Returns whether the source has this name.
+    pub(super) fn is_named(&self, name: &str) -> bool {
+        self.endpoint.source.name.as_str() == name
     }
 
-    fn present(&self) -> MutexGuard<'_, Vec<SecretString>> {
-        self.present.lock().unwrap_or_else(PoisonError::into_inner)
+    fn file(&self, path: &Path) -> Option<&SecretFile> {
+        let file = self.files.iter().find(|file| file.path() == path);
+        file.map(AsRef::as_ref)
     }
 
-    async fn read_again(&self) {
-        let source = self.endpoint.source.name.as_str();
-        let present = self.present().clone();
-        let new = read_new(
-            || LoadedAuth::of(&self.auth),
-            |loaded| is_same(&loaded.secrets, &present),
-            |one, other| is_same(&one.secrets, &other.secrets),
-        );
-        match new.await {
-            Ok(None) => self.is_unreadable.store(false, Ordering::Relaxed),
-            Ok(Some(loaded)) => {
-                self.endpoint.verifier.replace(loaded.verifier);
-                *self.present() = loaded.secrets;
-                self.is_unreadable.store(false, Ordering::Relaxed);
-                tracing::info!(source, "secrets of the source changed");
-            }
-            Err(error) => {
-                if !self.is_unreadable.swap(true, Ordering::Relaxed) {
-                    let error = format!("{error:#}");
-                    tracing::warn!(
-                        source,
-                        error,
-                        "cannot read the secrets of the source; the previous secrets stay in use"
-                    );
-                }
-            }
-        }
+    fn use_secrets(&self) {
+        let present = self.endpoint.verifier.current();
+        let verifier = verifier_of(&self.auth, &self.files, Some(&present));
+        self.endpoint.verifier.replace(verifier);
     }
-}
-
-fn is_same(some: &[SecretString], others: &[SecretString]) -> bool {
-    let same =
-        |(one, other): (&SecretString, &SecretString)| one.expose_secret() == other.expose_secret();
-    some.len() == others.len() && some.iter().zip(others).all(same)
 }

@@ -8,10 +8,9 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
-use super::key::{ImprintKeys, KeyPaths};
-use super::secrets::SecretFileError;
+use super::held_secret::SecretFileError;
+use super::secret_file::flaw;
 use crate::config::{Config, regular_file, secret};
-use crate::imprint::client::Credential;
 
 /// The maximum size of the file `imprint.ca_file`. A file with all public root certificates has about 250 KB.
 const CA_FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -36,14 +35,6 @@ pub(crate) fn setting_file_errors(config: &Config) -> Vec<SecretFileError> {
             );
         }
     }
-    if let (true, Some(files)) = (errors.is_empty(), KeyPaths::of(imprint))
-        && let Ok(keys) = ImprintKeys::read(&files)
-        && let Err(error) = Credential::new(imprint.scheme, keys.as_keys())
-    {
-        errors.push(SecretFileError::Unusable(format!(
-            "imprint.key_file: {error}"
-        )));
-    }
     for operator in &config.operators {
         let read = operator.token().map(drop);
         let file = &operator.token_file;
@@ -67,11 +58,7 @@ pub(crate) fn setting_file_errors(config: &Config) -> Vec<SecretFileError> {
 
 /// Adds the name of the setting to the reason why a secret file cannot be used. The reason names the file.
 fn secret_error(setting: &str, file: &Path, reason: &str) -> SecretFileError {
-    let text = format!("{setting}: {reason}");
-    match file.try_exists() {
-        Ok(false) => SecretFileError::Missing(text),
-        Ok(true) | Err(_) => SecretFileError::Unusable(text),
-    }
+    flaw(file, format!("{setting}: {reason}"))
 }
 
 /// Reads the configured root certificates. The bridge uses them instead of the public root certificates.

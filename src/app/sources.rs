@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::secrets::{LoadedAuth, WatchedSource};
 use super::weakening::report_sources;
+use crate::config::Profile;
 use crate::config::source_set::SourceSet;
 use crate::config::sources::{SourceFiles, SourceSettings};
 use crate::ingress::auth::Verifier;
@@ -38,17 +39,24 @@ pub(super) struct LoadedSet {
 }
 
 impl LoadedSet {
-    /// Reads the secrets of all sources of a set.
+    /// Reads the secret files of all sources of a set. A file of a source in use keeps its state.
     ///
     /// # Errors
     /// Returns a sentence for each source whose secrets cannot be used.
-    pub(super) fn load(set: SourceSet) -> Result<Self, Vec<String>> {
+    pub(super) fn load(
+        set: SourceSet,
+        profile: Profile,
+        used: &[WatchedSource],
+        now: Timestamp,
+    ) -> Result<Self, Vec<String>> {
         let mut sources = Vec::new();
         let mut errors = Vec::new();
         for settings in set.sources {
-            match LoadedAuth::of(&settings.auth) {
+            let name = settings.source.name.as_str();
+            let earlier = used.iter().find(|source| source.is_named(name));
+            match LoadedAuth::of(&settings, profile, earlier, now) {
                 Ok(loaded) => sources.push((settings, loaded)),
-                Err(error) => errors.push(format!("source {}: {error:#}", settings.source.name)),
+                Err(error) => errors.push(format!("source {name}: {error}")),
             }
         }
         let files = set.files.ok();
@@ -131,7 +139,7 @@ impl RunningSources {
             let endpoint = Arc::new(endpoint(settings, loaded.verifier, &previous, now));
             watched.push(WatchedSource::new(
                 auth,
-                loaded.secrets,
+                loaded.files,
                 Arc::clone(&endpoint),
             ));
             endpoints.push(endpoint);

@@ -2,7 +2,7 @@
 //! reload at once.
 //!
 //! The bridge uses a changed set only as a whole, and only if the set passes the same checks as the command `check`, and
-//! if all secret files are readable. Otherwise the set in use stays in use.
+//! if all new secret files are readable. Otherwise the set in use stays in use.
 
 use std::sync::Arc;
 use std::thread;
@@ -136,7 +136,10 @@ impl SourcesWatch {
     async fn attempt(&mut self) -> anyhow::Result<ReloadAnswer> {
         let (config, used) = (Arc::clone(&self.config), self.watch.used());
         let wall_time = self.rereads.clock().wall();
-        let attempt = on_thread(move || SetAttempt::read(&config, used, wall_time));
+        let (sources, now) = (self.running.secrets().current(), self.rereads.moment());
+        let profile = config.profile;
+        let load = move |set| LoadedSet::load(set, profile, &sources, now);
+        let attempt = on_thread(move || SetAttempt::read(&config, used, wall_time, load));
         let attempt = self.responding(attempt).await?;
         Ok(match attempt {
             SetAttempt::Changing => Err(ReloadFailure::Changing),
@@ -194,7 +197,12 @@ impl SourcesWatch {
 }
 
 impl SetAttempt {
-    fn read(config: &Config, used: Option<SourcesDigest>, wall_time: Timestamp) -> Self {
+    fn read(
+        config: &Config,
+        used: Option<SourcesDigest>,
+        wall_time: Timestamp,
+        load: impl FnOnce(SourceSet) -> Result<LoadedSet, Vec<String>>,
+    ) -> Self {
         if let Ok(seen) = look(config)
             && Some(seen) == used
         {
@@ -226,7 +234,7 @@ impl SetAttempt {
                 ),
             })
             .collect();
-        match LoadedSet::load(set) {
+        match load(set) {
             Ok(loaded) if errors.is_empty() => Self::Usable(loaded, digest),
             Ok(_) => Self::Refused(Ok(digest), errors),
             Err(unreadable) => {

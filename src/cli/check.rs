@@ -199,7 +199,7 @@ fn report_files(owner: &str, flaws: Vec<SecretFileError>) -> usize {
             SecretFileError::Missing(reason) => {
                 print_result(format_args!("  {reason}; serve needs this file"));
             }
-            SecretFileError::Unusable(reason) => {
+            SecretFileError::Unusable(reason) | SecretFileError::Silent(reason) => {
                 print_notice(format_args!("{owner}{reason}"));
                 errors += 1;
             }

@@ -57,6 +57,17 @@ impl AuditKeyFiles {
         Ok(AuditKeys::new(keys))
     }
 
+    /// Checks a key of the audit log.
+    ///
+    /// # Errors
+    /// Returns the flaw of the key. An error begins with the name of the file.
+    pub fn check_key(key: &SecretString) -> Result<(), String> {
+        if key.expose_secret().len() < AUDIT_KEY_BYTES_MIN {
+            return Err(format!("is shorter than {AUDIT_KEY_BYTES_MIN} bytes"));
+        }
+        Ok(())
+    }
+
     /// Returns the files.
     pub fn paths(&self) -> &[PathBuf] {
         &self.0
@@ -70,11 +81,7 @@ impl AuditKeyFiles {
 
 fn read_key(file: &Path) -> Result<SecretString, String> {
     let key = secret::read(file)?;
-    if key.expose_secret().len() < AUDIT_KEY_BYTES_MIN {
-        return Err(format!(
-            "{} is shorter than {AUDIT_KEY_BYTES_MIN} bytes",
-            file.display()
-        ));
-    }
+    let named = |flaw| format!("{} {flaw}", file.display());
+    AuditKeyFiles::check_key(&key).map_err(named)?;
     Ok(key)
 }

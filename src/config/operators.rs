@@ -170,13 +170,20 @@ impl OperatorFile {
     /// Returns the reason why the token cannot be used. The reason does not contain the content of the token file.
     pub fn token(&self) -> Result<SecretString, String> {
         let token = secret::read(&self.token_file)?;
-        if token.expose_secret().len() < TOKEN_BYTES_MIN {
-            return Err(format!(
-                "{} is shorter than {TOKEN_BYTES_MIN} bytes",
-                self.token_file.display()
-            ));
-        }
+        let named = |flaw| format!("{} {flaw}", self.token_file.display());
+        Self::check_token(&token).map_err(named)?;
         Ok(token)
+    }
+
+    /// Checks the token of an operator.
+    ///
+    /// # Errors
+    /// Returns the flaw of the token. An error begins with the name of the file.
+    pub fn check_token(token: &SecretString) -> Result<(), String> {
+        if token.expose_secret().len() < TOKEN_BYTES_MIN {
+            return Err(format!("is shorter than {TOKEN_BYTES_MIN} bytes"));
+        }
+        Ok(())
     }
 }
 

@@ -23,6 +23,16 @@ pub struct SealingKeys {
 }
 
 impl SealingKeys {
+    /// Creates the keys of the directory. `keys` has the name of each file with its key, in the order of the names.
+    pub fn new(directory: &Path, keys: Vec<(String, SealingKey)>) -> Self {
+        let files = keys.iter().map(|(name, key)| (key.id(), name.clone()));
+        Self {
+            files: files.collect(),
+            ring: Arc::new(KeyRing::new(keys.into_iter().map(|(_, key)| key))),
+            directory: Some(directory.to_owned()),
+        }
+    }
+
     /// Returns whether both have the same keys in the same order.
     pub fn is_same(&self, other: &Self) -> bool {
         self.files == other.files
@@ -45,17 +55,14 @@ pub fn read(directory: Option<&Path>) -> Result<SealingKeys, Vec<String>> {
     let Some(directory) = directory else {
         return Ok(SealingKeys::default());
     };
-    let (mut keys, mut files, mut errors) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut keys, mut errors) = (Vec::new(), Vec::new());
     for name in names(directory).map_err(|error| vec![error])? {
         let path = directory.join(&name);
         let key = secret::read(&path).and_then(|text| {
             SealingKey::parse(&text).map_err(|flaw| format!("{} {flaw}", path.display()))
         });
         match key {
-            Ok(key) => {
-                files.push((key.id(), name));
-                keys.push(key);
-            }
+            Ok(key) => keys.push((name, key)),
             Err(error) => errors.push(error),
         }
     }
@@ -63,16 +70,9 @@ pub fn read(directory: Option<&Path>) -> Result<SealingKeys, Vec<String>> {
         let text = format!("the directory {} has no key file", directory.display());
         errors.push(text);
     }
-    if errors.is_empty() {
-        let ring = Arc::new(KeyRing::new(keys));
-        let directory = Some(directory.to_owned());
-        Ok(SealingKeys {
-            ring,
-            files,
-            directory,
-        })
-    } else {
-        Err(errors)
+    match errors.is_empty() {
+        true => Ok(SealingKeys::new(directory, keys)),
+        false => Err(errors),
     }
 }
 
@@ -86,7 +86,10 @@ pub(super) fn files(directory: Option<&Path>) -> Vec<PathBuf> {
 }
 
 /// Returns the file names of the keys in ascending order.
-fn names(directory: &Path) -> Result<Vec<String>, String> {
+///
+/// # Errors
+/// Returns the reason why the directory cannot be read.
+pub fn names(directory: &Path) -> Result<Vec<String>, String> {
     let failed = |error| {
         format!(
             "the directory {} cannot be read: {error}",

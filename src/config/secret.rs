@@ -1,5 +1,6 @@
 //! Reads secrets from files. The configuration accepts no secrets in settings or environment variables.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
@@ -56,7 +57,7 @@ pub fn is_exposed(path: &Path) -> bool {
 
 /// Returns the reason why the profile does not allow a secret file that every user of the machine can read or write. A
 /// missing file is no reason.
-pub(super) fn exposure(path: &Path, profile: Option<Profile>) -> Option<String> {
+pub fn exposure(path: &Path, profile: Option<Profile>) -> Option<String> {
     let is_refused = profile == Some(Profile::Production) && is_exposed(path);
     is_refused.then(|| {
         let mode = mode(path).unwrap_or_default() & 0o777;
@@ -71,6 +72,12 @@ fn mode(path: &Path) -> Option<u32> {
     std::fs::metadata(path)
         .ok()
         .map(|file| file.permissions().mode())
+}
+
+/// Returns the time of the last change of a secret file, in seconds since the Unix epoch.
+pub fn modified(path: &Path) -> Option<i64> {
+    let file = std::fs::metadata(path).ok()?;
+    Some(file.mtime())
 }
 
 fn too_long(path: &Path) -> String {

@@ -219,6 +219,8 @@ enum AuthScheme {
     Token(TokenKeys),
     StandardWebhooks(Vec<SigningKey>),
     Hmac(Arc<hmac::HmacKeys>),
+    /// All secrets of the source have ended. The text is the challenge of the source's scheme.
+    Revoked(&'static str),
 }
 
 impl Verifier {
@@ -269,6 +271,12 @@ impl Verifier {
         Self(AuthScheme::Hmac(Arc::new(keys)))
     }
 
+    /// Creates a verifier that denies every request, because all secrets of the source have ended. The sender gets the
+    /// same answer as with a wrong secret, so the challenge stays the same.
+    pub const fn revoked(challenge: &'static str) -> Self {
+        Self(AuthScheme::Revoked(challenge))
+    }
+
     /// Returns the `WWW-Authenticate` header value for a denied request.
     pub const fn challenge(&self) -> &'static str {
         match &self.0 {
@@ -276,6 +284,7 @@ impl Verifier {
             AuthScheme::Token(keys) => keys.scheme().challenge(),
             AuthScheme::StandardWebhooks(_) => "StandardWebhooks",
             AuthScheme::Hmac(_) => "HMAC",
+            AuthScheme::Revoked(challenge) => challenge,
         }
     }
 
@@ -292,6 +301,7 @@ impl Verifier {
                 standard_webhooks::SignedHead::read(headers, wall).map(drop)
             }
             AuthScheme::Hmac(keys) => keys.read_head(headers, wall).map(drop),
+            AuthScheme::Revoked(_) => Err(revoked()),
         }
     }
 
@@ -319,12 +329,19 @@ impl Verifier {
                     keys.verify(head, &body.0, wall)?;
                     SignatureScope::Text(Arc::clone(keys))
                 }
+                AuthScheme::Revoked(_) => return Err(revoked()),
             };
         Ok(Authentic {
             content: body.0,
             signed,
         })
     }
+}
+
+fn revoked() -> Denial {
+    Denial::mismatch(
+        "all secrets of the source have ended, because their files are gone".to_owned(),
+    )
 }
 
 /// The debug output shows only the authentication scheme, never the secrets.

@@ -171,7 +171,7 @@ pub static SETTINGS: &[MessageExplanation] = &[
             "… and … have the same token, so the audit log could not tell them apart",
             "…: the name must be 1 to … visible ASCII characters",
             "… is not a role; did you mean …?",
-            "… is shorter than … bytes",
+            "is shorter than … bytes",
         ],
         "A token file of an operator is not usable: its name is the name of the operator with the words of the roles, and its content is the token.",
         "Rename the file, or write a longer token.",

@@ -1,6 +1,7 @@
 //! Tests of the rotation of the API key with two configured keys.
 
 use std::fs;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ struct Rotation {
     app: TestApp,
     imprint: RawImprint,
     accepted: Arc<Mutex<&'static str>>,
-    _older: TempDir,
+    older: TempDir,
 }
 
 impl Rotation {
@@ -42,12 +43,16 @@ impl Rotation {
             app,
             imprint,
             accepted,
-            _older: older,
+            older,
         }
     }
 
     fn accept_only(&self, key: &'static str) {
         *self.accepted.lock().unwrap() = key;
+    }
+
+    fn older_file(&self) -> PathBuf {
+        self.older.path().join("older")
     }
 
     /// Sends an event, and lets time pass until the bridge has delivered it.
@@ -149,4 +154,46 @@ fn two_wrong_keys_stop_the_destination() {
     assert!(keys.trim_end_matches('N').ends_with('O'), "{keys}");
     assert!(keys.ends_with("NNN"), "{keys}");
     assert_eq!(rotation.app.metric("waiting_entries"), Some(3.0));
+}
+
+/// FAULTS N611: the file of the older key is gone, unusable or a pipe, and the newer key is replaced.
+#[test]
+fn a_lost_older_key_does_not_stop_the_rotation() {
+    const NEXT: &str = "sk_test_canary_next_key";
+    for content in [None, Some("")] {
+        let rotation = Rotation::start(KEY);
+        rotation.deliver("e1");
+        match content {
+            None => fs::remove_file(rotation.older_file()).unwrap(),
+            Some(content) => fs::write(rotation.older_file(), content).unwrap(),
+        }
+        rotation.accept_only(NEXT);
+        rotation.app.files.write_key(NEXT);
+        rotation.deliver("e2");
+        let failures = "secret_read_failures_total{secret=\"imprint\"}";
+        assert!(rotation.app.metric(failures).unwrap() > 0.0);
+    }
+}
+
+/// FAULTS N611: the older key ends a minute after its file, and the API key stays in use without its file.
+#[test]
+fn the_older_key_ends_with_its_file_and_the_api_key_does_not() {
+    let rotation = Rotation::start(OLDER);
+    rotation.deliver("e1");
+    rotation.app.files.remove_key();
+    rotation.advance(Duration::from_secs(9));
+    fs::remove_file(rotation.older_file()).unwrap();
+    rotation.advance(Duration::from_secs(30));
+    rotation.deliver("e2");
+    assert!(rotation.keys().ends_with('O'), "{}", rotation.keys());
+    rotation.accept_only(KEY);
+    let seen = rotation.keys().len();
+    wait_for("the older key ends", || {
+        rotation.app.advance(Duration::from_secs(3));
+        let failures = "secret_read_failures_total{secret=\"imprint\"}";
+        (rotation.app.metric(failures).unwrap() > 60.0).then_some(())
+    });
+    rotation.deliver("e3");
+    let keys = rotation.keys();
+    assert!(keys.chars().skip(seen).all(|key| key == 'N'), "{keys}");
 }

@@ -743,7 +743,7 @@ fn make_mistakes(scenario: &mut Scenario) {
     let wrong_key = format!("{0}\n{0}", value("wrong key"));
     scenario.files.write_key(&wrong_key);
     scenario.configured(Masked, &["check"], "", 2);
-    let is_seen = |log: &str| log.contains("cannot read the keys of Imprint");
+    let is_seen = |log: &str| log.contains("cannot use a secret file");
     wait_for("the wrong key is noticed", || {
         is_seen(&scenario.process.log()).then_some(())
     });

@@ -44,6 +44,7 @@ mod proof;
 mod request_headers;
 mod scenarios;
 mod sealing;
+mod secret_files;
 mod senders;
 mod signed;
 mod simulation;

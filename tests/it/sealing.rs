@@ -138,6 +138,27 @@ fn a_wrong_key_file_is_reported_and_the_previous_keys_stay_in_use() {
     wait_for_metric(&app, "sealing_keys_unreadable", 0.0);
 }
 
+/// FAULTS N612: a damaged key file keeps its key, and does not stop the change to a newer key.
+#[test]
+fn a_damaged_key_file_does_not_stop_a_newer_key() {
+    let app = TestApp::setup().sealing_key("2026-02", hex(2));
+    let app = app.operator("alice", TOKEN).start();
+    set_mode(&app, "paused");
+    app.accept(&email("E1", "CUST-1", 1));
+    app.files.write_sealing_key("2026-02", "damaged");
+    wait_for_metric(&app, "sealing_keys_unreadable", 1.0);
+    app.files.write_sealing_key("2026-03", &hex(3));
+    // No record needs the key of the damaged file any more, so the newer key seals all records.
+    wait_for_metric(&app, "sealing_removable_keys", 1.0);
+    assert_eq!(app.metric("sealing_missing_keys"), Some(0.0));
+    set_mode(&app, "open");
+    app.wait_until("E1", "delivered");
+    let failures = "secret_read_failures_total{secret=\"sealing\"}";
+    assert!(app.metric(failures).unwrap() > 0.0);
+    app.files.remove_sealing_key("2026-02");
+    wait_for_keys(&app, "sealing_removable_keys", 0.0);
+}
+
 /// FAULTS N487: a plain store is sealed while the bridge accepts events, and its plain text is gone after the next start.
 #[test]
 fn a_plain_store_is_sealed_under_load() {

@@ -306,6 +306,11 @@ impl Files {
         std::fs::rename(draft, self.key()).unwrap();
     }
 
+    /// Removes the API key file.
+    pub(crate) fn remove_key(&self) {
+        std::fs::remove_file(self.key()).unwrap();
+    }
+
     /// Returns the number of waiting entries in the store, which no bridge may have open.
     pub(crate) fn waiting(&self) -> u64 {
         block_on(self.open_store().depth()).unwrap().waiting

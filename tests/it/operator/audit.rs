@@ -16,6 +16,8 @@ use crate::support::{FakeImprint, Files, KEY, email};
 const FIRST_KEY: &str = "first-audit-key-0123456789-0123456789";
 const SECOND_KEY: &str = "second-audit-key-0123456789-0123456789";
 
+const THIRD_KEY: &str = "third-audit-key-0123456789-0123456789";
+
 /// The files with the keys of the audit log.
 struct KeyFiles(TempDir);
 
@@ -403,4 +405,35 @@ fn the_log_has_each_head_and_no_key() {
     let (code, printed) = keys.verify(&files.store(), &["first"], heads[1].as_str());
     assert_eq!(code, Some(0), "{printed}");
     assert!(!log.contains(FIRST_KEY), "{log}");
+}
+
+/// FAULTS N617: a key of the audit log is replaced, and then removed, while the bridge runs. No restart is necessary, and
+/// every record has a key.
+#[test]
+fn a_new_audit_key_counts_without_a_restart() {
+    let keys = KeyFiles::write();
+    let mut app = OperatedApp::start(&keys.settings(&["first", "second"]));
+    open(&app);
+    let has_key_record = |app: &OperatedApp, count: usize| {
+        let audit = app.get("/audit").to_string();
+        audit.matches("\"audit_key\"").count() == count
+    };
+    assert!(has_key_record(&app, 1));
+    std::fs::write(keys.path("second"), FIRST_KEY).unwrap();
+    std::fs::write(keys.path("first"), THIRD_KEY).unwrap();
+    app.0.wait_for("the new key", |_| has_key_record(&app, 2));
+    std::fs::remove_file(keys.path("first")).unwrap();
+    app.0.wait_for("the missing file is counted", |app| {
+        let failures = "secret_read_failures_total{secret=\"audit\"}";
+        app.metric(failures).unwrap() > 0.0
+    });
+    open(&app);
+    assert_eq!(app.get("/audit")["sound"], true);
+    assert!(has_key_record(&app, 2));
+    let head = head(&app);
+    app.0.stop().unwrap();
+    std::fs::write(keys.path("first"), THIRD_KEY).unwrap();
+    let store = app.0.files.store();
+    let (code, printed) = keys.verify(&store, &["first", "second"], Some(&head));
+    assert_eq!(code, Some(0), "{printed}");
 }
