@@ -238,6 +238,9 @@ fn describe(source: &Source, results: &ExampleResults) {
                 "    the schema does not have {read}, which an expression reads; did you mean {meant}?"
             ));
         }
+        if let Some(note) = half_street(event_type) {
+            print_result(note);
+        }
         if covered.has_only_invalid_events() {
             print_result(
                 "    every example is invalid: no example shows a request of this mapping to Imprint",
@@ -255,6 +258,25 @@ fn describe(source: &Source, results: &ExampleResults) {
     if !ignored.is_empty() {
         print_result(format_args!("  ignored: {}", ignored.join(", ")));
     }
+}
+
+/// Returns a note if a mapping sets the first line of a street and never the second one. Imprint then keeps the second line
+/// of an earlier address.
+fn half_street(event_type: &EventType) -> Option<String> {
+    let fields: Vec<String> = event_type
+        .mapping
+        .fields()
+        .map(ToString::to_string)
+        .collect();
+    let has_no_second = |field: &&String| {
+        let outer = field.strip_suffix("street_line1");
+        outer.is_some_and(|outer| !fields.contains(&format!("{outer}street_line2")))
+    };
+    let first = fields.iter().find(has_no_second)?;
+    let second = first.replace("line1", "line2");
+    Some(format!(
+        "    sets {first} and never {second}: Imprint keeps the second line of an earlier address, such as an apartment. If the source has one line, use `EXPRESSION | line(1; 2)` and `EXPRESSION | line(2; 2)`, which clears the second line"
+    ))
 }
 
 /// Prints the expressions in `[body]` that run in the jq interpreter, and the time that the whole table takes for the

@@ -26,6 +26,8 @@ const LOCATION_JSON: &str = "json";
 pub const ATTRIBUTE: &str = "The value must have 1 to 256 characters and no control characters.";
 /// The error text for an invalid event time.
 const TIME: &str = "The time must be an RFC 3339 date-time.";
+/// The error text for a body that is no CloudEvents event.
+const NO_CLOUD_EVENT: &str = "This attribute is required, because the source takes CloudEvents. Other JSON needs the table [body] with format = \"json\" in the source file.";
 const SPECVERSION: &str = "1.0";
 const DATA: &str = "data";
 const DATA_BASE64: &str = "data_base64";
@@ -266,7 +268,7 @@ struct Attributes<'a> {
 
 impl<'a> Attributes<'a> {
     fn specversion(&mut self) {
-        match self.required_text("specversion") {
+        match self.required_text("specversion", NO_CLOUD_EVENT) {
             Some(SPECVERSION) | None => {}
             Some(_) => self.fail(
                 "specversion",
@@ -277,7 +279,7 @@ impl<'a> Attributes<'a> {
     }
 
     fn required(&mut self, name: &'static str) -> Option<Attribute> {
-        let text = self.required_text(name)?;
+        let text = self.required_text(name, "This attribute is required.")?;
         match Attribute::parse(text) {
             Ok(attribute) => Some(attribute),
             Err(_other) => {
@@ -309,9 +311,9 @@ impl<'a> Attributes<'a> {
         }
     }
 
-    fn required_text(&mut self, name: &'static str) -> Option<&'a str> {
+    fn required_text(&mut self, name: &'static str, detail: &str) -> Option<&'a str> {
         if !self.envelope.contains_key(name) {
-            self.fail(name, "required", "This attribute is required.");
+            self.fail(name, "required", detail);
         }
         self.text(name)
     }

@@ -24,6 +24,11 @@ pub fn inside(outer: &str, name: &str) -> String {
     pointer
 }
 
+/// Returns the name of a member or an item from its part of a JSON Pointer.
+pub fn name(part: &str) -> String {
+    part.replace("~1", "/").replace("~0", "~")
+}
+
 /// Returns whether one of the JSON Pointers `pointers` lies inside the place `outer`.
 pub fn any_inside<P: Borrow<str> + Ord>(pointers: &BTreeSet<P>, outer: &str) -> bool {
     let prefix = format!("{outer}/");

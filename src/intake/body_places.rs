@@ -10,6 +10,7 @@ use super::schema;
 use crate::event::cloudevents::{self, ContentMode};
 use crate::event::{EventError, pointer};
 use crate::mapping::{EventPlaces, SplitCause};
+use crate::spelling;
 
 /// The place of the data in a CloudEvents event, as a JSON Pointer. In binary mode, the body is the data.
 const DATA: &str = "/data";
@@ -29,15 +30,10 @@ pub(super) struct BodyPlaces<'a> {
     encoding: &'a Encoding<'a>,
     message: RequestMessage<'a>,
     events_max: usize,
-    /// The body that `body.split` splits. The first error of a body parses the body again, because a body without errors
-    /// does not need the places.
-    split: OnceCell<SplitBody>,
-}
-
-/// A body with the places of the events that `body.split` makes of the body.
-struct SplitBody {
-    body: Value,
-    events: Vec<EventPlaces>,
+    /// The body. The first error of a body parses the body again, because a body without errors does not need the places.
+    body: OnceCell<Value>,
+    /// The places of the events that `body.split` makes of the body.
+    split: OnceCell<Vec<EventPlaces>>,
 }
 
 impl<'a> BodyPlaces<'a> {
@@ -50,22 +46,52 @@ impl<'a> BodyPlaces<'a> {
             encoding,
             message,
             events_max,
+            body: OnceCell::new(),
             split: OnceCell::new(),
         }
     }
 
     /// Converts the pointers of errors in the event at `index` to pointers into the body. If the expression `body.split`
-    /// is the cause of an error, the error says so.
+    /// is the cause of an error, the error says so. If the body has a member with a similar name, the error names the
+    /// member.
     pub(super) fn locate(&self, index: usize, errors: Vec<EventError>) -> Vec<EventError> {
         let located = errors.into_iter().map(|error| EventError {
             pointer: self.place(index, &error.pointer),
-            detail: match self.split_cause(index, &error) {
-                Some(cause) => format!("{} {cause}", error.detail),
-                None => error.detail,
-            },
+            detail: self.detail(index, &error),
             ..error
         });
         located.collect()
+    }
+
+    fn detail(&self, index: usize, error: &EventError) -> String {
+        let cause = self.split_cause(index, error).map(str::to_owned);
+        let similar = self.similar(index, error);
+        let sentences = [Some(error.detail.clone()), cause, similar];
+        let sentences: Vec<String> = sentences.into_iter().flatten().collect();
+        sentences.join(" ")
+    }
+
+    /// Names the member of the body whose name is similar to the name of the absent member that an error is about.
+    fn similar(&self, index: usize, error: &EventError) -> Option<String> {
+        let part = absent_part(error)?;
+        let place = match self.split() {
+            Some(events) => events.get(index)?.in_body(&part),
+            None => self.place(index, &part),
+        };
+        let (outer, name) = place.rsplit_once('/')?;
+        let members = self.body().pointer(outer)?.as_object()?;
+        let name = pointer::name(name);
+        if members.contains_key(&name) {
+            return None;
+        }
+        let similar = spelling::misspelt(&name, members.keys().map(String::as_str))?;
+        let similar = pointer::inside(outer, similar);
+        Some(format!("The body has a value at {similar}."))
+    }
+
+    fn body(&self) -> &Value {
+        self.body
+            .get_or_init(|| cloudevents::parse(self.message.body).unwrap_or_default())
     }
 
     /// Converts a place in the event at `index` to the place in the body. Both places are JSON Pointers.
@@ -79,8 +105,8 @@ impl<'a> BodyPlaces<'a> {
             },
             Encoding::Json(_) => match self.split() {
                 None => pointer.to_owned(),
-                Some(split) => match split.events.get(index) {
-                    Some(places) => reachable(&split.body, places.in_body(pointer)),
+                Some(events) => match events.get(index) {
+                    Some(places) => reachable(self.body(), places.in_body(pointer)),
                     None => format!("/{index}{pointer}"),
                 },
             },
@@ -89,41 +115,40 @@ impl<'a> BodyPlaces<'a> {
 
     /// Returns the place of the event at `index` in the body, as a JSON Pointer.
     pub(super) fn event(&self, index: usize) -> String {
-        let places = self.split().and_then(|split| split.events.get(index));
+        let places = self.split().and_then(|events| events.get(index));
         places.map_or_else(|| self.place(index, ""), EventPlaces::event)
     }
 
-    /// Returns the body that `body.split` splits, or `None` without this expression.
-    fn split(&self) -> Option<&SplitBody> {
+    /// Returns the places of the events that `body.split` makes, or `None` without this expression.
+    fn split(&self) -> Option<&Vec<EventPlaces>> {
         let Encoding::Json(envelope) = self.encoding else {
             return None;
         };
         envelope.splits().then(|| {
-            self.split.get_or_init(|| {
-                let body = cloudevents::parse(self.message.body).unwrap_or_default();
-                let events = envelope.places(&body, self.message.headers, self.events_max);
-                SplitBody { body, events }
-            })
+            self.split
+                .get_or_init(|| envelope.places(self.body(), self.message.headers, self.events_max))
         })
     }
 
     /// Returns a sentence if the expression `body.split` is the cause of an error in the event at `index`, or can be the
     /// cause.
     fn split_cause(&self, index: usize, error: &EventError) -> Option<&'static str> {
-        let split = self.split()?;
-        let places = split.events.get(index)?;
-        let part = match schema::missing_property(error) {
-            Some(name) => pointer::inside(&error.pointer, &name),
-            // The error is not about one value of the event.
-            None if error.pointer.is_empty() => return None,
-            None => error.pointer.clone(),
-        };
-        let is_in_body = || split.body.pointer(&places.in_body(&part)).is_some();
+        let places = self.split()?.get(index)?;
+        let part = absent_part(error)?;
+        let is_in_body = || self.body().pointer(&places.in_body(&part)).is_some();
         match places.split_cause(&part)? {
             SplitCause::LeftOut if is_in_body() => Some(LEFT_OUT),
             SplitCause::LeftOut => Some(MISSING),
             SplitCause::Made => Some(MADE),
         }
+    }
+}
+
+/// Returns the place of the value that an error is about, if the error is about one value. Then the value can be absent.
+fn absent_part(error: &EventError) -> Option<String> {
+    match schema::missing_property(error) {
+        Some(name) => Some(pointer::inside(&error.pointer, &name)),
+        None => (!error.pointer.is_empty()).then(|| error.pointer.clone()),
     }
 }
 

@@ -112,6 +112,7 @@ impl Sources {
         Some(Explanation {
             source: source.name.as_str().to_owned(),
             events,
+            left_out: explained_body.left_out(visibility),
             outcome,
         })
     }

@@ -8,7 +8,7 @@ use super::Sources;
 use super::body_places::BodyPlaces;
 use super::encoding::Encoding;
 use super::explain::target;
-use super::explanation::{EventExplanation, TargetExplanation, TargetResult};
+use super::explanation::{EventExplanation, TargetExplanation, TargetResult, mask};
 use super::message::RequestMessage;
 use super::source::Source;
 use crate::event::cloudevents;
@@ -46,6 +46,16 @@ impl Sources {
 }
 
 impl ExplainedBody<'_> {
+    /// Returns the places in the body that `body.split` copies into no event.
+    pub(super) fn left_out(&self, visibility: Visibility) -> Vec<String> {
+        let places = self.split.iter().flat_map(|split| &split.left_out);
+        let mut places: Vec<String> = places.cloned().collect();
+        if visibility == Visibility::Masked {
+            mask(&mut places);
+        }
+        places
+    }
+
     /// Returns the place in the body of a place in the event at `index`. A request header has no place in the body, so
     /// its name stays.
     fn place(&self, index: usize, place: &str) -> String {

@@ -18,6 +18,9 @@ pub struct Explanation {
     pub source: String,
     /// The explanations of the events, one per event.
     pub events: Vec<EventExplanation>,
+    /// The places in the body that the expression `body.split` copies into no event, as JSON Pointers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
     /// The problem document for a body that the bridge cannot decode. For such a body, `events` is empty.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<ExplainedOutcome>,
@@ -241,7 +244,7 @@ impl Explanation {
 }
 
 /// Masks the names in JSON Pointers that can be values. Each place stands in the result once.
-fn mask(places: &mut Vec<String>) {
+pub(super) fn mask(places: &mut Vec<String>) {
     for place in &mut *places {
         *place = pointer::without_values(place);
     }

@@ -223,7 +223,8 @@ impl JsonEnvelope {
             Some(split) => {
                 let context = &ReadContext::of_headers(headers);
                 let body = LocatedValue::in_context(&body, context);
-                parts(split, &body, max).map_err(|error| vec![error.into_event_error(&SPLIT)])
+                parts(split, &body, max)
+                    .map_err(|error| vec![named_kind(error.into_event_error(&SPLIT), body.value())])
             }
         }
     }
@@ -270,9 +271,29 @@ impl JsonEnvelope {
                 time,
                 data,
             }),
-            (_, _) => Err(errors),
+            (_, _) => {
+                let errors = errors.into_iter();
+                Err(errors.map(|error| named_kind(error, Some(&data))).collect())
+            }
         }
     }
+}
+
+/// Adds the kind of a whole body or a whole event to its error, if the value is not an object.
+fn named_kind(error: EventError, value: Option<&Value>) -> EventError {
+    let kind = match value {
+        Some(Value::Array(_)) => "The value is an array.",
+        Some(Value::String(_)) => {
+            "The value is a text. If the text contains JSON, the sender must post this JSON itself."
+        }
+        Some(Value::Number(_)) => "The value is a number.",
+        Some(Value::Bool(_) | Value::Null | Value::Object(_)) | None => return error,
+    };
+    if !error.pointer.is_empty() || error.rule == header::NAME {
+        return error;
+    }
+    let detail = format!("{} {kind}", error.detail);
+    EventError { detail, ..error }
 }
 
 impl CompiledRule {

@@ -73,6 +73,14 @@ impl EventPlaces {
         }
     }
 
+    /// Returns the places in the body whose values are parts of the event, as JSON Pointers.
+    pub(super) fn origins(&self) -> impl Iterator<Item = &str> {
+        self.parts.values().filter_map(|origin| match origin {
+            PartOrigin::Body(place) => Some(place.as_str()),
+            PartOrigin::Made(_) | PartOrigin::Constant => None,
+        })
+    }
+
     /// Returns the place of the event in the body, as a JSON Pointer.
     pub fn event(&self) -> String {
         self.item.clone().unwrap_or_else(|| self.in_body(""))

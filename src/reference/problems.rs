@@ -6,7 +6,7 @@ use super::{MessageExplanation, row};
 pub static PROBLEMS: &[MessageExplanation] = &[
     row(
         &["malformed"],
-        "The body is not JSON, or not a CloudEvent, or `body.split`, `body.id` or `body.type` finds no value in it.",
+        "The body is not JSON, or not a CloudEvent, or `body.split`, `body.id` or `body.type` finds no value in it, or `body.time` finds a value that is not an RFC 3339 time.",
         "Correct the body. Each error in `faults` has its place and its rule.",
     ),
     row(

@@ -215,6 +215,13 @@ pub static SOURCES: &[MessageExplanation] = &[
     ),
     row(
         &[
+            "    sets … and never …: Imprint keeps the second line of an earlier address, such as an apartment. If the source has one line, use `EXPRESSION | line(1; 2)` and `EXPRESSION | line(2; 2)`, which clears the second line",
+        ],
+        "The mapping sets the first line of a street, and no rule sets or clears the second line. After a move, the old apartment stands beside the new street.",
+        "Map the second line. If the source has one line, `line(1; 2)` and `line(2; 2)` set both fields, and the second one clears the second line.",
+    ),
+    row(
+        &[
             "    every example is invalid: no example shows a request of this mapping to Imprint",
             "  examples with an invalid event that the bridge parks: …",
         ],

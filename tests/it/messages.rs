@@ -766,3 +766,45 @@ fn a_body_that_is_not_json_gets_its_true_cause() {
         );
     }
 }
+
+/// FAULTS N679: a mapping sets the first line of a street only, so an old second line stays at Imprint.
+#[test]
+fn a_street_with_only_one_line_is_noted() {
+    let note = "sets street_line1 and never street_line2: Imprint keeps the second line of an earlier address";
+    for (lines, has_note) in [
+        ("street_line1 = \".a\"", true),
+        (
+            "street_line1 = \".a | line(1; 2)\"\nstreet_line2 = \".a | line(2; 2)\"",
+            false,
+        ),
+        ("city = \".a\"", false),
+    ] {
+        let source = SOURCE.replace("first_name =", &format!("{lines}\nfirst_name ="));
+        let (report, _) = check(folder_with(&source, SCHEMA).path(), &[]);
+        assert_eq!(report.contains(note), has_note, "{report}");
+    }
+    let line = "customer_history.address.street_line1 = \".a\"";
+    let source = SOURCE.replace("first_name =", &format!("{line}\nfirst_name ="));
+    let (report, _) = check(folder_with(&source, SCHEMA).path(), &[]);
+    let note = "sets customer_history.address.street_line1 and never customer_history.address.street_line2";
+    assert!(report.contains(note), "{report}");
+}
+
+/// FAULTS N680: the source file of plain JSON has no table `[body]`.
+#[test]
+fn a_source_without_body_says_that_it_takes_cloud_events() {
+    let from = SOURCE.find("[body]").unwrap();
+    let to = SOURCE.find("[events.customer]").unwrap();
+    let source = format!(
+        "{}{}",
+        SOURCE.get(..from).unwrap(),
+        SOURCE.get(to..).unwrap()
+    );
+    let (_, errors) = check(folder_with(&source, SCHEMA).path(), &[]);
+    let cause =
+        "because the source takes CloudEvents. Other JSON needs the table [body] with format = ";
+    assert!(
+        errors.iter().any(|error| error.contains(cause)),
+        "{errors:#?}"
+    );
+}

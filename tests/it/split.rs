@@ -105,3 +105,114 @@ fn the_absent_part_of_a_text_is_named() {
     let found = errors(&source, &without("event"));
     assert!(found.iter().all(|error| error.0 == "/event"), "{found:?}");
 }
+
+/// A source whose expression `body.split` passes every member on, except one.
+const PASSING: &str = r#"
+[body]
+format = "json"
+split = '. | with_entries(select(.key != "sent_at"))'
+id = ".webhookID"
+type = '"person"'
+[events.person]
+schema = "person.json"
+customer.partner_id = ".id"
+[events.person.update]
+email = ".email"
+"#;
+
+/// FAULTS N676: an expression misspells a member of the body.
+#[test]
+fn the_similar_member_of_the_body_is_named() {
+    let body = json!({"id": "c-1", "webhookId": "w-1", "email": "a@example.com", "sent_at": 1});
+    let unsplit = PASSING.replace("split = ", "# ");
+    for source in [PASSING, &unsplit] {
+        let found = errors(source, &body);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].0, "/webhookID", "{found:?}");
+        let named = found[0].1.ends_with("The body has a value at /webhookId.");
+        assert!(named, "{found:?}");
+        assert!(!found[0].1.contains("makes the object"), "{found:?}");
+    }
+    // No member has a similar name.
+    let body = json!({"id": "c-1", "email": "a@example.com"});
+    let found = errors(&unsplit, &body);
+    assert_eq!(found[0].1, "The event must have a value here.", "{found:?}");
+    // The body lacks a member that the schema requires.
+    let source = PASSING.replace("webhookID", "id");
+    let body = json!({"id": "c-1", "Changes": {}, "timestamp": 1, "email": "a@example.com"});
+    let found = errors(&source, &body);
+    assert!(
+        found[0].1.ends_with("The body has a value at /Changes."),
+        "{found:?}"
+    );
+}
+
+/// FAULTS N678: the body is a list or a text that contains JSON.
+#[test]
+fn the_kind_of_a_body_that_is_no_object_is_named() {
+    for (body, kind) in [
+        (json!([{"id": "c-1"}]), "The value is an array."),
+        (
+            json!("{\"id\": 1}"),
+            "The value is a text. If the text contains JSON,",
+        ),
+    ] {
+        for source in [PASSING.to_owned(), PASSING.replace("split = ", "# ")] {
+            let found = errors(&source, &body);
+            assert!(found[0].1.contains(kind), "{found:?}");
+        }
+    }
+}
+
+/// FAULTS N677: with an expression that copies all members except one, `check` lists what no expression uses, and
+/// `explain` lists what the expression leaves out.
+#[test]
+fn a_split_that_copies_members_does_not_use_them() {
+    let folder = SourceFolder::new(
+        "",
+        "kind = \"none\"",
+        &PASSING.replace("webhookID", "webhookId"),
+    );
+    let text = json!({"type": "string"});
+    let names = ["id", "webhookId", "email", "companyName", "dnd"];
+    let properties: serde_json::Map<_, _> = names
+        .map(|name| (name.to_owned(), text.clone()))
+        .into_iter()
+        .collect();
+    let schema = json!({"type": "object", "properties": properties});
+    std::fs::write(folder.path("schemas/person.json"), schema.to_string()).unwrap();
+    let body = json!({"id": "c-1", "webhookId": "w-1", "email": "a@example.com", "sent_at": 1, "companyName": "x", "dnd": "y"});
+    std::fs::create_dir_all(folder.path("sources/probe")).unwrap();
+    let event = folder.path("sources/probe/a.event.json");
+    std::fs::write(&event, body.to_string()).unwrap();
+    let dirs = "sources_dir = \"sources\"\nschemas_dir = \"schemas\"\n";
+    std::fs::write(folder.path("bridge.toml"), dirs).unwrap();
+    let run = |arguments: &[&str]| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_imprint-bridge"))
+            .args(arguments)
+            .current_dir(folder.path(""))
+            .output()
+            .unwrap();
+        let texts = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+        texts.concat()
+    };
+    let report = run(&["check", "--config", "bridge.toml"]);
+    assert!(
+        report.contains("not read: /companyName, /dnd\n"),
+        "{report}"
+    );
+    let report = run(&[
+        "explain",
+        "--config",
+        "bridge.toml",
+        "--source",
+        "probe",
+        event.to_str().unwrap(),
+    ]);
+    assert!(
+        report.contains("not read: /companyName, /dnd\n"),
+        "{report}"
+    );
+    let left_out = "in no event, because body.split does not copy it: /sent_at\n";
+    assert!(report.contains(left_out), "{report}");
+}

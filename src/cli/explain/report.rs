@@ -22,7 +22,11 @@ pub(super) fn body(explanation: &Explanation) -> Vec<String> {
     if explanation.events.is_empty() {
         return vec!["no events: nothing would be stored".to_owned()];
     }
-    explanation.events.iter().flat_map(event).collect()
+    let mut lines: Vec<String> = explanation.events.iter().flat_map(event).collect();
+    let left_out = Some(explanation.left_out.as_slice());
+    let title = "in no event, because body.split does not copy it";
+    lines.extend(list(title, left_out).map(|line| line.trim_start().to_owned()));
+    lines
 }
 
 /// Formats the explanation of one event.
@@ -154,7 +158,7 @@ fn row(target: &TargetExplanation, request: Option<&RequestExplanation>) -> Vec<
     vec![
         target.target.clone(),
         format!("{result}{assumed}{unchanged}{held_back}{stale}"),
-        shortened(&target.reads.join(" ")),
+        shortened_list(&target.reads),
         format!("{}{interpreted}", in_one_line(&target.expression)),
     ]
 }
@@ -168,6 +172,23 @@ fn shortened(cell: &str) -> String {
     }
 }
 
+/// Joins places to the maximum width of a column, without a part of a place.
+fn shortened_list(places: &[String]) -> String {
+    let mut cell = String::new();
+    for (shown, place) in places.iter().enumerate() {
+        let place = printable(place);
+        let is_too_long = cell.chars().count() + place.chars().count() >= CELL_CHARACTERS_MAX;
+        if shown > 0 && is_too_long {
+            return format!("{cell} and {} more", places.len() - shown);
+        }
+        if shown > 0 {
+            cell.push(' ');
+        }
+        cell.push_str(&place);
+    }
+    shortened(&cell)
+}
+
 fn list(title: &str, items: Option<&[String]>) -> Option<String> {
     let items = items.filter(|items| !items.is_empty())?;
     Some(format!("  {title}: {}", items.join(", ")))
@@ -177,4 +198,28 @@ fn list(title: &str, items: Option<&[String]>) -> Option<String> {
 pub(in crate::cli) fn in_one_line(expression: &str) -> String {
     let lines: Vec<&str> = expression.lines().map(str::trim).collect();
     lines.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// FAULTS N677: a list of places never ends inside a place.
+    #[test]
+    fn a_long_list_of_places_ends_with_their_number() {
+        let places: Vec<String> = (0..9)
+            .map(|number| format!("/customFields/{number}"))
+            .collect();
+        let cell = shortened_list(&places);
+        assert_eq!(
+            cell,
+            "/customFields/0 /customFields/1 /customFields/2 and 6 more"
+        );
+        assert_eq!(
+            shortened_list(places.get(..2).unwrap()),
+            "/customFields/0 /customFields/1"
+        );
+        assert_eq!(shortened_list(&[]), "");
+        assert!(shortened_list(&["x".repeat(60)]).ends_with('…'));
+    }
 }

@@ -21,7 +21,15 @@ pub struct SplitReads {
     /// The places that are inside no event.
     shared: Vec<String>,
     events: Vec<EventPlaces>,
+    /// The places in the body that no event contains, at most `LEFT_OUT_MAX`.
+    pub left_out: Vec<String>,
 }
+
+/// The maximum number of places that an explanation lists as left out of the events.
+const LEFT_OUT_MAX: usize = 50;
+/// The number of members from which on an expression that reads all members of an object only lists them, as `with_entries`
+/// does. The members do not count as read.
+const LISTED_MIN: usize = 3;
 
 impl JsonEnvelope {
     /// Explains the expressions for the id, the type and the time of an event.
@@ -63,6 +71,7 @@ impl JsonEnvelope {
         Some(SplitReads {
             expression,
             shared: reads.iter().filter(is_shared).cloned().collect(),
+            left_out: left_out(body, &events),
             reads,
             events,
         })
@@ -91,7 +100,8 @@ impl SplitReads {
     /// Returns the places in the event at `index` that the expression read, as JSON Pointers into the event `data`.
     ///
     /// A place does not count if the expression only moved a part of the body to this place: the sender sent the part
-    /// elsewhere, and nothing has read the new member.
+    /// elsewhere, and nothing has read the new member. The members of an object do not count if the expression read all of
+    /// them, because `with_entries` and similar functions read a member only to copy it.
     pub fn in_event(&self, index: usize, data: &Value) -> Vec<String> {
         let mut found = Vec::new();
         if let Some(places) = self.events.get(index) {
@@ -113,13 +123,55 @@ impl SplitReads {
                 .collect(),
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => BTreeMap::new(),
         };
+        let is_read =
+            |part: &String| !places.is_moved(part) && self.reads.contains(&places.in_body(part));
+        let is_listed = members.len() >= LISTED_MIN && members.keys().all(is_read);
         for (inner, member) in members {
+            if !is_listed && is_read(&inner) {
+                found.push(inner.clone());
+            }
             self.add_read(places, member, inner, found);
         }
-        let place = places.in_body(&part);
-        if !places.is_moved(&part) && self.reads.contains(&place) {
+        if part.is_empty() && is_read(&part) {
             found.push(part);
         }
+    }
+}
+
+/// Returns the places of the body that no event contains. The function names the outermost place of a part that no event
+/// contains.
+fn left_out(body: &Value, events: &[EventPlaces]) -> Vec<String> {
+    let mut found = Vec::new();
+    let origins: BTreeSet<&str> = events.iter().flat_map(EventPlaces::origins).collect();
+    add_left_out(body, String::new(), &origins, &mut found);
+    found
+}
+
+fn add_left_out(value: &Value, place: String, origins: &BTreeSet<&str>, found: &mut Vec<String>) {
+    if origins.contains(place.as_str()) || found.len() >= LEFT_OUT_MAX {
+        return;
+    }
+    if !pointer::any_inside(origins, &place) {
+        found.push(place);
+        return;
+    }
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                add_left_out(member, pointer::inside(&place, name), origins, found);
+            }
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                add_left_out(
+                    item,
+                    pointer::inside(&place, &index.to_string()),
+                    origins,
+                    found,
+                );
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 
