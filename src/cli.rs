@@ -14,6 +14,7 @@ use crate::telemetry::{self, Log};
 use crate::terminal::print_notice;
 
 mod check;
+#[cfg(feature = "sandbox")]
 mod demo;
 mod diff;
 mod error_groups;
@@ -22,6 +23,7 @@ mod new_source;
 mod operator;
 mod production;
 mod reference;
+#[cfg(feature = "sandbox")]
 mod sandbox;
 mod send;
 mod serve;
@@ -107,8 +109,10 @@ enum CliCommand {
     Reference(reference::ReferenceOptions),
     /// Simulates Imprint on this machine: the update, retrieve and search of customers, a ledger of all received
     /// requests, and faults that you can switch on.
+    #[cfg(feature = "sandbox")]
     Sandbox(sandbox::SandboxOptions),
     /// Runs the sandbox, the bridge and a simulated CRM on this machine. The simulated CRM sends generated changes.
+    #[cfg(feature = "sandbox")]
     Demo(demo::DemoOptions),
 }
 
@@ -147,7 +151,9 @@ pub fn run(arguments: Arguments) -> ExitCode {
         CliCommand::DeniedRequests(options) => operator::denied_requests(&options),
         CliCommand::Store(command) => store::run(&command),
         CliCommand::Reference(options) => Ok(reference::run(&options)),
+        #[cfg(feature = "sandbox")]
         CliCommand::Sandbox(options) => sandbox::run(&options),
+        #[cfg(feature = "sandbox")]
         CliCommand::Demo(options) => demo::run(&options),
     };
     match done {

@@ -81,6 +81,7 @@ pub mod cli;
 pub mod config;
 pub mod confinement;
 pub mod core_dump;
+#[cfg(feature = "sandbox")]
 mod demo;
 pub mod dispatch;
 pub mod draft;
@@ -97,6 +98,7 @@ pub mod ops;
 pub mod outbox;
 pub mod random;
 pub mod reference;
+#[cfg(feature = "sandbox")]
 pub mod sandbox;
 pub mod sealing;
 mod sender;

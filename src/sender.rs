@@ -6,7 +6,6 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::SecretString;
@@ -14,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use self::verdict::{FailureReason, RequestEvents, StoredEvents, Verdict, classify, retry_delay};
 use crate::http::client::{ExchangeError, ExchangeLimits, HttpClient, RequestHead};
-use crate::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use crate::http::{HeaderName, HeaderValue, Method, Uri, header};
 use crate::ingress::auth::hmac::HmacKeys;
 use crate::ingress::auth::{Head, SigningKey, TokenScheme};
 use crate::random::jitter;
@@ -263,29 +262,6 @@ pub(crate) fn events_url(base: &str, source: &str) -> Result<String, String> {
     }
     let base = base.trim_end_matches('/');
     Ok(format!("{base}/v1/sources/{source}/events"))
-}
-
-/// Reads the resource at a URL. Returns an error unless the server answers 200 within the time limit.
-pub(crate) async fn fetch(
-    http: &HttpClient,
-    url: &str,
-    body_bytes_max: usize,
-) -> anyhow::Result<Vec<u8>> {
-    let limits = ExchangeLimits {
-        deadline: DEADLINE,
-        body_bytes_max,
-    };
-    let response = http
-        .request(Method::GET, url)
-        .send(Vec::new(), limits)
-        .await;
-    let response = response.with_context(|| url.to_owned())?;
-    if response.status != StatusCode::OK {
-        return Err(anyhow!("{url}: {}", response.status));
-    }
-    response
-        .body
-        .with_context(|| format!("{url}: the answer broke off"))
 }
 
 /// Computes an event id from the content of an event that has no id. The id is the same in every attempt.

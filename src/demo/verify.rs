@@ -1,20 +1,25 @@
 //! Verifies the result of the demo: every accepted event must be in a final state, and every customer at Imprint must
 //! have the newest values.
 
+use std::time::Duration;
+
 use futures_util::{StreamExt as _, stream};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
 use super::expectations::Expectations;
-use crate::http::client::HttpClient;
+use crate::http::client::{ExchangeLimits, HttpClient};
+use crate::http::{Method, StatusCode};
 use crate::outbox::State;
 use crate::sandbox::Sandbox;
-use crate::sender::fetch;
 
 /// The maximum number of receipts that the demo requests at once.
 const CONCURRENCY: usize = 32;
-/// The maximum length of a receipt.
-const RECEIPT_BYTES_MAX: usize = 16 * 1024;
+/// The limits of a request for a receipt.
+const LIMITS: ExchangeLimits = ExchangeLimits {
+    deadline: Duration::from_secs(30),
+    body_bytes_max: 16 * 1024,
+};
 
 /// The number of accepted events by final state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,10 +73,7 @@ pub(super) async fn count_final_states(
         .map(|id| async move {
             let segment = utf8_percent_encode(id, NON_ALPHANUMERIC);
             let url = format!("{events_url}/{segment}");
-            let receipt = fetch(http, &url, RECEIPT_BYTES_MAX).await.ok();
-            let receipt =
-                receipt.and_then(|body| serde_json::from_slice::<ReceiptStatus>(&body).ok());
-            (id, receipt)
+            (id, receipt(http, &url).await)
         })
         .buffer_unordered(CONCURRENCY);
     let mut final_states = FinalStates::default();
@@ -85,6 +87,16 @@ pub(super) async fn count_final_states(
         }
     }
     final_states
+}
+
+/// Reads the receipt at a URL. Returns `None` if the bridge has no receipt there.
+async fn receipt(http: &HttpClient, url: &str) -> Option<ReceiptStatus> {
+    let request = http.request(Method::GET, url);
+    let response = request.send(Vec::new(), LIMITS).await.ok()?;
+    if response.status != StatusCode::OK {
+        return None;
+    }
+    serde_json::from_slice(&response.body?).ok()
 }
 
 /// Compares every customer at Imprint with the newest accepted update of the customer.

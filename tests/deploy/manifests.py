@@ -30,6 +30,7 @@ class Deployment:
     secrets: list
     listed: list
     dockerfile: str
+    build_script: str
     cargo: dict
     notes: list = field(default_factory=list)
 
@@ -87,6 +88,7 @@ def load(renderer):
         secrets=documents(base / "secret.example.yaml"),
         listed=yaml.safe_load((base / "kustomization.yaml").read_text())["resources"],
         dockerfile=(ROOT / "deploy/Dockerfile").read_text(),
+        build_script=(ROOT / "deploy/build.sh").read_text(),
         cargo=toml(ROOT / "Cargo.toml"),
     )
     if defaults is None:

@@ -122,6 +122,9 @@ each(p.image,
      latest=lambda d: d.container.update(image="imprint-bridge:latest"),
      no_tag=lambda d: d.container.update(image="imprint-bridge"),
      a_host=lambda d: d.container.update(image="host.example/imprint-bridge:0.1.0"))
+each(p.no_sandbox,
+     another_build=lambda d: setattr(d, "dockerfile", d.dockerfile.replace("deploy/build.sh /out", "cargo build --out /out")),
+     the_sandbox_in_the_image=lambda d: setattr(d, "build_script", d.build_script.replace(" --no-default-features", "")))
 each(p.dockerfile,
      root_in_the_image=lambda d: setattr(d, "dockerfile", d.dockerfile.replace("USER 65532:65532", "USER 0:0")),
      another_signal=lambda d: setattr(d, "dockerfile", d.dockerfile.replace("STOPSIGNAL SIGTERM", "STOPSIGNAL SIGQUIT")),

@@ -302,6 +302,14 @@ def dockerfile(d):
             yield f"{name} names a registry or a tag that moves"
 
 
+@rule("the image contains no commands that simulate Imprint")
+def no_sandbox(d):
+    if "deploy/build.sh" not in d.dockerfile or "cargo build" in d.dockerfile:
+        yield "the image is not built by deploy/build.sh"
+    if not re.search(r"^cargo build .*--no-default-features", d.build_script, re.M):
+        yield "deploy/build.sh builds the default features"
+
+
 @rule("resource requests and limits are set")
 def resources(d):
     for container in d.containers:

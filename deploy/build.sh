@@ -1,0 +1,25 @@
+#!/bin/sh
+# Builds the program of the image, from the top of the repository. Needs Rust, a C compiler, make and binutils.
+#
+# usage: deploy/build.sh FOLDER
+#
+# Writes FOLDER/imprint-bridge, without symbols, and FOLDER/imprint-bridge.debug, with the symbols for a debugger or a
+# profiler. Two builds of one commit with the same tools are equal, byte by byte: tests/supply/rebuild.py compares them.
+set -eu
+
+folder="$1"
+triple="$(rustc -vV | sed -n 's/^host: //p')"
+cargo_home="${CARGO_HOME:-$HOME/.cargo}"
+
+# The folders of this machine stay out of the program.
+export RUSTFLAGS="--remap-path-prefix=$PWD=/src --remap-path-prefix=$cargo_home=/cargo"
+export CFLAGS="-ffile-prefix-map=$PWD=/src -ffile-prefix-map=$cargo_home=/cargo"
+export CARGO_PROFILE_DIST_DEBUG=line-tables-only CARGO_PROFILE_DIST_STRIP=none
+# The feature "sandbox" simulates Imprint. A production system does not need it.
+cargo build --profile dist --locked --no-default-features --target "$triple"
+
+mkdir -p "$folder"
+built="${CARGO_TARGET_DIR:-target}/$triple/dist/imprint-bridge"
+objcopy --only-keep-debug "$built" "$folder/imprint-bridge.debug"
+objcopy --strip-all --add-gnu-debuglink="$folder/imprint-bridge.debug" "$built" "$folder/imprint-bridge"
+chmod 0755 "$folder/imprint-bridge"
