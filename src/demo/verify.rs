@@ -15,10 +15,12 @@ use crate::sandbox::Sandbox;
 
 /// The maximum number of receipts that the demo requests at once.
 const CONCURRENCY: usize = 32;
+/// The maximum length of a receipt.
+const RECEIPT_BYTES_MAX: usize = 16 * 1024;
 /// The limits of a request for a receipt.
 const LIMITS: ExchangeLimits = ExchangeLimits {
     deadline: Duration::from_secs(30),
-    body_bytes_max: 16 * 1024,
+    body_bytes_max: RECEIPT_BYTES_MAX,
 };
 
 /// The number of accepted events by final state.
