@@ -32,6 +32,7 @@ mod reader;
 pub(crate) mod regular_file;
 pub mod sealing_keys;
 pub mod secret;
+mod secret_path;
 pub mod source_set;
 pub mod sources;
 mod toml_error;

@@ -157,17 +157,20 @@ impl SecretFile {
             }
             SecretChange::Kept => tracing::warn!(
                 secret,
+                %file,
                 flaw,
                 grace_seconds,
                 "cannot use a secret file; its previous secret stays in use"
             ),
             SecretChange::Refused => tracing::warn!(
                 secret,
+                %file,
                 flaw,
                 "cannot use a secret file, and no secret of the file is in use"
             ),
             SecretChange::Ended => tracing::warn!(
                 secret,
+                %file,
                 flaw,
                 "the secret of a file is no longer valid; if this is the end of the secret, remove the file from the settings"
             ),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::reader::Reader;
-use super::{Profile, Purpose, secret};
+use super::{Profile, Purpose, secret, secret_path};
 use crate::outbox::AuditKeys;
 
 /// The minimum length of a key of the audit log. Somebody with a copy of the store could guess a shorter key.
@@ -32,8 +32,7 @@ pub(super) fn take(
 
 fn take_files(reader: &mut Reader, purpose: Purpose) -> Option<AuditKeyFiles> {
     reader.take(&["ops", "audit_key_files"], |raw| {
-        let files = raw.texts()?.into_iter().filter(|file| !file.is_empty());
-        let files = AuditKeyFiles(files.map(PathBuf::from).collect());
+        let files = AuditKeyFiles(secret_path::take_list(raw)?);
         if purpose == Purpose::Serve {
             files.read()?;
         }

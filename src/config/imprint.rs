@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::base_url::AllowedHost;
 use super::reader::{Raw, Reader};
-use super::{BaseUrl, DEADLINE_MAX, DEADLINE_MIN, Profile, Purpose, path, secret};
+use super::{BaseUrl, DEADLINE_MAX, DEADLINE_MIN, Profile, Purpose, secret, secret_path};
 use crate::dispatch::pace::Rate;
 use crate::imprint::ImprintId;
 use crate::imprint::clearing::{AddressClearing, Clearing, FieldClearing};
@@ -91,7 +91,7 @@ pub(super) fn take(
         reader.error(&["imprint", "base_url"], reason);
     }
     let [key_file, previous_key_file, merchant_key_file] = take_key_files(reader, profile, purpose);
-    let ca_file = reader.take_optional(&["imprint", "ca_file"], path);
+    let ca_file = reader.take_optional(&["imprint", "ca_file"], secret_path::take);
     let scheme = reader.take(&["imprint", "auth"], |raw| {
         raw.word(&[("bearer", KeyScheme::Bearer), ("basic", KeyScheme::Basic)])
     });
@@ -139,9 +139,9 @@ fn take_key_files(
             reader.take_optional(merchant_key, secret_file),
         ],
         Purpose::Check => [
-            reader.take_optional(key, path),
-            reader.take_optional(previous_key, path),
-            reader.take_optional(merchant_key, path),
+            reader.take_optional(key, secret_path::take),
+            reader.take_optional(previous_key, secret_path::take),
+            reader.take_optional(merchant_key, secret_path::take),
         ],
     };
     for (place, file) in places.iter().zip(&files) {
@@ -188,7 +188,7 @@ fn take_clearing(reader: &mut Reader) -> Option<Clearing> {
 }
 
 fn required_secret_file(raw: Raw) -> Result<PathBuf, String> {
-    let path = path(raw)?;
+    let path = secret_path::take(raw)?;
     if path.as_os_str().is_empty() {
         return Err("is required, and must name a readable file".to_owned());
     }
@@ -196,6 +196,6 @@ fn required_secret_file(raw: Raw) -> Result<PathBuf, String> {
 }
 
 fn secret_file(raw: Raw) -> Result<PathBuf, String> {
-    let path = path(raw)?;
+    let path = secret_path::take(raw)?;
     secret::read(&path).map(|_secret| path)
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::reader::Reader;
-use super::{Profile, Purpose, secret};
+use super::{Profile, Purpose, secret, secret_path};
 use crate::spelling::misspelt;
 
 /// The maximum length of an operator's name. Every audit record contains the name.
@@ -110,9 +110,9 @@ pub(super) fn take(
 
 fn take_files(reader: &mut Reader, purpose: Purpose) -> Option<Vec<OperatorFile>> {
     reader.take(&["ops", "token_files"], |raw| {
-        let files = raw.texts()?.into_iter().filter(|file| !file.is_empty());
+        let files = secret_path::take_list(raw)?.into_iter();
         let operators = files
-            .map(|file| operator(PathBuf::from(file), purpose))
+            .map(|file| operator(file, purpose))
             .collect::<Result<Vec<_>, _>>()?;
         let mut names = BTreeSet::new();
         if let Some(duplicate) = operators.iter().find(|one| !names.insert(&one.name)) {

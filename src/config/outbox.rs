@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::reader::{Raw, Reader};
-use super::{Profile, sealing_keys, secret};
+use super::{Profile, sealing_keys, secret, secret_path};
 use crate::outbox::is_reserved_name;
 
 /// The minimum of a retention setting. A sender that repeats an event within this time must get the answer `duplicate`.
@@ -28,7 +28,7 @@ pub struct OutboxSettings {
 /// Reads the section `[outbox]`. With the profile `production`, the store must be sealed, because it contains personal data.
 pub(super) fn take(reader: &mut Reader, profile: Option<Profile>) -> Option<OutboxSettings> {
     let path = reader.take(&["outbox", "url"], |raw| store_path(&raw.text()?));
-    let keys_dir = reader.take_optional(&["outbox", "keys_dir"], super::path);
+    let keys_dir = reader.take_optional(&["outbox", "keys_dir"], secret_path::take);
     if profile == Some(Profile::Production) && keys_dir.is_none() {
         reader.error(
             &["outbox", "keys_dir"],

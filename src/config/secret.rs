@@ -8,6 +8,7 @@ use secrecy::SecretString;
 
 use super::Profile;
 use super::regular_file::{self, FileError};
+use super::secret_path::shown;
 
 /// The maximum length of a secret file.
 const SECRET_BYTES_MAX: u64 = 4096;
@@ -29,7 +30,7 @@ pub fn read(path: &Path) -> Result<SecretString, String> {
     let content = regular_file::read(path, SECRET_BYTES_MAX + LINE_END_BYTES_MAX);
     let content = content.map_err(|error| match error {
         FileError::TooLarge(_) => too_long(path),
-        FileError::Unreadable(_) | FileError::NotRegular => error.at(path),
+        FileError::Unreadable(_) | FileError::NotRegular => format!("{} {error}", shown(path)),
     })?;
     let content = String::from_utf8(content)
         .map_err(|_binary| format!("{} cannot be read: it is not text", path.display()))?;

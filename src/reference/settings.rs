@@ -12,7 +12,6 @@ pub static SETTINGS: &[MessageExplanation] = &[
             "unknown …; the file can have …",
             "unknown …; … can have …",
             "; did you mean …?",
-            "; did you mean …?",
             "is not read; did you mean …?",
         ],
         "The bridge knows no setting, table or environment variable with this name.",
@@ -182,9 +181,11 @@ pub static SETTINGS: &[MessageExplanation] = &[
             "… is empty",
             "… contains spaces, newlines or other invisible characters",
             "… is longer than … bytes",
+            "must be the path of a file: the text names no file, and could be a secret itself, so no message repeats it. Write the secret into a file. If the text is the name of a file, write ./ before it",
+            "a file whose name could be a secret",
         ],
-        "A secret file is missing, or its content cannot be a secret.",
-        "Write exactly the secret into the file, without a second line. Check the path and the permissions.",
+        "A secret file is missing, its content cannot be a secret, or the setting has the secret instead of the path of its file.",
+        "Write exactly the secret into the file, without a second line. Check the path and the permissions. Replace a secret that stands in the settings, because the settings are not secret.",
     ),
     row(
         &[

@@ -6,7 +6,9 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::authentication::{SourceFolder, post};
-use crate::support::TestApp;
+use crate::commands;
+use crate::process::Process;
+use crate::support::{FakeImprint, Files, KEY, TestApp};
 
 const FIRST: &str = "token-of-the-first-file";
 const SECOND: &str = "token-of-the-second-file";
@@ -186,4 +188,60 @@ fn a_lost_secret_does_not_stop_a_reload() {
     std::fs::write(folder.path("third"), THIRD).unwrap();
     assert_eq!(reload()["outcome"], "reloaded");
     assert_eq!((send(&app, FIRST), send(&app, THIRD)), (401, 202));
+}
+
+/// FAULTS N615: somebody writes a secret into a setting that must have the path of its file. Neither `check` nor `serve`
+/// nor the log repeats it.
+#[test]
+fn a_secret_in_place_of_a_path_is_not_repeated() {
+    const SECRET: &str = "canary0123456789abcdefXYZ";
+    let imprint = FakeImprint::start(|_settings| {});
+    for (section, setting) in [
+        ("imprint", format!("key_file = \"{SECRET}\"")),
+        ("imprint", format!("previous_key_file = \"{SECRET}\"")),
+        ("imprint", format!("merchant_key_file = \"{SECRET}\"")),
+        ("imprint", format!("ca_file = \"{SECRET}\"")),
+        ("ops", format!("token_files = [\"{SECRET}\"]")),
+        ("ops", format!("token_files = \"{SECRET},{SECRET}\"")),
+        ("ops", format!("audit_key_files = [\"{SECRET}\"]")),
+        ("outbox", format!("keys_dir = \"{SECRET}\"")),
+    ] {
+        let files = Files::write(imprint.address, KEY, &format!("[{section}]\n{setting}"));
+        let (key, _) = setting.split_once(' ').unwrap();
+        let settings = files.settings();
+        let layers = settings.iter().map(|file| file.to_str().unwrap());
+        let layers = layers.flat_map(|file| ["--config", file]);
+        let arguments: Vec<_> = std::iter::once("check").chain(layers).collect();
+        let checked = commands::run(&arguments, "");
+        let printed = commands::text(&checked.stdout) + &commands::text(&checked.stderr);
+        let mut process = Process::serve(&files);
+        assert_eq!(process.wait_for_exit().code(), Some(2), "{key}");
+        assert_eq!(checked.status.code(), Some(2), "{printed}");
+        for text in [printed, process.log()] {
+            assert!(!text.contains("canary"), "{text}");
+            let place = format!("{section}.{key}");
+            assert!(
+                text.contains(&place) && text.contains("could be a secret"),
+                "{text}"
+            );
+        }
+    }
+    for auth in [
+        format!("kind = \"bearer\"\ntoken_files = [\"{SECRET}\"]"),
+        format!("kind = \"standard_webhooks\"\nsecret_files = [\"$/first\", \"whsec_{SECRET}\"]"),
+        format!("kind = \"basic\"\nuser = \"u\"\npassword_files = [\"{SECRET}\"]"),
+    ] {
+        let folder = SourceFolder::with_auth(&auth);
+        let (code, out, error) = folder.run(&["check"]);
+        let printed = out + &error;
+        assert_eq!(code, Some(2), "{printed}");
+        assert!(printed.contains("could be a secret"), "{printed}");
+        assert!(!printed.contains("canary"), "{printed}");
+    }
+    let operator = ["status", "--token-file", SECRET];
+    let answer = commands::run(&operator, "");
+    let printed = commands::text(&answer.stdout) + &commands::text(&answer.stderr);
+    assert_ne!(answer.status.code(), Some(0));
+    assert!(printed.contains("could be a secret"), "{printed}");
+    assert!(!printed.contains("canary"), "{printed}");
 }

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::super::reader::{Raw, Reader};
+use super::super::secret_path;
 use crate::ingress::auth::hmac::{
     Algorithm, HeaderItems, HmacScheme, SecretEncoding, SignatureEncoding, SignedText, SigningTime,
     Template, TimeUnit,
@@ -184,7 +185,7 @@ fn files(reader: &mut Reader, key: &str) -> Option<SecretFiles> {
         raw.count(1, SECRET_BYTES_MIN_MAX)
     });
     let files = reader.take(&["auth", key], |raw| {
-        let files = raw.texts()?;
+        let files = secret_path::take_list(raw)?;
         if files.is_empty() {
             Err("must name at least one file".to_owned())
         } else {
@@ -192,7 +193,7 @@ fn files(reader: &mut Reader, key: &str) -> Option<SecretFiles> {
         }
     })?;
     Some(SecretFiles {
-        paths: files.into_iter().map(PathBuf::from).collect(),
+        paths: files,
         minimum: minimum.map(SecretMinimum::of_bytes).unwrap_or_default(),
     })
 }
