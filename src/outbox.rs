@@ -36,6 +36,7 @@ mod audit_chain;
 mod bounds;
 mod codec;
 mod customer;
+mod customer_erasure;
 mod due_lanes;
 mod entry_filter;
 mod file_name;
@@ -50,6 +51,7 @@ mod sealer;
 mod sealing_status;
 mod sqlite;
 mod state;
+mod tombstone;
 mod unproven;
 mod version_reset;
 mod waiters;
@@ -62,6 +64,9 @@ pub use bounds::{
     CLAIM_BYTES_MAX, ClaimBounds, IN_FLIGHT_MAX, OLDEST_WINDOW, PROBE_WINDOW, WAITING_WINDOW,
 };
 pub use customer::{mentions, named};
+pub use customer_erasure::{
+    CustomerErasure, ERASE_MAX, ErasedPart, ErasurePlace, ErasureProgress, ErasureStep, LaterEvents,
+};
 pub use entry_filter::EntryFilter;
 pub use file_name::is_reserved_name;
 pub use inbox::{

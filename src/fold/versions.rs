@@ -19,6 +19,8 @@ use crate::event::Version;
 use crate::imprint::{Field, FieldValue, Update};
 use crate::time::Timestamp;
 
+mod floors;
+
 /// The delivered version of each field of one customer, and the versions in requests without a clear answer.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct LaneVersions {

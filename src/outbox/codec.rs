@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use super::sealer::Sealer;
 use super::{
-    Absence, EntryId, IgnoreReason, KeyMark, LaneClass, LaneKey, MaybeSent, ParkReason, Priority,
-    Recognition, Standing, State,
+    Absence, EntryId, IgnoreReason, KeyMark, LaneClass, LaneKey, LaterEvents, MaybeSent,
+    ParkReason, Priority, Recognition, Standing, State,
 };
 use crate::imprint::{CustomerRef, ImprintId, PartnerCustomerId};
 use crate::time::Timestamp;
@@ -113,6 +113,7 @@ pub(super) const fn ignore_number(reason: IgnoreReason) -> u8 {
         IgnoreReason::ClearingOmitted => 4,
         IgnoreReason::UnknownCustomer => 5,
         IgnoreReason::ValuesSkipped => 6,
+        IgnoreReason::Blocked => 7,
     }
 }
 
@@ -206,6 +207,20 @@ const IMPRINT_LANE: u8 = 0;
 /// The kind of a lane if the bridge knows only the partner customer id.
 pub(super) const PARTNER_LANE: u8 = 1;
 
+/// The number of the queue of a lane that dispatch has never claimed.
+pub(super) const NEW_LANE_CLASS: u8 = class_number(LaneClass {
+    priority: Priority::Live,
+    standing: Standing::Untried,
+});
+
+/// Returns the kind of the tombstone of a lane with this kind.
+pub(super) const fn tombstone_kind(kind: u8, later: LaterEvents) -> u8 {
+    match later {
+        LaterEvents::Delivered => kind + 2,
+        LaterEvents::Ignored => kind + 4,
+    }
+}
+
 pub(super) fn lane_columns(key: &LaneKey) -> LaneColumns<'_> {
     match key {
         LaneKey::Imprint(imprint) => LaneColumns {
@@ -278,11 +293,12 @@ mod tests {
             (4, "clearing_omitted"),
             (5, "unknown_customer"),
             (6, "values_skipped"),
+            (7, "blocked"),
         ] {
             let reason = ignore_reason("entry.ignored", number).unwrap();
             assert_eq!(reason.as_str(), word);
         }
-        assert!(ignore_reason("entry.ignored", 7).is_err());
+        assert!(ignore_reason("entry.ignored", 8).is_err());
     }
 
     /// The stores of released versions contain these numbers, so the numbers must not change.
@@ -350,7 +366,11 @@ mod tests {
         }
         assert!(matches!(lane_key(0, "CUST-1"), Some(LaneKey::Imprint(_))));
         assert!(matches!(lane_key(1, "P-1"), Some(LaneKey::Partner(_))));
-        assert!(lane_key(2, "CUST-1").is_none());
+        for (later, number) in [(LaterEvents::Delivered, 2), (LaterEvents::Ignored, 4)] {
+            assert_eq!(tombstone_kind(IMPRINT_LANE, later), number);
+            assert_eq!(tombstone_kind(PARTNER_LANE, later), number + 1);
+            assert!(lane_key(number.into(), "CUST-1").is_none());
+        }
     }
 
     #[test]

@@ -7,9 +7,9 @@ use std::ops::RangeInclusive;
 
 use super::customer::CustomerKeys;
 use super::{
-    AuditHead, AuditKeys, AuditProtection, EntryFilter, EntryId, IdentityLink, IgnoredEvent,
-    LaneId, LaneKey, Receipt, Settings, StoreFuture, VersionReset, WaitingEntry, Withdrawal,
-    Withdrawn,
+    AuditHead, AuditKeys, AuditProtection, CustomerErasure, EntryFilter, EntryId, ErasureStep,
+    IdentityLink, IgnoredEvent, LaneId, LaneKey, Receipt, Settings, StoreFuture, VersionReset,
+    WaitingEntry, Withdrawal, Withdrawn,
 };
 use crate::event::{Identity, SourceName, Version};
 use crate::fold::LaneVersions;
@@ -61,6 +61,13 @@ pub trait Ledger: Settings {
     /// in doubt (sent without a clear answer) stay in doubt.
     fn reset_versions(&self, customer: LaneKey, event: AuditEvent)
     -> StoreFuture<'_, VersionReset>;
+    /// Erases the next part of a customer's data. The caller repeats the call with the progress and the keys of the last
+    /// part, until there is no further progress.
+    ///
+    /// The store erases every payload, value, detail and event id of the customer. It keeps a keyed digest and a version
+    /// floor of the customer, and for each event a keyed digest and the digest of the content: a resent event stays a
+    /// duplicate, and an older event under a new id is not delivered. Entries that had not ended become discarded.
+    fn erase_customer(&self, erasure: CustomerErasure) -> StoreFuture<'_, ErasureStep>;
     /// Appends a record to the audit log, for an operator's action that changes no entry.
     fn append_audit(&self, event: AuditEvent) -> StoreFuture<'_, ()>;
     /// Returns at most `max` records of the audit log, starting after the record with the number `after`.

@@ -15,10 +15,10 @@ use self::tables::MemoryTables;
 use super::waiters::Waiters;
 use super::{
     Appended, AuditEvent, AuditHead, AuditKeys, AuditProtection, AuditRecord, Claim, ClaimBounds,
-    Depth, Detail, EntryFilter, EntryId, EntryPage, EntrySelection, Error, FieldOrigin, Inbox,
-    Inspection, LaneKey, Lanes, Ledger, Lifecycle, LoadedEntries, LoadedLane, Lookup, NewEntry,
-    Pick, Receipt, Replay, SealingStatus, Setting, Settings, Settled, Settlement, State,
-    StoreCondition, StoreFuture, VersionReset, Withdrawal, Withdrawn,
+    CustomerErasure, Depth, Detail, EntryFilter, EntryId, EntryPage, EntrySelection, ErasureStep,
+    Error, FieldOrigin, Inbox, Inspection, LaneKey, Lanes, Ledger, Lifecycle, LoadedEntries,
+    LoadedLane, Lookup, NewEntry, Pick, Receipt, Replay, SealingStatus, Setting, Settings, Settled,
+    Settlement, State, StoreCondition, StoreFuture, VersionReset, Withdrawal, Withdrawn,
 };
 use crate::event::SourceName;
 use crate::imprint::CustomerRef;
@@ -26,6 +26,7 @@ use crate::sealing::KeyRing;
 use crate::time::Timestamp;
 
 mod customer;
+mod customer_erasure;
 mod lanes;
 mod ledger;
 mod origin;
@@ -191,6 +192,14 @@ impl Ledger for MemoryOutbox {
     ) -> StoreFuture<'_, VersionReset> {
         let reset = self.tables().reset_versions(&customer, event);
         Box::pin(ready(Ok(reset)))
+    }
+
+    fn erase_customer(&self, erasure: CustomerErasure) -> StoreFuture<'_, ErasureStep> {
+        let step = self.tables().erase_customer(&erasure);
+        if let ErasureStep::Erased(part) = &step {
+            self.waiters.settle_all(&part.discarded, State::Discarded);
+        }
+        Box::pin(ready(Ok(step)))
     }
 
     fn append_audit(&self, event: AuditEvent) -> StoreFuture<'_, ()> {

@@ -24,10 +24,10 @@ use self::writer::job::{
 };
 use super::{
     Appended, AuditEvent, AuditHead, AuditKeys, AuditProtection, AuditRecord, Claim, ClaimBounds,
-    Depth, Detail, EntryFilter, EntryId, EntryPage, EntrySelection, Error, FieldOrigin, Inbox,
-    Inspection, LaneKey, Lanes, Ledger, Lifecycle, LoadedEntries, LoadedLane, Lookup, NewEntry,
-    Pick, Receipt, Replay, SealingStatus, Settled, Settlement, State, StoreCondition, StoreFuture,
-    VersionReset, Withdrawal, Withdrawn,
+    CustomerErasure, Depth, Detail, EntryFilter, EntryId, EntryPage, EntrySelection, ErasureStep,
+    Error, FieldOrigin, Inbox, Inspection, LaneKey, Lanes, Ledger, LoadedEntries, LoadedLane,
+    Lookup, NewEntry, Pick, Receipt, Replay, SealingStatus, Settled, Settlement, State,
+    StoreCondition, StoreFuture, VersionReset, Withdrawal, Withdrawn,
 };
 use crate::event::SourceName;
 use crate::imprint::CustomerRef;
@@ -43,6 +43,7 @@ mod claimed_lanes;
 mod columns;
 mod counts;
 mod customer;
+mod customer_erasure;
 mod decode_cache;
 mod disk_space;
 mod draft;
@@ -74,6 +75,7 @@ mod signed_event;
 mod statements;
 mod store_connection;
 mod threads;
+mod tombstones;
 mod versions;
 mod waiting;
 mod watch;
@@ -350,6 +352,10 @@ impl Ledger for SqliteOutbox {
         })
     }
 
+    fn erase_customer(&self, erasure: CustomerErasure) -> StoreFuture<'_, ErasureStep> {
+        self.erase_step(erasure)
+    }
+
     fn append_audit(&self, event: AuditEvent) -> StoreFuture<'_, ()> {
         self.audited(event, |event| {
             self.act(Wakes::Nobody, move |store, _| {
@@ -383,15 +389,5 @@ impl Ledger for SqliteOutbox {
 
     fn depth(&self) -> StoreFuture<'_, Depth> {
         self.read(|connection, counts| counts.depth(connection))
-    }
-}
-
-fn take<T>(slot: &Mutex<Option<T>>) -> Option<T> {
-    slot.lock().unwrap_or_else(PoisonError::into_inner).take()
-}
-
-impl Drop for SqliteOutbox {
-    fn drop(&mut self) {
-        self.close();
     }
 }

@@ -96,11 +96,13 @@ pub enum IgnoreReason {
     ClearingOmitted,
     /// Imprint does not know the customer.
     UnknownCustomer,
+    /// An operator has erased the customer, and has told the bridge to ignore later events of the customer.
+    Blocked,
 }
 
 impl IgnoreReason {
     /// Every reason for ignoring an entry.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::ListedType,
         Self::Condition,
         Self::NothingToSend,
@@ -108,11 +110,12 @@ impl IgnoreReason {
         Self::ClearingOmitted,
         Self::UnknownCustomer,
         Self::ValuesSkipped,
+        Self::Blocked,
     ];
 
     /// The names of [`Self::ALL`].
     pub const NAMES: [&'static str; Self::ALL.len()] = {
-        let [a, b, c, d, e, f, g] = Self::ALL;
+        let [a, b, c, d, e, f, g, h] = Self::ALL;
         [
             a.as_str(),
             b.as_str(),
@@ -121,6 +124,7 @@ impl IgnoreReason {
             e.as_str(),
             f.as_str(),
             g.as_str(),
+            h.as_str(),
         ]
     };
 
@@ -134,6 +138,7 @@ impl IgnoreReason {
             Self::ForeignAddress => "foreign_address",
             Self::ClearingOmitted => "clearing_omitted",
             Self::UnknownCustomer => "unknown_customer",
+            Self::Blocked => "blocked",
         }
     }
 }

@@ -20,6 +20,7 @@ use serde_json::json;
 
 mod damage;
 mod doubt;
+mod erased;
 mod find;
 mod invalid;
 mod layout;

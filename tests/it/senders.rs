@@ -73,6 +73,7 @@ const LABELS: [(&str, &[&str]); 29] = [
             "foreign_address",
             "clearing_omitted",
             "unknown_customer",
+            "blocked",
         ],
     ),
     (

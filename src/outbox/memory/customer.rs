@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use super::tables::{MemoryTables, spelling};
 use crate::imprint::CustomerRef;
 use crate::outbox::customer::{CustomerKeys, named};
-use crate::outbox::{IdentityLink, LaneId, LoadedLane, WaitingEntry};
+use crate::outbox::{IdentityLink, LaneId, LaneKey, LoadedLane, WaitingEntry};
 
 impl MemoryTables {
     pub(super) fn load_lanes(&self, customers: &[CustomerRef]) -> Vec<LoadedLane> {
@@ -18,7 +18,7 @@ impl MemoryTables {
     fn load_lane(&self, customer: &CustomerRef) -> LoadedLane {
         let keys = self.customer_keys(customer);
         let found = keys.all().into_iter().filter_map(|key| {
-            let id = *self.keys.get(&spelling(&key))?;
+            let id = self.find_lane(&key)?;
             Some((key, id, self.lanes.get(&id)?))
         });
         let mut loaded = LoadedLane::empty(&keys);
@@ -36,11 +36,18 @@ impl MemoryTables {
         loaded
     }
 
+    /// Finds the lane of a customer. A tombstone is no lane.
+    pub(super) fn find_lane(&self, key: &LaneKey) -> Option<LaneId> {
+        let lane = *self.keys.get(&spelling(key))?;
+        let is_lane = self.lanes.get(&lane)?.erased.is_none();
+        is_lane.then_some(lane)
+    }
+
     /// Returns the lanes of the customers that a text can name.
     pub(super) fn lanes_named(&self, text: &str) -> Vec<LaneId> {
         let customers = named(text);
         let keys = customers.flat_map(|customer| self.customer_keys(&customer).all());
-        let lanes = keys.filter_map(|key| self.keys.get(&spelling(&key)).copied());
+        let lanes = keys.filter_map(|key| self.find_lane(&key));
         lanes.collect()
     }
 

@@ -4,10 +4,11 @@ use std::convert::Infallible;
 
 use super::tables::{LaneRow, MemoryTables, UnsettledClaim};
 use crate::event::SourceName;
+use crate::imprint::CustomerRef;
 use crate::outbox::{
-    Claim, ClaimBounds, ClaimedLane, DueLane, DueQueues, Ending, EntryId, IdentityLink, LaneClass,
-    LaneId, LaneKey, MaybeSent, Moved, Pick, Recognition, Settlement, Standing, State,
-    WaitingEntry,
+    Claim, ClaimBounds, ClaimedLane, DueLane, DueQueues, Ending, EntryId, IdentityLink,
+    IgnoreReason, LaneClass, LaneId, LaneKey, MaybeSent, Moved, Pick, Recognition, Settlement,
+    Standing, State, WaitingEntry,
 };
 use crate::time::Timestamp;
 
@@ -140,11 +141,12 @@ impl MemoryTables {
         for (entry, ending) in &settlement.endings {
             settled.extend(self.end(&settlement, *entry, ending));
         }
-        if let Some(link) = settlement.new_link {
+        if let Some(link) = settlement.new_link.clone() {
             self.links.insert(link.partner.clone(), link);
         }
-        if let Some(moved) = settlement.moved.filter(|moved| !moved.entries.is_empty()) {
-            self.move_entries(settlement.lane, &moved, settlement.at);
+        let moved = settlement.moved.clone();
+        if let Some(moved) = moved.filter(|moved| !moved.entries.is_empty()) {
+            settled.extend(self.move_or_block(&settlement, &moved));
         }
         let Some(lane) = self.lanes.get_mut(&settlement.lane) else {
             return Some(settled);
@@ -217,12 +219,25 @@ impl MemoryTables {
         Some((entry, row.state))
     }
 
+    /// Moves entries into the lane of the customer that a search found. If an operator has erased and blocked the
+    /// customer, ends the entries.
+    fn move_or_block(&mut self, settlement: &Settlement, moved: &Moved) -> Vec<(EntryId, State)> {
+        if !self.is_blocked(&CustomerRef::Imprint(moved.to.clone())) {
+            self.move_entries(settlement.lane, moved, settlement.at);
+            return Vec::new();
+        }
+        let blocked = Ending::Ignored(IgnoreReason::Blocked);
+        let entries = moved.entries.iter();
+        let ended = entries.filter_map(|entry| self.end(settlement, *entry, &blocked));
+        ended.collect()
+    }
+
     /// Moves entries into the lane of the customer that a search found.
     fn move_entries(&mut self, from: LaneId, moved: &Moved, now: Timestamp) {
         let Some(lane) = self.lanes.get_mut(&from) else {
             return;
         };
-        let priority = lane.priority;
+        let (priority, floors) = (lane.priority, lane.versions.clone());
         let entries: Vec<WaitingEntry> = moved
             .entries
             .iter()
@@ -231,6 +246,7 @@ impl MemoryTables {
             .collect();
         let (to_lane, to) = self.lane_of(LaneKey::Imprint(moved.to.clone()));
         to.respell(&moved.to);
+        to.versions.raise_to(&floors);
         for entry in &entries {
             to.enter(entry.clone(), priority, now);
         }

@@ -3,7 +3,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::tables::{Arrival, EntryRow, LaneRow, MemoryTables, spelling};
+use super::tables::{Arrival, EntryRow, LaneRow, MemoryTables};
 use crate::event::SourceVersion;
 use crate::imprint::CustomerChange;
 use crate::outbox::{
@@ -138,6 +138,12 @@ impl MemoryTables {
                 ReplayChange::Ignored(ignored) => Some(ignored.skipped.clone()),
                 ReplayChange::Stored => None,
             };
+            let change = match &change {
+                ReplayChange::Mapped(change) if self.is_blocked(&change.customer) => {
+                    ReplayChange::Ignored(IgnoreReason::Blocked.into())
+                }
+                ReplayChange::Mapped(_) | ReplayChange::Stored | ReplayChange::Ignored(_) => change,
+            };
             let changed = match (is_invalid, change) {
                 (_, ReplayChange::Ignored(ignored)) => self.ignore(entry, ignored.reason, event.at),
                 (true, ReplayChange::Mapped(change)) => {
@@ -184,7 +190,7 @@ impl MemoryTables {
                     .map(LaneKey::Imprint)
             }
         };
-        let lane = key.and_then(|key| self.keys.get(&spelling(&key)).copied());
+        let lane = key.and_then(|key| self.find_lane(&key));
         let Some((lane, row)) = lane.and_then(|lane| Some((lane, self.lanes.get_mut(&lane)?)))
         else {
             return VersionReset::UnknownCustomer;

@@ -7,9 +7,9 @@ use crate::fold::LaneVersions;
 use crate::imprint::{CustomerChange, CustomerRef, ImprintId, PartnerCustomerId};
 use crate::outbox::{
     Appended, AppendedEntry, AuditKeys, AuditRecord, ClaimBounds, ClaimToken, ConflictingEvent,
-    Digest, Disposition, EntryId, IdentityLink, LaneClass, LaneId, LaneKey, MaybeSent, NewEntry,
-    OriginEvent, ParkReason, Priority, Receipt, Recognition, Setting, Standing, State, Trials,
-    Unproven, WaitingEntry,
+    Digest, Disposition, EntryId, IdentityLink, IgnoreReason, LaneClass, LaneId, LaneKey,
+    LaterEvents, MaybeSent, NewEntry, OriginEvent, ParkReason, Priority, Receipt, Recognition,
+    Setting, Standing, State, Trials, Unproven, WaitingEntry,
 };
 use crate::time::Timestamp;
 
@@ -67,6 +67,9 @@ pub(super) struct LaneRow {
     pub(super) unfold_to: Option<EntryId>,
     /// The values that an earlier process has possibly sent. The next settlement of the lane removes this mark.
     pub(super) maybe_sent: MaybeSent,
+    /// The treatment of later events if the row is the tombstone of an erased customer. The next event of the customer
+    /// makes the row a lane again.
+    pub(super) erased: Option<LaterEvents>,
     pub(super) waiting: BTreeMap<EntryId, WaitingEntry>,
     /// The entries that are parked, held or undecided. The key of each entry contains the state of the entry.
     pub(super) set_aside: BTreeMap<(State, EntryId), WaitingEntry>,
@@ -170,7 +173,7 @@ impl MemoryTables {
         bytes
     }
 
-    fn append_one(&mut self, new: NewEntry) -> AppendedEntry {
+    fn append_one(&mut self, mut new: NewEntry) -> AppendedEntry {
         if let Some(entry) = self.identities.get(&new.identity) {
             let state = self
                 .entries
@@ -181,6 +184,9 @@ impl MemoryTables {
                 state,
                 duplicate: true,
             };
+        }
+        if self.is_ignored(&new.disposition) {
+            new.disposition = Disposition::Ignore(IgnoreReason::Blocked.into());
         }
         self.last = EntryId(self.last.0 + 1);
         let entry = self.last;
@@ -265,6 +271,11 @@ impl MemoryTables {
                 .map_or(1, |(last, _)| last.0 + 1),
         );
         let lane = *self.keys.entry(spelling(&key)).or_insert(next);
+        if let Some(row) = self.lanes.get_mut(&lane)
+            && row.erased.take().is_some()
+        {
+            row.key = key.clone();
+        }
         let row = self.lanes.entry(lane).or_insert_with(|| LaneRow {
             key,
             recognition: Recognition::Unchanged,
@@ -276,6 +287,7 @@ impl MemoryTables {
             unproven: Unproven::default(),
             unfold_to: None,
             maybe_sent: MaybeSent::Nothing,
+            erased: None,
             waiting: BTreeMap::new(),
             set_aside: BTreeMap::new(),
         });

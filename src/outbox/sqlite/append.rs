@@ -4,12 +4,12 @@ use std::collections::HashMap;
 
 use rusqlite::{OptionalExtension, params};
 
-use super::columns;
 use super::counts::Counts;
 use super::lane::{Entrance, EntryLane};
 use super::payload::{self, Arrives, PayloadKey};
 use super::statements::Statements;
 use super::store_connection::StoreConnection;
+use super::{columns, tombstones};
 use crate::event::{Attribute, EventError, Identity};
 use crate::imprint::CustomerChange;
 use crate::outbox::{
@@ -32,6 +32,7 @@ pub(super) fn append(
     batch: &[NewEntry],
     counts: &mut Counts,
 ) -> rusqlite::Result<Appended> {
+    let batch = &*tombstones::without_blocked(statements, batch)?;
     // A batch of one event needs no check: the insertion of the event finds a conflict with a stored event.
     if batch.len() > 1 {
         let conflicts = conflicts(statements, batch)?;
@@ -79,9 +80,36 @@ fn lookup(
     connection: &StoreConnection,
     identity: &Identity,
 ) -> rusqlite::Result<Option<StoredIdentity>> {
+    let source = identity.source.as_str();
+    let stored = find(
+        connection,
+        [source, identity.id.as_str(), ce_source(identity)],
+    )?;
+    match stored {
+        Some(stored) => Ok(Some(stored)),
+        None => erased(connection, identity),
+    }
+}
+
+/// Finds the tombstone of an erased event.
+fn erased(
+    connection: &StoreConnection,
+    identity: &Identity,
+) -> rusqlite::Result<Option<StoredIdentity>> {
+    match tombstones::event_id(connection, identity) {
+        Some(id) => find(connection, [identity.source.as_str(), &id, ""]),
+        None => Ok(None),
+    }
+}
+
+/// Finds the entry with this source, this event id and this `CloudEvents` source.
+fn find(
+    connection: &StoreConnection,
+    identity: [&str; 3],
+) -> rusqlite::Result<Option<StoredIdentity>> {
     connection
         .prepare_cached("SELECT id, state, digest FROM entry WHERE source = ?1 AND event_id = ?2 AND ce_source = ?3")?
-        .query_row(params![identity.source.as_str(), identity.id.as_str(), ce_source(identity)], |row| {
+        .query_row(identity, |row| {
             Ok(StoredIdentity {
                 entry: EntryId(row.get(0)?),
                 state: columns::state(row, 1)?,
@@ -89,6 +117,17 @@ fn lookup(
             })
         })
         .optional()
+}
+
+/// Returns the stored entry of an event with the same identity, if the event is a duplicate. Returns `None` if the content
+/// differs.
+fn repeated(new: &NewEntry, stored: Option<StoredIdentity>) -> Option<AppendedEntry> {
+    let repeated = stored.filter(|stored| stored.digest == new.digest)?;
+    Some(AppendedEntry {
+        entry: repeated.entry,
+        state: repeated.state,
+        duplicate: true,
+    })
 }
 
 /// The place of a new entry in the store: the state, the entrance into the lane, the payload table and the customer
@@ -132,6 +171,9 @@ fn append_one(
     new: &NewEntry,
     counts: &mut Counts,
 ) -> rusqlite::Result<Option<AppendedEntry>> {
+    if let Some(erased) = erased(statements, &new.identity)? {
+        return Ok(repeated(new, Some(erased)));
+    }
     let placement = Placement::of(new);
     let invalid = new.disposition.invalid();
     let state = match (&placement, invalid) {
@@ -148,16 +190,10 @@ fn append_one(
         .map(|(placement, key)| EntryLane::find_or_create(statements, key, placement.entrance))
         .transpose()?;
     if !insert_receipt(statements, new, state, lane.map(|lane| lane.id))? {
-        if let Some(lane) = lane {
-            lane.undo(statements)?;
+        if let Some((lane, key)) = lane.zip(key.as_ref()) {
+            lane.undo(statements, key)?;
         }
-        let stored = lookup(statements, &new.identity)?;
-        let repeated = stored.filter(|stored| stored.digest == new.digest);
-        return Ok(repeated.map(|stored| AppendedEntry {
-            entry: stored.entry,
-            state: stored.state,
-            duplicate: true,
-        }));
+        return Ok(repeated(new, lookup(statements, &new.identity)?));
     }
     let entry = EntryId(statements.last_insert_rowid().unsigned_abs());
     if let Some(((lane, placement), key)) = lane.zip(placement).zip(key) {

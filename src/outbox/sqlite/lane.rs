@@ -7,8 +7,10 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::columns;
 use super::statements::Statements;
+use super::store_connection::StoreConnection;
+use super::tombstones;
 use crate::outbox::codec::{self, LaneColumns};
-use crate::outbox::{LaneClass, LaneId, LaneKey, Priority, Standing};
+use crate::outbox::{LaneClass, LaneId, LaneKey, LaterEvents, Priority, Standing};
 use crate::time::Timestamp;
 
 /// Finds the lane of a customer.
@@ -63,6 +65,8 @@ impl Entrance {
 enum LaneBefore {
     /// The lane was just created, with the due time and the priority of its first entry.
     New,
+    /// The lane was the tombstone of an erased customer, and has the due time and the priority of its first entry.
+    Tombstone,
     /// No entry waits in the lane. The lane belongs to this queue.
     Idle(LaneClass),
     /// No entry waits in the lane, but the lane is due, because dispatch must send delivered values again. The request
@@ -112,15 +116,22 @@ impl EntryLane {
         if let Some(found) = found {
             return Ok(found);
         }
+        let class = LaneClass {
+            priority: entrance.priority(),
+            standing: Standing::Untried,
+        };
+        if statements.tombstones().is_some() {
+            let place = (due, codec::class_number(class));
+            if let Some(revived) = tombstones::revive(statements, key, place)? {
+                return Ok(lane(revived, LaneBefore::Tombstone, false));
+            }
+        }
         statements.with("INSERT INTO lane (kind, customer, received, due_at, low, idle) VALUES (?1, ?2, ?3, ?4, ?5, ?6)", |statement| statement.execute(params![
                 kind,
                 canonical,
                 received,
                 due,
-                codec::class_number(LaneClass {
-                    priority: entrance.priority(),
-                    standing: Standing::Untried,
-                }),
+                codec::class_number(class),
                 due.is_none(),
             ]))?;
         let id = LaneId(statements.last_insert_rowid().unsigned_abs());
@@ -150,7 +161,7 @@ impl EntryLane {
         let priority = self.entrance.priority();
         let low = |class| codec::class_number(LaneClass { priority, ..class });
         match (self.before, self.entrance.due()) {
-            (LaneBefore::New, _) | (_, None) => {}
+            (LaneBefore::New | LaneBefore::Tombstone, _) | (_, None) => {}
             (LaneBefore::Idle(class), Some(due)) => {
                 statements.with("UPDATE lane SET low = ?2, due_at = ?3, idle = 0, spelled = spelled % 2 WHERE id = ?1", |statement| statement.execute(params![self.id.0, low(class), due]))?;
             }
@@ -192,10 +203,17 @@ impl EntryLane {
         Ok(())
     }
 
-    /// Deletes the lane if it was created for this entry, because the entry turned out to be a duplicate or a conflict.
-    pub(super) fn undo(self, connection: &Connection) -> rusqlite::Result<()> {
-        if matches!(self.before, LaneBefore::New) {
-            connection.execute("DELETE FROM lane WHERE id = ?1", [self.id.0])?;
+    /// Deletes the lane if it was created for this entry, because the entry turned out to be a duplicate or a conflict. A
+    /// lane that was a tombstone becomes a tombstone again.
+    pub(super) fn undo(self, store: &StoreConnection, key: &LaneKey) -> rusqlite::Result<()> {
+        match self.before {
+            LaneBefore::New => {
+                store.execute("DELETE FROM lane WHERE id = ?1", [self.id.0])?;
+            }
+            LaneBefore::Tombstone => {
+                tombstones::bury(store, self.id, key, LaterEvents::Delivered)?;
+            }
+            LaneBefore::Idle(_) | LaneBefore::Reasserting(_) | LaneBefore::Busy { .. } => {}
         }
         Ok(())
     }

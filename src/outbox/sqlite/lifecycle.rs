@@ -3,14 +3,14 @@
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
+use super::SqliteOutbox;
 use super::writer::CopyJob;
 use super::writer::KeysJob;
 use super::writer::job::WriterCommand;
-use super::{SqliteOutbox, take};
 use crate::outbox::{Lifecycle, SealingStatus, StoreCondition, StoreFuture};
 use crate::sealing::KeyRing;
 
@@ -55,5 +55,15 @@ impl Lifecycle for SqliteOutbox {
         if let Some(threads) = take(&self.threads) {
             threads.join();
         }
+    }
+}
+
+fn take<T>(slot: &Mutex<Option<T>>) -> Option<T> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+impl Drop for SqliteOutbox {
+    fn drop(&mut self) {
+        self.close();
     }
 }

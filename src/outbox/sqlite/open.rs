@@ -19,7 +19,9 @@ use super::log_mark;
 use super::open_error::OpenError;
 use super::sealing_keys::{self, DigestKey};
 use super::store_connection::StoreConnection;
+use super::tombstones;
 use crate::failpoint::{self, Fault};
+use crate::outbox::tombstone::TombstoneKey;
 use crate::outbox::{ClaimBounds, ENTRY_MAX, LaneClass, LaneId, codec};
 use crate::random;
 use crate::sealing::KeyRing;
@@ -30,7 +32,7 @@ const APPLICATION_ID: i32 = 0x496d_7072;
 
 /// The migrations of the store layout. The SQLite header of a store contains the number of applied migrations. A
 /// released migration must never change.
-const MIGRATIONS: [&str; 19] = [
+const MIGRATIONS: [&str; 20] = [
     include_str!("migrations/1.sql"),
     include_str!("migrations/2.sql"),
     include_str!("migrations/3.sql"),
@@ -50,6 +52,7 @@ const MIGRATIONS: [&str; 19] = [
     include_str!("migrations/17.sql"),
     include_str!("migrations/18.sql"),
     include_str!("migrations/19.sql"),
+    include_str!("migrations/20.sql"),
 ];
 
 /// The size of SQLite's page cache. SQLite expects KiB as a negative number.
@@ -93,6 +96,10 @@ pub(super) fn connection(
     repair_classes(&connection).map_err(OpenError::sqlite("reading the priorities of lanes"))?;
     clamp_due(&connection, now).map_err(OpenError::sqlite("reading when lanes are due"))?;
     let (store, digest_key) = sealing_keys::unlock(connection, ring, path)?;
+    store.set_tombstone_key(TombstoneKey::new(&digest_key));
+    if tombstones::exist(&store).map_err(OpenError::sqlite("looking for tombstones"))? {
+        store.expect_tombstones();
+    }
     let owner = register(&store, bounds).map_err(OpenError::sqlite("reading how it was closed"))?;
     log_mark::renew(&store, lock, mark)?;
     let files = StoreFiles::of(configured, path).map_err(file)?;

@@ -9,10 +9,11 @@ use super::payload::PayloadKey;
 use super::signed_event::SignedEvent;
 use super::statements::Statements;
 use super::store_connection::StoreConnection;
-use super::{append, audit, payload};
+use super::{append, audit, payload, tombstones};
 use crate::imprint::CustomerChange;
 use crate::outbox::{
-    EntryId, IgnoredEvent, LaneId, LaneKey, Priority, Replay, ReplayChange, State, codec,
+    EntryId, IgnoreReason, IgnoredEvent, LaneId, LaneKey, Priority, Replay, ReplayChange, State,
+    codec,
 };
 use crate::time::Timestamp;
 
@@ -73,6 +74,14 @@ pub(super) fn replay(
         let change = match &replay.change {
             ReplayChange::Ignored(ignored) => {
                 ignore(connection, replay.entry, ignored, (event.at, counts))?;
+                moved.push(replay.entry);
+                continue;
+            }
+            ReplayChange::Mapped(change)
+                if tombstones::is_blocked(connection, &change.customer)? =>
+            {
+                let blocked = IgnoredEvent::from(IgnoreReason::Blocked);
+                ignore(connection, replay.entry, &blocked, (event.at, counts))?;
                 moved.push(replay.entry);
                 continue;
             }

@@ -11,9 +11,12 @@ use super::payload::{self, PayloadKey};
 use super::receipt;
 use super::statements::Statements;
 use super::store_connection::StoreConnection;
-use crate::imprint::ImprintId;
+use super::{tombstones, versions};
+use crate::imprint::{CustomerRef, ImprintId};
 use crate::outbox::codec::{self, BlobKind};
-use crate::outbox::{Ending, EntryId, LaneClass, LaneKey, Moved, Recognition, Settlement, State};
+use crate::outbox::{
+    Ending, EntryId, IgnoreReason, LaneClass, LaneKey, Moved, Recognition, Settlement, State,
+};
 use crate::time::Timestamp;
 
 /// Records a settlement. Returns each entry that no longer waits, with its new state.
@@ -61,7 +64,11 @@ pub(super) fn settle(
         .as_ref()
         .filter(|moved| !moved.entries.is_empty())
     {
-        move_entries(statements, settlement, moved)?;
+        if tombstones::is_blocked(statements, &CustomerRef::Imprint(moved.to.clone()))? {
+            settled.extend(end_blocked(statements, settlement, moved, counts)?);
+        } else {
+            move_entries(statements, settlement, moved)?;
+        }
     }
     let is_asked = settlement.is_postponed() && is_asked_by_another(statements, settlement, sizes)?;
     let due = if is_asked {
@@ -178,6 +185,33 @@ fn update_lane(
     Ok(())
 }
 
+/// Ends entries of a customer whom an operator has erased and blocked. The search has found the customer's Imprint id.
+fn end_blocked(
+    statements: &Statements<'_>,
+    settlement: &Settlement,
+    moved: &Moved,
+    counts: &mut Counts,
+) -> rusqlite::Result<Vec<(EntryId, State)>> {
+    let ending = &Ending::Ignored(IgnoreReason::Blocked);
+    let mut ended = Vec::new();
+    for entry in moved.entries.iter().copied() {
+        let size = payload::event_size(statements, State::Waiting, entry)?;
+        let was_attempted = false;
+        let blocked = EndedEntry {
+            entry,
+            was_attempted,
+            ending,
+        };
+        if finish(statements, settlement, &blocked)? {
+            counts.leave(State::Waiting);
+            counts.enter(State::Ignored);
+            size.iter().for_each(|erased| counts.erase(erased));
+            ended.push((entry, State::Ignored));
+        }
+    }
+    Ok(ended)
+}
+
 /// Moves entries into the lane of the customer that a search found.
 fn move_entries(
     statements: &Statements<'_>,
@@ -192,6 +226,13 @@ fn move_entries(
     let entrance = Entrance::Waiting(class.priority, settlement.at);
     let lane = EntryLane::find_or_create(statements, &key, entrance)?;
     lane.enter(statements, &key, None)?;
+    if statements.tombstones().is_some() {
+        // Before an erasure, the customer possibly had only the lane with the CRM's id.
+        let floors = versions::of_lane(statements, settlement.lane)?;
+        let mut versions = versions::of_lane(statements, lane.id)?;
+        versions.raise_to(&floors);
+        versions::store(statements, lane.id, &versions)?;
+    }
     for entry in &moved.entries {
         for table in ["waiting", "entry"] {
             let id = if table == "entry" { "id" } else { "entry" };

@@ -1,21 +1,53 @@
 //! The connection to an open store, together with the sealer of the store's blobs.
 
+use std::cell::{Cell, OnceCell};
 use std::fmt;
 use std::ops::Deref;
 
 use rusqlite::Connection;
 
 use crate::outbox::sealer::Sealer;
+use crate::outbox::tombstone::TombstoneKey;
 
 /// The connection to an open store, and the sealer with which the codec reads and writes the blobs of the store.
 pub(super) struct StoreConnection {
     connection: Connection,
     sealer: Sealer,
+    /// The key of the tombstones. A command that only reads the store does not set the key.
+    tombstone_key: OnceCell<TombstoneKey>,
+    /// True if the store possibly has tombstones. Otherwise the store looks for none.
+    has_tombstones: Cell<bool>,
 }
 
 impl StoreConnection {
     pub(super) const fn new(connection: Connection, sealer: Sealer) -> Self {
-        Self { connection, sealer }
+        Self {
+            connection,
+            sealer,
+            tombstone_key: OnceCell::new(),
+            has_tombstones: Cell::new(false),
+        }
+    }
+
+    /// Sets the key of the tombstones.
+    pub(super) fn set_tombstone_key(&self, key: TombstoneKey) {
+        // The store has one key, which never changes.
+        let _is_first: Result<(), TombstoneKey> = self.tombstone_key.set(key);
+    }
+
+    /// Records that the store possibly has tombstones.
+    pub(super) fn expect_tombstones(&self) {
+        self.has_tombstones.set(true);
+    }
+
+    /// Returns the key of the tombstones.
+    pub(super) fn tombstone_key(&self) -> Option<&TombstoneKey> {
+        self.tombstone_key.get()
+    }
+
+    /// Returns the key of the tombstones if the store possibly has tombstones.
+    pub(super) fn tombstones(&self) -> Option<&TombstoneKey> {
+        self.tombstone_key().filter(|_| self.has_tombstones.get())
     }
 
     pub(super) const fn sealer(&self) -> &Sealer {

@@ -1,0 +1,183 @@
+//! The SQL statements for tombstones: the rows that remain of an erased customer and of the customer's events.
+//!
+//! The tombstone of an event is its receipt: the event id is a keyed digest, and the receipt has no lane. The tombstone of a
+//! customer is the lane: its kind says that it is a tombstone, its customer is a keyed digest, and its versions are version
+//! floors. The next event of the customer makes the tombstone a lane again. Retention deletes the tombstones of events with
+//! the other receipts.
+
+use std::borrow::Cow;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::store_connection::StoreConnection;
+use crate::event::{Attribute, Identity};
+use crate::imprint::{CustomerChange, CustomerRef};
+use crate::outbox::{
+    Disposition, IgnoreReason, IgnoredEvent, LaneId, LaneKey, LaterEvents, NewEntry, codec,
+};
+
+/// The name of the number of erasures in the table `meta`.
+const ERASURES: &str = "erasures";
+
+/// Returns whether the store possibly has tombstones.
+pub(super) fn exist(connection: &Connection) -> rusqlite::Result<bool> {
+    connection
+        .prepare("SELECT 1 FROM meta WHERE name = ?1")?
+        .exists([ERASURES])
+}
+
+/// Records that the store possibly has tombstones.
+pub(super) fn announce(store: &StoreConnection) -> rusqlite::Result<()> {
+    store.execute(
+        "INSERT INTO meta (name, value) VALUES (?1, 1) ON CONFLICT (name) DO UPDATE SET value = value + 1",
+        [ERASURES],
+    )?;
+    store.expect_tombstones();
+    Ok(())
+}
+
+/// Returns the event id under which the tombstone of an event is stored. Returns `None` if the store has no tombstones.
+pub(super) fn event_id(store: &StoreConnection, identity: &Identity) -> Option<String> {
+    let ce_source = identity.ce_source.as_ref().map_or("", Attribute::as_str);
+    let tombstones = store.tombstones()?;
+    Some(tombstones.event(identity.source.as_str(), ce_source, identity.id.as_str()))
+}
+
+/// Finds the tombstone of a customer. Returns its lane, and the treatment of the customer's events.
+pub(super) fn find(
+    store: &StoreConnection,
+    key: &LaneKey,
+) -> rusqlite::Result<Option<(LaneId, LaterEvents)>> {
+    let Some(tombstones) = store.tombstones() else {
+        return Ok(None);
+    };
+    let kind = codec::lane_columns(key).kind;
+    let digest = tombstones.lane(key);
+    for later in [LaterEvents::Delivered, LaterEvents::Ignored] {
+        let lane = store
+            .prepare_cached("SELECT id FROM lane WHERE kind = ?1 AND customer = ?2")?
+            .query_row(params![codec::tombstone_kind(kind, later), digest], |row| {
+                row.get(0).map(LaneId)
+            })
+            .optional()?;
+        if let Some(lane) = lane {
+            return Ok(Some((lane, later)));
+        }
+    }
+    Ok(None)
+}
+
+/// Makes the tombstone of a customer a lane again, with this due time and this queue. Returns `None` if the customer has no
+/// tombstone.
+pub(super) fn revive(
+    store: &StoreConnection,
+    key: &LaneKey,
+    (due, class): (Option<i64>, u8),
+) -> rusqlite::Result<Option<LaneId>> {
+    let Some((lane, _)) = find(store, key)? else {
+        return Ok(None);
+    };
+    let columns = codec::lane_columns(key);
+    store
+        .prepare_cached(
+            "UPDATE lane SET kind = ?2, customer = ?3, received = ?4, due_at = ?5, low = ?6, idle = ?7 WHERE id = ?1",
+        )?
+        .execute(params![
+            lane.0,
+            columns.kind,
+            columns.canonical,
+            columns.received,
+            due,
+            class,
+            due.is_none()
+        ])?;
+    Ok(Some(lane))
+}
+
+/// Makes a lane the tombstone of its customer. Changes neither the versions of the lane nor the mark of values that an
+/// earlier process possibly sent: if there is a mark, it then means any value.
+pub(super) fn bury(
+    store: &StoreConnection,
+    lane: LaneId,
+    key: &LaneKey,
+    later: LaterEvents,
+) -> rusqlite::Result<()> {
+    let kind = codec::lane_columns(key).kind;
+    store
+        .prepare_cached(
+            "UPDATE lane SET kind = ?2, customer = ?3, received = '', due_at = NULL, low = ?4, idle = 1, failures = 0,
+                    spent = 0, tried_at = NULL, unfold_to = NULL, blamed_since = NULL, unproven_since = NULL,
+                    absence = NULL, spelled = 0, maybe_sent = CASE maybe_sent WHEN 0 THEN 0 ELSE -1 END
+             WHERE id = ?1",
+        )?
+        .execute(params![
+            lane.0,
+            codec::tombstone_kind(kind, later),
+            store.tombstone_key().map(|digests| digests.lane(key)),
+            codec::NEW_LANE_CLASS,
+        ])?;
+    Ok(())
+}
+
+/// Creates the tombstone of a customer without a lane.
+pub(super) fn create(
+    store: &StoreConnection,
+    key: &LaneKey,
+    later: LaterEvents,
+) -> rusqlite::Result<LaneId> {
+    let kind = codec::lane_columns(key).kind;
+    store.execute(
+        "INSERT INTO lane (kind, customer, received, idle, low) VALUES (?1, ?2, '', 1, ?3)",
+        params![
+            codec::tombstone_kind(kind, later),
+            store.tombstone_key().map(|digests| digests.lane(key)),
+            codec::NEW_LANE_CLASS,
+        ],
+    )?;
+    Ok(LaneId(store.last_insert_rowid().unsigned_abs()))
+}
+
+/// Returns whether the bridge ignores the events of this customer, because an operator has erased and blocked it.
+pub(super) fn is_blocked(
+    store: &StoreConnection,
+    customer: &CustomerRef,
+) -> rusqlite::Result<bool> {
+    let imprint = customer.imprint().cloned().map(LaneKey::Imprint);
+    let partner = customer.partner().cloned();
+    for key in imprint.into_iter().chain(partner.map(LaneKey::Partner)) {
+        if let Some((_, LaterEvents::Ignored)) = find(store, &key)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Returns the batch, in which the events of blocked customers are ignored.
+pub(super) fn without_blocked<'a>(
+    store: &StoreConnection,
+    batch: &'a [NewEntry],
+) -> rusqlite::Result<Cow<'a, [NewEntry]>> {
+    let mut batch = Cow::Borrowed(batch);
+    if store.tombstones().is_none() {
+        return Ok(batch);
+    }
+    for place in 0..batch.len() {
+        let change = batch.get(place).and_then(|new| change(&new.disposition));
+        let is_blocked = change.map(|change| is_blocked(store, &change.customer));
+        if is_blocked.transpose()?.unwrap_or_default()
+            && let Some(new) = batch.to_mut().get_mut(place)
+        {
+            new.disposition = Disposition::Ignore(IgnoredEvent::from(IgnoreReason::Blocked));
+        }
+    }
+    Ok(batch)
+}
+
+const fn change(disposition: &Disposition) -> Option<&CustomerChange> {
+    match disposition {
+        Disposition::Enqueue(change) | Disposition::Park(change, _) | Disposition::Hold(change) => {
+            Some(change)
+        }
+        Disposition::Ignore(_) | Disposition::Invalid(_) => None,
+    }
+}

@@ -1,0 +1,93 @@
+//! The keyed digests that stand for the ids of an erased customer and of the customer's events. This module is pure.
+//!
+//! After an erasure, the store still has to recognize a resent event, and a later event of the customer. Nobody without
+//! the key can find out, or try out, which id a digest stands for. The key is derived from the key of the content digests,
+//! which the newest sealing key seals. In a store without sealing keys, somebody with the store file can try out ids.
+
+use std::fmt;
+
+use ring::hmac::{Context, HMAC_SHA256, Key};
+
+use super::LaneKey;
+use super::codec::{self, LaneColumns};
+
+/// The labels of the digests. They separate the digests from each other and from the digests of contents.
+const KEY_LABEL: &[u8] = b"imprint-bridge tombstones v1";
+const LANE_LABEL: &[u8] = b"lane";
+const EVENT_LABEL: &[u8] = b"event";
+/// The length of a digest in bytes. Two of a billion digests are equal with a probability of 2^-69.
+const DIGEST_BYTES: usize = 16;
+
+/// The key of the digests.
+pub(super) struct TombstoneKey(Key);
+
+/// Prints nothing, because the key is secret.
+impl fmt::Debug for TombstoneKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TombstoneKey")
+    }
+}
+
+impl TombstoneKey {
+    /// Derives the key from the key of the content digests.
+    pub(super) fn new(digest_key: &[u8; 32]) -> Self {
+        let derived = ring::hmac::sign(&Key::new(HMAC_SHA256, digest_key), KEY_LABEL);
+        Self(Key::new(HMAC_SHA256, derived.as_ref()))
+    }
+
+    /// Returns the digest that stands for the customer of a lane.
+    pub(super) fn lane(&self, key: &LaneKey) -> String {
+        let LaneColumns {
+            kind, canonical, ..
+        } = codec::lane_columns(key);
+        self.digest(LANE_LABEL, &[&[kind], canonical.as_bytes()])
+    }
+
+    /// Returns the event id that stands for an event: the id of its source and the id and the `CloudEvents` source of the
+    /// event. A sender can use no such id by chance or on purpose, because it does not have the key.
+    pub(super) fn event(&self, source: &str, ce_source: &str, id: &str) -> String {
+        let parts = [source.as_bytes(), ce_source.as_bytes(), id.as_bytes()];
+        format!("erased-{}", self.digest(EVENT_LABEL, &parts))
+    }
+
+    /// Computes the digest of some parts, each with its length.
+    fn digest(&self, label: &[u8], parts: &[&[u8]]) -> String {
+        let mut context = Context::with_key(&self.0);
+        context.update(label);
+        for part in parts {
+            let length = u64::try_from(part.len()).unwrap_or(u64::MAX);
+            context.update(&length.to_be_bytes());
+            context.update(part);
+        }
+        let tag = context.sign();
+        let digest = tag.as_ref().iter().take(DIGEST_BYTES);
+        digest.map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::imprint::{ImprintId, PartnerCustomerId};
+
+    /// FAULTS N645: the digests of a store must not change, or resent events would come back.
+    #[test]
+    fn digests_differ_by_every_part_and_never_change() {
+        let key = TombstoneKey::new(&[7; 32]);
+        let imprint = LaneKey::Imprint(ImprintId::parse("c1").unwrap());
+        let partner = LaneKey::Partner(PartnerCustomerId::parse("c1").unwrap());
+        let digests = [
+            key.lane(&imprint),
+            key.lane(&partner),
+            key.event("crm", "/us", "1"),
+            key.event("crm", "/u", "s1"),
+            key.event("crm", "", "1"),
+            TombstoneKey::new(&[8; 32]).lane(&imprint),
+        ];
+        let all: std::collections::BTreeSet<&String> = digests.iter().collect();
+        assert_eq!(all.len(), digests.len());
+        assert_eq!(key.lane(&imprint), PINNED);
+    }
+
+    const PINNED: &str = "c5f0d592ef8075adf4a0df21c8ef7c48";
+}

@@ -1,0 +1,309 @@
+//! Tests of the erasure of customers, in every storage engine.
+
+use super::set_aside::states;
+use super::*;
+use imprint_bridge::imprint::PartnerCustomerId;
+use imprint_bridge::outbox::{
+    CustomerErasure, ErasedPart, ErasureStep, IdentityLink, LaterEvents, Moved,
+};
+
+fn imprint(id: &str) -> LaneKey {
+    LaneKey::Imprint(ImprintId::parse(id).unwrap())
+}
+
+fn partner(id: &str) -> PartnerCustomerId {
+    PartnerCustomerId::parse(id).unwrap()
+}
+
+fn by_partner(id: &str, customer: &str, value: i64) -> NewEntry {
+    let mut new = entry(id, "unused", value);
+    if let Disposition::Enqueue(change) = &mut new.disposition {
+        change.customer = CustomerRef::Partner(partner(customer));
+    }
+    new
+}
+
+async fn step(outbox: &dyn Outbox, erasure: &CustomerErasure) -> ErasureStep {
+    outbox.erase_customer(erasure.clone()).await.unwrap()
+}
+
+/// Erases a customer in as many steps as the engine needs. Returns the sums of the steps.
+pub(super) async fn erase(outbox: &dyn Outbox, key: LaneKey, later: LaterEvents) -> ErasedPart {
+    let mut erasure = CustomerErasure {
+        keys: vec![key],
+        later_events: later,
+        at: NOW,
+        progress: None,
+    };
+    let mut sum = ErasedPart::default();
+    loop {
+        let ErasureStep::Erased(part) = step(outbox, &erasure).await else {
+            panic!("a request is in flight")
+        };
+        sum.entries += part.entries;
+        sum.discarded.extend(part.discarded);
+        sum.unversioned += part.unversioned;
+        sum.keys.clone_from(&part.keys);
+        if part.progress.is_none() {
+            return sum;
+        }
+        (erasure.keys, erasure.progress) = (part.keys, part.progress);
+    }
+}
+
+/// Delivers everything that waits.
+async fn deliver(outbox: &dyn Outbox) -> usize {
+    let mut sent = 0;
+    for claimed in claim(outbox, NOW).await.lanes {
+        let fold = fold(&claimed.versions, &claimed.candidates(), MaxFold(100), NOW);
+        sent += fold.carried.len();
+        let endings = claimed.waiting.iter().map(|waiting| {
+            let is_sent = fold.carried.contains(&waiting.entry.0);
+            let winner = Ending::Superseded(EntryId(u64::MAX / 2));
+            (
+                waiting.entry,
+                if is_sent { Ending::Delivered } else { winner },
+            )
+        });
+        let settlement = Settlement {
+            endings: endings.collect(),
+            versions: Some(claimed.versions.clone().delivered(&fold)),
+            ..settlement(&claimed, Vec::new(), NOW)
+        };
+        record(outbox, settlement).await;
+    }
+    sent
+}
+
+/// Moves the first entry of a lane to the customer `CUST-1`, whom a search has found.
+fn moved(claimed: &ClaimedLane) -> Settlement {
+    Settlement {
+        attempted: Vec::new(),
+        moved: Some(Moved {
+            to: ImprintId::parse("CUST-1").unwrap(),
+            entries: vec![claimed.waiting[0].entry],
+        }),
+        ..settlement(claimed, Vec::new(), NOW)
+    }
+}
+
+async fn names_customer(outbox: &dyn Outbox, text: &str) -> bool {
+    let mut filter = EntryFilter::in_state(State::Delivered, 100);
+    filter.states = State::ALL.to_vec();
+    let all = outbox.list(filter).await.unwrap();
+    format!("{all:?}").contains(text)
+}
+
+/// FAULTS N642, N643: waiting, delivered and parked entries are erased; resent events are duplicates, conflicts stay
+/// conflicts, and only newer versions come back.
+#[tokio::test]
+async fn an_erased_customer_leaves_digests_and_version_floors() {
+    for (engine, outbox, _folder) in engines() {
+        let outbox = outbox.as_ref();
+        append(outbox, &[entry("old", "CUST-1", 3)]).await;
+        assert_eq!(deliver(outbox).await, 1, "{engine}");
+        let waiting = entry("new", "CUST-1", 7);
+        let stored = append(outbox, &[waiting.clone(), entry("other", "CUST-2", 7)]).await;
+        let settled = outbox.wait_settled(stored[0].entry);
+        let erased = erase(outbox, imprint("CUST-1"), LaterEvents::Delivered).await;
+        assert_eq!(erased.entries, 2, "{engine}");
+        assert_eq!(erased.discarded, [stored[0].entry], "{engine}");
+        assert_eq!(erased.unversioned, 0, "{engine}");
+        assert_eq!(settled.await.unwrap(), State::Discarded, "{engine}");
+        assert!(!names_customer(outbox, "CUST-1").await, "{engine}");
+        assert!(!names_customer(outbox, "\"new\"").await, "{engine}");
+        let depth = outbox.depth().await.unwrap();
+        assert_eq!(depth.waiting, 1, "{engine}: the other customer waits");
+        let loaded = outbox.lanes(vec![CustomerRef::Imprint(
+            ImprintId::parse("CUST-1").unwrap(),
+        )]);
+        assert!(loaded.await.unwrap()[0].lanes.is_empty(), "{engine}");
+
+        let again = append(outbox, std::slice::from_ref(&waiting)).await;
+        assert!(again[0].duplicate, "{engine}");
+        assert_eq!(
+            (again[0].entry, again[0].state),
+            (stored[0].entry, State::Discarded)
+        );
+        let mut conflict = waiting;
+        conflict.digest = Digest([8; 16]);
+        for batch in [
+            vec![conflict.clone()],
+            vec![conflict, entry("x", "CUST-3", 1)],
+        ] {
+            let refused = outbox.append(batch).await.unwrap();
+            let expected = vec![ConflictingEvent {
+                place: 0,
+                earlier: Some(stored[0].entry),
+            }];
+            assert_eq!(refused, Appended::Conflict(expected), "{engine}");
+        }
+        assert_eq!(deliver(outbox).await, 1, "{engine}: the other customer");
+        for (id, value, sent) in [("r1", 3, 0), ("r2", 7, 0), ("r3", 8, 1)] {
+            append(outbox, &[entry(id, "CUST-1", value)]).await;
+            assert_eq!(deliver(outbox).await, sent, "{engine} {value}");
+        }
+        assert_eq!(
+            states(outbox, &["r2", "r3"]).await,
+            [State::Superseded, State::Delivered]
+        );
+    }
+}
+
+/// FAULTS N642, N643: the erasure follows links, also old ones, and blocks every id of the customer. An erasure without a
+/// block ends the block.
+#[tokio::test]
+async fn a_blocked_customer_stays_out_under_every_id() {
+    for (engine, outbox, _folder) in engines() {
+        let outbox = outbox.as_ref();
+        append(outbox, &[by_partner("p", "P-1", 3)]).await;
+        let claimed = claim_one(outbox).await;
+        let linked = Settlement {
+            new_link: Some(IdentityLink {
+                partner: partner("P-1"),
+                imprint: Some(ImprintId::parse("CUST-1").unwrap()),
+                confirmed_at: Timestamp::from_millis(1),
+            }),
+            ..moved(&claimed)
+        };
+        record(outbox, linked).await;
+        append(outbox, &[by_partner("q", "P-1", 4)]).await;
+        let erased = erase(outbox, imprint("CUST-1"), LaterEvents::Ignored).await;
+        assert_eq!((erased.entries, erased.keys.len()), (2, 2), "{engine}");
+        for new in [entry("a", "CUST-1", 9), by_partner("b", "P-1", 9)] {
+            let stored = append(outbox, &[new]).await;
+            assert_eq!(stored[0].state, State::Ignored, "{engine}");
+        }
+        assert_eq!(
+            receipt(outbox, "a").await.ignored,
+            Some(IgnoreReason::Blocked)
+        );
+        assert_eq!(outbox.depth().await.unwrap().waiting, 0, "{engine}");
+
+        // Another id of the customer, which the bridge has not known.
+        append(outbox, &[by_partner("c", "P-2", 9)]).await;
+        let claimed = claim_one(outbox).await;
+        record(outbox, moved(&claimed)).await;
+        assert_eq!(
+            receipt(outbox, "c").await.ignored,
+            Some(IgnoreReason::Blocked),
+            "{engine}"
+        );
+        assert_eq!(
+            outbox
+                .depth()
+                .await
+                .unwrap()
+                .stored_bytes
+                .values()
+                .sum::<u64>(),
+            0,
+            "{engine}"
+        );
+
+        let erased = erase(outbox, imprint("CUST-1"), LaterEvents::Delivered).await;
+        assert_eq!(erased.entries, 0, "{engine}");
+        append(outbox, &[entry("d", "CUST-1", 2), entry("e", "CUST-1", 9)]).await;
+        assert_eq!(
+            deliver(outbox).await,
+            1,
+            "{engine}: the floors have survived"
+        );
+    }
+}
+
+/// FAULTS N643: the version floor of a customer whom the bridge knew only by the CRM's id.
+#[tokio::test]
+async fn a_floor_moves_to_the_lane_that_a_search_finds() {
+    for (engine, outbox, _folder) in engines() {
+        let outbox = outbox.as_ref();
+        append(outbox, &[by_partner("p", "P-1", 5)]).await;
+        erase(
+            outbox,
+            LaneKey::Partner(partner("P-1")),
+            LaterEvents::Delivered,
+        )
+        .await;
+        append(outbox, &[by_partner("q", "P-1", 4)]).await;
+        let claimed = claim_one(outbox).await;
+        record(outbox, moved(&claimed)).await;
+        assert_eq!(deliver(outbox).await, 0, "{engine}");
+        assert_eq!(
+            states(outbox, &["q"]).await,
+            [State::Superseded],
+            "{engine}"
+        );
+    }
+}
+
+/// FAULTS N644: nothing changes while a request of the customer is in flight.
+#[tokio::test]
+async fn a_claimed_lane_is_not_erased() {
+    for (engine, outbox, _folder) in engines() {
+        let outbox = outbox.as_ref();
+        append(outbox, &[entry("a", "CUST-1", 1)]).await;
+        let claimed = claim_one(outbox).await;
+        let erasure = CustomerErasure {
+            keys: vec![imprint("CUST-1")],
+            later_events: LaterEvents::Delivered,
+            at: NOW,
+            progress: None,
+        };
+        assert_eq!(
+            step(outbox, &erasure).await,
+            ErasureStep::InFlight,
+            "{engine}"
+        );
+        assert_eq!(states(outbox, &["a"]).await, [State::Waiting], "{engine}");
+        let settlement = Settlement {
+            versions: Some(delivered(&claimed)),
+            ..settlement(&claimed, all(&claimed, &Ending::Delivered), NOW)
+        };
+        record(outbox, settlement).await;
+        let erased = erase(outbox, imprint("CUST-1"), LaterEvents::Delivered).await;
+        assert_eq!(erased.entries, 1, "{engine}");
+    }
+}
+
+/// FAULTS N642: a customer with more entries than one step erases, and with values in doubt. FAULTS N643: without a
+/// version of the source, the erasure says so.
+#[tokio::test]
+async fn an_erasure_of_many_entries_has_several_steps() {
+    for (engine, outbox, _folder) in engines() {
+        let outbox = outbox.as_ref();
+        let many: Vec<NewEntry> = (0..1_200)
+            .map(|number| entry(&format!("e{number}"), "CUST-1", 0))
+            .collect();
+        for batch in many.chunks(400) {
+            append(outbox, batch).await;
+        }
+        let erased = erase(outbox, imprint("CUST-1"), LaterEvents::Delivered).await;
+        assert_eq!(
+            (erased.entries, erased.discarded.len()),
+            (1_200, 1_200),
+            "{engine}"
+        );
+        assert!(erased.unversioned > 0, "{engine}");
+        let depth = outbox.depth().await.unwrap();
+        assert_eq!((depth.waiting, depth.oldest), (0, None), "{engine}");
+        assert_eq!(depth.stored_bytes.values().sum::<u64>(), 0, "{engine}");
+        let again = append(outbox, &many[..2]).await;
+        assert!(again.iter().all(|entry| entry.duplicate), "{engine}");
+    }
+}
+
+/// FAULTS N643: the tombstones outlive the process.
+#[tokio::test]
+async fn tombstones_outlive_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("outbox.db");
+    let outbox = open(&path).unwrap();
+    append(&outbox, &[entry("a", "CUST-1", 5)]).await;
+    erase(&outbox, imprint("CUST-1"), LaterEvents::Delivered).await;
+    outbox.close();
+    drop(outbox);
+    let outbox = open(&path).unwrap();
+    assert!(append(&outbox, &[entry("a", "CUST-1", 5)]).await[0].duplicate);
+    append(&outbox, &[entry("b", "CUST-1", 4)]).await;
+    assert_eq!(deliver(&outbox).await, 0);
+}
