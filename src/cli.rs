@@ -89,6 +89,8 @@ enum CliCommand {
     /// Prints everything that the store has of a customer, unmasked, as JSON. The bridge records the export in the audit
     /// log.
     Export(operator::ExportOptions),
+    /// Erases a customer: every event, value, id and detail that the store has of the customer.
+    Erase(operator::EraseOptions),
     /// Shows the audit log: the actions of operators.
     Audit(operator::AuditOptions),
     /// Shows the state of the destination Imprint, or sets whether the bridge sends requests: open, paused or shadow.
@@ -143,6 +145,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         CliCommand::Park(options) => operator::park(&options),
         CliCommand::ResetVersions(options) => operator::reset_versions(&options),
         CliCommand::Export(options) => operator::export(&options),
+        CliCommand::Erase(options) => operator::erase(&options),
         CliCommand::Audit(options) => operator::audit(&options),
         CliCommand::Destination(options) => operator::destination(&options),
         CliCommand::Status(options) => operator::status(&options),

@@ -26,7 +26,7 @@ pub(super) mod table;
 mod versions;
 
 pub(super) use change::{ChangeOptions, ReplayOptions, discard, park, replay};
-pub(super) use customer::{ExportOptions, export};
+pub(super) use customer::{EraseOptions, ExportOptions, erase, export};
 pub(super) use sources::{
     DeniedOptions, ReloadOptions, SourcesOptions, denied_requests, reload, sources,
 };

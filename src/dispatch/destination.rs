@@ -20,7 +20,7 @@ use super::breaker::{Attribution, DestinationState};
 use super::evidence::{Blame, SavedEvidence};
 use super::pace::Rate;
 use crate::imprint::ImprintId;
-use crate::outbox::{Absence, KeyMark};
+use crate::outbox::{Absence, KeyMark, LaneId};
 use crate::time::Timestamp;
 
 pub use self::inquiry::Inquiry;
@@ -149,6 +149,11 @@ impl Destination {
     /// Returns the requests recorded in shadow mode: the last request of each lane, for at most 1,000 lanes.
     pub fn shadow_records(&self) -> Vec<ShadowRecord> {
         self.limiter().shadow_records()
+    }
+
+    /// Forgets the customers of these lanes: as witnesses, and in the shadow records. An operator erases the customers.
+    pub fn forget(&self, lanes: &[LaneId]) {
+        self.limiter().forget(lanes);
     }
 
     /// Continues a wait that Imprint asked for before this process started.

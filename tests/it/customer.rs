@@ -1,13 +1,16 @@
-//! Tests of the commands about one customer: the export of everything that the store has of a customer.
+//! Tests of the commands about one customer: the export and the erasure of everything that the store has of a customer.
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::commands::{run, text};
+use crate::erasure::contains;
 use crate::http::Answer;
+use crate::sealing::hex;
 use crate::support::{TestApp, by_partner, email};
 
 const TOKEN: &str = "op-canary-token-1";
@@ -20,6 +23,11 @@ struct CustomerApp {
 
 impl CustomerApp {
     fn start() -> Self {
+        Self::with(None)
+    }
+
+    /// Starts a bridge whose store is sealed if `key` names a sealing key.
+    fn with(key: Option<&'static str>) -> Self {
         let sources = tempfile::tempdir().unwrap();
         let package = Path::new(env!("CARGO_MANIFEST_DIR"));
         let crm = fs::read_to_string(package.join("config/sources/crm.toml")).unwrap();
@@ -31,6 +39,10 @@ impl CustomerApp {
             .manual_clock()
             .operator("alice", TOKEN)
             .settings(settings);
+        let app = match key {
+            Some(name) => app.sealing_key(name, hex(1)),
+            None => app,
+        };
         Self {
             app: app.start(),
             _sources: sources,
@@ -162,4 +174,116 @@ fn an_ambiguous_id_is_refused() {
         assert_eq!(bridge.ask(line, &json!({"of": wrong})).status, 400);
     }
     bridge.app.leave_waiting_entries();
+}
+
+/// FAULTS N642: no file of the store, and no later backup, has a value or an id of an erased customer.
+#[test]
+fn no_file_has_anything_of_an_erased_customer() {
+    let keys = [None, Some("key-1")];
+    for key in keys {
+        let mut bridge = CustomerApp::with(key);
+        bridge.fill(CUSTOMER);
+        let folder = bridge.app.files.store().parent().unwrap().to_owned();
+        let traces = [
+            CUSTOMER,
+            "E1@example.com",
+            "E2@example.com",
+            "E3@example.com",
+            "E4@example.com",
+        ];
+        assert!(contains(&folder, CUSTOMER), "the search finds the id");
+        let (code, output, error) =
+            bridge.command(&["erase", "--customer", CUSTOMER, "--reason", "a request"]);
+        assert_eq!(code, Some(0), "{error}");
+        assert!(
+            output.starts_with("3 entries erased, 2 of them"),
+            "{output}"
+        );
+        let partner = format!("P-{CUSTOMER}");
+        let (code, output, _) = bridge.command(&["erase", "--customer", &partner, "--reason", "x"]);
+        assert_eq!(code, Some(0));
+        assert!(output.starts_with("1 entries erased"), "{output}");
+        bridge.admin("POST /admin/v1/store/backup", &json!({"name": "later.db"}));
+        for trace in traces {
+            assert!(!contains(&folder, trace), "{trace}");
+        }
+        let list = bridge.admin("GET /admin/v1/entries?state=all", &Value::Null);
+        assert!(!list.to_string().contains(CUSTOMER), "{list}");
+        assert!(contains(&folder, "other") || key.is_some());
+        bridge.app.stop().unwrap();
+        for trace in traces {
+            assert!(!contains(&folder, trace), "{trace} after the stop");
+        }
+        bridge.app.restart();
+        for id in ["E1", "E2"] {
+            let answer = bridge
+                .app
+                .post(&email(id, CUSTOMER, if id == "E1" { 1 } else { 2 }));
+            assert_eq!(
+                answer.json()["accepted"][0]["duplicate"],
+                true,
+                "{}",
+                answer.body
+            );
+        }
+        bridge.admin("POST /admin/v1/destination", &json!({"mode": "open"}));
+        bridge.app.accept(&email("N1", CUSTOMER, 2));
+        bridge.app.wait_until("N1", "superseded");
+        bridge.app.accept(&email("N2", CUSTOMER, 9));
+        bridge.app.wait_until("N2", "delivered");
+        bridge.app.wait_until("other", "delivered");
+    }
+}
+
+/// An id that is no part of another text of the store.
+const CUSTOMER: &str = "canary-customer-4711";
+
+/// FAULTS N643: with `--block`, the bridge ignores later events, and the next erasure without it ends the block.
+#[test]
+fn a_blocked_customer_is_ignored() {
+    let bridge = CustomerApp::start();
+    bridge.app.accept(&email("E1", "c1", 1));
+    bridge.app.wait_until("E1", "delivered");
+    let erase = ["erase", "--customer", "c1", "--reason", "x"];
+    let (code, output, _) = bridge.command(&[&erase[..], &["--block"]].concat());
+    assert_eq!(code, Some(0), "{output}");
+    bridge.app.accept(&email("E2", "c1", 2));
+    let receipt = bridge.app.wait_until("E2", "ignored");
+    assert_eq!(receipt["ignored"], "blocked", "{receipt}");
+    assert_eq!(bridge.command(&erase).0, Some(2), "the store has nothing");
+    bridge.app.accept(&email("E3", "c1", 3));
+    bridge.app.wait_until("E3", "delivered");
+    let audit = bridge.admin("GET /admin/v1/audit", &Value::Null);
+    assert_eq!(audit["acts"][0]["what"], "erase", "{audit}");
+    assert_eq!(audit["sound"], true);
+}
+
+/// FAULTS N642: the witness, the stored evidence and the shadow records are of the customer too.
+#[test]
+fn an_erasure_reaches_the_memory_of_the_process() {
+    let mut bridge = CustomerApp::start();
+    bridge.app.accept(&email("E1", CUSTOMER, 1));
+    bridge.app.wait_until("E1", "delivered");
+    bridge.admin("POST /admin/v1/destination", &json!({"mode": "shadow"}));
+    bridge.app.accept(&email("E2", CUSTOMER, 2));
+    let shadow = || {
+        bridge
+            .admin("GET /admin/v1/shadow", &Value::Null)
+            .to_string()
+    };
+    bridge
+        .app
+        .wait_for("a shadow record", |_| shadow().contains(CUSTOMER));
+    let body = json!({"of": {"imprint_id": CUSTOMER}, "reason": "x"});
+    let erased = bridge.admin("POST /admin/v1/customers/erase", &body);
+    assert_eq!(erased["entries"], 2, "{erased}");
+    assert!(!shadow().contains(CUSTOMER));
+    bridge.app.advance(Duration::from_secs(60));
+    let folder = bridge.app.files.store().parent().unwrap().to_owned();
+    assert!(!contains(&folder, CUSTOMER));
+    bridge.app.stop().unwrap();
+    assert!(
+        !contains(&folder, CUSTOMER),
+        "evidence is stored at the stop"
+    );
 }

@@ -1,4 +1,4 @@
-//! The command that exports everything that the store has of a customer.
+//! The commands that export and erase everything that the store has of a customer.
 
 use std::process::ExitCode;
 
@@ -6,8 +6,8 @@ use anyhow::bail;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::Bridge;
 use super::table::at;
+use super::{Bridge, exit_code};
 use crate::http::Method;
 use crate::telemetry::{self, LogFormat};
 use crate::terminal::print_result;
@@ -95,4 +95,60 @@ fn append(whole: &mut Map<String, Value>, page: Value) {
             }
         }
     }
+}
+
+/// The arguments of the command `erase`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct EraseOptions {
+    #[command(flatten)]
+    bridge: Bridge,
+    #[command(flatten)]
+    customer: NamedCustomer,
+    /// Ignore every later event of the customer. A later `erase` without this option ends the block.
+    #[arg(long)]
+    block: bool,
+    /// The operator's reason for the command. The bridge records the reason in the audit log, which nobody can erase:
+    /// write no personal data.
+    #[arg(long)]
+    reason: String,
+}
+
+/// Erases a customer, and prints what the bridge erased and what it cannot promise.
+pub(in crate::cli) fn erase(options: &EraseOptions) -> anyhow::Result<ExitCode> {
+    let body = json!({
+        "of": options.customer.members(), "block": options.block, "reason": options.reason,
+    });
+    let path = "/customers/erase";
+    let answer = options.bridge.call(&Method::POST, path, Some(&body))?;
+    options.bridge.show(&answer, erased);
+    Ok(exit_code(*at(&answer, "known") == true))
+}
+
+fn erased(answer: &Value) -> Vec<String> {
+    let number = |name| at(answer, name).as_u64().unwrap_or_default();
+    let mut lines = vec![format!(
+        "{} entries erased, {} of them were not delivered and are now discarded",
+        number("entries"),
+        number("discarded")
+    )];
+    let is = |name, value| *at(answer, name) == value;
+    let notes = [
+        (is("known", false), "the store had nothing of a customer with this id: look at the spelling".to_owned()),
+        (
+            is("kept_out", false),
+            "a mapping of the customer's events has no version, so the bridge delivers an old event that its sender sends again under a new id: with --block, the bridge ignores every later event of the customer".to_owned(),
+        ),
+        (
+            number("unreadable") > 0,
+            format!("{} parked invalid events are unreadable, and can be events of the customer: look at `parked`", number("unreadable")),
+        ),
+        (
+            is("in_log", true),
+            "a backup is in progress and contains the customer: delete it. The bridge truncates the log of the store within a minute after the backup".to_owned(),
+        ),
+        (true, "older backups still contain the customer: delete them".to_owned()),
+    ];
+    let notes = notes.into_iter().filter(|(is_true, _)| *is_true);
+    lines.extend(notes.map(|(_, note)| note));
+    lines
 }

@@ -112,6 +112,11 @@ impl SendLimiter {
         self.shadow_records.values().cloned().collect()
     }
 
+    pub(super) fn forget(&mut self, lanes: &[LaneId]) {
+        self.shadow_records.retain(|lane, _| !lanes.contains(lane));
+        self.evidence.forget_customers(lanes);
+    }
+
     pub(super) const fn throttle_until(&mut self, until: Timestamp) {
         self.state = DestinationState::Throttled { until, streak: 1 };
     }

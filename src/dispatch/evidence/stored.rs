@@ -64,6 +64,17 @@ impl Evidence {
         }
     }
 
+    /// Forgets the customers of these lanes as witnesses.
+    pub(in crate::dispatch) fn forget_customers(&mut self, lanes: &[LaneId]) {
+        for lane in lanes {
+            self.is_changed |= self
+                .witnesses
+                .applied()
+                .any(|witness| witness.lane == *lane);
+            self.witnesses.forget_lane(*lane);
+        }
+    }
+
     /// Returns the evidence to save now. Returns `None` if the evidence has not changed, or if dispatch saved it in the
     /// last seconds.
     pub(in crate::dispatch) fn take_changed(&mut self, now: Timestamp) -> Option<SavedEvidence> {

@@ -9,8 +9,10 @@ use super::request::{malformed, parse_body, parse_number};
 use super::{AdminProblem, ApiResult, SharedOperations, json_response};
 use crate::event::Attribute;
 use crate::imprint::{ImprintId, PartnerCustomerId};
-use crate::ops::operate::{CustomerExport, CustomerName, ExportPage, Operator, Reason};
-use crate::outbox::{EntryId, FieldOrigin, IdentityLink, LaneKey};
+use crate::ops::operate::{
+    CustomerExport, CustomerName, ErasureReport, ExportPage, Operator, Reason,
+};
+use crate::outbox::{EntryId, FieldOrigin, IdentityLink, LaneKey, LaterEvents};
 
 /// The id of a customer: exactly one of the members.
 #[derive(Deserialize)]
@@ -115,6 +117,44 @@ pub(super) async fn export(
     let name = body.of.name()?;
     let exported = operations.export(&operator, name, reason, page).await?;
     json_response(&export_json(exported))
+}
+
+/// The request body of an erasure.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EraseBody {
+    of: CustomerBody,
+    #[serde(default)]
+    block: bool,
+    reason: Option<String>,
+}
+
+/// Answers `POST /admin/v1/customers/erase`.
+pub(super) async fn erase(
+    operations: SharedOperations,
+    operator: Operator,
+    AdminBody(body): AdminBody,
+) -> ApiResult {
+    let body: EraseBody = parse_body(&body)?;
+    let reason = body.reason.as_deref().and_then(Reason::parse);
+    let later_events = match body.block {
+        true => LaterEvents::Ignored,
+        false => LaterEvents::Delivered,
+    };
+    let name = body.of.name()?;
+    let erased = operations.erase(&operator, name, later_events, reason);
+    let ErasureReport {
+        is_known,
+        entries,
+        discarded,
+        unreadable,
+        has_floors,
+        is_in_log,
+    } = erased.await?;
+    json_response(&json!({
+        "known": is_known, "entries": entries, "discarded": discarded, "unreadable": unreadable,
+        "kept_out": body.block || has_floors, "in_log": is_in_log,
+    }))
 }
 
 fn export_json(exported: CustomerExport) -> Value {

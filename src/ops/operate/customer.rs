@@ -224,7 +224,7 @@ impl Operations {
     }
 }
 
-fn is_known(lane: &LoadedLane) -> bool {
+pub(super) fn is_known(lane: &LoadedLane) -> bool {
     !lane.lanes.is_empty() || !lane.links.is_empty()
 }
 

@@ -50,6 +50,7 @@ fn calls(entry: u64) -> Vec<(String, Value, Option<&'static str>)> {
     let preview = json!({"ids": [entry], "reason": "x", "preview": true});
     let change = json!({"ids": [9999], "reason": "x"});
     let customer = json!({"imprint_id": "c1", "reason": "x"});
+    let erase = json!({"of": {"customer": "nobody"}, "reason": "x"});
     let export = json!({"of": {"customer": "c1"}});
     let calls = [
         ("GET /entries", &get, None),
@@ -82,6 +83,7 @@ fn calls(entry: u64) -> Vec<(String, Value, Option<&'static str>)> {
             &json!({"name": "a.db"}),
             Some("operator"),
         ),
+        ("POST /customers/erase", &erase, Some("operator")),
         ("POST /customers/export", &export, Some("revealer")),
         ("GET /entries/N?reveal=true", &get, Some("revealer")),
         ("GET /entries/N/explain?reveal=true", &get, Some("revealer")),
@@ -114,7 +116,7 @@ fn an_action_needs_its_role() {
             refusals += 1;
         }
     }
-    assert_eq!(refusals, 2 * (7 + 3));
+    assert_eq!(refusals, 2 * (8 + 3));
     let counted = app.metric("admin_denied_total{reason=\"role\"}");
     assert_eq!(counted, Some(f64::from(refusals)));
 }
