@@ -1,9 +1,11 @@
 //! The request header `Prefer: wait=N` (RFC 7240): the sender waits up to N seconds for the final state of its events.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use actix_web::http::header::HeaderMap;
-use futures_util::future::try_join_all;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{TryFutureExt as _, TryStreamExt as _};
 use tokio::sync::watch;
 
 use crate::ingress::Ingress;
@@ -33,19 +35,23 @@ fn wait(preference: &str) -> Option<&str> {
 }
 
 /// Waits until every entry in `stored` has its final state, and returns the states. Returns `None` if the time runs
-/// out, the process stops or the store fails.
+/// out, the process stops, the store fails, or too many events wait.
 pub(super) async fn settled(
     ingress: &Ingress,
     stored: &[AppendedEntry],
     seconds: u64,
 ) -> Option<Vec<State>> {
-    let all = try_join_all(
-        stored
-            .iter()
-            .map(|stored| ingress.outbox.wait_settled(stored.entry)),
-    );
+    let wait = |(place, stored): (usize, &AppendedEntry)| {
+        let settled = ingress.outbox.wait_settled(stored.entry);
+        settled.map_ok(move |state| (place, state))
+    };
+    // In no order, so that the first error ends the wait.
+    let all: FuturesUnordered<_> = stored.iter().enumerate().map(wait).collect();
+    let all = all.try_collect::<BTreeMap<usize, State>>();
     tokio::select! {
-        states = tokio::time::timeout(Duration::from_secs(seconds), all) => states.ok()?.ok(),
+        states = tokio::time::timeout(Duration::from_secs(seconds), all) => {
+            Some(states.ok()?.ok()?.into_values().collect())
+        }
         () = stopped(ingress.stopping.clone()) => None,
     }
 }

@@ -91,7 +91,9 @@ impl Inbox for MemoryOutbox {
     }
 
     fn wait_settled(&self, entry: EntryId) -> StoreFuture<'_, State> {
-        let waiter = self.waiters.register(entry);
+        let Some(waiter) = self.waiters.register(entry) else {
+            return Box::pin(ready(Err(Error::Busy)));
+        };
         let state = self
             .tables()
             .entries
@@ -99,7 +101,7 @@ impl Inbox for MemoryOutbox {
             .map(|entry| entry.receipt.state);
         match state {
             Some(state) if state.is_settled() => Box::pin(ready(Ok(state))),
-            Some(_) | None => Box::pin(async { waiter.await.map_err(|_gone| Error::Closed) }),
+            Some(_) | None => Box::pin(async { waiter.settled().await.ok_or(Error::Closed) }),
         }
     }
 

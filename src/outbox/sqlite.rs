@@ -243,12 +243,14 @@ impl Inbox for SqliteOutbox {
     }
 
     fn wait_settled(&self, entry: EntryId) -> StoreFuture<'_, State> {
-        let waiter = self.shared.waiters.register(entry);
+        let Some(waiter) = self.shared.waiters.register(entry) else {
+            return Box::pin(ready(Err(Error::Busy)));
+        };
         let state = self.read(move |connection, _| receipt::state(connection, entry));
         Box::pin(async move {
             match state.await? {
                 Some(state) if state.is_settled() => Ok(state),
-                Some(_) | None => waiter.await.map_err(|_closed| Error::Closed),
+                Some(_) | None => waiter.settled().await.ok_or(Error::Closed),
             }
         })
     }

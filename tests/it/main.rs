@@ -54,6 +54,7 @@ mod stop;
 mod store_files;
 mod tidy;
 mod versions;
+mod waits;
 
 mod http;
 mod process;

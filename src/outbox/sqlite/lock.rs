@@ -29,14 +29,6 @@ pub(super) struct StoreLock {
 /// Locks the lock file beside the store, and writes the id of this process into the lock file.
 pub(super) fn acquire(store: &Path) -> Result<StoreLock, OpenError> {
     let path = beside(store, "lock");
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    if let Some(folder) = folder.filter(|folder| !folder.exists()) {
-        return Err(OpenError::NoFolder {
-            folder: folder.to_owned(),
-        });
-    }
     let failed = |source| OpenError::Lock {
         path: path.clone(),
         source,

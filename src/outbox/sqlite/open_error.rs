@@ -16,14 +16,6 @@ pub enum OpenError {
         /// The process that has locked the store.
         holder: String,
     },
-    /// The folder of the store does not exist.
-    #[error(
-        "the folder {folder} of the store does not exist; create it, or correct the setting outbox.url"
-    )]
-    NoFolder {
-        /// The path of the folder.
-        folder: PathBuf,
-    },
     /// The lock file beside the store cannot be used.
     #[error("the lock file {path} cannot be used")]
     Lock {
