@@ -43,6 +43,7 @@ mod quota;
 mod receipt;
 mod replaceable;
 mod report;
+mod turns;
 mod wait;
 
 pub use budget::BodyBudget;

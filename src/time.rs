@@ -101,6 +101,20 @@ impl Clock {
         }
     }
 
+    /// Returns the monotonic time since an arbitrary moment, to measure how long something takes.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that reads it"
+    )]
+    pub fn monotonic(&self) -> Duration {
+        match &self.0 {
+            ClockKind::Machine { start, .. } => Instant::now().saturating_duration_since(*start),
+            ClockKind::Manual(now) => {
+                Duration::from_millis(u64::try_from(*now.borrow()).unwrap_or(0))
+            }
+        }
+    }
+
     /// Returns the time of the wall clock, for signatures and event times.
     pub fn wall(&self) -> Timestamp {
         match &self.0 {

@@ -70,16 +70,18 @@ impl SecretFile {
         Self::with(place, held)
     }
 
-    /// Takes over the state of the same file from `earlier`, without reading the file. Returns `None` if the secret in use
-    /// does not pass the check.
+    /// Takes over the state of the same file from `earlier`, if its secret passes the check. Otherwise reads the file.
     ///
     /// The secret in use therefore changes only after two equal reads, and a file that has lost its secret since then
     /// does not delay a change of other files.
-    pub(super) fn taken_over(place: SecretPlace, earlier: &Self) -> Option<Arc<Self>> {
+    pub(super) fn open_again(place: SecretPlace, earlier: &Self, now: Timestamp) -> Arc<Self> {
         let held = earlier.held().clone();
         let is_usable = |secret| (place.check)(secret).is_ok();
-        let is_usable = held.secret().is_none_or(is_usable);
-        is_usable.then(|| Self::with(place, held))
+        if held.secret().is_none_or(is_usable) {
+            Self::with(place, held)
+        } else {
+            Self::open(place, now)
+        }
     }
 
     fn with(place: SecretPlace, held: HeldSecret) -> Arc<Self> {
@@ -254,17 +256,19 @@ mod tests {
         let file = SecretFile::open(place(1), now);
         // The reload possibly reads a half-written secret.
         std::fs::write(&path, "pre").unwrap();
-        let again = SecretFile::taken_over(place(1), &file).unwrap();
+        let again = SecretFile::open_again(place(1), &file, now);
         assert_eq!(secret(&again).as_deref(), Some("present"));
         // The settings refuse the secret in use.
-        assert!(SecretFile::taken_over(place(10), &file).is_none());
+        std::fs::write(&path, "a-longer-secret").unwrap();
+        let again = SecretFile::open_again(place(10), &file, now);
+        assert_eq!(secret(&again).as_deref(), Some("a-longer-secret"));
         // The secret of a missing file has ended.
         std::fs::remove_file(&path).unwrap();
         let missing = file.read();
         for at in [0, 60_000] {
             file.step(&missing, &missing, Timestamp::from_millis(at));
         }
-        let again = SecretFile::taken_over(place(10), &file).unwrap();
+        let again = SecretFile::open_again(place(1), &file, now);
         assert!(secret(&again).is_none());
         assert!(matches!(again.flaw(), Some(SecretFileError::Missing(_))));
         assert!(!format!("{again:?}").contains("present"));

@@ -63,18 +63,6 @@ impl Rereads {
     }
 }
 
-/// Reads files a second time that the bridge has read once. Returns whether each has the same secret again: otherwise,
-/// another program is possibly writing the file.
-pub(super) async fn are_settled(files: &[Arc<SecretFile>]) -> bool {
-    if files.is_empty() {
-        return true;
-    }
-    sleep(CONFIRM_AFTER).await;
-    let second = read_all(files, READ_DEADLINE).await;
-    let mut reads = files.iter().zip(&second);
-    reads.all(|(file, read)| !file.held().differs(read))
-}
-
 /// Reads each file. A file that does not respond in time gets the flaw [`SecretFileError::Silent`].
 async fn read_all(files: &[Arc<SecretFile>], mut deadline: Duration) -> Vec<SecretRead> {
     let mut reads = Vec::with_capacity(files.len());

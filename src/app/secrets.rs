@@ -24,8 +24,6 @@ use crate::time::Timestamp;
 /// The secret files of one source, and the verifier that uses their secrets.
 pub(super) struct LoadedAuth {
     pub(super) files: Vec<Arc<SecretFile>>,
-    /// The files that were read only now, and only once.
-    pub(super) new: Vec<Arc<SecretFile>>,
     pub(super) verifier: Verifier,
 }
 
@@ -40,7 +38,6 @@ impl LoadedAuth {
         earlier: Option<&WatchedSource>,
         now: Timestamp,
     ) -> Result<Self, String> {
-        let mut new = Vec::new();
         let open = |path: &PathBuf| {
             let place = SecretPlace {
                 owner: format!("source {}", settings.source.name),
@@ -49,28 +46,24 @@ impl LoadedAuth {
                 rule: LossRule::EndAfterGrace,
                 check: check(&settings.auth),
             };
-            let earlier = earlier.and_then(|earlier| earlier.file(path));
-            earlier
-                .and_then(|earlier| SecretFile::taken_over(place.clone(), earlier))
-                .unwrap_or_else(|| {
+            match earlier.and_then(|earlier| earlier.file(path)) {
+                Some(earlier) => (SecretFile::open_again(place, earlier, now), None),
+                None => {
                     let file = SecretFile::open(place, now);
-                    new.push(Arc::clone(&file));
-                    file
-                })
+                    let flaw = file.flaw();
+                    (file, flaw)
+                }
+            }
         };
-        let files: Vec<_> = paths(&settings.auth).iter().map(open).collect();
-        let flaws = new.iter().filter_map(|file| file.flaw());
-        let flaws: Vec<_> = flaws.map(|flaw| flaw.text().to_owned()).collect();
+        let opened = paths(&settings.auth).iter().map(open);
+        let (files, flaws): (Vec<_>, Vec<_>) = opened.unzip();
+        let flaws: Vec<_> = flaws.iter().flatten().map(SecretFileError::text).collect();
         if !flaws.is_empty() {
             return Err(flaws.join("; "));
         }
         let present = earlier.map(|earlier| earlier.endpoint.verifier.current());
         let verifier = verifier_of(&settings.auth, &files, present.as_deref());
-        Ok(Self {
-            files,
-            new,
-            verifier,
-        })
+        Ok(Self { files, verifier })
     }
 }
 

@@ -8,7 +8,6 @@ use std::sync::{Arc, PoisonError, RwLock};
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 
-use super::secret_file::SecretFile;
 use super::secrets::{LoadedAuth, WatchedSource};
 use super::weakening::report_sources;
 use crate::config::Profile;
@@ -65,14 +64,6 @@ impl LoadedSet {
             .is_empty()
             .then_some(Self { files, sources })
             .ok_or(errors)
-    }
-}
-
-impl LoadedSet {
-    /// Returns the secret files that were read only once.
-    pub(super) fn new_files(&self) -> Vec<Arc<SecretFile>> {
-        let files = self.sources.iter().flat_map(|(_, auth)| &auth.new);
-        files.map(Arc::clone).collect()
     }
 }
 

@@ -13,7 +13,6 @@ use tokio::sync::oneshot;
 
 use super::listeners::yield_to_delivery;
 use super::reread::{RereadCause, Rereads};
-use super::secret_reads::are_settled;
 use super::set_watch::{LookAction, SeenFiles, SetWatch};
 use super::sources::{LoadedSet, ReloadAnswer, ReloadRequests, RunningSources};
 use crate::config::Config;
@@ -144,9 +143,6 @@ impl SourcesWatch {
         let attempt = self.responding(attempt).await?;
         Ok(match attempt {
             SetAttempt::Changing => Err(ReloadFailure::Changing),
-            SetAttempt::Usable(loaded, _) if !are_settled(&loaded.new_files()).await => {
-                Err(ReloadFailure::Changing)
-            }
             SetAttempt::Unchanged => {
                 self.confirm();
                 Ok(ReloadResult::Unchanged)

@@ -22,9 +22,7 @@ pub(super) fn run(options: &ReferenceOptions) -> ExitCode {
     };
     let found = reference::find(text);
     if found.is_empty() {
-        print_notice(
-            "no row of the reference contains this text; for the text of an error in `faults`, search for its `rule`, such as `required` or `e164`",
-        );
+        print_notice("no row of the reference contains this text");
         return ExitCode::from(NEGATIVE_RESULT);
     }
     print_result(found.trim_end());

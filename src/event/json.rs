@@ -22,6 +22,10 @@ pub use cause::SyntaxCause;
 pub const DEPTH_MAX: usize = 32;
 /// The maximum number of keys in all objects of a body together. A batch of 100 events with 60 fields has 6000 keys.
 pub const KEYS_MAX: usize = 10_000;
+/// The maximum number of items in all arrays of a body together. A batch of 100 events with 60 tags has 6100 items.
+///
+/// Without this limit, a body of 250 KB could have 125,000 items, and each item possibly becomes an event.
+pub const ITEMS_MAX: usize = 10_000;
 /// The maximum size of one string or key in a body. CloudEvents requires receivers to accept events of up to 64 KiB.
 pub const STRING_BYTES_MAX: usize = 64 * 1024;
 
@@ -77,6 +81,8 @@ pub enum JsonRule {
     Depth,
     /// The body must have at most [`KEYS_MAX`] keys.
     Keys,
+    /// The arrays of the body must have at most [`ITEMS_MAX`] items together.
+    Items,
     /// Every string and key must have at most [`STRING_BYTES_MAX`] bytes.
     StringLength,
 }
@@ -94,6 +100,7 @@ impl JsonRule {
             Self::Nul => "nul",
             Self::Depth => "depth",
             Self::Keys => "keys",
+            Self::Items => "items",
             Self::StringLength => "string_length",
         }
     }
@@ -111,6 +118,10 @@ impl fmt::Display for JsonRule {
             Self::Nul => f.write_str("a string contains a NUL character"),
             Self::Depth => write!(f, "the body is nested deeper than {DEPTH_MAX} levels"),
             Self::Keys => write!(f, "the body has more than {KEYS_MAX} keys"),
+            Self::Items => write!(
+                f,
+                "the arrays of the body have more than {ITEMS_MAX} items together"
+            ),
             Self::StringLength => write!(f, "a string is longer than {STRING_BYTES_MAX} bytes"),
         }
     }
@@ -202,11 +213,12 @@ fn place(error: &serde_json::Error) -> LineAndColumn {
 
 // === Parsing ===
 
-/// The number of keys in the whole body up to now, and the strict JSON rule that ended the parsing. The parse state
+/// The number of keys and items in the whole body up to now, and the strict JSON rule that ended the parsing. The parse state
 /// stores the rule, because a serde error contains only text.
 #[derive(Default)]
 struct ParseState {
     keys: Cell<usize>,
+    items: Cell<usize>,
     /// The number of JSON numbers up to now. The state counts them only if the body has long numbers.
     numbers: Cell<usize>,
     /// The positions of the numbers with more digits than a 64-bit float keeps.
@@ -244,6 +256,14 @@ impl ParseState {
         }
         self.long_numbers
             .contains(&self.numbers.replace(self.numbers.get() + 1))
+    }
+
+    fn count_item<E: de::Error>(&self) -> Result<(), E> {
+        self.items.set(self.items.get() + 1);
+        if self.items.get() > ITEMS_MAX {
+            return Err(self.fail(JsonRule::Items));
+        }
+        Ok(())
     }
 
     fn key<E: de::Error>(&self, key: String) -> Result<String, E> {
@@ -329,6 +349,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
         let depth = self.inside()?;
         let mut values = Vec::new();
         while let Some(value) = items.next_element_seed(self.reading.seed(depth))? {
+            self.reading.count_item()?;
             values.push(value);
         }
         Ok(Value::Array(values))
@@ -503,6 +524,18 @@ mod tests {
         check(
             format!("[{},{}]", object(0, 6_000), object(0, 6_000)),
             JsonRule::Keys,
+        );
+    }
+
+    /// FAULTS N761.
+    #[test]
+    fn items_are_counted_in_the_whole_body() {
+        let list = |items: usize| format!("[{}]", vec!["1"; items].join(","));
+        assert!(parse(list(ITEMS_MAX).as_bytes()).is_ok());
+        check(list(ITEMS_MAX + 1), JsonRule::Items);
+        check(
+            format!("[{},{}]", list(6_000), list(6_000)),
+            JsonRule::Items,
         );
     }
 

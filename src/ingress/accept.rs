@@ -16,6 +16,7 @@ use crate::http::connection::ConnectionState;
 use crate::http::single_header::SingleHeader;
 use crate::ingress::auth::{Authentic, Denial, UnsignedAttribute};
 use crate::ingress::refusal::{MediaTypeReason, TakenMediaTypes};
+use crate::ingress::turns::Turn;
 use crate::ingress::{Endpoint, Ingress, PRIORITY, Refusal, body, store_failed, wait};
 use crate::intake::{
     Encoding, EntryContext, MappedBody, Rejection, RejectionClass, RequestMessage, Source, Sources,
@@ -43,6 +44,7 @@ pub(super) async fn accept(
     let received = body::collect(ingress, request, payload).await?;
     // The body counts against the budget for request bodies until the events are stored.
     let charge = received.charge;
+    let turn = Turn::take(&endpoint.source.name, &ingress.clock).await?;
     let body = ingress.verify(endpoint, request, received.content)?;
     body.verify_attributes(encoding.attribute_headers(), &endpoint.unsigned_headers)
         .map_err(|unsigned| refuse_unsigned(ingress, endpoint, unsigned))?;
@@ -73,6 +75,7 @@ pub(super) async fn accept(
         context: &context,
     };
     let mapped = body_intake.map(&Conflicts::new())?;
+    drop(turn);
     let events = mapped.entries.len();
     quota.admit_events(events, now).inspect_err(count)?;
     let stored_bytes = || ingress.outbox.stored_bytes(&endpoint.source.name);

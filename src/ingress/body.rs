@@ -70,6 +70,8 @@ pub(super) async fn collect<'a>(
         bytes_max: announced.unwrap_or(usize::MAX),
     };
     let deadline = ingress.limits.body_deadline;
+    // Actix polls the handler for the first time before it reads the body. Most bodies are complete at the second poll,
+    // and a timer that starts between the two polls would cost a system call for each event.
     next_poll().await;
     let prompt = timeout(PROMPT.min(deadline), body.read(payload)).await;
     match prompt {
@@ -87,11 +89,8 @@ pub(super) async fn collect<'a>(
     Ok(body.complete())
 }
 
-/// Waits until actix has passed on the bytes that arrived together with the head of the request.
-///
-/// Actix polls the handler for the first time before it reads the body. Most bodies are complete at the second poll,
-/// and a timer that starts between the two polls would cost a system call for each event.
-async fn next_poll() {
+/// Lets every task of the worker run that is ready.
+pub(super) async fn next_poll() {
     let mut is_first = true;
     poll_fn(|cx| {
         if mem::take(&mut is_first) {

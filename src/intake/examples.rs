@@ -212,7 +212,7 @@ fn compare_rejection(expected: &Value, explanation: &Explanation) -> Vec<String>
     let problems: Vec<&ExplainedProblem> = explanation.problems().collect();
     let Some(first) = problems.first() else {
         return vec![format!(
-            "expected a refusal, found {}; if this result is right, save it as the file .request.json, and delete the file .refusal.json",
+            "expected a refusal, found {}",
             summary(explanation)
         )];
     };

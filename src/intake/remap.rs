@@ -123,6 +123,6 @@ fn unknown_event_type_today() -> Vec<EventError> {
 }
 
 fn foreign_address() -> Vec<EventError> {
-    let detail = "No part of the mapping is wrong: the setting imprint.foreign_address parks each event with an address outside the USA. To send the event without the address, set imprint.foreign_address = \"skip\".";
-    error("", "foreign_address", "imprint.foreign_address", detail)
+    let detail = "The address is outside the USA. To send the event without it, set imprint.foreign_address = \"skip\".";
+    error("", "foreign_address", "events", detail)
 }

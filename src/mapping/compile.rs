@@ -214,22 +214,6 @@ const OTHER_NAMES: [(&[&str], &str); 7] = [
     ),
 ];
 
-/// Returns the field whose last name is similar to the last name of the target. An equal group makes two fields no more
-/// similar.
-fn nearest(target: &str) -> Option<&'static str> {
-    let split = |path: &'_ str| {
-        path.rsplit_once('.')
-            .map_or(0, |(group, _)| group.len() + 1)
-    };
-    let (group, name) = target.split_at(split(target));
-    let parts = |path: &'static str| path.split_at(split(path));
-    let in_group = Field::paths()
-        .map(parts)
-        .filter(|(found, _)| *found == group);
-    let near = spelling::nearest(name, in_group.map(|(_, name)| name))?;
-    Field::paths().find(|path| parts(path) == (group, near))
-}
-
 /// Returns the error text for a target that Imprint's update does not have. The text names the group of fields that the
 /// target is, the fields whose path ends with the same name, or the field that the author probably meant.
 fn unknown(target: &str) -> String {
@@ -249,7 +233,7 @@ fn unknown(target: &str) -> String {
     if alike.is_empty() {
         let other_name = OTHER_NAMES.iter().find(|(names, _)| names.contains(&name));
         let other_name = other_name.map(|(_, field)| *field);
-        return match other_name.or_else(|| nearest(target)) {
+        return match other_name.or_else(|| spelling::nearest(target, Field::paths())) {
             Some(nearest) => format!("{none}; did you mean {nearest}?"),
             None => format!("{none}; other data goes under metadata, such as metadata.{name}"),
         };

@@ -163,9 +163,7 @@ pub(super) fn version(domain: VersionDomain, located: &LocatedValue<'_>) -> Resu
             .or_else(|| value.as_str().and_then(whole))
             .ok_or_else(|| {
                 let reason = number::not_whole(value);
-                refused(reason.unwrap_or(
-                    "The version is not a whole number of 64 bits, as version_domain = \"sequence\" requires. A time needs version_domain = \"time\".",
-                ))
+                refused(reason.unwrap_or("The version is not a whole number of 64 bits."))
             }),
         VersionDomain::Time => value
             .as_str()

@@ -50,6 +50,11 @@ pub static JSON_RULES: &[MessageExplanation] = &[
         "Send fewer events in one body.",
     ),
     row(
+        &["items"],
+        "The arrays of the body have too many items together; the bound is `ITEMS_MAX` in `event::json`.",
+        "Send fewer events in one body, or shorter arrays.",
+    ),
+    row(
         &["string_length"],
         "A text or a key is too long; the bound is `STRING_BYTES_MAX` in `event::json`.",
         "Send a shorter text.",

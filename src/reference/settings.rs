@@ -179,10 +179,7 @@ pub static SETTINGS: &[MessageExplanation] = &[
         &[
             "… cannot be read: …",
             "… is empty",
-            "contains spaces, newlines or other invisible characters",
-            "has several lines; a file has one secret",
-            "begins with a byte order mark; save the file without it",
-            "has the name of a header before the secret; write only the secret",
+            "… contains spaces, newlines or other invisible characters",
             "… is longer than … bytes",
             "must be the path of a file: the text names no file, and could be a secret itself, so no message repeats it. Write the secret into a file. If the text is the name of a file, write ./ before it",
             "a file whose name could be a secret",
@@ -210,6 +207,18 @@ pub static SETTINGS: &[MessageExplanation] = &[
         ],
         "This message is not an error: the file or the setting does not exist on this machine.",
         "Nothing, if `serve` runs on another machine.",
+    ),
+    row(
+        &[
+            "cannot be read: …",
+            "…\\n  probable cause: …",
+            "the line has typographic quotes; write straight quotes",
+            "a setting is written NAME = VALUE",
+            "a text with double quotes stands in single quotes, such as '.phone | e164(\"US\")'",
+            "a text stands in quotes",
+        ],
+        "A file is missing, or is not TOML. The parser names the line; the probable cause is the most common mistake in such a line.",
+        "Correct the line.",
     ),
     row(
         &[

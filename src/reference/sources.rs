@@ -6,20 +6,6 @@ use super::{MessageExplanation, row};
 pub static SOURCES: &[MessageExplanation] = &[
     row(
         &[
-            "cannot be read: …",
-            "…\\n  probable cause: …",
-            "the line has typographic quotes; write straight quotes",
-            "a setting is written NAME = VALUE",
-            "the text in double quotes contains double quotes; write the text in single quotes, such as '.phone | e164(\"US\")'",
-            "the text in single quotes contains single quotes; write double quotes inside, such as '.phone | e164(\"US\")'",
-            "a name of a table with other characters than A-Z, a-z, 0-9, - and _ stands in double quotes, such as [events.\"Contact*\"]",
-            "a text stands in quotes",
-        ],
-        "A file is missing, or is not TOML. The parser names the line; the probable cause is the most common mistake in such a line.",
-        "Correct the line.",
-    ),
-    row(
-        &[
             "schema … does not compile, at #…",
             "schema …, at #…: …",
             "unknown keyword `…`; did you mean `…`?",
@@ -93,7 +79,6 @@ pub static SOURCES: &[MessageExplanation] = &[
             "use whole",
             "use trim",
             "compare with ==",
-            "to drop one member, write with_entries(select(.key != \"NAME\"))",
             "an expression only reads; it assigns nothing",
             "use date, utc, moment or months_since",
             "an expression has one result; write .a // .b, or a text such as \"\\(.a) \\(.b)\"",
@@ -208,7 +193,7 @@ pub static SOURCES: &[MessageExplanation] = &[
         &[
             "expected … events, found …: …",
             "expected ……, found …",
-            "expected a refusal, found …; if this result is right, save it as the file .request.json, and delete the file .refusal.json",
+            "expected a refusal, found …",
             "expected the problem …, found …",
             "expected the error …",
             "unexpected error …",

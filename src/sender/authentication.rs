@@ -65,17 +65,11 @@ fn of_source(
             keys.map(|keys| SenderAuth::Hmac(Box::new(keys)))
                 .with_context(|| file.display().to_string())
         }
-        (auth, _, _) => {
-            let way = match auth {
-                sources::Auth::None => "which needs no file",
-                sources::Auth::Token(..) => "so give the file with --token-file",
-                sources::Auth::StandardWebhooks(_) | sources::Auth::Hmac(..) => {
-                    "so give the file with --secret-file"
-                }
-            };
-            let kind = auth.as_str();
-            Err(anyhow!("{} has auth.kind {kind}, {way}", file.display()))
-        }
+        (auth, _, _) => Err(anyhow!(
+            "{} has auth.kind {}, which does not use the given secret file or token file",
+            file.display(),
+            auth.as_str()
+        )),
     }
 }
 
@@ -144,11 +138,7 @@ mod tests {
         ),
         (BEARER, NEITHER, Err("absent")),
         (BEARER, [None, Some("token")], Ok("bearer")),
-        (
-            BEARER,
-            [Some("whsec"), None],
-            Err("bearer, so give the file with --token-file"),
-        ),
+        (BEARER, [Some("whsec"), None], Err("bearer")),
         (
             "kind = \"standard_webhooks\"\nsecret_files = [\"whsec\"]",
             NEITHER,
@@ -161,11 +151,7 @@ mod tests {
         ),
         (HMAC, NEITHER, Err("absent")),
         (HMAC, [Some("token"), None], Ok("hmac")),
-        (
-            HMAC,
-            [None, Some("token")],
-            Err("hmac, so give the file with --secret-file"),
-        ),
+        (HMAC, [None, Some("token")], Err("hmac")),
         (
             "kind = \"hmac\"\nsecret_files = []\nsigned = \"x\"",
             NEITHER,

@@ -111,7 +111,6 @@ impl Upload {
             progress: SendProgress::new(input.length_bytes, settings.quiet),
             counts: Cell::default(),
             given_up: Cell::default(),
-            has_ids: !settings.plain,
         });
         let mut pace = Pace::new(
             settings.rate.map_or(Rate::Unlimited, Rate::PerSecond),
@@ -158,8 +157,6 @@ struct UploadRun {
     progress: SendProgress,
     counts: Cell<SendCounts>,
     given_up: Cell<bool>,
-    /// Whether the member `id` of an event is the event's id. In plain JSON, it is often the id of a customer.
-    has_ids: bool,
 }
 
 impl UploadRun {
@@ -269,26 +266,22 @@ impl UploadRun {
         }
         if stored.accepted == 0 && stored.duplicates == 0 {
             let nothing = "the bridge accepted the body, but found no event in it";
-            self.print(event, self.id(event), nothing);
+            self.print(event, event.id.as_deref(), nothing);
         }
     }
 
     fn report(&self, event: &InputEvent, result: &str, reason: &FailureReason) {
-        self.print(event, self.id(event), format_args!("{result}: {reason}"));
-    }
-
-    fn id<'e>(&self, event: &'e InputEvent) -> Option<&'e str> {
-        event.id.as_deref().filter(|_| self.has_ids)
+        self.print(
+            event,
+            event.id.as_deref(),
+            format_args!("{result}: {reason}"),
+        );
     }
 
     fn print(&self, event: &InputEvent, id: Option<&str>, text: impl fmt::Display) {
-        let id = match id {
-            Some(id) => format!(" ({})", printable(id)),
-            None if self.has_ids => " (no id)".to_owned(),
-            None => String::new(),
-        };
+        let id = id.map_or_else(|| "no id".to_owned(), printable);
         self.progress.print_notice(format_args!(
-            "line {}, event {}{id}: {text}",
+            "line {}, event {} ({id}): {text}",
             event.line, event.number
         ));
     }

@@ -98,20 +98,6 @@ impl FailureReason {
         }
     }
 
-    /// Returns the options of `send` that are probably missing. The answer cannot name them.
-    fn advice(&self) -> Option<&'static str> {
-        match self.status? {
-            401 => {
-                Some("send authenticates only with --source-file, --secret-file or --token-file")
-            }
-            404 if !self.kind.contains("source") => Some(
-                "--to must be the address of the event listener, ingress.bind, and not of the admin API",
-            ),
-            415 => Some("a source of plain JSON needs --plain"),
-            _ => None,
-        }
-    }
-
     fn not_a_bridge(status: u16) -> Self {
         Self {
             status: Some(status),
@@ -142,11 +128,7 @@ impl fmt::Display for FailureReason {
         let kind = Some(printable(&self.kind)).filter(|kind| !kind.is_empty());
         let head: Vec<String> = status.into_iter().chain(kind).collect();
         f.write_str(&head.join(" "))?;
-        write_errors(f, &self.errors)?;
-        match self.advice() {
-            Some(advice) => write!(f, "; {advice}"),
-            None => Ok(()),
-        }
+        write_errors(f, &self.errors)
     }
 }
 
@@ -344,10 +326,7 @@ mod tests {
             problem.to_string(),
             "422 urn:imprint-bridge:problem:invalid: /data/customer/email (email), the event (a\u{fffd}[2J), /3 (), /4 (), /5 () and 1 more"
         );
-        assert_eq!(
-            FailureReason::read(404, Some(b"<html>")).to_string(),
-            "404; --to must be the address of the event listener, ingress.bind, and not of the admin API"
-        );
+        assert_eq!(FailureReason::read(404, Some(b"<html>")).to_string(), "404");
     }
 
     #[test]
@@ -362,23 +341,6 @@ mod tests {
         ] {
             let delay = retry_delay(attempts, hint.map(Duration::from_secs), jitter);
             assert_eq!(delay, Duration::from_millis(millis), "{attempts} {hint:?}");
-        }
-    }
-
-    /// FAULTS N682: the answer cannot say which option of `send` is missing.
-    #[test]
-    fn a_refused_request_names_the_options_that_are_probably_missing() {
-        for (status, problem, advice) in [
-            (401, "unauthenticated", "--source-file"),
-            (404, "not_found", "ingress.bind"),
-            (415, "media_type", "--plain"),
-            (404, "unknown_source", ""),
-            (422, "unmappable", ""),
-        ] {
-            let body = format!("{{\"type\": \"urn:imprint-bridge:problem:{problem}\"}}");
-            let text = FailureReason::read(status, Some(body.as_bytes())).to_string();
-            assert!(text.contains(advice), "{text}");
-            assert_eq!(text.contains("; "), !advice.is_empty(), "{text}");
         }
     }
 }

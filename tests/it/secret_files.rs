@@ -1,7 +1,6 @@
 //! Tests of the secret files of sources while the bridge runs: vanished, damaged and replaced files, each on its own.
 
 use std::path::Path;
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use serde_json::json;
@@ -131,42 +130,6 @@ fn an_unusable_secret_file_does_not_stop_the_rotation_of_another() {
         read_again(&app);
         assert_eq!(send(&app, FIRST), 202, "{what}");
     }
-}
-
-/// FAULTS N614, N201: a reload finds a new secret file that another program is writing.
-#[test]
-fn a_reload_uses_no_half_written_secret() {
-    let (app, folder) = start_with_operator();
-    let probe = std::fs::read_to_string(folder.path("sources/probe.toml")).unwrap();
-    let third = folder.path("third");
-    replace(&third, "beginning-of-a-token");
-    std::fs::write(
-        folder.path("sources/probe.toml"),
-        probe.replace("second", "third"),
-    )
-    .unwrap();
-    let (stop, stopped) = mpsc::channel::<()>();
-    let written = third.clone();
-    let write = move || {
-        let mut token = "beginning-of-a-token".to_owned();
-        while stopped.recv_timeout(Duration::from_millis(20)) == Err(RecvTimeoutError::Timeout) {
-            token.push('+');
-            replace(&written, &token);
-        }
-    };
-    let answer = std::thread::scope(|scope| {
-        scope.spawn(write);
-        let line = "POST /admin/v1/reload";
-        let answer = app.ask_operator(OPERATOR, line, &serde_json::Value::Null);
-        drop(stop);
-        answer
-    });
-    assert_eq!(answer.status, 409, "{}", answer.body);
-    assert!(answer.body.contains("sources_changing"), "{}", answer.body);
-    assert_eq!((send(&app, SECOND), send(&app, THIRD)), (202, 401));
-    replace(&third, THIRD);
-    app.advance_until("the new secret", READ_EVERY, |app| send(app, THIRD) == 202);
-    assert_eq!(send(&app, SECOND), 401);
 }
 
 /// FAULTS N610: the metrics show the age of the secrets of each kind.

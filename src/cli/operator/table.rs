@@ -177,7 +177,7 @@ pub(super) fn change(answer: &Value) -> Vec<String> {
 fn rejected(unmappable: &Value) -> Vec<String> {
     let entry = text(at(unmappable, "entry"));
     let mut lines = vec![format!(
-        "entry {entry}: stays parked, because the bridge cannot send its event with the source files and the settings of today (paths into the stored event, for plain JSON into its member data):"
+        "entry {entry}: the current mapping rejects its event (paths into the stored event, for plain JSON into its member data):"
     )];
     let groups = ErrorGroup::of_answer(list(unmappable, "faults"));
     lines.extend(groups.iter().map(|group| format!("  {group}")));
@@ -333,7 +333,7 @@ mod tests {
                 "entry 4: phone is not sent, because entry 9 has a newer value",
                 "entry 6: parked again, version_jump",
                 "entry 7: the bridge must first ask Imprint about the customer, so the result is not known",
-                "entry 5: stays parked, because the bridge cannot send its event with the source files and the settings of today (paths into the stored event, for plain JSON into its member data):",
+                "entry 5: the current mapping rejects its event (paths into the stored event, for plain JSON into its member data):",
                 "  /a: No. (e164)",
                 "the filter matches more entries: run the command again",
             ]

@@ -7,7 +7,7 @@ use super::allowed::{ALLOWED, allowed};
 use crate::spelling;
 
 /// Functions and operators of jq and of other languages, each with the notation of the mapping language.
-const REPLACEMENTS: [(&[&str], &str); 17] = [
+const REPLACEMENTS: [(&[&str], &str); 16] = [
     (
         &["ascii_downcase", "downcase", "tolower", "lowercase"],
         "use lower",
@@ -44,10 +44,6 @@ const REPLACEMENTS: [(&[&str], &str); 17] = [
             "def", "reduce", "foreach", "while", "until", "range", "recurse", "..", "repeat",
         ],
         "an expression has no definitions and no loops except map, any, all and select",
-    ),
-    (
-        &["del", "delpaths", "delete", "remove", "omit", "without"],
-        "to drop one member, write with_entries(select(.key != \"NAME\"))",
     ),
     (&["="], "compare with =="),
     (
