@@ -76,6 +76,7 @@ mod places;
 mod plan;
 mod split;
 mod syntax;
+mod used;
 
 pub use budget::RULE as BUDGET_RULE;
 pub use error::RuleError;
@@ -85,6 +86,7 @@ pub use json_envelope::{
     EnvelopeAttribute, JsonEnvelope, JsonEnvelopeRules, JsonEvent, SplitReads,
 };
 pub use places::{EventPlaces, SplitCause};
+pub use used::{UsedExtent, UsedPart, UsedStep};
 
 use compile::RuleCompiler;
 use error::EvalError;

@@ -21,6 +21,7 @@ use super::function::{BinaryCall, FunctionCall};
 use super::located::LocatedValue;
 use super::places::EventPlaces;
 use super::syntax::{ExpressionError, first_slice};
+use super::used::{UsedPart, ValueOrigin};
 use crate::event::RequestHeaders;
 pub(super) use sanitize::ResultCount;
 use sanitize::{SanitizedCode, sanitize};
@@ -31,6 +32,7 @@ mod advice;
 mod allowed;
 mod native;
 mod sanitize;
+mod used;
 mod value;
 
 /// The functions of the interpreter that are written in jq itself. Every loop in these functions visits the items of a
@@ -58,6 +60,10 @@ pub(super) struct Program {
     calls: Vec<FunctionCall>,
     binary_calls: Vec<BinaryCall>,
     headers: Vec<String>,
+    /// The parts of the input that the expression can use.
+    used: Vec<UsedPart>,
+    /// The places in the input from which the results of the expression can come.
+    origins: Vec<ValueOrigin>,
 }
 
 /// Tells jaq which Rust types the bridge uses: the type of values, and the type of the data for native functions.
@@ -98,13 +104,17 @@ impl Program {
         results: ResultCount,
     ) -> Result<Self, Vec<ExpressionError>> {
         let sanitized = sanitize(term, code, tables, results)?;
-        Self::load(sanitized).map_err(|reason| {
+        let used = used::used(term);
+        Self::load(sanitized, used).map_err(|reason| {
             let slice = first_slice(term).unwrap_or(code);
             vec![ExpressionError::at(code, slice, reason)]
         })
     }
 
-    fn load(sanitized: SanitizedCode) -> Result<Self, String> {
+    fn load(
+        sanitized: SanitizedCode,
+        (used, origins): (Vec<UsedPart>, Vec<ValueOrigin>),
+    ) -> Result<Self, String> {
         let SanitizedCode {
             code,
             calls,
@@ -133,7 +143,15 @@ impl Program {
             calls,
             binary_calls,
             headers,
+            used,
+            origins,
         })
+    }
+
+    /// Returns the parts of the input that the expression can use, and the places in the input from which its results can
+    /// come.
+    pub(super) fn used(&self) -> (&[UsedPart], &[ValueOrigin]) {
+        (&self.used, &self.origins)
     }
 
     /// Returns the names of the request headers that the expression reads.

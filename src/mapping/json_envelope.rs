@@ -19,6 +19,7 @@ use super::jq::Program;
 use super::located::{LocatedValue, ReadContext};
 use super::number;
 use super::places::EventPlaces;
+use super::used::{UsedPart, UsedParts};
 use super::{LookupTables, RuleError, or_record};
 use crate::event::{EventError, RequestHeaders};
 
@@ -152,6 +153,14 @@ impl JsonEnvelope {
     pub fn reads(&self) -> BTreeSet<String> {
         let rules = [Some(&self.id), Some(&self.event_type), self.time.as_ref()];
         places(rules.into_iter().flatten())
+    }
+
+    /// Returns the parts of an event that the expression for its type uses. The other expressions of `[body]` do not read a
+    /// stored event again.
+    pub fn used_by_type(&self) -> Vec<UsedPart> {
+        let mut parts = UsedParts::default();
+        parts.add_rule(&self.event_type);
+        parts.into_parts()
     }
 
     /// Returns the place of an attribute in an event, as a JSON Pointer. Returns an empty text if the source file sets a
