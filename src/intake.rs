@@ -22,17 +22,20 @@ pub mod examples;
 pub mod schema;
 
 mod body_places;
+mod card_number;
 mod digest;
 mod encoding;
 mod explain;
 mod explained_body;
 mod explanation;
 mod invalid;
+mod kept;
 mod message;
 mod pipeline;
 mod rejection;
 mod remap;
 mod source;
+mod stored;
 mod undecoded;
 
 pub use encoding::Encoding;
@@ -42,11 +45,14 @@ pub use explanation::{
     RequestPreview, TargetExplanation, TargetResult,
 };
 pub use invalid::park_conflict;
+pub use kept::KeptParts;
 pub use message::RequestMessage;
 pub use pipeline::{EntryContext, MappedBody};
 pub use rejection::{Rejection, RejectionClass};
 pub use remap::{MappedAgain, StoredVersion};
-pub use source::{EventType, InvalidEventPolicy, Source, TypeHandling};
+pub use source::{
+    CardNumberPolicy, EventType, InvalidEventPolicy, Source, StoredParts, TypeHandling,
+};
 
 /// The settings of intake. The file `config/default.toml` contains the defaults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

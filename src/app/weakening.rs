@@ -4,6 +4,7 @@ use crate::config::sources::{Auth, SourceSettings};
 use crate::config::{Config, OperatorFile, Profile, secret};
 use crate::confinement::{self, GapKind};
 use crate::core_dump;
+use crate::intake::{CardNumberPolicy, Source, StoredParts};
 use crate::metrics::WeakenedMetrics;
 
 /// A protection that is switched off or that the machine does not have.
@@ -26,10 +27,12 @@ pub(crate) enum Weakening {
     AuditKey,
     /// The token file of an operator names no role, so the operator has every role.
     OperatorRoles,
+    WholeEvents,
+    CardNumbers,
 }
 
 impl Weakening {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 17] = [
         Self::LocalProfile,
         Self::PlainHttp,
         Self::UndocumentedHost,
@@ -45,6 +48,8 @@ impl Weakening {
         Self::SystemCallsOpen,
         Self::AuditKey,
         Self::OperatorRoles,
+        Self::WholeEvents,
+        Self::CardNumbers,
     ];
 
     /// The names in the metric `weakened`.
@@ -64,6 +69,8 @@ impl Weakening {
         Self::SystemCallsOpen.as_str(),
         Self::AuditKey.as_str(),
         Self::OperatorRoles.as_str(),
+        Self::WholeEvents.as_str(),
+        Self::CardNumbers.as_str(),
     ];
 
     /// Returns the weakening with this name.
@@ -89,6 +96,8 @@ impl Weakening {
             Self::SystemCallsOpen => "system_calls_open",
             Self::AuditKey => "audit_key",
             Self::OperatorRoles => "operator_roles",
+            Self::WholeEvents => "whole_events_kept",
+            Self::CardNumbers => "card_numbers_kept",
         }
     }
 
@@ -122,6 +131,8 @@ impl Weakening {
             Self::OperatorRoles => {
                 "an operator has every role, because the name of a token file has no role"
             }
+            Self::WholeEvents => "a source stores parts of events that no schema describes",
+            Self::CardNumbers => "a source allows card numbers in the store",
         }
     }
 }
@@ -155,8 +166,11 @@ pub(super) fn report_sources<'a>(
     metrics: &WeakenedMetrics,
     sources: impl Iterator<Item = &'a SourceSettings>,
 ) {
-    let auths: Vec<_> = sources.map(|source| &source.auth).collect();
-    let is_any = |is_weak: fn(&Auth) -> bool| auths.iter().any(|auth| is_weak(auth));
+    let sources: Vec<_> = sources.collect();
+    let is_any = |is_weak: fn(&Auth) -> bool| sources.iter().any(|one| is_weak(&one.auth));
+    let keeps = |is_weak: fn(&Source) -> bool| sources.iter().any(|one| is_weak(&one.source));
+    let keeps_whole = |source: &Source| source.stored_parts == StoredParts::All;
+    let keeps_cards = |source: &Source| source.card_numbers == CardNumberPolicy::Keep;
     for (weakening, is_present) in [
         (Weakening::NoAuthentication, is_any(Auth::is_none)),
         (Weakening::NoSigningTime, is_any(Auth::lacks_signing_time)),
@@ -164,6 +178,8 @@ pub(super) fn report_sources<'a>(
             Weakening::GuessableSecret,
             is_any(Auth::allows_guessable_secrets),
         ),
+        (Weakening::WholeEvents, keeps(keeps_whole)),
+        (Weakening::CardNumbers, keeps(keeps_cards)),
     ] {
         metrics.show(weakening.as_str(), is_present);
     }

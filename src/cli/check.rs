@@ -233,6 +233,9 @@ fn describe(source: &Source, results: &ExampleResults) {
         let covered = results.coverage.get(name).unwrap_or(&nothing);
         let unread = coverage::unread(source, event_type, covered);
         list("not read", &unread);
+        let not_kept = results.not_kept.get(name).into_iter().flatten();
+        let not_kept: Vec<String> = not_kept.cloned().collect();
+        list("not kept in the store", &not_kept);
         for (read, meant) in coverage::misspelt(event_type, &unread) {
             print_result(format_args!(
                 "    the schema does not have {read}, which an expression reads; did you mean {meant}?"

@@ -12,8 +12,8 @@ use super::{Config, QuotaSettings, absolute, read_file};
 use crate::event::SourceName;
 use crate::imprint::Field;
 use crate::ingress::QuotaLimits;
-use crate::intake::{EventType, Source};
-use crate::mapping::{LookupTables, VersionDomain};
+use crate::intake::{CardNumberPolicy, EventType, Source, StoredParts};
+use crate::mapping::{JsonEnvelope, LookupTables, VersionDomain};
 
 mod auth;
 pub(crate) mod examples;
@@ -56,6 +56,15 @@ impl SourceSettings {
                 "auth.secret_bytes_min allows short secrets: an attacker can guess a short secret"
                     .to_owned(),
             );
+        }
+        if self.source.stored_parts == StoredParts::All {
+            warnings.push(
+                "body.keep = \"all\" stores parts of events that no schema describes".to_owned(),
+            );
+        }
+        if self.source.card_numbers == CardNumberPolicy::Keep {
+            warnings
+                .push("body.card_numbers = \"keep\" allows card numbers in the store".to_owned());
         }
         if !self.unsigned_headers.is_empty() {
             let headers: Vec<_> = self.unsigned_headers.iter().map(String::as_str).collect();
@@ -220,7 +229,6 @@ fn read_source(
     let quota = quota.take_source(&mut reader);
     let tables = rules::tables(&mut reader);
     let json_envelope = rules::json_envelope(&mut reader, &tables);
-    let invalid_events = rules::invalid_events(&mut reader);
     let ignored = reader
         .take_optional(&["ignore"], ignored_types)
         .unwrap_or_default();
@@ -228,13 +236,15 @@ fn read_source(
         .take_optional(&["allowed_origins"], Raw::texts)
         .unwrap_or_default();
     check_names(&mut reader, &ignored);
-    let event_types = event_types(&mut reader, &tables, schemas_dir);
+    let event_types = event_types(&mut reader, (&tables, json_envelope.as_ref()), schemas_dir);
     let source = Source {
         name,
         json_envelope,
         event_types,
         ignored: ignored.into_iter().collect(),
-        invalid_events,
+        invalid_events: rules::invalid_events(&mut reader),
+        stored_parts: rules::stored_parts(&mut reader),
+        card_numbers: rules::card_numbers(&mut reader),
     };
     // The expressions with an error read unknown headers, so a check would report false errors.
     let unsigned_headers = match &auth {
@@ -277,7 +287,7 @@ fn check_names(reader: &mut Reader, ignored: &[String]) {
 
 fn event_types(
     reader: &mut Reader,
-    tables: &LookupTables,
+    body: (&LookupTables, Option<&JsonEnvelope>),
     schemas_dir: &Path,
 ) -> BTreeMap<String, EventType> {
     let names = reader.keys(&["events"]).into_iter();
@@ -285,7 +295,7 @@ fn event_types(
         if rules::has_names_without_quotes(reader, &name) {
             return None;
         }
-        let event_type = rules::event_type(reader, &name, tables, schemas_dir)?;
+        let event_type = rules::event_type(reader, &name, body, schemas_dir)?;
         Some((name, event_type))
     });
     compiled.collect()

@@ -22,7 +22,7 @@ const STORAGE_RETRY_SECONDS: u32 = 30;
 ///
 /// If the sender does not read the answer, the events of the request are lost. The bridge therefore reports these refusals
 /// to the operator.
-pub const FINAL_PROBLEMS: [&str; 8] = [
+pub const FINAL_PROBLEMS: [&str; 9] = [
     "malformed",
     "conflict",
     "too_large",
@@ -31,6 +31,7 @@ pub const FINAL_PROBLEMS: [&str; 8] = [
     "unknown_event_type",
     "invalid",
     "unmappable",
+    "card_number",
 ];
 
 /// The reason why the event listener refuses a request.
@@ -180,6 +181,7 @@ const fn rejected(class: RejectionClass) -> RefusalRow {
         RejectionClass::UnknownEventType => (422, "Unknown event type"),
         RejectionClass::Invalid => (422, "Event does not match its schema"),
         RejectionClass::Unmappable => (422, "Event cannot be mapped"),
+        RejectionClass::CardNumber => (422, "Event contains a payment card number"),
     };
     row(status, class.as_str(), title)
 }

@@ -27,7 +27,10 @@ use crate::event::SourceName;
 use crate::imprint::clearing::{AddressClearing, Clearing, FieldClearing};
 use crate::ingress::auth::{SecretMinimum, SigningKey, TokenScheme, Verifier};
 use crate::intake::schema::Schema;
-use crate::intake::{EventType, ForeignAddress, IntakeSettings, InvalidEventPolicy, Source};
+use crate::intake::{
+    CardNumberPolicy, EventType, ForeignAddress, IntakeSettings, InvalidEventPolicy, Source,
+    StoredParts,
+};
 use crate::mapping::{
     JsonEnvelope, JsonEnvelopeRules, Mapping, MappingRules, VersionDomain, VersionRule,
 };
@@ -241,10 +244,12 @@ fn stream_payload(body: impl Stream<Item = Result<Bytes, PayloadError>> + 'stati
 
 fn source(name: &str) -> Source {
     let kind = |domain| EventType {
-        schema: Schema::compile("customer", &schema()).unwrap(),
-        mapping: mapping(domain),
         epoch: 2,
-        jump_max: None,
+        ..EventType::new(
+            Schema::compile("customer", &schema()).unwrap(),
+            mapping(domain),
+            None,
+        )
     };
     Source {
         name: SourceName::parse(name).unwrap(),
@@ -256,6 +261,8 @@ fn source(name: &str) -> Source {
         .into(),
         ignored: ["customer.viewed".to_owned()].into(),
         invalid_events: InvalidEventPolicy::default(),
+        stored_parts: StoredParts::default(),
+        card_numbers: CardNumberPolicy::default(),
     }
 }
 

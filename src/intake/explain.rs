@@ -174,7 +174,7 @@ impl Sources {
         } = decoded;
         let index = body.map_or(0, |(_, index)| index);
         let (event, disposition) = match pipeline.run(index, event, headers) {
-            Ok((event, disposition)) => (Some(event), Ok(disposition)),
+            Ok(mapped) => (Some(mapped.event), Ok(mapped.disposition)),
             Err(rejected) => {
                 let (event, rejection) = *rejected;
                 (event, Err(rejection))

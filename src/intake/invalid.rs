@@ -10,6 +10,7 @@
 
 use serde_json::Value;
 
+use super::card_number;
 use super::digest::{self, StoredEvent};
 use super::encoding;
 use super::message::RequestMessage;
@@ -50,13 +51,19 @@ impl<'a> InvalidEventParking<'a> {
         })
     }
 
-    /// Returns the entry of an invalid event.
-    pub(super) fn entry(&self, mut event: UndecodedEvent, errors: Vec<EventError>) -> NewEntry {
+    /// Returns the entry of an invalid event. The entry keeps the whole event except card numbers: after a correction, the
+    /// schema possibly describes other parts of the event. `located` converts places in the event to places in the body.
+    pub(super) fn entry(
+        &self,
+        mut event: UndecodedEvent,
+        mut errors: Vec<EventError>,
+        located: impl FnOnce(Vec<EventError>) -> Vec<EventError>,
+    ) -> NewEntry {
         let key = &self.context.digest_key;
         StoredEvent::remove_headers(&mut event.envelope);
-        let headers = self.kept_headers(event.event_type.as_ref());
-        let stored = StoredEvent::new(&event.envelope, headers.as_ref());
-        let (identity, digest) = match event.identity {
+        let mut headers = self.kept_headers(event.event_type.as_ref());
+        let mut stored = StoredEvent::new(&event.envelope, headers.as_ref());
+        let (identity, digest) = match event.identity.filter(|identity| self.is_kept(identity)) {
             Some(identity) => (identity, stored.digest(key)),
             None => {
                 let digest = StoredEvent::new(&event.envelope, None).digest_of_all(key);
@@ -64,16 +71,36 @@ impl<'a> InvalidEventParking<'a> {
                 (derived(&self.source.name, id), digest)
             }
         };
-        let epoch = self.source.epoch(event.event_type.as_ref());
+        let cards = self
+            .source
+            .remove_cards(&mut event.envelope, headers.as_mut());
+        if let Some(cards) = cards {
+            stored = StoredEvent::new(&event.envelope, headers.as_ref());
+            let mut cards = located(cards);
+            cards.retain(|error| !errors.contains(error));
+            errors.append(&mut cards);
+        }
+        card_number::mask_places(&mut errors);
+        let has_card = |name: &Attribute| self.source.has_card(name);
+        let event_type = event.event_type.filter(|name| !has_card(name));
+        let epoch = self.source.epoch(event_type.as_ref());
         NewEntry {
             disposition: Disposition::Invalid(invalid(epoch, errors)),
             digest,
             accepted_at: self.context.accepted_at,
             priority: self.context.priority,
             event: stored.bytes,
-            event_type: event.event_type.unwrap_or_else(Attribute::unreadable),
+            event_type: event_type.unwrap_or_else(Attribute::unreadable),
             identity,
         }
+    }
+
+    /// Returns whether the store keeps the identity of an event: the identity contains no card number.
+    fn is_kept(&self, identity: &Identity) -> bool {
+        let mut attributes = [Some(&identity.id), identity.ce_source.as_ref()]
+            .into_iter()
+            .flatten();
+        !attributes.any(|attribute| self.source.has_card(attribute))
     }
 
     /// Returns the request headers that the bridge needs to decode and to map the event again. A type that the source
@@ -185,10 +212,16 @@ pub(super) fn decode_again(
         return Ok((event, headers));
     };
     let attribute = |name| Attribute::parse(envelope.get(name)?.as_str()?).ok();
-    // The type can come from a request header that the store does not keep. The entry has its id already.
-    if let Some(event_type) = attribute("type")
-        && source.mapped(event_type.as_str()).is_some()
-    {
+    // The type can come from a request header that the store does not keep.
+    let is_mapped = |name: &Attribute| source.mapped(name.as_str()).is_some();
+    let stored_type = attribute("type").filter(is_mapped);
+    // The entry has its id already, and the store does not keep the parts from which the id came.
+    let new_type = || {
+        attribute("id")?;
+        let [_, name] = json_envelope.names(source.view(&envelope), &headers);
+        Attribute::parse(&name?).ok()
+    };
+    if let Some(event_type) = stored_type.or_else(new_type) {
         let id = attribute("id").unwrap_or_else(Attribute::unreadable);
         let event = ChangeEvent {
             identity: Identity {

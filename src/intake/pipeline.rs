@@ -1,10 +1,10 @@
-//! The intake pipeline from decoded events to outbox entries. The stages are event type, schema, mapping, version and
-//! foreign address.
+//! The intake pipeline from decoded events to outbox entries. The stages are event type, schema, mapping, version,
+//! foreign address and card numbers.
 
 use serde_json::Value;
 
 use super::body_places::BodyPlaces;
-use super::digest::StoredEvent;
+use super::card_number;
 use super::encoding::Encoding;
 use super::invalid::{InvalidEventParking, bounded};
 use super::message::RequestMessage;
@@ -81,10 +81,9 @@ impl Sources {
             mapping::take_unlisted_phone();
             let result = pipeline.run(index, event, headers);
             mapped.unlisted_phones += u64::from(mapping::take_unlisted_phone());
+            let result = result.and_then(|mapped| pipeline.entry(index, mapped, headers, context));
             let (event, rejection) = match result {
-                Ok((event, disposition)) => {
-                    let kept = source.kept_headers(&event.event_type, headers);
-                    let entry = context.entry(event, kept.as_ref(), disposition);
+                Ok(entry) => {
                     mapped.entries.push(entry);
                     continue;
                 }
@@ -94,7 +93,9 @@ impl Sources {
                 Some(parking) => {
                     let event = event.map(UndecodedEvent::from);
                     let event = event.unwrap_or_else(|| undecoded.event(index));
-                    mapped.entries.push(parking.entry(event, rejection.errors));
+                    let located = |errors| pipeline.located(index, errors);
+                    let entry = parking.entry(event, rejection.errors, located);
+                    mapped.entries.push(entry);
                 }
                 None => rejections.push(rejection),
             }
@@ -145,9 +146,17 @@ impl Sources {
 /// The rejection of one event, together with the event, if the bridge could decode the event.
 pub(super) type RejectedEvent = (Option<ChangeEvent>, Rejection);
 
+/// An event that the bridge accepts, with the decision of the mapping.
+pub(super) struct MappedEvent {
+    pub(super) event: ChangeEvent,
+    pub(super) disposition: Disposition,
+    /// Whether the event has parts that the store does not keep.
+    pub(super) has_others: bool,
+}
+
 /// The intake stages that every event of one request goes through.
 pub(super) struct Pipeline<'a> {
-    source: &'a Source,
+    pub(super) source: &'a Source,
     /// The places of the events in the request body. The value is `None` for a stored event: the pointers in the errors
     /// of such an event are places in the event.
     places: Option<BodyPlaces<'a>>,
@@ -164,7 +173,7 @@ impl Pipeline<'_> {
         index: usize,
         event: Result<ChangeEvent, Vec<EventError>>,
         headers: &RequestHeaders,
-    ) -> Result<(ChangeEvent, Disposition), Box<RejectedEvent>> {
+    ) -> Result<MappedEvent, Box<RejectedEvent>> {
         let event = match event {
             Ok(event) => event,
             // The pointers of the decoder are already places in the body.
@@ -173,8 +182,18 @@ impl Pipeline<'_> {
                 return Err(Box::new((None, rejection)));
             }
         };
-        match self.disposition(index, &event, headers) {
-            Ok(disposition) => Ok((event, disposition)),
+        let mapped = self
+            .disposition(index, &event, headers)
+            .and_then(|disposition| {
+                let has_others = self.look(&event, &disposition, headers)?;
+                Ok((disposition, has_others))
+            });
+        match mapped {
+            Ok((disposition, has_others)) => Ok(MappedEvent {
+                event,
+                disposition,
+                has_others,
+            }),
             Err(rejection) => Err(Box::new((Some(event), self.in_body(index, rejection)))),
         }
     }
@@ -253,11 +272,13 @@ impl Pipeline<'_> {
     }
 
     /// Converts the pointers of errors in the event at `index` to pointers into the body.
-    fn located(&self, index: usize, errors: Vec<EventError>) -> Vec<EventError> {
-        match &self.places {
+    pub(super) fn located(&self, index: usize, errors: Vec<EventError>) -> Vec<EventError> {
+        let mut errors = match &self.places {
             Some(places) => places.locate(index, errors),
             None => errors,
-        }
+        };
+        card_number::mask_places(&mut errors);
+        errors
     }
 }
 
@@ -291,26 +312,6 @@ impl ForeignAddress {
 
 const fn ignored(reason: IgnoreReason, skipped: Vec<EventError>) -> Disposition {
     Disposition::Ignore(IgnoredEvent { reason, skipped })
-}
-
-impl EntryContext {
-    fn entry(
-        &self,
-        event: ChangeEvent,
-        headers: Option<&Value>,
-        disposition: Disposition,
-    ) -> NewEntry {
-        let stored = StoredEvent::new(&event.envelope, headers);
-        NewEntry {
-            disposition,
-            digest: stored.digest(&self.digest_key),
-            accepted_at: self.accepted_at,
-            priority: self.priority,
-            event: stored.bytes,
-            event_type: event.event_type,
-            identity: event.identity,
-        }
-    }
 }
 
 /// Validates and maps an event, and returns the customer change.

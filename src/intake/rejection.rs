@@ -25,6 +25,8 @@ pub enum RejectionClass {
     Invalid,
     /// An event matches its schema, but the mapping cannot turn the event into a customer change.
     Unmappable,
+    /// An event contains the number of a payment card, which the bridge does not store.
+    CardNumber,
 }
 
 impl RejectionClass {
@@ -37,6 +39,7 @@ impl RejectionClass {
             Self::UnknownEventType => "unknown_event_type",
             Self::Invalid => "invalid",
             Self::Unmappable => "unmappable",
+            Self::CardNumber => "card_number",
         }
     }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde_json::Value;
 
+use super::kept::KeptParts;
 use super::schema::Schema;
 use crate::event::{Attribute, RequestHeaders, SourceName};
 use crate::mapping::{JsonEnvelope, Mapping};
@@ -31,6 +32,10 @@ pub struct Source {
     pub ignored: BTreeSet<String>,
     /// The action for an invalid event.
     pub invalid_events: InvalidEventPolicy,
+    /// The parts of an event that the store keeps.
+    pub stored_parts: StoredParts,
+    /// The action for an event with the number of a payment card in a part that the store keeps.
+    pub card_numbers: CardNumberPolicy,
 }
 
 /// The action of intake for an invalid event.
@@ -41,6 +46,27 @@ pub enum InvalidEventPolicy {
     RefuseBody,
     /// The bridge parks the invalid event, and stores the valid events of the body.
     Park,
+}
+
+/// The parts of an event that the store keeps until the entry of the event ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StoredParts {
+    /// The store keeps the parts that the schema describes, and the parts that the expressions of the source can read.
+    #[default]
+    Described,
+    /// The store keeps the whole event.
+    All,
+}
+
+/// The action of intake for an event with the number of a payment card.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CardNumberPolicy {
+    /// The bridge refuses the event. If the source parks its invalid events, the bridge parks the event without the
+    /// members that contain the number.
+    #[default]
+    Refuse,
+    /// The bridge does not look for card numbers.
+    Keep,
 }
 
 /// The way in which a source handles the events of one type.
@@ -63,11 +89,27 @@ pub struct EventType {
     pub schema: Schema,
     /// The mapping rules that turn an event into a change of one customer.
     pub mapping: Mapping,
+    /// The parts of an event that the store keeps, unless the source keeps whole events.
+    pub kept: KeptParts,
     /// The epoch of the source's version counter. When a source restarts its counter, an operator raises the epoch.
     pub epoch: u32,
     /// The limit for the distance between the version of an event and the other versions of the same fields, at Imprint
     /// or in waiting entries. The value is `None` if the versions are not sequence numbers.
     pub jump_max: Option<u64>,
+}
+
+impl EventType {
+    /// Creates an event type with the epoch 0 and without a limit for its versions. `envelope` is the table `[body]` of a
+    /// source that sends plain JSON.
+    pub fn new(schema: Schema, mapping: Mapping, envelope: Option<&JsonEnvelope>) -> Self {
+        Self {
+            kept: KeptParts::compile(&schema, &mapping, envelope),
+            schema,
+            mapping,
+            epoch: 0,
+            jump_max: None,
+        }
+    }
 }
 
 impl Source {
@@ -133,6 +175,14 @@ impl Source {
         match self.json_envelope {
             Some(_) => envelope.get(DATA).unwrap_or(&Value::Null),
             None => envelope,
+        }
+    }
+
+    /// Returns the part of an event that the schema and the mapping read, like [`Source::view`].
+    pub(super) fn view_mut<'e>(&self, envelope: &'e mut Value) -> Option<&'e mut Value> {
+        match self.json_envelope {
+            Some(_) => envelope.get_mut(DATA),
+            None => Some(envelope),
         }
     }
 

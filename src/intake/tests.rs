@@ -57,19 +57,22 @@ fn shop_ordered_by(version: Option<VersionRule>, foreign_address: ForeignAddress
         event_type: ".type".to_owned(),
         time: None,
     };
+    let envelope = JsonEnvelope::compile(&envelope, &BTreeMap::new()).unwrap();
     let schema = json!({"properties": {"email": {"type": "string"}, "note": {}}});
+    let schema = Schema::compile("row", &schema).unwrap();
+    let mapping = Mapping::compile(&rules).unwrap();
     let event_type = EventType {
-        schema: Schema::compile("row", &schema).unwrap(),
-        mapping: Mapping::compile(&rules).unwrap(),
         epoch: 3,
-        jump_max: None,
+        ..EventType::new(schema, mapping, Some(&envelope))
     };
     let source = Source {
         name: name(),
-        json_envelope: Some(JsonEnvelope::compile(&envelope, &BTreeMap::new()).unwrap()),
+        json_envelope: Some(envelope),
         event_types: [("row".to_owned(), event_type)].into(),
         ignored: ["ping".to_owned()].into(),
         invalid_events: InvalidEventPolicy::default(),
+        stored_parts: StoredParts::default(),
+        card_numbers: CardNumberPolicy::default(),
     };
     let settings = IntakeSettings {
         foreign_address,
@@ -113,7 +116,9 @@ fn plain_json_is_stored_with_id_type_and_data_only() {
     let entries = entries(&sources, &json!([row])).unwrap();
     let entry = &entries[0];
     let stored: Value = serde_json::from_slice(&entry.event).unwrap();
-    assert_eq!(stored, json!({"id": "1", "type": "row", "data": row}));
+    // The store keeps the id of the event, and not the member from which the id came.
+    let data = json!({"type": "row", "id": "C-1", "email": "a@example.com"});
+    assert_eq!(stored, json!({"id": "1", "type": "row", "data": data}));
     assert_eq!(
         (entry.identity.id.as_str(), &entry.identity.ce_source),
         ("1", &None)
@@ -423,23 +428,20 @@ fn split_by(split: &str) -> Sources {
         event_type: ".type".to_owned(),
         time: None,
     };
-    let event_types = BTreeMap::from([("row".to_owned(), EventType {
-        schema: Schema::compile("row", &json!({"required": ["id"], "properties": {
+    let event_types = BTreeMap::from([("row".to_owned(), EventType::new(Schema::compile("row", &json!({"required": ["id"], "properties": {
             "email": {"type": "string"}, "n": {"required": ["city"], "properties": {"city": {"type": "string"}}},
-        }})).unwrap(),
-        mapping: Mapping::compile(&MappingRules {
+        }})).unwrap(), Mapping::compile(&MappingRules {
             imprint_id: Some(".id".to_owned()),
             ..MappingRules::default()
-        }).unwrap(),
-        epoch: 0,
-        jump_max: None,
-    })]);
+        }).unwrap(), None))]);
     let made = Source {
         name: name(),
         json_envelope: Some(JsonEnvelope::compile(&envelope, &BTreeMap::new()).unwrap()),
         event_types,
         ignored: ["ping".to_owned()].into(),
         invalid_events: InvalidEventPolicy::default(),
+        stored_parts: StoredParts::default(),
+        card_numbers: CardNumberPolicy::default(),
     };
     Sources::new([Arc::new(made)], SETTINGS)
 }

@@ -25,6 +25,11 @@ pub static PROBLEMS: &[MessageExplanation] = &[
         "Correct the event, or the expression if the event is right. `imprint-bridge explain` shows each expression with its value.",
     ),
     row(
+        &["card_number"],
+        "A part of an event that the bridge would store contains the number of a payment card, or a number that looks like one.",
+        "Remove the number from the event. If the numbers of this source are no card numbers, set `body.card_numbers = \"keep\"` in the source file.",
+    ),
+    row(
         &["unsupported_media_type"],
         "The `Content-Type` is missing or does not fit the source, the body has a `Content-Encoding`, or a `ce-` header is not signed.",
         "Send one of the media types that the answer and its header `Accept` name, without compression.",

@@ -164,6 +164,11 @@ pub static RULES: &[MessageExplanation] = &[
         "Send the change with a new id.",
     ),
     row(
+        &["card_number"],
+        "A part of the event that the bridge would store contains the number of a payment card, or a number that looks like one. The store of a parked event does not have the member with the number.",
+        "Remove the number from the event. If the numbers of this source are no card numbers, set `body.card_numbers = \"keep\"` in the source file.",
+    ),
+    row(
         &["more"],
         "A parked event has more errors than the bridge stores.",
         "Correct the listed errors first.",

@@ -229,6 +229,19 @@ pub static SOURCES: &[MessageExplanation] = &[
         "Read the errors with `imprint-bridge explain`. Correct the mapping, or keep the result if the example is meant to be invalid.",
     ),
     row(
+        &["not kept in the store"],
+        "This message is not an error: neither does the schema describe these parts of the examples, nor can an expression read them, so the bridge drops them before it stores an event. A corrected mapping cannot read them in a stored event.",
+        "Describe in the schema what a later mapping could need, or set `body.keep = \"all\"`.",
+    ),
+    row(
+        &[
+            "body.keep = \"all\" stores parts of events that no schema describes",
+            "body.card_numbers = \"keep\" allows card numbers in the store",
+        ],
+        "This message is not an error: it names a risk that the source file accepts.",
+        "Remove the setting if the source does not need it.",
+    ),
+    row(
         &["in no example"],
         "This message is not an error: no example sets these fields.",
         "Add an example.",

@@ -29,6 +29,7 @@ mod flow;
 mod guide;
 mod hostile;
 mod identity;
+mod keep;
 mod key_rotation;
 mod kill;
 mod leaks;

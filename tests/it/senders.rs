@@ -17,7 +17,7 @@ use crate::support::wait_for;
 const EVENTS: &str = "/v1/sources/crm/events";
 
 /// The weakenings of the protection.
-const WEAKENINGS: [&str; 15] = [
+const WEAKENINGS: [&str; 17] = [
     "local_profile",
     "plain_http",
     "undocumented_host",
@@ -33,6 +33,8 @@ const WEAKENINGS: [&str; 15] = [
     "system_calls_open",
     "audit_key",
     "operator_roles",
+    "whole_events_kept",
+    "card_numbers_kept",
 ];
 
 /// All labels of the metrics page, each with all allowed values. Any other value is new, or came from a request.
@@ -121,7 +123,7 @@ const LABELS: [(&str, &[&str]); 29] = [
     ),
 ];
 const SECRETS: [&str; 5] = ["audit", "imprint", "operator", "sealing", "source"];
-const PROBLEMS: [&str; 22] = [
+const PROBLEMS: [&str; 23] = [
     "malformed",
     "unauthenticated",
     "unknown_source",
@@ -136,6 +138,7 @@ const PROBLEMS: [&str; 22] = [
     "unknown_event_type",
     "invalid",
     "unmappable",
+    "card_number",
     "internal",
     "rate_quota",
     "storage_quota",

@@ -48,6 +48,8 @@ pub(crate) struct ExampleResults {
     pub(crate) first_body: Option<(RequestHeaders, Value)>,
     /// For each event type, the event of the first example, in the form that the schema and the mapping read.
     pub(crate) first_views: BTreeMap<String, Value>,
+    /// For each event type, the places in the examples that the store would not keep.
+    pub(crate) not_kept: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// An error of an example.
@@ -119,6 +121,11 @@ impl ExampleResults {
         self.parked += usize::from(explanation.parks_an_invalid_event());
         coverage::observe(&mut self.coverage, source, &explanation);
         for (event_type, view) in sources.views(source, message) {
+            let not_kept = source.not_kept(&event_type, &view);
+            self.not_kept
+                .entry(event_type.clone())
+                .or_default()
+                .extend(not_kept);
             self.first_views.entry(event_type).or_insert(view);
         }
         if self.first_body.is_none() {

@@ -11,7 +11,7 @@ use super::super::reader::{Raw, Reader};
 use super::super::regular_file::{self, FileError};
 use crate::event::Attribute;
 use crate::intake::schema::Schema;
-use crate::intake::{EventType, InvalidEventPolicy};
+use crate::intake::{CardNumberPolicy, EventType, InvalidEventPolicy, StoredParts};
 use crate::mapping::{
     CUSTOMER, ImageRules, JsonEnvelope, JsonEnvelopeRules, LookupTables, Mapping, MappingRules,
     RuleError, VersionDomain, VersionRule,
@@ -115,11 +115,32 @@ pub(super) fn invalid_events(reader: &mut Reader) -> InvalidEventPolicy {
     policy.unwrap_or_default()
 }
 
-/// Reads the settings of one event type, and compiles the schema and the mapping.
+/// Reads the choice of the parts of an event that the store keeps.
+pub(super) fn stored_parts(reader: &mut Reader) -> StoredParts {
+    let words = [
+        ("described", StoredParts::Described),
+        ("all", StoredParts::All),
+    ];
+    let parts = reader.take_optional(&["body", "keep"], |raw| raw.word(&words));
+    parts.unwrap_or_default()
+}
+
+/// Reads the action for an event with the number of a payment card.
+pub(super) fn card_numbers(reader: &mut Reader) -> CardNumberPolicy {
+    let words = [
+        ("refuse", CardNumberPolicy::Refuse),
+        ("keep", CardNumberPolicy::Keep),
+    ];
+    let policy = reader.take_optional(&["body", "card_numbers"], |raw| raw.word(&words));
+    policy.unwrap_or_default()
+}
+
+/// Reads the settings of one event type, and compiles the schema and the mapping. `envelope` is the compiled table
+/// `[body]` of a source that sends plain JSON.
 pub(super) fn event_type(
     reader: &mut Reader,
     event_type: &str,
-    tables: &LookupTables,
+    (tables, envelope): (&LookupTables, Option<&JsonEnvelope>),
     schemas_dir: &Path,
 ) -> Option<EventType> {
     let at = |key: &'static str| ["events", event_type, key];
@@ -157,10 +178,9 @@ pub(super) fn event_type(
         .map_err(|errors| report(reader, &["events", event_type], errors))
         .ok();
     Some(EventType {
-        schema: schema?,
-        mapping: mapping?,
         epoch: u32::try_from(epoch).ok()?,
         jump_max,
+        ..EventType::new(schema?, mapping?, envelope)
     })
 }
 

@@ -60,6 +60,7 @@ fn all() -> Vec<(Refusal, u16, &'static str)> {
         ),
         (rejected(RejectionClass::Invalid, 1), 422, "invalid"),
         (rejected(RejectionClass::Unmappable, 1), 422, "unmappable"),
+        (rejected(RejectionClass::CardNumber, 1), 422, "card_number"),
         (
             Refusal::RateQuota {
                 retry_after_seconds: 7,

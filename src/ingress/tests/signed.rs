@@ -52,10 +52,12 @@ fn listener(signed: &str) -> TestListener {
         ..MappingRules::default()
     };
     let attributed = EventType {
-        schema: Schema::compile("customer", &schema()).unwrap(),
-        mapping: Mapping::compile(&rules).unwrap(),
         epoch: 1,
-        jump_max: None,
+        ..EventType::new(
+            Schema::compile("customer", &schema()).unwrap(),
+            Mapping::compile(&rules).unwrap(),
+            None,
+        )
     };
     let secrets = [SecretString::from(SECRET)];
     let mut whole = source("signed");

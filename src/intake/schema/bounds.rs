@@ -72,7 +72,7 @@ pub(super) fn can_list_errors(document: &Value, event: &Value) -> bool {
 }
 
 /// Returns the target of a reference inside the document: a JSON Pointer or an anchor.
-fn target<'s>(document: &'s Value, reference: &str) -> Option<&'s Value> {
+pub(super) fn target<'s>(document: &'s Value, reference: &str) -> Option<&'s Value> {
     let own = document.get("$id").and_then(Value::as_str).unwrap_or("");
     let own = own.trim_end_matches('#');
     let fragment = reference.strip_prefix(own).unwrap_or(reference);
@@ -104,7 +104,7 @@ fn anchored<'s>(schema: &'s Value, anchor: &str) -> Option<&'s Value> {
 }
 
 /// Returns the subschemas that apply to the same value as the given schema, without the targets of references.
-fn same_place(schema: &Map<String, Value>) -> impl Iterator<Item = &Value> {
+pub(super) fn same_place(schema: &Map<String, Value>) -> impl Iterator<Item = &Value> {
     let one = SAME_PLACE.iter().filter_map(|key| schema.get(*key));
     let lists = SAME_PLACE_LISTS.iter().filter_map(|key| schema.get(*key));
     let lists = lists.filter_map(Value::as_array).flatten();
@@ -113,7 +113,7 @@ fn same_place(schema: &Map<String, Value>) -> impl Iterator<Item = &Value> {
     one.chain(lists).chain(maps)
 }
 
-fn references(schema: &Map<String, Value>) -> impl Iterator<Item = &str> {
+pub(super) fn references(schema: &Map<String, Value>) -> impl Iterator<Item = &str> {
     REFERENCES
         .iter()
         .filter_map(|key| schema.get(*key).and_then(Value::as_str))
