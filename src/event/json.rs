@@ -132,6 +132,22 @@ impl fmt::Display for JsonRule {
 /// # Errors
 /// Returns the first rule that the body breaks, and the place of the error in the body.
 pub fn parse(body: &[u8]) -> Result<Value, Error> {
+    read(body, ParseState::default())
+}
+
+/// Parses the JSON value of a file that an operator wrote. The size of the file limits the numbers of keys and items.
+///
+/// # Errors
+/// Returns the first rule that the file breaks, and the place of the error in the file.
+pub fn parse_file(content: &[u8]) -> Result<Value, Error> {
+    let reading = ParseState {
+        is_file: true,
+        ..ParseState::default()
+    };
+    read(content, reading)
+}
+
+fn read(body: &[u8], reading: ParseState) -> Result<Value, Error> {
     let text = std::str::from_utf8(body).map_err(|error| {
         let error = at(body, error.valid_up_to()).breaks(JsonRule::Utf8);
         error.caused_by(SyntaxCause::of_encoding(body))
@@ -144,7 +160,7 @@ pub fn parse(body: &[u8]) -> Result<Value, Error> {
     }
     let reading = ParseState {
         long_numbers: long_numbers::positions(body),
-        ..ParseState::default()
+        ..reading
     };
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let value = reading
@@ -219,6 +235,8 @@ fn place(error: &serde_json::Error) -> LineAndColumn {
 struct ParseState {
     keys: Cell<usize>,
     items: Cell<usize>,
+    /// True if the limits on bodies do not apply.
+    is_file: bool,
     /// The number of JSON numbers up to now. The state counts them only if the body has long numbers.
     numbers: Cell<usize>,
     /// The positions of the numbers with more digits than a 64-bit float keeps.
@@ -240,7 +258,7 @@ impl ParseState {
     }
 
     fn text<E: de::Error>(&self, text: String) -> Result<String, E> {
-        if text.len() > STRING_BYTES_MAX {
+        if text.len() > STRING_BYTES_MAX && !self.is_file {
             Err(self.fail(JsonRule::StringLength))
         } else if text.contains('\0') {
             Err(self.fail(JsonRule::Nul))
@@ -260,7 +278,7 @@ impl ParseState {
 
     fn count_item<E: de::Error>(&self) -> Result<(), E> {
         self.items.set(self.items.get() + 1);
-        if self.items.get() > ITEMS_MAX {
+        if self.items.get() > ITEMS_MAX && !self.is_file {
             return Err(self.fail(JsonRule::Items));
         }
         Ok(())
@@ -268,7 +286,7 @@ impl ParseState {
 
     fn key<E: de::Error>(&self, key: String) -> Result<String, E> {
         self.keys.set(self.keys.get() + 1);
-        if self.keys.get() > KEYS_MAX {
+        if self.keys.get() > KEYS_MAX && !self.is_file {
             return Err(self.fail(JsonRule::Keys));
         }
         self.text(key)
@@ -283,7 +301,7 @@ struct Seed<'a> {
 
 impl<'a> Seed<'a> {
     fn inside<E: de::Error>(&self) -> Result<usize, E> {
-        if self.depth < DEPTH_MAX {
+        if self.depth < DEPTH_MAX || self.reading.is_file {
             Ok(self.depth + 1)
         } else {
             Err(self.reading.fail(JsonRule::Depth))
@@ -537,6 +555,24 @@ mod tests {
             format!("[{},{}]", list(6_000), list(6_000)),
             JsonRule::Items,
         );
+    }
+
+    /// FAULTS N763.
+    #[test]
+    fn a_file_has_other_limits_and_the_same_rules() {
+        let list = format!("[{}]", vec!["1"; ITEMS_MAX + 1].join(","));
+        let nested = format!(
+            "{}1{}",
+            "[".repeat(DEPTH_MAX + 1),
+            "]".repeat(DEPTH_MAX + 1)
+        );
+        let long = format!("\"{}\"", "x".repeat(STRING_BYTES_MAX + 1));
+        for content in [list, nested, long] {
+            assert!(parse_file(content.as_bytes()).is_ok());
+            assert!(parse(content.as_bytes()).is_err());
+        }
+        let twice = parse_file(br#"{"a": 1, "\u0061": 2}"#).unwrap_err();
+        assert_eq!(twice.rule, JsonRule::DuplicateKey);
     }
 
     /// FAULTS I26

@@ -182,7 +182,8 @@ fn files_with_an_error_are_refused_as_a_whole() {
         r#"{"path": "/v2/customers/C-1", "body": {"email": "other@example.com"}}"#,
     );
     let zoo = "sources/zoo.toml";
-    let breakages: [(&str, &[(&str, &str)]); 5] = [
+    let twice = r#"{"required": ["email"], "required": []}"#;
+    let breakages: [(&str, &[(&str, &str)]); 6] = [
         ("range", &[(zoo, &source("none", "range(9)"))]),
         ("zoo.toml", &[(zoo, "[auth")]),
         ("no-secret", &[(zoo, &bearer(&files.path("no-secret")))]),
@@ -194,6 +195,11 @@ fn files_with_an_error_are_refused_as_a_whole() {
             ],
         ),
         ("any.json is not JSON", &[("schemas/any.json", "{")]),
+        // FAULTS N763: the second list would switch the first list off.
+        (
+            "the same key more than once",
+            &[("schemas/any.json", twice)],
+        ),
     ];
     for (cause, breakage) in breakages {
         // Together with the error, a source without an error appears, which the bridge must not use.

@@ -10,6 +10,7 @@ use super::super::absolute;
 use super::super::reader::{Raw, Reader};
 use super::super::regular_file::{self, FileError};
 use crate::event::Attribute;
+use crate::event::json::{self, JsonRule};
 use crate::intake::schema::Schema;
 use crate::intake::{CardNumberPolicy, EventType, InvalidEventPolicy, StoredParts};
 use crate::mapping::{
@@ -368,6 +369,11 @@ fn schema(folder: &Path, name: &str) -> Result<Schema, String> {
             suggestion.unwrap_or_default()
         )
     })?;
+    if let Err(error) = json::parse_file(&content)
+        && error.rule == JsonRule::DuplicateKey
+    {
+        return Err(format!("{} is not JSON: {error}", path.display()));
+    }
     let document: Value = serde_json::from_slice(&content)
         .map_err(|error| format!("{} is not JSON: {error}", path.display()))?;
     Schema::compile(name, &document)
