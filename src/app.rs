@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use self::audit_keys::AuditKeysWatch;
+use self::egress::EgressWatch;
 use self::key::KeyFiles;
 use self::operators::TokensWatch;
 use self::retention::Retention;
@@ -34,7 +35,6 @@ use crate::config::{self, Config};
 use crate::dispatch::breaker::DestinationState;
 use crate::dispatch::destination::{Destination, OperatorMode};
 use crate::dispatch::pace::Rate;
-use crate::dispatch::rules::DeliveryRules;
 use crate::ingress::{BodyBudget, Ingress};
 use crate::metrics::{LabelSets, LogCounters, Metrics};
 use crate::ops::operate::Operations;
@@ -44,8 +44,10 @@ use crate::telemetry::missing_lines;
 use crate::time::{Clock, Timestamp};
 
 mod audit_keys;
+mod client_certificate;
 mod confine;
 mod descriptors;
+mod egress;
 mod erasure;
 mod guarded;
 mod held_secret;
@@ -92,6 +94,7 @@ pub struct App {
     pub ops: SocketAddr,
     config: Config,
     keys: KeyFiles,
+    egress: EgressWatch,
     secrets: SecretsWatch,
     sources: SourcesWatch,
     tokens: TokensWatch,
@@ -126,8 +129,7 @@ impl App {
     pub async fn start(config: Config, set: SourceSet, clock: Clock) -> anyhow::Result<Self> {
         let sealing_keys = sealing_keys(&config)?;
         let outbox = open(&config, &sealing_keys, clock.now()).await?;
-        let metrics = metrics()?;
-        weakening::report(&metrics.weakened, &config);
+        let metrics = metrics(&config)?;
         let store = || Arc::<dyn Outbox>::clone(&outbox);
         let (stopping, stopped) = watch::channel(false);
         let destination = restored_destination(&*outbox, config.imprint.rate, clock.now()).await?;
@@ -145,18 +147,18 @@ impl App {
             denied: Arc::default(),
             stopping: stopped.clone(),
         };
-        let rules = config.dispatch.rules;
-        let operations = operations(&listener, &running, store(), &destination, rules);
+        let operations = operations(&listener, &running, store(), &destination, &config);
         let health = Health::default();
         let figures = Figures::new(metrics.clone(), store(), clock.clone());
         let (access, tokens) = operators::open(&config, &metrics, rereads.clone());
         let ops = Ops::new(health.clone(), figures.clone(), operations, access);
         let [(ingress, ingress_server), (ops, ops_server)] =
             listeners::bind(&config, listener, ops, &clock)?;
-        let keys = keys(&*outbox, &config, &destination, rereads.clone()).await?;
+        let (keys, egress) = keys(&*outbox, &config, &destination, rereads.clone()).await?;
         let parts = senders::Parts {
             outbox: store(),
             destination,
+            egress: egress.means(),
             clock: clock.clone(),
             metrics: metrics.dispatch.clone(),
             stopped,
@@ -170,6 +172,7 @@ impl App {
             secrets: SecretsWatch::new(&running, rereads, config.clone()),
             config,
             keys,
+            egress,
             sources,
             tokens,
             audit_keys,
@@ -213,6 +216,7 @@ impl App {
             () = self.secrets.watch() => bail!("the task that reads the secrets of sources ended"),
             error = self.sources.watch() => return Err(error.context("the task that reads the sources ended")),
             () = self.keys.watch() => bail!("the task that reads the keys of Imprint ended"),
+            () = self.egress.watch() => bail!("the task that reads the files for the connections to Imprint ended"),
             () = self.tokens.watch() => bail!("the task that reads the tokens of operators ended"),
             () = self.audit_keys.watch() => bail!("the task that reads the keys of the audit log ended"),
             ended = &mut self.ingress_server => return Err(anyhow!("the ingress listener ended: {ended:?}")),
@@ -250,14 +254,14 @@ fn operations(
     running: &Arc<RunningSources>,
     outbox: Arc<dyn Outbox>,
     destination: &Arc<Destination>,
-    rules: DeliveryRules,
+    config: &Config,
 ) -> Operations {
     Operations {
         weakened: running.weakened(),
         outbox,
         destination: Arc::clone(destination),
         sources: Arc::<RunningSources>::clone(running),
-        rules,
+        rules: config.dispatch.rules,
         denied: Arc::clone(&listener.denied),
         clock: listener.clock.clone(),
     }
@@ -312,7 +316,8 @@ async fn open(
     Ok(outbox)
 }
 
-fn metrics() -> prometheus::Result<Metrics> {
+/// Creates the metrics, and shows in them the weakenings of the process and of the settings.
+fn metrics(config: &Config) -> prometheus::Result<Metrics> {
     let labels = LabelSets {
         destination_states: &DestinationState::NAMES,
         end_states: &State::ENDINGS,
@@ -324,23 +329,26 @@ fn metrics() -> prometheus::Result<Metrics> {
         dropped: || missing_lines().dropped(),
         left_out: || missing_lines().left_out(),
     };
-    Metrics::new(labels, log)
+    let metrics = Metrics::new(labels, log)?;
+    weakening::report(&metrics.weakened, config);
+    Ok(metrics)
 }
 
-/// Reads the API keys of Imprint. Restores the knowledge about the state of Imprint that an earlier process stored, if
+/// Reads the API keys of Imprint, and the files for the connections to Imprint. Restores the knowledge about the state of Imprint that an earlier process stored, if
 /// that process used the same keys.
 async fn keys(
     outbox: &dyn Outbox,
     config: &Config,
     destination: &Arc<Destination>,
     rereads: Rereads,
-) -> anyhow::Result<KeyFiles> {
+) -> anyhow::Result<(KeyFiles, EgressWatch)> {
     let now = rereads.moment();
+    let egress = EgressWatch::open(config, rereads.clone())?;
     let keys = KeyFiles::read(config, Arc::clone(destination), rereads)?;
     let stored = outbox.setting(Setting::Evidence).await?;
     let canary = config.imprint.canary_id.clone();
     destination.begin(keys.mark(), canary, stored.as_deref(), now);
-    Ok(keys)
+    Ok((keys, egress))
 }
 
 /// Creates the [`Destination`], the state of sending to Imprint.

@@ -221,8 +221,8 @@ pub enum Outcome {
     Unavailable(Cause),
     /// The bridge sent the request but received no valid answer: Imprint has possibly applied the update.
     Unknown(Cause),
-    /// Imprint, or a gateway in front of Imprint, does not accept the API key or the connection: 401, any 3xx, a
-    /// certificate error. The content of the event does not cause a denial.
+    /// Imprint, or a gateway in front of Imprint, does not accept the API key or the connection: 401, any 3xx, an
+    /// error of a certificate, Imprint's or the bridge's. The content of the event does not cause a denial.
     Denied(Cause),
     /// Imprint refuses the update, and the answer does not show whether the refusal concerns every customer or only
     /// this customer: 403 or 405, or 404 or 410 without the error type for a missing customer.

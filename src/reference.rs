@@ -4,12 +4,14 @@
 //! writes the page, and fails if a message of the code has no explanation here, or if an explanation here has no message in
 //! the code.
 
+mod connections;
 mod problems;
 mod reasons;
 mod rules;
 mod settings;
 mod sources;
 
+pub use connections::CONNECTIONS;
 pub use problems::{ADMIN_PROBLEMS, PROBLEMS};
 pub use reasons::{DENIALS, IGNORED, PARKED};
 pub use rules::{JSON_RULES, RULES};

@@ -6,7 +6,7 @@ use anyhow::anyhow;
 
 use super::held_secret::LossRule;
 use super::reread::Rereads;
-use super::secret_file::{SecretFile, SecretPlace};
+use super::secret_file::{SecretFile, SecretForm, SecretPlace};
 use crate::config::{AuditKeyFiles, Config};
 use crate::metrics::SecretKind;
 use crate::outbox::{AuditKeys, AuditProtection, OpenError, Outbox};
@@ -34,6 +34,7 @@ impl AuditKeysWatch {
             let place = SecretPlace {
                 owner: "ops.audit_key_files".to_owned(),
                 path,
+                form: SecretForm::Line,
                 profile: config.profile,
                 // Without its key, nobody could tell later whether a record is genuine.
                 rule: LossRule::Keep,

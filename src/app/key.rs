@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::held_secret::LossRule;
 use super::reread::Rereads;
-use super::secret_file::{SecretFile, SecretPlace};
+use super::secret_file::{SecretFile, SecretForm, SecretPlace};
 use crate::config::Config;
 use crate::dispatch::destination::Destination;
 use crate::imprint::client::{ApiKeys, Credential, KeyChange};
@@ -52,6 +52,7 @@ impl KeySet {
             let place = SecretPlace {
                 owner: format!("imprint.{setting}"),
                 path: path.to_owned(),
+                form: SecretForm::Line,
                 profile: config.profile,
                 rule,
                 // Every secret can be a key.

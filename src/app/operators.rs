@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::held_secret::LossRule;
 use super::reread::Rereads;
-use super::secret_file::{SecretFile, SecretPlace};
+use super::secret_file::{SecretFile, SecretForm, SecretPlace};
 use crate::config::{Config, OperatorFile, RoleWord};
 use crate::metrics::{Metrics, SecretKind};
 use crate::ops::operate::Role;
@@ -31,6 +31,7 @@ pub(super) fn open(
         let place = SecretPlace {
             owner: format!("operator {}", operator.name),
             path: operator.token_file.clone(),
+            form: SecretForm::Line,
             profile: config.profile,
             rule: LossRule::EndAtOnce,
             check: Arc::new(OperatorFile::check_token),

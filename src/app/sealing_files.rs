@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use super::held_secret::LossRule;
 use super::one_look::OneLook;
 use super::reread::Rereads;
-use super::secret_file::{SecretFile, SecretPlace};
+use super::secret_file::{SecretFile, SecretForm, SecretPlace};
 use super::secret_reads::READ_DEADLINE;
 use crate::config::Profile;
 use crate::config::sealing_keys::{self, SealingKeys};
@@ -49,6 +49,7 @@ impl SealingFiles {
         SecretPlace {
             owner: "outbox.keys_dir".to_owned(),
             path: self.directory.join(name),
+            form: SecretForm::Line,
             profile: self.profile,
             rule: LossRule::EndWhenMissing,
             check: Arc::new(|text| match SealingKey::parse(text) {

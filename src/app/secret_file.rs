@@ -7,13 +7,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use secrecy::SecretString;
 
+use super::client_certificate;
 use super::held_secret::{HeldSecret, LossRule, SecretChange, SecretFileError, SecretRead};
 use super::one_look::OneLook;
-use crate::config::{Profile, secret};
+use crate::config::{ClientCertificateFiles, Profile, secret};
 use crate::time::Timestamp;
 
 /// A check of the content of a secret file. Returns the flaw of the content, without the content.
 pub(super) type CheckSecret = Arc<dyn Fn(&SecretString) -> Result<(), String> + Send + Sync>;
+
+/// The form of a secret file.
+#[derive(Clone, Debug)]
+pub(super) enum SecretForm {
+    /// One line of visible ASCII.
+    Line,
+    /// A private key in the format PEM. The other file has the certificate of the key.
+    Certificate(PathBuf),
+}
 
 /// A secret file and the rules for it.
 #[derive(Clone)]
@@ -21,6 +31,7 @@ pub(super) struct SecretPlace {
     /// The setting, the source or the operator to which the file belongs. The log shows it.
     pub(super) owner: String,
     pub(super) path: PathBuf,
+    pub(super) form: SecretForm,
     pub(super) profile: Profile,
     pub(super) rule: LossRule,
     pub(super) check: CheckSecret,
@@ -29,7 +40,17 @@ pub(super) struct SecretPlace {
 impl SecretPlace {
     /// Reads the file.
     pub(super) fn read(&self) -> SecretRead {
-        let secret = secret::read(&self.path).map_err(|reason| flaw(&self.path, reason))?;
+        let secret = match &self.form {
+            SecretForm::Line => {
+                secret::read(&self.path).map_err(|reason| flaw(&self.path, reason))?
+            }
+            SecretForm::Certificate(certificate) => {
+                client_certificate::read(&ClientCertificateFiles {
+                    certificate: certificate.clone(),
+                    key: self.path.clone(),
+                })?
+            }
+        };
         if let Some(reason) = secret::exposure(&self.path, Some(self.profile)) {
             return Err(SecretFileError::Unusable(reason));
         }
@@ -203,6 +224,7 @@ mod tests {
         let place = |profile| SecretPlace {
             owner: "source crm".to_owned(),
             path: path.clone(),
+            form: SecretForm::Line,
             profile,
             rule: LossRule::EndAfterGrace,
             check: Arc::new(|_secret| Ok(())),
@@ -239,6 +261,7 @@ mod tests {
         let place = |least: usize| SecretPlace {
             owner: "source crm".to_owned(),
             path: path.clone(),
+            form: SecretForm::Line,
             profile: Profile::Local,
             rule: LossRule::EndAfterGrace,
             check: Arc::new(move |secret: &SecretString| {

@@ -115,7 +115,7 @@ mod tests {
     use secrecy::{ExposeSecret as _, SecretString};
 
     use super::super::held_secret::LossRule;
-    use super::super::secret_file::{CheckSecret, SecretPlace};
+    use super::super::secret_file::{CheckSecret, SecretForm, SecretPlace};
     use super::*;
     use crate::config::Profile;
 
@@ -147,6 +147,7 @@ mod tests {
             SecretFile::unread(SecretPlace {
                 owner: name.to_owned(),
                 path,
+                form: SecretForm::Line,
                 profile: Profile::Local,
                 rule: LossRule::EndAtOnce,
                 check: Arc::clone(check),

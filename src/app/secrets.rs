@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::held_secret::{LossRule, SecretFileError, SecretRead};
 use super::one_look::OneLook;
 use super::reread::Rereads;
-use super::secret_file::{CheckSecret, SecretFile, SecretPlace, flaw};
+use super::secret_file::{CheckSecret, SecretFile, SecretForm, SecretPlace, flaw};
 use super::secret_reads::READ_DEADLINE;
 use super::sources::RunningSources;
 use super::weakening::report_secrets;
@@ -42,6 +42,7 @@ impl LoadedAuth {
             let place = SecretPlace {
                 owner: format!("source {}", settings.source.name),
                 path: path.clone(),
+                form: SecretForm::Line,
                 profile,
                 rule: LossRule::EndAfterGrace,
                 check: check(&settings.auth),

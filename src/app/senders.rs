@@ -6,17 +6,15 @@ use std::thread::{self, JoinHandle};
 
 use anyhow::anyhow;
 use futures_util::future::select_all;
-use rustls::ClientConfig;
 use tokio::runtime;
 use tokio::sync::{oneshot, watch};
 use tokio::task::LocalSet;
 
-use super::setting_files::roots;
 use crate::config::Config;
 use crate::dispatch::core::DispatchLimits;
 use crate::dispatch::destination::Destination;
 use crate::dispatch::dispatcher::Dispatcher;
-use crate::http::client::tls;
+use crate::http::egress::Egress;
 use crate::imprint::client::{Client, Credential};
 use crate::metrics::DispatchMetrics;
 use crate::outbox::Lanes;
@@ -28,6 +26,7 @@ use crate::time::Clock;
 pub(super) struct Parts {
     pub(super) outbox: Arc<dyn Lanes>,
     pub(super) destination: Arc<Destination>,
+    pub(super) egress: watch::Receiver<Arc<Egress>>,
     pub(super) clock: Clock,
     pub(super) metrics: DispatchMetrics,
     pub(super) stopped: watch::Receiver<bool>,
@@ -49,7 +48,6 @@ impl DispatchThreads {
         credential: &Arc<Credential>,
         parts: &Parts,
     ) -> anyhow::Result<Self> {
-        let tls = tls(roots(config.imprint.ca_file.as_deref())?)?;
         let limits = DispatchLimits {
             concurrency: config.imprint.concurrency.div_ceil(config.dispatch.threads),
             deadline: config.imprint.deadline,
@@ -57,12 +55,11 @@ impl DispatchThreads {
         };
         let senders = (0..config.dispatch.threads).map(|number| {
             let base_url = config.imprint.base_url.as_str().to_owned();
-            let (credential, tls, parts) =
-                (Arc::clone(credential), Arc::clone(&tls), parts.clone());
+            let (credential, parts) = (Arc::clone(credential), parts.clone());
             let (end, ended) = oneshot::channel();
             let run = move || {
                 // If nobody receives the result, the process is already ending for another reason.
-                let _unheard = end.send(send(&base_url, credential, &tls, parts, limits));
+                let _unheard = end.send(send(&base_url, credential, parts, limits));
             };
             let thread = thread::Builder::new()
                 .name(format!("dispatch-{number}"))
@@ -106,13 +103,13 @@ impl DispatchThreads {
 fn send(
     base_url: &str,
     credential: Arc<Credential>,
-    tls: &Arc<ClientConfig>,
     parts: Parts,
     limits: DispatchLimits,
 ) -> anyhow::Result<()> {
     let Parts {
         outbox,
         destination,
+        egress,
         clock,
         metrics,
         stopped,
@@ -121,7 +118,13 @@ fn send(
         .enable_all()
         .build()?;
     LocalSet::new().block_on(&runtime, async {
-        let imprint = Client::new(base_url, credential, tls, clock.clone(), limits.concurrency);
+        let imprint = Client::new(
+            base_url,
+            credential,
+            egress,
+            clock.clone(),
+            limits.concurrency,
+        );
         let dispatcher = Dispatcher {
             outbox,
             imprint,

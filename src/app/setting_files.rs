@@ -8,9 +8,11 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
+use super::client_certificate;
 use super::held_secret::SecretFileError;
 use super::secret_file::flaw;
-use crate::config::{Config, regular_file, secret};
+use crate::config::egress::check_credentials;
+use crate::config::{ClientCertificateFiles, Config, EgressSettings, regular_file, secret};
 
 /// The maximum size of the file `imprint.ca_file`. A file with all public root certificates has about 250 KB.
 const CA_FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -53,7 +55,39 @@ pub(crate) fn setting_file_errors(config: &Config) -> Vec<SecretFileError> {
             .err()
             .map(|error| SecretFileError::Unusable(format!("{error:#}"))),
     );
+    errors.extend(egress_errors(&imprint.egress));
     errors
+}
+
+/// Returns the errors of the files for the connections to Imprint.
+fn egress_errors(settings: &EgressSettings) -> Vec<SecretFileError> {
+    let certificate = settings.certificate.as_ref();
+    let certificate = certificate.and_then(certificate_error);
+    let proxy = settings.proxy.as_ref();
+    let file = proxy.and_then(|proxy| proxy.credentials_file.as_deref());
+    let credentials = file.and_then(|file| {
+        let named = |flaw| format!("{} {flaw}", file.display());
+        let read = secret::read(file);
+        let reason = read.and_then(|secret| check_credentials(&secret).map_err(named));
+        let setting = "imprint.proxy_credentials_file";
+        Some(secret_error(setting, file, &reason.err()?))
+    });
+    certificate.into_iter().chain(credentials).collect()
+}
+
+fn certificate_error(files: &ClientCertificateFiles) -> Option<SecretFileError> {
+    let named = |reason: &str| format!("imprint.client_certificate_file: {reason}");
+    match client_certificate::read(files) {
+        Ok(text) => {
+            let flaw = client_certificate::check(&text).err()?;
+            let reason = format!("{} {flaw}", files.key.display());
+            Some(SecretFileError::Unusable(named(&reason)))
+        }
+        Err(SecretFileError::Missing(reason)) => Some(SecretFileError::Missing(named(&reason))),
+        Err(SecretFileError::Unusable(reason) | SecretFileError::Silent(reason)) => {
+            Some(SecretFileError::Unusable(named(&reason)))
+        }
+    }
 }
 
 /// Adds the name of the setting to the reason why a secret file cannot be used. The reason names the file.

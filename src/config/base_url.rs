@@ -37,23 +37,7 @@ impl BaseUrl {
     /// Returns the reason why the URL is not valid.
     pub fn parse(raw: &str) -> Result<Self, String> {
         let (scheme, rest) = raw.split_once("://").ok_or("must start with https://")?;
-        let authority = rest.strip_suffix('/').unwrap_or(rest);
-        if authority.contains('@') {
-            return Err("must not contain a user or a password".to_owned());
-        }
-        if authority.is_empty() || authority.contains(['/', '?', '#', '\\', ' ']) {
-            return Err(
-                "must be a scheme, a host and optionally a port, without a path or a query"
-                    .to_owned(),
-            );
-        }
-        let (host, port) = match authority.rsplit_once(':') {
-            Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
-            Some(_) | None => (authority, None),
-        };
-        let port = port.map(|port| parse_port(port).ok_or("has an invalid port"));
-        let port = port.transpose()?;
-        let host = Host::parse(host)?;
+        let (host, port) = host_and_port(rest.strip_suffix('/').unwrap_or(rest))?;
         let port = port.map(|port| format!(":{port}")).unwrap_or_default();
         let url = Self {
             text: format!("{scheme}://{}{port}", host.text()),
@@ -193,6 +177,30 @@ impl Host {
             Self::Address(address) => address.is_loopback(),
         }
     }
+}
+
+/// Parses a host and an optional port.
+fn host_and_port(authority: &str) -> Result<(Host, Option<u16>), String> {
+    if authority.contains('@') {
+        return Err("must not contain a user or a password".to_owned());
+    }
+    if authority.is_empty() || authority.contains(['/', '?', '#', '\\', ' ']) {
+        return Err(
+            "must be a scheme, a host and optionally a port, without a path or a query".to_owned(),
+        );
+    }
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        Some(_) | None => (authority, None),
+    };
+    let port = port.map(|port| parse_port(port).ok_or("has an invalid port"));
+    let port = port.transpose()?;
+    Ok((Host::parse(host)?, port))
+}
+
+/// Parses a host and an optional port. Returns the host in its canonical spelling.
+pub(super) fn authority(raw: &str) -> Result<(String, Option<u16>), String> {
+    host_and_port(raw).map(|(host, port)| (host.text(), port))
 }
 
 /// Parses a port: a number without a sign, and not 0.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::base_url::AllowedHost;
+use super::egress::{self, EgressSettings};
 use super::reader::{Raw, Reader};
 use super::{BaseUrl, DEADLINE_MAX, DEADLINE_MIN, Profile, Purpose, secret, secret_path};
 use crate::dispatch::pace::Rate;
@@ -43,6 +44,7 @@ pub struct ImprintSettings {
     pub concurrency: usize,
     pub deadline: Duration,
     pub ca_file: Option<PathBuf>,
+    pub egress: EgressSettings,
     pub clearing: Clearing,
     /// The id of a customer who always exists at Imprint. If Imprint answers that another customer does not exist, the
     /// bridge retrieves the customer with this id, to check whether such answers are true.
@@ -92,6 +94,7 @@ pub(super) fn take(
     }
     let [key_file, previous_key_file, merchant_key_file] = take_key_files(reader, profile, purpose);
     let ca_file = reader.take_optional(&["imprint", "ca_file"], secret_path::take);
+    let egress = egress::take(reader, profile, base_url.as_ref());
     let scheme = reader.take(&["imprint", "auth"], |raw| {
         raw.word(&[("bearer", KeyScheme::Bearer), ("basic", KeyScheme::Basic)])
     });
@@ -117,6 +120,7 @@ pub(super) fn take(
         concurrency: concurrency?,
         deadline: deadline?,
         ca_file,
+        egress,
         clearing: clearing?,
         canary_id,
     })

@@ -21,12 +21,18 @@ impl Config {
             &self.imprint.merchant_key_file,
         ];
         let keys = keys.into_iter().flatten().cloned();
+        let certificate = self.imprint.egress.certificate.as_ref();
+        let certificate_key = certificate.map(|files| files.key.clone());
+        let proxy = self.imprint.egress.proxy.as_ref();
+        let credentials = proxy.and_then(|proxy| proxy.credentials_file.clone());
         let tokens = self.operators.iter().map(|one| one.token_file.clone());
         let of_sources = auths.iter().filter_map(|auth| auth.files());
         let of_sources = of_sources.flat_map(|files| files.paths.iter().cloned());
         let sealing = sealing_keys::files(self.outbox.keys_dir.as_deref());
         let audit_keys = self.audit_keys.paths().iter().cloned();
-        keys.chain(tokens)
+        keys.chain(certificate_key)
+            .chain(credentials)
+            .chain(tokens)
             .chain(audit_keys)
             .chain(of_sources)
             .chain(sealing)
@@ -37,6 +43,8 @@ impl Config {
     pub fn read_paths(&self, sources: &[SourceSettings]) -> ReadPaths {
         let auths: Vec<_> = sources.iter().map(|source| &source.auth).collect();
         let mut files = self.secret_files(&auths);
+        let certificate = self.imprint.egress.certificate.as_ref();
+        files.extend(certificate.map(|files| files.certificate.clone()));
         files.extend(self.imprint.ca_file.clone());
         let mut folders = vec![self.sources_dir.clone(), self.schemas_dir.clone()];
         folders.extend(self.outbox.keys_dir.clone());
@@ -82,6 +90,7 @@ mod tests {
             expected.push(path);
         }
         assert!(expected.len() >= 6, "{expected:?}");
+        settings.push_str("imprint.proxy_url = \"http://127.0.0.1:3128\"\n");
         let file = folder.path().join("settings.toml");
         std::fs::write(&file, settings).unwrap();
         let config = Config::read_apart(&[file], Purpose::Check).unwrap();

@@ -73,7 +73,7 @@ pub enum Signal {
     Failed,
     /// Imprint answered 429. The value is the time in the header `Retry-After`, if the answer has this header.
     Throttled(Option<Duration>),
-    /// Imprint refused our API key or redirected us, or Imprint's certificate is wrong.
+    /// Imprint refused our API key or our certificate or redirected us, or Imprint's certificate is wrong.
     Refused,
     /// Imprint knows the customer of the lane, but the API key does not permit the operation.
     Forbidden,

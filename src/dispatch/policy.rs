@@ -268,7 +268,12 @@ fn throttled(
 /// gateway, the server behind the gateway possibly still applies the request.
 const fn effect(cause: Cause) -> Effect {
     match cause {
-        Cause::Connect | Cause::Dns | Cause::Tls | Cause::Certificate => Effect::None,
+        Cause::Connect
+        | Cause::Dns
+        | Cause::Tls
+        | Cause::Certificate
+        | Cause::ClientCertificate
+        | Cause::Proxy(_) => Effect::None,
         Cause::Status(401..=405 | 410) => Effect::None,
         Cause::Deadline
         | Cause::Disconnected

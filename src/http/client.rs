@@ -1,8 +1,9 @@
 //! Two HTTP clients. [`StrictClient`] sends requests to one server, and is for requests to Imprint. `HttpClient` is
 //! simpler. The commands `send` and `demo` and the operator's commands use `HttpClient`.
 //!
-//! Both clients follow no redirects, use no proxy, decompress nothing and speak only HTTP/1.1. The caller sets the time
-//! limit of each request, and limits the number of requests in flight.
+//! Both clients follow no redirects, use no proxy from the environment, decompress nothing and speak only HTTP/1.1. Only
+//! [`StrictClient`] can use a proxy, for a server with TLS. The caller sets the time limit of each request, and limits the
+//! number of requests in flight.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -15,10 +16,12 @@ use actix_tls::connect::{ConnectError, ConnectInfo, Connection};
 use awc::http::Uri;
 use awc::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use awc::http::{Method, StatusCode};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
 use secrecy::{ExposeSecret as _, SecretString};
+use tokio::sync::watch;
 
-use super::connector::{CONNECT_DEADLINE, ExclusiveConnector};
+use super::connector::{CONNECT_DEADLINE, ExclusiveConnector, Scheme};
+use super::egress::{Egress, tls};
 use crate::time::Clock;
 
 /// The maximum idle time of a connection of [`HttpClient`]. Load balancers usually close an idle connection after 60 s.
@@ -43,14 +46,19 @@ impl fmt::Debug for StrictClient {
 impl StrictClient {
     /// Creates a client of the server at `base_url`, which has no path and no slash at its end. The caller keeps at
     /// most `concurrency` requests in flight.
-    pub fn new(base_url: &str, tls: &Arc<ClientConfig>, clock: Clock, concurrency: usize) -> Self {
-        let (origin, tls) = match base_url.strip_prefix("https://") {
-            Some(authority) => (format!("http://{}", with_port(authority)), Some(tls)),
-            None => (base_url.to_owned(), None),
+    pub fn new(
+        base_url: &str,
+        egress: watch::Receiver<Arc<Egress>>,
+        clock: Clock,
+        concurrency: usize,
+    ) -> Self {
+        let (origin, scheme) = match base_url.strip_prefix("https://") {
+            Some(authority) => (format!("http://{}", with_port(authority)), Scheme::Https),
+            None => (base_url.to_owned(), Scheme::Http),
         };
-        let connector = ExclusiveConnector::new(tls, clock, concurrency);
-        // The HTTP library awc has one time limit for both steps of the connector: the TCP connection and the TLS
-        // handshake.
+        let connector = ExclusiveConnector::new(scheme, egress, clock, concurrency);
+        // The HTTP library awc has one time limit for both steps of the connector: the connection to the server, and the
+        // TLS handshake.
         let below_awc = awc::Connector::new()
             .connector(connector.clone())
             .timeout(2 * CONNECT_DEADLINE);
@@ -114,25 +122,6 @@ where
         .finish()
 }
 
-/// Creates a TLS configuration that trusts the root certificates in `roots`.
-///
-/// Without `roots`, the configuration trusts the public certificate authorities.
-///
-/// # Errors
-/// Returns an error if the TLS library rejects the settings.
-pub fn tls(roots: Option<RootCertStore>) -> Result<Arc<ClientConfig>, rustls::Error> {
-    let public = || RootCertStore {
-        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-    };
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots.unwrap_or_else(public))
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
-}
-
 /// The HTTP client of the commands. Each request has a time limit and a maximum length of the response.
 #[derive(Clone)]
 pub(crate) struct HttpClient(awc::Client);
@@ -185,7 +174,7 @@ pub(crate) struct Response {
 impl HttpClient {
     /// Creates a client that trusts the public certificate authorities.
     pub(crate) fn new() -> Result<Self, rustls::Error> {
-        Ok(Self(pool(&tls(None)?)))
+        Ok(Self(pool(&tls(None, None)?)))
     }
 
     pub(crate) fn request(&self, method: Method, url: &str) -> RequestHead {

@@ -19,22 +19,24 @@ use std::time::Duration;
 
 use actix_rt::net::{ActixStream, Ready, TcpStream};
 use actix_service::{Service, always_ready};
-use actix_tls::connect::rustls_0_23::reexports::AsyncTlsStream;
-use actix_tls::connect::rustls_0_23::{TlsConnector, TlsConnectorService};
+use actix_tls::connect::rustls_0_23::TlsConnector;
 use actix_tls::connect::{ConnectError, ConnectInfo, Connection, Connector, ConnectorService};
 use awc::http::Uri;
 use futures_util::future::{Either, LocalBoxFuture};
-use rustix::io::Errno;
-use rustix::net::{RecvFlags, recv};
-use rustls::ClientConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::watch;
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 use super::answer_reader::{AnswerReader, Reuse};
-use super::idle::{IdleConnections, Reusable};
-use crate::time::{Clock, Timestamp};
+use super::egress::{CertificateRefused, Egress};
+use super::idle::IdleConnections;
+use super::link::{Link, Stream};
+use super::proxy::ProxyError;
+use crate::time::Clock;
 
-/// The time limit for opening a TCP connection. The TLS handshake has the same limit again.
+/// The time limit for opening a connection to the server, including the answer of a proxy. The TLS handshake has the same
+/// limit again.
 pub(super) const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 /// The maximum number of request targets (paths with query) on one connection. The client stores a time for each
 /// target, so this number limits the memory.
@@ -49,10 +51,19 @@ const READ_BYTES: usize = 8 * 1024;
 #[derive(Clone)]
 pub(super) struct ExclusiveConnector(Rc<Server>);
 
+/// The protocol below the requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scheme {
+    Http,
+    /// HTTP over TLS.
+    Https,
+}
+
 /// The server to which the connector connects, with the idle connections.
 struct Server {
     tcp: ConnectorService,
-    tls: Option<TlsConnectorService>,
+    scheme: Scheme,
+    egress: watch::Receiver<Arc<Egress>>,
     clock: Clock,
     idle: RefCell<IdleConnections<Link>>,
     /// True while a task purges the idle connections.
@@ -60,12 +71,17 @@ struct Server {
 }
 
 impl ExclusiveConnector {
-    /// Creates a connector to one server, for at most `concurrency` requests in flight. The connector uses TLS if `tls`
-    /// is given.
-    pub(super) fn new(tls: Option<&Arc<ClientConfig>>, clock: Clock, concurrency: usize) -> Self {
+    /// Creates a connector to one server, for at most `concurrency` requests in flight.
+    pub(super) fn new(
+        scheme: Scheme,
+        egress: watch::Receiver<Arc<Egress>>,
+        clock: Clock,
+        concurrency: usize,
+    ) -> Self {
         Self(Rc::new(Server {
             tcp: Connector::default().service(),
-            tls: tls.map(|tls| TlsConnector::service(Arc::clone(tls))),
+            scheme,
+            egress,
             clock,
             idle: RefCell::new(IdleConnections::new(concurrency)),
             is_purging: Cell::new(false),
@@ -104,8 +120,16 @@ impl Service<ConnectInfo<Uri>> for ExclusiveConnector {
 }
 
 impl Server {
+    /// Returns an idle connection that can carry a request to `target`. Closes connections with earlier means.
     fn idle_link(&self, target: u64) -> Option<Link> {
-        self.idle.borrow_mut().take(target, self.clock.now())
+        let mut idle = self.idle.borrow_mut();
+        let now = self.clock.now();
+        std::iter::from_fn(|| idle.take(target, now)).find(|link| self.is_current(link))
+    }
+
+    /// Returns whether the connection was opened with the present means.
+    fn is_current(&self, link: &Link) -> bool {
+        Arc::ptr_eq(&link.egress, &self.egress.borrow())
     }
 
     /// Returns the stream of one answer from `target` over this connection.
@@ -118,32 +142,58 @@ impl Server {
         }
     }
 
-    /// Opens a connection: TCP, and TLS if the server has it.
+    /// Opens a connection: TCP, directly or through a proxy, and TLS if the server has it. Without TLS, there is no proxy,
+    /// because it could read the requests.
     async fn open(&self, info: ConnectInfo<Uri>) -> Result<Link, ConnectError> {
-        let late = |_elapsed| ConnectError::Io(io::ErrorKind::TimedOut.into());
-        let connecting = timeout(CONNECT_DEADLINE, self.tcp.call(info));
-        let tcp = connecting.await.map_err(late)??;
-        let stream = match &self.tls {
-            None => Stream::Plain(tcp.into_parts().0),
-            Some(tls) => {
-                let handshake = timeout(CONNECT_DEADLINE, tls.call(tcp));
-                let tls = handshake.await.map_err(late)?.map_err(ConnectError::Io)?;
+        let egress = Arc::clone(&self.egress.borrow());
+        let stream = match self.scheme {
+            Scheme::Http => Stream::Plain(self.connect(info).await?.into_parts().0),
+            Scheme::Https => {
+                let tcp = self.connect_through(&egress, info).await?;
+                let connector = TlsConnector::service(Arc::clone(&egress.tls));
+                let handshake = timeout(CONNECT_DEADLINE, connector.call(tcp));
+                let tls = handshake.await.map_err(late)?.map_err(handshake_error)?;
                 Stream::Tls(Box::new(tls.into_parts().0))
             }
         };
         Ok(Link {
             stream,
+            egress,
             opened: self.clock.now(),
             target: 0,
             targets: HashMap::new(),
         })
     }
 
+    async fn connect(
+        &self,
+        info: ConnectInfo<Uri>,
+    ) -> Result<Connection<Uri, TcpStream>, ConnectError> {
+        timeout(CONNECT_DEADLINE, self.tcp.call(info))
+            .await
+            .map_err(late)?
+    }
+
+    /// Opens a TCP connection through the proxy, if there is one.
+    async fn connect_through(
+        &self,
+        egress: &Egress,
+        info: ConnectInfo<Uri>,
+    ) -> Result<Connection<Uri, TcpStream>, ConnectError> {
+        let Some(proxy) = &egress.proxy else {
+            return self.connect(info).await;
+        };
+        let server = info.request().clone();
+        let connecting = timeout(CONNECT_DEADLINE, proxy.connect(&self.tcp, &server));
+        let stream = connecting.await.unwrap_or(Err(ProxyError::Deadline))?;
+        Ok(Connection::new(server, stream))
+    }
+
     /// Keeps a connection for later requests.
     fn keep(self: &Rc<Self>, mut link: Link) {
         let now = self.clock.now();
         link.targets.insert(link.target, now);
-        if link.targets.len() > TARGETS_MAX {
+        if link.targets.len() > TARGETS_MAX || !self.is_current(&link) {
             return;
         }
         self.idle.borrow_mut().put(link, now);
@@ -172,68 +222,23 @@ async fn purge(server: Weak<Server>, clock: Clock) {
     }
 }
 
+fn late(_elapsed: Elapsed) -> ConnectError {
+    ConnectError::Io(io::ErrorKind::TimedOut.into())
+}
+
+fn handshake_error(error: io::Error) -> ConnectError {
+    ConnectError::Io(match CertificateRefused::is_in(&error) {
+        true => CertificateRefused.into(),
+        false => error,
+    })
+}
+
 /// Returns a hash of the target of a request. If two targets have the same hash, the client only opens one connection
 /// more than needed.
 fn target(uri: &Uri) -> u64 {
     let mut hasher = DefaultHasher::new();
     uri.path_and_query().hash(&mut hasher);
     hasher.finish()
-}
-
-/// An open connection to the server.
-struct Link {
-    stream: Stream,
-    opened: Timestamp,
-    /// The hashed target (path and query) of the last request on this connection.
-    target: u64,
-    /// The time of the last answer on this connection, by the hashed target of the request.
-    targets: HashMap<u64, Timestamp>,
-}
-
-/// The byte stream of a connection, above TLS.
-enum Stream {
-    Plain(TcpStream),
-    Tls(Box<AsyncTlsStream<TcpStream>>),
-}
-
-impl Stream {
-    fn tcp(&self) -> &TcpStream {
-        match self {
-            Self::Plain(tcp) => tcp,
-            Self::Tls(tls) => tls.get_ref().0,
-        }
-    }
-
-    fn poll_read(
-        &mut self,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self {
-            Self::Plain(tcp) => Pin::new(tcp).poll_read(cx, buffer),
-            Self::Tls(tls) => Pin::new(tls).poll_read(cx, buffer),
-        }
-    }
-}
-
-impl Reusable for Link {
-    fn opened(&self) -> Timestamp {
-        self.opened
-    }
-
-    fn answered_at(&self, target: u64) -> Option<Timestamp> {
-        self.targets.get(&target).copied()
-    }
-
-    fn last_target(&self) -> u64 {
-        self.target
-    }
-
-    /// Asks the kernel whether bytes have arrived, because the async runtime notices them only later.
-    fn is_silent(&self) -> bool {
-        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-        matches!(recv(self.stream.tcp(), &mut [0], flags), Err(Errno::AGAIN))
-    }
 }
 
 /// A connection as the HTTP library awc sees it: a stream for one request and one answer. The stream ends after the
@@ -297,7 +302,7 @@ impl AnswerStream {
                 self.answer.end()?;
             }
             Poll::Ready(Err(_)) if self.answer.is_complete() => {}
-            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(link.explain(error))),
         }
         Poll::Ready(Ok(()))
     }
@@ -329,25 +334,22 @@ impl AsyncWrite for AnswerStream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match self.link.as_mut().map(|link| &mut link.stream) {
-            Some(Stream::Plain(tcp)) => Pin::new(tcp).poll_write(cx, bytes),
-            Some(Stream::Tls(tls)) => Pin::new(tls).poll_write(cx, bytes),
+        match &mut self.link {
+            Some(link) => link.poll_write(cx, bytes),
             None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.link.as_mut().map(|link| &mut link.stream) {
-            Some(Stream::Plain(tcp)) => Pin::new(tcp).poll_flush(cx),
-            Some(Stream::Tls(tls)) => Pin::new(tls).poll_flush(cx),
+        match &mut self.link {
+            Some(link) => link.poll_flush(cx),
             None => Poll::Ready(Ok(())),
         }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.link.as_mut().map(|link| &mut link.stream) {
-            Some(Stream::Plain(tcp)) => Pin::new(tcp).poll_shutdown(cx),
-            Some(Stream::Tls(tls)) => Pin::new(tls).poll_shutdown(cx),
+        match &mut self.link {
+            Some(link) => link.poll_shutdown(cx),
             None => Poll::Ready(Ok(())),
         }
     }

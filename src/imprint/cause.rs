@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::http::proxy::ProxyError;
+
 /// The cause of an outcome. The set of causes is small and fixed, because every cause is a log value and a metric
 /// label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -14,6 +16,10 @@ pub enum Cause {
     Tls,
     /// The certificate of Imprint's server is not valid.
     Certificate,
+    /// Imprint's server refuses the certificate of the bridge, or requires one.
+    ClientCertificate,
+    /// The configured proxy gave no connection to Imprint.
+    Proxy(ProxyError),
     /// The deadline of the request passed before Imprint had answered.
     Deadline,
     /// The connection ended, or its data became unreadable, before the client had received Imprint's whole answer.
@@ -46,6 +52,8 @@ impl fmt::Display for Cause {
             Self::Dns => "dns",
             Self::Tls => "tls",
             Self::Certificate => "certificate",
+            Self::ClientCertificate => "client_certificate",
+            Self::Proxy(error) => return write!(f, "proxy_{error}"),
             Self::Deadline => "deadline",
             Self::Disconnected => "disconnected",
             Self::Protocol => "protocol",
@@ -68,6 +76,13 @@ mod tests {
             (Cause::Dns, "dns"),
             (Cause::Tls, "tls"),
             (Cause::Certificate, "certificate"),
+            (Cause::ClientCertificate, "client_certificate"),
+            (Cause::Proxy(ProxyError::Dns), "proxy_dns"),
+            (Cause::Proxy(ProxyError::Connect), "proxy_connect"),
+            (Cause::Proxy(ProxyError::Deadline), "proxy_deadline"),
+            (Cause::Proxy(ProxyError::Disconnected), "proxy_disconnected"),
+            (Cause::Proxy(ProxyError::Protocol), "proxy_protocol"),
+            (Cause::Proxy(ProxyError::Status(407)), "proxy_status_407"),
             (Cause::Deadline, "deadline"),
             (Cause::Disconnected, "disconnected"),
             (Cause::Protocol, "protocol"),

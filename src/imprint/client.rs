@@ -13,7 +13,7 @@ use awc::http::Method;
 use awc::http::header::{self, HeaderValue};
 use futures_util::{Stream, StreamExt as _};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use rustls::ClientConfig;
+use tokio::sync::watch;
 
 use self::credential::KeyHeaders;
 use self::failure::{body_error, send_error};
@@ -23,6 +23,7 @@ use super::excerpt::Excerpt;
 use super::lookup::{retrieved, searched};
 use super::{Cause, ImprintApi, ImprintId, LookupResult, Outcome, PartnerCustomerId, Request};
 use crate::http::client::StrictClient;
+use crate::http::egress::Egress;
 use crate::time::Clock;
 
 mod credential;
@@ -65,13 +66,13 @@ impl Client {
     pub fn new(
         base_url: &str,
         credential: Arc<Credential>,
-        tls: &Arc<ClientConfig>,
+        egress: watch::Receiver<Arc<Egress>>,
         clock: Clock,
         concurrency: usize,
     ) -> Self {
         Self {
             credential,
-            http: StrictClient::new(base_url, tls, clock.clone(), concurrency),
+            http: StrictClient::new(base_url, egress, clock.clone(), concurrency),
             clock,
         }
     }

@@ -9,6 +9,8 @@ use super::declare::Declare;
 pub enum SecretKind {
     /// The keys of the audit log.
     Audit,
+    /// The certificate of the bridge, and the credentials for the proxy.
+    Egress,
     /// The keys for requests to Imprint.
     Imprint,
     /// The tokens of operators.
@@ -20,8 +22,9 @@ pub enum SecretKind {
 }
 
 impl SecretKind {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Audit,
+        Self::Egress,
         Self::Imprint,
         Self::Operator,
         Self::Sealing,
@@ -32,6 +35,7 @@ impl SecretKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Audit => "audit",
+            Self::Egress => "egress",
             Self::Imprint => "imprint",
             Self::Operator => "operator",
             Self::Sealing => "sealing",

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use imprint_bridge::http::client::tls;
+use imprint_bridge::http::egress::{Egress, tls};
 use imprint_bridge::imprint::clearing::Clearing;
 use imprint_bridge::imprint::client::{ApiKeys, Client, Credential, KeyScheme};
 use imprint_bridge::imprint::{
@@ -15,6 +15,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{RootCertStore, ServerConfig};
 use serde_json::json;
+use tokio::sync::watch;
 
 use crate::raw_imprint::{Accepted, RawImprint};
 use crate::support::{KEY, TEST_TIMEOUT, block_on};
@@ -22,6 +23,7 @@ use crate::support::{KEY, TEST_TIMEOUT, block_on};
 mod answers;
 mod look_ups;
 mod pairing;
+mod proxies;
 
 /// The deadline of an exchange with Imprint that must succeed.
 const DEADLINE: Duration = TEST_TIMEOUT;
@@ -40,6 +42,12 @@ fn client(origin: &str) -> Client {
 }
 
 fn client_with(origin: &str, roots: Option<RootCertStore>, clock: Clock) -> Client {
+    let tls = tls(roots.map(Arc::new), None).unwrap();
+    let (_unchanged, egress) = watch::channel(Arc::new(Egress::direct(tls)));
+    client_of(origin, egress, clock)
+}
+
+fn client_of(origin: &str, egress: watch::Receiver<Arc<Egress>>, clock: Clock) -> Client {
     let newer = KEY.to_owned().into();
     let keys = ApiKeys {
         newer: &newer,
@@ -47,8 +55,7 @@ fn client_with(origin: &str, roots: Option<RootCertStore>, clock: Clock) -> Clie
         merchant: None,
     };
     let credential = Credential::new(KeyScheme::Bearer, keys).unwrap();
-    let tls = tls(roots).unwrap();
-    Client::new(origin, Arc::new(credential), &tls, clock, CONCURRENCY)
+    Client::new(origin, Arc::new(credential), egress, clock, CONCURRENCY)
 }
 
 /// Creates a client whose connections rest until the test advances the clock.
@@ -371,6 +378,10 @@ fn tls_server_of(
     protocols: &[&str],
     script: impl Fn(Accepted) + Send + Sync + 'static,
 ) -> RawImprint {
+    RawImprint::start_tls(tls_config(certificate_pem, protocols), script)
+}
+
+fn tls_config(certificate_pem: &str, protocols: &[&str]) -> Arc<ServerConfig> {
     let key = PrivateKeyDer::from_pem_slice(include_bytes!("tls/server.key")).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut tls = ServerConfig::builder_with_provider(provider)
@@ -383,7 +394,7 @@ fn tls_server_of(
         .iter()
         .map(|name| name.as_bytes().into())
         .collect();
-    RawImprint::start_tls(Arc::new(tls), script)
+    Arc::new(tls)
 }
 
 /// FAULTS U07, X22: the client sends no part of a request, and so no API key, to a server without a valid certificate.

@@ -21,6 +21,7 @@ mod customer;
 mod delivery;
 mod diff;
 mod doubt;
+mod egress;
 mod erasure;
 mod examples;
 mod explained;

@@ -61,6 +61,30 @@ impl Accepted {
         self.stream.flush()
     }
 
+    /// Continues the connection with TLS.
+    pub(crate) fn speak_tls(&mut self, tls: Arc<ServerConfig>) {
+        assert!(self.unread.is_empty(), "the client did not wait");
+        let socket = self.socket.try_clone().unwrap();
+        let connection = ServerConnection::new(tls).unwrap();
+        self.stream = Box::new(StreamOwned::new(connection, socket));
+    }
+
+    /// Passes on all bytes between the client and `server`, as a proxy does, until both have ended their connections.
+    pub(crate) fn tunnel(&self, server: SocketAddr) {
+        assert!(self.unread.is_empty(), "the client did not wait");
+        let server = TcpStream::connect(server).unwrap();
+        let copy = |mut from: &TcpStream, mut to: &TcpStream| {
+            // Either side may reset its connection.
+            drop(io::copy(&mut from, &mut to));
+            drop(to.shutdown(Shutdown::Write));
+        };
+        let client = &self.socket;
+        std::thread::scope(|scope| {
+            scope.spawn(|| copy(client, &server));
+            copy(&server, client);
+        });
+    }
+
     /// Answers every request with `answer` until the connection ends.
     pub(crate) fn serve(&mut self, answer: impl Fn(&str) -> String) {
         while let Some(request) = self.request() {

@@ -122,7 +122,9 @@ const LABELS: [(&str, &[&str]); 29] = [
         &["working", "stalled", "file_gone"],
     ),
 ];
-const SECRETS: [&str; 5] = ["audit", "imprint", "operator", "sealing", "source"];
+const SECRETS: [&str; 6] = [
+    "audit", "egress", "imprint", "operator", "sealing", "source",
+];
 const PROBLEMS: [&str; 23] = [
     "malformed",
     "unauthenticated",

@@ -7,6 +7,8 @@ use awc::error::{ConnectError, PayloadError, SendRequestError};
 
 use super::super::{Cause, Outcome};
 use crate::http::answer_reader::AnswerError;
+use crate::http::egress::CertificateRefused;
+use crate::http::proxy::ProxyError;
 
 /// Returns the outcome of a request without an answer. Only a failed connection attempt proves that Imprint did not
 /// apply the update.
@@ -20,7 +22,16 @@ pub(super) fn send_error(error: &SendRequestError) -> Outcome {
         SendRequestError::Timeout => Outcome::Unknown(Cause::Deadline),
         SendRequestError::Response(error) => {
             let error = error.source().and_then(|source| source.downcast_ref());
-            Outcome::Unknown(error.map_or(Cause::Protocol, answer_error))
+            match error {
+                Some(error) if is::<CertificateRefused>(error) => {
+                    Outcome::Denied(Cause::ClientCertificate)
+                }
+                Some(error) => Outcome::Unknown(answer_error(error)),
+                None => Outcome::Unknown(Cause::Protocol),
+            }
+        }
+        SendRequestError::Send(error) if is::<CertificateRefused>(error) => {
+            Outcome::Denied(Cause::ClientCertificate)
         }
         SendRequestError::Connect(_) | SendRequestError::Send(_) => {
             Outcome::Unknown(Cause::Disconnected)
@@ -36,15 +47,27 @@ pub(super) fn send_error(error: &SendRequestError) -> Outcome {
 }
 
 fn connect_error(error: &io::Error) -> Outcome {
-    let inner = error.get_ref().and_then(|inner| {
-        let inner: &(dyn StdError + 'static) = inner;
-        inner.downcast_ref::<rustls::Error>()
-    });
-    match inner {
+    if is::<CertificateRefused>(error) {
+        return Outcome::Denied(Cause::ClientCertificate);
+    }
+    if let Some(error) = inner::<ProxyError>(error) {
+        return Outcome::Unavailable(Cause::Proxy(*error));
+    }
+    match inner(error) {
         Some(rustls::Error::InvalidCertificate(_)) => Outcome::Denied(Cause::Certificate),
         Some(_) => Outcome::Unavailable(Cause::Tls),
         None => Outcome::Unavailable(Cause::Connect),
     }
+}
+
+fn is<E: StdError + 'static>(error: &io::Error) -> bool {
+    inner::<E>(error).is_some()
+}
+
+/// Returns the error that an IO error contains.
+fn inner<E: StdError + 'static>(error: &io::Error) -> Option<&E> {
+    let inner: &(dyn StdError + 'static) = error.get_ref()?;
+    inner.downcast_ref()
 }
 
 /// Returns the cause of an answer whose body cannot be read.
@@ -63,8 +86,7 @@ pub(super) fn body_error(error: &PayloadError) -> Cause {
 /// Returns the cause of an answer that ended with an error. The log names the broken rule of HTTP, so that an operator
 /// can report the rule to the owner of the server or proxy.
 fn answer_error(error: &io::Error) -> Cause {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
-    match inner {
+    match inner(error) {
         None | Some(AnswerError::Incomplete) => Cause::Disconnected,
         Some(
             error @ (AnswerError::Head

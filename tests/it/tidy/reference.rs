@@ -10,8 +10,8 @@ use std::fs;
 
 use imprint_bridge::outbox::ParkReason;
 use imprint_bridge::reference::{
-    ADMIN_PROBLEMS, DENIALS, IGNORED, JSON_RULES, MessageExplanation, PARKED, PROBLEMS, RULES,
-    SETTINGS, SOURCES,
+    ADMIN_PROBLEMS, CONNECTIONS, DENIALS, IGNORED, JSON_RULES, MessageExplanation, PARKED,
+    PROBLEMS, RULES, SETTINGS, SOURCES,
 };
 
 use super::source::root;
@@ -106,6 +106,7 @@ fn every_message_of_check_is_explained() {
         }
     }
     let explained: BTreeSet<String> = names(SETTINGS)
+        .chain(names(CONNECTIONS))
         .chain(names(SOURCES))
         .map(|text| text.trim().to_owned())
         .collect();
@@ -163,6 +164,7 @@ fn page() -> String {
     let check =
         "`…` stands for a part that differs. `serve` and `explain` print the same messages.";
     section(&mut page, "Messages of check", check, SETTINGS);
+    rows(&mut page, CONNECTIONS);
     rows(&mut page, SOURCES);
     section(
         &mut page,
