@@ -49,7 +49,8 @@ const CRASH_MAX: Duration = Duration::from_secs(20);
 const SENDERS: u64 = 4;
 const CUSTOMERS: usize = 40;
 
-/// FAULTS P01, P03, P05, P06, P07, P08, P09, P20, D20, N1: SIGKILL at random moments loses no event.
+/// FAULTS P01, P03, P05, P06, P07, P08, P09, P20, D20, N1, N705: SIGKILL at random moments loses no event. The script
+/// `tests/pod/run.py` runs this test with the limits of a pod too.
 #[test]
 fn random_kills_lose_no_event() {
     let kills = if is_full_run() { KILLS_FULL } else { KILLS };

@@ -1,5 +1,6 @@
 //! The bridge process of the kill test, which is started and killed many times with one store and the same addresses.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use imprint_bridge::time::Clock;
 use tempfile::TempDir;
 
 use super::http::Client;
+use crate::process::weakenings;
 use crate::support::TEST_TIMEOUT;
 
 /// FAULTS P20, D20: the longest time until a bridge process is ready, whatever files the killed process left behind. A
@@ -20,6 +22,27 @@ pub(crate) const READY_MAX: Duration = TEST_TIMEOUT;
 const POLL_EVERY: Duration = Duration::from_millis(5);
 /// The maximum number of requests in flight in each bridge of the kill test.
 pub(crate) const CONCURRENCY: u64 = 8;
+/// The environment variable with the program that starts each bridge process. The program `tests/pod/enter` starts it with
+/// the limits of a pod, and `tests/pod/run.py` sets the variable.
+const LAUNCHER: &str = "IMPRINT_BRIDGE_TEST_LAUNCHER";
+/// The lines in the status of a process in a pod: the user and the group, no capability, no way to new privileges, and
+/// the filter of the confinement.
+const POD_STATUS: [&str; 6] = [
+    "Uid:\t65532\t65532\t65532\t65532",
+    "Gid:\t65532\t65532\t65532\t65532",
+    "CapEff:\t0000000000000000",
+    "CapBnd:\t0000000000000000",
+    "NoNewPrivs:\t1",
+    "Seccomp:\t2",
+];
+/// The weakenings that a bridge in a pod must not have.
+const POD_WEAKENINGS: [&str; 5] = [
+    "confinement_off",
+    "core_dumps",
+    "files_open",
+    "files_partly_open",
+    "system_calls_open",
+];
 /// The ports of the bridge are below the range of client ports, so that no test connection can occupy a bridge port.
 const INGRESS_PORT: u16 = 28_080;
 const OPS_PORT: u16 = 28_090;
@@ -121,14 +144,14 @@ impl Bridge {
             File::options().create(true).append(true).open(path)
         };
         let started = self.clock.now();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_imprint-bridge"));
+        let launcher = launcher();
+        let mut command = self.program(launcher.as_deref());
         let sealing = self.folder.path().join("sealing.toml");
         command.arg("serve").arg("--config").arg(&self.config);
         if sealing.exists() {
             command.arg("--config").arg(sealing);
         }
         let child = command
-            .env_clear()
             .env("IMPRINT_BRIDGE_FAILPOINTS", failpoints)
             .current_dir(self.folder.path())
             .stdout(log().unwrap())
@@ -143,6 +166,7 @@ impl Bridge {
             run.time_to_ready = self.clock.now().since(started);
             let ready = Client::new(self.ops).get("/readyz");
             if ready.is_ok_and(|answer| answer.status == 200) {
+                self.assert_launched(&run, failpoints, launcher.as_deref());
                 return Ok(run);
             }
             // A process with an armed crash may exit before a poll finds the process ready.
@@ -158,6 +182,44 @@ impl Bridge {
                 )));
             }
             pause(POLL_EVERY);
+        }
+    }
+
+    /// Returns the command that runs the program of the bridge, directly or with the launcher.
+    fn program(&self, launcher: Option<&OsStr>) -> Command {
+        let program = env!("CARGO_BIN_EXE_imprint-bridge");
+        let Some(launcher) = launcher else {
+            let mut command = Command::new(program);
+            command.env_clear();
+            return command;
+        };
+        let mut command = Command::new(launcher);
+        command
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("POD_WRITABLE", self.folder.path())
+            .arg(program);
+        command
+    }
+
+    /// Checks that the launcher has limited the process, and that the process has limited itself. A process with armed
+    /// failpoints possibly ends before the check.
+    fn assert_launched(&self, run: &ProcessRun, failpoints: &str, launcher: Option<&OsStr>) {
+        if launcher.is_none() || !failpoints.is_empty() {
+            return;
+        }
+        let process = PathBuf::from(format!("/proc/{}", run.child.id()));
+        let status = std::fs::read_to_string(process.join("status")).unwrap();
+        for expected in POD_STATUS {
+            assert!(status.lines().any(|line| line == expected), "{status}");
+        }
+        let mounts = std::fs::read_to_string(process.join("mountinfo")).unwrap();
+        let root = mounts.lines().find(|line| line.contains(" / / "));
+        assert!(root.unwrap().contains(" / / ro"), "{mounts}");
+        let weakenings = weakenings(self.ops);
+        for weakening in POD_WEAKENINGS {
+            let found = weakenings.iter().any(|found| found == weakening);
+            assert!(!found, "{weakenings:?}");
         }
     }
 
@@ -216,6 +278,10 @@ impl Drop for ProcessRun {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+fn launcher() -> Option<OsString> {
+    std::env::var_os(LAUNCHER)
 }
 
 /// Sleeps in real time, because no test can move the clock of another process.
