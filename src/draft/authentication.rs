@@ -11,7 +11,7 @@ struct KnownScheme {
 }
 
 #[rustfmt::skip]
-const SCHEMES: [KnownScheme; 7] = [
+const SCHEMES: [KnownScheme; 8] = [
     KnownScheme { header: "x-hub-signature-256", sender: "GitHub", settings: &[("encoding", "hex"), ("prefix", "sha256=")] },
     KnownScheme { header: "x-shopify-hmac-sha256", sender: "Shopify", settings: &[("encoding", "base64")] },
     KnownScheme { header: "stripe-signature", sender: "Stripe", settings: &[
@@ -29,6 +29,10 @@ const SCHEMES: [KnownScheme; 7] = [
     KnownScheme { header: "x-slack-signature", sender: "Slack", settings: &[
         ("encoding", "hex"), ("prefix", "v0="), ("signed", "v0:{timestamp}:{body}"),
         ("timestamp_header", "x-slack-request-timestamp"),
+    ] },
+    KnownScheme { header: "close-sig-hash", sender: "Close", settings: &[
+        ("encoding", "hex"), ("secret_encoding", "hex"), ("signed", "{timestamp}{body}"),
+        ("timestamp_header", "close-sig-timestamp"),
     ] },
     // Klaviyo developer documentation, "Working with system webhooks", read in November 2026.
     KnownScheme { header: "klaviyo-signature", sender: "Klaviyo", settings: &[
@@ -314,5 +318,15 @@ mod tests {
                 );
             }
         }
+    }
+
+    /// FAULTS N684
+    #[test]
+    fn the_key_of_close_is_hexadecimal() {
+        let headers = ["close-sig-hash", "close-sig-timestamp"];
+        let headers = headers.map(|name| (name.to_owned(), "a".repeat(64)));
+        let found = recognize(&headers, "crm").settings;
+        let encoding = ("secret_encoding".to_owned(), "\"hex\"".to_owned());
+        assert!(found.contains(&encoding), "{found:?}");
     }
 }

@@ -168,21 +168,56 @@ impl GenericPlan {
             recognized: self.recognized.clone(),
             decisions: self.decisions.clone(),
         };
+        let mut tables: BTreeMap<String, Vec<&str>> = BTreeMap::new();
         for (name, (events, samples)) in by_type {
             let samples = SampleNames(&samples);
-            event_type::write(
-                &mut draft,
-                (name, &self.schema_path(name)),
-                &events,
-                samples,
-            );
+            let schema_path = self.schema_path(name);
+            let before = draft.document.render().len();
+            event_type::write(&mut draft, (name, &schema_path), &events, samples);
+            let written = draft.document.render().split_off(before);
+            let table = written
+                .replace(&quoted(name), "")
+                .replace(&quoted(&schema_path), "");
+            tables.entry(table).or_default().push(name);
         }
+        let equal = tables.into_values().filter(|names| names.len() > 1);
+        draft
+            .decisions
+            .extend(equal.map(|names| equal_tables(&names)));
         let mut known = BTreeSet::new();
         draft
             .decisions
             .retain(|decision| known.insert(decision.clone()));
         draft
     }
+}
+
+/// The minimum length of the common start of event types for which one table with `*` is proposed.
+const COMMON_START_MIN: usize = 3;
+
+/// Says that the tables of some event types are equal, and proposes one table for all of them.
+fn equal_tables(names: &[&str]) -> String {
+    let first = names.first().copied().unwrap_or_default();
+    let is_common = |start: &&str| names.iter().all(|name| name.starts_with(start));
+    let starts = first
+        .char_indices()
+        .rev()
+        .filter_map(|(end, _)| first.get(..end));
+    let start = starts
+        .into_iter()
+        .find(is_common)
+        .filter(|start| start.len() >= COMMON_START_MIN);
+    let listed: Vec<String> = names.iter().map(|name| quoted(name)).collect();
+    let proposal = start.map_or_else(String::new, |start| {
+        format!(
+            " One table `[events.{}]` can replace them.",
+            quoted(&format!("{start}*"))
+        )
+    });
+    format!(
+        "The tables of the event types {} are equal, so each change of the mapping must be made in all of them.{proposal} See the recipe \"Several event types with one table, and a test event\" in config/sources/RECIPES.md.",
+        listed.join(", ")
+    )
 }
 
 fn intro(document: &mut Document, source: &str) {

@@ -327,3 +327,27 @@ fn a_signature_with_a_private_key_is_named_as_what_it_is() {
         "The draft does not verify these signatures: `x-wh-signature`.",
     );
 }
+
+/// FAULTS N685: several event types have the same form.
+#[test]
+fn equal_tables_are_named_with_the_table_that_can_replace_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let samples = [
+        event(1, "ContactCreate", &json!({})),
+        event(2, "ContactUpdate", &json!({})),
+        event(3, "ContactTagUpdate", &json!({"firstName": "-"})),
+    ];
+    let (toml, report) = drafted(folder.path(), &samples, "");
+    says(
+        &report,
+        "The tables of the event types \"ContactCreate\", \"ContactUpdate\" are equal",
+    );
+    says(
+        &report,
+        "One table `[events.\"Contact*\"]` can replace them.",
+    );
+    assert_eq!(toml.matches("first_name = ").count(), 4, "{toml}");
+    let folder = tempfile::tempdir().unwrap();
+    let (_, report) = drafted(folder.path(), samples.get(1..).unwrap(), "");
+    assert!(!report.contains("are equal"), "{report}");
+}

@@ -1,4 +1,4 @@
-"""Signs requests in the schemes of eight senders, following the public descriptions of these senders and not ours.
+"""Signs requests in the schemes of nine senders, following the public descriptions of these senders and not ours.
 
 Reads a list of cases from standard input: objects with "sender", "secret", "path" and "body". Prints the headers of
 each case.
@@ -66,6 +66,13 @@ def slack(secret: str, path: str, body: str) -> dict:
     return {"X-Slack-Signature": signature, "X-Slack-Request-Timestamp": at}
 
 
+def close(secret: str, path: str, body: str) -> dict:
+    at = str(int(time.time()))
+    key = bytes.fromhex(secret)
+    signature = hmac.new(key, (at + body).encode(), hashlib.sha256).hexdigest()
+    return {"Close-Sig-Hash": signature, "Close-Sig-Timestamp": at}
+
+
 if __name__ == "__main__":
     senders = {
         "GitHub": github,
@@ -76,6 +83,7 @@ if __name__ == "__main__":
         "Zendesk": zendesk,
         "Intercom": intercom,
         "Slack": slack,
+        "Close": close,
     }
     cases = json.load(sys.stdin)
     print(json.dumps([senders[case.pop("sender")](**case) for case in cases]))
