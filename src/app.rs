@@ -127,14 +127,14 @@ impl App {
     /// # Errors
     /// Returns an error if a file, an address or the store cannot be used.
     pub async fn start(config: Config, set: SourceSet, clock: Clock) -> anyhow::Result<Self> {
-        let sealing_keys = sealing_keys(&config)?;
-        let outbox = open(&config, &sealing_keys, clock.now()).await?;
+        let (outbox, sealing_keys) = open(&config, clock.now()).await?;
         let metrics = metrics(&config)?;
         let store = || Arc::<dyn Outbox>::clone(&outbox);
         let (stopping, stopped) = watch::channel(false);
         let destination = restored_destination(&*outbox, config.imprint.rate, clock.now()).await?;
         let rereads = Rereads::new(clock.clone(), metrics.secrets.clone());
         let audit_keys = AuditKeysWatch::start(store(), &config, rereads.clone()).await?;
+        erasure::repeat(&*outbox, &config.outbox, &clock).await?;
         let sealing = SealingTasks::new(sealing_keys, &config, &rereads, store(), metrics.clone());
         let (running, sources) = open_sources(&config, set, &metrics, &rereads)?;
         let listener = Ingress {
@@ -291,13 +291,10 @@ fn sealing_keys(config: &Config) -> anyhow::Result<SealingKeys> {
     keys.map_err(|errors| anyhow!("outbox.keys_dir: {}", errors.join("; ")))
 }
 
-/// Opens the store. A new store gets the configured environment and host of Imprint. Returns an error if an existing
+/// Reads the sealing keys, and opens the store. A new store gets the configured environment and host of Imprint. Returns an error if an existing
 /// store has another environment or host.
-async fn open(
-    config: &Config,
-    keys: &SealingKeys,
-    now: Timestamp,
-) -> anyhow::Result<Arc<dyn Outbox>> {
+async fn open(config: &Config, now: Timestamp) -> anyhow::Result<(Arc<dyn Outbox>, SealingKeys)> {
+    let keys = sealing_keys(config)?;
     let path = &config.outbox.path;
     let outbox = outbox::open(path, config.outbox.intake_max, now, Arc::clone(&keys.ring));
     let outbox = outbox.with_context(|| format!("outbox.url {}", path.display()))?;
@@ -313,7 +310,7 @@ async fn open(
             path.display()
         ),
     }
-    Ok(outbox)
+    Ok((outbox, keys))
 }
 
 /// Creates the metrics, and shows in them the weakenings of the process and of the settings.

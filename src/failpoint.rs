@@ -45,6 +45,12 @@ pub(crate) enum CrashPoint {
     BeforeReseal,
     /// The store has committed the transaction that seals some records again.
     AfterReseal,
+    /// The erasure of a customer is in the erasure journal, but the store has erased nothing.
+    AfterErasureRecord,
+    /// The store has written the transaction of a step of an erasure, but has not committed the transaction.
+    BeforeErasure,
+    /// The store has committed a step of an erasure, but the operator has no answer.
+    AfterErasure,
 }
 
 #[cfg(not(feature = "failpoints"))]
@@ -186,6 +192,9 @@ mod live {
             "after_settle" => CrashPoint::AfterSettle,
             "before_reseal" => CrashPoint::BeforeReseal,
             "after_reseal" => CrashPoint::AfterReseal,
+            "after_erasure_record" => CrashPoint::AfterErasureRecord,
+            "before_erasure" => CrashPoint::BeforeErasure,
+            "after_erasure" => CrashPoint::AfterErasure,
             _ => return None,
         })
     }

@@ -39,6 +39,7 @@ mod customer;
 mod customer_erasure;
 mod due_lanes;
 mod entry_filter;
+mod erasure_journal;
 mod file_name;
 mod inbox;
 mod lanes;
@@ -68,6 +69,7 @@ pub use customer_erasure::{
     CustomerErasure, ERASE_MAX, ErasedPart, ErasurePlace, ErasureProgress, ErasureStep, LaterEvents,
 };
 pub use entry_filter::EntryFilter;
+pub use erasure_journal::JournalError;
 pub use file_name::is_reserved_name;
 pub use inbox::{
     Appended, AppendedEntry, CLEARING_OMITTED, ConflictingEvent, Digest, Disposition, IgnoredEvent,

@@ -15,5 +15,7 @@ pub fn confine(config: &Config, sources: &[SourceSettings]) {
     let folders = paths.folders.iter();
     folders.for_each(|folder| allowed.read_folder(folder));
     allowed.write_beside(&config.outbox.path);
+    let journal = config.outbox.erasure_journal.iter();
+    journal.for_each(|journal| allowed.write_beside(journal));
     confinement::confine(allowed);
 }

@@ -20,6 +20,8 @@ pub struct OutboxSettings {
     pub path: PathBuf,
     /// The directory of the sealing keys. `None` means that the store is not sealed.
     pub keys_dir: Option<PathBuf>,
+    /// The erasure journal. `None` means that a restore of an older backup brings erased customers back.
+    pub erasure_journal: Option<PathBuf>,
     pub intake_max: usize,
     pub retain_receipt: Duration,
     pub retain_parked: Duration,
@@ -40,6 +42,7 @@ pub(super) fn take(reader: &mut Reader, profile: Option<Profile>) -> Option<Outb
             reader.error(&["outbox", "keys_dir"], reason);
         }
     }
+    let erasure_journal = reader.take_optional(&["outbox", "erasure_journal"], super::path);
     let intake_max = reader.take(&["outbox", "intake_max"], |raw| raw.count(1, INTAKE_MAX));
     let mut retain = |key| {
         reader.take(&["outbox", key], |raw: Raw| {
@@ -50,6 +53,7 @@ pub(super) fn take(reader: &mut Reader, profile: Option<Profile>) -> Option<Outb
     Some(OutboxSettings {
         path: path?,
         keys_dir,
+        erasure_journal,
         intake_max: intake_max?,
         retain_receipt: retain_receipt?,
         retain_parked: retain_parked?,

@@ -45,6 +45,8 @@ pub enum LaterEvents {
 /// The progress of an erasure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ErasureProgress {
+    /// The number of the erasure in the erasure journal. `None` means that the store has no journal.
+    pub number: Option<u64>,
     /// The newest entry at the time of the order. The erasure concerns no newer entry.
     pub last: EntryId,
     /// The place at which the next step continues.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::{SealingStatus, StoreFuture};
+use super::{CustomerErasure, JournalError, SealingStatus, StoreFuture};
 use crate::sealing::KeyRing;
 
 /// The outbox port of the process that owns the storage engine. The code that starts and stops the process holds this
@@ -31,6 +31,12 @@ pub trait Lifecycle: Send + Sync + fmt::Debug {
     ///
     /// The store overwrites deleted rows at once, but its write-ahead log still contains them until this call.
     fn erase(&self) -> StoreFuture<'_, ()>;
+    /// Writes every later erasure of a customer to this journal, before the store erases anything. Returns the erasures
+    /// of the journal that the store has not finished: the caller repeats them before the store serves anybody else.
+    fn keep_erasures(
+        &self,
+        journal: PathBuf,
+    ) -> StoreFuture<'_, Result<Vec<CustomerErasure>, JournalError>>;
     /// Uses other sealing keys: seals all later records with the newest key, and claims the lanes that waited for a missing
     /// key again.
     fn use_keys(&self, ring: Arc<KeyRing>) -> StoreFuture<'_, ()>;

@@ -16,9 +16,10 @@ use super::waiters::Waiters;
 use super::{
     Appended, AuditEvent, AuditHead, AuditKeys, AuditProtection, AuditRecord, Claim, ClaimBounds,
     CustomerErasure, Depth, Detail, EntryFilter, EntryId, EntryPage, EntrySelection, ErasureStep,
-    Error, FieldOrigin, Inbox, Inspection, LaneKey, Lanes, Ledger, Lifecycle, LoadedEntries,
-    LoadedLane, Lookup, NewEntry, Pick, Receipt, Replay, SealingStatus, Setting, Settings, Settled,
-    Settlement, State, StoreCondition, StoreFuture, VersionReset, Withdrawal, Withdrawn,
+    Error, FieldOrigin, Inbox, Inspection, JournalError, LaneKey, Lanes, Ledger, Lifecycle,
+    LoadedEntries, LoadedLane, Lookup, NewEntry, Pick, Receipt, Replay, SealingStatus, Setting,
+    Settings, Settled, Settlement, State, StoreCondition, StoreFuture, VersionReset, Withdrawal,
+    Withdrawn,
 };
 use crate::event::SourceName;
 use crate::imprint::CustomerRef;
@@ -279,6 +280,13 @@ impl Lifecycle for MemoryOutbox {
 
     fn erase(&self) -> StoreFuture<'_, ()> {
         Box::pin(ready(Ok(())))
+    }
+
+    fn keep_erasures(
+        &self,
+        _journal: PathBuf,
+    ) -> StoreFuture<'_, Result<Vec<CustomerErasure>, JournalError>> {
+        Box::pin(ready(Ok(Ok(Vec::new()))))
     }
 
     fn use_keys(&self, _ring: Arc<KeyRing>) -> StoreFuture<'_, ()> {

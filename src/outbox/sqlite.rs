@@ -51,6 +51,7 @@ mod erase;
 mod files;
 mod filter;
 mod identity_link;
+mod journaled;
 mod kept;
 mod lane;
 mod ledger;

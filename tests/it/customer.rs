@@ -13,12 +13,16 @@ use crate::http::Answer;
 use crate::sealing::hex;
 use crate::support::{TestApp, by_partner, email};
 
+mod journal;
+
 const TOKEN: &str = "op-canary-token-1";
 
 /// A bridge whose source `crm` parks invalid events, with the operator `alice`, who has every role.
 struct CustomerApp {
     app: TestApp,
     _sources: TempDir,
+    /// The folder of the erasure journal.
+    journal: TempDir,
 }
 
 impl CustomerApp {
@@ -34,7 +38,12 @@ impl CustomerApp {
         let crm = format!("{crm}\n[body]\non_invalid = \"park\"\n");
         fs::write(sources.path().join("crm.toml"), crm).unwrap();
         let folder = sources.path().display();
-        let settings = format!("sources_dir = \"{folder}\"\n");
+        let journal = tempfile::tempdir().unwrap();
+        let file = journal.path().join("journal");
+        let settings = format!(
+            "sources_dir = \"{folder}\"\n[outbox]\nerasure_journal = \"{}\"\n",
+            file.display()
+        );
         let app = TestApp::setup()
             .manual_clock()
             .operator("alice", TOKEN)
@@ -46,6 +55,7 @@ impl CustomerApp {
         Self {
             app: app.start(),
             _sources: sources,
+            journal,
         }
     }
 

@@ -8,8 +8,9 @@ use super::claimed_lanes::ClaimedLanes;
 use super::counts::Counts;
 use super::store_connection::StoreConnection;
 use super::writer::job::{ActJob, Wakes, WriterCommand};
-use super::{SqliteOutbox, columns, lane, meta, payload, tombstones, versions};
+use super::{SqliteOutbox, columns, journaled, lane, meta, payload, tombstones, versions};
 use crate::event::SourceVersion;
+use crate::failpoint::{self, CrashPoint};
 use crate::fold::LaneVersions;
 use crate::imprint::{ImprintId, PartnerCustomerId, Update};
 use crate::outbox::{
@@ -33,6 +34,7 @@ impl SqliteOutbox {
             self.ask(|reply| WriterCommand::Act(ActJob::with_claims(reply, Wakes::Dispatch, step)));
         Box::pin(async move {
             let step = answer.await?;
+            failpoint::crash_point(CrashPoint::AfterErasure);
             if let ErasureStep::Erased(part) = &step {
                 let waiters = &self.shared.waiters;
                 waiters.settle_all(&part.discarded, State::Discarded);
@@ -57,7 +59,7 @@ pub(super) fn step(
     }
     let progress = match erasure.progress {
         Some(progress) => progress,
-        None => begin(store, erasure.later_events)?,
+        None => journaled::begin(store, erasure, &keys)?,
     };
     let mut eraser = Eraser {
         store,
@@ -71,27 +73,16 @@ pub(super) fn step(
         ErasurePlace::Lanes => eraser.erase_lanes(&keys, &lanes, erasure.later_events)?,
         ErasurePlace::Invalid(after) => eraser.erase_invalid(&keys, after)?,
     };
+    if let (None, Some(number)) = (next, progress.number) {
+        journaled::finish(store, number)?;
+    }
+    failpoint::crash_point(CrashPoint::BeforeErasure);
     let progress = next.map(|next| ErasureProgress { next, ..progress });
     Ok(ErasureStep::Erased(ErasedPart {
         keys,
         progress,
         ..eraser.part
     }))
-}
-
-/// Begins an erasure. If the bridge must ignore later events of the customer, the erasure concerns every entry.
-fn begin(store: &StoreConnection, later: LaterEvents) -> rusqlite::Result<ErasureProgress> {
-    tombstones::announce(store)?;
-    let newest = store.query_row("SELECT max(id) FROM entry", [], |row| {
-        Ok(EntryId(columns::or_default(row, 0)))
-    })?;
-    Ok(ErasureProgress {
-        last: match later {
-            LaterEvents::Delivered => newest,
-            LaterEvents::Ignored => EntryId(ENTRY_MAX),
-        },
-        next: ErasurePlace::Lanes,
-    })
 }
 
 /// Follows the identity links of some keys, also the expired ones, until no link leads to a further key.
@@ -168,6 +159,7 @@ impl Eraser<'_> {
         lanes: &[LaneId],
         later: LaterEvents,
     ) -> rusqlite::Result<Option<ErasurePlace>> {
+        tombstones::announce(self.store)?;
         let mut entries: BTreeSet<(EntryId, Option<State>)> = BTreeSet::new();
         for lane in lanes {
             self.find_entries(*lane, &mut entries)?;

@@ -7,11 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
-use super::SqliteOutbox;
 use super::writer::CopyJob;
 use super::writer::KeysJob;
-use super::writer::job::WriterCommand;
-use crate::outbox::{Lifecycle, SealingStatus, StoreCondition, StoreFuture};
+use super::writer::job::{Wakes, WriterCommand};
+use super::{SqliteOutbox, journaled};
+use crate::outbox::{
+    CustomerErasure, JournalError, Lifecycle, SealingStatus, StoreCondition, StoreFuture,
+};
 use crate::sealing::KeyRing;
 
 impl Lifecycle for SqliteOutbox {
@@ -36,6 +38,16 @@ impl Lifecycle for SqliteOutbox {
 
     fn erase(&self) -> StoreFuture<'_, ()> {
         self.ask(WriterCommand::Erase)
+    }
+
+    fn keep_erasures(
+        &self,
+        journal: PathBuf,
+    ) -> StoreFuture<'_, Result<Vec<CustomerErasure>, JournalError>> {
+        let key = self.digest_key;
+        self.act(Wakes::Nobody, move |store, _| {
+            journaled::open(store, &journal, &key)
+        })
     }
 
     fn use_keys(&self, ring: Arc<KeyRing>) -> StoreFuture<'_, ()> {

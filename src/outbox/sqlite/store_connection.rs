@@ -1,11 +1,12 @@
 //! The connection to an open store, together with the sealer of the store's blobs.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::ops::Deref;
 
 use rusqlite::Connection;
 
+use crate::outbox::erasure_journal::ErasureJournal;
 use crate::outbox::sealer::Sealer;
 use crate::outbox::tombstone::TombstoneKey;
 
@@ -17,6 +18,8 @@ pub(super) struct StoreConnection {
     tombstone_key: OnceCell<TombstoneKey>,
     /// True if the store possibly has tombstones. Otherwise the store looks for none.
     has_tombstones: Cell<bool>,
+    /// The journal of the erasures.
+    journal: RefCell<Option<ErasureJournal>>,
 }
 
 impl StoreConnection {
@@ -26,6 +29,7 @@ impl StoreConnection {
             sealer,
             tombstone_key: OnceCell::new(),
             has_tombstones: Cell::new(false),
+            journal: RefCell::new(None),
         }
     }
 
@@ -38,6 +42,16 @@ impl StoreConnection {
     /// Records that the store possibly has tombstones.
     pub(super) fn expect_tombstones(&self) {
         self.has_tombstones.set(true);
+    }
+
+    /// Sets the journal of the erasures.
+    pub(super) fn set_journal(&self, journal: ErasureJournal) {
+        self.journal.replace(Some(journal));
+    }
+
+    /// Runs an action with the journal of the erasures. Returns `None` if the store has no journal.
+    pub(super) fn with_journal<T>(&self, run: impl FnOnce(&mut ErasureJournal) -> T) -> Option<T> {
+        self.journal.borrow_mut().as_mut().map(run)
     }
 
     /// Returns the key of the tombstones.

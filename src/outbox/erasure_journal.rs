@@ -1,0 +1,375 @@
+//! The erasure journal: a file outside the store with every erasure of a customer, so that an older backup of the store does
+//! not bring an erased customer back.
+//!
+//! The bridge writes a record, and syncs it to disk, before it erases anything. The store keeps the number of the last
+//! erasure that it has finished. At each start, the bridge repeats the erasures after this number: after a restore of an
+//! older backup, and after a crash.
+//!
+//! Each record is one line with hexadecimal digits: the ids of the customer, sealed with a key that is derived from the key
+//! of the content digests. The newest sealing key seals the key of the content digests, and every backup of the store
+//! contains it. The journal alone reveals nothing. The number of the record is bound into the seal.
+
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use ring::hmac::{HMAC_SHA256, Key};
+use serde::{Deserialize, Serialize};
+
+use super::{CustomerErasure, EntryId, ErasurePlace, ErasureProgress, LaneKey, LaterEvents};
+use crate::imprint::{ImprintId, PartnerCustomerId};
+use crate::random;
+use crate::sealing::{KeyRing, RecordPlace, SALT_BYTES, SealingKey, Unopened};
+use crate::time::Timestamp;
+
+/// The label of the derivation of the journal's key.
+const KEY_LABEL: &[u8] = b"imprint-bridge erasure journal v1";
+/// The kind of the journal's records. No blob of the store has this kind.
+const KIND: u8 = 64;
+/// The maximum size of the journal. A record has about 300 bytes, so the journal has space for 200,000 erasures.
+const JOURNAL_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// The file mode of the journal.
+const MODE: u32 = 0o600;
+
+/// The reason why the erasure journal cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// The journal cannot be read or written.
+    #[error("the erasure journal {path} cannot be used")]
+    File {
+        /// The path of the journal.
+        path: PathBuf,
+        /// The error of the operating system.
+        source: io::Error,
+    },
+    /// The journal is missing, but the store has finished erasures.
+    #[error(
+        "the erasure journal {0} is missing, but the store has finished erasures: put the journal back. If it is lost, create an empty file, and the bridge begins a new journal"
+    )]
+    Missing(PathBuf),
+    /// The last record is older than the last erasure of the store, or the journal begins later.
+    #[error(
+        "the erasure journal {path} has the erasures {first} to {last}, but the store has finished only the erasures up to {finished}, or later erasures: put the complete journal back. If it is lost, replace the journal by an empty file, and repeat the missing erasures with `erase`"
+    )]
+    Gap {
+        /// The path of the journal.
+        path: PathBuf,
+        /// The number of the first record.
+        first: u64,
+        /// The number of the last record.
+        last: u64,
+        /// The number of the last erasure that the store has finished.
+        finished: u64,
+    },
+    /// The journal belongs to another store.
+    #[error(
+        "the erasure journal {0} belongs to another store: set outbox.erasure_journal to the journal of this store"
+    )]
+    OfAnotherStore(PathBuf),
+    /// A record is damaged.
+    #[error("line {line} of the erasure journal {path} is damaged: put an undamaged copy back")]
+    Damaged {
+        /// The path of the journal.
+        path: PathBuf,
+        /// The number of the line.
+        line: usize,
+    },
+}
+
+/// The sealed content of a record.
+#[derive(Serialize, Deserialize)]
+struct StoredErasure {
+    at: i64,
+    last: u64,
+    ignored: bool,
+    imprint: Vec<String>,
+    partner: Vec<String>,
+}
+
+/// An opened erasure journal.
+pub(super) struct ErasureJournal {
+    path: PathBuf,
+    key: KeyRing,
+    /// The number of the next record.
+    next: u64,
+}
+
+impl ErasureJournal {
+    /// Opens the journal, or creates it if the store has finished no erasure. Returns the erasures that the store must
+    /// repeat. `finished` is the number of the last erasure that the store has finished.
+    pub(super) fn open(
+        path: &Path,
+        digest_key: &[u8; 32],
+        finished: u64,
+    ) -> Result<(Self, Vec<CustomerErasure>), JournalError> {
+        let file = |source| JournalError::File {
+            path: path.to_owned(),
+            source,
+        };
+        let lines = match read(path) {
+            Ok(lines) => lines,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && finished == 0 => {
+                create(path).map_err(file)?;
+                tracing::info!(journal = %path.display(), "a new erasure journal begins");
+                Vec::new()
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(JournalError::Missing(path.to_owned()));
+            }
+            Err(error) => return Err(file(error)),
+        };
+        let mut journal = Self {
+            path: path.to_owned(),
+            key: key(digest_key),
+            next: finished.saturating_add(1),
+        };
+        let erasures = journal.erasures(&lines)?;
+        if let (Some((first, _)), Some((last, _))) = (erasures.first(), erasures.last()) {
+            if *last < finished || *first > finished.saturating_add(1) {
+                return Err(JournalError::Gap {
+                    path: path.to_owned(),
+                    first: *first,
+                    last: *last,
+                    finished,
+                });
+            }
+            journal.next = last.saturating_add(1);
+        }
+        let pending = erasures
+            .into_iter()
+            .filter(|(number, _)| *number > finished);
+        Ok((journal, pending.map(|(_, erasure)| erasure).collect()))
+    }
+
+    /// Appends a record, and syncs it to disk. Returns the number of the record.
+    pub(super) fn append(
+        &mut self,
+        (keys, later): (&[LaneKey], LaterEvents),
+        last: EntryId,
+        at: Timestamp,
+    ) -> io::Result<u64> {
+        let number = self.next;
+        let ids = |is_imprint: bool| {
+            let keys = keys.iter().filter_map(move |key| match key {
+                LaneKey::Imprint(id) => is_imprint.then(|| id.as_str().to_owned()),
+                LaneKey::Partner(id) => (!is_imprint).then(|| id.as_str().to_owned()),
+            });
+            keys.collect()
+        };
+        let stored = StoredErasure {
+            at: at.as_millis(),
+            last: last.0,
+            ignored: later == LaterEvents::Ignored,
+            imprint: ids(true),
+            partner: ids(false),
+        };
+        let stored = serde_json::to_vec(&stored)?;
+        let mut salt = [0; SALT_BYTES];
+        random::fill_random(&mut salt).map_err(io::Error::other)?;
+        let sealed = self.key.seal(place(number), &stored, &salt);
+        let sealed = sealed.map_err(io::Error::other)?.unwrap_or_default();
+        self.write(&format!("{number} {}\n", hex(&sealed)))?;
+        self.next = number.saturating_add(1);
+        Ok(number)
+    }
+
+    /// Writes a line at the end of the journal. If the write fails, removes what it has written.
+    fn write(&self, line: &str) -> io::Result<()> {
+        let mut file = File::options().append(true).open(&self.path)?;
+        let before = file.metadata()?.len();
+        let written = file
+            .write_all(line.as_bytes())
+            .and_then(|()| file.sync_all());
+        if written.is_err() {
+            // The next start also ignores an incomplete line.
+            drop(file.set_len(before));
+        }
+        written
+    }
+
+    /// Decodes the records. Their numbers have no gap.
+    fn erasures(&self, lines: &[String]) -> Result<Vec<(u64, CustomerErasure)>, JournalError> {
+        let mut erasures: Vec<(u64, CustomerErasure)> = Vec::new();
+        for (index, line) in lines.iter().enumerate() {
+            let damaged = || JournalError::Damaged {
+                path: self.path.clone(),
+                line: index + 1,
+            };
+            let (number, sealed) = line.split_once(' ').ok_or_else(damaged)?;
+            let number: u64 = number.parse().map_err(|_digits| damaged())?;
+            let before = erasures.last().map(|(before, _)| before.saturating_add(1));
+            if before.is_some_and(|expected| expected != number) {
+                return Err(damaged());
+            }
+            let sealed = bytes(sealed).ok_or_else(damaged)?;
+            let opened = self.key.open(place(number), &sealed);
+            let opened = opened.map_err(|error| match error {
+                Unopened::MissingKey(_) => JournalError::OfAnotherStore(self.path.clone()),
+                Unopened::Damaged => damaged(),
+            })?;
+            let stored = serde_json::from_slice(&opened).map_err(|_json| damaged())?;
+            erasures.push((number, erasure(number, &stored)));
+        }
+        Ok(erasures)
+    }
+}
+
+fn erasure(number: u64, stored: &StoredErasure) -> CustomerErasure {
+    let imprint = stored.imprint.iter();
+    let imprint = imprint.filter_map(|id| ImprintId::parse(id).ok());
+    let partner = stored.partner.iter();
+    let partner = partner.filter_map(|id| PartnerCustomerId::parse(id).ok());
+    let imprint = imprint.map(LaneKey::Imprint);
+    CustomerErasure {
+        keys: imprint.chain(partner.map(LaneKey::Partner)).collect(),
+        later_events: match stored.ignored {
+            true => LaterEvents::Ignored,
+            false => LaterEvents::Delivered,
+        },
+        at: Timestamp::from_millis(stored.at),
+        progress: Some(ErasureProgress {
+            number: Some(number),
+            last: EntryId(stored.last),
+            next: ErasurePlace::Lanes,
+        }),
+    }
+}
+
+/// Derives the key of the journal from the key of the content digests.
+fn key(digest_key: &[u8; 32]) -> KeyRing {
+    let derived = ring::hmac::sign(&Key::new(HMAC_SHA256, digest_key), KEY_LABEL);
+    let key = SealingKey::parse(&hex(derived.as_ref()).into());
+    KeyRing::new(key.ok())
+}
+
+const fn place(number: u64) -> RecordPlace {
+    RecordPlace {
+        kind: KIND,
+        id: number,
+    }
+}
+
+/// Reads the complete lines of the journal, and removes an incomplete last line, which a crash has left: nobody got an
+/// answer about its erasure.
+fn read(path: &Path) -> io::Result<Vec<String>> {
+    let mut file = File::options().read(true).write(true).open(path)?;
+    if file.metadata()?.len() > JOURNAL_BYTES_MAX {
+        return Err(io::Error::other("the file is larger than 64 MiB"));
+    }
+    let mut text = String::new();
+    (&mut file)
+        .take(JOURNAL_BYTES_MAX)
+        .read_to_string(&mut text)?;
+    let complete = text.rfind('\n').map_or(0, |end| end + 1);
+    if complete < text.len() {
+        file.set_len(u64::try_from(complete).unwrap_or_default())?;
+        file.sync_all()?;
+        text.truncate(complete);
+    }
+    Ok(text.lines().map(str::to_owned).collect())
+}
+
+fn create(path: &Path) -> io::Result<()> {
+    let mut options = File::options();
+    options.write(true).create_new(true).mode(MODE);
+    options.open(path)?.sync_all()?;
+    let folder = path.parent().filter(|folder| *folder != Path::new(""));
+    File::open(folder.unwrap_or_else(|| Path::new(".")))?.sync_all()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn bytes(hex: &str) -> Option<Vec<u8>> {
+    let digits = hex.as_bytes();
+    let (pairs, []) = digits.as_chunks::<2>() else {
+        return None;
+    };
+    let pairs = pairs.iter().map(|pair| {
+        let pair = std::str::from_utf8(pair).ok()?;
+        u8::from_str_radix(pair, 16).ok()
+    });
+    pairs.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIGEST_KEY: [u8; 32] = [7; 32];
+
+    fn append(journal: &mut ErasureJournal, id: &str) -> u64 {
+        let keys = [LaneKey::Imprint(ImprintId::parse(id).unwrap())];
+        let later = LaterEvents::Ignored;
+        let at = Timestamp::from_millis(5);
+        journal.append((&keys, later), EntryId(9), at).unwrap()
+    }
+
+    fn open(path: &Path, finished: u64) -> Result<(ErasureJournal, Vec<CustomerErasure>), String> {
+        ErasureJournal::open(path, &DIGEST_KEY, finished).map_err(|error| error.to_string())
+    }
+
+    fn refusal(path: &Path, finished: u64) -> String {
+        open(path, finished).err().unwrap()
+    }
+
+    /// FAULTS N647, N648: the journal returns the erasures that a restored store has not finished, and names no id.
+    #[test]
+    fn a_journal_returns_the_unfinished_erasures() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let (mut journal, pending) = open(&path, 0).unwrap();
+        assert_eq!(pending, []);
+        assert_eq!(append(&mut journal, "canary-1"), 1);
+        assert_eq!(append(&mut journal, "canary-2"), 2);
+        for (finished, left) in [
+            (0, vec!["canary-1", "canary-2"]),
+            (1, vec!["canary-2"]),
+            (2, vec![]),
+        ] {
+            let (_, pending) = open(&path, finished).unwrap();
+            let keys: Vec<LaneKey> = pending.iter().flat_map(|one| one.keys.clone()).collect();
+            let left = left
+                .iter()
+                .map(|id| LaneKey::Imprint(ImprintId::parse(id).unwrap()));
+            assert_eq!(keys, left.collect::<Vec<_>>(), "{finished}");
+            assert!(
+                pending
+                    .iter()
+                    .all(|one| one.progress.unwrap().last == EntryId(9))
+            );
+        }
+        assert!(!std::fs::read_to_string(&path).unwrap().contains("canary"));
+    }
+
+    /// FAULTS N648: a journal that cannot be trusted is refused with a sentence that says what to do.
+    #[test]
+    fn a_journal_that_is_not_complete_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        assert!(refusal(&path, 3).contains("is missing"));
+        std::fs::write(&path, "").unwrap();
+        let (mut journal, _) = open(&path, 3).unwrap();
+        assert_eq!(
+            append(&mut journal, "a"),
+            4,
+            "a new journal begins after the store"
+        );
+        assert_eq!(append(&mut journal, "b"), 5);
+        assert!(refusal(&path, 2).contains("has the erasures 4 to 5"));
+        assert!(refusal(&path, 6).contains("has the erasures 4 to 5"));
+        let other = ErasureJournal::open(&path, &[8; 32], 3).err().unwrap();
+        assert!(other.to_string().contains("belongs to another store"));
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, format!("{text}6 0102")).unwrap();
+        assert_eq!(open(&path, 3).unwrap().1.len(), 2, "the torn line is gone");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+        let changed = text.replacen("4 ", "5 ", 1);
+        for damaged in [changed, text.replacen('\n', "0\n", 1), "x\n".to_owned()] {
+            std::fs::write(&path, damaged).unwrap();
+            assert!(refusal(&path, 3).contains("line"));
+        }
+    }
+}
