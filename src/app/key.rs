@@ -15,6 +15,7 @@ use super::held_secret::LossRule;
 use super::reread::Rereads;
 use super::secret_file::{SecretFile, SecretForm, SecretPlace};
 use crate::config::Config;
+use crate::dispatch::breaker::DestinationState;
 use crate::dispatch::destination::Destination;
 use crate::imprint::client::{ApiKeys, Credential, KeyChange};
 use crate::metrics::SecretKind;
@@ -23,6 +24,9 @@ use crate::time::Timestamp;
 
 /// The time after which the bridge tries a refused newer key again. Each try costs about one refused request.
 const NEWER_KEY_AGAIN_AFTER: Duration = Duration::from_mins(5);
+/// The time after which the bridge tries a refused newer key again if the destination is stopped: Imprint possibly
+/// refuses the older key too. The time equals the interval between two probes of a stopped destination.
+const NEWER_KEY_AGAIN_IF_STOPPED: Duration = Duration::from_secs(30);
 
 /// The key files, and the credential for requests to Imprint.
 pub(super) struct KeyFiles {
@@ -158,9 +162,15 @@ impl KeyFiles {
             );
         }
         let now = self.rereads.moment();
+        let again_after = match self.destination.state() {
+            DestinationState::Stopped(_) => NEWER_KEY_AGAIN_IF_STOPPED,
+            DestinationState::Flowing { .. }
+            | DestinationState::Probing(_)
+            | DestinationState::Throttled { .. } => NEWER_KEY_AGAIN_AFTER,
+        };
         if self
             .older_since
-            .is_some_and(|since| since.after(NEWER_KEY_AGAIN_AFTER) <= now)
+            .is_some_and(|since| since.after(again_after) <= now)
         {
             self.credential.retry_newer();
         }

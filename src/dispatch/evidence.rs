@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use self::proof::Proof;
+use self::stored::KeyEvidence;
 use self::witnesses::Witnesses;
 use super::breaker::{DestinationState, Signal};
 use crate::imprint::ImprintId;
@@ -116,6 +117,8 @@ pub(super) struct Evidence {
     worked_at: Option<Timestamp>,
     witnesses: Witnesses,
     proof: Proof,
+    /// The evidence under the API key before the present key.
+    earlier_key: Option<KeyEvidence>,
     asking: Asking,
     /// The failure of the last retrieve of a witness. `None` after a request has succeeded.
     confirmed: Option<FaultKind>,

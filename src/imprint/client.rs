@@ -162,10 +162,7 @@ impl Client {
         }
     }
 
-    fn looked_up(&self, keys: &KeyHeaders, result: LookupResult) -> LookupResult {
-        if let Some(verdict) = KeyVerdict::of_lookup(&result) {
-            self.credential.answered(keys, verdict);
-        }
+    fn looked_up(&self, result: LookupResult) -> LookupResult {
         if let LookupResult::Failed(outcome) = &result {
             self.suspect(outcome);
         }
@@ -231,7 +228,7 @@ impl ImprintApi for Client {
         match tokio::time::timeout(deadline, exchange).await {
             Ok(Ok(response)) => {
                 let result = retrieved(&customer, response.as_response(), self.clock.wall());
-                self.looked_up(&response.keys, result)
+                self.looked_up(result)
             }
             Ok(Err(outcome)) => LookupResult::Failed(outcome),
             Err(_elapsed) => LookupResult::Failed(Outcome::Unavailable(Cause::Deadline)),
@@ -249,7 +246,7 @@ impl ImprintApi for Client {
             }
             Ok(Ok(response)) => {
                 let result = searched(&partner, response.as_response(), self.clock.wall());
-                self.looked_up(&response.keys, result)
+                self.looked_up(result)
             }
             Ok(Err(outcome)) => LookupResult::Failed(outcome),
             Err(_elapsed) => LookupResult::Failed(Outcome::Unavailable(Cause::Deadline)),

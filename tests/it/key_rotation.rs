@@ -8,7 +8,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::raw_imprint::RawImprint;
-use crate::support::{KEY, TestApp, email, wait_for};
+use crate::support::{KEY, TestApp, by_partner, email, wait_for};
 
 const OLDER: &str = "sk_test_canary_older_key";
 /// The time after which the bridge tries a refused newer key again.
@@ -19,16 +19,25 @@ struct Rotation {
     app: TestApp,
     imprint: RawImprint,
     accepted: Arc<Mutex<&'static str>>,
+    /// The customer that gets one 401 with every key.
+    refused_once: Arc<Mutex<Option<String>>>,
     older: TempDir,
 }
 
 impl Rotation {
     fn start(accepted: &'static str) -> Self {
         let accepted = Arc::new(Mutex::new(accepted));
-        let key = Arc::clone(&accepted);
+        let refused_once = Arc::new(Mutex::new(None::<String>));
+        let (key, once) = (Arc::clone(&accepted), Arc::clone(&refused_once));
         let imprint = RawImprint::start(move |mut connection| {
-            let key = Arc::clone(&key);
-            connection.serve(move |request| answer(request, *key.lock().unwrap()));
+            let (key, once) = (Arc::clone(&key), Arc::clone(&once));
+            connection.serve(move |request| {
+                let key = *key.lock().unwrap();
+                let is_of = |customer: &mut String| request.contains(customer.as_str());
+                let refused =
+                    request.contains(key) && once.lock().unwrap().take_if(is_of).is_some();
+                answer(request, if refused { "no key" } else { key })
+            });
         });
         let older = tempfile::tempdir().unwrap();
         let file = older.path().join("older");
@@ -43,6 +52,7 @@ impl Rotation {
             app,
             imprint,
             accepted,
+            refused_once,
             older,
         }
     }
@@ -144,16 +154,102 @@ fn two_wrong_keys_stop_the_destination() {
         let stopped = rotation.app.metric("destination_state{state=\"stopped\"}");
         (stopped == Some(1.0)).then_some(())
     });
-    let probes = || {
+    let before = rotation.keys().len();
+    let mut seconds = 0;
+    let probes = wait_for("the probes have each key in turn", || {
         rotation.app.advance(Duration::from_secs(1));
-        rotation.keys().ends_with("NNN").then_some(())
-    };
-    wait_for("the probes have the newer key", probes);
-    rotation.advance(2 * AGAIN_AFTER);
-    let keys = rotation.keys();
-    assert!(keys.trim_end_matches('N').ends_with('O'), "{keys}");
-    assert!(keys.ends_with("NNN"), "{keys}");
+        seconds += 1;
+        let probes = rotation.keys().split_off(before);
+        (probes.matches("ON").count() >= 3).then_some(probes)
+    });
+    let half_minutes = seconds / 30 + 1;
+    assert!(probes.len() <= 2 * half_minutes + 1, "{probes} {seconds}");
+    let stopped = rotation.app.metric("destination_state{state=\"stopped\"}");
+    assert_eq!(stopped, Some(1.0));
     assert_eq!(rotation.app.metric("waiting_entries"), Some(3.0));
+    rotation.accept_only(OLDER);
+    wait_for("Imprint has every entry", || {
+        rotation.app.advance(Duration::from_secs(1));
+        (rotation.app.metric("waiting_entries") == Some(0.0)).then_some(())
+    });
+}
+
+/// FAULTS N720: one customer gets one 401 with the older key.
+#[test]
+fn one_refusal_of_one_customer_does_not_end_the_use_of_the_older_key() {
+    for is_first in [false, true] {
+        let rotation = Rotation::start(OLDER);
+        if !is_first {
+            rotation.deliver("e1");
+            rotation.deliver("e2");
+        }
+        *rotation.refused_once.lock().unwrap() = Some("C-glitch".to_owned());
+        rotation.app.accept(&email("glitch", "C-glitch", 1));
+        wait_for("the refusal", || {
+            rotation.app.advance(Duration::from_millis(100));
+            rotation
+                .refused_once
+                .lock()
+                .unwrap()
+                .is_none()
+                .then_some(())
+        });
+        let before = rotation.keys().len();
+        for id in ["e3", "e4", "e5"] {
+            rotation.app.accept(&email(id, &format!("C-{id}"), 1));
+        }
+        for id in ["e3", "e4", "e5", "glitch"] {
+            wait_for(id, || {
+                rotation.app.advance(Duration::from_millis(100));
+                (rotation.app.receipt(id)["status"] == "delivered").then_some(())
+            });
+        }
+        let keys = rotation.keys();
+        assert!(!keys.get(before..).unwrap().contains('N'), "{keys}");
+    }
+}
+
+/// FAULTS N721: the newer key is permitted to read, and not to update.
+#[test]
+fn a_key_that_can_only_read_does_not_end_the_use_of_the_older_key() {
+    let older = tempfile::tempdir().unwrap();
+    let file = older.path().join("older");
+    fs::write(&file, OLDER).unwrap();
+    let imprint = RawImprint::start(|mut connection| connection.serve(read_only));
+    let settings = format!(
+        "[imprint]\nbase_url = \"{}\"\nprevious_key_file = {file:?}",
+        imprint.origin()
+    );
+    let mut app = TestApp::setup().settings(settings).manual_clock().start();
+    app.leave_waiting_entries();
+    for id in ["e1", "e2", "e3"] {
+        app.accept(&by_partner(id, &format!("P-{id}"), 1));
+    }
+    for id in ["e1", "e2", "e3"] {
+        wait_for(id, || {
+            app.advance(Duration::from_millis(100));
+            (app.receipt(id)["status"] == "delivered").then_some(())
+        });
+    }
+}
+
+/// Answers as an Imprint whose older key can do everything, and whose other keys can only read.
+fn read_only(request: &str) -> String {
+    let path = request.split(' ').nth(1).unwrap();
+    let (status, body) = if let Some((_, query)) = path.split_once("partner_customer_id=") {
+        let partner = query.split('&').next().unwrap();
+        let id = partner.replace("P-", "C-");
+        let hit = format!("{{\"id\":\"{id}\",\"partner_customer_id\":\"{partner}\"}}");
+        let page = format!("{{\"data\":[{hit}],\"has_more\":false,\"total\":1}}");
+        ("200 OK", page)
+    } else if request.starts_with("POST") && !request.contains(OLDER) {
+        ("403 Forbidden", String::new())
+    } else {
+        let id = path.rsplit('/').next().unwrap();
+        ("200 OK", format!("{{\"id\":\"{id}\"}}"))
+    };
+    let length = body.len();
+    format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n{body}")
 }
 
 /// FAULTS N611: the file of the older key is gone, unusable or a pipe, and the newer key is replaced.

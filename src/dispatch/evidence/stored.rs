@@ -38,6 +38,13 @@ struct StoredEvidence {
     witnesses: Vec<(u64, String, i64)>,
 }
 
+/// The evidence that answers to requests with one API key gave.
+#[derive(Debug)]
+pub(super) struct KeyEvidence {
+    proof: Proof,
+    witnesses: [Option<Witness>; 2],
+}
+
 impl Evidence {
     /// Restores the evidence that an earlier process stored under this API key.
     pub(in crate::dispatch) fn begin(
@@ -54,14 +61,26 @@ impl Evidence {
         }
     }
 
-    /// Replaces the API key. If the key is new, deletes the evidence that answers to the old key gave, and makes due
-    /// the lanes that wait for proof.
+    /// Replaces the API key, and makes due the lanes that wait for proof.
+    ///
+    /// The evidence that answers to the old key gave no longer counts. If the bridge returns to the old key, as after a
+    /// trial of the newer key of a rotation, the evidence counts again.
     pub(in crate::dispatch) fn key_changed(&mut self, key: KeyMark, now: Timestamp) {
-        if key != self.proof.key {
-            self.proof = Proof::under(key, Some(now));
-            self.witnesses.clear();
-            (self.is_changed, self.wakes_lanes) = (true, true);
+        if key == self.proof.key {
+            return;
         }
+        let earlier = self.earlier_key.take();
+        let of_key = earlier.filter(|earlier| earlier.proof.key == key);
+        let mut next = of_key.unwrap_or_else(|| KeyEvidence {
+            proof: Proof::under(key, None),
+            witnesses: [None, None],
+        });
+        next.proof.key_since = Some(now);
+        self.earlier_key = Some(KeyEvidence {
+            proof: std::mem::replace(&mut self.proof, next.proof),
+            witnesses: self.witnesses.replace(next.witnesses),
+        });
+        (self.is_changed, self.wakes_lanes) = (true, true);
     }
 
     /// Forgets the customers of these lanes as witnesses.

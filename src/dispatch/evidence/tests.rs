@@ -643,3 +643,24 @@ fn a_missing_customer_and_the_customers_of_an_old_key_are_no_witnesses() {
     missing(&mut evidence, TYPED, 100);
     assert_eq!(evidence.ask(at(100)), None);
 }
+
+/// FAULTS N722: the bridge tries the newer key of a rotation, Imprint refuses the newer key, and the bridge returns to
+/// the older key.
+#[test]
+fn the_evidence_of_a_key_counts_again_after_a_trial_of_another_key() {
+    let mut evidence = Evidence::default();
+    evidence.begin(KeyMark(1), None, None, NOW);
+    evidence.found(at(10));
+    succeeded(&mut evidence, 8, Signal::Applied, 20);
+    evidence.record_witness(LaneId(8), &customer(8), at(20));
+    evidence.key_changed(KeyMark(2), at(100));
+    missing(&mut evidence, TYPED, 110);
+    assert_eq!(evidence.ask(at(110)), None);
+    evidence.key_changed(KeyMark(1), at(200));
+    assert!(evidence.proof.has_found && evidence.proof.run.is_some());
+    missing(&mut evidence, TYPED, 2_000);
+    assert_eq!(evidence.ask(at(2_000)), Some(customer(8)));
+    succeeded(&mut evidence, 9, Signal::Applied, 199);
+    let run = evidence.proof.run.unwrap();
+    assert_eq!(run.to, at(20), "the request had the newer key");
+}

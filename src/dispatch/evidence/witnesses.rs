@@ -47,9 +47,9 @@ impl Witnesses {
         });
     }
 
-    /// Removes all witnesses except the configured witness.
-    pub(super) fn clear(&mut self) {
-        self.applied = [None, None];
+    /// Replaces all witnesses except the configured witness, and returns the replaced witnesses.
+    pub(super) const fn replace(&mut self, applied: [Option<Witness>; 2]) -> [Option<Witness>; 2] {
+        std::mem::replace(&mut self.applied, applied)
     }
 
     /// If the customer is the configured witness, records the lane of the customer.

@@ -1,6 +1,6 @@
 //! The choice between two API keys during a rotation: the newer key first, the older key until a success with the newer.
 
-use super::super::{LookupResult, Outcome};
+use super::super::Outcome;
 
 /// The age of an API key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub(super) enum KeyAge {
 /// What the answer to a request shows about its API key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum KeyVerdict {
-    /// Imprint has done what the request asked for.
+    /// Imprint has applied an update. A retrieve or a search shows nothing: a key can have the right to read only.
     Works,
     /// The answer is 401: Imprint does not know the key.
     Unknown,
@@ -47,8 +47,8 @@ impl KeyChoice {
             (Self::Trial, KeyAge::Newer, KeyVerdict::Unknown | KeyVerdict::Forbidden) => {
                 Self::Older
             }
-            // Without this rule, two wrong keys would take turns, and the destination would never stop.
-            (Self::Older, KeyAge::Older, KeyVerdict::Unknown) => Self::Newer,
+            // One answer about one customer shows too little about the older key: the destination stops if Imprint
+            // refuses every customer, and then the newer key gets another trial.
             (unchanged, ..) => unchanged,
         }
     }
@@ -80,23 +80,13 @@ impl KeyVerdict {
             None
         }
     }
-
-    /// Returns what the result of a retrieve or of a search shows about the API key. "Does not exist" shows nothing: a
-    /// gateway or the key of another card program gets this answer for every customer.
-    pub(super) const fn of_lookup(result: &LookupResult) -> Option<Self> {
-        if matches!(result, LookupResult::Found(_)) {
-            Some(Self::Works)
-        } else {
-            None
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// FAULTS N547
+    /// FAULTS N547, N720
     #[test]
     fn the_older_key_is_used_until_the_newer_key_works() {
         use KeyAge as Age;
@@ -111,7 +101,7 @@ mod tests {
             (Choice::Trial, Age::Older, Verdict::Works, Choice::Trial),
             (Choice::Older, Age::Older, Verdict::Works, Choice::Older),
             (Choice::Older, Age::Older, Verdict::Forbidden, Choice::Older),
-            (Choice::Older, Age::Older, Verdict::Unknown, Choice::Newer),
+            (Choice::Older, Age::Older, Verdict::Unknown, Choice::Older),
             (Choice::Older, Age::Newer, Verdict::Unknown, Choice::Older),
             (Choice::Older, Age::Newer, Verdict::Works, Choice::Newer),
             (Choice::Newer, Age::Newer, Verdict::Unknown, Choice::Newer),
