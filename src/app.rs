@@ -33,13 +33,14 @@ use crate::config::source_set::SourceSet;
 use crate::config::sources::SourceFiles;
 use crate::config::{self, Config};
 use crate::dispatch::breaker::DestinationState;
+use crate::dispatch::core::StoredWait;
 use crate::dispatch::destination::{Destination, OperatorMode};
 use crate::dispatch::pace::Rate;
 use crate::ingress::{BodyBudget, Ingress};
 use crate::metrics::{LabelSets, LogCounters, Metrics};
 use crate::ops::operate::Operations;
 use crate::ops::{Figures, Health, Ops};
-use crate::outbox::{self, DUE_AHEAD_MAX, IgnoreReason, Outbox, Setting, State, StoreCondition};
+use crate::outbox::{self, IgnoreReason, Outbox, Setting, State, StoreCondition};
 use crate::telemetry::missing_lines;
 use crate::time::{Clock, Timestamp};
 
@@ -366,14 +367,9 @@ async fn restored_destination(
     let until = outbox
         .setting(Setting::ThrottledUntil)
         .await?
-        .and_then(|text| text.parse().ok());
-    if let Some(until) = until
-        .map(Timestamp::from_millis)
-        .filter(|until| *until > now)
-    {
-        // If the system clock has been set back since the bridge stored the end of the pause, the pause would be too
-        // long. The bridge limits the pause to the longest pause that Imprint can ask for.
-        destination.wait_until(until.min(now.after(DUE_AHEAD_MAX)));
+        .and_then(|text| StoredWait::continued(&text, now));
+    if let Some(until) = until {
+        destination.wait_until(until);
     }
     Ok(Arc::new(destination))
 }

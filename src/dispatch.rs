@@ -9,6 +9,7 @@
 //! | [`policy`], [`settlement`] | turn a result into a decision, and a decision into a settlement for the store; pure |
 //! | [`destination`] | the state that all dispatch threads share: operator mode, breaker, rate limit |
 //! | [`evidence`], [`breaker`], [`pace`], [`backoff`] | the rules for the shared state; pure |
+//! | [`StoredWait`](core::StoredWait) | the stored form of a wait that Imprint asked for; pure |
 //! | [`moment`] | the time and the random number of one call |
 //! | [`rules`] | the delivery rules that the operator configures |
 //!
@@ -27,6 +28,7 @@ pub mod pace;
 pub mod policy;
 pub mod rules;
 pub mod settlement;
+mod stored_wait;
 
 #[cfg(test)]
 mod tests;

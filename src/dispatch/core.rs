@@ -34,6 +34,7 @@ use crate::time::Timestamp;
 pub use self::conclude::{Delivered, DestinationChange, Report, conclude_inquiry};
 pub use self::in_flight::InFlightPermit;
 pub use super::moment::Moment;
+pub use super::stored_wait::StoredWait;
 
 mod conclude;
 mod delivery;

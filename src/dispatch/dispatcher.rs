@@ -16,7 +16,7 @@ use tokio::task::{JoinError, JoinSet};
 
 use super::core::{
     Core, DeliveryId, DestinationChange, DispatchLimits, LaneAction, LaneResult, LoopAction,
-    Moment, POLL_EVERY, Report,
+    Moment, POLL_EVERY, Report, StoredWait,
 };
 use super::destination::Destination;
 use super::lane_exchange::{ImprintCall, ImprintReply};
@@ -303,9 +303,9 @@ impl<I: ImprintApi + 'static> Shell<I> {
         let outbox = &self.dispatcher.outbox;
         let saved = match change {
             DestinationChange::Throttled(until) => {
-                outbox
-                    .store_setting(Setting::ThrottledUntil, until.as_millis().to_string())
-                    .await
+                let since = self.now();
+                let wait = StoredWait { until, since }.to_text();
+                outbox.store_setting(Setting::ThrottledUntil, wait).await
             }
             DestinationChange::Recovered => outbox.release(self.now()).await,
         };

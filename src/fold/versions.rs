@@ -204,6 +204,15 @@ impl LaneVersions {
         in_doubt
     }
 
+    /// Limits the time until which requests in doubt can arrive at Imprint.
+    #[must_use]
+    pub fn with_doubt_until_at_most(mut self, latest: Timestamp) -> Self {
+        if let Some(in_doubt) = &mut self.in_doubt {
+            in_doubt.until_millis = in_doubt.until_millis.min(latest.as_millis());
+        }
+        self
+    }
+
     /// Returns the versions of the lane after an operator has reset them. After the reset, the version of every event
     /// is newer than the delivered versions. The lane still remembers the requests in doubt.
     #[must_use]

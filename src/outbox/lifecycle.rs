@@ -110,7 +110,7 @@ pub trait Settings: Send + Sync + fmt::Debug {
 pub enum Setting {
     /// The mode that an operator set for the destination.
     DestinationMode,
-    /// The time until which Imprint asked the bridge to wait, in milliseconds since the Unix epoch.
+    /// The time until which Imprint asked the bridge to wait, and the time when the bridge stored this time.
     ThrottledUntil,
     /// The environment and the host of Imprint to which the store belongs.
     Destination,

@@ -47,6 +47,7 @@ mod customer_erasure;
 mod decode_cache;
 mod disk_space;
 mod draft;
+mod due_times;
 mod erase;
 mod files;
 mod filter;

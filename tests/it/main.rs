@@ -14,6 +14,7 @@ mod absence;
 mod authentication;
 mod cases;
 mod client;
+mod clock;
 mod commands;
 mod confinement;
 mod core_dump;

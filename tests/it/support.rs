@@ -526,6 +526,12 @@ impl TestApp {
         self.bridge = Some(Bridge::start(&self.files, self.clock.clone()));
     }
 
+    /// Starts a new bridge with the same files and another manual clock, after [`TestApp::stop`].
+    pub(crate) fn restart_at(&mut self, now: Timestamp) {
+        self.clock = Clock::manual(now);
+        self.restart();
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }

@@ -9,7 +9,8 @@ use crate::time::Timestamp;
 /// later.
 pub(super) fn mark_in_doubt(claimed: &mut ClaimedLane, rules: &DeliveryRules, now: Timestamp) {
     let until = now.after(rules.reassert_after);
-    let versions = std::mem::take(&mut claimed.versions);
+    // A later end of a doubt exists after somebody has set the clock back.
+    let versions = std::mem::take(&mut claimed.versions).with_doubt_until_at_most(until);
     claimed.versions = match claimed.maybe_sent {
         MaybeSent::Nothing => versions,
         MaybeSent::Anything => versions.with_anything_sent(until),

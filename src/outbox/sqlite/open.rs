@@ -12,6 +12,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::claimed_lanes::mark_maybe_sent;
 use super::columns;
 use super::draft::{FILE_MODE, beside, remove_draft, sync_folder};
+use super::due_times;
 use super::erase;
 use super::files::{StoreFiles, with_ending};
 use super::lock::StoreLock;
@@ -94,7 +95,7 @@ pub(super) fn connection(
     let connection = open_migrated(path)?;
     let connection = without_remains(connection, path)?;
     repair_classes(&connection).map_err(OpenError::sqlite("reading the priorities of lanes"))?;
-    clamp_due(&connection, now).map_err(OpenError::sqlite("reading when lanes are due"))?;
+    due_times::limit(&connection, now).map_err(OpenError::sqlite("reading when lanes are due"))?;
     let (store, digest_key) = sealing_keys::unlock(connection, ring, path)?;
     store.set_tombstone_key(TombstoneKey::new(&digest_key));
     if tombstones::exist(&store).map_err(OpenError::sqlite("looking for tombstones"))? {
@@ -345,22 +346,6 @@ fn repair_classes(connection: &Connection) -> rusqlite::Result<()> {
                 "the bridge repaired damaged queue numbers of lanes"
             );
         }
-    }
-    Ok(())
-}
-
-/// Limits due times to one hour from now. Later due times exist after somebody has set the clock back (FAULTS C01).
-fn clamp_due(connection: &Connection, now: Timestamp) -> rusqlite::Result<()> {
-    let latest = now.after(crate::outbox::DUE_AHEAD_MAX).as_millis();
-    let far: Option<i64> = connection
-        .query_row(
-            "SELECT 1 FROM lane WHERE due_at > ?1 LIMIT 1",
-            [latest],
-            |row| row.get(0),
-        )
-        .optional()?;
-    if far.is_some() {
-        connection.execute("UPDATE lane SET due_at = ?1 WHERE due_at > ?1", [latest])?;
     }
     Ok(())
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use imprint_bridge::dispatch::core::{
-    Core, DestinationChange, LaneAction, LaneResult, LoopAction, Report, conclude_inquiry,
+    Core, DestinationChange, LaneAction, LaneResult, LoopAction, Report, StoredWait,
+    conclude_inquiry,
 };
 use imprint_bridge::dispatch::destination::{Inquiry, OperatorMode};
 use imprint_bridge::dispatch::lane_exchange::{ImprintCall, ImprintReply};
@@ -584,9 +585,9 @@ impl World<'_> {
             DestinationChange::Throttled(until) => {
                 self.protocol.wait_is_saved(!is_refused);
                 if !is_refused {
-                    let until = until.as_millis().to_string();
+                    let wait = StoredWait { until, since: now }.to_text();
                     let setting = Setting::ThrottledUntil;
-                    now_or_never(self.outbox.store_setting(setting, until));
+                    now_or_never(self.outbox.store_setting(setting, wait));
                 }
             }
             DestinationChange::Recovered if is_refused => {}

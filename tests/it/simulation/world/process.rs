@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use imprint_bridge::dispatch::core::{Core, DispatchLimits};
+use imprint_bridge::dispatch::core::{Core, DispatchLimits, StoredWait};
 use imprint_bridge::dispatch::destination::{Destination, Inquiry, OperatorMode};
 use imprint_bridge::outbox::{
-    Appended, AuditEvent, Claim, DUE_AHEAD_MAX, EntryFilter, EntryId, Inbox as _, KeyMark, LaneId,
-    Lanes as _, Ledger as _, Replay, ReplayChange, Setting, Settings as _, State, Withdrawal,
-    WithdrawnState,
+    Appended, AuditEvent, Claim, EntryFilter, EntryId, Inbox as _, KeyMark, LaneId, Lanes as _,
+    Ledger as _, Replay, ReplayChange, Setting, Settings as _, State, Withdrawal, WithdrawnState,
 };
 use imprint_bridge::time::Timestamp;
 
@@ -72,12 +71,8 @@ impl World<'_> {
         let mode = mode.unwrap_or_default();
         destination.set_mode(mode);
         let until = now_or_never(self.outbox.setting(Setting::ThrottledUntil));
-        let until = until.and_then(|text| text.parse().ok());
-        if let Some(until) = until
-            .map(Timestamp::from_millis)
-            .filter(|until| *until > now)
-        {
-            destination.wait_until(until.min(now.after(DUE_AHEAD_MAX)));
+        if let Some(until) = until.and_then(|text| StoredWait::continued(&text, now)) {
+            destination.wait_until(until);
         }
         self.protocol.restarted(jump == 0);
         let limits = DispatchLimits {
