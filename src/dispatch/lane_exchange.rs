@@ -86,6 +86,12 @@ enum PendingCall {
         partner: PartnerCustomerId,
         gone: Option<ImprintId>,
     },
+    /// A search by the partner customer id `rival`, because Imprint confirmed this id for the lane's customer before a
+    /// search found the same customer for the partner customer id `partner`.
+    SearchRival {
+        partner: PartnerCustomerId,
+        rival: PartnerCustomerId,
+    },
     /// A retrieve of the customer of the lane, because the partner customer id belongs to the customer `other`.
     RetrieveLane {
         partner: PartnerCustomerId,
@@ -300,6 +306,9 @@ impl LaneExchange {
             }
             (PendingCall::Search { partner, gone }, ImprintReply::Lookup(found)) => {
                 self.on_found(partner, gone.as_ref(), found, now)
+            }
+            (PendingCall::SearchRival { partner, rival }, ImprintReply::Lookup(found)) => {
+                self.on_rival_found(partner, rival, found, now)
             }
             (PendingCall::RetrieveLane { partner, other }, ImprintReply::Lookup(found)) => {
                 self.on_lane_retrieved(partner, other, found)

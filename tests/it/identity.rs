@@ -233,6 +233,73 @@ fn a_pair_that_becomes_right_is_delivered() {
     assert_eq!(app.imprint.email("A").as_deref(), Some("now@example.com"));
 }
 
+/// An Imprint whose search by `P-LIE` finds the customer "A". The update of "A" shows that the id of "A" is `own`.
+fn lying_search(own: &str) -> RawImprint {
+    let own = own.to_owned();
+    RawImprint::start(move |mut accepted| {
+        let own = own.clone();
+        accepted.serve(move |request| {
+            let path = request.split(' ').nth(1).unwrap();
+            let body = match path.split_once("partner_customer_id=") {
+                Some((_, query)) => {
+                    let partner = query.split('&').next().unwrap();
+                    let hit = json!({"id": "A", "partner_customer_id": partner});
+                    let hits = [hit].into_iter();
+                    let hits: Vec<Value> = hits
+                        .filter(|_| partner == own || partner == "P-LIE")
+                        .collect();
+                    json!({"data": hits, "total": hits.len(), "has_more": false})
+                }
+                None => json!({"id": "A", "partner_customer_id": own}),
+            };
+            let body = body.to_string();
+            format!(
+                "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}",
+                body.len()
+            )
+        });
+    })
+}
+
+/// FAULTS N725: a search finds the customer of another partner customer id, which Imprint confirmed a moment before.
+#[test]
+fn a_search_that_contradicts_a_confirmed_pair_sends_nothing() {
+    let imprint = lying_search("P-A");
+    let settings = format!("[imprint]\nbase_url = \"{}\"", imprint.origin());
+    let app = TestApp::setup()
+        .settings(settings)
+        .operator("alice", TOKEN)
+        .start();
+    app.accept(&by_both("right", ("A", "P-A"), 1));
+    app.wait_until("right", "delivered");
+    let updates = || {
+        let requests = imprint.requests().into_iter();
+        requests
+            .filter(|request| request.starts_with("POST"))
+            .count()
+    };
+    for (id, revision) in [("lie", 5), ("again", 6)] {
+        app.accept(&by_partner(id, "P-LIE", revision));
+        conflict(&app, id);
+    }
+    assert_eq!(updates(), 1, "nothing reached the other customer");
+    app.accept(&by_both("next", ("A", "P-A"), 2));
+    app.wait_until("next", "delivered");
+    assert_eq!(updates(), 2);
+}
+
+/// FAULTS N725: Imprint has linked the customer anew, and the earlier id belongs to nobody.
+#[test]
+fn a_search_after_a_new_link_at_imprint_is_believed() {
+    let app = two_customers();
+    app.accept(&by_both("before", ("A", "P-A"), 1));
+    app.wait_until("before", "delivered");
+    seed(&app, &json!([{"id": "A", "partner_customer_id": "P-NEW"}]));
+    app.accept(&by_partner("now", "P-NEW", 2));
+    app.wait_until("now", "delivered");
+    assert_eq!(app.imprint.email("A").as_deref(), Some("now@example.com"));
+}
+
 // === outdated Imprint ids ===
 
 /// FAULTS N217: the Imprint id does not exist any more, and our own id beside it is still good.

@@ -33,10 +33,7 @@ impl Rotation {
             let (key, once) = (Arc::clone(&key), Arc::clone(&once));
             connection.serve(move |request| {
                 let key = *key.lock().unwrap();
-                let is_of = |customer: &mut String| request.contains(customer.as_str());
-                let refused =
-                    request.contains(key) && once.lock().unwrap().take_if(is_of).is_some();
-                answer(request, if refused { "no key" } else { key })
+                answer(request, accepted_key(request, key, &once))
             });
         });
         let older = tempfile::tempdir().unwrap();
@@ -90,6 +87,14 @@ impl Rotation {
             self.app.advance(Duration::from_secs(1));
         }
     }
+}
+
+/// Returns the key that the server accepts for this request: no key if the request is about the customer that the server
+/// refuses once.
+fn accepted_key<'a>(request: &str, key: &'a str, once: &Mutex<Option<String>>) -> &'a str {
+    let is_of = |customer: &mut String| request.contains(customer.as_str());
+    let is_refused = request.contains(key) && once.lock().unwrap().take_if(is_of).is_some();
+    if is_refused { "no key" } else { key }
 }
 
 fn answer(request: &str, key: &str) -> String {

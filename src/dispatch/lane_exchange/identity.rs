@@ -43,6 +43,13 @@ impl LaneExchange {
                 ExchangeStep::Call(ImprintCall::Retrieve(lane))
             }
             (CheckStep::Search | CheckStep::RetrieveLane(_), _) => self.search(partner, None),
+            (CheckStep::SearchRival(rival), _) => {
+                self.pending = PendingCall::SearchRival {
+                    partner,
+                    rival: rival.clone(),
+                };
+                ExchangeStep::Call(ImprintCall::Search(rival))
+            }
             (CheckStep::Move(other), _) => {
                 self.about = Some(partner);
                 ExchangeStep::Conclude(Conclusion::Identified(other))
@@ -165,6 +172,49 @@ impl LaneExchange {
             LookupResult::Ambiguous => Conclusion::Updated(Outcome::Unknown(Cause::Protocol)),
             LookupResult::Failed(outcome) => Conclusion::Updated(outcome),
         })
+    }
+
+    /// Continues after the search by the partner customer id `rival`, which belonged to the customer of the lane before a
+    /// search found the same customer for `partner`.
+    ///
+    /// If the rival still belongs to the customer, the answer about `partner` was wrong: the values must not reach the
+    /// customer.
+    pub(super) fn on_rival_found(
+        &mut self,
+        partner: PartnerCustomerId,
+        rival: PartnerCustomerId,
+        found: LookupResult,
+        now: Timestamp,
+    ) -> ExchangeStep {
+        let imprint = match found {
+            LookupResult::Found(imprint) => Some(imprint),
+            LookupResult::NotFound => None,
+            LookupResult::Ambiguous => {
+                self.about = Some(partner);
+                return ExchangeStep::Conclude(Conclusion::Ambiguous);
+            }
+            LookupResult::Failed(Outcome::Denied(cause)) if cause.is_forbidden() => {
+                self.about = Some(partner);
+                return ExchangeStep::Conclude(Conclusion::SearchForbidden(cause));
+            }
+            LookupResult::Failed(outcome) => {
+                return ExchangeStep::Conclude(Conclusion::Updated(outcome));
+            }
+        };
+        let lane = self.imprint_id();
+        let is_lane = |imprint: &ImprintId| lane.is_some_and(|lane| lane.is_same(imprint.as_str()));
+        if imprint.as_ref().is_some_and(is_lane) {
+            let is_by_partner = |waiting: &&WaitingEntry| matches!(&waiting.customer, CustomerRef::Partner(own) if *own == partner);
+            let wrong = self.claimed.waiting.iter().filter(is_by_partner);
+            let wrong: Vec<_> = wrong.map(|waiting| waiting.entry).collect();
+            self.conflicts.extend(wrong);
+        }
+        self.new_link = Some(IdentityLink {
+            partner: rival,
+            imprint,
+            confirmed_at: now,
+        });
+        ExchangeStep::Conclude(Conclusion::LookAgain)
     }
 
     fn has_pair_with_our_id(&self) -> bool {

@@ -64,6 +64,7 @@ impl LaneExchange {
             | PendingCall::Update
             | PendingCall::Retrieve(_)
             | PendingCall::Search { .. }
+            | PendingCall::SearchRival { .. }
             | PendingCall::RetrieveLane { .. }
             | PendingCall::EmptyLines(None) => Conclusion::Postponed(later),
         }

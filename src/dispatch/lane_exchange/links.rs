@@ -60,6 +60,9 @@ pub(super) enum CheckStep {
     /// Move the entry to the lane of this Imprint id. The partner customer id belongs to this customer, and the event
     /// contains no Imprint id.
     Move(ImprintId),
+    /// Search by this other partner customer id, because Imprint has confirmed that it belongs to the customer of the
+    /// lane, and a search has then found the same customer for the entry. At most one of the two answers is true.
+    SearchRival(PartnerCustomerId),
     /// Treat the customer as unknown: Imprint has no customer with the partner customer id, and the event contains no
     /// Imprint id.
     Unknown,
@@ -124,6 +127,8 @@ fn relation(
     // The newest link of the lane's customer, if its partner customer id differs from the entry's.
     let other = newest_of(lane, links).filter(|link| !is_own(link));
     let is_other_certain = other.is_some_and(is_certain);
+    let rival = (!names_imprint_id).then(|| newest_rival(partner, lane, links));
+    let rival = rival.flatten().filter(|rival| is_certain(rival));
     match (own.filter(|own| is_certain(own)), elsewhere, other) {
         (_, _, Some(_)) if is_other_certain && names_imprint_id => Relation::Conflict,
         (Some(_), Some(to), _) if names_imprint_id => {
@@ -135,6 +140,9 @@ fn relation(
         }
         (Some(own), None, Some(_)) if own.imprint.is_none() => Relation::Unsure(CheckStep::Unknown),
         (None, Some(_), None) | (_, _, Some(_)) => Relation::Unsure(CheckStep::Search),
+        (Some(_), None, None) if let Some(rival) = rival => {
+            Relation::Unsure(CheckStep::SearchRival(rival.partner.clone()))
+        }
         (_, None, None) => Relation::Agreed,
     }
 }
@@ -145,14 +153,25 @@ pub(in crate::dispatch) fn newest_of<'a>(
     customer: &ImprintId,
     links: &'a [IdentityLink],
 ) -> Option<&'a IdentityLink> {
-    let is_of = |link: &&IdentityLink| {
-        let linked = link.imprint.as_ref();
-        linked.is_some_and(|linked| linked.is_same(customer.as_str()))
-    };
-    links
-        .iter()
-        .filter(is_of)
+    let of_customer = links.iter().filter(|link| is_of(link, customer));
+    of_customer.max_by_key(|link| link.confirmed_at)
+}
+
+/// Returns the newest identity link of the customer with a partner customer id that differs from `partner`.
+fn newest_rival<'a>(
+    partner: &PartnerCustomerId,
+    customer: &ImprintId,
+    links: &'a [IdentityLink],
+) -> Option<&'a IdentityLink> {
+    let of_customer = links.iter().filter(|link| is_of(link, customer));
+    of_customer
+        .filter(|link| !partner.is_same(link.partner.as_str()))
         .max_by_key(|link| link.confirmed_at)
+}
+
+fn is_of(link: &IdentityLink, customer: &ImprintId) -> bool {
+    let linked = link.imprint.as_ref();
+    linked.is_some_and(|linked| linked.is_same(customer.as_str()))
 }
 
 #[cfg(test)]

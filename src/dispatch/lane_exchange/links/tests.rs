@@ -90,7 +90,6 @@ fn links_decide_whether_two_ids_belong_together() {
         vec![link("P", Some("A"), 99)],
         vec![link("P", None, 0)],
         vec![link("P", None, 99)],
-        vec![link("P", Some("A"), 1), link("Q", Some("A"), 2)],
         vec![link("P", Some("A"), 1), link("Q", Some("A"), 99)],
         vec![link("Q", Some("B"), 1)],
     ] {
@@ -143,6 +142,16 @@ fn links_decide_whether_two_ids_belong_together() {
     ] {
         check(&links, &Unsure(Search), &Unsure(Search));
     }
+}
+
+/// FAULTS N725: a search has found the customer of another confirmed id.
+#[test]
+fn the_confirmed_id_is_searched_before_a_second_id_is_believed() {
+    check(
+        &[link("P", Some("A"), 1), link("Q", Some("A"), 2)],
+        &Relation::Agreed,
+        &Relation::Unsure(CheckStep::SearchRival(partner("Q"))),
+    );
 }
 
 /// FAULTS N215: a CRM and Imprint may spell our UUID in different letter case.

@@ -9,7 +9,6 @@ use imprint_bridge::outbox::{
     Appended, AuditEvent, Claim, EntryFilter, EntryId, Inbox as _, KeyMark, LaneId, Lanes as _,
     Ledger as _, Replay, ReplayChange, Setting, Settings as _, State, Withdrawal, WithdrawnState,
 };
-use imprint_bridge::time::Timestamp;
 
 use super::deliveries::Attempt;
 use super::{Happening, Key, World, now_or_never};
