@@ -58,6 +58,7 @@ mod lane;
 mod ledger;
 mod lifecycle;
 mod lock;
+mod log_header;
 mod log_mark;
 mod meta;
 mod open;

@@ -7,6 +7,8 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use imprint_bridge::time::Clock;
@@ -235,6 +237,42 @@ fn no_event_is_accepted_into_a_replaced_store() {
     for (what, damage) in table {
         is_noticed_at_once(&Bridge::start(), what, damage);
     }
+}
+
+/// FAULTS N742: another program cuts the log, as `copytruncate` of a log rotation does, while events arrive.
+#[test]
+fn a_log_that_is_cut_under_load_is_noticed() {
+    let bridge = Bridge::start();
+    bridge.pause();
+    let numbers = AtomicUsize::new(0);
+    let post = || {
+        bridge
+            .post(&format!("e-{}", numbers.fetch_add(1, Ordering::SeqCst)))
+            .status
+    };
+    thread::scope(|scope| {
+        let posters = [(); 3].map(|()| {
+            scope.spawn(|| {
+                // Enough events for several seconds.
+                (0..3_000).map(|_| post()).find(|status| *status == 503)
+            })
+        });
+        wait_for("accepted events", || {
+            (numbers.load(Ordering::SeqCst) > 30).then_some(())
+        });
+        let log = fs::File::options()
+            .write(true)
+            .open(bridge.path("data/outbox.db-wal"));
+        log.unwrap().set_len(0).unwrap();
+        for poster in posters {
+            assert_eq!(poster.join().unwrap(), Some(503));
+        }
+    });
+    assert_eq!(bridge.condition("file_gone"), Some(1.0));
+    let files = bridge.kill();
+    let bridge = Bridge::serve(files, process::command);
+    let log = bridge.process.log();
+    assert!(log.contains("no valid header"), "{log}");
 }
 
 /// FAULTS N74: a lock file that is damaged prevents no start, and a pipe in its place does not block one.
@@ -545,7 +583,7 @@ fn events_are_accepted_during_a_backup() {
     };
     (0..50).for_each(batch);
     DiskFault::Slow.begin(&bridge.files);
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         let copy = scope.spawn(|| bridge.backup("copy"));
         wait_for("the copy has begun", || {
             bridge.path("data/copy").exists().then_some(())

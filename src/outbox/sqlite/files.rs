@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use super::log_header;
 use super::shared::WorkCounter;
 
 /// The number of bytes of a file that the process compares: the header of the store file, or of the log.
@@ -161,8 +162,16 @@ impl StoreFiles {
     /// Records the fingerprints of the files when the writer thread has finished its work.
     ///
     /// Only the writer thread writes to the files, so a change before its next work is the change of another program.
+    ///
+    /// Another program can also change the files while the writer thread works. If that program cuts the log, SQLite
+    /// writes on at the old end of the log, so the log gets a hole. A hole at the start of the log is noticed here,
+    /// before the bridge acknowledges the events in the log.
     pub(super) fn leave(&self) {
         self.both().into_iter().for_each(OpenFile::leave);
+        let left = *self.log.left.lock().unwrap_or_else(PoisonError::into_inner);
+        if left.is_some_and(|log| log.length > 0 && !log_header::is_valid(&log.header)) {
+            self.log.is_overwritten.store(true, Ordering::SeqCst);
+        }
     }
 
     /// Detects a change of the files since [`Self::leave`]. Only the writer thread calls this function.
@@ -227,6 +236,34 @@ mod tests {
         remove_file(at("db-wal")).unwrap();
         assert_eq!(displaced(), gone("db-wal"));
         assert!(files.has_database());
+    }
+
+    /// FAULTS N742: SQLite ignores a log without a header, and so loses every commit in it.
+    #[test]
+    fn a_log_that_was_cut_while_the_writer_worked_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, log) = (folder.path().join("db"), folder.path().join("db-wal"));
+        let store = rusqlite::Connection::open(&path).unwrap();
+        store.pragma_update(None, "journal_mode", "WAL").unwrap();
+        store.execute_batch("CREATE TABLE t (a)").unwrap();
+        let files = StoreFiles::of(&path, &path).unwrap();
+        files.compare();
+        store.execute_batch("INSERT INTO t VALUES (1)").unwrap();
+        files.leave();
+        assert_eq!(files.displaced(), None);
+        files.compare();
+        File::options()
+            .write(true)
+            .open(&log)
+            .unwrap()
+            .set_len(0)
+            .unwrap();
+        store.execute_batch("INSERT INTO t VALUES (2)").unwrap();
+        files.leave();
+        assert_eq!(
+            files.displaced(),
+            Some((log.as_path(), FileFault::Overwritten))
+        );
     }
 
     /// FAULTS N71: while the writer thread does not work, every change of a file is the change of another program.

@@ -9,6 +9,7 @@
 //! copy of the store has no mark.
 
 use std::fs;
+use std::io::Read as _;
 use std::path::Path;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
@@ -16,6 +17,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use super::files::with_ending;
 use super::lock::StoreLock;
+use super::log_header;
 use super::open_error::OpenError;
 use crate::failpoint::{self, CrashPoint};
 use crate::random;
@@ -46,6 +48,14 @@ pub(super) fn check(path: &Path, lock: &StoreLock) -> Result<String, OpenError> 
     let read = mark_without_log(path);
     let is_readable = read.is_ok();
     let found = read.ok().flatten().unwrap_or_else(|| NO_MARK.to_owned());
+    if has_log && !has_header(&log) {
+        // Not an error of the start: a power cut during the first commit of a log leaves such a log too, and the bridge
+        // has acknowledged no event of that commit.
+        tracing::error!(
+            log = %log.display(),
+            "the log of the store has no valid header, so the store ignores the log: either the power failed during the first write, or another program has cut the log, and the events that the bridge accepted after the last checkpoint are lost"
+        );
+    }
     if has_log && is_readable && !lock.marks().is_empty() && !lock.marks().contains(&found) {
         return Err(OpenError::LogOfAnotherStore {
             path: path.to_owned(),
@@ -53,6 +63,13 @@ pub(super) fn check(path: &Path, lock: &StoreLock) -> Result<String, OpenError> 
         });
     }
     Ok(found)
+}
+
+fn has_header(log: &Path) -> bool {
+    let mut start = Vec::new();
+    let read = fs::File::open(log).and_then(|log| log.take(100).read_to_end(&mut start));
+    // A log that cannot be read fails later, with its own error.
+    read.is_err() || log_header::is_valid(&start)
 }
 
 /// Gives the opened store a new mark. `found` is the mark that [`check`] returned.
