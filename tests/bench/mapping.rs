@@ -8,11 +8,19 @@ use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use imprint_bridge::config::{Config, Purpose, sources};
-use imprint_bridge::intake::EventType;
+use imprint_bridge::event::RequestHeaders;
+use imprint_bridge::imprint::clearing::{AddressClearing, Clearing, FieldClearing};
+use imprint_bridge::intake::{
+    CardNumberPolicy, Encoding, EntryContext, EventType, ForeignAddress, IntakeSettings,
+    MappedBody, RequestMessage, Source, Sources, StoredParts,
+};
 use imprint_bridge::mapping::{Mapping, MappingRules};
+use imprint_bridge::outbox::Priority;
+use imprint_bridge::time::Timestamp;
 use serde_json::{Value, json};
 
 fn event() -> Value {
@@ -20,8 +28,45 @@ fn event() -> Value {
     serde_json::from_str(event).unwrap()
 }
 
+const INTAKE: IntakeSettings = IntakeSettings {
+    batch_events_max: 1,
+    version_ahead_max: Duration::from_mins(5),
+    foreign_address: ForeignAddress::Park,
+    clearing: Clearing {
+        fields: FieldClearing::Omit,
+        address: AddressClearing::Verify,
+    },
+};
+
+/// Runs a body through intake.
+fn entries(sources: &Sources, source: &Source, body: &[u8]) -> MappedBody {
+    let headers = RequestHeaders::default();
+    let message = RequestMessage {
+        headers: &headers,
+        body,
+    };
+    let now = Timestamp::from_millis(1_800_000_000_000);
+    let context = EntryContext {
+        accepted_at: now,
+        wall_time: now,
+        priority: Priority::Live,
+        digest_key: [7; 32],
+    };
+    let encoding = Encoding::of_body(source, body);
+    sources
+        .entries(source, &encoding, message, &context)
+        .unwrap()
+}
+
 /// Loads the event type of the source `crm`, which maps a whole customer to 26 fields.
 fn shipped() -> EventType {
+    shipped_source()
+        .event_types
+        .remove("customer.changed")
+        .unwrap()
+}
+
+fn shipped_source() -> Source {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("bench.toml");
@@ -33,8 +78,7 @@ fn shipped() -> EventType {
     std::fs::write(&file, text).unwrap();
     let config = Config::read_apart(&[file], Purpose::Check).unwrap();
     let mut sources = sources::read(&config).unwrap();
-    let mut crm = Arc::into_inner(sources.remove(0).source).unwrap();
-    crm.event_types.remove("customer.changed").unwrap()
+    Arc::into_inner(sources.remove(0).source).unwrap()
 }
 
 fn whole_customer(criterion: &mut Criterion) {
@@ -46,6 +90,36 @@ fn whole_customer(criterion: &mut Criterion) {
     criterion.bench_function("validate it", |bencher| {
         bencher.iter(|| black_box(kind.schema.errors(black_box(&event))));
     });
+    for (name, unneeded) in [("nothing", 0), ("twenty members", 20)] {
+        let mut event = event.clone();
+        let customer = event.pointer_mut("/data/customer");
+        let customer = customer.and_then(Value::as_object_mut).unwrap();
+        customer.extend((0..unneeded).map(|number| {
+            let value = json!("a value of usual length");
+            (format!("unneeded_{number}"), value)
+        }));
+        let body = event.to_string();
+        for (kept, parts, cards) in [
+            ("whole", StoredParts::All, CardNumberPolicy::Keep),
+            (
+                "described",
+                StoredParts::Described,
+                CardNumberPolicy::Refuse,
+            ),
+        ] {
+            let source = Source {
+                stored_parts: parts,
+                card_numbers: cards,
+                ..shipped_source()
+            };
+            let source = Arc::new(source);
+            let sources = Sources::new([Arc::clone(&source)], INTAKE);
+            let label = format!("take an event with {name} to drop, kept {kept}");
+            criterion.bench_function(&label, |bencher| {
+                bencher.iter(|| entries(&sources, &source, black_box(body.as_bytes())));
+            });
+        }
+    }
     let bytes = event.to_string();
     criterion.bench_function("parse it", |bencher| {
         bencher.iter(|| black_box(serde_json::from_str::<Value>(black_box(&bytes))));

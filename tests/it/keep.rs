@@ -1,10 +1,23 @@
 //! Tests of the parts of an event that the store keeps: the parts that the schema describes or that an expression reads,
 //! and no card numbers.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
 
+use imprint_bridge::config::sources::{self, SourceSettings};
+use imprint_bridge::config::{Config, Purpose};
+use imprint_bridge::event::RequestHeaders;
+use imprint_bridge::imprint::clearing::{AddressClearing, Clearing, FieldClearing};
+use imprint_bridge::intake::{
+    Encoding, EntryContext, ForeignAddress, IntakeSettings, MappedAgain, RequestMessage, Source,
+    Sources, StoredVersion,
+};
+use imprint_bridge::outbox::{Disposition, Priority, ReplayChange};
+use imprint_bridge::time::Clock;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -501,4 +514,91 @@ fn check_lists_the_parts_of_the_examples_that_are_not_kept() {
     let whole = run("keep = \"all\"");
     assert!(!whole.contains("not kept"), "{whole}");
     assert!(whole.contains("body.keep"), "{whole}");
+}
+
+/// FAULTS N621: every example of this repository gives the same result after the store has dropped parts of its event.
+#[test]
+fn a_stored_example_gives_the_same_request_when_it_is_mapped_again() {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut compared = 0;
+    for folder in ["config/sources", "config/examples"] {
+        for settings in shipped(&package.join(folder)) {
+            let name = settings.source.name.clone();
+            let examples = package.join(folder).join(name.as_str());
+            let all = Sources::new([Arc::clone(&settings.source)], INTAKE);
+            for file in fs::read_dir(examples).unwrap() {
+                compared += map_again(&all, &settings.source, &file.unwrap().path());
+            }
+        }
+    }
+    assert!(compared > 40, "only {compared} examples");
+}
+
+const INTAKE: IntakeSettings = IntakeSettings {
+    batch_events_max: 100,
+    version_ahead_max: Duration::from_hours(24 * 365),
+    foreign_address: ForeignAddress::Skip,
+    clearing: Clearing {
+        fields: FieldClearing::Omit,
+        address: AddressClearing::Verify,
+    },
+};
+
+/// Reads the source files in a folder of this repository.
+fn shipped(folder: &Path) -> Vec<SourceSettings> {
+    let settings = tempfile::NamedTempFile::with_suffix(".toml").unwrap();
+    let schemas = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas");
+    let text = format!("sources_dir = {folder:?}\nschemas_dir = {schemas:?}\n");
+    fs::write(settings.path(), text).unwrap();
+    let config = Config::read_apart(&[settings.path().to_owned()], Purpose::Check).unwrap();
+    sources::read(&config).unwrap()
+}
+
+/// Stores the events of an example, maps them again, and returns the number of compared events.
+fn map_again(all: &Sources, source: &Source, file: &Path) -> usize {
+    let path = file.to_str().unwrap();
+    let Some(stem) = path.strip_suffix(".event.json") else {
+        return 0;
+    };
+    let body = fs::read(file).unwrap();
+    let lines = fs::read_to_string(format!("{stem}.headers.txt")).unwrap_or_default();
+    let pairs: BTreeMap<_, _> = lines
+        .lines()
+        .filter_map(|line| line.split_once(": "))
+        .map(|(name, value)| (name.to_lowercase(), json!(value)))
+        .collect();
+    let headers = RequestHeaders::of_json(&json!(pairs));
+    let message = RequestMessage {
+        headers: &headers,
+        body: &body,
+    };
+    let encoding = Encoding::of_body(source, &body);
+    let now = Clock::machine().now();
+    let context = EntryContext {
+        accepted_at: now,
+        wall_time: now,
+        priority: Priority::Live,
+        digest_key: [7; 32],
+    };
+    let Ok(mapped) = all.entries(source, &encoding, message, &context) else {
+        return 0;
+    };
+    let again = MappedAgain {
+        stored: StoredVersion::Mapped(None),
+        wall_time: now,
+    };
+    let mut compared = 0;
+    for entry in mapped.entries {
+        if let Disposition::Enqueue(expected) = &entry.disposition {
+            let replayed = all.remap(&source.name, &entry.event_type, &entry.event, again);
+            let Ok(ReplayChange::Mapped(found)) = replayed else {
+                panic!("{path}: {replayed:?}");
+            };
+            assert_eq!(found.update, expected.update, "{path}");
+            assert_eq!(found.customer, expected.customer, "{path}");
+            assert_eq!(found.version, expected.version, "{path}");
+            compared += 1;
+        }
+    }
+    compared
 }

@@ -78,10 +78,12 @@ impl Schema {
 struct Described<'s> {
     schemas: Vec<&'s Value>,
     used: Vec<usize>,
+    /// Whether a keyword describes the value with `true` or `{}`: everything inside the value is then described.
+    is_whole: bool,
 }
 
-/// Identifies [`Described`]: the addresses of the subschemas, and the used parts.
-type DescribedKey = (Vec<usize>, Vec<usize>);
+/// Identifies [`Described`]: the addresses of the subschemas, the used parts, and `is_whole`.
+type DescribedKey = (Vec<usize>, Vec<usize>, bool);
 
 /// The schema needs too many rules.
 #[derive(Debug)]
@@ -106,7 +108,11 @@ impl<'s> RuleTable<'s> {
             schemas.clear();
         }
         let used = (0..self.reads.nodes.len().min(1)).collect();
-        self.index(Described { schemas, used })?;
+        self.insert(Described {
+            schemas,
+            used,
+            is_whole: false,
+        })?;
         let mut rules = Vec::new();
         while let Some(described) = self.queue.pop_front() {
             let rule = self.rule(&described)?;
@@ -115,15 +121,34 @@ impl<'s> RuleTable<'s> {
         Ok(rules)
     }
 
+    /// Returns the index of the rule for a value to which these subschemas and used parts apply.
+    fn index(
+        &mut self,
+        applied: impl IntoIterator<Item = &'s Value>,
+        used: Vec<usize>,
+    ) -> Result<RuleIndex, TooLarge> {
+        let mut described = Described {
+            used,
+            ..Described::default()
+        };
+        for schema in applied {
+            let schemas = self.with_same_place(vec![schema]);
+            described.is_whole |= schemas.iter().all(|schema| is_silent(schema));
+            described.schemas.extend(schemas);
+        }
+        self.insert(described)
+    }
+
     /// Returns the index of the rule for a description.
-    fn index(&mut self, mut described: Described<'s>) -> Result<RuleIndex, TooLarge> {
-        described.schemas = self.with_same_place(described.schemas);
+    fn insert(&mut self, mut described: Described<'s>) -> Result<RuleIndex, TooLarge> {
+        let address = |schema: &&Value| std::ptr::from_ref(*schema).addr();
+        described.schemas.sort_unstable_by_key(address);
+        described.schemas.dedup_by_key(|schema| address(schema));
         described.used.sort_unstable();
         described.used.dedup();
-        let address = |schema: &&Value| std::ptr::from_ref(*schema).addr();
         let addresses = described.schemas.iter().map(address).collect();
         let next = self.known.len();
-        let key = (addresses, described.used.clone());
+        let key = (addresses, described.used.clone(), described.is_whole);
         let index = *self.known.entry(key).or_insert(next);
         if index == next {
             if next >= RULES_MAX {
@@ -134,7 +159,7 @@ impl<'s> RuleTable<'s> {
         Ok(index)
     }
 
-    /// Adds the subschemas that apply to the same value. The result is sorted by address.
+    /// Adds the subschemas that apply to the same value.
     fn with_same_place(&self, schemas: Vec<&'s Value>) -> Vec<&'s Value> {
         let mut all: BTreeMap<usize, &'s Value> = BTreeMap::new();
         let mut waiting = schemas;
@@ -161,8 +186,12 @@ impl<'s> RuleTable<'s> {
             .iter()
             .filter_map(|index| self.reads.nodes.get(*index))
             .collect();
-        let is_whole = used.iter().any(|node| node.is_whole)
-            || keeps_whole(&described.schemas)
+        let is_whole = described.is_whole
+            || used.iter().any(|node| node.is_whole)
+            || described
+                .schemas
+                .iter()
+                .any(|schema| compares_whole(schema))
             || described
                 .schemas
                 .iter()
@@ -230,15 +259,12 @@ impl<'s> RuleTable<'s> {
             for schema in schemas {
                 applied.extend(self.member(schema, name));
             }
-            let described = Described {
-                schemas: applied,
-                used: used
-                    .iter()
-                    .flat_map(|node| node.members.get(name).into_iter().chain(&node.each))
-                    .copied()
-                    .collect(),
-            };
-            members.insert(name.to_owned(), self.index(described)?);
+            let used = used
+                .iter()
+                .flat_map(|node| node.members.get(name).into_iter().chain(&node.each))
+                .copied()
+                .collect();
+            members.insert(name.to_owned(), self.index(applied, used)?);
         }
         Ok(members)
     }
@@ -264,13 +290,8 @@ impl<'s> RuleTable<'s> {
             let patterns = named.iter().filter_map(|(pattern, _)| compiled(pattern));
             patterns.collect()
         });
-        let rule = self.index(Described {
-            schemas: every
-                .into_iter()
-                .chain(named.into_iter().map(|(_, schema)| schema))
-                .collect(),
-            used: each,
-        })?;
+        let named = named.into_iter().map(|(_, schema)| schema);
+        let rule = self.index(every.into_iter().chain(named), each)?;
         Ok(Some(OtherMembers { patterns, rule }))
     }
 
@@ -300,21 +321,13 @@ impl<'s> RuleTable<'s> {
         if !keeps_all && count == 0 {
             return Ok(None);
         }
-        let rule = self.index(Described {
-            schemas: all.into_iter().chain(first.into_iter().flatten()).collect(),
-            used: each,
-        })?;
+        let first = first.into_iter().flatten();
+        let rule = self.index(all.into_iter().chain(first), each)?;
         Ok(Some(KeptItems {
             count: (!keeps_all).then_some(count),
             rule,
         }))
     }
-}
-
-/// Returns whether the schemas of one value describe everything inside the value.
-fn keeps_whole(schemas: &[&Value]) -> bool {
-    let any = !schemas.is_empty() && schemas.iter().all(|schema| is_silent(schema));
-    any || schemas.iter().any(|schema| compares_whole(schema))
 }
 
 /// Returns whether a schema says nothing about a value, apart from its references: `true`, `{}`, and annotations.
@@ -343,3 +356,6 @@ fn has_wide_reference(schema: &Value) -> bool {
     let key = |key: &str| schema.get(key).is_some();
     key("$dynamicRef") || key("$recursiveRef")
 }
+
+#[cfg(test)]
+mod tests;
