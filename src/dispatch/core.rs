@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::delivery::Delivery;
-use self::in_flight::InFlight;
+use self::in_flight::{InFlight, untried_places};
 use super::destination::{Destination, Inquiry, SendPermits};
 use super::evidence::SavedEvidence;
 use super::lane_exchange::{ImprintCall, ImprintReply};
@@ -39,6 +39,7 @@ pub use super::stored_wait::StoredWait;
 mod conclude;
 mod delivery;
 mod in_flight;
+mod slow;
 
 #[cfg(test)]
 mod tests;
@@ -62,11 +63,6 @@ const REQUESTS_PER_PREFETCHED_LANE: usize = 2;
 ///
 /// Even if thousands of lanes fail or hang, three quarters of the request slots stay free for other lanes.
 const REQUESTS_PER_FAILING_LANE: usize = 4;
-
-/// In each group of this many request slots, one slot is reserved for lanes that Imprint answered before.
-///
-/// Hanging first requests of new customers can therefore never fill all request slots.
-const REQUESTS_PER_KEPT_PLACE: usize = 4;
 
 /// The limits of one dispatch thread.
 #[derive(Clone, Copy, Debug)]
@@ -190,8 +186,14 @@ impl Core {
             return LoopAction::SaveEvidence(evidence);
         }
         let free = self.lanes_max().saturating_sub(self.deliveries.len());
+        let well = self.deliveries.values().filter(|lane| lane.is_well());
+        let limits = (self.limits.concurrency, self.limits.deadline);
+        let slow = slow::limit(&self.in_flight, limits, well, moment.now);
+        let free = slow.map_or(free, |slow| slow.free.min(free));
         if free == 0 || self.claiming.is_some() || self.is_stopping {
-            return LoopAction::SleepUntil(moment.now.after(POLL_EVERY));
+            let next = slow.and_then(|slow| slow.next).into_iter();
+            let poll = moment.now.after(POLL_EVERY);
+            return LoopAction::SleepUntil(next.fold(poll, Timestamp::min));
         }
         let mut permits = match self.destination.acquire(free, moment.now) {
             Ok(permits) => permits,
@@ -208,7 +210,7 @@ impl Core {
         } else if permits.is_probe() {
             Pick::LeastFailed(moment.random)
         } else {
-            Pick::LongestDue(self.shares(&mut permits))
+            Pick::LongestDue(self.shares(&mut permits, slow.is_some()))
         };
         let max = permits.count();
         self.claiming = Some(permits);
@@ -219,7 +221,7 @@ impl Core {
     ///
     /// One place is kept for failing lanes, because other lanes can fill every claim for hours. A core with a single
     /// request slot keeps no place, because hanging failing lanes would fill the only slot.
-    fn shares(&self, permits: &mut SendPermits) -> LaneShares {
+    fn shares(&self, permits: &mut SendPermits, newest_first: bool) -> LaneShares {
         let concurrency = self.limits.concurrency;
         let places = (concurrency / REQUESTS_PER_FAILING_LANE).max(1);
         let max = permits.allow_failing(places.saturating_sub(self.failing));
@@ -235,6 +237,7 @@ impl Core {
         LaneShares {
             failing,
             untried_max: self.lanes_max().saturating_sub(kept + held),
+            newest_first,
         }
     }
 
@@ -387,11 +390,4 @@ impl Core {
 struct Context<'a> {
     destination: &'a Destination,
     rules: &'a DeliveryRules,
-}
-
-/// Returns the number of request slots that are open to untried lanes. The remaining slots are reserved for lanes that
-/// Imprint answered before. A core with a single slot reserves none.
-fn untried_places(concurrency: usize) -> usize {
-    let kept = (concurrency / REQUESTS_PER_KEPT_PLACE).max(1);
-    concurrency.saturating_sub(kept).max(1)
 }

@@ -15,8 +15,11 @@ pub const WAITING_WINDOW: usize = 1000;
 /// Without this second window, the oldest entries of a customer with many new events would never finish.
 pub const OLDEST_WINDOW: usize = 50;
 
-/// The number of due lanes from which dispatch selects the lane with the fewest failures to probe Imprint.
-pub const PROBE_WINDOW: usize = 256;
+/// The number of due lanes from which dispatch selects the lane with the fewest failures to probe Imprint, or the lane
+/// that became due last while many requests hang.
+///
+/// A higher number finds the lanes of healthy customers behind more lanes of hanging customers.
+pub const PROBE_WINDOW: usize = 1024;
 
 /// The maximum number of bytes of updates that one claim reads from a lane. The last entry that the claim reads does
 /// not count.
@@ -47,7 +50,8 @@ pub struct ClaimBounds {
     pub bytes: usize,
     /// The number of lanes of each queue that the store treats as possibly in flight after a crash.
     pub in_flight: usize,
-    /// The number of due lanes from which dispatch selects the lane with the fewest failures to probe Imprint.
+    /// The number of due lanes from which dispatch selects the lane with the fewest failures to probe Imprint, or the
+    /// lane that became due last while many requests hang.
     pub probe: usize,
 }
 

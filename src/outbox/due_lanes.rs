@@ -74,11 +74,29 @@ struct DueLanes {
 }
 
 impl DueLanes {
-    /// Adds at most `room` lanes of two queues: the lanes that have been due longest. Returns the last added lane.
-    fn merge(&mut self, one: Self, other: Self, room: usize) -> Option<DueLane> {
+    /// Keeps only the `room` lanes that became due last.
+    fn newest(mut self, room: usize) -> Self {
+        let kept = self.due.split_off(self.due.len().saturating_sub(room));
+        let left = self.due.first().map(|due| due.due);
+        self.left = self.left.into_iter().chain(left).min();
+        self.due = kept;
+        self
+    }
+
+    /// Adds at most `room` lanes of two queues: the lanes that have been due longest, or the lanes that became due last.
+    /// Returns the last added lane.
+    fn merge(
+        &mut self,
+        one: Self,
+        other: Self,
+        (room, newest_first): (usize, bool),
+    ) -> Option<DueLane> {
         let mut due = one.due;
         due.extend(other.due);
         due.sort_unstable();
+        if newest_first {
+            due.reverse();
+        }
         let left = due.split_off(room.min(due.len()));
         let left = left.first().map(|due| due.due);
         let lefts = [self.left, one.left, other.left, left];
@@ -122,17 +140,34 @@ fn longest_due<Q: DueQueues>(
     let mut untried_max = shares.untried_max;
     let mut is_untried_left = false;
     let well_max = max.saturating_sub(kept);
+    let window = queues.bounds().probe;
     for priority in [Priority::Live, Priority::Low] {
         let room = well_max.saturating_sub(picked.due.len());
         let of = |standing, max| due(queues, [LaneClass::new(priority, standing)], max, now);
-        let well = of(Standing::Well, room)?;
-        let mut untried = of(Standing::Untried, room.min(untried_max))?;
+        let well = if shares.newest_first {
+            of(Standing::Well, window)?.newest(room)
+        } else {
+            of(Standing::Well, room)?
+        };
+        let untried_room = room.min(untried_max);
+        let mut untried = if shares.newest_first {
+            of(Standing::Untried, window)?.newest(untried_room)
+        } else {
+            of(Standing::Untried, untried_room)?
+        };
         if untried_max < room && untried.left.take().is_some() {
             is_untried_left = true;
         }
         let untried_lanes = untried.due.clone();
-        let last = picked.merge(well, untried, room);
-        let taken = untried_lanes.partition_point(|due| Some(*due) <= last);
+        let last = picked.merge(well, untried, (room, shares.newest_first));
+        let is_taken = |due: &&DueLane| match shares.newest_first {
+            true => Some(**due) >= last,
+            false => Some(**due) <= last,
+        };
+        let taken = match last {
+            Some(_) => untried_lanes.iter().filter(is_taken).count(),
+            None => 0,
+        };
         untried_max = untried_max.saturating_sub(taken);
     }
     let room = max.saturating_sub(picked.due.len());
@@ -146,14 +181,24 @@ fn longest_due<Q: DueQueues>(
     })
 }
 
+/// The lanes that became due last come first: the lanes that have been due longest possibly belong to customers whose
+/// requests fail.
 fn not_failed<Q: DueQueues>(
     queues: &Q,
     max: usize,
     now: Timestamp,
 ) -> Result<PickedLanes, Q::Error> {
+    let window = queues.bounds().probe;
     let [live, low] = LaneClass::with(Standing::Well);
     let [new_live, new_low] = LaneClass::with(Standing::Untried);
-    let found = due(queues, [live, low, new_live, new_low], max, now)?;
+    let mut found = DueLanes::default();
+    for class in [live, low, new_live, new_low] {
+        let room = max.saturating_sub(found.due.len());
+        let lanes = due(queues, [class], window, now)?.newest(room);
+        found.left = found.left.into_iter().chain(lanes.left).min();
+        found.later = found.later.into_iter().chain(lanes.later).min();
+        found.due.extend(lanes.due);
+    }
     let failing = due(queues, LaneClass::with(Standing::Failing), 0, now)?;
     let next_due = [found.left, found.later, failing.later];
     Ok(PickedLanes {

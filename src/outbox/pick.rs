@@ -6,7 +6,8 @@ pub enum Pick {
     /// Claims the lanes that have been due longest. Lanes whose last request failed come last. Failing lanes and
     /// untried lanes take only their shares of the claim.
     LongestDue(LaneShares),
-    /// Claims lanes whose last request did not fail. Untried lanes come last, because their customers possibly cause
+    /// Claims lanes whose last request did not fail, among the [`PROBE_WINDOW`](super::PROBE_WINDOW) first lanes of each
+    /// queue. The lanes that became due last come first. Untried lanes come last, because their customers possibly cause
     /// failures.
     NotFailed,
     /// Claims a lane with the fewest failures; a random number picks one of several such lanes. The store looks at the
@@ -44,6 +45,9 @@ pub struct LaneShares {
     /// The maximum number of untried lanes in the claim. Without a maximum, the hanging first requests of hundreds of
     /// new customers would hold every place.
     pub untried_max: usize,
+    /// Claims the lanes that became due last, among the [`PROBE_WINDOW`](super::PROBE_WINDOW) first lanes: many requests hang, and the lanes of
+    /// hanging customers have been due longest.
+    pub newest_first: bool,
 }
 
 impl LaneShares {
@@ -51,6 +55,7 @@ impl LaneShares {
     pub const UNLIMITED: Self = Self {
         failing: FailingShare::UNLIMITED,
         untried_max: usize::MAX,
+        newest_first: false,
     };
 }
 

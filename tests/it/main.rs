@@ -29,6 +29,7 @@ mod explained;
 mod fairness;
 mod flow;
 mod guide;
+mod hanging;
 mod hostile;
 mod identity;
 mod keep;

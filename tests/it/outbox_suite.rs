@@ -406,12 +406,14 @@ async fn untried_lanes_take_a_share_of_a_claim() {
         };
         append(outbox, &[again("w-1", "W-1", 3), again("w-2", "W-2", 5)]).await;
         let now = NOW.after(Duration::from_secs(9));
-        let share = |untried_max| {
+        let longest = |untried_max, newest_first| {
             Pick::LongestDue(LaneShares {
                 untried_max,
+                newest_first,
                 ..LaneShares::UNLIMITED
             })
         };
+        let (share, newest) = (|max| longest(max, false), |max| longest(max, true));
         for (max, pick, expected, is_left) in [
             (9, share(9), "U-1 U-2 W-1 U-3 W-2", false),
             (9, share(3), "U-1 U-2 W-1 U-3 W-2", false),
@@ -420,7 +422,11 @@ async fn untried_lanes_take_a_share_of_a_claim() {
             (2, share(1), "U-1 W-1", true),
             (2, share(9), "U-1 U-2", false),
             (9, Pick::NotFailed, "W-1 W-2 U-1 U-2 U-3", false),
-            (1, Pick::NotFailed, "W-1", false),
+            // A newly arrived lane probes at once.
+            (1, Pick::NotFailed, "W-2", false),
+            (1, newest(9), "W-2", false),
+            (2, newest(9), "W-2 U-3", false),
+            (2, newest(0), "W-2 W-1", true),
         ] {
             let claim = outbox.claim(now, max, pick).await.unwrap();
             let keys = claim.lanes.iter().filter_map(|lane| match &lane.key {

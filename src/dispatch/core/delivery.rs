@@ -13,6 +13,7 @@ use crate::dispatch::lane_exchange::{
 };
 use crate::dispatch::policy::{Attempt, Decision, Effect, Rest};
 use crate::dispatch::settlement::settlement;
+use crate::imprint::Outcome;
 use crate::outbox::{
     ClaimToken, ClaimedLane, EntryId, LaneId, MaybeSent, Settlement, Standing, Trials,
 };
@@ -83,7 +84,15 @@ impl Delivery {
         matches!(self.standing, Standing::Failing)
     }
 
+    /// Returns whether Imprint answered the lane before, and the last request of the lane did not fail.
+    pub(super) const fn is_well(&self) -> bool {
+        matches!(self.standing, Standing::Well)
+    }
+
     pub(super) fn start(&mut self, context: Context<'_>, moment: Moment) -> LaneAction {
+        if let Some(permit) = &mut self.in_flight {
+            permit.start(moment.now);
+        }
         let mut claimed = match mem::replace(&mut self.stage, Stage::Exchanging) {
             Stage::Queued(claimed) => claimed,
             later @ (Stage::Exchanging | Stage::WaitingForToken(_) | Stage::Settling(_)) => {
@@ -244,6 +253,11 @@ impl Delivery {
         context: Context<'_>,
         moment: Moment,
     ) -> LaneAction {
+        if let (Conclusion::Updated(Outcome::Applied(_)), Some(permit)) =
+            (&conclusion, &self.in_flight)
+        {
+            permit.applied(moment.now);
+        }
         self.in_flight = None;
         let permit = self.permit.take();
         self.asked_at = permit.as_ref().map(SendPermit::sent_at);

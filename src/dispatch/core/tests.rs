@@ -247,6 +247,7 @@ fn a_claim_asks_for_as_many_lanes_as_may_be_held() {
         pick: Pick::LongestDue(LaneShares {
             failing: FailingShare { kept: 1, max: 1 },
             untried_max: 5,
+            newest_first: false,
         }),
     };
     is_action(&polled(&mut core, moment(NOW)), &expected);
