@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -285,6 +286,36 @@ fn check_reads_the_files_for_the_connections_to_imprint() {
         ),
     ] {
         check(folder.path(), &settings, expected);
+    }
+}
+
+/// FAULTS N544: the private key and the credentials are secret files like all others.
+#[test]
+fn production_refuses_a_key_or_credentials_that_everybody_can_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("secret");
+    for (more, setting) in [
+        (
+            format!("client_certificate_file = \"{TLS}/client.pem\"\nclient_key_file"),
+            "imprint.client_key_file",
+        ),
+        (
+            "proxy_url = \"http://proxy.example:3128\"\nproxy_credentials_file".to_owned(),
+            "imprint.proxy_credentials_file",
+        ),
+    ] {
+        let settings = folder.path().join("settings.toml");
+        fs::write(&settings, format!("[imprint]\n{more} = {secret:?}")).unwrap();
+        fs::write(&secret, "user:canary").unwrap();
+        for (mode, is_refused) in [(0o644, true), (0o640, false)] {
+            fs::set_permissions(&secret, fs::Permissions::from_mode(mode)).unwrap();
+            let arguments = ["check", "--profile", "production", "--config"];
+            let arguments = [&arguments[..], &[settings.to_str().unwrap()]].concat();
+            let errors = commands::text(&commands::run(&arguments, "").stderr);
+            let refusal = format!("{setting}: {} must not be readable", secret.display());
+            assert_eq!(errors.contains(&refusal), is_refused, "{errors}");
+            assert!(!errors.contains("canary"), "{errors}");
+        }
     }
 }
 
