@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::*;
-use crate::process::{Process, command};
+use crate::process::Process;
 
 impl CustomerApp {
     fn journal(&self) -> PathBuf {
@@ -148,7 +148,7 @@ fn a_crash_in_an_erasure_leaves_nothing_of_the_customer() {
         bridge.fill(CUSTOMER);
         bridge.app.leave_waiting_entries();
         bridge.app.stop().unwrap();
-        let mut serve = command(&bridge.app.files);
+        let mut serve = crate::process::command(&bridge.app.files);
         serve.env("IMPRINT_BRIDGE_FAILPOINTS", format!("crash:{point}"));
         let mut process = Process::start(serve);
         let (_, ops) = process.ready();
