@@ -230,7 +230,7 @@ fn type_rule(leaf: &Leaf, count: usize, record: &JsonPath) -> TypeRule {
             named.join(", ")
         ));
     } else if !is_in_envelope(&leaf.path, record) {
-        rule.decide(&format!("The event type: the draft reads `{path}`. Somebody who changes the settings of the source can rename this member."));
+        rule.decide(&format!("The event type: the draft reads `{path}`. A change of the settings of the CRM can rename this member."));
     }
     TypeRule { rule, types }
 }

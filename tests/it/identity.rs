@@ -288,7 +288,7 @@ fn a_search_that_contradicts_a_confirmed_pair_sends_nothing() {
     assert_eq!(updates(), 2);
 }
 
-/// FAULTS N725: Imprint has linked the customer anew, and the earlier id belongs to nobody.
+/// FAULTS N725: Imprint has given the customer a new link, and no customer has the earlier id.
 #[test]
 fn a_search_after_a_new_link_at_imprint_is_believed() {
     let app = two_customers();

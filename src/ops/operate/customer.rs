@@ -113,7 +113,7 @@ impl Operations {
         })
     }
 
-    /// Finds the customer that an operator names. A customer whom the store does not know has no lane and no identity
+    /// Finds the customer that an operator names. A customer that the store does not know has no lane and no identity
     /// link.
     pub(super) async fn find_customer(&self, name: CustomerName) -> Result<LoadedLane, Error> {
         let named: Vec<CustomerRef> = match name {

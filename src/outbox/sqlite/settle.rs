@@ -185,7 +185,7 @@ fn update_lane(
     Ok(())
 }
 
-/// Ends entries of a customer whom an operator has erased and blocked. The search has found the customer's Imprint id.
+/// Ends entries of a customer that an operator has erased and blocked. The search has found the customer's Imprint id.
 fn end_blocked(
     statements: &Statements<'_>,
     settlement: &Settlement,

@@ -75,7 +75,7 @@ async fn deliver(outbox: &dyn Outbox) -> usize {
     sent
 }
 
-/// Moves the first entry of a lane to the customer `CUST-1`, whom a search has found.
+/// Moves the first entry of a lane to the customer `CUST-1`, which a search has found.
 fn moved(claimed: &ClaimedLane) -> Settlement {
     Settlement {
         attempted: Vec::new(),
@@ -212,7 +212,7 @@ async fn a_blocked_customer_stays_out_under_every_id() {
     }
 }
 
-/// FAULTS N643: the version floor of a customer whom the bridge knew only by the CRM's id.
+/// FAULTS N643: the version floor of a customer that the bridge knew only by the CRM's id.
 #[tokio::test]
 async fn a_floor_moves_to_the_lane_that_a_search_finds() {
     for (engine, outbox, _folder) in engines() {
