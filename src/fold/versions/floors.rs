@@ -25,6 +25,25 @@ impl LaneVersions {
         self.is_unsent |= other.is_unsent && !other.delivered.0.is_empty();
     }
 
+    /// Records the version floors of another lane, as [`Self::raise`] does.
+    ///
+    /// Leaves out the delivered versions of the other lane: Imprint has these values for another customer, and a value of
+    /// this customer that is older than them is still new for this customer.
+    pub fn raise_to_floors_of(&mut self, other: &Self) {
+        let versions = other.delivered.0.iter();
+        let floors = versions.filter(|(_, version)| version.arrival == FLOOR_ARRIVAL);
+        let floors = Self {
+            delivered: Versions(
+                floors
+                    .map(|(field, version)| (field.clone(), *version))
+                    .collect(),
+            ),
+            is_unsent: other.is_unsent,
+            in_doubt: None,
+        };
+        self.raise_to(&floors);
+    }
+
     /// Returns whether the lane has no version and no request in doubt.
     pub fn is_empty(&self) -> bool {
         self.delivered.0.is_empty() && self.in_doubt.is_none()
@@ -124,6 +143,19 @@ mod tests {
                 "{field} {value}"
             );
         }
+    }
+
+    /// FAULTS N764: entries move from the lane of one customer to the lane of another.
+    #[test]
+    fn only_floors_move_to_another_lane() {
+        let mut erased = LaneVersions::default();
+        erased.raise(version(5, 1), update("email").fields());
+        let mut source = erased.erased();
+        source.raise(version(7, 2), update("phone").fields());
+        let mut other = LaneVersions::default();
+        other.raise_to_floors_of(&source);
+        let email = Field::parse("email").unwrap();
+        assert_eq!(other.delivered.0.keys().collect::<Vec<_>>(), [&email]);
     }
 
     /// FAULTS N643: without a version of the source, only the arrival orders values, so a floor would keep out every

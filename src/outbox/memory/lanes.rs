@@ -237,7 +237,7 @@ impl MemoryTables {
         let Some(lane) = self.lanes.get_mut(&from) else {
             return;
         };
-        let (priority, floors) = (lane.priority, lane.versions.clone());
+        let (priority, from_versions) = (lane.priority, lane.versions.clone());
         let entries: Vec<WaitingEntry> = moved
             .entries
             .iter()
@@ -246,7 +246,7 @@ impl MemoryTables {
             .collect();
         let (to_lane, to) = self.lane_of(LaneKey::Imprint(moved.to.clone()));
         to.respell(&moved.to);
-        to.versions.raise_to(&floors);
+        to.versions.raise_to_floors_of(&from_versions);
         for entry in &entries {
             to.enter(entry.clone(), priority, now);
         }

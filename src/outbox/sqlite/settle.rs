@@ -228,9 +228,9 @@ fn move_entries(
     lane.enter(statements, &key, None)?;
     if statements.tombstones().is_some() {
         // Before an erasure, the customer possibly had only the lane with the CRM's id.
-        let floors = versions::of_lane(statements, settlement.lane)?;
+        let from = versions::of_lane(statements, settlement.lane)?;
         let mut versions = versions::of_lane(statements, lane.id)?;
-        versions.raise_to(&floors);
+        versions.raise_to_floors_of(&from);
         versions::store(statements, lane.id, &versions)?;
     }
     for entry in &moved.entries {

@@ -236,6 +236,24 @@ async fn a_floor_moves_to_the_lane_that_a_search_finds() {
     }
 }
 
+/// FAULTS N764: an entry that moves to another customer brings no delivered version along, also not in a store that has
+/// erased a customer.
+#[tokio::test]
+async fn a_delivered_version_stays_with_its_customer() {
+    for (engine, outbox, _folder) in engines() {
+        let outbox = outbox.as_ref();
+        append(outbox, &[entry("x", "CUST-9", 1)]).await;
+        erase(outbox, imprint("CUST-9"), LaterEvents::Delivered).await;
+        append(outbox, &[entry("a", "CUST-2", 5)]).await;
+        assert_eq!(deliver(outbox).await, 1, "{engine}");
+        append(outbox, &[entry("b", "CUST-2", 4)]).await;
+        let claimed = claim_one(outbox).await;
+        record(outbox, moved(&claimed)).await;
+        assert_eq!(deliver(outbox).await, 1, "{engine}");
+        assert_eq!(states(outbox, &["b"]).await, [State::Delivered], "{engine}");
+    }
+}
+
 /// FAULTS N644: nothing changes while a request of the customer is in flight.
 #[tokio::test]
 async fn a_claimed_lane_is_not_erased() {
