@@ -484,6 +484,26 @@ fn a_quota_is_a_full_disk() {
     }
 }
 
+/// FAULTS N741, D04: the disk is full when the bridge truncates the log, which it does every 25 s to erase ended entries.
+#[test]
+fn a_truncation_of_the_log_on_a_full_disk_does_not_end_the_process() {
+    let mut bridge = Bridge::serve(Bridge::prepare(), with_faults);
+    // The store file has to grow when SQLite writes these entries back.
+    (0..50).for_each(|number| bridge.accept(&format!("e-{number}")));
+    DiskFault::Quota.begin(&bridge.files);
+    let clock = Clock::machine();
+    let start = clock.now();
+    wait_for("the truncation of the log", || {
+        (clock.now().since(start) > Duration::from_secs(27)).then_some(())
+    });
+    let log = bridge.process.log();
+    assert!(bridge.process.child.try_wait().unwrap().is_none(), "{log}");
+    assert_eq!(bridge.get("/livez").status, 200, "{log}");
+    DiskFault::Quota.end(&bridge.files);
+    bridge.accept("after");
+    bridge.stop();
+}
+
 /// FAULTS D04, V1: with a limit on the size of files, the store is full and the process lives.
 #[test]
 fn a_file_size_limit_is_a_full_disk() {

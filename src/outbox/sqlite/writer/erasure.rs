@@ -18,8 +18,9 @@ impl Writer<'_> {
         let answer = match erased {
             Ok(true) => Ok(()),
             Ok(false) => Err(Error::Busy),
-            Err(error) if stops_the_store(&error) => return Err(error),
+            // First: SQLite reports a full disk also as a failed write, which otherwise stops the store.
             Err(error) if self.disk.is_full(&error) => Err(Error::Full),
+            Err(error) if stops_the_store(&error) => return Err(error),
             Err(error) => Err(failed(&error, "erasing")),
         };
         for reply in replies {
