@@ -84,6 +84,26 @@ struct Case {
     lines: Vec<String>,
 }
 
+/// Drafts the source `crm3`. Returns the source file and what the command prints.
+#[track_caller]
+fn drafted(folder: &Path, samples: &[Value], headers: &str) -> (String, String) {
+    let toml = checked_draft(folder, "crm3", samples, headers);
+    let again = tempfile::tempdir().unwrap();
+    let output = draft(again.path(), "crm3", samples, headers);
+    (toml, text(&output.stdout))
+}
+
+#[track_caller]
+fn has_line(toml: &str, line: &str) {
+    let found = toml.lines().any(|found| found == line);
+    assert!(found, "{line} in\n{toml}");
+}
+
+#[track_caller]
+fn says(report: &str, sentence: &str) {
+    assert!(report.contains(sentence), "{sentence} in\n{report}");
+}
+
 /// FAULTS N400: the members of each body have the names and the places of another CRM.
 #[test]
 fn a_sample_of_any_crm_becomes_a_source_that_check_accepts() {

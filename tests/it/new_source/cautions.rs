@@ -1,35 +1,14 @@
 //! Tests that a draft takes no doubtful member in silence, and copies no secret.
 
 use std::fs;
-use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{checked_draft, draft, example, run_in};
+use super::{draft, drafted, example, has_line, run_in, says};
 use crate::commands::text;
 
 const TIME: &str = "2025-02-13T19:08:07Z";
 const SECRET: &str = "0123456789abcdef0123";
-
-/// Drafts a source. Returns the source file and what the command prints.
-#[track_caller]
-fn drafted(folder: &Path, samples: &[Value], headers: &str) -> (String, String) {
-    let toml = checked_draft(folder, "crm3", samples, headers);
-    let again = tempfile::tempdir().unwrap();
-    let output = draft(again.path(), "crm3", samples, headers);
-    (toml, text(&output.stdout))
-}
-
-#[track_caller]
-fn has_line(toml: &str, line: &str) {
-    let found = toml.lines().any(|found| found == line);
-    assert!(found, "{line} in\n{toml}");
-}
-
-#[track_caller]
-fn says(report: &str, sentence: &str) {
-    assert!(report.contains(sentence), "{sentence} in\n{report}");
-}
 
 /// An event as a relay posts it: the ids of the notification, the record, and the time of the reading.
 fn relayed(read_at: &str, phone_numbers: &Value) -> Value {

@@ -1,32 +1,11 @@
 //! Tests of drafts from the samples of a CRM with an id in each event, deletions, invalid samples, and custom fields.
 
 use std::fs;
-use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{checked_draft, draft, run_in};
+use super::{checked_draft, drafted, has_line, run_in, says};
 use crate::commands::text;
-
-/// Drafts a source. Returns the source file and what the command prints.
-#[track_caller]
-fn drafted(folder: &Path, samples: &[Value], headers: &str) -> (String, String) {
-    let toml = checked_draft(folder, "crm4", samples, headers);
-    let again = tempfile::tempdir().unwrap();
-    let output = draft(again.path(), "crm4", samples, headers);
-    (toml, text(&output.stdout))
-}
-
-#[track_caller]
-fn has_line(toml: &str, line: &str) {
-    let found = toml.lines().any(|found| found == line);
-    assert!(found, "{line} in\n{toml}");
-}
-
-#[track_caller]
-fn says(report: &str, sentence: &str) {
-    assert!(report.contains(sentence), "{sentence} in\n{report}");
-}
 
 /// An event of a CRM in the number `number`. All events are about one customer.
 fn event(number: u8, event_type: &str, changes: &Value) -> Value {
@@ -100,9 +79,9 @@ fn an_id_that_differs_in_every_sample_is_the_events_id_or_a_candidate() {
 fn the_proposed_split_makes_a_second_delivery_a_duplicate() {
     let folder = tempfile::tempdir().unwrap();
     let sample = event(1, "ContactUpdate", &json!({"webhookId": "-"}));
-    let toml = checked_draft(folder.path(), "crm4", &[sample], "");
+    let toml = checked_draft(folder.path(), "crm3", &[sample], "");
     let split = "[body]\nsplit = '. | with_entries(select(.key != \"timestamp\"))'";
-    let file = folder.path().join("config/sources/crm4.toml");
+    let file = folder.path().join("config/sources/crm3.toml");
     fs::write(&file, toml.replace("[body]", split)).unwrap();
     let checked = run_in(folder.path(), &["check"]);
     let report = format!("{}{}", text(&checked.stdout), text(&checked.stderr));
@@ -134,7 +113,7 @@ fn a_deletion_is_ignored_and_never_drafted_as_an_update() {
         );
         let request = folder
             .path()
-            .join("config/sources/crm4/crm4-1.request.json");
+            .join("config/sources/crm3/crm3-1.request.json");
         assert_eq!(fs::read_to_string(request).unwrap().trim(), "\"ignored\"");
     }
     let folder = tempfile::tempdir().unwrap();
@@ -187,7 +166,7 @@ fn an_invalid_sample_removes_no_setting() {
         }
         let refusal = folder
             .path()
-            .join("config/sources/crm4/crm4-2.refusal.json");
+            .join("config/sources/crm3/crm3-2.refusal.json");
         assert!(refusal.exists(), "{invalid} {report}");
         let names_member = invalid
             .as_object()
@@ -282,12 +261,12 @@ fn custom_fields_are_found_by_their_ids_and_hide_no_candidate() {
     assert!(!report.contains("`.customFields[0].id`"), "{report}");
     assert!(!report.contains("`.dateOfBirth`"), "{report}");
     // The suggestion is right as it stands.
-    let file = folder.path().join("config/sources/crm4.toml");
+    let file = folder.path().join("config/sources/crm3.toml");
     fs::write(&file, toml.replace("# metadata.custom", "metadata.custom")).unwrap();
-    let event = "config/sources/crm4/crm4-0.event.json";
+    let event = "config/sources/crm3/crm3-0.event.json";
     let explained = run_in(
         folder.path(),
-        &["explain", "--source", "crm4", "--reveal", event],
+        &["explain", "--source", "crm3", "--reveal", event],
     );
     says(&text(&explained.stdout), "gold");
 }
