@@ -144,9 +144,23 @@ impl Clock {
         };
         timer.wait()
     }
+
+    /// Resolves when this clock shows `until`, like [`Clock::sleep`].
+    ///
+    /// If a test advances a manual clock while the caller computes its next step, a wait that starts at the new time
+    /// would end too late, or never.
+    pub fn sleep_until(&self, until: Timestamp) -> impl Future<Output = ()> + use<> {
+        let timer = match &self.0 {
+            ClockKind::Machine { .. } => {
+                Timer::Machine(tokio::time::sleep(until.since(self.now())))
+            }
+            ClockKind::Manual(now) => Timer::Manual(now.subscribe(), until.0),
+        };
+        timer.wait()
+    }
 }
 
-/// The timer of one [`Clock::sleep`].
+/// The timer of one [`Clock::sleep`] or [`Clock::sleep_until`].
 enum Timer {
     Machine(tokio::time::Sleep),
     Manual(watch::Receiver<i64>, i64),
@@ -219,6 +233,17 @@ mod tests {
         clock.advance(Duration::from_mins(1));
         sleep.await;
         clock.sleep(Duration::ZERO).await;
+    }
+
+    #[tokio::test]
+    async fn a_sleep_until_a_moment_does_not_depend_on_its_start() {
+        let clock = Clock::manual(Timestamp::from_millis(5));
+        let until = clock.now().after(Duration::from_secs(1));
+        let mut early = Box::pin(clock.sleep_until(until));
+        assert_eq!(early.as_mut().now_or_never(), None);
+        clock.advance(Duration::from_secs(1));
+        early.await;
+        clock.sleep_until(until).await;
     }
 
     #[test]

@@ -93,14 +93,15 @@ impl<I: ImprintApi + 'static> Shell<I> {
     async fn run(self: &Rc<Self>, stopping: &mut watch::Receiver<bool>) -> Result<(), Error> {
         // The loop creates one timer before the loop and resets this timer: a reset keeps it the earliest timer of the
         // runtime.
-        let mut next_poll = std::pin::pin!(self.dispatcher.clock.sleep(POLL_EVERY));
+        let first = self.now().after(POLL_EVERY);
+        let mut next_poll = std::pin::pin!(self.dispatcher.clock.sleep_until(first));
         while !*stopping.borrow() {
             // Listen for wake-ups before asking the store: otherwise the loop would miss a wake-up between the two.
             let woken = self.dispatcher.outbox.woken();
             let changed = self.dispatcher.destination.changed();
             let poll_at = self.claim_due().await?;
-            let pause = poll_at.since(self.now()).min(POLL_EVERY);
-            next_poll.set(self.dispatcher.clock.sleep(pause));
+            let poll_at = poll_at.min(self.now().after(POLL_EVERY));
+            next_poll.set(self.dispatcher.clock.sleep_until(poll_at));
             tokio::select! {
                 biased;
                 () = &mut next_poll => {}
@@ -243,8 +244,7 @@ impl<I: ImprintApi + 'static> Shell<I> {
                     self.core.borrow_mut().on_answer(id, reply, moment)
                 }
                 LaneAction::SleepUntil(later) => {
-                    let pause = later.since(self.now());
-                    self.dispatcher.clock.sleep(pause).await;
+                    self.dispatcher.clock.sleep_until(later).await;
                     let moment = self.moment();
                     self.core.borrow_mut().resume(id, moment)
                 }
