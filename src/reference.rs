@@ -10,6 +10,7 @@ mod reasons;
 mod rules;
 mod settings;
 mod sources;
+mod store;
 
 pub use connections::CONNECTIONS;
 pub use problems::{ADMIN_PROBLEMS, PROBLEMS};
@@ -17,6 +18,7 @@ pub use reasons::{DENIALS, IGNORED, PARKED};
 pub use rules::{JSON_RULES, RULES};
 pub use settings::SETTINGS;
 pub use sources::SOURCES;
+pub use store::STORE;
 
 /// The page `config/REFERENCE.md`.
 pub const PAGE: &str = include_str!("../config/REFERENCE.md");

@@ -25,6 +25,8 @@ pub(crate) enum Weakening {
     SystemCallsOpen,
     /// No key seals the audit log.
     AuditKey,
+    /// No erasure journal, or a journal in the folder of the store.
+    ErasureJournal,
     /// The token file of an operator names no role, so the operator has every role.
     OperatorRoles,
     WholeEvents,
@@ -32,7 +34,7 @@ pub(crate) enum Weakening {
 }
 
 impl Weakening {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 18] = [
         Self::LocalProfile,
         Self::PlainHttp,
         Self::UndocumentedHost,
@@ -47,6 +49,7 @@ impl Weakening {
         Self::FilesPartlyOpen,
         Self::SystemCallsOpen,
         Self::AuditKey,
+        Self::ErasureJournal,
         Self::OperatorRoles,
         Self::WholeEvents,
         Self::CardNumbers,
@@ -68,6 +71,7 @@ impl Weakening {
         Self::FilesPartlyOpen.as_str(),
         Self::SystemCallsOpen.as_str(),
         Self::AuditKey.as_str(),
+        Self::ErasureJournal.as_str(),
         Self::OperatorRoles.as_str(),
         Self::WholeEvents.as_str(),
         Self::CardNumbers.as_str(),
@@ -95,6 +99,7 @@ impl Weakening {
             Self::FilesPartlyOpen => "files_partly_open",
             Self::SystemCallsOpen => "system_calls_open",
             Self::AuditKey => "audit_key",
+            Self::ErasureJournal => "no_erasure_journal",
             Self::OperatorRoles => "operator_roles",
             Self::WholeEvents => "whole_events_kept",
             Self::CardNumbers => "card_numbers_kept",
@@ -128,6 +133,9 @@ impl Weakening {
             Self::AuditKey => {
                 "an attacker who can write the store can rewrite the audit log unnoticed"
             }
+            Self::ErasureJournal => {
+                "the restore of an older backup brings erased customers back, because no erasure journal is outside of the folder of the store"
+            }
             Self::OperatorRoles => {
                 "an operator has every role, because the name of a token file has no role"
             }
@@ -155,6 +163,7 @@ pub(super) fn report(metrics: &WeakenedMetrics, config: &Config) {
         (Weakening::StoreNotSealed, config.outbox.keys_dir.is_none()),
         (Weakening::CoreDumps, !core_dump::is_forbidden()),
         (Weakening::AuditKey, lacks_audit_key),
+        (Weakening::ErasureJournal, config.outbox.lacks_journal()),
         (Weakening::OperatorRoles, lacks_roles),
     ] {
         metrics.show(weakening.as_str(), is_present);

@@ -19,6 +19,7 @@ use crate::intake::{EventType, Source, Sources};
 use crate::terminal::{print_notice, print_result};
 use crate::time::{Clock, cost};
 
+mod journal;
 mod watch;
 
 /// The number of events of an example up to which `check` measures the expressions in `[body]`: the maximum of
@@ -108,7 +109,7 @@ fn check_all(config: &Config, settings: Vec<SourceSettings>, mut errors: usize) 
     let all = settings.iter().map(|settings| Arc::clone(&settings.source));
     let sources = Sources::new(all, config.intake);
     let wall_time = Clock::machine().wall();
-    errors += check_look(config) + check_sealing_keys(config);
+    errors += check_look(config) + check_sealing_keys(config) + journal::check(&config.outbox);
     for settings in settings {
         let warnings = settings.warnings();
         let SourceSettings { source, auth, .. } = settings;

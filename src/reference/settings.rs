@@ -91,44 +91,9 @@ pub static SETTINGS: &[MessageExplanation] = &[
         "Raise this setting, or lower `ingress.body_bytes_max`.",
     ),
     row(
-        &[
-            "the directory … cannot be read: …",
-            "the directory … has more than … files",
-            "the directory … has no key file",
-            "the directory … does not exist; serve needs the sealing keys in it",
-            "outbox.keys_dir is not set, so the store is not sealed",
-            "is required with the profile \"production\": the store contains personal data",
-            "… has a name that is not UTF-8",
-        ],
-        "The directory of the sealing keys is not set, missing, empty, or another directory.",
-        "Set `outbox.keys_dir` to the directory that has one file for each sealing key, and nothing else. Make a key with `openssl rand -hex 32`.",
-    ),
-    row(
         &["lag plus drain must be at most …"],
         "Kubernetes kills a pod 30 s after the signal to stop, so a longer shutdown would be cut.",
         "Lower `shutdown.lag` or `shutdown.drain`.",
-    ),
-    row(
-        &[
-            "must be \"sqlite:PATH\", with the path of a file…",
-            "must be \"sqlite:PATH\", with the path of a file",
-            "; the bridge has no other store than SQLite",
-            "must be \"sqlite:PATH\", with the path of a file: a store in memory loses its events",
-        ],
-        "`outbox.url` does not name a SQLite file.",
-        "Write sqlite: and the path of a file on a local disk.",
-    ),
-    row(
-        &[
-            "must have one slash after \"sqlite:\" for an absolute path (sqlite:/var/lib/outbox.db), and none for a relative path (sqlite:outbox.db)",
-            "must have no options after the path: the bridge sets all options of SQLite itself",
-            "must have a path without percent-encoding: write a space as a space, not as %20",
-            "must have a complete path: the bridge replaces neither ~ nor variables",
-            "must name a file, not a folder",
-            "must name another file: SQLite or the bridge gives this name or this ending a special meaning",
-        ],
-        "The store would be another file than the path seems to say.",
-        "Write the path as the message says. `check` prints the absolute path of the store.",
     ),
     row(
         &[

@@ -142,6 +142,7 @@ impl RunningBridge<'_> {
         let of_the_test = [
             "audit_key",
             "local_profile",
+            "no_erasure_journal",
             "plain_http",
             "store_not_sealed",
             "undocumented_host",

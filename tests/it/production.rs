@@ -83,6 +83,27 @@ impl Deployment {
         let output = commands::run(&["check", "--profile", profile, "--config", settings], "");
         (output.status.code(), commands::text(&output.stderr))
     }
+
+    /// Returns what `check` prints about the erasure journal with this setting, and its exit code.
+    fn check_journal(&self, journal: Option<&Path>) -> (Option<i32>, Vec<String>) {
+        self.write_settings("https://dev.imprint.co", "production", "");
+        let settings = self.path("settings.toml");
+        let text = fs::read_to_string(&settings).unwrap();
+        let store = format!(
+            "[outbox]\nurl = \"sqlite:{}\"",
+            self.path("store/outbox.db").display()
+        );
+        let journal = journal.map(|path| format!("\nerasure_journal = {path:?}"));
+        let outbox = format!("{store}{}", journal.unwrap_or_default());
+        fs::write(&settings, text.replace("[outbox]", &outbox)).unwrap();
+        let settings = settings.to_str().unwrap();
+        let arguments = ["check", "--profile", "production", "--config", settings];
+        let output = commands::run(&arguments, "");
+        let printed = commands::text(&[output.stdout, output.stderr].concat());
+        let lines = printed.lines().filter(|line| line.contains("erasure"));
+        let lines = lines.map(|line| line.trim().to_owned()).collect();
+        (output.status.code(), lines)
+    }
 }
 
 /// FAULTS N544: `check` reports everything at once that the profile `production` refuses. The same files are right for
@@ -132,6 +153,57 @@ fn a_version_replaces_the_signing_time() {
     let files = Deployment::new();
     files.write_source("crm", SIGNED, VERSION);
     assert_eq!(files.check("production"), (Some(0), String::new()));
+}
+
+/// FAULTS N840: a journal that is missing, or that is lost together with the store, brings erased customers back.
+#[test]
+fn check_says_whether_erasures_outlive_the_store() {
+    let files = Deployment::new();
+    for folder in ["store", "journal", "closed"] {
+        fs::create_dir(files.path(folder)).unwrap();
+    }
+    std::os::unix::fs::symlink(files.path("store"), files.path("link")).unwrap();
+    set_mode(&files.path("closed"), 0o500);
+    let shown = |folder: &str| files.path(folder).display().to_string();
+    let beside = "outbox.erasure_journal is in the folder of the store, so a loss or a restore of this folder brings erased customers back";
+    for (journal, code, expected) in [
+        (
+            None,
+            0,
+            "outbox.erasure_journal is not set, so the restore of an older backup brings erased customers back".to_owned(),
+        ),
+        (Some("journal/erasures"), 0, String::new()),
+        (Some("store/erasures"), 0, beside.to_owned()),
+        (Some("link/erasures"), 0, beside.to_owned()),
+        (
+            Some("absent/erasures"),
+            0,
+            format!("the folder {} does not exist; serve needs it for the erasure journal", shown("absent")),
+        ),
+        (
+            Some("key/erasures"),
+            2,
+            format!("outbox.erasure_journal: {} is not a folder", shown("key")),
+        ),
+        (
+            Some("journal"),
+            2,
+            format!("outbox.erasure_journal: {} is a folder; name a file", shown("journal")),
+        ),
+    ] {
+        let journal = journal.map(|name| files.path(name));
+        let (found, lines) = files.check_journal(journal.as_deref());
+        assert_eq!((found, lines.join("\n")), (Some(code), expected), "{journal:?}");
+    }
+    // Nothing is unwritable for the user root.
+    if !rustix::process::geteuid().is_root() {
+        let (code, lines) = files.check_journal(Some(&files.path("closed/erasures")));
+        let expected = format!(
+            "outbox.erasure_journal: the folder {} is not writable",
+            shown("closed")
+        );
+        assert_eq!((code, lines), (Some(2), vec![expected]));
+    }
 }
 
 /// FAULTS N544: odd spellings of a host, and hosts of the other environment.
@@ -272,6 +344,7 @@ fn a_running_bridge_shows_its_weakenings() {
         "audit_key",
         "confinement_off",
         "local_profile",
+        "no_erasure_journal",
         "plain_http",
         "store_not_sealed",
         "undocumented_host",
@@ -288,6 +361,7 @@ fn a_running_bridge_shows_its_weakenings() {
         "guessable_secret",
         "local_profile",
         "no_authentication",
+        "no_erasure_journal",
         "no_signing_time",
         "plain_http",
         "store_not_sealed",

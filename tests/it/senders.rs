@@ -17,7 +17,7 @@ use crate::support::wait_for;
 const EVENTS: &str = "/v1/sources/crm/events";
 
 /// The weakenings of the protection.
-const WEAKENINGS: [&str; 17] = [
+const WEAKENINGS: [&str; 18] = [
     "local_profile",
     "plain_http",
     "undocumented_host",
@@ -32,6 +32,7 @@ const WEAKENINGS: [&str; 17] = [
     "files_partly_open",
     "system_calls_open",
     "audit_key",
+    "no_erasure_journal",
     "operator_roles",
     "whole_events_kept",
     "card_numbers_kept",

@@ -11,7 +11,7 @@ use std::fs;
 use imprint_bridge::outbox::ParkReason;
 use imprint_bridge::reference::{
     ADMIN_PROBLEMS, CONNECTIONS, DENIALS, IGNORED, JSON_RULES, MessageExplanation, PARKED,
-    PROBLEMS, RULES, SETTINGS, SOURCES,
+    PROBLEMS, RULES, SETTINGS, SOURCES, STORE,
 };
 
 use super::source::root;
@@ -107,6 +107,7 @@ fn every_message_of_check_is_explained() {
     }
     let explained: BTreeSet<String> = names(SETTINGS)
         .chain(names(CONNECTIONS))
+        .chain(names(STORE))
         .chain(names(SOURCES))
         .map(|text| text.trim().to_owned())
         .collect();
@@ -165,6 +166,7 @@ fn page() -> String {
         "`…` stands for a part that differs. `serve` and `explain` print the same messages.";
     section(&mut page, "Messages of check", check, SETTINGS);
     rows(&mut page, CONNECTIONS);
+    rows(&mut page, STORE);
     rows(&mut page, SOURCES);
     section(
         &mut page,

@@ -1,0 +1,55 @@
+//! The messages of `check` about the store, its keys and the erasure journal.
+
+use super::{MessageExplanation, row};
+
+/// The messages in the form in which the code has them, with `…` for each inserted part.
+pub static STORE: &[MessageExplanation] = &[
+    row(
+        &[
+            "must be \"sqlite:PATH\", with the path of a file…",
+            "must be \"sqlite:PATH\", with the path of a file",
+            "; the bridge has no other store than SQLite",
+            "must be \"sqlite:PATH\", with the path of a file: a store in memory loses its events",
+        ],
+        "`outbox.url` does not name a SQLite file.",
+        "Write sqlite: and the path of a file on a local disk.",
+    ),
+    row(
+        &[
+            "must have one slash after \"sqlite:\" for an absolute path (sqlite:/var/lib/outbox.db), and none for a relative path (sqlite:outbox.db)",
+            "must have no options after the path: the bridge sets all options of SQLite itself",
+            "must have a path without percent-encoding: write a space as a space, not as %20",
+            "must have a complete path: the bridge replaces neither ~ nor variables",
+            "must name a file, not a folder",
+            "must name another file: SQLite or the bridge gives this name or this ending a special meaning",
+        ],
+        "The store would be another file than the path seems to say.",
+        "Write the path as the message says. `check` prints the absolute path of the store.",
+    ),
+    row(
+        &[
+            "the directory … cannot be read: …",
+            "the directory … has more than … files",
+            "the directory … has no key file",
+            "the directory … does not exist; serve needs the sealing keys in it",
+            "outbox.keys_dir is not set, so the store is not sealed",
+            "is required with the profile \"production\": the store contains personal data",
+            "… has a name that is not UTF-8",
+        ],
+        "The directory of the sealing keys is not set, missing, empty, or another directory.",
+        "Set `outbox.keys_dir` to the directory that has one file for each sealing key, and nothing else. Make a key with `openssl rand -hex 32`.",
+    ),
+    row(
+        &[
+            "outbox.erasure_journal is not set, so the restore of an older backup brings erased customers back",
+            "outbox.erasure_journal is in the folder of the store, so a loss or a restore of this folder brings erased customers back",
+            "the folder … does not exist; serve needs it for the erasure journal",
+            "the folder … cannot be used: …",
+            "the folder … is not writable",
+            "… is not a folder",
+            "… is a folder; name a file",
+        ],
+        "No erasure journal outlives the store, or the bridge cannot write the journal.",
+        "Set `outbox.erasure_journal` to a file in a folder on another volume than the store and its backups. The user of the bridge must be able to write into this folder.",
+    ),
+];
