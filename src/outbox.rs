@@ -48,6 +48,7 @@ mod lifecycle;
 mod maybe_sent;
 mod memory;
 mod pick;
+mod record_counts;
 mod sealer;
 mod sealing_status;
 mod sqlite;
@@ -88,10 +89,11 @@ pub use lifecycle::{Lifecycle, STALLED_AFTER, Setting, Settings, StoreCondition}
 pub use maybe_sent::MaybeSent;
 pub use memory::MemoryOutbox;
 pub use pick::{FailingShare, LaneShares, Pick, Standing};
+pub use record_counts::{KeyLine, KeyReport, RecordCounts, RecordCursor, RecordReport};
 pub use sealing_status::{KeyUse, SealingStatus};
 pub use sqlite::{
-    KeptEvent, OpenError, RebindConsent, RebindReport, SqliteOutbox, VerifyReport, newest_events,
-    rebind, restore, verify,
+    KeptEvent, OpenError, RebindConsent, RebindReport, SqliteOutbox, VerifyReport, count_keys,
+    newest_events, rebind, restore, verify,
 };
 pub use state::{IgnoreReason, ParkReason, State};
 pub use unproven::{Absence, KeyMark, Unproven};

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Subcommand;
 use serde_json::json;
@@ -11,7 +12,8 @@ use super::operator::{Bridge, table};
 use super::{Layers, NEGATIVE_RESULT, print_errors, read, sealing_keys};
 use crate::config::{AuditKeyFiles, Config, Purpose};
 use crate::http::Method;
-use crate::outbox::{self, AuditEvent, AuditHead, AuditProof, RebindConsent};
+use crate::outbox::{self, AuditEvent, AuditHead, AuditProof, RebindConsent, RecordReport};
+use crate::sealing::KeyRing;
 use crate::terminal::{print_notice, print_result};
 use crate::time::Clock;
 
@@ -26,8 +28,8 @@ pub(super) enum StoreCommand {
         /// File name of the copy. A file with this name must not exist yet.
         name: String,
     },
-    /// Verifies a store, and prints the number of entries and of audit records. No other process must have the file
-    /// open. The command needs the sealing keys (`outbox.keys_dir`) to verify audit records with a sealed reason.
+    /// Verifies a store: its file, its audit log, and each record, which the command opens with its sealing key. No other
+    /// process must have the file open. Without the sealing keys (`outbox.keys_dir`), the command opens no sealed record.
     Verify {
         #[command(flatten)]
         layers: Layers,
@@ -127,7 +129,12 @@ fn verify(
     };
     let keys = keys.map_err(anyhow::Error::msg)?;
     let sealing_keys = sealing_keys(config.outbox.keys_dir.as_deref())?;
-    let report = outbox::verify(file, &AuditProof { keys, head }, &sealing_keys)?;
+    let mut progress = VerifyProgress::new();
+    let proof = AuditProof { keys, head };
+    let verified = outbox::verify(file, &proof, &sealing_keys, &mut |records| {
+        progress.show(records);
+    });
+    let (report, records) = verified?;
     print_result(format_args!(
         "{} entries, {} waiting, {} parked, {} audit records",
         report.entries, report.waiting, report.parked, report.audit_records
@@ -147,12 +154,80 @@ fn verify(
             report.unverified
         ));
     }
-    Ok(if report.errors.is_empty() && report.unverified == 0 {
-        print_result("no errors");
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::from(NEGATIVE_RESULT)
-    })
+    let are_records_read = show_records(&records, &sealing_keys);
+    Ok(
+        if report.errors.is_empty() && report.unverified == 0 && are_records_read {
+            print_result("no errors");
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::from(NEGATIVE_RESULT)
+        },
+    )
+}
+
+/// Prints the result of opening the records. Returns `false` if a record cannot be read although sealing keys are configured.
+fn show_records(records: &RecordReport, keys: &KeyRing) -> bool {
+    let RecordReport {
+        readable,
+        locked,
+        unreadable,
+        listed,
+    } = records;
+    for (key, count) in &readable.sealed {
+        print_result(format_args!("{count} records opened with the key {key}"));
+    }
+    if readable.plain > 0 {
+        print_result(format_args!("{} records are not sealed", readable.plain));
+    }
+    listed.iter().for_each(print_notice);
+    let unlisted = unreadable.saturating_sub(u64::try_from(listed.len()).unwrap_or(u64::MAX));
+    if unlisted > 0 {
+        print_notice(format_args!("{unlisted} more records cannot be read"));
+    }
+    if keys.is_empty() {
+        let sealed = locked
+            .values()
+            .fold(0_u64, |sum, one| sum.saturating_add(*one));
+        if sealed > 0 {
+            print_result(format_args!(
+                "{sealed} sealed records were not opened: name the folder of the sealing keys in outbox.keys_dir"
+            ));
+        }
+        return *unreadable == 0;
+    }
+    for (key, count) in locked {
+        print_notice(format_args!(
+            "{count} records were not opened, because the sealing key {key} is missing"
+        ));
+    }
+    *unreadable == 0 && locked.is_empty()
+}
+
+/// The time between two lines about the progress of `verify`.
+const PROGRESS_EVERY: Duration = Duration::from_secs(5);
+
+/// Shows that `verify` is at work on a large store.
+struct VerifyProgress {
+    clock: Clock,
+    shown: Timestamp,
+}
+
+impl VerifyProgress {
+    fn new() -> Self {
+        let clock = Clock::machine();
+        Self {
+            shown: clock.now(),
+            clock,
+        }
+    }
+
+    fn show(&mut self, records: u64) {
+        let now = self.clock.now();
+        if now.since(self.shown) >= PROGRESS_EVERY {
+            self.shown = now;
+            print_notice(format_args!("{records} records read"));
+        }
+    }
 }
 
 fn rebind(layers: &Layers, is_confirmed: bool, reason: Option<String>) -> anyhow::Result<ExitCode> {

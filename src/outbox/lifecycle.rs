@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::{CustomerErasure, JournalError, SealingStatus, StoreFuture};
+use super::{
+    CustomerErasure, JournalError, RecordCounts, RecordCursor, SealingStatus, StoreFuture,
+};
 use crate::sealing::KeyRing;
 
 /// The outbox port of the process that owns the storage engine. The code that starts and stops the process holds this
@@ -44,6 +46,12 @@ pub trait Lifecycle: Send + Sync + fmt::Debug {
     fn reseal(&self) -> StoreFuture<'_, bool>;
     /// Returns a watch channel with the state of the sealing.
     fn sealing(&self) -> watch::Receiver<SealingStatus>;
+    /// Counts the next records of the store by their keys. Returns the place at which the next call continues, or `None` at
+    /// the end.
+    fn count_records(
+        &self,
+        from: RecordCursor,
+    ) -> StoreFuture<'_, (RecordCounts, Option<RecordCursor>)>;
     /// Finishes the operations that callers have started, then closes the store. Every later operation returns
     /// [`Error::Closed`](super::Error::Closed).
     fn close(&self);

@@ -17,9 +17,9 @@ use super::{
     Appended, AuditEvent, AuditHead, AuditKeys, AuditProtection, AuditRecord, Claim, ClaimBounds,
     CustomerErasure, Depth, Detail, EntryFilter, EntryId, EntryPage, EntrySelection, ErasureStep,
     Error, FieldOrigin, Inbox, Inspection, JournalError, LaneKey, Lanes, Ledger, Lifecycle,
-    LoadedEntries, LoadedLane, Lookup, NewEntry, Pick, Receipt, Replay, SealingStatus, Setting,
-    Settings, Settled, Settlement, State, StoreCondition, StoreFuture, VersionReset, Withdrawal,
-    Withdrawn,
+    LoadedEntries, LoadedLane, Lookup, NewEntry, Pick, Receipt, RecordCounts, RecordCursor, Replay,
+    SealingStatus, Setting, Settings, Settled, Settlement, State, StoreCondition, StoreFuture,
+    VersionReset, Withdrawal, Withdrawn,
 };
 use crate::event::SourceName;
 use crate::imprint::CustomerRef;
@@ -299,6 +299,13 @@ impl Lifecycle for MemoryOutbox {
 
     fn sealing(&self) -> watch::Receiver<SealingStatus> {
         watch::channel(SealingStatus::default()).1
+    }
+
+    fn count_records(
+        &self,
+        _from: RecordCursor,
+    ) -> StoreFuture<'_, (RecordCounts, Option<RecordCursor>)> {
+        Box::pin(ready(Ok((RecordCounts::default(), None))))
     }
 
     fn close(&self) {}

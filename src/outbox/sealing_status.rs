@@ -18,6 +18,18 @@ pub enum KeyUse {
     Missing,
 }
 
+impl KeyUse {
+    /// Returns the word of the use.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Seals => "seals",
+            Self::Opens => "opens",
+            Self::Removable => "removable",
+            Self::Missing => "missing",
+        }
+    }
+}
+
 /// The state of the sealing of a store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SealingStatus {

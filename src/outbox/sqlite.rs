@@ -69,6 +69,7 @@ mod payload;
 mod prune;
 mod rebind;
 mod receipt;
+mod records;
 mod reseal;
 mod reset;
 mod sealing_keys;
@@ -85,7 +86,7 @@ mod watch;
 mod withdraw;
 mod writer;
 
-pub use backup::{VerifyReport, restore, verify};
+pub use backup::{VerifyReport, count_keys, restore, verify};
 pub use kept::{KeptEvent, newest_events};
 pub use open_error::OpenError;
 pub use rebind::{RebindConsent, RebindReport, rebind};

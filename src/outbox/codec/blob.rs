@@ -52,6 +52,20 @@ impl BlobKind {
         }
     }
 
+    /// Returns whether a value of this kind is a text. Every other value is JSON, except the digest key.
+    pub(in crate::outbox) const fn is_text(self) -> bool {
+        match self {
+            Self::ParkedDetail | Self::AuditReason => true,
+            Self::Event
+            | Self::Update
+            | Self::LaneVersions
+            | Self::LaneAbsence
+            | Self::EventErrors
+            | Self::SkippedFields
+            | Self::DigestKey => false,
+        }
+    }
+
     pub(in crate::outbox) const fn place(self, record: u64) -> RecordPlace {
         RecordPlace {
             kind: self.number(),

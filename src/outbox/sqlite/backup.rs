@@ -16,9 +16,13 @@ use super::lock;
 use super::log_mark;
 use super::open::check_identity;
 use super::open_error::OpenError;
+use super::records;
 use super::sealing_keys::unlock_for_reading;
 use super::store_connection::StoreConnection;
-use crate::outbox::{AuditHead, AuditProof, AuditRecord};
+use crate::outbox::{
+    AuditHead, AuditProof, AuditRecord, KeyReport, RecordCounts, RecordCursor, RecordReport,
+    SealingStatus,
+};
 use crate::sealing::KeyRing;
 
 /// The maximum number of audit records that `verify` checks. Operators never write this many records.
@@ -97,8 +101,9 @@ fn copy_into(draft: &Path, to: &Path) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Verifies a store that no process has open, without changing the store. `proof` is what the caller knows about the
-/// audit log.
+/// Verifies a store that no process has open, without changing the store, and opens each of its records.
+///
+/// `proof` is what the caller knows about the audit log. `progress` gets the number of opened records several times.
 ///
 /// # Errors
 /// Returns an error if the file is not a store, or a process has the store open.
@@ -106,11 +111,37 @@ pub fn verify(
     path: &Path,
     proof: &AuditProof,
     keys: &Arc<KeyRing>,
-) -> Result<VerifyReport, OpenError> {
+    progress: &mut dyn FnMut(u64),
+) -> Result<(VerifyReport, RecordReport), OpenError> {
     let (_lock, connection) = open_closed(path)?;
     let store = unlock_for_reading(connection, Arc::clone(keys));
-    let report = store.and_then(|store| report(&store, proof));
-    report.map_err(OpenError::sqlite("verifying it"))
+    let verified = store.and_then(|store| {
+        let report = report(&store, proof)?;
+        Ok((report, records::open_all(&store, progress)))
+    });
+    verified.map_err(OpenError::sqlite("verifying it"))
+}
+
+/// Counts the records of a store that no process has open, by their keys. Does not change the store.
+///
+/// # Errors
+/// Returns an error if the file is not a store, or a process has the store open.
+pub fn count_keys(path: &Path, keys: &Arc<KeyRing>) -> Result<KeyReport, OpenError> {
+    let (_lock, connection) = open_closed(path)?;
+    let store = unlock_for_reading(connection, Arc::clone(keys));
+    let counted = store.and_then(|store| {
+        let sealer = store.sealer();
+        let status = SealingStatus::of(&sealer.ring(), &sealer.used());
+        let mut counts = RecordCounts::default();
+        let mut place = Some(RecordCursor::START);
+        while let Some(from) = place {
+            let (part, next) = records::count(&store, from)?;
+            counts.add(&part);
+            place = next;
+        }
+        Ok(KeyReport::counted(&status, &counts, true))
+    });
+    counted.map_err(OpenError::sqlite("counting its records"))
 }
 
 /// Locks and opens a store that no process has open.
@@ -183,7 +214,12 @@ pub fn restore(
     proof: &AuditProof,
     keys: &Arc<KeyRing>,
 ) -> Result<Option<PathBuf>, OpenError> {
-    let report = verify(copy, proof, keys)?;
+    // A record that cannot be opened does not prevent the restore: the bridge parks only its entry.
+    let (locked, connection) = open_closed(copy)?;
+    let report = unlock_for_reading(connection, Arc::clone(keys))
+        .and_then(|store| report(&store, proof))
+        .map_err(OpenError::sqlite("verifying it"))?;
+    drop(locked);
     if let Some(error) = report.errors.first() {
         return Err(OpenError::Damaged {
             path: copy.to_owned(),

@@ -10,9 +10,10 @@ use tokio::sync::watch;
 use super::writer::CopyJob;
 use super::writer::KeysJob;
 use super::writer::job::{Wakes, WriterCommand};
-use super::{SqliteOutbox, journaled};
+use super::{SqliteOutbox, journaled, records};
 use crate::outbox::{
-    CustomerErasure, JournalError, Lifecycle, SealingStatus, StoreCondition, StoreFuture,
+    CustomerErasure, JournalError, Lifecycle, RecordCounts, RecordCursor, SealingStatus,
+    StoreCondition, StoreFuture,
 };
 use crate::sealing::KeyRing;
 
@@ -60,6 +61,13 @@ impl Lifecycle for SqliteOutbox {
 
     fn sealing(&self) -> watch::Receiver<SealingStatus> {
         self.shared.sealing()
+    }
+
+    fn count_records(
+        &self,
+        from: RecordCursor,
+    ) -> StoreFuture<'_, (RecordCounts, Option<RecordCursor>)> {
+        self.read(move |store, _| records::count(store, from))
     }
 
     fn close(&self) {

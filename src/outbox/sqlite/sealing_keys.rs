@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::open_error::OpenError;
 use super::store_connection::StoreConnection;
 use super::{columns, erase};
-use crate::outbox::codec::{self, BlobKind};
+use crate::outbox::codec::{self, BlobKind, CodecError};
 use crate::outbox::sealer::{Sealer, UsedKey};
 use crate::sealing::KeyRing;
 
@@ -139,6 +139,28 @@ fn stored_digest_key(connection: &Connection) -> rusqlite::Result<Vec<u8>> {
         .query_row([], |row| row.get(0))
         .optional()?;
     Ok(stored.unwrap_or_default())
+}
+
+/// Opens the stored digest key. Returns the key that seals it, or `None` if the store of an older program has none.
+pub(super) fn open_digest_key(store: &StoreConnection) -> Result<Option<UsedKey>, CodecError> {
+    let damaged = CodecError::NoText {
+        kind: BlobKind::DigestKey,
+        record: 0,
+    };
+    let Ok(stored) = stored_digest_key(store) else {
+        return Err(damaged);
+    };
+    if stored.is_empty() {
+        return Ok(None);
+    }
+    if stored.len() == size_of::<DigestKey>() {
+        return Ok(Some(UsedKey::Plain));
+    }
+    let opened = codec::decode_bytes(store.sealer(), BlobKind::DigestKey, 0, &stored)?;
+    match opened.len() == size_of::<DigestKey>() {
+        true => Ok(UsedKey::of_blob(&stored)),
+        false => Err(damaged),
+    }
 }
 
 /// Returns the key that seals the stored digest key. Random bytes can begin as a sealed blob begins, so the length

@@ -66,7 +66,7 @@ pub(super) async fn template(path: &Path) {
 }
 
 /// Returns every column of every table of the store.
-fn columns(file: &Connection) -> Vec<(String, String)> {
+pub(super) fn columns(file: &Connection) -> Vec<(String, String)> {
     let sql = "SELECT t.name, c.name FROM sqlite_master t, pragma_table_info(t.name) c WHERE t.type = 'table'";
     let mut columns = file.prepare(sql).unwrap();
     let columns = columns.query_map([], |row| Ok((row.get(0)?, row.get(1)?)));

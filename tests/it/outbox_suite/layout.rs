@@ -247,7 +247,8 @@ async fn a_tampered_audit_log_is_found() {
             .unwrap();
         assert_eq!(file.execute(change, []).unwrap(), 1);
         drop(file);
-        let report = verify(&copy, &AuditProof::default(), &Arc::default()).unwrap();
+        let proof = AuditProof::default();
+        let (report, _) = verify(&copy, &proof, &Arc::default(), &mut |_| {}).unwrap();
         assert!(
             report.errors[0].starts_with(error),
             "{change}: {:?}",

@@ -1,13 +1,16 @@
 //! Tests of sealed stores: missing keys, damaged records, and records that are sealed again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use imprint_bridge::outbox::{ClaimBounds, KeyUse, SealingStatus};
-use imprint_bridge::sealing::{KeyRing, SealingKey};
+use imprint_bridge::outbox::{
+    Absence, AuditProof, ClaimBounds, KeyMark, KeyUse, RecordReport, SealingStatus, count_keys,
+    restore, verify,
+};
+use imprint_bridge::sealing::{KeyId, KeyRing, SealingKey};
 use rusqlite::Connection;
 use rusqlite::types::Value;
 
-use super::damage::{LATER, template};
+use super::damage::{LATER, columns, template};
 use super::*;
 use crate::sealing::{hex, key_id};
 
@@ -277,6 +280,235 @@ fn every_record_is_sealed_again_with_the_newest_key() {
         drop(store);
         let file = std::fs::read(&path).unwrap();
         assert!(!file.windows(32).any(|part| part == digest_key));
+    });
+}
+
+/// Opens every record of a closed store.
+fn verified(path: &Path, seeds: &[u8]) -> RecordReport {
+    let mut progress = 0;
+    let verified = verify(path, &AuditProof::default(), &ring(seeds), &mut |records| {
+        progress = records;
+    });
+    let (_, records) = verified.unwrap();
+    assert_eq!(progress, records.total());
+    records
+}
+
+/// Returns every column of every table with a value in the form of a sealed record, and counts these values.
+fn sealed_columns(path: &Path) -> BTreeMap<String, u64> {
+    let file = Connection::open(path).unwrap();
+    let mut sealed = BTreeMap::new();
+    for (table, column) in columns(&file) {
+        let sql = format!(
+            "SELECT count(*) FROM {table} WHERE typeof({column}) = 'blob' AND length({column}) >= 73 AND substr({column}, 1, 1) = x'01'"
+        );
+        let count: u64 = file.query_row(&sql, [], |row| row.get(0)).unwrap();
+        if count > 0 {
+            sealed.insert(format!("{table}.{column}"), count);
+        }
+    }
+    sealed
+}
+
+/// FAULTS N841: `verify` opens each record of a store with records in every table, and counts them by key.
+#[test]
+fn every_record_is_opened_and_counted_by_its_key() {
+    run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("outbox.db");
+        template(&path).await;
+        let store = open(&path).unwrap();
+        let skips = invalid::skipping("skips", &["email"]);
+        append(&store, &[invalid::invalid("invalid"), skips]).await;
+        drop(store);
+        let plain = verified(&path, &[]);
+        assert!(plain.readable.plain > 15, "{plain:?}");
+        assert_eq!(
+            (plain.total(), &plain.listed[..]),
+            (plain.readable.plain, &[][..])
+        );
+
+        let store = open_with(&path, &[1]);
+        reseal(&store).await;
+        append(&store, &[entry("later", "CUST-LATER", 1)]).await;
+        drop(store);
+        let sealed = sealed_columns(&path);
+        let all: u64 = sealed.values().sum();
+        let one = verified(&path, &[1]);
+        assert_eq!(one.readable.sealed.values().sum::<u64>(), all, "{sealed:?}");
+        assert_eq!(
+            (one.readable.plain, one.unreadable, one.locked.len()),
+            (0, 0, 0)
+        );
+        assert_eq!(all, plain.total() + 2);
+
+        // Only the new entry and the digest key have the second key.
+        let store = open_with(&path, &[1, 2]);
+        append(&store, &[entry("newest", "CUST-NEWEST", 1)]).await;
+        drop(store);
+        let both = verified(&path, &[1, 2]);
+        let by_key = |counts: &BTreeMap<KeyId, u64>| -> BTreeMap<String, u64> {
+            counts
+                .iter()
+                .map(|(key, count)| (key.to_string(), *count))
+                .collect()
+        };
+        let expected = BTreeMap::from([(key_id(1), all - 1), (key_id(2), 3)]);
+        assert_eq!(by_key(&both.readable.sealed), expected);
+        let counted = count_keys(&path, &ring(&[1, 2])).unwrap();
+        let counted = counted
+            .keys
+            .iter()
+            .map(|line| (line.id.to_string(), line.records.unwrap()));
+        let in_tables = BTreeMap::from([(key_id(1), all - 1), (key_id(2), 2)]);
+        assert_eq!(counted.collect::<BTreeMap<_, _>>(), in_tables);
+
+        let one_missing = verified(&path, &[2]);
+        assert_eq!(
+            by_key(&one_missing.locked),
+            BTreeMap::from([(key_id(1), all - 1)])
+        );
+        assert_eq!(one_missing.unreadable, 0);
+        let no_key = verified(&path, &[]);
+        assert_eq!((by_key(&no_key.locked), no_key.unreadable), (expected, 0));
+    });
+}
+
+/// Creates a store with sealed records of every kind.
+async fn sealed_template(path: &Path) {
+    template(path).await;
+    let store = open_with(path, &[1]);
+    let skips = invalid::skipping("skips", &["email"]);
+    let absent = entry("absent", "CUST-ABSENT", 1);
+    append(&store, &[invalid::invalid("invalid"), skips, absent]).await;
+    for claimed in claim(&store, LATER).await.lanes {
+        let absence = Absence {
+            at: NOW,
+            is_typed: true,
+            by_search: false,
+            by_id: true,
+            key: KeyMark(1),
+        };
+        let unproven = Unproven {
+            since: Some(NOW),
+            absence: (claimed.key == key("CUST-ABSENT")).then_some(absence),
+        };
+        let settled = settlement(&claimed, Vec::new(), NOW);
+        record(
+            &store,
+            Settlement {
+                unproven,
+                ..settled
+            },
+        )
+        .await;
+    }
+    reseal(&store).await;
+}
+
+/// Checks that `verify` finds a changed bit of each class of bytes in a sealed record, and a forged record.
+fn check_changes(path: &Path, place: &str, blob: &[u8]) {
+    let number = place.split_once(' ').unwrap().1;
+    for (class, at) in CLASSES.into_iter().chain([("tag", usize::MAX)]) {
+        let mut changed = blob.to_vec();
+        let at = at.min(changed.len() - 1);
+        changed[at] ^= 4;
+        write(path, place, Value::Blob(changed));
+        let found = verified(path, &[1]);
+        assert_eq!(found.unreadable, 1, "{place} {class}: {found:?}");
+        let listed = found.listed.join("");
+        assert!(
+            listed.contains(&format!(" {number}")),
+            "{place} {class}: {listed}"
+        );
+        // Without keys, only a changed version or key id shows.
+        let shows = ["version", "key id"].contains(&class);
+        assert_eq!(
+            verified(path, &[]).unreadable,
+            u64::from(shows),
+            "{place} {class}"
+        );
+    }
+    write(path, place, Value::Text("forged".to_owned()));
+    assert_eq!(verified(path, &[1]).unreadable, 1, "{place}");
+    write(path, place, Value::Blob(blob.to_vec()));
+    assert_eq!(verified(path, &[1]).unreadable, 0, "{place}");
+}
+
+/// FAULTS N841: one changed bit in any class of bytes, in any kind of record, is found, and the record is named.
+#[test]
+fn a_flipped_bit_of_any_record_is_found_and_named() {
+    run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("outbox.db");
+        sealed_template(&path).await;
+        let mut columns = BTreeSet::new();
+        for (place, value) in blobs(&path) {
+            let Value::Blob(blob) = value else {
+                panic!("{place}");
+            };
+            // One row of each column is enough.
+            if columns.insert(place.split_once(' ').unwrap().0.to_owned()) {
+                check_changes(&path, &place, &blob);
+            }
+        }
+        assert_eq!(columns.len(), 14, "{columns:?}");
+        let file = Connection::open(&path).unwrap();
+        let damage = "UPDATE meta SET value = x'01ff' WHERE name = 'digest_key'";
+        file.execute(damage, []).unwrap();
+        drop(file);
+        let found = verified(&path, &[1]);
+        assert!(found.listed[0].starts_with("digest key 0"), "{found:?}");
+    });
+}
+
+/// Replaces the value at a place of [`blobs`].
+fn write(path: &Path, place: &str, value: Value) {
+    let (column, number) = place.split_once(' ').unwrap();
+    let (table, column) = column.split_once('.').unwrap();
+    let id = match table {
+        "entry" | "lane" => "id",
+        "act" => "number",
+        _ => "entry",
+    };
+    let file = Connection::open(path).unwrap();
+    let sql = format!("UPDATE {table} SET {column} = ?1 WHERE {id} = {number}");
+    assert_eq!(file.execute(&sql, [value]).unwrap(), 1, "{place}");
+}
+
+/// FAULTS N841: a store with a million unreadable records has a report of a bounded size, and the walk goes in steps.
+#[test]
+fn many_unreadable_records_are_counted_and_only_the_first_are_listed() {
+    run(async {
+        let folder = fast_folder();
+        let path = folder.path().join("outbox.db");
+        let store = open_with(&path, &[1]);
+        let entries: Vec<_> = (1..=600)
+            .map(|number| entry(&format!("E{number}"), &format!("C-{number}"), 1))
+            .collect();
+        append(&store, &entries).await;
+        reseal(&store).await;
+        drop(store);
+        let file = Connection::open(&path).unwrap();
+        let swap = "UPDATE waiting SET facts = (SELECT event FROM waiting WHERE entry = 1)";
+        file.execute(swap, []).unwrap();
+        drop(file);
+        let mut steps = Vec::new();
+        let proof = AuditProof::default();
+        let verified = verify(&path, &proof, &ring(&[1]), &mut |records| {
+            steps.push(records);
+        });
+        let (report, records) = verified.unwrap();
+        assert_eq!(report.errors, Vec::<String>::new());
+        assert_eq!((records.unreadable, records.listed.len()), (600, 20));
+        assert_eq!(
+            records.listed[0],
+            "update of entry 1: the sealed bytes are damaged"
+        );
+        assert!(steps.len() > 8, "{steps:?}");
+        // A restore is possible: the bridge parks only the unreadable entries.
+        let other = folder.path().join("other.db");
+        assert!(restore(&path, &other, &proof, &ring(&[1])).is_ok());
     });
 }
 

@@ -1,0 +1,226 @@
+//! Walks through every value that the bridge seals, in small steps: opens the values for `store verify`, and counts the
+//! values by their keys.
+
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OptionalExtension, params};
+use serde::de::IgnoredAny;
+
+use super::sealing_keys;
+use super::store_connection::StoreConnection;
+use crate::outbox::codec::{self, BlobKind, CodecError, StoredText};
+use crate::outbox::record_counts::LISTED_MAX;
+use crate::outbox::sealer::{Sealer, UsedKey};
+use crate::outbox::{RecordCounts, RecordCursor, RecordReport};
+use crate::sealing::is_sealed;
+
+/// A table with values that the bridge seals.
+struct SealedTable {
+    name: &'static str,
+    /// The column with the number of the record, to which a sealed value is bound.
+    number: &'static str,
+    columns: &'static [(&'static str, BlobKind)],
+    /// The maximum number of rows of one step. A step takes a few milliseconds.
+    rows_max: usize,
+}
+
+/// The columns of every table of payloads.
+const PAYLOAD: &[(&str, BlobKind)] = &[("facts", BlobKind::Update), ("event", BlobKind::Event)];
+/// The maximum number of rows of one step in a table whose rows have values.
+const ROWS_MAX: usize = 256;
+/// The maximum number of rows of one step in the table of receipts, most of which have no value.
+const RECEIPTS_MAX: usize = 10_000;
+/// The size of the values after which one step ends.
+const STEP_BYTES_MAX: usize = 1024 * 1024;
+
+/// Every table with values that the bridge seals. The digest key is not in the list, because the table `meta` has no numbers.
+const TABLES: [SealedTable; 7] = [
+    payloads("waiting", PAYLOAD),
+    payloads("held", PAYLOAD),
+    payloads("undecided", PAYLOAD),
+    payloads(
+        "parked",
+        &[
+            ("facts", BlobKind::Update),
+            ("event", BlobKind::Event),
+            ("errors", BlobKind::EventErrors),
+            ("detail", BlobKind::ParkedDetail),
+        ],
+    ),
+    SealedTable {
+        name: "entry",
+        number: "id",
+        columns: &[("skipped", BlobKind::SkippedFields)],
+        rows_max: RECEIPTS_MAX,
+    },
+    SealedTable {
+        name: "lane",
+        number: "id",
+        columns: &[
+            ("versions", BlobKind::LaneVersions),
+            ("absence", BlobKind::LaneAbsence),
+        ],
+        rows_max: ROWS_MAX,
+    },
+    SealedTable {
+        name: "act",
+        number: "number",
+        columns: &[("reason", BlobKind::AuditReason)],
+        rows_max: ROWS_MAX,
+    },
+];
+
+const fn payloads(name: &'static str, columns: &'static [(&'static str, BlobKind)]) -> SealedTable {
+    SealedTable {
+        name,
+        number: "entry",
+        columns,
+        rows_max: ROWS_MAX,
+    }
+}
+
+/// A stored value: its kind, the number of its record, and its bytes.
+type Stored<'a> = (BlobKind, u64, ValueRef<'a>);
+
+/// Passes the values of the next rows to `visit`. Returns the place of the next step, or `None` at the end of the store.
+fn step(
+    connection: &Connection,
+    from: RecordCursor,
+    mut visit: impl FnMut(Stored<'_>),
+) -> rusqlite::Result<Option<RecordCursor>> {
+    let Some(table) = TABLES.get(from.table) else {
+        return Ok(None);
+    };
+    let columns = present(connection, table)?;
+    if columns.is_empty() {
+        return Ok(Some(from.next_table()));
+    }
+    let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
+    let sql = format!(
+        "SELECT {number}, {} FROM {} WHERE {number} > ?1 ORDER BY {number} LIMIT ?2",
+        names.join(", "),
+        table.name,
+        number = table.number,
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(params![from.after, table.rows_max])?;
+    let (mut count, mut bytes) = (0, 0);
+    while let Some(row) = rows.next()? {
+        let number: i64 = row.get(0)?;
+        count += 1;
+        for (column, (_, kind)) in (1..).zip(&columns) {
+            let value = row.get_ref(column)?;
+            bytes += value.as_bytes().map_or(0, <[u8]>::len);
+            visit((*kind, u64::try_from(number).unwrap_or_default(), value));
+        }
+        if count == table.rows_max || bytes >= STEP_BYTES_MAX {
+            return Ok(Some(RecordCursor {
+                after: number,
+                ..from
+            }));
+        }
+    }
+    Ok(Some(from.next_table()))
+}
+
+/// Returns the columns of a table that the store has. The store of an older program lacks some columns or tables.
+fn present(
+    connection: &Connection,
+    table: &SealedTable,
+) -> rusqlite::Result<Vec<(&'static str, BlobKind)>> {
+    let mut statement =
+        connection.prepare_cached("SELECT 1 FROM pragma_table_info(?1) WHERE name = ?2")?;
+    let mut present = Vec::new();
+    for column in table.columns {
+        let is_present = statement
+            .query_row([table.name, column.0], |_| Ok(()))
+            .optional()?;
+        present.extend(is_present.map(|()| *column));
+    }
+    Ok(present)
+}
+
+/// Counts the records of the next rows by their keys. Opens no record.
+pub(super) fn count(
+    store: &StoreConnection,
+    from: RecordCursor,
+) -> rusqlite::Result<(RecordCounts, Option<RecordCursor>)> {
+    let mut counts = RecordCounts::default();
+    let next = step(store, from, |(_, _, value)| match value {
+        ValueRef::Blob(blob) if is_sealed(blob) => {
+            if let Some(UsedKey::Key(key)) = UsedKey::of_blob(blob) {
+                counts.count(key, 1);
+            }
+        }
+        ValueRef::Blob([_, ..]) | ValueRef::Text(_) => counts.plain += 1,
+        ValueRef::Blob([]) | ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) => {}
+    })?;
+    Ok((counts, next))
+}
+
+/// Opens every record of a store. Reports to `progress`, after each step, how many records it has opened.
+pub(super) fn open_all(store: &StoreConnection, progress: &mut dyn FnMut(u64)) -> RecordReport {
+    let mut report = RecordReport::default();
+    let sealer = store.sealer();
+    let digest_key = sealing_keys::open_digest_key(store);
+    report.add(digest_key);
+    let mut place = Some(RecordCursor::START);
+    while let Some(from) = place {
+        let stepped = step(store, from, |stored| report.add(opened(sealer, stored)));
+        place = stepped.unwrap_or_else(|error| {
+            let name = TABLES.get(from.table).map_or("", |table| table.name);
+            report.list(format!("the table {name} cannot be read: {error}"));
+            Some(from.next_table())
+        });
+        progress(report.total());
+    }
+    report
+}
+
+/// Opens a stored value. Returns its key, or `None` if the column has no value.
+fn opened(
+    sealer: &Sealer,
+    (kind, record, value): Stored<'_>,
+) -> Result<Option<UsedKey>, CodecError> {
+    match value {
+        // The update of an invalid event is empty.
+        ValueRef::Null | ValueRef::Blob([]) => Ok(None),
+        ValueRef::Blob(blob) if is_sealed(blob) => {
+            codec::decode_bytes(sealer, kind, record, blob)?;
+            Ok(UsedKey::of_blob(blob))
+        }
+        ValueRef::Text(text) if kind.is_text() => {
+            let text =
+                str::from_utf8(text).map_err(|_bytes| CodecError::NoText { kind, record })?;
+            codec::decode_text(sealer, kind, record, &StoredText::Plain(text))?;
+            Ok(Some(UsedKey::Plain))
+        }
+        ValueRef::Blob(plain) | ValueRef::Text(plain) if !kind.is_text() => {
+            codec::decode::<IgnoredAny>(sealer, kind, record, plain)?;
+            Ok(Some(UsedKey::Plain))
+        }
+        ValueRef::Blob(_) | ValueRef::Text(_) | ValueRef::Integer(_) | ValueRef::Real(_) => {
+            Err(CodecError::NoText { kind, record })
+        }
+    }
+}
+
+impl RecordReport {
+    pub(super) fn add(&mut self, opened: Result<Option<UsedKey>, CodecError>) {
+        match opened {
+            Ok(None) => {}
+            Ok(Some(UsedKey::Plain)) => self.readable.plain += 1,
+            Ok(Some(UsedKey::Key(key))) => self.readable.count(key, 1),
+            Err(error) => match error.missing_key() {
+                Some(key) => *self.locked.entry(key).or_default() += 1,
+                None => self.list(error.to_string()),
+            },
+        }
+    }
+
+    fn list(&mut self, reason: String) {
+        self.unreadable += 1;
+        if self.listed.len() < LISTED_MAX {
+            self.listed.push(reason);
+        }
+    }
+}
