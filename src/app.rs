@@ -148,7 +148,7 @@ impl App {
             denied: Arc::default(),
             stopping: stopped.clone(),
         };
-        let operations = operations(&listener, &running, store(), &destination, &config);
+        let operations = operations(&listener, &running, &sealing, &destination, &config);
         let health = Health::default();
         let figures = Figures::new(metrics.clone(), store(), clock.clone());
         let (access, tokens) = operators::open(&config, &metrics, rereads.clone());
@@ -253,17 +253,18 @@ impl App {
 fn operations(
     listener: &Ingress,
     running: &Arc<RunningSources>,
-    outbox: Arc<dyn Outbox>,
+    sealing: &SealingTasks,
     destination: &Arc<Destination>,
     config: &Config,
 ) -> Operations {
     Operations {
         weakened: running.weakened(),
-        outbox,
+        outbox: sealing.outbox(),
         destination: Arc::clone(destination),
         sources: Arc::<RunningSources>::clone(running),
         rules: config.dispatch.rules,
         denied: Arc::clone(&listener.denied),
+        find_key_file: sealing.find_file(),
         clock: listener.clock.clone(),
     }
 }

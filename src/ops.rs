@@ -11,7 +11,7 @@ use std::time::Duration;
 use actix_web::http::header::{CacheControl, CacheDirective, ContentType};
 use actix_web::{HttpResponse, HttpResponseBuilder, Resource, Route, guard, web};
 
-pub use self::api::AdminProblem;
+pub use self::api::{AdminProblem, keys_json};
 pub use self::authenticate::{Access, KnownOperator, Operators, ReadToken};
 use self::operate::Operations;
 use crate::metrics::{Metrics, MetricsSnapshot, StoreSnapshot};

@@ -11,6 +11,7 @@ use super::sealing_files::SealingFiles;
 use crate::config::Config;
 use crate::config::sealing_keys::SealingKeys;
 use crate::metrics::{Metrics, SealingSnapshot};
+use crate::ops::operate::FindKeyFile;
 use crate::outbox::{Error, KeyUse, Outbox, SealingStatus};
 use crate::time::Clock;
 
@@ -53,6 +54,21 @@ impl SealingTasks {
                 metrics,
             },
         }
+    }
+
+    /// Returns the store of the keys.
+    pub(super) fn outbox(&self) -> Arc<dyn Outbox> {
+        Arc::clone(&self.keys.outbox)
+    }
+
+    /// Returns a function that finds the files of the keys in use.
+    pub(super) fn find_file(&self) -> FindKeyFile {
+        let used = self.report.used.clone();
+        Box::new(move |id| {
+            let used = used.borrow();
+            let file = used.files.iter().find(|(key, _)| key.to_string() == id);
+            file.map(|(_, name)| name.clone())
+        })
     }
 
     /// Runs the tasks, and never returns.

@@ -15,7 +15,9 @@ use crate::http::Method;
 use crate::outbox::{self, AuditEvent, AuditHead, AuditProof, RebindConsent, RecordReport};
 use crate::sealing::KeyRing;
 use crate::terminal::{print_notice, print_result};
-use crate::time::Clock;
+use crate::time::{Clock, Timestamp};
+
+mod keys;
 
 /// The subcommands of the command `store`.
 #[derive(Debug, Subcommand)]
@@ -43,6 +45,9 @@ pub(super) enum StoreCommand {
         #[arg(long, value_name = "RECORD-CHECK")]
         audit_head: Option<AuditHead>,
     },
+    /// Lists the sealing keys of a running bridge, or of a closed store: which key seals, how many records each key still
+    /// opens, and which key file can be removed.
+    Keys(keys::KeysOptions),
     /// Replaces the store by a copy, and renames the replaced store. The bridge must not be running.
     ///
     /// The copy is older than the replaced store. The bridge sends the waiting entries of the copy again. The copy does
@@ -85,6 +90,7 @@ pub(super) fn run(command: &StoreCommand) -> anyhow::Result<ExitCode> {
             audit_key,
             audit_head,
         } => verify(layers, file, audit_key, *audit_head),
+        StoreCommand::Keys(options) => keys::run(options),
         StoreCommand::Rebind {
             layers,
             yes,
@@ -148,13 +154,13 @@ fn verify(
         None => "no key protects the audit log".to_owned(),
     });
     report.errors.iter().for_each(print_notice);
+    let are_records_read = show_records(&records, &sealing_keys);
     if report.unverified > 0 {
         print_notice(format_args!(
             "{} records of the audit log were not verified: name the file of their key with --audit-key, and the folder of the sealing keys in outbox.keys_dir",
             report.unverified
         ));
     }
-    let are_records_read = show_records(&records, &sealing_keys);
     Ok(
         if report.errors.is_empty() && report.unverified == 0 && are_records_read {
             print_result("no errors");

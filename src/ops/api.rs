@@ -14,10 +14,11 @@
 //! | `POST /admin/v1/explain?source=&reveal=true` | explains how the current mapping maps the event in the request body; stores nothing |
 //! | `GET /admin/v1/audit?after=&limit=` | lists records of the audit log |
 //! | `GET /admin/v1/destination`, `POST` `{"mode": "open"}` | GET shows the state and the mode of sending to Imprint; POST sets the mode: `open`, `paused` or `shadow` |
-//! | `GET /admin/v1/status` | shows the version of the bridge, the state and the mode of sending to Imprint, and the names of the protections that the configuration or the machine has switched off |
+//! | `GET /admin/v1/status` | shows the version of the bridge, the state and the mode of sending to Imprint, the state of the sealing, and the names of the protections that the configuration or the machine has switched off |
 //! | `GET /admin/v1/sources` | shows the set of sources in use: the digest of its files, the time since which the bridge uses it, the names, and the errors of newer files that the bridge does not use |
 //! | `POST /admin/v1/reload` | reads the files of the sources at once, and uses them if they have no error; answers with the sources that were added, removed or changed, or with the errors |
 //! | `POST /admin/v1/store/backup` `{"name": "…"}` | copies the store to a new file with this name, in the folder of the store |
+//! | `GET /admin/v1/store/keys` | lists the sealing keys of the store, each with its file, its use and the number of records that it still seals |
 //! | `GET /admin/v1/denied-requests?source=` | lists the event requests that failed authentication, or that the sender must change, since the start of the process: for each source, problem type and reason, the number of requests, and the pointers and a sentence of the last request |
 //! | `GET /admin/v1/shadow` | lists the requests that the bridge did not send because of the mode `shadow`, with masked values |
 //!
@@ -46,11 +47,13 @@ mod denied;
 mod destination;
 mod entries;
 mod explain;
+mod keys;
 mod problem;
 mod request;
 mod sources;
 mod store;
 
+pub use self::keys::keys_json;
 pub use self::problem::AdminProblem;
 
 type SharedOperations = web::Data<Operations>;
@@ -72,6 +75,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         .service(resource("/customers/erase", "POST").post(customers::erase))
         .service(resource("/audit", "GET").get(entries::audit))
         .service(resource("/store/backup", "POST").post(store::backup))
+        .service(resource("/store/keys", "GET").get(keys::show))
         .service(
             resource("/destination", "GET, POST")
                 .get(destination::show)

@@ -27,6 +27,7 @@ mod destination;
 mod entries;
 mod erase;
 mod explain;
+mod keys;
 mod preview;
 mod reload;
 mod replay;
@@ -40,6 +41,7 @@ pub use customer::{CustomerExport, CustomerName, ExportPage};
 pub use destination::{DestinationView, ShadowView};
 pub use entries::{EntryContent, EntryView, FieldView, ValueView};
 pub use erase::ErasureReport;
+pub use keys::FindKeyFile;
 pub use preview::{ReplayedEntry, ReplayedRequest};
 pub use reload::{LiveSources, RefusedSet, ReloadFailure, ReloadResult, SetChanges, SetView};
 pub use replay::{IgnoredEntry, MappingChoice, ReplayPreview, Replayed, Unmappable};
@@ -58,6 +60,7 @@ pub struct Operations {
     pub denied: Arc<DeniedRequests>,
     /// The metric of the weakenings of the protection.
     pub weakened: WeakenedMetrics,
+    pub find_key_file: FindKeyFile,
     pub clock: Clock,
 }
 

@@ -126,6 +126,119 @@ fn keys_are_rotated_and_removed_while_the_bridge_runs() {
     assert_eq!(again.json()["accepted"][0]["duplicate"], true);
 }
 
+/// Runs a command with the settings of a stopped bridge. Returns the exit code, and what it prints to both outputs.
+fn command(app: &TestApp, arguments: &[&str]) -> (Option<i32>, String) {
+    let settings = app.files.settings();
+    let mut all = arguments.to_vec();
+    for file in &settings {
+        all.extend(["--config", file.to_str().unwrap()]);
+    }
+    let output = crate::commands::run(&all, "");
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(text).unwrap())
+}
+
+/// Runs an operator's command about a running bridge. Returns the exit code, and what it prints.
+fn operate(app: &TestApp, arguments: &[&str]) -> (Option<i32>, String) {
+    let url = format!("http://{}", app.ops());
+    let token = app.files.token_file("alice");
+    let bridge = ["--ops", &url, "--token-file", token.to_str().unwrap()];
+    let output = crate::commands::run(&[arguments, &bridge].concat(), "");
+    (
+        output.status.code(),
+        String::from_utf8(output.stdout).unwrap(),
+    )
+}
+
+/// Returns the keys that the admin API lists, in the order of their files.
+fn listed_keys(app: &TestApp) -> Vec<Value> {
+    let mut answer = ask(app, "GET /admin/v1/store/keys", &Value::Null);
+    let keys = answer["keys"].as_array_mut().unwrap();
+    keys.sort_by_key(|key| key["file"].to_string());
+    keys.clone()
+}
+
+fn key_line(file: &str, seed: u8, word: &str, records: &Value) -> Value {
+    json!({
+        "file": file, "id": key_id(seed), "use": word, "records": records,
+        "removable": word == "removable",
+    })
+}
+
+/// FAULTS N842: the operator follows a rotation with the running bridge.
+#[test]
+fn an_operator_sees_which_keys_records_need() {
+    let app = TestApp::setup()
+        .operator("alice", TOKEN)
+        .sealing_key("2026-01", hex(1))
+        .start();
+    set_mode(&app, "paused");
+    app.accept(&email("E1", "CUST-1", 1));
+    let all = Value::Null;
+    assert_eq!(listed_keys(&app), [key_line("2026-01", 1, "seals", &all)]);
+    app.files.write_sealing_key("2026-02", &hex(2));
+    wait_for_keys(&app, "sealing_removable_keys", 1.0);
+    let rotated = [
+        key_line("2026-01", 1, "removable", &json!(0)),
+        key_line("2026-02", 2, "seals", &all),
+    ];
+    assert_eq!(listed_keys(&app), rotated);
+    let (code, text) = operate(&app, &["store", "keys"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("the file 2026-01 can be removed"), "{text}");
+    let (_, text) = operate(&app, &["status"]);
+    let expected = format!("sealed with the key {} in 2026-02", key_id(2));
+    assert!(text.lines().any(|line| line == expected), "{text}");
+    set_mode(&app, "open");
+    app.wait_until("E1", "delivered");
+}
+
+/// FAULTS N841, N842: a key is missing while records need it. The running bridge, the closed store and `verify` say so.
+#[test]
+fn an_operator_sees_the_records_of_a_missing_key() {
+    let mut app = TestApp::setup()
+        .operator("alice", TOKEN)
+        .sealing_key("2026-02", hex(2))
+        .start();
+    set_mode(&app, "paused");
+    app.accept(&email("E1", "CUST-1", 1));
+    app.files.write_sealing_key("2026-01", &hex(1));
+    wait_for_keys(&app, "sealing_removable_keys", 1.0);
+    app.files.remove_sealing_key("2026-02");
+    wait_for_keys(&app, "sealing_missing_keys", 1.0);
+    app.accept(&email("E2", "CUST-2", 1));
+    let answer = ask(&app, "GET /admin/v1/store/keys", &Value::Null);
+    let [own, missing] = [&answer["keys"][0], &answer["keys"][1]];
+    assert_eq!([&own["use"], &missing["use"]], ["seals", "missing"]);
+    assert!(missing["records"].as_u64().unwrap() >= 2, "{answer}");
+    assert_eq!(missing["removable"], false);
+    assert_eq!(operate(&app, &["store", "keys"]).0, Some(2));
+
+    app.stop().unwrap();
+    let store = app.files.store();
+    let store = store.to_str().unwrap();
+    let (code, text) = command(&app, &["store", "keys", "--file", store, "--json"]);
+    assert_eq!(code, Some(2), "{text}");
+    let closed: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(closed["keys"], answer["keys"]);
+    let (code, text) = command(&app, &["store", "verify", store]);
+    assert_eq!(code, Some(2), "{text}");
+    let lost = format!("because the sealing key {} is missing", key_id(2));
+    assert!(text.contains(&lost), "{text}");
+    let opened = format!("records opened with the key {}", key_id(1));
+    assert!(text.contains(&opened), "{text}");
+    let without = crate::commands::run(&["store", "verify", store], "");
+    let text = String::from_utf8(without.stdout).unwrap();
+    assert!(text.contains("sealed records were not opened"), "{text}");
+    app.files.write_sealing_key("2026-02", &hex(2));
+    let (code, text) = command(&app, &["store", "verify", store]);
+    assert_eq!(code, Some(0), "{text}");
+    app.restart();
+    set_mode(&app, "open");
+    app.wait_until("E1", "delivered");
+    app.wait_until("E2", "delivered");
+}
+
 /// FAULTS N485: a wrong key file takes no key away.
 #[test]
 fn a_wrong_key_file_is_reported_and_the_previous_keys_stay_in_use() {

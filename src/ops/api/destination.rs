@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::body::AdminBody;
+use super::keys::sealing_json;
 use super::request::{malformed, parse_body};
 use super::{ApiResult, SharedOperations, json_response};
 use crate::dispatch::destination::OperatorMode;
@@ -20,6 +21,7 @@ pub(super) async fn status(operations: SharedOperations, operator: Operator) -> 
         "version": env!("CARGO_PKG_VERSION"),
         "destination": destination_json(&operations.destination(&operator)),
         "weakened": operations.weakenings(&operator),
+        "sealing": sealing_json(&operations.sealing(&operator), |id| operations.key_file(id)),
     }))
 }
 
