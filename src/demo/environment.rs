@@ -30,6 +30,10 @@ const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCA
 const LATENCY: Duration = Duration::from_millis(5);
 /// The number of random bytes in the API key of the demo.
 const KEY_BYTES: usize = 24;
+/// The number of bytes in a sealing key.
+const SEALING_KEY_BYTES: usize = 32;
+/// The folder of the demo's sealing key.
+const SEALING_FOLDER: &str = "sealing-keys";
 
 /// The sandbox and the temporary files of one demo.
 pub(super) struct DemoEnvironment {
@@ -43,14 +47,15 @@ impl DemoEnvironment {
         let folder = tempfile::Builder::new()
             .prefix("imprint-bridge-demo-")
             .tempdir()?;
-        let key = random_key()?;
-        let path = folder.path().join("key");
-        let mut file = fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)?;
-        file.write_all(key.as_bytes())?;
+        let key = format!("demo_{}", random_hex::<KEY_BYTES>()?);
+        write_secret(&folder.path().join("key"), &key)?;
+        // The store is sealed, as in production. The key ends with the demo.
+        let sealing = folder.path().join(SEALING_FOLDER);
+        fs::create_dir(&sealing)?;
+        write_secret(
+            &sealing.join("demo.key"),
+            &random_hex::<SEALING_KEY_BYTES>()?,
+        )?;
         let mut settings = SandboxSettings::new(ANY_PORT, SecretString::from(key));
         settings.latency = LATENCY;
         settings.random_seed = seed;
@@ -104,6 +109,7 @@ listen = "{ANY_PORT}"
 listen = "{ANY_PORT}"
 [outbox]
 url = {store}
+keys_dir = {keys}
 [imprint]
 base_url = "http://{imprint}"
 environment = "local"
@@ -117,6 +123,7 @@ drain = "5s"
         sources = quoted("sources")?,
         schemas = quoted("schemas")?,
         key = quoted("key")?,
+        keys = quoted(SEALING_FOLDER)?,
         store = serde_json::to_string(&store)?,
     );
     let schema = folder.join("schemas").join(SCHEMA_NAME);
@@ -138,12 +145,20 @@ fn joined(errors: &[SettingError]) -> anyhow::Error {
     anyhow!("{}", errors.join("; "))
 }
 
-fn random_key() -> anyhow::Result<String> {
-    let mut bytes = [0; KEY_BYTES];
+/// Creates a file that only this user can read.
+fn write_secret(path: &Path, secret: &str) -> anyhow::Result<()> {
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    Ok(file.write_all(secret.as_bytes())?)
+}
+
+fn random_hex<const BYTES: usize>() -> anyhow::Result<String> {
+    let mut bytes = [0; BYTES];
     fill_random(&mut bytes).map_err(|error| anyhow!("reading the random source: {error}"))?;
-    Ok(bytes
-        .iter()
-        .fold("demo_".to_owned(), |key, byte| format!("{key}{byte:02x}")))
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Reads the example source `crm` in the same way as the demo.
@@ -151,6 +166,26 @@ fn random_key() -> anyhow::Result<String> {
 pub(super) fn shipped() -> std::sync::Arc<crate::intake::Source> {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("key"), "key").unwrap();
+    fs::create_dir(folder.path().join(SEALING_FOLDER)).unwrap();
     let (_, mut set) = configure(folder.path(), ([127, 0, 0, 1], 1).into()).unwrap();
     set.sources.pop().unwrap().source
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::sealing_keys;
+
+    /// FAULTS X32: the first thing that a person tries does what production does.
+    #[test]
+    fn the_store_of_a_demo_is_sealed_with_a_new_key() {
+        let key = || {
+            let environment = DemoEnvironment::start(1).unwrap();
+            let (config, _) = environment.bridge().unwrap();
+            let keys = sealing_keys::read(config.outbox.keys_dir.as_deref()).unwrap();
+            environment.stop().unwrap();
+            keys.ring.newest().unwrap()
+        };
+        assert_ne!(key(), key());
+    }
 }
