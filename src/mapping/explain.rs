@@ -213,11 +213,11 @@ impl Mapping {
 
 /// Returns the places of an event that the plans of the given mapping rules can read.
 pub(super) fn places<'a>(rules: impl Iterator<Item = &'a CompiledRule>) -> BTreeSet<String> {
-    let mut places = Vec::new();
+    let mut places = BTreeSet::new();
     for rule in rules {
         rule.plan.add_places(&mut places);
     }
-    places.into_iter().collect()
+    places
 }
 
 /// Marks the fields that have a value, but that `only_changed` has left out of the update.

@@ -22,7 +22,7 @@ mod assumed;
 pub(super) use assumed::Assumed;
 
 /// One step of a path into an event.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum PathStep {
     /// A step into a member of an object.
     Key(String),

@@ -5,21 +5,28 @@ use std::collections::BTreeSet;
 use super::super::located::{PathStep, pointer};
 use super::Plan;
 
+/// The maximum number of paths from which one value of an expression can come. Otherwise each `//` in a pipe would double
+/// the number of paths. The list of the read places is a note for the author, so the plan leaves out further paths.
+const PATHS_MAX: usize = 64;
+
+/// The paths from which a value of an expression can come.
+type Paths = BTreeSet<Vec<PathStep>>;
+
 impl Plan {
     /// Adds every place that the plan can read in an event to `places`, as a JSON Pointer.
-    pub(in crate::mapping) fn add_places(&self, places: &mut Vec<String>) {
-        self.places_from(&[Vec::new()], places);
+    pub(in crate::mapping) fn add_places(&self, places: &mut BTreeSet<String>) {
+        self.places_from(&Paths::from([Vec::new()]), places);
     }
 
     /// Adds to `places` every place that the plan can read if its input comes from one of the places in `from`. Returns
-    /// the places from which the result of the plan can come.
-    fn places_from(&self, from: &[Vec<PathStep>], places: &mut Vec<String>) -> Vec<Vec<PathStep>> {
+    /// the places from which the result of the plan can come, at most [`PATHS_MAX`].
+    fn places_from(&self, from: &Paths, places: &mut BTreeSet<String>) -> Paths {
         match self {
-            Self::Input => from.to_vec(),
+            Self::Input => from.clone(),
             Self::Path(inner, steps) => {
                 let from = inner.places_from(from, places);
                 let extended = |path: Vec<PathStep>| [path, steps.clone()].concat();
-                let paths: Vec<_> = from.into_iter().map(extended).collect();
+                let paths: Paths = from.into_iter().map(extended).collect();
                 places.extend(paths.iter().map(|path| pointer(path.iter())));
                 paths
             }
@@ -29,13 +36,13 @@ impl Plan {
             }
             Self::Alternative(first, other) => {
                 let first = first.places_from(from, places);
-                [first, other.places_from(from, places)].concat()
+                either(first, other.places_from(from, places))
             }
             Self::Conditional(branches, otherwise) => {
                 let mut paths = otherwise.places_from(from, places);
                 for (condition, result) in branches {
                     condition.places_from(from, places);
-                    paths.extend(result.places_from(from, places));
+                    paths = either(paths, result.places_from(from, places));
                 }
                 paths
             }
@@ -44,19 +51,19 @@ impl Plan {
             | Self::Logic { sides, .. } => {
                 sides.0.places_from(from, places);
                 sides.1.places_from(from, places);
-                Vec::new()
+                Paths::new()
             }
             Self::Object(members) => {
                 for (_, member) in members {
                     member.places_from(from, places);
                 }
-                Vec::new()
+                Paths::new()
             }
             Self::Interpolation(parts) => {
                 for part in parts {
                     part.places_from(from, places);
                 }
-                Vec::new()
+                Paths::new()
             }
             Self::Literal(_)
             | Self::Assumed(_)
@@ -64,7 +71,7 @@ impl Plan {
             | Self::Not
             | Self::Call(_)
             | Self::Split(_)
-            | Self::Interpreted(_) => Vec::new(),
+            | Self::Interpreted(_) => Paths::new(),
         }
     }
 
@@ -107,4 +114,9 @@ impl Plan {
             | Self::Call(_) => {}
         }
     }
+}
+
+/// Returns the paths of a value that comes from one of two expressions.
+fn either(one: Paths, other: Paths) -> Paths {
+    one.into_iter().chain(other).take(PATHS_MAX).collect()
 }
