@@ -65,7 +65,14 @@ impl TimeForm {
     pub(super) fn of_value(value: &Value) -> Option<Self> {
         match value {
             Value::String(text) => Self::of_text(text),
-            Value::Number(number) => Self::of_number(number.as_i64()?),
+            Value::Number(number) => {
+                // A number of seconds can have decimals, such as 1739473687.25.
+                let text = number.to_string();
+                let whole = text
+                    .split_once('.')
+                    .map_or(text.as_str(), |(whole, _)| whole);
+                Self::of_number(whole.parse().ok()?)
+            }
             Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
         }
     }

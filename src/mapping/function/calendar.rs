@@ -142,16 +142,52 @@ impl EpochUnit {
             }
         }
         let number = value.as_i64().or_else(|| value.as_str().and_then(whole));
-        let number = number.ok_or_else(refused)?;
-        let moment = match self {
-            Self::Seconds => Timestamp::from_second(number),
-            Self::Milliseconds => Timestamp::from_millisecond(number),
-            Self::Microseconds => Timestamp::from_microsecond(number),
+        let moment = match (number, self) {
+            (Some(number), Self::Seconds) => Timestamp::from_second(number),
+            (Some(number), Self::Milliseconds) => Timestamp::from_millisecond(number),
+            (Some(number), Self::Microseconds) => Timestamp::from_microsecond(number),
+            (None, unit) => {
+                let number = unit.with_decimals(value).ok_or_else(refused)?;
+                Timestamp::from_microsecond(number)
+            }
         };
         moment
             .map(|moment| Value::from(moment.to_string()))
             .ok()
             .ok_or_else(|| ValueError::new(time_form::OUT_OF_RANGE))
+    }
+
+    /// Reads a number with decimals, such as 1739473687.25 seconds, or its text. Returns microseconds; further decimals are
+    /// cut off. A 64-bit float keeps the microseconds of every time of this century.
+    ///
+    /// The number must count from 1970 to the year 2001 or later. A smaller number with decimals is more probably another
+    /// form of a time, such as the days of a spreadsheet.
+    pub(super) fn with_decimals(self, value: &Value) -> Option<i64> {
+        let text = match value {
+            Value::Number(number) if number.is_f64() => number.to_string(),
+            Value::String(text) => text.clone(),
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::Array(_)
+            | Value::Object(_) => return None,
+        };
+        let (count, decimals) = text.split_once('.')?;
+        let (count_digits_min, digits) = match self {
+            Self::Seconds => (10, 6),
+            Self::Milliseconds => (13, 3),
+            Self::Microseconds => return None,
+        };
+        let are_digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        if count.len() < count_digits_min || !are_digits(count) || !are_digits(decimals) {
+            return None;
+        }
+        let decimals: String = decimals
+            .chars()
+            .chain("000000".chars())
+            .take(digits)
+            .collect();
+        whole(&format!("{count}{decimals}"))
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::super::number;
-use super::calendar;
+use super::calendar::{self, EpochUnit};
 use crate::time::rfc3339;
 
 const OTHER_SPELLING: &str =
@@ -27,6 +27,7 @@ pub(in crate::mapping) fn advice(value: &Value) -> &'static str {
     match value {
         Value::String(text) => known_form(text).unwrap_or(NOT_A_TIME),
         Value::Number(number) if number.is_i64() => NUMBER,
+        Value::Number(_) if is_moment(value) => NUMBER,
         Value::Number(_) => number::not_whole(value).unwrap_or(OUT_OF_RANGE),
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => NOT_A_TEXT,
     }
@@ -42,7 +43,7 @@ pub(super) fn known_form(text: &str) -> Option<&'static str> {
     let is_time = |text: &str| calendar::moment_of(text).is_some();
     if is_time(text) {
         Some(OTHER_SPELLING)
-    } else if calendar::whole(text).is_some() {
+    } else if calendar::whole(text).is_some() || is_moment(&Value::from(text)) {
         Some(NUMBER)
     } else if is_time(&format!("{text}Z")) {
         Some(NO_OFFSET)
@@ -58,6 +59,11 @@ pub(super) fn known_form(text: &str) -> Option<&'static str> {
     }
 }
 
+/// Returns whether the function `moment` reads the value, which can have decimals.
+fn is_moment(value: &Value) -> bool {
+    EpochUnit::Seconds.with_decimals(value).is_some()
+}
+
 fn with_seconds(text: &str) -> Option<String> {
     let (minutes, offset) = text.split_at_checked(DATE_AND_MINUTES_LEN)?;
     Some(format!("{minutes}:00{offset}"))
@@ -67,7 +73,7 @@ fn with_seconds(text: &str) -> Option<String> {
 mod tests {
     use serde_json::json;
 
-    use super::super::calendar::{EpochUnit, date, microseconds, utc};
+    use super::super::calendar::{date, microseconds, utc};
     use super::*;
 
     /// FAULTS N396: the advice of every reader is true for each form of a time, and the advised function accepts the
@@ -87,6 +93,8 @@ mod tests {
             (json!("14 Feb 2025 16:03:00 GMT"), RFC_2822, ""),
             (json!("1739473687"), NUMBER, ""),
             (json!(1_739_473_687), NUMBER, ""),
+            (json!(1_739_473_687.25), NUMBER, ""),
+            (json!("1739473687.250"), NUMBER, ""),
             (json!("02/13/2025 2:08 PM"), NOT_A_TIME, ""),
             (json!("13 Feb, 2025 14:08"), NOT_A_TIME, ""),
             (json!("2025-02-30T19:08:07Z"), NOT_A_TIME, ""),
