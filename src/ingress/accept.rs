@@ -104,7 +104,7 @@ fn encoding<'a>(source: &'a Source, headers: &'a HeaderMap) -> Result<Encoding<'
     let pairs = headers.iter();
     let pairs = pairs.map(|(name, value)| (name.as_str(), value.as_bytes()));
     Encoding::of_request(source, content_type, pairs)
-        .ok_or_else(|| unsupported(MediaTypeReason::ContentType))
+        .ok_or_else(|| unsupported(MediaTypeReason::of_content_type(content_type)))
 }
 
 /// Reads the headers that the expressions of the source read.

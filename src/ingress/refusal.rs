@@ -97,6 +97,8 @@ pub enum MediaTypeReason {
     NoContentType,
     /// The source does not take this media type, or takes it only in UTF-8.
     ContentType,
+    /// The body is an HTML form.
+    Form,
     /// The body has a content encoding, such as gzip.
     ContentEncoding,
     /// The signature does not cover these attributes of a request in binary mode.
@@ -133,11 +135,30 @@ impl TakenMediaTypes {
     }
 }
 
+/// The media types of HTML forms. Many CRMs post them as long as nobody chooses JSON.
+const FORMS: [&str; 2] = ["application/x-www-form-urlencoded", "multipart/form-data"];
+
 impl MediaTypeReason {
+    /// Returns the reason why a source does not take a media type.
+    pub fn of_content_type(content_type: &str) -> Self {
+        let is_form = |form: &str| {
+            let start = content_type.get(..form.len());
+            start.is_some_and(|start| start.eq_ignore_ascii_case(form))
+        };
+        if FORMS.into_iter().any(is_form) {
+            Self::Form
+        } else {
+            Self::ContentType
+        }
+    }
+
     const fn detail(&self) -> &'static str {
         match self {
             Self::NoContentType => "The request needs exactly one header Content-Type.",
             Self::ContentType => "The Content-Type of the request does not fit.",
+            Self::Form => {
+                "The body is a form, which no source takes. Choose JSON in the settings of the sender, or put a relay before the bridge that converts the form to JSON."
+            }
             Self::ContentEncoding => "The body has a Content-Encoding, which no source takes.",
             Self::Unsigned(_) => {
                 "The signature does not cover all event attributes of the request. Send the event in structured mode."

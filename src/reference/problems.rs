@@ -32,12 +32,12 @@ pub static PROBLEMS: &[MessageExplanation] = &[
     row(
         &["unsupported_media_type"],
         "The `Content-Type` is missing or does not fit the source, the body has a `Content-Encoding`, or a `ce-` header is not signed.",
-        "Send one of the media types that the answer and its header `Accept` name, without compression.",
+        "Send one of the media types that the answer and its header `Accept` name, without compression. If the sender posts a form, see the recipe [A CRM that posts forms](sources/RECIPES.md#a-crm-that-posts-forms).",
     ),
     row(
         &["unauthenticated"],
         "The signature, the token or the password is missing or wrong, or the time of the signature is too far from the clock of the bridge.",
-        "Check the secret and the clock of the sender. The log of the bridge and `imprint-bridge denied-requests` name the reason; `imprint-bridge verify` examines a captured request.",
+        "Check the secret and the clock of the sender. The log of the bridge and `imprint-bridge denied-requests` name the reason; `imprint-bridge verify` examines a captured request. The bridge reads no secret from the URL: see the recipe [A CRM that can put a secret only into the URL](sources/RECIPES.md#a-crm-that-can-put-a-secret-only-into-the-url).",
     ),
     row(
         &["unknown_source"],
