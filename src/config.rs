@@ -37,6 +37,7 @@ pub mod secret;
 mod secret_path;
 pub mod source_set;
 pub mod sources;
+mod text_file;
 mod toml_error;
 
 pub use audit_keys::AuditKeyFiles;
@@ -368,8 +369,8 @@ fn listen(raw: Raw) -> Result<SocketAddr, String> {
     raw.parsed("an IP address and a port, such as 127.0.0.1:8080")
 }
 
-/// Reads only one TOML file, without the defaults and without the environment.
-fn read_file(path: &Path) -> Result<Value, SettingError> {
+/// Reads only one TOML file, without the defaults and without the environment. Returns also the size of the file.
+fn read_file(path: &Path) -> Result<(Value, usize), SettingError> {
     let error = |reason| SettingError {
         origin: absolute(path),
         key: String::new(),
@@ -377,11 +378,10 @@ fn read_file(path: &Path) -> Result<Value, SettingError> {
     };
     let content = regular_file::read(path, SOURCE_FILE_BYTES_MAX);
     let content = content.map_err(|reason| error(reason.to_string()))?;
-    let content =
-        String::from_utf8(content).map_err(|_binary| error("is not UTF-8 text".to_owned()))?;
+    let content = text_file::text(content).map_err(|reason| error(reason.to_owned()))?;
     let table = File::from_str(&content, FileFormat::Toml).collect();
     let table = table.map_err(|reason| error(toml_error::explained(&reason, &content)))?;
-    Ok(Value::new(None, ValueKind::Table(table)))
+    Ok((Value::new(None, ValueKind::Table(table)), content.len()))
 }
 
 /// Formats a path as an absolute path, because a relative path depends on the working directory of the bridge.

@@ -90,7 +90,6 @@ pub use used::{UsedExtent, UsedPart, UsedStep};
 
 use compile::RuleCompiler;
 use error::EvalError;
-use function::LookupTable;
 use located::{LocatedValue, PathStep, ReadContext};
 use plan::Plan;
 
@@ -100,11 +99,9 @@ pub fn take_unlisted_phone() -> bool {
     function::phone::take_unlisted()
 }
 
-/// The lookup tables of a mapping, by table name. The mapping function `lookup` reads the tables.
-pub type LookupTables = BTreeMap<String, BTreeMap<String, String>>;
-
-/// The lookup tables of a mapping, shared with the compiled plans that read the tables.
-type SharedTables = BTreeMap<String, Arc<LookupTable>>;
+/// The lookup tables of a source file, by table name. The mapping function `lookup` reads the tables. All mappings of the
+/// source share the rows.
+pub type LookupTables = BTreeMap<String, Arc<BTreeMap<String, String>>>;
 
 // The names of mapping rules in error messages and explanations.
 const WHEN: &str = "when";
@@ -143,6 +140,19 @@ pub struct MappingRules {
     pub skipped: BTreeSet<String>,
     /// The lookup tables, by table name. The mapping function `lookup` reads the tables.
     pub tables: LookupTables,
+}
+
+impl MappingRules {
+    /// Returns all expressions of the rules.
+    pub fn expressions(&self) -> impl Iterator<Item = &str> {
+        let version = self.version.as_ref().map(|rule| &rule.expression);
+        let ids = [&self.imprint_id, &self.partner_id];
+        let optional = ids.into_iter().chain([&self.when, &self.country]);
+        let images = self.only_changed.iter();
+        let images = images.flat_map(|images| [&images.before, &images.after]);
+        let all = optional.flatten().chain(version).chain(images);
+        all.chain(self.update.values()).map(String::as_str)
+    }
 }
 
 /// The expressions that find the two images of a customer in an event: before and after the change. An update contains
@@ -381,7 +391,7 @@ mod tests {
             update: strings(update.iter().copied()),
             tables: BTreeMap::from([(
                 "tiers".to_owned(),
-                strings([("Gold", "GOLD"), ("3", "BRONZE")]),
+                Arc::new(strings([("Gold", "GOLD"), ("3", "BRONZE")])),
             )]),
             ..MappingRules::default()
         }
@@ -497,6 +507,8 @@ mod tests {
         assert_eq!(event_type["version_domain"], "sequence");
         let mut update = BTreeMap::new();
         flat("", &event_type["update"], &mut update);
+        let tables: BTreeMap<String, BTreeMap<String, String>> =
+            serde_json::from_value(source["tables"].clone()).unwrap();
         MappingRules {
             imprint_id: text(&event_type["customer"]["imprint_id"]),
             partner_id: text(&event_type["customer"]["partner_id"]),
@@ -505,7 +517,10 @@ mod tests {
                 domain: VersionDomain::Sequence,
             }),
             update,
-            tables: serde_json::from_value(source["tables"].clone()).unwrap(),
+            tables: tables
+                .into_iter()
+                .map(|(name, rows)| (name, Arc::new(rows)))
+                .collect(),
             ..MappingRules::default()
         }
     }

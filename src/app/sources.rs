@@ -36,6 +36,7 @@ pub(super) type ReloadAnswer = Result<ReloadResult, ReloadFailure>;
 pub(super) struct LoadedSet {
     files: Option<SourceFiles>,
     sources: Vec<(SourceSettings, LoadedAuth)>,
+    drafts: Vec<String>,
 }
 
 impl LoadedSet {
@@ -59,11 +60,12 @@ impl LoadedSet {
                 Err(error) => errors.push(format!("source {name}: {error}")),
             }
         }
-        let files = set.files.ok();
-        errors
-            .is_empty()
-            .then_some(Self { files, sources })
-            .ok_or(errors)
+        let loaded = Self {
+            files: set.files.ok(),
+            sources,
+            drafts: set.drafts,
+        };
+        errors.is_empty().then_some(loaded).ok_or(errors)
     }
 }
 
@@ -145,6 +147,12 @@ impl RunningSources {
             endpoints.push(endpoint);
         }
         let endpoints = Endpoints::new(endpoints, self.intake);
+        for source in &loaded.drafts {
+            tracing::warn!(
+                source,
+                "the source is a draft: the bridge does not use it until its file has no line draft = true"
+            );
+        }
         let mut status = self.status.write().unwrap_or_else(PoisonError::into_inner);
         let changes = changes(
             (&previous, status.files.as_ref()),

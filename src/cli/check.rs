@@ -26,6 +26,10 @@ mod watch;
 /// `ingress.batch_max`.
 const BODY_EVENTS_MAX: usize = 1000;
 
+/// The note about a source that a running bridge does not use.
+const DRAFT: &str =
+    "  a draft: a running bridge does not use this source until you remove the line `draft = true`";
+
 /// The arguments of the command `check`.
 #[derive(Debug, Args)]
 pub(super) struct CheckOptions {
@@ -112,8 +116,16 @@ fn check_all(config: &Config, settings: Vec<SourceSettings>, mut errors: usize) 
     errors += check_look(config) + check_sealing_keys(config) + journal::check(&config.outbox);
     for settings in settings {
         let warnings = settings.warnings();
-        let SourceSettings { source, auth, .. } = settings;
+        let SourceSettings {
+            source,
+            auth,
+            is_draft,
+            ..
+        } = settings;
         print_result(format_args!("source {}: {}", source.name, auth.as_str()));
+        if is_draft {
+            print_result(DRAFT);
+        }
         for warning in warnings {
             print_result(format_args!("  {warning}"));
         }
@@ -122,6 +134,11 @@ fn check_all(config: &Config, settings: Vec<SourceSettings>, mut errors: usize) 
         let results = examples::run(&folder, &sources, &source, wall_time);
         describe(&source, &results);
         print_result(format_args!("  {}", counted(&results, &folder)));
+        if has_no_request(&results) {
+            print_result(
+                "  no example gives a request to Imprint, so no example tests the fields: add an example of an event that the bridge maps",
+            );
+        }
         // The expected results of such an example are also right for a mapping that makes every event invalid.
         if results.parked > 0 {
             print_result(format_args!(
@@ -209,6 +226,24 @@ fn report_files(owner: &str, flaws: Vec<SecretFileError>) -> usize {
     errors
 }
 
+/// Says how an expression reads a member whose name has dots or brackets.
+fn quoted_name(place: &str) -> String {
+    let name = place.rsplit('/').next().unwrap_or_default();
+    if name.contains(['.', '[', ']']) {
+        format!(" Write the name in double quotes: .\"{name}\"")
+    } else {
+        String::new()
+    }
+}
+
+/// Returns whether the source has examples, and none of them has a request. If all examples of an event type are invalid,
+/// its own note says so.
+fn has_no_request(results: &ExampleResults) -> bool {
+    let says_more =
+        |covered: &ExampleCoverage| covered.has_request() || covered.has_only_invalid_events();
+    results.count > 0 && !results.coverage.values().any(says_more)
+}
+
 fn counted(results: &ExampleResults, folder: &Path) -> String {
     match results.count {
         0 => format!("no examples; add some to {}", folder.display()),
@@ -239,7 +274,8 @@ fn describe(source: &Source, results: &ExampleResults) {
         list("not kept in the store", &not_kept);
         for (read, meant) in coverage::misspelt(event_type, &unread) {
             print_result(format_args!(
-                "    the schema does not have {read}, which an expression reads; did you mean {meant}?"
+                "    the schema does not have {read}, which an expression reads; did you mean {meant}?{}",
+                quoted_name(meant)
             ));
         }
         if let Some(note) = half_street(event_type) {

@@ -2,16 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::str::FromStr;
-use std::time::Duration;
 
 use config::{Value, ValueKind};
 
 use self::unknown::KnownSettings;
-use crate::spelling;
 
 mod misspelt;
+mod raw;
 mod unknown;
+
+pub(super) use raw::Raw;
 
 /// The origin of a value from an environment variable, as the crate `config` names the origin.
 const ENVIRONMENT: &str = "the environment";
@@ -118,13 +118,26 @@ impl Reader {
         self.take(place, parse)
     }
 
+    /// Returns the number of settings that no caller has taken, with the items of lists.
+    pub(super) fn settings(&self) -> usize {
+        let values = self.values.values();
+        let count = values.map(|value| {
+            if let ValueKind::Array(items) = &value.kind {
+                items.len().saturating_add(1)
+            } else {
+                1
+            }
+        });
+        count.fold(0, usize::saturating_add)
+    }
+
     /// Lists the keys directly below `place`.
     pub(super) fn keys(&mut self, place: &[&str]) -> BTreeSet<String> {
         let place = owned(place);
         self.known.tables.insert(place.clone());
-        let below = self.values.keys().filter(|key| key.starts_with(&place));
+        let below = self.below(&place);
         below
-            .filter_map(|key| key.get(place.len()))
+            .filter_map(|(key, _)| key.get(place.len()))
             .cloned()
             .collect()
     }
@@ -134,12 +147,10 @@ impl Reader {
     pub(super) fn take_all(&mut self, place: &[&str]) -> BTreeMap<String, Raw> {
         let place = owned(place);
         self.known.tables.insert(place.clone());
-        let (inside, outside) = std::mem::take(&mut self.values)
-            .into_iter()
-            .partition(|(key, _)| key.starts_with(&place));
-        self.values = outside;
-        let inside: BTreeMap<KeyPath, Value> = inside;
-        self.known.settings.extend(inside.keys().cloned());
+        let inside = self.remove_below(&place);
+        self.known
+            .settings
+            .extend(inside.iter().map(|(key, _)| key.clone()));
         inside
             .into_iter()
             .filter_map(|(key, value)| Some((key.get(place.len()..)?.join("."), Raw(value))))
@@ -164,8 +175,7 @@ impl Reader {
 
     /// Returns whether a setting is at `place` or below it.
     pub(super) fn has(&self, place: &[&str]) -> bool {
-        let place = owned(place);
-        self.values.keys().any(|key| key.starts_with(&place))
+        self.below(&owned(place)).next().is_some()
     }
 
     /// Returns whether a caller has taken a setting or a table at `place`.
@@ -176,8 +186,7 @@ impl Reader {
     /// Removes all settings below `place` without an error. The caller has reported the error that makes these settings
     /// meaningless.
     pub(super) fn forget(&mut self, place: &[&str]) {
-        let place = owned(place);
-        self.values.retain(|key, _| !key.starts_with(&place));
+        drop(self.remove_below(&owned(place)));
     }
 
     /// Returns whether the reader has found an error up to now.
@@ -215,6 +224,22 @@ impl Reader {
         self.errors
     }
 
+    /// Returns the settings at `place` and below it. The map is ordered by key path, so the function visits no other
+    /// setting: a file can have thousands of tables, and the bridge reads them one by one.
+    fn below<'r>(&'r self, place: &'r KeyPath) -> impl Iterator<Item = (&'r KeyPath, &'r Value)> {
+        let from_place = self.values.range(place.clone()..);
+        from_place.take_while(move |(key, _)| key.starts_with(place))
+    }
+
+    fn remove_below(&mut self, place: &KeyPath) -> Vec<(KeyPath, Value)> {
+        let keys: Vec<KeyPath> = self.below(place).map(|(key, _)| key.clone()).collect();
+        let removed = keys.into_iter().filter_map(|key| {
+            let value = self.values.remove(&key)?;
+            Some((key, value))
+        });
+        removed.collect()
+    }
+
     fn remove(&mut self, place: &[&str]) -> Option<Value> {
         let place = owned(place);
         let value = self.values.remove(&place);
@@ -238,124 +263,6 @@ impl Reader {
             key: spell(place),
             reason,
         }
-    }
-}
-
-/// The value of a setting before the bridge parses it.
-#[derive(Debug)]
-pub(super) struct Raw(Value);
-
-impl Raw {
-    pub(super) fn text(self) -> Result<String, String> {
-        if let ValueKind::String(text) = self.0.kind {
-            Ok(text)
-        } else {
-            Err("must be a string".to_owned())
-        }
-    }
-
-    /// Parses a string setting into `T`, for example into an address.
-    pub(super) fn parsed<T: FromStr>(self, what: &str) -> Result<T, String> {
-        self.text()?
-            .trim()
-            .parse()
-            .map_err(|_unreadable| format!("must be {what}"))
-    }
-
-    /// Parses a setting that is an integer from `least` to `most`.
-    pub(super) fn whole(self, least: u64, most: u64) -> Result<u64, String> {
-        let number = if self.is_truth() || matches!(self.0.kind, ValueKind::Float(_)) {
-            None
-        } else {
-            self.0.into_uint().ok()
-        };
-        number
-            .filter(|number| (least..=most).contains(number))
-            .ok_or_else(|| format!("must be a whole number from {least} to {most}"))
-    }
-
-    /// Parses a setting like [`Raw::whole`], but returns a `usize`.
-    pub(super) fn count(self, least: u64, most: u64) -> Result<usize, String> {
-        usize::try_from(self.whole(least, most)?)
-            .map_err(|_large| "is too large for this machine".to_owned())
-    }
-
-    /// Parses a setting that is a number from `least` to `most`.
-    pub(super) fn number(self, least: f64, most: f64) -> Result<f64, String> {
-        let number = if self.is_truth() {
-            None
-        } else {
-            self.0.into_float().ok()
-        };
-        let number = number.filter(|number| (least..=most).contains(number));
-        number.ok_or_else(|| format!("must be a number from {least} to {most}"))
-    }
-
-    /// Parses a setting that is a duration such as `10s`. A number without a unit means seconds.
-    pub(super) fn duration(self, least: Duration, most: Duration) -> Result<Duration, String> {
-        let range = || format!("must be a duration such as \"10s\", from {least:?} to {most:?}");
-        let text = self.0.into_string().map_err(|_unreadable| range())?;
-        let seconds = text
-            .parse()
-            .ok()
-            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-        let friendly = || {
-            text.parse::<jiff::SignedDuration>()
-                .ok()
-                .and_then(|span| Duration::try_from(span).ok())
-        };
-        let duration = seconds.or_else(friendly).ok_or_else(range)?;
-        if (least..=most).contains(&duration) {
-            Ok(duration)
-        } else {
-            Err(range())
-        }
-    }
-
-    /// Returns whether the value is true or false. The crate `config` would read true as the number 1.
-    const fn is_truth(&self) -> bool {
-        matches!(self.0.kind, ValueKind::Boolean(_))
-    }
-
-    /// Parses a setting that is a list of strings. In an environment variable, commas separate the strings.
-    pub(super) fn texts(self) -> Result<Vec<String>, String> {
-        let not_a_list = |_not_a_text| "must be a list of strings".to_owned();
-        if let ValueKind::Array(values) = self.0.kind {
-            let texts = values.into_iter().map(|value| Self(value).text());
-            return texts.collect::<Result<_, _>>().map_err(not_a_list);
-        }
-        let text = self.text().map_err(not_a_list)?;
-        // A list in the notation of JSON or TOML would be one text with brackets and quotes.
-        if text.trim_start().starts_with('[') {
-            return Err(
-                "must be a list without brackets and quotes, with a comma after each text, such as a,b"
-                    .to_owned(),
-            );
-        }
-        Ok(text
-            .split(',')
-            .map(str::trim)
-            .filter(|text| !text.is_empty())
-            .map(str::to_owned)
-            .collect())
-    }
-
-    /// Parses a setting that is one of the given words.
-    pub(super) fn word<T: Copy>(self, words: &[(&str, T)]) -> Result<T, String> {
-        let text = self.text()?;
-        let found = words
-            .iter()
-            .find(|(word, _)| *word == text)
-            .map(|(_, meaning)| *meaning);
-        found.ok_or_else(|| {
-            let words_known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-            let quoted: Vec<String> = words_known
-                .iter()
-                .map(|word| format!("\"{word}\""))
-                .collect();
-            let suggestion = spelling::suggestion(&text, words_known.iter().copied());
-            format!("must be {}{suggestion}", quoted.join(" or "))
-        })
     }
 }
 

@@ -15,6 +15,8 @@ const READS_MAX: usize = 3;
 #[derive(Debug)]
 pub struct SourceSet {
     pub sources: Vec<SourceSettings>,
+    /// The names of the sources whose files are drafts. The bridge does not use them.
+    pub drafts: Vec<String>,
     /// The files. If the bridge cannot look at the files, the value is the reason, and the bridge notices no change.
     pub files: Result<SourceFiles, String>,
 }
@@ -40,11 +42,15 @@ impl SourceSet {
     pub fn read(config: &Config) -> Result<Self, UnusableSet> {
         for _ in 0..READS_MAX {
             let before = look(config);
-            let sources = sources::read(config);
+            let sources = sources::read_live(config);
             let files = look(config);
             if digest(&before) == digest(&files) {
                 return match sources {
-                    Ok(sources) => Ok(Self { sources, files }),
+                    Ok(live) => Ok(Self {
+                        sources: live.sources,
+                        drafts: live.drafts,
+                        files,
+                    }),
                     Err(errors) => Err(UnusableSet::Errors { errors, files }),
                 };
             }

@@ -2,7 +2,6 @@
 //! at once.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,20 +9,25 @@ use std::sync::Arc;
 use super::reader::{Raw, Reader, SettingError};
 use super::{Config, QuotaSettings, absolute, read_file};
 use crate::event::SourceName;
-use crate::imprint::Field;
 use crate::ingress::QuotaLimits;
 use crate::intake::{CardNumberPolicy, EventType, Source, StoredParts};
-use crate::mapping::{JsonEnvelope, LookupTables, VersionDomain};
+use crate::mapping::{JsonEnvelope, LookupTables};
 
 mod auth;
 pub(crate) mod examples;
 mod files;
 mod headers;
+mod order;
 mod production;
 mod rules;
+mod schema_files;
+mod totals;
 
 pub use auth::{Auth, SecretFiles};
 pub use files::{SourceFiles, SourcesDigest};
+use order::conflicting_orders;
+use schema_files::SchemaFiles;
+use totals::{Total, Totals};
 
 /// The lists of a source file that stand before its first table.
 const TOP_LEVEL_LISTS: [&str; 3] = ["allowed_origins", "ignore", "unsigned_headers"];
@@ -41,6 +45,8 @@ pub struct SourceSettings {
     /// The headers that the bridge believes without a signature: `ce-` headers of binary mode, `priority`, or headers that
     /// the expressions of the source read.
     pub unsigned_headers: BTreeSet<String>,
+    /// Whether the author is still writing the source. The commands for authors read a draft, and a running bridge does not.
+    pub is_draft: bool,
     /// The quotas of the source: the table `[quota]` of the source file, with the defaults of the settings for missing
     /// keys.
     pub quota: QuotaLimits,
@@ -77,51 +83,91 @@ impl SourceSettings {
     }
 }
 
-/// Reads every `*.toml` file in the folder of sources, except files whose names begin with a dot.
+/// The choice whether a reader compiles the source files that are drafts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Drafts {
+    Read,
+    Skip,
+}
+
+/// The sources for a running bridge.
+#[derive(Debug)]
+pub struct SourcesInUse {
+    pub sources: Vec<SourceSettings>,
+    /// The names of the sources whose files are drafts. The running bridge does not use them.
+    pub drafts: Vec<String>,
+}
+
+/// Reads every `*.toml` file in the folder of sources, except files whose names begin with a dot. For the commands for
+/// authors, which also read the drafts.
 ///
 /// # Errors
 /// Returns all errors of all source files.
 pub fn read(config: &Config) -> Result<Vec<SourceSettings>, Vec<SettingError>> {
-    let mut errors = Vec::new();
-    let mut sources = Vec::new();
-    let files = match source_files(&config.sources_dir) {
-        Ok(files) => files,
-        Err(reason) => {
-            return Err(vec![folder_error(
-                "sources_dir",
-                &config.sources_dir,
-                &reason,
-            )]);
-        }
+    read_all(config, Drafts::Read).map(|live| live.sources)
+}
+
+/// Reads the source files like [`read`], for a running bridge. A draft neither becomes a source nor causes an error.
+///
+/// # Errors
+/// Returns all errors of all source files that are not drafts.
+pub fn read_live(config: &Config) -> Result<SourcesInUse, Vec<SettingError>> {
+    read_all(config, Drafts::Skip)
+}
+
+fn read_all(config: &Config, drafts: Drafts) -> Result<SourcesInUse, Vec<SettingError>> {
+    let (mut errors, files) = (Vec::new(), listed(config)?);
+    let mut live = SourcesInUse {
+        sources: Vec::new(),
+        drafts: Vec::new(),
     };
     if files.is_empty() {
         let reason = "has no source: no file name ends in .toml";
         errors.push(folder_error("sources_dir", &config.sources_dir, reason));
     }
-    // Otherwise each schema would cause an error of its own.
-    if let Err(error) = fs::read_dir(&config.schemas_dir) {
-        let reason = format!("cannot be read: {error}");
-        return Err(vec![folder_error(
-            "schemas_dir",
-            &config.schemas_dir,
-            &reason,
-        )]);
-    }
+    let mut totals = Totals::default();
     for file in files {
-        match read_source(&file, &config.schemas_dir, config.quota) {
-            Ok(source) => {
-                errors.extend(production::refusals(config, &file, &source));
-                sources.push(source);
+        let mut schemas = SchemaFiles {
+            folder: &config.schemas_dir,
+            totals: &mut totals,
+        };
+        let read = read_source(&file, (config.quota, drafts), &mut schemas);
+        if let Some(error) = totals.error(&config.sources_dir) {
+            errors.push(error);
+            return Err(errors);
+        }
+        match read {
+            Ok(SourceFile::Source(source)) => {
+                if !source.is_draft {
+                    errors.extend(production::refusals(config, &file, &source));
+                }
+                live.sources.push(*source);
             }
+            Ok(SourceFile::Draft(name)) => live.drafts.push(name.to_string()),
             Err(found) => errors.extend(found),
         }
     }
-    errors.extend(conflicting_orders(&sources));
-    if errors.is_empty() {
-        Ok(sources)
-    } else {
-        Err(errors)
+    if live.sources.is_empty() && errors.is_empty() {
+        let reason =
+            "has only drafts: remove the line `draft = true` of a source that the bridge shall use";
+        errors.push(folder_error("sources_dir", &config.sources_dir, reason));
     }
+    errors.extend(conflicting_orders(&live.sources));
+    errors.is_empty().then_some(live).ok_or(errors)
+}
+
+/// Lists the source files, and returns an error if a folder cannot be read.
+fn listed(config: &Config) -> Result<Vec<PathBuf>, Vec<SettingError>> {
+    let folder = &config.sources_dir;
+    let unreadable = |reason: String| vec![folder_error("sources_dir", folder, &reason)];
+    let files = source_files(folder).map_err(unreadable)?;
+    // Otherwise each schema would cause an error of its own.
+    let schemas = fs::read_dir(&config.schemas_dir);
+    schemas.map_err(|error| {
+        let reason = format!("cannot be read: {error}");
+        vec![folder_error("schemas_dir", &config.schemas_dir, &reason)]
+    })?;
+    Ok(files)
 }
 
 /// Reads only the table `[auth]` of a source file.
@@ -129,7 +175,7 @@ pub fn read(config: &Config) -> Result<Vec<SourceSettings>, Vec<SettingError>> {
 /// # Errors
 /// Returns all errors of the table `[auth]`.
 pub fn read_auth(file: &Path) -> Result<Auth, Vec<SettingError>> {
-    let settings = read_file(file).map_err(|error| vec![error])?;
+    let (settings, _) = read_file(file).map_err(|error| vec![error])?;
     let mut reader = Reader::new(&file.display().to_string(), settings);
     let auth = auth::take(&mut reader);
     // The command `send` uses no expression of the source, so the headers stay unchecked.
@@ -137,64 +183,6 @@ pub fn read_auth(file: &Path) -> Result<Auth, Vec<SettingError>> {
     let mut errors = reader.finish();
     errors.retain(|error| error.key == "auth" || error.key.starts_with("auth."));
     auth.filter(|_| errors.is_empty()).ok_or(errors)
-}
-
-/// The rule that orders the events of an event type: by sequence number, by time, or by arrival. The bridge can compare
-/// times of different sources, but not sequence numbers of different sources.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Order<'a> {
-    Sequence(&'a SourceName),
-    Time,
-    Arrival,
-}
-
-impl fmt::Display for Order<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Sequence(source) => write!(f, "a sequence of {source}"),
-            Self::Time => f.write_str("time"),
-            Self::Arrival => f.write_str("arrival"),
-        }
-    }
-}
-
-/// Returns an error for each field that two event types order by different rules. The bridge could not decide which
-/// value of such a field is newer.
-fn conflicting_orders(sources: &[SourceSettings]) -> Vec<SettingError> {
-    let mut orders: BTreeMap<&Field, (Order<'_>, String)> = BTreeMap::new();
-    let mut errors = Vec::new();
-    let event_types = sources.iter().flat_map(|settings| {
-        let source = &settings.source;
-        source
-            .event_types
-            .iter()
-            .map(move |kind| (&source.name, kind))
-    });
-    for (source, (name, event_type)) in event_types {
-        let order = match event_type.mapping.version_domain() {
-            Some(VersionDomain::Sequence) => Order::Sequence(source),
-            Some(VersionDomain::Time) => Order::Time,
-            None => Order::Arrival,
-        };
-        let key = format!("{source} events.\"{name}\"");
-        let clash = event_type.mapping.fields().find_map(|field| {
-            let (first, place) = orders.entry(field).or_insert_with(|| (order, key.clone()));
-            let reason =
-                || {
-                format!(
-                    "orders {field} by {order}, but {place} orders it by {first}: the bridge cannot tell which value is newer. \
-                     Give both the same order, or remove the file of the source that is not used"
-                )
-            };
-            (*first != order).then(reason)
-        });
-        errors.extend(clash.map(|reason| SettingError {
-            origin: "sources".to_owned(),
-            key,
-            reason,
-        }));
-    }
-    errors
 }
 
 fn source_files(folder: &Path) -> Result<Vec<PathBuf>, String> {
@@ -210,19 +198,29 @@ fn source_files(folder: &Path) -> Result<Vec<PathBuf>, String> {
     Ok(files)
 }
 
+/// What a reader makes of a source file.
+enum SourceFile {
+    Source(Box<SourceSettings>),
+    /// The file is a draft, and the reader has skipped it.
+    Draft(SourceName),
+}
+
 fn read_source(
     file: &Path,
-    schemas_dir: &Path,
-    quota: QuotaSettings,
-) -> Result<SourceSettings, Vec<SettingError>> {
+    (quota, drafts): (QuotaSettings, Drafts),
+    schemas: &mut SchemaFiles<'_>,
+) -> Result<SourceFile, Vec<SettingError>> {
     let stem = file
         .file_stem()
         .and_then(|stem| stem.to_str())
         .unwrap_or_default();
     let name =
         SourceName::parse(stem).map_err(|error| vec![file_error(file, error.to_string())])?;
-    let settings = read_file(file).map_err(|error| vec![error])?;
-    let mut reader = Reader::new(&file.display().to_string(), settings);
+    let mut reader = reader(file, stem, schemas.totals)?;
+    let is_draft = reader.take_optional(&["draft"], Raw::truth) == Some(true);
+    if is_draft && drafts == Drafts::Skip {
+        return Ok(SourceFile::Draft(name));
+    }
     reader.take_misplaced(&TOP_LEVEL_LISTS, &[&["auth", "unsigned_headers"]]);
     let auth = auth::take(&mut reader);
     let listed = headers::take_unsigned(&mut reader, auth.as_ref());
@@ -232,11 +230,9 @@ fn read_source(
     let ignored = reader
         .take_optional(&["ignore"], ignored_types)
         .unwrap_or_default();
-    let allowed_origins = reader
-        .take_optional(&["allowed_origins"], Raw::texts)
-        .unwrap_or_default();
+    let allowed_origins = allowed_origins(&mut reader);
     check_names(&mut reader, &ignored);
-    let event_types = event_types(&mut reader, (&tables, json_envelope.as_ref()), schemas_dir);
+    let event_types = event_types(&mut reader, (&tables, json_envelope.as_ref()), schemas);
     let source = Source {
         name,
         json_envelope,
@@ -256,18 +252,30 @@ fn read_source(
     };
     let errors = reader.finish();
     match auth {
-        Some(auth) if errors.is_empty() => Ok(SourceSettings {
+        Some(auth) if errors.is_empty() => Ok(SourceFile::Source(Box::new(SourceSettings {
+            is_draft,
             source: Arc::new(source),
             auth,
-            allowed_origins: allowed_origins
-                .into_iter()
-                .map(|origin| origin.to_ascii_lowercase())
-                .collect(),
+            allowed_origins,
             unsigned_headers,
             quota,
-        }),
+        }))),
         Some(_) | None => Err(errors),
     }
+}
+
+/// Reads a source file, and counts its size before its settings are compiled. If a sum over all sources exceeds its bound,
+/// the reader has no settings: the caller reports the sum.
+fn reader(file: &Path, source: &str, totals: &mut Totals) -> Result<Reader, Vec<SettingError>> {
+    totals.begin(source);
+    let (settings, bytes) = read_file(file).map_err(|error| vec![error])?;
+    let mut reader = Reader::new(&file.display().to_string(), settings);
+    let counted = totals.add(Total::SourceBytes, bytes);
+    let counted = counted.and_then(|()| totals.add(Total::Settings, reader.settings()));
+    if counted.is_err() {
+        reader.forget(&[]);
+    }
+    Ok(reader)
 }
 
 /// Reports a file without event types, and the event types that the file both ignores and maps.
@@ -288,17 +296,23 @@ fn check_names(reader: &mut Reader, ignored: &[String]) {
 fn event_types(
     reader: &mut Reader,
     body: (&LookupTables, Option<&JsonEnvelope>),
-    schemas_dir: &Path,
+    schemas: &mut SchemaFiles<'_>,
 ) -> BTreeMap<String, EventType> {
     let names = reader.keys(&["events"]).into_iter();
     let compiled = names.filter_map(|name| {
         if rules::has_names_without_quotes(reader, &name) {
             return None;
         }
-        let event_type = rules::event_type(reader, &name, body, schemas_dir)?;
+        let event_type = rules::event_type(reader, &name, body, schemas)?;
         Some((name, event_type))
     });
     compiled.collect()
+}
+
+fn allowed_origins(reader: &mut Reader) -> BTreeSet<String> {
+    let origins = reader.take_optional(&["allowed_origins"], Raw::texts);
+    let origins = origins.unwrap_or_default().into_iter();
+    origins.map(|origin| origin.to_ascii_lowercase()).collect()
 }
 
 fn ignored_types(raw: Raw) -> Result<Vec<String>, String> {
@@ -335,6 +349,15 @@ mod tests {
 
     const QUOTA: QuotaSettings = QuotaSettings::of(100, 1000, 0);
 
+    fn read(file: &Path, folder: &Path) -> Result<SourceSettings, Vec<SettingError>> {
+        let totals = &mut Totals::default();
+        let mut schemas = SchemaFiles { folder, totals };
+        match read_source(file, (QUOTA, Drafts::Read), &mut schemas)? {
+            SourceFile::Source(source) => Ok(*source),
+            SourceFile::Draft(name) => panic!("{name} is a draft"),
+        }
+    }
+
     /// Creates a source with one event type that maps one field, ordered by `version`.
     fn source(folder: &Path, name: &str, version: &str, target: &str) -> SourceSettings {
         let file = folder.join(format!("{name}.toml"));
@@ -344,7 +367,7 @@ mod tests {
         );
         fs::write(&file, text).unwrap();
         fs::write(folder.join("any.json"), SCHEMA).unwrap();
-        read_source(&file, folder, QUOTA).unwrap()
+        read(&file, folder).unwrap()
     }
 
     #[test]
@@ -379,7 +402,7 @@ mod tests {
             let file = folder.path().join("crm.toml");
             let text = format!("ignore = [\"x\"]\n[auth]\nkind = \"none\"\n[quota]\n{table}\n");
             fs::write(&file, text).unwrap();
-            read_source(&file, folder.path(), QUOTA).map(|source| source.quota)
+            read(&file, folder.path()).map(|source| source.quota)
         };
         let limits = |rate, stored_bytes| QuotaLimits { rate, stored_bytes };
         let rate = |events, burst| RateLimit::PerSecond { events, burst };
@@ -418,7 +441,7 @@ mod tests {
         let text = "[auth]\nkind = \"signed\"\n[events.\"a.b\"]\nschema = \"none.json\"\nversion = \".n\"\n\
                     [events.\"a.b\".update]\ncountry = \".x\"\nemail = \"range(9)\"\n";
         fs::write(&file, text).unwrap();
-        let found = read_source(&file, folder.path(), QUOTA).unwrap_err();
+        let found = read(&file, folder.path()).unwrap_err();
         let errors: Vec<String> = found.iter().map(ToString::to_string).collect();
         for expected in [
             "auth.kind: must be",

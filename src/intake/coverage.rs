@@ -23,6 +23,11 @@ pub struct ExampleCoverage {
 }
 
 impl ExampleCoverage {
+    /// Returns whether an example shows a request to Imprint.
+    pub const fn has_request(&self) -> bool {
+        self.requests > 0
+    }
+
     /// Returns whether every example is invalid. The results of the examples are then no test of the mapping.
     pub const fn has_only_invalid_events(&self) -> bool {
         self.requests == 0 && self.invalid > 0
@@ -90,6 +95,9 @@ pub fn misspelt<'u>(event_type: &EventType, unread: &'u [String]) -> Vec<(String
     let reads = event_type.mapping.reads().into_iter();
     let unknown = reads.filter(|read| !leaves.iter().any(|leaf| overlap(read, leaf)));
     let meant = unknown.filter_map(|read| {
+        if let Some(flat) = unread.iter().find(|path| is_flat(path, &read)) {
+            return Some((read, flat.as_str()));
+        }
         let (outer, name) = read.rsplit_once('/')?;
         let beside = unread.iter().filter_map(|path| path.rsplit_once('/'));
         let beside = beside.filter(|(around, _)| *around == outer);
@@ -100,6 +108,22 @@ pub fn misspelt<'u>(event_type: &EventType, unread: &'u [String]) -> Vec<(String
         Some((read.clone(), meant.as_str()))
     });
     meant.collect()
+}
+
+/// Returns whether a path of the schema is one member whose name has the names of the path `read`, such as
+/// `/contact[email]` or `/contact.email` and `/contact/email`.
+fn is_flat(path: &str, read: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let is_separator = |c: char| matches!(c, '.' | '[' | ']');
+    let parts: Vec<&str> = name
+        .split(is_separator)
+        .filter(|part| !part.is_empty())
+        .collect();
+    let outer = path.strip_suffix(name).unwrap_or_default();
+    parts.len() > 1
+        && read
+            .strip_prefix(outer)
+            .is_some_and(|read| read.split('/').eq(parts))
 }
 
 /// Returns the Imprint fields of the mapping that no example sets or clears.

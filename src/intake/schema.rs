@@ -9,23 +9,23 @@
 //! contain a name that the sender chose. The answer to the sender contains the `pointer`. A log line contains the
 //! `location` and not the `pointer`.
 
-use std::collections::BTreeSet;
-
-use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
+use jsonschema::{Draft, PatternCache, ValidationError, Validator};
 use serde_json::Value;
 
-use crate::event::{EventError, pointer};
+use crate::event::EventError;
 
 mod bounds;
 mod described;
 mod keywords;
+mod leaves;
+mod patterns;
 mod sentence;
+
+pub use patterns::{SchemaSize, pattern_bytes};
 
 /// The maximum number of schema errors for one event. This number is enough for a developer, and limits the time that
 /// the bridge spends on one bad event.
 const ERRORS_MAX: usize = 100;
-/// The maximum depth of the paths that the bridge lists from a schema. A recursive schema has paths of any depth.
-const LEAF_DEPTH_MAX: usize = 16;
 
 /// The error of a document that cannot be used as a schema.
 #[derive(Debug, thiserror::Error)]
@@ -76,10 +76,19 @@ impl Schema {
     /// Returns an error if the document is not a valid JSON Schema, or if an event could make the validator work
     /// without a bound.
     pub fn compile(name: &str, document: &Value) -> Result<Self, Error> {
+        Self::compile_with(name, document, PatternCache::default())
+    }
+
+    /// Compiles a JSON document like [`Schema::compile`]. Schemas with the same cache share their compiled patterns.
+    ///
+    /// # Errors
+    /// As [`Schema::compile`].
+    pub fn compile_with(name: &str, document: &Value, cache: PatternCache) -> Result<Self, Error> {
         let mut options = jsonschema::options()
             .should_validate_formats(true)
             .should_ignore_unknown_formats(false)
-            .with_pattern_options(PatternOptions::regex())
+            .with_pattern_options(patterns::options())
+            .with_pattern_cache(cache)
             .offline();
         if document.get("$schema").is_none() {
             options = options.with_draft(Draft::Draft202012);
@@ -149,46 +158,9 @@ impl Schema {
     }
 
     /// Returns the paths of the schema's innermost properties, as JSON Pointers. `*` stands for every item of an array.
+    /// A recursive schema has paths without an end, so the list has a limit.
     pub fn leaf_pointers(&self) -> Vec<String> {
-        let mut leaves = BTreeSet::new();
-        self.add_leaves(&self.document, "", LEAF_DEPTH_MAX, &mut leaves);
-        leaves.into_iter().collect()
-    }
-
-    fn add_leaves(&self, schema: &Value, place: &str, depth: usize, leaves: &mut BTreeSet<String>) {
-        let Some(depth) = depth.checked_sub(1) else {
-            return;
-        };
-        let inner = [
-            schema
-                .get("$ref")
-                .and_then(Value::as_str)
-                .and_then(|reference| self.document.pointer(reference.strip_prefix('#')?)),
-            schema.get("then"),
-            schema.get("else"),
-        ];
-        let lists =
-            ["allOf", "anyOf", "oneOf"].map(|key| schema.get(key).and_then(Value::as_array));
-        let same_place = inner.into_iter().flatten();
-        for inner in same_place.chain(lists.into_iter().flatten().flatten()) {
-            self.add_leaves(inner, place, depth, leaves);
-        }
-        let properties = schema.get("properties").and_then(Value::as_object);
-        for (name, property) in properties.into_iter().flatten() {
-            self.add_place(property, &pointer::inside(place, name), depth, leaves);
-        }
-        if let Some(items) = schema.get("items") {
-            self.add_place(items, &format!("{place}/*"), depth, leaves);
-        }
-    }
-
-    fn add_place(&self, schema: &Value, place: &str, depth: usize, leaves: &mut BTreeSet<String>) {
-        let mut inside = BTreeSet::new();
-        self.add_leaves(schema, place, depth, &mut inside);
-        if inside.is_empty() {
-            inside.insert(place.to_owned());
-        }
-        leaves.append(&mut inside);
+        leaves::pointers(&self.document)
     }
 
     fn event_error(&self, event: &Value, error: &ValidationError<'_>) -> EventError {

@@ -6,7 +6,7 @@ use jaq_core::load::parse::Term;
 use jaq_core::path::{Opt, Part, Path};
 use serde_json::Value;
 
-use super::SharedTables;
+use super::LookupTables;
 use super::function::calendar::EpochUnit;
 use super::function::text::LineSelector;
 use super::function::{self, Function, FunctionCall, Parameters, Signature, phone};
@@ -103,7 +103,7 @@ fn is_identifier(name: &str) -> bool {
 pub(super) fn function_call<'c>(
     signature: &'static Signature,
     arguments: &[Term<&'c str>],
-    tables: &SharedTables,
+    tables: &LookupTables,
 ) -> Result<FunctionCall, CallError<'c>> {
     let function = match (signature.parameters, arguments) {
         (Parameters::Nothing(apply), []) => Function::Text(apply),
@@ -200,7 +200,7 @@ fn line<'c>(
 fn table<'c>(
     signature: &Signature,
     name: &Term<&'c str>,
-    tables: &SharedTables,
+    tables: &LookupTables,
 ) -> Result<Function, CallError<'c>> {
     let text = constant(name).ok_or_else(|| wrong_argument(name, usage(signature)))?;
     let table = tables.get(&text).ok_or_else(|| {

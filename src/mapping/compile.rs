@@ -1,7 +1,6 @@
 //! Compiles the mapping rules of a configuration into a mapping, or returns every error in the rules.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use super::contract;
 use super::jq::Program;
@@ -10,8 +9,7 @@ use super::plan::Plan;
 use super::syntax::ExpressionError;
 use super::{
     AFTER, BEFORE, COUNTRY, CUSTOMER, CompiledRule, Field, FieldRule, IMPRINT_ID, ImageRules,
-    Images, LookupTables, Mapping, MappingRules, PARTNER_ID, RuleError, SharedTables, VERSION,
-    WHEN, lower,
+    Images, LookupTables, Mapping, MappingRules, PARTNER_ID, RuleError, VERSION, WHEN, lower,
 };
 use crate::spelling;
 
@@ -20,18 +18,14 @@ const BODY: &str = "body.";
 
 /// The compiler of mapping rules, with the errors found up to now.
 pub(super) struct RuleCompiler {
-    tables: SharedTables,
+    tables: LookupTables,
     pub(super) errors: Vec<RuleError>,
 }
 
 impl RuleCompiler {
     pub(super) fn new(tables: &LookupTables) -> Self {
-        let tables = tables
-            .iter()
-            .map(|(name, table)| (name.clone(), Arc::new(table.clone())))
-            .collect();
         Self {
-            tables,
+            tables: tables.clone(),
             errors: Vec::new(),
         }
     }

@@ -14,7 +14,7 @@ use jaq_core::load::{Arena, File, Loader};
 use jaq_core::{Compiler, Ctx, DataT, Exn, Filter, Lut, Vars};
 use serde_json::Value;
 
-use super::SharedTables;
+use super::LookupTables;
 use super::budget::{self, EXPRESSION_STEPS_MAX, SPLIT_COPY_STEPS_MAX, SPLIT_STEPS_MAX};
 use super::error::EvalError;
 use super::function::{BinaryCall, FunctionCall};
@@ -100,7 +100,7 @@ impl Program {
     pub(super) fn compile<'c>(
         term: &Term<&'c str>,
         code: &'c str,
-        tables: &SharedTables,
+        tables: &LookupTables,
         results: ResultCount,
     ) -> Result<Self, Vec<ExpressionError>> {
         let sanitized = sanitize(term, code, tables, results)?;

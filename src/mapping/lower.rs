@@ -17,7 +17,7 @@ use jaq_core::ops::Cmp;
 use jaq_core::path::{Opt, Part, Path};
 use serde_json::Value;
 
-use super::SharedTables;
+use super::LookupTables;
 use super::call::{function_call, input_on_the_right};
 use super::function::{self, BinaryCall, Parameters};
 use super::header;
@@ -35,7 +35,7 @@ const COPIES_MAX: usize = 64;
 ///
 /// # Errors
 /// Returns every error in the mapping expression.
-pub(super) fn lower(code: &str, tables: &SharedTables) -> Result<Plan, Vec<ExpressionError>> {
+pub(super) fn lower(code: &str, tables: &LookupTables) -> Result<Plan, Vec<ExpressionError>> {
     let term = syntax::parse(code)?;
     let plan = Lowering { code, tables }.expression(&term)?;
     if plan.copies() > COPIES_MAX {
@@ -51,7 +51,7 @@ pub(super) fn lower(code: &str, tables: &SharedTables) -> Result<Plan, Vec<Expre
 /// Returns every error in the mapping expression.
 pub(super) fn lower_stream(
     code: &str,
-    tables: &SharedTables,
+    tables: &LookupTables,
 ) -> Result<Program, Vec<ExpressionError>> {
     let term = syntax::parse(code)?;
     Program::compile(&term, code, tables, ResultCount::Many)
@@ -59,7 +59,7 @@ pub(super) fn lower_stream(
 
 struct Lowering<'c> {
     code: &'c str,
-    tables: &'c SharedTables,
+    tables: &'c LookupTables,
 }
 
 type Branches<'c> = [(Term<&'c str>, Term<&'c str>)];

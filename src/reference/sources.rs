@@ -12,6 +12,7 @@ pub static SOURCES: &[MessageExplanation] = &[
             "a type is one of ……",
             "the validator does not know this format…",
             "the pattern is no regular expression of the bridge, which has neither look-around nor back references",
+            "the pattern is too large: compiled, a pattern has at most … bytes. A number in braces repeats a part that often, so write + or * instead, and limit the length with maxLength",
             "the bridge does not read other documents; copy the schema into $defs and refer to it with #/$defs/NAME",
             "`nullable` is not a keyword of JSON Schema; write \"type\": [\"string\", \"null\"]",
         ],
@@ -149,7 +150,7 @@ pub static SOURCES: &[MessageExplanation] = &[
             "a number is written as in JSON",
             "the names in an object are constants",
             "the bounds of a range are constant numbers from 0 up",
-            "a path is made of constant names and item numbers",
+            "a path is made of constant names and item numbers; a name with brackets or dots stands in double quotes, such as .\"contact[email]\"",
         ],
         "The part of the expression must be a constant, so that the bridge knows what the expression reads.",
         "Write a constant.",
@@ -209,7 +210,10 @@ pub static SOURCES: &[MessageExplanation] = &[
         "Map the paths, if Imprint needs their values.",
     ),
     row(
-        &["    the schema does not have …, which an expression reads; did you mean …?"],
+        &[
+            "    the schema does not have …, which an expression reads; did you mean …?…",
+            "Write the name in double quotes: .\"…\"",
+        ],
         "The expression reads a path that the schema does not have. The schema has a similar path, which no expression reads.",
         "Correct the path, or add the path to the schema.",
     ),
@@ -227,6 +231,42 @@ pub static SOURCES: &[MessageExplanation] = &[
         ],
         "This message is not an error, but often the sign of a wrong mapping: with `body.on_invalid = \"park\"`, the bridge accepts an invalid event and parks it.",
         "Read the errors with `imprint-bridge explain`. Correct the mapping, or keep the result if the example is meant to be invalid.",
+    ),
+    row(
+        &[
+            "  no example gives a request to Imprint, so no example tests the fields: add an example of an event that the bridge maps",
+        ],
+        "The bridge ignores or refuses every example of the source.",
+        "Add an example of an event for which `when` is true, or of an event type that is not in `ignore`.",
+    ),
+    row(
+        &[
+            "  a draft: a running bridge does not use this source until you remove the line `draft = true`",
+            "has only drafts: remove the line `draft = true` of a source that the bridge shall use",
+            "must be true or false",
+        ],
+        "`new-source` marks each new source as a draft. The bridge accepts no event of a draft.",
+        "When the source is finished, remove the line `draft = true` from its source file.",
+    ),
+    row(
+        &[
+            "all sources together may have at most … …. Counted up to the source …: …, and … others have fewer. Make the largest of them smaller, or remove sources that are not used",
+            "bytes in their source files",
+            "settings, rows and items of lists in their source files",
+            "expressions in their event types",
+            "characters in their expressions",
+            "bytes in the schemas of their event types",
+            "JSON values in the schemas of their event types",
+            "different patterns in their schemas",
+            "bytes in their compiled patterns",
+        ],
+        "The files are within their bounds, but together they would need too much memory. The message names the sources with the largest shares.",
+        "Remove sources, event types or schemas that nobody uses. A schema counts once for each event type that names it, and a pattern counts once for all schemas.",
+    ),
+    row(
+        &["is text in UTF-16, as some editors for Windows write it: save the file as UTF-8"],
+        "The file has the byte order mark of UTF-16.",
+        "Save the file as UTF-8. A byte order mark of UTF-8 and the line ends of Windows are allowed.",
     ),
     row(
         &["not kept in the store"],

@@ -145,7 +145,7 @@ fn expressions(criterion: &mut Criterion) {
         let rules = MappingRules {
             partner_id: Some("\"C1\"".to_owned()),
             update: BTreeMap::from([("metadata.k".to_owned(), expression.to_owned())]),
-            tables: BTreeMap::from([("tiers".to_owned(), BTreeMap::from(rows.clone()))]),
+            tables: BTreeMap::from([("tiers".to_owned(), Arc::new(BTreeMap::from(rows.clone())))]),
             ..MappingRules::default()
         };
         let mapping = Mapping::compile(&rules).unwrap();

@@ -12,6 +12,7 @@
 
 mod absence;
 mod authentication;
+mod authors;
 mod cases;
 mod client;
 mod clock;

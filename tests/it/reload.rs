@@ -712,3 +712,43 @@ fn check_refuses_what_a_reload_refuses() {
     assert_eq!(check().0, Some(0));
     assert!(Path::new("/dev/zero").exists());
 }
+
+/// FAULTS N790: each file is within its bounds, and the sources together are not. `check`, the start and a reload name the
+/// cause, and the bridge goes on with its earlier sources.
+#[test]
+fn sources_that_are_too_large_together_are_refused() {
+    let files = SourceFiles::new();
+    let app = files.setup().start();
+    let member = |number: u32| {
+        (
+            format!("m{number}"),
+            json!({"pattern": format!("^[a-z]+{number}$")}),
+        )
+    };
+    let members: serde_json::Map<String, Value> = (0..999).map(member).collect();
+    let wide = json!({"properties": members});
+    fs::write(files.path("schemas/wide.json"), wide.to_string()).unwrap();
+    fs::write(
+        files.path("schemas/two.json"),
+        r#"{"properties": {"a": {"pattern": "a1?"}, "b": {"pattern": "b1?"}}}"#,
+    )
+    .unwrap();
+    let with = |schema: &str| source("none", ".email").replace("any.json", schema);
+    files.write("large", &with("wide.json"));
+    assert_eq!(reload(&app)["outcome"], "reloaded");
+    files.write("small", &with("two.json"));
+    let cause = "all sources together may have at most 1000 different patterns in their schemas. Counted up to the source small: large has 999, small has 2, and 0 others have fewer.";
+    let result = reload(&app);
+    assert_eq!(result["outcome"], "refused", "{result}");
+    assert!(result["errors"].to_string().contains(cause), "{result}");
+    let (code, errors) = check(&files);
+    assert_eq!(code, Some(2));
+    assert!(errors.contains(cause), "{errors}");
+    let file = files.path("settings.toml");
+    let output = commands::run(&["serve", "--config", file.to_str().unwrap()], "");
+    assert_ne!(output.status.code(), Some(0));
+    let errors = commands::text(&output.stderr);
+    assert!(errors.contains(cause), "{errors}");
+    assert_eq!(post(&app, "large", &[], &body("a", "C-1")).status, 202);
+    is_delivered(&app, "C-1", "a@example.com");
+}

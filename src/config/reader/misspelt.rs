@@ -27,10 +27,8 @@ impl Reader {
         (settings, free): (&[&[&str]], &[&str]),
     ) -> BTreeSet<Vec<String>> {
         let place: Vec<String> = place.iter().map(|&key| key.to_owned()).collect();
-        let below = self
-            .values
-            .keys()
-            .filter_map(|key| key.strip_prefix(place.as_slice()));
+        let below = self.below(&place);
+        let below = below.filter_map(|(key, _)| key.strip_prefix(place.as_slice()));
         let below = below.filter(|rest| !rest.iter().take(free.len()).eq(free.iter()));
         let rest_of_name = |rest: &[String]| {
             let is_end = |setting: &&&[&str]| {

@@ -300,9 +300,19 @@ mod tests {
             fs::write(sources.join("crm.toml"), text).unwrap();
             fs::write(schemas.join("crm/v1.json"), "{}").unwrap();
             let quota = crate::config::QuotaSettings::of(0, 1, 0);
-            super::super::read_source(&sources.join("crm.toml"), &schemas, quota).unwrap()
+            let totals = &mut super::super::Totals::default();
+            let mut files = super::super::SchemaFiles {
+                folder: &schemas,
+                totals,
+            };
+            let read = (quota, super::super::Drafts::Read);
+            let file = super::super::read_source(&sources.join("crm.toml"), read, &mut files);
+            let super::super::SourceFile::Source(settings) = file.unwrap() else {
+                panic!("a draft");
+            };
+            settings.source
         };
-        let source = source("./crm/v1.json").source;
+        let source = source("./crm/v1.json");
         let digest = || {
             let files = SourceFiles::look(&sources, &schemas).unwrap();
             files.digest_of(&source)

@@ -1,27 +1,16 @@
 //! The tables of a source file that describe the format of the request bodies and the event types.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::{Component, Path};
+use std::sync::Arc;
 
-use serde_json::Value;
-
-use super::super::absolute;
 use super::super::reader::{Raw, Reader};
-use super::super::regular_file::{self, FileError};
+use super::schema_files::SchemaFiles;
 use crate::event::Attribute;
-use crate::event::json::{self, JsonRule};
-use crate::intake::schema::Schema;
 use crate::intake::{CardNumberPolicy, EventType, InvalidEventPolicy, StoredParts};
 use crate::mapping::{
     CUSTOMER, ImageRules, JsonEnvelope, JsonEnvelopeRules, LookupTables, Mapping, MappingRules,
     RuleError, VersionDomain, VersionRule,
 };
-use crate::spelling;
-use crate::telemetry::chain;
-
-/// The maximum size of a schema file.
-const SCHEMA_BYTES_MAX: u64 = 1024 * 1024;
 
 /// The default of `version_jump_max`.
 ///
@@ -63,10 +52,10 @@ pub(super) fn tables(reader: &mut Reader) -> LookupTables {
                 Err(reason) => reader.error(&["tables", &table, &key], reason),
             }
         }
-        tables.insert(table, rows);
+        tables.insert(table, Arc::new(rows));
     }
     for (table, rows) in reader.tables_elsewhere(&TOP_LEVEL_TABLES) {
-        tables.entry(table).or_insert(rows);
+        tables.entry(table).or_insert_with(|| Arc::new(rows));
     }
     tables
 }
@@ -142,7 +131,7 @@ pub(super) fn event_type(
     reader: &mut Reader,
     event_type: &str,
     (tables, envelope): (&LookupTables, Option<&JsonEnvelope>),
-    schemas_dir: &Path,
+    schemas: &mut SchemaFiles<'_>,
 ) -> Option<EventType> {
     let at = |key: &'static str| ["events", event_type, key];
     if let Err(error) = Attribute::parse(event_type) {
@@ -151,7 +140,7 @@ pub(super) fn event_type(
     if let Some(reason) = wrong_star(event_type) {
         reader.error(&["events", event_type], reason);
     }
-    let schema = reader.take(&at("schema"), |raw| schema(schemas_dir, &raw.text()?));
+    let schema = reader.take(&at("schema"), |raw| schemas.read(&raw.text()?));
     let epoch = reader
         .take_optional(&at("epoch"), |raw| raw.whole(0, u64::from(u32::MAX)))
         .unwrap_or(0);
@@ -175,13 +164,14 @@ pub(super) fn event_type(
         skipped,
         tables: tables.clone(),
     };
+    schemas.totals.add_expressions(rules.expressions()).ok()?;
     let mapping = Mapping::compile(&rules)
         .map_err(|errors| report(reader, &["events", event_type], errors))
         .ok();
     Some(EventType {
         epoch: u32::try_from(epoch).ok()?,
         jump_max,
-        ..EventType::new(schema?, mapping?, envelope)
+        ..EventType::new(schema??, mapping?, envelope)
     })
 }
 
@@ -344,51 +334,4 @@ fn skipped(
         }
     }
     skipped
-}
-
-fn schema(folder: &Path, name: &str) -> Result<Schema, String> {
-    let is_inside = Path::new(name).components().all(|part| match part {
-        Component::Normal(part) => !part.as_encoded_bytes().starts_with(b"."),
-        Component::CurDir => true,
-        Component::ParentDir | Component::RootDir | Component::Prefix(_) => false,
-    });
-    if !is_inside {
-        return Err(
-            "must name a file inside schemas_dir whose path has no part that begins with a dot, because the bridge notices only changes of such files".to_owned(),
-        );
-    }
-    let path = folder.join(name);
-    let content = regular_file::read(&path, SCHEMA_BYTES_MAX).map_err(|error| {
-        let similar = matches!(error, FileError::Unreadable(_)).then(|| similar_file(folder, name));
-        let suggestion = similar
-            .flatten()
-            .map(|file| format!("; did you mean {file}?"));
-        format!(
-            "{} {error}{}",
-            absolute(&path),
-            suggestion.unwrap_or_default()
-        )
-    })?;
-    if let Err(error) = json::parse_file(&content)
-        && error.rule == JsonRule::DuplicateKey
-    {
-        return Err(format!("{} is not JSON: {error}", path.display()));
-    }
-    let document: Value = serde_json::from_slice(&content)
-        .map_err(|error| format!("{} is not JSON: {error}", path.display()))?;
-    Schema::compile(name, &document)
-        .map_err(|error| format!("{}: {}", path.display(), chain(&error)))
-}
-
-/// Returns the path of a schema file whose name is similar to a name that has no file, relative to the folder of the
-/// schemas.
-fn similar_file(folder: &Path, name: &str) -> Option<String> {
-    let wanted = Path::new(name);
-    let inside = wanted.parent().unwrap_or_else(|| Path::new(""));
-    let files = fs::read_dir(folder.join(inside)).ok()?;
-    let names = files.filter_map(|file| file.ok()?.file_name().into_string().ok());
-    let names: Vec<String> = names.filter(|name| name.ends_with(".json")).collect();
-    let wanted = wanted.file_name()?.to_str()?;
-    let nearest = spelling::nearest(wanted, names.iter().map(String::as_str))?;
-    Some(inside.join(nearest).display().to_string())
 }

@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 
+use super::patterns;
 use crate::event::pointer;
 use crate::spelling;
 
@@ -169,7 +170,15 @@ pub(super) fn reason(schema: &Value, place: &str) -> Option<String> {
         ));
     }
     if at_keyword("pattern") {
-        return Some("the pattern is no regular expression of the bridge, which has neither look-around nor back references".to_owned());
+        return Some(patterns::reason(text));
+    }
+    if let Some((outer, name)) = place.rsplit_once('/')
+        && outer.ends_with("/patternProperties")
+    {
+        let pattern = name.replace("~1", "/").replace("~0", "~");
+        if patterns::pattern_bytes(&pattern) == 0 {
+            return Some(patterns::reason(&pattern));
+        }
     }
     let reference = value.get("$ref").and_then(Value::as_str);
     let is_remote = |reference: &str| !reference.starts_with('#');

@@ -14,7 +14,7 @@ use jaq_core::load::parse::{BinaryOp, Pattern, Term};
 use jaq_core::ops::{Cmp, Math};
 use serde_json::Value;
 
-use super::super::SharedTables;
+use super::super::LookupTables;
 use super::super::call::function_call;
 use super::super::function::{self, BinaryCall, FunctionCall, Parameters};
 use super::super::header;
@@ -53,7 +53,7 @@ pub(in crate::mapping) enum ResultCount {
 pub(super) fn sanitize<'c>(
     term: &Term<&'c str>,
     code: &'c str,
-    tables: &SharedTables,
+    tables: &LookupTables,
     results: ResultCount,
 ) -> Result<SanitizedCode, Vec<ExpressionError>> {
     let mut sanitizer = Sanitizer {
@@ -80,7 +80,7 @@ pub(super) fn sanitize<'c>(
 
 struct Sanitizer<'t, 'c> {
     code: &'c str,
-    tables: &'t SharedTables,
+    tables: &'t LookupTables,
     /// The beginning of the interpreter's function for `t?`.
     optional: &'static str,
     sanitized: SanitizedCode,

@@ -9,7 +9,7 @@ use crate::mapping::error::EvalError;
 use crate::mapping::located::{LocatedValue, ReadContext};
 use crate::mapping::plan::Plan;
 use crate::mapping::tests::CANARY;
-use crate::mapping::{SharedTables, lower};
+use crate::mapping::{LookupTables, lower};
 
 /// The result of an interpreted expression, in a form that tests can compare.
 #[derive(Debug, PartialEq)]
@@ -19,10 +19,10 @@ enum Evaluated {
     Refused,
 }
 
-fn tables() -> SharedTables {
+fn tables() -> LookupTables {
     let rows = [("Gold", "GOLD"), ("a", "b")];
     let rows = rows.map(|(from, to)| (from.to_owned(), to.to_owned()));
-    SharedTables::from([("tiers".to_owned(), Arc::new(rows.into()))])
+    LookupTables::from([("tiers".to_owned(), Arc::new(rows.into()))])
 }
 
 fn plan(expression: &str) -> Plan {

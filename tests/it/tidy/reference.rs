@@ -25,7 +25,7 @@ an explanation, edit `src/reference`. `imprint-bridge reference TEXT` prints the
 ";
 
 /// The files whose texts are messages of `check`. A folder stands for all files in it.
-const CHECK_FILES: [&str; 30] = [
+const CHECK_FILES: [&str; 31] = [
     "cli/check.rs",
     "cli/check/",
     "cli/production.rs",
@@ -44,6 +44,7 @@ const CHECK_FILES: [&str; 30] = [
     "intake/schema.rs",
     "intake/schema/bounds.rs",
     "intake/schema/keywords.rs",
+    "intake/schema/patterns.rs",
     "mapping/call.rs",
     "mapping/compile.rs",
     "mapping/header.rs",

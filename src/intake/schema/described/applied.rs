@@ -1,7 +1,9 @@
 //! The members and items that the keywords of one schema describe, and the subschemas that the keywords apply to them.
 
-use jsonschema::{PatternOptions, Validator};
+use jsonschema::Validator;
 use serde_json::{Map, Value, json};
+
+use super::super::patterns;
 
 /// Returns the names of members that a schema mentions.
 pub(super) fn names(schema: &Map<String, Value>) -> impl Iterator<Item = &str> {
@@ -48,7 +50,7 @@ pub(super) fn pattern_members(schema: &Map<String, Value>) -> impl Iterator<Item
 
 /// Compiles the pattern of a name as a schema, so that a pattern means the same here and in the validator.
 pub(super) fn compiled(pattern: &str) -> Option<Validator> {
-    let mut options = jsonschema::options().with_pattern_options(PatternOptions::regex());
+    let mut options = jsonschema::options().with_pattern_options(patterns::options());
     options = options.offline();
     options.build(&json!({"pattern": pattern})).ok()
 }

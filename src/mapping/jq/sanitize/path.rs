@@ -145,7 +145,7 @@ impl<'c> Sanitizer<'_, 'c> {
                 self.term(index);
             }
             (None, _) => {
-                let reason = "a path is made of constant names and item numbers";
+                let reason = "a path is made of constant names and item numbers; a name with brackets or dots stands in double quotes, such as .\"contact[email]\"";
                 self.error(first_slice(index), reason.to_owned());
             }
         }

@@ -1,0 +1,93 @@
+//! The schema files that the event types of the sources name.
+
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+use serde_json::Value;
+
+use super::super::absolute;
+use super::super::regular_file::{self, FileError};
+use super::super::text_file;
+use super::totals::{Exceeded, Total, Totals};
+use crate::event::json::{self, JsonRule};
+use crate::intake::schema::Schema;
+use crate::spelling;
+use crate::telemetry::chain;
+
+/// The maximum size of a schema file.
+const SCHEMA_BYTES_MAX: u64 = 1024 * 1024;
+
+/// The folder of the schemas, and the sums over the schemas and sources that the bridge has read up to now.
+pub(super) struct SchemaFiles<'t> {
+    pub(super) folder: &'t Path,
+    pub(super) totals: &'t mut Totals,
+}
+
+impl SchemaFiles<'_> {
+    /// Reads and compiles a schema. Returns `None` if a sum over all sources exceeds its bound.
+    pub(super) fn read(&mut self, name: &str) -> Result<Option<Schema>, String> {
+        if self.totals.is_exceeded() {
+            return Ok(None);
+        }
+        let (path, content) = content(self.folder, name)?;
+        let document: Value = serde_json::from_slice(&content)
+            .map_err(|error| format!("{} is not JSON: {error}", path.display()))?;
+        let counted = self.totals.add(Total::SchemaBytes, content.len());
+        let counted = counted.and_then(|()| self.totals.add_schema(&document));
+        if let Err(Exceeded) = counted {
+            return Ok(None);
+        }
+        let patterns = self.totals.compiled_patterns();
+        let schema = Schema::compile_with(name, &document, patterns);
+        schema
+            .map(Some)
+            .map_err(|error| format!("{}: {}", path.display(), chain(&error)))
+    }
+}
+
+/// Reads a schema file. Returns its path and its content.
+fn content(folder: &Path, name: &str) -> Result<(PathBuf, Vec<u8>), String> {
+    let is_inside = Path::new(name).components().all(|part| match part {
+        Component::Normal(part) => !part.as_encoded_bytes().starts_with(b"."),
+        Component::CurDir => true,
+        Component::ParentDir | Component::RootDir | Component::Prefix(_) => false,
+    });
+    if !is_inside {
+        return Err(
+            "must name a file inside schemas_dir whose path has no part that begins with a dot, because the bridge notices only changes of such files".to_owned(),
+        );
+    }
+    let path = folder.join(name);
+    let content = regular_file::read(&path, SCHEMA_BYTES_MAX).map_err(|error| {
+        let similar = matches!(error, FileError::Unreadable(_)).then(|| similar_file(folder, name));
+        let suggestion = similar
+            .flatten()
+            .map(|file| format!("; did you mean {file}?"));
+        format!(
+            "{} {error}{}",
+            absolute(&path),
+            suggestion.unwrap_or_default()
+        )
+    })?;
+    let content =
+        text_file::text(content).map_err(|reason| format!("{} {reason}", path.display()))?;
+    if let Err(error) = json::parse_file(content.as_bytes())
+        && error.rule == JsonRule::DuplicateKey
+    {
+        return Err(format!("{} is not JSON: {error}", path.display()));
+    }
+    Ok((path, content.into_bytes()))
+}
+
+/// Returns the path of a schema file whose name is similar to a name that has no file, relative to the folder of the
+/// schemas.
+fn similar_file(folder: &Path, name: &str) -> Option<String> {
+    let wanted = Path::new(name);
+    let inside = wanted.parent().unwrap_or_else(|| Path::new(""));
+    let files = fs::read_dir(folder.join(inside)).ok()?;
+    let names = files.filter_map(|file| file.ok()?.file_name().into_string().ok());
+    let names: Vec<String> = names.filter(|name| name.ends_with(".json")).collect();
+    let wanted = wanted.file_name()?.to_str()?;
+    let nearest = spelling::nearest(wanted, names.iter().map(String::as_str))?;
+    Some(inside.join(nearest).display().to_string())
+}

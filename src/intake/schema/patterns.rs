@@ -1,0 +1,148 @@
+//! The regular expressions of schemas: their limits, their sizes, and the cause if one of them cannot be used.
+
+use std::collections::BTreeSet;
+
+use jsonschema::{PatternOptions, Regex};
+use serde_json::{Value, json};
+
+/// The maximum size of a compiled pattern. A repetition in a repetition multiplies the size: `((a{99}){99}){99}` would
+/// need a hundred megabytes.
+const PATTERN_BYTES_MAX: usize = 1024 * 1024;
+/// The sizes that the bridge tells apart, in ascending order. A pattern counts with the first size that is enough.
+const SIZES: [usize; 4] = [16 * 1024, 64 * 1024, 256 * 1024, PATTERN_BYTES_MAX];
+/// The maximum size of the states that the matcher of one pattern remembers. Each thread remembers the states of each
+/// pattern. With the default of 2 MiB, a sender could fill the memory with texts for a few hundred patterns. The matcher
+/// takes linear time with any number of states.
+const STATES_BYTES_MAX: usize = 64 * 1024;
+
+/// The signs of look-around and back references, which the bridge does not have.
+const BACKTRACKING: [&str; 5] = ["(?=", "(?!", "(?<=", "(?<!", "\\k<"];
+
+/// The size of a schema before the bridge compiles it.
+#[derive(Debug, Default)]
+pub struct SchemaSize {
+    /// The number of JSON values in the document.
+    pub values: usize,
+    /// The different patterns in the document.
+    pub patterns: BTreeSet<String>,
+}
+
+impl SchemaSize {
+    /// Measures a document.
+    pub fn of(document: &Value) -> Self {
+        let mut size = Self::default();
+        size.add(document);
+        size
+    }
+
+    fn add(&mut self, value: &Value) {
+        self.values += 1;
+        match value {
+            Value::Object(members) => {
+                self.patterns.extend(patterns_in(members));
+                members.values().for_each(|member| self.add(member));
+            }
+            Value::Array(items) => items.iter().for_each(|item| self.add(item)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+}
+
+fn patterns_in(members: &serde_json::Map<String, Value>) -> impl Iterator<Item = String> {
+    let pattern = members.get("pattern").and_then(Value::as_str);
+    let names = members.get("patternProperties").and_then(Value::as_object);
+    let names = names.into_iter().flat_map(|names| names.keys());
+    pattern.map(str::to_owned).into_iter().chain(names.cloned())
+}
+
+/// Returns the options of the validator for patterns.
+pub(super) fn options() -> PatternOptions<Regex> {
+    limited(PATTERN_BYTES_MAX)
+}
+
+fn limited(bytes_max: usize) -> PatternOptions<Regex> {
+    let options = PatternOptions::regex().size_limit(bytes_max);
+    options.dfa_size_limit(STATES_BYTES_MAX)
+}
+
+/// Returns the size of a compiled pattern, rounded up. A pattern that does not compile has no size: the error of its schema
+/// names it.
+pub fn pattern_bytes(pattern: &str) -> usize {
+    let fits = |size: &usize| compiles(pattern, *size);
+    SIZES.into_iter().find(fits).unwrap_or_default()
+}
+
+/// Returns the reason why a pattern does not compile.
+pub(super) fn reason(pattern: &str) -> String {
+    if is_supported(pattern) {
+        return format!(
+            "the pattern is too large: compiled, a pattern has at most {PATTERN_BYTES_MAX} bytes. A number in braces repeats a part that often, so write + or * instead, and limit the length with maxLength"
+        );
+    }
+    "the pattern is no regular expression of the bridge, which has neither look-around nor back references".to_owned()
+}
+
+/// Returns whether the bridge could use a pattern if it was smaller.
+fn is_supported(pattern: &str) -> bool {
+    let mut options = jsonschema::options().should_validate_formats(true);
+    options = options.offline();
+    let syntax = options.build(&json!({"format": "regex"}));
+    let is_regex = syntax.is_ok_and(|syntax| syntax.is_valid(&json!(pattern)));
+    let refers_back = pattern
+        .split('\\')
+        .skip(1)
+        .any(|escape| escape.starts_with(|c| matches!(c, '1'..='9')));
+    is_regex && !refers_back && !BACKTRACKING.iter().any(|sign| pattern.contains(sign))
+}
+
+fn compiles(pattern: &str, bytes_max: usize) -> bool {
+    let mut options = jsonschema::options().with_pattern_options(limited(bytes_max));
+    options = options.offline();
+    options.build(&json!({"pattern": pattern})).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// FAULTS N792: the cause of a pattern that does not compile is its size, or its syntax.
+    #[test]
+    fn a_pattern_that_is_too_large_has_another_cause_than_a_wrong_one() {
+        for (pattern, is_large) in [
+            ("^((a{99}){99}){99}$", true),
+            ("^.{1,65536}x", true),
+            ("(?=x)", false),
+            ("(?<!x)y", false),
+            ("(a)\\1", false),
+            ("[", false),
+        ] {
+            assert_eq!(pattern_bytes(pattern), 0, "{pattern}");
+            let found = reason(pattern);
+            assert_eq!(found.contains("too large"), is_large, "{pattern}: {found}");
+        }
+    }
+
+    #[test]
+    fn an_ordinary_pattern_has_the_least_size() {
+        for pattern in [
+            "^[A-Z]{2}$",
+            "^[a-z0-9._%+-]+@[a-z0-9.-]+\\.[a-z]{2,}$",
+            "^\\+?[0-9 ()-]{7,20}$",
+        ] {
+            assert_eq!(pattern_bytes(pattern), SIZES[0], "{pattern}");
+        }
+    }
+
+    #[test]
+    fn a_document_is_measured_before_it_is_compiled() {
+        let size = SchemaSize::of(&json!({
+            "properties": {"a": {"pattern": "x"}, "b": {"pattern": "x"}, "pattern": {"type": "string"}},
+            "patternProperties": {"^y": {}},
+        }));
+        assert_eq!(
+            size.patterns,
+            BTreeSet::from(["x".to_owned(), "^y".to_owned()])
+        );
+        assert_eq!(size.values, 10);
+    }
+}
