@@ -28,6 +28,7 @@ mod event_id;
 mod event_type;
 mod field_draft;
 mod fields;
+mod flat_names;
 mod form;
 mod generic;
 mod headers;

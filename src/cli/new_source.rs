@@ -32,6 +32,11 @@ mod samples;
 /// unless a setting fails only after another one was switched off.
 const ROUNDS_MAX: usize = 8;
 
+/// The first lines of a source file that the command writes. The folder of the sources can be the folder of a running
+/// bridge, which must not accept events with a draft.
+const DRAFT: &str =
+    "# A running bridge does not use this source until you remove the next line.\ndraft = true\n\n";
+
 /// The arguments of the command `new-source`.
 #[derive(Debug, Args)]
 pub(super) struct NewSourceOptions {
@@ -289,7 +294,7 @@ impl Drafted {
         }
         files.push(NewFile {
             path: config.sources_dir.join(format!("{name}.toml")),
-            content: self.draft.render().into_bytes(),
+            content: format!("{DRAFT}{}", self.draft.render()).into_bytes(),
         });
         Ok(files)
     }
@@ -340,4 +345,7 @@ fn report(drafted: &Drafted, (files, removed): (&[NewFile], &[PathBuf]), notes: 
         print_result(format_args!("  - {note}"));
     }
     print_result("  - The lines that begin with # in the source file are suggestions.");
+    print_result(
+        "  - The source is a draft, so a running bridge does not use it. When the points above are decided, remove the line `draft = true` from the source file.",
+    );
 }

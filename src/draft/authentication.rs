@@ -187,7 +187,7 @@ fn none(headers: &[(String, String)]) -> Authentication {
     Authentication {
         settings: vec![("kind".to_owned(), "\"none\"".to_owned())],
         reason,
-        decision: "The authentication in [auth]: set the kind that the source supports. `check` and `serve` warn about a source without authentication, because everybody who can reach the port can send its events. With the profile `production`, both refuse the source.".to_owned(),
+        decision: "The authentication in [auth]: set the kind that the source supports. `check` and `serve` warn about a source without authentication, because everybody who can reach the port can send its events. With the profile `production`, both refuse the source. If the source can put a secret only into the URL, see the recipe \"A CRM that can put a secret only into the URL\" in config/sources/RECIPES.md.".to_owned(),
         is_signature: false,
     }
 }

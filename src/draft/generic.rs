@@ -10,7 +10,7 @@ use super::envelope::{self, EnvelopeRule};
 use super::path::{leaves, quoted};
 use super::sample::{Sample, SampleView};
 use super::source_draft::{RecognizedSetting, SchemaDraft, SourceDraft, recognition};
-use super::{authentication, body, event_id, event_type, fields, order, removal};
+use super::{authentication, body, event_id, event_type, fields, flat_names, order, removal};
 use crate::event::SourceName;
 
 /// The plan of a source whose vendor the draft does not know.
@@ -53,6 +53,7 @@ impl GenericPlan {
             recognized: vec![recognition("auth", "", &authentication.reason)],
             decisions: vec![authentication.decision.clone()],
         };
+        plan.decisions.extend(flat_names::decision(&found));
         intro(&mut plan.head, source.as_str());
         if !ignored.is_empty() {
             let names: Vec<String> = ignored.iter().map(|name| quoted(name)).collect();

@@ -18,6 +18,7 @@ mod vendors;
 
 /// Imprint's id of the customer whose own id is `c-9`.
 const CUSTOMER: &str = "B7A1C2D3-0E4F-4567-8901-23456789ABCE";
+const OPERATOR: &str = "token-of-the-operator-alice";
 
 /// Runs the program in a folder.
 fn run_in(folder: &Path, arguments: &[&str]) -> Output {
@@ -364,33 +365,78 @@ fn a_sample_that_cannot_be_an_example_is_fitted_and_the_output_says_so() {
     );
 }
 
-/// FAULTS N400: the drafted source runs in the bridge.
+/// FAULTS N400, N794: the drafted source runs in the bridge after its author has removed the line `draft = true`.
 #[test]
-fn the_bridge_delivers_the_sample_with_the_draft() {
+fn the_bridge_delivers_the_sample_when_the_draft_is_finished() {
     let folder = tempfile::tempdir().unwrap();
-    let sample = json!({"event_id": "e-1", "topic": "customer.updated", "customer": {"id": "c-9", "email": "ann@example.com",
-        "updated_at": "2025-02-13T14:08:07-05:00", "first_name": "Ann"}});
-    checked_draft(folder.path(), "shop", std::slice::from_ref(&sample), "");
     let [sources, schemas] = ["config/sources", "schemas"].map(|name| folder.path().join(name));
+    fs::create_dir_all(&sources).unwrap();
+    fs::create_dir(&schemas).unwrap();
+    fs::write(schemas.join("any.json"), "{}").unwrap();
+    fs::write(
+        sources.join("other.toml"),
+        "[auth]\nkind = \"none\"\n[events.x]\nschema = \"any.json\"\ncustomer.imprint_id = \".data.id\"\n\
+         [events.x.update]\nmetadata.other = \".data.x\"\n",
+    )
+    .unwrap();
     let app = TestApp::setup()
         .settings(format!(
             "sources_dir = {sources:?}\nschemas_dir = {schemas:?}"
         ))
+        .operator("alice", OPERATOR)
         .start();
+    let sample = json!({"event_id": "e-1", "topic": "customer.updated", "customer": {"id": "c-9", "email": "ann@example.com",
+        "updated_at": "2025-02-13T14:08:07-05:00", "first_name": "Ann"}});
+    let toml = checked_draft(folder.path(), "shop", std::slice::from_ref(&sample), "");
+    let file = sources.join("shop.toml");
     seed(&app, &json!({"id": CUSTOMER, "partner_customer_id": "c-9"}));
-    let headers = [("content-type", "application/json")];
-    let answer = http::ask(
-        app.ingress(),
-        "POST /v1/sources/shop/events",
-        &headers,
-        &sample.to_string(),
-    )
-    .unwrap();
+    let post = || {
+        let headers = [("content-type", "application/json")];
+        let line = "POST /v1/sources/shop/events";
+        http::ask(app.ingress(), line, &headers, &sample.to_string()).unwrap()
+    };
+    let reload = || {
+        let answer = app.ask_operator(OPERATOR, "POST /admin/v1/reload", &Value::Null);
+        answer.json()["outcome"].clone()
+    };
+    assert_ne!(reload(), "refused");
+    assert_eq!(post().status, 404);
+    fs::write(&file, format!("{toml}\n[unfinished]\nx = 1\n")).unwrap();
+    assert_eq!(reload(), "reloaded");
+    assert_eq!(post().status, 404);
+    fs::write(&file, toml.replace("draft = true\n", "")).unwrap();
+    assert_eq!(reload(), "reloaded");
+    let answer = post();
     assert_eq!(answer.status, 202, "{}", answer.body);
     let call = wait_for("the update", || {
         app.imprint.applied(CUSTOMER).into_iter().next()
     });
     assert_eq!(call.body, example(folder.path(), "shop", "request")["body"]);
+}
+
+/// FAULTS N796, N797: the form of a CRM has become JSON with flat names, and its time has decimals.
+#[test]
+fn flat_names_and_a_time_with_decimals_are_drafted() {
+    let folder = tempfile::tempdir().unwrap();
+    let sample = json!({"type": "update", "timestamp": 1_739_473_687.25, "contact[id]": "c-9",
+        "contact[email]": "ann@example.com", "contact[first_name]": "Ann", "contact[last_name]": "Lee",
+        "contact[phone]": "415 555 2671", "contact[fields][1]": "gold"});
+    let (toml, report) = drafted(folder.path(), &[sample], "");
+    says(
+        &report,
+        "Write such a name in double quotes after a dot, and the setting in single quotes: `.\"contact[email]\"`",
+    );
+    has_line(&toml, "email = '.\"contact[email]\"'");
+    has_line(&toml, "version = '.timestamp | moment(\"s\")'");
+    has_line(&toml, "customer.partner_id = '.\"contact[id]\"'");
+    let request = fs::read(
+        folder
+            .path()
+            .join("config/sources/crm3/crm3-0.request.json"),
+    )
+    .unwrap();
+    let request: Value = serde_json::from_slice(&request).unwrap();
+    assert_eq!(request["body"]["first_name"], "Ann");
 }
 
 /// The command tells which other source prevents the start of the bridge.
