@@ -15,10 +15,12 @@ use crate::intake::schema::{SchemaSize, pattern_bytes};
 const SOURCE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// The maximum number of settings, rows of tables and items of lists in all source files.
 const SETTINGS_MAX: usize = 200_000;
-/// The maximum number of expressions of all event types. A compiled expression needs 3 to 20 KiB.
+/// The maximum number of expressions of all event types. A compiled expression needs about 3 KiB, and an interpreted one
+/// about 20 KiB.
 const EXPRESSIONS_MAX: usize = 10_000;
-/// The maximum number of characters of the expressions of all event types. Each character needs at most about 300 bytes.
-const EXPRESSION_CHARS_MAX: usize = 500_000;
+/// The maximum number of characters of the expressions of all event types. Each character of an interpreted expression
+/// needs 400 to 700 bytes, so all of them need less than 100 MiB.
+const EXPRESSION_CHARS_MAX: usize = 150_000;
 /// The maximum number of bytes of the schemas of all event types. A schema counts once for each event type that uses it.
 const SCHEMA_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// The maximum number of JSON values in the schemas of all event types. A value needs about 1 KiB.
