@@ -97,6 +97,8 @@ impl MemoryTables {
         };
         row.versions = std::mem::take(&mut row.versions).without_entries();
         row.maybe_sent = row.maybe_sent.beyond_the_claim();
+        // The answer is possibly about an id that only a withdrawn entry has.
+        row.unproven.absence = None;
         if !row.is_idle() {
             row.due = row.due.map(|due| due.min(now));
             return;

@@ -123,9 +123,10 @@ impl Withdrawer<'_> {
         {
             versions::store(self.connection, lane, after)?;
         }
+        // The recorded answer is possibly about an id that only a withdrawn entry has.
         self.connection
             .prepare_cached(
-                "UPDATE lane SET maybe_sent = CASE maybe_sent WHEN 0 THEN 0 ELSE -1 END,
+                "UPDATE lane SET maybe_sent = CASE maybe_sent WHEN 0 THEN 0 ELSE -1 END, absence = NULL,
                         idle = NOT EXISTS (SELECT 1 FROM waiting WHERE lane = ?1) WHERE id = ?1",
             )?
             .execute([lane.0])?;
@@ -140,7 +141,7 @@ impl Withdrawer<'_> {
         self.connection
             .prepare_cached(
                 "UPDATE lane SET due_at = max(coalesce(due_at, 0), ?2), spent = 0, blamed_since = NULL,
-                        unproven_since = NULL, absence = NULL
+                        unproven_since = NULL
                  WHERE id = ?1 AND idle <> 0",
             )?
             .execute(params![

@@ -27,6 +27,48 @@ async fn fail(outbox: &dyn Outbox) -> ClaimedLane {
     }
 }
 
+/// FAULTS N844: the answer "the customer does not exist" is possibly about an id that only the withdrawn entry has.
+#[tokio::test]
+async fn a_recorded_answer_ends_with_the_withdrawal_of_an_entry() {
+    for to in BOTH {
+        for (engine, outbox, _folder) in engines() {
+            let outbox = outbox.as_ref();
+            let stored = append(outbox, &[entry("a", "CUST-1", 1), entry("b", "CUST-1", 2)]).await;
+            let claimed = claim_one(outbox).await;
+            let absence = Absence {
+                at: NOW,
+                is_typed: true,
+                by_search: true,
+                by_id: true,
+                key: KeyMark(1),
+            };
+            let unproven = Unproven {
+                since: Some(NOW),
+                absence: Some(absence),
+            };
+            let settled = settlement(&claimed, Vec::new(), NOW);
+            record(
+                outbox,
+                Settlement {
+                    unproven,
+                    ..settled
+                },
+            )
+            .await;
+            withdraw(outbox, vec![stored[0].entry], to).await;
+            let expected = Unproven {
+                since: Some(NOW),
+                absence: None,
+            };
+            assert_eq!(
+                claim_one(outbox).await.unproven,
+                expected,
+                "{engine} {to:?}"
+            );
+        }
+    }
+}
+
 /// FAULTS N306: a failing lane is due at once after the withdrawal of an entry, and stays in the queue of failing
 /// lanes.
 #[tokio::test]
