@@ -51,6 +51,8 @@ pub(super) enum Bug {
     RepeatsWhatWasDelivered,
     /// Planted bug: a delivery that sends no request keeps its permit.
     KeepsItsPermit,
+    /// Planted bug: an erasure of a customer changes nothing in the store.
+    KeepsWhatWasErased,
     /// Planted bug: a failed request of one customer throttles the whole destination.
     OneStopsAll,
 }

@@ -8,9 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use imprint_bridge::event::Version;
 use imprint_bridge::imprint::clearing::{AddressClearing, FieldClearing};
 use imprint_bridge::outbox::{
-    AppendedEntry, Depth, Ending, EntryId, ParkReason, Receipt, Settlement, State,
+    AppendedEntry, Depth, Ending, EntryId, LaterEvents, Moved, ParkReason, Receipt, Settlement,
+    State,
 };
 
+use super::erasures::{Erasures, FLOOR, owners};
 use super::imprint::{Imprint, SentValue, is_line, named};
 use super::plan::{Clears, Event, FIELDS, Plan, Stated};
 use super::world::deliveries::Attempt;
@@ -40,6 +42,9 @@ pub(super) enum Law {
     /// Law: except for probes, the bridge sends no request while Imprint is down, refuses the API key or asked for a
     /// wait, or while the operator paused or shadowed the destination.
     LeftAlone,
+    /// FAULTS N843: an erased event never comes back, no value up to an erased version is sent, and the erasure of a
+    /// customer touches no other customer.
+    Erased,
 }
 
 #[derive(Clone, Debug)]
@@ -83,6 +88,7 @@ pub(super) struct Oracle<'p> {
     /// For each field, the withdrawn and moved events after whose withdrawal or move Imprint applied another value.
     /// Imprint must not have the value of such an event in the end.
     overruled: BTreeMap<Place, BTreeSet<usize>>,
+    erasures: Erasures,
 }
 
 /// A line of the oracle's ledger: an accepted event.
@@ -113,6 +119,7 @@ impl<'p> Oracle<'p> {
             withdrawn: BTreeSet::new(),
             moved: BTreeSet::new(),
             overruled: BTreeMap::new(),
+            erasures: Erasures::default(),
         }
     }
 
@@ -131,7 +138,15 @@ impl<'p> Oracle<'p> {
             }
             return Ok(());
         }
-        if kept.duplicate || kept.state != State::Waiting {
+        let owners = owners(self.plan, &stated.customer);
+        let state = match owners
+            .iter()
+            .any(|person| self.erasures.is_blocked(*person))
+        {
+            true => State::Ignored,
+            false => State::Waiting,
+        };
+        if kept.duplicate || kept.state != state {
             return violation(Law::NoLoss, format!("event {event} is new, and {kept:?}"));
         }
         let version = Version {
@@ -142,14 +157,14 @@ impl<'p> Oracle<'p> {
         let line = Line {
             entry: kept.entry,
             version,
-            state: State::Waiting,
+            state,
             reason: None,
             accepted_at: now,
             person: named(self.plan, &stated.customer),
         };
         self.kept.insert(event, line);
         self.by_entry.insert(kept.entry, event);
-        self.waiting += 1;
+        self.waiting += u64::from(state == State::Waiting);
         Ok(())
     }
 
@@ -194,6 +209,7 @@ impl<'p> Oracle<'p> {
                 continue;
             };
             let version = self.original(place, *event)?;
+            self.erasures.allow(place, *event, version)?;
             let confirmed = self.confirmed.get(&place).copied();
             if confirmed.is_some_and(|confirmed| version < confirmed) {
                 let what = format!("event {event} sent after {confirmed:?} at {place:?}");
@@ -272,15 +288,34 @@ impl<'p> Oracle<'p> {
             self.ended(*entry, ending)?;
         }
         if let Some(moved) = &settlement.moved {
-            let to = super::imprint::person(self.plan, &moved.to);
-            let whose = |entry| self.by_entry.get(entry).copied();
-            for event in moved.entries.iter().filter_map(whose) {
-                let line = self.kept.get_mut(&event);
-                let from = line.and_then(|line| std::mem::replace(&mut line.person, to));
-                self.moved.extend(from.map(|from| (from, event)));
-            }
+            self.moved(moved);
         }
         Ok(())
+    }
+
+    /// Records that entries moved to the lane of another customer, or ended because the customer is blocked.
+    fn moved(&mut self, moved: &Moved) {
+        let to = super::imprint::person(self.plan, &moved.to);
+        let is_blocked = to.is_some_and(|person| self.erasures.is_blocked(person));
+        let whose = |entry| self.by_entry.get(entry).copied();
+        let events: Vec<usize> = moved.entries.iter().filter_map(whose).collect();
+        for event in events {
+            let Some(line) = self.kept.get_mut(&event) else {
+                continue;
+            };
+            if is_blocked {
+                line.state = State::Ignored;
+                self.waiting -= 1;
+                self.withdrawn.insert(event);
+                continue;
+            }
+            let from = std::mem::replace(&mut line.person, to);
+            self.moved.extend(from.map(|from| (from, event)));
+            let owners = owners(self.plan, &self.plan.events[event].customer);
+            if let Some(to) = to {
+                self.erasures.carry(owners.into_iter().chain(from), to);
+            }
+        }
     }
 
     /// Records for each sent value of a delivery whether Imprint applied the value.
@@ -368,6 +403,8 @@ impl<'p> Oracle<'p> {
                 .values
                 .iter()
                 .all(|(field, _)| self.has(line, *field)),
+            // A version floor of an erased customer is newer.
+            Ending::Superseded(EntryId(FLOOR)) => self.is_below_a_floor(line, stated),
             Ending::Superseded(winner) => {
                 let winner = self.by_entry.get(winner);
                 let winner = winner.and_then(|winner| self.kept.get(winner));
@@ -407,6 +444,9 @@ impl<'p> Oracle<'p> {
         let Some(person) = line.person else {
             return false;
         };
+        if self.erasures.is_below((person, field), line.version) {
+            return true;
+        }
         let is_as_new = |event: &usize| self.version(*event) >= Some(line.version);
         let landed = self.landed.get(&(person, field));
         let is_cleared = |(event, other): (&usize, &Line)| {
@@ -417,6 +457,82 @@ impl<'p> Oracle<'p> {
         };
         landed.is_some_and(|landed| landed.iter().any(is_as_new))
             || self.kept.iter().any(is_cleared)
+    }
+
+    /// Returns true if a version floor keeps back a field of an event.
+    fn is_below_a_floor(&self, line: &Line, stated: &Event) -> bool {
+        let Some(person) = line.person else {
+            return false;
+        };
+        let is_below = |field| self.erasures.is_below((person, field), line.version);
+        let mut fields = stated.values.iter().map(|(field, _)| *field);
+        fields.clone().any(is_below) && fields.all(|field| self.has(line, field))
+    }
+
+    /// Records that an operator erased a customer: checks that exactly the unfinished entries of the customer ended.
+    pub(super) fn erased(
+        &mut self,
+        person: usize,
+        later: LaterEvents,
+        discarded: &[EntryId],
+    ) -> Result<(), Violation> {
+        let events: Vec<usize> = self.kept.keys().copied().collect();
+        for event in events {
+            let line = &self.kept[&event];
+            let is_own = self.is_of(event, line, person);
+            let is_discarded = discarded.contains(&line.entry);
+            if is_discarded != (is_own && is_unfinished(line.state)) {
+                let what = format!("customer {person} is erased, and event {event} was {line:?}");
+                return violation(Law::Erased, what);
+            }
+            if is_own {
+                self.erase(person, event);
+            }
+        }
+        for field in 0..FIELDS.len() {
+            if let Some(confirmed) = self.confirmed.remove(&(person, field)) {
+                self.erasures.raise((person, field), confirmed);
+            }
+        }
+        self.erasures.block(person, later);
+        Ok(())
+    }
+
+    /// Returns whether the lane of an entry is a lane of a customer.
+    fn is_of(&self, event: usize, line: &Line, person: usize) -> bool {
+        let partner = self.plan.people[person].partner.as_ref();
+        match line.person {
+            Some(own) => own == person,
+            None => partner.is_some() && self.plan.events[event].customer.partner() == partner,
+        }
+    }
+
+    /// Records that an event of a customer is erased.
+    fn erase(&mut self, person: usize, event: usize) {
+        let Some(line) = self.kept.get_mut(&event) else {
+            return;
+        };
+        let stated = &self.plan.events[event];
+        let fields = || stated.values.iter().map(|(field, _)| *field);
+        self.erasures.erase((person, event), fields(), line.version);
+        match line.state {
+            state @ (State::Waiting | State::Parked | State::Undecided | State::Held) => {
+                self.waiting -= u64::from(state == State::Waiting);
+                self.parked -= u64::from(state == State::Parked);
+                line.state = State::Discarded;
+                self.withdrawn.insert(event);
+            }
+            State::Delivered | State::Superseded => {}
+            // A cleared field that the bridge does not send advances its version.
+            State::Ignored => {
+                self.erasures.suspect(person, stated, line.version);
+                return;
+            }
+            State::Discarded => return,
+        }
+        for field in fields() {
+            self.erasures.raise((person, field), line.version);
+        }
     }
 
     /// Returns true if an entry parks because of its own fault.
@@ -521,6 +637,10 @@ impl<'p> Oracle<'p> {
         receipt: impl Fn(usize) -> Option<Receipt>,
     ) -> Result<(), Violation> {
         for (event, line) in &self.kept {
+            // The storage engine in memory finds no receipt of an erased event.
+            if self.erasures.events.contains(event) && line.state != State::Waiting {
+                continue;
+            }
             let receipt = receipt(*event);
             let state = receipt.as_ref().map(|receipt| receipt.state);
             if state != Some(line.state) || line.state == State::Waiting {
@@ -560,6 +680,7 @@ impl<'p> Oracle<'p> {
             line.person == Some(person) && stated(event).is_some()
         };
         let is_over = |(event, line): &(&usize, &Line)| match line.state {
+            _ if self.erasures.keeps_back(**event, place, line.version) => false,
             State::Delivered | State::Superseded => true,
             State::Ignored => stated(event) == Some(Stated::Cleared),
             State::Waiting | State::Held | State::Undecided | State::Parked | State::Discarded => {
@@ -593,7 +714,10 @@ impl<'p> Oracle<'p> {
                 Some(Stated::Set) | None => held == Some(**event),
             },
         };
-        if is_right || was_done || was_moved {
+        let of_erased = all.iter().map(|(event, _)| **event);
+        let was_erased = newest.is_none_or(|(event, _)| self.erasures.events.contains(event))
+            && self.is_of_erased(held, field, of_erased);
+        if is_right || was_done || was_moved || was_erased {
             return Ok(());
         }
         let newest = newest.map(|(event, line)| (event, line.version, stated(event)));
@@ -604,6 +728,25 @@ impl<'p> Oracle<'p> {
                 FIELDS[field]
             ),
         )
+    }
+
+    /// Returns true if Imprint holds the value of an erased event, or no value and an erased event cleared the field. An
+    /// erasure also erases the value that would correct a late request.
+    fn is_of_erased(
+        &self,
+        held: Option<usize>,
+        field: usize,
+        mut events: impl Iterator<Item = usize>,
+    ) -> bool {
+        let is_erased = |event: &usize| self.erasures.events.contains(event);
+        let clears = |event: usize| {
+            let values = &self.plan.events[event].values;
+            is_erased(&event) && values.contains(&(field, Stated::Cleared))
+        };
+        match held {
+            Some(event) => is_erased(&event),
+            None => events.any(clears),
+        }
     }
 
     /// Returns true if the bridge sends the clearing of a field to Imprint, and Imprint obeys.
@@ -622,5 +765,12 @@ impl<'p> Oracle<'p> {
             }
             (_, _) => clearing.fields != FieldClearing::Omit,
         }
+    }
+}
+
+const fn is_unfinished(state: State) -> bool {
+    match state {
+        State::Waiting | State::Parked | State::Undecided | State::Held => true,
+        State::Delivered | State::Superseded | State::Ignored | State::Discarded => false,
     }
 }

@@ -7,7 +7,7 @@ use imprint_bridge::dispatch::pace::Rate;
 use imprint_bridge::dispatch::rules::{DeliveryRules, UnknownCustomer};
 use imprint_bridge::imprint::clearing::{AddressClearing, Clearing, FieldClearing};
 use imprint_bridge::imprint::{CustomerRef, ImprintId, PartnerCustomerId};
-use imprint_bridge::outbox::{ClaimBounds, ParkReason, WithdrawnState};
+use imprint_bridge::outbox::{ClaimBounds, LaterEvents, ParkReason, WithdrawnState};
 
 use super::random::SeededRandom;
 
@@ -189,6 +189,8 @@ pub(super) enum OperatorAction {
     Discard,
     /// Withdraws the waiting entries whose number is a multiple of `every`.
     Withdraw { every: u64, to: WithdrawnState },
+    /// Erases a customer, by index in the plan.
+    Erase { person: usize, later: LaterEvents },
 }
 
 impl Plan {
@@ -242,6 +244,7 @@ impl Plan {
         if !is_isolated {
             plan.disturb(random, span);
             plan.operator.extend(withdrawals(seed, span));
+            plan.erase(seed, span);
         }
         plan.healed = plan.last();
         plan
@@ -291,6 +294,31 @@ impl Plan {
         }
         self.store_refusals_per_mille = random.pick(&[0, 0, 0, 10, 100]);
         self.panics_per_mille = random.pick(&[0, 0, 0, 5, 30]);
+    }
+
+    /// Adds erasures of customers, each followed by repetitions of the customer's events, with separate random numbers.
+    fn erase(&mut self, seed: u64, span: i64) {
+        let mut random = SeededRandom::new(seed.rotate_left(32));
+        for _ in 0..random.pick(&[0, 0, 1, 3]) {
+            let at = random.between(0, span);
+            let people = i64::try_from(self.people.len()).unwrap();
+            let person = usize::try_from(random.between(0, people)).unwrap();
+            let later = random.pick(&[
+                LaterEvents::Delivered,
+                LaterEvents::Delivered,
+                LaterEvents::Ignored,
+            ]);
+            let action = OperatorAction::Erase { person, later };
+            self.operator.push((at, action));
+            let events = self.events.iter().enumerate();
+            let own = events.filter(|(_, event)| event.person == person && event.at <= at);
+            let own: Vec<usize> = own.map(|(event, _)| event).collect();
+            let resent = own.into_iter().filter(|_| random.chance(300));
+            let resent: Vec<usize> = resent.collect();
+            for event in resent {
+                self.repeats.push((at + random.between(0, span), event));
+            }
+        }
     }
 
     /// Returns the plan without crashes, clock changes, pauses, operator actions, store refusals and panics.

@@ -103,6 +103,9 @@ pub(super) struct Figures {
     pub(super) withdrawn: u64,
     pub(super) prefetched: u64,
     pub(super) witnesses: u64,
+    pub(super) erased: u64,
+    /// The events that the bridge ignored on arrival, because their customer was erased and blocked.
+    pub(super) blocked: u64,
 }
 
 impl<'p> World<'p> {

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use imprint_bridge::dispatch::core::{Core, DispatchLimits, StoredWait};
 use imprint_bridge::dispatch::destination::{Destination, Inquiry, OperatorMode};
 use imprint_bridge::outbox::{
-    Appended, AuditEvent, Claim, EntryFilter, EntryId, Inbox as _, KeyMark, LaneId, Lanes as _,
-    Ledger as _, Replay, ReplayChange, Setting, Settings as _, State, Withdrawal, WithdrawnState,
+    Appended, AuditEvent, Claim, CustomerErasure, EntryFilter, EntryId, ErasedPart, ErasureStep,
+    Inbox as _, KeyMark, LaneId, LaneKey, Lanes as _, LaterEvents, Ledger as _, Replay,
+    ReplayChange, Setting, Settings as _, State, Withdrawal, WithdrawnState,
 };
 
 use super::deliveries::Attempt;
@@ -186,9 +187,50 @@ impl World<'_> {
                 let withdrawn = self.withdraw(waiting.collect(), State::Waiting, to, audit);
                 (withdrawn, State::Waiting, to.state())
             }
+            OperatorAction::Erase { person, later } => return self.erase(person, later),
         };
         self.log(|| format!("{action:?} of {done:?}"));
         self.oracle.handled(&done, from, to)?;
+        self.protocol.released();
+        self.wake();
+        Ok(())
+    }
+
+    /// Erases a customer, like the admin API: tries again while a request of the customer is in flight.
+    fn erase(&mut self, person: usize, later: LaterEvents) -> Result<(), Violation> {
+        let planned = &self.plan.people[person];
+        let partner = planned.partner.clone().map(LaneKey::Partner);
+        let imprint = LaneKey::Imprint(planned.imprint.clone());
+        let erasure = CustomerErasure {
+            keys: partner.into_iter().chain([imprint]).collect(),
+            later_events: later,
+            at: self.clock(),
+            progress: None,
+        };
+        let keys = erasure.keys.clone();
+        let step = if self.bug == Bug::KeepsWhatWasErased {
+            ErasureStep::Erased(ErasedPart::default())
+        } else {
+            now_or_never(self.outbox.erase_customer(erasure))
+        };
+        let ErasureStep::Erased(part) = step else {
+            let action = OperatorAction::Erase { person, later };
+            self.at(self.now + 1_000, Happening::Operator(action));
+            return Ok(());
+        };
+        let strange = part.keys.iter().find(|key| !keys.contains(key));
+        if let Some(key) = strange {
+            let what = format!("the erasure of customer {person} reaches {key:?}");
+            return violation(Law::Erased, what);
+        }
+        self.figures.erased += 1;
+        self.log(|| {
+            format!(
+                "customer {person} is erased, {later:?}: {:?}",
+                part.discarded
+            )
+        });
+        self.oracle.erased(person, later, &part.discarded)?;
         self.protocol.released();
         self.wake();
         Ok(())
@@ -237,6 +279,8 @@ impl World<'_> {
                 stored.entry, stored.state
             )
         });
+        let is_blocked = stored.state == State::Ignored && !stored.duplicate;
+        self.figures.blocked += u64::from(is_blocked);
         self.oracle.accepted(event, stored, self.now)?;
         self.protocol.released();
         self.wake();
