@@ -80,6 +80,18 @@ pub struct Assessment {
     pub absence: Option<Absence>,
 }
 
+/// The latest change of the destination's state, for operators.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateChange {
+    /// The name of the state that began.
+    pub to: &'static str,
+    pub at: Timestamp,
+    /// The result of the request that changed the state, in one word.
+    pub outcome: &'static str,
+    /// The cause of a failure in one word, such as `status_401`. The text is empty if the request did not fail.
+    pub cause: String,
+}
+
 /// A request that dispatch did not send but only recorded, because the mode is [`OperatorMode::Shadow`].
 #[derive(Clone, PartialEq)]
 pub struct ShadowRecord {
@@ -106,6 +118,8 @@ impl fmt::Debug for ShadowRecord {
 #[derive(Debug)]
 pub struct Destination {
     limiter: Mutex<SendLimiter>,
+    /// The latest change that a dispatch thread reported. No decision reads it.
+    last_change: Mutex<Option<StateChange>>,
     changed: Notify,
     is_paced: bool,
 }
@@ -115,6 +129,7 @@ impl Destination {
     pub fn new(rate: Rate, now: Timestamp) -> Self {
         Self {
             limiter: Mutex::new(SendLimiter::new(rate, now)),
+            last_change: Mutex::default(),
             changed: Notify::new(),
             is_paced: rate != Rate::Unlimited,
         }
@@ -128,6 +143,20 @@ impl Destination {
     /// Returns the current state of the destination.
     pub fn state(&self) -> DestinationState {
         self.limiter().state()
+    }
+
+    /// Records a change of the state, for [`Self::present_change`].
+    pub fn record_change(&self, change: StateChange) {
+        let last = self.last_change.lock();
+        *last.unwrap_or_else(PoisonError::into_inner) = Some(change);
+    }
+
+    /// Returns the change with which the current state began. Returns `None` if the state began with the process, or if
+    /// two threads reported two changes in the wrong order.
+    pub fn present_change(&self) -> Option<StateChange> {
+        let last = self.last_change.lock();
+        let last = last.unwrap_or_else(PoisonError::into_inner).clone();
+        last.filter(|change| change.to == self.state().as_str())
     }
 
     /// Returns whether a rate limit is configured.

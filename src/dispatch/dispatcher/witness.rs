@@ -7,7 +7,7 @@ use std::rc::Rc;
 use super::Shell;
 use crate::dispatch::breaker::DestinationState;
 use crate::dispatch::core::conclude_inquiry;
-use crate::dispatch::destination::Inquiry;
+use crate::dispatch::destination::{Inquiry, StateChange};
 use crate::dispatch::evidence::SavedEvidence;
 use crate::imprint::{ImprintApi, ImprintId, LookupResult};
 use crate::outbox::Setting;
@@ -50,16 +50,22 @@ impl<I: ImprintApi + 'static> Shell<I> {
         found
     }
 
-    /// Updates the metric of the destination's state, and logs a change of the state.
+    /// Updates the metric of the destination's state. Logs a change of the state, and records it for operators.
     pub(super) fn report_states(
         &self,
         (before, after): (DestinationState, DestinationState),
-        outcome: &str,
+        outcome: &'static str,
         cause: &str,
     ) {
         let (from, to) = (before.as_str(), after.as_str());
         self.dispatcher.metrics.destination_state(to);
         if from != to {
+            self.dispatcher.destination.record_change(StateChange {
+                to,
+                at: self.now(),
+                outcome,
+                cause: cause.to_owned(),
+            });
             tracing::warn!(
                 from,
                 to,

@@ -61,6 +61,9 @@ fn destination_json(view: &DestinationView) -> Value {
     json!({
         "mode": view.mode.as_str(),
         "state": view.state,
+        "since": view.change.as_ref().map(|change| change.at.to_rfc3339()),
+        "outcome": view.change.as_ref().map(|change| change.outcome),
+        "cause": view.change.as_ref().map(|change| change.cause.as_str()),
         "next_try_at": view.next_try_at.map(|at| at.to_rfc3339()),
     })
 }

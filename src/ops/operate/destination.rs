@@ -2,19 +2,27 @@
 
 use serde_json::Value;
 
-use super::{Error, Operations, Operator, Role};
+use super::{AUDIT_PAGE_MAX, Error, Operations, Operator, Role};
 use crate::dispatch::breaker::DestinationState;
-use crate::dispatch::destination::OperatorMode;
+use crate::dispatch::destination::{OperatorMode, StateChange};
 use crate::event::Visibility;
-use crate::outbox::Setting;
+use crate::outbox::{AuditRecord, Setting};
 use crate::time::Timestamp;
+
+/// The action in the audit log that sets the mode.
+const MODE: &str = "mode";
+/// The maximum number of newest audit records in which the bridge looks for the latest change of the mode. More changes
+/// after it are rare, and the search must stay quick.
+const MODE_RECORDS_MAX: u64 = 200;
 
 /// The mode and the state of sending to Imprint. An operator sets the mode. The state depends on the outcomes of
 /// requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DestinationView {
     pub mode: OperatorMode,
     pub state: &'static str,
+    /// The change with which the state began. `None` if the state began with the process.
+    pub change: Option<StateChange>,
     /// The time of the next request to Imprint. `None` if the bridge sends requests without a pause.
     pub next_try_at: Option<Timestamp>,
 }
@@ -42,8 +50,21 @@ impl Operations {
         DestinationView {
             mode: self.destination.mode(),
             state: state.as_str(),
+            change: self.destination.present_change(),
             next_try_at,
         }
+    }
+
+    /// Returns the audit record of the latest change of the mode, if it is one of the newest records of the audit log.
+    ///
+    /// # Errors
+    /// Returns an error if the store fails.
+    pub async fn mode_change(&self, _operator: &Operator) -> Result<Option<AuditRecord>, Error> {
+        let head = self.outbox.audit_head().await?.record;
+        let after = head.saturating_sub(MODE_RECORDS_MAX);
+        let records = self.outbox.audit(after, AUDIT_PAGE_MAX).await?;
+        let mut newest = records.into_iter().rev();
+        Ok(newest.find(|record| record.action == MODE))
     }
 
     /// Returns the names of the protections that the configuration or the machine has switched off.
@@ -64,7 +85,7 @@ impl Operations {
         operator.require(Role::Operator)?;
         let before = self.destination.mode();
         let target = format!("{} to {}", before.as_str(), mode.as_str());
-        let mut event = self.audit_event(operator, "mode", target);
+        let mut event = self.audit_event(operator, MODE, target);
         event.reason = reason;
         let now = event.at;
         self.outbox.append_audit(event).await?;
