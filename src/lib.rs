@@ -34,6 +34,7 @@
 //! | `config` | reads settings and sources, and reports every error at once | |
 //! | `ingress` | HTTP of the event route: body, authentication, problem documents, receipts | |
 //! | `ops` | the second listener: health checks, metrics, the operator's use cases, the admin API | |
+//! | `console` | the operator's pages on the second listener | |
 //! | `dispatch` | sends waiting entries: a pure core that decides, and an async shell that acts | core pure |
 //! | `outbox` | the durable store of entries: traits, vocabulary, encoding, and the storage engines | |
 //! | `imprint` | Imprint's vocabulary, the trait `ImprintApi`, and the HTTP client for Imprint | |
@@ -80,6 +81,7 @@ pub mod backoff;
 pub mod cli;
 pub mod config;
 pub mod confinement;
+pub mod console;
 pub mod core_dump;
 #[cfg(feature = "sandbox")]
 mod demo;

@@ -1,6 +1,7 @@
 //! The ops listener: health checks, metrics, and the admin API, which requires an operator's token. The gateway must
 //! never route requests to the ops listener.
 //!
+//! The room `console` adds the operator's pages to the same listener.
 //! [`operate`] contains the operator's use cases as typed functions. `api` offers the use cases as JSON over HTTP, and
 //! makes no decisions.
 
@@ -11,8 +12,10 @@ use std::time::Duration;
 use actix_web::http::header::{CacheControl, CacheDirective, ContentType};
 use actix_web::{HttpResponse, HttpResponseBuilder, Resource, Route, guard, web};
 
+pub(crate) use self::api::receive_body;
 pub use self::api::{AdminProblem, keys_json};
-pub use self::authenticate::{Access, KnownOperator, Operators, ReadToken};
+pub(crate) use self::authenticate::peer;
+pub use self::authenticate::{Access, KnownOperator, Operators, ReadToken, Session};
 use self::operate::Operations;
 use crate::metrics::{Metrics, MetricsSnapshot, StoreSnapshot};
 use crate::outbox::{Ledger, StoreCondition};
@@ -117,6 +120,11 @@ impl Health {
         let is_unavailable = condition != StoreCondition::Working;
         self.store_unavailable
             .store(is_unavailable, Ordering::Release);
+    }
+
+    /// Returns whether the store accepts events.
+    pub fn has_store(&self) -> bool {
+        !self.store_unavailable.load(Ordering::Acquire)
     }
 
     fn phase(&self) -> Phase {

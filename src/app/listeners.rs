@@ -1,4 +1,4 @@
-//! The two HTTP listeners: the event listener, and the ops listener for health, metrics and the admin API.
+//! The two HTTP listeners: the event listener, and the ops listener for health, metrics, the admin API and the console.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use super::guarded::StreamLimits;
 use super::listener::Listener;
 use super::places::Places;
 use crate::config::Config;
+use crate::console::Console;
 use crate::ingress::{self, Ingress};
 use crate::ops::Ops;
 use crate::time::Clock;
@@ -90,7 +91,7 @@ fn bind_ingress(
     })
 }
 
-/// Binds the ops listener for health checks, metrics and the admin API. The ops listener has its own thread, so that it
+/// Binds the ops listener for health checks, metrics, the admin API and the console. The ops listener has its own thread, so that it
 /// answers health checks even if all other threads are busy.
 fn bind_ops(config: &Config, ops: Ops, places: Places) -> anyhow::Result<(SocketAddr, Server)> {
     let listener = Listener {
@@ -107,7 +108,13 @@ fn bind_ops(config: &Config, ops: Ops, places: Places) -> anyhow::Result<(Socket
             count_refused: Arc::new(|_word| {}),
         },
     };
-    listener.bind(move |config| ops.clone().configure(config))
+    let console = Console {
+        destination: config.imprint.destination(),
+    };
+    listener.bind(move |config| {
+        ops.clone().configure(config);
+        console.clone().configure(config);
+    })
 }
 
 /// Lowers the priority of a thread of the event listener, or of the thread that reads the sources, so that delivery comes first on a busy core.

@@ -53,6 +53,7 @@ mod request;
 mod sources;
 mod store;
 
+pub(crate) use self::body::receive_body;
 pub use self::keys::keys_json;
 pub use self::problem::AdminProblem;
 

@@ -1,7 +1,7 @@
 //! Authentication of operators: finds the [`Operator`] of a request, or denies the request.
 //!
 //! [`admit`] runs before the router of the admin API, and therefore before the bridge reads a request body. An operator
-//! authenticates with a bearer token.
+//! authenticates with a bearer token. The console takes the same token once, and then a session cookie; see [`Session`].
 
 use std::future::{Ready, ready};
 use std::net::{IpAddr, Ipv4Addr};
@@ -15,7 +15,7 @@ use actix_web::middleware::Next;
 use actix_web::{Error, FromRequest, HttpMessage as _, HttpRequest, web};
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::api::AdminProblem;
 use super::failed_logins::{FailedLogins, LoginReport};
@@ -23,17 +23,27 @@ use super::operate::{self, Operator, Role};
 use crate::metrics::AdminMetrics;
 use crate::time::Clock;
 
+pub use self::session::Session;
+
+use self::session::Logouts;
+
+mod session;
+
 /// A function that returns the current token of an operator, or `None` if the operator no longer has a token.
 pub type ReadToken = Box<dyn Fn() -> Option<SecretString> + Send + Sync>;
 
 /// The maximum number of requests to the admin API in progress. Requests for health checks and metrics have no such
 /// limit. With the largest request bodies, requests to the admin API take 4 MiB.
 const REQUESTS_MAX: usize = 16;
+/// The maximum number of requests to the console in progress. Requests to the admin API have their own limit, so that a
+/// script that uses up that limit does not lock out the person who looks for the cause.
+const CONSOLE_REQUESTS_MAX: usize = 16;
 
 /// The label value of the metric for denied requests whose operator lacks the required role.
 const MISSING_ROLE: &str = "role";
 
-/// The operators, the counter of denied requests, the failed logins, and the permits for requests in progress.
+/// The operators, the counter of denied requests, the failed logins, the ended sessions, and the permits for requests in
+/// progress.
 #[derive(Debug)]
 pub struct Access {
     operators: Operators,
@@ -41,7 +51,10 @@ pub struct Access {
     clock: Clock,
     /// Each use locks the failed logins for one decision, and never across an await.
     failed: Mutex<FailedLogins>,
+    /// Each use locks the ended sessions for one decision, and never across an await.
+    logouts: Mutex<Logouts>,
     requests: Semaphore,
+    console_requests: Semaphore,
 }
 
 impl Access {
@@ -51,7 +64,9 @@ impl Access {
             metrics,
             clock,
             failed: Mutex::default(),
+            logouts: Mutex::default(),
             requests: Semaphore::const_new(REQUESTS_MAX),
+            console_requests: Semaphore::const_new(CONSOLE_REQUESTS_MAX),
         }
     }
 
@@ -67,11 +82,37 @@ impl Access {
         self.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn logouts(&self) -> MutexGuard<'_, Logouts> {
+        self.logouts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns whether the configuration has no operator.
+    pub(crate) const fn is_disabled(&self) -> bool {
+        self.operators.0.is_empty()
+    }
+
+    /// Returns a permit for a request to the console.
+    ///
+    /// # Errors
+    /// Returns an error if [`CONSOLE_REQUESTS_MAX`] requests to the console are in progress.
+    pub(crate) fn admit_console(&self) -> Result<SemaphorePermit<'_>, AdminProblem> {
+        let permit = self.console_requests.try_acquire();
+        permit.map_err(|_none| AdminProblem::TooManyRequests)
+    }
+
     fn authenticate(&self, headers: &HeaderMap, peer: IpAddr) -> Result<Operator, Denied> {
-        if self.operators.0.is_empty() {
+        if self.is_disabled() {
             return Err(Denied::Disabled);
         }
         let token = bearer_token(headers).ok_or(Denied::Missing)?;
+        self.try_token(token, peer)
+    }
+
+    /// Finds the operator of a token, within the limits on failed logins.
+    fn try_token(&self, token: &str, peer: IpAddr) -> Result<Operator, Denied> {
+        if self.is_disabled() {
+            return Err(Denied::Disabled);
+        }
         let now = self.clock.now();
         let mut failed = self.failed();
         if let Some(wait) = failed.wait(peer, now) {
@@ -83,6 +124,28 @@ impl Access {
             Err(denied) => failed.fail(peer, denied.as_str()),
         }
         operator
+    }
+
+    /// Counts and logs a denied request.
+    fn deny(&self, denied: Denied, method: &str) -> AdminProblem {
+        let reason = denied.as_str();
+        self.metrics.denied(reason);
+        match denied {
+            Denied::Disabled | Denied::Missing => {
+                tracing::warn!(reason, method, "unauthorized admin request");
+            }
+            Denied::Mismatch | Denied::Shared | Denied::Limited(_) => self.report_failed_logins(),
+        }
+        AdminProblem::from(denied)
+    }
+
+    /// Counts and logs an action that the operator's roles do not allow.
+    pub(crate) fn report_refusal(&self, problem: &AdminProblem) {
+        if let AdminProblem::Failed(operate::Error::RoleRequired { role, operator }) = problem {
+            self.metrics.denied(MISSING_ROLE);
+            let role = role.as_str();
+            tracing::warn!(operator, role, "an operator lacks the role for an action");
+        }
     }
 }
 
@@ -195,37 +258,24 @@ pub(super) async fn admit(
     let Some(access) = request.app_data::<web::Data<Access>>().cloned() else {
         return Err(AdminProblem::Disabled.into());
     };
-    let peer = request.peer_addr();
-    let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
-    let operator = access.authenticate(request.headers(), peer);
-    let operator = operator.map_err(|denied| {
-        let reason = denied.as_str();
-        access.metrics.denied(reason);
-        match denied {
-            Denied::Disabled | Denied::Missing => {
-                let method = request.method().as_str();
-                tracing::warn!(reason, method, "unauthorized admin request");
-            }
-            Denied::Mismatch | Denied::Shared | Denied::Limited(_) => access.report_failed_logins(),
-        }
-        AdminProblem::from(denied)
-    })?;
+    let operator = access.authenticate(request.headers(), peer(request.request()));
+    let denied = |denied| access.deny(denied, request.method().as_str());
+    let operator = operator.map_err(denied)?;
     let permit = access.requests.try_acquire();
     let _permit = permit.map_err(|_none| AdminProblem::TooManyRequests)?;
     request.extensions_mut().insert(operator);
     let response = next.call(request).await?;
-    report_refusal(&access, response.response().error());
+    let error = response.response().error();
+    if let Some(problem) = error.and_then(Error::as_error::<AdminProblem>) {
+        access.report_refusal(problem);
+    }
     Ok(response)
 }
 
-/// Counts and logs an action that the operator's roles do not allow.
-fn report_refusal(access: &Access, error: Option<&Error>) {
-    let problem = error.and_then(Error::as_error::<AdminProblem>);
-    if let Some(AdminProblem::Failed(operate::Error::RoleRequired { role, operator })) = problem {
-        access.metrics.denied(MISSING_ROLE);
-        let role = role.as_str();
-        tracing::warn!(operator, role, "an operator lacks the role for an action");
-    }
+/// Returns the address of the client.
+pub(crate) fn peer(request: &HttpRequest) -> IpAddr {
+    let peer = request.peer_addr();
+    peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip())
 }
 
 impl FromRequest for Operator {

@@ -18,6 +18,7 @@ mod client;
 mod clock;
 mod commands;
 mod confinement;
+mod console;
 mod core_dump;
 mod customer;
 mod delivery;

@@ -117,9 +117,11 @@ const EDGES: &[(&str, &[&str])] = &[
     (
         "ops",
         &[
-            "dispatch", "event", "fold", "http", "imprint", "intake", "metrics", "outbox", "time",
+            "dispatch", "event", "fold", "http", "imprint", "intake", "metrics", "outbox",
+            "random", "time",
         ],
     ),
+    ("console", &["dispatch", "http", "metrics", "ops", "time"]),
     (
         "config",
         &[
@@ -144,6 +146,8 @@ const EDGES: &[(&str, &[&str])] = &[
 const PURE: &[&str] = &[
     "app/held_secret.rs",
     "backoff.rs",
+    "console/sentence.rs",
+    "console/words.rs",
     "draft.rs",
     "draft/",
     "event.rs",
@@ -184,7 +188,10 @@ const PURE: &[&str] = &[
 
 /// The crates that only some places of the code may use, with these places.
 const CRATES: &[(&str, &[&str])] = &[
-    ("actix_web", &["app", "ingress", "ops", "sandbox"]),
+    (
+        "actix_web",
+        &["app", "console", "ingress", "ops", "sandbox"],
+    ),
     ("awc", &["http", "imprint/client"]),
     ("rusqlite", &["outbox/sqlite"]),
     ("landlock", &["confinement"]),

@@ -29,23 +29,32 @@ impl FromRequest for AdminBody {
     type Future = LocalBoxFuture<'static, Result<Self, AdminProblem>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let length = SingleHeader::read(request.headers(), "content-length").text();
-        let length = length.and_then(|length| length.parse::<usize>().ok());
-        if length.is_some_and(|length| length > BODY_BYTES_MAX) {
-            return Box::pin(ready(Err(AdminProblem::TooLarge)));
-        }
-        if let Some(connection) = request.conn_data::<Rc<ConnectionState>>() {
-            connection.want_body();
-        }
-        let body = Bytes::from_request(request, payload);
-        Box::pin(async move {
-            let body = timeout(BODY_DEADLINE, body).await;
-            let body = body.map_err(|_elapsed| AdminProblem::BodyTimeout)?;
-            body.map(Self)
-                .map_err(|error| match error.as_response_error().status_code() {
-                    StatusCode::PAYLOAD_TOO_LARGE => AdminProblem::TooLarge,
-                    _other => malformed("the request body is incomplete"),
-                })
-        })
+        let body = receive_body(request, payload, BODY_BYTES_MAX);
+        Box::pin(async move { body.await.map(Self) })
     }
+}
+
+/// Receives a request body of at most `bytes_max` bytes. The `PayloadConfig` of the route must have the same limit.
+pub(crate) fn receive_body(
+    request: &HttpRequest,
+    payload: &mut Payload,
+    bytes_max: usize,
+) -> LocalBoxFuture<'static, Result<Bytes, AdminProblem>> {
+    let length = SingleHeader::read(request.headers(), "content-length").text();
+    let length = length.and_then(|length| length.parse::<usize>().ok());
+    if length.is_some_and(|length| length > bytes_max) {
+        return Box::pin(ready(Err(AdminProblem::TooLarge)));
+    }
+    if let Some(connection) = request.conn_data::<Rc<ConnectionState>>() {
+        connection.want_body();
+    }
+    let body = Bytes::from_request(request, payload);
+    Box::pin(async move {
+        let body = timeout(BODY_DEADLINE, body).await;
+        let body = body.map_err(|_elapsed| AdminProblem::BodyTimeout)?;
+        body.map_err(|error| match error.as_response_error().status_code() {
+            StatusCode::PAYLOAD_TOO_LARGE => AdminProblem::TooLarge,
+            _other => malformed("the request body is incomplete"),
+        })
+    })
 }

@@ -16,7 +16,7 @@ const CHALLENGE: &str = "Bearer realm=\"operator\"";
 #[derive(Debug, thiserror::Error)]
 pub enum AdminProblem {
     /// The admin API is disabled, because no operator is configured.
-    #[error("set ops.token_files to enable the admin API")]
+    #[error("set ops.token_files to enable the admin API and the console")]
     Disabled,
     #[error("the request needs the bearer token of an operator")]
     Unauthenticated,
@@ -24,7 +24,7 @@ pub enum AdminProblem {
     Malformed(String),
     #[error("the request body did not arrive in time")]
     BodyTimeout,
-    #[error("the request body is larger than 256 KiB")]
+    #[error("the request body is too large")]
     TooLarge,
     #[error("too many failed logins: wait, and then send the right token")]
     TooManyFailedLogins(Duration),
@@ -42,6 +42,11 @@ pub enum AdminProblem {
 }
 
 impl AdminProblem {
+    /// Returns the title of this error.
+    pub(crate) const fn title(&self) -> &'static str {
+        self.row().2
+    }
+
     /// Returns the HTTP status, the last part of the problem type, and the title of this error.
     const fn row(&self) -> (u16, &'static str, &'static str) {
         use operate::{Error, Role};

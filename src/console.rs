@@ -1,0 +1,125 @@
+//! The console: the pages of the operator on the ops listener, as HTML that the bridge renders. A browser shows them
+//! without scripts.
+//!
+//! The console calls the use cases in [`crate::ops::operate`] and shows their results. It decides nothing and never uses
+//! the store: which entries an operator may change, which values are masked and what the audit log records is decided by
+//! the use cases.
+//!
+//! - An operator logs in with the token of the admin API, and the browser then sends a session cookie. Every page
+//!   requires a session, except the page to log in and the files of `assets`.
+//! - A page changes nothing. Every change is a POST of a form: it comes from a page of the console, and has the token of
+//!   the session.
+//! - The templates escape every value, and the content security policy of every answer allows no script and no style
+//!   inside a page: texts of senders stay texts.
+//! - No URL contains a value of an event.
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
+use actix_web::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, SET_COOKIE,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use actix_web::middleware::{Next, from_fn};
+use actix_web::{Error, web};
+
+use self::problem::ConsoleProblem;
+use self::visitor::{Visitor, is_same_origin};
+use crate::ops::Access;
+
+mod assets;
+mod form;
+mod login;
+mod overview;
+mod page;
+mod problem;
+mod sentence;
+mod visitor;
+mod words;
+
+/// The name of the bridge that every page shows, so that an operator knows in which environment a change takes effect.
+#[derive(Clone, Debug)]
+pub struct Console {
+    /// The environment and the host of Imprint.
+    pub destination: String,
+}
+
+/// The headers of every answer of the console.
+///
+/// The referrer policy is not `no-referrer`: with it, a browser sends `Origin: null` with a form, and the bridge could
+/// not see that the form comes from the console. With `same-origin`, no other site sees an address of the console either.
+const HEADERS: [(HeaderName, &str); 3] = [
+    (
+        CONTENT_SECURITY_POLICY,
+        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+    ),
+    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (REFERRER_POLICY, "same-origin"),
+];
+
+impl Console {
+    /// Adds the routes of the console. They take every path that no earlier route takes.
+    pub fn configure(self, config: &mut web::ServiceConfig) {
+        let scope = web::scope("")
+            .app_data(web::PayloadConfig::new(form::FORM_BYTES_MAX))
+            .app_data(web::Data::new(self))
+            .route("/", web::get().to(overview::show))
+            .route("/login", web::get().to(login::show))
+            .route("/login", web::post().to(login::log_in))
+            .route("/logout", web::post().to(login::log_out))
+            .route("/assets/{name}", web::get().to(assets::send))
+            .default_service(web::to(not_found))
+            .wrap(from_fn(admit));
+        config.service(scope);
+    }
+}
+
+async fn not_found() -> Result<actix_web::HttpResponse, ConsoleProblem> {
+    Err(ConsoleProblem::NotFound)
+}
+
+/// Passes a request to the console if fewer requests than the limit are in progress and, for a POST, if it comes from a
+/// page of the console. Adds the headers and the renewed session cookie to the answer.
+async fn admit(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let access = request.app_data::<web::Data<Access>>().cloned();
+    let Some(access) = access.filter(|access| !access.is_disabled()) else {
+        return Ok(refuse(request, ConsoleProblem::Disabled));
+    };
+    let Ok(_permit) = access.admit_console() else {
+        return Ok(refuse(request, ConsoleProblem::Busy));
+    };
+    if request.method() == Method::POST && !is_same_origin(request.headers()) {
+        return Ok(refuse(request, ConsoleProblem::OtherOrigin));
+    }
+    let mut response = next.call(request).await?.map_into_boxed_body();
+    let error = response.response().error();
+    if let Some(ConsoleProblem::Failed(problem)) = error.and_then(Error::as_error::<ConsoleProblem>)
+    {
+        access.report_refusal(problem);
+    }
+    let cookie = Visitor::renewed_cookie(response.request());
+    if let Some(cookie) = cookie
+        && !response.headers().contains_key(SET_COOKIE)
+    {
+        response.headers_mut().insert(SET_COOKIE, cookie);
+    }
+    Ok(with_headers(response))
+}
+
+fn refuse(request: ServiceRequest, problem: ConsoleProblem) -> ServiceResponse {
+    with_headers(request.error_response(problem))
+}
+
+fn with_headers(mut response: ServiceResponse) -> ServiceResponse {
+    let headers = response.headers_mut();
+    for (name, value) in HEADERS {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    if !headers.contains_key(CACHE_CONTROL) {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    response
+}

@@ -1,0 +1,65 @@
+//! The forms of the console: receives a form of limited size, and checks that it belongs to the session.
+
+use std::future::ready;
+
+use actix_web::dev::Payload;
+use actix_web::web::{Bytes, Query};
+use actix_web::{FromRequest, HttpRequest};
+use futures_util::future::LocalBoxFuture;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::problem::ConsoleProblem;
+use super::visitor::Visitor;
+use crate::ops::{AdminProblem, receive_body};
+
+/// The maximum length of a form of the console. The longest field is a reason.
+pub(super) const FORM_BYTES_MAX: usize = 16 * 1024;
+
+/// A form of a logged-in operator, with the fields of the form.
+pub(super) struct Form<T> {
+    pub(super) visitor: Visitor,
+    pub(super) fields: T,
+}
+
+/// The field that every form of a session has.
+#[derive(Deserialize)]
+struct FormToken {
+    form_token: String,
+}
+
+impl<T: DeserializeOwned + 'static> FromRequest for Form<T> {
+    type Error = ConsoleProblem;
+    type Future = LocalBoxFuture<'static, Result<Self, ConsoleProblem>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        // The bridge reads no form of a browser without a session.
+        let visitor = match Visitor::from_request(request, payload).into_inner() {
+            Ok(visitor) => visitor,
+            Err(problem) => return Box::pin(ready(Err(problem))),
+        };
+        let body = receive_body(request, payload, FORM_BYTES_MAX);
+        Box::pin(async move {
+            let body = body.await?;
+            let FormToken { form_token } =
+                parse(&body).map_err(|_missing| ConsoleProblem::OtherSession)?;
+            if form_token != visitor.session.form_token {
+                return Err(ConsoleProblem::OtherSession);
+            }
+            let fields = parse(&body)?;
+            Ok(Self { visitor, fields })
+        })
+    }
+}
+
+/// Parses the fields of a form.
+pub(super) fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, AdminProblem> {
+    let text = str::from_utf8(body).map_err(|_error| malformed())?;
+    let fields = Query::<T>::from_query(text).map_err(|_error| malformed())?;
+    Ok(fields.into_inner())
+}
+
+/// The error of a form that no page of the console sends. It does not repeat what the form contains.
+fn malformed() -> AdminProblem {
+    AdminProblem::Malformed("the form is incomplete or has a wrong field".to_owned())
+}

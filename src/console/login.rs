@@ -1,0 +1,143 @@
+//! The page to log in, the login and the logout.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{LOCATION, RETRY_AFTER, SET_COOKIE};
+use actix_web::web::{self, Bytes, Payload};
+use actix_web::{HttpRequest, HttpResponse, ResponseError as _};
+use askama::Template;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+
+use super::form::{FORM_BYTES_MAX, Form, parse};
+use super::page::{Frame, PageResult, html};
+use super::visitor::{Visitor, deleted_cookies, login_cookie};
+use crate::ops::{Access, AdminProblem, peer, receive_body};
+
+#[derive(Template)]
+#[template(path = "login.html", config = "src/console/askama.toml")]
+struct LoginPage {
+    frame: Frame,
+    /// The page to show after the login.
+    next: String,
+    error: Option<&'static str>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct NextQuery {
+    next: Option<String>,
+}
+
+/// Answers `GET /login`.
+pub(super) async fn show(request: HttpRequest, query: web::Query<NextQuery>) -> PageResult {
+    let next = local_path(query.into_inner().next);
+    if Visitor::of(&request).is_some() {
+        return Ok(see(&next));
+    }
+    login_page(StatusCode::OK, next, None)
+}
+
+#[derive(Deserialize)]
+struct Credentials {
+    token: String,
+    next: Option<String>,
+}
+
+/// Answers `POST /login`.
+pub(super) async fn log_in(
+    request: HttpRequest,
+    access: web::Data<Access>,
+    payload: Payload,
+) -> PageResult {
+    let body: Bytes = receive_body(&request, &mut payload.into_inner(), FORM_BYTES_MAX).await?;
+    let Credentials { token, next } = parse(&body)?;
+    let (token, next) = (SecretString::from(token), local_path(next));
+    // A copied token often ends with a line feed.
+    let cookie = match access.log_in(token.expose_secret().trim(), peer(&request)) {
+        Ok(cookie) => cookie,
+        Err(problem) => return refused(&problem, next),
+    };
+    let mut answer = see(&next);
+    if let Some(cookie) = login_cookie(&request, &cookie) {
+        answer.headers_mut().insert(SET_COOKIE, cookie);
+    }
+    Ok(answer)
+}
+
+/// The fields of a form that only has the token of the session.
+#[derive(Deserialize)]
+pub(super) struct NoFields {}
+
+/// Answers `POST /logout`.
+pub(super) async fn log_out(access: web::Data<Access>, form: Form<NoFields>) -> PageResult {
+    let Form {
+        visitor,
+        fields: NoFields {},
+    } = form;
+    access.log_out(&visitor.session);
+    let mut answer = see("/login");
+    for cookie in deleted_cookies() {
+        answer.headers_mut().append(SET_COOKIE, cookie);
+    }
+    Ok(answer)
+}
+
+fn refused(problem: &AdminProblem, next: String) -> PageResult {
+    let error = if matches!(problem, AdminProblem::TooManyFailedLogins(_)) {
+        "Too many failed logins. Wait a minute, and then use the right token."
+    } else {
+        "No operator has this token, or several operators have it."
+    };
+    let mut page = login_page(problem.status_code(), next, Some(error))?;
+    if let Some(wait) = problem.error_response().headers().get(RETRY_AFTER) {
+        page.headers_mut().insert(RETRY_AFTER, wait.clone());
+    }
+    Ok(page)
+}
+
+fn login_page(status: StatusCode, next: String, error: Option<&'static str>) -> PageResult {
+    let page = LoginPage {
+        frame: Frame::plain(),
+        next,
+        error,
+    };
+    Ok(html(&mut HttpResponse::build(status), page.render()?))
+}
+
+/// Leads the browser to another page, which it requests with GET.
+pub(super) fn see(path: &str) -> HttpResponse {
+    let mut answer = HttpResponse::SeeOther();
+    answer.insert_header((LOCATION, path)).finish()
+}
+
+/// Returns the path of a page of the console. Any other text, such as the address of another site, becomes the overview.
+fn local_path(path: Option<String>) -> String {
+    let is_local = |path: &String| {
+        let is_visible = |byte: u8| byte.is_ascii_graphic() && byte != b'\\';
+        path.starts_with('/') && !path.starts_with("//") && path.bytes().all(is_visible)
+    };
+    path.filter(is_local).unwrap_or_else(|| "/".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// FAULTS N864
+    #[test]
+    fn a_login_leads_only_to_a_page_of_the_console() {
+        for (path, expected) in [
+            (
+                "/entries?state=parked&after=3",
+                "/entries?state=parked&after=3",
+            ),
+            ("", "/"),
+            ("//evil.example", "/"),
+            ("/\\evil.example", "/"),
+            ("https://evil.example", "/"),
+            ("/a\r\nset-cookie: x", "/"),
+        ] {
+            assert_eq!(local_path(Some(path.to_owned())), expected, "{path:?}");
+        }
+        assert_eq!(local_path(None), "/");
+    }
+}

@@ -1,0 +1,161 @@
+//! The overview: one sentence about the state of the bridge, and what needs an operator.
+
+use actix_web::web;
+use askama::Template;
+
+use super::Console;
+use super::page::{Frame, PageResult, Section, page};
+use super::sentence::{ModeChange, Sentence, Situation, sentence};
+use super::visitor::Visitor;
+use super::words::{TimeText, grouped, span_text};
+use crate::dispatch::destination::OperatorMode;
+use crate::metrics::MetricsSnapshot;
+use crate::ops::operate::{self, Operations, Operator, RefusedSet};
+use crate::ops::{Figures, Health};
+use crate::time::Timestamp;
+
+#[derive(Template)]
+#[template(path = "overview.html", config = "src/console/askama.toml")]
+struct OverviewPage {
+    frame: Frame,
+    sentence: Sentence,
+    /// What needs an operator. A healthy bridge has nothing here.
+    notes: Vec<Note>,
+    counts: Vec<Count>,
+    /// The names of the protections that are switched off, as in the metric `weakened`.
+    weakenings: Vec<&'static str>,
+    last_delivery: Option<TimeText>,
+    version: &'static str,
+}
+
+/// One thing that needs an operator.
+struct Note {
+    count: Option<String>,
+    text: String,
+}
+
+/// A number with its name.
+struct Count {
+    name: &'static str,
+    value: String,
+    detail: String,
+}
+
+/// Answers `GET /`.
+pub(super) async fn show(
+    visitor: Visitor,
+    console: web::Data<Console>,
+    operations: web::Data<Operations>,
+    figures: web::Data<Figures>,
+    health: web::Data<Health>,
+) -> PageResult {
+    let now = operations.clock.now();
+    let operator = visitor.operator();
+    let figures = figures.snapshot().await;
+    let situation = Situation {
+        has_store: health.has_store(),
+        destination: operations.destination(operator),
+        mode_change: mode_change(&operations, operator).await?,
+        waiting: figures.store.waiting,
+        oldest_waiting: figures.store.oldest_waiting,
+        now,
+    };
+    let refused = operations.source_set(operator).refused;
+    let last_delivery = figures.dispatch.last_delivered_at_seconds;
+    let last_delivery = last_delivery.map(|at| Timestamp::from_millis(at.saturating_mul(1000)));
+    page(&OverviewPage {
+        frame: Frame::new(&visitor, &console, Section::Overview, now),
+        sentence: sentence(&situation),
+        notes: notes(
+            (figures.store.parked, figures.store.undecided),
+            refused.as_ref(),
+            now,
+        ),
+        counts: counts(&figures),
+        weakenings: operations.weakenings(operator),
+        last_delivery: last_delivery.map(|at| TimeText::of(at, now)),
+        version: env!("CARGO_PKG_VERSION"),
+    })
+}
+
+/// Returns the change with which the present mode began, unless the mode is open.
+async fn mode_change(
+    operations: &Operations,
+    operator: &Operator,
+) -> Result<Option<ModeChange>, operate::Error> {
+    let record = match operations.destination(operator).mode {
+        OperatorMode::Open => None,
+        OperatorMode::Paused | OperatorMode::Shadow => operations.mode_change(operator).await?,
+    };
+    Ok(record.map(|record| ModeChange {
+        operator: record.operator,
+        reason: record.reason,
+        at: record.at,
+    }))
+}
+
+fn counts(figures: &MetricsSnapshot) -> Vec<Count> {
+    let store = &figures.store;
+    let oldest = match store.waiting {
+        0 => String::new(),
+        _ => format!("the oldest for {}", span_text(store.oldest_waiting)),
+    };
+    let delivered = figures.dispatch.ended.get("delivered").copied();
+    let counts = [
+        ("Waiting", store.waiting, oldest.as_str()),
+        (
+            "Accepted",
+            figures.ingress.accepted,
+            "events since the start",
+        ),
+        (
+            "Delivered",
+            delivered.unwrap_or_default(),
+            "entries since the start",
+        ),
+    ];
+    let counts = counts.map(|(name, value, detail)| Count {
+        name,
+        value: grouped(value),
+        detail: detail.to_owned(),
+    });
+    Vec::from(counts)
+}
+
+/// Returns what needs an operator, the most urgent first.
+fn notes(
+    (parked, undecided): (u64, u64),
+    refused: Option<&RefusedSet>,
+    now: Timestamp,
+) -> Vec<Note> {
+    let mut notes = Vec::new();
+    let mut counted = |count: u64, [one, several]: [&str; 2]| {
+        let text = if count == 1 { one } else { several };
+        notes.extend((count > 0).then(|| Note {
+            count: Some(grouped(count)),
+            text: text.to_owned(),
+        }));
+    };
+    counted(
+        parked,
+        [
+            "parked entry waits for a decision.",
+            "parked entries wait for a decision.",
+        ],
+    );
+    counted(
+        undecided,
+        [
+            "undecided entry has failed for a long time for an unknown reason.",
+            "undecided entries have failed for a long time for an unknown reason.",
+        ],
+    );
+    notes.extend(refused.map(|refused| Note {
+        count: None,
+        text: format!(
+            "The files of the sources have errors since {}: the bridge uses the files from before.",
+            TimeText::since(refused.since, now)
+        ),
+    }));
+    notes
+}

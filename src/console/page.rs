@@ -1,0 +1,110 @@
+//! The parts that all pages have: the frame with the navigation, and the answer.
+
+use actix_web::http::header::ContentType;
+use actix_web::{HttpResponse, HttpResponseBuilder};
+use askama::Template;
+
+use super::problem::ConsoleProblem;
+use super::visitor::Visitor;
+use super::words::TimeText;
+use super::{Console, assets};
+use crate::time::Timestamp;
+
+pub(super) type PageResult = Result<HttpResponse, ConsoleProblem>;
+
+/// The pages in the navigation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Section {
+    Overview,
+}
+
+impl Section {
+    const ALL: [Self; 1] = [Self::Overview];
+
+    const fn title(self) -> &'static str {
+        match self {
+            Self::Overview => "Overview",
+        }
+    }
+
+    fn link(self, current: Self) -> NavigationLink {
+        NavigationLink {
+            title: self.title(),
+            path: self.path(),
+            is_current: self == current,
+        }
+    }
+
+    const fn path(self) -> &'static str {
+        match self {
+            Self::Overview => "/",
+        }
+    }
+}
+
+/// The part of a page around its content.
+#[derive(Clone, Debug)]
+pub(super) struct Frame {
+    pub(super) style: &'static str,
+    pub(super) icon: &'static str,
+    /// The logged-in operator. `None` hides the navigation.
+    pub(super) visitor: Option<FrameVisitor>,
+}
+
+/// The part of the frame that only a logged-in operator sees.
+#[derive(Clone, Debug)]
+pub(super) struct FrameVisitor {
+    pub(super) operator: String,
+    pub(super) form_token: String,
+    pub(super) destination: String,
+    pub(super) links: Vec<NavigationLink>,
+    pub(super) now: TimeText,
+}
+
+/// A link in the navigation.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NavigationLink {
+    pub(super) title: &'static str,
+    pub(super) path: &'static str,
+    pub(super) is_current: bool,
+}
+
+impl Frame {
+    /// Returns a frame without navigation.
+    pub(super) fn plain() -> Self {
+        Self {
+            style: assets::style_path(),
+            icon: assets::icon_path(),
+            visitor: None,
+        }
+    }
+
+    /// Returns the frame of a page of a section.
+    pub(super) fn new(
+        visitor: &Visitor,
+        console: &Console,
+        section: Section,
+        now: Timestamp,
+    ) -> Self {
+        let visitor = FrameVisitor {
+            operator: visitor.operator().name().to_owned(),
+            form_token: visitor.session.form_token.clone(),
+            destination: console.destination.clone(),
+            links: Section::ALL.map(|other| other.link(section)).to_vec(),
+            now: TimeText::of(now, now),
+        };
+        Self {
+            visitor: Some(visitor),
+            ..Self::plain()
+        }
+    }
+}
+
+/// Renders a page as the answer.
+pub(super) fn page(template: &impl Template) -> PageResult {
+    Ok(html(&mut HttpResponse::Ok(), template.render()?))
+}
+
+pub(super) fn html(answer: &mut HttpResponseBuilder, text: String) -> HttpResponse {
+    answer.content_type(ContentType::html()).body(text)
+}

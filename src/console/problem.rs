@@ -1,0 +1,118 @@
+//! The errors of the console, each as a page with the same texts as the problems of the admin API.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{LOCATION, RETRY_AFTER};
+use actix_web::{HttpResponse, ResponseError};
+use askama::Template;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::page::{Frame, html};
+use super::words::capitalized;
+use crate::ops::AdminProblem;
+
+/// The reason why a request to the console failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ConsoleProblem {
+    #[error("No operator is configured. Set ops.token_files to enable the console.")]
+    Disabled,
+    #[error("Too many requests of operators are in progress. Reload the page in a moment.")]
+    Busy,
+    /// The answer leads to the page to log in.
+    #[error("The session has ended. Log in.")]
+    LoginRequired {
+        /// The page to show after the login.
+        target: Option<String>,
+    },
+    #[error("The form does not come from a page of this console, so nothing was changed.")]
+    OtherOrigin,
+    #[error(
+        "The form belongs to another session, so nothing was changed. Go back, reload the page and repeat."
+    )]
+    OtherSession,
+    #[error("The console has no page at this address.")]
+    NotFound,
+    #[error("The bridge cannot render the page.")]
+    Render(#[from] askama::Error),
+    #[error(transparent)]
+    Failed(AdminProblem),
+}
+
+impl<E: Into<AdminProblem>> From<E> for ConsoleProblem {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+#[derive(Template)]
+#[template(path = "problem.html", config = "src/console/askama.toml")]
+struct ProblemPage {
+    frame: Frame,
+    title: &'static str,
+    detail: String,
+}
+
+impl ConsoleProblem {
+    const fn title(&self) -> &'static str {
+        match self {
+            Self::Disabled => "Console disabled",
+            Self::Busy => "Too many requests",
+            Self::LoginRequired { .. } => "Log in",
+            Self::OtherOrigin => "Form of another site",
+            Self::OtherSession => "Form of another session",
+            Self::NotFound => "Page not found",
+            Self::Render(_) => "Page not rendered",
+            Self::Failed(problem) => problem.title(),
+        }
+    }
+
+    /// Returns what the page says. A text of the admin API begins with a lower-case letter and has no full stop.
+    fn detail(&self) -> String {
+        match self {
+            Self::Failed(problem) => format!("{}.", capitalized(&problem.to_string())),
+            Self::Disabled
+            | Self::Busy
+            | Self::LoginRequired { .. }
+            | Self::OtherOrigin
+            | Self::OtherSession
+            | Self::NotFound
+            | Self::Render(_) => self.to_string(),
+        }
+    }
+}
+
+impl ResponseError for ConsoleProblem {
+    fn status_code(&self) -> StatusCode {
+        match self {
+            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::LoginRequired { .. } => StatusCode::SEE_OTHER,
+            Self::Disabled | Self::OtherOrigin | Self::OtherSession => StatusCode::FORBIDDEN,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Render(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Failed(problem) => problem.status_code(),
+        }
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        if let Self::LoginRequired { target } = self {
+            let target = target.as_deref().filter(|target| *target != "/");
+            let next = target.map(|target| utf8_percent_encode(target, NON_ALPHANUMERIC));
+            let next = next.map(|next| format!("?next={next}")).unwrap_or_default();
+            return HttpResponse::SeeOther()
+                .insert_header((LOCATION, format!("/login{next}")))
+                .finish();
+        }
+        let page = ProblemPage {
+            frame: Frame::plain(),
+            title: self.title(),
+            detail: self.detail(),
+        };
+        let mut answer = HttpResponse::build(self.status_code());
+        if matches!(self, Self::Busy) {
+            answer.insert_header((RETRY_AFTER, "1"));
+        }
+        page.render().map_or_else(
+            |_error| HttpResponse::InternalServerError().finish(),
+            |text| html(&mut answer, text),
+        )
+    }
+}

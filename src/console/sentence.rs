@@ -1,0 +1,410 @@
+//! The sentence of the overview: the state of delivery, its cause, since when, and what to do. Pure.
+
+use std::time::Duration;
+
+use super::words::{TimeText, capitalized, counted, span_text};
+use crate::dispatch::destination::{OperatorMode, StateChange};
+use crate::ops::operate::DestinationView;
+use crate::time::Timestamp;
+
+/// The age of the oldest waiting entry from which a flowing destination has a backlog. A retry after a failure of one
+/// request is younger.
+const BACKLOG_AGE_MIN: Duration = Duration::from_mins(5);
+
+/// How urgently an operator must act.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tone {
+    /// Nothing is wrong.
+    Good,
+    /// The bridge works, and an operator may want to know.
+    Notice,
+    /// An operator or the destination holds delivery back.
+    Warning,
+    /// Delivery or acceptance has failed.
+    Alarm,
+}
+
+impl Tone {
+    /// Returns the class of the style sheet.
+    pub(super) const fn class(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Notice => "notice",
+            Self::Warning => "warning",
+            Self::Alarm => "alarm",
+        }
+    }
+}
+
+/// The state of the bridge in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Sentence {
+    pub(super) tone: Tone,
+    /// The state in one or two words, with the time of its begin.
+    pub(super) headline: String,
+    /// The cause and the consequence, in whole sentences.
+    pub(super) cause: String,
+    /// What an operator can do. `None` if there is nothing to do.
+    pub(super) advice: Option<&'static str>,
+}
+
+/// Everything that the sentence depends on.
+#[derive(Clone, Debug)]
+pub(super) struct Situation {
+    pub(super) has_store: bool,
+    pub(super) destination: DestinationView,
+    /// The latest change of the mode. `None` if the audit log no longer shows it.
+    pub(super) mode_change: Option<ModeChange>,
+    pub(super) waiting: u64,
+    pub(super) oldest_waiting: Duration,
+    pub(super) now: Timestamp,
+}
+
+/// A change of the mode of the destination by an operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ModeChange {
+    pub(super) operator: String,
+    pub(super) reason: Option<String>,
+    pub(super) at: Timestamp,
+}
+
+/// Describes the most serious condition of the bridge.
+pub(super) fn sentence(situation: &Situation) -> Sentence {
+    if !situation.has_store {
+        return Sentence {
+            tone: Tone::Alarm,
+            headline: "No events accepted".to_owned(),
+            cause: "The store does not accept events, so senders get 503 and send their events again later."
+                .to_owned(),
+            advice: Some("Look at the disk of the store: its free space, and whether it responds. The log names the error."),
+        };
+    }
+    match situation.destination.mode {
+        OperatorMode::Paused => held_back(situation, "Paused", "paused sending", PAUSED),
+        OperatorMode::Shadow => {
+            held_back(situation, "Shadow mode", "switched to shadow mode", SHADOW)
+        }
+        OperatorMode::Open => destination(situation),
+    }
+}
+
+const PAUSED: &str = "To send again, set the mode of the destination to open.";
+const SHADOW: &str = "The bridge records requests and sends none. To send them, set the mode of the destination to open.";
+
+/// Describes a mode in which an operator holds delivery back.
+fn held_back(situation: &Situation, name: &str, action: &str, advice: &'static str) -> Sentence {
+    let change = situation.mode_change.as_ref();
+    let cause = change.map_or_else(
+        || format!("An operator {action}."),
+        |change| {
+            let reason = change.reason.as_ref();
+            let reason = reason.map(|reason| format!(": {}", reason.trim_end_matches('.')));
+            format!(
+                "{} {action}{}.",
+                change.operator,
+                reason.unwrap_or_default()
+            )
+        },
+    );
+    Sentence {
+        tone: Tone::Warning,
+        headline: headline(name, change.map(|change| change.at), situation.now),
+        cause: with_backlog(cause, situation),
+        advice: Some(advice),
+    }
+}
+
+/// Describes the state of sending to Imprint.
+fn destination(situation: &Situation) -> Sentence {
+    let change = situation.destination.change.as_ref();
+    let since = change.map(|change| change.at);
+    let cause = change.and_then(cause);
+    let until = situation.destination.next_try_at;
+    let until = until.map(|until| TimeText::since(until, situation.now));
+    let (tone, name, cause, advice) = match situation.destination.state {
+        "stopped" => {
+            let cause = cause.unwrap_or_else(|| CauseClause::other("Imprint refuses the requests"));
+            (Tone::Alarm, "Stopped", cause.text, cause.advice)
+        }
+        "probing" => {
+            let cause = cause.unwrap_or_else(|| CauseClause::other("requests to Imprint fail"));
+            (Tone::Alarm, "Imprint is down", cause.text, cause.advice)
+        }
+        "throttled" => {
+            let until = until.map(|until| format!(" until {until}"));
+            let cause = format!(
+                "Imprint asked the bridge to wait{}",
+                until.unwrap_or_default()
+            );
+            (Tone::Warning, "Throttled", cause, Some(THROTTLED))
+        }
+        _ => return flowing(situation),
+    };
+    Sentence {
+        tone,
+        headline: headline(name, since, situation.now),
+        cause: with_backlog(format!("{}.", capitalized(&cause)), situation),
+        advice,
+    }
+}
+
+const THROTTLED: &str =
+    "The bridge goes on by itself. If this happens often, lower imprint.rate_per_second.";
+
+/// Describes delivery without a failure of the destination.
+fn flowing(situation: &Situation) -> Sentence {
+    let (tone, headline, advice) = match (situation.waiting, situation.oldest_waiting) {
+        (0, _) => (Tone::Good, "Delivering", None),
+        (_, oldest) if oldest < BACKLOG_AGE_MIN => (Tone::Good, "Delivering", None),
+        (_, _) => (Tone::Notice, "Delivering with a backlog", Some(BACKLOG)),
+    };
+    let cause = match situation.waiting {
+        0 => "Nothing waits.".to_owned(),
+        _ => backlog(situation),
+    };
+    Sentence {
+        tone,
+        headline: headline.to_owned(),
+        cause,
+        advice,
+    }
+}
+
+const BACKLOG: &str = "Either the rate limit of Imprint paces the entries, or requests for some customers fail and are repeated.";
+
+/// Why the destination left its last state, as a clause.
+struct CauseClause {
+    text: String,
+    advice: Option<&'static str>,
+}
+
+impl CauseClause {
+    fn other(text: &str) -> Self {
+        Self {
+            text: text.to_owned(),
+            advice: Some(DOWN),
+        }
+    }
+}
+
+const DOWN: &str = "Nothing is lost, and no attempt is used up. The bridge probes Imprint every few seconds and goes on by itself.";
+const KEY: &str = "Put a valid key into imprint.key_file. The bridge reads the file every few seconds and goes on by itself.";
+const MANY: &str = "Compare the host and the key with the environment: answers about many different customers have one common cause.";
+
+/// Returns the cause of a change, from the words of the log.
+fn cause(change: &StateChange) -> Option<CauseClause> {
+    let status = change.cause.strip_prefix("status_");
+    let (text, advice) = match (change.outcome, status) {
+        ("denied", Some("401")) => ("Imprint refuses the API key (401)".to_owned(), KEY),
+        ("denied", Some(status)) if status.starts_with('3') => {
+            let text = format!(
+                "Imprint redirects the requests ({status}), and the bridge follows no redirect"
+            );
+            (
+                text,
+                "Check imprint.base_url, and whether a proxy answers instead of Imprint.",
+            )
+        }
+        ("denied" | "unclear", Some(status)) => (
+            format!("Imprint forbids the update of customers ({status})"),
+            KEY,
+        ),
+        ("not_found", _) => {
+            let text = "Imprint says of many customers in a row that they do not exist";
+            (text.to_owned(), MANY)
+        }
+        ("rejected", _) => {
+            let text = "Imprint rejects the updates of many customers in a row";
+            (text.to_owned(), MANY)
+        }
+        (_, Some(status)) => (format!("Imprint answers with errors ({status})"), DOWN),
+        (_, None) => {
+            let (text, advice) = connection_cause(&change.cause)?;
+            (text.to_owned(), advice)
+        }
+    };
+    Some(CauseClause {
+        text,
+        advice: Some(advice),
+    })
+}
+
+/// Returns the cause of a request without an answer, or with an answer that nobody can read.
+fn connection_cause(cause: &str) -> Option<(&'static str, &'static str)> {
+    Some(match cause {
+        "" => return None,
+        "certificate" => (
+            "the certificate of Imprint's server is not valid",
+            "Check imprint.base_url and imprint.ca_file, and whether a proxy inspects TLS.",
+        ),
+        "client_certificate" => (
+            "Imprint refuses the client certificate of the bridge",
+            "Renew the client certificate. The bridge reads its files every few seconds.",
+        ),
+        "dns" => ("the name of Imprint's host does not resolve", DOWN),
+        "connect" => ("Imprint accepts no connection", DOWN),
+        "tls" => ("the TLS handshake with Imprint fails", DOWN),
+        "deadline" => ("requests to Imprint time out", DOWN),
+        "disconnected" => ("Imprint closes connections before its answer", DOWN),
+        proxy if proxy.starts_with("proxy_") => ("the proxy gives no connection to Imprint", DOWN),
+        _ => ("Imprint's answers are not readable", DOWN),
+    })
+}
+
+fn headline(name: &str, since: Option<Timestamp>, now: Timestamp) -> String {
+    match since {
+        Some(since) => format!("{name} since {}", TimeText::since(since, now)),
+        None => name.to_owned(),
+    }
+}
+
+/// Adds the waiting entries to a cause, if any wait.
+fn with_backlog(cause: String, situation: &Situation) -> String {
+    match situation.waiting {
+        0 => cause,
+        _ => format!("{cause} {}", backlog(situation)),
+    }
+}
+
+fn backlog(situation: &Situation) -> String {
+    let waiting = counted(situation.waiting, ["entry waits", "entries wait"]);
+    let oldest = span_text(situation.oldest_waiting);
+    match situation.waiting {
+        1 => format!("{waiting}, accepted {oldest} ago."),
+        _ => format!("{waiting}, the oldest accepted {oldest} ago."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+    fn situation(state: &'static str, change: Option<(&'static str, &str)>) -> Situation {
+        let change = change.map(|(outcome, cause)| StateChange {
+            to: state,
+            at: Timestamp::from_millis(NOW.as_millis() - 600_000),
+            outcome,
+            cause: cause.to_owned(),
+        });
+        Situation {
+            has_store: true,
+            destination: DestinationView {
+                mode: OperatorMode::Open,
+                state,
+                change,
+                next_try_at: Some(NOW.after(Duration::from_secs(90))),
+            },
+            mode_change: None,
+            waiting: 1_204,
+            oldest_waiting: Duration::from_secs(600),
+            now: NOW,
+        }
+    }
+
+    #[track_caller]
+    fn check(situation: &Situation, tone: Tone, headline: &str, cause: &str) {
+        let found = sentence(situation);
+        assert_eq!(
+            (found.tone, found.headline.as_str(), found.cause.as_str()),
+            (tone, headline, cause)
+        );
+        assert_eq!(found.advice.is_none(), tone == Tone::Good);
+    }
+
+    const WAIT: &str = "1,204 entries wait, the oldest accepted 10 min ago.";
+    /// The state, the outcome and the cause of a change, and the cause in the sentence.
+    const CAUSES: &str = "stopped|denied|status_401|Imprint refuses the API key (401).
+        stopped|denied|status_403|Imprint forbids the update of customers (403).
+        stopped|denied|status_302|Imprint redirects the requests (302), and the bridge follows no redirect.
+        stopped|denied|certificate|The certificate of Imprint's server is not valid.
+        stopped|denied|client_certificate|Imprint refuses the client certificate of the bridge.
+        stopped|not_found||Imprint says of many customers in a row that they do not exist.
+        stopped|rejected|status_400|Imprint rejects the updates of many customers in a row.
+        stopped|witness||Imprint refuses the requests.
+        probing|unavailable|dns|The name of Imprint's host does not resolve.
+        probing|unavailable|connect|Imprint accepts no connection.
+        probing|unavailable|tls|The TLS handshake with Imprint fails.
+        probing|unavailable|proxy_connect|The proxy gives no connection to Imprint.
+        probing|unavailable|status_503|Imprint answers with errors (503).
+        probing|unknown|deadline|Requests to Imprint time out.
+        probing|unknown|disconnected|Imprint closes connections before its answer.
+        probing|unknown|protocol|Imprint's answers are not readable.
+        probing|witness||Requests to Imprint fail.";
+
+    /// FAULTS N866
+    #[test]
+    fn every_state_has_a_sentence_with_its_cause() {
+        for row in CAUSES.lines() {
+            let parts: Vec<&str> = row.trim().split('|').collect();
+            let [state, outcome, word, text] = parts[..] else {
+                panic!("{row}")
+            };
+            let headline = match state {
+                "stopped" => "Stopped since 22:03:20 UTC",
+                _ => "Imprint is down since 22:03:20 UTC",
+            };
+            let situation = situation(state, Some((outcome, word)));
+            let cause = format!("{text} {WAIT}");
+            check(&situation, Tone::Alarm, headline, &cause);
+        }
+        let throttled = situation("throttled", None);
+        let cause = format!("Imprint asked the bridge to wait until 22:14:50 UTC. {WAIT}");
+        check(&throttled, Tone::Warning, "Throttled", &cause);
+    }
+
+    #[test]
+    fn a_healthy_bridge_needs_two_words() {
+        let mut healthy = situation("flowing", Some(("applied", "")));
+        check(
+            &healthy,
+            Tone::Notice,
+            "Delivering with a backlog",
+            "1,204 entries wait, the oldest accepted 10 min ago.",
+        );
+        healthy.oldest_waiting = Duration::from_secs(3);
+        healthy.waiting = 1;
+        check(
+            &healthy,
+            Tone::Good,
+            "Delivering",
+            "1 entry waits, accepted 3 s ago.",
+        );
+        healthy.waiting = 0;
+        check(&healthy, Tone::Good, "Delivering", "Nothing waits.");
+    }
+
+    #[test]
+    fn the_operators_mode_and_the_store_come_first() {
+        let mut held = situation("stopped", Some(("denied", "status_401")));
+        held.waiting = 0;
+        held.destination.mode = OperatorMode::Paused;
+        check(
+            &held,
+            Tone::Warning,
+            "Paused",
+            "An operator paused sending.",
+        );
+        held.mode_change = Some(ModeChange {
+            operator: "ann".to_owned(),
+            reason: Some("Imprint deploys.".to_owned()),
+            at: NOW,
+        });
+        check(
+            &held,
+            Tone::Warning,
+            "Paused since 22:13:20 UTC",
+            "ann paused sending: Imprint deploys.",
+        );
+        held.destination.mode = OperatorMode::Shadow;
+        check(
+            &held,
+            Tone::Warning,
+            "Shadow mode since 22:13:20 UTC",
+            "ann switched to shadow mode: Imprint deploys.",
+        );
+        held.has_store = false;
+        assert_eq!(sentence(&held).tone, Tone::Alarm);
+    }
+}

@@ -1,0 +1,63 @@
+//! Tests of the overview: the sentence names the cause of an outage.
+
+use serde_json::{Value, json};
+
+use super::{Browser, TOKEN};
+use crate::support::{TestApp, email, wait_for};
+
+/// FAULTS N866
+#[test]
+fn the_overview_names_the_cause_of_an_outage_and_its_end() {
+    let app = TestApp::setup().operator("alice", TOKEN).key("sk_wrong");
+    let app = app.start();
+    let mut browser = Browser::logged_in(&app, TOKEN);
+    let page = browser.page("/");
+    assert!(page.contains("<h1 id=\"state\">Delivering</h1>"), "{page}");
+    assert!(page.contains("Nothing waits."), "{page}");
+    assert!(!page.contains("Needs an operator"), "{page}");
+    app.accept(&email("first", "c1", 1));
+    app.accept(&email("second", "c2", 1));
+    let page = wait_for("the overview shows the outage", || {
+        Some(browser.page("/")).filter(|page| page.contains("<h1 id=\"state\">Stopped since "))
+    });
+    assert!(
+        page.contains("Imprint refuses the API key (401). 2 entries wait"),
+        "{page}"
+    );
+    assert!(page.contains("imprint.key_file"), "{page}");
+    assert!(!page.contains("@example.com"), "{page}");
+    app.files.write_key(crate::support::KEY);
+    app.wait_until("first", "delivered");
+    app.wait_until("second", "delivered");
+    wait_for("the overview shows the recovery", || {
+        Some(browser.page("/")).filter(|page| page.contains("<h1 id=\"state\">Delivering</h1>"))
+    });
+}
+
+/// FAULTS N866
+#[test]
+fn the_overview_names_the_operator_who_paused_and_what_waits_for_a_decision() {
+    let app = TestApp::setup().operator("alice", TOKEN).start();
+    let fault = json!({"customer": "c1", "times": 1, "action": {"status": 400, "param": "email"}});
+    app.imprint.inject(&fault);
+    app.accept(&email("bad", "c1", 1));
+    app.wait_until("bad", "parked");
+    let pause = json!({"mode": "paused", "reason": "<i>Imprint deploys</i>"});
+    let answer = app.ask_operator(TOKEN, "POST /admin/v1/destination", &pause);
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let mut browser = Browser::logged_in(&app, TOKEN);
+    let page = browser.page("/");
+    assert!(page.contains("<h1 id=\"state\">Paused since "), "{page}");
+    let cause = "alice paused sending: &#60;i&#62;Imprint deploys&#60;/i&#62;.";
+    assert!(page.contains(cause), "{page}");
+    assert!(
+        page.contains("<strong class=\"number\">1</strong> parked entry"),
+        "{page}"
+    );
+    let answer = app.ask_operator(TOKEN, "GET /admin/v1/destination", &Value::Null);
+    assert_eq!(
+        answer.json()["cause"],
+        Value::Null,
+        "the state began with the process"
+    );
+}
