@@ -1,6 +1,6 @@
 //! Tests of a part of Imprint that hangs: the customers of the other parts must not wait.
 
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use imprint_bridge::time::Clock;
@@ -35,6 +35,18 @@ fn imprint(hangs: &Hangs) -> RawImprint {
     })
 }
 
+/// Ends the hanging requests when the test ends, also after a failed assertion: otherwise the bridge and the fake Imprint
+/// server would wait for each other without end.
+struct Released<'a>(&'a Hangs);
+
+impl Drop for Released<'_> {
+    fn drop(&mut self) {
+        let (hangs, released) = &**self.0;
+        *hangs.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        released.notify_all();
+    }
+}
+
 fn of_shard(revision: u64) -> Vec<Event> {
     let event = |number| {
         email(
@@ -59,6 +71,7 @@ fn a_shard_that_begins_to_hang_delays_no_other_customer() {
     );
     let mut app = TestApp::setup().settings(settings).start();
     app.leave_waiting_entries();
+    let _released = Released(&hangs);
     let healthy = |number: usize, revision: u64| {
         email(
             &format!("c-{number}-{revision}"),
@@ -85,6 +98,4 @@ fn a_shard_that_begins_to_hang_delays_no_other_customer() {
             assert!(waited < DEADLINE / 2, "{number} {revision} {waited:?}");
         }
     }
-    *hangs.0.lock().unwrap() = false;
-    hangs.1.notify_all();
 }
