@@ -14,6 +14,8 @@ cargo_home="${CARGO_HOME:-$HOME/.cargo}"
 # The folders of this machine stay out of the program.
 export RUSTFLAGS="--remap-path-prefix=$PWD=/src --remap-path-prefix=$cargo_home=/cargo"
 export CFLAGS="-ffile-prefix-map=$PWD=/src -ffile-prefix-map=$cargo_home=/cargo"
+# mimalloc compiles the date and the time of its build into the program, and a compiler takes both from this variable.
+export SOURCE_DATE_EPOCH=0
 export CARGO_PROFILE_DIST_DEBUG=line-tables-only CARGO_PROFILE_DIST_STRIP=none
 # The feature "sandbox" simulates Imprint. A production system does not need it.
 cargo build --profile dist --locked --no-default-features --target "$triple"
