@@ -86,7 +86,13 @@ async fn admit(
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let access = request.app_data::<web::Data<Access>>().cloned();
     let Some(access) = access.filter(|access| !access.is_disabled()) else {
-        return Ok(refuse(request, ConsoleProblem::Disabled));
+        let is_page = request.match_pattern().is_some();
+        let problem = if is_page {
+            ConsoleProblem::Disabled
+        } else {
+            ConsoleProblem::NotFound
+        };
+        return Ok(refuse(request, problem));
     };
     let Ok(_permit) = access.admit_console() else {
         return Ok(refuse(request, ConsoleProblem::Busy));
