@@ -174,6 +174,10 @@ pub enum Error {
         backup::NAME_CHARS_MAX
     )]
     BackupName,
+    #[error("the folder of the store has a file with this name: choose another name")]
+    CopyExists,
+    #[error("another backup is in progress: repeat the command when it has ended")]
+    BackupRunning,
     #[error(transparent)]
     Store(#[from] outbox::Error),
 }

@@ -16,6 +16,15 @@ use super::{
 };
 use crate::sealing::KeyRing;
 
+/// The reason why the store refuses to make a copy. The operator can fix the reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CopyRefusal {
+    /// A file with the name of the copy exists.
+    Exists,
+    /// A different copy is in progress.
+    Running,
+}
+
 /// The outbox port of the process that owns the storage engine. The code that starts and stops the process holds this
 /// port.
 pub trait Lifecycle: Send + Sync + fmt::Debug {
@@ -26,9 +35,9 @@ pub trait Lifecycle: Send + Sync + fmt::Debug {
     fn condition(&self) -> watch::Receiver<StoreCondition>;
     /// Copies the store into a new file with this name in the store's folder, and returns the path of the copy.
     ///
-    /// Returns an error if the file exists, or if a different copy is in progress. The store serves other operations
+    /// Refuses the copy if the file exists, or if a different copy is in progress. The store serves other operations
     /// during the copy.
-    fn backup(&self, name: &str) -> StoreFuture<'_, PathBuf>;
+    fn backup(&self, name: &str) -> StoreFuture<'_, Result<PathBuf, CopyRefusal>>;
     /// Erases the remains of deleted events, updates and details from the files of the store.
     ///
     /// The store overwrites deleted rows at once, but its write-ahead log still contains them until this call.

@@ -15,11 +15,11 @@ use self::tables::MemoryTables;
 use super::waiters::Waiters;
 use super::{
     Appended, AuditEvent, AuditHead, AuditKeys, AuditProtection, AuditRecord, Claim, ClaimBounds,
-    CustomerErasure, Depth, Detail, EntryFilter, EntryId, EntryPage, EntrySelection, ErasureStep,
-    Error, FieldOrigin, Inbox, Inspection, JournalError, LaneKey, Lanes, Ledger, Lifecycle,
-    LoadedEntries, LoadedLane, Lookup, NewEntry, Pick, Receipt, RecordCounts, RecordCursor, Replay,
-    SealingStatus, Setting, Settings, Settled, Settlement, State, StoreCondition, StoreFuture,
-    VersionReset, Withdrawal, Withdrawn,
+    CopyRefusal, CustomerErasure, Depth, Detail, EntryFilter, EntryId, EntryPage, EntrySelection,
+    ErasureStep, Error, FieldOrigin, Inbox, Inspection, JournalError, LaneKey, Lanes, Ledger,
+    Lifecycle, LoadedEntries, LoadedLane, Lookup, NewEntry, Pick, Receipt, RecordCounts,
+    RecordCursor, Replay, SealingStatus, Setting, Settings, Settled, Settlement, State,
+    StoreCondition, StoreFuture, VersionReset, Withdrawal, Withdrawn,
 };
 use crate::event::SourceName;
 use crate::imprint::CustomerRef;
@@ -274,7 +274,7 @@ impl Lifecycle for MemoryOutbox {
         watch::channel(StoreCondition::Working).1
     }
 
-    fn backup(&self, _name: &str) -> StoreFuture<'_, PathBuf> {
+    fn backup(&self, _name: &str) -> StoreFuture<'_, Result<PathBuf, CopyRefusal>> {
         Box::pin(ready(Err(Error::Failed { doing: "copying" })))
     }
 

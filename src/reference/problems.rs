@@ -219,6 +219,16 @@ pub static ADMIN_PROBLEMS: &[MessageExplanation] = &[
         "Run the command again.",
     ),
     row(
+        &["copy_exists"],
+        "The folder of the store has a file with the name of the backup.",
+        "Choose another name.",
+    ),
+    row(
+        &["backup_running"],
+        "Another backup of the store is in progress.",
+        "Run the command again when the other backup has ended.",
+    ),
+    row(
         &["busy"],
         "Too many requests of operators are in progress, or the queue of the store is full.",
         "Send the request again after some seconds.",

@@ -609,7 +609,8 @@ fn events_are_accepted_during_a_backup() {
             bridge.path("data/copy").exists().then_some(())
         });
         let (code, output) = bridge.backup("second");
-        assert!(code == Some(1) && output.contains("503"), "{output}");
+        assert!(code == Some(1) && output.contains("409"), "{output}");
+        assert!(output.contains("another backup is in progress"), "{output}");
         let clock = Clock::machine();
         let mut during = 0;
         while !copy.is_finished() {
@@ -747,6 +748,22 @@ fn a_copy_never_touches_the_store() {
         ]
     );
     bridge.accept("second");
+}
+
+/// FAULTS N773: an operator makes a backup with the name of an earlier backup.
+#[test]
+fn a_backup_never_replaces_an_earlier_backup_and_says_so() {
+    let bridge = Bridge::start();
+    let (code, output) = bridge.backup("copy");
+    assert_eq!(code, Some(0), "{output}");
+    let earlier = fs::read(bridge.path("data/copy")).unwrap();
+    bridge.accept("first");
+    let (code, output) = bridge.backup("copy");
+    assert_eq!(code, Some(1), "{output}");
+    for word in ["409", "a file with this name: choose another name"] {
+        assert!(output.contains(word), "{output}");
+    }
+    assert_eq!(fs::read(bridge.path("data/copy")).unwrap(), earlier);
 }
 
 /// FAULTS N161: the store is no copy of itself, whatever its path, and a path with a meaning for SQLite is no store.

@@ -72,6 +72,8 @@ impl AdminProblem {
             }
             Self::Failed(Error::InFlight) => (409, "in_flight", "Request in progress"),
             Self::Failed(Error::SourcesChanging) => (409, "sources_changing", "Sources changing"),
+            Self::Failed(Error::CopyExists) => (409, "copy_exists", "Copy exists"),
+            Self::Failed(Error::BackupRunning) => (409, "backup_running", "Backup in progress"),
             Self::Failed(Error::SourcesHang) => (503, "sources_unreadable", "Sources unreadable"),
             Self::Failed(Error::Stopping) => (503, "stopping", "Service stopping"),
             Self::Malformed(_)
@@ -162,6 +164,8 @@ mod tests {
             (Error::AmbiguousCustomer.into(), 409, "ambiguous_customer"),
             (Error::InFlight.into(), 409, "in_flight"),
             (Error::SourcesChanging.into(), 409, "sources_changing"),
+            (Error::CopyExists.into(), 409, "copy_exists"),
+            (Error::BackupRunning.into(), 409, "backup_running"),
             (Error::SourcesHang.into(), 503, "sources_unreadable"),
             (Error::Stopping.into(), 503, "stopping"),
             (Error::EventErased.into(), 400, "malformed"),

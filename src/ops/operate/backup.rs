@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{Error, Operations, Operator, Role};
-use crate::outbox::is_reserved_name;
+use crate::outbox::{CopyRefusal, is_reserved_name};
 
 /// The maximum length of the name of a backup.
 pub(super) const NAME_CHARS_MAX: usize = 100;
@@ -38,13 +38,18 @@ impl Operations {
     /// Copies the store into a new file in the folder of the store, and returns the path of the copy.
     ///
     /// # Errors
-    /// Returns an error if the operator lacks the role, if the store fails, or if a file with this name exists.
+    /// Returns an error if the operator lacks the role, if the store fails, if a file with this name exists, or if
+    /// another backup is in progress.
     pub async fn backup(&self, operator: &Operator, name: BackupName) -> Result<PathBuf, Error> {
         operator.require(Role::Operator)?;
         let BackupName(name) = name;
         let event = self.audit_event(operator, "backup", name.clone());
         self.outbox.append_audit(event).await?;
-        Ok(self.outbox.backup(&name).await?)
+        match self.outbox.backup(&name).await? {
+            Ok(copy) => Ok(copy),
+            Err(CopyRefusal::Exists) => Err(Error::CopyExists),
+            Err(CopyRefusal::Running) => Err(Error::BackupRunning),
+        }
     }
 }
 

@@ -12,8 +12,8 @@ use super::writer::KeysJob;
 use super::writer::job::{Wakes, WriterCommand};
 use super::{SqliteOutbox, journaled, records};
 use crate::outbox::{
-    CustomerErasure, JournalError, Lifecycle, RecordCounts, RecordCursor, SealingStatus,
-    StoreCondition, StoreFuture,
+    CopyRefusal, CustomerErasure, JournalError, Lifecycle, RecordCounts, RecordCursor,
+    SealingStatus, StoreCondition, StoreFuture,
 };
 use crate::sealing::KeyRing;
 
@@ -32,7 +32,7 @@ impl Lifecycle for SqliteOutbox {
         self.shared.condition()
     }
 
-    fn backup(&self, name: &str) -> StoreFuture<'_, PathBuf> {
+    fn backup(&self, name: &str) -> StoreFuture<'_, Result<PathBuf, CopyRefusal>> {
         let to = self.path.with_file_name(name);
         self.ask(|reply| WriterCommand::Copy(CopyJob { to, reply }))
     }

@@ -1,6 +1,7 @@
 //! Copies of the open store. The writer thread copies a few pages after each group of commands, so the bridge accepts
 //! and delivers events during the copy.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
@@ -10,10 +11,10 @@ use rusqlite::backup::{Backup, StepResult};
 
 use super::Writer;
 use super::job::{Reply, WriterCommand, send};
-use crate::outbox::Error;
 use crate::outbox::sqlite::backup::Draft;
 use crate::outbox::sqlite::disk_space::RESERVE_BYTES;
 use crate::outbox::sqlite::draft::{create_private, remove_draft};
+use crate::outbox::{CopyRefusal, Error};
 
 /// The number of pages that the writer thread copies between two groups of commands: 1 MiB. Copying 1 MiB takes
 /// milliseconds.
@@ -26,7 +27,7 @@ const COPIES: u64 = 2;
 /// A command to copy the store into a new file.
 pub(in crate::outbox::sqlite) struct CopyJob {
     pub(in crate::outbox::sqlite) to: PathBuf,
-    pub(in crate::outbox::sqlite) reply: Reply<PathBuf>,
+    pub(in crate::outbox::sqlite) reply: Reply<Result<PathBuf, CopyRefusal>>,
 }
 
 impl CopyJob {
@@ -47,7 +48,7 @@ impl Writer<'_> {
     /// space.
     pub(super) fn begin_copy(&mut self, job: CopyJob) {
         if Arc::strong_count(&self.copying) > 1 {
-            send(job.reply, Err(Error::Busy));
+            send(job.reply, Ok(Err(CopyRefusal::Running)));
             return;
         }
         let needed = self.disk.database_bytes().saturating_mul(COPIES);
@@ -58,6 +59,9 @@ impl Writer<'_> {
         }
         match create_private(&job.to) {
             Ok(_created) => self.copy = Some((job, Arc::clone(&self.copying))),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                send(job.reply, Ok(Err(CopyRefusal::Exists)));
+            }
             Err(error) => job.fail(&error.to_string()),
         }
     }
@@ -122,7 +126,7 @@ fn finish(job: CopyJob, draft: Draft, in_progress: Arc<()>) {
         match draft.write_into(&job.to) {
             Ok(()) => {
                 let CopyJob { to, reply } = job;
-                send(reply, Ok(to));
+                send(reply, Ok(Ok(to)));
             }
             Err(error) => job.fail_and_remove(&error),
         }
