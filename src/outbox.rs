@@ -69,7 +69,7 @@ pub use customer::{mentions, named};
 pub use customer_erasure::{
     CustomerErasure, ERASE_MAX, ErasedPart, ErasurePlace, ErasureProgress, ErasureStep, LaterEvents,
 };
-pub use entry_filter::EntryFilter;
+pub use entry_filter::{EntryFilter, EntryOrder};
 pub use erasure_journal::JournalError;
 pub use file_name::is_reserved_name;
 pub use inbox::{

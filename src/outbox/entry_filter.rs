@@ -1,8 +1,18 @@
 //! The filter with which operators and background tasks select entries.
 
-use super::{EntryId, EntrySummary, ParkReason, State};
+use super::{ENTRY_MAX, EntryId, EntrySummary, ParkReason, State};
 use crate::event::{Attribute, SourceName};
 use crate::time::Timestamp;
+
+/// The order of the entries of a list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EntryOrder {
+    /// In the order in which the bridge accepted the events. A change of many entries uses this order.
+    #[default]
+    OldestFirst,
+    /// In the reverse order, for people.
+    NewestFirst,
+}
 
 /// A filter that selects entries. A field that is `None` excludes no entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +37,9 @@ pub struct EntryFilter {
     pub before: Option<Timestamp>,
     /// The filter selects entries whose events the bridge accepted at this time or later.
     pub since: Option<Timestamp>,
-    /// The filter selects entries with a number higher than this number.
+    /// The order of the selected entries.
+    pub order: EntryOrder,
+    /// The filter selects entries that follow the entry with this number in the order of the list. 0 selects all entries.
     pub after: EntryId,
     /// The maximum number of entries on one page.
     pub max: usize,
@@ -45,8 +57,24 @@ impl EntryFilter {
             customer: None,
             before: None,
             since: None,
+            order: EntryOrder::OldestFirst,
             after: EntryId(0),
             max,
+        }
+    }
+
+    /// Returns the number from which the list starts: every listed entry follows this number in the order of the list.
+    pub(super) fn start(&self) -> EntryId {
+        match (self.order, self.after) {
+            (EntryOrder::NewestFirst, EntryId(0)) => EntryId(ENTRY_MAX),
+            (EntryOrder::OldestFirst | EntryOrder::NewestFirst, after) => after,
+        }
+    }
+
+    fn follows(&self, entry: EntryId) -> bool {
+        match self.order {
+            EntryOrder::OldestFirst => entry > self.start(),
+            EntryOrder::NewestFirst => entry < self.start(),
         }
     }
 
@@ -54,7 +82,7 @@ impl EntryFilter {
     pub(super) fn matches(&self, summary: &EntrySummary) -> bool {
         let receipt = &summary.receipt;
         self.states.contains(&receipt.state)
-            && receipt.entry > self.after
+            && self.follows(receipt.entry)
             && self.id.as_ref().is_none_or(|id| *id == receipt.identity.id)
             && self
                 .source

@@ -137,7 +137,7 @@ pub struct EntrySummary {
 /// One page of a list of entries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EntryPage {
-    /// The entries of the page, in the order of their numbers.
+    /// The entries of the page, in the order of the filter.
     pub entries: Vec<EntrySummary>,
     /// The last scanned entry of this page. The next page starts after this entry. `None` means that there is no next
     /// page.
@@ -156,7 +156,7 @@ pub const LOAD_BYTES_MAX: usize = 32 * 1024 * 1024;
 pub enum EntrySelection {
     /// The entries with these numbers, in the order of this list. The store skips unknown numbers.
     Entries(Vec<EntryId>),
-    /// The entries that a filter selects, in the order of their numbers.
+    /// The entries that a filter selects, in the order of the filter.
     Matching(EntryFilter),
 }
 

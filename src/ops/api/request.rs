@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use super::AdminProblem;
 use crate::event::{Attribute, SourceName, Visibility};
 use crate::ops::operate::{ChangeSelection, Error, MappingChoice, Reason};
-use crate::outbox::{ENTRY_MAX, EntryFilter, EntryId, ParkReason, State};
+use crate::outbox::{ENTRY_MAX, EntryFilter, EntryId, EntryOrder, ParkReason, State};
 use crate::time::Timestamp;
 
 /// The default number of entries on a page.
@@ -61,6 +61,7 @@ impl FilterQuery {
             customer: self.customer.clone(),
             before: parse_time("before", self.before.as_deref())?,
             since: parse_time("since", self.since.as_deref())?,
+            order: EntryOrder::OldestFirst,
             after: EntryId(parse_number("after", self.after.unwrap_or(0))?),
             max: self
                 .limit
@@ -97,6 +98,16 @@ fn parse_time(name: &str, text: Option<&str>) -> Result<Option<Timestamp>, Admin
             .ok_or_else(|| malformed(format!("{name} is not an RFC 3339 time")))
     };
     text.map(parse).transpose()
+}
+
+/// Parses a filter for entries in the form of a query string.
+///
+/// # Errors
+/// Returns an error that names the wrong part of the filter.
+pub(crate) fn parse_filter(query: &str) -> Result<EntryFilter, AdminProblem> {
+    let query = Query::<FilterQuery>::from_query(query);
+    let query = query.map_err(|error| malformed(error.to_string()))?;
+    query.filter()
 }
 
 /// The query parameter `reveal`. With `true`, the answer contains unmasked values.
@@ -159,7 +170,7 @@ impl ChangeBody {
 }
 
 /// Parses the entry number in a path of the admin API.
-pub(super) fn parse_entry(number: &str) -> Result<EntryId, AdminProblem> {
+pub(crate) fn parse_entry(number: &str) -> Result<EntryId, AdminProblem> {
     let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
     match number.parse() {
         Ok(number) => parse_number("the number of the entry", number).map(EntryId),

@@ -1,16 +1,17 @@
 //! The ledger of the storage engine in memory: lists entries, applies operators' changes, keeps the audit log and
 //! prunes receipts.
 
-use std::ops::RangeInclusive;
+use std::ops::{Bound, RangeInclusive};
 
 use super::tables::{Arrival, EntryRow, LaneRow, MemoryTables};
 use crate::event::SourceVersion;
 use crate::imprint::CustomerChange;
 use crate::outbox::{
     AuditEvent, AuditHead, AuditKeys, AuditProtection, AuditRecord, Detail, EntryFilter, EntryId,
-    EntryPage, EntrySelection, EntrySummary, IgnoreReason, Inspection, LOAD_MAX, LaneId, LaneKey,
-    LoadedEntries, LoadedEntry, PRUNE_MAX, Priority, Receipt, Replay, ReplayChange, SCAN_MAX,
-    Standing, State, Trials, Unproven, VersionReset, WaitingEntry, audit_chain,
+    EntryOrder, EntryPage, EntrySelection, EntrySummary, IgnoreReason, Inspection, LOAD_MAX,
+    LaneId, LaneKey, LoadedEntries, LoadedEntry, PRUNE_MAX, Priority, Receipt, Replay,
+    ReplayChange, SCAN_MAX, Standing, State, Trials, Unproven, VersionReset, WaitingEntry,
+    audit_chain,
 };
 use crate::time::Timestamp;
 
@@ -25,7 +26,13 @@ impl MemoryTables {
             let lanes = lanes.as_ref();
             lanes.is_none_or(|lanes| row.lane.is_some_and(|lane| lanes.contains(&lane)))
         };
-        let later = self.entries.range(EntryId(filter.after.0 + 1)..);
+        let start = Bound::Excluded(filter.start());
+        let later: Box<dyn Iterator<Item = (&EntryId, &EntryRow)>> = match filter.order {
+            EntryOrder::OldestFirst => Box::new(self.entries.range((start, Bound::Unbounded))),
+            EntryOrder::NewestFirst => {
+                Box::new(self.entries.range((Bound::Unbounded, start)).rev())
+            }
+        };
         let later = later.filter(|(_, row)| is_of(row));
         for (scanned, (entry, _)) in later.enumerate() {
             if page.entries.len() >= filter.max || scanned >= SCAN_MAX {

@@ -9,17 +9,17 @@ use rusqlite::params;
 use super::store_connection::StoreConnection;
 use super::{customer, payload};
 use crate::event::Attribute;
-use crate::outbox::{EntryFilter, LaneId, SCAN_MAX, State};
+use crate::outbox::{EntryFilter, EntryOrder, LaneId, SCAN_MAX};
 
 /// The candidates of a filter.
 pub(super) enum Candidates {
-    /// The entries that this condition selects. `?1` is the number after which the candidates start, and `?2` is the limit.
+    /// The entries that this condition selects. `?1` is the number from which the list starts, and `?2` is the limit.
     Condition(String),
-    /// The entries with these numbers, in ascending order.
+    /// The entries with these numbers.
     Numbers(Vec<u64>),
 }
 
-/// Finds at most [`SCAN_MAX`] candidates with a number higher than `filter.after`.
+/// Finds at most [`SCAN_MAX`] candidates that follow `filter.start()` in the order of the filter.
 pub(super) fn candidates(
     connection: &StoreConnection,
     filter: &EntryFilter,
@@ -37,21 +37,24 @@ pub(super) fn candidates(
             Candidates::Numbers(found.map(|(entry, _)| entry).collect())
         }
         (None, Some(lanes)) => Candidates::Numbers(in_lanes(connection, &lanes, filter)?),
-        (None, None) => Candidates::Condition(in_states(&filter.states)),
+        (None, None) => Candidates::Condition(in_states(filter)),
     })
 }
 
 /// Returns the condition for entries in these states.
 ///
 /// Each state that is not final has its own small table, so the condition first selects from these tables.
-fn in_states(states: &[State]) -> String {
-    let tables: Option<Vec<&str>> = states.iter().map(|state| payload::table(*state)).collect();
+fn in_states(filter: &EntryFilter) -> String {
+    let (follows, direction) = (comparison(filter.order), direction(filter.order));
+    let states = filter.states.iter();
+    let tables: Option<Vec<&str>> = states.map(|state| payload::table(*state)).collect();
     let Some(tables) = tables else {
-        return "e.id > ?1".to_owned();
+        return format!("e.id {follows} ?1");
     };
     let selects = tables.iter().map(|table| {
         format!(
-            "SELECT entry FROM (SELECT entry FROM {table} WHERE entry > ?1 ORDER BY entry LIMIT ?2)"
+            "SELECT entry FROM
+             (SELECT entry FROM {table} WHERE entry {follows} ?1 ORDER BY entry {direction} LIMIT ?2)"
         )
     });
     let selects: Vec<String> = selects.collect();
@@ -66,16 +69,18 @@ fn with_event_id(
     id: &Attribute,
     filter: &EntryFilter,
 ) -> rusqlite::Result<Vec<(u64, Option<LaneId>)>> {
+    let (follows, direction) = (comparison(filter.order), direction(filter.order));
     connection
-        .prepare_cached(
+        .prepare_cached(&format!(
             "WITH RECURSIVE known (source) AS (
                 SELECT min(source) FROM entry
                 UNION ALL SELECT (SELECT min(source) FROM entry WHERE source > known.source) FROM known
                 WHERE known.source IS NOT NULL)
              SELECT e.id, e.lane FROM known CROSS JOIN entry e INDEXED BY receipt_identity
-             ON e.source = known.source AND e.event_id = ?1 WHERE e.id > ?2 ORDER BY e.id LIMIT ?3",
-        )?
-        .query_map(params![id.as_str(), filter.after.0, SCAN_MAX], |row| {
+             ON e.source = known.source AND e.event_id = ?1 WHERE e.id {follows} ?2
+             ORDER BY e.id {direction} LIMIT ?3",
+        ))?
+        .query_map(params![id.as_str(), filter.start().0, SCAN_MAX], |row| {
             Ok((row.get(0)?, row.get::<_, Option<u64>>(1)?.map(LaneId)))
         })?
         .collect()
@@ -87,41 +92,58 @@ fn in_lanes(
     lanes: &[LaneId],
     filter: &EntryFilter,
 ) -> rusqlite::Result<Vec<u64>> {
+    let (follows, direction) = (comparison(filter.order), direction(filter.order));
+    let order = format!("{follows} ?2 ORDER BY id {direction} LIMIT ?3");
     let tables = filter
         .states
         .iter()
         .filter_map(|state| payload::table(*state));
     let mut statements: Vec<String> = tables
-        .map(|table| {
-            format!(
-                "SELECT entry FROM {table} WHERE lane = ?1 AND entry > ?2 ORDER BY entry LIMIT ?3"
-            )
-        })
+        .map(|table| format!("SELECT entry AS id FROM {table} WHERE lane = ?1 AND entry {order}"))
         .collect();
     if filter.states.iter().any(|state| state.is_final()) {
-        statements.push(ENDED_IN_LANE.to_owned());
+        statements.push(format!("{ENDED_IN_LANE} {order}"));
     }
     let mut found: BTreeSet<u64> = BTreeSet::new();
     for lane in lanes {
         for sql in &statements {
             let mut statement = connection.prepare_cached(sql)?;
-            let params = params![lane.0, filter.after.0, SCAN_MAX];
+            let params = params![lane.0, filter.start().0, SCAN_MAX];
             for entry in statement.query_map(params, |row| row.get(0))? {
                 found.insert(entry?);
             }
         }
     }
-    Ok(found.into_iter().take(SCAN_MAX).collect())
+    let found = found.into_iter();
+    Ok(match filter.order {
+        EntryOrder::OldestFirst => found.take(SCAN_MAX).collect(),
+        EntryOrder::NewestFirst => found.rev().take(SCAN_MAX).collect(),
+    })
 }
 
-/// Finds the entries of a lane in a final state. The index contains the ended entries and the parked entries.
+/// Returns the comparison with the start of a list that holds for the listed entries.
+const fn comparison(order: EntryOrder) -> &'static str {
+    match order {
+        EntryOrder::OldestFirst => ">",
+        EntryOrder::NewestFirst => "<",
+    }
+}
+
+/// Returns the direction of an SQL statement that lists entries.
+pub(super) const fn direction(order: EntryOrder) -> &'static str {
+    match order {
+        EntryOrder::OldestFirst => "ASC",
+        EntryOrder::NewestFirst => "DESC",
+    }
+}
+
+/// Finds the entries of a lane in a final state; the comparison and the order of the numbers follow. The index contains the ended entries and the parked entries.
 const ENDED_IN_LANE: &str = "SELECT id FROM entry INDEXED BY entry_ended
-    WHERE lane = ?1 AND settled_at IS NOT NULL AND state IN (1, 2, 3, 5) AND id > ?2 ORDER BY id LIMIT ?3";
+    WHERE lane = ?1 AND settled_at IS NOT NULL AND state IN (1, 2, 3, 5) AND id";
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::outbox::codec;
+    use crate::outbox::{State, codec};
 
     #[test]
     fn the_statement_selects_all_final_states() {

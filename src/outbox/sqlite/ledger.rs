@@ -22,10 +22,11 @@ pub(super) fn list(
         Candidates::Numbers(numbers) => (IS_LISTED.to_owned(), Some(numbers)),
     };
     let mut statement = connection.prepare_cached(&format!(
-        "{SUMMARY} WHERE {condition} ORDER BY e.id LIMIT ?2"
+        "{SUMMARY} WHERE {condition} ORDER BY e.id {} LIMIT ?2",
+        filter::direction(filter.order)
     ))?;
     let mut rows = match numbers {
-        None => statement.query(params![filter.after.0, limit])?,
+        None => statement.query(params![filter.start().0, limit])?,
         Some(numbers) => {
             let numbers: Vec<String> = numbers.iter().map(u64::to_string).collect();
             statement.query(params![format!("[{}]", numbers.join(",")), limit])?
@@ -33,7 +34,7 @@ pub(super) fn list(
     };
     let mut page = EntryPage::default();
     let mut scanned = 0;
-    let mut last = filter.after;
+    let mut last = filter.start();
     while let Some(row) = rows.next()? {
         scanned += 1;
         let Ok(entry) = row.get(0).map(EntryId) else {

@@ -3,7 +3,7 @@
 use super::set_aside::{event, settle_all};
 use super::*;
 use imprint_bridge::imprint::PartnerCustomerId;
-use imprint_bridge::outbox::{IdentityLink, Moved};
+use imprint_bridge::outbox::{EntryOrder, IdentityLink, Moved};
 
 pub(super) fn by_partner(id: &str, value: i64) -> NewEntry {
     let mut entry = entry(id, "unused", value);
@@ -100,6 +100,45 @@ async fn entries_are_found_by_event_and_by_customer() {
         );
         assert_eq!(found(outbox, with_id("z", None)).await, [0; 0], "{engine}");
         assert_eq!(found(outbox, all).await, [1, 2, 3, 4], "{engine}");
+    }
+}
+
+/// FAULTS N870: the newest-first list has the same entries as the oldest-first list, for each way to find entries.
+#[tokio::test]
+async fn a_list_begins_with_the_newest_entries() {
+    for (engine, outbox, _folder) in engines() {
+        let outbox = outbox.as_ref();
+        append(outbox, &[by_partner("a", 1)]).await;
+        let claimed = linked(outbox).await;
+        record(outbox, settle_all(&claimed, &Ending::Delivered)).await;
+        let more = [entry("c", "CUST-1", 3), entry("d", "CUST-2", 1)];
+        append(outbox, &more).await;
+        let list = |states: &[State], customer: Option<&str>, after: u64| EntryFilter {
+            states: states.to_vec(),
+            customer: customer.map(str::to_owned),
+            order: EntryOrder::NewestFirst,
+            after: EntryId(after),
+            ..EntryFilter::in_state(State::Waiting, 2)
+        };
+        let waiting = &[State::Waiting, State::Parked];
+        for (filter, expected) in [
+            (list(&State::ALL, None, 0), &[3, 2][..]),
+            (list(&State::ALL, None, 2), &[1]),
+            (list(&State::ALL, None, 1), &[]),
+            (list(waiting, None, 0), &[3, 2]),
+            (list(waiting, None, 3), &[2]),
+            (list(&State::ALL, Some("P-1"), 0), &[2, 1]),
+            (list(&State::ALL, Some("CUST-1"), 2), &[1]),
+            (list(waiting, Some("CUST-1"), 0), &[2]),
+        ] {
+            let by_id = EntryFilter {
+                id: Attribute::parse("d").ok(),
+                ..filter.clone()
+            };
+            let found_by_id = found(outbox, by_id).await;
+            assert_eq!(found_by_id.is_empty(), !expected.contains(&3), "{engine}");
+            assert_eq!(found(outbox, filter).await, expected, "{engine}");
+        }
     }
 }
 
