@@ -11,7 +11,8 @@
 //!   the session.
 //! - The templates escape every value, and the content security policy of every answer allows no script and no style
 //!   inside a page: texts of senders stay texts.
-//! - No URL contains a value of an event.
+//! - No URL contains a value of an event. The filter of the list of entries is part of the URL, and can have the id of a
+//!   customer or of an event.
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -28,6 +29,12 @@ use self::visitor::{Visitor, is_same_origin};
 use crate::ops::Access;
 
 mod assets;
+mod entries;
+mod entry;
+mod entry_filter;
+mod entry_life;
+mod entry_row;
+mod entry_text;
 mod form;
 mod login;
 mod overview;
@@ -64,6 +71,9 @@ impl Console {
             .app_data(web::PayloadConfig::new(form::FORM_BYTES_MAX))
             .app_data(web::Data::new(self))
             .route("/", web::get().to(overview::show))
+            .route("/entries", web::get().to(entries::list))
+            .route("/entries/{number}", web::get().to(entry::show))
+            .route("/entries/{number}/reveal", web::post().to(entry::reveal))
             .route("/login", web::get().to(login::show))
             .route("/login", web::post().to(login::log_in))
             .route("/logout", web::post().to(login::log_out))

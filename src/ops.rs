@@ -12,8 +12,8 @@ use std::time::Duration;
 use actix_web::http::header::{CacheControl, CacheDirective, ContentType};
 use actix_web::{HttpResponse, HttpResponseBuilder, Resource, Route, guard, web};
 
-pub(crate) use self::api::receive_body;
 pub use self::api::{AdminProblem, keys_json};
+pub(crate) use self::api::{parse_entry, parse_filter, receive_body};
 pub(crate) use self::authenticate::peer;
 pub use self::authenticate::{Access, KnownOperator, Operators, ReadToken, Session};
 use self::operate::Operations;

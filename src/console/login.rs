@@ -110,7 +110,7 @@ pub(super) fn see(path: &str) -> HttpResponse {
 }
 
 /// Returns the path of a page of the console. Any other text, such as the address of another site, becomes the overview.
-fn local_path(path: Option<String>) -> String {
+pub(super) fn local_path(path: Option<String>) -> String {
     let is_local = |path: &String| {
         let is_visible = |byte: u8| byte.is_ascii_graphic() && byte != b'\\';
         path.starts_with('/') && !path.starts_with("//") && path.bytes().all(is_visible)

@@ -16,14 +16,16 @@ pub(super) type PageResult = Result<HttpResponse, ConsoleProblem>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Section {
     Overview,
+    Entries,
 }
 
 impl Section {
-    const ALL: [Self; 1] = [Self::Overview];
+    const ALL: [Self; 2] = [Self::Overview, Self::Entries];
 
     const fn title(self) -> &'static str {
         match self {
             Self::Overview => "Overview",
+            Self::Entries => "Entries",
         }
     }
 
@@ -38,6 +40,7 @@ impl Section {
     const fn path(self) -> &'static str {
         match self {
             Self::Overview => "/",
+            Self::Entries => "/entries",
         }
     }
 }
@@ -77,6 +80,12 @@ impl Frame {
             icon: assets::icon_path(),
             visitor: None,
         }
+    }
+
+    /// Returns the token that every form of the session must have.
+    pub(super) fn form_token(&self) -> &str {
+        let visitor = self.visitor.as_ref();
+        visitor.map_or("", |visitor| &visitor.form_token)
     }
 
     /// Returns the frame of a page of a section.

@@ -9,7 +9,7 @@ use actix_web::{FromRequest, HttpMessage as _, HttpRequest, web};
 
 use super::problem::ConsoleProblem;
 use crate::http::single_header::SingleHeader;
-use crate::ops::operate::Operator;
+use crate::ops::operate::{Operator, Role};
 use crate::ops::{Access, Session};
 
 /// The session cookie of a console without TLS: usually a port-forward to the own machine.
@@ -30,6 +30,11 @@ struct RenewedCookie(HeaderValue);
 impl Visitor {
     pub(super) const fn operator(&self) -> &Operator {
         &self.session.operator
+    }
+
+    /// Returns whether the operator has a role. A page shows no action that the operator may not use.
+    pub(super) fn may(&self, role: Role) -> bool {
+        self.session.operator.has(role)
     }
 
     /// Finds the session of a request.

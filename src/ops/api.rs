@@ -56,6 +56,7 @@ mod store;
 pub(crate) use self::body::receive_body;
 pub use self::keys::keys_json;
 pub use self::problem::AdminProblem;
+pub(crate) use self::request::{parse_entry, parse_filter};
 
 type SharedOperations = web::Data<Operations>;
 type ApiResult = Result<HttpResponse, AdminProblem>;

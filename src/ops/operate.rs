@@ -103,8 +103,8 @@ impl Operator {
 
     /// Returns an error unless the operator has this role. Every use case that requires a role calls `require` before it
     /// reads or changes anything.
-    fn require(&self, role: Role) -> Result<(), Error> {
-        if self.roles.contains(&role) {
+    pub(crate) fn require(&self, role: Role) -> Result<(), Error> {
+        if self.has(role) {
             return Ok(());
         }
         Err(Error::RoleRequired {
@@ -119,6 +119,11 @@ impl Operator {
             Visibility::Masked => Ok(()),
             Visibility::Revealed => self.require(Role::Revealer),
         }
+    }
+
+    /// Returns whether the operator has this role. Without it, the use cases that require the role return an error.
+    pub fn has(&self, role: Role) -> bool {
+        self.roles.contains(&role)
     }
 
     /// Returns the operator's name, which the audit log records.

@@ -3,14 +3,43 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
-use crate::http::{self, Answer};
-use crate::support::TestApp;
+use serde_json::json;
+use tempfile::TempDir;
 
+use crate::http::{self, Answer};
+use crate::support::{TestApp, email};
+
+mod entries;
 mod overview;
 mod sessions;
 
 /// The admin API token of the operator `alice`, who has every role.
 const TOKEN: &str = "op-canary-token-1";
+
+/// The token of the operator `vera`, who only reads masked data.
+const VIEWER: &str = "op-canary-token-2";
+
+/// Starts a bridge with both operators. Returns the folder of the token files too.
+fn start_with_viewer() -> (TestApp, TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let paths = [("alice", TOKEN), ("vera.viewer", VIEWER)].map(|(name, token)| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, token).unwrap();
+        path.display().to_string()
+    });
+    let settings = format!("[ops]\ntoken_files = {}", json!(paths));
+    (TestApp::setup().settings(settings).start(), folder)
+}
+
+/// Accepts an event whose values Imprint rejects, so that its entry is parked.
+#[track_caller]
+fn park(app: &TestApp, id: &str, customer: &str, revision: u64) {
+    let action = json!({"status": 400, "param": "email"});
+    app.imprint
+        .inject(&json!({"customer": customer, "times": 1, "action": action}));
+    app.accept(&email(id, customer, revision));
+    app.wait_until(id, "parked");
+}
 
 /// A browser: it keeps the session cookie, and sends the headers that browsers send.
 struct Browser {

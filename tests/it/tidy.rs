@@ -121,7 +121,12 @@ const EDGES: &[(&str, &[&str])] = &[
             "random", "time",
         ],
     ),
-    ("console", &["dispatch", "http", "metrics", "ops", "time"]),
+    (
+        "console",
+        &[
+            "dispatch", "event", "http", "metrics", "ops", "outbox", "time",
+        ],
+    ),
     (
         "config",
         &[
@@ -146,6 +151,9 @@ const EDGES: &[(&str, &[&str])] = &[
 const PURE: &[&str] = &[
     "app/held_secret.rs",
     "backoff.rs",
+    "console/entry_filter.rs",
+    "console/entry_row.rs",
+    "console/entry_text.rs",
     "console/sentence.rs",
     "console/words.rs",
     "draft.rs",

@@ -1,0 +1,108 @@
+//! The list of entries: a filter, and one page of entries, the newest first.
+
+use actix_web::{HttpRequest, HttpResponse, ResponseError as _, web};
+use askama::Template;
+
+use super::Console;
+use super::entry_filter::{FilterFields, UNDECIDED_STATES};
+use super::entry_row::{EntryText, spaced};
+use super::page::{Frame, PageResult, Section, html};
+use super::visitor::Visitor;
+use crate::ops::AdminProblem;
+use crate::ops::operate::Operations;
+use crate::outbox::{EntryPage, ParkReason};
+
+#[derive(Template)]
+#[template(path = "entries.html", config = "src/console/askama.toml")]
+struct EntriesPage {
+    frame: Frame,
+    tabs: Vec<StateTab>,
+    fields: FilterFields,
+    reasons: Vec<ReasonChoice>,
+    rows: Vec<EntryText>,
+    /// The path of this page.
+    path: String,
+    first_path: Option<String>,
+    next_path: Option<String>,
+    /// What is wrong with the filter.
+    error: Option<String>,
+}
+
+/// A link to the entries in some states.
+struct StateTab {
+    title: &'static str,
+    path: String,
+    is_current: bool,
+}
+
+/// A reason for parking in the filter.
+struct ReasonChoice {
+    name: &'static str,
+    title: String,
+    is_chosen: bool,
+}
+
+/// The links to states: the title, and the states of the filter.
+const TABS: [(&str, &str); 7] = [
+    ("Needs a decision", UNDECIDED_STATES),
+    ("Waiting", "waiting"),
+    ("Delivered", "delivered"),
+    ("Superseded", "superseded"),
+    ("Ignored", "ignored"),
+    ("Discarded", "discarded"),
+    ("All", "all"),
+];
+
+/// Answers `GET /entries`.
+pub(super) async fn list(
+    visitor: Visitor,
+    console: web::Data<Console>,
+    operations: web::Data<Operations>,
+    request: HttpRequest,
+) -> PageResult {
+    let fields = FilterFields::parse(request.query_string())?;
+    let (listed, problem) = match fields.filter() {
+        Ok(filter) => (operations.list(visitor.operator(), filter).await?, None),
+        Err(problem) => (EntryPage::default(), Some(problem)),
+    };
+    let now = operations.clock.now();
+    let is_first = fields.after.is_empty();
+    let template = EntriesPage {
+        frame: Frame::new(&visitor, &console, Section::Entries, now),
+        tabs: tabs(&fields),
+        reasons: reasons(&fields),
+        rows: listed
+            .entries
+            .iter()
+            .map(|entry| EntryText::of(entry, now))
+            .collect(),
+        path: fields.path(),
+        first_path: (!is_first).then(|| fields.after(None).path()),
+        next_path: listed.next.map(|next| fields.after(Some(next.0)).path()),
+        error: problem.as_ref().map(AdminProblem::to_string),
+        fields,
+    };
+    let mut answer = match problem {
+        None => HttpResponse::Ok(),
+        Some(problem) => HttpResponse::build(problem.status_code()),
+    };
+    Ok(html(&mut answer, template.render()?))
+}
+
+fn tabs(fields: &FilterFields) -> Vec<StateTab> {
+    let tabs = TABS.into_iter().map(|(title, states)| StateTab {
+        title,
+        path: fields.with_states(states).path(),
+        is_current: fields.state == states,
+    });
+    tabs.collect()
+}
+
+fn reasons(fields: &FilterFields) -> Vec<ReasonChoice> {
+    let reasons = ParkReason::ALL.into_iter().map(|reason| ReasonChoice {
+        name: reason.as_str(),
+        title: spaced(reason.as_str()),
+        is_chosen: fields.reason == reason.as_str(),
+    });
+    reasons.collect()
+}
