@@ -29,6 +29,8 @@ use self::visitor::{Visitor, is_same_origin};
 use crate::ops::Access;
 
 mod assets;
+mod change;
+mod change_form;
 mod entries;
 mod entry;
 mod entry_filter;
@@ -72,6 +74,8 @@ impl Console {
             .app_data(web::Data::new(self))
             .route("/", web::get().to(overview::show))
             .route("/entries", web::get().to(entries::list))
+            .route("/entries/preview", web::post().to(change::preview))
+            .route("/entries/change", web::post().to(change::apply))
             .route("/entries/{number}", web::get().to(entry::show))
             .route("/entries/{number}/reveal", web::post().to(entry::reveal))
             .route("/login", web::get().to(login::show))

@@ -1,15 +1,16 @@
-//! The list of entries: a filter, and one page of entries, the newest first.
+//! The list of entries: a filter, one page of entries, the newest first, and the choice of entries for a change.
 
 use actix_web::{HttpRequest, HttpResponse, ResponseError as _, web};
 use askama::Template;
 
 use super::Console;
+use super::change_form::{ChangeAction, ChosenEntries};
 use super::entry_filter::{FilterFields, UNDECIDED_STATES};
 use super::entry_row::{EntryText, spaced};
 use super::page::{Frame, PageResult, Section, html};
 use super::visitor::Visitor;
 use crate::ops::AdminProblem;
-use crate::ops::operate::Operations;
+use crate::ops::operate::{Operations, Role};
 use crate::outbox::{EntryPage, ParkReason};
 
 #[derive(Template)]
@@ -20,10 +21,14 @@ struct EntriesPage {
     fields: FilterFields,
     reasons: Vec<ReasonChoice>,
     rows: Vec<EntryText>,
-    /// The path of this page.
+    /// The path of this page. A change leads back to it.
     path: String,
     first_path: Option<String>,
     next_path: Option<String>,
+    /// The actions on chosen entries. Only an operator who may change entries has some.
+    actions: Vec<ChangeAction>,
+    /// The actions on all entries that match.
+    matching_actions: Vec<ChangeAction>,
     /// What is wrong with the filter.
     error: Option<String>,
 }
@@ -67,6 +72,10 @@ pub(super) async fn list(
     };
     let now = operations.clock.now();
     let is_first = fields.after.is_empty();
+    let actions = match visitor.may(Role::Operator) {
+        true => ChangeAction::ALL.to_vec(),
+        false => Vec::new(),
+    };
     let template = EntriesPage {
         frame: Frame::new(&visitor, &console, Section::Entries, now),
         tabs: tabs(&fields),
@@ -79,6 +88,12 @@ pub(super) async fn list(
         path: fields.path(),
         first_path: (!is_first).then(|| fields.after(None).path()),
         next_path: listed.next.map(|next| fields.after(Some(next.0)).path()),
+        matching_actions: actions
+            .iter()
+            .copied()
+            .filter(|action| accepts(&fields, *action))
+            .collect(),
+        actions,
         error: problem.as_ref().map(AdminProblem::to_string),
         fields,
     };
@@ -87,6 +102,12 @@ pub(super) async fn list(
         Some(problem) => HttpResponse::build(problem.status_code()),
     };
     Ok(html(&mut answer, template.render()?))
+}
+
+/// Returns whether an action accepts all entries that match a filter.
+fn accepts(fields: &FilterFields, action: ChangeAction) -> bool {
+    let selection = ChosenEntries::Matching(fields.clone()).selection();
+    selection.is_ok_and(|selection| selection.is_accepted(action.accepted()))
 }
 
 fn tabs(fields: &FilterFields) -> Vec<StateTab> {

@@ -4,6 +4,7 @@ use actix_web::web;
 use askama::Template;
 
 use super::Console;
+use super::change_form::ChangeAction;
 use super::entry_life::{LifeStep, life};
 use super::entry_row::EntryText;
 use super::entry_text::{ErrorText, FieldText};
@@ -14,6 +15,7 @@ use super::visitor::Visitor;
 use crate::event::{Attribute, Visibility};
 use crate::ops::operate::{EntryContent, EntryView, Operations, Role};
 use crate::ops::parse_entry;
+use crate::outbox::State;
 use crate::time::Timestamp;
 
 #[derive(Template)]
@@ -35,6 +37,10 @@ struct OneEntryPage {
     is_revealed: bool,
     /// True if the operator may reveal the values.
     is_revealer: bool,
+    /// The actions on the entry that the operator may use.
+    actions: Vec<ChangeAction>,
+    /// True if the store has no update of the entry, so that a replay must map the event.
+    is_unmapped: bool,
 }
 
 /// The content of an entry that has not ended.
@@ -92,9 +98,16 @@ async fn entry_page(
     let template = OneEntryPage {
         is_revealed: visibility == Visibility::Revealed,
         is_revealer: visitor.may(Role::Revealer),
+        actions: actions(visitor, view.summary.receipt.state),
         ..OneEntryPage::of(frame, view, now)
     };
     page(&template)
+}
+
+fn actions(visitor: &Visitor, state: State) -> Vec<ChangeAction> {
+    let actions = ChangeAction::ALL.into_iter();
+    let actions = actions.filter(|action| action.accepted().contains(&state));
+    actions.filter(|_| visitor.may(Role::Operator)).collect()
 }
 
 impl OneEntryPage {
@@ -117,6 +130,8 @@ impl OneEntryPage {
             content: view.content.map(ContentText::of),
             is_revealed: false,
             is_revealer: false,
+            actions: Vec::new(),
+            is_unmapped: !receipt.errors.is_empty(),
         }
     }
 }

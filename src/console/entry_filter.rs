@@ -4,7 +4,7 @@ use actix_web::web::Query;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
-use super::problem::ConsoleProblem;
+use crate::ops::operate::CHANGE_ENTRIES_MAX;
 use crate::ops::{AdminProblem, parse_filter};
 use crate::outbox::{EntryFilter, EntryOrder};
 
@@ -31,7 +31,7 @@ pub(super) struct FilterFields {
 
 impl FilterFields {
     /// Parses the query of an address.
-    pub(super) fn parse(query: &str) -> Result<Self, ConsoleProblem> {
+    pub(super) fn parse(query: &str) -> Result<Self, AdminProblem> {
         let fields = Query::<Self>::from_query(query).map_err(|_error| {
             AdminProblem::Malformed("the address has a wrong filter".to_owned())
         })?;
@@ -50,6 +50,13 @@ impl FilterFields {
         let filter = parse_filter(&format!("{}&limit={PAGE_ENTRIES}", self.query()))?;
         let order = EntryOrder::NewestFirst;
         Ok(EntryFilter { order, ..filter })
+    }
+
+    /// Returns the filter of a change of all entries that match, on any page.
+    pub(super) fn change_filter(&self) -> Result<EntryFilter, AdminProblem> {
+        let filter = parse_filter(&self.after(None).query())?;
+        let max = CHANGE_ENTRIES_MAX;
+        Ok(EntryFilter { max, ..filter })
     }
 
     /// Returns the query of an address with this filter.

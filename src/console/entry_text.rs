@@ -1,9 +1,13 @@
-//! How pages write fields with their values, and errors of events. Pure.
+//! How pages write the results of the use cases for entries: fields, requests, errors and unchanged entries. Pure.
 
 use serde_json::Value;
 
+use super::entry_row::{CustomerText, StateText, spaced};
 use crate::event::{EventError, pointer};
-use crate::ops::operate::{FieldView, ValueView};
+use crate::ops::operate::{
+    FieldView, IgnoredEntry, ReplayedEntry, ReplayedRequest, Unchanged, Unmappable, ValueView,
+};
+use crate::outbox::{Ending, EntryId, State};
 
 /// One field of an update or of a request, with the value as the use case shows it.
 #[derive(Clone, Debug)]
@@ -12,6 +16,38 @@ pub(super) struct FieldText {
     pub(super) value: String,
     /// True if the value is a remark and not a value.
     pub(super) is_remark: bool,
+}
+
+/// A request that a replay would send.
+#[derive(Clone, Debug)]
+pub(super) struct RequestText {
+    pub(super) customer: CustomerText,
+    pub(super) entries: Vec<u64>,
+    pub(super) fields: Vec<FieldText>,
+}
+
+/// The result that an entry would have or has.
+#[derive(Clone, Debug)]
+pub(super) struct ResultText {
+    pub(super) entry: u64,
+    pub(super) state: StateText,
+    pub(super) detail: Option<String>,
+    /// The fields for which Imprint has a newer value, each with the entry of the newer value.
+    pub(super) overtaken: Vec<(String, u64)>,
+}
+
+/// An entry with the errors with which the present mapping rejects its event.
+#[derive(Clone, Debug)]
+pub(super) struct UnmappableText {
+    pub(super) entry: u64,
+    pub(super) errors: Vec<ErrorText>,
+}
+
+/// An entry that stays unchanged, and the reason.
+#[derive(Clone, Debug)]
+pub(super) struct UnchangedText {
+    pub(super) entry: u64,
+    pub(super) reason: String,
 }
 
 /// One error of an event, without its value.
@@ -37,6 +73,74 @@ impl FieldText {
             is_remark,
         }
     }
+}
+
+impl RequestText {
+    pub(super) fn of(request: ReplayedRequest) -> Self {
+        Self {
+            customer: CustomerText::of(&request.customer),
+            entries: numbers(&request.entries),
+            fields: request.values.into_iter().map(FieldText::of).collect(),
+        }
+    }
+}
+
+impl ResultText {
+    pub(super) fn of(result: &ReplayedEntry) -> Self {
+        let detail = match &result.ending {
+            None => Some("Imprint is asked about the customer first".to_owned()),
+            Some(Ending::Superseded(winner)) => Some(format!("by entry {}", winner.0)),
+            Some(Ending::Parked { reason, .. }) => Some(spaced(reason.as_str())),
+            Some(Ending::Ignored(reason)) => Some(spaced(reason.as_str())),
+            Some(Ending::Delivered | Ending::Undecided) => None,
+        };
+        let state = result.ending.as_ref().map_or(State::Waiting, Ending::state);
+        let overtaken = result.overtaken.iter();
+        let overtaken = overtaken.map(|(field, winner)| (field.to_string(), winner.0));
+        Self {
+            detail,
+            overtaken: overtaken.collect(),
+            ..Self::in_state(result.entry, state)
+        }
+    }
+
+    pub(super) fn ignored(ignored: &IgnoredEntry) -> Self {
+        Self {
+            detail: Some(spaced(ignored.reason.as_str())),
+            ..Self::in_state(ignored.entry, State::Ignored)
+        }
+    }
+
+    pub(super) const fn in_state(entry: EntryId, state: State) -> Self {
+        Self {
+            entry: entry.0,
+            state: StateText::of(state),
+            detail: None,
+            overtaken: Vec::new(),
+        }
+    }
+}
+
+impl UnmappableText {
+    pub(super) fn of(unmappable: &Unmappable) -> Self {
+        Self {
+            entry: unmappable.entry.0,
+            errors: unmappable.errors.iter().map(ErrorText::of).collect(),
+        }
+    }
+}
+
+impl UnchangedText {
+    pub(super) fn of(unchanged: &Unchanged) -> Self {
+        Self {
+            entry: unchanged.entry.0,
+            reason: unchanged.reason.to_string(),
+        }
+    }
+}
+
+pub(super) fn numbers(entries: &[EntryId]) -> Vec<u64> {
+    entries.iter().map(|entry| entry.0).collect()
 }
 
 impl ErrorText {

@@ -44,7 +44,9 @@ pub use erase::ErasureReport;
 pub use keys::FindKeyFile;
 pub use preview::{ReplayedEntry, ReplayedRequest};
 pub use reload::{LiveSources, RefusedSet, ReloadFailure, ReloadResult, SetChanges, SetView};
-pub use replay::{IgnoredEntry, MappingChoice, ReplayPreview, Replayed, Unmappable};
+pub use replay::{
+    IgnoredEntry, MappingChoice, REPLAYED_STATES, ReplayPreview, Replayed, Unmappable,
+};
 pub use selection::{CHANGE_ENTRIES_MAX, ChangeSelection, Reason};
 pub use unchanged::{Unchanged, UnchangedReason};
 pub use withdraw::{WithdrawAction, WithdrawPreview, WithdrawReport};

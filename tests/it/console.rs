@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use crate::http::{self, Answer};
 use crate::support::{TestApp, email};
 
+mod changes;
 mod entries;
 mod overview;
 mod sessions;

@@ -151,6 +151,7 @@ const EDGES: &[(&str, &[&str])] = &[
 const PURE: &[&str] = &[
     "app/held_secret.rs",
     "backoff.rs",
+    "console/change_form.rs",
     "console/entry_filter.rs",
     "console/entry_row.rs",
     "console/entry_text.rs",

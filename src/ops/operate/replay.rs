@@ -12,7 +12,7 @@ use crate::outbox::{
 };
 
 /// The states that a replay accepts.
-const REPLAYED: &[State] = &[State::Parked, State::Undecided];
+pub const REPLAYED_STATES: &[State] = &[State::Parked, State::Undecided];
 
 /// The mapping that a replay uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,8 +103,8 @@ impl Operations {
         selection: ChangeSelection,
         mapping: MappingChoice,
     ) -> Result<ReplayPreview, Error> {
-        selection.states(REPLAYED)?;
-        let selected = self.load_selected(selection, Detail::Payloads, REPLAYED);
+        selection.states(REPLAYED_STATES)?;
+        let selected = self.load_selected(selection, Detail::Payloads, REPLAYED_STATES);
         let SelectedEntries {
             loaded,
             mut unchanged,
@@ -147,8 +147,10 @@ impl Operations {
             MappingChoice::Stored => Detail::Summaries,
             MappingChoice::Current => Detail::Payloads,
         };
-        selection.states(REPLAYED)?;
-        let selected = self.load_selected(selection, detail, REPLAYED).await?;
+        selection.states(REPLAYED_STATES)?;
+        let selected = self
+            .load_selected(selection, detail, REPLAYED_STATES)
+            .await?;
         let SelectedEntries {
             mut loaded,
             mut unchanged,

@@ -35,6 +35,11 @@ impl ChangeSelection {
         Self(EntrySelection::Matching(filter))
     }
 
+    /// Returns whether a change of entries in these states accepts the selection.
+    pub fn is_accepted(&self, accepted: &[State]) -> bool {
+        self.states(accepted).is_ok()
+    }
+
     /// Returns the states of the entries to change: the states in the filter, or all states that the change accepts if
     /// the selection has numbers.
     ///
@@ -160,6 +165,8 @@ mod tests {
         assert!(matches!(required, Err(Error::CustomerRequired)));
         let wrong = states(State::Delivered, Some("c1"));
         assert!(matches!(wrong, Err(Error::WrongState)));
+        let parked = ChangeSelection::matching(EntryFilter::in_state(State::Parked, 10));
+        assert!(parked.is_accepted(&accepted) && !parked.is_accepted(&[State::Waiting]));
         let numbers = ChangeSelection::numbers(vec![EntryId(1)]).unwrap();
         assert_eq!(numbers.states(&accepted).unwrap(), accepted);
     }

@@ -26,7 +26,7 @@ impl WithdrawAction {
     }
 
     /// Returns the states that the action accepts.
-    const fn accepted(self) -> &'static [State] {
+    pub const fn accepted(self) -> &'static [State] {
         match self {
             Self::Discard => &[State::Waiting, State::Undecided, State::Parked],
             Self::Park => &[State::Waiting, State::Undecided],

@@ -1,0 +1,196 @@
+//! The change of entries in two steps: a page shows what would happen, and its form then changes exactly these entries.
+
+use actix_web::web;
+use askama::Template;
+
+use super::Console;
+use super::change_form::{Change, ChangeAction, ChosenEntries};
+use super::entry_text::{RequestText, ResultText, UnchangedText, UnmappableText, numbers};
+use super::form::Form;
+use super::page::{Frame, PageResult, Section, page};
+use super::visitor::Visitor;
+use super::words::counted;
+use crate::ops::AdminProblem;
+use crate::ops::operate::{CHANGE_ENTRIES_MAX, MappingChoice, Operations, Role, WithdrawAction};
+use crate::outbox::State;
+
+/// The results of a change, or the results that it would have.
+#[derive(Default)]
+struct ChangeOutcome {
+    /// The number of entries that the change changes.
+    changed: usize,
+    requests: Vec<RequestText>,
+    results: Vec<ResultText>,
+    unmappable: Vec<UnmappableText>,
+    unchanged: Vec<UnchangedText>,
+    /// The entries that a request in progress possibly has.
+    in_flight: Vec<u64>,
+    /// True if the filter matches more entries than one change can have.
+    has_more: bool,
+}
+
+impl ChangeOutcome {
+    fn changed_text(&self) -> String {
+        let count = u64::try_from(self.changed).unwrap_or(u64::MAX);
+        counted(count, ["entry", "entries"])
+    }
+
+    /// Returns the numbers of all entries.
+    fn numbers(&self) -> Vec<u64> {
+        let results = self.results.iter().map(|result| result.entry);
+        let unmappable = self.unmappable.iter().map(|unmappable| unmappable.entry);
+        let unchanged = self.unchanged.iter().map(|unchanged| unchanged.entry);
+        let mut numbers: Vec<u64> = results.chain(unmappable).chain(unchanged).collect();
+        numbers.sort_unstable();
+        numbers
+    }
+}
+
+#[derive(Template)]
+#[template(path = "preview.html", config = "src/console/askama.toml")]
+struct PreviewPage {
+    frame: Frame,
+    action: ChangeAction,
+    /// The entries of the preview. The form changes these entries only, and not entries that match the filter later.
+    numbers: Vec<u64>,
+    is_current_mapping: bool,
+    back: String,
+    outcome: ChangeOutcome,
+    entries_max: usize,
+}
+
+/// Answers `POST /entries/preview`.
+pub(super) async fn preview(
+    console: web::Data<Console>,
+    operations: web::Data<Operations>,
+    form: Form<Vec<(String, String)>>,
+) -> PageResult {
+    let Form { visitor, fields } = form;
+    visitor.operator().require(Role::Operator)?;
+    let change = Change::parse(fields)?;
+    let outcome = forecast(&visitor, &operations, &change).await?;
+    page(&PreviewPage {
+        frame: Frame::new(&visitor, &console, Section::Entries, operations.clock.now()),
+        action: change.action,
+        numbers: match &change.entries {
+            ChosenEntries::Numbers(entries) => numbers(entries),
+            ChosenEntries::Matching(_) => outcome.numbers(),
+        },
+        is_current_mapping: change.mapping == MappingChoice::Current,
+        back: change.back,
+        outcome,
+        entries_max: CHANGE_ENTRIES_MAX,
+    })
+}
+
+/// Returns the outcome that a change would have.
+async fn forecast(
+    visitor: &Visitor,
+    operations: &Operations,
+    change: &Change,
+) -> Result<ChangeOutcome, AdminProblem> {
+    let (operator, selection) = (visitor.operator(), change.entries.selection()?);
+    Ok(match change.action {
+        ChangeAction::Replay => {
+            let preview = operations.preview_replay(operator, selection, change.mapping);
+            let preview = preview.await?;
+            ChangeOutcome {
+                changed: preview.entries.len(),
+                requests: preview.requests.into_iter().map(RequestText::of).collect(),
+                results: preview.entries.iter().map(ResultText::of).collect(),
+                unmappable: preview.unmappable.iter().map(UnmappableText::of).collect(),
+                unchanged: preview.unchanged.iter().map(UnchangedText::of).collect(),
+                has_more: preview.has_more,
+                ..ChangeOutcome::default()
+            }
+        }
+        ChangeAction::Withdraw(action) => {
+            let preview = operations.preview_withdrawal(operator, action, selection);
+            let preview = preview.await?;
+            let results = preview.entries.iter();
+            let results = results.map(|entry| ResultText::in_state(*entry, state(action)));
+            ChangeOutcome {
+                changed: preview.entries.len(),
+                results: results.collect(),
+                unchanged: preview.unchanged.iter().map(UnchangedText::of).collect(),
+                has_more: preview.has_more,
+                ..ChangeOutcome::default()
+            }
+        }
+    })
+}
+
+#[derive(Template)]
+#[template(path = "changed.html", config = "src/console/askama.toml")]
+struct ChangedPage {
+    frame: Frame,
+    action: ChangeAction,
+    back: String,
+    outcome: ChangeOutcome,
+}
+
+/// Answers `POST /entries/change`.
+pub(super) async fn apply(
+    console: web::Data<Console>,
+    operations: web::Data<Operations>,
+    form: Form<Vec<(String, String)>>,
+) -> PageResult {
+    let Form { visitor, fields } = form;
+    let change = Change::parse(fields)?;
+    let (action, back) = (change.action, change.back.clone());
+    let outcome = change_entries(&visitor, &operations, change).await?;
+    page(&ChangedPage {
+        frame: Frame::new(&visitor, &console, Section::Entries, operations.clock.now()),
+        action,
+        back,
+        outcome,
+    })
+}
+
+async fn change_entries(
+    visitor: &Visitor,
+    operations: &Operations,
+    change: Change,
+) -> Result<ChangeOutcome, AdminProblem> {
+    let (operator, selection) = (visitor.operator(), change.entries.selection()?);
+    Ok(match change.action {
+        ChangeAction::Replay => {
+            let replayed = operations.replay(operator, selection, change.mapping, change.reason);
+            let replayed = replayed.await?;
+            let waiting = replayed.entries.iter();
+            let waiting = waiting.map(|entry| ResultText::in_state(*entry, State::Waiting));
+            let ignored = replayed.ignored.iter().map(ResultText::ignored);
+            let results: Vec<ResultText> = waiting.chain(ignored).collect();
+            ChangeOutcome {
+                changed: results.len(),
+                results,
+                unmappable: replayed.unmappable.iter().map(UnmappableText::of).collect(),
+                unchanged: replayed.unchanged.iter().map(UnchangedText::of).collect(),
+                has_more: replayed.has_more,
+                ..ChangeOutcome::default()
+            }
+        }
+        ChangeAction::Withdraw(action) => {
+            let report = operations.withdraw(operator, action, selection, change.reason);
+            let report = report.await?;
+            let results = report.withdrawn.entries.iter();
+            let results = results.map(|entry| ResultText::in_state(*entry, state(action)));
+            ChangeOutcome {
+                changed: report.withdrawn.entries.len(),
+                results: results.collect(),
+                in_flight: numbers(&report.withdrawn.in_flight),
+                unchanged: report.unchanged.iter().map(UnchangedText::of).collect(),
+                has_more: report.has_more,
+                ..ChangeOutcome::default()
+            }
+        }
+    })
+}
+
+/// Returns the state of the entries after a withdrawal.
+const fn state(action: WithdrawAction) -> State {
+    match action {
+        WithdrawAction::Discard => State::Discarded,
+        WithdrawAction::Park => State::Parked,
+    }
+}

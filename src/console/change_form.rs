@@ -1,0 +1,191 @@
+//! The form that changes entries: what to do, with which entries, and the reason. Pure.
+
+use super::entry_filter::FilterFields;
+use super::login::local_path;
+use crate::ops::AdminProblem;
+use crate::ops::operate::{
+    ChangeSelection, MappingChoice, REPLAYED_STATES, Reason, WithdrawAction,
+};
+use crate::outbox::{ENTRY_MAX, EntryId, State};
+
+/// What an operator does with entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ChangeAction {
+    Replay,
+    Withdraw(WithdrawAction),
+}
+
+impl ChangeAction {
+    pub(super) const ALL: [Self; 3] = [
+        Self::Replay,
+        Self::Withdraw(WithdrawAction::Discard),
+        Self::Withdraw(WithdrawAction::Park),
+    ];
+
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Replay => "replay",
+            Self::Withdraw(WithdrawAction::Discard) => "discard",
+            Self::Withdraw(WithdrawAction::Park) => "park",
+        }
+    }
+
+    /// Returns the action as the begin of a title or of a button.
+    pub(super) const fn title(self) -> &'static str {
+        match self {
+            Self::Replay => "Replay",
+            Self::Withdraw(WithdrawAction::Discard) => "Discard",
+            Self::Withdraw(WithdrawAction::Park) => "Park",
+        }
+    }
+
+    /// Returns the action as a result.
+    pub(super) const fn done(self) -> &'static str {
+        match self {
+            Self::Replay => "replayed",
+            Self::Withdraw(WithdrawAction::Discard) => "discarded",
+            Self::Withdraw(WithdrawAction::Park) => "parked",
+        }
+    }
+
+    /// Returns what the action means for the entries.
+    pub(super) const fn meaning(self) -> &'static str {
+        match self {
+            Self::Replay => {
+                "The entries wait for delivery again. A value that newer data has overtaken is not sent."
+            }
+            Self::Withdraw(WithdrawAction::Discard) => {
+                "The entries end without a request, and the bridge erases their events. This cannot be undone."
+            }
+            Self::Withdraw(WithdrawAction::Park) => {
+                "The bridge does not send the entries until an operator replays or discards them. Other entries of the customers go on."
+            }
+        }
+    }
+
+    /// Returns the states of the entries that the action changes.
+    pub(super) const fn accepted(self) -> &'static [State] {
+        match self {
+            Self::Replay => REPLAYED_STATES,
+            Self::Withdraw(action) => action.accepted(),
+        }
+    }
+
+    fn parse(name: &str) -> Option<Self> {
+        let mut actions = Self::ALL.into_iter();
+        actions.find(|action| action.as_str() == name)
+    }
+}
+
+/// The entries that a form names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum ChosenEntries {
+    Numbers(Vec<EntryId>),
+    /// The entries that match the filter of the list.
+    Matching(FilterFields),
+}
+
+impl ChosenEntries {
+    pub(super) fn selection(&self) -> Result<ChangeSelection, AdminProblem> {
+        Ok(match self {
+            Self::Numbers(entries) => ChangeSelection::numbers(entries.clone())?,
+            Self::Matching(fields) => ChangeSelection::matching(fields.change_filter()?),
+        })
+    }
+}
+
+/// The change that a form describes.
+#[derive(Clone, Debug)]
+pub(super) struct Change {
+    pub(super) action: ChangeAction,
+    pub(super) entries: ChosenEntries,
+    pub(super) mapping: MappingChoice,
+    pub(super) reason: Option<Reason>,
+    /// The page to which the operator returns.
+    pub(super) back: String,
+}
+
+impl Change {
+    /// Parses the fields of a form. A page sends one field `entry` for each chosen entry, or the field `filter`.
+    pub(super) fn parse(fields: Vec<(String, String)>) -> Result<Self, AdminProblem> {
+        let malformed = |text: &str| AdminProblem::Malformed(text.to_owned());
+        let (mut action, mut filter, mut numbers) = (None, None, Vec::new());
+        let (mut mapping, mut reason) = (MappingChoice::Stored, None);
+        let mut back = None;
+        for (name, text) in fields {
+            match name.as_str() {
+                "action" => action = ChangeAction::parse(&text),
+                "entry" => {
+                    let number = text.parse().ok().filter(|number| *number <= ENTRY_MAX);
+                    let number = number.ok_or_else(|| malformed("no entry has this number"))?;
+                    numbers.push(EntryId(number));
+                }
+                "filter" => filter = Some(FilterFields::parse(&text)?),
+                "mapping" if text == "current" => mapping = MappingChoice::Current,
+                "reason" => reason = Reason::parse(&text),
+                "back" => back = Some(text),
+                _ => {}
+            }
+        }
+        let entries = match (filter, numbers.is_empty()) {
+            (Some(fields), true) => ChosenEntries::Matching(fields),
+            (None, false) => ChosenEntries::Numbers(numbers),
+            (None, true) => return Err(malformed("choose at least one entry")),
+            (Some(_), false) => {
+                return Err(malformed("name the entries either by number or by filter"));
+            }
+        };
+        Ok(Self {
+            action: action.ok_or_else(|| malformed("choose an action"))?,
+            entries,
+            mapping,
+            reason,
+            back: local_path(back.or_else(|| Some("/entries".to_owned()))),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(fields: &[(&str, &str)]) -> Result<Change, AdminProblem> {
+        let fields = fields.iter();
+        let fields = fields.map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+        Change::parse(fields.collect())
+    }
+
+    /// FAULTS N872
+    #[test]
+    fn a_form_names_an_action_and_entries() {
+        let change = parsed(&[
+            ("action", "replay"),
+            ("entry", "7"),
+            ("entry", "9"),
+            ("mapping", "current"),
+            ("back", "//evil.example"),
+        ]);
+        let change = change.unwrap();
+        assert_eq!(change.action, ChangeAction::Replay);
+        let numbers = ChosenEntries::Numbers(vec![EntryId(7), EntryId(9)]);
+        assert_eq!((change.entries, change.back.as_str()), (numbers, "/"));
+        assert_eq!(
+            (change.mapping, change.reason),
+            (MappingChoice::Current, None)
+        );
+        for wrong in [
+            &[("action", "replay")][..],
+            &[("action", "erase"), ("entry", "7")],
+            &[("entry", "7")],
+            &[("action", "park"), ("entry", "x")],
+            &[("action", "park"), ("entry", "18446744073709551615")],
+            &[("action", "park"), ("entry", "7"), ("filter", "id=a")],
+        ] {
+            assert!(parsed(wrong).is_err(), "{wrong:?}");
+        }
+        let matching = parsed(&[("action", "park"), ("filter", "state=waiting&id=a&after=7")]);
+        let selection = matching.unwrap().entries.selection().unwrap();
+        assert!(selection.is_accepted(ChangeAction::Withdraw(WithdrawAction::Park).accepted()));
+        assert!(!selection.is_accepted(ChangeAction::Replay.accepted()));
+    }
+}
