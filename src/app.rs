@@ -36,6 +36,7 @@ use crate::dispatch::breaker::DestinationState;
 use crate::dispatch::core::StoredWait;
 use crate::dispatch::destination::{Destination, OperatorMode};
 use crate::dispatch::pace::Rate;
+use crate::ingress::auth::DenialReason;
 use crate::ingress::{BodyBudget, Ingress};
 use crate::metrics::{LabelSets, LogCounters, Metrics};
 use crate::ops::operate::Operations;
@@ -150,7 +151,7 @@ impl App {
         };
         let operations = operations(&listener, &running, &sealing, &destination, &config);
         let health = Health::default();
-        let figures = Figures::new(metrics.clone(), store(), clock.clone());
+        let figures = Figures::new(metrics.clone(), &operations);
         let (access, tokens) = operators::open(&config, &metrics, rereads.clone());
         let ops = Ops::new(health.clone(), figures.clone(), operations, access);
         let [(ingress, ingress_server), (ops, ops_server)] =
@@ -319,6 +320,8 @@ async fn open(config: &Config, now: Timestamp) -> anyhow::Result<(Arc<dyn Outbox
 fn metrics(config: &Config) -> prometheus::Result<Metrics> {
     let labels = LabelSets {
         destination_states: &DestinationState::NAMES,
+        destination_modes: &OperatorMode::NAMES,
+        denials: &DenialReason::NAMES,
         end_states: &State::ENDINGS,
         ignore_reasons: &IgnoreReason::NAMES,
         store_conditions: &StoreCondition::NAMES,

@@ -4,6 +4,8 @@
 //! Most label values are `&'static str`: they come from fixed sets in the program, never from requests. Other modules
 //! count with the methods of these types, such as [`IngressMetrics`].
 
+use std::sync::Arc;
+
 use prometheus::{Registry, TextEncoder};
 
 use self::declare::Declare;
@@ -17,6 +19,7 @@ mod dispatch;
 mod ignored;
 mod ingress;
 mod log;
+mod read_counter;
 mod sealing;
 mod secrets;
 mod snapshot;
@@ -25,6 +28,7 @@ mod store;
 mod weakened;
 
 pub use admin::{AdminMetrics, AdminSnapshot};
+pub use declare::MetricRow;
 pub use dispatch::{DispatchMetrics, DispatchSnapshot};
 pub use ingress::{IngressMetrics, IngressSnapshot};
 pub use log::LogCounters;
@@ -32,7 +36,7 @@ pub use sealing::SealingSnapshot;
 pub use secrets::{SecretKind, SecretMetrics};
 pub use snapshot::{CountByLabel, Distribution};
 pub use sources::SourcesMetrics;
-pub use store::StoreSnapshot;
+pub use store::{StoreSizes, StoreSnapshot};
 pub use weakened::WeakenedMetrics;
 
 /// Label values that other modules define. The metrics page shows these label values with 0 before the first count.
@@ -40,6 +44,10 @@ pub use weakened::WeakenedMetrics;
 pub struct LabelSets {
     /// The states of the destination (Imprint). The first state is the state at the start of the process.
     pub destination_states: &'static [&'static str],
+    /// The modes that an operator can set for the destination. The first mode is the mode at the start of the process.
+    pub destination_modes: &'static [&'static str],
+    /// The reasons for which a request fails authentication.
+    pub denials: &'static [&'static str],
     /// The final states of entries.
     pub end_states: &'static [&'static str],
     /// The reasons for ignoring an entry.
@@ -54,6 +62,7 @@ pub struct LabelSets {
 #[derive(Clone, Debug)]
 pub struct Metrics {
     registry: Registry,
+    rows: Arc<[MetricRow]>,
     /// The metrics of the event listener.
     pub ingress: IngressMetrics,
     /// The metrics of delivery to Imprint.
@@ -87,14 +96,13 @@ impl Metrics {
     /// Returns an error if a metric name is not valid, or if two metrics have the same name.
     pub fn new(labels: LabelSets, log: LogCounters) -> prometheus::Result<Self> {
         let registry = Registry::new();
-        // The process collector reports CPU, memory and file descriptors under the usual metric names.
-        registry.register(Box::new(
-            prometheus::process_collector::ProcessCollector::for_self(),
-        ))?;
         let declare = Declare::new(&registry);
+        // The process collector reports CPU, memory and file descriptors under the usual metric names.
+        let process = prometheus::process_collector::ProcessCollector::for_self();
+        declare.collector(process)?;
         log::declare(&declare, log)?;
         let ignored = IgnoredEntries::new(&declare, labels)?;
-        let ingress = IngressMetrics::new(&declare, ignored.clone())?;
+        let ingress = IngressMetrics::new(&declare, labels, ignored.clone())?;
         let dispatch = DispatchMetrics::new(&declare, labels, ignored)?;
         let admin = AdminMetrics::new(&declare)?;
         let secrets = SecretMetrics::new(&declare)?;
@@ -102,7 +110,14 @@ impl Metrics {
         let weakened = WeakenedMetrics::new(&declare, labels)?;
         let store = StoreMetrics::new(&declare, labels)?;
         let sealing = SealingMetrics::new(&declare)?;
+        let build = declare.gauges(
+            "build_info",
+            "1, with the version of the bridge.",
+            "version",
+        )?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         Ok(Self {
+            rows: declare.into_rows().into(),
             registry,
             ingress,
             dispatch,
@@ -120,6 +135,11 @@ impl Metrics {
         TextEncoder::new()
             .encode_to_string(&self.registry.gather())
             .unwrap_or_default()
+    }
+
+    /// Returns the declarations of all metrics, sorted by name.
+    pub fn rows(&self) -> &[MetricRow] {
+        &self.rows
     }
 
     /// Returns the current metric values as typed data, for callers in this process.
@@ -153,6 +173,12 @@ impl Metrics {
         self.store.set(depth);
     }
 
+    /// Sets the sizes of the store and the counts of its commits. The caller must call `store_sizes` before each read of
+    /// the page.
+    pub fn store_sizes(&self, sizes: StoreSizes) {
+        self.store.set_sizes(sizes);
+    }
+
     /// Sets the gauge of the bytes that the unfinished events of a source take in the store.
     pub fn stored_bytes(&self, source: &str, bytes: u64) {
         self.store.set_stored_bytes(source, bytes);
@@ -167,6 +193,8 @@ mod tests {
 
     const LABELS: LabelSets = LabelSets {
         destination_states: &["flowing", "stopped"],
+        destination_modes: &["open", "paused"],
+        denials: &["missing"],
         end_states: &["delivered", "ignored"],
         ignore_reasons: &["condition", "unknown_customer"],
         store_conditions: &["working", "stalled"],
@@ -178,10 +206,10 @@ mod tests {
         left_out: || 4,
     };
 
-    #[test]
-    fn a_snapshot_has_the_values_of_the_page() {
+    /// Returns metrics with a value of each kind.
+    fn filled() -> Metrics {
         let metrics = Metrics::new(LABELS, LOG).unwrap();
-        metrics.ingress.accepted();
+        metrics.ingress.accepted("crm", 1, 2, 1_700_000_001);
         metrics
             .dispatch
             .attempt("applied", 3, Duration::from_millis(4));
@@ -190,6 +218,7 @@ mod tests {
         metrics.ingress.ignored("condition");
         metrics.dispatch.ignored("condition");
         metrics.dispatch.destination_state("stopped");
+        metrics.dispatch.destination_mode("paused");
         metrics.dispatch.delivered_at(1_700_000_000);
         metrics.admin.denied("missing");
         metrics.store_depth(StoreSnapshot {
@@ -198,9 +227,24 @@ mod tests {
             undecided: 2,
             oldest_waiting: Duration::from_secs(9),
         });
+        let page = metrics.page();
+        assert!(!page.contains("store_free_bytes "), "not known yet");
+        metrics.store_sizes(StoreSizes {
+            free_bytes: Some(7),
+            commits: 2,
+            commands: 6,
+            commit_time: Duration::from_millis(2500),
+            ..StoreSizes::default()
+        });
         metrics.dispatch.unproven();
         metrics.store_condition("stalled");
         metrics.weakened.show("open_door", true);
+        metrics
+    }
+
+    #[test]
+    fn a_snapshot_has_the_values() {
+        let metrics = filled();
         let snapshot = metrics.snapshot();
         assert_eq!(snapshot.ingress.accepted, 1);
         assert_eq!(snapshot.ingress.ignored["condition"], 2);
@@ -219,16 +263,34 @@ mod tests {
         assert_eq!((snapshot.store.waiting, snapshot.store.parked), (5, 1));
         assert_eq!(snapshot.store.oldest_waiting, Duration::from_secs(9));
         assert_eq!(metrics.weakened.present(), ["open_door"]);
-        let page = metrics.page();
+    }
+
+    #[test]
+    fn the_page_has_the_values() {
+        let page = filled().page();
         for line in [
-            "imprint_bridge_accepted_total 1",
+            "imprint_bridge_accepted_total{source=\"crm\"} 1",
+            "imprint_bridge_duplicates_total{source=\"crm\"} 2",
+            "imprint_bridge_last_event_timestamp_seconds{source=\"crm\"} 1700000001",
             "imprint_bridge_attempts_total{outcome=\"applied\"} 1",
+            "imprint_bridge_unauthenticated_total{reason=\"missing\"} 0",
             "imprint_bridge_ended_total{state=\"ignored\"} 0",
             "imprint_bridge_ignored_total{reason=\"condition\"} 2",
             "imprint_bridge_ignored_total{reason=\"unknown_customer\"} 0",
             "imprint_bridge_destination_state{state=\"stopped\"} 1",
+            "imprint_bridge_destination_mode{mode=\"open\"} 0",
+            "imprint_bridge_destination_mode{mode=\"paused\"} 1",
             "imprint_bridge_oldest_waiting_seconds 9",
             "imprint_bridge_undecided_entries 2",
+            "imprint_bridge_store_free_bytes 7",
+            "imprint_bridge_store_commits_total 2",
+            "imprint_bridge_store_commit_commands_total 6",
+            "imprint_bridge_store_commit_seconds_total 2.5",
+            concat!(
+                "imprint_bridge_build_info{version=\"",
+                env!("CARGO_PKG_VERSION"),
+                "\"} 1"
+            ),
             "imprint_bridge_unproven_total 1",
             "# TYPE imprint_bridge_log_lines_dropped_total counter",
             "imprint_bridge_log_lines_dropped_total 3",

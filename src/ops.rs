@@ -17,8 +17,9 @@ pub(crate) use self::api::{parse_entry, parse_filter, receive_body};
 pub(crate) use self::authenticate::peer;
 pub use self::authenticate::{Access, KnownOperator, Operators, ReadToken, Session};
 use self::operate::Operations;
-use crate::metrics::{Metrics, MetricsSnapshot, StoreSnapshot};
-use crate::outbox::{Ledger, StoreCondition};
+use crate::dispatch::destination::Destination;
+use crate::metrics::{Metrics, MetricsSnapshot, StoreSizes, StoreSnapshot};
+use crate::outbox::{Outbox, StoreCondition};
 use crate::time::Clock;
 
 mod api;
@@ -144,16 +145,18 @@ impl Health {
 #[derive(Clone, Debug)]
 pub struct Figures {
     metrics: Metrics,
-    outbox: Arc<dyn Ledger>,
+    outbox: Arc<dyn Outbox>,
+    destination: Arc<Destination>,
     clock: Clock,
 }
 
 impl Figures {
-    pub fn new(metrics: Metrics, outbox: Arc<dyn Ledger>, clock: Clock) -> Self {
+    pub fn new(metrics: Metrics, operations: &Operations) -> Self {
         Self {
             metrics,
-            outbox,
-            clock,
+            outbox: Arc::clone(&operations.outbox),
+            destination: Arc::clone(&operations.destination),
+            clock: operations.clock.clone(),
         }
     }
 
@@ -166,6 +169,17 @@ impl Figures {
     /// Returns the metric values as a page for Prometheus.
     async fn page(&self) -> String {
         self.read_depth().await;
+        let mode = self.destination.mode();
+        self.metrics.dispatch.destination_mode(mode.as_str());
+        let figures = self.outbox.figures();
+        self.metrics.store_sizes(StoreSizes {
+            file_bytes: figures.file_bytes,
+            log_bytes: figures.log_bytes,
+            free_bytes: figures.free_bytes,
+            commits: figures.commits,
+            commands: figures.commands,
+            commit_time: figures.commit_time,
+        });
         self.metrics.page()
     }
 

@@ -53,6 +53,7 @@ mod sealer;
 mod sealing_status;
 mod sqlite;
 mod state;
+mod store_figures;
 mod tombstone;
 mod unproven;
 mod version_reset;
@@ -96,6 +97,7 @@ pub use sqlite::{
     newest_events, rebind, restore, verify,
 };
 pub use state::{IgnoreReason, ParkReason, State};
+pub use store_figures::StoreFigures;
 pub use unproven::{Absence, KeyMark, Unproven};
 pub use version_reset::VersionReset;
 pub use withdrawal::{Withdrawal, Withdrawn, WithdrawnState};

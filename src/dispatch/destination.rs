@@ -49,6 +49,12 @@ pub enum OperatorMode {
 impl OperatorMode {
     /// Every operator mode.
     pub const ALL: [Self; 3] = [Self::Open, Self::Paused, Self::Shadow];
+    /// The names of all operator modes.
+    pub const NAMES: [&'static str; 3] = [
+        Self::Open.as_str(),
+        Self::Paused.as_str(),
+        Self::Shadow.as_str(),
+    ];
 
     /// Returns the name of the operator mode for the store and the admin API.
     pub const fn as_str(self) -> &'static str {

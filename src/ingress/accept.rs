@@ -230,7 +230,8 @@ impl BodyIntake<'_> {
             let sent: Vec<SentEvent> = entries.iter().map(SentEvent::of).collect();
             match append(self.ingress, entries).await? {
                 Appended::Stored(stored) if stored.len() == sent.len() => {
-                    count_appended(counts, &source.name, &sent, &stored);
+                    let now = self.ingress.clock.wall();
+                    count_appended(counts, &source.name, &sent, &stored, now);
                     counts.unlisted_phones(source.name.as_str(), mapped.unlisted_phones);
                     return Ok((sent, stored));
                 }

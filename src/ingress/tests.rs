@@ -312,6 +312,8 @@ fn mapping(domain: VersionDomain) -> Mapping {
 fn counts() -> metrics::IngressMetrics {
     let words = metrics::LabelSets {
         destination_states: &[],
+        destination_modes: &[],
+        denials: &[],
         end_states: &[],
         ignore_reasons: &[],
         store_conditions: &[],

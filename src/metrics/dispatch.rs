@@ -21,6 +21,7 @@ pub struct DispatchMetrics {
     request_seconds: HistogramVec,
     in_flight: IntGauge,
     destination_state: PerLabel<IntGauge>,
+    destination_mode: PerLabel<IntGauge>,
     last_delivered_at: IntGauge,
     lookups: IntCounterVec,
     reasserted: IntCounter,
@@ -88,11 +89,9 @@ impl DispatchMetrics {
                 ENTRY_BUCKETS,
             )?,
             request_seconds: declare_request_seconds(declare)?,
-            in_flight: declare.gauge(
-                "requests_in_flight",
-                "Update requests to Imprint that wait for an answer.",
-            )?,
+            in_flight: declare.gauge("requests_in_flight", IN_FLIGHT_HELP)?,
             destination_state: declare_destination_state(declare, labels)?,
+            destination_mode: declare_destination_mode(declare, labels)?,
             last_delivered_at: declare.gauge(
                 "last_delivered_timestamp_seconds",
                 "Unix time of the latest delivery; 0 before the first delivery.",
@@ -123,6 +122,9 @@ impl DispatchMetrics {
         };
         if let Some(first) = labels.destination_states.first() {
             metrics.destination_state(first);
+        }
+        if let Some(first) = labels.destination_modes.first() {
+            metrics.destination_mode(first);
         }
         Ok(metrics)
     }
@@ -198,9 +200,12 @@ impl DispatchMetrics {
 
     /// Sets the current state of the destination (Imprint).
     pub fn destination_state(&self, state: &'static str) {
-        for (known, gauge) in &self.destination_state {
-            gauge.set(i64::from(*known == state));
-        }
+        mark(&self.destination_state, state);
+    }
+
+    /// Sets the mode that an operator has set for the destination (Imprint).
+    pub fn destination_mode(&self, mode: &'static str) {
+        mark(&self.destination_mode, mode);
     }
 
     /// Adds `change` to the number of update requests in flight. A negative `change` lowers the number.
@@ -265,10 +270,30 @@ fn declare_destination_state(
     }))
 }
 
+fn declare_destination_mode(
+    declare: &Declare<'_>,
+    labels: LabelSets,
+) -> prometheus::Result<PerLabel<IntGauge>> {
+    let help =
+        "1 for the mode that an operator has set for sending to Imprint, 0 for all other modes.";
+    let mode = declare.gauges("destination_mode", help, "mode")?;
+    Ok(per_label(labels.destination_modes, |word| {
+        mode.with_label_values(&[word])
+    }))
+}
+
+/// Sets the gauge of the current label value to 1, and all others to 0.
+fn mark(gauges: &PerLabel<IntGauge>, current: &str) {
+    for (known, gauge) in gauges {
+        gauge.set(i64::from(*known == current));
+    }
+}
+
 fn per_label<M>(labels: &[&'static str], metric: impl Fn(&'static str) -> M) -> PerLabel<M> {
     labels.iter().map(|label| (*label, metric(label))).collect()
 }
 
+const IN_FLIGHT_HELP: &str = "Update requests to Imprint that wait for an answer.";
 const UNPROVEN_HELP: &str =
     "Failed requests after which entries wait, because nothing shows who caused the failure.";
 /// The histogram buckets of the duration of update requests, from 0.5 ms to 30 s.

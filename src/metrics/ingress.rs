@@ -1,7 +1,8 @@
 //! Metrics of the event listener.
 
-use prometheus::{IntCounter, IntCounterVec, IntGaugeVec};
+use prometheus::{IntCounterVec, IntGaugeVec};
 
+use super::LabelSets;
 use super::declare::Declare;
 use super::ignored::IgnoredEntries;
 use super::snapshot::{CountByLabel, counts, counts_by};
@@ -13,8 +14,9 @@ const SOURCE: &str = "source";
 /// Counters and gauges of the event listener.
 #[derive(Clone, Debug)]
 pub struct IngressMetrics {
-    accepted: IntCounter,
-    duplicates: IntCounter,
+    accepted: IntCounterVec,
+    duplicates: IntCounterVec,
+    last_event_at: IntGaugeVec,
     ignored: IgnoredEntries,
     empty: IntCounterVec,
     invalid: IntCounterVec,
@@ -46,13 +48,22 @@ pub struct IngressSnapshot {
 }
 
 impl IngressMetrics {
-    pub(super) fn new(declare: &Declare<'_>, ignored: IgnoredEntries) -> prometheus::Result<Self> {
+    pub(super) fn new(
+        declare: &Declare<'_>,
+        labels: LabelSets,
+        ignored: IgnoredEntries,
+    ) -> prometheus::Result<Self> {
         let by_source = |name, help| declare.counters(name, help, "source");
         Ok(Self {
-            accepted: declare.counter("accepted_total", "Events stored for the first time.")?,
-            duplicates: declare.counter(
+            accepted: by_source("accepted_total", "Events stored for the first time, by source.")?,
+            duplicates: by_source(
                 "duplicates_total",
-                "Events received again with the same content.",
+                "Events received again with the same content, by source.",
+            )?,
+            last_event_at: declare.gauges(
+                "last_event_timestamp_seconds",
+                "Time of the last accepted event, new or received again, in seconds since the Unix epoch, by source; absent before the first event.",
+                "source",
             )?,
             ignored,
             empty: by_source(
@@ -72,11 +83,7 @@ impl IngressMetrics {
                 "Rejected requests, by problem type and source; the source is empty if the path of the request names no configured source.",
                 &[PROBLEM, SOURCE],
             )?,
-            unauthenticated: declare.counters(
-                "unauthenticated_total",
-                "Requests that failed authentication, by reason.",
-                "reason",
-            )?,
+            unauthenticated: declare_unauthenticated(declare, labels)?,
             unsigned_headers: declare.gauges(
                 "unsigned_headers",
                 "Headers that the bridge believes although the source's signature does not cover them, by source.",
@@ -102,18 +109,20 @@ impl IngressMetrics {
         })
     }
 
-    /// Counts an event that the bridge stored for the first time.
-    pub fn accepted(&self) {
-        self.accepted.inc();
+    /// Counts the accepted events of a request: `new` events that the bridge stored for the first time, and `duplicates`
+    /// with the same id and the same content as an event in the store. `at` is the current time in seconds since the Unix
+    /// epoch.
+    pub fn accepted(&self, source: &str, new: usize, duplicates: usize, at: i64) {
+        let counts = [(&self.accepted, new), (&self.duplicates, duplicates)];
+        for (counter, events) in counts {
+            let events = u64::try_from(events).unwrap_or(u64::MAX);
+            counter.with_label_values(&[source]).inc_by(events);
+        }
+        self.last_event_at.with_label_values(&[source]).set(at);
     }
 
-    /// Counts a repeated event: the store already contains an event with the same id and the same content.
-    pub fn duplicate(&self) {
-        self.duplicates.inc();
-    }
-
-    /// Counts a new event for which the bridge sends nothing. The caller must also call [`Self::accepted`] for this
-    /// event.
+    /// Counts a new event for which the bridge sends nothing. The caller must also count this event with
+    /// [`Self::accepted`].
     pub fn ignored(&self, reason: &'static str) {
         self.ignored.count(reason);
     }
@@ -123,8 +132,8 @@ impl IngressMetrics {
         self.empty.with_label_values(&[source]).inc();
     }
 
-    /// Counts new events of a source that the bridge parked because they are invalid. The caller must also call
-    /// [`Self::accepted`] for each of these events.
+    /// Counts new events of a source that the bridge parked because they are invalid. The caller must also count
+    /// these events with [`Self::accepted`].
     pub fn invalid(&self, source: &str, events: usize) {
         self.invalid
             .with_label_values(&[source])
@@ -168,6 +177,8 @@ impl IngressMetrics {
         for problem in problems {
             self.rejected.with_label_values(&[problem, source]);
         }
+        self.accepted.with_label_values(&[source]);
+        self.duplicates.with_label_values(&[source]);
         self.invalid.with_label_values(&[source]);
         self.skipped_fields.with_label_values(&[source]);
         self.over_rate_quota.with_label_values(&[source]);
@@ -188,6 +199,8 @@ impl IngressMetrics {
     /// Removes the series of a source that the bridge does not have any more.
     pub fn remove_source(&self, source: &str) {
         let counters = [
+            &self.accepted,
+            &self.duplicates,
             &self.invalid,
             &self.skipped_fields,
             &self.over_rate_quota,
@@ -199,7 +212,12 @@ impl IngressMetrics {
             // Not every source has every series.
             let _missing: Result<(), _> = counter.remove_label_values(&[source]);
         }
-        for gauge in [&self.unsigned_headers, &self.storage_quota_bytes] {
+        let gauges = [
+            &self.unsigned_headers,
+            &self.storage_quota_bytes,
+            &self.last_event_at,
+        ];
+        for gauge in gauges {
             let _missing: Result<(), _> = gauge.remove_label_values(&[source]);
         }
         for problem in counts_by(&self.rejected, PROBLEM).keys() {
@@ -229,12 +247,25 @@ impl IngressMetrics {
     /// Returns the current values of these metrics.
     pub fn snapshot(&self) -> IngressSnapshot {
         IngressSnapshot {
-            accepted: self.accepted.get(),
-            duplicates: self.duplicates.get(),
+            accepted: counts(&self.accepted).values().sum(),
+            duplicates: counts(&self.duplicates).values().sum(),
             ignored: self.ignored.snapshot(),
             empty: counts(&self.empty).values().sum(),
             rejected: counts_by(&self.rejected, PROBLEM),
             unauthenticated: counts(&self.unauthenticated),
         }
     }
+}
+
+/// Declares the counter with each reason, so that an alert sees the first failure as an increase.
+fn declare_unauthenticated(
+    declare: &Declare<'_>,
+    labels: LabelSets,
+) -> prometheus::Result<IntCounterVec> {
+    let help = "Requests that failed authentication, by reason.";
+    let counter = declare.counters("unauthenticated_total", help, "reason")?;
+    for reason in labels.denials {
+        counter.with_label_values(&[reason]);
+    }
+    Ok(counter)
 }

@@ -311,6 +311,8 @@ mod tests {
     fn access(operators: Operators) -> Access {
         let labels = LabelSets {
             destination_states: &[],
+            destination_modes: &[],
+            denials: &[],
             end_states: &[],
             ignore_reasons: &[],
             store_conditions: &[],

@@ -12,7 +12,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::{
-    CustomerErasure, JournalError, RecordCounts, RecordCursor, SealingStatus, StoreFuture,
+    CustomerErasure, JournalError, RecordCounts, RecordCursor, SealingStatus, StoreFigures,
+    StoreFuture,
 };
 use crate::sealing::KeyRing;
 
@@ -61,6 +62,9 @@ pub trait Lifecycle: Send + Sync + fmt::Debug {
         &self,
         from: RecordCursor,
     ) -> StoreFuture<'_, (RecordCounts, Option<RecordCursor>)>;
+    /// Returns the size of the store on its disk and the work of the store. Never waits: the store publishes the sizes
+    /// several times a second.
+    fn figures(&self) -> StoreFigures;
     /// Finishes the operations that callers have started, then closes the store. Every later operation returns
     /// [`Error::Closed`](super::Error::Closed).
     fn close(&self);

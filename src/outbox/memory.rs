@@ -19,7 +19,7 @@ use super::{
     ErasureStep, Error, FieldOrigin, Inbox, Inspection, JournalError, LaneKey, Lanes, Ledger,
     Lifecycle, LoadedEntries, LoadedLane, Lookup, NewEntry, Pick, Receipt, RecordCounts,
     RecordCursor, Replay, SealingStatus, Setting, Settings, Settled, Settlement, State,
-    StoreCondition, StoreFuture, VersionReset, Withdrawal, Withdrawn,
+    StoreCondition, StoreFigures, StoreFuture, VersionReset, Withdrawal, Withdrawn,
 };
 use crate::event::SourceName;
 use crate::imprint::CustomerRef;
@@ -306,6 +306,10 @@ impl Lifecycle for MemoryOutbox {
         _from: RecordCursor,
     ) -> StoreFuture<'_, (RecordCounts, Option<RecordCursor>)> {
         Box::pin(ready(Ok((RecordCounts::default(), None))))
+    }
+
+    fn figures(&self) -> StoreFigures {
+        StoreFigures::default()
     }
 
     fn close(&self) {}

@@ -67,6 +67,7 @@ mod operator;
 mod origin;
 mod payload;
 mod prune;
+mod published;
 mod rebind;
 mod receipt;
 mod records;

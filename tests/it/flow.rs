@@ -201,7 +201,7 @@ fn a_refusal_lists_every_error_and_no_value() {
         assert_eq!(listed, expected);
         assert!(!format!("{answer:?}").contains("canary"), "{}", answer.body);
     }
-    assert_eq!(app.metric("accepted_total"), Some(0.0));
+    assert_eq!(app.metric("accepted_total{source=\"crm\"}"), Some(0.0));
     assert_eq!(app.imprint.calls().len(), 0);
 }
 
@@ -586,6 +586,32 @@ fn an_event_accepted_in_an_outage_is_delivered_after_a_restart() {
 
 // === operations ===
 
+/// FAULTS N891: the metrics show the size of the store, the free space of its disk, the commits, and the mode.
+#[test]
+fn the_metrics_show_the_store_and_the_mode() {
+    const TOKEN: &str = "token-of-the-operator-of-this-test-0123456789";
+    let app = TestApp::setup().operator("alice", TOKEN).start();
+    app.accept(&email("e1", "c1", 1));
+    app.wait_until("e1", "delivered");
+    app.wait_for("the sizes are known", |app| {
+        app.metric("store_free_bytes").is_some()
+    });
+    for size in ["store_free_bytes", "store_file_bytes"] {
+        assert!(app.metric(size) > Some(0.0), "{size}");
+    }
+    assert!(app.metric("store_log_bytes").is_some());
+    let commits = app.metric("store_commits_total").unwrap();
+    assert!(commits >= 2.0, "the event and its settlement: {commits}");
+    assert!(app.metric("store_commit_commands_total") >= Some(commits));
+    assert!(app.metric("store_commit_seconds_total") > Some(0.0));
+    let mode = |mode: &str| app.metric(&format!("destination_mode{{mode=\"{mode}\"}}"));
+    assert_eq!((mode("open"), mode("paused")), (Some(1.0), Some(0.0)));
+    let pause = json!({"mode": "paused"});
+    let paused = app.ask_operator(TOKEN, "POST /admin/v1/destination", &pause);
+    assert_eq!(paused.status, 200, "{}", paused.body);
+    assert_eq!((mode("open"), mode("paused")), (Some(0.0), Some(1.0)));
+}
+
 /// FAULTS V5, X54, K11
 #[test]
 fn health_is_local_and_the_metrics_page_has_no_personal_data() {
@@ -605,10 +631,14 @@ fn health_is_local_and_the_metrics_page_has_no_personal_data() {
     app.imprint.sandbox.clear_faults();
     app.wait_until("canary-id", "delivered");
     app.wait_until("crm-evt-000017", "delivered");
-    assert_eq!(app.metric("accepted_total"), Some(2.0));
+    assert_eq!(app.metric("accepted_total{source=\"crm\"}"), Some(2.0));
     assert_eq!(app.metric("ended_total{state=\"delivered\"}"), Some(2.0));
     assert_eq!(app.metric("attempts_total{outcome=\"applied\"}"), Some(2.0));
     assert_eq!(app.metric("oldest_waiting_seconds"), Some(0.0));
+    let now = imprint_bridge::time::Clock::machine().now().as_millis() / 1000;
+    let last = app.metric("last_event_timestamp_seconds{source=\"crm\"}");
+    let last: i64 = format!("{}", last.unwrap()).parse().unwrap();
+    assert!((now - last).abs() < 60, "{last} and {now}");
     let page = app.ops_get("/metrics").body;
     for secret in [
         "canary",

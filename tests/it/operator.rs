@@ -320,7 +320,7 @@ fn a_discard_needs_a_reason_and_erases_the_entry() {
         app.post("/entries/replay", &json!({"ids": [entry]}))["replayed"],
         json!([])
     );
-    let accepted = app.0.metric("accepted_total");
+    let accepted = app.0.metric("accepted_total{source=\"crm\"}");
     let depth = ["parked_entries", "waiting_entries"].map(|name| app.0.metric(name).unwrap());
     assert_eq!((accepted, depth), (Some(1.0), [0.0, 0.0]));
 }

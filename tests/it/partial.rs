@@ -224,7 +224,10 @@ fn an_invalid_event_is_parked_and_the_others_are_delivered() {
     let metric = |name: &str| app.app.metric(name);
     assert_eq!(metric("parked_invalid_total{source=\"list\"}"), Some(1.0));
     assert_eq!(
-        (metric("parked_entries"), metric("accepted_total")),
+        (
+            metric("parked_entries"),
+            metric("accepted_total{source=\"list\"}")
+        ),
         (Some(1.0), Some(3.0))
     );
     let refused = "refused_total{problem=\"unmappable\",source=\"list\"}";

@@ -370,7 +370,7 @@ fn a_reload_under_load_loses_nothing() {
         let ended = ["delivered", "superseded"];
         let ended = ended.map(|state| app.metric(&format!("ended_total{{state=\"{state}\"}}")));
         let ended: f64 = ended.into_iter().flatten().sum();
-        app.metric("accepted_total") == Some(ended) && usize_of(ended) == sent
+        app.metric("accepted_total{source=\"probe\"}") == Some(ended) && usize_of(ended) == sent
     });
     for sender in 0..SENDERS {
         let email = app.imprint.email(&format!("C-{sender}")).unwrap();

@@ -181,7 +181,7 @@ fn every_accepted_event_is_counted_as_ended_once() {
         assert!(scenario.soon(|scenario| scenario.status(customer) == "delivered"));
     }
     let ended = scenario.metric("ended_total{state=\"delivered\"}");
-    assert_eq!(ended, scenario.metric("accepted_total"));
+    assert_eq!(ended, scenario.metric("accepted_total{source=\"crm\"}"));
 }
 
 /// FAULTS U37: Imprint applies a timed-out request late, after the delivery of newer values.

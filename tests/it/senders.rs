@@ -39,7 +39,12 @@ const WEAKENINGS: [&str; 18] = [
 ];
 
 /// All labels of the metrics page, each with all allowed values. Any other value is new, or came from a request.
-const LABELS: [(&str, &[&str]); 29] = [
+const LABELS: [(&str, &[&str]); 34] = [
+    ("accepted_total/source", &["crm"]),
+    ("duplicates_total/source", &["crm"]),
+    ("last_event_timestamp_seconds/source", &["crm"]),
+    ("destination_mode/mode", &["open", "paused", "shadow"]),
+    ("build_info/version", &[env!("CARGO_PKG_VERSION")]),
     ("refused_total/problem", &PROBLEMS),
     ("refused_total/source", &["crm", ""]),
     ("weakened/weakening", &WEAKENINGS),
@@ -248,7 +253,7 @@ fn the_alerts_of_the_deployment_fire() {
         .unwrap();
     let remarks = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{remarks}");
-    let rules = std::fs::read_to_string(root.join("deploy/prometheus/alerts.yaml")).unwrap();
+    let rules = std::fs::read_to_string(root.join("deploy/monitoring/alerts.yaml")).unwrap();
     let page = page_after_traffic();
     let is_part = |c: char| c.is_ascii_lowercase() || c == '_';
     let words = rules.split(|c| !is_part(c));

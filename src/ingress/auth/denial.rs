@@ -27,6 +27,14 @@ pub enum DenialReason {
 }
 
 impl DenialReason {
+    /// The metric labels of all denial reasons.
+    pub const NAMES: [&'static str; 4] = [
+        Self::Missing.as_str(),
+        Self::Malformed.as_str(),
+        Self::Stale.as_str(),
+        Self::Mismatch.as_str(),
+    ];
+
     /// Returns the metric label of the denial reason.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, ErrorCode, ffi};
 
 use super::draft::{FILE_MODE, beside};
-use super::files::with_ending;
+use super::files::{free, with_ending};
 
 /// The store accepts events only while the disk has this much free space. The space is enough for one group of events
 /// with its index rows, and for the settlements of all lanes in flight.
@@ -123,8 +123,7 @@ impl DiskSpace {
 
     /// Returns the free space of the disk in bytes, or `None` if the disk does not report its free space.
     pub(super) fn free(&self) -> Option<u64> {
-        let disk = rustix::fs::statvfs(&self.folder).ok()?;
-        disk.f_bavail.checked_mul(disk.f_frsize)
+        free(&self.folder)
     }
 }
 

@@ -127,6 +127,12 @@ impl StoreFiles {
         &self.canonical
     }
 
+    /// Returns the sizes of the store file and of the log, and the free space of the disk, in bytes.
+    pub(super) fn sizes(&self) -> [Option<u64>; 3] {
+        let free = self.canonical.parent().and_then(free);
+        [self.database.length(), self.log.length(), free]
+    }
+
     /// Returns the path of the first file that was deleted, renamed, replaced, shortened or overwritten.
     pub(super) fn displaced(&self) -> Option<(&Path, FileFault)> {
         if !self.is_at_its_path() {
@@ -193,6 +199,12 @@ impl StoreFiles {
             }
         }
     }
+}
+
+/// Returns the free space of the disk with this folder in bytes, or `None` if the disk does not report its free space.
+pub(super) fn free(folder: &Path) -> Option<u64> {
+    let disk = rustix::fs::statvfs(folder).ok()?;
+    disk.f_bavail.checked_mul(disk.f_frsize)
 }
 
 /// Returns the path of a file beside the store: the path of the store, followed by an ending such as `-wal`.

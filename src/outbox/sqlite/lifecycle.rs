@@ -13,7 +13,7 @@ use super::writer::job::{Wakes, WriterCommand};
 use super::{SqliteOutbox, journaled, records};
 use crate::outbox::{
     CopyRefusal, CustomerErasure, JournalError, Lifecycle, RecordCounts, RecordCursor,
-    SealingStatus, StoreCondition, StoreFuture,
+    SealingStatus, StoreCondition, StoreFigures, StoreFuture,
 };
 use crate::sealing::KeyRing;
 
@@ -68,6 +68,10 @@ impl Lifecycle for SqliteOutbox {
         from: RecordCursor,
     ) -> StoreFuture<'_, (RecordCounts, Option<RecordCursor>)> {
         self.read(move |store, _| records::count(store, from))
+    }
+
+    fn figures(&self) -> StoreFigures {
+        self.shared.figures.read()
     }
 
     fn close(&self) {

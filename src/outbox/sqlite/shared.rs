@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
+use super::published::PublishedFigures;
 use super::watch::CHECK_EVERY;
 use crate::event::SourceName;
 use crate::outbox::waiters::Waiters;
@@ -23,6 +24,7 @@ pub(super) struct SharedState {
     intake: AtomicUsize,
     /// The total size of the events in the queue of the writer thread. The maximum is [`INTAKE_BYTES_MAX`].
     intake_bytes: AtomicUsize,
+    pub(super) figures: PublishedFigures,
     pub(super) waiters: Waiters,
     pub(super) woken: Notify,
     /// Notifies the callers that wait for an answer, once in [`CHECK_EVERY`].

@@ -56,6 +56,7 @@ fn look(files: &StoreFiles, shared: &SharedState, stop: &Receiver<()>) {
         shared.looks.start();
         files.compare_idle(&shared.groups);
         let displaced = files.displaced();
+        shared.figures.sizes(files.sizes());
         shared.looks.finish();
         report_file(shared, displaced);
     }

@@ -23,6 +23,7 @@ use super::store_connection::StoreConnection;
 use super::{append, open, settle, watch};
 use crate::failpoint::{self, CrashPoint, Fault};
 use crate::outbox::{Appended, EntryId, Error, Settled, State, StoreCondition};
+use crate::time::Clock;
 
 mod command;
 mod copy;
@@ -35,7 +36,7 @@ use command::{Command, Isolation};
 pub(super) use copy::CopyJob;
 use group::CommitGroup;
 use job::{ActJob, ActState, AppendJob, ClaimJob, Finished, SettleJob, Wakes, WriterCommand};
-use job::{failed, send, stops_the_store};
+use job::{answer_appends, failed, refuse_appends, refuse_settles, send, stops_the_store};
 pub(super) use sealing::KeysJob;
 
 pub(super) struct Writer<'a> {
@@ -48,6 +49,8 @@ pub(super) struct Writer<'a> {
     files: Arc<StoreFiles>,
     disk_has_space: bool,
     shared: Arc<SharedState>,
+    /// Measures the commits.
+    clock: Clock,
     claimed: ClaimedLanes,
     decoded: DecodeCache,
     counts: Counts,
@@ -83,6 +86,7 @@ impl<'a> Writer<'a> {
             files,
             disk_has_space: true,
             shared,
+            clock: Clock::machine(),
             claimed: ClaimedLanes::new(opened.owner, opened.bounds),
             decoded: DecodeCache::default(),
             counts,
@@ -186,7 +190,11 @@ impl<'a> Writer<'a> {
             let events: usize = group.appends.iter().map(|append| append.batch.len()).sum();
             // Free the queue space before the answers: a caller can send its next command as soon as it has its answer.
             self.shared.dequeued(events, group.bytes);
+            let commands = group.appends.len() + group.settles.len();
+            let started = self.clock.monotonic();
             self.write(group.appends, group.settles)?;
+            let took = self.clock.monotonic().saturating_sub(started);
+            self.shared.figures.committed(commands, took);
         }
         if !group.erasures.is_empty() {
             self.erase(group.erasures)?;
@@ -373,26 +381,5 @@ impl<'a> Writer<'a> {
         }
         self.shared.waiters.settle(&result.ended);
         self.shared.woken.notify_waiters();
-    }
-}
-
-fn answer_appends(
-    appends: impl IntoIterator<Item = AppendJob>,
-    appended: impl IntoIterator<Item = Result<Appended, Error>>,
-) {
-    for (append, appended) in appends.into_iter().zip(appended) {
-        send(append.reply, appended);
-    }
-}
-
-fn refuse_appends(appends: impl IntoIterator<Item = AppendJob>, error: &Error) {
-    for append in appends {
-        send(append.reply, Err(error.clone()));
-    }
-}
-
-fn refuse_settles(settles: impl IntoIterator<Item = SettleJob>, error: &Error) {
-    for settle in settles {
-        send(settle.reply, Err(error.clone()));
     }
 }

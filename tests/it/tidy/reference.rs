@@ -1,5 +1,5 @@
-//! Writes and checks the page `config/REFERENCE.md`: every problem type, every message of `check`, every reason and every
-//! bound, with its cause and its remedy.
+//! Writes and checks the page `config/REFERENCE.md`: every problem type, every message of `check`, every reason, every
+//! bound and every metric, with its cause and its remedy.
 //!
 //! The explanations stand in `src/reference`, and the bounds in the constants of the code. To write the page, run this
 //! test with the environment variable `WRITE_REFERENCE=1`.
@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 
+use imprint_bridge::metrics::{LabelSets, LogCounters, Metrics};
 use imprint_bridge::outbox::ParkReason;
 use imprint_bridge::reference::{
     ADMIN_PROBLEMS, CONNECTIONS, DENIALS, IGNORED, JSON_RULES, MessageExplanation, PARKED,
@@ -20,7 +21,7 @@ use super::{assert_none, bounds, literals};
 const PAGE: &str = "config/REFERENCE.md";
 const INTRODUCTION: &str = "# Reference
 
-This page explains every message of the bridge, and lists every bound. A test writes the page from the code: to change
+This page explains every message of the bridge, and lists every bound and every metric. A test writes the page from the code: to change
 an explanation, edit `src/reference`. `imprint-bridge reference TEXT` prints the rows that contain a text.
 ";
 
@@ -197,7 +198,38 @@ fn page() -> String {
         let meaning = cell(&bound.meaning);
         writeln!(page, "| `{}` | {} | {meaning} |", bound.name, bound.value).unwrap();
     }
+    metric_section(&mut page);
     page
+}
+
+/// Adds the table of all metrics, from their declarations.
+fn metric_section(page: &mut String) {
+    let text = "`GET /metrics` on the second listener prints these metrics. The values of each label come from a fixed set, or are the names of the configured sources.";
+    heading(page, "Metrics", text);
+    page.push_str("| metric | type | labels | meaning |\n|---|---|---|---|\n");
+    let labels = LabelSets {
+        destination_states: &[],
+        destination_modes: &[],
+        denials: &[],
+        end_states: &[],
+        ignore_reasons: &[],
+        store_conditions: &[],
+        weakenings: &[],
+    };
+    let log = LogCounters {
+        dropped: || 0,
+        left_out: || 0,
+    };
+    for row in Metrics::new(labels, log).unwrap().rows() {
+        let labels: Vec<String> = row.labels.iter().map(|label| code(label)).collect();
+        let (labels, meaning) = (labels.join(", "), cell(&row.help));
+        writeln!(
+            page,
+            "| `{}` | {} | {labels} | {meaning} |",
+            row.name, row.kind
+        )
+        .unwrap();
+    }
 }
 
 fn problem_section(

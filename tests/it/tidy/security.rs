@@ -6,7 +6,7 @@ use std::fs;
 use super::source::{files_below, root};
 
 /// The pages, in the folder `deploy`.
-const PAGES: [&str; 2] = ["SECURITY.md", "ASVS.md"];
+const PAGES: [&str; 3] = ["SECURITY.md", "ASVS.md", "RUNBOOK.md"];
 /// The first parts of paths that the pages name.
 const TOP: [&str; 5] = ["src/", "tests/", "deploy/", "config/", "schemas/"];
 /// The files in the top folder that the pages name.
@@ -39,7 +39,7 @@ impl Names {
         let files = files_below(&root().join("src")).into_iter();
         Self {
             settings,
-            alerts: read("deploy/prometheus/alerts.yaml"),
+            alerts: read("deploy/monitoring/alerts.yaml"),
             sources: files
                 .map(|file| fs::read_to_string(file).unwrap())
                 .collect(),
@@ -63,6 +63,7 @@ impl Names {
             return root().join(span).exists();
         }
         if let Some(metric) = span.strip_prefix("imprint_bridge_") {
+            let metric = metric.split('{').next().unwrap_or_default();
             return self.sources.contains(&format!("\"{metric}\""));
         }
         if span.starts_with("ImprintBridge") {
@@ -151,6 +152,7 @@ fn a_name_that_does_not_exist_is_noticed() {
         ("imprint.key_file", true),
         ("imprint.key", false),
         ("imprint_bridge_accepted_total", true),
+        ("imprint_bridge_accepted_total{source=\"crm\"}", true),
         ("imprint_bridge_none_total", false),
         ("ImprintBridgeStopped", true),
         ("ImprintBridgeStop", false),
@@ -160,4 +162,42 @@ fn a_name_that_does_not_exist_is_noticed() {
     }
     let found: Vec<&str> = links("[a](b.md#c) and [d](../e.md)").collect();
     assert_eq!(found, ["b.md", "../e.md"]);
+}
+
+/// FAULTS N890: each alert has a section in the runbook, a link to it, and a test in which it fires.
+#[test]
+fn every_alert_has_a_runbook_and_a_test() {
+    let alerts = read("deploy/monitoring/alerts.yaml");
+    let (runbook, tests) = (
+        read("deploy/RUNBOOK.md"),
+        read("tests/deploy/alerts_test.yaml"),
+    );
+    let mut names = BTreeSet::new();
+    let mut wrong = Vec::new();
+    for rule in alerts.split("- alert: ").skip(1) {
+        let name = rule.lines().next().unwrap().trim();
+        names.insert(name);
+        let section = format!("\n## {name}\n");
+        let link = format!("runbook_url: deploy/RUNBOOK.md#{}\n", name.to_lowercase());
+        let fires = |case: &str| {
+            case.lines().next() == Some(name) && case.contains("exp_alerts:\n          - ")
+        };
+        let checks = [
+            ("section", runbook.contains(&section)),
+            ("link", rule.contains(&link)),
+            ("test", tests.split("- alertname: ").any(fires)),
+        ];
+        let missing = checks.into_iter().filter(|(_, is_there)| !is_there);
+        wrong.extend(missing.map(|(what, _)| format!("{name} has no {what}")));
+    }
+    for section in runbook.split("\n## ").skip(1) {
+        let name = section.lines().next().unwrap();
+        if name.starts_with("ImprintBridge") && !names.contains(name) {
+            wrong.push(format!("the runbook explains {name}, which is no alert"));
+        }
+        if name.starts_with("ImprintBridge") && !section.contains("- **Over when:**") {
+            wrong.push(format!("{name} does not say when it is over"));
+        }
+    }
+    super::assert_none(&wrong);
 }

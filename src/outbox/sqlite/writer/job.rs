@@ -239,6 +239,30 @@ pub(super) fn stops_the_store(error: &rusqlite::Error) -> bool {
     !(is_read || is_about_content)
 }
 
+/// Answers appends after their commit.
+pub(super) fn answer_appends(
+    appends: impl IntoIterator<Item = AppendJob>,
+    appended: impl IntoIterator<Item = Result<Appended, Error>>,
+) {
+    for (append, appended) in appends.into_iter().zip(appended) {
+        send(append.reply, appended);
+    }
+}
+
+/// Answers appends that changed nothing.
+pub(super) fn refuse_appends(appends: impl IntoIterator<Item = AppendJob>, error: &Error) {
+    for append in appends {
+        send(append.reply, Err(error.clone()));
+    }
+}
+
+/// Answers settlements that changed nothing.
+pub(super) fn refuse_settles(settles: impl IntoIterator<Item = SettleJob>, error: &Error) {
+    for settle in settles {
+        send(settle.reply, Err(error.clone()));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
