@@ -254,15 +254,56 @@ fn the_alerts_of_the_deployment_fire() {
     let remarks = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{remarks}");
     let rules = std::fs::read_to_string(root.join("deploy/monitoring/alerts.yaml")).unwrap();
-    let page = page_after_traffic();
+    assert_metrics_exist(&rules, &page_after_traffic());
+}
+
+/// FAULTS N892: each query of the dashboard is valid, and the bridge has each metric in it.
+#[test]
+fn the_queries_of_the_dashboard_find_metrics() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let dashboard = std::fs::read_to_string(root.join("deploy/monitoring/dashboard.json")).unwrap();
+    let dashboard: Value = serde_json::from_str(&dashboard).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap().iter();
+    let targets = panels.filter_map(|panel| panel["targets"].as_array());
+    let queries = targets.flatten().map(|target| {
+        let query = target["expr"].as_str().unwrap();
+        let query = query.replace("$__rate_interval", "5m");
+        query.replace("$instance", "bridge-0")
+    });
+    let queries: Vec<String> = queries.collect();
+    assert!(queries.len() > 20, "{queries:?}");
+    let folder = tempfile::tempdir().unwrap();
+    let rules = folder.path().join("rules.yaml");
+    let records = queries.iter().enumerate().map(|(number, query)| {
+        json!({"record": "query", "labels": {"number": number.to_string()}, "expr": query})
+    });
+    let records: Vec<Value> = records.collect();
+    let groups = json!({"groups": [{"name": "dashboard", "rules": records}]});
+    std::fs::write(&rules, groups.to_string()).unwrap();
+    let output = Command::new(promtool())
+        .args(["check", "rules"])
+        .arg(&rules)
+        .output()
+        .unwrap();
+    let remarks = [output.stdout, output.stderr].concat();
+    let remarks = String::from_utf8_lossy(&remarks);
+    assert!(output.status.success(), "{remarks}");
+    assert_metrics_exist(&queries.join("\n"), &page_after_traffic());
+}
+
+/// Asserts that the metrics page has each metric that a text names.
+fn assert_metrics_exist(text: &str, page: &str) {
     let is_part = |c: char| c.is_ascii_lowercase() || c == '_';
-    let words = rules.split(|c| !is_part(c));
+    let words = text.split(|c| !is_part(c));
     let metrics: Vec<&str> = words
         .filter(|word| word.starts_with("imprint_bridge_"))
         .collect();
     assert!(!metrics.is_empty());
     for metric in metrics {
-        assert!(page.contains(&format!("# TYPE {metric} ")), "{metric}");
+        let parts = ["_bucket", "_sum", "_count"];
+        let mut parts = parts.iter().filter_map(|part| metric.strip_suffix(part));
+        let family = parts.next().unwrap_or(metric);
+        assert!(page.contains(&format!("# TYPE {family} ")), "{metric}");
     }
 }
 
