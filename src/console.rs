@@ -31,6 +31,7 @@ use crate::ops::Access;
 mod assets;
 mod change;
 mod change_form;
+mod destination;
 mod entries;
 mod entry;
 mod entry_filter;
@@ -78,6 +79,8 @@ impl Console {
             .route("/entries/change", web::post().to(change::apply))
             .route("/entries/{number}", web::get().to(entry::show))
             .route("/entries/{number}/reveal", web::post().to(entry::reveal))
+            .route("/destination", web::get().to(destination::show))
+            .route("/destination", web::post().to(destination::set_mode))
             .route("/login", web::get().to(login::show))
             .route("/login", web::post().to(login::log_in))
             .route("/logout", web::post().to(login::log_out))

@@ -13,7 +13,7 @@ use super::problem::ConsoleProblem;
 use super::visitor::Visitor;
 use crate::ops::{AdminProblem, receive_body};
 
-/// The maximum length of a form of the console. The longest field is a reason.
+/// The maximum length of a form of the console. The longest form has the numbers of the entries of one change.
 pub(super) const FORM_BYTES_MAX: usize = 16 * 1024;
 
 /// A form of a logged-in operator, with the fields of the form.

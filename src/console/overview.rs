@@ -49,17 +49,10 @@ pub(super) async fn show(
     figures: web::Data<Figures>,
     health: web::Data<Health>,
 ) -> PageResult {
-    let now = operations.clock.now();
     let operator = visitor.operator();
     let figures = figures.snapshot().await;
-    let situation = Situation {
-        has_store: health.has_store(),
-        destination: operations.destination(operator),
-        mode_change: mode_change(&operations, operator).await?,
-        waiting: figures.store.waiting,
-        oldest_waiting: figures.store.oldest_waiting,
-        now,
-    };
+    let situation = situation(&operations, operator, (&figures, &health)).await?;
+    let now = situation.now;
     let refused = operations.source_set(operator).refused;
     let last_delivery = figures.dispatch.last_delivered_at_seconds;
     let last_delivery = last_delivery.map(|at| Timestamp::from_millis(at.saturating_mul(1000)));
@@ -75,6 +68,22 @@ pub(super) async fn show(
         weakenings: operations.weakenings(operator),
         last_delivery: last_delivery.map(|at| TimeText::of(at, now)),
         version: env!("CARGO_PKG_VERSION"),
+    })
+}
+
+/// Returns everything that the sentence about the bridge depends on.
+pub(super) async fn situation(
+    operations: &Operations,
+    operator: &Operator,
+    (figures, health): (&MetricsSnapshot, &Health),
+) -> Result<Situation, operate::Error> {
+    Ok(Situation {
+        has_store: health.has_store(),
+        destination: operations.destination(operator),
+        mode_change: mode_change(operations, operator).await?,
+        waiting: figures.store.waiting,
+        oldest_waiting: figures.store.oldest_waiting,
+        now: operations.clock.now(),
     })
 }
 

@@ -17,15 +17,17 @@ pub(super) type PageResult = Result<HttpResponse, ConsoleProblem>;
 pub(super) enum Section {
     Overview,
     Entries,
+    Destination,
 }
 
 impl Section {
-    const ALL: [Self; 2] = [Self::Overview, Self::Entries];
+    const ALL: [Self; 3] = [Self::Overview, Self::Entries, Self::Destination];
 
     const fn title(self) -> &'static str {
         match self {
             Self::Overview => "Overview",
             Self::Entries => "Entries",
+            Self::Destination => "Destination",
         }
     }
 
@@ -41,6 +43,7 @@ impl Section {
         match self {
             Self::Overview => "/",
             Self::Entries => "/entries",
+            Self::Destination => "/destination",
         }
     }
 }

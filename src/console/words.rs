@@ -80,6 +80,12 @@ pub(super) fn grouped(number: u64) -> String {
     text
 }
 
+/// Returns a rate with at most one decimal.
+pub(super) fn rate_text(rate: f64) -> String {
+    let text = format!("{rate:.1}");
+    text.strip_suffix(".0").unwrap_or(&text).to_owned()
+}
+
 /// Returns a number with its noun, such as `1 entry` or `1,204 entries`.
 pub(super) fn counted(number: u64, [one, several]: [&str; 2]) -> String {
     let noun = if number == 1 { one } else { several };
@@ -130,6 +136,10 @@ mod tests {
         assert_eq!(grouped(0), "0");
         assert_eq!(grouped(999), "999");
         assert_eq!(grouped(1_234_567), "1,234,567");
+        assert_eq!(
+            (rate_text(20.0), rate_text(2.54)),
+            ("20".to_owned(), "2.5".to_owned())
+        );
         assert_eq!(counted(1, ["entry", "entries"]), "1 entry");
         assert_eq!(counted(1_204, ["entry", "entries"]), "1,204 entries");
     }

@@ -18,7 +18,7 @@ use tokio::sync::futures::Notified;
 use self::limiter::SendLimiter;
 use super::breaker::{Attribution, DestinationState};
 use super::evidence::{Blame, SavedEvidence};
-use super::pace::Rate;
+use super::pace::{PresentRate, Rate};
 use crate::imprint::ImprintId;
 use crate::outbox::{Absence, KeyMark, LaneId};
 use crate::time::Timestamp;
@@ -168,6 +168,11 @@ impl Destination {
     /// Returns whether a rate limit is configured.
     pub const fn is_paced(&self) -> bool {
         self.is_paced
+    }
+
+    /// Returns the configured and the present rate of requests. Returns `None` if no rate limit is configured.
+    pub fn present_rate(&self, now: Timestamp) -> Option<PresentRate> {
+        self.limiter().present_rate(now)
     }
 
     /// Returns the mode of the destination that the operator set.

@@ -36,6 +36,14 @@ impl Rate {
     }
 }
 
+/// The rate of a token bucket, in requests per second.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PresentRate {
+    pub configured: f64,
+    /// The rate now. It is lower than the configured rate after Imprint has throttled the bridge.
+    pub present: f64,
+}
+
 /// A token bucket for requests to Imprint.
 #[derive(Clone, Debug)]
 pub struct Pace {
@@ -84,6 +92,18 @@ impl Pace {
         }
     }
 
+    /// Returns the configured and the present rate. Returns `None` if the rate is unlimited.
+    pub fn present_rate(&self, now: Timestamp) -> Option<PresentRate> {
+        let Rate::PerSecond(configured) = self.rate else {
+            return None;
+        };
+        let present = configured * self.share_at(now);
+        Some(PresentRate {
+            configured,
+            present,
+        })
+    }
+
     /// Returns the time between two tokens at the configured rate.
     pub fn interval(&self) -> Duration {
         match self.rate {
@@ -108,12 +128,17 @@ impl Pace {
         }
     }
 
+    fn share_at(&self, now: Timestamp) -> f64 {
+        let elapsed = now.since(self.filled_at).as_secs_f64();
+        elapsed.mul_add(SHARE_RISES, self.share).min(1.0)
+    }
+
     /// Adds the tokens for the time since the last call. If somebody has set the clock back, adds and removes nothing.
     fn fill(&mut self, rate: f64, now: Timestamp) {
         let elapsed = now.since(self.filled_at).as_secs_f64();
         let tokens = elapsed.mul_add(rate * self.share, self.tokens);
         self.tokens = tokens.min(burst(rate));
-        self.share = elapsed.mul_add(SHARE_RISES, self.share).min(1.0);
+        self.share = self.share_at(now);
         self.filled_at = now.max(self.filled_at);
     }
 }

@@ -10,7 +10,7 @@ use super::{Clearance, OperatorMode, ShadowRecord};
 use crate::dispatch::breaker::{Admission, DestinationState};
 use crate::dispatch::evidence::{Evidence, SavedEvidence};
 use crate::dispatch::lane_exchange::ImprintCall;
-use crate::dispatch::pace::{Pace, Rate};
+use crate::dispatch::pace::{Pace, PresentRate, Rate};
 use crate::event::SourceName;
 use crate::imprint::ImprintId;
 use crate::outbox::{Absence, KeyMark, LaneId};
@@ -95,6 +95,10 @@ impl SendLimiter {
 
     pub(super) const fn state(&self) -> DestinationState {
         self.state
+    }
+
+    pub(super) fn present_rate(&self, now: Timestamp) -> Option<PresentRate> {
+        self.pace.present_rate(now)
     }
 
     pub(super) const fn mode(&self) -> OperatorMode {

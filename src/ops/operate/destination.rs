@@ -2,9 +2,10 @@
 
 use serde_json::Value;
 
-use super::{AUDIT_PAGE_MAX, Error, Operations, Operator, Role};
+use super::{AUDIT_PAGE_MAX, Error, Operations, Operator, Reason, Role};
 use crate::dispatch::breaker::DestinationState;
 use crate::dispatch::destination::{OperatorMode, StateChange};
+use crate::dispatch::pace::PresentRate;
 use crate::event::Visibility;
 use crate::outbox::{AuditRecord, Setting};
 use crate::time::Timestamp;
@@ -55,6 +56,11 @@ impl Operations {
         }
     }
 
+    /// Returns the configured and the present rate of requests to Imprint. Returns `None` if no rate limit is configured.
+    pub fn present_rate(&self, _operator: &Operator) -> Option<PresentRate> {
+        self.destination.present_rate(self.clock.now())
+    }
+
     /// Returns the audit record of the latest change of the mode, if it is one of the newest records of the audit log.
     ///
     /// # Errors
@@ -80,13 +86,13 @@ impl Operations {
         &self,
         operator: &Operator,
         mode: OperatorMode,
-        reason: Option<String>,
+        reason: Option<Reason>,
     ) -> Result<DestinationView, Error> {
         operator.require(Role::Operator)?;
         let before = self.destination.mode();
         let target = format!("{} to {}", before.as_str(), mode.as_str());
         let mut event = self.audit_event(operator, MODE, target);
-        event.reason = reason;
+        event.reason = reason.map(Reason::into_text);
         let now = event.at;
         self.outbox.append_audit(event).await?;
         self.outbox

@@ -1,0 +1,211 @@
+//! The destination: the state of sending to Imprint, its cause, the rate limit, and the mode that an operator sets.
+
+use actix_web::{HttpResponse, web};
+use askama::Template;
+use serde::Deserialize;
+
+use super::Console;
+use super::form::Form;
+use super::login::see;
+use super::overview::situation;
+use super::page::{Frame, PageResult, Section, page};
+use super::sentence::{ModeChange, Sentence, sentence};
+use super::visitor::Visitor;
+use super::words::{TimeText, grouped, rate_text};
+use crate::dispatch::destination::OperatorMode;
+use crate::dispatch::pace::PresentRate;
+use crate::ops::operate::{Operations, Reason, Role, ShadowView};
+use crate::ops::{AdminProblem, Figures, Health};
+use crate::time::Timestamp;
+
+/// The maximum number of requests of the shadow mode on the page.
+const SHADOW_MAX: usize = 50;
+
+#[derive(Template)]
+#[template(path = "destination.html", config = "src/console/askama.toml")]
+struct DestinationPage {
+    frame: Frame,
+    sentence: Sentence,
+    mode: &'static str,
+    mode_change: Option<ModeChangeText>,
+    state: &'static str,
+    since: Option<TimeText>,
+    /// The outcome and the cause of the request that changed the state, in the words of the log.
+    cause: Option<String>,
+    next_try: Option<TimeText>,
+    rate: RateText,
+    in_flight: String,
+    last_delivery: Option<TimeText>,
+    /// The number of requests since the start of the process, by outcome.
+    outcomes: Vec<(String, String)>,
+    /// The modes that the operator may set.
+    choices: Vec<ModeChoice>,
+    shadow: Vec<ShadowText>,
+    shadow_count: String,
+}
+
+/// A change of the mode, as the page writes it.
+struct ModeChangeText {
+    operator: String,
+    reason: Option<String>,
+    at: TimeText,
+}
+
+/// The rate limit: the configured rate, and the present rate if it is lower.
+struct RateText {
+    configured: String,
+    lowered: Option<String>,
+}
+
+/// A button that sets a mode.
+#[derive(Clone, Copy)]
+struct ModeChoice {
+    mode: &'static str,
+    title: &'static str,
+    meaning: &'static str,
+}
+
+/// A request that the bridge did not send because of the shadow mode, with masked values.
+struct ShadowText {
+    at: TimeText,
+    customer: String,
+    operation: &'static str,
+    body: String,
+}
+
+/// Answers `GET /destination`.
+pub(super) async fn show(
+    visitor: Visitor,
+    console: web::Data<Console>,
+    operations: web::Data<Operations>,
+    figures: web::Data<Figures>,
+    health: web::Data<Health>,
+) -> PageResult {
+    let operator = visitor.operator();
+    let figures = figures.snapshot().await;
+    let situation = situation(&operations, operator, (&figures, &health)).await?;
+    let now = situation.now;
+    let destination = &situation.destination;
+    let change = destination.change.as_ref();
+    let cause = change.map(|change| format!("{} {}", change.outcome, change.cause));
+    let last_delivery = figures.dispatch.last_delivered_at_seconds;
+    let last_delivery = last_delivery.map(|at| Timestamp::from_millis(at.saturating_mul(1000)));
+    let shadow = operations.shadow_requests(operator);
+    let outcomes = figures.dispatch.attempts.iter();
+    let outcomes = outcomes.filter(|(_, count)| **count > 0);
+    page(&DestinationPage {
+        frame: Frame::new(&visitor, &console, Section::Destination, now),
+        sentence: sentence(&situation),
+        mode: destination.mode.as_str(),
+        mode_change: situation
+            .mode_change
+            .as_ref()
+            .map(|change| ModeChangeText::of(change, now)),
+        state: destination.state,
+        since: change.map(|change| TimeText::of(change.at, now)),
+        cause: cause.filter(|_| destination.state != "flowing"),
+        next_try: destination.next_try_at.map(|at| TimeText::of(at, now)),
+        rate: RateText::of(operations.present_rate(operator)),
+        in_flight: figures.dispatch.in_flight.to_string(),
+        last_delivery: last_delivery.map(|at| TimeText::of(at, now)),
+        outcomes: outcomes
+            .map(|(outcome, count)| (outcome.replace('_', " "), grouped(*count)))
+            .collect(),
+        choices: match visitor.may(Role::Operator) {
+            true => choices(destination.mode),
+            false => Vec::new(),
+        },
+        shadow_count: grouped(u64::try_from(shadow.len()).unwrap_or(u64::MAX)),
+        shadow: shadow
+            .into_iter()
+            .take(SHADOW_MAX)
+            .map(|request| ShadowText::of(request, now))
+            .collect(),
+    })
+}
+
+/// The fields of the form that sets the mode.
+#[derive(Deserialize)]
+pub(super) struct ModeFields {
+    mode: String,
+    reason: String,
+}
+
+/// Answers `POST /destination`.
+pub(super) async fn set_mode(
+    operations: web::Data<Operations>,
+    form: Form<ModeFields>,
+) -> Result<HttpResponse, super::problem::ConsoleProblem> {
+    let Form { visitor, fields } = form;
+    let mode = OperatorMode::parse(&fields.mode)
+        .ok_or_else(|| AdminProblem::Malformed("choose a mode".to_owned()))?;
+    let reason = Reason::parse(&fields.reason);
+    let set = operations.set_mode(visitor.operator(), mode, reason);
+    set.await?;
+    Ok(see("/destination"))
+}
+
+/// Returns the modes to which an operator can change the present mode.
+fn choices(present: OperatorMode) -> Vec<ModeChoice> {
+    let modes = OperatorMode::ALL.into_iter();
+    let modes = modes.filter(|mode| *mode != present);
+    let choices = modes.map(|mode| {
+        let (title, meaning) = match mode {
+            OperatorMode::Open => (
+                "Send",
+                "The bridge sends requests again, at the configured rate.",
+            ),
+            OperatorMode::Paused => (
+                "Pause",
+                "The bridge accepts and stores events, and sends nothing.",
+            ),
+            OperatorMode::Shadow => (
+                "Shadow mode",
+                "The bridge records the requests on this page, and sends nothing.",
+            ),
+        };
+        ModeChoice {
+            mode: mode.as_str(),
+            title,
+            meaning,
+        }
+    });
+    choices.collect()
+}
+
+impl ModeChangeText {
+    fn of(change: &ModeChange, now: Timestamp) -> Self {
+        Self {
+            operator: change.operator.clone(),
+            reason: change.reason.clone(),
+            at: TimeText::of(change.at, now),
+        }
+    }
+}
+
+impl RateText {
+    fn of(rate: Option<PresentRate>) -> Self {
+        let Some(rate) = rate else {
+            return Self {
+                configured: "no limit".to_owned(),
+                lowered: None,
+            };
+        };
+        let lowered = (rate.present < rate.configured).then(|| rate_text(rate.present));
+        Self {
+            configured: format!("{} requests per second", rate_text(rate.configured)),
+            lowered,
+        }
+    }
+}
+
+impl ShadowText {
+    fn of(request: ShadowView, now: Timestamp) -> Self {
+        Self {
+            at: TimeText::of(request.at, now),
+            customer: request.customer,
+            operation: request.operation,
+            body: format!("{:#}", request.body),
+        }
+    }
+}
