@@ -29,6 +29,7 @@ use self::visitor::{Visitor, is_same_origin};
 use crate::ops::Access;
 
 mod assets;
+mod audit;
 mod change;
 mod change_form;
 mod destination;
@@ -44,6 +45,7 @@ mod overview;
 mod page;
 mod problem;
 mod sentence;
+mod sources;
 mod visitor;
 mod words;
 
@@ -81,6 +83,8 @@ impl Console {
             .route("/entries/{number}/reveal", web::post().to(entry::reveal))
             .route("/destination", web::get().to(destination::show))
             .route("/destination", web::post().to(destination::set_mode))
+            .route("/sources", web::get().to(sources::list))
+            .route("/audit", web::get().to(audit::list))
             .route("/login", web::get().to(login::show))
             .route("/login", web::post().to(login::log_in))
             .route("/logout", web::post().to(login::log_out))

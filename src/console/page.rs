@@ -18,16 +18,26 @@ pub(super) enum Section {
     Overview,
     Entries,
     Destination,
+    Sources,
+    Audit,
 }
 
 impl Section {
-    const ALL: [Self; 3] = [Self::Overview, Self::Entries, Self::Destination];
+    const ALL: [Self; 5] = [
+        Self::Overview,
+        Self::Entries,
+        Self::Destination,
+        Self::Sources,
+        Self::Audit,
+    ];
 
     const fn title(self) -> &'static str {
         match self {
             Self::Overview => "Overview",
             Self::Entries => "Entries",
             Self::Destination => "Destination",
+            Self::Sources => "Sources",
+            Self::Audit => "Audit log",
         }
     }
 
@@ -44,6 +54,8 @@ impl Section {
             Self::Overview => "/",
             Self::Entries => "/entries",
             Self::Destination => "/destination",
+            Self::Sources => "/sources",
+            Self::Audit => "/audit",
         }
     }
 }

@@ -217,6 +217,28 @@ impl Operations {
         Ok(AuditPage { records, is_intact })
     }
 
+    /// Returns at most `limit` audit records before the record with this number, the newest first. Without a number, the
+    /// newest records.
+    ///
+    /// # Errors
+    /// Returns an error if the store fails.
+    pub async fn newest_audit(
+        &self,
+        operator: &Operator,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<AuditPage, Error> {
+        let head = self.outbox.audit_head().await?.record;
+        let end = before.map_or(head, |before| head.min(before.saturating_sub(1)));
+        let count = u64::try_from(limit.clamp(1, AUDIT_PAGE_MAX)).unwrap_or(u64::MAX);
+        let mut page = self
+            .audit(operator, end.saturating_sub(count), limit)
+            .await?;
+        page.records.retain(|record| record.number <= end);
+        page.records.reverse();
+        Ok(page)
+    }
+
     /// Returns the event requests that the event listener denied or refused, of one source or of all sources.
     pub fn denied_requests(&self, _operator: &Operator, source: Option<&str>) -> Vec<DeniedRow> {
         self.denied.rows(source)

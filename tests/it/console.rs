@@ -12,6 +12,7 @@ use crate::support::{TestApp, email};
 mod changes;
 mod destination;
 mod entries;
+mod log;
 mod overview;
 mod sessions;
 

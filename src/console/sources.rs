@@ -1,0 +1,131 @@
+//! The sources: the set that the bridge uses, newer files with errors, and the refused requests by reason.
+
+use std::collections::BTreeMap;
+
+use actix_web::web;
+use askama::Template;
+
+use super::Console;
+use super::page::{Frame, PageResult, Section, page};
+use super::visitor::Visitor;
+use super::words::{TimeText, counted, grouped};
+use crate::http::denied::DeniedRow;
+use crate::ops::Figures;
+use crate::ops::operate::{Operations, SetView};
+use crate::time::Timestamp;
+
+#[derive(Template)]
+#[template(path = "sources.html", config = "src/console/askama.toml")]
+struct SourcesPage {
+    frame: Frame,
+    since: TimeText,
+    /// The digest of the files. `None` if the bridge cannot look at the files.
+    digest: Option<String>,
+    /// The newer files with errors, which the bridge does not use.
+    refused: Option<RefusedText>,
+    accepted: String,
+    duplicates: String,
+    sources: Vec<SourceText>,
+}
+
+/// The newer files of the sources that have errors.
+struct RefusedText {
+    since: TimeText,
+    errors: Vec<String>,
+}
+
+/// A source with its refused requests.
+struct SourceText {
+    name: String,
+    /// False if no file of the set in use has the source.
+    is_loaded: bool,
+    refusals: String,
+    rows: Vec<RefusalText>,
+}
+
+/// Refused requests with one reason.
+struct RefusalText {
+    count: String,
+    problem: String,
+    reason: String,
+    pointers: Vec<String>,
+    detail: String,
+    last: TimeText,
+}
+
+/// Answers `GET /sources`.
+pub(super) async fn list(
+    visitor: Visitor,
+    console: web::Data<Console>,
+    operations: web::Data<Operations>,
+    figures: web::Data<Figures>,
+) -> PageResult {
+    let operator = visitor.operator();
+    let ingress = figures.snapshot().await.ingress;
+    let set = operations.source_set(operator);
+    let now = operations.clock.now();
+    let refused = set.refused.as_ref().map(|refused| RefusedText {
+        since: TimeText::of(refused.since, now),
+        errors: refused.errors.clone(),
+    });
+    page(&SourcesPage {
+        frame: Frame::new(&visitor, &console, Section::Sources, now),
+        since: TimeText::of(set.since, now),
+        digest: set.digest.clone(),
+        refused,
+        accepted: grouped(ingress.accepted),
+        duplicates: grouped(ingress.duplicates),
+        sources: sources(&set, operations.denied_requests(operator, None), now),
+    })
+}
+
+/// Returns the loaded sources, and then other names that refused requests had.
+fn sources(set: &SetView, denied: Vec<DeniedRow>, now: Timestamp) -> Vec<SourceText> {
+    let mut rows: BTreeMap<String, Vec<DeniedRow>> = BTreeMap::new();
+    for row in denied {
+        rows.entry(row.source.clone()).or_default().push(row);
+    }
+    let loaded = set.names.iter().map(|name| {
+        let rows = rows.remove(name).unwrap_or_default();
+        SourceText::of(name.clone(), true, (rows, now))
+    });
+    let mut sources: Vec<SourceText> = loaded.collect();
+    let others = rows.into_iter();
+    sources.extend(others.map(|(name, rows)| SourceText::of(name, false, (rows, now))));
+    sources
+}
+
+impl SourceText {
+    fn of(name: String, is_loaded: bool, (mut rows, now): (Vec<DeniedRow>, Timestamp)) -> Self {
+        rows.sort_by_key(|row| std::cmp::Reverse(row.last_at));
+        let count = rows.iter().map(|row| row.count).sum();
+        Self {
+            name,
+            is_loaded,
+            refusals: match count {
+                0 => "no refused request since the start".to_owned(),
+                count => {
+                    let requests = ["refused request", "refused requests"];
+                    format!("{} since the start", counted(count, requests))
+                }
+            },
+            rows: rows
+                .into_iter()
+                .map(|row| RefusalText::of(row, now))
+                .collect(),
+        }
+    }
+}
+
+impl RefusalText {
+    fn of(row: DeniedRow, now: Timestamp) -> Self {
+        Self {
+            count: grouped(row.count),
+            problem: row.problem.replace('_', " "),
+            reason: row.reason.replace('_', " "),
+            pointers: row.last_pointers,
+            detail: row.last_detail,
+            last: TimeText::of(row.last_at, now),
+        }
+    }
+}
