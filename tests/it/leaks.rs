@@ -10,6 +10,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use self::console::ConsoleVisit;
 use self::outputs::Outputs;
 use self::partner::{DENIED, DOUBT, FOUND, OUTAGE, REJECTED};
 use self::scan::Scanner;
@@ -19,6 +20,7 @@ use crate::process::{Process, addresses, command};
 use crate::raw_imprint::RawImprint;
 use crate::support::{Files, wait_for};
 
+mod console;
 mod outputs;
 mod partner;
 mod scan;
@@ -168,9 +170,10 @@ const CANARIES: &[(&str, &str, &[Place])] = &[
     ("origin of a handshake", "qzorigin7x", NOWHERE),
     // An operator.
     (
+        // Every page of the console names its operator.
         "name of an operator",
         "qzoperator7x",
-        &[Log, Masked, Store, Kept, Sealed],
+        &[Log, Masked, Revealed, Store, Kept, Sealed],
     ),
     (
         "reason of an operator",
@@ -696,6 +699,8 @@ fn look_at_entries(scenario: &mut Scenario) {
     ] {
         scenario.operate(Revealed, arguments, 0);
     }
+    let mut visit = ConsoleVisit::log_in(&mut scenario.outputs, scenario.ops);
+    visit.look_at_everything([&entry, &parked]);
     let body = event("explained", "c1", "explained email").to_string();
     let explain = ["explain", "--source", "crm"];
     scenario.configured(Masked, &explain, &body, 0);
@@ -770,6 +775,9 @@ fn finish_entries(scenario: &mut Scenario) {
         let page = scenario.outputs.ask_operator(Masked, ops, token, line);
         page.to_string().contains("c3").then_some(())
     });
+    let mut visit = ConsoleVisit::log_in(&mut scenario.outputs, ops);
+    let page = visit.page("/destination", 200);
+    assert!(page.body.contains("did not send"), "{}", page.body);
     scenario.operate(Masked, &["destination", "paused", "--reason", reason], 0);
     scenario.post_crm(&event("discarded", "c4", "discarded email"), 202);
     scenario.add_store(Store);
@@ -780,6 +788,10 @@ fn finish_entries(scenario: &mut Scenario) {
     scenario.operate(Masked, &["destination", "open", "--reason", reason], 0);
     scenario.wait_until("crm", "shadow", "delivered");
     scenario.operate(Masked, &["audit"], 0);
+    let mut visit = ConsoleVisit::log_in(&mut scenario.outputs, ops);
+    for path in ["/audit", "/entries?state=all", "/"] {
+        visit.page(path, 200);
+    }
 }
 
 fn run(format: &'static str, is_sealed: bool) {
