@@ -3,7 +3,7 @@
 //! The simulated CRM sends generated events, and some of these events are repeated, late or invalid. In the middle of
 //! the workload, the sandbox has an outage. At the end of the demo, every accepted event must be in a final state, and
 //! every customer in the sandbox must have the newest accepted values. If an event or a customer is not as expected,
-//! the demo reports an error. The exit code of the demo is 0 only if the demo reports no error.
+//! the demo reports an error. With `--keep`, the demo then leaves some rejected events for the console. The exit code of the demo is 0 only if the demo reports no error.
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -37,6 +37,7 @@ mod environment;
 mod expectations;
 mod names;
 mod progress;
+mod showcase;
 mod summary;
 mod verify;
 mod workload;
@@ -94,6 +95,7 @@ async fn run_in(options: &DemoSettings, environment: &DemoEnvironment) -> anyhow
         ingress: app.ingress,
         ops: app.ops,
         sandbox: environment.sandbox_address(),
+        operator_token: environment.operator_token(),
     };
     let figures = app.figures();
     let (stop, stopped) = oneshot::channel::<()>();
@@ -111,6 +113,12 @@ async fn run_in(options: &DemoSettings, environment: &DemoEnvironment) -> anyhow
         && options.keep
     {
         print_summary(options, summary)?;
+        let events_url = addresses.events_url()?;
+        let sandbox = environment.sandbox();
+        tokio::select! {
+            ended = &mut bridge => return ended.and_then(|()| bail!("the bridge ended by itself")),
+            left = showcase::leave_rejected_events(sandbox, events_url) => left?,
+        }
         print_notice(&addresses);
         tokio::select! {
             ended = &mut bridge => return ended.and_then(|()| bail!("the bridge ended by itself")),
@@ -143,21 +151,32 @@ fn print_summary(options: &DemoSettings, summary: &DemoSummary) -> anyhow::Resul
     Ok(())
 }
 
-/// The addresses of the bridge and the sandbox. With `--keep`, the demo prints the addresses.
-struct DemoAddresses {
+/// The addresses of the bridge and the sandbox, and the token of the console. With `--keep`, the demo prints the addresses.
+struct DemoAddresses<'a> {
     ingress: SocketAddr,
     ops: SocketAddr,
     sandbox: SocketAddr,
+    operator_token: &'a str,
 }
 
-impl std::fmt::Display for DemoAddresses {
+impl DemoAddresses<'_> {
+    fn events_url(&self) -> anyhow::Result<String> {
+        let base = format!("http://{}", self.ingress);
+        events_url(&base, "crm").map_err(anyhow::Error::msg)
+    }
+}
+
+impl std::fmt::Display for DemoAddresses<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self {
             ingress,
             ops,
             sandbox,
+            operator_token,
         } = self;
         writeln!(f, "Everything keeps running until Ctrl-C:")?;
+        writeln!(f, "  console         http://{ops}/")?;
+        writeln!(f, "    log in with the token {operator_token}")?;
         writeln!(
             f,
             "  send events     http://{ingress}/v1/sources/crm/events"
@@ -189,15 +208,14 @@ impl<'a> DemoRun<'a> {
     fn new(
         options: &'a DemoSettings,
         environment: &'a DemoEnvironment,
-        addresses: &DemoAddresses,
+        addresses: &DemoAddresses<'_>,
         figures: Figures,
     ) -> anyhow::Result<Self> {
-        let base = format!("http://{}", addresses.ingress);
         let clock = Clock::machine();
         Ok(Self {
             options,
             sandbox: environment.sandbox(),
-            events_url: events_url(&base, "crm").map_err(anyhow::Error::msg)?,
+            events_url: addresses.events_url()?,
             progress: DemoProgress::new(figures, environment, clock.clone(), options.events),
             http: HttpClient::new()?,
             clock,

@@ -21,7 +21,8 @@ pub(super) struct DemoOptions {
     /// Write the figures of the demo to standard output as one JSON object, and everything else to standard error.
     #[arg(long)]
     json: bool,
-    /// Keep the sandbox and the bridge running after the demo until Ctrl-C, and print the addresses of both.
+    /// Keep the sandbox and the bridge running after the demo until Ctrl-C. Print the addresses of both and the token of
+    /// the console, in which some rejected events wait for a decision.
     #[arg(long)]
     keep: bool,
 }

@@ -28,17 +28,21 @@ const SCHEMA_NAME: &str = "crm/customer-changed.v1.json";
 const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 /// The sandbox's latency. Without latency, entries would not wait in lanes, and the bridge would have nothing to fold.
 const LATENCY: Duration = Duration::from_millis(5);
-/// The number of random bytes in the API key of the demo.
+/// The number of random bytes in the API key and in the operator's token of the demo.
 const KEY_BYTES: usize = 24;
 /// The number of bytes in a sealing key.
 const SEALING_KEY_BYTES: usize = 32;
 /// The folder of the demo's sealing key.
 const SEALING_FOLDER: &str = "sealing-keys";
+/// The token file of the demo's operator. Its name has the operator's name and roles.
+const OPERATOR_FILE: &str = "demo.operator.revealer";
 
 /// The sandbox and the temporary files of one demo.
 pub(super) struct DemoEnvironment {
     sandbox: BackgroundSandbox,
     folder: TempDir,
+    /// The token with which a person logs in to the console of the demo.
+    operator_token: String,
 }
 
 impl DemoEnvironment {
@@ -49,6 +53,8 @@ impl DemoEnvironment {
             .tempdir()?;
         let key = format!("demo_{}", random_hex::<KEY_BYTES>()?);
         write_secret(&folder.path().join("key"), &key)?;
+        let operator_token = random_hex::<KEY_BYTES>()?;
+        write_secret(&folder.path().join(OPERATOR_FILE), &operator_token)?;
         // The store is sealed, as in production. The key ends with the demo.
         let sealing = folder.path().join(SEALING_FOLDER);
         fs::create_dir(&sealing)?;
@@ -62,11 +68,16 @@ impl DemoEnvironment {
         Ok(Self {
             sandbox: BackgroundSandbox::start(settings, Clock::machine())?,
             folder,
+            operator_token,
         })
     }
 
     pub(super) fn sandbox(&self) -> &Sandbox {
         &self.sandbox.sandbox
+    }
+
+    pub(super) fn operator_token(&self) -> &str {
+        &self.operator_token
     }
 
     pub(super) fn sandbox_address(&self) -> SocketAddr {
@@ -107,6 +118,7 @@ schemas_dir = {schemas}
 listen = "{ANY_PORT}"
 [ops]
 listen = "{ANY_PORT}"
+token_files = [{operator}]
 [outbox]
 url = {store}
 keys_dir = {keys}
@@ -123,6 +135,7 @@ drain = "5s"
         sources = quoted("sources")?,
         schemas = quoted("schemas")?,
         key = quoted("key")?,
+        operator = quoted(OPERATOR_FILE)?,
         keys = quoted(SEALING_FOLDER)?,
         store = serde_json::to_string(&store)?,
     );
@@ -166,6 +179,7 @@ fn random_hex<const BYTES: usize>() -> anyhow::Result<String> {
 pub(super) fn shipped() -> std::sync::Arc<crate::intake::Source> {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("key"), "key").unwrap();
+    fs::write(folder.path().join(OPERATOR_FILE), "0123456789abcdef").unwrap();
     fs::create_dir(folder.path().join(SEALING_FOLDER)).unwrap();
     let (_, mut set) = configure(folder.path(), ([127, 0, 0, 1], 1).into()).unwrap();
     set.sources.pop().unwrap().source

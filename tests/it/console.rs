@@ -10,6 +10,7 @@ use crate::http::{self, Answer};
 use crate::support::{TestApp, email};
 
 mod changes;
+mod demo;
 mod destination;
 mod entries;
 mod log;
