@@ -11,7 +11,8 @@
 //! - An answer that a customer does not exist finishes no entry before evidence proves the answer. The module `proof`
 //!   contains the rules.
 //! - Without a witness, the same failure of a second lane shows that the destination is the cause. Several refusals of
-//!   one lane, without a success of a different lane, show the same. A wrong conclusion does not last long, because new
+//!   one lane, without a success of a different lane, show the same. The module `refusals` contains the exceptions
+//!   shortly after an applied update. A wrong conclusion does not last long, because new
 //!   lanes still probe the destination at once. The same rule applies while dispatch sends only probes or waits, because
 //!   dispatch then asks about no witness.
 
@@ -27,10 +28,12 @@ use crate::outbox::LaneId;
 use crate::time::Timestamp;
 
 pub use self::proof::AbsentCustomer;
+pub use self::refusals::Accuser;
 pub use self::stored::SavedEvidence;
 
 mod absence;
 mod proof;
+mod refusals;
 mod stored;
 mod witnesses;
 
@@ -83,6 +86,8 @@ struct Suspect {
     answered_at: Timestamp,
     /// The number of answers in a row with this fault.
     times: u32,
+    /// True if Imprint has applied an update of the lane's customer before.
+    is_known: bool,
 }
 
 /// The progress of the question about a witness.
@@ -115,6 +120,8 @@ pub(super) struct Evidence {
     refuted: BTreeMap<LaneId, Timestamp>,
     /// The time when dispatch sent the last request whose answer shows that the destination works.
     worked_at: Option<Timestamp>,
+    /// The time when dispatch sent the last request that Imprint applied.
+    applied_at: Option<Timestamp>,
     witnesses: Witnesses,
     proof: Proof,
     /// The evidence under the API key before the present key.
@@ -149,6 +156,7 @@ impl Evidence {
         });
         if signal == Signal::Applied {
             self.proof.applied();
+            self.applied_at = self.applied_at.max(Some(sent_at));
             self.worked(sent_at);
             self.suspects.remove(&lane);
             self.refuted.remove(&lane);
@@ -184,11 +192,12 @@ impl Evidence {
     /// witness.
     pub(super) fn failed(
         &mut self,
-        lane: LaneId,
+        accuser: Accuser,
         signal: Signal,
         (sent_at, now): (Timestamp, Timestamp),
         state: DestinationState,
     ) -> Blame {
+        let lane = accuser.lane;
         let Some(fault) = FaultKind::of(signal) else {
             return Blame::Unproven;
         };
@@ -202,7 +211,7 @@ impl Evidence {
         if self.is_refuted(lane, now, can_ask) {
             return Blame::Lane;
         }
-        let times = self.suspect(lane, fault, now);
+        let times = self.suspect(accuser, fault, now);
         let is_proven = if self.confirmed == Some(fault) {
             true
         } else if fault.is_testable() && can_ask && self.witness(now).is_some() {
@@ -217,7 +226,7 @@ impl Evidence {
                 FaultKind::Failed => self.suspects_with(fault).nth(1).is_some(),
                 FaultKind::Throttled => self.is_shared(fault, lane, sent_at),
                 FaultKind::Refused | FaultKind::Forbidden | FaultKind::Unexplained => {
-                    times >= REFUSALS_MAX || self.is_shared(fault, lane, sent_at)
+                    self.is_refused_for_all((fault, times), accuser, (sent_at, now))
                 }
             }
         };
@@ -254,32 +263,6 @@ impl Evidence {
     fn suspects_with(&self, fault: FaultKind) -> impl Iterator<Item = (&LaneId, &Suspect)> {
         let suspects = self.suspects.iter();
         suspects.filter(move |(_, suspect)| suspect.fault == fault)
-    }
-
-    /// Adds the lane to the suspects. Returns the number of its answers in a row with this fault.
-    fn suspect(&mut self, lane: LaneId, fault: FaultKind, now: Timestamp) -> u32 {
-        let new = Suspect {
-            fault,
-            answered_at: now,
-            times: 0,
-        };
-        let suspect = self.suspects.entry(lane).or_insert(new);
-        if suspect.fault != fault {
-            *suspect = new;
-        }
-        suspect.times = suspect.times.saturating_add(1);
-        let times = suspect.times;
-        if self.suspects.len() > LANES_MAX {
-            self.suspects.pop_first();
-        }
-        times
-    }
-
-    /// Returns whether a different lane got an answer with the same fault before dispatch sent the request of this
-    /// lane.
-    fn is_shared(&self, fault: FaultKind, lane: LaneId, sent_at: Timestamp) -> bool {
-        self.suspects_with(fault)
-            .any(|(other, suspect)| *other != lane && suspect.answered_at <= sent_at)
     }
 
     /// Refutes the suspects that failed before dispatch sent a successful request, and that `is_refuted` selects.

@@ -350,6 +350,86 @@ fn two_refused_customers_delay_nobody() {
     }
 }
 
+/// FAULTS N780: many new customers are refused, and events of other customers arrive between the refusals. The refused
+/// customers stop nobody: each event of another customer is delivered although the clock stands still.
+#[test]
+fn events_between_the_refusals_of_many_customers_are_not_delayed() {
+    for (action, method) in [
+        (
+            json!({"status": 302, "location": "https://imprint.example/"}),
+            "POST",
+        ),
+        (json!({"status": 401}), "POST"),
+        (json!({"status": 403}), "POST"),
+        (json!({"status": 404, "shape": "html"}), "POST"),
+        (json!({"status": 404, "shape": "html"}), "*"),
+        (json!({"status": 405}), "POST"),
+    ] {
+        let one_slot = "[imprint]\nconcurrency = 1";
+        let mut app = TestApp::setup().settings(one_slot).manual_clock().start();
+        for customer in ["w1", "w2"] {
+            app.accept(&email(customer, customer, 1));
+            app.wait_until(customer, "delivered");
+        }
+        for round in 0..4 {
+            let refused: Vec<String> = (0..10).map(|number| format!("b{round}-{number}")).collect();
+            let rule = |customer: &String| match method {
+                "*" => json!({"customer": customer, "action": action}),
+                _ => json!({"customer": customer, "method": method, "action": action}),
+            };
+            let rules = refused.iter().map(rule);
+            app.imprint.inject(&Value::Array(rules.collect()));
+            let customers = refused.iter().map(|customer| json!({"id": customer}));
+            seed(&app, &Value::Array(customers.collect()));
+            let events: Vec<Event> = refused.iter().map(|id| email(id, id, 1)).collect();
+            assert_eq!(app.post_batch(&events).status, 202);
+            let id = format!("w1-{round}");
+            app.accept(&email(&id, "w1", 10 + round));
+            app.wait_until(&id, "delivered");
+            let stopped = app.metric("destination_state{state=\"stopped\"}");
+            assert_eq!(stopped, Some(0.0), "{action} {round}");
+        }
+        for number in 0..10 {
+            let receipt = app.receipt(&format!("b0-{number}"));
+            assert_eq!(receipt["status"], "waiting", "{action}");
+        }
+        app.leave_waiting_entries();
+    }
+}
+
+/// FAULTS N781: Imprint begins to forbid the updates of every customer. Refusals of twenty customers that Imprint applied
+/// before stop the destination at once, refusals of new customers half a minute after the last applied update.
+#[test]
+fn a_permission_that_ends_stops_the_destination() {
+    for (prefix, wait) in [("c", Duration::ZERO), ("new-", Duration::from_secs(30))] {
+        let mut app = TestApp::setup().manual_clock().start();
+        let batch = |prefix: &str, revision: u64| -> Vec<Event> {
+            let ids = (0..25).map(|number| (format!("{prefix}{number}"), revision));
+            ids.map(|(id, revision)| email(&format!("{id}-{revision}"), &id, revision))
+                .collect()
+        };
+        assert_eq!(app.post_batch(&batch("c", 1)).status, 202);
+        app.wait_for("all are delivered", |app| {
+            app.metric("waiting_entries") == Some(0.0)
+        });
+        let customers = (0..25).map(|number| json!({"id": format!("{prefix}{number}")}));
+        seed(&app, &Value::Array(customers.collect()));
+        let forbidden = json!({"method": "POST", "action": {"status": 403}});
+        app.imprint.inject(&forbidden);
+        app.advance(wait);
+        assert_eq!(app.post_batch(&batch(prefix, 2)).status, 202);
+        app.wait_for("it is stopped", |app| {
+            app.metric("destination_state{state=\"stopped\"}") == Some(1.0)
+        });
+        for number in 0..25 {
+            let receipt = app.receipt(&format!("{prefix}{number}-2"));
+            let kept = (&receipt["status"], &receipt["attempts"]);
+            assert_eq!(kept, (&json!("waiting"), &json!(0)), "{prefix}{number}");
+        }
+        app.leave_waiting_entries();
+    }
+}
+
 /// FAULTS U27, U58: a 404 without an error type means "unknown customer" only if a retrieve also finds no such customer,
 /// twice, and other customers are served in between.
 #[test]

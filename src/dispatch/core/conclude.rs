@@ -132,6 +132,7 @@ fn assessed(
         lane: exchange.claimed.lane,
         customer: exchange.imprint_id(),
         trials: exchange.claimed.trials,
+        is_known: exchange.claimed.versions.has_applied(),
         signal,
         absent: exchange.absent(conclusion),
         has_found: exchange.has_found(),

@@ -186,6 +186,7 @@ const fn answer(lane: u64, signal: Signal) -> LaneAnswer<'static> {
             tried_at: None,
             blamed_since: None,
         },
+        is_known: false,
         signal,
         absent: None,
         has_found: false,

@@ -83,6 +83,7 @@ fn answer(lane: u64, signal: Signal) -> LaneAnswer<'static> {
         lane: LaneId(lane),
         customer: None,
         trials: Trials::default(),
+        is_known: false,
         signal,
         absent: None,
         has_found: false,
@@ -378,8 +379,12 @@ fn a_wait_binds_the_probes_although_a_witness_is_known() {
         };
         destination.limiter().assess(applied, NOW, moment(NOW));
         if state == "stopped" {
-            for lane in [1, 2] {
-                report(&destination, lane, Signal::Forbidden, NOW);
+            for lane in 101..=120 {
+                let refused = LaneAnswer {
+                    is_known: true,
+                    ..answer(lane, Signal::Forbidden)
+                };
+                destination.limiter().assess(refused, NOW, moment(NOW));
             }
         } else {
             for lane in 1..=3 {

@@ -1,7 +1,7 @@
 //! Records two kinds of answers as evidence: rejections, and answers that a customer does not exist. This module is
 //! pure: it does no IO and reads no clock.
 
-use super::proof::AbsentCustomer;
+use super::proof::{AbsentCustomer, REFUSED_LANES_MAX};
 use super::{Blame, Evidence};
 use crate::outbox::{Absence, LaneId};
 use crate::time::Timestamp;
@@ -9,9 +9,9 @@ use crate::time::Timestamp;
 impl Evidence {
     /// Records a rejection with Imprint's error type. Returns the party that caused the rejection. The destination is
     /// the cause only if Imprint rejected the updates of many lanes in a row.
-    pub(in crate::dispatch) fn rejected(&mut self, lane: LaneId) -> Blame {
+    pub(in crate::dispatch) fn rejected(&mut self, lane: LaneId, now: Timestamp) -> Blame {
         self.proof.refused(lane);
-        if self.proof.is_refusing() {
+        if self.is_refusing(now) {
             Blame::Destination
         } else {
             Blame::Unproven
@@ -27,11 +27,13 @@ impl Evidence {
         (sent_at, now): (Timestamp, Timestamp),
     ) -> (Blame, Option<Absence>) {
         self.witnesses.forget_lane(lane);
-        if absent.is_known || !absent.is_typed {
+        if absent.is_known {
             self.proof.refused(lane);
+        } else if !absent.is_typed {
+            self.proof.untyped(lane);
         }
         let absence = self.proof.absence(absent, (sent_at, now));
-        let blame = if self.proof.is_refusing() {
+        let blame = if self.is_refusing(now) {
             Blame::Destination
         } else if absence.is_some_and(|absence| self.proof.proves(&absence, now)) {
             Blame::Lane
@@ -53,8 +55,13 @@ impl Evidence {
     }
 
     /// Returns whether the last answers to many lanes in a row show that the destination is the cause.
-    pub(in crate::dispatch) fn is_refusing(&self) -> bool {
-        self.proof.is_refusing()
+    pub(in crate::dispatch) fn is_refusing(&self, now: Timestamp) -> bool {
+        let lanes = if self.has_just_applied(now) {
+            self.proof.refused_lanes()
+        } else {
+            self.proof.refused_and_untyped_lanes()
+        };
+        lanes >= REFUSED_LANES_MAX
     }
 
     /// Records that a search found a customer. `sent_at` is the time when dispatch sent the search.

@@ -72,6 +72,9 @@ pub(super) struct Proof {
     pub(super) has_found: bool,
     /// The lanes that got a rare answer ([`REFUSED_LANES_MAX`]) since Imprint last applied an update.
     pub(super) refused: BTreeSet<LaneId>,
+    /// The lanes that got 404 without an error type since Imprint last applied an update, and that Imprint has never
+    /// applied. Shortly after an applied update, these lanes do not count.
+    pub(super) untyped: BTreeSet<LaneId>,
     /// The time of the last "does not exist" that no success has proven yet.
     pub(super) pending: Option<Timestamp>,
     pub(super) asked_at: Option<Timestamp>,
@@ -111,6 +114,7 @@ impl Proof {
     /// Records that Imprint applied an update.
     pub(super) fn applied(&mut self) {
         self.refused.clear();
+        self.untyped.clear();
     }
 
     /// Records that Imprint answered "does not exist" to the retrieve of a witness. `sent_at` is the time of the
@@ -124,14 +128,22 @@ impl Proof {
 
     /// Records that a lane got a rare answer ([`REFUSED_LANES_MAX`]).
     pub(super) fn refused(&mut self, lane: LaneId) {
-        if !self.is_refusing() {
-            self.refused.insert(lane);
-        }
+        insert(&mut self.refused, lane);
     }
 
-    /// Returns whether the last answers to many lanes in a row show that the destination is the cause.
-    pub(super) fn is_refusing(&self) -> bool {
-        self.refused.len() >= REFUSED_LANES_MAX
+    /// Records that a lane that Imprint has never applied got 404 without an error type.
+    pub(super) fn untyped(&mut self, lane: LaneId) {
+        insert(&mut self.untyped, lane);
+    }
+
+    /// Returns the number of lanes that got a rare answer.
+    pub(super) fn refused_lanes(&self) -> usize {
+        self.refused.len()
+    }
+
+    /// Returns the number of lanes that got a rare answer or a 404 without an error type.
+    pub(super) fn refused_and_untyped_lanes(&self) -> usize {
+        self.refused.union(&self.untyped).count()
     }
 
     /// Returns the record of an answer "the customer does not exist". Returns `None` if the request had a different API
@@ -176,5 +188,12 @@ impl Proof {
     /// Records that the bridge asked about a witness, or knew no witness.
     pub(super) const fn asked(&mut self, now: Timestamp) {
         self.asked_at = Some(now);
+    }
+}
+
+/// Adds a lane to a set of at most [`REFUSED_LANES_MAX`] lanes.
+fn insert(lanes: &mut BTreeSet<LaneId>, lane: LaneId) {
+    if lanes.len() < REFUSED_LANES_MAX {
+        lanes.insert(lane);
     }
 }

@@ -25,14 +25,98 @@ const fn flowing(failures: u32) -> DestinationState {
 /// Records a failing answer whose request was sent 10 ms before.
 fn failed(evidence: &mut Evidence, lane: u64, signal: Signal, millis: u64) -> Blame {
     let times = (at(millis - 10), at(millis));
-    evidence.failed(LaneId(lane), signal, times, flowing(9))
+    evidence.failed(accuser(lane), signal, times, flowing(9))
+}
+
+/// FAULTS N780, N781: shortly after an applied update, only refusals of many lanes that Imprint applied before show that
+/// the destination refuses every customer.
+#[test]
+fn a_recent_update_outweighs_refusals_of_new_customers() {
+    let refused = |evidence: &mut Evidence, lane, is_known, millis| {
+        let accuser = Accuser {
+            lane: LaneId(lane),
+            is_known,
+        };
+        let times = (at(millis - 10), at(millis));
+        evidence.failed(accuser, Signal::Forbidden, times, flowing(0))
+    };
+    let mut evidence = Evidence::default();
+    succeeded(&mut evidence, 1, Signal::Applied, 0);
+    for lane in 0..100 {
+        let blame = refused(&mut evidence, 100 + lane, false, 100 + 20 * lane);
+        assert_eq!(blame, Blame::Unproven, "{lane}");
+    }
+    for lane in 0..19 {
+        let blame = refused(&mut evidence, 300 + lane, true, 10_000 + 20 * lane);
+        assert_eq!(blame, Blame::Unproven, "{lane}");
+    }
+    let blame = refused(&mut evidence, 400, false, 11_000);
+    assert_eq!(blame, Blame::Unproven);
+    let blame = refused(&mut evidence, 401, true, 11_020);
+    assert_eq!(blame, Blame::Destination);
+    let blame = refused(&mut evidence, 402, false, 11_040);
+    assert_eq!(blame, Blame::Destination, "the update counts no longer");
+}
+
+/// FAULTS N781: the rule for new customers ends half a minute after the last applied update, and with the API key.
+#[test]
+fn an_old_update_does_not_outweigh_refusals() {
+    for (millis, new_key, expected) in [
+        (29_990, false, Blame::Unproven),
+        (30_000, false, Blame::Destination),
+        (10_000, true, Blame::Destination),
+    ] {
+        let mut evidence = Evidence::default();
+        evidence.begin(KeyMark(1), None, None, NOW);
+        succeeded(&mut evidence, 1, Signal::Applied, 0);
+        if new_key {
+            evidence.key_changed(KeyMark(2), at(1_000));
+        }
+        failed(&mut evidence, 2, Signal::Forbidden, millis - 20);
+        let blame = failed(&mut evidence, 3, Signal::Forbidden, millis);
+        assert_eq!(blame, expected, "{millis} {new_key}");
+    }
+}
+
+/// FAULTS N780: shortly after an applied update, a 404 without an error type does not count against the destination if
+/// Imprint has never applied the customer. The answer counts as soon as the update is half a minute old.
+#[test]
+fn a_recent_update_outweighs_untyped_denials_of_new_customers() {
+    let known = AbsentCustomer {
+        is_known: true,
+        ..AbsentCustomer::UNTYPED
+    };
+    let mut evidence = Evidence::default();
+    succeeded(&mut evidence, 1, Signal::Applied, 0);
+    let mut blame = |lane, absent, millis| {
+        let times = (at(millis - 10), at(millis));
+        evidence.missing(LaneId(lane), absent, times).0
+    };
+    for lane in 2..100 {
+        let blame = blame(lane, AbsentCustomer::UNTYPED, 100);
+        assert_eq!(blame, Blame::Unproven, "{lane}");
+    }
+    assert_eq!(blame(2, known, 29_990), Blame::Unproven);
+    assert_eq!(blame(2, known, 30_000), Blame::Destination);
+    for lane in 3..21 {
+        blame(lane, known, 29_990);
+    }
+    assert_eq!(blame(21, known, 29_990), Blame::Destination);
+}
+
+/// A lane that Imprint has not applied yet.
+const fn accuser(lane: u64) -> Accuser {
+    Accuser {
+        lane: LaneId(lane),
+        is_known: false,
+    }
 }
 
 /// Records a failing answer like [`failed`], while dispatch cannot ask about a witness.
 fn unaskable(evidence: &mut Evidence, lane: u64, signal: Signal, millis: u64) -> Blame {
     let times = (at(millis - 10), at(millis));
     let stopped = flowing(9).after(Signal::Refused, Blame::Destination, NOW, 0.0);
-    evidence.failed(LaneId(lane), signal, times, stopped)
+    evidence.failed(accuser(lane), signal, times, stopped)
 }
 
 fn succeeded(evidence: &mut Evidence, lane: u64, signal: Signal, sent_at: u64) {
@@ -168,7 +252,7 @@ fn a_rejection_from_before_the_refutation_does_not_count_as_the_lanes_own() {
         succeeded(&mut evidence, 2, Signal::Applied, 200);
         let mut blame = |sent| {
             let times = (at(sent), at(300));
-            evidence.failed(LaneId(1), signal, times, flowing(0))
+            evidence.failed(accuser(1), signal, times, flowing(0))
         };
         let is_rejection = signal == Signal::Unexplained;
         assert_eq!(blame(199) != Blame::Lane, is_rejection, "{signal:?}");
@@ -290,7 +374,7 @@ fn single_failures_ask_no_witness() {
     let mut evidence = witnessed();
     for (failures, is_wanted) in [(0, false), (1, false), (2, true)] {
         let times = (NOW, at(10));
-        evidence.failed(LaneId(1), Signal::Failed, times, flowing(failures));
+        evidence.failed(accuser(1), Signal::Failed, times, flowing(failures));
         assert_eq!(evidence.is_asking_wanted(at(250)), is_wanted, "{failures}");
     }
 }
@@ -505,19 +589,23 @@ fn twenty_refused_lanes_without_an_applied_update_blame_the_destination() {
     for lane in 1..20 {
         let is_rejected = lane % 2 == 0;
         let blame = match is_rejected {
-            true => evidence.rejected(LaneId(lane)),
+            true => evidence.rejected(LaneId(lane), NOW),
             false => evidence.missing(LaneId(lane), known, times).0,
         };
         assert_eq!(blame, Blame::Unproven, "{lane}");
-        assert_eq!(evidence.rejected(LaneId(lane)), Blame::Unproven, "the same");
+        assert_eq!(
+            evidence.rejected(LaneId(lane), NOW),
+            Blame::Unproven,
+            "the same"
+        );
     }
     let unknown = evidence.missing(LaneId(50), TYPED, times).0;
     assert_eq!(unknown, Blame::Unproven, "most customers have no card");
-    assert_eq!(evidence.rejected(LaneId(20)), Blame::Destination);
+    assert_eq!(evidence.rejected(LaneId(20), NOW), Blame::Destination);
     let unknown = evidence.missing(LaneId(51), TYPED, times).0;
     assert_eq!(unknown, Blame::Destination);
     succeeded(&mut evidence, 7, Signal::Applied, 200);
-    assert_eq!(evidence.rejected(LaneId(20)), Blame::Unproven);
+    assert_eq!(evidence.rejected(LaneId(20), NOW), Blame::Unproven);
 }
 
 /// FAULTS U55: a gateway that answers 404 for every customer sends no error type, and a wrong API key denies customers

@@ -197,24 +197,21 @@ fn one_or_two_faulty_customers_before_all_others_delay_nobody_for_long() {
     }
 }
 
-/// The answers that the retrieve of a witness refutes, and that come at once.
-const REFUTABLE: [Answer; 5] = [
-    Answer::Status(302, None),
-    Answer::Status(401, None),
-    Answer::Status(429, None),
-    Answer::Status(429, Some("40")),
-    Answer::Status(500, None),
-];
-
+/// FAULTS N780: many customers in a row are refused, throttled or failed.
 #[test]
 fn forty_faulty_customers_delay_nobody() {
-    hold(40, Traffic::Low, &REFUTABLE, 1);
-    hold(40, Traffic::High, &REFUTABLE, 1);
+    let at_once = |answer: &Answer| *answer != Answer::Nothing;
+    let answers: Vec<Answer> = ANSWERS.into_iter().filter(at_once).collect();
+    hold(40, Traffic::Low, &answers, 1);
+    hold(40, Traffic::High, &answers, 1);
 }
 
+/// FAULTS N780
 #[test]
 fn four_hundred_failing_customers_delay_nobody() {
-    hold(400, Traffic::Low, &[Answer::Status(500, None)], 1);
+    for status in [500, 403, 404] {
+        hold(400, Traffic::Low, &[Answer::Status(status, None)], 1);
+    }
 }
 
 /// FAULTS U53: the first requests of new customers hang, more than Imprint may have in flight.

@@ -4,7 +4,7 @@
 use super::SendLimiter;
 use crate::dispatch::breaker::{Attribution, DestinationState, Signal};
 use crate::dispatch::destination::{Assessment, OperatorMode};
-use crate::dispatch::evidence::{AbsentCustomer, Blame, Testimony};
+use crate::dispatch::evidence::{AbsentCustomer, Accuser, Blame, Testimony};
 use crate::dispatch::moment::Moment;
 use crate::imprint::ImprintId;
 use crate::outbox::{Absence, LaneId, Trials};
@@ -22,6 +22,8 @@ pub struct LaneAnswer<'a> {
     pub customer: Option<&'a ImprintId>,
     /// The failures of the lane before this answer.
     pub trials: Trials,
+    /// True if Imprint has applied an update of the customer before.
+    pub is_known: bool,
     /// What the answer shows about the destination.
     pub signal: Signal,
     /// The details of an answer that the customer does not exist. `None` for every other answer.
@@ -59,7 +61,7 @@ impl SendLimiter {
         };
         let (blame, absence) = self.blame(answer, attribution, sent_at, now);
         // While Imprint rejects or denies every customer, the answer to a search shows nothing about updates.
-        let is_shown = answer.signal != Signal::Answered || !self.evidence.is_refusing();
+        let is_shown = answer.signal != Signal::Answered || !self.evidence.is_refusing(now);
         let signal = if is_shown {
             answer.signal
         } else {
@@ -140,6 +142,7 @@ impl SendLimiter {
             lane,
             customer,
             trials,
+            is_known,
             signal,
             absent,
             ..
@@ -158,7 +161,7 @@ impl SendLimiter {
             }
             Signal::Rejected => {
                 self.evidence.succeeded(lane, signal, sent_at);
-                self.evidence.rejected(lane)
+                self.evidence.rejected(lane, now)
             }
             Signal::Applied | Signal::Answered | Signal::Unrelated => {
                 self.evidence.succeeded(lane, signal, sent_at);
@@ -175,7 +178,8 @@ impl SendLimiter {
             | Signal::Refused
             | Signal::Forbidden => {
                 let times = (sent_at, now);
-                self.evidence.failed(lane, signal, times, self.state)
+                let accuser = Accuser { lane, is_known };
+                self.evidence.failed(accuser, signal, times, self.state)
             }
         };
         (blame, None)

@@ -1,0 +1,104 @@
+//! Decides whether refused lanes show that the destination refuses every customer. This module is pure: it does no IO
+//! and reads no clock.
+//!
+//! Hundreds of customers can be refused one after another while Imprint applies the updates of other customers. If two
+//! of them stopped the destination, the other customers would wait for a probe again and again. For a short time after
+//! an applied update, therefore, only refusals of many customers that Imprint applied before show that the destination
+//! is the cause. Until the destination stops, the refusals are unproven: they park no entry and count as no attempt.
+
+use std::time::Duration;
+
+use super::proof::REFUSED_LANES_MAX;
+use super::{Evidence, FaultKind, LANES_MAX, REFUSALS_MAX, Suspect};
+use crate::outbox::LaneId;
+use crate::time::Timestamp;
+
+/// For this time after dispatch sent a request that Imprint applied, refusals of new customers do not stop the
+/// destination. If a permission ends, this time is the longest delay until the destination stops.
+const APPLIED_COUNTS_FOR: Duration = Duration::from_secs(30);
+
+/// The lane that got a failing answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Accuser {
+    pub lane: LaneId,
+    /// True if Imprint has applied an update of the lane's customer before.
+    pub is_known: bool,
+}
+
+impl Evidence {
+    /// Returns whether the refusal of a suspect shows that the destination refuses every customer. `times` is the number
+    /// of refusals of the suspect in a row.
+    ///
+    /// A fault that the retrieve of a witness can test needs no delay: shortly after an applied update, a witness is
+    /// known, and the answer about the witness decides.
+    pub(super) fn is_refused_for_all(
+        &mut self,
+        (fault, times): (FaultKind, u32),
+        accuser: Accuser,
+        (sent_at, now): (Timestamp, Timestamp),
+    ) -> bool {
+        let is_refused = if fault.is_testable() || !self.has_just_applied(now) {
+            times >= REFUSALS_MAX || self.is_shared(fault, accuser.lane, sent_at)
+        } else {
+            accuser.is_known && self.are_known_refused(fault, accuser.lane, sent_at)
+        };
+        if is_refused {
+            // Until Imprint applies the next update, two refusals are enough again.
+            self.applied_at = None;
+        }
+        is_refused
+    }
+
+    /// Returns whether a different lane got an answer with the same fault before dispatch sent the request of this
+    /// lane.
+    pub(super) fn is_shared(&self, fault: FaultKind, lane: LaneId, sent_at: Timestamp) -> bool {
+        self.earlier_suspects(fault, lane, sent_at).next().is_some()
+    }
+
+    /// Returns whether this lane completes the [`REFUSED_LANES_MAX`] lanes that Imprint applied before and now refuses.
+    fn are_known_refused(&self, fault: FaultKind, lane: LaneId, sent_at: Timestamp) -> bool {
+        let known = self.earlier_suspects(fault, lane, sent_at);
+        let known = known.filter(|suspect| suspect.is_known);
+        known.take(REFUSED_LANES_MAX).count() + 1 >= REFUSED_LANES_MAX
+    }
+
+    /// Returns the suspects of different lanes with this fault that got their answers before `sent_at`.
+    fn earlier_suspects(
+        &self,
+        fault: FaultKind,
+        lane: LaneId,
+        sent_at: Timestamp,
+    ) -> impl Iterator<Item = &Suspect> {
+        let others = self
+            .suspects_with(fault)
+            .filter(move |(other, _)| **other != lane);
+        let suspects = others.map(|(_, suspect)| suspect);
+        suspects.filter(move |suspect| suspect.answered_at <= sent_at)
+    }
+
+    /// Returns whether Imprint has applied an update under the present API key a short time ago.
+    pub(super) fn has_just_applied(&self, now: Timestamp) -> bool {
+        self.applied_at
+            .is_some_and(|at| self.proof.is_of_key(at) && now < at.after(APPLIED_COUNTS_FOR))
+    }
+
+    /// Adds the lane to the suspects. Returns the number of its answers in a row with this fault.
+    pub(super) fn suspect(&mut self, accuser: Accuser, fault: FaultKind, now: Timestamp) -> u32 {
+        let new = Suspect {
+            fault,
+            answered_at: now,
+            times: 0,
+            is_known: accuser.is_known,
+        };
+        let suspect = self.suspects.entry(accuser.lane).or_insert(new);
+        if suspect.fault != fault {
+            *suspect = new;
+        }
+        suspect.times = suspect.times.saturating_add(1);
+        let times = suspect.times;
+        if self.suspects.len() > LANES_MAX {
+            self.suspects.pop_first();
+        }
+        times
+    }
+}
