@@ -209,6 +209,10 @@ impl Evidence {
         }
         let can_ask = state.honours_permits(now);
         if self.is_refuted(lane, now, can_ask) {
+            if fault == FaultKind::Unexplained {
+                // The rejection possibly parks an entry, so the next rejection of the lane needs its own proof.
+                self.refuted.remove(&lane);
+            }
             return Blame::Lane;
         }
         let times = self.suspect(accuser, fault, now);

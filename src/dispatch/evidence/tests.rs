@@ -104,6 +104,20 @@ fn a_recent_update_outweighs_untyped_denials_of_new_customers() {
     assert_eq!(blame(21, known, 29_990), Blame::Destination);
 }
 
+/// FAULTS N782: a rejection without an error type parks the entry of a refuted lane, so the success of a different lane
+/// proves only one rejection.
+#[test]
+fn each_rejection_needs_its_own_proof() {
+    let mut evidence = Evidence::default();
+    for (round, millis) in [(0, 1_000), (1, 2_000)] {
+        let first = failed(&mut evidence, 1, Signal::Unexplained, millis);
+        assert_eq!(first, Blame::Unproven, "{round}");
+        succeeded(&mut evidence, 2, Signal::Applied, millis + 100);
+        let second = failed(&mut evidence, 1, Signal::Unexplained, millis + 200);
+        assert_eq!(second, Blame::Lane, "{round}");
+    }
+}
+
 /// A lane that Imprint has not applied yet.
 const fn accuser(lane: u64) -> Accuser {
     Accuser {
