@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
+use percent_encoding::percent_decode_str;
 
 use super::{Layers, NEGATIVE_RESULT, read};
 use crate::config::sources::{Auth, SecretFiles, SourceSettings};
@@ -16,7 +17,7 @@ use crate::http::header_line::{header_map, parse_header};
 use crate::http::{HeaderName, HeaderValue};
 use crate::ingress::auth::examination::{CapturedRequest, Examination, NamedSecret, examine_token};
 use crate::ingress::auth::hmac::examine_hmac;
-use crate::ingress::auth::{Head, SecretFlaw, examine_standard_webhooks};
+use crate::ingress::auth::{Denial, Head, SecretFlaw, examine_standard_webhooks, receipt_denial};
 use crate::terminal::print_result;
 use crate::time::{Clock, Timestamp};
 
@@ -60,7 +61,12 @@ pub(super) fn run(options: &VerifyOptions) -> anyhow::Result<ExitCode> {
     let headers = header_map(&options.headers);
     let path = options.path.clone();
     let path = path.unwrap_or_else(|| format!("/v1/sources/{}/events", options.source));
-    let body = body(options)?;
+    let receipt = receipt_id(options, &path);
+    // The bridge ignores the body of a request for a receipt.
+    let body = match receipt {
+        Some(_) => Vec::new(),
+        None => body(options)?,
+    };
     let request = CapturedRequest {
         head: Head {
             method: &options.method,
@@ -70,7 +76,12 @@ pub(super) fn run(options: &VerifyOptions) -> anyhow::Result<ExitCode> {
         body: &body,
         wall: options.at.unwrap_or_else(|| Clock::machine().wall()),
     };
-    let examination = examine(&settings.auth, request)?;
+    let mut examination = examine(&settings.auth, request)?;
+    if let Some(id) = receipt.filter(|_| examination.is_authentic)
+        && let Some(denial) = denied_receipt(&settings.auth, request, &id)
+    {
+        examination.deny(&denial);
+    }
     print_result(format_args!(
         "source {}: {}",
         options.source,
@@ -102,6 +113,24 @@ fn examine(auth: &Auth, request: CapturedRequest<'_>) -> anyhow::Result<Examinat
         Auth::Hmac(scheme, files) => {
             examine_hmac(scheme, &secrets(files)?, request).map_err(flawed)
         }
+    }
+}
+
+/// Returns the event id in the path, if the request is one for the receipt of an event.
+fn receipt_id(options: &VerifyOptions, path: &str) -> Option<String> {
+    let events = format!("/v1/sources/{}/events/", options.source);
+    let id = path.strip_prefix(&events)?.split('?').next()?;
+    let is_receipt = options.method == "GET" && !id.is_empty();
+    let id = percent_decode_str(id).decode_utf8_lossy().into_owned();
+    is_receipt.then_some(id)
+}
+
+/// Returns the denial of a request for the receipt of the event `id` whose signature does not cover the id.
+fn denied_receipt(auth: &Auth, request: CapturedRequest<'_>, id: &str) -> Option<Denial> {
+    match auth {
+        Auth::Hmac(scheme, _) => scheme.receipt_denial(),
+        Auth::StandardWebhooks(_) => receipt_denial(request.head.headers, id),
+        Auth::None | Auth::Token(..) => None,
     }
 }
 

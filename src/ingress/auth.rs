@@ -27,7 +27,7 @@ mod token;
 
 pub use denial::{Denial, DenialReason};
 pub use secret_length::{SecretFlaw, SecretMinimum};
-pub use standard_webhooks::{SigningKey, covers_header, examine_standard_webhooks};
+pub use standard_webhooks::{SigningKey, covers_header, examine_standard_webhooks, receipt_denial};
 pub use token::TokenScheme;
 
 use denial::required;
@@ -285,6 +285,17 @@ impl Verifier {
             AuthScheme::StandardWebhooks(_) => "StandardWebhooks",
             AuthScheme::Hmac(_) => "HMAC",
             AuthScheme::Revoked(challenge) => challenge,
+        }
+    }
+
+    /// Returns the denial of every request for a receipt, if no signature of the source can cover the event id in the path.
+    pub fn receipt_denial(&self) -> Option<Denial> {
+        match &self.0 {
+            AuthScheme::Hmac(keys) => keys.receipt_denial(),
+            AuthScheme::None
+            | AuthScheme::Token(_)
+            | AuthScheme::StandardWebhooks(_)
+            | AuthScheme::Revoked(_) => None,
         }
     }
 

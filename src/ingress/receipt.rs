@@ -26,11 +26,14 @@ pub(super) async fn receipt(
 ) -> Result<HttpResponse, Refusal> {
     let endpoints = ingress.endpoints.current();
     let endpoint = endpoints.of_request(request)?;
+    // Before the verification: a missing signature is not the reason, because no signature would be accepted.
+    if let Some(denial) = endpoint.verifier.current().receipt_denial() {
+        return Err(ingress.unauthenticated(endpoint, denial));
+    }
     let authentic = ingress.verify(endpoint, request, Untrusted::new(Bytes::new()))?;
     let lookup = lookup(&endpoint.source.name, request)?;
     if !authentic.is_about(&lookup.id) {
-        let detail = "the signature does not cover the event id in the path";
-        return Err(ingress.unauthenticated(endpoint, Denial::mismatch(detail)));
+        return Err(ingress.unauthenticated(endpoint, Denial::other_event()));
     }
     let found = ingress.outbox.find(lookup).await;
     let receipt = found

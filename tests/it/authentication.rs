@@ -533,6 +533,163 @@ fn verify_shows_the_signed_text_and_the_mistake() {
     }
 }
 
+/// The settings of a source, the options, and parts of the report: one that it has, and one that it must not have.
+type Explained = (String, Vec<String>, &'static str, &'static str);
+
+/// Returns the options for a request with these headers.
+fn captured(lines: &[&str]) -> Vec<String> {
+    let header = |line: &&str| ["-H".to_owned(), (*line).to_owned()];
+    let mut options: Vec<String> = lines.iter().flat_map(header).collect();
+    options.push(AT.to_owned());
+    options
+}
+
+fn with(settings: &str) -> String {
+    format!("{HMAC}\n{settings}")
+}
+
+const ANOTHER: &str = "another secret";
+const ADD: &str = "--header";
+// The signatures come from Python's module hmac.
+const V0: &str = "x-sig: 29523a84fd9a3491c76fb296817500e5ee8315070f9567cb9db979d075faee83";
+const URL: &str = "x-sig: 18ba960ef9402065a2fdaa457e8b553572d5b4fcb8f9547be4454ccaeb5fa1f8";
+const TIMED_URL: &str = "x-sig: e0809bed950357557118dd3417820840adc95f26022ba4c601775c8f6f1d9948";
+const TIMED_CODE: &str = "46c31433094d801492b1b106f71cffc1c07f248a32e0de46852df471fedb5246";
+
+/// Returns requests in which the sender signed another text than the body.
+fn other_texts() -> Vec<Explained> {
+    let host = "host: bridge.example.com";
+    let v0 = "auth.signed is \"v0:{timestamp}:{body}\"";
+    let url = "auth.signed is \"{method}https://bridge.example.com{path}{body}\"";
+    let timed_url = "auth.signed is \"{method}https://bridge.example.com{path}{body}{timestamp}\"";
+    let hmac = || HMAC.to_owned();
+    vec![
+        (hmac(), captured(&[V0, TIME]), v0, ANOTHER),
+        (TIMED.to_owned(), captured(&[V0, TIME]), v0, ANOTHER),
+        (hmac(), captured(&[URL, host]), url, ANOTHER),
+        (
+            hmac(),
+            captured(&[TIMED_URL, host, TIME]),
+            timed_url,
+            ANOTHER,
+        ),
+    ]
+}
+
+/// Returns requests whose signature or signing time is an item of a list, or is missing.
+fn other_lists() -> Vec<Explained> {
+    let list = "prefix = \"v1=\"\nseparator = \",\"\nsigned = \"{timestamp}.{body}\"\ntimestamp_header = \"x-sig\"\ntimestamp_prefix = \"t=\"";
+    let semicolon = format!("x-sig: t=1700000000;v1={TIMED_CODE}");
+    let comma = format!("x-sig: t=1700000000,v1={TIMED_CODE}");
+    let items = "prefix = \"v1=\"\nseparator = \",\"";
+    let is_list = "auth.separator is \";\" and auth.prefix is \"v1=\"";
+    let has_time = "auth.timestamp_prefix is \"t=\"";
+    let no_item = "no item between auth.separator \",\" begins with auth.prefix \"v1=\"";
+    let (no_time, other_time) = (
+        "the request has no header x-time",
+        "auth.timestamp_header is \"x-at\"",
+    );
+    let (hmac, timed) = (|| HMAC.to_owned(), || TIMED.to_owned());
+    let at = "x-at: 1700000000";
+    vec![
+        (with(list), captured(&[&semicolon]), is_list, ADD),
+        (hmac(), captured(&[&comma]), has_time, ANOTHER),
+        (with(items), captured(&["x-sig: t=1;v1=00"]), no_item, ADD),
+        (timed(), captured(&[TIMED_SHA256]), no_time, ANOTHER),
+        (timed(), captured(&[TIMED_SHA256, at]), other_time, ANOTHER),
+    ]
+}
+
+/// Returns requests whose signature is in another header, is none, or does not cover the path.
+fn other_headers() -> Vec<Explained> {
+    let moved = SHA256.replace("x-sig", "acme-sig");
+    let unknown = format!("acme-sig: {}", "0".repeat(64));
+    let is_moved = "the signature matches if auth.header is \"acme-sig\"";
+    let is_cut =
+        "the signature has 2 bytes, and a signature with auth.algorithm \"sha256\" has 32 bytes";
+    let empty = "x-sig: 0077d3750f5341c330a657b0e4d13ffcc7ed2778e8282aad460f82590e596289";
+    let mut receipt = captured(&[empty]);
+    receipt.push("--method=GET".to_owned());
+    receipt.push("--path=/v1/sources/probe/events/v-1".to_owned());
+    let hmac = || HMAC.to_owned();
+    let form = "in the form of a signature: acme-sig";
+    let encoding = "is not in auth.encoding \"hex\"";
+    let no_path = "auth.signed has no {path}";
+    vec![
+        (hmac(), captured(&[&moved]), is_moved, ADD),
+        (hmac(), captured(&[&unknown]), form, ADD),
+        (hmac(), captured(&["x-sig: 00aa"]), is_cut, ANOTHER),
+        (hmac(), captured(&["x-sig: hello"]), encoding, ANOTHER),
+        (hmac(), receipt, no_path, "the bridge accepts"),
+    ]
+}
+
+/// FAULTS N900, N901: `verify` names the setting that differs from the sender's scheme, and says what the bridge answers.
+#[test]
+fn verify_names_the_setting_that_explains_the_signature() {
+    let requests = [other_texts(), other_lists(), other_headers()];
+    for (auth, options, part, other) in requests.concat() {
+        let folder = SourceFolder::with_auth(&auth).secret("secret", CAPTURED_SECRET);
+        let file = folder.path("body");
+        std::fs::write(&file, CAPTURED).unwrap();
+        let mut arguments = vec!["verify", "--source", "probe", file.to_str().unwrap()];
+        arguments.extend(options.iter().map(String::as_str));
+        let (code, report, errors) = folder.run(&arguments);
+        assert_eq!(code, Some(2), "{options:?}: {report}{errors}");
+        assert!(report.contains(part), "{part} in {report}");
+        assert!(!report.contains(other), "{other} in {report}");
+        assert!(!report.contains(CAPTURED_SECRET), "{report}");
+    }
+}
+
+/// FAULTS N902: a sender that almost follows Standard Webhooks. The kind has no settings, so `verify` names those of `hmac`.
+#[test]
+fn verify_advises_no_setting_that_standard_webhooks_lacks() {
+    const KIND: &str = "kind = \"standard_webhooks\"\nsecret_files = [\"$/secret\"]";
+    const SECRET: &str = "whsec_BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
+    let receipt = ["--method=GET", "--path=/v1/sources/probe/events/e-2"];
+    let no_options: &[&str] = &[];
+    for (id, time, signature, options, part) in [
+        (
+            "msg-1",
+            "1700000000",
+            "lxJiEY31J91iNucZDYeSP1bGSkmrlkkK9QpYffFpuY4=",
+            no_options,
+            "With auth.kind = \"hmac\", the signature matches if auth.prefix is \"\"",
+        ),
+        (
+            "msg-1",
+            "1700000000000",
+            "v1,ZzDtQ5WJov42OqYDQHgW0bWFyBmsJnk+SIVIAYcgf7Q=",
+            no_options,
+            "Standard Webhooks has seconds",
+        ),
+        (
+            "e-1",
+            "1700000000",
+            "v1,Y061hGfjBm6QBJN08OOfTlZlUFA8Vp9c6n3iLyrQgZY=",
+            &receipt,
+            "the sender must sign this id as the id of the message",
+        ),
+    ] {
+        let folder = SourceFolder::with_auth(KIND).secret("secret", SECRET);
+        let file = folder.path("body");
+        std::fs::write(&file, CAPTURED).unwrap();
+        let lines = [
+            format!("webhook-id: {id}"),
+            format!("webhook-timestamp: {time}"),
+            format!("webhook-signature: {signature}"),
+        ];
+        let mut arguments = vec!["verify", "--source", "probe", file.to_str().unwrap(), AT];
+        arguments.extend(lines.iter().flat_map(|line| ["-H", line]));
+        arguments.extend(options);
+        let (code, report, errors) = folder.run(&arguments);
+        assert_eq!(code, Some(2), "{report}{errors}");
+        assert!(report.contains(part), "{part} in {report}");
+        assert!(!report.contains("auth.timestamp_unit"), "{report}");
+    }
+}
+
 /// FAULTS N398: the secret stands in the wrong part of the request. `verify` names the part, and only settings that the
 /// kind of the source has.
 #[test]
@@ -618,19 +775,18 @@ fn each_cause_of_a_denied_request_has_a_row() {
         .start();
     // The signature of an empty body, from Python's module hmac.
     let empty = "0077d3750f5341c330a657b0e4d13ffcc7ed2778e8282aad460f82590e596289";
-    for _ in 0..2 {
+    for _ in 0..3 {
         assert_eq!(
             post(&app, &[("x-sig", &"0".repeat(64))], CAPTURED).status,
             401
         );
     }
     let line = "GET /v1/sources/probe/events/v-1";
-    assert_eq!(
-        ask(app.ingress(), line, &[("x-sig", empty)], "")
-            .unwrap()
-            .status,
-        401
-    );
+    // FAULTS N901: without a signature, the missing header is not the reason.
+    for headers in [&[("x-sig", empty)][..], &[]] {
+        let answer = ask(app.ingress(), line, headers, "").unwrap();
+        assert_eq!(answer.status, 401);
+    }
     let token = [("authorization", "Bearer token-of-ann-0123456789")];
     let rows = ask(app.ops(), "GET /admin/v1/denied-requests", &token, "")
         .unwrap()
@@ -647,11 +803,11 @@ fn each_cause_of_a_denied_request_has_a_row() {
     rows.sort();
     assert_eq!(rows.len(), 2, "{rows:?}");
     assert!(
-        rows[0].0 == 1 && rows[0].1.contains("does not cover the event id"),
+        rows[0].0 == 2 && rows[0].1.contains("does not cover the event id"),
         "{rows:?}"
     );
     assert!(
-        rows[1].0 == 2 && rows[1].1.contains("no secret of the source"),
+        rows[1].0 == 3 && rows[1].1.contains("no secret of the source"),
         "{rows:?}"
     );
 }

@@ -61,6 +61,20 @@ impl Denial {
         }
     }
 
+    /// Creates the denial of every request for a receipt from a source that does not sign the path.
+    pub(super) fn unsigned_path() -> Self {
+        Self::mismatch(
+            "the signature does not cover the event id in the path: auth.signed has no {path}, so the source cannot request receipts. The sender must also sign the path, or ask for the result with the header `Prefer: wait`",
+        )
+    }
+
+    /// Creates the denial of a request for a receipt whose signature covers another event id.
+    pub(in crate::ingress) fn other_event() -> Self {
+        Self::mismatch(
+            "the signature does not cover the event id in the path: the sender must sign this id as the id of the message",
+        )
+    }
+
     /// Creates the denial of a request whose signing time lies `apart_millis` after the bridge's clock, or before the
     /// clock if the number is negative.
     pub(super) fn stale(header: &str, apart_millis: i64, tolerance_millis: u64) -> Self {

@@ -47,6 +47,12 @@ impl Examination {
         self.report.push(line.into());
     }
 
+    /// Adds a denial that the bridge finds after the comparison with the secrets.
+    pub fn deny(&mut self, denial: &Denial) {
+        self.is_authentic = false;
+        self.denied(denial);
+    }
+
     pub(super) fn denied(&mut self, denial: &Denial) {
         let Denial { reason, detail } = denial;
         self.say(format!("denied ({}): {detail}", reason.as_str()));

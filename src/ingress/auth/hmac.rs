@@ -20,12 +20,15 @@ use crate::time::Timestamp;
 mod encoding;
 mod examination;
 mod header_items;
+mod mistakes;
 mod sent_body;
+mod signed_texts;
 mod signing_time;
 mod template;
 
 pub use encoding::{SecretEncoding, SignatureEncoding};
 pub use examination::examine_hmac;
+pub(super) use examination::{SchemeKind, examine};
 pub use header_items::HeaderItems;
 pub use signing_time::{SigningTime, TimeUnit};
 pub use template::Template;
@@ -122,6 +125,16 @@ impl SignedText {
 // === impl HmacScheme ===
 
 impl HmacScheme {
+    /// Returns whether the signature covers the path of the request.
+    fn covers_path(&self) -> bool {
+        self.signed.template.has_path()
+    }
+
+    /// Returns the denial of every request for a receipt, if the signature cannot cover the event id in the path.
+    pub fn receipt_denial(&self) -> Option<Denial> {
+        (!self.covers_path()).then(Denial::unsigned_path)
+    }
+
     /// Returns whether the signature covers the header `name`. `name` is in lower case.
     pub fn covers_header(&self, name: &str) -> bool {
         self.signed.template.has_header(name)
@@ -271,9 +284,14 @@ impl HmacKeys {
         })
     }
 
+    /// Returns the denial of every request for a receipt, if the signature cannot cover the event id in the path.
+    pub(super) fn receipt_denial(&self) -> Option<Denial> {
+        self.scheme.receipt_denial()
+    }
+
     /// Returns whether the signature covers the path of the request.
     pub(super) fn covers_path(&self) -> bool {
-        self.scheme.signed.template.has_path()
+        self.scheme.covers_path()
     }
 
     /// Returns whether the signature covers the header `name`. `name` is in lower case.
@@ -294,6 +312,24 @@ impl fmt::Debug for HmacKeys {
 // === impl Algorithm ===
 
 impl Algorithm {
+    /// Returns the value of the setting `auth.algorithm`.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sha1 => "sha1",
+            Self::Sha256 => "sha256",
+            Self::Sha512 => "sha512",
+        }
+    }
+
+    /// Returns the length of a signature in bytes.
+    const fn signature_bytes(self) -> usize {
+        match self {
+            Self::Sha1 => 20,
+            Self::Sha256 => 32,
+            Self::Sha512 => 64,
+        }
+    }
+
     fn mac(self, key: &[u8], text: &[&[u8]]) -> Option<Vec<u8>> {
         match self {
             Self::Sha1 => made::<Hmac<Sha1>>(key, text),

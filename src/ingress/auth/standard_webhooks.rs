@@ -15,8 +15,8 @@ use sha2::Sha256;
 
 use super::examination::{CapturedRequest, Examination, NamedSecret};
 use super::hmac::{
-    Algorithm, HeaderItems, HmacScheme, SecretEncoding, SignatureEncoding, SignedText, SigningTime,
-    TimeUnit, examine_hmac,
+    Algorithm, HeaderItems, HmacScheme, SchemeKind, SecretEncoding, SignatureEncoding, SignedText,
+    SigningTime, TimeUnit, examine,
 };
 use super::{Denial, KEY_BYTES_MAX, SecretFlaw, SecretMinimum, hmac_sha256, required};
 use crate::time::Timestamp;
@@ -226,9 +226,19 @@ pub fn examine_standard_webhooks(
     };
     let keys: Vec<_> = secrets.iter().map(key).collect::<Result<_, _>>()?;
     match SignatureHeaders::of(request.head.headers).scheme() {
-        Some(scheme) => examine_hmac(&scheme, &keys, request),
+        Some(scheme) => {
+            let denial = SignedHead::read(request.head.headers, request.wall).err();
+            examine(&scheme, &keys, request, &SchemeKind::Standard(denial))
+        }
         None => Ok(Examination::default()),
     }
+}
+
+/// Returns the denial of an authentic request for the receipt of the event `id`, if the sender signed another id.
+pub fn receipt_denial(headers: &HeaderMap, id: &str) -> Option<Denial> {
+    let name = SignatureHeaders::of(headers).id;
+    let is_signed = required(headers, name).is_ok_and(|signed| signed == id);
+    (!is_signed).then(Denial::other_event)
 }
 
 /// Returns the event id that the sender signed. Returns an error if none of the signatures was made with one of `keys`.

@@ -1,29 +1,25 @@
-//! The examination of a captured request with an HMAC signature. If no signature matches, the examination tries the
-//! common mistakes: other settings of the scheme, and a body that was changed after the sender signed it.
+//! The examination of a captured request with an HMAC signature. If no signature matches, the examination names the mistake
+//! that explains the difference.
 
-use actix_web::http::header::{HeaderMap, HeaderName};
-use secrecy::{ExposeSecret, SecretString};
+use actix_web::http::header::HeaderMap;
+use secrecy::ExposeSecret;
 use sha2::{Digest as _, Sha256};
 
 use super::super::examination::{CapturedRequest, Examination, NOTHING_COMPARED, NamedSecret};
-use super::super::{Denial, SecretFlaw, required};
-use super::sent_body::bodies;
+use super::super::{Denial, DenialReason, SecretFlaw, required};
 use super::signing_time::TimeUnit;
-use super::{Algorithm, HmacScheme, SecretEncoding, SignatureEncoding, Template};
+use super::{HmacScheme, SignatureEncoding};
 
-/// The templates that many senders use, besides the configured template.
-const TEMPLATES: [&str; 4] = [
-    "{body}",
-    "{timestamp}.{body}",
-    "{timestamp}{body}",
-    "{timestamp}:{body}",
-];
+/// A decoded secret with the name of its file.
+type NamedKey<'s> = (&'s NamedSecret, Vec<u8>);
 
-/// The texts between a header value and the body that the examination tries.
-const JOINTS: [&str; 4] = ["", ".", ":", "\n"];
-/// The maximum number of request headers that the examination tries as a part of the signed text. Each header costs some
-/// hundred signatures of the whole body.
-const HEADERS_MAX: usize = 24;
+/// The kind of a source whose signatures the examination compares. It decides which settings a sentence can name.
+pub(in crate::ingress::auth) enum SchemeKind {
+    /// The source file has the settings of the scheme.
+    Own,
+    /// Standard Webhooks, which has no such settings. The denial is that of the head of the request.
+    Standard(Option<Denial>),
+}
 
 /// Examines a request with a signature in a source's own HMAC scheme.
 ///
@@ -34,27 +30,41 @@ pub fn examine_hmac(
     secrets: &[NamedSecret],
     request: CapturedRequest<'_>,
 ) -> Result<Examination, (String, SecretFlaw)> {
-    let mut keys = Vec::new();
-    for named in secrets {
-        let encoding = scheme.secret_encoding;
-        let key = encoding.decode(named.secret.expose_secret());
-        let flaw = SecretFlaw::Encoding(encoding.alphabet());
-        keys.push((named, key.ok_or_else(|| (named.file.clone(), flaw))?));
-    }
+    examine(scheme, secrets, request, &SchemeKind::Own)
+}
+
+/// Examines a request with a signature in the scheme of a kind of source.
+pub(in crate::ingress::auth) fn examine(
+    scheme: &HmacScheme,
+    secrets: &[NamedSecret],
+    request: CapturedRequest<'_>,
+    kind: &SchemeKind,
+) -> Result<Examination, (String, SecretFlaw)> {
+    let keys = scheme.decoded_keys(secrets)?;
     let mut examination = Examination::default();
-    let line = match required(request.head.headers, scheme.header.as_str()) {
+    let headers = request.head.headers;
+    let time = scheme.time_text(headers).unwrap_or_default();
+    let line = match required(headers, scheme.header.as_str()) {
         Ok(line) => line,
         Err(denial) => {
             examination.denied(&denial);
-            examination.say(NOTHING_COMPARED);
+            examination.say(scheme.other_header(kind, time, secrets, request));
             return Ok(examination);
         }
     };
-    let stale = scheme.time(request);
-    let time = stale.as_ref().map_or_else(
-        |_denial| scheme.time_text(request.head.headers).unwrap_or_default(),
-        |time| *time,
-    );
+    let stale = match kind {
+        SchemeKind::Own => scheme.time(request).err(),
+        SchemeKind::Standard(denial) => denial.clone(),
+    };
+    let near = || {
+        let near = scheme.nearest_match(line, time, secrets, request);
+        near.map(|notes| scheme.match_sentence(kind, &notes))
+    };
+    if let Some(denial) = stale.as_ref().filter(|_| time.is_empty()) {
+        examination.denied(denial);
+        examination.say(near().unwrap_or_else(|| scheme.no_time(denial)));
+        return Ok(examination);
+    }
     let text = match scheme
         .signed
         .template
@@ -69,22 +79,74 @@ pub fn examine_hmac(
     scheme.describe_text(request, time, &mut examination);
     let is_signed = scheme.compare(line, &text, &keys, &mut examination);
     if !is_signed {
-        let near = scheme.nearest_match(line, time, secrets, request);
-        examination.say(near.unwrap_or_else(|| scheme.no_mistake(line)));
+        examination.say(near().unwrap_or_else(|| scheme.no_mistake(line)));
     }
-    if let Err(denial) = &stale {
+    if let Some(denial) = &stale {
         examination.denied(denial);
     }
-    examination.is_authentic = is_signed && stale.is_ok();
+    if let (SchemeKind::Standard(Some(_)), Some(TimeUnit::Milliseconds)) =
+        (kind, TimeUnit::of_text(time))
+    {
+        examination.say("the signing time is in milliseconds, but Standard Webhooks has seconds: the sender must send seconds");
+    }
+    examination.is_authentic = is_signed && stale.is_none();
     Ok(examination)
 }
 
 impl HmacScheme {
+    /// Decodes the secrets. Returns the flaw of a secret with the name of its file.
+    fn decoded_keys<'s>(
+        &self,
+        secrets: &'s [NamedSecret],
+    ) -> Result<Vec<NamedKey<'s>>, (String, SecretFlaw)> {
+        let encoding = self.secret_encoding;
+        let decoded = |named: &'s NamedSecret| {
+            let key = encoding.decode(named.secret.expose_secret());
+            let flaw = SecretFlaw::Encoding(encoding.alphabet());
+            Ok((named, key.ok_or_else(|| (named.file.clone(), flaw))?))
+        };
+        secrets.iter().map(decoded).collect()
+    }
+
     /// Returns the last line about a request whose signature no common mistake explains. The line names only values that
     /// the signature covers.
     fn no_mistake(&self, line: &str) -> String {
         if self.header_items.items(line).next().is_none() {
-            return NOTHING_COMPARED.to_owned();
+            return self.no_item();
+        }
+        let lengths: Vec<usize> = self
+            .signatures(line, self.encoding)
+            .iter()
+            .map(Vec::len)
+            .collect();
+        let (expected, encoding) = (self.algorithm.signature_bytes(), self.encoding.as_str());
+        let Some(length) = lengths.first().filter(|_| !lengths.contains(&expected)) else {
+            return self.changed_text(lengths.is_empty().then_some(encoding));
+        };
+        format!(
+            "the signature has {length} bytes, and a signature with auth.algorithm \"{}\" has {expected} bytes: the value was cut, or it is no such signature",
+            self.algorithm.as_str()
+        )
+    }
+
+    /// Says that no part of the signature header is a signature.
+    fn no_item(&self) -> String {
+        let (header, prefix) = (&self.header, self.header_items.prefix());
+        let part = match self.header_items.separator() {
+            "" => "its value does not begin".to_owned(),
+            separator => format!("no item between auth.separator {separator:?} begins"),
+        };
+        format!(
+            "nothing was compared with the secrets: the request has the header {header}, but {part} with auth.prefix {prefix:?}. Correct the settings by the sender's documentation"
+        )
+    }
+
+    /// Says which parts of the signed text can be changed, or that the signature does not have the encoding `other`.
+    fn changed_text(&self, other: Option<&str>) -> String {
+        if let Some(encoding) = other {
+            return format!(
+                "nothing was compared with the secrets: the signature is not in auth.encoding \"{encoding}\""
+            );
         }
         let template = &self.signed.template;
         let mut signed = Vec::new();
@@ -97,9 +159,84 @@ impl HmacScheme {
         signed.extend(template.headers().map(|name| format!("the header {name}")));
         signed.push("the body".to_owned());
         format!(
-            "no common mistake explains the difference: the sender has another secret, or {} was changed after the sender signed it. \
+            "no common mistake explains the difference: the sender has another secret, or signs another text than auth.signed, or {} was changed after the sender signed it. \
              Compare the SHA-256 of the body with the sender's: a program that parses the JSON and writes it again changes the bytes",
             signed.join(" or ")
+        )
+    }
+
+    /// Returns the last line about a request in which the bridge finds no signing time.
+    fn no_time(&self, denial: &Denial) -> String {
+        if denial.reason == DenialReason::Missing {
+            return NOTHING_COMPARED.to_owned();
+        }
+        let signing_time = self.signed.signing_time.as_ref();
+        let header = signing_time.map_or("", |signing_time| signing_time.header.as_str());
+        format!(
+            "nothing was compared with the secrets: the bridge finds no signing time in the header {header}. Compare auth.timestamp_prefix and auth.separator with its value"
+        )
+    }
+
+    /// Returns the last line about a request without the signature header. The line names the headers of the request that
+    /// can have the signature.
+    fn other_header(
+        &self,
+        kind: &SchemeKind,
+        time: &str,
+        secrets: &[NamedSecret],
+        request: CapturedRequest<'_>,
+    ) -> String {
+        if let Some(notes) = self.match_in_other_header(time, secrets, request) {
+            return self.match_sentence(kind, &notes);
+        }
+        let others = self.other_signatures(request.head.headers);
+        let others: Vec<&str> = others.map(|(name, _)| name.as_str()).collect();
+        if others.is_empty() {
+            return NOTHING_COMPARED.to_owned();
+        }
+        let remedy = match kind {
+            SchemeKind::Own => "if one of them has the signature, correct auth.header",
+            SchemeKind::Standard(_) => {
+                "if one of them has the signature, the sender does not follow Standard Webhooks, and the source needs auth.kind = \"hmac\""
+            }
+        };
+        format!(
+            "nothing was compared with the secrets; these headers of the request have values in the form of a signature: {}; {remedy}",
+            others.join(", ")
+        )
+    }
+
+    /// Returns the sentence about the differences that explain the signature.
+    fn match_sentence(&self, kind: &SchemeKind, notes: &[String]) -> String {
+        let differences = notes.join(" and ");
+        let is_setting = notes.iter().any(|note| note.contains("auth."));
+        let SchemeKind::Standard(_) = kind else {
+            return format!("the signature matches if {differences}");
+        };
+        if !is_setting {
+            return format!("the signature matches if {differences}");
+        }
+        let signing_time = self.signed.signing_time.as_ref();
+        let settings = [
+            ("header", self.header.to_string()),
+            ("encoding", self.encoding.as_str().to_owned()),
+            ("prefix", self.header_items.prefix().to_owned()),
+            ("separator", self.header_items.separator().to_owned()),
+            ("secret_encoding", "base64".to_owned()),
+            ("signed", self.signed.template.to_string()),
+            (
+                "timestamp_header",
+                signing_time.map_or_else(String::new, |time| time.header.to_string()),
+            ),
+        ];
+        let others = settings.iter().filter(|(key, value)| {
+            let is_named = |note: &String| note.contains(&format!("auth.{key} "));
+            !value.is_empty() && !notes.iter().any(is_named)
+        });
+        let others = others.map(|(key, value)| format!("{key} = {value:?}"));
+        format!(
+            "the sender does not follow Standard Webhooks, which has no further settings. With auth.kind = \"hmac\", the signature matches if {differences}, the secret file has only the text after `whsec_`, and the other settings are {}",
+            others.collect::<Vec<_>>().join(", ")
         )
     }
 
@@ -118,7 +255,7 @@ impl HmacScheme {
         signing_time.header_items.items(line).next()
     }
 
-    fn signatures(&self, line: &str, encoding: SignatureEncoding) -> Vec<Vec<u8>> {
+    pub(super) fn signatures(&self, line: &str, encoding: SignatureEncoding) -> Vec<Vec<u8>> {
         let items = self.header_items.items(line);
         items.filter_map(|text| encoding.decode(text)).collect()
     }
@@ -128,7 +265,7 @@ impl HmacScheme {
         &self,
         line: &str,
         text: &[&[u8]],
-        keys: &[(&NamedSecret, Vec<u8>)],
+        keys: &[NamedKey<'_>],
         into: &mut Examination,
     ) -> bool {
         for signature in self.header_items.items(line) {
@@ -187,184 +324,4 @@ impl HmacScheme {
             ));
         }
     }
-
-    /// Returns the settings and the change of the body with which a signature of the request matches, with as few
-    /// differences as possible.
-    fn nearest_match(
-        &self,
-        line: &str,
-        time: &str,
-        secrets: &[NamedSecret],
-        request: CapturedRequest<'_>,
-    ) -> Option<String> {
-        let keys = self.keys(secrets);
-        let bodies = bodies(request.body);
-        let matching = |template: &(Template, Option<String>), body: &(Vec<u8>, Option<String>)| {
-            let text = template.0.fill(request.head, time, &body.0).ok()?;
-            let notes = [&template.1, &body.1].into_iter().flatten().cloned();
-            let notes: Vec<String> = notes.collect();
-            let found = self.matching_settings(line, &text, &keys).into_iter();
-            let found = found.map(|settings| [settings, notes.clone()].concat());
-            found.min_by_key(Vec::len)
-        };
-        let templates = self.templates(!time.is_empty());
-        let notes = templates.iter().flat_map(|template| {
-            let of_template = bodies.iter().filter_map(|body| matching(template, body));
-            of_template.collect::<Vec<_>>()
-        });
-        // A change of the body together with another header is improbable, and would cost too many signatures.
-        let of_headers = self.header_templates(request.head.headers);
-        let of_headers = of_headers
-            .iter()
-            .filter_map(|template| matching(template, bodies.first()?));
-        let notes = notes.chain(of_headers);
-        let nearest = notes.min_by_key(Vec::len)?;
-        Some(format!(
-            "the signature matches if {}",
-            nearest.join(" and ")
-        ))
-    }
-
-    /// Returns, for each combination of prefix, encoding, algorithm and key that makes a signature of the request for
-    /// `text`, the differences from the configured scheme.
-    fn matching_settings(
-        &self,
-        line: &str,
-        text: &[&[u8]],
-        keys: &[(Vec<u8>, Option<String>)],
-    ) -> Vec<Vec<String>> {
-        let mut matching = Vec::new();
-        for (algorithm, word) in ALGORITHMS {
-            let algorithm_note = differs(algorithm != self.algorithm, "algorithm", word);
-            for (key, key_note) in keys {
-                let mac = algorithm.mac(key, text).unwrap_or_default();
-                matching.extend(self.selections(line, &mac, [&algorithm_note, key_note]));
-            }
-        }
-        matching
-    }
-
-    /// Returns, for each encoding in which the header has this signature, the differences from the configured scheme.
-    /// `notes` are the differences that made this signature.
-    fn selections(&self, line: &str, mac: &[u8], notes: [&Option<String>; 2]) -> Vec<Vec<String>> {
-        let selection = |(encoding, word)| {
-            let prefix_note = self.is_in(line, encoding, mac)?;
-            let encoding_note = differs(encoding != self.encoding, "encoding", word);
-            let others = notes.into_iter().flatten().cloned();
-            let own = [encoding_note, prefix_note].into_iter().flatten();
-            Some(own.chain(others).collect())
-        };
-        SIGNATURE_ENCODINGS
-            .into_iter()
-            .filter_map(selection)
-            .collect()
-    }
-
-    /// Returns whether the header has this signature: with `None` if the configured prefix selects the signature,
-    /// otherwise with a note on the prefix that would select it.
-    fn is_in(&self, line: &str, encoding: SignatureEncoding, mac: &[u8]) -> Option<Option<String>> {
-        if self.signatures(line, encoding).iter().any(|one| one == mac) {
-            return Some(None);
-        }
-        let length = encoding.encode(mac).len();
-        let items = line.split(',').map(str::trim);
-        let whole = std::iter::once(line).chain(items);
-        let prefix = whole.into_iter().find_map(|item| {
-            let start = item.len().checked_sub(length)?;
-            let (prefix, tail) = item.split_at_checked(start)?;
-            (encoding.decode(tail)? == mac).then_some(prefix)
-        })?;
-        Some(Some(match prefix.rsplit_once(',') {
-            Some((_, last)) => {
-                format!(
-                    "auth.separator is \",\" and auth.prefix is {:?}",
-                    last.trim()
-                )
-            }
-            None if line.contains(',') => {
-                format!("auth.separator is \",\" and auth.prefix is {prefix:?}")
-            }
-            None => format!("auth.prefix is {prefix:?}"),
-        }))
-    }
-
-    /// Returns templates of each header of the request before or behind the body, each with a note on the difference.
-    fn header_templates(&self, headers: &HeaderMap) -> Vec<(Template, Option<String>)> {
-        let is_other = |name: &&HeaderName| **name != self.header;
-        let names = headers.keys().filter(is_other).take(HEADERS_MAX);
-        let of_name = |name: &HeaderName| {
-            let value = required(headers, name.as_str()).unwrap_or_default();
-            let unit = TimeUnit::of_text(value);
-            let raws = JOINTS.into_iter().flat_map(move |joint| {
-                ["{header}", "{body}"].map(|first| match first {
-                    "{body}" => format!("{{body}}{joint}{{header}}"),
-                    _ => format!("{{header}}{joint}{{body}}"),
-                })
-            });
-            let templates = raws.filter_map(|raw| {
-                let placeholder = format!("{{header:{name}}}");
-                let read = raw.replace("{header}", &placeholder);
-                let note = match unit {
-                    Some(unit) => format!(
-                        "auth.signed is {:?}, auth.timestamp_header is \"{name}\" and auth.timestamp_unit is \"{}\"",
-                        raw.replace("{header}", "{timestamp}"),
-                        unit.as_str()
-                    ),
-                    None => format!("auth.signed is {read:?}"),
-                };
-                Some((read.parse().ok()?, Some(note)))
-            });
-            templates.collect::<Vec<_>>()
-        };
-        names.flat_map(of_name).collect()
-    }
-
-    /// Returns the configured template and other common templates, each with a note on the difference.
-    fn templates(&self, has_time: bool) -> Vec<(Template, Option<String>)> {
-        let configured = &self.signed.template;
-        let others = TEMPLATES
-            .into_iter()
-            .filter(|raw| has_time || !raw.contains("{timestamp}"))
-            .filter_map(|raw| Some((raw.parse().ok()?, differs(true, "signed", raw))));
-        let mut templates = vec![(configured.clone(), None)];
-        templates.extend(others.filter(|(template, _)| template != configured));
-        templates
-    }
-
-    /// Returns the keys that each secret can mean, each with a note on the difference from the configured key.
-    fn keys(&self, secrets: &[NamedSecret]) -> Vec<(Vec<u8>, Option<String>)> {
-        let mut keys = Vec::new();
-        for named in secrets {
-            let raw: &SecretString = &named.secret;
-            let raw = raw.expose_secret();
-            for (encoding, word) in ENCODINGS {
-                let note = differs(encoding != self.secret_encoding, "secret_encoding", word);
-                keys.extend(encoding.decode(raw).map(|key| (key, note.clone())));
-            }
-            let inner = raw.rsplit_once("whsec_").map(|(_, inner)| inner);
-            let inner = inner.and_then(|inner| SecretEncoding::Base64.decode(inner));
-            let note = "auth.kind is \"standard_webhooks\", or the secret file has only the text after `whsec_` and auth.secret_encoding is \"base64\"";
-            keys.extend(inner.map(|key| (key, Some(note.to_owned()))));
-        }
-        keys
-    }
-}
-
-const ALGORITHMS: [(Algorithm, &str); 3] = [
-    (Algorithm::Sha256, "sha256"),
-    (Algorithm::Sha1, "sha1"),
-    (Algorithm::Sha512, "sha512"),
-];
-const SIGNATURE_ENCODINGS: [(SignatureEncoding, &str); 2] = [
-    (SignatureEncoding::Hex, "hex"),
-    (SignatureEncoding::Base64, "base64"),
-];
-const ENCODINGS: [(SecretEncoding, &str); 3] = [
-    (SecretEncoding::Text, "text"),
-    (SecretEncoding::Base64, "base64"),
-    (SecretEncoding::Hex, "hex"),
-];
-
-fn differs(is_other: bool, key: &str, value: &str) -> Option<String> {
-    is_other.then(|| format!("auth.{key} is \"{value}\""))
 }
