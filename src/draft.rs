@@ -39,6 +39,7 @@ mod notification;
 mod order;
 mod path;
 mod person;
+mod related;
 mod removal;
 mod sample;
 mod schema;

@@ -82,13 +82,20 @@ pub(super) fn address_part(name: &str) -> Option<(AddressPart, String, usize)> {
         let joined = part.concat();
         let found = ADDRESS.iter().find_map(|(part, names)| {
             let position = names.iter().position(|name| *name == joined)?;
-            Some((*part, kind.concat(), position))
+            Some((*part, kind_of(kind), position))
         });
         if found.is_some() {
             return found;
         }
     }
     None
+}
+
+/// Returns the kind of an address without the word `address`: the parts `primary_address_street` and `primary_city` belong to
+/// one address.
+fn kind_of(words: &[String]) -> String {
+    let is_kind = |word: &&String| !["address", "addr"].contains(&word.as_str());
+    words.iter().filter(is_kind).cloned().collect()
 }
 
 /// Returns the rank of an address by the words of its container and of its kind.
@@ -119,7 +126,12 @@ mod tests {
             ("address1_stateorprovince", AddressPart::State, "address1"),
             ("MailingPostalCode", AddressPart::PostalCode, "mailing"),
             ("billing_country_code", AddressPart::Country, "billing"),
-            ("home_address_city", AddressPart::City, "homeaddress"),
+            ("home_address_city", AddressPart::City, "home"),
+            ("addressStreet", AddressPart::Line1, ""),
+            ("addressStreet2", AddressPart::Line2, ""),
+            ("addressCity", AddressPart::City, ""),
+            ("primary_address_street", AddressPart::Line1, "primary"),
+            ("primary_address_city", AddressPart::City, "primary"),
             ("zip", AddressPart::PostalCode, ""),
         ] {
             let found = address_part(name).map(|(part, kind, _)| (part, kind));

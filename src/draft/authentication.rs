@@ -1,6 +1,10 @@
 //! The table `[auth]` of a draft, recognized from the request headers of a sample.
 
+use serde_json::Value;
+
 use super::document::{Document, toml_text};
+use super::form::TimeForm;
+use super::path::quoted;
 
 /// The HMAC scheme of a known sender. The guide lists the same settings.
 struct KnownScheme {
@@ -111,17 +115,50 @@ pub(super) fn is_signature(name: &str) -> bool {
     (is_named && !is_about) || PUBLIC_KEY_HEADERS.contains(&name)
 }
 
+/// Returns whether a name has a word for a signature. Only the value can tell whether the header has one.
+fn has_signature_word(name: &str) -> bool {
+    let mut words = name.split(['-', '_']);
+    words.any(|word| ["sig", "sign", "hash", "mac", "digest"].contains(&word))
+}
+
+/// Returns whether a name is the name of a header with the time of a signature.
+pub(super) fn is_signing_time(name: &str) -> bool {
+    name.ends_with("timestamp")
+}
+
+/// Returns whether a value has the form of an HMAC signature.
+pub(super) fn looks_signed(value: &str) -> bool {
+    let digits = value.bytes().filter(u8::is_ascii_hexdigit).count();
+    of_signature(value).is_some() && digits >= 64
+}
+
 fn unknown_signature(headers: &[(String, String)], file: &str) -> Option<Authentication> {
-    let mut signatures = headers
-        .iter()
-        .filter(|(name, _)| is_signature(name) && !PUBLIC_KEY_HEADERS.contains(&name.as_str()));
-    let (header, of_signature) =
-        signatures.find_map(|(header, value)| Some((header, of_signature(value)?)))?;
+    let mut signatures = headers.iter().filter(|(name, _)| {
+        let is_named = is_signature(name) || has_signature_word(name);
+        is_named && !PUBLIC_KEY_HEADERS.contains(&name.as_str())
+    });
+    let (header, settings) = signatures.find_map(|(header, value)| {
+        let settings = of_signature(value).or_else(|| of_list(header, value));
+        Some((header, settings?))
+    })?;
     let mut all = hmac(header, file);
-    all.extend(of_signature);
-    let reason = format!("the header {header} and the length of its value");
+    let has_time = settings.iter().any(|(key, _)| *key == "signed");
+    all.extend(settings);
+    let reason = format!("the header {header} and the form of its value");
     let mut found = signed(&all, &reason, file, true);
-    found.decision.push_str(" Compare the settings with the sender's documentation: the draft assumes that the sender signs only the body. `imprint-bridge verify` examines a captured request.");
+    let time = headers
+        .iter()
+        .find(|(name, _)| is_signing_time(name))
+        .filter(|_| !has_time);
+    let assumption = match time {
+        None if has_time => "the sender signs the time, a dot and the body".to_owned(),
+        None => "the sender signs only the body".to_owned(),
+        Some((time, _)) => format!(
+            "the sender signs only the body. The header {time} is probably the time of the signature: then auth.signed has {{timestamp}}, such as `signed = \"{{timestamp}}.{{body}}\"`, with `timestamp_header = {}`",
+            quoted(time)
+        ),
+    };
+    found.decision.push_str(&format!(" Compare the settings with the sender's documentation: the draft assumes that {assumption}. `imprint-bridge verify` examines a captured request, and names the settings with which its signature matches."));
     Some(found)
 }
 
@@ -243,6 +280,45 @@ fn of_signature(value: &str) -> Option<Vec<(&'static str, String)>> {
         ("encoding", toml_text(encoding)),
     ];
     settings.extend(prefix.map(|prefix| ("prefix", toml_text(&prefix))));
+    Some(settings)
+}
+
+/// Returns the settings for a list with a time and a signature, such as `t=1700000000,v1=5257a869…`.
+fn of_list(header: &str, value: &str) -> Option<Vec<(&'static str, String)>> {
+    let separator = [',', ';', ' ']
+        .into_iter()
+        .find(|separator| value.contains(*separator))?;
+    let items = value.split(separator).map(str::trim);
+    let items: Vec<(&str, &str)> = items.filter_map(|item| item.split_once('=')).collect();
+    let form = |text: &str| TimeForm::of_value(&Value::from(text));
+    let is_time = |text: &str| {
+        matches!(
+            form(text),
+            Some(TimeForm::SecondsText | TimeForm::MillisText)
+        )
+    };
+    let time = items.iter().find(|(_, text)| is_time(text));
+    let signature = items
+        .iter()
+        .find_map(|(name, code)| Some((name, of_signature(code)?)));
+    // A placeholder such as `v1=HEX` shows the form of the header.
+    let placeholder = || {
+        let other = items
+            .iter()
+            .find(|(name, _)| Some(*name) != time.map(|(name, _)| *name));
+        let encoding = ("encoding", toml_text("hex"));
+        time.and(other).map(|(name, _)| (name, vec![encoding]))
+    };
+    let (name, mut settings) = signature.or_else(placeholder)?;
+    settings.push(("prefix", toml_text(&format!("{name}="))));
+    settings.push(("separator", toml_text(&separator.to_string())));
+    if let Some((name, text)) = time {
+        settings.push(("signed", toml_text("{timestamp}.{body}")));
+        settings.push(("timestamp_header", toml_text(header)));
+        settings.push(("timestamp_prefix", toml_text(&format!("{name}="))));
+        let unit = (form(text) == Some(TimeForm::MillisText)).then(|| toml_text("milliseconds"));
+        settings.extend(unit.map(|unit| ("timestamp_unit", unit)));
+    }
     Some(settings)
 }
 

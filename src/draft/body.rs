@@ -1,13 +1,17 @@
 //! Recognizes how a body contains its events.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use super::fields;
+use super::form;
 use super::names;
-use super::path::{JsonPath, leaves};
+use super::path::{JsonPath, Leaf, Step, leaves};
 use super::sample::Sample;
+use super::synonyms;
 
-/// The names of a list of events in a body.
+/// The names of a list of events in a body. A list with another name is one if each item has an id and values of a customer.
 const LISTS: [&str; 17] = [
     "changes",
     "contacts",
@@ -42,6 +46,8 @@ pub(super) enum BodyFormat {
 pub(super) struct SampleEvents {
     pub(super) format: BodyFormat,
     pub(super) events: Vec<(usize, Value)>,
+    /// The sentence about the lists of the bodies.
+    pub(super) decision: Option<String>,
 }
 
 /// Splits the samples into events.
@@ -66,6 +72,7 @@ pub(super) fn events(samples: &[Sample]) -> SampleEvents {
         return SampleEvents {
             format: BodyFormat::CloudEvents,
             events: events.collect(),
+            decision: None,
         };
     }
     let list = list(samples);
@@ -86,6 +93,7 @@ pub(super) fn events(samples: &[Sample]) -> SampleEvents {
             .map(move |event| (at, event))
     });
     let events = events.collect();
+    let decision = decision(samples, &list);
     let split = match list {
         List::None => None,
         List::Body => Some(".[]".to_owned()),
@@ -94,6 +102,7 @@ pub(super) fn events(samples: &[Sample]) -> SampleEvents {
     SampleEvents {
         format: BodyFormat::Json { split },
         events,
+        decision,
     }
 }
 
@@ -108,37 +117,102 @@ fn list(samples: &[Sample]) -> List {
     if samples.iter().any(|sample| sample.body.is_array()) {
         return List::Body;
     }
-    let is_list = |value: &Value| {
-        let items = value.as_array();
-        items.is_some_and(|items| !items.is_empty() && items.iter().all(Value::is_object))
-    };
-    let Some(first) = samples.first().and_then(|sample| sample.body.as_object()) else {
-        return List::None;
-    };
-    let named = first.iter().find(|(name, value)| {
-        LISTS.contains(&names::words(name).concat().as_str()) && is_list(value)
-    });
-    let Some((name, _)) = named else {
-        return List::None;
-    };
-    // A list of notifications has no values of a customer, but each item names a change.
-    let items = samples.iter().filter_map(|sample| {
-        let items = sample.body.get(name)?.as_array()?;
-        Some(items.clone())
-    });
-    let items: Vec<Value> = items.flatten().collect();
-    let is_event = fields::is_event(&leaves(&items), &JsonPath::default());
     let bodies: Vec<Value> = samples.iter().map(|sample| sample.body.clone()).collect();
-    let inside = JsonPath::of(&[name]);
     let found = leaves(&bodies);
     let record = fields::record(&found);
-    let is_everywhere = samples
-        .iter()
-        .all(|sample| sample.body.get(name).is_some_and(is_list));
-    let is_notification = !fields::has_person(&found) && is_event;
-    if is_everywhere && (record.starts_with(&inside) || is_notification) {
-        List::Member(name.clone())
-    } else {
-        List::None
+    let is_known = |name: &str| LISTS.contains(&names::words(name).concat().as_str());
+    let holds_record = |name: &str| record.starts_with(&JsonPath::of(&[name]));
+    let named = object_lists(samples).into_keys();
+    let candidates = named.filter(|name| {
+        let is_everywhere = samples
+            .iter()
+            .all(|sample| sample.body.get(name).is_some_and(is_object_list));
+        is_everywhere && (is_known(name) || has_customers(&found, name))
+    });
+    let candidates: Vec<String> = candidates.collect();
+    if let Some(name) = candidates.iter().find(|name| holds_record(name)) {
+        return List::Member(name.clone());
     }
+    // A list of notifications has no values of a customer, but each item names a change.
+    let is_notification = |name: &&String| {
+        let items = samples.iter().filter_map(|sample| {
+            let items = sample.body.get(name.as_str())?.as_array()?;
+            Some(items.clone())
+        });
+        let items: Vec<Value> = items.flatten().collect();
+        fields::is_event(&leaves(&items), &JsonPath::default())
+    };
+    let first = candidates.iter().find(|name| is_known(name));
+    first
+        .filter(|name| !fields::has_person(&found) && is_notification(name))
+        .map_or(List::None, |name| List::Member(name.clone()))
+}
+
+/// Returns whether a value is a list of objects, or an empty list.
+fn is_object_list(value: &Value) -> bool {
+    let items = value.as_array();
+    items.is_some_and(|items| items.iter().all(Value::is_object))
+}
+
+/// Returns the members of the bodies that are lists of objects, each with the largest number of its items.
+fn object_lists(samples: &[Sample]) -> BTreeMap<String, usize> {
+    let mut lists = BTreeMap::new();
+    for (name, value) in samples
+        .iter()
+        .filter_map(|sample| sample.body.as_object())
+        .flatten()
+    {
+        let items = value.as_array().filter(|_| is_object_list(value));
+        if let Some(items) = items.filter(|items| !items.is_empty()) {
+            let count = lists.entry(name.clone()).or_insert(0_usize);
+            *count = items.len().max(*count);
+        }
+    }
+    lists
+}
+
+/// Returns whether each item of a list can be a customer: the item has an id, and the body has no id of a customer beside
+/// the list.
+fn has_customers(found: &[Leaf], list: &str) -> bool {
+    let list = JsonPath::of(&[list]);
+    let is_id = |leaf: &&Leaf| {
+        let name = leaf.path.last_name();
+        let is_named = names::position(name, &synonyms::RECORD_IDS)
+            .or_else(|| names::position(name, &synonyms::CUSTOMER_IDS));
+        is_named.is_some() && form::all(leaf, form::is_id)
+    };
+    let is_item = |leaf: &Leaf| leaf.path.parent() == list.child(Step::First);
+    let is_beside = |leaf: &Leaf| {
+        leaf.path.depth() == 1
+            && names::position(leaf.path.last_name(), &synonyms::CUSTOMER_IDS).is_some()
+    };
+    let mut ids = found.iter().filter(is_id);
+    ids.clone().any(is_item) && !ids.any(is_beside)
+}
+
+/// Says which objects of the bodies are in no event.
+fn decision(samples: &[Sample], list: &List) -> Option<String> {
+    let lists = object_lists(samples);
+    let named = |name: &str| JsonPath::of(&[name]).expression();
+    if let List::Member(chosen) = list {
+        let others = lists.keys().filter(|name| *name != chosen);
+        let others: Vec<String> = others.map(|name| format!("`{}`", named(name))).collect();
+        let chosen = named(chosen);
+        return (!others.is_empty()).then(|| format!(
+            "The body has several lists of objects. The draft makes one event of each item of `{chosen}`, which has the values of the customers, so no event has the items of {}. If the mapping or body.type needs them, correct body.split.",
+            others.join(", ")
+        ));
+    }
+    let bodies: Vec<Value> = samples.iter().map(|sample| sample.body.clone()).collect();
+    let found = leaves(&bodies);
+    let record = fields::record(&found);
+    let lengths = bodies.iter().filter_map(|body| {
+        let items = record.value_in(body)?.as_array()?;
+        items.iter().all(Value::is_object).then_some(items.len())
+    });
+    let length = lengths.max().filter(|length| *length > 1)?;
+    let path = record.expression();
+    Some(format!(
+        "The list `{path}` has {length} objects in a sample, and the draft reads only the first one. If each object is a customer, `body.split = \"{path}[]\"` makes one event of each object; see the recipe \"Many changes in one body\" in config/sources/RECIPES.md. Otherwise, the bridge ignores the values of the other objects."
+    ))
 }

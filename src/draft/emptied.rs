@@ -4,14 +4,18 @@ use serde_json::Value;
 
 use super::doubt::SampleNames;
 use super::field_draft::{FieldDraft, FieldDrafts};
+use super::names;
 use super::path::Leaf;
+use super::removal;
+use super::synonyms;
 
 /// Suggests that an empty list means that the source has deleted the value, if a sample has an empty list in the place of
 /// the list that a field reads.
 pub(super) fn suggest(leaves: &[Leaf], samples: SampleNames<'_>, found: &mut FieldDrafts) {
     let is_empty = |value: &Value| value.as_array().is_some_and(Vec::is_empty);
     for leaf in leaves {
-        let Some((event, _)) = leaf.present_in().find(|(_, value)| is_empty(value)) else {
+        let mut empty = leaf.present_in().filter(|(_, value)| is_empty(value));
+        let Some((event, _)) = empty.find(|(event, _)| !says_removal(leaves, *event)) else {
             continue;
         };
         let list = leaf.path.expression();
@@ -41,4 +45,13 @@ pub(super) fn suggest(leaves: &[Leaf], samples: SampleNames<'_>, found: &mut Fie
             ));
         }
     }
+}
+
+/// Returns whether an event says that the source deleted the customer. An empty list in such an event says nothing about the
+/// list of a customer.
+fn says_removal(leaves: &[Leaf], event: usize) -> bool {
+    let is_type =
+        |leaf: &&Leaf| names::position(leaf.path.last_name(), &synonyms::EVENT_TYPES).is_some();
+    let mut types = leaves.iter().filter(is_type).flat_map(Leaf::present_in);
+    types.any(|(of, value)| of == event && value.as_str().is_some_and(removal::is_removal))
 }

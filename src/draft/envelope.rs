@@ -122,6 +122,19 @@ impl EnvelopeRule {
 pub(super) struct TypeRule {
     pub(super) rule: EnvelopeRule,
     pub(super) types: BTreeSet<String>,
+    /// The members that the rule reads. The type is their values, with a dot between them.
+    pub(super) members: Vec<JsonPath>,
+}
+
+impl TypeRule {
+    /// Returns the type of another event, if the rule reads the type from its members.
+    pub(super) fn of(&self, event: &Value) -> Option<String> {
+        let texts = self.members.iter().map(|path| text_at(event, path));
+        let texts: Option<Vec<String>> = texts.collect();
+        texts
+            .map(|texts| texts.join("."))
+            .filter(|name| form::is_word(&Value::from(name.as_str())))
+    }
 }
 
 /// Finds the type of the events. `record` is the object with the customer's values.
@@ -140,6 +153,7 @@ pub(super) fn event_type(
         return TypeRule {
             rule,
             types: types.map(str::to_owned).collect(),
+            members: vec![JsonPath::of(&["type"])],
         };
     }
     let body = body_type(events, found, record);
@@ -156,6 +170,7 @@ pub(super) fn event_type(
         TypeRule {
             rule,
             types: BTreeSet::from([DEFAULT_TYPE.to_owned()]),
+            members: Vec::new(),
         }
     })
 }
@@ -207,6 +222,7 @@ fn body_type(events: &SampleEvents, found: &[Leaf], record: &JsonPath) -> Option
         return Some(TypeRule {
             types: types.collect(),
             rule,
+            members: vec![entity.path.clone(), leaf.path.clone()],
         });
     }
     Some(type_rule(leaf, count, record))
@@ -232,7 +248,11 @@ fn type_rule(leaf: &Leaf, count: usize, record: &JsonPath) -> TypeRule {
     } else if !is_in_envelope(&leaf.path, record) {
         rule.decide(&format!("The event type: the draft reads `{path}`. A change of the settings of the CRM can rename this member."));
     }
-    TypeRule { rule, types }
+    TypeRule {
+        rule,
+        types,
+        members: vec![leaf.path.clone()],
+    }
 }
 
 /// Returns whether the name of a member is exactly the name of an event's type. `contact_type` is a property of the customer.
@@ -267,6 +287,7 @@ fn header_type(samples: &[Sample]) -> Option<TypeRule> {
         let is_word = |value: &&str| form::is_word(&Value::from(*value));
         values.iter().all(is_word).then(|| TypeRule {
             types: values.into_iter().map(str::to_owned).collect(),
+            members: Vec::new(),
             rule: EnvelopeRule {
                 header: Some(name.clone()),
                 ..EnvelopeRule::new(header_expression(name), "the name of the request header")
@@ -296,7 +317,8 @@ pub(super) fn is_envelope(name: &str) -> bool {
     ENVELOPES.contains(&names::words(name).concat().as_str())
 }
 
-fn is_event_word(value: &Value) -> bool {
+/// Returns whether a value has a part of a word for a change or for a customer.
+pub(super) fn is_event_word(value: &Value) -> bool {
     let text = value.as_str().unwrap_or_default().to_lowercase();
     EVENT_WORDS.iter().any(|word| text.contains(word))
 }

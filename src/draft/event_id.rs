@@ -1,9 +1,11 @@
 //! Recognizes where an event has its id.
 
+use serde_json::Value;
+
 use super::authentication::Authentication;
 use super::body::{BodyFormat, SampleEvents};
 use super::envelope::{
-    EnvelopeRule, TYPES_NAMED_MAX, header_expression, is_envelope, is_in_envelope,
+    self, EnvelopeRule, TYPES_NAMED_MAX, header_expression, is_envelope, is_in_envelope,
 };
 use super::field_draft;
 use super::fields;
@@ -41,6 +43,7 @@ pub(super) fn event_id(
     let is_id = |leaf: &Leaf| {
         is_unique(leaf)
             && leaf.mostly(form::is_id)
+            && !leaf.mostly(is_type)
             && is_in_envelope(&leaf.path, record)
             && customer != Some(&leaf.path)
     };
@@ -56,7 +59,12 @@ pub(super) fn event_id(
         .or_else(|| field_draft::best(found, &["id", "uuid"], None, is_own))
         .or_else(|| field_draft::best(found, &synonyms::DELIVERY_IDS, None, is_different));
     if let Some(leaf) = named {
-        return EnvelopeRule::member(leaf, count, "body.id");
+        let mut rule = EnvelopeRule::member(leaf, count, "body.id");
+        if !leaf.is_different() {
+            let path = leaf.path.expression();
+            rule.decide(&format!("The event id: `{path}` has the same value in several events of the samples. The bridge takes a second event with the same id and the same content for a repetition, and refuses one with other content. If the value is no id of an event, use `id = \"digest\"`."));
+        }
+        return rule;
     }
     if let Some(rule) = header_id(samples, events, authentication) {
         return rule;
@@ -72,6 +80,14 @@ pub(super) fn event_id(
     let ids: Vec<&Leaf> = found.iter().filter(is_candidate).collect();
     decide_digest(&mut rule, &ids, count, found);
     rule
+}
+
+/// Returns whether a value is the name of a change, such as `customer.updated`, and no id.
+fn is_type(value: &Value) -> bool {
+    let text = value.as_str().unwrap_or_default();
+    let has_digit = text.bytes().any(|byte| byte.is_ascii_digit());
+    let is_named = envelope::is_event_word(value) || fields::names_a_change(value);
+    !has_digit && form::is_word(value) && is_named
 }
 
 /// Finds the request header with the id of the event.

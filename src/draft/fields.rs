@@ -10,7 +10,7 @@ use super::form::{self, TimeForm};
 use super::lists;
 use super::misfit;
 use super::names;
-use super::path::{JsonPath, Leaf};
+use super::path::{JsonPath, Leaf, Step};
 use super::person::{person_expression, pick, value_form};
 use super::synonyms::{self, Synonyms};
 
@@ -47,6 +47,10 @@ pub(super) fn has_person(leaves: &[Leaf]) -> bool {
 /// Returns the object around a value: the object around the list, if the value is in an item of a list, and the object
 /// around the member, if a member such as `{"value": …}` only holds the value.
 pub(super) fn holder(path: &JsonPath) -> JsonPath {
+    // A text in a list, such as `.emails[0]`, has the same holder as the list.
+    if matches!(path.steps().last(), Some(Step::First)) {
+        return holder(&path.parent());
+    }
     let mut outer = path.clone();
     loop {
         let parent = outer.parent();
@@ -58,7 +62,7 @@ pub(super) fn holder(path: &JsonPath) -> JsonPath {
         let has_item = parent
             .steps()
             .iter()
-            .any(|step| !matches!(step, super::path::Step::Member(_)));
+            .any(|step| !matches!(step, Step::Member(_)));
         if !is_telling && !has_item {
             // The list `emails` in `{"emails": [{"email": "…"}]}` belongs to the object around it.
             let is_of_person = outer != *path && names_a_part(parent.last_name());
@@ -127,6 +131,7 @@ pub(super) fn recognize(
     by_form(leaves, &mut found, &mut used);
     emptied::suggest(leaves, samples, &mut found);
     metadata(leaves, record, &used, &mut found);
+    found.decisions.extend(lists::texts(leaves, &used));
     found
 }
 

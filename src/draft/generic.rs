@@ -10,7 +10,9 @@ use super::envelope::{self, EnvelopeRule};
 use super::path::{leaves, quoted};
 use super::sample::{Sample, SampleView};
 use super::source_draft::{RecognizedSetting, SchemaDraft, SourceDraft, recognition};
-use super::{authentication, body, event_id, event_type, fields, flat_names, order, removal};
+use super::{
+    authentication, body, event_id, event_type, fields, flat_names, order, related, removal,
+};
 use crate::event::SourceName;
 
 /// The plan of a source whose vendor the draft does not know.
@@ -29,7 +31,7 @@ impl GenericPlan {
         let headers = samples.first().map(|sample| sample.headers.as_slice());
         let authentication =
             authentication::recognize(headers.unwrap_or_default(), source.as_str());
-        let events = body::events(samples);
+        let (events, unrelated) = related::events(body::events(samples));
         let values: Vec<Value> = events
             .events
             .iter()
@@ -44,8 +46,14 @@ impl GenericPlan {
         let id = event_id::event_id(samples, &events, place, &authentication);
         let (ignored, types): (BTreeSet<_>, BTreeSet<_>) = typed
             .types
-            .into_iter()
+            .iter()
+            .cloned()
             .partition(|name| removal::is_removal(name));
+        let other: BTreeSet<String> = unrelated
+            .iter()
+            .filter_map(|event| typed.of(event))
+            .filter(|name| !types.contains(name) && !ignored.contains(name))
+            .collect();
         let mut plan = Self {
             source: source.clone(),
             head: Document::default(),
@@ -54,26 +62,11 @@ impl GenericPlan {
             decisions: vec![authentication.decision.clone()],
         };
         plan.decisions.extend(flat_names::decision(&found));
+        plan.decisions.extend(events.decision.clone());
         intro(&mut plan.head, source.as_str());
-        if !ignored.is_empty() {
-            let names: Vec<String> = ignored.iter().map(|name| quoted(name)).collect();
-            plan.head.text("");
-            plan.head.comment("The names of these event types say that the source deleted or merged the customer. The bridge accepts the events, and sends nothing to Imprint.");
-            plan.head
-                .setting("ignore", &format!("[{}]", names.join(", ")));
-            plan.decisions
-                .extend(ignored.iter().map(|name| removal::decision(name)));
-        }
-        if let Some(header) = typed
-            .rule
-            .header
-            .as_ref()
-            .filter(|_| authentication.is_signature)
-        {
-            plan.head.text("");
-            plan.head.comment("The signature does not cover this header: somebody between the source and the bridge could change it.");
-            plan.head
-                .setting("unsigned_headers", &format!("[{}]", quoted(header)));
+        plan.write_ignored(&ignored, &other);
+        if authentication.is_signature {
+            plan.write_unsigned(&typed.rule);
         }
         authentication.write(&mut plan.head);
         if let body::BodyFormat::Json { split } = &events.format {
@@ -83,6 +76,38 @@ impl GenericPlan {
             plan.write_body(split.as_deref(), &id, &typed.rule, time.as_deref());
         }
         plan
+    }
+
+    /// Writes the event types that the bridge ignores: the types of removals, and the types of events about no customer.
+    fn write_ignored(&mut self, removals: &BTreeSet<String>, unrelated: &BTreeSet<String>) {
+        let names = removals.union(unrelated).map(|name| quoted(name));
+        let names: Vec<String> = names.collect();
+        if names.is_empty() {
+            return;
+        }
+        self.head.text("");
+        if !removals.is_empty() {
+            self.head.comment("The names of event types in this list say that the source deleted or merged the customer. The bridge accepts the events, and sends nothing to Imprint.");
+        }
+        if !unrelated.is_empty() {
+            self.head.comment("The samples of event types in this list have no value and no id of a customer. The bridge accepts the events, and sends nothing to Imprint.");
+        }
+        self.head
+            .setting("ignore", &format!("[{}]", names.join(", ")));
+        let decisions = removals.iter().map(|name| removal::decision(name));
+        let others = unrelated.iter().map(|name| related::decision(name));
+        self.decisions.extend(decisions.chain(others));
+    }
+
+    /// Writes the request header with the event type, if the type comes from a header.
+    fn write_unsigned(&mut self, event_type: &EnvelopeRule) {
+        let Some(header) = &event_type.header else {
+            return;
+        };
+        self.head.text("");
+        self.head.comment("The signature does not cover this header: somebody between the source and the bridge could change it.");
+        self.head
+            .setting("unsigned_headers", &format!("[{}]", quoted(header)));
     }
 
     /// Writes the table `[body]`.

@@ -8,6 +8,8 @@ use super::path::{JsonPath, Leaf, Step, quoted};
 
 /// The maximum number of suggestions for the items of one list.
 const ITEMS_MAX: usize = 5;
+/// The maximum number of lists of texts that a sentence names.
+const TEXTS_MAX: usize = 10;
 /// The names of a member that says which field the item of a list is.
 const KEYS: [&str; 8] = [
     "id",
@@ -63,4 +65,44 @@ pub(super) fn suggestions(leaf: &Leaf, leaves: &[Leaf]) -> Option<Vec<FieldDraft
         FieldDraft::suggested(&target, expression, why)
     };
     Some(keys.take(ITEMS_MAX).enumerate().map(suggest).collect())
+}
+
+/// Names the lists of texts, of which the draft reads at most the first item.
+pub(super) fn texts(leaves: &[Leaf], used: &[JsonPath]) -> Option<String> {
+    let is_texts = |value: &Value| {
+        let items = value.as_array();
+        items.is_some_and(|items| !items.is_empty() && items.iter().all(Value::is_string))
+    };
+    let is_list = |leaf: &&Leaf| {
+        let is_other = names::concerns_other(&leaf.path.names());
+        leaf.present().any(is_texts) && !used.contains(&leaf.path) && !is_other
+    };
+    let (read, unread): (Vec<&Leaf>, Vec<&Leaf>) = leaves
+        .iter()
+        .filter(is_list)
+        .partition(|leaf| used.contains(&leaf.path.child(Step::First)));
+    let named = |lists: &[&Leaf]| {
+        let names = lists.iter().take(TEXTS_MAX);
+        let names = names.map(|leaf| format!("`{}`", leaf.path.expression()));
+        names.collect::<Vec<_>>().join(", ")
+    };
+    let read = (!read.is_empty()).then(|| {
+        format!(
+            "of {} only the first item, also if another item is the preferred one",
+            named(&read)
+        )
+    });
+    let unread = (!unread.is_empty()).then(|| {
+        format!(
+            "nothing of {}, where `[0]` after the path reads the first item",
+            named(&unread)
+        )
+    });
+    let parts: Vec<String> = read.into_iter().chain(unread).collect();
+    (!parts.is_empty()).then(|| {
+        format!(
+            "The lists of texts in the samples: the draft reads {}.",
+            parts.join("; ")
+        )
+    })
 }

@@ -178,7 +178,7 @@ pub(super) fn concerns_other(names: &[&str]) -> bool {
 }
 
 /// Returns whether a name is the name of phone numbers or of email addresses.
-fn is_contact_point(name: &str) -> bool {
+pub(super) fn is_contact_point(name: &str) -> bool {
     let fields = PERSON.iter();
     let mut known = fields.filter(|known| ["email", "phone"].contains(&known.field));
     known.any(|known| position(name, known.names).is_some())

@@ -9,7 +9,7 @@ use super::field_draft;
 use super::fields;
 use super::form::{self, TimeForm};
 use super::names;
-use super::path::{JsonPath, Leaf};
+use super::path::{JsonPath, Leaf, Step};
 use super::synonyms;
 
 /// The expression of a rule of an event type, with its reason.
@@ -37,7 +37,12 @@ pub(super) fn partner_id(leaves: &[Leaf], record: &JsonPath, count: usize) -> Op
             && leaf.mostly(form::is_id)
             && !names::is_imprint_id(leaf.path.last_name())
     };
-    let in_record = |leaf: &Leaf| is_id(leaf) && owner(&leaf.path) == *record;
+    // The record can be a list, of which the draft reads one item.
+    let is_owner = |owner: &JsonPath| {
+        let is_item = matches!(owner.steps().last(), Some(Step::First | Step::Marked(_)));
+        *owner == *record || (is_item && owner.parent() == *record)
+    };
+    let in_record = |leaf: &Leaf| is_id(leaf) && is_owner(&owner(&leaf.path));
     let around = |leaf: &Leaf| is_id(leaf) && record.starts_with(&owner(&leaf.path));
     // The id of an object around the record, such as `.data.id` around `.data.attributes`. The id of an event is no id of
     // a customer.

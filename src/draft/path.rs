@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::names;
 use super::secrets;
 
 /// The maximum length of the expression of a path. An expression of the mapping language has at most 1,000 characters,
@@ -50,7 +51,7 @@ pub(super) enum Step {
 pub(super) struct JsonPath(Vec<Step>);
 
 /// A value without members and items, or a list of such values, as it occurs in the events of one type.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Leaf {
     pub(super) path: JsonPath,
     /// The different values, at most `VALUES_MAX`.
@@ -253,6 +254,12 @@ impl Leaves {
             Value::Array(items) if items.iter().any(Value::is_object) => {
                 self.add_items(items, path);
             }
+            Value::Array(items) if names::is_contact_point(path.last_name()) => {
+                self.add_leaf(value, path);
+                if let Some(first) = items.first() {
+                    self.add_leaf(first, &path.child(Step::First));
+                }
+            }
             Value::Array(_)
             | Value::Null
             | Value::Bool(_)
@@ -293,11 +300,7 @@ impl Leaves {
         }
         let leaf = self.leaves.entry(path.clone()).or_insert_with(|| Leaf {
             path: path.clone(),
-            values: Vec::new(),
-            value_events: Vec::new(),
-            value_counts: Vec::new(),
-            events: std::collections::BTreeSet::new(),
-            count: 0,
+            ..Leaf::default()
         });
         leaf.count = leaf.count.saturating_add(1);
         leaf.events.insert(self.event);

@@ -15,7 +15,7 @@ pub(super) static PERSON: [Synonyms; 5] = [
         "workemail", "correo", "courriel", "primaryemailaddress",
     ] },
     Synonyms { field: "phone", names: &[
-        "mobilephone", "mobile", "mobilenumber", "mobilephonenumber", "mobileno", "cell", "cellphone", "cellnumber",
+        "mobilephone", "mobile", "mobilenumber", "mobilephones", "phonemobile", "mobilephonenumber", "mobileno", "cell", "cellphone", "cellnumber",
         "phone", "phonenumber", "phoneno", "telephone", "telephonenumber", "telephone1", "phone1", "tel", "msisdn",
         "phones", "phonenumbers", "userphone", "telefon", "telefono",
     ] },
@@ -176,11 +176,12 @@ pub(super) const DELIVERY_IDS: [&str; 10] = [
     "pushid",
 ];
 /// The names of an event's type.
-pub(super) const EVENT_TYPES: [&str; 15] = [
+pub(super) const EVENT_TYPES: [&str; 16] = [
     "eventtype",
     "eventname",
     "type",
     "event",
+    "eventkey",
     "topic",
     "webhookevent",
     "notificationtype",

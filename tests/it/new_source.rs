@@ -414,6 +414,176 @@ fn the_bridge_delivers_the_sample_when_the_draft_is_finished() {
     assert_eq!(call.body, example(folder.path(), "shop", "request")["body"]);
 }
 
+/// FAULTS N903: the name of a list does not decide whether its items are customers.
+#[test]
+fn a_list_of_customers_with_any_name_is_split() {
+    let folder = tempfile::tempdir().unwrap();
+    let contact = |id: &str| json!({"id": id, "email": format!("{id}@example.com"), "modifiedTime": "2026-11-27T07:41:00Z"});
+    let lists = json!({"payloads": [contact("c-3"), contact("c-4")], "events": [{"id": "1-e"}, {"id": "2-e"}], "actors": [{"id": "1-u", "name": "Sam"}]});
+    let (toml, report) = drafted(folder.path(), &[lists], "");
+    has_line(&toml, "split = \".payloads[]\"");
+    has_line(&toml, "customer.partner_id = \".id\"");
+    has_line(&toml, "email = \".email\"");
+    says(
+        &report,
+        "The body has several lists of objects. The draft makes one event of each item of `.payloads`",
+    );
+    says(&report, "no event has the items of `.actors`, `.events`");
+
+    let folder = tempfile::tempdir().unwrap();
+    let ambiguous = json!({"contact_id": "c-9", "payloads": [contact("c-3"), contact("c-4")]});
+    let (_, report) = drafted(folder.path(), &[ambiguous], "");
+    says(
+        &report,
+        "The list `.payloads` has 2 objects in a sample, and the draft reads only the first one",
+    );
+}
+
+/// FAULTS N904: the id beside the values of the customer comes before the id of the user who made the change. A deletion has an
+/// empty list.
+#[test]
+fn the_id_beside_the_values_of_the_customer_is_the_customers() {
+    let folder = tempfile::tempdir().unwrap();
+    let event = |action: &str, payloads: Value| json!({"events": [{"id": "1-e", "action": action}], "actors": [{"id": "1-users"}], "payloads": payloads});
+    let contact = json!({"id": "c-9", "name": {"givenName": "Ann"}, "emails": [{"isPrimary": true, "value": "ann@example.com"}], "modifiedTime": "2026-11-27T07:41:00Z"});
+    let samples = [
+        event("create", json!([contact])),
+        event("update", json!([contact])),
+        event("delete", json!([])),
+    ];
+    let output = draft(folder.path(), "nut", &samples, "");
+    let report = text(&output.stdout);
+    let toml = fs::read_to_string(folder.path().join("config/sources/nut.toml")).unwrap();
+    assert!(!toml.contains(".actors"), "{toml}");
+    assert!(!toml.contains("== [] then null"), "{toml}");
+    assert!(!report.contains("the draft reads \".actors"), "{report}");
+}
+
+/// FAULTS N905: a test event of the CRM, which is about no customer, decides nothing about the events of customers.
+#[test]
+fn a_test_event_beside_real_events_is_ignored() {
+    let folder = tempfile::tempdir().unwrap();
+    let contact = json!({"type": "notification_event", "topic": "contact.user.updated", "id": "notif-1", "created_at": 1_795_766_462,
+        "data": {"item": {"type": "contact", "id": "c-9", "email": "ann@example.com", "updated_at": 1_795_766_460}}});
+    let ping = json!({"type": "notification_event", "topic": "ping", "id": "notif-2", "created_at": 1_795_766_400,
+        "data": {"item": {"type": "ping", "message": "hello"}}});
+    let (toml, report) = drafted(folder.path(), &[contact, ping], "");
+    has_line(&toml, "type = \".topic\"");
+    has_line(&toml, "customer.partner_id = \".data.item.id\"");
+    has_line(&toml, "ignore = [\"ping\"]");
+    says(
+        &report,
+        "The event type \"ping\": its sample has no value and no id of a customer",
+    );
+}
+
+/// FAULTS N906: the value of a member with the name of an event's id is the name of a change, as in the events of Keap.
+#[test]
+fn the_name_of_a_change_is_the_type_and_not_the_id_of_an_event() {
+    let folder = tempfile::tempdir().unwrap();
+    let sample = |key: &str| {
+        json!({"event_key": key, "object_type": "contact",
+        "contact": {"id": "c-9", "email": "ann@example.com", "last_updated": "2025-02-13T19:08:07Z"}})
+    };
+    let (toml, report) = drafted(
+        folder.path(),
+        &[sample("customer.updated"), sample("contact.edit")],
+        "",
+    );
+    has_line(&toml, "id = \"digest\"");
+    has_line(&toml, "type = \".event_key\"");
+    says(
+        &report,
+        "The event id: the draft uses a digest of the whole event.",
+    );
+}
+
+/// FAULTS N908: the signature is one of several items of its header, has an unknown name, or has a time beside it.
+#[test]
+fn the_form_of_a_header_shows_the_signature() {
+    let code = "3831874a474976615acf677614701d543bf08f1bfaa53355154274174f86e71a";
+    let stripe = [
+        "prefix = \"v1=\"",
+        "separator = \",\"",
+        "signed = \"{timestamp}.{body}\"",
+        "timestamp_header = \"acme-signature\"",
+        "timestamp_prefix = \"t=\"",
+    ];
+    let sample =
+        json!({"id": "c-9", "email": "ann@example.com", "updated_at": "2025-02-13T19:08:07Z"});
+    for (headers, lines, sentence) in [
+        (
+            format!("Acme-Signature: t=1795766619,v1={code}"),
+            &stripe[..],
+            "the sender signs the time, a dot and the body",
+        ),
+        (
+            "Acme-Signature: t=1795766619,v1=HEX".to_owned(),
+            &stripe,
+            "the sender signs the time, a dot and the body",
+        ),
+        (
+            format!("X-Acme-Hash: {code}"),
+            &["header = \"x-acme-hash\""],
+            "the sender signs only the body",
+        ),
+        (
+            format!("X-Acme-Signature: {code}\nX-Acme-Request-Timestamp: 1795766619"),
+            &["header = \"x-acme-signature\""],
+            "The header x-acme-request-timestamp is probably the time of the signature",
+        ),
+        (
+            format!("X-Acme-Code: {code}"),
+            &[],
+            "have values in the form of an HMAC signature: `x-acme-code`",
+        ),
+        (
+            "Content-Type: application/x-www-form-urlencoded".to_owned(),
+            &[],
+            "the bridge accepts only JSON",
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let output = draft(
+            folder.path(),
+            "acme",
+            std::slice::from_ref(&sample),
+            &headers,
+        );
+        let toml = fs::read_to_string(folder.path().join("config/sources/acme.toml")).unwrap();
+        for line in lines {
+            has_line(&toml, line);
+        }
+        says(&text(&output.stdout), sentence);
+        assert!(!text(&output.stdout).contains("private key"), "{headers}");
+    }
+}
+
+/// FAULTS N909: lists of texts, and an address whose members have several words before their names.
+#[test]
+fn lists_of_texts_and_long_names_of_addresses_are_drafted() {
+    let folder = tempfile::tempdir().unwrap();
+    let sample = json!({"id": "c-9", "updated_at": "2025-02-13T19:08:07Z", "emails": ["ann@example.com", "a@example.com"],
+        "mobilePhones": ["(415) 555-0100"], "workPhones": ["(415) 555-0101"], "addressStreet": "5 Oak Ave", "addressStreet2": "Apt 4",
+        "addressCity": "Salem", "addressState": "OR", "addressZip": "97301"});
+    let (toml, report) = drafted(folder.path(), &[sample], "");
+    has_line(&toml, "email = \".emails[0]\"");
+    has_line(&toml, "phone = '.mobilePhones[0] | e164(\"US\")'");
+    has_line(&toml, "street_line1 = \".addressStreet\"");
+    has_line(&toml, "street_line2 = \".addressStreet2\"");
+    has_line(&toml, "city = \".addressCity\"");
+    says(&report, "nothing of `.workPhones`");
+    let folder = tempfile::tempdir().unwrap();
+    let sample = json!({"id": "c-9", "updated_at": "2025-02-13T19:08:07Z", "email": "ann@example.com", "primary_address_street": "5 Oak Ave",
+        "primary_address_city": "Salem", "primary_address_state": "OR", "primary_address_postalcode": "97301"});
+    let (toml, _) = drafted(folder.path(), &[sample], "");
+    has_line(
+        &toml,
+        "street_line1 = \".primary_address_street | line(1; 2)\"",
+    );
+    has_line(&toml, "city = \".primary_address_city\"");
+}
+
 /// FAULTS N796, N797: the form of a CRM has become JSON with flat names, and its time has decimals.
 #[test]
 fn flat_names_and_a_time_with_decimals_are_drafted() {
