@@ -18,8 +18,8 @@ use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, SET_COOKIE,
-    X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY,
+    SET_COOKIE, X_CONTENT_TYPE_OPTIONS,
 };
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{Error, web};
@@ -105,6 +105,9 @@ async fn admit(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    if is_event(&request) {
+        return Ok(refuse(request, ConsoleProblem::EventListener));
+    }
     let access = request.app_data::<web::Data<Access>>().cloned();
     let Some(access) = access.filter(|access| !access.is_disabled()) else {
         let is_page = request.match_pattern().is_some();
@@ -134,6 +137,18 @@ async fn admit(
         response.headers_mut().insert(SET_COOKIE, cookie);
     }
     Ok(with_headers(response))
+}
+
+/// Returns whether a request is meant for the event listener: no page is below this path, and no form has this format.
+fn is_event(request: &ServiceRequest) -> bool {
+    let format = request.headers().get(CONTENT_TYPE);
+    let format = format
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let format = format.split(';').next().unwrap_or_default().trim();
+    let format = format.to_ascii_lowercase();
+    let is_json = format == "application/json" || format.ends_with("+json");
+    request.path().starts_with("/v1/") || (request.method() == Method::POST && is_json)
 }
 
 fn refuse(request: ServiceRequest, problem: ConsoleProblem) -> ServiceResponse {

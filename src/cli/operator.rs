@@ -38,6 +38,9 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// The maximum size of an answer of the admin API. An answer with 500 entries and all values fits into this size.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// The detail of the event listener's answer to an unknown path.
+const EVENTS_NOT_FOUND: &str = "No resource has this path.";
+
 /// The bridge to call, and the operator's token.
 #[derive(Debug, Args)]
 pub(super) struct Bridge {
@@ -123,6 +126,7 @@ pub(super) struct ShowOptions {
     #[command(flatten)]
     bridge: Bridge,
     /// Number of the entry.
+    #[arg(value_parser = entry_number)]
     entry: u64,
     /// Show values unmasked. The bridge records in the audit log that the operator revealed values.
     #[arg(long)]
@@ -315,10 +319,23 @@ fn parse_answer(status: StatusCode, body: &[u8]) -> anyhow::Result<Value> {
         return Ok(answer);
     }
     let detail = at(&answer, "detail").as_str();
+    let listener = if detail == Some(EVENTS_NOT_FOUND) {
+        " This is perhaps the event listener: --ops names the ops listener (ops.listen)."
+    } else {
+        ""
+    };
     bail!(
-        "{status}: {}",
+        "{status}: {}{listener}",
         detail.unwrap_or("this is not the admin API of a bridge")
     )
+}
+
+/// Parses the number of an entry. The id of an event is no such number.
+fn entry_number(raw: &str) -> Result<u64, String> {
+    raw.parse().map_err(|_other| {
+        "the bridge gives each entry a number, and this is none; `events --id` shows the numbers of an event with this id"
+            .to_owned()
+    })
 }
 
 fn exit_code(found: bool) -> ExitCode {

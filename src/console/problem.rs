@@ -1,7 +1,7 @@
 //! The errors of the console, each as a page with the same texts as the problems of the admin API.
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{LOCATION, RETRY_AFTER};
+use actix_web::http::header::{ContentType, LOCATION, RETRY_AFTER};
 use actix_web::{HttpResponse, ResponseError};
 use askama::Template;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -31,6 +31,11 @@ pub(super) enum ConsoleProblem {
     OtherSession,
     #[error("The console has no page at this address.")]
     NotFound,
+    /// The answer is a text, because a program reads it.
+    #[error(
+        "This is the ops listener, which accepts no events. Post events to the event listener: the setting ingress.listen has its address."
+    )]
+    EventListener,
     #[error("The bridge cannot render the page.")]
     Render(#[from] askama::Error),
     #[error(transparent)]
@@ -59,7 +64,7 @@ impl ConsoleProblem {
             Self::LoginRequired { .. } => "Log in",
             Self::OtherOrigin => "Form of another site",
             Self::OtherSession => "Form of another session",
-            Self::NotFound => "Page not found",
+            Self::NotFound | Self::EventListener => "Page not found",
             Self::Render(_) => "Page not rendered",
             Self::Failed(problem) => problem.title(),
         }
@@ -75,6 +80,7 @@ impl ConsoleProblem {
             | Self::OtherOrigin
             | Self::OtherSession
             | Self::NotFound
+            | Self::EventListener
             | Self::Render(_) => self.to_string(),
         }
     }
@@ -86,7 +92,7 @@ impl ResponseError for ConsoleProblem {
             Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::LoginRequired { .. } => StatusCode::SEE_OTHER,
             Self::Disabled | Self::OtherOrigin | Self::OtherSession => StatusCode::FORBIDDEN,
-            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::EventListener => StatusCode::NOT_FOUND,
             Self::Render(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Failed(problem) => problem.status_code(),
         }
@@ -100,6 +106,11 @@ impl ResponseError for ConsoleProblem {
             return HttpResponse::SeeOther()
                 .insert_header((LOCATION, format!("/login{next}")))
                 .finish();
+        }
+        if matches!(self, Self::EventListener) {
+            return HttpResponse::NotFound()
+                .content_type(ContentType::plaintext())
+                .body(format!("{self}\n"));
         }
         let page = ProblemPage {
             frame: Frame::plain(),

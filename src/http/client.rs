@@ -150,6 +150,8 @@ pub(crate) enum SecretHeaderError {
         "everybody on the network could read it, because the URL has http:// and another machine: use https://, or forward a port of this machine"
     )]
     Plain,
+    #[error("the URL has no scheme: write http:// or https:// before the host")]
+    NoScheme,
 }
 
 /// The limits of one HTTP request: its duration, and the length of the response body.
@@ -207,6 +209,9 @@ impl RequestHead {
         name: HeaderName,
         value: &SecretString,
     ) -> Result<Self, SecretHeaderError> {
+        if self.0.get_uri().scheme().is_none() {
+            return Err(SecretHeaderError::NoScheme);
+        }
         if !is_private(self.0.get_uri()) {
             return Err(SecretHeaderError::Plain);
         }
@@ -294,6 +299,8 @@ mod tests {
             ("http://127.0.0.1@bridge.example/", false),
             ("http://0.0.0.0/", false),
             ("/", false),
+            ("127.0.0.1:9090", false),
+            ("localhost:9090", false),
         ] {
             let request = client.request(Method::GET, url).bearer(&token);
             assert_eq!(request.is_ok(), is_sent, "{url}");

@@ -177,7 +177,7 @@ pub enum Error {
     #[error("one request can change at most {CHANGE_ENTRIES_MAX} entries")]
     TooManyEntries,
     #[error(
-        "the name of a backup is 1 to {} of A-Z, a-z, 0-9, ., _ and -, and must not end as the files beside a store end, such as -wal, -journal, .lock and .replaced",
+        "a backup has a name and no path, because the bridge writes it into the folder of its store. The name is 1 to {} of A-Z, a-z, 0-9, ., _ and -, and must not end as the files beside a store end, such as -wal, -journal, .lock and .replaced",
         backup::NAME_CHARS_MAX
     )]
     BackupName,

@@ -22,6 +22,9 @@ const RETRY: Backoff = Backoff {
 /// The maximum number of errors of one problem document that `send` prints. If there are more errors, `send` prints the
 /// number of the remaining errors.
 const ERRORS_MAX: usize = 5;
+/// The remedy if the source does not accept the format of the request.
+const OTHER_FORMAT: &str =
+    " (without --plain, the command posts CloudEvents; a source of plain JSON needs --plain)";
 /// The status of a parked event in the bridge's answer.
 const PARKED: &str = "parked";
 
@@ -128,6 +131,9 @@ impl fmt::Display for FailureReason {
         let kind = Some(printable(&self.kind)).filter(|kind| !kind.is_empty());
         let head: Vec<String> = status.into_iter().chain(kind).collect();
         f.write_str(&head.join(" "))?;
+        if self.status == Some(415) && self.kind.ends_with(":unsupported_media_type") {
+            f.write_str(OTHER_FORMAT)?;
+        }
         write_errors(f, &self.errors)
     }
 }
@@ -327,6 +333,10 @@ mod tests {
             "422 urn:imprint-bridge:problem:invalid: /data/customer/email (email), the event (a\u{fffd}[2J), /3 (), /4 (), /5 () and 1 more"
         );
         assert_eq!(FailureReason::read(404, Some(b"<html>")).to_string(), "404");
+        // FAULTS N907: a request in the format of CloudEvents to a source of plain JSON.
+        let format = br#"{"type":"urn:imprint-bridge:problem:unsupported_media_type"}"#;
+        let format = FailureReason::read(415, Some(format)).to_string();
+        assert!(format.contains("needs --plain"), "{format}");
     }
 
     #[test]

@@ -196,3 +196,50 @@ fn send_names_the_address_without_a_bridge() {
     let expected = format!("no connection to the bridge at http://{address}/");
     assert!(output.contains(&expected), "{output}");
 }
+
+/// FAULTS N907: a mistake on the command line, or a program that uses the wrong listener.
+#[test]
+fn the_message_names_the_mistake_of_the_operator() {
+    let app = TestApp::setup()
+        .operator("ann", "token-of-ann-0123456789")
+        .start();
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    std::fs::write(&token, "token-of-ann-0123456789").unwrap();
+    let token = token.to_str().unwrap();
+    let (ops, events) = (app.ops().to_string(), format!("http://{}", app.ingress()));
+    let url = format!("http://{ops}");
+    for (arguments, part) in [
+        (&["events", "--ops", &ops][..], "the URL has no scheme"),
+        (
+            &["events", "--ops", &events],
+            "--ops names the ops listener",
+        ),
+        (
+            &["show", "v-1", "--ops", &url],
+            "`events --id` shows the numbers",
+        ),
+        (
+            &["discard", "v-1", "--ops", &url],
+            "`events --id` shows the numbers",
+        ),
+        (
+            &["store", "backup", "../copy.db", "--ops", &url],
+            "has a name and no path",
+        ),
+    ] {
+        let output = run(&[arguments, &["--token-file", token]].concat(), "");
+        let output = text(&output.stdout) + &text(&output.stderr);
+        assert!(output.contains(part), "{arguments:?}: {output}");
+    }
+    let json = [("content-type", "application/json")];
+    for line in ["POST /v1/sources/crm/events", "POST /events"] {
+        let answer = crate::http::ask(app.ops(), line, &json, "{}").unwrap();
+        assert_eq!(answer.status, 404, "{}", answer.body);
+        assert!(
+            answer.body.starts_with("This is the ops listener"),
+            "{}",
+            answer.body
+        );
+    }
+}

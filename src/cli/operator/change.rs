@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::table::{self, at};
-use super::{Bridge, FilterOptions, exit_code};
+use super::{Bridge, FilterOptions, entry_number, exit_code};
 use crate::http::Method;
 
 /// The arguments that the commands `replay`, `discard` and `park` share.
@@ -16,6 +16,7 @@ pub(in crate::cli) struct ChangeOptions {
     #[command(flatten)]
     bridge: Bridge,
     /// Numbers of entries. Without numbers, the filter options select entries in one state.
+    #[arg(value_parser = entry_number)]
     entries: Vec<u64>,
     /// Select entries in this state. `replay` accepts parked and undecided; `discard` accepts waiting, undecided and
     /// parked; `park` accepts waiting and undecided. The state waiting also needs --customer or --id. The default is parked,

@@ -48,7 +48,7 @@ impl fmt::Display for SyntaxCause {
             Self::NumberRange => "a number is too large for a 64-bit float",
             Self::Number => "a number has an invalid form, such as a leading zero or a plus sign",
             Self::JsonLines => {
-                "the body has several JSON values; send several events as one array"
+                "the body has several JSON values; send one event in each request, or several events as one array if the source has body.split or posts CloudEvents"
             }
         })
     }
