@@ -13,6 +13,7 @@
 use std::fs;
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -21,15 +22,19 @@ use imprint_bridge::event::{Attribute, Identity, SourceName, SourceVersion};
 use imprint_bridge::fold::{MaxFold, fold};
 use imprint_bridge::imprint::{CustomerChange, CustomerRef, Field, FieldValue, ImprintId, Update};
 use imprint_bridge::outbox::{
-    ClaimedLane, Digest, Disposition, Ending, Inbox, LaneShares, Lanes, Lifecycle, NewEntry, Pick,
-    Priority, Recognition, Settlement, SqliteOutbox, Trials, Unproven,
+    ClaimBounds, ClaimedLane, Digest, Disposition, Ending, Inbox, LaneShares, Lanes, Lifecycle,
+    NewEntry, Pick, Priority, Recognition, Settlement, SqliteOutbox, Trials, Unproven,
 };
+use imprint_bridge::sealing::{KeyRing, SealingKey};
 use imprint_bridge::time::Timestamp;
 use rusqlite::{Connection, params};
 use serde_json::json;
 
 /// The number of events in one commit: about as many as 64 connections send during one commit.
 const GROUP: u64 = 48;
+/// The number of customers in the benchmarks in which every customer has many events: while the lanes of one group are
+/// claimed, the next group arrives for the other customers.
+const CUSTOMERS: u64 = 2 * GROUP;
 const NOW: Timestamp = Timestamp::from_millis(1_790_000_000_000);
 /// The stored size of an event (700 bytes) and its 23 values (600 bytes).
 const PAYLOAD_BYTES: usize = 700 + 600;
@@ -118,10 +123,47 @@ fn database(path: &Path) -> Connection {
     connection
 }
 
-/// Measures the bridge's SQLite store: append, claim, fold and settle.
+/// Measures the bridge's SQLite store: append, claim, fold and settle. Each event has a new customer.
 fn outbox(criterion: &mut Criterion) {
+    let name = "outbox: append, claim, fold and settle";
+    measure_outbox(criterion, name, KeyRing::default(), |number| number);
+}
+
+/// Measures the bridge's SQLite store with few customers.
+fn same_customers(criterion: &mut Criterion) {
+    let name = "outbox: append, claim, fold and settle, same customers";
+    measure_outbox(criterion, name, KeyRing::default(), |number| {
+        number % CUSTOMERS
+    });
+}
+
+/// Measures the bridge's SQLite store with a sealing key. Each event has a new customer.
+fn sealed_outbox(criterion: &mut Criterion) {
+    let name = "sealed outbox: append, claim, fold and settle";
+    measure_outbox(criterion, name, sealing_key(), |number| number);
+}
+
+/// Measures the bridge's SQLite store with a sealing key and few customers.
+fn sealed_same_customers(criterion: &mut Criterion) {
+    let name = "sealed outbox: append, claim, fold and settle, same customers";
+    measure_outbox(criterion, name, sealing_key(), |number| number % CUSTOMERS);
+}
+
+fn sealing_key() -> KeyRing {
+    let key = "c077f67e6df09fea3f05032028064928f99134b6c1e8c7e98021117009501ca6";
+    KeyRing::new([SealingKey::parse(&key.to_owned().into()).unwrap()])
+}
+
+fn measure_outbox(
+    criterion: &mut Criterion,
+    name: &str,
+    keys: KeyRing,
+    customer: impl Fn(u64) -> u64,
+) {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let outbox = SqliteOutbox::open(&folder.path().join("outbox.db"), 100_000, NOW).unwrap();
+    let path = folder.path().join("outbox.db");
+    let keys = (ClaimBounds::default(), Arc::new(keys));
+    let outbox = SqliteOutbox::open_sealed(&path, 100_000, NOW, keys).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()
@@ -129,36 +171,30 @@ fn outbox(criterion: &mut Criterion) {
     let update = update();
     let mut next = 0_u64;
     let mut claimed: Vec<ClaimedLane> = Vec::new();
-    measure(
-        criterion,
-        "outbox: append, claim, fold and settle",
-        |groups| {
-            runtime.block_on(async {
-                for _ in 0..groups {
-                    let first = next;
-                    next += GROUP;
-                    let appends =
-                        (first..next).map(|number| outbox.append(vec![entry(number, &update)]));
-                    let settles = claimed
-                        .drain(..)
-                        .map(|lane| outbox.settle(delivered(lane).into()));
-                    let (appended, settled) = join(join_all(appends), join_all(settles)).await;
-                    assert!(
-                        appended.iter().all(Result::is_ok) && settled.iter().all(Result::is_ok)
-                    );
-                    let claim = outbox
-                        .claim(NOW, GROUP as usize, Pick::LongestDue(LaneShares::UNLIMITED))
-                        .await;
-                    claimed = claim.unwrap().lanes;
-                    assert_eq!(claimed.len() as u64, GROUP);
-                }
-            });
-        },
-    );
+    measure(criterion, name, |groups| {
+        runtime.block_on(async {
+            for _ in 0..groups {
+                let first = next;
+                next += GROUP;
+                let appends = (first..next)
+                    .map(|number| outbox.append(vec![entry(number, customer(number), &update)]));
+                let settles = claimed
+                    .drain(..)
+                    .map(|lane| outbox.settle(delivered(lane).into()));
+                let (appended, settled) = join(join_all(appends), join_all(settles)).await;
+                assert!(appended.iter().all(Result::is_ok) && settled.iter().all(Result::is_ok));
+                let claim = outbox
+                    .claim(NOW, GROUP as usize, Pick::LongestDue(LaneShares::UNLIMITED))
+                    .await;
+                claimed = claim.unwrap().lanes;
+                assert_eq!(claimed.len() as u64, GROUP);
+            }
+        });
+    });
     outbox.close();
 }
 
-fn entry(number: u64, update: &Update) -> NewEntry {
+fn entry(number: u64, customer: u64, update: &Update) -> NewEntry {
     let id = format!("bench_{number}");
     NewEntry {
         identity: Identity {
@@ -170,8 +206,11 @@ fn entry(number: u64, update: &Update) -> NewEntry {
         digest: Digest([7; 16]),
         accepted_at: NOW,
         disposition: Disposition::Enqueue(CustomerChange {
-            customer: CustomerRef::Imprint(ImprintId::parse(&id).unwrap()),
-            version: SourceVersion { epoch: 0, value: 1 },
+            customer: CustomerRef::Imprint(ImprintId::parse(&format!("bench_{customer}")).unwrap()),
+            version: SourceVersion {
+                epoch: 0,
+                value: number.cast_signed(),
+            },
             update: update.clone(),
             jump_max: None,
             is_foreign: false,
@@ -233,5 +272,13 @@ fn measure(criterion: &mut Criterion, name: &str, mut run: impl FnMut(u64)) {
     group.finish();
 }
 
-criterion_group!(benches, log, smallest, outbox);
+criterion_group!(
+    benches,
+    log,
+    smallest,
+    outbox,
+    same_customers,
+    sealed_outbox,
+    sealed_same_customers
+);
 criterion_main!(benches);
