@@ -18,6 +18,8 @@ use imprint_bridge::outbox::{
 use imprint_bridge::time::Timestamp;
 use serde_json::json;
 
+use crate::support::wait_for;
+
 mod damage;
 mod doubt;
 mod erased;
@@ -56,7 +58,16 @@ fn fast_folder() -> tempfile::TempDir {
 }
 
 fn open(path: &Path) -> Result<SqliteOutbox, OpenError> {
-    SqliteOutbox::open(path, 1000, NOW)
+    when_free(|| SqliteOutbox::open(path, 1000, NOW))
+}
+
+/// Opens a store as soon as its lock is free. A process that another test starts at this moment has the lock file of this
+/// process until it executes its program.
+fn when_free<T>(open: impl Fn() -> Result<T, OpenError>) -> Result<T, OpenError> {
+    wait_for("the store is free", || match open() {
+        Err(OpenError::Locked { .. }) => None,
+        opened => Some(opened),
+    })
 }
 
 fn identity(id: &str) -> Identity {
@@ -803,7 +814,7 @@ async fn a_settlement_of_a_lost_claim_changes_nothing() {
     a_lost_claim_is_stale("sqlite", sqlite, move |before| {
         before.close();
         drop(before);
-        Arc::new(layout::reopen(&path))
+        Arc::new(open(&path).unwrap())
     })
     .await;
 }
@@ -1026,7 +1037,7 @@ async fn a_reopened_store_has_every_stored_entry() {
         store.append(vec![entry("c", "CUST-1", 1)]).await,
         Err(Error::Closed)
     ));
-    let store = layout::reopen(&path);
+    let store = open(&path).unwrap();
     assert_eq!(store.digest_key(), digest_key);
     assert_eq!(receipt(&store, "a").await.state, State::Delivered);
     assert_eq!(claim_one(&store).await.key, key("CUST-2"));
@@ -1038,13 +1049,15 @@ fn a_second_process_learns_which_process_holds_the_store() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("outbox.db");
     let first = open(&path).unwrap();
-    let refused = open(&path).unwrap_err().to_string();
+    let refused = SqliteOutbox::open(&path, 1000, NOW)
+        .unwrap_err()
+        .to_string();
     assert!(
         refused.contains(&format!("locked by process {}", std::process::id())),
         "{refused}"
     );
     drop(first);
-    drop(layout::reopen(&path));
+    drop(open(&path).unwrap());
 }
 
 /// FAULTS D13

@@ -2,11 +2,10 @@
 
 use rusqlite::Connection;
 
-use super::layout::reopen;
 use super::*;
 use imprint_bridge::outbox::{Lanes as _, Settings as _};
 
-use crate::support::{is_full_run, wait_for};
+use crate::support::is_full_run;
 
 /// The values that replace a stored value, as SQL.
 const DAMAGE: [&str; 7] = [
@@ -40,7 +39,7 @@ pub(super) async fn template(path: &Path) {
     let file = Connection::open(path).unwrap();
     file.execute_batch(include_str!("layout_5.sql")).unwrap();
     drop(file);
-    let store = reopen(path);
+    let store = open(path).unwrap();
     let hold = entry("held", "CUST-HELD", 1);
     let Disposition::Enqueue(change) = hold.disposition.clone() else {
         panic!("{hold:?}");
@@ -218,12 +217,7 @@ async fn a_damaged_row_fails_only_requests_about_the_row() {
 }
 
 async fn check(path: &Path, what: &str) {
-    // A process that another test starts at this moment has the lock file until it executes its program.
-    let store = wait_for(what, || match open(path) {
-        Ok(store) => Some(store),
-        Err(OpenError::Locked { .. }) => None,
-        Err(error) => panic!("{what}: {error}"),
-    });
+    let store = open(path).unwrap_or_else(|error| panic!("{what}: {error}"));
     read_everything(&store, what).await;
     settle_everything(&store, what).await;
     let state = receipt(&store, HEALTHY).await.state;

@@ -2,7 +2,6 @@
 
 use rusqlite::Connection;
 
-use super::layout::reopen;
 use super::*;
 use imprint_bridge::imprint::PartnerCustomerId;
 use imprint_bridge::outbox::Moved;
@@ -136,7 +135,7 @@ async fn an_older_store_keeps_the_proven_spellings() {
         .unwrap();
     }
     drop(file);
-    let store = reopen(&path);
+    let store = open(&path).unwrap();
     append(&store, &[entry("proven", &lower, 9)]).await;
     append(&store, &[entry("unproven", &other.to_lowercase(), 9)]).await;
     let lanes = claim(&store, NOW.after(Duration::from_hours(1)))
