@@ -1,38 +1,24 @@
 //! The keyed digests that stand for the ids of an erased customer and of the customer's events. This module is pure.
 //!
-//! After an erasure, the store still has to recognize a resent event, and a later event of the customer. Nobody without
-//! the key can find out, or try out, which id a digest stands for. The key is derived from the key of the content digests,
-//! which the newest sealing key seals. In a store without sealing keys, somebody with the store file can try out ids.
-
-use std::fmt;
-
-use ring::hmac::{Context, HMAC_SHA256, Key};
+//! After an erasure, the store still has to recognize a resent event, and a later event of the customer.
 
 use super::LaneKey;
 use super::codec::{self, LaneColumns};
+use super::keyed_digest::KeyedDigests;
 
 /// The labels of the digests. They separate the digests from each other and from the digests of contents.
 const KEY_LABEL: &[u8] = b"imprint-bridge tombstones v1";
 const LANE_LABEL: &[u8] = b"lane";
 const EVENT_LABEL: &[u8] = b"event";
-/// The length of a digest in bytes. Two of a billion digests are equal with a probability of 2^-69.
-const DIGEST_BYTES: usize = 16;
 
 /// The key of the digests.
-pub(super) struct TombstoneKey(Key);
-
-/// Prints nothing, because the key is secret.
-impl fmt::Debug for TombstoneKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TombstoneKey")
-    }
-}
+#[derive(Debug)]
+pub(super) struct TombstoneKey(KeyedDigests);
 
 impl TombstoneKey {
     /// Derives the key from the key of the content digests.
     pub(super) fn new(digest_key: &[u8; 32]) -> Self {
-        let derived = ring::hmac::sign(&Key::new(HMAC_SHA256, digest_key), KEY_LABEL);
-        Self(Key::new(HMAC_SHA256, derived.as_ref()))
+        Self(KeyedDigests::derive(digest_key, KEY_LABEL))
     }
 
     /// Returns the digest that stands for the customer of a lane.
@@ -50,18 +36,9 @@ impl TombstoneKey {
         format!("erased-{}", self.digest(EVENT_LABEL, &parts))
     }
 
-    /// Computes the digest of some parts, each with its length.
     fn digest(&self, label: &[u8], parts: &[&[u8]]) -> String {
-        let mut context = Context::with_key(&self.0);
-        context.update(label);
-        for part in parts {
-            let length = u64::try_from(part.len()).unwrap_or(u64::MAX);
-            context.update(&length.to_be_bytes());
-            context.update(part);
-        }
-        let tag = context.sign();
-        let digest = tag.as_ref().iter().take(DIGEST_BYTES);
-        digest.map(|byte| format!("{byte:02x}")).collect()
+        let digest = self.0.digest(label, parts);
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 
