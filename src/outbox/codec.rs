@@ -22,10 +22,15 @@ use crate::imprint::{CustomerRef, ImprintId, PartnerCustomerId};
 use crate::time::Timestamp;
 
 mod blob;
+mod sealed_ids;
 
 pub(super) use self::blob::{
     BlobKind, CodecError, StoredText, decode, decode_bytes, decode_text, encode, encode_bytes,
     encode_text, seal,
+};
+pub(super) use self::sealed_ids::{
+    StoredUpdate, UpdateColumns, decode_link, decode_update, encode_link, encode_update, link_ids,
+    link_record,
 };
 
 /// The stored form of [`Absence`].
@@ -193,7 +198,7 @@ fn named<T: Copy>(
         .ok_or(CodecError::UnknownNumber { column, number })
 }
 
-/// The columns of a lane that contain the customer id.
+/// A customer id: its kind and its spellings.
 pub(super) struct LaneColumns<'a> {
     pub(super) kind: u8,
     /// The canonical spelling of the customer id, by which the store finds the lane.
@@ -223,17 +228,30 @@ pub(super) const fn tombstone_kind(kind: u8, later: LaterEvents) -> u8 {
 
 pub(super) fn lane_columns(key: &LaneKey) -> LaneColumns<'_> {
     match key {
-        LaneKey::Imprint(imprint) => LaneColumns {
-            kind: IMPRINT_LANE,
-            canonical: Cow::from(imprint.canonical()),
-            received: imprint.as_str(),
-        },
-        LaneKey::Partner(partner) => LaneColumns {
-            kind: PARTNER_LANE,
-            canonical: Cow::from(partner.as_str()),
-            received: partner.as_str(),
-        },
+        LaneKey::Imprint(imprint) => imprint_columns(imprint),
+        LaneKey::Partner(partner) => partner_columns(partner),
     }
+}
+
+pub(super) fn imprint_columns(imprint: &ImprintId) -> LaneColumns<'_> {
+    LaneColumns {
+        kind: IMPRINT_LANE,
+        canonical: Cow::from(imprint.canonical()),
+        received: imprint.as_str(),
+    }
+}
+
+pub(super) fn partner_columns(partner: &PartnerCustomerId) -> LaneColumns<'_> {
+    LaneColumns {
+        kind: PARTNER_LANE,
+        canonical: Cow::from(partner.as_str()),
+        received: partner.as_str(),
+    }
+}
+
+/// Returns whether a lane with this kind is no tombstone.
+pub(super) fn is_lane(kind: i64) -> bool {
+    [IMPRINT_LANE, PARTNER_LANE].map(i64::from).contains(&kind)
 }
 
 /// Decodes the key of a lane. Returns `None` if the columns contain no valid customer id.

@@ -125,6 +125,21 @@ impl Sealer {
         self.used.borrow().clone()
     }
 
+    /// Returns whether the process has a key, so that it seals every new record.
+    pub(super) fn has_key(&self) -> bool {
+        !self.ring.borrow().is_empty()
+    }
+
+    /// Returns whether some records of the store are possibly not sealed.
+    pub(super) fn has_plain(&self) -> bool {
+        self.used.borrow().contains(&UsedKey::Plain)
+    }
+
+    /// Returns whether the process lacks the sealing key of a stored blob.
+    pub(super) fn lacks_key_of(&self, blob: &[u8]) -> bool {
+        UsedKey::of_blob(blob).is_some_and(|key| !key.is_readable(&self.ring.borrow()))
+    }
+
     /// Seals bytes with the newest key. Returns `None` if the process has no key.
     pub(super) fn seal(
         &self,
@@ -160,7 +175,7 @@ impl Sealer {
 
     /// Returns an error if every record of the store is sealed: a record that is not sealed is then damaged or forged.
     pub(super) fn accept_plain(&self) -> Result<(), SealFault> {
-        if self.ring.borrow().is_empty() || self.used.borrow().contains(&UsedKey::Plain) {
+        if !self.has_key() || self.has_plain() {
             Ok(())
         } else {
             Err(SealFault::Damaged)

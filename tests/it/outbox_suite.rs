@@ -28,6 +28,7 @@ mod invalid;
 mod layout;
 mod model;
 mod sealed;
+mod sealed_ids;
 mod set_aside;
 mod spelling;
 mod turns;
@@ -40,9 +41,12 @@ const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 fn engines() -> Vec<(&'static str, Arc<dyn Outbox>, Option<tempfile::TempDir>)> {
     let folder = tempfile::tempdir().unwrap();
     let sqlite = open(&folder.path().join("outbox.db")).unwrap();
+    let sealed_folder = tempfile::tempdir().unwrap();
+    let sealed = sealed::open_with(&sealed_folder.path().join("outbox.db"), &[1]);
     vec![
         ("memory", Arc::new(MemoryOutbox::default()), None),
         ("sqlite", Arc::new(sqlite), Some(folder)),
+        ("sealed sqlite", Arc::new(sealed), Some(sealed_folder)),
     ]
 }
 

@@ -11,6 +11,7 @@ use crate::support::{Files, TestApp, email};
 
 #[cfg(feature = "failpoints")]
 mod crash;
+mod ids;
 
 /// The token of the operator of the tests.
 const TOKEN: &str = "a-token-of-alice";

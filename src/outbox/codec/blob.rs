@@ -17,7 +17,8 @@ const UPDATE_BYTES_USUAL: usize = 1024;
 pub(in crate::outbox) enum BlobKind {
     /// The event of an entry. The record id is the number of the entry.
     Event,
-    /// The values that the event of an entry sets. The record id is the number of the entry.
+    /// The values that the event of an entry sets, and the CRM's id of its customer. The record id is the number of the
+    /// entry.
     Update,
     /// The versions of a lane, with the values that dispatch possibly must send again. The record id is the number of
     /// the lane.
@@ -34,6 +35,12 @@ pub(in crate::outbox) enum BlobKind {
     AuditReason,
     /// The key of the digests of event contents. The record id is 0.
     DigestKey,
+    /// The customer id of a lane. The record id is the number of the lane.
+    LaneCustomer,
+    /// The ids of an identity link. The record id is the first half of the digest of the CRM's id.
+    LinkIds,
+    /// The evidence that Imprint's answers are true, which names customers. The record id is 0.
+    Evidence,
 }
 
 impl BlobKind {
@@ -49,20 +56,24 @@ impl BlobKind {
             Self::SkippedFields => 7,
             Self::AuditReason => 8,
             Self::DigestKey => 9,
+            Self::LaneCustomer => 10,
+            Self::LinkIds => 11,
+            Self::Evidence => 12,
         }
     }
 
     /// Returns whether a value of this kind is a text. Every other value is JSON, except the digest key.
     pub(in crate::outbox) const fn is_text(self) -> bool {
         match self {
-            Self::ParkedDetail | Self::AuditReason => true,
+            Self::ParkedDetail | Self::AuditReason | Self::LaneCustomer | Self::Evidence => true,
             Self::Event
             | Self::Update
             | Self::LaneVersions
             | Self::LaneAbsence
             | Self::EventErrors
             | Self::SkippedFields
-            | Self::DigestKey => false,
+            | Self::DigestKey
+            | Self::LinkIds => false,
         }
     }
 
@@ -86,6 +97,9 @@ impl fmt::Display for BlobKind {
             Self::SkippedFields => "skipped fields of entry",
             Self::AuditReason => "reason of audit record",
             Self::DigestKey => "digest key",
+            Self::LaneCustomer => "customer of lane",
+            Self::LinkIds => "identity link",
+            Self::Evidence => "evidence",
         })
     }
 }
@@ -286,9 +300,12 @@ mod tests {
             BlobKind::SkippedFields,
             BlobKind::AuditReason,
             BlobKind::DigestKey,
+            BlobKind::LaneCustomer,
+            BlobKind::LinkIds,
+            BlobKind::Evidence,
         ];
         let numbers = kinds.map(BlobKind::number);
-        assert_eq!(numbers, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+        assert_eq!(numbers, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
     }
 
     /// A reason that begins as a sealed record begins is still a plain text in a store without keys.

@@ -146,7 +146,7 @@ impl DueQueues for Claimer<'_, '_> {
 }
 
 /// Reads the row of a claimed lane, without the waiting entries of the lane. Returns an error if the row is damaged, or if
-/// the process does not have the sealing key of the versions.
+/// the process does not have the sealing key of the versions or of the customer id.
 fn claimed(
     lane: LaneId,
     token: ClaimToken,
@@ -169,7 +169,7 @@ fn claimed(
     // If the versions are unreadable, the bridge could send values that are older than the delivered values. The claim
     // therefore has no key, and dispatch sends nothing.
     let key = match versions.is_some() {
-        true => codec::lane_key(row.get(0)?, row.get_ref(1)?.as_str()?),
+        true => columns::lane_key(row, (0, 1), (lane, sealer))?,
         false => None,
     };
     Ok(ClaimedLane {
@@ -201,14 +201,24 @@ fn links(
     partners.dedup();
     let mut links = Vec::new();
     for partner in &partners {
-        links.extend(identity_link::of_partner(statements, partner)?);
+        links.extend(readable(identity_link::of_partner(statements, partner))?.flatten());
     }
     if let (LaneKey::Imprint(imprint), false) = (key, partners.is_empty()) {
-        links.extend(identity_link::of_imprint(statements, imprint)?);
+        let linked = readable(identity_link::of_imprint(statements, imprint))?;
+        links.extend(linked.into_iter().flatten());
         links.sort_unstable_by(|one: &IdentityLink, other: &IdentityLink| {
             one.partner.cmp(&other.partner)
         });
         links.dedup();
     }
     Ok(links)
+}
+
+/// Returns `None` if the process does not have the sealing key of a link: dispatch then asks Imprint again, as for a
+/// customer without a link.
+fn readable<T>(links: rusqlite::Result<T>) -> rusqlite::Result<Option<T>> {
+    match links {
+        Err(error) if columns::missing_key(&error).is_some() => Ok(None),
+        links => links.map(Some),
+    }
 }

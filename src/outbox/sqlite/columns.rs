@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use rusqlite::types::{FromSql, ToSqlOutput, Type, ValueRef};
 use rusqlite::{Error, Row};
 
-use crate::outbox::codec::{self, CodecError, StoredText};
+use crate::outbox::codec::{self, BlobKind, CodecError, StoredText};
 use crate::outbox::sealer::Sealer;
-use crate::outbox::{IgnoreReason, LaneClass, LaneId, ParkReason, State, Unproven};
+use crate::outbox::{IgnoreReason, LaneClass, LaneId, LaneKey, ParkReason, State, Unproven};
 use crate::sealing::KeyId;
 use crate::time::Timestamp;
 
@@ -76,6 +76,28 @@ pub(super) fn ignore_reason(
 /// Reads the queue of a lane from the column `lane.low`. Returns `None` if the number is damaged.
 pub(super) fn class(row: &Row<'_>, column: usize) -> Option<LaneClass> {
     codec::class("lane.low", row.get(column).ok()?).ok()
+}
+
+/// Reads the key of a lane from the columns `lane.kind` and `lane.received`. Returns `None` if they contain no valid customer
+/// id.
+///
+/// # Errors
+/// Returns an error if the process does not have the sealing key of the customer id.
+pub(super) fn lane_key(
+    row: &Row<'_>,
+    (kind, received): (usize, usize),
+    (lane, sealer): (LaneId, &Sealer),
+) -> rusqlite::Result<Option<LaneKey>> {
+    let kind: i64 = row.get(kind).unwrap_or(-1);
+    let stored = stored_text(row, received).ok().flatten();
+    let Some(stored) = stored.filter(|_| codec::is_lane(kind)) else {
+        return Ok(None);
+    };
+    match codec::decode_text(sealer, BlobKind::LaneCustomer, lane.0, &stored) {
+        Ok(received) => Ok(codec::lane_key(kind, &received)),
+        Err(error) if error.missing_key().is_some() => Err(unreadable(error)),
+        Err(_damaged) => Ok(None),
+    }
 }
 
 /// Reads the unproven answers of a lane from the columns `lane.unproven_since` and `lane.absence`.

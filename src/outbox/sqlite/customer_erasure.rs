@@ -4,15 +4,17 @@ use std::collections::BTreeSet;
 
 use rusqlite::{OptionalExtension, params};
 
+use self::linked_keys::UNFINISHED;
 use super::claimed_lanes::ClaimedLanes;
 use super::counts::Counts;
 use super::store_connection::StoreConnection;
 use super::writer::job::{ActJob, Wakes, WriterCommand};
-use super::{SqliteOutbox, columns, journaled, lane, meta, payload, tombstones, versions};
+use super::{
+    SqliteOutbox, columns, identity_link, journaled, lane, meta, payload, tombstones, versions,
+};
 use crate::event::SourceVersion;
 use crate::failpoint::{self, CrashPoint};
 use crate::fold::LaneVersions;
-use crate::imprint::{ImprintId, PartnerCustomerId, Update};
 use crate::outbox::{
     CustomerErasure, ENTRY_MAX, ERASE_MAX, EntryId, ErasedPart, ErasurePlace, ErasureProgress,
     ErasureStep, LaneId, LaneKey, LaterEvents, Setting, State, StoreFuture,
@@ -21,8 +23,7 @@ use crate::outbox::{
 };
 use crate::time::Timestamp;
 
-/// The states whose entries have a payload.
-const UNFINISHED: [State; 4] = [State::Waiting, State::Parked, State::Held, State::Undecided];
+mod linked_keys;
 
 impl SqliteOutbox {
     /// Runs one step of an erasure on the writer thread, and answers the senders that wait for an erased entry.
@@ -52,8 +53,8 @@ pub(super) fn step(
     erasure: &CustomerErasure,
     is_claimed: impl Fn(LaneId) -> bool,
 ) -> rusqlite::Result<ErasureStep> {
-    let keys = all_keys(store, &erasure.keys)?;
-    let lanes = lanes(store, &keys)?;
+    let keys = linked_keys::all(store, &erasure.keys)?;
+    let lanes = linked_keys::lanes(store, &keys)?;
     if lanes.iter().any(|lane| is_claimed(*lane)) {
         return Ok(ErasureStep::InFlight);
     }
@@ -83,60 +84,6 @@ pub(super) fn step(
         progress,
         ..eraser.part
     }))
-}
-
-/// Follows the identity links of some keys, also the expired ones, until no link leads to a further key.
-fn all_keys(store: &StoreConnection, keys: &[LaneKey]) -> rusqlite::Result<Vec<LaneKey>> {
-    let mut known: Vec<LaneKey> = Vec::new();
-    let mut found = keys.to_vec();
-    while let Some(key) = found.pop() {
-        if !known.contains(&key) {
-            found.extend(linked(store, &key)?);
-            known.push(key);
-        }
-    }
-    Ok(known)
-}
-
-fn linked(store: &StoreConnection, key: &LaneKey) -> rusqlite::Result<Vec<LaneKey>> {
-    let texts = |sql: &str, value: &str| -> rusqlite::Result<Vec<String>> {
-        let mut statement = store.prepare(sql)?;
-        let rows = statement.query_map([value], |row| row.get(0))?;
-        columns::readable(rows)
-    };
-    Ok(match key {
-        LaneKey::Imprint(imprint) => {
-            let sql = "SELECT partner FROM pair WHERE imprint = ?1";
-            let mut partners = texts(sql, &imprint.canonical())?;
-            // Of an entry that a search moved into the lane, the event had only the CRM's id.
-            if let Some(lane) = lane::find(store, key)? {
-                for table in UNFINISHED.into_iter().filter_map(payload::table) {
-                    let sql = format!(
-                        "SELECT DISTINCT partner FROM {table} WHERE lane = ?1 AND stated = 0 AND partner IS NOT NULL"
-                    );
-                    partners.extend(texts(&sql, &lane.0.to_string())?);
-                }
-            }
-            let partners = partners.iter();
-            let partners = partners.filter_map(|text| PartnerCustomerId::parse(text).ok());
-            partners.map(LaneKey::Partner).collect()
-        }
-        LaneKey::Partner(partner) => {
-            let sql = "SELECT received FROM pair WHERE partner = ?1 AND received IS NOT NULL";
-            let imprints = texts(sql, partner.as_str())?;
-            let imprints = imprints.iter();
-            let imprints = imprints.filter_map(|text| ImprintId::parse(text).ok());
-            imprints.map(LaneKey::Imprint).collect()
-        }
-    })
-}
-
-fn lanes(store: &StoreConnection, keys: &[LaneKey]) -> rusqlite::Result<Vec<LaneId>> {
-    let mut lanes = Vec::new();
-    for key in keys {
-        lanes.extend(lane::find(store, key)?.filter(|lane| !lanes.contains(lane)));
-    }
-    Ok(lanes)
 }
 
 struct Eraser<'a> {
@@ -257,13 +204,12 @@ impl Eraser<'_> {
         let sql = format!("SELECT epoch, value, facts FROM {table} WHERE entry = ?1");
         let read = self.store.query_row(&sql, [entry.0], |row| {
             let update = row.get_ref(2)?.as_bytes().unwrap_or_default();
-            let update: Option<Update> =
-                codec::decode(sealer, BlobKind::Update, entry.0, update).ok();
+            let stored = codec::decode_update(sealer, entry.0, update).ok();
             let version = SourceVersion {
                 epoch: columns::or_default(row, 0),
                 value: columns::or_default(row, 1),
             };
-            Ok(update.map(|update| (version, update)))
+            Ok(stored.map(|stored| (version, stored.update)))
         });
         if let Some((version, update)) = read.optional()?.flatten() {
             self.floors.raise(version.arrived(entry.0), update.fields());
@@ -295,7 +241,7 @@ impl Eraser<'_> {
             (None, None) => {
                 let needs_floors = matches!(key, LaneKey::Imprint(_)) && !self.floors.is_empty();
                 if later == LaterEvents::Delivered && !needs_floors {
-                    return self.delete_links(key);
+                    return identity_link::delete(self.store, key);
                 }
                 let lane = tombstones::create(self.store, key, later)?;
                 self.raise(lane)?;
@@ -311,7 +257,7 @@ impl Eraser<'_> {
             return Ok(());
         }
         tombstones::bury(self.store, lane, key, later)?;
-        self.delete_links(key)
+        identity_link::delete(self.store, key)
     }
 
     fn has_newer_entry(&self, lane: LaneId) -> rusqlite::Result<bool> {
@@ -328,30 +274,20 @@ impl Eraser<'_> {
         Ok(!entries.is_empty())
     }
 
-    fn delete_links(&self, key: &LaneKey) -> rusqlite::Result<()> {
-        match key {
-            LaneKey::Imprint(imprint) => self
-                .store
-                .execute("DELETE FROM pair WHERE imprint = ?1", [imprint.canonical()])?,
-            LaneKey::Partner(partner) => self
-                .store
-                .execute("DELETE FROM pair WHERE partner = ?1", [partner.as_str()])?,
-        };
-        Ok(())
-    }
-
-    /// Deletes the stored evidence about Imprint if it names the customer. Dispatch stores its evidence again.
+    /// Deletes the stored evidence about Imprint if it names the customer, or cannot be read. Dispatch stores its evidence
+    /// again.
     fn delete_evidence(&self, keys: &[LaneKey]) -> rusqlite::Result<()> {
         let name = Setting::Evidence;
-        let stored = meta::read(self.store, name)?.unwrap_or_default();
-        let is_named = |key: &LaneKey| match key {
-            LaneKey::Imprint(imprint) => {
-                let stored = stored.to_ascii_lowercase();
-                stored.contains(&imprint.as_str().to_ascii_lowercase())
-            }
-            LaneKey::Partner(_) => false,
+        let stored = meta::read(self.store, name)?.map(|stored| stored.to_ascii_lowercase());
+        let is_named = |stored: &String| {
+            keys.iter().any(|key| match key {
+                LaneKey::Imprint(imprint) => {
+                    stored.contains(&imprint.as_str().to_ascii_lowercase())
+                }
+                LaneKey::Partner(_) => false,
+            })
         };
-        if keys.iter().any(is_named) {
+        if stored.as_ref().is_none_or(is_named) {
             self.store
                 .execute("DELETE FROM meta WHERE name = ?1", [name.name()])?;
         }

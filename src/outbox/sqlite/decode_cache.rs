@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use crate::event::SourceName;
-use crate::imprint::Update;
+use crate::outbox::codec::StoredUpdate;
 use crate::outbox::{AppendedEntry, Disposition, EntryId, NewEntry};
 
 /// The maximum number of updates in the cache. Fewer updates arrive during one commit.
@@ -29,7 +29,7 @@ pub(super) struct DecodeCache {
 struct CachedUpdate {
     entry: EntryId,
     bytes: usize,
-    update: Option<Update>,
+    update: Option<StoredUpdate>,
 }
 
 impl DecodeCache {
@@ -37,13 +37,17 @@ impl DecodeCache {
     pub(super) fn insert(&mut self, batch: Vec<NewEntry>, stored: &[AppendedEntry]) {
         for (new, stored) in batch.into_iter().zip(stored) {
             if let (Disposition::Enqueue(change), false) = (new.disposition, stored.duplicate) {
-                self.push(stored.entry, change.update, new.event.len());
+                let update = StoredUpdate {
+                    partner: change.customer.partner().cloned(),
+                    update: change.update,
+                };
+                self.push(stored.entry, update, new.event.len());
             }
         }
     }
 
     /// Caches the update of an entry that is newer than all cached entries. `bytes` is the size of the entry's event.
-    fn push(&mut self, entry: EntryId, update: Update, bytes: usize) {
+    fn push(&mut self, entry: EntryId, update: StoredUpdate, bytes: usize) {
         self.bytes += bytes;
         self.updates.push_back(CachedUpdate {
             entry,
@@ -57,7 +61,7 @@ impl DecodeCache {
 
     /// Removes the update of an entry from the cache and returns the update. Returns `None` if the cache does not
     /// contain the update.
-    pub(super) fn take(&mut self, entry: EntryId) -> Option<Update> {
+    pub(super) fn take(&mut self, entry: EntryId) -> Option<StoredUpdate> {
         let place = self
             .updates
             .binary_search_by_key(&entry, |cached| cached.entry)
@@ -107,11 +111,13 @@ mod tests {
     use super::*;
     use crate::imprint::{Field, FieldValue};
 
-    fn update(email: u64) -> Update {
+    fn update(email: u64) -> StoredUpdate {
         let email = FieldValue::from_value(json!(email.to_string()));
-        [(Field::parse("email").unwrap(), email)]
-            .into_iter()
-            .collect()
+        let values = [(Field::parse("email").unwrap(), email)];
+        StoredUpdate {
+            partner: None,
+            update: values.into_iter().collect(),
+        }
     }
 
     #[test]
@@ -129,8 +135,8 @@ mod tests {
             (9, false),
         ] {
             assert_eq!(
-                cache.take(EntryId(entry)),
-                found.then(|| update(entry)),
+                cache.take(EntryId(entry)).map(|stored| stored.update),
+                found.then(|| update(entry).update),
                 "{entry}"
             );
         }
@@ -144,12 +150,12 @@ mod tests {
         for entry in 0..=1024 {
             cache.push(EntryId(entry), update(entry), 10);
         }
-        assert_eq!(cache.take(EntryId(0)), None);
+        assert!(cache.take(EntryId(0)).is_none());
         cache.push(EntryId(2000), update(2000), BYTES_MAX);
-        assert_eq!(cache.take(EntryId(1024)), None);
-        assert_eq!(cache.take(EntryId(2000)), Some(update(2000)));
+        assert!(cache.take(EntryId(1024)).is_none());
+        assert!(cache.take(EntryId(2000)).is_some());
         cache.push(EntryId(2001), update(2001), BYTES_MAX + 1);
-        assert_eq!(cache.take(EntryId(2001)), None);
+        assert!(cache.take(EntryId(2001)).is_none());
         assert_eq!(cache.bytes, 0);
     }
 }

@@ -3,25 +3,40 @@
 //! This module reads and writes with separate statements: for an upsert that returns its row, SQLite would keep a
 //! separate journal for each row.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::columns;
 use super::statements::Statements;
 use super::store_connection::StoreConnection;
+use super::store_connection::lookup_id::{LookupId, LookupIds};
 use super::tombstones;
-use crate::outbox::codec::{self, LaneColumns};
+use crate::outbox::codec::{self, BlobKind, StoredText};
+use crate::outbox::sealer::Sealer;
 use crate::outbox::{LaneClass, LaneId, LaneKey, LaterEvents, Priority, Standing};
 use crate::time::Timestamp;
 
 /// Finds the lane of a customer.
-pub(super) fn find(connection: &Connection, key: &LaneKey) -> rusqlite::Result<Option<LaneId>> {
+pub(super) fn find(store: &StoreConnection, key: &LaneKey) -> rusqlite::Result<Option<LaneId>> {
     let columns = codec::lane_columns(key);
-    connection
-        .prepare_cached("SELECT id FROM lane WHERE kind = ?1 AND customer = ?2")?
-        .query_row(params![columns.kind, columns.canonical], |row| {
-            row.get(0).map(LaneId)
-        })
-        .optional()
+    let mut statement =
+        store.prepare_cached("SELECT id FROM lane WHERE kind = ?1 AND customer = ?2")?;
+    for id in LookupIds::of(store, &columns).all() {
+        let found = statement.query_row(params![columns.kind, id], |row| row.get(0).map(LaneId));
+        if let Some(found) = found.optional()? {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+/// Returns the stored form of the customer id of a lane, for the column `lane.received`.
+pub(super) fn stored_id<'a>(
+    sealer: &Sealer,
+    lane: LaneId,
+    received: &'a str,
+) -> rusqlite::Result<StoredText<'a>> {
+    let stored = codec::encode_text(sealer, BlobKind::LaneCustomer, lane.0, received);
+    stored.map_err(columns::unwritable)
 }
 
 /// The lane that a new entry enters.
@@ -30,9 +45,9 @@ pub(super) struct EntryLane {
     pub(super) id: LaneId,
     entrance: Entrance,
     before: LaneBefore,
-    /// True if the entry spells the customer's id in a different way than the lane does, and Imprint has not yet
-    /// applied an update of the customer.
-    is_respelled: bool,
+    /// True if the lane must get the customer's id from the entry: Imprint has not yet applied an update of the customer and
+    /// the entry spells the id in a different way, or the bridge cannot read the id of the lane.
+    needs_id: bool,
 }
 
 /// Whether an entry enters its lane as a waiting entry.
@@ -83,59 +98,64 @@ impl EntryLane {
         key: &LaneKey,
         entrance: Entrance,
     ) -> rusqlite::Result<Self> {
-        let LaneColumns {
-            kind,
-            canonical,
-            received,
-        } = codec::lane_columns(key);
-        let lane = |id, before, is_respelled| Self {
-            id,
-            entrance,
-            before,
-            is_respelled,
-        };
-        let due = entrance.due();
-        let found = statements.with("SELECT id, idle OR due_at IS NULL, low, due_at <= ?3, spelled <> 1 AND received <> ?4
-                 FROM lane WHERE kind = ?1 AND customer = ?2", |statement| statement.query_row(params![kind, canonical, due, received], |row| {
-                let is_idle: bool = row.get(1)?;
-                let is_due: Option<bool> = row.get(3)?;
-                let before = match (columns::class(row, 2), is_idle, is_due) {
-                    (Some(class), true, Some(true)) => LaneBefore::Reasserting(class),
-                    (Some(class), true, _) => LaneBefore::Idle(class),
-                    (Some(class), false, is_due) => LaneBefore::Busy {
-                        class,
-                        is_due: is_due.unwrap_or_default(),
-                    },
-                    // The number of the queue is damaged: treat the lane as idle, so that the new entry writes the
-                    // number again.
-                    (None, _, _) => LaneBefore::Idle(LaneClass::DEFAULT),
-                };
-                Ok(lane(LaneId(row.get(0)?), before, row.get(4)?))
-            }))
-            .optional()?;
-        if let Some(found) = found {
-            return Ok(found);
+        let ids = LookupIds::of(statements, &codec::lane_columns(key));
+        for id in ids.all() {
+            if let Some(found) = Self::find(statements, (key, id), entrance)? {
+                return Ok(found);
+            }
         }
         let class = LaneClass {
             priority: entrance.priority(),
             standing: Standing::Untried,
         };
-        if statements.tombstones().is_some() {
-            let place = (due, codec::class_number(class));
-            if let Some(revived) = tombstones::revive(statements, key, place)? {
-                return Ok(lane(revived, LaneBefore::Tombstone, false));
-            }
-        }
-        statements.with("INSERT INTO lane (kind, customer, received, due_at, low, idle) VALUES (?1, ?2, ?3, ?4, ?5, ?6)", |statement| statement.execute(params![
-                kind,
-                canonical,
-                received,
-                due,
-                codec::class_number(class),
-                due.is_none(),
-            ]))?;
-        let id = LaneId(statements.last_insert_rowid().unsigned_abs());
-        Ok(lane(id, LaneBefore::New, false))
+        let place = (entrance.due(), codec::class_number(class));
+        let (id, before) = match revive(statements, key, place)? {
+            Some(revived) => (revived, LaneBefore::Tombstone),
+            None => (insert(statements, (key, &ids.new), place)?, LaneBefore::New),
+        };
+        Ok(Self {
+            id,
+            entrance,
+            before,
+            needs_id: false,
+        })
+    }
+
+    fn find(
+        statements: &Statements<'_>,
+        (key, id): (&LaneKey, &LookupId<'_>),
+        entrance: Entrance,
+    ) -> rusqlite::Result<Option<Self>> {
+        let kind = codec::lane_columns(key).kind;
+        let select = "SELECT id, idle OR due_at IS NULL, low, due_at <= ?3, spelled <> 1, received
+             FROM lane WHERE kind = ?1 AND customer = ?2";
+        let read = |row: &Row<'_>| {
+            let lane = LaneId(row.get(0)?);
+            let is_idle: bool = row.get(1)?;
+            let is_due: Option<bool> = row.get(3)?;
+            let before = match (columns::class(row, 2), is_idle, is_due) {
+                (Some(class), true, Some(true)) => LaneBefore::Reasserting(class),
+                (Some(class), true, _) => LaneBefore::Idle(class),
+                (Some(class), false, is_due) => LaneBefore::Busy {
+                    class,
+                    is_due: is_due.unwrap_or_default(),
+                },
+                // The number of the queue is damaged: treat the lane as idle, so that the new entry writes the
+                // number again.
+                (None, _, _) => LaneBefore::Idle(LaneClass::DEFAULT),
+            };
+            Ok(Self {
+                id: lane,
+                entrance,
+                before,
+                needs_id: needs_id(row, (lane, key), statements.sealer()),
+            })
+        };
+        statements
+            .with(select, |statement| {
+                statement.query_row(params![kind, id, entrance.due()], read)
+            })
+            .optional()
     }
 
     /// Updates the lane for a new entry whose event spells the customer's id as `key` does. `source` is the source of
@@ -153,10 +173,12 @@ impl EntryLane {
         key: &LaneKey,
         source: Option<&str>,
     ) -> rusqlite::Result<()> {
-        if self.is_respelled && self.entrance.due().is_some() {
+        if self.needs_id && self.entrance.due().is_some() {
+            let received = codec::lane_columns(key).received;
+            let received = stored_id(statements.sealer(), self.id, received)?;
             statements
                 .prepare_cached("UPDATE lane SET received = ?2, spelled = 0 WHERE id = ?1")?
-                .execute(params![self.id.0, codec::lane_columns(key).received])?;
+                .execute(params![self.id.0, columns::bound_text(&received)])?;
         }
         let priority = self.entrance.priority();
         let low = |class| codec::class_number(LaneClass { priority, ..class });
@@ -216,5 +238,77 @@ impl EntryLane {
             LaneBefore::Idle(_) | LaneBefore::Reasserting(_) | LaneBefore::Busy { .. } => {}
         }
         Ok(())
+    }
+}
+
+/// Makes the tombstone of a customer a lane again. Returns `None` if the customer has no tombstone.
+fn revive(
+    statements: &Statements<'_>,
+    key: &LaneKey,
+    place: (Option<i64>, u8),
+) -> rusqlite::Result<Option<LaneId>> {
+    match statements.tombstones() {
+        Some(_) => tombstones::revive(statements, key, place),
+        None => Ok(None),
+    }
+}
+
+/// Inserts a lane with this due time into this queue.
+fn insert(
+    statements: &Statements<'_>,
+    (key, customer): (&LaneKey, &LookupId<'_>),
+    (due, class): (Option<i64>, u8),
+) -> rusqlite::Result<LaneId> {
+    let columns = codec::lane_columns(key);
+    // The sealed id is bound to the number of the lane. For the text of a store without keys, SQLite chooses the number.
+    let number = match customer {
+        LookupId::Digest(_) => Some(next_number(statements)?),
+        LookupId::Text(_) => None,
+    };
+    let lane = LaneId(number.unwrap_or_default());
+    let received = stored_id(statements.sealer(), lane, columns.received)?;
+    statements.with(
+        "INSERT INTO lane (id, kind, customer, received, due_at, low, idle) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        |statement| {
+            statement.execute(params![
+                number,
+                columns.kind,
+                customer,
+                columns::bound_text(&received),
+                due,
+                class,
+                due.is_none(),
+            ])
+        },
+    )?;
+    Ok(LaneId(statements.last_insert_rowid().unsigned_abs()))
+}
+
+/// Returns the number that SQLite would give to the next lane.
+fn next_number(statements: &Statements<'_>) -> rusqlite::Result<u64> {
+    let newest: Option<u64> = statements.with("SELECT max(id) FROM lane", |statement| {
+        statement.query_row([], |row| row.get(0))
+    })?;
+    Ok(newest.unwrap_or_default().saturating_add(1))
+}
+
+/// Returns whether a new event must replace the id of its lane: the id is damaged or its sealing key is missing, or Imprint
+/// has not yet applied an update and the event spells the id in another way. Only a UUID has two spellings, so the function
+/// opens no other sealed id.
+fn needs_id(row: &Row<'_>, (lane, key): (LaneId, &LaneKey), sealer: &Sealer) -> bool {
+    let received = codec::lane_columns(key).received;
+    let is_unapplied: bool = columns::or_default(row, 4);
+    let has_spellings = || match key {
+        LaneKey::Imprint(imprint) => imprint.in_other_case().is_some(),
+        LaneKey::Partner(_) => false,
+    };
+    match columns::stored_text(row, 5) {
+        Ok(Some(StoredText::Plain(stored))) => is_unapplied && stored != received,
+        Ok(Some(StoredText::Sealed(blob))) if sealer.lacks_key_of(&blob) => true,
+        Ok(Some(sealed)) => {
+            let stored = || codec::decode_text(sealer, BlobKind::LaneCustomer, lane.0, &sealed);
+            is_unapplied && has_spellings() && !stored().is_ok_and(|stored| stored == received)
+        }
+        Ok(None) | Err(_) => is_unapplied,
     }
 }

@@ -3,10 +3,14 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::SqliteOutbox;
+use super::columns;
 use super::counts::Counts;
 use super::store_connection::StoreConnection;
 use super::writer::job::Wakes;
-use crate::outbox::{Error, LaneClass, Setting, Settings, Standing, StoreFuture, codec};
+use crate::outbox::{
+    Error, LaneClass, Setting, Settings, Standing, StoreFuture,
+    codec::{self, BlobKind, StoredText},
+};
 use crate::time::Timestamp;
 
 /// The maximum number of lanes that one transaction makes due. Such a transaction takes about ten milliseconds.
@@ -73,23 +77,49 @@ fn release_absent(connection: &Connection, now: Timestamp) -> rusqlite::Result<u
 }
 
 pub(super) fn store(
-    connection: &Connection,
+    connection: &StoreConnection,
     setting: Setting,
     value: &str,
 ) -> rusqlite::Result<()> {
+    let value = match setting {
+        Setting::Evidence => {
+            let stored = codec::encode_text(connection.sealer(), BlobKind::Evidence, 0, value);
+            stored.map_err(columns::unwritable)?
+        }
+        Setting::DestinationMode | Setting::ThrottledUntil | Setting::Destination => {
+            StoredText::Plain(value)
+        }
+    };
     connection
         .prepare_cached(
             "INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
         )?
-        .execute(params![setting.name(), value])?;
+        .execute(params![setting.name(), columns::bound_text(&value)])?;
     Ok(())
 }
 
-pub(super) fn read(connection: &Connection, setting: Setting) -> rusqlite::Result<Option<String>> {
-    connection
+/// Reads a setting. Evidence that the bridge cannot read, because it is damaged or its sealing key is missing, does not
+/// exist: dispatch collects evidence again.
+pub(super) fn read(
+    connection: &StoreConnection,
+    setting: Setting,
+) -> rusqlite::Result<Option<String>> {
+    let value = connection
         .prepare_cached("SELECT value FROM meta WHERE name = ?1")?
-        .query_row([setting.name()], |row| row.get(0))
-        .optional()
+        .query_row([setting.name()], |row| match setting {
+            Setting::Evidence => {
+                let stored = columns::stored_text(row, 0).ok().flatten();
+                let sealer = connection.sealer();
+                let text =
+                    stored.map(|stored| codec::decode_text(sealer, BlobKind::Evidence, 0, &stored));
+                Ok(text.and_then(Result::ok))
+            }
+            Setting::DestinationMode | Setting::ThrottledUntil | Setting::Destination => {
+                row.get(0).map(Some)
+            }
+        })
+        .optional()?;
+    Ok(value.flatten())
 }
 
 impl Settings for SqliteOutbox {

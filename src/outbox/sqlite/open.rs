@@ -22,7 +22,6 @@ use super::sealing_keys::{self, DigestKey};
 use super::store_connection::StoreConnection;
 use super::tombstones;
 use crate::failpoint::{self, Fault};
-use crate::outbox::tombstone::TombstoneKey;
 use crate::outbox::{ClaimBounds, ENTRY_MAX, LaneClass, LaneId, codec};
 use crate::random;
 use crate::sealing::KeyRing;
@@ -33,7 +32,7 @@ const APPLICATION_ID: i32 = 0x496d_7072;
 
 /// The migrations of the store layout. The SQLite header of a store contains the number of applied migrations. A
 /// released migration must never change.
-const MIGRATIONS: [&str; 20] = [
+const MIGRATIONS: [&str; 21] = [
     include_str!("migrations/1.sql"),
     include_str!("migrations/2.sql"),
     include_str!("migrations/3.sql"),
@@ -54,6 +53,7 @@ const MIGRATIONS: [&str; 20] = [
     include_str!("migrations/18.sql"),
     include_str!("migrations/19.sql"),
     include_str!("migrations/20.sql"),
+    include_str!("migrations/21.sql"),
 ];
 
 /// The size of SQLite's page cache. SQLite expects KiB as a negative number.
@@ -97,7 +97,6 @@ pub(super) fn connection(
     repair_classes(&connection).map_err(OpenError::sqlite("reading the priorities of lanes"))?;
     due_times::limit(&connection, now).map_err(OpenError::sqlite("reading when lanes are due"))?;
     let (store, digest_key) = sealing_keys::unlock(connection, ring, path)?;
-    store.set_tombstone_key(TombstoneKey::new(&digest_key));
     if tombstones::exist(&store).map_err(OpenError::sqlite("looking for tombstones"))? {
         store.expect_tombstones();
     }

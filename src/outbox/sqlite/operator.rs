@@ -9,7 +9,7 @@ use super::payload::PayloadKey;
 use super::signed_event::SignedEvent;
 use super::statements::Statements;
 use super::store_connection::StoreConnection;
-use super::{append, audit, payload, tombstones};
+use super::{append, audit, columns, payload, tombstones};
 use crate::imprint::CustomerChange;
 use crate::outbox::{
     EntryId, IgnoreReason, IgnoredEvent, LaneId, LaneKey, Priority, Replay, ReplayChange, State,
@@ -21,8 +21,9 @@ use crate::time::Timestamp;
 pub(super) struct Subject {
     entry: EntryId,
     pub(super) lane: LaneId,
-    /// False if the entry is parked as invalid, and therefore belongs to no lane.
-    has_lane: bool,
+    /// False if the entry is parked as invalid, and therefore belongs to no lane, or if the process does not have the sealing
+    /// key of the lane's customer id.
+    can_wait: bool,
     /// The key of the lane. `None` means that the columns of the lane contain no valid customer id.
     key: Option<LaneKey>,
     source: Option<String>,
@@ -43,15 +44,14 @@ pub(super) fn subject(
              FROM {table} p LEFT JOIN lane l ON l.id = p.lane JOIN entry e ON e.id = p.entry WHERE p.entry = ?1"
         ))?
         .query_row([entry.0], |row| {
+            let lane = LaneId(row.get(0)?);
+            let key = columns::lane_key(row, (1, 2), (lane, connection.sealer()));
+            let has_lane: bool = row.get(4)?;
             Ok(Subject {
                 entry,
-                lane: LaneId(row.get(0)?),
-                has_lane: row.get(4)?,
-                key: row
-                    .get_ref(2)?
-                    .as_str()
-                    .ok()
-                    .and_then(|received| codec::lane_key(row.get(1).ok()?, received)),
+                lane,
+                can_wait: has_lane && key.is_ok(),
+                key: key.ok().flatten(),
                 source: row.get(3).ok(),
             })
         })
@@ -85,7 +85,7 @@ pub(super) fn replay(
                 moved.push(replay.entry);
                 continue;
             }
-            ReplayChange::Stored if !subject.has_lane => continue,
+            ReplayChange::Stored if !subject.can_wait => continue,
             ReplayChange::Stored => None,
             ReplayChange::Mapped(change) => Some(change),
         };
@@ -131,7 +131,7 @@ pub(super) fn approve(
     for entry in entries {
         for state in [State::Held, State::Undecided] {
             if let Some(subject) = subject(connection, *entry, state)?
-                && subject.has_lane
+                && subject.can_wait
             {
                 enqueue(connection, &subject, state, None, event.at)?;
                 counts.leave(state);

@@ -13,8 +13,8 @@ use rusqlite::{OptionalExtension, Row, params};
 
 use super::receipt::identity;
 use super::store_connection::StoreConnection;
-use super::{columns, versions};
-use crate::outbox::{EntryId, FieldOrigin, LaneId, LaneKey, OriginEvent, codec};
+use super::{columns, lane, versions};
+use crate::outbox::{EntryId, FieldOrigin, LaneId, LaneKey, OriginEvent};
 use crate::time::Timestamp;
 
 /// Reads the origin of every delivered field value of a customer.
@@ -22,14 +22,7 @@ pub(super) fn read(
     connection: &StoreConnection,
     key: &LaneKey,
 ) -> rusqlite::Result<Vec<FieldOrigin>> {
-    let columns = codec::lane_columns(key);
-    let lane = connection
-        .prepare_cached("SELECT id FROM lane WHERE kind = ?1 AND customer = ?2")?
-        .query_row(params![columns.kind, columns.canonical], |row| {
-            row.get(0).map(LaneId)
-        })
-        .optional()?;
-    let Some(lane) = lane else {
+    let Some(lane) = lane::find(connection, key)? else {
         return Ok(Vec::new());
     };
     let versions = versions::of_lane(connection, lane)?;

@@ -10,8 +10,8 @@ use super::counts::{Counts, EventSize};
 use super::statements::Statements;
 use super::store_connection::StoreConnection;
 use crate::event::{SourceName, SourceVersion};
-use crate::imprint::{CustomerChange, CustomerRef, Update};
-use crate::outbox::codec::{self, BlobKind, CustomerColumns};
+use crate::imprint::{CustomerChange, CustomerRef, PartnerCustomerId, Update};
+use crate::outbox::codec::{self, BlobKind, CustomerColumns, UpdateColumns};
 use crate::outbox::{EntryId, InvalidReason, LaneId, LaneKey, NewEntry, ParkReason, State};
 
 /// Builds an SQL statement that contains the common columns of all payload tables.
@@ -100,17 +100,17 @@ pub(super) fn insert(
     change: &CustomerChange,
 ) -> rusqlite::Result<()> {
     let sealer = statements.sealer();
-    let update = codec::encode(sealer, BlobKind::Update, entry.0, &change.update);
-    let update = update.map_err(unwritable)?;
+    let customer = codec::customer_columns(&change.customer);
+    let stored = codec::encode_update(sealer, entry.0, &change.update, customer.partner);
+    let UpdateColumns { update, partner } = stored.map_err(unwritable)?;
     let event = codec::encode_bytes(sealer, BlobKind::Event, entry.0, &new.event);
     let event = event.map_err(unwritable)?;
     let event_bytes = new.event.len();
-    let customer = codec::customer_columns(&change.customer);
     let SourceVersion { epoch, value } = change.version;
     let accepted_at = new.accepted_at.as_millis();
     let source = new.identity.source.as_str();
     let jump_max = change.jump_max.map(codec::jump_max);
-    let (partner, names_imprint_id) = (customer.partner, customer.names_imprint_id);
+    let names_imprint_id = customer.names_imprint_id;
     let sql = match arrives {
         Arrives::Waiting => INSERT_WAITING,
         Arrives::Held => INSERT_HELD,
@@ -295,9 +295,9 @@ pub(super) fn update(
     change: &CustomerChange,
 ) -> rusqlite::Result<()> {
     let sealer = connection.sealer();
-    let update = codec::encode(sealer, BlobKind::Update, entry.0, &change.update);
-    let update = update.map_err(unwritable)?;
     let customer = codec::customer_columns(&change.customer);
+    let stored = codec::encode_update(sealer, entry.0, &change.update, customer.partner);
+    let UpdateColumns { update, partner } = stored.map_err(unwritable)?;
     connection
         .prepare_cached(
             "UPDATE waiting SET epoch = ?2, value = ?3, facts = ?4, partner = ?5, stated = ?6, jump_max = ?7 WHERE entry = ?1",
@@ -307,7 +307,7 @@ pub(super) fn update(
             change.version.epoch,
             change.version.value,
             update,
-            customer.partner,
+            partner,
             customer.names_imprint_id,
             change.jump_max.map(codec::jump_max),
         ])?;
@@ -344,9 +344,11 @@ pub(super) fn read(
             let update = row.get_ref(2)?.as_bytes().unwrap_or_default();
             let event = row.get_ref(3)?.as_blob()?;
             let event = codec::decode_bytes(sealer, BlobKind::Event, entry.0, event);
-            let partner: Option<String> = columns::or_default(row, 4);
+            let stored = codec::decode_update(sealer, entry.0, update).ok();
+            let column: Option<String> = columns::or_default(row, 4);
+            let sealed = stored.as_ref().and_then(|stored| stored.partner.as_ref());
             let customer = CustomerColumns {
-                partner: partner.as_deref(),
+                partner: sealed.map(PartnerCustomerId::as_str).or(column.as_deref()),
                 names_imprint_id: columns::or_default(row, 5),
             };
             Ok(Payload {
@@ -354,8 +356,8 @@ pub(super) fn read(
                     epoch: row.get(0)?,
                     value: row.get(1)?,
                 },
-                update: codec::decode(sealer, BlobKind::Update, entry.0, update).ok(),
                 customer: key.and_then(|key| codec::customer(key, &customer)),
+                update: stored.map(|stored| stored.update),
                 jump_max: columns::or_default(row, 6),
                 event: event.map_err(unreadable)?.into_owned(),
             })

@@ -110,7 +110,7 @@ fn move_to(
          DELETE FROM origin;
          DELETE FROM meta WHERE name IN ('destination_wait', 'evidence');",
     )?;
-    meta::store(&transaction, Setting::Destination, destination)?;
+    meta::store(connection, Setting::Destination, destination)?;
     audit::append(
         connection,
         event,

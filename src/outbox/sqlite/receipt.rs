@@ -7,14 +7,14 @@ use super::store_connection::StoreConnection;
 use crate::event::{Attribute, EventError, Identity, SourceName};
 use crate::outbox::codec::{self, BlobKind};
 use crate::outbox::sealer::Sealer;
-use crate::outbox::{EntryId, EntrySummary, Lookup, Receipt, State};
+use crate::outbox::{EntryId, EntrySummary, LaneId, Lookup, Receipt, State};
 use crate::time::Timestamp;
 
 /// The SQL that selects a receipt and the key of its lane. [`summary`] decodes a row with these columns in this order.
 pub(super) const SUMMARY: &str =
     "SELECT e.id, e.source, e.ce_source, e.event_id, e.event_type, e.state, e.attempts,
         e.accepted_at, e.settled_at, w.event_id, p.reason, p.detail, l.kind, l.received, p.errors,
-        e.skipped, e.ignored
+        e.skipped, e.ignored, l.id
     FROM entry e LEFT JOIN entry w ON w.id = e.superseded_by LEFT JOIN parked p ON p.entry = e.id
     LEFT JOIN lane l ON l.id = e.lane";
 
@@ -53,13 +53,13 @@ pub(super) fn state(
 
 /// Decodes a row of [`SUMMARY`] into the summary of an entry.
 pub(super) fn summary(row: &Row<'_>, sealer: &Sealer) -> rusqlite::Result<EntrySummary> {
-    let kind: Option<i64> = row.get(12)?;
-    let received: Option<String> = row.get(13)?;
+    let lane = LaneId(columns::or_default(row, 17));
     Ok(EntrySummary {
         receipt: receipt(row, sealer)?,
-        customer: kind
-            .zip(received)
-            .and_then(|(kind, received)| codec::lane_key(kind, &received)),
+        // Without its sealing key, the entry has no customer: the state of the entry stays readable.
+        customer: columns::lane_key(row, (12, 13), (lane, sealer))
+            .ok()
+            .flatten(),
     })
 }
 

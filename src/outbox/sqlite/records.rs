@@ -10,8 +10,10 @@ use super::store_connection::StoreConnection;
 use crate::outbox::codec::{self, BlobKind, CodecError, StoredText};
 use crate::outbox::record_counts::LISTED_MAX;
 use crate::outbox::sealer::{Sealer, UsedKey};
-use crate::outbox::{RecordCounts, RecordCursor, RecordReport};
+use crate::outbox::{RecordCounts, RecordCursor, RecordReport, Setting};
 use crate::sealing::is_sealed;
+
+mod links;
 
 /// A table with values that the bridge seals.
 struct SealedTable {
@@ -32,7 +34,8 @@ const RECEIPTS_MAX: usize = 10_000;
 /// The size of the values after which one step ends.
 const STEP_BYTES_MAX: usize = 1024 * 1024;
 
-/// Every table with values that the bridge seals. The digest key is not in the list, because the table `meta` has no numbers.
+/// The tables with numbered values that the bridge seals. The identity links and the evidence follow them. The digest key is
+/// no part of the walk.
 const TABLES: [SealedTable; 7] = [
     payloads("waiting", PAYLOAD),
     payloads("held", PAYLOAD),
@@ -58,6 +61,7 @@ const TABLES: [SealedTable; 7] = [
         columns: &[
             ("versions", BlobKind::LaneVersions),
             ("absence", BlobKind::LaneAbsence),
+            ("received", BlobKind::LaneCustomer),
         ],
         rows_max: ROWS_MAX,
     },
@@ -88,7 +92,7 @@ fn step(
     mut visit: impl FnMut(Stored<'_>),
 ) -> rusqlite::Result<Option<RecordCursor>> {
     let Some(table) = TABLES.get(from.table) else {
-        return Ok(None);
+        return unnumbered(connection, from, visit);
     };
     let columns = present(connection, table)?;
     if columns.is_empty() {
@@ -122,6 +126,39 @@ fn step(
     Ok(Some(from.next_table()))
 }
 
+/// Passes the values of the next identity links, or the evidence, to `visit`.
+fn unnumbered(
+    connection: &Connection,
+    from: RecordCursor,
+    mut visit: impl FnMut(Stored<'_>),
+) -> rusqlite::Result<Option<RecordCursor>> {
+    let next = match from.table.checked_sub(TABLES.len()) {
+        Some(0 | 1) if !links::exist(connection)? => from.next_table(),
+        Some(0) => links::plain(connection, from, visit)?,
+        Some(1) => links::sealed(connection, from, visit)?,
+        Some(2) => {
+            let mut statement =
+                connection.prepare_cached("SELECT value FROM meta WHERE name = ?1")?;
+            let mut rows = statement.query([Setting::Evidence.name()])?;
+            while let Some(row) = rows.next()? {
+                visit((BlobKind::Evidence, 0, row.get_ref(0)?));
+            }
+            from.next_table()
+        }
+        Some(_) | None => return Ok(None),
+    };
+    Ok(Some(next))
+}
+
+/// Returns the name of the table at a place.
+fn table_name(from: RecordCursor) -> &'static str {
+    match TABLES.get(from.table) {
+        Some(table) => table.name,
+        None if from.table < TABLES.len().saturating_add(2) => "pair",
+        None => "meta",
+    }
+}
+
 /// Returns the columns of a table that the store has. The store of an older program lacks some columns or tables.
 fn present(
     connection: &Connection,
@@ -145,14 +182,15 @@ pub(super) fn count(
     from: RecordCursor,
 ) -> rusqlite::Result<(RecordCounts, Option<RecordCursor>)> {
     let mut counts = RecordCounts::default();
-    let next = step(store, from, |(_, _, value)| match value {
+    let next = step(store, from, |(kind, _, value)| match value {
+        _ if has_none(kind, value) => {}
         ValueRef::Blob(blob) if is_sealed(blob) => {
             if let Some(UsedKey::Key(key)) = UsedKey::of_blob(blob) {
                 counts.count(key, 1);
             }
         }
-        ValueRef::Blob([_, ..]) | ValueRef::Text(_) => counts.plain += 1,
-        ValueRef::Blob([]) | ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) => {}
+        ValueRef::Blob(_) | ValueRef::Text(_) => counts.plain += 1,
+        ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) => {}
     })?;
     Ok((counts, next))
 }
@@ -167,7 +205,7 @@ pub(super) fn open_all(store: &StoreConnection, progress: &mut dyn FnMut(u64)) -
     while let Some(from) = place {
         let stepped = step(store, from, |stored| report.add(opened(sealer, stored)));
         place = stepped.unwrap_or_else(|error| {
-            let name = TABLES.get(from.table).map_or("", |table| table.name);
+            let name = table_name(from);
             report.list(format!("the table {name} cannot be read: {error}"));
             Some(from.next_table())
         });
@@ -176,19 +214,28 @@ pub(super) fn open_all(store: &StoreConnection, progress: &mut dyn FnMut(u64)) -
     report
 }
 
+/// Returns whether a column has no value: the update of an invalid event is empty, and the customer id of a tombstone.
+const fn has_none(kind: BlobKind, value: ValueRef<'_>) -> bool {
+    match value {
+        ValueRef::Null | ValueRef::Blob([]) => true,
+        ValueRef::Text([]) => matches!(kind, BlobKind::LaneCustomer),
+        ValueRef::Blob(_) | ValueRef::Text(_) | ValueRef::Integer(_) | ValueRef::Real(_) => false,
+    }
+}
+
 /// Opens a stored value. Returns its key, or `None` if the column has no value.
 fn opened(
     sealer: &Sealer,
     (kind, record, value): Stored<'_>,
 ) -> Result<Option<UsedKey>, CodecError> {
     match value {
-        // The update of an invalid event is empty.
-        ValueRef::Null | ValueRef::Blob([]) => Ok(None),
+        _ if has_none(kind, value) => Ok(None),
         ValueRef::Blob(blob) if is_sealed(blob) => {
             codec::decode_bytes(sealer, kind, record, blob)?;
             Ok(UsedKey::of_blob(blob))
         }
-        ValueRef::Text(text) if kind.is_text() => {
+        // The text of an identity link is the CRM's id of a link that is not sealed.
+        ValueRef::Text(text) if kind.is_text() || kind == BlobKind::LinkIds => {
             let text =
                 str::from_utf8(text).map_err(|_bytes| CodecError::NoText { kind, record })?;
             codec::decode_text(sealer, kind, record, &StoredText::Plain(text))?;
@@ -198,9 +245,11 @@ fn opened(
             codec::decode::<IgnoredAny>(sealer, kind, record, plain)?;
             Ok(Some(UsedKey::Plain))
         }
-        ValueRef::Blob(_) | ValueRef::Text(_) | ValueRef::Integer(_) | ValueRef::Real(_) => {
-            Err(CodecError::NoText { kind, record })
-        }
+        ValueRef::Null
+        | ValueRef::Blob(_)
+        | ValueRef::Text(_)
+        | ValueRef::Integer(_)
+        | ValueRef::Real(_) => Err(CodecError::NoText { kind, record }),
     }
 }
 

@@ -1,20 +1,22 @@
 //! Seals the blobs of the store again: the blobs that are not sealed with the newest key.
 //!
-//! One pass goes through all entries, then through all lanes, then through the audit log, in small steps. Each step is one
-//! transaction. An entry keeps its number when it moves to another table, and one step looks at an entry in all tables, so
-//! no entry can escape the pass. New blobs are sealed with the newest key, so one pass is enough. A pass that a restart
-//! has ended begins again, and skips the blobs that are already sealed with the newest key.
+//! One pass goes through all entries, then through all lanes, then through all identity links, then through the audit log,
+//! in small steps. Each step is one transaction. An entry keeps its number when it moves to another table, and one step
+//! looks at an entry in all tables, so no entry can escape the pass. New blobs are sealed with the newest key, so one pass is
+//! enough. A pass that a restart has ended begins again, and skips the blobs that are already sealed with the newest key.
 
 use std::collections::BTreeSet;
 
 use rusqlite::params;
 use rusqlite::types::ValueRef;
 
-use super::columns;
+use self::ids::LinkPlace;
 use super::store_connection::StoreConnection;
-use super::{erase, sealing_keys};
+use super::{columns, erase, sealing_keys};
 use crate::outbox::codec::{self, BlobKind, StoredText};
 use crate::outbox::sealer::UsedKey;
+
+mod ids;
 
 /// The maximum number of rows with blobs that one step reads. A step then takes a few milliseconds.
 const STEP_ROWS_MAX: u64 = 256;
@@ -32,6 +34,7 @@ const PAYLOAD_TABLES: [&str; 4] = ["waiting", "held", "undecided", "parked"];
 enum PassPlace {
     Entries(u64),
     Lanes(u64),
+    Links(LinkPlace),
     AuditRecords(u64),
     End,
 }
@@ -96,11 +99,16 @@ impl ResealPass {
             },
             PassPlace::Lanes(after) => match step.lanes(after, lanes)? {
                 Some(last) => PassPlace::Lanes(last),
+                None => PassPlace::Links(LinkPlace::Plain),
+            },
+            PassPlace::Links(place) => match step.links(place)? {
+                Some(next) => PassPlace::Links(next),
                 None => PassPlace::AuditRecords(0),
             },
             PassPlace::AuditRecords(after) => match step.audit_records(after, records)? {
                 Some(last) => PassPlace::AuditRecords(last),
                 None => {
+                    step.evidence()?;
                     sealing_keys::forget(store, &self.old)?;
                     PassPlace::End
                 }
@@ -118,13 +126,15 @@ impl ResealPass {
         })
     }
 
-    /// Returns the number of entries, lanes and audit records at which the pass has not looked yet.
+    /// Returns the number of entries, lanes and audit records at which the pass has not looked yet. All identity links
+    /// together count as one: they have no numbers.
     pub(super) fn left(&self) -> u64 {
         let [entries, lanes, records] = self.ends;
-        let all = |some: [u64; 3]| some.into_iter().fold(0, u64::saturating_add);
+        let all = |some: [u64; 4]| some.into_iter().fold(0, u64::saturating_add);
         match self.place {
-            PassPlace::Entries(after) => all([entries.saturating_sub(after), lanes, records]),
-            PassPlace::Lanes(after) => all([0, lanes.saturating_sub(after), records]),
+            PassPlace::Entries(after) => all([entries.saturating_sub(after), lanes, 1, records]),
+            PassPlace::Lanes(after) => all([0, lanes.saturating_sub(after), 1, records]),
+            PassPlace::Links(_) => all([0, 0, 1, records]),
             PassPlace::AuditRecords(after) => records.saturating_sub(after),
             PassPlace::End => 0,
         }
@@ -154,6 +164,7 @@ impl ResealStep<'_> {
         for table in PAYLOAD_TABLES {
             let select =
                 format!("SELECT entry, facts, event FROM {table} WHERE entry > ?1 AND entry <= ?2");
+            self.partners(table, (after, last))?;
             self.seal_rows((table, "entry"), &select, (after, last), &payload)?;
         }
         let parked = [
@@ -203,6 +214,7 @@ impl ResealStep<'_> {
             (2, "absence", BlobKind::LaneAbsence),
         ];
         self.seal_rows(("lane", "id"), select, (after, last), &blobs)?;
+        self.lane_customers((after, last))?;
         Ok(Some(last))
     }
 

@@ -39,6 +39,7 @@ pub(super) fn unlock(
     }
     let store = StoreConnection::new(connection, Sealer::new(Arc::clone(&ring), used));
     let key = digest_key(&store, path)?;
+    store.set_digest_key(&key);
     let used = list(&store, &ring, &key).map_err(failed)?;
     store.sealer().replace(ring, used);
     Ok((store, key))

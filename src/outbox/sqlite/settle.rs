@@ -6,13 +6,13 @@ use super::append;
 use super::columns;
 use super::counts::{Counts, EventSize};
 use super::identity_link;
-use super::lane::{Entrance, EntryLane};
+use super::lane::{self, Entrance, EntryLane};
 use super::payload::{self, PayloadKey};
 use super::receipt;
 use super::statements::Statements;
 use super::store_connection::StoreConnection;
 use super::{tombstones, versions};
-use crate::imprint::{CustomerRef, ImprintId};
+use crate::imprint::CustomerRef;
 use crate::outbox::codec::{self, BlobKind};
 use crate::outbox::{
     Ending, EntryId, IgnoreReason, LaneClass, LaneKey, Moved, Recognition, Settlement, State,
@@ -149,7 +149,9 @@ fn update_lane(
         .transpose()
         .map_err(columns::unwritable)?;
     let spelling = match &settlement.recognition {
-        Recognition::Applied(spelling) => Some(spelling),
+        Recognition::Applied(spelling) => {
+            Some(lane::stored_id(sealer, settlement.lane, spelling.as_str())?)
+        }
         Recognition::Unchanged | Recognition::Gone => None,
     };
     let unproven = settlement.unproven;
@@ -176,7 +178,7 @@ fn update_lane(
             due.as_millis(),
             settlement.reassert_at.map(Timestamp::as_millis),
             settlement.trials.blamed_since.map(Timestamp::as_millis),
-            spelling.map(ImprintId::as_str),
+            spelling.as_ref().map(columns::bound_text),
             codec::recognition_number(&settlement.recognition),
             settlement.is_answered(),
             unproven.since.map(Timestamp::as_millis),

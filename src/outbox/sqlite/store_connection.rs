@@ -7,8 +7,11 @@ use std::ops::Deref;
 use rusqlite::Connection;
 
 use crate::outbox::erasure_journal::ErasureJournal;
+use crate::outbox::keyed_digest::CustomerDigests;
 use crate::outbox::sealer::Sealer;
 use crate::outbox::tombstone::TombstoneKey;
+
+pub(super) mod lookup_id;
 
 /// The connection to an open store, and the sealer with which the codec reads and writes the blobs of the store.
 pub(super) struct StoreConnection {
@@ -16,6 +19,8 @@ pub(super) struct StoreConnection {
     sealer: Sealer,
     /// The key of the tombstones. A command that only reads the store does not set the key.
     tombstone_key: OnceCell<TombstoneKey>,
+    /// The digests of customer ids. A command that only reads the store does not set them.
+    customer_digests: OnceCell<CustomerDigests>,
     /// True if the store possibly has tombstones. Otherwise the store looks for none.
     has_tombstones: Cell<bool>,
     /// The journal of the erasures.
@@ -28,15 +33,18 @@ impl StoreConnection {
             connection,
             sealer,
             tombstone_key: OnceCell::new(),
+            customer_digests: OnceCell::new(),
             has_tombstones: Cell::new(false),
             journal: RefCell::new(None),
         }
     }
 
-    /// Sets the key of the tombstones.
-    pub(super) fn set_tombstone_key(&self, key: TombstoneKey) {
-        // The store has one key, which never changes.
-        let _is_first: Result<(), TombstoneKey> = self.tombstone_key.set(key);
+    /// Derives the keys of the tombstones and of the digests of customer ids from the key of the content digests, which
+    /// never changes.
+    pub(super) fn set_digest_key(&self, key: &[u8; 32]) {
+        self.tombstone_key.get_or_init(|| TombstoneKey::new(key));
+        self.customer_digests
+            .get_or_init(|| CustomerDigests::new(key));
     }
 
     /// Records that the store possibly has tombstones.
@@ -62,6 +70,13 @@ impl StoreConnection {
     /// Returns the key of the tombstones if the store possibly has tombstones.
     pub(super) fn tombstones(&self) -> Option<&TombstoneKey> {
         self.tombstone_key().filter(|_| self.has_tombstones.get())
+    }
+
+    /// Returns the digests that replace customer ids. Returns `None` if the store is not sealed: it then contains the ids.
+    pub(super) fn customer_digests(&self) -> Option<&CustomerDigests> {
+        self.customer_digests
+            .get()
+            .filter(|_| self.sealer.has_key())
     }
 
     pub(super) const fn sealer(&self) -> &Sealer {

@@ -10,6 +10,8 @@ use std::borrow::Cow;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::store_connection::StoreConnection;
+use super::store_connection::lookup_id::LookupIds;
+use super::{columns, lane};
 use crate::event::{Attribute, Identity};
 use crate::imprint::{CustomerChange, CustomerRef};
 use crate::outbox::{
@@ -77,16 +79,17 @@ pub(super) fn revive(
     let Some((lane, _)) = find(store, key)? else {
         return Ok(None);
     };
-    let columns = codec::lane_columns(key);
+    let id = codec::lane_columns(key);
+    let received = lane::stored_id(store.sealer(), lane, id.received)?;
     store
         .prepare_cached(
             "UPDATE lane SET kind = ?2, customer = ?3, received = ?4, due_at = ?5, low = ?6, idle = ?7 WHERE id = ?1",
         )?
         .execute(params![
             lane.0,
-            columns.kind,
-            columns.canonical,
-            columns.received,
+            id.kind,
+            LookupIds::of(store, &id).new,
+            columns::bound_text(&received),
             due,
             class,
             due.is_none()

@@ -7,8 +7,8 @@ use super::counts::EventSize;
 use super::decode_cache::DecodeCache;
 use super::statements::Statements;
 use crate::event::{SourceName, SourceVersion};
-use crate::imprint::Update;
-use crate::outbox::codec::{self, BlobKind, CustomerColumns};
+use crate::imprint::PartnerCustomerId;
+use crate::outbox::codec::{self, CustomerColumns, StoredUpdate};
 use crate::outbox::sealer::Sealer;
 use crate::outbox::{ClaimBounds, EntryId, LaneId, LaneKey, WaitingEntry};
 use crate::time::Timestamp;
@@ -137,7 +137,7 @@ impl WaitingReader<'_> {
             Some(update) => Ok(update),
             None => {
                 let bytes = row.get_ref(3)?.as_bytes().unwrap_or_default();
-                codec::decode(self.sealer, BlobKind::Update, entry.0, bytes)
+                codec::decode_update(self.sealer, entry.0, bytes)
             }
         };
         match update {
@@ -153,22 +153,23 @@ fn waiting_entry(
     row: &Row<'_>,
     (entry, source): (EntryId, SourceName),
     key: Option<&LaneKey>,
-    update: Update,
+    stored: StoredUpdate,
 ) -> Option<WaitingEntry> {
     let version = SourceVersion {
         epoch: row.get(1).ok()?,
         value: row.get(2).ok()?,
     };
-    let partner: Option<String> = row.get(4).ok()?;
+    let column: Option<&str> = row.get_ref(4).ok()?.as_str_or_null().ok()?;
+    let sealed = stored.partner.as_ref().map(PartnerCustomerId::as_str);
     let columns = CustomerColumns {
-        partner: partner.as_deref(),
+        partner: sealed.or(column),
         names_imprint_id: row.get(5).ok()?,
     };
     Some(WaitingEntry {
         entry,
         version: version.arrived(entry.0),
-        update,
         customer: codec::customer(key?, &columns)?,
+        update: stored.update,
         jump_max: row.get(9).ok()?,
         source,
         accepted_at: Timestamp::from_millis(row.get(6).ok()?),

@@ -7,8 +7,12 @@ use imprint_bridge::outbox::{
     CustomerErasure, ErasedPart, ErasureStep, IdentityLink, LaterEvents, Moved,
 };
 
-fn imprint(id: &str) -> LaneKey {
+pub(super) fn imprint(id: &str) -> LaneKey {
     LaneKey::Imprint(ImprintId::parse(id).unwrap())
+}
+
+pub(super) fn partner_key(id: &str) -> LaneKey {
+    LaneKey::Partner(partner(id))
 }
 
 fn partner(id: &str) -> PartnerCustomerId {
