@@ -14,7 +14,9 @@ const ALL: Pick = Pick::LongestDue(LaneShares::UNLIMITED);
 fn each_engine(test: impl Fn(Engine)) {
     test(memory(SMALL));
     let folder = fast_folder();
-    test(sqlite(&folder, NOW, SMALL));
+    for seeds in [&[][..], &[1]] {
+        test(sqlite(&folder, NOW, SMALL, seeds));
+    }
 }
 
 fn add(engine: &Engine, entries: &[NewEntry]) {

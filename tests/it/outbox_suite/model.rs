@@ -20,8 +20,8 @@ use imprint_bridge::time::Timestamp;
 use proptest::prelude::*;
 use serde_json::json;
 
-use crate::support::is_full_run;
-use crate::support::wait_for;
+use super::sealed::ring;
+use crate::support::{is_full_run, wait_for};
 
 /// One operation on a storage engine.
 #[derive(Clone, Debug)]
@@ -542,10 +542,16 @@ pub(super) fn memory(bounds: ClaimBounds) -> Engine {
     }
 }
 
-pub(super) fn sqlite(folder: &tempfile::TempDir, start: Timestamp, bounds: ClaimBounds) -> Engine {
-    let path = folder.path().join("outbox.db");
-    let open =
-        move |now| SqliteOutbox::open_sealed(&path, 1000, now, (bounds, Arc::default())).ok();
+/// Opens a SQLite store with the sealing keys of these seeds.
+pub(super) fn sqlite(
+    folder: &tempfile::TempDir,
+    start: Timestamp,
+    bounds: ClaimBounds,
+    seeds: &[u8],
+) -> Engine {
+    let path = folder.path().join(format!("outbox-{}.db", seeds.len()));
+    let keys = (bounds, ring(seeds));
+    let open = move |now| SqliteOutbox::open_sealed(&path, 1000, now, keys.clone()).ok();
     let outbox = Arc::new(open(start).unwrap());
     let restart = move |old: Arc<dyn Outbox>, _in_order, now| -> Arc<dyn Outbox> {
         // Dropping the store is a clean shutdown only if no lane is claimed at this moment.
@@ -572,15 +578,18 @@ proptest! {
     ) {
         let mut now = Timestamp::from_millis(1_000_000);
         let folder = super::fast_folder();
-        let mut engines = [memory(bounds), sqlite(&folder, now, bounds)];
+        let open = |seeds| sqlite(&folder, now, bounds, seeds);
+        let mut engines = [memory(bounds), open(&[]), open(&[1])];
         for op in ops {
             if let Op::Pass(seconds) = op {
                 now = now.after(Duration::from_secs(seconds));
             }
-            let [model, engine] = &mut engines;
-            let (expected, answered) = (model.perform(&op, now), engine.perform(&op, now));
-            prop_assert_eq!(expected, answered, "{:?}", op);
-            prop_assert_eq!(model.readable(), engine.readable(), "after {:?}", op);
+            let [model, engines @ ..] = &mut engines;
+            let expected = model.perform(&op, now);
+            for engine in engines {
+                prop_assert_eq!(&expected, &engine.perform(&op, now), "{:?}", op);
+                prop_assert_eq!(model.readable(), engine.readable(), "after {:?}", op);
+            }
         }
     }
 }
