@@ -178,7 +178,7 @@ impl App {
             sources,
             tokens,
             audit_keys,
-            store_report: StoreReport::new(outbox.condition(), health.clone(), metrics),
+            store_report: StoreReport::new(&*outbox, health.clone(), metrics),
             sealing,
             outbox,
             health,

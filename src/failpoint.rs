@@ -5,7 +5,8 @@
 //! program. No release has this feature. A compiled failpoint does nothing until the environment variable
 //! `IMPRINT_BRIDGE_FAILPOINTS` names the failpoint; commas separate several names. For example,
 //! `crash:before_commit:25` aborts the process when the process passes the point `before_commit` for the 25th time, and
-//! `hang:/tmp/hang` blocks every commit while the file `/tmp/hang` exists.
+//! `hang:/tmp/hang` blocks every commit while the file `/tmp/hang` exists, and `disk:/tmp/bytes` gives the disk of the
+//! store the size in the file `/tmp/bytes` while this file exists.
 //!
 //! Without the feature `failpoints`, every function in this module returns a constant, and the compiler removes the
 //! calls.
@@ -64,12 +65,19 @@ pub(crate) const fn crash_point(_point: CrashPoint) {}
 #[cfg(not(feature = "failpoints"))]
 pub(crate) const fn hang_point() {}
 
+#[cfg(not(feature = "failpoints"))]
+pub(crate) const fn free_bytes(_folder: &std::path::Path) -> Option<u64> {
+    None
+}
+
 #[cfg(feature = "failpoints")]
-pub(crate) use self::live::{crash_point, hang_point, is_armed};
+pub(crate) use self::live::{crash_point, free_bytes, hang_point, is_armed};
 
 #[cfg(feature = "failpoints")]
 mod live {
-    use std::path::PathBuf;
+    use std::fs;
+    use std::os::unix::fs::MetadataExt as _;
+    use std::path::{Path, PathBuf};
     use std::sync::LazyLock;
     use std::sync::atomic::{AtomicU32, Ordering};
     use std::time::Duration;
@@ -85,6 +93,9 @@ mod live {
 
     /// The time between two checks whether the file in `hang:FILE` exists.
     const HANG_POLL: Duration = Duration::from_millis(20);
+
+    /// The unit of the number of blocks of a file, in bytes.
+    const STAT_BLOCK: u64 = 512;
 
     static ARMED: LazyLock<Armed> = LazyLock::new(Armed::read);
 
@@ -119,10 +130,21 @@ mod live {
         }
     }
 
+    /// Returns the free space of a disk with the size in the file of `disk:FILE`, on which only the files of this folder
+    /// are. Returns `None` while the file does not exist.
+    pub(crate) fn free_bytes(folder: &Path) -> Option<u64> {
+        let size = fs::read_to_string(ARMED.disk_file.as_ref()?).ok()?;
+        let size: u64 = size.trim().parse().ok()?;
+        let files = fs::read_dir(folder).ok()?.flatten();
+        let blocks = files.filter_map(|file| file.metadata().ok().map(|file| file.blocks()));
+        Some(size.saturating_sub(blocks.sum::<u64>().saturating_mul(STAT_BLOCK)))
+    }
+
     #[derive(Default)]
     struct Armed {
         faults: Vec<Fault>,
         hang_file: Option<PathBuf>,
+        disk_file: Option<PathBuf>,
         crash: Option<Crash>,
     }
 
@@ -161,6 +183,7 @@ mod live {
                     });
                 }
                 ["hang", file] => self.hang_file = Some(PathBuf::from(file)),
+                ["disk", file] => self.disk_file = Some(PathBuf::from(file)),
                 [fault] => self.faults.push(fault_named(fault)?),
                 _ => return None,
             }

@@ -50,6 +50,7 @@ mod maybe_sent;
 mod memory;
 mod pick;
 mod record_counts;
+mod reserve;
 mod sealer;
 mod sealing_status;
 mod sqlite;
@@ -92,6 +93,7 @@ pub use maybe_sent::MaybeSent;
 pub use memory::MemoryOutbox;
 pub use pick::{FailingShare, LaneShares, Pick, Standing};
 pub use record_counts::{KeyLine, KeyReport, RecordCounts, RecordCursor, RecordReport};
+pub use reserve::Reserve;
 pub use sealing_status::{KeyUse, SealingStatus};
 pub use sqlite::{
     KeptEvent, OpenError, RebindConsent, RebindReport, SqliteOutbox, VerifyReport, count_keys,

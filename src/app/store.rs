@@ -1,38 +1,44 @@
-//! Reports the condition of the store to the health checks and the metrics.
+//! Reports the condition of the store, and its reserve of disk space, to the health checks and the metrics.
 
 use tokio::sync::watch;
 
+use super::weakening::Weakening;
 use crate::metrics::Metrics;
 use crate::ops::Health;
-use crate::outbox::StoreCondition;
+use crate::outbox::{Lifecycle, Reserve, StoreCondition};
 
 pub(super) struct StoreReport {
     condition: watch::Receiver<StoreCondition>,
+    reserve: watch::Receiver<Reserve>,
     health: Health,
     metrics: Metrics,
 }
 
 impl StoreReport {
-    pub(super) const fn new(
-        condition: watch::Receiver<StoreCondition>,
-        health: Health,
-        metrics: Metrics,
-    ) -> Self {
+    pub(super) fn new(store: &(impl Lifecycle + ?Sized), health: Health, metrics: Metrics) -> Self {
         Self {
-            condition,
+            condition: store.condition(),
+            reserve: store.reserve(),
             health,
             metrics,
         }
     }
 
-    /// Reports every change of the store's condition, and never returns.
+    /// Reports every change of the store's condition and of its reserve, and never returns.
     pub(super) async fn run(&mut self) {
         loop {
             let condition = *self.condition.borrow_and_update();
             self.health.store(condition);
             self.metrics.store_condition(condition.as_str());
-            if self.condition.changed().await.is_err() {
-                // The store has dropped the sender of its condition, so the condition does not change any more.
+            let lacks_reserve = *self.reserve.borrow_and_update() != Reserve::Held;
+            let weakened = &self.metrics.weakened;
+            weakened.show(Weakening::DiskReserve.as_str(), lacks_reserve);
+            let changed = tokio::select! {
+                changed = self.condition.changed() => changed,
+                changed = self.reserve.changed() => changed,
+            };
+            if changed.is_err() {
+                // The store has closed, so neither value changes any more.
                 std::future::pending::<()>().await;
             }
         }

@@ -31,10 +31,11 @@ pub(crate) enum Weakening {
     OperatorRoles,
     WholeEvents,
     CardNumbers,
+    DiskReserve,
 }
 
 impl Weakening {
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 19] = [
         Self::LocalProfile,
         Self::PlainHttp,
         Self::UndocumentedHost,
@@ -53,6 +54,7 @@ impl Weakening {
         Self::OperatorRoles,
         Self::WholeEvents,
         Self::CardNumbers,
+        Self::DiskReserve,
     ];
 
     /// The names in the metric `weakened`.
@@ -75,6 +77,7 @@ impl Weakening {
         Self::OperatorRoles.as_str(),
         Self::WholeEvents.as_str(),
         Self::CardNumbers.as_str(),
+        Self::DiskReserve.as_str(),
     ];
 
     /// Returns the weakening with this name.
@@ -103,6 +106,7 @@ impl Weakening {
             Self::OperatorRoles => "operator_roles",
             Self::WholeEvents => "whole_events_kept",
             Self::CardNumbers => "card_numbers_kept",
+            Self::DiskReserve => "disk_reserve",
         }
     }
 
@@ -141,6 +145,9 @@ impl Weakening {
             }
             Self::WholeEvents => "a source stores parts of events that no schema describes",
             Self::CardNumbers => "a source allows card numbers in the store",
+            Self::DiskReserve => {
+                "the store has no reserve of disk space for deliveries on a full disk"
+            }
         }
     }
 }

@@ -4,7 +4,7 @@
 ///
 /// SQLite or the bridge would delete a copy with such a name, or SQLite would apply the copy to the store as a log or a
 /// journal.
-const RESERVED_ENDINGS: [&str; 7] = [
+const RESERVED_ENDINGS: [&str; 8] = [
     "-wal",
     "-shm",
     "-journal",
@@ -12,6 +12,7 @@ const RESERVED_ENDINGS: [&str; 7] = [
     ".new",
     ".probe",
     ".replaced",
+    ".reserve",
 ];
 
 /// The text before the hexadecimal number in the name of SQLite's journal for several files.
@@ -58,6 +59,7 @@ mod tests {
             "outbox.db.probe",
             "outbox.db.replaced",
             "outbox.db.replaced.2",
+            "outbox.db.reserve",
         ] {
             assert!(is_reserved_name(name), "{name}");
         }

@@ -12,8 +12,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::{
-    CustomerErasure, JournalError, RecordCounts, RecordCursor, SealingStatus, StoreFigures,
-    StoreFuture,
+    CustomerErasure, JournalError, RecordCounts, RecordCursor, Reserve, SealingStatus,
+    StoreFigures, StoreFuture,
 };
 use crate::sealing::KeyRing;
 
@@ -65,6 +65,8 @@ pub trait Lifecycle: Send + Sync + fmt::Debug {
     /// Returns the size of the store on its disk and the work of the store. Never waits: the store publishes the sizes
     /// several times a second.
     fn figures(&self) -> StoreFigures;
+    /// Returns a watch channel with the state of the reserve of disk space.
+    fn reserve(&self) -> watch::Receiver<Reserve>;
     /// Finishes the operations that callers have started, then closes the store. Every later operation returns
     /// [`Error::Closed`](super::Error::Closed).
     fn close(&self);

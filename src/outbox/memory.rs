@@ -18,7 +18,7 @@ use super::{
     CopyRefusal, CustomerErasure, Depth, Detail, EntryFilter, EntryId, EntryPage, EntrySelection,
     ErasureStep, Error, FieldOrigin, Inbox, Inspection, JournalError, LaneKey, Lanes, Ledger,
     Lifecycle, LoadedEntries, LoadedLane, Lookup, NewEntry, Pick, Receipt, RecordCounts,
-    RecordCursor, Replay, SealingStatus, Setting, Settings, Settled, Settlement, State,
+    RecordCursor, Replay, Reserve, SealingStatus, Setting, Settings, Settled, Settlement, State,
     StoreCondition, StoreFigures, StoreFuture, VersionReset, Withdrawal, Withdrawn,
 };
 use crate::event::SourceName;
@@ -310,6 +310,10 @@ impl Lifecycle for MemoryOutbox {
 
     fn figures(&self) -> StoreFigures {
         StoreFigures::default()
+    }
+
+    fn reserve(&self) -> watch::Receiver<Reserve> {
+        watch::channel(Reserve::Held).1
     }
 
     fn close(&self) {}

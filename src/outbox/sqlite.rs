@@ -26,7 +26,7 @@ use super::{
     Appended, AuditEvent, AuditHead, AuditKeys, AuditProtection, AuditRecord, Claim, ClaimBounds,
     CustomerErasure, Depth, Detail, EntryFilter, EntryId, EntryPage, EntrySelection, ErasureStep,
     Error, FieldOrigin, Inbox, Inspection, LaneKey, Lanes, Ledger, LoadedEntries, LoadedLane,
-    Lookup, NewEntry, Pick, Receipt, Replay, SealingStatus, Settled, Settlement, State,
+    Lookup, NewEntry, Pick, Receipt, Replay, Reserve, SealingStatus, Settled, Settlement, State,
     StoreCondition, StoreFuture, VersionReset, Withdrawal, Withdrawn,
 };
 use crate::event::SourceName;
@@ -72,6 +72,7 @@ mod rebind;
 mod receipt;
 mod records;
 mod reseal;
+mod reserve_file;
 mod reset;
 mod sealing_keys;
 mod settle;
@@ -104,6 +105,7 @@ pub struct SqliteOutbox {
     intake_max: usize,
     bounds: ClaimBounds,
     shared: Arc<SharedState>,
+    reserve: channel_watch::Receiver<Reserve>,
     /// The keys of the audit log. Each use locks the keys only to copy or to replace them.
     audit_keys: Mutex<AuditKeys>,
 }
@@ -142,23 +144,20 @@ impl SqliteOutbox {
         let file = file.unwrap_or_else(|_absent| path.to_owned());
         let mut lock = lock::acquire(&file)?;
         let (opened, files) = open::connection(path, &mut lock, now, (bounds, keys))?;
-        let digest_key = opened.digest_key;
+        let (digest_key, sealer) = (opened.digest_key, opened.store.sealer());
         let counts = Counts::read(&opened.store).map_err(OpenError::sqlite("counting entries"))?;
         files.leave();
         let (files, shared) = (Arc::new(files), Arc::new(SharedState::default()));
         shared.publish(&counts.stored_bytes);
-        let sealer = opened.store.sealer();
         shared.set_sealing(SealingStatus::of(&sealer.ring(), &sealer.used()));
         let (commands, inbox) = channel();
         let (failed_sender, failed) = channel_watch::channel(false);
         let watches = watch::watches(&files, &shared);
-        let written = Arc::clone(&shared);
+        let (written, reserve) = (Arc::clone(&shared), lock.disk().reserve());
         let write = move || {
-            let own = Arc::clone(&files);
-            Writer::new(&opened, counts, own, written).run(&inbox, &failed_sender);
-            drop(opened);
-            drop(files);
-            drop(lock);
+            let (own, opened_on) = (Arc::clone(&files), (&opened, lock.disk()));
+            Writer::new(opened_on, counts, own, written).run(&inbox, &failed_sender);
+            drop((opened, files, lock));
         };
         let threads = Threads::start(write, watches).map_err(OpenError::Thread)?;
         Ok(Self {
@@ -170,6 +169,7 @@ impl SqliteOutbox {
             intake_max,
             bounds,
             shared,
+            reserve,
             audit_keys: Mutex::default(),
         })
     }

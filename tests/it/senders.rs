@@ -17,7 +17,7 @@ use crate::support::wait_for;
 const EVENTS: &str = "/v1/sources/crm/events";
 
 /// The weakenings of the protection.
-const WEAKENINGS: [&str; 18] = [
+const WEAKENINGS: [&str; 19] = [
     "local_profile",
     "plain_http",
     "undocumented_host",
@@ -36,6 +36,7 @@ const WEAKENINGS: [&str; 18] = [
     "operator_roles",
     "whole_events_kept",
     "card_numbers_kept",
+    "disk_reserve",
 ];
 
 /// All labels of the metrics page, each with all allowed values. Any other value is new, or came from a request.

@@ -19,6 +19,7 @@ use crate::process::{self, Process};
 use crate::support::{Event, FakeImprint, Files, KEY, metric, post, receipt, wait_for};
 
 mod disk;
+mod full_disk;
 mod upgrade;
 
 use disk::{DiskFault, with_faults};
@@ -722,6 +723,7 @@ fn a_copy_never_touches_the_store() {
         "outbox.db-shm",
         "outbox.db.lock",
         "outbox.db.new",
+        "outbox.db.reserve",
         "../data/outbox.db",
         "./outbox.db",
         ":memory:",
@@ -744,7 +746,8 @@ fn a_copy_never_touches_the_store() {
             "outbox.db",
             "outbox.db-shm",
             "outbox.db-wal",
-            "outbox.db.lock"
+            "outbox.db.lock",
+            "outbox.db.reserve"
         ]
     );
     bridge.accept("second");

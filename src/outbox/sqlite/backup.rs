@@ -234,11 +234,21 @@ pub fn restore(
     }
     let mut lock = lock::acquire(path)?;
     let draft = beside(path, "new");
-    prepare(copy, &draft)?;
+    let replaced = prepare(copy, &draft).and_then(|()| replace(path, &draft, &mut lock));
+    // A draft that stays would take the space that the bridge needs to start.
+    replaced.inspect_err(|_error| drop(remove_draft(&draft)))
+}
+
+/// Puts the draft in the place of the store. Returns the new name of the previous store.
+fn replace(
+    path: &Path,
+    draft: &Path,
+    lock: &mut lock::StoreLock,
+) -> Result<Option<PathBuf>, OpenError> {
     let aside = set_aside(path).map_err(OpenError::file(path))?;
     // If the process ends before it has removed the old log, the next start refuses to use the old log.
-    log_mark::exclude_copies(&mut lock)?;
-    std::fs::rename(&draft, path).map_err(OpenError::file(path))?;
+    log_mark::exclude_copies(lock)?;
+    std::fs::rename(draft, path).map_err(OpenError::file(path))?;
     remove_logs(path).map_err(OpenError::file(path))?;
     sync_folder(path).map_err(OpenError::file(path))?;
     lock.write_marks(Vec::new())?;

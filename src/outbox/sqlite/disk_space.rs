@@ -1,22 +1,25 @@
-//! Measures the free space of the disk, and decides whether the space is enough for new events.
+//! Measures the free space of the disk, keeps the reserve, and decides whether the space is enough for new events.
 //!
 //! Deliveries free space in the store, but a store on a full disk cannot record deliveries. The store therefore stops
-//! accepting events before the disk is full, and keeps the last space for settlements. The store also writes the
-//! write-ahead log back into the store file before the disk is full.
+//! accepting events before the disk is full, and keeps a [reserve](crate::outbox::reserve) for settlements and for the
+//! next start. The store also writes the write-ahead log back into the store file before the disk is full.
 
+use std::cell::Cell;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, ffi};
+use tokio::sync::watch;
 
 use super::draft::{FILE_MODE, beside};
 use super::files::{free, with_ending};
-
-/// The store accepts events only while the disk has this much free space. The space is enough for one group of events
-/// with its index rows, and for the settlements of all lanes in flight.
-pub(super) const RESERVE_BYTES: u64 = 8 * 1024 * 1024;
+use super::open_error::OpenError;
+use super::reserve_file::ReserveFile;
+use crate::outbox::reserve::{
+    INTAKE_BYTES, INTAKE_LOG_BYTES, RESERVE_BYTES, Reserve, ReserveStep, Room, is_short,
+};
 
 /// With this much free space, the store accepts events without a further check: the write-ahead log grows by less than
 /// this between two checkpoints.
@@ -33,6 +36,17 @@ pub(super) struct DiskSpace {
     database: PathBuf,
     log: PathBuf,
     probe: PathBuf,
+    reserve_file: ReserveFile,
+    reserve: watch::Sender<Reserve>,
+    /// True if the file of the reserve must exist when this process ends.
+    is_kept: Cell<bool>,
+    /// True if the operating system has refused the space of the reserve, although the disk reports free space: a quota
+    /// is full. Each attempt takes long, so only [`Self::adjust_again`] tries again.
+    is_refused: Cell<bool>,
+    /// True if the log of the process says that the disk is full.
+    is_reported_full: Cell<bool>,
+    /// True if the log of the process says that deliveries wait for space.
+    is_reported_used_up: Cell<bool>,
 }
 
 impl DiskSpace {
@@ -46,6 +60,12 @@ impl DiskSpace {
             database: path.to_owned(),
             log: with_ending(path, "-wal"),
             probe: beside(path, "probe"),
+            reserve_file: ReserveFile::beside(path),
+            reserve: watch::Sender::default(),
+            is_kept: Cell::new(false),
+            is_refused: Cell::new(false),
+            is_reported_full: Cell::new(false),
+            is_reported_used_up: Cell::new(false),
         }
     }
 
@@ -68,12 +88,7 @@ impl DiskSpace {
         let _absent = fs::remove_file(&self.probe);
         let probed = self.probe(length(&self.database).max(length(&self.log)));
         let _absent = fs::remove_file(&self.probe);
-        probed.is_err_and(|error| {
-            matches!(
-                error.kind(),
-                ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge
-            )
-        })
+        probed.is_err_and(|error| lacks_space(&error) || error.kind() == ErrorKind::FileTooLarge)
     }
 
     /// Writes a new probe file at this offset. A file size limit applies to each file, so the offset is the length of
@@ -87,6 +102,144 @@ impl DiskSpace {
             .write_all_at(&vec![0; PROBE_BYTES], offset)
     }
 
+    /// Returns whether an error at the start means that the disk is full.
+    ///
+    /// SQLite reports a log that it cannot create as a file that it cannot open, and an error of a sync without the
+    /// reason.
+    pub(super) fn is_full_after(&self, error: &OpenError) -> bool {
+        if let OpenError::Sqlite { source, .. } = error {
+            let may_lack_space = matches!(
+                source.sqlite_error_code(),
+                Some(ErrorCode::CannotOpen | ErrorCode::SystemIoFailure)
+            );
+            self.is_full(source) || (may_lack_space && self.refuses_more_bytes())
+        } else if let OpenError::File { source, .. } | OpenError::Lock { source, .. } = error {
+            lacks_space(source)
+        } else {
+            false
+        }
+    }
+
+    /// Names the full disk as the reason of an error at the start, if it is the reason.
+    pub(super) fn explain(&self, error: OpenError) -> OpenError {
+        if !self.is_full_after(&error) {
+            return error;
+        }
+        OpenError::DiskFull {
+            path: self.database.clone(),
+            source: Box::new(error),
+        }
+    }
+
+    /// Finds the reserve of the store. If the disk is full, gives the reserve back. The process must have locked the
+    /// store, but has not written to it.
+    pub(super) fn find_reserve(&self) {
+        if !self.reserve_file.exists() {
+            return;
+        }
+        self.is_kept.set(true);
+        if self.reserve_file.is_complete() {
+            self.reserve.send_replace(Reserve::Held);
+        }
+        if self.free().is_some_and(is_short) {
+            self.give_back();
+        }
+    }
+
+    /// Keeps a reserve from now on. Makes the reserve if the disk has space.
+    pub(super) fn keep_reserve(&self, connection: &Connection) {
+        self.is_kept.set(true);
+        self.adjust(connection);
+        if *self.reserve.borrow() == Reserve::Missing {
+            tracing::warn!(
+                folder = %self.folder.display(),
+                free_bytes = self.free(),
+                "the disk has no space for the reserve of the store: the bridge delivers, but refuses events until the disk has space"
+            );
+        }
+    }
+
+    /// Leaves the reserve for the next start, if there is space for the file alone: this process writes no more.
+    pub(super) fn leave_reserve(&self) {
+        let is_missing = self.is_kept.get() && *self.reserve.borrow() == Reserve::Missing;
+        if is_missing && self.free().is_none_or(|free| free >= RESERVE_BYTES) {
+            self.make_reserve(0);
+        }
+    }
+
+    /// Returns the state of the reserve, and every later state.
+    pub(super) fn reserve(&self) -> watch::Receiver<Reserve> {
+        self.reserve.subscribe()
+    }
+
+    /// Gives the reserve back if the free space is short, and makes the reserve if the disk has space.
+    pub(super) fn adjust(&self, connection: &Connection) {
+        let Some(room) = self.room(connection) else {
+            return;
+        };
+        let reserve = *self.reserve.borrow();
+        match reserve.step(room) {
+            ReserveStep::Keep => {}
+            ReserveStep::GiveBack => _ = self.give_back(),
+            ReserveStep::Make if self.is_refused.get() => {}
+            ReserveStep::Make => self.make_reserve(INTAKE_LOG_BYTES),
+        }
+    }
+
+    /// Does the same as [`Self::adjust`] at intervals. Finds out if another program has removed or changed the file of
+    /// the reserve, and asks again for space that the operating system has refused.
+    pub(super) fn adjust_again(&self, connection: &Connection) {
+        if *self.reserve.borrow() == Reserve::Held && !self.reserve_file.is_complete() {
+            tracing::warn!(
+                folder = %self.folder.display(),
+                "another program has removed or changed the reserve of the store: the store makes the reserve again"
+            );
+            self.reserve.send_replace(Reserve::Missing);
+        }
+        self.is_refused.set(false);
+        self.adjust(connection);
+    }
+
+    /// Makes room after a write has found the disk full.
+    pub(super) fn make_room(&self, connection: &Connection) {
+        self.give_back();
+        self.reclaim(connection);
+    }
+
+    /// Returns whether the store gave a reserve back.
+    pub(super) fn give_back(&self) -> bool {
+        if *self.reserve.borrow() == Reserve::Impossible || !self.reserve_file.exists() {
+            return false;
+        }
+        if let Err(error) = self.reserve_file.remove() {
+            tracing::warn!(error = %error, "the store cannot give its reserve of disk space back");
+            self.reserve.send_replace(Reserve::Impossible);
+            return false;
+        }
+        tracing::error!(
+            bytes = RESERVE_BYTES,
+            "the store's disk is full: the store uses its reserve of disk space for deliveries, and refuses events"
+        );
+        self.reserve.send_replace(Reserve::Missing);
+        true
+    }
+
+    fn make_reserve(&self, spare: u64) {
+        let made = match self.reserve_file.make(spare) {
+            Ok(()) => Reserve::Held,
+            Err(error) if lacks_space(&error) => Reserve::Missing,
+            Err(error) => {
+                tracing::warn!(
+                    error = %error,
+                    "the store cannot make a reserve of disk space: after a start on a full disk, it possibly delivers nothing"
+                );
+                Reserve::Impossible
+            }
+        };
+        self.is_refused.set(made == Reserve::Missing);
+        self.reserve.send_replace(made);
+    }
+
     /// Returns whether the disk has space for more events. If the space is short, first writes the write-ahead log back
     /// into the store file.
     ///
@@ -94,15 +247,50 @@ impl DiskSpace {
     /// the events fails.
     pub(super) fn has_space_for_intake(&self, connection: &Connection) -> bool {
         let Some(free) = self.free() else { return true };
-        if free >= AMPLE_BYTES || free >= RESERVE_BYTES.saturating_add(length(&self.log)) {
+        let is_missing = *self.reserve.borrow() == Reserve::Missing;
+        let is_ample =
+            free >= AMPLE_BYTES || free >= INTAKE_BYTES.saturating_add(length(&self.log));
+        if is_ample && !is_missing {
             return true;
         }
-        self.reclaim(connection);
-        // New rows can use the pages of deleted rows, but the write-ahead log needs free space on the disk.
-        let enough = |free: u64| {
-            free >= RESERVE_BYTES / 2 && free.saturating_add(unused(connection)) >= RESERVE_BYTES
-        };
-        self.free().is_none_or(enough)
+        self.adjust(connection);
+        if !is_ample {
+            self.reclaim(connection);
+            self.adjust(connection);
+        }
+        let reserve = *self.reserve.borrow();
+        self.room(connection)
+            .is_none_or(|room| reserve.takes_events(room))
+    }
+
+    /// Logs once when the disk becomes full, and once when the disk has space again.
+    pub(super) fn report(&self, has_space: bool) {
+        let was_full = self.is_reported_full.replace(!has_space);
+        if !was_full && !has_space {
+            tracing::error!("the store's disk is full: the bridge refuses events, but delivers");
+        } else if was_full && has_space {
+            tracing::warn!("the store's disk has space again");
+        }
+    }
+
+    /// Logs once when settlements find no space any more, and once when they have space again.
+    pub(super) fn report_deliveries(&self, wait: bool) {
+        let waited = self.is_reported_used_up.replace(wait);
+        if !waited && wait {
+            tracing::error!(
+                "the store's disk is full, and no reserve of disk space is left: deliveries wait until the disk has space"
+            );
+        } else if waited && !wait {
+            tracing::warn!("the store has space for deliveries again");
+        }
+    }
+
+    /// Returns the space that a write can use, or `None` if the disk does not report its free space.
+    fn room(&self, connection: &Connection) -> Option<Room> {
+        self.free().map(|free| Room {
+            free,
+            unused: unused(connection),
+        })
     }
 
     /// Writes the write-ahead log back into the store file, and truncates the log. Does as much as the space on the
@@ -127,6 +315,14 @@ impl DiskSpace {
     }
 }
 
+/// Returns whether the error means that the disk or a quota is full.
+fn lacks_space(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded
+    )
+}
+
 fn length(path: &Path) -> u64 {
     fs::metadata(path).map_or(0, |file| file.len())
 }
@@ -139,4 +335,68 @@ fn unused(connection: &Connection) -> u64 {
             .unwrap_or(0)
     };
     pragma("freelist_count").saturating_mul(pragma("page_size"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn opened() -> (tempfile::TempDir, DiskSpace, Connection) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("db");
+        let (disk, connection) = (DiskSpace::beside(&path), Connection::open(&path).unwrap());
+        (folder, disk, connection)
+    }
+
+    /// FAULTS N775: another program removes or shortens the reserve while the store is open.
+    #[test]
+    fn a_reserve_that_another_program_removes_is_made_again() {
+        let (folder, disk, connection) = opened();
+        let path = folder.path().join("db.reserve");
+        disk.keep_reserve(&connection);
+        for spoil in [
+            |path: &Path| fs::remove_file(path),
+            |path: &Path| File::options().write(true).open(path)?.set_len(1),
+        ] {
+            assert!(disk.reserve_file.is_complete());
+            spoil(&path).unwrap();
+            disk.adjust_again(&connection);
+            assert!(disk.reserve_file.is_complete());
+            assert_eq!(*disk.reserve().borrow(), Reserve::Held);
+        }
+    }
+
+    /// FAULTS N775: the store cannot remove what has the name of the reserve, so it works without a reserve.
+    #[test]
+    fn a_folder_with_the_name_of_the_reserve_stays() {
+        let (folder, disk, connection) = opened();
+        let path = folder.path().join("db.reserve");
+        fs::create_dir(&path).unwrap();
+        disk.find_reserve();
+        disk.keep_reserve(&connection);
+        assert_eq!(*disk.reserve().borrow(), Reserve::Impossible);
+        assert!(disk.has_space_for_intake(&connection) && !disk.give_back());
+        disk.adjust_again(&connection);
+        disk.leave_reserve();
+        assert!(path.is_dir());
+    }
+
+    /// FAULTS N774: SQLite does not say that the disk is full when it cannot create the log.
+    #[test]
+    fn an_error_at_the_start_names_the_full_disk_only_on_a_full_disk() {
+        let (_folder, disk, _connection) = opened();
+        let failed = |code| OpenError::Sqlite {
+            doing: "opening it",
+            source: rusqlite::Error::SqliteFailure(ffi::Error::new(code), None),
+        };
+        for (code, is_full) in [
+            (ffi::SQLITE_FULL, true),
+            (ffi::SQLITE_CANTOPEN, false),
+            (ffi::SQLITE_IOERR_FSYNC, false),
+        ] {
+            let explained = disk.explain(failed(code));
+            let named = matches!(explained, OpenError::DiskFull { .. });
+            assert_eq!(named, is_full, "{code}: {explained}");
+        }
+    }
 }

@@ -14,6 +14,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::log_header;
 use super::shared::WorkCounter;
+use crate::failpoint;
 
 /// The number of bytes of a file that the process compares: the header of the store file, or of the log.
 ///
@@ -122,11 +123,6 @@ impl StoreFiles {
         })
     }
 
-    /// Returns the path of the store file, without links.
-    pub(super) fn database(&self) -> &Path {
-        &self.canonical
-    }
-
     /// Returns the sizes of the store file and of the log, and the free space of the disk, in bytes.
     pub(super) fn sizes(&self) -> [Option<u64>; 3] {
         let free = self.canonical.parent().and_then(free);
@@ -203,6 +199,9 @@ impl StoreFiles {
 
 /// Returns the free space of the disk with this folder in bytes, or `None` if the disk does not report its free space.
 pub(super) fn free(folder: &Path) -> Option<u64> {
+    if let Some(free) = failpoint::free_bytes(folder) {
+        return Some(free);
+    }
     let disk = rustix::fs::statvfs(folder).ok()?;
     disk.f_bavail.checked_mul(disk.f_frsize)
 }

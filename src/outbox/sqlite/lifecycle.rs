@@ -12,7 +12,7 @@ use super::writer::KeysJob;
 use super::writer::job::{Wakes, WriterCommand};
 use super::{SqliteOutbox, journaled, records};
 use crate::outbox::{
-    CopyRefusal, CustomerErasure, JournalError, Lifecycle, RecordCounts, RecordCursor,
+    CopyRefusal, CustomerErasure, JournalError, Lifecycle, RecordCounts, RecordCursor, Reserve,
     SealingStatus, StoreCondition, StoreFigures, StoreFuture,
 };
 use crate::sealing::KeyRing;
@@ -72,6 +72,10 @@ impl Lifecycle for SqliteOutbox {
 
     fn figures(&self) -> StoreFigures {
         self.shared.figures.read()
+    }
+
+    fn reserve(&self) -> watch::Receiver<Reserve> {
+        self.reserve.clone()
     }
 
     fn close(&self) {

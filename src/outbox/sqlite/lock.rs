@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 
 use super::OpenError;
+use super::disk_space::DiskSpace;
 use super::draft::{FILE_MODE, beside, sync_folder};
 
 /// The maximum number of bytes that a process reads from a lock file. A valid lock file is shorter.
@@ -24,6 +25,8 @@ pub(super) struct StoreLock {
     path: PathBuf,
     file: File,
     marks: Vec<String>,
+    /// The disk of the store. Only the process with the lock uses the reserve on the disk.
+    disk: DiskSpace,
 }
 
 /// Locks the lock file beside the store, and writes the id of this process into the lock file.
@@ -68,12 +71,20 @@ pub(super) fn acquire(store: &Path) -> Result<StoreLock, OpenError> {
         path: path.clone(),
         file,
         marks: marks(&content),
+        disk: DiskSpace::beside(store),
     };
+    // Before the first write: on a full disk, the process needs the space of the reserve.
+    lock.disk.find_reserve();
     lock.write().map_err(failed)?;
     Ok(lock)
 }
 
 impl StoreLock {
+    /// Returns the disk of the store.
+    pub(super) const fn disk(&self) -> &DiskSpace {
+        &self.disk
+    }
+
     /// Returns the marks that the last process wrote into the lock file. The store file of that process has one of
     /// these marks.
     pub(super) fn marks(&self) -> &[String] {
@@ -102,6 +113,12 @@ impl StoreLock {
         self.file.write_all(content.as_bytes())?;
         self.file
             .set_len(u64::try_from(content.len()).unwrap_or(LOCK_BYTES_MAX))
+    }
+}
+
+impl Drop for StoreLock {
+    fn drop(&mut self) {
+        self.disk.leave_reserve();
     }
 }
 

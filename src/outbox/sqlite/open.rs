@@ -22,6 +22,7 @@ use super::sealing_keys::{self, DigestKey};
 use super::store_connection::StoreConnection;
 use super::tombstones;
 use crate::failpoint::{self, Fault};
+use crate::outbox::reserve::LOG_BYTES;
 use crate::outbox::{ClaimBounds, ENTRY_MAX, LaneClass, LaneId, codec};
 use crate::random;
 use crate::sealing::KeyRing;
@@ -62,9 +63,12 @@ const MIGRATIONS: [&str; 21] = [
 /// cache, must fit into 64 MiB of memory.
 const CACHE_KIB: i32 = -12_288;
 
-/// The number of log pages (4 KiB each) after which SQLite writes the write-ahead log back into the store file. A
-/// higher number makes commits faster. With this number, the log has about 32 MiB.
-const CHECKPOINT_PAGES: i32 = 8_192;
+/// The size of a page of the store file, which SQLite uses for a new file.
+const PAGE_BYTES: u64 = 4_096;
+
+/// The number of log pages after which SQLite writes the write-ahead log back into the store file. A higher number makes
+/// commits faster, but the reserve of disk space must be larger: on a full disk, the store file grows by all these pages.
+const CHECKPOINT_PAGES: u64 = LOG_BYTES / PAGE_BYTES;
 
 /// The size in bytes to which SQLite truncates the write-ahead log after a burst.
 const JOURNAL_BYTES_MAX: i64 = 64 * 1024 * 1024;
@@ -81,8 +85,25 @@ pub(super) struct Opened {
     pub(super) bounds: ClaimBounds,
 }
 
-/// Opens the store, or creates the store if the file does not exist.
+/// Opens the store, or creates the store if the file does not exist. On a full disk, uses the reserve of the store.
 pub(super) fn connection(
+    configured: &Path,
+    lock: &mut StoreLock,
+    now: Timestamp,
+    (bounds, ring): (ClaimBounds, Arc<KeyRing>),
+) -> Result<(Opened, StoreFiles), OpenError> {
+    let connected = match connect(configured, lock, now, (bounds, Arc::clone(&ring))) {
+        Err(error) if lock.disk().is_full_after(&error) && lock.disk().give_back() => {
+            connect(configured, lock, now, (bounds, ring))
+        }
+        connected => connected,
+    };
+    let (opened, files) = connected.map_err(|error| lock.disk().explain(error))?;
+    lock.disk().keep_reserve(&opened.store);
+    Ok((opened, files))
+}
+
+fn connect(
     configured: &Path,
     lock: &mut StoreLock,
     now: Timestamp,

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::outbox::reserve::RESERVE_BYTES;
 use crate::sealing::KeyId;
 
 /// The reason why a store cannot be opened, copied or restored.
@@ -87,6 +88,17 @@ pub enum OpenError {
         doing: &'static str,
         /// The error that SQLite reported.
         source: rusqlite::Error,
+    },
+    /// The disk of the store is full, and the store has no reserve of disk space.
+    #[error(
+        "the disk of the store {path} is full, and the store has no reserve of disk space left: free {} MiB, or enlarge the disk or the quota, and start again. No accepted event is lost, and the next start delivers the waiting events",
+        RESERVE_BYTES / (1024 * 1024)
+    )]
+    DiskFull {
+        /// The path of the store.
+        path: PathBuf,
+        /// The error that shows the full disk.
+        source: Box<Self>,
     },
     /// A restore got the store itself as the copy.
     #[error("{0} is the store itself, and not a copy of the store")]

@@ -45,9 +45,8 @@ pub(super) struct Writer<'a> {
     /// The pass in progress that seals blobs again.
     pass: Option<ResealPass>,
     statements: Statements<'a>,
-    disk: DiskSpace,
+    disk: &'a DiskSpace,
     files: Arc<StoreFiles>,
-    disk_has_space: bool,
     shared: Arc<SharedState>,
     /// Measures the commits.
     clock: Clock,
@@ -72,7 +71,7 @@ struct GroupResult {
 impl<'a> Writer<'a> {
     /// Creates the writer of an opened store. The caller keeps the connection.
     pub(super) fn new(
-        opened: &'a Opened,
+        (opened, disk): (&'a Opened, &'a DiskSpace),
         counts: Counts,
         files: Arc<StoreFiles>,
         shared: Arc<SharedState>,
@@ -82,9 +81,8 @@ impl<'a> Writer<'a> {
             digest_key: opened.digest_key,
             pass: None,
             statements: Statements::of(&opened.store),
-            disk: DiskSpace::beside(files.database()),
+            disk,
             files,
-            disk_has_space: true,
             shared,
             clock: Clock::machine(),
             claimed: ClaimedLanes::new(opened.owner, opened.bounds),
@@ -220,12 +218,13 @@ impl<'a> Writer<'a> {
     }
 
     fn act(&mut self, act: ActJob) -> rusqlite::Result<()> {
+        self.disk.adjust(self.store);
         let (mut counts, wakes) = (self.counts.clone(), act.wakes);
         let state = ActState {
             store: self.store,
             transaction: self.store.unchecked_transaction()?,
             counts: &mut counts,
-            disk: &self.disk,
+            disk: self.disk,
             files: &self.files,
             claimed: &self.claimed,
         };
@@ -251,7 +250,7 @@ impl<'a> Writer<'a> {
     ) -> rusqlite::Result<()> {
         let has_space = self.disk.has_space_for_intake(self.store);
         if !has_space {
-            self.log_disk_space(false);
+            self.disk.report(false);
             refuse_appends(appends.drain(..), &Error::Full);
         }
         let mut result = self.transact(&mut appends, &settles, Isolation::Group);
@@ -261,9 +260,9 @@ impl<'a> Writer<'a> {
             result = self.transact(&mut appends, &settles, Isolation::Command);
         }
         if result.as_ref().is_err_and(|error| self.disk.is_full(error)) {
-            self.log_disk_space(false);
+            self.disk.report(false);
             refuse_appends(appends.drain(..), &Error::Full);
-            self.disk.reclaim(self.store);
+            self.disk.make_room(self.store);
             result = self.transact(&mut appends, &settles, Isolation::Command);
         }
         // Record the fingerprints before the answers: a caller can change the files as soon as it has its answer.
@@ -271,7 +270,10 @@ impl<'a> Writer<'a> {
         match result {
             Ok(result) => {
                 if !appends.is_empty() {
-                    self.log_disk_space(true);
+                    self.disk.report(true);
+                }
+                if !settles.is_empty() {
+                    self.disk.report_deliveries(false);
                 }
                 if let Some(file) = self.files.displaced() {
                     let condition = StoreCondition::FileGone;
@@ -280,7 +282,10 @@ impl<'a> Writer<'a> {
                 }
                 self.answer(appends, settles, result);
             }
-            Err(error) if self.disk.is_full(&error) => refuse_settles(settles, &Error::Full),
+            Err(error) if self.disk.is_full(&error) => {
+                self.disk.report_deliveries(!settles.is_empty());
+                refuse_settles(settles, &Error::Full);
+            }
             Err(error) => {
                 refuse_appends(appends, &Error::Failed { doing: "appending" });
                 refuse_settles(settles, &Error::Failed { doing: "settling" });
@@ -291,16 +296,6 @@ impl<'a> Writer<'a> {
             }
         }
         Ok(())
-    }
-
-    /// Logs once when the disk becomes full, and once when the disk has space again.
-    fn log_disk_space(&mut self, has_space: bool) {
-        if self.disk_has_space && !has_space {
-            tracing::error!("the store's disk is full: the bridge refuses events, but delivers");
-        } else if has_space && !self.disk_has_space {
-            tracing::warn!("the store's disk has space again");
-        }
-        self.disk_has_space = has_space;
     }
 
     /// Writes a group in one transaction. Only with the armed failpoint `answer_before_commit`, the function removes
@@ -315,7 +310,7 @@ impl<'a> Writer<'a> {
         let mut command = Command {
             transaction,
             counts: self.counts.clone(),
-            disk: &self.disk,
+            disk: self.disk,
             isolation,
         };
         let mut result = GroupResult::default();

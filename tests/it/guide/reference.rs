@@ -41,10 +41,11 @@ const SECTIONS: [&str; 9] = [
     "dispatch", "identity", "imprint", "ingress", "log", "ops", "outbox", "quota", "shutdown",
 ];
 /// The code spans that begin like a setting, but are file names.
-const OTHER_NAMES: [&str; 3] = [
+const OTHER_NAMES: [&str; 4] = [
     "outbox.db.replaced",
     "outbox.db.replaced.2",
     "outbox.db.replaced.3",
+    "outbox.db.reserve",
 ];
 
 /// Returns the production code of a file, without comments.

@@ -3,13 +3,16 @@
  * DISK_FOLDER only. Each fault lasts while the file exists that its environment variable names:
  *
  * DISK_QUOTA     a write that makes a file longer fails with EDQUOT
+ * DISK_SIZE      the disk has the size in this file, and only the files of the folder are on it: ENOSPC
  * DISK_HANG      every look at a file by its path hangs
  * DISK_SLOW      every write to a file other than the store and its log takes four milliseconds
  * DISK_NO_LINKS  a file gets no second name: EPERM
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,34 +44,56 @@ static int is_of_store(const char *path) {
     return name && (strcmp(name, "/outbox.db") == 0 || strcmp(name, "/outbox.db-wal") == 0);
 }
 
-/* Returns whether a write of the file must fail. */
-static int is_refused(int fd, size_t count, off64_t offset) {
+/* Returns whether the disk has no space for more bytes. */
+static int is_full(size_t count) {
+    const char *name = getenv("DISK_SIZE"), *folder = getenv("DISK_FOLDER");
+    FILE *file = name && folder ? fopen(name, "r") : NULL;
+    long long left = 0;
+    int has_size = file && fscanf(file, "%lld", &left) == 1;
+    if (file)
+        fclose(file);
+    DIR *files = has_size ? opendir(folder) : NULL;
+    if (!files)
+        return 0;
+    struct dirent64 *entry;
+    struct stat64 found;
+    while ((entry = readdir64(files)))
+        if (fstatat64(dirfd(files), entry->d_name, &found, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(found.st_mode))
+            left -= (long long)found.st_blocks * 512;
+    closedir(files);
+    return (long long)count > left;
+}
+
+/* Returns the error with which a write of the file must fail, or 0. */
+static int refusal(int fd, size_t count, off64_t offset) {
     char path[4096];
     struct stat64 found;
     if (!path_of(fd, path, sizeof path))
         return 0;
     if (has_fault("DISK_SLOW") && !is_of_store(path))
         usleep(4000);
-    return has_fault("DISK_QUOTA") && fstat64(fd, &found) == 0 && offset + (off64_t)count > found.st_size;
+    if (fstat64(fd, &found) != 0 || offset + (off64_t)count <= found.st_size)
+        return 0;
+    if (has_fault("DISK_QUOTA"))
+        return EDQUOT;
+    return is_full(count) ? ENOSPC : 0;
 }
 
 ssize_t write(int fd, const void *bytes, size_t count) {
     int before = errno;
-    if (is_refused(fd, count, lseek64(fd, 0, SEEK_CUR))) {
-        errno = EDQUOT;
+    int refused = refusal(fd, count, lseek64(fd, 0, SEEK_CUR));
+    errno = refused ? refused : before;
+    if (refused)
         return -1;
-    }
-    errno = before;
     return REAL(write)(fd, bytes, count);
 }
 
 ssize_t pwrite64(int fd, const void *bytes, size_t count, off64_t offset) {
     int before = errno;
-    if (is_refused(fd, count, offset)) {
-        errno = EDQUOT;
+    int refused = refusal(fd, count, offset);
+    errno = refused ? refused : before;
+    if (refused)
         return -1;
-    }
-    errno = before;
     return REAL(pwrite64)(fd, bytes, count, offset);
 }
 

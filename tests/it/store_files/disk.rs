@@ -1,5 +1,6 @@
 //! Faults of the disk under the real program: `disk.c` describes the faults.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::LazyLock;
@@ -53,6 +54,27 @@ impl DiskFault {
     }
 }
 
+/// Returns the file with the size of the disk. Without the file, the disk has no limit.
+fn size_file(files: &Files) -> PathBuf {
+    files.store_file("disk-size")
+}
+
+/// Leaves so many bytes free on the disk of the store. The blocks of the files in the folder of the store count.
+pub(crate) fn leave_free(files: &Files, free: u64) {
+    let folder = std::fs::read_dir(files.store_file("data")).unwrap();
+    let blocks: u64 = folder
+        .map(|file| file.unwrap().metadata().unwrap().blocks())
+        .sum();
+    let draft = files.store_file("disk-size.new");
+    std::fs::write(&draft, (blocks * 512 + free).to_string()).unwrap();
+    std::fs::rename(draft, size_file(files)).unwrap();
+}
+
+/// Empties the disk of the files of other programs.
+pub(crate) fn end_limit(files: &Files) {
+    std::fs::remove_file(size_file(files)).unwrap();
+}
+
 /// Returns the command that runs `serve` on a disk that can have faults.
 pub(crate) fn with_faults(files: &Files) -> Command {
     add_faults(files, process::command(files))
@@ -62,7 +84,13 @@ pub(crate) fn with_faults(files: &Files) -> Command {
 pub(crate) fn add_faults(files: &Files, mut command: Command) -> Command {
     command
         .env("LD_PRELOAD", &LIBRARY.1)
-        .env("DISK_FOLDER", files.store_file("data"));
+        .env("DISK_FOLDER", files.store_file("data"))
+        .env("DISK_SIZE", size_file(files))
+        // The library does not see how the bridge asks for the free space.
+        .env(
+            "IMPRINT_BRIDGE_FAILPOINTS",
+            format!("disk:{}", size_file(files).display()),
+        );
     for (fault, variable) in DiskFault::ALL {
         command.env(variable, fault.file(files));
     }

@@ -11,8 +11,8 @@ use rusqlite::backup::{Backup, StepResult};
 
 use super::Writer;
 use super::job::{Reply, WriterCommand, send};
+use crate::outbox::reserve::INTAKE_BYTES;
 use crate::outbox::sqlite::backup::Draft;
-use crate::outbox::sqlite::disk_space::RESERVE_BYTES;
 use crate::outbox::sqlite::draft::{create_private, remove_draft};
 use crate::outbox::{CopyRefusal, Error};
 
@@ -52,7 +52,7 @@ impl Writer<'_> {
             return;
         }
         let needed = self.disk.database_bytes().saturating_mul(COPIES);
-        let has_space = |free: u64| free >= needed.saturating_add(RESERVE_BYTES);
+        let has_space = |free: u64| free >= needed.saturating_add(INTAKE_BYTES);
         if self.disk.free().is_some_and(|free| !has_space(free)) {
             send(job.reply, Err(Error::Full));
             return;

@@ -8,6 +8,8 @@ use crate::outbox::sqlite::erase::truncate_log;
 impl Writer<'_> {
     /// Truncates the write-ahead log, which contains the rows that the store has deleted.
     pub(super) fn erase(&self, replies: Vec<Reply<()>>) -> rusqlite::Result<()> {
+        // The bridge calls this function at intervals, also while it has nothing else to write.
+        self.disk.adjust_again(self.store);
         // While a file is missing from its path, an operator possibly puts it back. The file then needs its log.
         let erased = if self.files.displaced().is_some() {
             Ok(false)

@@ -9,9 +9,9 @@ const GROUP_COMMANDS_MAX: usize = 1024;
 
 /// The maximum total size of the events in one commit. The last command of a group can exceed the limit.
 ///
-/// [`disk_space::RESERVE_BYTES`] of free space must be enough for the events of one commit.
+/// [`INTAKE_BYTES`] of free space must be enough for the events of one commit.
 ///
-/// [`disk_space::RESERVE_BYTES`]: super::super::disk_space::RESERVE_BYTES
+/// [`INTAKE_BYTES`]: crate::outbox::reserve::INTAKE_BYTES
 const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// The commands that one group commit serves.

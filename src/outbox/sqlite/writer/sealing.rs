@@ -20,9 +20,10 @@ impl Writer<'_> {
     /// Uses other sealing keys for all later blobs. If the newest key cannot be listed, for example because the disk is
     /// full, the previous keys stay in use.
     pub(super) fn use_keys(&mut self, job: KeysJob) -> rusqlite::Result<()> {
+        self.disk.adjust(self.store);
         let KeysJob { ring, reply } = job;
         let listed = sealing_keys::list(self.store, &ring, &self.digest_key);
-        let listed = recover(listed, "listing the sealing keys", &self.disk)?;
+        let listed = recover(listed, "listing the sealing keys", self.disk)?;
         self.files.leave();
         let answer = listed.map(|used| {
             self.store.sealer().replace(ring, used);
@@ -37,11 +38,12 @@ impl Writer<'_> {
 
     /// Seals the next blobs again with the newest key. Answers whether blobs are possibly left.
     pub(super) fn reseal(&mut self, reply: Reply<bool>) -> rusqlite::Result<()> {
+        self.disk.adjust(self.store);
         let pass = match self.pass.take() {
             Some(pass) => Ok(Some(pass)),
             None => ResealPass::begin(self.store),
         };
-        let pass = match recover(pass, "sealing entries again", &self.disk)? {
+        let pass = match recover(pass, "sealing entries again", self.disk)? {
             Ok(Some(pass)) => pass,
             Ok(None) => {
                 send(reply, Ok(false));
@@ -52,7 +54,7 @@ impl Writer<'_> {
                 return Ok(());
             }
         };
-        let stepped = recover(self.step(&pass), "sealing entries again", &self.disk)?;
+        let stepped = recover(self.step(&pass), "sealing entries again", self.disk)?;
         self.files.leave();
         let answer = match stepped {
             Ok(next) if next.has_ended() => {
