@@ -44,7 +44,7 @@ pub(super) fn life(receipt: &Receipt, now: Timestamp) -> Vec<LifeStep> {
         title: format!("Sent in {}", counted(attempts, ["request", "requests"])),
         class: "plain",
         at: None,
-        meaning: "The number of requests to Imprint with values of the event.".to_owned(),
+        meaning: "These requests to Imprint had values of the event.".to_owned(),
         winner: None,
     });
     let winner = receipt.superseded_by.as_ref();

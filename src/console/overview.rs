@@ -32,6 +32,9 @@ struct OverviewPage {
 struct Note {
     count: Option<String>,
     text: String,
+    /// The page on which the operator acts.
+    path: &'static str,
+    link: &'static str,
 }
 
 /// A number with its name.
@@ -138,15 +141,18 @@ fn notes(
     now: Timestamp,
 ) -> Vec<Note> {
     let mut notes = Vec::new();
-    let mut counted = |count: u64, [one, several]: [&str; 2]| {
+    let mut counted = |count: u64, path: &'static str, [one, several]: [&str; 2]| {
         let text = if count == 1 { one } else { several };
         notes.extend((count > 0).then(|| Note {
             count: Some(grouped(count)),
             text: text.to_owned(),
+            path,
+            link: "Look at them",
         }));
     };
     counted(
         parked,
+        "/entries?state=parked",
         [
             "parked entry waits for a decision.",
             "parked entries wait for a decision.",
@@ -154,6 +160,7 @@ fn notes(
     );
     counted(
         undecided,
+        "/entries?state=undecided",
         [
             "undecided entry has failed for a long time for an unknown reason.",
             "undecided entries have failed for a long time for an unknown reason.",
@@ -165,6 +172,8 @@ fn notes(
             "The files of the sources have errors since {}: the bridge uses the files from before.",
             TimeText::since(refused.since, now)
         ),
+        path: "/sources",
+        link: "Look at the errors",
     }));
     notes
 }
