@@ -10,7 +10,7 @@ use super::LookupTables;
 use super::function::calendar::EpochUnit;
 use super::function::text::LineSelector;
 use super::function::{self, Function, FunctionCall, Parameters, Signature, phone};
-use super::syntax::{constant, first_slice};
+use super::syntax::{constant, first_slice, is_constant};
 use crate::spelling;
 
 /// The maximum number of lines that the function `line` accepts in a text: no address has more than 9 lines.
@@ -60,6 +60,38 @@ pub(super) fn input_on_the_right<'c>(
             "a function reads its input from the left; write `({input} | {call})` instead of `{call} {input}`"
         ),
     })
+}
+
+/// Returns the correction of a call that has its input in its parentheses, such as `upper(.x)` instead of `.x | upper`.
+/// `usage` is the correct call, if the remaining arguments do not give it. Returns `None` for a call without arguments.
+pub(super) fn input_in_parentheses(
+    name: &str,
+    arguments: &[Term<&str>],
+    usage: &str,
+) -> Option<String> {
+    let (input, others) = arguments.split_first()?;
+    let input = printed_input(input);
+    let others: Vec<String> = others.iter().map(printed_input).collect();
+    let (others, written) = match others.join("; ") {
+        others if others.is_empty() => (usage.to_owned(), input.clone()),
+        others => (format!("{name}({others})"), format!("{input}; {others}")),
+    };
+    Some(format!(
+        "a function reads its input from the left; write `{input} | {others}` instead of `{name}({written})`"
+    ))
+}
+
+/// Returns the notation of a path or of a constant, or `…` for another term.
+fn printed_input(term: &Term<&str>) -> String {
+    match term {
+        Term::Id => ".".to_owned(),
+        Term::Path(from, path) if matches!(from.as_ref(), Term::Id) => {
+            let steps: String = path.0.iter().map(printed_step).collect();
+            let dot = if steps.starts_with('[') { "." } else { "" };
+            format!("{dot}{steps}")
+        }
+        other => printed(other),
+    }
 }
 
 fn printed_step((part, optional): &(Part<Term<&str>>, Opt)) -> String {
@@ -127,7 +159,7 @@ pub(super) fn function_call<'c>(
         ) => {
             return Err(CallError {
                 slice: None,
-                reason: usage(signature),
+                reason: wrong_arguments(signature, arguments),
             });
         }
     };
@@ -141,6 +173,20 @@ fn usage(signature: &Signature) -> String {
     format!("`{}` is written {}", signature.name, signature.usage)
 }
 
+/// Returns the reason why a call has wrong arguments. Only a function with a parameter can have a constant argument.
+fn wrong_arguments(signature: &Signature, arguments: &[Term<&str>]) -> String {
+    let has_parameter = match signature.parameters {
+        Parameters::Nothing(_) | Parameters::Anything(_) | Parameters::Whole(_) => false,
+        Parameters::Unit | Parameters::Line | Parameters::Region | Parameters::Table => true,
+        Parameters::Expressions(_) => return usage(signature),
+    };
+    let is_input = arguments.first().is_some_and(|first| !is_constant(first));
+    let call = signature.usage.rsplit(" or ").next();
+    let correction = (!has_parameter || is_input)
+        .then(|| input_in_parentheses(signature.name, arguments, call.unwrap_or_default()));
+    correction.flatten().unwrap_or_else(|| usage(signature))
+}
+
 fn wrong_argument<'c>(argument: &Term<&'c str>, reason: String) -> CallError<'c> {
     CallError {
         slice: first_slice(argument),
@@ -149,7 +195,10 @@ fn wrong_argument<'c>(argument: &Term<&'c str>, reason: String) -> CallError<'c>
 }
 
 fn region<'c>(signature: &Signature, code: &Term<&'c str>) -> Result<Function, CallError<'c>> {
-    let text = constant(code).ok_or_else(|| wrong_argument(code, usage(signature)))?;
+    let text = constant(code).ok_or_else(|| {
+        let reason = wrong_arguments(signature, std::slice::from_ref(code));
+        wrong_argument(code, reason)
+    })?;
     let region = phone::region(&text).ok_or_else(|| {
         let suggestion = match function::country::alpha3(&text).as_ref().map(Value::as_str) {
             Ok(Some(alpha3)) => rust_iso3166::from_alpha3(alpha3)
@@ -168,10 +217,14 @@ fn region<'c>(signature: &Signature, code: &Term<&'c str>) -> Result<Function, C
 fn unit<'c>(signature: &Signature, name: &Term<&'c str>) -> Result<Function, CallError<'c>> {
     let unit = constant(name).and_then(|name| EpochUnit::parse(&name));
     unit.map(Function::Moment).ok_or_else(|| {
-        let reason = format!(
-            "{} (milliseconds), with \"s\" (seconds), or with \"us\" (microseconds)",
-            usage(signature)
-        );
+        let reason = if is_constant(name) {
+            format!(
+                "{} (milliseconds), with \"s\" (seconds), or with \"us\" (microseconds)",
+                usage(signature)
+            )
+        } else {
+            wrong_arguments(signature, std::slice::from_ref(name))
+        };
         wrong_argument(name, reason)
     })
 }
@@ -202,7 +255,10 @@ fn table<'c>(
     name: &Term<&'c str>,
     tables: &LookupTables,
 ) -> Result<Function, CallError<'c>> {
-    let text = constant(name).ok_or_else(|| wrong_argument(name, usage(signature)))?;
+    let text = constant(name).ok_or_else(|| {
+        let reason = wrong_arguments(signature, std::slice::from_ref(name));
+        wrong_argument(name, reason)
+    })?;
     let table = tables.get(&text).ok_or_else(|| {
         let names: Vec<_> = tables.keys().map(String::as_str).collect();
         let reason = if names.is_empty() {

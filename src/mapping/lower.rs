@@ -350,7 +350,7 @@ mod tests {
                     12,
                     "a region is the ISO 3166 alpha-2 code of a country, in upper case"
                 ),
-                ("city", 1, 19, "`upper` is written upper"),
+                ("city", 1, 19, "a function reads its input from the left"),
                 ("email", 1, 24, "`reduce` is not allowed here"),
                 ("first_name", 2, 3, "expected term and found `|`"),
                 ("last_name", 1, 14, "there is no table tires"),
@@ -464,6 +464,45 @@ mod tests {
         ("e164(\"US\") .phone", "write `(.phone | e164(\"US\"))`"),
         ("not .[0].a", "write `(.[0].a | not)`"),
         ("length .tags", "write `(.tags | length)`"),
+        // FAULTS N920: a function with its input in its parentheses.
+        ("upper(.x)", "write `.x | upper` instead of `upper(.x)`"),
+        ("us_state(.data.state)", "write `.data.state | us_state`"),
+        ("[date(.a[0])]", "write `.a[0] | date`"),
+        ("text(.)", "write `. | text`"),
+        ("lower(1)", "write `1 | lower`"),
+        ("e164(.phone)", "write `.phone | e164(\"US\")`"),
+        (
+            "lookup(.x; \"tiers\")",
+            "write `.x | lookup(\"tiers\")` instead of `lookup(.x; \"tiers\")`",
+        ),
+        ("moment(.ts)", "write `.ts | moment(\"ms\")`"),
+        ("line(.street; 1; 2)", "write `.street | line(1; 2)`"),
+        ("length(.tags)", "write `.tags | length`"),
+        ("not(.is_deleted)", "write `.is_deleted | not`"),
+        ("split(.name; \" \")", "write `.name | split(\" \")`"),
+        // FAULTS N921: a member without its dot, and a text without its quotes.
+        (
+            "data.attributes.firstName | trim",
+            "`data` is not allowed here; if it is a member of the event, write .data.attributes.firstName",
+        ),
+        ("data.type == \"x\"", "write .data.type"),
+        (".a and (items[0].b)", "write .items[0].b"),
+        ("first_name | trim", "write .first_name"),
+        (".a // last_name", "write .last_name"),
+        (".x | uper", "did you mean upper?"),
+        (".x | (uper)", "did you mean upper?"),
+        (
+            ".meta.eventName != prospect.destroyed",
+            "if it is a constant text, write the text in double quotes: \"prospect.destroyed\"; if it is a member of the event, write .prospect.destroyed",
+        ),
+        (
+            ".a == paid",
+            "double quotes: \"paid\"; if it is a member of the event, write .paid",
+        ),
+        (
+            "del(.meta)",
+            "use with_entries(select(.key != \"name\")) to leave out a member",
+        ),
     ];
 
     /// FAULTS N397: a path after a function whose result has members, or a part of a text, is no mistake.

@@ -7,7 +7,7 @@ use super::allowed::{ALLOWED, allowed};
 use crate::spelling;
 
 /// Functions and operators of jq and of other languages, each with the notation of the mapping language.
-const REPLACEMENTS: [(&[&str], &str); 16] = [
+const REPLACEMENTS: [(&[&str], &str); 17] = [
     (
         &["ascii_downcase", "downcase", "tolower", "lowercase"],
         "use lower",
@@ -68,6 +68,10 @@ const REPLACEMENTS: [(&[&str], &str); 16] = [
         &["default", "coalesce", "ifnull", "nvl"],
         "use //, such as .a // .b",
     ),
+    (
+        &["del", "delpaths"],
+        "use with_entries(select(.key != \"name\")) to leave out a member",
+    ),
 ];
 
 /// Returns advice about the unknown name at `slice` of the expression, or `None` if no advice fits.
@@ -75,30 +79,35 @@ pub(super) fn advice(code: &str, slice: Option<&str>, name: &str) -> Option<Stri
     if is_text(code) && !is_word(code) {
         return Some(member_or_text(code));
     }
-    let is_of = |names: &[&str]| names.iter().any(|known| known.eq_ignore_ascii_case(name));
-    if let Some((_, advice)) = REPLACEMENTS.iter().find(|(names, _)| is_of(names)) {
-        return Some((*advice).to_owned());
-    }
     if let Some(whole) = slice.and_then(|slice| name_with_hyphen(code, slice)) {
         return Some(format!(
             "write a name with a hyphen in double quotes: .\"{whole}\""
         ));
     }
+    let bare = slice.and_then(|slice| BareName::of(code, slice));
+    if let Some(bare) = &bare
+        && bare.is_path()
+    {
+        return Some(bare.advice());
+    }
+    let is_of = |names: &[&str]| names.iter().any(|known| known.eq_ignore_ascii_case(name));
+    if let Some((_, advice)) = REPLACEMENTS.iter().find(|(names, _)| is_of(names)) {
+        return Some((*advice).to_owned());
+    }
     if is_text(code) {
         return Some(member_or_text(code));
+    }
+    if let Some(bare) = &bare
+        && bare.place != NamePlace::Function
+    {
+        return Some(bare.advice());
     }
     let known = FUNCTIONS.iter().map(|known| known.name);
     let known = known.chain(ALLOWED.iter().map(|(known, _)| *known));
     if let Some(nearest) = spelling::nearest(name, known.chain([header::NAME])) {
         return Some(format!("did you mean {nearest}?"));
     }
-    let is_member = slice.is_some_and(|slice| slice == name && is_bare_name(code, slice));
-    is_member.then(|| {
-        format!(
-            "if it is a member of the event, write .{name}; {}",
-            allowed()
-        )
-    })
+    bare.map(|bare| format!("{}; {}", bare.advice(), allowed()))
 }
 
 /// Returns whether the whole expression is probably a text that lacks its inner quotes, such as `person.update` or
@@ -111,36 +120,87 @@ pub(super) fn is_text(code: &str) -> bool {
 
 /// Returns whether an expression is a single word.
 fn is_word(code: &str) -> bool {
-    code.trim()
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    code.trim().bytes().all(is_of_name)
 }
 
 /// Returns the advice about an expression that is a member without its dot, or a text without its inner quotes.
 fn member_or_text(code: &str) -> String {
     let code = code.trim();
     let text = format!("if it is a constant text, write the text with inner quotes: '\"{code}\"'");
-    let first_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'.';
-    if code.bytes().all(first_name) {
+    if code.bytes().all(|byte| is_of_name(byte) || byte == b'.') {
         format!("if it is a member of the event, write .{code}; {text}")
     } else {
         text
     }
 }
 
-/// Returns whether the name at `slice` stands alone, without a dot or a `$` before it and without arguments after it.
-fn is_bare_name(code: &str, slice: &str) -> bool {
-    let start = slice.as_ptr().addr().checked_sub(code.as_ptr().addr());
-    let parts = start.and_then(|start| {
+/// The place of a name in an expression. The place shows what the author probably meant with the name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum NamePlace {
+    /// After `==` or `!=`, where a constant text is more probable than a member.
+    Compared,
+    /// After `|`.
+    Function,
+    /// At any other place, where an expression has a value.
+    Value,
+}
+
+/// A name without a dot or a `$` before it, and without arguments after it.
+struct BareName<'c> {
+    name: &'c str,
+    /// The expression after the name.
+    after: &'c str,
+    place: NamePlace,
+}
+
+impl<'c> BareName<'c> {
+    fn of(code: &'c str, slice: &'c str) -> Option<Self> {
+        let start = slice.as_ptr().addr().checked_sub(code.as_ptr().addr())?;
         let (before, rest) = code.split_at_checked(start)?;
-        Some((before, rest.get(slice.len()..)?))
-    });
-    let is_name = slice
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    parts.is_some_and(|(before, after)| {
-        is_name && !before.ends_with(['.', '$', '@']) && !after.trim_start().starts_with('(')
-    })
+        let after = rest.get(slice.len()..)?;
+        let is_name = slice.bytes().all(is_of_name);
+        if !is_name || before.ends_with(['.', '$', '@']) || after.trim_start().starts_with('(') {
+            return None;
+        }
+        let opened = before.trim_end_matches(|c: char| c == '(' || c.is_whitespace());
+        let place = if opened.ends_with("==") || opened.ends_with("!=") {
+            NamePlace::Compared
+        } else if opened.ends_with('|') {
+            NamePlace::Function
+        } else {
+            NamePlace::Value
+        };
+        Some(Self {
+            name: slice,
+            after,
+            place,
+        })
+    }
+
+    fn is_path(&self) -> bool {
+        self.after.starts_with(['.', '['])
+    }
+
+    fn advice(&self) -> String {
+        let Self { name, after, .. } = self;
+        let of_path = |c: char| c.is_ascii_alphanumeric() || "_.[]".contains(c);
+        let end = after.find(|c| !of_path(c)).unwrap_or(after.len());
+        let path = after.get(..end).unwrap_or_default();
+        let member = format!("if it is a member of the event, write .{name}{path}");
+        if self.place != NamePlace::Compared {
+            return member;
+        }
+        let of_text = |c: char| c.is_ascii_alphanumeric() || "_.-/:".contains(c);
+        let end = after.find(|c| !of_text(c)).unwrap_or(after.len());
+        let text = after.get(..end).unwrap_or_default();
+        format!(
+            "if it is a constant text, write the text in double quotes: \"{name}{text}\"; {member}"
+        )
+    }
+}
+
+const fn is_of_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
 /// Returns the name with a hyphen that jq reads as a subtraction, such as `e-mail` in `.e-mail`.

@@ -1,5 +1,8 @@
 //! The functions of jq that an expression is allowed to call, in one table.
 
+use jaq_core::load::parse::Term;
+
+use super::super::call::input_in_parentheses;
 use super::super::function::FUNCTIONS;
 
 /// The kind of argument that a jq function takes in its parentheses.
@@ -58,4 +61,17 @@ pub(super) fn allowed() -> String {
         functions.join(", "),
         names.join(", ")
     )
+}
+
+/// Returns the reason why a jq function has a wrong number of arguments. Most functions only read their input.
+pub(super) fn wrong_number(name: &str, arguments: &[Term<&str>]) -> String {
+    let is_constant = matches!(name, "true" | "false" | "null" | "empty");
+    let takes_input = |(known, kind): &(&str, ArgumentKind)| {
+        *known != name || matches!(kind, ArgumentKind::Nothing | ArgumentKind::Text)
+    };
+    let correction = (!is_constant && ALLOWED.iter().all(takes_input))
+        .then(|| input_in_parentheses(name, arguments, name));
+    correction
+        .flatten()
+        .unwrap_or_else(|| format!("`{name}` takes a different number of arguments"))
 }

@@ -22,7 +22,7 @@ use super::super::syntax::{
     ExpressionError, constant, constant_truth, first_slice, is_constant, joined, number,
 };
 use super::advice::{advice, is_text};
-use super::allowed::{ALLOWED, ArgumentKind, allowed};
+use super::allowed::{ALLOWED, ArgumentKind, allowed, wrong_number};
 
 mod collection;
 mod path;
@@ -293,8 +293,7 @@ impl<'c> Sanitizer<'_, 'c> {
             (Some(_), []) => self.put(name),
             (Some((_, kind)), [argument, ..]) => self.jq_function(name, *kind, argument),
             (None, _) if is_known => {
-                let reason = format!("`{name}` takes a different number of arguments");
-                self.error(Some(name), reason);
+                self.error(Some(name), wrong_number(name, arguments));
             }
             (None, _) => self.own_function(name, arguments),
         }
