@@ -83,15 +83,18 @@ pub(super) fn input_in_parentheses(
 
 /// Returns the notation of a path or of a constant, or `…` for another term.
 fn printed_input(term: &Term<&str>) -> String {
-    match term {
-        Term::Id => ".".to_owned(),
-        Term::Path(from, path) if matches!(from.as_ref(), Term::Id) => {
-            let steps: String = path.0.iter().map(printed_step).collect();
-            let dot = if steps.starts_with('[') { "." } else { "" };
-            format!("{dot}{steps}")
-        }
-        other => printed(other),
+    if matches!(term, Term::Id) {
+        return ".".to_owned();
     }
+    let Term::Path(from, path) = term else {
+        return printed(term);
+    };
+    if !matches!(from.as_ref(), Term::Id) {
+        return printed(term);
+    }
+    let steps: String = path.0.iter().map(printed_step).collect();
+    let dot = if steps.starts_with('[') { "." } else { "" };
+    format!("{dot}{steps}")
 }
 
 fn printed_step((part, optional): &(Part<Term<&str>>, Opt)) -> String {

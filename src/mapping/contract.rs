@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::comparison::is_cleared;
-use super::error::{EvalError, ValueError};
+use super::error::{EvalError, ValueError, other_type};
 use super::function::{calendar, money, time_form};
 use super::located::{LocatedValue, Presence};
 use super::number;
@@ -53,39 +53,52 @@ fn format_error(format: FieldFormat, value: &Value) -> Option<ValueError> {
     if has_control(value) {
         return Some(ValueError::new("The text contains control characters."));
     }
-    let (fits, detail) = match format {
-        FieldFormat::Text => (value.is_string(), "The value is not a text."),
-        FieldFormat::Email => (
-            value.as_str().is_some_and(email::is_email),
-            "The value is not one email address of the form name@domain.",
-        ),
-        FieldFormat::Phone => (
-            value.as_str().is_some_and(is_e164),
-            "The value is not a phone number in E.164 (+ and digits); the function e164 makes one.",
-        ),
-        FieldFormat::Language => (
-            value.as_str().is_some_and(is_language),
-            "The value is not a language code of two letters; the function language makes one.",
-        ),
-        FieldFormat::Country => (
-            value.as_str().is_some_and(is_country),
-            "The value is not a country code of three letters; the function alpha3 makes one.",
-        ),
-        FieldFormat::Currency => (
-            value.as_str().and_then(money::code).is_some(),
-            "The value is not a currency code of three letters.",
-        ),
-        FieldFormat::DateTime => (
-            value.as_str().and_then(calendar::microseconds).is_some(),
-            time_form::advice(value),
-        ),
-        FieldFormat::Integer => (
-            value.is_i64(),
-            number::not_whole(value).unwrap_or("The value is not a whole number of 64 bits."),
-        ),
-        FieldFormat::Open => (!number::has_lost_digits(value), number::TOO_MANY_DIGITS),
+    let text = value.as_str();
+    let fits = match format {
+        FieldFormat::Text => value.is_string(),
+        FieldFormat::Email => text.is_some_and(email::is_email),
+        FieldFormat::Phone => text.is_some_and(is_e164),
+        FieldFormat::Language => text.is_some_and(is_language),
+        FieldFormat::Country => text.is_some_and(is_country),
+        FieldFormat::Currency => text.and_then(money::code).is_some(),
+        FieldFormat::DateTime => text.and_then(calendar::microseconds).is_some(),
+        FieldFormat::Integer => value.is_i64(),
+        FieldFormat::Open => !number::has_lost_digits(value),
     };
-    (!fits).then(|| ValueError::new(detail))
+    (!fits).then(|| ValueError::new(format_flaw(format, value)))
+}
+
+/// Describes why a value does not have the format of its Imprint field: the format, and the type or the flaw of the value.
+fn format_flaw(format: FieldFormat, value: &Value) -> String {
+    let text = value.as_str();
+    let wanted = match format {
+        FieldFormat::Text => "a text",
+        FieldFormat::Email => "one email address of the form name@domain",
+        FieldFormat::Phone => "a phone number in E.164 (+ and digits); the function e164 makes one",
+        FieldFormat::Language => "a language code of two letters; the function language makes one",
+        FieldFormat::Country => "a country code of three letters; the function alpha3 makes one",
+        FieldFormat::Currency => "a currency code of three letters",
+        FieldFormat::DateTime if text.is_some() || value.is_number() => {
+            return time_form::advice(value).to_owned();
+        }
+        FieldFormat::DateTime => "an RFC 3339 time",
+        FieldFormat::Integer => "a whole number of 64 bits",
+        FieldFormat::Open => return number::TOO_MANY_DIGITS.to_owned(),
+    };
+    let known = match format {
+        FieldFormat::Email => text.and_then(email::flaw),
+        FieldFormat::Integer => text
+            .map(number::advice_for_text)
+            .or_else(|| number::not_whole_amount(value)),
+        FieldFormat::Text
+        | FieldFormat::Phone
+        | FieldFormat::Language
+        | FieldFormat::Country
+        | FieldFormat::Currency
+        | FieldFormat::DateTime
+        | FieldFormat::Open => None,
+    };
+    known.map_or_else(|| other_type(value, wanted), str::to_owned)
 }
 
 /// Returns whether mail to a country is foreign mail, or `None` if the event names no country.
@@ -162,15 +175,29 @@ pub(super) fn version(domain: VersionDomain, located: &LocatedValue<'_>) -> Resu
             .as_i64()
             .or_else(|| value.as_str().and_then(whole))
             .ok_or_else(|| {
-                let reason = number::not_whole(value);
+                let is_time = value.as_str().and_then(calendar::microseconds).is_some();
+                let reason = is_time.then_some(VERSION_IS_TIME);
+                let reason = reason.or_else(|| number::not_whole(value));
                 refused(reason.unwrap_or("The version is not a whole number of 64 bits."))
             }),
         VersionDomain::Time => value
             .as_str()
             .and_then(calendar::microseconds)
-            .ok_or_else(|| refused(time_form::advice(value))),
+            .ok_or_else(|| {
+                let advice = time_form::advice(value);
+                match value.as_i64().or_else(|| value.as_str().and_then(whole)) {
+                    Some(_) => refused(&format!("{advice} {VERSION_IS_NUMBER}")),
+                    None => refused(advice),
+                }
+            }),
     }
 }
+
+/// The error text for a time where the source file says that the versions are numbers.
+const VERSION_IS_TIME: &str = "The version is a time, and version_domain = \"sequence\" requires a whole number. If the versions are times, set version_domain = \"time\".";
+/// The end of the error text for a number where the source file says that the versions are times.
+const VERSION_IS_NUMBER: &str =
+    "If the versions are sequence numbers, set version_domain = \"sequence\".";
 
 fn whole(text: &str) -> Option<i64> {
     let digits = text.strip_prefix('-').unwrap_or(text);
@@ -271,6 +298,94 @@ mod tests {
             check(target, ".v", Some(json!(" \t")), &Cleared);
             check(target, ".v", Some(Value::Null), &Cleared);
             check(target, ".v", None, &Absent);
+        }
+    }
+
+    /// Values of a wrong type, each with a part of its error.
+    fn wrong_types() -> Vec<(&'static str, Value, &'static str)> {
+        vec![
+            (
+                "email",
+                json!(["a@b.c"]),
+                "The value is a list, not one email address of the form name@domain. The function first takes the first item of a list.",
+            ),
+            (
+                "email",
+                json!({"a": 1}),
+                "The value is an object, not one email address of the form name@domain. Write the path of one of its members; an `if` without `else` returns its input.",
+            ),
+            (
+                "first_name",
+                json!(["a"]),
+                "The value is a list, not a text.",
+            ),
+            ("first_name", json!(7), "The value is a number, not a text."),
+            (
+                "first_name",
+                json!(true),
+                "The value is true or false, not a text.",
+            ),
+            (
+                "phone",
+                json!({"a": 1}),
+                "The value is an object, not a phone number",
+            ),
+            (
+                "customer_history.transaction_count",
+                json!(["1"]),
+                "The value is a list, not a whole number",
+            ),
+        ]
+    }
+
+    /// Values of a wrong form, each with a part of its error.
+    fn wrong_forms() -> Vec<(&'static str, Value, &'static str)> {
+        vec![
+            (
+                "email",
+                json!("priya.n@example"),
+                "The domain of the email address has no dot.",
+            ),
+            (
+                "email",
+                json!(" a@b.com "),
+                "white space before or after it; the function trim removes it",
+            ),
+            (
+                "email",
+                json!("a@b.com, c@d.com"),
+                "The value is not one email address",
+            ),
+            ("customer_history.ltv_amount", json!(12.5), "minor_units"),
+            ("customer_history.ltv_amount", json!("12.50"), "minor_units"),
+            (
+                "customer_history.ltv_amount",
+                json!("1250"),
+                "the function whole",
+            ),
+            (
+                "customer_history.ltv_amount",
+                json!(901.0),
+                "The function whole converts",
+            ),
+            (
+                "customer_history.ltv_amount",
+                json!("x"),
+                "The value is not a whole number of 64 bits",
+            ),
+        ]
+    }
+
+    /// FAULTS N922: the error of a value names the type of the value, or the flaw of the text.
+    #[test]
+    fn the_error_of_a_value_names_its_type_or_its_flaw() {
+        for (target, value, expected) in wrong_types().into_iter().chain(wrong_forms()) {
+            let rules = rules(&[(target, ".v")]);
+            let mapping = Mapping::compile(&rules).unwrap();
+            let event = json!({"id": "C1", "v": value.clone(), "version": 1, "seq": 1});
+            let errors = mapping.map(&event).unwrap_err();
+            let detail = &errors[0].detail;
+            assert!(detail.contains(expected), "{target} {value}: {detail}");
         }
     }
 

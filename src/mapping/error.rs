@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use serde_json::Value;
+
 use crate::event::EventError;
 
 /// One error in the rules of a mapping.
@@ -71,6 +73,25 @@ impl ValueError {
             argument: Argument::Second,
         }
     }
+}
+
+/// Describes a value of a wrong type, or a text without the wanted form. `wanted` is what the value should be.
+pub(super) fn other_type(value: &Value, wanted: &str) -> String {
+    let (found, remedy) = match value {
+        Value::String(_) => return format!("The value is not {wanted}."),
+        Value::Null => ("null", ""),
+        Value::Bool(_) => ("true or false", ""),
+        Value::Number(_) => ("a number", ""),
+        Value::Array(_) => (
+            "a list",
+            " The function first takes the first item of a list.",
+        ),
+        Value::Object(_) => (
+            "an object",
+            " Write the path of one of its members; an `if` without `else` returns its input.",
+        ),
+    };
+    format!("The value is {found}, not {wanted}.{remedy}")
 }
 
 /// The reason why the evaluation of a mapping expression failed, and the place of the wrong value in the event.

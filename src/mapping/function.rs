@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::budget;
 use super::comparison::is_cleared;
-use super::error::{Argument, EvalError, ValueError};
+use super::error::{Argument, EvalError, ValueError, other_type};
 use super::located::{Assumed, LocatedValue, Presence};
 use calendar::EpochUnit;
 use text::LineSelector;
@@ -208,7 +208,7 @@ impl FunctionCall {
             | Value::Bool(_)
             | Value::Number(_)
             | Value::Array(_)
-            | Value::Object(_) => Err(ValueError::new("The value is not a text.")),
+            | Value::Object(_) => Err(ValueError::new(other_type(value, "a text"))),
         })
     }
 

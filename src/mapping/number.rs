@@ -12,6 +12,8 @@ pub(super) const FLOAT_DIGITS_MAX: u32 = 15;
 
 /// The error text for a number with decimals or an exponent, where only a whole number is allowed.
 const DECIMALS: &str = "The number is written with decimals or with an exponent, such as 901.0. The function whole converts such a number if it is whole.";
+/// The error text for an amount with a fraction, where only a whole number is allowed.
+const FRACTION: &str = "The value is a number with decimals, not a whole number. For an amount of money, minor_units(.amount; .currency) makes the whole number of cents or other minor units.";
 /// The error text for a number whose digits a 64-bit float possibly does not keep.
 pub(super) const TOO_MANY_DIGITS: &str =
     "The number has more digits than a JSON number keeps. Send the number as text.";
@@ -26,6 +28,27 @@ pub(super) fn not_whole(value: &Value) -> Option<&'static str> {
         Some(number) if is_large(number) => TOO_MANY_DIGITS,
         Some(_) | None => DECIMALS,
     })
+}
+
+/// As [`not_whole`], for a field that can be an amount of money.
+pub(super) fn not_whole_amount(value: &Value) -> Option<&'static str> {
+    let reason = not_whole(value)?;
+    let has_fraction = value.as_f64().is_some_and(|number| number.fract() != 0.0);
+    Some(if has_fraction { FRACTION } else { reason })
+}
+
+/// Describes a text in place of a whole number. Returns the name of the function that converts the text, if a function
+/// does.
+pub(super) fn advice_for_text(text: &str) -> &'static str {
+    let is_digit = |c: char| c.is_ascii_digit();
+    let unsigned = text.trim().trim_start_matches('-');
+    if text.trim().parse::<i64>().is_ok() {
+        "The value is a text; the function whole makes a whole number of it."
+    } else if unsigned.starts_with(is_digit) && unsigned.chars().all(|c| is_digit(c) || c == '.') {
+        FRACTION
+    } else {
+        "The value is not a whole number of 64 bits."
+    }
 }
 
 /// Returns whether a JSON value contains a number whose digits can differ from the digits that the source wrote, at any

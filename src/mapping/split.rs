@@ -7,7 +7,7 @@ use jaq_core::path::{Opt, Part, Path};
 use serde_json::Value;
 
 use super::budget;
-use super::error::{EvalError, ValueError};
+use super::error::{EvalError, ValueError, other_type};
 use super::located::{Assumed, LocatedValue, Presence};
 use super::syntax::constant;
 
@@ -91,9 +91,9 @@ impl Split {
                 input.charge(self.steps(text))?;
                 Ok(input.with(Presence::of(self.take(text).map(Value::String))))
             }
-            Some(Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
-                Err(input.error(RULE, ValueError::new("The value here is not a text.")))
-            }
+            Some(
+                value @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)),
+            ) => Err(input.error(RULE, ValueError::new(other_type(value, "a text")))),
         }
     }
 

@@ -27,6 +27,21 @@ pub(super) fn is_email(text: &str) -> bool {
         && (is_domain(domain) || is_address_literal(domain))
 }
 
+/// Names the flaw of a text that is almost an email address.
+pub(super) fn flaw(text: &str) -> Option<&'static str> {
+    let trimmed = text.trim();
+    if trimmed.len() < text.len() && is_email(trimmed) {
+        return Some(
+            "The email address has white space before or after it; the function trim removes it.",
+        );
+    }
+    let (_, domain) = text.rsplit_once('@')?;
+    let lacks_only_a_dot = !domain.contains('.') && is_email(&format!("{text}.a"));
+    lacks_only_a_dot.then_some(
+        "The domain of the email address has no dot. An email address has the form name@domain, such as ann@example.com.",
+    )
+}
+
 fn is_dot_string(local: &str) -> bool {
     let is_atom = |atom: &str| {
         !atom.is_empty()

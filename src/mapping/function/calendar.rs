@@ -154,7 +154,20 @@ impl EpochUnit {
         moment
             .map(|moment| Value::from(moment.to_string()))
             .ok()
-            .ok_or_else(|| ValueError::new(time_form::OUT_OF_RANGE))
+            .ok_or_else(|| ValueError::new(self.out_of_range()))
+    }
+
+    /// Returns the error text for a number that counts further than the calendar: probably in a smaller unit.
+    pub(super) const fn out_of_range(self) -> &'static str {
+        match self {
+            Self::Seconds => {
+                "The number is outside the range of the calendar if it counts seconds. If it counts milliseconds, write moment(\"ms\")."
+            }
+            Self::Milliseconds => {
+                "The number is outside the range of the calendar if it counts milliseconds. If it counts microseconds, write moment(\"us\")."
+            }
+            Self::Microseconds => time_form::OUT_OF_RANGE,
+        }
     }
 
     /// Reads a number with decimals, such as 1739473687.25 seconds, or its text. Returns microseconds; further decimals are

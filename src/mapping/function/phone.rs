@@ -2,7 +2,10 @@
 
 use std::cell::Cell;
 
-use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumber, PhoneNumberFormat, Region};
+use rlibphonenumber::{
+    NumberLengthType, PHONE_NUMBER_UTIL, ParseError, PhoneNumber, PhoneNumberFormat, Region,
+    ValidationError,
+};
 use serde_json::Value;
 
 use super::super::error::ValueError;
@@ -44,17 +47,13 @@ pub(crate) fn region(code: &str) -> Option<Region> {
 /// The tables of valid numbers are those of libphonenumber 9.0.42. A number of the North American Numbering Plan that
 /// the tables do not have yet passes, because new area codes come into service every year.
 pub(super) fn e164(text: &str, region: Option<Region>) -> Conversion {
-    let digits = digits(text).ok_or_else(|| {
-        ValueError::new(
-            "The text has characters other than the digits, spaces and punctuation of one phone number.",
-        )
-    })?;
+    let digits = digits(text).ok_or_else(|| ValueError::new(other_characters(text)))?;
     if region.is_none() && !digits.starts_with('+') {
         return Err(ValueError::new(
             "A phone number without + can be of any country; e164(\"US\") names one.",
         ));
     }
-    let invalid = || ValueError::new("The text is not a valid phone number.");
+    let invalid = || ValueError::new(invalid_number(&digits, region));
     let number = PhoneNumber::parse(&digits, region).map_err(|_invalid| invalid())?;
     let made = number.format_as(PhoneNumberFormat::E164);
     if !number.is_valid() {
@@ -65,6 +64,51 @@ pub(super) fn e164(text: &str, region: Option<Region>) -> Conversion {
     }
     Ok(Value::from(made.into_owned()))
 }
+
+/// Describes a text with characters that no phone number has.
+fn other_characters(text: &str) -> &'static str {
+    if text.chars().any(|c| c == '#' || c.is_alphabetic()) {
+        "The text has letters or #, such as those of an extension. An E.164 number has only digits, so the function split must cut off an extension."
+    } else {
+        "The text has characters other than the digits, spaces and punctuation of one phone number."
+    }
+}
+
+/// Describes digits that are no valid phone number: the country, and the probable cause.
+fn invalid_number(digits: &str, region: Option<Region>) -> String {
+    let Some(region) = region.filter(|_| !digits.starts_with('+')) else {
+        let cause = match digits.len() > E164_DIGITS_MAX + 1 {
+            true => TWO_NUMBERS,
+            false => "",
+        };
+        return format!("The text is not a valid phone number of the country code after +.{cause}");
+    };
+    let parsed = PhoneNumber::parse(digits, Some(region));
+    let possible = parsed.map(|number| number.is_possible_with_reason());
+    let cause = match possible {
+        Ok(_) | Err(_) if digits.starts_with("00") => {
+            " If the text begins with the international prefix 00, the source must write + instead."
+        }
+        Ok(_) | Err(_) if digits.len() > E164_DIGITS_MAX => TWO_NUMBERS,
+        Ok(Ok(NumberLengthType::IsPossibleLocalOnly) | Err(ValidationError::TooShort))
+        | Err(ParseError::TooShortNsn | ParseError::NotANumber(_)) => {
+            " The number is too short, perhaps because it has no area code."
+        }
+        Ok(Err(ValidationError::TooLong)) | Err(ParseError::TooLongNsn) => {
+            " The number is too long."
+        }
+        Ok(_) | Err(_) => "",
+    };
+    format!(
+        "The text is not a valid phone number of {region}, the region in e164(\"{region}\").{cause} A number of another country begins with + and its country code."
+    )
+}
+
+/// The cause that a text has more digits than one number.
+const TWO_NUMBERS: &str =
+    " The text has more digits than one phone number, perhaps because it has two.";
+/// The maximum number of digits in an E.164 number (ITU-T E.164, 2010, section 6.1).
+const E164_DIGITS_MAX: usize = 15;
 
 /// Returns the digits of a phone number, after a `+` if the text has one before the first digit. Returns `None` if the
 /// text has any other characters than those of one phone number.
@@ -178,6 +222,52 @@ mod tests {
             &"4 ".repeat(TEXT_CHARS_MAX),
         ] {
             assert_eq!(us(text), None, "{text:?}");
+        }
+    }
+
+    /// FAULTS N923
+    #[test]
+    fn an_error_names_the_region_and_the_cause() {
+        for (text, code, expected) in [
+            (
+                "0044 20 7946 0958",
+                Some("US"),
+                "prefix 00, the source must write +",
+            ),
+            (
+                "0044 20 7946 0958",
+                Some("US"),
+                "phone number of US, the region in e164(\"US\")",
+            ),
+            (
+                "555-0143",
+                Some("US"),
+                "too short, perhaps because it has no area code",
+            ),
+            ("5", Some("US"), "too short"),
+            (
+                "4155550123 / 4155550199",
+                Some("US"),
+                "perhaps because it has two",
+            ),
+            ("41555501231", Some("US"), "too long"),
+            (
+                "020 7946 0958",
+                Some("US"),
+                "A number of another country begins with +",
+            ),
+            ("+999 123456", Some("US"), "country code after +"),
+            (
+                "+1 4155550123 / 4155550199",
+                None,
+                "perhaps because it has two",
+            ),
+            ("415 555 2671 x12", Some("US"), "an extension"),
+            ("415 555 2671 #12", Some("US"), "an extension"),
+            ("415*555*2671", Some("US"), "characters other than"),
+        ] {
+            let error = e164(text, code.and_then(region)).unwrap_err();
+            assert!(error.detail.contains(expected), "{text}: {}", error.detail);
         }
     }
 
