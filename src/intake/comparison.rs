@@ -27,8 +27,9 @@ pub struct Difference {
     pub before: Option<Value>,
     /// The value in the later version, or `None` if the later version has none.
     pub after: Option<Value>,
-    /// Whether the values are personal data: the values of a field.
-    is_personal: bool,
+    /// Whether the earlier and the later value are personal data: the values of a field, and not the word for a cleared or
+    /// a skipped field.
+    is_personal: [bool; 2],
 }
 
 /// Prints only the name, because the values can be personal data.
@@ -45,13 +46,14 @@ impl Difference {
     /// Returns the difference in the form for output. Only the values of fields are masked.
     #[must_use]
     pub fn shown(self, visibility: Visibility) -> Self {
-        let shown = |value: Value| match self.is_personal {
+        let shown = |value: Value, is_personal: bool| match is_personal {
             true => visibility.value(&value),
             false => value,
         };
+        let [before, after] = self.is_personal;
         Self {
-            before: self.before.map(shown),
-            after: self.after.map(shown),
+            before: self.before.map(|value| shown(value, before)),
+            after: self.after.map(|value| shown(value, after)),
             ..self
         }
     }
@@ -209,7 +211,7 @@ fn differences(event: Option<usize>, before: &ResultParts, after: &ResultParts) 
     let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     let different = names.into_iter().filter_map(|name| {
         let (before, after) = (before.get(name), after.get(name));
-        let is_personal = [before, after].into_iter().flatten().any(|(_, flag)| *flag);
+        let is_personal = [before, after].map(|part| part.is_some_and(|(_, flag)| *flag));
         let [before, after] = [before, after].map(|part| part.map(|(value, _)| value.clone()));
         (before != after).then(|| Difference {
             event,

@@ -277,6 +277,16 @@ fn compare(earlier: &Version, later: &Version, file: &Path, more: &[&str]) -> Ou
     diff(earlier.path(), later, &arguments)
 }
 
+/// FAULTS N930: a cleared field has no value, so its word is not masked as a text of 9 letters.
+#[test]
+fn a_cleared_field_is_not_masked() {
+    let earlier = Version::new(&SOURCE.replace(".email", "null")).example("first", &first());
+    let later = Version::new(SOURCE).example("first", &first());
+    let text = lines(&diff(earlier.path(), &later, &[]), 1);
+    let expected = "  email: (cleared) -> ••• (text of 18)\n";
+    assert!(text.contains(expected), "{text}");
+}
+
 /// FAULTS N394: the stored events of a copy are compared, and the copy stays as it is.
 #[test]
 fn stored_events_are_compared() {
