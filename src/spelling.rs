@@ -7,6 +7,8 @@ const SIMILARITY_MIN: f64 = 0.84;
 const MISSPELLING_MIN: f64 = 0.94;
 /// The minimum length of a name in which one wrong letter is a misspelling. A shorter name becomes another name.
 const LONG_CHARS_MIN: usize = 4;
+/// The minimum length of a name in which two wrong letters are a misspelling.
+const TWO_WRONG_CHARS_MIN: usize = 8;
 /// The minimum length of a name that can be a part of a suggestion, as `zip` is a part of `us_zip`. The part is at least
 /// half of the suggestion. Shorter names are parts of too many names.
 const PART_CHARS_MIN: usize = 3;
@@ -31,6 +33,12 @@ pub(crate) fn misspelt<'n>(
         }
         strsim::jaro_winkler(&name, &known)
     })
+}
+
+/// Returns whether a long name differs from another in at most two letters.
+pub(crate) fn has_two_wrong_letters(name: &str, other: &str) -> bool {
+    let is_long = |name: &str| name.chars().count() >= TWO_WRONG_CHARS_MIN;
+    is_long(name) && is_long(other) && strsim::osa_distance(name, other) <= 2
 }
 
 /// Returns whether two names differ only in letter case and separators.

@@ -134,6 +134,9 @@ fn check_all(config: &Config, settings: Vec<SourceSettings>, mut errors: usize) 
         let results = examples::run(&folder, &sources, &source, wall_time);
         describe(&source, &results);
         print_result(format_args!("  {}", counted(&results, &folder)));
+        for note in results.shared_ids() {
+            print_result(format_args!("  {note}"));
+        }
         if has_no_request(&results) {
             print_result(
                 "  no example gives a request to Imprint, so no example tests the fields: add an example of an event that the bridge maps",
@@ -272,11 +275,22 @@ fn describe(source: &Source, results: &ExampleResults) {
         let not_kept = results.not_kept.get(name).into_iter().flatten();
         let not_kept: Vec<String> = not_kept.cloned().collect();
         list("not kept in the store", &not_kept);
-        for (read, meant) in coverage::misspelt(event_type, &unread) {
+        let of_schema = coverage::misspelt(event_type, &unread);
+        for (read, meant) in &of_schema {
             print_result(format_args!(
                 "    the schema does not have {read}, which an expression reads; did you mean {meant}?{}",
                 quoted_name(meant)
             ));
+        }
+        let is_new = |(read, _): &(&str, &str)| !of_schema.iter().any(|(known, _)| known == read);
+        for (read, meant) in covered.absent_paths().filter(is_new) {
+            print_result(format_args!(
+                "    no example has {read}, which an expression reads; did you mean {meant}?{}",
+                quoted_name(meant)
+            ));
+        }
+        for note in covered.notes() {
+            print_result(format_args!("    in an example, {note}"));
         }
         if let Some(note) = half_street(event_type) {
             print_result(note);

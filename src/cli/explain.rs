@@ -135,6 +135,10 @@ fn print(options: &ExplainOptions, explanation: &Explanation) -> anyhow::Result<
         print_json(explanation)?;
     } else {
         report::body(explanation).iter().for_each(print_result);
+        let mut errors = explanation.problems().flat_map(|problem| &problem.errors);
+        if errors.any(|error| error.rule == "header") {
+            print_notice("pass each header of the request with --header 'NAME: VALUE'");
+        }
     }
     Ok(())
 }

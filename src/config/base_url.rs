@@ -30,13 +30,17 @@ enum Host {
     Address(IpAddr),
 }
 
+/// The error text for a base URL without a scheme, or with another scheme.
+const SCHEMES: &str =
+    "must start with https://, or with http:// if the host is this machine, such as 127.0.0.1";
+
 impl BaseUrl {
     /// Parses a base URL with a scheme, a host and an optional port. A base URL with a path or a query is an error.
     ///
     /// # Errors
     /// Returns the reason why the URL is not valid.
     pub fn parse(raw: &str) -> Result<Self, String> {
-        let (scheme, rest) = raw.split_once("://").ok_or("must start with https://")?;
+        let (scheme, rest) = raw.split_once("://").ok_or(SCHEMES)?;
         let (host, port) = host_and_port(rest.strip_suffix('/').unwrap_or(rest))?;
         let port = port.map(|port| format!(":{port}")).unwrap_or_default();
         let url = Self {
@@ -48,7 +52,7 @@ impl BaseUrl {
             ("https", Host::Name(_)) => Ok(url),
             ("https", Host::Address(_)) => Err("must be a host name, not an IP address".to_owned()),
             ("http", _) => Err("must be https; http is allowed for this machine only".to_owned()),
-            _ => Err("must start with https://".to_owned()),
+            _ => Err(SCHEMES.to_owned()),
         }
     }
 

@@ -20,12 +20,33 @@ pub struct ExampleCoverage {
     requests: usize,
     /// The number of invalid events, which the bridge refuses or parks.
     invalid: usize,
+    /// The notes about values that are probably wrong, each with its Imprint field.
+    notes: BTreeSet<(String, String)>,
+    /// For each Imprint field without a value in an example, a path that its expression reads in vain, and a similar path
+    /// of the example that no expression reads.
+    similar: BTreeMap<String, (String, String)>,
 }
 
 impl ExampleCoverage {
     /// Returns whether an example shows a request to Imprint.
     pub const fn has_request(&self) -> bool {
         self.requests > 0
+    }
+
+    /// Returns the notes about values in the examples that are probably wrong, each after its Imprint field.
+    pub fn notes(&self) -> impl Iterator<Item = String> {
+        let notes = self.notes.iter();
+        notes.map(|(field, note)| format!("{field}: {note}"))
+    }
+
+    /// Returns the paths that an expression reads and no example has, each with the similar path of an example that no
+    /// expression reads.
+    pub fn absent_paths(&self) -> impl Iterator<Item = (&str, &str)> {
+        let without = self
+            .similar
+            .iter()
+            .filter(|(field, _)| !self.targets.contains(*field));
+        without.map(|(_, (read, meant))| (read.as_str(), meant.as_str()))
     }
 
     /// Returns whether every example is invalid. The results of the examples are then no test of the mapping.
@@ -55,17 +76,43 @@ pub fn observe(
             }
             ExplainedOutcome::Ignored { .. } => {}
         }
+        let unused = event.unused.as_deref().unwrap_or_default();
         for target in event.targets.iter().flatten() {
+            let note = target.note.iter();
+            let note = note.map(|note| (target.target.clone(), note.clone()));
+            covered.notes.extend(note);
             match target.result {
                 TargetResult::Value { .. } | TargetResult::Cleared => {
                     covered.targets.insert(target.target.clone());
                 }
-                TargetResult::Absent
-                | TargetResult::Skipped { .. }
-                | TargetResult::Refused { .. } => {}
+                TargetResult::Absent => {
+                    let mut reads = target.reads.iter();
+                    let similar =
+                        reads.find_map(|read| Some((read.clone(), similar(read, unused)?)));
+                    let similar = similar.map(|pair| (target.target.clone(), pair));
+                    covered.similar.extend(similar);
+                }
+                TargetResult::Skipped { .. } | TargetResult::Refused { .. } => {}
             }
         }
     }
+}
+
+/// Returns the path in `unused` that an expression probably means with the path `read`: the same path in other letter case,
+/// or a sibling with a similar name. Names with different digits, such as `line1` and `line2`, are different.
+fn similar(read: &str, unused: &[String]) -> Option<String> {
+    let same = unused
+        .iter()
+        .find(|path| path.eq_ignore_ascii_case(read) && *path != read);
+    if let Some(same) = same {
+        return Some(same.clone());
+    }
+    let digits = |path: &str| -> String { path.chars().filter(char::is_ascii_digit).collect() };
+    let (outer, name) = read.rsplit_once('/')?;
+    let beside = unused.iter().filter_map(|path| path.rsplit_once('/'));
+    let beside = beside.filter(|(around, other)| *around == outer && digits(other) == digits(name));
+    let meant = spelling::misspelt(name, beside.map(|(_, name)| name))?;
+    Some(format!("{outer}/{meant}"))
 }
 
 /// Returns the paths of the schema that no mapping expression reads, as JSON Pointers.

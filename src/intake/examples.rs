@@ -97,7 +97,7 @@ fn outcome_summary(outcome: &ExplainedOutcome) -> String {
             format!("parked ({INVALID}), {}", to_json(problem))
         }
         ExplainedOutcome::Ignored { .. } => IGNORED.to_owned(),
-        ExplainedOutcome::Request(request) => to_json(&request.request).to_string(),
+        ExplainedOutcome::Request(request) => Value::from(expected_members(request)).to_string(),
         ExplainedOutcome::Parked { reason, .. } => format!("parked ({reason})"),
     }
 }
@@ -114,6 +114,13 @@ fn expected(event: &EventExplanation) -> Value {
             return json!({"parked": INVALID, "faults": short_errors(problem)});
         }
     };
+    let mut members = expected_members(request);
+    members.extend(parked.map(|reason| ("parked".to_owned(), json!(reason))));
+    Value::Object(members)
+}
+
+/// Returns the members of an expected request: those of the request, and the lists of cleared and of skipped fields.
+fn expected_members(request: &RequestExplanation) -> Map<String, Value> {
     let mut members = request_members(request);
     if !request.cleared.is_empty() {
         members.insert("cleared".to_owned(), json!(request.cleared));
@@ -121,8 +128,7 @@ fn expected(event: &EventExplanation) -> Value {
     if !request.skipped.is_empty() {
         members.insert("skipped".to_owned(), json!(request.skipped));
     }
-    members.extend(parked.map(|reason| ("parked".to_owned(), json!(reason))));
-    Value::Object(members)
+    members
 }
 
 fn request_members(request: &RequestExplanation) -> Map<String, Value> {

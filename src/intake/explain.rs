@@ -23,6 +23,7 @@ use super::pipeline::Pipeline;
 use super::rejection::{Rejection, RejectionClass};
 use super::source::Source;
 use super::undecoded::UndecodedEvents;
+use super::value_note;
 use super::{IntakeSettings, Sources};
 use crate::event::{
     Attribute, ChangeEvent, EventError, Identity, RequestHeaders, SourceName, Visibility,
@@ -293,6 +294,7 @@ pub(super) fn target(rule: RuleExplanation, visibility: Visibility) -> TargetExp
     } else {
         visibility
     };
+    let note = value_note::note(&rule).map(str::to_owned);
     TargetExplanation {
         target: rule.target,
         expression: rule.expression,
@@ -310,6 +312,7 @@ pub(super) fn target(rule: RuleExplanation, visibility: Visibility) -> TargetExp
         },
         is_unchanged: rule.is_unchanged,
         is_held_back: rule.is_held_back,
+        note,
         is_stale: None,
     }
 }

@@ -146,6 +146,7 @@ fn split_target(split: &SplitReads, index: usize) -> TargetExplanation {
         is_assumed: false,
         is_unchanged: false,
         is_held_back: false,
+        note: None,
         is_stale: None,
     }
 }

@@ -167,6 +167,9 @@ pub struct TargetExplanation {
         skip_serializing_if = "std::ops::Not::not"
     )]
     pub is_held_back: bool,
+    /// A note for the author of the mapping: Imprint accepts the value, but the value is probably wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     /// Whether Imprint already has a newer value of the field. Only the explanation of a stored entry has this member.
     #[serde(rename = "stale", default, skip_serializing_if = "Option::is_none")]
     pub is_stale: Option<bool>,

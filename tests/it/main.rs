@@ -32,6 +32,7 @@ mod fairness;
 mod flow;
 mod guide;
 mod hanging;
+mod hints;
 mod hostile;
 mod identity;
 mod keep;

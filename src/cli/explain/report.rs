@@ -46,6 +46,7 @@ pub(super) fn event(event: &EventExplanation) -> Vec<String> {
             .collect();
         lines.extend(aligned(&rows).into_iter().map(|row| format!("  {row}")));
     }
+    lines.extend(targets.iter().flat_map(remarks));
     let cleared = request.map(|request| request.cleared.as_slice());
     lines.extend(list("cleared by the source", cleared));
     let skipped = request.map(|request| request.skipped.as_slice());
@@ -161,6 +162,18 @@ fn row(target: &TargetExplanation, request: Option<&RequestExplanation>) -> Vec<
         shortened_list(&target.reads),
         format!("{}{interpreted}", in_one_line(&target.expression)),
     ]
+}
+
+/// Returns the lines about a rule that do not fit into the table: the whole error, and the note about the value.
+fn remarks(target: &TargetExplanation) -> Vec<String> {
+    let error = match &target.result {
+        TargetResult::Skipped { error } | TargetResult::Refused { error } => Some(&error.detail),
+        TargetResult::Absent | TargetResult::Cleared | TargetResult::Value { .. } => None,
+    };
+    let remarks = error.into_iter().chain(&target.note);
+    remarks
+        .map(|remark| format!("  {}: {}", target.target, printable(remark)))
+        .collect()
 }
 
 /// Shortens a text to the maximum width of a column. With `--json`, the command prints the whole text.

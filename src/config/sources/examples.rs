@@ -33,6 +33,9 @@ const REFUSAL: &str = ".refusal.json";
 /// The maximum size of an example file: 4 times the default of `ingress.body_bytes_max`.
 pub(crate) const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
+/// The expression in `[body]` for the id of an event.
+const BODY_ID: &str = "body.id";
+
 /// The results of all examples of one source.
 #[derive(Debug, Default)]
 pub(crate) struct ExampleResults {
@@ -50,6 +53,10 @@ pub(crate) struct ExampleResults {
     pub(crate) first_views: BTreeMap<String, Value>,
     /// For each event type, the places in the examples that the store would not keep.
     pub(crate) not_kept: BTreeMap<String, BTreeSet<String>>,
+    /// For each event id that `body.id` gives, the different results of the events with this id.
+    ids: BTreeMap<String, BTreeSet<String>>,
+    /// The expression `body.id`, if it is a constant.
+    constant_id: Option<String>,
 }
 
 /// An error of an example.
@@ -93,9 +100,9 @@ pub(crate) fn run(
         let differences = results.run_one(&stem, sources, source, wall_time);
         let errors = differences.unwrap_or_else(|reason| vec![reason]);
         let place = stem.display().to_string();
-        let named = |reason| ExampleError {
+        let named = |reason: String| ExampleError {
             place: place.clone(),
-            reason,
+            reason: with_headers_file(reason, &stem),
         };
         results.errors.extend(errors.into_iter().map(named));
     }
@@ -103,6 +110,43 @@ pub(crate) fn run(
 }
 
 impl ExampleResults {
+    /// Returns the notes about an expression `body.id` that gives several events one id. The bridge takes the second of
+    /// these events for a changed repetition of the first, and refuses or parks it.
+    pub(crate) fn shared_ids(&self) -> Vec<String> {
+        if let Some(expression) = &self.constant_id {
+            return vec![format!(
+                "body.id = {expression} is a constant, so all events have one id, and the bridge refuses each event after the first: read an id that each event has for itself"
+            )];
+        }
+        let shared = self.ids.iter().filter(|(_, results)| results.len() > 1);
+        let notes = shared.map(|(id, results)| {
+            format!(
+                "body.id gives the id {id:?} to {} different events of the examples: if body.id reads a value that several events share, such as the id of the customer, the bridge refuses each event after the first",
+                results.len()
+            )
+        });
+        notes.collect()
+    }
+
+    /// Records the ids of the events in a plain JSON body.
+    fn observe_ids(&mut self, source: &Source, explanation: &Explanation) {
+        if source.json_envelope.is_none() {
+            return;
+        }
+        for event in &explanation.events {
+            let mut targets = event.targets.iter().flatten();
+            let id = targets.find(|target| target.target == BODY_ID);
+            let is_constant = id.is_some_and(|rule| {
+                serde_json::from_str::<Value>(&rule.expression).is_ok() && rule.reads.is_empty()
+            });
+            let constant = id.filter(|_| is_constant);
+            self.constant_id = constant.map(|rule| rule.expression.clone());
+            if let (Some(id), Ok(result)) = (&event.id, serde_json::to_string(&event.outcome)) {
+                self.ids.entry(id.clone()).or_default().insert(result);
+            }
+        }
+    }
+
     fn run_one(
         &mut self,
         stem: &Path,
@@ -120,6 +164,7 @@ impl ExampleResults {
         self.count += 1;
         self.parked += usize::from(explanation.parks_an_invalid_event());
         coverage::observe(&mut self.coverage, source, &explanation);
+        self.observe_ids(source, &explanation);
         for (event_type, view) in sources.views(source, message) {
             let not_kept = source.not_kept(&event_type, &view);
             self.not_kept
@@ -153,6 +198,22 @@ impl ExampleResults {
         Ok(expectation.differences(&explanation))
     }
 }
+
+/// Names the file with the headers of an example, if the example lacks a header that an expression reads.
+fn with_headers_file(reason: String, stem: &Path) -> String {
+    let file = with_ending(stem, HEADERS);
+    if reason.contains(NO_HEADER) {
+        format!(
+            "{reason}; write the headers of the request into {}, one on each line",
+            file.display()
+        )
+    } else {
+        reason
+    }
+}
+
+/// The beginning of the error text about a missing request header.
+const NO_HEADER: &str = "The request has no header ";
 
 /// Describes why the bridge refuses the body of an example.
 fn refused(error: &EventError) -> String {

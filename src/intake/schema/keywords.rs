@@ -198,7 +198,8 @@ fn wrong(keyword: &str) -> Option<String> {
     if known().any(|known| known == keyword) {
         return None;
     }
-    let meant = spelling::misspelt(keyword, known())?;
+    let almost = |known: &&str| spelling::has_two_wrong_letters(keyword, known);
+    let meant = spelling::misspelt(keyword, known()).or_else(|| known().find(almost))?;
     Some(format!(
         "unknown keyword `{keyword}`; did you mean `{meant}`?"
     ))
@@ -215,6 +216,7 @@ mod tests {
     fn a_misspelt_keyword_is_found_and_a_name_of_a_property_is_not() {
         for (schema, expected) in [
             (json!({"requird": ["id"]}), Some("/requird")),
+            (json!({"propertys": {"id": {}}}), Some("/propertys")),
             (
                 json!({"properties": {"a": {"tpye": "string"}}}),
                 Some("/properties/a/tpye"),

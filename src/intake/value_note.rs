@@ -1,0 +1,123 @@
+//! Notes about values that Imprint accepts and that are probably wrong, for the author of a mapping.
+
+use serde_json::Value;
+
+use crate::mapping::{RuleExplanation, RuleResult};
+
+const STATE: &str =
+    "the value is not the code of a state in two letters; the function us_state makes one";
+const ZIP: &str =
+    "the value is not a ZIP code of five or nine digits; the function us_zip reads one";
+/// The first times that a number of each unit gives if the unit is wrong are in 1970.
+const EARLY: [(&str, &str); 3] = [
+    (
+        "moment(\"ms\")",
+        "the time is before the year 2000; if the source counts seconds, write moment(\"s\")",
+    ),
+    (
+        "moment(\"us\")",
+        "the time is before the year 2000; if the source counts milliseconds, write moment(\"ms\"), and for seconds moment(\"s\")",
+    ),
+    (
+        "moment(\"s\")",
+        "the time is before the year 2000, and moment(\"s\") counts the seconds since 1970",
+    ),
+];
+
+/// Returns a note about the value of a rule, or `None` if the value is plausible. The note does not contain the value.
+pub(super) fn note(rule: &RuleExplanation) -> Option<&'static str> {
+    let RuleResult::Value(Value::String(text)) = &rule.result else {
+        return None;
+    };
+    let field = rule.target.rsplit('.').next().unwrap_or_default();
+    let is_state = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_uppercase());
+    match field {
+        "state" if !is_state => Some(STATE),
+        "postal_code" if !is_zip(text) => Some(ZIP),
+        _ if is_early(text) => {
+            let of_unit = EARLY
+                .iter()
+                .find(|(call, _)| rule.expression.contains(call));
+            of_unit.map(|(_, note)| *note)
+        }
+        _ => None,
+    }
+}
+
+fn is_zip(text: &str) -> bool {
+    let are_digits = |text: &str, count: usize| {
+        text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    match text.split_once('-') {
+        Some((zip, more)) => are_digits(zip, 5) && are_digits(more, 4),
+        None => are_digits(text, 5),
+    }
+}
+
+/// Returns whether a text is an RFC 3339 time or a date of the twentieth century.
+fn is_early(text: &str) -> bool {
+    text.starts_with("19") && text.as_bytes().get(4) == Some(&b'-')
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_note_names_the_function_that_makes_the_value() {
+        for (target, expression, value, expected) in [
+            ("state", ".s", json!("Nevada"), Some("us_state")),
+            (
+                "customer_history.address.state",
+                ".s",
+                json!("nv"),
+                Some("us_state"),
+            ),
+            ("state", ".s", json!("NV"), None),
+            ("postal_code", ".s", json!("8950"), Some("us_zip")),
+            ("postal_code", ".s", json!("89501-1234"), None),
+            ("postal_code", ".s", json!("89501"), None),
+            (
+                "version",
+                ".s | moment(\"ms\")",
+                json!("1970-01-21T18:49:26Z"),
+                Some("moment(\"s\")"),
+            ),
+            (
+                "version",
+                ".s | moment(\"us\")",
+                json!("1970-01-21T18:49:26Z"),
+                Some("moment(\"ms\")"),
+            ),
+            (
+                "version",
+                ".s | moment(\"ms\")",
+                json!("2026-01-21T18:49:26Z"),
+                None,
+            ),
+            ("version", ".s", json!("1999-01-21T18:49:26Z"), None),
+            ("metadata.x", ".s", json!(7), None),
+        ] {
+            let rule = RuleExplanation {
+                target: target.to_owned(),
+                expression: expression.to_owned(),
+                is_interpreted: false,
+                reads: Vec::new(),
+                result: RuleResult::Value(value.clone()),
+                is_assumed: false,
+                is_public: false,
+                is_unchanged: false,
+                is_held_back: false,
+            };
+            let found = note(&rule);
+            assert_eq!(found.is_some(), expected.is_some(), "{target} {value}");
+            let expected = expected.unwrap_or_default();
+            assert!(
+                found.unwrap_or_default().contains(expected),
+                "{value} {found:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! The notes of `check` and `explain` about mappings that Imprint accepts and that are probably wrong.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::commands;
+
+const SOURCE: &str = r#"
+[auth]
+kind = "none"
+[body]
+format = "json"
+id = ".id"
+type = ".kind"
+[events.changed]
+schema = "shop.json"
+customer.partner_id = ".cid"
+version = ".ts"
+version_domain = "time"
+[events.changed.update]
+first_name = ".person.firstName"
+state = ".state"
+postal_code = ".zip"
+"#;
+
+/// A folder with the source `shop` and one example for each event, with the results that the mapping gives today.
+fn folder(source: &str, events: &[Value]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let examples = folder.path().join("config/sources/shop");
+    fs::create_dir_all(&examples).unwrap();
+    fs::create_dir(folder.path().join("schemas")).unwrap();
+    let schema = r#"{"type": "object"}"#;
+    fs::write(folder.path().join("schemas/shop.json"), schema).unwrap();
+    fs::write(folder.path().join("config/sources/shop.toml"), source).unwrap();
+    for (number, event) in events.iter().enumerate() {
+        let file = examples.join(format!("e{number}.event.json"));
+        fs::write(file, event.to_string()).unwrap();
+    }
+    folder
+}
+
+fn run(folder: &Path, arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_imprint-bridge"))
+        .args(arguments)
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    commands::text(&output.stdout) + &commands::text(&output.stderr)
+}
+
+fn event(id: &str, members: &Value) -> Value {
+    let mut event = json!({"id": id, "kind": "changed", "cid": "c1", "ts": "2026-01-01T00:00:00Z",
+        "person": {"firstName": "Ann"}, "state": "NV", "zip": "89501"});
+    let members = members.as_object().unwrap().clone();
+    event.as_object_mut().unwrap().extend(members);
+    event
+}
+
+#[track_caller]
+fn check(source: &str, events: &[Value], expected: &str) {
+    let folder = folder(source, events);
+    let report = run(folder.path(), &["check"]);
+    assert!(report.contains(expected), "{expected} in {report}");
+}
+
+const NOTES: [&str; 5] = [
+    "no example has",
+    "in an example",
+    "gives the id",
+    "is a constant",
+    "headers.txt",
+];
+
+#[test]
+fn a_right_mapping_has_no_note() {
+    let folder = folder(SOURCE, &[event("1", &json!({})), event("2", &json!({}))]);
+    let report = run(folder.path(), &["check"]);
+    for note in NOTES {
+        assert!(!report.contains(note), "{note} in {report}");
+    }
+}
+
+/// FAULTS N924: a path in the wrong letter case, or with a typing error, that no schema describes.
+#[test]
+fn a_path_that_no_example_has_names_a_similar_path() {
+    let expected = "no example has /person/firstname, which an expression reads; did you mean /person/firstName?";
+    let source = SOURCE.replace(".person.firstName", ".person.firstname");
+    check(&source, &[event("1", &json!({}))], expected);
+}
+
+/// FAULTS N925: Imprint accepts the value, but the mapping lacks a function.
+#[test]
+fn a_value_in_a_wrong_form_names_the_function() {
+    for (members, version, expected) in [
+        (
+            json!({"state": "Nevada"}),
+            ".ts",
+            "state: the value is not the code of a state in two letters; the function us_state makes one",
+        ),
+        (
+            json!({"zip": "8950"}),
+            ".ts",
+            "postal_code: the value is not a ZIP code",
+        ),
+        (
+            json!({"ts": 1_795_766_619}),
+            ".ts | moment(\"ms\")",
+            "version: the time is before the year 2000; if the source counts seconds, write moment(\"s\")",
+        ),
+    ] {
+        let version = format!("version = '{version}'");
+        let source = SOURCE.replace("version = \".ts\"", &version);
+        let events = [event("1", &members)];
+        check(&source, &events, expected);
+        let folder = folder(&source, &events);
+        let file = "config/sources/shop/e0.event.json";
+        let explained = run(folder.path(), &["explain", "--source", "shop", file]);
+        assert!(explained.contains(expected), "{expected} in {explained}");
+    }
+}
+
+/// FAULTS N927: `body.id` is no id of an event.
+#[test]
+fn an_id_that_several_events_share_is_reported() {
+    let events = [
+        event("same", &json!({})),
+        event("same", &json!({"zip": "89502"})),
+    ];
+    check(
+        SOURCE,
+        &events,
+        "body.id gives the id \"same\" to 2 different events",
+    );
+    check(
+        &SOURCE.replace("id = \".id\"", "id = '\"x\"'"),
+        &events[..1],
+        "body.id = \"x\" is a constant, so all events have one id",
+    );
+}
+
+/// FAULTS N928: an expression reads a request header.
+#[test]
+fn a_missing_header_says_where_headers_stand() {
+    let source = SOURCE.replace("id = \".id\"", "id = 'header(\"x-id\")'");
+    let events = [event("1", &json!({}))];
+    check(&source, &events, "config/sources/shop/e0.headers.txt");
+    let folder = folder(&source, &events);
+    let file = "config/sources/shop/e0.event.json";
+    let explained = run(folder.path(), &["explain", "--source", "shop", file]);
+    assert!(explained.contains("--header"), "{explained}");
+}
+
+/// FAULTS N929: the difference of an example names the cleared fields, which its file must have.
+#[test]
+fn a_found_result_has_its_cleared_fields() {
+    let event = event("1", &json!({"state": null}));
+    let folder = folder(SOURCE, &[event]);
+    let file = folder.path().join("config/sources/shop/e0.request.json");
+    fs::write(file, "\"ignored\"").unwrap();
+    let report = run(folder.path(), &["check"]);
+    assert!(report.contains("expected ignored, found"), "{report}");
+    assert!(report.contains("\"cleared\":[\"state\"]"), "{report}");
+}
+
+/// FAULTS N922: `explain` prints the whole error of an expression, also if the schema refuses the event.
+#[test]
+fn explain_prints_the_whole_error_of_each_expression() {
+    let folder = folder(SOURCE, &[event("1", &json!({"state": ["NV"]}))]);
+    let schema = r#"{"type": "object", "required": ["other"]}"#;
+    fs::write(folder.path().join("schemas/shop.json"), schema).unwrap();
+    let file = "config/sources/shop/e0.event.json";
+    let explained = run(folder.path(), &["explain", "--source", "shop", file]);
+    let expected = "state: The value is a list, not a text. The function first takes the first item of a list.";
+    assert!(explained.contains(expected), "{explained}");
+}
