@@ -43,6 +43,7 @@ mod quota;
 mod receipt;
 mod replaceable;
 mod report;
+mod sent_event;
 mod turns;
 mod wait;
 

@@ -29,6 +29,8 @@ pub struct DeniedRequest<'a> {
     /// The cause among the requests with the same reason, from a closed set: the words of the sentence and the place in
     /// the configuration, without a value of the request.
     pub cause: String,
+    /// The place in the configuration whose rule the request breaks, or an empty text.
+    pub location: String,
     /// JSON Pointers to the places in the body that break the rule.
     pub pointers: Vec<String>,
     /// A sentence about the request.
@@ -41,6 +43,8 @@ pub struct DeniedRow {
     pub source: String,
     pub problem: &'static str,
     pub reason: String,
+    /// The place in the configuration whose rule the requests break, or an empty text.
+    pub location: String,
     pub count: u64,
     pub first_at: Timestamp,
     pub last_at: Timestamp,
@@ -58,6 +62,7 @@ impl DeniedRequests {
             problem,
             reason,
             cause,
+            location,
             pointers,
             detail,
         } = request;
@@ -72,6 +77,7 @@ impl DeniedRequests {
             source: source.to_owned(),
             problem,
             reason: reason.to_owned(),
+            location,
             count: 0,
             first_at: now,
             last_at: now,
@@ -102,6 +108,7 @@ mod tests {
             problem: "invalid",
             reason,
             cause: String::new(),
+            location: "email".to_owned(),
             pointers: vec![format!("/{detail}")],
             detail: detail.to_owned(),
         }
@@ -118,6 +125,7 @@ mod tests {
             source: "crm".to_owned(),
             problem: "invalid",
             reason: "type".to_owned(),
+            location: "email".to_owned(),
             count: 2,
             first_at: at(1),
             last_at: at(3),

@@ -11,7 +11,8 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 
 use super::counts::count_appended;
-use crate::event::{Attribute, EventError, RequestHeaders};
+use super::sent_event::SentEvent;
+use crate::event::{EventError, RequestHeaders};
 use crate::http::connection::ConnectionState;
 use crate::http::single_header::SingleHeader;
 use crate::ingress::auth::{Authentic, Denial, UnsignedAttribute};
@@ -23,7 +24,7 @@ use crate::intake::{
     park_conflict,
 };
 use crate::outbox::{
-    Appended, AppendedEntry, ConflictingEvent, EntryId, IgnoreReason, NewEntry, Priority, State,
+    Appended, AppendedEntry, ConflictingEvent, EntryId, NewEntry, ParkReason, Priority, State,
 };
 
 /// The part of the request header [`PRIORITY`] that means the lowest urgency, "background" in RFC 9218.
@@ -204,9 +205,13 @@ impl BodyIntake<'_> {
         let places = self
             .sources
             .event_places(self.encoding, self.message, &places);
+        let advice = match self.endpoint.source.json_envelope {
+            Some(_) => SHARED_ID,
+            None => "",
+        };
         let errors = places.into_iter().zip(conflicting.values());
         errors
-            .map(|(place, earlier)| conflict(place, *earlier))
+            .map(|(place, earlier)| conflict(place, *earlier, advice))
             .collect()
     }
 
@@ -269,7 +274,7 @@ fn by_place(events: &[ConflictingEvent]) -> impl Iterator<Item = (usize, Option<
 
 /// Returns the error of an event whose id belongs to an earlier event with different content. `pointer` is the place of
 /// the event in the body. The error names the entry of the earlier event, so that an operator can look it up.
-fn conflict(pointer: String, earlier: Option<EntryId>) -> EventError {
+fn conflict(pointer: String, earlier: Option<EntryId>, advice: &str) -> EventError {
     let earlier = earlier.map_or_else(
         || "An earlier event of this body has the same id".to_owned(),
         |EntryId(entry)| format!("An event with this id was accepted before, as entry {entry},"),
@@ -279,10 +284,13 @@ fn conflict(pointer: String, earlier: Option<EntryId>) -> EventError {
         rule: "conflict".to_owned(),
         location: "identity".to_owned(),
         detail: format!(
-            "{earlier} with a different type, subject or data. The bridge compares the whole event, not only the mapped values."
+            "{earlier} with a different type, subject or data. The bridge compares the whole event, not only the mapped values.{advice}"
         ),
     }
 }
+
+/// The probable cause of conflicts in a source of plain JSON.
+const SHARED_ID: &str = " If each change of a customer has this id, body.id in the source file reads a value that several events share, and not the id of the event.";
 
 async fn answer(
     ingress: &Ingress,
@@ -322,6 +330,9 @@ struct AcceptedItem<'a> {
     id: &'a str,
     status: &'static str,
     duplicate: bool,
+    /// The reason why the bridge parked this new event when it arrived.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parked: Option<&'static str>,
     /// The errors of an event that this request parked as invalid.
     #[serde(rename = "faults", skip_serializing_if = "<[EventError]>::is_empty")]
     errors: &'a [EventError],
@@ -341,6 +352,10 @@ impl<'a> Accepted<'a> {
                 id: sent.id.as_str(),
                 status: stored.state.as_str(),
                 duplicate: stored.duplicate,
+                parked: sent
+                    .parked
+                    .filter(|_| !stored.duplicate)
+                    .map(ParkReason::as_str),
                 errors: of_new(&sent.errors),
                 skipped: of_new(&sent.skipped),
             }
@@ -348,47 +363,5 @@ impl<'a> Accepted<'a> {
         Self {
             accepted: sent.iter().zip(stored).map(event).collect(),
         }
-    }
-}
-
-/// An event of a request, for the answer to its sender.
-pub(super) struct SentEvent {
-    /// The id under which the sender finds the receipt of the event.
-    id: Attribute,
-    /// The errors of an invalid event that the bridge parks.
-    errors: Vec<EventError>,
-    /// The errors of the fields that the update leaves out because their values are invalid.
-    skipped: Vec<EventError>,
-    /// The reason why the bridge ignores the event.
-    ignored: Option<IgnoreReason>,
-}
-
-impl SentEvent {
-    fn of(entry: &NewEntry) -> Self {
-        let invalid = entry.disposition.invalid();
-        let errors = invalid
-            .map(|invalid| invalid.errors.clone())
-            .unwrap_or_default();
-        Self {
-            id: entry.identity.id.clone(),
-            errors,
-            skipped: entry.disposition.skipped().to_vec(),
-            ignored: entry.disposition.ignored(),
-        }
-    }
-
-    /// Returns the reason why the bridge ignores the event, or `None` if the bridge does not ignore the event.
-    pub(super) const fn ignored(&self) -> Option<IgnoreReason> {
-        self.ignored
-    }
-
-    /// Returns the number of fields that the update leaves out because their values are invalid.
-    pub(super) const fn skipped_fields(&self) -> usize {
-        self.skipped.len()
-    }
-
-    /// Returns whether the bridge parks the event because the event is invalid.
-    pub(super) const fn is_invalid(&self) -> bool {
-        !self.errors.is_empty()
     }
 }

@@ -1,6 +1,6 @@
 //! Updates the metrics of the event listener after an append to the store.
 
-use super::accept::SentEvent;
+use super::sent_event::SentEvent;
 use crate::event::SourceName;
 use crate::metrics::IngressMetrics;
 use crate::outbox::AppendedEntry;

@@ -11,6 +11,7 @@ use super::refusal::Refusal;
 use super::replaceable::Replaceable;
 use crate::event::SourceName;
 use crate::intake::{IntakeSettings, Source, Sources};
+use crate::spelling;
 
 /// The endpoints of one set of sources. A request uses the set with which it began until the request ends.
 #[derive(Debug)]
@@ -67,6 +68,11 @@ impl Endpoints {
     }
 
     /// Returns the endpoint of the source in the path of a request.
+    /// Returns the name of the source that a misspelt name probably means.
+    pub(super) fn similar(&self, name: &str) -> Option<&str> {
+        spelling::nearest(name, self.by_name.keys().map(SourceName::as_str))
+    }
+
     pub(super) fn of_request(&self, request: &HttpRequest) -> Result<&Endpoint, Refusal> {
         let name = request.match_info().get("source");
         let name = name.and_then(|name| SourceName::parse(name).ok());

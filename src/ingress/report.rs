@@ -23,6 +23,14 @@ impl Ingress {
         let source = endpoint.map_or("", |endpoint| endpoint.source.name.as_str());
         let problem = refusal.word();
         self.counts.rejected(problem, source);
+        if matches!(refusal, Refusal::UnknownSource) {
+            let name = request.match_info().get("source").unwrap_or_default();
+            tracing::warn!(
+                similar_to = endpoints.similar(name).unwrap_or("-"),
+                name_characters = name.chars().count(),
+                "refused a request: no source has the name in its path, or the source is a draft"
+            );
+        }
         if endpoint.is_none() || !FINAL_PROBLEMS.contains(&problem) {
             return;
         }
@@ -42,6 +50,7 @@ impl Ingress {
                 problem,
                 reason: broken.rule,
                 cause,
+                location: broken.location,
                 pointers: broken.pointers,
                 detail: broken.detail,
             };
@@ -68,6 +77,7 @@ impl Ingress {
             problem: refusal.word(),
             reason,
             cause: without_numbers(&denial.detail),
+            location: String::new(),
             pointers: Vec::new(),
             detail: denial.detail,
         };
@@ -81,6 +91,8 @@ impl Ingress {
 struct BrokenRule<'a> {
     /// The name of the rule, or `-` if the refusal has no errors of events.
     rule: &'a str,
+    /// The place in the configuration, such as an Imprint field.
+    location: String,
     /// The places in the body, without personal data.
     pointers: Vec<String>,
     /// A sentence about the first error.
@@ -117,6 +129,7 @@ fn broken_rules(
             .entry((&error.rule, cause(error)))
             .or_insert_with(|| BrokenRule {
                 rule: &error.rule,
+                location: error.location.clone(),
                 pointers: Vec::new(),
                 detail: error.detail.clone(),
             });
@@ -131,6 +144,7 @@ fn broken_rules(
         let detail = refusal.detail();
         let broken = BrokenRule {
             rule: "-",
+            location: String::new(),
             pointers: Vec::new(),
             detail: detail.clone(),
         };

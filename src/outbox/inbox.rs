@@ -61,6 +61,14 @@ impl Disposition {
         }
     }
 
+    /// Returns the reason for parking a valid event at its arrival, or `None` if the event is invalid or not parked.
+    pub const fn parked(&self) -> Option<ParkReason> {
+        match self {
+            Self::Park(_, reason) => Some(*reason),
+            Self::Enqueue(_) | Self::Hold(_) | Self::Ignore(_) | Self::Invalid(_) => None,
+        }
+    }
+
     /// Returns the reason why the event is invalid, or `None` if the event is valid.
     pub const fn invalid(&self) -> Option<&InvalidReason> {
         match self {

@@ -656,6 +656,8 @@ fn an_address_abroad_parks_or_is_left_out() {
     let app = TestApp::start();
     let answer = app.post(&abroad("e"));
     assert_eq!(answer.json()["accepted"][0]["status"], "parked");
+    // FAULTS N931
+    assert_eq!(answer.json()["accepted"][0]["parked"], "foreign_address");
     assert_eq!(parked(&app.receipt("e")), "foreign_address");
     assert_eq!(app.imprint.calls().len(), 0);
     let app = TestApp::setup()

@@ -98,7 +98,9 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     (
         "ingress",
-        &["event", "http", "intake", "metrics", "outbox", "time"],
+        &[
+            "event", "http", "intake", "metrics", "outbox", "spelling", "time",
+        ],
     ),
     (
         "dispatch",

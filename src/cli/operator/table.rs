@@ -234,7 +234,7 @@ pub(super) fn audit(answer: &Value) -> Vec<String> {
 /// Formats one line for each source, problem type, reason and cause of denied requests.
 pub(super) fn denied_requests(answer: &Value) -> Vec<String> {
     let head = [
-        "SOURCE", "PROBLEM", "REASON", "COUNT", "FIRST", "LAST", "POINTERS", "DETAIL",
+        "SOURCE", "PROBLEM", "REASON", "LOCATION", "COUNT", "FIRST", "LAST", "POINTERS", "DETAIL",
     ];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     rows.extend(list(answer, "requests").map(|row| {
@@ -247,8 +247,13 @@ pub(super) fn denied_requests(answer: &Value) -> Vec<String> {
         };
         let [source, problem, reason, count] = ["source", "problem", "reason", "count"].map(column);
         let [first, last, detail] = ["first_at", "last_at", "last_detail"].map(column);
+        // An older bridge has no location.
+        let location = match column("location") {
+            empty if empty.is_empty() => "-".to_owned(),
+            location => location,
+        };
         vec![
-            source, problem, reason, count, first, last, pointers, detail,
+            source, problem, reason, location, count, first, last, pointers, detail,
         ]
     }));
     if rows.len() == 1 {

@@ -24,7 +24,7 @@ pub(super) async fn list(
     let rows = operations.denied_requests(&operator, query.source.as_deref());
     let rows = rows.into_iter().map(|row| {
         json!({
-            "source": row.source, "problem": row.problem, "reason": row.reason, "count": row.count,
+            "source": row.source, "problem": row.problem, "reason": row.reason, "location": row.location, "count": row.count,
             "first_at": row.first_at.to_rfc3339(), "last_at": row.last_at.to_rfc3339(),
             "last_pointers": row.last_pointers, "last_detail": row.last_detail,
         })
