@@ -37,6 +37,7 @@ mod remap;
 mod source;
 mod stored;
 mod undecoded;
+mod value_note;
 
 pub use encoding::Encoding;
 pub use explain::EntryEvent;

@@ -14,7 +14,7 @@ mod store;
 
 pub use connections::CONNECTIONS;
 pub use problems::{ADMIN_PROBLEMS, PROBLEMS};
-pub use reasons::{DENIALS, IGNORED, PARKED};
+pub use reasons::{CAUSES, DENIALS, IGNORED, PARKED};
 pub use rules::{JSON_RULES, RULES};
 pub use settings::SETTINGS;
 pub use sources::SOURCES;

@@ -126,7 +126,9 @@ impl Weakening {
                 "the signature of a source covers no time, so anybody who saw a request can send it again"
             }
             Self::GuessableSecret => "a source allows secrets that an attacker could guess",
-            Self::ExposedSecret => "every user of the machine can read or write a secret file",
+            Self::ExposedSecret => {
+                "every user of the machine can read or write a secret file, which the log of the bridge names"
+            }
             Self::CoreDumps => "a core dump could contain secrets and personal data",
             Self::ConfinementOff => "the process is not confined",
             Self::FilesOpen => "the process can open every file that its user can open",

@@ -67,7 +67,7 @@ pub static PROBLEMS: &[MessageExplanation] = &[
     row(
         &["conflict"],
         "The id of an event belongs to an earlier event with different content.",
-        "Send another change as a new event with a new id. If the sender repeats one change and values about the attempt differ, remove these values with `body.split`.",
+        "Send another change as a new event with a new id. If different changes have one id, `body.id` in the source file reads a value that several events share: read the id of the event. If the sender repeats one change and values about the attempt differ, remove these values with `body.split`.",
     ),
     row(
         &["too_large"],

@@ -66,32 +66,101 @@ pub static PARKED: &[MessageExplanation] = &[
     ),
 ];
 
-/// The reasons why the bridge records an event as ignored. The receipt shows only the state `ignored`.
+/// The reasons why the bridge records an event as ignored.
 pub static IGNORED: &[MessageExplanation] = &[
     row(
-        &["the type is in `ignore`"],
+        &["listed_type"],
         "The source file lists the type of the event in `ignore`.",
         "Nothing. To send the events, add a table `[events.\"TYPE\"]`.",
     ),
     row(
-        &["`when` is not true"],
+        &["condition"],
         "The condition `when` of the event type is false, null or absent for the event.",
         "Nothing. `imprint-bridge explain` shows the value of the condition.",
     ),
     row(
-        &["nothing to send"],
+        &["nothing_to_send"],
         "No expression of the event type has a value, or `only_changed` holds back all fields.",
         "Nothing, if the event has no field of Imprint. Otherwise correct the expressions; `imprint-bridge explain` shows them.",
     ),
     row(
-        &["foreign address"],
+        &["foreign_address"],
         "The event sets only an address outside the USA, and `imprint.foreign_address` is `skip`.",
         "Nothing. To decide about such events, set `imprint.foreign_address` to `park`.",
     ),
     row(
-        &["unknown customer"],
+        &["unknown_customer"],
         "Imprint does not know the customer, and `identity.unknown_customer` is `ignore`, or `wait` and `identity.wait_max` has passed.",
         "Nothing, if the customer has no card. Otherwise check the id of the customer in the event.",
+    ),
+    row(
+        &["values_skipped"],
+        "The mapping leaves out every field of the event, because the values are invalid and `on_invalid` is `skip` for these fields.",
+        "Correct the expressions or the CRM. The receipt lists the errors.",
+    ),
+    row(
+        &["clearing_omitted"],
+        "The event only clears fields, and `imprint.clearing` or `imprint.address_clearing` is `omit` for these fields. Imprint keeps its values.",
+        "Nothing. To send such events, change the setting.",
+    ),
+    row(
+        &["blocked"],
+        "An operator has erased the customer with `erase --block`.",
+        "Nothing. An `erase` without `--block` ends it.",
+    ),
+];
+
+/// The causes of failed requests to Imprint, in the log, in the metrics and in the state of the destination.
+pub static CAUSES: &[MessageExplanation] = &[
+    row(
+        &["connect", "dns", "tls", "certificate"],
+        "The bridge has no connection to Imprint: no answer from the address, no address for the host name, no TLS, or a certificate of the server that is not valid.",
+        "Check `imprint.base_url`, the network, and for a private certificate authority `imprint.ca_file`.",
+    ),
+    row(
+        &["client_certificate"],
+        "Imprint's server refuses the certificate of the bridge, or requires one.",
+        "Check `imprint.client_certificate_file`.",
+    ),
+    row(
+        &["proxy_…"],
+        "The proxy of `imprint.proxy_url` gave no connection to Imprint. The rest of the word is the cause.",
+        "Check the proxy and its permitted destinations.",
+    ),
+    row(
+        &["deadline", "disconnected", "protocol"],
+        "Imprint did not answer in time, closed the connection, or its answer is not valid HTTP. The bridge tries again.",
+        "Nothing, if it ends. Otherwise ask Imprint.",
+    ),
+    row(
+        &["too_long", "unreadable", "wrong_customer"],
+        "Imprint's answer is too long, is a success without a JSON object, or names another customer. The bridge asks for the values of the customer before it sends again.",
+        "Ask Imprint. Check that `imprint.base_url` is Imprint, and not a page of another server.",
+    ),
+    row(
+        &["status_401"],
+        "Imprint does not accept the API key. The destination stops, and the events wait.",
+        "Write a valid key into the file of `imprint.key_file`. The bridge reads the file again by itself, and goes on.",
+    ),
+    row(
+        &["status_403", "status_404", "status_405", "status_410"],
+        "Imprint accepts the API key and refuses the operation, or does not have the resource.",
+        "Check the permissions of the key and `imprint.base_url`.",
+    ),
+    row(
+        &["status_408", "status_429"],
+        "Imprint asks the bridge to send more slowly. The bridge waits and tries again.",
+        "Nothing, if it ends. Otherwise lower `imprint.rate_per_second`, or ask Imprint for a higher limit.",
+    ),
+    row(
+        &["status_500", "status_502", "status_503", "status_504"],
+        "Imprint, or a gateway in front of it, has failed. The bridge waits and tries again.",
+        "Nothing, if it ends. Otherwise ask Imprint.",
+    ),
+    row(
+        &["status_…"],
+        "Imprint answered with another HTTP status.",
+        "See the error `type` in the log or in `imprint-bridge show`.",
     ),
 ];
 

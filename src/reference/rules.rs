@@ -160,8 +160,8 @@ pub static RULES: &[MessageExplanation] = &[
     ),
     row(
         &["conflict"],
-        "The id of the event belongs to an earlier event with different content.",
-        "Send the change with a new id.",
+        "The id of the event belongs to an earlier event with different content. The location `identity` means the id of the event: the value of `body.id`, or `source` and `id` of a CloudEvent.",
+        "Send the change with a new id. If different changes have one id, `body.id` in the source file reads a value that several events share, such as the id of the customer: read the id of the event.",
     ),
     row(
         &["card_number"],

@@ -106,7 +106,7 @@ pub static SETTINGS: &[MessageExplanation] = &[
     ),
     row(
         &[
-            "must start with https://",
+            "must start with https://, or with http:// if the host is this machine, such as 127.0.0.1",
             "must not contain a user or a password",
             "must be a scheme, a host and optionally a port, without a path or a query",
             "has an invalid port",

@@ -68,6 +68,8 @@ pub static SOURCES: &[MessageExplanation] = &[
             "did you mean …?",
             "if it is a member of the event, write .…; …",
             "if it is a constant text, write the text with inner quotes: '\"…\"'",
+            "if it is a constant text, write the text in double quotes: \"……\"; …",
+            "if it is a member of the event, write .……",
         ],
         "The expression uses a name that the mapping language does not have, or a part of jq that could loop forever or read data outside the event.",
         "Use the replacement that the message proposes.",
@@ -84,6 +86,7 @@ pub static SOURCES: &[MessageExplanation] = &[
             "use date, utc, moment or months_since",
             "an expression has one result; write .a // .b, or a text such as \"\\(.a) \\(.b)\"",
             "use //, such as .a // .b",
+            "use with_entries(select(.key != \"name\")) to leave out a member",
             "write a text such as \"\\(.first) \\(.last)\"",
             "write a name with a hyphen in double quotes: .\"…\"",
             "regular expressions are not available; use lookup, split, digits or ==",
@@ -126,6 +129,7 @@ pub static SOURCES: &[MessageExplanation] = &[
             "write `or` instead of `||`",
             "write `.a | not` instead of `!.a`",
             "a function reads its input from the left; write `(… | …)` instead of `… …`",
+            "a function reads its input from the left; write `… | …` instead of `…(…)`",
             "write `if .a then .b else .c end` instead of `.a ? .b : .c`",
             "an expression is not a template; write .email instead of {email}",
         ],
@@ -216,6 +220,32 @@ pub static SOURCES: &[MessageExplanation] = &[
         ],
         "The expression reads a path that the schema does not have. The schema has a similar path, which no expression reads.",
         "Correct the path, or add the path to the schema.",
+    ),
+    row(
+        &["    no example has …, which an expression reads; did you mean …?…"],
+        "The expression reads a path that no example has. The examples have a similar path, which no expression reads.",
+        "Correct the path, or add an example that has it.",
+    ),
+    row(
+        &["    in an example, …"],
+        "The mapping sends a value of an example unchanged, and Imprint accepts it. The value is probably not in the form that Imprint expects, or its time has another unit.",
+        "Write the function or the unit that the note names.",
+    ),
+    row(
+        &[
+            "body.id = … is a constant, so all events have one id, and the bridge refuses each event after the first: read an id that each event has for itself",
+            "body.id gives the id … to … different events of the examples: if body.id reads a value that several events share, such as the id of the customer, the bridge refuses each event after the first",
+        ],
+        "The bridge knows an event by its id. A second event with the same id is a repetition, and with other content a conflict (409).",
+        "Read the id of the event, or of its delivery. If the CRM sends none, write an expression with the function digest.",
+    ),
+    row(
+        &[
+            "The request has no header",
+            "…; write the headers of the request into …, one on each line",
+        ],
+        "An expression reads a request header, and the example has no file with this header.",
+        "Write the header into the file NAME.headers.txt beside the example.",
     ),
     row(
         &[

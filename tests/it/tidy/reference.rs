@@ -9,9 +9,9 @@ use std::fmt::Write as _;
 use std::fs;
 
 use imprint_bridge::metrics::{LabelSets, LogCounters, Metrics};
-use imprint_bridge::outbox::ParkReason;
+use imprint_bridge::outbox::{IgnoreReason, ParkReason};
 use imprint_bridge::reference::{
-    ADMIN_PROBLEMS, CONNECTIONS, DENIALS, IGNORED, JSON_RULES, MessageExplanation, PARKED,
+    ADMIN_PROBLEMS, CAUSES, CONNECTIONS, DENIALS, IGNORED, JSON_RULES, MessageExplanation, PARKED,
     PROBLEMS, RULES, SETTINGS, SOURCES, STORE,
 };
 
@@ -139,6 +139,19 @@ fn every_problem_type_and_every_reason_is_explained() {
         .map(|reason| reason.as_str())
         .collect();
     assert_eq!(names(PARKED).collect::<BTreeSet<_>>(), reasons);
+    // FAULTS N926
+    let ignored: BTreeSet<&str> = IgnoreReason::NAMES.into_iter().collect();
+    assert_eq!(names(IGNORED).collect::<BTreeSet<_>>(), ignored);
+    let causes: BTreeSet<&str> = names(CAUSES).collect();
+    let in_code = fs::read_to_string(root().join("src/imprint/cause.rs")).unwrap();
+    let in_code = in_code.split("#[cfg(test)]").next().unwrap().to_owned();
+    let words = in_code.match_indices("=> \"").map(|(at, arrow)| {
+        let word = &in_code[at + arrow.len()..];
+        word.split('"').next().unwrap()
+    });
+    for word in words.chain(["proxy_…", "status_401", "status_…"]) {
+        assert!(causes.contains(word), "{word} is not explained");
+    }
     let json = fs::read_to_string(root().join("src/event/json.rs")).unwrap();
     let rules = json.split_once("pub const fn as_str").unwrap().1;
     let rules = rules.split_once("impl fmt::Display").unwrap().0;
@@ -179,8 +192,14 @@ fn page() -> String {
     section(
         &mut page,
         "Reasons for an ignored event",
-        "The receipt shows the state `ignored`.",
+        "`imprint-bridge events`, the receipt and the metric `ignored_total` show the reason.",
         IGNORED,
+    );
+    section(
+        &mut page,
+        "Causes of a failed request to Imprint",
+        "The log, the metrics and `imprint-bridge destination` show the cause.",
+        CAUSES,
     );
     section(
         &mut page,
