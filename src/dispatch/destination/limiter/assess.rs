@@ -182,7 +182,7 @@ impl SendLimiter {
                 let blame = self.evidence.failed(accuser, signal, times, self.state);
                 // The rejection of a refuted lane parks its entry. A gateway that rejects now and then parks nothing.
                 let is_rejection = signal == Signal::Unexplained && blame == Blame::Lane;
-                if is_rejection && !self.results.others_succeed(lane, now) {
+                if is_rejection && self.results.others_fail(lane, now) {
                     Blame::Unproven
                 } else {
                     blame
