@@ -57,11 +57,7 @@ pub(super) struct ProtocolOracle {
     served_at: i64,
     /// The lanes of consecutive 429 answers, with the number of these answers.
     throttled: (BTreeSet<LaneId>, usize),
-    /// The end of the wait that the answers to several lanes asked for.
     wait_until: i64,
-    /// The latest end of the waits that consecutive 429 answers asked for, without the answers to lanes that had failed
-    /// before. The 429 of a single lane binds only this lane.
-    asked_until: i64,
     mode: OperatorMode,
     /// True if the store has saved the wait that Imprint asked for.
     is_wait_saved: bool,
@@ -88,7 +84,6 @@ impl ProtocolOracle {
             served_at: i64::MIN / 2,
             throttled: (BTreeSet::new(), 0),
             wait_until: i64::MIN,
-            asked_until: i64::MIN,
             mode: OperatorMode::Open,
             is_wait_saved: true,
             applied: BTreeMap::new(),
@@ -119,7 +114,6 @@ impl ProtocolOracle {
         self.failing.clear();
         self.excused.clear();
         self.throttled = (BTreeSet::new(), 0);
-        self.asked_until = i64::MIN;
     }
 
     /// Records the answer about a witness. A witness that Imprint returns shows that failures of some lanes are no fault
@@ -236,15 +230,12 @@ impl ProtocolOracle {
             Outcome::Throttled(hint) => {
                 self.failures = 0;
                 self.refused.1 = 0;
-                let wait = hint.unwrap_or(Duration::from_secs(1));
                 if self.is_credible(lane) {
                     self.throttled.0.insert(lane);
-                    self.asked_until = self.asked_until.max(now + millis(wait));
                 }
                 self.throttled.1 += 1;
-                if self.throttled.0.len() > 1 {
-                    self.wait_until = self.wait_until.max(self.asked_until);
-                }
+                let wait = hint.unwrap_or(Duration::from_secs(1));
+                self.wait_until = self.wait_until.max(now + millis(wait));
             }
             Outcome::Unavailable(_) | Outcome::Unknown(_) => {
                 if self.is_credible(lane) {
