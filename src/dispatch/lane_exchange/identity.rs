@@ -292,8 +292,19 @@ pub(super) fn search_for(
         return worth.next().map(|(at, _)| at);
     }
     let worth: Vec<usize> = worth.map(|(at, _)| at).collect();
-    let turn = usize::try_from(now.as_millis()).unwrap_or_default();
+    let turn = usize::try_from(scattered(now)).unwrap_or_default();
     worth.get(turn.checked_rem(worth.len())?).copied()
+}
+
+/// Returns a number that differs irregularly from one time to the next: the multiplicative hash of Knuth (The Art of
+/// Computer Programming, volume 3, section 6.4).
+///
+/// The time itself is not irregular enough: retries can come in whole seconds, and two ids would never take turns.
+const fn scattered(now: Timestamp) -> u64 {
+    now.as_millis()
+        .unsigned_abs()
+        .wrapping_mul(0x9E37_79B9_7F4A_7C15)
+        >> 32
 }
 
 /// Returns whether a search by the partner customer id of an entry can find the customer.
@@ -311,4 +322,23 @@ pub(super) fn is_worth_a_search(
     };
     let partner = waiting.customer.partner();
     partner.is_some_and(|partner| !is_missing(partner))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// FAULTS N845: whatever the time of the first try, each of a few ids has its turn, also in whole seconds and minutes.
+    #[test]
+    fn all_ids_take_turns_at_regular_times() {
+        for step in [1_000, 2_000, 60_000] {
+            for (start, ids) in (0..20).flat_map(|start| [(start, 2), (start, 3), (start, 4)]) {
+                let times = (0..40).map(|turn| Timestamp::from_millis(start + turn * step));
+                let seen: BTreeSet<u64> = times.map(|now| scattered(now) % ids).collect();
+                assert_eq!(seen, (0..ids).collect(), "{step} {start}");
+            }
+        }
+    }
 }
