@@ -529,24 +529,6 @@ fn a_call_that_follows_from_an_answer_is_withdrawn_during_a_wait_or_a_pause() {
     }
 }
 
-/// FAULTS N782: a gateway that rejects some requests of every customer rejects the same customer twice, and Imprint applies
-/// updates in between.
-#[test]
-fn a_repeated_rejection_is_a_lanes_own_only_if_most_other_requests_succeed() {
-    for (others, expected) in [(9, Blame::Lane), (8, Blame::Unproven)] {
-        let destination = unlimited();
-        report(&destination, 100, Signal::Applied, NOW);
-        report(&destination, 50, Signal::Unexplained, NOW);
-        report(&destination, 1, Signal::Unexplained, NOW);
-        assert_eq!(destination.state().as_str(), "flowing");
-        for other in 1..others {
-            report(&destination, 100 + other, Signal::Applied, later(1));
-        }
-        let second = report(&destination, 1, Signal::Unexplained, later(2));
-        assert_eq!(second.blame, expected, "{others}");
-    }
-}
-
 // === dropped permits ===
 
 const RISING: DestinationState = DestinationState::Flowing {

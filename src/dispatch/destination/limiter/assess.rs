@@ -179,14 +179,7 @@ impl SendLimiter {
             | Signal::Forbidden => {
                 let times = (sent_at, now);
                 let accuser = Accuser { lane, is_known };
-                let blame = self.evidence.failed(accuser, signal, times, self.state);
-                // The rejection of a refuted lane parks its entry. A gateway that rejects now and then parks nothing.
-                let is_rejection = signal == Signal::Unexplained && blame == Blame::Lane;
-                if is_rejection && self.results.others_fail(lane, now) {
-                    Blame::Unproven
-                } else {
-                    blame
-                }
+                self.evidence.failed(accuser, signal, times, self.state)
             }
         };
         (blame, None)

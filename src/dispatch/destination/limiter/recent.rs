@@ -18,10 +18,6 @@ const RESULT_AGE_MAX: Duration = Duration::from_mins(10);
 /// failure: in a partial outage, every lane fails now and then.
 const SUCCESS_PERCENT: usize = 90;
 
-/// The number of results that show something about other customers. With fewer results, one other failing customer would
-/// decide.
-const TELLING_RESULTS: usize = 3;
-
 /// The results of the last requests, starting with the oldest result.
 #[derive(Debug, Default)]
 pub(super) struct RecentResults(VecDeque<RecentResult>);
@@ -57,18 +53,6 @@ impl RecentResults {
 
     /// Returns whether most of the last requests of other lanes succeeded.
     pub(super) fn others_succeed(&self, lane: LaneId, now: Timestamp) -> bool {
-        let (count, successes) = self.others(lane, now);
-        successes * 100 >= count * SUCCESS_PERCENT
-    }
-
-    /// Returns whether too many of the last requests of other lanes failed. A few results show nothing.
-    pub(super) fn others_fail(&self, lane: LaneId, now: Timestamp) -> bool {
-        let (count, successes) = self.others(lane, now);
-        count >= TELLING_RESULTS && successes * 100 < count * SUCCESS_PERCENT
-    }
-
-    /// Counts the last results of other lanes, and the successes among them.
-    fn others(&self, lane: LaneId, now: Timestamp) -> (usize, usize) {
         let is_recent = |result: &&RecentResult| now < result.at.after(RESULT_AGE_MAX);
         let others = self.0.iter().filter(|result| result.lane != lane);
         let (mut count, mut successes) = (0, 0);
@@ -76,7 +60,7 @@ impl RecentResults {
             count += 1;
             successes += usize::from(result.is_success);
         }
-        (count, successes)
+        successes * 100 >= count * SUCCESS_PERCENT
     }
 }
 
@@ -92,16 +76,6 @@ mod tests {
             results.record(LaneId(*lane), *signal, NOW);
         }
         results
-    }
-
-    /// FAULTS N782: with two other customers, one of whom fails too, a proven rejection still parks its entry.
-    #[test]
-    fn a_few_results_do_not_show_that_other_requests_fail() {
-        let two = [(1, Signal::Applied), (2, Signal::Failed)];
-        assert!(!results(&two).others_fail(LaneId(7), NOW));
-        let three = [two[0], two[1], (3, Signal::Applied)];
-        assert!(results(&three).others_fail(LaneId(7), NOW));
-        assert!(!results(&three).others_fail(LaneId(2), NOW));
     }
 
     /// FAULTS N114: with 90 % successes of other lanes, a failure counts against the lane. With fewer successes, the
