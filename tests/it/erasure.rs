@@ -12,6 +12,12 @@ use crate::support::{Event, TestApp, email};
 /// The text in the values of the tests.
 pub(crate) const CANARY: &str = "canary-4711";
 
+/// Returns whether bytes contain a text. The search of the standard library is fast also in a test build, and the reserve of
+/// the store has 48 MiB.
+pub(crate) fn holds(bytes: &[u8], text: &str) -> bool {
+    String::from_utf8_lossy(bytes).contains(text)
+}
+
 /// Returns whether a file in a folder contains a text.
 ///
 /// The function looks twice: during a look, the bridge possibly moves the text from the log, which the function has not
@@ -20,12 +26,7 @@ pub(crate) fn contains(folder: &Path, text: &str) -> bool {
     let look = || {
         fs::read_dir(folder).unwrap().any(|file| {
             let path = file.unwrap().path();
-            path.is_file() && {
-                let bytes = fs::read(path).unwrap();
-                bytes
-                    .windows(text.len())
-                    .any(|part| part == text.as_bytes())
-            }
+            path.is_file() && holds(&fs::read(path).unwrap(), text)
         })
     };
     look() || look()

@@ -661,11 +661,11 @@ fn the_commands_for_sources_print_what_an_operator_needs() {
     let (code, table) = run(&["denied-requests"]);
     assert_eq!(code, Some(0));
     assert!(
-        table.starts_with("SOURCE  PROBLEM          REASON   COUNT  FIRST"),
+        table.starts_with("SOURCE  PROBLEM          REASON   LOCATION  COUNT  FIRST"),
         "{table}"
     );
     assert!(
-        table.contains("\nerp     unauthenticated  missing  1      20"),
+        table.contains("\nerp     unauthenticated  missing  -         1      20"),
         "{table}"
     );
     assert_eq!(run(&["denied-requests", "--source", "probe"]).1, "none\n");

@@ -51,7 +51,7 @@ fn count(path: &Path, table: &str) -> u64 {
 
 fn has_text(path: &Path, text: &str) -> bool {
     let file = std::fs::read(path).unwrap();
-    file.windows(text.len()).any(|part| part == text.as_bytes())
+    crate::erasure::holds(&file, text)
 }
 
 /// FAULTS N824, N825: after each step of the pass, and after a restart, every customer is found, new events enter the same
