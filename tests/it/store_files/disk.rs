@@ -59,7 +59,7 @@ fn size_file(files: &Files) -> PathBuf {
     files.store_file("disk-size")
 }
 
-/// Leaves so many bytes free on the disk of the store. The blocks of the files in the folder of the store count.
+/// Fills the disk of the store until this number of bytes is free. The blocks of the files in the folder of the store count.
 pub(crate) fn leave_free(files: &Files, free: u64) {
     let folder = std::fs::read_dir(files.store_file("data")).unwrap();
     let blocks: u64 = folder

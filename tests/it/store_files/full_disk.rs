@@ -104,7 +104,7 @@ impl Bridge {
         assert_eq!(answer.status, 200, "{}", answer.body);
     }
 
-    /// Waits until nothing waits, and expects that the first so many events were delivered.
+    /// Waits until no entry waits, and expects that the first events, up to this number, were delivered.
     fn wait_until_drained(&self, count: usize) {
         wait_for("every entry is delivered", || {
             let page = self.get("/metrics").body;
