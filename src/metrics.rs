@@ -40,7 +40,7 @@ pub use store::{StoreSizes, StoreSnapshot};
 pub use weakened::WeakenedMetrics;
 
 /// Label values that other modules define. The metrics page shows these label values with 0 before the first count.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct LabelSets {
     /// The states of the destination (Imprint). The first state is the state at the start of the process.
     pub destination_states: &'static [&'static str],

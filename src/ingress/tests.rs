@@ -310,20 +310,9 @@ fn mapping(domain: VersionDomain) -> Mapping {
 }
 
 fn counts() -> metrics::IngressMetrics {
-    let words = metrics::LabelSets {
-        destination_states: &[],
-        destination_modes: &[],
-        denials: &[],
-        end_states: &[],
-        ignore_reasons: &[],
-        store_conditions: &[],
-        weakenings: &[],
-    };
-    let log = metrics::LogCounters {
-        dropped: || 0,
-        left_out: || 0,
-    };
-    metrics::Metrics::new(words, log).unwrap().ingress
+    metrics::Metrics::new(metrics::LabelSets::default(), metrics::LogCounters::NONE)
+        .unwrap()
+        .ingress
 }
 
 fn event(id: &str) -> Value {

@@ -15,6 +15,14 @@ pub struct LogCounters {
     pub left_out: fn() -> u64,
 }
 
+impl LogCounters {
+    /// The counters of a process without a log.
+    pub const NONE: Self = Self {
+        dropped: || 0,
+        left_out: || 0,
+    };
+}
+
 pub(super) fn declare(declare: &Declare<'_>, counters: LogCounters) -> prometheus::Result<()> {
     declare.read_counter(
         "log_lines_dropped_total",

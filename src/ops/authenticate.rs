@@ -309,20 +309,7 @@ mod tests {
     }
 
     fn access(operators: Operators) -> Access {
-        let labels = LabelSets {
-            destination_states: &[],
-            destination_modes: &[],
-            denials: &[],
-            end_states: &[],
-            ignore_reasons: &[],
-            store_conditions: &[],
-            weakenings: &[],
-        };
-        let log = LogCounters {
-            dropped: || 0,
-            left_out: || 0,
-        };
-        let metrics = Metrics::new(labels, log).unwrap();
+        let metrics = Metrics::new(LabelSets::default(), LogCounters::NONE).unwrap();
         Access::new(operators, metrics.admin, Clock::machine())
     }
 

@@ -226,20 +226,10 @@ fn metric_section(page: &mut String) {
     let text = "`GET /metrics` on the second listener prints these metrics. The values of each label come from a fixed set, or are the names of the configured sources.";
     heading(page, "Metrics", text);
     page.push_str("| metric | type | labels | meaning |\n|---|---|---|---|\n");
-    let labels = LabelSets {
-        destination_states: &[],
-        destination_modes: &[],
-        denials: &[],
-        end_states: &[],
-        ignore_reasons: &[],
-        store_conditions: &[],
-        weakenings: &[],
-    };
-    let log = LogCounters {
-        dropped: || 0,
-        left_out: || 0,
-    };
-    for row in Metrics::new(labels, log).unwrap().rows() {
+    for row in Metrics::new(LabelSets::default(), LogCounters::NONE)
+        .unwrap()
+        .rows()
+    {
         let labels: Vec<String> = row.labels.iter().map(|label| code(label)).collect();
         let (labels, meaning) = (labels.join(", "), cell(&row.help));
         writeln!(
