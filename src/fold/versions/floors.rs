@@ -58,18 +58,18 @@ impl LaneVersions {
     /// Returns what remains of the versions after the erasure of the customer: a version floor for each field, and the
     /// time until which requests in doubt can arrive. No value remains.
     ///
-    /// A field without a version of the source has no floor. Every value that is delivered while a request in doubt can
-    /// still arrive counts as overwritten, as after [`Self::with_anything_sent`].
+    /// Without a version of the source, the floor keeps its arrival: it keeps out the events that the bridge accepted
+    /// before the erased value, and no later event. Every value that is delivered while a request in doubt can still
+    /// arrive counts as overwritten, as after [`Self::with_anything_sent`].
     #[must_use]
     pub fn erased(self) -> Self {
-        let versions = self.delivered.0.iter();
-        let floors = versions.filter(|(_, version)| is_of_source(**version));
-        let floors = floors.map(|(field, version)| {
-            let floor = Version {
-                arrival: FLOOR_ARRIVAL,
-                ..*version
+        let versions = self.delivered.0.into_iter();
+        let floors = versions.map(|(field, version)| {
+            let arrival = match is_of_source(version) {
+                true => FLOOR_ARRIVAL,
+                false => version.arrival,
             };
-            (field.clone(), floor)
+            (field, Version { arrival, ..version })
         });
         let delivered = Versions(floors.collect());
         Self {
@@ -158,15 +158,31 @@ mod tests {
         assert_eq!(other.delivered.0.keys().collect::<Vec<_>>(), [&email]);
     }
 
-    /// FAULTS N643: without a version of the source, only the arrival orders values, so a floor would keep out every
-    /// later event.
+    /// FAULTS N643, N776: without a version of the source, only the arrival orders values. The floor keeps out an older
+    /// event, for example of a lane with an outdated id, and lets every later event pass.
     #[test]
-    fn a_field_without_a_source_version_has_no_floor() {
+    fn a_floor_without_a_source_version_keeps_out_only_older_events() {
         let mut lane = LaneVersions::default();
         lane.raise(version(0, 7), update("email").fields());
         lane.raise(version(i64::MIN, 8), update("phone").fields());
         assert_eq!(lane.unversioned(), 2);
-        assert!(lane.erased().is_empty());
+        let floors = lane.erased().erased();
+        assert!(!floors.has_applied(), "nothing is known about the customer");
+        for (value, arrival, field, is_sent) in [
+            (0, 6, "email", false),
+            (0, 8, "email", true),
+            (1, 6, "email", true),
+            (i64::MIN, 7, "phone", false),
+            (0, 7, "phone", true),
+        ] {
+            let update = update(field);
+            let candidate = Candidate {
+                version: version(value, arrival),
+                update: &update,
+            };
+            let fold = fold(&floors, &[candidate], MaxFold(10), NOW);
+            assert_eq!(!fold.is_empty(), is_sent, "{field} {value} {arrival}");
+        }
     }
 
     /// FAULTS N642: the values that wait for a reassertion are values of the customer.
