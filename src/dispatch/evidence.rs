@@ -201,6 +201,9 @@ impl Evidence {
         let Some(fault) = FaultKind::of(signal) else {
             return Blame::Unproven;
         };
+        if self.is_of_earlier_key(fault, sent_at) {
+            return Blame::Unproven;
+        }
         let is_older = self.refuted.get(&lane).is_some_and(|at| sent_at < *at);
         if fault == FaultKind::Unexplained && is_older {
             // Dispatch sent the request before the success that refuted the lane. Somebody has possibly repaired a
@@ -347,7 +350,8 @@ impl Evidence {
                 self.is_changed = true;
             }
             Testimony::Failed(signal) => {
-                self.confirmed = FaultKind::of(signal);
+                let fault = FaultKind::of(signal);
+                self.confirmed = fault.filter(|fault| !self.is_of_earlier_key(*fault, sent_at));
                 // The destination itself has failed, so nothing shows any more that only refuted lanes fail.
                 self.worked_at = None;
             }

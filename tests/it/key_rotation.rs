@@ -179,6 +179,40 @@ fn two_wrong_keys_stop_the_destination() {
     });
 }
 
+/// FAULTS N867: the bridge restarts during a rotation, while Imprint refuses the newer key.
+#[test]
+fn after_a_restart_the_older_key_serves_at_once() {
+    const SECONDS_MAX: u64 = 5;
+    for (known, count) in [(0, 1), (2, 1), (2, 3), (2, 40), (0, 40), (40, 40)] {
+        let mut rotation = Rotation::start(OLDER);
+        for customer in 0..known {
+            rotation.deliver(&format!("known{customer}"));
+        }
+        rotation.app.stop().unwrap();
+        rotation.app.restart();
+        let restarted = rotation.app.now();
+        let ids = (0..count).map(|number| match number < known {
+            true => (format!("next{number}"), format!("C-known{number}")),
+            false => (format!("new{number}"), format!("C-new{number}")),
+        });
+        let ids: Vec<_> = ids.collect();
+        let events: Vec<_> = ids
+            .iter()
+            .map(|(id, customer)| email(id, customer, 2))
+            .collect();
+        assert_eq!(rotation.app.post_batch(&events).status, 202);
+        for (id, _) in &ids {
+            wait_for(id, || {
+                rotation.app.advance(Duration::from_millis(100));
+                (rotation.app.receipt(id)["status"] == "delivered").then_some(())
+            });
+        }
+        let seconds = rotation.app.now().since(restarted).as_secs();
+        let case = format!("{count} events, {known} customers were applied before");
+        assert!(seconds <= SECONDS_MAX, "{case}: {seconds} s");
+    }
+}
+
 /// FAULTS N720: one customer gets one 401 with the older key.
 #[test]
 fn one_refusal_of_one_customer_does_not_end_the_use_of_the_older_key() {

@@ -202,6 +202,8 @@ fn permits(destination: &Arc<Destination>, now: Timestamp) -> usize {
 
 /// Brings the destination into a ramp with two places.
 fn recovered(destination: &Arc<Destination>) {
+    // A refusal shows something only about a key that was in use before its request.
+    destination.key_changed(KeyMark(1), Timestamp::from_millis(0));
     for (lane, signal, now) in [
         (98, Signal::Refused, SECOND_BEFORE),
         (99, Signal::Refused, NOW),

@@ -5,6 +5,9 @@
 //! of them stopped the destination, the other customers would wait for a probe again and again. For a short time after
 //! an applied update, therefore, only refusals of many customers that Imprint applied before show that the destination
 //! is the cause. Until the destination stops, the refusals are unproven: they park no entry and count as no attempt.
+//!
+//! A refusal concerns the API key of its request. During a rotation, many requests with the newer key can be in flight
+//! when the bridge returns to the older key. Their refusals show nothing about the older key.
 
 use std::time::Duration;
 
@@ -82,6 +85,19 @@ impl Evidence {
             .is_some_and(|at| self.proof.is_of_key(at) && now < at.after(APPLIED_COUNTS_FOR))
     }
 
+    /// Returns whether a refusal possibly concerns the API key before the present key. The bridge sent a request at the
+    /// time of the change with either key.
+    pub(super) fn is_of_earlier_key(&self, fault: FaultKind, sent_at: Timestamp) -> bool {
+        fault.concerns_key() && self.proof.key_since.is_some_and(|since| sent_at <= since)
+    }
+
+    /// Forgets the refusals of the API key before the present key.
+    pub(super) fn forget_refusals(&mut self) {
+        self.suspects
+            .retain(|_, suspect| !suspect.fault.concerns_key());
+        self.confirmed.take_if(|fault| fault.concerns_key());
+    }
+
     /// Adds the lane to the suspects. Returns the number of its answers in a row with this fault.
     pub(super) fn suspect(&mut self, accuser: Accuser, fault: FaultKind, now: Timestamp) -> u32 {
         let new = Suspect {
@@ -100,5 +116,15 @@ impl Evidence {
             self.suspects.pop_first();
         }
         times
+    }
+}
+
+impl FaultKind {
+    /// Returns whether the API key can be the cause of this fault.
+    const fn concerns_key(self) -> bool {
+        match self {
+            Self::Refused | Self::Forbidden => true,
+            Self::Failed | Self::Throttled | Self::Unexplained => false,
+        }
     }
 }

@@ -80,6 +80,7 @@ impl Evidence {
             proof: std::mem::replace(&mut self.proof, next.proof),
             witnesses: self.witnesses.replace(next.witnesses),
         });
+        self.forget_refusals();
         (self.is_changed, self.wakes_lanes) = (true, true);
     }
 

@@ -766,3 +766,26 @@ fn the_evidence_of_a_key_counts_again_after_a_trial_of_another_key() {
     let run = evidence.proof.run.unwrap();
     assert_eq!(run.to, at(20), "the request had the newer key");
 }
+
+/// FAULTS N867: many requests with the newer key of a rotation are in flight when the bridge returns to the older key.
+#[test]
+fn the_refusals_of_another_key_show_nothing_about_the_present_key() {
+    for signal in [Signal::Refused, Signal::Forbidden] {
+        let mut evidence = Evidence::default();
+        evidence.begin(KeyMark(2), None, None, NOW);
+        assert_eq!(failed(&mut evidence, 1, signal, 10), Blame::Unproven);
+        evidence.key_changed(KeyMark(1), at(20));
+        let mut refused = |lane, times| {
+            let accuser = Accuser {
+                lane: LaneId(lane),
+                is_known: true,
+            };
+            evidence.failed(accuser, signal, times, DestinationState::FIRST)
+        };
+        for lane in 1..=40 {
+            assert_eq!(refused(lane, (at(20), at(30))), Blame::Unproven);
+        }
+        assert_eq!(refused(1, (at(40), at(50))), Blame::Unproven);
+        assert_eq!(refused(2, (at(60), at(70))), Blame::Destination);
+    }
+}
