@@ -33,6 +33,8 @@ pub(super) struct SharedState {
     pub(super) groups: WorkCounter,
     /// Counts the checks of the store's files.
     pub(super) looks: WorkCounter,
+    /// True when the writer thread begins to close the store. SQLite then removes the log.
+    is_closing: AtomicBool,
     is_stalled: AtomicBool,
     is_file_gone: AtomicBool,
     condition: watch::Sender<StoreCondition>,
@@ -79,6 +81,15 @@ impl SharedState {
         let published = self.stored_bytes.read();
         let published = published.unwrap_or_else(PoisonError::into_inner);
         published.get(source).copied().unwrap_or_default()
+    }
+
+    /// Records that the writer thread closes the store from now on.
+    pub(super) fn close(&self) {
+        self.is_closing.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.is_closing.load(Ordering::SeqCst)
     }
 
     /// Records whether the disk hangs. If the condition of the store changes, returns the new condition.

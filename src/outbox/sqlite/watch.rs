@@ -58,6 +58,10 @@ fn look(files: &StoreFiles, shared: &SharedState, stop: &Receiver<()>) {
         let displaced = files.displaced();
         shared.figures.sizes(files.sizes());
         shared.looks.finish();
+        // Read after the check of the files: a closed store has no log.
+        if shared.is_closing() {
+            return;
+        }
         report_file(shared, displaced);
     }
 }

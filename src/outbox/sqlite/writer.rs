@@ -100,6 +100,7 @@ impl<'a> Writer<'a> {
         // Count the close as a group: otherwise the thread that checks the files would take the writes of the close for
         // the writes of another program.
         self.shared.groups.start();
+        self.shared.close();
         if let Err(error) = served {
             tracing::error!(
                 error = %error,
