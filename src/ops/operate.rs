@@ -185,6 +185,12 @@ pub enum Error {
     CopyExists,
     #[error("another backup is in progress: repeat the command when it has ended")]
     BackupRunning,
+    #[error(
+        "the disk has no space for a copy, and the store continues: a copy needs {} MiB of free space for a moment, and the disk has {} MiB. Free space, or enlarge the disk",
+        needed.div_ceil(1024 * 1024),
+        free / (1024 * 1024)
+    )]
+    NoCopySpace { needed: u64, free: u64 },
     #[error(transparent)]
     Store(#[from] outbox::Error),
 }

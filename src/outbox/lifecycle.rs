@@ -24,6 +24,13 @@ pub enum CopyRefusal {
     Exists,
     /// A different copy is in progress.
     Running,
+    /// The disk has too little space for the copy.
+    NoSpace {
+        /// The free space in bytes that the copy needs.
+        needed: u64,
+        /// The free space of the disk in bytes.
+        free: u64,
+    },
 }
 
 /// The outbox port of the process that owns the storage engine. The code that starts and stops the process holds this

@@ -229,6 +229,11 @@ pub static ADMIN_PROBLEMS: &[MessageExplanation] = &[
         "Run the command again when the other backup has ended.",
     ),
     row(
+        &["no_copy_space"],
+        "The disk of the store has no space for a copy of the store. The bridge continues.",
+        "Free space on the disk, or enlarge the disk. The answer says how much space a copy needs.",
+    ),
+    row(
         &["busy"],
         "Too many requests of operators are in progress, or the queue of the store is full.",
         "Send the request again after some seconds.",

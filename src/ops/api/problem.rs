@@ -74,6 +74,9 @@ impl AdminProblem {
             Self::Failed(Error::SourcesChanging) => (409, "sources_changing", "Sources changing"),
             Self::Failed(Error::CopyExists) => (409, "copy_exists", "Copy exists"),
             Self::Failed(Error::BackupRunning) => (409, "backup_running", "Backup in progress"),
+            Self::Failed(Error::NoCopySpace { .. }) => {
+                (507, "no_copy_space", "No space for a copy")
+            }
             Self::Failed(Error::SourcesHang) => (503, "sources_unreadable", "Sources unreadable"),
             Self::Failed(Error::Stopping) => (503, "stopping", "Service stopping"),
             Self::Malformed(_)
@@ -166,6 +169,11 @@ mod tests {
             (Error::SourcesChanging.into(), 409, "sources_changing"),
             (Error::CopyExists.into(), 409, "copy_exists"),
             (Error::BackupRunning.into(), 409, "backup_running"),
+            (
+                Error::NoCopySpace { needed: 2, free: 1 }.into(),
+                507,
+                "no_copy_space",
+            ),
             (Error::SourcesHang.into(), 503, "sources_unreadable"),
             (Error::Stopping.into(), 503, "stopping"),
             (Error::EventErased.into(), 400, "malformed"),

@@ -38,8 +38,8 @@ impl Operations {
     /// Copies the store into a new file in the folder of the store, and returns the path of the copy.
     ///
     /// # Errors
-    /// Returns an error if the operator lacks the role, if the store fails, if a file with this name exists, or if
-    /// another backup is in progress.
+    /// Returns an error if the operator lacks the role, if the store fails, if a file with this name exists, if
+    /// another backup is in progress, or if the disk has too little space for a copy.
     pub async fn backup(&self, operator: &Operator, name: BackupName) -> Result<PathBuf, Error> {
         operator.require(Role::Operator)?;
         let BackupName(name) = name;
@@ -49,6 +49,7 @@ impl Operations {
             Ok(copy) => Ok(copy),
             Err(CopyRefusal::Exists) => Err(Error::CopyExists),
             Err(CopyRefusal::Running) => Err(Error::BackupRunning),
+            Err(CopyRefusal::NoSpace { needed, free }) => Err(Error::NoCopySpace { needed, free }),
         }
     }
 }

@@ -51,10 +51,12 @@ impl Writer<'_> {
             send(job.reply, Ok(Err(CopyRefusal::Running)));
             return;
         }
-        let needed = self.disk.database_bytes().saturating_mul(COPIES);
-        let has_space = |free: u64| free >= needed.saturating_add(INTAKE_BYTES);
-        if self.disk.free().is_some_and(|free| !has_space(free)) {
-            send(job.reply, Err(Error::Full));
+        let copies = self.disk.database_bytes().saturating_mul(COPIES);
+        let needed = copies.saturating_add(INTAKE_BYTES);
+        if let Some(free) = self.disk.free()
+            && free < needed
+        {
+            send(job.reply, Ok(Err(CopyRefusal::NoSpace { needed, free })));
             return;
         }
         match create_private(&job.to) {
