@@ -74,7 +74,7 @@ pub use customer_erasure::{
 };
 pub use entry_filter::{EntryFilter, EntryOrder};
 pub use erasure_journal::JournalError;
-pub use file_name::is_reserved_name;
+pub use file_name::{NAME_BYTES_MAX, is_reserved_name};
 pub use inbox::{
     Appended, AppendedEntry, CLEARING_OMITTED, ConflictingEvent, Digest, Disposition, IgnoredEvent,
     Inbox, InvalidReason, Lookup, NewEntry, Priority, Receipt,
@@ -96,8 +96,8 @@ pub use record_counts::{KeyLine, KeyReport, RecordCounts, RecordCursor, RecordRe
 pub use reserve::Reserve;
 pub use sealing_status::{KeyUse, SealingStatus};
 pub use sqlite::{
-    KeptEvent, OpenError, RebindConsent, RebindReport, SqliteOutbox, VerifyReport, count_keys,
-    newest_events, rebind, restore, verify,
+    KeptEvent, OpenCause, OpenError, RebindConsent, RebindReport, SqliteOutbox, VerifyReport,
+    count_keys, newest_events, rebind, restore, verify,
 };
 pub use state::{IgnoreReason, ParkReason, State};
 pub use store_figures::StoreFigures;

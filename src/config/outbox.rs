@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::reader::{Raw, Reader};
 use super::{Profile, sealing_keys, secret, secret_path};
-use crate::outbox::is_reserved_name;
+use crate::outbox::{NAME_BYTES_MAX, is_reserved_name};
 
 /// The minimum of a retention setting. A sender that repeats an event within this time must get the answer `duplicate`.
 const RETAIN_MIN: Duration = Duration::from_mins(1);
@@ -13,6 +13,9 @@ const RETAIN_MIN: Duration = Duration::from_mins(1);
 const RETAIN_MAX: Duration = Duration::from_hours(24 * 3660);
 /// The maximum of `outbox.intake_max`. A million events of 1 KiB take about 1 GiB of memory.
 const INTAKE_MAX: u64 = 1_000_000;
+
+/// The maximum length of the path of the store. The system allows 4,095 bytes, also for the files beside the store.
+const PATH_BYTES_MAX: usize = 3840;
 
 /// The settings of the store. The file `config/default.toml` describes each setting.
 #[derive(Clone, Debug)]
@@ -112,6 +115,10 @@ fn misread(path: &str) -> Option<&'static str> {
     } else if is_reserved_name(path) || name.is_some_and(is_reserved_name) {
         Some(
             "must name another file: SQLite or the bridge gives this name or this ending a special meaning",
+        )
+    } else if name.is_some_and(|name| name.len() > NAME_BYTES_MAX) || path.len() > PATH_BYTES_MAX {
+        Some(
+            "must be shorter: the name of the file can have at most 225 bytes, because the files beside the store have longer names, and the whole path at most 3,840 bytes",
         )
     } else {
         None

@@ -21,6 +21,10 @@ const SUPER_JOURNAL: &str = "-mj";
 /// When a restore replaces a store, the old store file gets a new name: its old name, this text and a number.
 const REPLACED: &str = ".replaced.";
 
+/// The maximum length of the name of a store, in bytes. The names of the files beside the store are longer, such as
+/// `outbox.db.replaced.2-journal`, and a file system allows at most 255 bytes.
+pub const NAME_BYTES_MAX: usize = 225;
+
 /// Returns whether SQLite or the bridge gives the file name a special meaning.
 pub fn is_reserved_name(name: &str) -> bool {
     let name = name.to_ascii_lowercase();

@@ -90,7 +90,7 @@ mod writer;
 
 pub use backup::{VerifyReport, count_keys, restore, verify};
 pub use kept::{KeptEvent, newest_events};
-pub use open_error::OpenError;
+pub use open_error::{OpenCause, OpenError};
 pub use rebind::{RebindConsent, RebindReport, rebind};
 
 /// An outbox in one SQLite file.

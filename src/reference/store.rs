@@ -28,6 +28,13 @@ pub static STORE: &[MessageExplanation] = &[
     ),
     row(
         &[
+            "must be shorter: the name of the file can have at most 225 bytes, because the files beside the store have longer names, and the whole path at most 3,840 bytes",
+        ],
+        "The file system would refuse the names of the files beside the store.",
+        "Give the store a shorter name or path.",
+    ),
+    row(
+        &[
             "the directory … cannot be read: …",
             "the directory … has more than … files",
             "the directory … has no key file",

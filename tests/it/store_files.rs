@@ -18,6 +18,7 @@ use crate::http::{self, Answer};
 use crate::process::{self, Process};
 use crate::support::{Event, FakeImprint, Files, KEY, metric, post, receipt, wait_for};
 
+mod causes;
 mod disk;
 mod full_disk;
 mod upgrade;

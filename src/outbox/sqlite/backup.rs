@@ -15,7 +15,7 @@ use super::files::with_ending;
 use super::lock;
 use super::log_mark;
 use super::open::check_identity;
-use super::open_error::OpenError;
+use super::open_error::{OpenError, expect_store, explain};
 use super::records;
 use super::sealing_keys::unlock_for_reading;
 use super::store_connection::StoreConnection;
@@ -146,9 +146,14 @@ pub fn count_keys(path: &Path, keys: &Arc<KeyRing>) -> Result<KeyReport, OpenErr
 
 /// Locks and opens a store that no process has open.
 pub(super) fn open_closed(path: &Path) -> Result<(lock::StoreLock, Connection), OpenError> {
+    open_existing(path).map_err(|error| explain(error, path))
+}
+
+fn open_existing(path: &Path) -> Result<(lock::StoreLock, Connection), OpenError> {
     // SQLite needs an absolute path without links: names such as `:memory:` have a special meaning for SQLite, and the
     // log lies beside the file that a link names.
     let path = &path.canonicalize().map_err(OpenError::file(path))?;
+    expect_store(path)?;
     let lock = lock::acquire(path)?;
     log_mark::check(path, &lock)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -236,7 +241,9 @@ pub fn restore(
     let draft = beside(path, "new");
     let replaced = prepare(copy, &draft).and_then(|()| replace(path, &draft, &mut lock));
     // A draft that stays would take the space that the bridge needs to start.
-    replaced.inspect_err(|_error| drop(remove_draft(&draft)))
+    replaced
+        .inspect_err(|_error| drop(remove_draft(&draft)))
+        .map_err(|error| explain(error, path))
 }
 
 /// Puts the draft in the place of the store. Returns the new name of the previous store.

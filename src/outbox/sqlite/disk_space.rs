@@ -84,11 +84,17 @@ impl DiskSpace {
     /// Returns whether the operating system refuses to write more bytes because of a full disk, a quota or a file size
     /// limit.
     fn refuses_more_bytes(&self) -> bool {
+        self.write_error()
+            .is_some_and(|error| lacks_space(&error) || error.kind() == ErrorKind::FileTooLarge)
+    }
+
+    /// Returns the error with which the operating system refuses a write beside the store.
+    pub(super) fn write_error(&self) -> Option<io::Error> {
         // An earlier process has possibly left its probe file.
         let _absent = fs::remove_file(&self.probe);
         let probed = self.probe(length(&self.database).max(length(&self.log)));
         let _absent = fs::remove_file(&self.probe);
-        probed.is_err_and(|error| lacks_space(&error) || error.kind() == ErrorKind::FileTooLarge)
+        probed.err()
     }
 
     /// Writes a new probe file at this offset. A file size limit applies to each file, so the offset is the length of

@@ -12,6 +12,7 @@ use rustix::fs::OFlags;
 use super::OpenError;
 use super::disk_space::DiskSpace;
 use super::draft::{FILE_MODE, beside, sync_folder};
+use super::open_error::explain;
 
 /// The maximum number of bytes that a process reads from a lock file. A valid lock file is shorter.
 const LOCK_BYTES_MAX: u64 = 4096;
@@ -31,6 +32,10 @@ pub(super) struct StoreLock {
 
 /// Locks the lock file beside the store, and writes the id of this process into the lock file.
 pub(super) fn acquire(store: &Path) -> Result<StoreLock, OpenError> {
+    lock(store).map_err(|error| explain(error, store))
+}
+
+fn lock(store: &Path) -> Result<StoreLock, OpenError> {
     let path = beside(store, "lock");
     let failed = |source| OpenError::Lock {
         path: path.clone(),

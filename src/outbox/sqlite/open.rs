@@ -17,7 +17,7 @@ use super::erase;
 use super::files::{StoreFiles, with_ending};
 use super::lock::StoreLock;
 use super::log_mark;
-use super::open_error::OpenError;
+use super::open_error::{self, OpenError};
 use super::sealing_keys::{self, DigestKey};
 use super::store_connection::StoreConnection;
 use super::tombstones;
@@ -98,7 +98,8 @@ pub(super) fn connection(
         }
         connected => connected,
     };
-    let (opened, files) = connected.map_err(|error| lock.disk().explain(error))?;
+    let explained = |error| open_error::explain(lock.disk().explain(error), configured);
+    let (opened, files) = connected.map_err(explained)?;
     lock.disk().keep_reserve(&opened.store);
     Ok((opened, files))
 }
@@ -158,7 +159,9 @@ fn without_remains(connection: Connection, path: &Path) -> Result<Connection, Op
 fn find_or_create(path: &Path, ring: &Arc<KeyRing>) -> Result<PathBuf, OpenError> {
     let file = OpenError::file(path);
     if path.try_exists().map_err(&file)? {
-        if path.metadata().map_err(&file)?.len() == 0 {
+        let found = path.metadata().map_err(&file)?;
+        open_error::expect_file(path, &found)?;
+        if found.len() == 0 {
             return Err(OpenError::Empty(path.to_owned()));
         }
     } else {

@@ -6,11 +6,18 @@ use std::path::{Path, PathBuf};
 use crate::outbox::reserve::RESERVE_BYTES;
 use crate::sealing::KeyId;
 
+mod cause;
+
+pub use self::cause::OpenCause;
+pub(super) use self::cause::{expect_file, expect_store, explain};
+
 /// The reason why a store cannot be opened, copied or restored.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process has locked the store.
-    #[error("the store {path} is locked by {holder}; only one process at a time can use the store")]
+    #[error(
+        "the store {path} is locked by {holder}; only one process at a time can use the store, so stop the other process first"
+    )]
     Locked {
         /// The path of the store.
         path: PathBuf,
@@ -98,6 +105,14 @@ pub enum OpenError {
         /// The path of the store.
         path: PathBuf,
         /// The error that shows the full disk.
+        source: Box<Self>,
+    },
+    /// The files of the store cannot be used, for a known cause.
+    #[error("{cause}")]
+    Unusable {
+        /// The cause, and its remedy.
+        cause: OpenCause,
+        /// The error that has this cause.
         source: Box<Self>,
     },
     /// A restore got the store itself as the copy.

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 
 use super::counts::count;
 use super::open::{self, check_identity};
-use super::open_error::OpenError;
+use super::open_error::{OpenError, expect_store, explain};
 use super::signed_event::SignedEvent;
 use super::store_connection::StoreConnection;
 use super::{audit, ledger, lock, log_mark, meta, sealing_keys};
@@ -59,7 +59,16 @@ pub fn rebind(
     consent: &RebindConsent,
     keys: Arc<KeyRing>,
 ) -> Result<RebindReport, OpenError> {
+    rebind_existing(path, consent, keys).map_err(|error| explain(error, path))
+}
+
+fn rebind_existing(
+    path: &Path,
+    consent: &RebindConsent,
+    keys: Arc<KeyRing>,
+) -> Result<RebindReport, OpenError> {
     let path = &path.canonicalize().map_err(OpenError::file(path))?;
+    expect_store(path)?;
     let lock = lock::acquire(path)?;
     log_mark::check(path, &lock)?;
     let mut connection = Connection::open(path).map_err(OpenError::sqlite("opening it"))?;

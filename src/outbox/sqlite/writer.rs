@@ -104,7 +104,8 @@ impl<'a> Writer<'a> {
         if let Err(error) = served {
             tracing::error!(
                 error = %error,
-                "the store failed, so the process stops; the data on disk stays as it is"
+                disk = self.disk.write_error().map(|error| error.to_string()),
+                "the store failed, so the process stops; the data on disk stays as it is, and no accepted event is lost. Look at the log of the kernel and check the disk before the next start"
             );
             failed.send_replace(true);
             return;

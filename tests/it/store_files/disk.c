@@ -7,12 +7,15 @@
  * DISK_HANG      every look at a file by its path hangs
  * DISK_SLOW      every write to a file other than the store and its log takes four milliseconds
  * DISK_NO_LINKS  a file gets no second name: EPERM
+ * DISK_READ_ONLY no file can be opened to write: EROFS
+ * DISK_LATE      the removal of a log returns after a second
  */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -120,4 +123,42 @@ int linkat(int from_folder, const char *from, int to_folder, const char *to, int
         return -1;
     }
     return REAL(linkat)(from_folder, from, to_folder, to, flags);
+}
+
+static int is_refused_to_write(const char *path, int flags) {
+    return (flags & (O_WRONLY | O_RDWR | O_CREAT)) && is_inside(path) && has_fault("DISK_READ_ONLY");
+}
+
+int open64(const char *path, int flags, ...) {
+    va_list more;
+    va_start(more, flags);
+    int mode = va_arg(more, int);
+    va_end(more);
+    if (is_refused_to_write(path, flags)) {
+        errno = EROFS;
+        return -1;
+    }
+    return REAL(open64)(path, flags, mode);
+}
+
+int open(const char *path, int flags, ...) {
+    va_list more;
+    va_start(more, flags);
+    int mode = va_arg(more, int);
+    va_end(more);
+    if (is_refused_to_write(path, flags)) {
+        errno = EROFS;
+        return -1;
+    }
+    return REAL(open)(path, flags, mode);
+}
+
+int unlink(const char *path) {
+    int result = REAL(unlink)(path);
+    int before = errno;
+    const char *name = strrchr(path, '/');
+    if (is_inside(path) && name && strcmp(name, "/outbox.db-wal") == 0 && has_fault("DISK_LATE"))
+        usleep(1200000);
+    errno = before;
+    return result;
 }

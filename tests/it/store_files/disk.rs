@@ -31,14 +31,18 @@ pub(crate) enum DiskFault {
     Hang,
     Slow,
     NoLinks,
+    ReadOnly,
+    Late,
 }
 
 impl DiskFault {
-    const ALL: [(Self, &str); 4] = [
+    const ALL: [(Self, &str); 6] = [
         (Self::Quota, "DISK_QUOTA"),
         (Self::Hang, "DISK_HANG"),
         (Self::Slow, "DISK_SLOW"),
         (Self::NoLinks, "DISK_NO_LINKS"),
+        (Self::ReadOnly, "DISK_READ_ONLY"),
+        (Self::Late, "DISK_LATE"),
     ];
 
     fn file(self, files: &Files) -> PathBuf {

@@ -128,7 +128,7 @@ impl Bridge {
         !lacks_reserve
     }
 
-    fn wait_for_reserve(&self) {
+    pub(super) fn wait_for_reserve(&self) {
         wait_for("the reserve exists", || {
             let exists = self.path("data/outbox.db.reserve").exists();
             (exists && !weakenings(self.ops).contains(&"disk_reserve".to_owned())).then_some(())
