@@ -76,7 +76,7 @@ mod sources_watch;
 mod store;
 mod weakening;
 
-pub use self::confine::confine;
+pub use self::confine::{confine, confine_to};
 pub(crate) use self::held_secret::SecretFileError;
 pub use self::reread::Rereads;
 pub(crate) use self::secrets::secret_file_errors;

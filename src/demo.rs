@@ -20,7 +20,7 @@ use self::progress::DemoProgress;
 use self::summary::DemoSummary;
 use self::verify::{compare_customers, count_final_states};
 use self::workload::{GeneratedEvent, Workload};
-use crate::app::{App, block_on};
+use crate::app::{App, block_on, confine_to};
 use crate::dispatch::pace::{Pace, Rate};
 use crate::http::client::HttpClient;
 use crate::ops::Figures;
@@ -77,8 +77,11 @@ pub(crate) struct DemoSettings {
 
 /// Runs the demo. The exit code is 0 only if the demo reports no error.
 pub(crate) fn run(options: &DemoSettings) -> anyhow::Result<ExitCode> {
+    let folder = environment::folder()?;
+    // Only the threads that the process starts later are confined, and the log has a thread.
+    confine_to(folder.path());
     let _log = telemetry::start(LogFormat::Text, LOG)?;
-    let environment = DemoEnvironment::start(options.seed)?;
+    let environment = DemoEnvironment::start(folder, options.seed)?;
     let result = block_on(run_in(options, &environment));
     let stopped = environment.stop();
     let code = result?;

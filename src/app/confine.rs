@@ -1,4 +1,6 @@
-//! Confines the process of `serve`: the running bridge can open only the files that it needs.
+//! Confines the processes of `serve` and `demo`: the running bridge can open only the files that it needs.
+
+use std::path::Path;
 
 use crate::config::sources::SourceSettings;
 use crate::config::{Config, ConfinementMode};
@@ -17,5 +19,14 @@ pub fn confine(config: &Config, sources: &[SourceSettings]) {
     allowed.write_beside(&config.outbox.path);
     let journal = config.outbox.erasure_journal.iter();
     journal.for_each(|journal| allowed.write_beside(journal));
+    confinement::confine(allowed);
+}
+
+/// Confines the process to the files in one temporary folder, which it can also remove at its end. The caller must not
+/// have started a thread.
+pub fn confine_to(folder: &Path) {
+    let mut allowed = AllowedFiles::of_system();
+    allowed.write_beside(&folder.join("outbox.db"));
+    allowed.remove(folder);
     confinement::confine(allowed);
 }

@@ -22,6 +22,9 @@ const WRITE: BitFlags<AccessFs> = landlock::make_bitflags!(AccessFs::{
     ReadFile | ReadDir | WriteFile | Truncate | MakeReg | MakeDir | RemoveFile | RemoveDir | Refer
 });
 
+/// The rights in the folder with a temporary folder.
+const REMOVE: BitFlags<AccessFs> = landlock::make_bitflags!(AccessFs::{RemoveDir});
+
 /// The files and folders of the operating system that the running process reads: the files of the resolver of host
 /// names and its libraries, the limits of the control group, the figures of the process, and the random source of
 /// SQLite.
@@ -61,6 +64,8 @@ const LINKS_MAX: usize = 1_000;
 pub struct AllowedFiles {
     readable: Vec<PathBuf>,
     writable: Vec<PathBuf>,
+    /// The folders from which the process can remove empty folders.
+    emptied: Vec<PathBuf>,
 }
 
 impl AllowedFiles {
@@ -109,6 +114,13 @@ impl AllowedFiles {
     pub fn write_beside(&mut self, file: &Path) {
         for path in spellings(file) {
             self.writable.extend(path.parent().map(Path::to_owned));
+        }
+    }
+
+    /// Allows the process to remove an empty folder. Landlock gives this right for all empty folders beside it, too.
+    pub fn remove(&mut self, folder: &Path) {
+        for path in spellings(folder) {
+            self.emptied.extend(path.parent().map(Path::to_owned));
         }
     }
 
@@ -175,6 +187,7 @@ fn try_restrict(files: &AllowedFiles) -> Result<RestrictionStatus, RulesetError>
         .create()?
         .add_rules(path_beneath_rules(&files.readable, READ))?
         .add_rules(path_beneath_rules(&files.writable, WRITE))?
+        .add_rules(path_beneath_rules(&files.emptied, REMOVE))?
         .restrict_self()
 }
 

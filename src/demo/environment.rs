@@ -45,12 +45,15 @@ pub(super) struct DemoEnvironment {
     operator_token: String,
 }
 
+/// Creates the temporary folder of a demo.
+pub(super) fn folder() -> anyhow::Result<TempDir> {
+    let mut builder = tempfile::Builder::new();
+    Ok(builder.prefix("imprint-bridge-demo-").tempdir()?)
+}
+
 impl DemoEnvironment {
-    /// Creates the temporary folder and starts the sandbox. The seed decides which calls get the sandbox's faults.
-    pub(super) fn start(seed: u64) -> anyhow::Result<Self> {
-        let folder = tempfile::Builder::new()
-            .prefix("imprint-bridge-demo-")
-            .tempdir()?;
+    /// Writes the secrets into the temporary folder, and starts the sandbox. The seed decides which calls get the sandbox's faults.
+    pub(super) fn start(folder: TempDir, seed: u64) -> anyhow::Result<Self> {
         let key = format!("demo_{}", random_hex::<KEY_BYTES>()?);
         write_secret(&folder.path().join("key"), &key)?;
         let operator_token = random_hex::<KEY_BYTES>()?;
@@ -194,7 +197,7 @@ mod tests {
     #[test]
     fn the_store_of_a_demo_is_sealed_with_a_new_key() {
         let key = || {
-            let environment = DemoEnvironment::start(1).unwrap();
+            let environment = DemoEnvironment::start(folder().unwrap(), 1).unwrap();
             let (config, _) = environment.bridge().unwrap();
             let keys = sealing_keys::read(config.outbox.keys_dir.as_deref()).unwrap();
             environment.stop().unwrap();
