@@ -57,6 +57,7 @@ mod key;
 mod linger;
 mod listener;
 mod listeners;
+mod memory_limit;
 mod one_look;
 mod operators;
 mod places;

@@ -15,7 +15,7 @@ const RESERVED: usize = 48;
 /// signals.
 const FOR_THREAD: usize = 4;
 /// The minimum number of connections that each listener must be able to accept.
-const CONNECTIONS_MIN: usize = 8;
+pub(super) const CONNECTIONS_MIN: usize = 8;
 
 /// The number of connections that the ops listener gets even if few descriptors are left, up to half of them. With fewer
 /// connections, a burst of hostile connections would push out every health check.

@@ -10,8 +10,10 @@ use actix_web::web;
 use rustix::process::setpriority_process;
 
 use super::descriptors;
+use super::descriptors::CONNECTIONS_MIN;
 use super::guarded::StreamLimits;
 use super::listener::Listener;
+use super::memory_limit;
 use super::places::Places;
 use crate::config::Config;
 use crate::console::Console;
@@ -47,7 +49,8 @@ pub(super) fn bind(
     let threads = ingress_workers(config) + config.dispatch.threads + OTHER_THREADS;
     let limits = descriptors::divide(descriptors::raise(), config, threads, OPS_CONNECTIONS_MAX)?;
     let places = |name, connections_max| Places::new(name, connections_max, clock.clone());
-    let ingress_places = places("ingress.listen", limits.ingress);
+    let connections = memory_limit::connections(limits.ingress).max(CONNECTIONS_MIN);
+    let ingress_places = places("ingress.listen", connections);
     let ops_places = places("ops.listen", limits.ops);
     Ok([
         bind_ingress(config, ingress, ingress_places)?,
