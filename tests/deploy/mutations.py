@@ -72,6 +72,10 @@ each(p.store_claim,
          accessModes=["ReadWriteOnce"]),
      a_volume_that_is_deleted=lambda d: d.one("StatefulSet")["spec"]["persistentVolumeClaimRetentionPolicy"].update(
          whenDeleted="Delete"))
+each(p.erasure_journal,
+     no_journal=lambda d: d.config["outbox"].pop("erasure_journal"),
+     a_journal_beside_the_store=lambda d: d.config["outbox"].update(erasure_journal="/var/lib/imprint-bridge/erasures"),
+     a_journal_of_two_pods=lambda d: d.one("PersistentVolumeClaim", "imprint-bridge-journal")["spec"].update(accessModes=["ReadWriteMany"]))
 each(p.grace,
      too_short=lambda d: d.pod.update(terminationGracePeriodSeconds=20),
      a_longer_drain=lambda d: d.config.update(shutdown={"drain": "25s"}),
@@ -128,7 +132,10 @@ each(p.no_sandbox,
 each(p.dockerfile,
      root_in_the_image=lambda d: setattr(d, "dockerfile", d.dockerfile.replace("USER 65532:65532", "USER 0:0")),
      another_signal=lambda d: setattr(d, "dockerfile", d.dockerfile.replace("STOPSIGNAL SIGTERM", "STOPSIGNAL SIGQUIT")),
-     a_base_of_a_host=lambda d: setattr(d, "dockerfile", d.dockerfile.replace("=rust:", "=host.example/rust:")))
+     a_tag_alone=lambda d: setattr(d, "dockerfile", d.dockerfile.replace("FROM ${BUILD_IMAGE}", "FROM rust:1.95-alpine")),
+     a_default_without_a_digest=lambda d: setattr(d, "dockerfile", d.dockerfile.replace(
+         "ARG BUILD_IMAGE\n", "ARG BUILD_IMAGE=rust:1.95-alpine\n")),
+     an_unchecked_image=lambda d: setattr(d, "dockerfile", d.dockerfile.replace("*@sha256:*) ;;", "*) ;;")))
 each(p.resources,
      no_memory_limit=lambda d: d.container["resources"]["limits"].pop("memory"))
 each(p.disruption,

@@ -154,6 +154,19 @@ def store_claim(d):
         yield "the volume is deleted with the StatefulSet"
 
 
+@rule("the erasure journal is on a volume of its own, which no restore of the store replaces")
+def erasure_journal(d):
+    journal = PurePosixPath(d.config["outbox"].get("erasure_journal", ""))
+    _, volume = d.mounts.get(str(journal.parent), ({}, {}))
+    name = volume.get("persistentVolumeClaim", {}).get("claimName")
+    if name is None:
+        yield f"no volume of its own is mounted for the erasure journal {journal}"
+        return
+    claim = d.one("PersistentVolumeClaim", name)
+    if claim["spec"]["accessModes"] != ["ReadWriteOncePod"]:
+        yield f"{name}: {claim['spec']['accessModes']}"
+
+
 @rule("the grace period covers lag, drain and a margin")
 def grace(d):
     shutdown = {**{"lag": "5s", "drain": "15s"}, **(d.defaults or {}).get("shutdown", {}), **d.config.get("shutdown", {})}
@@ -216,13 +229,13 @@ def service_account(d):
     yield from (title(m) for m in d.manifests if m["apiVersion"].startswith("rbac."))
 
 
-@rule("only the store is writable")
+@rule("only the store and the erasure journal are writable")
 def writable(d):
     writable = [path for path, (mount, _) in d.mounts.items() if not mount.get("readOnly")]
-    if writable != ["/var/lib/imprint-bridge"]:
+    if writable != ["/var/lib/imprint-bridge", "/var/lib/imprint-bridge-journal"]:
         yield f"writable: {writable}"
     for volume in d.pod.get("volumes", []):
-        if kinds := set(volume) - {"name", "configMap", "secret"}:
+        if kinds := set(volume) - {"name", "configMap", "secret", "persistentVolumeClaim"}:
             yield f"{volume['name']} is of kind {sorted(kinds)}"
 
 
@@ -298,8 +311,10 @@ def dockerfile(d):
         if f"\n{line}\n" not in last:
             yield f"the last stage has no line {line}"
     for name in re.findall(r"^(?:ARG \w+=|FROM )(\S+)", d.dockerfile, re.M):
-        if "/" in name or name.endswith(":latest"):
-            yield f"{name} names a registry or a tag that moves"
+        if name not in ("scratch", "${BUILD_IMAGE}") and "@sha256:" not in name:
+            yield f"{name} is no image with a digest"
+    if not re.search(r"^ARG BUILD_IMAGE$", d.dockerfile, re.M) or "*@sha256:*) ;;" not in d.dockerfile:
+        yield "the build accepts an image without a digest"
 
 
 @rule("the image contains no commands that simulate Imprint")
