@@ -70,7 +70,7 @@ pub use bounds::{
 };
 pub use customer::{mentions, named};
 pub use customer_erasure::{
-    CustomerErasure, ERASE_MAX, ErasedPart, ErasurePlace, ErasureProgress, ErasureStep, LaterEvents,
+    CustomerErasure, ERASE_MAX, ErasedPart, ErasureProgress, ErasureStep, LaterEvents, NamedEntries,
 };
 pub use entry_filter::{EntryFilter, EntryOrder};
 pub use erasure_journal::JournalError;

@@ -33,6 +33,14 @@ pub fn mentions(event: &Value, keys: &[LaneKey]) -> bool {
     }
 }
 
+/// Returns whether the CRM's id in an event is one of these customer ids.
+pub(super) fn names_partner(partner: &str, keys: &[LaneKey]) -> bool {
+    keys.iter().any(|key| match key {
+        LaneKey::Imprint(_) => false,
+        LaneKey::Partner(own) => own.as_str() == partner,
+    })
+}
+
 fn is_id(key: &LaneKey, text: &str) -> bool {
     match key {
         LaneKey::Imprint(imprint) => imprint.is_same(text),

@@ -3,11 +3,13 @@
 
 use std::fmt;
 
-use super::{EntryId, LaneKey};
+use super::{EntryId, LaneId, LaneKey};
 use crate::time::Timestamp;
 
 /// The maximum number of entries that one step of an erasure erases, and the maximum number of invalid events that it
 /// opens. All other writers of the store wait during a step.
+///
+/// A step also reads at most `SCAN_MAX` entries of all customers.
 pub const ERASE_MAX: usize = 500;
 
 /// One step of the erasure of a customer.
@@ -49,23 +51,15 @@ pub struct ErasureProgress {
     pub number: Option<u64>,
     /// The newest entry at the time of the order. The erasure concerns no newer entry.
     pub last: EntryId,
-    /// The place at which the next step continues.
-    pub next: ErasurePlace,
-}
-
-/// The place at which a step of an erasure continues.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ErasurePlace {
-    /// The entries in the lanes of the customer.
-    Lanes,
-    /// The entries after this number that are parked as invalid, and therefore belong to no lane.
-    Invalid(EntryId),
+    /// The entry up to which the erasure has looked for entries of the customer outside the lanes of the customer.
+    pub examined: EntryId,
 }
 
 /// The result of one step of an erasure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ErasureStep {
-    /// A request of the customer is possibly in flight. The step has changed nothing.
+    /// A request of the customer, or of another customer in whose lane an entry of this customer waits, is possibly in
+    /// flight. The step has changed nothing.
     InFlight,
     /// The step has erased these parts.
     Erased(ErasedPart),
@@ -78,10 +72,12 @@ pub struct ErasedPart {
     pub keys: Vec<LaneKey>,
     /// The number of erased entries: their payloads, their event ids and their details.
     pub entries: usize,
+    /// The lanes of other customers from which the step has erased entries.
+    pub lanes: Vec<LaneId>,
     /// The erased entries that had not ended. They are now discarded.
     pub discarded: Vec<EntryId>,
-    /// The number of invalid events that the bridge could not read, because the sealing key is missing or the event is
-    /// damaged.
+    /// The number of entries outside the lanes of the customer that the bridge could not read, because the sealing key is
+    /// missing or the entry is damaged. One of them can be an entry of the customer.
     pub unreadable: usize,
     /// The number of erased field versions without a version of the source. A resend of such a value under a new event id
     /// counts as newer.
@@ -98,4 +94,14 @@ impl fmt::Debug for ErasedPart {
             .field("progress", &self.progress)
             .finish_non_exhaustive()
     }
+}
+
+/// One page of the entries of a customer outside the lanes of the customer. See
+/// [`Ledger::named_entries`](super::Ledger::named_entries).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NamedEntries {
+    /// The entries, in the order of their numbers.
+    pub entries: Vec<EntryId>,
+    /// The entry after which the next page continues. `None` means that there is no next page.
+    pub next: Option<EntryId>,
 }

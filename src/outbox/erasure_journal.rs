@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use ring::hmac::{HMAC_SHA256, Key};
 use serde::{Deserialize, Serialize};
 
-use super::{CustomerErasure, EntryId, ErasurePlace, ErasureProgress, LaneKey, LaterEvents};
+use super::{CustomerErasure, EntryId, ErasureProgress, LaneKey, LaterEvents};
 use crate::imprint::{ImprintId, PartnerCustomerId};
 use crate::random;
 use crate::sealing::{KeyRing, RecordPlace, SALT_BYTES, SealingKey, Unopened};
@@ -231,7 +231,7 @@ fn erasure(number: u64, stored: &StoredErasure) -> CustomerErasure {
         progress: Some(ErasureProgress {
             number: Some(number),
             last: EntryId(stored.last),
-            next: ErasurePlace::Lanes,
+            examined: EntryId(0),
         }),
     }
 }

@@ -8,8 +8,8 @@ use std::ops::RangeInclusive;
 use super::customer::CustomerKeys;
 use super::{
     AuditHead, AuditKeys, AuditProtection, CustomerErasure, EntryFilter, EntryId, ErasureStep,
-    IdentityLink, IgnoredEvent, LaneId, LaneKey, Receipt, Settings, StoreFuture, VersionReset,
-    WaitingEntry, Withdrawal, Withdrawn,
+    IdentityLink, IgnoredEvent, LaneId, LaneKey, NamedEntries, Receipt, Settings, StoreFuture,
+    VersionReset, WaitingEntry, Withdrawal, Withdrawn,
 };
 use crate::event::{Identity, SourceName, Version};
 use crate::fold::LaneVersions;
@@ -61,10 +61,20 @@ pub trait Ledger: Settings {
     /// in doubt (sent without a clear answer) stay in doubt.
     fn reset_versions(&self, customer: LaneKey, event: AuditEvent)
     -> StoreFuture<'_, VersionReset>;
+    /// Returns the next entries of a customer that have not ended and are in no lane of these ids, starting after `after`:
+    /// the event names an id of the customer beside the Imprint id of another customer, or the event is invalid and mentions
+    /// an id. Returns at most `max` entries, and reads at most [`SCAN_MAX`] entries of all customers.
+    fn named_entries(
+        &self,
+        keys: Vec<LaneKey>,
+        after: EntryId,
+        max: usize,
+    ) -> StoreFuture<'_, NamedEntries>;
     /// Erases the next part of a customer's data. The caller repeats the call with the progress and the keys of the last
     /// part, until there is no further progress.
     ///
-    /// The store erases every payload, value, detail and event id of the customer. It keeps a keyed digest and a version
+    /// The store erases every payload, value, detail and event id of the customer: of the entries in the customer's lanes,
+    /// and of the entries that [`Self::named_entries`] finds. It keeps a keyed digest and a version
     /// floor of the customer, and for each event a keyed digest and the digest of the content: a resent event stays a
     /// duplicate, and an older event under a new id is not delivered. Entries that had not ended become discarded.
     fn erase_customer(&self, erasure: CustomerErasure) -> StoreFuture<'_, ErasureStep>;

@@ -17,9 +17,10 @@ use super::{
     Appended, AuditEvent, AuditHead, AuditKeys, AuditProtection, AuditRecord, Claim, ClaimBounds,
     CopyRefusal, CustomerErasure, Depth, Detail, EntryFilter, EntryId, EntryPage, EntrySelection,
     ErasureStep, Error, FieldOrigin, Inbox, Inspection, JournalError, LaneKey, Lanes, Ledger,
-    Lifecycle, LoadedEntries, LoadedLane, Lookup, NewEntry, Pick, Receipt, RecordCounts,
-    RecordCursor, Replay, Reserve, SealingStatus, Setting, Settings, Settled, Settlement, State,
-    StoreCondition, StoreFigures, StoreFuture, VersionReset, Withdrawal, Withdrawn,
+    Lifecycle, LoadedEntries, LoadedLane, Lookup, NamedEntries, NewEntry, Pick, Receipt,
+    RecordCounts, RecordCursor, Replay, Reserve, SealingStatus, Setting, Settings, Settled,
+    Settlement, State, StoreCondition, StoreFigures, StoreFuture, VersionReset, Withdrawal,
+    Withdrawn,
 };
 use crate::event::SourceName;
 use crate::imprint::CustomerRef;
@@ -195,6 +196,16 @@ impl Ledger for MemoryOutbox {
     ) -> StoreFuture<'_, VersionReset> {
         let reset = self.tables().reset_versions(&customer, event);
         Box::pin(ready(Ok(reset)))
+    }
+
+    fn named_entries(
+        &self,
+        keys: Vec<LaneKey>,
+        after: EntryId,
+        max: usize,
+    ) -> StoreFuture<'_, NamedEntries> {
+        let named = self.tables().named_entries(&keys, after, max);
+        Box::pin(ready(Ok(named)))
     }
 
     fn erase_customer(&self, erasure: CustomerErasure) -> StoreFuture<'_, ErasureStep> {

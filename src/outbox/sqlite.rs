@@ -26,8 +26,8 @@ use super::{
     Appended, AuditEvent, AuditHead, AuditKeys, AuditProtection, AuditRecord, Claim, ClaimBounds,
     CustomerErasure, Depth, Detail, EntryFilter, EntryId, EntryPage, EntrySelection, ErasureStep,
     Error, FieldOrigin, Inbox, Inspection, LaneKey, Lanes, Ledger, LoadedEntries, LoadedLane,
-    Lookup, NewEntry, Pick, Receipt, Replay, Reserve, SealingStatus, Settled, Settlement, State,
-    StoreCondition, StoreFuture, VersionReset, Withdrawal, Withdrawn,
+    Lookup, NamedEntries, NewEntry, Pick, Receipt, Replay, Reserve, SealingStatus, Settled,
+    Settlement, State, StoreCondition, StoreFuture, VersionReset, Withdrawal, Withdrawn,
 };
 use crate::event::SourceName;
 use crate::imprint::CustomerRef;
@@ -248,16 +248,7 @@ impl Inbox for SqliteOutbox {
     }
 
     fn wait_settled(&self, entry: EntryId) -> StoreFuture<'_, State> {
-        let Some(waiter) = self.shared.waiters.register(entry) else {
-            return Box::pin(ready(Err(Error::Busy)));
-        };
-        let state = self.read(move |connection, _| receipt::state(connection, entry));
-        Box::pin(async move {
-            match state.await? {
-                Some(state) if state.is_settled() => Ok(state),
-                Some(_) | None => waiter.settled().await.ok_or(Error::Closed),
-            }
-        })
+        self.state_when_settled(entry)
     }
 
     fn digest_key(&self) -> [u8; 32] {
@@ -357,6 +348,15 @@ impl Ledger for SqliteOutbox {
         self.audited(event, |event| {
             self.ask(|reply| WriterCommand::Act(reset::act(reply, customer, event)))
         })
+    }
+
+    fn named_entries(
+        &self,
+        keys: Vec<LaneKey>,
+        after: EntryId,
+        max: usize,
+    ) -> StoreFuture<'_, NamedEntries> {
+        self.read(move |store, _| customer_erasure::named_entries::find(store, &keys, (after, max)))
     }
 
     fn erase_customer(&self, erasure: CustomerErasure) -> StoreFuture<'_, ErasureStep> {

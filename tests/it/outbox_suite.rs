@@ -27,6 +27,7 @@ mod find;
 mod invalid;
 mod layout;
 mod model;
+mod named;
 mod sealed;
 mod sealed_ids;
 mod set_aside;

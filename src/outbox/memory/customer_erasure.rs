@@ -2,37 +2,50 @@
 
 use std::collections::BTreeSet;
 
-use super::tables::MemoryTables;
+use super::tables::{EntryRow, MemoryTables, spelling};
 use crate::event::Attribute;
 use crate::fold::LaneVersions;
 use crate::imprint::CustomerRef;
+use crate::outbox::customer::names_partner;
 use crate::outbox::{
-    CustomerErasure, Disposition, ENTRY_MAX, EntryId, ErasedPart, ErasureStep, LaneId, LaneKey,
-    LaterEvents, MaybeSent, Recognition, Setting, Standing, State, Trials, Unproven, mentions,
+    CustomerErasure, Disposition, EntryId, ErasedPart, ErasureStep, LaneId, LaneKey, LaterEvents,
+    MaybeSent, NamedEntries, Recognition, Setting, Standing, State, Trials, Unproven, mentions,
 };
 use crate::time::Timestamp;
-
-use super::tables::spelling;
 
 impl MemoryTables {
     pub(super) fn erase_customer(&mut self, erasure: &CustomerErasure) -> ErasureStep {
         let keys = self.all_keys(&erasure.keys);
-        let lanes: BTreeSet<LaneId> = keys.iter().filter_map(|key| self.find_lane(key)).collect();
-        if lanes.iter().any(|lane| self.in_flight.contains_key(lane)) {
+        let lanes = self.lanes_of(&keys);
+        let entries = self.entries_to_erase(&lanes, &keys);
+        let places = entries
+            .iter()
+            .filter_map(|entry| self.entries.get(entry)?.lane);
+        let touched: BTreeSet<LaneId> = places.collect();
+        let mut all = touched.union(&lanes);
+        if all.any(|lane| self.in_flight.contains_key(lane)) {
             return ErasureStep::InFlight;
         }
         self.write_down_claims();
-        let last = match erasure.later_events {
-            LaterEvents::Delivered => self.last,
-            LaterEvents::Ignored => EntryId(ENTRY_MAX),
-        };
         let mut floors = LaneVersions::default();
-        let mut part = ErasedPart::default();
-        for entry in self.entries_to_erase(&lanes, &keys, last) {
+        let mut part = ErasedPart {
+            lanes: touched.difference(&lanes).copied().collect(),
+            ..ErasedPart::default()
+        };
+        for entry in entries {
+            let left = self
+                .waiting_lane(entry)
+                .filter(|lane| !lanes.contains(lane));
             self.erase_entry(entry, erasure.at, (&mut floors, &mut part));
+            if let Some(left) = left {
+                self.leave(left, erasure.at);
+            }
         }
+        let has_imprint = keys.iter().any(|key| matches!(key, LaneKey::Imprint(_)));
         for key in &keys {
-            self.bury(key, erasure.later_events, &floors, &mut part);
+            let gets_floors = matches!(key, LaneKey::Imprint(_)) || !has_imprint;
+            let (later, floors) = (erasure.later_events, (&floors, gets_floors));
+            self.bury(key, later, floors, &mut part);
         }
         self.links.retain(|partner, link| {
             let imprint = link.imprint.clone().map(LaneKey::Imprint);
@@ -63,21 +76,58 @@ impl MemoryTables {
         known
     }
 
-    fn entries_to_erase(
-        &self,
-        lanes: &BTreeSet<LaneId>,
-        keys: &[LaneKey],
-        last: EntryId,
-    ) -> Vec<EntryId> {
-        let entries = self.entries.range(..=last);
-        let of_customer = entries.filter(|(_, row)| {
-            let is_mentioned = || {
-                let event = serde_json::from_slice(&row.event).ok();
-                row.invalid_epoch.is_some() && event.is_some_and(|event| mentions(&event, keys))
-            };
-            row.lane.is_some_and(|lane| lanes.contains(&lane)) || is_mentioned()
-        });
+    fn lanes_of(&self, keys: &[LaneKey]) -> BTreeSet<LaneId> {
+        keys.iter().filter_map(|key| self.find_lane(key)).collect()
+    }
+
+    fn entries_to_erase(&self, lanes: &BTreeSet<LaneId>, keys: &[LaneKey]) -> Vec<EntryId> {
+        let is_own = |row: &EntryRow| row.lane.is_some_and(|lane| lanes.contains(&lane));
+        let entries = self.entries.iter();
+        let of_customer =
+            entries.filter(|(entry, row)| is_own(row) || self.is_named(**entry, row, keys));
         of_customer.map(|(entry, _)| *entry).collect()
+    }
+
+    /// Returns whether an entry that has not ended names the CRM's id of a customer, or is invalid and mentions an id.
+    fn is_named(&self, entry: EntryId, row: &EntryRow, keys: &[LaneKey]) -> bool {
+        if row.invalid_epoch.is_some() {
+            let event = serde_json::from_slice(&row.event).ok();
+            return event.is_some_and(|event| mentions(&event, keys));
+        }
+        let lane = row.lane.and_then(|lane| self.lanes.get(&lane));
+        let unfinished = lane.and_then(|lane| {
+            let set_aside = || lane.set_aside.get(&(row.receipt.state, entry));
+            lane.waiting.get(&entry).or_else(set_aside)
+        });
+        let partner = unfinished.and_then(|unfinished| unfinished.customer.partner());
+        partner.is_some_and(|partner| names_partner(partner.as_str(), keys))
+    }
+
+    fn waiting_lane(&self, entry: EntryId) -> Option<LaneId> {
+        let row = self.entries.get(&entry)?;
+        row.lane.filter(|_| row.receipt.state == State::Waiting)
+    }
+
+    /// Returns the next entries of a customer outside the lanes of these keys.
+    pub(super) fn named_entries(
+        &self,
+        keys: &[LaneKey],
+        after: EntryId,
+        max: usize,
+    ) -> NamedEntries {
+        let linked = self.all_keys(keys);
+        let (own, left_out) = (self.lanes_of(&linked), self.lanes_of(keys));
+        let later = self.entries.iter().filter(|(entry, _)| **entry > after);
+        let mut named = later.filter(|(entry, row)| {
+            let is_own = row.lane.is_some_and(|lane| own.contains(&lane));
+            let is_left_out = row.lane.is_some_and(|lane| left_out.contains(&lane));
+            let is_unfinished = !row.receipt.state.is_final();
+            let is_named = || is_own && is_unfinished || self.is_named(**entry, row, &linked);
+            !is_left_out && is_named()
+        });
+        let entries: Vec<EntryId> = named.by_ref().take(max).map(|(entry, _)| *entry).collect();
+        let next = entries.last().copied().filter(|_| named.next().is_some());
+        NamedEntries { entries, next }
     }
 
     fn erase_entry(
@@ -114,11 +164,11 @@ impl MemoryTables {
         &mut self,
         key: &LaneKey,
         later: LaterEvents,
-        floors: &LaneVersions,
+        (floors, gets_floors): (&LaneVersions, bool),
         part: &mut ErasedPart,
     ) {
         let is_known = self.keys.contains_key(&spelling(key));
-        let needs_floors = matches!(key, LaneKey::Imprint(_)) && !floors.is_empty();
+        let needs_floors = gets_floors && !floors.is_empty();
         if !is_known && !needs_floors && later == LaterEvents::Delivered {
             return;
         }

@@ -91,7 +91,7 @@ impl MemoryTables {
     }
 
     /// Updates a lane after the withdrawal of waiting entries.
-    fn leave(&mut self, lane: LaneId, now: Timestamp) {
+    pub(super) fn leave(&mut self, lane: LaneId, now: Timestamp) {
         let Some(row) = self.lanes.get_mut(&lane) else {
             return;
         };

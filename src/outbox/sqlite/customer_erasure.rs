@@ -4,26 +4,26 @@ use std::collections::BTreeSet;
 
 use rusqlite::{OptionalExtension, params};
 
-use self::linked_keys::UNFINISHED;
+use self::named_entries::{EntrySearch, FoundEntries};
 use super::claimed_lanes::ClaimedLanes;
 use super::counts::Counts;
 use super::store_connection::StoreConnection;
 use super::writer::job::{ActJob, Wakes, WriterCommand};
 use super::{
     SqliteOutbox, columns, identity_link, journaled, lane, meta, payload, tombstones, versions,
+    withdraw,
 };
 use crate::event::SourceVersion;
 use crate::failpoint::{self, CrashPoint};
 use crate::fold::LaneVersions;
 use crate::outbox::{
-    CustomerErasure, ENTRY_MAX, ERASE_MAX, EntryId, ErasedPart, ErasurePlace, ErasureProgress,
-    ErasureStep, LaneId, LaneKey, LaterEvents, Setting, State, StoreFuture,
-    codec::{self, BlobKind},
-    mentions,
+    CustomerErasure, ENTRY_MAX, ERASE_MAX, EntryId, ErasedPart, ErasureProgress, ErasureStep,
+    LaneId, LaneKey, LaterEvents, Setting, State, StoreFuture, codec,
 };
 use crate::time::Timestamp;
 
 mod linked_keys;
+pub(super) mod named_entries;
 
 impl SqliteOutbox {
     /// Runs one step of an erasure on the writer thread, and answers the senders that wait for an erased entry.
@@ -46,7 +46,11 @@ impl SqliteOutbox {
 }
 
 /// Erases the next part of a customer's data. Changes nothing while a lane of the customer is claimed: the settlement of
-/// the lane would write values again, and the request of the lane may be in flight.
+/// the lane would write values again, and the request of the lane may be in flight. The same holds for an entry of the
+/// customer in the lane of another customer.
+///
+/// The lanes and the identity links come last, in the step that finds no further entry in another lane: a crash before this
+/// step leaves the links, so a repeated command finds the same ids, and no entry arrives between the two.
 pub(super) fn step(
     store: &StoreConnection,
     counts: &mut Counts,
@@ -58,6 +62,19 @@ pub(super) fn step(
     if lanes.iter().any(|lane| is_claimed(*lane)) {
         return Ok(ErasureStep::InFlight);
     }
+    let search = EntrySearch {
+        keys: &keys,
+        own: &[],
+        left_out: &lanes,
+        after: examined(erasure, &keys),
+        last: erasure
+            .progress
+            .map_or(EntryId(ENTRY_MAX), |progress| progress.last),
+        max: ERASE_MAX,
+    };
+    let Some(found) = search.next(store)?.before_claimed(&is_claimed) else {
+        return Ok(ErasureStep::InFlight);
+    };
     let progress = match erasure.progress {
         Some(progress) => progress,
         None => journaled::begin(store, erasure, &keys)?,
@@ -67,23 +84,39 @@ pub(super) fn step(
         counts,
         now: erasure.at,
         last: progress.last,
-        part: ErasedPart::default(),
+        part: ErasedPart {
+            unreadable: found.unreadable.len(),
+            ..ErasedPart::default()
+        },
         floors: LaneVersions::default(),
     };
-    let next = match progress.next {
-        ErasurePlace::Lanes => eraser.erase_lanes(&keys, &lanes, erasure.later_events)?,
-        ErasurePlace::Invalid(after) => eraser.erase_invalid(&keys, after)?,
+    let later = erasure.later_events;
+    let is_erased = match found.is_end() {
+        true => eraser.erase_lanes(&keys, &lanes, later)?,
+        false => eraser.erase_named(&keys, &found, later)?,
     };
-    if let (None, Some(number)) = (next, progress.number) {
+    if let (true, Some(number)) = (is_erased, progress.number) {
         journaled::finish(store, number)?;
     }
     failpoint::crash_point(CrashPoint::BeforeErasure);
-    let progress = next.map(|next| ErasureProgress { next, ..progress });
+    let progress = (!is_erased).then_some(ErasureProgress {
+        examined: found.up_to,
+        ..progress
+    });
     Ok(ErasureStep::Erased(ErasedPart {
         keys,
         progress,
         ..eraser.part
     }))
+}
+
+/// Returns the entry after which the search for entries in other lanes continues. If an identity link has led to a further
+/// id since the step before, the search begins again.
+fn examined(erasure: &CustomerErasure, keys: &[LaneKey]) -> EntryId {
+    match erasure.progress {
+        Some(progress) if erasure.keys.len() == keys.len() => progress.examined,
+        Some(_) | None => EntryId(0),
+    }
 }
 
 struct Eraser<'a> {
@@ -98,14 +131,69 @@ struct Eraser<'a> {
 }
 
 impl Eraser<'_> {
-    /// Erases the next entries of some lanes. After the last entry, makes the lanes tombstones, and deletes the identity
-    /// links.
+    /// Erases entries outside the lanes of the customer, and returns false: the lanes of the customer are left. The other
+    /// entries of the lanes stay, and are due at once.
+    fn erase_named(
+        &mut self,
+        keys: &[LaneKey],
+        found: &FoundEntries,
+        later: LaterEvents,
+    ) -> rusqlite::Result<bool> {
+        if !found.entries.is_empty() {
+            tombstones::announce(self.store)?;
+        }
+        let lanes = found.lanes();
+        self.part.lanes.extend(lanes);
+        let mut left = BTreeSet::new();
+        for entry in &found.entries {
+            self.erase_entry(entry.entry, Some(entry.state))?;
+            left.extend((entry.state == State::Waiting).then_some(entry.lane));
+        }
+        for lane in left {
+            withdraw::leave(self.store, lane, self.now)?;
+        }
+        self.raise_keys(keys, later)?;
+        Ok(false)
+    }
+
+    /// Raises the versions of the customer to the versions of the erased updates. A customer without a lane gets a
+    /// tombstone: for its Imprint id, or for the CRM's id if no Imprint id is known.
+    fn raise_keys(&mut self, keys: &[LaneKey], later: LaterEvents) -> rusqlite::Result<()> {
+        if self.floors.is_empty() {
+            return Ok(());
+        }
+        let has_imprint = keys.iter().any(|key| matches!(key, LaneKey::Imprint(_)));
+        for key in keys {
+            if let Some(lane) = lane::find(self.store, key)? {
+                self.raise(lane)?;
+                continue;
+            }
+            let lane = match tombstones::find(self.store, key)? {
+                Some((buried, _)) => buried,
+                None if has_imprint && matches!(key, LaneKey::Partner(_)) => continue,
+                None => tombstones::create(self.store, key, later)?,
+            };
+            self.raise(lane)?;
+            self.keep_floors(lane)?;
+        }
+        Ok(())
+    }
+
+    /// Replaces the versions of a lane by version floors.
+    fn keep_floors(&mut self, lane: LaneId) -> rusqlite::Result<()> {
+        let versions = versions::of_lane(self.store, lane)?;
+        self.part.unversioned += versions.unversioned();
+        versions::store(self.store, lane, &versions.erased())
+    }
+
+    /// Erases the next entries of some lanes. After the last entry, makes the lanes tombstones, deletes the identity links,
+    /// and returns true.
     fn erase_lanes(
         &mut self,
         keys: &[LaneKey],
         lanes: &[LaneId],
         later: LaterEvents,
-    ) -> rusqlite::Result<Option<ErasurePlace>> {
+    ) -> rusqlite::Result<bool> {
         tombstones::announce(self.store)?;
         let mut entries: BTreeSet<(EntryId, Option<State>)> = BTreeSet::new();
         for lane in lanes {
@@ -119,13 +207,13 @@ impl Eraser<'_> {
             self.raise(*lane)?;
         }
         if !is_last {
-            return Ok(Some(ErasurePlace::Lanes));
+            return Ok(false);
         }
         for key in keys {
             self.bury(key, later)?;
         }
         self.delete_evidence(keys)?;
-        Ok(Some(ErasurePlace::Invalid(EntryId(0))))
+        Ok(true)
     }
 
     /// Finds the next entries of a lane, each with its state if it has a payload.
@@ -135,7 +223,7 @@ impl Eraser<'_> {
         found: &mut BTreeSet<(EntryId, Option<State>)>,
     ) -> rusqlite::Result<()> {
         let params = params![lane.0, self.last.0, ERASE_MAX + 1];
-        for state in UNFINISHED {
+        for state in payload::UNFINISHED {
             let Some(table) = payload::table(state) else {
                 continue;
             };
@@ -248,9 +336,7 @@ impl Eraser<'_> {
                 lane
             }
         };
-        let versions = versions::of_lane(self.store, lane)?;
-        self.part.unversioned += versions.unversioned();
-        versions::store(self.store, lane, &versions.erased())?;
+        self.keep_floors(lane)?;
         self.store
             .execute("DELETE FROM origin WHERE lane = ?1", [lane.0])?;
         if self.has_newer_entry(lane)? {
@@ -292,35 +378,5 @@ impl Eraser<'_> {
                 .execute("DELETE FROM meta WHERE name = ?1", [name.name()])?;
         }
         Ok(())
-    }
-
-    /// Erases the next entries that are parked as invalid and whose event mentions an id of the customer.
-    fn erase_invalid(
-        &mut self,
-        keys: &[LaneKey],
-        after: EntryId,
-    ) -> rusqlite::Result<Option<ErasurePlace>> {
-        let sealer = self.store.sealer();
-        let mut statement = self.store.prepare(
-            "SELECT entry, event FROM parked WHERE lane = 0 AND entry > ?1 AND entry <= ?2 ORDER BY entry LIMIT ?3",
-        )?;
-        let mut rows = statement.query(params![after.0, self.last.0, ERASE_MAX])?;
-        let (mut mentioning, mut read) = (Vec::new(), Vec::new());
-        while let Some(row) = rows.next()? {
-            let entry = EntryId(row.get(0)?);
-            read.push(entry);
-            let stored = row.get_ref(1)?.as_bytes().unwrap_or_default();
-            let event = codec::decode_bytes(sealer, BlobKind::Event, entry.0, stored).ok();
-            match event.and_then(|event| serde_json::from_slice(&event).ok()) {
-                Some(event) if mentions(&event, keys) => mentioning.push(entry),
-                Some(_) => {}
-                None => self.part.unreadable += 1,
-            }
-        }
-        for entry in mentioning {
-            self.erase_entry(entry, Some(State::Parked))?;
-        }
-        let last = read.last().filter(|_| read.len() == ERASE_MAX);
-        Ok(last.map(|last| ErasurePlace::Invalid(*last)))
     }
 }

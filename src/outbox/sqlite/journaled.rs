@@ -10,8 +10,7 @@ use super::store_connection::StoreConnection;
 use crate::failpoint::{self, CrashPoint};
 use crate::outbox::erasure_journal::ErasureJournal;
 use crate::outbox::{
-    CustomerErasure, ENTRY_MAX, EntryId, ErasurePlace, ErasureProgress, JournalError, LaneKey,
-    LaterEvents,
+    CustomerErasure, ENTRY_MAX, EntryId, ErasureProgress, JournalError, LaneKey, LaterEvents,
 };
 
 /// The name of the number of the last finished erasure in the table `meta`.
@@ -39,7 +38,7 @@ pub(super) fn begin(
             LaterEvents::Delivered => newest,
             LaterEvents::Ignored => EntryId(ENTRY_MAX),
         },
-        next: ErasurePlace::Lanes,
+        examined: EntryId(0),
     })
 }
 

@@ -64,6 +64,10 @@ const INSERT_PARKED: &str = with_columns!(
 /// The common columns of all payload tables.
 const COLUMNS: &str = with_columns!("", "", "");
 
+/// The states whose entries have a payload.
+pub(super) const UNFINISHED: [State; 4] =
+    [State::Waiting, State::Parked, State::Held, State::Undecided];
+
 /// Returns the payload table of a state. Returns `None` for a final state, because entries in a final state have no
 /// payload.
 pub(super) const fn table(state: State) -> Option<&'static str> {

@@ -1,13 +1,15 @@
 //! The SQL statements of receipts: find the receipt of an event, and read the state of an entry.
 
+use std::future::ready;
+
 use rusqlite::{OptionalExtension, Row, params};
 
-use super::columns;
 use super::store_connection::StoreConnection;
+use super::{SqliteOutbox, columns};
 use crate::event::{Attribute, EventError, Identity, SourceName};
 use crate::outbox::codec::{self, BlobKind};
 use crate::outbox::sealer::Sealer;
-use crate::outbox::{EntryId, EntrySummary, LaneId, Lookup, Receipt, State};
+use crate::outbox::{EntryId, EntrySummary, Error, LaneId, Lookup, Receipt, State, StoreFuture};
 use crate::time::Timestamp;
 
 /// The SQL that selects a receipt and the key of its lane. [`summary`] decodes a row with these columns in this order.
@@ -38,6 +40,22 @@ pub(super) fn find(
         )
         .optional()
         .map(|found| found.map(|summary| summary.receipt))
+}
+
+impl SqliteOutbox {
+    /// Waits until the entry is settled, and returns its state.
+    pub(super) fn state_when_settled(&self, entry: EntryId) -> StoreFuture<'_, State> {
+        let Some(waiter) = self.shared.waiters.register(entry) else {
+            return Box::pin(ready(Err(Error::Busy)));
+        };
+        let state = self.read(move |connection, _| state(connection, entry));
+        Box::pin(async move {
+            match state.await? {
+                Some(state) if state.is_settled() => Ok(state),
+                Some(_) | None => waiter.settled().await.ok_or(Error::Closed),
+            }
+        })
+    }
 }
 
 /// Reads the state of an entry.

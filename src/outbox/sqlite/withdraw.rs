@@ -70,7 +70,7 @@ impl Withdrawer<'_> {
             left.extend((state == State::Waiting).then_some(lane));
         }
         for lane in left {
-            self.leave(lane)?;
+            leave(self.connection, lane, self.now)?;
         }
         Ok(withdrawn)
     }
@@ -108,46 +108,46 @@ impl Withdrawer<'_> {
         self.counts.enter(to);
         Ok(())
     }
+}
 
-    /// Updates a lane after the withdrawal of waiting entries.
-    fn leave(&self, lane: LaneId) -> rusqlite::Result<()> {
-        let before = match versions::of_lane(self.connection, lane) {
-            // An operator can withdraw entries whose sealing key is lost. The next claim with the key reads the versions.
-            Err(error) if columns::missing_key(&error).is_some() => None,
-            versions => Some(versions?),
-        };
-        let after = before.clone().map(LaneVersions::without_entries);
-        if let Some(after) = after
-            .as_ref()
-            .filter(|after| before.as_ref() != Some(after))
-        {
-            versions::store(self.connection, lane, after)?;
-        }
-        // The recorded answer is possibly about an id that only a withdrawn entry has.
-        self.connection
-            .prepare_cached(
-                "UPDATE lane SET maybe_sent = CASE maybe_sent WHEN 0 THEN 0 ELSE -1 END, absence = NULL,
-                        idle = NOT EXISTS (SELECT 1 FROM waiting WHERE lane = ?1) WHERE id = ?1",
-            )?
-            .execute([lane.0])?;
-        self.connection
-            .prepare_cached("UPDATE lane SET due_at = min(due_at, ?2) WHERE id = ?1 AND idle = 0")?
-            .execute(params![lane.0, self.now.as_millis()])?;
-        let Some(after) = after else {
-            return Ok(());
-        };
-        // The answers to requests with the withdrawn entries must not decide about a later entry. If an argument of
-        // `max` is NULL, the result is NULL: a lane without values to send again is never due.
-        self.connection
-            .prepare_cached(
-                "UPDATE lane SET due_at = max(coalesce(due_at, 0), ?2), spent = 0, blamed_since = NULL,
-                        unproven_since = NULL
-                 WHERE id = ?1 AND idle <> 0",
-            )?
-            .execute(params![
-                lane.0,
-                after.reassert_at().map(Timestamp::as_millis)
-            ])?;
-        Ok(())
+/// Updates a lane after the withdrawal of waiting entries.
+pub(super) fn leave(store: &StoreConnection, lane: LaneId, now: Timestamp) -> rusqlite::Result<()> {
+    let before = match versions::of_lane(store, lane) {
+        // An operator can withdraw entries whose sealing key is lost. The next claim with the key reads the versions.
+        Err(error) if columns::missing_key(&error).is_some() => None,
+        versions => Some(versions?),
+    };
+    let after = before.clone().map(LaneVersions::without_entries);
+    if let Some(after) = after
+        .as_ref()
+        .filter(|after| before.as_ref() != Some(after))
+    {
+        versions::store(store, lane, after)?;
     }
+    // The recorded answer is possibly about an id that only a withdrawn entry has.
+    store
+        .prepare_cached(
+            "UPDATE lane SET maybe_sent = CASE maybe_sent WHEN 0 THEN 0 ELSE -1 END, absence = NULL,
+                    idle = NOT EXISTS (SELECT 1 FROM waiting WHERE lane = ?1) WHERE id = ?1",
+        )?
+        .execute([lane.0])?;
+    store
+        .prepare_cached("UPDATE lane SET due_at = min(due_at, ?2) WHERE id = ?1 AND idle = 0")?
+        .execute(params![lane.0, now.as_millis()])?;
+    let Some(after) = after else {
+        return Ok(());
+    };
+    // The answers to requests with the withdrawn entries must not decide about a later entry. If an argument of
+    // `max` is NULL, the result is NULL: a lane without values to send again is never due.
+    store
+        .prepare_cached(
+            "UPDATE lane SET due_at = max(coalesce(due_at, 0), ?2), spent = 0, blamed_since = NULL,
+                    unproven_since = NULL
+             WHERE id = ?1 AND idle <> 0",
+        )?
+        .execute(params![
+            lane.0,
+            after.reassert_at().map(Timestamp::as_millis)
+        ])?;
+    Ok(())
 }

@@ -27,7 +27,7 @@ fn by_partner(id: &str, customer: &str, value: i64) -> NewEntry {
     new
 }
 
-async fn step(outbox: &dyn Outbox, erasure: &CustomerErasure) -> ErasureStep {
+pub(super) async fn step(outbox: &dyn Outbox, erasure: &CustomerErasure) -> ErasureStep {
     outbox.erase_customer(erasure.clone()).await.unwrap()
 }
 
@@ -47,6 +47,7 @@ pub(super) async fn erase(outbox: &dyn Outbox, key: LaneKey, later: LaterEvents)
         sum.entries += part.entries;
         sum.discarded.extend(part.discarded);
         sum.unversioned += part.unversioned;
+        sum.lanes.extend(part.lanes);
         sum.keys.clone_from(&part.keys);
         if part.progress.is_none() {
             return sum;
@@ -56,7 +57,7 @@ pub(super) async fn erase(outbox: &dyn Outbox, key: LaneKey, later: LaterEvents)
 }
 
 /// Delivers everything that waits.
-async fn deliver(outbox: &dyn Outbox) -> usize {
+pub(super) async fn deliver(outbox: &dyn Outbox) -> usize {
     let mut sent = 0;
     for claimed in claim(outbox, NOW).await.lanes {
         let fold = fold(&claimed.versions, &claimed.candidates(), MaxFold(100), NOW);

@@ -38,7 +38,10 @@ fn held(id: &str, customer: &str, value: i64) -> NewEntry {
 }
 
 /// Changes a new entry from waiting to set aside.
-fn disposed(new: NewEntry, set_aside: impl Fn(CustomerChange) -> Disposition) -> NewEntry {
+pub(super) fn disposed(
+    new: NewEntry,
+    set_aside: impl Fn(CustomerChange) -> Disposition,
+) -> NewEntry {
     let Disposition::Enqueue(change) = new.disposition else {
         panic!("an entry that waits");
     };

@@ -498,13 +498,17 @@ impl<'p> Oracle<'p> {
         Ok(())
     }
 
-    /// Returns whether the lane of an entry is a lane of a customer.
+    /// Returns whether the lane of an entry is a lane of a customer, or the entry has not ended and its event names the CRM's
+    /// id of the customer. The receipt of an ended entry does not have this id.
     fn is_of(&self, event: usize, line: &Line, person: usize) -> bool {
         let partner = self.plan.people[person].partner.as_ref();
-        match line.person {
+        let named = &self.plan.events[event].customer;
+        let is_named = partner.is_some() && named.partner() == partner;
+        let is_in_own_lane = match line.person {
             Some(own) => own == person,
-            None => partner.is_some() && self.plan.events[event].customer.partner() == partner,
-        }
+            None => is_named && named.imprint().is_none(),
+        };
+        is_in_own_lane || is_named && is_unfinished(line.state)
     }
 
     /// Records that an event of a customer is erased.

@@ -8,10 +8,6 @@ use crate::outbox::sqlite::store_connection::StoreConnection;
 use crate::outbox::sqlite::{columns, identity_link, lane, payload};
 use crate::outbox::{LaneId, LaneKey, State, codec};
 
-/// The states whose entries have a payload.
-pub(super) const UNFINISHED: [State; 4] =
-    [State::Waiting, State::Parked, State::Held, State::Undecided];
-
 /// Follows the identity links of some keys, also the expired ones, until no link leads to a further key.
 pub(super) fn all(store: &StoreConnection, keys: &[LaneKey]) -> rusqlite::Result<Vec<LaneKey>> {
     let mut known: Vec<LaneKey> = Vec::new();
@@ -33,7 +29,7 @@ fn linked(store: &StoreConnection, key: &LaneKey) -> rusqlite::Result<Vec<LaneKe
             let mut partners: Vec<_> = links.into_iter().map(|link| link.partner).collect();
             // Of an entry that a search moved into the lane, the event had only the CRM's id.
             if let Some(lane) = lane::find(store, key)? {
-                for state in UNFINISHED {
+                for state in payload::UNFINISHED {
                     partners.extend(partners_of_moved(store, state, lane)?);
                 }
             }
