@@ -140,7 +140,7 @@ fn erased(answer: &Value) -> Vec<String> {
         ),
         (
             number("unreadable") > 0,
-            format!("{} parked invalid events are unreadable, and can be events of the customer: look at `parked`", number("unreadable")),
+            format!("{} entries outside the lanes of the customer are unreadable, and can be entries of the customer: `status` names missing sealing keys, and `parked` lists invalid events", number("unreadable")),
         ),
         (
             is("in_log", true),

@@ -1,7 +1,5 @@
 //! Finds the customer that an operator names, and exports everything that the store has of the customer.
 
-use serde_json::Value;
-
 use super::entries::{content, field_views};
 use super::selection::Reason;
 use super::{EntryView, Error, FieldView, Operations, Operator, Role};
@@ -9,7 +7,7 @@ use crate::event::Visibility;
 use crate::imprint::{CustomerRef, ImprintId, PartnerCustomerId};
 use crate::outbox::{
     Detail, EntryFilter, EntryId, EntrySelection, FieldOrigin, LaneKey, LoadedEntry, LoadedLane,
-    ParkReason, State, mentions, named,
+    ParkReason, State, named,
 };
 
 /// A customer, as an operator names it.
@@ -41,7 +39,8 @@ pub struct CustomerExport {
     pub kept: Vec<FieldView>,
     /// The entries of the customer on this page.
     pub entries: Vec<EntryView>,
-    /// The entries on this page that are parked as invalid, and whose event mentions an id of the customer.
+    /// The entries on this page that are parked as invalid, and whose event mentions an id of the customer. They belong to
+    /// no lane.
     pub unmapped: Vec<EntryView>,
     /// The next page. `None` means that there is no next page.
     pub next: Option<ExportPage>,
@@ -57,9 +56,9 @@ impl std::fmt::Debug for CustomerExport {
 /// A page of an export. The number is the last entry of the page before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExportPage {
-    /// A page with entries of the customer.
+    /// A page with the entries in the lanes of the customer.
     Entries(EntryId),
-    /// A page with entries that are parked as invalid.
+    /// A page with entries in the lanes of other customers, and entries that are parked as invalid.
     Unmapped(EntryId),
 }
 
@@ -97,8 +96,9 @@ impl Operations {
                 Some(next.unwrap_or(ExportPage::Unmapped(EntryId(0))))
             }
             ExportPage::Unmapped(after) => {
-                let next = self.mentioning(&customer.keys, after, &mut unmapped);
-                next.await?.map(ExportPage::Unmapped)
+                let found = (&mut entries, &mut unmapped);
+                let next = self.outside_lanes(&customer, after, found).await?;
+                next.map(ExportPage::Unmapped)
             }
         };
         let kept = customer.versions.kept_values();
@@ -163,33 +163,39 @@ impl Operations {
         Ok(next)
     }
 
-    /// Loads entries that are parked as invalid, and whose event mentions one of these ids. Returns the start of the
-    /// next page.
-    async fn mentioning(
+    /// Loads entries outside the lanes of a customer: their events name the customer. An entry of another lane belongs to
+    /// `named`, and an entry that is parked as invalid to `unmapped`. Returns the start of the next page.
+    async fn outside_lanes(
         &self,
-        keys: &[LaneKey],
+        customer: &LoadedLane,
         after: EntryId,
-        found: &mut Vec<EntryView>,
+        (named, unmapped): (&mut Vec<EntryView>, &mut Vec<EntryView>),
     ) -> Result<Option<EntryId>, Error> {
-        let mut filter = EntryFilter {
-            reason: Some(ParkReason::Invalid),
-            after,
-            ..EntryFilter::in_state(State::Parked, EXPORT_ENTRIES)
-        };
-        while found.len() < EXPORT_ENTRIES {
-            let (loaded, next) = self.load_page(filter.clone()).await?;
-            let mentioning = loaded.into_iter().filter(|entry| {
-                let event = entry.event.as_deref();
-                let event = event.and_then(|event| serde_json::from_slice::<Value>(event).ok());
-                event.is_some_and(|event| mentions(&event, keys))
-            });
-            found.extend(mentioning.map(|entry| self.view(entry)));
-            match next {
-                Some(next) => filter.after = next,
-                None => return Ok(None),
+        let keys = &customer.keys;
+        let first = self
+            .outbox
+            .named_entries(keys.clone(), after, EXPORT_ENTRIES);
+        let mut page = first.await?;
+        while let (true, Some(after)) = (page.entries.is_empty(), page.next) {
+            let next = self
+                .outbox
+                .named_entries(keys.clone(), after, EXPORT_ENTRIES);
+            page = next.await?;
+        }
+        let selection = EntrySelection::Entries(page.entries);
+        let loaded = self.outbox.load(selection, Detail::Payloads).await?;
+        let last = loaded.entries.last().filter(|_| loaded.has_more);
+        let next = last.map(|last| last.summary.receipt.entry).or(page.next);
+        for entry in loaded.entries {
+            let parked = entry.summary.receipt.parked.as_ref();
+            let is_invalid = parked.is_some_and(|(reason, _)| *reason == ParkReason::Invalid);
+            let view = self.view(entry);
+            match is_invalid {
+                true => unmapped.push(view),
+                false => named.push(view),
             }
         }
-        Ok(Some(filter.after))
+        Ok(next)
     }
 
     /// Loads one page of entries with their events. Returns the start of the next page.

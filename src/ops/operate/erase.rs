@@ -23,7 +23,8 @@ pub struct ErasureReport {
     pub entries: usize,
     /// The number of erased entries that had not ended, and are now discarded.
     pub discarded: usize,
-    /// The number of parked invalid events that the bridge could not read. One of them can be an event of the customer.
+    /// The number of entries outside the lanes of the customer that the bridge could not read. One of them can be an entry of
+    /// the customer.
     pub unreadable: usize,
     /// True if a version floor keeps every delivered value from coming back under a new event id.
     pub has_floors: bool,
@@ -103,6 +104,7 @@ impl Operations {
                 }
                 ErasureStep::Erased(part) => part,
             };
+            self.destination.forget(&part.lanes);
             report.add(&part);
             if part.progress.is_none() {
                 return Ok(report);

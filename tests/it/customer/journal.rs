@@ -6,16 +6,16 @@ use super::*;
 use crate::process::Process;
 
 impl CustomerApp {
-    fn journal(&self) -> PathBuf {
+    pub(super) fn journal(&self) -> PathBuf {
         self.journal.path().join("journal")
     }
 
-    fn folder(&self) -> PathBuf {
+    pub(super) fn folder(&self) -> PathBuf {
         self.app.files.store().parent().unwrap().to_owned()
     }
 
     /// Replaces the store by a backup, as an operator without the command `store restore` does.
-    fn put_back(&mut self, backup: &str) {
+    pub(super) fn put_back(&mut self, backup: &str) {
         self.app.stop().unwrap();
         let store = self.app.files.store();
         for ending in ["-wal", "-shm"] {
@@ -39,6 +39,29 @@ impl CustomerApp {
         }
     }
 
+    /// Erases the customer in a process that ends at this crash point.
+    #[cfg(feature = "failpoints")]
+    #[track_caller]
+    pub(super) fn crash_in_erasure(&mut self, point: &str) {
+        self.app.leave_waiting_entries();
+        self.app.stop().unwrap();
+        let mut serve = crate::process::command(&self.app.files);
+        serve.env("IMPRINT_BRIDGE_FAILPOINTS", format!("crash:{point}"));
+        let mut process = Process::start(serve);
+        let (_, ops) = process.ready();
+        let bearer = format!("Bearer {TOKEN}");
+        let headers = [
+            ("authorization", bearer.as_str()),
+            ("content-type", "application/json"),
+        ];
+        let body = of("customer", CUSTOMER).to_string();
+        assert!(
+            crate::http::ask(ops, ERASE, &headers, &body).is_err(),
+            "{point}"
+        );
+        assert!(!process.wait_for_exit().success(), "{point}");
+    }
+
     /// Starts the bridge, which must refuse to start. Returns its log.
     fn refusal(&self) -> String {
         let mut process = Process::serve(&self.app.files);
@@ -48,11 +71,11 @@ impl CustomerApp {
 }
 
 /// The body of an erasure of every id of the customer.
-fn of(member: &str, id: &str) -> Value {
+pub(super) fn of(member: &str, id: &str) -> Value {
     json!({"of": {member: id}, "reason": "a request"})
 }
 
-const ERASE: &str = "POST /admin/v1/customers/erase";
+pub(super) const ERASE: &str = "POST /admin/v1/customers/erase";
 
 /// FAULTS N647: the start repeats the erasures that an older backup has not finished, before anybody is served.
 #[test]
@@ -144,23 +167,7 @@ fn a_crash_in_an_erasure_leaves_nothing_of_the_customer() {
     ] {
         let mut bridge = CustomerApp::with(Some("key-1"));
         bridge.fill(CUSTOMER);
-        bridge.app.leave_waiting_entries();
-        bridge.app.stop().unwrap();
-        let mut serve = crate::process::command(&bridge.app.files);
-        serve.env("IMPRINT_BRIDGE_FAILPOINTS", format!("crash:{point}"));
-        let mut process = Process::start(serve);
-        let (_, ops) = process.ready();
-        let bearer = format!("Bearer {TOKEN}");
-        let headers = [
-            ("authorization", bearer.as_str()),
-            ("content-type", "application/json"),
-        ];
-        let body = of("customer", CUSTOMER).to_string();
-        assert!(
-            crate::http::ask(ops, ERASE, &headers, &body).is_err(),
-            "{point}"
-        );
-        assert!(!process.wait_for_exit().success(), "{point}");
+        bridge.crash_in_erasure(point);
         bridge.app.restart();
         bridge.app.advance(Duration::from_secs(60));
         let is_gone = |app: &TestApp| {
