@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use self::proof::Proof;
+use self::refusals::Refutation;
 use self::stored::KeyEvidence;
 use self::witnesses::Witnesses;
 use super::breaker::{DestinationState, Signal};
@@ -116,8 +117,7 @@ pub enum Testimony {
 #[derive(Debug, Default)]
 pub(super) struct Evidence {
     suspects: BTreeMap<LaneId, Suspect>,
-    /// The refuted lanes. The time of a lane is the time when dispatch sent the request that refuted the lane.
-    refuted: BTreeMap<LaneId, Timestamp>,
+    refuted: BTreeMap<LaneId, Refutation>,
     /// The time when dispatch sent the last request whose answer shows that the destination works.
     worked_at: Option<Timestamp>,
     /// The time when dispatch sent the last request that Imprint applied.
@@ -201,13 +201,9 @@ impl Evidence {
         let Some(fault) = FaultKind::of(signal) else {
             return Blame::Unproven;
         };
-        if self.is_of_earlier_key(fault, sent_at) {
-            return Blame::Unproven;
-        }
-        let is_older = self.refuted.get(&lane).is_some_and(|at| sent_at < *at);
-        if fault == FaultKind::Unexplained && is_older {
-            // Dispatch sent the request before the success that refuted the lane. Somebody has possibly repaired a
-            // gateway in between, and a rejection of a refuted lane would park the entry.
+        if self.is_of_earlier_key(fault, sent_at)
+            || fault == FaultKind::Unexplained && self.is_before_refutation(lane, sent_at)
+        {
             return Blame::Unproven;
         }
         let can_ask = state.honours_permits(now);
@@ -281,7 +277,8 @@ impl Evidence {
         self.suspects.retain(|lane, suspect| {
             let refutes = suspect.answered_at <= sent_at && is_refuted(*lane, suspect.fault);
             if refutes {
-                refuted.insert(*lane, sent_at);
+                let fault = suspect.fault;
+                refuted.insert(*lane, Refutation { fault, sent_at });
             }
             !refutes
         });

@@ -28,7 +28,33 @@ pub struct Accuser {
     pub is_known: bool,
 }
 
+/// The proof that a lane itself caused its failure.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Refutation {
+    /// The fault of the lane.
+    pub(super) fault: FaultKind,
+    /// The time when dispatch sent the request that refuted the lane.
+    pub(super) sent_at: Timestamp,
+}
+
 impl Evidence {
+    /// Returns whether dispatch sent the rejected request of a lane before the success that refuted the lane. Somebody
+    /// has possibly repaired a gateway in between, and a rejection of a refuted lane would park the entry.
+    ///
+    /// Removes the refutation of a lane that had a different fault. Only a success after a rejection of the lane proves
+    /// that the lane causes its next rejection: the answer about a witness refutes other faults, and shows nothing about
+    /// updates.
+    pub(super) fn is_before_refutation(&mut self, lane: LaneId, sent_at: Timestamp) -> bool {
+        let Some(refutation) = self.refuted.get(&lane).copied() else {
+            return false;
+        };
+        if refutation.fault != FaultKind::Unexplained {
+            self.refuted.remove(&lane);
+            return false;
+        }
+        sent_at < refutation.sent_at
+    }
+
     /// Returns whether the refusal of a suspect shows that the destination refuses every customer. `times` is the number
     /// of refusals of the suspect in a row.
     ///

@@ -118,6 +118,25 @@ fn each_rejection_needs_its_own_proof() {
     }
 }
 
+/// FAULTS N782; seed 34707 of the simulation: Imprint refused a lane, and the answer about a witness refuted the lane.
+/// Then a gateway rejected every update: the first rejection of the lane needs its own proof.
+#[test]
+fn a_refutation_of_another_fault_proves_no_rejection() {
+    for signal in FAULTS {
+        let mut evidence = witnessed();
+        failed(&mut evidence, 1, signal, 100);
+        succeeded(&mut evidence, 9, Signal::Applied, 200);
+        let first = failed(&mut evidence, 1, Signal::Unexplained, 300);
+        let is_rejection = signal == Signal::Unexplained;
+        assert_eq!(first == Blame::Lane, is_rejection, "{signal:?}");
+        if !is_rejection {
+            succeeded(&mut evidence, 9, Signal::Applied, 400);
+            let second = failed(&mut evidence, 1, Signal::Unexplained, 500);
+            assert_eq!(second, Blame::Lane, "{signal:?}");
+        }
+    }
+}
+
 /// A lane that Imprint has not applied yet.
 const fn accuser(lane: u64) -> Accuser {
     Accuser {
