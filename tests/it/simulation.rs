@@ -91,6 +91,11 @@ const REGRESSIONS: &[u64] = &[
     // Fixed fault: after a withdrawal, the recorded answer about the partner customer id of a withdrawn entry counted for
     // the id of another entry, whose customer exists.
     4_405,
+    // Corrected law: the wait of a 429 for one customer does not bind the destination.
+    34_524,
+    // Fixed fault: the answer about a witness refuted a refused lane, and its first rejection without an error type then
+    // parked its entry.
+    34_707,
 ];
 
 impl Figures {

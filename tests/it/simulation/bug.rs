@@ -29,7 +29,8 @@ pub(super) enum Bug {
     ForgetsDoubt,
     /// Planted bug: the dispatcher forgets that an earlier process may have sent some entries.
     ForgetsCrash,
-    /// Planted bug: a refused API key parks the entries of the refused request.
+    /// Planted bug: the client takes the refusal of the API key for a rejection with Imprint's error type, which parks the
+    /// entries of the refused request. A rejection without the type would park nothing without a proof.
     ParksWhatWasDenied,
     /// Planted bug: a settlement is recorded a second time.
     SettlesTwice,
@@ -91,10 +92,10 @@ impl Bug {
                 Outcome::Applied(Echo::default())
             }
             (Self::ForgetsDoubt, Outcome::Unknown(_)) => Outcome::Unavailable(Cause::Connect),
-            (Self::ParksWhatWasDenied, Outcome::Denied(Cause::Status(status))) => {
+            (Self::ParksWhatWasDenied, Outcome::Denied(Cause::Status(_))) => {
                 Outcome::Rejected(Rejection {
-                    status,
-                    kind: None,
+                    status: 400,
+                    kind: Some("BAD_REQUEST_ERROR"),
                     param: None,
                 })
             }

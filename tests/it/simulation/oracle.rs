@@ -553,7 +553,9 @@ impl<'p> Oracle<'p> {
                     .person
                     .map_or(person, |reached| &self.plan.people[reached]);
                 let is_refused = reached.clears == Clears::Refuses;
-                stated.poison.is_some() || (is_refused && stated.values.iter().any(empties))
+                let is_victim = self.plan.refuses && stated.person < self.plan.victims;
+                let is_emptied = is_refused && stated.values.iter().any(empties);
+                stated.poison.is_some() || is_emptied || is_victim
             }
             ParkReason::IdentityConflict => stated.is_false_pair,
             // The id of another customer in a false pair may belong to two customers.
@@ -562,7 +564,8 @@ impl<'p> Oracle<'p> {
             ParkReason::NotCleared => stated.values.iter().any(|(_, s)| *s == Stated::Cleared),
             // The protocol oracle checks that Imprint served other customers during the exhausted attempts.
             ParkReason::AttemptsExhausted => {
-                !self.plan.is_isolated || stated.person < self.plan.victims
+                let knows_victims = self.plan.is_isolated || self.plan.refuses;
+                !knows_victims || stated.person < self.plan.victims
             }
             ParkReason::Unreadable
             | ParkReason::ForeignAddress

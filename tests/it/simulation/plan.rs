@@ -72,6 +72,9 @@ pub(super) struct Plan {
     /// FAULTS V9: the time in milliseconds within which every other customer must be served while some customers are at
     /// fault.
     pub(super) isolation: i64,
+    /// True if Imprint refuses only the updates of the customers at fault, except while it refuses every customer: no
+    /// entry of another customer may be parked or ignored.
+    pub(super) refuses: bool,
     /// The maximum number of steps of the run. A run with more steps would repeat itself without end.
     pub(super) steps_max: u64,
 }
@@ -236,6 +239,7 @@ impl Plan {
             victims: usize::from(is_isolated),
             is_isolated,
             isolation: 0,
+            refuses: false,
             steps_max: STEPS_MAX,
         };
         plan.bounds = bounds(seed, &plan);
@@ -245,6 +249,7 @@ impl Plan {
             plan.disturb(random, span);
             plan.operator.extend(withdrawals(seed, span));
             plan.erase(seed, span);
+            plan.refuse(seed, span);
         }
         plan.healed = plan.last();
         plan
@@ -319,6 +324,37 @@ impl Plan {
                 self.repeats.push((at + random.between(0, span), event));
             }
         }
+    }
+
+    /// FAULTS N782: replaces the faults of some plans, with separate random numbers: Imprint refuses a growing set of
+    /// customers, and serves or refuses every customer for short times in between.
+    fn refuse(&mut self, seed: u64, span: i64) {
+        let mut random = SeededRandom::new(seed.rotate_left(24));
+        if !random.chance(200) {
+            return;
+        }
+        let own = random.pick(&REFUSALS);
+        self.phases.clear();
+        self.refuses = true;
+        let mut at = 0;
+        while at < span {
+            let to = at + random.between(1, 45) * SECOND;
+            let fault = match random.between(0, 10) {
+                0..5 => Some(Fault::Answers(self.victims, own)),
+                5..8 => Some(everyone(&mut random, self.people.len())),
+                _ => None,
+            };
+            self.phases.extend(fault.map(|fault| Phase {
+                from: at,
+                to,
+                fault,
+            }));
+            at = to;
+            let victims = self.victims + usize::from(random.chance(400));
+            self.victims = victims.min(self.people.len() - 2);
+        }
+        // Imprint possibly serves other customers between three failures of a customer without a fault.
+        self.rules.attempts_max = 12;
     }
 
     /// Returns the plan without crashes, clock changes, pauses, operator actions, store refusals and panics.
@@ -619,6 +655,31 @@ fn fault(random: &mut SeededRandom, one: usize) -> Fault {
         Fault::Hanging(one),
         Fault::Failing(one),
         Fault::Forbidden(one),
+    ])
+}
+
+/// The answers with which Imprint refuses single customers.
+const REFUSALS: [Answer; 8] = [
+    Answer::Status(302, None),
+    Answer::Status(400, None),
+    Answer::Status(401, None),
+    Answer::Status(403, None),
+    Answer::Status(404, None),
+    Answer::Status(405, None),
+    Answer::Status(429, None),
+    Answer::Status(429, Some("40")),
+];
+
+/// Returns a fault of Imprint, or of a gateway in front of Imprint, that concerns every customer.
+fn everyone(random: &mut SeededRandom, people: usize) -> Fault {
+    let updates = Fault::Answers(people, random.pick(&REFUSALS));
+    random.pick(&[
+        Fault::KeyRefused,
+        Fault::AllForbidden,
+        Fault::Misrouted,
+        Fault::Throttled("2"),
+        updates,
+        updates,
     ])
 }
 

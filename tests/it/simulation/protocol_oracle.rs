@@ -57,6 +57,8 @@ pub(super) struct ProtocolOracle {
     served_at: i64,
     /// The lanes of consecutive 429 answers, with the number of these answers.
     throttled: (BTreeSet<LaneId>, usize),
+    /// The end of the wait that binds the destination. The wait of a 429 for a single lane binds only this lane, even if
+    /// Imprint throttles the destination later: Imprint then states the wait of the destination again.
     wait_until: i64,
     mode: OperatorMode,
     /// True if the store has saved the wait that Imprint asked for.
@@ -230,12 +232,14 @@ impl ProtocolOracle {
             Outcome::Throttled(hint) => {
                 self.failures = 0;
                 self.refused.1 = 0;
+                self.throttled.1 += 1;
                 if self.is_credible(lane) {
                     self.throttled.0.insert(lane);
+                    if self.throttled.0.len() > 1 {
+                        let wait = hint.unwrap_or(Duration::from_secs(1));
+                        self.wait_until = self.wait_until.max(now + millis(wait));
+                    }
                 }
-                self.throttled.1 += 1;
-                let wait = hint.unwrap_or(Duration::from_secs(1));
-                self.wait_until = self.wait_until.max(now + millis(wait));
             }
             Outcome::Unavailable(_) | Outcome::Unknown(_) => {
                 if self.is_credible(lane) {
