@@ -91,7 +91,7 @@ pub use ledger::{
 pub use lifecycle::{CopyRefusal, Lifecycle, STALLED_AFTER, Setting, Settings, StoreCondition};
 pub use maybe_sent::MaybeSent;
 pub use memory::MemoryOutbox;
-pub use pick::{FailingShare, LaneShares, Pick, Standing};
+pub use pick::{FailingShare, LaneShares, Pick, Standing, UntriedOrder};
 pub use record_counts::{KeyLine, KeyReport, RecordCounts, RecordCursor, RecordReport};
 pub use reserve::Reserve;
 pub use sealing_status::{KeyUse, SealingStatus};

@@ -28,7 +28,7 @@ use super::destination::{Destination, Inquiry, SendPermits};
 use super::evidence::SavedEvidence;
 use super::lane_exchange::{ImprintCall, ImprintReply};
 use super::rules::DeliveryRules;
-use crate::outbox::{Claim, FailingShare, LaneId, LaneShares, Pick, Settled, Settlement, Standing};
+use crate::outbox::{Claim, LaneId, Pick, Settled, Settlement, Standing};
 use crate::time::Timestamp;
 
 pub use self::conclude::{Delivered, DestinationChange, Report, conclude_inquiry};
@@ -39,6 +39,7 @@ pub use super::stored_wait::StoredWait;
 mod conclude;
 mod delivery;
 mod in_flight;
+mod shares;
 mod slow;
 
 #[cfg(test)]
@@ -58,11 +59,6 @@ pub const STORE_RETRY: Duration = Duration::from_millis(200);
 /// A prefetched lane hides the latency of a store that needs half as long as Imprint for an answer. The limit on
 /// prefetched lanes also limits the requests that dispatch sends twice after a crash.
 const REQUESTS_PER_PREFETCHED_LANE: usize = 2;
-
-/// In each group of this many request slots, one slot is open to failing lanes: lanes whose last request failed.
-///
-/// Even if thousands of lanes fail or hang, three quarters of the request slots stay free for other lanes.
-const REQUESTS_PER_FAILING_LANE: usize = 4;
 
 /// The limits of one dispatch thread.
 #[derive(Clone, Copy, Debug)]
@@ -143,6 +139,8 @@ pub struct Core {
     in_flight: InFlight,
     /// The number of deliveries whose lanes came from the queue of failing lanes.
     failing: usize,
+    /// The number of claimed lanes that Imprint answered before, since the last claim of an untried lane.
+    well_in_a_row: usize,
     /// The send permits of the claim in progress.
     claiming: Option<SendPermits>,
     last_id: u64,
@@ -159,6 +157,7 @@ impl Core {
             queue: VecDeque::new(),
             in_flight: InFlight::new(limits.concurrency, untried_places(limits.concurrency)),
             failing: 0,
+            well_in_a_row: 0,
             claiming: None,
             last_id: 0,
             is_stopping: false,
@@ -217,30 +216,6 @@ impl Core {
         LoopAction::Claim { max, pick }
     }
 
-    /// Returns the shares of the next claim for failing and untried lanes.
-    ///
-    /// One place is kept for failing lanes, because other lanes can fill every claim for hours. A core with a single
-    /// request slot keeps no place, because hanging failing lanes would fill the only slot.
-    fn shares(&self, permits: &mut SendPermits, newest_first: bool) -> LaneShares {
-        let concurrency = self.limits.concurrency;
-        let places = (concurrency / REQUESTS_PER_FAILING_LANE).max(1);
-        let max = permits.allow_failing(places.saturating_sub(self.failing));
-        let is_kept = concurrency > 1 && self.failing == 0;
-        let failing = FailingShare {
-            kept: max.min(usize::from(is_kept)),
-            max,
-        };
-        let is_untried = |(_, standing): &&(_, Standing)| *standing == Standing::Untried;
-        let queued = self.queue.iter().filter(is_untried).count();
-        let held = queued + self.in_flight.untried() + self.failing;
-        let kept = concurrency.saturating_sub(untried_places(concurrency));
-        LaneShares {
-            failing,
-            untried_max: self.lanes_max().saturating_sub(kept + held),
-            newest_first,
-        }
-    }
-
     /// Returns the maximum number of lanes that the core delivers at the same time.
     ///
     /// Without a rate limit, the core prefetches some lanes: otherwise Imprint would be idle while a busy store records
@@ -269,7 +244,11 @@ impl Core {
                 Standing::Failing => permits.take_one_failing(),
                 Standing::Well | Standing::Untried => permits.take_one(),
             });
-            self.failing += usize::from(standing == Standing::Failing);
+            match standing {
+                Standing::Well => self.well_in_a_row = self.well_in_a_row.saturating_add(1),
+                Standing::Untried => self.well_in_a_row = 0,
+                Standing::Failing => self.failing += 1,
+            }
             self.deliveries.insert(id, Delivery::new(lane, permit));
             // A probe can use a reserved request slot: otherwise hanging untried lanes could delay the probe, and with
             // it every other probe.

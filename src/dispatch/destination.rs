@@ -265,6 +265,11 @@ impl Destination {
         self.limiter().next_failing()
     }
 
+    /// Returns whether the first requests of many new customers fail.
+    pub fn are_first_requests_failing(&self) -> bool {
+        self.limiter().are_first_requests_failing()
+    }
+
     /// Resolves when the mode or the state of the destination has changed since this call, or when dispatch must poll
     /// for a question about a witness or a probe.
     pub fn changed(&self) -> Notified<'_> {

@@ -1,7 +1,7 @@
 //! Selects the due lanes that a claim takes, by the same rules for every storage engine. This module is pure: it does
 //! no IO and reads no clock.
 
-use super::{ClaimBounds, LaneId, LaneShares, Pick, Priority, Standing};
+use super::{ClaimBounds, LaneId, LaneShares, Pick, Priority, Standing, UntriedOrder};
 use crate::time::Timestamp;
 
 /// The queue of due lanes to which a lane belongs.
@@ -74,6 +74,14 @@ struct DueLanes {
 }
 
 impl DueLanes {
+    /// Keeps only the `room` lanes that have been due longest.
+    fn oldest(mut self, room: usize) -> Self {
+        let cut = self.due.split_off(room.min(self.due.len()));
+        let left = cut.first().map(|due| due.due);
+        self.left = self.left.into_iter().chain(left).min();
+        self
+    }
+
     /// Keeps only the `room` lanes that became due last.
     fn newest(mut self, room: usize) -> Self {
         let kept = self.due.split_off(self.due.len().saturating_sub(room));
@@ -140,21 +148,10 @@ fn longest_due<Q: DueQueues>(
     let mut untried_max = shares.untried_max;
     let mut is_untried_left = false;
     let well_max = max.saturating_sub(kept);
-    let window = queues.bounds().probe;
     for priority in [Priority::Live, Priority::Low] {
         let room = well_max.saturating_sub(picked.due.len());
-        let of = |standing, max| due(queues, [LaneClass::new(priority, standing)], max, now);
-        let well = if shares.newest_first {
-            of(Standing::Well, window)?.newest(room)
-        } else {
-            of(Standing::Well, room)?
-        };
-        let untried_room = room.min(untried_max);
-        let mut untried = if shares.newest_first {
-            of(Standing::Untried, window)?.newest(untried_room)
-        } else {
-            of(Standing::Untried, untried_room)?
-        };
+        let (well, mut untried) =
+            not_failing(queues, priority, (room, untried_max), (shares, now))?;
         if untried_max < room && untried.left.take().is_some() {
             is_untried_left = true;
         }
@@ -179,6 +176,45 @@ fn longest_due<Q: DueQueues>(
         is_failing_left: failing.left.is_some() || failing.due.len() > room,
         is_untried_left,
     })
+}
+
+/// Returns the due lanes of one priority that did not fail: the lanes that Imprint answered before, and at most
+/// `untried_max` untried lanes.
+///
+/// The claim has room for `room` of these lanes. If untried lanes come last, the result has no more lanes than that.
+fn not_failing<Q: DueQueues>(
+    queues: &Q,
+    priority: Priority,
+    (room, untried_max): (usize, usize),
+    (shares, now): (LaneShares, Timestamp),
+) -> Result<(DueLanes, DueLanes), Q::Error> {
+    let of = |standing, max, newest_first: bool| {
+        let class = [LaneClass::new(priority, standing)];
+        if newest_first && max > 0 {
+            let window = queues.bounds().probe;
+            due(queues, class, window, now).map(|lanes| lanes.newest(max))
+        } else {
+            due(queues, class, max, now)
+        }
+    };
+    let well = of(Standing::Well, room, shares.newest_first)?;
+    match shares.untried {
+        UntriedOrder::ByDueTime => {
+            let max = room.min(untried_max);
+            Ok((well, of(Standing::Untried, max, shares.newest_first)?))
+        }
+        UntriedOrder::Last { kept } => {
+            let free = room.saturating_sub(well.due.len());
+            let max = free.max(kept.min(room)).min(untried_max);
+            let untried = of(Standing::Untried, max, true)?;
+            let room = room.saturating_sub(untried.due.len());
+            let well = match shares.newest_first {
+                true => well.newest(room),
+                false => well.oldest(room),
+            };
+            Ok((well, untried))
+        }
+    }
 }
 
 /// The lanes that became due last come first: the lanes that have been due longest possibly belong to customers whose

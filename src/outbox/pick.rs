@@ -48,6 +48,22 @@ pub struct LaneShares {
     /// Claims the lanes that became due last, among the [`PROBE_WINDOW`](super::PROBE_WINDOW) first lanes: many requests hang, and the lanes of
     /// hanging customers have been due longest.
     pub newest_first: bool,
+    /// The order of untried lanes.
+    pub untried: UntriedOrder,
+}
+
+/// The order in which a claim takes untried lanes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UntriedOrder {
+    /// Untried lanes and lanes that Imprint answered before come in the order of their due times.
+    ByDueTime,
+    /// Untried lanes come after the lanes of the same priority that Imprint answered before: the first requests of many
+    /// new customers fail. Among the [`PROBE_WINDOW`](super::PROBE_WINDOW) first untried lanes, the lanes that became due
+    /// last come first, because the other lanes possibly belong to customers whose requests fail.
+    Last {
+        /// The number of places that the claim keeps for untried lanes, even if other lanes could fill the claim.
+        kept: usize,
+    },
 }
 
 impl LaneShares {
@@ -56,6 +72,7 @@ impl LaneShares {
         failing: FailingShare::UNLIMITED,
         untried_max: usize::MAX,
         newest_first: false,
+        untried: UntriedOrder::ByDueTime,
     };
 }
 

@@ -67,5 +67,6 @@ mod http;
 mod process;
 mod raw_imprint;
 mod refused;
+mod refused_customers;
 mod reload;
 mod support;

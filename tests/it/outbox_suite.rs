@@ -13,7 +13,7 @@ use imprint_bridge::outbox::{
     Inbox as _, LaneKey, LaneShares, Ledger as _, Lifecycle as _, Lookup, MaybeSent, MemoryOutbox,
     NewEntry, OpenError, Outbox, ParkReason, Pick, Priority, Receipt, Recognition, Replay,
     ReplayChange, Setting, Settled, Settlement, SqliteOutbox, Standing, State, Trials, Unproven,
-    Withdrawal, WithdrawnState,
+    UntriedOrder, Withdrawal, WithdrawnState,
 };
 use imprint_bridge::time::Timestamp;
 use serde_json::json;
@@ -434,6 +434,13 @@ async fn untried_lanes_take_a_share_of_a_claim() {
             })
         };
         let (share, newest) = (|max| longest(max, false), |max| longest(max, true));
+        let last = |untried_max, kept| {
+            Pick::LongestDue(LaneShares {
+                untried_max,
+                untried: UntriedOrder::Last { kept },
+                ..LaneShares::UNLIMITED
+            })
+        };
         for (max, pick, expected, is_left) in [
             (9, share(9), "U-1 U-2 W-1 U-3 W-2", false),
             (9, share(3), "U-1 U-2 W-1 U-3 W-2", false),
@@ -447,6 +454,16 @@ async fn untried_lanes_take_a_share_of_a_claim() {
             (1, newest(9), "W-2", false),
             (2, newest(9), "W-2 U-3", false),
             (2, newest(0), "W-2 W-1", true),
+            // FAULTS N783: new customers come last, and the newest of them comes first.
+            (1, last(9, 0), "W-1", false),
+            (2, last(9, 0), "W-1 W-2", false),
+            (3, last(9, 0), "W-1 U-3 W-2", false),
+            (9, last(9, 0), "U-1 U-2 W-1 U-3 W-2", false),
+            (9, last(1, 0), "W-1 U-3 W-2", true),
+            (1, last(9, 1), "U-3", false),
+            (2, last(9, 1), "W-1 U-3", false),
+            (2, last(0, 1), "W-1 W-2", true),
+            (3, last(0, 1), "W-1 W-2", true),
         ] {
             let claim = outbox.claim(now, max, pick).await.unwrap();
             let keys = claim.lanes.iter().filter_map(|lane| match &lane.key {

@@ -16,8 +16,8 @@ use crate::imprint::{
     PartnerCustomerId, Rejection,
 };
 use crate::outbox::{
-    Absence, ClaimToken, ClaimedLane, EntryId, KeyMark, LaneId, LaneKey, MaybeSent, Recognition,
-    Trials, Unproven, WaitingEntry,
+    Absence, ClaimToken, ClaimedLane, EntryId, FailingShare, KeyMark, LaneId, LaneKey, LaneShares,
+    MaybeSent, Recognition, Trials, Unproven, UntriedOrder, WaitingEntry,
 };
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000_000);
@@ -251,6 +251,7 @@ fn a_claim_asks_for_as_many_lanes_as_may_be_held() {
             failing: FailingShare { kept: 1, max: 1 },
             untried_max: 5,
             newest_first: false,
+            untried: UntriedOrder::ByDueTime,
         }),
     };
     is_action(&polled(&mut core, moment(NOW)), &expected);
@@ -359,6 +360,66 @@ fn untried_lanes_leave_a_quarter_of_the_places_to_other_lanes() {
         2,
         "a single place"
     );
+}
+
+fn untried_order(core: &mut Core) -> UntriedOrder {
+    match polled(core, moment(NOW)) {
+        LoopAction::Claim {
+            pick: Pick::LongestDue(shares),
+            ..
+        } => shares.untried,
+        other @ (LoopAction::Claim { .. }
+        | LoopAction::AskWitness(_)
+        | LoopAction::SaveEvidence(_)
+        | LoopAction::SleepUntil(_)) => {
+            panic!("{other:?}")
+        }
+    }
+}
+
+/// Delivers an untried lane whose request gets this answer.
+fn first_request(core: &mut Core, id: u64, answer: ImprintReply) {
+    let ids = claimed(core, NOW, vec![untried_lane(id)]);
+    assert!(is_call(&core.start(ids[0], moment(NOW))));
+    settled(core.on_answer(ids[0], answer, moment(NOW)));
+    assert!(core.on_settled(ids[0], Settled::Recorded).is_some());
+}
+
+/// FAULTS N783: after the first requests of three new customers failed, untried lanes come last until the first requests
+/// of 62 other new customers succeeded. One untried lane follows after seven lanes that Imprint answered before.
+#[test]
+fn untried_lanes_come_last_while_first_requests_fail() {
+    let refused = || ImprintReply::Outcome(Outcome::Unavailable(Cause::Status(500)));
+    let (mut core, _) = core_at(Rate::Unlimited, 4);
+    for id in 1..=3 {
+        assert_eq!(untried_order(&mut core), UntriedOrder::ByDueTime, "{id}");
+        core.on_claimed(Claim::default(), NOW);
+        first_request(&mut core, id, refused());
+    }
+    for (wells, kept) in [(0, 0), (6, 0), (1, 1), (1, 1)] {
+        for well in 0..wells {
+            let ids = claimed(&mut core, NOW, vec![lane(100 + well)]);
+            assert!(is_call(&core.start(ids[0], moment(NOW))));
+            settled(core.on_answer(ids[0], applied(), moment(NOW)));
+            core.on_settled(ids[0], Settled::Recorded);
+        }
+        let order = untried_order(&mut core);
+        assert_eq!(order, UntriedOrder::Last { kept }, "{wells}");
+        core.on_claimed(Claim::default(), NOW);
+    }
+    // The eight other lanes are new customers too: Imprint had not applied an update of them before.
+    for id in 4..58 {
+        assert_eq!(
+            untried_order(&mut core),
+            UntriedOrder::Last {
+                kept: usize::from(id == 4)
+            },
+            "{id}"
+        );
+        core.on_claimed(Claim::default(), NOW);
+        first_request(&mut core, id, applied());
+    }
+    assert_eq!(untried_order(&mut core), UntriedOrder::ByDueTime);
 }
 
 /// Seed 11973 of the simulation: an untried lane that probes does not wait for untried lanes that hang.

@@ -17,12 +17,14 @@ use crate::outbox::{Absence, KeyMark, LaneId};
 use crate::time::Timestamp;
 
 mod assess;
+mod first;
 mod recent;
 mod searches;
 
 pub use self::assess::LaneAnswer;
 
 use self::assess::LastApplied;
+use self::first::FirstResults;
 use self::recent::RecentResults;
 use self::searches::SearchTurns;
 
@@ -74,6 +76,7 @@ pub(super) struct SendLimiter {
     failing_applied: u32,
     applied: LastApplied,
     results: RecentResults,
+    first_results: FirstResults,
     evidence: Evidence,
 }
 
@@ -89,6 +92,7 @@ impl SendLimiter {
             failing_applied: 0,
             applied: LastApplied::default(),
             results: RecentResults::default(),
+            first_results: FirstResults::default(),
             evidence: Evidence::default(),
         }
     }
@@ -196,6 +200,11 @@ impl SendLimiter {
     /// Takes back permits that were reserved for failing lanes and that no failing lane used.
     pub(super) fn return_failing(&mut self, count: usize) {
         self.failing.give_back(count);
+    }
+
+    /// Returns whether the first requests of many new customers fail.
+    pub(super) const fn are_first_requests_failing(&self) -> bool {
+        self.first_results.are_failing()
     }
 
     /// Returns the time from which the rate limit has a token for a failing lane.

@@ -13,8 +13,8 @@ use imprint_bridge::outbox::{
     AuditEvent, Claim, ClaimBounds, ClaimToken, ClaimedLane, Detail, Digest, Disposition, Ending,
     EntryFilter, EntryId, EntrySelection, IdentityLink, IgnoreReason, InvalidReason, LaneKey,
     LaneShares, Lookup, MemoryOutbox, Moved, NewEntry, Outbox, ParkReason, Pick, Priority, Replay,
-    ReplayChange, Settled, Settlement, SqliteOutbox, State, Trials, WaitingEntry, Withdrawal,
-    WithdrawnState,
+    ReplayChange, Settled, Settlement, SqliteOutbox, State, Trials, UntriedOrder, WaitingEntry,
+    Withdrawal, WithdrawnState,
 };
 use imprint_bridge::time::Timestamp;
 use proptest::prelude::*;
@@ -30,7 +30,7 @@ enum Op {
     Append(Vec<(u8, u8, i64, Fate)>),
     Claim {
         max: usize,
-        least_failed: bool,
+        pick: Pick,
     },
     /// Settles one of the claimed lanes.
     Settle(u8, Outcome),
@@ -78,6 +78,20 @@ enum Outcome {
     Learned,
 }
 
+fn pick() -> impl Strategy<Value = Pick> {
+    let untried_last = |kept| {
+        Pick::LongestDue(LaneShares {
+            untried: UntriedOrder::Last { kept },
+            ..LaneShares::UNLIMITED
+        })
+    };
+    prop_oneof![
+        2 => Just(Pick::LeastFailed(3)),
+        1 => Just(Pick::LongestDue(LaneShares::UNLIMITED)),
+        1 => (0..2_usize).prop_map(untried_last),
+    ]
+}
+
 fn op() -> impl Strategy<Value = Op> {
     let fate = prop_oneof![
         6 => Just(Fate::Waits),
@@ -105,7 +119,7 @@ fn op() -> impl Strategy<Value = Op> {
     let early = prop::collection::vec(1..20_u64, 0..5);
     prop_oneof![
         4 => prop::collection::vec(event, 1..5).prop_map(Op::Append),
-        4 => (0..4_usize, any::<bool>()).prop_map(|(max, least_failed)| Op::Claim { max, least_failed }),
+        4 => (0..4_usize, pick()).prop_map(|(max, pick)| Op::Claim { max, pick }),
         5 => (any::<u8>(), outcome).prop_map(|(which, outcome)| Op::Settle(which, outcome)),
         1 => (numbers(), 0..3_u8).prop_map(|(entries, other)| Op::Replay(entries, other)),
         1 => numbers().prop_map(Op::Approve),
@@ -315,7 +329,7 @@ impl Engine {
                 let batch = events.iter().map(|event| entry(*event, now)).collect();
                 format!("{:?}", now_or_soon(outbox.append(batch)).unwrap())
             }
-            Op::Claim { max, least_failed } => self.claim(*max, *least_failed, now),
+            Op::Claim { max, pick } => self.claim(*max, *pick, now),
             Op::Settle(which, outcome) => self.settle(*which, *outcome, now),
             Op::Replay(entries, other) => {
                 let change = replay_change(*other);
@@ -396,12 +410,7 @@ impl Engine {
         assert_eq!(settled, Settled::Recorded);
     }
 
-    fn claim(&mut self, max: usize, least_failed: bool, now: Timestamp) -> String {
-        let pick = if least_failed {
-            Pick::LeastFailed(3)
-        } else {
-            Pick::LongestDue(LaneShares::UNLIMITED)
-        };
+    fn claim(&mut self, max: usize, pick: Pick, now: Timestamp) -> String {
         let mut described = self.take(max, pick, now);
         // Each storage engine makes its own claim tokens, so the comparison leaves the tokens out.
         for lane in &mut described.lanes {

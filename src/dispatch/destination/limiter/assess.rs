@@ -73,6 +73,7 @@ impl SendLimiter {
         if answer.trials.failures == 0 {
             self.results.record(answer.lane, answer.signal, now);
         }
+        self.first_results.record(&answer);
         if answer.has_found {
             self.evidence.found(sent_at);
         }
