@@ -84,6 +84,14 @@ impl Pace {
         self.share = (self.share / 2.0).max(SHARE_MIN);
     }
 
+    /// Takes one token, even if the bucket has no token: the bucket then stays empty for longer.
+    pub const fn charge(&mut self) {
+        match self.rate {
+            Rate::Unlimited => {}
+            Rate::PerSecond(_) => self.tokens -= 1.0,
+        }
+    }
+
     /// Returns unused tokens to the bucket.
     pub fn give_back(&mut self, unused: usize) {
         if let Rate::PerSecond(rate) = self.rate {

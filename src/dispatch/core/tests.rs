@@ -485,6 +485,36 @@ fn failing_lanes_use_a_quarter_of_the_rate() {
     assert_eq!(core.on_claimed(left, poll_at), poll_at.after(POLL_EVERY));
 }
 
+/// FAULTS N784: the further requests of a failing lane count against the share of failing lanes.
+#[test]
+fn further_requests_of_failing_lanes_use_the_quarter_of_the_rate() {
+    let (mut core, _) = core_at(Rate::PerSecond(10.0), 16);
+    let requests = (0..100).map(|second| {
+        let now = NOW.after(Duration::from_millis(500 * second + 1));
+        let max = failing_share(polled(&mut core, moment(now))).max;
+        let lanes = (0..max).map(|_| failing_lane(1)).collect();
+        core.on_claimed(claim(lanes), now);
+        for id in started(&mut core) {
+            assert!(is_call(&core.start(id, moment(now))));
+            let unclear = ImprintReply::Outcome(Outcome::Unclear(Cause::Status(403)));
+            let mut now = now;
+            let mut action = core.on_answer(id, unclear, moment(now));
+            while let LaneAction::SleepUntil(later) = action {
+                now = later;
+                action = core.resume(id, moment(now));
+            }
+            assert!(is_call(&action));
+            let failed = Outcome::Unavailable(Cause::Status(500));
+            let failed = ImprintReply::Lookup(LookupResult::Failed(failed));
+            settled(core.on_answer(id, failed, moment(now)));
+            core.on_settled(id, Settled::Recorded);
+        }
+        2 * max
+    });
+    let requests: usize = requests.sum();
+    assert!((90..=125).contains(&requests), "{requests} of 500");
+}
+
 /// The dispatch loop names the lane in the log when the task of a delivery has panicked.
 #[test]
 fn a_delivery_has_a_lane_until_it_ends() {

@@ -197,6 +197,13 @@ impl SendLimiter {
         self.failing.take(share.min(count), now)
     }
 
+    /// Counts a further request of a failing lane against the share of failing lanes.
+    pub(super) const fn charge_failing(&mut self) {
+        if self.failing_applied < FAILING_APPLIED_MIN {
+            self.failing.charge();
+        }
+    }
+
     /// Takes back permits that were reserved for failing lanes and that no failing lane used.
     pub(super) fn return_failing(&mut self, count: usize) {
         self.failing.give_back(count);

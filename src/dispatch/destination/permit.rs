@@ -176,6 +176,9 @@ impl SendPermit {
             Progress::Unused => limiter.clear_first(self.kind, asked, now),
             Progress::Sent | Progress::Assessed => limiter.clear_follow_up(asked, now),
         };
+        if self.is_failing && self.progress != Progress::Unused && clearance == Clearance::Send {
+            limiter.charge_failing();
+        }
         if clearance == Clearance::Send {
             self.sent_at = now;
             self.progress = match self.progress {
