@@ -160,6 +160,7 @@ fn read(body: &[u8], reading: ParseState) -> Result<Value, Error> {
     }
     let reading = ParseState {
         long_numbers: long_numbers::positions(body),
+        has_escapes: memchr::memchr(b'\\', body).is_some(),
         ..reading
     };
     let mut deserializer = serde_json::Deserializer::from_str(text);
@@ -241,6 +242,8 @@ struct ParseState {
     numbers: Cell<usize>,
     /// The positions of the numbers with more digits than a 64-bit float keeps.
     long_numbers: BTreeSet<usize>,
+    /// True if strings of the body possibly have escapes. Only an escape can stand for a NUL.
+    has_escapes: bool,
     broken: Cell<Option<JsonRule>>,
 }
 
@@ -260,7 +263,7 @@ impl ParseState {
     fn text<E: de::Error>(&self, text: String) -> Result<String, E> {
         if text.len() > STRING_BYTES_MAX && !self.is_file {
             Err(self.fail(JsonRule::StringLength))
-        } else if text.contains('\0') {
+        } else if self.has_escapes && text.contains('\0') {
             Err(self.fail(JsonRule::Nul))
         } else {
             Ok(text)

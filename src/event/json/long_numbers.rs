@@ -18,16 +18,34 @@ pub(super) fn positions(text: &[u8]) -> BTreeSet<usize> {
     }
 }
 
-/// Returns whether a text has more than [`DIGITS_MAX`] characters of numbers in a row. A row of this length contains a
-/// byte whose index is a multiple of its length, so the function looks at few bytes.
+/// Returns whether a text has a row of more than [`DIGITS_MAX`] characters of numbers that is possibly a number. The
+/// function looks only at one byte of each possible row, and then at the row.
 fn has_long_run(text: &[u8]) -> bool {
     let is_in_number = |byte: &&u8| is_number_byte(**byte);
-    let steps = (0..text.len()).step_by(DIGITS_MAX + 1);
-    steps.into_iter().any(|at| {
-        let (before, after) = text.split_at(at);
-        let after = after.iter().take_while(is_in_number).count();
-        after > 0 && after + before.iter().rev().take_while(is_in_number).count() > DIGITS_MAX
-    })
+    let mut at = 0;
+    while let Some((before, after)) = text.split_at_checked(at) {
+        let (Some(first), row_end) = (after.first(), after.iter().take_while(is_in_number).count())
+        else {
+            break;
+        };
+        if is_number_byte(*first) {
+            let row_start = before.iter().rev().take_while(is_in_number).count();
+            let left = before.iter().rev().nth(row_start);
+            let right = after.get(row_end);
+            if row_start + row_end > DIGITS_MAX && is_separator(left) && is_separator(right) {
+                return true;
+            }
+        }
+        // The byte at the end of the row is in no row.
+        at += row_end + DIGITS_MAX + 1;
+    }
+    false
+}
+
+/// Returns whether a number of a JSON text can stand beside this byte. The numbers in most strings, such as ids, stand
+/// beside quotes and letters.
+fn is_separator(byte: Option<&u8>) -> bool {
+    byte.is_none_or(|byte| byte.is_ascii_whitespace() || b":,[]{}".contains(byte))
 }
 
 fn long_numbers(text: &[u8]) -> BTreeSet<usize> {
@@ -85,7 +103,37 @@ const fn is_number_byte(byte: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// The quick look never misses a long number, whatever stands before it.
+        #[test]
+        fn no_long_number_is_missed(items in prop::collection::vec("-?[1-9][0-9]{0,25}|\"[0-9a-e:, -]{0,40}\"", 0..12)) {
+            for separator in [",", ", "] {
+                let text = format!("[{}]", items.join(separator));
+                prop_assert_eq!(positions(text.as_bytes()), long_numbers(text.as_bytes()), "{}", text);
+            }
+        }
+    }
+
+    /// A long id, as most senders have one in each event, costs no second look at the whole body.
+    #[test]
+    fn a_long_id_is_not_taken_for_a_number() {
+        for (text, expected) in [
+            ("{\"id\":\"evt_123456789012345678\"}", false),
+            ("{\"id\":\"123456789012345678\"}", false),
+            ("{\"id\":\"123456789012345678-7\",\"a\":1}", false),
+            ("{\"id\":123456789012345678}", true),
+            (
+                "{\"id\":\"evt_123456789012345678\",\"a\":[123456789012345678]}",
+                true,
+            ),
+        ] {
+            assert_eq!(has_long_run(text.as_bytes()), expected, "{text}");
+        }
+    }
 
     #[test]
     fn long_numbers_are_found_by_their_position() {
