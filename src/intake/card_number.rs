@@ -19,6 +19,10 @@ const DETAIL: &str = "The value contains the number of a payment card, or a numb
 const DIGITS_MIN: usize = 13;
 /// The maximum number of digits in a card number, from ISO/IEC 7812-1.
 const DIGITS_MAX: usize = 19;
+/// The smallest number with [`DIGITS_MIN`] digits.
+const NUMBER_MIN: u64 = 1_000_000_000_000;
+/// The same number as a float.
+const FLOAT_MIN: f64 = 1e12;
 /// The minimum number of digits in a group before a separator. Cards have groups of 4 to 6 digits; the parts of a date
 /// are shorter.
 const GROUP_DIGITS_MIN: usize = 3;
@@ -99,19 +103,21 @@ fn remove_inside(value: &mut Value, place: &str, removed: &mut Vec<String>) -> b
 
 fn is_number(number: &Number) -> bool {
     let whole = number.as_u64().or_else(|| whole(number.as_f64()?));
-    whole.is_some_and(|whole| is_in_text(&whole.to_string()))
+    whole.is_some_and(|whole| whole >= NUMBER_MIN && is_in_text(&whole.to_string()))
 }
 
 /// Returns a number with a decimal point as a whole number, if its decimals are zero.
 fn whole(number: f64) -> Option<u64> {
+    if number < FLOAT_MIN {
+        return None;
+    }
     let text = format!("{number}");
     text.strip_suffix(".0").unwrap_or(&text).parse().ok()
 }
 
 /// Returns whether a text contains a card number, also with spaces or dashes between groups of digits.
 pub(super) fn is_in_text(text: &str) -> bool {
-    let digits = text.bytes().filter(u8::is_ascii_digit).count();
-    if digits < DIGITS_MIN {
+    if !has_enough_digits(text) {
         return false;
     }
     let (mut second, mut last) = (None, None);
@@ -125,6 +131,23 @@ pub(super) fn is_in_text(text: &str) -> bool {
         (second, last) = (last, Some(letter));
     }
     false
+}
+
+/// Returns whether a text has enough digits for a card number, with nothing but separators between them. The function
+/// takes every byte of a letter that is not ASCII for a separator.
+fn has_enough_digits(text: &str) -> bool {
+    if text.len() < DIGITS_MIN {
+        return false;
+    }
+    let mut digits = 0;
+    text.bytes().any(|byte| {
+        match byte {
+            b'0'..=b'9' => digits += 1,
+            b' ' | b'-' | 0x80.. => {}
+            _other => digits = 0,
+        }
+        digits == DIGITS_MIN
+    })
 }
 
 /// Returns whether a card number can begin after these two letters. A number inside a word, a number with a decimal point,
