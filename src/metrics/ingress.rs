@@ -114,7 +114,7 @@ impl IngressMetrics {
     /// epoch.
     pub fn accepted(&self, source: &str, new: usize, duplicates: usize, at: i64) {
         let counts = [(&self.accepted, new), (&self.duplicates, duplicates)];
-        for (counter, events) in counts {
+        for (counter, events) in counts.into_iter().filter(|(_, events)| *events > 0) {
             let events = u64::try_from(events).unwrap_or(u64::MAX);
             counter.with_label_values(&[source]).inc_by(events);
         }
@@ -142,6 +142,9 @@ impl IngressMetrics {
 
     /// Counts the fields that the updates of new events leave out because their values are invalid.
     pub fn skipped_fields(&self, source: &str, fields: usize) {
+        if fields == 0 {
+            return;
+        }
         self.skipped_fields
             .with_label_values(&[source])
             .inc_by(u64::try_from(fields).unwrap_or(u64::MAX));
