@@ -32,6 +32,8 @@ mod assets;
 mod audit;
 mod change;
 mod change_form;
+mod customer;
+mod customer_wait;
 mod destination;
 mod entries;
 mod entry;
@@ -44,6 +46,7 @@ mod login;
 mod overview;
 mod page;
 mod problem;
+mod problems;
 mod sentence;
 mod sources;
 mod visitor;
@@ -81,6 +84,8 @@ impl Console {
             .route("/entries/change", web::post().to(change::apply))
             .route("/entries/{number}", web::get().to(entry::show))
             .route("/entries/{number}/reveal", web::post().to(entry::reveal))
+            .route("/problems", web::get().to(problems::list))
+            .route("/customers", web::get().to(customer::show))
             .route("/destination", web::get().to(destination::show))
             .route("/destination", web::post().to(destination::set_mode))
             .route("/sources", web::get().to(sources::list))

@@ -68,7 +68,7 @@ pub use audit_chain::{AuditHead, AuditHeadError, AuditKeys, AuditProof, AuditPro
 pub use bounds::{
     CLAIM_BYTES_MAX, ClaimBounds, IN_FLIGHT_MAX, OLDEST_WINDOW, PROBE_WINDOW, WAITING_WINDOW,
 };
-pub use customer::{mentions, named};
+pub use customer::{LaneWait, mentions, named};
 pub use customer_erasure::{
     CustomerErasure, ERASE_MAX, ErasedPart, ErasureProgress, ErasureStep, LaterEvents, NamedEntries,
 };

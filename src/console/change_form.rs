@@ -106,20 +106,16 @@ pub(super) struct Change {
 }
 
 impl Change {
-    /// Parses the fields of a form. A page sends one field `entry` for each chosen entry, or the field `filter`.
+    /// Parses the fields of a form. A page sends the numbers of the chosen entries in fields `entry`, with a comma between
+    /// the numbers of one field, or it sends the field `filter`.
     pub(super) fn parse(fields: Vec<(String, String)>) -> Result<Self, AdminProblem> {
-        let malformed = |text: &str| AdminProblem::Malformed(text.to_owned());
         let (mut action, mut filter, mut numbers) = (None, None, Vec::new());
         let (mut mapping, mut reason) = (MappingChoice::Stored, None);
         let mut back = None;
         for (name, text) in fields {
             match name.as_str() {
                 "action" => action = ChangeAction::parse(&text),
-                "entry" => {
-                    let number = text.parse().ok().filter(|number| *number <= ENTRY_MAX);
-                    let number = number.ok_or_else(|| malformed("no entry has this number"))?;
-                    numbers.push(EntryId(number));
-                }
+                "entry" => numbers.extend(parse_numbers(&text)?),
                 "filter" => filter = Some(FilterFields::parse(&text)?),
                 "mapping" if text == "current" => mapping = MappingChoice::Current,
                 "reason" => reason = Reason::parse(&text),
@@ -145,6 +141,21 @@ impl Change {
     }
 }
 
+/// Parses numbers of entries with commas between them.
+fn parse_numbers(text: &str) -> Result<Vec<EntryId>, AdminProblem> {
+    let numbers = text.split(',').map(|number| {
+        let number = number.parse().ok().filter(|number| *number <= ENTRY_MAX);
+        number
+            .map(EntryId)
+            .ok_or_else(|| malformed("no entry has this number"))
+    });
+    numbers.collect()
+}
+
+fn malformed(text: &str) -> AdminProblem {
+    AdminProblem::Malformed(text.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,14 +171,14 @@ mod tests {
     fn a_form_names_an_action_and_entries() {
         let change = parsed(&[
             ("action", "replay"),
-            ("entry", "7"),
+            ("entry", "7,8"),
             ("entry", "9"),
             ("mapping", "current"),
             ("back", "//evil.example"),
         ]);
         let change = change.unwrap();
         assert_eq!(change.action, ChangeAction::Replay);
-        let numbers = ChosenEntries::Numbers(vec![EntryId(7), EntryId(9)]);
+        let numbers = ChosenEntries::Numbers([7, 8, 9].map(EntryId).to_vec());
         assert_eq!((change.entries, change.back.as_str()), (numbers, "/"));
         assert_eq!(
             (change.mapping, change.reason),
@@ -178,6 +189,7 @@ mod tests {
             &[("action", "erase"), ("entry", "7")],
             &[("entry", "7")],
             &[("action", "park"), ("entry", "x")],
+            &[("action", "park"), ("entry", "7,")],
             &[("action", "park"), ("entry", "18446744073709551615")],
             &[("action", "park"), ("entry", "7"), ("filter", "id=a")],
         ] {

@@ -11,7 +11,7 @@ use super::overview::situation;
 use super::page::{Frame, PageResult, Section, page};
 use super::sentence::{ModeChange, Sentence, sentence};
 use super::visitor::Visitor;
-use super::words::{TimeText, grouped, rate_text};
+use super::words::{TimeText, grouped, length, rate_text};
 use crate::dispatch::destination::OperatorMode;
 use crate::dispatch::pace::PresentRate;
 use crate::ops::operate::{Operations, Reason, Role, ShadowView};
@@ -115,7 +115,7 @@ pub(super) async fn show(
             true => choices(destination.mode),
             false => Vec::new(),
         },
-        shadow_count: grouped(u64::try_from(shadow.len()).unwrap_or(u64::MAX)),
+        shadow_count: grouped(length(&shadow)),
         shadow: shadow
             .into_iter()
             .take(SHADOW_MAX)

@@ -7,7 +7,7 @@ use super::Console;
 use super::change_form::ChangeAction;
 use super::entry_life::{LifeStep, life};
 use super::entry_row::EntryText;
-use super::entry_text::{ErrorText, FieldText};
+use super::entry_text::{ErrorText, FieldText, version_text};
 use super::form::Form;
 use super::login::NoFields;
 use super::page::{Frame, PageResult, Section, page};
@@ -139,13 +139,9 @@ impl OneEntryPage {
 impl ContentText {
     fn of(content: EntryContent) -> Self {
         let (version, fields) = content.update.unzip();
-        let version = version.map(|version| match version.epoch {
-            0 => version.value.to_string(),
-            epoch => format!("{} of epoch {epoch}", version.value),
-        });
         let fields = fields.unwrap_or_default().into_iter();
         Self {
-            version,
+            version: version.map(version_text),
             fields: fields.map(FieldText::of).collect(),
             event: content.event.map(|event| format!("{event:#}")),
         }

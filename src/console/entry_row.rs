@@ -1,5 +1,7 @@
 //! How pages write an entry: its state, its reason, its customer and its times. Pure.
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
 use super::words::TimeText;
 use crate::event::Attribute;
 use crate::outbox::{EntrySummary, LaneKey, State};
@@ -29,7 +31,7 @@ pub(super) struct StateText {
 }
 
 /// The id of a customer, and the system that gave it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct CustomerText {
     pub(super) id: String,
     pub(super) system: &'static str,
@@ -84,6 +86,14 @@ impl CustomerText {
             id: id.to_owned(),
             system,
         }
+    }
+
+    /// Returns the path of the page of the customer.
+    pub(super) fn path(&self) -> String {
+        format!(
+            "/customers?id={}",
+            utf8_percent_encode(&self.id, NON_ALPHANUMERIC)
+        )
     }
 }
 

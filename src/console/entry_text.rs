@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::entry_row::{CustomerText, StateText, spaced};
-use crate::event::{EventError, pointer};
+use crate::event::{EventError, Version, pointer};
 use crate::ops::operate::{
     FieldView, IgnoredEntry, ReplayedEntry, ReplayedRequest, Unchanged, Unmappable, ValueView,
 };
@@ -136,6 +136,15 @@ impl UnchangedText {
             entry: unchanged.entry.0,
             reason: unchanged.reason.to_string(),
         }
+    }
+}
+
+/// Returns a version as the source gave it.
+pub(super) fn version_text(version: Version) -> String {
+    match (version.is_reset(), version.epoch) {
+        (true, _) => "reset by an operator".to_owned(),
+        (false, 0) => version.value.to_string(),
+        (false, epoch) => format!("{} of epoch {epoch}", version.value),
     }
 }
 

@@ -152,7 +152,7 @@ fn notes(
     };
     counted(
         parked,
-        "/entries?state=parked",
+        "/problems",
         [
             "parked entry waits for a decision.",
             "parked entries wait for a decision.",
@@ -160,7 +160,7 @@ fn notes(
     );
     counted(
         undecided,
-        "/entries?state=undecided",
+        "/problems",
         [
             "undecided entry has failed for a long time for an unknown reason.",
             "undecided entries have failed for a long time for an unknown reason.",

@@ -16,16 +16,20 @@ pub(super) type PageResult = Result<HttpResponse, ConsoleProblem>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Section {
     Overview,
+    Problems,
     Entries,
+    Customers,
     Destination,
     Sources,
     Audit,
 }
 
 impl Section {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 7] = [
         Self::Overview,
+        Self::Problems,
         Self::Entries,
+        Self::Customers,
         Self::Destination,
         Self::Sources,
         Self::Audit,
@@ -34,7 +38,9 @@ impl Section {
     const fn title(self) -> &'static str {
         match self {
             Self::Overview => "Overview",
+            Self::Problems => "Problems",
             Self::Entries => "Entries",
+            Self::Customers => "Customers",
             Self::Destination => "Destination",
             Self::Sources => "Sources",
             Self::Audit => "Audit log",
@@ -52,7 +58,9 @@ impl Section {
     const fn path(self) -> &'static str {
         match self {
             Self::Overview => "/",
+            Self::Problems => "/problems",
             Self::Entries => "/entries",
+            Self::Customers => "/customers",
             Self::Destination => "/destination",
             Self::Sources => "/sources",
             Self::Audit => "/audit",

@@ -66,6 +66,11 @@ pub(super) fn span_text(span: Duration) -> String {
     }
 }
 
+/// Returns the length of a list as a number for texts.
+pub(super) fn length<T>(list: &[T]) -> u64 {
+    u64::try_from(list.len()).unwrap_or(u64::MAX)
+}
+
 /// Returns a number with a comma after every three digits.
 pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();

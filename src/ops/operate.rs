@@ -22,6 +22,7 @@ use crate::outbox::{self, AuditEvent, AuditRecord, Outbox};
 use crate::time::Clock;
 
 mod backup;
+mod cases;
 mod customer;
 mod destination;
 mod entries;
@@ -37,7 +38,8 @@ mod versions;
 mod withdraw;
 
 pub use backup::BackupName;
-pub use customer::{CustomerExport, CustomerName, ExportPage};
+pub use cases::{CASE_STATES, Case, CaseCause, CaseError, CaseList};
+pub use customer::{CustomerExport, CustomerName, CustomerView, ExportPage};
 pub use destination::{DestinationView, ShadowView};
 pub use entries::{EntryContent, EntryView, FieldView, ValueView};
 pub use erase::ErasureReport;

@@ -5,8 +5,22 @@
 
 use serde_json::Value;
 
-use super::{IdentityLink, LaneKey};
+use super::{IdentityLink, LaneKey, Trials, Unproven};
 use crate::imprint::{CustomerRef, ImprintId, PartnerCustomerId};
+use crate::time::Timestamp;
+
+/// What dispatch waits for before the next request of a lane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LaneWait {
+    /// The lane.
+    pub key: LaneKey,
+    /// The time of the next request, if nothing else stops the destination. `None` means that no request is necessary.
+    pub due: Option<Timestamp>,
+    /// The failures of the lane since Imprint last applied a request of the lane.
+    pub trials: Trials,
+    /// The last answers about the lane, if nothing proves their cause yet.
+    pub unproven: Unproven,
+}
 
 /// Returns the customers that a text can name: the same text can be the Imprint id of one customer and the CRM's id of
 /// another.

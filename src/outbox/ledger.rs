@@ -8,8 +8,8 @@ use std::ops::RangeInclusive;
 use super::customer::CustomerKeys;
 use super::{
     AuditHead, AuditKeys, AuditProtection, CustomerErasure, EntryFilter, EntryId, ErasureStep,
-    IdentityLink, IgnoredEvent, LaneId, LaneKey, NamedEntries, Receipt, Settings, StoreFuture,
-    VersionReset, WaitingEntry, Withdrawal, Withdrawn,
+    IdentityLink, IgnoredEvent, LaneId, LaneKey, LaneWait, NamedEntries, Receipt, Settings,
+    StoreFuture, VersionReset, WaitingEntry, Withdrawal, Withdrawn,
 };
 use crate::event::{Identity, SourceName, Version};
 use crate::fold::LaneVersions;
@@ -239,6 +239,8 @@ pub struct LoadedLane {
     pub keys: Vec<LaneKey>,
     /// The lanes of these keys that exist.
     pub lanes: Vec<LaneId>,
+    /// What each of these lanes waits for.
+    pub waits: Vec<LaneWait>,
     /// The versions of the values that Imprint has of the customer.
     pub versions: LaneVersions,
     /// The newest waiting entries of the customer.
@@ -254,6 +256,7 @@ impl LoadedLane {
             key: keys.key.clone(),
             keys: keys.all(),
             lanes: Vec::new(),
+            waits: Vec::new(),
             versions: LaneVersions::default(),
             waiting: Vec::new(),
             links: Vec::new(),

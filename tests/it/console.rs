@@ -10,11 +10,13 @@ use crate::http::{self, Answer};
 use crate::support::{TestApp, email};
 
 mod changes;
+mod customers;
 mod demo;
 mod destination;
 mod entries;
 mod log;
 mod overview;
+mod problems;
 mod sessions;
 
 /// The admin API token of the operator `alice`, who has every role.

@@ -1,4 +1,4 @@
-//! Finds the customer that an operator names, and exports everything that the store has of the customer.
+//! Finds the customer that an operator names, and shows or exports what the store has of the customer.
 
 use super::entries::{content, field_views};
 use super::selection::Reason;
@@ -6,9 +6,10 @@ use super::{EntryView, Error, FieldView, Operations, Operator, Role};
 use crate::event::Visibility;
 use crate::imprint::{CustomerRef, ImprintId, PartnerCustomerId};
 use crate::outbox::{
-    Detail, EntryFilter, EntryId, EntrySelection, FieldOrigin, LaneKey, LoadedEntry, LoadedLane,
-    ParkReason, State, named,
+    Detail, EntryFilter, EntryId, EntryOrder, EntrySelection, EntrySummary, FieldOrigin,
+    IdentityLink, LaneKey, LaneWait, LoadedEntry, LoadedLane, ParkReason, State, named,
 };
+use crate::time::Timestamp;
 
 /// A customer, as an operator names it.
 #[derive(Clone, PartialEq, Eq)]
@@ -26,6 +27,27 @@ impl std::fmt::Debug for CustomerName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("CustomerName")
     }
+}
+
+/// What the store knows of a customer, without any value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CustomerView {
+    /// The key of the lane from which dispatch sends the customer's entries: Imprint's id if the store knows the id.
+    pub key: LaneKey,
+    /// True if the store has a lane or an identity link of the customer.
+    pub is_known: bool,
+    /// The identity links of the customer's ids.
+    pub links: Vec<IdentityLink>,
+    /// What the lanes of the customer wait for.
+    pub waits: Vec<LaneWait>,
+    /// The fields that Imprint has from the bridge, each with its version and the event that contained the value.
+    pub delivered: Vec<FieldOrigin>,
+    /// The time when dispatch sends delivered values again, because an older request possibly overwrites them.
+    pub reassert_at: Option<Timestamp>,
+    /// The newest entries of the customer.
+    pub entries: Vec<EntrySummary>,
+    /// True if the customer has more entries.
+    pub has_more: bool,
 }
 
 /// One page of everything that the store has of a customer. Contains unmasked values.
@@ -65,8 +87,40 @@ pub enum ExportPage {
 /// The maximum number of entries on one page of an export. The command line reads an answer of at most 16 MiB, and the
 /// answer contains whole events.
 const EXPORT_ENTRIES: usize = 25;
+/// The number of the newest entries in a view of a customer.
+const VIEW_ENTRIES: usize = 20;
 
 impl Operations {
+    /// Returns what the store knows of a customer, without any value: why Imprint has its values, and what the next
+    /// request waits for.
+    ///
+    /// # Errors
+    /// Returns an error if the text is no id, or is an id of two customers, or if the store fails.
+    pub async fn customer(
+        &self,
+        _operator: &Operator,
+        name: CustomerName,
+    ) -> Result<CustomerView, Error> {
+        let customer = self.find_customer(name).await?;
+        let page = self.outbox.list(EntryFilter {
+            order: EntryOrder::NewestFirst,
+            max: VIEW_ENTRIES,
+            ..all_of(&customer)
+        });
+        let page = page.await?;
+        let is_own = |entry: &EntrySummary| is_of(&customer, entry);
+        Ok(CustomerView {
+            is_known: is_known(&customer),
+            delivered: self.outbox.origins(customer.key.clone()).await?,
+            entries: page.entries.into_iter().filter(is_own).collect(),
+            has_more: page.next.is_some(),
+            reassert_at: customer.versions.reassert_at(),
+            key: customer.key,
+            links: customer.links,
+            waits: customer.waits,
+        })
+    }
+
     /// Returns one page of everything that the store has of a customer, with unmasked values. Before the first page, the
     /// bridge writes an audit record.
     ///
@@ -148,17 +202,13 @@ impl Operations {
         found: &mut Vec<EntryView>,
     ) -> Result<Option<EntryId>, Error> {
         let filter = EntryFilter {
-            states: State::ALL.to_vec(),
-            customer: Some(text(&customer.key).to_owned()),
             after,
-            ..EntryFilter::in_state(State::Waiting, EXPORT_ENTRIES)
+            ..all_of(customer)
         };
         let (loaded, next) = self.load_page(filter).await?;
-        let is_own = |entry: &LoadedEntry| {
-            let key = entry.summary.customer.as_ref();
-            key.is_some_and(|key| customer.keys.iter().any(|own| is_same(own, key)))
-        };
-        let own = loaded.into_iter().filter(is_own);
+        let own = loaded
+            .into_iter()
+            .filter(|entry| is_of(customer, &entry.summary));
         found.extend(own.map(|entry| self.view(entry)));
         Ok(next)
     }
@@ -242,6 +292,20 @@ pub(super) fn lanes(customer: &LoadedLane) -> String {
         true => "a customer without a lane".to_owned(),
         false => lanes.join(", "),
     }
+}
+
+/// Returns the filter of all entries of a customer. Another customer can have the same text as its other id.
+fn all_of(customer: &LoadedLane) -> EntryFilter {
+    EntryFilter {
+        states: State::ALL.to_vec(),
+        customer: Some(text(&customer.key).to_owned()),
+        ..EntryFilter::in_state(State::Waiting, EXPORT_ENTRIES)
+    }
+}
+
+fn is_of(customer: &LoadedLane, entry: &EntrySummary) -> bool {
+    let key = entry.customer.as_ref();
+    key.is_some_and(|key| customer.keys.iter().any(|own| is_same(own, key)))
 }
 
 fn text(key: &LaneKey) -> &str {

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use super::tables::{MemoryTables, spelling};
 use crate::imprint::CustomerRef;
 use crate::outbox::customer::{CustomerKeys, named};
-use crate::outbox::{IdentityLink, LaneId, LaneKey, LoadedLane, WaitingEntry};
+use crate::outbox::{IdentityLink, LaneId, LaneKey, LaneWait, LoadedLane, WaitingEntry};
 
 impl MemoryTables {
     pub(super) fn load_lanes(&self, customers: &[CustomerRef]) -> Vec<LoadedLane> {
@@ -24,6 +24,12 @@ impl MemoryTables {
         let mut loaded = LoadedLane::empty(&keys);
         for (key, id, lane) in found {
             loaded.lanes.push(id);
+            loaded.waits.push(LaneWait {
+                due: lane.due,
+                trials: lane.trials,
+                unproven: lane.unproven,
+                key: key.clone(),
+            });
             if key == loaded.key {
                 loaded.versions = lane.versions.clone();
             }

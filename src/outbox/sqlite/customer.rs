@@ -3,10 +3,11 @@
 use super::decode_cache::DecodeCache;
 use super::statements::Statements;
 use super::store_connection::StoreConnection;
-use super::{identity_link, lane, versions, waiting};
+use super::{columns, identity_link, lane, versions, waiting};
 use crate::imprint::CustomerRef;
-use crate::outbox::customer::{CustomerKeys, named};
-use crate::outbox::{ClaimBounds, LOAD_BYTES_MAX, LaneId, LoadedLane};
+use crate::outbox::customer::{CustomerKeys, LaneWait, named};
+use crate::outbox::{ClaimBounds, LOAD_BYTES_MAX, LaneId, LaneKey, LoadedLane, Trials};
+use crate::time::Timestamp;
 
 /// Loads the lanes of these customers, in this order.
 pub(super) fn load(
@@ -25,6 +26,7 @@ pub(super) fn load(
                 continue;
             };
             lane.lanes.push(found);
+            lane.waits.push(wait(connection, found, key.clone())?);
             if key == keys.key {
                 lane.versions = versions::of_lane(connection, found)?;
             }
@@ -41,6 +43,29 @@ pub(super) fn load(
         loaded.push(lane);
     }
     Ok(loaded)
+}
+
+/// Returns what a lane waits for. A damaged column counts as empty.
+fn wait(store: &StoreConnection, lane: LaneId, key: LaneKey) -> rusqlite::Result<LaneWait> {
+    let sealer = store.sealer();
+    let mut statement = store.prepare_cached(
+        "SELECT due_at, failures, spent, tried_at, blamed_since, unproven_since, absence FROM lane WHERE id = ?1",
+    )?;
+    statement.query_row([lane.0], |row| {
+        let time = |column| columns::or_default::<Option<i64>>(row, column);
+        let time = |column| time(column).map(Timestamp::from_millis);
+        Ok(LaneWait {
+            key,
+            due: time(0),
+            trials: Trials {
+                failures: columns::or_default(row, 1),
+                attempts: columns::or_default(row, 2),
+                tried_at: time(3),
+                blamed_since: time(4),
+            },
+            unproven: columns::unproven(row, (5, 6), (lane, sealer)),
+        })
+    })
 }
 
 /// Returns the lanes of the customers that a text can name.

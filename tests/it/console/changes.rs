@@ -7,7 +7,7 @@ use crate::support::{TestApp, email};
 
 /// Returns the hidden fields of the form with this action.
 #[track_caller]
-fn hidden_fields(page: &str, action: &str) -> Vec<(String, String)> {
+pub(super) fn hidden_fields(page: &str, action: &str) -> Vec<(String, String)> {
     let form = format!("action=\"{action}\"");
     let (_, form) = page.split_once(&form).unwrap_or_else(|| panic!("{page}"));
     let (form, _) = form.split_once("</form>").unwrap();
@@ -21,7 +21,7 @@ fn hidden_fields(page: &str, action: &str) -> Vec<(String, String)> {
 }
 
 /// Confirms the change of a preview with a reason.
-fn confirm(browser: &mut Browser, preview: &str, reason: &str) -> crate::http::Answer {
+pub(super) fn confirm(browser: &mut Browser, preview: &str, reason: &str) -> crate::http::Answer {
     let fields = hidden_fields(preview, "/entries/change");
     let mut fields: Vec<(&str, &str)> = fields
         .iter()

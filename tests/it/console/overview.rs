@@ -54,7 +54,7 @@ fn the_overview_names_the_operator_who_paused_and_what_waits_for_a_decision() {
         page.contains("<strong class=\"number\">1</strong> parked entry"),
         "{page}"
     );
-    assert!(page.contains("href=\"/entries?state=parked\""), "{page}");
+    assert!(page.contains("href=\"/problems\""), "{page}");
     let answer = app.ask_operator(TOKEN, "GET /admin/v1/destination", &Value::Null);
     assert_eq!(
         answer.json()["cause"],

@@ -66,6 +66,7 @@ impl<'a> ConsoleVisit<'a> {
         for path in [
             "/entries",
             "/entries?state=all",
+            "/problems",
             "/destination",
             "/sources",
             "/audit",
@@ -73,6 +74,7 @@ impl<'a> ConsoleVisit<'a> {
             self.page(path, 200);
         }
         self.page(&format!("/entries?state=all&customer={REJECTED}"), 200);
+        self.page(&format!("/customers?id={REJECTED}"), 200);
         self.page("/entries?since=yesterday", 400);
         self.page("/nothing-here", 404);
         for entry in entries {

@@ -1,0 +1,122 @@
+//! The problems: the entries that wait for an operator, grouped into cases with the same cause.
+
+use actix_web::web;
+use askama::Template;
+
+use super::Console;
+use super::change_form::ChangeAction;
+use super::entry_filter::FilterFields;
+use super::entry_row::{StateText, spaced};
+use super::page::{Frame, PageResult, Section, page};
+use super::visitor::Visitor;
+use super::words::{TimeText, capitalized, counted, grouped, length};
+use crate::ops::operate::{CASE_STATES, Case, CaseError, Operations, Role};
+use crate::outbox::{EntryId, State};
+use crate::time::Timestamp;
+
+#[derive(Template)]
+#[template(path = "problems.html", config = "src/console/askama.toml")]
+struct ProblemsPage {
+    frame: Frame,
+    cases: Vec<CaseText>,
+    /// The number of the newest entries that the cases contain. `None` if they contain all entries.
+    newest: Option<String>,
+}
+
+/// A case as the page shows it.
+struct CaseText {
+    title: String,
+    state: StateText,
+    source: String,
+    event_type: String,
+    /// Imprint's answer.
+    detail: Option<String>,
+    error: Option<CaseError>,
+    entries: String,
+    customers: String,
+    first: TimeText,
+    last: TimeText,
+    /// The list of the entries with this state and reason.
+    path: String,
+    /// The numbers of the entries that the actions change, for the form.
+    numbers: String,
+    actions: Vec<ChangeAction>,
+    /// What the actions change, if they do not change all entries of the case.
+    changes: Option<String>,
+    /// True if the store has no update of the entries, so that a replay must map the events.
+    is_unmapped: bool,
+}
+
+/// Answers `GET /problems`.
+pub(super) async fn list(
+    visitor: Visitor,
+    console: web::Data<Console>,
+    operations: web::Data<Operations>,
+) -> PageResult {
+    let listed = operations.cases(visitor.operator()).await?;
+    let now = operations.clock.now();
+    let may_change = visitor.may(Role::Operator);
+    let cases = listed.cases.into_iter();
+    page(&ProblemsPage {
+        frame: Frame::new(&visitor, &console, Section::Problems, now),
+        cases: cases
+            .map(|case| CaseText::of(case, may_change, now))
+            .collect(),
+        newest: listed.has_more.then(|| grouped(listed.entries)),
+    })
+}
+
+impl CaseText {
+    fn of(case: Case, may_change: bool, now: Timestamp) -> Self {
+        let cause = case.cause;
+        let mut states = CASE_STATES.into_iter();
+        let state = states.find(|state| state.as_str() == cause.state);
+        let state = state.unwrap_or(State::Parked);
+        let fields = FilterFields {
+            state: cause.state.to_owned(),
+            source: cause.source.as_str().to_owned(),
+            r#type: cause.event_type.as_str().to_owned(),
+            reason: cause.reason.unwrap_or_default().to_owned(),
+            ..FilterFields::default()
+        };
+        let actions = ChangeAction::ALL.into_iter();
+        let actions = actions.filter(|action| may_change && action.accepted().contains(&state));
+        let changed = length(&case.newest);
+        Self {
+            title: title(state, cause.reason),
+            state: StateText::of(state),
+            source: fields.source.clone(),
+            event_type: fields.r#type.clone(),
+            detail: cause.detail,
+            is_unmapped: cause.error.is_some(),
+            error: cause.error,
+            entries: counted(case.entries, ["entry", "entries"]),
+            customers: match case.customers {
+                0 => "no known customer".to_owned(),
+                number => counted(number, ["customer", "customers"]),
+            },
+            first: TimeText::of(case.first, now),
+            last: TimeText::of(case.last, now),
+            path: fields.path(),
+            changes: (changed < case.entries)
+                .then(|| format!("The newest {}:", counted(changed, ["entry", "entries"]))),
+            numbers: numbers(&case.newest),
+            actions: actions.collect(),
+        }
+    }
+}
+
+/// Returns what happened to the entries of a case.
+fn title(state: State, reason: Option<&str>) -> String {
+    match (state, reason) {
+        (_, Some(reason)) => capitalized(&spaced(reason)),
+        (State::Undecided, None) => "Failed for a long time for an unknown reason".to_owned(),
+        (State::Held, None) => "Held until an operator approves".to_owned(),
+        (state, None) => capitalized(state.as_str()),
+    }
+}
+
+fn numbers(entries: &[EntryId]) -> String {
+    let numbers: Vec<String> = entries.iter().map(EntryId::to_string).collect();
+    numbers.join(",")
+}

@@ -1,0 +1,79 @@
+//! Tests of the problems: the entries that wait for an operator, by cause.
+
+use serde_json::json;
+
+use super::changes::{confirm, hidden_fields};
+use super::{Browser, TOKEN, VIEWER, park, start_with_viewer};
+use crate::support::email;
+
+/// FAULTS N893
+#[test]
+fn entries_with_one_cause_are_one_case_that_an_operator_replays_at_once() {
+    let (app, _folder) = start_with_viewer();
+    let mut browser = Browser::logged_in(&app, TOKEN);
+    let page = browser.page("/problems");
+    assert!(page.contains("No entry waits for an operator."), "{page}");
+    for (id, customer, revision) in [("e1", "c1", 1), ("e2", "c2", 1), ("e3", "c1", 2)] {
+        park(&app, id, customer, revision);
+    }
+    let action = json!({"status": 400, "param": "phone"});
+    app.imprint
+        .inject(&json!({"customer": "c3", "times": 1, "action": action}));
+    app.accept(&email("e4", "c3", 1));
+    app.wait_until("e4", "parked");
+
+    let page = browser.page("/problems");
+    assert_eq!(page.matches("class=\"card case\"").count(), 2, "{page}");
+    let (phone, mail) = page.split_once("id=\"case-2\"").unwrap();
+    for (case, shown) in [
+        (
+            phone,
+            &["Rejected", "1 entry</strong>", "1 customer", "phone"][..],
+        ),
+        (
+            mail,
+            &["Rejected", "3 entries</strong>", "2 customers", "email"],
+        ),
+    ] {
+        for text in shown {
+            assert!(case.contains(text), "{text}: {case}");
+        }
+    }
+    assert!(!page.contains("@example.com"), "{page}");
+    let overview = browser.page("/");
+    assert!(overview.contains("href=\"/problems\""), "{overview}");
+
+    let mut fields = hidden_fields(mail, "/entries/preview");
+    fields.push(("action".to_owned(), "replay".to_owned()));
+    let fields: Vec<(&str, &str)> = fields
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    let preview = browser.post("/entries/preview", &fields).body;
+    assert!(preview.contains("Replay 3 entries?"), "{preview}");
+    let answer = confirm(&mut browser, &preview, "Imprint fixed the rule");
+    assert!(
+        answer.body.contains("3 entries replayed"),
+        "{}",
+        answer.body
+    );
+    for id in ["e1", "e2", "e3"] {
+        app.wait_for("settled", |app| app.receipt(id)["status"] != "waiting");
+    }
+    let page = browser.page("/problems");
+    assert_eq!(page.matches("class=\"card case\"").count(), 1, "{page}");
+
+    park(&app, "e5", "c5", 1);
+    let page = browser.page("/problems");
+    assert_eq!(
+        page.matches("class=\"card case\"").count(),
+        2,
+        "the case is back: {page}"
+    );
+    let mut viewer = Browser::logged_in(&app, VIEWER);
+    let page = viewer.page("/problems");
+    assert!(
+        page.contains("Rejected") && !page.contains("Replay"),
+        "{page}"
+    );
+}
