@@ -7,6 +7,7 @@
 //! | `HEAD /v1/sources/{source}/events` | 200 if the source exists; some senders check the URL in this way |
 //! | `OPTIONS /v1/sources/{source}/events` | the CloudEvents webhook handshake |
 //! | `GET /v1/sources/{source}/events/{id}` | the receipt of one event |
+//! | `GET /v1/openapi.json` | the description of the listener (OpenAPI 3.1), without authentication |
 //!
 //! The listener checks a POST in this order: source name, media type, announced length, authentication headers, body,
 //! signature or token, quotas, intake. Then the listener appends the entries to the outbox. If a check fails, the
@@ -20,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::Method;
-use actix_web::http::header::HeaderMap;
+use actix_web::http::header::{ContentType, HeaderMap};
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse, ResponseError as _, web};
 use tokio::sync::watch;
@@ -39,6 +40,7 @@ mod budget;
 mod counts;
 mod endpoints;
 mod handshake;
+mod openapi;
 mod quota;
 mod receipt;
 mod replaceable;
@@ -63,6 +65,8 @@ pub const PRIORITY: &str = "priority";
 const EVENTS_ALLOW: &str = "HEAD, OPTIONS, POST";
 /// The `Allow` header for the URL path of one event.
 const EVENT_ALLOW: &str = "GET";
+/// The `Allow` header for the URL path of the description of the listener.
+const DESCRIPTION_ALLOW: &str = "GET, HEAD";
 
 /// The state of the event listener. All worker threads of the listener share this state.
 #[derive(Debug)]
@@ -103,10 +107,15 @@ pub fn configure(config: &mut web::ServiceConfig, ingress: web::Data<Ingress>) {
     let event = web::resource("/v1/sources/{source}/events/{id}")
         .route(web::get().to(get_event))
         .default_service(web::to(method_not_allowed_for_event));
+    let description = web::resource("/v1/openapi.json")
+        .route(web::get().to(description))
+        .route(web::head().to(description))
+        .default_service(web::to(method_not_allowed_for_description));
     config
         .app_data(ingress)
         .service(events)
         .service(event)
+        .service(description)
         .default_service(web::to(unknown_path));
 }
 
@@ -153,6 +162,24 @@ async fn options_events(
     let endpoint = endpoints.of_request(&request);
     let answer = endpoint.map(|endpoint| handshake::handshake(endpoint, request.headers()));
     ingress.answer(answer, &request, payload)
+}
+
+/// Answers with the description of the listener. It names no source, so the request needs no authentication.
+async fn description(payload: web::Payload) -> HttpResponse {
+    let response = HttpResponse::Ok()
+        .insert_header(ContentType::json())
+        .body(openapi::DOCUMENT.clone());
+    body::hold_body(response, payload)
+}
+
+async fn method_not_allowed_for_description(
+    request: HttpRequest,
+    payload: web::Payload,
+    ingress: SharedIngress,
+) -> HttpResponse {
+    let allow = DESCRIPTION_ALLOW;
+    let refusal = Refusal::MethodNotAllowed { allow };
+    ingress.answer(Err(refusal), &request, payload)
 }
 
 async fn method_not_allowed_for_events(

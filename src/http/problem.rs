@@ -15,6 +15,11 @@ pub const ERRORS_MAX: usize = 100;
 /// The prefix of every problem type. The word after the prefix names the type and never changes.
 const TYPE_PREFIX: &str = "urn:imprint-bridge:problem:";
 
+/// Returns the problem type with this last word.
+pub fn type_of(word: &str) -> String {
+    format!("{TYPE_PREFIX}{word}")
+}
+
 /// A problem document that the bridge sends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ProblemDocument<'a> {
@@ -43,7 +48,7 @@ impl<'a> ProblemDocument<'a> {
     /// Creates a problem document without errors. `word` is the last part of the problem type.
     pub fn new(word: &str, status: u16, title: &'a str, detail: impl Into<Cow<'a, str>>) -> Self {
         Self {
-            r#type: format!("{TYPE_PREFIX}{word}"),
+            r#type: type_of(word),
             title,
             status,
             detail: detail.into(),

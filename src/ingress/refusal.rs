@@ -243,6 +243,11 @@ impl Refusal {
         }
     }
 
+    /// Returns whether the sender can send the same request again after the time in `Retry-After`.
+    pub(super) fn is_temporary(&self) -> bool {
+        self.row().retry_after_seconds.is_some()
+    }
+
     /// Returns the last word of the problem document's `type`, which is also the metric label of the refusal.
     pub fn word(&self) -> &'static str {
         self.row().word

@@ -30,6 +30,16 @@ pub enum RejectionClass {
 }
 
 impl RejectionClass {
+    /// All classes.
+    pub const ALL: [Self; 6] = [
+        Self::Malformed,
+        Self::TooManyEvents,
+        Self::UnknownEventType,
+        Self::Invalid,
+        Self::Unmappable,
+        Self::CardNumber,
+    ];
+
     /// Returns the stable name of the stage. The name is the end of the problem document's `type`, and the metric
     /// label.
     pub const fn as_str(self) -> &'static str {

@@ -43,6 +43,7 @@ mod log;
 mod mapping;
 mod messages;
 mod new_source;
+mod openapi;
 mod operator;
 mod outbox_suite;
 mod partial;
