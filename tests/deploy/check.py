@@ -3,6 +3,7 @@
 
 --self-test  breaks the manifests in memory, one change at a time, and proves that a rule reports each change.
 --builtin    does not use kustomize, even if it is installed.
+--write      first writes deploy/monitoring/prometheus-rule.yaml from alerts.yaml.
 """
 
 import argparse
@@ -19,7 +20,10 @@ def main():
     arguments = argparse.ArgumentParser(description="Checks the manifests in deploy/.")
     arguments.add_argument("--self-test", action="store_true", help="prove that every rule reports a violation")
     arguments.add_argument("--builtin", action="store_true", help="do not use kustomize")
+    arguments.add_argument("--write", action="store_true", help="write the PrometheusRule")
     options = arguments.parse_args()
+    if options.write:
+        manifests.RULE.write_text(manifests.prometheus_rule())
 
     name, renderer = manifests.renderers()[-1 if options.builtin else 0]
     print(f"rendered by {name}")

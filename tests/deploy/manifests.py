@@ -15,6 +15,8 @@ except ModuleNotFoundError:  # Python 3.10 has no tomllib
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "imprint-bridge"
+ALERTS = ROOT / "deploy/monitoring/alerts.yaml"
+RULE = ROOT / "deploy/monitoring/prometheus-rule.yaml"
 
 
 @dataclass
@@ -23,6 +25,8 @@ class Deployment:
 
     manifests: list
     base: list
+    monitoring: list
+    alerts: dict
     config: dict
     crm: dict
     reference_crm: dict | None
@@ -45,6 +49,9 @@ class Deployment:
         if len(found) != 1:
             raise LookupError(f"there are {len(found)} {kind} named {name}, not one")
         return found[0]
+
+    def of_monitoring(self, kind):
+        return next(m for m in self.monitoring if m["kind"] == kind)
 
     @property
     def template(self):
@@ -81,6 +88,8 @@ def load(renderer):
     deployment = Deployment(
         manifests=renderer(ROOT / "deploy/gateway"),
         base=renderer(base),
+        monitoring=renderer(ROOT / "deploy/monitoring"),
+        alerts=yaml.safe_load(ALERTS.read_text()),
         config=toml(base / "config.toml"),
         crm=toml(base / "crm.toml"),
         reference_crm=toml(ROOT / "config/sources/crm.toml"),
@@ -132,6 +141,23 @@ def gather(folder):
             "data": {Path(name).name: (folder / name).read_text() for name in generated["files"]},
         })
     return manifests
+
+
+def prometheus_rule():
+    """Returns the object of the Prometheus Operator with the alerts of alerts.yaml, as text."""
+    lines = ALERTS.read_text().splitlines()
+    groups = lines[lines.index("groups:"):]
+    head = f"""# The alerts of alerts.yaml for the Prometheus Operator. Write this file with: tests/deploy/check.py --write
+apiVersion: monitoring.coreos.com/v1
+kind: PrometheusRule
+metadata:
+  name: {NAME}
+  labels:
+    app.kubernetes.io/name: {NAME}
+    app.kubernetes.io/part-of: {NAME}
+spec:
+"""
+    return head + "".join(f"  {line}\n" if line else "\n" for line in groups)
 
 
 def documents(path):

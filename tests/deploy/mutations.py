@@ -158,6 +158,14 @@ each(p.configuration,
 each(p.crm_signed,
      nobody_signs=lambda d: d.crm.update(auth={"kind": "none"}),
      no_secret=lambda d: d.crm["auth"].pop("secret_files"))
+each(p.scraped,
+     both_Services=lambda d: d.of_monitoring("ServiceMonitor")["spec"]["selector"]["matchLabels"].pop("app.kubernetes.io/component"),
+     everything=lambda d: d.of_monitoring("ServiceMonitor")["spec"].update(selector={}),
+     the_event_listener=lambda d: d.of_monitoring("ServiceMonitor")["spec"]["endpoints"][0].update(port="ingress"))
+each(p.alerts_wrapped,
+     an_alert_less=lambda d: d.of_monitoring("PrometheusRule")["spec"]["groups"][0]["rules"].pop())
+each(p.dashboard_found,
+     no_label=lambda d: d.of_monitoring("ConfigMap")["metadata"]["labels"].pop("grafana_dashboard"))
 each(p.gateway_adds_one,
      a_patch=lambda d: d.one("Service")["spec"].update(sessionAffinity="ClientIP"))
 

@@ -37,9 +37,9 @@ def rule(title):
 
 @rule("every manifest is valid Kubernetes")
 def schema_valid(d):
-    for manifest in d.manifests + d.secrets:
-        if manifest["kind"] == "HTTPRoute":
-            continue  # a custom resource, which the next rule checks
+    for manifest in d.manifests + d.secrets + d.monitoring:
+        if manifest["kind"] in ("HTTPRoute", "ServiceMonitor", "PrometheusRule"):
+            continue  # custom resources, which other rules check
         for version in KUBERNETES:
             try:
                 kubernetes_validate.validate(manifest, version, strict=True)
@@ -415,6 +415,33 @@ def crm_mapping(d):
 def gateway_adds_one(d):
     if [m for m in d.manifests if m["kind"] != "HTTPRoute"] != d.base:
         yield "deploy/gateway without its HTTPRoute is not deploy/base"
+
+
+@rule("the ServiceMonitor scrapes the port of the ops Service")
+def scraped(d):
+    spec = d.of_monitoring("ServiceMonitor")["spec"]
+    service = d.one("Service", f"{NAME}-ops")
+    labels = service["metadata"]["labels"]
+    if spec["selector"].get("matchLabels", {}).items() - labels.items() or not spec["selector"].get("matchLabels"):
+        yield f"its selector does not select {title(service)}"
+    if "app.kubernetes.io/component" not in spec["selector"].get("matchLabels", {}):
+        yield "its selector also selects the Service of the event listener"
+    ports = {port["name"] for port in service["spec"]["ports"]}
+    if [e["port"] for e in spec["endpoints"] if e["path"] == "/metrics" and e["port"] in ports] != ["ops"]:
+        yield f"its endpoints are {spec['endpoints']}"
+
+
+@rule("the PrometheusRule has the alerts of alerts.yaml")
+def alerts_wrapped(d):
+    if d.of_monitoring("PrometheusRule")["spec"] != d.alerts:
+        yield "it differs from alerts.yaml: run tests/deploy/check.py --write"
+
+
+@rule("the dashboard is in a ConfigMap that the sidecar of Grafana finds")
+def dashboard_found(d):
+    config = d.of_monitoring("ConfigMap")
+    if config["metadata"]["labels"].get("grafana_dashboard") != "1" or set(config["data"]) != {"dashboard.json"}:
+        yield f"{title(config)} has the labels {config['metadata']['labels']}"
 
 
 def title(manifest):
