@@ -711,7 +711,7 @@ fn interpreted_expressions_of_the_body_are_reported() {
     }
 }
 
-/// FAULTS N423: the answer to a body that is not JSON names the true cause, and the bound if there is one.
+/// FAULTS N423, N916: the answer to a body that is not JSON names the true cause, and the bound if there is one.
 #[test]
 fn a_body_that_is_not_json_gets_its_true_cause() {
     let app = TestApp::start();
@@ -748,6 +748,13 @@ fn a_body_that_is_not_json_gets_its_true_cause() {
         (b"{}\n{}", "trailing", "several JSON values"),
         (b"<a/>", "syntax", "XML"),
         (b"a=1&b=2", "syntax", "a web form"),
+        (
+            b"POST / HTTP/1.1\r\nhost: a\r\n\r\n{}",
+            "syntax",
+            "the head of an HTTP message",
+        ),
+        (b"id,email\n", "syntax", "begins with a word"),
+        (b"{\"id\":{{contact.id}}}", "syntax", "a placeholder"),
     ] {
         let mut connection = http::Connection::open(app.ingress()).unwrap();
         let head = format!(

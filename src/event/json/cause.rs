@@ -9,6 +9,10 @@ pub enum SyntaxCause {
     Gzip,
     Markup,
     Form,
+    HttpHead,
+    OtherText,
+    Placeholder,
+    TypographicQuotes,
     Cut,
     SingleQuotes,
     Word,
@@ -31,6 +35,18 @@ impl fmt::Display for SyntaxCause {
             Self::Gzip => "the body is compressed with gzip; send it without compression",
             Self::Markup => "the body is XML or HTML, not JSON",
             Self::Form => "the body is a web form, not JSON",
+            Self::HttpHead => {
+                "the head of an HTTP message stands before the body; the body begins after the first empty line"
+            }
+            Self::OtherText => {
+                "the body begins with a word, so it is no JSON; a JSON body begins with { or ["
+            }
+            Self::Placeholder => {
+                "a placeholder such as {{id}} stands in the place of a value; the sender has not replaced it"
+            }
+            Self::TypographicQuotes => {
+                "a text is in typographic quotes; JSON has only straight double quotes"
+            }
             Self::Cut => "the body ends before its JSON value is complete",
             Self::SingleQuotes => "a text is in single quotes; JSON has only double quotes",
             Self::Word => {
@@ -88,6 +104,9 @@ impl SyntaxCause {
         if let Some((_, cause)) = rows.iter().find(|(start, _)| text.starts_with(start)) {
             return Some(*cause);
         }
+        if let Some(cause) = Self::at(body, at) {
+            return Some(cause);
+        }
         match body.get(at).copied()? {
             b'\'' => Some(Self::SingleQuotes),
             b'/' | b'#' => Some(Self::Comment),
@@ -97,6 +116,22 @@ impl SyntaxCause {
             _ if text.starts_with("invalid number") => Some(Self::word_or_number(body, at)),
             byte if byte.is_ascii_alphabetic() => Some(Self::Word),
             _other => None,
+        }
+    }
+
+    /// Returns the cause that the bytes around the place of the error show.
+    fn at(body: &[u8], at: usize) -> Option<Self> {
+        let rest = body.get(at..)?;
+        let before = body.get(..at)?;
+        if rest.starts_with(b"{") && before.ends_with(b"{") {
+            Some(Self::Placeholder)
+        } else if [&b"\xe2\x80\x9c"[..], b"\xe2\x80\x9d"]
+            .iter()
+            .any(|quote| rest.starts_with(quote))
+        {
+            Some(Self::TypographicQuotes)
+        } else {
+            None
         }
     }
 
@@ -121,12 +156,55 @@ impl SyntaxCause {
         let name = body.iter().take_while(|byte| is_name(byte)).count();
         match body.first()? {
             b'<' => Some(Self::Markup),
+            first if first.is_ascii_alphabetic() && has_head(body) => Some(Self::HttpHead),
             first if first.is_ascii_alphabetic() && body.get(name) == Some(&b'=') => {
                 Some(Self::Form)
             }
+            first if first.is_ascii_alphabetic() && !is_known_word(body) => Some(Self::OtherText),
             _other => None,
         }
     }
+}
+
+/// Returns whether a body is a single word, or begins with a word that is JSON or that a program writes in its place.
+fn is_known_word(body: &[u8]) -> bool {
+    let is_letter = |byte: &&u8| byte.is_ascii_alphanumeric();
+    let word: Vec<u8> = body.iter().take_while(is_letter).copied().collect();
+    let words: [&[u8]; 8] = [
+        b"true",
+        b"false",
+        b"null",
+        b"NaN",
+        b"Infinity",
+        b"None",
+        b"True",
+        b"False",
+    ];
+    word.len() == body.len() || words.iter().any(|known| known.starts_with(&word))
+}
+
+/// Returns whether a body begins with a request line, a status line or a header of HTTP.
+fn has_head(body: &[u8]) -> bool {
+    let line = body.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let line = line.trim_ascii_end();
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-';
+    let name = line.iter().take_while(|byte| is_name(byte)).count();
+    let is_header = line.get(name) == Some(&b':') && has_body_after_head(body);
+    let mut words = line.split(|byte| *byte == b' ');
+    let is_request = words
+        .next_back()
+        .is_some_and(|last| last.starts_with(b"HTTP/"));
+    line.starts_with(b"HTTP/") || is_request || is_header
+}
+
+/// Returns whether an empty line and the start of a JSON value follow the first lines.
+fn has_body_after_head(body: &[u8]) -> bool {
+    let mut lines = body.split(|byte| *byte == b'\n');
+    let is_empty = |line: &[u8]| line.trim_ascii().is_empty();
+    let after = lines.by_ref().find(|line| is_empty(line));
+    let next = lines.find(|line| !is_empty(line));
+    after.is_some()
+        && next.is_some_and(|line| matches!(line.trim_ascii_start().first(), Some(b'{' | b'[')))
 }
 
 #[cfg(test)]
@@ -178,6 +256,40 @@ mod tests {
             (b"{} x", None),
             (b"\"\xff\"", None),
             (b"", None),
+        ] {
+            let error = parse(body).unwrap_err();
+            assert_eq!(error.cause, expected, "{:?}", String::from_utf8_lossy(body));
+        }
+    }
+
+    /// FAULTS N916: the error of a whole HTTP message, of another format or of a template names the true cause.
+    #[test]
+    fn a_body_around_json_or_instead_of_json_has_its_cause() {
+        for (body, expected) in [
+            (
+                &b"POST /hook HTTP/1.1\r\nHost: a\r\n\r\n{}"[..],
+                Some(SyntaxCause::HttpHead),
+            ),
+            (b"HTTP/1.1 200 OK\r\n\r\n{}", Some(SyntaxCause::HttpHead)),
+            (
+                b"content-type: application/json\n\n{}",
+                Some(SyntaxCause::HttpHead),
+            ),
+            (b"id,email\n1,a@example.com\n", Some(SyntaxCause::OtherText)),
+            (
+                b"id: 1\nemail: a@example.com\n",
+                Some(SyntaxCause::OtherText),
+            ),
+            (
+                b"curl -d '{}' http://127.0.0.1",
+                Some(SyntaxCause::OtherText),
+            ),
+            (b"NaN", Some(SyntaxCause::Word)),
+            (b"{\"id\":{{contact.id}}}", Some(SyntaxCause::Placeholder)),
+            (
+                b"{\"a\":\xe2\x80\x9cx\xe2\x80\x9d}",
+                Some(SyntaxCause::TypographicQuotes),
+            ),
         ] {
             let error = parse(body).unwrap_err();
             assert_eq!(error.cause, expected, "{:?}", String::from_utf8_lossy(body));
