@@ -24,8 +24,9 @@ static ADDRESS: [(AddressPart, &[&str]); 6] = [
 
 /// Words before the name of an address part, with their rank. The address with the lowest rank is the best one for the
 /// mail to the customer.
-const ADDRESS_KINDS: [(&str, u8); 17] = [
+const ADDRESS_KINDS: [(&str, u8); 21] = [
     ("mailing", 0),
+    ("mail", 0),
     ("postal", 0),
     ("residential", 1),
     ("residence", 1),
@@ -39,6 +40,9 @@ const ADDRESS_KINDS: [(&str, u8); 17] = [
     ("customer", 2),
     ("person", 2),
     ("billing", 3),
+    ("business", 3),
+    ("office", 3),
+    ("work", 3),
     ("shipping", 4),
     ("delivery", 4),
     ("other", 5),
@@ -88,7 +92,22 @@ pub(super) fn address_part(name: &str) -> Option<(AddressPart, String, usize)> {
             return found;
         }
     }
-    None
+    match words.as_slice() {
+        [word] => joined_part(word),
+        _ => None,
+    }
+}
+
+/// Returns the part of an address that a single word means, if the word begins with the kind of the address, such as
+/// `mailingcity`.
+fn joined_part(word: &str) -> Option<(AddressPart, String, usize)> {
+    ADDRESS_KINDS.iter().find_map(|(kind, _)| {
+        let rest = word.strip_prefix(kind)?;
+        ADDRESS.iter().find_map(|(part, names)| {
+            let position = names.iter().position(|name| *name == rest)?;
+            Some((*part, (*kind).to_owned(), position))
+        })
+    })
 }
 
 /// Returns the kind of an address without the word `address`: the parts `primary_address_street` and `primary_city` belong to
@@ -132,12 +151,17 @@ mod tests {
             ("addressCity", AddressPart::City, ""),
             ("primary_address_street", AddressPart::Line1, "primary"),
             ("primary_address_city", AddressPart::City, "primary"),
+            ("ADDRESS_MAIL_STREET", AddressPart::Line1, "mail"),
+            ("mailingstreet", AddressPart::Line1, "mailing"),
+            ("mailingzip", AddressPart::PostalCode, "mailing"),
+            ("otherstate", AddressPart::State, "other"),
             ("zip", AddressPart::PostalCode, ""),
         ] {
             let found = address_part(name).map(|(part, kind, _)| (part, kind));
             assert_eq!(found, Some((part, kind.to_owned())), "{name}");
         }
         assert_eq!(address_part("marketing_state"), None);
+        assert_eq!(address_part("marketingstate"), None);
         assert!(address_rank("mailing_address", "") < address_rank("", "billing"));
     }
 }

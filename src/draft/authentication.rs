@@ -1,5 +1,7 @@
 //! The table `[auth]` of a draft, recognized from the request headers of a sample.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use super::document::{Document, toml_text};
@@ -166,7 +168,7 @@ fn authorization(headers: &[(String, String)], file: &str) -> Option<Authenticat
     let (_, value) = headers
         .iter()
         .find(|(header, _)| header == "authorization")?;
-    let (scheme, _) = value.split_once(' ')?;
+    let (scheme, credentials) = value.split_once(' ')?;
     let reason = "the header authorization";
     match scheme.to_ascii_lowercase().as_str() {
         "bearer" => {
@@ -177,18 +179,31 @@ fn authorization(headers: &[(String, String)], file: &str) -> Option<Authenticat
             Some(signed(&settings, reason, file, false))
         }
         "basic" => {
+            let user = basic_user(credentials);
             let settings = [
                 ("kind", "\"basic\"".to_owned()),
-                ("user", "\"imprint\"".to_owned()),
+                ("user", quoted(user.as_deref().unwrap_or("imprint"))),
                 ("password_files", file.to_owned()),
             ];
             let mut found = signed(&settings, reason, file, false);
-            let user = " Replace the user name in auth.user.";
-            found.decision.push_str(user);
+            if user.is_none() {
+                found
+                    .decision
+                    .push_str(" Replace the user name in auth.user.");
+            }
             Some(found)
         }
         _ => None,
     }
+}
+
+/// Returns the user name in a header value of HTTP Basic. The password stays out of the draft.
+fn basic_user(credentials: &str) -> Option<String> {
+    let decoded = STANDARD.decode(credentials.trim()).ok()?;
+    let text = String::from_utf8(decoded).ok()?;
+    let (user, _password) = text.split_once(':')?;
+    let is_visible = user.bytes().all(|byte| byte.is_ascii_graphic());
+    (is_visible && !user.is_empty()).then(|| user.to_owned())
 }
 
 /// Recognizes a token in a header with a name of the sender's choice, such as `X-Crm-Token` or `Authentication`.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::fields;
 use super::form;
 use super::names;
-use super::path::{JsonPath, Leaf, Step, leaves};
+use super::path::{JsonPath, Leaf, Step, leaves, quoted};
 use super::sample::Sample;
 use super::synonyms;
 
@@ -76,34 +76,43 @@ pub(super) fn events(samples: &[Sample]) -> SampleEvents {
         };
     }
     let list = list(samples);
+    let outer_type = outer_type(samples, &list);
     let events = samples.iter().enumerate().flat_map(|(at, sample)| {
-        let events = match &list {
-            List::None => vec![sample.body.clone()],
-            List::Body => sample.body.as_array().cloned().unwrap_or_default(),
-            List::Member(name) => sample
-                .body
-                .get(name)
-                .and_then(Value::as_array)
-                .cloned()
-                .unwrap_or_default(),
-        };
-        events
-            .into_iter()
-            .filter(|event| !event.is_null())
-            .map(move |event| (at, event))
+        let events = list.events(&sample.body, outer_type.as_deref());
+        events.into_iter().map(move |event| (at, event))
     });
-    let events = events.collect();
-    let decision = decision(samples, &list);
-    let split = match list {
-        List::None => None,
-        List::Body => Some(".[]".to_owned()),
-        List::Member(name) => Some(format!("{}[]", JsonPath::of(&[&name]).expression())),
-    };
     SampleEvents {
-        format: BodyFormat::Json { split },
-        events,
-        decision,
+        format: BodyFormat::Json {
+            split: list.split(outer_type.as_deref()),
+        },
+        events: events.collect(),
+        decision: decision(samples, &list),
     }
+}
+
+/// Returns the name of the member beside the list of events that has the type of the change, if no item of the list has
+/// such a member: `{"event": "contact.updated", "payload": [{"id": 7}]}`.
+fn outer_type(samples: &[Sample], list: &List) -> Option<String> {
+    let List::Member(list) = list else {
+        return None;
+    };
+    let names_a_change = |value: &Value| form::is_word(value) && fields::names_a_change(value);
+    let items = samples
+        .iter()
+        .filter_map(|sample| sample.body.get(list)?.as_array());
+    let items: Vec<Value> = items.flatten().cloned().collect();
+    if fields::is_event(&leaves(&items), &JsonPath::default()) {
+        return None;
+    }
+    let first = samples.first()?.body.as_object()?;
+    let is_everywhere = |name: &&String| {
+        let mut values = samples.iter().map(|sample| sample.body.get(name.as_str()));
+        values.all(|value| value.is_some_and(names_a_change))
+            && items.iter().all(|item| item.get(name.as_str()).is_none())
+    };
+    let position = |name: &&String| names::position(name, &synonyms::EVENT_TYPES);
+    let named = first.keys().filter(|name| position(name).is_some());
+    named.filter(is_everywhere).min_by_key(position).cloned()
 }
 
 /// The place of the list of events in a body.
@@ -111,6 +120,46 @@ enum List {
     None,
     Body,
     Member(String),
+}
+
+impl List {
+    /// Returns the events of a body. Each event gets the member `outer_type` of the body.
+    fn events(&self, body: &Value, outer_type: Option<&str>) -> Vec<Value> {
+        let events = match self {
+            Self::None => vec![body.clone()],
+            Self::Body => body.as_array().cloned().unwrap_or_default(),
+            Self::Member(name) => {
+                let items = body.get(name).and_then(Value::as_array);
+                items.cloned().unwrap_or_default()
+            }
+        };
+        let outer = outer_type.and_then(|name| Some((name, body.get(name)?)));
+        let with_type = |mut event: Value| {
+            if let (Some((name, value)), Some(members)) = (outer, event.as_object_mut()) {
+                members.insert(name.to_owned(), value.clone());
+            }
+            event
+        };
+        let present = events.into_iter().filter(|event| !event.is_null());
+        present.map(with_type).collect()
+    }
+
+    /// Returns the expression of `body.split`.
+    fn split(&self, outer_type: Option<&str>) -> Option<String> {
+        let items = match self {
+            Self::None => return None,
+            Self::Body => ".[]".to_owned(),
+            Self::Member(name) => format!("{}[]", JsonPath::of(&[name]).expression()),
+        };
+        let Some(name) = outer_type else {
+            return Some(items);
+        };
+        let path = JsonPath::of(&[name]).expression();
+        let member = quoted(name);
+        Some(format!(
+            "{path} as $type | {items} | . + {{{member}: $type}}"
+        ))
+    }
 }
 
 fn list(samples: &[Sample]) -> List {
@@ -202,6 +251,9 @@ fn decision(samples: &[Sample], list: &List) -> Option<String> {
             "The body has several lists of objects. The draft makes one event of each item of `{chosen}`, which has the values of the customers, so no event has the items of {}. If the mapping or body.type needs them, correct body.split.",
             others.join(", ")
         ));
+    }
+    if matches!(list, List::Body) {
+        return None;
     }
     let bodies: Vec<Value> = samples.iter().map(|sample| sample.body.clone()).collect();
     let found = leaves(&bodies);

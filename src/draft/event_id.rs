@@ -40,8 +40,13 @@ pub(super) fn event_id(
     let is_unique = |leaf: &Leaf| {
         leaf.is_common(count) && leaf.has_value() && (count == 1 || leaf.values.len() > 1)
     };
+    // A member with the value of the customer's id names the record, also under a name such as `record_id`.
+    let is_customers = |leaf: &Leaf| {
+        customer.is_some_and(|customer| has_equal_values(&leaf.path, customer, events))
+    };
     let is_id = |leaf: &Leaf| {
         is_unique(leaf)
+            && !is_customers(leaf)
             && leaf.mostly(form::is_id)
             && !leaf.mostly(is_type)
             && is_in_envelope(&leaf.path, record)
@@ -53,7 +58,10 @@ pub(super) fn event_id(
     let is_own = |leaf: &Leaf| {
         let object = leaf.path.parent();
         let is_outer = object.depth() == 0 || is_envelope(object.last_name());
-        is_id(leaf) && is_outer && customer.is_some() && fields::is_event(found, &object)
+        let is_plain =
+            ["id", "uuid"].contains(&names::words(leaf.path.last_name()).concat().as_str());
+        let is_event = is_plain && fields::is_event(found, &object);
+        is_id(leaf) && is_outer && customer.is_some() && is_event
     };
     let named = field_draft::best(found, &synonyms::EVENT_IDS, None, is_id)
         .or_else(|| field_draft::best(found, &["id", "uuid"], None, is_own))
@@ -80,6 +88,14 @@ pub(super) fn event_id(
     let ids: Vec<&Leaf> = found.iter().filter(is_candidate).collect();
     decide_digest(&mut rule, &ids, count, found);
     rule
+}
+
+/// Returns whether every event has the same value at two paths.
+fn has_equal_values(one: &JsonPath, other: &JsonPath, events: &SampleEvents) -> bool {
+    events.events.iter().all(|(_, event)| {
+        let values = (one.value_in(event), other.value_in(event));
+        matches!(values, (Some(one), Some(other)) if one == other)
+    })
 }
 
 /// Returns whether a value is the name of a change, such as `customer.updated`, and no id.

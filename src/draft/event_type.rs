@@ -9,6 +9,7 @@ use super::document::toml_text;
 use super::doubt::{self, Doubt, SampleNames};
 use super::field_draft::FieldDrafts;
 use super::fields;
+use super::form;
 use super::names;
 use super::notification;
 use super::order::{self, EventRule, VersionDraft};
@@ -139,10 +140,26 @@ fn write_no_version(draft: &mut SourceDraft, name: &str, doubt: Option<Doubt>, f
     let times = candidates::times(found, doubt.as_ref().map(|doubt| &doubt.path));
     let mut reason = match doubt {
         Some(doubt) => {
-            let hint = toml_text(&doubt.path.expression());
-            draft.document.text(&format!("# version = {hint}"));
+            let path = doubt.path.expression();
+            let mut reason = doubt.reason;
+            let is_local = |value: &Value| {
+                form::TimeForm::of_value(value).is_none() && form::is_local_time(value)
+            };
+            let leaf = found.iter().find(|leaf| leaf.path == doubt.path);
+            let hint = if leaf.is_some_and(|leaf| leaf.has_value() && form::all(leaf, is_local)) {
+                draft
+                    .document
+                    .comment("If the source writes its times in UTC, append `Z`:");
+                reason.push_str(" If the source writes its times in UTC, the suggested version appends `Z`; see the recipe \"A time without an offset\" in config/sources/RECIPES.md.");
+                format!("\"\\({path})Z\" | utc")
+            } else {
+                path
+            };
+            draft
+                .document
+                .text(&format!("# version = {}", toml_text(&hint)));
             draft.document.text("# version_domain = \"time\"");
-            doubt.reason
+            reason
         }
         None => {
             draft.document.text("# version = \".NAME_OF_THE_MEMBER\"");

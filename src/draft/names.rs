@@ -146,10 +146,19 @@ pub(super) fn telling<'a>(names: &[&'a str]) -> &'a str {
     names.find(holds).or(last).copied().unwrap_or_default()
 }
 
+/// The last words of the names of times that only name the offset, as in `DATE_UPDATED_UTC`.
+const OFFSETS: [&str; 2] = ["gmt", "utc"];
+
 /// Returns the position of a name in a list of synonyms. Words that do not change the meaning are dropped.
 pub(super) fn position(name: &str, synonyms: &[&str]) -> Option<usize> {
     let words = words(name);
     let mut rest = words.as_slice();
+    if let [start @ .., last] = rest
+        && !start.is_empty()
+        && OFFSETS.contains(&last.as_str())
+    {
+        rest = start;
+    }
     loop {
         let joined = rest.concat();
         if let Some(position) = synonyms.iter().position(|synonym| *synonym == joined) {

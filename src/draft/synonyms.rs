@@ -196,7 +196,7 @@ pub(super) const EVENT_TYPES: [&str; 16] = [
 ];
 /// The names of the time of the change, the best names first: the time at which the record changed, then the time of the
 /// event, then the time at which a relay read or sent the record.
-pub(super) const CHANGE_TIMES: [&str; 57] = [
+pub(super) const CHANGE_TIMES: [&str; 62] = [
     "updatedat",
     "updated",
     "updatedon",
@@ -220,8 +220,13 @@ pub(super) const CHANGE_TIMES: [&str; 57] = [
     "lastmodifiedtime",
     "lastmodifiedon",
     "systemmodstamp",
+    "modificationdate",
+    "modificationtime",
     "changedat",
     "changed",
+    "changedon",
+    "editedat",
+    "lasteditedat",
     "changetime",
     "lastchanged",
     "lastchangedat",
@@ -268,7 +273,7 @@ pub(super) const SEQUENCES: [&str; 8] = [
 ];
 
 /// Parts of words for a change. A member `type` with such a value is the type of an event, and not the kind of a record.
-pub(super) const VERBS: [&str; 14] = [
-    "add", "chang", "creat", "delet", "identify", "insert", "merg", "modif", "remov", "save",
-    "subscri", "updat", "upsert", "register",
+pub(super) const VERBS: [&str; 15] = [
+    "add", "chang", "creat", "delet", "edited", "identify", "insert", "merg", "modif", "remov",
+    "save", "subscri", "updat", "upsert", "register",
 ];
