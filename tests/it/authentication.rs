@@ -725,6 +725,36 @@ fn verify_finds_the_secret_in_another_scheme() {
     }
 }
 
+/// FAULTS N914: the value of HTTP Basic has the right password, and another mistake.
+#[test]
+fn verify_finds_the_mistake_in_a_value_of_http_basic() {
+    const BASIC: &str = "kind = \"basic\"\nuser = \"crm\"\npassword_files = [\"$/secret\"]";
+    // `crm:SECRET` with and without a line break at its end, and `SECRET`, in base64, from Python's module base64.
+    let line_break = "authorization: Basic Y3JtOmEtc2VjcmV0LW9mLXRoZS1jcm0tCg==";
+    let no_word = "authorization: Y3JtOmEtc2VjcmV0LW9mLXRoZS1jcm0t";
+    let no_user = "authorization: Basic YS1zZWNyZXQtb2YtdGhlLWNybS0=";
+    let plain = format!("authorization: Basic crm:{CAPTURED_SECRET}");
+    for (header, part) in [
+        (line_break, "the line break that `echo` adds"),
+        (no_word, "not the word `Basic` before them"),
+        (no_user, "contains the secret without a user name"),
+        (&plain, "must encode USER:PASSWORD in base64"),
+    ] {
+        let folder = SourceFolder::with_auth(BASIC).secret("secret", CAPTURED_SECRET);
+        let file = folder.path("body");
+        std::fs::write(&file, CAPTURED).unwrap();
+        let file = file.to_str().unwrap();
+        let arguments = ["verify", "--source", "probe", file, "-H", header];
+        let (code, report, errors) = folder.run(&arguments);
+        assert_eq!(code, Some(2), "{header}: {report}{errors}");
+        assert!(report.contains(part), "{header}: {part} in {report}");
+        for other in ["no header contains a secret", "check auth.kind"] {
+            assert!(!report.contains(other), "{header}: {other} in {report}");
+        }
+        assert!(!report.contains(CAPTURED_SECRET), "{report}");
+    }
+}
+
 /// FAULTS N585: `verify` names only causes that the compared texts allow.
 #[test]
 fn verify_names_no_cause_that_it_cannot_know() {

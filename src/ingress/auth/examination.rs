@@ -129,11 +129,19 @@ fn mistake(scheme: &TokenScheme, value: &str, token: &SecretString) -> Option<St
 
 /// Describes a mistake in a header value of HTTP Basic that contains the secret.
 fn basic_mistake(scheme: &TokenScheme, value: &str, secret: &str) -> Option<String> {
-    let text = token::decoded_basic(value)?;
+    let Some(text) = token::decoded_basic(value) else {
+        return incomplete_basic(scheme, value, secret).map(str::to_owned);
+    };
     let (user, password) = text.split_once(':').unwrap_or((&text, ""));
     let mistake = match scheme {
+        TokenScheme::Basic { .. } if text.trim() == secret => {
+            "contains the secret without a user name: the sender must encode USER:PASSWORD in base64"
+        }
         _scheme if user == secret => {
             "contains the secret as the user name of HTTP Basic: the sender must send the secret as the password"
+        }
+        _scheme if password.trim() == secret && password != secret => {
+            "contains the secret with white space beside it, inside the base64 text: perhaps the line break that `echo` adds. The sender must encode USER:PASSWORD without it"
         }
         _scheme if password != secret => return None,
         TokenScheme::Basic { user: expected } if user == expected => return None,
@@ -145,6 +153,29 @@ fn basic_mistake(scheme: &TokenScheme, value: &str, secret: &str) -> Option<Stri
         }
     };
     Some(mistake.to_owned())
+}
+
+/// Describes a value of HTTP Basic that is not `Basic` and a text in base64, but has the secret.
+fn incomplete_basic(scheme: &TokenScheme, value: &str, secret: &str) -> Option<&'static str> {
+    let TokenScheme::Basic { .. } = scheme else {
+        return None;
+    };
+    let has_secret = |text: &str| {
+        let parts = text.trim().split_once(':');
+        parts.is_some_and(|(_, password)| password == secret)
+    };
+    let credentials = value.split_once(' ').map_or(value, |(_, rest)| rest);
+    if token::decoded(value.trim()).is_some_and(|text| has_secret(&text)) {
+        Some(
+            "contains the user name and the password in base64, but not the word `Basic` before them",
+        )
+    } else if has_secret(credentials) {
+        Some(
+            "contains the user name and the password as plain text: the sender must encode USER:PASSWORD in base64",
+        )
+    } else {
+        None
+    }
 }
 
 /// Describes what a header value contains beside the expected value.

@@ -128,7 +128,7 @@ fn after_word<'a>(line: &'a str, word: &str) -> Option<&'a str> {
 }
 
 /// Decodes the user name and password of RFC 7617.
-fn decoded(credentials: &str) -> Option<String> {
+pub(super) fn decoded(credentials: &str) -> Option<String> {
     let bytes = STANDARD.decode(credentials).ok()?;
     String::from_utf8(bytes).ok()
 }
