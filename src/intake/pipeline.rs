@@ -19,6 +19,8 @@ use crate::outbox::{Disposition, IgnoreReason, IgnoredEvent, NewEntry, ParkReaso
 use crate::spelling;
 use crate::time::Timestamp;
 
+/// The maximum number of event types that an error lists.
+const LISTED_TYPES_MAX: usize = 5;
 /// The values that are the same for all outbox entries of one request.
 #[derive(Clone, Copy)]
 pub struct EntryContext {
@@ -255,13 +257,25 @@ impl Pipeline<'_> {
         let name = event.event_type.as_str();
         let known = self.source.event_types.keys().map(String::as_str);
         let suggestion = spelling::nearest(name, known);
-        let suggestion = suggestion.map(|known| format!(", but has [events.\"{known}\"]"));
-        let suggestion = suggestion.unwrap_or_default();
+        let suggestion = suggestion.map_or_else(
+            || self.listed_event_types(),
+            |known| format!(", but has [events.\"{known}\"]"),
+        );
         let detail = format!(
             "The source file has no table [events.\"{name}\"]{suggestion}. To accept events of this type and send nothing for them, \
              add \"{name}\" to `ignore` in the source file."
         );
         error(&place, "unknown_event_type", "events", &detail)
+    }
+
+    /// Lists the tables of the event types in the source file, if they are few: perhaps `body.type` gives another name.
+    fn listed_event_types(&self) -> String {
+        let tables = self.source.event_types.keys();
+        let tables: Vec<String> = tables.map(|name| format!("[events.\"{name}\"]")).collect();
+        match tables.len() {
+            1..=LISTED_TYPES_MAX => format!(", only {}", tables.join(", ")),
+            _ => String::new(),
+        }
     }
 
     fn in_body(&self, index: usize, rejection: Rejection) -> Rejection {

@@ -195,9 +195,21 @@ impl RuleCompiler {
 }
 
 /// Names that other systems give to a field of Imprint.
-const OTHER_NAMES: [(&[&str], &str); 7] = [
+const OTHER_NAMES: [(&[&str], &str); 9] = [
     (&["zip", "zip_code", "zipcode", "postcode"], "postal_code"),
-    (&["mobile", "telephone", "cell"], "phone"),
+    (
+        &[
+            "mobile",
+            "mobile_phone",
+            "mobilephone",
+            "phone_number",
+            "telephone",
+            "cell",
+        ],
+        "phone",
+    ),
+    (&["email_address", "mail"], "email"),
+    (&["language", "locale", "lang"], "preferred_language"),
     (&["surname", "family_name"], "last_name"),
     (&["given_name", "forename"], "first_name"),
     (&["province", "region"], "state"),

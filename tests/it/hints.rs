@@ -165,6 +165,79 @@ fn a_found_result_has_its_cleared_fields() {
     assert!(report.contains("\"cleared\":[\"state\"]"), "{report}");
 }
 
+/// FAULTS N915: a target or a table has the name that another system uses, or the table `update` has another name.
+#[test]
+fn a_wrong_name_of_a_field_or_table_names_the_right_one() {
+    for (right, wrong, expected) in [
+        (
+            "first_name =",
+            "language =",
+            "update.language: Imprint's update has no such field; did you mean preferred_language?",
+        ),
+        (
+            "first_name =",
+            "mobile_phone =",
+            "update.mobile_phone: Imprint's update has no such field; did you mean phone?",
+        ),
+        (
+            "[events.changed.update]",
+            "[events.changed.mapping]\ncustomer_history.address.country = \".c\"",
+            "events.changed.mapping: unknown table; events.changed can have address,",
+        ),
+    ] {
+        let source = SOURCE.replace(right, wrong);
+        check(&source, &[event("1", &json!({}))], expected);
+    }
+}
+
+/// FAULTS N917: an expression appends an offset to a value that is no time without an offset.
+#[test]
+fn an_appended_offset_names_what_stands_before_it() {
+    for (time, expected) in [
+        ("2026-01-01T00:00:00Z", "The text has two offsets from UTC."),
+        (
+            "2026-01-01T00:00:00+01:00",
+            "The text has two offsets from UTC.",
+        ),
+        ("", "the time of the source is empty"),
+        ("2026-01-01", "The text is a date with an offset from UTC"),
+        (
+            "1767225600",
+            "use the function moment without the appended text",
+        ),
+    ] {
+        for expression in ["\"\\(.ts)Z\" | utc", "\"\\(.ts)Z\""] {
+            let version = format!("version = '{expression}'");
+            let source = SOURCE.replace("version = \".ts\"", &version);
+            check(&source, &[event("1", &json!({"ts": time}))], expected);
+        }
+    }
+}
+
+/// FAULTS N918: a text in the place of a phone number has words and no number.
+#[test]
+fn a_note_in_the_place_of_a_phone_number_is_no_extension() {
+    let source = SOURCE.to_owned() + "phone = '.phone | e164(\"US\")'\n";
+    for (phone, expected) in [
+        ("ask for Ann", "too few digits for a phone number"),
+        ("n/a", "too few digits for a phone number"),
+        (
+            "call reception, room 12",
+            "on_invalid = \"skip\" for this field",
+        ),
+        ("415 555 2671 x9", "such as those of an extension"),
+    ] {
+        check(&source, &[event("1", &json!({"phone": phone}))], expected);
+    }
+}
+
+/// FAULTS N936: the expression of the event type gives another name than the only table has.
+#[test]
+fn an_event_of_another_type_names_the_types_of_the_source() {
+    let expected = "has no table [events.\"contact\"], only [events.\"changed\"]. To accept";
+    check(SOURCE, &[event("1", &json!({"kind": "contact"}))], expected);
+}
+
 /// FAULTS N922: `explain` prints the whole error of an expression, also if the schema refuses the event.
 #[test]
 fn explain_prints_the_whole_error_of_each_expression() {

@@ -139,7 +139,9 @@ impl KnownSettings {
                 .find_map(|(name, rest)| {
                     let known: KeyPath = parent.iter().chain(rest).cloned().collect();
                     let name = name.get(outer.len()..)?;
-                    self.settings.contains(&known).then(|| name.join("."))
+                    // `customer_history.address.country` in a misspelt table `update` ends like the setting `address.country`.
+                    let is_direct = rest.len() == 1 && self.settings.contains(&known);
+                    is_direct.then(|| name.join("."))
                 })
         });
         Some(format!("[{}.\"{}\"]", spell_path(outer), name?))

@@ -67,7 +67,11 @@ pub(super) fn e164(text: &str, region: Option<Region>) -> Conversion {
 
 /// Describes a text with characters that no phone number has.
 fn other_characters(text: &str) -> &'static str {
-    if text.chars().any(|c| c == '#' || c.is_alphabetic()) {
+    let has_letters = text.chars().any(|c| c == '#' || c.is_alphabetic());
+    let digits = text.chars().filter(char::is_ascii_digit).count();
+    if has_letters && digits < SUBSCRIBER_DIGITS_MIN {
+        "The text has letters and too few digits for a phone number, so it is probably a note. If the source sends such texts, on_invalid = \"skip\" for this field leaves out only this field."
+    } else if has_letters {
         "The text has letters or #, such as those of an extension. An E.164 number has only digits, so the function split must cut off an extension."
     } else {
         "The text has characters other than the digits, spaces and punctuation of one phone number."
@@ -104,6 +108,8 @@ fn invalid_number(digits: &str, region: Option<Region>) -> String {
     )
 }
 
+/// A text with letters and fewer digits is no number with an extension.
+const SUBSCRIBER_DIGITS_MIN: usize = 7;
 /// The cause that a text has more digits than one number.
 const TWO_NUMBERS: &str =
     " The text has more digits than one phone number, perhaps because it has two.";

@@ -18,6 +18,11 @@ pub(super) const OUT_OF_RANGE: &str = "The number is outside the range of the ca
 const NOT_A_TEXT: &str = "The value is not a text with a time, such as 2025-02-13T14:08:07-05:00.";
 const NOT_A_TIME: &str = "The text has no form of a time that the bridge reads. The source must send RFC 3339, such as 2025-02-13T14:08:07-05:00.";
 
+const TWO_OFFSETS: &str = "The text has two offsets from UTC. If the expression appends one, such as \"Z\", the time of the source already has an offset: use the time without the text that the expression appends.";
+const ONLY_OFFSET: &str = "The text has an offset from UTC without a time. If the expression appends the offset, the time of the source is empty.";
+const DATE_WITH_OFFSET: &str = "The text is a date with an offset from UTC, without a time of day. If the expression appends the offset, and the start of the day in UTC is right, append \"T00:00:00Z\" instead.";
+const NUMBER_WITH_OFFSET: &str = "The text is a number with an offset from UTC. If the expression appends the offset and the number counts the time since 1970, use the function moment without the appended text.";
+
 /// The text before the seconds of a time.
 const DATE_AND_MINUTES_LEN: usize = "0000-00-00T00:00".len();
 
@@ -55,8 +60,39 @@ pub(super) fn known_form(text: &str) -> Option<&'static str> {
     } else if jiff::fmt::rfc2822::parse(text.trim()).is_ok() {
         Some(RFC_2822)
     } else {
+        wrong_offset(text)
+    }
+}
+
+/// Describes a text that ends in an offset which does not fit the text before it. An expression such as `"\(.time)Z"`
+/// appends the offset also to a value that is no time without an offset.
+fn wrong_offset(text: &str) -> Option<&'static str> {
+    let before = without_offset(text)?;
+    if before.trim().is_empty() {
+        Some(ONLY_OFFSET)
+    } else if calendar::moment_of(before).is_some() {
+        Some(TWO_OFFSETS)
+    } else if rfc3339::date(before).is_some() {
+        Some(DATE_WITH_OFFSET)
+    } else if calendar::whole(before).is_some() {
+        Some(NUMBER_WITH_OFFSET)
+    } else {
         None
     }
+}
+
+/// Returns the text before an offset from UTC, such as `Z` or `-05:00`, at its end.
+fn without_offset(text: &str) -> Option<&str> {
+    if let Some(before) = text.strip_suffix(['Z', 'z']) {
+        return Some(before);
+    }
+    let start = text.len().checked_sub("+00:00".len())?;
+    let (before, offset) = text.split_at_checked(start)?;
+    let is_offset = match offset.as_bytes() {
+        [b'+' | b'-', hours @ .., b':', _, _] => hours.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    is_offset.then_some(before)
 }
 
 /// Returns whether the function `moment` reads the value, which can have decimals.
@@ -76,7 +112,7 @@ mod tests {
     use super::super::calendar::{date, microseconds, utc};
     use super::*;
 
-    /// FAULTS N396: the advice of every reader is true for each form of a time, and the advised function accepts the
+    /// FAULTS N396, N917: the advice of every reader is true for each form of a time, and the advised function accepts the
     /// value.
     #[test]
     fn the_advice_is_true_for_each_form() {
@@ -98,6 +134,13 @@ mod tests {
             (json!("02/13/2025 2:08 PM"), NOT_A_TIME, ""),
             (json!("13 Feb, 2025 14:08"), NOT_A_TIME, ""),
             (json!("2025-02-30T19:08:07Z"), NOT_A_TIME, ""),
+            (json!("2025-02-13T19:08:07ZZ"), TWO_OFFSETS, ""),
+            (json!("2025-02-13T14:08:07-05:00Z"), TWO_OFFSETS, ""),
+            (json!("2025-02-13T19:08:07Z+01:00"), TWO_OFFSETS, ""),
+            (json!("2025-02-13Z"), DATE_WITH_OFFSET, ""),
+            (json!("1739473687Z"), NUMBER_WITH_OFFSET, ""),
+            (json!("Z"), ONLY_OFFSET, ""),
+            (json!("  +00:00"), ONLY_OFFSET, ""),
             (json!(["2025-02-13"]), NOT_A_TEXT, ""),
             (json!(u64::MAX), OUT_OF_RANGE, ""),
         ] {
