@@ -9,6 +9,9 @@ const EVENTS: &str = "/v1/sources/{source}/events";
 const EVENT: &str = "/v1/sources/{source}/events/{id}";
 const STRUCTURED: (&str, &str) = ("content-type", "application/cloudevents+json");
 
+/// The headers and the body of a request, and the status of its answer.
+type SentBody<'a> = (&'a [(&'a str, &'a str)], &'a str, u16);
+
 struct Description(Value);
 
 impl Description {
@@ -69,7 +72,7 @@ fn every_answer_to_a_sender_is_described() {
     let batched = ("content-type", "application/cloudevents-batch+json");
     let event = email("e1", "c1", 1);
     let sent = event.json().to_string();
-    let bodies: [(&[(&str, &str)], &str, u16); 10] = [
+    let bodies: [SentBody<'_>; 10] = [
         (&[STRUCTURED], &sent, 202),
         (&[STRUCTURED], &sent, 202),
         (&[STRUCTURED, ("prefer", "wait=20")], &sent, 200),

@@ -400,31 +400,36 @@ async fn keep_untried(outbox: &dyn Outbox, claim: &Claim) {
     }
 }
 
+/// Makes entries wait for two customers that Imprint answered before, and for three new customers.
+async fn append_for_tried_and_untried_customers(outbox: &dyn Outbox) {
+    let at = |id: &str, second: u64| NewEntry {
+        accepted_at: NOW.after(Duration::from_secs(second)),
+        ..entry(id, id, 1)
+    };
+    append(outbox, &[at("W-1", 0), at("W-2", 0)]).await;
+    let claim = outbox
+        .claim(NOW, 9, Pick::LongestDue(LaneShares::UNLIMITED))
+        .await
+        .unwrap();
+    for lane in &claim.lanes {
+        assert_eq!(lane.standing, Standing::Untried, "{:?}", lane.key);
+        record(outbox, settle_as_delivered(lane, None)).await;
+    }
+    append(outbox, &[at("U-1", 1), at("U-2", 2), at("U-3", 4)]).await;
+    let again = |id: &str, customer: &str, second: u64| NewEntry {
+        identity: identity(id),
+        ..at(customer, second)
+    };
+    append(outbox, &[again("w-1", "W-1", 3), again("w-2", "W-2", 5)]).await;
+}
+
 /// FAULTS U53: untried lanes take only their share of a claim, and are otherwise claimed in the order of their due
 /// times.
 #[tokio::test]
 async fn untried_lanes_take_a_share_of_a_claim() {
     for (engine, outbox, _folder) in engines() {
         let outbox = outbox.as_ref();
-        let at = |id: &str, second: u64| NewEntry {
-            accepted_at: NOW.after(Duration::from_secs(second)),
-            ..entry(id, id, 1)
-        };
-        append(outbox, &[at("W-1", 0), at("W-2", 0)]).await;
-        let claim = outbox
-            .claim(NOW, 9, Pick::LongestDue(LaneShares::UNLIMITED))
-            .await
-            .unwrap();
-        for lane in &claim.lanes {
-            assert_eq!(lane.standing, Standing::Untried, "{engine}");
-            record(outbox, settle_as_delivered(lane, None)).await;
-        }
-        append(outbox, &[at("U-1", 1), at("U-2", 2), at("U-3", 4)]).await;
-        let again = |id: &str, customer: &str, second: u64| NewEntry {
-            identity: identity(id),
-            ..at(customer, second)
-        };
-        append(outbox, &[again("w-1", "W-1", 3), again("w-2", "W-2", 5)]).await;
+        append_for_tried_and_untried_customers(outbox).await;
         let now = NOW.after(Duration::from_secs(9));
         let longest = |untried_max, newest_first| {
             Pick::LongestDue(LaneShares {

@@ -6,6 +6,17 @@ use super::changes::{confirm, hidden_fields};
 use super::{Browser, TOKEN, VIEWER, park, start_with_viewer};
 use crate::support::email;
 
+/// Sends the form of a case, and returns the preview of its replay.
+fn preview_of_replay(browser: &mut Browser, case: &str) -> String {
+    let mut fields = hidden_fields(case, "/entries/preview");
+    fields.push(("action".to_owned(), "replay".to_owned()));
+    let fields: Vec<(&str, &str)> = fields
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    browser.post("/entries/preview", &fields).body
+}
+
 /// FAULTS N893
 #[test]
 fn entries_with_one_cause_are_one_case_that_an_operator_replays_at_once() {
@@ -43,13 +54,7 @@ fn entries_with_one_cause_are_one_case_that_an_operator_replays_at_once() {
     let overview = browser.page("/");
     assert!(overview.contains("href=\"/problems\""), "{overview}");
 
-    let mut fields = hidden_fields(mail, "/entries/preview");
-    fields.push(("action".to_owned(), "replay".to_owned()));
-    let fields: Vec<(&str, &str)> = fields
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_str()))
-        .collect();
-    let preview = browser.post("/entries/preview", &fields).body;
+    let preview = preview_of_replay(&mut browser, mail);
     assert!(preview.contains("Replay 3 entries?"), "{preview}");
     let answer = confirm(&mut browser, &preview, "Imprint fixed the rule");
     assert!(

@@ -233,12 +233,13 @@ impl ProtocolOracle {
                 self.failures = 0;
                 self.refused.1 = 0;
                 self.throttled.1 += 1;
-                if self.is_credible(lane) {
+                let is_credible = self.is_credible(lane);
+                if is_credible {
                     self.throttled.0.insert(lane);
-                    if self.throttled.0.len() > 1 {
-                        let wait = hint.unwrap_or(Duration::from_secs(1));
-                        self.wait_until = self.wait_until.max(now + millis(wait));
-                    }
+                }
+                if is_credible && self.throttled.0.len() > 1 {
+                    let wait = hint.unwrap_or(Duration::from_secs(1));
+                    self.wait_until = self.wait_until.max(now + millis(wait));
                 }
             }
             Outcome::Unavailable(_) | Outcome::Unknown(_) => {
