@@ -343,10 +343,18 @@ impl Settlement {
         self.was_sent() && self.trials.failures == 0
     }
 
+    /// Returns whether the lane belongs to the failing lanes after the settlement: its last request failed, or the answer has
+    /// no error type of Imprint and no proof, so that dispatch asks about the lane again and again.
+    pub(super) fn is_failing(&self) -> bool {
+        let absence = self.unproven.absence;
+        let is_untyped = absence.is_none_or(|absence| !absence.is_typed);
+        self.trials.failures > 0 || (self.unproven.since.is_some() && is_untyped)
+    }
+
     /// Returns the standing of the lane after the settlement.
     pub(super) fn standing(&self, before: Standing) -> Standing {
         match before {
-            _ if self.trials.failures > 0 => Standing::Failing,
+            _ if self.is_failing() => Standing::Failing,
             Standing::Untried if !self.is_answered() => Standing::Untried,
             Standing::Well | Standing::Untried | Standing::Failing => Standing::Well,
         }

@@ -51,9 +51,15 @@ pub(super) fn postponed(
     later: Timestamp,
     unsent: Settlement,
 ) -> Settlement {
+    let mut unproven = exchange.claimed.unproven;
+    // Before the search, the lane possibly got the answer of a gateway. Such a lane must not come before the lanes of new
+    // customers to which Imprint has not answered yet.
+    if exchange.is_gone && !exchange.is_surely_gone() {
+        unproven.since = unproven.since.or(Some(unsent.at));
+    }
     Settlement {
         due: later,
-        unproven: exchange.claimed.unproven,
+        unproven,
         ..unsent
     }
 }

@@ -164,7 +164,7 @@ fn update_lane(
             // query.
             "UPDATE lane SET versions = coalesce(?2, versions), failures = ?3, spent = ?4, tried_at = ?5, unfold_to = ?6, blamed_since = ?9,
                     unproven_since = ?13, absence = ?14,
-                    low = low % 2 + CASE WHEN ?3 > 0 THEN 2 WHEN ?12 OR low < 4 THEN 0 ELSE 4 END, maybe_sent = 0,
+                    low = low % 2 + CASE WHEN ?15 THEN 2 WHEN ?12 OR low < 4 THEN 0 ELSE 4 END, maybe_sent = 0,
                     received = coalesce(?10, received), spelled = coalesce(?11, spelled % 2),
                     idle = NOT EXISTS (SELECT 1 FROM waiting WHERE lane = ?1),
                     due_at = CASE WHEN EXISTS (SELECT 1 FROM waiting WHERE lane = ?1) THEN ?7 ELSE ?8 END
@@ -183,6 +183,7 @@ fn update_lane(
             settlement.is_answered(),
             unproven.since.map(Timestamp::as_millis),
             absence,
+            settlement.is_failing(),
         ]))?;
     Ok(())
 }

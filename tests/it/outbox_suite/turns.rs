@@ -145,3 +145,37 @@ async fn a_lane_that_rests_keeps_its_rest() {
         }
     }
 }
+
+/// FAULTS N784: a lane with an answer without an error type of Imprint counts as failing until the answer is proven, also
+/// while the lane waits for the turn of its search.
+#[tokio::test]
+async fn a_lane_with_an_untyped_answer_counts_as_failing() {
+    let absent = |is_typed| Absence {
+        at: NOW,
+        is_typed,
+        by_search: false,
+        by_id: true,
+        key: imprint_bridge::outbox::KeyMark(1),
+    };
+    let since = Some(NOW);
+    for (since, absence, expected) in [
+        (None, None, Standing::Untried),
+        (since, Some(absent(true)), Standing::Untried),
+        (since, Some(absent(false)), Standing::Failing),
+        (since, None, Standing::Failing),
+    ] {
+        for (engine, outbox, _folder) in engines() {
+            let outbox = outbox.as_ref();
+            append(outbox, &[by_partner("crm", "a")]).await;
+            let claimed = claim_one(outbox).await;
+            let waits = Settlement {
+                due: NOW,
+                unproven: Unproven { since, absence },
+                ..postponed(&claimed)
+            };
+            record(outbox, waits).await;
+            let standing = claim_one(outbox).await.standing;
+            assert_eq!(standing, expected, "{engine} {absence:?}");
+        }
+    }
+}
