@@ -343,8 +343,8 @@ impl Settlement {
         self.was_sent() && self.trials.failures == 0
     }
 
-    /// Returns whether the lane belongs to the failing lanes after the settlement: its last request failed, or the answer has
-    /// no error type of Imprint and no proof, so that dispatch asks about the lane again and again.
+    /// Returns whether the lane belongs to the failing lanes after the settlement: its last request failed, or the
+    /// answer has no error type of Imprint and no proof, so that dispatch asks about the lane again and again.
     pub(super) fn is_failing(&self) -> bool {
         let absence = self.unproven.absence;
         let is_untyped = absence.is_none_or(|absence| !absence.is_typed);

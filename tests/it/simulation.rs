@@ -93,6 +93,8 @@ const REGRESSIONS: &[u64] = &[
     4_405,
     // Corrected law: the wait of a 429 for one customer does not bind the destination.
     34_524,
+    // Corrected law: an event with the ids of two customers was rejected because of the customer that it reached.
+    42_473, 48_749,
     // Fixed fault: the answer about a witness refuted a refused lane, and its first rejection without an error type then
     // parked its entry.
     34_707,

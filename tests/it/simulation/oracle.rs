@@ -553,7 +553,8 @@ impl<'p> Oracle<'p> {
                     .person
                     .map_or(person, |reached| &self.plan.people[reached]);
                 let is_refused = reached.clears == Clears::Refuses;
-                let is_victim = self.plan.refuses && stated.person < self.plan.victims;
+                let to = line.person.unwrap_or(stated.person);
+                let is_victim = self.plan.refuses && to < self.plan.victims;
                 let is_emptied = is_refused && stated.values.iter().any(empties);
                 stated.poison.is_some() || is_emptied || is_victim
             }
