@@ -21,6 +21,8 @@ struct ProblemsPage {
     cases: Vec<CaseText>,
     /// The number of the newest entries that the cases contain. `None` if they contain all entries.
     newest: Option<String>,
+    /// The number of older cases that the page leaves out.
+    left_out: Option<String>,
 }
 
 /// A case as the page shows it.
@@ -62,6 +64,8 @@ pub(super) async fn list(
         cases: cases
             .map(|case| CaseText::of(case, may_change, now))
             .collect(),
+        left_out: (listed.left_out > 0)
+            .then(|| counted(listed.left_out, ["older case", "older cases"])),
         newest: listed.has_more.then(|| grouped(listed.entries)),
     })
 }

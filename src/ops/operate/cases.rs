@@ -12,6 +12,9 @@ use crate::time::Timestamp;
 /// The states of the entries that wait for an operator.
 pub const CASE_STATES: [State; 3] = [State::Parked, State::Undecided, State::Held];
 
+/// The maximum number of cases in a list: more cases would make the page too long to read.
+const CASES_MAX: usize = 100;
+
 /// The entries of one case have the same cause, so an operator probably handles them in the same way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Case {
@@ -59,6 +62,8 @@ pub struct CaseList {
     pub cases: Vec<Case>,
     /// The number of entries in all cases.
     pub entries: u64,
+    /// The number of older cases that the list leaves out, because it has at most 100 cases.
+    pub left_out: u64,
     /// True if more than [`SCAN_MAX`] entries wait for an operator: the cases contain only the newest entries.
     pub has_more: bool,
 }
@@ -78,8 +83,12 @@ impl Operations {
             ..EntryFilter::in_state(State::Parked, SCAN_MAX)
         };
         let page = self.outbox.list(filter).await?;
+        let mut cases = cases(&page.entries);
+        let left_out = number(cases.len().saturating_sub(CASES_MAX));
+        cases.truncate(CASES_MAX);
         Ok(CaseList {
-            cases: cases(&page.entries),
+            cases,
+            left_out,
             entries: number(page.entries.len()),
             has_more: page.next.is_some(),
         })
@@ -130,12 +139,14 @@ fn id(key: &LaneKey) -> (bool, &str) {
 fn cause(entry: &EntrySummary) -> CaseCause {
     let receipt = &entry.receipt;
     let (reason, detail) = receipt.parked.clone().unzip();
+    // Such a detail names customers, so it differs in each entry.
+    let is_about_ids = reason.is_some_and(ParkReason::is_about_ids);
     CaseCause {
         source: receipt.identity.source.clone(),
         event_type: receipt.event_type.clone(),
         state: receipt.state.as_str(),
         reason: reason.map(ParkReason::as_str),
-        detail: detail.flatten(),
+        detail: detail.flatten().filter(|_| !is_about_ids),
         error: receipt.errors.first().map(CaseError::of),
     }
 }
@@ -213,5 +224,11 @@ mod tests {
         assert_eq!((email.first.as_millis(), email.last.as_millis()), (5, 9));
         assert_eq!(email.cause.error.as_ref().unwrap().place, "/*/email");
         assert_eq!((phone.entries, phone.newest[0]), (1, EntryId(8)));
+        let conflicts = entries.map(|mut entry| {
+            let detail = format!("customer {}", entry.receipt.entry.0);
+            entry.receipt.parked = Some((ParkReason::IdentityConflict, Some(detail)));
+            entry
+        });
+        assert_eq!(super::cases(&conflicts).len(), 1, "an id is no cause");
     }
 }
