@@ -42,7 +42,7 @@ impl fmt::Display for SyntaxCause {
                 "the body begins with a word, so it is no JSON; a JSON body begins with { or ["
             }
             Self::Placeholder => {
-                "a placeholder such as {{id}} stands in the place of a value; the sender has not replaced it"
+                "the sender has not replaced a placeholder such as {{id}} with a value"
             }
             Self::TypographicQuotes => {
                 "a text is in typographic quotes; JSON has only straight double quotes"

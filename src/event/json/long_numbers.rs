@@ -42,8 +42,8 @@ fn has_long_run(text: &[u8]) -> bool {
     false
 }
 
-/// Returns whether a number of a JSON text can stand beside this byte. The numbers in most strings, such as ids, stand
-/// beside quotes and letters.
+/// Returns whether this byte can come directly before or after a number of a JSON text. A number inside a string, such
+/// as an id, mostly has a quote or a letter before or after it.
 fn is_separator(byte: Option<&u8>) -> bool {
     byte.is_none_or(|byte| byte.is_ascii_whitespace() || b":,[]{}".contains(byte))
 }

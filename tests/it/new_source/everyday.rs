@@ -69,7 +69,7 @@ fn the_address_with_values_is_the_address_of_the_draft() {
     }
 }
 
-/// FAULTS N911: the id of the record stands beside the type of the event, and there is only one sample.
+/// FAULTS N911: the body has the id of the record beside the type of the event, and there is only one sample.
 #[test]
 fn the_id_of_a_record_is_not_the_id_of_an_event() {
     for name in ["record_id", "recordId", "entity_id", "contact_id"] {
@@ -92,7 +92,7 @@ fn the_id_of_a_record_is_not_the_id_of_an_event() {
     has_line(&toml, "id = \"digest\"");
 }
 
-/// FAULTS N912: the type of the change stands beside the list of the customers, and each customer has a kind.
+/// FAULTS N912: the body has the type of the change beside the list of the customers, and each customer has a kind.
 #[test]
 fn a_type_beside_the_list_of_customers_is_the_type_of_each_event() {
     let body = |event: &str, second: u8| {
