@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::kill::bridge::Bridge;
 use crate::kill::http::Client;
 use crate::kill::imprint::Imprint;
-use crate::support::wait_for;
+use crate::support::{metric, wait_for};
 
 const EVENTS: &str = "/v1/sources/crm/events";
 
@@ -347,18 +347,28 @@ fn page_after_traffic() -> String {
     let bridge = Bridge::prepare(imprint.address);
     let _life = bridge.start("").unwrap();
     let mut client = Client::new(bridge.ingress);
-    let event = example("customer-changed.event.json");
-    for (customer, id) in [
-        ("BBB815E9-F654-438D-9AD3-3F7BB8136FC0", "canary-1"),
-        ("canary-refused", "canary-2"),
-        ("canary-unknown", "canary-3"),
-        ("canary-unknown", "canary-3"),
-    ] {
-        let mut event = event.clone();
+    let mut send = |customer: &str, id: &str| {
+        let mut event = example("customer-changed.event.json");
         put(&mut event, "/id", id);
         put(&mut event, "/data/customer/imprint_customer_id", customer);
         assert_eq!(post(&mut client, EVENTS, &event.to_string()), 202);
-    }
+    };
+    send("BBB815E9-F654-438D-9AD3-3F7BB8136FC0", "canary-1");
+    calls(&imprint, &bridge);
+    send("canary-refused", "canary-2");
+    send("canary-unknown", "canary-3");
+    send("canary-unknown", "canary-3");
+    // Only a delivery after the answers proves that these two customers are the cause.
+    wait_for("both customers have an answer", || {
+        let page = bridge.metrics().unwrap();
+        let has_answer = |outcome| {
+            let name = format!(r#"attempts_total{{outcome="{outcome}"}}"#);
+            metric(&page, &name).is_some_and(|answers| answers > 0.0)
+        };
+        (has_answer("rejected") && has_answer("unclear")).then_some(())
+    });
+    send("BBB815E9-F654-438D-9AD3-3F7BB8136FC1", "canary-4");
+
     for (path, body, status) in [
         (EVENTS, "{canary", 400),
         (
