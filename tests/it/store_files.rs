@@ -20,6 +20,7 @@ use crate::support::{Event, FakeImprint, Files, KEY, metric, post, receipt, wait
 
 mod causes;
 mod disk;
+mod foreign_log;
 mod full_disk;
 mod upgrade;
 

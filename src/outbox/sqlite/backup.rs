@@ -258,7 +258,7 @@ fn replace(
     std::fs::rename(draft, path).map_err(OpenError::file(path))?;
     remove_logs(path).map_err(OpenError::file(path))?;
     sync_folder(path).map_err(OpenError::file(path))?;
-    lock.write_marks(Vec::new())?;
+    lock.write_marks(Vec::new(), None)?;
     Ok(aside)
 }
 

@@ -1,6 +1,6 @@
 //! The lock that prevents a second process from opening the store. The kernel releases the lock when the process ends.
 //!
-//! The lock file also keeps the marks of the write-ahead log; see [`log_mark`](super::log_mark).
+//! The lock file also keeps the marks and the origin of the write-ahead log; see [`log_mark`](super::log_mark).
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -12,6 +12,7 @@ use rustix::fs::OFlags;
 use super::OpenError;
 use super::disk_space::DiskSpace;
 use super::draft::{FILE_MODE, beside, sync_folder};
+use super::log_header::LogOrigin;
 use super::open_error::explain;
 
 /// The maximum number of bytes that a process reads from a lock file. A valid lock file is shorter.
@@ -20,12 +21,16 @@ const LOCK_BYTES_MAX: u64 = 4096;
 /// The first word of the line with the marks in the lock file.
 const MARKS: &str = "log";
 
+/// The first word of the line with the origin of the log in the lock file.
+const ORIGIN: &str = "origin";
+
 /// The locked lock file. The lock ends when this value is dropped, and when the process ends.
 #[derive(Debug)]
 pub(super) struct StoreLock {
     path: PathBuf,
     file: File,
     marks: Vec<String>,
+    origin: Option<LogOrigin>,
     /// The disk of the store. Only the process with the lock uses the reserve on the disk.
     disk: DiskSpace,
 }
@@ -75,7 +80,8 @@ fn lock(store: &Path) -> Result<StoreLock, OpenError> {
     let mut lock = StoreLock {
         path: path.clone(),
         file,
-        marks: marks(&content),
+        marks: words(&content, MARKS).map(str::to_owned).collect(),
+        origin: words(&content, ORIGIN).find_map(|origin| origin.parse().ok()),
         disk: DiskSpace::beside(store),
     };
     // Before the first write: on a full disk, the process needs the space of the reserve.
@@ -96,9 +102,19 @@ impl StoreLock {
         &self.marks
     }
 
-    /// Replaces the marks durably, so the lock file has the new marks on disk before the process writes a log.
-    pub(super) fn write_marks(&mut self, marks: Vec<String>) -> Result<(), OpenError> {
+    /// Returns the origin of the log that the last process wrote, or `None` if the log can have any origin.
+    pub(super) const fn origin(&self) -> Option<LogOrigin> {
+        self.origin
+    }
+
+    /// Replaces the marks and the origin durably, so the lock file has them on disk before the process writes a log.
+    pub(super) fn write_marks(
+        &mut self,
+        marks: Vec<String>,
+        origin: Option<LogOrigin>,
+    ) -> Result<(), OpenError> {
         self.marks = marks;
+        self.origin = origin;
         let written = self.write().and_then(|()| {
             self.file.sync_all()?;
             sync_folder(&self.path)
@@ -114,6 +130,9 @@ impl StoreLock {
         if !self.marks.is_empty() {
             content.push_str(&format!("{MARKS} {}\n", self.marks.join(" ")));
         }
+        if let Some(origin) = self.origin {
+            content.push_str(&format!("{ORIGIN} {origin}\n"));
+        }
         self.file.rewind()?;
         self.file.write_all(content.as_bytes())?;
         self.file
@@ -127,8 +146,8 @@ impl Drop for StoreLock {
     }
 }
 
-fn marks(content: &str) -> Vec<String> {
-    let line = content.lines().find_map(|line| line.strip_prefix(MARKS));
-    let marks = line.unwrap_or_default().split_whitespace();
-    marks.map(str::to_owned).collect()
+/// Returns the words of the line that starts with this word.
+fn words<'a>(content: &'a str, first: &str) -> impl Iterator<Item = &'a str> {
+    let line = content.lines().find_map(|line| line.strip_prefix(first));
+    line.unwrap_or_default().split_whitespace()
 }

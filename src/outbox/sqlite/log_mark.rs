@@ -1,4 +1,4 @@
-//! The mark that pairs a store file with its write-ahead log.
+//! The mark and the origin that pair a store file with its write-ahead log.
 //!
 //! SQLite applies any log beside a store file, even the log of a different store file. If somebody copied a backup over
 //! the store of a crashed process, SQLite would mix the backup with the log of the crashed process.
@@ -7,9 +7,17 @@
 //! store file itself (not only into the log). A start that finds a log compares the mark of the store file with the
 //! marks in the lock file. If the lock file does not contain the mark, the log belongs to a different store file. A
 //! copy of the store has no mark.
+//!
+//! The mark proves which store file is present, but not which log: after somebody copied the log of a different store
+//! over the log of a crashed process, the mark still fits. The lock file therefore also has the [`LogOrigin`] of the
+//! log. SQLite writes the origin into the header of every log, so the check needs no page of the log, and the bridge
+//! writes the lock file only at its start. The pages of a log cannot replace the origin: a log has only the changed
+//! pages, and most logs lack the page with the mark.
+//!
+//! An older log of the same store has the same origin if all later processes crashed. The check accepts such a log.
 
 use std::fs;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::path::Path;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
@@ -17,7 +25,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use super::files::with_ending;
 use super::lock::StoreLock;
-use super::log_header;
+use super::log_header::LogOrigin;
 use super::open_error::OpenError;
 use crate::failpoint::{self, CrashPoint};
 use crate::random;
@@ -37,7 +45,7 @@ const NO_MARK: &str = "none";
 /// Returns an error if the last process wrote the write-ahead log for a different store file. Otherwise returns the
 /// mark in the store file itself, without the log.
 ///
-/// The function accepts the log in two cases. If the lock file has no marks, an older program wrote the lock file, or
+/// The function accepts any store file in two cases. If the lock file has no marks, an older program wrote the lock file, or
 /// somebody deleted it, so the lock file proves nothing. If the store file is unreadable without its log, the last
 /// process possibly crashed during a checkpoint.
 ///
@@ -45,10 +53,12 @@ const NO_MARK: &str = "none";
 pub(super) fn check(path: &Path, lock: &StoreLock) -> Result<String, OpenError> {
     let log = with_ending(path, "-wal");
     let has_log = fs::metadata(&log).is_ok_and(|log| log.len() > 0);
+    // A log that cannot be read fails later, with its own error.
+    let origin = origin(&log);
     let read = mark_without_log(path);
     let is_readable = read.is_ok();
     let found = read.ok().flatten().unwrap_or_else(|| NO_MARK.to_owned());
-    if has_log && !has_header(&log) {
+    if has_log && matches!(origin, Ok(None)) {
         // Not an error of the start: a power cut during the first commit of a log leaves such a log too, and the bridge
         // has acknowledged no event of that commit.
         tracing::error!(
@@ -62,17 +72,34 @@ pub(super) fn check(path: &Path, lock: &StoreLock) -> Result<String, OpenError> 
             log,
         });
     }
+    let origin = origin.ok().flatten();
+    if origin.is_some() && lock.origin().is_some() && origin != lock.origin() {
+        return Err(OpenError::ForeignLog {
+            path: path.to_owned(),
+            log,
+        });
+    }
     Ok(found)
 }
 
-fn has_header(log: &Path) -> bool {
+/// Returns the origin of a log, or `None` if SQLite ignores the log.
+fn origin(log: &Path) -> io::Result<Option<LogOrigin>> {
     let mut start = Vec::new();
-    let read = fs::File::open(log).and_then(|log| log.take(100).read_to_end(&mut start));
-    // A log that cannot be read fails later, with its own error.
-    read.is_err() || log_header::is_valid(&start)
+    fs::File::open(log)?.take(100).read_to_end(&mut start)?;
+    Ok(LogOrigin::of(&start))
 }
 
-/// Gives the opened store a new mark. `found` is the mark that [`check`] returned.
+/// Permits a log of any origin, until [`renew`] has recorded the new one. The caller is about to open the store for
+/// writing: if the store has no log, SQLite chooses a random origin, and the process possibly crashes after its first
+/// commit.
+pub(super) fn permit_new_log(lock: &mut StoreLock) -> Result<(), OpenError> {
+    match lock.origin() {
+        Some(_) => lock.write_marks(lock.marks().to_vec(), None),
+        None => Ok(()),
+    }
+}
+
+/// Gives the opened store a new mark, and records the origin of its log. `found` is the mark that [`check`] returned.
 ///
 /// Until SQLite has written the log back into the store file, the store file can have one of three marks: `found`, the
 /// mark in the log of the last process, or the new mark. The lock file gets all three marks first, so that after a
@@ -80,6 +107,7 @@ fn has_header(log: &Path) -> bool {
 /// lock file keeps all three marks.
 pub(super) fn renew(
     connection: &Connection,
+    path: &Path,
     lock: &mut StoreLock,
     found: String,
 ) -> Result<(), OpenError> {
@@ -88,7 +116,7 @@ pub(super) fn renew(
     random::fill_random(&mut bytes).map_err(OpenError::NoRandomness)?;
     let new = bytes.map(|byte| format!("{byte:02x}")).concat();
     let in_log = read(connection).map_err(&failed)?.into_iter();
-    lock.write_marks(in_log.chain([found, new.clone()]).collect())?;
+    lock.write_marks(in_log.chain([found, new.clone()]).collect(), None)?;
     connection
         .execute(
             "INSERT INTO meta (name, value) VALUES ('log_mark', ?1)
@@ -97,11 +125,15 @@ pub(super) fn renew(
         )
         .map_err(&failed)?;
     failpoint::crash_point(CrashPoint::AfterMarkBeforeCheckpoint);
+    // After the commit, and before SQLite truncates the log: now the log certainly has a header.
+    let log = with_ending(path, "-wal");
+    let origin = origin(&log).map_err(OpenError::file(&log))?;
     let was_blocked = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
-    match was_blocked {
-        Ok(false) => lock.write_marks(vec![new]),
-        Ok(true) | Err(_) => Ok(()),
-    }
+    let marks = match was_blocked {
+        Ok(false) => vec![new],
+        Ok(true) | Err(_) => lock.marks().to_vec(),
+    };
+    lock.write_marks(marks, origin)
 }
 
 /// Changes the lock file so that the present log fits only the present store, and not the copy that will replace the
@@ -110,7 +142,7 @@ pub(super) fn exclude_copies(lock: &mut StoreLock) -> Result<(), OpenError> {
     let marks = lock.marks().iter().filter(|mark| *mark != NO_MARK).cloned();
     // The lock file must have at least one mark: `check` accepts every log if the lock file has no marks.
     let marks = marks.chain([RESTORING.to_owned()]).collect();
-    lock.write_marks(marks)
+    lock.write_marks(marks, lock.origin())
 }
 
 /// Removes the log mark from a copy of the store, because no log belongs to the copy.

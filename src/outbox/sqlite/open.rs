@@ -112,6 +112,7 @@ fn connect(
 ) -> Result<(Opened, StoreFiles), OpenError> {
     let path = &find_or_create(configured, &ring)?;
     let mark = log_mark::check(path, lock)?;
+    log_mark::permit_new_log(lock)?;
     let file = OpenError::file(path);
     std::fs::set_permissions(path, Permissions::from_mode(FILE_MODE)).map_err(&file)?;
     let connection = open_migrated(path)?;
@@ -123,7 +124,7 @@ fn connect(
         store.expect_tombstones();
     }
     let owner = register(&store, bounds).map_err(OpenError::sqlite("reading how it was closed"))?;
-    log_mark::renew(&store, lock, mark)?;
+    log_mark::renew(&store, path, lock, mark)?;
     let files = StoreFiles::of(configured, path).map_err(file)?;
     let opened = Opened {
         store,

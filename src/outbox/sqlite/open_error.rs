@@ -52,6 +52,16 @@ pub enum OpenError {
         /// The path of the log.
         log: PathBuf,
     },
+    /// Another store wrote the write-ahead log that is beside the store.
+    #[error(
+        "the log {log} belongs to another store than {path}: somebody replaced the log after the last run. Put the log of the last run back. If the last run ended in order, it left no log: move this log away. If the log of the last run is lost, move this log away and run `store verify`: the store lacks the events that only the lost log contained"
+    )]
+    ForeignLog {
+        /// The path of the store.
+        path: PathBuf,
+        /// The path of the log.
+        log: PathBuf,
+    },
     /// The path of the store is a link to a file that does not exist.
     #[error(
         "the store {0} is a link to a file that does not exist; put the file back, or remove the link"

@@ -69,8 +69,9 @@ fn rebind_existing(
 ) -> Result<RebindReport, OpenError> {
     let path = &path.canonicalize().map_err(OpenError::file(path))?;
     expect_store(path)?;
-    let lock = lock::acquire(path)?;
+    let mut lock = lock::acquire(path)?;
     log_mark::check(path, &lock)?;
+    log_mark::permit_new_log(&mut lock)?;
     let mut connection = Connection::open(path).map_err(OpenError::sqlite("opening it"))?;
     check_identity(path, &connection)?;
     open::configure(&connection).map_err(OpenError::sqlite("setting it up"))?;
