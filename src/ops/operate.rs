@@ -193,6 +193,11 @@ pub enum Error {
         free / (1024 * 1024)
     )]
     NoCopySpace { needed: u64, free: u64 },
+    #[error(
+        "the disk became full during the copy, and the store continues: a copy needs {} MiB of free space for a moment, and no other program may use this space. Free space, or enlarge the disk or the quota",
+        needed.div_ceil(1024 * 1024)
+    )]
+    CopySpaceEnded { needed: u64 },
     #[error(transparent)]
     Store(#[from] outbox::Error),
 }

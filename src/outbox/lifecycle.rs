@@ -31,6 +31,11 @@ pub enum CopyRefusal {
         /// The free space of the disk in bytes.
         free: u64,
     },
+    /// The disk became full during the copy.
+    SpaceEnded {
+        /// The free space in bytes that the copy needs.
+        needed: u64,
+    },
 }
 
 /// The outbox port of the process that owns the storage engine. The code that starts and stops the process holds this

@@ -82,6 +82,21 @@ impl Bridge {
         assert_eq!(answer.status, 202, "{id}: {}", answer.body);
     }
 
+    /// Accepts a hundred events of as many customers in one request.
+    fn accept_batch(&self, number: u32) {
+        let event = |item| {
+            Event::new(
+                &format!("e-{number}-{item}"),
+                &format!("C-{number}-{item}"),
+                1,
+            )
+        };
+        let events = (0..100).map(|item| event(item).email("canary@example.com").json().clone());
+        let headers = [("content-type", "application/cloudevents-batch+json")];
+        let body = json!(events.collect::<Vec<_>>()).to_string();
+        assert_eq!(post(self.ingress, &headers, &body).unwrap().status, 202);
+    }
+
     fn refuse(&self, id: &str) {
         let answer = self.post(id);
         assert_eq!(answer.status, 503, "{id}: {}", answer.body);
@@ -591,20 +606,7 @@ impl Bridge {
 #[test]
 fn events_are_accepted_during_a_backup() {
     let bridge = Bridge::serve(Bridge::prepare(), with_faults);
-    let batch = |number: u32| {
-        let event = |item| {
-            Event::new(
-                &format!("e-{number}-{item}"),
-                &format!("C-{number}-{item}"),
-                1,
-            )
-        };
-        let events = (0..100).map(|item| event(item).email("canary@example.com").json().clone());
-        let headers = [("content-type", "application/cloudevents-batch+json")];
-        let body = json!(events.collect::<Vec<_>>()).to_string();
-        assert_eq!(post(bridge.ingress, &headers, &body).unwrap().status, 202);
-    };
-    (0..50).for_each(batch);
+    (0..50).for_each(|number| bridge.accept_batch(number));
     DiskFault::Slow.begin(&bridge.files);
     thread::scope(|scope| {
         let copy = scope.spawn(|| bridge.backup("copy"));

@@ -74,7 +74,7 @@ impl AdminProblem {
             Self::Failed(Error::SourcesChanging) => (409, "sources_changing", "Sources changing"),
             Self::Failed(Error::CopyExists) => (409, "copy_exists", "Copy exists"),
             Self::Failed(Error::BackupRunning) => (409, "backup_running", "Backup in progress"),
-            Self::Failed(Error::NoCopySpace { .. }) => {
+            Self::Failed(Error::NoCopySpace { .. } | Error::CopySpaceEnded { .. }) => {
                 (507, "no_copy_space", "No space for a copy")
             }
             Self::Failed(Error::SourcesHang) => (503, "sources_unreadable", "Sources unreadable"),

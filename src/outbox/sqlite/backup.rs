@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OpenFlags};
 
+use self::copy_fault::CopyFault;
 use super::audit;
 use super::counts::count;
 use super::draft::{beside, create_private, remove_draft, remove_logs, sync_folder};
@@ -24,6 +25,8 @@ use crate::outbox::{
     SealingStatus,
 };
 use crate::sealing::KeyRing;
+
+pub(super) mod copy_fault;
 
 /// The maximum number of audit records that `verify` checks. Operators never write this many records.
 const AUDIT_RECORDS_MAX: usize = 10_000_000;
@@ -62,11 +65,11 @@ pub(super) struct Draft {
 
 impl Draft {
     /// Creates the draft of the copy `to`. Removes a draft that an earlier process left.
-    pub(super) fn create(to: &Path) -> Result<Self, String> {
+    pub(super) fn create(to: &Path) -> Result<Self, CopyFault> {
         let path = beside(to, "new");
         remove_draft(&path)
             .and_then(|()| create_private(&path))
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| CopyFault::of_io(&error))?;
         let connection = Connection::open(&path).and_then(|connection| {
             // The draft needs neither a journal nor a sync, because the bridge deletes a draft that a crash leaves
             // behind.
@@ -75,19 +78,21 @@ impl Draft {
             connection.pragma_update(None, "cache_size", DRAFT_CACHE_KIB)?;
             Ok(connection)
         });
-        let connection = connection.map_err(|error| error.to_string())?;
+        let connection = connection.map_err(|error| CopyFault::of_sqlite(&path, &error))?;
         Ok(Self { path, connection })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Writes the content of the complete draft, without the remains of erased entries, durably into an empty file.
     /// Then removes the draft.
-    pub(super) fn write_into(self, to: &Path) -> Result<(), String> {
+    pub(super) fn write_into(self, to: &Path) -> Result<(), CopyFault> {
         let Self { path, connection } = self;
         drop(connection);
-        let written = copy_into(&path, to);
-        let removed = remove_draft(&path);
-        written.map_err(|error| error.to_string())?;
-        removed.map_err(|error| error.to_string())
+        copy_into(&path, to).map_err(|error| CopyFault::of_sqlite(to, &error))?;
+        remove_draft(&path).map_err(|error| CopyFault::of_io(&error))
     }
 }
 

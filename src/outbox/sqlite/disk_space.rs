@@ -322,7 +322,7 @@ impl DiskSpace {
 }
 
 /// Returns whether the error means that the disk or a quota is full.
-fn lacks_space(error: &io::Error) -> bool {
+pub(super) fn lacks_space(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded

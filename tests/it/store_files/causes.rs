@@ -4,11 +4,12 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::thread;
 
 use super::disk::{DiskFault, add_faults, end_limit, leave_free, with_faults};
 use super::{Bridge, refused_start, restore, run};
 use crate::process::{self, Process};
-use crate::support::{Files, receipt};
+use crate::support::{Files, receipt, wait_for};
 
 /// The user of the bridge in a container.
 const USER: u32 = 65_532;
@@ -258,6 +259,54 @@ fn a_backup_without_space_says_how_much_it_needs() {
     let (code, output) = bridge.backup("copy.db");
     assert_eq!(code, Some(0), "{output}");
     end_limit(&bridge.files);
+    bridge.accept("after");
+    bridge.stop();
+}
+
+/// FAULTS N786: the disk becomes full, or the quota ends, while the bridge writes the draft or the copy of a backup.
+#[test]
+fn a_backup_that_runs_out_of_space_leaves_no_file() {
+    let bridge = Bridge::serve(Bridge::prepare(), with_faults);
+    bridge.pause();
+    (0..20).for_each(|number| bridge.accept_batch(number));
+    let is_begun = |name: &str| fs::metadata(bridge.path(name)).is_ok_and(|file| file.len() > 0);
+    let fill = |has_quota: bool| {
+        if has_quota {
+            DiskFault::Quota.begin(&bridge.files);
+        } else {
+            leave_free(&bridge.files, 0);
+        }
+    };
+    for file in ["data/copy.new", "data/copy"] {
+        for has_quota in [true, false] {
+            DiskFault::Slow.begin(&bridge.files);
+            let (code, output) = thread::scope(|scope| {
+                let copy = scope.spawn(|| bridge.backup("copy"));
+                wait_for("the copy has begun", || is_begun(file).then_some(()));
+                fill(has_quota);
+                DiskFault::Slow.end(&bridge.files);
+                copy.join().unwrap()
+            });
+            assert_eq!(code, Some(1), "{output}");
+            names(
+                &output,
+                &["507", "the disk became full during the copy", "MiB"],
+            );
+            for file in ["data/copy", "data/copy.new", "data/copy.new.probe"] {
+                assert!(!bridge.path(file).exists(), "{file}");
+            }
+            if has_quota {
+                DiskFault::Quota.end(&bridge.files);
+            } else {
+                end_limit(&bridge.files);
+            }
+        }
+    }
+    let log = bridge.process.log();
+    assert!(!log.contains("the backup of the store failed"), "{log}");
+    bridge.wait_until_ready(200);
+    let (code, output) = bridge.backup("copy");
+    assert_eq!(code, Some(0), "{output}");
     bridge.accept("after");
     bridge.stop();
 }

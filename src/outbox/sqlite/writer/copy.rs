@@ -13,7 +13,8 @@ use super::Writer;
 use super::job::{Reply, WriterCommand, send};
 use crate::outbox::reserve::INTAKE_BYTES;
 use crate::outbox::sqlite::backup::Draft;
-use crate::outbox::sqlite::draft::{create_private, remove_draft};
+use crate::outbox::sqlite::backup::copy_fault::CopyFault;
+use crate::outbox::sqlite::draft::{beside, create_private, remove_draft};
 use crate::outbox::{CopyRefusal, Error};
 
 /// The number of pages that the writer thread copies between two groups of commands: 1 MiB. Copying 1 MiB takes
@@ -31,15 +32,30 @@ pub(in crate::outbox::sqlite) struct CopyJob {
 }
 
 impl CopyJob {
-    fn fail(self, error: &str) {
-        tracing::warn!(error, copy = %self.to.display(), "the backup of the store failed");
-        send(self.reply, Err(Error::Failed { doing: "copying" }));
+    /// Answers with an error. `needed` is the free space in bytes that the copy needs.
+    fn fail(self, fault: CopyFault, needed: u64) {
+        let copy = self.to.display();
+        match fault {
+            CopyFault::NoSpace => {
+                tracing::warn!(copy = %copy, needed, "the disk became full during the backup of the store");
+                send(self.reply, Ok(Err(CopyRefusal::SpaceEnded { needed })));
+            }
+            CopyFault::Failed(error) => {
+                tracing::warn!(error, copy = %copy, "the backup of the store failed");
+                send(self.reply, Err(Error::Failed { doing: "copying" }));
+            }
+        }
     }
 
-    /// Removes the incomplete copy that this job has created, and answers with an error.
-    fn fail_and_remove(self, error: &str) {
-        drop(remove_draft(&self.to));
-        self.fail(error);
+    /// Removes the draft and the incomplete copy that this job has created, and answers with an error. The draft must
+    /// be closed.
+    fn fail_and_remove(self, fault: CopyFault, needed: u64) {
+        for file in [beside(&self.to, "new"), self.to.clone()] {
+            if let Err(error) = remove_draft(&file) {
+                tracing::warn!(error = %error, file = %file.display(), "an incomplete backup cannot be removed");
+            }
+        }
+        self.fail(fault, needed);
     }
 }
 
@@ -51,8 +67,7 @@ impl Writer<'_> {
             send(job.reply, Ok(Err(CopyRefusal::Running)));
             return;
         }
-        let copies = self.disk.database_bytes().saturating_mul(COPIES);
-        let needed = copies.saturating_add(INTAKE_BYTES);
+        let needed = self.copy_bytes();
         if let Some(free) = self.disk.free()
             && free < needed
         {
@@ -64,8 +79,14 @@ impl Writer<'_> {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 send(job.reply, Ok(Err(CopyRefusal::Exists)));
             }
-            Err(error) => job.fail(&error.to_string()),
+            Err(error) => job.fail(CopyFault::of_io(&error), needed),
         }
+    }
+
+    /// Returns the free space in bytes that a copy of the store needs.
+    fn copy_bytes(&self) -> u64 {
+        let copies = self.disk.database_bytes().saturating_mul(COPIES);
+        copies.saturating_add(INTAKE_BYTES)
     }
 
     /// Copies the store, and serves other commands between the steps of the copy. Returns an error only if the store
@@ -77,16 +98,20 @@ impl Writer<'_> {
         (job, in_progress): (CopyJob, Arc<()>),
         commands: &Receiver<WriterCommand>,
     ) -> rusqlite::Result<()> {
+        let needed = self.copy_bytes();
         let mut draft = match Draft::create(&job.to) {
             Ok(draft) => draft,
-            Err(error) => {
-                job.fail_and_remove(&error);
+            Err(fault) => {
+                job.fail_and_remove(fault, needed);
                 return Ok(());
             }
         };
         match self.copy_pages(&mut draft, commands)? {
-            Ok(()) => finish(job, draft, in_progress),
-            Err(error) => job.fail_and_remove(&error),
+            Ok(()) => finish(job, draft, (needed, in_progress)),
+            Err(fault) => {
+                drop(draft);
+                job.fail_and_remove(fault, needed);
+            }
         }
         Ok(())
     }
@@ -95,11 +120,12 @@ impl Writer<'_> {
         &mut self,
         draft: &mut Draft,
         commands: &Receiver<WriterCommand>,
-    ) -> rusqlite::Result<Result<(), String>> {
+    ) -> rusqlite::Result<Result<(), CopyFault>> {
+        let file = draft.path().to_owned();
         // When a command changes a page that is already in the copy, SQLite writes the change into the copy too.
         let backup = match Backup::new(self.store, &mut draft.connection) {
             Ok(backup) => backup,
-            Err(error) => return Ok(Err(error.to_string())),
+            Err(error) => return Ok(Err(CopyFault::of_sqlite(&file, &error))),
         };
         loop {
             self.shared.groups.start();
@@ -108,29 +134,35 @@ impl Writer<'_> {
             match step {
                 Ok(StepResult::More) => {}
                 Ok(StepResult::Done) => return Ok(Ok(())),
-                Ok(_locked) => return Ok(Err("the copy is locked".to_owned())),
-                Err(error) => return Ok(Err(error.to_string())),
+                Ok(_locked) => return Ok(Err(failed("the copy is locked"))),
+                Err(error) => return Ok(Err(CopyFault::of_sqlite(&file, &error))),
             }
             match commands.try_recv() {
                 Ok(first) => self.serve_group(first, commands)?,
                 Err(TryRecvError::Empty) => {}
                 Err(TryRecvError::Disconnected) => {
-                    return Ok(Err("the store was closed during the copy".to_owned()));
+                    return Ok(Err(failed("the store was closed during the copy")));
                 }
             }
         }
     }
 }
 
+fn failed(error: &str) -> CopyFault {
+    CopyFault::Failed(error.to_owned())
+}
+
 /// Writes the draft into the copy on a separate thread, because the sync of the whole copy takes long.
-fn finish(job: CopyJob, draft: Draft, in_progress: Arc<()>) {
+///
+/// `needed` is the free space in bytes that the copy needs.
+fn finish(job: CopyJob, draft: Draft, (needed, in_progress): (u64, Arc<()>)) {
     let write = move || {
         match draft.write_into(&job.to) {
             Ok(()) => {
                 let CopyJob { to, reply } = job;
                 send(reply, Ok(Ok(to)));
             }
-            Err(error) => job.fail_and_remove(&error),
+            Err(fault) => job.fail_and_remove(fault, needed),
         }
         drop(in_progress);
     };
