@@ -19,7 +19,7 @@ pub use self::authenticate::{Access, KnownOperator, Operators, ReadToken, Sessio
 use self::operate::Operations;
 use crate::dispatch::destination::Destination;
 use crate::metrics::{Metrics, MetricsSnapshot, StoreSizes, StoreSnapshot};
-use crate::outbox::{Outbox, StoreCondition};
+use crate::outbox::{Outbox, Setting, StoreCondition};
 use crate::time::Clock;
 
 mod api;
@@ -187,6 +187,12 @@ impl Figures {
         let head = tokio::time::timeout(DEPTH_DEADLINE, self.outbox.audit_head()).await;
         if let Ok(Ok(head)) = head {
             self.metrics.admin.audit_head(head.record, head.check);
+        }
+        let backup = self.outbox.setting(Setting::LastBackup);
+        if let Ok(Ok(Some(millis))) = tokio::time::timeout(DEPTH_DEADLINE, backup).await
+            && let Ok(millis) = millis.parse::<i64>()
+        {
+            self.metrics.admin.last_backup(millis / 1_000);
         }
         let depth = tokio::time::timeout(DEPTH_DEADLINE, self.outbox.depth()).await;
         if let Ok(Ok(depth)) = depth {

@@ -17,6 +17,7 @@ pub struct AdminMetrics {
     denied: IntCounterVec,
     audit_head_record: IntGauge,
     audit_head_check: IntGauge,
+    last_backup: IntGauge,
 }
 
 /// The values of [`AdminMetrics`].
@@ -46,6 +47,10 @@ impl AdminMetrics {
                 "audit_head_check",
                 "Part of the seal of the newest record of the audit log, for store verify --audit-head.",
             )?,
+            last_backup: declare.gauge(
+                "last_backup_timestamp_seconds",
+                "Unix time of the end of the latest backup; 0 before the first backup.",
+            )?,
         })
     }
 
@@ -54,6 +59,11 @@ impl AdminMetrics {
         let gauge = |value| i64::try_from(value).unwrap_or(i64::MAX);
         self.audit_head_record.set(gauge(record));
         self.audit_head_check.set(gauge(check));
+    }
+
+    /// Sets the Unix time of the latest backup in seconds.
+    pub fn last_backup(&self, seconds: i64) {
+        self.last_backup.set(seconds);
     }
 
     /// Counts an admin request without a valid operator token.

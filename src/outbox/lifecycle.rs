@@ -151,6 +151,8 @@ pub enum Setting {
     Destination,
     /// The evidence that Imprint's answers to the last process, under its API key, are true.
     Evidence,
+    /// The time when the last backup ended, in milliseconds since 1970.
+    LastBackup,
 }
 
 impl Setting {
@@ -161,6 +163,7 @@ impl Setting {
             Self::ThrottledUntil => "destination_wait",
             Self::Destination => "destination",
             Self::Evidence => "evidence",
+            Self::LastBackup => "last_backup",
         }
     }
 }

@@ -695,6 +695,28 @@ fn the_command_line_discards_and_pauses() {
     }
 }
 
+/// FAULTS N896: the metrics show the time of the latest backup, also after a restart.
+#[test]
+fn the_time_of_the_latest_backup_is_kept() {
+    let mut app = OperatedApp::start("");
+    let backup_time = |app: &OperatedApp| app.0.metric("last_backup_timestamp_seconds").unwrap();
+    app.0.accept(&email("before-it", "c1", 1));
+    assert!(app.run("store", &["backup", "../copy.db"]).code != 0);
+    assert!(backup_time(&app) == 0.0, "a refused backup is no backup");
+    assert_eq!(app.run("store", &["backup", "copy.db"]).code, 0);
+    let time = backup_time(&app);
+    let before = app
+        .0
+        .metric(r#"last_event_timestamp_seconds{source="crm"}"#);
+    assert!(
+        before.is_some_and(|before| before > 0.0 && before <= time),
+        "{time}"
+    );
+    app.0.stop().unwrap();
+    app.0.restart();
+    assert!(backup_time(&app) == time, "after a restart");
+}
+
 /// FAULTS D15: an operator copies the store while the bridge runs, and the waiting entries of the copy are delivered
 /// after the restore.
 #[test]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{Error, Operations, Operator, Role};
-use crate::outbox::{CopyRefusal, is_reserved_name};
+use crate::outbox::{CopyRefusal, Setting, is_reserved_name};
 
 /// The maximum length of the name of a backup.
 pub(super) const NAME_CHARS_MAX: usize = 100;
@@ -46,11 +46,24 @@ impl Operations {
         let event = self.audit_event(operator, "backup", name.clone());
         self.outbox.append_audit(event).await?;
         match self.outbox.backup(&name).await? {
-            Ok(copy) => Ok(copy),
+            Ok(copy) => {
+                self.record_backup().await;
+                Ok(copy)
+            }
             Err(CopyRefusal::Exists) => Err(Error::CopyExists),
             Err(CopyRefusal::Running) => Err(Error::BackupRunning),
             Err(CopyRefusal::NoSpace { needed, free }) => Err(Error::NoCopySpace { needed, free }),
             Err(CopyRefusal::SpaceEnded { needed }) => Err(Error::CopySpaceEnded { needed }),
+        }
+    }
+
+    /// Stores the time of a backup for the metric `last_backup_timestamp_seconds`. The backup is complete, so a failure
+    /// here is only logged.
+    async fn record_backup(&self) {
+        let now = self.clock.now().as_millis().to_string();
+        let stored = self.outbox.store_setting(Setting::LastBackup, now).await;
+        if let Err(error) = stored {
+            tracing::warn!(%error, "the backup is complete, but the store cannot keep its time");
         }
     }
 }

@@ -86,9 +86,10 @@ pub(super) fn store(
             let stored = codec::encode_text(connection.sealer(), BlobKind::Evidence, 0, value);
             stored.map_err(columns::unwritable)?
         }
-        Setting::DestinationMode | Setting::ThrottledUntil | Setting::Destination => {
-            StoredText::Plain(value)
-        }
+        Setting::DestinationMode
+        | Setting::ThrottledUntil
+        | Setting::Destination
+        | Setting::LastBackup => StoredText::Plain(value),
     };
     connection
         .prepare_cached(
@@ -114,9 +115,10 @@ pub(super) fn read(
                     stored.map(|stored| codec::decode_text(sealer, BlobKind::Evidence, 0, &stored));
                 Ok(text.and_then(Result::ok))
             }
-            Setting::DestinationMode | Setting::ThrottledUntil | Setting::Destination => {
-                row.get(0).map(Some)
-            }
+            Setting::DestinationMode
+            | Setting::ThrottledUntil
+            | Setting::Destination
+            | Setting::LastBackup => row.get(0).map(Some),
         })
         .optional()?;
     Ok(value.flatten())
