@@ -75,12 +75,12 @@ enum CliCommand {
     /// The bridge erases the event and the values of an entry when the entry is delivered, superseded, ignored or
     /// discarded. The command then shows the receipt: the ids, the times, the state and the reason of the state.
     Show(operator::ShowOptions),
-    /// Makes parked or undecided entries wait for delivery again. The bridge delivers new events before replayed
+    /// Makes parked, undecided or held entries wait for delivery again. The bridge delivers new events before replayed
     /// entries.
     Replay(operator::ReplayOptions),
-    /// Discards waiting, undecided or parked entries. The bridge never sends a discarded entry.
+    /// Discards waiting, undecided, parked or held entries. The bridge never sends a discarded entry.
     Discard(operator::ChangeOptions),
-    /// Parks waiting or undecided entries, so that the bridge delivers the other entries of their customers.
+    /// Parks waiting, undecided or held entries, so that the bridge delivers the other entries of their customers.
     Park(operator::ChangeOptions),
     /// Repairs a customer whose later events all count as older, because an earlier event had an absurdly high version.
     ///

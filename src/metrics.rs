@@ -225,6 +225,7 @@ mod tests {
             waiting: 5,
             parked: 1,
             undecided: 2,
+            held: 4,
             oldest_waiting: Duration::from_secs(9),
         });
         let page = metrics.page();
@@ -282,6 +283,7 @@ mod tests {
             "imprint_bridge_destination_mode{mode=\"paused\"} 1",
             "imprint_bridge_oldest_waiting_seconds 9",
             "imprint_bridge_undecided_entries 2",
+            "imprint_bridge_held_entries 4",
             "imprint_bridge_store_free_bytes 7",
             "imprint_bridge_store_commits_total 2",
             "imprint_bridge_store_commit_commands_total 6",

@@ -204,6 +204,7 @@ impl Figures {
                 waiting: depth.waiting,
                 parked: depth.parked,
                 undecided: depth.undecided,
+                held: depth.held,
                 oldest_waiting,
             });
             for (source, bytes) in &depth.stored_bytes {

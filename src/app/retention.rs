@@ -1,5 +1,5 @@
-//! Retention: deletes receipts that are older than `outbox.retain_receipt`, and discards entries that have been parked
-//! for longer than `outbox.retain_parked`.
+//! Retention: deletes receipts that are older than `outbox.retain_receipt`, and discards entries that have been parked or
+//! held for longer than `outbox.retain_parked`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,7 +42,11 @@ impl Retention {
     /// Runs a retention pass every [`EVERY`], and never returns.
     pub(super) async fn run(&self) {
         loop {
-            let passes = [self.discard().await, self.prune().await];
+            let passes = [
+                self.discard(State::Parked).await,
+                self.discard(State::Held).await,
+                self.prune().await,
+            ];
             for error in passes.iter().filter_map(|pass| pass.as_ref().err()) {
                 tracing::warn!(error = %error, "a retention pass failed; the next pass starts in 1 hour");
             }
@@ -56,15 +60,18 @@ impl Retention {
         Timestamp::from_millis(self.clock.now().as_millis().saturating_sub(retention))
     }
 
-    /// Discards entries that have been parked for longer than `outbox.retain_parked`, and writes an audit record.
-    async fn discard(&self) -> Result<(), Error> {
+    /// Discards entries that have been in this state for longer than `outbox.retain_parked`, and writes an audit record.
+    async fn discard(&self, state: State) -> Result<(), Error> {
         let before = self.cutoff(self.parked);
         // The filter compares the time of acceptance, and `is_old` compares the time of parking. The filter misses no
-        // old entry, because the bridge accepts an entry before it parks the entry.
-        let is_old = |entry: &&EntrySummary| entry.receipt.settled_at.is_some_and(|at| at < before);
+        // old entry, because the bridge accepts an entry before it parks the entry. An entry is held when it arrives.
+        let is_old = |entry: &&EntrySummary| {
+            let receipt = &entry.receipt;
+            receipt.settled_at.unwrap_or(receipt.accepted_at) < before
+        };
         let mut filter = EntryFilter {
             before: Some(before),
-            ..EntryFilter::in_state(State::Parked, DISCARDED_MAX)
+            ..EntryFilter::in_state(state, DISCARDED_MAX)
         };
         loop {
             let page = self.outbox.list(filter.clone()).await?;
@@ -77,19 +84,23 @@ impl Retention {
             if !entries.is_empty() {
                 tracing::warn!(
                     entries = entries.len(),
-                    "discarding entries that were parked for longer than outbox.retain_parked"
+                    state = state.as_str(),
+                    "discarding entries that were parked or held for longer than outbox.retain_parked"
                 );
                 let event = AuditEvent {
                     operator: "retention".to_owned(),
                     action: "discard",
                     target: String::new(),
-                    reason: Some("parked for longer than outbox.retain_parked".to_owned()),
+                    reason: Some(format!(
+                        "{} for longer than outbox.retain_parked",
+                        state.as_str()
+                    )),
                     at: self.clock.now(),
                 };
                 // An entry that an operator has replayed meanwhile must wait.
                 let withdrawal = Withdrawal {
                     entries,
-                    from: vec![State::Parked],
+                    from: vec![state],
                     to: WithdrawnState::Discarded,
                 };
                 self.outbox.withdraw(withdrawal, event).await?;
@@ -174,6 +185,11 @@ mod tests {
             errors: Vec::new(),
         });
         outbox.append(both.to_vec()).await.unwrap();
+        let mut held = parked("held", clock.now());
+        if let Disposition::Park(change, _) = held.disposition {
+            held.disposition = Disposition::Hold(change);
+        }
+        outbox.append(vec![held]).await.unwrap();
         for (days, expected) in [
             (89, Some(State::Parked)),
             (2, Some(State::Discarded)),
@@ -181,12 +197,14 @@ mod tests {
             (2, None),
         ] {
             clock.advance(DAY * days);
-            retention.discard().await.unwrap();
+            retention.discard(State::Parked).await.unwrap();
+            retention.discard(State::Held).await.unwrap();
             retention.prune().await.unwrap();
             assert_eq!(state().await, expected, "{days} days later");
         }
         let acts = outbox.audit(0, 10).await.unwrap();
-        assert_eq!((acts.len(), acts[0].entries), (1, 2));
+        let entries: Vec<usize> = acts.iter().map(|act| act.entries).collect();
+        assert_eq!(entries, [2, 1], "the held entry has an act of its own");
         assert_eq!(acts[0].operator, "retention");
     }
 }

@@ -103,7 +103,7 @@ pub(super) struct FilterOptions {
 pub(super) struct EventsOptions {
     #[command(flatten)]
     bridge: Bridge,
-    /// Select entries in this state: waiting, undecided, delivered, superseded, ignored, parked or discarded, or `all`.
+    /// Select entries in this state: waiting, held, undecided, delivered, superseded, ignored, parked or discarded, or `all`.
     /// Repeat the option for more states. The default is `all` with --id or --customer, otherwise waiting.
     #[arg(long, value_delimiter = ',')]
     state: Vec<String>,

@@ -16,6 +16,7 @@ pub(super) struct StoreMetrics {
     waiting: IntGauge,
     parked: IntGauge,
     undecided: IntGauge,
+    held: IntGauge,
     oldest_waiting_seconds: IntGauge,
     stored_bytes: IntGaugeVec,
     /// One gauge each without labels, and without a series until the size is known: a size of 0 would raise alerts.
@@ -55,6 +56,8 @@ pub struct StoreSnapshot {
     pub parked: u64,
     /// The number of undecided entries.
     pub undecided: u64,
+    /// The number of held entries.
+    pub held: u64,
     /// The age of the oldest waiting entry, or zero if no entry waits.
     pub oldest_waiting: Duration,
 }
@@ -71,6 +74,10 @@ impl StoreMetrics {
             undecided: declare.gauge(
                 "undecided_entries",
                 "Entries that failed for a long time for an unknown reason, until an operator decides.",
+            )?,
+            held: declare.gauge(
+                "held_entries",
+                "Entries of a mass change, held until an operator decides.",
             )?,
             oldest_waiting_seconds: declare.gauge(
                 "oldest_waiting_seconds",
@@ -113,6 +120,7 @@ impl StoreMetrics {
         self.waiting.set(to_gauge(depth.waiting));
         self.parked.set(to_gauge(depth.parked));
         self.undecided.set(to_gauge(depth.undecided));
+        self.held.set(to_gauge(depth.held));
         self.oldest_waiting_seconds
             .set(to_gauge(depth.oldest_waiting.as_secs()));
     }
@@ -146,6 +154,7 @@ impl StoreMetrics {
             waiting: from_gauge(&self.waiting),
             parked: from_gauge(&self.parked),
             undecided: from_gauge(&self.undecided),
+            held: from_gauge(&self.held),
             oldest_waiting: Duration::from_secs(from_gauge(&self.oldest_waiting_seconds)),
         }
     }

@@ -4,9 +4,9 @@
 //! |---|---|
 //! | `GET /admin/v1/entries?state=&id=&source=&type=&reason=&customer=&before=&since=&after=&limit=` | lists entries; `state` has one state, several states with commas, or `all`; without `state`, lists parked entries; `id` is the id of an event; `customer` is Imprint's id or the CRM's id |
 //! | `GET /admin/v1/entries/{number}?reveal=true` | shows one entry; with `reveal=true`, first writes an audit record and then shows the values unmasked |
-//! | `POST /admin/v1/entries/replay` | lets parked and undecided entries wait for delivery again: `{"ids": […]}` or `{"filter": {…}}`, `map_again`, `preview`, `reason` |
-//! | `POST /admin/v1/entries/discard` | discards waiting, undecided and parked entries, which are then never sent: `ids` or `filter`, `preview`; `reason` is required |
-//! | `POST /admin/v1/entries/park` | parks waiting and undecided entries: `ids` or `filter`, `preview`; `reason` is required |
+//! | `POST /admin/v1/entries/replay` | lets parked, undecided and held entries wait for delivery again: `{"ids": […]}` or `{"filter": {…}}`, `map_again`, `preview`, `reason` |
+//! | `POST /admin/v1/entries/discard` | discards waiting, undecided, parked and held entries, which are then never sent: `ids` or `filter`, `preview`; `reason` is required |
+//! | `POST /admin/v1/entries/park` | parks waiting, undecided and held entries: `ids` or `filter`, `preview`; `reason` is required |
 //! | `POST /admin/v1/customers/reset-versions` `{"imprint_id": …}` or `{"partner_id": …}` | accepts the values of a customer's next event, even if its version is old; `reason` is required |
 //! | `POST /admin/v1/customers/export` `{"of": {"customer": …}}` | shows everything that the store has of a customer, unmasked, page by page: `of` has `customer`, `imprint_id` or `partner_id`, and `page` has `next` of the answer before; the first page writes an audit record |
 //! | `POST /admin/v1/customers/erase` `{"of": {"customer": …}}` | erases a customer; with `block`, the bridge ignores every later event of the customer; `reason` is required |

@@ -159,7 +159,7 @@ pub enum Error {
     #[error("a request of this customer is in progress: repeat the command in a moment")]
     InFlight,
     #[error(
-        "the filter has a state that this change does not accept: replay accepts parked and undecided, park accepts waiting and undecided, discard accepts waiting, undecided and parked"
+        "the filter has a state that this change does not accept: replay accepts parked, undecided and held, park accepts waiting, undecided and held, discard accepts waiting, undecided, parked and held"
     )]
     WrongState,
     #[error("a filter for waiting entries must contain a customer or an event id")]

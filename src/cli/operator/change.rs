@@ -18,8 +18,8 @@ pub(in crate::cli) struct ChangeOptions {
     /// Numbers of entries. Without numbers, the filter options select entries in one state.
     #[arg(value_parser = entry_number)]
     entries: Vec<u64>,
-    /// Select entries in this state. `replay` accepts parked and undecided; `discard` accepts waiting, undecided and
-    /// parked; `park` accepts waiting and undecided. The state waiting also needs --customer or --id. The default is parked,
+    /// Select entries in this state. `replay` accepts parked, undecided and held; `discard` accepts waiting, undecided,
+    /// parked and held; `park` accepts waiting, undecided and held. The state waiting also needs --customer or --id. The default is parked,
     /// and waiting for `park`.
     #[arg(long)]
     state: Option<String>,

@@ -1,4 +1,4 @@
-//! The use case that lets parked and undecided entries wait for delivery again, with a preview.
+//! The use case that lets parked, undecided and held entries wait for delivery again, with a preview.
 
 use super::preview::{Forecast, ReplayedEntry, ReplayedRequest, forecast, replayed};
 use super::selection::{ChangeSelection, Reason, SelectedEntries};
@@ -12,7 +12,7 @@ use crate::outbox::{
 };
 
 /// The states that a replay accepts.
-pub const REPLAYED_STATES: &[State] = &[State::Parked, State::Undecided];
+pub const REPLAYED_STATES: &[State] = &[State::Parked, State::Undecided, State::Held];
 
 /// The mapping that a replay uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,10 +128,10 @@ impl Operations {
         })
     }
 
-    /// Makes parked and undecided entries wait for delivery again, with a lower priority than new events.
+    /// Makes parked, undecided and held entries wait for delivery again, with a lower priority than new events.
     ///
     /// An entry stays parked if the current mapping rejects its event, and becomes ignored if the current mapping has
-    /// nothing to send for its event. An undecided entry always keeps its stored change.
+    /// nothing to send for its event. An undecided or held entry always keeps its stored change.
     ///
     /// # Errors
     /// Returns an error if a replay does not accept the filter, or if the store fails.
@@ -158,7 +158,7 @@ impl Operations {
         let mut event = self.audit_event(operator, "replay", String::new());
         event.reason = reason.map(Reason::into_text);
         let mut entries = self
-            .approve_undecided(&mut loaded, &event, &mut unchanged)
+            .approve_loaded(&mut loaded, &event, &mut unchanged)
             .await?;
         let mapped = self.map(&loaded.entries, mapping);
         let mut ignored = mapped.ignored();
@@ -202,32 +202,32 @@ impl Operations {
         Ok(forecast(waiting, lanes, &self.rules, self.clock.now()))
     }
 
-    /// Takes the undecided entries out of the loaded ones, and lets them wait again. Returns the entries that now wait.
-    async fn approve_undecided(
+    /// Takes the undecided and held entries out of the loaded ones, and lets them wait. Returns the entries that now wait.
+    async fn approve_loaded(
         &self,
         loaded: &mut LoadedEntries,
         event: &AuditEvent,
         unchanged: &mut Vec<Unchanged>,
     ) -> Result<Vec<EntryId>, Error> {
-        let undecided: Vec<EntryId> = loaded
+        let approvable: Vec<EntryId> = loaded
             .entries
-            .extract_if(.., |entry| entry.summary.receipt.state == State::Undecided)
+            .extract_if(.., |entry| needs_approval(entry.summary.receipt.state))
             .map(|entry| number(&entry))
             .collect();
-        if undecided.is_empty() {
-            return Ok(undecided);
+        if approvable.is_empty() {
+            return Ok(approvable);
         }
         let event = AuditEvent {
-            target: target(&undecided),
+            target: target(&approvable),
             ..event.clone()
         };
-        let approved = self.outbox.approve(undecided.clone(), event).await?;
-        unchanged.extend(changed_meanwhile(&undecided, &approved));
+        let approved = self.outbox.approve(approvable.clone(), event).await?;
+        unchanged.extend(changed_meanwhile(&approvable, &approved));
         Ok(approved)
     }
 
     /// Maps the selected entries: finds a replay for each entry, with the stored change or with the result of the current
-    /// mapping, and the entries that the current mapping rejects. An undecided entry always keeps its stored change.
+    /// mapping, and the entries that the current mapping rejects. An undecided or held entry always keeps its stored change.
     fn map(&self, entries: &[LoadedEntry], mapping: MappingChoice) -> MappedEntries {
         let mut mapped = MappedEntries::default();
         let sources = self.sources.sources();
@@ -247,9 +247,7 @@ impl Operations {
                 },
             };
             let event = match mapping {
-                MappingChoice::Current if receipt.state != State::Undecided => {
-                    loaded.event.as_deref()
-                }
+                MappingChoice::Current if !needs_approval(receipt.state) => loaded.event.as_deref(),
                 MappingChoice::Current | MappingChoice::Stored => None,
             };
             let change = event.map_or(Ok(ReplayChange::Stored), |event| {
@@ -267,6 +265,11 @@ impl Operations {
         }
         mapped
     }
+}
+
+/// Returns whether an operator approves an entry in this state instead of replaying it.
+const fn needs_approval(state: State) -> bool {
+    matches!(state, State::Undecided | State::Held)
 }
 
 /// Returns whether the entry is parked because its event was invalid. Such an entry has no customer change.

@@ -28,8 +28,8 @@ impl WithdrawAction {
     /// Returns the states that the action accepts.
     pub const fn accepted(self) -> &'static [State] {
         match self {
-            Self::Discard => &[State::Waiting, State::Undecided, State::Parked],
-            Self::Park => &[State::Waiting, State::Undecided],
+            Self::Discard => &[State::Waiting, State::Undecided, State::Parked, State::Held],
+            Self::Park => &[State::Waiting, State::Undecided, State::Held],
         }
     }
 

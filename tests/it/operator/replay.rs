@@ -169,13 +169,17 @@ fn a_command_names_the_numbers_that_it_does_not_change() {
     let delivered = app.number("first").to_string();
     let unknown = "no entry has this number";
     for (command, more, accepted) in [
-        ("replay", &[][..], "parked or undecided"),
+        ("replay", &[][..], "parked or undecided or held"),
         (
             "discard",
             &["--reason", "a test"],
-            "waiting or undecided or parked",
+            "waiting or undecided or parked or held",
         ),
-        ("park", &["--reason", "a test"], "waiting or undecided"),
+        (
+            "park",
+            &["--reason", "a test"],
+            "waiting or undecided or held",
+        ),
     ] {
         for preview in [&[][..], &["--preview"]] {
             let arguments = [&[delivered.as_str(), "99999"], more, preview].concat();
