@@ -19,6 +19,7 @@ use crate::telemetry::{self, LogFormat};
 
 mod audit_keys;
 mod base_url;
+mod brake;
 mod confinement;
 mod dispatch;
 pub(crate) mod egress;
@@ -42,6 +43,7 @@ mod toml_error;
 
 pub use audit_keys::AuditKeyFiles;
 pub use base_url::BaseUrl;
+pub use brake::BrakeSettings;
 pub use confinement::{ConfinementMode, ConfinementSettings};
 pub use dispatch::DispatchSettings;
 pub use egress::{ClientCertificateFiles, EgressSettings, ProxySettings};
@@ -116,6 +118,8 @@ pub struct Config {
     pub ingress: IngressSettings,
     /// The default quotas of a source.
     pub quota: QuotaSettings,
+    /// The default mass-change brake of a source.
+    pub brake: BrakeSettings,
     /// The limits and rules of intake, which turns requests into entries.
     pub intake: IntakeSettings,
     /// The address of the listener for health, metrics and the admin API.
@@ -224,6 +228,7 @@ impl Config {
         let ingress = take_ingress(reader);
         let body_bytes_max = ingress.map(|ingress| ingress.limits.body_bytes_max);
         let quota = QuotaSettings::take(reader, body_bytes_max);
+        let brake = BrakeSettings::take(reader, profile);
         let ops_listen = reader.take(&["ops", "listen"], listen);
         if let (Some(ingress), Some(ops)) = (&ingress, &ops_listen)
             && ingress.listen == *ops
@@ -253,6 +258,7 @@ impl Config {
             schemas_dir: schemas_dir?,
             ingress: ingress?,
             quota: quota?,
+            brake: brake?,
             intake: intake?,
             ops_listen: ops_listen?,
             operators: operators?,

@@ -36,6 +36,7 @@ pub mod refusal;
 
 mod accept;
 mod body;
+mod brake;
 mod budget;
 mod counts;
 mod endpoints;
@@ -49,6 +50,7 @@ mod sent_event;
 mod turns;
 mod wait;
 
+pub use brake::SourceBrake;
 pub use budget::BodyBudget;
 pub use endpoints::{Endpoint, Endpoints};
 pub use quota::{

@@ -22,6 +22,7 @@ pub mod examples;
 pub mod schema;
 
 mod body_places;
+mod brake;
 mod card_number;
 mod digest;
 mod encoding;
@@ -39,6 +40,10 @@ mod stored;
 mod undecoded;
 mod value_note;
 
+pub use brake::{
+    BRAKE_CUSTOMERS_MAX, BrakeCounts, BrakeLimits, BrakePolicy, BrakeRule, BrakeState,
+    CountedEntry, Holding, MassChange,
+};
 pub use encoding::Encoding;
 pub use explain::EntryEvent;
 pub use explanation::{

@@ -15,7 +15,7 @@ use crate::config::source_set::SourceSet;
 use crate::config::sources::{SourceFiles, SourceSettings};
 use crate::ingress::auth::Verifier;
 use crate::ingress::refusal::FINAL_PROBLEMS;
-use crate::ingress::{Endpoint, Endpoints, Replaceable, SourceQuota, StorageLimit};
+use crate::ingress::{Endpoint, Endpoints, Replaceable, SourceBrake, SourceQuota, StorageLimit};
 use crate::intake::{IntakeSettings, Sources};
 use crate::metrics::{Metrics, WeakenedMetrics};
 use crate::ops::operate::{
@@ -214,7 +214,12 @@ fn endpoint(
     previous: &Endpoints,
     now: Timestamp,
 ) -> Endpoint {
-    let quota = previous.get(&settings.source.name).map(|old| &old.quota);
+    let previous = previous.get(&settings.source.name);
+    let brake = previous.map_or_else(
+        || SourceBrake::new(settings.brake),
+        |old| old.brake.with_policy(settings.brake),
+    );
+    let quota = previous.map(|old| &old.quota);
     let quota = quota.filter(|quota| quota.has_limits(settings.quota));
     let quota = quota.map_or_else(
         || Arc::new(SourceQuota::new(settings.quota, now)),
@@ -227,6 +232,7 @@ fn endpoint(
         allowed_origins: settings.allowed_origins,
         unsigned_headers: settings.unsigned_headers,
         quota,
+        brake,
     }
 }
 

@@ -4,7 +4,7 @@ use crate::config::sources::{Auth, SourceSettings};
 use crate::config::{Config, OperatorFile, Profile, secret};
 use crate::confinement::{self, GapKind};
 use crate::core_dump;
-use crate::intake::{CardNumberPolicy, Source, StoredParts};
+use crate::intake::{BrakePolicy, CardNumberPolicy, Source, StoredParts};
 use crate::metrics::WeakenedMetrics;
 
 /// A protection that is switched off or that the machine does not have.
@@ -31,11 +31,13 @@ pub(crate) enum Weakening {
     OperatorRoles,
     WholeEvents,
     CardNumbers,
+    /// The mass-change brake of a source is off.
+    BrakeOff,
     DiskReserve,
 }
 
 impl Weakening {
-    const ALL: [Self; 19] = [
+    const ALL: [Self; 20] = [
         Self::LocalProfile,
         Self::PlainHttp,
         Self::UndocumentedHost,
@@ -54,6 +56,7 @@ impl Weakening {
         Self::OperatorRoles,
         Self::WholeEvents,
         Self::CardNumbers,
+        Self::BrakeOff,
         Self::DiskReserve,
     ];
 
@@ -77,6 +80,7 @@ impl Weakening {
         Self::OperatorRoles.as_str(),
         Self::WholeEvents.as_str(),
         Self::CardNumbers.as_str(),
+        Self::BrakeOff.as_str(),
         Self::DiskReserve.as_str(),
     ];
 
@@ -106,6 +110,7 @@ impl Weakening {
             Self::OperatorRoles => "operator_roles",
             Self::WholeEvents => "whole_events_kept",
             Self::CardNumbers => "card_numbers_kept",
+            Self::BrakeOff => "brake_off",
             Self::DiskReserve => "disk_reserve",
         }
     }
@@ -147,6 +152,9 @@ impl Weakening {
             }
             Self::WholeEvents => "a source stores parts of events that no schema describes",
             Self::CardNumbers => "a source allows card numbers in the store",
+            Self::BrakeOff => {
+                "a faulty import of a source can reach all customers, because the brake of the source is off"
+            }
             Self::DiskReserve => {
                 "the store has no reserve of disk space for deliveries on a full disk"
             }
@@ -187,6 +195,7 @@ pub(super) fn report_sources<'a>(
     let sources: Vec<_> = sources.collect();
     let is_any = |is_weak: fn(&Auth) -> bool| sources.iter().any(|one| is_weak(&one.auth));
     let keeps = |is_weak: fn(&Source) -> bool| sources.iter().any(|one| is_weak(&one.source));
+    let has_no_brake = sources.iter().any(|one| one.brake == BrakePolicy::Off);
     let keeps_whole = |source: &Source| source.stored_parts == StoredParts::All;
     let keeps_cards = |source: &Source| source.card_numbers == CardNumberPolicy::Keep;
     for (weakening, is_present) in [
@@ -198,6 +207,7 @@ pub(super) fn report_sources<'a>(
         ),
         (Weakening::WholeEvents, keeps(keeps_whole)),
         (Weakening::CardNumbers, keeps(keeps_cards)),
+        (Weakening::BrakeOff, has_no_brake),
     ] {
         metrics.show(weakening.as_str(), is_present);
     }

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::reader::{Raw, Reader, SettingError};
-use super::{Config, QuotaSettings, absolute, read_file};
+use super::{BrakeSettings, Config, QuotaSettings, absolute, read_file};
 use crate::event::SourceName;
 use crate::ingress::QuotaLimits;
-use crate::intake::{CardNumberPolicy, EventType, Source, StoredParts};
+use crate::intake::{BrakePolicy, CardNumberPolicy, EventType, Source, StoredParts};
 use crate::mapping::{JsonEnvelope, LookupTables};
 
 mod auth;
@@ -50,6 +50,9 @@ pub struct SourceSettings {
     /// The quotas of the source: the table `[quota]` of the source file, with the defaults of the settings for missing
     /// keys.
     pub quota: QuotaLimits,
+    /// The mass-change brake of the source: the table `[brake]` of the source file, with the defaults of the settings for
+    /// missing keys.
+    pub brake: BrakePolicy,
 }
 
 impl SourceSettings {
@@ -125,13 +128,17 @@ fn read_all(config: &Config, drafts: Drafts) -> Result<SourcesInUse, Vec<Setting
         let reason = "has no source: no file name ends in .toml";
         errors.push(folder_error("sources_dir", &config.sources_dir, reason));
     }
+    let defaults = SourceDefaults {
+        quota: config.quota,
+        brake: config.brake,
+    };
     let mut totals = Totals::default();
     for file in files {
         let mut schemas = SchemaFiles {
             folder: &config.schemas_dir,
             totals: &mut totals,
         };
-        let read = read_source(&file, (config.quota, drafts), &mut schemas);
+        let read = read_source(&file, (defaults, drafts), &mut schemas);
         if let Some(error) = totals.error(&config.sources_dir) {
             errors.push(error);
             return Err(errors);
@@ -198,6 +205,13 @@ fn source_files(folder: &Path) -> Result<Vec<PathBuf>, String> {
     Ok(files)
 }
 
+/// The settings that a source file can override.
+#[derive(Clone, Copy)]
+struct SourceDefaults {
+    quota: QuotaSettings,
+    brake: BrakeSettings,
+}
+
 /// What a reader makes of a source file.
 enum SourceFile {
     Source(Box<SourceSettings>),
@@ -207,7 +221,7 @@ enum SourceFile {
 
 fn read_source(
     file: &Path,
-    (quota, drafts): (QuotaSettings, Drafts),
+    (defaults, drafts): (SourceDefaults, Drafts),
     schemas: &mut SchemaFiles<'_>,
 ) -> Result<SourceFile, Vec<SettingError>> {
     let stem = file
@@ -224,7 +238,8 @@ fn read_source(
     reader.take_misplaced(&TOP_LEVEL_LISTS, &[&["auth", "unsigned_headers"]]);
     let auth = auth::take(&mut reader);
     let listed = headers::take_unsigned(&mut reader, auth.as_ref());
-    let quota = quota.take_source(&mut reader);
+    let quota = defaults.quota.take_source(&mut reader);
+    let brake = defaults.brake.take_source(&mut reader);
     let tables = rules::tables(&mut reader);
     let json_envelope = rules::json_envelope(&mut reader, &tables);
     let ignored = reader
@@ -259,6 +274,7 @@ fn read_source(
             allowed_origins,
             unsigned_headers,
             quota,
+            brake,
         }))),
         Some(_) | None => Err(errors),
     }
@@ -347,12 +363,15 @@ mod tests {
 
     const SCHEMA: &str = "{}";
 
-    const QUOTA: QuotaSettings = QuotaSettings::of(100, 1000, 0);
+    const DEFAULTS: SourceDefaults = SourceDefaults {
+        quota: QuotaSettings::of(100, 1000, 0),
+        brake: BrakeSettings::OFF,
+    };
 
     fn read(file: &Path, folder: &Path) -> Result<SourceSettings, Vec<SettingError>> {
         let totals = &mut Totals::default();
         let mut schemas = SchemaFiles { folder, totals };
-        match read_source(file, (QUOTA, Drafts::Read), &mut schemas)? {
+        match read_source(file, (DEFAULTS, Drafts::Read), &mut schemas)? {
             SourceFile::Source(source) => Ok(*source),
             SourceFile::Draft(name) => panic!("{name} is a draft"),
         }

@@ -231,11 +231,15 @@ impl BodyIntake<'_> {
         if entries.is_empty() {
             self.ingress.without_events(self.endpoint);
         }
+        let arrival = self.context.accepted_at;
         loop {
-            let sent: Vec<SentEvent> = entries.iter().map(SentEvent::of).collect();
-            match append(self.ingress, entries).await? {
+            let (braked_entries, braked) = self.endpoint.brake.apply(entries, arrival);
+            let sent: Vec<SentEvent> = braked_entries.iter().map(SentEvent::of).collect();
+            match append(self.ingress, braked_entries).await? {
                 Appended::Stored(stored) if stored.len() == sent.len() => {
                     let now = self.ingress.clock.wall();
+                    self.ingress
+                        .braked(self.endpoint, &braked.stored(&stored, arrival), &stored);
                     count_appended(counts, &source.name, &sent, &stored, now);
                     counts.unlisted_phones(source.name.as_str(), mapped.unlisted_phones);
                     return Ok((sent, stored));
@@ -247,10 +251,12 @@ impl BodyIntake<'_> {
                             .iter()
                             .any(|event| !conflicting.contains_key(&event.place)) =>
                 {
+                    braked.undo();
                     conflicting.extend(by_place(&events));
                     entries = self.map(&conflicting)?.entries;
                 }
                 Appended::Conflict(events) => {
+                    braked.undo();
                     let errors = self.conflicts(&by_place(&events).collect());
                     return Err(Refusal::Conflict(errors));
                 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use actix_web::HttpRequest;
 
 use super::auth::Verifier;
+use super::brake::SourceBrake;
 use super::quota::SourceQuota;
 use super::refusal::Refusal;
 use super::replaceable::Replaceable;
@@ -38,6 +39,8 @@ pub struct Endpoint {
     /// The quotas of the source. If a new set does not change the quotas of the source, both sets share this value, so
     /// that the change of the set grants no additional events.
     pub quota: Arc<SourceQuota>,
+    /// The mass-change brake of the source.
+    pub brake: SourceBrake,
 }
 
 impl Endpoints {

@@ -10,6 +10,8 @@ use super::refusal::FINAL_PROBLEMS;
 use super::{Endpoint, Ingress, Refusal};
 use crate::event::{EventError, pointer};
 use crate::http::denied::DeniedRequest;
+use crate::intake::MassChange;
+use crate::outbox::{AppendedEntry, State};
 
 /// The maximum number of pointers in one report. More pointers rarely have another cause.
 const POINTERS_MAX: usize = 10;
@@ -55,6 +57,27 @@ impl Ingress {
                 detail: broken.detail,
             };
             self.denied.record(request, now);
+        }
+    }
+
+    /// Counts the held entries of a request. Logs each mass change once, when the brake holds its first entry.
+    pub(super) fn braked(
+        &self,
+        endpoint: &Endpoint,
+        first: &[&MassChange],
+        stored: &[AppendedEntry],
+    ) {
+        let source = endpoint.source.name.as_str();
+        let is_held = |entry: &&AppendedEntry| !entry.duplicate && entry.state == State::Held;
+        self.counts
+            .held(source, stored.iter().filter(is_held).count());
+        for MassChange { field, rule } in first {
+            tracing::warn!(
+                source,
+                field = field.path(),
+                rule = rule.as_str(),
+                "the brake holds a mass change: an operator must release or discard the held entries"
+            );
         }
     }
 

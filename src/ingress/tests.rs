@@ -28,8 +28,8 @@ use crate::imprint::clearing::{AddressClearing, Clearing, FieldClearing};
 use crate::ingress::auth::{SecretMinimum, SigningKey, TokenScheme, Verifier};
 use crate::intake::schema::Schema;
 use crate::intake::{
-    CardNumberPolicy, EventType, ForeignAddress, IntakeSettings, InvalidEventPolicy, Source,
-    StoredParts,
+    BrakePolicy, CardNumberPolicy, EventType, ForeignAddress, IntakeSettings, InvalidEventPolicy,
+    Source, StoredParts,
 };
 use crate::mapping::{
     JsonEnvelope, JsonEnvelopeRules, Mapping, MappingRules, VersionDomain, VersionRule,
@@ -50,6 +50,7 @@ const SETTINGS: Settings = Settings {
     },
     bodies_bytes_max: 1024 * 1024,
     quota: QuotaLimits::NONE,
+    brake: BrakePolicy::Off,
     intake: IntakeSettings {
         batch_events_max: 100,
         version_ahead_max: Duration::from_mins(5),
@@ -66,6 +67,7 @@ struct Settings {
     body: BodyLimits,
     bodies_bytes_max: usize,
     quota: QuotaLimits,
+    brake: BrakePolicy,
     intake: IntakeSettings,
 }
 
@@ -124,6 +126,7 @@ impl TestListener {
             verifier: Replaceable::new(verifier),
             allowed_origins: ["crm.example.com".to_owned()].into(),
             quota: Arc::new(SourceQuota::new(settings.quota, NOW)),
+            brake: SourceBrake::new(settings.brake),
         };
         let endpoints = sources.map(|source| Arc::new(endpoint(source)));
         let endpoints = Endpoints::new(endpoints, settings.intake);

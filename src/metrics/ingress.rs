@@ -10,6 +10,8 @@ use super::snapshot::{CountByLabel, counts, counts_by};
 /// The labels of the counter of rejected requests.
 const PROBLEM: &str = "problem";
 const SOURCE: &str = "source";
+const HELD: &str = "Entries that the mass-change brake held when they arrived, by source.";
+const UNSIGNED_HEADERS: &str = "Headers that the bridge believes although the source's signature does not cover them, by source.";
 
 /// Counters and gauges of the event listener.
 #[derive(Clone, Debug)]
@@ -20,6 +22,7 @@ pub struct IngressMetrics {
     ignored: IgnoredEntries,
     empty: IntCounterVec,
     invalid: IntCounterVec,
+    held: IntCounterVec,
     skipped_fields: IntCounterVec,
     rejected: IntCounterVec,
     unauthenticated: IntCounterVec,
@@ -74,6 +77,7 @@ impl IngressMetrics {
                 "parked_invalid_total",
                 "Events parked because they are invalid, by source; only for sources that park invalid events.",
             )?,
+            held: by_source("held_total", HELD)?,
             skipped_fields: by_source(
                 "skipped_fields_total",
                 "Fields that updates leave out because their values are invalid, by source; only fields with on_invalid = skip.",
@@ -84,11 +88,7 @@ impl IngressMetrics {
                 &[PROBLEM, SOURCE],
             )?,
             unauthenticated: declare_unauthenticated(declare, labels)?,
-            unsigned_headers: declare.gauges(
-                "unsigned_headers",
-                "Headers that the bridge believes although the source's signature does not cover them, by source.",
-                "source",
-            )?,
+            unsigned_headers: declare.gauges("unsigned_headers", UNSIGNED_HEADERS, SOURCE)?,
             over_rate_quota: by_source(
                 "over_rate_quota_total",
                 "Requests refused because the source sends more events than its quota, by source.",
@@ -140,6 +140,16 @@ impl IngressMetrics {
             .inc_by(u64::try_from(events).unwrap_or(u64::MAX));
     }
 
+    /// Counts new entries of a source that the mass-change brake holds. The caller must also count these entries with
+    /// [`Self::accepted`].
+    pub fn held(&self, source: &str, entries: usize) {
+        if entries > 0 {
+            self.held
+                .with_label_values(&[source])
+                .inc_by(u64::try_from(entries).unwrap_or(u64::MAX));
+        }
+    }
+
     /// Counts the fields that the updates of new events leave out because their values are invalid.
     pub fn skipped_fields(&self, source: &str, fields: usize) {
         if fields == 0 {
@@ -183,6 +193,7 @@ impl IngressMetrics {
         self.accepted.with_label_values(&[source]);
         self.duplicates.with_label_values(&[source]);
         self.invalid.with_label_values(&[source]);
+        self.held.with_label_values(&[source]);
         self.skipped_fields.with_label_values(&[source]);
         self.over_rate_quota.with_label_values(&[source]);
         self.over_storage_quota.with_label_values(&[source]);
@@ -205,6 +216,7 @@ impl IngressMetrics {
             &self.accepted,
             &self.duplicates,
             &self.invalid,
+            &self.held,
             &self.skipped_fields,
             &self.over_rate_quota,
             &self.over_storage_quota,

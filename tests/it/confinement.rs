@@ -141,6 +141,7 @@ impl RunningBridge<'_> {
         let mut weakenings = weakenings(self.ops);
         let of_the_test = [
             "audit_key",
+            "brake_off",
             "local_profile",
             "no_erasure_journal",
             "plain_http",

@@ -13,6 +13,7 @@
 mod absence;
 mod authentication;
 mod authors;
+mod brake;
 mod cases;
 mod client;
 mod clock;

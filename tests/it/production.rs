@@ -342,6 +342,7 @@ fn a_running_bridge_shows_its_weakenings() {
     let bridge = OpenBridge::start(&deployment);
     let always = [
         "audit_key",
+        "brake_off",
         "confinement_off",
         "local_profile",
         "no_erasure_journal",
@@ -356,6 +357,7 @@ fn a_running_bridge_shows_its_weakenings() {
     deployment.write_secret("secret", 0o444);
     let all = [
         "audit_key",
+        "brake_off",
         "confinement_off",
         "exposed_secret",
         "guessable_secret",

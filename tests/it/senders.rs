@@ -17,7 +17,7 @@ use crate::support::{metric, wait_for};
 const EVENTS: &str = "/v1/sources/crm/events";
 
 /// The weakenings of the protection.
-const WEAKENINGS: [&str; 19] = [
+const WEAKENINGS: [&str; 20] = [
     "local_profile",
     "plain_http",
     "undocumented_host",
@@ -36,11 +36,12 @@ const WEAKENINGS: [&str; 19] = [
     "operator_roles",
     "whole_events_kept",
     "card_numbers_kept",
+    "brake_off",
     "disk_reserve",
 ];
 
 /// All labels of the metrics page, each with all allowed values. Any other value is new, or came from a request.
-const LABELS: [(&str, &[&str]); 34] = [
+const LABELS: [(&str, &[&str]); 35] = [
     ("accepted_total/source", &["crm"]),
     ("duplicates_total/source", &["crm"]),
     ("last_event_timestamp_seconds/source", &["crm"]),
@@ -55,6 +56,7 @@ const LABELS: [(&str, &[&str]); 34] = [
     ),
     ("unsigned_headers/source", &["crm"]),
     ("parked_invalid_total/source", &["crm"]),
+    ("held_total/source", &["crm"]),
     ("skipped_fields_total/source", &["crm"]),
     ("over_rate_quota_total/source", &["crm"]),
     ("over_storage_quota_total/source", &["crm"]),

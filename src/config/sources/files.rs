@@ -299,13 +299,16 @@ mod tests {
             );
             fs::write(sources.join("crm.toml"), text).unwrap();
             fs::write(schemas.join("crm/v1.json"), "{}").unwrap();
-            let quota = crate::config::QuotaSettings::of(0, 1, 0);
+            let defaults = super::super::SourceDefaults {
+                quota: crate::config::QuotaSettings::of(0, 1, 0),
+                brake: crate::config::BrakeSettings::OFF,
+            };
             let totals = &mut super::super::Totals::default();
             let mut files = super::super::SchemaFiles {
                 folder: &schemas,
                 totals,
             };
-            let read = (quota, super::super::Drafts::Read);
+            let read = (defaults, super::super::Drafts::Read);
             let file = super::super::read_source(&sources.join("crm.toml"), read, &mut files);
             let super::super::SourceFile::Source(settings) = file.unwrap() else {
                 panic!("a draft");

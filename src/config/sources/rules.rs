@@ -21,7 +21,7 @@ const JUMP_MAX: u64 = 1_000_000_000;
 const JUMP_MAX_MAX: u64 = u64::MAX / 2;
 
 /// The tables of a source file at its top level.
-const TOP_LEVEL_TABLES: [&str; 5] = ["auth", "body", "events", "quota", "tables"];
+const TOP_LEVEL_TABLES: [&str; 6] = ["auth", "body", "brake", "events", "quota", "tables"];
 
 /// The tables of an event type.
 const EVENT_TYPE_TABLES: [&str; 5] = [

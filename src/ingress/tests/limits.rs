@@ -9,6 +9,7 @@ const SMALL: Settings = Settings {
     },
     bodies_bytes_max: 1000,
     quota: QuotaLimits::NONE,
+    brake: BrakePolicy::Off,
     intake: IntakeSettings {
         batch_events_max: 2,
         version_ahead_max: Duration::ZERO,

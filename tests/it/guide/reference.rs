@@ -9,10 +9,11 @@ use super::SourceFolder;
 use super::page::{README, RECIPES, REFERENCE, code_spans, read, root, section, sections, words};
 
 /// The files and folders that read the settings of a source file.
-const READERS: [&str; 4] = [
+const READERS: [&str; 5] = [
     "src/config/sources.rs",
     "src/config/sources",
     "src/config/quota.rs",
+    "src/config/brake.rs",
     "src/ingress/auth/hmac/template.rs",
 ];
 /// The names in these files that are neither settings nor values of settings.
@@ -37,8 +38,9 @@ const PAGES: [&str; 7] = [
 /// The options of other programs on these pages.
 const OTHER_OPTIONS: [&str; 3] = ["--data-binary", "--profile", "--release"];
 /// The sections of the settings file.
-const SECTIONS: [&str; 9] = [
-    "dispatch", "identity", "imprint", "ingress", "log", "ops", "outbox", "quota", "shutdown",
+const SECTIONS: [&str; 10] = [
+    "brake", "dispatch", "identity", "imprint", "ingress", "log", "ops", "outbox", "quota",
+    "shutdown",
 ];
 /// The code spans that begin like a setting, but are file names.
 const OTHER_NAMES: [&str; 4] = [

@@ -1,0 +1,445 @@
+//! Tests of the mass-change brake: a source that changes the same field of many customers in a short time. Each test sends
+//! the events over HTTP and looks at the requests that Imprint gets.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::http::{self, Answer};
+use crate::support::TestApp;
+
+/// The admin API token of the operator `alice`.
+const TOKEN: &str = "op-canary-token-1";
+const MINUTE: Duration = Duration::from_mins(1);
+/// The phone number of a faulty import.
+const PHONE: &str = "+14155550123";
+
+/// The rest of a source file.
+const SOURCE: &str = r#"
+[auth]
+kind = "none"
+[events.changed]
+schema = "any.json"
+customer.imprint_id = ".data.customer"
+version = ".data.at"
+version_domain = "time"
+[events.changed.update]
+phone = ".data.phone"
+email = ".data.email"
+city = ".data.city"
+[events.unordered]
+schema = "any.json"
+customer.imprint_id = ".data.customer"
+[events.unordered.update]
+metadata.note = ".data.note"
+"#;
+
+/// A bridge with the sources `crm` and `erp`.
+struct BrakedApp {
+    app: TestApp,
+    folder: tempfile::TempDir,
+}
+
+/// The time of a bridge under test.
+#[derive(Clone, Copy)]
+enum Time {
+    Runs,
+    Manual,
+}
+
+impl BrakedApp {
+    /// Starts a bridge. `brake` has the settings of the table `[brake]`.
+    fn start(brake: &str, time: Time) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("any.json"), "{}").unwrap();
+        let path = folder.path().display();
+        let settings =
+            format!("sources_dir = \"{path}\"\nschemas_dir = \"{path}\"\n[brake]\n{brake}\n");
+        for source in ["crm", "erp"] {
+            std::fs::write(folder.path().join(format!("{source}.toml")), SOURCE).unwrap();
+        }
+        let setup = TestApp::setup().operator("alice", TOKEN).settings(settings);
+        let app = match time {
+            Time::Runs => setup.start(),
+            Time::Manual => {
+                let mut app = setup.manual_clock().start();
+                app.leave_waiting_entries();
+                app
+            }
+        };
+        Self { app, folder }
+    }
+
+    fn write_source(&self, source: &str, more: &str) {
+        let file = self.folder.path().join(format!("{source}.toml"));
+        std::fs::write(file, format!("{SOURCE}{more}")).unwrap();
+        self.operate("POST /admin/v1/reload", &json!({}));
+    }
+
+    fn send(&self, source: &str, events: &[Value]) -> Answer {
+        let line = format!("POST /v1/sources/{source}/events");
+        let media_type = [("content-type", "application/cloudevents-batch+json")];
+        http::ask(
+            self.app.ingress(),
+            &line,
+            &media_type,
+            &json!(events).to_string(),
+        )
+        .unwrap()
+    }
+
+    /// Sends a batch, and returns the states of its events.
+    #[track_caller]
+    fn states(&self, source: &str, events: &[Value]) -> Vec<String> {
+        let answer = self.send(source, events);
+        assert_eq!(answer.status, 202, "{}", answer.body);
+        let accepted = answer.json()["accepted"].as_array().unwrap().clone();
+        let states = accepted.iter().map(|one| one["status"].as_str().unwrap());
+        states.map(str::to_owned).collect()
+    }
+
+    /// Sends the events of customers in batches, and returns the number of held events.
+    #[track_caller]
+    fn held(&self, source: &str, events: &[Value]) -> usize {
+        let states = events
+            .chunks(100)
+            .flat_map(|batch| self.states(source, batch));
+        states.filter(|state| state == "held").count()
+    }
+
+    fn status(&self, source: &str, id: &str) -> String {
+        let line = format!("GET /v1/sources/{source}/events/{id}");
+        let answer = http::ask(self.app.ingress(), &line, &[], "").unwrap();
+        answer.json()["status"].as_str().unwrap().to_owned()
+    }
+
+    #[track_caller]
+    fn operate(&self, line: &str, body: &Value) -> Value {
+        let answer = self.app.ask_operator(TOKEN, line, body);
+        assert_eq!(answer.status, 200, "{line}: {}", answer.body);
+        answer.json()
+    }
+
+    /// Changes the held entries of a source until none is left.
+    fn change_held(&self, action: &str, source: &str) -> usize {
+        let filter = json!({"state": "held", "source": source, "limit": 500});
+        let body = json!({"filter": filter, "reason": "decided"});
+        let mut changed = 0;
+        loop {
+            let answer = self.operate(&format!("POST /admin/v1/entries/{action}"), &body);
+            let member = if action == "replay" {
+                "replayed"
+            } else {
+                "discarded"
+            };
+            changed += answer[member].as_array().unwrap().len();
+            if answer["more"] != true {
+                return changed;
+            }
+        }
+    }
+
+    fn metric(&self, name: &str) -> f64 {
+        self.app.metric(name).unwrap_or_default()
+    }
+
+    fn wait_until_idle(&self) {
+        match self.app.metric("waiting_entries") {
+            Some(0.0) => {}
+            _ => self.app.wait_for("the queue is empty", |app| {
+                app.metric("waiting_entries") == Some(0.0)
+            }),
+        }
+    }
+
+    /// Returns the value of a field at Imprint, for each of these customers.
+    fn values(
+        &self,
+        field: &str,
+        customers: impl Iterator<Item = usize>,
+    ) -> BTreeMap<usize, Value> {
+        let value = |number: usize| {
+            let customer = self.app.imprint.sandbox.customer(&customer(number));
+            let value = customer.map(|customer| customer["customer"][field].clone());
+            (number, value.unwrap_or_default())
+        };
+        customers.map(value).collect()
+    }
+}
+
+fn customer(number: usize) -> String {
+    format!("c{number}")
+}
+
+/// Returns an event that sets the fields of `data`. Its version is a time, with the minute in `v`.
+fn event(id: &str, number: usize, data: &Value) -> Value {
+    let minute = data["v"].as_u64().unwrap_or(1);
+    let mut data = data.clone();
+    data["customer"] = json!(customer(number));
+    data["at"] = json!(format!("2025-02-13T19:{minute:02}:00Z"));
+    json!({"specversion": "1.0", "id": id, "source": "/test", "type": "changed", "data": data})
+}
+
+/// Returns an event for each of these customers.
+fn import(
+    run: &str,
+    customers: impl Iterator<Item = usize>,
+    data: impl Fn(usize) -> Value,
+) -> Vec<Value> {
+    let event = |number: usize| event(&format!("{run}-{number}"), number, &data(number));
+    customers.map(event).collect()
+}
+
+fn same_phone(_number: usize) -> Value {
+    json!({"phone": PHONE})
+}
+
+fn own_email(number: usize) -> Value {
+    json!({"email": format!("own-{number}@example.com")})
+}
+
+/// FAULTS N882: a faulty import writes one phone number into 500 customers. As many customers as the limit get it. The
+/// other entries are held, also within the batch that exceeds the limit, and hold nothing else up. An operator sees the
+/// requests, discards a part and releases the rest.
+#[test]
+fn an_import_that_writes_one_value_to_many_customers_is_held() {
+    let app = BrakedApp::start("mode = \"on\"", Time::Runs);
+    let events = import("import", 0..500, same_phone);
+    assert_eq!(
+        app.states("crm", &events[..30])[24..26],
+        ["waiting", "held"]
+    );
+    assert_eq!(app.held("crm", &events[30..]), 470);
+    app.wait_until_idle();
+    let has_phone = |number: usize| app.values("phone", number..number + 1)[&number] == PHONE;
+    assert_eq!((0..500).filter(|number| has_phone(*number)).count(), 25);
+    assert_eq!(app.metric("held_entries"), 475.0);
+    assert_eq!(app.metric("held_total{source=\"crm\"}"), 475.0);
+
+    // Other fields of the held customers, other values of the field and other sources go on.
+    assert_eq!(app.held("crm", &import("email", 100..200, own_email)), 0);
+    let phone = event("own", 300, &json!({"phone": "+14155550199"}));
+    assert_eq!(app.states("crm", &[phone]), ["waiting"]);
+    assert_eq!(app.held("erp", &import("import", 600..620, same_phone)), 0);
+    app.wait_until_idle();
+    let emails = app.values("email", 100..200);
+    assert!(
+        emails
+            .iter()
+            .all(|(number, email)| *email == own_email(*number)["email"])
+    );
+
+    let filter = json!({"state": "held", "source": "crm", "limit": 500});
+    let preview = json!({"filter": filter, "preview": true});
+    let preview = app.operate("POST /admin/v1/entries/replay", &preview);
+    assert_eq!(preview["would_replay"], 475, "{preview}");
+    // The customer with the newer phone number gets no request.
+    assert_eq!(preview["requests"].as_array().unwrap().len(), 474);
+    assert!(!preview.to_string().contains(PHONE), "values are masked");
+
+    let discarded: Vec<u64> = numbers(&preview["results"]).into_iter().take(100).collect();
+    let body = json!({"ids": discarded, "reason": "the import was wrong"});
+    let answer = app.operate("POST /admin/v1/entries/discard", &body);
+    assert_eq!(
+        answer["discarded"].as_array().unwrap().len(),
+        100,
+        "{answer}"
+    );
+    assert_eq!(app.change_held("replay", "crm"), 375);
+    app.wait_until_idle();
+    let ended = (0..500).map(|number| app.status("crm", &format!("import-{number}")));
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    ended.for_each(|status| *counts.entry(status).or_default() += 1);
+    let expected = [("delivered", 399), ("discarded", 100), ("superseded", 1)];
+    assert_eq!(
+        counts,
+        expected
+            .map(|(state, count)| (state.to_owned(), count))
+            .into()
+    );
+    assert_eq!(app.metric("held_entries"), 0.0);
+    let with_phone = (0..500).filter(|number| has_phone(*number)).count();
+    assert_eq!(with_phone, 399);
+}
+
+/// Returns the entry numbers of the results of a preview.
+fn numbers(results: &Value) -> Vec<u64> {
+    let results = results.as_array().unwrap().iter();
+    let mut numbers: Vec<u64> = results.map(|one| one["entry"].as_u64().unwrap()).collect();
+    numbers.sort_unstable();
+    numbers
+}
+
+/// FAULTS N883: held entries stay held after a restart, and nothing of them is sent. The counts begin with nothing.
+#[test]
+fn held_entries_stay_held_after_a_restart() {
+    let mut app = BrakedApp::start("mode = \"on\"\nsame_value_max = 3", Time::Runs);
+    assert_eq!(app.held("crm", &import("a", 0..10, same_phone)), 7);
+    app.wait_until_idle();
+    app.app.stop().unwrap();
+    app.app.restart();
+    assert_eq!(app.metric("held_entries"), 7.0);
+    assert_eq!(app.status("crm", "a-9"), "held");
+    let repeated = app.states("crm", &import("a", 0..10, same_phone));
+    assert_eq!(repeated[2..4], ["delivered", "held"]);
+    assert_eq!(app.held("crm", &import("b", 10..20, same_phone)), 7);
+    assert_eq!(app.change_held("discard", "crm"), 14);
+    app.wait_until_idle();
+    let phones = app.values("phone", 0..20);
+    let count = phones.values().filter(|phone| **phone == PHONE).count();
+    assert_eq!(count, 6, "{phones:?}");
+}
+
+/// FAULTS N884: a sender repeats its requests, or sends events that the bridge refuses. These are no new changes, so they
+/// do not count.
+#[test]
+fn only_new_changes_count() {
+    let app = BrakedApp::start("mode = \"on\"\nsame_value_max = 10", Time::Manual);
+    let first = import("a", 0..8, same_phone);
+    assert_eq!(app.held("crm", &first), 0);
+    app.app.advance(16 * MINUTE);
+    for _ in 0..3 {
+        assert_eq!(app.held("crm", &first), 0);
+    }
+    // Each of these events but one is new. The last one conflicts with an earlier event, so the bridge stores none.
+    let mut conflict = import("b", 20..28, same_phone);
+    conflict.push(event("a-0", 40, &json!({"phone": PHONE})));
+    for _ in 0..3 {
+        assert_eq!(app.send("crm", &conflict).status, 409);
+    }
+    assert_eq!(app.held("crm", &import("c", 50..60, same_phone)), 0);
+    assert_eq!(app.held("crm", &import("d", 60..61, same_phone)), 1);
+    // Many events of the same customers are no mass change either.
+    let app = BrakedApp::start(
+        "mode = \"on\"\ncustomers_max = 5\nsame_value_max = 3",
+        Time::Manual,
+    );
+    for run in 0..20 {
+        let data = |_| json!({"phone": PHONE, "v": run + 1});
+        assert_eq!(app.held("crm", &import(&format!("r{run}"), 0..3, data)), 0);
+    }
+}
+
+/// FAULTS N884: a repeated batch does not end the hold of a mass change.
+#[test]
+fn a_repeated_batch_does_not_end_the_hold() {
+    let app = BrakedApp::start(
+        "mode = \"on\"\ncustomers_max = 20\nsame_value_max = 5",
+        Time::Runs,
+    );
+    let earlier = import("a", 0..20, own_email);
+    assert_eq!(app.held("crm", &earlier), 0);
+    let other = import("b", 100..110, own_email);
+    assert_eq!(app.held("crm", &other), 10);
+    for _ in 0..3 {
+        app.states("crm", &earlier);
+    }
+    assert_eq!(app.held("crm", &import("c", 200..210, own_email)), 10);
+}
+
+/// FAULTS N885: while an entry is held, a newer value of the same field passes. The released entry does not overwrite the
+/// newer value: its version decides, and without a version the order of arrival.
+#[test]
+fn a_released_entry_never_overwrites_a_newer_value() {
+    let app = BrakedApp::start(
+        "mode = \"on\"\nsame_value_max = 2\ncustomers_max = 5",
+        Time::Runs,
+    );
+    let events = import("old", 0..4, |_| json!({"phone": PHONE, "v": 5}));
+    assert_eq!(app.held("crm", &events), 2);
+    let newer = event("new", 2, &json!({"phone": "+14155550177", "v": 6}));
+    let late = event("late", 3, &json!({"phone": "+14155550166", "v": 4}));
+    assert_eq!(app.states("crm", &[newer, late]), ["waiting", "waiting"]);
+    app.wait_until_idle();
+    let note = |id: &str, number: usize, note: &str| {
+        let mut event = event(id, number, &json!({"note": note}));
+        event["type"] = json!("unordered");
+        event
+    };
+    let notes: Vec<Value> = (10..16)
+        .map(|number| note(&format!("n-{number}"), number, "old"))
+        .collect();
+    assert_eq!(app.held("erp", &notes), 1);
+    assert_eq!(app.states("crm", &[note("m-15", 15, "new")]), ["waiting"]);
+    app.wait_until_idle();
+    for source in ["crm", "erp"] {
+        app.change_held("replay", source);
+    }
+    app.wait_until_idle();
+    assert_eq!(app.status("crm", "old-2"), "superseded");
+    assert_eq!(app.status("crm", "old-3"), "delivered");
+    assert_eq!(app.status("erp", "n-15"), "superseded");
+    let phones = app.values("phone", 2..4);
+    assert_eq!(phones[&2], "+14155550177");
+    assert_eq!(phones[&3], PHONE);
+    assert_eq!(app.values("metadata", 15..16)[&15]["note"], "new");
+}
+
+/// FAULTS N886: a source changes or clears one field of many customers. The brake passes entries again when the window has
+/// only few customers, and a mass change goes on in no window.
+#[test]
+fn a_mass_change_of_different_values_or_of_cleared_fields_is_held() {
+    let brake = "mode = \"on\"\ncustomers_max = 40\ncleared_max = 4\nwindow = \"10m\"";
+    let app = BrakedApp::start(brake, Time::Manual);
+    assert_eq!(app.held("crm", &import("a", 0..50, own_email)), 10);
+    // The limit is one of customers within the window, and held entries count.
+    for minute in 1_usize..30 {
+        app.app.advance(MINUTE);
+        let customers = 50 * minute..50 * minute + 50;
+        let held = app.held("crm", &import(&format!("m{minute}"), customers, own_email));
+        assert_eq!(held, 50, "minute {minute}");
+    }
+    let cleared = import("c", 2000..2010, |_| json!({"city": null}));
+    assert_eq!(app.held("crm", &cleared), 6);
+    let set = import(
+        "s",
+        2010..2020,
+        |number| json!({"city": format!("City {number}")}),
+    );
+    assert_eq!(app.held("crm", &set), 0, "only cleared fields are many");
+    app.app.advance(10 * MINUTE);
+    assert_eq!(app.held("crm", &import("b", 3000..3040, own_email)), 0);
+    assert_eq!(app.held("crm", &import("d", 4000..4001, own_email)), 1);
+}
+
+/// FAULTS N886: a large share of the customers that a small source changed lately is a mass change too.
+#[test]
+fn a_large_share_of_the_customers_is_a_mass_change() {
+    let app = BrakedApp::start("mode = \"on\"\nshare_percent_max = 40", Time::Manual);
+    assert_eq!(app.held("crm", &import("a", 0..100, own_email)), 0);
+    app.app.advance(23 * 60 * MINUTE);
+    assert_eq!(app.held("crm", &import("b", 100..200, own_email)), 0);
+    app.app.advance(60 * MINUTE);
+    // 100 customers of the last hour are known, and 40 % of 166 customers are 66.
+    assert_eq!(app.held("crm", &import("c", 200..300, own_email)), 34);
+}
+
+/// FAULTS N889: a reload keeps the counts of the brake, and changed limits of a source file count at once.
+#[test]
+fn a_reload_keeps_the_counts_and_takes_the_limits() {
+    let app = BrakedApp::start("mode = \"off\"", Time::Manual);
+    assert_eq!(app.held("crm", &import("a", 0..100, same_phone)), 0);
+    app.write_source("crm", "[brake]\nmode = \"on\"\nsame_value_max = 10\n");
+    assert_eq!(app.held("crm", &import("b", 100..108, same_phone)), 0);
+    app.write_source(
+        "crm",
+        "[brake]\nmode = \"on\"\nsame_value_max = 10\nwindow = \"20m\"\n",
+    );
+    assert_eq!(app.held("crm", &import("c", 108..112, same_phone)), 2);
+    app.write_source("crm", "[brake]\nmode = \"on\"\nsame_value_max = 20\n");
+    assert_eq!(app.held("crm", &import("d", 112..116, same_phone)), 0);
+    assert_eq!(app.held("erp", &import("e", 0..100, same_phone)), 0);
+}
+
+/// FAULTS N887: on a developer's machine, the brake is off by default, and the bridge says so.
+#[test]
+fn the_metric_of_weakenings_shows_a_brake_that_is_off() {
+    let weakened = "weakened{weakening=\"brake_off\"}";
+    for (brake, is_off, held) in [("", 1.0, 0), ("mode = \"on\"", 0.0, 5)] {
+        let app = BrakedApp::start(brake, Time::Runs);
+        assert_eq!(app.metric(weakened), is_off, "{brake}");
+        assert_eq!(app.held("crm", &import("a", 0..30, same_phone)), held);
+        app.wait_until_idle();
+    }
+}
