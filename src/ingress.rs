@@ -40,6 +40,7 @@ mod brake;
 mod budget;
 mod counts;
 mod endpoints;
+mod field_counts;
 mod handshake;
 mod openapi;
 mod quota;
@@ -53,6 +54,7 @@ mod wait;
 pub use brake::SourceBrake;
 pub use budget::BodyBudget;
 pub use endpoints::{Endpoint, Endpoints};
+pub use field_counts::FieldCounts;
 pub use quota::{
     EVENTS_BURST_MAX, EVENTS_PER_SECOND_MAX, QuotaLimits, RateLimit, SourceQuota, StorageLimit,
 };

@@ -36,6 +36,7 @@ mod pipeline;
 mod rejection;
 mod remap;
 mod source;
+mod stated_fields;
 mod stored;
 mod undecoded;
 mod value_note;
@@ -59,6 +60,7 @@ pub use remap::{MappedAgain, StoredVersion};
 pub use source::{
     CardNumberPolicy, EventType, InvalidEventPolicy, Source, StoredParts, TypeHandling,
 };
+pub use stated_fields::{MappedFields, StatedField};
 
 /// The settings of intake. The file `config/default.toml` contains the defaults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -30,7 +30,7 @@ mod weakened;
 pub use admin::{AdminMetrics, AdminSnapshot};
 pub use declare::MetricRow;
 pub use dispatch::{DispatchMetrics, DispatchSnapshot};
-pub use ingress::{IngressMetrics, IngressSnapshot};
+pub use ingress::{FieldCounters, IngressMetrics, IngressSnapshot};
 pub use log::LogCounters;
 pub use sealing::SealingSnapshot;
 pub use secrets::{SecretKind, SecretMetrics};

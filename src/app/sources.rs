@@ -15,7 +15,9 @@ use crate::config::source_set::SourceSet;
 use crate::config::sources::{SourceFiles, SourceSettings};
 use crate::ingress::auth::Verifier;
 use crate::ingress::refusal::FINAL_PROBLEMS;
-use crate::ingress::{Endpoint, Endpoints, Replaceable, SourceBrake, SourceQuota, StorageLimit};
+use crate::ingress::{
+    Endpoint, Endpoints, FieldCounts, Replaceable, SourceBrake, SourceQuota, StorageLimit,
+};
 use crate::intake::{IntakeSettings, Sources};
 use crate::metrics::{Metrics, WeakenedMetrics};
 use crate::ops::operate::{
@@ -138,7 +140,9 @@ impl RunningSources {
             let name = settings.source.name.to_string();
             warnings.push((name, settings.warnings()));
             let auth = settings.auth.clone();
-            let endpoint = Arc::new(endpoint(settings, loaded.verifier, &previous, now));
+            let fields = FieldCounts::new(&settings.source, &self.metrics.ingress);
+            let endpoint = endpoint(settings, loaded.verifier, fields, &previous, now);
+            let endpoint = Arc::new(endpoint);
             watched.push(WatchedSource::new(
                 auth,
                 loaded.files,
@@ -211,6 +215,7 @@ impl RunningSources {
 fn endpoint(
     settings: SourceSettings,
     verifier: Verifier,
+    fields: FieldCounts,
     previous: &Endpoints,
     now: Timestamp,
 ) -> Endpoint {
@@ -227,6 +232,7 @@ fn endpoint(
     );
     Endpoint {
         read_headers: settings.source.read_headers(),
+        fields,
         source: settings.source,
         verifier: Replaceable::new(verifier),
         allowed_origins: settings.allowed_origins,

@@ -235,12 +235,14 @@ impl BodyIntake<'_> {
         loop {
             let (braked_entries, braked) = self.endpoint.brake.apply(entries, arrival);
             let sent: Vec<SentEvent> = braked_entries.iter().map(SentEvent::of).collect();
+            let stated = self.endpoint.fields.stated(&braked_entries);
             match append(self.ingress, braked_entries).await? {
                 Appended::Stored(stored) if stored.len() == sent.len() => {
                     let now = self.ingress.clock.wall();
                     self.ingress
                         .braked(self.endpoint, &braked.stored(&stored, arrival), &stored);
                     count_appended(counts, &source.name, &sent, &stored, now);
+                    self.endpoint.fields.count(&stated, &stored);
                     counts.unlisted_phones(source.name.as_str(), mapped.unlisted_phones);
                     return Ok((sent, stored));
                 }

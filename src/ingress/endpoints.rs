@@ -7,6 +7,7 @@ use actix_web::HttpRequest;
 
 use super::auth::Verifier;
 use super::brake::SourceBrake;
+use super::field_counts::FieldCounts;
 use super::quota::SourceQuota;
 use super::refusal::Refusal;
 use super::replaceable::Replaceable;
@@ -41,6 +42,8 @@ pub struct Endpoint {
     pub quota: Arc<SourceQuota>,
     /// The mass-change brake of the source.
     pub brake: SourceBrake,
+    /// The counters of the fields that the source maps.
+    pub fields: FieldCounts,
 }
 
 impl Endpoints {

@@ -122,6 +122,7 @@ impl TestListener {
                 _ => BTreeSet::new(),
             },
             read_headers: source.read_headers(),
+            fields: FieldCounts::new(&source, &counts()),
             source: Arc::new(source),
             verifier: Replaceable::new(verifier),
             allowed_origins: ["crm.example.com".to_owned()].into(),

@@ -1,6 +1,6 @@
 //! Metrics of the event listener.
 
-use prometheus::{IntCounterVec, IntGaugeVec};
+use prometheus::{IntCounter, IntCounterVec, IntGaugeVec};
 
 use super::LabelSets;
 use super::declare::Declare;
@@ -31,6 +31,22 @@ pub struct IngressMetrics {
     over_storage_quota: IntCounterVec,
     storage_quota_bytes: IntGaugeVec,
     unlisted_phones: IntCounterVec,
+    field_values: IntCounterVec,
+}
+
+/// The counters of one field of a source.
+#[derive(Clone, Debug)]
+pub struct FieldCounters {
+    set: IntCounter,
+    cleared: IntCounter,
+}
+
+impl FieldCounters {
+    /// Counts a new event that sets or clears the field.
+    pub fn count(&self, is_cleared: bool) {
+        let counter = if is_cleared { &self.cleared } else { &self.set };
+        counter.inc();
+    }
 }
 
 /// The values of [`IngressMetrics`].
@@ -63,11 +79,7 @@ impl IngressMetrics {
                 "duplicates_total",
                 "Events received again with the same content, by source.",
             )?,
-            last_event_at: declare.gauges(
-                "last_event_timestamp_seconds",
-                "Time of the last accepted event, new or received again, in seconds since the Unix epoch, by source; absent before the first event.",
-                "source",
-            )?,
+            last_event_at: declare_last_event_at(declare)?,
             ignored,
             empty: by_source(
                 "empty_requests_total",
@@ -106,6 +118,7 @@ impl IngressMetrics {
                 "unlisted_phones_total",
                 "Events accepted with a phone number that is possible in the North American Numbering Plan but not in the numbering tables of this build, by source.",
             )?,
+            field_values: declare_field_values(declare)?,
         })
     }
 
@@ -158,6 +171,16 @@ impl IngressMetrics {
         self.skipped_fields
             .with_label_values(&[source])
             .inc_by(u64::try_from(fields).unwrap_or(u64::MAX));
+    }
+
+    /// Returns the counters of a field that the source maps. The metrics page shows the counters from now on, also when
+    /// they are 0.
+    pub fn field(&self, source: &str, field: &str) -> FieldCounters {
+        let counter = |value| self.field_values.with_label_values(&[source, field, value]);
+        FieldCounters {
+            set: counter("set"),
+            cleared: counter("cleared"),
+        }
     }
 
     /// Counts a rejected request to the event listener. `source` is empty if the request names no configured source.
@@ -273,6 +296,22 @@ impl IngressMetrics {
 }
 
 /// Declares the counter with each reason, so that an alert sees the first failure as an increase.
+fn declare_last_event_at(declare: &Declare<'_>) -> prometheus::Result<IntGaugeVec> {
+    declare.gauges(
+        "last_event_timestamp_seconds",
+        "Time of the last accepted event, new or received again, in seconds since the Unix epoch, by source; absent before the first event.",
+        SOURCE,
+    )
+}
+
+fn declare_field_values(declare: &Declare<'_>) -> prometheus::Result<IntCounterVec> {
+    declare.labelled_counters(
+        "field_values_total",
+        "New events whose update sets or clears a field, by source, field and value (set or cleared).",
+        &[SOURCE, "field", "value"],
+    )
+}
+
 fn declare_unauthenticated(
     declare: &Declare<'_>,
     labels: LabelSets,

@@ -77,6 +77,14 @@ impl Disposition {
         }
     }
 
+    /// Returns the change of the customer, or `None` if the bridge has nothing to send.
+    pub const fn change(&self) -> Option<&CustomerChange> {
+        match self {
+            Self::Enqueue(change) | Self::Park(change, _) | Self::Hold(change) => Some(change),
+            Self::Ignore(_) | Self::Invalid(_) => None,
+        }
+    }
+
     /// Returns the errors of the fields that the update leaves out because their values are invalid.
     pub fn skipped(&self) -> &[EventError] {
         match self {

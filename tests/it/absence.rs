@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::http;
-use crate::support::TestApp;
+use crate::support::{TestApp, email};
 
 /// Fields of one source, with a function or an operator of the language each, and with the value for [`stated`].
 const FIELDS: &[(&str, &str, &str)] = &[
@@ -204,4 +204,29 @@ fn an_empty_list_and_null_are_statements() {
         "fallback": "none", "branch": "no",
     });
     assert_eq!(*metadata, expected);
+}
+
+/// FAULTS N897: the metrics show how many new events set or clear each field, so that a renamed member is noticed.
+#[test]
+fn the_metrics_count_the_events_that_set_or_clear_a_field() {
+    let app = TestApp::start();
+    let count = |field: &str, value: &str| {
+        let labels = format!(r#"field="{field}",source="crm",value="{value}""#);
+        app.metric(&format!("field_values_total{{{labels}}}"))
+    };
+    assert_eq!(count("city", "set"), Some(0.0));
+    let first = email("1", "c1", 1).with("/data/customer/name", json!({"first": "Ada"}));
+    app.accept(&first);
+    app.accept(&first);
+    app.accept(&email("2", "c1", 2).with("/data/customer/email", Value::Null));
+    for (field, set, cleared) in [
+        ("email", 1.0, 1.0),
+        ("customer_history.email", 1.0, 1.0),
+        ("first_name", 1.0, 0.0),
+        ("city", 0.0, 0.0),
+    ] {
+        assert_eq!(count(field, "set"), Some(set), "{field}");
+        assert_eq!(count(field, "cleared"), Some(cleared), "{field}");
+    }
+    assert_eq!(count("a.field.of.nobody", "set"), None);
 }

@@ -41,7 +41,7 @@ const WEAKENINGS: [&str; 20] = [
 ];
 
 /// All labels of the metrics page, each with all allowed values. Any other value is new, or came from a request.
-const LABELS: [(&str, &[&str]); 35] = [
+const LABELS: [(&str, &[&str]); 38] = [
     ("accepted_total/source", &["crm"]),
     ("duplicates_total/source", &["crm"]),
     ("last_event_timestamp_seconds/source", &["crm"]),
@@ -61,6 +61,9 @@ const LABELS: [(&str, &[&str]); 35] = [
     ("over_rate_quota_total/source", &["crm"]),
     ("over_storage_quota_total/source", &["crm"]),
     ("unlisted_phones_total/source", &["crm"]),
+    ("field_values_total/source", &["crm"]),
+    ("field_values_total/field", &CRM_FIELDS),
+    ("field_values_total/value", &["set", "cleared"]),
     ("empty_requests_total/source", &["crm"]),
     ("storage_quota_bytes/source", &["crm"]),
     ("stored_bytes/source", &["crm"]),
@@ -177,6 +180,35 @@ const OUTCOMES: [&str; 8] = [
     "unclear",
     "not_found",
     "rejected",
+];
+/// The fields that the source `crm` maps.
+const CRM_FIELDS: [&str; 26] = [
+    "email",
+    "phone",
+    "first_name",
+    "last_name",
+    "preferred_language",
+    "street_line1",
+    "street_line2",
+    "city",
+    "state",
+    "postal_code",
+    "customer_history.email",
+    "customer_history.phone",
+    "customer_history.first_name",
+    "customer_history.last_name",
+    "customer_history.preferred_language",
+    "customer_history.address.street_line1",
+    "customer_history.address.street_line2",
+    "customer_history.address.city",
+    "customer_history.address.state",
+    "customer_history.address.postal_code",
+    "customer_history.address.country",
+    "customer_history.account_tenure",
+    "customer_history.ltv_amount",
+    "customer_history.ltv_currency",
+    "customer_history.loyalty_tier",
+    "metadata.preferred_language",
 ];
 const BUCKETS: [&str; 20] = [
     "0.0005", "0.001", "0.0025", "0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1",
