@@ -99,6 +99,9 @@ enum CliCommand {
     Status(operator::StatusOptions),
     /// Shows the sources that a running bridge uses, and the errors of newer files that it does not use.
     Sources(operator::SourcesOptions),
+    /// Shows the mass-change brakes of the sources, opens or closes the brake of a source, and releases or discards its held
+    /// entries.
+    Brakes(operator::BrakesOptions),
     /// Makes a running bridge read the files of its sources at once. The bridge uses the files only if the files have no
     /// error.
     Reload(operator::ReloadOptions),
@@ -150,6 +153,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         CliCommand::Destination(options) => operator::destination(&options),
         CliCommand::Status(options) => operator::status(&options),
         CliCommand::Sources(options) => operator::sources(&options),
+        CliCommand::Brakes(options) => operator::brakes(&options),
         CliCommand::Reload(options) => operator::reload(&options),
         CliCommand::DeniedRequests(options) => operator::denied_requests(&options),
         CliCommand::Store(command) => store::run(&command),

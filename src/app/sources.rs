@@ -13,6 +13,7 @@ use super::weakening::report_sources;
 use crate::config::Profile;
 use crate::config::source_set::SourceSet;
 use crate::config::sources::{SourceFiles, SourceSettings};
+use crate::event::SourceName;
 use crate::ingress::auth::Verifier;
 use crate::ingress::refusal::FINAL_PROBLEMS;
 use crate::ingress::{
@@ -21,7 +22,8 @@ use crate::ingress::{
 use crate::intake::{IntakeSettings, Sources};
 use crate::metrics::{Metrics, WeakenedMetrics};
 use crate::ops::operate::{
-    LiveSources, RefusedSet, ReloadFailure, ReloadResult, SetChanges, SetView,
+    BrakeChange, BrakeView, LiveSources, RefusedSet, ReloadFailure, ReloadResult, SetChanges,
+    SetView,
 };
 use crate::time::Timestamp;
 
@@ -309,5 +311,23 @@ impl LiveSources for RunningSources {
             sent.map_err(|_closed| ReloadFailure::Stopping)?;
             answered.await.unwrap_or(Err(ReloadFailure::Stopping))
         })
+    }
+
+    fn brakes(&self, now: Timestamp) -> Vec<BrakeView> {
+        let endpoints = self.endpoints.current();
+        let views = endpoints.all().map(|endpoint| BrakeView {
+            source: endpoint.source.name.to_string(),
+            state: endpoint.brake.state(now),
+        });
+        views.collect()
+    }
+
+    fn change_brake(&self, source: &SourceName, change: BrakeChange) {
+        if let Some(endpoint) = self.endpoints.current().get(source) {
+            match change {
+                BrakeChange::OpenUntil(until) => endpoint.brake.open(until),
+                BrakeChange::Close => endpoint.brake.close(),
+            }
+        }
     }
 }

@@ -18,6 +18,7 @@ use crate::http::{HeaderValue, Method, StatusCode, header};
 use crate::telemetry::{self, LogFormat};
 use crate::terminal::{print_notice, print_result};
 
+mod brakes;
 mod change;
 mod customer;
 mod sources;
@@ -25,6 +26,7 @@ mod status;
 pub(super) mod table;
 mod versions;
 
+pub(super) use brakes::{BrakesOptions, brakes};
 pub(super) use change::{ChangeOptions, ReplayOptions, discard, park, replay};
 pub(super) use customer::{EraseOptions, ExportOptions, erase, export};
 pub(super) use sources::{

@@ -22,6 +22,7 @@ use crate::outbox::{self, AuditEvent, AuditRecord, Outbox};
 use crate::time::Clock;
 
 mod backup;
+mod brake;
 mod cases;
 mod customer;
 mod destination;
@@ -38,6 +39,7 @@ mod versions;
 mod withdraw;
 
 pub use backup::BackupName;
+pub use brake::{BRAKE_OPEN_MAX, BrakeChange, BrakeView};
 pub use cases::{CASE_STATES, Case, CaseCause, CaseError, CaseList};
 pub use customer::{CustomerExport, CustomerName, CustomerView, ExportPage};
 pub use destination::{DestinationView, ShadowView};
@@ -185,6 +187,11 @@ pub enum Error {
     BackupName,
     #[error("the folder of the store has a file with this name: choose another name")]
     CopyExists,
+    #[error(
+        "a brake is open for at least 1 second and at most {} hours",
+        BRAKE_OPEN_MAX.as_secs() / 3600
+    )]
+    BrakeOpenTime,
     #[error("another backup is in progress: repeat the command when it has ended")]
     BackupRunning,
     #[error(

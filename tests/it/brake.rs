@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::commands;
 use crate::http::{self, Answer};
 use crate::support::TestApp;
 
@@ -138,6 +139,19 @@ impl BrakedApp {
                 return changed;
             }
         }
+    }
+
+    /// Runs the command `brakes`, and returns its exit code and its output.
+    fn command(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        let (ops, token) = (
+            format!("http://{}", self.app.ops()),
+            self.app.files.token_file("alice"),
+        );
+        let connection = ["--ops", &ops, "--token-file", token.to_str().unwrap()];
+        let arguments = [&["brakes"], arguments, &connection].concat();
+        let output = commands::run(&arguments, "");
+        let printed = [output.stdout, output.stderr].concat();
+        (output.status.code(), commands::text(&printed))
     }
 
     fn metric(&self, name: &str) -> f64 {
@@ -413,6 +427,90 @@ fn a_large_share_of_the_customers_is_a_mass_change() {
     app.app.advance(60 * MINUTE);
     // 100 customers of the last hour are known, and 40 % of 166 customers are 66.
     assert_eq!(app.held("crm", &import("c", 200..300, own_email)), 34);
+}
+
+/// FAULTS N888: an operator opens the brake before an expected mass change. The brake closes by itself, and at a restart, and
+/// has not counted the expected changes. The audit log has the operator's reason.
+#[test]
+fn an_operator_opens_the_brake_for_an_expected_mass_change() {
+    let mut app = BrakedApp::start("mode = \"on\"\nsame_value_max = 5", Time::Manual);
+    assert_eq!(app.held("crm", &import("a", 0..10, same_phone)), 5);
+    let brakes = app.operate("GET /admin/v1/brakes", &Value::Null)["brakes"].clone();
+    assert_eq!(brakes[0]["source"], "crm", "{brakes}");
+    let holding = &brakes[0]["holding"][0];
+    let kind = [&holding["field"], &holding["rule"], &holding["entries"]];
+    assert_eq!(kind, [&json!("phone"), &json!("same_value"), &json!(5)]);
+    assert_eq!(brakes[1]["holding"], json!([]));
+    assert!(!brakes.to_string().contains(PHONE), "{brakes}");
+
+    let line = "POST /admin/v1/brakes";
+    let change = |app: &BrakedApp, seconds: u64| {
+        let body = json!({"source": "crm", "open_seconds": seconds, "reason": "a planned import"});
+        app.operate(line, &body)
+    };
+    for wrong in [
+        json!({"source": "crm", "open_seconds": 60}),
+        json!({"source": "hub", "open_seconds": 60, "reason": "x"}),
+        json!({"source": "crm", "open_seconds": 86_401, "reason": "x"}),
+    ] {
+        assert_eq!(app.app.ask_operator(TOKEN, line, &wrong).status, 400);
+    }
+    let opened = change(&app, 3600);
+    let until = app.app.now().after(60 * MINUTE).to_rfc3339();
+    assert_eq!(opened["open_until"], until, "{opened}");
+    assert_eq!(app.held("crm", &import("b", 100..200, same_phone)), 0);
+    assert_eq!(app.held("erp", &import("b", 100..200, same_phone)), 95);
+    app.app.advance(60 * MINUTE);
+    assert_eq!(app.held("crm", &import("c", 300..305, same_phone)), 0);
+    assert_eq!(app.held("crm", &import("d", 305..310, same_phone)), 5);
+    change(&app, 3600);
+    let closed = change(&app, 0);
+    assert!(closed["open_until"].is_null(), "{closed}");
+    assert_eq!(app.held("crm", &import("e", 400..410, same_phone)), 5);
+
+    change(&app, 3600);
+    app.app.stop().unwrap();
+    app.app.restart();
+    assert_eq!(app.held("crm", &import("f", 500..510, same_phone)), 5);
+    let audit = app.operate("GET /admin/v1/audit", &Value::Null);
+    let acts = audit["acts"].as_array().unwrap().iter();
+    let acts: Vec<&str> = acts.map(|act| act["what"].as_str().unwrap()).collect();
+    let expected = ["brake_open", "brake_open", "brake_close", "brake_open"];
+    assert_eq!(acts, expected);
+    assert_eq!(audit["acts"][0]["on"], format!("crm until {until}"));
+    assert_eq!(audit["acts"][0]["reason"], "a planned import");
+}
+
+/// FAULTS N888: one command releases or discards all held entries of a source, however many they are.
+#[test]
+fn one_command_releases_or_discards_all_held_entries_of_a_source() {
+    let app = BrakedApp::start("mode = \"on\"\nsame_value_max = 5", Time::Runs);
+    for source in ["crm", "erp"] {
+        assert_eq!(app.held(source, &import("a", 0..605, same_phone)), 600);
+    }
+    let (code, shown) = app.command(&["crm"]);
+    assert!(shown.contains("crm: on"), "{shown}");
+    let holding = "by the limit of same_value: 600 entries";
+    assert!(shown.contains(holding) && !shown.contains("erp"), "{shown}");
+    assert_eq!(code, Some(0));
+    let (_, shown) = app.command(&["crm", "--release", "--preview"]);
+    assert!(shown.contains("500 would be replayed"), "{shown}");
+    assert_eq!(app.metric("held_entries"), 1200.0);
+    let (code, shown) = app.command(&["crm", "--release", "--reason", "a planned import"]);
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(shown.starts_with("600 replayed"), "{shown}");
+    let (_, shown) = app.command(&["erp", "--discard", "--reason", "a faulty import"]);
+    assert!(shown.starts_with("600 discarded"), "{shown}");
+    assert_eq!(app.metric("held_entries"), 0.0);
+    let (code, _) = app.command(&["erp", "--discard", "--reason", "again"]);
+    assert_eq!(code, Some(2), "no entry is held");
+    let (_, shown) = app.command(&["crm", "--open", "2h", "--reason", "another import"]);
+    assert!(shown.starts_with("crm: open until "), "{shown}");
+    let (_, shown) = app.command(&["crm", "--close", "--reason", "it is done"]);
+    assert!(shown.starts_with("crm: on"), "{shown}");
+    app.wait_until_idle();
+    assert_eq!(app.status("crm", "a-604"), "delivered");
+    assert_eq!(app.status("erp", "a-604"), "discarded");
 }
 
 /// FAULTS N889: a reload keeps the counts of the brake, and changed limits of a source file count at once.

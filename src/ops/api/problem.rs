@@ -87,7 +87,8 @@ impl AdminProblem {
                 | Error::CustomerRequired
                 | Error::ReasonRequired
                 | Error::TooManyEntries
-                | Error::BackupName,
+                | Error::BackupName
+                | Error::BrakeOpenTime,
             ) => (400, "malformed", "Malformed request"),
             Self::Failed(Error::Store(error)) => match error {
                 outbox::Error::Busy => (503, "busy", "Store busy"),

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::{Error, Operations, Operator, Reason, Role};
+use super::{BrakeChange, BrakeView, Error, Operations, Operator, Reason, Role};
+use crate::event::SourceName;
 use crate::intake::Sources;
 use crate::time::Timestamp;
 
@@ -22,6 +23,12 @@ pub trait LiveSources: Send + Sync {
 
     /// Reads the files of the sources, and uses them if they have no error.
     fn reload(&self) -> BoxFuture<'static, Result<ReloadResult, ReloadFailure>>;
+
+    /// Returns the mass-change brakes of the sources in use, sorted by source.
+    fn brakes(&self, now: Timestamp) -> Vec<BrakeView>;
+
+    /// Opens or closes the brake of a source in use.
+    fn change_brake(&self, source: &SourceName, change: BrakeChange);
 }
 
 /// The set of sources in use.

@@ -51,6 +51,7 @@ fn calls(entry: u64) -> Vec<(String, Value, Option<&'static str>)> {
     let change = json!({"ids": [9999], "reason": "x"});
     let customer = json!({"imprint_id": "c1", "reason": "x"});
     let erase = json!({"of": {"customer": "nobody"}, "reason": "x"});
+    let brake = json!({"source": "crm", "open_seconds": 90_000, "reason": "x"});
     let export = json!({"of": {"customer": "c1"}});
     let calls = [
         ("GET /entries", &get, None),
@@ -59,6 +60,7 @@ fn calls(entry: u64) -> Vec<(String, Value, Option<&'static str>)> {
         ("GET /audit", &get, None),
         ("GET /destination", &get, None),
         ("GET /sources", &get, None),
+        ("GET /brakes", &get, None),
         ("GET /shadow", &get, None),
         ("GET /denied-requests", &get, None),
         ("POST /entries/replay", &preview, None),
@@ -78,6 +80,7 @@ fn calls(entry: u64) -> Vec<(String, Value, Option<&'static str>)> {
             Some("operator"),
         ),
         ("POST /reload", &post, Some("operator")),
+        ("POST /brakes", &brake, Some("operator")),
         (
             "POST /store/backup",
             &json!({"name": "a.db"}),
@@ -116,7 +119,7 @@ fn an_action_needs_its_role() {
             refusals += 1;
         }
     }
-    assert_eq!(refusals, 2 * (8 + 3));
+    assert_eq!(refusals, 2 * (9 + 3));
     let counted = app.metric("admin_denied_total{reason=\"role\"}");
     assert_eq!(counted, Some(f64::from(refusals)));
 }

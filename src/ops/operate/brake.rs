@@ -1,0 +1,101 @@
+//! The use cases of the mass-change brakes: show them, and open or close the brake of a source.
+
+use std::time::Duration;
+
+use super::{Error, Operations, Operator, Reason, Role};
+use crate::event::SourceName;
+use crate::intake::BrakeState;
+use crate::time::Timestamp;
+
+/// The longest time for which an operator can open a brake. A mass change takes less than a day, and a forgotten open brake
+/// must close by itself.
+pub const BRAKE_OPEN_MAX: Duration = Duration::from_hours(24);
+
+/// The brake of a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrakeView {
+    pub source: String,
+    pub state: BrakeState,
+}
+
+/// The change of a brake by an operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BrakeChange {
+    /// The brake holds nothing and counts nothing until this time.
+    OpenUntil(Timestamp),
+    /// The brake holds mass changes again.
+    Close,
+}
+
+impl Operations {
+    /// Returns the brakes of the sources in use, sorted by source.
+    pub fn brakes(&self, _operator: &Operator) -> Vec<BrakeView> {
+        self.sources.brakes(self.clock.now())
+    }
+
+    /// Opens the brake of a source for a time, so that an expected mass change passes. Entries that are already held stay
+    /// held. A restart closes the brake.
+    ///
+    /// # Errors
+    /// Returns an error if the operator lacks the role or gave no reason, if no source has this name, if the time is longer
+    /// than [`BRAKE_OPEN_MAX`], or if the store fails.
+    pub async fn open_brake(
+        &self,
+        operator: &Operator,
+        source: &SourceName,
+        span: Duration,
+        reason: Option<Reason>,
+    ) -> Result<BrakeView, Error> {
+        operator.require(Role::Operator)?;
+        if span.is_zero() || span > BRAKE_OPEN_MAX {
+            return Err(Error::BrakeOpenTime);
+        }
+        let until = self.clock.now().after(span);
+        let change = BrakeChange::OpenUntil(until);
+        self.change_brake(operator, source, change, reason).await
+    }
+
+    /// Closes the brake of a source before its time.
+    ///
+    /// # Errors
+    /// Returns an error if the operator lacks the role or gave no reason, if no source has this name, or if the store fails.
+    pub async fn close_brake(
+        &self,
+        operator: &Operator,
+        source: &SourceName,
+        reason: Option<Reason>,
+    ) -> Result<BrakeView, Error> {
+        self.change_brake(operator, source, BrakeChange::Close, reason)
+            .await
+    }
+
+    async fn change_brake(
+        &self,
+        operator: &Operator,
+        source: &SourceName,
+        change: BrakeChange,
+        reason: Option<Reason>,
+    ) -> Result<BrakeView, Error> {
+        operator.require(Role::Operator)?;
+        let reason = reason.ok_or(Error::ReasonRequired)?;
+        self.brake(source)?;
+        let (action, target) = match change {
+            BrakeChange::OpenUntil(until) => {
+                let target = format!("{source} until {}", until.to_rfc3339());
+                ("brake_open", target)
+            }
+            BrakeChange::Close => ("brake_close", source.to_string()),
+        };
+        let mut event = self.audit_event(operator, action, target);
+        event.reason = Some(reason.into_text());
+        self.outbox.append_audit(event).await?;
+        self.sources.change_brake(source, change);
+        self.brake(source)
+    }
+
+    fn brake(&self, source: &SourceName) -> Result<BrakeView, Error> {
+        let mut brakes = self.sources.brakes(self.clock.now()).into_iter();
+        let brake = brakes.find(|brake| brake.source == source.as_str());
+        brake.ok_or(Error::UnknownSource)
+    }
+}
