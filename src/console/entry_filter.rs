@@ -11,7 +11,7 @@ use crate::outbox::{EntryFilter, EntryOrder};
 /// The number of entries on a page.
 const PAGE_ENTRIES: usize = 50;
 /// The states of the entries that wait for a decision. Without a filter, the list shows them.
-pub(super) const UNDECIDED_STATES: &str = "parked,undecided";
+pub(super) const UNDECIDED_STATES: &str = "parked,undecided,held";
 
 /// The fields of the filter, as the operator wrote them. A field without text selects everything.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn without_a_filter_the_entries_that_wait_for_a_decision_are_shown() {
         let fields = FilterFields::parse("state=&customer=%20").unwrap();
-        assert_eq!(fields.query(), "state=parked%2Cundecided");
+        assert_eq!(fields.query(), "state=parked%2Cundecided%2Cheld");
         assert!(!fields.is_narrow());
         for query in [
             "state=none",

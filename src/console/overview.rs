@@ -9,7 +9,7 @@ use super::sentence::{ModeChange, Sentence, Situation, sentence};
 use super::visitor::Visitor;
 use super::words::{TimeText, grouped, span_text};
 use crate::dispatch::destination::OperatorMode;
-use crate::metrics::MetricsSnapshot;
+use crate::metrics::{MetricsSnapshot, StoreSnapshot};
 use crate::ops::operate::{self, Operations, Operator, RefusedSet};
 use crate::ops::{Figures, Health};
 use crate::time::Timestamp;
@@ -62,11 +62,7 @@ pub(super) async fn show(
     page(&OverviewPage {
         frame: Frame::new(&visitor, &console, Section::Overview, now),
         sentence: sentence(&situation),
-        notes: notes(
-            (figures.store.parked, figures.store.undecided),
-            refused.as_ref(),
-            now,
-        ),
+        notes: notes(&figures.store, refused.as_ref(), now),
         counts: counts(&figures),
         weakenings: operations.weakenings(operator),
         last_delivery: last_delivery.map(|at| TimeText::of(at, now)),
@@ -135,11 +131,7 @@ fn counts(figures: &MetricsSnapshot) -> Vec<Count> {
 }
 
 /// Returns what needs an operator, the most urgent first.
-fn notes(
-    (parked, undecided): (u64, u64),
-    refused: Option<&RefusedSet>,
-    now: Timestamp,
-) -> Vec<Note> {
+fn notes(store: &StoreSnapshot, refused: Option<&RefusedSet>, now: Timestamp) -> Vec<Note> {
     let mut notes = Vec::new();
     let mut counted = |count: u64, path: &'static str, [one, several]: [&str; 2]| {
         let text = if count == 1 { one } else { several };
@@ -151,7 +143,15 @@ fn notes(
         }));
     };
     counted(
-        parked,
+        store.held,
+        "/problems",
+        [
+            "held entry belongs to a mass change of a source: release or discard it.",
+            "held entries belong to a mass change of a source: release or discard them.",
+        ],
+    );
+    counted(
+        store.parked,
         "/problems",
         [
             "parked entry waits for a decision.",
@@ -159,7 +159,7 @@ fn notes(
         ],
     );
     counted(
-        undecided,
+        store.undecided,
         "/problems",
         [
             "undecided entry has failed for a long time for an unknown reason.",

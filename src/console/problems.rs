@@ -115,7 +115,7 @@ fn title(state: State, reason: Option<&str>) -> String {
     match (state, reason) {
         (_, Some(reason)) => capitalized(&spaced(reason)),
         (State::Undecided, None) => "Failed for a long time for an unknown reason".to_owned(),
-        (State::Held, None) => "Held until an operator approves".to_owned(),
+        (State::Held, None) => "Held: a mass change of a source".to_owned(),
         (state, None) => capitalized(state.as_str()),
     }
 }

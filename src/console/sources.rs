@@ -11,7 +11,7 @@ use super::visitor::Visitor;
 use super::words::{TimeText, counted, grouped};
 use crate::http::denied::DeniedRow;
 use crate::ops::Figures;
-use crate::ops::operate::{Operations, SetView};
+use crate::ops::operate::{BrakeView, Operations, SetView};
 use crate::time::Timestamp;
 
 #[derive(Template)]
@@ -40,6 +40,8 @@ struct SourceText {
     /// False if no file of the set in use has the source.
     is_loaded: bool,
     refusals: String,
+    /// The state of the mass-change brake, in sentences. Empty if the brake is off.
+    brake: Vec<String>,
     rows: Vec<RefusalText>,
 }
 
@@ -75,19 +77,32 @@ pub(super) async fn list(
         refused,
         accepted: grouped(ingress.accepted),
         duplicates: grouped(ingress.duplicates),
-        sources: sources(&set, operations.denied_requests(operator, None), now),
+        sources: sources(
+            &set,
+            operations.denied_requests(operator, None),
+            (&operations.brakes(operator), now),
+        ),
     })
 }
 
 /// Returns the loaded sources, and then other names that refused requests had.
-fn sources(set: &SetView, denied: Vec<DeniedRow>, now: Timestamp) -> Vec<SourceText> {
+fn sources(
+    set: &SetView,
+    denied: Vec<DeniedRow>,
+    (brakes, now): (&[BrakeView], Timestamp),
+) -> Vec<SourceText> {
     let mut rows: BTreeMap<String, Vec<DeniedRow>> = BTreeMap::new();
     for row in denied {
         rows.entry(row.source.clone()).or_default().push(row);
     }
     let loaded = set.names.iter().map(|name| {
         let rows = rows.remove(name).unwrap_or_default();
-        SourceText::of(name.clone(), true, (rows, now))
+        let brake = brakes.iter().find(|brake| brake.source == *name);
+        let brake = brake.map_or_else(Vec::new, |brake| brake_sentences(brake, now));
+        SourceText {
+            brake,
+            ..SourceText::of(name.clone(), true, (rows, now))
+        }
     });
     let mut sources: Vec<SourceText> = loaded.collect();
     let others = rows.into_iter();
@@ -102,6 +117,7 @@ impl SourceText {
         Self {
             name,
             is_loaded,
+            brake: Vec::new(),
             refusals: match count {
                 0 => "no refused request since the start".to_owned(),
                 count => {
@@ -115,6 +131,25 @@ impl SourceText {
                 .collect(),
         }
     }
+}
+
+/// Returns the sentences about a brake. A brake that is on and holds nothing needs no sentence.
+fn brake_sentences(brake: &BrakeView, now: Timestamp) -> Vec<String> {
+    let state = &brake.state;
+    let open = state.open_until.map(|until| {
+        let until = TimeText::since(until, now);
+        format!("An operator has opened the mass-change brake until {until}: mass changes pass.")
+    });
+    let holding = state.holding.iter().map(|(kind, holding)| {
+        format!(
+            "The mass-change brake has held {} since {}: {} exceeds the limit of the rule {}.",
+            counted(holding.entries, ["entry", "entries"]),
+            TimeText::since(holding.since, now),
+            kind.field.path(),
+            kind.rule.as_str().replace('_', " "),
+        )
+    });
+    open.into_iter().chain(holding).collect()
 }
 
 impl RefusalText {

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::changes::{confirm, hidden_fields};
 use super::{Browser, TOKEN, VIEWER, park, start_with_viewer};
-use crate::support::email;
+use crate::support::{TestApp, email};
 
 /// Sends the form of a case, and returns the preview of its replay.
 fn preview_of_replay(browser: &mut Browser, case: &str) -> String {
@@ -81,4 +81,44 @@ fn entries_with_one_cause_are_one_case_that_an_operator_replays_at_once() {
         page.contains("Rejected") && !page.contains("Replay"),
         "{page}"
     );
+}
+
+/// FAULTS N882
+#[test]
+fn the_held_entries_of_a_mass_change_are_a_case_that_an_operator_releases() {
+    let app = TestApp::setup()
+        .operator("alice", TOKEN)
+        .settings("[brake]\nmode = \"on\"\ncustomers_max = 2")
+        .start();
+    let mut browser = Browser::logged_in(&app, TOKEN);
+    for number in 1..=5 {
+        app.accept(&email(&format!("e{number}"), &format!("c{number}"), 1));
+    }
+    let overview = browser.page("/");
+    let note = "held entries belong to a mass change of a source";
+    assert!(overview.contains(note), "{overview}");
+    let sources = browser.page("/sources");
+    let sentence = "The mass-change brake has held 3 entries since";
+    assert!(sources.contains(sentence), "{sources}");
+    assert!(
+        sources.contains("email exceeds the limit of the rule customers."),
+        "{sources}"
+    );
+    let page = browser.page("/problems");
+    for text in ["Held: a mass change of a source", "3 entries</strong>"] {
+        assert!(page.contains(text), "{text}: {page}");
+    }
+    let entries = browser.page("/entries");
+    assert!(entries.contains("href=\"/entries/3\""), "{entries}");
+    let preview = preview_of_replay(&mut browser, &page);
+    assert!(preview.contains("Replay 3 entries?"), "{preview}");
+    assert!(!preview.contains("e3@example.com"), "{preview}");
+    let answer = confirm(&mut browser, &preview, "a planned import");
+    let body = answer.body;
+    assert!(body.contains("3 entries replayed"), "{body}");
+    for number in 1..=5 {
+        app.wait_until(&format!("e{number}"), "delivered");
+    }
+    let page = browser.page("/problems");
+    assert!(page.contains("No entry waits for an operator."), "{page}");
 }
