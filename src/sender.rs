@@ -187,9 +187,10 @@ impl EventSender {
         };
         match post.send(body.to_vec(), limits).await {
             Ok(response) => classify(&response, self.clock.wall(), self.format.events(body)),
-            Err(ExchangeError::Connection(_)) => {
-                unanswered(&format!("no connection to the bridge at {}", self.url))
-            }
+            Err(ExchangeError::Connection(cause)) => unanswered(&format!(
+                "no connection to the bridge at {}: {cause}",
+                self.url
+            )),
             Err(ExchangeError::Deadline(_)) => unanswered(&format!(
                 "the bridge at {} did not answer in time",
                 self.url

@@ -13,6 +13,7 @@ use std::time::Duration;
 use actix_rt::net::ActixStream;
 use actix_service::Service;
 use actix_tls::connect::{ConnectError, ConnectInfo, Connection};
+use awc::error::{ConnectError as HttpConnectError, SendRequestError};
 use awc::http::Uri;
 use awc::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use awc::http::{Method, StatusCode};
@@ -131,7 +132,7 @@ pub(crate) struct HttpClient(awc::Client);
 pub(crate) enum ExchangeError {
     #[error("no response within {0:?}")]
     Deadline(Duration),
-    /// The error text of the HTTP library awc. The error itself is not `Send`.
+    /// The cause of the error, or the error text of the HTTP library awc. The error itself is not `Send`.
     #[error("no connection, or it broke: {0}")]
     Connection(String),
 }
@@ -245,7 +246,7 @@ impl RequestHead {
         let exchange = async {
             let sent = self.0.send_body(body).await;
             let mut response =
-                sent.map_err(|error| ExchangeError::Connection(error.to_string()))?;
+                sent.map_err(|error| ExchangeError::Connection(connection_cause(&error)))?;
             let retry_after = response
                 .headers()
                 .get_all(header::RETRY_AFTER)
@@ -261,6 +262,23 @@ impl RequestHead {
         tokio::time::timeout(limits.deadline, exchange)
             .await
             .unwrap_or(Err(ExchangeError::Deadline(limits.deadline)))
+    }
+}
+
+/// Returns the cause of a request without an answer. The error texts of the HTTP library name neither TLS nor the remedy.
+fn connection_cause(error: &SendRequestError) -> String {
+    let SendRequestError::Connect(HttpConnectError::Io(io)) = error else {
+        return error.to_string();
+    };
+    let inner = io.get_ref().and_then(|inner| inner.downcast_ref());
+    match inner {
+        Some(rustls::Error::InvalidMessage(_)) => {
+            "the port answers without TLS: write http:// instead of https://, or name the port that speaks TLS".to_owned()
+        }
+        Some(rustls::Error::InvalidCertificate(reason)) => {
+            format!("the certificate of the server is not valid: {reason}")
+        }
+        Some(_) | None => io.to_string(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Tests of the command line: the output and the exit code of each command.
 
 use std::io::Write as _;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
@@ -33,6 +33,31 @@ pub(crate) fn send(ingress: SocketAddr, source: &str, more: &[&str], input: &str
 
 pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// FAULTS N941: `send` uses TLS at a port without TLS, or at a port where no process listens.
+#[test]
+fn send_names_the_cause_of_a_missing_connection() {
+    let app = TestApp::start();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let closed = free.local_addr().unwrap();
+    drop(free);
+    for (to, expected) in [
+        (
+            format!("https://{}", app.ingress()),
+            "the port answers without TLS: write http:// instead of https://",
+        ),
+        (format!("http://{closed}"), "Connection refused"),
+    ] {
+        let more = ["--source", "crm", "--give-up-after", "2s"];
+        let arguments = [&["send", "--quiet", "--to", &to], &more[..]].concat();
+        let output = run(&arguments, &Event::new("a", "C-1", 1).json().to_string());
+        let errors = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{errors}");
+        let expected =
+            format!("no connection to the bridge at {to}/v1/sources/crm/events: {expected}");
+        assert!(errors.contains(&expected), "{errors}");
+    }
 }
 
 #[test]
@@ -182,7 +207,7 @@ email = ".email"
 /// FAULTS N399: no bridge listens at the address of `send`. The message names the address.
 #[test]
 fn send_names_the_address_without_a_bridge() {
-    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let unused = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = unused.local_addr().unwrap();
     drop(unused);
     let sent = send(
