@@ -13,6 +13,8 @@ use serde_json::{Map, Value, json};
 use super::explanation::{
     EventExplanation, ExplainedOutcome, ExplainedProblem, Explanation, RequestExplanation,
 };
+use crate::imprint::Field;
+use crate::spelling;
 
 /// The word in an expected result for an event for which the bridge sends nothing.
 const IGNORED: &str = "ignored";
@@ -20,6 +22,21 @@ const IGNORED: &str = "ignored";
 const INVALID: &str = "invalid";
 /// The test compares these members of a request even if the expected result does not have them.
 const ALWAYS_COMPARED: [&str; 3] = ["path", "cleared", "skipped"];
+
+/// The members that an expected request can have.
+const MEMBERS: [&str; 8] = [
+    "method",
+    "path",
+    "partner_id",
+    "body",
+    "cleared",
+    "skipped",
+    "version",
+    "parked",
+];
+
+/// The group of the fields whose names the author of a mapping chooses.
+const METADATA: &str = "metadata";
 
 /// The result that the author of an example expects.
 #[derive(Clone, Debug, PartialEq)]
@@ -201,17 +218,35 @@ fn compare_request(expected: &Value, outcome: &ExplainedOutcome) -> Vec<String> 
     found.insert("skipped".to_owned(), json!(request.skipped));
     found.insert("version".to_owned(), json!(request.version.value));
     found.extend(parked.map(|reason| ("parked".to_owned(), json!(reason))));
+    let unknown = expected.as_object().into_iter().flatten();
+    let unknown = unknown.filter(|(name, _)| !MEMBERS.contains(&name.as_str()));
+    let mut differences: Vec<String> = unknown.map(|(name, _)| not_a_member(name)).collect();
     found
         .retain(|name, _| expected.get(name).is_some() || ALWAYS_COMPARED.contains(&name.as_str()));
     let mut expected = expected.clone();
     if let Some(members) = expected.as_object_mut() {
+        members.retain(|name, _| MEMBERS.contains(&name.as_str()));
         for list in ["cleared", "skipped"] {
             members.entry(list).or_insert_with(|| json!([]));
         }
     }
-    let mut differences = Vec::new();
     differ(&expected, &Value::Object(found), "", &mut differences);
     differences
+}
+
+/// Describes a member that no result has. A field of Imprint is a member of `body`.
+fn not_a_member(name: &str) -> String {
+    let outer = name.split('.').next().unwrap_or(name);
+    let is_field = Field::parse(name).is_some() || Field::is_object(outer) || name == METADATA;
+    let remedy = if is_field {
+        format!("; a field of Imprint is inside body: {{\"body\": {{\"{name}\": …}}}}")
+    } else {
+        spelling::suggestion(name, MEMBERS)
+    };
+    format!(
+        "/{name}: is not a member of an expected result, which can have {}{remedy}",
+        MEMBERS.join(", ")
+    )
 }
 
 fn compare_rejection(expected: &Value, explanation: &Explanation) -> Vec<String> {

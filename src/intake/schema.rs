@@ -95,8 +95,10 @@ impl Schema {
         }
         let validator = options.build(document).map_err(|source| {
             let (name, location) = (name.to_owned(), source.instance_path().to_string());
-            match keywords::reason(document, &location) {
-                Some(reason) => Error::Wrong {
+            let at_place = keywords::reason(document, &location);
+            let wrong = at_place.map(|reason| (location.clone(), reason));
+            match wrong.or_else(|| keywords::lost_reference(document)) {
+                Some((location, reason)) => Error::Wrong {
                     name,
                     location,
                     reason,

@@ -275,6 +275,7 @@ pub static SETTINGS: &[MessageExplanation] = &[
             "has a } without a {: …",
             "has a { without a }: …",
             "has an unknown placeholder {…}: …",
+            "has a $ before a placeholder, which would be a part of the signed text: …",
             "has nothing between {……} and the value next to it: put text between them",
             "has no line break in the text beside {……}: the values of two headers must not mix",
             "a placeholder is …, …, …, … or …; { and } are braces",

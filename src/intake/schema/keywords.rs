@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::patterns;
+use super::{bounds, patterns};
 use crate::event::pointer;
 use crate::spelling;
 
@@ -154,6 +154,8 @@ const TYPES: [&str; 7] = [
     "array", "boolean", "integer", "null", "number", "object", "string",
 ];
 
+const OTHER_DOCUMENT: &str = "the bridge does not read other documents; copy the schema into $defs and refer to it with #/$defs/NAME";
+
 /// Returns the reason why the schema does not compile at `place`. The validator names a wrong or unreadable cause there.
 pub(super) fn reason(schema: &Value, place: &str) -> Option<String> {
     let at_keyword = |keyword: &str| place.ends_with(&format!("/{keyword}"));
@@ -182,9 +184,54 @@ pub(super) fn reason(schema: &Value, place: &str) -> Option<String> {
     }
     let reference = value.get("$ref").and_then(Value::as_str);
     let is_remote = |reference: &str| !reference.starts_with('#');
-    reference.filter(|reference| is_remote(reference)).map(|_| {
-        "the bridge does not read other documents; copy the schema into $defs and refer to it with #/$defs/NAME".to_owned()
-    })
+    reference
+        .filter(|reference| is_remote(reference))
+        .map(|_| OTHER_DOCUMENT.to_owned())
+}
+
+/// Returns the place of the first reference that leads to nothing in the schema, and the reason. The validator names no
+/// place for it.
+pub(super) fn lost_reference(schema: &Value) -> Option<(String, String)> {
+    lost_inside(schema, schema, "")
+}
+
+fn lost_inside(schema: &Value, part: &Value, place: &str) -> Option<(String, String)> {
+    let inner: Vec<(String, &Value)> = match part {
+        Value::Object(members) => members
+            .iter()
+            .map(|(name, inner)| (pointer::inside(place, name), inner))
+            .collect(),
+        Value::Array(items) => items
+            .iter()
+            .enumerate()
+            .map(|(index, inner)| (format!("{place}/{index}"), inner))
+            .collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => return None,
+    };
+    let reference = part.get("$ref").and_then(Value::as_str);
+    if let Some(reference) = reference
+        && bounds::target(schema, reference).is_none()
+    {
+        let reason = lost(schema, reference);
+        return Some((format!("{place}/$ref"), reason));
+    }
+    inner
+        .into_iter()
+        .find_map(|(place, inner)| lost_inside(schema, inner, &place))
+}
+
+fn lost(schema: &Value, reference: &str) -> String {
+    if !reference.starts_with('#') {
+        return OTHER_DOCUMENT.to_owned();
+    }
+    let definitions = ["$defs", "definitions"].into_iter().flat_map(|keyword| {
+        let named = schema.get(keyword).and_then(Value::as_object);
+        let names = named.into_iter().flat_map(|named| named.keys());
+        names.map(move |name| pointer::inside(&format!("#/{keyword}"), name))
+    });
+    let definitions: Vec<String> = definitions.collect();
+    let suggestion = spelling::suggestion(reference, definitions.iter().map(String::as_str));
+    format!("the reference leads to nothing in this schema{suggestion}")
 }
 
 fn wrong(keyword: &str) -> Option<String> {

@@ -16,6 +16,9 @@ const HEADER: &str = "header:";
 const USAGE: &str =
     "a placeholder is {timestamp}, {method}, {path}, {body} or {header:NAME}; {{ and }} are braces";
 
+/// The beginnings of the placeholders.
+const PLACEHOLDERS: [&str; 5] = ["{timestamp}", "{method}", "{path}", "{body}", "{header:"];
+
 /// A template of the signed text, with exactly one `{body}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template(Vec<Part>);
@@ -49,6 +52,14 @@ impl FromStr for Template {
         let bodies = parts.iter().filter(|part| **part == Part::Body).count();
         if bodies != 1 {
             flaws.push(format!("has {{body}} {bodies} times; it must have it once"));
+        }
+        if PLACEHOLDERS
+            .iter()
+            .any(|name| raw.contains(&format!("${name}")))
+        {
+            flaws.push(format!(
+                "has a $ before a placeholder, which would be a part of the signed text: {USAGE}"
+            ));
         }
         let is_attribute = |name: &HeaderName| name.as_str().starts_with(ATTRIBUTE);
         flaws.extend(mixed_values(&parts, is_attribute));
