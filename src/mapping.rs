@@ -77,6 +77,7 @@ mod plan;
 mod split;
 mod syntax;
 mod used;
+mod value_kind;
 
 pub use budget::RULE as BUDGET_RULE;
 pub use error::RuleError;

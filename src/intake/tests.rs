@@ -476,7 +476,7 @@ fn an_error_of_a_made_event_names_its_place_in_the_body() {
         ),
         (
             json!({"head": {}, "rows": [{"ids": ["a"], "contact": {"email": ""}}]}),
-            "/rows/0/event",
+            "/head/event",
         ),
     ] {
         let text = body.to_string();

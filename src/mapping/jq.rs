@@ -203,7 +203,10 @@ impl Program {
 
     /// Runs the interpreted expression like [`Self::run_all`], and returns the places of each result that is not null.
     pub(super) fn places(&self, input: &LocatedValue<'_>, max: usize) -> Vec<EventPlaces> {
-        let located = |event: Val| (!event.is_null()).then(|| event.places(SplitNotes::now().item));
+        let located = |event: Val| {
+            let (item, absent) = SplitNotes::of_event();
+            (!event.is_null()).then(|| event.places(item, &absent))
+        };
         let results = self.results(input, SPLIT_STEPS_MAX, max, located);
         // The notes of this run keep a part of the body in memory.
         SplitNotes::end();

@@ -20,6 +20,7 @@ use super::located::{LocatedValue, ReadContext};
 use super::number;
 use super::places::EventPlaces;
 use super::used::{UsedPart, UsedParts};
+use super::value_kind::PATH_ERROR;
 use super::{LookupTables, RuleError, or_record};
 use crate::event::{EventError, RequestHeaders};
 
@@ -232,8 +233,9 @@ impl JsonEnvelope {
             Some(split) => {
                 let context = &ReadContext::of_headers(headers);
                 let body = LocatedValue::in_context(&body, context);
-                parts(split, &body, max)
-                    .map_err(|error| vec![named_kind(error.into_event_error(&SPLIT), body.value())])
+                parts(split, &body, max).map_err(|error| {
+                    vec![self.named_kind(error.into_event_error(&SPLIT), body.value())]
+                })
             }
         }
     }
@@ -282,27 +284,37 @@ impl JsonEnvelope {
             }),
             (_, _) => {
                 let errors = errors.into_iter();
-                Err(errors.map(|error| named_kind(error, Some(&data))).collect())
+                Err(errors
+                    .map(|error| self.named_kind(error, Some(&data)))
+                    .collect())
             }
         }
     }
-}
 
-/// Adds the kind of a whole body or a whole event to its error, if the value is not an object.
-fn named_kind(error: EventError, value: Option<&Value>) -> EventError {
-    let kind = match value {
-        Some(Value::Array(_)) => "The value is an array.",
-        Some(Value::String(_)) => {
-            "The value is a text. If the text contains JSON, the sender must post this JSON itself."
+    /// Adds the kind of a whole body or a whole event to its error, if the value is not an object.
+    fn named_kind(&self, error: EventError, value: Option<&Value>) -> EventError {
+        let kind = match value {
+            Some(Value::Array(_)) if self.split.is_none() => {
+                "The value is an array. `split = \".[]\"` in [body] makes an event of each item."
+            }
+            Some(Value::Array(_)) => "The value is an array.",
+            Some(Value::String(_)) => {
+                "The value is a text. If the text contains JSON, the sender must post this JSON itself."
+            }
+            Some(Value::Number(_)) => "The value is a number.",
+            Some(Value::Bool(_) | Value::Null | Value::Object(_)) | None => return error,
+        };
+        if !error.pointer.is_empty() || error.rule == header::NAME {
+            return error;
         }
-        Some(Value::Number(_)) => "The value is a number.",
-        Some(Value::Bool(_) | Value::Null | Value::Object(_)) | None => return error,
-    };
-    if !error.pointer.is_empty() || error.rule == header::NAME {
-        return error;
+        // The text of an error of a path names the kind of the value, and a remedy for a list inside an object.
+        let detail = if error.detail.starts_with(PATH_ERROR) {
+            kind.to_owned()
+        } else {
+            format!("{} {kind}", error.detail)
+        };
+        EventError { detail, ..error }
     }
-    let detail = format!("{} {kind}", error.detail);
-    EventError { detail, ..error }
 }
 
 impl CompiledRule {

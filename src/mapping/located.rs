@@ -6,7 +6,7 @@
 //! and items, so a path into null leads to an absent value. Error messages and explanations show the place of the value.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 
 use serde_json::Value;
@@ -15,6 +15,7 @@ use super::budget;
 use super::comparison::is_true;
 use super::error::{EvalError, ValueError};
 use super::header;
+use super::value_kind::{ValueKind, no_list, no_object};
 use crate::event::{RequestHeaders, pointer};
 
 mod assumed;
@@ -73,6 +74,12 @@ impl<'a> ReadContext<'a> {
         Self { headers, log }
     }
 
+    /// Returns whether the expression has compared a text with a number or a truth value.
+    pub(super) fn has_compared_kinds(&self) -> bool {
+        let log = self.log.as_ref();
+        log.is_some_and(|log| log.has_compared_kinds.get())
+    }
+
     /// Returns the logged places.
     pub(super) fn into_places(self) -> Vec<String> {
         self.log.map(ReadLog::into_places).unwrap_or_default()
@@ -81,16 +88,25 @@ impl<'a> ReadContext<'a> {
 
 /// A log of the places that expressions read in an event, as JSON Pointers.
 #[derive(Debug, Default)]
-pub(super) struct ReadLog(RefCell<BTreeSet<String>>);
+pub(super) struct ReadLog {
+    places: RefCell<BTreeSet<String>>,
+    /// Whether the expression has compared a text with a number or a truth value.
+    has_compared_kinds: Cell<bool>,
+}
 
 impl ReadLog {
     pub(super) fn record(&self, pointer: String) {
-        self.0.borrow_mut().insert(pointer);
+        self.places.borrow_mut().insert(pointer);
+    }
+
+    /// Notes that the expression compares a text with a number or a truth value.
+    pub(super) fn note_kinds(&self) {
+        self.has_compared_kinds.set(true);
     }
 
     /// Returns the logged places of an event. Leaves out a path that is only a prefix of another path in the log.
     fn into_places(self) -> Vec<String> {
-        let all = self.0.into_inner();
+        let all = self.places.into_inner();
         let is_innermost = |place: &&String| !pointer::any_inside(&all, place);
         all.iter().filter(is_innermost).cloned().collect()
     }
@@ -351,18 +367,11 @@ impl PathStep {
             (
                 Self::Key(_),
                 Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_),
-            ) => Err(ValueError::new(NO_OBJECT)),
+            ) => Err(ValueError::new(no_object(ValueKind::of(value)))),
             (
                 Self::Index(_),
                 Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_),
-            ) => Err(ValueError::new(NO_ARRAY)),
+            ) => Err(ValueError::new(no_list(ValueKind::of(value)))),
         }
     }
 }
-
-/// The error text for a path that asks for a member of a value that is not an object.
-pub(super) const NO_OBJECT: &str =
-    "The path continues into a member, but the value here is not an object.";
-/// The error text for a path that asks for an item of a value that is not an array.
-pub(super) const NO_ARRAY: &str =
-    "The path continues into an item, but the value here is not an array.";

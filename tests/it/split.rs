@@ -216,3 +216,36 @@ fn a_split_that_copies_members_does_not_use_them() {
     let left_out = "in no event, because body.split does not copy it: /sent_at\n";
     assert!(report.contains(left_out), "{report}");
 }
+
+/// FAULTS N946: an expression copies a member of the body into each event, and the body lacks the member.
+#[test]
+fn a_member_that_the_body_lacks_has_its_place_in_the_body() {
+    let source = |split: &str| {
+        format!(
+            "[body]\nformat = \"json\"\nsplit = '{split}'\nid = '.id | text'\ntype = \".event\"\n\
+             [events.\"person.update\"]\nschema = \"person.json\"\ncustomer.partner_id = \".id | text\"\n\
+             version = \".timestamp\"\nversion_domain = \"sequence\"\n\
+             [events.\"person.update\".update]\nemail = \".email\"\n"
+        )
+    };
+    let body = json!({"payload": [{"id": 7, "email": "a@example.com"}], "meta": {"at": 5}});
+    for (split, expected) in [
+        (".event as $e | .payload[] | . + {event: $e}", "/event"),
+        (
+            ". as $b | .payload[] | . + {event: $b.meta.event, at: $b.meta.at}",
+            "/meta/event",
+        ),
+        (
+            ". as $b | .payload[] | {id: .id, event: $b.meta.name}",
+            "/meta/name",
+        ),
+        // The member of the inner object is another member.
+        (
+            ". as $b | .payload[] | {id: .id, of: {event: $b.meta.name}}",
+            "/payload/0/event",
+        ),
+    ] {
+        let found = errors(&source(split), &body);
+        assert_eq!(found[0].0, expected, "{split}: {found:?}");
+    }
+}

@@ -14,6 +14,7 @@ use serde_json::Number;
 use super::super::budget::{self, OBJECT_STEPS, exhaust, log, take, text_steps};
 use super::super::error::{EvalError, ValueError};
 use super::super::located::{Assumed, PathStep};
+use super::super::value_kind::ValueKind;
 use origin::Origin;
 
 mod array;
@@ -154,6 +155,14 @@ impl Val {
         }
     }
 
+    /// Returns whether both values come from the same step of the evaluation, at the same place in the event.
+    fn has_origin_of(&self, other: &Self) -> bool {
+        match (&self.origin, &other.origin) {
+            (Some(one), Some(other)) => Rc::ptr_eq(one, other),
+            (_, _) => false,
+        }
+    }
+
     pub(super) const fn is_absent(&self) -> bool {
         matches!(self.content, ValContent::Absent(_))
     }
@@ -196,6 +205,17 @@ impl Val {
 
     pub(super) const fn is_list(&self) -> bool {
         matches!(self.content, ValContent::Array(..))
+    }
+
+    fn kind(&self) -> ValueKind {
+        match &self.content {
+            ValContent::Absent(_) | ValContent::Null | ValContent::Error(_) => ValueKind::Null,
+            ValContent::Bool(_) => ValueKind::Bool,
+            ValContent::Number(_) => ValueKind::Number,
+            ValContent::Text(_) => ValueKind::Text,
+            ValContent::Array(..) => ValueKind::List,
+            ValContent::Object(..) => ValueKind::Object,
+        }
     }
 
     pub(super) fn as_text(&self) -> Option<&str> {

@@ -5,6 +5,7 @@
 //! works on, so the notes are a thread-local variable, like the budget.
 
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 
 use super::Val;
 
@@ -37,8 +38,22 @@ pub(in crate::mapping::jq) struct SplitNotes {
     /// The first absent or null value whose items the expression has read.
     pub(in crate::mapping::jq) no_list: Option<Val>,
     /// The last item of a list of events, which is the item of the current event.
-    pub(in crate::mapping::jq) item: Option<Val>,
+    item: Option<Val>,
+    /// The absent members of the objects that the expression has made for the current event.
+    absent: Vec<AbsentMember>,
 }
+
+/// A member that an object of an expression lacks, because the body has no value for it.
+#[derive(Clone)]
+pub(in crate::mapping::jq) struct AbsentMember {
+    pub(super) name: Rc<str>,
+    /// The absent value, with its place in the body.
+    pub(super) value: Val,
+}
+
+/// The maximum number of noted absent members. Only the place of an error reads the notes, so a run for the events of a body
+/// soon notes nothing more.
+const ABSENT_MAX: usize = 32;
 
 thread_local! {
     static SPLIT: RefCell<SplitNotes> = RefCell::default();
@@ -62,15 +77,34 @@ pub(in crate::mapping::jq) fn event_item(item: &Val) {
     SPLIT.with_borrow_mut(|notes| notes.item = Some(item.clone()));
 }
 
+/// Notes the absent members of an object that the expression makes. If the object is a member of another object, and all
+/// its own members are absent, then the member of the outer object is absent at the same place: only the outer object
+/// counts.
+pub(super) fn absent_members(members: Vec<AbsentMember>) {
+    SPLIT.with_borrow_mut(|notes| {
+        let left = ABSENT_MAX.saturating_sub(notes.absent.len());
+        if left == 0 {
+            return;
+        }
+        let is_inner = |noted: &AbsentMember| {
+            let mut outer = members.iter();
+            outer.any(|member| member.value.has_origin_of(&noted.value))
+        };
+        notes.absent.retain(|noted| !is_inner(noted));
+        notes.absent.extend(members.into_iter().take(left));
+    });
+}
+
 impl SplitNotes {
     /// Begins the evaluation of an expression.
     pub(in crate::mapping::jq) fn begin() {
         SPLIT.take();
     }
 
-    /// Returns the notes since the beginning of the expression.
-    pub(in crate::mapping::jq) fn now() -> Self {
-        SPLIT.with_borrow(Self::clone)
+    /// Returns the item and the absent members of the event that the expression has just made. The next event has absent
+    /// members of its own.
+    pub(in crate::mapping::jq) fn of_event() -> (Option<Val>, Vec<AbsentMember>) {
+        SPLIT.with_borrow_mut(|notes| (notes.item.clone(), std::mem::take(&mut notes.absent)))
     }
 
     /// Ends the evaluation of an expression and returns its notes.

@@ -14,8 +14,9 @@ use jaq_core::{ValR, ValT, ValX};
 use serde_json::Number;
 
 use super::super::super::budget::{OBJECT_STEPS, take, text_steps};
-use super::super::super::located::{NO_ARRAY, NO_OBJECT, PathStep};
-use super::notes;
+use super::super::super::located::PathStep;
+use super::super::super::value_kind::{no_list, no_object};
+use super::notes::{self, AbsentMember};
 use super::{JaqError, Val, ValContent, WEIGHT_MAX, bounded, failed, spend};
 
 impl ValT for Val {
@@ -33,13 +34,23 @@ impl ValT for Val {
         // An object of absent members has the place of its first member, so that an error names this place.
         let mut absent: Option<Self> = None;
         let mut all_absent = true;
+        let mut absent_members = Vec::new();
         for (key, value) in pairs {
             let ValContent::Text(key) = key.content else {
                 return Err(failed("The name of a member is not a text."));
             };
             all_absent &= value.is_absent();
             absent.get_or_insert_with(|| Self::ABSENT.with_origin_of(&value));
+            if value.is_absent() && value.is_of_event() {
+                absent_members.push(AbsentMember {
+                    name: Rc::clone(&key),
+                    value: value.clone(),
+                });
+            }
             members.push((key, value));
+        }
+        if !absent_members.is_empty() {
+            notes::absent_members(absent_members);
         }
         if let Some(absent) = absent.filter(|_| all_absent) {
             return Ok(absent);
@@ -102,8 +113,8 @@ impl ValT for Val {
                     item.at(&self, PathStep::Index(index))
                 }))
             }
-            (_, ValContent::Text(_)) => Err(self.error(NO_OBJECT)),
-            (_, _) => Err(self.error(NO_ARRAY)),
+            (_, ValContent::Text(_)) => Err(self.error(&no_object(self.kind()))),
+            (_, _) => Err(self.error(&no_list(self.kind()))),
         }
     }
 

@@ -2,15 +2,22 @@
 
 use super::super::super::located::PathStep;
 use super::super::super::places::{EventPlaces, PartOrigin, common};
+use super::notes::AbsentMember;
 use super::{Val, ValContent};
 use crate::event::pointer;
 
 impl Val {
     /// Returns the places in the body from which the parts of this event come. `item` is the item of the body's list
-    /// from which the expression has made the event.
-    pub(in crate::mapping::jq) fn places(&self, item: Option<Self>) -> EventPlaces {
+    /// from which the expression has made the event. `absent` has the absent members of the objects that the expression
+    /// has made for this event.
+    pub(in crate::mapping::jq) fn places(
+        &self,
+        item: Option<Self>,
+        absent: &[AbsentMember],
+    ) -> EventPlaces {
         let mut places = EventPlaces::default();
         let place = self.add_places(String::new(), &mut places);
+        self.add_absent(absent, &mut places);
         if self.origin.is_some() {
             return places;
         }
@@ -32,6 +39,26 @@ impl Val {
         };
         places.insert(String::new(), PartOrigin::Made(root));
         places
+    }
+
+    /// Adds the places of the members that the event lacks because the body lacks them. Leaves out a name with several
+    /// places.
+    fn add_absent(&self, absent: &[AbsentMember], places: &mut EventPlaces) {
+        let ValContent::Object(members, _) = &self.content else {
+            return;
+        };
+        for member in absent
+            .iter()
+            .filter(|noted| !members.contains_key(&noted.name))
+        {
+            let place = member.value.pointer();
+            let is_elsewhere =
+                |other: &AbsentMember| other.name == member.name && other.value.pointer() != place;
+            if !absent.iter().any(is_elsewhere) {
+                let part = pointer::inside("", &member.name);
+                places.insert(part, PartOrigin::Body(place));
+            }
+        }
     }
 
     /// Adds the places of this value, which is the part `part` of the event. Returns the place of the value.
@@ -125,7 +152,7 @@ mod tests {
             (Rc::from("id"), member(&header, "id")),
             (Rc::from("at"), member(&header, "at")),
         ]);
-        assert_eq!(of_header.places(None).in_body(""), "/header");
+        assert_eq!(of_header.places(None, &[]).in_body(""), "/header");
         let of_both = Val::object([
             (Rc::from("head"), of_header.clone()),
             (Rc::from("row"), row),
@@ -136,7 +163,7 @@ mod tests {
             ("/row/a", "/rows/0/a"),
             ("", ""),
         ] {
-            assert_eq!(of_both.places(None).in_body(part), place, "{part}");
+            assert_eq!(of_both.places(None, &[]).in_body(part), place, "{part}");
         }
         // A part that the event does not have is a part of its item, unless the event has no part of the item.
         let row = member(&body, "rows").index(&Val::from(0)).unwrap();
@@ -149,7 +176,7 @@ mod tests {
             (&constant, "/kind", "/rows/0"),
         ] {
             assert_eq!(
-                event.places(Some(row.clone())).in_body(part),
+                event.places(Some(row.clone()), &[]).in_body(part),
                 place,
                 "{part}"
             );
@@ -176,7 +203,7 @@ mod tests {
             (with_type, &id, "/ids/0"),
             (of_row, &row, "/rows/0"),
         ] {
-            let places = event.places(Some(item.clone()));
+            let places = event.places(Some(item.clone()), &[]);
             assert_eq!(places.in_body("/at"), "/at");
             assert_eq!(places.in_body(""), "");
             assert_eq!(places.event(), event_place);
