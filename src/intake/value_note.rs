@@ -8,6 +8,7 @@ const STATE: &str =
     "the value is not the code of a state in two letters; the function us_state makes one";
 const ZIP: &str =
     "the value is not a ZIP code of five or nine digits; the function us_zip reads one";
+const KINDS: &str = "the expression compares a text with a number or with true or false, which are never equal: write the constant as the event has it, such as == \"0\" for a text";
 /// The first times that a number of each unit gives if the unit is wrong are in 1970.
 const EARLY: [(&str, &str); 3] = [
     (
@@ -26,6 +27,9 @@ const EARLY: [(&str, &str); 3] = [
 
 /// Returns a note about the value of a rule, or `None` if the value is plausible. The note does not contain the value.
 pub(super) fn note(rule: &RuleExplanation) -> Option<&'static str> {
+    if rule.compares_kinds && rule.result != RuleResult::Value(Value::Bool(true)) {
+        return Some(KINDS);
+    }
     let RuleResult::Value(Value::String(text)) = &rule.result else {
         return None;
     };
@@ -105,6 +109,7 @@ mod tests {
                 expression: expression.to_owned(),
                 is_interpreted: false,
                 reads: Vec::new(),
+                compares_kinds: false,
                 result: RuleResult::Value(value.clone()),
                 is_assumed: false,
                 is_public: false,

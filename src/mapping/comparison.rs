@@ -44,6 +44,16 @@ pub(super) fn same(left: &Value, right: &Value) -> bool {
     }
 }
 
+/// Returns whether one value is a text and the other a number or a truth value: they are never equal, also not `"0"` and
+/// `0`.
+pub(super) const fn differ_in_kind(left: &Value, right: &Value) -> bool {
+    matches!(
+        (left, right),
+        (Value::String(_), Value::Number(_) | Value::Bool(_))
+            | (Value::Number(_) | Value::Bool(_), Value::String(_))
+    )
+}
+
 /// Compares two numbers: exactly if both are whole numbers of 64 bits, otherwise as floating-point numbers.
 pub(super) fn number_order(left: &Number, right: &Number) -> Ordering {
     let whole = |number: &Number| {

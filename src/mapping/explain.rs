@@ -36,6 +36,8 @@ pub struct RuleExplanation {
     /// The places of the event that the mapping expression read, as JSON Pointers.
     pub reads: Vec<String>,
     pub result: RuleResult,
+    /// Whether the expression has compared a text with a number or a truth value, which are never equal.
+    pub compares_kinds: bool,
     /// Whether the event says nothing about the condition `when`: the result then comes from an absent value, which
     /// counts as null.
     pub is_assumed: bool,
@@ -233,6 +235,7 @@ fn mark_unchanged(rules: &mut [RuleExplanation], update: &Update) {
 pub(super) struct EvaluatedRule<'a> {
     rule: &'a CompiledRule,
     reads: Vec<String>,
+    compares_kinds: bool,
     result: Result<Option<FieldValue>, EvalError>,
 }
 
@@ -248,6 +251,7 @@ pub(super) fn explained<'a>(
     let result = located.and_then(read);
     EvaluatedRule {
         rule,
+        compares_kinds: context.has_compared_kinds(),
         reads: context.into_places(),
         result,
     }
@@ -272,6 +276,7 @@ impl EvaluatedRule<'_> {
         let Self {
             rule,
             reads,
+            compares_kinds,
             result,
         } = self;
         let result = match result {
@@ -288,6 +293,7 @@ impl EvaluatedRule<'_> {
             expression: rule.expression.clone(),
             is_interpreted: rule.plan.is_interpreted(),
             reads,
+            compares_kinds,
             result,
             is_assumed: false,
             is_public: false,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::budget;
-use super::comparison::{is_true, same, text_part};
+use super::comparison::{differ_in_kind, is_true, same, text_part};
 use super::error::EvalError;
 use super::function::{BinaryCall, FunctionCall};
 use super::jq::Program;
@@ -241,6 +241,11 @@ fn compare<'a>(
     let (left, right) = (left.read(input)?, right.read(input)?);
     input.charge(budget::value_steps(left.compared()))?;
     let result = same(left.compared(), right.compared()) == expects_equal;
+    if let Some(log) = input.log()
+        && differ_in_kind(left.compared(), right.compared())
+    {
+        log.note_kinds();
+    }
     Ok(input.truth(result, left.is_absent() || right.is_absent()))
 }
 

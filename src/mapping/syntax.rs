@@ -51,7 +51,9 @@ pub(super) fn parse(code: &str) -> Result<Term<&str>, Vec<ExpressionError>> {
                         Some(token) => (token.as_str(), format!("`{}`", token.as_str())),
                         None => (code.get(code.len()..).unwrap_or(code), "the end".to_owned()),
                     };
-                    ExpressionError::at(code, part, unexpected(code, expected.as_str(), &found))
+                    let reason = index_after(code, part)
+                        .unwrap_or_else(|| unexpected(code, expected.as_str(), &found));
+                    ExpressionError::at(code, part, reason)
                 })
                 .collect()
         })
@@ -68,10 +70,39 @@ fn unreadable(code: &str, expected: &str, found: &str) -> String {
         Some('.') if code.trim_start().starts_with("$.") => {
             Some("a path begins with a dot, such as .email, without `$`")
         }
+        Some(_) | None if expected == "digit" => {
+            return index_before(code, found)
+                .unwrap_or_else(|| format!("expected {expected} here"));
+        }
         Some('`') => Some("an expression has no back quotes"),
         Some(_) | None => None,
     };
     advice.map_or_else(|| format!("expected {expected} here"), str::to_owned)
+}
+
+/// Returns the advice about an index before `rest` that the author wrote like the name of a member, such as
+/// `.phones.0.number`. The lexer reads the index as the start of a number with decimals.
+fn index_before(code: &str, rest: &str) -> Option<String> {
+    let before = code.get(..offset(code, rest)?)?.strip_suffix('.')?;
+    let path = before.trim_end_matches(|sign: char| sign.is_ascii_digit());
+    index_advice(path, before.get(path.len()..)?)
+}
+
+/// Returns the advice about the token `index`, such as the last token of `.phones.0`.
+fn index_after(code: &str, index: &str) -> Option<String> {
+    index_advice(code.get(..offset(code, index)?)?, index)
+}
+
+fn index_advice(path: &str, index: &str) -> Option<String> {
+    let is_index = !index.is_empty() && index.bytes().all(|byte| byte.is_ascii_digit());
+    let path = path.strip_suffix('.')?;
+    let of_path = |sign: char| sign.is_ascii_alphanumeric() || "_.[]\"".contains(sign);
+    let start = path.trim_end_matches(of_path).len();
+    let path = path.get(start..)?;
+    let name = if path.is_empty() { "." } else { path };
+    is_index.then(|| {
+        format!("an item of a list has its number in brackets: write {name}[{index}] instead of {path}.{index}")
+    })
 }
 
 /// Explains why jaq's parser refuses a token.
@@ -103,6 +134,11 @@ fn excess(code: &str) -> Option<String> {
     (nesting > NESTING_MAX).then(|| format!("an expression has at most {NESTING_MAX} brackets"))
 }
 
+/// Returns the position of a slice in the code, in bytes.
+fn offset(code: &str, slice: &str) -> Option<usize> {
+    slice.as_ptr().addr().checked_sub(code.as_ptr().addr())
+}
+
 /// A position in a mapping expression. Line and column are counted from 1. The column counts characters, not bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct LineColumn {
@@ -114,10 +150,7 @@ impl LineColumn {
     /// Returns the position where `slice` begins in `code`. If `slice` is not a slice of `code`, returns the beginning
     /// of `code`.
     pub(super) fn of(code: &str, slice: &str) -> Self {
-        let before = slice
-            .as_ptr()
-            .addr()
-            .checked_sub(code.as_ptr().addr())
+        let before = offset(code, slice)
             .and_then(|offset| code.get(..offset))
             .unwrap_or_default();
         let column = before.rsplit('\n').next().unwrap_or_default();

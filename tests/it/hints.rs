@@ -249,3 +249,87 @@ fn explain_prints_the_whole_error_of_each_expression() {
     let expected = "state: The value is a list, not a text. The function first takes the first item of a list.";
     assert!(explained.contains(expected), "{explained}");
 }
+
+/// The event of a CRM with lists of objects.
+fn event_with_lists() -> Value {
+    event(
+        "1",
+        &json!({"phoneNumbers": [{"type": "Mobile", "number": "+14155552671"}],
+            "fields": [{"definition": {"name": "Tier"}, "value": "Gold"}], "flag": "0", "number": 7, "vip": "true"}),
+    )
+}
+
+/// FAULTS N942: a path continues into a list, or into a text.
+#[test]
+fn a_path_into_a_list_names_the_list_and_the_remedy() {
+    let list = "The path continues into a member, but the value here is a list, not an object. `[0]` takes the first item";
+    for (expression, expected) in [
+        (".phoneNumbers.number", list),
+        (".phoneNumbers[\"Mobile\"].number", list),
+        (
+            ".phoneNumbers | select(.type == \"Mobile\") | .number",
+            list,
+        ),
+        (".flag.name", "but the value here is a text, not an object"),
+        (
+            ".number[0]",
+            "The path continues into an item, but the value here is a number, not a list",
+        ),
+        (
+            ".person | .[0]",
+            "The path continues into an item, but the value here is an object, not a list",
+        ),
+    ] {
+        let source = format!("{SOURCE}metadata.x = '{expression}'\n");
+        check(&source, &[event_with_lists()], expected);
+    }
+}
+
+/// FAULTS N943: the items of a list have other members than `from_entries` reads.
+#[test]
+fn from_entries_names_the_absent_member() {
+    let source = format!("{SOURCE}metadata.tier = '.fields | from_entries | .Tier'\n");
+    let expected = "refuses /fields/0: The item has no member `key`, and from_entries reads only `key` and `value`.";
+    check(&source, &[event_with_lists()], expected);
+}
+
+/// FAULTS N944: the body is a list of events, and the source has no `split`.
+#[test]
+fn a_list_of_events_needs_split() {
+    let events = json!([event("1", &json!({}))]);
+    let expected = "the bridge refuses the body: The value is an array. `split = \".[]\"` in [body] makes an event of each item";
+    check(SOURCE, std::slice::from_ref(&events), expected);
+    let split = SOURCE.replace(
+        "[events.changed]",
+        "split = \".events[]\"\n[events.changed]",
+    );
+    let folder = folder(&split, &[events]);
+    let report = run(folder.path(), &["check"]);
+    assert!(report.contains("The value is an array"), "{report}");
+    assert!(!report.contains("makes an event of each item"), "{report}");
+}
+
+/// FAULTS N945: `==` compares a text with a number, so the condition is never true.
+#[test]
+fn a_comparison_of_a_text_with_a_number_is_noted() {
+    let expected = "compares a text with a number or with true or false, which are never equal";
+    for (line, target) in [
+        ("when = '.flag == 0'", "when"),
+        ("when = '.number == \"7\" and .flag == \"0\"'", "when"),
+        ("when = '.vip == true'", "when"),
+    ] {
+        let source = SOURCE.replace("schema = ", &format!("{line}\nschema = "));
+        check(
+            &source,
+            &[event_with_lists()],
+            &format!("in an example, {target}: the expression {expected}"),
+        );
+    }
+    let source = SOURCE.replace(
+        "schema = ",
+        "when = '.flag == \"0\" or .flag == 0'\nschema = ",
+    );
+    let folder = folder(&source, &[event_with_lists()]);
+    let report = run(folder.path(), &["check"]);
+    assert!(!report.contains(expected), "{report}");
+}

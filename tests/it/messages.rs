@@ -498,6 +498,82 @@ const WRONG_EXPRESSIONS: &[(&str, &str, &str)] = &[
     ),
 ];
 
+/// FAULTS N937: an author writes an index like a name, or calls a function of jq that the language does not have.
+#[test]
+fn an_index_and_a_missing_function_have_their_notation() {
+    for (wrong, expected) in [
+        (
+            ".emails.0.value",
+            "an item of a list has its number in brackets: write .emails[0] instead of .emails.0",
+        ),
+        (".emails.0", "write .emails[0] instead of .emails.0"),
+        (
+            ".a.list[0].1",
+            "write .a.list[0][1] instead of .a.list[0].1",
+        ),
+        (".a | .0", "write .[0] instead of .0"),
+        (
+            ".email | ltrimstr(\"S\")",
+            "no function removes the beginning or the end of a text; .[2:] leaves out",
+        ),
+        (
+            ".email | substr(0; 2)",
+            "write .[0:2] for the first two characters",
+        ),
+        (
+            ".emails | sort | first",
+            "`sort` is not allowed here; use sort_by(.)",
+        ),
+        (
+            ".email | fromjson",
+            "an expression reads no JSON inside a text",
+        ),
+        (
+            ".amount | trunc",
+            "an expression has only whole numbers and never rounds",
+        ),
+    ] {
+        check_source("\".email\"", &format!("'{wrong}'"), &[expected]);
+    }
+}
+
+/// FAULTS N940: an author writes the placeholders of `signed` as a shell does.
+#[test]
+fn a_dollar_before_a_placeholder_is_refused() {
+    let signed = "kind = \"hmac\"\nheader = \"x-signature\"\nencoding = \"hex\"\nsecret_files = [\"a\"]\n\
+                  timestamp_header = \"x-time\"\nsigned = \"${timestamp}.${body}\"";
+    let expected =
+        "auth.signed: has a $ before a placeholder, which would be a part of the signed text";
+    check_source("kind = \"none\"", signed, &[expected]);
+}
+
+/// FAULTS N939: an author writes the fields of Imprint, or a misspelt member, on the top level of an expected result.
+#[test]
+fn an_expected_result_has_only_known_members() {
+    for (expected, message) in [
+        (
+            r#"{"email": "a@b.com"}"#,
+            "/email: is not a member of an expected result, which can have method, path, partner_id, body, cleared, \
+             skipped, version, parked; a field of Imprint is inside body: {\"body\": {\"email\": …}}",
+        ),
+        (
+            r#"{"metadata": {"tier": "GOLD"}}"#,
+            "a field of Imprint is inside body",
+        ),
+        (
+            r#"{"bdy": {}}"#,
+            "/bdy: is not a member of an expected result",
+        ),
+        (r#"{"bdy": {}}"#, "; did you mean body?"),
+    ] {
+        let folder = folder_with(SOURCE, SCHEMA);
+        let file = folder.path().join("config/sources/shop/a.request.json");
+        fs::write(file, expected).unwrap();
+        let (_, errors) = check(folder.path(), &[]);
+        assert_contains(&errors, &[message], expected);
+    }
+}
+
 /// FAULTS N427, N584: an error of an expression names what the author probably meant.
 #[test]
 fn an_error_of_an_expression_has_one_cause_and_a_correction() {
@@ -552,6 +628,15 @@ fn a_schema_error_has_its_cause_and_its_place() {
         (
             r#"{"requird": ["id"]}"#,
             "at #/requird: unknown keyword `requird`; did you mean `required`?",
+        ),
+        // FAULTS N938: a reference that leads out of the schema, or to nothing in it.
+        (
+            r#"{"properties": {"email": {"$ref": "common.json#/email"}}}"#,
+            "at #/properties/email/$ref: the bridge does not read other documents; copy the schema into $defs",
+        ),
+        (
+            r##"{"$defs": {"email": {}}, "properties": {"a": {"$ref": "#/$defs/emial"}}}"##,
+            "at #/properties/a/$ref: the reference leads to nothing in this schema; did you mean #/$defs/email?",
         ),
         (
             r#"{"properties": {"a": {"nullable": true}}}"#,

@@ -74,6 +74,58 @@ const REPLACEMENTS: [(&[&str], &str); 17] = [
     ),
 ];
 
+/// Functions of jq and of other languages whose names can also be names of members, each with the notation of the mapping
+/// language. The advice fits only a name that stands like a function: after `|`, or with arguments.
+const CALLED_REPLACEMENTS: [(&[&str], &str); 8] = [
+    (
+        &[
+            "ltrimstr",
+            "rtrimstr",
+            "trimstr",
+            "removeprefix",
+            "removesuffix",
+            "trimprefix",
+            "trimsuffix",
+        ],
+        "no function removes the beginning or the end of a text; .[2:] leaves out its first two characters, and \
+         split(\"-\") | last takes the part after a separator",
+    ),
+    (
+        &["substring", "substr", "slice", "left", "right", "mid"],
+        "write .[0:2] for the first two characters of a text, and .[2:] for the characters after them",
+    ),
+    (&["sort"], "use sort_by(.)"),
+    (
+        &["min", "max", "min_by", "max_by"],
+        "use sort_by(.) | first for the least item, and sort_by(.) | last for the greatest",
+    ),
+    (
+        &["unique_by", "group_by"],
+        "unique leaves out equal items, and map(select(…)) takes the items with a property",
+    ),
+    (
+        &["map_values"],
+        "use map for a list, and with_entries for an object",
+    ),
+    (
+        &[
+            "floor", "ceil", "round", "trunc", "fabs", "abs", "sqrt", "pow",
+        ],
+        "an expression has only whole numbers and never rounds; for an amount of money use minor_units",
+    ),
+    (
+        &[
+            "fromjson",
+            "parse",
+            "json",
+            "parse_json",
+            "from_json",
+            "json_decode",
+        ],
+        "an expression reads no JSON inside a text, so the sender must post this JSON itself",
+    ),
+];
+
 /// Returns advice about the unknown name at `slice` of the expression, or `None` if no advice fits.
 pub(super) fn advice(code: &str, slice: Option<&str>, name: &str) -> Option<String> {
     if is_text(code) && !is_word(code) {
@@ -92,6 +144,14 @@ pub(super) fn advice(code: &str, slice: Option<&str>, name: &str) -> Option<Stri
     }
     let is_of = |names: &[&str]| names.iter().any(|known| known.eq_ignore_ascii_case(name));
     if let Some((_, advice)) = REPLACEMENTS.iter().find(|(names, _)| is_of(names)) {
+        return Some((*advice).to_owned());
+    }
+    let is_called = bare
+        .as_ref()
+        .is_none_or(|bare| bare.place == NamePlace::Function);
+    if is_called
+        && let Some((_, advice)) = CALLED_REPLACEMENTS.iter().find(|(names, _)| is_of(names))
+    {
         return Some((*advice).to_owned());
     }
     if is_text(code) {
@@ -231,6 +291,19 @@ mod tests {
             (".x | ascii_downcase", "ascii_downcase", "use lower"),
             (".x | toString", "toString", "use text"),
             (".x | test(\"a\")", "test", "regular expressions"),
+            (
+                ".x | ltrimstr(\"S\")",
+                "ltrimstr",
+                "no function removes the beginning",
+            ),
+            (".x | rtrimstr(\"S\") | upper", "rtrimstr", ".[2:]"),
+            (".x | substr(1; 2)", "substr", ".[0:2]"),
+            (".x | sort", "sort", "use sort_by(.)"),
+            (".x | max", "max", "sort_by(.) | last"),
+            (".x | trunc", "trunc", "never rounds"),
+            (".x | fromjson | .a", "fromjson", "no JSON inside a text"),
+            ("max", "max", "write .max"),
+            ("left", "left", "write .left"),
             (".e-mail", "mail", ".\"e-mail\""),
             (".a.first-name.b", "name", ".\"first-name\""),
             ("if .a = 1 then .b end", "=", "compare with =="),

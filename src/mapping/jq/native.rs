@@ -24,6 +24,9 @@ mod stream;
 /// The name, the arguments and the code of a native function.
 type NativeFunction = (&'static str, Box<[Bind]>, RunPtr<Interpreter>);
 
+/// The error text for an item of a list that `from_entries` cannot read.
+const NO_KEY: &str = "The item has no member `key`, and from_entries reads only `key` and `value`. For items of another form, first(.[] | select(.name == \"…\") | .value) reads one of them.";
+
 /// Lists all native functions of the interpreter with their arguments.
 ///
 /// Only the sanitizer and the prelude can call functions whose names begin with `__`. The author of a mapping cannot
@@ -234,6 +237,9 @@ fn from_entries(value: &Val) -> ValResult {
     }
     let member = |entry: Val| {
         let key = entry.clone().index(&Val::text("key")?)?;
+        if key.is_absent() {
+            return Err(entry.error(NO_KEY));
+        }
         let name = key
             .as_text()
             .ok_or_else(|| key.error("The name of a member is not a text."))?;
