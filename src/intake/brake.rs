@@ -171,7 +171,7 @@ impl BrakeCounts {
         for (field, value) in change.update.iter() {
             let number = self.next_number;
             self.next_number += 1;
-            if !self.fields.contains_key(field) && self.fields.len() >= FIELDS_MAX {
+            if !self.has_place_for(field, (now, limits.window)) {
                 continue;
             }
             let fields = self.fields.entry(field.clone());
@@ -247,6 +247,18 @@ impl BrakeCounts {
         holding
             .map(|(kind, holding)| (kind.clone(), *holding))
             .collect()
+    }
+
+    /// Returns whether the brake counts a field. Of more than [`FIELDS_MAX`] fields, it counts the fields that have changed first
+    /// within the window.
+    fn has_place_for(&mut self, field: &Field, (now, window): (Timestamp, Duration)) -> bool {
+        if self.fields.len() >= FIELDS_MAX && !self.fields.contains_key(field) {
+            self.fields.retain(|_, changes| {
+                changes.recent.expire(now, window);
+                changes.recent.customers() > 0
+            });
+        }
+        self.fields.len() < FIELDS_MAX || self.fields.contains_key(field)
     }
 
     /// Counts the customer as seen, and returns the limit of the rule `share`. Returns `None` while the brake has not seen
@@ -328,5 +340,165 @@ impl FieldChanges {
             _ if share_max.is_some_and(|max| customers > max) => Some(BrakeRule::Share),
             Written::Value(_) | Written::Cleared | Written::Other => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::SourceVersion;
+    use crate::imprint::{ImprintId, Update};
+    use serde_json::json;
+
+    const LIMITS: BrakeLimits = BrakeLimits {
+        window: Duration::from_mins(15),
+        customers_max: 5,
+        share_percent_max: 0,
+        same_value_max: 2,
+        cleared_max: 1,
+    };
+
+    fn at(minutes: i64) -> Timestamp {
+        Timestamp::from_millis(minutes * 60_000)
+    }
+
+    /// Returns a change that sets the fields of a customer. Null clears a field.
+    fn change(customer: &str, fields: &[(&str, serde_json::Value)]) -> CustomerChange {
+        let fields = fields.iter().map(|(path, value)| {
+            let field = Field::parse(path).unwrap();
+            (field, FieldValue::from_value(value.clone()))
+        });
+        CustomerChange {
+            customer: CustomerRef::Imprint(ImprintId::parse(customer).unwrap()),
+            version: SourceVersion { epoch: 0, value: 1 },
+            update: fields.collect::<Update>(),
+            jump_max: None,
+            is_foreign: false,
+            skipped: Vec::new(),
+        }
+    }
+
+    /// Counts a change of one field of each of these customers, and returns the rules of the held changes.
+    fn held(
+        counts: &mut BrakeCounts,
+        field: &str,
+        value: impl Fn(usize) -> serde_json::Value,
+    ) -> Vec<Option<BrakeRule>> {
+        let count = |number: usize| {
+            let change = change(&format!("c{number}"), &[(field, value(number))]);
+            let counted = counts.count(&LIMITS, &change, at(0));
+            counted.held.map(|kind| kind.rule)
+        };
+        (0..8).map(count).collect()
+    }
+
+    #[test]
+    fn each_rule_has_its_fields() {
+        let own = |number: usize| json!(format!("value {number}"));
+        let first = |rules: Vec<Option<BrakeRule>>| {
+            let place = rules.iter().position(Option::is_some);
+            (place, rules.into_iter().flatten().next())
+        };
+        let customers = (Some(5), Some(BrakeRule::Customers));
+        let same = (Some(2), Some(BrakeRule::SameValue));
+        let cleared = (Some(1), Some(BrakeRule::Cleared));
+        for (field, of_own, of_same, of_cleared) in [
+            ("phone", customers, same, cleared),
+            ("customer_history.email", customers, same, cleared),
+            ("street_line1", customers, same, cleared),
+            ("last_name", customers, customers, cleared),
+            ("state", customers, customers, cleared),
+            ("street_line2", customers, customers, customers),
+            ("metadata.segment", customers, customers, customers),
+            (
+                "customer_history.ltv_amount",
+                customers,
+                customers,
+                customers,
+            ),
+        ] {
+            let new = BrakeCounts::default;
+            assert_eq!(first(held(&mut new(), field, own)), of_own, "{field}");
+            let found = held(&mut new(), field, |_| json!("same"));
+            assert_eq!(first(found), of_same, "{field}");
+            let found = held(&mut new(), field, |_| json!(null));
+            assert_eq!(first(found), of_cleared, "{field}");
+        }
+    }
+
+    #[test]
+    fn the_spelling_of_an_id_is_no_second_customer() {
+        let mut counts = BrakeCounts::default();
+        let id = "0f8fad5b-d9cb-469f-a165-70867728950e";
+        for id in [id, &id.to_ascii_uppercase(), id, &id.to_ascii_uppercase()] {
+            let change = change(id, &[("phone", json!("+1")), ("city", json!(null))]);
+            assert_eq!(counts.count(&LIMITS, &change, at(0)).held, None);
+        }
+    }
+
+    /// The counts of a source need no more memory than their bounds allow, whatever the source sends.
+    #[test]
+    fn the_memory_of_the_counts_is_bounded() {
+        let mut counts = BrakeCounts::default();
+        for number in 0..2_000 {
+            let field = format!("metadata.key_{}", number % 100);
+            let email = json!(format!("{number}@example.com"));
+            let fields = [(field.as_str(), json!(number)), ("email", email)];
+            let change = change(&format!("c{number}"), &fields);
+            counts.count(&LIMITS, &change, at(number / 100));
+        }
+        assert_eq!(counts.fields.len(), FIELDS_MAX);
+        let kept = counts.fields.values().map(|field| field.recent.customers());
+        assert_eq!(kept.max(), Some(LIMITS.kept_max()));
+        // Fields that the source does not send any more make room for others.
+        let later = change("c1", &[("metadata.new", json!(1))]);
+        counts.count(&LIMITS, &later, at(100));
+        let names: Vec<_> = counts.fields.keys().map(Field::path).collect();
+        assert_eq!(names, ["metadata.new"]);
+    }
+
+    /// The brake decides like a count of all changes of the window, whatever the order of the changes is.
+    #[test]
+    fn the_bounded_counts_decide_like_a_full_count() {
+        let mut random = crate::random::SeededRandom::new(7);
+        for _ in 0..50 {
+            let mut counts = BrakeCounts::default();
+            let mut all: Vec<(i64, u64, u64)> = Vec::new();
+            let mut minute = 0;
+            for _ in 0..400 {
+                minute += i64::try_from(random.below(3)).unwrap();
+                let (customer, value) = (random.below(12), random.below(6));
+                let phone = json!(format!("+{value}"));
+                let one = change(&format!("c{customer}"), &[("phone", phone)]);
+                let found = counts.count(&LIMITS, &one, at(minute)).held;
+                all.retain(|(_, known, _)| *known != customer);
+                all.push((minute, customer, value));
+                let recent = all.iter().filter(|(time, ..)| minute - time < 15);
+                let alike = recent.clone().filter(|(.., known)| *known == value);
+                let expected = match (alike.count(), recent.count()) {
+                    (3.., _) => Some(BrakeRule::SameValue),
+                    (_, 6..) => Some(BrakeRule::Customers),
+                    (_, _) => None,
+                };
+                let limited = expected == Some(BrakeRule::SameValue) && found.is_some();
+                let rule = found.map(|kind| kind.rule);
+                assert!(rule == expected || limited, "{rule:?} {expected:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_open_brake_counts_nothing() {
+        let mut counts = BrakeCounts::default();
+        held(&mut counts, "phone", |_| json!("same"));
+        counts.open(at(60));
+        assert!(
+            held(&mut counts, "phone", |_| json!("same"))
+                .iter()
+                .all(Option::is_none)
+        );
+        assert_eq!(counts.open_until(at(59)), Some(at(60)));
+        assert_eq!(counts.open_until(at(60)), None);
+        assert!(counts.fields.is_empty());
     }
 }
