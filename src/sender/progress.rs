@@ -13,6 +13,8 @@ pub(crate) struct SendCounts {
     pub(crate) accepted: u64,
     /// The number of accepted events that the bridge has parked at once.
     pub(crate) parked: u64,
+    /// The number of accepted events that the bridge holds, because they belong to a mass change.
+    pub(crate) held: u64,
     pub(crate) duplicates: u64,
     pub(crate) refused: u64,
     pub(crate) failed: u64,
@@ -26,9 +28,9 @@ impl SendCounts {
             .saturating_add(self.failed)
     }
 
-    /// Returns whether the bridge accepted every event, and parked none of them.
+    /// Returns whether the bridge accepted every event, and neither parked nor holds one of them.
     pub(crate) const fn is_clean(self) -> bool {
-        self.refused == 0 && self.failed == 0 && self.parked == 0
+        self.refused == 0 && self.failed == 0 && self.parked == 0 && self.held == 0
     }
 }
 
@@ -38,17 +40,20 @@ impl fmt::Display for SendCounts {
         let Self {
             accepted,
             parked,
+            held,
             duplicates,
             refused,
             failed,
         } = self;
-        let parked = match parked {
-            0 => String::new(),
-            parked => format!(" ({parked} of them parked)"),
+        let aside = match (parked, held) {
+            (0, 0) => String::new(),
+            (parked, 0) => format!(" ({parked} of them parked)"),
+            (0, held) => format!(" ({held} of them held as a mass change)"),
+            (parked, held) => format!(" ({parked} of them parked, {held} held as a mass change)"),
         };
         write!(
             f,
-            "sent {}: {accepted} accepted{parked}, {duplicates} duplicates, {refused} refused, {failed} failed",
+            "sent {}: {accepted} accepted{aside}, {duplicates} duplicates, {refused} refused, {failed} failed",
             self.sent()
         )
     }
@@ -127,6 +132,16 @@ mod tests {
         assert_eq!(
             tally.to_string(),
             "sent 2: 2 accepted (1 of them parked), 0 duplicates, 0 refused, 0 failed"
+        );
+        assert!(!tally.is_clean());
+        let tally = SendCounts {
+            accepted: 500,
+            held: 475,
+            ..SendCounts::default()
+        };
+        assert_eq!(
+            tally.to_string(),
+            "sent 500: 500 accepted (475 of them held as a mass change), 0 duplicates, 0 refused, 0 failed"
         );
         assert!(!tally.is_clean());
     }

@@ -239,6 +239,7 @@ impl UploadRun {
                 counts.accepted += stored.accepted;
                 counts.duplicates += stored.duplicates;
                 counts.parked += u64::try_from(stored.parked.len()).unwrap_or(u64::MAX);
+                counts.held += stored.held;
                 self.report_stored(&event, &stored);
             }
             SendResult::Refused(reason) => {

@@ -27,6 +27,8 @@ const OTHER_FORMAT: &str =
     " (without --plain, the command posts CloudEvents; a source of plain JSON needs --plain)";
 /// The status of a parked event in the bridge's answer.
 const PARKED: &str = "parked";
+/// The status of an event of a mass change that the bridge holds.
+const HELD: &str = "held";
 
 /// The decision about one event after one attempt to send the event.
 #[derive(Debug, PartialEq, Eq)]
@@ -55,6 +57,8 @@ pub(crate) struct StoredEvents {
     pub(crate) duplicates: u64,
     /// The accepted events that the bridge has parked at once.
     pub(crate) parked: Vec<ParkedEvent>,
+    /// The number of accepted events that the bridge holds, because they belong to a mass change.
+    pub(crate) held: u64,
 }
 
 /// An event that the bridge accepted and parked at once: an operator must decide about the event.
@@ -205,6 +209,7 @@ fn stored_events(body: &[u8], events: RequestEvents) -> Option<StoredEvents> {
             continue;
         }
         stored.accepted += 1;
+        stored.held += u64::from(item.status == HELD);
         if item.status == PARKED {
             let (id, errors) = (item.id, distinct(item.errors));
             stored.parked.push(ParkedEvent { id, errors });
@@ -243,6 +248,7 @@ mod tests {
             accepted,
             duplicates,
             parked,
+            held: 0,
         })
     }
 
@@ -253,11 +259,13 @@ mod tests {
             {"id":"a","status":"waiting","duplicate":false},
             {"id":"b","status":"parked","duplicate":false,"faults":[{"pointer":"/1/phone","rule":"e164","detail":"x","location":"phone"},{"pointer":"/1/phone","rule":"e164","detail":"x","location":"metadata.phone"}]},
             {"id":"c","status":"parked","duplicate":false},
+            {"id":"e","status":"held","duplicate":false},
+            {"id":"f","status":"held","duplicate":true},
             {"id":"d","status":"parked","duplicate":true}]}"#;
         let events = |events| stored_events(answer.as_bytes(), events);
         assert_eq!(events(RequestEvents::One), None);
         let found = events(RequestEvents::Any).unwrap();
-        assert_eq!((found.accepted, found.duplicates), (3, 1));
+        assert_eq!((found.accepted, found.duplicates, found.held), (4, 2, 1));
         let parked: Vec<_> = found.parked.iter().map(ToString::to_string).collect();
         assert_eq!(
             parked,
