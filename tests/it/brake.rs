@@ -335,6 +335,46 @@ fn only_new_changes_count() {
     }
 }
 
+/// FAULTS N884: the bridge parks the event of a batch that conflicts with an earlier event, and appends the batch again. The
+/// batch counts once, and without the parked event.
+#[test]
+fn a_batch_that_the_bridge_appends_again_counts_once() {
+    let app = BrakedApp::start("mode = \"on\"\nsame_value_max = 10", Time::Runs);
+    app.write_source("crm", "[body]\non_invalid = \"park\"\n");
+    assert_eq!(app.held("crm", &import("a", 0..1, own_email)), 0);
+    let mut batch = import("b", 1..11, same_phone);
+    batch.insert(0, event("a-0", 20, &same_phone(20)));
+    let states = app.states("crm", &batch);
+    assert_eq!(states[0], "parked");
+    assert!(
+        states[1..].iter().all(|state| state == "waiting"),
+        "{states:?}"
+    );
+    assert_eq!(app.held("crm", &import("c", 30..31, same_phone)), 1);
+    app.wait_until_idle();
+}
+
+/// FAULTS N882: however many requests a source sends at the same time, only as many customers as the limit pass.
+#[test]
+fn concurrent_requests_pass_no_more_customers_than_the_limit() {
+    let app = BrakedApp::start("mode = \"on\"\nsame_value_max = 25", Time::Runs);
+    let send = |sender: usize| {
+        let customers = 100 * sender..100 * sender + 50;
+        let events = import("a", customers, same_phone);
+        let batches = events.chunks(5);
+        batches.map(|batch| app.held("crm", batch)).sum::<usize>()
+    };
+    let held: usize = std::thread::scope(|scope| {
+        let senders: Vec<_> = (0..8)
+            .map(|sender| scope.spawn(move || send(sender)))
+            .collect();
+        let held = senders.into_iter().map(|sender| sender.join().unwrap());
+        held.sum()
+    });
+    assert_eq!(held, 8 * 50 - 25);
+    app.wait_until_idle();
+}
+
 /// FAULTS N884: a repeated batch does not end the hold of a mass change.
 #[test]
 fn a_repeated_batch_does_not_end_the_hold() {
