@@ -19,8 +19,36 @@ const METADATA_MAX: usize = 20;
 /// The maximum length of a text that can be a value of `metadata`.
 const METADATA_CHARS_MAX: usize = 64;
 
-/// Returns the object that has most values of the customer, such as `.data.customer`.
+/// Returns the object that has most values of the customer, such as `.data.customer`. In an event such as
+/// `contact.updated`, an object `contact` is the customer, also beside the object of an account.
 pub(super) fn record(leaves: &[Leaf]) -> JsonPath {
+    let subjects = subjects(leaves);
+    let is_subject = |leaf: &&Leaf| {
+        let path = leaf.path.names();
+        let mut outer = path.iter().rev().skip(1);
+        outer.any(|name| subjects.contains(&names::singular(name)))
+    };
+    let named: Vec<Leaf> = leaves.iter().filter(is_subject).cloned().collect();
+    if has_person(&named) {
+        return most_values(&named);
+    }
+    most_values(leaves)
+}
+
+/// Returns the words for a customer in the types of the events, such as `contact` in `contact.updated`.
+fn subjects(leaves: &[Leaf]) -> Vec<String> {
+    let is_type = |leaf: &&Leaf| {
+        names::position(leaf.path.last_name(), &synonyms::EVENT_TYPES).is_some()
+            && leaf.has_value()
+            && form::all(leaf, names_a_change)
+    };
+    let types = leaves.iter().filter(is_type).flat_map(Leaf::present);
+    let words = types.flat_map(|value| names::words(value.as_str().unwrap_or_default()));
+    let words = words.map(|word| names::singular(&word));
+    words.filter(|word| names::is_customer_word(word)).collect()
+}
+
+fn most_values(leaves: &[Leaf]) -> JsonPath {
     let picked = synonyms::PERSON
         .iter()
         .filter_map(|known| pick(leaves, known, None));
@@ -131,6 +159,9 @@ pub(super) fn recognize(
     by_form(leaves, &mut found, &mut used);
     emptied::suggest(leaves, samples, &mut found);
     metadata(leaves, record, &used, &mut found);
+    found
+        .decisions
+        .extend(leaves.iter().filter_map(json_in_a_text));
     found.decisions.extend(lists::texts(leaves, &used));
     found
 }
@@ -165,13 +196,26 @@ fn by_form(leaves: &[Leaf], found: &mut FieldDrafts, used: &mut Vec<JsonPath>) {
     }
 }
 
+/// Names a text that contains JSON, which has values that no expression can read.
+fn json_in_a_text(leaf: &Leaf) -> Option<String> {
+    let is_json = leaf.has_value() && form::all(leaf, form::is_json_text);
+    is_json.then(|| {
+        format!(
+            "The member `{}` is a text that contains JSON, and an expression reads no JSON inside a text: let the source post this JSON itself, or put a program in between that does it.",
+            leaf.path.expression()
+        )
+    })
+}
+
 /// Suggests the other values of the record for `metadata`.
 fn metadata(leaves: &[Leaf], record: &JsonPath, used: &[JsonPath], found: &mut FieldDrafts) {
     let is_value = |value: &serde_json::Value| {
         value.is_boolean()
             || value.is_number()
             || value.as_str().is_some_and(|text| {
-                text.chars().count() <= METADATA_CHARS_MAX && !form::is_email(value)
+                text.chars().count() <= METADATA_CHARS_MAX
+                    && !form::is_email(value)
+                    && !form::is_json_text(value)
             })
     };
     let is_free = |leaf: &&Leaf| {

@@ -156,6 +156,13 @@ pub(super) fn any(leaf: &Leaf, condition: impl Fn(&Value) -> bool) -> bool {
     !leaf.has_value() || leaf.present().any(condition)
 }
 
+/// Returns whether a value is a text that contains a JSON object or a JSON list.
+pub(super) fn is_json_text(value: &Value) -> bool {
+    let text = value.as_str().unwrap_or_default();
+    text.trim_start().starts_with(['{', '['])
+        && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
+}
+
 pub(super) fn is_email(value: &Value) -> bool {
     let parts = value.as_str().and_then(|text| text.trim().split_once('@'));
     parts.is_some_and(|(local, domain)| {

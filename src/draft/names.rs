@@ -199,14 +199,20 @@ pub(super) fn customer_rank(names: &[&str]) -> u8 {
     if names_a_user(names) {
         return 2;
     }
-    let is_customer = |name: &&str| {
-        let words = words(name);
-        words.iter().any(|word| {
-            let one = word.strip_suffix('s').unwrap_or(word);
-            CUSTOMER_WORDS.contains(&one)
-        })
-    };
+    let is_customer = |name: &&str| words(name).iter().any(|word| is_customer_word(word));
     u8::from(!names.iter().any(is_customer))
+}
+
+/// Returns whether a word in lower case is a word for a customer, or its plural.
+pub(super) fn is_customer_word(word: &str) -> bool {
+    let one = word.strip_suffix('s').unwrap_or(word);
+    CUSTOMER_WORDS.contains(&one)
+}
+
+/// Returns the letters of a name in lower case, without the `s` of a plural.
+pub(super) fn singular(name: &str) -> String {
+    let letters = words(name).concat();
+    letters.strip_suffix('s').unwrap_or(&letters).to_owned()
 }
 
 /// Returns whether a name on a path has the word for a user, who can be an employee.

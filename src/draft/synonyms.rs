@@ -12,12 +12,13 @@ pub(super) struct Synonyms {
 pub(super) static PERSON: [Synonyms; 5] = [
     Synonyms { field: "email", names: &[
         "email", "emailaddress", "emailaddress1", "email1", "mail", "emailaddr", "useremail", "emails", "emailaddresses",
-        "workemail", "correo", "courriel", "primaryemailaddress",
+        "workemail", "correo", "courriel", "primaryemailaddress", "emailwork", "businessemail", "emailbusiness", "emailhome",
     ] },
     Synonyms { field: "phone", names: &[
         "mobilephone", "mobile", "mobilenumber", "mobilephones", "phonemobile", "mobilephonenumber", "mobileno", "cell", "cellphone", "cellnumber",
         "phone", "phonenumber", "phoneno", "telephone", "telephonenumber", "telephone1", "phone1", "tel", "msisdn",
-        "phones", "phonenumbers", "userphone", "telefon", "telefono",
+        "phones", "phonenumbers", "userphone", "telefon", "telefono", "workphone", "phonework", "businessphone",
+        "phonebusiness", "officephone", "phoneoffice", "phonehome",
     ] },
     Synonyms { field: "first_name", names: &[
         "firstname", "givenname", "forename", "fname", "first", "given", "namefirst", "vorname", "prenom", "nombre",

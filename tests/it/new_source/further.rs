@@ -330,3 +330,62 @@ fn equal_tables_are_named_with_the_table_that_can_replace_them() {
     let (_, report) = drafted(folder.path(), samples.get(1..).unwrap(), "");
     assert!(!report.contains("are equal"), "{report}");
 }
+
+/// FAULTS N947: the event type names one of two objects with the values of a person.
+#[test]
+fn the_object_that_the_event_type_names_is_the_customer() {
+    let party = |id: &str, email: &str| json!({"id": id, "email": email, "name": "Ann Lee"});
+    for (object, event_type) in [
+        ("contact", "contact.updated"),
+        ("Lead", "leads/update"),
+        ("customer", "CustomerUpdated"),
+    ] {
+        let sample = |number: u8| {
+            let mut event = json!({"event": event_type, "id": format!("e-{number}"), "occurred_at": "2025-02-13T19:08:07Z",
+                "account": party("a-1", "office@example.com")});
+            event[object] = party(&format!("c-{number}"), "ann@example.com");
+            event
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let (toml, report) = drafted(folder.path(), &[sample(1), sample(2)], "");
+        has_line(&toml, &format!("customer.partner_id = \".{object}.id\""));
+        has_line(&toml, &format!("email = \".{object}.email\""));
+        says(&report, "Other ids in the samples: `.account.id`");
+    }
+}
+
+/// FAULTS N948: the member with the best name has no value, and a member with another name has one.
+#[test]
+fn a_member_with_a_value_is_better_than_a_better_name() {
+    for (empty, full) in [
+        (
+            json!({"email": null, "mobile": ""}),
+            ["email_work", "work_phone"],
+        ),
+        (
+            json!({"email": "", "phone": null}),
+            ["businessEmail", "officePhone"],
+        ),
+    ] {
+        let mut event = json!({"event": "contact.updated", "id": "e-1", "occurred_at": "2025-02-13T19:08:07Z", "contact": empty});
+        event["contact"]["id"] = json!("c-1");
+        event["contact"][full[0]] = json!("ann@example.com");
+        event["contact"][full[1]] = json!("+14155552671");
+        let folder = tempfile::tempdir().unwrap();
+        let (toml, _) = drafted(folder.path(), &[event], "");
+        has_line(&toml, &format!("email = \".contact.{}\"", full[0]));
+        has_line(&toml, &format!("phone = \".contact.{} | e164\"", full[1]));
+    }
+}
+
+/// FAULTS N949: the values of the customer are JSON inside a text.
+#[test]
+fn json_inside_a_text_is_named() {
+    let data = json!({"id": "c-1", "email": "ann@example.com"}).to_string();
+    let event = json!({"event": "contact.updated", "id": "e-1", "data": data, "note": "{not JSON"});
+    let folder = tempfile::tempdir().unwrap();
+    let (toml, report) = drafted(folder.path(), &[event], "");
+    says(&report, "The member `.data` is a text that contains JSON");
+    assert!(!report.contains("The member `.note`"), "{report}");
+    assert!(!toml.contains("metadata.data"), "{toml}");
+}
