@@ -41,7 +41,8 @@ const DEADLINE: Duration = Duration::from_secs(60);
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// The detail of the event listener's answer to an unknown path.
-const EVENTS_NOT_FOUND: &str = "No resource has this path.";
+const EVENTS_NOT_FOUND: &str =
+    "No resource has this path. Events go to POST /v1/sources/{source}/events.";
 
 /// The bridge to call, and the operator's token.
 #[derive(Debug, Args)]

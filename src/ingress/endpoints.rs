@@ -73,12 +73,21 @@ impl Endpoints {
         self.by_name.values()
     }
 
-    /// Returns the endpoint of the source in the path of a request.
     /// Returns the name of the source that a misspelt name probably means.
     pub(super) fn similar(&self, name: &str) -> Option<&str> {
         spelling::nearest(name, self.by_name.keys().map(SourceName::as_str))
     }
 
+    /// Returns the first source whose name is a part of a path.
+    pub(super) fn named_in(&self, path: &str) -> Option<&str> {
+        let names = path
+            .split('/')
+            .filter_map(|part| SourceName::parse(part).ok());
+        let mut known = names.filter_map(|name| self.by_name.get_key_value(&name));
+        known.next().map(|(name, _)| name.as_str())
+    }
+
+    /// Returns the endpoint of the source in the path of a request.
     pub(super) fn of_request(&self, request: &HttpRequest) -> Result<&Endpoint, Refusal> {
         let name = request.match_info().get("source");
         let name = name.and_then(|name| SourceName::parse(name).ok());

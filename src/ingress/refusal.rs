@@ -268,7 +268,9 @@ impl Refusal {
             }
             Self::UnknownSource => "No source with this name is configured.",
             Self::UnknownEvent => "No event with this id was accepted, or its receipt has expired.",
-            Self::NotFound => "No resource has this path.",
+            Self::NotFound => {
+                "No resource has this path. Events go to POST /v1/sources/{source}/events."
+            }
             Self::BodyTimeout => "The request body did not arrive in time. Send it without pauses.",
             Self::Conflict(_) => {
                 "An accepted event cannot be replaced. Send another change as a new event with a new id. If this is the same change and only values about the attempt differ, body.split in the source file can remove these values."

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use actix_web::HttpRequest;
+use actix_web::http::Method;
 
 use super::auth::Denial;
 use super::refusal::FINAL_PROBLEMS;
@@ -31,6 +32,12 @@ impl Ingress {
                 similar_to = endpoints.similar(name).unwrap_or("-"),
                 name_characters = name.chars().count(),
                 "refused a request: no source has the name in its path, or the source is a draft"
+            );
+        }
+        if matches!(refusal, Refusal::NotFound) && request.method() == Method::POST {
+            tracing::warn!(
+                source = endpoints.named_in(request.path()).unwrap_or("-"),
+                "refused a request: no resource has its path; events go to POST /v1/sources/{{source}}/events"
             );
         }
         if endpoint.is_none() || !FINAL_PROBLEMS.contains(&problem) {

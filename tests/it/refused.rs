@@ -403,6 +403,19 @@ fn the_log_names_the_rule_that_a_refused_event_breaks() {
         let answer = ask(ingress, line, &headers, &body).unwrap();
         assert_eq!(answer.status, 422, "{}", answer.body);
     }
+    // FAULTS N950: the path is almost the path for events.
+    for path in [
+        "/v1/sources/probe",
+        "/sources/probe/events",
+        "/v1/sources/probe/events/",
+        "/canary",
+    ] {
+        let line = format!("POST {path}");
+        let answer = ask(ingress, &line, &headers, "{}").unwrap();
+        assert_eq!(answer.status, 404, "{path}");
+        let detail = "Events go to POST /v1/sources/{source}/events.";
+        assert!(answer.body.contains(detail), "{path} {}", answer.body);
+    }
     // FAULTS N932: the name in the path of an unknown source is not in the log.
     for name in ["probes", "canary", "%0a%22canary%22"] {
         let line = format!("POST /v1/sources/{name}/events");
@@ -412,6 +425,20 @@ fn the_log_names_the_rule_that_a_refused_event_breaks() {
     assert_eq!(process.wait_for_exit().code(), Some(0), "{}", process.log());
     let log = process.log();
     assert!(!log.contains("canary"), "{log}");
+    let wrong: Vec<Value> = log
+        .lines()
+        .filter(|line| {
+            line.contains("no resource has its path; events go to POST /v1/sources/{source}/events")
+        })
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect();
+    let sources = wrong.iter().map(|line| line["source"].as_str());
+    let probe = Some("probe");
+    assert_eq!(
+        sources.collect::<Vec<_>>(),
+        [probe, probe, probe, Some("-")],
+        "{log}"
+    );
     let unknown: Vec<Value> = log
         .lines()
         .filter(|line| line.contains("no source has the name"))
