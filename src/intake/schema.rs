@@ -159,6 +159,24 @@ impl Schema {
             .collect()
     }
 
+    /// Returns the names of the members that cause an error about an unexpected member. `body` is the request body with the
+    /// event. The names are the sender's own, so no answer and no log can contain them.
+    pub fn unexpected<'b>(&self, error: &EventError, body: &'b Value) -> Vec<&'b str> {
+        let outer = error.location.strip_suffix("/additionalProperties");
+        let schema = outer.and_then(|outer| self.document.pointer(outer));
+        let object = body.pointer(&error.pointer).and_then(Value::as_object);
+        let (Some(schema), Some(object)) = (schema, object) else {
+            return Vec::new();
+        };
+        let known = schema.get("properties");
+        let is_known = |name: &&str| known.is_some_and(|known| known.get(*name).is_some());
+        let names = object.keys().map(String::as_str);
+        if schema.get("patternProperties").is_some() {
+            return Vec::new();
+        }
+        names.filter(|name| !is_known(name)).collect()
+    }
+
     /// Returns the paths of the schema's innermost properties, as JSON Pointers. `*` stands for every item of an array.
     /// A recursive schema has paths without an end, so the list has a limit.
     pub fn leaf_pointers(&self) -> Vec<String> {

@@ -333,3 +333,18 @@ fn a_comparison_of_a_text_with_a_number_is_noted() {
     let report = run(folder.path(), &["check"]);
     assert!(!report.contains(expected), "{report}");
 }
+
+/// FAULTS N951: an example has a member that the schema does not allow.
+#[test]
+fn an_unexpected_member_of_an_example_is_named() {
+    let folder = folder(
+        SOURCE,
+        &[event("1", &json!({"person": {"nick": "A", "other": 1}}))],
+    );
+    let schema = json!({"properties": {"person": {"additionalProperties": false, "properties": {"nick": {}}}}});
+    fs::write(folder.path().join("schemas/shop.json"), schema.to_string()).unwrap();
+    let report = run(folder.path(), &["check"]);
+    let expected =
+        "refuses /person: The object has a property that the schema does not allow (other);";
+    assert!(report.contains(expected), "{report}");
+}

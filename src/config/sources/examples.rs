@@ -185,11 +185,9 @@ impl ExampleResults {
             (false, false) => {
                 let today = Expectation::of(&explanation);
                 let file = with_ending(stem, today.file_ending());
-                let reasons = explanation.problems().flat_map(|problem| &problem.errors);
-                let reasons: Vec<String> = reasons.map(refused).collect();
                 return Err(format!(
                     "has neither {REQUEST} nor {REFUSAL}{}; if the result today is right, write it into {}: {}",
-                    reasons.concat(),
+                    reasons(source, &explanation, &example.body),
                     file.display(),
                     today.as_json()
                 ));
@@ -215,7 +213,27 @@ fn with_headers_file(reason: String, stem: &Path) -> String {
 /// The beginning of the error text about a missing request header.
 const NO_HEADER: &str = "The request has no header ";
 
-/// Describes why the bridge refuses the body of an example.
+/// Describes why the bridge refuses the body of an example. The text contains names of members, because the file of the
+/// example contains them too.
+fn reasons(source: &Source, explanation: &Explanation, body: &[u8]) -> String {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let names = explanation.events.iter().map(|event| &event.event_type);
+    let schemas = names.flatten().filter_map(|name| source.mapped(name));
+    let schemas: Vec<_> = schemas.map(|(_, kind)| &kind.schema).collect();
+    let errors = explanation.problems().flat_map(|problem| &problem.errors);
+    let described = errors.map(|error| {
+        let unexpected = schemas
+            .iter()
+            .map(|schema| schema.unexpected(error, &body))
+            .find(|names| !names.is_empty());
+        match unexpected {
+            Some(names) => format!("{} ({})", refused(error), names.join(", ")),
+            None => refused(error),
+        }
+    });
+    described.collect()
+}
+
 fn refused(error: &EventError) -> String {
     let place = match error.pointer.as_str() {
         "" => "the body",
