@@ -1,5 +1,8 @@
 //! The change of entries in two steps: a page shows what would happen, and its form then changes exactly these entries.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
 use actix_web::web;
 use askama::Template;
 
@@ -9,10 +12,13 @@ use super::entry_text::{RequestText, ResultText, UnchangedText, UnmappableText, 
 use super::form::Form;
 use super::page::{Frame, PageResult, Section, page};
 use super::visitor::Visitor;
-use super::words::counted;
+use super::words::{counted, grouped, length};
 use crate::ops::AdminProblem;
 use crate::ops::operate::{CHANGE_ENTRIES_MAX, MappingChoice, Operations, Role, WithdrawAction};
 use crate::outbox::State;
+
+/// The maximum number of requests on the page of a preview.
+const REQUESTS_MAX: usize = 20;
 
 /// The results of a change, or the results that it would have.
 #[derive(Default)]
@@ -33,6 +39,36 @@ impl ChangeOutcome {
     fn changed_text(&self) -> String {
         let count = u64::try_from(self.changed).unwrap_or(u64::MAX);
         counted(count, ["entry", "entries"])
+    }
+
+    /// Returns how many entries would get which result. `None` if a table of few entries shows it.
+    fn summary(&self) -> Option<String> {
+        if self.results.len() <= 3 {
+            return None;
+        }
+        let mut states: BTreeMap<&str, u64> = BTreeMap::new();
+        for result in &self.results {
+            *states.entry(result.word()).or_default() += 1;
+        }
+        let mut states: Vec<(&str, u64)> = states.into_iter().collect();
+        states.sort_by_key(|(_, entries)| Reverse(*entries));
+        let states = states.into_iter();
+        let parts = states.map(|(word, entries)| format!("{} {word}", grouped(entries)));
+        let parts: Vec<String> = parts.collect();
+        Some(format!("Expected: {}.", parts.join(", ")))
+    }
+
+    fn requests_text(&self) -> String {
+        let count = length(&self.requests);
+        let requests = counted(count, ["request", "requests"]);
+        match self.requests.len() > REQUESTS_MAX {
+            true => format!("{requests}, the first {REQUESTS_MAX} here"),
+            false => requests,
+        }
+    }
+
+    fn shown_requests(&self) -> impl Iterator<Item = &RequestText> {
+        self.requests.iter().take(REQUESTS_MAX)
     }
 
     /// Returns the numbers of all entries.
@@ -91,7 +127,7 @@ async fn forecast(
 ) -> Result<ChangeOutcome, AdminProblem> {
     let (operator, selection) = (visitor.operator(), change.entries.selection()?);
     Ok(match change.action {
-        ChangeAction::Replay => {
+        ChangeAction::Replay | ChangeAction::Release => {
             let preview = operations.preview_replay(operator, selection, change.mapping);
             let preview = preview.await?;
             ChangeOutcome {
@@ -154,7 +190,7 @@ async fn change_entries(
 ) -> Result<ChangeOutcome, AdminProblem> {
     let (operator, selection) = (visitor.operator(), change.entries.selection()?);
     Ok(match change.action {
-        ChangeAction::Replay => {
+        ChangeAction::Replay | ChangeAction::Release => {
             let replayed = operations.replay(operator, selection, change.mapping, change.reason);
             let replayed = replayed.await?;
             let waiting = replayed.entries.iter();

@@ -12,11 +12,21 @@ use crate::outbox::{ENTRY_MAX, EntryId, State};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ChangeAction {
     Replay,
+    /// A replay of held entries only.
+    Release,
     Withdraw(WithdrawAction),
 }
 
 impl ChangeAction {
-    pub(super) const ALL: [Self; 3] = [
+    pub(super) const ALL: [Self; 4] = [
+        Self::Replay,
+        Self::Release,
+        Self::Withdraw(WithdrawAction::Discard),
+        Self::Withdraw(WithdrawAction::Park),
+    ];
+
+    /// The actions for entries in several states.
+    pub(super) const MIXED: [Self; 3] = [
         Self::Replay,
         Self::Withdraw(WithdrawAction::Discard),
         Self::Withdraw(WithdrawAction::Park),
@@ -25,6 +35,7 @@ impl ChangeAction {
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Replay => "replay",
+            Self::Release => "release",
             Self::Withdraw(WithdrawAction::Discard) => "discard",
             Self::Withdraw(WithdrawAction::Park) => "park",
         }
@@ -34,6 +45,7 @@ impl ChangeAction {
     pub(super) const fn title(self) -> &'static str {
         match self {
             Self::Replay => "Replay",
+            Self::Release => "Release",
             Self::Withdraw(WithdrawAction::Discard) => "Discard",
             Self::Withdraw(WithdrawAction::Park) => "Park",
         }
@@ -43,6 +55,7 @@ impl ChangeAction {
     pub(super) const fn done(self) -> &'static str {
         match self {
             Self::Replay => "replayed",
+            Self::Release => "released",
             Self::Withdraw(WithdrawAction::Discard) => "discarded",
             Self::Withdraw(WithdrawAction::Park) => "parked",
         }
@@ -54,6 +67,9 @@ impl ChangeAction {
             Self::Replay => {
                 "The entries wait for delivery again. A value that newer data has overtaken is not sent."
             }
+            Self::Release => {
+                "The entries wait for delivery, and the bridge sends them after new events. A value that newer data has overtaken is not sent. The brake holds later entries of the same mass change, unless an operator opens the brake."
+            }
             Self::Withdraw(WithdrawAction::Discard) => {
                 "The entries end without a request, and the bridge erases their events. This cannot be undone."
             }
@@ -63,12 +79,29 @@ impl ChangeAction {
         }
     }
 
+    /// Returns whether nothing can undo the action.
+    pub(super) const fn is_final(self) -> bool {
+        matches!(self, Self::Withdraw(WithdrawAction::Discard))
+    }
+
     /// Returns the states of the entries that the action changes.
     pub(super) const fn accepted(self) -> &'static [State] {
         match self {
             Self::Replay => REPLAYED_STATES,
+            Self::Release => &[State::Held],
             Self::Withdraw(action) => action.accepted(),
         }
+    }
+
+    /// Returns the actions for entries in one state. For held entries, the replay has the name release.
+    pub(super) fn of_state(state: State) -> impl Iterator<Item = Self> {
+        let other = if state == State::Held {
+            Self::Replay
+        } else {
+            Self::Release
+        };
+        let actions = Self::ALL.into_iter();
+        actions.filter(move |action| *action != other && action.accepted().contains(&state))
     }
 
     fn parse(name: &str) -> Option<Self> {

@@ -11,7 +11,7 @@ use super::page::{Frame, PageResult, Section, html};
 use super::visitor::Visitor;
 use crate::ops::AdminProblem;
 use crate::ops::operate::{Operations, Role};
-use crate::outbox::{EntryPage, ParkReason};
+use crate::outbox::{EntryPage, ParkReason, State};
 
 #[derive(Template)]
 #[template(path = "entries.html", config = "src/console/askama.toml")]
@@ -73,7 +73,10 @@ pub(super) async fn list(
     let now = operations.clock.now();
     let is_first = fields.after.is_empty();
     let actions = match visitor.may(Role::Operator) {
-        true => ChangeAction::ALL.to_vec(),
+        true => match fields.state.as_str() {
+            "held" => ChangeAction::of_state(State::Held).collect(),
+            _ => Vec::from(ChangeAction::MIXED),
+        },
         false => Vec::new(),
     };
     let template = EntriesPage {

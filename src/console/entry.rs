@@ -105,8 +105,7 @@ async fn entry_page(
 }
 
 fn actions(visitor: &Visitor, state: State) -> Vec<ChangeAction> {
-    let actions = ChangeAction::ALL.into_iter();
-    let actions = actions.filter(|action| action.accepted().contains(&state));
+    let actions = ChangeAction::of_state(state);
     actions.filter(|_| visitor.may(Role::Operator)).collect()
 }
 

@@ -92,7 +92,8 @@ impl ResultText {
             Some(Ending::Superseded(winner)) => Some(format!("by entry {}", winner.0)),
             Some(Ending::Parked { reason, .. }) => Some(spaced(reason.as_str())),
             Some(Ending::Ignored(reason)) => Some(spaced(reason.as_str())),
-            Some(Ending::Delivered | Ending::Undecided) => None,
+            Some(Ending::Delivered) => Some("if Imprint accepts the request".to_owned()),
+            Some(Ending::Undecided) => None,
         };
         let state = result.ending.as_ref().map_or(State::Waiting, Ending::state);
         let overtaken = result.overtaken.iter();
@@ -109,6 +110,11 @@ impl ResultText {
             detail: Some(spaced(ignored.reason.as_str())),
             ..Self::in_state(ignored.entry, State::Ignored)
         }
+    }
+
+    /// Returns the state in a word.
+    pub(super) const fn word(&self) -> &'static str {
+        self.state.word
     }
 
     pub(super) const fn in_state(entry: EntryId, state: State) -> Self {

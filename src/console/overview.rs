@@ -1,7 +1,10 @@
 //! The overview: one sentence about the state of the bridge, and what needs an operator.
 
+use std::time::Duration;
+
 use actix_web::web;
 use askama::Template;
+use std::collections::BTreeMap;
 
 use super::Console;
 use super::page::{Frame, PageResult, Section, page};
@@ -9,10 +12,14 @@ use super::sentence::{ModeChange, Sentence, Situation, sentence};
 use super::visitor::Visitor;
 use super::words::{TimeText, grouped, span_text};
 use crate::dispatch::destination::OperatorMode;
+use crate::http::denied::DeniedRow;
 use crate::metrics::{MetricsSnapshot, StoreSnapshot};
 use crate::ops::operate::{self, Operations, Operator, RefusedSet};
 use crate::ops::{Figures, Health};
 use crate::time::Timestamp;
+
+/// For this time after the bridge has refused a request, the overview shows the refusals of the source.
+pub(super) const REFUSED_LATELY: Duration = Duration::from_mins(15);
 
 #[derive(Template)]
 #[template(path = "overview.html", config = "src/console/askama.toml")]
@@ -62,7 +69,11 @@ pub(super) async fn show(
     page(&OverviewPage {
         frame: Frame::new(&visitor, &console, Section::Overview, now),
         sentence: sentence(&situation),
-        notes: notes(&figures.store, refused.as_ref(), now),
+        notes: notes(
+            &figures.store,
+            refusals(operations.denied_requests(operator, None), now),
+            (refused.as_ref(), now),
+        ),
         counts: counts(&figures),
         weakenings: operations.weakenings(operator),
         last_delivery: last_delivery.map(|at| TimeText::of(at, now)),
@@ -76,7 +87,12 @@ pub(super) async fn situation(
     operator: &Operator,
     (figures, health): (&MetricsSnapshot, &Health),
 ) -> Result<Situation, operate::Error> {
+    let denied = operations.denied_requests(operator, None);
+    let store = &figures.store;
     Ok(Situation {
+        held: store.held,
+        parked: store.parked.saturating_add(store.undecided),
+        refuses_lately: !refusals(denied, operations.clock.now()).is_empty(),
         has_store: health.has_store(),
         destination: operations.destination(operator),
         mode_change: mode_change(operations, operator).await?,
@@ -102,24 +118,80 @@ async fn mode_change(
     }))
 }
 
+/// The refused requests of a source, of which the latest was a short time ago.
+struct Refusals {
+    source: String,
+    count: u64,
+    /// The sentence about the latest refused request.
+    detail: String,
+    last: Timestamp,
+}
+
+impl Refusals {
+    fn note(self, now: Timestamp) -> Note {
+        Note {
+            count: Some(grouped(self.count)),
+            text: format!(
+                "refused requests of the source {} since the start, the latest {}: {}",
+                self.source,
+                TimeText::of(self.last, now).relative,
+                self.detail
+            ),
+            path: "/sources",
+            link: "Look at the reasons",
+        }
+    }
+}
+
+/// Returns the sources whose requests the bridge has refused lately.
+fn refusals(rows: Vec<DeniedRow>, now: Timestamp) -> Vec<Refusals> {
+    let mut by_source: BTreeMap<String, Refusals> = BTreeMap::new();
+    let is_late = |row: &DeniedRow| now.since(row.last_at) < REFUSED_LATELY;
+    for row in rows.into_iter().filter(is_late) {
+        let refusals = by_source
+            .entry(row.source.clone())
+            .or_insert_with(|| Refusals {
+                source: row.source,
+                count: 0,
+                detail: String::new(),
+                last: row.last_at,
+            });
+        refusals.count = refusals.count.saturating_add(row.count);
+        if row.last_at >= refusals.last {
+            (refusals.last, refusals.detail) = (row.last_at, row.last_detail);
+        }
+    }
+    by_source.into_values().collect()
+}
+
 fn counts(figures: &MetricsSnapshot) -> Vec<Count> {
     let store = &figures.store;
     let oldest = match store.waiting {
         0 => String::new(),
         _ => format!("the oldest for {}", span_text(store.oldest_waiting)),
     };
-    let delivered = figures.dispatch.ended.get("delivered").copied();
+    let ended = |state| {
+        let entries = figures.dispatch.ended.get(state).copied();
+        entries.unwrap_or_default()
+    };
     let counts = [
         ("Waiting", store.waiting, oldest.as_str()),
+        ("Held", store.held, "entries of mass changes"),
+        (
+            "Parked",
+            store.parked.saturating_add(store.undecided),
+            "entries that need a decision",
+        ),
         (
             "Accepted",
             figures.ingress.accepted,
             "events since the start",
         ),
+        ("Delivered", ended("delivered"), "entries since the start"),
         (
-            "Delivered",
-            delivered.unwrap_or_default(),
-            "entries since the start",
+            "Superseded",
+            ended("superseded"),
+            "entries with older values, since the start",
         ),
     ];
     let counts = counts.map(|(name, value, detail)| Count {
@@ -131,7 +203,11 @@ fn counts(figures: &MetricsSnapshot) -> Vec<Count> {
 }
 
 /// Returns what needs an operator, the most urgent first.
-fn notes(store: &StoreSnapshot, refused: Option<&RefusedSet>, now: Timestamp) -> Vec<Note> {
+fn notes(
+    store: &StoreSnapshot,
+    refusals: Vec<Refusals>,
+    (refused, now): (Option<&RefusedSet>, Timestamp),
+) -> Vec<Note> {
     let mut notes = Vec::new();
     let mut counted = |count: u64, path: &'static str, [one, several]: [&str; 2]| {
         let text = if count == 1 { one } else { several };
@@ -166,6 +242,7 @@ fn notes(store: &StoreSnapshot, refused: Option<&RefusedSet>, now: Timestamp) ->
             "undecided entries have failed for a long time for an unknown reason.",
         ],
     );
+    notes.extend(refusals.into_iter().map(|refusals| refusals.note(now)));
     notes.extend(refused.map(|refused| Note {
         count: None,
         text: format!(

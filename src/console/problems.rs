@@ -83,8 +83,7 @@ impl CaseText {
             reason: cause.reason.unwrap_or_default().to_owned(),
             ..FilterFields::default()
         };
-        let actions = ChangeAction::ALL.into_iter();
-        let actions = actions.filter(|action| may_change && action.accepted().contains(&state));
+        let actions = ChangeAction::of_state(state).filter(|_| may_change);
         let changed = length(&case.newest);
         Self {
             title: title(state, cause.reason),
@@ -113,6 +112,7 @@ impl CaseText {
 /// Returns what happened to the entries of a case.
 fn title(state: State, reason: Option<&str>) -> String {
     match (state, reason) {
+        (_, Some("rejected")) => "Imprint rejected the update".to_owned(),
         (_, Some(reason)) => capitalized(&spaced(reason)),
         (State::Undecided, None) => "Failed for a long time for an unknown reason".to_owned(),
         (State::Held, None) => "Held: a mass change of a source".to_owned(),

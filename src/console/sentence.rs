@@ -57,6 +57,11 @@ pub(super) struct Situation {
     pub(super) mode_change: Option<ModeChange>,
     pub(super) waiting: u64,
     pub(super) oldest_waiting: Duration,
+    pub(super) held: u64,
+    /// The number of parked and undecided entries.
+    pub(super) parked: u64,
+    /// True if the bridge has refused a request of a source within [`REFUSED_LATELY`](super::overview::REFUSED_LATELY).
+    pub(super) refuses_lately: bool,
     pub(super) now: Timestamp,
 }
 
@@ -88,8 +93,8 @@ pub(super) fn sentence(situation: &Situation) -> Sentence {
     }
 }
 
-const PAUSED: &str = "To send again, set the mode of the destination to open.";
-const SHADOW: &str = "The bridge records requests and sends none. To send them, set the mode of the destination to open.";
+const PAUSED: &str = "To send again, choose Send on the page Destination.";
+const SHADOW: &str = "The bridge records requests and sends none. To send them, choose Send on the page Destination.";
 
 /// Describes a mode in which an operator holds delivery back.
 fn held_back(situation: &Situation, name: &str, action: &str, advice: &'static str) -> Sentence {
@@ -140,10 +145,17 @@ fn destination(situation: &Situation) -> Sentence {
         }
         _ => return flowing(situation),
     };
+    let next = match situation.destination.next_try_at {
+        Some(next) if tone == Tone::Alarm && next > situation.now => {
+            let next = span_text(next.since(situation.now));
+            format!(" The next probe is in {next}.")
+        }
+        _ => String::new(),
+    };
     Sentence {
         tone,
         headline: headline(name, since, situation.now),
-        cause: with_backlog(format!("{}.", capitalized(&cause)), situation),
+        cause: with_backlog(format!("{}.{next}", capitalized(&cause)), situation),
         advice,
     }
 }
@@ -153,23 +165,47 @@ const THROTTLED: &str =
 
 /// Describes delivery without a failure of the destination.
 fn flowing(situation: &Situation) -> Sentence {
-    let (tone, headline, advice) = match (situation.waiting, situation.oldest_waiting) {
-        (0, _) => (Tone::Good, "Delivering", None),
-        (_, oldest) if oldest < BACKLOG_AGE_MIN => (Tone::Good, "Delivering", None),
-        (_, _) => (Tone::Notice, "Delivering with a backlog", Some(BACKLOG)),
+    let has_backlog = situation.waiting > 0 && situation.oldest_waiting >= BACKLOG_AGE_MIN;
+    let (tone, headline, advice) = if situation.held > 0 {
+        (Tone::Warning, "Holding a mass change", Some(HOLDING))
+    } else if situation.parked > 0 {
+        (Tone::Notice, "Delivering, with problems", Some(PARKED))
+    } else if situation.refuses_lately {
+        (Tone::Notice, "Delivering, and refusing", Some(REFUSING))
+    } else if has_backlog {
+        (Tone::Notice, "Delivering with a backlog", Some(BACKLOG))
+    } else {
+        (Tone::Good, "Delivering", None)
     };
-    let cause = match situation.waiting {
-        0 => "Nothing waits.".to_owned(),
+    let mut cause = Vec::new();
+    if situation.held > 0 {
+        let held = counted(situation.held, ["entry is held", "entries are held"]);
+        cause.push(format!(
+            "{held}: a source changes unusually many customers. Other entries go on."
+        ));
+    }
+    if situation.parked > 0 {
+        let parked = ["entry needs a decision.", "entries need a decision."];
+        cause.push(counted(situation.parked, parked));
+    }
+    cause.push(match situation.waiting {
+        0 => "Nothing else waits.".to_owned(),
         _ => backlog(situation),
-    };
+    });
+    if cause.len() == 1 && situation.waiting == 0 {
+        cause = vec!["Nothing waits.".to_owned()];
+    }
     Sentence {
         tone,
         headline: headline.to_owned(),
-        cause,
+        cause: cause.join(" "),
         advice,
     }
 }
 
+const HOLDING: &str = "Ask the owner of the source whether the change is intended. Then release or discard the entries on the page Problems.";
+const PARKED: &str = "Problems groups the entries by cause.";
+const REFUSING: &str = "The bridge has refused requests of a source within the last minutes. Sources shows the reason.";
 const BACKLOG: &str = "Either the rate limit of Imprint paces the entries, or requests for some customers fail and are repeated.";
 
 /// Why the destination left its last state, as a clause.
@@ -187,9 +223,12 @@ impl CauseClause {
     }
 }
 
-const DOWN: &str = "Nothing is lost, and no attempt is used up. The bridge probes Imprint every few seconds and goes on by itself.";
+const DOWN: &str =
+    "Nothing is lost, and no attempt is used up. The bridge probes Imprint and goes on by itself.";
 const KEY: &str = "Put a valid key into imprint.key_file. The bridge reads the file every few seconds and goes on by itself.";
 const MANY: &str = "Compare the host and the key with the environment: answers about many different customers have one common cause.";
+
+const REJECTED: &str = "If Imprint rejects only some customers, Problems shows the field. If it rejects all, compare the host and the key with the environment.";
 
 /// Returns the cause of a change, from the words of the log.
 fn cause(change: &StateChange) -> Option<CauseClause> {
@@ -213,9 +252,10 @@ fn cause(change: &StateChange) -> Option<CauseClause> {
             let text = "Imprint says of many customers in a row that they do not exist";
             (text.to_owned(), MANY)
         }
-        ("rejected", _) => {
+        ("rejected", status) => {
+            let status = status.map(|status| format!(" ({status})"));
             let text = "Imprint rejects the updates of many customers in a row";
-            (text.to_owned(), MANY)
+            (format!("{text}{}", status.unwrap_or_default()), REJECTED)
         }
         (_, Some(status)) => (format!("Imprint answers with errors ({status})"), DOWN),
         (_, None) => {
@@ -232,7 +272,9 @@ fn cause(change: &StateChange) -> Option<CauseClause> {
 /// Returns the cause of a request without an answer, or with an answer that nobody can read.
 fn connection_cause(cause: &str) -> Option<(&'static str, &'static str)> {
     Some(match cause {
-        "" => return None,
+        "protocol" | "too_long" | "unreadable" | "wrong_customer" => {
+            ("Imprint's answers are not readable", DOWN)
+        }
         "certificate" => (
             "the certificate of Imprint's server is not valid",
             "Check imprint.base_url and imprint.ca_file, and whether a proxy inspects TLS.",
@@ -247,7 +289,7 @@ fn connection_cause(cause: &str) -> Option<(&'static str, &'static str)> {
         "deadline" => ("requests to Imprint time out", DOWN),
         "disconnected" => ("Imprint closes connections before its answer", DOWN),
         proxy if proxy.starts_with("proxy_") => ("the proxy gives no connection to Imprint", DOWN),
-        _ => ("Imprint's answers are not readable", DOWN),
+        _ => return None,
     })
 }
 
@@ -299,6 +341,9 @@ mod tests {
             mode_change: None,
             waiting: 1_204,
             oldest_waiting: Duration::from_secs(600),
+            held: 0,
+            parked: 0,
+            refuses_lately: false,
             now: NOW,
         }
     }
@@ -321,8 +366,8 @@ mod tests {
         stopped|denied|certificate|The certificate of Imprint's server is not valid.
         stopped|denied|client_certificate|Imprint refuses the client certificate of the bridge.
         stopped|not_found||Imprint says of many customers in a row that they do not exist.
-        stopped|rejected|status_400|Imprint rejects the updates of many customers in a row.
-        stopped|witness||Imprint refuses the requests.
+        stopped|rejected|status_400|Imprint rejects the updates of many customers in a row (400).
+        stopped|unclear|unheard_of|Imprint refuses the requests.
         probing|unavailable|dns|The name of Imprint's host does not resolve.
         probing|unavailable|connect|Imprint accepts no connection.
         probing|unavailable|tls|The TLS handshake with Imprint fails.
@@ -331,7 +376,7 @@ mod tests {
         probing|unknown|deadline|Requests to Imprint time out.
         probing|unknown|disconnected|Imprint closes connections before its answer.
         probing|unknown|protocol|Imprint's answers are not readable.
-        probing|witness||Requests to Imprint fail.";
+        probing|unavailable|unheard_of|Requests to Imprint fail.";
 
     /// FAULTS N866
     #[test]
@@ -346,7 +391,7 @@ mod tests {
                 _ => "Imprint is down since 22:03:20 UTC",
             };
             let situation = situation(state, Some((outcome, word)));
-            let cause = format!("{text} {WAIT}");
+            let cause = format!("{text} The next probe is in 90 s. {WAIT}");
             check(&situation, Tone::Alarm, headline, &cause);
         }
         let throttled = situation("throttled", None);
@@ -373,6 +418,28 @@ mod tests {
         );
         healthy.waiting = 0;
         check(&healthy, Tone::Good, "Delivering", "Nothing waits.");
+    }
+
+    #[test]
+    fn a_bridge_that_needs_an_operator_is_not_healthy() {
+        let mut needs = situation("flowing", None);
+        (needs.waiting, needs.refuses_lately) = (0, true);
+        check(
+            &needs,
+            Tone::Notice,
+            "Delivering, and refusing",
+            "Nothing waits.",
+        );
+        needs.parked = 1;
+        let parked = "1 entry needs a decision. Nothing else waits.";
+        check(&needs, Tone::Notice, "Delivering, with problems", parked);
+        needs.held = 1_261;
+        check(
+            &needs,
+            Tone::Warning,
+            "Holding a mass change",
+            "1,261 entries are held: a source changes unusually many customers. Other entries go on. 1 entry needs a decision. Nothing else waits.",
+        );
     }
 
     #[test]

@@ -31,7 +31,7 @@ use super::rules::DeliveryRules;
 use crate::outbox::{Claim, LaneId, Pick, Settled, Settlement, Standing};
 use crate::time::Timestamp;
 
-pub use self::conclude::{Delivered, DestinationChange, Report, conclude_inquiry};
+pub use self::conclude::{Delivered, DestinationChange, Report, conclude_inquiry, describe_lookup};
 pub use self::in_flight::InFlightPermit;
 pub use super::moment::Moment;
 pub use super::stored_wait::StoredWait;

@@ -240,6 +240,21 @@ fn describe(conclusion: &Conclusion) -> (&'static str, String) {
         Conclusion::Ambiguous => return ("ambiguous", String::new()),
         Conclusion::SearchForbidden(cause) => return ("search_forbidden", cause.to_string()),
     };
+    describe_outcome(outcome)
+}
+
+/// Returns the result of a question about a witness in one word, and the cause of a failure.
+pub fn describe_lookup(found: &LookupResult) -> (&'static str, String) {
+    match found {
+        LookupResult::Failed(outcome) => describe_outcome(outcome),
+        LookupResult::Found(_) | LookupResult::NotFound | LookupResult::Ambiguous => {
+            (found.label(), String::new())
+        }
+    }
+}
+
+/// Returns the outcome of a request in one word, and the cause of a failure.
+fn describe_outcome(outcome: &Outcome) -> (&'static str, String) {
     let cause = match outcome {
         Outcome::Unavailable(cause)
         | Outcome::Unknown(cause)

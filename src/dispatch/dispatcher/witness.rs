@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use super::Shell;
 use crate::dispatch::breaker::DestinationState;
-use crate::dispatch::core::conclude_inquiry;
+use crate::dispatch::core::{conclude_inquiry, describe_lookup};
 use crate::dispatch::destination::{Inquiry, StateChange};
 use crate::dispatch::evidence::SavedEvidence;
 use crate::imprint::{ImprintApi, ImprintId, LookupResult};
@@ -22,7 +22,8 @@ impl<I: ImprintApi + 'static> Shell<I> {
     async fn ask(&self, inquiry: Inquiry) {
         let found = self.retrieve(inquiry.customer().clone()).await;
         let (states, change) = conclude_inquiry(inquiry, &found, self.moment());
-        self.report_states(states, "witness", found.label());
+        let (outcome, cause) = describe_lookup(&found);
+        self.report_states(states, outcome, &cause);
         if let Some(change) = change {
             self.save(change).await;
         }

@@ -55,7 +55,7 @@ fn a_replay_shows_its_requests_before_the_operator_confirms_it() {
     let preview = answer.body;
     for shown in [
         "Replay 2 entries?",
-        "<h2>Requests to Imprint</h2>",
+        "Requests to Imprint <small>2 requests</small>",
         "••• (text of ",
         "href=\"/entries?state=parked&#38;customer=c1\"",
     ] {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Browser, TOKEN};
-use crate::support::{TestApp, email, wait_for};
+use crate::support::{Event, TestApp, email, wait_for};
 
 /// FAULTS N866
 #[test]
@@ -21,7 +21,8 @@ fn the_overview_names_the_cause_of_an_outage_and_its_end() {
         Some(browser.page("/")).filter(|page| page.contains("<h1 id=\"state\">Stopped since "))
     });
     assert!(
-        page.contains("Imprint refuses the API key (401). 2 entries wait"),
+        page.contains("Imprint refuses the API key (401). The next probe is in ")
+            && page.contains(" s. 2 entries wait"),
         "{page}"
     );
     assert!(page.contains("imprint.key_file"), "{page}");
@@ -32,6 +33,48 @@ fn the_overview_names_the_cause_of_an_outage_and_its_end() {
     wait_for("the overview shows the recovery", || {
         Some(browser.page("/")).filter(|page| page.contains("<h1 id=\"state\">Delivering</h1>"))
     });
+}
+
+/// FAULTS N899: the answer about a witness stops the destination, and the overview names the status of this answer.
+#[test]
+fn the_overview_names_the_cause_that_a_witness_has_shown() {
+    let mut app = TestApp::setup().operator("alice", TOKEN).start();
+    app.leave_waiting_entries();
+    app.accept(&email("healthy", "c1", 1));
+    app.wait_until("healthy", "delivered");
+    app.imprint.inject(&json!({"action": {"status": 401}}));
+    app.accept(&email("refused", "c2", 1));
+    let mut browser = Browser::logged_in(&app, TOKEN);
+    let page = wait_for("the overview shows the outage", || {
+        Some(browser.page("/")).filter(|page| page.contains("<h1 id=\"state\">Stopped since "))
+    });
+    assert!(
+        page.contains("Imprint refuses the API key (401)."),
+        "{page}"
+    );
+    let destination = browser.page("/destination");
+    assert!(
+        destination.contains("<code>denied status_401</code>"),
+        "{destination}"
+    );
+}
+
+/// FAULTS N898: a bridge that refuses every request of a source is not healthy.
+#[test]
+fn the_overview_shows_the_sources_whose_requests_are_refused() {
+    let app = TestApp::setup().operator("alice", TOKEN).start();
+    let mut browser = Browser::logged_in(&app, TOKEN);
+    let refused = Event::sample().with("/type", json!("customer.unheard-of"));
+    assert_eq!(app.post(&refused).status, 422);
+    assert_eq!(app.post(&refused).status, 422);
+    let page = browser.page("/");
+    for shown in [
+        "<h1 id=\"state\">Delivering, and refusing</h1>",
+        "<strong class=\"number\">2</strong> refused requests of the source crm",
+        "href=\"/sources\"",
+    ] {
+        assert!(page.contains(shown), "{shown}: {page}");
+    }
 }
 
 /// FAULTS N866
