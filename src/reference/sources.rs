@@ -373,7 +373,7 @@ pub static SOURCES: &[MessageExplanation] = &[
             "auth.prefix and a token",
             "`Basic` and a user name and password in base64",
             "user name and password",
-            "the … in the header … is none of the … that the source accepts",
+            "the source does not accept the … in the header …; it accepts …",
         ],
         "This message is the detail of a denied request, in the log, in `verify` and in `imprint-bridge denied-requests`: the header, the signature or the token does not match the settings in [auth].",
         "Compare the setting that the message names with the documentation of the sender; `imprint-bridge verify` shows the signed text.",

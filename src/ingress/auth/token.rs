@@ -186,7 +186,7 @@ impl TokenKeys {
                 TokenScheme::Basic { .. } => "user name and password",
             };
             Denial::mismatch(format!(
-                "the {what} in the header {header} is none of the {count} that the source accepts"
+                "the source does not accept the {what} in the header {header}; it accepts {count}"
             ))
         })
     }
