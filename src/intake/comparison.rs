@@ -13,7 +13,7 @@ use super::explanation::{
     EventExplanation, ExplainedOutcome, ExplainedProblem, Explanation, RequestExplanation,
 };
 use super::source::Source;
-use crate::event::Visibility;
+use crate::event::{Visibility, pointer};
 
 /// One difference between the earlier and the later version.
 #[derive(Clone, PartialEq)]
@@ -23,6 +23,8 @@ pub struct Difference {
     /// What differs: a field such as `customer_history.phone`, another part of a result such as `outcome`, or a source
     /// or an event type.
     pub name: String,
+    /// The name without names of members that can be values, such as an e-mail address in the place of an error.
+    masked_name: String,
     /// The value in the earlier version, or `None` if the earlier version has none.
     pub before: Option<Value>,
     /// The value in the later version, or `None` if the later version has none.
@@ -32,18 +34,18 @@ pub struct Difference {
     is_personal: [bool; 2],
 }
 
-/// Prints only the name, because the values can be personal data.
+/// Prints only the masked name, because the values can be personal data.
 impl fmt::Debug for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Difference")
             .field("event", &self.event)
-            .field("name", &self.name)
+            .field("name", &self.masked_name)
             .finish_non_exhaustive()
     }
 }
 
 impl Difference {
-    /// Returns the difference in the form for output. Only the values of fields are masked.
+    /// Returns the difference in the form for output. Only the values of fields, and names that can be values, are masked.
     #[must_use]
     pub fn shown(self, visibility: Visibility) -> Self {
         let shown = |value: Value, is_personal: bool| match is_personal {
@@ -51,7 +53,12 @@ impl Difference {
             false => value,
         };
         let [before, after] = self.is_personal;
+        let name = match visibility {
+            Visibility::Masked => self.masked_name.clone(),
+            Visibility::Revealed => self.name.clone(),
+        };
         Self {
+            name,
             before: self.before.map(|value| shown(value, before)),
             after: self.after.map(|value| shown(value, after)),
             ..self
@@ -60,14 +67,53 @@ impl Difference {
 }
 
 /// The parts of one result, by name. The flag of a part says whether its value is personal data.
-type ResultParts = BTreeMap<String, (Value, bool)>;
+type ResultParts = BTreeMap<PartName, (Value, bool)>;
+
+/// The name of a part of a result. Parts with different names can have the same masked name.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct PartName {
+    name: String,
+    masked: String,
+}
+
+impl PartName {
+    /// Returns the name of a member inside this part.
+    fn inside(&self, member: &str) -> Self {
+        let masked = pointer::without_values(&pointer::inside("", member));
+        let masked = masked.trim_start_matches('/');
+        match self.name.as_str() {
+            "" => Self {
+                name: member.to_owned(),
+                masked: masked.to_owned(),
+            },
+            name => Self {
+                name: format!("{name}.{member}"),
+                masked: format!("{}.{masked}", self.masked),
+            },
+        }
+    }
+}
+
+impl From<String> for PartName {
+    fn from(name: String) -> Self {
+        let masked = name.clone();
+        Self { name, masked }
+    }
+}
+
+impl From<&str> for PartName {
+    fn from(name: &str) -> Self {
+        name.to_owned().into()
+    }
+}
 
 /// Returns the differences between the sources and the event types of two versions.
 pub fn compare_sources(before: &Sources, after: &Sources) -> Vec<Difference> {
     let parts = |sources: &Sources| {
         let mut parts = ResultParts::new();
         for source in sources.by_name.values() {
-            parts.insert(format!("source {}", source.name), (json!("exists"), false));
+            let name = format!("source {}", source.name).into();
+            parts.insert(name, (json!("exists"), false));
             parts.extend(type_parts(source));
         }
         parts
@@ -75,12 +121,12 @@ pub fn compare_sources(before: &Sources, after: &Sources) -> Vec<Difference> {
     differences(None, &parts(before), &parts(after))
 }
 
-fn type_parts(source: &Source) -> impl Iterator<Item = (String, (Value, bool))> {
+fn type_parts(source: &Source) -> impl Iterator<Item = (PartName, (Value, bool))> {
     let mapped = source.event_types.keys().map(|name| (name, "mapped"));
     let ignored = source.ignored.iter().map(|name| (name, "ignored"));
     ignored.chain(mapped).map(|(name, handling)| {
         let part = format!("source {}, event type {name}", source.name);
-        (part, (json!(handling), false))
+        (part.into(), (json!(handling), false))
     })
 }
 
@@ -120,7 +166,7 @@ fn parts(event: &EventExplanation) -> ResultParts {
     let named = names
         .into_iter()
         .filter_map(|(name, value)| Some((name, value.as_ref()?)));
-    parts.extend(named.map(|(name, value)| (name.to_owned(), (json!(value), false))));
+    parts.extend(named.map(|(name, value)| (name.into(), (json!(value), false))));
     parts
 }
 
@@ -139,13 +185,17 @@ fn outcome_parts(outcome: &ExplainedOutcome) -> ResultParts {
             (format!("parked, {reason}"), request_parts(request))
         }
     };
-    parts.insert("outcome".to_owned(), (json!(name), false));
+    parts.insert("outcome".into(), (json!(name), false));
     parts
 }
 
 fn error_parts(problem: &ExplainedProblem) -> ResultParts {
     let errors = problem.errors.iter().map(|error| {
-        let name = format!("error of {} at {:?}", error.location, error.pointer);
+        let name = |place: &str| format!("error of {} at {place:?}", error.location);
+        let name = PartName {
+            name: name(&error.pointer),
+            masked: name(&pointer::without_values(&error.pointer)),
+        };
         (name, (json!(error.rule), false))
     });
     errors.collect()
@@ -153,7 +203,7 @@ fn error_parts(problem: &ExplainedProblem) -> ResultParts {
 
 fn request_parts(request: &RequestExplanation) -> ResultParts {
     let mut parts = ResultParts::new();
-    flatten("", &request.request.body, &mut parts);
+    flatten(&"".into(), &request.request.body, &mut parts);
     for (fields, word) in [
         (&request.cleared, "(cleared)"),
         (&request.skipped, "(skipped)"),
@@ -161,7 +211,7 @@ fn request_parts(request: &RequestExplanation) -> ResultParts {
         parts.extend(
             fields
                 .iter()
-                .map(|field| (field.clone(), (json!(word), false))),
+                .map(|field| (field.clone().into(), (json!(word), false))),
         );
     }
     let names = [
@@ -172,28 +222,24 @@ fn request_parts(request: &RequestExplanation) -> ResultParts {
         parts.extend(
             value
                 .iter()
-                .map(|value| (name.to_owned(), (json!(value), false))),
+                .map(|value| (name.into(), (json!(value), false))),
         );
     }
     for (name, number) in [
         ("version", json!(request.version.value)),
         ("epoch", json!(request.version.epoch)),
     ] {
-        parts.insert(name.to_owned(), (number, false));
+        parts.insert(name.into(), (number, false));
     }
     parts
 }
 
 /// Adds the values inside an object of a request, each with its path.
-fn flatten(path: &str, value: &Value, parts: &mut ResultParts) {
+fn flatten(path: &PartName, value: &Value, parts: &mut ResultParts) {
     match value {
-        Value::Object(members) if path.is_empty() || !members.is_empty() => {
+        Value::Object(members) if path.name.is_empty() || !members.is_empty() => {
             for (name, member) in members {
-                let inside = match path {
-                    "" => name.clone(),
-                    path => format!("{path}.{name}"),
-                };
-                flatten(&inside, member, parts);
+                flatten(&path.inside(name), member, parts);
             }
         }
         Value::Object(_)
@@ -202,20 +248,21 @@ fn flatten(path: &str, value: &Value, parts: &mut ResultParts) {
         | Value::Bool(_)
         | Value::Number(_)
         | Value::String(_) => {
-            parts.insert(path.to_owned(), (value.clone(), true));
+            parts.insert(path.clone(), (value.clone(), true));
         }
     }
 }
 
 fn differences(event: Option<usize>, before: &ResultParts, after: &ResultParts) -> Vec<Difference> {
-    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let names: BTreeSet<&PartName> = before.keys().chain(after.keys()).collect();
     let different = names.into_iter().filter_map(|name| {
         let (before, after) = (before.get(name), after.get(name));
         let is_personal = [before, after].map(|part| part.is_some_and(|(_, flag)| *flag));
         let [before, after] = [before, after].map(|part| part.map(|(value, _)| value.clone()));
         (before != after).then(|| Difference {
             event,
-            name: name.clone(),
+            name: name.name.clone(),
+            masked_name: name.masked.clone(),
             before,
             after,
             is_personal,
