@@ -376,7 +376,7 @@ fn listen(raw: Raw) -> Result<SocketAddr, String> {
 }
 
 /// Reads only one TOML file, without the defaults and without the environment. Returns also the size of the file.
-fn read_file(path: &Path) -> Result<(Value, usize), SettingError> {
+fn read_file(path: &Path) -> Result<(Value, String), SettingError> {
     let error = |reason| SettingError {
         origin: absolute(path),
         key: String::new(),
@@ -385,9 +385,8 @@ fn read_file(path: &Path) -> Result<(Value, usize), SettingError> {
     let content = regular_file::read(path, SOURCE_FILE_BYTES_MAX);
     let content = content.map_err(|reason| error(reason.to_string()))?;
     let content = text_file::text(content).map_err(|reason| error(reason.to_owned()))?;
-    let table = File::from_str(&content, FileFormat::Toml).collect();
-    let table = table.map_err(|reason| error(toml_error::explained(&reason, &content)))?;
-    Ok((Value::new(None, ValueKind::Table(table)), content.len()))
+    let settings = text_file::parse(&content).map_err(error)?;
+    Ok((settings, content))
 }
 
 /// Formats a path as an absolute path, because a relative path depends on the working directory of the bridge.

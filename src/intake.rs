@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::schema::Schema;
 use crate::event::SourceName;
 use crate::imprint::clearing::Clearing;
 
@@ -102,6 +103,27 @@ impl Sources {
             by_name: sources.into_iter().map(named).collect(),
             settings,
         }
+    }
+
+    /// Returns the schemas of all sources, by name.
+    pub fn schemas(&self) -> BTreeMap<String, Arc<Schema>> {
+        let sources = self.by_name.values();
+        let event_types = sources.flat_map(|source| source.event_types.values());
+        let named = |event_type: &EventType| {
+            let schema = &event_type.schema;
+            (schema.name().to_owned(), Arc::clone(schema))
+        };
+        event_types.map(named).collect()
+    }
+
+    /// Returns a set with one source. It accepts at most `events_max` events in one body.
+    #[must_use]
+    pub fn only(&self, source: Arc<Source>, events_max: usize) -> Self {
+        let settings = IntakeSettings {
+            batch_events_max: self.settings.batch_events_max.min(events_max),
+            ..self.settings
+        };
+        Self::new([source], settings)
     }
 
     /// Returns the source with this name.

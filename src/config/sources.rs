@@ -6,6 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use config::Value;
+
 use super::reader::{Raw, Reader, SettingError};
 use super::{BrakeSettings, Config, QuotaSettings, absolute, read_file};
 use crate::event::SourceName;
@@ -14,6 +16,7 @@ use crate::intake::{BrakePolicy, CardNumberPolicy, EventType, Source, StoredPart
 use crate::mapping::{JsonEnvelope, LookupTables};
 
 mod auth;
+mod edited;
 pub(crate) mod examples;
 mod files;
 mod headers;
@@ -24,9 +27,10 @@ mod schema_files;
 mod totals;
 
 pub use auth::{Auth, SecretFiles};
+pub use edited::{EDITED_BYTES_MAX, SourceTextReader};
 pub use files::{SourceFiles, SourcesDigest};
 use order::conflicting_orders;
-use schema_files::SchemaFiles;
+use schema_files::{SchemaFiles, SchemaOrigin};
 use totals::{Total, Totals};
 
 /// The lists of a source file that stand before its first table.
@@ -53,6 +57,8 @@ pub struct SourceSettings {
     /// The mass-change brake of the source: the table `[brake]` of the source file, with the defaults of the settings for
     /// missing keys.
     pub brake: BrakePolicy,
+    /// The text of the source file, for a try-out. `None` if the text is longer than [`EDITED_BYTES_MAX`].
+    pub text: Option<Arc<str>>,
 }
 
 impl SourceSettings {
@@ -128,14 +134,11 @@ fn read_all(config: &Config, drafts: Drafts) -> Result<SourcesInUse, Vec<Setting
         let reason = "has no source: no file name ends in .toml";
         errors.push(folder_error("sources_dir", &config.sources_dir, reason));
     }
-    let defaults = SourceDefaults {
-        quota: config.quota,
-        brake: config.brake,
-    };
+    let defaults = SourceDefaults::of(config);
     let mut totals = Totals::default();
     for file in files {
         let mut schemas = SchemaFiles {
-            folder: &config.schemas_dir,
+            origin: SchemaOrigin::Folder(&config.schemas_dir),
             totals: &mut totals,
         };
         let read = read_source(&file, (defaults, drafts), &mut schemas);
@@ -206,10 +209,19 @@ fn source_files(folder: &Path) -> Result<Vec<PathBuf>, String> {
 }
 
 /// The settings that a source file can override.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct SourceDefaults {
     quota: QuotaSettings,
     brake: BrakeSettings,
+}
+
+impl SourceDefaults {
+    const fn of(config: &Config) -> Self {
+        Self {
+            quota: config.quota,
+            brake: config.brake,
+        }
+    }
 }
 
 /// What a reader makes of a source file.
@@ -230,7 +242,24 @@ fn read_source(
         .unwrap_or_default();
     let name =
         SourceName::parse(stem).map_err(|error| vec![file_error(file, error.to_string())])?;
-    let mut reader = reader(file, stem, schemas.totals)?;
+    let (reader, text) = reader(file, stem, schemas.totals)?;
+    let read = compile(name, reader, (defaults, drafts), schemas)?;
+    Ok(match read {
+        SourceFile::Source(source) => {
+            let text = edited::shown(&text);
+            SourceFile::Source(Box::new(SourceSettings { text, ..*source }))
+        }
+        SourceFile::Draft(name) => SourceFile::Draft(name),
+    })
+}
+
+/// Compiles the settings of a source file.
+fn compile(
+    name: SourceName,
+    mut reader: Reader,
+    (defaults, drafts): (SourceDefaults, Drafts),
+    schemas: &mut SchemaFiles<'_>,
+) -> Result<SourceFile, Vec<SettingError>> {
     let is_draft = reader.take_optional(&["draft"], Raw::truth) == Some(true);
     if is_draft && drafts == Drafts::Skip {
         return Ok(SourceFile::Draft(name));
@@ -275,23 +304,34 @@ fn read_source(
             unsigned_headers,
             quota,
             brake,
+            text: None,
         }))),
         Some(_) | None => Err(errors),
     }
 }
 
-/// Reads a source file, and counts its size before its settings are compiled. If a sum over all sources exceeds its bound,
-/// the reader has no settings: the caller reports the sum.
-fn reader(file: &Path, source: &str, totals: &mut Totals) -> Result<Reader, Vec<SettingError>> {
+/// Reads a source file, and counts its size before its settings are compiled. Returns its text too.
+fn reader(
+    file: &Path,
+    source: &str,
+    totals: &mut Totals,
+) -> Result<(Reader, String), Vec<SettingError>> {
     totals.begin(source);
-    let (settings, bytes) = read_file(file).map_err(|error| vec![error])?;
-    let mut reader = Reader::new(&file.display().to_string(), settings);
+    let (settings, text) = read_file(file).map_err(|error| vec![error])?;
+    let origin = file.display().to_string();
+    Ok((counted(&origin, (settings, text.len()), totals), text))
+}
+
+/// Counts the settings of a source file. If a sum over all sources exceeds its bound, the reader has no settings: the caller
+/// reports the sum.
+fn counted(origin: &str, (settings, bytes): (Value, usize), totals: &mut Totals) -> Reader {
+    let mut reader = Reader::new(origin, settings);
     let counted = totals.add(Total::SourceBytes, bytes);
     let counted = counted.and_then(|()| totals.add(Total::Settings, reader.settings()));
     if counted.is_err() {
         reader.forget(&[]);
     }
-    Ok(reader)
+    reader
 }
 
 /// Reports a file without event types, and the event types that the file both ignores and maps.
@@ -370,7 +410,8 @@ mod tests {
 
     fn read(file: &Path, folder: &Path) -> Result<SourceSettings, Vec<SettingError>> {
         let totals = &mut Totals::default();
-        let mut schemas = SchemaFiles { folder, totals };
+        let origin = SchemaOrigin::Folder(folder);
+        let mut schemas = SchemaFiles { origin, totals };
         match read_source(file, (DEFAULTS, Drafts::Read), &mut schemas)? {
             SourceFile::Source(source) => Ok(*source),
             SourceFile::Draft(name) => panic!("{name} is a draft"),

@@ -135,6 +135,11 @@ impl Schema {
         &self.name
     }
 
+    /// Returns the JSON document of the schema.
+    pub const fn document(&self) -> &Value {
+        &self.document
+    }
+
     /// Returns whether the schema accepts an event.
     pub(super) fn accepts(&self, event: &Value) -> bool {
         self.validator.is_valid(event)

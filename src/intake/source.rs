@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -86,7 +87,7 @@ pub enum TypeHandling<'a> {
 /// One event type of a source, with its schema and its mapping.
 pub struct EventType {
     /// The schema that an event of this type must match.
-    pub schema: Schema,
+    pub schema: Arc<Schema>,
     /// The mapping rules that turn an event into a change of one customer.
     pub mapping: Mapping,
     /// The parts of an event that the store keeps, unless the source keeps whole events.
@@ -101,7 +102,12 @@ pub struct EventType {
 impl EventType {
     /// Creates an event type with the epoch 0 and without a limit for its versions. `envelope` is the table `[body]` of a
     /// source that sends plain JSON.
-    pub fn new(schema: Schema, mapping: Mapping, envelope: Option<&JsonEnvelope>) -> Self {
+    pub fn new(
+        schema: impl Into<Arc<Schema>>,
+        mapping: Mapping,
+        envelope: Option<&JsonEnvelope>,
+    ) -> Self {
+        let schema = schema.into();
         Self {
             kept: KeptParts::compile(&schema, &mapping, envelope),
             schema,

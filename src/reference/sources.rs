@@ -6,6 +6,15 @@ use super::{MessageExplanation, row};
 pub static SOURCES: &[MessageExplanation] = &[
     row(
         &[
+            "names no schema of the sources in use: a try-out opens no file…",
+            "is longer than … bytes",
+            "is a draft",
+        ],
+        "A try-out in the console reads the edited text of a source file, and no other file.",
+        "Name a schema that a source in use has, and shorten the text. `imprint-bridge check` reads new schemas and long files.",
+    ),
+    row(
+        &[
             "schema … does not compile, at #…",
             "schema …, at #…: …",
             "unknown keyword `…`; did you mean `…`?",

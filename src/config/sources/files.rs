@@ -305,7 +305,7 @@ mod tests {
             };
             let totals = &mut super::super::Totals::default();
             let mut files = super::super::SchemaFiles {
-                folder: &schemas,
+                origin: super::super::SchemaOrigin::Folder(&schemas),
                 totals,
             };
             let read = (defaults, super::super::Drafts::Read);

@@ -1,7 +1,9 @@
 //! The schema files that the event types of the sources name.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -17,19 +19,40 @@ use crate::telemetry::chain;
 /// The maximum size of a schema file.
 const SCHEMA_BYTES_MAX: u64 = 1024 * 1024;
 
-/// The folder of the schemas, and the sums over the schemas and sources that the bridge has read up to now.
+/// The origin of the schemas, and the sums over the schemas and sources that the bridge has read up to now.
 pub(super) struct SchemaFiles<'t> {
-    pub(super) folder: &'t Path,
+    pub(super) origin: SchemaOrigin<'t>,
     pub(super) totals: &'t mut Totals,
 }
 
+/// The place from which a reader of source files takes the schemas.
+#[derive(Clone, Copy)]
+pub(super) enum SchemaOrigin<'t> {
+    /// The folder with the schema files.
+    Folder(&'t Path),
+    /// The schemas of the sources in use, by name. The reader opens no file.
+    Loaded(&'t BTreeMap<String, Arc<Schema>>),
+}
+
 impl SchemaFiles<'_> {
-    /// Reads and compiles a schema. Returns `None` if a sum over all sources exceeds its bound.
-    pub(super) fn read(&mut self, name: &str) -> Result<Option<Schema>, String> {
+    /// Returns a schema. Returns `None` if a sum over all sources exceeds its bound.
+    pub(super) fn read(&mut self, name: &str) -> Result<Option<Arc<Schema>>, String> {
         if self.totals.is_exceeded() {
             return Ok(None);
         }
-        let (path, content) = content(self.folder, name)?;
+        match self.origin {
+            SchemaOrigin::Folder(folder) => Ok(self.compile(folder, name)?.map(Arc::new)),
+            SchemaOrigin::Loaded(schemas) => {
+                let schema = loaded(schemas, name)?;
+                let counted = self.totals.add_schema(schema.document());
+                Ok(counted.is_ok().then(|| Arc::clone(schema)))
+            }
+        }
+    }
+
+    /// Reads and compiles a schema file.
+    fn compile(&mut self, folder: &Path, name: &str) -> Result<Option<Schema>, String> {
+        let (path, content) = content(folder, name)?;
         let document: Value = serde_json::from_slice(&content)
             .map_err(|error| format!("{} is not JSON: {error}", path.display()))?;
         let counted = self.totals.add(Total::SchemaBytes, content.len());
@@ -43,6 +66,24 @@ impl SchemaFiles<'_> {
             .map(Some)
             .map_err(|error| format!("{}: {}", path.display(), chain(&error)))
     }
+}
+
+/// Finds a schema of the sources in use. `./a.json` and `a.json` are the same schema.
+fn loaded<'s>(
+    schemas: &'s BTreeMap<String, Arc<Schema>>,
+    name: &str,
+) -> Result<&'s Arc<Schema>, String> {
+    let wanted = name.trim_start_matches("./");
+    let mut found = schemas.iter();
+    let found = found.find(|(known, _)| known.trim_start_matches("./") == wanted);
+    found.map(|(_, schema)| schema).ok_or_else(|| {
+        let nearest = spelling::nearest(wanted, schemas.keys().map(String::as_str));
+        let suggestion = nearest.map(|schema| format!("; did you mean {schema}?"));
+        format!(
+            "names no schema of the sources in use: a try-out opens no file{}",
+            suggestion.unwrap_or_default()
+        )
+    })
 }
 
 /// Reads a schema file. Returns its path and its content.

@@ -159,6 +159,15 @@ impl Totals {
 
     /// Returns the error about the sum that exceeds its bound.
     pub(super) fn error(&self, folder: &Path) -> Option<SettingError> {
+        Some(SettingError {
+            origin: super::absolute(folder),
+            key: String::new(),
+            reason: self.reason()?,
+        })
+    }
+
+    /// Returns the sentence about the sum that exceeds its bound.
+    pub(super) fn reason(&self) -> Option<String> {
         let total = self.exceeded?;
         let shares = self.shares.get(&total)?.iter();
         let mut shares: Vec<(&String, &usize)> = shares.filter(|(_, share)| **share > 0).collect();
@@ -168,17 +177,13 @@ impl Totals {
             .map(|(source, share)| format!("{source} has {share}"))
             .collect();
         let others = shares.len().saturating_sub(NAMED_SOURCES_MAX);
-        Some(SettingError {
-            origin: super::absolute(folder),
-            key: String::new(),
-            reason: format!(
-                "all sources together may have at most {} {}. Counted up to the source {}: {}, and {others} others have fewer. Make the largest of them smaller, or remove sources that are not used",
-                total.max(),
-                total.words(),
-                self.source,
-                named.join(", "),
-            ),
-        })
+        Some(format!(
+            "all sources together may have at most {} {}. Counted up to the source {}: {}, and {others} others have fewer. Make the largest of them smaller, or remove sources that are not used",
+            total.max(),
+            total.words(),
+            self.source,
+            named.join(", "),
+        ))
     }
 }
 
