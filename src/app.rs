@@ -30,7 +30,7 @@ use self::sources_watch::SourcesWatch;
 use self::store::StoreReport;
 use crate::config::sealing_keys::SealingKeys;
 use crate::config::source_set::SourceSet;
-use crate::config::sources::SourceFiles;
+use crate::config::sources::{SourceFiles, SourceTextReader};
 use crate::config::{self, Config};
 use crate::dispatch::breaker::DestinationState;
 use crate::dispatch::core::StoredWait;
@@ -39,7 +39,7 @@ use crate::dispatch::pace::Rate;
 use crate::ingress::auth::DenialReason;
 use crate::ingress::{BodyBudget, Ingress};
 use crate::metrics::{LabelSets, LogCounters, Metrics};
-use crate::ops::operate::Operations;
+use crate::ops::operate::{Operations, TryOuts};
 use crate::ops::{Figures, Health, Ops};
 use crate::outbox::{self, IgnoreReason, Outbox, Setting, State, StoreCondition};
 use crate::telemetry::missing_lines;
@@ -267,6 +267,7 @@ fn operations(
         rules: config.dispatch.rules,
         denied: Arc::clone(&listener.denied),
         find_key_file: sealing.find_file(),
+        try_outs: TryOuts::default(),
         clock: listener.clock.clone(),
     }
 }
@@ -283,7 +284,12 @@ fn open_sources(
     let now = rereads.moment();
     let loaded = LoadedSet::load(set, config.profile, &[], now);
     let loaded = loaded.map_err(|errors| anyhow!(errors.join("; ")))?;
-    let (running, requests) = RunningSources::start(loaded, config.intake, metrics, now);
+    let (running, requests) = RunningSources::start(
+        loaded,
+        (config.intake, SourceTextReader::of(config)),
+        metrics,
+        now,
+    );
     let watched = Arc::clone(&running);
     let watch = SourcesWatch::new(config.clone(), watched, used, requests, rereads.clone());
     Ok((running, watch))

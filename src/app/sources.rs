@@ -2,7 +2,7 @@
 //!
 //! The bridge replaces all sources together while it runs. A request uses the set with which it began.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use futures_util::future::BoxFuture;
@@ -12,14 +12,15 @@ use super::secrets::{LoadedAuth, WatchedSource};
 use super::weakening::report_sources;
 use crate::config::Profile;
 use crate::config::source_set::SourceSet;
-use crate::config::sources::{SourceFiles, SourceSettings};
+use crate::config::sources::{SourceFiles, SourceSettings, SourceTextReader};
 use crate::event::SourceName;
 use crate::ingress::auth::Verifier;
 use crate::ingress::refusal::FINAL_PROBLEMS;
 use crate::ingress::{
     Endpoint, Endpoints, FieldCounts, Replaceable, SourceBrake, SourceQuota, StorageLimit,
 };
-use crate::intake::{IntakeSettings, Sources};
+use crate::intake::schema::Schema;
+use crate::intake::{IntakeSettings, Source, Sources};
 use crate::metrics::{Metrics, WeakenedMetrics};
 use crate::ops::operate::{
     BrakeChange, BrakeView, LiveSources, RefusedSet, ReloadFailure, ReloadResult, SetChanges,
@@ -78,6 +79,7 @@ pub(super) struct RunningSources {
     endpoints: Arc<Replaceable<Endpoints>>,
     secrets: Arc<Replaceable<Vec<WatchedSource>>>,
     intake: IntakeSettings,
+    text_reader: SourceTextReader,
     metrics: Metrics,
     /// Each use locks the status only to read or to change it, and never across an await.
     status: RwLock<SetStatus>,
@@ -86,6 +88,8 @@ pub(super) struct RunningSources {
 
 struct SetStatus {
     files: Option<SourceFiles>,
+    /// The texts of the source files, by source.
+    texts: BTreeMap<SourceName, Arc<str>>,
     since: Timestamp,
     refused: Option<RefusedSet>,
 }
@@ -94,7 +98,7 @@ impl RunningSources {
     /// Starts with the given set. Returns also the receiver of the operators' requests to reload.
     pub(super) fn start(
         loaded: LoadedSet,
-        intake: IntakeSettings,
+        (intake, text_reader): (IntakeSettings, SourceTextReader),
         metrics: &Metrics,
         now: Timestamp,
     ) -> (Arc<Self>, ReloadRequests) {
@@ -104,9 +108,11 @@ impl RunningSources {
             endpoints: Arc::new(Replaceable::new(nothing)),
             secrets: Arc::new(Replaceable::new(Vec::new())),
             intake,
+            text_reader,
             metrics: metrics.clone(),
             status: RwLock::new(SetStatus {
                 files: None,
+                texts: BTreeMap::new(),
                 since: now,
                 refused: None,
             }),
@@ -134,6 +140,7 @@ impl RunningSources {
     /// Uses the loaded set for all later requests.
     pub(super) fn replace(&self, loaded: LoadedSet, now: Timestamp) -> SetChanges {
         let previous = self.endpoints.current();
+        let texts = texts(&loaded.sources);
         let settings = loaded.sources.iter().map(|(settings, _)| settings);
         report_sources(&self.metrics.weakened, settings);
         let (mut watched, mut endpoints, mut warnings) = (Vec::new(), Vec::new(), Vec::new());
@@ -168,6 +175,7 @@ impl RunningSources {
         self.endpoints.replace(endpoints);
         *status = SetStatus {
             files: loaded.files,
+            texts,
             since: now,
             refused: None,
         };
@@ -212,6 +220,15 @@ impl RunningSources {
         counts.unsigned_headers(source, settings.unsigned_headers.len());
         counts.source(source, storage_quota, &FINAL_PROBLEMS);
     }
+}
+
+/// Returns the texts of the source files, by source.
+fn texts(sources: &[(SourceSettings, LoadedAuth)]) -> BTreeMap<SourceName, Arc<str>> {
+    let texts = sources.iter().filter_map(|(settings, _)| {
+        let text = settings.text.as_ref()?;
+        Some((settings.source.name.clone(), Arc::clone(text)))
+    });
+    texts.collect()
 }
 
 fn endpoint(
@@ -286,6 +303,21 @@ fn changes(
 impl LiveSources for RunningSources {
     fn sources(&self) -> Arc<Sources> {
         Arc::clone(self.endpoints.current().sources())
+    }
+
+    fn text(&self, source: &SourceName) -> Option<Arc<str>> {
+        let status = self.status.read().unwrap_or_else(PoisonError::into_inner);
+        status.texts.get(source).map(Arc::clone)
+    }
+
+    fn read_text(
+        &self,
+        source: &SourceName,
+        text: &str,
+        schemas: &BTreeMap<String, Arc<Schema>>,
+    ) -> Result<Arc<Source>, Vec<String>> {
+        let read = self.text_reader.read(source, text, schemas);
+        read.map_err(|errors| errors.iter().map(ToString::to_string).collect())
     }
 
     fn set(&self) -> SetView {

@@ -7,8 +7,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::rejection::Rejection;
-use crate::event::{EventError, SourceVersion, pointer};
+use super::rejection::{Rejection, RejectionClass};
+use crate::event::{EventError, SourceName, SourceVersion, pointer};
 use crate::imprint::{CustomerChange, Field};
 
 /// The changes that a request body would make, event by event.
@@ -232,6 +232,27 @@ impl RequestExplanation {
 }
 
 impl Explanation {
+    /// Returns the explanation of a request with wrong headers, before the bridge reads its body.
+    pub fn refused(source: &SourceName, errors: Vec<EventError>) -> Self {
+        let rejection = Rejection::new(RejectionClass::Malformed, errors);
+        Self {
+            source: source.as_str().to_owned(),
+            events: Vec::new(),
+            left_out: Vec::new(),
+            outcome: Some(ExplainedOutcome::refused(rejection)),
+        }
+    }
+
+    /// Returns the explanation of a stored entry in the form of a body with one event.
+    pub fn of_entry(source: &SourceName, event: EventExplanation) -> Self {
+        Self {
+            source: source.as_str().to_owned(),
+            events: vec![event],
+            left_out: Vec::new(),
+            outcome: None,
+        }
+    }
+
     /// Returns the problem documents of the body and of its events.
     pub fn problems(&self) -> impl Iterator<Item = &ExplainedProblem> {
         let of_events = self.events.iter().map(|event| &event.outcome);

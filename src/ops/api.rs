@@ -12,6 +12,7 @@
 //! | `POST /admin/v1/customers/erase` `{"of": {"customer": …}}` | erases a customer; with `block`, the bridge ignores every later event of the customer; `reason` is required |
 //! | `GET /admin/v1/entries/{number}/explain?reveal=true` | explains, expression by expression, how the current mapping maps the entry's event, and lists the values that are older than the values at Imprint |
 //! | `POST /admin/v1/explain?source=&reveal=true` | explains how the current mapping maps the event in the request body; stores nothing |
+//! | `POST /admin/v1/try-out` `{"source": …, "body": …}` or `{"source": …, "entry": …}` | tries a mapping: explains the body, with `headers`, or the event of the entry; with `text`, an edited source file, it explains the event with this file too, and lists the errors of the file or the differences; `reveal` shows values unmasked, for an entry after an audit record; sends, stores and changes nothing |
 //! | `GET /admin/v1/audit?after=&limit=` | lists records of the audit log |
 //! | `GET /admin/v1/destination`, `POST` `{"mode": "open"}` | GET shows the state and the mode of sending to Imprint; POST sets the mode: `open`, `paused` or `shadow` |
 //! | `GET /admin/v1/status` | shows the version of the bridge, the state and the mode of sending to Imprint, the state of the sealing, and the names of the protections that the configuration or the machine has switched off |
@@ -54,6 +55,7 @@ mod problem;
 mod request;
 mod sources;
 mod store;
+mod try_out;
 
 pub(crate) use self::body::receive_body;
 pub use self::keys::keys_json;
@@ -74,6 +76,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         .service(resource("/entries/{number}", "GET").get(entries::show))
         .service(resource("/entries/{number}/explain", "GET").get(explain::entry))
         .service(resource("/explain", "POST").post(explain::body))
+        .service(resource("/try-out", "POST").post(try_out::run))
         .service(resource("/customers/reset-versions", "POST").post(customers::reset_versions))
         .service(resource("/customers/export", "POST").post(customers::export))
         .service(resource("/customers/erase", "POST").post(customers::erase))

@@ -34,6 +34,7 @@ mod preview;
 mod reload;
 mod replay;
 mod selection;
+mod try_out;
 mod unchanged;
 mod versions;
 mod withdraw;
@@ -52,6 +53,7 @@ pub use replay::{
     IgnoredEntry, MappingChoice, REPLAYED_STATES, ReplayPreview, Replayed, Unmappable,
 };
 pub use selection::{CHANGE_ENTRIES_MAX, ChangeSelection, Reason};
+pub use try_out::{EditedResult, TRY_BODY_BYTES_MAX, TriedEvent, TryOut, TryOuts, TryResult};
 pub use unchanged::{Unchanged, UnchangedReason};
 pub use withdraw::{WithdrawAction, WithdrawPreview, WithdrawReport};
 
@@ -67,6 +69,8 @@ pub struct Operations {
     /// The metric of the weakenings of the protection.
     pub weakened: WeakenedMetrics,
     pub find_key_file: FindKeyFile,
+    /// The try-outs in progress.
+    pub try_outs: TryOuts,
     pub clock: Clock,
 }
 
@@ -178,6 +182,14 @@ pub enum Error {
     SourcesHang,
     #[error("the bridge is stopping")]
     Stopping,
+    #[error("the entry belongs to another source")]
+    OtherSource,
+    #[error("another try-out is in progress: repeat it in a moment")]
+    TryOutRunning,
+    #[error("the try-out needs too much time: try a smaller body or fewer expressions")]
+    TryOutTooLong,
+    #[error("a try-out takes a request body of at most {TRY_BODY_BYTES_MAX} bytes")]
+    TryOutTooLarge,
     #[error("one request can change at most {CHANGE_ENTRIES_MAX} entries")]
     TooManyEntries,
     #[error(

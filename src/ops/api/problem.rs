@@ -58,6 +58,8 @@ impl AdminProblem {
             Self::TooManyFailedLogins(_) => {
                 (429, "too_many_failed_logins", "Too many failed logins")
             }
+            Self::Failed(Error::TryOutTooLarge) => (413, "too_large", "Request body too large"),
+            Self::Failed(Error::TryOutRunning) => (503, "busy", "Try-out in progress"),
             Self::TooManyRequests => (503, "busy", "Too many admin requests"),
             Self::NotFound => (404, "not_found", "Not found"),
             Self::MethodNotAllowed { .. } => (405, "method_not_allowed", "Method not allowed"),
@@ -88,7 +90,9 @@ impl AdminProblem {
                 | Error::ReasonRequired
                 | Error::TooManyEntries
                 | Error::BackupName
-                | Error::BrakeOpenTime,
+                | Error::BrakeOpenTime
+                | Error::OtherSource
+                | Error::TryOutTooLong,
             ) => (400, "malformed", "Malformed request"),
             Self::Failed(Error::Store(error)) => match error {
                 outbox::Error::Busy => (503, "busy", "Store busy"),
@@ -177,6 +181,10 @@ mod tests {
             ),
             (Error::SourcesHang.into(), 503, "sources_unreadable"),
             (Error::Stopping.into(), 503, "stopping"),
+            (Error::OtherSource.into(), 400, "malformed"),
+            (Error::TryOutTooLong.into(), 400, "malformed"),
+            (Error::TryOutTooLarge.into(), 413, "too_large"),
+            (Error::TryOutRunning.into(), 503, "busy"),
             (Error::EventErased.into(), 400, "malformed"),
             (Error::ReasonRequired.into(), 400, "malformed"),
             (Error::CustomerRequired.into(), 400, "malformed"),

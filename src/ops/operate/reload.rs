@@ -1,5 +1,6 @@
 //! The use cases for the set of sources: show the set in use, and reload the files of the sources at once.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,8 @@ use futures_util::future::BoxFuture;
 
 use super::{BrakeChange, BrakeView, Error, Operations, Operator, Reason, Role};
 use crate::event::SourceName;
-use crate::intake::Sources;
+use crate::intake::schema::Schema;
+use crate::intake::{Source, Sources};
 use crate::time::Timestamp;
 
 /// The time limit of a reload. The command line waits a little longer for the answer of the admin API.
@@ -17,6 +19,20 @@ const RELOAD_DEADLINE: Duration = Duration::from_secs(45);
 pub trait LiveSources: Send + Sync {
     /// Returns the sources in use.
     fn sources(&self) -> Arc<Sources>;
+
+    /// Returns the text of the file of a source in use, or `None` if the text is too long for a try-out.
+    fn text(&self, source: &SourceName) -> Option<Arc<str>>;
+
+    /// Compiles an edited text of the file of a source, with these schemas, for a try-out.
+    ///
+    /// # Errors
+    /// Returns the errors of the text.
+    fn read_text(
+        &self,
+        source: &SourceName,
+        text: &str,
+        schemas: &BTreeMap<String, Arc<Schema>>,
+    ) -> Result<Arc<Source>, Vec<String>>;
 
     /// Describes the set of sources in use.
     fn set(&self) -> SetView;
