@@ -8,7 +8,7 @@
 //! - An operator logs in with the token of the admin API, and the browser then sends a session cookie. Every page
 //!   requires a session, except the page to log in and the files of `assets`.
 //! - A page changes nothing. Every change is a POST of a form: it comes from a page of the console, and has the token of
-//!   the session.
+//!   the session. The form of a try-out changes nothing either, but is a POST, because no URL has the text of an event.
 //! - The templates escape every value, and the content security policy of every answer allows no script and no style
 //!   inside a page: texts of senders stay texts.
 //! - No URL contains a value of an event. The filter of the list of entries is part of the URL, and can have the id of a
@@ -49,6 +49,8 @@ mod problem;
 mod problems;
 mod sentence;
 mod sources;
+mod try_out;
+mod try_text;
 mod visitor;
 mod words;
 
@@ -89,6 +91,13 @@ impl Console {
             .route("/destination", web::get().to(destination::show))
             .route("/destination", web::post().to(destination::set_mode))
             .route("/sources", web::get().to(sources::list))
+            .service(
+                web::resource("/sources/{source}/try")
+                    .app_data(web::PayloadConfig::new(try_out::TRY_FORM_BYTES_MAX))
+                    .app_data(form::FormLimit(try_out::TRY_FORM_BYTES_MAX))
+                    .route(web::get().to(try_out::show))
+                    .route(web::post().to(try_out::run)),
+            )
             .route("/audit", web::get().to(audit::list))
             .route("/login", web::get().to(login::show))
             .route("/login", web::post().to(login::log_in))

@@ -16,6 +16,10 @@ use crate::ops::{AdminProblem, receive_body};
 /// The maximum length of a form of the console. The longest form has the numbers of the entries of one change.
 pub(super) const FORM_BYTES_MAX: usize = 16 * 1024;
 
+/// The maximum length of the forms of a route, if it is not [`FORM_BYTES_MAX`].
+#[derive(Clone, Copy)]
+pub(super) struct FormLimit(pub(super) usize);
+
 /// A form of a logged-in operator, with the fields of the form.
 pub(super) struct Form<T> {
     pub(super) visitor: Visitor,
@@ -38,7 +42,9 @@ impl<T: DeserializeOwned + 'static> FromRequest for Form<T> {
             Ok(visitor) => visitor,
             Err(problem) => return Box::pin(ready(Err(problem))),
         };
-        let body = receive_body(request, payload, FORM_BYTES_MAX);
+        let limit = request.app_data::<FormLimit>();
+        let bytes_max = limit.map_or(FORM_BYTES_MAX, |limit| limit.0);
+        let body = receive_body(request, payload, bytes_max);
         Box::pin(async move {
             let body = body.await?;
             let FormToken { form_token } =

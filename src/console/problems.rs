@@ -42,6 +42,8 @@ struct CaseText {
     path: String,
     /// The numbers of the entries that the actions change, for the form.
     numbers: String,
+    /// The try-out with the newest entry.
+    try_path: Option<String>,
     actions: Vec<ChangeAction>,
     /// What the actions change, if they do not change all entries of the case.
     changes: Option<String>,
@@ -103,6 +105,12 @@ impl CaseText {
             path: fields.path(),
             changes: (changed < case.entries)
                 .then(|| format!("The newest {}:", counted(changed, ["entry", "entries"]))),
+            try_path: case
+                .newest
+                .iter()
+                .map(|entry| entry.0)
+                .max()
+                .map(|entry| format!("/sources/{}/try?entry={entry}", fields.source)),
             numbers: numbers(&case.newest),
             actions: actions.collect(),
         }

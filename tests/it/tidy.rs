@@ -126,7 +126,7 @@ const EDGES: &[(&str, &[&str])] = &[
     (
         "console",
         &[
-            "dispatch", "event", "http", "metrics", "ops", "outbox", "time",
+            "dispatch", "event", "http", "intake", "metrics", "ops", "outbox", "time",
         ],
     ),
     (
@@ -158,6 +158,7 @@ const PURE: &[&str] = &[
     "console/entry_row.rs",
     "console/entry_text.rs",
     "console/sentence.rs",
+    "console/try_text.rs",
     "console/words.rs",
     "draft.rs",
     "draft/",

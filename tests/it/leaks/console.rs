@@ -87,10 +87,28 @@ impl<'a> ConsoleVisit<'a> {
                 let fields = format!("{fields}&entry={entry}");
                 self.submit(Place::Masked, "/entries/preview", &fields);
             }
+            let page = self.page(&format!("/entries/{entry}"), 200).body;
+            let (before, _) = page.split_once("/try?entry=").unwrap();
+            let (_, source) = before.rsplit_once("href=\"/sources/").unwrap();
+            let path = format!("/sources/{source}/try");
+            self.page(&format!("{path}?entry={entry}&reveal=true"), 200);
+            self.submit(Place::Masked, &path, &tried(entry));
+            let shown = format!("{}&reveal=true", tried(entry));
+            self.submit(Place::Revealed, &path, &shown);
             let reveal = format!("/entries/{entry}/reveal");
             self.submit(Place::Revealed, &reveal, "");
         }
         let filter = "action=replay&filter=state%3Dparked";
         self.submit(Place::Masked, "/entries/preview", filter);
     }
+}
+
+/// The fields of a try-out of an entry with an edited mapping.
+fn tried(entry: &str) -> String {
+    let text = "[auth]\nkind = \"none\"\n[events.\"customer.changed\"]\nschema = \"crm/customer-changed.v1.json\"\n\
+                customer.partner_id = \".data.customer.id\"\nupdate.last_name = \".data.customer.email\"\n";
+    format!(
+        "entry={entry}&text={}",
+        text.replace('\n', "%0A").replace('"', "%22")
+    )
 }
