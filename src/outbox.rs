@@ -49,6 +49,7 @@ mod lifecycle;
 mod maybe_sent;
 mod memory;
 mod pick;
+mod postgres;
 mod record_counts;
 mod reserve;
 mod sealer;
@@ -92,6 +93,7 @@ pub use lifecycle::{CopyRefusal, Lifecycle, STALLED_AFTER, Setting, Settings, St
 pub use maybe_sent::MaybeSent;
 pub use memory::MemoryOutbox;
 pub use pick::{FailingShare, LaneShares, Pick, Standing, UntriedOrder};
+pub use postgres::{PostgresOpenError, PostgresOutbox};
 pub use record_counts::{KeyLine, KeyReport, RecordCounts, RecordCursor, RecordReport};
 pub use reserve::Reserve;
 pub use sealing_status::{KeyUse, SealingStatus};

@@ -66,6 +66,7 @@ mod versions;
 mod waits;
 
 mod http;
+mod postgres;
 mod process;
 mod raw_imprint;
 mod refused;

@@ -8,16 +8,17 @@ use imprint_bridge::event::{Attribute, Identity, SourceName, SourceVersion, Vers
 use imprint_bridge::fold::{Candidate, FoldEnd, LaneVersions, MaxFold, fold};
 use imprint_bridge::imprint::{CustomerChange, CustomerRef, Field, FieldValue, ImprintId};
 use imprint_bridge::outbox::{
-    Appended, AppendedEntry, AuditEvent, Claim, ClaimedLane, ConflictingEvent, Detail, Digest,
-    Disposition, Ending, EntryFilter, EntryId, EntrySelection, Error, FailingShare, IgnoreReason,
-    Inbox as _, LaneKey, LaneShares, Ledger as _, Lifecycle as _, Lookup, MaybeSent, MemoryOutbox,
-    NewEntry, OpenError, Outbox, ParkReason, Pick, Priority, Receipt, Recognition, Replay,
-    ReplayChange, Setting, Settled, Settlement, SqliteOutbox, Standing, State, Trials, Unproven,
-    UntriedOrder, Withdrawal, WithdrawnState,
+    Appended, AppendedEntry, AuditEvent, Claim, ClaimBounds, ClaimedLane, ConflictingEvent, Detail,
+    Digest, Disposition, Ending, EntryFilter, EntryId, EntrySelection, Error, FailingShare,
+    IgnoreReason, Inbox as _, LaneKey, LaneShares, Ledger as _, Lifecycle as _, Lookup, MaybeSent,
+    MemoryOutbox, NewEntry, OpenError, Outbox, ParkReason, Pick, Priority, Receipt, Recognition,
+    Replay, ReplayChange, Setting, Settled, Settlement, SqliteOutbox, Standing, State, Trials,
+    Unproven, UntriedOrder, Withdrawal, WithdrawnState,
 };
 use imprint_bridge::time::Timestamp;
 use serde_json::json;
 
+use crate::postgres;
 use crate::support::wait_for;
 
 mod damage;
@@ -38,17 +39,47 @@ mod withdraw;
 const IGNORED: Ending = Ending::Ignored(IgnoreReason::UnknownCustomer);
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 
-/// Creates an empty store of each storage engine. Dropping the folder deletes the store.
-fn engines() -> Vec<(&'static str, Arc<dyn Outbox>, Option<tempfile::TempDir>)> {
+/// Creates an empty store of each storage engine. Dropping the last value deletes the store.
+fn engines() -> Vec<(&'static str, Arc<dyn Outbox>, StoreFolder)> {
     let folder = tempfile::tempdir().unwrap();
     let sqlite = open(&folder.path().join("outbox.db")).unwrap();
     let sealed_folder = tempfile::tempdir().unwrap();
     let sealed = sealed::open_with(&sealed_folder.path().join("outbox.db"), &[1]);
+    let (database, sealed_database) = (postgres::database(), postgres::database());
+    let bounds = ClaimBounds::default();
+    let postgres = database.open(bounds, Arc::default());
+    let sealed_postgres = sealed_database.open(bounds, sealed::ring(&[1]));
     vec![
-        ("memory", Arc::new(MemoryOutbox::default()), None),
-        ("sqlite", Arc::new(sqlite), Some(folder)),
-        ("sealed sqlite", Arc::new(sealed), Some(sealed_folder)),
+        (
+            "memory",
+            Arc::new(MemoryOutbox::default()),
+            StoreFolder::Memory,
+        ),
+        ("sqlite", Arc::new(sqlite), StoreFolder::Folder(folder)),
+        (
+            "sealed sqlite",
+            Arc::new(sealed),
+            StoreFolder::Folder(sealed_folder),
+        ),
+        (
+            "postgres",
+            Arc::new(postgres),
+            StoreFolder::Database(database),
+        ),
+        (
+            "sealed postgres",
+            Arc::new(sealed_postgres),
+            StoreFolder::Database(sealed_database),
+        ),
     ]
+}
+
+/// The place of a store. Dropping it deletes the store.
+#[expect(dead_code, reason = "only the drop of the place has an effect")]
+enum StoreFolder {
+    Memory,
+    Folder(tempfile::TempDir),
+    Database(postgres::PostgresDatabase),
 }
 
 /// The free memory that a [`fast_folder`] needs: each store keeps a reserve there, and tests run at the same time.

@@ -206,6 +206,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ),
     ("awc", &["http", "imprint/client"]),
     ("rusqlite", &["outbox/sqlite"]),
+    ("tokio_postgres", &["outbox/postgres"]),
     ("landlock", &["confinement"]),
     ("seccompiler", &["confinement"]),
     ("libc", &["confinement"]),

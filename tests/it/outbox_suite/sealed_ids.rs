@@ -230,7 +230,7 @@ fn a_sealed_id_is_never_taken_for_a_text() {
         let file = Connection::open(&path).unwrap();
         file.execute("UPDATE sealing_key SET id = x''", []).unwrap();
         drop(file);
-        let bounds = imprint_bridge::outbox::ClaimBounds::default();
+        let bounds = ClaimBounds::default();
         let plain = (bounds, Arc::new(KeyRing::default()));
         let opened = when_free(|| SqliteOutbox::open_sealed(&path, 10, NOW, plain.clone()));
         assert!(opened.is_err());

@@ -1,0 +1,340 @@
+//! The storage engine in PostgreSQL: several replicas share one store.
+//!
+//! The engine has a thread and a runtime of its own. A caller sends its operation to this thread and waits for the
+//! answer. Appends and settlements wait for the writer, which commits all waiting operations as a group with a few
+//! set-based statements. Every other operation runs in its own transaction.
+//!
+//! # Order of entries
+//!
+//! The writer takes the numbers of new entries from a sequence, before the transaction of the append. The transactions of
+//! several replicas commit in any order, so an entry that becomes visible later possibly has a lower number. The numbers
+//! keep the order that counts: if an append was answered before another append began, its entries have lower numbers.
+//! Only the numbers of appends that ran at the same time are in no particular order, and these events have none.
+//!
+//! - [`Version::arrival`](crate::event::Version) decides between equal versions of a source: any order of two events that
+//!   arrived at the same time is right.
+//! - [`ClaimedLane::unfold_to`](super::ClaimedLane) and [`MaybeSent::Entries`](super::MaybeSent) concern all entries up to
+//!   a number. An entry that becomes visible later under a lower number only adds a separate or a repeated request.
+//! - A cursor of [`Ledger::list`](super::Ledger) or of the retention possibly passes a number that becomes visible later:
+//!   the page lacks the entry until the next listing, and retention finds the receipt in its next pass.
+//! - The rule that another source does not wait for a search turn possibly misses such an entry, which then waits for its
+//!   turn.
+//!
+//! A counter row, which the engine locks until the commit, would also keep the order of visibility. But then all replicas
+//! commit one after another, and a stopped process stops the appends of all replicas.
+//!
+//! # Several replicas
+//!
+//! A claim gives a lane to a replica: the lane has the owner number of the replica, and an epoch that rises with each
+//! claim. A settlement locks the lane and compares both numbers. See [`replica`] for the leases.
+//!
+//! Every transaction takes its locks in the same order: entries by their keys, new lanes by their keys, lanes by their
+//! numbers. The lane's lock orders the append of an entry and the settlement that looks whether entries wait.
+
+use std::fmt;
+use std::future::ready;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rustls::ClientConfig;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
+
+use self::connection::Connected;
+use self::engine::{Engine, EngineCommand, EngineStart};
+use self::replica_state::ReplicaState;
+use self::writer::WriteCall;
+use super::{
+    Appended, Claim, ClaimBounds, EntryId, Error, Inbox, Lanes, Lookup, NewEntry, Pick, Receipt,
+    STALLED_AFTER, Setting, Settings, Settled, Settlement, State, StoreCondition, StoreFuture,
+};
+use crate::event::SourceName;
+use crate::sealing::KeyRing;
+use crate::time::Timestamp;
+
+mod append;
+mod append_plan;
+mod claim;
+mod columns;
+mod connection;
+mod endings;
+mod engine;
+mod fault;
+mod held_claims;
+mod keeper;
+mod keys;
+mod lane_row;
+mod lane_table;
+mod ledger;
+mod lifecycle;
+mod links;
+mod new_rows;
+mod open_error;
+mod receipt;
+mod release;
+mod replica;
+mod replica_state;
+mod schema;
+mod sealing_keys;
+mod settings;
+mod settle;
+mod tally;
+mod waiting;
+mod writer;
+
+pub use open_error::PostgresOpenError;
+
+/// The longest time that `close` waits for the thread of the store.
+const CLOSE_MAX: Duration = Duration::from_secs(10);
+
+/// The time between two looks at an entry for which a caller waits: another replica possibly settles the entry.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// An outbox in a PostgreSQL database.
+pub struct PostgresOutbox {
+    /// The command queue of the runtime. `None` means that the store is closed.
+    commands: Mutex<Option<UnboundedSender<EngineCommand>>>,
+    /// Closed when the thread of the store has ended.
+    ended: Mutex<Option<Receiver<()>>>,
+    digest_key: [u8; 32],
+    intake_max: usize,
+    shared: Arc<ReplicaState>,
+}
+
+impl fmt::Debug for PostgresOutbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresOutbox").finish_non_exhaustive()
+    }
+}
+
+impl PostgresOutbox {
+    /// Opens the store in the database of `url`, or creates the store, and registers this process as a replica. At most
+    /// `intake_max` events wait for a commit. With `tls`, the URL can ask for TLS.
+    ///
+    /// # Errors
+    /// [`PostgresOpenError`] says how to fix the problem.
+    pub fn open(
+        url: &str,
+        intake_max: usize,
+        (bounds, ring): (ClaimBounds, Arc<KeyRing>),
+        tls: Option<Arc<ClientConfig>>,
+    ) -> Result<Self, PostgresOpenError> {
+        let shared = Arc::<ReplicaState>::default();
+        let start = EngineStart {
+            url: url.to_owned(),
+            tls,
+            bounds,
+            ring,
+            shared: Arc::clone(&shared),
+        };
+        let (commands, queue) = unbounded_channel();
+        let (opened, answer) = channel();
+        let (end, ended) = channel();
+        let thread = std::thread::Builder::new().name("outbox".to_owned());
+        thread
+            .spawn(move || {
+                engine::run(start, &opened, queue);
+                drop::<std::sync::mpsc::Sender<()>>(end);
+            })
+            .map_err(PostgresOpenError::Thread)?;
+        let died = || std::io::Error::other("the thread of the store has ended");
+        let digest_key = answer
+            .recv()
+            .map_err(|_died| PostgresOpenError::Thread(died()))??;
+        Ok(Self {
+            commands: Mutex::new(Some(commands)),
+            ended: Mutex::new(Some(ended)),
+            digest_key,
+            intake_max,
+            shared,
+        })
+    }
+
+    /// Sends a command to the runtime of the store. Returns `false` if the store is closed.
+    fn send(&self, command: EngineCommand) -> bool {
+        let commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
+        commands
+            .as_ref()
+            .is_some_and(|commands| commands.send(command).is_ok())
+    }
+
+    /// Runs an operation inside the runtime of the store. If the caller drops the future, the operation goes on.
+    fn run<T: Send + 'static>(
+        &self,
+        operation: impl AsyncFnOnce(Rc<Engine>) -> Result<T, Error> + Send + 'static,
+    ) -> StoreFuture<'_, T> {
+        let (reply, answer) = oneshot::channel();
+        let operation = move |engine: Rc<Engine>| -> Pin<Box<dyn Future<Output = ()>>> {
+            Box::pin(async move {
+                let _caller_is_gone = reply.send(operation(engine).await);
+            })
+        };
+        let sent = self.send(EngineCommand::Run(Box::new(operation)));
+        wait(sent, answer)
+    }
+
+    /// Runs a read. Returns an error if the answer takes longer than [`STALLED_AFTER`].
+    fn read<T: Send + 'static>(
+        &self,
+        read: impl AsyncFnOnce(Rc<Engine>) -> Result<T, Error> + Send + 'static,
+    ) -> StoreFuture<'_, T> {
+        in_time(self.run(read))
+    }
+
+    /// Sends an append or a settlement to the writer.
+    fn write<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(oneshot::Sender<Result<T, Error>>) -> WriteCall,
+    ) -> StoreFuture<'_, T> {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.send(EngineCommand::Write(call(reply)));
+        wait(sent, answer)
+    }
+
+    /// Waits until the entry is settled: by this replica, or by another replica.
+    async fn state_when_settled(&self, entry: EntryId) -> Result<State, Error> {
+        let Some(waiter) = self.shared.waiters.register(entry) else {
+            return Err(Error::Busy);
+        };
+        let settled = waiter.settled();
+        tokio::pin!(settled);
+        loop {
+            let state = self.read(async move |engine: Rc<Engine>| {
+                engine
+                    .read(async |db: &Connected| receipt::state(db, entry).await)
+                    .await
+            });
+            if let Some(state) = state.await?.filter(|state| state.is_settled()) {
+                return Ok(state);
+            }
+            if let Ok(state) = tokio::time::timeout(LOOK_EVERY, &mut settled).await {
+                return state.ok_or(Error::Closed);
+            }
+        }
+    }
+
+    /// Closes the store, and waits until the operations in progress have ended.
+    fn end(&self) {
+        let commands = self.commands.lock();
+        drop(commands.unwrap_or_else(PoisonError::into_inner).take());
+        let ended = self.ended.lock();
+        let ended = ended.unwrap_or_else(PoisonError::into_inner).take();
+        let is_late =
+            |ended: Receiver<()>| ended.recv_timeout(CLOSE_MAX) == Err(RecvTimeoutError::Timeout);
+        if ended.is_some_and(is_late) {
+            tracing::error!("the store was not closed, because its database does not answer");
+        }
+    }
+}
+
+impl Drop for PostgresOutbox {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn wait<'a, T: Send + 'static>(
+    sent: bool,
+    answer: oneshot::Receiver<Result<T, Error>>,
+) -> StoreFuture<'a, T> {
+    Box::pin(async move {
+        if !sent {
+            return Err(Error::Closed);
+        }
+        answer.await.unwrap_or(Err(Error::Closed))
+    })
+}
+
+/// Returns an error if the answer takes longer than [`STALLED_AFTER`].
+fn in_time<T: Send + 'static>(answer: StoreFuture<'_, T>) -> StoreFuture<'_, T> {
+    Box::pin(async move {
+        let answer = tokio::time::timeout(STALLED_AFTER, answer).await;
+        answer.unwrap_or(Err(Error::Unavailable(StoreCondition::Stalled)))
+    })
+}
+
+impl Inbox for PostgresOutbox {
+    fn append(&self, batch: Vec<NewEntry>) -> StoreFuture<'_, Appended> {
+        if let Err(error) = self.shared.accepts() {
+            return Box::pin(ready(Err(error)));
+        }
+        let bytes = batch.iter().map(|new| new.event.len()).sum();
+        if !self.shared.enqueue(batch.len(), bytes, self.intake_max) {
+            return Box::pin(ready(Err(Error::Busy)));
+        }
+        in_time(self.write(|reply| WriteCall::Append(batch, reply)))
+    }
+
+    fn find(&self, lookup: Lookup) -> StoreFuture<'_, Option<Receipt>> {
+        self.read(async move |engine: Rc<Engine>| {
+            let find = async |db: &Connected| receipt::find(db, &engine, &lookup).await;
+            engine.read(find).await
+        })
+    }
+
+    fn wait_settled(&self, entry: EntryId) -> StoreFuture<'_, State> {
+        Box::pin(self.state_when_settled(entry))
+    }
+
+    fn digest_key(&self) -> [u8; 32] {
+        self.digest_key
+    }
+
+    fn stored_bytes(&self, source: &SourceName) -> u64 {
+        self.shared.stored_bytes(source)
+    }
+}
+
+impl Lanes for PostgresOutbox {
+    fn claim(&self, now: Timestamp, max: usize, pick: Pick) -> StoreFuture<'_, Claim> {
+        let (reply, answer) = oneshot::channel();
+        let operation = move |engine: Rc<Engine>| -> Pin<Box<dyn Future<Output = ()>>> {
+            Box::pin(async move {
+                let claimed = claim::claim(&engine, now, (max, pick)).await;
+                if let Err(Ok(unreceived)) = reply.send(claimed) {
+                    claim::give_back(&engine, &unreceived).await;
+                }
+            })
+        };
+        wait(self.send(EngineCommand::Run(Box::new(operation))), answer)
+    }
+
+    fn settle(&self, settlement: Arc<Settlement>) -> StoreFuture<'_, Settled> {
+        self.write(|reply| WriteCall::Settle(settlement, reply))
+    }
+
+    fn release(&self, now: Timestamp) -> StoreFuture<'_, ()> {
+        self.run(async move |engine: Rc<Engine>| release::release(&engine, now).await)
+    }
+
+    fn release_absent(&self, now: Timestamp) -> StoreFuture<'_, ()> {
+        self.run(async move |engine: Rc<Engine>| release::release_absent(&engine, now).await)
+    }
+
+    fn woken(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(self.shared.woken.notified())
+    }
+}
+
+impl Settings for PostgresOutbox {
+    fn store_setting(&self, setting: Setting, value: String) -> StoreFuture<'_, ()> {
+        self.run(async move |engine: Rc<Engine>| {
+            let sealer = &engine.sealer;
+            engine
+                .act(async |db: &Connected| settings::store(db, sealer, setting, &value).await)
+                .await
+        })
+    }
+
+    fn setting(&self, setting: Setting) -> StoreFuture<'_, Option<String>> {
+        self.read(async move |engine: Rc<Engine>| {
+            let sealer = &engine.sealer;
+            engine
+                .read(async |db: &Connected| settings::read(db, sealer, setting).await)
+                .await
+        })
+    }
+}

@@ -1,0 +1,269 @@
+//! The connections to PostgreSQL: the URL, TLS, transactions with their repetitions, and the commit.
+//!
+//! Every transaction begins with local settings, and no connection has a state between two transactions, so a pooler in
+//! transaction mode can stand between the bridge and the database. Statements are unnamed and typed: a pooler loses
+//! named statements.
+//!
+//! No timeout limits a commit. A cancelled commit under synchronous replication reports success with a warning, but the
+//! standby does not have the transaction. The engine treats every warning during a commit as "not durable".
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::str::FromStr as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ClientConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Mutex;
+use tokio_postgres::error::Severity;
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls, Row};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::fault::Fault;
+use crate::random;
+
+/// The longest time that a new connection takes.
+const CONNECT_MAX: Duration = Duration::from_secs(5);
+
+/// The number of times that the engine runs a transaction before the caller gets an error.
+const TRIES_MAX: u32 = 5;
+/// The mean pause before the second try. Each further pause is twice as long.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// The local settings of every transaction. A stopped process would otherwise keep its row locks for ever. Neither
+/// setting limits the commit: a transaction that commits is not idle and waits for no row lock.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '4s'; SET LOCAL idle_in_transaction_session_timeout = '5s'";
+
+/// The parameters of a statement, each with its type.
+pub(super) type Params<'a> = &'a [(&'a (dyn ToSql + Sync), Type)];
+
+/// The reason why a URL is no URL of a PostgreSQL store. The text does not contain the URL, which has a password.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum UrlFault {
+    #[error("the URL of the store is no URL of a PostgreSQL database")]
+    Unreadable,
+    #[error("the URL of the store asks for TLS, but the process has no TLS settings")]
+    NoTls,
+}
+
+/// Opens connections to one database.
+pub(super) struct Connector {
+    config: Config,
+    tls: Option<Arc<ClientConfig>>,
+}
+
+impl Connector {
+    /// Parses the URL of a store: `postgres://user:password@host:port/database?parameters`.
+    ///
+    /// With TLS, the client always verifies the certificate and the name of the server. The modes `verify-ca` and
+    /// `verify-full` therefore mean the same as `require`.
+    pub(super) fn parse(url: &str, tls: Option<Arc<ClientConfig>>) -> Result<Self, UrlFault> {
+        let url = url
+            .replace("sslmode=verify-full", "sslmode=require")
+            .replace("sslmode=verify-ca", "sslmode=require");
+        let mut config = Config::from_str(&url).map_err(|_password| UrlFault::Unreadable)?;
+        if config.get_ssl_mode() == tokio_postgres::config::SslMode::Require && tls.is_none() {
+            return Err(UrlFault::NoTls);
+        }
+        config
+            .application_name("imprint-bridge")
+            .connect_timeout(CONNECT_MAX)
+            .tcp_user_timeout(Duration::from_secs(30))
+            .keepalives_idle(Duration::from_secs(30));
+        let tls = tls.map(|tls| {
+            let mut tls = Arc::unwrap_or_clone(tls);
+            tls.alpn_protocols = vec![b"postgresql".to_vec()];
+            Arc::new(tls)
+        });
+        Ok(Self { config, tls })
+    }
+
+    async fn connect(&self) -> Result<Connected, Fault> {
+        let warnings = Rc::new(Cell::new(0));
+        let client = match &self.tls {
+            Some(tls) => {
+                let tls = MakeRustlsConnect::new(ClientConfig::clone(tls));
+                let (client, connection) = self.config.connect(tls).await?;
+                tokio::task::spawn_local(serve(connection, Rc::clone(&warnings)));
+                client
+            }
+            None => {
+                let (client, connection) = self.config.connect(NoTls).await?;
+                tokio::task::spawn_local(serve(connection, Rc::clone(&warnings)));
+                client
+            }
+        };
+        Ok(Connected { client, warnings })
+    }
+
+    /// Runs a whole transaction, and runs it again after a fault that passes.
+    ///
+    /// # Errors
+    /// Returns the fault of the last try.
+    pub(super) async fn transact<T>(
+        &self,
+        link: &Link,
+        work: impl AsyncFn(&Connected) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        self.repeat(link, async |connected| connected.transaction(&work).await)
+            .await
+    }
+
+    /// Runs statements that only read, each in its own transaction, and runs them again after a fault that passes.
+    ///
+    /// # Errors
+    /// Returns the fault of the last try.
+    pub(super) async fn read<T>(
+        &self,
+        link: &Link,
+        read: impl AsyncFn(&Connected) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        self.repeat(link, read).await
+    }
+
+    async fn repeat<T>(
+        &self,
+        link: &Link,
+        work: impl AsyncFn(&Connected) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        let mut tries = 1;
+        loop {
+            match self.try_once(link, &work).await {
+                Err(fault) if fault.is_passing() && tries < TRIES_MAX => {
+                    let factor = f64::from(2_u32.saturating_pow(tries - 1));
+                    tries += 1;
+                    tokio::time::sleep(PAUSE.mul_f64(2.0 * factor * random::jitter())).await;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Takes the connection out of the link while it works: if this future is dropped, the connection is closed, and
+    /// PostgreSQL rolls the transaction back.
+    async fn try_once<T>(
+        &self,
+        link: &Link,
+        work: &impl AsyncFn(&Connected) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        let mut slot = link.0.lock().await;
+        let open = slot.take().filter(|open| !open.client.is_closed());
+        let connected = match open {
+            Some(open) => open,
+            None => self.connect().await?,
+        };
+        let result = work(&connected).await;
+        if !result.as_ref().is_err_and(Fault::is_in_doubt) {
+            *slot = Some(connected);
+        }
+        result
+    }
+}
+
+/// The place of one connection. Its users take turns.
+#[derive(Default)]
+pub(super) struct Link(Mutex<Option<Connected>>);
+
+/// An open connection.
+pub(super) struct Connected {
+    client: Client,
+    /// The number of warnings that PostgreSQL has sent on this connection.
+    warnings: Rc<Cell<u64>>,
+}
+
+impl Connected {
+    pub(super) async fn query(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>, Fault> {
+        Ok(self.client.query_typed(sql, params).await?)
+    }
+
+    /// Runs a statement that returns at most one row.
+    pub(super) async fn query_opt(
+        &self,
+        sql: &str,
+        params: Params<'_>,
+    ) -> Result<Option<Row>, Fault> {
+        Ok(self.query(sql, params).await?.into_iter().next())
+    }
+
+    /// Runs a statement and returns the number of changed rows.
+    pub(super) async fn execute(&self, sql: &str, params: Params<'_>) -> Result<u64, Fault> {
+        Ok(self.client.execute_typed(sql, params).await?)
+    }
+
+    /// Runs several statements without parameters.
+    pub(super) async fn batch(&self, sql: &str) -> Result<(), Fault> {
+        Ok(self.client.batch_execute(sql).await?)
+    }
+
+    async fn transaction<T>(
+        &self,
+        work: &impl AsyncFn(&Self) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        self.batch(BEGIN).await?;
+        match work(self).await {
+            Ok(done) => {
+                self.commit().await?;
+                Ok(done)
+            }
+            Err(fault) => {
+                // If this fails, the connection is closed, and PostgreSQL rolls the transaction back.
+                let _is_closed = self.batch("ROLLBACK").await;
+                Err(fault)
+            }
+        }
+    }
+
+    async fn commit(&self) -> Result<(), Fault> {
+        let before = self.warnings.get();
+        let committed = self.client.batch_execute("COMMIT").await;
+        committed.map_err(Fault::of_commit)?;
+        match self.warnings.get() == before {
+            true => Ok(()),
+            false => Err(Fault::NotReplicated),
+        }
+    }
+}
+
+/// Serves a connection until it ends, and counts the warnings of PostgreSQL.
+async fn serve<S, T>(mut connection: Connection<S, T>, warnings: Rc<Cell<u64>>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
+        match message {
+            Ok(AsyncMessage::Notice(notice))
+                if notice.parsed_severity() == Some(Severity::Warning) =>
+            {
+                warnings.set(warnings.get().saturating_add(1));
+            }
+            Ok(_) => {}
+            Err(_broken) => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_parsed_and_never_printed() {
+        let parse = |url: &str| Connector::parse(url, None).map(|found| found.config);
+        let config = parse("postgres://bridge:secret@db.example:5433/outbox").unwrap();
+        assert_eq!(config.get_user(), Some("bridge"));
+        assert_eq!(config.get_ports(), [5433]);
+        assert!(parse("postgres:///outbox?host=/run/pg&user=bridge").is_ok());
+        for url in ["postgres://a:secret@h:port/x", "postgres://h/x?secret=1"] {
+            let refused = parse(url).map(|_| ()).unwrap_err().to_string();
+            assert!(!refused.contains("secret"), "{refused}");
+        }
+        for mode in ["require", "verify-ca", "verify-full"] {
+            let url = format!("postgres://h/x?sslmode={mode}");
+            assert!(matches!(parse(&url), Err(UrlFault::NoTls)), "{mode}");
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The engine inside the runtime of the store: the connections, the keys, and the claims of this replica.
+//!
+//! Everything here runs on one thread, so the parts share their state without locks.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ClientConfig;
+use tokio::sync::Mutex;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::{JoinSet, LocalSet};
+
+use super::connection::{Connected, Connector, Link};
+use super::fault::Fault;
+use super::held_claims::HeldClaims;
+use super::keys::Digests;
+use super::open_error::PostgresOpenError;
+use super::replica_state::ReplicaState;
+use super::sealing_keys::{DigestKey, Unlocked, unlock};
+use super::writer::{WriteCall, Writer};
+use super::{keeper, replica, schema, tally};
+use crate::outbox::sealer::Sealer;
+use crate::outbox::{ClaimBounds, Error, SealingStatus};
+use crate::sealing::KeyRing;
+
+/// The longest time that the close of the store waits for operations in progress.
+const CLOSE_MAX: Duration = Duration::from_secs(4);
+
+/// What the caller passes to the runtime of the store.
+pub(super) struct EngineStart {
+    pub(super) url: String,
+    pub(super) tls: Option<Arc<ClientConfig>>,
+    pub(super) bounds: ClaimBounds,
+    pub(super) ring: Arc<KeyRing>,
+    pub(super) shared: Arc<ReplicaState>,
+}
+
+/// An operation that runs inside the runtime of the store.
+pub(super) type Operation =
+    Box<dyn FnOnce(Rc<Engine>) -> std::pin::Pin<Box<dyn Future<Output = ()>>> + Send>;
+
+/// A command of a caller.
+pub(super) enum EngineCommand {
+    /// An append or a settlement, for the next group commit.
+    Write(WriteCall),
+    Run(Operation),
+}
+
+/// The connections by their use. The operations of one use take turns.
+#[derive(Default)]
+pub(super) struct Links {
+    pub(super) writer: Link,
+    pub(super) claims: Link,
+    pub(super) acts: Link,
+    reads: [Link; 2],
+    next_read: Cell<usize>,
+    pub(super) keeper: Link,
+}
+
+impl Links {
+    /// Returns a connection for a read.
+    pub(super) fn reader(&self) -> &Link {
+        let next = self.next_read.get().wrapping_add(1);
+        self.next_read.set(next);
+        let [even, odd] = &self.reads;
+        if next.is_multiple_of(2) { even } else { odd }
+    }
+}
+
+pub(super) struct Engine {
+    pub(super) connector: Connector,
+    pub(super) links: Links,
+    pub(super) sealer: Sealer,
+    pub(super) digests: Digests,
+    pub(super) digest_key: DigestKey,
+    /// The number under which the replica is registered.
+    pub(super) owner: Cell<u64>,
+    pub(super) claims: RefCell<HeldClaims>,
+    /// Claims take turns: a claim frees lanes that no finished claim knows.
+    pub(super) claiming: Mutex<()>,
+    pub(super) bounds: ClaimBounds,
+    pub(super) shared: Arc<ReplicaState>,
+    /// The number of operations in progress, beside the writer, that change the tally.
+    acts: Cell<u32>,
+    /// Counts the operations, beside the writer, that change the tally.
+    acted: Cell<u64>,
+}
+
+impl Engine {
+    pub(super) async fn open(start: EngineStart) -> Result<Self, PostgresOpenError> {
+        let connector = Connector::parse(&start.url, start.tls)?;
+        let links = Links::default();
+        let failed = PostgresOpenError::of("opening the store");
+        let layout = schema::find_or_create(&connector, &links.acts).await;
+        let layout = layout.map_err(&failed)?;
+        if !layout.is_readable() {
+            return Err(PostgresOpenError::TooNew(layout.version));
+        }
+        let ring = &start.ring;
+        let unlocked =
+            connector.transact(&links.acts, async |db: &Connected| unlock(db, ring).await);
+        let (sealer, digest_key) = match unlocked.await.map_err(&failed)? {
+            Unlocked::Open(sealer, key) => (sealer, key),
+            Unlocked::NoKey(key) => return Err(PostgresOpenError::NoSealingKey(key)),
+        };
+        let registered = connector.transact(&links.keeper, async |db: &Connected| {
+            replica::take_over(db).await?;
+            replica::register(db).await
+        });
+        let owner = registered.await.map_err(&failed)?;
+        let totals = connector.read(&links.acts, tally::read).await;
+        start.shared.publish(totals.map_err(&failed)?.stored_bytes);
+        start
+            .shared
+            .set_sealing(SealingStatus::of(&sealer.ring(), &sealer.used()));
+        Ok(Self {
+            connector,
+            links,
+            sealer,
+            digests: Digests::new(&digest_key),
+            digest_key,
+            owner: Cell::new(owner),
+            claims: RefCell::default(),
+            claiming: Mutex::default(),
+            bounds: start.bounds,
+            shared: start.shared,
+            acts: Cell::new(0),
+            acted: Cell::new(0),
+        })
+    }
+
+    /// Runs a read of committed rows, in statements of their own.
+    pub(super) async fn read<T>(
+        &self,
+        read: impl AsyncFn(&Connected) -> Result<T, Fault>,
+    ) -> Result<T, Error> {
+        let read = self.connector.read(self.links.reader(), read).await;
+        read.map_err(|fault| fault.report("reading"))
+    }
+
+    /// Changes the store in a separate transaction. The engine possibly runs `act` several times, so `act` changes
+    /// nothing but the database. The caller applies the result to the memory after the commit.
+    pub(super) async fn act<T>(
+        &self,
+        act: impl AsyncFn(&Connected) -> Result<T, Fault>,
+    ) -> Result<T, Error> {
+        self.acts.set(self.acts.get().saturating_add(1));
+        let acted = self.connector.transact(&self.links.acts, act).await;
+        self.acts.set(self.acts.get().saturating_sub(1));
+        self.acted.set(self.acted.get().wrapping_add(1));
+        acted.map_err(|fault| fault.report("changing entries"))
+    }
+
+    /// Returns a number that changes with every act. Returns `None` while an act is in progress. If two calls return the
+    /// same number, no act has changed the tally between the two calls.
+    pub(super) fn acts_done(&self) -> Option<u64> {
+        (self.acts.get() == 0).then(|| self.acted.get())
+    }
+}
+
+/// Serves commands until every sender is dropped, then ends the operations in progress and leaves the store.
+pub(super) async fn serve(engine: Rc<Engine>, mut commands: UnboundedReceiver<EngineCommand>) {
+    let mut running = JoinSet::new();
+    let (writes, queue) = tokio::sync::mpsc::unbounded_channel();
+    running.spawn_local(Writer::new(Rc::clone(&engine)).run(queue));
+    let keeper = tokio::task::spawn_local(keeper::keep(Rc::clone(&engine)));
+    while let Some(command) = commands.recv().await {
+        match command {
+            EngineCommand::Write(write) => {
+                let _writer_is_gone = writes.send(write);
+            }
+            EngineCommand::Run(operation) => {
+                running.spawn_local(operation(Rc::clone(&engine)));
+            }
+        }
+        while running.try_join_next().is_some() {}
+    }
+    drop(writes);
+    keeper.abort();
+    let finished = async { while running.join_next().await.is_some() {} };
+    if tokio::time::timeout(CLOSE_MAX, finished).await.is_err() {
+        tracing::error!("the database does not answer while the store closes");
+        return;
+    }
+    let owner = engine.owner.get();
+    let left = engine
+        .connector
+        .transact(&engine.links.acts, async |db: &Connected| {
+            replica::leave(db, owner).await
+        });
+    match tokio::time::timeout(CLOSE_MAX, left).await {
+        Ok(Ok(())) => {}
+        Ok(Err(_)) | Err(_) => tracing::warn!(
+            "the replica is still registered; another replica continues with its customers after the lease has ended"
+        ),
+    }
+}
+
+/// Runs the store on the current thread until it is closed. Sends the digest key, or the reason why the store cannot be
+/// opened.
+pub(super) fn run(
+    start: EngineStart,
+    opened: &std::sync::mpsc::Sender<Result<DigestKey, PostgresOpenError>>,
+    commands: UnboundedReceiver<EngineCommand>,
+) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let _caller_is_gone = opened.send(Err(PostgresOpenError::Thread(error)));
+            return;
+        }
+    };
+    LocalSet::new().block_on(&runtime, async {
+        let (engine, answer) = match Engine::open(start).await {
+            Ok(engine) => {
+                let key = engine.digest_key;
+                (Some(Rc::new(engine)), Ok(key))
+            }
+            Err(error) => (None, Err(error)),
+        };
+        let _caller_is_gone = opened.send(answer);
+        if let Some(engine) = engine {
+            serve(engine, commands).await;
+        }
+    });
+}

@@ -1,0 +1,94 @@
+//! The claims of this replica, beside the claims in the database.
+//!
+//! The database decides whether a claim holds. This copy answers repeated settlements without the database, keeps what a
+//! settlement needs of its claim, and shows which lanes the replica has claimed without knowing it: the connection broke
+//! after the commit of the claim.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::event::SourceName;
+use crate::outbox::{ClaimToken, EntryId, LaneId};
+
+/// The maximum number of lanes for which the replica remembers that they wait for a missing sealing key.
+const LOCKED_MAX: usize = 65_536;
+
+#[derive(Debug, Default)]
+pub(super) struct HeldClaims {
+    claimed: HashMap<LaneId, HeldClaim>,
+    /// The lanes that wait for a sealing key that this process does not have.
+    locked: HashSet<LaneId>,
+    /// True if the replica possibly has claimed lanes without knowing it.
+    pub(super) has_unknown: bool,
+}
+
+#[derive(Debug)]
+struct HeldClaim {
+    token: ClaimToken,
+    /// The newest claimed entry, and the source of this entry.
+    newest: Option<(EntryId, SourceName)>,
+}
+
+impl HeldClaims {
+    pub(super) fn insert(&mut self, lane: LaneId, token: ClaimToken) {
+        let newest = None;
+        self.claimed.insert(lane, HeldClaim { token, newest });
+    }
+
+    /// Remembers the newest claimed entry of a claimed lane.
+    pub(super) fn remember(&mut self, lane: LaneId, newest: Option<(EntryId, SourceName)>) {
+        if let Some(claim) = self.claimed.get_mut(&lane) {
+            claim.newest = newest;
+        }
+    }
+
+    /// Returns the newest claimed entry of a claimed lane.
+    pub(super) fn newest(&self, lane: LaneId) -> Option<(EntryId, SourceName)> {
+        self.claimed.get(&lane)?.newest.clone()
+    }
+
+    pub(super) fn holds(&self, lane: LaneId, token: ClaimToken) -> bool {
+        let claim = self.claimed.get(&lane);
+        claim.is_some_and(|claim| claim.token == token)
+    }
+
+    pub(super) fn is_claimed(&self, lane: LaneId) -> bool {
+        self.claimed.contains_key(&lane)
+    }
+
+    /// Ends a claim, if it still has this token.
+    pub(super) fn free(&mut self, lane: LaneId, token: ClaimToken) {
+        if self.holds(lane, token) {
+            self.claimed.remove(&lane);
+        }
+    }
+
+    /// Ends every claim, because the lease of the replica has ended.
+    pub(super) fn clear(&mut self) {
+        self.claimed.clear();
+    }
+
+    /// Leaves a lane out of later claims until [`Self::unlock`].
+    pub(super) fn lock(&mut self, lane: LaneId) {
+        if !self.has_locked_most() {
+            self.locked.insert(lane);
+        }
+    }
+
+    pub(super) fn has_locked_most(&self) -> bool {
+        self.locked.len() >= LOCKED_MAX
+    }
+
+    pub(super) fn locked(&self) -> usize {
+        self.locked.len()
+    }
+
+    /// Returns the lanes that wait for a missing sealing key.
+    pub(super) fn locked_lanes(&self) -> impl Iterator<Item = LaneId> {
+        self.locked.iter().copied()
+    }
+
+    /// Lets claims include all lanes again.
+    pub(super) fn unlock(&mut self) {
+        self.locked.clear();
+    }
+}

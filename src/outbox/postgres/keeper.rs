@@ -1,0 +1,56 @@
+//! The keeper of a replica: extends the lease, takes over the lanes of lost replicas, and adds up the tally.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::connection::Connected;
+use super::engine::Engine;
+use super::fault::Fault;
+use super::{replica, tally};
+use crate::outbox::STALLED_AFTER;
+
+/// The time between two tries while the database does not answer.
+const RETRY_AFTER: Duration = Duration::from_millis(250);
+
+/// Keeps the replica registered until the task is aborted.
+pub(super) async fn keep(engine: Rc<Engine>) {
+    let mut pause = replica::BEAT;
+    loop {
+        tokio::time::sleep(pause).await;
+        let beat = tokio::time::timeout(STALLED_AFTER, beat(&engine)).await;
+        let answers = match beat {
+            Ok(Ok(())) => true,
+            Ok(Err(fault)) => {
+                tracing::warn!(fault = %fault, "the replica could not extend its lease");
+                false
+            }
+            Err(_late) => false,
+        };
+        engine.shared.set_answers(answers);
+        pause = if answers { replica::BEAT } else { RETRY_AFTER };
+    }
+}
+
+async fn beat(engine: &Engine) -> Result<(), Fault> {
+    let (connector, link) = (&engine.connector, &engine.links.keeper);
+    let owner = engine.owner.get();
+    let extend = async |db: &Connected| replica::extend(db, owner).await;
+    if !connector.transact(link, extend).await? {
+        let owner = connector.transact(link, replica::register).await?;
+        tracing::error!(
+            replica = owner,
+            "the lease of this replica has ended, so other replicas have its customers; requests in flight possibly arrive late"
+        );
+        engine.owner.set(owner);
+        engine.claims.borrow_mut().clear();
+    }
+    let lost = connector.transact(link, replica::take_over).await?;
+    if !lost.is_empty() {
+        tracing::warn!(
+            replicas = ?lost,
+            "the leases of other replicas have ended; this replica freed their customers"
+        );
+        engine.shared.woken.notify_waiters();
+    }
+    connector.transact(link, tally::add_up).await
+}

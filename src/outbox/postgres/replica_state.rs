@@ -1,0 +1,134 @@
+//! The state that the runtime of the store and the callers of the store share.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{PoisonError, RwLock};
+
+use tokio::sync::{Notify, watch};
+
+use super::tally::TallyChange;
+use crate::event::SourceName;
+use crate::outbox::waiters::Waiters;
+use crate::outbox::{Error, SealingStatus, StoreCondition};
+
+/// The maximum total size of the events that wait for a commit. If the database is slow and the limit is reached, the
+/// bridge refuses further events, so that waiting events do not fill its memory.
+const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+#[derive(Debug, Default)]
+pub(super) struct ReplicaState {
+    /// The number and the total size of the events that wait for a commit.
+    events: AtomicUsize,
+    bytes: AtomicUsize,
+    pub(super) waiters: Waiters,
+    pub(super) woken: Notify,
+    condition: watch::Sender<StoreCondition>,
+    sealing: watch::Sender<SealingStatus>,
+    /// The total size of each source's stored events. Events in a final state do not count.
+    stored_bytes: RwLock<BTreeMap<SourceName, u64>>,
+}
+
+impl ReplicaState {
+    /// Reserves space for events that wait for a commit. Returns `false` if too many events wait.
+    pub(super) fn enqueue(&self, events: usize, bytes: usize, events_max: usize) -> bool {
+        let waiting = self.events.fetch_add(events, Ordering::Relaxed);
+        let waiting_bytes = self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let has_space = waiting.saturating_add(events) <= events_max
+            && waiting_bytes.saturating_add(bytes) <= WAITING_BYTES_MAX;
+        if !has_space {
+            self.dequeued(events, bytes);
+        }
+        has_space
+    }
+
+    /// Frees the space of events that no longer wait.
+    pub(super) fn dequeued(&self, events: usize, bytes: usize) {
+        self.events.fetch_sub(events, Ordering::Relaxed);
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Replaces the total sizes by the sums in the store.
+    pub(super) fn publish(&self, stored_bytes: BTreeMap<SourceName, u64>) {
+        let mut published = self.stored_bytes.write();
+        let published = published.as_deref_mut();
+        match published {
+            Ok(published) => *published = stored_bytes,
+            Err(poisoned) => **poisoned.get_mut() = stored_bytes,
+        }
+    }
+
+    /// Adds the changes of a committed transaction to the total sizes.
+    pub(super) fn add(&self, change: &TallyChange) {
+        let mut published = self
+            .stored_bytes
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        for (source, bytes) in change.bytes() {
+            let total = published.entry(source.clone()).or_default();
+            *total = total.saturating_add_signed(bytes);
+        }
+    }
+
+    /// Returns the total size of a source's stored events.
+    pub(super) fn stored_bytes(&self, source: &SourceName) -> u64 {
+        let published = self.stored_bytes.read();
+        let published = published.unwrap_or_else(PoisonError::into_inner);
+        published.get(source).copied().unwrap_or_default()
+    }
+
+    /// Records whether the database answers.
+    pub(super) fn set_answers(&self, answers: bool) {
+        let now = match answers {
+            true => StoreCondition::Working,
+            false => StoreCondition::Stalled,
+        };
+        let is_changed = self.condition.send_if_modified(|before| {
+            let is_changed = *before != now;
+            *before = now;
+            is_changed
+        });
+        match (is_changed, answers) {
+            (true, true) => tracing::info!("the database answers again"),
+            (true, false) => {
+                tracing::error!("the database does not answer; the bridge accepts no event");
+            }
+            (false, _) => {}
+        }
+    }
+
+    /// Returns an error unless the store can accept events.
+    pub(super) fn accepts(&self) -> Result<(), Error> {
+        match *self.condition.borrow() {
+            StoreCondition::Working => Ok(()),
+            condition @ (StoreCondition::Stalled | StoreCondition::FileGone) => {
+                Err(Error::Unavailable(condition))
+            }
+        }
+    }
+
+    pub(super) fn condition(&self) -> watch::Receiver<StoreCondition> {
+        self.condition.subscribe()
+    }
+
+    /// Publishes the state of the sealing.
+    pub(super) fn set_sealing(&self, status: SealingStatus) {
+        self.sealing.send_if_modified(|before| {
+            let is_changed = *before != status;
+            *before = status;
+            is_changed
+        });
+    }
+
+    /// Publishes the number of lanes that wait for a missing sealing key.
+    pub(super) fn set_locked_lanes(&self, lanes: usize) {
+        let status = self.sealing.borrow().clone();
+        self.set_sealing(SealingStatus {
+            locked_lanes: lanes,
+            ..status
+        });
+    }
+
+    pub(super) fn sealing(&self) -> watch::Receiver<SealingStatus> {
+        self.sealing.subscribe()
+    }
+}

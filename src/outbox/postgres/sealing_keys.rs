@@ -1,0 +1,120 @@
+//! The list of the keys that possibly seal blobs of the store, and the key of the digests.
+//!
+//! Before the first blob is sealed with a key, the store lists the key. So the store can tell a missing key from a damaged
+//! key id.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tokio_postgres::types::Type;
+
+use super::columns::get;
+use super::connection::Connected;
+use super::fault::Fault;
+use crate::outbox::codec::{self, BlobKind};
+use crate::outbox::sealer::{Sealer, UsedKey};
+use crate::random;
+use crate::sealing::{KeyId, KeyRing};
+
+/// The key of the digests of event contents.
+pub(super) type DigestKey = [u8; 32];
+
+/// What a process needs to read and write the blobs of the store, or the key that the process lacks.
+pub(super) enum Unlocked {
+    Open(Sealer, DigestKey),
+    NoKey(KeyId),
+}
+
+/// Reads the list of keys and the digest key, and creates both in a new store. Lists the newest key of the ring, and
+/// seals the digest key with it.
+pub(super) async fn unlock(db: &Connected, ring: &Arc<KeyRing>) -> Result<Unlocked, Fault> {
+    let created = create(db, ring).await?;
+    let used = used(db).await?;
+    if let (true, Some(key)) = (ring.is_empty(), used.iter().find_map(|used| used.id())) {
+        return Ok(Unlocked::NoKey(key));
+    }
+    let sealer = Sealer::new(Arc::clone(ring), used);
+    let stored = stored_digest_key(db).await?;
+    let key = match open(&sealer, &stored) {
+        Err(Fault::Codec(error)) if error.missing_key().is_some() => {
+            let missing = error.missing_key();
+            return missing.map(Unlocked::NoKey).ok_or(Fault::Codec(error));
+        }
+        key => key?,
+    };
+    let newest = UsedKey::newest(ring);
+    if !created && key_of(&stored) != Some(newest) {
+        let sql = "UPDATE imprint_bridge.meta SET value = $1 WHERE name = 'digest_key'";
+        db.execute(sql, &[(&sealed(ring, &key)?, Type::BYTEA)])
+            .await?;
+    }
+    let used = list(db, newest).await?;
+    sealer.replace(Arc::clone(ring), used);
+    Ok(Unlocked::Open(sealer, key))
+}
+
+/// Creates the digest key of a new store. Returns `false` if the store has a digest key.
+async fn create(db: &Connected, ring: &Arc<KeyRing>) -> Result<bool, Fault> {
+    let mut key = [0; size_of::<DigestKey>()];
+    if random::fill_random(&mut key).is_err() {
+        return Err(Fault::Damaged("the random source of the operating system"));
+    }
+    let sql = "INSERT INTO imprint_bridge.meta (name, value) VALUES ('digest_key', $1) ON CONFLICT (name) DO NOTHING";
+    let inserted = db
+        .execute(sql, &[(&sealed(ring, &key)?, Type::BYTEA)])
+        .await?;
+    if inserted > 0 {
+        list(db, UsedKey::newest(ring)).await?;
+    }
+    Ok(inserted > 0)
+}
+
+fn sealed(ring: &Arc<KeyRing>, key: &DigestKey) -> Result<Vec<u8>, Fault> {
+    let sealer = Sealer::new(Arc::clone(ring), BTreeSet::new());
+    let sealed = codec::seal(&sealer, BlobKind::DigestKey, 0, key)?;
+    Ok(sealed.unwrap_or_else(|| key.to_vec()))
+}
+
+/// Opens the stored digest key. Random bytes can begin as a sealed blob begins, so the length decides.
+fn open(sealer: &Sealer, stored: &[u8]) -> Result<DigestKey, Fault> {
+    if let Ok(plain) = stored.try_into() {
+        return Ok(plain);
+    }
+    let opened = codec::decode_bytes(sealer, BlobKind::DigestKey, 0, stored)?;
+    let key = opened.as_ref().try_into();
+    key.map_err(|_length| Fault::Damaged("the digest key"))
+}
+
+/// Returns the key that seals the stored digest key.
+fn key_of(stored: &[u8]) -> Option<UsedKey> {
+    if stored.len() == size_of::<DigestKey>() {
+        Some(UsedKey::Plain)
+    } else {
+        UsedKey::of_blob(stored)
+    }
+}
+
+async fn stored_digest_key(db: &Connected) -> Result<Vec<u8>, Fault> {
+    let sql = "SELECT value FROM imprint_bridge.meta WHERE name = 'digest_key'";
+    let row = db.query_opt(sql, &[]).await?;
+    row.as_ref()
+        .map_or(Err(Fault::Damaged("the digest key")), |row| get(row, 0))
+}
+
+/// Lists a key, and returns all listed keys.
+pub(super) async fn list(db: &Connected, key: UsedKey) -> Result<BTreeSet<UsedKey>, Fault> {
+    let sql = "INSERT INTO imprint_bridge.sealing_key (id) VALUES ($1) ON CONFLICT (id) DO NOTHING";
+    db.execute(sql, &[(&key.bytes(), Type::BYTEA)]).await?;
+    used(db).await
+}
+
+/// Reads the list of keys. A damaged id possibly stands for blobs that are not sealed.
+pub(super) async fn used(db: &Connected) -> Result<BTreeSet<UsedKey>, Fault> {
+    let sql = "SELECT id FROM imprint_bridge.sealing_key";
+    let rows = db.query(sql, &[]).await?;
+    let keys = rows.iter().map(|row| {
+        let id: &[u8] = get(row, 0)?;
+        Ok(UsedKey::from_bytes(id).unwrap_or(UsedKey::Plain))
+    });
+    keys.collect()
+}

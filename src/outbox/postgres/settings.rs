@@ -1,0 +1,54 @@
+//! The settings in the store, which all replicas share.
+
+use tokio_postgres::types::Type;
+
+use super::columns::{from_text, get, to_text};
+use super::connection::Connected;
+use super::fault::Fault;
+use crate::outbox::Setting;
+use crate::outbox::codec::{self, BlobKind, StoredText};
+use crate::outbox::sealer::Sealer;
+
+pub(super) async fn store(
+    db: &Connected,
+    sealer: &Sealer,
+    setting: Setting,
+    value: &str,
+) -> Result<(), Fault> {
+    let value = match setting {
+        Setting::Evidence => codec::encode_text(sealer, BlobKind::Evidence, 0, value)?,
+        Setting::DestinationMode | Setting::ThrottledUntil | Setting::Destination => {
+            StoredText::Plain(value)
+        }
+    };
+    let sql = "INSERT INTO imprint_bridge.meta (name, value) VALUES ($1, $2)
+         ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+    let value = from_text(value);
+    let params = (setting.name(), value);
+    db.execute(sql, &[(&params.0, Type::TEXT), (&params.1, Type::BYTEA)])
+        .await?;
+    Ok(())
+}
+
+/// Reads a setting. Evidence that the bridge cannot read, because it is damaged or its sealing key is missing, does not
+/// exist: dispatch collects evidence again.
+pub(super) async fn read(
+    db: &Connected,
+    sealer: &Sealer,
+    setting: Setting,
+) -> Result<Option<String>, Fault> {
+    let sql = "SELECT value FROM imprint_bridge.meta WHERE name = $1";
+    let Some(row) = db.query_opt(sql, &[(&setting.name(), Type::TEXT)]).await? else {
+        return Ok(None);
+    };
+    let Some(stored) = to_text(get(&row, 0)?) else {
+        return Ok(None);
+    };
+    Ok(match (setting, stored) {
+        (Setting::Evidence, stored) => {
+            codec::decode_text(sealer, BlobKind::Evidence, 0, &stored).ok()
+        }
+        (_, StoredText::Plain(text)) => Some(text.to_owned()),
+        (_, StoredText::Sealed(_)) => None,
+    })
+}

@@ -1,0 +1,197 @@
+//! A PostgreSQL server for tests: a new cluster in a temporary folder, which only its Unix socket can reach.
+//!
+//! All tests of a process share one server, and each store has a database of its own. The server is the child of a shell
+//! that stops it as soon as the test process has ended, in whatever way.
+
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use imprint_bridge::outbox::{ClaimBounds, PostgresOutbox};
+use imprint_bridge::sealing::KeyRing;
+use tempfile::TempDir;
+
+use crate::support::wait_for;
+
+/// The folder in which the packages of Debian and Ubuntu install the programs of a version of PostgreSQL.
+const VERSIONS: &str = "/usr/lib/postgresql";
+
+/// The user and the group `nobody`: the server refuses to run as root.
+const NOBODY: u32 = 65_534;
+
+/// The settings of the server. Tests of the logic need no durable files.
+const SETTINGS: [&str; 9] = [
+    "fsync=off",
+    "full_page_writes=off",
+    "synchronous_commit=off",
+    "listen_addresses=",
+    "max_connections=600",
+    "shared_buffers=64MB",
+    "log_min_messages=warning",
+    "wal_level=minimal",
+    "max_wal_senders=0",
+];
+
+/// Runs a server until its input ends, then stops the server at once and deletes its folder.
+const KEEP: &str = r#"folder=$1; shift; "$@" & server=$!; cat > /dev/null; kill -QUIT "$server"; wait "$server"; rm -rf "$folder""#;
+
+/// A running PostgreSQL server. Dropping it stops the server and deletes its files.
+pub(crate) struct PostgresServer {
+    shell: Child,
+    folder: TempDir,
+    programs: PathBuf,
+}
+
+impl PostgresServer {
+    /// Creates a cluster and starts its server.
+    pub(crate) fn start() -> Self {
+        let programs = programs();
+        let folder = tempfile::tempdir().unwrap();
+        if is_root() {
+            std::os::unix::fs::chown(folder.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        let data = folder.path().join("data");
+        let mut initdb = as_user(&programs.join("initdb"));
+        initdb.args([
+            "--no-sync",
+            "-A",
+            "trust",
+            "-U",
+            "bridge",
+            "-E",
+            "UTF8",
+            "--locale=C",
+            "-D",
+        ]);
+        let created = initdb.arg(&data).output().unwrap();
+        let text = String::from_utf8_lossy(&created.stderr);
+        assert!(created.status.success(), "initdb failed: {text}");
+        let mut shell = as_user(Path::new("/bin/sh"));
+        shell.args(["-c", KEEP, "sh"]).arg(folder.path());
+        shell.arg(programs.join("postgres"));
+        shell.arg("-D").arg(&data).arg("-k").arg(folder.path());
+        for setting in SETTINGS {
+            shell.args(["-c", setting]);
+        }
+        let log = std::fs::File::create(folder.path().join("log")).unwrap();
+        let shell = shell
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let server = Self {
+            shell,
+            folder,
+            programs,
+        };
+        wait_for("PostgreSQL answers", || {
+            server.psql("postgres", "SELECT 1").ok()
+        });
+        server
+    }
+
+    /// Runs an SQL statement and returns its output.
+    pub(crate) fn psql(&self, database: &str, sql: &str) -> Result<String, String> {
+        let output = Command::new(self.programs.join("psql"))
+            .args([
+                "-X", "-q", "-A", "-t", "-U", "bridge", "-d", database, "-c", sql, "-h",
+            ])
+            .arg(self.folder.path())
+            .output()
+            .unwrap();
+        match output.status.success() {
+            true => Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned()),
+            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        }
+    }
+
+    /// Creates an empty database.
+    pub(crate) fn database(self: &Arc<Self>) -> PostgresDatabase {
+        static NUMBER: AtomicU64 = AtomicU64::new(1);
+        let name = format!("store_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        self.psql("postgres", &format!("CREATE DATABASE {name}"))
+            .unwrap();
+        PostgresDatabase {
+            server: Arc::clone(self),
+            name,
+        }
+    }
+}
+
+impl Drop for PostgresServer {
+    fn drop(&mut self) {
+        drop(self.shell.stdin.take());
+        let _ended = self.shell.wait();
+    }
+}
+
+/// One database of a server. Dropping it deletes the database.
+pub(crate) struct PostgresDatabase {
+    server: Arc<PostgresServer>,
+    name: String,
+}
+
+impl PostgresDatabase {
+    pub(crate) fn url(&self) -> String {
+        let folder = self.server.folder.path().display();
+        format!("postgres:///{}?host={folder}&user=bridge", self.name)
+    }
+
+    /// Opens the store in this database.
+    pub(crate) fn open(&self, bounds: ClaimBounds, ring: Arc<KeyRing>) -> PostgresOutbox {
+        PostgresOutbox::open(&self.url(), 1000, (bounds, ring), None).unwrap()
+    }
+
+    /// Runs an SQL statement in this database and returns its output.
+    pub(crate) fn psql(&self, sql: &str) -> String {
+        self.server.psql(&self.name, sql).unwrap()
+    }
+}
+
+impl Drop for PostgresDatabase {
+    fn drop(&mut self) {
+        let drop = format!("DROP DATABASE {} WITH (FORCE)", self.name);
+        let _server_is_gone = self.server.psql("postgres", &drop);
+    }
+}
+
+/// Creates an empty database on the server that all tests of this process share.
+pub(crate) fn database() -> PostgresDatabase {
+    static SERVER: OnceLock<Arc<PostgresServer>> = OnceLock::new();
+    SERVER
+        .get_or_init(|| Arc::new(PostgresServer::start()))
+        .database()
+}
+
+/// Returns the folder with the programs of the newest installed version.
+fn programs() -> PathBuf {
+    let versions = std::fs::read_dir(VERSIONS).into_iter().flatten().flatten();
+    let versions = versions.filter_map(|entry| {
+        let number = entry.file_name().to_str()?.parse::<u32>().ok()?;
+        let programs = entry.path().join("bin");
+        programs
+            .join("initdb")
+            .exists()
+            .then_some((number, programs))
+    });
+    let newest = versions.max();
+    let missing = "PostgreSQL is not installed: run `apt-get install postgresql`, or tests/run, which installs it";
+    newest.expect(missing).1
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Returns a command that runs as the user `nobody` if this process runs as root.
+fn as_user(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir("/");
+    if is_root() {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    command
+}
