@@ -64,6 +64,13 @@ impl MemoryOutbox {
         self.tables().restart(in_order);
     }
 
+    /// Simulates the end of a process whose claims the store knows: only the claimed lanes are possibly sent.
+    pub fn restart_with_known_claims(&self) {
+        let mut tables = self.tables();
+        tables.write_down_claims();
+        tables.restart(true);
+    }
+
     fn tables(&self) -> MutexGuard<'_, MemoryTables> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }

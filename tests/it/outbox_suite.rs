@@ -29,6 +29,7 @@ mod invalid;
 mod layout;
 mod model;
 mod named;
+mod replicas;
 mod sealed;
 mod sealed_ids;
 mod set_aside;
@@ -877,6 +878,14 @@ async fn a_settlement_of_a_lost_claim_changes_nothing() {
         before.close();
         drop(before);
         Arc::new(open(&path).unwrap())
+    })
+    .await;
+    let database = postgres::database();
+    let open = || database.open(ClaimBounds::default(), Arc::default());
+    a_lost_claim_is_stale("postgres", Arc::new(open()), |before| {
+        before.close();
+        drop(before);
+        Arc::new(open())
     })
     .await;
 }

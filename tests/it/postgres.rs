@@ -47,6 +47,11 @@ pub(crate) struct PostgresServer {
 impl PostgresServer {
     /// Creates a cluster and starts its server.
     pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// Does the same as [`Self::start`], with further settings.
+    pub(crate) fn start_with(settings: &[&str]) -> Self {
         let programs = programs();
         let folder = tempfile::tempdir().unwrap();
         if is_root() {
@@ -72,7 +77,7 @@ impl PostgresServer {
         shell.args(["-c", KEEP, "sh"]).arg(folder.path());
         shell.arg(programs.join("postgres"));
         shell.arg("-D").arg(&data).arg("-k").arg(folder.path());
-        for setting in SETTINGS {
+        for setting in SETTINGS.iter().chain(settings) {
             shell.args(["-c", setting]);
         }
         let log = std::fs::File::create(folder.path().join("log")).unwrap();

@@ -111,5 +111,8 @@ mod tests {
         assert_eq!((event, ce_source), PINNED, "{event:#x} {ce_source:#x}");
     }
 
-    const PINNED: (u128, u128) = (0, 0);
+    const PINNED: (u128, u128) = (
+        0xe309_3a40_ad98_ee33_a21c_3a75_408d_186d,
+        0xd6dc_8d9e_201d_927d_26bf_8927_d19e_d0d9,
+    );
 }

@@ -21,6 +21,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::sealed::ring;
+use crate::postgres;
 use crate::support::{is_full_run, wait_for};
 
 /// One operation on a storage engine.
@@ -432,6 +433,23 @@ impl Engine {
         format!("{settled:?}")
     }
 
+    /// Reads the receipts and the depth of the storage engine as text.
+    fn receipts(&self) -> String {
+        let lookup = |id: u8| Lookup {
+            source: source(id),
+            ce_source: None,
+            id: Attribute::parse(&format!("e-{id}")).unwrap(),
+        };
+        let receipts = (0..40).filter_map(|id| now_or_soon(self.outbox.find(lookup(id))).unwrap());
+        let receipts: Vec<_> = receipts.collect();
+        let mut depth = now_or_soon(self.outbox.depth()).unwrap();
+        for (source, bytes) in &depth.stored_bytes {
+            assert_eq!(self.outbox.stored_bytes(source), *bytes, "{source}");
+        }
+        depth.stored_bytes.retain(|_, bytes| *bytes > 0);
+        format!("{receipts:#?} {depth:#?}")
+    }
+
     /// Reads the whole state of the storage engine as text: receipts, inspections, origins, depth, audit log.
     fn readable(&self) -> String {
         let lookup = |id: u8| Lookup {
@@ -527,6 +545,25 @@ fn event(what: &'static str, at: Timestamp) -> AuditEvent {
     }
 }
 
+/// Returns whether only the ledger can perform the operation.
+const fn needs_ledger(op: &Op) -> bool {
+    match op {
+        Op::Replay(..)
+        | Op::Approve(_)
+        | Op::Withdraw { .. }
+        | Op::Reset(_)
+        | Op::Load(..)
+        | Op::Retire(_)
+        | Op::List(..) => true,
+        Op::Append(_)
+        | Op::Claim { .. }
+        | Op::Settle(..)
+        | Op::Release
+        | Op::Pass(_)
+        | Op::Restart => false,
+    }
+}
+
 /// Small bounds of claims, so that few entries and lanes exceed every bound.
 pub(super) const SMALL: ClaimBounds = ClaimBounds {
     newest: 2,
@@ -543,6 +580,37 @@ pub(super) fn memory(bounds: ClaimBounds) -> Engine {
         kept.restart(in_order);
         let kept: Arc<dyn Outbox> = Arc::<MemoryOutbox>::clone(&kept);
         kept
+    };
+    Engine {
+        outbox,
+        restart: Box::new(restart),
+        claimed: Vec::new(),
+    }
+}
+
+/// The model of an engine whose store knows the claims of an earlier process.
+fn memory_with_known_claims(bounds: ClaimBounds) -> Engine {
+    let outbox = Arc::new(MemoryOutbox::bounded(bounds));
+    let kept = Arc::clone(&outbox);
+    let restart = move |_old, _in_order, _now| -> Arc<dyn Outbox> {
+        kept.restart_with_known_claims();
+        let kept: Arc<dyn Outbox> = Arc::<MemoryOutbox>::clone(&kept);
+        kept
+    };
+    Engine {
+        outbox,
+        restart: Box::new(restart),
+        claimed: Vec::new(),
+    }
+}
+
+/// Opens a store in a new PostgreSQL database with the sealing keys of these seeds.
+fn postgres(bounds: ClaimBounds, seeds: &[u8]) -> Engine {
+    let (database, ring) = (postgres::database(), ring(seeds));
+    let outbox = Arc::new(database.open(bounds, Arc::clone(&ring)));
+    let restart = move |old: Arc<dyn Outbox>, _in_order, _now| -> Arc<dyn Outbox> {
+        drop(old);
+        Arc::new(database.open(bounds, Arc::clone(&ring)))
     };
     Engine {
         outbox,
@@ -598,6 +666,31 @@ proptest! {
             for engine in engines {
                 prop_assert_eq!(&expected, &engine.perform(&op, now), "{:?}", op);
                 prop_assert_eq!(model.readable(), engine.readable(), "after {:?}", op);
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: if is_full_run() { 500 } else { 20 }, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// FAULTS T11: the same for PostgreSQL, whose store knows the claims of an earlier process.
+    #[test]
+    fn postgres_has_the_same_results(
+        ops in prop::collection::vec(op(), 1..40),
+        bounds in prop_oneof![Just(ClaimBounds::default()), Just(SMALL)],
+    ) {
+        let mut now = Timestamp::from_millis(1_000_000);
+        let mut model = memory_with_known_claims(bounds);
+        let mut engines = [postgres(bounds, &[]), postgres(bounds, &[1])];
+        for op in ops.into_iter().filter(|op| !needs_ledger(op)) {
+            if let Op::Pass(seconds) = op {
+                now = now.after(Duration::from_secs(seconds));
+            }
+            let expected = model.perform(&op, now);
+            for engine in &mut engines {
+                prop_assert_eq!(&expected, &engine.perform(&op, now), "{:?}", op);
+                prop_assert_eq!(model.receipts(), engine.receipts(), "after {:?}", op);
             }
         }
     }

@@ -1,0 +1,272 @@
+//! Several replicas on one PostgreSQL store: claims, fences, leases, and what remains correct while connections break.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use imprint_bridge::outbox::{LaneId, Lanes as _, PostgresOpenError, PostgresOutbox};
+use imprint_bridge::sealing::KeyRing;
+
+use super::*;
+use crate::postgres::{PostgresDatabase, PostgresServer};
+
+/// Opens two replicas on a new store.
+fn two_replicas(database: &PostgresDatabase) -> [Arc<PostgresOutbox>; 2] {
+    [1, 2].map(|_| Arc::new(database.open(ClaimBounds::default(), Arc::<KeyRing>::default())))
+}
+
+async fn claim_all(outbox: &PostgresOutbox, max: usize) -> Vec<ClaimedLane> {
+    let pick = Pick::LongestDue(LaneShares::UNLIMITED);
+    outbox.claim(NOW, max, pick).await.unwrap().lanes
+}
+
+fn delivered(claimed: &ClaimedLane) -> Arc<Settlement> {
+    settlement(claimed, all(claimed, &Ending::Delivered), NOW).into()
+}
+
+#[tokio::test]
+async fn replicas_claim_different_lanes_and_settle_only_their_own() {
+    let database = postgres::database();
+    let [one, other] = two_replicas(&database);
+    let entries: Vec<NewEntry> = (0..20)
+        .map(|number| entry(&format!("e-{number}"), &format!("C-{number}"), 1))
+        .collect();
+    append(&*one, &entries).await;
+    let (first, second) = (claim_all(&one, 12).await, claim_all(&other, 20).await);
+    assert_eq!((first.len(), second.len()), (12, 8));
+    let lanes: HashSet<LaneId> = first.iter().chain(&second).map(|lane| lane.lane).collect();
+    assert_eq!(lanes.len(), 20);
+    let theirs = other.settle(delivered(&first[0])).await.unwrap();
+    assert_eq!(theirs, Settled::Stale);
+    let own = one.settle(delivered(&first[0])).await.unwrap();
+    assert_eq!(own, Settled::Recorded);
+    let id = format!("e-{}", 0);
+    assert_eq!(receipt(&*other, &id).await.state, State::Delivered);
+}
+
+#[tokio::test]
+async fn a_waiting_caller_learns_of_a_settlement_by_another_replica() {
+    let database = postgres::database();
+    let [one, other] = two_replicas(&database);
+    let stored = append(&*one, &[entry("a", "CUST-1", 1)]).await;
+    let claimed = claim_all(&other, 1).await;
+    let settle = async {
+        tokio::task::yield_now().await;
+        other.settle(delivered(&claimed[0])).await.unwrap()
+    };
+    let (state, settled) = tokio::join!(one.wait_settled(stored[0].entry), settle);
+    assert_eq!(
+        (state.unwrap(), settled),
+        (State::Delivered, Settled::Recorded)
+    );
+}
+
+/// A replica whose lease has ended loses its lanes: its late answers change nothing, and it continues under a new number.
+#[tokio::test]
+async fn a_replica_without_a_lease_loses_its_lanes() {
+    let database = postgres::database();
+    let one = database.open(ClaimBounds::default(), Arc::default());
+    let stored = append(&one, &[entry("a", "CUST-1", 1)]).await;
+    let lost = claim_all(&one, 1).await.remove(0);
+    database.psql("UPDATE imprint_bridge.replica SET lease_until = '-infinity'");
+    let other = database.open(ClaimBounds::default(), Arc::default());
+    let claimed = claim_all(&other, 1).await.remove(0);
+    assert_eq!(claimed.lane, lost.lane);
+    assert_ne!(claimed.token, lost.token);
+    assert_eq!(claimed.maybe_sent, MaybeSent::Entries(stored[0].entry));
+    let late = one.settle(delivered(&lost)).await.unwrap();
+    assert_eq!(late, Settled::Stale);
+    assert_eq!(receipt(&other, "a").await.state, State::Waiting);
+    let own = other.settle(delivered(&claimed)).await.unwrap();
+    assert_eq!(own, Settled::Recorded);
+    append(&one, &[entry("b", "CUST-1", 2)]).await;
+    let pick = Pick::LongestDue(LaneShares::UNLIMITED);
+    let again = loop {
+        match one.claim(NOW, 1, pick).await {
+            Ok(claim) => break claim.lanes,
+            Err(Error::Busy) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Err(error) => panic!("{error}"),
+        }
+    };
+    let again = one.settle(delivered(&again[0])).await.unwrap();
+    assert_eq!(again, Settled::Recorded);
+}
+
+/// Two replicas get the same events at the same time: each event is stored once.
+#[tokio::test]
+async fn an_event_that_two_replicas_get_at_once_is_stored_once() {
+    let database = postgres::database();
+    let replicas = two_replicas(&database);
+    let appends = (0..200_usize).map(|number| {
+        let outbox = Arc::clone(&replicas[number % 2]);
+        let (event, customer) = (number / 4, number % 7);
+        async move {
+            let entry = entry(&format!("e-{event}"), &format!("C-{customer}"), 1);
+            (event, append(&*outbox, &[entry]).await[0])
+        }
+    });
+    let stored = futures_util::future::join_all(appends).await;
+    let mut by_event: HashMap<usize, Vec<AppendedEntry>> = HashMap::new();
+    for (event, stored) in stored {
+        by_event.entry(event).or_default().push(stored);
+    }
+    for (event, stored) in by_event {
+        let new = stored.iter().filter(|stored| !stored.duplicate).count();
+        let numbers: HashSet<EntryId> = stored.iter().map(|stored| stored.entry).collect();
+        assert_eq!((new, numbers.len()), (1, 1), "{event}");
+    }
+    assert_eq!(replicas[0].depth().await.unwrap().waiting, 50);
+}
+
+/// What two replicas do at the same time, and what the test knows about it.
+#[derive(Default)]
+struct Load {
+    in_flight: Mutex<HashSet<LaneId>>,
+    delivered: Mutex<HashSet<EntryId>>,
+    appended: AtomicUsize,
+    is_over: AtomicBool,
+}
+
+impl Load {
+    /// Appends events until the store has taken all of them.
+    async fn append(&self, outbox: &PostgresOutbox, (from, to): (usize, usize)) {
+        for number in from..to {
+            let customer = if number % 3 == 0 { 0 } else { number % 40 };
+            let new = entry(&format!("e-{number}"), &format!("C-{customer}"), 1);
+            while outbox.append(vec![new.clone()]).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            self.appended.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Claims and settles lanes until all entries are delivered.
+    async fn deliver(&self, outbox: &PostgresOutbox, total: usize) {
+        while self.delivered.lock().unwrap().len() < total {
+            let pick = Pick::LongestDue(LaneShares::UNLIMITED);
+            let Ok(claim) = outbox.claim(NOW, 8, pick).await else {
+                continue;
+            };
+            for lane in &claim.lanes {
+                let is_first = self.in_flight.lock().unwrap().insert(lane.lane);
+                assert!(is_first, "two replicas have claimed a lane at once");
+            }
+            tokio::task::yield_now().await;
+            for lane in &claim.lanes {
+                self.in_flight.lock().unwrap().remove(&lane.lane);
+                let entries: HashSet<EntryId> = lane.waiting.iter().map(|it| it.entry).collect();
+                // After an error, the outcome is unknown: the settlement is recorded, or another claim follows.
+                loop {
+                    match outbox.settle(delivered(lane)).await {
+                        Ok(_) => break,
+                        Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+                    }
+                }
+                self.delivered.lock().unwrap().extend(entries);
+            }
+            if claim.lanes.is_empty() {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        }
+        self.is_over.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends a connection of the store from time to time.
+    async fn break_connections(&self, database: &PostgresDatabase) {
+        while !self.is_over.load(Ordering::Relaxed) {
+            database.psql(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                 WHERE application_name = 'imprint-bridge' AND datname = current_database() ORDER BY random() LIMIT 1",
+            );
+            tokio::time::sleep(Duration::from_millis(60)).await;
+        }
+    }
+}
+
+/// Two replicas under load, whose connections break all the time: nothing is lost, and no lane is claimed twice.
+#[tokio::test]
+async fn replicas_lose_nothing_while_connections_break() {
+    const EVENTS: usize = 600;
+    let database = postgres::database();
+    let [one, other] = &two_replicas(&database);
+    let load = &Load::default();
+    let half = EVENTS / 2;
+    futures_util::future::join5(
+        load.append(one, (0, half)),
+        load.append(other, (half, EVENTS)),
+        load.deliver(one, EVENTS),
+        load.deliver(other, EVENTS),
+        load.break_connections(&database),
+    )
+    .await;
+    let depth = one.depth().await.unwrap();
+    assert_eq!(depth.waiting, 0);
+    let delivered = "SELECT count(*), count(*) FILTER (WHERE state = 1) FROM imprint_bridge.entry";
+    assert_eq!(database.psql(delivered), format!("{EVENTS}|{EVENTS}"));
+    assert_eq!(
+        database.psql("SELECT count(*) FROM imprint_bridge.payload"),
+        "0"
+    );
+}
+
+/// A commit whose wait for the standby was cancelled is not durable: the caller gets an error, and the retry of the event
+/// is a duplicate.
+#[tokio::test]
+async fn a_commit_that_the_standby_lacks_is_no_success() {
+    let settings = [
+        "wal_level=replica",
+        "max_wal_senders=2",
+        "synchronous_commit=on",
+    ];
+    let server = Arc::new(PostgresServer::start_with(&settings));
+    let database = server.database();
+    let outbox = database.open(ClaimBounds::default(), Arc::default());
+    database.psql("ALTER SYSTEM SET synchronous_standby_names = 'missing'");
+    database.psql("SELECT pg_reload_conf()");
+    let cancel = tokio::task::spawn_blocking(move || {
+        let waits = "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+        wait_for("a commit waits for the standby", || {
+            (database.psql(waits) != "0").then_some(())
+        });
+        database
+    });
+    let appended = outbox.append(vec![entry("a", "CUST-1", 1)]).await;
+    assert!(
+        matches!(appended, Err(Error::Unavailable(_))),
+        "{appended:?}"
+    );
+    let database = cancel.await.unwrap();
+    database.psql("ALTER SYSTEM RESET synchronous_standby_names");
+    database.psql("SELECT pg_reload_conf()");
+    let again = append(&outbox, &[entry("a", "CUST-1", 1)]).await;
+    assert!(again[0].duplicate);
+}
+
+/// A program refuses a layout that it cannot read, and reads a newer layout that says it can be read.
+#[test]
+fn a_newer_layout_is_refused_unless_it_can_be_read() {
+    let database = postgres::database();
+    drop(database.open(ClaimBounds::default(), Arc::default()));
+    database.psql("UPDATE imprint_bridge.layout SET version = 9");
+    drop(database.open(ClaimBounds::default(), Arc::default()));
+    database.psql("UPDATE imprint_bridge.layout SET min_reader = 9");
+    let keys = (ClaimBounds::default(), Arc::<KeyRing>::default());
+    let refused = PostgresOutbox::open(&database.url(), 10, keys, None);
+    assert!(matches!(refused, Err(PostgresOpenError::TooNew(9))));
+}
+
+/// Replicas that start at the same moment on an empty database create one store.
+#[test]
+fn replicas_that_start_at_once_create_one_store() {
+    let database = postgres::database();
+    let keys = std::thread::scope(|scope| {
+        let start = || {
+            database
+                .open(ClaimBounds::default(), Arc::default())
+                .digest_key()
+        };
+        let starts = [1, 2, 3, 4].map(|_| scope.spawn(start));
+        starts.map(|start| start.join().unwrap())
+    });
+    assert!(keys.iter().all(|key| *key == keys[0]));
+}
