@@ -16,6 +16,9 @@ const CUSTOMER_LABEL: &[u8] = b"customer";
 /// The length of a digest in bytes. Two of a billion digests are equal with a probability of 2^-69.
 const DIGEST_BYTES: usize = 16;
 
+/// The key of the digests of event contents, from which the keys of all other digests are derived.
+pub(super) type DigestKey = [u8; 32];
+
 /// A digest that stands for an id.
 pub(super) type KeyedDigest = [u8; DIGEST_BYTES];
 

@@ -58,6 +58,7 @@ use crate::time::Timestamp;
 mod append;
 mod append_plan;
 mod claim;
+mod claimed;
 mod columns;
 mod connection;
 mod endings;
@@ -292,12 +293,7 @@ impl Lanes for PostgresOutbox {
     fn claim(&self, now: Timestamp, max: usize, pick: Pick) -> StoreFuture<'_, Claim> {
         let (reply, answer) = oneshot::channel();
         let operation = move |engine: Rc<Engine>| -> Pin<Box<dyn Future<Output = ()>>> {
-            Box::pin(async move {
-                let claimed = claim::claim(&engine, now, (max, pick)).await;
-                if let Err(Ok(unreceived)) = reply.send(claimed) {
-                    claim::give_back(&engine, &unreceived).await;
-                }
-            })
+            Box::pin(claim::serve(engine, (now, max, pick), reply))
         };
         wait(self.send(EngineCommand::Run(Box::new(operation))), answer)
     }

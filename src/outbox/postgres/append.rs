@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use tokio_postgres::types::Type;
 
-use super::append_plan::{AppendPlan, PlannedEntry, StoredEvent, change};
+use super::append_plan::{AppendPlan, KnownEvent, PlannedEntry, change};
 use super::columns::{get, size, unsigned};
 use super::connection::Connected;
 use super::engine::Engine;
-use super::fault::Fault;
+use super::fault::DbFault;
 use super::keys::EventKeys;
 use super::lane_table::LaneTable;
 use super::new_rows::{NumberedEntry, insert_payloads};
@@ -30,7 +30,7 @@ pub(super) async fn plan<'a>(
     engine: &Engine,
     batches: &[&'a [NewEntry]],
     lanes: &LaneTable,
-) -> Result<AppendPlan<'a>, Fault> {
+) -> Result<AppendPlan<'a>, DbFault> {
     let keys_of = |batch: &&[NewEntry]| -> Vec<EventKeys> {
         let events = batch.iter();
         events
@@ -46,7 +46,7 @@ pub(super) async fn plan<'a>(
 async fn find(
     db: &Connected,
     keys: &[EventKeys],
-) -> Result<HashMap<EventKeys, StoredEvent>, Fault> {
+) -> Result<HashMap<EventKeys, KnownEvent>, DbFault> {
     let mut found = HashMap::new();
     if keys.is_empty() {
         return Ok(found);
@@ -67,16 +67,16 @@ async fn find(
         )
         .await?;
     for row in &rows {
-        let bytes = |column: usize, name: &'static str| -> Result<[u8; 16], Fault> {
+        let bytes = |column: usize, name: &'static str| -> Result<[u8; 16], DbFault> {
             let bytes: &[u8] = get(row, column)?;
-            bytes.try_into().map_err(|_length| Fault::Damaged(name))
+            bytes.try_into().map_err(|_length| DbFault::Damaged(name))
         };
         let keys = EventKeys {
             event: bytes(0, "entry.event_key")?,
             ce_source: bytes(1, "entry.ce_key")?,
         };
         let state: i16 = get(row, 3)?;
-        let stored = StoredEvent {
+        let stored = KnownEvent {
             entry: EntryId(unsigned(get(row, 2)?)),
             state: codec::state("entry.state", state.into())?,
             digest: Digest(bytes(4, "entry.digest")?),
@@ -97,7 +97,7 @@ pub(super) async fn enter(
     engine: &Engine,
     entries: &[NumberedEntry<'_, '_>],
     (lanes, tally): (&mut LaneTable, &mut TallyChange),
-) -> Result<(), Fault> {
+) -> Result<(), DbFault> {
     for entry in entries {
         let (planned, new) = (entry.planned, entry.planned.new);
         let state = planned.state();

@@ -12,7 +12,7 @@ use crate::outbox::{
 
 /// A stored entry with the identity of an event of the group.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct StoredEvent {
+pub(super) struct KnownEvent {
     pub(super) entry: EntryId,
     pub(super) state: State,
     pub(super) digest: Digest,
@@ -70,7 +70,7 @@ pub(super) const fn change(disposition: &Disposition) -> Option<&CustomerChange>
 /// [`AppendPlan::new`].
 #[derive(Clone, Copy)]
 enum Earlier {
-    Stored(StoredEvent),
+    Stored(KnownEvent),
     New(usize),
 }
 
@@ -91,7 +91,7 @@ impl<'a> AppendPlan<'a> {
     pub(super) fn of(
         batches: &[&'a [NewEntry]],
         keys: &[Vec<EventKeys>],
-        stored: &HashMap<EventKeys, StoredEvent>,
+        stored: &HashMap<EventKeys, KnownEvent>,
         is_blocked: impl Fn(&CustomerRef) -> bool,
     ) -> Self {
         let mut plan = Self {

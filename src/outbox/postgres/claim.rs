@@ -5,25 +5,21 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
+use std::rc::Rc;
 use std::time::Duration;
 
-use tokio_postgres::Row;
+use tokio::sync::oneshot;
 use tokio_postgres::types::Type;
 
-use super::columns::{get, number, size, small, time, unsigned};
-use super::connection::Connected;
+use super::claimed::{TAKEN, TakenLane, read};
+use super::columns::{get, number, size, small, unsigned};
+use super::connection::{Connected, Params};
 use super::engine::Engine;
-use super::fault::Fault;
-use super::links::{self, FoundLinks};
-use super::waiting::{self, LaneEntries};
-use super::{lane_row, receipt};
-use crate::fold::LaneVersions;
-use crate::imprint::{ImprintId, PartnerCustomerId};
-use crate::outbox::codec::{self, BlobKind};
-use crate::outbox::sealer::Sealer;
+use super::fault::DbFault;
+use crate::outbox::codec;
 use crate::outbox::{
-    Claim, ClaimBounds, ClaimToken, ClaimedLane, DueLane, DueQueues, EntryId, Error, LaneClass,
-    LaneId, LaneKey, Pick, Standing, Trials, Unproven, UntriedOrder,
+    Claim, ClaimBounds, ClaimToken, ClaimedLane, DueLane, DueQueues, Error, LaneClass, LaneId,
+    Pick, UntriedOrder,
 };
 use crate::time::Timestamp;
 
@@ -32,8 +28,20 @@ const SKIPPED_PAUSE: Duration = Duration::from_millis(20);
 /// The time between two claims while more lanes wait for a missing sealing key than the replica remembers.
 const LOCKED_PAUSE: Duration = Duration::from_secs(1);
 
+/// Claims lanes for a caller. If the caller is gone, ends the claims.
+pub(super) async fn serve(
+    engine: Rc<Engine>,
+    (now, max, pick): (Timestamp, usize, Pick),
+    reply: oneshot::Sender<Result<Claim, Error>>,
+) {
+    let claimed = claim(&engine, now, (max, pick)).await;
+    if let Err(Ok(unreceived)) = reply.send(claimed) {
+        give_back(&engine, &unreceived).await;
+    }
+}
+
 /// Claims up to `max` lanes that are due and not claimed.
-pub(super) async fn claim(
+async fn claim(
     engine: &Engine,
     now: Timestamp,
     (max, pick): (usize, Pick),
@@ -47,7 +55,7 @@ async fn claim_in_turn(
     engine: &Engine,
     now: Timestamp,
     (max, pick): (usize, Pick),
-) -> Result<Claim, Fault> {
+) -> Result<Claim, DbFault> {
     if engine.claims.borrow().has_unknown {
         free_unknown(engine).await?;
     }
@@ -70,7 +78,7 @@ async fn claim_in_turn(
         take(db, engine, &picked.lanes).await
     });
     let taken = take.await;
-    if taken.as_ref().is_err_and(Fault::is_in_doubt) {
+    if taken.as_ref().is_err_and(DbFault::is_in_doubt) {
         engine.claims.borrow_mut().has_unknown = true;
     }
     let taken = taken?;
@@ -133,7 +141,7 @@ struct QueueHeads {
 }
 
 impl QueueHeads {
-    async fn read(db: &Connected, engine: &Engine, window: usize) -> Result<Self, Fault> {
+    async fn read(db: &Connected, engine: &Engine, window: usize) -> Result<Self, DbFault> {
         // The number of the queue is a literal, so that PostgreSQL uses the partial index.
         let head = |class: LaneClass| {
             let low = codec::class_number(class);
@@ -148,13 +156,13 @@ impl QueueHeads {
             claims.locked_lanes().map(|lane| number(lane.0)).collect()
         };
         let window = size(window);
-        let params = [(&window as _, Type::INT8), (&locked as _, Type::INT8_ARRAY)];
+        let params: Params<'_> = &[(&window, Type::INT8), (&locked, Type::INT8_ARRAY)];
         let mut queues = Self {
             lanes: BTreeMap::new(),
             failures: HashMap::new(),
             bounds: engine.bounds,
         };
-        for row in db.query(&heads.join(" UNION ALL "), &params).await? {
+        for row in db.query(&heads.join(" UNION ALL "), params).await? {
             let lane = LaneId(unsigned(get(&row, 0)?));
             let low: i16 = get(&row, 2)?;
             let due = DueLane {
@@ -190,15 +198,12 @@ impl DueQueues for QueueHeads {
     }
 }
 
-/// A lane that this replica has claimed in the database.
-struct TakenLane {
-    id: LaneId,
-    token: ClaimToken,
-    row: Row,
-}
-
 /// Gives the lanes that are still free to this replica.
-async fn take(db: &Connected, engine: &Engine, lanes: &[LaneId]) -> Result<Vec<TakenLane>, Fault> {
+async fn take(
+    db: &Connected,
+    engine: &Engine,
+    lanes: &[LaneId],
+) -> Result<Vec<TakenLane>, DbFault> {
     let owner = engine.owner.get();
     let (me, lanes) = (number(owner), lane_numbers(lanes));
     // The lock keeps the registration until the commit. Without a registration nobody would free the lanes.
@@ -208,16 +213,16 @@ async fn take(db: &Connected, engine: &Engine, lanes: &[LaneId]) -> Result<Vec<T
         .await?
         .is_none()
     {
-        return Err(Fault::Raced);
+        return Err(DbFault::Raced);
     }
-    let sql = "UPDATE imprint_bridge.lane AS l SET owner = $1, epoch = l.epoch + 1
+    let sql = format!(
+"UPDATE imprint_bridge.lane AS l SET owner = $1, epoch = l.epoch + 1
          FROM (SELECT id FROM imprint_bridge.lane WHERE id = ANY($2) AND owner IS NULL AND due_at IS NOT NULL
                ORDER BY id FOR UPDATE SKIP LOCKED) AS free
          WHERE l.id = free.id
-         RETURNING l.id, l.epoch, l.kind, l.received, l.erased, l.failures, l.spent, l.tried_at, l.blamed_since,
-             l.unfold_to, l.versions, l.low, l.maybe_sent, l.spelled, l.unproven_since, l.absence";
-    let params = [(&me as _, Type::INT8), (&lanes as _, Type::INT8_ARRAY)];
-    let rows = db.query(sql, &params).await?;
+         RETURNING {TAKEN}");
+    let params: Params<'_> = &[(&me, Type::INT8), (&lanes, Type::INT8_ARRAY)];
+    let rows = db.query(&sql, params).await?;
     let taken = rows.into_iter().map(|row| {
         let epoch = unsigned(get(&row, 1)?);
         Ok(TakenLane {
@@ -233,128 +238,8 @@ fn lane_numbers(lanes: &[LaneId]) -> Vec<i64> {
     lanes.iter().map(|lane| number(lane.0)).collect()
 }
 
-/// The read lanes, and the lanes that wait for a missing sealing key.
-type ReadLanes = (Vec<ClaimedLane>, Vec<(LaneId, ClaimToken)>);
-
-async fn read(db: &Connected, engine: &Engine, taken: &[TakenLane]) -> Result<ReadLanes, Fault> {
-    let ids: Vec<i64> = taken.iter().map(|lane| number(lane.id.0)).collect();
-    let entries = waiting::read(db, &ids, engine.bounds).await?;
-    let (mut lanes, mut locked) = (Vec::new(), Vec::new());
-    for lane in taken {
-        match read_lane(engine, lane, entries.get(&lane.id)) {
-            Ok(claimed) => lanes.push(claimed),
-            Err(fault) if fault.missing_key().is_some() => locked.push((lane.id, lane.token)),
-            Err(fault) => {
-                // The lane stays claimed until the next start: a free lane would fail again in every claim.
-                tracing::error!(lane.id = lane.id.0, fault = %fault, "the bridge cannot read the lane; the entries of the lane wait until the bridge starts again");
-            }
-        }
-    }
-    let found = find_links(db, engine, &lanes).await?;
-    for lane in &mut lanes {
-        lane.links = found.of(engine, &partners(lane), imprint(lane));
-    }
-    Ok((lanes, locked))
-}
-
-fn read_lane(
-    engine: &Engine,
-    lane: &TakenLane,
-    entries: Option<&LaneEntries>,
-) -> Result<ClaimedLane, Fault> {
-    let mut claimed = match claimed(lane, &engine.sealer) {
-        Err(fault) if fault.missing_key().is_none() => {
-            ClaimedLane::empty(lane.id, lane.token, Trials::default())
-        }
-        claimed => claimed?,
-    };
-    let Some(entries) = entries else {
-        return Ok(claimed);
-    };
-    let decoded = entries.decode(&engine.sealer, claimed.key.as_ref())?;
-    let mut claims = engine.claims.borrow_mut();
-    claims.remember(lane.id, decoded.newest);
-    if entries.has_more || !decoded.unreadable.is_empty() {
-        claimed.maybe_sent = claimed.maybe_sent.beyond_the_claim();
-    }
-    claimed.waiting = decoded.entries;
-    claimed.unreadable = decoded.unreadable;
-    Ok(claimed)
-}
-
-/// Decodes the row of a claimed lane, without its entries. Returns an error if the row is damaged, or if the process does
-/// not have the sealing key of the versions or of the customer id.
-fn claimed(lane: &TakenLane, sealer: &Sealer) -> Result<ClaimedLane, Fault> {
-    let (id, row) = (lane.id, &lane.row);
-    let versions: Option<&[u8]> = get(row, 10)?;
-    let versions = match versions {
-        Some(bytes) => match codec::decode(sealer, BlobKind::LaneVersions, id.0, bytes) {
-            Err(error) if error.missing_key().is_some() => return Err(error.into()),
-            versions => versions.ok(),
-        },
-        None => Some(LaneVersions::default()),
-    };
-    // If the versions are unreadable, the bridge could send values that are older than the delivered values. The claim
-    // therefore has no key, and dispatch sends nothing.
-    let key = match versions.is_some() {
-        true => receipt::lane_key(row, (2, 3, 4), sealer, 0)?,
-        false => None,
-    };
-    let low: i16 = get(row, 11)?;
-    let class = codec::class("lane.low", low.into());
-    let absence: Option<&[u8]> = get(row, 15)?;
-    let unfold_to: Option<i64> = get(row, 9)?;
-    Ok(ClaimedLane {
-        key,
-        versions: versions.unwrap_or_default(),
-        standing: class.map_or(Standing::Well, |class| class.standing),
-        unproven: Unproven {
-            since: time(row, 14)?,
-            absence: absence.and_then(|bytes| codec::absence(sealer, id.0, bytes)),
-        },
-        unfold_to: unfold_to.map(unsigned).map(EntryId),
-        maybe_sent: codec::maybe_sent(get(row, 12)?),
-        is_gone: get::<i16>(row, 13)? == i16::from(codec::GONE),
-        ..ClaimedLane::empty(id, lane.token, lane_row::trials(row, 5)?)
-    })
-}
-
-/// Returns the CRM's ids in the waiting entries of a lane.
-fn partners(lane: &ClaimedLane) -> Vec<&PartnerCustomerId> {
-    let waiting = lane.waiting.iter();
-    let mut partners: Vec<_> = waiting.filter_map(|it| it.customer.partner()).collect();
-    partners.sort_unstable();
-    partners.dedup();
-    partners
-}
-
-/// Returns the Imprint id of a lane whose entries contain a CRM's id.
-fn imprint(lane: &ClaimedLane) -> Option<&ImprintId> {
-    let has_partner = lane
-        .waiting
-        .iter()
-        .any(|it| it.customer.partner().is_some());
-    match &lane.key {
-        Some(LaneKey::Imprint(imprint)) if has_partner => Some(imprint),
-        Some(LaneKey::Imprint(_) | LaneKey::Partner(_)) | None => None,
-    }
-}
-
-async fn find_links(
-    db: &Connected,
-    engine: &Engine,
-    lanes: &[ClaimedLane],
-) -> Result<FoundLinks, Fault> {
-    let readable = || lanes.iter().filter(|lane| lane.key.is_some());
-    let partners = readable().flat_map(partners);
-    let partners: Vec<_> = partners.map(|it| links::partner_key(engine, it)).collect();
-    let imprints = readable().filter_map(imprint);
-    let imprints: Vec<_> = imprints.map(|it| links::imprint_key(engine, it)).collect();
-    links::find(db, &engine.sealer, &partners, &imprints).await
-}
-
 /// Ends claims whose caller is gone.
-pub(super) async fn give_back(engine: &Engine, claim: &Claim) {
+async fn give_back(engine: &Engine, claim: &Claim) {
     let _turn = engine.claiming.lock().await;
     free(
         engine,
@@ -376,19 +261,14 @@ async fn lock(engine: &Engine, lanes: &[(LaneId, ClaimToken)]) {
 /// Ends claims without a settlement. If that fails, the next claim ends them.
 async fn free(engine: &Engine, claims: impl Iterator<Item = (LaneId, ClaimToken)>) {
     let claims: Vec<(LaneId, ClaimToken)> = claims.collect();
-    let mut held = engine.claims.borrow_mut();
-    for (lane, token) in &claims {
-        held.free(*lane, *token);
-    }
-    held.has_unknown = true;
-    drop(held);
+    engine.claims.borrow_mut().forget(&claims);
     if let Err(fault) = free_unknown(engine).await {
         tracing::warn!(fault = %fault, "the store could not end claims; the next claim ends them");
     }
 }
 
 /// Frees the lanes that the database gives to this replica, but that the replica does not know as claimed.
-async fn free_unknown(engine: &Engine) -> Result<(), Fault> {
+async fn free_unknown(engine: &Engine) -> Result<(), DbFault> {
     let me = number(engine.owner.get());
     let freed = engine
         .connector

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;
 
-use super::fault::Fault;
+use super::fault::DbFault;
 use crate::outbox::codec::StoredText;
 use crate::time::Timestamp;
 
@@ -32,11 +32,11 @@ pub(super) fn small(number: i64) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
-pub(super) fn get<'r, T: FromSql<'r>>(row: &'r Row, column: usize) -> Result<T, Fault> {
+pub(super) fn get<'r, T: FromSql<'r>>(row: &'r Row, column: usize) -> Result<T, DbFault> {
     Ok(row.try_get(column)?)
 }
 
-pub(super) fn time(row: &Row, column: usize) -> Result<Option<Timestamp>, Fault> {
+pub(super) fn time(row: &Row, column: usize) -> Result<Option<Timestamp>, DbFault> {
     let millis: Option<i64> = get(row, column)?;
     Ok(millis.map(Timestamp::from_millis))
 }

@@ -22,7 +22,7 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls, Row};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::fault::Fault;
+use super::fault::DbFault;
 use crate::random;
 
 /// The longest time that a new connection takes.
@@ -81,7 +81,7 @@ impl Connector {
         Ok(Self { config, tls })
     }
 
-    async fn connect(&self) -> Result<Connected, Fault> {
+    async fn connect(&self) -> Result<Connected, DbFault> {
         let warnings = Rc::new(Cell::new(0));
         let client = match &self.tls {
             Some(tls) => {
@@ -105,9 +105,9 @@ impl Connector {
     /// Returns the fault of the last try.
     pub(super) async fn transact<T>(
         &self,
-        link: &Link,
-        work: impl AsyncFn(&Connected) -> Result<T, Fault>,
-    ) -> Result<T, Fault> {
+        link: &DbLink,
+        work: impl AsyncFn(&Connected) -> Result<T, DbFault>,
+    ) -> Result<T, DbFault> {
         self.repeat(link, async |connected| connected.transaction(&work).await)
             .await
     }
@@ -118,17 +118,17 @@ impl Connector {
     /// Returns the fault of the last try.
     pub(super) async fn read<T>(
         &self,
-        link: &Link,
-        read: impl AsyncFn(&Connected) -> Result<T, Fault>,
-    ) -> Result<T, Fault> {
+        link: &DbLink,
+        read: impl AsyncFn(&Connected) -> Result<T, DbFault>,
+    ) -> Result<T, DbFault> {
         self.repeat(link, read).await
     }
 
     async fn repeat<T>(
         &self,
-        link: &Link,
-        work: impl AsyncFn(&Connected) -> Result<T, Fault>,
-    ) -> Result<T, Fault> {
+        link: &DbLink,
+        work: impl AsyncFn(&Connected) -> Result<T, DbFault>,
+    ) -> Result<T, DbFault> {
         let mut tries = 1;
         loop {
             match self.try_once(link, &work).await {
@@ -146,9 +146,9 @@ impl Connector {
     /// PostgreSQL rolls the transaction back.
     async fn try_once<T>(
         &self,
-        link: &Link,
-        work: &impl AsyncFn(&Connected) -> Result<T, Fault>,
-    ) -> Result<T, Fault> {
+        link: &DbLink,
+        work: &impl AsyncFn(&Connected) -> Result<T, DbFault>,
+    ) -> Result<T, DbFault> {
         let mut slot = link.0.lock().await;
         let open = slot.take().filter(|open| !open.client.is_closed());
         let connected = match open {
@@ -156,7 +156,7 @@ impl Connector {
             None => self.connect().await?,
         };
         let result = work(&connected).await;
-        if !result.as_ref().is_err_and(Fault::is_in_doubt) {
+        if !result.as_ref().is_err_and(DbFault::is_in_doubt) {
             *slot = Some(connected);
         }
         result
@@ -165,7 +165,7 @@ impl Connector {
 
 /// The place of one connection. Its users take turns.
 #[derive(Default)]
-pub(super) struct Link(Mutex<Option<Connected>>);
+pub(super) struct DbLink(Mutex<Option<Connected>>);
 
 /// An open connection.
 pub(super) struct Connected {
@@ -175,7 +175,7 @@ pub(super) struct Connected {
 }
 
 impl Connected {
-    pub(super) async fn query(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>, Fault> {
+    pub(super) async fn query(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>, DbFault> {
         Ok(self.client.query_typed(sql, params).await?)
     }
 
@@ -184,24 +184,24 @@ impl Connected {
         &self,
         sql: &str,
         params: Params<'_>,
-    ) -> Result<Option<Row>, Fault> {
+    ) -> Result<Option<Row>, DbFault> {
         Ok(self.query(sql, params).await?.into_iter().next())
     }
 
     /// Runs a statement and returns the number of changed rows.
-    pub(super) async fn execute(&self, sql: &str, params: Params<'_>) -> Result<u64, Fault> {
+    pub(super) async fn execute(&self, sql: &str, params: Params<'_>) -> Result<u64, DbFault> {
         Ok(self.client.execute_typed(sql, params).await?)
     }
 
     /// Runs several statements without parameters.
-    pub(super) async fn batch(&self, sql: &str) -> Result<(), Fault> {
+    pub(super) async fn batch(&self, sql: &str) -> Result<(), DbFault> {
         Ok(self.client.batch_execute(sql).await?)
     }
 
     async fn transaction<T>(
         &self,
-        work: &impl AsyncFn(&Self) -> Result<T, Fault>,
-    ) -> Result<T, Fault> {
+        work: &impl AsyncFn(&Self) -> Result<T, DbFault>,
+    ) -> Result<T, DbFault> {
         self.batch(BEGIN).await?;
         match work(self).await {
             Ok(done) => {
@@ -216,13 +216,13 @@ impl Connected {
         }
     }
 
-    async fn commit(&self) -> Result<(), Fault> {
+    async fn commit(&self) -> Result<(), DbFault> {
         let before = self.warnings.get();
         let committed = self.client.batch_execute("COMMIT").await;
-        committed.map_err(Fault::of_commit)?;
+        committed.map_err(DbFault::of_commit)?;
         match self.warnings.get() == before {
             true => Ok(()),
-            false => Err(Fault::NotReplicated),
+            false => Err(DbFault::NotReplicated),
         }
     }
 }

@@ -7,7 +7,7 @@ use tokio_postgres::types::Type;
 
 use super::columns::{from_text, get, number};
 use super::connection::Connected;
-use super::fault::Fault;
+use super::fault::DbFault;
 use super::receipt;
 use super::tally::TallyChange;
 use crate::event::{EventError, SourceName};
@@ -61,7 +61,7 @@ pub(super) async fn apply(
     sealer: &Sealer,
     endings: Vec<EndingRow<'_>>,
     tally: &mut TallyChange,
-) -> Result<Vec<(EntryId, State)>, Fault> {
+) -> Result<Vec<(EntryId, State)>, DbFault> {
     let mut waiting = waiting(db, endings.iter().map(|ending| ending.entry)).await?;
     let mut ended = Vec::with_capacity(endings.len());
     for ending in endings {
@@ -95,7 +95,7 @@ struct WaitingRow {
 async fn waiting(
     db: &Connected,
     entries: impl Iterator<Item = EntryId>,
-) -> Result<HashMap<EntryId, WaitingRow>, Fault> {
+) -> Result<HashMap<EntryId, WaitingRow>, DbFault> {
     let entries: Vec<i64> = entries.map(|entry| number(entry.0)).collect();
     let mut found = HashMap::new();
     if entries.is_empty() {
@@ -115,7 +115,7 @@ async fn waiting(
     Ok(found)
 }
 
-async fn delete_final(db: &Connected, ended: &[EndingRow<'_>]) -> Result<(), Fault> {
+async fn delete_final(db: &Connected, ended: &[EndingRow<'_>]) -> Result<(), DbFault> {
     let gone = ended.iter().filter(|row| row.ending.state().is_final());
     let gone: Vec<i64> = gone.map(|row| number(row.entry.0)).collect();
     if !gone.is_empty() {
@@ -126,7 +126,11 @@ async fn delete_final(db: &Connected, ended: &[EndingRow<'_>]) -> Result<(), Fau
 }
 
 /// Moves the payloads of parked and undecided entries into their new states.
-async fn set_aside(db: &Connected, sealer: &Sealer, ended: &[EndingRow<'_>]) -> Result<(), Fault> {
+async fn set_aside(
+    db: &Connected,
+    sealer: &Sealer,
+    ended: &[EndingRow<'_>],
+) -> Result<(), DbFault> {
     let kept = || ended.iter().filter(|row| !row.ending.state().is_final());
     let entries: Vec<i64> = kept().map(|row| number(row.entry.0)).collect();
     if entries.is_empty() {
@@ -163,7 +167,7 @@ async fn set_aside(db: &Connected, sealer: &Sealer, ended: &[EndingRow<'_>]) -> 
     Ok(())
 }
 
-async fn update_entries(db: &Connected, ended: &[EndingRow<'_>]) -> Result<(), Fault> {
+async fn update_entries(db: &Connected, ended: &[EndingRow<'_>]) -> Result<(), DbFault> {
     if ended.is_empty() {
         return Ok(());
     }
@@ -195,7 +199,7 @@ async fn update_entries(db: &Connected, ended: &[EndingRow<'_>]) -> Result<(), F
 }
 
 /// Counts one attempt for each of these entries, which still wait.
-pub(super) async fn count_attempts(db: &Connected, entries: &[i64]) -> Result<(), Fault> {
+pub(super) async fn count_attempts(db: &Connected, entries: &[i64]) -> Result<(), DbFault> {
     if !entries.is_empty() {
         let sql = "UPDATE imprint_bridge.entry SET attempts = attempts + 1 WHERE id = ANY($1)";
         db.execute(sql, &[(&entries, Type::INT8_ARRAY)]).await?;
@@ -210,7 +214,7 @@ pub(super) async fn add_omitted<'a>(
     sealer: &Sealer,
     omitted: impl Iterator<Item = (EntryId, &'a [EventError])>,
     ended: &[(EntryId, State)],
-) -> Result<(), Fault> {
+) -> Result<(), DbFault> {
     let ended: HashSet<EntryId> = ended.iter().map(|(entry, _)| *entry).collect();
     let omitted = omitted.filter(|(entry, _)| ended.contains(entry));
     let omitted: HashMap<EntryId, &[EventError]> = omitted.collect();

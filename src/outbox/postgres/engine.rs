@@ -12,15 +12,16 @@ use tokio::sync::Mutex;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::{JoinSet, LocalSet};
 
-use super::connection::{Connected, Connector, Link};
-use super::fault::Fault;
+use super::connection::{Connected, Connector, DbLink};
+use super::fault::DbFault;
 use super::held_claims::HeldClaims;
 use super::keys::Digests;
 use super::open_error::PostgresOpenError;
 use super::replica_state::ReplicaState;
-use super::sealing_keys::{DigestKey, Unlocked, unlock};
-use super::writer::{WriteCall, Writer};
+use super::sealing_keys::{Unlocked, unlock};
+use super::writer::{GroupWriter, WriteCall};
 use super::{keeper, replica, schema, tally};
+use crate::outbox::keyed_digest::DigestKey;
 use crate::outbox::sealer::Sealer;
 use crate::outbox::{ClaimBounds, Error, SealingStatus};
 use crate::sealing::KeyRing;
@@ -38,30 +39,30 @@ pub(super) struct EngineStart {
 }
 
 /// An operation that runs inside the runtime of the store.
-pub(super) type Operation =
+pub(super) type EngineOperation =
     Box<dyn FnOnce(Rc<Engine>) -> std::pin::Pin<Box<dyn Future<Output = ()>>> + Send>;
 
 /// A command of a caller.
 pub(super) enum EngineCommand {
     /// An append or a settlement, for the next group commit.
     Write(WriteCall),
-    Run(Operation),
+    Run(EngineOperation),
 }
 
 /// The connections by their use. The operations of one use take turns.
 #[derive(Default)]
-pub(super) struct Links {
-    pub(super) writer: Link,
-    pub(super) claims: Link,
-    pub(super) acts: Link,
-    reads: [Link; 2],
+pub(super) struct DbLinks {
+    pub(super) writer: DbLink,
+    pub(super) claims: DbLink,
+    pub(super) acts: DbLink,
+    reads: [DbLink; 2],
     next_read: Cell<usize>,
-    pub(super) keeper: Link,
+    pub(super) keeper: DbLink,
 }
 
-impl Links {
+impl DbLinks {
     /// Returns a connection for a read.
-    pub(super) fn reader(&self) -> &Link {
+    pub(super) fn reader(&self) -> &DbLink {
         let next = self.next_read.get().wrapping_add(1);
         self.next_read.set(next);
         let [even, odd] = &self.reads;
@@ -71,7 +72,7 @@ impl Links {
 
 pub(super) struct Engine {
     pub(super) connector: Connector,
-    pub(super) links: Links,
+    pub(super) links: DbLinks,
     pub(super) sealer: Sealer,
     pub(super) digests: Digests,
     pub(super) digest_key: DigestKey,
@@ -91,7 +92,7 @@ pub(super) struct Engine {
 impl Engine {
     pub(super) async fn open(start: EngineStart) -> Result<Self, PostgresOpenError> {
         let connector = Connector::parse(&start.url, start.tls)?;
-        let links = Links::default();
+        let links = DbLinks::default();
         let failed = PostgresOpenError::of("opening the store");
         let layout = schema::find_or_create(&connector, &links.acts).await;
         let layout = layout.map_err(&failed)?;
@@ -134,7 +135,7 @@ impl Engine {
     /// Runs a read of committed rows, in statements of their own.
     pub(super) async fn read<T>(
         &self,
-        read: impl AsyncFn(&Connected) -> Result<T, Fault>,
+        read: impl AsyncFn(&Connected) -> Result<T, DbFault>,
     ) -> Result<T, Error> {
         let read = self.connector.read(self.links.reader(), read).await;
         read.map_err(|fault| fault.report("reading"))
@@ -144,7 +145,7 @@ impl Engine {
     /// nothing but the database. The caller applies the result to the memory after the commit.
     pub(super) async fn act<T>(
         &self,
-        act: impl AsyncFn(&Connected) -> Result<T, Fault>,
+        act: impl AsyncFn(&Connected) -> Result<T, DbFault>,
     ) -> Result<T, Error> {
         self.acts.set(self.acts.get().saturating_add(1));
         let acted = self.connector.transact(&self.links.acts, act).await;
@@ -164,7 +165,7 @@ impl Engine {
 pub(super) async fn serve(engine: Rc<Engine>, mut commands: UnboundedReceiver<EngineCommand>) {
     let mut running = JoinSet::new();
     let (writes, queue) = tokio::sync::mpsc::unbounded_channel();
-    running.spawn_local(Writer::new(Rc::clone(&engine)).run(queue));
+    running.spawn_local(GroupWriter::new(Rc::clone(&engine)).run(queue));
     let keeper = tokio::task::spawn_local(keeper::keep(Rc::clone(&engine)));
     while let Some(command) = commands.recv().await {
         match command {

@@ -9,7 +9,7 @@ use crate::sealing::KeyId;
 
 /// The reason why a transaction failed.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Fault {
+pub(super) enum DbFault {
     /// PostgreSQL rejected a statement, or the connection broke. The text never contains values of a row.
     #[error("PostgreSQL reported {}", code(.0))]
     Database(#[from] tokio_postgres::Error),
@@ -55,7 +55,7 @@ const PASSING: [SqlState; 8] = [
     SqlState::TOO_MANY_CONNECTIONS,
 ];
 
-impl Fault {
+impl DbFault {
     /// Returns whether the engine repeats the whole transaction after this fault.
     pub(super) fn is_passing(&self) -> bool {
         match self {
@@ -117,9 +117,9 @@ impl Fault {
         }
         if self.is_passing() || self.is_in_doubt() {
             tracing::warn!(fault = %self, doing, "the store could not finish a transaction; the caller must repeat it");
-            return match self {
-                Self::Raced => Error::Busy,
-                _ => Error::Unavailable(StoreCondition::Stalled),
+            return match matches!(self, Self::Raced) {
+                true => Error::Busy,
+                false => Error::Unavailable(StoreCondition::Stalled),
             };
         }
         tracing::error!(fault = %self, doing, "a request to the store failed; the store serves the next requests");

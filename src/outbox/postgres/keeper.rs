@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::connection::Connected;
 use super::engine::Engine;
-use super::fault::Fault;
+use super::fault::DbFault;
 use super::{replica, tally};
 use crate::outbox::STALLED_AFTER;
 
@@ -31,7 +31,7 @@ pub(super) async fn keep(engine: Rc<Engine>) {
     }
 }
 
-async fn beat(engine: &Engine) -> Result<(), Fault> {
+async fn beat(engine: &Engine) -> Result<(), DbFault> {
     let (connector, link) = (&engine.connector, &engine.links.keeper);
     let owner = engine.owner.get();
     let extend = async |db: &Connected| replica::extend(db, owner).await;

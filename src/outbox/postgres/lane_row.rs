@@ -5,7 +5,7 @@
 use tokio_postgres::Row;
 
 use super::columns::{from_text, get, number, small, time, to_text};
-use super::fault::Fault;
+use super::fault::DbFault;
 use crate::fold::LaneVersions;
 use crate::outbox::codec::{self, BlobKind, StoredText};
 use crate::outbox::sealer::Sealer;
@@ -14,7 +14,7 @@ use crate::outbox::{
 };
 use crate::time::Timestamp;
 
-/// The columns of [`LaneRow`], in the order of [`LaneRow::read`].
+/// The columns of [`LockedLane`], in the order of [`LockedLane::read`].
 pub(super) const COLUMNS: &str =
     "id, kind, received, due_at, idle, low, failures, spent, tried_at, blamed_since,
     unfold_to, maybe_sent, spelled, unproven_since, absence, erased, owner, epoch";
@@ -22,7 +22,7 @@ pub(super) const COLUMNS: &str =
 /// The value of `lane.spelled` after Imprint has applied an update.
 const APPLIED: i16 = 1;
 
-pub(super) struct LaneRow {
+pub(super) struct LockedLane {
     pub(super) id: LaneId,
     pub(super) kind: i16,
     pub(super) received: Option<Vec<u8>>,
@@ -46,11 +46,11 @@ pub(super) struct LaneRow {
 }
 
 /// How a new entry enters its lane: with this priority at this time, or without waiting.
-pub(super) type Entrance = Option<(Priority, Timestamp)>;
+pub(super) type LaneEntrance = Option<(Priority, Timestamp)>;
 
-impl LaneRow {
+impl LockedLane {
     /// Decodes a row of [`COLUMNS`].
-    pub(super) fn read(row: &Row) -> Result<Self, Fault> {
+    pub(super) fn read(row: &Row) -> Result<Self, DbFault> {
         let low: i16 = get(row, 5)?;
         Ok(Self {
             id: LaneId(super::columns::unsigned(get(row, 0)?)),
@@ -89,9 +89,9 @@ impl LaneRow {
         &mut self,
         sealer: &Sealer,
         key: &LaneKey,
-        entrance: Entrance,
+        entrance: LaneEntrance,
         source: Option<&str>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), DbFault> {
         if self.erased.take().is_some() {
             self.received = Some(stored_id(sealer, self.id, key)?);
             self.class = LaneClass {
@@ -179,7 +179,7 @@ impl LaneRow {
         sealer: &Sealer,
         settlement: &Settlement,
         (has_waiting, is_asked): (bool, bool),
-    ) -> Result<(), Fault> {
+    ) -> Result<(), DbFault> {
         if let Some(versions) = &settlement.versions {
             self.set_versions(sealer, versions)?;
         }
@@ -218,7 +218,7 @@ impl LaneRow {
         &mut self,
         sealer: &Sealer,
         versions: &LaneVersions,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), DbFault> {
         let stored = codec::encode(sealer, BlobKind::LaneVersions, self.id.0, versions)?;
         self.versions = Some(stored);
         self.is_changed = true;
@@ -227,7 +227,7 @@ impl LaneRow {
 }
 
 /// Reads the failures of a lane from four columns: `failures`, `spent`, `tried_at`, `blamed_since`.
-pub(super) fn trials(row: &Row, first: usize) -> Result<Trials, Fault> {
+pub(super) fn trials(row: &Row, first: usize) -> Result<Trials, DbFault> {
     Ok(Trials {
         failures: small(get(row, first)?),
         attempts: small(get(row, first + 1)?),
@@ -237,7 +237,7 @@ pub(super) fn trials(row: &Row, first: usize) -> Result<Trials, Fault> {
 }
 
 /// Returns the stored form of the customer id of a lane, for the column `lane.received`.
-pub(super) fn stored_id(sealer: &Sealer, lane: LaneId, key: &LaneKey) -> Result<Vec<u8>, Fault> {
+pub(super) fn stored_id(sealer: &Sealer, lane: LaneId, key: &LaneKey) -> Result<Vec<u8>, DbFault> {
     let received = codec::lane_columns(key).received;
     let stored = codec::encode_text(sealer, BlobKind::LaneCustomer, lane.0, received)?;
     Ok(from_text(stored))

@@ -7,9 +7,9 @@ use tokio_postgres::types::Type;
 use super::columns::{get, number, unsigned};
 use super::connection::Connected;
 use super::engine::Engine;
-use super::fault::Fault;
+use super::fault::DbFault;
 use super::keys::CustomerKey;
-use super::lane_row::{self, LaneRow};
+use super::lane_row::{self, LockedLane};
 use crate::imprint::CustomerRef;
 use crate::outbox::{LaneId, LaneKey, Trials, codec};
 use crate::time::Timestamp;
@@ -24,7 +24,7 @@ pub(super) struct LaneTable {
     blocked: HashSet<CustomerKey>,
     /// The lanes that this transaction creates, with the stored form of their ids.
     new: BTreeMap<CustomerKey, (LaneId, Vec<u8>)>,
-    rows: BTreeMap<LaneId, LaneRow>,
+    rows: BTreeMap<LaneId, LockedLane>,
 }
 
 /// Returns the lane keys of both ids of a customer.
@@ -41,7 +41,7 @@ impl LaneTable {
         db: &Connected,
         engine: &Engine,
         customers: impl Iterator<Item = &CustomerRef>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), DbFault> {
         let keys: BTreeSet<CustomerKey> = customers
             .flat_map(keys_of)
             .map(|key| engine.digests.lane(&key))
@@ -63,10 +63,10 @@ impl LaneTable {
             let kind: i16 = get(row, 0)?;
             let customer: &[u8] = get(row, 1)?;
             let key = CustomerKey {
-                kind: u8::try_from(kind).map_err(|_kind| Fault::Damaged("lane.kind"))?,
+                kind: u8::try_from(kind).map_err(|_kind| DbFault::Damaged("lane.kind"))?,
                 customer: customer
                     .try_into()
-                    .map_err(|_length| Fault::Damaged("lane.customer"))?,
+                    .map_err(|_length| DbFault::Damaged("lane.customer"))?,
             };
             self.ids.insert(key, LaneId(unsigned(get(row, 2)?)));
             if get::<Option<i16>>(row, 3)? == Some(IGNORED) {
@@ -88,7 +88,7 @@ impl LaneTable {
         db: &Connected,
         engine: &Engine,
         keys: impl Iterator<Item = LaneKey>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), DbFault> {
         let mut missing: Vec<(CustomerKey, LaneKey)> = Vec::new();
         let mut seen = HashSet::new();
         for key in keys {
@@ -108,9 +108,9 @@ impl LaneTable {
     }
 
     /// Returns the number of the lane with this key.
-    pub(super) fn id(&self, engine: &Engine, key: &LaneKey) -> Result<LaneId, Fault> {
+    pub(super) fn id(&self, engine: &Engine, key: &LaneKey) -> Result<LaneId, DbFault> {
         let id = self.ids.get(&engine.digests.lane(key));
-        id.copied().ok_or(Fault::Raced)
+        id.copied().ok_or(DbFault::Raced)
     }
 
     /// Inserts the new lanes, then locks and reads the rows of these lanes and of the new lanes.
@@ -118,7 +118,7 @@ impl LaneTable {
         &mut self,
         db: &Connected,
         mut lanes: BTreeSet<LaneId>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), DbFault> {
         self.insert(db).await?;
         lanes.extend(self.new.values().map(|(lane, _)| *lane));
         if lanes.is_empty() {
@@ -131,10 +131,10 @@ impl LaneTable {
             lane_row::COLUMNS
         );
         for row in db.query(&sql, &[(&lanes, Type::INT8_ARRAY)]).await? {
-            let row = LaneRow::read(&row)?;
+            let row = LockedLane::read(&row)?;
             self.rows.insert(row.id, row);
         }
-        let was_blocked = |key: &CustomerKey, row: &LaneRow| {
+        let was_blocked = |key: &CustomerKey, row: &LockedLane| {
             row.erased == Some(IGNORED) && !self.blocked.contains(key)
         };
         let mut known = self.ids.iter();
@@ -142,12 +142,12 @@ impl LaneTable {
             known.any(|(key, lane)| self.rows.get(lane).is_some_and(|row| was_blocked(key, row)));
         // A lane was deleted, or its customer was erased, after this transaction has found it.
         match self.rows.len() < wanted || is_blocked_now {
-            true => Err(Fault::Raced),
+            true => Err(DbFault::Raced),
             false => self.read_newest_sources(db).await,
         }
     }
 
-    async fn insert(&self, db: &Connected) -> Result<(), Fault> {
+    async fn insert(&self, db: &Connected) -> Result<(), DbFault> {
         if self.new.is_empty() {
             return Ok(());
         }
@@ -175,12 +175,12 @@ impl LaneTable {
         // Another replica has created one of the lanes.
         match usize::try_from(inserted) == Ok(self.new.len()) {
             true => Ok(()),
-            false => Err(Fault::Raced),
+            false => Err(DbFault::Raced),
         }
     }
 
     /// Reads the source of the newest waiting entry of each lane that possibly waits for a search turn.
-    async fn read_newest_sources(&mut self, db: &Connected) -> Result<(), Fault> {
+    async fn read_newest_sources(&mut self, db: &Connected) -> Result<(), DbFault> {
         let resting = self
             .rows
             .values()
@@ -199,34 +199,34 @@ impl LaneTable {
         Ok(())
     }
 
-    pub(super) fn row(&self, lane: LaneId) -> Result<&LaneRow, Fault> {
-        self.rows.get(&lane).ok_or(Fault::Raced)
+    pub(super) fn row(&self, lane: LaneId) -> Result<&LockedLane, DbFault> {
+        self.rows.get(&lane).ok_or(DbFault::Raced)
     }
 
-    pub(super) fn row_mut(&mut self, lane: LaneId) -> Result<&mut LaneRow, Fault> {
-        self.rows.get_mut(&lane).ok_or(Fault::Raced)
+    pub(super) fn row_mut(&mut self, lane: LaneId) -> Result<&mut LockedLane, DbFault> {
+        self.rows.get_mut(&lane).ok_or(DbFault::Raced)
     }
 
     /// Writes all changed rows.
-    pub(super) async fn write(&self, db: &Connected) -> Result<(), Fault> {
-        let changed: Vec<&LaneRow> = self.rows.values().filter(|row| row.is_changed).collect();
+    pub(super) async fn write(&self, db: &Connected) -> Result<(), DbFault> {
+        let changed: Vec<&LockedLane> = self.rows.values().filter(|row| row.is_changed).collect();
         if changed.is_empty() {
             return Ok(());
         }
-        let numbers = |of: fn(&LaneRow) -> Option<i64>| -> Vec<Option<i64>> {
+        let numbers = |of: fn(&LockedLane) -> Option<i64>| -> Vec<Option<i64>> {
             changed.iter().map(|row| of(row)).collect()
         };
         let millis = |of: fn(&Trials) -> Option<Timestamp>| -> Vec<Option<i64>> {
             let times = changed.iter().map(|row| of(&row.trials));
             times.map(|time| time.map(Timestamp::as_millis)).collect()
         };
-        let blobs = |of: fn(&LaneRow) -> Option<&Vec<u8>>| -> Vec<Option<&[u8]>> {
+        let blobs = |of: fn(&LockedLane) -> Option<&Vec<u8>>| -> Vec<Option<&[u8]>> {
             changed
                 .iter()
                 .map(|row| of(row).map(Vec::as_slice))
                 .collect()
         };
-        let shorts = |of: fn(&LaneRow) -> Option<i16>| -> Vec<Option<i16>> {
+        let shorts = |of: fn(&LockedLane) -> Option<i16>| -> Vec<Option<i16>> {
             changed.iter().map(|row| of(row)).collect()
         };
         let idle: Vec<bool> = changed.iter().map(|row| row.idle).collect();
@@ -282,7 +282,7 @@ pub(super) async fn next_numbers(
     db: &Connected,
     sequence: &'static str,
     count: usize,
-) -> Result<Vec<u64>, Fault> {
+) -> Result<Vec<u64>, DbFault> {
     if count == 0 {
         return Ok(Vec::new());
     }
@@ -290,7 +290,7 @@ pub(super) async fn next_numbers(
     let count = super::columns::size(count);
     let rows = db.query(&sql, &[(&count, Type::INT8)]).await?;
     let numbers = rows.iter().map(|row| get(row, 0).map(unsigned));
-    let mut numbers = numbers.collect::<Result<Vec<u64>, Fault>>()?;
+    let mut numbers = numbers.collect::<Result<Vec<u64>, DbFault>>()?;
     numbers.sort_unstable();
     Ok(numbers)
 }

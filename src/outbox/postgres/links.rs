@@ -6,9 +6,9 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::columns::get;
-use super::connection::Connected;
+use super::connection::{Connected, Params};
 use super::engine::Engine;
-use super::fault::Fault;
+use super::fault::DbFault;
 use crate::imprint::{ImprintId, PartnerCustomerId};
 use crate::outbox::IdentityLink;
 use crate::outbox::codec;
@@ -25,7 +25,7 @@ pub(super) async fn store(
     db: &Connected,
     engine: &Engine,
     links: impl Iterator<Item = &IdentityLink>,
-) -> Result<(), Fault> {
+) -> Result<(), DbFault> {
     // The last link of an id counts, and the statement locks the rows in the order of their keys.
     let links: BTreeMap<KeyedDigest, &IdentityLink> = links
         .map(|link| (partner_key(engine, &link.partner), link))
@@ -58,13 +58,13 @@ pub(super) async fn store(
     let sql = "INSERT INTO imprint_bridge.link (partner, imprint, ids, confirmed_at)
          SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::bigint[])
          ON CONFLICT (partner) DO UPDATE SET imprint = excluded.imprint, ids = excluded.ids, confirmed_at = excluded.confirmed_at";
-    let params = [
-        (&partners as _, Type::BYTEA_ARRAY),
-        (&imprints as _, Type::BYTEA_ARRAY),
-        (&ids as _, Type::BYTEA_ARRAY),
-        (&confirmed as _, Type::INT8_ARRAY),
+    let params: Params<'_> = &[
+        (&partners, Type::BYTEA_ARRAY),
+        (&imprints, Type::BYTEA_ARRAY),
+        (&ids, Type::BYTEA_ARRAY),
+        (&confirmed, Type::INT8_ARRAY),
     ];
-    db.execute(sql, &params).await?;
+    db.execute(sql, params).await?;
     Ok(())
 }
 
@@ -92,7 +92,7 @@ pub(super) async fn find(
     sealer: &Sealer,
     partners: &[KeyedDigest],
     imprints: &[KeyedDigest],
-) -> Result<FoundLinks, Fault> {
+) -> Result<FoundLinks, DbFault> {
     let mut found = FoundLinks::default();
     if partners.is_empty() && imprints.is_empty() {
         return Ok(found);
@@ -102,12 +102,12 @@ pub(super) async fn find(
     let sql = "SELECT partner, NULL::bytea, ids, confirmed_at FROM imprint_bridge.link WHERE partner = ANY($1)
          UNION ALL SELECT l.partner, k.imprint, l.ids, l.confirmed_at FROM unnest($2::bytea[]) AS k(imprint)
          CROSS JOIN LATERAL (SELECT partner, ids, confirmed_at FROM imprint_bridge.link WHERE imprint = k.imprint ORDER BY partner LIMIT $3) AS l";
-    let params = [
-        (&partners as _, Type::BYTEA_ARRAY),
-        (&imprints as _, Type::BYTEA_ARRAY),
-        (&LINKS_MAX as _, Type::INT8),
+    let params: Params<'_> = &[
+        (&partners, Type::BYTEA_ARRAY),
+        (&imprints, Type::BYTEA_ARRAY),
+        (&LINKS_MAX, Type::INT8),
     ];
-    for row in db.query(sql, &params).await? {
+    for row in db.query(sql, params).await? {
         let Some((partner, link)) = link(&row, sealer)? else {
             continue;
         };
@@ -124,7 +124,7 @@ pub(super) async fn find(
 }
 
 /// Decodes a link. Returns `None` if the bridge cannot read the link.
-fn link(row: &Row, sealer: &Sealer) -> Result<Option<(KeyedDigest, IdentityLink)>, Fault> {
+fn link(row: &Row, sealer: &Sealer) -> Result<Option<(KeyedDigest, IdentityLink)>, DbFault> {
     let (partner, ids): (&[u8], &[u8]) = (get(row, 0)?, get(row, 2)?);
     let Ok(digest) = KeyedDigest::try_from(partner) else {
         return Ok(None);

@@ -5,7 +5,7 @@ use tokio_postgres::types::Type;
 use super::append_plan::PlannedEntry;
 use super::columns::{number, size};
 use super::connection::Connected;
-use super::fault::Fault;
+use super::fault::DbFault;
 use crate::event::Attribute;
 use crate::outbox::codec::{self, BlobKind, UpdateColumns};
 use crate::outbox::sealer::Sealer;
@@ -19,7 +19,7 @@ pub(super) struct NumberedEntry<'p, 'a> {
 }
 
 impl NumberedEntry<'_, '_> {
-    fn skipped(&self, sealer: &Sealer) -> Result<Option<Vec<u8>>, Fault> {
+    fn skipped(&self, sealer: &Sealer) -> Result<Option<Vec<u8>>, DbFault> {
         let skipped = self.planned.new.disposition.skipped();
         let errors = (!skipped.is_empty())
             .then_some(skipped)
@@ -40,12 +40,12 @@ const INSERT_ENTRIES: &str = "INSERT INTO imprint_bridge.entry (id, event_key, c
     ON CONFLICT (event_key, ce_key) DO NOTHING";
 
 /// Inserts the receipts of new entries, in the order of their keys. If another replica has stored one of the events in the
-/// meantime, returns [`Fault::Raced`].
+/// meantime, returns [`DbFault::Raced`].
 pub(super) async fn insert_entries(
     db: &Connected,
     sealer: &Sealer,
     entries: &[NumberedEntry<'_, '_>],
-) -> Result<(), Fault> {
+) -> Result<(), DbFault> {
     if entries.is_empty() {
         return Ok(());
     }
@@ -74,7 +74,7 @@ pub(super) async fn insert_entries(
     let settled: Vec<Option<i64>> = sorted.iter().map(|entry| entry.settled_at()).collect();
     let ignored = planned().map(|it| it.ignored().map(|it| codec::ignore_number(it).into()));
     let ignored: Vec<Option<i16>> = ignored.collect();
-    let skipped: Result<Vec<_>, Fault> = sorted.iter().map(|it| it.skipped(sealer)).collect();
+    let skipped: Result<Vec<_>, DbFault> = sorted.iter().map(|it| it.skipped(sealer)).collect();
     let inserted = db
         .execute(
             INSERT_ENTRIES,
@@ -98,7 +98,7 @@ pub(super) async fn insert_entries(
         .await?;
     match usize::try_from(inserted) == Ok(entries.len()) {
         true => Ok(()),
-        false => Err(Fault::Raced),
+        false => Err(DbFault::Raced),
     }
 }
 
@@ -123,7 +123,7 @@ struct PayloadRow<'a> {
 
 impl<'a> PayloadRow<'a> {
     /// Encodes the payload of a new entry. Returns `None` for an entry that is ignored.
-    fn of(sealer: &Sealer, numbered: &NumberedEntry<'_, 'a>) -> Result<Option<Self>, Fault> {
+    fn of(sealer: &Sealer, numbered: &NumberedEntry<'_, 'a>) -> Result<Option<Self>, DbFault> {
         let NumberedEntry { planned, entry, .. } = *numbered;
         let new = planned.new;
         if planned.state() == State::Ignored {
@@ -176,9 +176,9 @@ pub(super) async fn insert_payloads(
     db: &Connected,
     sealer: &Sealer,
     entries: &[NumberedEntry<'_, '_>],
-) -> Result<(), Fault> {
+) -> Result<(), DbFault> {
     let rows = entries.iter().map(|entry| PayloadRow::of(sealer, entry));
-    let rows: Result<Vec<Option<PayloadRow<'_>>>, Fault> = rows.collect();
+    let rows: Result<Vec<Option<PayloadRow<'_>>>, DbFault> = rows.collect();
     let rows: Vec<PayloadRow<'_>> = rows?.into_iter().flatten().collect();
     if rows.is_empty() {
         return Ok(());

@@ -1,7 +1,7 @@
 //! The errors when the store in PostgreSQL is opened. Each says how to fix the problem.
 
 use super::connection::UrlFault;
-use super::fault::Fault;
+use super::fault::DbFault;
 use crate::sealing::KeyId;
 
 /// The reason why a store in PostgreSQL cannot be opened. The text contains neither the URL nor values of the store.
@@ -33,7 +33,7 @@ pub enum PostgresOpenError {
 
 impl PostgresOpenError {
     /// Returns a function that turns a fault into an error.
-    pub(super) fn of(doing: &'static str) -> impl Fn(Fault) -> Self {
+    pub(super) fn of(doing: &'static str) -> impl Fn(DbFault) -> Self {
         move |fault| Self::Failed {
             doing,
             cause: fault.to_string(),

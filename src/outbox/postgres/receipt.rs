@@ -4,9 +4,9 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::columns::{get, number, small, time, to_text, unsigned};
-use super::connection::Connected;
+use super::connection::{Connected, Params};
 use super::engine::Engine;
-use super::fault::Fault;
+use super::fault::DbFault;
 use crate::event::{Attribute, EventError, Identity, SourceName};
 use crate::outbox::codec::{self, BlobKind};
 use crate::outbox::sealer::Sealer;
@@ -29,7 +29,7 @@ pub(super) async fn find(
     db: &Connected,
     engine: &Engine,
     lookup: &Lookup,
-) -> Result<Option<Receipt>, Fault> {
+) -> Result<Option<Receipt>, DbFault> {
     let (event, ce_source) = engine.digests.lookup(lookup);
     let sql = format!(
         "{SUMMARY} WHERE e.event_key = $1 AND ($2::bytea IS NULL OR e.ce_key = $2) AND e.event_id = $3
@@ -40,18 +40,18 @@ pub(super) async fn find(
         ce_source.as_ref().map(<[u8; 16]>::as_slice),
     );
     let id = lookup.id.as_str();
-    let params = [
-        (&event as _, Type::BYTEA),
-        (&ce_source as _, Type::BYTEA),
-        (&id as _, Type::TEXT),
+    let params: Params<'_> = &[
+        (&event, Type::BYTEA),
+        (&ce_source, Type::BYTEA),
+        (&id, Type::TEXT),
     ];
-    let row = db.query_opt(&sql, &params).await?;
+    let row = db.query_opt(&sql, params).await?;
     let found = row.map(|row| summary(&row, &engine.sealer));
     Ok(found.transpose()?.map(|summary| summary.receipt))
 }
 
 /// Reads the state of an entry.
-pub(super) async fn state(db: &Connected, entry: EntryId) -> Result<Option<State>, Fault> {
+pub(super) async fn state(db: &Connected, entry: EntryId) -> Result<Option<State>, DbFault> {
     let sql = "SELECT state FROM imprint_bridge.entry WHERE id = $1";
     let entry = number(entry.0);
     let row = db.query_opt(sql, &[(&entry, Type::INT8)]).await?;
@@ -63,7 +63,7 @@ pub(super) async fn state(db: &Connected, entry: EntryId) -> Result<Option<State
 }
 
 /// Decodes a row of [`SUMMARY`] into the summary of an entry.
-pub(super) fn summary(row: &Row, sealer: &Sealer) -> Result<EntrySummary, Fault> {
+pub(super) fn summary(row: &Row, sealer: &Sealer) -> Result<EntrySummary, DbFault> {
     Ok(EntrySummary {
         receipt: receipt(row, sealer)?,
         // Without its sealing key, the entry has no customer: the state of the entry stays readable.
@@ -81,7 +81,7 @@ pub(super) fn lane_key(
     (kind, received, erased): (usize, usize, usize),
     sealer: &Sealer,
     lane: usize,
-) -> Result<Option<LaneKey>, Fault> {
+) -> Result<Option<LaneKey>, DbFault> {
     let kind: Option<i16> = get(row, kind)?;
     let received: Option<&[u8]> = get(row, received)?;
     let erased: Option<i16> = get(row, erased)?;
@@ -99,7 +99,7 @@ pub(super) fn lane_key(
     }
 }
 
-fn receipt(row: &Row, sealer: &Sealer) -> Result<Receipt, Fault> {
+fn receipt(row: &Row, sealer: &Sealer) -> Result<Receipt, DbFault> {
     let entry = EntryId(unsigned(get(row, 0)?));
     let state: i16 = get(row, 5)?;
     let reason: Option<i16> = get(row, 10)?;
@@ -145,18 +145,18 @@ fn parked_detail(sealer: &Sealer, entry: EntryId, stored: Option<&[u8]>) -> Opti
 }
 
 /// Reads the identity of an event from three columns: source, CloudEvents source and event id.
-pub(super) fn identity(row: &Row, first: usize) -> Result<Identity, Fault> {
+pub(super) fn identity(row: &Row, first: usize) -> Result<Identity, DbFault> {
     let source: &str = get(row, first)?;
     let ce_source: &str = get(row, first + 1)?;
     let source = SourceName::parse(source);
     Ok(Identity {
-        source: source.map_err(|_name| Fault::Damaged("entry.source"))?,
+        source: source.map_err(|_name| DbFault::Damaged("entry.source"))?,
         ce_source: Attribute::parse(ce_source).ok(),
         id: attribute(row, first + 2)?,
     })
 }
 
-pub(super) fn attribute(row: &Row, column: usize) -> Result<Attribute, Fault> {
+pub(super) fn attribute(row: &Row, column: usize) -> Result<Attribute, DbFault> {
     let raw: &str = get(row, column)?;
-    Attribute::parse(raw).map_err(|_text| Fault::Damaged("an attribute of an entry"))
+    Attribute::parse(raw).map_err(|_text| DbFault::Damaged("an attribute of an entry"))
 }

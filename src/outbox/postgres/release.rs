@@ -4,9 +4,9 @@
 use tokio_postgres::types::Type;
 
 use super::columns::get;
-use super::connection::Connected;
+use super::connection::{Connected, Params};
 use super::engine::Engine;
-use super::fault::Fault;
+use super::fault::DbFault;
 use crate::outbox::{Error, LaneClass, Standing, codec};
 use crate::time::Timestamp;
 
@@ -57,13 +57,13 @@ async fn slices(engine: &Engine, now: Timestamp, which: &str, change: &str) -> R
 }
 
 /// Changes one slice of lanes, which it locks in the order of their numbers. Returns the number of lanes that it found.
-async fn slice(db: &Connected, now: i64, which: &str, change: &str) -> Result<i64, Fault> {
+async fn slice(db: &Connected, now: i64, which: &str, change: &str) -> Result<i64, DbFault> {
     let find = format!(
         "SELECT id FROM imprint_bridge.lane WHERE {which} AND ($2::bigint IS NOT NULL) LIMIT $1"
     );
-    let params = [(&RELEASED_MAX as _, Type::INT8), (&now as _, Type::INT8)];
-    let found = db.query(&find, &params).await?;
-    let found: Result<Vec<i64>, Fault> = found.iter().map(|row| get(row, 0)).collect();
+    let params: Params<'_> = &[(&RELEASED_MAX, Type::INT8), (&now, Type::INT8)];
+    let found = db.query(&find, params).await?;
+    let found: Result<Vec<i64>, DbFault> = found.iter().map(|row| get(row, 0)).collect();
     let found = found?;
     if found.is_empty() {
         return Ok(0);
@@ -73,7 +73,7 @@ async fn slice(db: &Connected, now: i64, which: &str, change: &str) -> Result<i6
     let update = format!(
         "UPDATE imprint_bridge.lane SET {change} WHERE id = ANY($1) AND {which} AND ($2::bigint IS NOT NULL)"
     );
-    let params = [(&found as _, Type::INT8_ARRAY), (&now as _, Type::INT8)];
-    db.execute(&update, &params).await?;
+    let params: Params<'_> = &[(&found, Type::INT8_ARRAY), (&now, Type::INT8)];
+    db.execute(&update, params).await?;
     Ok(super::columns::size(found.len()))
 }

@@ -2,8 +2,8 @@
 
 use tokio_postgres::error::SqlState;
 
-use super::connection::{Connected, Connector, Link};
-use super::fault::Fault;
+use super::connection::{Connected, Connector, DbLink};
+use super::fault::DbFault;
 
 /// The version of the layout that this program writes.
 const VERSION: i32 = 1;
@@ -25,25 +25,28 @@ impl Layout {
 }
 
 /// Finds the layout of the store, and creates the layout in a database without a store.
-pub(super) async fn find_or_create(connector: &Connector, link: &Link) -> Result<Layout, Fault> {
+pub(super) async fn find_or_create(
+    connector: &Connector,
+    link: &DbLink,
+) -> Result<Layout, DbFault> {
     let found = connector.read(link, find).await;
     match found {
-        Err(Fault::Database(error)) if is_missing(&error) => {}
+        Err(DbFault::Database(error)) if is_missing(&error) => {}
         found => return found,
     }
     let created = connector.transact(link, async |db| db.batch(CREATE).await);
     match created.await {
         // A replica that starts at the same moment has created the layout.
-        Err(Fault::Database(error)) if is_present(&error) => {}
+        Err(DbFault::Database(error)) if is_present(&error) => {}
         created => created?,
     }
     connector.read(link, find).await
 }
 
-async fn find(db: &Connected) -> Result<Layout, Fault> {
+async fn find(db: &Connected) -> Result<Layout, DbFault> {
     let sql = "SELECT version, min_reader FROM imprint_bridge.layout";
     let row = db.query_opt(sql, &[]).await?;
-    let row = row.ok_or(Fault::Damaged("layout"))?;
+    let row = row.ok_or(DbFault::Damaged("layout"))?;
     Ok(Layout {
         version: row.try_get(0)?,
         min_reader: row.try_get(1)?,

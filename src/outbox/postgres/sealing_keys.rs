@@ -10,14 +10,12 @@ use tokio_postgres::types::Type;
 
 use super::columns::get;
 use super::connection::Connected;
-use super::fault::Fault;
+use super::fault::DbFault;
 use crate::outbox::codec::{self, BlobKind};
+use crate::outbox::keyed_digest::DigestKey;
 use crate::outbox::sealer::{Sealer, UsedKey};
 use crate::random;
 use crate::sealing::{KeyId, KeyRing};
-
-/// The key of the digests of event contents.
-pub(super) type DigestKey = [u8; 32];
 
 /// What a process needs to read and write the blobs of the store, or the key that the process lacks.
 pub(super) enum Unlocked {
@@ -27,7 +25,7 @@ pub(super) enum Unlocked {
 
 /// Reads the list of keys and the digest key, and creates both in a new store. Lists the newest key of the ring, and
 /// seals the digest key with it.
-pub(super) async fn unlock(db: &Connected, ring: &Arc<KeyRing>) -> Result<Unlocked, Fault> {
+pub(super) async fn unlock(db: &Connected, ring: &Arc<KeyRing>) -> Result<Unlocked, DbFault> {
     let created = create(db, ring).await?;
     let used = used(db).await?;
     if let (true, Some(key)) = (ring.is_empty(), used.iter().find_map(|used| used.id())) {
@@ -36,9 +34,9 @@ pub(super) async fn unlock(db: &Connected, ring: &Arc<KeyRing>) -> Result<Unlock
     let sealer = Sealer::new(Arc::clone(ring), used);
     let stored = stored_digest_key(db).await?;
     let key = match open(&sealer, &stored) {
-        Err(Fault::Codec(error)) if error.missing_key().is_some() => {
+        Err(DbFault::Codec(error)) if error.missing_key().is_some() => {
             let missing = error.missing_key();
-            return missing.map(Unlocked::NoKey).ok_or(Fault::Codec(error));
+            return missing.map(Unlocked::NoKey).ok_or(DbFault::Codec(error));
         }
         key => key?,
     };
@@ -54,10 +52,12 @@ pub(super) async fn unlock(db: &Connected, ring: &Arc<KeyRing>) -> Result<Unlock
 }
 
 /// Creates the digest key of a new store. Returns `false` if the store has a digest key.
-async fn create(db: &Connected, ring: &Arc<KeyRing>) -> Result<bool, Fault> {
+async fn create(db: &Connected, ring: &Arc<KeyRing>) -> Result<bool, DbFault> {
     let mut key = [0; size_of::<DigestKey>()];
     if random::fill_random(&mut key).is_err() {
-        return Err(Fault::Damaged("the random source of the operating system"));
+        return Err(DbFault::Damaged(
+            "the random source of the operating system",
+        ));
     }
     let sql = "INSERT INTO imprint_bridge.meta (name, value) VALUES ('digest_key', $1) ON CONFLICT (name) DO NOTHING";
     let inserted = db
@@ -69,20 +69,20 @@ async fn create(db: &Connected, ring: &Arc<KeyRing>) -> Result<bool, Fault> {
     Ok(inserted > 0)
 }
 
-fn sealed(ring: &Arc<KeyRing>, key: &DigestKey) -> Result<Vec<u8>, Fault> {
+fn sealed(ring: &Arc<KeyRing>, key: &DigestKey) -> Result<Vec<u8>, DbFault> {
     let sealer = Sealer::new(Arc::clone(ring), BTreeSet::new());
     let sealed = codec::seal(&sealer, BlobKind::DigestKey, 0, key)?;
     Ok(sealed.unwrap_or_else(|| key.to_vec()))
 }
 
 /// Opens the stored digest key. Random bytes can begin as a sealed blob begins, so the length decides.
-fn open(sealer: &Sealer, stored: &[u8]) -> Result<DigestKey, Fault> {
+fn open(sealer: &Sealer, stored: &[u8]) -> Result<DigestKey, DbFault> {
     if let Ok(plain) = stored.try_into() {
         return Ok(plain);
     }
     let opened = codec::decode_bytes(sealer, BlobKind::DigestKey, 0, stored)?;
     let key = opened.as_ref().try_into();
-    key.map_err(|_length| Fault::Damaged("the digest key"))
+    key.map_err(|_length| DbFault::Damaged("the digest key"))
 }
 
 /// Returns the key that seals the stored digest key.
@@ -94,22 +94,22 @@ fn key_of(stored: &[u8]) -> Option<UsedKey> {
     }
 }
 
-async fn stored_digest_key(db: &Connected) -> Result<Vec<u8>, Fault> {
+async fn stored_digest_key(db: &Connected) -> Result<Vec<u8>, DbFault> {
     let sql = "SELECT value FROM imprint_bridge.meta WHERE name = 'digest_key'";
     let row = db.query_opt(sql, &[]).await?;
     row.as_ref()
-        .map_or(Err(Fault::Damaged("the digest key")), |row| get(row, 0))
+        .map_or(Err(DbFault::Damaged("the digest key")), |row| get(row, 0))
 }
 
 /// Lists a key, and returns all listed keys.
-pub(super) async fn list(db: &Connected, key: UsedKey) -> Result<BTreeSet<UsedKey>, Fault> {
+pub(super) async fn list(db: &Connected, key: UsedKey) -> Result<BTreeSet<UsedKey>, DbFault> {
     let sql = "INSERT INTO imprint_bridge.sealing_key (id) VALUES ($1) ON CONFLICT (id) DO NOTHING";
     db.execute(sql, &[(&key.bytes(), Type::BYTEA)]).await?;
     used(db).await
 }
 
 /// Reads the list of keys. A damaged id possibly stands for blobs that are not sealed.
-pub(super) async fn used(db: &Connected) -> Result<BTreeSet<UsedKey>, Fault> {
+pub(super) async fn used(db: &Connected) -> Result<BTreeSet<UsedKey>, DbFault> {
     let sql = "SELECT id FROM imprint_bridge.sealing_key";
     let rows = db.query(sql, &[]).await?;
     let keys = rows.iter().map(|row| {

@@ -4,7 +4,7 @@ use tokio_postgres::types::Type;
 
 use super::columns::{from_text, get, to_text};
 use super::connection::Connected;
-use super::fault::Fault;
+use super::fault::DbFault;
 use crate::outbox::Setting;
 use crate::outbox::codec::{self, BlobKind, StoredText};
 use crate::outbox::sealer::Sealer;
@@ -14,7 +14,7 @@ pub(super) async fn store(
     sealer: &Sealer,
     setting: Setting,
     value: &str,
-) -> Result<(), Fault> {
+) -> Result<(), DbFault> {
     let value = match setting {
         Setting::Evidence => codec::encode_text(sealer, BlobKind::Evidence, 0, value)?,
         Setting::DestinationMode | Setting::ThrottledUntil | Setting::Destination => {
@@ -36,7 +36,7 @@ pub(super) async fn read(
     db: &Connected,
     sealer: &Sealer,
     setting: Setting,
-) -> Result<Option<String>, Fault> {
+) -> Result<Option<String>, DbFault> {
     let sql = "SELECT value FROM imprint_bridge.meta WHERE name = $1";
     let Some(row) = db.query_opt(sql, &[(&setting.name(), Type::TEXT)]).await? else {
         return Ok(None);

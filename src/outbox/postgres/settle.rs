@@ -5,10 +5,10 @@ use std::collections::{HashMap, HashSet};
 use tokio_postgres::types::Type;
 
 use super::columns::{get, number, unsigned};
-use super::connection::Connected;
+use super::connection::{Connected, Params};
 use super::endings::{self, EndingRow};
 use super::engine::Engine;
-use super::fault::Fault;
+use super::fault::DbFault;
 use super::lane_table::LaneTable;
 use super::links;
 use super::tally::TallyChange;
@@ -42,7 +42,7 @@ impl SettleGroup<'_> {
         db: &Connected,
         engine: &Engine,
         (lanes, tally): (&mut LaneTable, &mut TallyChange),
-    ) -> Result<Vec<(EntryId, State)>, Fault> {
+    ) -> Result<Vec<(EntryId, State)>, DbFault> {
         if self.settlements.is_empty() {
             return Ok(Vec::new());
         }
@@ -96,7 +96,7 @@ impl SettleGroup<'_> {
         &self,
         db: &Connected,
         ended: &[(EntryId, State)],
-    ) -> Result<(), Fault> {
+    ) -> Result<(), DbFault> {
         let ended: HashSet<EntryId> = ended.iter().map(|(entry, _)| *entry).collect();
         let attempted = self.settlements.iter().flat_map(|it| &it.attempted);
         let waiting = attempted.filter(|entry| !ended.contains(entry));
@@ -110,7 +110,7 @@ impl SettleGroup<'_> {
         db: &Connected,
         engine: &Engine,
         lanes: &mut LaneTable,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), DbFault> {
         let (mut entries, mut from, mut to) = (Vec::new(), Vec::new(), Vec::new());
         let mut ways = Vec::new();
         for settlement in &self.settlements {
@@ -143,17 +143,17 @@ impl SettleGroup<'_> {
                  FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS u(number, old_lane, new_lane)
                  WHERE t.{id} = u.number AND t.lane = u.old_lane {state}"
             );
-            let params = [
-                (&entries as _, Type::INT8_ARRAY),
-                (&from as _, Type::INT8_ARRAY),
-                (&to as _, Type::INT8_ARRAY),
+            let params: Params<'_> = &[
+                (&entries, Type::INT8_ARRAY),
+                (&from, Type::INT8_ARRAY),
+                (&to, Type::INT8_ARRAY),
             ];
-            db.execute(&sql, &params).await?;
+            db.execute(&sql, params).await?;
         }
         raise_floors(db, engine, lanes, &ways).await
     }
 
-    async fn lanes_with_entries(&self, db: &Connected) -> Result<HashSet<LaneId>, Fault> {
+    async fn lanes_with_entries(&self, db: &Connected) -> Result<HashSet<LaneId>, DbFault> {
         let settled = self.settlements.iter();
         let settled: Vec<i64> = settled.map(|it| number(it.lane.0)).collect();
         let sql = "SELECT l.id FROM unnest($1::bigint[]) AS l(id)
@@ -170,7 +170,7 @@ impl SettleGroup<'_> {
         db: &Connected,
         engine: &Engine,
         lanes: &LaneTable,
-    ) -> Result<HashSet<LaneId>, Fault> {
+    ) -> Result<HashSet<LaneId>, DbFault> {
         let (mut ids, mut newest, mut sources) = (Vec::new(), Vec::new(), Vec::new());
         for settlement in self.settlements.iter().filter(|it| it.is_postponed()) {
             let claimed = engine.claims.borrow().newest(settlement.lane);
@@ -188,12 +188,12 @@ impl SettleGroup<'_> {
         let sql = "SELECT l.id FROM unnest($1::bigint[], $2::bigint[], $3::text[]) AS l(id, newest, source)
              WHERE EXISTS (SELECT 1 FROM imprint_bridge.payload p
                  WHERE p.lane = l.id AND p.state = 0 AND p.entry > l.newest AND p.source <> l.source)";
-        let params = [
-            (&ids as _, Type::INT8_ARRAY),
-            (&newest as _, Type::INT8_ARRAY),
-            (&sources as _, Type::TEXT_ARRAY),
+        let params: Params<'_> = &[
+            (&ids, Type::INT8_ARRAY),
+            (&newest, Type::INT8_ARRAY),
+            (&sources, Type::TEXT_ARRAY),
         ];
-        let rows = db.query(sql, &params).await?;
+        let rows = db.query(sql, params).await?;
         let asked = rows.iter().map(|row| get(row, 0).map(unsigned).map(LaneId));
         asked.collect()
     }
@@ -206,7 +206,7 @@ async fn raise_floors(
     engine: &Engine,
     lanes: &mut LaneTable,
     ways: &[(LaneId, LaneId)],
-) -> Result<(), Fault> {
+) -> Result<(), DbFault> {
     let ids = ways.iter().flat_map(|(from, to)| [*from, *to]);
     let ids: Vec<i64> = ids.map(|lane| number(lane.0)).collect();
     let sql =

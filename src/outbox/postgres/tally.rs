@@ -10,7 +10,7 @@ use tokio_postgres::types::Type;
 
 use super::columns::{get, unsigned};
 use super::connection::Connected;
-use super::fault::Fault;
+use super::fault::DbFault;
 use crate::event::SourceName;
 use crate::outbox::State;
 
@@ -70,7 +70,7 @@ impl TallyChange {
     }
 
     /// Writes the changes in the current transaction.
-    pub(super) async fn write(&self, db: &Connected) -> Result<(), Fault> {
+    pub(super) async fn write(&self, db: &Connected) -> Result<(), DbFault> {
         if self.0.is_empty() {
             return Ok(());
         }
@@ -109,7 +109,7 @@ impl TallyChange {
 
 /// The totals of the whole store, over all replicas.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Totals {
+pub(super) struct TallyTotals {
     pub(super) waiting: u64,
     pub(super) parked: u64,
     pub(super) held: u64,
@@ -118,10 +118,10 @@ pub(super) struct Totals {
 }
 
 /// Reads the totals.
-pub(super) async fn read(db: &Connected) -> Result<Totals, Fault> {
+pub(super) async fn read(db: &Connected) -> Result<TallyTotals, DbFault> {
     let sql = "SELECT source, sum(waiting)::bigint, sum(parked)::bigint, sum(held)::bigint, sum(undecided)::bigint, sum(bytes)::bigint
          FROM imprint_bridge.tally GROUP BY source";
-    let mut totals = Totals::default();
+    let mut totals = TallyTotals::default();
     for row in db.query(sql, &[]).await? {
         let count = |column| get(&row, column).map(unsigned);
         totals.waiting = totals.waiting.saturating_add(count(1)?);
@@ -137,7 +137,7 @@ pub(super) async fn read(db: &Connected) -> Result<Totals, Fault> {
 }
 
 /// Replaces many rows by one row for each source.
-pub(super) async fn add_up(db: &Connected) -> Result<(), Fault> {
+pub(super) async fn add_up(db: &Connected) -> Result<(), DbFault> {
     let many = "SELECT count(*) > $1 FROM imprint_bridge.tally";
     let row = db.query_opt(many, &[(&ROWS_MAX, Type::INT8)]).await?;
     let is_long: bool = row.as_ref().map_or(Ok(false), |row| get(row, 0))?;

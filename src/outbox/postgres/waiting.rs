@@ -6,8 +6,8 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::columns::{get, number, size, unsigned};
-use super::connection::Connected;
-use super::fault::Fault;
+use super::connection::{Connected, Params};
+use super::fault::DbFault;
 use crate::event::{SourceName, SourceVersion};
 use crate::imprint::PartnerCustomerId;
 use crate::outbox::codec::{self, CustomerColumns};
@@ -46,15 +46,15 @@ pub(super) async fn read(
     db: &Connected,
     lanes: &[i64],
     bounds: ClaimBounds,
-) -> Result<HashMap<LaneId, LaneEntries>, Fault> {
+) -> Result<HashMap<LaneId, LaneEntries>, DbFault> {
     let mut found: HashMap<LaneId, LaneEntries> = HashMap::new();
     let (newest, bytes) = (size(bounds.newest), size(bounds.bytes));
-    let params = [
-        (&lanes as _, Type::INT8_ARRAY),
-        (&newest as _, Type::INT8),
-        (&bytes as _, Type::INT8),
+    let params: Params<'_> = &[
+        (&lanes, Type::INT8_ARRAY),
+        (&newest, Type::INT8),
+        (&bytes, Type::INT8),
     ];
-    for row in db.query(NEWEST, &params).await? {
+    for row in db.query(NEWEST, params).await? {
         let rows_found: i64 = get(&row, 12)?;
         let lane = found.entry(LaneId(unsigned(get(&row, 0)?))).or_default();
         lane.rows.push(row);
@@ -69,13 +69,13 @@ pub(super) async fn read(
     }
     if !long.is_empty() {
         let (oldest, bytes) = (size(bounds.oldest), size(bounds.oldest_bytes()));
-        let params = [
-            (&long as _, Type::INT8_ARRAY),
-            (&oldest as _, Type::INT8),
-            (&bytes as _, Type::INT8),
-            (&last as _, Type::INT8_ARRAY),
+        let params: Params<'_> = &[
+            (&long, Type::INT8_ARRAY),
+            (&oldest, Type::INT8),
+            (&bytes, Type::INT8),
+            (&last, Type::INT8_ARRAY),
         ];
-        for row in db.query(OLDEST, &params).await? {
+        for row in db.query(OLDEST, params).await? {
             let lane = found.entry(LaneId(unsigned(get(&row, 0)?))).or_default();
             lane.rows.push(row);
         }
@@ -102,7 +102,7 @@ impl LaneEntries {
         &self,
         sealer: &Sealer,
         key: Option<&LaneKey>,
-    ) -> Result<DecodedEntries, Fault> {
+    ) -> Result<DecodedEntries, DbFault> {
         let mut decoded = DecodedEntries::default();
         for row in &self.rows {
             let entry = EntryId(unsigned(get(row, 1)?));
@@ -125,7 +125,7 @@ fn waiting_entry(
     (entry, source): (EntryId, Option<SourceName>),
     key: Option<&LaneKey>,
     sealer: &Sealer,
-) -> Result<Option<WaitingEntry>, Fault> {
+) -> Result<Option<WaitingEntry>, DbFault> {
     let stored = match codec::decode_update(sealer, entry.0, get(row, 4)?) {
         Ok(stored) => stored,
         Err(error) if error.missing_key().is_some() => return Err(error.into()),

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use super::append;
 use super::connection::Connected;
 use super::engine::Engine;
-use super::fault::Fault;
+use super::fault::DbFault;
 use super::lane_table::{LaneTable, next_numbers};
 use super::new_rows::{NumberedEntry, insert_entries};
 use super::settle::{self, SettleGroup};
@@ -29,12 +29,12 @@ const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// The time between two reads of the totals of all replicas.
 const READ_TOTALS_EVERY: Duration = Duration::from_secs(1);
 
-type Reply<T> = oneshot::Sender<Result<T, Error>>;
+type WriteReply<T> = oneshot::Sender<Result<T, Error>>;
 
 /// A call that waits for the next group commit.
 pub(super) enum WriteCall {
-    Append(Vec<NewEntry>, Reply<Appended>),
-    Settle(Arc<Settlement>, Reply<Settled>),
+    Append(Vec<NewEntry>, WriteReply<Appended>),
+    Settle(Arc<Settlement>, WriteReply<Settled>),
 }
 
 impl WriteCall {
@@ -55,11 +55,11 @@ struct GroupAnswers {
     tally: TallyChange,
 }
 
-pub(super) struct Writer {
+pub(super) struct GroupWriter {
     engine: Rc<Engine>,
 }
 
-impl Writer {
+impl GroupWriter {
     pub(super) const fn new(engine: Rc<Engine>) -> Self {
         Self { engine }
     }
@@ -149,9 +149,9 @@ impl Writer {
 
     async fn commit(
         &self,
-        appends: &[(Vec<NewEntry>, Reply<Appended>)],
-        settles: &[(Arc<Settlement>, Reply<Settled>)],
-    ) -> Result<GroupAnswers, Fault> {
+        appends: &[(Vec<NewEntry>, WriteReply<Appended>)],
+        settles: &[(Arc<Settlement>, WriteReply<Settled>)],
+    ) -> Result<GroupAnswers, DbFault> {
         let engine = &*self.engine;
         let batches: Vec<&[NewEntry]> = appends.iter().map(|(batch, _)| batch.as_slice()).collect();
         let settlements: Vec<&Settlement> = settles.iter().map(|(it, _)| &**it).collect();
@@ -161,8 +161,8 @@ impl Writer {
 
     fn answer(
         &self,
-        appends: Vec<(Vec<NewEntry>, Reply<Appended>)>,
-        settles: Vec<(Arc<Settlement>, Reply<Settled>)>,
+        appends: Vec<(Vec<NewEntry>, WriteReply<Appended>)>,
+        settles: Vec<(Arc<Settlement>, WriteReply<Settled>)>,
         answers: GroupAnswers,
     ) {
         let shared = &self.engine.shared;
@@ -198,7 +198,7 @@ async fn write(
     engine: &Engine,
     batches: &[&[NewEntry]],
     settlements: &[&Settlement],
-) -> Result<GroupAnswers, Fault> {
+) -> Result<GroupAnswers, DbFault> {
     let held = held(engine, settlements);
     let possible = || settlements.iter().zip(&held).filter(|(_, held)| **held);
     let mut answers = GroupAnswers::default();
@@ -223,11 +223,11 @@ async fn write(
             lane: lane.transpose()?,
         })
     });
-    let numbered: Vec<NumberedEntry<'_, '_>> = numbered.collect::<Result<_, Fault>>()?;
+    let numbered: Vec<NumberedEntry<'_, '_>> = numbered.collect::<Result<_, DbFault>>()?;
     insert_entries(db, &engine.sealer, &numbered).await?;
     let locked = keys.iter().map(|key| lanes.id(engine, key));
     let locked = locked.chain(possible().map(|(settlement, _)| Ok(settlement.lane)));
-    let locked = locked.collect::<Result<BTreeSet<_>, Fault>>()?;
+    let locked = locked.collect::<Result<BTreeSet<_>, DbFault>>()?;
     lanes.lock(db, locked).await?;
     let mut tally = TallyChange::default();
     append::enter(db, engine, &numbered, (&mut lanes, &mut tally)).await?;

@@ -13,11 +13,9 @@ use super::open_error::OpenError;
 use super::store_connection::StoreConnection;
 use super::{columns, erase};
 use crate::outbox::codec::{self, BlobKind, CodecError};
+use crate::outbox::keyed_digest::DigestKey;
 use crate::outbox::sealer::{Sealer, UsedKey};
 use crate::sealing::KeyRing;
-
-/// The key of the digests of event contents.
-pub(super) type DigestKey = [u8; 32];
 
 /// Adds the sealer to the connection of an opened store. Lists the newest key of the ring, and seals the key of the
 /// digests with it.

@@ -16,12 +16,12 @@ use super::disk_space::DiskSpace;
 use super::files::StoreFiles;
 use super::open::Opened;
 use super::reseal::ResealPass;
-use super::sealing_keys::DigestKey;
 use super::shared::SharedState;
 use super::statements::Statements;
 use super::store_connection::StoreConnection;
 use super::{append, open, settle, watch};
 use crate::failpoint::{self, CrashPoint, Fault};
+use crate::outbox::keyed_digest::DigestKey;
 use crate::outbox::{Appended, EntryId, Error, Settled, State, StoreCondition};
 use crate::time::Clock;
 

@@ -118,6 +118,13 @@ async fn an_event_that_two_replicas_get_at_once_is_stored_once() {
     assert_eq!(replicas[0].depth().await.unwrap().waiting, 50);
 }
 
+/// Settles a lane. After an error, the outcome is unknown: the settlement is recorded, or another claim follows.
+async fn settle(outbox: &PostgresOutbox, lane: &ClaimedLane) {
+    while outbox.settle(delivered(lane)).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 /// What two replicas do at the same time, and what the test knows about it.
 #[derive(Default)]
 struct Load {
@@ -155,13 +162,7 @@ impl Load {
             for lane in &claim.lanes {
                 self.in_flight.lock().unwrap().remove(&lane.lane);
                 let entries: HashSet<EntryId> = lane.waiting.iter().map(|it| it.entry).collect();
-                // After an error, the outcome is unknown: the settlement is recorded, or another claim follows.
-                loop {
-                    match outbox.settle(delivered(lane)).await {
-                        Ok(_) => break,
-                        Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
-                    }
-                }
+                settle(outbox, lane).await;
                 self.delivered.lock().unwrap().extend(entries);
             }
             if claim.lanes.is_empty() {
