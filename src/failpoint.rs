@@ -54,6 +54,11 @@ pub(crate) enum CrashPoint {
     AfterErasure,
 }
 
+/// Returns whether the program contains failpoints.
+pub(crate) const fn are_compiled() -> bool {
+    cfg!(feature = "failpoints")
+}
+
 #[cfg(not(feature = "failpoints"))]
 pub(crate) const fn is_armed(_fault: Fault) -> bool {
     false

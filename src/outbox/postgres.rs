@@ -44,8 +44,9 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
 use self::connection::Connected;
-use self::engine::{Engine, EngineCommand, EngineStart};
+use self::engine::{Engine, EngineStart};
 use self::replica_state::ReplicaState;
+use self::runtime::EngineCommand;
 use self::writer::WriteCall;
 use super::{
     Appended, Claim, ClaimBounds, EntryId, Error, Inbox, Lanes, Lookup, NewEntry, Pick, Receipt,
@@ -78,6 +79,7 @@ mod receipt;
 mod release;
 mod replica;
 mod replica_state;
+mod runtime;
 mod schema;
 mod sealing_keys;
 mod settings;
@@ -123,6 +125,28 @@ impl PostgresOutbox {
         (bounds, ring): (ClaimBounds, Arc<KeyRing>),
         tls: Option<Arc<ClientConfig>>,
     ) -> Result<Self, PostgresOpenError> {
+        Self::start((url, intake_max), (bounds, ring), tls, false)
+    }
+
+    /// Does the same as [`Self::open`], without TLS. In a program with failpoints, statements and commits then fail at
+    /// random with 40001, as those of an engine with optimistic concurrency can.
+    ///
+    /// # Errors
+    /// Returns the errors of [`Self::open`].
+    pub fn open_with_failures(
+        url: &str,
+        intake_max: usize,
+        keys: (ClaimBounds, Arc<KeyRing>),
+    ) -> Result<Self, PostgresOpenError> {
+        Self::start((url, intake_max), keys, None, true)
+    }
+
+    fn start(
+        (url, intake_max): (&str, usize),
+        (bounds, ring): (ClaimBounds, Arc<KeyRing>),
+        tls: Option<Arc<ClientConfig>>,
+        injects: bool,
+    ) -> Result<Self, PostgresOpenError> {
         let shared = Arc::<ReplicaState>::default();
         let start = EngineStart {
             url: url.to_owned(),
@@ -130,6 +154,7 @@ impl PostgresOutbox {
             bounds,
             ring,
             shared: Arc::clone(&shared),
+            injects,
         };
         let (commands, queue) = unbounded_channel();
         let (opened, answer) = channel();
@@ -137,7 +162,7 @@ impl PostgresOutbox {
         let thread = std::thread::Builder::new().name("outbox".to_owned());
         thread
             .spawn(move || {
-                engine::run(start, &opened, queue);
+                runtime::run(start, &opened, queue);
                 drop::<std::sync::mpsc::Sender<()>>(end);
             })
             .map_err(PostgresOpenError::Thread)?;

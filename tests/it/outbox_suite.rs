@@ -46,9 +46,10 @@ fn engines() -> Vec<(&'static str, Arc<dyn Outbox>, StoreFolder)> {
     let sqlite = open(&folder.path().join("outbox.db")).unwrap();
     let sealed_folder = tempfile::tempdir().unwrap();
     let sealed = sealed::open_with(&sealed_folder.path().join("outbox.db"), &[1]);
-    let (database, sealed_database) = (postgres::database(), postgres::database());
+    let [database, sealed_database, failing_database] = [(); 3].map(|()| postgres::database());
     let bounds = ClaimBounds::default();
     let postgres = database.open(bounds, Arc::default());
+    let failing_postgres = failing_database.open_with_failures();
     let sealed_postgres = sealed_database.open(bounds, sealed::ring(&[1]));
     vec![
         (
@@ -71,6 +72,11 @@ fn engines() -> Vec<(&'static str, Arc<dyn Outbox>, StoreFolder)> {
             "sealed postgres",
             Arc::new(sealed_postgres),
             StoreFolder::Database(sealed_database),
+        ),
+        (
+            "failing postgres",
+            Arc::new(failing_postgres),
+            StoreFolder::Database(failing_database),
         ),
     ]
 }

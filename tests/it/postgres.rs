@@ -150,6 +150,12 @@ impl PostgresDatabase {
         PostgresOutbox::open(&self.url(), 1000, (bounds, ring), None).unwrap()
     }
 
+    /// Opens the store in this database. Statements and commits fail at random with 40001.
+    pub(crate) fn open_with_failures(&self) -> PostgresOutbox {
+        let keys = (ClaimBounds::default(), Arc::<KeyRing>::default());
+        PostgresOutbox::open_with_failures(&self.url(), 1000, keys).unwrap()
+    }
+
     /// Runs an SQL statement in this database and returns its output.
     pub(crate) fn psql(&self, sql: &str) -> String {
         self.server.psql(&self.name, sql).unwrap()

@@ -23,7 +23,7 @@ use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls, Row};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::fault::DbFault;
-use crate::random;
+use crate::{failpoint, random};
 
 /// The longest time that a new connection takes.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
@@ -32,6 +32,13 @@ const CONNECT_MAX: Duration = Duration::from_secs(5);
 const TRIES_MAX: u32 = 5;
 /// The mean pause before the second try. Each further pause is twice as long.
 const PAUSE: Duration = Duration::from_millis(10);
+
+/// The share of statements that fail when a test injects failures.
+const INJECTED_SHARE: f64 = 0.1;
+
+/// The statement that fails with 40001, as any statement of an engine with optimistic concurrency can.
+const INJECTED: &str =
+    "DO $$ BEGIN RAISE EXCEPTION 'injected' USING ERRCODE = 'serialization_failure'; END $$";
 
 /// The local settings of every transaction. A stopped process would otherwise keep its row locks for ever. Neither
 /// setting limits the commit: a transaction that commits is not idle and waits for no row lock.
@@ -53,6 +60,8 @@ pub(super) enum UrlFault {
 pub(super) struct Connector {
     config: Config,
     tls: Option<Arc<ClientConfig>>,
+    /// True if a test injects failures: statements and commits then fail at random, except in the last two tries.
+    injects: bool,
 }
 
 impl Connector {
@@ -60,7 +69,11 @@ impl Connector {
     ///
     /// With TLS, the client always verifies the certificate and the name of the server. The modes `verify-ca` and
     /// `verify-full` therefore mean the same as `require`.
-    pub(super) fn parse(url: &str, tls: Option<Arc<ClientConfig>>) -> Result<Self, UrlFault> {
+    pub(super) fn parse(
+        url: &str,
+        tls: Option<Arc<ClientConfig>>,
+        injects: bool,
+    ) -> Result<Self, UrlFault> {
         let url = url
             .replace("sslmode=verify-full", "sslmode=require")
             .replace("sslmode=verify-ca", "sslmode=require");
@@ -78,7 +91,12 @@ impl Connector {
             tls.alpn_protocols = vec![b"postgresql".to_vec()];
             Arc::new(tls)
         });
-        Ok(Self { config, tls })
+        let injects = injects && failpoint::are_compiled();
+        Ok(Self {
+            config,
+            tls,
+            injects,
+        })
     }
 
     async fn connect(&self) -> Result<Connected, DbFault> {
@@ -96,7 +114,11 @@ impl Connector {
                 client
             }
         };
-        Ok(Connected { client, warnings })
+        Ok(Connected {
+            client,
+            warnings,
+            injects: Cell::new(false),
+        })
     }
 
     /// Runs a whole transaction, and runs it again after a fault that passes.
@@ -131,7 +153,8 @@ impl Connector {
     ) -> Result<T, DbFault> {
         let mut tries = 1;
         loop {
-            match self.try_once(link, &work).await {
+            let injects = self.injects && tries < TRIES_MAX - 1;
+            match self.try_once(link, &work, injects).await {
                 Err(fault) if fault.is_passing() && tries < TRIES_MAX => {
                     let factor = f64::from(2_u32.saturating_pow(tries - 1));
                     tries += 1;
@@ -148,6 +171,7 @@ impl Connector {
         &self,
         link: &DbLink,
         work: &impl AsyncFn(&Connected) -> Result<T, DbFault>,
+        injects: bool,
     ) -> Result<T, DbFault> {
         let mut slot = link.0.lock().await;
         let open = slot.take().filter(|open| !open.client.is_closed());
@@ -155,6 +179,7 @@ impl Connector {
             Some(open) => open,
             None => self.connect().await?,
         };
+        connected.injects.set(injects);
         let result = work(&connected).await;
         if !result.as_ref().is_err_and(DbFault::is_in_doubt) {
             *slot = Some(connected);
@@ -172,10 +197,20 @@ pub(super) struct Connected {
     client: Client,
     /// The number of warnings that PostgreSQL has sent on this connection.
     warnings: Rc<Cell<u64>>,
+    injects: Cell<bool>,
 }
 
 impl Connected {
+    /// Fails sometimes, if a test injects failures.
+    async fn inject(&self) -> Result<(), DbFault> {
+        if self.injects.get() && random::jitter() < INJECTED_SHARE {
+            self.client.batch_execute(INJECTED).await?;
+        }
+        Ok(())
+    }
+
     pub(super) async fn query(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>, DbFault> {
+        self.inject().await?;
         Ok(self.client.query_typed(sql, params).await?)
     }
 
@@ -190,6 +225,7 @@ impl Connected {
 
     /// Runs a statement and returns the number of changed rows.
     pub(super) async fn execute(&self, sql: &str, params: Params<'_>) -> Result<u64, DbFault> {
+        self.inject().await?;
         Ok(self.client.execute_typed(sql, params).await?)
     }
 
@@ -204,10 +240,13 @@ impl Connected {
     ) -> Result<T, DbFault> {
         self.batch(BEGIN).await?;
         match work(self).await {
-            Ok(done) => {
-                self.commit().await?;
-                Ok(done)
-            }
+            Ok(done) => match self.inject().await {
+                Ok(()) => self.commit().await.map(|()| done),
+                Err(fault) => {
+                    let _is_closed = self.batch("ROLLBACK").await;
+                    Err(fault)
+                }
+            },
             Err(fault) => {
                 // If this fails, the connection is closed, and PostgreSQL rolls the transaction back.
                 let _is_closed = self.batch("ROLLBACK").await;
@@ -252,7 +291,7 @@ mod tests {
 
     #[test]
     fn a_url_is_parsed_and_never_printed() {
-        let parse = |url: &str| Connector::parse(url, None).map(|found| found.config);
+        let parse = |url: &str| Connector::parse(url, None, false).map(|found| found.config);
         let config = parse("postgres://bridge:secret@db.example:5433/outbox").unwrap();
         assert_eq!(config.get_user(), Some("bridge"));
         assert_eq!(config.get_ports(), [5433]);
