@@ -42,6 +42,7 @@ mod entry_filter;
 mod erasure_journal;
 mod file_name;
 mod inbox;
+mod intake_queue;
 mod keyed_digest;
 mod lanes;
 mod ledger;

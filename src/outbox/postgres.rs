@@ -28,6 +28,12 @@
 //! A claim gives a lane to a replica: the lane has the owner number of the replica, and an epoch that rises with each
 //! claim. A settlement locks the lane and compares both numbers. See [`replica`] for the leases.
 //!
+//! At most one replica holds a lane at each moment of the database's clock. That does not prove that only one request of
+//! a customer is in flight: a replica that was stopped for longer than its lease possibly sends the request of an earlier
+//! claim when it continues. Its answer changes nothing. The first claim after the loss of the lease says that the values
+//! were possibly sent, so dispatch sends the newest values again when the time of the doubt is over. A request that arrives
+//! after this time remains unnoticed.
+//!
 //! Every transaction takes its locks in the same order: entries by their keys, new lanes by their keys, lanes by their
 //! numbers. The lane's lock orders the append of an entry and the settlement that looks whether entries wait.
 
@@ -288,7 +294,8 @@ impl Inbox for PostgresOutbox {
             return Box::pin(ready(Err(error)));
         }
         let bytes = batch.iter().map(|new| new.event.len()).sum();
-        if !self.shared.enqueue(batch.len(), bytes, self.intake_max) {
+        let intake = &self.shared.intake;
+        if !intake.enqueue(batch.len(), bytes, self.intake_max) {
             return Box::pin(ready(Err(Error::Busy)));
         }
         in_time(self.write(|reply| WriteCall::Append(batch, reply)))

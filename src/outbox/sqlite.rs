@@ -237,7 +237,7 @@ impl Inbox for SqliteOutbox {
             return Box::pin(ready(Err(error)));
         }
         let (events, bytes) = (batch.len(), bytes(&batch));
-        if !self.shared.enqueue(events, bytes, self.intake_max) {
+        if !self.shared.intake.enqueue(events, bytes, self.intake_max) {
             return Box::pin(ready(Err(Error::Busy)));
         }
         self.ask_in_time(|reply| WriterCommand::Append(AppendJob { batch, reply }))

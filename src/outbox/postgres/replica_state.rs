@@ -1,25 +1,20 @@
 //! The state that the runtime of the store and the callers of the store share.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 use tokio::sync::{Notify, watch};
 
 use super::tally::TallyChange;
 use crate::event::SourceName;
+use crate::outbox::intake_queue::IntakeQueue;
 use crate::outbox::waiters::Waiters;
 use crate::outbox::{Error, SealingStatus, StoreCondition};
 
-/// The maximum total size of the events that wait for a commit. If the database is slow and the limit is reached, the
-/// bridge refuses further events, so that waiting events do not fill its memory.
-const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
-
 #[derive(Debug, Default)]
 pub(super) struct ReplicaState {
-    /// The number and the total size of the events that wait for a commit.
-    events: AtomicUsize,
-    bytes: AtomicUsize,
+    /// The events that wait for a commit.
+    pub(super) intake: IntakeQueue,
     pub(super) waiters: Waiters,
     pub(super) woken: Notify,
     condition: watch::Sender<StoreCondition>,
@@ -29,24 +24,6 @@ pub(super) struct ReplicaState {
 }
 
 impl ReplicaState {
-    /// Reserves space for events that wait for a commit. Returns `false` if too many events wait.
-    pub(super) fn enqueue(&self, events: usize, bytes: usize, events_max: usize) -> bool {
-        let waiting = self.events.fetch_add(events, Ordering::Relaxed);
-        let waiting_bytes = self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        let has_space = waiting.saturating_add(events) <= events_max
-            && waiting_bytes.saturating_add(bytes) <= WAITING_BYTES_MAX;
-        if !has_space {
-            self.dequeued(events, bytes);
-        }
-        has_space
-    }
-
-    /// Frees the space of events that no longer wait.
-    pub(super) fn dequeued(&self, events: usize, bytes: usize) {
-        self.events.fetch_sub(events, Ordering::Relaxed);
-        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-    }
-
     /// Replaces the total sizes by the sums in the store.
     pub(super) fn publish(&self, stored_bytes: BTreeMap<SourceName, u64>) {
         let mut published = self.stored_bytes.write();

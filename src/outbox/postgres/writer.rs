@@ -113,7 +113,7 @@ impl GroupWriter {
             match call {
                 WriteCall::Append(batch, reply) => {
                     let bytes = batch.iter().map(|new| new.event.len()).sum();
-                    self.engine.shared.dequeued(batch.len(), bytes);
+                    self.engine.shared.intake.dequeued(batch.len(), bytes);
                     appends.push((batch, reply));
                 }
                 WriteCall::Settle(settlement, reply) => settles.push((settlement, reply)),

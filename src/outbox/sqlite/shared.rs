@@ -1,7 +1,7 @@
 //! The state that the writer thread, the watch thread and the callers of the store share.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
@@ -10,20 +10,15 @@ use tokio::sync::{Notify, watch};
 use super::published::PublishedFigures;
 use super::watch::CHECK_EVERY;
 use crate::event::SourceName;
+use crate::outbox::intake_queue::IntakeQueue;
 use crate::outbox::waiters::Waiters;
 use crate::outbox::{Error, STALLED_AFTER, SealingStatus, StoreCondition};
-
-/// The maximum total size of the events that wait for a commit. If the disk is slow and the limit is reached, the
-/// bridge refuses further events, so that waiting events do not fill its memory.
-const INTAKE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// The state that the writer thread, the watch thread and the callers of the store share.
 #[derive(Debug, Default)]
 pub(super) struct SharedState {
-    /// The number of events in the queue of the writer thread. The maximum is `intake_max`.
-    intake: AtomicUsize,
-    /// The total size of the events in the queue of the writer thread. The maximum is [`INTAKE_BYTES_MAX`].
-    intake_bytes: AtomicUsize,
+    /// The events in the queue of the writer thread.
+    pub(super) intake: IntakeQueue,
     pub(super) figures: PublishedFigures,
     pub(super) waiters: Waiters,
     pub(super) woken: Notify,
@@ -44,24 +39,6 @@ pub(super) struct SharedState {
 }
 
 impl SharedState {
-    /// Reserves space in the queue of the writer thread for events. Returns `false` if the queue is full.
-    pub(super) fn enqueue(&self, events: usize, bytes: usize, events_max: usize) -> bool {
-        let queued = self.intake.fetch_add(events, Ordering::Relaxed);
-        let queued_bytes = self.intake_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let has_space = queued.saturating_add(events) <= events_max
-            && queued_bytes.saturating_add(bytes) <= INTAKE_BYTES_MAX;
-        if !has_space {
-            self.dequeued(events, bytes);
-        }
-        has_space
-    }
-
-    /// Frees the queue space of events that have left the queue of the writer thread.
-    pub(super) fn dequeued(&self, events: usize, bytes: usize) {
-        self.intake.fetch_sub(events, Ordering::Relaxed);
-        self.intake_bytes.fetch_sub(bytes, Ordering::Relaxed);
-    }
-
     /// Publishes the total size of each source's committed events.
     pub(super) fn publish(&self, stored_bytes: &BTreeMap<SourceName, u64>) {
         let mut published = self

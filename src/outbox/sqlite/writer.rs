@@ -189,7 +189,7 @@ impl<'a> Writer<'a> {
         if !(group.appends.is_empty() && group.settles.is_empty()) {
             let events: usize = group.appends.iter().map(|append| append.batch.len()).sum();
             // Free the queue space before the answers: a caller can send its next command as soon as it has its answer.
-            self.shared.dequeued(events, group.bytes);
+            self.shared.intake.dequeued(events, group.bytes);
             let commands = group.appends.len() + group.settles.len();
             let started = self.clock.monotonic();
             self.write(group.appends, group.settles)?;
