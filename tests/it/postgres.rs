@@ -156,6 +156,19 @@ impl PostgresDatabase {
         PostgresOutbox::open_with_failures(&self.url(), 1000, keys).unwrap()
     }
 
+    /// Ends all connections to this database and refuses new ones, or accepts connections again.
+    pub(crate) fn refuse(&self, refuses: bool) {
+        let name = &self.name;
+        let allow = format!("ALTER DATABASE {name} ALLOW_CONNECTIONS {}", !refuses);
+        let end = format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+        );
+        self.server.psql("postgres", &allow).unwrap();
+        if refuses {
+            self.server.psql("postgres", &end).unwrap();
+        }
+    }
+
     /// Runs an SQL statement in this database and returns its output.
     pub(crate) fn psql(&self, sql: &str) -> String {
         self.server.psql(&self.name, sql).unwrap()

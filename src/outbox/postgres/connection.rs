@@ -99,7 +99,7 @@ impl Connector {
         })
     }
 
-    async fn connect(&self) -> Result<Connected, DbFault> {
+    async fn connect(&self) -> Result<Connected, tokio_postgres::Error> {
         let warnings = Rc::new(Cell::new(0));
         let client = match &self.tls {
             Some(tls) => {
@@ -177,11 +177,14 @@ impl Connector {
         let open = slot.take().filter(|open| !open.client.is_closed());
         let connected = match open {
             Some(open) => open,
-            None => self.connect().await?,
+            None => match tokio::time::timeout(CONNECT_MAX, self.connect()).await {
+                Ok(connected) => connected.map_err(DbFault::Unreachable)?,
+                Err(_late) => return Err(DbFault::NoAnswer),
+            },
         };
         connected.injects.set(injects);
         let result = work(&connected).await;
-        if !result.as_ref().is_err_and(DbFault::is_in_doubt) {
+        if !result.as_ref().is_err_and(DbFault::ends_connection) {
             *slot = Some(connected);
         }
         result

@@ -13,6 +13,12 @@ pub(super) enum DbFault {
     /// PostgreSQL rejected a statement, or the connection broke. The text never contains values of a row.
     #[error("PostgreSQL reported {}", code(.0))]
     Database(#[from] tokio_postgres::Error),
+    /// The process could not connect to the database.
+    #[error("cannot connect to PostgreSQL: {}", code(.0))]
+    Unreachable(tokio_postgres::Error),
+    /// The database did not answer a new connection in time.
+    #[error("PostgreSQL did not answer a new connection in time")]
+    NoAnswer,
     /// A different transaction has changed the same rows between a read and a write.
     #[error("a different transaction changed the same rows first")]
     Raced,
@@ -44,7 +50,7 @@ fn code(error: &tokio_postgres::Error) -> String {
 }
 
 /// The errors that pass when the engine repeats the whole transaction. The class 08 also belongs to them.
-const PASSING: [SqlState; 8] = [
+const PASSING: [SqlState; 9] = [
     SqlState::T_R_SERIALIZATION_FAILURE,
     SqlState::T_R_DEADLOCK_DETECTED,
     SqlState::LOCK_NOT_AVAILABLE,
@@ -53,6 +59,8 @@ const PASSING: [SqlState; 8] = [
     SqlState::CANNOT_CONNECT_NOW,
     SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
     SqlState::TOO_MANY_CONNECTIONS,
+    // The server is a standby now: a new connection finds the new primary server.
+    SqlState::READ_ONLY_SQL_TRANSACTION,
 ];
 
 impl DbFault {
@@ -63,7 +71,7 @@ impl DbFault {
                 Some(code) => PASSING.contains(code) || code.code().starts_with("08"),
                 None => is_broken(error),
             },
-            Self::Raced => true,
+            Self::Raced | Self::Unreachable(_) | Self::NoAnswer => true,
             Self::UnknownCommit | Self::NotReplicated | Self::Codec(_) | Self::Damaged(_) => false,
         }
     }
@@ -71,6 +79,21 @@ impl DbFault {
     /// Returns whether PostgreSQL possibly has committed the transaction although the caller gets an error.
     pub(super) const fn is_in_doubt(&self) -> bool {
         matches!(self, Self::UnknownCommit | Self::NotReplicated)
+    }
+
+    /// Returns whether the engine must not use the connection again.
+    pub(super) fn ends_connection(&self) -> bool {
+        let is_standby = match self {
+            Self::Database(error) => error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION),
+            Self::Unreachable(_)
+            | Self::NoAnswer
+            | Self::Raced
+            | Self::UnknownCommit
+            | Self::NotReplicated
+            | Self::Codec(_)
+            | Self::Damaged(_) => false,
+        };
+        is_standby || self.is_in_doubt()
     }
 
     /// Returns whether the fault is about the values of one command, so that other commands of the same group possibly
@@ -96,6 +119,8 @@ impl DbFault {
         match self {
             Self::Codec(error) => error.missing_key(),
             Self::Database(_)
+            | Self::Unreachable(_)
+            | Self::NoAnswer
             | Self::Raced
             | Self::UnknownCommit
             | Self::NotReplicated

@@ -4,7 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use imprint_bridge::outbox::{LaneId, Lanes as _, PostgresOpenError, PostgresOutbox};
+use imprint_bridge::outbox::{
+    LaneId, Lanes as _, PostgresOpenError, PostgresOutbox, Settings as _,
+};
 use imprint_bridge::sealing::KeyRing;
 
 use super::*;
@@ -270,4 +272,26 @@ fn replicas_that_start_at_once_create_one_store() {
         starts.map(|start| start.join().unwrap())
     });
     assert!(keys.iter().all(|key| *key == keys[0]));
+}
+
+/// While the database refuses connections, the store takes no event. When it accepts them again, the store goes on.
+#[tokio::test]
+async fn the_store_goes_on_after_an_outage_of_the_database() {
+    let database = postgres::database();
+    let outbox = database.open(ClaimBounds::default(), Arc::default());
+    append(&outbox, &[entry("a", "CUST-1", 1)]).await;
+    let claimed = claim_all(&outbox, 1).await;
+    database.refuse(true);
+    let refused = outbox.append(vec![entry("b", "CUST-1", 2)]).await;
+    assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
+    let refused = outbox.settle(delivered(&claimed[0])).await;
+    assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
+    let unread = outbox.setting(Setting::DestinationMode).await;
+    assert!(matches!(unread, Err(Error::Unavailable(_))), "{unread:?}");
+    database.refuse(false);
+    let settled = outbox.settle(delivered(&claimed[0])).await.unwrap();
+    assert_eq!(settled, Settled::Recorded);
+    append(&outbox, &[entry("b", "CUST-1", 2)]).await;
+    let again = claim_all(&outbox, 1).await.remove(0);
+    assert_eq!(again.waiting.len(), 1);
 }
