@@ -41,6 +41,7 @@ pub(super) struct DbLinks {
     reads: [DbLink; 2],
     next_read: Cell<usize>,
     pub(super) keeper: DbLink,
+    pub(super) tidy: DbLink,
 }
 
 impl DbLinks {
@@ -61,6 +62,8 @@ pub(super) struct Engine {
     pub(super) digest_key: DigestKey,
     /// The number under which the replica is registered.
     pub(super) owner: Cell<u64>,
+    /// The number of extensions of the lease since the last failed extension.
+    pub(super) beats: Cell<u32>,
     pub(super) claims: RefCell<HeldClaims>,
     /// Claims take turns: a claim frees lanes that no finished claim knows.
     pub(super) claiming: Mutex<()>,
@@ -106,6 +109,7 @@ impl Engine {
             digests: Digests::new(&digest_key),
             digest_key,
             owner: Cell::new(owner),
+            beats: Cell::new(0),
             claims: RefCell::default(),
             claiming: Mutex::default(),
             bounds: start.bounds,

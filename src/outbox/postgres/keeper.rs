@@ -1,4 +1,5 @@
-//! The keeper of a replica: extends the lease, takes over the lanes of lost replicas, and adds up the tally.
+//! The background tasks of a replica: one extends the lease, and one takes over the lanes of lost replicas and adds up the
+//! tally.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -12,7 +13,11 @@ use crate::outbox::STALLED_AFTER;
 /// The time between two tries while the database does not answer.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
 
-/// Keeps the replica registered until the task is aborted.
+/// The number of extensions in a row after which a replica takes over the lanes of other replicas. They take longer than a
+/// lease: after an outage of the database, every living replica has then extended its lease again.
+const STEADY_BEATS: u32 = 6;
+
+/// Extends the lease until the task is aborted.
 pub(super) async fn keep(engine: Rc<Engine>) {
     let mut pause = replica::BEAT;
     loop {
@@ -26,6 +31,10 @@ pub(super) async fn keep(engine: Rc<Engine>) {
             }
             Err(_late) => false,
         };
+        engine.beats.set(match answers {
+            true => engine.beats.get().saturating_add(1),
+            false => 0,
+        });
         engine.shared.set_answers(answers);
         pause = if answers { replica::BEAT } else { RETRY_AFTER };
     }
@@ -44,6 +53,25 @@ async fn beat(engine: &Engine) -> Result<(), DbFault> {
         engine.owner.set(owner);
         engine.claims.borrow_mut().clear();
     }
+    Ok(())
+}
+
+/// Takes over the lanes of lost replicas and adds up the tally, until the task is aborted. The first of these works can
+/// take longer than a lease.
+pub(super) async fn tidy(engine: Rc<Engine>) {
+    loop {
+        tokio::time::sleep(replica::BEAT).await;
+        if engine.beats.get() < STEADY_BEATS {
+            continue;
+        }
+        if let Err(fault) = tidy_once(&engine).await {
+            tracing::warn!(fault = %fault, "the replica could not look for lost replicas");
+        }
+    }
+}
+
+async fn tidy_once(engine: &Engine) -> Result<(), DbFault> {
+    let (connector, link) = (&engine.connector, &engine.links.tidy);
     let lost = connector.transact(link, replica::take_over).await?;
     if !lost.is_empty() {
         tracing::warn!(

@@ -33,7 +33,9 @@ pub(super) async fn serve(engine: Rc<Engine>, mut commands: UnboundedReceiver<En
     let mut running = JoinSet::new();
     let (writes, queue) = tokio::sync::mpsc::unbounded_channel();
     running.spawn_local(GroupWriter::new(Rc::clone(&engine)).run(queue));
-    let keeper = tokio::task::spawn_local(keeper::keep(Rc::clone(&engine)));
+    let mut background = JoinSet::new();
+    background.spawn_local(keeper::keep(Rc::clone(&engine)));
+    background.spawn_local(keeper::tidy(Rc::clone(&engine)));
     while let Some(command) = commands.recv().await {
         match command {
             EngineCommand::Write(write) => {
@@ -46,7 +48,7 @@ pub(super) async fn serve(engine: Rc<Engine>, mut commands: UnboundedReceiver<En
         while running.try_join_next().is_some() {}
     }
     drop(writes);
-    keeper.abort();
+    background.abort_all();
     let finished = async { while running.join_next().await.is_some() {} };
     if tokio::time::timeout(CLOSE_MAX, finished).await.is_err() {
         tracing::error!("the database does not answer while the store closes");

@@ -295,3 +295,27 @@ async fn the_store_goes_on_after_an_outage_of_the_database() {
     let again = claim_all(&outbox, 1).await.remove(0);
     assert_eq!(again.waiting.len(), 1);
 }
+
+/// A running replica frees the lanes of a lost replica after the lease of the lost replica has ended.
+#[tokio::test]
+async fn a_running_replica_takes_over_a_lost_replica() {
+    let database = postgres::database();
+    let outbox = database.open(ClaimBounds::default(), Arc::default());
+    let stored = append(&outbox, &[entry("a", "CUST-1", 1)]).await;
+    database.psql(
+        "INSERT INTO imprint_bridge.replica (owner, lease_until) VALUES (999, '-infinity');
+         UPDATE imprint_bridge.lane SET owner = 999, epoch = epoch + 1",
+    );
+    assert!(claim_all(&outbox, 1).await.is_empty());
+    let claimed = loop {
+        outbox.woken().await;
+        if let Some(lane) = claim_all(&outbox, 1).await.pop() {
+            break lane;
+        }
+    };
+    assert_eq!(claimed.maybe_sent, MaybeSent::Entries(stored[0].entry));
+    let settled = outbox.settle(delivered(&claimed)).await.unwrap();
+    assert_eq!(settled, Settled::Recorded);
+    let replicas = database.psql("SELECT count(*) FROM imprint_bridge.replica");
+    assert_eq!(replicas, "1");
+}
