@@ -207,6 +207,10 @@ pub enum Error {
     #[error("another backup is in progress: repeat the command when it has ended")]
     BackupRunning,
     #[error(
+        "the store is in PostgreSQL: back it up with the tools of PostgreSQL, such as pg_basebackup with an archive of the log"
+    )]
+    BackupInDatabase,
+    #[error(
         "the disk has no space for a copy, and the store continues: a copy needs {} MiB of free space for a moment, and the disk has {} MiB. Free space, or enlarge the disk",
         needed.div_ceil(1024 * 1024),
         free / (1024 * 1024)

@@ -24,6 +24,8 @@ pub enum CopyRefusal {
     Exists,
     /// A different copy is in progress.
     Running,
+    /// The store is in a database, which has its own tools for backups.
+    InDatabase,
     /// The disk has too little space for the copy.
     NoSpace {
         /// The free space in bytes that the copy needs.

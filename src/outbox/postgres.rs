@@ -51,6 +51,7 @@ use tokio::sync::oneshot;
 
 use self::connection::Connected;
 use self::engine::{Engine, EngineStart};
+use self::operator_state::OperatorState;
 use self::replica_state::ReplicaState;
 use self::runtime::EngineCommand;
 use self::writer::WriteCall;
@@ -64,34 +65,57 @@ use crate::time::Timestamp;
 
 mod append;
 mod append_plan;
+mod audit;
+mod candidates;
 mod claim;
 mod claimed;
 mod columns;
 mod connection;
+mod customer_eraser;
+mod customers;
 mod endings;
 mod engine;
+mod erased_rows;
+mod erasure;
+mod erasure_order;
 mod fault;
 mod held_claims;
 mod keeper;
 mod keys;
 mod lane_row;
 mod lane_table;
+mod lane_versions;
 mod ledger;
 mod lifecycle;
+mod link_table;
+mod linked_keys;
 mod links;
+mod listing;
+mod named_search;
 mod new_rows;
 mod open_error;
+mod operator_state;
+mod origins;
 mod receipt;
 mod release;
+mod replay;
 mod replica;
 mod replica_state;
+mod requeued_rows;
+mod resealing;
+mod retention;
 mod runtime;
 mod schema;
+mod sealed_columns;
 mod sealing_keys;
 mod settings;
 mod settle;
+mod snapshot;
+mod subjects;
 mod tally;
+mod version_reset;
 mod waiting;
+mod withdraw;
 mod writer;
 
 pub use open_error::PostgresOpenError;
@@ -111,6 +135,7 @@ pub struct PostgresOutbox {
     digest_key: [u8; 32],
     intake_max: usize,
     shared: Arc<ReplicaState>,
+    operators: OperatorState,
 }
 
 impl fmt::Debug for PostgresOutbox {
@@ -182,6 +207,7 @@ impl PostgresOutbox {
             digest_key,
             intake_max,
             shared,
+            operators: OperatorState::default(),
         })
     }
 

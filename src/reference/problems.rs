@@ -229,6 +229,11 @@ pub static ADMIN_PROBLEMS: &[MessageExplanation] = &[
         "Run the command again when the other backup has ended.",
     ),
     row(
+        &["backup_in_database"],
+        "The store is in PostgreSQL, and the bridge makes no backup of a database.",
+        "Back up the database with the tools of PostgreSQL.",
+    ),
+    row(
         &["no_copy_space"],
         "The disk of the store has no space for a copy of the store. The bridge continues.",
         "Free space on the disk, or enlarge the disk. The answer says how much space a copy needs.",

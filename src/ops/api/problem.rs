@@ -76,6 +76,9 @@ impl AdminProblem {
             Self::Failed(Error::SourcesChanging) => (409, "sources_changing", "Sources changing"),
             Self::Failed(Error::CopyExists) => (409, "copy_exists", "Copy exists"),
             Self::Failed(Error::BackupRunning) => (409, "backup_running", "Backup in progress"),
+            Self::Failed(Error::BackupInDatabase) => {
+                (409, "backup_in_database", "Store in a database")
+            }
             Self::Failed(Error::NoCopySpace { .. } | Error::CopySpaceEnded { .. }) => {
                 (507, "no_copy_space", "No space for a copy")
             }
@@ -174,6 +177,7 @@ mod tests {
             (Error::SourcesChanging.into(), 409, "sources_changing"),
             (Error::CopyExists.into(), 409, "copy_exists"),
             (Error::BackupRunning.into(), 409, "backup_running"),
+            (Error::BackupInDatabase.into(), 409, "backup_in_database"),
             (
                 Error::NoCopySpace { needed: 2, free: 1 }.into(),
                 507,

@@ -52,6 +52,7 @@ impl Operations {
             }
             Err(CopyRefusal::Exists) => Err(Error::CopyExists),
             Err(CopyRefusal::Running) => Err(Error::BackupRunning),
+            Err(CopyRefusal::InDatabase) => Err(Error::BackupInDatabase),
             Err(CopyRefusal::NoSpace { needed, free }) => Err(Error::NoCopySpace { needed, free }),
             Err(CopyRefusal::SpaceEnded { needed }) => Err(Error::CopySpaceEnded { needed }),
         }

@@ -14,6 +14,7 @@ use super::held_claims::HeldClaims;
 use super::keys::Digests;
 use super::open_error::PostgresOpenError;
 use super::replica_state::ReplicaState;
+use super::resealing::SealingPass;
 use super::sealing_keys::{Unlocked, unlock};
 use super::{replica, schema, tally};
 use crate::outbox::keyed_digest::DigestKey;
@@ -67,6 +68,8 @@ pub(super) struct Engine {
     pub(super) claims: RefCell<HeldClaims>,
     /// Claims take turns: a claim frees lanes that no finished claim knows.
     pub(super) claiming: Mutex<()>,
+    /// The pass that seals values again. Its steps take turns.
+    pub(super) resealing: Mutex<Option<SealingPass>>,
     pub(super) bounds: ClaimBounds,
     pub(super) shared: Arc<ReplicaState>,
     /// The number of operations in progress, beside the writer, that change the tally.
@@ -112,6 +115,7 @@ impl Engine {
             beats: Cell::new(0),
             claims: RefCell::default(),
             claiming: Mutex::default(),
+            resealing: Mutex::default(),
             bounds: start.bounds,
             shared: start.shared,
             acts: Cell::new(0),

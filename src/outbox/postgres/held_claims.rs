@@ -96,7 +96,6 @@ impl HeldClaims {
     }
 
     /// Lets claims include all lanes again.
-    #[expect(dead_code, reason = "the engine cannot change its keys yet")]
     pub(super) fn unlock(&mut self) {
         self.locked.clear();
     }

@@ -2,21 +2,19 @@
 
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::PostgresOutbox;
+use super::connection::Connected;
+use super::engine::Engine;
+use super::{PostgresOutbox, erasure_order, resealing, sealed_columns, sealing_keys};
 use crate::outbox::{
-    CopyRefusal, CustomerErasure, Error, JournalError, Lifecycle, RecordCounts, RecordCursor,
-    Reserve, SealingStatus, StoreCondition, StoreFigures, StoreFuture,
+    CopyRefusal, CustomerErasure, JournalError, Lifecycle, RecordCounts, RecordCursor, Reserve,
+    SealingStatus, StoreCondition, StoreFigures, StoreFuture,
 };
 use crate::sealing::KeyRing;
-
-/// Returns the error of an operation that this engine does not have yet.
-fn missing<'a, T: Send + 'a>(doing: &'static str) -> StoreFuture<'a, T> {
-    Box::pin(std::future::ready(Err(Error::Failed { doing })))
-}
 
 impl Lifecycle for PostgresOutbox {
     /// The engine never fails permanently: it connects again when the database is back.
@@ -28,27 +26,46 @@ impl Lifecycle for PostgresOutbox {
         self.shared.condition()
     }
 
+    /// PostgreSQL has its own tools for backups, which also copy the log that a recovery to a point in time needs.
     fn backup(&self, _name: &str) -> StoreFuture<'_, Result<PathBuf, CopyRefusal>> {
-        missing("copying")
+        Box::pin(std::future::ready(Ok(Err(CopyRefusal::InDatabase))))
     }
 
+    /// Does nothing: PostgreSQL removes the remains of deleted rows with its vacuum and its log.
     fn erase(&self) -> StoreFuture<'_, ()> {
-        missing("erasing")
+        Box::pin(std::future::ready(Ok(())))
     }
 
     fn keep_erasures(
         &self,
-        _journal: PathBuf,
+        journal: PathBuf,
     ) -> StoreFuture<'_, Result<Vec<CustomerErasure>, JournalError>> {
-        missing("reading the journal of erasures")
+        self.operators.set_journal(journal.clone());
+        self.run(async move |engine: Rc<Engine>| {
+            let pending =
+                async |db: &Connected| erasure_order::pending(db, &engine, &journal).await;
+            engine.act(pending).await
+        })
     }
 
-    fn use_keys(&self, _ring: Arc<KeyRing>) -> StoreFuture<'_, ()> {
-        missing("changing keys")
+    fn use_keys(&self, ring: Arc<KeyRing>) -> StoreFuture<'_, ()> {
+        self.run(async move |engine: Rc<Engine>| {
+            let mut pass = engine.resealing.lock().await;
+            let list = async |db: &Connected| {
+                sealing_keys::use_newest(db, &ring, &engine.digest_key).await
+            };
+            let used = engine.act(list).await?;
+            engine.sealer.replace(Arc::clone(&ring), used);
+            engine.claims.borrow_mut().unlock();
+            *pass = None;
+            resealing::publish(&engine, None);
+            engine.shared.woken.notify_waiters();
+            Ok(())
+        })
     }
 
     fn reseal(&self) -> StoreFuture<'_, bool> {
-        missing("sealing records again")
+        self.run(async move |engine: Rc<Engine>| resealing::reseal(&engine).await)
     }
 
     fn sealing(&self) -> watch::Receiver<SealingStatus> {
@@ -57,15 +74,20 @@ impl Lifecycle for PostgresOutbox {
 
     fn count_records(
         &self,
-        _from: RecordCursor,
+        from: RecordCursor,
     ) -> StoreFuture<'_, (RecordCounts, Option<RecordCursor>)> {
-        missing("counting records")
+        self.read(async move |engine: Rc<Engine>| {
+            let count = async |db: &Connected| sealed_columns::count(db, from).await;
+            engine.read(count).await
+        })
     }
 
+    /// PostgreSQL reports the sizes of its files and its disk itself.
     fn figures(&self) -> StoreFigures {
         StoreFigures::default()
     }
 
+    /// The store keeps no reserve of disk space: the disk is not a disk of this process.
     fn reserve(&self) -> watch::Receiver<Reserve> {
         watch::channel(Reserve::Held).1
     }

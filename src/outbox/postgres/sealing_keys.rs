@@ -42,9 +42,7 @@ pub(super) async fn unlock(db: &Connected, ring: &Arc<KeyRing>) -> Result<Unlock
     };
     let newest = UsedKey::newest(ring);
     if !created && key_of(&stored) != Some(newest) {
-        let sql = "UPDATE imprint_bridge.meta SET value = $1 WHERE name = 'digest_key'";
-        db.execute(sql, &[(&sealed(ring, &key)?, Type::BYTEA)])
-            .await?;
+        write_digest_key(db, &sealed(ring, &key)?).await?;
     }
     let used = list(db, newest).await?;
     sealer.replace(Arc::clone(ring), used);
@@ -117,4 +115,37 @@ pub(super) async fn used(db: &Connected) -> Result<BTreeSet<UsedKey>, DbFault> {
         Ok(UsedKey::from_bytes(id).unwrap_or(UsedKey::Plain))
     });
     keys.collect()
+}
+
+/// Lists the newest key of the ring, and seals the digest key with it. Returns all listed keys.
+pub(super) async fn use_newest(
+    db: &Connected,
+    ring: &Arc<KeyRing>,
+    key: &DigestKey,
+) -> Result<BTreeSet<UsedKey>, DbFault> {
+    let newest = UsedKey::newest(ring);
+    let used = list(db, newest).await?;
+    let stored = stored_digest_key(db).await?;
+    if key_of(&stored) != Some(newest) {
+        write_digest_key(db, &sealed(ring, key)?).await?;
+    }
+    Ok(used)
+}
+
+async fn write_digest_key(db: &Connected, stored: &[u8]) -> Result<(), DbFault> {
+    let sql = "UPDATE imprint_bridge.meta SET value = $1 WHERE name = 'digest_key'";
+    db.execute(sql, &[(&stored, Type::BYTEA)]).await?;
+    Ok(())
+}
+
+/// Removes keys that no value needs any more, and damaged ids, from the list. Returns the listed keys.
+pub(super) async fn forget(
+    db: &Connected,
+    keys: &BTreeSet<UsedKey>,
+) -> Result<BTreeSet<UsedKey>, DbFault> {
+    let keys: Vec<&[u8]> = keys.iter().map(UsedKey::bytes).collect();
+    let sql =
+        "DELETE FROM imprint_bridge.sealing_key WHERE id = ANY($1) OR length(id) NOT IN (0, 8)";
+    db.execute(sql, &[(&keys, Type::BYTEA_ARRAY)]).await?;
+    used(db).await
 }

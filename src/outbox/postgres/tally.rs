@@ -43,7 +43,7 @@ impl SourceChange {
 }
 
 impl TallyChange {
-    /// Adds an entry of this source, whose event has this size, to a state. Changes nothing for a final state.
+    /// Adds an entry of this source, whose event has this size, to a state. Changes no number for a final state.
     pub(super) fn enter(&mut self, state: State, source: &SourceName, bytes: i64) {
         self.add(state, source, (1, bytes));
     }
@@ -54,11 +54,12 @@ impl TallyChange {
     }
 
     fn add(&mut self, state: State, source: &SourceName, (entries, bytes): (i64, i64)) {
-        if state.is_final() {
-            return;
-        }
+        // A row without entries records the source: the list of entries by the id of an event needs all sources.
         if !self.0.contains_key(source) {
             self.0.insert(source.clone(), SourceChange::default());
+        }
+        if state.is_final() {
+            return;
         }
         let Some(change) = self.0.get_mut(source) else {
             return;

@@ -94,6 +94,15 @@ pub(super) struct DecodedEntries {
 }
 
 impl LaneEntries {
+    /// Returns the size of the stored updates.
+    pub(super) fn bytes(&self) -> Result<usize, DbFault> {
+        let sizes = self
+            .rows
+            .iter()
+            .map(|row| get::<&[u8]>(row, 4).map(<[u8]>::len));
+        sizes.sum()
+    }
+
     /// Decodes the entries.
     ///
     /// # Errors

@@ -52,7 +52,7 @@ CREATE TABLE imprint_bridge.entry (
     skipped       bytea
 );
 CREATE UNIQUE INDEX entry_identity ON imprint_bridge.entry (event_key, ce_key);
-CREATE INDEX entry_ended ON imprint_bridge.entry (lane) WHERE settled_at IS NOT NULL;
+CREATE INDEX entry_ended ON imprint_bridge.entry (lane, id) WHERE settled_at IS NOT NULL;
 
 -- The update and the event of every entry that has not ended. The states are 0 waiting, 4 parked, 6 held, 7 undecided.
 -- An entry that is parked as invalid belongs to lane 0, which does not exist, and its update is empty.
@@ -125,6 +125,35 @@ CREATE TABLE imprint_bridge.link (
     confirmed_at bigint NOT NULL
 );
 CREATE INDEX link_imprint ON imprint_bridge.link (imprint) WHERE imprint IS NOT NULL;
+
+-- The origins of values that Imprint still has, of entries whose receipts retention has deleted.
+CREATE TABLE imprint_bridge.origin (
+    entry        bigint PRIMARY KEY,
+    lane         bigint NOT NULL,
+    source       text NOT NULL,
+    ce_source    text NOT NULL,
+    event_id     text NOT NULL,
+    delivered_at bigint NOT NULL,
+    attempts     bigint NOT NULL
+);
+CREATE INDEX origin_lane ON imprint_bridge.origin (lane);
+
+-- The audit log: one chain of seals over the actions of all replicas. The row of the head has the highest number that a
+-- record ever had, and an append locks it until the commit.
+CREATE TABLE imprint_bridge.audit (
+    number   bigint PRIMARY KEY,
+    at       bigint NOT NULL,
+    operator text NOT NULL,
+    action   text NOT NULL,
+    target   text NOT NULL,
+    entries  bigint NOT NULL,
+    reason   bytea,
+    seal     bytea NOT NULL
+);
+CREATE TABLE imprint_bridge.audit_head (
+    number bigint NOT NULL
+);
+INSERT INTO imprint_bridge.audit_head (number) VALUES (0);
 
 -- The numbers of entries that have not ended, and the bytes of their events: the sum of all rows of a source. Every
 -- commit adds a row, because one row for each source would make the commits of all replicas wait for each other.

@@ -1,0 +1,225 @@
+//! Finds and loads the lanes of customers, for operators.
+
+use std::collections::{HashMap, HashSet};
+use std::convert::Infallible;
+
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+
+use super::columns::{get, number, time, unsigned};
+use super::connection::Connected;
+use super::engine::Engine;
+use super::fault::DbFault;
+use super::keys::CustomerKey;
+use super::link_table::LinkTable;
+use super::{lane_row, lane_versions, waiting};
+use crate::imprint::CustomerRef;
+use crate::outbox::codec;
+use crate::outbox::customer::{CustomerKeys, LaneWait, named};
+use crate::outbox::{LOAD_BYTES_MAX, LaneId, LaneKey, LoadedLane, Unproven};
+
+/// The maximum number of identity links of one Imprint id. One link is normal. Two links contradict each other.
+const LINKS_MAX: usize = 4;
+/// The number of lanes whose waiting entries one statement reads.
+const CHUNK: usize = 16;
+
+/// The lane of a customer, or its tombstone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct KnownLane {
+    pub(super) id: LaneId,
+    /// True if the row is the tombstone of an erased customer.
+    pub(super) is_erased: bool,
+}
+
+/// Finds the lanes and tombstones of these keys, in this order.
+pub(super) async fn find_lanes(
+    db: &Connected,
+    engine: &Engine,
+    keys: &[LaneKey],
+) -> Result<Vec<Option<KnownLane>>, DbFault> {
+    let keys: Vec<CustomerKey> = keys.iter().map(|key| engine.digests.lane(key)).collect();
+    if keys.is_empty() {
+        return Ok(Vec::new());
+    }
+    let kinds: Vec<i16> = keys.iter().map(|key| key.kind.into()).collect();
+    let customers: Vec<&[u8]> = keys.iter().map(|key| key.customer.as_slice()).collect();
+    let sql = "SELECT k.place, l.id, l.erased IS NOT NULL FROM unnest($1::smallint[], $2::bytea[]) WITH ORDINALITY AS k(kind, customer, place)
+         JOIN imprint_bridge.lane l ON l.kind = k.kind AND l.customer = k.customer";
+    let rows = db
+        .query(
+            sql,
+            &[(&kinds, Type::INT2_ARRAY), (&customers, Type::BYTEA_ARRAY)],
+        )
+        .await?;
+    let mut found = vec![None; keys.len()];
+    for row in &rows {
+        let place = unsigned(get(row, 0)?).saturating_sub(1);
+        let place = usize::try_from(place).ok();
+        if let Some(slot) = place.and_then(|place| found.get_mut(place)) {
+            *slot = Some(KnownLane {
+                id: LaneId(unsigned(get(row, 1)?)),
+                is_erased: get(row, 2)?,
+            });
+        }
+    }
+    Ok(found)
+}
+
+/// Finds the lanes of these keys, without tombstones.
+async fn live_lanes(
+    db: &Connected,
+    engine: &Engine,
+    keys: &[LaneKey],
+) -> Result<Vec<Option<LaneId>>, DbFault> {
+    let found = find_lanes(db, engine, keys).await?.into_iter();
+    let live = found.map(|found| found.filter(|lane| !lane.is_erased).map(|lane| lane.id));
+    Ok(live.collect())
+}
+
+/// Finds the lane of this key. Returns `None` for a tombstone.
+pub(super) async fn live_lane(
+    db: &Connected,
+    engine: &Engine,
+    key: &LaneKey,
+) -> Result<Option<LaneId>, DbFault> {
+    let found = live_lanes(db, engine, std::slice::from_ref(key)).await?;
+    Ok(found.into_iter().flatten().next())
+}
+
+/// Finds the keys of these customers, with the identity links of their ids.
+async fn keys(
+    db: &Connected,
+    engine: &Engine,
+    customers: &[CustomerRef],
+) -> Result<Vec<CustomerKeys>, DbFault> {
+    let mut asked: Vec<LaneKey> = Vec::new();
+    for customer in customers {
+        asked.extend(customer.imprint().cloned().map(LaneKey::Imprint));
+        asked.extend(customer.partner().cloned().map(LaneKey::Partner));
+    }
+    let mut links = LinkTable::default();
+    links.read(db, engine, &asked).await?;
+    let partners = customers.iter().filter_map(CustomerRef::partner);
+    let linked = partners.filter_map(|partner| links.of_partner(engine, partner));
+    let linked = linked.filter_map(|link| link.imprint.clone().map(LaneKey::Imprint));
+    let linked: Vec<LaneKey> = linked.collect();
+    links.read(db, engine, &linked).await?;
+    let keys = customers.iter().map(|customer| {
+        let Ok(keys) = CustomerKeys::find(
+            customer,
+            |partner| Ok::<_, Infallible>(links.of_partner(engine, partner).cloned()),
+            |imprint| {
+                let links = links.of_imprint(engine, imprint).iter();
+                Ok(links.take(LINKS_MAX).cloned().collect())
+            },
+        );
+        keys
+    });
+    Ok(keys.collect())
+}
+
+/// Returns the lanes of the customers that a text can name.
+pub(super) async fn lanes_named(
+    db: &Connected,
+    engine: &Engine,
+    text: &str,
+) -> Result<Vec<LaneId>, DbFault> {
+    let customers: Vec<CustomerRef> = named(text).collect();
+    let keys = keys(db, engine, &customers).await?;
+    let keys: Vec<LaneKey> = keys.iter().flat_map(CustomerKeys::all).collect();
+    Ok(live_lanes(db, engine, &keys)
+        .await?
+        .into_iter()
+        .flatten()
+        .collect())
+}
+
+/// Loads the lanes of these customers, in this order.
+pub(super) async fn load(
+    db: &Connected,
+    engine: &Engine,
+    customers: &[CustomerRef],
+) -> Result<Vec<LoadedLane>, DbFault> {
+    let customers = keys(db, engine, customers).await?;
+    let all: Vec<LaneKey> = customers.iter().flat_map(CustomerKeys::all).collect();
+    let lanes = live_lanes(db, engine, &all).await?;
+    let mut own = all.into_iter().zip(&lanes);
+    let ids: Vec<LaneId> = lanes.iter().copied().flatten().collect();
+    let mut rows = wait_rows(db, &ids).await?;
+    let mut loaded = Vec::with_capacity(customers.len());
+    let mut keys_of_lanes: HashMap<LaneId, LaneKey> = HashMap::new();
+    for keys in customers {
+        let mut lane = LoadedLane::empty(&keys);
+        for (key, found) in own.by_ref().take(lane.keys.len()) {
+            let Some(id) = *found else {
+                continue;
+            };
+            let row = rows.get_mut(&id).ok_or(DbFault::Raced)?;
+            lane.lanes.push(id);
+            lane.waits.push(wait(row, engine, (id, key.clone()))?);
+            if key == keys.key {
+                lane.versions = lane_versions::decode(&engine.sealer, id, get(row, 8)?)?;
+            }
+            keys_of_lanes.insert(id, key);
+        }
+        lane.links = keys.links;
+        loaded.push(lane);
+    }
+    read_waiting(db, engine, &mut loaded, &keys_of_lanes).await?;
+    Ok(loaded)
+}
+
+/// Reads the waiting entries of the lanes, until they have too many bytes.
+async fn read_waiting(
+    db: &Connected,
+    engine: &Engine,
+    loaded: &mut [LoadedLane],
+    keys: &HashMap<LaneId, LaneKey>,
+) -> Result<(), DbFault> {
+    let mut bytes: usize = 0;
+    for chunk in loaded.chunks_mut(CHUNK) {
+        if bytes >= LOAD_BYTES_MAX {
+            break;
+        }
+        let lanes: HashSet<LaneId> = chunk.iter().flat_map(|lane| &lane.lanes).copied().collect();
+        let lanes: Vec<i64> = lanes.iter().map(|lane| number(lane.0)).collect();
+        let entries = waiting::read(db, &lanes, engine.bounds).await?;
+        for lane in chunk {
+            for id in &lane.lanes {
+                let Some(found) = entries.get(id).filter(|_| bytes < LOAD_BYTES_MAX) else {
+                    continue;
+                };
+                bytes = bytes.saturating_add(found.bytes()?);
+                let decoded = found.decode(&engine.sealer, keys.get(id))?;
+                lane.waiting.extend(decoded.entries);
+            }
+            lane.waiting
+                .sort_by_key(|waiting| std::cmp::Reverse(waiting.entry));
+        }
+    }
+    Ok(())
+}
+
+async fn wait_rows(db: &Connected, lanes: &[LaneId]) -> Result<HashMap<LaneId, Row>, DbFault> {
+    let lanes: Vec<i64> = lanes.iter().map(|lane| number(lane.0)).collect();
+    let sql = "SELECT id, due_at, failures, spent, tried_at, blamed_since, unproven_since, absence, versions
+         FROM imprint_bridge.lane WHERE id = ANY($1)";
+    let rows = db.query(sql, &[(&lanes, Type::INT8_ARRAY)]).await?;
+    let rows = rows.into_iter();
+    rows.map(|row| Ok((LaneId(unsigned(get(&row, 0)?)), row)))
+        .collect()
+}
+
+/// Returns what a lane waits for.
+fn wait(row: &Row, engine: &Engine, (lane, key): (LaneId, LaneKey)) -> Result<LaneWait, DbFault> {
+    let absence: Option<&[u8]> = get(row, 7)?;
+    Ok(LaneWait {
+        key,
+        due: time(row, 1)?,
+        trials: lane_row::trials(row, 2)?,
+        unproven: Unproven {
+            since: time(row, 6)?,
+            absence: absence.and_then(|bytes| codec::absence(&engine.sealer, lane.0, bytes)),
+        },
+    })
+}

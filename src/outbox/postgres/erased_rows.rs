@@ -1,0 +1,126 @@
+//! The rows of erased entries and customers. The lanes of the entries are locked.
+
+use tokio_postgres::types::Type;
+
+use super::candidates;
+use super::columns::{get, number, unsigned};
+use super::connection::Connected;
+use super::engine::Engine;
+use super::fault::DbFault;
+use super::keys::CustomerKey;
+use super::tally::TallyChange;
+use crate::event::{SourceName, SourceVersion};
+use crate::fold::LaneVersions;
+use crate::outbox::tombstone::TombstoneKey;
+use crate::outbox::{EntryId, LaneId, State, codec};
+use crate::time::Timestamp;
+
+/// Deletes the payloads of entries. Raises the floors to the versions of their updates; an update that the bridge cannot
+/// read has none.
+pub(super) async fn delete_payloads(
+    db: &Connected,
+    engine: &Engine,
+    entries: &[EntryId],
+    (tally, floors): (&mut TallyChange, &mut LaneVersions),
+) -> Result<(), DbFault> {
+    if entries.is_empty() {
+        return Ok(());
+    }
+    let entries: Vec<i64> = entries.iter().map(|entry| number(entry.0)).collect();
+    let sql = "DELETE FROM imprint_bridge.payload WHERE entry = ANY($1)
+         RETURNING entry, epoch, value, facts, state, source, event_bytes";
+    for row in db.query(sql, &[(&entries, Type::INT8_ARRAY)]).await? {
+        let entry = unsigned(get(&row, 0)?);
+        let state: i16 = get(&row, 4)?;
+        let state = codec::state("payload.state", state.into())?;
+        if let Ok(source) = SourceName::parse(get(&row, 5)?) {
+            tally.leave(state, &source, get(&row, 6)?);
+        }
+        let epoch: i64 = get(&row, 1)?;
+        let stored = codec::decode_update(&engine.sealer, entry, get(&row, 3)?).ok();
+        if let (Ok(epoch), Some(stored)) = (u32::try_from(epoch), stored) {
+            let value = get(&row, 2)?;
+            let version = SourceVersion { epoch, value }.arrived(entry);
+            floors.raise(version, stored.update.fields());
+        }
+    }
+    Ok(())
+}
+
+/// Makes the receipts of entries tombstones. The entries of `unfinished` end as discarded. Returns the number of receipts.
+pub(super) async fn erase_receipts(
+    db: &Connected,
+    engine: &Engine,
+    (entries, unfinished): (&[i64], &[EntryId]),
+    now: Timestamp,
+) -> Result<usize, DbFault> {
+    if entries.is_empty() {
+        return Ok(0);
+    }
+    let sql = "SELECT id, source, ce_source, event_id FROM imprint_bridge.entry WHERE id = ANY($1) ORDER BY id FOR UPDATE";
+    let tombstones = TombstoneKey::new(&engine.digest_key);
+    let (mut ids, mut names) = (Vec::new(), Vec::new());
+    for row in db.query(sql, &[(&entries, Type::INT8_ARRAY)]).await? {
+        ids.push(get::<i64>(&row, 0)?);
+        names.push(tombstones.event(get(&row, 1)?, get(&row, 2)?, get(&row, 3)?));
+    }
+    let sql = "UPDATE imprint_bridge.entry AS e SET event_id = u.event_id, ce_source = '', lane = NULL, skipped = NULL
+         FROM unnest($1::bigint[], $2::text[]) AS u(id, event_id) WHERE e.id = u.id";
+    db.execute(sql, &[(&ids, Type::INT8_ARRAY), (&names, Type::TEXT_ARRAY)])
+        .await?;
+    let unfinished: Vec<i64> = unfinished.iter().map(|entry| number(entry.0)).collect();
+    let sql = "UPDATE imprint_bridge.entry SET state = $2, settled_at = $3 WHERE id = ANY($1)";
+    let discarded = i16::from(codec::state_number(State::Discarded));
+    let now = now.as_millis();
+    db.execute(
+        sql,
+        &[
+            (&unfinished, Type::INT8_ARRAY),
+            (&discarded, Type::INT2),
+            (&now, Type::INT8),
+        ],
+    )
+    .await?;
+    Ok(ids.len())
+}
+
+/// Creates the tombstone of a customer without a lane.
+pub(super) async fn create(
+    db: &Connected,
+    customer: &CustomerKey,
+    erased: i16,
+) -> Result<LaneId, DbFault> {
+    let sql = "INSERT INTO imprint_bridge.lane (id, kind, customer, idle, low, erased)
+         VALUES (nextval('imprint_bridge.lane_number'), $1, $2, true, $3, $4)
+         ON CONFLICT (kind, customer) DO NOTHING RETURNING id";
+    let (kind, low) = (i16::from(customer.kind), i16::from(codec::NEW_LANE_CLASS));
+    let row = db
+        .query_opt(
+            sql,
+            &[
+                (&kind, Type::INT2),
+                (&customer.customer.as_slice(), Type::BYTEA),
+                (&low, Type::INT2),
+                (&erased, Type::INT2),
+            ],
+        )
+        .await?;
+    // Another replica has created the lane.
+    let row = row.ok_or(DbFault::Raced)?;
+    Ok(LaneId(unsigned(get(&row, 0)?)))
+}
+
+/// Deletes the origins of a lane. Returns whether the lane has an entry that the erasure does not concern.
+pub(super) async fn forget_lane(db: &Connected, lane: LaneId) -> Result<bool, DbFault> {
+    let lane = number(lane.0);
+    let sql = "DELETE FROM imprint_bridge.origin WHERE lane = $1";
+    db.execute(sql, &[(&lane, Type::INT8)]).await?;
+    let ended = candidates::ENDED;
+    let sql = format!(
+        "SELECT 1 WHERE EXISTS (SELECT 1 FROM imprint_bridge.payload WHERE lane = $1 AND state = 0)
+             OR EXISTS (SELECT 1 FROM imprint_bridge.payload WHERE lane = $1 AND state <> 0)
+             OR EXISTS (SELECT 1 FROM imprint_bridge.entry WHERE lane = $1 AND {ended})"
+    );
+    let newer = db.query_opt(&sql, &[(&lane, Type::INT8)]).await?;
+    Ok(newer.is_some())
+}
