@@ -143,13 +143,15 @@ async fn an_invalid_entry_can_be_discarded() {
 async fn lanes_are_loaded_by_customer() {
     for (engine, outbox, _folder) in engines() {
         let outbox = outbox.as_ref();
-        append(outbox, &[entry("a", "CUST-1", 1), entry("b", "CUST-2", 1)]).await;
+        let two = [entry("a", "CUST-1", 1), entry("b", "CUST-2", 1)];
+        let stored = append(outbox, &two).await;
         let customers = ["CUST-2", "CUST-9", "CUST-1", "CUST-2"];
         let customers = customers.map(|id| CustomerRef::Imprint(ImprintId::parse(id).unwrap()));
         let lanes = outbox.lanes(customers.to_vec()).await.unwrap();
         let ids = lanes.iter().map(|lane| lane.waiting.first());
-        let ids: Vec<_> = ids.map(|first| first.map(|first| first.entry.0)).collect();
-        assert_eq!(ids, [Some(2), None, Some(1), Some(2)], "{engine}");
+        let ids: Vec<_> = ids.map(|first| first.map(|first| first.entry)).collect();
+        let [one, two] = [0, 1].map(|place| Some(stored[place].entry));
+        assert_eq!(ids, [two, None, one, two], "{engine}");
         assert!(lanes[1].versions == LaneVersions::default(), "{engine}");
     }
 }
@@ -181,13 +183,15 @@ async fn lanes_are_loaded_by_either_id_of_a_customer() {
             ..settle_all(&claimed, &Ending::Delivered)
         };
         record(outbox, delivered).await;
-        append(outbox, &[by_partner("b", 2), entry("c", "CUST-1", 3)]).await;
+        let more = [by_partner("b", 2), entry("c", "CUST-1", 3)];
+        let stored = append(outbox, &more).await;
         for lane in outbox.lanes(customers.to_vec()).await.unwrap() {
             assert_eq!(lane.key, own[0], "{engine}");
             assert_eq!(lane.versions, versions, "{engine}");
             assert_eq!(lane.links, [link()], "{engine}");
-            let waiting = lane.waiting.iter().map(|waiting| waiting.entry.0);
-            assert_eq!(waiting.collect::<Vec<_>>(), [3, 2], "{engine}");
+            let waiting = lane.waiting.iter().map(|waiting| waiting.entry);
+            let newest_first = [stored[1].entry, stored[0].entry];
+            assert_eq!(waiting.collect::<Vec<_>>(), newest_first, "{engine}");
         }
     }
 }
