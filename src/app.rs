@@ -28,10 +28,9 @@ use self::senders::DispatchThreads;
 use self::sources::{LoadedSet, RunningSources};
 use self::sources_watch::SourcesWatch;
 use self::store::StoreReport;
-use crate::config::sealing_keys::SealingKeys;
+use crate::config::Config;
 use crate::config::source_set::SourceSet;
 use crate::config::sources::{SourceFiles, SourceTextReader};
-use crate::config::{self, Config};
 use crate::dispatch::breaker::DestinationState;
 use crate::dispatch::core::StoredWait;
 use crate::dispatch::destination::{Destination, OperatorMode};
@@ -41,7 +40,7 @@ use crate::ingress::{BodyBudget, Ingress};
 use crate::metrics::{LabelSets, LogCounters, Metrics};
 use crate::ops::operate::{Operations, TryOuts};
 use crate::ops::{Figures, Health, Ops};
-use crate::outbox::{self, IgnoreReason, Outbox, Setting, State, StoreCondition};
+use crate::outbox::{IgnoreReason, Outbox, Setting, State, StoreCondition};
 use crate::telemetry::missing_lines;
 use crate::time::{Clock, Timestamp};
 
@@ -59,6 +58,7 @@ mod listener;
 mod listeners;
 mod memory_limit;
 mod one_look;
+mod open_store;
 mod operators;
 mod places;
 mod refused;
@@ -130,7 +130,7 @@ impl App {
     /// # Errors
     /// Returns an error if a file, an address or the store cannot be used.
     pub async fn start(config: Config, set: SourceSet, clock: Clock) -> anyhow::Result<Self> {
-        let (outbox, sealing_keys) = open(&config, clock.now()).await?;
+        let (outbox, sealing_keys) = open_store::open(&config, clock.now()).await?;
         let metrics = metrics(&config)?;
         let store = || Arc::<dyn Outbox>::clone(&outbox);
         let (stopping, stopped) = watch::channel(false);
@@ -293,34 +293,6 @@ fn open_sources(
     let watched = Arc::clone(&running);
     let watch = SourcesWatch::new(config.clone(), watched, used, requests, rereads.clone());
     Ok((running, watch))
-}
-
-/// Reads the sealing keys.
-fn sealing_keys(config: &Config) -> anyhow::Result<SealingKeys> {
-    let keys = config::sealing_keys::read(config.outbox.keys_dir.as_deref());
-    keys.map_err(|errors| anyhow!("outbox.keys_dir: {}", errors.join("; ")))
-}
-
-/// Reads the sealing keys, and opens the store. A new store gets the configured environment and host of Imprint. Returns an error if an existing
-/// store has another environment or host.
-async fn open(config: &Config, now: Timestamp) -> anyhow::Result<(Arc<dyn Outbox>, SealingKeys)> {
-    let keys = sealing_keys(config)?;
-    let path = &config.outbox.path;
-    let outbox = outbox::open(path, config.outbox.intake_max, now, Arc::clone(&keys.ring));
-    let outbox = outbox.with_context(|| format!("outbox.url {}", path.display()))?;
-    let configured = config.imprint.destination();
-    match outbox.setting(Setting::Destination).await? {
-        None => {
-            let stored = outbox.store_setting(Setting::Destination, configured);
-            stored.await?;
-        }
-        Some(stored) if stored == configured => {}
-        Some(stored) => bail!(
-            "the store {} belongs to Imprint's environment and host \"{stored}\", but imprint.environment and imprint.base_url are \"{configured}\": set them back, set outbox.url to another store, or move the store with `imprint-bridge store rebind`, which lists the waiting entries first",
-            path.display()
-        ),
-    }
-    Ok((outbox, keys))
 }
 
 /// Creates the metrics, and shows in them the weakenings of the process and of the settings.

@@ -38,6 +38,7 @@ pub mod secret;
 mod secret_path;
 pub mod source_set;
 pub mod sources;
+mod store_place;
 mod text_file;
 mod toml_error;
 
@@ -54,6 +55,7 @@ pub use outbox::OutboxSettings;
 pub use quota::QuotaSettings;
 pub use read_paths::ReadPaths;
 pub use reader::SettingError;
+pub use store_place::StorePlace;
 
 /// The built-in default settings.
 const DEFAULT: &str = include_str!("../config/default.toml");
@@ -430,7 +432,7 @@ mod tests {
             config.imprint.rate,
             crate::dispatch::pace::Rate::PerSecond(20.0)
         );
-        assert_eq!(config.outbox.path, PathBuf::from("outbox.db"));
+        assert_eq!(config.outbox.place.file(), Some(Path::new("outbox.db")));
     }
 
     #[test]
@@ -498,7 +500,7 @@ mod tests {
             (config.ingress.listen.port(), config.dispatch.rules.max_fold),
             (0, 1)
         );
-        assert_eq!(config.outbox.path, PathBuf::from("/var/lib/outbox.db"));
+        assert_eq!(config.outbox.place.to_string(), "/var/lib/outbox.db");
     }
 
     /// FAULTS K01, K03, K04

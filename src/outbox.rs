@@ -94,7 +94,7 @@ pub use lifecycle::{CopyRefusal, Lifecycle, STALLED_AFTER, Setting, Settings, St
 pub use maybe_sent::MaybeSent;
 pub use memory::MemoryOutbox;
 pub use pick::{FailingShare, LaneShares, Pick, Standing, UntriedOrder};
-pub use postgres::{PostgresOpenError, PostgresOutbox};
+pub use postgres::{DatabaseAddress, PostgresOpenError, PostgresOutbox, ReadPassword};
 pub use record_counts::{KeyLine, KeyReport, RecordCounts, RecordCursor, RecordReport};
 pub use reserve::Reserve;
 pub use sealing_status::{KeyUse, SealingStatus};
@@ -169,6 +169,22 @@ pub struct LaneId(pub u64);
 pub trait Outbox: Inbox + Lanes + Ledger + Lifecycle {}
 
 impl<T: Inbox + Lanes + Ledger + Lifecycle> Outbox for T {}
+
+/// Opens the store in a PostgreSQL database, or creates the store if the database has none. At most `intake_max` events wait
+/// for a commit. The newest of the sealing keys seals new records.
+///
+/// # Errors
+/// [`PostgresOpenError`] says how to fix the problem.
+pub fn open_database(
+    address: DatabaseAddress,
+    intake_max: usize,
+    keys: Arc<KeyRing>,
+) -> Result<Arc<dyn Outbox>, PostgresOpenError> {
+    let sealed = (ClaimBounds::default(), keys);
+    Ok(Arc::new(PostgresOutbox::connect(
+        address, intake_max, sealed,
+    )?))
+}
 
 /// Opens the store at `path`, or creates the store if none exists. At most `intake_max` events wait for a commit. The
 /// newest of the sealing keys seals new records.

@@ -58,7 +58,7 @@ impl AuditKeysWatch {
         let head = watch.outbox.audit_head().await?;
         match protection {
             AuditProtection::KeyMissing => {
-                let path = config.outbox.path.clone();
+                let path = config.outbox.place.to_string().into();
                 return Err(OpenError::AuditKeyMissing(path).into());
             }
             AuditProtection::Keyed => tracing::info!(%head, "the audit log is protected by a key"),

@@ -16,7 +16,8 @@ pub fn confine(config: &Config, sources: &[SourceSettings]) {
     paths.files.iter().for_each(|file| allowed.read_file(file));
     let folders = paths.folders.iter();
     folders.for_each(|folder| allowed.read_folder(folder));
-    allowed.write_beside(&config.outbox.path);
+    let store = config.outbox.place.file().into_iter();
+    store.for_each(|store| allowed.write_beside(store));
     let journal = config.outbox.erasure_journal.iter();
     journal.for_each(|journal| allowed.write_beside(journal));
     confinement::confine(allowed);

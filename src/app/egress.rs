@@ -104,7 +104,7 @@ impl EgressFiles {
             open("proxy_credentials_file", file, SecretForm::Line, check)
         });
         Ok(Self {
-            roots: roots(config.imprint.ca_file.as_deref())?.map(Arc::new),
+            roots: roots(("imprint.ca_file", config.imprint.ca_file.as_deref()))?.map(Arc::new),
             certificate: certificate.transpose()?,
             proxy: egress.proxy.clone(),
             credentials: credentials.transpose()?,

@@ -49,12 +49,19 @@ pub(crate) fn setting_file_errors(config: &Config) -> Vec<SecretFileError> {
         let error = |reason: String| secret_error("ops.audit_key_files", file, &reason);
         errors.extend(flaw.map(error));
     }
-    let roots = roots(imprint.ca_file.as_deref());
-    errors.extend(
-        roots
-            .err()
-            .map(|error| SecretFileError::Unusable(format!("{error:#}"))),
-    );
+    let outbox = &config.outbox;
+    if let Some(file) = &outbox.password_file {
+        let read = secret::read(file).map(drop);
+        let error = |reason: String| secret_error("outbox.password_file", file, &reason);
+        errors.extend(read.err().map(error));
+    }
+    for certificates in [
+        ("imprint.ca_file", imprint.ca_file.as_deref()),
+        ("outbox.ca_file", outbox.ca_file.as_deref()),
+    ] {
+        let error = roots(certificates).err();
+        errors.extend(error.map(|error| SecretFileError::Unusable(format!("{error:#}"))));
+    }
     errors.extend(egress_errors(&imprint.egress));
     errors
 }
@@ -96,12 +103,13 @@ fn secret_error(setting: &str, file: &Path, reason: &str) -> SecretFileError {
 }
 
 /// Reads the configured root certificates. The bridge uses them instead of the public root certificates.
-pub(super) fn roots(file: Option<&Path>) -> anyhow::Result<Option<RootCertStore>> {
+pub(super) fn roots(
+    (setting, file): (&str, Option<&Path>),
+) -> anyhow::Result<Option<RootCertStore>> {
     let Some(file) = file else { return Ok(None) };
-    let unusable = || format!("imprint.ca_file {}", file.display());
+    let unusable = || format!("{setting} {}", file.display());
     let content = regular_file::read(file, CA_FILE_BYTES_MAX);
-    let content =
-        content.map_err(|error| anyhow::anyhow!("imprint.ca_file: {}", error.at(file)))?;
+    let content = content.map_err(|error| anyhow::anyhow!("{setting}: {}", error.at(file)))?;
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&content) {
         roots

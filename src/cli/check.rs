@@ -13,7 +13,7 @@ use super::{Layers, NEGATIVE_RESULT, all_read, print_errors};
 use crate::app::{SecretFileError, block_on, secret_file_errors, setting_file_errors};
 use crate::config::sources::examples::{self, ExampleResults};
 use crate::config::sources::{self, Auth, SourceFiles, SourceSettings};
-use crate::config::{Config, Profile, Purpose, sealing_keys};
+use crate::config::{Config, Profile, Purpose, StorePlace, sealing_keys};
 use crate::intake::coverage::{self, ExampleCoverage};
 use crate::intake::{EventType, Source, Sources};
 use crate::terminal::{print_notice, print_result};
@@ -86,7 +86,7 @@ fn check_once(options: &CheckOptions) -> (Vec<PathBuf>, ExitCode) {
         "configuration: {:?} profile, destination {}, store {}",
         config.profile,
         config.imprint.base_url.as_str(),
-        absolute(&config.outbox.path).display()
+        store(&config.outbox.place)
     ));
     if config.imprint.key_file.is_none() {
         print_result("  imprint.key_file is not set; serve needs it");
@@ -96,6 +96,14 @@ fn check_once(options: &CheckOptions) -> (Vec<PathBuf>, ExitCode) {
     }
     let errors = report_files("", setting_file_errors(&config));
     (paths, check_all(&config, sources, errors))
+}
+
+/// Returns the place of the store for people.
+fn store(place: &StorePlace) -> String {
+    match place.file() {
+        Some(path) => absolute(path).display().to_string(),
+        None => place.to_string(),
+    }
 }
 
 /// Returns the absolute path of a relative path, because a relative path depends on the working directory.

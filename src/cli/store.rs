@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::anyhow;
 use clap::Subcommand;
 use serde_json::json;
 
@@ -107,13 +108,14 @@ pub(super) fn run(command: &StoreCommand) -> anyhow::Result<ExitCode> {
                 head: None,
             };
             let keys = sealing_keys(config.outbox.keys_dir.as_deref())?;
-            if let Some(aside) = outbox::restore(copy, &config.outbox.path, &proof, &keys)? {
+            let path = file_of(&config)?;
+            if let Some(aside) = outbox::restore(copy, path, &proof, &keys)? {
                 print_result(format_args!(
                     "the previous store is now {}",
                     aside.display()
                 ));
             }
-            print_result(format_args!("restored {}", config.outbox.path.display()));
+            print_result(format_args!("restored {}", path.display()));
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -236,12 +238,20 @@ impl VerifyProgress {
     }
 }
 
+/// Returns the file of the store.
+fn file_of(config: &Config) -> anyhow::Result<&Path> {
+    let file = config.outbox.place.file();
+    file.ok_or_else(|| {
+        anyhow!("the store is in PostgreSQL, and this command works only with a store in a file")
+    })
+}
+
 fn rebind(layers: &Layers, is_confirmed: bool, reason: Option<String>) -> anyhow::Result<ExitCode> {
     let config = match read(layers, Purpose::Check) {
         Ok((config, _)) => config,
         Err(code) => return Ok(code),
     };
-    let path = &config.outbox.path;
+    let path = file_of(&config)?;
     let keys = sealing_keys(config.outbox.keys_dir.as_deref())?;
     let before = outbox::rebind(path, &RebindConsent::Preview, Arc::clone(&keys))?;
     let destination = config.imprint.destination();

@@ -69,8 +69,9 @@ impl OutboxSettings {
 
     fn path_folder(&self) -> Option<PathBuf> {
         // A store file that is a link lies in the folder to which the link leads.
-        let store = self.path.canonicalize();
-        let store = store.unwrap_or_else(|_absent| self.path.clone());
+        let path = self.place.file()?;
+        let store = path.canonicalize();
+        let store = store.unwrap_or_else(|_absent| path.to_owned());
         folder(&store).canonicalize().ok()
     }
 }

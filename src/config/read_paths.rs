@@ -29,11 +29,13 @@ impl Config {
         let of_sources = auths.iter().filter_map(|auth| auth.files());
         let of_sources = of_sources.flat_map(|files| files.paths.iter().cloned());
         let sealing = sealing_keys::files(self.outbox.keys_dir.as_deref());
+        let password = self.outbox.password_file.iter().cloned();
         let audit_keys = self.audit_keys.paths().iter().cloned();
         keys.chain(certificate_key)
             .chain(credentials)
             .chain(tokens)
             .chain(audit_keys)
+            .chain(password)
             .chain(of_sources)
             .chain(sealing)
             .collect()
@@ -46,6 +48,7 @@ impl Config {
         let certificate = self.imprint.egress.certificate.as_ref();
         files.extend(certificate.map(|files| files.certificate.clone()));
         files.extend(self.imprint.ca_file.clone());
+        files.extend(self.outbox.ca_file.clone());
         let mut folders = vec![self.sources_dir.clone(), self.schemas_dir.clone()];
         folders.extend(self.outbox.keys_dir.clone());
         folders.extend(self.confinement.readable.iter().cloned());

@@ -57,7 +57,7 @@ use self::runtime::EngineCommand;
 use self::writer::WriteCall;
 use super::{
     Appended, Claim, ClaimBounds, EntryId, Error, Inbox, Lanes, Lookup, NewEntry, Pick, Receipt,
-    STALLED_AFTER, Setting, Settings, Settled, Settlement, State, StoreCondition, StoreFuture,
+    STALLED_AFTER, Settled, Settlement, State, StoreCondition, StoreFuture,
 };
 use crate::event::SourceName;
 use crate::sealing::KeyRing;
@@ -73,6 +73,7 @@ mod columns;
 mod connection;
 mod customer_eraser;
 mod customers;
+mod database_address;
 mod endings;
 mod engine;
 mod erased_rows;
@@ -118,6 +119,7 @@ mod waiting;
 mod withdraw;
 mod writer;
 
+pub use database_address::{DatabaseAddress, ReadPassword};
 pub use open_error::PostgresOpenError;
 
 /// The longest time that `close` waits for the thread of the store.
@@ -156,7 +158,25 @@ impl PostgresOutbox {
         (bounds, ring): (ClaimBounds, Arc<KeyRing>),
         tls: Option<Arc<ClientConfig>>,
     ) -> Result<Self, PostgresOpenError> {
-        Self::start((url, intake_max), (bounds, ring), tls, false)
+        let url = url.to_owned();
+        let address = DatabaseAddress {
+            url,
+            tls,
+            ..DatabaseAddress::default()
+        };
+        Self::start((address, intake_max), (bounds, ring), false)
+    }
+
+    /// Does the same as [`Self::open`], with the password of the address.
+    ///
+    /// # Errors
+    /// Returns the errors of [`Self::open`].
+    pub fn connect(
+        address: DatabaseAddress,
+        intake_max: usize,
+        keys: (ClaimBounds, Arc<KeyRing>),
+    ) -> Result<Self, PostgresOpenError> {
+        Self::start((address, intake_max), keys, false)
     }
 
     /// Does the same as [`Self::open`], without TLS. In a program with failpoints, statements and commits then fail at
@@ -169,19 +189,22 @@ impl PostgresOutbox {
         intake_max: usize,
         keys: (ClaimBounds, Arc<KeyRing>),
     ) -> Result<Self, PostgresOpenError> {
-        Self::start((url, intake_max), keys, None, true)
+        let url = url.to_owned();
+        let address = DatabaseAddress {
+            url,
+            ..DatabaseAddress::default()
+        };
+        Self::start((address, intake_max), keys, true)
     }
 
     fn start(
-        (url, intake_max): (&str, usize),
+        (address, intake_max): (DatabaseAddress, usize),
         (bounds, ring): (ClaimBounds, Arc<KeyRing>),
-        tls: Option<Arc<ClientConfig>>,
         injects: bool,
     ) -> Result<Self, PostgresOpenError> {
         let shared = Arc::<ReplicaState>::default();
         let start = EngineStart {
-            url: url.to_owned(),
-            tls,
+            address,
             bounds,
             ring,
             shared: Arc::clone(&shared),
@@ -370,25 +393,5 @@ impl Lanes for PostgresOutbox {
 
     fn woken(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(self.shared.woken.notified())
-    }
-}
-
-impl Settings for PostgresOutbox {
-    fn store_setting(&self, setting: Setting, value: String) -> StoreFuture<'_, ()> {
-        self.run(async move |engine: Rc<Engine>| {
-            let sealer = &engine.sealer;
-            engine
-                .act(async |db: &Connected| settings::store(db, sealer, setting, &value).await)
-                .await
-        })
-    }
-
-    fn setting(&self, setting: Setting) -> StoreFuture<'_, Option<String>> {
-        self.read(async move |engine: Rc<Engine>| {
-            let sealer = &engine.sealer;
-            engine
-                .read(async |db: &Connected| settings::read(db, sealer, setting).await)
-                .await
-        })
     }
 }

@@ -67,6 +67,7 @@ mod waits;
 
 mod http;
 mod postgres;
+mod postgres_bridge;
 mod process;
 mod raw_imprint;
 mod refused;

@@ -22,6 +22,7 @@ use crate::postgres;
 use crate::support::wait_for;
 
 mod damage;
+mod database_keys;
 mod doubt;
 mod erased;
 mod find;
@@ -33,6 +34,7 @@ mod replicas;
 mod sealed;
 mod sealed_ids;
 mod set_aside;
+mod shared_ledger;
 mod spelling;
 mod turns;
 mod withdraw;

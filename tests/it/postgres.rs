@@ -35,7 +35,7 @@ const SETTINGS: [&str; 9] = [
 ];
 
 /// Runs a server until its input ends, then stops the server at once and deletes its folder.
-const KEEP: &str = r#"folder=$1; shift; "$@" & server=$!; cat > /dev/null; kill -QUIT "$server"; wait "$server"; rm -rf "$folder""#;
+const KEEP: &str = r#"folder=$1; shift; "$@" & cat > /dev/null; server=$(head -n 1 "$folder/data/postmaster.pid"); kill -QUIT "$server"; wait; while kill -0 "$server" 2> /dev/null; do sleep 0.05; done; rm -rf "$folder""#;
 
 /// A running PostgreSQL server. Dropping it stops the server and deletes its files.
 pub(crate) struct PostgresServer {
@@ -96,6 +96,32 @@ impl PostgresServer {
             server.psql("postgres", "SELECT 1").ok()
         });
         server
+    }
+
+    /// Stops the server at once, as a crash does.
+    pub(crate) fn crash(&self) {
+        self.control(&["stop", "-m", "immediate"]);
+    }
+
+    /// Starts the server again after [`Self::crash`], with further settings.
+    pub(crate) fn start_again(&self, settings: &[&str]) {
+        let settings = SETTINGS.iter().chain(settings);
+        let settings: Vec<String> = settings.map(|setting| format!("-c {setting}")).collect();
+        let folder = self.folder.path().display();
+        let options = format!("-k {folder} {}", settings.join(" "));
+        self.control(&["start", "-o", &options]);
+    }
+
+    fn control(&self, arguments: &[&str]) {
+        let mut control = as_user(&self.programs.join("pg_ctl"));
+        control
+            .arg("-D")
+            .arg(self.folder.path().join("data"))
+            .arg("-l")
+            .arg(self.folder.path().join("data/log"));
+        let control = control.args(["-w", "-s"]).args(arguments);
+        let done = control.stdout(Stdio::null()).status().unwrap();
+        assert!(done.success(), "pg_ctl {arguments:?} failed");
     }
 
     /// Runs an SQL statement and returns its output.

@@ -205,6 +205,8 @@ fn a_secret_in_place_of_a_path_is_not_repeated() {
         ("ops", format!("token_files = \"{SECRET},{SECRET}\"")),
         ("ops", format!("audit_key_files = [\"{SECRET}\"]")),
         ("outbox", format!("keys_dir = \"{SECRET}\"")),
+        ("outbox", format!("password_file = \"{SECRET}\"")),
+        ("outbox", format!("ca_file = \"{SECRET}\"")),
     ] {
         let files = Files::write(imprint.address, KEY, &format!("[{section}]\n{setting}"));
         let (key, _) = setting.split_once(' ').unwrap();

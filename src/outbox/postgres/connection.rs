@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ClientConfig;
+use secrecy::ExposeSecret as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Mutex;
 use tokio_postgres::error::Severity;
@@ -22,6 +23,7 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls, Row};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::database_address::ReadPassword;
 use super::fault::DbFault;
 use crate::{failpoint, random};
 
@@ -62,6 +64,7 @@ pub(super) struct Connector {
     tls: Option<Arc<ClientConfig>>,
     /// True if a test injects failures: statements and commits then fail at random, except in the last two tries.
     injects: bool,
+    password: Option<ReadPassword>,
 }
 
 impl Connector {
@@ -96,20 +99,30 @@ impl Connector {
             config,
             tls,
             injects,
+            password: None,
         })
+    }
+
+    /// Reads the password again for each new connection.
+    pub(super) fn with_password(self, password: Option<ReadPassword>) -> Self {
+        Self { password, ..self }
     }
 
     async fn connect(&self) -> Result<Connected, tokio_postgres::Error> {
         let warnings = Rc::new(Cell::new(0));
+        let mut config = self.config.clone();
+        if let Some(password) = self.password.as_ref().and_then(|read| read()) {
+            config.password(password.expose_secret());
+        }
         let client = match &self.tls {
             Some(tls) => {
                 let tls = MakeRustlsConnect::new(ClientConfig::clone(tls));
-                let (client, connection) = self.config.connect(tls).await?;
+                let (client, connection) = config.connect(tls).await?;
                 tokio::task::spawn_local(serve(connection, Rc::clone(&warnings)));
                 client
             }
             None => {
-                let (client, connection) = self.config.connect(NoTls).await?;
+                let (client, connection) = config.connect(NoTls).await?;
                 tokio::task::spawn_local(serve(connection, Rc::clone(&warnings)));
                 client
             }

@@ -12,7 +12,8 @@ use super::engine::Engine;
 use super::fault::DbFault;
 use super::keys::CustomerKey;
 use super::link_table::LinkTable;
-use super::{lane_row, lane_versions, waiting};
+use super::waiting::{self, LaneEntries};
+use super::{lane_row, lane_versions};
 use crate::imprint::CustomerRef;
 use crate::outbox::codec;
 use crate::outbox::customer::{CustomerKeys, LaneWait, named};
@@ -185,18 +186,28 @@ async fn read_waiting(
         let lanes: Vec<i64> = lanes.iter().map(|lane| number(lane.0)).collect();
         let entries = waiting::read(db, &lanes, engine.bounds).await?;
         for lane in chunk {
-            for id in &lane.lanes {
-                let Some(found) = entries.get(id).filter(|_| bytes < LOAD_BYTES_MAX) else {
-                    continue;
-                };
-                bytes = bytes.saturating_add(found.bytes()?);
-                let decoded = found.decode(&engine.sealer, keys.get(id))?;
-                lane.waiting.extend(decoded.entries);
-            }
-            lane.waiting
-                .sort_by_key(|waiting| std::cmp::Reverse(waiting.entry));
+            fill(engine, lane, (&entries, keys), &mut bytes)?;
         }
     }
+    Ok(())
+}
+
+/// Adds the waiting entries to a customer, until the entries of all customers have too many bytes.
+fn fill(
+    engine: &Engine,
+    lane: &mut LoadedLane,
+    (entries, keys): (&HashMap<LaneId, LaneEntries>, &HashMap<LaneId, LaneKey>),
+    bytes: &mut usize,
+) -> Result<(), DbFault> {
+    for id in &lane.lanes {
+        if let Some(found) = entries.get(id).filter(|_| *bytes < LOAD_BYTES_MAX) {
+            *bytes = bytes.saturating_add(found.bytes()?);
+            let decoded = found.decode(&engine.sealer, keys.get(id))?;
+            lane.waiting.extend(decoded.entries);
+        }
+    }
+    lane.waiting
+        .sort_by_key(|waiting| std::cmp::Reverse(waiting.entry));
     Ok(())
 }
 

@@ -5,10 +5,10 @@
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
-use rustls::ClientConfig;
 use tokio::sync::Mutex;
 
 use super::connection::{Connected, Connector, DbLink};
+use super::database_address::DatabaseAddress;
 use super::fault::DbFault;
 use super::held_claims::HeldClaims;
 use super::keys::Digests;
@@ -24,8 +24,7 @@ use crate::sealing::KeyRing;
 
 /// What the caller passes to the runtime of the store.
 pub(super) struct EngineStart {
-    pub(super) url: String,
-    pub(super) tls: Option<Arc<ClientConfig>>,
+    pub(super) address: DatabaseAddress,
     pub(super) bounds: ClaimBounds,
     pub(super) ring: Arc<KeyRing>,
     pub(super) shared: Arc<ReplicaState>,
@@ -80,7 +79,8 @@ pub(super) struct Engine {
 
 impl Engine {
     pub(super) async fn open(start: EngineStart) -> Result<Self, PostgresOpenError> {
-        let connector = Connector::parse(&start.url, start.tls, start.injects)?;
+        let DatabaseAddress { url, password, tls } = start.address;
+        let connector = Connector::parse(&url, tls, start.injects)?.with_password(password);
         let links = DbLinks::default();
         let failed = PostgresOpenError::of("opening the store");
         let layout = schema::find_or_create(&connector, &links.acts).await;

@@ -87,9 +87,8 @@ impl Lifecycle for PostgresOutbox {
         StoreFigures::default()
     }
 
-    /// The store keeps no reserve of disk space: the disk is not a disk of this process.
     fn reserve(&self) -> watch::Receiver<Reserve> {
-        watch::channel(Reserve::Held).1
+        self.operators.reserve()
     }
 
     fn close(&self) {

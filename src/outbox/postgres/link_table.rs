@@ -72,15 +72,19 @@ impl LinkTable {
                 confirmed_at: Timestamp::from_millis(get(row, 3)?),
             };
             let imprint: Option<&[u8]> = get(row, 1)?;
-            if let Some(Ok(imprint)) = imprint.map(KeyedDigest::try_from) {
-                let links = self.by_imprint.entry(imprint).or_default();
-                if !links.contains(&link) {
-                    links.push(link.clone());
-                }
-            }
-            self.by_partner.insert(partner, link);
+            self.add(partner, imprint, link);
         }
         Ok(())
+    }
+
+    fn add(&mut self, partner: KeyedDigest, imprint: Option<&[u8]>, link: IdentityLink) {
+        if let Some(Ok(imprint)) = imprint.map(KeyedDigest::try_from) {
+            let links = self.by_imprint.entry(imprint).or_default();
+            if !links.contains(&link) {
+                links.push(link.clone());
+            }
+        }
+        self.by_partner.insert(partner, link);
     }
 
     /// Returns the link of a CRM's id that [`Self::read`] has read.

@@ -3,16 +3,34 @@
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-use crate::outbox::AuditKeys;
+use tokio::sync::watch;
+
+use crate::outbox::{AuditKeys, Reserve};
 
 /// Each use locks a value only to copy or to replace it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct OperatorState {
     audit_keys: Mutex<AuditKeys>,
     journal: Mutex<Option<PathBuf>>,
+    /// The store keeps no reserve, because the disk is not a disk of this process. The value never changes.
+    reserve: watch::Sender<Reserve>,
+}
+
+impl Default for OperatorState {
+    fn default() -> Self {
+        Self {
+            audit_keys: Mutex::default(),
+            journal: Mutex::default(),
+            reserve: watch::Sender::new(Reserve::Held),
+        }
+    }
 }
 
 impl OperatorState {
+    pub(super) fn reserve(&self) -> watch::Receiver<Reserve> {
+        self.reserve.subscribe()
+    }
+
     pub(super) fn audit_keys(&self) -> AuditKeys {
         let keys = self.audit_keys.lock();
         keys.unwrap_or_else(PoisonError::into_inner).clone()

@@ -217,10 +217,8 @@ impl SealingStep<'_> {
                     Some(partner) => self.with_partner(record, stored, partner)?,
                     None => self.seal_again(*kind, record, stored)?,
                 };
-                if let Some(value) = value {
-                    records.push(number(record));
-                    values.push(value);
-                }
+                records.extend(value.is_some().then_some(number(record)));
+                values.extend(value);
             }
             count = count.saturating_add(unsigned(size(records.len())));
             self.write(sealed, name, (&records, &values)).await?;

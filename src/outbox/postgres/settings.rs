@@ -1,13 +1,17 @@
 //! The settings in the store, which all replicas share.
 
+use std::rc::Rc;
+
 use tokio_postgres::types::Type;
 
+use super::PostgresOutbox;
 use super::columns::{from_text, get, to_text};
 use super::connection::Connected;
+use super::engine::Engine;
 use super::fault::DbFault;
-use crate::outbox::Setting;
 use crate::outbox::codec::{self, BlobKind, StoredText};
 use crate::outbox::sealer::Sealer;
+use crate::outbox::{Setting, Settings, StoreFuture};
 
 pub(super) async fn store(
     db: &Connected,
@@ -51,4 +55,24 @@ pub(super) async fn read(
         (_, StoredText::Plain(text)) => Some(text.to_owned()),
         (_, StoredText::Sealed(_)) => None,
     })
+}
+
+impl Settings for PostgresOutbox {
+    fn store_setting(&self, setting: Setting, value: String) -> StoreFuture<'_, ()> {
+        self.run(async move |engine: Rc<Engine>| {
+            let sealer = &engine.sealer;
+            engine
+                .act(async |db: &Connected| store(db, sealer, setting, &value).await)
+                .await
+        })
+    }
+
+    fn setting(&self, setting: Setting) -> StoreFuture<'_, Option<String>> {
+        self.read(async move |engine: Rc<Engine>| {
+            let sealer = &engine.sealer;
+            engine
+                .read(async |db: &Connected| read(db, sealer, setting).await)
+                .await
+        })
+    }
 }
