@@ -21,9 +21,10 @@ pub(super) async fn store(
 ) -> Result<(), DbFault> {
     let value = match setting {
         Setting::Evidence => codec::encode_text(sealer, BlobKind::Evidence, 0, value)?,
-        Setting::DestinationMode | Setting::ThrottledUntil | Setting::Destination => {
-            StoredText::Plain(value)
-        }
+        Setting::DestinationMode
+        | Setting::ThrottledUntil
+        | Setting::Destination
+        | Setting::LastBackup => StoredText::Plain(value),
     };
     let sql = "INSERT INTO imprint_bridge.meta (name, value) VALUES ($1, $2)
          ON CONFLICT (name) DO UPDATE SET value = excluded.value";
