@@ -6,13 +6,22 @@ use super::{MessageExplanation, row};
 pub static STORE: &[MessageExplanation] = &[
     row(
         &[
-            "must be \"sqlite:PATH\", with the path of a file…",
+            "must be \"sqlite:PATH\", with the path of a file, or \"postgres://USER@HOST:PORT/DATABASE\"…",
             "must be \"sqlite:PATH\", with the path of a file",
-            "; the bridge has no other store than SQLite",
+            "; the bridge has no other store than SQLite and PostgreSQL",
             "must be \"sqlite:PATH\", with the path of a file: a store in memory loses its events",
         ],
         "`outbox.url` does not name a SQLite file.",
-        "Write sqlite: and the path of a file on a local disk.",
+        "Write sqlite: and the path of a file on a local disk, or the URL of a PostgreSQL database.",
+    ),
+    row(
+        &[
+            "must be \"postgres://USER@HOST:PORT/DATABASE\"",
+            "must contain no password: write the password into the file of outbox.password_file",
+            "must have the parameter sslmode=require with the profile \"production\": the connection to the database carries personal data",
+        ],
+        "The URL of the database in `outbox.url` lacks the host, has a password, or does not encrypt the connection.",
+        "Write the URL without a password, name the file of the password in `outbox.password_file`, and add ?sslmode=require. Without a host, write the folder of the socket: ?host=/run/postgresql.",
     ),
     row(
         &[

@@ -57,7 +57,7 @@ impl ErasureStart {
                 let finished = lock_finished(db).await?;
                 let mut journal = self.kept(open(engine, path, finished))?.0;
                 let appended = journal.append((keys, later), newest, erasure.at);
-                Some(self.kept(appended.map_err(unwritten))?)
+                Some(self.kept(appended.map_err(|error| unwritten(&error)))?)
             }
             None => None,
         };
@@ -102,13 +102,13 @@ fn open(
 }
 
 /// Converts an error of the journal into the error of the step.
-fn unwritten(error: io::Error) -> Error {
+fn unwritten(error: &io::Error) -> Error {
     tracing::error!(error = %error, "the erasure journal cannot be written, so the bridge erases nothing");
-    match error.kind() {
-        io::ErrorKind::StorageFull => Error::Full,
-        _ => Error::Failed {
-            doing: "writing the erasure journal",
-        },
+    if error.kind() == io::ErrorKind::StorageFull {
+        return Error::Full;
+    }
+    Error::Failed {
+        doing: "writing the erasure journal",
     }
 }
 

@@ -3,7 +3,7 @@
 use tokio_postgres::types::Type;
 
 use super::columns::number;
-use super::connection::Connected;
+use super::connection::{Connected, Params};
 use super::fault::DbFault;
 use crate::event::EventError;
 use crate::imprint::CustomerChange;
@@ -39,14 +39,11 @@ pub(super) async fn requeue(
     let lanes: Vec<i64> = rows.iter().map(|row| number(row.lane.0)).collect();
     let sql = "UPDATE imprint_bridge.payload AS p SET state = 0, lane = u.lane, reason = NULL, detail = NULL, errors = NULL
          FROM unnest($1::bigint[], $2::bigint[]) AS u(entry, lane) WHERE p.entry = u.entry";
-    let params = [
-        (&entries as _, Type::INT8_ARRAY),
-        (&lanes as _, Type::INT8_ARRAY),
-    ];
-    db.execute(sql, &params).await?;
+    let params: Params<'_> = &[(&entries, Type::INT8_ARRAY), (&lanes, Type::INT8_ARRAY)];
+    db.execute(sql, params).await?;
     let sql = "UPDATE imprint_bridge.entry AS e SET state = 0, settled_at = NULL, lane = u.lane
          FROM unnest($1::bigint[], $2::bigint[]) AS u(id, lane) WHERE e.id = u.id";
-    db.execute(sql, &params).await?;
+    db.execute(sql, params).await?;
     replace_updates(db, sealer, rows).await
 }
 

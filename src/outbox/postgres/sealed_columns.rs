@@ -162,12 +162,10 @@ pub(super) fn link_digest(row: &Row) -> Result<KeyedDigest, DbFault> {
 
 /// Counts a stored value. The update of an invalid event is empty, and the customer id of a tombstone is missing.
 fn add(counts: &mut RecordCounts, stored: Option<&[u8]>) {
-    match stored.filter(|stored| !stored.is_empty()) {
-        Some(stored) => match UsedKey::of_blob(stored) {
-            Some(UsedKey::Key(key)) => counts.count(key, 1),
-            Some(UsedKey::Plain) => counts.plain = counts.plain.saturating_add(1),
-            None => {}
-        },
+    let stored = stored.filter(|stored| !stored.is_empty());
+    match stored.and_then(UsedKey::of_blob) {
+        Some(UsedKey::Key(key)) => counts.count(key, 1),
+        Some(UsedKey::Plain) => counts.plain = counts.plain.saturating_add(1),
         None => {}
     }
 }

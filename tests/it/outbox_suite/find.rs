@@ -66,21 +66,27 @@ impl Places {
     }
 }
 
+/// Stores a delivered, a parked and a waiting entry of the customer with the ids `P-1` and `CUST-1`, and an entry of
+/// `CUST-2`.
+async fn four_entries(outbox: &dyn Outbox) -> Places {
+    let mut stored = append(outbox, &[by_partner("a", 1)]).await;
+    let claimed = linked(outbox).await;
+    record(outbox, settle_all(&claimed, &Ending::Delivered)).await;
+    let mut parked = by_partner("b", 2);
+    if let Disposition::Enqueue(change) = parked.disposition {
+        parked.disposition = Disposition::Park(change, ParkReason::ForeignAddress);
+    }
+    let more = [parked, entry("c", "CUST-1", 3), entry("d", "CUST-2", 1)];
+    stored.extend(append(outbox, &more).await);
+    Places::of(&stored)
+}
+
 /// FAULTS N455: the entries of a customer are found by both ids, in every state, and the entries of an event by its id.
 #[tokio::test]
 async fn entries_are_found_by_event_and_by_customer() {
     for (engine, outbox, _folder) in engines() {
         let outbox = outbox.as_ref();
-        let mut stored = append(outbox, &[by_partner("a", 1)]).await;
-        let claimed = linked(outbox).await;
-        record(outbox, settle_all(&claimed, &Ending::Delivered)).await;
-        let mut parked = by_partner("b", 2);
-        if let Disposition::Enqueue(change) = parked.disposition {
-            parked.disposition = Disposition::Park(change, ParkReason::ForeignAddress);
-        }
-        let more = [parked, entry("c", "CUST-1", 3), entry("d", "CUST-2", 1)];
-        stored.extend(append(outbox, &more).await);
-        let places = Places::of(&stored);
+        let places = four_entries(outbox).await;
         let all = EntryFilter {
             states: State::ALL.to_vec(),
             ..EntryFilter::in_state(State::Waiting, 10)

@@ -20,17 +20,9 @@ async fn the_audit_logs_of_replicas_are_one_chain() {
     for replica in &replicas {
         replica.protect_audit(keys.clone(), NOW).await.unwrap();
     }
-    let append = |replica: &Arc<PostgresOutbox>| {
-        let replica = Arc::clone(replica);
-        tokio::spawn(async move {
-            for _ in 0..25 {
-                replica.append_audit(event("note")).await.unwrap();
-            }
-        })
-    };
-    let appends: Vec<_> = replicas.iter().chain(&replicas).map(append).collect();
-    for append in appends {
-        append.await.unwrap();
+    let appends = (0..100).map(|number| replicas[number % 2].append_audit(event("note")));
+    for appended in futures_util::future::join_all(appends).await {
+        appended.unwrap();
     }
     let records = replicas[0].audit(0, 1000).await.unwrap();
     assert_eq!(
