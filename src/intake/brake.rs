@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
-use crate::imprint::{CustomerChange, CustomerRef, Field, FieldValue};
+use crate::imprint::{CustomerChange, CustomerRef, Field, FieldGroup, FieldValue};
 use crate::time::Timestamp;
 
 mod recent;
@@ -21,7 +21,8 @@ use recent::{AddedChange, BrakeDigest, RecentChanges, Written};
 
 /// The highest limit on a number of customers. A count of so many customers takes about 1 MB for each field.
 pub const BRAKE_CUSTOMERS_MAX: usize = 10_000;
-/// The maximum number of fields that the brake of a source counts. Imprint has 27 fields outside of `metadata`.
+/// The maximum number of fields that the brake of a source counts. The fields outside of `metadata`, of which Imprint has
+/// 27, count beyond this number too.
 const FIELDS_MAX: usize = 64;
 /// The maximum number of customers that count as seen lately. The list takes about 12 MB.
 const SEEN_MAX: usize = 100_000;
@@ -249,9 +250,13 @@ impl BrakeCounts {
             .collect()
     }
 
-    /// Returns whether the brake counts a field. Of more than [`FIELDS_MAX`] fields, it counts the fields that have changed first
-    /// within the window.
+    /// Returns whether the brake counts a field. Imprint's own fields always have a place, so that many keys of `metadata`
+    /// never hide a mass change of them. Of more than [`FIELDS_MAX`] fields, the brake counts the keys of `metadata` that have
+    /// changed first within the window.
     fn has_place_for(&mut self, field: &Field, (now, window): (Timestamp, Duration)) -> bool {
+        if field.group() != FieldGroup::Metadata {
+            return true;
+        }
         if self.fields.len() >= FIELDS_MAX && !self.fields.contains_key(field) {
             self.fields.retain(|_, changes| {
                 changes.recent.expire(now, window);
@@ -300,6 +305,12 @@ impl BrakeCounts {
     }
 }
 
+/// Returns a text without the differences that people do not see as another value: letter case and spaces.
+fn plain(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words.join(" ").to_lowercase()
+}
+
 impl FieldChanges {
     fn of(field: &Field) -> Self {
         let name = field.path().rsplit('.').next().unwrap_or_default();
@@ -315,7 +326,7 @@ impl FieldChanges {
             FieldValue::Cleared if self.is_essential => Written::Cleared,
             FieldValue::Set(value) if self.is_identifying => {
                 value.as_str().map_or(Written::Other, |text| {
-                    Written::Value(digests.hash_one(text))
+                    Written::Value(digests.hash_one(plain(text)))
                 })
             }
             FieldValue::Cleared | FieldValue::Set(_) => Written::Other,

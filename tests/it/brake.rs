@@ -335,6 +335,80 @@ fn only_new_changes_count() {
     }
 }
 
+/// FAULTS N987: a request contains an old event again and a new event of the same customer, as after the rewind of a queue. The
+/// new event counts.
+#[test]
+fn a_new_event_after_a_repeated_one_counts() {
+    let app = BrakedApp::start("mode = \"on\"\nsame_value_max = 10", Time::Manual);
+    let body = json!({"source": "crm", "open_seconds": 60, "reason": "a planned import"});
+    app.operate("POST /admin/v1/brakes", &body);
+    let old = import("old", 0..50, same_phone);
+    assert_eq!(app.held("crm", &old), 0);
+    app.app.advance(2 * MINUTE);
+    let new = import("new", 0..50, |_| json!({"phone": PHONE, "v": 2}));
+    let pairs = old.into_iter().zip(new).map(|(old, new)| [old, new]);
+    let held: usize = pairs.map(|pair| app.held("crm", &pair)).sum();
+    assert_eq!(held, 40);
+}
+
+/// FAULTS N988: many keys of `metadata` leave the brake no place for their own counts. The fields of Imprint still count.
+#[test]
+fn many_metadata_keys_hide_no_mass_change() {
+    let app = BrakedApp::start("mode = \"on\"\nsame_value_max = 10", Time::Manual);
+    let keys: String = (0..70)
+        .map(|key| format!("metadata.key_{key:02} = \".data.keys.k{key:02}\"\n"))
+        .collect();
+    let keyed = format!(
+        "[events.keyed]\nschema = \"any.json\"\ncustomer.imprint_id = \".data.customer\"\n[events.keyed.update]\n{keys}"
+    );
+    app.write_source("crm", &keyed);
+    let values: serde_json::Map<String, Value> = (0..70)
+        .map(|key| (format!("k{key:02}"), json!(key)))
+        .collect();
+    let mut first = event("keys", 1, &json!({"keys": values}));
+    first["type"] = json!("keyed");
+    assert_eq!(app.states("crm", &[first]), ["waiting"]);
+    assert_eq!(app.held("crm", &import("a", 10..30, same_phone)), 10);
+}
+
+/// FAULTS N882: two values that differ only in letter case or in spaces are one value.
+#[test]
+fn values_with_another_letter_case_are_the_same_value() {
+    let app = BrakedApp::start("mode = \"on\"\nsame_value_max = 10", Time::Manual);
+    let spelled = |number: usize| match number % 2 {
+        0 => json!({"email": "same@example.com"}),
+        _ => json!({"email": "Same@Example.com"}),
+    };
+    assert_eq!(app.held("crm", &import("a", 0..20, spelled)), 10);
+}
+
+/// FAULTS N989: an operator corrects the mapping and replays held entries with it. A held entry keeps its stored values, so
+/// the bridge changes nothing and says how to do it.
+#[test]
+fn a_replay_of_held_entries_never_sends_the_old_values_as_corrected_ones() {
+    let app = BrakedApp::start("mode = \"on\"\nsame_value_max = 2", Time::Manual);
+    assert_eq!(app.held("crm", &import("a", 0..3, same_phone)), 1);
+    let filter = json!({"state": "held", "source": "crm"});
+    let again = json!({"filter": filter, "map_again": true, "reason": "corrected"});
+    let line = "POST /admin/v1/entries/replay";
+    for preview in [true, false] {
+        let mut body = again.clone();
+        body["preview"] = json!(preview);
+        let answer = app.operate(line, &body);
+        let unchanged = &answer["unchanged"][0];
+        assert_eq!(unchanged["reason"], "keeps_values", "{answer}");
+        assert!(unchanged.to_string().contains("park"), "{answer}");
+        assert_eq!(app.status("crm", "a-2"), "held");
+    }
+    app.operate(
+        "POST /admin/v1/entries/park",
+        &json!({"filter": filter, "reason": "first"}),
+    );
+    let parked = json!({"filter": {"state": "parked"}, "map_again": true, "reason": "corrected"});
+    let answer = app.operate(line, &parked);
+    assert_eq!(answer["replayed"].as_array().unwrap().len(), 1, "{answer}");
+}
+
 /// FAULTS N884: the bridge parks the event of a batch that conflicts with an earlier event, and appends the batch again. The
 /// batch counts once, and without the parked event.
 #[test]

@@ -14,6 +14,8 @@ use crate::telemetry::{self, LogFormat};
 
 /// The number of held entries that one request changes, at most. One transaction of the store changes them.
 const BATCH_ENTRIES: u64 = 500;
+/// The number of batches in a row without a change after which the command ends.
+const EMPTY_BATCHES_MAX: u32 = 10;
 
 /// The arguments of the command `brakes`.
 #[derive(Debug, Args)]
@@ -100,7 +102,13 @@ impl BrakesOptions {
             return Ok(exit_code(!is_empty));
         }
         let mut changed: Vec<Value> = list(&answer, member).cloned().collect();
-        while *at(&answer, "more") == true && list(&answer, member).next().is_some() {
+        // Another operator can change the entries of a batch at the same time, so one empty batch is not the end.
+        let mut empty_batches = 0;
+        while *at(&answer, "more") == true && empty_batches < EMPTY_BATCHES_MAX {
+            empty_batches = match list(&answer, member).next() {
+                Some(_) => 0,
+                None => empty_batches + 1,
+            };
             answer = call()?;
             changed.extend(list(&answer, member).cloned());
         }

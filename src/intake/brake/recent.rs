@@ -30,6 +30,8 @@ struct Mark {
     /// The number of the change in the order of arrival.
     number: u64,
     written: Written,
+    /// True if several changes of the customer have this mark.
+    is_shared: bool,
 }
 
 /// A change in [`RecentChanges`] that can be undone.
@@ -74,11 +76,12 @@ impl RecentChanges {
         (at, number): (Timestamp, u64),
         (window, kept_max): (Duration, usize),
     ) -> Option<AddedChange> {
-        let known = self.marks.get(&customer);
-        let is_known = known.is_some_and(|mark| {
-            mark.written == written && at.since(mark.at) < window / WINDOW_PARTS
-        });
-        if is_known {
+        let known = self.marks.get_mut(&customer);
+        let is_known =
+            |mark: &&mut Mark| mark.written == written && at.since(mark.at) < window / WINDOW_PARTS;
+        if let Some(mark) = known.filter(is_known) {
+            // The mark now belongs to this change too: the undo of an earlier change must not remove it.
+            mark.is_shared = true;
             return None;
         }
         let previous = self.remove(customer);
@@ -92,6 +95,7 @@ impl RecentChanges {
             at,
             number,
             written,
+            is_shared: false,
         };
         self.insert(customer, mark);
         Some(AddedChange {
@@ -102,10 +106,10 @@ impl RecentChanges {
         })
     }
 
-    /// Undoes a change, unless the customer has a newer change.
+    /// Undoes a change, unless the customer has a newer change or another change has the same mark.
     pub(super) fn undo(&mut self, change: &AddedChange) {
         let mark = self.marks.get(&change.customer);
-        if mark.is_none_or(|mark| mark.number != change.number) {
+        if mark.is_none_or(|mark| mark.number != change.number || mark.is_shared) {
             return;
         }
         self.remove(change.customer);

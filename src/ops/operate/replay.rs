@@ -106,9 +106,10 @@ impl Operations {
         selection.states(REPLAYED_STATES)?;
         let selected = self.load_selected(selection, Detail::Payloads, REPLAYED_STATES);
         let SelectedEntries {
-            loaded,
+            mut loaded,
             mut unchanged,
         } = selected.await?;
+        refuse_mapping(&mut loaded, mapping, &mut unchanged);
         let mapped = self.map(&loaded.entries, mapping);
         let Forecast {
             requests,
@@ -131,7 +132,8 @@ impl Operations {
     /// Makes parked, undecided and held entries wait for delivery again, with a lower priority than new events.
     ///
     /// An entry stays parked if the current mapping rejects its event, and becomes ignored if the current mapping has
-    /// nothing to send for its event. An undecided or held entry always keeps its stored change.
+    /// nothing to send for its event. An undecided entry keeps its stored change. A held entry keeps it too, so a replay
+    /// with the current mapping does not change a held entry.
     ///
     /// # Errors
     /// Returns an error if a replay does not accept the filter, or if the store fails.
@@ -155,6 +157,7 @@ impl Operations {
             mut loaded,
             mut unchanged,
         } = selected;
+        refuse_mapping(&mut loaded, mapping, &mut unchanged);
         let mut event = self.audit_event(operator, "replay", String::new());
         event.reason = reason.map(Reason::into_text);
         let mut entries = self
@@ -227,7 +230,7 @@ impl Operations {
     }
 
     /// Maps the selected entries: finds a replay for each entry, with the stored change or with the result of the current
-    /// mapping, and the entries that the current mapping rejects. An undecided or held entry always keeps its stored change.
+    /// mapping, and the entries that the current mapping rejects. An undecided or held entry keeps its stored change.
     fn map(&self, entries: &[LoadedEntry], mapping: MappingChoice) -> MappedEntries {
         let mut mapped = MappedEntries::default();
         let sources = self.sources.sources();
@@ -265,6 +268,25 @@ impl Operations {
         }
         mapped
     }
+}
+
+/// Takes the held entries out of the loaded ones if the operator chose the current mapping: a held entry keeps its stored
+/// values, and the operator must not believe that the bridge sends corrected ones.
+fn refuse_mapping(
+    loaded: &mut LoadedEntries,
+    mapping: MappingChoice,
+    unchanged: &mut Vec<Unchanged>,
+) {
+    if mapping == MappingChoice::Stored {
+        return;
+    }
+    let kept = loaded
+        .entries
+        .extract_if(.., |entry| entry.summary.receipt.state == State::Held);
+    unchanged.extend(kept.map(|entry| Unchanged {
+        entry: number(&entry),
+        reason: UnchangedReason::KeepsValues,
+    }));
 }
 
 /// Returns whether an operator approves an entry in this state instead of replaying it.

@@ -23,6 +23,10 @@ pub enum UnchangedReason {
         "the event was invalid when it arrived, so the bridge stored no update: replay the entry with --map-again"
     )]
     NeedsMapping,
+    #[error(
+        "the entry is held, so a replay sends its stored values: replay it without --map-again, or park the entry and then replay it with --map-again"
+    )]
+    KeepsValues,
     #[error("the entry changed while the command ran: repeat the command")]
     Changed,
 }
@@ -34,6 +38,7 @@ impl UnchangedReason {
             Self::UnknownEntry => "unknown_entry",
             Self::State { .. } => "state",
             Self::NeedsMapping => "needs_mapping",
+            Self::KeepsValues => "keeps_values",
             Self::Changed => "changed",
         }
     }
@@ -42,6 +47,7 @@ impl UnchangedReason {
     pub const fn state(&self) -> Option<State> {
         match self {
             Self::State { state, .. } => Some(*state),
+            Self::KeepsValues => Some(State::Held),
             Self::UnknownEntry | Self::NeedsMapping | Self::Changed => None,
         }
     }
