@@ -3,9 +3,13 @@
 use std::fs;
 use std::path::PathBuf;
 
-use super::{Bridge, NO_IMPRINT, rebind, refused_start, run};
+#[cfg(feature = "failpoints")]
+use super::NO_IMPRINT;
+use super::{Bridge, rebind, refused_start, run};
 use crate::process;
-use crate::support::{Files, KEY, receipt};
+#[cfg(feature = "failpoints")]
+use crate::support::KEY;
+use crate::support::{Files, receipt};
 
 /// Returns the log of another store, whose process was killed. The log contains an accepted event.
 fn log_of_another_store(id: &str) -> Vec<u8> {
