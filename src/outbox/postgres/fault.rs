@@ -1,6 +1,8 @@
 //! The faults of the work with PostgreSQL: which faults pass when the engine repeats the transaction, and the error that
 //! the caller gets.
 
+use std::error::Error as _;
+
 use tokio_postgres::error::SqlState;
 
 use crate::outbox::codec::CodecError;
@@ -43,11 +45,30 @@ fn code(error: &tokio_postgres::Error) -> String {
     match (error.as_db_error(), error.code()) {
         (Some(db), Some(code)) => {
             let place = db.constraint().or_else(|| db.table()).unwrap_or("-");
-            format!("the error {} ({place})", code.code())
+            match code.code().starts_with(AUTHORIZATION) {
+                true => format!("it refuses the user or the password ({})", code.code()),
+                false => format!("the error {} ({place})", code.code()),
+            }
         }
-        _ => format!("no answer: {error}"),
+        // Such an error comes from the connection and contains no value of a row.
+        _ => format!("no answer: {}", with_causes(error)),
     }
 }
+
+/// Returns an error of the connection and all its causes in one line.
+fn with_causes(error: &tokio_postgres::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+/// The class of the errors with which PostgreSQL refuses a user.
+const AUTHORIZATION: &str = "28";
 
 /// The errors that pass when the engine repeats the whole transaction. The class 08 also belongs to them.
 const PASSING: [SqlState; 9] = [
