@@ -67,7 +67,7 @@ impl SourceBrake {
         self.counts().close();
     }
 
-    /// Counts the entries of a request, and returns the entries: those that exceed a limit are to be held.
+    /// Counts the entries of a request. Returns the entries, and marks those that exceed a limit as held.
     pub(super) fn apply(
         &self,
         mut entries: Vec<NewEntry>,

@@ -19,7 +19,8 @@ mod recent;
 
 use recent::{AddedChange, BrakeDigest, RecentChanges, Written};
 
-/// The highest limit on a number of customers. A count of so many customers takes about 1 MB for each field.
+/// The highest number of customers that a setting of the brake can allow. The counts of 10,000 customers take about 1 MB
+/// for each field.
 pub const BRAKE_CUSTOMERS_MAX: usize = 10_000;
 /// The maximum number of fields that the brake of a source counts. The fields outside of `metadata`, of which Imprint has
 /// 27, count beyond this number too.

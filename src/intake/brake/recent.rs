@@ -1,4 +1,4 @@
-//! The customers for whom a source changed one field within a window of time. This module is pure.
+//! The customers whose field a source changed within a window of time, for one field. This module is pure.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;

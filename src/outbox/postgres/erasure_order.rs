@@ -82,7 +82,7 @@ impl ErasureStart {
         })
     }
 
-    /// Returns the error of the step: of the journal, or else the given one.
+    /// Returns the error of the journal if the journal failed. Otherwise returns `other`.
     pub(super) fn error(&self, other: Error) -> Error {
         self.failed.take().unwrap_or(other)
     }
