@@ -49,6 +49,7 @@ mod ledger;
 mod lifecycle;
 mod maybe_sent;
 mod memory;
+mod named_part;
 mod pick;
 mod postgres;
 mod record_counts;

@@ -161,6 +161,22 @@ impl AuditKeys {
         [&[KEYED][..], &key.id, &mac].concat()
     }
 
+    /// Records in an audit record whether it follows the record before it and matches its seal.
+    pub(super) fn judge(
+        &self,
+        (number_before, seal_before): (u64, &[u8]),
+        record: &mut AuditRecord,
+        seal: &[u8],
+    ) {
+        // The numbers of audit records have no gaps, so a gap shows that a record was deleted.
+        let follows = record.number == number_before.saturating_add(1);
+        let state = self.verify(seal_before, record, seal);
+        record.is_intact = follows && state == SealState::Intact;
+        record.lacks_key = follows && (record.lacks_key || state == SealState::UnknownKey);
+        record.check = check(seal);
+        record.is_keyed = is_keyed(seal);
+    }
+
     /// Compares a record with its seal.
     ///
     /// After a keyed seal, a seal without a key is broken: an attacker without the key could otherwise write the rest

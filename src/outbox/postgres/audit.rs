@@ -11,7 +11,7 @@ use super::columns::{from_text, get, number, size, to_text, unsigned};
 use super::connection::Connected;
 use super::engine::Engine;
 use super::fault::DbFault;
-use crate::outbox::audit_chain::{self, AuditKeys, SealState};
+use crate::outbox::audit_chain::{self, AuditKeys};
 use crate::outbox::codec::{self, BlobKind};
 use crate::outbox::sealer::Sealer;
 use crate::outbox::{AuditEvent, AuditHead, AuditProtection, AuditRecord};
@@ -138,13 +138,7 @@ pub(super) async fn read(
     for row in &rows {
         let seal: Vec<u8> = get(row, 7)?;
         let mut record = record(row, sealer)?;
-        // The numbers of audit records have no gaps, so a gap shows that a record was deleted.
-        let follows = record.number == number_before.saturating_add(1);
-        let state = keys.verify(&before, &record, &seal);
-        record.is_intact = follows && state == SealState::Intact;
-        record.lacks_key = follows && (record.lacks_key || state == SealState::UnknownKey);
-        record.check = audit_chain::check(&seal);
-        record.is_keyed = audit_chain::is_keyed(&seal);
+        keys.judge((number_before, &before), &mut record, &seal);
         number_before = record.number;
         before = seal;
         records.push(record);

@@ -15,10 +15,10 @@ use super::erased_rows;
 use super::erasure::ErasedIds;
 use super::fault::DbFault;
 use super::lane_table::{IGNORED, LaneTable};
-use super::named_search::NamedPart;
 use super::tally::TallyChange;
 use super::{candidates, lane_versions, link_table, settings, withdraw};
 use crate::fold::LaneVersions;
+use crate::outbox::named_part::NamedPart;
 use crate::outbox::{
     ERASE_MAX, EntryId, ErasedPart, LaneClass, LaneId, LaneKey, LaterEvents, Priority, Setting,
     Standing, State, Trials, codec,

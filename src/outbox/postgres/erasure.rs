@@ -10,10 +10,11 @@ use super::engine::Engine;
 use super::erasure_order::{self, ErasureStart};
 use super::fault::DbFault;
 use super::lane_table::LaneTable;
-use super::named_search::{NamedPart, NamedSearch};
+use super::named_search::NamedSearch;
 use super::tally::TallyChange;
 use super::{linked_keys, subjects};
 use crate::failpoint::{self, CrashPoint};
+use crate::outbox::named_part::NamedPart;
 use crate::outbox::{
     CustomerErasure, ENTRY_MAX, ERASE_MAX, EntryId, ErasedPart, ErasureProgress, ErasureStep,
     LaneId, LaneKey,

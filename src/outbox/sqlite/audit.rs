@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::columns;
 use super::signed_event::SignedEvent;
 use super::store_connection::StoreConnection;
-use crate::outbox::audit_chain::{self, AuditKeys, SealState};
+use crate::outbox::audit_chain::{self, AuditKeys};
 use crate::outbox::codec::{self, BlobKind};
 use crate::outbox::sealer::Sealer;
 use crate::outbox::{AuditHead, AuditProtection, AuditRecord};
@@ -133,13 +133,7 @@ pub(super) fn read(
     while let Some(row) = rows.next()? {
         let seal: Vec<u8> = columns::or_default(row, 7);
         let mut record = record(row, connection.sealer())?;
-        // The numbers of audit records have no gaps, so a gap shows that a record was deleted.
-        let follows = record.number == number_before.saturating_add(1);
-        let state = keys.verify(&before, &record, &seal);
-        record.is_intact = follows && state == SealState::Intact;
-        record.lacks_key = follows && (record.lacks_key || state == SealState::UnknownKey);
-        record.check = audit_chain::check(&seal);
-        record.is_keyed = audit_chain::is_keyed(&seal);
+        keys.judge((number_before, &before), &mut record, &seal);
         number_before = record.number;
         before = seal;
         records.push(record);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use rusqlite::{OptionalExtension, params};
 
-use self::named_entries::{EntrySearch, FoundEntries};
+use self::named_entries::EntrySearch;
 use super::claimed_lanes::ClaimedLanes;
 use super::counts::Counts;
 use super::store_connection::StoreConnection;
@@ -16,6 +16,7 @@ use super::{
 use crate::event::SourceVersion;
 use crate::failpoint::{self, CrashPoint};
 use crate::fold::LaneVersions;
+use crate::outbox::named_part::NamedPart;
 use crate::outbox::{
     CustomerErasure, ENTRY_MAX, ERASE_MAX, EntryId, ErasedPart, ErasureProgress, ErasureStep,
     LaneId, LaneKey, LaterEvents, Setting, State, StoreFuture, codec,
@@ -136,7 +137,7 @@ impl Eraser<'_> {
     fn erase_named(
         &mut self,
         keys: &[LaneKey],
-        found: &FoundEntries,
+        found: &NamedPart,
         later: LaterEvents,
     ) -> rusqlite::Result<bool> {
         if !found.entries.is_empty() {

@@ -3,22 +3,18 @@
 //!
 //! No index finds these entries: most stores have none, and an index would cost time for each event.
 
-use std::collections::BTreeSet;
-
 use rusqlite::{Row, params};
 
 use super::linked_keys;
 use crate::outbox::codec::{self, BlobKind};
 use crate::outbox::customer::names_partner;
+use crate::outbox::named_part::{NO_LANE, NamedEntry, NamedPart};
 use crate::outbox::sqlite::store_connection::StoreConnection;
 use crate::outbox::sqlite::{columns, payload};
 use crate::outbox::{
     ENTRY_MAX, ERASE_MAX, EntryId, LOAD_BYTES_MAX, LaneId, LaneKey, NamedEntries, SCAN_MAX, State,
     mentions,
 };
-
-/// The lane of an entry that is parked as invalid. No such lane exists.
-const NO_LANE: LaneId = LaneId(0);
 
 /// Finds the next entries of a customer outside the lanes of these keys.
 pub(in crate::outbox::sqlite) fn find(
@@ -55,52 +51,6 @@ pub(super) struct EntrySearch<'a> {
     pub(super) max: usize,
 }
 
-/// The entries that a part of a search has found.
-pub(super) struct FoundEntries {
-    pub(super) entries: Vec<FoundEntry>,
-    /// The entries that the bridge cannot read, because the sealing key is missing or the entry is damaged.
-    pub(super) unreadable: Vec<EntryId>,
-    /// The entry after which the next part continues.
-    pub(super) up_to: EntryId,
-    /// True if no further part is left.
-    pub(super) is_last: bool,
-}
-
-/// An entry of the customer.
-#[derive(Clone, Copy)]
-pub(super) struct FoundEntry {
-    pub(super) entry: EntryId,
-    pub(super) state: State,
-    pub(super) lane: LaneId,
-}
-
-impl FoundEntries {
-    /// Returns whether the search has found nothing, and no further part is left.
-    pub(super) const fn is_end(&self) -> bool {
-        self.is_last && self.entries.is_empty()
-    }
-
-    /// Returns the lanes of the entries.
-    pub(super) fn lanes(&self) -> BTreeSet<LaneId> {
-        let lanes = self.entries.iter().map(|found| found.lane);
-        lanes.filter(|lane| *lane != NO_LANE).collect()
-    }
-
-    /// Returns the entries before the first entry in a claimed lane. Returns `None` if this is the first entry.
-    pub(super) fn before_claimed(mut self, is_claimed: impl Fn(LaneId) -> bool) -> Option<Self> {
-        let mut entries = self.entries.iter();
-        let Some(place) = entries.position(|found| is_claimed(found.lane)) else {
-            return Some(self);
-        };
-        let claimed = self.entries.get(place).map(|found| found.entry.0);
-        self.up_to = EntryId(claimed.unwrap_or_default().saturating_sub(1));
-        self.entries.truncate(place);
-        self.unreadable.retain(|entry| *entry <= self.up_to);
-        self.is_last = false;
-        (place > 0).then_some(self)
-    }
-}
-
 /// Whether an entry is an entry of the customer.
 enum Reading {
     Named,
@@ -111,8 +61,8 @@ enum Reading {
 impl EntrySearch<'_> {
     /// Reads the next entries of all states that are not final, in the order of their numbers: an entry that changes its
     /// state between two parts is then in one of them.
-    pub(super) fn next(&self, store: &StoreConnection) -> rusqlite::Result<FoundEntries> {
-        let mut found = FoundEntries {
+    pub(super) fn next(&self, store: &StoreConnection) -> rusqlite::Result<NamedPart> {
+        let mut found = NamedPart {
             entries: Vec::new(),
             unreadable: Vec::new(),
             up_to: self.after,
@@ -125,7 +75,7 @@ impl EntrySearch<'_> {
             let entry = EntryId(row.get(0)?);
             let lane = LaneId(columns::or_default(row, 2));
             match self.read(store, row, (entry, lane)) {
-                Reading::Named => found.entries.push(FoundEntry {
+                Reading::Named => found.entries.push(NamedEntry {
                     entry,
                     state: columns::state(row, 1)?,
                     lane,
