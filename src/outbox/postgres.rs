@@ -97,6 +97,7 @@ mod new_rows;
 mod open_error;
 mod operator_state;
 mod origins;
+mod own_lanes;
 mod receipt;
 mod release;
 mod replay;

@@ -68,6 +68,7 @@ mod waits;
 mod http;
 mod postgres;
 mod postgres_bridge;
+mod postgres_crash;
 mod process;
 mod raw_imprint;
 mod refused;

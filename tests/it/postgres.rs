@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 
 use imprint_bridge::outbox::{ClaimBounds, PostgresOutbox};
 use imprint_bridge::sealing::KeyRing;
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::support::wait_for;
@@ -110,6 +111,29 @@ impl PostgresServer {
         let folder = self.folder.path().display();
         let options = format!("-k {folder} {}", settings.join(" "));
         self.control(&["start", "-o", &options]);
+    }
+
+    /// Makes all commits durable so far, then stops the process that writes the log. The server loses the later commits
+    /// with `synchronous_commit=off` in [`Self::lose_commits`].
+    pub(crate) fn stop_log_writer(&self) -> Pid {
+        let sql = "SET synchronous_commit = on; SELECT pg_logical_emit_message(true, '', '')";
+        self.psql("postgres", sql).unwrap();
+        let sql = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'";
+        let writer = self.psql("postgres", sql).unwrap();
+        let writer = Pid::from_raw(writer.parse().unwrap()).unwrap();
+        kill_process(writer, Signal::STOP).unwrap();
+        writer
+    }
+
+    /// Kills the process that writes the log: the server ends all connections, and recovers without the last commits.
+    pub(crate) fn lose_commits(&self, log_writer: Pid) {
+        kill_process(log_writer, Signal::KILL).unwrap();
+        wait_for("PostgreSQL has ended its connections", || {
+            self.psql("postgres", "SELECT 1").err()
+        });
+        wait_for("PostgreSQL has recovered", || {
+            self.psql("postgres", "SELECT 1").ok()
+        });
     }
 
     fn control(&self, arguments: &[&str]) {

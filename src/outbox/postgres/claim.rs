@@ -16,6 +16,8 @@ use super::columns::{get, number, size, small, unsigned};
 use super::connection::{Connected, Params};
 use super::engine::Engine;
 use super::fault::DbFault;
+use super::held_claims::UnknownClaims;
+use super::{own_lanes, replica};
 use crate::outbox::codec;
 use crate::outbox::{
     Claim, ClaimBounds, ClaimToken, ClaimedLane, DueLane, DueQueues, Error, LaneClass, LaneId,
@@ -56,15 +58,9 @@ async fn claim_in_turn(
     now: Timestamp,
     (max, pick): (usize, Pick),
 ) -> Result<Claim, DbFault> {
-    if engine.claims.borrow().has_unknown {
-        free_unknown(engine).await?;
-    }
     let (connector, link) = (&engine.connector, &engine.links.claims);
-    let window = window(pick, max, engine.bounds);
-    let queues = connector.read(link, async |db: &Connected| {
-        QueueHeads::read(db, engine, window).await
-    });
-    let Ok(picked) = pick.select(&queues.await?, max, now);
+    let queues = queues(engine, window(pick, max, engine.bounds)).await?;
+    let Ok(picked) = pick.select(&queues, max, now);
     let mut claim = Claim {
         lanes: Vec::new(),
         next_due: picked.next_due,
@@ -79,10 +75,10 @@ async fn claim_in_turn(
     });
     let taken = take.await;
     if taken.as_ref().is_err_and(DbFault::is_in_doubt) {
-        engine.claims.borrow_mut().has_unknown = true;
+        engine.claims.borrow_mut().suspect(UnknownClaims::Unsent);
     }
     let taken = taken?;
-    let is_skipped = taken.len() < picked.lanes.len();
+    let is_skipped = taken.len() < picked.lanes.len() || queues.has_held;
     for lane in &taken {
         engine.claims.borrow_mut().insert(lane.id, lane.token);
     }
@@ -105,6 +101,24 @@ async fn claim_in_turn(
     let again = pause.map(|pause| now.after(pause));
     claim.next_due = claim.next_due.into_iter().chain(again).min();
     Ok(claim)
+}
+
+/// Reads the queues. If the connection was opened again, or a queue has a lane that this replica has claimed, the replica
+/// and the database first agree about the lanes of the replica.
+async fn queues(engine: &Engine, window: usize) -> Result<QueueHeads, DbFault> {
+    let link = &engine.links.claims;
+    let heads = async |db: &Connected| QueueHeads::read(db, engine, window).await;
+    let queues = engine.connector.read(link, heads).await?;
+    let opened = link.opened();
+    if queues.has_lost || engine.agreed.get() != opened {
+        engine.claims.borrow_mut().suspect(UnknownClaims::MaybeSent);
+    }
+    if engine.claims.borrow().unknown() == UnknownClaims::None {
+        return Ok(queues);
+    }
+    own_lanes::agree(engine).await?;
+    engine.agreed.set(opened);
+    engine.connector.read(link, heads).await
 }
 
 /// Returns the claimed lanes in the order of their selection.
@@ -138,6 +152,10 @@ struct QueueHeads {
     lanes: BTreeMap<u8, Vec<DueLane>>,
     failures: HashMap<LaneId, u32>,
     bounds: ClaimBounds,
+    /// True if a lane was left out because this replica has claimed it: its settlement was committed just now.
+    has_held: bool,
+    /// True if the database does not know a claim of this replica any more.
+    has_lost: bool,
 }
 
 impl QueueHeads {
@@ -146,7 +164,7 @@ impl QueueHeads {
         let head = |class: LaneClass| {
             let low = codec::class_number(class);
             format!(
-                "(SELECT id, due_at, low, failures FROM imprint_bridge.lane
+                "(SELECT id, due_at, low, failures, epoch FROM imprint_bridge.lane
                   WHERE low = {low} AND due_at IS NOT NULL AND owner IS NULL AND id <> ALL($2) ORDER BY due_at, id LIMIT $1)"
             )
         };
@@ -161,9 +179,16 @@ impl QueueHeads {
             lanes: BTreeMap::new(),
             failures: HashMap::new(),
             bounds: engine.bounds,
+            has_held: false,
+            has_lost: false,
         };
         for row in db.query(&heads.join(" UNION ALL "), params).await? {
             let lane = LaneId(unsigned(get(&row, 0)?));
+            if let Some(token) = engine.claims.borrow().token(lane) {
+                queues.has_held = true;
+                queues.has_lost |= unsigned(get(&row, 4)?) < token.epoch;
+                continue;
+            }
             let low: i16 = get(&row, 2)?;
             let due = DueLane {
                 due: Timestamp::from_millis(get(&row, 1)?),
@@ -206,15 +231,7 @@ async fn take(
 ) -> Result<Vec<TakenLane>, DbFault> {
     let owner = engine.owner.get();
     let (me, lanes) = (number(owner), lane_numbers(lanes));
-    // The lock keeps the registration until the commit. Without a registration nobody would free the lanes.
-    let registered = "SELECT 1 FROM imprint_bridge.replica WHERE owner = $1 FOR KEY SHARE";
-    if db
-        .query_opt(registered, &[(&me, Type::INT8)])
-        .await?
-        .is_none()
-    {
-        return Err(DbFault::Raced);
-    }
+    replica::lock(db, engine.registration()).await?;
     let sql = format!(
 "UPDATE imprint_bridge.lane AS l SET owner = $1, epoch = l.epoch + 1
          FROM (SELECT id FROM imprint_bridge.lane WHERE id = ANY($2) AND owner IS NULL AND due_at IS NOT NULL
@@ -262,30 +279,7 @@ async fn lock(engine: &Engine, lanes: &[(LaneId, ClaimToken)]) {
 async fn free(engine: &Engine, claims: impl Iterator<Item = (LaneId, ClaimToken)>) {
     let claims: Vec<(LaneId, ClaimToken)> = claims.collect();
     engine.claims.borrow_mut().forget(&claims);
-    if let Err(fault) = free_unknown(engine).await {
+    if let Err(fault) = own_lanes::agree(engine).await {
         tracing::warn!(fault = %fault, "the store could not end claims; the next claim ends them");
     }
-}
-
-/// Frees the lanes that the database gives to this replica, but that the replica does not know as claimed.
-async fn free_unknown(engine: &Engine) -> Result<(), DbFault> {
-    let me = number(engine.owner.get());
-    let freed = engine
-        .connector
-        .transact(&engine.links.claims, async |db: &Connected| {
-            let sql = "SELECT id FROM imprint_bridge.lane WHERE owner = $1 ORDER BY id FOR UPDATE";
-            let rows = db.query(sql, &[(&me, Type::INT8)]).await?;
-            let mut unknown: Vec<i64> = Vec::new();
-            for row in &rows {
-                let id: i64 = get(row, 0)?;
-                if !engine.claims.borrow().is_claimed(LaneId(unsigned(id))) {
-                    unknown.push(id);
-                }
-            }
-            let sql = "UPDATE imprint_bridge.lane SET owner = NULL WHERE id = ANY($1)";
-            db.execute(sql, &[(&unknown, Type::INT8_ARRAY)]).await
-        });
-    freed.await?;
-    engine.claims.borrow_mut().has_unknown = false;
-    Ok(())
 }

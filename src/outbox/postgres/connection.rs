@@ -186,14 +186,17 @@ impl Connector {
         work: &impl AsyncFn(&Connected) -> Result<T, DbFault>,
         injects: bool,
     ) -> Result<T, DbFault> {
-        let mut slot = link.0.lock().await;
+        let mut slot = link.open.lock().await;
         let open = slot.take().filter(|open| !open.client.is_closed());
         let connected = match open {
             Some(open) => open,
-            None => match tokio::time::timeout(CONNECT_MAX, self.connect()).await {
-                Ok(connected) => connected.map_err(DbFault::Unreachable)?,
-                Err(_late) => return Err(DbFault::NoAnswer),
-            },
+            None => {
+                let connected = tokio::time::timeout(CONNECT_MAX, self.connect()).await;
+                let connected = connected.map_err(|_late| DbFault::NoAnswer)?;
+                let connected = connected.map_err(DbFault::Unreachable)?;
+                link.opened.set(link.opened.get().wrapping_add(1));
+                connected
+            }
         };
         connected.injects.set(injects);
         let result = work(&connected).await;
@@ -206,7 +209,17 @@ impl Connector {
 
 /// The place of one connection. Its users take turns.
 #[derive(Default)]
-pub(super) struct DbLink(Mutex<Option<Connected>>);
+pub(super) struct DbLink {
+    open: Mutex<Option<Connected>>,
+    opened: Cell<u64>,
+}
+
+impl DbLink {
+    /// Returns how many times the connection was opened.
+    pub(super) const fn opened(&self) -> u64 {
+        self.opened.get()
+    }
+}
 
 /// An open connection.
 pub(super) struct Connected {

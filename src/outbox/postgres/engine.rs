@@ -5,7 +5,7 @@
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 
 use super::connection::{Connected, Connector, DbLink};
 use super::database_address::DatabaseAddress;
@@ -13,6 +13,7 @@ use super::fault::DbFault;
 use super::held_claims::HeldClaims;
 use super::keys::Digests;
 use super::open_error::PostgresOpenError;
+use super::replica::Registration;
 use super::replica_state::ReplicaState;
 use super::resealing::SealingPass;
 use super::sealing_keys::{Unlocked, unlock};
@@ -62,11 +63,17 @@ pub(super) struct Engine {
     pub(super) digest_key: DigestKey,
     /// The number under which the replica is registered.
     pub(super) owner: Cell<u64>,
+    /// The random number of this process.
+    process: i64,
     /// The number of extensions of the lease since the last failed extension.
     pub(super) beats: Cell<u32>,
     pub(super) claims: RefCell<HeldClaims>,
     /// Claims take turns: a claim frees lanes that no finished claim knows.
     pub(super) claiming: Mutex<()>,
+    /// How many times the connection of the claims was opened before the last agreement about the lanes of this replica.
+    pub(super) agreed: Cell<u64>,
+    /// Tells that the database answers again.
+    pub(super) answers_again: Notify,
     /// The pass that seals values again. Its steps take turns.
     pub(super) resealing: Mutex<Option<SealingPass>>,
     pub(super) bounds: ClaimBounds,
@@ -95,9 +102,10 @@ impl Engine {
             Unlocked::Open(sealer, key) => (sealer, key),
             Unlocked::NoKey(key) => return Err(PostgresOpenError::NoSealingKey(key)),
         };
+        let process = replica::process_number().map_err(&failed)?;
         let registered = connector.transact(&links.keeper, async |db: &Connected| {
             replica::take_over(db).await?;
-            replica::register(db).await
+            replica::register(db, process).await
         });
         let owner = registered.await.map_err(&failed)?;
         let totals = connector.read(&links.acts, tally::read).await;
@@ -112,15 +120,26 @@ impl Engine {
             digests: Digests::new(&digest_key),
             digest_key,
             owner: Cell::new(owner),
+            process,
             beats: Cell::new(0),
             claims: RefCell::default(),
             claiming: Mutex::default(),
+            agreed: Cell::new(0),
+            answers_again: Notify::new(),
             resealing: Mutex::default(),
             bounds: start.bounds,
             shared: start.shared,
             acts: Cell::new(0),
             acted: Cell::new(0),
         })
+    }
+
+    /// Returns the registration of this replica.
+    pub(super) const fn registration(&self) -> Registration {
+        Registration {
+            owner: self.owner.get(),
+            process: self.process,
+        }
     }
 
     /// Runs a read of committed rows, in statements of their own.

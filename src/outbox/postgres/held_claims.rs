@@ -1,8 +1,8 @@
 //! The claims of this replica, beside the claims in the database.
 //!
 //! The database decides whether a claim holds. This copy answers repeated settlements without the database, keeps what a
-//! settlement needs of its claim, and shows which lanes the replica has claimed without knowing it: the connection broke
-//! after the commit of the claim.
+//! settlement needs of its claim, and shows which lanes the replica has without knowing it: the connection broke after the
+//! commit of the claim, or the database lost the settlement in a crash. See [`own_lanes`](super::own_lanes).
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,13 +12,24 @@ use crate::outbox::{ClaimToken, EntryId, LaneId};
 /// The maximum number of lanes for which the replica remembers that they wait for a missing sealing key.
 const LOCKED_MAX: usize = 65_536;
 
+/// The lanes that the database possibly gives to this replica without its knowledge.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum UnknownClaims {
+    /// The replica knows all its lanes.
+    #[default]
+    None,
+    /// The replica has sent nothing of such a lane.
+    Unsent,
+    /// The database possibly lost the settlement of such a lane, so the replica possibly has sent any of its values.
+    MaybeSent,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct HeldClaims {
     claimed: HashMap<LaneId, HeldClaim>,
     /// The lanes that wait for a sealing key that this process does not have.
     locked: HashSet<LaneId>,
-    /// True if the replica possibly has claimed lanes without knowing it.
-    pub(super) has_unknown: bool,
+    unknown: UnknownClaims,
 }
 
 #[derive(Debug)]
@@ -51,8 +62,30 @@ impl HeldClaims {
         claim.is_some_and(|claim| claim.token == token)
     }
 
-    pub(super) fn is_claimed(&self, lane: LaneId) -> bool {
-        self.claimed.contains_key(&lane)
+    /// Returns the token of a claimed lane.
+    pub(super) fn token(&self, lane: LaneId) -> Option<ClaimToken> {
+        self.claimed.get(&lane).map(|claim| claim.token)
+    }
+
+    /// Returns the claimed lanes.
+    pub(super) fn lanes(&self) -> impl Iterator<Item = LaneId> {
+        self.claimed.keys().copied()
+    }
+
+    pub(super) const fn unknown(&self) -> UnknownClaims {
+        self.unknown
+    }
+
+    /// Records that the replica possibly has such lanes.
+    pub(super) fn suspect(&mut self, unknown: UnknownClaims) {
+        self.unknown = self.unknown.max(unknown);
+    }
+
+    /// Records that the replica knows all its lanes, unless it suspects more than this since the look at the database.
+    pub(super) fn trust(&mut self, suspected: UnknownClaims) {
+        if self.unknown == suspected {
+            self.unknown = UnknownClaims::None;
+        }
     }
 
     /// Ends a claim, if it still has this token.
@@ -67,7 +100,7 @@ impl HeldClaims {
         for (lane, token) in claims {
             self.free(*lane, *token);
         }
-        self.has_unknown = true;
+        self.suspect(UnknownClaims::Unsent);
     }
 
     /// Ends every claim, because the lease of the replica has ended.

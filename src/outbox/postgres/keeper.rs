@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::connection::Connected;
 use super::engine::Engine;
 use super::fault::DbFault;
-use super::{replica, tally};
+use super::{own_lanes, replica, tally};
 use crate::outbox::STALLED_AFTER;
 
 /// The time between two tries while the database does not answer.
@@ -35,17 +35,21 @@ pub(super) async fn keep(engine: Rc<Engine>) {
             true => engine.beats.get().saturating_add(1),
             false => 0,
         });
-        engine.shared.set_answers(answers);
+        if engine.shared.set_answers(answers) {
+            engine.answers_again.notify_one();
+        }
         pause = if answers { replica::BEAT } else { RETRY_AFTER };
     }
 }
 
 async fn beat(engine: &Engine) -> Result<(), DbFault> {
     let (connector, link) = (&engine.connector, &engine.links.keeper);
-    let owner = engine.owner.get();
-    let extend = async |db: &Connected| replica::extend(db, owner).await;
+    let registration = engine.registration();
+    let extend = async |db: &Connected| replica::extend(db, registration).await;
     if !connector.transact(link, extend).await? {
-        let owner = connector.transact(link, replica::register).await?;
+        let process = registration.process;
+        let register = async |db: &Connected| replica::register(db, process).await;
+        let owner = connector.transact(link, register).await?;
         tracing::error!(
             replica = owner,
             "the lease of this replica has ended, so other replicas have its customers; requests in flight possibly arrive late"
@@ -56,11 +60,17 @@ async fn beat(engine: &Engine) -> Result<(), DbFault> {
     Ok(())
 }
 
-/// Takes over the lanes of lost replicas and adds up the tally, until the task is aborted. The first of these works can
-/// take longer than a lease.
+/// Compares the claims with the database, takes over the lanes of lost replicas and adds up the tally, until the task is
+/// aborted. Each of these works can take longer than a lease.
 pub(super) async fn tidy(engine: Rc<Engine>) {
     loop {
-        tokio::time::sleep(replica::BEAT).await;
+        tokio::select! {
+            () = tokio::time::sleep(replica::BEAT) => {}
+            () = engine.answers_again.notified() => {}
+        }
+        if let Err(fault) = own_lanes::compare(&engine).await {
+            tracing::warn!(fault = %fault, "the replica could not compare its claims with the database");
+        }
         if engine.beats.get() < STEADY_BEATS {
             continue;
         }

@@ -10,8 +10,9 @@ use std::time::Duration;
 use tokio_postgres::types::Type;
 
 use super::columns::{get, number, unsigned};
-use super::connection::Connected;
+use super::connection::{Connected, Params};
 use super::fault::DbFault;
+use crate::random;
 
 /// The time between two extensions of a lease.
 pub(super) const BEAT: Duration = Duration::from_secs(3);
@@ -20,26 +21,57 @@ pub(super) const BEAT: Duration = Duration::from_secs(3);
 /// request allows two requests of one customer at once.
 const LEASE_SECONDS: f64 = 15.0;
 
+/// The registration of a replica.
+#[derive(Clone, Copy)]
+pub(super) struct Registration {
+    pub(super) owner: u64,
+    /// The random number of the process.
+    pub(super) process: i64,
+}
+
+/// Returns a random number for this process.
+pub(super) fn process_number() -> Result<i64, DbFault> {
+    let mut bytes = [0; size_of::<i64>()];
+    let filled = random::fill_random(&mut bytes);
+    filled.map_err(|_no_source| DbFault::Damaged("the random source of the operating system"))?;
+    Ok(i64::from_ne_bytes(bytes))
+}
+
 /// Registers a replica under a new number.
-pub(super) async fn register(db: &Connected) -> Result<u64, DbFault> {
-    let sql = "INSERT INTO imprint_bridge.replica (owner, lease_until)
-         VALUES (nextval('imprint_bridge.replica_number'), clock_timestamp() + make_interval(secs => $1)) RETURNING owner";
-    let row = db.query_opt(sql, &[(&LEASE_SECONDS, Type::FLOAT8)]).await?;
+pub(super) async fn register(db: &Connected, process: i64) -> Result<u64, DbFault> {
+    let sql = "INSERT INTO imprint_bridge.replica (owner, process, lease_until)
+         VALUES (nextval('imprint_bridge.replica_number'), $2, clock_timestamp() + make_interval(secs => $1)) RETURNING owner";
+    let params: Params<'_> = &[(&LEASE_SECONDS, Type::FLOAT8), (&process, Type::INT8)];
+    let row = db.query_opt(sql, params).await?;
     let owner: i64 = row
         .as_ref()
         .map_or(Err(DbFault::Damaged("replica_number")), |row| get(row, 0))?;
     Ok(unsigned(owner))
 }
 
-/// Extends the lease of a replica. Returns `false` if another replica has ended the registration.
-pub(super) async fn extend(db: &Connected, owner: u64) -> Result<bool, DbFault> {
-    let sql = "UPDATE imprint_bridge.replica SET lease_until = clock_timestamp() + make_interval(secs => $2) WHERE owner = $1";
-    let params = [number(owner)];
-    let [owner] = &params;
-    let extended = db
-        .execute(sql, &[(owner, Type::INT8), (&LEASE_SECONDS, Type::FLOAT8)])
-        .await?;
-    Ok(extended > 0)
+/// Extends the lease of a replica. Returns `false` if the registration has ended.
+pub(super) async fn extend(db: &Connected, registration: Registration) -> Result<bool, DbFault> {
+    let sql = "UPDATE imprint_bridge.replica SET lease_until = clock_timestamp() + make_interval(secs => $3)
+         WHERE owner = $1 AND process = $2";
+    let params: Params<'_> = &[
+        (&number(registration.owner), Type::INT8),
+        (&registration.process, Type::INT8),
+        (&LEASE_SECONDS, Type::FLOAT8),
+    ];
+    Ok(db.execute(sql, params).await? > 0)
+}
+
+/// Keeps the registration until the commit. Without a registration, nobody would free the lanes that the transaction
+/// gives to the replica.
+pub(super) async fn lock(db: &Connected, registration: Registration) -> Result<(), DbFault> {
+    let sql =
+        "SELECT 1 FROM imprint_bridge.replica WHERE owner = $1 AND process = $2 FOR KEY SHARE";
+    let params: Params<'_> = &[
+        (&number(registration.owner), Type::INT8),
+        (&registration.process, Type::INT8),
+    ];
+    let found = db.query_opt(sql, params).await?;
+    found.map(|_row| ()).ok_or(DbFault::Raced)
 }
 
 /// Ends the registrations whose leases have ended, and frees their lanes. Returns the numbers of these replicas.
@@ -57,24 +89,32 @@ pub(super) async fn take_over(db: &Connected) -> Result<Vec<i64>, DbFault> {
 }
 
 /// Ends the registration of this replica, and frees its lanes.
-pub(super) async fn leave(db: &Connected, owner: u64) -> Result<(), DbFault> {
-    let owner = number(owner);
-    let sql = "DELETE FROM imprint_bridge.replica WHERE owner = $1";
-    db.execute(sql, &[(&owner, Type::INT8)]).await?;
-    free_lanes(db, &[owner]).await
+pub(super) async fn leave(db: &Connected, registration: Registration) -> Result<(), DbFault> {
+    let owner = number(registration.owner);
+    let sql = "DELETE FROM imprint_bridge.replica WHERE owner = $1 AND process = $2";
+    let params: Params<'_> = &[(&owner, Type::INT8), (&registration.process, Type::INT8)];
+    match db.execute(sql, params).await? {
+        0 => Ok(()),
+        _ => free_lanes(db, &[owner]).await,
+    }
 }
 
-/// Frees the lanes of replicas that are gone. The replicas possibly have sent the entries of these lanes: every entry up
-/// to the newest entry of the store.
+/// Frees the lanes of replicas that are gone.
 async fn free_lanes(db: &Connected, owners: &[i64]) -> Result<(), DbFault> {
     let sql = "SELECT id FROM imprint_bridge.lane WHERE owner = ANY($1) ORDER BY id FOR UPDATE";
-    let lanes = db.query(sql, &[(&owners, Type::INT8_ARRAY)]).await?;
+    let rows = db.query(sql, &[(&owners, Type::INT8_ARRAY)]).await?;
+    let lanes: Result<Vec<i64>, DbFault> = rows.iter().map(|row| get(row, 0)).collect();
+    free_sent(db, &lanes?).await
+}
+
+/// Frees locked lanes whose entries were possibly sent: every entry up to the newest entry of the store.
+pub(super) async fn free_sent(db: &Connected, lanes: &[i64]) -> Result<(), DbFault> {
     if lanes.is_empty() {
         return Ok(());
     }
     let sql = "UPDATE imprint_bridge.lane SET owner = NULL,
              maybe_sent = CASE WHEN maybe_sent < 0 THEN -1 ELSE (SELECT coalesce(max(id), 1) FROM imprint_bridge.entry) END
-         WHERE owner = ANY($1)";
-    db.execute(sql, &[(&owners, Type::INT8_ARRAY)]).await?;
+         WHERE id = ANY($1)";
+    db.execute(sql, &[(&lanes, Type::INT8_ARRAY)]).await?;
     Ok(())
 }

@@ -53,8 +53,8 @@ impl ReplicaState {
         published.get(source).copied().unwrap_or_default()
     }
 
-    /// Records whether the database answers.
-    pub(super) fn set_answers(&self, answers: bool) {
+    /// Records whether the database answers. Returns whether it answers again.
+    pub(super) fn set_answers(&self, answers: bool) -> bool {
         let now = match answers {
             true => StoreCondition::Working,
             false => StoreCondition::Stalled,
@@ -71,6 +71,7 @@ impl ReplicaState {
             }
             (false, _) => {}
         }
+        is_changed && answers
     }
 
     /// Returns an error unless the store can accept events.

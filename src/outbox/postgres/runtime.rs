@@ -54,11 +54,11 @@ pub(super) async fn serve(engine: Rc<Engine>, mut commands: UnboundedReceiver<En
         tracing::error!("the database does not answer while the store closes");
         return;
     }
-    let owner = engine.owner.get();
+    let registration = engine.registration();
     let left = engine
         .connector
         .transact(&engine.links.acts, async |db: &Connected| {
-            replica::leave(db, owner).await
+            replica::leave(db, registration).await
         });
     match tokio::time::timeout(CLOSE_MAX, left).await {
         Ok(Ok(())) => {}

@@ -303,7 +303,7 @@ async fn a_running_replica_takes_over_a_lost_replica() {
     let outbox = database.open(ClaimBounds::default(), Arc::default());
     let stored = append(&outbox, &[entry("a", "CUST-1", 1)]).await;
     database.psql(
-        "INSERT INTO imprint_bridge.replica (owner, lease_until) VALUES (999, '-infinity');
+        "INSERT INTO imprint_bridge.replica (owner, process, lease_until) VALUES (999, 0, '-infinity');
          UPDATE imprint_bridge.lane SET owner = 999, epoch = epoch + 1",
     );
     assert!(claim_all(&outbox, 1).await.is_empty());

@@ -27,6 +27,8 @@ CREATE SEQUENCE imprint_bridge.replica_number;
 -- replica deletes the row and frees the lanes of the replica.
 CREATE TABLE imprint_bridge.replica (
     owner       bigint PRIMARY KEY,
+    -- A random number of the process: after a crash of the database, the sequence possibly repeats an owner number.
+    process     bigint NOT NULL,
     lease_until timestamptz NOT NULL
 );
 
