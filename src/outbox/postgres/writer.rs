@@ -181,12 +181,13 @@ impl GroupWriter {
 }
 
 /// Returns for each settlement whether it possibly holds: this replica knows its claim, and no earlier settlement of the
-/// group has the same token.
+/// group is about the same claim. Claims of different lanes possibly have equal tokens.
 fn held(engine: &Engine, settlements: &[&Settlement]) -> Vec<bool> {
     let claims = engine.claims.borrow();
     let mut seen = HashSet::new();
     let held = settlements.iter().map(|settlement| {
-        claims.holds(settlement.lane, settlement.token) && seen.insert(settlement.token)
+        claims.holds(settlement.lane, settlement.token)
+            && seen.insert((settlement.lane, settlement.token))
     });
     held.collect()
 }

@@ -46,6 +46,29 @@ async fn replicas_claim_different_lanes_and_settle_only_their_own() {
     assert_eq!(receipt(&*other, &id).await.state, State::Delivered);
 }
 
+/// FAULTS N1061: a replica settles several lanes at once, and their claims have equal numbers.
+#[tokio::test]
+async fn settlements_of_different_lanes_in_one_commit_are_all_recorded() {
+    for (engine, outbox, _folder) in engines() {
+        let entries: Vec<NewEntry> = (0..20)
+            .map(|number| entry(&format!("e-{number}"), &format!("C-{number}"), 1))
+            .collect();
+        append(&*outbox, &entries).await;
+        let pick = Pick::LongestDue(LaneShares::UNLIMITED);
+        let claimed = outbox.claim(NOW, 20, pick).await.unwrap().lanes;
+        let settles = claimed.iter().map(|lane| outbox.settle(delivered(lane)));
+        let settles: Vec<_> = settles.collect();
+        for settled in settles {
+            assert_eq!(settled.await.unwrap(), Settled::Recorded, "{engine}");
+        }
+        for number in 0..20 {
+            let id = format!("e-{number}");
+            let state = receipt(&*outbox, &id).await.state;
+            assert_eq!(state, State::Delivered, "{engine}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_waiting_caller_learns_of_a_settlement_by_another_replica() {
     let database = postgres::database();
