@@ -30,6 +30,7 @@ mod invalid;
 mod layout;
 mod model;
 mod named;
+mod pruning;
 mod replicas;
 mod sealed;
 mod sealed_ids;

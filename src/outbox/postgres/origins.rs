@@ -4,12 +4,11 @@
 //! the number of the entry, the origin moves to the table `origin`.
 
 use std::collections::{HashMap, HashSet};
-use std::ops::RangeInclusive;
 
 use tokio_postgres::types::Type;
 
 use super::columns::{get, number, small, unsigned};
-use super::connection::Connected;
+use super::connection::{Connected, Params};
 use super::engine::Engine;
 use super::fault::DbFault;
 use super::receipt::identity;
@@ -57,28 +56,15 @@ async fn events(db: &Connected, entries: Vec<i64>) -> Result<HashMap<u64, Origin
     Ok(events)
 }
 
-/// Copies origins to the table `origin` before retention deletes the receipts of entries in this range. Retention
-/// deletes a receipt if the entry reached a final state before the time `before`.
+/// Copies origins to the table `origin` before retention deletes the receipts of these entries, which the transaction has
+/// locked.
 ///
-/// Also deletes origins of the same lanes if newer values have replaced the values of the origins.
-pub(super) async fn keep(
-    db: &Connected,
-    engine: &Engine,
-    entries: &RangeInclusive<u64>,
-    before: i64,
-) -> Result<(), DbFault> {
-    let (first, last) = (number(*entries.start()), number(*entries.end()));
-    let sql = "SELECT DISTINCT lane FROM imprint_bridge.entry WHERE id BETWEEN $1 AND $2 AND settled_at < $3 AND lane IS NOT NULL";
-    let rows = db
-        .query(
-            sql,
-            &[
-                (&first, Type::INT8),
-                (&last, Type::INT8),
-                (&before, Type::INT8),
-            ],
-        )
-        .await?;
+/// Also deletes origins of the same lanes if newer values have replaced the values of the origins, except for origins that
+/// another transaction has locked.
+pub(super) async fn keep(db: &Connected, engine: &Engine, entries: &[i64]) -> Result<(), DbFault> {
+    let sql =
+        "SELECT DISTINCT lane FROM imprint_bridge.entry WHERE id = ANY($1) AND lane IS NOT NULL";
+    let rows = db.query(sql, &[(&entries, Type::INT8_ARRAY)]).await?;
     let lanes = rows.iter().map(|row| get(row, 0).map(unsigned).map(LaneId));
     let lanes = lanes.collect::<Result<Vec<LaneId>, DbFault>>()?;
     let versions = lane_versions::read(db, &engine.sealer, lanes.into_iter()).await?;
@@ -96,7 +82,8 @@ pub(super) async fn keep(
             kept_lanes.push(number(lane.0));
         }
     }
-    let replaced = "DELETE FROM imprint_bridge.origin WHERE lane = ANY($1) AND entry <> ALL($2)";
+    let replaced = "DELETE FROM imprint_bridge.origin WHERE entry IN (
+             SELECT entry FROM imprint_bridge.origin WHERE lane = ANY($1) AND entry <> ALL($2) FOR UPDATE SKIP LOCKED)";
     db.execute(
         replaced,
         &[(&read, Type::INT8_ARRAY), (&kept, Type::INT8_ARRAY)],
@@ -105,17 +92,12 @@ pub(super) async fn keep(
     let sql = "INSERT INTO imprint_bridge.origin (entry, lane, source, ce_source, event_id, delivered_at, attempts)
          SELECT e.id, k.lane, e.source, e.ce_source, e.event_id, e.settled_at, e.attempts
          FROM unnest($1::bigint[], $2::bigint[]) AS k(entry, lane) JOIN imprint_bridge.entry e ON e.id = k.entry
-         WHERE e.id BETWEEN $3 AND $4 AND e.settled_at < $5 ORDER BY e.id ON CONFLICT (entry) DO NOTHING";
-    db.execute(
-        sql,
-        &[
-            (&kept, Type::INT8_ARRAY),
-            (&kept_lanes, Type::INT8_ARRAY),
-            (&first, Type::INT8),
-            (&last, Type::INT8),
-            (&before, Type::INT8),
-        ],
-    )
-    .await?;
+         WHERE e.id = ANY($3) ORDER BY e.id ON CONFLICT (entry) DO NOTHING";
+    let params: Params<'_> = &[
+        (&kept, Type::INT8_ARRAY),
+        (&kept_lanes, Type::INT8_ARRAY),
+        (&entries, Type::INT8_ARRAY),
+    ];
+    db.execute(sql, params).await?;
     Ok(())
 }

@@ -1,11 +1,14 @@
 //! Retention: deletes old receipts of entries in a final state, and identity links that Imprint confirmed long ago.
+//!
+//! Retention waits for no lock, so it is in no deadlock with an erasure, a settlement, or the retention of another replica:
+//! it leaves locked rows to its next pass.
 
 use std::ops::RangeInclusive;
 
 use tokio_postgres::types::Type;
 
 use super::columns::{get, number, size, unsigned};
-use super::connection::Connected;
+use super::connection::{Connected, Params};
 use super::engine::Engine;
 use super::fault::DbFault;
 use super::{candidates, origins};
@@ -40,26 +43,28 @@ pub(super) async fn prune_receipts(
     // The bridge accepted the event of every scanned receipt within `kept`, so none of the entries reached a final
     // state before `kept`. Numbers follow the order of arrival, so the same is true for all later receipts.
     let (Some(last), Some(true)) = (last, is_old) else {
-        let sql = "DELETE FROM imprint_bridge.link WHERE confirmed_at < $1";
+        let sql = "DELETE FROM imprint_bridge.link WHERE partner IN (
+                 SELECT partner FROM imprint_bridge.link WHERE confirmed_at < $1 FOR UPDATE SKIP LOCKED)";
         db.execute(sql, &[(&before, Type::INT8)]).await?;
         return Ok(None);
     };
     let (last, newest) = (unsigned(last), unsigned(get(&row, 2)?));
-    let entries = from.0..=last.min(newest.saturating_sub(1));
-    origins::keep(db, engine, &entries, before).await?;
+    let end = number(last.min(newest.saturating_sub(1)));
     let ended = candidates::ENDED;
     let sql = format!(
-        "DELETE FROM imprint_bridge.entry WHERE id BETWEEN $1 AND $2 AND settled_at < $3 AND {ended}"
+        "SELECT id FROM imprint_bridge.entry WHERE id BETWEEN $1 AND $2 AND settled_at < $3 AND {ended}
+         ORDER BY id FOR UPDATE SKIP LOCKED"
     );
-    let end = number(*entries.end());
-    db.execute(
-        &sql,
-        &[
-            (&first, Type::INT8),
-            (&end, Type::INT8),
-            (&before, Type::INT8),
-        ],
-    )
-    .await?;
+    let params: Params<'_> = &[
+        (&first, Type::INT8),
+        (&end, Type::INT8),
+        (&before, Type::INT8),
+    ];
+    let rows = db.query(&sql, params).await?;
+    let entries: Result<Vec<i64>, DbFault> = rows.iter().map(|row| get(row, 0)).collect();
+    let entries = entries?;
+    origins::keep(db, engine, &entries).await?;
+    let sql = "DELETE FROM imprint_bridge.entry WHERE id = ANY($1)";
+    db.execute(sql, &[(&entries, Type::INT8_ARRAY)]).await?;
     Ok(Some(EntryId(last.saturating_add(1))))
 }
