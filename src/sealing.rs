@@ -230,6 +230,8 @@ pub fn key_of(record: &[u8]) -> Option<KeyId> {
 #[derive(Clone, Debug, Default)]
 pub struct KeyRing {
     keys: BTreeMap<KeyId, SealingKey>,
+    /// The ids of the keys in the order of their age.
+    by_age: Vec<KeyId>,
     newest: Option<KeyId>,
 }
 
@@ -239,9 +241,30 @@ impl KeyRing {
         let mut ring = Self::default();
         for key in keys {
             ring.newest = Some(key.id);
+            ring.by_age.retain(|id| *id != key.id);
+            ring.by_age.push(key.id);
             ring.keys.insert(key.id, key);
         }
         ring
+    }
+
+    /// Returns the same keys. The newest key that is shared seals, or no key if none is shared.
+    #[must_use]
+    pub fn sealing_with(&self, is_shared: impl Fn(KeyId) -> bool) -> Self {
+        let newest = self.by_age.iter().rev().find(|id| is_shared(**id));
+        Self {
+            newest: newest.copied(),
+            ..self.clone()
+        }
+    }
+
+    /// Returns whether a key is newer than the key that seals.
+    pub fn is_waiting(&self, id: KeyId) -> bool {
+        let mut newer = self.by_age.iter().rev();
+        newer
+            .by_ref()
+            .take_while(|one| Some(**one) != self.newest)
+            .any(|one| *one == id)
     }
 
     /// Returns the id of the key that seals new records. Returns `None` if the ring has no key.
@@ -249,7 +272,7 @@ impl KeyRing {
         self.newest
     }
 
-    /// Returns whether the ring has no key.
+    /// Returns whether no key of the ring seals.
     pub const fn is_empty(&self) -> bool {
         self.newest.is_none()
     }

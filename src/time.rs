@@ -101,6 +101,22 @@ impl Clock {
         }
     }
 
+    /// Returns the machine's clock, set to another time for schedules. The wall clock stays. A manual clock stays as it is.
+    #[must_use]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that reads it"
+    )]
+    pub fn set_to(&self, now: Timestamp) -> Self {
+        match &self.0 {
+            ClockKind::Machine { .. } => Self(ClockKind::Machine {
+                start: Instant::now(),
+                start_wall: now.0,
+            }),
+            ClockKind::Manual(_) => self.clone(),
+        }
+    }
+
     /// Returns the monotonic time since an arbitrary moment, to measure how long something takes.
     #[expect(
         clippy::disallowed_methods,

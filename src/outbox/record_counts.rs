@@ -112,7 +112,7 @@ impl KeyReport {
     /// Returns the report without a count. Returns `None` if only a count of the records shows which key they need.
     pub fn uncounted(status: &SealingStatus) -> Option<Self> {
         let is_needed = |(_, key_use): &(KeyId, KeyUse)| match key_use {
-            KeyUse::Opens | KeyUse::Missing => true,
+            KeyUse::Opens | KeyUse::Waits | KeyUse::Missing => true,
             KeyUse::Seals | KeyUse::Removable => false,
         };
         if status.has_plain || status.keys.iter().any(is_needed) {
@@ -120,7 +120,7 @@ impl KeyReport {
         }
         Some(Self::of(status, |key_use| match key_use {
             KeyUse::Removable => Some(0),
-            KeyUse::Seals | KeyUse::Opens | KeyUse::Missing => None,
+            KeyUse::Seals | KeyUse::Waits | KeyUse::Opens | KeyUse::Missing => None,
         }))
     }
 

@@ -10,6 +10,8 @@ use crate::sealing::{KeyId, KeyRing};
 pub enum KeyUse {
     /// The key seals new records.
     Seals,
+    /// The key seals as soon as every replica has it.
+    Waits,
     /// Records that an earlier process or an earlier key ring has sealed need the key.
     Opens,
     /// No record needs the key.
@@ -23,6 +25,7 @@ impl KeyUse {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Seals => "seals",
+            Self::Waits => "waits",
             Self::Opens => "opens",
             Self::Removable => "removable",
             Self::Missing => "missing",
@@ -50,6 +53,8 @@ impl SealingStatus {
         let own = ring.ids().map(|id| {
             let key_use = if ring.newest() == Some(id) {
                 KeyUse::Seals
+            } else if ring.is_waiting(id) {
+                KeyUse::Waits
             } else if used.contains(&UsedKey::Key(id)) {
                 KeyUse::Opens
             } else {
@@ -97,6 +102,14 @@ mod tests {
         assert_eq!(with(KeyUse::Seals), [key(3).id()]);
         assert_eq!(with(KeyUse::Missing), [key(4).id()]);
         assert!(!status.has_plain);
+        let shared = ring.sealing_with(|id| id == key(1).id());
+        let status = SealingStatus::of(&shared, &BTreeSet::from(used));
+        let with = |key_use| status.with(key_use).collect::<BTreeSet<_>>();
+        assert_eq!(with(KeyUse::Seals), BTreeSet::from([key(1).id()]));
+        assert_eq!(
+            with(KeyUse::Waits),
+            [2, 3].map(|seed| key(seed).id()).into()
+        );
         let plain = SealingStatus::of(&KeyRing::default(), &BTreeSet::from([UsedKey::Plain]));
         assert!(plain.has_plain && plain.keys.is_empty());
     }
