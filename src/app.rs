@@ -79,6 +79,7 @@ mod weakening;
 
 pub use self::confine::{confine, confine_to};
 pub(crate) use self::held_secret::SecretFileError;
+pub(crate) use self::open_store::database_address;
 pub use self::reread::Rereads;
 pub(crate) use self::secrets::secret_file_errors;
 pub(crate) use self::setting_files::setting_file_errors;
@@ -130,7 +131,7 @@ impl App {
     /// # Errors
     /// Returns an error if a file, an address or the store cannot be used.
     pub async fn start(config: Config, set: SourceSet, clock: Clock) -> anyhow::Result<Self> {
-        let (outbox, sealing_keys) = open_store::open(&config, clock.now()).await?;
+        let (outbox, sealing_keys, clock) = open_store::open(&config, clock).await?;
         let metrics = metrics(&config)?;
         let store = || Arc::<dyn Outbox>::clone(&outbox);
         let (stopping, stopped) = watch::channel(false);

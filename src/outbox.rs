@@ -95,7 +95,10 @@ pub use lifecycle::{CopyRefusal, Lifecycle, STALLED_AFTER, Setting, Settings, St
 pub use maybe_sent::MaybeSent;
 pub use memory::MemoryOutbox;
 pub use pick::{FailingShare, LaneShares, Pick, Standing, UntriedOrder};
-pub use postgres::{DatabaseAddress, PostgresOpenError, PostgresOutbox, ReadPassword};
+pub use postgres::{
+    DatabaseAddress, DatabaseDuty, DatabaseProof, Durability, PostgresOpenError, PostgresOutbox,
+    ProvenDuty, ReadPassword, prove_database,
+};
 pub use record_counts::{KeyLine, KeyReport, RecordCounts, RecordCursor, RecordReport};
 pub use reserve::Reserve;
 pub use sealing_status::{KeyUse, SealingStatus};

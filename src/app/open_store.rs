@@ -2,16 +2,17 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 
 use super::setting_files;
 use crate::config::sealing_keys::SealingKeys;
-use crate::config::{self, Config, StorePlace};
+use crate::config::{self, Config, Profile, StorePlace};
 use crate::http::egress;
-use crate::outbox::{self, DatabaseAddress, Outbox, ReadPassword, Setting};
+use crate::outbox::{self, DatabaseAddress, Durability, Outbox, ReadPassword, Setting};
 use crate::sealing::KeyRing;
-use crate::time::Timestamp;
+use crate::time::{Clock, Timestamp};
 
 /// Reads the sealing keys.
 fn sealing_keys(config: &Config) -> anyhow::Result<SealingKeys> {
@@ -21,12 +22,18 @@ fn sealing_keys(config: &Config) -> anyhow::Result<SealingKeys> {
 
 /// Reads the sealing keys, and opens the store. A new store gets the configured environment and host of Imprint. Returns an error if an existing
 /// store has another environment or host.
+///
+/// Also returns the clock of the bridge: the clock of the store, if several bridges share the store.
 pub(super) async fn open(
     config: &Config,
-    now: Timestamp,
-) -> anyhow::Result<(Arc<dyn Outbox>, SealingKeys)> {
+    clock: Clock,
+) -> anyhow::Result<(Arc<dyn Outbox>, SealingKeys, Clock)> {
     let keys = sealing_keys(config)?;
-    let outbox = open_store(config, now, Arc::clone(&keys.ring))?;
+    let outbox = open_store(config, clock.now(), Arc::clone(&keys.ring))?;
+    let clock = match outbox.shared_time().await? {
+        Some(shared) => shared_clock(&clock, shared),
+        None => clock,
+    };
     let configured = config.imprint.destination();
     match outbox.setting(Setting::Destination).await? {
         None => {
@@ -39,7 +46,23 @@ pub(super) async fn open(
             config.outbox.place
         ),
     }
-    Ok((outbox, keys))
+    Ok((outbox, keys, clock))
+}
+
+/// The difference between two clocks that the bridge reports.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(10);
+
+/// Returns the clock of this machine, set to the clock of the store.
+fn shared_clock(clock: &Clock, shared: Timestamp) -> Clock {
+    let now = clock.now();
+    let ahead = now.since(shared).max(shared.since(now));
+    if ahead > CLOCKS_DIFFER {
+        tracing::warn!(
+            seconds = ahead.as_secs(),
+            "the clock of this machine and the clock of the database differ; the bridge plans its work by the clock of the database, and checks signatures by the clock of this machine"
+        );
+    }
+    clock.set_to(shared)
 }
 
 fn open_store(
@@ -55,16 +78,26 @@ fn open_store(
             opened.with_context(url)
         }
         StorePlace::Database(address) => {
-            let roots = setting_files::roots(("outbox.ca_file", settings.ca_file.as_deref()))?;
-            let address = DatabaseAddress {
-                url: address.clone(),
-                password: settings.password_file.clone().map(database_password),
-                tls: Some(egress::tls(roots.map(Arc::new), None)?),
-            };
+            let address = database_address(config, address.clone())?;
             let opened = outbox::open_database(address, settings.intake_max, keys);
             opened.with_context(url)
         }
     }
+}
+
+/// Returns the address of a database with the password, the root certificates and the profile of the settings.
+pub(crate) fn database_address(config: &Config, url: String) -> anyhow::Result<DatabaseAddress> {
+    let settings = &config.outbox;
+    let roots = setting_files::roots(("outbox.ca_file", settings.ca_file.as_deref()))?;
+    Ok(DatabaseAddress {
+        url,
+        password: settings.password_file.clone().map(database_password),
+        tls: Some(egress::tls(roots.map(Arc::new), None)?),
+        durability: match config.profile {
+            Profile::Production => Durability::Required,
+            Profile::Local => Durability::Any,
+        },
+    })
 }
 
 /// Returns a function that reads the password of the database again for each new connection, because operators rotate the

@@ -16,6 +16,9 @@ pub(super) struct StoreReport {
 
 impl StoreReport {
     pub(super) fn new(store: &(impl Lifecycle + ?Sized), health: Health, metrics: Metrics) -> Self {
+        metrics
+            .weakened
+            .show(Weakening::CommitsLost.as_str(), store.can_lose_commits());
         Self {
             condition: store.condition(),
             reserve: store.reserve(),

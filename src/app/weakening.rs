@@ -34,10 +34,12 @@ pub(crate) enum Weakening {
     /// The mass-change brake of a source is off.
     BrakeOff,
     DiskReserve,
+    /// The database of the store confirms commits that a crash can lose.
+    CommitsLost,
 }
 
 impl Weakening {
-    const ALL: [Self; 20] = [
+    const ALL: [Self; 21] = [
         Self::LocalProfile,
         Self::PlainHttp,
         Self::UndocumentedHost,
@@ -58,6 +60,7 @@ impl Weakening {
         Self::CardNumbers,
         Self::BrakeOff,
         Self::DiskReserve,
+        Self::CommitsLost,
     ];
 
     /// The names in the metric `weakened`.
@@ -82,6 +85,7 @@ impl Weakening {
         Self::CardNumbers.as_str(),
         Self::BrakeOff.as_str(),
         Self::DiskReserve.as_str(),
+        Self::CommitsLost.as_str(),
     ];
 
     /// Returns the weakening with this name.
@@ -112,6 +116,7 @@ impl Weakening {
             Self::CardNumbers => "card_numbers_kept",
             Self::BrakeOff => "brake_off",
             Self::DiskReserve => "disk_reserve",
+            Self::CommitsLost => "commits_lost",
         }
     }
 
@@ -157,6 +162,9 @@ impl Weakening {
             }
             Self::DiskReserve => {
                 "the store has no reserve of disk space for deliveries on a full disk"
+            }
+            Self::CommitsLost => {
+                "a crash of the database can lose accepted events, because synchronous_commit or fsync is not on"
             }
         }
     }

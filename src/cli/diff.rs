@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -177,12 +177,25 @@ fn compare(
         }
     }
     if let Some(store) = &options.store {
+        if is_database(store) {
+            bail!(
+                "--store must be a file of SQLite: `diff` does not read a store in PostgreSQL; compare the examples, or a single event with `explain`"
+            );
+        }
         for (label, differences) in compare_stored(store, options.last, (before, after), wall_time)?
         {
             add(label, differences);
         }
     }
     Ok(report)
+}
+
+/// Returns whether the path of a store is the URL of a database.
+fn is_database(store: &Path) -> bool {
+    let text = store.to_string_lossy();
+    ["postgres:", "postgresql:"]
+        .iter()
+        .any(|start| text.starts_with(start))
 }
 
 /// Returns the examples of a source in both versions. If an example is not the same file in both versions, the list has

@@ -18,6 +18,7 @@ use crate::sealing::KeyRing;
 use crate::terminal::{print_notice, print_result};
 use crate::time::{Clock, Timestamp};
 
+mod database;
 mod keys;
 
 /// The subcommands of the command `store`.
@@ -33,11 +34,22 @@ pub(super) enum StoreCommand {
     },
     /// Verifies a store: its file, its audit log, and each record, which the command opens with its sealing key. No other
     /// process must have the file open. Without the sealing keys (`outbox.keys_dir`), the command opens no sealed record.
+    ///
+    /// With `--url`, verifies a PostgreSQL database instead: the command proves that the database does what the store needs,
+    /// and shows what endangers accepted events. Bridges can use the database meanwhile.
     Verify {
         #[command(flatten)]
         layers: Layers,
         /// File of the store, or of a copy of the store.
-        file: PathBuf,
+        #[arg(required_unless_present = "url", conflicts_with_all = ["url", "json"])]
+        file: Option<PathBuf>,
+        /// URL of a database, `postgres://USER@HOST:PORT/DATABASE`. The settings `outbox.password_file` and
+        /// `outbox.ca_file` also hold for it.
+        #[arg(long, value_name = "URL", conflicts_with_all = ["audit_key", "audit_head"])]
+        url: Option<String>,
+        /// Print the result about a database as JSON.
+        #[arg(long)]
+        json: bool,
         /// File with a key of the audit log. Repeat the option for older keys.
         #[arg(long, value_name = "FILE")]
         audit_key: Vec<PathBuf>,
@@ -88,9 +100,17 @@ pub(super) fn run(command: &StoreCommand) -> anyhow::Result<ExitCode> {
         StoreCommand::Verify {
             layers,
             file,
+            url,
+            json,
             audit_key,
             audit_head,
-        } => verify(layers, file, audit_key, *audit_head),
+        } => match (file, url) {
+            (Some(file), _) => verify(layers, file, audit_key, *audit_head),
+            (None, Some(url)) => database::verify(layers, url, *json),
+            (None, None) => Err(anyhow!(
+                "name the file of the store, or a database with --url"
+            )),
+        },
         StoreCommand::Keys(options) => keys::run(options),
         StoreCommand::Rebind {
             layers,

@@ -44,7 +44,10 @@ impl StorePlace {
     }
 
     /// Parses the setting. The errors do not repeat the setting, because it can contain a password.
-    pub(super) fn parse(url: &str, profile: Option<Profile>) -> Result<Self, String> {
+    ///
+    /// # Errors
+    /// Returns the reason why the bridge cannot use the place.
+    pub(crate) fn parse(url: &str, profile: Option<Profile>) -> Result<Self, String> {
         let database = POSTGRES.iter().find_map(|start| url.strip_prefix(start));
         match database {
             Some(rest) => database_flaw(rest, profile).map_or_else(

@@ -16,6 +16,7 @@ use super::{
     StoreFigures, StoreFuture,
 };
 use crate::sealing::KeyRing;
+use crate::time::Timestamp;
 
 /// The reason why the store refuses to make a copy. The operator can fix the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +80,15 @@ pub trait Lifecycle: Send + Sync + fmt::Debug {
     /// Returns the size of the store on its disk and the work of the store. Never waits: the store publishes the sizes
     /// several times a second.
     fn figures(&self) -> StoreFigures;
+    /// Returns the time of the clock that all processes with this store share. Returns `None` if only one process can have
+    /// the store.
+    fn shared_time(&self) -> StoreFuture<'_, Option<Timestamp>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+    /// Returns whether a crash of the store's machine can lose commits that the store has confirmed.
+    fn can_lose_commits(&self) -> bool {
+        false
+    }
     /// Returns a watch channel with the state of the reserve of disk space.
     fn reserve(&self) -> watch::Receiver<Reserve>;
     /// Finishes the operations that callers have started, then closes the store. Every later operation returns

@@ -34,8 +34,11 @@
 //! were possibly sent, so dispatch sends the newest values again when the time of the doubt is over. A request that arrives
 //! after this time remains unnoticed.
 //!
+//! A crash of the database can lose the last claims and settlements. See [`own_lanes`] for the agreement that follows. All
+//! replicas seal with one key, see [`shared_keys`], and plan by the clock of the database, see [`due_times`].
+//!
 //! Every transaction takes its locks in the same order: entries by their keys, new lanes by their keys, lanes by their
-//! numbers. The lane's lock orders the append of an entry and the settlement that looks whether entries wait.
+//! numbers. Retention takes its locks in another order, but never waits for one. The lane's lock orders the append of an entry and the settlement that looks whether entries wait.
 
 use std::fmt;
 use std::future::ready;
@@ -49,6 +52,7 @@ use rustls::ClientConfig;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
+use self::answer::{in_time, wait};
 use self::connection::Connected;
 use self::engine::{Engine, EngineStart};
 use self::operator_state::OperatorState;
@@ -57,12 +61,13 @@ use self::runtime::EngineCommand;
 use self::writer::WriteCall;
 use super::{
     Appended, Claim, ClaimBounds, EntryId, Error, Inbox, Lanes, Lookup, NewEntry, Pick, Receipt,
-    STALLED_AFTER, Settled, Settlement, State, StoreCondition, StoreFuture,
+    Settled, Settlement, State, StoreFuture,
 };
 use crate::event::SourceName;
 use crate::sealing::KeyRing;
 use crate::time::Timestamp;
 
+mod answer;
 mod append;
 mod append_plan;
 mod audit;
@@ -74,6 +79,7 @@ mod connection;
 mod customer_eraser;
 mod customers;
 mod database_address;
+mod due_times;
 mod endings;
 mod engine;
 mod erased_rows;
@@ -82,6 +88,7 @@ mod erasure_order;
 mod fault;
 mod held_claims;
 mod keeper;
+mod key_change;
 mod keys;
 mod lane_row;
 mod lane_table;
@@ -98,6 +105,8 @@ mod open_error;
 mod operator_state;
 mod origins;
 mod own_lanes;
+mod proof;
+mod random_number;
 mod receipt;
 mod release;
 mod replay;
@@ -112,6 +121,8 @@ mod sealed_columns;
 mod sealing_keys;
 mod settings;
 mod settle;
+mod shared_keys;
+mod silent_replicas;
 mod snapshot;
 mod subjects;
 mod tally;
@@ -120,8 +131,9 @@ mod waiting;
 mod withdraw;
 mod writer;
 
-pub use database_address::{DatabaseAddress, ReadPassword};
+pub use database_address::{DatabaseAddress, Durability, ReadPassword};
 pub use open_error::PostgresOpenError;
+pub use proof::{DatabaseDuty, DatabaseProof, ProvenDuty, prove_database};
 
 /// The longest time that `close` waits for the thread of the store.
 const CLOSE_MAX: Duration = Duration::from_secs(10);
@@ -316,26 +328,6 @@ impl Drop for PostgresOutbox {
     fn drop(&mut self) {
         self.end();
     }
-}
-
-fn wait<'a, T: Send + 'static>(
-    sent: bool,
-    answer: oneshot::Receiver<Result<T, Error>>,
-) -> StoreFuture<'a, T> {
-    Box::pin(async move {
-        if !sent {
-            return Err(Error::Closed);
-        }
-        answer.await.unwrap_or(Err(Error::Closed))
-    })
-}
-
-/// Returns an error if the answer takes longer than [`STALLED_AFTER`].
-fn in_time<T: Send + 'static>(answer: StoreFuture<'_, T>) -> StoreFuture<'_, T> {
-    Box::pin(async move {
-        let answer = tokio::time::timeout(STALLED_AFTER, answer).await;
-        answer.unwrap_or(Err(Error::Unavailable(StoreCondition::Stalled)))
-    })
 }
 
 impl Inbox for PostgresOutbox {

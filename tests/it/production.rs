@@ -276,6 +276,23 @@ fn production_does_not_start_with_core_dumps() {
     assert_eq!(output.status.code(), Some(2));
 }
 
+/// FAULTS N969: the database of the store confirms commits that a crash can lose.
+#[test]
+fn production_does_not_start_with_a_database_that_loses_commits() {
+    let database = crate::postgres::database();
+    let files = Deployment::new();
+    let settings = files.path("settings.toml");
+    let text = fs::read_to_string(&settings).unwrap();
+    let outbox = format!("[outbox]\nurl = \"{}\"", database.url());
+    let text = text.replace("[outbox]", &outbox);
+    fs::write(&settings, format!("profile = \"production\"\n{text}")).unwrap();
+    let serve = ["serve", "--config", settings.to_str().unwrap()];
+    let output = commands::run(&serve, "");
+    let errors = commands::text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert!(errors.contains("fsync is off"), "{errors}");
+}
+
 /// A bridge whose confinement is off, with the sources of a deployment.
 struct OpenBridge {
     files: Files,

@@ -17,7 +17,7 @@ use crate::support::{metric, wait_for};
 const EVENTS: &str = "/v1/sources/crm/events";
 
 /// The weakenings of the protection.
-const WEAKENINGS: [&str; 20] = [
+const WEAKENINGS: [&str; 21] = [
     "local_profile",
     "plain_http",
     "undocumented_host",
@@ -38,6 +38,7 @@ const WEAKENINGS: [&str; 20] = [
     "card_numbers_kept",
     "brake_off",
     "disk_reserve",
+    "commits_lost",
 ];
 
 /// All labels of the metrics page, each with all allowed values. Any other value is new, or came from a request.

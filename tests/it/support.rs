@@ -357,6 +357,11 @@ impl TestAppBuilder {
         Self { clock, ..self }
     }
 
+    /// Gives the bridge and the sandbox this clock.
+    pub(crate) fn clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
+    }
+
     /// Sets the sandbox's answer about an unknown customer.
     pub(crate) fn unknown_customer(self, unknown_customer: UnseededCustomer) -> Self {
         Self {

@@ -108,6 +108,13 @@ impl Connector {
         Self { password, ..self }
     }
 
+    /// Opens a connection that belongs to no link.
+    pub(super) async fn connect_in_time(&self) -> Result<Connected, DbFault> {
+        let connected = tokio::time::timeout(CONNECT_MAX, self.connect()).await;
+        let connected = connected.map_err(|_late| DbFault::NoAnswer)?;
+        connected.map_err(DbFault::Unreachable)
+    }
+
     async fn connect(&self) -> Result<Connected, tokio_postgres::Error> {
         let warnings = Rc::new(Cell::new(0));
         let mut config = self.config.clone();
@@ -191,9 +198,7 @@ impl Connector {
         let connected = match open {
             Some(open) => open,
             None => {
-                let connected = tokio::time::timeout(CONNECT_MAX, self.connect()).await;
-                let connected = connected.map_err(|_late| DbFault::NoAnswer)?;
-                let connected = connected.map_err(DbFault::Unreachable)?;
+                let connected = self.connect_in_time().await?;
                 link.opened.set(link.opened.get().wrapping_add(1));
                 connected
             }

@@ -18,6 +18,18 @@ pub struct DatabaseAddress {
     pub password: Option<ReadPassword>,
     /// The settings of TLS, if the URL can ask for TLS.
     pub tls: Option<Arc<ClientConfig>>,
+    /// What the caller expects of the commits.
+    pub durability: Durability,
+}
+
+/// What the bridge expects of the commits of a database.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// A crash of the database possibly loses confirmed commits.
+    #[default]
+    Any,
+    /// A crash of the database loses no confirmed commit.
+    Required,
 }
 
 impl fmt::Debug for DatabaseAddress {

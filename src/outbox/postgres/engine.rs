@@ -13,11 +13,13 @@ use super::fault::DbFault;
 use super::held_claims::HeldClaims;
 use super::keys::Digests;
 use super::open_error::PostgresOpenError;
+use super::random_number::random_number;
 use super::replica::Registration;
 use super::replica_state::ReplicaState;
 use super::resealing::SealingPass;
 use super::sealing_keys::{Unlocked, unlock};
-use super::{replica, schema, tally};
+use super::silent_replicas::SilentReplicas;
+use super::{due_times, proof, replica, schema, shared_keys, tally};
 use crate::outbox::keyed_digest::DigestKey;
 use crate::outbox::sealer::Sealer;
 use crate::outbox::{ClaimBounds, Error, SealingStatus};
@@ -59,6 +61,8 @@ pub(super) struct Engine {
     pub(super) connector: Connector,
     pub(super) links: DbLinks,
     pub(super) sealer: Sealer,
+    /// The keys of this process. The sealer has the same keys, and seals with the key that all replicas share.
+    pub(super) ring: RefCell<Arc<KeyRing>>,
     pub(super) digests: Digests,
     pub(super) digest_key: DigestKey,
     /// The number under which the replica is registered.
@@ -72,6 +76,8 @@ pub(super) struct Engine {
     pub(super) claiming: Mutex<()>,
     /// How many times the connection of the claims was opened before the last agreement about the lanes of this replica.
     pub(super) agreed: Cell<u64>,
+    /// The replicas that possibly are lost.
+    pub(super) silent: RefCell<SilentReplicas>,
     /// Tells that the database answers again.
     pub(super) answers_again: Notify,
     /// The pass that seals values again. Its steps take turns.
@@ -86,7 +92,12 @@ pub(super) struct Engine {
 
 impl Engine {
     pub(super) async fn open(start: EngineStart) -> Result<Self, PostgresOpenError> {
-        let DatabaseAddress { url, password, tls } = start.address;
+        let DatabaseAddress {
+            url,
+            password,
+            tls,
+            durability,
+        } = start.address;
         let connector = Connector::parse(&url, tls, start.injects)?.with_password(password);
         let links = DbLinks::default();
         let failed = PostgresOpenError::of("opening the store");
@@ -95,19 +106,13 @@ impl Engine {
         if !layout.is_readable() {
             return Err(PostgresOpenError::TooNew(layout.version));
         }
+        let proof = proof::at_start(&connector, durability).await?;
+        start.shared.set_lossy(proof.lossy_setting().is_some());
         let ring = &start.ring;
-        let unlocked =
-            connector.transact(&links.acts, async |db: &Connected| unlock(db, ring).await);
-        let (sealer, digest_key) = match unlocked.await.map_err(&failed)? {
-            Unlocked::Open(sealer, key) => (sealer, key),
-            Unlocked::NoKey(key) => return Err(PostgresOpenError::NoSealingKey(key)),
-        };
-        let process = replica::process_number().map_err(&failed)?;
-        let registered = connector.transact(&links.keeper, async |db: &Connected| {
-            replica::take_over(db).await?;
-            replica::register(db, process).await
-        });
-        let owner = registered.await.map_err(&failed)?;
+        let process = random_number().map_err(&failed)?;
+        let (sealer, digest_key, owner) = register(&connector, &links, (ring, process)).await?;
+        let limited = due_times::limit(&connector, &links.acts).await;
+        limited.map_err(&failed)?;
         let totals = connector.read(&links.acts, tally::read).await;
         start.shared.publish(totals.map_err(&failed)?.stored_bytes);
         start
@@ -117,6 +122,7 @@ impl Engine {
             connector,
             links,
             sealer,
+            ring: RefCell::new(start.ring),
             digests: Digests::new(&digest_key),
             digest_key,
             owner: Cell::new(owner),
@@ -125,6 +131,7 @@ impl Engine {
             claims: RefCell::default(),
             claiming: Mutex::default(),
             agreed: Cell::new(0),
+            silent: RefCell::default(),
             answers_again: Notify::new(),
             resealing: Mutex::default(),
             bounds: start.bounds,
@@ -168,5 +175,31 @@ impl Engine {
     /// same number, no act has changed the tally between the two calls.
     pub(super) fn acts_done(&self) -> Option<u64> {
         (self.acts.get() == 0).then(|| self.acted.get())
+    }
+}
+
+/// Unlocks the store, and registers this replica.
+async fn register(
+    connector: &Connector,
+    links: &DbLinks,
+    (ring, process): (&Arc<KeyRing>, i64),
+) -> Result<(Sealer, DigestKey, u64), PostgresOpenError> {
+    let failed = PostgresOpenError::of("opening the store");
+    let taken = connector.transact(&links.keeper, replica::take_over_ended);
+    taken.await.map_err(&failed)?;
+    // The digest key stays locked until this replica is registered with its keys.
+    let registered = connector.transact(&links.acts, async |db: &Connected| {
+        let unlocked = unlock(db, ring).await?;
+        let keys = shared_keys::listed(ring);
+        let owner = match &unlocked {
+            Unlocked::Open(..) => replica::register(db, process, &keys).await?,
+            Unlocked::NoKey(_) => 0,
+        };
+        Ok((unlocked, owner))
+    });
+    let (unlocked, owner) = registered.await.map_err(&failed)?;
+    match unlocked {
+        Unlocked::Open(sealer, key) => Ok((sealer, key, owner)),
+        Unlocked::NoKey(key) => Err(PostgresOpenError::NoSealingKey(key)),
     }
 }

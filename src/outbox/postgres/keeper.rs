@@ -7,15 +7,11 @@ use std::time::Duration;
 use super::connection::Connected;
 use super::engine::Engine;
 use super::fault::DbFault;
-use super::{own_lanes, replica, tally};
+use super::{key_change, own_lanes, replica, shared_keys, tally};
 use crate::outbox::STALLED_AFTER;
 
 /// The time between two tries while the database does not answer.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
-
-/// The number of extensions in a row after which a replica takes over the lanes of other replicas. They take longer than a
-/// lease: after an outage of the database, every living replica has then extended its lease again.
-const STEADY_BEATS: u32 = 6;
 
 /// Extends the lease until the task is aborted.
 pub(super) async fn keep(engine: Rc<Engine>) {
@@ -48,7 +44,8 @@ async fn beat(engine: &Engine) -> Result<(), DbFault> {
     let extend = async |db: &Connected| replica::extend(db, registration).await;
     if !connector.transact(link, extend).await? {
         let process = registration.process;
-        let register = async |db: &Connected| replica::register(db, process).await;
+        let keys = shared_keys::listed(&engine.ring.borrow());
+        let register = async |db: &Connected| replica::register(db, process, &keys).await;
         let owner = connector.transact(link, register).await?;
         tracing::error!(
             replica = owner,
@@ -60,7 +57,7 @@ async fn beat(engine: &Engine) -> Result<(), DbFault> {
     Ok(())
 }
 
-/// Compares the claims with the database, takes over the lanes of lost replicas and adds up the tally, until the task is
+/// Compares the claims and the sealing key with the other replicas, takes over the lanes of lost replicas and adds up the tally, until the task is
 /// aborted. Each of these works can take longer than a lease.
 pub(super) async fn tidy(engine: Rc<Engine>) {
     loop {
@@ -71,7 +68,11 @@ pub(super) async fn tidy(engine: Rc<Engine>) {
         if let Err(fault) = own_lanes::compare(&engine).await {
             tracing::warn!(fault = %fault, "the replica could not compare its claims with the database");
         }
-        if engine.beats.get() < STEADY_BEATS {
+        if let Err(fault) = key_change::follow(&engine).await {
+            tracing::warn!(fault = %fault, "the replica could not read the sealing keys of the other replicas");
+        }
+        if engine.beats.get() == 0 {
+            engine.silent.borrow_mut().forget();
             continue;
         }
         if let Err(fault) = tidy_once(&engine).await {
@@ -82,7 +83,15 @@ pub(super) async fn tidy(engine: Rc<Engine>) {
 
 async fn tidy_once(engine: &Engine) -> Result<(), DbFault> {
     let (connector, link) = (&engine.connector, &engine.links.tidy);
-    let lost = connector.transact(link, replica::take_over).await?;
+    let leases = connector.read(link, replica::leases).await?;
+    let silent = engine.silent.borrow_mut().look(leases);
+    let lost = match silent.is_empty() {
+        true => Vec::new(),
+        false => {
+            let take_over = async |db: &Connected| replica::take_over(db, &silent).await;
+            connector.transact(link, take_over).await?
+        }
+    };
     if !lost.is_empty() {
         tracing::warn!(
             replicas = ?lost,

@@ -9,12 +9,13 @@ use tokio::sync::watch;
 
 use super::connection::Connected;
 use super::engine::Engine;
-use super::{PostgresOutbox, erasure_order, resealing, sealed_columns, sealing_keys};
+use super::{PostgresOutbox, due_times, erasure_order, key_change, resealing, sealed_columns};
 use crate::outbox::{
     CopyRefusal, CustomerErasure, JournalError, Lifecycle, RecordCounts, RecordCursor, Reserve,
     SealingStatus, StoreCondition, StoreFigures, StoreFuture,
 };
 use crate::sealing::KeyRing;
+use crate::time::Timestamp;
 
 impl Lifecycle for PostgresOutbox {
     /// The engine never fails permanently: it connects again when the database is back.
@@ -50,14 +51,8 @@ impl Lifecycle for PostgresOutbox {
 
     fn use_keys(&self, ring: Arc<KeyRing>) -> StoreFuture<'_, ()> {
         self.run(async move |engine: Rc<Engine>| {
-            let mut pass = engine.resealing.lock().await;
-            let list = async |db: &Connected| {
-                sealing_keys::use_newest(db, &ring, &engine.digest_key).await
-            };
-            let used = engine.act(list).await?;
-            engine.sealer.replace(Arc::clone(&ring), used);
+            key_change::adopt(&engine, ring).await?;
             engine.claims.borrow_mut().unlock();
-            *pass = None;
             resealing::publish(&engine, None);
             engine.shared.woken.notify_waiters();
             Ok(())
@@ -85,6 +80,17 @@ impl Lifecycle for PostgresOutbox {
     /// PostgreSQL reports the sizes of its files and its disk itself.
     fn figures(&self) -> StoreFigures {
         StoreFigures::default()
+    }
+
+    fn shared_time(&self) -> StoreFuture<'_, Option<Timestamp>> {
+        self.read(async move |engine: Rc<Engine>| {
+            let now = engine.read(async |db: &Connected| due_times::now(db).await);
+            now.await.map(Some)
+        })
+    }
+
+    fn can_lose_commits(&self) -> bool {
+        self.shared.is_lossy()
     }
 
     fn reserve(&self) -> watch::Receiver<Reserve> {

@@ -23,6 +23,21 @@ pub enum PostgresOpenError {
         "the store has the layout {0} of a newer program that this program cannot read; start the newer program"
     )]
     TooNew(i32),
+    /// The database does not do what the store needs.
+    #[error(
+        "{engine} cannot hold the store, because it does not keep this promise of PostgreSQL: {promise}; use PostgreSQL"
+    )]
+    Unproven {
+        /// The name and the version of the database.
+        engine: String,
+        /// What the database must do.
+        promise: &'static str,
+    },
+    /// A crash of the database loses confirmed commits.
+    #[error(
+        "a crash of the database can lose confirmed commits, because its setting {0}; set synchronous_commit and fsync to on for the user of the bridge"
+    )]
+    LosesCommits(String),
     /// The process has not the sealing key of the store.
     #[error("the store is sealed with the key {0}; give the bridge this key")]
     NoSealingKey(KeyId),

@@ -12,7 +12,6 @@ use tokio_postgres::types::Type;
 use super::columns::{get, number, unsigned};
 use super::connection::{Connected, Params};
 use super::fault::DbFault;
-use crate::random;
 
 /// The time between two extensions of a lease.
 pub(super) const BEAT: Duration = Duration::from_secs(3);
@@ -29,19 +28,19 @@ pub(super) struct Registration {
     pub(super) process: i64,
 }
 
-/// Returns a random number for this process.
-pub(super) fn process_number() -> Result<i64, DbFault> {
-    let mut bytes = [0; size_of::<i64>()];
-    let filled = random::fill_random(&mut bytes);
-    filled.map_err(|_no_source| DbFault::Damaged("the random source of the operating system"))?;
-    Ok(i64::from_ne_bytes(bytes))
-}
-
-/// Registers a replica under a new number.
-pub(super) async fn register(db: &Connected, process: i64) -> Result<u64, DbFault> {
-    let sql = "INSERT INTO imprint_bridge.replica (owner, process, lease_until)
-         VALUES (nextval('imprint_bridge.replica_number'), $2, clock_timestamp() + make_interval(secs => $1)) RETURNING owner";
-    let params: Params<'_> = &[(&LEASE_SECONDS, Type::FLOAT8), (&process, Type::INT8)];
+/// Registers a replica with its sealing keys under a new number.
+pub(super) async fn register(
+    db: &Connected,
+    process: i64,
+    keys: &[Vec<u8>],
+) -> Result<u64, DbFault> {
+    let sql = "INSERT INTO imprint_bridge.replica (owner, process, keys, lease_until)
+         VALUES (nextval('imprint_bridge.replica_number'), $2, $3, clock_timestamp() + make_interval(secs => $1)) RETURNING owner";
+    let params: Params<'_> = &[
+        (&LEASE_SECONDS, Type::FLOAT8),
+        (&process, Type::INT8),
+        (&keys, Type::BYTEA_ARRAY),
+    ];
     let row = db.query_opt(sql, params).await?;
     let owner: i64 = row
         .as_ref()
@@ -74,12 +73,38 @@ pub(super) async fn lock(db: &Connected, registration: Registration) -> Result<(
     found.map(|_row| ()).ok_or(DbFault::Raced)
 }
 
-/// Ends the registrations whose leases have ended, and frees their lanes. Returns the numbers of these replicas.
-pub(super) async fn take_over(db: &Connected) -> Result<Vec<i64>, DbFault> {
-    let sql = "DELETE FROM imprint_bridge.replica WHERE owner IN (
-             SELECT owner FROM imprint_bridge.replica WHERE lease_until < clock_timestamp() FOR UPDATE SKIP LOCKED)
-         RETURNING owner";
+/// Ends the registrations whose leases have ended, and frees their lanes. For the start of a replica. Returns the numbers of
+/// these replicas.
+pub(super) async fn take_over_ended(db: &Connected) -> Result<Vec<i64>, DbFault> {
+    let sql = "SELECT owner, lease_until::text FROM imprint_bridge.replica WHERE lease_until < clock_timestamp()";
     let rows = db.query(sql, &[]).await?;
+    let ended = rows.iter().map(|row| Ok((get(row, 0)?, get(row, 1)?)));
+    take_over(db, &ended.collect::<Result<Vec<LeaseEnd>, DbFault>>()?).await
+}
+
+/// The number of a replica, and the end of its lease as text.
+pub(super) type LeaseEnd = (i64, String);
+
+/// Reads the ends of the leases of all replicas.
+pub(super) async fn leases(db: &Connected) -> Result<Vec<LeaseEnd>, DbFault> {
+    let sql = "SELECT owner, lease_until::text FROM imprint_bridge.replica";
+    let rows = db.query(sql, &[]).await?;
+    let leases = rows.iter().map(|row| Ok((get(row, 0)?, get(row, 1)?)));
+    leases.collect()
+}
+
+/// Ends these registrations unless their replicas have extended their leases, and frees their lanes. Returns the numbers of
+/// the ended replicas.
+pub(super) async fn take_over(db: &Connected, lost: &[LeaseEnd]) -> Result<Vec<i64>, DbFault> {
+    let owners: Vec<i64> = lost.iter().map(|(owner, _)| *owner).collect();
+    let leases: Vec<&str> = lost.iter().map(|(_, lease)| lease.as_str()).collect();
+    let sql = "DELETE FROM imprint_bridge.replica WHERE owner IN (
+             SELECT r.owner FROM imprint_bridge.replica r
+             JOIN unnest($1::bigint[], $2::text[]) AS u(owner, lease) ON r.owner = u.owner AND r.lease_until = u.lease::timestamptz
+             FOR UPDATE OF r SKIP LOCKED)
+         RETURNING owner";
+    let params: Params<'_> = &[(&owners, Type::INT8_ARRAY), (&leases, Type::TEXT_ARRAY)];
+    let rows = db.query(sql, params).await?;
     let lost: Result<Vec<i64>, DbFault> = rows.iter().map(|row| get(row, 0)).collect();
     let lost = lost?;
     if !lost.is_empty() {

@@ -1,6 +1,7 @@
 //! The state that the runtime of the store and the callers of the store share.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 use tokio::sync::{Notify, watch};
@@ -19,6 +20,8 @@ pub(super) struct ReplicaState {
     pub(super) woken: Notify,
     condition: watch::Sender<StoreCondition>,
     sealing: watch::Sender<SealingStatus>,
+    /// True if a crash of the database can lose confirmed commits.
+    is_lossy: AtomicBool,
     /// The total size of each source's stored events. Events in a final state do not count.
     stored_bytes: RwLock<BTreeMap<SourceName, u64>>,
 }
@@ -86,6 +89,15 @@ impl ReplicaState {
 
     pub(super) fn condition(&self) -> watch::Receiver<StoreCondition> {
         self.condition.subscribe()
+    }
+
+    /// Records whether a crash of the database can lose confirmed commits.
+    pub(super) fn set_lossy(&self, is_lossy: bool) {
+        self.is_lossy.store(is_lossy, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_lossy(&self) -> bool {
+        self.is_lossy.load(Ordering::Relaxed)
     }
 
     /// Publishes the state of the sealing.

@@ -11,6 +11,7 @@ use tokio_postgres::types::Type;
 use super::columns::get;
 use super::connection::Connected;
 use super::fault::DbFault;
+use super::shared_keys;
 use crate::outbox::codec::{self, BlobKind};
 use crate::outbox::keyed_digest::DigestKey;
 use crate::outbox::sealer::{Sealer, UsedKey};
@@ -23,15 +24,17 @@ pub(super) enum Unlocked {
     NoKey(KeyId),
 }
 
-/// Reads the list of keys and the digest key, and creates both in a new store. Lists the newest key of the ring, and
+/// Reads the list of keys and the digest key, and creates both in a new store. Lists the key that all replicas share, and
 /// seals the digest key with it.
-pub(super) async fn unlock(db: &Connected, ring: &Arc<KeyRing>) -> Result<Unlocked, DbFault> {
-    let created = create(db, ring).await?;
+pub(super) async fn unlock(db: &Connected, all: &Arc<KeyRing>) -> Result<Unlocked, DbFault> {
+    let created = create(db, &shared_keys::shared(db, all).await?).await?;
+    lock(db).await?;
     let used = used(db).await?;
-    if let (true, Some(key)) = (ring.is_empty(), used.iter().find_map(|used| used.id())) {
+    if let (true, Some(key)) = (all.is_empty(), used.iter().find_map(|used| used.id())) {
         return Ok(Unlocked::NoKey(key));
     }
-    let sealer = Sealer::new(Arc::clone(ring), used);
+    let ring = shared_keys::shared(db, all).await?;
+    let sealer = Sealer::new(Arc::clone(&ring), used);
     let stored = stored_digest_key(db).await?;
     let key = match open(&sealer, &stored) {
         Err(DbFault::Codec(error)) if error.missing_key().is_some() => {
@@ -40,13 +43,19 @@ pub(super) async fn unlock(db: &Connected, ring: &Arc<KeyRing>) -> Result<Unlock
         }
         key => key?,
     };
-    let newest = UsedKey::newest(ring);
+    let newest = UsedKey::newest(&ring);
     if !created && key_of(&stored) != Some(newest) {
-        write_digest_key(db, &sealed(ring, &key)?).await?;
+        write_digest_key(db, &sealed(&ring, &key)?).await?;
     }
     let used = list(db, newest).await?;
-    sealer.replace(Arc::clone(ring), used);
+    sealer.replace(ring, used);
     Ok(Unlocked::Open(sealer, key))
+}
+
+/// Makes other starts and changes of the shared key wait until the commit.
+pub(super) async fn lock(db: &Connected) -> Result<(), DbFault> {
+    let sql = "SELECT 1 FROM imprint_bridge.meta WHERE name = 'digest_key' FOR UPDATE";
+    db.query(sql, &[]).await.map(|_row| ())
 }
 
 /// Creates the digest key of a new store. Returns `false` if the store has a digest key.
@@ -117,7 +126,8 @@ pub(super) async fn used(db: &Connected) -> Result<BTreeSet<UsedKey>, DbFault> {
     keys.collect()
 }
 
-/// Lists the newest key of the ring, and seals the digest key with it. Returns all listed keys.
+/// Lists the sealing key of the ring, and seals the digest key with it. Returns all listed keys. The caller has locked the
+/// digest key.
 pub(super) async fn use_newest(
     db: &Connected,
     ring: &Arc<KeyRing>,

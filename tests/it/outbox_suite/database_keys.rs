@@ -113,6 +113,34 @@ async fn a_replaced_key_can_be_removed() {
     is_full(&store).await;
 }
 
+/// FAULTS N971: an operator gives a new key to one replica after the other. Every replica can read all records meanwhile.
+#[tokio::test]
+async fn a_new_key_seals_when_every_replica_has_it() {
+    let database = postgres::database();
+    let (one, other) = (open(&database, &[1]), open(&database, &[1]));
+    one.use_keys(ring(&[1, 2])).await.unwrap();
+    assert_eq!(keys(&one, KeyUse::Waits), [key_id(2)]);
+    append(&one, &[entry("a", "CUST-1", 1)]).await;
+    let claimed = claim_one(&other).await;
+    assert_eq!(claimed.waiting.len(), 1);
+    let versions = Some(delivered(&claimed));
+    record(&other, settle_as_delivered(&claimed, versions)).await;
+    let sealed = by_key(&counts(&one).await);
+    assert!(!sealed.contains_key(&key_id(2)), "{sealed:?}");
+    other.use_keys(ring(&[1, 2])).await.unwrap();
+    assert_eq!(keys(&other, KeyUse::Seals), [key_id(2)]);
+    while keys(&one, KeyUse::Seals) != [key_id(2)] {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    append(&one, &[entry("b", "CUST-1", 2)]).await;
+    assert_eq!(claim_one(&other).await.waiting.len(), 1);
+    let sealed = by_key(&counts(&one).await);
+    assert!(sealed.contains_key(&key_id(2)), "{sealed:?}");
+    let keys = (ClaimBounds::default(), ring(&[1]));
+    let refused = PostgresOutbox::open(&database.url(), 10, keys, None).unwrap_err();
+    assert!(refused.to_string().contains(&key_id(2)), "{refused}");
+}
+
 /// FAULTS N961: a store that was not sealed gets a key, and nothing in the database stays readable without the key.
 #[tokio::test]
 async fn a_plain_store_is_sealed() {

@@ -29,7 +29,19 @@ CREATE TABLE imprint_bridge.replica (
     owner       bigint PRIMARY KEY,
     -- A random number of the process: after a crash of the database, the sequence possibly repeats an owner number.
     process     bigint NOT NULL,
+    -- The ids of the sealing keys that the process holds.
+    keys        bytea[] NOT NULL,
     lease_until timestamptz NOT NULL
+);
+
+-- The rows with which each start proves that the database does what the store needs. They exist only during the proof.
+CREATE TABLE imprint_bridge.proof (
+    run   bigint,
+    id    bigint,
+    owner bigint,
+    epoch bigint NOT NULL,
+    at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (run, id)
 );
 
 -- The receipt of every accepted event. The keys are keyed digests: of the source and the id of the event, and of its
