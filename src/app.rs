@@ -20,6 +20,7 @@ use tokio::time::timeout;
 use self::audit_keys::AuditKeysWatch;
 use self::egress::EgressWatch;
 use self::key::KeyFiles;
+use self::listeners::bind;
 use self::operators::TokensWatch;
 use self::retention::Retention;
 use self::sealing::SealingTasks;
@@ -35,6 +36,7 @@ use crate::dispatch::breaker::DestinationState;
 use crate::dispatch::core::StoredWait;
 use crate::dispatch::destination::{Destination, OperatorMode};
 use crate::dispatch::pace::Rate;
+use crate::dispatch::sharing::Sharing;
 use crate::ingress::auth::DenialReason;
 use crate::ingress::{BodyBudget, Ingress};
 use crate::metrics::{LabelSets, LogCounters, Metrics};
@@ -109,6 +111,7 @@ pub struct App {
     health: Health,
     figures: Figures,
     senders: DispatchThreads,
+    sharing: Sharing,
     retention: Retention,
     clock: Clock,
     stopping: watch::Sender<bool>,
@@ -156,12 +159,11 @@ impl App {
         let figures = Figures::new(metrics.clone(), &operations);
         let (access, tokens) = operators::open(&config, &metrics, rereads.clone());
         let ops = Ops::new(health.clone(), figures.clone(), operations, access);
-        let [(ingress, ingress_server), (ops, ops_server)] =
-            listeners::bind(&config, listener, ops, &clock)?;
+        let [(ingress, ingress_server), (ops, ops_server)] = bind(&config, listener, ops, &clock)?;
         let (keys, egress) = keys(&*outbox, &config, &destination, rereads.clone()).await?;
         let parts = senders::Parts {
             outbox: store(),
-            destination,
+            destination: Arc::clone(&destination),
             egress: egress.means(),
             clock: clock.clone(),
             metrics: metrics.dispatch.clone(),
@@ -169,6 +171,7 @@ impl App {
         };
         Ok(Self {
             senders: DispatchThreads::start(&config, &keys.credential(), &parts)?,
+            sharing: Sharing::start(store(), &destination, &clock).await?,
             ingress,
             ops,
             retention: Retention::new(store(), &config.outbox, clock.clone()),
@@ -213,6 +216,7 @@ impl App {
             reason = stop => reason,
             () = self.outbox.failed() => bail!("the store failed"),
             error = self.senders.failed() => return Err(error.context("a dispatch thread ended")),
+            () = Box::pin(self.sharing.run()) => bail!("the task that shares the destination ended"),
             () = self.store_report.run() => bail!("the task that reports the store's condition ended"),
             () = self.sealing.run(&self.clock) => bail!("the tasks of the sealing ended"),
             () = self.retention.run() => bail!("the retention task ended"),

@@ -9,6 +9,7 @@
 //! | [`policy`], [`settlement`] | turn a result into a decision, and a decision into a settlement for the store; pure |
 //! | [`destination`] | the state that all dispatch threads share: operator mode, breaker, rate limit |
 //! | [`evidence`], [`breaker`], [`pace`], [`backoff`] | the rules for the shared state; pure |
+//! | [`sharing`] | the task that shares the destination with the other processes of the store |
 //! | [`StoredWait`](core::StoredWait) | the stored form of a wait that Imprint asked for; pure |
 //! | [`moment`] | the time and the random number of one call |
 //! | [`rules`] | the delivery rules that the operator configures |
@@ -28,6 +29,7 @@ pub mod pace;
 pub mod policy;
 pub mod rules;
 pub mod settlement;
+pub mod sharing;
 mod stored_wait;
 
 #[cfg(test)]

@@ -56,6 +56,7 @@ mod record_counts;
 mod reserve;
 mod sealer;
 mod sealing_status;
+mod sharing;
 mod sqlite;
 mod state;
 mod store_figures;
@@ -102,6 +103,7 @@ pub use postgres::{
 pub use record_counts::{KeyLine, KeyReport, RecordCounts, RecordCursor, RecordReport};
 pub use reserve::Reserve;
 pub use sealing_status::{KeyUse, SealingStatus};
+pub use sharing::{SharedDestination, SharedView};
 pub use sqlite::{
     KeptEvent, OpenCause, OpenError, RebindConsent, RebindReport, SqliteOutbox, VerifyReport,
     count_keys, newest_events, rebind, restore, verify,
@@ -170,9 +172,13 @@ pub struct LaneId(pub u64);
 
 /// All ports of one storage engine, for the code that starts the process. Every other caller holds only the port of its
 /// own role.
-pub trait Outbox: Inbox + Lanes + Ledger + Lifecycle {}
+pub trait Outbox: Inbox + Lanes + Ledger + Lifecycle + SharedDestination {}
 
-impl<T: Inbox + Lanes + Ledger + Lifecycle> Outbox for T {}
+impl<T: Inbox + Lanes + Ledger + Lifecycle + SharedDestination> Outbox for T {}
+
+// These stores belong to one process.
+impl SharedDestination for SqliteOutbox {}
+impl SharedDestination for MemoryOutbox {}
 
 /// Opens the store in a PostgreSQL database, or creates the store if the database has none. At most `intake_max` events wait
 /// for a commit. The newest of the sealing keys seals new records.

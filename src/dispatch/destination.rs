@@ -186,6 +186,19 @@ impl Destination {
         self.changed.notify_waiters();
     }
 
+    /// Returns a number that rises with each call of [`Self::set_mode`].
+    pub fn mode_changes(&self) -> u64 {
+        self.limiter().mode_changes()
+    }
+
+    /// Takes over the stored mode, which another process has possibly changed. Does nothing if an operator has changed
+    /// the mode in this process since `mode_changes`: the caller has possibly read the mode before.
+    pub fn adopt_mode(&self, mode: OperatorMode, mode_changes: u64) -> Option<OperatorMode> {
+        let before = self.limiter().adopt_mode(mode, mode_changes)?;
+        self.changed.notify_waiters();
+        Some(before)
+    }
+
     /// Returns the requests recorded in shadow mode: the last request of each lane, for at most 1,000 lanes.
     pub fn shadow_records(&self) -> Vec<ShadowRecord> {
         self.limiter().shadow_records()

@@ -122,6 +122,7 @@ mod sealing_keys;
 mod settings;
 mod settle;
 mod shared_keys;
+mod sharing;
 mod silent_replicas;
 mod snapshot;
 mod subjects;

@@ -10,6 +10,8 @@ use crate::postgres::{PostgresDatabase, PostgresServer};
 use crate::process::Process;
 use crate::support::{Event, FakeImprint, Files, KEY, email, post, receipt, wait_for};
 
+mod replicas;
+
 /// A crash of the server then loses no commit that the server has confirmed.
 const DURABLE: &str = "synchronous_commit=on";
 const TOKEN: &str = "op-postgres-token-1";
@@ -28,6 +30,20 @@ fn imprint() -> FakeImprint {
 fn send(process: &Process, event: &Event) -> Answer {
     let headers = [("content-type", "application/cloudevents+json")];
     post(process.ready().0, &headers, &event.json().to_string()).unwrap()
+}
+
+/// Sets the mode of the destination as an operator.
+#[track_caller]
+fn set_mode(process: &Process, mode: &str) {
+    let mode = json!({"mode": mode}).to_string();
+    let set = ask_operator(process, "POST /admin/v1/destination", &mode);
+    assert_eq!(set.status, 200, "{}", set.body);
+}
+
+fn ask_operator(process: &Process, line: &str, body: &str) -> Answer {
+    let bearer = format!("Bearer {TOKEN}");
+    let headers = [("authorization", bearer.as_str())];
+    http::ask(process.ready().1, line, &headers, body).unwrap()
 }
 
 #[track_caller]
@@ -49,12 +65,7 @@ fn a_bridge_on_postgresql_loses_nothing_when_it_is_killed() {
     assert_eq!(send(&process, &email("first", "c1", 1)).status, 202);
     wait_until_delivered(&process, "first");
     assert_eq!(imprint.email("c1").unwrap(), "first@example.com");
-    let bearer = format!("Bearer {TOKEN}");
-    let headers = [("authorization", bearer.as_str())];
-    let paused = json!({"mode": "paused"}).to_string();
-    let line = "POST /admin/v1/destination";
-    let paused = http::ask(process.ready().1, line, &headers, &paused).unwrap();
-    assert_eq!(paused.status, 200, "{}", paused.body);
+    set_mode(&process, "paused");
     assert_eq!(send(&process, &email("second", "c1", 2)).status, 202);
     process.child.kill().unwrap();
     process.wait_for_exit();
@@ -63,9 +74,7 @@ fn a_bridge_on_postgresql_loses_nothing_when_it_is_killed() {
     let again = send(&process, &email("second", "c1", 2));
     let accepted = again.json();
     assert_eq!(accepted["accepted"][0]["duplicate"], true, "{accepted}");
-    let open = json!({"mode": "open"}).to_string();
-    let opened = http::ask(process.ready().1, line, &headers, &open).unwrap();
-    assert_eq!(opened.status, 200, "{}", opened.body);
+    set_mode(&process, "open");
     wait_until_delivered(&process, "second");
     assert_eq!(imprint.email("c1").unwrap(), "second@example.com");
     assert!(!process.log().contains("postgres:///"), "{}", process.log());

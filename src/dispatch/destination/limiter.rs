@@ -66,6 +66,7 @@ pub(super) struct AskedCall<'a> {
 #[derive(Debug)]
 pub(super) struct SendLimiter {
     mode: OperatorMode,
+    mode_changes: u64,
     /// The last request of each lane that dispatch recorded in shadow mode.
     shadow_records: BTreeMap<LaneId, ShadowRecord>,
     state: DestinationState,
@@ -84,6 +85,7 @@ impl SendLimiter {
     pub(super) fn new(rate: Rate, now: Timestamp) -> Self {
         Self {
             mode: OperatorMode::Open,
+            mode_changes: 0,
             shadow_records: BTreeMap::new(),
             state: DestinationState::FIRST,
             pace: Pace::new(rate, now),
@@ -111,9 +113,29 @@ impl SendLimiter {
 
     pub(super) fn set_mode(&mut self, mode: OperatorMode) {
         self.mode = mode;
+        self.mode_changes = self.mode_changes.saturating_add(1);
         if mode != OperatorMode::Shadow {
             self.shadow_records.clear();
         }
+    }
+
+    pub(super) const fn mode_changes(&self) -> u64 {
+        self.mode_changes
+    }
+
+    /// Takes over the stored mode, unless the mode has changed since `mode_changes`. Returns the mode before the change.
+    /// Returns `None` if nothing changes.
+    pub(super) fn adopt_mode(
+        &mut self,
+        mode: OperatorMode,
+        mode_changes: u64,
+    ) -> Option<OperatorMode> {
+        if mode == self.mode || mode_changes != self.mode_changes {
+            return None;
+        }
+        let before = self.mode;
+        self.set_mode(mode);
+        Some(before)
     }
 
     pub(super) fn shadow_records(&self) -> Vec<ShadowRecord> {
