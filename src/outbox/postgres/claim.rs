@@ -108,7 +108,8 @@ async fn claim_in_turn(
 async fn queues(engine: &Engine, window: usize) -> Result<QueueHeads, DbFault> {
     let link = &engine.links.claims;
     let heads = async |db: &Connected| QueueHeads::read(db, engine, window).await;
-    let queues = engine.connector.read(link, heads).await?;
+    // A transaction, because its local settings keep PostgreSQL from reading the dead entries of the queues.
+    let queues = engine.connector.transact(link, heads).await?;
     let opened = link.opened();
     if queues.has_lost || engine.agreed.get() != opened {
         engine.claims.borrow_mut().suspect(UnknownClaims::MaybeSent);
@@ -118,7 +119,7 @@ async fn queues(engine: &Engine, window: usize) -> Result<QueueHeads, DbFault> {
     }
     own_lanes::agree(engine).await?;
     engine.agreed.set(opened);
-    engine.connector.read(link, heads).await
+    engine.connector.transact(link, heads).await
 }
 
 /// Returns the claimed lanes in the order of their selection.

@@ -43,8 +43,13 @@ const INJECTED: &str =
     "DO $$ BEGIN RAISE EXCEPTION 'injected' USING ERRCODE = 'serialization_failure'; END $$";
 
 /// The local settings of every transaction. A stopped process would otherwise keep its row locks for ever. Neither
-/// setting limits the commit: a transaction that commits is not idle and waits for no row lock.
-const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '4s'; SET LOCAL idle_in_transaction_session_timeout = '5s'";
+/// timeout limits the commit: a transaction that commits is not idle and waits for no row lock.
+///
+/// The rows of a group are new, so their pages are in memory: with the default cost of a page, PostgreSQL reads whole
+/// tables for each group. A bitmap scan of a queue reads all entries of the queue since the last vacuum, but an index scan
+/// leaves out the entries that an earlier scan has found dead.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '4s'; SET LOCAL idle_in_transaction_session_timeout = '5s';
+    SET LOCAL random_page_cost = 1.1; SET LOCAL enable_bitmapscan = off";
 
 /// The parameters of a statement, each with its type.
 pub(super) type Params<'a> = &'a [(&'a (dyn ToSql + Sync), Type)];

@@ -85,6 +85,9 @@ pub(super) async fn apply(
     Ok(states.map(|row| (row.entry, row.ending.state())).collect())
 }
 
+/// The value of `payload.state` of an entry that waits.
+const WAITING: i16 = 0;
+
 struct WaitingRow {
     lane: i64,
     /// `None` if the stored name is damaged.
@@ -101,8 +104,13 @@ async fn waiting(
     if entries.is_empty() {
         return Ok(found);
     }
-    let sql = "SELECT entry, lane, source, event_bytes FROM imprint_bridge.payload WHERE entry = ANY($1) AND state = 0";
+    // Without a condition on the state: PostgreSQL would take the index of the waiting entries for small, and read all its
+    // entries since the last vacuum.
+    let sql = "SELECT entry, lane, source, event_bytes, state FROM imprint_bridge.payload WHERE entry = ANY($1)";
     for row in db.query(sql, &[(&entries, Type::INT8_ARRAY)]).await? {
+        if get::<i16>(&row, 4)? != WAITING {
+            continue;
+        }
         let source: &str = get(&row, 2)?;
         let entry = EntryId(super::columns::unsigned(get(&row, 0)?));
         let row = WaitingRow {

@@ -343,3 +343,59 @@ async fn a_running_replica_takes_over_a_lost_replica() {
     let replicas = database.psql("SELECT count(*) FROM imprint_bridge.replica");
     assert_eq!(replicas, "1");
 }
+
+/// FAULTS N1062: a group commit finds its rows by indexes, and does not read the receipts of all other events.
+#[tokio::test]
+async fn a_group_commit_does_not_read_whole_tables() {
+    let database = postgres::database();
+    let outbox = database.open(ClaimBounds::default(), Arc::default());
+    database.psql(
+        "INSERT INTO imprint_bridge.entry
+             (id, event_key, ce_key, source, ce_source, event_id, event_type, digest, lane, accepted_at, state, settled_at)
+         SELECT -n, decode(md5(n::text), 'hex'), decode(md5(n::text), 'hex'), 'crm', '/crm', 'old-' || n, 'customer.changed',
+             decode(md5(n::text), 'hex'), -n, 1, 1, 1
+         FROM generate_series(1, 20000) n;
+         ANALYZE imprint_bridge.entry",
+    );
+    let read = "SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = 'entry'";
+    // PostgreSQL publishes the numbers of a session at most once a second.
+    let published = Duration::from_millis(1500);
+    tokio::time::sleep(published).await;
+    let before = database.psql(read);
+    for group in 0..3 {
+        let entries: Vec<NewEntry> = (0..200)
+            .map(|number| entry(&format!("e-{group}-{number}"), &format!("C-{number}"), 1))
+            .collect();
+        append(&outbox, &entries).await;
+        let claimed = claim_all(&outbox, 200).await;
+        let settles = claimed.iter().map(|lane| outbox.settle(delivered(lane)));
+        let settles: Vec<_> = settles.collect();
+        for settled in settles {
+            assert_eq!(settled.await.unwrap(), Settled::Recorded);
+        }
+        tokio::time::sleep(published).await;
+    }
+    assert_eq!(database.psql(read), before);
+}
+
+/// FAULTS N1068: many lanes were due before, and vacuum has not removed their entries from the queue.
+#[tokio::test]
+async fn a_claim_does_not_read_the_dead_entries_of_a_queue_again() {
+    let database = postgres::database();
+    let outbox = database.open(ClaimBounds::default(), Arc::default());
+    database.psql(
+        "INSERT INTO imprint_bridge.lane (id, kind, customer, received, idle, low, due_at)
+         SELECT -n, 0, decode(md5(n::text), 'hex'), decode('00', 'hex'), true, 0, n FROM generate_series(1, 20000) n",
+    );
+    database.psql("UPDATE imprint_bridge.lane SET due_at = NULL");
+    append(&outbox, &[entry("a", "CUST-1", 1)]).await;
+    assert_eq!(claim_all(&outbox, 1).await.len(), 1);
+    for _ in 0..4 {
+        // PostgreSQL publishes the numbers of a session at most once a second, and not before its next statement.
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        assert!(claim_all(&outbox, 1).await.is_empty());
+    }
+    let sql = "SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'lane_due'";
+    let read: u64 = database.psql(sql).parse().unwrap();
+    assert!((20_000..30_000).contains(&read), "{read}");
+}
