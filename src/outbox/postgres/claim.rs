@@ -67,6 +67,8 @@ async fn claim_in_turn(
         is_failing_left: picked.is_failing_left,
         is_untried_left: picked.is_untried_left,
     };
+    let held = queues.has_held.then(|| now.after(SKIPPED_PAUSE));
+    claim.next_due = claim.next_due.into_iter().chain(held).min();
     if picked.lanes.is_empty() {
         return Ok(claim);
     }
@@ -78,7 +80,7 @@ async fn claim_in_turn(
         engine.claims.borrow_mut().suspect(UnknownClaims::Unsent);
     }
     let taken = taken?;
-    let is_skipped = taken.len() < picked.lanes.len() || queues.has_held;
+    let is_skipped = taken.len() < picked.lanes.len();
     for lane in &taken {
         engine.claims.borrow_mut().insert(lane.id, lane.token);
     }

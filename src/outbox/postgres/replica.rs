@@ -76,18 +76,18 @@ pub(super) async fn lock(db: &Connected, registration: Registration) -> Result<(
 /// Ends the registrations whose leases have ended, and frees their lanes. For the start of a replica. Returns the numbers of
 /// these replicas.
 pub(super) async fn take_over_ended(db: &Connected) -> Result<Vec<i64>, DbFault> {
-    let sql = "SELECT owner, lease_until::text FROM imprint_bridge.replica WHERE lease_until < clock_timestamp()";
+    let sql = "SELECT owner, extract(epoch FROM lease_until)::text FROM imprint_bridge.replica WHERE lease_until < clock_timestamp()";
     let rows = db.query(sql, &[]).await?;
     let ended = rows.iter().map(|row| Ok((get(row, 0)?, get(row, 1)?)));
     take_over(db, &ended.collect::<Result<Vec<LeaseEnd>, DbFault>>()?).await
 }
 
-/// The number of a replica, and the end of its lease as text.
+/// The number of a replica, and the end of its lease as a text that does not depend on the time zone of the session.
 pub(super) type LeaseEnd = (i64, String);
 
 /// Reads the ends of the leases of all replicas.
 pub(super) async fn leases(db: &Connected) -> Result<Vec<LeaseEnd>, DbFault> {
-    let sql = "SELECT owner, lease_until::text FROM imprint_bridge.replica";
+    let sql = "SELECT owner, extract(epoch FROM lease_until)::text FROM imprint_bridge.replica";
     let rows = db.query(sql, &[]).await?;
     let leases = rows.iter().map(|row| Ok((get(row, 0)?, get(row, 1)?)));
     leases.collect()
@@ -100,7 +100,8 @@ pub(super) async fn take_over(db: &Connected, lost: &[LeaseEnd]) -> Result<Vec<i
     let leases: Vec<&str> = lost.iter().map(|(_, lease)| lease.as_str()).collect();
     let sql = "DELETE FROM imprint_bridge.replica WHERE owner IN (
              SELECT r.owner FROM imprint_bridge.replica r
-             JOIN unnest($1::bigint[], $2::text[]) AS u(owner, lease) ON r.owner = u.owner AND r.lease_until = u.lease::timestamptz
+             JOIN unnest($1::bigint[], $2::text[]) AS u(owner, lease)
+                 ON r.owner = u.owner AND extract(epoch FROM r.lease_until)::text = u.lease
              FOR UPDATE OF r SKIP LOCKED)
          RETURNING owner";
     let params: Params<'_> = &[(&owners, Type::INT8_ARRAY), (&leases, Type::TEXT_ARRAY)];
