@@ -8,12 +8,14 @@ use std::sync::Arc;
 
 use prometheus::{Registry, TextEncoder};
 
+use self::database::DatabaseMetrics;
 use self::declare::Declare;
 use self::ignored::IgnoredEntries;
 use self::sealing::SealingMetrics;
 use self::store::StoreMetrics;
 
 mod admin;
+mod database;
 mod declare;
 mod dispatch;
 mod ignored;
@@ -28,6 +30,7 @@ mod store;
 mod weakened;
 
 pub use admin::{AdminMetrics, AdminSnapshot};
+pub use database::DatabaseSnapshot;
 pub use declare::MetricRow;
 pub use dispatch::{DispatchMetrics, DispatchSnapshot};
 pub use ingress::{FieldCounters, IngressMetrics, IngressSnapshot};
@@ -76,6 +79,7 @@ pub struct Metrics {
     /// The metric of the weakenings of the protection.
     pub weakened: WeakenedMetrics,
     store: StoreMetrics,
+    database: DatabaseMetrics,
     sealing: SealingMetrics,
 }
 
@@ -109,6 +113,7 @@ impl Metrics {
         let sources = SourcesMetrics::new(&declare)?;
         let weakened = WeakenedMetrics::new(&declare, labels)?;
         let store = StoreMetrics::new(&declare, labels)?;
+        let database = DatabaseMetrics::new(&declare)?;
         let sealing = SealingMetrics::new(&declare)?;
         let build = declare.gauges(
             "build_info",
@@ -126,6 +131,7 @@ impl Metrics {
             sources,
             weakened,
             store,
+            database,
             sealing,
         })
     }
@@ -177,6 +183,11 @@ impl Metrics {
     /// the page.
     pub fn store_sizes(&self, sizes: StoreSizes) {
         self.store.set_sizes(sizes);
+    }
+
+    /// Sets the figures of the database. The caller must call `database` before each read of the metrics.
+    pub fn database(&self, database: DatabaseSnapshot) {
+        self.database.set(database);
     }
 
     /// Sets the gauge of the bytes that the unfinished events of a source take in the store.

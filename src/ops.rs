@@ -18,7 +18,7 @@ pub(crate) use self::authenticate::peer;
 pub use self::authenticate::{Access, KnownOperator, Operators, ReadToken, Session};
 use self::operate::Operations;
 use crate::dispatch::destination::Destination;
-use crate::metrics::{Metrics, MetricsSnapshot, StoreSizes, StoreSnapshot};
+use crate::metrics::{DatabaseSnapshot, Metrics, MetricsSnapshot, StoreSizes, StoreSnapshot};
 use crate::outbox::{Outbox, Setting, StoreCondition};
 use crate::time::Clock;
 
@@ -180,6 +180,16 @@ impl Figures {
             commands: figures.commands,
             commit_time: figures.commit_time,
         });
+        if let Some(database) = figures.database {
+            self.metrics.database(DatabaseSnapshot {
+                oldest_snapshot: database.oldest_snapshot,
+                slot_bytes: database.slot_bytes,
+                dead_rows: database.dead_rows,
+                connection_wait: database.connection_wait,
+                lost_leases: database.lost_leases,
+                repeats: database.repeats,
+            });
+        }
         self.metrics.page()
     }
 

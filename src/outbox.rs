@@ -37,6 +37,7 @@ mod bounds;
 mod codec;
 mod customer;
 mod customer_erasure;
+mod database_figures;
 mod due_lanes;
 mod entry_filter;
 mod erasure_journal;
@@ -76,6 +77,7 @@ pub use customer::{LaneWait, mentions, named};
 pub use customer_erasure::{
     CustomerErasure, ERASE_MAX, ErasedPart, ErasureProgress, ErasureStep, LaterEvents, NamedEntries,
 };
+pub use database_figures::DatabaseFigures;
 pub use entry_filter::{EntryFilter, EntryOrder};
 pub use erasure_journal::JournalError;
 pub use file_name::{NAME_BYTES_MAX, is_reserved_name};
@@ -97,8 +99,8 @@ pub use maybe_sent::MaybeSent;
 pub use memory::MemoryOutbox;
 pub use pick::{FailingShare, LaneShares, Pick, Standing, UntriedOrder};
 pub use postgres::{
-    DatabaseAddress, DatabaseDuty, DatabaseProof, Durability, PostgresOpenError, PostgresOutbox,
-    ProvenDuty, ReadPassword, prove_database,
+    DatabaseAddress, DatabaseDuty, DatabaseProof, DatabaseSignals, Durability, OldestSnapshot,
+    PostgresOpenError, PostgresOutbox, ProvenDuty, ReadPassword, SlowestSlot, prove_database,
 };
 pub use record_counts::{KeyLine, KeyReport, RecordCounts, RecordCursor, RecordReport};
 pub use reserve::Reserve;

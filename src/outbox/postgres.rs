@@ -76,6 +76,7 @@ mod claim;
 mod claimed;
 mod columns;
 mod connection;
+mod connection_counts;
 mod customer_eraser;
 mod customers;
 mod database_address;
@@ -123,6 +124,7 @@ mod settings;
 mod settle;
 mod shared_keys;
 mod sharing;
+mod signals;
 mod silent_replicas;
 mod snapshot;
 mod subjects;
@@ -135,6 +137,7 @@ mod writer;
 pub use database_address::{DatabaseAddress, Durability, ReadPassword};
 pub use open_error::PostgresOpenError;
 pub use proof::{DatabaseDuty, DatabaseProof, ProvenDuty, prove_database};
+pub use signals::{DatabaseSignals, OldestSnapshot, SlowestSlot};
 
 /// The longest time that `close` waits for the thread of the store.
 const CLOSE_MAX: Duration = Duration::from_secs(10);

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::database_figures::DatabaseFigures;
+
 /// The size of a store on its disk, and the work of the store since the process started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StoreFigures {
@@ -17,4 +19,6 @@ pub struct StoreFigures {
     pub log_bytes: Option<u64>,
     /// The free space of the disk in bytes, or `None` if the disk does not report its free space.
     pub free_bytes: Option<u64>,
+    /// The figures of the database, or `None` if the store is in a file.
+    pub database: Option<DatabaseFigures>,
 }

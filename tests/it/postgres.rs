@@ -219,6 +219,11 @@ impl PostgresDatabase {
         }
     }
 
+    /// Runs an SQL statement in this database, and returns its output or its error.
+    pub(crate) fn try_psql(&self, sql: &str) -> Result<String, String> {
+        self.server.psql(&self.name, sql)
+    }
+
     /// Runs an SQL statement in this database and returns its output.
     pub(crate) fn psql(&self, sql: &str) -> String {
         self.server.psql(&self.name, sql).unwrap()

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::app::database_address;
 use crate::cli::{Layers, NEGATIVE_RESULT, print_errors};
 use crate::config::{Config, Purpose, StorePlace};
-use crate::outbox::{DatabaseProof, prove_database};
+use crate::outbox::{DatabaseProof, DatabaseSignals, prove_database};
 use crate::terminal::print_result;
 
 /// Proves the database, and prints the result. Returns a negative result if a crash of the database can lose confirmed
@@ -44,12 +44,25 @@ pub(super) fn verify(layers: &Layers, url: &str, is_json: bool) -> anyhow::Resul
 
 fn json(proof: &DatabaseProof) -> Value {
     let duties = proof.duties.iter();
+    let signals = proof.signals.as_ref();
     let duties = duties.map(|one| (one.duty.name().to_owned(), one.is_proven.into()));
     json!({
         "database": proof.engine,
         "synchronous_commit": proof.synchronous_commit,
         "fsync": proof.fsync,
         "keeps_confirmed_commits": proof.lossy_setting().is_none(),
+        "oldest_snapshot": signals.and_then(|it| it.snapshot.as_ref()).map(|it| json!({
+            "process": it.process,
+            "program": it.program,
+            "state": it.state,
+            "age_seconds": it.age.as_secs(),
+        })),
+        "slowest_slot": signals.and_then(|it| it.slot.as_ref()).map(|it| json!({
+            "name": it.name,
+            "is_active": it.is_active,
+            "bytes": it.bytes,
+        })),
+        "dead_rows": signals.map(|it| it.dead_rows),
         "proven": Value::Object(duties.collect()),
         "took_ms": proof.took_ms,
     })
@@ -73,5 +86,32 @@ fn lines(proof: &DatabaseProof) -> Vec<String> {
         }
         None => "yes  a crash of the database loses no confirmed commit".to_owned(),
     });
+    lines.extend(proof.signals.iter().flat_map(signal_lines));
+    lines
+}
+
+/// Formats what keeps the database from removing dead rows.
+fn signal_lines(signals: &DatabaseSignals) -> Vec<String> {
+    let mut lines = vec![match &signals.snapshot {
+        Some(oldest) => format!(
+            "the oldest snapshot is {} s old: process {}, program \"{}\", {}",
+            oldest.age.as_secs(),
+            oldest.process,
+            oldest.program,
+            oldest.state
+        ),
+        None => "no other session has a snapshot".to_owned(),
+    }];
+    if let Some(slot) = &signals.slot {
+        let use_of_slot = match slot.is_active {
+            true => "in use",
+            false => "without a reader",
+        };
+        lines.push(format!(
+            "the replication slot \"{}\", {use_of_slot}, holds {} bytes of the log",
+            slot.name, slot.bytes
+        ));
+    }
+    lines.push(format!("the store has {} dead rows", signals.dead_rows));
     lines
 }

@@ -23,8 +23,10 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls, Row};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::connection_counts::ConnectionCounts;
 use super::database_address::ReadPassword;
 use super::fault::DbFault;
+use crate::time::Clock;
 use crate::{failpoint, random};
 
 /// The longest time that a new connection takes.
@@ -70,6 +72,8 @@ pub(super) struct Connector {
     /// True if a test injects failures: statements and commits then fail at random, except in the last two tries.
     injects: bool,
     password: Option<ReadPassword>,
+    clock: Clock,
+    pub(super) counts: Arc<ConnectionCounts>,
 }
 
 impl Connector {
@@ -105,12 +109,19 @@ impl Connector {
             tls,
             injects,
             password: None,
+            clock: Clock::machine(),
+            counts: Arc::default(),
         })
     }
 
     /// Reads the password again for each new connection.
     pub(super) fn with_password(self, password: Option<ReadPassword>) -> Self {
         Self { password, ..self }
+    }
+
+    /// Counts in these counts.
+    pub(super) fn counting(self, counts: Arc<ConnectionCounts>) -> Self {
+        Self { counts, ..self }
     }
 
     /// Opens a connection that belongs to no link.
@@ -183,6 +194,7 @@ impl Connector {
                 Err(fault) if fault.is_passing() && tries < TRIES_MAX => {
                     let factor = f64::from(2_u32.saturating_pow(tries - 1));
                     tries += 1;
+                    self.counts.repeated();
                     tokio::time::sleep(PAUSE.mul_f64(2.0 * factor * random::jitter())).await;
                 }
                 result => return result,
@@ -198,6 +210,7 @@ impl Connector {
         work: &impl AsyncFn(&Connected) -> Result<T, DbFault>,
         injects: bool,
     ) -> Result<T, DbFault> {
+        let began = self.clock.monotonic();
         let mut slot = link.open.lock().await;
         let open = slot.take().filter(|open| !open.client.is_closed());
         let connected = match open {
@@ -208,6 +221,8 @@ impl Connector {
                 connected
             }
         };
+        let wait = self.clock.monotonic().saturating_sub(began);
+        self.counts.waited(wait);
         connected.injects.set(injects);
         let result = work(&connected).await;
         if !result.as_ref().is_err_and(DbFault::ends_connection) {

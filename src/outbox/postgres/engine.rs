@@ -98,7 +98,9 @@ impl Engine {
             tls,
             durability,
         } = start.address;
-        let connector = Connector::parse(&url, tls, start.injects)?.with_password(password);
+        let connector = Connector::parse(&url, tls, start.injects)?
+            .with_password(password)
+            .counting(Arc::clone(&start.shared.connections));
         let links = DbLinks::default();
         let failed = PostgresOpenError::of("opening the store");
         let layout = schema::find_or_create(&connector, &links.acts).await;

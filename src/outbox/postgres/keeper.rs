@@ -7,11 +7,14 @@ use std::time::Duration;
 use super::connection::Connected;
 use super::engine::Engine;
 use super::fault::DbFault;
-use super::{key_change, own_lanes, replica, shared_keys, tally};
+use super::{key_change, own_lanes, replica, shared_keys, signals, tally};
 use crate::outbox::STALLED_AFTER;
 
 /// The time between two tries while the database does not answer.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
+
+/// The number of rounds between two looks at the snapshots and the dead rows: about 15 seconds.
+const LOOK_EVERY: u32 = 5;
 
 /// Extends the lease until the task is aborted.
 pub(super) async fn keep(engine: Rc<Engine>) {
@@ -51,19 +54,22 @@ async fn beat(engine: &Engine) -> Result<(), DbFault> {
             replica = owner,
             "the lease of this replica has ended, so other replicas have its customers; requests in flight possibly arrive late"
         );
+        connector.counts.lost_lease();
         engine.owner.set(owner);
         engine.claims.borrow_mut().clear();
     }
     Ok(())
 }
 
-/// Compares the claims and the sealing key with the other replicas, takes over the lanes of lost replicas and adds up the tally, until the task is
-/// aborted. Each of these works can take longer than a lease.
+/// Compares the claims and the sealing key with the other replicas, takes over the lanes of lost replicas and adds up the
+/// tally, until the task is aborted. Each of these works can take longer than a lease.
 pub(super) async fn tidy(engine: Rc<Engine>) {
+    let mut round = 0_u32;
     loop {
         tokio::select! {
             () = tokio::time::sleep(replica::BEAT) => {}
-            () = engine.answers_again.notified() => {}
+            // The other replicas possibly could not extend their leases either.
+            () = engine.answers_again.notified() => engine.silent.borrow_mut().forget(),
         }
         if let Err(fault) = own_lanes::compare(&engine).await {
             tracing::warn!(fault = %fault, "the replica could not compare its claims with the database");
@@ -71,6 +77,12 @@ pub(super) async fn tidy(engine: Rc<Engine>) {
         if let Err(fault) = key_change::follow(&engine).await {
             tracing::warn!(fault = %fault, "the replica could not read the sealing keys of the other replicas");
         }
+        if round.is_multiple_of(LOOK_EVERY)
+            && let Err(fault) = look(&engine).await
+        {
+            tracing::warn!(fault = %fault, "the replica could not look for old snapshots");
+        }
+        round = round.wrapping_add(1);
         if engine.beats.get() == 0 {
             engine.silent.borrow_mut().forget();
             continue;
@@ -79,6 +91,14 @@ pub(super) async fn tidy(engine: Rc<Engine>) {
             tracing::warn!(fault = %fault, "the replica could not look for lost replicas");
         }
     }
+}
+
+/// Looks what keeps the database from removing dead rows.
+async fn look(engine: &Engine) -> Result<(), DbFault> {
+    let sampled = engine.connector.read(&engine.links.tidy, signals::sample);
+    let sampled = sampled.await?;
+    engine.connector.counts.publish(&sampled);
+    Ok(())
 }
 
 async fn tidy_once(engine: &Engine) -> Result<(), DbFault> {

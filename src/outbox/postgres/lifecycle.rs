@@ -79,7 +79,10 @@ impl Lifecycle for PostgresOutbox {
 
     /// PostgreSQL reports the sizes of its files and its disk itself.
     fn figures(&self) -> StoreFigures {
-        StoreFigures::default()
+        StoreFigures {
+            database: Some(self.shared.connections.figures()),
+            ..StoreFigures::default()
+        }
     }
 
     fn shared_time(&self) -> StoreFuture<'_, Option<Timestamp>> {

@@ -16,6 +16,7 @@ use super::database_address::{DatabaseAddress, Durability};
 use super::fault::DbFault;
 use super::open_error::PostgresOpenError;
 use super::random_number::random_number;
+use super::signals::{self, DatabaseSignals};
 use crate::time::Clock;
 
 mod steps;
@@ -101,6 +102,8 @@ pub struct DatabaseProof {
     pub synchronous_commit: String,
     /// The setting `fsync`.
     pub fsync: String,
+    /// What keeps the database from removing dead rows. `None` if the database does not say it.
+    pub signals: Option<DatabaseSignals>,
     /// Each step of the proof.
     pub duties: Vec<ProvenDuty>,
     /// The time of the proof.
@@ -228,6 +231,7 @@ async fn run_once(connector: &Connector, table: &'static str) -> Result<Database
         engine: version.split(" on ").next().unwrap_or_default().to_owned(),
         synchronous_commit: setting(1)?,
         fsync: setting(2)?,
+        signals: signals::sample(&pair.one).await.ok(),
         duties,
         took_ms: u64::try_from(clock.now().since(started).as_millis()).unwrap_or(u64::MAX),
     })

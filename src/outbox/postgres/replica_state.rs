@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::{Notify, watch};
 
+use super::connection_counts::ConnectionCounts;
 use super::tally::TallyChange;
 use crate::event::SourceName;
 use crate::outbox::intake_queue::IntakeQueue;
@@ -18,6 +19,7 @@ pub(super) struct ReplicaState {
     pub(super) intake: IntakeQueue,
     pub(super) waiters: Waiters,
     pub(super) woken: Notify,
+    pub(super) connections: Arc<ConnectionCounts>,
     condition: watch::Sender<StoreCondition>,
     sealing: watch::Sender<SealingStatus>,
     /// True if a crash of the database can lose confirmed commits.

@@ -58,6 +58,7 @@ impl PublishedFigures {
             (bytes != UNKNOWN).then_some(bytes)
         };
         StoreFigures {
+            database: None,
             commits: self.commits.load(Ordering::Relaxed),
             commands: self.commands.load(Ordering::Relaxed),
             commit_time: Duration::from_micros(self.commit_micros.load(Ordering::Relaxed)),
