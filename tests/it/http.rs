@@ -1,7 +1,7 @@
 //! A plain HTTP/1.1 client on a blocking socket, for the senders and operators of tests. The client adds only the
 //! headers `host` and `content-length`.
 
-use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use serde_json::Value;
@@ -39,9 +39,9 @@ pub(crate) fn ask(
     Connection::open(address)?.ask(line, headers, body)
 }
 
-/// An HTTP connection that stays open between requests.
-pub(crate) struct Connection {
-    stream: TcpStream,
+/// An HTTP connection that stays open between requests: a TCP socket, or TLS over a socket.
+pub(crate) struct Connection<S = TcpStream> {
+    stream: S,
     /// Bytes behind the last answer.
     read: Vec<u8>,
 }
@@ -55,10 +55,31 @@ impl Connection {
     pub(crate) fn over(stream: TcpStream) -> io::Result<Self> {
         stream.set_read_timeout(Some(TEST_TIMEOUT))?;
         stream.set_nodelay(true)?;
-        Ok(Self {
+        Ok(Self::of(stream))
+    }
+
+    /// Sends bytes until the bridge takes no more of them.
+    pub(crate) fn send_until_blocked(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.set_nonblocking(true)?;
+        let sent = loop {
+            match self.stream.write(bytes) {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        self.stream.set_nonblocking(false)?;
+        sent
+    }
+}
+
+impl<S: Read + Write> Connection<S> {
+    /// Uses a stream to the server.
+    pub(crate) fn of(stream: S) -> Self {
+        Self {
             stream,
             read: Vec::new(),
-        })
+        }
     }
 
     /// Sends an HTTP request with a line such as `GET /livez`, and reads the whole response.
@@ -87,20 +108,6 @@ impl Connection {
     /// Sends bytes as they are.
     pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes)
-    }
-
-    /// Sends bytes until the bridge takes no more of them.
-    pub(crate) fn send_until_blocked(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.stream.set_nonblocking(true)?;
-        let sent = loop {
-            match self.stream.write(bytes) {
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break Ok(()),
-                Err(error) => break Err(error),
-            }
-        };
-        self.stream.set_nonblocking(false)?;
-        sent
     }
 
     /// Reads the next answer.
