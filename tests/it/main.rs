@@ -31,6 +31,7 @@ mod examples;
 mod explained;
 mod fairness;
 mod flow;
+mod gateway;
 mod guide;
 mod hanging;
 mod hints;
