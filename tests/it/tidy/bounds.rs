@@ -288,7 +288,7 @@ fn every_bound_has_a_value_and_a_reason() {
     for (name, value) in [
         ("event::json::DEPTH_MAX", "32"),
         ("event::json::STRING_BYTES_MAX", "64 KiB"),
-        ("config::BODIES_BYTES_MAX", "4 GiB"),
+        ("config::ingress::BODIES_BYTES_MAX", "4 GiB"),
         ("config::DEADLINE_MIN", "50 ms"),
         ("http::retry_after::RETRY_AFTER_MAX", "1 h"),
         ("outbox::ledger::LOAD_MAX", "500"),
