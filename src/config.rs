@@ -13,6 +13,7 @@ use config::{Environment, File, FileFormat, Source as _, Value, ValueKind};
 
 use self::environment::{PREFIX, SEPARATOR, Variables};
 use self::reader::{Raw, Reader};
+use crate::http::trusted_proxies::TrustedProxies;
 use crate::intake::IntakeSettings;
 use crate::telemetry::{self, LogFormat};
 
@@ -113,6 +114,7 @@ pub struct Config {
     pub intake: IntakeSettings,
     /// The address of the listener for health, metrics and the admin API.
     pub ops_listen: SocketAddr,
+    pub trusted_proxies: TrustedProxies,
     pub operators: Vec<OperatorFile>,
     pub audit_keys: AuditKeyFiles,
     pub outbox: OutboxSettings,
@@ -213,6 +215,7 @@ impl Config {
         {
             reader.error(&["ops", "listen"], "must differ from ingress.listen");
         }
+        let trusted_proxies = reader.take(&["ops", "trusted_proxies"], trusted_proxies);
         let operators = operators::take(reader, profile, purpose);
         let audit_keys = audit_keys::take(reader, profile, purpose);
         let outbox = outbox::take(reader, profile);
@@ -238,6 +241,7 @@ impl Config {
             brake: brake?,
             intake: intake?,
             ops_listen: ops_listen?,
+            trusted_proxies: trusted_proxies?,
             operators: operators?,
             audit_keys: audit_keys?,
             outbox: outbox?,
@@ -288,6 +292,11 @@ fn valid(
         Some(config) if errors.is_empty() => Ok(config),
         Some(_) | None => Err(errors),
     }
+}
+
+fn trusted_proxies(raw: Raw) -> Result<TrustedProxies, String> {
+    let networks = raw.texts()?.into_iter().map(|text| text.parse());
+    networks.collect::<Result<_, _>>().map(TrustedProxies::new)
 }
 
 fn take_shutdown(reader: &mut Reader) -> Option<ShutdownSettings> {

@@ -21,3 +21,4 @@ pub mod problem;
 pub mod proxy;
 pub mod retry_after;
 pub mod single_header;
+pub mod trusted_proxies;

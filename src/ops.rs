@@ -14,7 +14,6 @@ use actix_web::{HttpResponse, HttpResponseBuilder, Resource, Route, guard, web};
 
 pub use self::api::{AdminProblem, keys_json};
 pub(crate) use self::api::{parse_entry, parse_filter, receive_body};
-pub(crate) use self::authenticate::peer;
 pub use self::authenticate::{Access, KnownOperator, Operators, ReadToken, Session};
 use self::operate::Operations;
 use crate::dispatch::destination::Destination;

@@ -52,7 +52,7 @@ pub(super) fn open(
     }
     let operators = Operators::new(operators);
     let access = Access::new(operators, metrics.admin.clone(), rereads.clock().clone());
-    let access = Arc::new(access);
+    let access = Arc::new(access.behind(config.trusted_proxies.clone()));
     let watch = TokensWatch {
         access: Arc::clone(&access),
         files,

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::form::{FORM_BYTES_MAX, Form, parse};
 use super::page::{Frame, PageResult, html};
 use super::visitor::{Visitor, deleted_cookies, login_cookie};
-use crate::ops::{Access, AdminProblem, peer, receive_body};
+use crate::ops::{Access, AdminProblem, receive_body};
 
 #[derive(Template)]
 #[template(path = "login.html", config = "src/console/askama.toml")]
@@ -52,7 +52,7 @@ pub(super) async fn log_in(
     let Credentials { token, next } = parse(&body)?;
     let (token, next) = (SecretString::from(token), local_path(next));
     // A copied token often ends with a line feed.
-    let cookie = match access.log_in(token.expose_secret().trim(), peer(&request)) {
+    let cookie = match access.log_in(token.expose_secret().trim(), access.client(&request)) {
         Ok(cookie) => cookie,
         Err(problem) => return refused(&problem, next),
     };

@@ -20,6 +20,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::api::AdminProblem;
 use super::failed_logins::{FailedLogins, LoginReport};
 use super::operate::{self, Operator, Role};
+use crate::http::trusted_proxies::TrustedProxies;
 use crate::metrics::AdminMetrics;
 use crate::time::Clock;
 
@@ -47,6 +48,7 @@ const MISSING_ROLE: &str = "role";
 #[derive(Debug)]
 pub struct Access {
     operators: Operators,
+    proxies: TrustedProxies,
     metrics: AdminMetrics,
     clock: Clock,
     /// Each use locks the failed logins for one decision, and never across an await.
@@ -61,6 +63,7 @@ impl Access {
     pub fn new(operators: Operators, metrics: AdminMetrics, clock: Clock) -> Self {
         Self {
             operators,
+            proxies: TrustedProxies::default(),
             metrics,
             clock,
             failed: Mutex::default(),
@@ -68,6 +71,19 @@ impl Access {
             requests: Semaphore::const_new(REQUESTS_MAX),
             console_requests: Semaphore::const_new(CONSOLE_REQUESTS_MAX),
         }
+    }
+
+    /// Names the proxies in front of the ops listener.
+    #[must_use]
+    pub fn behind(self, proxies: TrustedProxies) -> Self {
+        Self { proxies, ..self }
+    }
+
+    /// Returns the address of the client.
+    pub(crate) fn client(&self, request: &HttpRequest) -> IpAddr {
+        let peer = request.peer_addr();
+        let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
+        self.proxies.client(peer, request.headers())
     }
 
     /// Logs the failed logins since the last record of the log about them, at most once a minute.
@@ -258,7 +274,7 @@ pub(super) async fn admit(
     let Some(access) = request.app_data::<web::Data<Access>>().cloned() else {
         return Err(AdminProblem::Disabled.into());
     };
-    let operator = access.authenticate(request.headers(), peer(request.request()));
+    let operator = access.authenticate(request.headers(), access.client(request.request()));
     let denied = |denied| access.deny(denied, request.method().as_str());
     let operator = operator.map_err(denied)?;
     let permit = access.requests.try_acquire();
@@ -270,12 +286,6 @@ pub(super) async fn admit(
         access.report_refusal(problem);
     }
     Ok(response)
-}
-
-/// Returns the address of the client.
-pub(crate) fn peer(request: &HttpRequest) -> IpAddr {
-    let peer = request.peer_addr();
-    peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip())
 }
 
 impl FromRequest for Operator {

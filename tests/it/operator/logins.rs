@@ -24,14 +24,18 @@ fn login(ops: SocketAddr, token: &str) -> (u16, Option<String>) {
     (answer.status, retry_after)
 }
 
-/// Asks for the entries with a token, from another address of this machine.
-fn login_from(address: [u8; 4], ops: SocketAddr, token: &str) -> u16 {
+/// Opens a connection from another address of this machine.
+fn connect_from(address: [u8; 4], ops: SocketAddr) -> Connection {
     let from = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
     bind(&from, &SocketAddr::from((address, 0))).unwrap();
     connect(&from, &ops).unwrap();
-    let mut connection = Connection::over(TcpStream::from(from)).unwrap();
+    Connection::over(TcpStream::from(from)).unwrap()
+}
+
+/// Asks for the entries with a token, from another address of this machine.
+fn login_from(address: [u8; 4], ops: SocketAddr, token: &str) -> u16 {
     let bearer = format!("Bearer {token}");
-    let answer = connection.ask(LIST, &[("authorization", &bearer)], "");
+    let answer = connect_from(address, ops).ask(LIST, &[("authorization", &bearer)], "");
     answer.unwrap().status
 }
 
@@ -100,4 +104,32 @@ fn failed_logins_fill_one_line_of_the_log() {
     assert_eq!(lines.len(), 1, "{log}");
     assert!(lines[0].contains("127.0.0.1"), "{}", lines[0]);
     assert!(!log.contains("guess-canary"), "{log}");
+}
+
+/// FAULTS N1074: a program behind the proxy of the operators guesses tokens.
+#[test]
+fn behind_a_trusted_proxy_each_operator_has_an_address() {
+    let proxies = "[ops]\ntrusted_proxies = [\"127.0.0.9\", \"127.0.9.0/24\"]";
+    let app = TestApp::setup().operator("alice", TOKEN).settings(proxies);
+    let app = app.manual_clock().start();
+    let ask = |from: [u8; 4], client: &str, token: &str| {
+        let mut connection = connect_from(from, app.ops());
+        let bearer = format!("Bearer {token}");
+        let headers = [("authorization", &*bearer), ("x-forwarded-for", client)];
+        connection.ask(LIST, &headers, "").unwrap().status
+    };
+    let (proxy, other) = ([127, 0, 0, 9], [127, 0, 0, 3]);
+    for number in 0..10 {
+        let chosen = format!("10.9.9.{number}, 198.51.100.1, 127.0.9.5");
+        assert_eq!(ask(proxy, &chosen, "guess"), 401);
+        assert_eq!(ask(other, &format!("10.9.8.{number}"), "guess"), 401);
+    }
+    assert_eq!(ask(proxy, "198.51.100.1", TOKEN), 429);
+    assert_eq!(ask(proxy, "198.51.100.2", TOKEN), 200);
+    assert_eq!(ask(other, "198.51.100.2", TOKEN), 429);
+    assert_eq!(
+        ask(proxy, "127.0.0.3", TOKEN),
+        429,
+        "the proxy names this client"
+    );
 }
