@@ -17,6 +17,7 @@ pub mod framing;
 pub(crate) mod header_line;
 pub mod idle;
 mod link;
+pub mod openapi;
 pub mod problem;
 pub mod proxy;
 pub mod retry_after;

@@ -24,6 +24,7 @@ use crate::time::Clock;
 mod api;
 mod authenticate;
 mod failed_logins;
+mod openapi;
 pub mod operate;
 
 /// The maximum time for reading the number of entries in the store for the metrics page. After this time, the page
@@ -64,7 +65,8 @@ impl Ops {
             .service(page("/livez").route(get_or_head().to(livez)))
             .service(page("/readyz").route(get_or_head().to(readyz)))
             .service(page("/startupz").route(get_or_head().to(startupz)))
-            .service(page("/metrics").route(get_or_head().to(metrics)));
+            .service(page("/metrics").route(get_or_head().to(metrics)))
+            .service(page("/v1/openapi.json").route(get_or_head().to(description)));
         api::configure(config);
     }
 }
@@ -245,6 +247,13 @@ async fn startupz(health: web::Data<Health>) -> HttpResponse {
             text(HttpResponse::Ok(), "started")
         }
     }
+}
+
+/// Answers `GET /v1/openapi.json`. Needs no token, because the document has nothing of the store.
+async fn description() -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type(ContentType::json())
+        .body(openapi::DOCUMENT.clone())
 }
 
 async fn metrics(figures: web::Data<Figures>) -> HttpResponse {

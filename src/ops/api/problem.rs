@@ -6,6 +6,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
 
+use crate::http::openapi::ProblemRow;
 use crate::http::problem::{MEDIA_TYPE, ProblemDocument};
 use crate::ops::operate;
 use crate::outbox;
@@ -45,6 +46,21 @@ impl AdminProblem {
     /// Returns the title of this error.
     pub(crate) const fn title(&self) -> &'static str {
         self.row().2
+    }
+
+    /// Returns one error of each row of the table, for the description of the admin API.
+    pub(in crate::ops) fn table() -> Vec<ProblemRow> {
+        let row = |problem: Self| {
+            let (status, word, title) = problem.row();
+            let wait = problem.error_response().headers().contains_key(RETRY_AFTER);
+            ProblemRow {
+                word,
+                status,
+                title: title.to_owned(),
+                has_retry_after: wait,
+            }
+        };
+        one_of_each().into_iter().map(row).collect()
     }
 
     /// Returns the HTTP status, the last part of the problem type, and the title of this error.
@@ -136,6 +152,49 @@ impl ResponseError for AdminProblem {
             .content_type(MEDIA_TYPE)
             .json(ProblemDocument::new(word, status, title, self.to_string()))
     }
+}
+
+/// Returns one error of each problem type. A unit test finds a type that is missing here.
+fn one_of_each() -> Vec<AdminProblem> {
+    use operate::{Error, Role};
+    let operator = String::new;
+    let failed = [
+        Error::RoleRequired {
+            role: Role::Operator,
+            operator: operator(),
+        },
+        Error::RoleRequired {
+            role: Role::Revealer,
+            operator: operator(),
+        },
+        Error::UnknownEntry,
+        Error::UnknownCustomer,
+        Error::AmbiguousCustomer,
+        Error::InFlight,
+        Error::SourcesChanging,
+        Error::CopyExists,
+        Error::BackupRunning,
+        Error::BackupInDatabase,
+        Error::NoCopySpace { needed: 1, free: 0 },
+        Error::SourcesHang,
+        Error::Store(outbox::Error::Busy),
+        Error::Store(outbox::Error::Full),
+        Error::Store(outbox::Error::Unavailable(outbox::StoreCondition::Stalled)),
+        Error::Stopping,
+    ];
+    let mut problems = vec![
+        AdminProblem::Malformed(String::new()),
+        AdminProblem::Unauthenticated,
+        AdminProblem::Disabled,
+        AdminProblem::NotFound,
+        AdminProblem::MethodNotAllowed { allow: "" },
+        AdminProblem::BodyTimeout,
+        AdminProblem::TooLarge,
+        AdminProblem::TooManyFailedLogins(Duration::ZERO),
+        AdminProblem::TooManyRequests,
+    ];
+    problems.extend(failed.map(AdminProblem::Failed));
+    problems
 }
 
 #[cfg(test)]
