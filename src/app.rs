@@ -219,6 +219,7 @@ impl App {
             () = Box::pin(self.sharing.run()) => bail!("the task that shares the destination ended"),
             () = self.store_report.run() => bail!("the task that reports the store's condition ended"),
             () = self.sealing.run(&self.clock) => bail!("the tasks of the sealing ended"),
+            () = Box::pin(self.figures.keep_history()) => bail!("the task that records the totals ended"),
             () = self.retention.run() => bail!("the retention task ended"),
             () = erasure::run(&*self.outbox, &self.clock) => bail!("the task that erases ended entries ended"),
             () = self.secrets.watch() => bail!("the task that reads the secrets of sources ended"),

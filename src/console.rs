@@ -32,6 +32,7 @@ mod assets;
 mod audit;
 mod change;
 mod change_form;
+mod chart;
 mod customer;
 mod customer_wait;
 mod destination;

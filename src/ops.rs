@@ -5,8 +5,8 @@
 //! [`operate`] contains the operator's use cases as typed functions. `api` offers the use cases as JSON over HTTP, and
 //! makes no decisions.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use actix_web::http::header::{CacheControl, CacheDirective, ContentType};
@@ -15,6 +15,7 @@ use actix_web::{HttpResponse, HttpResponseBuilder, Resource, Route, guard, web};
 pub use self::api::{AdminProblem, keys_json};
 pub(crate) use self::api::{parse_entry, parse_filter, receive_body};
 pub use self::authenticate::{Access, KnownOperator, Operators, ReadToken, Session};
+use self::history::{History, HourTotals, SAMPLE_EVERY};
 use self::operate::Operations;
 use crate::dispatch::destination::Destination;
 use crate::metrics::{DatabaseSnapshot, Metrics, MetricsSnapshot, StoreSizes, StoreSnapshot};
@@ -24,6 +25,7 @@ use crate::time::Clock;
 mod api;
 mod authenticate;
 mod failed_logins;
+pub mod history;
 mod openapi;
 pub mod operate;
 
@@ -149,6 +151,7 @@ pub struct Figures {
     outbox: Arc<dyn Outbox>,
     destination: Arc<Destination>,
     clock: Clock,
+    history: Arc<Mutex<History>>,
 }
 
 impl Figures {
@@ -158,7 +161,35 @@ impl Figures {
             outbox: Arc::clone(&operations.outbox),
             destination: Arc::clone(&operations.destination),
             clock: operations.clock.clone(),
+            history: Arc::default(),
         }
+    }
+
+    /// Records the totals for [`Self::history`] every few seconds, and never returns.
+    pub async fn keep_history(&self) {
+        loop {
+            let metrics = self.metrics.snapshot();
+            let ended = &metrics.dispatch.ended;
+            let of = |state| ended.get(state).copied().unwrap_or_default();
+            let totals = HourTotals {
+                accepted: metrics.ingress.accepted,
+                delivered: of("delivered"),
+                ended: ended.values().sum(),
+                parked: of("parked"),
+                by_source: metrics.ingress.accepted_by_source,
+            };
+            self.shared_history().record(self.clock.now(), totals);
+            self.clock.sleep(SAMPLE_EVERY).await;
+        }
+    }
+
+    /// Returns the totals of the last hour.
+    pub fn history(&self) -> History {
+        self.shared_history().clone()
+    }
+
+    fn shared_history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the metric values as typed data.

@@ -7,6 +7,7 @@ use askama::Template;
 use std::collections::BTreeMap;
 
 use super::Console;
+use super::chart::Chart;
 use super::page::{Frame, PageResult, Section, page};
 use super::sentence::{ModeChange, Sentence, Situation, sentence};
 use super::visitor::Visitor;
@@ -14,6 +15,7 @@ use super::words::{TimeText, grouped, span_text};
 use crate::dispatch::destination::OperatorMode;
 use crate::http::denied::DeniedRow;
 use crate::metrics::{MetricsSnapshot, StoreSnapshot};
+use crate::ops::history::History;
 use crate::ops::operate::{self, Operations, Operator, RefusedSet};
 use crate::ops::{Figures, Health};
 use crate::time::Timestamp;
@@ -29,6 +31,7 @@ struct OverviewPage {
     /// What needs an operator. A healthy bridge has nothing here.
     notes: Vec<Note>,
     counts: Vec<Count>,
+    charts: [Chart; 3],
     /// The names of the protections that are switched off, as in the metric `weakened`.
     weakenings: Vec<&'static str>,
     last_delivery: Option<TimeText>,
@@ -60,6 +63,7 @@ pub(super) async fn show(
     health: web::Data<Health>,
 ) -> PageResult {
     let operator = visitor.operator();
+    let history = figures.history();
     let figures = figures.snapshot().await;
     let situation = situation(&operations, operator, (&figures, &health)).await?;
     let now = situation.now;
@@ -74,7 +78,8 @@ pub(super) async fn show(
             refusals(operations.denied_requests(operator, None), now),
             (refused.as_ref(), now),
         ),
-        counts: counts(&figures),
+        counts: counts(&figures, &history),
+        charts: charts(&history),
         weakenings: operations.weakenings(operator),
         last_delivery: last_delivery.map(|at| TimeText::of(at, now)),
         version: env!("CARGO_PKG_VERSION"),
@@ -164,11 +169,33 @@ fn refusals(rows: Vec<DeniedRow>, now: Timestamp) -> Vec<Refusals> {
     by_source.into_values().collect()
 }
 
-fn counts(figures: &MetricsSnapshot) -> Vec<Count> {
+fn charts(history: &History) -> [Chart; 3] {
+    [
+        Chart::of("Accepted", history, |totals| totals.accepted),
+        Chart::of("Delivered", history, |totals| totals.delivered),
+        Chart::of("Parked", history, |totals| totals.parked),
+    ]
+}
+
+/// Returns the time after which nothing waits any more, if entries go on to end faster than new entries come.
+fn until_empty(waiting: u64, history: &History) -> Option<Duration> {
+    let ended = history.tenths_per_minute(|totals| totals.ended)?;
+    let accepted = history.tenths_per_minute(|totals| totals.accepted)?;
+    let tenths = ended.saturating_sub(accepted);
+    let seconds = waiting.saturating_mul(600).checked_div(tenths)?;
+    Some(Duration::from_secs(seconds))
+}
+
+fn counts(figures: &MetricsSnapshot, history: &History) -> Vec<Count> {
     let store = &figures.store;
-    let oldest = match store.waiting {
-        0 => String::new(),
-        _ => format!("the oldest for {}", span_text(store.oldest_waiting)),
+    let oldest = match (store.waiting, until_empty(store.waiting, history)) {
+        (0, _) => String::new(),
+        (_, None) => format!("the oldest for {}", span_text(store.oldest_waiting)),
+        (_, Some(span)) => format!(
+            "the oldest for {}; none in about {} at the present rate",
+            span_text(store.oldest_waiting),
+            span_text(span)
+        ),
     };
     let ended = |state| {
         let entries = figures.dispatch.ended.get(state).copied();

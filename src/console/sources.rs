@@ -6,11 +6,14 @@ use actix_web::web;
 use askama::Template;
 
 use super::Console;
+use super::chart::rate;
 use super::page::{Frame, PageResult, Section, page};
 use super::visitor::Visitor;
 use super::words::{TimeText, counted, grouped};
 use crate::http::denied::DeniedRow;
+use crate::metrics::IngressSnapshot;
 use crate::ops::Figures;
+use crate::ops::history::{History, HourTotals};
 use crate::ops::operate::{BrakeView, Operations, SetView};
 use crate::time::Timestamp;
 
@@ -40,6 +43,8 @@ struct SourceText {
     /// False if no file of the set in use has the source.
     is_loaded: bool,
     refusals: String,
+    /// The time of the last accepted event, and the rate. Empty for a source that is not loaded.
+    activity: String,
     /// The state of the mass-change brake, in sentences. Empty if the brake is off.
     brake: Vec<String>,
     rows: Vec<RefusalText>,
@@ -63,6 +68,7 @@ pub(super) async fn list(
     figures: web::Data<Figures>,
 ) -> PageResult {
     let operator = visitor.operator();
+    let history = figures.history();
     let ingress = figures.snapshot().await.ingress;
     let set = operations.source_set(operator);
     let now = operations.clock.now();
@@ -81,7 +87,10 @@ pub(super) async fn list(
             &set,
             operations.denied_requests(operator, None),
             (&operations.brakes(operator), now),
-        ),
+        )
+        .into_iter()
+        .map(|source| source.with_activity(&ingress, &history, now))
+        .collect(),
     })
 }
 
@@ -111,12 +120,21 @@ fn sources(
 }
 
 impl SourceText {
+    fn with_activity(self, ingress: &IngressSnapshot, history: &History, now: Timestamp) -> Self {
+        let activity = match self.is_loaded {
+            true => activity(&self.name, (ingress, history), now),
+            false => String::new(),
+        };
+        Self { activity, ..self }
+    }
+
     fn of(name: String, is_loaded: bool, (mut rows, now): (Vec<DeniedRow>, Timestamp)) -> Self {
         rows.sort_by_key(|row| std::cmp::Reverse(row.last_at));
         let count = rows.iter().map(|row| row.count).sum();
         Self {
             name,
             is_loaded,
+            activity: String::new(),
             brake: Vec::new(),
             refusals: match count {
                 0 => "no refused request since the start".to_owned(),
@@ -131,6 +149,27 @@ impl SourceText {
                 .collect(),
         }
     }
+}
+
+/// Says when the last event of a source came, and how many come: a source that is silent shows an old time beside the
+/// number of the last hour.
+fn activity(
+    name: &str,
+    (ingress, history): (&IngressSnapshot, &History),
+    now: Timestamp,
+) -> String {
+    let Some(seconds) = ingress.last_event_at.get(name) else {
+        return "no event since the start".to_owned();
+    };
+    let at = Timestamp::from_millis(seconds.saturating_mul(1000));
+    let of_source = |totals: &HourTotals| totals.by_source.get(name).copied().unwrap_or_default();
+    let hour: u64 = history.minutes(of_source).into_iter().flatten().sum();
+    format!(
+        "last event {}; {} now, {} in the last hour",
+        TimeText::of(at, now).relative,
+        rate(history, of_source),
+        counted(hour, ["new event", "new events"])
+    )
 }
 
 /// Returns the sentences about a brake. A brake that is on and holds nothing needs no sentence.

@@ -91,6 +91,14 @@ pub(super) fn rate_text(rate: f64) -> String {
     text.strip_suffix(".0").unwrap_or(&text).to_owned()
 }
 
+/// Returns a number of tenths, with a decimal below 10.
+pub(super) fn tenths_text(tenths: u64) -> String {
+    match (tenths / 10, tenths % 10) {
+        (whole @ 0..10, tenth @ 1..) => format!("{whole}.{tenth}"),
+        (whole, _) => grouped(whole),
+    }
+}
+
 /// Returns a number with its noun, such as `1 entry` or `1,204 entries`.
 pub(super) fn counted(number: u64, [one, several]: [&str; 2]) -> String {
     let noun = if number == 1 { one } else { several };

@@ -1,11 +1,13 @@
 //! Metrics of the event listener.
 
+use std::collections::BTreeMap;
+
 use prometheus::{IntCounter, IntCounterVec, IntGaugeVec};
 
 use super::LabelSets;
 use super::declare::Declare;
 use super::ignored::IgnoredEntries;
-use super::snapshot::{CountByLabel, counts, counts_by};
+use super::snapshot::{CountByLabel, counts, counts_by, gauges};
 
 /// The labels of the counter of rejected requests.
 const PROBLEM: &str = "problem";
@@ -54,6 +56,10 @@ impl FieldCounters {
 pub struct IngressSnapshot {
     /// The number of events that the bridge stored for the first time, including ignored events.
     pub accepted: u64,
+    /// The same number by source.
+    pub accepted_by_source: CountByLabel,
+    /// The time of the last accepted event, new or received again, in seconds since the Unix epoch, by source.
+    pub last_event_at: BTreeMap<String, i64>,
     /// The number of repeated events. The store already contained an event with the same id and the same content.
     pub duplicates: u64,
     /// The number of entries that the bridge ignored when they arrived or later, by reason.
@@ -284,8 +290,11 @@ impl IngressMetrics {
 
     /// Returns the current values of these metrics.
     pub fn snapshot(&self) -> IngressSnapshot {
+        let accepted_by_source = counts(&self.accepted);
         IngressSnapshot {
-            accepted: counts(&self.accepted).values().sum(),
+            accepted: accepted_by_source.values().sum(),
+            accepted_by_source,
+            last_event_at: gauges(&self.last_event_at),
             duplicates: counts(&self.duplicates).values().sum(),
             ignored: self.ignored.snapshot(),
             empty: counts(&self.empty).values().sum(),

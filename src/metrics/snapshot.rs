@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use prometheus::core::Collector;
 use prometheus::proto::Metric;
-use prometheus::{Histogram, HistogramVec, IntCounterVec};
+use prometheus::{Histogram, HistogramVec, IntCounterVec, IntGaugeVec};
 
 /// The counts of a counter metric, by label value.
 pub type CountByLabel = BTreeMap<String, u64>;
@@ -24,6 +24,15 @@ pub struct Distribution {
 /// Reads a counter that has one label.
 pub(super) fn counts(counters: &IntCounterVec) -> CountByLabel {
     by_label(counters, |metric| count(metric.get_counter().get_value()))
+}
+
+/// Reads a gauge of whole numbers that has one label.
+#[expect(
+    clippy::as_conversions,
+    reason = "a float has no other conversion to an integer; this one saturates"
+)]
+pub(super) fn gauges(gauges: &IntGaugeVec) -> BTreeMap<String, i64> {
+    by_label(gauges, |metric| metric.get_gauge().get_value() as i64)
 }
 
 /// Reads a counter that has several labels: the sum for each value of the label `name`.

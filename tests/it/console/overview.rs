@@ -1,5 +1,7 @@
 //! Tests of the overview: the sentence names the cause of an outage.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::{Browser, TOKEN};
@@ -104,4 +106,37 @@ fn the_overview_names_the_operator_who_paused_and_what_waits_for_a_decision() {
         Value::Null,
         "the state began with the process"
     );
+}
+
+/// FAULTS N1076: the overview shows what has come and gone in the last hour, and each source shows its last event.
+#[test]
+fn the_pages_show_the_rates_of_the_last_hour() {
+    let app = TestApp::setup().operator("alice", TOKEN).manual_clock();
+    let mut app = app.start();
+    app.leave_waiting_entries();
+    let mut browser = Browser::logged_in(&app, TOKEN);
+    let page = browser.page("/sources");
+    assert!(page.contains("no event since the start"), "{page}");
+    for number in 1..=20 {
+        app.accept(&email(&format!("e{number}"), "c1", number));
+        app.wait_until(&format!("e{number}"), "delivered");
+        app.advance(Duration::from_secs(20));
+    }
+    let page = wait_for("the overview shows the rate", || {
+        let page = browser.page("/");
+        page.contains("<span class=\"number\">3 a minute</span>")
+            .then_some(page)
+    });
+    assert!(page.contains("aria-label=\"Accepted: "), "{page}");
+    assert!(page.contains("<rect x=\""), "{page}");
+    assert!(!page.contains("style="), "{page}");
+    let page = browser.page("/sources");
+    assert!(
+        page.contains("last event 20 s ago; 3 a minute now, "),
+        "{page}"
+    );
+    app.advance(Duration::from_hours(3));
+    let mut browser = Browser::logged_in(&app, TOKEN);
+    let page = browser.page("/sources");
+    assert!(page.contains("last event 3 h ago; "), "{page}");
 }

@@ -1,0 +1,166 @@
+//! The totals of the last hour, for the rates on the pages of the console. Pure.
+//!
+//! The counters of the metrics page have only their present values. A rate needs an earlier value, and an operator who opens
+//! a page at night has no earlier page.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use crate::time::Timestamp;
+
+/// The time between two samples.
+pub(super) const SAMPLE_EVERY: Duration = Duration::from_secs(20);
+/// The number of minutes that a chart shows.
+const MINUTES: u32 = 60;
+/// The time over which a present rate is the average. A shorter time would show the pauses between the batches of a sender.
+const RATE_SPAN: Duration = Duration::from_mins(5);
+/// The maximum number of samples: those of one hour, and the one before.
+const SAMPLES_MAX: usize = 182;
+
+/// What the bridge has done since its start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HourTotals {
+    /// The number of events that the bridge stored for the first time.
+    pub accepted: u64,
+    /// The number of delivered entries.
+    pub delivered: u64,
+    /// The number of entries that left the lanes in any way: delivered, superseded, ignored, parked or discarded.
+    pub ended: u64,
+    /// The number of parked entries.
+    pub parked: u64,
+    /// The number of accepted events of each source.
+    pub by_source: BTreeMap<String, u64>,
+}
+
+/// The totals at several times of the last hour.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    samples: VecDeque<(Timestamp, HourTotals)>,
+}
+
+impl History {
+    /// Adds the totals at a time.
+    pub(super) fn record(&mut self, now: Timestamp, totals: HourTotals) {
+        // After the clock was set back, samples of the future would hide the new ones.
+        while self.samples.back().is_some_and(|(at, _)| *at >= now) {
+            self.samples.pop_back();
+        }
+        if self.samples.len() >= SAMPLES_MAX {
+            self.samples.pop_front();
+        }
+        self.samples.push_back((now, totals));
+    }
+
+    /// Returns the events per minute over the last minutes, in tenths. `None` until there are two samples.
+    pub fn tenths_per_minute(&self, count: impl Fn(&HourTotals) -> u64) -> Option<u64> {
+        let (now, newest) = self.samples.back()?;
+        let begin = now.as_millis().saturating_sub(millis(RATE_SPAN));
+        let mut samples = self.samples.iter();
+        let (from, oldest) = samples.find(|(at, _)| at.as_millis() >= begin)?;
+        let span = u64::try_from(now.since(*from).as_millis()).ok()?;
+        let events = count(newest).saturating_sub(count(oldest));
+        events.saturating_mul(600_000).checked_div(span)
+    }
+
+    /// Returns the number of events in each of the last 60 minutes, the oldest first. A minute before the first sample has no
+    /// number.
+    pub fn minutes(&self, count: impl Fn(&HourTotals) -> u64) -> Vec<Option<u64>> {
+        let Some((now, _)) = self.samples.back() else {
+            return Vec::new();
+        };
+        let total = |minutes: u32| {
+            let at = now
+                .as_millis()
+                .saturating_sub(millis(Duration::from_mins(minutes.into())));
+            let mut samples = self.samples.iter().rev();
+            samples
+                .find(|(sampled, _)| sampled.as_millis() <= at)
+                .map(|(_, totals)| count(totals))
+        };
+        let minutes = (0..MINUTES).rev();
+        let minutes = minutes.map(|ago| Some(total(ago)?.saturating_sub(total(ago + 1)?)));
+        minutes.collect()
+    }
+}
+
+fn millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_millis(1_700_000_000_000 + seconds * 1000)
+    }
+
+    fn record(history: &mut History, seconds: i64, accepted: u64) {
+        let totals = HourTotals {
+            accepted,
+            ..HourTotals::default()
+        };
+        history.record(at(seconds), totals);
+    }
+
+    const fn accepted(totals: &HourTotals) -> u64 {
+        totals.accepted
+    }
+
+    /// FAULTS N1076
+    #[test]
+    fn a_rate_is_the_average_of_the_last_minutes() {
+        let mut history = History::default();
+        assert_eq!(history.tenths_per_minute(accepted), None);
+        record(&mut history, 0, 100);
+        assert_eq!(history.tenths_per_minute(accepted), None);
+        record(&mut history, 20, 101);
+        assert_eq!(history.tenths_per_minute(accepted), Some(30));
+        for sample in 2..400 {
+            record(
+                &mut history,
+                sample * 20,
+                101 + u64::try_from(sample).unwrap() * 4,
+            );
+        }
+        assert_eq!(history.tenths_per_minute(accepted), Some(120));
+        assert!(history.samples.len() <= SAMPLES_MAX);
+        for sample in 400..416 {
+            record(&mut history, sample * 20, 1_697);
+        }
+        assert_eq!(history.tenths_per_minute(accepted), Some(0));
+    }
+
+    /// FAULTS N1076
+    #[test]
+    fn a_chart_has_one_number_for_each_minute_since_the_start() {
+        let mut history = History::default();
+        assert_eq!(history.minutes(accepted), []);
+        for sample in 0..10_u64 {
+            record(
+                &mut history,
+                i64::try_from(sample).unwrap() * 20,
+                sample * sample,
+            );
+        }
+        let minutes = history.minutes(accepted);
+        assert_eq!(minutes.len(), 60);
+        assert_eq!(minutes[..57], [None; 57]);
+        assert_eq!(minutes[57..], [Some(9), Some(27), Some(45)]);
+        let total: u64 = minutes.into_iter().flatten().sum();
+        assert_eq!(total, 81, "no event counts twice");
+    }
+
+    /// FAULTS N1076
+    #[test]
+    fn a_clock_that_somebody_sets_back_begins_a_new_history() {
+        let mut history = History::default();
+        for sample in 0..200 {
+            record(&mut history, sample * 20, 50);
+        }
+        record(&mut history, -100, 60);
+        record(&mut history, -40, 66);
+        assert_eq!(history.samples.len(), 2);
+        assert_eq!(history.tenths_per_minute(accepted), Some(60));
+    }
+}
