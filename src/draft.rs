@@ -32,6 +32,7 @@ mod flat_names;
 mod form;
 mod generic;
 mod headers;
+mod leaves;
 mod lists;
 mod misfit;
 mod names;

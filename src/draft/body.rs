@@ -6,8 +6,9 @@ use serde_json::Value;
 
 use super::fields;
 use super::form;
+use super::leaves::leaves;
 use super::names;
-use super::path::{JsonPath, Leaf, Step, leaves, quoted};
+use super::path::{JsonPath, Leaf, Step, quoted};
 use super::sample::Sample;
 use super::synonyms;
 

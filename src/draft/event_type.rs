@@ -10,10 +10,11 @@ use super::doubt::{self, Doubt, SampleNames};
 use super::field_draft::FieldDrafts;
 use super::fields;
 use super::form;
+use super::leaves::leaves;
 use super::names;
 use super::notification;
 use super::order::{self, EventRule, VersionDraft};
-use super::path::{JsonPath, Leaf, leaves, quoted};
+use super::path::{JsonPath, Leaf, quoted};
 use super::schema;
 use super::source_draft::{SchemaDraft, SourceDraft, recognition};
 

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use super::document::{Document, toml_text};
 use super::doubt::SampleNames;
 use super::envelope::{self, EnvelopeRule};
-use super::path::{leaves, quoted};
+use super::leaves::leaves;
+use super::path::quoted;
 use super::sample::{Sample, SampleView};
 use super::source_draft::{RecognizedSetting, SchemaDraft, SourceDraft, recognition};
 use super::{

@@ -2,31 +2,13 @@
 
 use serde_json::Value;
 
-use super::names;
-use super::secrets;
-
 /// The maximum length of the expression of a path. An expression of the mapping language has at most 1,000 characters,
 /// and the longest expression of a draft contains a path a few times.
-const PATH_CHARS_MAX: usize = 100;
+pub(super) const PATH_CHARS_MAX: usize = 100;
 /// The maximum number of brackets and hyphens in a path, because an expression has at most 64 of these signs.
-const PATH_SIGNS_MAX: usize = 8;
-/// The maximum depth of the values that a draft reads. The values of a customer lie at most five levels deep in the known
-/// events.
-const DEPTH_MAX: usize = 10;
-/// The maximum number of different paths that a draft reads in the events of one type. A person reviews the draft.
-pub(super) const LEAVES_MAX: usize = 1_000;
+pub(super) const PATH_SIGNS_MAX: usize = 8;
 /// The maximum number of values that a draft keeps for each path, to recognize their form.
 const VALUES_MAX: usize = 20;
-/// The members that mark the preferred item of a list.
-const MARKERS: [&str; 7] = [
-    "primary",
-    "is_primary",
-    "isPrimary",
-    "main",
-    "default",
-    "is_default",
-    "isDefault",
-];
 /// Words of jq that cannot stand after a dot without quotes.
 const KEYWORDS: [&str; 17] = [
     "__loc__", "and", "as", "catch", "def", "elif", "else", "end", "foreach", "if", "import",
@@ -222,112 +204,6 @@ fn is_invisible(c: char) -> bool {
         || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
-/// Lists the leaves of the events of one type, in the order of their paths.
-pub(super) fn leaves(events: &[Value]) -> Vec<Leaf> {
-    let mut found = Leaves::default();
-    for (position, event) in events.iter().enumerate() {
-        found.event = position;
-        found.add(event, &JsonPath::default());
-    }
-    found.leaves.into_values().collect()
-}
-
-#[derive(Default)]
-struct Leaves {
-    leaves: std::collections::BTreeMap<JsonPath, Leaf>,
-    /// The position of the event that is read.
-    event: usize,
-}
-
-impl Leaves {
-    fn add(&mut self, value: &Value, path: &JsonPath) {
-        if path.depth() >= DEPTH_MAX || self.leaves.len() >= LEAVES_MAX {
-            return;
-        }
-        match value {
-            Value::Object(members) => {
-                let is_open = |(name, _): &(&String, &Value)| !secrets::is_secret(name, members);
-                for (name, value) in members.iter().filter(is_open) {
-                    self.add(value, &path.member(name));
-                }
-            }
-            Value::Array(items) if items.iter().any(Value::is_object) => {
-                self.add_items(items, path);
-            }
-            Value::Array(items) if names::is_contact_point(path.last_name()) => {
-                self.add_leaf(value, path);
-                if let Some(first) = items.first() {
-                    self.add_leaf(first, &path.child(Step::First));
-                }
-            }
-            Value::Array(_)
-            | Value::Null
-            | Value::Bool(_)
-            | Value::Number(_)
-            | Value::String(_) => self.add_leaf(value, path),
-        }
-    }
-
-    /// Adds the leaves of the preferred item of a list: the item that has a mark, or the first item.
-    fn add_items(&mut self, items: &[Value], path: &JsonPath) {
-        if let Some(entries) = entries(items) {
-            let is_leaf = |(_, value): &(&str, &Value)| !value.is_array() && !value.is_object();
-            let is_open = |(name, _): &(&str, &Value)| !secrets::is_secret_name(name);
-            let entries = entries.into_iter().filter(is_leaf).filter(is_open);
-            for (name, value) in entries {
-                self.add_leaf(value, &path.child(Step::Entry(name.to_owned())));
-            }
-            return;
-        }
-        let is_marker = |marker: &&&str| {
-            let mut marks = items.iter().filter_map(|item| item.get(**marker));
-            marks.any(Value::is_boolean)
-        };
-        let marker = MARKERS.iter().find(is_marker);
-        let is_marked = |item: &&Value| {
-            marker.is_some_and(|marker| item.get(*marker) == Some(&Value::Bool(true)))
-        };
-        let step = marker.map_or(Step::First, |marker| Step::Marked(marker));
-        let marked = items.iter().find(is_marked);
-        if let Some(item) = marked.or_else(|| items.first()) {
-            self.add(item, &path.child(step));
-        }
-    }
-
-    fn add_leaf(&mut self, value: &Value, path: &JsonPath) {
-        if !path.is_usable() || path.depth() == 0 {
-            return;
-        }
-        let leaf = self.leaves.entry(path.clone()).or_insert_with(|| Leaf {
-            path: path.clone(),
-            ..Leaf::default()
-        });
-        leaf.count = leaf.count.saturating_add(1);
-        leaf.events.insert(self.event);
-        let known = leaf.values.iter().position(|known| known == value);
-        if let Some(count) = known.and_then(|known| leaf.value_counts.get_mut(known)) {
-            *count = count.saturating_add(1);
-        } else if leaf.values.len() < VALUES_MAX {
-            leaf.values.push(value.clone());
-            leaf.value_events.push(self.event);
-            leaf.value_counts.push(1);
-        }
-    }
-}
-
-/// Returns the entries of a list in which each item is `{"key": name, "value": …}`.
-fn entries(items: &[Value]) -> Option<Vec<(&str, &Value)>> {
-    let entry = |item: &'_ Value| item.get("key").is_some_and(Value::is_string);
-    if !items.iter().all(entry) {
-        return None;
-    }
-    let entry = |item| {
-        let item: &Value = item;
-        Some((item.get("key")?.as_str()?, item.get("value")?))
-    };
-    items.iter().map(entry).collect()
-}
-
 /// Returns whether a value is neither null nor a text of white space.
 fn is_present(value: &Value) -> bool {
     let is_blank = value.as_str().is_some_and(|text| text.trim().is_empty());
@@ -335,6 +211,28 @@ fn is_present(value: &Value) -> bool {
 }
 
 impl Leaf {
+    /// Creates a leaf without values.
+    pub(super) fn at(path: &JsonPath) -> Self {
+        Self {
+            path: path.clone(),
+            ..Self::default()
+        }
+    }
+
+    /// Adds the value that one event has at the path of the leaf.
+    pub(super) fn add(&mut self, value: &Value, event: usize) {
+        self.count = self.count.saturating_add(1);
+        self.events.insert(event);
+        let known = self.values.iter().position(|known| known == value);
+        if let Some(count) = known.and_then(|known| self.value_counts.get_mut(known)) {
+            *count = count.saturating_add(1);
+        } else if self.values.len() < VALUES_MAX {
+            self.values.push(value.clone());
+            self.value_events.push(event);
+            self.value_counts.push(1);
+        }
+    }
+
     /// Returns the values except null and texts of white space. Such a text means that the source has deleted the value.
     pub(super) fn present(&self) -> impl Iterator<Item = &Value> {
         self.present_in().map(|(_, value)| value)
@@ -394,53 +292,5 @@ impl Leaf {
 
     pub(super) fn has_value(&self) -> bool {
         self.present().next().is_some()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn a_path_is_an_expression_whatever_its_names_are() {
-        let event = json!({
-            "a": {"b c": 1, "if": 2, "q\"\\(x)": 3, "$": 4, "n\nl": 5, "\u{202e}": 6},
-            "emails": [{"value": "x", "primary": false}, {"value": "y", "primary": true}],
-            "list": [{"key": "zip", "value": "1"}],
-            "rows": [{"id": 1}, {"id": 2}],
-            "tags": ["a"],
-        });
-        let found = leaves(&[event]);
-        let expressions: Vec<_> = found.iter().map(|leaf| leaf.path.expression()).collect();
-        let expected = [
-            r#".a."$""#,
-            r#".a."b c""#,
-            r#".a."if""#,
-            r#".a."n\u000al""#,
-            r#".a."q\"\\(x)""#,
-            r#".a."\u202e""#,
-            ".emails | map(select(.primary == true)) | first | .primary",
-            ".emails | map(select(.primary == true)) | first | .value",
-            ".list | from_entries | .zip",
-            ".rows[0].id",
-            ".tags",
-        ];
-        for expression in expected {
-            assert!(
-                expressions.contains(&expression.to_owned()),
-                "{expression} in {expressions:#?}"
-            );
-        }
-        assert_eq!(expressions.len(), expected.len(), "{expressions:#?}");
-        assert_eq!(JsonPath::default().expression(), ".");
-    }
-
-    #[test]
-    fn a_path_beyond_the_limits_of_an_expression_is_left_out() {
-        let long = "x".repeat(PATH_CHARS_MAX);
-        let dashed = "-".repeat(PATH_SIGNS_MAX + 1);
-        assert!(leaves(&[json!({ long: 1, dashed: 2 })]).is_empty());
     }
 }

@@ -5,8 +5,9 @@ use serde_json::Value;
 
 use super::body::SampleEvents;
 use super::fields;
+use super::leaves::leaves;
 use super::order;
-use super::path::{leaves, quoted};
+use super::path::quoted;
 
 /// Returns the events about customers, and the other events. If no event has values of a customer, all events count as
 /// events about customers.

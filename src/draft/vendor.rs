@@ -11,7 +11,7 @@ use super::document::{Document, DraftSetting};
 use super::doubt::SampleNames;
 use super::field_draft::{FieldDraft, FieldDrafts};
 use super::fields;
-use super::path::leaves;
+use super::leaves::leaves;
 use super::sample::{Sample, SampleView};
 use super::schema;
 use super::source_draft::{SchemaDraft, SourceDraft, recognition};
