@@ -26,6 +26,7 @@ mod emptied;
 mod envelope;
 mod event_id;
 mod event_type;
+mod false_values;
 mod field_draft;
 mod fields;
 mod flat_names;

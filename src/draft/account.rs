@@ -26,7 +26,8 @@ pub(super) fn recognize(
         let is_number = leaf.present().any(serde_json::Value::is_number);
         let function = if is_number { " | text" } else { "" };
         let field = "customer_history.loyalty_tier";
-        let tier = FieldDraft::live(field, format!("{path}{function}"), reason(leaf));
+        let expression = leaf.unless_false(format!("{path}{function}"));
+        let tier = FieldDraft::live(field, expression, reason(leaf));
         found.fields.push(tier);
         found.decisions.push(
             "The names of the loyalty tiers: the draft sends the source's own names. `lookup(\"tiers\")` with a table [tables.tiers] translates them."
@@ -53,10 +54,12 @@ fn created(leaf: &Leaf, version: Option<&str>) -> Vec<FieldDraft> {
     let mut fields = Vec::new();
     if let Some(moment) = &moment {
         let field = "customer_history.account_created_at";
-        fields.push(FieldDraft::live(field, moment.clone(), reason(leaf)));
+        let expression = leaf.unless_false(moment.clone());
+        fields.push(FieldDraft::live(field, expression, reason(leaf)));
     }
     if let Some(version) = version {
         let tenure = format!("months_since({}; {version})", moment.unwrap_or(path));
+        let tenure = leaf.unless_false(tenure);
         let why = "the months from the creation of the account to the change";
         let field = "customer_history.account_tenure";
         fields.push(FieldDraft::live(field, tenure, why));

@@ -71,18 +71,17 @@ fn drafts(container: &JsonPath, parts: &AddressParts<'_>) -> AddressDrafts {
     let mut drafts = AddressDrafts::default();
     let reason = REASON;
     let leaf = |part: AddressPart| parts.get(&part).map(|(_, leaf)| *leaf);
-    let path = |part: AddressPart| leaf(part).map(|leaf| leaf.path.expression());
+    let text = |part: AddressPart| leaf(part).map(|leaf| leaf.unless_false(leaf.path.expression()));
     if let Some(street) = leaf(AddressPart::Line1) {
         let is_list = street.has_value() && form::all(street, serde_json::Value::is_array);
         let join = if is_list { " | join(\"\\n\")" } else { "" };
-        let street = format!("{}{join}", street.path.expression());
-        let lines = street_lines(street, path(AddressPart::Line2));
+        let lines = street_lines(street, join, leaf(AddressPart::Line2));
         drafts.top.extend(lines);
     }
-    if let Some(city) = path(AddressPart::City) {
+    if let Some(city) = text(AddressPart::City) {
         drafts.top.push(FieldDraft::live("city", city, reason));
     }
-    let country = leaf(AddressPart::Country).map(|leaf| member(container, leaf));
+    let country = leaf(AddressPart::Country);
     for (part, field, function) in [
         (AddressPart::State, "state", "us_state"),
         (AddressPart::PostalCode, "postal_code", "us_zip"),
@@ -99,20 +98,20 @@ fn drafts(container: &JsonPath, parts: &AddressParts<'_>) -> AddressDrafts {
             ));
             continue;
         }
-        let expression = match &country {
+        let expression = match country {
             Some(country) => domestic(container, country, &member(container, leaf), function),
             None => format!("{} | {function}", leaf.path.expression()),
         };
+        let expression = leaf.unless_false(expression);
         drafts.top.push(FieldDraft::live(field, expression, reason));
     }
     drafts.history = drafts.top.iter().map(in_history).collect();
-    if let Some(country) = path(AddressPart::Country) {
+    if let Some(country) = country {
         let field = "customer_history.address.country";
-        drafts.history.push(FieldDraft::live(
-            field,
-            format!("{country} | alpha3"),
-            reason,
-        ));
+        let expression = format!("{} | alpha3", country.path.expression());
+        let expression = country.unless_false(expression);
+        let country = FieldDraft::live(field, expression, reason);
+        drafts.history.push(country);
     }
     if leaf(AddressPart::Line1).is_none() {
         let fields = drafts.top.iter_mut().chain(&mut drafts.history);
@@ -134,11 +133,18 @@ fn is_text_list(value: &serde_json::Value) -> bool {
     items.is_some_and(|items| items.iter().all(serde_json::Value::is_string))
 }
 
-fn street_lines(street: String, second: Option<String>) -> [FieldDraft; 2] {
+fn street_lines(first: &Leaf, join: &str, second: Option<&Leaf>) -> [FieldDraft; 2] {
+    let street = format!("{}{join}", first.path.expression());
     let (lines, why) = match second {
-        Some(second) => ([street, second], REASON),
+        Some(second) => (
+            [
+                first.unless_false(street),
+                second.unless_false(second.path.expression()),
+            ],
+            REASON,
+        ),
         None => (
-            [1, 2].map(|line| format!("{street} | line({line}; 2)")),
+            [1, 2].map(|line| first.unless_false(format!("{street} | line({line}; 2)"))),
             "a street of two lines becomes two fields, and a street of one line clears the second line at Imprint",
         ),
     };
@@ -150,9 +156,16 @@ fn street_lines(street: String, second: Option<String>) -> [FieldDraft; 2] {
 }
 
 /// Converts a value with a function only if the address is in the USA, in one of its territories, or has no country.
-fn domestic(container: &JsonPath, country: &str, value: &str, function: &str) -> String {
+fn domestic(container: &JsonPath, country: &Leaf, value: &str, function: &str) -> String {
+    let is_empty = country.is_false_empty;
+    let country = member(container, country);
+    let empty = if is_empty {
+        format!("{country} == null or {country} == false")
+    } else {
+        format!("{country} == null")
+    };
     let condition = format!(
-        "if {country} == null or ({country} | alpha3 | is_domestic) then {value} | {function} else {value} end"
+        "if {empty} or ({country} | alpha3 | is_domestic) then {value} | {function} else {value} end"
     );
     if container.depth() == 0 {
         condition

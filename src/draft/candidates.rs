@@ -63,7 +63,18 @@ pub(super) fn times(leaves: &[Leaf], chosen: Option<&JsonPath>) -> Option<String
         let is_creation = names::position(leaf.path.last_name(), &synonyms::CREATED).is_some();
         (is_creation, leaf.path.depth())
     });
-    sentence("times", &found, chosen)
+    let times = sentence("times", &found, chosen);
+    let is_local = |value: &serde_json::Value| {
+        TimeForm::of_value(value).is_none() && form::is_local_time(value)
+    };
+    let is_local = |leaf: &&Leaf| {
+        let is_birth = names::is_birth(leaf.path.last_name());
+        leaf.has_value() && form::all(leaf, is_local) && !is_birth
+    };
+    let local: Vec<&Leaf> = leaves.iter().filter(is_local).collect();
+    let local = sentence("times without an offset from UTC", &local, chosen);
+    let sentences: Vec<String> = times.into_iter().chain(local).collect();
+    (!sentences.is_empty()).then(|| sentences.join(" "))
 }
 
 fn sentence(kind: &str, found: &[&Leaf], chosen: Option<&JsonPath>) -> Option<String> {

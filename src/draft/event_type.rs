@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::candidates;
 use super::document::toml_text;
 use super::doubt::{self, Doubt, SampleNames};
+use super::false_values;
 use super::field_draft::FieldDrafts;
 use super::fields;
 use super::form;
@@ -73,9 +74,10 @@ pub(super) fn write(
     required.extend(partner_id.map(|rule| rule.path));
     required.extend(version.map(|version| version.rule.path));
     let views: Vec<&Value> = events.iter().collect();
+    let texts = false_values::paths(&found, &required);
     draft.schemas.push(SchemaDraft {
         path: schema_path.to_owned(),
-        content: schema::infer(&format!("{name}, version 1"), &views, &required),
+        content: schema::infer(&format!("{name}, version 1"), &views, &required, &texts),
     });
 }
 

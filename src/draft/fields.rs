@@ -5,6 +5,7 @@ use super::address;
 use super::document::{Document, toml_text};
 use super::doubt::SampleNames;
 use super::emptied;
+use super::false_values;
 use super::field_draft::{FieldDraft, FieldDrafts, best, in_history, reason};
 use super::form::{self, TimeForm};
 use super::lists;
@@ -143,6 +144,9 @@ pub(super) fn recognize(
             found
                 .decisions
                 .extend(misfit::decision(known.field, leaf, samples));
+            found
+                .decisions
+                .extend(misfit::alternative(known, leaf, leaves, samples));
             used.push(leaf.path.clone());
             person.push(FieldDraft::live(known.field, expression, reason(leaf)));
         }
@@ -163,6 +167,10 @@ pub(super) fn recognize(
         .decisions
         .extend(leaves.iter().filter_map(json_in_a_text));
     found.decisions.extend(lists::texts(leaves, &used));
+    found.decisions.extend(lists::pairs(leaves, &used));
+    found
+        .decisions
+        .extend(false_values::decision(leaves, samples));
     found
 }
 
@@ -177,7 +185,8 @@ fn by_form(leaves: &[Leaf], found: &mut FieldDrafts, used: &mut Vec<JsonPath>) {
         && let Some(leaf) = leaves.iter().find(is_free)
     {
         let why = "The value looks like an email address, but its name does not say whose.";
-        let email = FieldDraft::suggested("email", leaf.path.expression(), why);
+        let expression = leaf.unless_false(leaf.path.expression());
+        let email = FieldDraft::suggested("email", expression, why);
         found.fields.push(email);
     }
     let is_name = |leaf: &Leaf| form::all(leaf, form::is_text) && leaf.has_value();
@@ -187,7 +196,7 @@ fn by_form(leaves: &[Leaf], found: &mut FieldDrafts, used: &mut Vec<JsonPath>) {
         let path = leaf.path.expression();
         let why = "The whole name does not show where the first name ends. If it always has two words, remove the # of both lines.";
         for (field, part) in [("first_name", "first"), ("last_name", "last")] {
-            let expression = format!("{path} | split(\" \") | {part}");
+            let expression = leaf.unless_false(format!("{path} | split(\" \") | {part}"));
             found
                 .fields
                 .push(FieldDraft::suggested(field, expression, why));
@@ -247,11 +256,14 @@ fn metadata(leaves: &[Leaf], record: &JsonPath, used: &[JsonPath], found: &mut F
             continue;
         }
         let why = "Imprint has no field of this name. Under `metadata`, any name is allowed.";
-        found.fields.push(FieldDraft::suggested(
-            &format!("metadata.{key}"),
-            leaf.path.expression(),
-            why,
-        ));
+        let path = leaf.path.expression();
+        let expression = if leaf.has_false() {
+            leaf.unless_false(path)
+        } else {
+            path
+        };
+        let field = FieldDraft::suggested(&format!("metadata.{key}"), expression, why);
+        found.fields.push(field);
     }
 }
 

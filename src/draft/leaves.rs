@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::false_values;
 use super::names;
 use super::path::{JsonPath, Leaf, Step};
 use super::secrets;
@@ -29,7 +30,9 @@ pub(super) fn leaves(events: &[Value]) -> Vec<Leaf> {
         found.event = position;
         found.add(event, &JsonPath::default());
     }
-    found.leaves.into_values().collect()
+    let mut leaves: Vec<Leaf> = found.leaves.into_values().collect();
+    false_values::mark(&mut leaves);
+    leaves
 }
 
 #[derive(Default)]

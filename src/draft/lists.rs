@@ -67,6 +67,27 @@ pub(super) fn suggestions(leaf: &Leaf, leaves: &[Leaf]) -> Option<Vec<FieldDraft
     Some(keys.take(ITEMS_MAX).enumerate().map(suggest).collect())
 }
 
+/// Names the pairs of an id and a name, such as `[233, "United States"]`, of which the draft reads nothing.
+pub(super) fn pairs(leaves: &[Leaf], used: &[JsonPath]) -> Option<String> {
+    let is_pair = |value: &Value| {
+        let items = value.as_array().map(Vec::as_slice);
+        matches!(items, Some([Value::Number(_), Value::String(_)]))
+    };
+    let is_unread = |leaf: &&Leaf| leaf.present().any(is_pair) && !used.contains(&leaf.path);
+    let found: Vec<String> = leaves
+        .iter()
+        .filter(is_unread)
+        .take(TEXTS_MAX)
+        .map(|leaf| leaf.path.expression())
+        .collect();
+    let first = found.first()?;
+    let named: Vec<String> = found.iter().map(|path| format!("`{path}`")).collect();
+    Some(format!(
+        "The pairs of an id and a name in the samples: the draft reads nothing of {}. `[1]` after the path reads the name, such as `{first}[1]`; for the code of a country, write `| alpha3` after the name of a country.",
+        named.join(", ")
+    ))
+}
+
 /// Names the lists of texts, of which the draft reads at most the first item.
 pub(super) fn texts(leaves: &[Leaf], used: &[JsonPath]) -> Option<String> {
     let is_texts = |value: &Value| {

@@ -46,6 +46,8 @@ pub(super) struct Leaf {
     pub(super) events: std::collections::BTreeSet<usize>,
     /// The number of events that contain the path.
     pub(super) count: usize,
+    /// Whether false means that the text has no value.
+    pub(super) is_false_empty: bool,
 }
 
 impl JsonPath {
@@ -204,12 +206,6 @@ fn is_invisible(c: char) -> bool {
         || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
-/// Returns whether a value is neither null nor a text of white space.
-fn is_present(value: &Value) -> bool {
-    let is_blank = value.as_str().is_some_and(|text| text.trim().is_empty());
-    !value.is_null() && !is_blank
-}
-
 impl Leaf {
     /// Creates a leaf without values.
     pub(super) fn at(path: &JsonPath) -> Self {
@@ -233,6 +229,26 @@ impl Leaf {
         }
     }
 
+    /// Returns whether a value is neither null nor a text of white space, and no false in the place of a text.
+    fn is_present(&self, value: &Value) -> bool {
+        let is_blank = value.as_str().is_some_and(|text| text.trim().is_empty());
+        let is_empty = self.is_false_empty && *value == Value::Bool(false);
+        !value.is_null() && !is_blank && !is_empty
+    }
+
+    /// Returns the position of the first event in which the value is false.
+    pub(super) fn first_false(&self) -> Option<usize> {
+        let mut values = self.value_events.iter().zip(&self.values);
+        let (event, _) = values.find(|(_, value)| **value == Value::Bool(false))?;
+        Some(*event)
+    }
+
+    /// Returns whether an event is the first one in which the value is empty.
+    pub(super) fn is_empty_in(&self, event: usize) -> bool {
+        let mut values = self.value_events.iter().zip(&self.values);
+        values.any(|(first, value)| *first == event && !self.is_present(value))
+    }
+
     /// Returns the values except null and texts of white space. Such a text means that the source has deleted the value.
     pub(super) fn present(&self) -> impl Iterator<Item = &Value> {
         self.present_in().map(|(_, value)| value)
@@ -241,7 +257,7 @@ impl Leaf {
     /// Returns the values of [`Leaf::present`], each with the position of its first event.
     pub(super) fn present_in(&self) -> impl Iterator<Item = (usize, &Value)> {
         let values = self.value_events.iter().copied().zip(&self.values);
-        values.filter(|(_, value)| is_present(value))
+        values.filter(|(_, value)| self.is_present(value))
     }
 
     /// Returns the leaf with only the values that satisfy a condition.
@@ -254,7 +270,7 @@ impl Leaf {
         };
         let values = self.values.iter().zip(&self.value_counts);
         for ((value, count), event) in values.zip(&self.value_events) {
-            if is_present(value) && fits(value) {
+            if self.is_present(value) && fits(value) {
                 leaf.values.push(value.clone());
                 leaf.value_events.push(*event);
                 leaf.value_counts.push(*count);
@@ -281,7 +297,7 @@ impl Leaf {
     pub(super) fn mostly(&self, fits: impl Fn(&Value) -> bool) -> bool {
         let values = self.values.iter().zip(&self.value_counts);
         let (mut all, mut fitting) = (0_usize, 0_usize);
-        for (value, count) in values.filter(|(value, _)| is_present(value)) {
+        for (value, count) in values.filter(|(value, _)| self.is_present(value)) {
             all = all.saturating_add(*count);
             if fits(value) {
                 fitting = fitting.saturating_add(*count);

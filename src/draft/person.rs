@@ -28,9 +28,12 @@ pub(super) fn value_form(field: &str) -> (&'static str, fn(&serde_json::Value) -
 pub(super) fn person_expression(field: &str, leaf: &Leaf) -> (String, Option<String>) {
     let path = leaf.path.expression();
     match field {
-        "phone" => phone(leaf),
-        "preferred_language" => (format!("{path} | language"), None),
-        _ => (path, None),
+        "phone" => {
+            let (expression, decision) = phone(leaf);
+            (leaf.unless_false(expression), decision)
+        }
+        "preferred_language" => (leaf.unless_false(format!("{path} | language")), None),
+        _ => (leaf.unless_false(path), None),
     }
 }
 

@@ -12,11 +12,21 @@ const DEPTH_MAX: usize = 10;
 const MEMBERS_MAX: usize = 500;
 
 /// Infers a schema that accepts the events. A member can be absent or null, unless it stands in `required`.
-pub(super) fn infer(title: &str, events: &[&Value], required: &[JsonPath]) -> Value {
+///
+/// Each member in `texts` can be a text or false.
+pub(super) fn infer(
+    title: &str,
+    events: &[&Value],
+    required: &[JsonPath],
+    texts: &[JsonPath],
+) -> Value {
     let mut shape = Shape::default();
     let mut members_left = MEMBERS_MAX;
     for event in events {
         shape.add(event, 0, &mut members_left);
+    }
+    for path in texts {
+        shape.allow(path.steps(), &["boolean", "string"]);
     }
     let required: Vec<&[Step]> = required.iter().map(JsonPath::steps).collect();
     let mut schema = shape.schema(&required, true);
@@ -74,6 +84,22 @@ impl Shape {
         }
         let member = self.members.entry(name.to_owned()).or_default();
         member.add(value, depth, members_left);
+    }
+
+    /// Allows more types for a member that the schema describes.
+    fn allow(&mut self, steps: &[Step], types: &[&'static str]) {
+        let Some((step, rest)) = steps.split_first() else {
+            self.types.extend(types);
+            return;
+        };
+        let inner = match step {
+            Step::Member(name) => self.members.get_mut(name),
+            Step::First | Step::Marked(_) => self.items.as_deref_mut(),
+            Step::Entry(_) => None,
+        };
+        if let Some(inner) = inner {
+            inner.allow(rest, types);
+        }
     }
 
     /// Returns the schema of the values. `required` has the rest of each required path below this place.
@@ -137,6 +163,7 @@ mod tests {
             "t",
             &[&one, &other],
             &[JsonPath::of(&["id"]), JsonPath::of(&["at"])],
+            &[],
         );
         assert_eq!(document["required"], json!(["at", "id"]));
         assert_eq!(

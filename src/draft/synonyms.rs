@@ -42,7 +42,7 @@ pub(super) const FULL_NAMES: [&str; 6] = [
     "formattedname",
 ];
 /// The names of the time at which the customer joined.
-pub(super) const CREATED: [&str; 23] = [
+pub(super) const CREATED: [&str; 28] = [
     "accountcreatedat",
     "createdat",
     "created",
@@ -66,6 +66,11 @@ pub(super) const CREATED: [&str; 23] = [
     "joined",
     "firstseenat",
     "creationon",
+    "createdate",
+    "dateentered",
+    "dateadded",
+    "addedat",
+    "insertedat",
 ];
 pub(super) const AMOUNTS: [&str; 14] = [
     "lifetimevalue",
@@ -197,7 +202,7 @@ pub(super) const EVENT_TYPES: [&str; 16] = [
 ];
 /// The names of the time of the change, the best names first: the time at which the record changed, then the time of the
 /// event, then the time at which a relay read or sent the record.
-pub(super) const CHANGE_TIMES: [&str; 62] = [
+pub(super) const CHANGE_TIMES: [&str; 70] = [
     "updatedat",
     "updated",
     "updatedon",
@@ -232,6 +237,14 @@ pub(super) const CHANGE_TIMES: [&str; 62] = [
     "lastchanged",
     "lastchangedat",
     "lastchangedon",
+    "writedate",
+    "writtenat",
+    "updatedate",
+    "modifydate",
+    "modifytime",
+    "changedate",
+    "editdate",
+    "dateedited",
     "occurredat",
     "occurred",
     "occurredon",

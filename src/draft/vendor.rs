@@ -266,7 +266,12 @@ impl VendorPlan {
             .filter_map(|name| by_type.get(name.as_str()))
             .flatten();
         let events: Vec<&Value> = events.collect();
-        schema::infer(&format!("{}, version 1", types.join(", ")), &events, &[])
+        schema::infer(
+            &format!("{}, version 1", types.join(", ")),
+            &events,
+            &[],
+            &[],
+        )
     }
 }
 

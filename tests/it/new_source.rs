@@ -13,6 +13,7 @@ use crate::support::{TestApp, seed, wait_for};
 
 mod cautions;
 mod doubts;
+mod empties;
 mod everyday;
 mod further;
 mod vendors;
