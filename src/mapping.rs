@@ -59,6 +59,7 @@ use crate::imprint::{
 
 mod budget;
 mod call;
+mod compared;
 mod comparison;
 mod compile;
 mod contract;
@@ -80,6 +81,7 @@ mod used;
 mod value_kind;
 
 pub use budget::RULE as BUDGET_RULE;
+pub use compared::ComparedKind;
 pub use error::RuleError;
 pub use explain::{InterpretedRule, MappingExplanation, RuleExplanation, RuleResult};
 pub(crate) use function::time_form::advice_for_text as time_advice;

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::explanation::{ExplainedOutcome, Explanation, TargetResult};
+use super::explanation::{ExplainedOutcome, Explanation, TargetExplanation, TargetResult};
 use super::source::{EventType, Source};
 use crate::event::pointer;
-use crate::mapping::JsonEnvelope;
+use crate::mapping::{ComparedKind, JsonEnvelope};
 use crate::spelling;
 
 /// The coverage of one event type: the paths that the mapping read in the examples, and the fields that the examples
@@ -22,6 +22,10 @@ pub struct ExampleCoverage {
     invalid: usize,
     /// The notes about values that are probably wrong, each with its Imprint field.
     notes: BTreeSet<(String, String)>,
+    /// The notes about comparisons with a value of another kind, each with its Imprint field, and these comparisons.
+    kind_notes: BTreeMap<(String, String), BTreeSet<ComparedKind>>,
+    /// The comparisons with a value of the same kind.
+    fitting: BTreeSet<ComparedKind>,
     /// For each Imprint field without a value in an example, a path that its expression reads in vain, and a similar path
     /// of the example that no expression reads.
     similar: BTreeMap<String, (String, String)>,
@@ -35,7 +39,16 @@ impl ExampleCoverage {
 
     /// Returns the notes about values in the examples that are probably wrong, each after its Imprint field.
     pub fn notes(&self) -> impl Iterator<Item = String> {
-        let notes = self.notes.iter();
+        // A value of the right kind in another example shows that the source sends values of both kinds.
+        let is_answered = |compared: &ComparedKind| {
+            let mut fitting = self.fitting.iter();
+            fitting.any(|fitting| compared.is_answered_by(fitting))
+        };
+        let kind_notes = self.kind_notes.iter();
+        let kind_notes = kind_notes.filter(move |(_, all)| !all.iter().all(is_answered));
+        let kind_notes = kind_notes.map(|(note, _)| note);
+        let notes: BTreeSet<_> = self.notes.iter().chain(kind_notes).collect();
+        let notes = notes.into_iter();
         notes.map(|(field, note)| format!("{field}: {note}"))
     }
 
@@ -47,6 +60,25 @@ impl ExampleCoverage {
             .iter()
             .filter(|(field, _)| !self.targets.contains(*field));
         without.map(|(_, (read, meant))| (read.as_str(), meant.as_str()))
+    }
+
+    /// Adds the note of a rule.
+    fn add_note(&mut self, target: &TargetExplanation) {
+        let (fitting, others): (BTreeSet<_>, BTreeSet<_>) = target
+            .compared
+            .iter()
+            .cloned()
+            .partition(|compared| compared.fits);
+        self.fitting.extend(fitting);
+        let Some(note) = &target.note else {
+            return;
+        };
+        let note = (target.target.clone(), note.clone());
+        if others.is_empty() {
+            self.notes.insert(note);
+        } else {
+            self.kind_notes.entry(note).or_default().extend(others);
+        }
     }
 
     /// Returns whether every example is invalid. The results of the examples are then no test of the mapping.
@@ -78,9 +110,7 @@ pub fn observe(
         }
         let unused = event.unused.as_deref().unwrap_or_default();
         for target in event.targets.iter().flatten() {
-            let note = target.note.iter();
-            let note = note.map(|note| (target.target.clone(), note.clone()));
-            covered.notes.extend(note);
+            covered.add_note(target);
             match target.result {
                 TargetResult::Value { .. } | TargetResult::Cleared => {
                     covered.targets.insert(target.target.clone());

@@ -313,6 +313,7 @@ pub(super) fn target(rule: RuleExplanation, visibility: Visibility) -> TargetExp
         is_unchanged: rule.is_unchanged,
         is_held_back: rule.is_held_back,
         note,
+        compared: rule.compared,
         is_stale: None,
     }
 }

@@ -10,10 +10,10 @@ use super::encoding::Encoding;
 use super::explain::target;
 use super::explanation::{EventExplanation, TargetExplanation, TargetResult, mask};
 use super::message::RequestMessage;
-use super::source::Source;
+use super::source::{EventType, Source};
 use crate::event::cloudevents;
 use crate::event::{ChangeEvent, RequestHeaders, Visibility};
-use crate::mapping::SplitReads;
+use crate::mapping::{RuleExplanation, SplitReads};
 
 /// The name of the expression that splits a body.
 const SPLIT: &str = "body.split";
@@ -98,7 +98,7 @@ impl Expressions<'_> {
         if let Some((_, event_type)) = self.source.mapped(self.event.event_type.as_str()) {
             let root = self.source.data_pointer();
             let mapped = event_type.mapping.explain(view, self.headers, root, &used);
-            rules.extend(mapped.rules);
+            rules.extend(mapped.rules.into_iter().map(|rule| noted(rule, event_type)));
             explanation.unused = Some(self.in_body(mapped.unused));
         }
         explanation.reads = rules.iter().flat_map(|rule| rule.reads.clone()).collect();
@@ -131,6 +131,14 @@ impl Expressions<'_> {
     }
 }
 
+/// Leaves out the comparisons with a value whose type the schema names: the source sends values of both kinds.
+fn noted(mut rule: RuleExplanation, event_type: &EventType) -> RuleExplanation {
+    rule.compared.retain(|compared| {
+        compared.fits || !event_type.schema.names_type(&compared.place, compared.kind)
+    });
+    rule
+}
+
 /// Explains the expression that splits a body, for the event at `index`. The result is not the event, because the other
 /// rows show its values.
 fn split_target(split: &SplitReads, index: usize) -> TargetExplanation {
@@ -147,6 +155,7 @@ fn split_target(split: &SplitReads, index: usize) -> TargetExplanation {
         is_unchanged: false,
         is_held_back: false,
         note: None,
+        compared: Vec::new(),
         is_stale: None,
     }
 }

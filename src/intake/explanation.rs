@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::rejection::{Rejection, RejectionClass};
 use crate::event::{EventError, SourceName, SourceVersion, pointer};
 use crate::imprint::{CustomerChange, Field};
+use crate::mapping::ComparedKind;
 
 /// The changes that a request body would make, event by event.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -170,6 +171,9 @@ pub struct TargetExplanation {
     /// A note for the author of the mapping: Imprint accepts the value, but the value is probably wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// The comparisons of the expression, for the notes of `check`.
+    #[serde(skip)]
+    pub compared: Vec<ComparedKind>,
     /// Whether Imprint already has a newer value of the field. Only the explanation of a stored entry has this member.
     #[serde(rename = "stale", default, skip_serializing_if = "Option::is_none")]
     pub is_stale: Option<bool>,

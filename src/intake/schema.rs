@@ -17,6 +17,7 @@ use crate::event::EventError;
 mod bounds;
 mod described;
 mod keywords;
+mod kinds;
 mod leaves;
 mod patterns;
 mod sentence;
@@ -186,6 +187,11 @@ impl Schema {
     /// A recursive schema has paths without an end, so the list has a limit.
     pub fn leaf_pointers(&self) -> Vec<String> {
         leaves::pointers(&self.document)
+    }
+
+    /// Returns whether the schema names the type for the value at `place`, a JSON Pointer.
+    pub(super) fn names_type(&self, place: &str, kind: &str) -> bool {
+        kinds::names_type(&self.document, place, kind)
     }
 
     fn event_error(&self, event: &Value, error: &ValidationError<'_>) -> EventError {

@@ -27,7 +27,9 @@ const EARLY: [(&str, &str); 3] = [
 
 /// Returns a note about the value of a rule, or `None` if the value is plausible. The note does not contain the value.
 pub(super) fn note(rule: &RuleExplanation) -> Option<&'static str> {
-    if rule.compares_kinds && rule.result != RuleResult::Value(Value::Bool(true)) {
+    if rule.compared.iter().any(|compared| !compared.fits)
+        && rule.result != RuleResult::Value(Value::Bool(true))
+    {
         return Some(KINDS);
     }
     let RuleResult::Value(Value::String(text)) = &rule.result else {
@@ -109,7 +111,7 @@ mod tests {
                 expression: expression.to_owned(),
                 is_interpreted: false,
                 reads: Vec::new(),
-                compares_kinds: false,
+                compared: Vec::new(),
                 result: RuleResult::Value(value.clone()),
                 is_assumed: false,
                 is_public: false,

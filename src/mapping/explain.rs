@@ -7,6 +7,7 @@ use std::fmt;
 use serde_json::Value;
 
 use super::budget;
+use super::compared::ComparedKind;
 use super::contract;
 use super::error::EvalError;
 use super::located::{LocatedValue, ReadContext};
@@ -36,8 +37,8 @@ pub struct RuleExplanation {
     /// The places of the event that the mapping expression read, as JSON Pointers.
     pub reads: Vec<String>,
     pub result: RuleResult,
-    /// Whether the expression has compared a text with a number or a truth value, which are never equal.
-    pub compares_kinds: bool,
+    /// The comparisons of the expression that show the kind of a value, or that compare a text with a number or a truth value.
+    pub compared: Vec<ComparedKind>,
     /// Whether the event says nothing about the condition `when`: the result then comes from an absent value, which
     /// counts as null.
     pub is_assumed: bool,
@@ -235,7 +236,7 @@ fn mark_unchanged(rules: &mut [RuleExplanation], update: &Update) {
 pub(super) struct EvaluatedRule<'a> {
     rule: &'a CompiledRule,
     reads: Vec<String>,
-    compares_kinds: bool,
+    compared: Vec<ComparedKind>,
     result: Result<Option<FieldValue>, EvalError>,
 }
 
@@ -251,7 +252,7 @@ pub(super) fn explained<'a>(
     let result = located.and_then(read);
     EvaluatedRule {
         rule,
-        compares_kinds: context.has_compared_kinds(),
+        compared: context.compared(),
         reads: context.into_places(),
         result,
     }
@@ -276,7 +277,7 @@ impl EvaluatedRule<'_> {
         let Self {
             rule,
             reads,
-            compares_kinds,
+            compared,
             result,
         } = self;
         let result = match result {
@@ -293,7 +294,7 @@ impl EvaluatedRule<'_> {
             expression: rule.expression.clone(),
             is_interpreted: rule.plan.is_interpreted(),
             reads,
-            compares_kinds,
+            compared,
             result,
             is_assumed: false,
             is_public: false,

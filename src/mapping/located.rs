@@ -6,12 +6,13 @@
 //! and items, so a path into null leads to an absent value. Error messages and explanations show the place of the value.
 
 use std::borrow::Cow;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
 use super::budget;
+use super::compared::ComparedKind;
 use super::comparison::is_true;
 use super::error::{EvalError, ValueError};
 use super::header;
@@ -74,10 +75,12 @@ impl<'a> ReadContext<'a> {
         Self { headers, log }
     }
 
-    /// Returns whether the expression has compared a text with a number or a truth value.
-    pub(super) fn has_compared_kinds(&self) -> bool {
+    /// Returns the logged comparisons.
+    pub(super) fn compared(&self) -> Vec<ComparedKind> {
         let log = self.log.as_ref();
-        log.is_some_and(|log| log.has_compared_kinds.get())
+        log.map_or_else(Vec::new, |log| {
+            log.compared.borrow().iter().cloned().collect()
+        })
     }
 
     /// Returns the logged places.
@@ -90,8 +93,7 @@ impl<'a> ReadContext<'a> {
 #[derive(Debug, Default)]
 pub(super) struct ReadLog {
     places: RefCell<BTreeSet<String>>,
-    /// Whether the expression has compared a text with a number or a truth value.
-    has_compared_kinds: Cell<bool>,
+    compared: RefCell<BTreeSet<ComparedKind>>,
 }
 
 impl ReadLog {
@@ -99,9 +101,9 @@ impl ReadLog {
         self.places.borrow_mut().insert(pointer);
     }
 
-    /// Notes that the expression compares a text with a number or a truth value.
-    pub(super) fn note_kinds(&self) {
-        self.has_compared_kinds.set(true);
+    /// Notes the kinds of a comparison.
+    pub(super) fn note_kinds(&self, compared: ComparedKind) {
+        self.compared.borrow_mut().insert(compared);
     }
 
     /// Returns the logged places of an event. Leaves out a path that is only a prefix of another path in the log.

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::budget;
-use super::comparison::{differ_in_kind, is_true, same, text_part};
+use super::compared::ComparedKind;
+use super::comparison::{is_true, same, text_part};
 use super::error::EvalError;
 use super::function::{BinaryCall, FunctionCall};
 use super::jq::Program;
@@ -234,19 +235,32 @@ fn binary_call<'a>(
 }
 
 fn compare<'a>(
-    (left, right): &'a (Plan, Plan),
+    sides: &'a (Plan, Plan),
     expects_equal: bool,
     input: &LocatedValue<'a>,
 ) -> Result<LocatedValue<'a>, EvalError> {
-    let (left, right) = (left.read(input)?, right.read(input)?);
+    let (left, right) = (sides.0.read(input)?, sides.1.read(input)?);
     input.charge(budget::value_steps(left.compared()))?;
     let result = same(left.compared(), right.compared()) == expects_equal;
     if let Some(log) = input.log()
-        && differ_in_kind(left.compared(), right.compared())
+        && let Some(compared) = compared_kind(sides, &left, &right)
     {
-        log.note_kinds();
+        log.note_kinds(compared);
     }
     Ok(input.truth(result, left.is_absent() || right.is_absent()))
+}
+
+/// Returns the comparison of the side that is no constant with the other side.
+fn compared_kind(
+    (plan, _): &(Plan, Plan),
+    left: &LocatedValue<'_>,
+    right: &LocatedValue<'_>,
+) -> Option<ComparedKind> {
+    let (value, other) = match plan.is_constant() {
+        true => (right, left),
+        false => (left, right),
+    };
+    ComparedKind::of(value.pointer(), value.compared(), other.compared())
 }
 
 fn logic<'a>(

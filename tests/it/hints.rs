@@ -334,6 +334,39 @@ fn a_comparison_of_a_text_with_a_number_is_noted() {
     assert!(!report.contains(expected), "{report}");
 }
 
+/// FAULTS N991: the source writes false for a field without a value, and texts otherwise.
+#[test]
+fn a_comparison_with_a_kind_that_the_source_sends_has_no_note() {
+    let note = "compares a text with a number or with true or false, which are never equal";
+    let line = "email = 'if .email == false then null else .email end'\nfirst_name";
+    let source = SOURCE.replace("first_name", line);
+    let texts = event("1", &json!({"email": "a@example.com"}));
+    let empty = event("2", &json!({"email": false}));
+    check(&source, std::slice::from_ref(&texts), note);
+    // Another example has false there.
+    let other = folder(&source, &[texts.clone(), empty]);
+    let report = run(other.path(), &["check"]);
+    assert!(!report.contains(note), "{report}");
+    // The schema allows false there.
+    for (types, has_note) in [
+        (json!(["boolean", "null", "string"]), false),
+        (json!(["null", "string"]), true),
+    ] {
+        let schema = json!({"type": "object", "properties": {"email": {"type": types}}});
+        let described = folder(&source, std::slice::from_ref(&texts));
+        fs::write(
+            described.path().join("schemas/shop.json"),
+            schema.to_string(),
+        )
+        .unwrap();
+        let report = run(described.path(), &["check"]);
+        assert_eq!(report.contains(note), has_note, "{report}");
+        let file = "config/sources/shop/e0.event.json";
+        let explained = run(described.path(), &["explain", "--source", "shop", file]);
+        assert_eq!(explained.contains(note), has_note, "{explained}");
+    }
+}
+
 /// FAULTS N951: an example has a member that the schema does not allow.
 #[test]
 fn an_unexpected_member_of_an_example_is_named() {

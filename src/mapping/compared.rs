@@ -1,0 +1,39 @@
+//! The comparisons of a value of the event with a value of a certain kind, for the notes about expressions.
+
+use serde_json::Value;
+
+use super::comparison::differ_in_kind;
+
+/// A comparison in an expression, such as `.vip == "1"`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ComparedKind {
+    /// The place of the event whose value the expression compares, as a JSON Pointer.
+    pub place: String,
+    /// The kind of the other side, as a type of JSON Schema.
+    pub kind: &'static str,
+    /// Whether the value has this kind. A text is never equal to a number or a truth value.
+    pub fits: bool,
+}
+
+impl ComparedKind {
+    /// Returns the comparison of the value at `place` with `other`. Returns `None` if the kinds say nothing about a mistake.
+    pub(super) fn of(place: String, value: &Value, other: &Value) -> Option<Self> {
+        let kind = kind(other)?;
+        let fits = self::kind(value) == Some(kind);
+        (fits || differ_in_kind(value, other)).then_some(Self { place, kind, fits })
+    }
+
+    /// Returns whether the other comparison shows a value of the kind that this comparison lacks.
+    pub fn is_answered_by(&self, other: &Self) -> bool {
+        other.fits && other.place == self.place && other.kind == self.kind
+    }
+}
+
+const fn kind(value: &Value) -> Option<&'static str> {
+    match value {
+        Value::Bool(_) => Some("boolean"),
+        Value::Number(_) => Some("number"),
+        Value::String(_) => Some("string"),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
