@@ -66,6 +66,7 @@ mod contract;
 mod error;
 mod explain;
 mod fields;
+mod foreign;
 mod function;
 mod header;
 mod jq;

@@ -5,6 +5,7 @@
 //! the code.
 
 mod connections;
+mod notation;
 mod problems;
 mod reasons;
 mod rules;
@@ -13,6 +14,7 @@ mod sources;
 mod store;
 
 pub use connections::CONNECTIONS;
+pub use notation::NOTATION;
 pub use problems::{ADMIN_PROBLEMS, PROBLEMS};
 pub use reasons::{CAUSES, DENIALS, IGNORED, PARKED};
 pub use rules::{JSON_RULES, RULES};

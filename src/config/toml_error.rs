@@ -36,12 +36,36 @@ fn hint(line: &str) -> Option<&'static str> {
     if line.contains(['“', '”', '„', '‘', '’']) {
         return Some("the line has typographic quotes; write straight quotes");
     }
-    let Some((_, value)) = line.split_once('=') else {
-        let is_table = line.trim_start().starts_with('[');
+    let start = line.trim_start();
+    if start.starts_with("//") || start.starts_with(';') || start.starts_with("--") {
+        return Some("a comment begins with #");
+    }
+    if start.starts_with('{') || start.starts_with("\"") && start.contains("\":") {
+        return Some("the file is TOML, not JSON: a setting is written NAME = VALUE");
+    }
+    let Some((name, value)) = line.split_once('=') else {
+        let is_table = start.starts_with('[');
         let hint = "a setting is written NAME = VALUE";
         return (!is_table).then_some(hint);
     };
     let value = value.trim();
+    if value.starts_with(['=', '>', '~']) || name.ends_with([':', '?']) {
+        return Some("a setting is written NAME = VALUE");
+    }
+    if value.len() > 1 && value.ends_with([',', ';']) {
+        return Some("a line ends without a comma or a semicolon");
+    }
+    if name.trim().contains(' ') && !name.contains(['"', '\'', '[', '{', '#']) {
+        return Some("a name with a space stands in quotes, such as metadata.\"my key\"");
+    }
+    if let Some(hint) = word_hint(value) {
+        return Some(hint);
+    }
+    if value.starts_with('"') && has_wrong_escape(value) {
+        let hint =
+            "a text with a backslash stands in single quotes, such as '\"\\(.first) \\(.last)\"'";
+        return Some(hint);
+    }
     if value.starts_with('"') {
         let quotes = value.matches('"').count() - value.matches("\\\"").count();
         let hint =
@@ -50,6 +74,39 @@ fn hint(line: &str) -> Option<&'static str> {
     }
     let is_word = value.starts_with(|first: char| first.is_alphabetic() || first == '.');
     (is_word && value != "true" && value != "false").then_some("a text stands in quotes")
+}
+
+/// Returns the hint about a word of another language that stands for a value of TOML.
+fn word_hint(value: &str) -> Option<&'static str> {
+    let word = value.split('#').next().unwrap_or_default().trim();
+    let is_one_of = |words: &[&str]| words.iter().any(|known| word.eq_ignore_ascii_case(known));
+    if matches!(word, "true" | "false") {
+        None
+    } else if is_one_of(&["yes", "on", "true", "no", "off", "false"]) {
+        Some("write true or false, without quotes and in lower case")
+    } else if is_one_of(&["null", "nil"]) {
+        Some(
+            "TOML has no null; leave the line out, or write the expression in quotes, such as \"null\"",
+        )
+    } else {
+        None
+    }
+}
+
+/// Returns whether a text in double quotes has a backslash before a letter that TOML does not escape.
+fn has_wrong_escape(value: &str) -> bool {
+    let mut letters = value.chars();
+    while let Some(letter) = letters.next() {
+        let is_escape = letter == '\\';
+        if is_escape
+            && letters
+                .next()
+                .is_some_and(|next| !"btnfreuUx\"\\".contains(next))
+        {
+            return true;
+        }
+    }
+    false
 }
 
 #[cfg(test)]
@@ -77,6 +134,20 @@ mod tests {
             ("kind = “none”", Some("typographic quotes")),
             ("phone = \".phone | e164(\"US\")\"", Some("single quotes")),
             ("profile: local", Some("NAME = VALUE")),
+            ("email => \".a\"", Some("NAME = VALUE")),
+            ("email == \".a\"", Some("NAME = VALUE")),
+            ("email = \".a\",", Some("without a comma")),
+            ("draft = yes", Some("write true or false")),
+            ("draft = True # x", Some("write true or false")),
+            ("email = null", Some("TOML has no null")),
+            ("city = \"\\(.city)\"", Some("single quotes")),
+            (
+                "city = \".city | split(\\\"\\d\\\")\"",
+                Some("single quotes"),
+            ),
+            ("// a note", Some("a comment begins with #")),
+            ("{\"profile\": \"local\"}", Some("not JSON")),
+            ("metadata.my key = \".x\"", Some("a name with a space")),
             ("kind = \"none\"", None),
             ("x = 5", None),
             ("[auth", None),

@@ -183,11 +183,32 @@ fn wrong_arguments(signature: &Signature, arguments: &[Term<&str>]) -> String {
         Parameters::Unit | Parameters::Line | Parameters::Region | Parameters::Table => true,
         Parameters::Expressions(_) => return usage(signature),
     };
+    if let [argument] = arguments
+        && has_parameter
+        && let Some(reason) = without_quotes(signature.name, argument)
+    {
+        return format!("{}; {reason}", usage(signature));
+    }
     let is_input = arguments.first().is_some_and(|first| !is_constant(first));
     let call = signature.usage.rsplit(" or ").next();
     let correction = (!has_parameter || is_input)
         .then(|| input_in_parentheses(signature.name, arguments, call.unwrap_or_default()));
-    correction.flatten().unwrap_or_else(|| usage(signature))
+    match correction.flatten() {
+        Some(correction) if is_input => correction,
+        // After a pipe, the function has its input already.
+        Some(correction) => format!("{correction}; `{}` takes no argument", signature.name),
+        None => usage(signature),
+    }
+}
+
+/// Returns the error of an argument that is a word without quotes, such as `DE` in `e164(DE)`.
+pub(super) fn without_quotes(name: &str, argument: &Term<&str>) -> Option<String> {
+    let Term::Call(word, inner) = argument else {
+        return None;
+    };
+    (inner.is_empty() && !is_constant(argument)).then(|| {
+        format!("a text stands in quotes: write {name}(\"{word}\") instead of {name}({word})")
+    })
 }
 
 fn wrong_argument<'c>(argument: &Term<&'c str>, reason: String) -> CallError<'c> {

@@ -195,7 +195,11 @@ impl RuleCompiler {
 }
 
 /// Names that other systems give to a field of Imprint.
-const OTHER_NAMES: [(&[&str], &str); 9] = [
+const OTHER_NAMES: [(&[&str], &str); 10] = [
+    (
+        &["name", "full_name", "fullname", "fullName", "display_name"],
+        "first_name and last_name",
+    ),
     (&["zip", "zip_code", "zipcode", "postcode"], "postal_code"),
     (
         &[

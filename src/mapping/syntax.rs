@@ -6,6 +6,8 @@ use jaq_core::load::parse::{BinaryOp, Parser, Term};
 use jaq_core::path::Part;
 use serde_json::Number;
 
+use super::foreign;
+
 /// The maximum length of a mapping expression. A longer expression would be hard to read.
 const EXPRESSION_CHARS_MAX: usize = 1_000;
 /// The maximum number of [`NESTING`] signs in an expression.
@@ -51,8 +53,10 @@ pub(super) fn parse(code: &str) -> Result<Term<&str>, Vec<ExpressionError>> {
                         Some(token) => (token.as_str(), format!("`{}`", token.as_str())),
                         None => (code.get(code.len()..).unwrap_or(code), "the end".to_owned()),
                     };
+                    let expected = expected.as_str();
                     let reason = index_after(code, part)
-                        .unwrap_or_else(|| unexpected(code, expected.as_str(), &found));
+                        .or_else(|| foreign_advice(code, part, expected))
+                        .unwrap_or_else(|| unexpected(code, expected, &found));
                     ExpressionError::at(code, part, reason)
                 })
                 .collect()
@@ -77,7 +81,14 @@ fn unreadable(code: &str, expected: &str, found: &str) -> String {
         Some('`') => Some("an expression has no back quotes"),
         Some(_) | None => None,
     };
-    advice.map_or_else(|| format!("expected {expected} here"), str::to_owned)
+    let advice = advice.map(str::to_owned);
+    let advice = advice.or_else(|| foreign_advice(code, found, expected));
+    advice.unwrap_or_else(|| format!("expected {expected} here"))
+}
+
+fn foreign_advice(code: &str, found: &str, expected: &str) -> Option<String> {
+    let (before, rest) = code.split_at_checked(offset(code, found)?)?;
+    foreign::advice(before, rest, expected)
 }
 
 /// Returns the advice about an index before `rest` that the author wrote like the name of a member, such as
@@ -111,7 +122,7 @@ fn unexpected(code: &str, expected: &str, found: &str) -> String {
         return "an expression is not a template; write .email instead of {{email}}".to_owned();
     }
     match (expected, found) {
-        (_, "`||`") => "write `or` instead of `||`".to_owned(),
+        (_, "`||`") => "write `or` instead of `||` between conditions, and `//` for a second value if the first one is null, such as .a // .b".to_owned(),
         ("nothing", "`:`") if code.contains('?') => {
             "write `if .a then .b else .c end` instead of `.a ? .b : .c`".to_owned()
         }

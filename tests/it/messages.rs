@@ -9,6 +9,8 @@ use crate::commands;
 use crate::http;
 use crate::support::TestApp;
 
+mod notation;
+
 /// A correct source file.
 const SOURCE: &str = r#"ignore = ["product"]
 [auth]

@@ -7,13 +7,27 @@ use super::allowed::{ALLOWED, allowed};
 use crate::spelling;
 
 /// Functions and operators of jq and of other languages, each with the notation of the mapping language.
-const REPLACEMENTS: [(&[&str], &str); 17] = [
+const REPLACEMENTS: [(&[&str], &str); 23] = [
     (
-        &["ascii_downcase", "downcase", "tolower", "lowercase"],
+        &[
+            "ascii_downcase",
+            "downcase",
+            "tolower",
+            "tolowercase",
+            "lowercase",
+            "lcase",
+        ],
         "use lower",
     ),
     (
-        &["ascii_upcase", "upcase", "toupper", "uppercase"],
+        &[
+            "ascii_upcase",
+            "upcase",
+            "toupper",
+            "touppercase",
+            "uppercase",
+            "ucase",
+        ],
         "use upper",
     ),
     (&["tostring", "tojson", "str", "string"], "use text"),
@@ -47,6 +61,32 @@ const REPLACEMENTS: [(&[&str], &str); 17] = [
     ),
     (&["="], "compare with =="),
     (
+        &[
+            "isempty",
+            "is_empty",
+            "isnull",
+            "is_null",
+            "isblank",
+            "is_blank",
+            "exists",
+            "isset",
+            "defined",
+            "isdefined",
+        ],
+        "compare with null, such as .a == null",
+    ),
+    (
+        &["iif", "ifelse", "if_else", "choose", "ternary", "cond"],
+        "write `if .a then .b else .c end`",
+    ),
+    (
+        &["none", "nil", "null", "undefined"],
+        "the value that clears a field is null, in lower case",
+    ),
+    (&["true"], "write true in lower case"),
+    (&["false"], "write false in lower case"),
+    (&["not"], "write `.a | not`, in lower case"),
+    (
         &["|=", "//=", "+=", "-=", "*=", "/=", "%="],
         "an expression only reads; it assigns nothing",
     ),
@@ -76,7 +116,29 @@ const REPLACEMENTS: [(&[&str], &str); 17] = [
 
 /// Functions of jq and of other languages whose names can also be names of members, each with the notation of the mapping
 /// language. The advice fits only a name that stands like a function: after `|`, or with arguments.
-const CALLED_REPLACEMENTS: [(&[&str], &str); 8] = [
+const CALLED_REPLACEMENTS: [(&[&str], &str); 10] = [
+    (
+        &[
+            "capitalize",
+            "ucfirst",
+            "proper",
+            "titlecase",
+            "title_case",
+            "initcap",
+            "ucwords",
+        ],
+        "use title",
+    ),
+    (
+        &[
+            "ascii",
+            "unidecode",
+            "slugify",
+            "normalize",
+            "transliterate",
+        ],
+        "no function replaces letters with an accent",
+    ),
     (
         &[
             "ltrimstr",
@@ -128,6 +190,9 @@ const CALLED_REPLACEMENTS: [(&[&str], &str); 8] = [
 
 /// Returns advice about the unknown name at `slice` of the expression, or `None` if no advice fits.
 pub(super) fn advice(code: &str, slice: Option<&str>, name: &str) -> Option<String> {
+    if let Some(advice) = root(code, slice) {
+        return Some(advice);
+    }
     if is_text(code) && !is_word(code) {
         return Some(member_or_text(code));
     }
@@ -167,7 +232,24 @@ pub(super) fn advice(code: &str, slice: Option<&str>, name: &str) -> Option<Stri
     if let Some(nearest) = spelling::nearest(name, known.chain([header::NAME])) {
         return Some(format!("did you mean {nearest}?"));
     }
-    bare.map(|bare| format!("{}; {}", bare.advice(), allowed()))
+    bare.map(|bare| match bare.place {
+        NamePlace::Function => format!("after a pipe stands a function; {}", allowed()),
+        NamePlace::Compared | NamePlace::Value => format!("{}; {}", bare.advice(), allowed()),
+    })
+}
+
+/// Words of other languages for the whole event.
+const ROOTS: [&str; 5] = ["event", "it", "root", "self", "this"];
+
+/// Returns the advice about a path that begins with a word for the event, such as `event.contact.email`.
+fn root(code: &str, slice: Option<&str>) -> Option<String> {
+    let bare = BareName::of(code, slice?)?;
+    let path = path_at_start(bare.after);
+    let name = bare.name;
+    let is_root = ROOTS.contains(&name) && path.starts_with('.') && path.len() > 1;
+    is_root.then(|| {
+        format!("a path begins in the event: write {path}; if `{name}` is a member of the event, write .{name}{path}")
+    })
 }
 
 /// Returns whether the whole expression is probably a text that lacks its inner quotes, such as `person.update` or
@@ -238,14 +320,12 @@ impl<'c> BareName<'c> {
     }
 
     fn is_path(&self) -> bool {
-        self.after.starts_with(['.', '['])
+        path_at_start(self.after).starts_with(['.', '['])
     }
 
     fn advice(&self) -> String {
         let Self { name, after, .. } = self;
-        let of_path = |c: char| c.is_ascii_alphanumeric() || "_.[]".contains(c);
-        let end = after.find(|c| !of_path(c)).unwrap_or(after.len());
-        let path = after.get(..end).unwrap_or_default();
+        let path = path_at_start(after);
         let member = format!("if it is a member of the event, write .{name}{path}");
         if self.place != NamePlace::Compared {
             return member;
@@ -257,6 +337,22 @@ impl<'c> BareName<'c> {
             "if it is a constant text, write the text in double quotes: \"{name}{text}\"; {member}"
         )
     }
+}
+
+/// Returns the rest of a path at the beginning of a text, up to a closing bracket that the path does not open.
+fn path_at_start(text: &str) -> &str {
+    let mut open = 0_usize;
+    let is_end = |c: char| {
+        match c {
+            '[' => open = open.saturating_add(1),
+            ']' if open == 0 => return true,
+            ']' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        !(c.is_ascii_alphanumeric() || "_.[]".contains(c))
+    };
+    let end = text.find(is_end).unwrap_or(text.len());
+    text.get(..end).unwrap_or_default()
 }
 
 const fn is_of_name(byte: u8) -> bool {
@@ -282,47 +378,78 @@ fn name_with_hyphen<'c>(code: &'c str, slice: &str) -> Option<&'c str> {
 mod tests {
     use super::*;
 
+    /// An expression, the unknown name in it, and a part of the advice.
+    const NAMES: &[(&str, &str, &str)] = &[
+        (".phone | e146(\"US\")", "e146", "did you mean e164?"),
+        (".x | lokup(\"t\")", "lokup", "did you mean lookup?"),
+        (".x | ascii_downcase", "ascii_downcase", "use lower"),
+        (".x | toString", "toString", "use text"),
+        (".x | test(\"a\")", "test", "regular expressions"),
+        (
+            ".x | ltrimstr(\"S\")",
+            "ltrimstr",
+            "no function removes the beginning",
+        ),
+        (".x | rtrimstr(\"S\") | upper", "rtrimstr", ".[2:]"),
+        (".x | substr(1; 2)", "substr", ".[0:2]"),
+        (".x | sort", "sort", "use sort_by(.)"),
+        (".x | max", "max", "sort_by(.) | last"),
+        (".x | trunc", "trunc", "never rounds"),
+        (".x | fromjson | .a", "fromjson", "no JSON inside a text"),
+        (".x | capitalize", "capitalize", "use title"),
+        (".x | ascii", "ascii", "no function replaces letters"),
+        (
+            ".x | shorten",
+            "shorten",
+            "after a pipe stands a function; an expression is made of",
+        ),
+        (
+            "if .a == false then None else .a end",
+            "None",
+            "null, in lower case",
+        ),
+        (".a == True", "True", "write true in lower case"),
+        (".a | NOT", "NOT", "in lower case"),
+        (
+            "event.contact.email",
+            "event",
+            "write .contact.email; if `event` is a member",
+        ),
+        (".a | isEmpty(.b)", "isEmpty", "compare with null"),
+        (
+            "iif(.a, .b, .c)",
+            "iif",
+            "write `if .a then .b else .c end`",
+        ),
+        ("[[city]]", "city", "write .city"),
+        ("[[city[0].x]]", "city", "write .city[0].x"),
+        ("max", "max", "write .max"),
+        ("left", "left", "write .left"),
+        (".e-mail", "mail", ".\"e-mail\""),
+        (".a.first-name.b", "name", ".\"first-name\""),
+        ("if .a = 1 then .b end", "=", "compare with =="),
+        ("email", "email", "write .email"),
+        (".x | frobnicate(1)", "frobnicate", ""),
+        (".a - mail", "mail", "write .mail"),
+        (
+            "person.update",
+            "person",
+            "write .person.update; if it is a constant text, write the text with inner quotes: '\"person.update\"'",
+        ),
+        ("update", "update", "'\"update\"'"),
+        ("orders/paid", "paid", "inner quotes: '\"orders/paid\"'"),
+        ("skip", "skip", "inner quotes: '\"skip\"'"),
+        (".tags | contains(\"VIP\")", "contains", "any(. == \"x\")"),
+    ];
+
     /// FAULTS N584: an expression that is a text without its inner quotes.
     #[test]
     fn the_advice_names_what_the_author_probably_meant() {
-        for (code, name, expected) in [
-            (".phone | e146(\"US\")", "e146", "did you mean e164?"),
-            (".x | lokup(\"t\")", "lokup", "did you mean lookup?"),
-            (".x | ascii_downcase", "ascii_downcase", "use lower"),
-            (".x | toString", "toString", "use text"),
-            (".x | test(\"a\")", "test", "regular expressions"),
-            (
-                ".x | ltrimstr(\"S\")",
-                "ltrimstr",
-                "no function removes the beginning",
-            ),
-            (".x | rtrimstr(\"S\") | upper", "rtrimstr", ".[2:]"),
-            (".x | substr(1; 2)", "substr", ".[0:2]"),
-            (".x | sort", "sort", "use sort_by(.)"),
-            (".x | max", "max", "sort_by(.) | last"),
-            (".x | trunc", "trunc", "never rounds"),
-            (".x | fromjson | .a", "fromjson", "no JSON inside a text"),
-            ("max", "max", "write .max"),
-            ("left", "left", "write .left"),
-            (".e-mail", "mail", ".\"e-mail\""),
-            (".a.first-name.b", "name", ".\"first-name\""),
-            ("if .a = 1 then .b end", "=", "compare with =="),
-            ("email", "email", "write .email"),
-            (".x | frobnicate(1)", "frobnicate", ""),
-            (".a - mail", "mail", "write .mail"),
-            (
-                "person.update",
-                "person",
-                "write .person.update; if it is a constant text, write the text with inner quotes: '\"person.update\"'",
-            ),
-            ("update", "update", "'\"update\"'"),
-            ("orders/paid", "paid", "inner quotes: '\"orders/paid\"'"),
-            ("skip", "skip", "inner quotes: '\"skip\"'"),
-            (".tags | contains(\"VIP\")", "contains", "any(. == \"x\")"),
-        ] {
+        for (code, name, expected) in NAMES.iter().copied() {
             let slice = code.find(name).and_then(|at| code.get(at..at + name.len()));
             let found = advice(code, slice, name).unwrap_or_default();
             assert!(found.contains(expected), "{code}: {found}");
+            assert!(!found.contains("]]"), "{code}: {found}");
             assert_eq!(found.is_empty(), expected.is_empty(), "{code}: {found}");
         }
     }

@@ -2,7 +2,7 @@
 
 use jaq_core::load::parse::Term;
 
-use super::super::call::input_in_parentheses;
+use super::super::call::{input_in_parentheses, without_quotes};
 use super::super::function::FUNCTIONS;
 
 /// The kind of argument that a jq function takes in its parentheses.
@@ -61,6 +61,11 @@ pub(super) fn allowed() -> String {
         functions.join(", "),
         names.join(", ")
     )
+}
+
+/// Returns the reason why the argument of a jq function must be a constant text.
+pub(super) fn constant_text(name: &str, argument: &Term<&str>) -> String {
+    without_quotes(name, argument).unwrap_or_else(|| format!("`{name}` takes a constant text"))
 }
 
 /// Returns the reason why a jq function has a wrong number of arguments. Most functions only read their input.

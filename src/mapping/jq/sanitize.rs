@@ -22,7 +22,7 @@ use super::super::syntax::{
     ExpressionError, constant, constant_truth, first_slice, is_constant, joined, number,
 };
 use super::advice::{advice, is_text};
-use super::allowed::{ALLOWED, ArgumentKind, allowed, wrong_number};
+use super::allowed::{ALLOWED, ArgumentKind, allowed, constant_text, wrong_number};
 
 mod collection;
 mod path;
@@ -309,8 +309,7 @@ impl<'c> Sanitizer<'_, 'c> {
             (ArgumentKind::Stream, _) => self.stream(argument),
             (ArgumentKind::Text, Some(text)) => self.constant(&text),
             (ArgumentKind::Text, None) => {
-                let reason = format!("`{name}` takes a constant text");
-                self.error(first_slice(argument), reason);
+                self.error(first_slice(argument), constant_text(name, argument));
             }
             (ArgumentKind::Filter, _) if name == "select" => self.condition(argument),
             (ArgumentKind::Nothing | ArgumentKind::Filter, _) => self.term(argument),

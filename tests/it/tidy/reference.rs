@@ -11,8 +11,8 @@ use std::fs;
 use imprint_bridge::metrics::{LabelSets, LogCounters, Metrics};
 use imprint_bridge::outbox::{IgnoreReason, ParkReason};
 use imprint_bridge::reference::{
-    ADMIN_PROBLEMS, CAUSES, CONNECTIONS, DENIALS, IGNORED, JSON_RULES, MessageExplanation, PARKED,
-    PROBLEMS, RULES, SETTINGS, SOURCES, STORE,
+    ADMIN_PROBLEMS, CAUSES, CONNECTIONS, DENIALS, IGNORED, JSON_RULES, MessageExplanation,
+    NOTATION, PARKED, PROBLEMS, RULES, SETTINGS, SOURCES, STORE,
 };
 
 use super::source::root;
@@ -26,7 +26,7 @@ an explanation, edit `src/reference`. `imprint-bridge reference TEXT` prints the
 ";
 
 /// The files whose texts are messages of `check`. A folder stands for all files in it.
-const CHECK_FILES: [&str; 31] = [
+const CHECK_FILES: [&str; 32] = [
     "cli/check.rs",
     "cli/check/",
     "cli/production.rs",
@@ -48,6 +48,7 @@ const CHECK_FILES: [&str; 31] = [
     "intake/schema/patterns.rs",
     "mapping/call.rs",
     "mapping/compile.rs",
+    "mapping/foreign.rs",
     "mapping/header.rs",
     "mapping/jq.rs",
     "mapping/jq/advice.rs",
@@ -61,7 +62,8 @@ const CHECK_FILES: [&str; 31] = [
 ];
 
 /// The texts in these files that are no messages of `check`.
-const OTHER_TEXTS: [&str; 10] = [
+const OTHER_TEXTS: [&str; 11] = [
+    "first_name and last_name",
     "at line",
     "a task panicked",
     "the last lines are lost if the log is dropped before the end of the command",
@@ -111,6 +113,7 @@ fn every_message_of_check_is_explained() {
         .chain(names(CONNECTIONS))
         .chain(names(STORE))
         .chain(names(SOURCES))
+        .chain(names(NOTATION))
         .map(|text| text.trim().to_owned())
         .collect();
     let is_other = |text: &String| OTHER_TEXTS.contains(&text.as_str());
@@ -183,6 +186,7 @@ fn page() -> String {
     rows(&mut page, CONNECTIONS);
     rows(&mut page, STORE);
     rows(&mut page, SOURCES);
+    rows(&mut page, NOTATION);
     section(
         &mut page,
         "Reasons for a parked entry",
