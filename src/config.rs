@@ -28,6 +28,7 @@ mod erasure_journal;
 mod imprint;
 mod ingress;
 mod intake;
+mod misplaced;
 mod operators;
 mod outbox;
 mod quota;
@@ -188,6 +189,7 @@ impl Config {
             Err(error) => return (None, vec![error]),
         };
         let mut reader = Reader::new("", settings);
+        misplaced::report_sources(&mut reader);
         let config = Self::take(&mut reader, purpose);
         let mut errors = variables.misspelt(reader.known());
         errors.extend(reader.finish());

@@ -61,10 +61,8 @@ pub(super) fn take(reader: &mut Reader) -> Option<IngressSettings> {
         connections_max: connections_max?,
     };
     if ingress.bodies_bytes_max < ingress.limits.body_bytes_max {
-        reader.error(
-            &["ingress", "bodies_bytes_max"],
-            "must be at least ingress.body_bytes_max".to_owned(),
-        );
+        let reason = "must be at least ingress.body_bytes_max";
+        reader.error(&["ingress", "bodies_bytes_max"], reason);
     }
     Some(ingress)
 }

@@ -20,6 +20,7 @@ mod edited;
 pub(crate) mod examples;
 mod files;
 mod headers;
+mod misplaced;
 mod order;
 mod production;
 mod rules;
@@ -170,7 +171,7 @@ fn read_all(config: &Config, drafts: Drafts) -> Result<SourcesInUse, Vec<Setting
 fn listed(config: &Config) -> Result<Vec<PathBuf>, Vec<SettingError>> {
     let folder = &config.sources_dir;
     let unreadable = |reason: String| vec![folder_error("sources_dir", folder, &reason)];
-    let files = source_files(folder).map_err(unreadable)?;
+    let files = files::source_files(folder).map_err(unreadable)?;
     // Otherwise each schema would cause an error of its own.
     let schemas = fs::read_dir(&config.schemas_dir);
     schemas.map_err(|error| {
@@ -193,19 +194,6 @@ pub fn read_auth(file: &Path) -> Result<Auth, Vec<SettingError>> {
     let mut errors = reader.finish();
     errors.retain(|error| error.key == "auth" || error.key.starts_with("auth."));
     auth.filter(|_| errors.is_empty()).ok_or(errors)
-}
-
-fn source_files(folder: &Path) -> Result<Vec<PathBuf>, String> {
-    let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).map_err(unreadable)? {
-        let path = entry.map_err(unreadable)?.path();
-        if files::is_source_file(&path) {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
 }
 
 /// The settings that a source file can override.
@@ -260,6 +248,9 @@ fn compile(
     (defaults, drafts): (SourceDefaults, Drafts),
     schemas: &mut SchemaFiles<'_>,
 ) -> Result<SourceFile, Vec<SettingError>> {
+    if misplaced::is_settings_file(&mut reader) {
+        return Err(reader.finish());
+    }
     let is_draft = reader.take_optional(&["draft"], Raw::truth) == Some(true);
     if is_draft && drafts == Drafts::Skip {
         return Ok(SourceFile::Draft(name));
@@ -354,7 +345,7 @@ fn event_types(
     body: (&LookupTables, Option<&JsonEnvelope>),
     schemas: &mut SchemaFiles<'_>,
 ) -> BTreeMap<String, EventType> {
-    let names = reader.keys(&["events"]).into_iter();
+    let names = misplaced::event_types(reader).into_iter();
     let compiled = names.filter_map(|name| {
         if rules::has_names_without_quotes(reader, &name) {
             return None;

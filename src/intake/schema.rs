@@ -94,6 +94,13 @@ impl Schema {
         if document.get("$schema").is_none() {
             options = options.with_draft(Draft::Draft202012);
         }
+        if let Some(reason) = keywords::is_event(document) {
+            return Err(Error::Wrong {
+                name: name.to_owned(),
+                location: String::new(),
+                reason: reason.to_owned(),
+            });
+        }
         let validator = options.build(document).map_err(|source| {
             let (name, location) = (name.to_owned(), source.instance_path().to_string());
             let at_place = keywords::reason(document, &location);

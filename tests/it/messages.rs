@@ -9,6 +9,7 @@ use crate::commands;
 use crate::http;
 use crate::support::TestApp;
 
+mod causes;
 mod notation;
 
 /// A correct source file.

@@ -43,6 +43,44 @@ impl Reader {
         below.filter_map(rest_of_name).collect()
     }
 
+    /// Moves the settings below `table` whose names satisfy the condition into the table `into` inside `table`. The name of a
+    /// setting is its key path after `table`, joined with dots. Returns the names.
+    pub(in crate::config) fn move_into(
+        &mut self,
+        table: &[&str],
+        into: &str,
+        is_misplaced: impl Fn(&str) -> bool,
+    ) -> Vec<String> {
+        let table: Vec<String> = table.iter().map(|&key| key.to_owned()).collect();
+        let named = |place: &[String]| place.get(table.len()..).unwrap_or_default().join(".");
+        let below = self.below(&table).map(|(place, _)| place.clone());
+        let misplaced: Vec<Vec<String>> =
+            below.filter(|place| is_misplaced(&named(place))).collect();
+        let mut names = Vec::new();
+        for place in misplaced {
+            let Some(value) = self.values.remove(&place) else {
+                continue;
+            };
+            names.push(named(&place));
+            let inside = place.get(table.len()..).unwrap_or_default();
+            let moved = [&table, [into.to_owned()].as_slice(), inside].concat();
+            self.values.entry(moved).or_insert(value);
+        }
+        names
+    }
+
+    /// Reports a table that belongs elsewhere, with the origin of its first setting, and forgets its settings.
+    pub(in crate::config) fn report_table(&mut self, place: &[&str], reason: &str) {
+        let below: Vec<String> = place.iter().map(|&key| key.to_owned()).collect();
+        let Some((_, first)) = self.below(&below).next() else {
+            return;
+        };
+        let origin = first.origin().map(str::to_owned);
+        let error = self.locate(place, origin, reason.to_owned());
+        self.errors.push(error);
+        self.forget(place);
+    }
+
     /// Moves the lists whose keys are inside a table by mistake to the top level: TOML reads each key after the header of a
     /// table as a key of this table. Adds an error for each such list.
     ///

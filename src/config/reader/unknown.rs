@@ -98,16 +98,10 @@ impl KnownSettings {
             let reason = format!("unknown {kind}; did you mean {}?", spell_path(&meant));
             return (reason, vec![meant]);
         }
-        let elsewhere: Vec<KeyPath> = self
-            .settings
-            .iter()
-            .filter(|known| !is_table && known.last() == Some(name))
-            .filter(|known| parent.is_empty() || known.first() == parent.first())
-            .cloned()
-            .collect();
+        let elsewhere = self.elsewhere(name, parent, is_table);
         if !elsewhere.is_empty() {
             let places: Vec<String> = elsewhere.iter().map(|place| spell_path(place)).collect();
-            let reason = format!("unknown setting; did you mean {}?", places.join(" or "));
+            let reason = format!("unknown {kind}; did you mean {}?", places.join(" or "));
             return (reason, elsewhere);
         }
         let reason = match names.len() {
@@ -123,6 +117,26 @@ impl KnownSettings {
             ),
         };
         (reason, Vec::new())
+    }
+
+    /// Returns the known settings or tables with this name in other tables: in the same table of the top level, or anywhere
+    /// if the name stands at the top level or directly in an event type.
+    fn elsewhere(&self, name: &String, parent: &[String], is_table: bool) -> Vec<KeyPath> {
+        let known: Vec<&KeyPath> = if is_table {
+            let is_free = |table: &&KeyPath| table.len() > 1 && parent.is_empty();
+            self.tables.iter().filter(is_free).collect()
+        } else {
+            self.settings.iter().collect()
+        };
+        let named = known.into_iter().filter(|known| known.last() == Some(name));
+        let named: Vec<KeyPath> = named.cloned().collect();
+        let is_near = |known: &&KeyPath| parent.is_empty() || known.first() == parent.first();
+        let near: Vec<KeyPath> = named.iter().filter(is_near).cloned().collect();
+        let is_event_type = parent.len() == 2;
+        if near.is_empty() && is_event_type && !is_table {
+            return named;
+        }
+        near
     }
 
     /// Returns the header of the table at `place` with quotes, if the author wrote the name of a table with dots.

@@ -126,6 +126,14 @@ pub(super) fn take(reader: &mut Reader) -> Option<Auth> {
         ("hmac", AuthKind::Hmac),
     ];
     let has_kind = reader.has(&["auth", "kind"]);
+    let table = words.iter().find(|(name, _)| reader.has(&["auth", name]));
+    if let Some((name, _)) = table.filter(|_| !has_kind) {
+        reader.forget(&["auth"]);
+        let reason =
+            format!("is no table: write kind = \"{name}\" and the settings of this kind in [auth]");
+        reader.error(&["auth", name], reason);
+        return None;
+    }
     let Some(kind) = reader.take(&["auth", "kind"], |raw| raw.word(&words)) else {
         // Without a kind, the bridge knows no other setting of the table. A misspelt key gets its error.
         if has_kind {

@@ -204,6 +204,20 @@ impl Look {
     }
 }
 
+/// Lists the source files in a folder, in the order of their names.
+pub(super) fn source_files(folder: &Path) -> Result<Vec<PathBuf>, String> {
+    let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        if is_source_file(&path) {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
 /// Returns whether a file in the folder of sources is a source file. An editor keeps its own copies of a file under a
 /// name that begins with a dot.
 pub(super) fn is_source_file(path: &Path) -> bool {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::super::reader::{Raw, Reader};
+use super::misplaced;
 use super::schema_files::SchemaFiles;
 use crate::event::Attribute;
 use crate::intake::{CardNumberPolicy, EventType, InvalidEventPolicy, StoredParts};
@@ -45,6 +46,13 @@ pub(super) fn tables(reader: &mut Reader) -> LookupTables {
     for table in reader.keys(&["tables"]) {
         let mut rows = BTreeMap::new();
         for (key, value) in reader.take_all(&["tables", &table]) {
+            if key.is_empty() {
+                let reason = format!(
+                    "must be a table with a text for each value, such as [tables.{table}] and below it \"en-US\" = \"en\""
+                );
+                reader.error(&["tables", &table], reason);
+                continue;
+            }
             match value.text() {
                 Ok(value) => {
                     rows.insert(key, value);
@@ -134,6 +142,7 @@ pub(super) fn event_type(
     schemas: &mut SchemaFiles<'_>,
 ) -> Option<EventType> {
     let at = |key: &'static str| ["events", event_type, key];
+    misplaced::move_fields(reader, event_type);
     if let Err(error) = Attribute::parse(event_type) {
         reader.error(&["events", event_type], error.to_string());
     }
@@ -290,7 +299,12 @@ fn images(reader: &mut Reader, event_type: &str) -> Option<ImageRules> {
 
 fn update(reader: &mut Reader, event_type: &str) -> BTreeMap<String, String> {
     let mut update = BTreeMap::new();
+    let mut tables = BTreeSet::new();
     for (target, expression) in reader.take_all(&["events", event_type, "update"]) {
+        if let Some(field) = misplaced::field_as_table(&target) {
+            tables.insert(field.to_owned());
+            continue;
+        }
         match expression.text() {
             Ok(expression) => {
                 update.insert(target, expression);
@@ -298,6 +312,7 @@ fn update(reader: &mut Reader, event_type: &str) -> BTreeMap<String, String> {
             Err(reason) => reader.error(&["events", event_type, "update", &target], reason),
         }
     }
+    misplaced::report_tables(reader, event_type, &tables);
     update
 }
 

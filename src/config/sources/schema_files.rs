@@ -100,7 +100,8 @@ fn content(folder: &Path, name: &str) -> Result<(PathBuf, Vec<u8>), String> {
     }
     let path = folder.join(name);
     let content = regular_file::read(&path, SCHEMA_BYTES_MAX).map_err(|error| {
-        let similar = matches!(error, FileError::Unreadable(_)).then(|| similar_file(folder, name));
+        let similar = matches!(error, FileError::Unreadable(_))
+            .then(|| without_folder(folder, name).or_else(|| similar_file(folder, name)));
         let suggestion = similar
             .flatten()
             .map(|file| format!("; did you mean {file}?"));
@@ -118,6 +119,13 @@ fn content(folder: &Path, name: &str) -> Result<(PathBuf, Vec<u8>), String> {
         return Err(format!("{} is not JSON: {error}", path.display()));
     }
     Ok((path, content.into_bytes()))
+}
+
+/// Returns the path of a schema file without the name of the folder of the schemas, if the author wrote it before the path.
+fn without_folder(folder: &Path, name: &str) -> Option<String> {
+    let inside = Path::new(name).strip_prefix(folder.file_name()?).ok()?;
+    let exists = folder.join(inside).is_file();
+    exists.then(|| inside.display().to_string())
 }
 
 /// Returns the path of a schema file whose name is similar to a name that has no file, relative to the folder of the

@@ -234,6 +234,47 @@ fn lost(schema: &Value, reference: &str) -> String {
     format!("the reference leads to nothing in this schema{suggestion}")
 }
 
+/// The keywords of which almost every schema has one, and that are no usual names of the members of an event.
+const STRUCTURE: [&str; 14] = [
+    "$defs",
+    "$dynamicRef",
+    "$ref",
+    "$schema",
+    "additionalProperties",
+    "allOf",
+    "anyOf",
+    "definitions",
+    "if",
+    "oneOf",
+    "patternProperties",
+    "properties",
+    "propertyNames",
+    "required",
+];
+/// The minimum number of unknown members of an event. A schema has at most a few, such as `owner` or `x-note`.
+const EVENT_MEMBERS_MIN: usize = 3;
+const EVENT: &str = "this file is probably an event and no schema, because it has none of the keywords properties, required and $ref; the command new-source infers a schema from a sample";
+
+/// Returns the reason why a document is probably an event of the source: JSON Schema ignores all its members, so the schema
+/// would allow every event.
+pub(super) fn is_event(document: &Value) -> Option<&'static str> {
+    let members = document.as_object()?;
+    let has = |keyword: &&str| members.contains_key(*keyword);
+    let names_types = |types: &Value| match types {
+        Value::String(name) => TYPES.contains(&name.as_str()),
+        Value::Array(_) => true,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => false,
+    };
+    let has_type = members.get("type").is_some_and(names_types);
+    let is_unknown = |name: &&String| {
+        let mut known = KEYWORDS.into_iter().chain(OTHERS);
+        !name.starts_with("x-") && !known.any(|known| known == name.as_str())
+    };
+    let unknown = members.keys().filter(is_unknown).count();
+    let is_event = unknown >= EVENT_MEMBERS_MIN && !has_type && !STRUCTURE.iter().any(has);
+    is_event.then_some(EVENT)
+}
+
 fn wrong(keyword: &str) -> Option<String> {
     if keyword == NULLABLE {
         return Some(
@@ -257,6 +298,31 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    /// FAULTS N992: a sample as a schema would allow every event.
+    #[test]
+    fn an_event_is_no_schema() {
+        for (document, expected) in [
+            (json!({"_id": 7, "_model": "x", "name": "Ann"}), true),
+            (
+                json!({"type": "contact.updated", "id": "1", "email": "a", "title": "Dr", "city": "b", "zip": "c"}),
+                true,
+            ),
+            (
+                json!({"type": {"a": 1}, "email": "a", "city": "b", "zip": "c"}),
+                true,
+            ),
+            (json!({"type": "object", "a": 1, "b": 2, "c": 3}), false),
+            (json!({"required": ["id"], "a": 1, "b": 2, "c": 3}), false),
+            (json!({"requird": ["id"]}), false),
+            (json!({"x-a": 1, "x-b": 2, "x-c": 3}), false),
+            (json!({"owner": "crm", "note": "x"}), false),
+            (json!({}), false),
+            (json!(true), false),
+        ] {
+            assert_eq!(is_event(&document).is_some(), expected, "{document}");
+        }
+    }
 
     /// FAULTS N424: a schema with a misspelt keyword would check nothing.
     #[test]

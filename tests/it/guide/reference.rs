@@ -17,10 +17,12 @@ const READERS: [&str; 5] = [
     "src/ingress/auth/hmac/template.rs",
 ];
 /// The names in these files that are neither settings nor values of settings.
-const NO_SETTINGS: [&str; 5] = [
+const NO_SETTINGS: [&str; 7] = [
     "arrival",
     "authorization",
     "cookie",
+    "dispatch",
+    "ingress",
     "schemas",
     "sources_dir",
 ];
