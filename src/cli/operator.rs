@@ -15,6 +15,7 @@ use crate::app::block_on;
 use crate::config::secret;
 use crate::http::client::{ExchangeLimits, HttpClient};
 use crate::http::{HeaderValue, Method, StatusCode, header};
+use crate::outbox::{ParkReason, State};
 use crate::telemetry::{self, LogFormat};
 use crate::terminal::{print_notice, print_result};
 
@@ -81,7 +82,7 @@ pub(super) struct FilterOptions {
     #[arg(long)]
     r#type: Option<String>,
     /// Select entries parked for this reason.
-    #[arg(long)]
+    #[arg(long, value_parser = reason_words())]
     parked_for: Option<String>,
     /// Select entries of this customer. The id is Imprint's id or the CRM's id: if the bridge knows both, it selects the
     /// entries of both. Events that the bridge ignored when they arrived, and invalid events, belong to no customer.
@@ -108,7 +109,7 @@ pub(super) struct EventsOptions {
     bridge: Bridge,
     /// Select entries in this state: waiting, held, undecided, delivered, superseded, ignored, parked or discarded, or `all`.
     /// Repeat the option for more states. The default is `all` with --id or --customer, otherwise waiting.
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', value_parser = state_words())]
     state: Vec<String>,
     #[command(flatten)]
     filter: FilterOptions,
@@ -236,6 +237,17 @@ pub(super) fn destination(options: &DestinationOptions) -> anyhow::Result<ExitCo
     };
     options.bridge.show(&answer, table::entry);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Returns the words for the reasons for parking, so that the program names a wrong word itself.
+fn reason_words() -> clap::builder::PossibleValuesParser {
+    ParkReason::ALL.map(ParkReason::as_str).into()
+}
+
+/// Returns the words for the states of entries, and the word for all of them.
+fn state_words() -> clap::builder::PossibleValuesParser {
+    let states = State::ALL.iter().map(|state| state.as_str());
+    states.chain(["all"]).collect::<Vec<_>>().into()
 }
 
 impl FilterOptions {

@@ -157,7 +157,7 @@ impl MediaTypeReason {
             Self::NoContentType => "The request needs exactly one header Content-Type.",
             Self::ContentType => "The Content-Type of the request does not fit.",
             Self::Form => {
-                "The body is a form, which no source takes. Choose JSON in the settings of the sender, or put a relay before the bridge that converts the form to JSON."
+                "The Content-Type says that the body is a form, which no source takes. If the body is JSON, send the header Content-Type: application/json. Otherwise choose JSON in the settings of the sender, or put a relay before the bridge that converts the form to JSON."
             }
             Self::ContentEncoding => "The body has a Content-Encoding, which no source takes.",
             Self::Unsigned(_) => {

@@ -183,7 +183,7 @@ fn a_form_is_refused_with_a_remedy() {
         )
         .unwrap();
         assert_eq!(answer.status, 415);
-        let remedy = "The body is a form, which no source takes. Choose JSON in the settings of the sender, or put a relay before the bridge that converts the form to JSON.";
+        let remedy = "The Content-Type says that the body is a form, which no source takes. If the body is JSON, send the header Content-Type: application/json. Otherwise choose JSON in the settings of the sender, or put a relay before the bridge that converts the form to JSON.";
         assert!(answer.body.contains(remedy), "{}", answer.body);
     }
 }

@@ -629,6 +629,20 @@ fn the_command_line_lists_shows_and_replays() {
         "{}",
         output.stdout
     );
+    // FAULTS N999: a misspelt word of a filter, beside the reason for the operation.
+    for arguments in [
+        ["replay", "--parked-for", "rejcted", "--reason", "x"].as_slice(),
+        ["events", "--state", "parkd"].as_slice(),
+    ] {
+        let output = app.run(arguments[0], &arguments[1..]);
+        let (option, word) = (arguments[1], arguments[2]);
+        let wrong = format!("invalid value '{word}' for '{option} ");
+        assert!(output.stderr.contains(&wrong), "{}", output.stderr);
+        let meant = ["'rejected'", "'parked'"]
+            .iter()
+            .any(|meant| output.stderr.contains(meant));
+        assert!(meant, "{}", output.stderr);
+    }
     let why = "rejected: status 400 BAD_REQUEST_ERROR email";
     assert!(output.stdout.contains(why), "{}", output.stdout);
     let shown = app.run("show", &[&entry]).stdout;

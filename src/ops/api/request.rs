@@ -80,16 +80,31 @@ fn parse_states(text: &str) -> Result<Vec<State>, AdminProblem> {
 
 fn parse_state(text: &str) -> Result<State, AdminProblem> {
     let mut states = State::ALL.into_iter();
-    states
-        .find(|state| state.as_str() == text)
-        .ok_or_else(|| malformed("state is not a state of entries"))
+    states.find(|state| state.as_str() == text).ok_or_else(|| {
+        let known = State::ALL.map(State::as_str);
+        unknown_word("state", "a state of entries", &known)
+    })
 }
 
 fn parse_park_reason(text: &str) -> Result<ParkReason, AdminProblem> {
     let mut reasons = ParkReason::ALL.into_iter();
     reasons
         .find(|reason| reason.as_str() == text)
-        .ok_or_else(|| malformed("reason is not a reason for parking"))
+        .ok_or_else(|| {
+            let known: Vec<&str> = ParkReason::ALL
+                .iter()
+                .map(|reason| reason.as_str())
+                .collect();
+            unknown_word("reason", "a reason for parking", &known)
+        })
+}
+
+/// Returns the error of a filter with an unknown word. The error does not repeat the word.
+fn unknown_word(parameter: &str, meaning: &str, known: &[&str]) -> AdminProblem {
+    let known = known.join(", ");
+    malformed(format!(
+        "{parameter}, the filter of entries, is not {meaning}; there are {known}"
+    ))
 }
 
 fn parse_time(name: &str, text: Option<&str>) -> Result<Option<Timestamp>, AdminProblem> {
