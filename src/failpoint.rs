@@ -52,6 +52,10 @@ pub(crate) enum CrashPoint {
     BeforeErasure,
     /// The store has committed a step of an erasure, but the operator has no answer.
     AfterErasure,
+    /// A transfer to the other engine has written the transaction of a batch, but has not committed the transaction.
+    BeforeTransferCommit,
+    /// A transfer to the other engine has committed a batch.
+    AfterTransferBatch,
 }
 
 /// Returns whether the program contains failpoints.
@@ -223,6 +227,8 @@ mod live {
             "after_erasure_record" => CrashPoint::AfterErasureRecord,
             "before_erasure" => CrashPoint::BeforeErasure,
             "after_erasure" => CrashPoint::AfterErasure,
+            "before_transfer_commit" => CrashPoint::BeforeTransferCommit,
+            "after_transfer_batch" => CrashPoint::AfterTransferBatch,
             _ => return None,
         })
     }

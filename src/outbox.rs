@@ -62,6 +62,7 @@ mod sqlite;
 mod state;
 mod store_figures;
 mod tombstone;
+mod transfer;
 mod unproven;
 mod version_reset;
 mod waiters;
@@ -112,6 +113,9 @@ pub use sqlite::{
 };
 pub use state::{IgnoreReason, ParkReason, State};
 pub use store_figures::StoreFigures;
+pub use transfer::{
+    RowKind, RowSum, TransferError, TransferPlace, TransferReport, TransferStep, transfer,
+};
 pub use unproven::{Absence, KeyMark, Unproven};
 pub use version_reset::VersionReset;
 pub use withdrawal::{Withdrawal, Withdrawn, WithdrawnState};

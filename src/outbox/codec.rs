@@ -208,7 +208,7 @@ pub(super) struct LaneColumns<'a> {
 }
 
 /// The kind of a lane if the bridge knows Imprint's id of the customer.
-const IMPRINT_LANE: u8 = 0;
+pub(super) const IMPRINT_LANE: u8 = 0;
 /// The kind of a lane if the bridge knows only the partner customer id.
 pub(super) const PARTNER_LANE: u8 = 1;
 

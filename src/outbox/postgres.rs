@@ -17,8 +17,7 @@
 //!   a number. An entry that becomes visible later under a lower number only adds a separate or a repeated request.
 //! - A cursor of [`Ledger::list`](super::Ledger) or of the retention possibly passes a number that becomes visible later:
 //!   the page lacks the entry until the next listing, and retention finds the receipt in its next pass.
-//! - The rule that another source does not wait for a search turn possibly misses such an entry, which then waits for its
-//!   turn.
+//! - The rule that another source does not wait for a search turn possibly misses such an entry: it waits for its turn.
 //!
 //! A counter row, which the engine locks until the commit, would also keep the order of visibility. But then all replicas
 //! commit one after another, and a stopped process stops the appends of all replicas.
@@ -100,6 +99,7 @@ mod link_table;
 mod linked_keys;
 mod links;
 mod listing;
+mod moved_tombstones;
 mod named_search;
 mod new_rows;
 mod open_error;
@@ -129,6 +129,7 @@ mod silent_replicas;
 mod snapshot;
 mod subjects;
 mod tally;
+mod transfer;
 mod version_reset;
 mod waiting;
 mod withdraw;
@@ -138,6 +139,7 @@ pub use database_address::{DatabaseAddress, Durability, ReadPassword};
 pub use open_error::PostgresOpenError;
 pub use proof::{DatabaseDuty, DatabaseProof, ProvenDuty, prove_database};
 pub use signals::{DatabaseSignals, OldestSnapshot, SlowestSlot};
+pub(super) use transfer::{DatabaseReader, DatabaseWriter};
 
 /// The longest time that `close` waits for the thread of the store.
 const CLOSE_MAX: Duration = Duration::from_secs(10);

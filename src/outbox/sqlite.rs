@@ -82,6 +82,7 @@ mod statements;
 mod store_connection;
 mod threads;
 mod tombstones;
+mod transfer;
 mod versions;
 mod waiting;
 mod watch;
@@ -92,11 +93,11 @@ pub use backup::{VerifyReport, count_keys, restore, verify};
 pub use kept::{KeptEvent, newest_events};
 pub use open_error::{OpenCause, OpenError};
 pub use rebind::{RebindConsent, RebindReport, rebind};
+pub(super) use transfer::{FileReader, FileWriter};
 
 /// An outbox in one SQLite file.
 pub struct SqliteOutbox {
-    /// The command queue of the writer thread. `None` means that the store is closed. The code holds the lock only
-    /// while it sends a command, never across an await.
+    /// The command queue of the writer thread. `None` means that the store is closed. Never locked across an await.
     commands: Mutex<Option<Sender<WriterCommand>>>,
     threads: Mutex<Option<Threads>>,
     path: PathBuf,
@@ -125,8 +126,7 @@ impl SqliteOutbox {
     /// # Errors
     /// [`OpenError`] says how to fix the problem: another process holds the store, or the file is not a store.
     pub fn open(path: &Path, intake_max: usize, now: Timestamp) -> Result<Self, OpenError> {
-        let bounds = ClaimBounds::default();
-        Self::open_sealed(path, intake_max, now, (bounds, Arc::default()))
+        Self::open_sealed(path, intake_max, now, Default::default())
     }
 
     /// Opens the store with these bounds, and with the sealing keys of the process. Tests use small bounds.

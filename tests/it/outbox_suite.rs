@@ -29,6 +29,7 @@ mod find;
 mod invalid;
 mod layout;
 mod model;
+mod moved;
 mod named;
 mod pruning;
 mod replicas;

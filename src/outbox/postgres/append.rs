@@ -11,6 +11,7 @@ use super::engine::Engine;
 use super::fault::DbFault;
 use super::keys::EventKeys;
 use super::lane_table::LaneTable;
+use super::moved_tombstones;
 use super::new_rows::{NumberedEntry, insert_payloads};
 use super::tally::TallyChange;
 use crate::imprint::CustomerRef;
@@ -31,6 +32,9 @@ pub(super) async fn plan<'a>(
     batches: &[&'a [NewEntry]],
     lanes: &LaneTable,
 ) -> Result<AppendPlan<'a>, DbFault> {
+    let identities = batches.iter().flat_map(|batch| batch.iter());
+    let identities = identities.map(|new| &new.identity);
+    moved_tombstones::adopt_events(db, engine, identities).await?;
     let keys_of = |batch: &&[NewEntry]| -> Vec<EventKeys> {
         let events = batch.iter();
         events

@@ -13,7 +13,7 @@ use super::fault::DbFault;
 use super::keys::CustomerKey;
 use super::link_table::LinkTable;
 use super::waiting::{self, LaneEntries};
-use super::{lane_row, lane_versions};
+use super::{lane_row, lane_versions, moved_tombstones};
 use crate::imprint::CustomerRef;
 use crate::outbox::codec;
 use crate::outbox::customer::{CustomerKeys, LaneWait, named};
@@ -38,6 +38,7 @@ pub(super) async fn find_lanes(
     engine: &Engine,
     keys: &[LaneKey],
 ) -> Result<Vec<Option<KnownLane>>, DbFault> {
+    moved_tombstones::adopt_customers(db, engine, keys.iter().cloned()).await?;
     let keys: Vec<CustomerKey> = keys.iter().map(|key| engine.digests.lane(key)).collect();
     if keys.is_empty() {
         return Ok(Vec::new());

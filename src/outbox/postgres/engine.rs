@@ -19,7 +19,7 @@ use super::replica_state::ReplicaState;
 use super::resealing::SealingPass;
 use super::sealing_keys::{Unlocked, unlock};
 use super::silent_replicas::SilentReplicas;
-use super::{due_times, proof, replica, schema, shared_keys, tally};
+use super::{due_times, moved_tombstones, proof, replica, schema, shared_keys, tally};
 use crate::outbox::keyed_digest::DigestKey;
 use crate::outbox::sealer::Sealer;
 use crate::outbox::{ClaimBounds, Error, SealingStatus};
@@ -65,6 +65,8 @@ pub(super) struct Engine {
     pub(super) ring: RefCell<Arc<KeyRing>>,
     pub(super) digests: Digests,
     pub(super) digest_key: DigestKey,
+    /// True if a transfer has moved tombstones into the store.
+    pub(super) has_moved_tombstones: bool,
     /// The number under which the replica is registered.
     pub(super) owner: Cell<u64>,
     /// The random number of this process.
@@ -105,9 +107,7 @@ impl Engine {
         let failed = PostgresOpenError::of("opening the store");
         let layout = schema::find_or_create(&connector, &links.acts).await;
         let layout = layout.map_err(&failed)?;
-        if !layout.is_readable() {
-            return Err(PostgresOpenError::TooNew(layout.version));
-        }
+        layout.expect_readable()?;
         let proof = proof::at_start(&connector, durability).await?;
         start.shared.set_lossy(proof.lossy_setting().is_some());
         let ring = &start.ring;
@@ -115,6 +115,8 @@ impl Engine {
         let (sealer, digest_key, owner) = register(&connector, &links, (ring, process)).await?;
         let limited = due_times::limit(&connector, &links.acts).await;
         limited.map_err(&failed)?;
+        let moved = connector.read(&links.acts, moved_tombstones::exist).await;
+        let has_moved_tombstones = moved.map_err(&failed)?;
         let totals = connector.read(&links.acts, tally::read).await;
         start.shared.publish(totals.map_err(&failed)?.stored_bytes);
         start
@@ -127,6 +129,7 @@ impl Engine {
             ring: RefCell::new(start.ring),
             digests: Digests::new(&digest_key),
             digest_key,
+            has_moved_tombstones,
             owner: Cell::new(owner),
             process,
             beats: Cell::new(0),

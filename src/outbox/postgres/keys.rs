@@ -51,6 +51,14 @@ impl Digests {
         }
     }
 
+    /// Returns the digests of an identity as a receipt has it. No CloudEvents source is an empty text.
+    pub(super) fn stored_event(&self, source: &str, ce_source: &str, id: &str) -> EventKeys {
+        EventKeys {
+            event: self.event_of(source, id),
+            ce_source: self.events.digest(CE_SOURCE_LABEL, &[ce_source.as_bytes()]),
+        }
+    }
+
     /// Returns the digests by which the store finds the receipt of an event.
     pub(super) fn lookup(&self, lookup: &Lookup) -> (KeyedDigest, Option<KeyedDigest>) {
         let ce_source = lookup.ce_source.as_ref();

@@ -10,6 +10,7 @@ use super::engine::Engine;
 use super::fault::DbFault;
 use super::keys::CustomerKey;
 use super::lane_row::{self, LockedLane};
+use super::moved_tombstones;
 use crate::imprint::CustomerRef;
 use crate::outbox::{LaneId, LaneKey, Trials, codec};
 use crate::time::Timestamp;
@@ -42,10 +43,10 @@ impl LaneTable {
         engine: &Engine,
         customers: impl Iterator<Item = &CustomerRef>,
     ) -> Result<(), DbFault> {
-        let keys: BTreeSet<CustomerKey> = customers
-            .flat_map(keys_of)
-            .map(|key| engine.digests.lane(&key))
-            .collect();
+        let keys: Vec<LaneKey> = customers.flat_map(keys_of).collect();
+        moved_tombstones::adopt_customers(db, engine, keys.iter().cloned()).await?;
+        let keys = keys.iter().map(|key| engine.digests.lane(key));
+        let keys: BTreeSet<CustomerKey> = keys.collect();
         if keys.is_empty() {
             return Ok(());
         }

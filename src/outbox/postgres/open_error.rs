@@ -38,6 +38,11 @@ pub enum PostgresOpenError {
         "a crash of the database can lose confirmed commits, because its setting {0}; set synchronous_commit and fsync to on for the user of the bridge"
     )]
     LosesCommits(String),
+    /// The database is the target of an unfinished `store copy`.
+    #[error(
+        "the database has an unfinished copy of another store: run `store copy` again, which continues the copy"
+    )]
+    Unfinished,
     /// The process has not the sealing key of the store.
     #[error("the store is sealed with the key {0}; give the bridge this key")]
     NoSealingKey(KeyId),

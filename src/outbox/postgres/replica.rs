@@ -125,6 +125,14 @@ pub(super) async fn leave(db: &Connected, registration: Registration) -> Result<
     }
 }
 
+/// Frees all claimed lanes. No replica is left.
+pub(super) async fn free_all(db: &Connected) -> Result<(), DbFault> {
+    let sql = "SELECT id FROM imprint_bridge.lane WHERE owner IS NOT NULL ORDER BY id FOR UPDATE";
+    let rows = db.query(sql, &[]).await?;
+    let lanes: Result<Vec<i64>, DbFault> = rows.iter().map(|row| get(row, 0)).collect();
+    free_sent(db, &lanes?).await
+}
+
 /// Frees the lanes of replicas that are gone.
 async fn free_lanes(db: &Connected, owners: &[i64]) -> Result<(), DbFault> {
     let sql = "SELECT id FROM imprint_bridge.lane WHERE owner = ANY($1) ORDER BY id FOR UPDATE";

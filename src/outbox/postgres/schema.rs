@@ -1,12 +1,17 @@
 //! The layout of the store in PostgreSQL: its creation, and the check that this program can read it.
 
 use tokio_postgres::error::SqlState;
+use tokio_postgres::types::Type;
 
 use super::connection::{Connected, Connector, DbLink};
 use super::fault::DbFault;
+use super::open_error::PostgresOpenError;
 
 /// The version of the layout that this program writes.
 const VERSION: i32 = 1;
+
+/// The lowest version of a program that can read the layout of an unfinished transfer: no program can.
+const UNFINISHED: i32 = i32::MAX;
 
 const CREATE: &str = include_str!("migrations/1.sql");
 
@@ -21,6 +26,20 @@ impl Layout {
     /// Returns whether this program can read and write the layout.
     pub(super) const fn is_readable(self) -> bool {
         self.min_reader <= VERSION
+    }
+
+    /// Returns whether the store is the target of an unfinished transfer.
+    pub(super) const fn is_unfinished(self) -> bool {
+        self.min_reader == UNFINISHED
+    }
+
+    /// Returns an error if this program cannot use the store.
+    pub(super) const fn expect_readable(self) -> Result<(), PostgresOpenError> {
+        match self {
+            _ if self.is_readable() => Ok(()),
+            _ if self.is_unfinished() => Err(PostgresOpenError::Unfinished),
+            _ => Err(PostgresOpenError::TooNew(self.version)),
+        }
     }
 }
 
@@ -41,6 +60,32 @@ pub(super) async fn find_or_create(
         created => created?,
     }
     connector.read(link, find).await
+}
+
+/// Finds the layout of the store. Returns `None` if the database has no store.
+pub(super) async fn find_if_any(db: &Connected) -> Result<Option<Layout>, DbFault> {
+    match find(db).await {
+        Err(DbFault::Database(error)) if is_missing(&error) => Ok(None),
+        found => found.map(Some),
+    }
+}
+
+/// Creates the layout of the target of a transfer, which no program can read.
+pub(super) async fn create_unfinished(db: &Connected) -> Result<(), DbFault> {
+    db.batch(CREATE).await?;
+    set_min_reader(db, UNFINISHED).await
+}
+
+/// Makes the target of a transfer readable.
+pub(super) async fn complete(db: &Connected) -> Result<(), DbFault> {
+    set_min_reader(db, 1).await
+}
+
+async fn set_min_reader(db: &Connected, min_reader: i32) -> Result<(), DbFault> {
+    let sql = "UPDATE imprint_bridge.layout SET min_reader = $1";
+    db.execute(sql, &[(&min_reader, Type::INT4)])
+        .await
+        .map(|_| ())
 }
 
 async fn find(db: &Connected) -> Result<Layout, DbFault> {

@@ -76,6 +76,18 @@ async fn create(db: &Connected, ring: &Arc<KeyRing>) -> Result<bool, DbFault> {
     Ok(inserted > 0)
 }
 
+/// Stores the digest key of a new store, and lists the newest key.
+pub(super) async fn begin(
+    db: &Connected,
+    ring: &Arc<KeyRing>,
+    key: &DigestKey,
+) -> Result<(), DbFault> {
+    let sql = "INSERT INTO imprint_bridge.meta (name, value) VALUES ('digest_key', $1)";
+    db.execute(sql, &[(&sealed(ring, key)?, Type::BYTEA)])
+        .await?;
+    list(db, UsedKey::newest(ring)).await.map(|_| ())
+}
+
 fn sealed(ring: &Arc<KeyRing>, key: &DigestKey) -> Result<Vec<u8>, DbFault> {
     let sealer = Sealer::new(Arc::clone(ring), BTreeSet::new());
     let sealed = codec::seal(&sealer, BlobKind::DigestKey, 0, key)?;

@@ -30,7 +30,10 @@ use crate::sealing::KeyRing;
 use crate::time::Timestamp;
 
 /// The application id in the SQLite header. It marks the file as a store of this program. The bytes spell "Impr".
-const APPLICATION_ID: i32 = 0x496d_7072;
+pub(super) const APPLICATION_ID: i32 = 0x496d_7072;
+
+/// The application id of the store of an unfinished transfer. The bytes spell "Impt".
+pub(super) const UNFINISHED_ID: i32 = 0x496d_7074;
 
 /// The migrations of the store layout. The SQLite header of a store contains the number of applied migrations. A
 /// released migration must never change.
@@ -168,14 +171,16 @@ fn find_or_create(path: &Path, ring: &Arc<KeyRing>) -> Result<PathBuf, OpenError
         }
     } else {
         refuse_remains(path)?;
-        create(path, ring)?;
+        let mut key = [0; 32];
+        random::fill_random(&mut key).map_err(OpenError::NoRandomness)?;
+        create(path, ring, (&key, APPLICATION_ID), &|_| Ok(()))?;
     }
     path.canonicalize().map_err(file)
 }
 
 /// Returns an error if the store file is missing but a log, a journal or a link of an old store exists: SQLite would
 /// apply the old log to a new store.
-fn refuse_remains(path: &Path) -> Result<(), OpenError> {
+pub(super) fn refuse_remains(path: &Path) -> Result<(), OpenError> {
     if path.is_symlink() {
         return Err(OpenError::DanglingLink(path.to_owned()));
     }
@@ -241,9 +246,14 @@ pub(super) fn mark_closed_in_order(connection: &Connection) -> rusqlite::Result<
     connection.execute("UPDATE meta SET value = 1 WHERE name = 'clean'", [])
 }
 
-/// Creates a store under a temporary name and then renames the store, so that a crash leaves no incomplete store at
-/// `path`.
-fn create(path: &Path, ring: &Arc<KeyRing>) -> Result<(), OpenError> {
+/// Creates a store with this digest key and this application id under a temporary name and then renames the store, so that
+/// a crash leaves no incomplete store at `path`. `complete` adds rows to the store.
+pub(super) fn create(
+    path: &Path,
+    ring: &Arc<KeyRing>,
+    (key, application_id): (&DigestKey, i32),
+    complete: &dyn Fn(&Connection) -> rusqlite::Result<()>,
+) -> Result<(), OpenError> {
     let draft = beside(path, "new");
     let file = OpenError::file(&draft);
     remove_draft(&draft).map_err(&file)?;
@@ -251,14 +261,13 @@ fn create(path: &Path, ring: &Arc<KeyRing>) -> Result<(), OpenError> {
     std::fs::set_permissions(&draft, Permissions::from_mode(FILE_MODE)).map_err(&file)?;
     configure(&connection).map_err(OpenError::sqlite("setting it up"))?;
     connection
-        .pragma_update(None, "application_id", APPLICATION_ID)
+        .pragma_update(None, "application_id", application_id)
         .map_err(OpenError::sqlite("marking it"))?;
     migrate(&mut connection)?;
-    let mut key = [0; 32];
-    random::fill_random(&mut key).map_err(OpenError::NoRandomness)?;
-    sealing_keys::begin(&connection, ring, &key)
+    sealing_keys::begin(&connection, ring, key)
         .map_err(OpenError::sqlite("storing the digest key"))?;
     erase::mark(&connection).map_err(OpenError::sqlite("marking it"))?;
+    complete(&connection).map_err(OpenError::sqlite("setting it up"))?;
     connection
         .close()
         .map_err(|(_, source)| OpenError::Sqlite {
@@ -274,10 +283,10 @@ pub(super) fn check_identity(path: &Path, connection: &Connection) -> Result<(),
     let id: i32 = connection
         .pragma_query_value(None, "application_id", |row| row.get(0))
         .map_err(|error| refusal(path, error))?;
-    if id == APPLICATION_ID {
-        Ok(())
-    } else {
-        Err(OpenError::Foreign(path.to_owned()))
+    match id {
+        APPLICATION_ID => Ok(()),
+        UNFINISHED_ID => Err(OpenError::Unfinished(path.to_owned())),
+        _ => Err(OpenError::Foreign(path.to_owned())),
     }
 }
 

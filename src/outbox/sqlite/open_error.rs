@@ -80,6 +80,11 @@ pub enum OpenError {
     /// The file is not a store of this program.
     #[error("{0} is not a store of this program")]
     Foreign(PathBuf),
+    /// The file is the target of an unfinished `store copy`.
+    #[error(
+        "the store {0} is an unfinished copy of another store: run `store copy` again, which continues the copy"
+    )]
+    Unfinished(PathBuf),
     /// A newer version of this program has written the store.
     #[error(
         "the store has layout {found}, but this program knows layouts up to {known}; use the newer program"

@@ -72,6 +72,11 @@ impl StoreConnection {
         self.tombstone_key().filter(|_| self.has_tombstones.get())
     }
 
+    /// Returns the digests of customer ids, also if the store is not sealed.
+    pub(super) fn customer_key(&self) -> Option<&CustomerDigests> {
+        self.customer_digests.get()
+    }
+
     /// Returns the digests that replace customer ids. Returns `None` if the store is not sealed: it then contains the ids.
     pub(super) fn customer_digests(&self) -> Option<&CustomerDigests> {
         self.customer_digests

@@ -53,14 +53,17 @@ pub(super) fn find(
     let Some(tombstones) = store.tombstones() else {
         return Ok(None);
     };
-    let kind = codec::lane_columns(key).kind;
     let digest = tombstones.lane(key);
+    // A transfer from PostgreSQL has moved tombstones with the digests by which a sealed store finds lanes.
+    let columns = codec::lane_columns(key);
+    let moved = store.customer_key().map(|digests| digests.of(&columns));
     for later in [LaterEvents::Delivered, LaterEvents::Ignored] {
         let lane = store
-            .prepare_cached("SELECT id FROM lane WHERE kind = ?1 AND customer = ?2")?
-            .query_row(params![codec::tombstone_kind(kind, later), digest], |row| {
-                row.get(0).map(LaneId)
-            })
+            .prepare_cached("SELECT id FROM lane WHERE kind = ?1 AND customer IN (?2, ?3)")?
+            .query_row(
+                params![codec::tombstone_kind(columns.kind, later), digest, moved],
+                |row| row.get(0).map(LaneId),
+            )
             .optional()?;
         if let Some(lane) = lane {
             return Ok(Some((lane, later)));

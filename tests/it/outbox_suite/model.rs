@@ -24,6 +24,8 @@ use super::sealed::ring;
 use crate::postgres;
 use crate::support::{is_full_run, wait_for};
 
+mod moved;
+
 /// One operation on a storage engine.
 #[derive(Clone, Debug)]
 enum Op {
