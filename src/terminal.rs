@@ -17,6 +17,14 @@ pub(crate) fn print_notice(line: impl Display) {
     let _unread: std::io::Result<()> = writeln!(std::io::stderr(), "{}", printable_lines(&line));
 }
 
+/// Replaces the last line on a terminal by a line about the command's progress.
+pub(crate) fn print_status(line: impl Display) {
+    let line = printable(&line.to_string());
+    let mut terminal = std::io::stderr();
+    let _unread: std::io::Result<()> = write!(terminal, "\r{line}\u{1b}[K");
+    let _unread: std::io::Result<()> = terminal.flush();
+}
+
 /// Replaces every control character, including line feeds, with U+FFFD.
 pub(crate) fn printable(text: &str) -> String {
     let is_printable = |c: char| !c.is_control() && !changes_the_order(c);

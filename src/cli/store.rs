@@ -1,4 +1,4 @@
-//! `store`: backs up, verifies, restores and rebinds the store.
+//! `store`: backs up, verifies, copies, restores and rebinds the store.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -18,6 +18,8 @@ use crate::sealing::KeyRing;
 use crate::terminal::{print_notice, print_result};
 use crate::time::{Clock, Timestamp};
 
+mod copy;
+mod copy_progress;
 mod database;
 mod keys;
 
@@ -58,6 +60,13 @@ pub(super) enum StoreCommand {
         #[arg(long, value_name = "RECORD-CHECK")]
         audit_head: Option<AuditHead>,
     },
+    /// Copies a store from a file into a PostgreSQL database, or from a database into a file. No bridge must use either
+    /// store.
+    ///
+    /// The copy has everything: entries in every state, receipts, versions, links between customer ids, tombstones, settings
+    /// and the audit log. Sealed records stay sealed. If the command is interrupted, the same command continues the copy.
+    /// Until the copy is complete and verified, no bridge starts on it.
+    Copy(copy::CopyOptions),
     /// Lists the sealing keys of a running bridge, or of a closed store: which key seals, how many records each key still
     /// opens, and which key file can be removed.
     Keys(keys::KeysOptions),
@@ -111,6 +120,7 @@ pub(super) fn run(command: &StoreCommand) -> anyhow::Result<ExitCode> {
                 "name the file of the store, or a database with --url"
             )),
         },
+        StoreCommand::Copy(options) => copy::run(options),
         StoreCommand::Keys(options) => keys::run(options),
         StoreCommand::Rebind {
             layers,

@@ -61,6 +61,7 @@ mod simulation;
 mod skip;
 mod split;
 mod stop;
+mod store_copy;
 mod store_files;
 mod tidy;
 mod versions;

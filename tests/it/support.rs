@@ -325,7 +325,7 @@ impl Files {
         wait_for("the store can be opened", open)
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         Path::new(self.0.path()).join(name)
     }
 }
