@@ -27,10 +27,10 @@ def main():
 
     name, renderer = manifests.renderers()[-1 if options.builtin else 0]
     print(f"rendered by {name}")
-    deployment = manifests.load(renderer)
-    for note in deployment.notes:
+    deployments = manifests.load(renderer)
+    for note in deployments[0].notes:
         print(f"note: {note}")
-    results = list(self_test(deployment) if options.self_test else check(deployment))
+    results = list(self_test(deployments) if options.self_test else check(deployments))
     for line, errors in results:
         print(f"{'FAIL' if errors else 'ok':4} {line}")
         for error in errors:
@@ -40,21 +40,24 @@ def main():
     return 1 if failed else 0
 
 
-def check(deployment):
-    for title, rule in policy.RULES:
-        yield title, errors_of(rule, deployment)
+def check(deployments):
+    for deployment in deployments:
+        for title, rule in policy.RULES:
+            if deployment.kind in rule.kinds:
+                yield f"{deployment.kind}: {title}", errors_of(rule, deployment)
 
 
-def self_test(deployment):
+def self_test(deployments):
     titles = {rule: title for title, rule in policy.RULES}
-    for rule, change, mutate in MUTATIONS:
+    for rule, change, mutate, kind in MUTATIONS:
+        deployment = next(d for d in deployments if d.kind == kind)
         mutant = deployment.copy()
         mutate(mutant)
         # Only new errors count: a rule that already failed, or that raised an exception, does not prove that it
         # detects the change.
         found = {e for e in errors_of(rule, mutant) if not e.startswith(RULE_FAILED)} - set(errors_of(rule, deployment))
-        yield f"{titles[rule]}: reports {change}", [] if found else ["not reported"]
-    tested = {rule for rule, _, _ in MUTATIONS}
+        yield f"{kind}: {titles[rule]}: reports {change}", [] if found else ["not reported"]
+    tested = {rule for rule, *_ in MUTATIONS}
     yield "every rule has a mutation", [title for title, rule in policy.RULES if rule not in tested]
 
 

@@ -3,7 +3,7 @@
 import copy
 import shutil
 import subprocess
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import yaml
@@ -21,7 +21,10 @@ RULE = ROOT / "deploy/monitoring/prometheus-rule.yaml"
 
 @dataclass
 class Deployment:
-    """The input of all deployment checks. A mutation changes a copy of the `Deployment`, and never a file."""
+    """The input of all deployment checks. A mutation changes a copy of the `Deployment`, and never a file.
+
+    The kind is "file" for one pod with a store in a file, and "postgres" for several pods with a store in PostgreSQL.
+    """
 
     manifests: list
     base: list
@@ -36,6 +39,8 @@ class Deployment:
     dockerfile: str
     build_script: str
     cargo: dict
+    kind: str = "file"
+    base_config: dict | None = None
     notes: list = field(default_factory=list)
 
     def copy(self):
@@ -54,8 +59,12 @@ class Deployment:
         return next(m for m in self.monitoring if m["kind"] == kind)
 
     @property
+    def workload(self):
+        return self.one("StatefulSet" if self.kind == "file" else "Deployment")
+
+    @property
     def template(self):
-        return self.one("StatefulSet")["spec"]["template"]
+        return self.workload["spec"]["template"]
 
     @property
     def pod(self):
@@ -77,12 +86,28 @@ class Deployment:
     def mounts(self):
         """Maps each mount path to its mount and its volume. A volume claim template counts as a volume."""
         volumes = {v["name"]: v for v in self.pod.get("volumes", [])}
-        for claim in self.one("StatefulSet")["spec"].get("volumeClaimTemplates", []):
+        for claim in self.workload["spec"].get("volumeClaimTemplates", []):
             volumes[claim["metadata"]["name"]] = {"claim": claim}
         return {m["mountPath"]: (m, volumes.get(m["name"], {})) for m in self.container.get("volumeMounts", [])}
 
 
 def load(renderer):
+    """Returns both deployments: with a store in a file, and with a store in PostgreSQL."""
+    of_file = load_base(renderer)
+    folder = ROOT / "deploy/postgres"
+    of_postgres = replace(
+        of_file.copy(),
+        kind="postgres",
+        manifests=renderer(folder),
+        config=toml(folder / "config.toml"),
+        base_config=of_file.config,
+        secrets=of_file.secrets + documents(folder / "secret.example.yaml"),
+        listed=yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"],
+    )
+    return [of_file, of_postgres]
+
+
+def load_base(renderer):
     base = ROOT / "deploy/base"
     defaults = toml(ROOT / "config/default.toml")
     deployment = Deployment(
@@ -121,19 +146,27 @@ def run(*command):
 
 
 def gather(folder):
-    """Implements the part of kustomize that our kustomizations use: resources, folders of resources, ConfigMaps from files.
+    """Implements the part of kustomize that our kustomizations use: resources, folders of resources, patches that delete an
+    object, ConfigMaps from files.
 
     An unknown field is an error: without it, the checks would see other manifests than the cluster.
     """
     kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text())
-    known = {"apiVersion", "kind", "resources", "configMapGenerator", "generatorOptions"}
+    known = {"apiVersion", "kind", "resources", "configMapGenerator", "generatorOptions", "patches"}
     if unknown := set(kustomization) - known:
         raise ValueError(f"{folder}: the built-in loader does not support {sorted(unknown)}; install kustomize")
     manifests = []
     for resource in kustomization["resources"]:
         path = (folder / resource).resolve()
         manifests += gather(path) if path.is_dir() else documents(path)
+    for patch in kustomization.get("patches", []):
+        deleted = yaml.safe_load(patch["patch"])
+        if set(patch) != {"patch"} or deleted.get("$patch") != "delete":
+            raise ValueError(f"{folder}: the built-in loader supports only patches that delete; install kustomize")
+        manifests = [m for m in manifests if not is_same(m, deleted)]
     for generated in kustomization.get("configMapGenerator", []):
+        if generated.get("behavior") == "replace":
+            manifests = [m for m in manifests if not is_same(m, {"kind": "ConfigMap", "metadata": generated})]
         manifests.append({
             "apiVersion": "v1",
             "kind": "ConfigMap",
@@ -141,6 +174,10 @@ def gather(folder):
             "data": {Path(name).name: (folder / name).read_text() for name in generated["files"]},
         })
     return manifests
+
+
+def is_same(manifest, other):
+    return (manifest["kind"], manifest["metadata"]["name"]) == (other["kind"], other["metadata"]["name"])
 
 
 def prometheus_rule():

@@ -12,15 +12,15 @@ MUTATIONS = []
 
 def mutates(rule, change):
     def register(function):
-        MUTATIONS.append((rule, change, function))
+        MUTATIONS.append((rule, change, function, rule.kinds[0]))
         return function
     return register
 
 
-def each(rule, **cases):
-    """Registers several short mutations. The name of each keyword argument describes the change."""
+def each(rule, kind=None, **cases):
+    """Registers several short mutations of a deployment of this kind. The name of each keyword argument describes the change."""
     for change, function in cases.items():
-        MUTATIONS.append((rule, change.replace("_", " "), function))
+        MUTATIONS.append((rule, change.replace("_", " "), function, kind or rule.kinds[0]))
 
 
 def context(d):
@@ -166,6 +166,38 @@ each(p.alerts_wrapped,
      an_alert_less=lambda d: d.of_monitoring("PrometheusRule")["spec"]["groups"][0]["rules"].pop())
 each(p.dashboard_found,
      no_label=lambda d: d.of_monitoring("ConfigMap")["metadata"]["labels"].pop("grafana_dashboard"))
+each(p.erasure_journal, "postgres",
+     a_journal_of_one_pod=lambda d: d.one("PersistentVolumeClaim", "imprint-bridge-journal-shared")["spec"].update(accessModes=["ReadWriteOncePod"]))
+each(p.paths, "postgres",
+     a_password_elsewhere=lambda d: d.config["outbox"].update(password_file="/run/secrets/other/password"),
+     no_certificates=lambda d: d.config["outbox"].pop("ca_file"),
+     a_url_elsewhere=lambda d: d.container["args"].__setitem__(-1, "/etc/imprint-bridge/outbox.toml"))
+each(p.writable, "postgres",
+     a_writable_database_secret=lambda d: mount(d, "database").pop("readOnly"))
+each(p.secrets, "postgres",
+     a_database_secret_for_all=lambda d: volume(d, "database")["secret"].pop("defaultMode"),
+     a_real_password=lambda d: d.secrets[-1]["stringData"].update(password="hunter2"))
+each(p.policies_egress, "postgres",
+     any_database=lambda d: d.one("NetworkPolicy", "imprint-bridge-database")["spec"]["egress"][0].pop("to"),
+     every_pod_of_the_namespace=lambda d: d.one("NetworkPolicy", "imprint-bridge-database")["spec"]["egress"][0]["to"][0].pop("podSelector"),
+     another_port=lambda d: d.one("NetworkPolicy", "imprint-bridge-database")["spec"]["egress"][0]["ports"][0].update(port=6432))
+each(p.several_pods,
+     the_old_pod_first=lambda d: d.workload["spec"]["strategy"].update(rollingUpdate={"maxSurge": 0, "maxUnavailable": 1}),
+     all_pods_at_once=lambda d: d.workload["spec"].update(strategy={"type": "Recreate"}),
+     no_time_to_fail=lambda d: d.workload["spec"].pop("minReadySeconds"),
+     an_unused_volume=lambda d: d.manifests.append({"kind": "PersistentVolumeClaim", "metadata": {"name": "store"}}))
+each(p.spread,
+     one_zone=lambda d: d.pod["topologySpreadConstraints"].pop(0),
+     other_pods=lambda d: d.pod["topologySpreadConstraints"][1]["labelSelector"].update(matchLabels={"app": "other"}),
+     a_blocked_rollout=lambda d: d.pod["topologySpreadConstraints"][1].update(whenUnsatisfiable="DoNotSchedule"))
+each(p.autoscaler,
+     a_fixed_number=lambda d: d.workload["spec"].update(replicas=2),
+     one_pod=lambda d: d.one("HorizontalPodAutoscaler")["spec"].update(minReplicas=1),
+     another_workload=lambda d: d.one("HorizontalPodAutoscaler")["spec"]["scaleTargetRef"].update(name="other"),
+     the_processor=lambda d: d.one("HorizontalPodAutoscaler")["spec"].update(metrics=[{"type": "Resource"}]))
+each(p.same_settings,
+     a_longer_drain=lambda d: d.config["shutdown"].update(drain="60s"),
+     a_url_outside_the_Secret=lambda d: d.config["outbox"].update(url="postgres://h/d"))
 each(p.gateway_adds_one,
      a_patch=lambda d: d.one("Service")["spec"].update(sessionAffinity="ClientIP"))
 

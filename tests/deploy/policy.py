@@ -25,11 +25,16 @@ PRIVATE = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "12
 PRIVATE_6 = ["fc00::/7", "fe80::/10", "::1/128"]
 ADDRESSES = {("https://dev.imprint.co", "production"), ("https://dev.sbx.imprint.co", "sandbox")}
 
+KINDS = ("file", "postgres")
+DATABASE = {"kubernetes.io/metadata.name": "database"}
+
 RULES = []
 
 
-def rule(title):
+def rule(title, *kinds):
+    """Registers a rule for the deployments of these kinds, or of every kind."""
     def register(function):
+        function.kinds = kinds or KINDS
         RULES.append((title, function))
         return function
     return register
@@ -110,11 +115,10 @@ def services(d):
 @rule("every selector matches the pod")
 def selectors(d):
     labels = d.template["metadata"]["labels"]
-    stateful_set = d.one("StatefulSet")
     chosen = [(s, s["spec"].get("selector")) for s in d.of_kind("Service")]
     chosen += [(p, p["spec"]["selector"].get("matchLabels")) for p in d.of_kind("PodDisruptionBudget")]
     chosen += [(p, p["spec"]["podSelector"].get("matchLabels")) for p in d.of_kind("NetworkPolicy")]
-    chosen.append((stateful_set, stateful_set["spec"]["selector"].get("matchLabels")))
+    chosen.append((d.workload, d.workload["spec"]["selector"].get("matchLabels")))
     for manifest, selector in chosen:
         if not selector or not selector.items() <= labels.items():
             yield f"{title(manifest)} selects {selector}, but the pod has {labels}"
@@ -131,7 +135,7 @@ def labels(d):
             yield f"{title(manifest)} has a namespace"
 
 
-@rule("there is one pod, and it ends before the next one starts")
+@rule("there is one pod, and it ends before the next one starts", "file")
 def one_writer(d):
     spec = d.one("StatefulSet")["spec"]
     if spec.get("replicas") != 1:
@@ -144,7 +148,7 @@ def one_writer(d):
         yield "a Deployment or an autoscaler would start a second writer"
 
 
-@rule("the volume of the store is ReadWriteOncePod and is retained")
+@rule("the volume of the store is ReadWriteOncePod and is retained", "file")
 def store_claim(d):
     spec = d.one("StatefulSet")["spec"]
     for claim in spec["volumeClaimTemplates"]:
@@ -163,7 +167,9 @@ def erasure_journal(d):
         yield f"no volume of its own is mounted for the erasure journal {journal}"
         return
     claim = d.one("PersistentVolumeClaim", name)
-    if claim["spec"]["accessModes"] != ["ReadWriteOncePod"]:
+    # All pods with one database write to one journal.
+    wanted = "ReadWriteOncePod" if d.kind == "file" else "ReadWriteMany"
+    if claim["spec"]["accessModes"] != [wanted]:
         yield f"{name}: {claim['spec']['accessModes']}"
 
 
@@ -232,7 +238,8 @@ def service_account(d):
 @rule("only the store and the erasure journal are writable")
 def writable(d):
     writable = [path for path, (mount, _) in d.mounts.items() if not mount.get("readOnly")]
-    if writable != ["/var/lib/imprint-bridge", "/var/lib/imprint-bridge-journal"]:
+    store = ["/var/lib/imprint-bridge"] if d.kind == "file" else []
+    if writable != [*store, "/var/lib/imprint-bridge-journal"]:
         yield f"writable: {writable}"
     for volume in d.pod.get("volumes", []):
         if kinds := set(volume) - {"name", "configMap", "secret", "persistentVolumeClaim"}:
@@ -268,7 +275,11 @@ def secrets(d):
 def paths(d):
     examples = {s["metadata"]["name"]: s["stringData"] for s in d.secrets}
     tokens = d.config["ops"].get("token_files", [])
-    for path in [d.config["imprint"]["key_file"], *d.crm["auth"].get("secret_files", []), *tokens]:
+    args = d.container["args"]
+    configs = [PurePosixPath(args[place + 1]) for place, option in enumerate(args) if option == "--config"]
+    outbox = [d.config["outbox"].get("password_file", ""), d.config["outbox"].get("ca_file", "")]
+    database = [*outbox, *configs[1:]] if d.kind == "postgres" else []
+    for path in [d.config["imprint"]["key_file"], *d.crm["auth"].get("secret_files", []), *tokens, *database]:
         path = PurePosixPath(path)
         _, volume = d.mounts.get(str(path.parent), ({}, {}))
         secret = volume.get("secret", {}).get("secretName")
@@ -278,11 +289,11 @@ def paths(d):
     secret = d.mounts.get(keys, ({}, {}))[1].get("secret", {}).get("secretName")
     if not examples.get(secret):
         yield f"no Secret with sealing keys is mounted at {keys}"
-    store = PurePosixPath(d.config["outbox"]["url"].removeprefix("sqlite:"))
-    if "claim" not in d.mounts.get(str(store.parent), ({}, {}))[1]:
-        yield f"{store} is not on the volume of the store"
-    args = d.container["args"]
-    config = PurePosixPath(args[args.index("--config") + 1])
+    if d.kind == "file":
+        store = PurePosixPath(d.config["outbox"]["url"].removeprefix("sqlite:"))
+        if "claim" not in d.mounts.get(str(store.parent), ({}, {}))[1]:
+            yield f"{store} is not on the volume of the store"
+    config = configs[0]
     for folder, file in ((str(config.parent), config.name), (d.config["sources_dir"], "crm.toml")):
         name = d.mounts.get(folder, ({}, {}))[1].get("configMap", {}).get("name")
         if not any(m["metadata"]["name"] == name and file in m["data"] for m in d.of_kind("ConfigMap")):
@@ -304,7 +315,7 @@ def image(d):
             yield f"{container['image']}, but the crate has version {d.cargo['package']['version']}"
 
 
-@rule("the image is built from scratch, with the right user and stop signal")
+@rule("the image is built from scratch, with the right user and stop signal", "file")
 def dockerfile(d):
     last = d.dockerfile[d.dockerfile.rindex("\nFROM "):]
     for line in ("FROM scratch", f"USER {USER}:{USER}", "STOPSIGNAL SIGTERM"):
@@ -317,7 +328,7 @@ def dockerfile(d):
         yield "the build accepts an image without a digest"
 
 
-@rule("the image contains no commands that simulate Imprint")
+@rule("the image contains no commands that simulate Imprint", "file")
 def no_sandbox(d):
     if "deploy/build.sh" not in d.dockerfile or "cargo build" in d.dockerfile:
         yield "the image is not built by deploy/build.sh"
@@ -361,7 +372,7 @@ def policies_ingress(d):
         yield f"{found}"
 
 
-@rule("egress is limited to DNS, and to port 443 of public addresses")
+@rule("egress is limited to DNS, the database, and port 443 of public addresses")
 def policies_egress(d):
     for policy in d.of_kind("NetworkPolicy"):
         for entry in policy["spec"].get("egress", []):
@@ -369,6 +380,10 @@ def policies_egress(d):
             if opened == [53]:
                 if not all("namespaceSelector" in p and "podSelector" in p for p in entry.get("to", [{}])):
                     yield "DNS is open to more than the resolver of the cluster"
+                continue
+            if d.kind == "postgres" and opened == [5432]:
+                if not all(p.get("namespaceSelector", {}).get("matchLabels") == DATABASE and p.get("podSelector") for p in entry.get("to", [{}])):
+                    yield "port 5432 is open to more than the database"
                 continue
             if opened != [443]:
                 yield f"ports {opened} are open"
@@ -395,13 +410,13 @@ def configuration(d):
         yield f"{d.config['imprint']['base_url']} is not {d.config['imprint']['environment']}"
 
 
-@rule("the source crm requires signed events")
+@rule("the source crm requires signed events", "file")
 def crm_signed(d):
     if d.crm["auth"].get("kind") != "standard_webhooks" or not d.crm["auth"].get("secret_files"):
         yield f"{d.crm['auth']}"
 
 
-@rule("the source crm has the mapping of config/sources/crm.toml")
+@rule("the source crm has the mapping of config/sources/crm.toml", "file")
 def crm_mapping(d):
     if d.reference_crm is None:
         yield "config/sources/crm.toml does not exist"
@@ -411,7 +426,7 @@ def crm_mapping(d):
         yield "they differ below [auth] and [quota]: copy that part of config/sources/crm.toml to deploy/base/crm.toml"
 
 
-@rule("deploy/gateway adds the HTTPRoute to deploy/base and changes nothing else")
+@rule("deploy/gateway adds the HTTPRoute to deploy/base and changes nothing else", "file")
 def gateway_adds_one(d):
     if [m for m in d.manifests if m["kind"] != "HTTPRoute"] != d.base:
         yield "deploy/gateway without its HTTPRoute is not deploy/base"
@@ -431,17 +446,64 @@ def scraped(d):
         yield f"its endpoints are {spec['endpoints']}"
 
 
-@rule("the PrometheusRule has the alerts of alerts.yaml")
+@rule("the PrometheusRule has the alerts of alerts.yaml", "file")
 def alerts_wrapped(d):
     if d.of_monitoring("PrometheusRule")["spec"] != d.alerts:
         yield "it differs from alerts.yaml: run tests/deploy/check.py --write"
 
 
-@rule("the dashboard is in a ConfigMap that the sidecar of Grafana finds")
+@rule("the dashboard is in a ConfigMap that the sidecar of Grafana finds", "file")
 def dashboard_found(d):
     config = d.of_monitoring("ConfigMap")
     if config["metadata"]["labels"].get("grafana_dashboard") != "1" or set(config["data"]) != {"dashboard.json"}:
         yield f"{title(config)} has the labels {config['metadata']['labels']}"
+
+
+@rule("a rollout starts a new pod before it ends an old one", "postgres")
+def several_pods(d):
+    spec = d.workload["spec"]
+    strategy = spec.get("strategy", {})
+    if strategy.get("type") != "RollingUpdate" or strategy.get("rollingUpdate") != {"maxSurge": 1, "maxUnavailable": 0}:
+        yield f"the strategy is {strategy}"
+    if not spec.get("minReadySeconds"):
+        yield "a pod that fails soon after its start does not stop the rollout"
+    if d.of_kind("StatefulSet"):
+        yield "a StatefulSet is left"
+    claims = {v["persistentVolumeClaim"]["claimName"] for v in d.pod["volumes"] if "persistentVolumeClaim" in v}
+    yield from (f"no pod uses {title(c)}" for c in d.of_kind("PersistentVolumeClaim") if c["metadata"]["name"] not in claims)
+
+
+@rule("the pods spread over zones and nodes", "postgres")
+def spread(d):
+    spread = d.pod.get("topologySpreadConstraints", [])
+    keys = {s["topologyKey"] for s in spread if s["labelSelector"].get("matchLabels", {}).items() <= d.template["metadata"]["labels"].items()}
+    if keys != {"topology.kubernetes.io/zone", "kubernetes.io/hostname"}:
+        yield f"the pods spread over {sorted(keys)}"
+    # DoNotSchedule would block a rollout in a cluster with few nodes.
+    yield from (f"{s['topologyKey']} can block a rollout" for s in spread if s["whenUnsatisfiable"] != "ScheduleAnyway")
+
+
+@rule("the autoscaler alone sets the number of pods, by the age of the backlog", "postgres")
+def autoscaler(d):
+    spec = d.one("HorizontalPodAutoscaler")["spec"]
+    if (spec["scaleTargetRef"]["kind"], spec["scaleTargetRef"]["name"]) != ("Deployment", d.workload["metadata"]["name"]):
+        yield f"it scales {spec['scaleTargetRef']}"
+    if "replicas" in d.workload["spec"]:
+        yield "each apply would set the number of pods back"
+    if not 2 <= spec.get("minReplicas", 1) < spec["maxReplicas"]:
+        yield f"{spec.get('minReplicas')} to {spec['maxReplicas']} pods"
+    names = [m.get("external", {}).get("metric", {}).get("name") for m in spec.get("metrics", [])]
+    if names != [f"{NAME.replace('-', '_')}_oldest_waiting_seconds"]:
+        yield f"it looks at {names}"
+
+
+@rule("the settings are those of deploy/base, except the store", "postgres")
+def same_settings(d):
+    here, there = ({k: v for k, v in config.items() if k != "outbox"} for config in (d.config, d.base_config))
+    if here != there:
+        yield "they differ outside [outbox]"
+    if "url" in d.config["outbox"]:
+        yield "the URL of the database belongs into the Secret"
 
 
 def title(manifest):
