@@ -276,7 +276,7 @@ impl PostgresOutbox {
         wait(sent, answer)
     }
 
-    /// Runs a read. Returns an error if the answer takes longer than [`STALLED_AFTER`].
+    /// Runs a read. Returns an error if the answer takes longer than [`super::STALLED_AFTER`].
     fn read<T: Send + 'static>(
         &self,
         read: impl AsyncFnOnce(Rc<Engine>) -> Result<T, Error> + Send + 'static,
