@@ -51,7 +51,11 @@ fn entries_are_found_by_event_id_and_by_both_ids_of_the_customer() {
     assert_eq!(app.events(&["--id", "nothing"]), (vec![], 2));
     assert_eq!(app.events(&[]), (vec!["waits".to_owned()], 0));
     assert_eq!(app.events(&["--state", "all"]).0.len(), 4);
-    assert_eq!(app.events(&["--state", "nonsense"]).1, 2, "a wrong argument");
+    assert_eq!(
+        app.events(&["--state", "nonsense"]).1,
+        2,
+        "a wrong argument"
+    );
     let shown = app.run("show", &[&app.number("first").to_string()]).stdout;
     assert!(shown.contains("partner_id: P-1"), "{shown}");
     app.set_mode("open");
