@@ -32,6 +32,15 @@ pub struct ProblemRow {
     pub has_retry_after: bool,
 }
 
+/// Reads a document from the text of its file, and adds the version of the bridge and the states of entries.
+pub fn read(file: &str, states: &[&str]) -> Value {
+    // A unit test parses each file, so the default is never used.
+    let mut document: Value = serde_json::from_str(file).unwrap_or_default();
+    set(&mut document, "/info/version", env!("CARGO_PKG_VERSION"));
+    set(&mut document, "/components/schemas/Status/enum", states);
+    document
+}
+
 /// Replaces the names of problems of each operation by the answers, one for each HTTP status.
 pub fn describe_problems(document: &mut Value, table: &[ProblemRow]) {
     let paths = document.get_mut("paths").and_then(Value::as_object_mut);
@@ -44,7 +53,7 @@ pub fn describe_problems(document: &mut Value, table: &[ProblemRow]) {
 }
 
 /// Sets a member of an object that exists.
-pub fn set(document: &mut Value, pointer: &str, value: impl Into<Value>) {
+fn set(document: &mut Value, pointer: &str, value: impl Into<Value>) {
     let (parent, name) = pointer.rsplit_once('/').unwrap_or_default();
     let parent = document.pointer_mut(parent);
     if let Some(members) = parent.and_then(Value::as_object_mut) {

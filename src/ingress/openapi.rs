@@ -10,7 +10,7 @@ use actix_web::web::Bytes;
 use serde_json::Value;
 
 use super::refusal::{MediaTypeReason, Refusal, TakenMediaTypes};
-use crate::http::openapi::{ProblemRow, describe_problems, set};
+use crate::http::openapi::{ProblemRow, describe_problems, read};
 use crate::intake::{Rejection, RejectionClass};
 use crate::outbox::State;
 
@@ -18,16 +18,8 @@ use crate::outbox::State;
 pub(super) static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| Bytes::from(document().to_string()));
 
 fn document() -> Value {
-    // A unit test parses the file, so the default is never used.
-    let mut document: Value =
-        serde_json::from_str(include_str!("openapi.json")).unwrap_or_default();
-    set(&mut document, "/info/version", env!("CARGO_PKG_VERSION"));
     let states = State::ALL.map(State::as_str);
-    set(
-        &mut document,
-        "/components/schemas/Status/enum",
-        states.to_vec(),
-    );
+    let mut document = read(include_str!("openapi.json"), &states);
     describe_problems(&mut document, &table());
     document
 }

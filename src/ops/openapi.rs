@@ -9,7 +9,7 @@ use actix_web::web::Bytes;
 use serde_json::{Map, Value};
 
 use super::api::AdminProblem;
-use crate::http::openapi::{PROBLEMS, describe_problems, set};
+use crate::http::openapi::{PROBLEMS, describe_problems, read};
 use crate::outbox::State;
 
 /// The path of the admin API.
@@ -29,16 +29,8 @@ const COMMON: [&str; 7] = [
 pub(super) static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| Bytes::from(document().to_string()));
 
 fn document() -> Value {
-    // A unit test parses the file, so the default is never used.
-    let mut document: Value =
-        serde_json::from_str(include_str!("openapi.json")).unwrap_or_default();
-    set(&mut document, "/info/version", env!("CARGO_PKG_VERSION"));
     let states = State::ALL.map(State::as_str);
-    set(
-        &mut document,
-        "/components/schemas/Status/enum",
-        states.to_vec(),
-    );
+    let mut document = read(include_str!("openapi.json"), &states);
     add_common_problems(&mut document);
     describe_problems(&mut document, &AdminProblem::table());
     document
