@@ -13,7 +13,7 @@ pub(super) struct Chart {
     pub(super) name: &'static str,
     /// The present rate, such as `12 a minute`.
     pub(super) rate: String,
-    /// What the bars show, for somebody who does not see them.
+    /// What the bars show, as a text for screen readers.
     pub(super) summary: String,
     pub(super) bars: Vec<Bar>,
 }

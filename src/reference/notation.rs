@@ -120,7 +120,7 @@ pub static NOTATION: &[MessageExplanation] = &[
             "must be a text with an expression, such as \".…\", and not a table: write … = \"…\" below the header [events.\"…\".update]",
             "must be a table with a text for each value, such as [tables.…] and below it \"en-US\" = \"en\"",
         ],
-        "A setting stands in another table, or a table stands in the place of a text.",
+        "A setting is in the wrong table, or a table is where a text belongs.",
         "Write the header and the setting as the message shows.",
     ),
     row(
