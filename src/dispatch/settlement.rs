@@ -123,9 +123,11 @@ fn omitted(
     let omitted = delivered.filter_map(|(entry, _)| {
         let mut waiting = exchange.claimed.waiting.iter();
         let waiting = waiting.find(|waiting| waiting.entry == *entry)?;
-        let fields = waiting.update.iter().filter_map(|(field, value)| {
+        let update = waiting.update.iter();
+        let cleared = update.filter(|(_, value)| **value == FieldValue::Cleared);
+        let fields = cleared.filter_map(|(field, _)| {
             let newest = versions.version_of(field)?;
-            let is_newest = newest.arrival == entry.0 && *value == FieldValue::Cleared;
+            let is_newest = newest.arrival == entry.0;
             let reason = rules.clearing.omission(field).filter(|_| is_newest)?;
             Some(EventError {
                 pointer: String::new(),
