@@ -46,6 +46,7 @@
 //! | `backoff` | the delay before the next attempt | pure |
 //! | `http` | shared HTTP pieces: client pool, `Retry-After`, problem documents | |
 //! | `metrics` | every metric with its labels | |
+//! | `notices` | decides which notices the bridge sends to the webhook of the operators | pure |
 //! | `telemetry` | the log of the process | |
 //! | `terminal` | the output of commands | |
 //! | `spelling` | finds the known name that a misspelt name probably means | pure |
@@ -96,6 +97,7 @@ pub mod ingress;
 pub mod intake;
 pub mod mapping;
 pub mod metrics;
+pub mod notices;
 pub mod ops;
 pub mod outbox;
 pub mod random;

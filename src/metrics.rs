@@ -21,7 +21,9 @@ mod dispatch;
 mod ignored;
 mod ingress;
 mod log;
+mod notices;
 mod read_counter;
+mod sample;
 mod sealing;
 mod secrets;
 mod snapshot;
@@ -35,6 +37,8 @@ pub use declare::MetricRow;
 pub use dispatch::{DispatchMetrics, DispatchSnapshot};
 pub use ingress::{FieldCounters, IngressMetrics, IngressSnapshot};
 pub use log::LogCounters;
+pub use notices::NoticeMetrics;
+pub use sample::{Labels, SeriesValue};
 pub use sealing::SealingSnapshot;
 pub use secrets::{SecretKind, SecretMetrics};
 pub use snapshot::{CountByLabel, Distribution};
@@ -72,6 +76,8 @@ pub struct Metrics {
     pub dispatch: DispatchMetrics,
     /// The metrics of the admin API.
     pub admin: AdminMetrics,
+    /// The metrics of the notices.
+    pub notices: NoticeMetrics,
     /// The metrics of the secret files.
     pub secrets: SecretMetrics,
     /// The metrics of the set of sources.
@@ -109,6 +115,7 @@ impl Metrics {
         let ingress = IngressMetrics::new(&declare, labels, ignored.clone())?;
         let dispatch = DispatchMetrics::new(&declare, labels, ignored)?;
         let admin = AdminMetrics::new(&declare)?;
+        let notices = NoticeMetrics::new(&declare)?;
         let secrets = SecretMetrics::new(&declare)?;
         let sources = SourcesMetrics::new(&declare)?;
         let weakened = WeakenedMetrics::new(&declare, labels)?;
@@ -127,6 +134,7 @@ impl Metrics {
             ingress,
             dispatch,
             admin,
+            notices,
             secrets,
             sources,
             weakened,

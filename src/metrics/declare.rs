@@ -12,7 +12,7 @@ use prometheus::{
 use super::read_counter::ReadCounter;
 
 /// The prefix of every metric name.
-const NAMESPACE: &str = "imprint_bridge";
+pub(super) const NAMESPACE: &str = "imprint_bridge";
 
 /// The declaration of one metric, for the documentation.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
