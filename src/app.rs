@@ -21,6 +21,7 @@ use self::audit_keys::AuditKeysWatch;
 use self::egress::EgressWatch;
 use self::key::KeyFiles;
 use self::listeners::bind;
+use self::notices::NoticeTask;
 use self::operators::TokensWatch;
 use self::retention::Retention;
 use self::sealing::SealingTasks;
@@ -59,6 +60,7 @@ mod linger;
 mod listener;
 mod listeners;
 mod memory_limit;
+mod notices;
 mod one_look;
 mod open_store;
 mod operators;
@@ -112,6 +114,7 @@ pub struct App {
     figures: Figures,
     senders: DispatchThreads,
     sharing: Sharing,
+    notices: NoticeTask,
     retention: Retention,
     clock: Clock,
     stopping: watch::Sender<bool>,
@@ -144,16 +147,8 @@ impl App {
         erasure::repeat(&*outbox, &config.outbox, &clock).await?;
         let sealing = SealingTasks::new(sealing_keys, &config, &rereads, store(), metrics.clone());
         let (running, sources) = open_sources(&config, set, &metrics, &rereads)?;
-        let listener = Ingress {
-            endpoints: running.endpoints(),
-            outbox: store(),
-            clock: clock.clone(),
-            limits: config.ingress.limits,
-            budget: BodyBudget::new(config.ingress.bodies_bytes_max),
-            counts: metrics.ingress.clone(),
-            denied: Arc::default(),
-            stopping: stopped.clone(),
-        };
+        let shared = (store(), clock.clone(), stopped.clone());
+        let listener = listener(&running, &config, &metrics, shared);
         let operations = operations(&listener, &running, &sealing, &destination, &config);
         let health = Health::default();
         let figures = Figures::new(metrics.clone(), &operations);
@@ -172,6 +167,7 @@ impl App {
         Ok(Self {
             senders: DispatchThreads::start(&config, &keys.credential(), &parts)?,
             sharing: Sharing::start(store(), &destination, &clock).await?,
+            notices: NoticeTask::open(&config, &figures, &metrics, &rereads)?,
             ingress,
             ops,
             retention: Retention::new(store(), &config.outbox, clock.clone()),
@@ -218,16 +214,17 @@ impl App {
             error = self.senders.failed() => return Err(error.context("a dispatch thread ended")),
             () = Box::pin(self.sharing.run()) => bail!("the task that shares the destination ended"),
             () = self.store_report.run() => bail!("the task that reports the store's condition ended"),
-            () = self.sealing.run(&self.clock) => bail!("the tasks of the sealing ended"),
+            () = Box::pin(self.sealing.run(&self.clock)) => bail!("the tasks of the sealing ended"),
             () = Box::pin(self.figures.keep_history()) => bail!("the task that records the totals ended"),
-            () = self.retention.run() => bail!("the retention task ended"),
+            () = Box::pin(self.notices.run()) => bail!("the task that sends notices ended"),
+            () = Box::pin(self.retention.run()) => bail!("the retention task ended"),
             () = erasure::run(&*self.outbox, &self.clock) => bail!("the task that erases ended entries ended"),
-            () = self.secrets.watch() => bail!("the task that reads the secrets of sources ended"),
+            () = Box::pin(self.secrets.watch()) => bail!("the task that reads the secrets of sources ended"),
             error = self.sources.watch() => return Err(error.context("the task that reads the sources ended")),
-            () = self.keys.watch() => bail!("the task that reads the keys of Imprint ended"),
-            () = self.egress.watch() => bail!("the task that reads the files for the connections to Imprint ended"),
-            () = self.tokens.watch() => bail!("the task that reads the tokens of operators ended"),
-            () = self.audit_keys.watch() => bail!("the task that reads the keys of the audit log ended"),
+            () = Box::pin(self.keys.watch()) => bail!("the task that reads the keys of Imprint ended"),
+            () = Box::pin(self.egress.watch()) => bail!("the task that reads the files for the connections to Imprint ended"),
+            () = Box::pin(self.tokens.watch()) => bail!("the task that reads the tokens of operators ended"),
+            () = Box::pin(self.audit_keys.watch()) => bail!("the task that reads the keys of the audit log ended"),
             ended = &mut self.ingress_server => return Err(anyhow!("the ingress listener ended: {ended:?}")),
             ended = &mut self.ops_server => return Err(anyhow!("the ops listener ended: {ended:?}")),
         };
@@ -254,6 +251,25 @@ impl App {
         self.outbox.close();
         tracing::info!("stopped");
         Ok(())
+    }
+}
+
+/// Creates the event listener with these sources.
+fn listener(
+    running: &RunningSources,
+    config: &Config,
+    metrics: &Metrics,
+    (outbox, clock, stopping): (Arc<dyn Outbox>, Clock, watch::Receiver<bool>),
+) -> Ingress {
+    Ingress {
+        endpoints: running.endpoints(),
+        outbox,
+        clock,
+        limits: config.ingress.limits,
+        budget: BodyBudget::new(config.ingress.bodies_bytes_max),
+        counts: metrics.ingress.clone(),
+        denied: Arc::default(),
+        stopping,
     }
 }
 

@@ -29,6 +29,7 @@ mod imprint;
 mod ingress;
 mod intake;
 mod misplaced;
+pub(crate) mod notices;
 mod operators;
 mod outbox;
 mod quota;
@@ -53,6 +54,7 @@ pub use egress::{ClientCertificateFiles, EgressSettings, ProxySettings};
 pub use erasure_journal::JournalPlace;
 pub use imprint::{ImprintEnvironment, ImprintSettings};
 pub use ingress::IngressSettings;
+pub use notices::{NoticeSettings, WebhookUrl};
 pub use operators::{OperatorFile, RoleWord};
 pub use outbox::OutboxSettings;
 pub use quota::QuotaSettings;
@@ -121,6 +123,8 @@ pub struct Config {
     pub outbox: OutboxSettings,
     pub imprint: ImprintSettings,
     pub dispatch: DispatchSettings,
+    /// The webhook for operators. `None` means that the bridge sends no notices.
+    pub notices: Option<NoticeSettings>,
     pub confinement: ConfinementSettings,
     pub shutdown: ShutdownSettings,
     pub log: LogSettings,
@@ -225,15 +229,10 @@ impl Config {
         let clearing = imprint.as_ref().map(|imprint| imprint.clearing);
         let intake = intake::take(reader, clearing);
         let dispatch = dispatch::take(reader, clearing);
+        let notices = notices::take(reader, profile);
         let confinement = confinement::take(reader);
         let shutdown = take_shutdown(reader);
-        let format = reader.take(&["log", "format"], |raw| {
-            raw.word(&[("text", LogFormat::Text), ("json", LogFormat::Json)])
-        });
-        let filter = reader.take(&["log", "filter"], |raw| {
-            let filter = raw.text()?;
-            telemetry::check_filter(&filter).map(|()| filter)
-        });
+        let log = take_log(reader);
         Some(Self {
             profile: profile?,
             sources_dir: sources_dir?,
@@ -249,12 +248,10 @@ impl Config {
             outbox: outbox?,
             imprint: imprint?,
             dispatch: dispatch?,
+            notices,
             confinement: confinement?,
             shutdown: shutdown?,
-            log: LogSettings {
-                format: format?,
-                filter: filter?,
-            },
+            log: log?,
         })
     }
 }
@@ -319,6 +316,20 @@ fn take_shutdown(reader: &mut Reader) -> Option<ShutdownSettings> {
         );
     }
     Some(shutdown)
+}
+
+fn take_log(reader: &mut Reader) -> Option<LogSettings> {
+    let format = reader.take(&["log", "format"], |raw| {
+        raw.word(&[("text", LogFormat::Text), ("json", LogFormat::Json)])
+    });
+    let filter = reader.take(&["log", "filter"], |raw| {
+        let filter = raw.text()?;
+        telemetry::check_filter(&filter).map(|()| filter)
+    });
+    Some(LogSettings {
+        format: format?,
+        filter: filter?,
+    })
 }
 
 fn path(raw: Raw) -> Result<PathBuf, String> {

@@ -18,7 +18,9 @@ pub use self::authenticate::{Access, KnownOperator, Operators, ReadToken, Sessio
 use self::history::{History, HourTotals, SAMPLE_EVERY};
 use self::operate::Operations;
 use crate::dispatch::destination::Destination;
-use crate::metrics::{DatabaseSnapshot, Metrics, MetricsSnapshot, StoreSizes, StoreSnapshot};
+use crate::metrics::{
+    DatabaseSnapshot, Metrics, MetricsSnapshot, SeriesValue, StoreSizes, StoreSnapshot,
+};
 use crate::outbox::{Outbox, Setting, StoreCondition};
 use crate::time::Clock;
 
@@ -200,6 +202,18 @@ impl Figures {
 
     /// Returns the metric values as a page for Prometheus.
     async fn page(&self) -> String {
+        self.refresh().await;
+        self.metrics.page()
+    }
+
+    /// Returns the values of the counters and gauges with the wanted names.
+    pub async fn samples(&self, is_wanted: fn(&str) -> bool) -> Vec<SeriesValue> {
+        self.refresh().await;
+        self.metrics.samples(is_wanted)
+    }
+
+    /// Sets the gauges that nothing else keeps up to date.
+    async fn refresh(&self) {
         self.read_depth().await;
         let mode = self.destination.mode();
         self.metrics.dispatch.destination_mode(mode.as_str());
@@ -222,7 +236,6 @@ impl Figures {
                 repeats: database.repeats,
             });
         }
-        self.metrics.page()
     }
 
     async fn read_depth(&self) {

@@ -12,7 +12,10 @@ use super::client_certificate;
 use super::held_secret::SecretFileError;
 use super::secret_file::flaw;
 use crate::config::egress::check_credentials;
-use crate::config::{ClientCertificateFiles, Config, EgressSettings, regular_file, secret};
+use crate::config::notices::check_secret;
+use crate::config::{
+    ClientCertificateFiles, Config, EgressSettings, NoticeSettings, regular_file, secret,
+};
 
 /// The maximum size of the file `imprint.ca_file`. A file with all public root certificates has about 250 KB.
 const CA_FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -63,7 +66,22 @@ pub(crate) fn setting_file_errors(config: &Config) -> Vec<SecretFileError> {
         errors.extend(error.map(|error| SecretFileError::Unusable(format!("{error:#}"))));
     }
     errors.extend(egress_errors(&imprint.egress));
+    errors.extend(config.notices.iter().flat_map(notice_errors));
     errors
+}
+
+/// Returns the errors of the files for the notices.
+fn notice_errors(settings: &NoticeSettings) -> Vec<SecretFileError> {
+    let file = &settings.secret_file;
+    let named = |flaw| format!("{} {flaw}", file.display());
+    let read = secret::read(file);
+    let reason = read.and_then(|secret| check_secret(&secret).map_err(named));
+    let error = |reason: String| secret_error("notices.secret_file", file, &reason);
+    let secret = reason.err().map(error);
+    let certificates = ("notices.ca_file", settings.ca_file.as_deref());
+    let roots = roots(certificates).err();
+    let roots = roots.map(|error| SecretFileError::Unusable(format!("{error:#}")));
+    secret.into_iter().chain(roots).collect()
 }
 
 /// Returns the errors of the files for the connections to Imprint.

@@ -31,11 +31,13 @@ impl Config {
         let sealing = sealing_keys::files(self.outbox.keys_dir.as_deref());
         let password = self.outbox.password_file.iter().cloned();
         let audit_keys = self.audit_keys.paths().iter().cloned();
+        let notices = self.notices.iter().map(|one| one.secret_file.clone());
         keys.chain(certificate_key)
             .chain(credentials)
             .chain(tokens)
             .chain(audit_keys)
             .chain(password)
+            .chain(notices)
             .chain(of_sources)
             .chain(sealing)
             .collect()
@@ -49,6 +51,8 @@ impl Config {
         files.extend(certificate.map(|files| files.certificate.clone()));
         files.extend(self.imprint.ca_file.clone());
         files.extend(self.outbox.ca_file.clone());
+        let notices = self.notices.as_ref();
+        files.extend(notices.and_then(|notices| notices.ca_file.clone()));
         let mut folders = vec![self.sources_dir.clone(), self.schemas_dir.clone()];
         folders.extend(self.outbox.keys_dir.clone());
         folders.extend(self.confinement.readable.iter().cloned());
@@ -94,6 +98,7 @@ mod tests {
         }
         assert!(expected.len() >= 6, "{expected:?}");
         settings.push_str("imprint.proxy_url = \"http://127.0.0.1:3128\"\n");
+        settings.push_str("notices.url = \"https://hooks.example/\"\n");
         let file = folder.path().join("settings.toml");
         std::fs::write(&file, settings).unwrap();
         let config = Config::read_apart(&[file], Purpose::Check).unwrap();

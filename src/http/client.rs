@@ -1,5 +1,7 @@
-//! Two HTTP clients. [`StrictClient`] sends requests to one server, and is for requests to Imprint. `HttpClient` is
-//! simpler. The commands `send` and `demo` and the operator's commands use `HttpClient`.
+//! Two HTTP clients.
+//!
+//! [`StrictClient`] sends requests to one server, and is for requests to Imprint. `HttpClient` is simpler. The notices, the
+//! commands `send` and `demo` and the operator's commands use `HttpClient`.
 //!
 //! Both clients follow no redirects, use no proxy from the environment, decompress nothing and speak only HTTP/1.1. Only
 //! [`StrictClient`] can use a proxy, for a server with TLS. The caller sets the time limit of each request, and limits the
@@ -123,7 +125,7 @@ where
         .finish()
 }
 
-/// The HTTP client of the commands. Each request has a time limit and a maximum length of the response.
+/// The HTTP client of the notices and of the commands. Each request has a time limit and a maximum length of the response.
 #[derive(Clone)]
 pub(crate) struct HttpClient(awc::Client);
 
@@ -177,7 +179,12 @@ pub(crate) struct Response {
 impl HttpClient {
     /// Creates a client that trusts the public certificate authorities.
     pub(crate) fn new() -> Result<Self, rustls::Error> {
-        Ok(Self(pool(&tls(None, None)?)))
+        Ok(Self::with_tls(&tls(None, None)?))
+    }
+
+    /// Creates a client with a TLS configuration.
+    pub(crate) fn with_tls(tls: &Arc<ClientConfig>) -> Self {
+        Self(pool(tls))
     }
 
     pub(crate) fn request(&self, method: Method, url: &str) -> RequestHead {

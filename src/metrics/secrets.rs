@@ -13,6 +13,8 @@ pub enum SecretKind {
     Egress,
     /// The keys for requests to Imprint.
     Imprint,
+    /// The secret that signs notices.
+    Notice,
     /// The tokens of operators.
     Operator,
     /// The keys that seal the records of the store.
@@ -22,10 +24,11 @@ pub enum SecretKind {
 }
 
 impl SecretKind {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Audit,
         Self::Egress,
         Self::Imprint,
+        Self::Notice,
         Self::Operator,
         Self::Sealing,
         Self::Source,
@@ -37,6 +40,7 @@ impl SecretKind {
             Self::Audit => "audit",
             Self::Egress => "egress",
             Self::Imprint => "imprint",
+            Self::Notice => "notice",
             Self::Operator => "operator",
             Self::Sealing => "sealing",
             Self::Source => "source",

@@ -31,4 +31,27 @@ pub static CONNECTIONS: &[MessageExplanation] = &[
         "The file `imprint.proxy_credentials_file` has the credentials for the proxy in one line.",
         "Write USER:PASSWORD into the file.",
     ),
+    row(
+        &["needs notices.secret_file", "needs notices.url"],
+        "The bridge signs each notice, so the webhook needs a secret.",
+        "Set both settings, or neither.",
+    ),
+    row(
+        &[
+            "must have at most … characters",
+            "must be a URL without spaces, a fragment and special characters",
+        ],
+        "`notices.url` is the URL of the receiver of notices.",
+        "Write https://, the host name of the receiver and its path. Write a special character as % and two hexadecimal digits.",
+    ),
+    row(
+        &["must have at most … visible ASCII characters"],
+        "`notices.instance` is a name, such as the name of the pod.",
+        "Use letters, digits, dots and dashes.",
+    ),
+    row(
+        &["must have a secret of Standard Webhooks: the content …"],
+        "`notices.secret_file` has the secret that signs the notices.",
+        "Write `whsec_` and 24 to 64 random bytes in base64 into the file.",
+    ),
 ];

@@ -45,6 +45,7 @@ mod log;
 mod mapping;
 mod messages;
 mod new_source;
+mod notices;
 mod openapi;
 mod operator;
 mod outbox_suite;

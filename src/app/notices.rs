@@ -1,0 +1,205 @@
+//! The task that sends the notices to the webhook of the operators.
+//!
+//! The room `notices` decides which notices there are. This task gives it the values of the metrics, and sends one notice
+//! after the other. It shares nothing with the delivery: a receiver that is slow, broken or gone delays only notices.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::rt::{self, task::JoinHandle};
+use anyhow::anyhow;
+use rustls::ClientConfig;
+
+use super::held_secret::LossRule;
+use super::reread::Rereads;
+use super::secret_file::{SecretFile, SecretForm, SecretPlace};
+use super::setting_files::roots;
+use crate::config::notices::check_secret;
+use crate::config::{Config, NoticeSettings};
+use crate::http::client::{ExchangeError, ExchangeLimits, HttpClient};
+use crate::http::egress::tls;
+use crate::http::{HeaderName, HeaderValue, Method, header};
+use crate::ingress::auth::SigningKey;
+use crate::metrics::{Metrics, NoticeMetrics, SecretKind};
+use crate::notices::{LOOK_EVERY, Notice, Notices, is_watched};
+use crate::ops::Figures;
+use crate::random;
+
+/// The limits of one attempt. Only the status of an answer counts.
+const LIMITS: ExchangeLimits = ExchangeLimits {
+    deadline: Duration::from_secs(10),
+    body_bytes_max: 64 * 1024,
+};
+
+/// The task that sends notices, if a webhook is configured.
+pub(super) struct NoticeTask(Option<Arc<NoticeSender>>);
+
+/// Everything that sends notices. The HTTP client is not here, because it cannot move between threads.
+struct NoticeSender {
+    settings: NoticeSettings,
+    secret: Arc<SecretFile>,
+    tls: Arc<ClientConfig>,
+    figures: Figures,
+    metrics: NoticeMetrics,
+    rereads: Rereads,
+}
+
+/// The reason why the receiver does not have a notice. The text never has a part of the URL.
+#[derive(Debug, thiserror::Error)]
+enum NoticeError {
+    #[error("the file of the secret has no usable secret")]
+    NoSecret,
+    #[error(transparent)]
+    Exchange(ExchangeError),
+    #[error("the receiver answered with the status {0}")]
+    Status(u16),
+}
+
+impl NoticeTask {
+    /// Reads the secret and the root certificates, if a webhook is configured.
+    pub(super) fn open(
+        config: &Config,
+        figures: &Figures,
+        metrics: &Metrics,
+        rereads: &Rereads,
+    ) -> anyhow::Result<Self> {
+        let Some(settings) = config.notices.clone() else {
+            return Ok(Self(None));
+        };
+        let place = SecretPlace {
+            owner: "notices.secret_file".to_owned(),
+            path: settings.secret_file.clone(),
+            form: SecretForm::Line,
+            profile: config.profile,
+            // Without the secret, the operators would get no notice about its loss.
+            rule: LossRule::Keep,
+            check: Arc::new(check_secret),
+        };
+        let secret = SecretFile::open(place, rereads.moment());
+        if let Some(flaw) = secret.flaw() {
+            return Err(anyhow!("notices.secret_file: {}", flaw.text()));
+        }
+        let roots = roots(("notices.ca_file", settings.ca_file.as_deref()))?;
+        Ok(Self(Some(Arc::new(NoticeSender {
+            tls: tls(roots.map(Arc::new), None)?,
+            settings,
+            secret,
+            figures: figures.clone(),
+            metrics: metrics.notices.clone(),
+            rereads: rereads.clone(),
+        }))))
+    }
+
+    /// Sends notices, and never returns. If the task ends by a fault in the program, the delivery goes on without notices.
+    pub(super) async fn run(&self) {
+        if let Some(sender) = self.0.clone() {
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the HTTP client stays on this thread; the guard ends the task"
+            )]
+            let mut task = EndOnDrop(rt::spawn(sender.run()));
+            if (&mut task.0).await.is_err() {
+                tracing::error!(
+                    "the task that sends notices failed; the bridge sends no more notices"
+                );
+            }
+        }
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Ends a task together with its owner.
+struct EndOnDrop(JoinHandle<()>);
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl NoticeSender {
+    async fn run(self: Arc<Self>) {
+        tokio::join!(self.read_secret(), self.send_all());
+    }
+
+    /// Reads the file of the secret repeatedly, and never returns.
+    async fn read_secret(&self) {
+        let files = [Arc::clone(&self.secret)];
+        loop {
+            self.rereads.next().await;
+            // Each attempt takes the secret in use.
+            let _is_changed = self.rereads.read_secrets(SecretKind::Notice, &files).await;
+        }
+    }
+
+    /// Looks at the values and sends each notice that is due, and never returns.
+    async fn send_all(&self) {
+        let http = HttpClient::with_tls(&self.tls);
+        let clock = self.rereads.clock();
+        let mut notices = Notices::new(self.settings.instance.clone(), clock.now());
+        let mut look_at = clock.now();
+        let mut is_failing = false;
+        loop {
+            let now = clock.now();
+            if now >= look_at {
+                notices.look(self.figures.samples(is_watched).await, now);
+                look_at = now.after(LOOK_EVERY);
+            }
+            let Some(notice) = notices.due(now).cloned() else {
+                let next = notices.next_attempt().map_or(look_at, |at| at.min(look_at));
+                clock.sleep_until(next).await;
+                continue;
+            };
+            let sent = self.send(&http, &notice).await;
+            self.settle(&mut notices, &notice, &sent, &mut is_failing);
+        }
+    }
+
+    /// Records the result of an attempt. The log has the first failure of several in a row.
+    fn settle(
+        &self,
+        notices: &mut Notices,
+        notice: &Notice,
+        sent: &Result<(), NoticeError>,
+        is_failing: &mut bool,
+    ) {
+        let (name, host) = (notice.name(), self.settings.url.host());
+        let Err(error) = sent else {
+            self.metrics.sent();
+            notices.sent(notice.id());
+            tracing::info!(notice = name, "sent a notice");
+            *is_failing = false;
+            return;
+        };
+        if !std::mem::replace(is_failing, true) {
+            tracing::warn!(notice = name, host, %error, "cannot send a notice; the bridge tries again");
+        }
+        let now = self.rereads.moment();
+        if notices.failed(notice.id(), now, random::jitter()) {
+            self.metrics.failed();
+            tracing::error!(notice = name, host, %error, "gave up a notice after its last attempt");
+        }
+    }
+
+    async fn send(&self, http: &HttpClient, notice: &Notice) -> Result<(), NoticeError> {
+        let key = self.secret.secret().ok_or(NoticeError::NoSecret)?;
+        let key = SigningKey::parse(&key).map_err(|_flaw| NoticeError::NoSecret)?;
+        let signed_at = self.rereads.clock().wall();
+        let url = self.settings.url.expose();
+        let json = HeaderValue::from_static("application/json");
+        let mut head = http
+            .request(Method::POST, &url)
+            .header(header::CONTENT_TYPE, json);
+        for (name, value) in key.sign(notice.id(), signed_at, notice.body()) {
+            let name = HeaderName::from_static(name);
+            let text = head.text(name, &value);
+            head = text.map_err(|_invalid| NoticeError::NoSecret)?;
+        }
+        let response = head.send(notice.body().to_vec(), LIMITS).await;
+        let status = response.map_err(NoticeError::Exchange)?.status;
+        match status.is_success() {
+            true => Ok(()),
+            false => Err(NoticeError::Status(status.as_u16())),
+        }
+    }
+}
