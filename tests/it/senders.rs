@@ -42,7 +42,7 @@ const WEAKENINGS: [&str; 21] = [
 ];
 
 /// All labels of the metrics page, each with all allowed values. Any other value is new, or came from a request.
-const LABELS: [(&str, &[&str]); 38] = [
+const LABELS: [(&str, &[&str]); 39] = [
     ("accepted_total/source", &["crm"]),
     ("duplicates_total/source", &["crm"]),
     ("last_event_timestamp_seconds/source", &["crm"]),
@@ -112,6 +112,7 @@ const LABELS: [(&str, &[&str]); 38] = [
             "disabled", "missing", "mismatch", "shared", "role", "limited",
         ],
     ),
+    ("notices_total/result", &["sent", "failed"]),
     ("secret_read_failures_total/secret", &SECRETS),
     ("secret_modified_timestamp_seconds/secret", &SECRETS),
     (
@@ -135,8 +136,8 @@ const LABELS: [(&str, &[&str]); 38] = [
         &["working", "stalled", "file_gone"],
     ),
 ];
-const SECRETS: [&str; 6] = [
-    "audit", "egress", "imprint", "operator", "sealing", "source",
+const SECRETS: [&str; 7] = [
+    "audit", "egress", "imprint", "notice", "operator", "sealing", "source",
 ];
 const PROBLEMS: [&str; 23] = [
     "malformed",
