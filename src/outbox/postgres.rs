@@ -79,6 +79,7 @@ mod connection_counts;
 mod customer_eraser;
 mod customers;
 mod database_address;
+mod due_floors;
 mod due_times;
 mod endings;
 mod engine;

@@ -26,6 +26,7 @@ mod database_keys;
 mod doubt;
 mod erased;
 mod find;
+mod held_snapshot;
 mod invalid;
 mod layout;
 mod model;

@@ -1,6 +1,7 @@
 //! Claims due lanes: selects them from the queues, gives them to this replica, and reads them with their entries.
 //!
-//! The selection reads the first lanes of every queue, without locks. Then one statement claims the selected lanes that
+//! The selection reads the first lanes of every queue, without locks, from the floor of the queue on: see
+//! [`due_floors`](super::due_floors). Then one statement claims the selected lanes that
 //! are still free, and skips lanes that another transaction has locked: an append to such a lane wakes dispatch again.
 
 use std::collections::{BTreeMap, HashMap};
@@ -14,6 +15,7 @@ use tokio_postgres::types::Type;
 use super::claimed::{TAKEN, TakenLane, read};
 use super::columns::{get, number, size, small, unsigned};
 use super::connection::{Connected, Params};
+use super::due_floors::FlooredRead;
 use super::engine::Engine;
 use super::fault::DbFault;
 use super::held_claims::UnknownClaims;
@@ -59,7 +61,7 @@ async fn claim_in_turn(
     (max, pick): (usize, Pick),
 ) -> Result<Claim, DbFault> {
     let (connector, link) = (&engine.connector, &engine.links.claims);
-    let queues = queues(engine, window(pick, max, engine.bounds)).await?;
+    let queues = queues(engine, (now, window(pick, max, engine.bounds))).await?;
     let Ok(picked) = pick.select(&queues, max, now);
     let mut claim = Claim {
         lanes: Vec::new(),
@@ -107,9 +109,9 @@ async fn claim_in_turn(
 
 /// Reads the queues. If the connection was opened again, or a queue has a lane that this replica has claimed, the replica
 /// and the database first agree about the lanes of the replica.
-async fn queues(engine: &Engine, window: usize) -> Result<QueueHeads, DbFault> {
+async fn queues(engine: &Engine, (now, window): (Timestamp, usize)) -> Result<QueueHeads, DbFault> {
     let link = &engine.links.claims;
-    let heads = async |db: &Connected| QueueHeads::read(db, engine, window).await;
+    let heads = async |db: &Connected| QueueHeads::read(db, engine, (now, window)).await;
     // A transaction, because its local settings keep PostgreSQL from reading the dead entries of the queues.
     let queues = engine.connector.transact(link, heads).await?;
     let opened = link.opened();
@@ -153,6 +155,8 @@ fn window(pick: Pick, max: usize, bounds: ClaimBounds) -> usize {
 /// The first unclaimed lanes of each queue.
 struct QueueHeads {
     lanes: BTreeMap<u8, Vec<DueLane>>,
+    /// The first due times of the queues, including the lanes that were left out.
+    first_due: BTreeMap<u8, Timestamp>,
     failures: HashMap<LaneId, u32>,
     bounds: ClaimBounds,
     /// True if a lane was left out because this replica has claimed it: its settlement was committed just now.
@@ -162,24 +166,51 @@ struct QueueHeads {
 }
 
 impl QueueHeads {
-    async fn read(db: &Connected, engine: &Engine, window: usize) -> Result<Self, DbFault> {
+    async fn read(
+        db: &Connected,
+        engine: &Engine,
+        (now, window): (Timestamp, usize),
+    ) -> Result<Self, DbFault> {
+        let read = engine
+            .floors
+            .borrow_mut()
+            .begin(engine.connector.monotonic());
+        let queues = Self::read_from(db, engine, (&read, window)).await?;
+        let first_due = |queue: u8| queues.first_due.get(&queue).copied();
+        let ended = (now, engine.connector.monotonic());
+        engine.floors.borrow_mut().end(&read, first_due, ended);
+        Ok(queues)
+    }
+
+    async fn read_from(
+        db: &Connected,
+        engine: &Engine,
+        (read, window): (&FlooredRead, usize),
+    ) -> Result<Self, DbFault> {
         // The number of the queue is a literal, so that PostgreSQL uses the partial index.
-        let head = |class: LaneClass| {
+        let head = |(place, class): (usize, LaneClass)| {
             let low = codec::class_number(class);
             format!(
                 "(SELECT id, due_at, low, failures, epoch FROM imprint_bridge.lane
-                  WHERE low = {low} AND due_at IS NOT NULL AND owner IS NULL AND id <> ALL($2) ORDER BY due_at, id LIMIT $1)"
+                  WHERE low = {low} AND due_at >= ($3::bigint[])[{place}] AND due_at IS NOT NULL AND owner IS NULL
+                      AND id <> ALL($2) ORDER BY due_at, id LIMIT $1)"
             )
         };
-        let heads: Vec<String> = LaneClass::all().map(head).collect();
+        let heads: Vec<String> = (1..).zip(LaneClass::all()).map(head).collect();
+        let floors: Vec<i64> = LaneClass::all().map(|class| read.floor(class)).collect();
         let locked: Vec<i64> = {
             let claims = engine.claims.borrow();
             claims.locked_lanes().map(|lane| number(lane.0)).collect()
         };
         let window = size(window);
-        let params: Params<'_> = &[(&window, Type::INT8), (&locked, Type::INT8_ARRAY)];
+        let params: Params<'_> = &[
+            (&window, Type::INT8),
+            (&locked, Type::INT8_ARRAY),
+            (&floors, Type::INT8_ARRAY),
+        ];
         let mut queues = Self {
             lanes: BTreeMap::new(),
+            first_due: BTreeMap::new(),
             failures: HashMap::new(),
             bounds: engine.bounds,
             has_held: false,
@@ -187,18 +218,18 @@ impl QueueHeads {
         };
         for row in db.query(&heads.join(" UNION ALL "), params).await? {
             let lane = LaneId(unsigned(get(&row, 0)?));
+            let due = Timestamp::from_millis(get(&row, 1)?);
+            let low: i16 = get(&row, 2)?;
+            let queue = u8::try_from(low).unwrap_or_default();
+            let first_due = queues.first_due.entry(queue).or_insert(due);
+            *first_due = due.min(*first_due);
             if let Some(token) = engine.claims.borrow().token(lane) {
                 queues.has_held = true;
                 queues.has_lost |= unsigned(get(&row, 4)?) < token.epoch;
                 continue;
             }
-            let low: i16 = get(&row, 2)?;
-            let due = DueLane {
-                due: Timestamp::from_millis(get(&row, 1)?),
-                lane,
-            };
-            let queue = u8::try_from(low).unwrap_or_default();
-            queues.lanes.entry(queue).or_default().push(due);
+            let lanes = queues.lanes.entry(queue).or_default();
+            lanes.push(DueLane { due, lane });
             queues.failures.insert(lane, small(get(&row, 3)?));
         }
         for lanes in queues.lanes.values_mut() {

@@ -124,6 +124,11 @@ impl Connector {
         Self { counts, ..self }
     }
 
+    /// Returns the time of the monotonic clock.
+    pub(super) fn monotonic(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
     /// Opens a connection that belongs to no link.
     pub(super) async fn connect_in_time(&self) -> Result<Connected, DbFault> {
         let connected = tokio::time::timeout(CONNECT_MAX, self.connect()).await;

@@ -9,6 +9,7 @@ use tokio::sync::{Mutex, Notify};
 
 use super::connection::{Connected, Connector, DbLink};
 use super::database_address::DatabaseAddress;
+use super::due_floors::DueFloors;
 use super::fault::DbFault;
 use super::held_claims::HeldClaims;
 use super::keys::Digests;
@@ -74,6 +75,8 @@ pub(super) struct Engine {
     /// The number of extensions of the lease since the last failed extension.
     pub(super) beats: Cell<u32>,
     pub(super) claims: RefCell<HeldClaims>,
+    /// Where claims begin to read the queues of due lanes.
+    pub(super) floors: RefCell<DueFloors>,
     /// Claims take turns: a claim frees lanes that no finished claim knows.
     pub(super) claiming: Mutex<()>,
     /// How many times the connection of the claims was opened before the last agreement about the lanes of this replica.
@@ -134,6 +137,7 @@ impl Engine {
             process,
             beats: Cell::new(0),
             claims: RefCell::default(),
+            floors: RefCell::default(),
             claiming: Mutex::default(),
             agreed: Cell::new(0),
             silent: RefCell::default(),
@@ -173,6 +177,7 @@ impl Engine {
         let acted = self.connector.transact(&self.links.acts, act).await;
         self.acts.set(self.acts.get().saturating_sub(1));
         self.acted.set(self.acted.get().wrapping_add(1));
+        self.floors.borrow_mut().ask();
         acted.map_err(|fault| fault.report("changing entries"))
     }
 

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::connection::Connected;
+use super::due_floors::pause_after;
 use super::engine::Engine;
 use super::fault::DbFault;
 use super::{key_change, own_lanes, replica, shared_keys, signals, tally};
@@ -65,14 +66,24 @@ async fn beat(engine: &Engine) -> Result<(), DbFault> {
 /// tally, until the task is aborted. Each of these works can take longer than a lease.
 pub(super) async fn tidy(engine: Rc<Engine>) {
     let mut round = 0_u32;
+    let mut next_comparison = Duration::ZERO;
     loop {
         tokio::select! {
             () = tokio::time::sleep(replica::BEAT) => {}
             // The other replicas possibly could not extend their leases either.
             () = engine.answers_again.notified() => engine.silent.borrow_mut().forget(),
         }
-        if let Err(fault) = own_lanes::compare(&engine).await {
-            tracing::warn!(fault = %fault, "the replica could not compare its claims with the database");
+        let began = engine.connector.monotonic();
+        if engine.floors.borrow().wants_full_read(began) {
+            engine.shared.woken.notify_waiters();
+        }
+        if began >= next_comparison {
+            if let Err(fault) = own_lanes::compare(&engine).await {
+                tracing::warn!(fault = %fault, "the replica could not compare its claims with the database");
+            }
+            // The comparison reads the dead entries of all claims of the replica.
+            let ended = engine.connector.monotonic();
+            next_comparison = ended.saturating_add(pause_after(ended.saturating_sub(began)));
         }
         if let Err(fault) = key_change::follow(&engine).await {
             tracing::warn!(fault = %fault, "the replica could not read the sealing keys of the other replicas");
@@ -117,6 +128,7 @@ async fn tidy_once(engine: &Engine) -> Result<(), DbFault> {
             replicas = ?lost,
             "the leases of other replicas have ended; this replica freed their customers"
         );
+        engine.floors.borrow_mut().ask();
         engine.shared.woken.notify_waiters();
     }
     connector.transact(link, tally::add_up).await

@@ -12,7 +12,7 @@ use super::keys::CustomerKey;
 use super::lane_row::{self, LockedLane};
 use super::moved_tombstones;
 use crate::imprint::CustomerRef;
-use crate::outbox::{LaneId, LaneKey, Trials, codec};
+use crate::outbox::{LaneClass, LaneId, LaneKey, Trials, codec};
 use crate::time::Timestamp;
 
 /// The value of `lane.erased` for a customer whose later events the bridge ignores.
@@ -206,6 +206,22 @@ impl LaneTable {
 
     pub(super) fn row_mut(&mut self, lane: LaneId) -> Result<&mut LockedLane, DbFault> {
         self.rows.get_mut(&lane).ok_or(DbFault::Raced)
+    }
+
+    /// Returns the queues and due times of the free lanes among the changed rows.
+    pub(super) fn free_dues(&self) -> Vec<(LaneClass, Timestamp)> {
+        let mut dues: BTreeMap<u8, (LaneClass, i64)> = BTreeMap::new();
+        let changed = self.rows.values().filter(|row| row.is_changed);
+        for row in changed.filter(|row| row.owner.is_none()) {
+            if let Some(due) = row.due {
+                let queue = codec::class_number(row.class);
+                let (_, first) = dues.entry(queue).or_insert((row.class, due));
+                *first = due.min(*first);
+            }
+        }
+        let dues = dues.into_values();
+        dues.map(|(class, due)| (class, Timestamp::from_millis(due)))
+            .collect()
     }
 
     /// Writes all changed rows.

@@ -75,6 +75,9 @@ pub(super) async fn agree(engine: &Engine) -> Result<(), DbFault> {
         });
     let found = agreed.await?;
     engine.claims.borrow_mut().trust(unknown);
+    if !found.unknown.is_empty() {
+        engine.floors.borrow_mut().ask();
+    }
     let lost = found.lost.0.len();
     if lost > 0 {
         tracing::error!(

@@ -31,6 +31,7 @@ pub(super) fn target(settlement: &Settlement) -> Option<CustomerRef> {
 }
 
 /// The settlements of a group whose claims hold. Their lanes are locked.
+#[derive(Default)]
 pub(super) struct SettleGroup<'a> {
     pub(super) settlements: Vec<&'a Settlement>,
 }

@@ -17,7 +17,10 @@ use super::new_rows::{NumberedEntry, insert_entries};
 use super::settle::{self, SettleGroup};
 use super::tally::{self, TallyChange};
 use crate::imprint::CustomerRef;
-use crate::outbox::{Appended, EntryId, Error, LaneKey, NewEntry, Settled, Settlement, State};
+use crate::outbox::{
+    Appended, EntryId, Error, LaneClass, LaneKey, NewEntry, Settled, Settlement, State,
+};
+use crate::time::Timestamp;
 
 /// The maximum number of calls in one commit. More calls share the cost of a commit better, but then each caller waits
 /// longer.
@@ -53,6 +56,8 @@ struct GroupAnswers {
     settled: Vec<Settled>,
     ended: Vec<(EntryId, State)>,
     tally: TallyChange,
+    /// The first due times of the queues into which the group put free lanes.
+    dues: Vec<(LaneClass, Timestamp)>,
 }
 
 pub(super) struct GroupWriter {
@@ -137,6 +142,8 @@ impl GroupWriter {
                 groups.push((appends, settles_half));
                 continue;
             }
+            // The database possibly committed the group.
+            self.engine.floors.borrow_mut().ask();
             let error = fault.report("committing");
             for (_, reply) in appends {
                 let _caller_is_gone = reply.send(Err(error.clone()));
@@ -167,6 +174,9 @@ impl GroupWriter {
     ) {
         let shared = &self.engine.shared;
         shared.add(&answers.tally);
+        for (class, due) in answers.dues {
+            self.engine.floors.borrow_mut().lower(class, due);
+        }
         for ((settlement, reply), settled) in settles.into_iter().zip(answers.settled) {
             let (lane, token) = (settlement.lane, settlement.token);
             self.engine.claims.borrow_mut().free(lane, token);
@@ -232,9 +242,7 @@ async fn write(
     lanes.lock(db, locked).await?;
     let mut tally = TallyChange::default();
     append::enter(db, engine, &numbered, (&mut lanes, &mut tally)).await?;
-    let mut group = SettleGroup {
-        settlements: Vec::new(),
-    };
+    let mut group = SettleGroup::default();
     for (settlement, held) in settlements.iter().zip(&held) {
         let holds = *held && lanes.row(settlement.lane)?.is_claimed_by(settlement);
         if holds {
@@ -249,6 +257,7 @@ async fn write(
     }
     answers.ended = group.record(db, engine, (&mut lanes, &mut tally)).await?;
     lanes.write(db).await?;
+    answers.dues = lanes.free_dues();
     tally.write(db).await?;
     answers.appended = plan.answers(&numbers);
     answers.tally = tally;
