@@ -42,6 +42,7 @@ mod due_lanes;
 mod entry_filter;
 mod erasure_journal;
 mod file_name;
+mod finished_erasures;
 mod inbox;
 mod intake_queue;
 mod keyed_digest;

@@ -1,14 +1,15 @@
 //! The erasure journal: a file outside the store with every erasure of a customer, so that an older backup of the store does
 //! not bring an erased customer back.
 //!
-//! The bridge writes a record, and syncs it to disk, before it erases anything. The store keeps the number of the last
-//! erasure that it has finished. At each start, the bridge repeats the erasures after this number: after a restore of an
-//! older backup, and after a crash.
+//! The bridge writes a record, and syncs it to disk, before it erases anything. The store keeps the numbers of the erasures
+//! that it has finished. At each start, the bridge repeats the other erasures: after a restore of an older backup, and after
+//! a crash.
 //!
 //! Each record is one line with hexadecimal digits: the ids of the customer, sealed with a key that is derived from the key
 //! of the content digests. The newest sealing key seals the key of the content digests, and every backup of the store
 //! contains it. The journal alone reveals nothing. The number of the record is bound into the seal.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 use ring::hmac::{HMAC_SHA256, Key};
 use serde::{Deserialize, Serialize};
 
+use super::finished_erasures::FinishedErasures;
 use super::{CustomerErasure, EntryId, ErasureProgress, LaneKey, LaterEvents};
 use crate::imprint::{ImprintId, PartnerCustomerId};
 use crate::random;
@@ -97,11 +99,11 @@ pub(super) struct ErasureJournal {
 
 impl ErasureJournal {
     /// Opens the journal, or creates it if the store has finished no erasure. Returns the erasures that the store must
-    /// repeat. `finished` is the number of the last erasure that the store has finished.
+    /// repeat. If the journal is empty, `finished` gives up the erasures that are not finished: the caller stores it.
     pub(super) fn open(
         path: &Path,
         digest_key: &[u8; 32],
-        finished: u64,
+        finished: &mut FinishedErasures,
     ) -> Result<(Self, Vec<CustomerErasure>), JournalError> {
         let file = |source| JournalError::File {
             path: path.to_owned(),
@@ -109,7 +111,7 @@ impl ErasureJournal {
         };
         let lines = match read(path) {
             Ok(lines) => lines,
-            Err(error) if error.kind() == io::ErrorKind::NotFound && finished == 0 => {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && finished.newest() == 0 => {
                 create(path).map_err(file)?;
                 tracing::info!(journal = %path.display(), "a new erasure journal begins");
                 Vec::new()
@@ -122,24 +124,23 @@ impl ErasureJournal {
         let mut journal = Self {
             path: path.to_owned(),
             key: key(digest_key),
-            next: finished.saturating_add(1),
+            next: finished.newest().saturating_add(1),
         };
         let erasures = journal.erasures(&lines)?;
         if let (Some((first, _)), Some((last, _))) = (erasures.first(), erasures.last()) {
-            if *last < finished || *first > finished.saturating_add(1) {
+            if *last < finished.newest() || *first > finished.up_to().saturating_add(1) {
                 return Err(JournalError::Gap {
                     path: path.to_owned(),
                     first: *first,
                     last: *last,
-                    finished,
+                    finished: finished.newest(),
                 });
             }
             journal.next = last.saturating_add(1);
+        } else {
+            finished.give_up();
         }
-        let pending = erasures
-            .into_iter()
-            .filter(|(number, _)| *number > finished);
-        Ok((journal, pending.map(|(_, erasure)| erasure).collect()))
+        Ok((journal, pending(erasures, finished)))
     }
 
     /// Appends a record, and syncs it to disk. Returns the number of the record.
@@ -213,6 +214,29 @@ impl ErasureJournal {
         }
         Ok(erasures)
     }
+}
+
+/// Returns the erasures that are not finished. A finished erasure follows if an earlier one of the same customer is not: the
+/// last erasure decides whether the bridge ignores later events of the customer.
+fn pending(
+    erasures: Vec<(u64, CustomerErasure)>,
+    finished: &FinishedErasures,
+) -> Vec<CustomerErasure> {
+    let mut pending: Vec<CustomerErasure> = Vec::new();
+    let mut ids = HashSet::new();
+    for (number, erasure) in erasures {
+        let own = erasure.keys.iter().map(|key| match key {
+            LaneKey::Imprint(id) => (true, id.canonical()),
+            LaneKey::Partner(id) => (false, id.as_str().to_owned()),
+        });
+        let own: Vec<(bool, String)> = own.collect();
+        if finished.contains(number) && !own.iter().any(|id| ids.contains(id)) {
+            continue;
+        }
+        ids.extend(own);
+        pending.push(erasure);
+    }
+    pending
 }
 
 fn erasure(number: u64, stored: &StoredErasure) -> CustomerErasure {
@@ -308,7 +332,8 @@ mod tests {
     }
 
     fn open(path: &Path, finished: u64) -> Result<(ErasureJournal, Vec<CustomerErasure>), String> {
-        ErasureJournal::open(path, &DIGEST_KEY, finished).map_err(|error| error.to_string())
+        let mut finished = FinishedErasures::parse(finished, "").unwrap();
+        ErasureJournal::open(path, &DIGEST_KEY, &mut finished).map_err(|error| error.to_string())
     }
 
     fn refusal(path: &Path, finished: u64) -> String {
@@ -360,7 +385,9 @@ mod tests {
         assert_eq!(append(&mut journal, "b"), 5);
         assert!(refusal(&path, 2).contains("has the erasures 4 to 5"));
         assert!(refusal(&path, 6).contains("has the erasures 4 to 5"));
-        let other = ErasureJournal::open(&path, &[8; 32], 3).err().unwrap();
+        let mut finished = FinishedErasures::parse(3, "").unwrap();
+        let other = ErasureJournal::open(&path, &[8; 32], &mut finished);
+        let other = other.err().unwrap();
         assert!(other.to_string().contains("belongs to another store"));
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, format!("{text}6 0102")).unwrap();
@@ -371,5 +398,36 @@ mod tests {
             std::fs::write(&path, damaged).unwrap();
             assert!(refusal(&path, 3).contains("line"));
         }
+    }
+
+    /// FAULTS N1110, N1112: only the unfinished erasures are repeated, and the later erasures of the same customers.
+    #[test]
+    fn an_erasure_that_ended_out_of_order_is_not_repeated() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let (mut journal, _) = open(&path, 0).unwrap();
+        for id in ["a", "b", "c", "a", "d"] {
+            append(&mut journal, id);
+        }
+        for (up_to, later, expected) in [
+            (0, "2 3 4", vec![1, 4, 5]),
+            (1, "3 4 5", vec![2]),
+            (0, "", vec![1, 2, 3, 4, 5]),
+            (5, "", vec![]),
+        ] {
+            let mut finished = FinishedErasures::parse(up_to, later).unwrap();
+            let (_, pending) = ErasureJournal::open(&path, &DIGEST_KEY, &mut finished).unwrap();
+            let numbers = pending.iter();
+            let numbers: Vec<u64> = numbers
+                .filter_map(|one| one.progress.and_then(|progress| progress.number))
+                .collect();
+            assert_eq!(numbers, expected, "{up_to}, {later}");
+        }
+        std::fs::write(&path, "").unwrap();
+        let mut finished = FinishedErasures::parse(1, "3 5").unwrap();
+        let opened = ErasureJournal::open(&path, &DIGEST_KEY, &mut finished);
+        let (mut journal, _) = opened.unwrap();
+        assert_eq!(finished.up_to(), 5, "the lost erasures are given up");
+        assert_eq!(append(&mut journal, "e"), 6);
     }
 }

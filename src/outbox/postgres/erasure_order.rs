@@ -1,7 +1,7 @@
-//! The erasure journal and the store: records each erasure before it begins, and remembers the last finished one.
+//! The erasure journal and the store: records each erasure before it begins, and remembers the finished ones.
 //!
-//! The number of the last finished erasure is one row, which the beginning of an erasure locks. So replicas that share one
-//! journal file write to it one after another.
+//! The number up to which all erasures are finished is one row, which the beginning and the end of an erasure lock. So
+//! replicas that share one journal file write to it one after another.
 
 use std::cell::RefCell;
 use std::io;
@@ -16,12 +16,10 @@ use super::fault::DbFault;
 use crate::failpoint::{self, CrashPoint};
 use crate::outbox::codec::StoredText;
 use crate::outbox::erasure_journal::ErasureJournal;
+use crate::outbox::finished_erasures::FinishedErasures;
 use crate::outbox::{
     CustomerErasure, ENTRY_MAX, EntryId, ErasureProgress, Error, JournalError, LaneKey, LaterEvents,
 };
-
-/// The name of the number of the last finished erasure in the table `meta`.
-const FINISHED: &str = "erasure_journal";
 
 /// The beginning of an erasure. It keeps its record in the journal if the transaction of the step runs again.
 #[derive(Default)]
@@ -47,15 +45,16 @@ impl ErasureStart {
         if let Some(begun) = begun {
             return Ok(begun);
         }
-        let sql = "SELECT coalesce(max(id), 0) FROM imprint_bridge.entry";
+        let sql = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM imprint_bridge.entry_number";
         let newest = db.query_opt(sql, &[]).await?;
         let newest = newest.ok_or(DbFault::Damaged("entry"))?;
         let newest = EntryId(unsigned(get(&newest, 0)?));
         let later = erasure.later_events;
         let number = match journal {
             Some(path) => {
-                let finished = lock_finished(db).await?;
-                let mut journal = self.kept(open(engine, path, finished))?.0;
+                let mut finished = lock_finished(db).await?;
+                let mut journal = self.kept(open(engine, path, &mut finished))?.0;
+                write(db, &finished).await?;
                 let appended = journal.append((keys, later), newest, erasure.at);
                 Some(self.kept(appended.map_err(|error| unwritten(&error)))?)
             }
@@ -91,7 +90,7 @@ impl ErasureStart {
 fn open(
     engine: &Engine,
     path: &Path,
-    finished: u64,
+    finished: &mut FinishedErasures,
 ) -> Result<(ErasureJournal, Vec<CustomerErasure>), Error> {
     ErasureJournal::open(path, &engine.digest_key, finished).map_err(|error| {
         tracing::error!(error = %error, "the erasure journal cannot be read, so the bridge erases nothing");
@@ -118,37 +117,65 @@ pub(super) async fn pending(
     engine: &Engine,
     path: &Path,
 ) -> Result<Result<Vec<CustomerErasure>, JournalError>, DbFault> {
-    let finished = lock_finished(db).await?;
-    let opened = ErasureJournal::open(path, &engine.digest_key, finished);
+    let mut finished = lock_finished(db).await?;
+    let opened = ErasureJournal::open(path, &engine.digest_key, &mut finished);
+    if opened.is_ok() {
+        write(db, &finished).await?;
+    }
     Ok(opened.map(|(_, pending)| pending))
 }
 
-/// Returns the number of the last erasure of the journal that the store has finished, and locks it.
-async fn lock_finished(db: &Connected) -> Result<u64, DbFault> {
+/// Returns the erasures of the journal that the store has finished, and locks them.
+async fn lock_finished(db: &Connected) -> Result<FinishedErasures, DbFault> {
     let none = from_text(StoredText::Plain("0"));
     let create = "INSERT INTO imprint_bridge.meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING";
-    db.execute(create, &[(&FINISHED, Type::TEXT), (&none, Type::BYTEA)])
+    let name = FinishedErasures::UP_TO;
+    db.execute(create, &[(&name, Type::TEXT), (&none, Type::BYTEA)])
         .await?;
-    let sql = "SELECT value FROM imprint_bridge.meta WHERE name = $1 FOR UPDATE";
-    let row = db.query_opt(sql, &[(&FINISHED, Type::TEXT)]).await?;
-    let row = row.ok_or(DbFault::Raced)?;
+    // The lock on the first row also serves for the second row, which is read after it.
+    let up_to = read(db, name, " FOR UPDATE").await?;
+    let up_to = up_to.ok_or(DbFault::Raced)?.parse().ok();
+    let later = read(db, FinishedErasures::LATER, "").await?;
+    let later = later.unwrap_or_default();
+    let finished = up_to.and_then(|up_to| FinishedErasures::parse(up_to, &later));
+    finished.ok_or(DbFault::Damaged("meta.erasure_journal"))
+}
+
+async fn read(db: &Connected, name: &str, lock: &str) -> Result<Option<String>, DbFault> {
+    let sql = format!("SELECT value FROM imprint_bridge.meta WHERE name = $1{lock}");
+    let Some(row) = db.query_opt(&sql, &[(&name, Type::TEXT)]).await? else {
+        return Ok(None);
+    };
     match to_text(get(&row, 0)?) {
-        Some(StoredText::Plain(number)) => number
-            .parse()
-            .map_err(|_digits| DbFault::Damaged("meta.erasure_journal")),
+        Some(StoredText::Plain(numbers)) => Ok(Some(numbers.to_owned())),
         Some(StoredText::Sealed(_)) | None => Err(DbFault::Damaged("meta.erasure_journal")),
     }
 }
 
-/// Records that the store has finished an erasure. After an erasure that failed, the number stays as it is, so that the
-/// next start repeats the failed erasure.
+/// Records that the store has finished an erasure. The next start repeats an erasure that failed.
 pub(super) async fn finish(db: &Connected, number: u64) -> Result<(), DbFault> {
-    if lock_finished(db).await?.saturating_add(1) != number {
-        return Ok(());
+    let mut finished = lock_finished(db).await?;
+    finished.add(number);
+    write(db, &finished).await
+}
+
+/// Stores the finished erasures, which [`lock_finished`] has locked.
+async fn write(db: &Connected, finished: &FinishedErasures) -> Result<(), DbFault> {
+    let sql = "INSERT INTO imprint_bridge.meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+    let up_to = finished.up_to().to_string();
+    let rows = [
+        (FinishedErasures::UP_TO, Some(up_to)),
+        (FinishedErasures::LATER, finished.later()),
+    ];
+    for (name, value) in rows {
+        let Some(value) = value else {
+            let sql = "DELETE FROM imprint_bridge.meta WHERE name = $1";
+            db.execute(sql, &[(&name, Type::TEXT)]).await?;
+            continue;
+        };
+        let value = from_text(StoredText::Plain(&value));
+        db.execute(sql, &[(&name, Type::TEXT), (&value, Type::BYTEA)])
+            .await?;
     }
-    let value = from_text(StoredText::Plain(&number.to_string()));
-    let sql = "UPDATE imprint_bridge.meta SET value = $2 WHERE name = $1";
-    db.execute(sql, &[(&FINISHED, Type::TEXT), (&value, Type::BYTEA)])
-        .await?;
     Ok(())
 }

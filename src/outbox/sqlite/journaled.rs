@@ -1,4 +1,4 @@
-//! The erasure journal and the store: records each erasure before it begins, and remembers the last finished one.
+//! The erasure journal and the store: records each erasure before it begins, and remembers the finished ones.
 
 use std::io;
 use std::path::Path;
@@ -9,12 +9,10 @@ use super::columns;
 use super::store_connection::StoreConnection;
 use crate::failpoint::{self, CrashPoint};
 use crate::outbox::erasure_journal::ErasureJournal;
+use crate::outbox::finished_erasures::FinishedErasures;
 use crate::outbox::{
     CustomerErasure, ENTRY_MAX, EntryId, ErasureProgress, JournalError, LaneKey, LaterEvents,
 };
-
-/// The name of the number of the last finished erasure in the table `meta`.
-const FINISHED: &str = "erasure_journal";
 
 /// Begins an erasure, and writes it to the journal.
 ///
@@ -57,29 +55,47 @@ pub(super) fn open(
     path: &Path,
     digest_key: &[u8; 32],
 ) -> rusqlite::Result<Result<Vec<CustomerErasure>, JournalError>> {
-    let opened = ErasureJournal::open(path, digest_key, finished(store)?);
+    let mut finished = read(store)?;
+    let opened = ErasureJournal::open(path, digest_key, &mut finished);
+    if opened.is_ok() {
+        write(store, &finished)?;
+    }
     Ok(opened.map(|(journal, pending)| {
         store.set_journal(journal);
         pending
     }))
 }
 
-/// Returns the number of the last erasure of the journal that the store has finished.
-fn finished(store: &Connection) -> rusqlite::Result<u64> {
-    let sql = "SELECT value FROM meta WHERE name = ?1";
-    let number = store.query_row(sql, [FINISHED], |row| row.get(0));
-    Ok(number.optional()?.unwrap_or_default())
+/// Records that the store has finished an erasure. The next start repeats an erasure that failed.
+pub(super) fn finish(store: &Connection, number: u64) -> rusqlite::Result<()> {
+    let mut finished = read(store)?;
+    finished.add(number);
+    write(store, &finished)
 }
 
-/// Records that the store has finished an erasure. After an erasure that failed, the number stays as it is, so that the
-/// next start repeats the failed erasure.
-pub(super) fn finish(store: &Connection, number: u64) -> rusqlite::Result<()> {
-    if finished(store)?.saturating_add(1) != number {
-        return Ok(());
+/// Reads the erasures of the journal that the store has finished.
+fn read(store: &Connection) -> rusqlite::Result<FinishedErasures> {
+    let sql = "SELECT value FROM meta WHERE name = ?1";
+    let up_to = store.query_row(sql, [FinishedErasures::UP_TO], |row| row.get(0));
+    let later = store.query_row(sql, [FinishedErasures::LATER], |row| {
+        row.get::<_, String>(0)
+    });
+    let later = later.optional()?.unwrap_or_default();
+    let finished = FinishedErasures::parse(up_to.optional()?.unwrap_or_default(), &later);
+    finished.ok_or(rusqlite::Error::IntegralValueOutOfRange(0, 0))
+}
+
+fn write(store: &Connection, finished: &FinishedErasures) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+    if finished.up_to() > 0 {
+        store.execute(sql, params![FinishedErasures::UP_TO, finished.up_to()])?;
     }
-    store.execute(
-        "INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-        params![FINISHED, number],
-    )?;
+    match finished.later() {
+        Some(later) => store.execute(sql, params![FinishedErasures::LATER, later])?,
+        None => store.execute(
+            "DELETE FROM meta WHERE name = ?1",
+            [FinishedErasures::LATER],
+        )?,
+    };
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::process::Process;
+use crate::support::{Event, wait_for};
 
 impl CustomerApp {
     pub(super) fn journal(&self) -> PathBuf {
@@ -112,6 +113,39 @@ fn a_restored_backup_does_not_bring_a_customer_back() {
         bridge.app.wait_until("N2", "delivered");
         bridge.app.wait_until("other", "delivered");
     }
+}
+
+/// FAULTS N1110: two operators erase at the same time, and the erasure that began later ends first.
+#[test]
+fn the_next_start_repeats_no_finished_erasure() {
+    let mut bridge = CustomerApp::start();
+    bridge.pause();
+    let many: Vec<Event> = (1..=2_000)
+        .map(|number| email(&format!("L{number}"), "large", number))
+        .collect();
+    for batch in many.chunks(100) {
+        assert_eq!(bridge.app.post_batch(batch).status, 202);
+    }
+    bridge.app.accept(&email("E1", CUSTOMER, 1));
+    bridge.app.accept(&email("E2", "later", 1));
+    let journal = bridge.journal();
+    std::thread::scope(|scope| {
+        let large = scope.spawn(|| bridge.admin(ERASE, &of("customer", "large")));
+        wait_for("the large erasure has begun", || {
+            let records = fs::read_to_string(&journal).unwrap_or_default();
+            records.contains('\n').then_some(())
+        });
+        bridge.admin(ERASE, &of("customer", CUSTOMER));
+        assert_eq!(large.join().unwrap()["entries"], 2_000);
+    });
+    bridge.admin(ERASE, &of("customer", "later"));
+    assert_eq!(fs::read_to_string(&journal).unwrap().lines().count(), 3);
+    bridge.app.stop().unwrap();
+    bridge.app.restart();
+    let audit = bridge
+        .admin("GET /admin/v1/audit", &Value::Null)
+        .to_string();
+    assert!(!audit.contains("erase_again"), "{audit}");
 }
 
 /// FAULTS N648: a start without the complete journal would bring erased customers back after a restore.
