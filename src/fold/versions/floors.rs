@@ -1,5 +1,7 @@
 //! Version floors: the versions that a lane keeps after the erasure of its customer, without values.
 
+use litemap::LiteMap;
+
 use super::{InDoubt, LaneVersions, Versions};
 use crate::event::Version;
 use crate::imprint::{Field, Update};
@@ -49,38 +51,75 @@ impl LaneVersions {
         self.delivered.0.is_empty() && self.in_doubt.is_none()
     }
 
-    /// Returns the number of delivered fields without a version of the source.
-    pub fn unversioned(&self) -> usize {
+    /// Returns the number of fields without a version of the source whose values came from the entries up to `last`.
+    pub fn unversioned(&self, last: u64) -> usize {
         let versions = self.delivered.0.values();
-        versions.filter(|version| !is_of_source(**version)).count()
+        let old = versions.filter(|version| version.arrival <= last);
+        old.filter(|version| !is_of_source(**version)).count()
     }
 
-    /// Returns what remains of the versions after the erasure of the customer: a version floor for each field, and the
-    /// time until which requests in doubt can arrive. No value remains.
+    /// Returns whether a version came from an entry after `last`, and is no version floor.
+    pub fn has_newer_than(&self, last: u64) -> bool {
+        let mut versions = self.delivered.0.values();
+        versions.any(|version| (last + 1..FLOOR_ARRIVAL).contains(&version.arrival))
+    }
+
+    /// Returns what remains of the versions after the erasure of the customer's entries up to `last`: a version floor for
+    /// each of their fields, and the time until which requests in doubt can arrive. None of their values remains. The
+    /// versions of newer entries, and what is in doubt of them, stay as they are.
     ///
     /// Without a version of the source, the floor keeps its arrival: it keeps out the events that the bridge accepted
     /// before the erased value, and no later event. Every value that is delivered while a request in doubt can still
     /// arrive counts as overwritten, as after [`Self::with_anything_sent`].
     #[must_use]
-    pub fn erased(self) -> Self {
-        let versions = self.delivered.0.into_iter();
-        let floors = versions.map(|(field, version)| {
-            let arrival = match is_of_source(version) {
+    pub fn erased(self, last: u64) -> Self {
+        let is_unsent = match self.has_newer_than(last) {
+            true => self.is_unsent,
+            false => !self.delivered.0.is_empty(),
+        };
+        let delivered = &self.delivered;
+        let in_doubt = self.in_doubt;
+        let in_doubt = in_doubt.map(|in_doubt| in_doubt.after(last, delivered));
+        let floors = self.delivered.0.iter().map(|(field, version)| {
+            let arrival = match version.arrival <= last && is_of_source(*version) {
                 true => FLOOR_ARRIVAL,
                 false => version.arrival,
             };
-            (field, Version { arrival, ..version })
+            let floor = Version {
+                arrival,
+                ..*version
+            };
+            (field.clone(), floor)
         });
-        let delivered = Versions(floors.collect());
         Self {
-            is_unsent: !delivered.0.is_empty(),
-            delivered,
-            in_doubt: self.in_doubt.map(|in_doubt| InDoubt {
-                until_millis: in_doubt.until_millis,
-                sent: Versions::default(),
-                is_any_sent: true,
-                newer: Update::default(),
-            }),
+            is_unsent,
+            delivered: Versions(floors.collect()),
+            in_doubt,
+        }
+    }
+}
+
+impl InDoubt {
+    /// Forgets the values and versions of the entries up to `last`. If there is one, every value of a request in doubt can
+    /// be one of them.
+    fn after(self, last: u64, delivered: &Versions) -> Self {
+        let is_newer = |version: &Version| version.arrival > last;
+        let sent = self.sent.0.iter();
+        let sent: LiteMap<_, _> = sent
+            .filter(|(_, version)| is_newer(version))
+            .map(|(field, version)| (field.clone(), *version))
+            .collect();
+        let newer = self.newer.iter();
+        let newer: Update = newer
+            .filter(|(field, _)| delivered.0.get(field).is_some_and(is_newer))
+            .map(|(field, value)| (field.clone(), value.clone()))
+            .collect();
+        let is_complete = sent.len() == self.sent.0.len() && newer.len() == self.newer.len();
+        Self {
+            until_millis: self.until_millis,
+            is_any_sent: self.is_any_sent || !is_complete,
+            sent: Versions(sent),
+            newer,
         }
     }
 }
@@ -97,6 +136,8 @@ mod tests {
     use crate::imprint::FieldValue;
     use crate::time::Timestamp;
 
+    /// The last entry of an erasure that concerns every entry.
+    const ALL: u64 = FLOOR_ARRIVAL;
     const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 
     fn version(value: i64, arrival: u64) -> Version {
@@ -120,7 +161,7 @@ mod tests {
         let mut lane = LaneVersions::default();
         lane.raise(version(5, 1), update("email").fields());
         lane.raise(version(3, 2), update("email").fields());
-        let floors = lane.erased();
+        let floors = lane.erased(ALL);
         assert!(!floors.has_applied(), "nothing is known about the customer");
         for (value, field, is_sent) in [
             (4, "email", false),
@@ -150,7 +191,7 @@ mod tests {
     fn only_floors_move_to_another_lane() {
         let mut erased = LaneVersions::default();
         erased.raise(version(5, 1), update("email").fields());
-        let mut source = erased.erased();
+        let mut source = erased.erased(ALL);
         source.raise(version(7, 2), update("phone").fields());
         let mut other = LaneVersions::default();
         other.raise_to_floors_of(&source);
@@ -165,8 +206,8 @@ mod tests {
         let mut lane = LaneVersions::default();
         lane.raise(version(0, 7), update("email").fields());
         lane.raise(version(i64::MIN, 8), update("phone").fields());
-        assert_eq!(lane.unversioned(), 2);
-        let floors = lane.erased().erased();
+        assert_eq!(lane.unversioned(ALL), 2);
+        let floors = lane.erased(ALL).erased(ALL);
         assert!(!floors.has_applied(), "nothing is known about the customer");
         for (value, arrival, field, is_sent) in [
             (0, 6, "email", false),
@@ -189,11 +230,40 @@ mod tests {
     #[test]
     fn requests_in_doubt_keep_their_end_and_no_value() {
         let lane = LaneVersions::default().with_anything_sent(NOW);
-        let lane = lane.erased();
+        let lane = lane.erased(ALL);
         assert!(lane.kept_values().is_none());
         assert_eq!(lane.reassert_at(), None);
         assert!(lane.doubt_is_over(NOW));
         let stored = serde_json::to_string(&lane).unwrap();
         assert!(stored.contains("\"any\":true"), "{stored}");
+    }
+
+    /// FAULTS N1111: the customer has come back before the bridge repeats the erasure.
+    #[test]
+    fn an_erasure_leaves_newer_versions_and_their_doubt() {
+        let value = update("email");
+        let candidate = |version| Candidate {
+            version,
+            update: &value,
+        };
+        let mut lane = LaneVersions::default();
+        lane.raise(version(3, 1), update("phone").fields());
+        let lane = lane.with_possibly_sent(&[candidate(version(5, 8))], NOW);
+        let now = Timestamp::from_millis(NOW.as_millis() - 1);
+        let newest = fold(&lane, &[candidate(version(6, 9))], MaxFold(10), now);
+        let lane = lane.delivered(&newest);
+        for (last, kept, has_newer) in [(7, 1, true), (8, 1, true), (9, 0, false)] {
+            let erased = lane.clone().erased(last);
+            let values = erased.kept_values().map_or(0, Update::len);
+            assert_eq!(values, kept, "{last}");
+            assert_eq!(erased.has_newer_than(last), has_newer, "{last}");
+            assert_eq!(erased.has_applied(), has_newer, "{last}");
+            assert_eq!(lane.has_newer_than(last), has_newer, "{last}");
+        }
+        let erased = lane.clone().erased(7);
+        let phone = Field::parse("phone").unwrap();
+        assert_eq!(erased.version_of(&phone), Some(version(3, FLOOR_ARRIVAL)));
+        assert_eq!(erased.in_doubt, lane.in_doubt);
+        assert!(lane.erased(8).in_doubt.unwrap().is_any_sent);
     }
 }

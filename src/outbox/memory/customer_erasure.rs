@@ -8,8 +8,9 @@ use crate::fold::LaneVersions;
 use crate::imprint::CustomerRef;
 use crate::outbox::customer::names_partner;
 use crate::outbox::{
-    CustomerErasure, Disposition, EntryId, ErasedPart, ErasureStep, LaneId, LaneKey, LaterEvents,
-    MaybeSent, NamedEntries, Recognition, Setting, Standing, State, Trials, Unproven, mentions,
+    CustomerErasure, Disposition, ENTRY_MAX, EntryId, ErasedPart, ErasureStep, LaneId, LaneKey,
+    LaterEvents, MaybeSent, NamedEntries, Recognition, Setting, Standing, State, Trials, Unproven,
+    mentions,
 };
 use crate::time::Timestamp;
 
@@ -17,7 +18,10 @@ impl MemoryTables {
     pub(super) fn erase_customer(&mut self, erasure: &CustomerErasure) -> ErasureStep {
         let keys = self.all_keys(&erasure.keys);
         let lanes = self.lanes_of(&keys);
-        let entries = self.entries_to_erase(&lanes, &keys);
+        let last = erasure
+            .progress
+            .map_or(EntryId(ENTRY_MAX), |progress| progress.last);
+        let entries = self.entries_to_erase((&lanes, &keys), last);
         let places = entries
             .iter()
             .filter_map(|entry| self.entries.get(entry)?.lane);
@@ -44,8 +48,8 @@ impl MemoryTables {
         let has_imprint = keys.iter().any(|key| matches!(key, LaneKey::Imprint(_)));
         for key in &keys {
             let gets_floors = matches!(key, LaneKey::Imprint(_)) || !has_imprint;
-            let (later, floors) = (erasure.later_events, (&floors, gets_floors));
-            self.bury(key, later, floors, &mut part);
+            let later = (erasure.later_events, last);
+            self.bury(key, later, (&floors, gets_floors), &mut part);
         }
         self.links.retain(|partner, link| {
             let imprint = link.imprint.clone().map(LaneKey::Imprint);
@@ -80,9 +84,13 @@ impl MemoryTables {
         keys.iter().filter_map(|key| self.find_lane(key)).collect()
     }
 
-    fn entries_to_erase(&self, lanes: &BTreeSet<LaneId>, keys: &[LaneKey]) -> Vec<EntryId> {
+    fn entries_to_erase(
+        &self,
+        (lanes, keys): (&BTreeSet<LaneId>, &[LaneKey]),
+        last: EntryId,
+    ) -> Vec<EntryId> {
         let is_own = |row: &EntryRow| row.lane.is_some_and(|lane| lanes.contains(&lane));
-        let entries = self.entries.iter();
+        let entries = self.entries.range(..=last);
         let of_customer =
             entries.filter(|(entry, row)| is_own(row) || self.is_named(**entry, row, keys));
         of_customer.map(|(entry, _)| *entry).collect()
@@ -163,7 +171,7 @@ impl MemoryTables {
     fn bury(
         &mut self,
         key: &LaneKey,
-        later: LaterEvents,
+        (later, last): (LaterEvents, EntryId),
         (floors, gets_floors): (&LaneVersions, bool),
         part: &mut ErasedPart,
     ) {
@@ -172,11 +180,19 @@ impl MemoryTables {
         if !is_known && !needs_floors && later == LaterEvents::Delivered {
             return;
         }
-        let (_, row) = self.lane_of(key.clone());
+        let erased = self.find_lane(key).and_then(|lane| self.lanes.get(&lane));
+        let erased = erased.and_then(|row| row.erased);
+        let (lane, row) = self.lane_of(key.clone());
+        row.erased = erased;
         row.versions.raise_to(floors);
         let versions = std::mem::take(&mut row.versions);
-        part.unversioned += versions.unversioned();
-        row.versions = versions.erased();
+        part.unversioned += versions.unversioned(last.0);
+        let has_newer = versions.has_newer_than(last.0);
+        row.versions = versions.erased(last.0);
+        if has_newer || self.entries.values().any(|entry| entry.lane == Some(lane)) {
+            return;
+        }
+        let (_, row) = self.lane_of(key.clone());
         row.erased = Some(later);
         row.recognition = Recognition::Unchanged;
         row.due = None;

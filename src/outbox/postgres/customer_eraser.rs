@@ -216,12 +216,12 @@ impl<'a> CustomerEraser<'a> {
         self.set_versions(lane, versions)
     }
 
-    /// Replaces the versions of a lane by version floors.
+    /// Replaces the versions of the erased entries of a lane by version floors.
     async fn keep_floors(&mut self, lane: LaneId) -> Result<(), DbFault> {
         let versions = self.versions(lane).await?;
-        let unversioned = versions.unversioned();
+        let unversioned = versions.unversioned(self.last.0);
         self.part.unversioned = self.part.unversioned.saturating_add(unversioned);
-        self.set_versions(lane, versions.erased())
+        self.set_versions(lane, versions.erased(self.last.0))
     }
 
     /// Creates the tombstone of a customer without a lane.
@@ -232,8 +232,8 @@ impl<'a> CustomerEraser<'a> {
         Ok(lane)
     }
 
-    /// Makes the lane of a key its tombstone, and deletes the identity links of the key. A lane with newer entries stays a
-    /// lane, with version floors.
+    /// Makes the lane of a key its tombstone, and deletes the identity links of the key. A lane with newer entries, or with
+    /// versions of newer entries, stays a lane.
     async fn bury(
         &mut self,
         key: &LaneKey,
@@ -257,7 +257,8 @@ impl<'a> CustomerEraser<'a> {
             }
         };
         self.keep_floors(lane).await?;
-        if erased_rows::forget_lane(self.db, lane).await? {
+        let has_newer = erased_rows::forget_lane(self.db, lane, self.last).await?;
+        if has_newer || self.versions(lane).await?.has_newer_than(self.last.0) {
             return Ok(());
         }
         let row = self.lanes.row_mut(lane)?;

@@ -110,11 +110,17 @@ pub(super) async fn create(
     Ok(LaneId(unsigned(get(&row, 0)?)))
 }
 
-/// Deletes the origins of a lane. Returns whether the lane has an entry that the erasure does not concern.
-pub(super) async fn forget_lane(db: &Connected, lane: LaneId) -> Result<bool, DbFault> {
-    let lane = number(lane.0);
-    let sql = "DELETE FROM imprint_bridge.origin WHERE lane = $1";
-    db.execute(sql, &[(&lane, Type::INT8)]).await?;
+/// Deletes the origins of a lane that are entries up to `last`. Returns whether the lane has an entry that the erasure does
+/// not concern.
+pub(super) async fn forget_lane(
+    db: &Connected,
+    lane: LaneId,
+    last: EntryId,
+) -> Result<bool, DbFault> {
+    let (lane, last) = (number(lane.0), number(last.0));
+    let sql = "DELETE FROM imprint_bridge.origin WHERE lane = $1 AND entry <= $2";
+    db.execute(sql, &[(&lane, Type::INT8), (&last, Type::INT8)])
+        .await?;
     let ended = candidates::ENDED;
     let sql = format!(
         "SELECT 1 WHERE EXISTS (SELECT 1 FROM imprint_bridge.payload WHERE lane = $1 AND state = 0)

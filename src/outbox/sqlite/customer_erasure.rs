@@ -180,11 +180,11 @@ impl Eraser<'_> {
         Ok(())
     }
 
-    /// Replaces the versions of a lane by version floors.
+    /// Replaces the versions of the erased entries of a lane by version floors.
     fn keep_floors(&mut self, lane: LaneId) -> rusqlite::Result<()> {
         let versions = versions::of_lane(self.store, lane)?;
-        self.part.unversioned += versions.unversioned();
-        versions::store(self.store, lane, &versions.erased())
+        self.part.unversioned += versions.unversioned(self.last.0);
+        versions::store(self.store, lane, &versions.erased(self.last.0))
     }
 
     /// Erases the next entries of some lanes. After the last entry, makes the lanes tombstones, deletes the identity links,
@@ -317,8 +317,8 @@ impl Eraser<'_> {
         versions::store(self.store, lane, &versions)
     }
 
-    /// Makes the lane of a key its tombstone, and deletes the identity links of the key. A lane with newer entries stays a
-    /// lane, with version floors.
+    /// Makes the lane of a key its tombstone, and deletes the identity links of the key. A lane with newer entries, or with
+    /// versions of newer entries, stays a lane.
     fn bury(&mut self, key: &LaneKey, later: LaterEvents) -> rusqlite::Result<()> {
         let buried = tombstones::find(self.store, key)?.map(|(lane, _)| lane);
         let lane = match (lane::find(self.store, key)?, buried) {
@@ -338,8 +338,10 @@ impl Eraser<'_> {
             }
         };
         self.keep_floors(lane)?;
-        self.store
-            .execute("DELETE FROM origin WHERE lane = ?1", [lane.0])?;
+        self.store.execute(
+            "DELETE FROM origin WHERE lane = ?1 AND entry <= ?2",
+            params![lane.0, self.last.0],
+        )?;
         if self.has_newer_entry(lane)? {
             return Ok(());
         }
@@ -348,6 +350,9 @@ impl Eraser<'_> {
     }
 
     fn has_newer_entry(&self, lane: LaneId) -> rusqlite::Result<bool> {
+        if versions::of_lane(self.store, lane)?.has_newer_than(self.last.0) {
+            return Ok(true);
+        }
         let mut entries = BTreeSet::new();
         let every = Eraser {
             store: self.store,

@@ -4,7 +4,7 @@ use super::set_aside::states;
 use super::*;
 use imprint_bridge::imprint::PartnerCustomerId;
 use imprint_bridge::outbox::{
-    CustomerErasure, ErasedPart, ErasureStep, IdentityLink, LaterEvents, Moved,
+    CustomerErasure, ErasedPart, ErasureProgress, ErasureStep, IdentityLink, LaterEvents, Moved,
 };
 
 pub(super) fn imprint(id: &str) -> LaneKey {
@@ -313,6 +313,80 @@ async fn an_erasure_of_many_entries_has_several_steps() {
         let again = append(outbox, &many[..2]).await;
         assert!(again.iter().all(|entry| entry.duplicate), "{engine}");
     }
+}
+
+/// FAULTS N1111: an erasure that the bridge repeats, or that takes long, concerns no newer event: what is in doubt, the
+/// versions and the origins of the customer who has come back stay, also if retention has deleted the receipts.
+#[tokio::test]
+async fn a_repeated_erasure_keeps_everything_newer() {
+    for (later, kept) in [(LaterEvents::Delivered, NOW), (LaterEvents::Ignored, UNTIL)] {
+        for (engine, outbox, _folder) in engines() {
+            repeat_after_return(engine, outbox.as_ref(), (later, kept)).await;
+        }
+    }
+}
+
+/// The time until which the request without an answer can arrive.
+const UNTIL: Timestamp = Timestamp::from_millis(NOW.as_millis() + 60_000);
+
+/// Erases a customer, who then comes back, and repeats the erasure. Retention keeps the receipts since `kept`.
+async fn repeat_after_return(
+    engine: &str,
+    outbox: &dyn Outbox,
+    (later, kept): (LaterEvents, Timestamp),
+) {
+    let old = append(outbox, &[entry("old", "CUST-1", 3)]).await;
+    erase(outbox, imprint("CUST-1"), LaterEvents::Delivered).await;
+    let versions = overtaken(outbox).await;
+    assert_eq!(versions.reassert_at(), Some(UNTIL), "{engine}");
+    outbox
+        .prune_receipts(EntryId(0), kept..=kept)
+        .await
+        .unwrap();
+    let repeated = CustomerErasure {
+        keys: vec![imprint("CUST-1")],
+        later_events: later,
+        at: NOW,
+        progress: Some(ErasureProgress {
+            number: None,
+            last: old[0].entry,
+            examined: EntryId(0),
+        }),
+    };
+    let ErasureStep::Erased(part) = step(outbox, &repeated).await else {
+        panic!("{engine}: a request is in flight")
+    };
+    assert_eq!((part.entries, part.progress), (0, None), "{engine}");
+    let origins = outbox.origins(imprint("CUST-1")).await.unwrap();
+    let events: Vec<_> = origins.iter().map(|origin| &origin.event).collect();
+    assert!(matches!(events[..], [Some(_)]), "{engine}: {events:?}");
+    let again = claim(outbox, UNTIL).await.lanes;
+    assert_eq!(again.len(), 1, "{engine}: the values are sent again");
+    assert_eq!(again[0].versions, versions, "{engine}");
+}
+
+/// The request with version 5 of a customer gets no answer, and Imprint then gets version 6. Returns the versions.
+async fn overtaken(outbox: &dyn Outbox) -> LaneVersions {
+    append(outbox, &[entry("five", "CUST-1", 5)]).await;
+    let claimed = claim_one(outbox).await;
+    let unanswered = fold(&claimed.versions, &claimed.candidates(), MaxFold(100), NOW);
+    let versions = claimed.versions.clone();
+    let unanswered = Settlement {
+        versions: Some(versions.with_unconfirmed(&unanswered, UNTIL)),
+        ..settlement(&claimed, Vec::new(), NOW)
+    };
+    record(outbox, unanswered).await;
+    append(outbox, &[entry("six", "CUST-1", 6)]).await;
+    let claimed = claim_one(outbox).await;
+    let newest = fold(&claimed.versions, &claimed.candidates(), MaxFold(100), NOW);
+    let versions = claimed.versions.clone().delivered(&newest);
+    let delivered = Settlement {
+        reassert_at: Some(UNTIL),
+        versions: Some(versions.clone()),
+        ..settlement(&claimed, all(&claimed, &Ending::Delivered), NOW)
+    };
+    record(outbox, delivered).await;
+    versions
 }
 
 /// FAULTS N643: the tombstones outlive the process.
