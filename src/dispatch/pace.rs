@@ -2,10 +2,17 @@
 //! and reads no clock.
 //!
 //! In any second, dispatch sends at most the configured rate plus a burst of one tenth of the rate.
+//!
+//! If several processes share the store, the bucket is in the store, and [`Pace`] has only the tokens in hand. The burst
+//! is then a quarter of the rate.
 
 use std::time::Duration;
 
+use self::shared_tokens::SharedTokens;
+use crate::outbox::{TokenGrant, TokenOrder};
 use crate::time::Timestamp;
+
+mod shared_tokens;
 
 /// The share of the rate that dispatch can send at once after a pause.
 const BURST_SHARE: f64 = 0.1;
@@ -52,6 +59,8 @@ pub struct Pace {
     share: f64,
     tokens: f64,
     filled_at: Timestamp,
+    /// The tokens in hand if the bucket is in the store.
+    shared: Option<SharedTokens>,
 }
 
 impl Pace {
@@ -62,6 +71,52 @@ impl Pace {
             share: 1.0,
             tokens: 1.0,
             filled_at: now,
+            shared: None,
+        }
+    }
+
+    /// Uses the token bucket in the store from now on.
+    pub fn share_bucket(&mut self) {
+        if self.rate != Rate::Unlimited && self.shared.is_none() {
+            self.shared = Some(SharedTokens::default());
+        }
+    }
+
+    /// Returns whether the token bucket is in the store.
+    pub const fn is_shared(&self) -> bool {
+        self.shared.is_some()
+    }
+
+    /// Remembers that dispatch has requests to send for which no token was left.
+    pub fn need(&mut self, requests: usize) {
+        if let Some(shared) = &mut self.shared {
+            shared.need(requests);
+        }
+    }
+
+    /// Returns the time of the next order of tokens from the store. Returns `None` if none is needed.
+    pub fn next_order(&self, now: Timestamp) -> Option<Timestamp> {
+        self.shared.as_ref()?.next_order(now)
+    }
+
+    /// Returns the order of tokens that is due now.
+    pub fn order(&self, now: Timestamp) -> Option<TokenOrder> {
+        let Rate::PerSecond(configured) = self.rate else {
+            return None;
+        };
+        let rate = configured * self.share_at(now);
+        let wanted = self.shared.as_ref()?.order(rate, now)?;
+        Some(TokenOrder {
+            wanted,
+            rate,
+            burst: SharedTokens::burst(configured),
+        })
+    }
+
+    /// Adds the tokens of an order that was sent at this time.
+    pub fn ordered(&mut self, order: TokenOrder, grant: TokenGrant, ordered_at: Timestamp) {
+        if let Some(shared) = &mut self.shared {
+            shared.ordered(grant.count, (grant.left, order.rate), ordered_at);
         }
     }
 
@@ -71,6 +126,9 @@ impl Pace {
             return wanted;
         };
         self.fill(rate, now);
+        if let Some(shared) = &mut self.shared {
+            return shared.take(wanted, now);
+        }
         let mut taken = 0;
         while taken < wanted && self.tokens >= 1.0 {
             self.tokens -= 1.0;
@@ -94,6 +152,9 @@ impl Pace {
 
     /// Returns unused tokens to the bucket.
     pub fn give_back(&mut self, unused: usize) {
+        if let Some(shared) = &mut self.shared {
+            return shared.give_back(unused);
+        }
         if let Rate::PerSecond(rate) = self.rate {
             let unused = f64::from(u32::try_from(unused).unwrap_or(u32::MAX));
             self.tokens = (self.tokens + unused).min(burst(rate));
@@ -123,6 +184,7 @@ impl Pace {
     /// Returns the time when the token bucket has the next token.
     pub fn next(&self) -> Timestamp {
         match self.rate {
+            Rate::PerSecond(_) if self.is_shared() => SharedTokens::next(self.filled_at),
             Rate::Unlimited => self.filled_at,
             Rate::PerSecond(rate) => {
                 let missing = (1.0 - self.tokens).max(0.0);

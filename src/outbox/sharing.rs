@@ -8,6 +8,26 @@ use std::future::ready;
 
 use super::StoreFuture;
 
+/// An order of tokens from the token bucket of an API key.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TokenOrder {
+    /// The maximum number of tokens: a whole number.
+    pub wanted: f64,
+    /// The number of tokens that the bucket gains in a second, by the clock of the store.
+    pub rate: f64,
+    /// The maximum number of tokens in the bucket.
+    pub burst: f64,
+}
+
+/// The answer to a [`TokenOrder`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TokenGrant {
+    /// The number of tokens that the process got.
+    pub count: usize,
+    /// The number of tokens in the bucket after the order.
+    pub left: f64,
+}
+
 /// What the store knows from all replicas.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SharedView {
