@@ -107,7 +107,9 @@ pub use postgres::{
 pub use record_counts::{KeyLine, KeyReport, RecordCounts, RecordCursor, RecordReport};
 pub use reserve::Reserve;
 pub use sealing_status::{KeyUse, SealingStatus};
-pub use sharing::{SharedDestination, SharedView, TokenGrant, TokenOrder};
+pub use sharing::{
+    ReplicaReport, SharedDestination, SharedSettings, SharedView, TokenGrant, TokenOrder,
+};
 pub use sqlite::{
     KeptEvent, OpenCause, OpenError, RebindConsent, RebindReport, SqliteOutbox, VerifyReport,
     count_keys, newest_events, rebind, restore, verify,

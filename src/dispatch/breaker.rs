@@ -27,6 +27,7 @@ use crate::time::Timestamp;
 pub use self::probes::Probes;
 
 mod probes;
+mod shared;
 
 /// The interval between two probes of a stopped destination.
 const STOPPED_PROBE_EVERY: Duration = Duration::from_secs(30);

@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::delivery::Delivery;
+use self::due_lanes::DueLanesKnown;
 use self::in_flight::{InFlight, untried_places};
 use super::destination::{Destination, Inquiry, SendPermits};
 use super::evidence::SavedEvidence;
@@ -38,6 +39,7 @@ pub use super::stored_wait::StoredWait;
 
 mod conclude;
 mod delivery;
+mod due_lanes;
 mod in_flight;
 mod shares;
 mod slow;
@@ -80,7 +82,7 @@ pub struct DeliveryId(u64);
 pub enum LoopAction {
     /// Claim due lanes from the store. Then call [`Core::on_claimed`] or [`Core::on_claim_refused`].
     Claim {
-        /// The maximum number of lanes to claim.
+        /// The maximum number of lanes to claim. With 0, the core only looks whether a lane is due.
         max: usize,
         /// The rule that selects among the due lanes.
         pick: Pick,
@@ -143,6 +145,7 @@ pub struct Core {
     well_in_a_row: usize,
     /// The send permits of the claim in progress.
     claiming: Option<SendPermits>,
+    due: DueLanesKnown,
     last_id: u64,
     is_stopping: bool,
 }
@@ -159,6 +162,7 @@ impl Core {
             failing: 0,
             well_in_a_row: 0,
             claiming: None,
+            due: DueLanesKnown::default(),
             last_id: 0,
             is_stopping: false,
         }
@@ -189,10 +193,14 @@ impl Core {
         let limits = (self.limits.concurrency, self.limits.deadline);
         let slow = slow::limit(&self.in_flight, limits, well, moment.now);
         let free = slow.map_or(free, |slow| slow.free.min(free));
-        if free == 0 || self.claiming.is_some() || self.is_stopping {
+        let is_claiming = self.claiming.is_some() || self.due.is_looking();
+        if free == 0 || is_claiming || self.is_stopping {
             let next = slow.and_then(|slow| slow.next).into_iter();
             let poll = moment.now.after(POLL_EVERY);
             return LoopAction::SleepUntil(next.fold(poll, Timestamp::min));
+        }
+        if let Some(look) = self.look(moment.now) {
+            return look;
         }
         let mut permits = match self.destination.acquire(free, moment.now) {
             Ok(permits) => permits,
@@ -213,6 +221,7 @@ impl Core {
         };
         let max = permits.count();
         self.claiming = Some(permits);
+        self.due.claims(max);
         LoopAction::Claim { max, pick }
     }
 
@@ -234,6 +243,10 @@ impl Core {
     /// Adds the claimed lanes as deliveries and returns the time of the next [`Core::poll`]. [`Core::next_start`]
     /// returns the deliveries that can start.
     pub fn on_claimed(&mut self, claim: Claim, now: Timestamp) -> Timestamp {
+        if let Some(poll_at) = self.looked(&claim, now) {
+            return poll_at;
+        }
+        self.note_due(&claim, now);
         let mut permits = self.claiming.take();
         let is_probe = permits.as_ref().is_some_and(SendPermits::is_probe);
         for lane in claim.lanes {
@@ -281,6 +294,7 @@ impl Core {
     /// Returns the permits of a claim that the store refused. The result is the time of the next [`Core::poll`].
     pub fn on_claim_refused(&mut self, now: Timestamp) -> Timestamp {
         self.claiming = None;
+        self.due.refused();
         now.after(STORE_RETRY)
     }
 

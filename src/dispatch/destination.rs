@@ -30,6 +30,7 @@ pub use self::permit::{Clearance, SendPermit, SendPermits};
 mod inquiry;
 mod limiter;
 mod permit;
+mod shared;
 
 #[cfg(test)]
 mod tests;
@@ -127,6 +128,8 @@ pub struct Destination {
     /// The latest change that a dispatch thread reported. No decision reads it.
     last_change: Mutex<Option<StateChange>>,
     changed: Notify,
+    /// Wakes the task that shares the destination.
+    asked: Notify,
     is_paced: bool,
 }
 
@@ -137,6 +140,7 @@ impl Destination {
             limiter: Mutex::new(SendLimiter::new(rate, now)),
             last_change: Mutex::default(),
             changed: Notify::new(),
+            asked: Notify::new(),
             is_paced: rate != Rate::Unlimited,
         }
     }
@@ -186,19 +190,6 @@ impl Destination {
         self.changed.notify_waiters();
     }
 
-    /// Returns a number that rises with each call of [`Self::set_mode`].
-    pub fn mode_changes(&self) -> u64 {
-        self.limiter().mode_changes()
-    }
-
-    /// Takes over the stored mode, which another process has possibly changed. Does nothing if an operator has changed
-    /// the mode in this process since `mode_changes`: the caller has possibly read the mode before.
-    pub fn adopt_mode(&self, mode: OperatorMode, mode_changes: u64) -> Option<OperatorMode> {
-        let before = self.limiter().adopt_mode(mode, mode_changes)?;
-        self.changed.notify_waiters();
-        Some(before)
-    }
-
     /// Returns the requests recorded in shadow mode: the last request of each lane, for at most 1,000 lanes.
     pub fn shadow_records(&self) -> Vec<ShadowRecord> {
         self.limiter().shadow_records()
@@ -242,14 +233,22 @@ impl Destination {
         wanted: usize,
         now: Timestamp,
     ) -> Result<SendPermits, Timestamp> {
-        let (kind, count) = self.limiter().acquire(wanted, now)?;
+        let mut limiter = self.limiter();
+        let acquired = limiter.acquire(wanted, now);
+        self.order_tokens(&limiter, now);
+        drop(limiter);
+        let (kind, count) = acquired?;
         Ok(SendPermits::new(Arc::clone(self), kind, count, now))
     }
 
     /// Returns the question about a witness that dispatch must send now. Returns `None` if no question is necessary or
     /// possible now.
     pub fn ask_witness(self: &Arc<Self>, now: Timestamp) -> Option<Inquiry> {
-        let customer = self.limiter().ask_witness(now)?;
+        let mut limiter = self.limiter();
+        let customer = limiter.ask_witness(now);
+        self.order_tokens(&limiter, now);
+        drop(limiter);
+        let customer = customer?;
         Some(Inquiry::new(Arc::clone(self), customer, now))
     }
 

@@ -1,20 +1,24 @@
 //! Shares the destination with the other processes of the store: one task of the process.
 //!
-//! The task asks the store about once a second. A store that belongs to one process has nothing to share, and the task
-//! does nothing.
+//! The task looks about once a second for the mode that an operator has set and for a wait that Imprint has asked for, in
+//! whichever process. It orders tokens of the rate limit when dispatch needs tokens. All decisions are in
+//! [`Destination`]. A store that belongs to one process has nothing to share.
 
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::destination::{Destination, OperatorMode};
-use crate::outbox::{Error, SharedDestination, SharedView};
+use super::stored_wait::StoredWait;
+use crate::outbox::{Error, ReplicaReport, SharedDestination, SharedSettings};
 use crate::random::jitter;
-use crate::time::Clock;
+use crate::time::{Clock, Timestamp};
 
 /// The mean time between two looks into the store. With the jitter and the time of a look, a change of the mode reaches
 /// every process within two seconds.
 const LOOK_EVERY: Duration = Duration::from_millis(800);
+/// The pause after an exchange that the store refused.
+const RETRY_AFTER: Duration = Duration::from_millis(250);
 
 /// The task that shares the destination.
 #[derive(Debug)]
@@ -27,7 +31,7 @@ pub struct Sharing {
 }
 
 impl Sharing {
-    /// Takes over what the other processes know.
+    /// Takes over what the other processes know. The API key of the destination must be known.
     ///
     /// # Errors
     /// Returns an error if the store fails.
@@ -42,7 +46,10 @@ impl Sharing {
             clock: clock.clone(),
             is_shared: false,
         };
-        sharing.is_shared = sharing.exchange().await?;
+        sharing.is_shared = sharing.exchange(true).await?;
+        if sharing.is_shared {
+            sharing.destination.share();
+        }
         Ok(sharing)
     }
 
@@ -51,23 +58,63 @@ impl Sharing {
         if !self.is_shared {
             return pending().await;
         }
+        let mut look_at = self.next_look();
         loop {
-            let pause = LOOK_EVERY.mul_f64(0.75 + jitter() / 2.0);
-            self.clock.sleep_until(self.clock.now().after(pause)).await;
-            if let Err(error) = self.exchange().await {
-                tracing::debug!(error = %error, "the store does not say what the other replicas know");
+            let asked = self.destination.asked();
+            let now = self.clock.now();
+            let order_at = self.destination.next_order(now);
+            let next = order_at.map_or(look_at, |order_at| look_at.min(order_at));
+            if now < next {
+                tokio::select! {
+                    () = self.clock.sleep_until(next) => {}
+                    () = asked => {}
+                }
+                continue;
+            }
+            let looks = look_at <= now;
+            if let Err(error) = self.exchange(looks).await {
+                tracing::debug!(error = %error, "the store did not share the destination");
+                let again_at = self.clock.now().after(RETRY_AFTER);
+                self.clock.sleep_until(again_at).await;
+            } else if looks {
+                look_at = self.next_look();
             }
         }
     }
 
-    /// Takes over what the other processes know. Returns `false` if the store belongs to this process alone.
-    async fn exchange(&self) -> Result<bool, Error> {
-        let mode_changes = self.destination.mode_changes();
-        let Some(SharedView { mode }) = self.outbox.exchange().await? else {
+    fn next_look(&self) -> Timestamp {
+        let pause = LOOK_EVERY.mul_f64(0.75 + jitter() / 2.0);
+        self.clock.now().after(pause)
+    }
+
+    /// Orders the tokens that dispatch needs, and looks at the settings. Returns `false` if the store belongs to this
+    /// process alone.
+    async fn exchange(&self, looks: bool) -> Result<bool, Error> {
+        let destination = &self.destination;
+        let now = self.clock.now();
+        let mode_changes = destination.mode_changes();
+        let report = ReplicaReport {
+            key: destination.key(),
+            tokens: destination.order(now),
+            looks,
+        };
+        let order = report.tokens;
+        let Some(view) = self.outbox.exchange(report).await? else {
             return Ok(false);
         };
-        let mode = mode.and_then(|mode| OperatorMode::parse(&mode));
-        let mode = mode.unwrap_or_default();
+        if let Some((order, grant)) = order.zip(view.tokens) {
+            destination.ordered(order, grant, now);
+        }
+        if let Some(settings) = view.settings {
+            self.adopt(&settings, mode_changes);
+        }
+        Ok(true)
+    }
+
+    /// Takes over the settings of the store.
+    fn adopt(&self, settings: &SharedSettings, mode_changes: u64) {
+        let stored = settings.mode.as_deref().and_then(OperatorMode::parse);
+        let mode = stored.unwrap_or_default();
         if let Some(before) = self.destination.adopt_mode(mode, mode_changes) {
             tracing::warn!(
                 from = before.as_str(),
@@ -75,6 +122,14 @@ impl Sharing {
                 "another replica changed the destination mode"
             );
         }
-        Ok(true)
+        let wait = settings.wait.as_deref();
+        let until = wait.and_then(|wait| StoredWait::continued(wait, self.clock.now()));
+        if let Some((from, to)) = until.and_then(|until| self.destination.adopt_wait(until)) {
+            tracing::warn!(
+                from = from.as_str(),
+                to = to.as_str(),
+                "Imprint asked another replica for a wait"
+            );
+        }
     }
 }

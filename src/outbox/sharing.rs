@@ -6,7 +6,18 @@
 use std::fmt;
 use std::future::ready;
 
-use super::StoreFuture;
+use super::{KeyMark, StoreFuture};
+
+/// What a process asks the store.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReplicaReport {
+    /// The mark of the API key that the process uses. Only processes with the same key share their tokens.
+    pub key: KeyMark,
+    /// The tokens for requests that the process needs now.
+    pub tokens: Option<TokenOrder>,
+    /// True if the process wants to know the settings.
+    pub looks: bool,
+}
 
 /// An order of tokens from the token bucket of an API key.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -28,17 +39,29 @@ pub struct TokenGrant {
     pub left: f64,
 }
 
-/// What the store knows from all replicas.
+/// The settings that every replica obeys.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SharedSettings {
+    /// The value of [`Setting::DestinationMode`](super::Setting).
+    pub mode: Option<String>,
+    /// The value of [`Setting::ThrottledUntil`](super::Setting).
+    pub wait: Option<String>,
+}
+
+/// The answer of the store to a [`ReplicaReport`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SharedView {
-    /// The stored mode of the destination: the value of [`Setting::DestinationMode`](super::Setting).
-    pub mode: Option<String>,
+    /// The settings, if the process asked for them.
+    pub settings: Option<SharedSettings>,
+    /// The answer to the order of tokens.
+    pub tokens: Option<TokenGrant>,
 }
 
 /// The outbox port of the task that shares the destination with the other replicas.
 pub trait SharedDestination: Send + Sync + fmt::Debug {
-    /// Returns what all replicas know. Returns `None` if the store belongs to this process alone.
-    fn exchange(&self) -> StoreFuture<'_, Option<SharedView>> {
+    /// Carries out the order of tokens, and returns what the process asked for. Returns `None` if the store belongs to this
+    /// process alone.
+    fn exchange(&self, _report: ReplicaReport) -> StoreFuture<'_, Option<SharedView>> {
         Box::pin(ready(Ok(None)))
     }
 }

@@ -1341,3 +1341,61 @@ fn an_hour_of_trouble_for_everybody_parks_nothing() {
         );
     }
 }
+
+/// FAULTS N1002: with a shared rate limit, the core orders tokens only after it has found a due lane.
+#[test]
+fn with_a_shared_rate_the_core_looks_for_due_lanes_before_it_orders_tokens() {
+    let (mut core, destination) = core_at(Rate::PerSecond(20.0), 4);
+    destination.share();
+    let claims = |core: &mut Core| match core.poll(moment(NOW)) {
+        LoopAction::Claim { max, .. } => Some(max),
+        LoopAction::AskWitness(_) | LoopAction::SaveEvidence(_) | LoopAction::SleepUntil(_) => None,
+    };
+    assert_eq!(claims(&mut core), Some(0), "a look");
+    assert_eq!(claims(&mut core), None, "the look is in progress");
+    assert_eq!(
+        core.on_claimed(Claim::default(), NOW),
+        NOW.after(POLL_EVERY)
+    );
+    assert_eq!(destination.order(NOW), None, "no lane is due");
+    assert_eq!(claims(&mut core), Some(0));
+    let due = Claim {
+        next_due: Some(NOW),
+        ..Claim::default()
+    };
+    assert_eq!(core.on_claimed(due, NOW), NOW);
+    assert_eq!(claims(&mut core), None, "no token is in hand");
+    let order = destination.order(NOW).unwrap();
+    assert!((order.wanted - 4.0).abs() < f64::EPSILON, "{order:?}");
+    let grant = crate::outbox::TokenGrant {
+        count: 2,
+        left: 0.0,
+    };
+    destination.ordered(order, grant, NOW);
+    assert_eq!(claims(&mut core), Some(2));
+    core.on_claimed(claim(vec![lane(1)]), NOW);
+    assert_eq!(claims(&mut core), Some(0), "the store has no more lanes");
+}
+
+/// FAULTS N1002: with a shared rate limit, a look that finds no due lane ends with a wait: for the next due lane, or for a
+/// probe that is not due yet.
+#[test]
+fn a_look_that_finds_no_due_lane_ends_with_a_wait() {
+    let check = |seconds: u64, next_due: Option<u64>, expected: Timestamp| {
+        let (mut core, destination) = core_at(Rate::PerSecond(1_000.0), 4);
+        stopped(&destination, NOW);
+        destination.share();
+        let now = later(seconds);
+        let action = polled(&mut core, moment(now));
+        assert!(matches!(action, LoopAction::Claim { max: 0, .. }));
+        let claim = Claim {
+            next_due: next_due.map(later),
+            ..Claim::default()
+        };
+        assert_eq!(core.on_claimed(claim, now), expected, "{seconds}");
+    };
+    check(2, Some(90), later(30));
+    check(2, Some(10), later(10));
+    check(40, Some(90), later(90));
+    check(40, None, later(40).after(POLL_EVERY));
+}

@@ -20,6 +20,7 @@ mod assess;
 mod first;
 mod recent;
 mod searches;
+mod shared;
 
 pub use self::assess::LaneAnswer;
 
@@ -38,6 +39,8 @@ const FAILING_SHARE: f64 = 0.25;
 const FAILING_APPLIED_MIN: u32 = 8;
 /// The interval at which dispatch threads poll a paused destination. A change of the mode also wakes the threads.
 const PAUSE_LOOK: Duration = Duration::from_secs(10);
+/// The interval at which dispatch threads poll for ordered tokens of a shared rate limit.
+const ORDER_LOOK: Duration = Duration::from_millis(400);
 /// The maximum number of lanes with a shadow record. This number is enough for a comparison, and limits the memory.
 const SHADOW_RECORDS_MAX: usize = 1000;
 
@@ -67,6 +70,8 @@ pub(super) struct AskedCall<'a> {
 pub(super) struct SendLimiter {
     mode: OperatorMode,
     mode_changes: u64,
+    /// True if other processes possibly use the same store.
+    is_shared: bool,
     /// The last request of each lane that dispatch recorded in shadow mode.
     shadow_records: BTreeMap<LaneId, ShadowRecord>,
     state: DestinationState,
@@ -86,6 +91,7 @@ impl SendLimiter {
         Self {
             mode: OperatorMode::Open,
             mode_changes: 0,
+            is_shared: false,
             shadow_records: BTreeMap::new(),
             state: DestinationState::FIRST,
             pace: Pace::new(rate, now),
@@ -117,25 +123,6 @@ impl SendLimiter {
         if mode != OperatorMode::Shadow {
             self.shadow_records.clear();
         }
-    }
-
-    pub(super) const fn mode_changes(&self) -> u64 {
-        self.mode_changes
-    }
-
-    /// Takes over the stored mode, unless the mode has changed since `mode_changes`. Returns the mode before the change.
-    /// Returns `None` if nothing changes.
-    pub(super) fn adopt_mode(
-        &mut self,
-        mode: OperatorMode,
-        mode_changes: u64,
-    ) -> Option<OperatorMode> {
-        if mode == self.mode || mode_changes != self.mode_changes {
-            return None;
-        }
-        let before = self.mode;
-        self.set_mode(mode);
-        Some(before)
     }
 
     pub(super) fn shadow_records(&self) -> Vec<ShadowRecord> {
@@ -188,11 +175,7 @@ impl SendLimiter {
         wanted: usize,
         now: Timestamp,
     ) -> Result<(PermitKind, usize), Timestamp> {
-        let admission = match self.mode {
-            OperatorMode::Open | OperatorMode::Shadow => self.state.admits(wanted, now),
-            OperatorMode::Paused => Admission::NotBefore(now.after(PAUSE_LOOK)),
-        };
-        let (kind, lanes) = match admission {
+        let (kind, lanes) = match self.admits(wanted, now) {
             Admission::NotBefore(later) => return Err(later),
             Admission::Lanes(lanes) => (PermitKind::Lane, lanes),
             Admission::Probe => (PermitKind::Probe, 1),
@@ -200,7 +183,12 @@ impl SendLimiter {
         };
         let count = self.pace.take(lanes, now);
         if count == 0 {
-            return Err(self.pace.next());
+            self.pace.need(lanes);
+            return Err(match self.pace.is_shared() {
+                // The tokens of an order wake dispatch.
+                true => now.after(ORDER_LOOK),
+                false => self.pace.next(),
+            });
         }
         match kind {
             PermitKind::Lane => self.state.take_places(count),
@@ -208,6 +196,13 @@ impl SendLimiter {
             PermitKind::ArrivalProbe => self.state.probe_taken(true, now),
         }
         Ok((kind, count))
+    }
+
+    fn admits(&self, wanted: usize, now: Timestamp) -> Admission {
+        match self.mode {
+            OperatorMode::Open | OperatorMode::Shadow => self.state.admits(wanted, now),
+            OperatorMode::Paused => Admission::NotBefore(now.after(PAUSE_LOOK)),
+        }
     }
 
     /// Returns how many of `count` permits failing lanes can take: at most `share`, and at most as many as
@@ -323,11 +318,13 @@ impl SendLimiter {
                 if self.pace.take(1, now) == 1 {
                     Clearance::Send
                 } else {
+                    self.pace.need(1);
                     Clearance::Wait(self.pace.next())
                 }
             }
             ImprintCall::Search(_) if !self.is_of_key(asked.since) => Clearance::Withdrawn,
             ImprintCall::Search(_) if self.pace.take(1, now) == 0 => {
+                self.pace.need(1);
                 Clearance::Wait(self.pace.next())
             }
             ImprintCall::Search(_) => match self.searches.take(asked.lane, asked.sources, now) {

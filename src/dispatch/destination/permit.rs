@@ -179,6 +179,7 @@ impl SendPermit {
         if self.is_failing && self.progress != Progress::Unused && clearance == Clearance::Send {
             limiter.charge_failing();
         }
+        self.destination.order_tokens(&limiter, now);
         if clearance == Clearance::Send {
             self.sent_at = now;
             self.progress = match self.progress {

@@ -13,7 +13,7 @@ use crate::dispatch::lane_exchange::ImprintCall;
 use crate::dispatch::moment::Moment;
 use crate::event::SourceName;
 use crate::imprint::{Body, ImprintId, PartnerCustomerId, Request};
-use crate::outbox::{Absence, KeyMark, LaneId, Trials};
+use crate::outbox::{Absence, KeyMark, LaneId, TokenGrant, TokenOrder, Trials};
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 
@@ -826,4 +826,108 @@ fn a_search_of_another_source_gets_its_own_turn() {
     let after = Clearance::Postpone(first.after(Duration::from_millis(5)));
     assert_eq!(search_of(21, "busy"), after);
     assert_eq!(search_of(22, "calm"), Clearance::Postpone(first));
+}
+
+// === several processes ===
+
+/// The token bucket in the store, as the PostgreSQL engine fills it.
+struct SharedBucket(f64, Timestamp);
+
+impl SharedBucket {
+    fn take(&mut self, order: TokenOrder, now: Timestamp) -> TokenGrant {
+        let gained = order.rate * now.since(self.1).as_secs_f64();
+        let mut left = (self.0 + gained).min(order.burst);
+        let mut count: u32 = 0;
+        while left >= 1.0 && f64::from(count) < order.wanted {
+            (left, count) = (left - 1.0, count + 1);
+        }
+        *self = Self(left, now);
+        let count = usize::try_from(count).unwrap();
+        TokenGrant { count, left }
+    }
+}
+
+/// Sends the requests for which a process has tokens, and orders further tokens. Returns the number of sent requests.
+fn send_and_order(process: &Arc<Destination>, bucket: &mut SharedBucket, now: Timestamp) -> usize {
+    let sent = acquired(process, 8, now).map_or(0, |(count, _)| count);
+    if let Some(order) = process.order(now) {
+        process.ordered(order, bucket.take(order, now), now);
+    }
+    sent
+}
+
+/// FAULTS N1001
+#[test]
+fn processes_with_one_bucket_keep_the_rate_together_and_use_it() {
+    for (rate, processes) in [(20.0, 1), (20.0, 2), (20.0, 4), (200.0, 3), (1.0, 2)] {
+        let mut bucket = SharedBucket(1.0, NOW);
+        let processes: Vec<_> = (0..processes)
+            .map(|_| destination(Rate::PerSecond(rate)))
+            .inspect(|process| process.share())
+            .collect();
+        let mut sent: Vec<u64> = Vec::new();
+        for millis in (0..20_000).step_by(5) {
+            let now = NOW.after(Duration::from_millis(millis));
+            for process in &processes {
+                let count = send_and_order(process, &mut bucket, now);
+                sent.extend(std::iter::repeat_n(millis, count));
+            }
+        }
+        let count = |count: usize| f64::from(u32::try_from(count).unwrap());
+        let total = count(sent.len());
+        assert!(total >= 0.95 * 20.0 * rate - 1.0, "{total} at {rate}");
+        let most = sent.iter().map(|from| {
+            let second = sent.iter().filter(|at| (*from..from + 1_000).contains(*at));
+            second.count()
+        });
+        let most = count(most.max().unwrap());
+        assert!(most <= rate + (rate / 4.0).max(1.0), "{most} at {rate}");
+    }
+}
+
+/// FAULTS N1002: without an answer of the store, no request has a token, and tokens end after a second.
+#[test]
+fn without_the_store_no_request_has_a_token() {
+    let process = destination(Rate::PerSecond(20.0));
+    process.share();
+    assert!(acquired(&process, 8, NOW).is_err());
+    let order = process.order(NOW).unwrap();
+    assert!((order.wanted - 5.0).abs() < f64::EPSILON, "{order:?}");
+    let grant = TokenGrant {
+        count: 2,
+        left: 0.0,
+    };
+    process.ordered(order, grant, NOW);
+    assert_eq!(acquired(&process, 1, later(0)), Ok((1, false)));
+    assert!(acquired(&process, 1, later(1)).is_err(), "it ended");
+    let idle = destination(Rate::PerSecond(20.0));
+    idle.share();
+    assert_eq!(idle.order(later(9)), None, "nothing needs tokens");
+}
+
+/// FAULTS N1000, N1003: a process takes over the mode and the wait of another process.
+#[test]
+fn a_process_takes_over_the_mode_and_the_wait_of_another_process() {
+    let process = unlimited();
+    let seen = process.mode_changes();
+    let before = process.adopt_mode(OperatorMode::Paused, seen);
+    assert_eq!(before, Some(OperatorMode::Open));
+    assert_eq!(process.adopt_mode(OperatorMode::Paused, seen), None);
+    let seen = process.mode_changes();
+    process.set_mode(OperatorMode::Shadow);
+    assert_eq!(process.adopt_mode(OperatorMode::Open, seen), None);
+    assert_eq!(
+        process.mode(),
+        OperatorMode::Shadow,
+        "an operator was faster"
+    );
+    process.set_mode(OperatorMode::Open);
+    assert!(process.adopt_wait(later(5)).is_some());
+    assert_eq!(process.adopt_wait(later(5)), None);
+    assert_eq!(acquired(&process, 8, later(4)), Err(later(5)));
+    assert_eq!(acquired(&process, 8, later(5)), LANES_8);
+    stop(&process, later(6));
+    assert!(process.adopt_wait(later(60)).is_some());
+    assert_eq!(process.state().as_str(), "stopped");
+    assert_eq!(acquired(&process, 8, later(50)), Err(later(60)));
 }

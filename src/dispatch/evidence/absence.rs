@@ -3,7 +3,7 @@
 
 use super::proof::{AbsentCustomer, REFUSED_LANES_MAX};
 use super::{Blame, Evidence};
-use crate::outbox::{Absence, LaneId};
+use crate::outbox::{Absence, KeyMark, LaneId};
 use crate::time::Timestamp;
 
 impl Evidence {
@@ -42,6 +42,11 @@ impl Evidence {
             Blame::Unproven
         };
         (blame, absence)
+    }
+
+    /// Returns the mark of the API key in use.
+    pub(in crate::dispatch) const fn key(&self) -> KeyMark {
+        self.proof.key
     }
 
     /// Returns whether a request that was sent at this time used the present API key.

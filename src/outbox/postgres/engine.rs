@@ -46,6 +46,7 @@ pub(super) struct DbLinks {
     next_read: Cell<usize>,
     pub(super) keeper: DbLink,
     pub(super) tidy: DbLink,
+    pub(super) sharing: DbLink,
 }
 
 impl DbLinks {

@@ -68,3 +68,162 @@ fn the_mode_of_an_operator_reaches_every_bridge() {
     let third = Process::serve(&other_files);
     assert_eq!(mode(&third), "shadow");
 }
+
+/// The rate of the bridges in requests per second, and the burst: a quarter of the rate.
+const RATE: usize = 20;
+const BURST: usize = 5;
+
+fn paced_files(imprint: &FakeImprint, database: &PostgresDatabase) -> Files {
+    let files = files(imprint, database);
+    let url = database.url();
+    files.write_settings(&format!(
+        "[outbox]\nurl = \"{url}\"\n[imprint]\nrate_per_second = {RATE}"
+    ));
+    files
+}
+
+/// Sends events of this many customers in batches.
+fn send_many(process: &Process, customers: usize) {
+    let events: Vec<_> = (0..customers)
+        .map(|number| email(&format!("e-{number}"), &format!("c{number}"), 1))
+        .map(|event| event.json().clone())
+        .collect();
+    let headers = [("content-type", "application/cloudevents-batch+json")];
+    for batch in events.chunks(20) {
+        let body = serde_json::Value::from(batch).to_string();
+        assert_eq!(
+            post(process.ready().0, &headers, &body).unwrap().status,
+            202
+        );
+    }
+}
+
+/// Returns the times of all requests to Imprint, in milliseconds.
+fn times(imprint: &FakeImprint) -> Vec<i64> {
+    let mut times: Vec<i64> = imprint.calls().iter().map(|call| call.at_ms).collect();
+    times.sort_unstable();
+    times
+}
+
+/// Returns the largest number of requests in any second.
+fn most_in_a_second(times: &[i64]) -> usize {
+    let of_second = times.iter().map(|from| {
+        let second = times
+            .iter()
+            .filter(|at| (*from..from + 1_000).contains(*at));
+        second.count()
+    });
+    of_second.max().unwrap()
+}
+
+/// Delivers backlogs with some bridges, and checks the rate of all requests. On a busy machine, the bridges can stand still
+/// for longer than the bucket holds tokens, so they must use the rate for one of several backlogs.
+fn deliver_at_the_rate(bridges: usize) {
+    let is_used = (0..4).any(|_| uses_the_rate(bridges));
+    assert!(is_used, "the bridges do not use the rate");
+}
+
+/// Delivers a backlog with some bridges. Returns whether they used 90 % of the rate. Panics if they exceeded the rate.
+fn uses_the_rate(bridges: usize) -> bool {
+    let customers = 6 * RATE;
+    let (database, imprint) = (crate::postgres::database(), imprint());
+    let files: Vec<Files> = (0..bridges)
+        .map(|_| paced_files(&imprint, &database))
+        .collect();
+    let bridges: Vec<Process> = files.iter().map(Process::serve).collect();
+    for bridge in &bridges {
+        bridge.ready();
+    }
+    set_mode(&bridges[0], "paused");
+    bridges
+        .iter()
+        .for_each(|bridge| wait_for_mode(bridge, "paused"));
+    send_many(&bridges[0], customers);
+    set_mode(&bridges[0], "open");
+    wait_for("all customers are delivered", || {
+        (imprint.calls().len() >= customers).then_some(())
+    });
+    let times = times(&imprint);
+    // On a busy machine, a bridge can hold the tokens of one order for a moment before it sends.
+    let most = RATE + 2 * BURST;
+    assert!(most_in_a_second(&times) <= most, "{times:?}");
+    // The second bridge learns of the mode up to a second later, and the first bridge alone can use the whole rate.
+    let took = times[customers - 1] - times[0];
+    let longest = i64::try_from(customers * 1_000 * 10 / (RATE * 9)).unwrap();
+    assert_eq!(times.len(), customers, "no customer is updated twice");
+    took <= longest
+}
+
+/// FAULTS N1001: two bridges share one rate limit, and use it.
+#[test]
+fn two_bridges_together_keep_the_rate() {
+    deliver_at_the_rate(2);
+}
+
+/// FAULTS N1001: one bridge alone uses the whole rate.
+#[test]
+fn one_bridge_alone_uses_the_whole_rate() {
+    deliver_at_the_rate(1);
+}
+
+/// FAULTS N1002: without the database, a bridge sends no more than the requests for which it has tokens; an idle bridge
+/// orders no tokens.
+#[test]
+fn without_its_database_a_bridge_sends_nothing_further() {
+    let (database, imprint) = (crate::postgres::database(), imprint());
+    let files = paced_files(&imprint, &database);
+    let bridge = Process::serve(&files);
+    bridge.ready();
+    sleep(Duration::from_secs(1));
+    let orders = "SELECT count(*) FROM imprint_bridge.budget";
+    assert_eq!(database.psql(orders), "0", "an idle bridge orders nothing");
+    send_many(&bridge, 5 * RATE);
+    wait_for("some requests", || {
+        (imprint.calls().len() > RATE).then_some(())
+    });
+    database.refuse(true);
+    let sent = imprint.calls().len();
+    sleep(Duration::from_secs(3));
+    let after = imprint.calls().len();
+    assert!(after <= sent + 2 * BURST, "{sent} {after}");
+    database.refuse(false);
+    wait_for("the other requests", || {
+        (imprint.calls().len() >= 5 * RATE).then_some(())
+    });
+    assert!(most_in_a_second(&times(&imprint)) <= RATE + 2 * BURST);
+}
+
+/// FAULTS N1003: a wait that Imprint asks one bridge for binds every bridge.
+#[test]
+fn a_wait_that_imprint_asks_for_binds_every_bridge() {
+    let (database, imprint) = (crate::postgres::database(), imprint());
+    let (files, other_files) = (
+        paced_files(&imprint, &database),
+        paced_files(&imprint, &database),
+    );
+    let (first, second) = (Process::serve(&files), Process::serve(&other_files));
+    first.ready();
+    second.ready();
+    send_many(&first, 8 * RATE);
+    wait_for("some requests", || {
+        (imprint.calls().len() > RATE).then_some(())
+    });
+    let action = json!({"status": 429, "retry_after": "5"});
+    imprint.inject(&json!([{"times": 4, "action": action}]));
+    let throttled = || {
+        let calls = imprint.calls().into_iter();
+        let mut refused = calls.filter(|call| call.status == Some(429));
+        refused.nth(3).map(|call| call.at_ms)
+    };
+    let last = wait_for("Imprint asks for a wait", throttled);
+    wait_for("the requests go on", || {
+        (times(&imprint).last().unwrap() - last > 4_000).then_some(())
+    });
+    // A look into the store takes at most about a second.
+    let wait = last + 1_500..last + 4_500;
+    let sent = times(&imprint)
+        .iter()
+        .filter(|at| wait.contains(*at))
+        .count();
+    assert_eq!(sent, 0, "requests during the wait");
+}

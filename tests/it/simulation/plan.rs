@@ -40,6 +40,8 @@ const HOUR: i64 = 3_600 * SECOND;
 pub(super) struct Plan {
     pub(super) rules: DeliveryRules,
     pub(super) rate: Rate,
+    /// True if the token bucket of the rate is in the store, as with several processes.
+    pub(super) is_shared: bool,
     pub(super) deadline: Duration,
     pub(super) dispatchers: usize,
     pub(super) concurrency: usize,
@@ -220,6 +222,7 @@ impl Plan {
                 Rate::PerSecond(20.0),
                 Rate::PerSecond(60.0),
             ]),
+            is_shared: false,
             deadline: Duration::from_secs(random.pick(&[2, 10, 30])),
             dispatchers: random.pick(&[1, 1, 2]),
             concurrency: random.pick(&[1, 2, 4, 16]),
@@ -244,6 +247,7 @@ impl Plan {
         };
         plan.bounds = bounds(seed, &plan);
         plan.rules.park_after = park_after(seed);
+        plan.is_shared = is_shared(seed);
         plan.isolation = 40 * SECOND + 3 * millis(plan.deadline);
         if !is_isolated {
             plan.disturb(random, span);
@@ -461,6 +465,11 @@ pub(super) fn rules(random: &mut SeededRandom) -> DeliveryRules {
         link_ttl: random.pick(&[Duration::from_mins(1), Duration::from_hours(24)]),
         unknown_ttl: random.pick(&[Duration::from_secs(30), Duration::from_mins(5)]),
     }
+}
+
+/// Returns whether the token bucket is in the store, with separate random numbers.
+fn is_shared(seed: u64) -> bool {
+    SeededRandom::new(seed.rotate_left(24)).chance(300)
 }
 
 /// Returns the shortest time for which an entry is sent again, with separate random numbers.

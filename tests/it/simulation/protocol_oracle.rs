@@ -38,6 +38,7 @@ pub(super) enum Turn {
 #[derive(Debug)]
 pub(super) struct ProtocolOracle {
     rate: Rate,
+    is_shared: bool,
     in_flight_max: usize,
     in_flight: BTreeSet<LaneId>,
     last_second: VecDeque<i64>,
@@ -75,6 +76,7 @@ impl ProtocolOracle {
     pub(super) fn new(plan: &Plan) -> Self {
         Self {
             rate: plan.rate,
+            is_shared: plan.is_shared,
             in_flight_max: plan.concurrency * plan.dispatchers,
             in_flight: BTreeSet::new(),
             last_second: VecDeque::new(),
@@ -195,7 +197,12 @@ impl ProtocolOracle {
         self.last_second.push_back(now);
         self.last_second.retain(|at| *at > now - SECOND);
         let sent = f64::from(u32::try_from(self.last_second.len()).unwrap_or(u32::MAX));
-        if sent > (rate + (rate * 0.1).max(1.0)).ceil() {
+        // A process can hold the tokens of an order for a moment before it sends.
+        let burst = match self.is_shared {
+            true => 2.0 * (rate * 0.25).max(1.0),
+            false => (rate * 0.1).max(1.0),
+        };
+        if sent > (rate + burst).ceil() {
             return violation(
                 Law::Pace,
                 format!("{sent} requests in the second before {now}"),

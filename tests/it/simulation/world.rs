@@ -14,6 +14,7 @@ use imprint_bridge::dispatch::destination::OperatorMode;
 use imprint_bridge::outbox::{Inbox as _, Ledger as _, MemoryOutbox, StoreFuture};
 use imprint_bridge::time::Timestamp;
 
+use self::budget::Budget;
 use self::process::Process;
 use super::bug::Bug;
 use super::entries;
@@ -23,6 +24,7 @@ use super::plan::{Crash, OperatorAction, Plan};
 use super::protocol_oracle::ProtocolOracle;
 use super::random::SeededRandom;
 
+mod budget;
 pub(super) mod deliveries;
 mod process;
 
@@ -56,6 +58,10 @@ enum Happening {
     SetMode(OperatorMode),
     /// The operator replays or discards the parked entries.
     Operator(OperatorAction),
+    /// The process orders tokens of the shared rate limit.
+    Order,
+    /// The store answers the order of tokens.
+    Ordered,
 }
 
 /// The key of a delivery: the dispatcher, and the id of the delivery in this dispatcher.
@@ -83,6 +89,8 @@ pub(super) struct World<'p> {
     /// The mode that the operator wants, even while no process runs.
     wanted: OperatorMode,
     process: Option<Process>,
+    /// The token bucket in the store.
+    budget: Budget,
     frozen_until: i64,
     /// The requests on their way to Imprint, each with the delivery that waits for the answer.
     exchanges: BTreeMap<u64, (Option<Key>, Exchange)>,
@@ -125,6 +133,7 @@ impl<'p> World<'p> {
             offset: EPOCH,
             wanted: OperatorMode::Open,
             process: None,
+            budget: Budget::default(),
             frozen_until: 0,
             exchanges: BTreeMap::new(),
             figures: Figures {
@@ -242,8 +251,12 @@ impl<'p> World<'p> {
             }
             Happening::SetMode(mode) => self.set_mode(mode),
             Happening::Operator(action) => self.operator(action)?,
+            Happening::Order => self.order(),
+            Happening::Ordered => self.ordered(),
         }
-        self.start_ready()
+        self.start_ready()?;
+        self.order_soon();
+        Ok(())
     }
 
     fn clock(&self) -> Timestamp {

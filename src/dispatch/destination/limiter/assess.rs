@@ -107,7 +107,7 @@ impl SendLimiter {
     }
 
     /// Enters a state. Each time Imprint asks for a wait or a longer wait, halves the request rate.
-    fn enter(&mut self, state: DestinationState) {
+    pub(super) fn enter(&mut self, state: DestinationState) {
         if self.state.wait() < state.wait() {
             self.pace.halve();
         }
@@ -198,7 +198,11 @@ impl SendLimiter {
         now: Timestamp,
     ) -> Option<ImprintId> {
         let is_open = self.mode == OperatorMode::Open && self.state.honours_permits(now);
-        if !self.evidence.is_asking_wanted(now) || !is_open || self.pace.take(1, now) == 0 {
+        if !self.evidence.is_asking_wanted(now) || !is_open {
+            return None;
+        }
+        if self.pace.take(1, now) == 0 {
+            self.pace.need(1);
             return None;
         }
         let witness = self.evidence.ask(now);

@@ -44,6 +44,16 @@ CREATE TABLE imprint_bridge.proof (
     PRIMARY KEY (run, id)
 );
 
+-- The token bucket of each API key, by the clock of the database. Not logged, so an order of tokens waits for no disk and
+-- no standby: after a crash of the server, each bucket starts again with one token.
+CREATE UNLOGGED TABLE imprint_bridge.budget (
+    key       bigint PRIMARY KEY,
+    tokens    double precision NOT NULL,
+    -- The number of tokens that the last order got.
+    granted   bigint NOT NULL,
+    filled_at timestamptz NOT NULL
+);
+
 -- The receipt of every accepted event. The keys are keyed digests: of the source and the id of the event, and of its
 -- CloudEvents source. They stay when the ids are erased, so that the store recognizes the event again.
 CREATE TABLE imprint_bridge.entry (

@@ -11,6 +11,7 @@ use imprint_bridge::outbox::{
     ReplayChange, Setting, Settings as _, State, Withdrawal, WithdrawnState,
 };
 
+use super::budget::Order;
 use super::deliveries::Attempt;
 use super::{Happening, Key, World, now_or_never};
 use crate::simulation::bug::Bug;
@@ -28,6 +29,7 @@ pub(super) struct Process {
     pub(super) inquiries: BTreeMap<u64, Inquiry>,
     /// True if the last claim found no due lane and no lane with a later due time.
     pub(super) nothing_due: bool,
+    pub(super) order: Order,
 }
 
 /// One simulated dispatch thread.
@@ -65,6 +67,9 @@ impl World<'_> {
         let now = self.clock();
         let destination = Arc::new(Destination::new(self.bug.rate(self.plan.rate), now));
         let evidence = now_or_never(self.outbox.setting(Setting::Evidence));
+        if self.plan.is_shared {
+            destination.share();
+        }
         destination.begin(KeyMark(1), None, evidence.as_deref(), now);
         let mode = now_or_never(self.outbox.setting(Setting::DestinationMode));
         let mode = mode.and_then(|name| OperatorMode::parse(&name));
@@ -93,6 +98,7 @@ impl World<'_> {
             attempts: BTreeMap::new(),
             inquiries: BTreeMap::new(),
             nothing_due: false,
+            order: Order::None,
         });
         if mode != self.wanted {
             self.set_mode(self.wanted);

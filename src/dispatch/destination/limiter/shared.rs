@@ -1,0 +1,87 @@
+//! The part of the limiter that follows the other processes of the store. This module is pure: it does no IO and reads
+//! no clock.
+
+use super::SendLimiter;
+use crate::dispatch::breaker::{Admission, DestinationState};
+use crate::dispatch::destination::OperatorMode;
+use crate::outbox::{KeyMark, LaneShares, Pick, TokenGrant, TokenOrder};
+use crate::time::Timestamp;
+
+impl SendLimiter {
+    /// Follows the other processes of the store from now on.
+    pub(in crate::dispatch::destination) fn share(&mut self) {
+        self.is_shared = true;
+        self.pace.share_bucket();
+    }
+
+    pub(in crate::dispatch::destination) const fn key(&self) -> KeyMark {
+        self.evidence.key()
+    }
+
+    pub(in crate::dispatch::destination) const fn mode_changes(&self) -> u64 {
+        self.mode_changes
+    }
+
+    /// Takes over the stored mode, unless the mode has changed since `mode_changes`. Returns the mode before the change.
+    /// Returns `None` if nothing changes.
+    pub(in crate::dispatch::destination) fn adopt_mode(
+        &mut self,
+        mode: OperatorMode,
+        mode_changes: u64,
+    ) -> Option<OperatorMode> {
+        if mode == self.mode || mode_changes != self.mode_changes {
+            return None;
+        }
+        let before = self.mode;
+        self.set_mode(mode);
+        Some(before)
+    }
+
+    /// Takes over a wait that Imprint asked for in its answer to a different process. Returns the state before and after
+    /// the change. Returns `None` if nothing changes.
+    pub(in crate::dispatch::destination) fn adopt_wait(
+        &mut self,
+        until: Timestamp,
+    ) -> Option<(DestinationState, DestinationState)> {
+        let before = self.state;
+        if before.wait() >= Some(until) {
+            return None;
+        }
+        self.enter(before.waiting_until(until));
+        Some((before, self.state))
+    }
+
+    /// Returns the rule of the look for due lanes that dispatch needs before it asks for permits. Returns `None` if it
+    /// needs no look, or can send nothing now.
+    pub(in crate::dispatch::destination) fn look_first(&self, now: Timestamp) -> Option<Pick> {
+        if !self.pace.is_shared() {
+            return None;
+        }
+        match self.admits(1, now) {
+            Admission::NotBefore(_) => None,
+            Admission::ArrivalProbe => Some(Pick::NotFailed),
+            Admission::Lanes(_) | Admission::Probe => Some(Pick::LongestDue(LaneShares::UNLIMITED)),
+        }
+    }
+
+    pub(in crate::dispatch::destination) fn need(&mut self, requests: usize) {
+        self.pace.need(requests);
+    }
+
+    pub(in crate::dispatch::destination) fn next_order(&self, now: Timestamp) -> Option<Timestamp> {
+        self.pace.next_order(now)
+    }
+
+    pub(in crate::dispatch::destination) fn order(&self, now: Timestamp) -> Option<TokenOrder> {
+        self.pace.order(now)
+    }
+
+    pub(in crate::dispatch::destination) fn ordered(
+        &mut self,
+        order: TokenOrder,
+        grant: TokenGrant,
+        ordered_at: Timestamp,
+    ) {
+        self.pace.ordered(order, grant, ordered_at);
+    }
+}
