@@ -58,6 +58,9 @@ pub(super) struct ProtocolOracle {
     served_at: i64,
     /// The lanes of consecutive 429 answers, with the number of these answers.
     throttled: (BTreeSet<LaneId>, usize),
+    /// The number of questions about a witness that Imprint has not answered. The answer decides whether 429 answers concern
+    /// the destination or some lanes, so until then, no wait binds the destination.
+    questions: usize,
     /// The end of the wait that binds the destination. The wait of a 429 for a single lane binds only this lane, even if
     /// Imprint throttles the destination later: Imprint then states the wait of the destination again.
     wait_until: i64,
@@ -87,6 +90,7 @@ impl ProtocolOracle {
             excused: BTreeSet::new(),
             served_at: i64::MIN / 2,
             throttled: (BTreeSet::new(), 0),
+            questions: 0,
             wait_until: i64::MIN,
             mode: OperatorMode::Open,
             is_wait_saved: true,
@@ -100,6 +104,7 @@ impl ProtocolOracle {
     /// not change.
     pub(super) fn restarted(&mut self, is_same_clock: bool) {
         self.in_flight.clear();
+        self.questions = 0;
         self.last_second.clear();
         self.succeeded(i64::MIN / 2);
         if !is_same_clock || !self.is_wait_saved {
@@ -120,9 +125,15 @@ impl ProtocolOracle {
         self.throttled = (BTreeSet::new(), 0);
     }
 
+    /// Records a question about a witness.
+    pub(super) const fn asked_witness(&mut self) {
+        self.questions += 1;
+    }
+
     /// Records the answer about a witness. A witness that Imprint returns shows that failures of some lanes are no fault
     /// of the destination.
     pub(super) fn testified(&mut self, found: &LookupResult, now: i64) {
+        self.questions = self.questions.saturating_sub(1);
         match found {
             LookupResult::Found(_) => self.succeeded(now),
             LookupResult::Failed(outcome) => self.counted(LaneId(0), outcome, now),
@@ -159,7 +170,7 @@ impl ProtocolOracle {
         }
         let settling = 2 * self.in_flight_max;
         let is_throttled = self.throttled.0.len() > 1 && self.throttled.1 >= REFUSALS + settling;
-        let waits = is_throttled && now < self.wait_until;
+        let waits = is_throttled && self.questions == 0 && now < self.wait_until;
         if turn == Turn::Later {
             if waits || self.mode == OperatorMode::Paused {
                 let what = format!("asked again at {now} during a wait or a pause");

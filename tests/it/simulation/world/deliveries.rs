@@ -447,6 +447,7 @@ impl World<'_> {
     fn ask(&mut self, inquiry: Inquiry) -> Result<(), Violation> {
         self.figures.witnesses += 1;
         self.protocol.keeps_pace(self.now)?;
+        self.protocol.asked_witness();
         let call = ImprintCall::Retrieve(inquiry.customer().clone());
         let exchange = Imprint::exchange(call, self.plan, self.now, &mut self.random);
         self.log(|| format!("asks the witness {:?}", inquiry.customer()));
