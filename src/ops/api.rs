@@ -8,7 +8,7 @@
 //! | `POST /admin/v1/entries/discard` | discards waiting, undecided, parked and held entries, which are then never sent: `ids` or `filter`, `preview`; `reason` is required |
 //! | `POST /admin/v1/entries/park` | parks waiting, undecided and held entries: `ids` or `filter`, `preview`; `reason` is required |
 //! | `POST /admin/v1/customers/reset-versions` `{"imprint_id": …}` or `{"partner_id": …}` | accepts the values of a customer's next event, even if its version is old; `reason` is required |
-//! | `POST /admin/v1/customers/export` `{"of": {"customer": …}}` | shows everything that the store has of a customer, unmasked, page by page: `of` has `customer`, `imprint_id` or `partner_id`, and `page` has `next` of the answer before; the first page writes an audit record |
+//! | `POST /admin/v1/customers/export` `{"of": {"customer": …}}` | shows everything that the store has of a customer, unmasked, page by page: `of` has `customer`, `imprint_id` or `partner_id`, and `page` has `next` of the answer before; each page writes an audit record |
 //! | `POST /admin/v1/customers/erase` `{"of": {"customer": …}}` | erases a customer; with `block`, the bridge ignores every later event of the customer; `reason` is required |
 //! | `GET /admin/v1/entries/{number}/explain?reveal=true` | explains, expression by expression, how the current mapping maps the entry's event, and lists the values that are older than the values at Imprint |
 //! | `POST /admin/v1/explain?source=&reveal=true` | explains how the current mapping maps the event in the request body; stores nothing |

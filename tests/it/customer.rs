@@ -130,7 +130,7 @@ fn an_export_has_everything_of_a_customer() {
         .iter()
         .filter(|act| act["what"] == "export")
         .collect();
-    assert_eq!(exports.len(), 2, "one record for each export: {audit}");
+    assert_eq!(exports.len(), 4, "two exports with two pages: {audit}");
     assert_eq!(exports[0]["reason"], "a request");
     assert!(exports[0]["on"].as_str().unwrap().starts_with("lane "));
     bridge.app.leave_waiting_entries();
@@ -157,6 +157,22 @@ fn an_export_has_every_entry_once() {
     };
     assert_eq!(ids(&exported["entries"]), expected("E"));
     assert_eq!(ids(&exported["unmapped"]), expected("I"));
+    bridge.app.leave_waiting_entries();
+}
+
+/// FAULTS N1124: a client begins with any page of an export.
+#[test]
+fn every_page_of_an_export_is_in_the_audit_log() {
+    let mut bridge = CustomerApp::start();
+    bridge.fill("c1");
+    for page in [json!({"entries": 0}), json!({"unmapped": 0})] {
+        let line = "POST /admin/v1/customers/export";
+        bridge.admin(line, &json!({"of": {"customer": "c1"}, "page": page}));
+        let audit = bridge.admin("GET /admin/v1/audit", &Value::Null);
+        let newest = audit["acts"].as_array().unwrap().last().unwrap();
+        assert_eq!(newest["what"], "export", "{page}: {audit}");
+        bridge.pause();
+    }
     bridge.app.leave_waiting_entries();
 }
 

@@ -121,8 +121,8 @@ impl Operations {
         })
     }
 
-    /// Returns one page of everything that the store has of a customer, with unmasked values. Before the first page, the
-    /// bridge writes an audit record.
+    /// Returns one page of everything that the store has of a customer, with unmasked values. Before each page, the bridge
+    /// writes an audit record, because a client can begin with any page.
     ///
     /// # Errors
     /// Returns an error if the operator is not a revealer, if the name fits two customers, or if the store fails.
@@ -135,13 +135,13 @@ impl Operations {
     ) -> Result<CustomerExport, Error> {
         operator.require(Role::Revealer)?;
         let customer = self.find_customer(name).await?;
-        let mut delivered = Vec::new();
-        if page.is_none() {
-            let mut event = self.audit_event(operator, "export", lanes(&customer));
-            event.reason = reason.map(Reason::into_text);
-            self.outbox.append_audit(event).await?;
-            delivered = self.outbox.origins(customer.key.clone()).await?;
-        }
+        let mut event = self.audit_event(operator, "export", lanes(&customer));
+        event.reason = reason.map(Reason::into_text);
+        self.outbox.append_audit(event).await?;
+        let delivered = match page {
+            None => self.outbox.origins(customer.key.clone()).await?,
+            Some(_) => Vec::new(),
+        };
         let (mut entries, mut unmapped) = (Vec::new(), Vec::new());
         let next = match page.unwrap_or(ExportPage::Entries(EntryId(0))) {
             ExportPage::Entries(after) => {

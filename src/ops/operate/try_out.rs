@@ -35,6 +35,17 @@ pub struct TryOut {
     pub visibility: Visibility,
 }
 
+impl TryOut {
+    /// Returns what the operator can see of the values of a stored entry. An edited mapping can write each value to a place
+    /// that is not masked, such as an id, and can ask for a value with a condition. It therefore reveals the values.
+    const fn sight_of_entry(&self) -> Visibility {
+        match self.text {
+            Some(_) => Visibility::Revealed,
+            None => self.visibility,
+        }
+    }
+}
+
 /// The event of a try-out.
 pub enum TriedEvent {
     /// A request body, with the headers that the expressions of the source can read. The names are in lower case.
@@ -133,7 +144,7 @@ impl Operations {
     }
 
     /// Tries a mapping. A try-out sends, stores and changes nothing. If the operator asks for the unmasked values of a
-    /// stored entry, the bridge first writes an audit record.
+    /// stored entry, or tries an edited mapping on a stored entry, the bridge first writes an audit record.
     ///
     /// # Errors
     /// Returns an error if no source or no entry has this name or number, if the entry has ended or belongs to another
@@ -157,9 +168,11 @@ impl Operations {
                 now,
                 visibility,
             };
-            // The operator possibly waits no longer.
-            let _unheard: Result<(), _> = result.send(trial.run(&source, edited));
+            let tried = trial.run(&source, edited);
+            // An operator who has the answer can try again at once.
             drop(permit);
+            // The operator possibly waits no longer.
+            let _unheard: Result<(), _> = result.send(tried);
         };
         let started = thread::Builder::new().name("try-out".to_owned()).spawn(run);
         started.map_err(|_error| Error::TryOutRunning)?;
@@ -183,15 +196,15 @@ impl Operations {
             }
             TriedEvent::Entry(entry) => *entry,
         };
-        operator.require_sight(try_out.visibility)?;
+        let visibility = try_out.sight_of_entry();
+        operator.require_sight(visibility)?;
         let inspection = self.inspect(entry).await?;
         let receipt = inspection.summary.receipt;
         if receipt.identity.source != try_out.source {
             return Err(Error::OtherSource);
         }
         let bytes = inspection.event.ok_or(Error::EventErased)?;
-        self.audit_reveal(operator, entry, try_out.visibility)
-            .await?;
+        self.audit_reveal(operator, entry, visibility).await?;
         Ok(Event::Entry {
             receipt: Box::new(receipt),
             bytes: bytes.to_vec(),

@@ -340,6 +340,31 @@ fn a_try_out_shows_no_secret_of_the_source_file() {
     assert!(!page.contains(SECRET), "{page}");
 }
 
+/// FAULTS N1123: an edited mapping can write every value of the event to a place that is not masked.
+#[test]
+fn an_edited_mapping_on_an_entry_reveals_its_values() {
+    let (app, _folder) = start_with_viewer();
+    park(&app, "e1", "c1", 1);
+    let acts = || {
+        let audit = app.ask_operator(TOKEN, "GET /admin/v1/audit", &Value::Null);
+        audit.body.matches("\"reveal\"").count()
+    };
+    let body = json!({"source": "crm", "entry": 1, "text": "customer.imprint_id = '.data.email'"});
+    let answer = app.ask_operator(VIEWER, API, &body);
+    assert_eq!(answer.status, 403, "{}", answer.body);
+    assert_eq!(acts(), 0);
+    let answer = app.ask_operator(TOKEN, API, &body);
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(acts(), 1);
+    let in_use = app.ask_operator(VIEWER, API, &json!({"source": "crm", "entry": 1}));
+    assert_eq!(in_use.status, 200, "{}", in_use.body);
+    assert_eq!(acts(), 1);
+
+    let mut vera = Browser::logged_in(&app, VIEWER);
+    let fields = [("entry", "1"), ("text", "x = 1")];
+    assert_eq!(vera.submit(PAGE, &fields).status, 403);
+}
+
 /// FAULTS N985
 #[test]
 fn a_try_out_of_an_entry_reveals_values_only_to_a_revealer_and_in_the_audit_log() {
