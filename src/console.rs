@@ -133,7 +133,9 @@ async fn admit(
         };
         return Ok(refuse(request, problem));
     };
-    let Ok(_permit) = access.admit_console() else {
+    // Only the head of the request decides, because a client can send the body slowly.
+    let has_session = Visitor::of(request.request()).is_some();
+    let Ok(_permit) = access.admit_console(has_session) else {
         return Ok(refuse(request, ConsoleProblem::Busy));
     };
     if request.method() == Method::POST && !is_same_origin(request.headers()) {

@@ -1,5 +1,7 @@
 //! The page to log in, the login and the logout.
 
+use std::time::Duration;
+
 use actix_web::http::StatusCode;
 use actix_web::http::header::{LOCATION, RETRY_AFTER, SET_COOKIE};
 use actix_web::web::{self, Bytes, Payload};
@@ -7,11 +9,16 @@ use actix_web::{HttpRequest, HttpResponse, ResponseError as _};
 use askama::Template;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
+use tokio::time::timeout;
 
 use super::form::{FORM_BYTES_MAX, Form, parse};
 use super::page::{Frame, PageResult, html};
 use super::visitor::{Visitor, deleted_cookies, login_cookie};
 use crate::ops::{Access, AdminProblem, receive_body};
+
+/// The time limit for receiving the form of a login. It is short, because a client without a session can take a permit for
+/// this time.
+const LOGIN_DEADLINE: Duration = Duration::from_secs(2);
 
 #[derive(Template)]
 #[template(path = "login.html", config = "src/console/askama.toml")]
@@ -48,7 +55,11 @@ pub(super) async fn log_in(
     access: web::Data<Access>,
     payload: Payload,
 ) -> PageResult {
-    let body: Bytes = receive_body(&request, &mut payload.into_inner(), FORM_BYTES_MAX).await?;
+    let body = receive_body(&request, &mut payload.into_inner(), FORM_BYTES_MAX);
+    let body: Result<Bytes, AdminProblem> = timeout(LOGIN_DEADLINE, body)
+        .await
+        .unwrap_or(Err(AdminProblem::BodyTimeout));
+    let body = body?;
     let Credentials { token, next } = parse(&body)?;
     let (token, next) = (SecretString::from(token), local_path(next));
     // A copied token often ends with a line feed.

@@ -18,6 +18,10 @@ const PLAIN_COOKIE: &str = "imprint-bridge-session";
 /// and for all paths.
 const SECURE_COOKIE: &str = "__Host-imprint-bridge-session";
 
+/// The maximum number of session cookies of a request that the bridge tries. A browser sends one cookie for each port of
+/// a host and for each path.
+const COOKIES_MAX: usize = 8;
+
 /// The logged-in operator of a request.
 #[derive(Clone, Debug)]
 pub(super) struct Visitor {
@@ -37,13 +41,19 @@ impl Visitor {
         self.session.operator.has(role)
     }
 
-    /// Finds the session of a request.
+    /// Finds the session of a request. A browser possibly sends cookies of other sessions too: cookies know no port, so two
+    /// consoles on one host get the cookies of both.
     pub(super) fn of(request: &HttpRequest) -> Option<Self> {
         let access = request.app_data::<web::Data<Access>>()?;
         let cookies = [SECURE_COOKIE, PLAIN_COOKIE].into_iter();
-        let mut cookies = cookies.filter_map(|name| Some((name, cookie(request.headers(), name)?)));
-        let (name, cookie) = cookies.next()?;
-        let session = access.session(cookie)?;
+        let cookies = cookies.flat_map(|name| {
+            let values = values(request.headers(), name);
+            values.map(move |value| (name, value))
+        });
+        let mut sessions = cookies
+            .take(COOKIES_MAX)
+            .filter_map(|(name, cookie)| Some((name, access.session(cookie)?)));
+        let (name, session) = sessions.next()?;
         let renewed = session.renewed.as_deref();
         if let Some(renewed) = renewed.and_then(|renewed| set_cookie(name, renewed)) {
             request.extensions_mut().insert(RenewedCookie(renewed));
@@ -99,13 +109,13 @@ fn set_cookie(name: &str, value: &str) -> Option<HeaderValue> {
     HeaderValue::from_str(&cookie).ok()
 }
 
-/// Returns the value of a cookie of the request.
-fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+/// Returns the values of the cookies of the request with this name.
+fn values<'a>(headers: &'a HeaderMap, name: &'static str) -> impl Iterator<Item = &'a str> {
     let lines = headers
         .get_all(COOKIE)
         .filter_map(|line| line.to_str().ok());
-    let mut cookies = lines.flat_map(|line| line.split(';'));
-    cookies.find_map(|cookie| cookie.trim().strip_prefix(name)?.strip_prefix('='))
+    let cookies = lines.flat_map(|line| line.split(';'));
+    cookies.filter_map(move |cookie| cookie.trim().strip_prefix(name)?.strip_prefix('='))
 }
 
 /// Returns whether a form comes from a page of the console: the browser says so, or the origin is the host of the

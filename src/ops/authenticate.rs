@@ -39,6 +39,9 @@ const REQUESTS_MAX: usize = 16;
 /// The maximum number of requests to the console in progress. Requests to the admin API have their own limit, so that a
 /// script that uses up that limit does not lock out the person who looks for the cause.
 const CONSOLE_REQUESTS_MAX: usize = 16;
+/// The maximum number of requests to the console without a session in progress. They have their own limit, so that clients
+/// that send a login slowly do not lock out the operators who are logged in.
+const LOGINS_MAX: usize = 16;
 
 /// The label value of the metric for denied requests whose operator lacks the required role.
 const MISSING_ROLE: &str = "role";
@@ -57,6 +60,7 @@ pub struct Access {
     logouts: Mutex<Logouts>,
     requests: Semaphore,
     console_requests: Semaphore,
+    logins: Semaphore,
 }
 
 impl Access {
@@ -70,6 +74,7 @@ impl Access {
             logouts: Mutex::default(),
             requests: Semaphore::const_new(REQUESTS_MAX),
             console_requests: Semaphore::const_new(CONSOLE_REQUESTS_MAX),
+            logins: Semaphore::const_new(LOGINS_MAX),
         }
     }
 
@@ -110,9 +115,17 @@ impl Access {
     /// Returns a permit for a request to the console.
     ///
     /// # Errors
-    /// Returns an error if [`CONSOLE_REQUESTS_MAX`] requests to the console are in progress.
-    pub(crate) fn admit_console(&self) -> Result<SemaphorePermit<'_>, AdminProblem> {
-        let permit = self.console_requests.try_acquire();
+    /// Returns an error if [`CONSOLE_REQUESTS_MAX`] requests with a session, or [`LOGINS_MAX`] requests without, are in
+    /// progress.
+    pub(crate) fn admit_console(
+        &self,
+        has_session: bool,
+    ) -> Result<SemaphorePermit<'_>, AdminProblem> {
+        let permits = match has_session {
+            true => &self.console_requests,
+            false => &self.logins,
+        };
+        let permit = permits.try_acquire();
         permit.map_err(|_none| AdminProblem::TooManyRequests)
     }
 

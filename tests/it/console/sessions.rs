@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Browser, FORM, HOST, TOKEN, encoded};
+use crate::http::Connection;
 use crate::support::TestApp;
 
 fn start() -> TestApp {
@@ -175,6 +176,52 @@ fn a_cookie_is_only_for_this_host_and_not_for_scripts() {
         assert!(!cookie.contains(TOKEN), "{cookie}");
         assert_eq!(browser.get("/").status, 200);
     }
+}
+
+/// FAULTS N1125: the browser also sends cookies of another console on the same host, or of an old session.
+#[test]
+fn a_cookie_of_another_session_hides_no_session() {
+    let app = start();
+    let browser = Browser::logged_in(&app, TOKEN);
+    let own = browser.cookie.unwrap();
+    let ops = app.ops();
+    for cookies in [
+        format!("__Host-imprint-bridge-session=old; {own}"),
+        format!("imprint-bridge-session=other; {own}"),
+        format!("{own}; imprint-bridge-session=other"),
+    ] {
+        let cookie = Some(cookies.clone());
+        assert_eq!(Browser { ops, cookie }.get("/").status, 200, "{cookies}");
+    }
+    let many = "imprint-bridge-session=other; ".repeat(8);
+    let cookie = Some(format!("{many}{own}"));
+    assert_eq!(Browser { ops, cookie }.get("/").status, 303, "a bound");
+}
+
+/// FAULTS N1126: clients without a session send logins slowly.
+#[test]
+fn slow_logins_lock_out_no_operator_who_is_logged_in() {
+    let app = start();
+    let mut browser = Browser::logged_in(&app, TOKEN);
+    let login = "POST /login HTTP/1.1\r\nhost: bridge\r\norigin: http://bridge\r\n\
+                 content-type: application/x-www-form-urlencoded\r\ncontent-length: 100\r\n\r\ntoken=";
+    let slow: Vec<_> = (0..20)
+        .map(|_| {
+            let mut connection = Connection::open(app.ops()).unwrap();
+            connection.send(login.as_bytes()).unwrap();
+            connection
+        })
+        .collect();
+    assert_eq!(browser.get("/").status, 200);
+    let answers = slow
+        .into_iter()
+        .map(|mut connection| connection.answer().unwrap().status);
+    let answers: Vec<u16> = answers.collect();
+    // The bridge refuses the logins beyond the limit at once, and the others do not stay long.
+    let refused = answers.iter().filter(|status| **status == 503).count();
+    let too_slow = answers.iter().filter(|status| **status == 408).count();
+    assert_eq!(refused + too_slow, 20, "{answers:?}");
+    assert!(refused > 0 && too_slow > 0, "{answers:?}");
 }
 
 /// FAULTS N501: the console has the same limit on failed logins as the admin API.
