@@ -42,6 +42,7 @@ mod entry_filter;
 mod entry_life;
 mod entry_row;
 mod entry_text;
+mod escaper;
 mod form;
 mod login;
 mod overview;

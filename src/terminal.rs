@@ -33,9 +33,9 @@ pub(crate) fn printable(text: &str) -> String {
         .collect()
 }
 
-/// Returns whether a character changes the order in which a terminal shows the characters of a line, or ends the line.
+/// Returns whether a character changes the order in which a terminal or a page shows the characters of a line, or ends the line.
 /// An id with such a character could look like another id.
-const fn changes_the_order(c: char) -> bool {
+pub(crate) const fn changes_the_order(c: char) -> bool {
     matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 

@@ -127,7 +127,7 @@ const EDGES: &[(&str, &[&str])] = &[
     (
         "console",
         &[
-            "dispatch", "event", "http", "intake", "metrics", "ops", "outbox", "time",
+            "dispatch", "event", "http", "intake", "metrics", "ops", "outbox", "terminal", "time",
         ],
     ),
     (
