@@ -52,7 +52,7 @@ impl OutboxSettings {
         if access(folder, Access::WRITE_OK | Access::EXEC_OK).is_err() {
             return Err(format!("the folder {} is not writable", folder.display()));
         }
-        let is_beside = folder.canonicalize().ok() == self.path_folder();
+        let is_beside = real_folder(journal) == self.path_folder();
         Ok(match is_beside {
             true => JournalPlace::BesideStore,
             false => JournalPlace::Apart,
@@ -68,12 +68,15 @@ impl OutboxSettings {
     }
 
     fn path_folder(&self) -> Option<PathBuf> {
-        // A store file that is a link lies in the folder to which the link leads.
-        let path = self.place.file()?;
-        let store = path.canonicalize();
-        let store = store.unwrap_or_else(|_absent| path.to_owned());
-        folder(&store).canonicalize().ok()
+        real_folder(self.place.file()?)
     }
+}
+
+/// Returns the folder of a file. A file that is a link lies in the folder to which the link leads.
+fn real_folder(file: &Path) -> Option<PathBuf> {
+    let real = file.canonicalize();
+    let real = real.unwrap_or_else(|_absent| file.to_owned());
+    folder(&real).canonicalize().ok()
 }
 
 fn folder(file: &Path) -> &Path {

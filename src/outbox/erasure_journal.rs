@@ -10,12 +10,13 @@
 //! contains it. The journal alone reveals nothing. The number of the record is bound into the seal.
 
 use std::collections::HashSet;
-use std::fs::File;
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use ring::hmac::{HMAC_SHA256, Key};
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
 use super::finished_erasures::FinishedErasures;
@@ -177,7 +178,7 @@ impl ErasureJournal {
 
     /// Writes a line at the end of the journal. If the write fails, removes what it has written.
     fn write(&self, line: &str) -> io::Result<()> {
-        let mut file = File::options().append(true).open(&self.path)?;
+        let mut file = open_private(&self.path, File::options().append(true))?;
         let before = file.metadata()?.len();
         let written = file
             .write_all(line.as_bytes())
@@ -277,7 +278,7 @@ const fn place(number: u64) -> RecordPlace {
 /// Reads the complete lines of the journal, and removes an incomplete last line, which a crash has left: nobody got an
 /// answer about its erasure.
 fn read(path: &Path) -> io::Result<Vec<String>> {
-    let mut file = File::options().read(true).write(true).open(path)?;
+    let mut file = open_private(path, File::options().read(true).write(true))?;
     if file.metadata()?.len() > JOURNAL_BYTES_MAX {
         return Err(io::Error::other("the file is larger than 64 MiB"));
     }
@@ -292,6 +293,21 @@ fn read(path: &Path) -> io::Result<Vec<String>> {
         text.truncate(complete);
     }
     Ok(text.lines().map(str::to_owned).collect())
+}
+
+/// Opens the journal for the user of the bridge alone: another user who can write the file could cut it, and the next start
+/// would refuse it. A pipe or a device is no journal, and an open without `NONBLOCK` would wait for its other end.
+fn open_private(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    let options = options.custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+    let file = options.open(path)?;
+    let found = file.metadata()?;
+    if !found.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    if found.permissions().mode() & 0o777 & !MODE != 0 {
+        file.set_permissions(Permissions::from_mode(MODE))?;
+    }
+    Ok(file)
 }
 
 fn create(path: &Path) -> io::Result<()> {
@@ -338,6 +354,27 @@ mod tests {
 
     fn refusal(path: &Path, finished: u64) -> String {
         open(path, finished).err().unwrap()
+    }
+
+    /// FAULTS N1122: a pipe does not stop the start, and only the bridge's user can change the journal.
+    #[test]
+    fn a_journal_is_a_private_regular_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
+        let opened = ErasureJournal::open(&pipe, &DIGEST_KEY, &mut FinishedErasures::default());
+        let error = opened.err().unwrap();
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert_eq!(cause, "it is not a regular file");
+
+        let path = folder.path().join("journal");
+        std::fs::write(&path, "").unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
+        let mut journal = open(&path, 0).unwrap().0;
+        append(&mut journal, "canary-1");
+        let mode = path.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, MODE);
     }
 
     /// FAULTS N647, N648: the journal returns the erasures that a restored store has not finished, and names no id.

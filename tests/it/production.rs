@@ -163,6 +163,8 @@ fn check_says_whether_erasures_outlive_the_store() {
         fs::create_dir(files.path(folder)).unwrap();
     }
     std::os::unix::fs::symlink(files.path("store"), files.path("link")).unwrap();
+    fs::write(files.path("store/real"), "").unwrap();
+    std::os::unix::fs::symlink(files.path("store/real"), files.path("journal/linked")).unwrap();
     set_mode(&files.path("closed"), 0o500);
     let shown = |folder: &str| files.path(folder).display().to_string();
     let beside = "outbox.erasure_journal is in the folder of the store, so a loss or a restore of this folder brings erased customers back";
@@ -175,6 +177,8 @@ fn check_says_whether_erasures_outlive_the_store() {
         (Some("journal/erasures"), 0, String::new()),
         (Some("store/erasures"), 0, beside.to_owned()),
         (Some("link/erasures"), 0, beside.to_owned()),
+        // FAULTS N1120
+        (Some("journal/linked"), 0, beside.to_owned()),
         (
             Some("absent/erasures"),
             0,
