@@ -32,18 +32,32 @@ pub(super) struct KnownLane {
     pub(super) is_erased: bool,
 }
 
-/// Finds the lanes and tombstones of these keys, in this order.
+/// Finds the lanes and tombstones of these keys, in this order. Also finds moved tombstones, without a change of the store,
+/// because operators read in a transaction that only reads.
 pub(super) async fn find_lanes(
     db: &Connected,
     engine: &Engine,
     keys: &[LaneKey],
 ) -> Result<Vec<Option<KnownLane>>, DbFault> {
-    moved_tombstones::adopt_customers(db, engine, keys.iter().cloned()).await?;
+    let mut found = vec![None; keys.len()];
+    let moved = moved_tombstones::names(engine, keys);
     let keys: Vec<CustomerKey> = keys.iter().map(|key| engine.digests.lane(key)).collect();
     if keys.is_empty() {
-        return Ok(Vec::new());
+        return Ok(found);
     }
     let kinds: Vec<i16> = keys.iter().map(|key| key.kind.into()).collect();
+    if let Some(moved) = moved {
+        // The kind of a tombstone in a file is 2 or 4 higher than the kind of the lane.
+        let sql = "SELECT k.place, l.id, true FROM unnest($1::smallint[], $2::text[]) WITH ORDINALITY AS k(kind, moved, place)
+             JOIN imprint_bridge.lane l ON l.kind = ANY(ARRAY[k.kind + 2, k.kind + 4]::smallint[]) AND l.customer = decode(k.moved, 'hex')";
+        let names = db
+            .query(
+                sql,
+                &[(&kinds, Type::INT2_ARRAY), (&moved, Type::TEXT_ARRAY)],
+            )
+            .await?;
+        place_lanes(&names, &mut found)?;
+    }
     let customers: Vec<&[u8]> = keys.iter().map(|key| key.customer.as_slice()).collect();
     let sql = "SELECT k.place, l.id, l.erased IS NOT NULL FROM unnest($1::smallint[], $2::bytea[]) WITH ORDINALITY AS k(kind, customer, place)
          JOIN imprint_bridge.lane l ON l.kind = k.kind AND l.customer = k.customer";
@@ -53,8 +67,13 @@ pub(super) async fn find_lanes(
             &[(&kinds, Type::INT2_ARRAY), (&customers, Type::BYTEA_ARRAY)],
         )
         .await?;
-    let mut found = vec![None; keys.len()];
-    for row in &rows {
+    place_lanes(&rows, &mut found)?;
+    Ok(found)
+}
+
+/// Puts the lanes of rows with a place, the number of a lane and whether it is erased into these places.
+fn place_lanes(rows: &[Row], found: &mut [Option<KnownLane>]) -> Result<(), DbFault> {
+    for row in rows {
         let place = unsigned(get(row, 0)?).saturating_sub(1);
         let place = usize::try_from(place).ok();
         if let Some(slot) = place.and_then(|place| found.get_mut(place)) {
@@ -64,7 +83,7 @@ pub(super) async fn find_lanes(
             });
         }
     }
-    Ok(found)
+    Ok(())
 }
 
 /// Finds the lanes of these keys, without tombstones.

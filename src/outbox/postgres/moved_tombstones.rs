@@ -2,7 +2,7 @@
 //!
 //! A store in a file finds a tombstone by another digest than a store in PostgreSQL, and only the id has both digests. So a
 //! moved tombstone keeps its digest, and gets the digests of this store when its customer or its event comes back: before
-//! every search for lanes or events, in a store that possibly has moved tombstones.
+//! the store of an event, in a store that possibly has moved tombstones. Operators find it by its own digest.
 
 use tokio_postgres::types::Type;
 
@@ -26,6 +26,14 @@ pub(super) async fn announce(db: &Connected) -> Result<(), DbFault> {
 pub(super) async fn exist(db: &Connected) -> Result<bool, DbFault> {
     let sql = "SELECT 1 FROM imprint_bridge.meta WHERE name = 'moved_tombstones'";
     Ok(db.query_opt(sql, &[]).await?.is_some())
+}
+
+/// Returns the digests under which moved tombstones of these customers are stored, in hexadecimal digits. Returns `None` if
+/// the store has no moved tombstone.
+pub(super) fn names(engine: &Engine, keys: &[LaneKey]) -> Option<Vec<String>> {
+    let tombstones = TombstoneKey::new(&engine.digest_key);
+    let names = keys.iter().map(|key| tombstones.lane(key));
+    engine.has_moved_tombstones.then(|| names.collect())
 }
 
 /// Gives the moved tombstones of these customers the digests of this store.
