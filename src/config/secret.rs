@@ -17,6 +17,10 @@ const LINE_END_BYTES_MAX: u64 = 2;
 
 /// The rights of users who are neither the owner of a file nor in its group: to read and to write.
 const OTHERS: u32 = 0o006;
+/// The right of the same users to write.
+const OTHERS_WRITE: u32 = 0o002;
+/// With this bit of a folder, only the owner of a file in the folder can remove or rename the file.
+const STICKY: u32 = 0o1000;
 
 /// Reads a secret from a file, and ignores a newline at the end of the file.
 ///
@@ -56,17 +60,26 @@ pub fn is_exposed(path: &Path) -> bool {
     mode(path).is_some_and(|mode| mode & OTHERS != 0)
 }
 
-/// Returns the reason why the profile does not allow a secret file that every user of the machine can read or write. A
-/// missing file is no reason.
+/// Returns the reason why the profile does not allow a secret file: every user of the machine can read or write the file, or
+/// can put another file in its place. A missing file is no reason.
 pub fn exposure(path: &Path, profile: Option<Profile>) -> Option<String> {
-    let is_refused = profile == Some(Profile::Production) && is_exposed(path);
-    is_refused.then(|| {
+    if profile != Some(Profile::Production) {
+        return None;
+    }
+    if is_exposed(path) {
         let mode = mode(path).unwrap_or_default() & 0o777;
-        format!(
+        return Some(format!(
             "{} must not be readable or writable for every user of this machine with the profile \"production\": its mode is {mode:04o}, and 0600 or 0440 would be safe",
             path.display()
-        )
-    })
+        ));
+    }
+    let folder = path.parent()?;
+    let mode = mode(folder).filter(|mode| mode & OTHERS_WRITE != 0 && mode & STICKY == 0)?;
+    Some(format!(
+        "the folder {} must not be writable for every user of this machine with the profile \"production\": its mode is {:04o}, and 0700 or 0755 would be safe",
+        folder.display(),
+        mode & 0o777
+    ))
 }
 
 fn mode(path: &Path) -> Option<u32> {
@@ -90,6 +103,31 @@ mod tests {
     use secrecy::ExposeSecret;
 
     use super::*;
+
+    /// FAULTS N1128: everybody could replace a token or remove a sealing key. With the sticky bit, as in `/tmp` and in the
+    /// volumes of Kubernetes, only the owner of the file can.
+    #[test]
+    fn production_refuses_a_folder_that_everybody_can_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        std::fs::write(&path, "k-1").unwrap();
+        let set = |path: &Path, mode| {
+            let mode = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(path, mode).unwrap();
+        };
+        set(&path, 0o600);
+        for (mode, is_refused) in [
+            (0o777, true),
+            (0o702, true),
+            (0o1777, false),
+            (0o755, false),
+        ] {
+            set(folder.path(), mode);
+            let reason = exposure(&path, Some(Profile::Production));
+            assert_eq!(reason.is_some(), is_refused, "{mode:o}: {reason:?}");
+            assert_eq!(exposure(&path, Some(Profile::Local)), None);
+        }
+    }
 
     /// FAULTS K05
     #[test]

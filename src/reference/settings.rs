@@ -353,6 +353,13 @@ pub static SETTINGS: &[MessageExplanation] = &[
     ),
     row(
         &[
+            "the folder … must not be writable for every user of this machine with the profile \"production\": its mode is …, and 0700 or 0755 would be safe",
+        ],
+        "Every user of the machine can put another file in the place of the secret, or remove it.",
+        "Change the mode of the folder. The sticky bit, as in the volumes of Kubernetes, is enough too.",
+    ),
+    row(
+        &[
             "must not be \"production\", because the operating system does not let this process forbid core dumps",
         ],
         "A core dump would contain secrets and personal data.",
