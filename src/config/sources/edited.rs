@@ -16,9 +16,6 @@ use crate::intake::schema::Schema;
 /// The maximum length of a source file that an operator can edit in a try-out. A form of the console has the text too.
 pub const EDITED_BYTES_MAX: usize = 64 * 1024;
 
-/// The table of a source file with the authentication of the requests.
-const AUTH: &str = "auth";
-
 /// A reader of edited source files.
 #[derive(Clone, Copy, Debug)]
 pub struct SourceTextReader {
@@ -74,69 +71,78 @@ impl SourceTextReader {
 }
 
 /// Returns the text of a source file as operators see it, or `None` if the text is too long for a try-out. The text has no
-/// comments about the authentication: the file names only the files of secrets, but its author possibly noted a secret.
+/// comments: the file names only the files of secrets, but its author possibly noted a secret. Every line ends with a line
+/// feed.
 pub(super) fn shown(text: &str) -> Option<Arc<str>> {
     if text.len() > EDITED_BYTES_MAX {
         return None;
     }
-    let mut is_auth = false;
+    let text = text.replace("\r\n", "\n");
     let mut shown = String::with_capacity(text.len());
-    for line in text.lines() {
-        let start = line.trim_start();
-        if let Some(table) = start.strip_prefix('[') {
-            is_auth = is_table(table.trim_start(), AUTH);
+    let mut rest = text.as_str();
+    while let Some(next) = rest.chars().next() {
+        if next == '#' {
+            let end = rest.find('\n').unwrap_or(rest.len());
+            shown.truncate(shown.trim_end_matches([' ', '\t']).len());
+            rest = rest.get(end..).unwrap_or_default();
+            continue;
         }
-        let line = match is_auth || is_table(start, AUTH) || is_note(start) {
-            true => without_comment(line),
-            false => line,
+        let length = match next {
+            '"' | '\'' => string_length(rest, next),
+            other => other.len_utf8(),
         };
-        shown.push_str(line);
+        let (taken, after) = rest.split_at_checked(length).unwrap_or((rest, ""));
+        shown.push_str(taken);
+        rest = after;
+    }
+    if !shown.ends_with('\n') {
         shown.push('\n');
     }
     Some(Arc::from(shown))
 }
 
-/// Returns whether a line begins with the name of a table.
-fn is_table(line: &str, table: &str) -> bool {
-    let rest = line.trim_start_matches(['"', '\'']).strip_prefix(table);
-    rest.is_some_and(|rest| !rest.starts_with(|next: char| next.is_alphanumeric()))
-}
-
-/// Returns whether a line is a comment that mentions a secret.
-fn is_note(line: &str) -> bool {
-    let line = line.to_ascii_lowercase();
-    let words = ["secret", "password", "token", AUTH];
-    line.starts_with('#') && words.into_iter().any(|word| line.contains(word))
-}
-
-/// Returns a line without the comment at its end.
-fn without_comment(line: &str) -> &str {
-    let mut quote = None;
-    for (at, letter) in line.char_indices() {
-        match (quote, letter) {
-            (None, '#') => return line.get(..at).unwrap_or_default().trim_end(),
-            (None, '"' | '\'') => quote = Some(letter),
-            (Some(open), _) if open == letter => quote = None,
-            (None | Some(_), _) => {}
+/// Returns the length of the TOML string at the start of a text: a quote or three quotes on each side, and a backslash that
+/// escapes the next character between double quotes.
+fn string_length(text: &str, quote: char) -> usize {
+    let quotes = text.chars().take_while(|letter| *letter == quote).count();
+    // Two quotes are an empty string. A string with three quotes on each side can begin and end with more quotes.
+    let width = match quotes {
+        2 => return 2,
+        0 | 1 => 1,
+        _ => 3,
+    };
+    let mut run = 0;
+    let mut is_escaped = false;
+    for (at, letter) in text.char_indices().skip(width) {
+        if run >= width && letter != quote {
+            return at;
+        }
+        match letter {
+            _ if is_escaped => (is_escaped, run) = (false, 0),
+            '\\' if quote == '"' => (is_escaped, run) = (true, 0),
+            letter if letter == quote && width == 1 => return at + 1,
+            letter if letter == quote => run += 1,
+            _ => run = 0,
         }
     }
-    line
+    text.len()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// FAULTS N984
+    /// FAULTS N984, N1129
     #[test]
-    fn a_shown_text_has_no_comment_about_the_authentication() {
-        let text = "# the secret is canary\n# names of the CRM\nignore = [\"a#b\"] # kept\n[auth] # canary\n\
-                    kind = \"none\" # canary \"x\"\n# canary\nusers = [\"#1\"]\n[events.x] # kept\nwhen = '.a'\n";
+    fn a_shown_text_has_no_comment() {
+        let text = "# hmac key: canary\nignore = [\"a#b\"] # canary\n[auth] # canary\n\
+                    auth.kind = \"none\" # canary \"x\"\r\nusers = ['#1', \"\\\"#2\"]\t#\n\
+                    when = '''\n.a # \"kept\"\n'''' # canary\nx = \"\" # canary\ny = \"\"\"\\\"\"\"# kept\"\"\"\nz = '";
         let shown = shown(text).unwrap();
         assert_eq!(
             &*shown,
-            "\n# names of the CRM\nignore = [\"a#b\"] # kept\n[auth]\nkind = \"none\"\n\nusers = [\"#1\"]\n\
-             [events.x] # kept\nwhen = '.a'\n"
+            "\nignore = [\"a#b\"]\n[auth]\nauth.kind = \"none\"\nusers = ['#1', \"\\\"#2\"]\n\
+             when = '''\n.a # \"kept\"\n''''\nx = \"\"\ny = \"\"\"\\\"\"\"# kept\"\"\"\nz = '\n"
         );
         let long = "#".repeat(EDITED_BYTES_MAX + 1);
         assert_eq!(super::shown(&long), None);
