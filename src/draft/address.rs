@@ -159,14 +159,13 @@ fn street_lines(first: &Leaf, join: &str, second: Option<&Leaf>) -> [FieldDraft;
 fn domestic(container: &JsonPath, country: &Leaf, value: &str, function: &str) -> String {
     let is_empty = country.is_false_empty;
     let country = member(container, country);
-    let empty = if is_empty {
-        format!("{country} == null or {country} == false")
+    let converted = format!("{country} | alpha3 | . == null or is_domestic");
+    let condition = if is_empty {
+        format!("{country} == false or ({converted})")
     } else {
-        format!("{country} == null")
+        converted
     };
-    let condition = format!(
-        "if {empty} or ({country} | alpha3 | is_domestic) then {value} | {function} else {value} end"
-    );
+    let condition = format!("if {condition} then {value} | {function} else {value} end");
     if container.depth() == 0 {
         condition
     } else {

@@ -11,6 +11,7 @@ use super::explain::target;
 use super::explanation::{EventExplanation, TargetExplanation, TargetResult, mask};
 use super::message::RequestMessage;
 use super::source::{EventType, Source};
+use super::value_note;
 use crate::event::cloudevents;
 use crate::event::{ChangeEvent, RequestHeaders, Visibility};
 use crate::mapping::{RuleExplanation, SplitReads};
@@ -103,8 +104,12 @@ impl Expressions<'_> {
         }
         explanation.reads = rules.iter().flat_map(|rule| rule.reads.clone()).collect();
         explanation.reads.extend(used);
+        let is_abroad = rules.iter().any(value_note::is_abroad);
         let located = rules.into_iter().map(|rule| {
             let mut target = target(rule, visibility);
+            if is_abroad && value_note::is_of_country(&target.target) {
+                target.note = None;
+            }
             target.reads = self.in_body(target.reads);
             target
         });

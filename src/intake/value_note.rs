@@ -2,12 +2,15 @@
 
 use serde_json::Value;
 
+use crate::imprint::is_domestic;
 use crate::mapping::{RuleExplanation, RuleResult};
 
 const STATE: &str =
     "the value is not the code of a state in two letters; the function us_state makes one";
 const ZIP: &str =
     "the value is not a ZIP code of five or nine digits; the function us_zip reads one";
+/// The note about a state or a ZIP code that the function of the expression did not make.
+const OTHER_BRANCH: &str = "the value is no state in two letters or no ZIP code, although the expression has the function us_state or us_zip: another branch of the expression gave the value, so look at its conditions";
 const KINDS: &str = "the expression compares a text with a number or with true or false, which are never equal: write the constant as the event has it, such as == \"0\" for a text";
 /// The first times that a number of each unit gives if the unit is wrong are in 1970.
 const EARLY: [(&str, &str); 3] = [
@@ -38,8 +41,8 @@ pub(super) fn note(rule: &RuleExplanation) -> Option<&'static str> {
     let field = rule.target.rsplit('.').next().unwrap_or_default();
     let is_state = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_uppercase());
     match field {
-        "state" if !is_state => Some(STATE),
-        "postal_code" if !is_zip(text) => Some(ZIP),
+        "state" if !is_state => Some(made_by("us_state", &rule.expression, STATE)),
+        "postal_code" if !is_zip(text) => Some(made_by("us_zip", &rule.expression, ZIP)),
         _ if is_early(text) => {
             let of_unit = EARLY
                 .iter()
@@ -48,6 +51,29 @@ pub(super) fn note(rule: &RuleExplanation) -> Option<&'static str> {
         }
         _ => None,
     }
+}
+
+/// Returns the note of a function, or the note that the function is there.
+fn made_by(function: &str, expression: &str, note: &'static str) -> &'static str {
+    if expression.contains(function) {
+        OTHER_BRANCH
+    } else {
+        note
+    }
+}
+
+/// Returns whether a rule says that the address of the event is outside the USA.
+pub(super) fn is_abroad(rule: &RuleExplanation) -> bool {
+    let RuleResult::Value(Value::String(country)) = &rule.result else {
+        return false;
+    };
+    rule.target.ends_with("address.country") && !is_domestic(country)
+}
+
+/// Returns whether a field has another form outside the USA.
+pub(super) fn is_of_country(target: &str) -> bool {
+    let field = target.rsplit('.').next().unwrap_or_default();
+    ["state", "postal_code"].contains(&field)
 }
 
 fn is_zip(text: &str) -> bool {
@@ -80,6 +106,13 @@ mod tests {
                 ".s",
                 json!("nv"),
                 Some("us_state"),
+            ),
+            // FAULTS N1048
+            (
+                "state",
+                "if .c == null then .s | us_state else .s end",
+                json!("Nevada"),
+                Some("another branch"),
             ),
             ("state", ".s", json!("NV"), None),
             ("postal_code", ".s", json!("8950"), Some("us_zip")),

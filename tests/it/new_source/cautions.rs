@@ -48,8 +48,8 @@ fn the_customer_and_the_time_of_the_reading_are_recognized_in_a_relayed_record()
         "first_name = \".record.values.name[0].first_name\"",
         "street_line1 = \".record.values.primary_location[0].line_1\"",
         "city = \".record.values.primary_location[0].locality\"",
-        "postal_code = \".record.values.primary_location[0] | if .country_code == null or (.country_code | alpha3 | \
-         is_domestic) then .postcode | us_zip else .postcode end\"",
+        "postal_code = \".record.values.primary_location[0] | if .country_code | alpha3 | . == null or \
+         is_domestic then .postcode | us_zip else .postcode end\"",
         "customer_history.loyalty_tier = \".record.values.loyalty_tier[0].option.title\"",
         "# phone = \"if .record.values.phone_numbers == [] then null else .record.values.phone_numbers[0].phone_number | \
          e164 end\"",
