@@ -11,6 +11,7 @@
 use std::collections::BTreeSet;
 
 use self::generic::GenericPlan;
+use self::secrets::SensitivePlace;
 use self::vendor::VendorPlan;
 use crate::event::SourceName;
 
@@ -34,6 +35,7 @@ mod form;
 mod generic;
 mod headers;
 mod leaves;
+mod list_items;
 mod lists;
 mod misfit;
 mod names;
@@ -72,7 +74,7 @@ pub enum DraftError {
 pub struct SourcePlan {
     kind: PlanKind,
     /// The places of the values in the samples that look like secrets.
-    secrets: Vec<String>,
+    secrets: Vec<SensitivePlace>,
     /// The sentence about the request headers that the source file does not use.
     unused_headers: Option<String>,
 }
@@ -103,8 +105,8 @@ impl SourcePlan {
             None => PlanKind::Generic(GenericPlan::of(source, samples)),
         };
         let secrets = samples.iter().cloned();
-        let secrets: BTreeSet<String> = secrets
-            .flat_map(|mut sample| sample.replace_secrets())
+        let secrets: BTreeSet<SensitivePlace> = secrets
+            .flat_map(|mut sample| sample.replace_sensitive())
             .collect();
         let plan = Self {
             kind,

@@ -12,6 +12,7 @@ use serde_json::Value;
 pub mod cloudevents;
 mod headers;
 pub mod json;
+pub mod member_name;
 pub mod pointer;
 mod visibility;
 

@@ -32,6 +32,9 @@ mod samples;
 /// unless a setting fails only after another one was switched off.
 const ROUNDS_MAX: usize = 8;
 
+/// The maximum number of errors that the report names.
+const CAUSES_MAX: usize = 3;
+
 /// The first lines of a source file that the command writes. The folder of the sources can be the folder of a running
 /// bridge, which must not accept events with a draft.
 const DRAFT: &str =
@@ -252,6 +255,22 @@ impl Drafted {
         self.explanations.iter().filter(is_refused).count()
     }
 
+    /// Returns the first different errors of the refused samples, each with its first place.
+    fn causes(&self) -> Vec<String> {
+        let problems = self.explanations.iter().flat_map(Explanation::problems);
+        let errors = problems.flat_map(|problem| &problem.errors);
+        let mut details = BTreeSet::new();
+        let first = errors.filter(|error| details.insert(error.detail.as_str()));
+        let named = first.take(CAUSES_MAX).map(|error| {
+            let place = match error.pointer.as_str() {
+                "" => error.location.as_str(),
+                pointer => pointer,
+            };
+            format!("{place}: {}", error.detail)
+        });
+        named.collect()
+    }
+
     /// Returns the files of the draft. The source file is the last one, because a running bridge must not see a source
     /// file before its schemas.
     fn files(
@@ -333,6 +352,9 @@ fn report(drafted: &Drafted, (files, removed): (&[NewFile], &[PathBuf]), notes: 
         print_result(format_args!(
             "  - The bridge refuses {refused} of the samples. The files *.refusal.json have the errors: correct the source file, and replace them by *.request.json."
         ));
+        for cause in drafted.causes() {
+            print_result(format_args!("    - {cause}"));
+        }
     }
     let decisions = drafted.draft.decisions.iter();
     for decision in decisions {

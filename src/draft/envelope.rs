@@ -268,7 +268,7 @@ fn text_at(event: &Value, path: &JsonPath) -> Option<String> {
         .iter()
         .try_fold(event, |value, step| match step {
             Step::Member(name) => value.get(name),
-            Step::First | Step::Marked(_) | Step::Entry(_) => None,
+            Step::First | Step::Marked(..) | Step::Except(..) | Step::Entry(_) => None,
         });
     value?.as_str().map(str::to_owned)
 }

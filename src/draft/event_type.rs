@@ -12,6 +12,7 @@ use super::field_draft::FieldDrafts;
 use super::fields;
 use super::form;
 use super::leaves::leaves;
+use super::list_items::ListItems;
 use super::names;
 use super::notification;
 use super::order::{self, EventRule, VersionDraft};
@@ -40,6 +41,9 @@ pub(super) fn write(
         time.map(|version| version.rule.expression.as_str()),
         samples,
     );
+    fields
+        .decisions
+        .extend(ListItems::of(events).decisions(&fields.fields));
     let table = format!("events.{}", quoted(name));
     draft.document.table(&table);
     draft.document.setting("schema", &quoted(schema_path));
@@ -70,15 +74,18 @@ pub(super) fn write(
     draft.document.table(&format!("{table}.update"));
     fields::write_fields(&mut draft.document, &fields.fields);
     report(draft, name, fields);
-    let mut required: Vec<JsonPath> = Vec::new();
-    required.extend(partner_id.map(|rule| rule.path));
-    required.extend(version.map(|version| version.rule.path));
-    let views: Vec<&Value> = events.iter().collect();
-    let texts = false_values::paths(&found, &required);
+    let rules = [partner_id, version.map(|version| version.rule)];
+    let required: Vec<JsonPath> = rules.into_iter().flatten().map(|rule| rule.path).collect();
     draft.schemas.push(SchemaDraft {
         path: schema_path.to_owned(),
-        content: schema::infer(&format!("{name}, version 1"), &views, &required, &texts),
+        content: schema(name, events, &found, &required),
     });
+}
+
+fn schema(name: &str, events: &[Value], found: &[Leaf], required: &[JsonPath]) -> Value {
+    let events: Vec<&Value> = events.iter().collect();
+    let texts = false_values::paths(found, required);
+    schema::infer(&format!("{name}, version 1"), &events, required, &texts)
 }
 
 /// Drops the suggestions that only read a value of these rules.

@@ -45,16 +45,18 @@ impl GenericPlan {
         let customer = customer.map(|rule| rule.path);
         let place = (found.as_slice(), &record, customer.as_ref());
         let id = event_id::event_id(samples, &events, place, &authentication);
-        let (ignored, types): (BTreeSet<_>, BTreeSet<_>) = typed
+        let (mut ignored, types): (BTreeSet<_>, BTreeSet<_>) = typed
             .types
             .iter()
             .cloned()
             .partition(|name| removal::is_removal(name));
-        let other: BTreeSet<String> = unrelated
+        // The event of a deletion can have no value of a customer.
+        let (removals, other): (BTreeSet<_>, BTreeSet<_>) = unrelated
             .iter()
             .filter_map(|event| typed.of(event))
             .filter(|name| !types.contains(name) && !ignored.contains(name))
-            .collect();
+            .partition(|name| removal::is_removal(name));
+        ignored.extend(removals);
         let mut plan = Self {
             source: source.clone(),
             head: Document::default(),

@@ -3,29 +3,23 @@
 use serde_json::Value;
 
 use super::false_values;
+use super::list_items::ListItems;
 use super::names;
 use super::path::{JsonPath, Leaf, Step};
 use super::secrets;
+use crate::event::member_name::SensitiveKind;
 
 /// The maximum depth of the values that a draft reads. The values of a customer lie at most five levels deep in the known
 /// events.
-const DEPTH_MAX: usize = 10;
+pub(super) const DEPTH_MAX: usize = 10;
 /// The maximum number of different paths that a draft reads in the events of one type. A person reviews the draft.
 pub(super) const LEAVES_MAX: usize = 1_000;
-/// The members that mark the preferred item of a list.
-const MARKERS: [&str; 7] = [
-    "primary",
-    "is_primary",
-    "isPrimary",
-    "main",
-    "default",
-    "is_default",
-    "isDefault",
-];
-
 /// Lists the leaves of the events of one type, in the order of their paths.
 pub(super) fn leaves(events: &[Value]) -> Vec<Leaf> {
-    let mut found = Leaves::default();
+    let mut found = Leaves {
+        lists: ListItems::of(events),
+        ..Leaves::default()
+    };
     for (position, event) in events.iter().enumerate() {
         found.event = position;
         found.add(event, &JsonPath::default());
@@ -38,6 +32,7 @@ pub(super) fn leaves(events: &[Value]) -> Vec<Leaf> {
 #[derive(Default)]
 struct Leaves {
     leaves: std::collections::BTreeMap<JsonPath, Leaf>,
+    lists: ListItems,
     /// The position of the event that is read.
     event: usize,
 }
@@ -49,7 +44,8 @@ impl Leaves {
         }
         match value {
             Value::Object(members) => {
-                let is_open = |(name, _): &(&String, &Value)| !secrets::is_secret(name, members);
+                let is_open =
+                    |(name, _): &(&String, &Value)| secrets::kind(name, members).is_none();
                 for (name, value) in members.iter().filter(is_open) {
                     self.add(value, &path.member(name));
                 }
@@ -71,28 +67,21 @@ impl Leaves {
         }
     }
 
-    /// Adds the leaves of the preferred item of a list: the item that has a mark, or the first item.
+    /// Adds the leaves of the preferred item of a list: the item that [`ListItems`] chooses, or the first item.
     fn add_items(&mut self, items: &[Value], path: &JsonPath) {
         if let Some(entries) = entries(items) {
             let is_leaf = |(_, value): &(&str, &Value)| !value.is_array() && !value.is_object();
-            let is_open = |(name, _): &(&str, &Value)| !secrets::is_secret_name(name);
+            let is_open = |(name, _): &(&str, &Value)| SensitiveKind::of(name).is_none();
             let entries = entries.into_iter().filter(is_leaf).filter(is_open);
             for (name, value) in entries {
                 self.add_leaf(value, &path.child(Step::Entry(name.to_owned())));
             }
             return;
         }
-        let is_marker = |marker: &&&str| {
-            let mut marks = items.iter().filter_map(|item| item.get(**marker));
-            marks.any(Value::is_boolean)
-        };
-        let marker = MARKERS.iter().find(is_marker);
-        let is_marked = |item: &&Value| {
-            marker.is_some_and(|marker| item.get(*marker) == Some(&Value::Bool(true)))
-        };
-        let step = marker.map_or(Step::First, |marker| Step::Marked(marker));
-        let marked = items.iter().find(is_marked);
-        if let Some(item) = marked.or_else(|| items.first()) {
+        let step = self.lists.step(path);
+        let chosen = items.iter().find(|item| step.selects(item));
+        let other = || items.first().filter(|_| !matches!(step, Step::Except(..)));
+        if let Some(item) = chosen.or_else(other) {
             self.add(item, &path.child(step));
         }
     }
@@ -110,7 +99,7 @@ impl Leaves {
 }
 
 /// Returns the entries of a list in which each item is `{"key": name, "value": …}`.
-fn entries(items: &[Value]) -> Option<Vec<(&str, &Value)>> {
+pub(super) fn entries(items: &[Value]) -> Option<Vec<(&str, &Value)>> {
     let entry = |item: &'_ Value| item.get("key").is_some_and(Value::is_string);
     if !items.iter().all(entry) {
         return None;

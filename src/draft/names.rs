@@ -1,6 +1,7 @@
 //! The meaning of the names of members.
 
 use super::synonyms::{self, PERSON};
+pub(super) use crate::event::member_name::words;
 
 /// Words before a name that do not change its meaning: `customer_email` means `email`.
 const QUALIFIERS: [&str; 21] = [
@@ -95,42 +96,6 @@ const CUSTOMER_WORDS: [&str; 13] = [
     "record",
     "subscriber",
 ];
-
-/// Returns the words of a member name in lower case: `Imprint_Customer_Id__c` has the words `imprint`, `customer`, `id`.
-pub(super) fn words(name: &str) -> Vec<String> {
-    // Salesforce marks the names of custom fields, and Dynamics 365 those of custom columns.
-    let name = name
-        .strip_suffix("__c")
-        .or_else(|| name.strip_suffix("__pc"))
-        .unwrap_or(name);
-    let mut words: Vec<String> = Vec::new();
-    let mut is_open = false;
-    let mut was_lower = false;
-    for c in name.chars() {
-        if !c.is_alphanumeric() {
-            is_open = false;
-            continue;
-        }
-        let starts = !is_open || (c.is_uppercase() && was_lower);
-        was_lower = c.is_lowercase() || c.is_numeric();
-        is_open = true;
-        let lower = c.to_lowercase();
-        match words.last_mut() {
-            Some(word) if !starts => word.extend(lower),
-            Some(_) | None => words.push(lower.collect()),
-        }
-    }
-    let is_publisher = |word: &String| {
-        let code = word.strip_prefix("cr");
-        let is_code =
-            |code: &str| code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_hexdigit());
-        word == "hs" || code.is_some_and(is_code)
-    };
-    if words.len() > 1 && words.first().is_some_and(is_publisher) {
-        words.remove(0);
-    }
-    words
-}
 
 /// Returns the name that counts on a path: the last name, or the name before it if the last one only holds the value.
 pub(super) fn telling<'a>(names: &[&'a str]) -> &'a str {

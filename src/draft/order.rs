@@ -39,7 +39,10 @@ pub(super) fn partner_id(leaves: &[Leaf], record: &JsonPath, count: usize) -> Op
     };
     // The record can be a list, of which the draft reads one item.
     let is_owner = |owner: &JsonPath| {
-        let is_item = matches!(owner.steps().last(), Some(Step::First | Step::Marked(_)));
+        let is_item = matches!(
+            owner.steps().last(),
+            Some(Step::First | Step::Marked(..) | Step::Except(..))
+        );
         *owner == *record || (is_item && owner.parent() == *record)
     };
     let in_record = |leaf: &Leaf| is_id(leaf) && is_owner(&owner(&leaf.path));

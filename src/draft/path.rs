@@ -22,10 +22,22 @@ pub(super) enum Step {
     Member(String),
     /// The first item of a list.
     First,
-    /// The first item of a list in which the member with this name is true.
-    Marked(&'static str),
+    /// The first item of a list in which the member with this name marks the preferred item.
+    Marked(String, ItemMark),
+    /// The first item of a list in which the member with this name has none of these texts.
+    Except(String, Vec<String>),
     /// The value of the item `{"key": name, "value": …}` of a list.
     Entry(String),
+}
+
+/// The value of a member that marks the preferred item of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum ItemMark {
+    True,
+    /// The number 1.
+    One,
+    /// The text `1`.
+    OneText,
 }
 
 /// The path of a value in an event.
@@ -73,6 +85,15 @@ impl JsonPath {
         Self(self.0.iter().take(length).cloned().collect())
     }
 
+    /// Returns the path with the first item in the place of each other item of a list.
+    pub(super) fn with_first_items(&self) -> Self {
+        let steps = self.0.iter().map(|step| match step {
+            Step::Marked(..) | Step::Except(..) => Step::First,
+            Step::Member(_) | Step::First | Step::Entry(_) => step.clone(),
+        });
+        Self(steps.collect())
+    }
+
     pub(super) const fn depth(&self) -> usize {
         self.0.len()
     }
@@ -90,9 +111,8 @@ impl JsonPath {
         self.0.iter().try_fold(event, |value, step| match step {
             Step::Member(name) => value.get(name),
             Step::First => value.get(0),
-            Step::Marked(marker) => {
-                let is_marked = |item: &&Value| item.get(*marker) == Some(&Value::Bool(true));
-                value.as_array()?.iter().find(is_marked)
+            Step::Marked(..) | Step::Except(..) => {
+                value.as_array()?.iter().find(|item| step.selects(item))
             }
             Step::Entry(name) => {
                 let is_entry = |item: &&Value| item.get("key") == Some(&Value::from(name.as_str()));
@@ -105,13 +125,13 @@ impl JsonPath {
     pub(super) fn names(&self) -> Vec<&str> {
         let name = |step: &'_ Step| match step {
             Step::Member(_) | Step::Entry(_) => true,
-            Step::First | Step::Marked(_) => false,
+            Step::First | Step::Marked(..) | Step::Except(..) => false,
         };
         let named = self.0.iter().filter(|step| name(step));
         named
             .map(|step| match step {
                 Step::Member(name) | Step::Entry(name) => name.as_str(),
-                Step::First | Step::Marked(_) => "",
+                Step::First | Step::Marked(..) | Step::Except(..) => "",
             })
             .collect()
     }
@@ -124,7 +144,7 @@ impl JsonPath {
     pub(super) fn expression(&self) -> String {
         let mut code = String::new();
         for step in &self.0 {
-            let needs_pipe = matches!(step, Step::Marked(_) | Step::Entry(_));
+            let needs_pipe = matches!(step, Step::Marked(..) | Step::Except(..) | Step::Entry(_));
             if needs_pipe && !code.is_empty() && !code.ends_with(' ') {
                 code.push_str(" | ");
             }
@@ -135,7 +155,9 @@ impl JsonPath {
                 }
                 Step::First if code.is_empty() => code.push_str(".[0]"),
                 Step::First => code.push_str("[0]"),
-                Step::Marked(_) | Step::Entry(_) => code.push_str(&piped(step)),
+                Step::Marked(..) | Step::Except(..) | Step::Entry(_) => {
+                    code.push_str(&piped(step));
+                }
             }
         }
         if code.is_empty() {
@@ -160,9 +182,66 @@ impl JsonPath {
 /// Returns the part of an expression for a step that needs a pipe after it.
 fn piped(step: &Step) -> String {
     match step {
-        Step::Marked(marker) => format!("map(select(.{marker} == true)) | first | "),
+        Step::Marked(marker, mark) => {
+            let (name, mark) = (member_name(marker), mark.code());
+            format!("map(select(.{name} == {mark})) | first | ")
+        }
+        Step::Except(member, texts) => {
+            let name = member_name(member);
+            let conditions = texts
+                .iter()
+                .map(|text| format!(".{name} != {}", quoted(text)));
+            let conditions: Vec<String> = conditions.collect();
+            format!("map(select({})) | first | ", conditions.join(" and "))
+        }
         Step::Entry(name) => format!("from_entries | .{} | ", member_name(name)),
         Step::Member(_) | Step::First => String::new(),
+    }
+}
+
+impl Step {
+    /// Returns whether the step leads to this item of a list, if no item before it is one.
+    pub(super) fn selects(&self, item: &Value) -> bool {
+        match self {
+            Self::Marked(marker, mark) => item.get(marker).is_some_and(|value| mark.is(value)),
+            Self::Except(member, texts) => {
+                let text = item.get(member).and_then(Value::as_str);
+                !text.is_some_and(|text| texts.iter().any(|except| except == text))
+            }
+            Self::First => true,
+            Self::Member(_) | Self::Entry(_) => false,
+        }
+    }
+}
+
+impl ItemMark {
+    pub(super) const ALL: [Self; 3] = [Self::True, Self::One, Self::OneText];
+
+    pub(super) fn is(self, value: &Value) -> bool {
+        match self {
+            Self::True => *value == Value::Bool(true),
+            Self::One => value.as_u64() == Some(1),
+            Self::OneText => value.as_str() == Some("1"),
+        }
+    }
+
+    /// Returns whether a value is the mark, or the value of an item without it.
+    pub(super) fn is_or_lacks(self, value: &Value) -> bool {
+        match self {
+            Self::True => value.is_boolean(),
+            Self::One => value.as_u64().is_some_and(|number| number <= 1),
+            Self::OneText => value
+                .as_str()
+                .is_some_and(|text| ["0", "1"].contains(&text)),
+        }
+    }
+
+    const fn code(self) -> &'static str {
+        match self {
+            Self::True => "true",
+            Self::One => "1",
+            Self::OneText => "\"1\"",
+        }
     }
 }
 

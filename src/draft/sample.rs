@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use super::secrets;
+use super::secrets::{self, SensitivePlace};
 
 /// A request body as the source posts it, with the headers of the request.
 #[derive(Clone)]
@@ -89,6 +89,11 @@ impl Sample {
 
     /// Replaces the values that look like secrets. Returns their places as expressions.
     pub fn replace_secrets(&mut self) -> Vec<String> {
+        let places = self.replace_sensitive();
+        places.into_iter().map(|found| found.place).collect()
+    }
+
+    pub(super) fn replace_sensitive(&mut self) -> Vec<SensitivePlace> {
         secrets::replace(&mut self.body)
     }
 

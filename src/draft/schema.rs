@@ -94,7 +94,7 @@ impl Shape {
         };
         let inner = match step {
             Step::Member(name) => self.members.get_mut(name),
-            Step::First | Step::Marked(_) => self.items.as_deref_mut(),
+            Step::First | Step::Marked(..) | Step::Except(..) => self.items.as_deref_mut(),
             Step::Entry(_) => None,
         };
         if let Some(inner) = inner {

@@ -2,76 +2,41 @@
 
 use serde_json::{Map, Value};
 
-use super::names;
 use super::path::JsonPath;
+use crate::event::member_name::SensitiveKind;
 
-/// The last words of the name of a secret.
-const SECRET_WORDS: [&str; 15] = [
-    "apikey",
-    "authorization",
-    "credential",
-    "credentials",
-    "hmac",
-    "jwt",
-    "otp",
-    "passphrase",
-    "passwd",
-    "password",
-    "pwd",
-    "secret",
-    "secrets",
-    "signature",
-    "token",
-];
-/// The last two words of the name of a secret.
-const SECRET_PAIRS: [&str; 10] = [
-    "accesskey",
-    "apikey",
-    "authkey",
-    "encryptionkey",
-    "privatekey",
-    "secretkey",
-    "sharedkey",
-    "signingkey",
-    "webhookkey",
-    "writekey",
-];
 /// The lowest length of the value of a member `key` that looks like a secret. A shorter value is usually the name or the
 /// number of a record.
 const KEY_CHARS_MIN: usize = 16;
 /// The text that an example has in the place of a secret.
 const REPLACEMENT: &str = "replaced-by-new-source";
 
-/// Returns whether a member looks like a secret. `members` has the member and the members beside it.
-pub(super) fn is_secret(name: &str, members: &Map<String, Value>) -> bool {
+/// The place of a value that looks like a secret, such as `.users[].token`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct SensitivePlace {
+    pub(super) place: String,
+    pub(super) kind: SensitiveKind,
+}
+
+/// Returns the kind of a member that looks like a secret. `members` has the member and the members beside it.
+pub(super) fn kind(name: &str, members: &Map<String, Value>) -> Option<SensitiveKind> {
     if name == "key" {
         let is_long = |text: &str| {
             text.chars().count() >= KEY_CHARS_MIN && !text.contains(char::is_whitespace)
         };
         let value = members.get(name).and_then(Value::as_str);
-        return value.is_some_and(is_long) && !members.contains_key("value");
+        let is_secret = value.is_some_and(is_long) && !members.contains_key("value");
+        return is_secret.then_some(SensitiveKind::Credential);
     }
-    let is_entry = || {
+    let of_entry = || {
         let key = members.get("key").and_then(Value::as_str);
-        key.is_some_and(is_secret_name)
+        key.filter(|_| name == "value").and_then(SensitiveKind::of)
     };
-    is_secret_name(name) || (name == "value" && is_entry())
+    SensitiveKind::of(name).or_else(of_entry)
 }
 
-/// Returns whether a name is the name of a secret, such as `api_key`.
-pub(super) fn is_secret_name(name: &str) -> bool {
-    let words = names::words(name);
-    let is_word = |word: &String| SECRET_WORDS.contains(&word.as_str());
-    let is_pair = || {
-        let mut pairs = words.windows(2).rev();
-        let last = pairs.next().map(<[String]>::concat);
-        last.is_some_and(|pair| SECRET_PAIRS.contains(&pair.as_str()))
-    };
-    words.last().is_some_and(is_word) || is_pair()
-}
-
-/// Replaces the secrets in a body. Returns the places of the secrets, such as `.users[].token`.
-pub(super) fn replace(body: &mut Value) -> Vec<String> {
+/// Replaces the secrets in a body. Returns the places of the secrets.
+pub(super) fn replace(body: &mut Value) -> Vec<SensitivePlace> {
     let mut places = Vec::new();
     replace_in(body, "", &mut places);
     places.sort();
@@ -79,18 +44,17 @@ pub(super) fn replace(body: &mut Value) -> Vec<String> {
     places
 }
 
-fn replace_in(value: &mut Value, place: &str, places: &mut Vec<String>) {
+fn replace_in(value: &mut Value, place: &str, places: &mut Vec<SensitivePlace>) {
     match value {
         Value::Object(members) => {
             let names = members.keys();
-            let secrets = names.filter(|name| is_secret(name, members));
-            let secrets: Vec<String> = secrets.cloned().collect();
-            for (name, value) in members.iter_mut() {
+            let kinds: Vec<_> = names.map(|name| kind(name, members)).collect();
+            for ((name, value), kind) in members.iter_mut().zip(kinds) {
                 let place = format!("{place}{}", JsonPath::of(&[name]).expression());
-                if !secrets.contains(name) {
-                    replace_in(value, &place, places);
-                } else if replace_all(value) {
-                    places.push(place);
+                match kind {
+                    None => replace_in(value, &place, places),
+                    Some(kind) if replace_all(value) => places.push(SensitivePlace { place, kind }),
+                    Some(_) => {}
                 }
             }
         }
@@ -147,7 +111,11 @@ mod tests {
             "list": [{"key": "webhook_secret", "value": "v"}, {"key": "first", "value": "Ann"}],
             "long": {"key": "0123456789abcdef"}, "idempotency_key": "0123456789abcdef",
         });
-        let places = replace(&mut body);
+        let names = |places: Vec<SensitivePlace>| {
+            let names = places.into_iter().map(|found| found.place);
+            names.collect::<Vec<_>>()
+        };
+        let places = names(replace(&mut body));
         let expected = [
             ".\"X-Api-Key\"",
             ".access_token",
@@ -170,7 +138,7 @@ mod tests {
             })
         );
         assert_eq!(
-            replace(&mut body),
+            names(replace(&mut body)),
             expected,
             "a second draft finds the same places"
         );

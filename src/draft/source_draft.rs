@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::document::{Document, DraftSetting};
+use super::secrets::SensitivePlace;
+use crate::event::member_name::SensitiveKind;
 use crate::imprint::Field;
 use crate::intake::{Explanation, TargetExplanation, TargetResult};
 
@@ -49,18 +51,32 @@ impl SourceDraft {
         self.document.render()
     }
 
-    /// Says where the samples have values that look like secrets.
-    pub(super) fn warn_of_secrets(&mut self, places: &[String]) {
-        if places.is_empty() {
-            return;
+    /// Says where the samples have values that look like secrets, or like the numbers of a person or a payment card.
+    pub(super) fn warn_of_secrets(&mut self, places: &[SensitivePlace]) {
+        for (kind, start, advice) in [
+            (
+                SensitiveKind::Credential,
+                "Members of the samples that look like secrets",
+                "The bridge reads secrets only from request headers: let the source send its secret in a header, and list",
+            ),
+            (
+                SensitiveKind::Identity,
+                "Members of the samples that look like the number of an identity document, a bank account or a payment card",
+                "Imprint has no field for such a number, and the bridge refuses an event with the number of a payment card: let the source leave these members out, or list",
+            ),
+        ] {
+            let places = places.iter().filter(|found| found.kind == kind);
+            let places: Vec<String> = places.map(|found| format!("`{}`", found.place)).collect();
+            if places.is_empty() {
+                continue;
+            }
+            let warning = format!(
+                "{start}: {}. The draft does not map them, and the examples have other values. {advice} only the members that the mapping needs in `body.split`, such as `{{id, updated_at, email}}`.",
+                places.join(", ")
+            );
+            self.document.comment_before_tables(&warning);
+            self.decisions.push(warning);
         }
-        let places: Vec<String> = places.iter().map(|place| format!("`{place}`")).collect();
-        let warning = format!(
-            "Members of the samples that look like secrets: {}. The draft does not map them, and the examples have other values. The bridge reads secrets only from request headers: let the source send its secret in a header, and list only the members that the mapping needs in `body.split`, such as `{{id, updated_at, email}}`.",
-            places.join(", ")
-        );
-        self.document.comment_before_tables(&warning);
-        self.decisions.push(warning);
     }
 
     /// Turns every setting into a comment with the reason, if the pipeline refuses the setting for every sample that has

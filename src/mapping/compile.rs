@@ -11,6 +11,7 @@ use super::{
     AFTER, BEFORE, COUNTRY, CUSTOMER, CompiledRule, Field, FieldRule, IMPRINT_ID, ImageRules,
     Images, LookupTables, Mapping, MappingRules, PARTNER_ID, RuleError, VERSION, WHEN, lower,
 };
+use crate::event::member_name::SensitiveKind;
 use crate::spelling;
 
 /// The beginning of the targets of the expressions in `[body]`.
@@ -245,6 +246,11 @@ fn unknown(target: &str) -> String {
         let other_name = other_name.map(|(_, field)| *field);
         return match other_name.or_else(|| spelling::nearest(target, Field::paths())) {
             Some(nearest) => format!("{none}; did you mean {nearest}?"),
+            None if SensitiveKind::of(name).is_some() => {
+                format!(
+                    "{none}; leave out secrets and the numbers of identity documents, bank accounts and payment cards, also under metadata"
+                )
+            }
             None => format!("{none}; other data goes under metadata, such as metadata.{name}"),
         };
     }

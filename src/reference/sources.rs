@@ -46,6 +46,7 @@ pub static SOURCES: &[MessageExplanation] = &[
             "Imprint's update has no such field",
             "…; did you mean …?",
             "…; other data goes under metadata, such as metadata.…",
+            "…; leave out secrets and the numbers of identity documents, bank accounts and payment cards, also under metadata",
             "…; it has …",
             "…; … is a group of fields, such as …",
             "…; metadata is a group of fields, such as metadata.tier",

@@ -16,6 +16,7 @@ mod doubts;
 mod empties;
 mod everyday;
 mod further;
+mod items;
 mod vendors;
 
 /// Imprint's id of the customer whose own id is `c-9`.

@@ -101,7 +101,7 @@ pub(super) fn replace_secrets(samples: &mut [SampleFile]) -> Vec<String> {
         }
         file.body = file.sample.to_bytes();
         notes.push(format!(
-            "{} has members that look like secrets: {}. The example has other values in their places.",
+            "{} has members with values that no example must have: {}. The example has other values in their places.",
             file.path.display(),
             places.join(", ")
         ));
