@@ -233,6 +233,7 @@ pub struct KeyRing {
     /// The ids of the keys in the order of their age.
     by_age: Vec<KeyId>,
     newest: Option<KeyId>,
+    has_older_form: bool,
 }
 
 impl KeyRing {
@@ -256,6 +257,21 @@ impl KeyRing {
             newest: newest.copied(),
             ..self.clone()
         }
+    }
+
+    /// Returns the same keys for a store that an older program shares, if `has_older_form` is true: that program cannot
+    /// read an update that is bound to its customer and its version.
+    #[must_use]
+    pub fn with_older_form(&self, has_older_form: bool) -> Self {
+        Self {
+            has_older_form,
+            ..self.clone()
+        }
+    }
+
+    /// Returns whether the updates of new entries have the form of older programs.
+    pub const fn has_older_form(&self) -> bool {
+        self.has_older_form
     }
 
     /// Returns whether a key is newer than the key that seals.

@@ -22,16 +22,18 @@ use crate::imprint::{CustomerRef, ImprintId, PartnerCustomerId};
 use crate::time::Timestamp;
 
 mod blob;
+mod bound_update;
 mod sealed_ids;
 
 pub(super) use self::blob::{
     BlobKind, CodecError, StoredText, decode, decode_bytes, decode_text, encode, encode_bytes,
     encode_text, seal,
 };
-pub(super) use self::sealed_ids::{
-    StoredUpdate, UpdateColumns, decode_link, decode_update, encode_link, encode_update, link_ids,
-    link_record,
+pub(super) use self::bound_update::{
+    StoredUpdate, UpdateColumns, UpdateRoute, bind, decode_update, encode_update, expect_route,
+    move_update, route,
 };
+pub(super) use self::sealed_ids::{decode_link, encode_link, link_ids, link_record};
 
 /// The stored form of [`Absence`].
 #[derive(Serialize, Deserialize)]

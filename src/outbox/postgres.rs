@@ -70,6 +70,7 @@ mod answer;
 mod append;
 mod append_plan;
 mod audit;
+mod bound_updates;
 mod candidates;
 mod claim;
 mod claimed;

@@ -130,6 +130,12 @@ impl Sealer {
         !self.ring.borrow().is_empty()
     }
 
+    /// Returns whether the sealed update of a new entry is bound to what routes and orders it.
+    pub(super) fn binds_updates(&self) -> bool {
+        let ring = self.ring.borrow();
+        !ring.is_empty() && !ring.has_older_form()
+    }
+
     /// Returns whether some records of the store are possibly not sealed.
     pub(super) fn has_plain(&self) -> bool {
         self.used.borrow().contains(&UsedKey::Plain)

@@ -21,6 +21,7 @@ use serde_json::json;
 use crate::postgres;
 use crate::support::wait_for;
 
+mod bound;
 mod damage;
 mod database_keys;
 mod doubt;

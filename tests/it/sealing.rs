@@ -9,6 +9,7 @@ use crate::erasure::{CANARY, canary, contains, is_in_store};
 use crate::process::Process;
 use crate::support::{Files, TestApp, email};
 
+mod bound;
 #[cfg(feature = "failpoints")]
 mod crash;
 mod ids;

@@ -121,6 +121,9 @@ pub(in crate::outbox) enum CodecError {
         record: u64,
         source: serde_json::Error,
     },
+    /// The columns beside the sealed value name another customer or another version.
+    #[error("{kind} {record}: the customer or the version beside it was changed")]
+    OtherRoute { kind: BlobKind, record: u64 },
     /// The stored text is no UTF-8 text.
     #[error("unreadable {kind} {record}")]
     NoText { kind: BlobKind, record: u64 },
@@ -150,6 +153,7 @@ impl CodecError {
             } => Some(*key),
             Self::UnknownNumber { .. }
             | Self::Unreadable { .. }
+            | Self::OtherRoute { .. }
             | Self::NoText { .. }
             | Self::Unwritable { .. }
             | Self::Sealing { .. } => None,

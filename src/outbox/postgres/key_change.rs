@@ -39,11 +39,13 @@ pub(super) async fn adopt(engine: &Engine, ring: Arc<KeyRing>) -> Result<(), Err
 pub(super) async fn follow(engine: &Engine) -> Result<(), DbFault> {
     let ring = Arc::clone(&engine.ring.borrow());
     let sealing = UsedKey::newest(&engine.sealer.ring());
+    let has_older_form = engine.sealer.ring().has_older_form();
     let (connector, link) = (&engine.connector, &engine.links.tidy);
     let found = connector.read(link, async |db: &Connected| {
         let shared = shared(db, &ring).await?;
         let is_listed = sealing_keys::used(db).await?.contains(&sealing);
-        Ok((UsedKey::newest(&shared), is_listed))
+        let is_same = shared.has_older_form() == has_older_form;
+        Ok((UsedKey::newest(&shared), is_listed && is_same))
     });
     if found.await? == (sealing, true) {
         return Ok(());

@@ -5,15 +5,15 @@ use std::collections::HashMap;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-use super::candidates;
 use super::columns::{get, number, unsigned};
 use super::connection::Connected;
 use super::engine::Engine;
 use super::fault::DbFault;
 use super::receipt::{SUMMARY, summary};
+use super::{bound_updates, candidates};
 use crate::event::SourceVersion;
 use crate::imprint::PartnerCustomerId;
-use crate::outbox::codec::{self, BlobKind, CustomerColumns};
+use crate::outbox::codec::{self, BlobKind, CustomerColumns, StoredUpdate};
 use crate::outbox::sealer::Sealer;
 use crate::outbox::{
     Detail, EntryFilter, EntryId, EntryPage, EntrySelection, EntrySummary, Inspection,
@@ -161,16 +161,19 @@ async fn read_payloads(
     summaries: &[EntrySummary],
 ) -> Result<HashMap<i64, Row>, DbFault> {
     let numbers = numbers(summaries);
-    let sql = "SELECT entry, epoch, value, facts, event, partner, stated, jump_max FROM imprint_bridge.payload WHERE entry = ANY($1)";
+    let sql = "SELECT entry, epoch, value, facts, event, partner, stated, jump_max, lane FROM imprint_bridge.payload WHERE entry = ANY($1)";
     let rows = db.query(sql, &[(&numbers, Type::INT8_ARRAY)]).await?;
     let rows = rows.into_iter().map(|row| Ok((get(&row, 0)?, row)));
     rows.collect()
 }
 
-/// Decodes a payload. An update that the bridge cannot read is missing.
+/// Decodes a payload. An update that the bridge cannot read, or that was sealed with other columns, is missing.
 fn loaded(row: &Row, sealer: &Sealer, summary: EntrySummary) -> Result<LoadedEntry, DbFault> {
     let entry = summary.receipt.entry.0;
+    let route = bound_updates::route(row, [8, 1, 2, 6, 7])?;
     let stored = codec::decode_update(sealer, entry, get(row, 3)?).ok();
+    let is_own = |stored: &StoredUpdate| route.is_some_and(|route| stored.is_at(&route));
+    let stored = stored.filter(is_own);
     let event = codec::decode_bytes(sealer, BlobKind::Event, entry, get(row, 4)?)?;
     let sealed = stored.as_ref().and_then(|stored| stored.partner.as_ref());
     let columns = CustomerColumns {

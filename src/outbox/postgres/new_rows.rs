@@ -149,7 +149,10 @@ impl<'a> PayloadRow<'a> {
         };
         if let Some(change) = planned.change() {
             let customer = codec::customer_columns(&change.customer);
-            let stored = codec::encode_update(sealer, entry, &change.update, customer.partner)?;
+            let parts = (&change.update, customer.partner);
+            let lane = numbered.lane.unwrap_or(LaneId(0));
+            let route = codec::route(lane, change);
+            let stored = codec::encode_update(sealer, entry, parts, &route)?;
             let UpdateColumns { update, partner } = stored;
             (row.facts, row.partner) = (update, partner);
             (row.epoch, row.value) = (change.version.epoch.into(), change.version.value);

@@ -53,22 +53,25 @@ async fn replace_updates(
     rows: &[RequeuedRow<'_>],
 ) -> Result<(), DbFault> {
     let mapped = rows.iter();
-    let mapped = mapped.filter_map(|row| row.change.map(|change| (row.entry, change)));
-    let mapped: Vec<(EntryId, &CustomerChange)> = mapped.collect();
+    let mapped = mapped.filter_map(|row| row.change.map(|change| (row, change)));
+    let mapped: Vec<(&RequeuedRow<'_>, &CustomerChange)> = mapped.collect();
     if mapped.is_empty() {
         return Ok(());
     }
     let (mut facts, mut partners, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
-    for (entry, change) in &mapped {
+    for (row, change) in &mapped {
         let customer = codec::customer_columns(&change.customer);
-        let stored = codec::encode_update(sealer, entry.0, &change.update, customer.partner)?;
+        let parts = (&change.update, customer.partner);
+        let route = codec::route(row.lane, change);
+        let stored = codec::encode_update(sealer, row.entry.0, parts, &route)?;
         let UpdateColumns { update, partner } = stored;
         facts.push(update);
         partners.push(partner);
-        skipped.push(encode_skipped(sealer, *entry, &change.skipped)?);
+        skipped.push(encode_skipped(sealer, row.entry, &change.skipped)?);
     }
     let changes = || mapped.iter().map(|(_, change)| change);
-    let entries: Vec<i64> = mapped.iter().map(|(entry, _)| number(entry.0)).collect();
+    let entries = mapped.iter().map(|(row, _)| number(row.entry.0));
+    let entries: Vec<i64> = entries.collect();
     let epochs: Vec<i64> = changes().map(|it| it.version.epoch.into()).collect();
     let values: Vec<i64> = changes().map(|it| it.version.value).collect();
     let stated = changes().map(|it| it.customer.imprint().is_some());

@@ -14,9 +14,8 @@ use super::connection::Connected;
 use super::engine::Engine;
 use super::fault::DbFault;
 use super::sealed_columns::{ROWS_MAX, SEALED, SealedColumns, ends, link_digest};
-use super::sealing_keys;
+use super::{bound_updates, sealing_keys};
 use crate::failpoint::{self, CrashPoint};
-use crate::imprint::PartnerCustomerId;
 use crate::outbox::codec::{self, BlobKind, StoredText};
 use crate::outbox::keyed_digest::KeyedDigest;
 use crate::outbox::sealer::{Sealer, UsedKey};
@@ -209,12 +208,13 @@ impl SealingStep<'_> {
             for row in &rows {
                 let record = unsigned(get(row, 0)?);
                 let stored: Option<&[u8]> = get(row, column)?;
-                let partner = match name {
-                    &"facts" => get(row, sealed.columns.len().saturating_add(1))?,
+                let after = sealed.columns.len().saturating_add(1);
+                let bound = match name {
+                    &"facts" => self.bind((row, after), record, stored)?,
                     _ => None,
                 };
-                let value = match partner {
-                    Some(partner) => self.with_partner(record, stored, partner)?,
+                let value = match bound {
+                    Some(bound) => Some(bound),
                     None => self.seal_again(*kind, record, stored)?,
                 };
                 records.extend(value.is_some().then_some(number(record)));
@@ -227,7 +227,8 @@ impl SealingStep<'_> {
         Ok((count, last.transpose()?))
     }
 
-    /// Locks and reads the next rows of a table, with the CRM's id of a payload that is not sealed.
+    /// Locks and reads the next rows of a table. Of a payload, also reads the CRM's id that is not sealed, and what routes and
+    /// orders the update.
     async fn rows(
         &self,
         sealed: &SealedColumns,
@@ -236,7 +237,10 @@ impl SealingStep<'_> {
         let names: Vec<&str> = sealed.columns.iter().map(|(name, _)| *name).collect();
         let (table, id, names) = (sealed.table, sealed.number, names.join(", "));
         let (bytes, partner) = match table {
-            "payload" => ("length(event)", ", partner"),
+            "payload" => (
+                "length(event)",
+                ", partner, lane, epoch, value, stated, jump_max",
+            ),
             _ => ("1", ""),
         };
         let sql = format!(
@@ -338,21 +342,20 @@ impl SealingStep<'_> {
         Ok(1)
     }
 
-    /// Moves the CRM's id of a payload into the sealed update. Returns `None` if the update cannot be read.
-    fn with_partner(
+    /// Binds an update to what routes and orders it, and moves the CRM's id into the sealed update. The columns of the row
+    /// begin at `column`. Returns `None` if nothing is missing, or if the update cannot be read.
+    fn bind(
         &self,
+        (row, column): (&Row, usize),
         entry: u64,
         stored: Option<&[u8]>,
-        partner: &str,
     ) -> Result<Option<Vec<u8>>, DbFault> {
-        let stored = codec::decode_update(self.sealer, entry, stored.unwrap_or_default()).ok();
-        let Some(stored) = stored else {
+        let columns = [1, 2, 3, 4, 5].map(|next| column.saturating_add(next));
+        let Some(route) = bound_updates::route(row, columns)? else {
             return Ok(None);
         };
-        let own = stored.partner.as_ref().map(PartnerCustomerId::as_str);
-        let partner = own.unwrap_or(partner);
-        let sealed = codec::encode_update(self.sealer, entry, &stored.update, Some(partner))?;
-        Ok(sealed.partner.is_none().then_some(sealed.update))
+        let parts = (stored.unwrap_or_default(), get(row, column)?);
+        Ok(codec::bind(self.sealer, entry, parts, &route)?)
     }
 
     /// Seals a stored value again. Returns `None` if the value must stay as it is.

@@ -10,8 +10,8 @@ use super::endings::{self, EndingRow};
 use super::engine::Engine;
 use super::fault::DbFault;
 use super::lane_table::LaneTable;
-use super::links;
 use super::tally::TallyChange;
+use super::{bound_updates, links};
 use crate::fold::LaneVersions;
 use crate::imprint::CustomerRef;
 use crate::outbox::codec::{self, BlobKind};
@@ -151,6 +151,7 @@ impl SettleGroup<'_> {
             ];
             db.execute(&sql, params).await?;
         }
+        bound_updates::bind_moved(db, &engine.sealer, (&entries, &from, &to)).await?;
         raise_floors(db, engine, lanes, &ways).await
     }
 

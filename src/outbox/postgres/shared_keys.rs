@@ -17,13 +17,22 @@ use super::fault::DbFault;
 use super::sealing_keys;
 use crate::sealing::{KeyId, KeyRing};
 
+/// The entry in the list of a process with keys that reads updates which are bound to what routes and orders them. An older
+/// program does not list it, and could not read such an update.
+const BOUND_UPDATES: &[u8; 8] = b"bound-up";
+
 /// Returns the keys of a ring as a registration lists them.
 pub(super) fn listed(ring: &KeyRing) -> Vec<Vec<u8>> {
-    ring.ids().map(|id| id.bytes().to_vec()).collect()
+    let keys = ring.ids().map(|id| id.bytes().to_vec());
+    let mut listed: Vec<Vec<u8>> = keys.collect();
+    if !listed.is_empty() {
+        listed.push(BOUND_UPDATES.to_vec());
+    }
+    listed
 }
 
 /// Returns the same keys with the shared key as the sealing key. If the replicas share no key, each seals with its newest
-/// key.
+/// key. While an older program is one of the replicas, the updates of new entries have the form of that program.
 pub(super) async fn shared(db: &Connected, ring: &KeyRing) -> Result<Arc<KeyRing>, DbFault> {
     let used = sealing_keys::used(db).await?;
     let is_sealed = used.iter().any(|used| used.id().is_some());
@@ -37,8 +46,13 @@ pub(super) async fn shared(db: &Connected, ring: &KeyRing) -> Result<Arc<KeyRing
     held.retain(|keys| !(is_sealed && keys.is_empty()));
     let shared = ring.sealing_with(|id| held.iter().all(|keys| keys.contains(&id)));
     let is_plain = held.iter().any(BTreeSet::is_empty);
-    Ok(Arc::new(match shared.is_empty() && !is_plain {
+    let ring = match shared.is_empty() && !is_plain {
         true => ring.clone(),
         false => shared,
-    }))
+    };
+    let bound = KeyId::from_bytes(BOUND_UPDATES);
+    let reads_bound = |keys: &BTreeSet<KeyId>| bound.is_some_and(|bound| keys.contains(&bound));
+    Ok(Arc::new(
+        ring.with_older_form(!held.iter().all(reads_bound)),
+    ))
 }

@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
+use super::bound_updates;
 use super::columns::{get, number, size, unsigned};
 use super::connection::{Connected, Params};
 use super::fault::DbFault;
-use crate::event::{SourceName, SourceVersion};
+use crate::event::SourceName;
 use crate::imprint::PartnerCustomerId;
 use crate::outbox::codec::{self, CustomerColumns};
 use crate::outbox::sealer::Sealer;
@@ -128,7 +129,8 @@ impl LaneEntries {
     }
 }
 
-/// Decodes a waiting entry. Returns `None` if the stored content is damaged.
+/// Decodes a waiting entry. Returns `None` if the stored content is damaged, or if the columns of the entry are not those with
+/// which the update was sealed.
 fn waiting_entry(
     row: &Row,
     (entry, source): (EntryId, Option<SourceName>),
@@ -140,28 +142,25 @@ fn waiting_entry(
         Err(error) if error.missing_key().is_some() => return Err(error.into()),
         Err(_damaged) => return Ok(None),
     };
+    let route = bound_updates::route(row, [0, 2, 3, 6, 9])?;
+    let Some(route) = route.filter(|route| stored.is_at(route)) else {
+        return Ok(None);
+    };
     let sealed = stored.partner.as_ref().map(PartnerCustomerId::as_str);
     let columns = CustomerColumns {
         partner: sealed.or(get(row, 5)?),
-        names_imprint_id: get(row, 6)?,
+        names_imprint_id: route.names_imprint_id,
     };
     let customer = key.and_then(|key| codec::customer(key, &columns));
-    let epoch: i64 = get(row, 2)?;
-    let jump_max: Option<i64> = get(row, 9)?;
-    let parts = customer.zip(source).zip(u32::try_from(epoch).ok());
-    let Some(((customer, source), epoch)) = parts else {
+    let Some((customer, source)) = customer.zip(source) else {
         return Ok(None);
-    };
-    let version = SourceVersion {
-        epoch,
-        value: get(row, 3)?,
     };
     Ok(Some(WaitingEntry {
         entry,
-        version: version.arrived(entry.0),
+        version: route.version.arrived(entry.0),
         customer,
         update: stored.update,
-        jump_max: jump_max.map(unsigned),
+        jump_max: route.jump_max.map(unsigned),
         source,
         accepted_at: Timestamp::from_millis(get(row, 7)?),
     }))

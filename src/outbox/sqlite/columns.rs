@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use rusqlite::types::{FromSql, ToSqlOutput, Type, ValueRef};
 use rusqlite::{Error, Row};
 
-use crate::outbox::codec::{self, BlobKind, CodecError, StoredText};
+use crate::event::SourceVersion;
+use crate::outbox::codec::{self, BlobKind, CodecError, StoredText, UpdateRoute};
 use crate::outbox::sealer::Sealer;
 use crate::outbox::{IgnoreReason, LaneClass, LaneId, LaneKey, ParkReason, State, Unproven};
 use crate::sealing::KeyId;
@@ -98,6 +99,23 @@ pub(super) fn lane_key(
         Err(error) if error.missing_key().is_some() => Err(unreadable(error)),
         Err(_damaged) => Ok(None),
     }
+}
+
+/// Reads the columns `epoch`, `value`, `stated` and `jump_max` of an entry in this lane.
+pub(super) fn route(
+    row: &Row<'_>,
+    lane: LaneId,
+    [epoch, value, stated, jump_max]: [usize; 4],
+) -> rusqlite::Result<UpdateRoute> {
+    Ok(UpdateRoute {
+        lane,
+        version: SourceVersion {
+            epoch: row.get(epoch)?,
+            value: row.get(value)?,
+        },
+        jump_max: row.get(jump_max)?,
+        names_imprint_id: row.get(stated)?,
+    })
 }
 
 /// Reads the unproven answers of a lane from the columns `lane.unproven_since` and `lane.absence`.

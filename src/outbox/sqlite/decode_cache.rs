@@ -37,10 +37,8 @@ impl DecodeCache {
     pub(super) fn insert(&mut self, batch: Vec<NewEntry>, stored: &[AppendedEntry]) {
         for (new, stored) in batch.into_iter().zip(stored) {
             if let (Disposition::Enqueue(change), false) = (new.disposition, stored.duplicate) {
-                let update = StoredUpdate {
-                    partner: change.customer.partner().cloned(),
-                    update: change.update,
-                };
+                let partner = change.customer.partner().cloned();
+                let update = StoredUpdate::own(partner, change.update);
                 self.push(stored.entry, update, new.event.len());
             }
         }
@@ -114,10 +112,7 @@ mod tests {
     fn update(email: u64) -> StoredUpdate {
         let email = FieldValue::from_value(json!(email.to_string()));
         let values = [(Field::parse("email").unwrap(), email)];
-        StoredUpdate {
-            partner: None,
-            update: values.into_iter().collect(),
-        }
+        StoredUpdate::own(None, values.into_iter().collect())
     }
 
     #[test]

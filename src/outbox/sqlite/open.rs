@@ -12,15 +12,11 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::claimed_lanes::mark_maybe_sent;
 use super::columns;
 use super::draft::{FILE_MODE, beside, remove_draft, sync_folder};
-use super::due_times;
-use super::erase;
 use super::files::{StoreFiles, with_ending};
 use super::lock::StoreLock;
-use super::log_mark;
 use super::open_error::{self, OpenError};
-use super::sealing_keys;
 use super::store_connection::StoreConnection;
-use super::tombstones;
+use super::{due_times, erase, log_mark, sealing_keys, tombstones};
 use crate::failpoint::{self, Fault};
 use crate::outbox::keyed_digest::DigestKey;
 use crate::outbox::reserve::LOG_BYTES;
@@ -37,7 +33,7 @@ pub(super) const UNFINISHED_ID: i32 = 0x496d_7074;
 
 /// The migrations of the store layout. The SQLite header of a store contains the number of applied migrations. A
 /// released migration must never change.
-const MIGRATIONS: [&str; 21] = [
+const MIGRATIONS: [&str; 22] = [
     include_str!("migrations/1.sql"),
     include_str!("migrations/2.sql"),
     include_str!("migrations/3.sql"),
@@ -59,6 +55,7 @@ const MIGRATIONS: [&str; 21] = [
     include_str!("migrations/19.sql"),
     include_str!("migrations/20.sql"),
     include_str!("migrations/21.sql"),
+    include_str!("migrations/22.sql"),
 ];
 
 /// The size of SQLite's page cache. SQLite expects KiB as a negative number.

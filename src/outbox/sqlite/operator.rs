@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension, params};
 
 use super::counts::Counts;
 use super::lane::{Entrance, EntryLane};
-use super::payload::PayloadKey;
+use super::payload::{PayloadKey, moved_update};
 use super::signed_event::SignedEvent;
 use super::statements::Statements;
 use super::store_connection::StoreConnection;
@@ -166,8 +166,9 @@ fn enqueue(
         None => subject.lane,
     };
     payload::move_to_waiting(connection, PayloadKey { entry, lane }, from)?;
+    moved_update::bind(connection, entry, (subject.lane, lane))?;
     if let Some(change) = change {
-        payload::update(connection, entry, change)?;
+        payload::update(connection, PayloadKey { entry, lane }, change)?;
         append::set_skipped(connection, entry, &change.skipped)?;
     }
     connection

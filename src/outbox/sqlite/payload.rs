@@ -11,8 +11,10 @@ use super::statements::Statements;
 use super::store_connection::StoreConnection;
 use crate::event::{SourceName, SourceVersion};
 use crate::imprint::{CustomerChange, CustomerRef, PartnerCustomerId, Update};
-use crate::outbox::codec::{self, BlobKind, CustomerColumns, UpdateColumns};
+use crate::outbox::codec::{self, BlobKind, CustomerColumns, UpdateColumns, UpdateRoute};
 use crate::outbox::{EntryId, InvalidReason, LaneId, LaneKey, NewEntry, ParkReason, State};
+
+pub(super) mod moved_update;
 
 /// Builds an SQL statement that contains the common columns of all payload tables.
 macro_rules! with_columns {
@@ -105,16 +107,21 @@ pub(super) fn insert(
 ) -> rusqlite::Result<()> {
     let sealer = statements.sealer();
     let customer = codec::customer_columns(&change.customer);
-    let stored = codec::encode_update(sealer, entry.0, &change.update, customer.partner);
+    let parts = (&change.update, customer.partner);
+    let route = codec::route(lane, change);
+    let stored = codec::encode_update(sealer, entry.0, parts, &route);
     let UpdateColumns { update, partner } = stored.map_err(unwritable)?;
     let event = codec::encode_bytes(sealer, BlobKind::Event, entry.0, &new.event);
     let event = event.map_err(unwritable)?;
     let event_bytes = new.event.len();
-    let SourceVersion { epoch, value } = change.version;
+    let UpdateRoute {
+        version: SourceVersion { epoch, value },
+        jump_max,
+        names_imprint_id,
+        ..
+    } = route;
     let accepted_at = new.accepted_at.as_millis();
     let source = new.identity.source.as_str();
-    let jump_max = change.jump_max.map(codec::jump_max);
-    let names_imprint_id = customer.names_imprint_id;
     let sql = match arrives {
         Arrives::Waiting => INSERT_WAITING,
         Arrives::Held => INSERT_HELD,
@@ -292,15 +299,16 @@ pub(super) fn event_size(
     Ok(size.flatten())
 }
 
-/// Replaces the stored update of a waiting entry.
+/// Replaces the stored update of a waiting entry in `lane`.
 pub(super) fn update(
     connection: &StoreConnection,
-    entry: EntryId,
+    PayloadKey { entry, lane }: PayloadKey,
     change: &CustomerChange,
 ) -> rusqlite::Result<()> {
     let sealer = connection.sealer();
     let customer = codec::customer_columns(&change.customer);
-    let stored = codec::encode_update(sealer, entry.0, &change.update, customer.partner);
+    let parts = (&change.update, customer.partner);
+    let stored = codec::encode_update(sealer, entry.0, parts, &codec::route(lane, change));
     let UpdateColumns { update, partner } = stored.map_err(unwritable)?;
     connection
         .prepare_cached(
@@ -321,7 +329,8 @@ pub(super) fn update(
 /// The stored payload of an entry.
 pub(super) struct Payload {
     pub(super) version: SourceVersion,
-    /// The update. `None` means that the entry is parked as invalid, or that the bridge cannot read the stored update.
+    /// The update. `None` means that the entry is parked as invalid, or that the bridge cannot read the stored update, or
+    /// that the columns of the entry are not those with which the update was sealed.
     pub(super) update: Option<Update>,
     /// The customer ids in the event. `None` means that the entry is parked as invalid, or that the columns are damaged.
     pub(super) customer: Option<CustomerRef>,
@@ -341,14 +350,16 @@ pub(super) fn read(
     };
     connection
         .prepare_cached(&format!(
-            "SELECT epoch, value, facts, event, partner, stated, jump_max FROM {table} WHERE entry = ?1"
+            "SELECT epoch, value, facts, event, partner, stated, jump_max, lane FROM {table} WHERE entry = ?1"
         ))?
         .query_row([entry.0], |row| {
             let sealer = connection.sealer();
             let update = row.get_ref(2)?.as_bytes().unwrap_or_default();
             let event = row.get_ref(3)?.as_blob()?;
             let event = codec::decode_bytes(sealer, BlobKind::Event, entry.0, event);
+            let route = columns::route(row, LaneId(columns::or_default(row, 7)), [0, 1, 5, 6]);
             let stored = codec::decode_update(sealer, entry.0, update).ok();
+            let stored = stored.filter(|stored| route.is_ok_and(|route| stored.is_at(&route)));
             let column: Option<String> = columns::or_default(row, 4);
             let sealed = stored.as_ref().and_then(|stored| stored.partner.as_ref());
             let customer = CustomerColumns {

@@ -2,15 +2,16 @@
 //! values by their keys.
 
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::de::IgnoredAny;
 
-use super::sealing_keys;
 use super::store_connection::StoreConnection;
-use crate::outbox::codec::{self, BlobKind, CodecError, StoredText};
+use super::{columns, sealing_keys};
+use crate::outbox::codec::{self, BlobKind, CodecError, StoredText, UpdateRoute};
+use crate::outbox::keyed_digest::KeyedDigest;
 use crate::outbox::record_counts::LISTED_MAX;
-use crate::outbox::sealer::{Sealer, UsedKey};
-use crate::outbox::{RecordCounts, RecordCursor, RecordReport, Setting};
+use crate::outbox::sealer::UsedKey;
+use crate::outbox::{LaneId, LaneKey, RecordCounts, RecordCursor, RecordReport, Setting};
 use crate::sealing::is_sealed;
 
 mod links;
@@ -82,8 +83,42 @@ const fn payloads(name: &'static str, columns: &'static [(&'static str, BlobKind
     }
 }
 
-/// A stored value: its kind, the number of its record, and its bytes.
-type Stored<'a> = (BlobKind, u64, ValueRef<'a>);
+/// A stored value: its kind, its record, and its bytes.
+type Stored<'a> = (BlobKind, Record, ValueRef<'a>);
+
+/// The record of a stored value.
+#[derive(Clone, Copy)]
+struct Record {
+    number: u64,
+    binding: Binding,
+}
+
+/// The columns to which the values of a record are bound, besides its number.
+#[derive(Clone, Copy)]
+enum Binding {
+    /// No columns.
+    None,
+    /// The columns of an entry, for its update.
+    Route(UpdateRoute),
+    /// The kind of a lane, and the digest by which the store finds the lane, for its customer id.
+    Customer(i64, KeyedDigest),
+    /// The columns are damaged.
+    Damaged,
+}
+
+impl Record {
+    const fn numbered(number: u64) -> Self {
+        Self {
+            number,
+            binding: Binding::None,
+        }
+    }
+}
+
+/// The columns to which the sealed update of an entry is bound.
+const ROUTE: [&str; 5] = ["lane", "epoch", "value", "stated", "jump_max"];
+/// The columns to which the sealed customer id of a lane is bound.
+const CUSTOMER: [&str; 2] = ["kind", "customer"];
 
 /// Passes the values of the next rows to `visit`. Returns the place of the next step, or `None` at the end of the store.
 fn step(
@@ -98,7 +133,9 @@ fn step(
     if columns.is_empty() {
         return Ok(Some(from.next_table()));
     }
-    let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
+    let names = columns.iter().map(|(name, _)| *name);
+    let bound = bound_columns(connection, table)?;
+    let names: Vec<&str> = names.chain(bound.iter().copied()).collect();
     let sql = format!(
         "SELECT {number}, {} FROM {} WHERE {number} > ?1 ORDER BY {number} LIMIT ?2",
         names.join(", "),
@@ -110,11 +147,19 @@ fn step(
     let (mut count, mut bytes) = (0, 0);
     while let Some(row) = rows.next()? {
         let number: i64 = row.get(0)?;
+        let record = Record {
+            number: u64::try_from(number).unwrap_or_default(),
+            binding: match bound {
+                [] => Binding::None,
+                [_, _] => customer(row, columns.len()),
+                _ => route(row, columns.len()),
+            },
+        };
         count += 1;
         for (column, (_, kind)) in (1..).zip(&columns) {
             let value = row.get_ref(column)?;
             bytes += value.as_bytes().map_or(0, <[u8]>::len);
-            visit((*kind, u64::try_from(number).unwrap_or_default(), value));
+            visit((*kind, record, value));
         }
         if count == table.rows_max || bytes >= STEP_BYTES_MAX {
             return Ok(Some(RecordCursor {
@@ -141,7 +186,7 @@ fn unnumbered(
                 connection.prepare_cached("SELECT value FROM meta WHERE name = ?1")?;
             let mut rows = statement.query([Setting::Evidence.name()])?;
             while let Some(row) = rows.next()? {
-                visit((BlobKind::Evidence, 0, row.get_ref(0)?));
+                visit((BlobKind::Evidence, Record::numbered(0), row.get_ref(0)?));
             }
             from.next_table()
         }
@@ -176,6 +221,48 @@ fn present(
     Ok(present)
 }
 
+/// Returns the columns to which the values of a table are bound. The store of an older program lacks some of them, and binds
+/// no value.
+fn bound_columns(
+    connection: &Connection,
+    table: &SealedTable,
+) -> rusqlite::Result<&'static [&'static str]> {
+    if table.name == "lane" {
+        return Ok(&CUSTOMER);
+    }
+    let sql = "SELECT count(*) FROM pragma_table_info(?1) WHERE name IN ('lane', 'epoch', 'value', 'stated', 'jump_max')";
+    let mut statement = connection.prepare_cached(sql)?;
+    let found: usize = statement.query_row([table.name], |row| row.get(0))?;
+    Ok(match found == ROUTE.len() {
+        true => &ROUTE,
+        false => &[],
+    })
+}
+
+/// Reads the columns to which the customer id of a lane is bound. They follow `before` columns with values. Only a digest is
+/// bound: in a store that is not sealed yet, the column has the id.
+fn customer(row: &Row<'_>, before: usize) -> Binding {
+    let digest = match row.get_ref(before + 2) {
+        Ok(ValueRef::Blob(digest)) => digest.try_into().ok(),
+        _ => return Binding::None,
+    };
+    let kind = row.get(before + 1).ok();
+    let columns = kind.zip(digest);
+    columns.map_or(Binding::Damaged, |(kind, digest)| {
+        Binding::Customer(kind, digest)
+    })
+}
+
+/// Reads the columns to which the update of an entry is bound. They follow `before` columns with values.
+fn route(row: &Row<'_>, before: usize) -> Binding {
+    let lane = row.get(before + 1).map(LaneId);
+    let route = lane.and_then(|lane| {
+        let columns = [2, 3, 4, 5].map(|column| before + column);
+        columns::route(row, lane, columns)
+    });
+    route.map_or(Binding::Damaged, Binding::Route)
+}
+
 /// Counts the records of the next rows by their keys. Opens no record.
 pub(super) fn count(
     store: &StoreConnection,
@@ -198,12 +285,11 @@ pub(super) fn count(
 /// Opens every record of a store. Reports to `progress`, after each step, how many records it has opened.
 pub(super) fn open_all(store: &StoreConnection, progress: &mut dyn FnMut(u64)) -> RecordReport {
     let mut report = RecordReport::default();
-    let sealer = store.sealer();
     let digest_key = sealing_keys::open_digest_key(store);
     report.add(digest_key);
     let mut place = Some(RecordCursor::START);
     while let Some(from) = place {
-        let stepped = step(store, from, |stored| report.add(opened(sealer, stored)));
+        let stepped = step(store, from, |stored| report.add(opened(store, stored)));
         place = stepped.unwrap_or_else(|error| {
             let name = table_name(from);
             report.list(format!("the table {name} cannot be read: {error}"));
@@ -225,13 +311,27 @@ const fn has_none(kind: BlobKind, value: ValueRef<'_>) -> bool {
 
 /// Opens a stored value. Returns its key, or `None` if the column has no value.
 fn opened(
-    sealer: &Sealer,
-    (kind, record, value): Stored<'_>,
+    store: &StoreConnection,
+    (kind, Record { number, binding }, value): Stored<'_>,
 ) -> Result<Option<UsedKey>, CodecError> {
+    let (sealer, record) = (store.sealer(), number);
     match value {
         _ if has_none(kind, value) => Ok(None),
         ValueRef::Blob(blob) if is_sealed(blob) => {
-            codec::decode_bytes(sealer, kind, record, blob)?;
+            match (kind, binding) {
+                (BlobKind::Update, Binding::Route(route)) => {
+                    codec::expect_route(sealer, record, blob, &route)?;
+                }
+                (BlobKind::LaneCustomer, Binding::Customer(lane_kind, digest)) => {
+                    let stored = StoredText::Sealed(blob.into());
+                    let id = codec::decode_text(sealer, kind, record, &stored)?;
+                    expect_customer(store, record, (codec::lane_key(lane_kind, &id), digest))?;
+                }
+                (BlobKind::Update | BlobKind::LaneCustomer, Binding::Damaged) => {
+                    return Err(CodecError::OtherRoute { kind, record });
+                }
+                _ => drop(codec::decode_bytes(sealer, kind, record, blob)?),
+            }
             Ok(UsedKey::of_blob(blob))
         }
         // The text of an identity link is the CRM's id of a link that is not sealed.
@@ -250,6 +350,23 @@ fn opened(
         | ValueRef::Text(_)
         | ValueRef::Integer(_)
         | ValueRef::Real(_) => Err(CodecError::NoText { kind, record }),
+    }
+}
+
+/// Returns an error if the store does not find a lane by the customer id of the lane.
+fn expect_customer(
+    store: &StoreConnection,
+    record: u64,
+    (key, digest): (Option<LaneKey>, KeyedDigest),
+) -> Result<(), CodecError> {
+    let digests = store.customer_key();
+    let is_own = |key| digests.is_none_or(|own| own.of(&codec::lane_columns(key)) == digest);
+    match key.as_ref().is_some_and(is_own) {
+        true => Ok(()),
+        false => Err(CodecError::OtherRoute {
+            kind: BlobKind::LaneCustomer,
+            record,
+        }),
     }
 }
 

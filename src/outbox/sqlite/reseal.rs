@@ -26,6 +26,9 @@ const STEP_BYTES_MAX: u64 = 1024 * 1024;
 /// blob.
 const STEP_NUMBERS_MAX: u64 = 10_000;
 
+/// The name of the mark in the table `meta` of a store with updates of an older program.
+const UNBOUND: &str = "unbound_updates";
+
 /// The tables with the blobs of entries that have not ended.
 const PAYLOAD_TABLES: [&str; 4] = ["waiting", "held", "undecided", "parked"];
 
@@ -45,6 +48,8 @@ pub(super) struct ResealPass {
     newest: UsedKey,
     /// The keys that no blob needs after the pass.
     old: BTreeSet<UsedKey>,
+    /// True if some updates are possibly not bound to what routes and orders them.
+    binds: bool,
     place: PassPlace,
     /// The highest numbers of entries, lanes and audit records at the beginning of the pass. Later blobs are sealed with
     /// the newest key. Without these numbers, a pass would never end while events arrive.
@@ -54,19 +59,21 @@ pub(super) struct ResealPass {
 }
 
 impl ResealPass {
-    /// Begins a pass. Returns `None` if every readable blob is already sealed with the newest key.
+    /// Begins a pass. Returns `None` if every readable blob is already sealed with the newest key, and every update is bound.
     pub(super) fn begin(store: &StoreConnection) -> rusqlite::Result<Option<Self>> {
         let ring = store.sealer().ring();
         let newest = UsedKey::newest(&ring);
         let used = store.sealer().used().into_iter();
         let old = used.filter(|key| *key != newest && key.is_readable(&ring));
         let old: BTreeSet<_> = old.collect();
-        if old.is_empty() {
+        let binds = has_unbound(store)?;
+        if old.is_empty() && !binds {
             return Ok(None);
         }
         let highest = |sql| store.query_row(sql, [], |row| Ok(columns::or_default(row, 0)));
         Ok(Some(Self {
             newest,
+            binds: binds || old.contains(&UsedKey::Plain),
             old,
             place: PassPlace::Entries(0),
             ends: [
@@ -88,6 +95,7 @@ impl ResealPass {
         let mut step = ResealStep {
             store,
             newest: self.newest,
+            binds: self.binds,
             sealed: 0,
             has_erased: false,
         };
@@ -110,6 +118,9 @@ impl ResealPass {
                 None => {
                     step.evidence()?;
                     sealing_keys::forget(store, &self.old)?;
+                    if self.binds {
+                        store.execute("DELETE FROM meta WHERE name = ?1", [UNBOUND])?;
+                    }
                     PassPlace::End
                 }
             },
@@ -141,10 +152,17 @@ impl ResealPass {
     }
 }
 
+/// Returns whether an older program has possibly stored updates that are not bound to what routes and orders them.
+fn has_unbound(store: &StoreConnection) -> rusqlite::Result<bool> {
+    let mut marked = store.prepare_cached("SELECT 1 FROM meta WHERE name = ?1")?;
+    Ok(store.sealer().binds_updates() && marked.exists([UNBOUND])?)
+}
+
 /// One step of a pass.
 struct ResealStep<'a> {
     store: &'a StoreConnection,
     newest: UsedKey,
+    binds: bool,
     sealed: u64,
     /// True if the step has replaced a blob that was not sealed.
     has_erased: bool,
@@ -164,7 +182,7 @@ impl ResealStep<'_> {
         for table in PAYLOAD_TABLES {
             let select =
                 format!("SELECT entry, facts, event FROM {table} WHERE entry > ?1 AND entry <= ?2");
-            self.partners(table, (after, last))?;
+            self.updates(table, (after, last))?;
             self.seal_rows((table, "entry"), &select, (after, last), &payload)?;
         }
         let parked = [

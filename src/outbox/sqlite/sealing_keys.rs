@@ -140,7 +140,8 @@ fn stored_digest_key(connection: &Connection) -> rusqlite::Result<Vec<u8>> {
     Ok(stored.unwrap_or_default())
 }
 
-/// Opens the stored digest key. Returns the key that seals it, or `None` if the store of an older program has none.
+/// Opens the stored digest key, and derives the digests of the store from it. Returns the key that seals it, or `None` if the
+/// store of an older program has none.
 pub(super) fn open_digest_key(store: &StoreConnection) -> Result<Option<UsedKey>, CodecError> {
     let damaged = CodecError::NoText {
         kind: BlobKind::DigestKey,
@@ -156,10 +157,9 @@ pub(super) fn open_digest_key(store: &StoreConnection) -> Result<Option<UsedKey>
         return Ok(Some(UsedKey::Plain));
     }
     let opened = codec::decode_bytes(store.sealer(), BlobKind::DigestKey, 0, &stored)?;
-    match opened.len() == size_of::<DigestKey>() {
-        true => Ok(UsedKey::of_blob(&stored)),
-        false => Err(damaged),
-    }
+    let key = opened.as_ref().try_into().map_err(|_length| damaged)?;
+    store.set_digest_key(key);
+    Ok(UsedKey::of_blob(&stored))
 }
 
 /// Returns the key that seals the stored digest key. Random bytes can begin as a sealed blob begins, so the length

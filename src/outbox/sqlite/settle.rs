@@ -7,7 +7,7 @@ use super::columns;
 use super::counts::{Counts, EventSize};
 use super::identity_link;
 use super::lane::{self, Entrance, EntryLane};
-use super::payload::{self, PayloadKey};
+use super::payload::{self, PayloadKey, moved_update};
 use super::receipt;
 use super::statements::Statements;
 use super::store_connection::StoreConnection;
@@ -245,6 +245,7 @@ fn move_entries(
                 ))?
                 .execute(params![entry.0, lane.id.0, settlement.lane.0])?;
         }
+        moved_update::bind(statements, *entry, (settlement.lane, lane.id))?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use super::columns;
 use super::counts::EventSize;
 use super::decode_cache::DecodeCache;
 use super::statements::Statements;
-use crate::event::{SourceName, SourceVersion};
+use crate::event::SourceName;
 use crate::imprint::PartnerCustomerId;
 use crate::outbox::codec::{self, CustomerColumns, StoredUpdate};
 use crate::outbox::sealer::Sealer;
@@ -50,6 +50,7 @@ pub(super) fn read(
 ) -> rusqlite::Result<WaitingEntries> {
     let mut reader = WaitingReader {
         sealer: statements.sealer(),
+        lane,
         key,
         decoded,
         found: WaitingEntries::default(),
@@ -80,6 +81,7 @@ pub(super) fn read(
 /// Reads rows of waiting entries.
 struct WaitingReader<'a> {
     sealer: &'a Sealer,
+    lane: LaneId,
     key: Option<&'a LaneKey>,
     decoded: &'a mut DecodeCache,
     found: WaitingEntries,
@@ -141,33 +143,37 @@ impl WaitingReader<'_> {
             }
         };
         match update {
-            Ok(update) => Ok(waiting_entry(row, (entry, source), self.key, update)),
+            Ok(update) => {
+                let lane = (self.lane, self.key);
+                Ok(waiting_entry(row, (entry, source), lane, update))
+            }
             Err(error) if error.missing_key().is_some() => Err(columns::unreadable(error)),
             Err(_damaged) => Ok(None),
         }
     }
 }
 
-/// Decodes the columns of a waiting entry. Returns `None` if a column is damaged.
+/// Decodes the columns of a waiting entry. Returns `None` if a column is damaged, or is not the column with which the update
+/// was sealed.
 fn waiting_entry(
     row: &Row<'_>,
     (entry, source): (EntryId, SourceName),
-    key: Option<&LaneKey>,
+    (lane, key): (LaneId, Option<&LaneKey>),
     stored: StoredUpdate,
 ) -> Option<WaitingEntry> {
-    let version = SourceVersion {
-        epoch: row.get(1).ok()?,
-        value: row.get(2).ok()?,
-    };
+    let route = columns::route(row, lane, [1, 2, 5, 9]).ok()?;
+    if !stored.is_at(&route) {
+        return None;
+    }
     let column: Option<&str> = row.get_ref(4).ok()?.as_str_or_null().ok()?;
     let sealed = stored.partner.as_ref().map(PartnerCustomerId::as_str);
     let columns = CustomerColumns {
         partner: sealed.or(column),
-        names_imprint_id: row.get(5).ok()?,
+        names_imprint_id: route.names_imprint_id,
     };
     Some(WaitingEntry {
         entry,
-        version: version.arrived(entry.0),
+        version: route.version.arrived(entry.0),
         customer: codec::customer(key?, &columns)?,
         update: stored.update,
         jump_max: row.get(9).ok()?,

@@ -52,7 +52,7 @@ pub(super) fn with(store: &SqliteOutbox, wanted: KeyUse) -> Vec<String> {
 }
 
 /// Returns the ids of the entries in a claim, and the ids of the unreadable entries.
-async fn claimed(store: &SqliteOutbox) -> (Vec<u64>, Vec<u64>) {
+pub(super) async fn claimed(store: &SqliteOutbox) -> (Vec<u64>, Vec<u64>) {
     let lanes = claim(store, LATER).await.lanes;
     let waiting = lanes.iter().flat_map(|lane| &lane.waiting);
     let unreadable = lanes.iter().flat_map(|lane| &lane.unreadable);

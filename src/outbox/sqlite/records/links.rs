@@ -4,7 +4,7 @@
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{ROWS_MAX, Stored};
+use super::{ROWS_MAX, Record, Stored};
 use crate::outbox::RecordCursor;
 use crate::outbox::codec::{self, BlobKind};
 use crate::outbox::keyed_digest::KeyedDigest;
@@ -39,7 +39,7 @@ pub(super) fn plain(
     let mut count = 0;
     while let Some(row) = rows.next()? {
         count += 1;
-        visit((BlobKind::LinkIds, 0, row.get_ref(0)?));
+        visit((BlobKind::LinkIds, Record::numbered(0), row.get_ref(0)?));
     }
     Ok(match count {
         0 => from.next_table(),
@@ -75,7 +75,7 @@ pub(super) fn sealed(
             true => ids,
             false => ValueRef::Integer(0),
         };
-        visit((BlobKind::LinkIds, last, value));
+        visit((BlobKind::LinkIds, Record::numbered(last), value));
     }
     Ok(match last.checked_add(1) {
         Some(next) if count == ROWS_MAX => RecordCursor {

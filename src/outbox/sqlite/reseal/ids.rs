@@ -1,4 +1,5 @@
-//! The part of a pass that seals customer ids: of entries, of lanes, of identity links and of the evidence.
+//! The part of a pass that seals customer ids, of entries, of lanes, of identity links and of the evidence, and that binds
+//! updates to what routes and orders them.
 //!
 //! The digest by which the store finds an id never changes, so a later pass with a newer key only seals the blobs again.
 
@@ -8,12 +9,12 @@ use rusqlite::types::ValueRef;
 use rusqlite::{OptionalExtension, params};
 
 use super::{ResealStep, STEP_ROWS_MAX};
-use crate::imprint::PartnerCustomerId;
 use crate::outbox::codec::{self, BlobKind, LaneColumns, StoredText};
 use crate::outbox::keyed_digest::KeyedDigest;
 use crate::outbox::sqlite::statements::Statements;
 use crate::outbox::sqlite::{columns, identity_link};
-use crate::outbox::{IdentityLink, Setting};
+use crate::outbox::{IdentityLink, LaneId, Setting};
+use crate::sealing::is_sealed;
 
 /// The part of the identity links at which a pass is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,30 +33,32 @@ struct SealedLane {
 }
 
 impl ResealStep<'_> {
-    /// Moves the CRM's ids of some entries from the column `partner` into the sealed update. Leaves an entry with an
-    /// unreadable update as it is.
-    pub(super) fn partners(
+    /// Binds the updates of some entries to what routes and orders them, and moves the CRM's ids of the column `partner` into
+    /// the sealed updates. Leaves an entry with an unreadable update as it is.
+    pub(super) fn updates(
         &mut self,
         table: &str,
         (after, last): (u64, u64),
     ) -> rusqlite::Result<()> {
         let sealer = self.store.sealer();
         let mut statement = self.store.prepare_cached(&format!(
-            "SELECT entry, partner, facts FROM {table} WHERE entry > ?1 AND entry <= ?2 AND partner IS NOT NULL"
+            "SELECT entry, partner, facts, lane, epoch, value, stated, jump_max FROM {table}
+             WHERE entry > ?1 AND entry <= ?2 AND (partner IS NOT NULL OR ?3)"
         ))?;
-        let mut rows = statement.query(params![after, last])?;
+        let mut rows = statement.query(params![after, last, self.binds])?;
         let mut changes = Vec::new();
         while let Some(row) = rows.next()? {
             let entry: u64 = columns::or_default(row, 0);
             let partner = row.get_ref(1)?.as_str().ok();
             let update = row.get_ref(2)?.as_bytes().unwrap_or_default();
-            let stored = codec::decode_update(sealer, entry, update).ok();
-            if let Some((partner, stored)) = partner.zip(stored) {
-                let own = stored.partner.as_ref().map(PartnerCustomerId::as_str);
-                let partner = own.unwrap_or(partner);
-                let sealed = codec::encode_update(sealer, entry, &stored.update, Some(partner));
-                let sealed = sealed.map_err(columns::unwritable)?;
-                changes.extend(sealed.partner.is_none().then_some((entry, sealed.update)));
+            let lane = LaneId(columns::or_default(row, 3));
+            let Ok(route) = columns::route(row, lane, [4, 5, 6, 7]) else {
+                continue;
+            };
+            let sealed = codec::bind(sealer, entry, (update, partner), &route);
+            if let Some(sealed) = sealed.map_err(columns::unwritable)? {
+                self.has_erased |= partner.is_some() || !is_sealed(update);
+                changes.push((entry, sealed));
             }
         }
         let update = format!("UPDATE {table} SET facts = ?2, partner = NULL WHERE entry = ?1");
@@ -63,7 +66,6 @@ impl ResealStep<'_> {
             let mut update = self.store.prepare_cached(&update)?;
             update.execute(params![entry, sealed])?;
             self.sealed = self.sealed.saturating_add(1);
-            self.has_erased = true;
         }
         Ok(())
     }
