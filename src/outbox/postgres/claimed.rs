@@ -12,7 +12,6 @@ use super::{lane_row, receipt};
 use crate::fold::LaneVersions;
 use crate::imprint::{ImprintId, PartnerCustomerId};
 use crate::outbox::codec::{self, BlobKind};
-use crate::outbox::sealer::Sealer;
 use crate::outbox::{
     ClaimToken, ClaimedLane, EntryId, LaneId, LaneKey, Standing, Trials, Unproven,
 };
@@ -28,7 +27,7 @@ pub(super) struct TakenLane {
 /// The columns of a claimed lane `l`.
 pub(super) const TAKEN: &str =
     "l.id, l.epoch, l.kind, l.received, l.erased, l.failures, l.spent, l.tried_at, l.blamed_since,
-    l.unfold_to, l.versions, l.low, l.maybe_sent, l.spelled, l.unproven_since, l.absence";
+    l.unfold_to, l.versions, l.low, l.maybe_sent, l.spelled, l.unproven_since, l.absence, l.customer";
 
 /// The read lanes, and the lanes that wait for a missing sealing key.
 pub(super) type ReadLanes = (Vec<ClaimedLane>, Vec<(LaneId, ClaimToken)>);
@@ -64,7 +63,7 @@ fn read_lane(
     lane: &TakenLane,
     entries: Option<&LaneEntries>,
 ) -> Result<ClaimedLane, DbFault> {
-    let mut claimed = match claimed(lane, &engine.sealer) {
+    let mut claimed = match claimed(lane, engine) {
         Err(fault) if fault.missing_key().is_none() => {
             ClaimedLane::empty(lane.id, lane.token, Trials::default())
         }
@@ -86,8 +85,8 @@ fn read_lane(
 
 /// Decodes the row of a claimed lane, without its entries. Returns an error if the row is damaged, or if the process does
 /// not have the sealing key of the versions or of the customer id.
-fn claimed(lane: &TakenLane, sealer: &Sealer) -> Result<ClaimedLane, DbFault> {
-    let (id, row) = (lane.id, &lane.row);
+fn claimed(lane: &TakenLane, engine: &Engine) -> Result<ClaimedLane, DbFault> {
+    let (id, row, sealer) = (lane.id, &lane.row, &engine.sealer);
     let versions: Option<&[u8]> = get(row, 10)?;
     let versions = match versions {
         Some(bytes) => match codec::decode(sealer, BlobKind::LaneVersions, id.0, bytes) {
@@ -96,12 +95,15 @@ fn claimed(lane: &TakenLane, sealer: &Sealer) -> Result<ClaimedLane, DbFault> {
         },
         None => Some(LaneVersions::default()),
     };
-    // If the versions are unreadable, the bridge could send values that are older than the delivered values. The claim
-    // therefore has no key, and dispatch sends nothing.
+    // If the versions are unreadable, the bridge could send values that are older than the delivered values. If the lane is
+    // found by the id of another customer, the bridge could send that customer's values. The claim therefore has no key, and
+    // dispatch sends nothing.
     let key = match versions.is_some() {
         true => receipt::lane_key(row, (2, 3, 4), sealer, 0)?,
         false => None,
     };
+    let digest: &[u8] = get(row, 16)?;
+    let key = key.filter(|key| engine.digests.lane(key).customer.as_slice() == digest);
     let low: i16 = get(row, 11)?;
     let class = codec::class("lane.low", low.into());
     let absence: Option<&[u8]> = get(row, 15)?;

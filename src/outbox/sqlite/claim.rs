@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rusqlite::types::ValueRef;
 use rusqlite::{Row, params};
 
 use super::claimed_lanes::ClaimedLanes;
@@ -9,11 +10,11 @@ use super::columns;
 use super::decode_cache::DecodeCache;
 use super::identity_link;
 use super::statements::Statements;
+use super::store_connection::StoreConnection;
 use super::waiting::{self, WaitingEntries};
 use crate::fold::LaneVersions;
 use crate::imprint::PartnerCustomerId;
 use crate::outbox::codec::{self, BlobKind};
-use crate::outbox::sealer::Sealer;
 use crate::outbox::{
     Claim, ClaimBounds, ClaimToken, ClaimedLane, DueLane, DueQueues, EntryId, IdentityLink,
     LaneClass, LaneId, LaneKey, Pick, Standing, Trials, WaitingEntry,
@@ -66,12 +67,12 @@ impl Claimer<'_, '_> {
     }
 
     fn read_lane(&mut self, lane: LaneId, token: ClaimToken) -> rusqlite::Result<ClaimedLane> {
-        let sealer = self.statements.sealer();
         let select = "SELECT kind, received, failures, spent, tried_at, unfold_to, versions, low, maybe_sent, blamed_since, spelled,
-                        unproven_since, absence
+                        unproven_since, absence, customer
                  FROM lane WHERE id = ?1";
+        let store: &StoreConnection = self.statements;
         let mut claimed = self.statements.with(select, |select| {
-            select.query_row([lane.0], |row| match claimed(lane, token, row, sealer) {
+            select.query_row([lane.0], |row| match claimed(lane, token, row, store) {
                 Err(error) if columns::missing_key(&error).is_none() => {
                     Ok(ClaimedLane::empty(lane, token, Trials::default()))
                 }
@@ -151,8 +152,9 @@ fn claimed(
     lane: LaneId,
     token: ClaimToken,
     row: &Row<'_>,
-    sealer: &Sealer,
+    store: &StoreConnection,
 ) -> rusqlite::Result<ClaimedLane> {
+    let sealer = store.sealer();
     let trials = Trials {
         failures: row.get(2)?,
         attempts: row.get(3)?,
@@ -166,12 +168,14 @@ fn claimed(
         },
         None => Some(LaneVersions::default()),
     };
-    // If the versions are unreadable, the bridge could send values that are older than the delivered values. The claim
-    // therefore has no key, and dispatch sends nothing.
+    // If the versions are unreadable, the bridge could send values that are older than the delivered values. If the lane is
+    // found by the id of another customer, the bridge could send that customer's values. The claim therefore has no key, and
+    // dispatch sends nothing.
     let key = match versions.is_some() {
         true => columns::lane_key(row, (0, 1), (lane, sealer))?,
         false => None,
     };
+    let key = key.filter(|key| is_found_by(row, 13, (key, store)));
     Ok(ClaimedLane {
         key,
         versions: versions.unwrap_or_default(),
@@ -185,6 +189,16 @@ fn claimed(
             .is_ok_and(|spelled| spelled == i64::from(codec::GONE)),
         ..ClaimedLane::empty(lane, token, trials)
     })
+}
+
+/// Returns whether the store finds a lane by the customer id of the lane: in a sealed store, the column `customer` has the
+/// digest of the id.
+fn is_found_by(row: &Row<'_>, column: usize, (key, store): (&LaneKey, &StoreConnection)) -> bool {
+    let Ok(ValueRef::Blob(digest)) = row.get_ref(column) else {
+        return true;
+    };
+    let digests = store.customer_key();
+    digests.is_none_or(|digests| digests.of(&codec::lane_columns(key)) == digest)
 }
 
 /// Returns the identity links of the customer ids in the waiting entries of a lane.

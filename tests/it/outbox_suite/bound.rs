@@ -51,6 +51,47 @@ fn an_entry_with_a_changed_column_is_unreadable_and_reported() {
     });
 }
 
+/// FAULTS N1113: somebody without the sealing key swaps the digests by which the bridge finds two customers, or changes the
+/// kind of a lane.
+#[test]
+fn a_lane_that_is_found_by_another_id_is_unreadable_and_reported() {
+    run(async {
+        for (sql, lanes) in [
+            (
+                "UPDATE lane SET customer = zeroblob(16) WHERE id = 1",
+                vec![1],
+            ),
+            (
+                "CREATE TEMP TABLE old AS SELECT id, customer FROM lane;
+                 UPDATE lane SET customer = randomblob(16);
+                 UPDATE lane SET customer = (SELECT customer FROM old WHERE old.id = 3 - lane.id)",
+                vec![1, 2],
+            ),
+            ("UPDATE lane SET kind = 1 WHERE id = 1", vec![1]),
+        ] {
+            let folder = fast_folder();
+            let path = folder.path().join("outbox.db");
+            let store = open_with(&path, &[1]);
+            append(&store, &two()).await;
+            reseal(&store).await;
+            drop(store);
+            change(&path, sql);
+            let report = verified(&path, &[1]);
+            let expected = lanes.iter().map(|lane| {
+                format!(
+                    "customer of lane {lane}: the customer or the version beside it was changed"
+                )
+            });
+            assert_eq!(report.listed, expected.collect::<Vec<_>>(), "{sql}");
+            let (mut readable, mut unreadable) = claimed(&open_with(&path, &[1])).await;
+            readable.sort_unstable();
+            unreadable.sort_unstable();
+            assert_eq!(unreadable, lanes, "{sql}");
+            assert_eq!(readable.len() + lanes.len(), 2, "{sql}");
+        }
+    });
+}
+
 async fn claimed_of_database(store: &PostgresOutbox) -> (Vec<u64>, Vec<u64>) {
     let lanes = claim(store, LATER).await.lanes;
     let waiting = lanes.iter().flat_map(|lane| &lane.waiting);
