@@ -2,7 +2,7 @@
 
 use std::cell::OnceCell;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::encoding::Encoding;
 use super::message::RequestMessage;
@@ -84,9 +84,12 @@ impl<'a> BodyPlaces<'a> {
         if members.contains_key(&name) {
             return None;
         }
-        let similar = spelling::misspelt(&name, members.keys().map(String::as_str))?;
-        let similar = pointer::inside(outer, similar);
-        Some(format!("The body has a value at {similar}."))
+        let similar = spelling::misspelt(&name, members.keys().map(String::as_str));
+        let found = match similar {
+            Some(similar) => pointer::inside(outer, similar),
+            None => same_name_inside(members, outer, &name)?,
+        };
+        Some(format!("The body has a value at {found}."))
     }
 
     fn body(&self) -> &Value {
@@ -144,6 +147,17 @@ impl<'a> BodyPlaces<'a> {
     }
 }
 
+/// Returns the place of a member with the same name one level deeper, if only one object has it. A name in the place can be a
+/// value of the event, so the place has a mask for such a name.
+fn same_name_inside(members: &Map<String, Value>, outer: &str, name: &str) -> Option<String> {
+    let has =
+        |(_, value): &(&String, &Value)| value.get(name).is_some_and(|value| !value.is_null());
+    let mut found = members.iter().filter(has);
+    let (object, _) = found.next().filter(|_| found.next().is_none())?;
+    let place = pointer::inside(&pointer::inside(outer, object), name);
+    (pointer::without_values(&place) == place).then_some(place)
+}
+
 /// Returns the place of the value that an error is about, if the error is about one value. Then the value can be absent.
 fn absent_part(error: &EventError) -> Option<String> {
     match schema::missing_property(error) {
@@ -175,6 +189,22 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    /// FAULTS N1056
+    #[test]
+    fn the_same_name_deeper_is_named_if_it_is_no_value() {
+        for (body, expected) in [
+            (json!({"data": {"id": 7}, "x": 1}), Some("/data/id")),
+            (json!({"data": {"id": 7}, "old": {"id": 7}}), None),
+            (json!({"data": {"id": null}}), None),
+            (json!({"data": {"key": 7}}), None),
+            (json!({"ann@example.com": {"id": 7}}), None),
+        ] {
+            let members = body.as_object().unwrap();
+            let found = same_name_inside(members, "", "id");
+            assert_eq!(found.as_deref(), expected, "{body}");
+        }
+    }
 
     /// FAULTS N580: a value without members has no place inside.
     #[test]

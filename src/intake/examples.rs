@@ -113,7 +113,7 @@ fn outcome_summary(outcome: &ExplainedOutcome) -> String {
         ExplainedOutcome::Invalid { problem } => {
             format!("parked ({INVALID}), {}", to_json(problem))
         }
-        ExplainedOutcome::Ignored { .. } => IGNORED.to_owned(),
+        ExplainedOutcome::Ignored { reason } => format!("{IGNORED} ({reason})"),
         ExplainedOutcome::Request(request) => Value::from(expected_members(request)).to_string(),
         ExplainedOutcome::Parked { reason, .. } => format!("parked ({reason})"),
     }

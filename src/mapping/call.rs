@@ -97,6 +97,26 @@ fn printed_input(term: &Term<&str>) -> String {
     format!("{dot}{steps}")
 }
 
+/// Returns the error of a call of `any` or `all` at the beginning of an expression whose condition reads the items of a list of
+/// the event, such as `any(.emails[].value)`. The function would test each member of the event.
+pub(super) fn items_of_event(name: &str, condition: &Term<&str>) -> Option<String> {
+    let Term::Path(from, path) = condition else {
+        return None;
+    };
+    let is_items = |(part, _): &(Part<Term<&str>>, Opt)| matches!(part, Part::Range(None, None));
+    let end = path.0.iter().position(is_items).filter(|end| *end > 0)?;
+    if !matches!(name, "any" | "all") || !matches!(from.as_ref(), Term::Id) {
+        return None;
+    }
+    let (list, rest) = path.0.split_at_checked(end)?;
+    let list: String = list.iter().map(printed_step).collect();
+    let rest: String = rest.iter().skip(1).map(printed_step).collect();
+    let rest = if rest.is_empty() { "." } else { &rest };
+    Some(format!(
+        "`{name}` tests each item of the list before a pipe: write `{list} | {name}({rest})`"
+    ))
+}
+
 fn printed_step((part, optional): &(Part<Term<&str>>, Opt)) -> String {
     let step = match part {
         Part::Index(index) => match constant(index) {
@@ -198,6 +218,31 @@ fn wrong_arguments(signature: &Signature, arguments: &[Term<&str>]) -> String {
         // After a pipe, the function has its input already.
         Some(correction) => format!("{correction}; `{}` takes no argument", signature.name),
         None => usage(signature),
+    }
+}
+
+/// Returns the error of a call with arguments that the function does not take, if the call stands after a pipe. The function
+/// has its input already, so the argument is not the input. Returns `None` if the argument can be the input all the same.
+pub(super) fn wrong_after_pipe(signature: &Signature, arguments: &[Term<&str>]) -> Option<String> {
+    let are_constant = !arguments.is_empty() && arguments.iter().all(is_constant);
+    match (signature.parameters, arguments) {
+        (Parameters::Nothing(_) | Parameters::Anything(_) | Parameters::Whole(_), _)
+            if are_constant =>
+        {
+            let written: Vec<String> = arguments.iter().map(printed).collect();
+            let (name, written) = (signature.name, written.join("; "));
+            Some(format!(
+                "`{name}` takes no argument: write {name} instead of {name}({written})"
+            ))
+        }
+        (Parameters::Region, [Term::Path(..)]) => Some(format!(
+            "{}, and the region is a constant: for a region that the event states, write a condition such as if .country_code == \"US\" then .phone | e164(\"US\") else .phone | e164 end",
+            usage(signature)
+        )),
+        (Parameters::Unit | Parameters::Table, [Term::Path(..)]) => {
+            Some(format!("{}, with a constant text", usage(signature)))
+        }
+        _ => None,
     }
 }
 

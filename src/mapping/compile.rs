@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::Value;
+
 use super::contract;
 use super::jq::Program;
 use super::located::PathStep;
@@ -144,6 +146,11 @@ impl RuleCompiler {
     pub(super) fn rule(&mut self, target: &str, expression: &str) -> Option<CompiledRule> {
         let plan = lower::lower(expression, &self.tables);
         let plan = self.or_record(target, expression, plan)?;
+        if let Plan::Literal(Value::String(text)) = &plan
+            && let Some(reason) = constant_like_a_path(text)
+        {
+            self.error(target, expression, &reason);
+        }
         let mut headers = BTreeSet::new();
         plan.add_headers(&mut headers);
         if !headers.is_empty() && target != WHEN && !target.starts_with(BODY) {
@@ -193,6 +200,29 @@ impl RuleCompiler {
             reason: reason.to_owned(),
         });
     }
+}
+
+/// Returns the error of a constant text that looks like the path of a member, or like a template. Every customer would get this
+/// text.
+fn constant_like_a_path(text: &str) -> Option<String> {
+    let is_path = |text: &str| {
+        let name = text.strip_prefix('.').unwrap_or_default();
+        let of_path = |sign: char| sign.is_ascii_alphanumeric() || "_.[]".contains(sign);
+        name.starts_with(|sign: char| sign.is_ascii_alphabetic() || sign == '_')
+            && name.chars().all(of_path)
+    };
+    if is_path(text) {
+        return Some(format!(
+            "the inner quotes make a constant text: write {text} without them to read the member"
+        ));
+    }
+    let inner = text
+        .strip_prefix('(')
+        .and_then(|text| text.strip_suffix(')'));
+    let is_template = ["{{", "${", "#{"].iter().any(|sign| text.contains(sign));
+    (is_template || inner.is_some_and(is_path)).then(|| {
+        "the expression is a constant text, and the bridge replaces nothing in it: a path such as .first_name reads a member, and a text has a value of the event in \\(…), such as \"\\(.first_name) \\(.last_name)\"".to_owned()
+    })
 }
 
 /// Names that other systems give to a field of Imprint.

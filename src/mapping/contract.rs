@@ -50,7 +50,8 @@ pub(super) fn wrong_constants(format: FieldFormat, plan: &Plan) -> Vec<ValueErro
 
 /// Returns an error if a value does not have the format of its Imprint field.
 fn format_error(format: FieldFormat, value: &Value) -> Option<ValueError> {
-    if has_control(value) {
+    let is_text = value.is_string() || format == FieldFormat::Open;
+    if is_text && has_control(value) {
         return Some(ValueError::new("The text contains control characters."));
     }
     let text = value.as_str();
@@ -318,6 +319,12 @@ mod tests {
                 "first_name",
                 json!(["a"]),
                 "The value is a list, not a text.",
+            ),
+            // FAULTS N1059: a control character inside an object is not the cause.
+            (
+                "first_name",
+                json!({"street": "1 Main St\r\nSuite 5"}),
+                "The value is an object, not a text.",
             ),
             ("first_name", json!(7), "The value is a number, not a text."),
             (

@@ -34,16 +34,14 @@ const KEYWORDS: [&str; 7] = ["and", "or", "if", "then", "elif", "else", "end"];
 pub(super) fn advice(before: &str, found: &str, expected: &str) -> Option<String> {
     let start = before.trim_end();
     let word = word(found);
-    if found.trim().is_empty() && expected == "end" {
+    if found.trim().is_empty() && expected.ends_with("end") {
         return Some(open_condition(before));
     }
     if is_template(start, found, expected) {
         return Some(NO_TEMPLATE.to_owned());
     }
-    if start.is_empty() && found.starts_with('/') {
-        let names = found.trim().split('/').filter(|name| !name.is_empty());
-        let path: String = names.flat_map(|name| [".", name]).collect();
-        return Some(format!("a path begins with a dot: write {path}"));
+    if let Some(advice) = at_an_edge(start, found) {
+        return Some(advice);
     }
     if let Some(method) = method(start, found) {
         return Some(method);
@@ -92,6 +90,38 @@ fn open_condition(code: &str) -> String {
     } else {
         "the `if` has no `end`".to_owned()
     }
+}
+
+/// Returns the advice about the beginning or the end of an expression.
+fn at_an_edge(start: &str, found: &str) -> Option<String> {
+    if start.is_empty() && found.starts_with('/') {
+        let names = found.trim().split('/').filter(|name| !name.is_empty());
+        let path: String = names.flat_map(|name| [".", name]).collect();
+        return Some(format!("a path begins with a dot: write {path}"));
+    }
+    if start.is_empty() && found.starts_with('|') {
+        return Some(
+            "an expression does not begin with `|`: write the path before it, or remove the `|`"
+                .to_owned(),
+        );
+    }
+    if start.ends_with("..") && !word(found).is_empty() {
+        let name = word(found);
+        return Some(format!(
+            "a path has one dot before each name: write .{name}"
+        ));
+    }
+    let operator = open_operator(start).filter(|_| found.trim().is_empty())?;
+    Some(format!(
+        "the expression ends with `{operator}`: write the second value after it"
+    ))
+}
+
+/// Returns the operator at the end of an expression that has no second value.
+fn open_operator(start: &str) -> Option<&'static str> {
+    let operators = ["//", "==", "!=", " and", " or"].into_iter();
+    let found = operators.rev().find(|operator| start.ends_with(operator));
+    found.map(str::trim_start)
 }
 
 /// Returns whether the expression is a name between the signs of a template, such as `${city}` or `%city%`.

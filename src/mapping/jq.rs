@@ -31,6 +31,7 @@ use value::notes::SplitNotes;
 mod advice;
 mod allowed;
 mod native;
+mod replacements;
 mod sanitize;
 mod used;
 mod value;

@@ -350,7 +350,12 @@ mod tests {
                     12,
                     "a region is the ISO 3166 alpha-2 code of a country, in upper case"
                 ),
-                ("city", 1, 19, "a function reads its input from the left"),
+                (
+                    "city",
+                    1,
+                    19,
+                    "`upper` takes no argument: write upper instead of upper(1)"
+                ),
                 ("email", 1, 24, "`reduce` is not allowed here"),
                 ("first_name", 2, 3, "expected term and found `|`"),
                 ("last_name", 1, 14, "there is no table tires"),
@@ -480,6 +485,56 @@ mod tests {
         ("length(.tags)", "write `.tags | length`"),
         ("not(.is_deleted)", "write `.is_deleted | not`"),
         ("split(.name; \" \")", "write `.name | split(\" \")`"),
+        // FAULTS N1050: an argument after a pipe, and other notation whose advice must not change the meaning.
+        (
+            ".birthdate | date(\"%Y\")",
+            "`date` takes no argument: write date instead of date(\"%Y\")",
+        ),
+        (
+            ".s | us_state(\"US\")",
+            "write us_state instead of us_state(\"US\")",
+        ),
+        (".c | alpha3(\"x\")", "write alpha3 instead"),
+        (
+            ".phones[0] | .number | e164(.country_code)",
+            "if .country_code == \"US\" then .phone | e164(\"US\") else .phone | e164 end",
+        ),
+        (
+            ".x | lookup(.y)",
+            "`lookup` is written lookup(\"table\"), with a constant text",
+        ),
+        (".x | upper(.y)", "write `.y | upper`"),
+        (".first_name | [0]", "write .[0] for an item of the input"),
+        (".names | [0] | trim", "write .[0] for an item of the input"),
+        (
+            "..first_name",
+            "one dot before each name: write .first_name",
+        ),
+        ("getpath([\"data\", \"values\"])", "such as .data.values"),
+        (
+            "any(.data.emails[].email_address)",
+            "write `.data.emails | any(.email_address)`",
+        ),
+        ("all(.emails[])", "write `.emails | all(.)`"),
+        ("if .a then .b", "the `if` has no `end`"),
+        (".a // ", "ends with `//`: write the second value"),
+        (".a and", "ends with `and`"),
+        ("| .a", "does not begin with `|`"),
+        (".a)", "closes here that no bracket opens"),
+        // An unused side of `and` must still be allowed.
+        (". and (\"a\" or (not).b)", "write `(.b | not)`"),
+        (".a | split", "such as split(\", \")"),
+        ("if empty(.a) then null else .a end", "compare with null"),
+        // FAULTS N1055: a constant text in the place of a path.
+        (
+            "\".data.first_name\"",
+            "write .data.first_name without them",
+        ),
+        ("\"{{first_name}}\"", "replaces nothing in it"),
+        ("\"${.data.id}\"", "replaces nothing in it"),
+        ("\"#{.data.id}\"", "replaces nothing in it"),
+        ("\"(.data.first_name)\"", "replaces nothing in it"),
+        ("\u{ff0e}data", "plain character of ASCII"),
         // FAULTS N921: a member without its dot, and a text without its quotes.
         (
             "data.attributes.firstName | trim",

@@ -74,11 +74,17 @@ fn unreadable(code: &str, expected: &str, found: &str) -> String {
         Some('.') if code.trim_start().starts_with("$.") => {
             Some("a path begins with a dot, such as .email, without `$`")
         }
+        Some('\u{ff01}'..='\u{ff5e}' | '\u{3002}') => {
+            Some("the character is a full-width one: write the plain character of ASCII")
+        }
         Some(_) | None if expected == "digit" => {
             return index_before(code, found)
                 .unwrap_or_else(|| format!("expected {expected} here"));
         }
         Some('`') => Some("an expression has no back quotes"),
+        Some(')' | ']' | '}') if expected == "token" => {
+            Some("a bracket closes here that no bracket opens")
+        }
         Some(_) | None => None,
     };
     let advice = advice.map(str::to_owned);

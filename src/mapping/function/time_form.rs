@@ -17,6 +17,7 @@ const RFC_2822: &str = "The text is a time of RFC 2822, which no function reads.
 pub(super) const OUT_OF_RANGE: &str = "The number is outside the range of the calendar.";
 const NOT_A_TEXT: &str = "The value is not a text with a time, such as 2025-02-13T14:08:07-05:00.";
 const NOT_A_TIME: &str = "The text has no form of a time that the bridge reads. The source must send RFC 3339, such as 2025-02-13T14:08:07-05:00.";
+const IMPOSSIBLE: &str = "The text has the form of a time, but its date, its time of day or its offset from UTC does not exist.";
 
 const TWO_OFFSETS: &str = "The text has two offsets from UTC. If the expression appends one, such as \"Z\", the time of the source already has an offset: use the time without the text that the expression appends.";
 const ONLY_OFFSET: &str = "The text has an offset from UTC without a time. If the expression appends the offset, the time of the source is empty.";
@@ -60,8 +61,26 @@ pub(super) fn known_form(text: &str) -> Option<&'static str> {
     } else if jiff::fmt::rfc2822::parse(text.trim()).is_ok() {
         Some(RFC_2822)
     } else {
-        wrong_offset(text)
+        wrong_offset(text).or_else(|| has_form(text).then_some(IMPOSSIBLE))
     }
+}
+
+/// Returns whether a text has digits in all places of RFC 3339, also for a day such as 30 February.
+fn has_form(text: &str) -> bool {
+    let digits = |text: &str| text.replace(|sign: char| sign.is_ascii_digit(), "0");
+    let (time, fraction) = match text.split_once('.') {
+        Some((time, rest)) => (
+            time.to_owned(),
+            rest.trim_start_matches(|sign: char| sign.is_ascii_digit()),
+        ),
+        None => match text.split_at_checked("0000-00-00T00:00:00".len()) {
+            Some((time, offset)) => (time.to_owned(), offset),
+            None => (text.to_owned(), ""),
+        },
+    };
+    let is_time = ["0000-00-00", "0000-00-00T00:00:00", "0000-00-00 00:00:00"];
+    let offsets = ["", "Z", "z", "+00:00", "-00:00"];
+    is_time.contains(&digits(&time).as_str()) && offsets.contains(&digits(fraction).as_str())
 }
 
 /// Describes a text that ends in an offset which does not fit the text before it. An expression such as `"\(.time)Z"`
@@ -133,7 +152,13 @@ mod tests {
             (json!("1739473687.250"), NUMBER, ""),
             (json!("02/13/2025 2:08 PM"), NOT_A_TIME, ""),
             (json!("13 Feb, 2025 14:08"), NOT_A_TIME, ""),
-            (json!("2025-02-30T19:08:07Z"), NOT_A_TIME, ""),
+            // FAULTS N1051
+            (json!("2025-02-30T19:08:07Z"), IMPOSSIBLE, ""),
+            (json!("2026-02-30T14:08:07-05:00"), IMPOSSIBLE, ""),
+            (json!("2026-02-30T14:08:07.250+01:00"), IMPOSSIBLE, ""),
+            (json!("2026-11-31"), IMPOSSIBLE, ""),
+            (json!("2026-13-01 14:08:07"), IMPOSSIBLE, ""),
+            (json!("2026-02-30T14:08:07 EST"), NOT_A_TIME, ""),
             (json!("2025-02-13T19:08:07ZZ"), TWO_OFFSETS, ""),
             (json!("2025-02-13T14:08:07-05:00Z"), TWO_OFFSETS, ""),
             (json!("2025-02-13T19:08:07Z+01:00"), TWO_OFFSETS, ""),

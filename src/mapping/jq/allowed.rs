@@ -70,6 +70,13 @@ pub(super) fn constant_text(name: &str, argument: &Term<&str>) -> String {
 
 /// Returns the reason why a jq function has a wrong number of arguments. Most functions only read their input.
 pub(super) fn wrong_number(name: &str, arguments: &[Term<&str>]) -> String {
+    let takes_text = ALLOWED.contains(&(name, ArgumentKind::Text));
+    if takes_text && arguments.is_empty() {
+        return format!("`{name}` is written with a text, such as {name}(\", \")");
+    }
+    if name == "empty" && !arguments.is_empty() {
+        return "compare with null, such as .a == null; `empty` takes no argument".to_owned();
+    }
     let is_constant = matches!(name, "true" | "false" | "null" | "empty");
     let takes_input = |(known, kind): &(&str, ArgumentKind)| {
         *known != name || matches!(kind, ArgumentKind::Nothing | ArgumentKind::Text)

@@ -15,15 +15,14 @@ use jaq_core::ops::{Cmp, Math};
 use serde_json::Value;
 
 use super::super::LookupTables;
-use super::super::call::function_call;
-use super::super::function::{self, BinaryCall, FunctionCall, Parameters};
-use super::super::header;
+use super::super::function::{BinaryCall, FunctionCall};
 use super::super::syntax::{
     ExpressionError, constant, constant_truth, first_slice, is_constant, joined, number,
 };
 use super::advice::{advice, is_text};
-use super::allowed::{ALLOWED, ArgumentKind, allowed, constant_text, wrong_number};
+use super::allowed::allowed;
 
+mod calls;
 mod collection;
 mod path;
 mod results;
@@ -258,8 +257,8 @@ impl<'c> Sanitizer<'_, 'c> {
             self.put(before);
             match constant_truth(side).filter(|_| is_mixed) {
                 None => self.operand(side),
-                Some(true) => self.put("__assumed_true"),
-                Some(false) => self.put("__assumed_false"),
+                Some(true) => self.constant_logic(side, "__assumed_true"),
+                Some(false) => self.constant_logic(side, "__assumed_false"),
             }
         }
         self.put(")");
@@ -277,85 +276,6 @@ impl<'c> Sanitizer<'_, 'c> {
         match caught {
             None => self.around(self.optional, tried, ")"),
             Some(caught) => self.function("__try", tried, caught),
-        }
-    }
-
-    fn call(&mut self, name: &'c str, arguments: &[Term<&'c str>]) {
-        let mut rows = ALLOWED.iter().filter(|(known, _)| *known == name);
-        let is_known = rows.clone().next().is_some();
-        let row = rows.find(|(_, kind)| match kind {
-            ArgumentKind::Nothing => arguments.is_empty(),
-            ArgumentKind::Filter | ArgumentKind::Stream | ArgumentKind::Text => {
-                arguments.len() == 1
-            }
-        });
-        match (row, arguments) {
-            (Some(_), []) => self.put(name),
-            (Some((_, kind)), [argument, ..]) => self.jq_function(name, *kind, argument),
-            (None, _) if is_known => {
-                self.error(Some(name), wrong_number(name, arguments));
-            }
-            (None, _) => self.own_function(name, arguments),
-        }
-    }
-
-    fn jq_function(&mut self, name: &'c str, kind: ArgumentKind, argument: &Term<&'c str>) {
-        if let Some(reason) = results::constant_condition(name, argument) {
-            return self.error(Some(name), reason);
-        }
-        self.put(name);
-        self.put("(");
-        match (kind, constant(argument)) {
-            (ArgumentKind::Stream, _) => self.stream(argument),
-            (ArgumentKind::Text, Some(text)) => self.constant(&text),
-            (ArgumentKind::Text, None) => {
-                self.error(first_slice(argument), constant_text(name, argument));
-            }
-            (ArgumentKind::Filter, _) if name == "select" => self.condition(argument),
-            (ArgumentKind::Nothing | ArgumentKind::Filter, _) => self.term(argument),
-        }
-        self.put(")");
-    }
-
-    /// Writes a call of one of the bridge's own functions. jaq calls the function by its index.
-    fn own_function(&mut self, name: &'c str, arguments: &[Term<&'c str>]) {
-        if name == header::NAME {
-            return self.header(name, arguments);
-        }
-        let Some(signature) = function::find(name) else {
-            return self.not_allowed(Some(name), name);
-        };
-        if let (Parameters::Expressions(apply), [first, second]) = (signature.parameters, arguments)
-        {
-            let index = self.sanitized.binary_calls.len();
-            self.sanitized.binary_calls.push(BinaryCall {
-                name: signature.name,
-                apply,
-            });
-            self.put(&format!("__binary_call({index}; "));
-            self.operand(first);
-            self.put("; ");
-            self.operand(second);
-            return self.put(")");
-        }
-        match function_call(signature, arguments, self.tables) {
-            Ok(call) => {
-                let index = self.sanitized.calls.len();
-                self.sanitized.calls.push(call);
-                self.put(&format!("__call({index})"));
-            }
-            Err(error) => self.error(error.slice.or(Some(name)), error.reason),
-        }
-    }
-
-    fn header(&mut self, name: &'c str, arguments: &[Term<&'c str>]) {
-        match header::name_of(arguments) {
-            Some(header) => {
-                let index = self.sanitized.headers.len();
-                self.sanitized.headers.push(header);
-                self.put(&format!("__header({index})"));
-            }
-            None => self.error(Some(name), header::USAGE.to_owned()),
         }
     }
 

@@ -26,7 +26,7 @@ an explanation, edit `src/reference`. `imprint-bridge reference TEXT` prints the
 ";
 
 /// The files whose texts are messages of `check`. A folder stands for all files in it.
-const CHECK_FILES: [&str; 32] = [
+const CHECK_FILES: [&str; 33] = [
     "cli/check.rs",
     "cli/check/",
     "cli/production.rs",
@@ -53,6 +53,7 @@ const CHECK_FILES: [&str; 32] = [
     "mapping/jq.rs",
     "mapping/jq/advice.rs",
     "mapping/jq/allowed.rs",
+    "mapping/jq/replacements.rs",
     "mapping/jq/sanitize.rs",
     "mapping/jq/sanitize/",
     "mapping/lower.rs",

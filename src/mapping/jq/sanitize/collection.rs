@@ -12,6 +12,15 @@ impl<'c> Sanitizer<'_, 'c> {
     /// Writes an array with the number of its items that are constants, because constants do not make an array of
     /// absent items a statement of the event.
     pub(super) fn array(&mut self, inner: &Term<&'c str>) {
+        if let Term::Num(number) = inner
+            && self.is_after_pipe(number, "[")
+        {
+            // The author of `.emails | [0]` means an item of the input.
+            let reason = format!(
+                "`[{number}]` after a pipe is a list with the number {number}: write .[{number}] for an item of the input"
+            );
+            return self.error(Some(number), reason);
+        }
         let mut parts = 0;
         let constants = constants(inner, &mut parts);
         if parts == constants {
