@@ -46,6 +46,14 @@ pub fn read(path: &Path) -> Result<SecretString, String> {
     if u64::try_from(secret.len()).unwrap_or(u64::MAX) > SECRET_BYTES_MAX {
         return Err(too_long(path));
     }
+    // A byte order mark and similar characters have no width.
+    let is_visible = |c: char| c.is_alphanumeric() || c.is_ascii_graphic();
+    if !secret.is_ascii() && secret.chars().all(is_visible) {
+        return Err(format!(
+            "{} contains a letter or a sign that is not ASCII, such as a letter with an accent",
+            path.display()
+        ));
+    }
     if !secret.bytes().all(|b| b.is_ascii_graphic()) {
         return Err(format!(
             "{} contains spaces, newlines or other invisible characters",
@@ -126,6 +134,22 @@ mod tests {
             let reason = exposure(&path, Some(Profile::Production));
             assert_eq!(reason.is_some(), is_refused, "{mode:o}: {reason:?}");
             assert_eq!(exposure(&path, Some(Profile::Local)), None);
+        }
+    }
+
+    /// FAULTS N1053: a visible letter is no invisible character.
+    #[test]
+    fn the_error_tells_a_letter_with_an_accent_from_white_space() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        for (content, expected) in [
+            ("sugar-\u{fc}123", "a letter or a sign that is not ASCII"),
+            ("sugar 123", "spaces, newlines or other invisible"),
+            ("\u{feff}sugar", "spaces, newlines or other invisible"),
+        ] {
+            std::fs::write(&path, content).unwrap();
+            let error = read(&path).unwrap_err();
+            assert!(error.contains(expected), "{error}");
         }
     }
 

@@ -22,6 +22,7 @@ mod files;
 mod headers;
 mod misplaced;
 mod order;
+mod other_kinds;
 mod production;
 mod rules;
 mod schema_files;

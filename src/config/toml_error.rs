@@ -41,7 +41,15 @@ fn hint(line: &str) -> Option<&'static str> {
         return Some("a comment begins with #");
     }
     if start.starts_with('{') || start.starts_with("\"") && start.contains("\":") {
-        return Some("the file is TOML, not JSON: a setting is written NAME = VALUE");
+        return Some(
+            "the line is JSON; the bridge reads TOML and not JSON: a setting is written NAME = VALUE",
+        );
+    }
+    let shell = ["export ", "set ", "let ", "const ", "var "];
+    if shell.iter().any(|word| start.starts_with(word)) {
+        return Some(
+            "a setting is written NAME = VALUE, without a word such as export before the name",
+        );
     }
     let Some((name, value)) = line.split_once('=') else {
         let is_table = start.starts_with('[');
@@ -82,7 +90,11 @@ fn word_hint(value: &str) -> Option<&'static str> {
     let is_one_of = |words: &[&str]| words.iter().any(|known| word.eq_ignore_ascii_case(known));
     if matches!(word, "true" | "false") {
         None
-    } else if is_one_of(&["yes", "on", "true", "no", "off", "false"]) {
+    } else if is_one_of(&["on", "off"]) {
+        Some(
+            "write \"on\" or \"off\" in quotes, or true or false without quotes if the setting has these values",
+        )
+    } else if is_one_of(&["yes", "true", "no", "false"]) {
         Some("write true or false, without quotes and in lower case")
     } else if is_one_of(&["null", "nil"]) {
         Some(
@@ -138,6 +150,14 @@ mod tests {
             ("email == \".a\"", Some("NAME = VALUE")),
             ("email = \".a\",", Some("without a comma")),
             ("draft = yes", Some("write true or false")),
+            // FAULTS N1054
+            ("mode = on", Some("write \"on\" or \"off\" in quotes")),
+            ("mode = OFF # x", Some("write \"on\" or \"off\" in quotes")),
+            (
+                "export format=\"json\"",
+                Some("without a word such as export"),
+            ),
+            ("{\"type\": \"object\"}", Some("the line is JSON")),
             ("draft = True # x", Some("write true or false")),
             ("email = null", Some("TOML has no null")),
             ("city = \"\\(.city)\"", Some("single quotes")),

@@ -145,6 +145,7 @@ pub static SETTINGS: &[MessageExplanation] = &[
             "… cannot be read: …",
             "… is empty",
             "… contains spaces, newlines or other invisible characters",
+            "… contains a letter or a sign that is not ASCII, such as a letter with an accent",
             "… is longer than … bytes",
             "must be the path of a file: the text names no file, and could be a secret itself, so no message repeats it. Write the secret into a file. If the text is the name of a file, write ./ before it",
             "a file whose name could be a secret",

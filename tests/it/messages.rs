@@ -11,6 +11,7 @@ use crate::support::TestApp;
 
 mod causes;
 mod notation;
+mod remedies;
 
 /// A correct source file.
 const SOURCE: &str = r#"ignore = ["product"]
@@ -175,7 +176,7 @@ const WRONG_KEYS: &[(&str, &str, &str)] = &[
     (
         "kind = \"none\"",
         "kind = \"standard_webhooks\"\nsecret_files = [\"a\"]\nheader = \"x\"",
-        "auth.header: unknown setting; auth can have kind, secret_bytes_min",
+        "auth: has settings of kind = \"token\": header; leave them out with kind = \"standard_webhooks\"",
     ),
     (
         "\"time\"",

@@ -121,7 +121,8 @@ impl Raw {
 
     /// Parses a setting that is one of the given words.
     pub(in crate::config) fn word<T: Copy>(self, words: &[(&str, T)]) -> Result<T, String> {
-        let text = self.text()?;
+        // Another type, such as true in the place of "on", gets the list of the words.
+        let text = self.text().unwrap_or_default();
         let found = words
             .iter()
             .find(|(word, _)| *word == text)

@@ -9,6 +9,19 @@ use crate::spelling;
 /// The maximum number of names that an error lists. A longer list hides the other errors.
 const LISTED_NAMES_MAX: usize = 12;
 
+/// Names of settings in other systems, each with the settings in the same table that have this meaning.
+const OTHER_NAMES: [(&[&str], &[&str]); 6] = [
+    (
+        &["customer_id", "contact_id", "external_id"],
+        &["customer.partner_id", "customer.imprint_id"],
+    ),
+    (&["api_key", "apikey", "token"], &["key_file"]),
+    (&["timeout", "request_timeout"], &["deadline"]),
+    (&["level", "log_level"], &["filter", "log.filter"]),
+    (&["rust_log", "loglevel"], &["log.filter"]),
+    (&["url", "host", "endpoint"], &["base_url"]),
+];
+
 /// The settings and tables that the bridge knows.
 #[derive(Debug, Default)]
 pub(super) struct KnownSettings {
@@ -93,6 +106,12 @@ impl KnownSettings {
         }
         let kind = if is_table { "table" } else { "setting" };
         let names = self.names_in(parent);
+        let meant = self.other_name(name, parent);
+        if let Some(meant) = meant.or_else(|| longer_names(name, parent, &names)) {
+            let places: Vec<String> = meant.iter().map(|place| spell_path(place)).collect();
+            let reason = format!("unknown {kind}; did you mean {}?", places.join(" or "));
+            return (reason, meant);
+        }
         if let Some(nearest) = spelling::nearest(name, names.iter().copied()) {
             let meant: KeyPath = parent.iter().cloned().chain([nearest.to_owned()]).collect();
             let reason = format!("unknown {kind}; did you mean {}?", spell_path(&meant));
@@ -104,19 +123,21 @@ impl KnownSettings {
             let reason = format!("unknown {kind}; did you mean {}?", places.join(" or "));
             return (reason, elsewhere);
         }
-        let reason = match names.len() {
-            0 => format!("unknown {kind}"),
-            count if count > LISTED_NAMES_MAX => format!("unknown {kind}"),
-            _ if parent.is_empty() => {
-                format!("unknown {kind}; the file can have {}", listed(&names))
-            }
-            _ => format!(
-                "unknown {kind}; {} can have {}",
-                spell_path(parent),
-                listed(&names)
-            ),
-        };
-        (reason, Vec::new())
+        (no_such_name(kind, parent, &names), Vec::new())
+    }
+
+    /// Returns the known settings for which other systems use this name.
+    fn other_name(&self, name: &str, parent: &[String]) -> Option<Vec<KeyPath>> {
+        let mut rows = OTHER_NAMES.iter();
+        let (_, places) = rows.find(|(known, _)| known.contains(&name))?;
+        let meant = places.iter().map(|place| -> KeyPath {
+            let place = place.split('.').map(str::to_owned);
+            parent.iter().cloned().chain(place).collect()
+        });
+        let meant: Vec<KeyPath> = meant
+            .filter(|place| self.settings.contains(place))
+            .collect();
+        (!meant.is_empty()).then_some(meant)
     }
 
     /// Returns the known settings or tables with this name in other tables: in the same table of the top level, or anywhere
@@ -174,6 +195,31 @@ impl KnownSettings {
         inside
             .filter_map(|known| known.get(place.len()).map(String::as_str))
             .collect()
+    }
+}
+
+/// Returns the places of the names that go on after an underscore, such as `unknown_customer` for `unknown`, if there are several.
+fn longer_names(name: &str, parent: &[String], names: &BTreeSet<&str>) -> Option<Vec<KeyPath>> {
+    let start = format!("{name}_");
+    let longer = names.iter().filter(|known| known.starts_with(&start));
+    let place = |known: &&str| [parent, &[(*known).to_owned()]].concat();
+    let places: Vec<KeyPath> = longer.map(place).collect();
+    (places.len() > 1).then_some(places)
+}
+
+/// Returns the error of a name that is similar to no other, with the names that the table can have.
+fn no_such_name(kind: &str, parent: &[String], names: &BTreeSet<&str>) -> String {
+    match names.len() {
+        0 => format!("unknown {kind}"),
+        count if count > LISTED_NAMES_MAX => format!("unknown {kind}"),
+        _ if parent.is_empty() => {
+            format!("unknown {kind}; the file can have {}", listed(names))
+        }
+        _ => format!(
+            "unknown {kind}; {} can have {}",
+            spell_path(parent),
+            listed(names)
+        ),
     }
 }
 

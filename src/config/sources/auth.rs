@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use super::super::reader::{Raw, Reader};
 use super::super::secret_path;
+use super::other_kinds;
 use crate::ingress::auth::hmac::{
     Algorithm, HeaderItems, HmacScheme, SecretEncoding, SignatureEncoding, SignedText, SigningTime,
     Template, TimeUnit,
 };
 use crate::ingress::auth::{SecretMinimum, TokenScheme};
+use crate::spelling;
 
 /// The highest value of the setting `secret_bytes_min`: the maximum length of a Standard Webhooks secret.
 const SECRET_BYTES_MIN_MAX: u64 = 64;
@@ -105,7 +107,7 @@ impl Auth {
     }
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum AuthKind {
     None,
     Bearer,
@@ -141,6 +143,8 @@ pub(super) fn take(reader: &mut Reader) -> Option<Auth> {
         }
         return None;
     };
+    let name = words.iter().find(|(_, known)| *known == kind);
+    other_kinds::report(reader, name.map_or("", |(name, _)| *name));
     match kind {
         AuthKind::None => Some(Auth::None),
         AuthKind::Bearer => {
@@ -237,7 +241,8 @@ fn scheme(reader: &mut Reader) -> Option<HmacScheme> {
     let separator = text(reader, "separator");
     let header_items = header_items(reader, "separator", (prefix, separator.clone()));
     let template = template(reader);
-    let has_signing_time = reader.keys(&["auth"]).contains("timestamp_header");
+    let is_signing_time = |key: &String| spelling::has_same_letters(key, "timestamp_header");
+    let has_signing_time = reader.keys(&["auth"]).iter().any(is_signing_time);
     let signing_time = if has_signing_time {
         signing_time(reader, separator)
     } else {

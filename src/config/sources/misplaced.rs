@@ -29,23 +29,37 @@ pub(super) fn is_settings_file(reader: &mut Reader) -> bool {
     true
 }
 
-/// Returns the names of the event types. Adds an error for a table `update` under a name that differs only in letter case or
-/// separators from the name with the other settings, and leaves this name out.
+/// Returns the names of the event types. Adds an error for a table `update` without the other settings of an event type, if
+/// another name has them: a name that differs only in letter case or separators, or the only name without such a table. Leaves
+/// the first name out.
 pub(super) fn event_types(reader: &mut Reader) -> BTreeSet<String> {
     let mut names = reader.keys(&["events"]);
     let is_only_update = |reader: &mut Reader, name: &str| {
         let keys = reader.keys(&["events", name]);
-        keys.len() == 1 && keys.contains("update")
+        let is_part = |key: &String| ["update", "on_invalid"].contains(&key.as_str());
+        keys.contains("update") && keys.iter().all(is_part)
     };
+    let has_no_update = |reader: &Reader, name: &str| {
+        reader.has(&["events", name, "schema"]) && !reader.has(&["events", name, "update"])
+    };
+    let halves = names
+        .iter()
+        .filter(|name| is_only_update(reader, name))
+        .count();
+    let others = names
+        .iter()
+        .filter(|name| has_no_update(reader, name))
+        .count();
+    // Two tables that complete each other are the tables of one event type.
+    let is_pair = halves == 1 && others == 1;
     for name in names.clone() {
         if !is_only_update(reader, &name) {
             continue;
         }
         let is_meant = |other: &&String| {
             **other != name
-                && spelling::has_same_letters(other, &name)
-                && reader.has(&["events", other, "schema"])
-                && !reader.has(&["events", other, "update"])
+                && (is_pair || spelling::has_same_letters(other, &name))
+                && has_no_update(reader, other)
         };
         let Some(other) = names.iter().find(is_meant).cloned() else {
             continue;

@@ -53,8 +53,12 @@ impl SchemaFiles<'_> {
     /// Reads and compiles a schema file.
     fn compile(&mut self, folder: &Path, name: &str) -> Result<Option<Schema>, String> {
         let (path, content) = content(folder, name)?;
-        let document: Value = serde_json::from_slice(&content)
-            .map_err(|error| format!("{} is not JSON: {error}", path.display()))?;
+        let document: Value = serde_json::from_slice(&content).map_err(|error| {
+            let cause = json::parse_file(&content).err();
+            let cause = cause.map(|cause| cause.to_string().replace("body", "file"));
+            let cause = cause.unwrap_or_else(|| error.to_string());
+            format!("{} is not JSON: {cause}", path.display())
+        })?;
         let counted = self.totals.add(Total::SchemaBytes, content.len());
         let counted = counted.and_then(|()| self.totals.add_schema(&document));
         if let Err(Exceeded) = counted {

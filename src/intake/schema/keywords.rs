@@ -161,6 +161,17 @@ pub(super) fn reason(schema: &Value, place: &str) -> Option<String> {
     let at_keyword = |keyword: &str| place.ends_with(&format!("/{keyword}"));
     let value = schema.pointer(place)?;
     let text = value.as_str().unwrap_or_default();
+    if at_keyword("type") && FORMATS.contains(&text) {
+        return Some(format!(
+            "`{text}` is a format: write \"type\": \"string\", \"format\": \"{text}\""
+        ));
+    }
+    if at_keyword("required") && value.is_boolean() {
+        return Some(
+            "`required` is a list of names beside `properties`, such as \"required\": [\"id\"]"
+                .to_owned(),
+        );
+    }
     if at_keyword("type") {
         let suggestion = spelling::suggestion(text, TYPES);
         return Some(format!("a type is one of {}{suggestion}", TYPES.join(", ")));
@@ -255,10 +266,18 @@ const STRUCTURE: [&str; 14] = [
 const EVENT_MEMBERS_MIN: usize = 3;
 const EVENT: &str = "this file is probably an event and no schema, because it has none of the keywords properties, required and $ref; the command new-source infers a schema from a sample";
 
+const OPENAPI: &str = "this file is an OpenAPI document and no schema: copy the schema of the event from its components into a file of its own, with the schemas that it refers to in $defs";
+
 /// Returns the reason why a document is probably an event of the source: JSON Schema ignores all its members, so the schema
 /// would allow every event.
 pub(super) fn is_event(document: &Value) -> Option<&'static str> {
     let members = document.as_object()?;
+    if ["openapi", "swagger"]
+        .iter()
+        .any(|name| members.contains_key(*name))
+    {
+        return Some(OPENAPI);
+    }
     let has = |keyword: &&str| members.contains_key(*keyword);
     let names_types = |types: &Value| match types {
         Value::String(name) => TYPES.contains(&name.as_str()),

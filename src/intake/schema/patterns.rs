@@ -74,6 +74,9 @@ pub fn pattern_bytes(pattern: &str) -> usize {
 
 /// Returns the reason why a pattern does not compile.
 pub(super) fn reason(pattern: &str) -> String {
+    if let Some(flaw) = flaw(pattern) {
+        return format!("the pattern is no regular expression: {flaw}");
+    }
     if is_supported(pattern) {
         return format!(
             "the pattern is too large: compiled, a pattern has at most {PATTERN_BYTES_MAX} bytes. A number in braces repeats a part that often, so write + or * instead, and limit the length with maxLength"
@@ -82,17 +85,61 @@ pub(super) fn reason(pattern: &str) -> String {
     "the pattern is no regular expression of the bridge, which has neither look-around nor back references".to_owned()
 }
 
+/// Returns the most usual mistake in the syntax of a pattern without look-around and back references.
+fn flaw(pattern: &str) -> Option<&'static str> {
+    if refers_back(pattern) || BACKTRACKING.iter().any(|sign| pattern.contains(sign)) {
+        return None;
+    }
+    let (mut open, mut is_set, mut can_repeat) = (0_usize, false, false);
+    let mut signs = pattern.chars();
+    while let Some(sign) = signs.next() {
+        match sign {
+            '\\' if signs.next().is_none() => return Some("a `\\` at its end escapes nothing"),
+            ']' if is_set => is_set = false,
+            _ if is_set => {}
+            '[' => {
+                is_set = true;
+                // A `]` directly after the beginning of a set is a character of the set.
+                let rest = signs.as_str();
+                let start = rest.strip_prefix('^').unwrap_or(rest);
+                signs = start.strip_prefix(']').unwrap_or(start).chars();
+            }
+            '(' => open = open.saturating_add(1),
+            ')' if open == 0 => return Some("a `)` closes nothing"),
+            ')' => open = open.saturating_sub(1),
+            '*' | '+' | '?' if !can_repeat => {
+                return Some(
+                    "nothing stands before a `*`, `+` or `?` that it can repeat; any text is `.*`",
+                );
+            }
+            _ => {}
+        }
+        can_repeat = !matches!(sign, '(' | '|' | '^');
+        if sign == '(' && signs.as_str().starts_with('?') {
+            signs.next();
+        }
+    }
+    if is_set {
+        Some("a `[` has no `]`")
+    } else if open > 0 {
+        Some("a `(` has no `)`")
+    } else {
+        None
+    }
+}
+
+fn refers_back(pattern: &str) -> bool {
+    let mut escapes = pattern.split('\\').skip(1);
+    escapes.any(|escape| escape.starts_with(|sign| matches!(sign, '1'..='9')))
+}
+
 /// Returns whether the bridge could use a pattern if it was smaller.
 fn is_supported(pattern: &str) -> bool {
     let mut options = jsonschema::options().should_validate_formats(true);
     options = options.offline();
     let syntax = options.build(&json!({"format": "regex"}));
     let is_regex = syntax.is_ok_and(|syntax| syntax.is_valid(&json!(pattern)));
-    let refers_back = pattern
-        .split('\\')
-        .skip(1)
-        .any(|escape| escape.starts_with(|c| matches!(c, '1'..='9')));
-    is_regex && !refers_back && !BACKTRACKING.iter().any(|sign| pattern.contains(sign))
+    is_regex && !refers_back(pattern) && !BACKTRACKING.iter().any(|sign| pattern.contains(sign))
 }
 
 fn compiles(pattern: &str, bytes_max: usize) -> bool {
@@ -119,6 +166,29 @@ mod tests {
             assert_eq!(pattern_bytes(pattern), 0, "{pattern}");
             let found = reason(pattern);
             assert_eq!(found.contains("too large"), is_large, "{pattern}: {found}");
+        }
+    }
+
+    /// FAULTS N1052: the message names the mistake in a pattern.
+    #[test]
+    fn a_wrong_pattern_has_its_cause() {
+        for (pattern, expected) in [
+            ("^[0-9{5}$", "a `[` has no `]`"),
+            ("*abc", "nothing stands before"),
+            ("a|*b", "nothing stands before"),
+            ("(ab", "a `(` has no `)`"),
+            ("ab)", "a `)` closes nothing"),
+            ("ab\\", "escapes nothing"),
+            ("(?=x)", "neither look-around"),
+            ("(a)\\1", "neither look-around"),
+            ("[]", "a `[` has no `]`"),
+            ("(?:[", "a `[` has no `]`"),
+        ] {
+            let found = reason(pattern);
+            assert!(found.contains(expected), "{pattern}: {found}");
+        }
+        for pattern in ["^(?:a|b)+[])*]?$", "\\(a\\)*", "^(?P<n>x*)$"] {
+            assert_eq!(flaw(pattern), None, "{pattern}");
         }
     }
 

@@ -188,7 +188,18 @@ fn a_line_of_another_language_has_its_probable_cause() {
         (
             "ignore =",
             "{\"auth\": 1}\nignore =",
-            "probable cause: the file is TOML, not JSON",
+            "probable cause: the line is JSON; the bridge reads TOML and not JSON",
+        ),
+        // FAULTS N1054
+        (
+            "ignore =",
+            "export ignore =",
+            "probable cause: a setting is written NAME = VALUE, without a word such as export",
+        ),
+        (
+            "ignore =",
+            "draft = on\nignore =",
+            "probable cause: write \"on\" or \"off\" in quotes, or true or false without quotes",
         ),
     ] {
         check_source(from, to, &[expected]);

@@ -1,0 +1,54 @@
+//! Finds the settings of another kind of authentication in the table `[auth]` of a source file.
+
+use std::collections::BTreeSet;
+
+use super::super::reader::Reader;
+
+/// The settings of each kind, except `kind` itself, the settings of every kind and the files with the secrets.
+const KINDS: [(&str, &[&str]); 6] = [
+    ("none", &[]),
+    ("bearer", &[]),
+    ("token", &["header", "prefix"]),
+    ("basic", &["user"]),
+    ("standard_webhooks", &[]),
+    (
+        "hmac",
+        &[
+            "algorithm",
+            "encoding",
+            "header",
+            "prefix",
+            "secret_encoding",
+            "separator",
+            "signed",
+            "timestamp_header",
+            "timestamp_prefix",
+            "timestamp_unit",
+            "tolerance",
+        ],
+    ),
+];
+
+/// Adds one error for the settings that another kind has, and forgets them.
+pub(super) fn report(reader: &mut Reader, kind: &str) {
+    let own = KINDS.iter().find(|(name, _)| *name == kind);
+    let own = own.map_or(&[][..], |(_, settings)| settings);
+    let known = KINDS
+        .iter()
+        .flat_map(|(_, settings)| settings.iter().copied());
+    let is_of_other = |key: &&str| !own.contains(key) && reader.has(&["auth", key]);
+    let found: BTreeSet<&str> = known.filter(is_of_other).collect();
+    let has_all = |(_, settings): &&(&str, &[&str])| found.iter().all(|key| settings.contains(key));
+    let other = KINDS.iter().find(has_all).map_or("hmac", |(name, _)| *name);
+    if found.is_empty() {
+        return;
+    }
+    let reason = format!(
+        "has settings of kind = \"{other}\": {}; leave them out with kind = \"{kind}\", or correct the kind",
+        found.iter().copied().collect::<Vec<_>>().join(", ")
+    );
+    reader.error(&["auth"], reason);
+    for key in found {
+        reader.forget(&["auth", key]);
+    }
+}
