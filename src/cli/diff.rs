@@ -122,13 +122,30 @@ impl ComparedVersion {
 fn versions(options: &DiffOptions) -> Result<(ComparedVersion, ComparedVersion), ExitCode> {
     let (config, settings) = read(&options.layers, Purpose::Check)?;
     let after = ComparedVersion::new(&config, settings);
+    let folder = options.against.join(SOURCES);
+    if let Some(above) = directory_above(&options.against).filter(|_| !folder.is_dir()) {
+        let against = options.against.display();
+        print_notice(format_args!(
+            "--against names the directory that contains {SOURCES}, and {against} does not contain it; did you mean --against {}?",
+            above.display()
+        ));
+        return Err(ExitCode::from(NOT_COMPARED));
+    }
     let config = Config {
-        sources_dir: options.against.join(SOURCES),
+        sources_dir: folder,
         schemas_dir: options.against.join(SCHEMAS),
         ..config
     };
     let settings = sources::read(&config).map_err(|errors| print_errors(&errors))?;
     Ok((after, ComparedVersion::new(&config, settings)))
+}
+
+/// Returns the next directory above another one that has the folder of the source files.
+fn directory_above(against: &Path) -> Option<&Path> {
+    let mut above = against.ancestors().skip(1);
+    let found = above.find(|above| above.join(SOURCES).is_dir())?;
+    let is_here = found.as_os_str().is_empty();
+    Some(if is_here { Path::new(".") } else { found })
 }
 
 /// The differences between the two versions.

@@ -36,6 +36,8 @@ pub(super) use sources::{
 pub(super) use status::{StatusOptions, status};
 pub(super) use versions::{ResetOptions, reset_versions};
 
+/// The state of the entries that the command `events` lists without options.
+const WAITING: &str = "waiting";
 /// The maximum duration of a call to the admin API. A replay of many entries is one long transaction.
 const DEADLINE: Duration = Duration::from_secs(60);
 /// The maximum size of an answer of the admin API. An answer with 500 entries and all values fits into this size.
@@ -43,7 +45,7 @@ const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// The detail of the event listener's answer to an unknown path.
 const EVENTS_NOT_FOUND: &str =
-    "No resource has this path. Events go to POST /v1/sources/{source}/events.";
+    "No resource has this path. Events go to POST /v1/sources/{source}/events";
 
 /// The bridge to call, and the operator's token.
 #[derive(Debug, Args)]
@@ -174,7 +176,7 @@ pub(super) fn events(options: &EventsOptions) -> anyhow::Result<ExitCode> {
     let state = match options.state.join(",") {
         state if !state.is_empty() => state,
         _ if filter.id.is_some() || filter.customer.is_some() => "all".to_owned(),
-        _ => "waiting".to_owned(),
+        _ => WAITING.to_owned(),
     };
     list(&options.bridge, &state, filter)
 }
@@ -199,6 +201,9 @@ fn list(bridge: &Bridge, state: &str, filter: &FilterOptions) -> anyhow::Result<
         print_result(format_args!("for more entries, add --after {next}"));
     }
     let is_empty = at(&page, "entries").as_array().is_none_or(Vec::is_empty);
+    if is_empty && !bridge.json && state == WAITING {
+        print_notice("no entry waits; --state all lists the entries in every state");
+    }
     Ok(exit_code(!is_empty))
 }
 
@@ -334,7 +339,7 @@ fn parse_answer(status: StatusCode, body: &[u8]) -> anyhow::Result<Value> {
         return Ok(answer);
     }
     let detail = at(&answer, "detail").as_str();
-    let listener = if detail == Some(EVENTS_NOT_FOUND) {
+    let listener = if detail.is_some_and(|detail| detail.starts_with(EVENTS_NOT_FOUND)) {
         " This is perhaps the event listener: --ops names the ops listener (ops.listen)."
     } else {
         ""
@@ -347,6 +352,10 @@ fn parse_answer(status: StatusCode, body: &[u8]) -> anyhow::Result<Value> {
 
 /// Parses the number of an entry. The id of an event is no such number.
 fn entry_number(raw: &str) -> Result<u64, String> {
+    let is_list = raw.contains([',', '-', ';']) && !raw.contains(|sign: char| sign.is_alphabetic());
+    if is_list {
+        return Err("write the numbers of the entries with spaces between them; there is no notation for a range".to_owned());
+    }
     raw.parse().map_err(|_other| {
         "the bridge gives each entry a number, and this is none; `events --id` shows the numbers of an event with this id"
             .to_owned()

@@ -269,7 +269,7 @@ impl Refusal {
             Self::UnknownSource => "No source with this name is configured.",
             Self::UnknownEvent => "No event with this id was accepted, or its receipt has expired.",
             Self::NotFound => {
-                "No resource has this path. Events go to POST /v1/sources/{source}/events."
+                "No resource has this path. Events go to POST /v1/sources/{source}/events, without a slash at the end, and their receipts are at GET /v1/sources/{source}/events/{id}. Health checks, metrics and the admin API have another listener."
             }
             Self::BodyTimeout => "The request body did not arrive in time. Send it without pauses.",
             Self::Conflict(_) => {

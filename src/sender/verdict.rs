@@ -25,6 +25,8 @@ const ERRORS_MAX: usize = 5;
 /// The remedy if the source does not accept the format of the request.
 const OTHER_FORMAT: &str =
     " (without --plain, the command posts CloudEvents; a source of plain JSON needs --plain)";
+/// The remedy if the bridge does not accept the authentication of the request.
+const NO_AUTHENTICATION: &str = " (without --source-file, the command sends at most a bearer token and signs nothing; with it, the file must be that of the source in the URL)";
 /// The status of a parked event in the bridge's answer.
 const PARKED: &str = "parked";
 /// The status of an event of a mass change that the bridge holds.
@@ -137,6 +139,9 @@ impl fmt::Display for FailureReason {
         f.write_str(&head.join(" "))?;
         if self.status == Some(415) && self.kind.ends_with(":unsupported_media_type") {
             f.write_str(OTHER_FORMAT)?;
+        }
+        if self.status == Some(401) && self.kind.ends_with(":unauthenticated") {
+            f.write_str(NO_AUTHENTICATION)?;
         }
         write_errors(f, &self.errors)
     }
@@ -345,6 +350,10 @@ mod tests {
         let format = br#"{"type":"urn:imprint-bridge:problem:unsupported_media_type"}"#;
         let format = FailureReason::read(415, Some(format)).to_string();
         assert!(format.contains("needs --plain"), "{format}");
+        // FAULTS N1059
+        let unproven = br#"{"type":"urn:imprint-bridge:problem:unauthenticated"}"#;
+        let unproven = FailureReason::read(401, Some(unproven)).to_string();
+        assert!(unproven.contains("without --source-file"), "{unproven}");
     }
 
     #[test]

@@ -107,6 +107,18 @@ fn first() -> Value {
     )])
 }
 
+/// FAULTS N1059: `--against` names the folder of the settings, and not the directory around it.
+#[test]
+fn the_directory_above_the_folder_of_the_settings_is_named() {
+    let earlier = Version::new(SOURCE).example("first", &first());
+    let later = Version::new(SOURCE).example("first", &first());
+    let output = diff(&earlier.path().join("config"), &later, &[]);
+    let error = commands::text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    let meant = format!("did you mean --against {}?", earlier.path().display());
+    assert!(error.contains(&meant), "{error}");
+}
+
 /// FAULTS N394: two versions with the same results are equal, also if their files differ.
 #[test]
 fn equal_versions_have_no_differences() {

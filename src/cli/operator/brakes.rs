@@ -10,7 +10,9 @@ use serde_json::{Map, Value, json};
 use super::table::{self, at, list, text};
 use super::{Bridge, exit_code};
 use crate::http::Method;
+use crate::spelling;
 use crate::telemetry::{self, LogFormat};
+use crate::terminal::print_notice;
 
 /// The number of held entries that one request changes, at most. One transaction of the store changes them.
 const BATCH_ENTRIES: u64 = 500;
@@ -73,6 +75,16 @@ impl BrakesOptions {
         let mut answer = self.bridge.call(&Method::GET, "/brakes", None)?;
         let brakes = answer.get_mut("brakes").and_then(Value::as_array_mut);
         if let (Some(source), Some(brakes)) = (&self.source, brakes) {
+            let names = brakes
+                .iter()
+                .filter_map(|brake| at(brake, "source").as_str());
+            let names: Vec<&str> = names.collect();
+            if !names.contains(&source.as_str()) {
+                let suggestion = spelling::suggestion(source, names);
+                print_notice(format_args!(
+                    "the bridge has no source {source}{suggestion}"
+                ));
+            }
             brakes.retain(|brake| at(brake, "source").as_str() == Some(source));
         }
         self.bridge.show(&answer, |answer| {

@@ -64,12 +64,16 @@ impl ChangeOptions {
     /// Returns the body of the request. The filter selects entries in the state of `--state`, otherwise in `state`.
     fn body(&self, state: &str) -> anyhow::Result<Map<String, Value>> {
         let mut filter = self.filter.members();
-        let is_unfiltered = filter.is_empty() && self.state.is_none();
+        let is_of_state = filter.is_empty();
+        let is_unfiltered = is_of_state && self.state.is_none();
         let state = self.state.as_deref().unwrap_or(state);
         filter.insert("state".to_owned(), json!(state));
         let selected = match (self.entries.is_empty(), is_unfiltered, self.all) {
             (false, true, false) => ("ids", json!(self.entries)),
             (true, false, false) | (true, true, true) => ("filter", Value::Object(filter)),
+            // `--state` names the state of `--all`.
+            (true, false, true) if is_of_state => ("filter", Value::Object(filter)),
+            (true, false, true) => bail!("leave out --all: the filter options select the entries"),
             (true, true, false) => {
                 bail!("select entries: by number, by filter options, or with --all")
             }

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::AdminProblem;
+use crate::event::json;
 use crate::event::{Attribute, SourceName, Visibility};
 use crate::ops::operate::{ChangeSelection, Error, MappingChoice, Reason};
 use crate::outbox::{ENTRY_MAX, EntryFilter, EntryId, EntryOrder, ParkReason, State};
@@ -109,8 +110,11 @@ fn unknown_word(parameter: &str, meaning: &str, known: &[&str]) -> AdminProblem 
 
 fn parse_time(name: &str, text: Option<&str>) -> Result<Option<Timestamp>, AdminProblem> {
     let parse = |text| {
-        Timestamp::parse_rfc3339(text)
-            .ok_or_else(|| malformed(format!("{name} is not an RFC 3339 time")))
+        Timestamp::parse_rfc3339(text).ok_or_else(|| {
+            malformed(format!(
+                "{name} is not an RFC 3339 time, such as 2026-11-27T14:00:00Z"
+            ))
+        })
     };
     text.map(parse).transpose()
 }
@@ -121,7 +125,7 @@ fn parse_time(name: &str, text: Option<&str>) -> Result<Option<Timestamp>, Admin
 /// Returns an error that names the wrong part of the filter.
 pub(crate) fn parse_filter(query: &str) -> Result<EntryFilter, AdminProblem> {
     let query = Query::<FilterQuery>::from_query(query);
-    let query = query.map_err(|error| malformed(error.to_string()))?;
+    let query = query.map_err(|error| malformed(query_flaw(&error.to_string())))?;
     query.filter()
 }
 
@@ -209,11 +213,25 @@ pub(super) fn parse_number(name: &str, number: u64) -> Result<u64, AdminProblem>
 pub(super) fn parse_query<T: DeserializeOwned>(request: &HttpRequest) -> Result<T, AdminProblem> {
     Query::<T>::from_query(request.query_string())
         .map(Query::into_inner)
-        .map_err(|error| malformed(error.to_string()))
+        .map_err(|error| malformed(query_flaw(&error.to_string())))
+}
+
+/// Returns the error of a query string in plain words.
+fn query_flaw(error: &str) -> String {
+    let reason = error.trim_start_matches("Query deserialize error: ");
+    match reason {
+        "invalid digit found in string" | "cannot parse integer from empty string" => {
+            "a parameter of the query, such as limit or after, must be a whole number".to_owned()
+        }
+        other => other.replace("unknown field", "unknown parameter"),
+    }
 }
 
 pub(super) fn parse_body<T: DeserializeOwned>(body: &Bytes) -> Result<T, AdminProblem> {
-    serde_json::from_slice(body).map_err(|error| malformed(error.to_string()))
+    serde_json::from_slice(body).map_err(|error| {
+        let syntax = json::parse(body).err().map(|cause| cause.to_string());
+        malformed(syntax.unwrap_or_else(|| error.to_string()))
+    })
 }
 
 pub(super) fn malformed(detail: impl Into<String>) -> AdminProblem {

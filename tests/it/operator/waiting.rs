@@ -328,3 +328,35 @@ fn the_command_line_parks_and_discards_waiting_entries() {
     app.post("/destination", &json!({"mode": "open"}));
     app.0.wait_until("a", "delivered");
 }
+
+/// FAULTS N1059: a command that finds nothing or that has contradicting options names the next step.
+#[test]
+fn a_command_without_a_result_names_the_next_step() {
+    let app = OperatedApp::at_rest();
+    app.post("/destination", &json!({"mode": "paused"}));
+    app.0.accept(&email("a", "c1", 1));
+    let entry = app.waiting("c1")[0].to_string();
+    assert_eq!(app.run("park", &[&entry, "--reason", "a test"]).code, 0);
+    let all = app.run("replay", &["--state", "parked", "--all", "--preview"]);
+    let is_planned = all.stdout.starts_with("1 would be replayed\n");
+    assert!(all.code == 0 && is_planned, "{}{}", all.stdout, all.stderr);
+    for (command, arguments, expected) in [
+        (
+            "replay",
+            &["--all", "--customer", "c2"][..],
+            "leave out --all",
+        ),
+        ("replay", &["16,17"], "with spaces between them"),
+        ("events", &[], "no entry waits; --state all lists"),
+        ("brakes", &["sugr"], "the bridge has no source sugr"),
+        (
+            "events",
+            &["--since", "yesterday"],
+            "is not an RFC 3339 time, such as 2026-",
+        ),
+    ] {
+        let output = app.run(command, arguments);
+        assert_ne!(output.code, 0, "{command} {arguments:?}");
+        assert!(output.stderr.contains(expected), "{}", output.stderr);
+    }
+}
