@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::words::{TimeText, capitalized, counted, span_text};
-use crate::dispatch::destination::{OperatorMode, StateChange};
+use crate::dispatch::destination::{OperatorMode, StateChange, UnprovenFailures};
 use crate::ops::operate::DestinationView;
 use crate::time::Timestamp;
 
@@ -143,7 +143,13 @@ fn destination(situation: &Situation) -> Sentence {
             );
             (Tone::Warning, "Throttled", cause, Some(THROTTLED))
         }
-        _ => return flowing(situation),
+        _ => {
+            let unproven = situation.destination.unproven.as_ref();
+            return unproven.map_or_else(
+                || flowing(situation),
+                |failures| failing(failures, situation),
+            );
+        }
     };
     let next = match situation.destination.next_try_at {
         Some(next) if tone == Tone::Alarm && next > situation.now => {
@@ -203,6 +209,27 @@ fn flowing(situation: &Situation) -> Sentence {
     }
 }
 
+/// Describes failures of which nothing has shown the cause: often the first requests of a new installation.
+fn failing(failures: &UnprovenFailures, situation: &Situation) -> Sentence {
+    let cause = match failures.cause.strip_prefix("status_") {
+        Some(status) => format!(": Imprint answers with {status}"),
+        None => connection_cause(&failures.cause)
+            .map(|(text, _)| format!(": {text}"))
+            .unwrap_or_default(),
+    };
+    let cause = format!(
+        "The last {} requests failed{cause}. Nothing has shown whether a customer or Imprint as a whole is the cause.",
+        failures.requests
+    );
+    Sentence {
+        tone: Tone::Warning,
+        headline: headline("Requests fail", Some(failures.since), situation.now),
+        cause: with_backlog(cause, situation),
+        advice: Some(FAILING),
+    }
+}
+
+const FAILING: &str = "Nothing is lost, and the bridge repeats the requests. If no customer works, check imprint.base_url and the way to Imprint.";
 const HOLDING: &str = "Ask the owner of the source whether the change is intended. Then release or discard the entries on the page Problems.";
 const PARKED: &str = "Problems groups the entries by cause.";
 const REFUSING: &str = "The bridge has refused requests of a source within the last minutes. Sources shows the reason.";
@@ -337,6 +364,7 @@ mod tests {
                 state,
                 change,
                 next_try_at: Some(NOW.after(Duration::from_secs(90))),
+                unproven: None,
             },
             mode_change: None,
             waiting: 1_204,
@@ -418,6 +446,28 @@ mod tests {
         );
         healthy.waiting = 0;
         check(&healthy, Tone::Good, "Delivering", "Nothing waits.");
+    }
+
+    /// FAULTS N1130
+    #[test]
+    fn failures_without_a_proven_cause_are_not_healthy() {
+        let mut failing = situation("flowing", None);
+        for (cause, text) in [
+            ("connect", ": Imprint accepts no connection"),
+            ("status_500", ": Imprint answers with 500"),
+            ("odd", ""),
+        ] {
+            failing.destination.unproven = Some(UnprovenFailures {
+                since: NOW,
+                requests: 9,
+                outcome: "unavailable",
+                cause: cause.to_owned(),
+            });
+            let sentence = sentence(&failing);
+            assert_eq!(sentence.tone, Tone::Warning);
+            let start = format!("The last 9 requests failed{text}. Nothing has shown");
+            assert!(sentence.cause.starts_with(&start), "{}", sentence.cause);
+        }
     }
 
     #[test]

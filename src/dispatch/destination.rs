@@ -26,11 +26,15 @@ use crate::time::Timestamp;
 pub use self::inquiry::Inquiry;
 pub use self::limiter::LaneAnswer;
 pub use self::permit::{Clearance, SendPermit, SendPermits};
+pub use self::unproven::UnprovenFailures;
+
+use self::unproven::UnprovenRow;
 
 mod inquiry;
 mod limiter;
 mod permit;
 mod shared;
+mod unproven;
 
 #[cfg(test)]
 mod tests;
@@ -127,6 +131,8 @@ pub struct Destination {
     limiter: Mutex<SendLimiter>,
     /// The latest change that a dispatch thread reported. No decision reads it.
     last_change: Mutex<Option<StateChange>>,
+    /// The failures that dispatch threads reported. No decision reads it.
+    unproven: Mutex<UnprovenRow>,
     changed: Notify,
     /// Wakes the task that shares the destination.
     asked: Notify,
@@ -139,6 +145,7 @@ impl Destination {
         Self {
             limiter: Mutex::new(SendLimiter::new(rate, now)),
             last_change: Mutex::default(),
+            unproven: Mutex::default(),
             changed: Notify::new(),
             asked: Notify::new(),
             is_paced: rate != Rate::Unlimited,

@@ -16,20 +16,21 @@ use tokio::task::{JoinError, JoinSet};
 
 use super::core::{
     Core, DeliveryId, DestinationChange, DispatchLimits, LaneAction, LaneResult, LoopAction,
-    Moment, POLL_EVERY, Report, StoredWait,
+    Moment, POLL_EVERY, StoredWait,
 };
 use super::destination::Destination;
 use super::lane_exchange::{ImprintCall, ImprintReply};
 use crate::failpoint::{self, CrashPoint, Fault as Failpoint};
 use crate::imprint::{Echo, ImprintApi, Outcome};
 use crate::metrics::DispatchMetrics;
-use crate::outbox::{Ending, Error, Lanes, Setting, Settled, Settlement};
+use crate::outbox::{Error, Lanes, Setting, Settled, Settlement};
 use crate::random::random_u32;
 use crate::time::{Clock, Timestamp};
 
 use self::gauge::InFlightGauge;
 
 mod gauge;
+mod report;
 mod witness;
 
 /// The parts that one dispatcher works with.
@@ -263,7 +264,7 @@ impl<I: ImprintApi + 'static> Shell<I> {
         self.start_ready();
         failpoint::crash_point(CrashPoint::AfterRequestBeforeSettle);
         if let Some(report) = result.report {
-            self.report(report);
+            self.report(&report);
         }
         if let Some(change) = result.change {
             self.save(change).await;
@@ -336,65 +337,6 @@ impl<I: ImprintApi + 'static> Shell<I> {
             // The next claim of the dispatch loop fails too and stops the process. After the restart, dispatch sends
             // the lane again.
             Err(Error::Closed) => LaneAction::Done,
-        }
-    }
-
-    fn report(&self, report: Report) {
-        let metrics = &self.dispatcher.metrics;
-        if let Some(delivered) = report.delivered {
-            metrics.reasserted(delivered.reasserted);
-            metrics.ties(delivered.ties);
-            for group in delivered.differs {
-                metrics.echo_differs(group.as_str());
-            }
-        }
-        if report.misdirected > 0 {
-            metrics.misdirected(report.misdirected);
-            tracing::error!(
-                lane.id = report.lane.0,
-                entries = report.misdirected,
-                "Imprint applied the values to a customer whose partner customer id differs from the id in the event; the detail of the parked entries names this customer"
-            );
-        }
-        if report.is_unproven {
-            metrics.unproven();
-        }
-        let Some((before, after)) = report.states else {
-            return;
-        };
-        self.report_states((before, after), report.outcome, &report.cause);
-        tracing::debug!(
-            lane.id = report.lane.0,
-            outcome = report.outcome,
-            cause = %report.cause,
-            entries = report.entries,
-            "delivery attempt finished"
-        );
-    }
-
-    fn count_endings(&self, settlement: &Settlement) {
-        let metrics = &self.dispatcher.metrics;
-        for (entry, ending) in &settlement.endings {
-            metrics.ended(ending.state().as_str());
-            match ending {
-                Ending::Delivered => metrics.delivered_at(settlement.at.as_millis() / 1000),
-                Ending::Parked { reason, detail } => {
-                    metrics.parked(reason.as_str());
-                    let detail = detail.as_deref().filter(|_| !reason.is_about_ids());
-                    tracing::warn!(
-                        entry.id = entry.0,
-                        reason = reason.as_str(),
-                        detail = detail.unwrap_or_default(),
-                        "entry parked"
-                    );
-                }
-                Ending::Undecided => tracing::warn!(
-                    entry.id = entry.0,
-                    "entry undecided: nothing proves the cause of its failures"
-                ),
-                Ending::Ignored(reason) => metrics.ignored(reason.as_str()),
-                Ending::Superseded(_) => {}
-            }
         }
     }
 }

@@ -66,5 +66,9 @@ fn destination_json(view: &DestinationView) -> Value {
         "outcome": view.change.as_ref().map(|change| change.outcome),
         "cause": view.change.as_ref().map(|change| change.cause.as_str()),
         "next_try_at": view.next_try_at.map(|at| at.to_rfc3339()),
+        "unproven": view.unproven.as_ref().map(|failures| json!({
+            "since": failures.since.to_rfc3339(), "requests": failures.requests,
+            "outcome": failures.outcome, "cause": failures.cause,
+        })),
     })
 }

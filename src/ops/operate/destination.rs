@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{AUDIT_PAGE_MAX, Error, Operations, Operator, Reason, Role};
 use crate::dispatch::breaker::DestinationState;
-use crate::dispatch::destination::{OperatorMode, StateChange};
+use crate::dispatch::destination::{OperatorMode, StateChange, UnprovenFailures};
 use crate::dispatch::pace::PresentRate;
 use crate::event::Visibility;
 use crate::outbox::{AuditRecord, Setting};
@@ -26,6 +26,8 @@ pub struct DestinationView {
     pub change: Option<StateChange>,
     /// The time of the next request to Imprint. `None` if the bridge sends requests without a pause.
     pub next_try_at: Option<Timestamp>,
+    /// The failures in a row whose cause is unknown, while the destination is flowing.
+    pub unproven: Option<UnprovenFailures>,
 }
 
 /// A request that the bridge did not send because of the mode `shadow`, with masked values.
@@ -48,8 +50,11 @@ impl Operations {
             }
             DestinationState::Throttled { until, .. } => Some(until),
         };
+        let is_flowing = matches!(state, DestinationState::Flowing { .. });
+        let unproven = self.destination.unproven_failures();
         DestinationView {
             mode: self.destination.mode(),
+            unproven: unproven.filter(|_| is_flowing),
             state: state.as_str(),
             change: self.destination.present_change(),
             next_try_at,

@@ -37,6 +37,31 @@ fn the_overview_names_the_cause_of_an_outage_and_its_end() {
     });
 }
 
+/// FAULTS N1130: the only customer gets no answer, so nothing shows whether the customer or Imprint is the cause.
+#[test]
+fn the_overview_names_failures_without_a_proven_cause() {
+    let app = TestApp::setup().operator("alice", TOKEN).manual_clock();
+    let mut app = app.start();
+    app.leave_waiting_entries();
+    app.imprint.inject(&json!({"action": {"status": 500}}));
+    app.accept(&email("first", "c1", 1));
+    let destination = || {
+        let answer = app.ask_operator(TOKEN, "GET /admin/v1/destination", &Value::Null);
+        answer.json()["unproven"].clone()
+    };
+    app.advance_until("three requests have failed", Duration::from_secs(5), |_| {
+        !destination().is_null()
+    });
+    assert_eq!(destination()["cause"], "status_500");
+    let page = Browser::logged_in(&app, TOKEN).page("/");
+    for shown in [
+        "<h1 id=\"state\">Requests fail since ",
+        "requests failed: Imprint answers with 500. Nothing has shown whether a customer",
+    ] {
+        assert!(page.contains(shown), "{shown}: {page}");
+    }
+}
+
 /// FAULTS N899: the answer about a witness stops the destination, and the overview names the status of this answer.
 #[test]
 fn the_overview_names_the_cause_that_a_witness_has_shown() {
