@@ -1399,3 +1399,29 @@ fn a_look_that_finds_no_due_lane_ends_with_a_wait() {
     check(40, Some(90), later(90));
     check(40, None, later(40).after(POLL_EVERY));
 }
+
+/// FAULTS N1002: with a shared rate limit, failing lanes that wait for a place do not make the core claim again and again.
+#[test]
+fn with_a_shared_rate_failing_lanes_that_wait_cause_no_busy_claims() {
+    let (mut core, destination) = core_at(Rate::PerSecond(1_000.0), 4);
+    destination.share();
+    let due = Claim {
+        next_due: Some(NOW),
+        ..Claim::default()
+    };
+    assert!(matches!(core.poll(moment(NOW)), LoopAction::Claim { .. }));
+    core.on_claimed(due, NOW);
+    assert!(matches!(core.poll(moment(NOW)), LoopAction::SleepUntil(_)));
+    let order = destination.order(NOW).unwrap();
+    let grant = crate::outbox::TokenGrant {
+        count: 4,
+        left: 9.0,
+    };
+    destination.ordered(order, grant, NOW);
+    assert!(matches!(core.poll(moment(NOW)), LoopAction::Claim { .. }));
+    let left = Claim {
+        is_failing_left: true,
+        ..Claim::default()
+    };
+    assert_eq!(core.on_claimed(left, NOW), NOW.after(POLL_EVERY));
+}

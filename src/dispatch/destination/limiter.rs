@@ -233,7 +233,11 @@ impl SendLimiter {
 
     /// Returns the time from which the rate limit has a token for a failing lane.
     pub(super) fn next_failing(&self) -> Timestamp {
-        self.failing.next().max(self.pace.next())
+        match self.pace.is_shared() {
+            // The tokens of an order wake dispatch.
+            true => self.failing.next(),
+            false => self.failing.next().max(self.pace.next()),
+        }
     }
 
     /// Takes back permits whose requests were not sent. A returned probe is due again at the time when its permit was
