@@ -37,6 +37,7 @@ pub use self::in_flight::InFlightPermit;
 pub use super::moment::Moment;
 pub use super::stored_wait::StoredWait;
 
+mod claim_end;
 mod conclude;
 mod delivery;
 mod due_lanes;
