@@ -14,6 +14,7 @@ use crate::telemetry::{self, Log};
 use crate::terminal::print_notice;
 
 mod check;
+mod completions;
 #[cfg(feature = "sandbox")]
 mod demo;
 mod diff;
@@ -112,6 +113,8 @@ enum CliCommand {
     Store(store::StoreCommand),
     /// Explains the messages, the problem types, the reasons and the bounds of the bridge.
     Reference(reference::ReferenceOptions),
+    /// Prints the script with which a shell completes the commands and options: bash, zsh or fish.
+    Completions(completions::CompletionOptions),
     /// Simulates Imprint on this machine: the update, retrieve and search of customers, a ledger of all received
     /// requests, and faults that you can switch on.
     #[cfg(feature = "sandbox")]
@@ -158,6 +161,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         CliCommand::DeniedRequests(options) => operator::denied_requests(&options),
         CliCommand::Store(command) => store::run(&command),
         CliCommand::Reference(options) => Ok(reference::run(&options)),
+        CliCommand::Completions(options) => completions::run(&options),
         #[cfg(feature = "sandbox")]
         CliCommand::Sandbox(options) => sandbox::run(&options),
         #[cfg(feature = "sandbox")]

@@ -268,3 +268,42 @@ fn the_message_names_the_mistake_of_the_operator() {
         );
     }
 }
+
+/// FAULTS N1043
+#[test]
+fn a_shell_completes_commands_and_options() {
+    let script = |shell| {
+        let output = run(&["completions", shell], "");
+        assert!(output.status.success(), "{output:?}");
+        let script = text(&output.stdout);
+        assert!(!script.contains('\u{fffd}'), "{shell}");
+        script
+    };
+    for shell in ["zsh", "fish"] {
+        let script = script(shell);
+        for word in ["denied-requests", "new-source", "map-again"] {
+            assert!(script.contains(word), "{shell}: {word}");
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("completions.bash");
+    std::fs::write(&file, script("bash")).unwrap();
+    let complete = "source \"$1\"; shift; name=$(complete -p imprint-bridge); name=${name#*-F }; \
+        COMP_WORDS=(imprint-bridge \"$@\"); COMP_CWORD=$#; \
+        \"${name%% *}\" imprint-bridge \"${!#}\" \"${COMP_WORDS[$#-1]}\"; printf '%s\\n' \"${COMPREPLY[@]}\"";
+    for (words, expected) in [
+        (&["denied"][..], "denied-requests"),
+        (&["brakes", "--rel"], "--release"),
+        (&["store", "rest"], "restore"),
+    ] {
+        let output = Command::new("bash")
+            .args(["--norc", "-c", complete, "bash"])
+            .arg(&file)
+            .args(words)
+            .output();
+        let output = output.unwrap();
+        assert_eq!(text(&output.stdout).trim(), expected, "{output:?}");
+    }
+    let unknown = run(&["completions", "tcsh"], "");
+    assert_eq!(unknown.status.code(), Some(2));
+}
