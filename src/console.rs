@@ -30,6 +30,7 @@ use crate::ops::Access;
 
 mod assets;
 mod audit;
+mod brake;
 mod change;
 mod change_form;
 mod chart;
@@ -93,6 +94,7 @@ impl Console {
             .route("/destination", web::get().to(destination::show))
             .route("/destination", web::post().to(destination::set_mode))
             .route("/sources", web::get().to(sources::list))
+            .route("/sources/{source}/brake", web::post().to(brake::change))
             .service(
                 web::resource("/sources/{source}/try")
                     .app_data(web::PayloadConfig::new(try_out::TRY_FORM_BYTES_MAX))

@@ -115,7 +115,7 @@ impl ChangeAction {
 pub(super) enum ChosenEntries {
     Numbers(Vec<EntryId>),
     /// The entries that match the filter of the list.
-    Matching(FilterFields),
+    Matching(Box<FilterFields>),
 }
 
 impl ChosenEntries {
@@ -157,7 +157,7 @@ impl Change {
             }
         }
         let entries = match (filter, numbers.is_empty()) {
-            (Some(fields), true) => ChosenEntries::Matching(fields),
+            (Some(fields), true) => ChosenEntries::Matching(Box::new(fields)),
             (None, false) => ChosenEntries::Numbers(numbers),
             (None, true) => return Err(malformed("choose at least one entry")),
             (Some(_), false) => {

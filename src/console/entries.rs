@@ -9,8 +9,10 @@ use super::entry_filter::{FilterFields, UNDECIDED_STATES};
 use super::entry_row::{EntryText, spaced};
 use super::page::{Frame, PageResult, Section, html};
 use super::visitor::Visitor;
-use crate::ops::AdminProblem;
+use super::words::grouped;
+use crate::metrics::StoreSnapshot;
 use crate::ops::operate::{Operations, Role};
+use crate::ops::{AdminProblem, Figures};
 use crate::outbox::{EntryPage, ParkReason, State};
 
 #[derive(Template)]
@@ -25,6 +27,8 @@ struct EntriesPage {
     path: String,
     first_path: Option<String>,
     next_path: Option<String>,
+    /// The same entries in the other order.
+    other_order_path: String,
     /// The actions on chosen entries. Only an operator who may change entries has some.
     actions: Vec<ChangeAction>,
     /// The actions on all entries that match.
@@ -36,6 +40,8 @@ struct EntriesPage {
 /// A link to the entries in some states.
 struct StateTab {
     title: &'static str,
+    /// The number of entries in these states, without the filter. Only for states whose number is known without a search.
+    count: Option<String>,
     path: String,
     is_current: bool,
 }
@@ -63,6 +69,7 @@ pub(super) async fn list(
     visitor: Visitor,
     console: web::Data<Console>,
     operations: web::Data<Operations>,
+    figures: web::Data<Figures>,
     request: HttpRequest,
 ) -> PageResult {
     let fields = FilterFields::parse(request.query_string())?;
@@ -81,7 +88,7 @@ pub(super) async fn list(
     };
     let template = EntriesPage {
         frame: Frame::new(&visitor, &console, Section::Entries, now),
-        tabs: tabs(&fields),
+        tabs: tabs(&fields, figures.snapshot().await.store),
         reasons: reasons(&fields),
         rows: listed
             .entries
@@ -91,6 +98,11 @@ pub(super) async fn list(
         path: fields.path(),
         first_path: (!is_first).then(|| fields.after(None).path()),
         next_path: listed.next.map(|next| fields.after(Some(next.0)).path()),
+        other_order_path: match fields.is_oldest_first() {
+            true => fields.with_order(""),
+            false => fields.with_order("oldest"),
+        }
+        .path(),
         matching_actions: actions
             .iter()
             .copied()
@@ -109,13 +121,19 @@ pub(super) async fn list(
 
 /// Returns whether an action accepts all entries that match a filter.
 fn accepts(fields: &FilterFields, action: ChangeAction) -> bool {
-    let selection = ChosenEntries::Matching(fields.clone()).selection();
+    let selection = ChosenEntries::Matching(Box::new(fields.clone())).selection();
     selection.is_ok_and(|selection| selection.is_accepted(action.accepted()))
 }
 
-fn tabs(fields: &FilterFields) -> Vec<StateTab> {
+fn tabs(fields: &FilterFields, store: StoreSnapshot) -> Vec<StateTab> {
+    let count = |states| match states {
+        UNDECIDED_STATES => Some(store.parked + store.undecided + store.held),
+        "waiting" => Some(store.waiting),
+        _ => None,
+    };
     let tabs = TABS.into_iter().map(|(title, states)| StateTab {
         title,
+        count: count(states).filter(|count| *count > 0).map(grouped),
         path: fields.with_states(states).path(),
         is_current: fields.state == states,
     });

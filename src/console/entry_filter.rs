@@ -27,6 +27,8 @@ pub(super) struct FilterFields {
     pub(super) before: String,
     /// The page begins after the entry with this number.
     pub(super) after: String,
+    /// `oldest` for the order in which the bridge accepted the events. Otherwise the newest entries are first.
+    pub(super) order: String,
 }
 
 impl FilterFields {
@@ -47,14 +49,22 @@ impl FilterFields {
 
     /// Returns the filter of the use case.
     pub(super) fn filter(&self) -> Result<EntryFilter, AdminProblem> {
-        let filter = parse_filter(&format!("{}&limit={PAGE_ENTRIES}", self.query()))?;
-        let order = EntryOrder::NewestFirst;
+        let unordered = Self {
+            order: String::new(),
+            ..self.clone()
+        };
+        let query = unordered.query();
+        let filter = parse_filter(&format!("{query}&limit={PAGE_ENTRIES}"))?;
+        let order = match self.is_oldest_first() {
+            true => EntryOrder::OldestFirst,
+            false => EntryOrder::NewestFirst,
+        };
         Ok(EntryFilter { order, ..filter })
     }
 
     /// Returns the filter of a change of all entries that match, on any page.
     pub(super) fn change_filter(&self) -> Result<EntryFilter, AdminProblem> {
-        let filter = parse_filter(&self.after(None).query())?;
+        let filter = parse_filter(&self.with_order("").query())?;
         let max = CHANGE_ENTRIES_MAX;
         Ok(EntryFilter { max, ..filter })
     }
@@ -92,14 +102,28 @@ impl FilterFields {
         }
     }
 
+    /// Returns this filter with another order, from the first page.
+    pub(super) fn with_order(&self, order: &str) -> Self {
+        Self {
+            order: order.to_owned(),
+            after: String::new(),
+            ..self.clone()
+        }
+    }
+
+    /// Returns whether the oldest entries are first.
+    pub(super) fn is_oldest_first(&self) -> bool {
+        self.order == "oldest"
+    }
+
     /// Returns whether a field other than the states selects entries.
     pub(super) fn is_narrow(&self) -> bool {
         let others = self.named().into_iter();
-        let mut others = others.filter(|(name, _)| !matches!(*name, "state" | "after"));
+        let mut others = others.filter(|(name, _)| !matches!(*name, "state" | "after" | "order"));
         others.any(|(_, text)| !text.is_empty())
     }
 
-    fn named(&self) -> [(&'static str, &str); 9] {
+    fn named(&self) -> [(&'static str, &str); 10] {
         [
             ("state", &self.state),
             ("id", &self.id),
@@ -110,10 +134,11 @@ impl FilterFields {
             ("since", &self.since),
             ("before", &self.before),
             ("after", &self.after),
+            ("order", &self.order),
         ]
     }
 
-    fn all_mut(&mut self) -> [&mut String; 9] {
+    fn all_mut(&mut self) -> [&mut String; 10] {
         [
             &mut self.state,
             &mut self.id,
@@ -124,6 +149,7 @@ impl FilterFields {
             &mut self.since,
             &mut self.before,
             &mut self.after,
+            &mut self.order,
         ]
     }
 }
@@ -142,6 +168,9 @@ mod tests {
         assert_eq!(filter.id.unwrap().as_str(), "a&b=\"");
         assert_eq!((filter.after.0, filter.max), (7, PAGE_ENTRIES));
         assert!(fields.is_narrow());
+        let oldest = fields.with_order("oldest");
+        assert_eq!(oldest.query(), "state=all&id=a%26b%3D%22&order=oldest");
+        assert_eq!(oldest.filter().unwrap().order, EntryOrder::OldestFirst);
         assert_eq!(fields.after(Some(9)).after, "9");
         assert_eq!(
             fields.with_states("waiting").path(),

@@ -6,15 +6,17 @@ use actix_web::web;
 use askama::Template;
 
 use super::Console;
+use super::brake::OPEN_MINUTES;
 use super::chart::rate;
 use super::page::{Frame, PageResult, Section, page};
 use super::visitor::Visitor;
 use super::words::{TimeText, counted, grouped};
 use crate::http::denied::DeniedRow;
+use crate::intake::BrakePolicy;
 use crate::metrics::IngressSnapshot;
 use crate::ops::Figures;
 use crate::ops::history::{History, HourTotals};
-use crate::ops::operate::{BrakeView, Operations, SetView};
+use crate::ops::operate::{BrakeView, Operations, Role, SetView};
 use crate::time::Timestamp;
 
 #[derive(Template)]
@@ -29,6 +31,10 @@ struct SourcesPage {
     accepted: String,
     duplicates: String,
     sources: Vec<SourceText>,
+    /// Whether the operator may change entries and brakes.
+    may_change: bool,
+    /// The times for which an operator can open a brake.
+    open_minutes: [(u64, &'static str); 4],
 }
 
 /// The newer files of the sources that have errors.
@@ -45,9 +51,23 @@ struct SourceText {
     refusals: String,
     /// The time of the last accepted event, and the rate. Empty for a source that is not loaded.
     activity: String,
-    /// The state of the mass-change brake, in sentences. Empty if the brake is off.
-    brake: Vec<String>,
+    brake: BrakeText,
     rows: Vec<RefusalText>,
+}
+
+/// The mass-change brake of a source.
+#[derive(Default)]
+struct BrakeText {
+    /// The state in sentences. Empty if the brake is off, or is on and holds nothing.
+    sentences: Vec<String>,
+    /// The change of the brake that the page offers.
+    change: Option<BrakeSwitch>,
+}
+
+/// The change of a brake that the page offers.
+enum BrakeSwitch {
+    Open,
+    Close,
 }
 
 /// Refused requests with one reason.
@@ -81,6 +101,8 @@ pub(super) async fn list(
         since: TimeText::of(set.since, now),
         digest: set.digest.clone(),
         refused,
+        may_change: visitor.may(Role::Operator),
+        open_minutes: OPEN_MINUTES,
         accepted: grouped(ingress.accepted),
         duplicates: grouped(ingress.duplicates),
         sources: sources(
@@ -107,7 +129,8 @@ fn sources(
     let loaded = set.names.iter().map(|name| {
         let rows = rows.remove(name).unwrap_or_default();
         let brake = brakes.iter().find(|brake| brake.source == *name);
-        let brake = brake.map_or_else(Vec::new, |brake| brake_sentences(brake, now));
+        let brake = brake.map(|brake| BrakeText::of(brake, now));
+        let brake = brake.unwrap_or_default();
         SourceText {
             brake,
             ..SourceText::of(name.clone(), true, (rows, now))
@@ -135,7 +158,7 @@ impl SourceText {
             name,
             is_loaded,
             activity: String::new(),
-            brake: Vec::new(),
+            brake: BrakeText::default(),
             refusals: match count {
                 0 => "no refused request since the start".to_owned(),
                 count => {
@@ -170,6 +193,20 @@ fn activity(
         rate(history, of_source),
         counted(hour, ["new event", "new events"])
     )
+}
+
+impl BrakeText {
+    fn of(brake: &BrakeView, now: Timestamp) -> Self {
+        let state = &brake.state;
+        let is_on = state.policy != BrakePolicy::Off;
+        Self {
+            sentences: brake_sentences(brake, now),
+            change: is_on.then_some(match state.open_until {
+                None => BrakeSwitch::Open,
+                Some(_) => BrakeSwitch::Close,
+            }),
+        }
+    }
 }
 
 /// Returns the sentences about a brake. A brake that is on and holds nothing needs no sentence.

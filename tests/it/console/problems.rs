@@ -116,3 +116,61 @@ fn the_held_entries_of_a_mass_change_are_a_case_that_an_operator_releases() {
     let page = browser.page("/problems");
     assert!(page.contains("No entry waits for an operator."), "{page}");
 }
+
+/// FAULTS N1042: an operator decides about the held entries of a source, and lets an expected import pass, in the console.
+#[test]
+fn an_operator_releases_the_held_entries_of_a_source_and_opens_its_brake() {
+    let app = TestApp::setup()
+        .operator("alice", TOKEN)
+        .settings("[brake]\nmode = \"on\"\ncustomers_max = 2")
+        .start();
+    let mut browser = Browser::logged_in(&app, TOKEN);
+    for number in 1..=5 {
+        app.accept(&email(&format!("e{number}"), &format!("c{number}"), 1));
+    }
+    let tabs = browser.page("/entries");
+    let counted = "Needs a decision <small class=\"number\">3</small>";
+    assert!(tabs.contains(counted), "{tabs}");
+    let oldest = browser.page("/entries?state=held&order=oldest");
+    let place = |number: u64| oldest.find(&format!("href=\"/entries/{number}\""));
+    assert!(place(3).unwrap() < place(5).unwrap(), "{oldest}");
+    let sources = browser.page("/sources");
+    assert!(sources.contains("Release all…"), "{sources}");
+    let filter = "state=held&source=crm";
+    let chosen = [
+        ("action", "release"),
+        ("filter", filter),
+        ("back", "/sources"),
+    ];
+    let preview = browser.submit("/entries/preview", &chosen).body;
+    assert!(preview.contains("Release 3 entries?"), "{preview}");
+    let answer = confirm(&mut browser, &preview, "a planned import");
+    assert!(
+        answer.body.contains("3 entries released"),
+        "{}",
+        answer.body
+    );
+    let fields = [("minutes", "60"), ("reason", "the planned import goes on")];
+    let answer = browser.submit("/sources/crm/brake", &fields);
+    assert_eq!(answer.status, 303, "{}", answer.body);
+    let sources = browser.page("/sources");
+    let sentence = "An operator has opened the mass-change brake until";
+    assert!(sources.contains(sentence), "{sources}");
+    for number in 6..=9 {
+        app.accept(&email(&format!("e{number}"), &format!("c{number}"), 1));
+    }
+    for number in 1..=9 {
+        app.wait_until(&format!("e{number}"), "delivered");
+    }
+    let audit = browser.page("/audit");
+    assert!(audit.contains("the planned import goes on"), "{audit}");
+    let close = [("minutes", "0"), ("reason", "the import has ended")];
+    assert_eq!(browser.submit("/sources/crm/brake", &close).status, 303);
+    let without_reason = [("minutes", "60"), ("reason", " ")];
+    let answer = browser.submit("/sources/crm/brake", &without_reason);
+    assert!(answer.status >= 400, "{}", answer.body);
+    for number in 10..=12 {
+        app.accept(&email(&format!("e{number}"), &format!("c{number}"), 1));
+    }
+    app.wait_until("e12", "held");
+}
