@@ -176,6 +176,15 @@ pub struct SourceVersion {
 }
 
 impl SourceVersion {
+    /// Returns the version that is older than the version of every other event of this epoch.
+    #[must_use]
+    pub const fn oldest(epoch: u32) -> Self {
+        Self {
+            epoch,
+            value: i64::MIN,
+        }
+    }
+
     /// Returns the full version, with the arrival number that the store has given the event.
     #[must_use]
     pub const fn arrived(self, arrival: u64) -> Version {
@@ -219,16 +228,17 @@ impl Version {
     /// A reset version is older than the version of every event. Two reset versions have the order of their arrival.
     #[must_use]
     pub const fn reset(self) -> Self {
-        Self {
-            epoch: 0,
-            value: i64::MIN,
-            arrival: self.arrival,
-        }
+        SourceVersion::oldest(0).arrived(self.arrival)
     }
 
     /// Returns whether an operator has reset this version.
     pub const fn is_reset(self) -> bool {
-        self.epoch == 0 && self.value == i64::MIN
+        self.epoch == 0 && self.is_oldest()
+    }
+
+    /// Returns whether this version is older than every version that a source gives an event of the same epoch.
+    pub const fn is_oldest(self) -> bool {
+        self.value == i64::MIN
     }
 
     /// Returns whether the versions of two different entries have the same epoch and value, so that only the arrival

@@ -351,6 +351,12 @@ impl Mapping {
         &self.headers
     }
 
+    /// Returns whether the ids of the customer are values of the event, and not computed.
+    pub fn copies_customer_ids(&self) -> bool {
+        let mut ids = [&self.imprint_id, &self.partner_id].into_iter().flatten();
+        ids.all(|rule| rule.plan.is_verbatim())
+    }
+
     /// Returns the kind of the mapping's versions: sequence numbers or times. Returns `None` if the bridge orders the
     /// events by arrival.
     pub fn version_domain(&self) -> Option<VersionDomain> {

@@ -14,6 +14,7 @@ use litemap::LiteMap;
 use serde::ser::SerializeSeq;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use self::floors::is_floor;
 use super::{Candidate, Fold};
 use crate::event::Version;
 use crate::imprint::{Field, FieldValue, Update};
@@ -214,12 +215,15 @@ impl LaneVersions {
     }
 
     /// Returns the versions of the lane after an operator has reset them. After the reset, the version of every event
-    /// is newer than the delivered versions. The lane still remembers the requests in doubt.
+    /// is newer than the delivered versions. The lane still remembers the requests in doubt, and keeps the version floors of
+    /// an erasure: otherwise, the sender could bring erased values back.
     #[must_use]
     pub fn reset(mut self) -> Self {
         let reset = |versions: &mut Versions| {
             for (_, version) in versions.0.iter_mut() {
-                *version = version.reset();
+                if !is_floor(*version) {
+                    *version = version.reset();
+                }
             }
         };
         reset(&mut self.delivered);

@@ -173,6 +173,12 @@ impl Source {
         headers.to_json(event_type.mapping.headers())
     }
 
+    /// Returns whether each event of the source has the ids of its customer as values, and no mapping computes them.
+    pub fn copies_customer_ids(&self) -> bool {
+        let mut types = self.event_types.values();
+        types.all(|event_type| event_type.mapping.copies_customer_ids())
+    }
+
     /// Returns the part of an event that the schema and the mapping read.
     ///
     /// For plain JSON, this part is the event's data: the whole JSON that the source sent. For CloudEvents, this part

@@ -18,6 +18,7 @@ use super::located::{Assumed, LocatedValue, PathStep, Presence};
 use super::split::Split;
 
 mod reads;
+mod verbatim;
 
 /// A compiled expression of the mapping language.
 #[derive(Clone, Debug)]

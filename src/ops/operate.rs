@@ -55,6 +55,7 @@ pub use replay::{
 pub use selection::{CHANGE_ENTRIES_MAX, ChangeSelection, Reason};
 pub use try_out::{EditedResult, TRY_BODY_BYTES_MAX, TriedEvent, TryOut, TryOuts, TryResult};
 pub use unchanged::{Unchanged, UnchangedReason};
+pub use versions::ResetFields;
 pub use withdraw::{WithdrawAction, WithdrawPreview, WithdrawReport};
 
 /// The operator's use cases, with the parts of the bridge that the use cases read and change.

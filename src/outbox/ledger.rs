@@ -247,6 +247,8 @@ pub struct LoadedLane {
     pub waiting: Vec<WaitingEntry>,
     /// The identity links of the customer's ids.
     pub links: Vec<IdentityLink>,
+    /// Whether the bridge ignores the events of the customer, because an operator has erased and blocked it.
+    pub is_blocked: bool,
 }
 
 impl LoadedLane {
@@ -260,6 +262,7 @@ impl LoadedLane {
             versions: LaneVersions::default(),
             waiting: Vec::new(),
             links: Vec::new(),
+            is_blocked: false,
         }
     }
 }

@@ -2,6 +2,7 @@
 //! of the customer looks older.
 
 use super::LaneId;
+use crate::fold::LaneVersions;
 
 /// The result of [`Ledger::reset_versions`](super::Ledger::reset_versions).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,9 +13,24 @@ pub enum VersionReset {
         lane: LaneId,
         /// The number of the customer's fields whose versions were reset.
         fields: usize,
+        /// The number of the customer's fields that keep the version floor of an erasure.
+        floors: usize,
     },
     /// The store knows no such customer.
     UnknownCustomer,
     /// The lane is claimed, and its settlement could restore the old versions. The store has changed nothing.
     InFlight,
+}
+
+impl VersionReset {
+    /// Describes the reset of a lane. `versions` are the versions after the reset.
+    pub(super) fn of(lane: LaneId, versions: &LaneVersions) -> Self {
+        let floors = versions.floors();
+        let fields = versions.delivered_fields().count().saturating_sub(floors);
+        Self::Reset {
+            lane,
+            fields,
+            floors,
+        }
+    }
 }

@@ -103,6 +103,65 @@ fn an_operator_resets_the_versions_of_a_frozen_customer() {
     assert_eq!(audit["sound"], true);
 }
 
+/// FAULTS N1086: the first revision after a reset, or of a new epoch, is absurd. It is parked, and the customer goes on.
+#[test]
+fn an_absurd_first_revision_after_a_reset_or_of_an_epoch_is_parked() {
+    let sources = tempfile::tempdir().unwrap();
+    let write = |epoch: u32| {
+        let shipped = include_str!("../../config/sources/crm.toml");
+        let version = "version = \".data.customer.revision\"";
+        let text = shipped.replace(version, &format!("{version}\nepoch = {epoch}"));
+        std::fs::write(sources.path().join("crm.toml"), text).unwrap();
+    };
+    write(0);
+    let folder = format!("sources_dir = {:?}", sources.path());
+    let app = TestApp::setup().operator("alice", TOKEN).settings(folder);
+    let app = app.start();
+    let absurd = |id: &str| {
+        app.accept(&email(id, u64::try_from(i64::MAX).unwrap()));
+        let receipt = app.wait_until(id, "parked");
+        assert_eq!(receipt["parked"]["reason"], "version_jump", "{receipt}");
+    };
+    let normal = |id: &str, revision: u64| {
+        app.accept(&email(id, revision));
+        app.wait_until(id, "delivered");
+        let address = format!("{id}@example.com");
+        assert_eq!(app.imprint.email("c1"), Some(address));
+    };
+    normal("e-1", 5);
+    let answer = reset(&app, &json!({"imprint_id": "c1", "reason": "a test"}));
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    absurd("far-1");
+    normal("e-2", 6);
+    write(1);
+    let reloaded = admin(&app, "POST /admin/v1/reload", &Value::Null);
+    assert_eq!(reloaded.json()["outcome"], "reloaded", "{}", reloaded.body);
+    absurd("far-2");
+    normal("e-3", 1);
+}
+
+/// FAULTS N1095: an operator resets the versions of an erased customer. No value up to an erased version comes back.
+#[test]
+fn a_reset_keeps_the_version_floors_of_an_erasure() {
+    let app = start();
+    app.accept(&email("e-5", 5));
+    app.wait_until("e-5", "delivered");
+    let erase = json!({"of": {"imprint_id": "c1"}, "reason": "a demand"});
+    let erased = admin(&app, "POST /admin/v1/customers/erase", &erase);
+    assert_eq!(erased.status, 200, "{}", erased.body);
+    app.accept(&email("e-4", 4));
+    app.wait_until("e-4", "superseded");
+    let answer = reset(&app, &json!({"imprint_id": "c1", "reason": "a test"}));
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(answer.json()["fields"], 0, "{}", answer.body);
+    assert!(answer.json()["floors"].as_u64() > Some(0));
+    app.accept(&email("e-3", 3));
+    app.wait_until("e-3", "superseded");
+    app.accept(&email("e-6", 6));
+    app.wait_until("e-6", "delivered");
+    assert_eq!(app.imprint.email("c1").as_deref(), Some("e-6@example.com"));
+}
+
 /// FAULTS N303: a reset on the command line survives a restart, and works by the partner's id as soon as Imprint has
 /// confirmed the link.
 #[test]

@@ -143,6 +143,10 @@ fn erased(answer: &Value) -> Vec<String> {
             format!("{} entries outside the lanes of the customer are unreadable, and can be entries of the customer: `status` names missing sealing keys, and `parked` lists invalid events", number("unreadable")),
         ),
         (
+            number("unjudged") > 0,
+            format!("{} invalid parked events do not name their customer, because the mapping of their source computes the id, or the source is gone: look at them with `parked --parked-for invalid`, and `discard` the events of the customer", number("unjudged")),
+        ),
+        (
             is("in_log", true),
             "a backup is in progress and contains the customer: delete it. The bridge truncates the log of the store within a minute after the backup".to_owned(),
         ),

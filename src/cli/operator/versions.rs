@@ -50,7 +50,14 @@ pub(in crate::cli) fn reset_versions(options: &ResetOptions) -> anyhow::Result<E
     let answer = options.bridge.call(&Method::POST, path, Some(&body))?;
     options.bridge.show(&answer, |answer| {
         let fields = table::text(at(answer, "fields"));
-        vec![format!("versions of {fields} fields reset")]
+        let mut lines = vec![format!("versions of {fields} fields reset")];
+        let floors = at(answer, "floors").as_u64().unwrap_or_default();
+        if floors > 0 {
+            lines.push(format!(
+                "{floors} fields keep the version of an erased value: the bridge sends only newer values"
+            ));
+        }
+        lines
     });
     Ok(ExitCode::SUCCESS)
 }

@@ -19,9 +19,9 @@ use crate::fold::LaneVersions;
 use crate::imprint::Field;
 use crate::outbox::{ClaimedLane, EntryId, LaneKey, WaitingEntry};
 
-/// The highest allowed version of a customer's first event: half of the highest number. Nanoseconds since 1970 stay
-/// below this number until the year 2116.
-const FIRST_VERSION_MAX: i64 = 1 << 62;
+/// The highest allowed version of a customer's first event in an epoch, without its sign: half of the highest number.
+/// Nanoseconds since 1970 stay below this number until the year 2116.
+const FIRST_VERSION_MAX: u64 = 1 << 62;
 
 /// Returns the entries whose version is a jump.
 ///
@@ -62,10 +62,13 @@ pub(super) fn jumps(claimed: &ClaimedLane, conflicts: &[EntryId]) -> Vec<EntryId
         let is_first = || {
             let mut fields = waiting.update.fields();
             !fields.any(|field| {
-                newest.contains_key(field) || claimed.versions.version_of(field).is_some()
+                let delivered = claimed.versions.version_of(field);
+                let before = newest.get(field).copied();
+                let mut neighbours = [delivered, before].into_iter().flatten();
+                neighbours.any(|neighbour| is_comparable(neighbour, version))
             })
         };
-        if is_jump || (version.value > FIRST_VERSION_MAX && is_first()) {
+        if is_jump || (is_too_high(version) && is_first()) {
             jumps.push(waiting.entry);
         } else {
             newest.extend(waiting.update.fields().map(|field| (field, version)));
@@ -81,14 +84,24 @@ fn is_suspicious(delivered: &LaneVersions, waiting: &WaitingEntry) -> bool {
         return false;
     };
     let mut fields = delivered.delivered_fields();
-    waiting.version.value > FIRST_VERSION_MAX
+    is_too_high(waiting.version)
         || fields.any(|(_, neighbour)| is_distant(neighbour, waiting.version, max))
 }
 
-/// Returns whether two versions of the same epoch are too far from each other. No version is too far from a version
-/// that an operator has reset.
+/// Returns whether a version is too high or too low for the first version of an epoch.
+const fn is_too_high(version: Version) -> bool {
+    version.value.unsigned_abs() > FIRST_VERSION_MAX
+}
+
+/// Returns whether the distance of a version from its neighbour says something. An epoch begins with a new counter, and a
+/// version that an operator has reset is far from every version.
+const fn is_comparable(neighbour: Version, version: Version) -> bool {
+    neighbour.epoch == version.epoch && !neighbour.is_oldest()
+}
+
+/// Returns whether two comparable versions are too far from each other.
 fn is_distant(neighbour: Version, version: Version, max: u64) -> bool {
-    if neighbour.epoch != version.epoch || neighbour.is_reset() {
+    if !is_comparable(neighbour, version) {
         return false;
     }
     let smaller = neighbour
@@ -182,6 +195,7 @@ mod tests {
             (Some(-5), vec![HIGHEST], vec![HIGHEST]),
             (None, vec![HIGHEST], vec![HIGHEST]),
             (None, vec![HIGHEST, 3, 2], vec![HIGHEST]),
+            (None, vec![i64::MIN + 1, 3], vec![i64::MIN + 1]),
             (None, vec![1 << 62], vec![]),
             (None, vec![far, 3], vec![far]),
             // After a far too high version, the next normal event must be parked, and not be dropped as older.
@@ -199,7 +213,7 @@ mod tests {
     /// Sequences that count milliseconds, microseconds, nanoseconds or bytes move in large steps.
     #[test]
     fn a_first_version_can_be_half_of_the_highest_number() {
-        let highest = FIRST_VERSION_MAX;
+        let highest = FIRST_VERSION_MAX.cast_signed();
         let entries = |values: &[i64]| jumps(&lane(None, values), &[]);
         assert_eq!(entries(&[highest, highest]), []);
         assert_eq!(entries(&[highest + 1, highest + 1]).len(), 2);
@@ -240,5 +254,18 @@ mod tests {
         let mut frozen = lane(Some(1 << 60), &[6]);
         frozen.versions = frozen.versions.clone().reset();
         assert_eq!(jumps(&frozen, &[]), []);
+    }
+
+    /// FAULTS N1086
+    #[test]
+    fn the_first_version_of_an_epoch_or_after_a_reset_can_be_absurd() {
+        for highest in [i64::MAX, -i64::MAX] {
+            let mut restarted = lane(Some(5), &[highest]);
+            restarted.waiting[0].version.epoch = 1;
+            assert_eq!(jumps(&restarted, &[]), [EntryId(2)], "{highest}");
+            let mut reset = lane(Some(5), &[highest, 6]);
+            reset.versions = reset.versions.clone().reset();
+            assert_eq!(jumps(&reset, &[]), [EntryId(2)], "{highest}");
+        }
     }
 }

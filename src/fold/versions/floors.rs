@@ -33,7 +33,7 @@ impl LaneVersions {
     /// this customer that is older than them is still new for this customer.
     pub fn raise_to_floors_of(&mut self, other: &Self) {
         let versions = other.delivered.0.iter();
-        let floors = versions.filter(|(_, version)| version.arrival == FLOOR_ARRIVAL);
+        let floors = versions.filter(|(_, version)| is_floor(**version));
         let floors = Self {
             delivered: Versions(
                 floors
@@ -49,6 +49,12 @@ impl LaneVersions {
     /// Returns whether the lane has no version and no request in doubt.
     pub fn is_empty(&self) -> bool {
         self.delivered.0.is_empty() && self.in_doubt.is_none()
+    }
+
+    /// Returns the number of fields with a version floor.
+    pub fn floors(&self) -> usize {
+        let versions = self.delivered.0.values();
+        versions.filter(|version| is_floor(**version)).count()
     }
 
     /// Returns the number of fields without a version of the source whose values came from the entries up to `last`.
@@ -122,6 +128,11 @@ impl InDoubt {
             newer,
         }
     }
+}
+
+/// Returns whether a version is the floor of an erasure.
+pub(super) const fn is_floor(version: Version) -> bool {
+    version.arrival == FLOOR_ARRIVAL
 }
 
 /// Returns whether the source gave this version. An operator's reset and a mapping without a version gave it otherwise.

@@ -10,7 +10,7 @@ use super::{AdminProblem, ApiResult, SharedOperations, json_response};
 use crate::event::Attribute;
 use crate::imprint::{ImprintId, PartnerCustomerId};
 use crate::ops::operate::{
-    CustomerExport, CustomerName, ErasureReport, ExportPage, Operator, Reason,
+    CustomerExport, CustomerName, ErasureReport, ExportPage, Operator, Reason, ResetFields,
 };
 use crate::outbox::{EntryId, FieldOrigin, IdentityLink, LaneKey, LaterEvents};
 
@@ -76,7 +76,8 @@ pub(super) async fn reset_versions(
     let reason = body.reason.as_deref().and_then(Reason::parse);
     let customer = body.customer()?;
     let reset = operations.reset_versions(&operator, customer, reason);
-    json_response(&json!({"fields": reset.await?}))
+    let ResetFields { reset, floors } = reset.await?;
+    json_response(&json!({"fields": reset, "floors": floors}))
 }
 
 /// The request body of an export. `page` is the member `next` of the answer before.
@@ -148,12 +149,13 @@ pub(super) async fn erase(
         entries,
         discarded,
         unreadable,
+        unjudged,
         has_floors,
         is_in_log,
     } = erased.await?;
     json_response(&json!({
         "known": is_known, "entries": entries, "discarded": discarded, "unreadable": unreadable,
-        "kept_out": body.block || has_floors, "in_log": is_in_log,
+        "unjudged": unjudged, "kept_out": body.block || has_floors, "in_log": is_in_log,
     }))
 }
 

@@ -5,7 +5,10 @@ use std::time::Duration;
 use super::customer::{is_known, lanes};
 use super::selection::Reason;
 use super::{CustomerName, Error, Operations, Operator, Role};
-use crate::outbox::{self, CustomerErasure, ErasedPart, ErasureStep, LaneKey, LaterEvents};
+use crate::outbox::{
+    self, CustomerErasure, EntryFilter, ErasedPart, ErasureStep, LOAD_MAX, LaneKey, LaterEvents,
+    ParkReason, State,
+};
 use crate::time::Timestamp;
 
 /// The longest time that an erasure waits for the end of the customer's request in flight. It is longer than the default
@@ -26,6 +29,9 @@ pub struct ErasureReport {
     /// The number of entries outside the lanes of the customer that the bridge could not read. One of them can be an entry of
     /// the customer.
     pub unreadable: usize,
+    /// The number of invalid parked events that are left, and whose source computes the id of the customer, or is gone. The
+    /// store looks only for events that contain the id, so one of them can be an event of the customer.
+    pub unjudged: usize,
     /// True if a version floor keeps every delivered value from coming back under a new event id.
     pub has_floors: bool,
     /// True if the write-ahead log of the store still contains erased values, because a backup is in progress. The bridge
@@ -60,6 +66,7 @@ impl Operations {
             .await?;
         self.destination.forget(&customer.lanes);
         report.is_known = is_known(&customer) || report.entries > 0;
+        report.unjudged = self.unjudged().await?;
         report.is_in_log = match self.outbox.erase().await {
             Ok(()) => false,
             Err(outbox::Error::Busy) => true,
@@ -72,6 +79,32 @@ impl Operations {
             "a customer was erased"
         );
         Ok(report)
+    }
+
+    /// Counts the invalid parked events whose source does not say in the event itself which customer the event is about.
+    async fn unjudged(&self) -> Result<usize, Error> {
+        let sources = self.sources.sources();
+        let mut filter = EntryFilter {
+            reason: Some(ParkReason::Invalid),
+            ..EntryFilter::in_state(State::Parked, LOAD_MAX)
+        };
+        let mut count = 0;
+        loop {
+            let page = self.outbox.list(filter.clone()).await?;
+            let sent_by = page
+                .entries
+                .iter()
+                .map(|entry| &entry.receipt.identity.source);
+            let computed = sent_by.filter(|name| {
+                let source = sources.get(name);
+                !source.is_some_and(|source| source.copies_customer_ids())
+            });
+            count += computed.count();
+            match page.next {
+                Some(next) => filter.after = next,
+                None => return Ok(count),
+            }
+        }
     }
 
     /// Runs the steps of an erasure, and waits for the end of the customer's request in flight.

@@ -5,6 +5,7 @@ use super::selection::{ChangeSelection, Reason, SelectedEntries};
 use super::unchanged::{Unchanged, UnchangedReason, changed_meanwhile};
 use super::{Error, Operations, Operator, Role};
 use crate::event::{EventError, Version};
+use crate::imprint::CustomerRef;
 use crate::intake::{MappedAgain, StoredVersion};
 use crate::outbox::{
     AuditEvent, Detail, EntryId, IgnoreReason, LoadedEntries, LoadedEntry, ParkReason, Receipt,
@@ -110,7 +111,8 @@ impl Operations {
             mut unchanged,
         } = selected.await?;
         refuse_mapping(&mut loaded, mapping, &mut unchanged);
-        let mapped = self.map(&loaded.entries, mapping);
+        let mut mapped = self.map(&loaded.entries, mapping);
+        self.end_blocked(&mut mapped.replays).await?;
         let Forecast {
             requests,
             mut entries,
@@ -163,7 +165,8 @@ impl Operations {
         let mut entries = self
             .approve_loaded(&mut loaded, &event, &mut unchanged)
             .await?;
-        let mapped = self.map(&loaded.entries, mapping);
+        let mut mapped = self.map(&loaded.entries, mapping);
+        self.end_blocked(&mut mapped.replays).await?;
         let mut ignored = mapped.ignored();
         unchanged.extend(mapped.unchanged);
         let replays = mapped.replays;
@@ -183,6 +186,29 @@ impl Operations {
             unchanged,
             has_more: loaded.has_more,
         })
+    }
+
+    /// Lets the entries of blocked customers end as ignored. The store would do the same, but the preview and the answer of
+    /// a replay must say so.
+    async fn end_blocked(&self, replays: &mut [Replay]) -> Result<(), Error> {
+        let mut mapped: Vec<(&mut ReplayChange, CustomerRef)> = replays
+            .iter_mut()
+            .filter_map(|replay| match &replay.change {
+                ReplayChange::Mapped(change) => {
+                    let customer = change.customer.clone();
+                    Some((&mut replay.change, customer))
+                }
+                ReplayChange::Stored | ReplayChange::Ignored(_) => None,
+            })
+            .collect();
+        let customers = mapped.iter().map(|(_, customer)| customer.clone());
+        let lanes = self.outbox.lanes(customers.collect()).await?;
+        for ((change, _), lane) in mapped.iter_mut().zip(lanes) {
+            if lane.is_blocked {
+                **change = ReplayChange::Ignored(IgnoreReason::Blocked.into());
+            }
+        }
+        Ok(())
     }
 
     /// Computes the requests and the results of a replay, in the lanes that the entries would join.

@@ -39,6 +39,7 @@ impl MemoryTables {
             .waiting
             .sort_by_key(|waiting: &WaitingEntry| std::cmp::Reverse(waiting.entry));
         loaded.links = keys.links;
+        loaded.is_blocked = self.is_blocked(customer);
         loaded
     }
 

@@ -206,10 +206,10 @@ impl MemoryTables {
             return VersionReset::InFlight;
         }
         row.versions = std::mem::take(&mut row.versions).reset();
-        let fields = row.versions.delivered_fields().count();
+        let reset = VersionReset::of(lane, &row.versions);
         event.target = format!("lane {}", lane.0);
         self.append_audit(event, 0);
-        VersionReset::Reset { lane, fields }
+        reset
     }
 
     /// Removes an entry in this state from its lane. Returns the lane of the entry and the removed entry.

@@ -11,6 +11,7 @@ use super::connection::Connected;
 use super::engine::Engine;
 use super::fault::DbFault;
 use super::keys::CustomerKey;
+use super::lane_table::LaneTable;
 use super::link_table::LinkTable;
 use super::waiting::{self, LaneEntries};
 use super::{lane_row, lane_versions, moved_tombstones};
@@ -161,16 +162,19 @@ pub(super) async fn load(
     engine: &Engine,
     customers: &[CustomerRef],
 ) -> Result<Vec<LoadedLane>, DbFault> {
-    let customers = keys(db, engine, customers).await?;
-    let all: Vec<LaneKey> = customers.iter().flat_map(CustomerKeys::all).collect();
+    let mut table = LaneTable::default();
+    table.find(db, engine, customers.iter()).await?;
+    let found = keys(db, engine, customers).await?;
+    let all: Vec<LaneKey> = found.iter().flat_map(CustomerKeys::all).collect();
     let lanes = live_lanes(db, engine, &all).await?;
     let mut own = all.into_iter().zip(&lanes);
     let ids: Vec<LaneId> = lanes.iter().copied().flatten().collect();
     let mut rows = wait_rows(db, &ids).await?;
-    let mut loaded = Vec::with_capacity(customers.len());
+    let mut loaded = Vec::with_capacity(found.len());
     let mut keys_of_lanes: HashMap<LaneId, LaneKey> = HashMap::new();
-    for keys in customers {
+    for (keys, customer) in found.into_iter().zip(customers) {
         let mut lane = LoadedLane::empty(&keys);
+        lane.is_blocked = table.is_blocked(engine, customer);
         for (key, found) in own.by_ref().take(lane.keys.len()) {
             let Some(id) = *found else {
                 continue;

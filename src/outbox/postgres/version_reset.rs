@@ -29,7 +29,6 @@ pub(super) async fn reset(
     }
     let versions = lane_versions::of_lane(db, &engine.sealer, lane).await?;
     let reset = versions.reset();
-    let fields = reset.delivered_fields().count();
     lanes.row_mut(lane)?.set_versions(&engine.sealer, &reset)?;
     lanes.write(db).await?;
     let target = format!("lane {}", lane.0);
@@ -38,7 +37,7 @@ pub(super) async fn reset(
         ..event.clone()
     };
     let head = audit::append(db, engine, (&event, keys), 0).await?;
-    Ok((VersionReset::Reset { lane, fields }, Some(head)))
+    Ok((VersionReset::of(lane, &reset), Some(head)))
 }
 
 /// Finds the lane that has the versions of a customer. Only a lane with an Imprint id has versions, so a CRM's id needs a

@@ -3,7 +3,7 @@
 use super::decode_cache::DecodeCache;
 use super::statements::Statements;
 use super::store_connection::StoreConnection;
-use super::{columns, identity_link, lane, versions, waiting};
+use super::{columns, identity_link, lane, tombstones, versions, waiting};
 use crate::imprint::CustomerRef;
 use crate::outbox::customer::{CustomerKeys, LaneWait, named};
 use crate::outbox::{ClaimBounds, LOAD_BYTES_MAX, LaneId, LaneKey, LoadedLane, Trials};
@@ -40,6 +40,7 @@ pub(super) fn load(
         lane.waiting
             .sort_by_key(|waiting| std::cmp::Reverse(waiting.entry));
         lane.links = keys.links;
+        lane.is_blocked = tombstones::is_blocked(connection, customer)?;
         loaded.push(lane);
     }
     Ok(loaded)

@@ -32,11 +32,10 @@ fn reset(
         return Ok(VersionReset::InFlight);
     }
     let reset = versions::of_lane(connection, lane)?.reset();
-    let fields = reset.delivered_fields().count();
     versions::store(connection, lane, &reset)?;
     event.target = format!("lane {}", lane.0);
     audit::append(connection, &event, 0)?;
-    Ok(VersionReset::Reset { lane, fields })
+    Ok(VersionReset::of(lane, &reset))
 }
 
 /// Finds the lane that has the versions of a customer. Only a lane with an Imprint id has versions, so a partner

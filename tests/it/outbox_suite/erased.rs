@@ -99,6 +99,29 @@ async fn names_customer(outbox: &dyn Outbox, text: &str) -> bool {
     format!("{all:?}").contains(text)
 }
 
+/// FAULTS N1092: the lanes that a preview loads say that a customer is blocked.
+#[tokio::test]
+async fn a_loaded_lane_is_blocked_after_an_erasure_with_a_block() {
+    for (engine, outbox, _folder) in engines() {
+        let outbox = outbox.as_ref();
+        let new = ["CUST-1", "CUST-2"].map(|id| entry(id, id, 3));
+        append(outbox, &new).await;
+        erase(outbox, imprint("CUST-1"), LaterEvents::Ignored).await;
+        erase(outbox, imprint("CUST-2"), LaterEvents::Delivered).await;
+        erase(outbox, partner_key("P-1"), LaterEvents::Ignored).await;
+        let by_imprint = |id| CustomerRef::Imprint(ImprintId::parse(id).unwrap());
+        let customers = vec![
+            by_imprint("CUST-1"),
+            by_imprint("CUST-2"),
+            by_imprint("CUST-3"),
+            CustomerRef::Partner(partner("P-1")),
+        ];
+        let lanes = outbox.lanes(customers).await.unwrap();
+        let blocked: Vec<bool> = lanes.iter().map(|lane| lane.is_blocked).collect();
+        assert_eq!(blocked, [true, false, false, true], "{engine}");
+    }
+}
+
 /// FAULTS N642, N643: waiting, delivered and parked entries are erased; resent events are duplicates, conflicts stay
 /// conflicts, and only newer versions come back.
 #[tokio::test]
