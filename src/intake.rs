@@ -40,6 +40,7 @@ mod source;
 mod stated_fields;
 mod stored;
 mod undecoded;
+mod unknown_type;
 mod value_note;
 
 pub use brake::{

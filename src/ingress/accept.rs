@@ -191,7 +191,7 @@ impl BodyIntake<'_> {
             let errors = conflicting.keys().copied().zip(errors);
             let mut errors: BTreeMap<usize, EventError> = errors.collect();
             let park = |(index, entry)| match errors.remove(&index) {
-                Some(error) => park_conflict(entry, error, self.context),
+                Some(error) => park_conflict(source, entry, error, self.context),
                 None => entry,
             };
             mapped.entries = mapped.entries.into_iter().enumerate().map(park).collect();

@@ -42,7 +42,7 @@ impl StoredEvent {
         };
         let members = members.iter().map(|(name, value)| (name.as_str(), value));
         // A member of the event with the name of the headers would otherwise count as the headers.
-        let members = members.filter(|(name, _)| headers.is_none() || *name != HEADERS);
+        let members = members.filter(|(name, _)| *name != HEADERS);
         let headers = headers.map(|headers| (HEADERS, headers));
         for (index, (name, value)) in members.chain(headers).enumerate() {
             stored.bytes.push(if index == 0 { b'{' } else { b',' });
@@ -60,19 +60,19 @@ impl StoredEvent {
         stored
     }
 
-    /// Removes a member of an event that has the name of the request headers. Otherwise the bridge would take the member
-    /// for the headers when it decodes the stored event again.
+    /// Removes a member of an event that has the name of the request headers. Otherwise a mapping could read the member at
+    /// the arrival of the event, and the bridge would take it for the headers when it reads the stored event.
     pub(super) fn remove_headers(envelope: &mut Value) {
         if let Some(members) = envelope.as_object_mut() {
             members.remove(HEADERS);
         }
     }
 
-    /// Parses the stored form of an event. `has_headers` tells whether the mapping of the event reads request headers: if
-    /// not, a member with the name of the headers belongs to the event.
-    pub(super) fn parse(bytes: &[u8], has_headers: bool) -> Option<(Value, RequestHeaders)> {
+    /// Parses the stored form of an event. The current mapping need not read the same request headers as the mapping that
+    /// stored the event.
+    pub(super) fn parse(bytes: &[u8]) -> Option<(Value, RequestHeaders)> {
         let mut envelope: Value = serde_json::from_slice(bytes).ok()?;
-        let members = envelope.as_object_mut().filter(|_| has_headers);
+        let members = envelope.as_object_mut();
         let headers = members.and_then(|members| members.remove(HEADERS));
         let headers = headers.as_ref().map(RequestHeaders::of_json);
         Some((envelope, headers.unwrap_or_default()))

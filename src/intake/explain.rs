@@ -141,9 +141,7 @@ impl Sources {
                 Err(errors) => (Err(errors), RequestHeaders::default()),
             }
         } else {
-            let mapped = source.mapped(event.event_type.as_str());
-            let has_headers = mapped.is_some_and(|(_, kind)| !kind.mapping.headers().is_empty());
-            let (envelope, headers) = StoredEvent::parse(event.bytes, has_headers)?;
+            let (envelope, headers) = StoredEvent::parse(event.bytes)?;
             let event = ChangeEvent {
                 identity: event.identity.clone(),
                 event_type: event.event_type.clone(),

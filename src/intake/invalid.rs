@@ -118,27 +118,29 @@ impl<'a> InvalidEventParking<'a> {
 /// Parks the entry of an event whose id belongs to an earlier event with different content.
 ///
 /// `error` describes the conflict. The entry gets an id that the bridge derives from the event.
-pub fn park_conflict(entry: NewEntry, error: EventError, context: &EntryContext) -> NewEntry {
-    let (epoch, mut errors) = match entry.disposition {
-        Disposition::Enqueue(change) | Disposition::Hold(change) | Disposition::Park(change, _) => {
-            (change.version.epoch, Vec::new())
-        }
-        Disposition::Ignore(_) => (0, Vec::new()),
-        Disposition::Invalid(invalid) => (invalid.epoch, invalid.errors),
+pub fn park_conflict(
+    source: &Source,
+    entry: NewEntry,
+    error: EventError,
+    context: &EntryContext,
+) -> NewEntry {
+    let mut errors = match entry.disposition {
+        Disposition::Enqueue(_)
+        | Disposition::Hold(_)
+        | Disposition::Park(..)
+        | Disposition::Ignore(_) => Vec::new(),
+        Disposition::Invalid(invalid) => invalid.errors,
     };
     errors.insert(0, error);
-    let Identity {
-        source,
-        ce_source,
-        id,
-    } = &entry.identity;
+    let epoch = source.epoch(Some(&entry.event_type));
+    let Identity { ce_source, id, .. } = &entry.identity;
     let ce_source = ce_source.as_ref().map_or("", Attribute::as_str);
     // Attributes contain no control characters, so a line feed separates them.
     let [ce_source, id, line] = [ce_source, id.as_str(), "\n"].map(str::as_bytes);
     let parts = [ce_source, line, id, line, &entry.digest.0];
     let digest = digest::of_parts(&context.digest_key, parts);
     NewEntry {
-        identity: derived(source, Attribute::of_invalid_event(digest)),
+        identity: derived(&source.name, Attribute::of_invalid_event(digest)),
         disposition: Disposition::Invalid(invalid(epoch, errors)),
         ..entry
     }
@@ -195,7 +197,7 @@ pub(super) fn decode_again(
     source: &Source,
     stored: &[u8],
 ) -> Result<(ChangeEvent, RequestHeaders), Vec<EventError>> {
-    let Some((mut envelope, headers)) = StoredEvent::parse(stored, true) else {
+    let Some((mut envelope, headers)) = StoredEvent::parse(stored) else {
         return Err(unreadable());
     };
     let Some(json_envelope) = &source.json_envelope else {

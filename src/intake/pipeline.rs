@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::body_places::BodyPlaces;
 use super::card_number;
+use super::digest::StoredEvent;
 use super::encoding::Encoding;
 use super::invalid::{InvalidEventParking, bounded};
 use super::message::RequestMessage;
@@ -14,13 +15,10 @@ use super::undecoded::{UndecodedEvent, UndecodedEvents};
 use super::{ForeignAddress, IntakeSettings, Sources};
 use crate::event::{ChangeEvent, EventError, RequestHeaders};
 use crate::imprint::CustomerChange;
-use crate::mapping::{self, EnvelopeAttribute, VersionDomain};
+use crate::mapping::{self, VersionDomain};
 use crate::outbox::{Disposition, IgnoreReason, IgnoredEvent, NewEntry, ParkReason, Priority};
-use crate::spelling;
 use crate::time::Timestamp;
 
-/// The maximum number of event types that an error lists.
-const LISTED_TYPES_MAX: usize = 5;
 /// The values that are the same for all outbox entries of one request.
 #[derive(Clone, Copy)]
 pub struct EntryContext {
@@ -176,7 +174,7 @@ impl Pipeline<'_> {
         event: Result<ChangeEvent, Vec<EventError>>,
         headers: &RequestHeaders,
     ) -> Result<MappedEvent, Box<RejectedEvent>> {
-        let event = match event {
+        let mut event = match event {
             Ok(event) => event,
             // The pointers of the decoder are already places in the body.
             Err(errors) => {
@@ -184,6 +182,7 @@ impl Pipeline<'_> {
                 return Err(Box::new((None, rejection)));
             }
         };
+        StoredEvent::remove_headers(&mut event.envelope);
         let mapped = self
             .disposition(index, &event, headers)
             .and_then(|disposition| {
@@ -212,10 +211,7 @@ impl Pipeline<'_> {
                 return Ok(Disposition::Ignore(IgnoreReason::ListedType.into()));
             }
             TypeHandling::Unknown => {
-                return Err(Rejection::new(
-                    RejectionClass::UnknownEventType,
-                    self.unknown_event_type(event, headers),
-                ));
+                return Err(self.unknown_event_type(event, headers));
             }
         };
         let mut change = change(self.source, event_type, &event.envelope, headers)?;
@@ -243,38 +239,6 @@ impl Pipeline<'_> {
                 change.version.value > self.version_time_max.as_millis().saturating_mul(1000)
             }
             Some(VersionDomain::Sequence) | None => false,
-        }
-    }
-
-    fn unknown_event_type(&self, event: &ChangeEvent, headers: &RequestHeaders) -> Vec<EventError> {
-        let place = self.source.json_envelope.as_ref().map_or_else(
-            || "/type".to_owned(),
-            |envelope| {
-                let data = self.source.view(&event.envelope);
-                envelope.place_of(EnvelopeAttribute::Type, data, headers)
-            },
-        );
-        let name = event.event_type.as_str();
-        let known = self.source.event_types.keys().map(String::as_str);
-        let suggestion = spelling::nearest(name, known);
-        let suggestion = suggestion.map_or_else(
-            || self.listed_event_types(),
-            |known| format!(", but has [events.\"{known}\"]"),
-        );
-        let detail = format!(
-            "The source file has no table [events.\"{name}\"]{suggestion}. To accept events of this type and send nothing for them, \
-             add \"{name}\" to `ignore` in the source file."
-        );
-        error(&place, "unknown_event_type", "events", &detail)
-    }
-
-    /// Lists the tables of the event types in the source file, if they are few: perhaps `body.type` gives another name.
-    fn listed_event_types(&self) -> String {
-        let tables = self.source.event_types.keys();
-        let tables: Vec<String> = tables.map(|name| format!("[events.\"{name}\"]")).collect();
-        match tables.len() {
-            1..=LISTED_TYPES_MAX => format!(", only {}", tables.join(", ")),
-            _ => String::new(),
         }
     }
 

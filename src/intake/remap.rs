@@ -37,6 +37,12 @@ impl Sources {
     /// stored version, including the epoch. With the current epoch of the source, the values of an old event would win
     /// over the newer values that Imprint has.
     ///
+    /// An event that was invalid has only the epoch of its arrival. If the source file has a higher epoch now, the source
+    /// has restarted its counter, or the mapping reads another version, so the current rule cannot give a value of the
+    /// earlier epoch. The event then has the oldest version of the earlier epoch: its values lose against all delivered
+    /// values, and reach only fields for which Imprint has none. A source file with a lower epoch belongs to an event type
+    /// that the bridge did not know at the arrival, and its rule gives the whole version.
+    ///
     /// If the source now ignores the event, or if the mapping now has nothing to send for the event, returns the reason.
     ///
     /// # Errors
@@ -52,8 +58,7 @@ impl Sources {
         let known = source.mapped(event_type.as_str());
         let (event_type, envelope, headers) = match (known, again.stored) {
             (Some((_, known)), StoredVersion::Mapped(_)) => {
-                let has_headers = !known.mapping.headers().is_empty();
-                let parsed = StoredEvent::parse(event, has_headers);
+                let parsed = StoredEvent::parse(event);
                 let (envelope, headers) = parsed.ok_or_else(unreadable)?;
                 (known, envelope, headers)
             }
@@ -76,8 +81,11 @@ impl Sources {
         if let Some(change) = &mut change {
             match again.stored {
                 StoredVersion::Mapped(Some(stored)) => change.version = stored,
-                StoredVersion::Invalid { epoch } => change.version.epoch = epoch,
-                StoredVersion::Mapped(None) => {}
+                StoredVersion::Invalid { epoch } if epoch < change.version.epoch => {
+                    change.version = SourceVersion::oldest(epoch);
+                    change.jump_max = None;
+                }
+                StoredVersion::Invalid { .. } | StoredVersion::Mapped(None) => {}
             }
         }
         let pipeline = self.pipeline(source, None, again.wall_time);

@@ -81,7 +81,7 @@ impl Pipeline<'_> {
         if has_others && self.source.remove_others(&mut event) {
             stored = StoredEvent::new(&event.envelope, headers.as_ref());
         } else if has_others {
-            let restored = StoredEvent::parse(&stored.bytes, headers.is_some());
+            let restored = StoredEvent::parse(&stored.bytes);
             let (envelope, _) = restored.unwrap_or_default();
             event.envelope = envelope;
             if let Some(rejection) = self.cards_in_whole(index, &event) {

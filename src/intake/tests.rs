@@ -420,6 +420,60 @@ fn a_header_that_the_condition_reads_is_stored_with_the_event() {
     assert_eq!(when["reads"], json!(["header(\"x-shop\")"]), "{when}");
 }
 
+/// FAULTS N1090: the stored form of an event says whether it has request headers, and the current mapping does not.
+#[test]
+fn a_stored_event_keeps_its_headers_apart_under_every_mapping() {
+    let members = json!({"specversion": {}, "id": {}, "source": {}, "type": {}, "data": {}});
+    let strict = json!({"properties": members, "additionalProperties": false});
+    let cloud_events = |when: Option<&str>| {
+        let rules = MappingRules {
+            when: when.map(str::to_owned),
+            imprint_id: Some(".data.id".to_owned()),
+            update: [("email".to_owned(), ".data.email".to_owned())].into(),
+            ..MappingRules::default()
+        };
+        let Sources { by_name, .. } = shop(ForeignAddress::Park);
+        let mut source = Arc::into_inner(by_name.into_values().next().unwrap()).unwrap();
+        source.json_envelope = None;
+        let schema = Schema::compile("row", &strict).unwrap();
+        let event_type = EventType::new(schema, Mapping::compile(&rules).unwrap(), None);
+        source.event_types = [("row".to_owned(), event_type)].into();
+        Sources::new([Arc::new(source)], SETTINGS)
+    };
+    let plain = cloud_events(None);
+    let by_header = cloud_events(Some("header(\"x-shop\") == \"eu\""));
+    let headers = RequestHeaders::of_json(&json!({"x-shop": "eu"}));
+    let entry = |sources: &Sources, headers: &RequestHeaders, event: &Value| {
+        let source = sources.get(&name()).unwrap();
+        let body = event.to_string();
+        let message = RequestMessage {
+            headers,
+            body: body.as_bytes(),
+        };
+        let encoding = Encoding::of_body(source, body.as_bytes());
+        let entries = sources.entries(source, &encoding, message, &CONTEXT);
+        entries.unwrap().entries.remove(0)
+    };
+    let remap = |sources: &Sources, entry: &NewEntry| {
+        let mapped = sources.remap(&name(), &entry.event_type, &entry.event, AGAIN);
+        mapped.unwrap()
+    };
+    let event = json!({"specversion": "1.0", "id": "1", "source": "/s", "type": "row",
+        "data": {"id": "C-1", "email": "a@example.com"}});
+    let stored = entry(&by_header, &headers, &event);
+    assert!(matches!(remap(&plain, &stored), ReplayChange::Mapped(_)));
+    let mut forged = event;
+    forged["request_headers"] = json!({"x-shop": "eu"});
+    let none = RequestHeaders::default();
+    let condition = IgnoreReason::Condition;
+    for sources in [&plain, &by_header] {
+        let stored = entry(sources, &none, &forged);
+        let ignored = ReplayChange::Ignored(condition.into());
+        assert_eq!(remap(&by_header, &stored), ignored);
+        assert!(matches!(remap(&plain, &stored), ReplayChange::Mapped(_)));
+    }
+}
+
 /// Creates a source of plain JSON whose expression `body.split` makes the events.
 fn split_by(split: &str) -> Sources {
     let envelope = JsonEnvelopeRules {

@@ -57,7 +57,7 @@ pub static PARKED: &[MessageExplanation] = &[
     row(
         &["invalid"],
         "The event does not match its schema, or the bridge cannot map or decode it, or another event has the same id. The source parks the invalid events of a body (`body.on_invalid`). `show` lists the errors. The entry belongs to no customer.",
-        "Correct the schema or the mapping, then `replay --map-again`. If the event itself is wrong, make the CRM send a corrected event with a new id, then `discard`.",
+        "Correct the schema or the mapping, then `replay --map-again`. If the event itself is wrong, make the CRM send a corrected event with a new id, then `discard`. If `epoch` was increased after the event arrived, its values count as the oldest of the earlier epoch, and reach only fields without a value.",
     ),
     row(
         &["by_operator"],

@@ -22,7 +22,7 @@ pub static SOURCES: &[MessageExplanation] = &[
             "`…` is a format: write \"type\": \"string\", \"format\": \"…\"",
             "`required` is a list of names beside `properties`, such as \"required\": [\"id\"]",
             "the validator does not know this format…",
-            "the pattern is no regular expression of the bridge, which has neither look-around nor back references",
+            "the pattern is no regular expression of the bridge, which has neither look-around nor back references, knows only the classes of Unicode, and nests groups less than 250 deep",
             "the pattern is no regular expression: …",
             "a `\\` at its end escapes nothing",
             "a `)` closes nothing",

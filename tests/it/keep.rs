@@ -436,6 +436,40 @@ fn a_card_number_in_a_kept_part_is_refused() {
     check_no_card(&keep.app.ops_get("/metrics").body);
 }
 
+/// FAULTS N1096: the type of an event contains a card number or an e-mail address, and the source file has no table for it.
+/// No output quotes it.
+#[test]
+fn a_value_in_the_place_of_a_type_is_in_no_output() {
+    let keep = KeepApp::start("");
+    let typed = |id: &str, name: &str| {
+        let mut event = changed(id, &json!({}));
+        event["meta"]["type"] = json!(name);
+        json!([event])
+    };
+    for name in [CARD, "4111111111111111", "pay 4111 1111 1111 1111"] {
+        check_refused(&keep.post(&typed("t1", name)), &["/events/0/meta/type"]);
+        let event = email("t2", "c1", 1).with("/type", json!(name));
+        check_refused(&keep.app.post(&event), &["/type"]);
+    }
+    let person = keep.post(&typed("t3", "ann@example.com"));
+    assert_eq!(person.status, 422);
+    assert!(
+        person.body.contains("unknown_event_type"),
+        "{}",
+        person.body
+    );
+    let refused = keep.admin("GET /admin/v1/denied-requests", &Value::Null);
+    for output in [person.body, refused.to_string()] {
+        check_no_card(&output);
+        assert!(!output.contains("ann@example.com"), "{output}");
+    }
+    let parking = KeepApp::start("on_invalid = \"park\"");
+    let accepted = parking.accept(&typed("t4", CARD));
+    assert_eq!(accepted[0]["status"], "parked", "{accepted}");
+    check_no_card(&accepted.to_string());
+    parking.check_stored(&[], &[CARD]);
+}
+
 /// FAULTS N622: a source can say that its numbers are no card numbers.
 #[test]
 fn a_source_can_keep_numbers_that_look_like_card_numbers() {

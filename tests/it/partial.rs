@@ -496,6 +496,126 @@ fn a_conflict_in_a_body_is_parked() {
     assert_eq!(app.receipt("list", "1")["status"], "parked");
 }
 
+/// FAULTS N1087, V3: the author changes the version of an event type from a sequence to a time, and raises the epoch. An
+/// event that was invalid before keeps the older epoch, so it overtakes no delivered value.
+#[test]
+fn a_parked_event_of_an_earlier_epoch_overtakes_no_delivered_value() {
+    let mut app = PartialApp::start();
+    app.reconfigure(&[]);
+    let at = |day: u32| format!("2025-01-{day:02}T10:00:00Z");
+    let old = json!({"email": "old@example.com", "phone": "415-555-2671 x1", "at": at(1)});
+    let parked = app.accept("list", &json!([changed(1000, "c1", &old)]));
+    assert_eq!(statuses(&parked), ["parked"]);
+    let new = json!({"email": "new@example.com", "at": at(2)});
+    app.accept("list", &json!([changed(1001, "c1", &new)]));
+    app.wait_until("list", "1001", "delivered");
+    app.reconfigure(&[
+        (
+            "version = \".n\"\nversion_domain = \"sequence\"",
+            "version = \".at\"\nversion_domain = \"time\"\nepoch = 1",
+        ),
+        (
+            r#"'.phone | e164("US")'"#,
+            r#"'.phone | split(" ") | first | e164("US")'"#,
+        ),
+    ]);
+    let preview = app.replay(&json!({"map_again": true, "preview": true}));
+    let sent = preview["requests"][0]["facts"].as_object().unwrap();
+    assert_eq!(sent.keys().collect::<Vec<_>>(), ["phone"], "{preview}");
+    app.replay(&json!({"map_again": true}));
+    app.wait_until("list", "1000", "delivered");
+    let customer = || app.app.imprint.sandbox.customer("c1").unwrap()["customer"].clone();
+    assert_eq!(customer()["email"], "new@example.com");
+    assert_eq!(customer()["phone"], "+14155552671");
+    let later = json!({"email": "later@example.com", "phone": "415-555-2672", "at": at(3)});
+    app.accept("list", &json!([changed(1, "c1", &later)]));
+    app.wait_until("list", "1", "delivered");
+    assert_eq!(customer()["email"], "later@example.com");
+    assert_eq!(customer()["phone"], "+14155552672");
+}
+
+/// FAULTS N1092, N1093: the invalid event of a blocked customer, whose id the mapping computes, is corrected. The preview and the
+/// answer of the replay say that nothing is sent.
+#[test]
+fn a_replay_says_that_a_customer_is_blocked() {
+    let mut app = PartialApp::start();
+    let computed = ("\".customer\"", "'\"CUST-\" + .customer'");
+    app.reconfigure(&[computed]);
+    let body = json!([
+        changed(1, "1", &json!({"email": "a@example.com"})),
+        changed(
+            2,
+            "1",
+            &json!({"phone": "canary", "email": "b@example.com"})
+        ),
+    ]);
+    app.accept("list", &body);
+    app.wait_until("list", "1", "delivered");
+    let erase = json!({"of": {"imprint_id": "CUST-1"}, "block": true, "reason": "a demand"});
+    let erased = app.admin("POST /admin/v1/customers/erase", &erase);
+    assert_eq!(erased["unjudged"], 1, "{erased}");
+    app.reconfigure(&[computed, (".phone", ".mobile")]);
+    let preview = app.replay(&json!({"map_again": true, "preview": true}));
+    assert_eq!(
+        (&preview["would_replay"], &preview["requests"]),
+        (&json!(0), &json!([]))
+    );
+    assert_eq!(preview["results"][0]["ignored"], "blocked", "{preview}");
+    let replayed = app.replay(&json!({"map_again": true}));
+    assert_eq!(replayed["replayed"], json!([]), "{replayed}");
+    assert_eq!(replayed["ignored"][0]["reason"], "blocked", "{replayed}");
+    assert_eq!(app.receipt("list", "2")["ignored"], "blocked");
+}
+
+/// FAULTS N1088: an event of a type without a table has no epoch of its own. It gets the highest epoch of the source, unless
+/// its table gives a lower one later.
+#[test]
+fn a_type_that_gets_its_table_later_orders_the_customer_with_the_other_types() {
+    let mut app = PartialApp::start();
+    let epoch = (
+        "version_domain = \"sequence\"\n[",
+        "version_domain = \"sequence\"\nepoch = 7\n[",
+    );
+    let noise = |number: u32, more: Value| {
+        let mut event = changed(number, "c1", &more);
+        event["type"] = json!("noise");
+        event["id"] = json!(1);
+        event
+    };
+    app.reconfigure(&[epoch, ("\n[auth]", "\nignore = [\"noise\"]\n[auth]")]);
+    let ignored = app.accept("list", &json!([noise(1, json!({}))]));
+    assert_eq!(statuses(&ignored), ["ignored"]);
+    let old = changed(5, "c1", &json!({"email": "old@example.com"}));
+    app.accept("list", &json!([old]));
+    app.wait_until("list", "5", "delivered");
+    let mut other = changed(6, "c2", &json!({"email": "six@example.com"}));
+    other["type"] = json!("other");
+    let conflict = noise(9, json!({"email": "new@example.com"}));
+    let accepted = app.accept("list", &json!([conflict, other]));
+    assert_eq!(statuses(&accepted), ["parked", "parked"]);
+
+    let table = |name: &str, epoch: u32| {
+        format!(
+            "[events.{name}]\nschema = \"list.json\"\ncustomer.imprint_id = \".customer\"\nversion = \".n\"\n\
+             version_domain = \"sequence\"\nepoch = {epoch}\nupdate.email = \".email\"\n"
+        )
+    };
+    let tables = format!("{}{}[events.changed]", table("noise", 7), table("other", 0));
+    app.reconfigure(&[epoch, ("[events.changed]", &tables)]);
+    let replayed = app.replay(&json!({"map_again": true}));
+    assert_eq!(replayed["unmappable"], json!([]), "{replayed}");
+    for id in ids(&accepted) {
+        app.wait_until("list", id, "delivered");
+    }
+    let email = |customer: &str| app.app.imprint.email(customer);
+    assert_eq!(email("c1").as_deref(), Some("new@example.com"));
+    let mut next = changed(7, "c2", &json!({"email": "seven@example.com"}));
+    next["type"] = json!("other");
+    app.accept("list", &json!([next]));
+    app.wait_until("list", "7", "delivered");
+    assert_eq!(email("c2").as_deref(), Some("seven@example.com"));
+}
+
 /// FAULTS N382: an event without a readable id is parked under an id that the bridge derives from its content. Two
 /// different events never share an id.
 #[test]

@@ -77,12 +77,12 @@ pub(super) fn reason(pattern: &str) -> String {
     if let Some(flaw) = flaw(pattern) {
         return format!("the pattern is no regular expression: {flaw}");
     }
-    if is_supported(pattern) {
+    if is_supported(pattern) && is_too_large(pattern) {
         return format!(
             "the pattern is too large: compiled, a pattern has at most {PATTERN_BYTES_MAX} bytes. A number in braces repeats a part that often, so write + or * instead, and limit the length with maxLength"
         );
     }
-    "the pattern is no regular expression of the bridge, which has neither look-around nor back references".to_owned()
+    "the pattern is no regular expression of the bridge, which has neither look-around nor back references, knows only the classes of Unicode, and nests groups less than 250 deep".to_owned()
 }
 
 /// Returns the most usual mistake in the syntax of a pattern without look-around and back references.
@@ -142,6 +142,12 @@ fn is_supported(pattern: &str) -> bool {
     is_regex && !refers_back(pattern) && !BACKTRACKING.iter().any(|sign| pattern.contains(sign))
 }
 
+/// Returns whether the size is the only fault of a pattern: zero repetitions of the pattern compile to nothing, but have the
+/// same syntax.
+fn is_too_large(pattern: &str) -> bool {
+    compiles(&format!("(?:{pattern}){{0}}"), PATTERN_BYTES_MAX)
+}
+
 fn compiles(pattern: &str, bytes_max: usize) -> bool {
     let mut options = jsonschema::options().with_pattern_options(limited(bytes_max));
     options = options.offline();
@@ -152,11 +158,18 @@ fn compiles(pattern: &str, bytes_max: usize) -> bool {
 mod tests {
     use super::*;
 
-    /// FAULTS N792: the cause of a pattern that does not compile is its size, or its syntax.
+    /// FAULTS N792, N1091: the cause of a pattern that does not compile is its size, or its syntax.
     #[test]
     fn a_pattern_that_is_too_large_has_another_cause_than_a_wrong_one() {
+        let classes = "\\p{L}".repeat(1_000);
+        let groups = ["(", "a", ")"].map(|part| part.repeat(3_000)).concat();
         for (pattern, is_large) in [
             ("^((a{99}){99}){99}$", true),
+            (classes.as_str(), true),
+            ("\\p{Foo}", false),
+            ("\\p{Foo}{9999}", false),
+            ("\\ud800", false),
+            (groups.as_str(), false),
             ("^.{1,65536}x", true),
             ("(?=x)", false),
             ("(?<!x)y", false),
