@@ -66,6 +66,7 @@ mod open_store;
 mod operators;
 mod places;
 mod refused;
+mod removed_sources;
 mod reread;
 mod retention;
 mod sealing;

@@ -3,11 +3,12 @@
 //! The bridge replaces all sources together while it runs. A request uses the set with which it began.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 
+use super::removed_sources::{RemovedSources, SourceLimits};
 use super::secrets::{LoadedAuth, WatchedSource};
 use super::weakening::report_sources;
 use crate::config::Profile;
@@ -48,7 +49,8 @@ impl LoadedSet {
     /// Reads the secret files of all sources of a set. A file of a source in use keeps its state.
     ///
     /// # Errors
-    /// Returns a sentence for each source whose secrets cannot be used.
+    /// Returns a sentence for each source whose secrets cannot be used, and for each source in use whose file is now a
+    /// draft: the bridge would answer its senders with 404.
     pub(super) fn load(
         set: SourceSet,
         profile: Profile,
@@ -56,7 +58,9 @@ impl LoadedSet {
         now: Timestamp,
     ) -> Result<Self, Vec<String>> {
         let mut sources = Vec::new();
-        let mut errors = Vec::new();
+        let is_used = |name: &&String| used.iter().any(|source| source.is_named(name));
+        let stopped = set.drafts.iter().filter(is_used);
+        let mut errors: Vec<String> = stopped.map(|name| stops_source(name)).collect();
         for settings in set.sources {
             let name = settings.source.name.as_str();
             let earlier = used.iter().find(|source| source.is_named(name));
@@ -84,6 +88,8 @@ pub(super) struct RunningSources {
     /// Each use locks the status only to read or to change it, and never across an await.
     status: RwLock<SetStatus>,
     requests: mpsc::Sender<oneshot::Sender<ReloadAnswer>>,
+    /// Only [`Self::replace`] uses the removed sources, and never across an await.
+    removed: Mutex<RemovedSources>,
 }
 
 struct SetStatus {
@@ -117,6 +123,7 @@ impl RunningSources {
                 refused: None,
             }),
             requests,
+            removed: Mutex::default(),
         };
         running.replace(loaded, now);
         (Arc::new(running), requested)
@@ -144,13 +151,17 @@ impl RunningSources {
         let settings = loaded.sources.iter().map(|(settings, _)| settings);
         report_sources(&self.metrics.weakened, settings);
         let (mut watched, mut endpoints, mut warnings) = (Vec::new(), Vec::new(), Vec::new());
+        let mut removed = self.removed.lock().unwrap_or_else(PoisonError::into_inner);
         for (settings, loaded) in loaded.sources {
             self.show_in_metrics(&settings);
             let name = settings.source.name.to_string();
             warnings.push((name, settings.warnings()));
             let auth = settings.auth.clone();
             let fields = FieldCounts::new(&settings.source, &self.metrics.ingress);
-            let endpoint = endpoint(settings, loaded.verifier, fields, &previous, now);
+            let name = &settings.source.name;
+            let limits = previous.get(name).map(|old| SourceLimits::of(old));
+            let limits = limits.or_else(|| removed.take(name));
+            let endpoint = endpoint(settings, loaded.verifier, fields, (limits, now));
             let endpoint = Arc::new(endpoint);
             watched.push(WatchedSource::new(
                 auth,
@@ -160,6 +171,10 @@ impl RunningSources {
             endpoints.push(endpoint);
         }
         let endpoints = Endpoints::new(endpoints, self.intake);
+        let gone = previous.all();
+        let gone = gone.filter(|old| endpoints.get(&old.source.name).is_none());
+        gone.for_each(|old| removed.keep(old));
+        drop(removed);
         for source in &loaded.drafts {
             tracing::warn!(
                 source,
@@ -222,6 +237,13 @@ impl RunningSources {
     }
 }
 
+/// Returns the error of a draft in the place of a source in use.
+fn stops_source(name: &str) -> String {
+    format!(
+        "source {name}: the bridge uses this source, and its file is now a draft: remove the line draft = true, or remove the file to stop the source"
+    )
+}
+
 /// Returns the texts of the source files, by source.
 fn texts(sources: &[(SourceSettings, LoadedAuth)]) -> BTreeMap<SourceName, Arc<str>> {
     let texts = sources.iter().filter_map(|(settings, _)| {
@@ -235,20 +257,17 @@ fn endpoint(
     settings: SourceSettings,
     verifier: Verifier,
     fields: FieldCounts,
-    previous: &Endpoints,
-    now: Timestamp,
+    (earlier, now): (Option<SourceLimits>, Timestamp),
 ) -> Endpoint {
-    let previous = previous.get(&settings.source.name);
-    let brake = previous.map_or_else(
+    let (brake, quota) = earlier
+        .map(|earlier| (earlier.brake, earlier.quota))
+        .unzip();
+    let brake = brake.map_or_else(
         || SourceBrake::new(settings.brake),
-        |old| old.brake.with_policy(settings.brake),
+        |brake| brake.with_policy(settings.brake),
     );
-    let quota = previous.map(|old| &old.quota);
     let quota = quota.filter(|quota| quota.has_limits(settings.quota));
-    let quota = quota.map_or_else(
-        || Arc::new(SourceQuota::new(settings.quota, now)),
-        Arc::clone,
-    );
+    let quota = quota.unwrap_or_else(|| Arc::new(SourceQuota::new(settings.quota, now)));
     Endpoint {
         read_headers: settings.source.read_headers(),
         fields,

@@ -83,6 +83,9 @@ pub(super) fn run(options: &NewSourceOptions) -> anyhow::Result<ExitCode> {
     ));
     let drafted = draft(&config, &name, plan, &samples)?;
     let new_files = drafted.files(&config, &name, &samples)?;
+    if options.force {
+        refuse_source_in_use(&config, &name)?;
+    }
     files::write(&new_files, options.force)?;
     files::create_folder(&config.schemas_dir)?;
     let mut removed = Vec::new();
@@ -103,6 +106,18 @@ pub(super) fn run(options: &NewSourceOptions) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     }
     Ok(code)
+}
+
+/// Refuses to overwrite the file of a source that is no draft: a draft in its place would stop the source.
+fn refuse_source_in_use(config: &Config, name: &SourceName) -> anyhow::Result<()> {
+    let file = config.sources_dir.join(format!("{name}.toml"));
+    if sources::is_possibly_in_use(&file) {
+        bail!(
+            "{} is no draft, so a running bridge possibly uses it. Choose another name, write the new draft elsewhere with --out, or add the line draft = true to the file",
+            file.display()
+        );
+    }
+    Ok(())
 }
 
 /// A draft, with the source that the bridge compiles from it, and with the explanation of each sample.

@@ -17,7 +17,7 @@ use crate::outbox::{AppendedEntry, Disposition, NewEntry, State};
 use crate::time::Timestamp;
 
 /// The brake of one source, with its counts.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct SourceBrake {
     policy: BrakePolicy,
     /// All sets of sources share the counts: a changed source file does not begin them with nothing. Each use locks them

@@ -78,6 +78,12 @@ impl BrakedApp {
         self.operate("POST /admin/v1/reload", &json!({}));
     }
 
+    fn remove_source(&self, source: &str) {
+        let file = self.folder.path().join(format!("{source}.toml"));
+        std::fs::remove_file(file).unwrap();
+        self.operate("POST /admin/v1/reload", &json!({}));
+    }
+
     fn send(&self, source: &str, events: &[Value]) -> Answer {
         let line = format!("POST /v1/sources/{source}/events");
         let media_type = [("content-type", "application/cloudevents-batch+json")];
@@ -642,6 +648,18 @@ fn a_reload_keeps_the_counts_and_takes_the_limits() {
     app.write_source("crm", "[brake]\nmode = \"on\"\nsame_value_max = 20\n");
     assert_eq!(app.held("crm", &import("d", 112..116, same_phone)), 0);
     assert_eq!(app.held("erp", &import("e", 0..100, same_phone)), 0);
+}
+
+/// FAULTS N1094: a source is gone for a moment during a mass change. It comes back with the counts of its brake.
+#[test]
+fn a_removed_source_comes_back_with_its_counts() {
+    let app = BrakedApp::start("mode = \"off\"", Time::Manual);
+    let brake = "[brake]\nmode = \"on\"\nsame_value_max = 10\n";
+    app.write_source("crm", brake);
+    assert_eq!(app.held("crm", &import("a", 0..12, same_phone)), 2);
+    app.remove_source("crm");
+    app.write_source("crm", brake);
+    assert_eq!(app.held("crm", &import("b", 12..20, same_phone)), 8);
 }
 
 /// FAULTS N887: on a developer's machine, the brake is off by default, and the bridge says so.

@@ -333,6 +333,29 @@ fn an_existing_file_stays_unless_the_person_forces_the_command() {
     );
 }
 
+/// FAULTS N1089: `--force` overwrites a draft, and never a source that a running bridge possibly uses.
+#[test]
+fn a_forced_draft_replaces_no_source_in_use() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let sample = json!({"id": 1, "email": "a@example.com", "updated_at": "2025-02-13T19:08:07Z"});
+    let toml = checked_draft(folder, "shop", std::slice::from_ref(&sample), "");
+    let file = folder.join("config/sources/shop.toml");
+    let command = "new-source shop --sample shop-0.json --out . --force";
+    let forced = || run_in(folder, &command.split(' ').collect::<Vec<_>>());
+    let finished = toml.replace("draft = true\n", "");
+    for content in [finished.as_str(), "[auth", "draft = false\n"] {
+        fs::write(&file, content).unwrap();
+        let refused = forced();
+        assert_eq!(refused.status.code(), Some(1), "{content}");
+        let error = text(&refused.stderr);
+        assert!(error.contains("shop.toml is no draft"), "{error}");
+        assert_eq!(fs::read_to_string(&file).unwrap(), content);
+    }
+    fs::write(&file, &toml).unwrap();
+    assert!(forced().status.success());
+}
+
 /// FAULTS N404: a body with more events than the bridge accepts, and an event in binary mode.
 #[test]
 fn a_sample_that_cannot_be_an_example_is_fitted_and_the_output_says_so() {

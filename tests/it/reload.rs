@@ -231,6 +231,32 @@ fn files_with_an_error_are_refused_as_a_whole() {
     }
 }
 
+/// FAULTS N1089: a draft takes the place of a source in use, and the folder has another source.
+#[test]
+fn a_draft_in_the_place_of_a_source_in_use_is_refused() {
+    let files = SourceFiles::new();
+    files.write("erp", &source("none", ".email"));
+    let app = files.setup().start();
+    let text = source("none", ".email");
+    files.write("probe", &format!("draft = true\n{text}"));
+    let result = reload(&app);
+    assert_eq!(result["outcome"], "refused", "{result}");
+    let error = result["errors"][0].as_str().unwrap();
+    assert!(error.starts_with("source probe: "), "{error}");
+    assert!(error.contains("draft = true"), "{error}");
+    assert_eq!(app.metric("sources_refused"), Some(1.0));
+    assert_eq!(post(&app, "probe", &[], &body("a", "C-1")).status, 202);
+    files.write("probe", &text);
+    assert_eq!(reload(&app)["outcome"], "unchanged");
+    assert_eq!(app.metric("sources_refused"), Some(0.0));
+    // A draft of another source, or of a source that was stopped before, is no error.
+    files.remove("probe");
+    assert_eq!(reload(&app)["removed"], json!(["probe"]));
+    files.write("probe", &format!("draft = true\n{text}"));
+    assert_eq!(reload(&app)["outcome"], "reloaded");
+    assert_eq!(post(&app, "probe", &[], &body("b", "C-1")).status, 404);
+}
+
 /// FAULTS N411: the log names the cause of a refusal once, and no value of an example.
 #[test]
 fn the_log_names_the_cause_of_a_refusal_once() {
@@ -565,6 +591,24 @@ fn a_reload_does_not_refill_a_quota() {
     reload(&app);
     assert_eq!(send("d"), 202, "the quota is larger");
     is_delivered(&app, "C-1", "d@example.com");
+}
+
+/// FAULTS N1094: a source that was removed for a moment has no additional events of its quota.
+#[test]
+fn a_removed_source_comes_back_with_its_used_up_quota() {
+    let files = SourceFiles::new();
+    files.write("erp", &source("none", ".email"));
+    let quota = "[quota]\nevents_per_second = 1\nevents_burst = 2\n";
+    let text = format!("{}{quota}", source("none", ".email"));
+    files.write("probe", &text);
+    let app = files.setup().manual_clock().start();
+    let send = |id: &str| post(&app, "probe", &[], &body(id, "C-1")).status;
+    assert_eq!([send("a"), send("b"), send("c")], [202, 202, 429]);
+    files.remove("probe");
+    assert_eq!(reload(&app)["removed"], json!(["probe"]));
+    files.write("probe", &text);
+    assert_eq!(reload(&app)["added"], json!(["probe"]));
+    assert_eq!(send("c"), 429);
 }
 
 /// FAULTS N417: the authentication of a source changes with its set, and the bridge reads the new secret file again.
