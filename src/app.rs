@@ -41,7 +41,7 @@ use crate::dispatch::sharing::Sharing;
 use crate::ingress::auth::DenialReason;
 use crate::ingress::{BodyBudget, Ingress};
 use crate::metrics::{LabelSets, LogCounters, Metrics};
-use crate::ops::operate::{Operations, TryOuts};
+use crate::ops::operate::{MappingWork, Operations, TryOuts};
 use crate::ops::{Figures, Health, Ops};
 use crate::outbox::{IgnoreReason, Outbox, Setting, State, StoreCondition};
 use crate::telemetry::missing_lines;
@@ -77,6 +77,7 @@ mod secrets;
 mod senders;
 mod set_watch;
 mod setting_files;
+mod source_order;
 mod sources;
 mod sources_watch;
 mod store;
@@ -291,6 +292,7 @@ fn operations(
         denied: Arc::clone(&listener.denied),
         find_key_file: sealing.find_file(),
         try_outs: TryOuts::default(),
+        mapping_work: MappingWork::default(),
         clock: listener.clock.clone(),
     }
 }

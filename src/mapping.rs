@@ -357,6 +357,13 @@ impl Mapping {
         ids.all(|rule| rule.plan.is_verbatim())
     }
 
+    /// Returns the kind and the expression of the mapping's versions. Returns `None` if the bridge orders the events by
+    /// arrival.
+    pub fn version_rule(&self) -> Option<(VersionDomain, &str)> {
+        let (domain, rule) = self.version.as_ref()?;
+        Some((*domain, &rule.expression))
+    }
+
     /// Returns the kind of the mapping's versions: sequence numbers or times. Returns `None` if the bridge orders the
     /// events by arrival.
     pub fn version_domain(&self) -> Option<VersionDomain> {

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::removed_sources::{RemovedSources, SourceLimits};
 use super::secrets::{LoadedAuth, WatchedSource};
+use super::source_order;
 use super::weakening::report_sources;
 use crate::config::Profile;
 use crate::config::source_set::SourceSet;
@@ -50,7 +51,7 @@ impl LoadedSet {
     ///
     /// # Errors
     /// Returns a sentence for each source whose secrets cannot be used, and for each source in use whose file is now a
-    /// draft: the bridge would answer its senders with 404.
+    /// draft, or gives its events another order. The bridge would answer the senders of a draft with 404.
     pub(super) fn load(
         set: SourceSet,
         profile: Profile,
@@ -64,6 +65,9 @@ impl LoadedSet {
         for settings in set.sources {
             let name = settings.source.name.as_str();
             let earlier = used.iter().find(|source| source.is_named(name));
+            if let Some(earlier) = earlier {
+                errors.extend(source_order::errors(earlier.source(), &settings.source));
+            }
             match LoadedAuth::of(&settings, profile, earlier, now) {
                 Ok(loaded) => sources.push((settings, loaded)),
                 Err(error) => errors.push(format!("source {name}: {error}")),

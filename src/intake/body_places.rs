@@ -1,6 +1,6 @@
 //! The places of events in a request body. The sender knows only the body, so errors name places in the body.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 
 use serde_json::{Map, Value};
 
@@ -25,6 +25,12 @@ const MISSING: &str =
 /// The sentence for an error about a value that the body does not have.
 const MADE: &str = "The expression body.split makes this value, which the body does not contain.";
 
+/// The maximum number of names that the errors of one request compare with the names that they are about. A comparison
+/// takes microseconds, and a sender chooses the number of errors and of names.
+const COMPARED_MAX: usize = 2_000;
+/// The maximum length of a compared name in bytes.
+const COMPARED_BYTES_MAX: usize = 64;
+
 /// Converts places in events to places in the request body of the events.
 pub(super) struct BodyPlaces<'a> {
     encoding: &'a Encoding<'a>,
@@ -34,6 +40,8 @@ pub(super) struct BodyPlaces<'a> {
     body: OnceCell<Value>,
     /// The places of the events that `body.split` makes of the body.
     split: OnceCell<Vec<EventPlaces>>,
+    /// The number of names that the errors have compared.
+    compared: Cell<usize>,
 }
 
 impl<'a> BodyPlaces<'a> {
@@ -48,6 +56,7 @@ impl<'a> BodyPlaces<'a> {
             events_max,
             body: OnceCell::new(),
             split: OnceCell::new(),
+            compared: Cell::new(0),
         }
     }
 
@@ -81,15 +90,30 @@ impl<'a> BodyPlaces<'a> {
         let (outer, name) = place.rsplit_once('/')?;
         let members = self.body().pointer(outer)?.as_object()?;
         let name = pointer::name(name);
-        if members.contains_key(&name) {
+        if members.contains_key(&name)
+            || name.len() > COMPARED_BYTES_MAX
+            || !self.may_compare(members.len())
+        {
             return None;
         }
-        let similar = spelling::misspelt(&name, members.keys().map(String::as_str));
-        let found = match similar {
+        let names = members.keys().map(String::as_str);
+        let names = names.filter(|name| name.len() <= COMPARED_BYTES_MAX);
+        let found = match spelling::misspelt(&name, names) {
             Some(similar) => pointer::inside(outer, similar),
             None => same_name_inside(members, outer, &name)?,
         };
         Some(format!("The body has a value at {found}."))
+    }
+
+    /// Counts the comparison of a name with this number of names. Returns false if the errors of the request would compare
+    /// too many names.
+    pub(super) fn may_compare(&self, names: usize) -> bool {
+        let compared = self.compared.get().saturating_add(names);
+        let is_allowed = compared <= COMPARED_MAX;
+        if is_allowed {
+            self.compared.set(compared);
+        }
+        is_allowed
     }
 
     fn body(&self) -> &Value {

@@ -223,7 +223,12 @@ pub(super) fn decode_again(
         let [_, name] = json_envelope.names(source.view(&envelope), &headers);
         Attribute::parse(&name?).ok()
     };
-    if let Some(event_type) = stored_type.or_else(new_type) {
+    // The corrected expression counts, unless it needs a header that the store does not keep.
+    let event_type = match json_envelope.headers().is_empty() {
+        true => new_type().or(stored_type),
+        false => stored_type.or_else(new_type),
+    };
+    if let Some(event_type) = event_type {
         let id = attribute("id").unwrap_or_else(Attribute::unreadable);
         let event = ChangeEvent {
             identity: Identity {

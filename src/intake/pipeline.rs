@@ -249,6 +249,12 @@ impl Pipeline<'_> {
         }
     }
 
+    /// Returns whether an error of the request may compare a name with this number of names.
+    pub(super) fn may_compare(&self, names: usize) -> bool {
+        let places = self.places.as_ref();
+        places.is_none_or(|places| places.may_compare(names))
+    }
+
     /// Converts the pointers of errors in the event at `index` to pointers into the body.
     pub(super) fn located(&self, index: usize, errors: Vec<EventError>) -> Vec<EventError> {
         let mut errors = match &self.places {

@@ -474,6 +474,34 @@ fn a_stored_event_keeps_its_headers_apart_under_every_mapping() {
     }
 }
 
+/// FAULTS N1097: the sender chooses the number of errors and of names, so the errors of a request compare a bounded number
+/// of names.
+#[test]
+fn the_errors_of_a_request_compare_a_bounded_number_of_names() {
+    let sources = shop(ForeignAddress::Park);
+    let row = |number: u32, names: u32| {
+        let members = (0..names).map(|name| (format!("Id{name:05}"), json!(0)));
+        let mut members: serde_json::Map<String, Value> = members.collect();
+        members.extend([
+            ("event".to_owned(), json!(number)),
+            ("type".to_owned(), json!("row")),
+            ("I_D".to_owned(), json!("C-1")),
+            ("email".to_owned(), json!("a@example.com")),
+        ]);
+        json!(members)
+    };
+    let named = |rows: Vec<Value>| {
+        let rejection = entries(&sources, &json!(rows)).unwrap_err();
+        let details = rejection.errors.iter().map(|error| &error.detail);
+        details
+            .filter(|detail| detail.contains("The body has a value at"))
+            .count()
+    };
+    assert_eq!(named(vec![row(1, 1)]), 1);
+    assert_eq!(named(vec![row(1, 9_000)]), 0);
+    assert_eq!(named((0..10).map(|number| row(number, 400)).collect()), 4);
+}
+
 /// Creates a source of plain JSON whose expression `body.split` makes the events.
 fn split_by(split: &str) -> Sources {
     let envelope = JsonEnvelopeRules {

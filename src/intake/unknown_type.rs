@@ -32,8 +32,11 @@ impl Pipeline<'_> {
             return Rejection::new(RejectionClass::CardNumber, vec![card_number::error(place)]);
         }
         let name = event.event_type.as_str();
-        let known = self.source.event_types.keys().map(String::as_str);
-        let suggestion = spelling::nearest(name, known);
+        let types = &self.source.event_types;
+        let suggestion = match self.may_compare(types.len()) {
+            true => spelling::nearest(name, types.keys().map(String::as_str)),
+            false => None,
+        };
         let suggestion = suggestion.map_or_else(
             || self.listed_event_types(),
             |known| format!(", but has [events.\"{known}\"]"),

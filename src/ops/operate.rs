@@ -30,6 +30,7 @@ mod entries;
 mod erase;
 mod explain;
 mod keys;
+mod mapping_work;
 mod preview;
 mod reload;
 mod replay;
@@ -47,6 +48,7 @@ pub use destination::{DestinationView, ShadowView};
 pub use entries::{EntryContent, EntryView, FieldView, ValueView};
 pub use erase::ErasureReport;
 pub use keys::FindKeyFile;
+pub use mapping_work::MappingWork;
 pub use preview::{ReplayedEntry, ReplayedRequest};
 pub use reload::{LiveSources, RefusedSet, ReloadFailure, ReloadResult, SetChanges, SetView};
 pub use replay::{
@@ -72,6 +74,8 @@ pub struct Operations {
     pub find_key_file: FindKeyFile,
     /// The try-outs in progress.
     pub try_outs: TryOuts,
+    /// The mapping of events for operators in progress.
+    pub mapping_work: MappingWork,
     pub clock: Clock,
 }
 
@@ -187,6 +191,8 @@ pub enum Error {
     OtherSource,
     #[error("another try-out is in progress: repeat it in a moment")]
     TryOutRunning,
+    #[error("the system starts no further thread: repeat the request in a moment")]
+    NoThread,
     #[error("the try-out needs too much time: try a smaller body or fewer expressions")]
     TryOutTooLong,
     #[error("a try-out takes a request body of at most {TRY_BODY_BYTES_MAX} bytes")]

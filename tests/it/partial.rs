@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
+use imprint_bridge::time::Clock;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -532,6 +533,63 @@ fn a_parked_event_of_an_earlier_epoch_overtakes_no_delivered_value() {
     app.wait_until("list", "1", "delivered");
     assert_eq!(customer()["email"], "later@example.com");
     assert_eq!(customer()["phone"], "+14155552672");
+}
+
+/// FAULTS N1099: `body.type` read the wrong member, so an event was mapped as another type, and was invalid. The corrected
+/// expression gives the type.
+#[test]
+fn a_corrected_type_counts_and_not_the_stored_one() {
+    let mut app = PartialApp::start();
+    let other = "[events.other]\nschema = \"list.json\"\ncustomer.imprint_id = \".customer\"\nversion = \".n\"\n\
+                 version_domain = \"sequence\"\nupdate.city = \".email\"\nupdate.phone = \".phone\"\n[events.changed]";
+    let other = ("[events.changed]", other);
+    app.reconfigure(&[other, ("type = \".type\"", "type = \".kind\"")]);
+    let event = changed(
+        1,
+        "c1",
+        &json!({"kind": "other", "email": "a@example.com", "phone": "canary"}),
+    );
+    assert_eq!(statuses(&app.accept("list", &json!([event]))), ["parked"]);
+    app.reconfigure(&[other, (".phone", ".mobile")]);
+    app.replay(&json!({"map_again": true}));
+    app.wait_until("list", "1", "delivered");
+    let customer = app.app.imprint.sandbox.customer("c1").unwrap()["customer"].clone();
+    assert_eq!(customer["email"], "a@example.com");
+    assert_eq!(customer["city"], Value::Null);
+}
+
+/// FAULTS N1098: an operator previews a replay whose mapping needs much time. The listener of the operators still answers the
+/// health checks.
+#[test]
+fn a_long_preview_does_not_delay_the_health_checks() {
+    let mut app = PartialApp::start();
+    let heavy = "metadata.heavy = \".list | sort_by(.a) | map(.a) | unique | reverse | length\"\n";
+    let fields = format!("[events.changed.update]\n{heavy}");
+    app.reconfigure(&[("[events.changed.update]\n", &fields)]);
+    let item = |n: u32| json!({"a": n * 7919 % 100_003});
+    let list: Vec<Value> = (0..9_000).map(item).collect();
+    for id in 0..12 {
+        let event = changed(id, "c1", &json!({"phone": "canary", "list": list}));
+        assert_eq!(statuses(&app.accept("list", &json!([event]))), ["parked"]);
+    }
+    let (clock, is_done) = (Clock::machine(), AtomicBool::new(false));
+    let mut waits = Vec::new();
+    let preview = std::thread::scope(|scope| {
+        let preview = scope.spawn(|| {
+            let begun = clock.monotonic();
+            app.replay(&json!({"map_again": true, "preview": true}));
+            is_done.store(true, Ordering::SeqCst);
+            clock.monotonic() - begun
+        });
+        while !is_done.load(Ordering::SeqCst) {
+            let asked = clock.monotonic();
+            assert_eq!(app.app.ops_get("/livez").status, 200);
+            waits.push(clock.monotonic() - asked);
+        }
+        preview.join().unwrap()
+    });
+    let longest = waits.iter().max().unwrap();
+    assert!(*longest < preview / 2, "{longest:?} of {preview:?}");
 }
 
 /// FAULTS N1092, N1093: the invalid event of a blocked customer, whose id the mapping computes, is corrected. The preview and the

@@ -257,6 +257,41 @@ fn a_draft_in_the_place_of_a_source_in_use_is_refused() {
     assert_eq!(post(&app, "probe", &[], &body("b", "C-1")).status, 404);
 }
 
+/// FAULTS N1100: a changed file of a source in use has a lower epoch or another version, as after a rollback. All later
+/// events would count as older than the delivered values.
+#[test]
+fn a_changed_order_of_events_needs_a_higher_epoch() {
+    let files = SourceFiles::new();
+    let versioned = |rules: &str| {
+        let customer = "customer.imprint_id";
+        source("none", ".email").replace(customer, &format!("{rules}\n{customer}"))
+    };
+    let sequence = |version: &str, epoch: u32| {
+        versioned(&format!(
+            "version = \"{version}\"\nversion_domain = \"sequence\"\nepoch = {epoch}"
+        ))
+    };
+    files.write("probe", &sequence(".n", 1));
+    let app = files.setup().start();
+    let time = "version = \".n\"\nversion_domain = \"time\"\nepoch = 1";
+    for (text, cause) in [
+        (sequence(".n", 0), "set it to 1 or more"),
+        (sequence(".m", 1), "set epoch to 2 or more"),
+        (versioned(time), "set epoch to 2 or more"),
+        (versioned("epoch = 1"), "set epoch to 2 or more"),
+    ] {
+        files.write("probe", &text);
+        let result = reload(&app);
+        assert_eq!(result["outcome"], "refused", "{cause}: {result}");
+        let error = result["errors"][0].as_str().unwrap();
+        assert!(error.starts_with("source probe: events.p."), "{error}");
+        assert!(error.ends_with(cause), "{error}");
+        assert_eq!(app.metric("sources_refused"), Some(1.0), "{cause}");
+    }
+    files.write("probe", &sequence(".m", 2));
+    assert_eq!(reload(&app)["outcome"], "reloaded");
+}
+
 /// FAULTS N411: the log names the cause of a refusal once, and no value of an example.
 #[test]
 fn the_log_names_the_cause_of_a_refusal_once() {

@@ -9,7 +9,6 @@ use super::request::{RevealQuery, malformed, parse_entry, parse_query};
 use super::{AdminProblem, ApiResult, SharedOperations, json_response};
 use crate::event::{RequestHeaders, SourceName, Visibility};
 use crate::http::single_header::SingleHeader;
-use crate::intake::RequestMessage;
 use crate::ops::operate::Operator;
 
 /// Answers `GET /admin/v1/entries/{number}/explain`.
@@ -51,12 +50,9 @@ pub(super) async fn body(
         Visibility::Masked
     };
     let headers = read_headers(&operations, &source, &request)?;
-    let message = RequestMessage {
-        headers: &headers,
-        body: &body,
-    };
-    let explanation = operations.explain_body(&operator, &source, message, visibility)?;
-    json_response(&explanation)
+    let message = (headers, body.to_vec());
+    let explanation = operations.explain_body(&operator, source, message, visibility);
+    json_response(&explanation.await?)
 }
 
 /// Reads the headers that the expressions of the source read. The request to the admin API has the same headers as the

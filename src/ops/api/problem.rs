@@ -76,6 +76,7 @@ impl AdminProblem {
             }
             Self::Failed(Error::TryOutTooLarge) => (413, "too_large", "Request body too large"),
             Self::Failed(Error::TryOutRunning) => (503, "busy", "Try-out in progress"),
+            Self::Failed(Error::NoThread) => (503, "busy", "No further thread"),
             Self::TooManyRequests => (503, "busy", "Too many admin requests"),
             Self::NotFound => (404, "not_found", "Not found"),
             Self::MethodNotAllowed { .. } => (405, "method_not_allowed", "Method not allowed"),
@@ -248,6 +249,7 @@ mod tests {
             (Error::TryOutTooLong.into(), 400, "malformed"),
             (Error::TryOutTooLarge.into(), 413, "too_large"),
             (Error::TryOutRunning.into(), 503, "busy"),
+            (Error::NoThread.into(), 503, "busy"),
             (Error::EventErased.into(), 400, "malformed"),
             (Error::ReasonRequired.into(), 400, "malformed"),
             (Error::CustomerRequired.into(), 400, "malformed"),

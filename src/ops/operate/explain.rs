@@ -2,7 +2,7 @@
 
 use super::replay::is_invalid;
 use super::{Error, Operations, Operator};
-use crate::event::{SourceName, Visibility};
+use crate::event::{RequestHeaders, SourceName, Visibility};
 use crate::imprint::{CustomerChange, Field};
 use crate::intake::{EntryEvent, EventExplanation, Explanation, RequestMessage};
 use crate::outbox::EntryId;
@@ -22,17 +22,20 @@ impl Operations {
     ) -> Result<EventExplanation, Error> {
         operator.require_sight(visibility)?;
         let inspection = self.inspect(entry).await?;
-        let event = inspection.event.as_deref().ok_or(Error::EventErased)?;
+        let event = inspection.event.ok_or(Error::EventErased)?;
         self.audit_reveal(operator, entry, visibility).await?;
-        let receipt = &inspection.summary.receipt;
-        let event = EntryEvent {
-            identity: &receipt.identity,
-            event_type: &receipt.event_type,
-            bytes: event,
-            is_invalid: is_invalid(receipt),
+        let receipt = inspection.summary.receipt;
+        let (sources, now) = (self.sources.sources(), self.clock.wall());
+        let explain = move || {
+            let event = EntryEvent {
+                identity: &receipt.identity,
+                event_type: &receipt.event_type,
+                bytes: &event,
+                is_invalid: is_invalid(&receipt),
+            };
+            sources.explain_entry(event, now, visibility)
         };
-        let sources = self.sources.sources();
-        let explanation = sources.explain_entry(event, self.clock.wall(), visibility);
+        let explanation = self.map_apart(explain).await?;
         let mut explanation = explanation.ok_or(Error::UnknownSource)?;
         if let Some(change) = explanation.change() {
             let fresh = self.fresh(entry, change).await?;
@@ -46,16 +49,22 @@ impl Operations {
     ///
     /// # Errors
     /// Returns an error if no source has this name.
-    pub fn explain_body(
+    pub async fn explain_body(
         &self,
         _operator: &Operator,
-        source: &SourceName,
-        message: RequestMessage<'_>,
+        source: SourceName,
+        (headers, body): (RequestHeaders, Vec<u8>),
         visibility: Visibility,
     ) -> Result<Explanation, Error> {
-        let now = self.clock.wall();
-        let sources = self.sources.sources();
-        let explanation = sources.explain_body(source, message, now, visibility);
+        let (sources, now) = (self.sources.sources(), self.clock.wall());
+        let explain = move || {
+            let message = RequestMessage {
+                headers: &headers,
+                body: &body,
+            };
+            sources.explain_body(&source, message, now, visibility)
+        };
+        let explanation = self.map_apart(explain).await?;
         explanation.ok_or(Error::UnknownSource)
     }
 

@@ -6,11 +6,12 @@ use super::unchanged::{Unchanged, UnchangedReason, changed_meanwhile};
 use super::{Error, Operations, Operator, Role};
 use crate::event::{EventError, Version};
 use crate::imprint::CustomerRef;
-use crate::intake::{MappedAgain, StoredVersion};
+use crate::intake::{MappedAgain, Sources, StoredVersion};
 use crate::outbox::{
     AuditEvent, Detail, EntryId, IgnoreReason, LoadedEntries, LoadedEntry, ParkReason, Receipt,
     Replay, ReplayChange, State, WaitingEntry,
 };
+use crate::time::Timestamp;
 
 /// The states that a replay accepts.
 pub const REPLAYED_STATES: &[State] = &[State::Parked, State::Undecided, State::Held];
@@ -111,7 +112,7 @@ impl Operations {
             mut unchanged,
         } = selected.await?;
         refuse_mapping(&mut loaded, mapping, &mut unchanged);
-        let mut mapped = self.map(&loaded.entries, mapping);
+        let mut mapped = self.map(&mut loaded.entries, mapping).await?;
         self.end_blocked(&mut mapped.replays).await?;
         let Forecast {
             requests,
@@ -165,7 +166,7 @@ impl Operations {
         let mut entries = self
             .approve_loaded(&mut loaded, &event, &mut unchanged)
             .await?;
-        let mut mapped = self.map(&loaded.entries, mapping);
+        let mut mapped = self.map(&mut loaded.entries, mapping).await?;
         self.end_blocked(&mut mapped.replays).await?;
         let mut ignored = mapped.ignored();
         unchanged.extend(mapped.unchanged);
@@ -228,7 +229,9 @@ impl Operations {
         let waiting: Vec<WaitingEntry> = waiting.collect();
         let customers = waiting.iter().map(|waiting| waiting.customer.clone());
         let lanes = self.outbox.lanes(customers.collect()).await?;
-        Ok(forecast(waiting, lanes, &self.rules, self.clock.now()))
+        let (rules, now) = (self.rules, self.clock.now());
+        let forecast = move || forecast(waiting, lanes, &rules, now);
+        self.map_apart(forecast).await
     }
 
     /// Takes the undecided and held entries out of the loaded ones, and lets them wait. Returns the entries that now wait.
@@ -255,45 +258,60 @@ impl Operations {
         Ok(approved)
     }
 
-    /// Maps the selected entries: finds a replay for each entry, with the stored change or with the result of the current
-    /// mapping, and the entries that the current mapping rejects. An undecided or held entry keeps its stored change.
-    fn map(&self, entries: &[LoadedEntry], mapping: MappingChoice) -> MappedEntries {
-        let mut mapped = MappedEntries::default();
-        let sources = self.sources.sources();
-        for loaded in entries {
-            let entry = number(loaded);
-            let receipt = &loaded.summary.receipt;
-            let version = loaded.version.map(Version::of_source);
-            let stored = match is_invalid(receipt) {
-                false => StoredVersion::Mapped(version),
-                true if mapping == MappingChoice::Stored => {
-                    let reason = UnchangedReason::NeedsMapping;
-                    mapped.unchanged.push(Unchanged { entry, reason });
-                    continue;
-                }
-                true => StoredVersion::Invalid {
-                    epoch: version.unwrap_or_default().epoch,
-                },
-            };
-            let event = match mapping {
-                MappingChoice::Current if !needs_approval(receipt.state) => loaded.event.as_deref(),
-                MappingChoice::Current | MappingChoice::Stored => None,
-            };
-            let change = event.map_or(Ok(ReplayChange::Stored), |event| {
-                let source = &receipt.identity.source;
-                let again = MappedAgain {
-                    stored,
-                    wall_time: self.clock.wall(),
-                };
-                sources.remap(source, &receipt.event_type, event, again)
-            });
-            match change {
-                Ok(change) => mapped.replays.push(Replay { entry, change }),
-                Err(errors) => mapped.unmappable.push(Unmappable { entry, errors }),
-            }
-        }
-        mapped
+    /// Maps the selected entries, apart from the thread of the operators' listener.
+    async fn map(
+        &self,
+        entries: &mut Vec<LoadedEntry>,
+        mapping: MappingChoice,
+    ) -> Result<MappedEntries, Error> {
+        let (sources, wall_time) = (self.sources.sources(), self.clock.wall());
+        let loaded = std::mem::take(entries);
+        let map = move || (map(&sources, &loaded, mapping, wall_time), loaded);
+        let (mapped, loaded) = self.map_apart(map).await?;
+        *entries = loaded;
+        Ok(mapped)
     }
+}
+
+/// Maps the selected entries: finds a replay for each entry, with the stored change or with the result of the current
+/// mapping, and the entries that the current mapping rejects. An undecided or held entry keeps its stored change.
+fn map(
+    sources: &Sources,
+    entries: &[LoadedEntry],
+    mapping: MappingChoice,
+    wall_time: Timestamp,
+) -> MappedEntries {
+    let mut mapped = MappedEntries::default();
+    for loaded in entries {
+        let entry = number(loaded);
+        let receipt = &loaded.summary.receipt;
+        let version = loaded.version.map(Version::of_source);
+        let stored = match is_invalid(receipt) {
+            false => StoredVersion::Mapped(version),
+            true if mapping == MappingChoice::Stored => {
+                let reason = UnchangedReason::NeedsMapping;
+                mapped.unchanged.push(Unchanged { entry, reason });
+                continue;
+            }
+            true => StoredVersion::Invalid {
+                epoch: version.unwrap_or_default().epoch,
+            },
+        };
+        let event = match mapping {
+            MappingChoice::Current if !needs_approval(receipt.state) => loaded.event.as_deref(),
+            MappingChoice::Current | MappingChoice::Stored => None,
+        };
+        let change = event.map_or(Ok(ReplayChange::Stored), |event| {
+            let source = &receipt.identity.source;
+            let again = MappedAgain { stored, wall_time };
+            sources.remap(source, &receipt.event_type, event, again)
+        });
+        match change {
+            Ok(change) => mapped.replays.push(Replay { entry, change }),
+            Err(errors) => mapped.unmappable.push(Unmappable { entry, errors }),
+        }
+    }
+    mapped
 }
 
 /// Takes the held entries out of the loaded ones if the operator chose the current mapping: a held entry keeps its stored
