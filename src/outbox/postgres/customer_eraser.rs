@@ -101,6 +101,7 @@ impl<'a> CustomerEraser<'a> {
                 Some(KnownLane {
                     id,
                     is_erased: false,
+                    ..
                 }) => {
                     self.raise(*id).await?;
                     continue;

@@ -11,7 +11,7 @@ use super::connection::Connected;
 use super::engine::Engine;
 use super::fault::DbFault;
 use super::keys::CustomerKey;
-use super::lane_table::LaneTable;
+use super::lane_table::{IGNORED, keys_of};
 use super::link_table::LinkTable;
 use super::waiting::{self, LaneEntries};
 use super::{lane_row, lane_versions, moved_tombstones};
@@ -31,6 +31,8 @@ pub(super) struct KnownLane {
     pub(super) id: LaneId,
     /// True if the row is the tombstone of an erased customer.
     pub(super) is_erased: bool,
+    /// True if the bridge ignores the events of the erased customer.
+    is_blocked: bool,
 }
 
 /// Finds the lanes and tombstones of these keys, in this order. Also finds moved tombstones, without a change of the store,
@@ -49,30 +51,38 @@ pub(super) async fn find_lanes(
     let kinds: Vec<i16> = keys.iter().map(|key| key.kind.into()).collect();
     if let Some(moved) = moved {
         // The kind of a tombstone in a file is 2 or 4 higher than the kind of the lane.
-        let sql = "SELECT k.place, l.id, true FROM unnest($1::smallint[], $2::text[]) WITH ORDINALITY AS k(kind, moved, place)
+        let sql = "SELECT k.place, l.id, true, coalesce(l.erased = $3, false) FROM unnest($1::smallint[], $2::text[]) WITH ORDINALITY AS k(kind, moved, place)
              JOIN imprint_bridge.lane l ON l.kind = ANY(ARRAY[k.kind + 2, k.kind + 4]::smallint[]) AND l.customer = decode(k.moved, 'hex')";
         let names = db
             .query(
                 sql,
-                &[(&kinds, Type::INT2_ARRAY), (&moved, Type::TEXT_ARRAY)],
+                &[
+                    (&kinds, Type::INT2_ARRAY),
+                    (&moved, Type::TEXT_ARRAY),
+                    (&IGNORED, Type::INT2),
+                ],
             )
             .await?;
         place_lanes(&names, &mut found)?;
     }
     let customers: Vec<&[u8]> = keys.iter().map(|key| key.customer.as_slice()).collect();
-    let sql = "SELECT k.place, l.id, l.erased IS NOT NULL FROM unnest($1::smallint[], $2::bytea[]) WITH ORDINALITY AS k(kind, customer, place)
+    let sql = "SELECT k.place, l.id, l.erased IS NOT NULL, coalesce(l.erased = $3, false) FROM unnest($1::smallint[], $2::bytea[]) WITH ORDINALITY AS k(kind, customer, place)
          JOIN imprint_bridge.lane l ON l.kind = k.kind AND l.customer = k.customer";
     let rows = db
         .query(
             sql,
-            &[(&kinds, Type::INT2_ARRAY), (&customers, Type::BYTEA_ARRAY)],
+            &[
+                (&kinds, Type::INT2_ARRAY),
+                (&customers, Type::BYTEA_ARRAY),
+                (&IGNORED, Type::INT2),
+            ],
         )
         .await?;
     place_lanes(&rows, &mut found)?;
     Ok(found)
 }
 
-/// Puts the lanes of rows with a place, the number of a lane and whether it is erased into these places.
+/// Puts the lanes of rows with a place, the number of a lane, and whether it is erased and blocked into these places.
 fn place_lanes(rows: &[Row], found: &mut [Option<KnownLane>]) -> Result<(), DbFault> {
     for row in rows {
         let place = unsigned(get(row, 0)?).saturating_sub(1);
@@ -81,6 +91,7 @@ fn place_lanes(rows: &[Row], found: &mut [Option<KnownLane>]) -> Result<(), DbFa
             *slot = Some(KnownLane {
                 id: LaneId(unsigned(get(row, 1)?)),
                 is_erased: get(row, 2)?,
+                is_blocked: get(row, 3)?,
             });
         }
     }
@@ -162,8 +173,7 @@ pub(super) async fn load(
     engine: &Engine,
     customers: &[CustomerRef],
 ) -> Result<Vec<LoadedLane>, DbFault> {
-    let mut table = LaneTable::default();
-    table.find(db, engine, customers.iter()).await?;
+    let blocked = blocked(db, engine, customers).await?;
     let found = keys(db, engine, customers).await?;
     let all: Vec<LaneKey> = found.iter().flat_map(CustomerKeys::all).collect();
     let lanes = live_lanes(db, engine, &all).await?;
@@ -172,9 +182,9 @@ pub(super) async fn load(
     let mut rows = wait_rows(db, &ids).await?;
     let mut loaded = Vec::with_capacity(found.len());
     let mut keys_of_lanes: HashMap<LaneId, LaneKey> = HashMap::new();
-    for (keys, customer) in found.into_iter().zip(customers) {
+    for (keys, is_blocked) in found.into_iter().zip(blocked) {
         let mut lane = LoadedLane::empty(&keys);
-        lane.is_blocked = table.is_blocked(engine, customer);
+        lane.is_blocked = is_blocked;
         for (key, found) in own.by_ref().take(lane.keys.len()) {
             let Some(id) = *found else {
                 continue;
@@ -192,6 +202,21 @@ pub(super) async fn load(
     }
     read_waiting(db, engine, &mut loaded, &keys_of_lanes).await?;
     Ok(loaded)
+}
+
+/// Returns whether the bridge ignores the events of these customers, in this order.
+async fn blocked(
+    db: &Connected,
+    engine: &Engine,
+    customers: &[CustomerRef],
+) -> Result<Vec<bool>, DbFault> {
+    let keys: Vec<Vec<LaneKey>> = customers.iter().map(|one| keys_of(one).collect()).collect();
+    let mut lanes = find_lanes(db, engine, &keys.concat()).await?.into_iter();
+    let blocked = keys.iter().map(|keys| {
+        let own = lanes.by_ref().take(keys.len()).flatten();
+        own.filter(|lane| lane.is_blocked).count() > 0
+    });
+    Ok(blocked.collect())
 }
 
 /// Reads the waiting entries of the lanes, until they have too many bytes.

@@ -29,7 +29,7 @@ pub(super) struct LaneTable {
 }
 
 /// Returns the lane keys of both ids of a customer.
-fn keys_of(customer: &CustomerRef) -> impl Iterator<Item = LaneKey> {
+pub(super) fn keys_of(customer: &CustomerRef) -> impl Iterator<Item = LaneKey> {
     let imprint = customer.imprint().cloned().map(LaneKey::Imprint);
     let partner = customer.partner().cloned().map(LaneKey::Partner);
     imprint.into_iter().chain(partner)
