@@ -550,7 +550,7 @@ fn a_corrected_type_counts_and_not_the_stored_one() {
         &json!({"kind": "other", "email": "a@example.com", "phone": "canary"}),
     );
     assert_eq!(statuses(&app.accept("list", &json!([event]))), ["parked"]);
-    app.reconfigure(&[other, (".phone", ".mobile")]);
+    app.reconfigure(&[other, ("'.phone |", "'.mobile |")]);
     app.replay(&json!({"map_again": true}));
     app.wait_until("list", "1", "delivered");
     let customer = app.app.imprint.sandbox.customer("c1").unwrap()["customer"].clone();

@@ -405,7 +405,7 @@ fn a_wrong_path_for_events_names_the_right_one() {
         let line = format!("POST {path}");
         let answer = ask(ingress, &line, &headers, "{}").unwrap();
         assert_eq!(answer.status, 404, "{path}");
-        let detail = "Events go to POST /v1/sources/{source}/events.";
+        let detail = "Events go to POST /v1/sources/{source}/events, without a slash";
         assert!(answer.body.contains(detail), "{path} {}", answer.body);
     }
     process.terminate();

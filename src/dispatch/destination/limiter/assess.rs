@@ -62,11 +62,8 @@ impl SendLimiter {
         let (blame, absence) = self.blame(answer, attribution, sent_at, now);
         // While Imprint rejects or denies every customer, the answer to a search shows nothing about updates.
         let is_shown = answer.signal != Signal::Answered || !self.evidence.is_refusing(now);
-        let signal = if is_shown {
-            answer.signal
-        } else {
-            Signal::Unrelated
-        };
+        let signal = Some(answer.signal).filter(|_| is_shown);
+        let signal = signal.unwrap_or(Signal::Unrelated);
         self.enter(before.after(signal, blame, now, moment.jitter()));
         // Do not record lanes that failed before: hundreds of lanes that always fail would hide the results of the
         // other lanes.
