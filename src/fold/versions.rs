@@ -220,10 +220,9 @@ impl LaneVersions {
     #[must_use]
     pub fn reset(mut self) -> Self {
         let reset = |versions: &mut Versions| {
-            for (_, version) in versions.0.iter_mut() {
-                if !is_floor(*version) {
-                    *version = version.reset();
-                }
+            let versions = versions.0.iter_mut().map(|(_, version)| version);
+            for version in versions.filter(|version| !is_floor(**version)) {
+                *version = version.reset();
             }
         };
         reset(&mut self.delivered);
