@@ -37,7 +37,6 @@ pub use self::in_flight::InFlightPermit;
 pub use super::moment::Moment;
 pub use super::stored_wait::StoredWait;
 
-mod claim_end;
 mod conclude;
 mod delivery;
 mod due_lanes;

@@ -29,7 +29,6 @@ use crate::time::{Clock, Timestamp};
 
 use self::gauge::InFlightGauge;
 
-mod claim_guard;
 mod gauge;
 mod report;
 mod witness;
@@ -240,7 +239,11 @@ impl<I: ImprintApi + 'static> Shell<I> {
         let mut action = first;
         loop {
             action = match action {
-                LaneAction::Call { call, entries } => self.send(id, call, entries).await,
+                LaneAction::Call { call, entries } => {
+                    let reply = self.call(call, entries).await;
+                    let moment = self.moment();
+                    self.core.borrow_mut().on_answer(id, reply, moment)
+                }
                 LaneAction::SleepUntil(later) => {
                     self.dispatcher.clock.sleep_until(later).await;
                     let moment = self.moment();

@@ -28,13 +28,6 @@ pub trait Lanes: Settings {
     /// If the claim with the settlement's token has ended, the store changes nothing and answers [`Settled::Stale`].
     /// The caller keeps a reference to the settlement, because it settles again if the store refuses.
     fn settle(&self, settlement: Arc<Settlement>) -> StoreFuture<'_, Settled>;
-    /// Returns whether the claims with the owner of this token are surely valid now, without asking the store. Dispatch
-    /// must not send a request under a different claim.
-    ///
-    /// A store that belongs to one process never ends a claim of this process.
-    fn is_claim_valid(&self, _token: ClaimToken) -> bool {
-        true
-    }
     /// Makes every lane with a waiting entry due now.
     ///
     /// Dispatch calls `release` when Imprint works again after an outage. Hundreds of thousands of lanes can then rest,
@@ -343,11 +336,6 @@ impl Settlement {
 
     const fn was_sent(&self) -> bool {
         !self.attempted.is_empty() || self.moved.is_some() || self.new_link.is_some()
-    }
-
-    /// Returns whether dispatch has possibly sent a request with values of the lane.
-    pub(super) const fn was_possibly_sent(&self) -> bool {
-        self.was_sent() || self.versions.is_some()
     }
 
     /// Returns whether Imprint answered a request of the claim without a failure.

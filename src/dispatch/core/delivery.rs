@@ -26,7 +26,7 @@ const SHADOW_REST: Duration = Duration::from_mins(1);
 #[derive(Debug)]
 pub(super) struct Delivery {
     pub(super) lane: LaneId,
-    pub(super) token: ClaimToken,
+    token: ClaimToken,
     attempts: Trials,
     standing: Standing,
     /// Dispatch sends the entries up to this number one by one, even after the task of the delivery panicked.
@@ -40,9 +40,8 @@ pub(super) struct Delivery {
     /// The exchange with Imprint about the lane. `None` means that the lane is not folded yet.
     exchange: Option<LaneExchange>,
     stage: Stage,
-    /// The number of updates that the delivery has sent. If its task panics afterwards, the values of the updates are in
-    /// doubt.
-    updates_sent: u32,
+    /// True if the delivery has sent an update. If its task panics afterwards, the values of the update are in doubt.
+    is_update_sent: bool,
 }
 
 /// The progress of a delivery from the claim to the settlement.
@@ -76,7 +75,7 @@ impl Delivery {
             in_flight: None,
             exchange: None,
             stage: Stage::Queued(claimed),
-            updates_sent: 0,
+            is_update_sent: false,
         }
     }
 
@@ -142,18 +141,6 @@ impl Delivery {
         }
     }
 
-    /// Settles a delivery whose last call was not sent, because its claim has possibly ended.
-    pub(super) fn on_claim_ended(
-        &mut self,
-        unsent: &ImprintCall,
-        context: Context<'_>,
-        moment: Moment,
-    ) -> LaneAction {
-        let updates = u32::from(matches!(unsent, ImprintCall::Update(_)));
-        self.updates_sent = self.updates_sent.saturating_sub(updates);
-        self.on_lost(context, moment)
-    }
-
     /// Settles a delivery whose task panicked. If the store recorded a settlement before the panic, the store answers
     /// that this second settlement is stale.
     pub(super) fn on_lost(&mut self, context: Context<'_>, moment: Moment) -> LaneAction {
@@ -182,7 +169,7 @@ impl Delivery {
             rest: Rest::Backoff,
             attempt: Attempt::NotCounted,
         };
-        if let Some(exchange) = self.exchange.as_ref().filter(|_| self.updates_sent > 0) {
+        if let Some(exchange) = self.exchange.as_ref().filter(|_| self.is_update_sent) {
             return settlement(exchange, retry(Effect::Unconfirmed), context.rules, moment);
         }
         let empty = ClaimedLane {
@@ -249,7 +236,7 @@ impl Delivery {
 
     fn send(&mut self, call: ImprintCall) -> LaneAction {
         self.stage = Stage::Exchanging;
-        self.updates_sent += u32::from(matches!(call, ImprintCall::Update(_)));
+        self.is_update_sent |= matches!(call, ImprintCall::Update(_));
         let carried = self
             .exchange
             .as_ref()
