@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::bail;
 
 use crate::config::OutboxSettings;
-use crate::outbox::{AuditEvent, CustomerErasure, ErasureStep, Error, Outbox};
+use crate::outbox::{AuditEvent, CustomerErasure, ErasureStep, Error, LaterEvents, Outbox};
 use crate::time::Clock;
 
 /// The time between two erasures. One minute after an entry has ended, its values are in no file of the store, even if
@@ -56,12 +56,20 @@ pub(super) async fn repeat(
             at: clock.now(),
         };
         outbox.append_audit(event).await?;
+        let later_events = erasure.later_events;
         let entries = finish(outbox, erasure).await?;
-        tracing::warn!(
-            erasure = number,
-            entries,
-            "the bridge repeated the erasure of a customer"
-        );
+        match later_events {
+            LaterEvents::Delivered => tracing::warn!(
+                erasure = number,
+                entries,
+                "the bridge repeated the erasure of a customer"
+            ),
+            LaterEvents::Ignored => tracing::warn!(
+                erasure = number,
+                entries,
+                "the bridge repeated the erasure of a customer, and ignores later events of the customer until `erase` without --block"
+            ),
+        }
     }
     match outbox.erase().await {
         Ok(()) | Err(Error::Busy) => Ok(()),

@@ -74,7 +74,8 @@ pub(super) enum StoreCommand {
     ///
     /// The copy is older than the replaced store. The bridge sends the waiting entries of the copy again. The copy does
     /// not contain the events that the bridge accepted after the copy was made: make the sources send these events
-    /// again. Until then, the bridge possibly overwrites newer values at Imprint with older values of the copy.
+    /// again. Until then, the bridge possibly overwrites newer values at Imprint with older values of the copy. With an
+    /// erasure journal, the bridge ignores these events of customers that were erased after the copy was made.
     Restore {
         #[command(flatten)]
         layers: Layers,

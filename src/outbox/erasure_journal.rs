@@ -5,6 +5,11 @@
 //! that it has finished. At each start, the bridge repeats the other erasures: after a restore of an older backup, and after
 //! a crash.
 //!
+//! A restored store possibly lacks events of the customer, and the journal has neither their digests nor their versions. If
+//! the store lacks entries that it had at the time of the order, the repeated erasure therefore blocks the customer: the
+//! bridge ignores every later event until an operator ends the block. Otherwise, a sender that sends its events again after
+//! the restore would bring erased data back.
+//!
 //! Each record is one line with hexadecimal digits: the ids of the customer, sealed with a key that is derived from the key
 //! of the content digests. The newest sealing key seals the key of the content digests, and every backup of the store
 //! contains it. The journal alone reveals nothing. The number of the record is bound into the seal.
@@ -85,9 +90,25 @@ pub enum JournalError {
 struct StoredErasure {
     at: i64,
     last: u64,
+    /// The number of the newest entry in the store at the time of the order. An older program has not written it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    newest: Option<u64>,
     ignored: bool,
     imprint: Vec<String>,
     partner: Vec<String>,
+}
+
+/// The order of an operator to erase a customer, as the journal records it.
+#[derive(Clone, Copy)]
+pub(super) struct ErasureOrder<'a> {
+    /// The ids of the customer.
+    pub(super) keys: &'a [LaneKey],
+    pub(super) later_events: LaterEvents,
+    /// The newest entry that the erasure concerns.
+    pub(super) last: EntryId,
+    /// The newest entry that the store has.
+    pub(super) newest: EntryId,
+    pub(super) at: Timestamp,
 }
 
 /// An opened erasure journal.
@@ -100,11 +121,13 @@ pub(super) struct ErasureJournal {
 
 impl ErasureJournal {
     /// Opens the journal, or creates it if the store has finished no erasure. Returns the erasures that the store must
-    /// repeat. If the journal is empty, `finished` gives up the erasures that are not finished: the caller stores it.
+    /// repeat; `newest` is the newest entry that the store has. If the journal is empty, `finished` gives up the erasures
+    /// that are not finished: the caller stores it.
     pub(super) fn open(
         path: &Path,
         digest_key: &[u8; 32],
         finished: &mut FinishedErasures,
+        newest: EntryId,
     ) -> Result<(Self, Vec<CustomerErasure>), JournalError> {
         let file = |source| JournalError::File {
             path: path.to_owned(),
@@ -127,7 +150,7 @@ impl ErasureJournal {
             key: key(digest_key),
             next: finished.newest().saturating_add(1),
         };
-        let erasures = journal.erasures(&lines)?;
+        let erasures = journal.erasures(&lines, newest)?;
         if let (Some((first, _)), Some((last, _))) = (erasures.first(), erasures.last()) {
             if *last < finished.newest() || *first > finished.up_to().saturating_add(1) {
                 return Err(JournalError::Gap {
@@ -145,24 +168,20 @@ impl ErasureJournal {
     }
 
     /// Appends a record, and syncs it to disk. Returns the number of the record.
-    pub(super) fn append(
-        &mut self,
-        (keys, later): (&[LaneKey], LaterEvents),
-        last: EntryId,
-        at: Timestamp,
-    ) -> io::Result<u64> {
+    pub(super) fn append(&mut self, order: ErasureOrder<'_>) -> io::Result<u64> {
         let number = self.next;
         let ids = |is_imprint: bool| {
-            let keys = keys.iter().filter_map(move |key| match key {
+            let keys = order.keys.iter().filter_map(move |key| match key {
                 LaneKey::Imprint(id) => is_imprint.then(|| id.as_str().to_owned()),
                 LaneKey::Partner(id) => (!is_imprint).then(|| id.as_str().to_owned()),
             });
             keys.collect()
         };
         let stored = StoredErasure {
-            at: at.as_millis(),
-            last: last.0,
-            ignored: later == LaterEvents::Ignored,
+            at: order.at.as_millis(),
+            last: order.last.0,
+            newest: Some(order.newest.0),
+            ignored: order.later_events == LaterEvents::Ignored,
             imprint: ids(true),
             partner: ids(false),
         };
@@ -191,7 +210,11 @@ impl ErasureJournal {
     }
 
     /// Decodes the records. Their numbers have no gap.
-    fn erasures(&self, lines: &[String]) -> Result<Vec<(u64, CustomerErasure)>, JournalError> {
+    fn erasures(
+        &self,
+        lines: &[String],
+        newest: EntryId,
+    ) -> Result<Vec<(u64, CustomerErasure)>, JournalError> {
         let mut erasures: Vec<(u64, CustomerErasure)> = Vec::new();
         for (index, line) in lines.iter().enumerate() {
             let damaged = || JournalError::Damaged {
@@ -211,7 +234,7 @@ impl ErasureJournal {
                 Unopened::Damaged => damaged(),
             })?;
             let stored = serde_json::from_slice(&opened).map_err(|_json| damaged())?;
-            erasures.push((number, erasure(number, &stored)));
+            erasures.push((number, erasure(number, &stored, newest)));
         }
         Ok(erasures)
     }
@@ -240,7 +263,10 @@ fn pending(
     pending
 }
 
-fn erasure(number: u64, stored: &StoredErasure) -> CustomerErasure {
+/// Returns an erasure of the journal for a store whose newest entry is `newest`. Blocks the customer if the store lacks
+/// entries that it had at the time of the order: events of the customer can be among them.
+fn erasure(number: u64, stored: &StoredErasure, newest: EntryId) -> CustomerErasure {
+    let lacks_entries = newest.0 < stored.newest.unwrap_or(stored.last);
     let imprint = stored.imprint.iter();
     let imprint = imprint.filter_map(|id| ImprintId::parse(id).ok());
     let partner = stored.partner.iter();
@@ -248,7 +274,7 @@ fn erasure(number: u64, stored: &StoredErasure) -> CustomerErasure {
     let imprint = imprint.map(LaneKey::Imprint);
     CustomerErasure {
         keys: imprint.chain(partner.map(LaneKey::Partner)).collect(),
-        later_events: match stored.ignored {
+        later_events: match stored.ignored || lacks_entries {
             true => LaterEvents::Ignored,
             false => LaterEvents::Delivered,
         },
@@ -339,17 +365,23 @@ mod tests {
     use super::*;
 
     const DIGEST_KEY: [u8; 32] = [7; 32];
+    const NEWEST: EntryId = EntryId(8);
 
     fn append(journal: &mut ErasureJournal, id: &str) -> u64 {
-        let keys = [LaneKey::Imprint(ImprintId::parse(id).unwrap())];
-        let later = LaterEvents::Ignored;
-        let at = Timestamp::from_millis(5);
-        journal.append((&keys, later), EntryId(9), at).unwrap()
+        let order = ErasureOrder {
+            keys: &[LaneKey::Imprint(ImprintId::parse(id).unwrap())],
+            later_events: LaterEvents::Delivered,
+            last: EntryId(9),
+            newest: EntryId(8),
+            at: Timestamp::from_millis(5),
+        };
+        journal.append(order).unwrap()
     }
 
     fn open(path: &Path, finished: u64) -> Result<(ErasureJournal, Vec<CustomerErasure>), String> {
         let mut finished = FinishedErasures::parse(finished, "").unwrap();
-        ErasureJournal::open(path, &DIGEST_KEY, &mut finished).map_err(|error| error.to_string())
+        ErasureJournal::open(path, &DIGEST_KEY, &mut finished, NEWEST)
+            .map_err(|error| error.to_string())
     }
 
     fn refusal(path: &Path, finished: u64) -> String {
@@ -363,7 +395,8 @@ mod tests {
         let pipe = folder.path().join("pipe");
         let made = std::process::Command::new("mkfifo").arg(&pipe).status();
         assert!(made.unwrap().success());
-        let opened = ErasureJournal::open(&pipe, &DIGEST_KEY, &mut FinishedErasures::default());
+        let opened =
+            ErasureJournal::open(&pipe, &DIGEST_KEY, &mut FinishedErasures::default(), NEWEST);
         let error = opened.err().unwrap();
         let cause = std::error::Error::source(&error).unwrap().to_string();
         assert_eq!(cause, "it is not a regular file");
@@ -406,6 +439,33 @@ mod tests {
         assert!(!std::fs::read_to_string(&path).unwrap().contains("canary"));
     }
 
+    /// FAULTS N1140: only a store that has every entry of the time of the order can say what the customer's events were. A
+    /// record of an older program has only the newest entry that the erasure concerns.
+    #[test]
+    fn a_store_that_lacks_entries_blocks_the_customer() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let (mut journal, _) = open(&path, 0).unwrap();
+        append(&mut journal, "a");
+        let old = br#"{"at":5,"last":9,"ignored":false,"imprint":["b"],"partner":[]}"#;
+        let sealed = journal.key.seal(place(2), old, &[0; SALT_BYTES]);
+        let line = format!("2 {}\n", hex(&sealed.unwrap().unwrap()));
+        journal.write(&line).unwrap();
+        let (delivered, ignored) = (LaterEvents::Delivered, LaterEvents::Ignored);
+        for (newest, expected) in [
+            (7, [ignored, ignored]),
+            (8, [delivered, ignored]),
+            (9, [delivered, delivered]),
+        ] {
+            let mut finished = FinishedErasures::default();
+            let newest = EntryId(newest);
+            let opened = ErasureJournal::open(&path, &DIGEST_KEY, &mut finished, newest);
+            let pending = opened.unwrap().1;
+            let later: Vec<LaterEvents> = pending.iter().map(|one| one.later_events).collect();
+            assert_eq!(later, expected, "{newest:?}");
+        }
+    }
+
     /// FAULTS N648: a journal that cannot be trusted is refused with a sentence that says what to do.
     #[test]
     fn a_journal_that_is_not_complete_is_refused() {
@@ -423,7 +483,7 @@ mod tests {
         assert!(refusal(&path, 2).contains("has the erasures 4 to 5"));
         assert!(refusal(&path, 6).contains("has the erasures 4 to 5"));
         let mut finished = FinishedErasures::parse(3, "").unwrap();
-        let other = ErasureJournal::open(&path, &[8; 32], &mut finished);
+        let other = ErasureJournal::open(&path, &[8; 32], &mut finished, NEWEST);
         let other = other.err().unwrap();
         assert!(other.to_string().contains("belongs to another store"));
         let text = std::fs::read_to_string(&path).unwrap();
@@ -453,7 +513,8 @@ mod tests {
             (5, "", vec![]),
         ] {
             let mut finished = FinishedErasures::parse(up_to, later).unwrap();
-            let (_, pending) = ErasureJournal::open(&path, &DIGEST_KEY, &mut finished).unwrap();
+            let (_, pending) =
+                ErasureJournal::open(&path, &DIGEST_KEY, &mut finished, NEWEST).unwrap();
             let numbers = pending.iter();
             let numbers: Vec<u64> = numbers
                 .filter_map(|one| one.progress.and_then(|progress| progress.number))
@@ -462,7 +523,7 @@ mod tests {
         }
         std::fs::write(&path, "").unwrap();
         let mut finished = FinishedErasures::parse(1, "3 5").unwrap();
-        let opened = ErasureJournal::open(&path, &DIGEST_KEY, &mut finished);
+        let opened = ErasureJournal::open(&path, &DIGEST_KEY, &mut finished, NEWEST);
         let (mut journal, _) = opened.unwrap();
         assert_eq!(finished.up_to(), 5, "the lost erasures are given up");
         assert_eq!(append(&mut journal, "e"), 6);

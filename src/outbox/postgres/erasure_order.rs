@@ -15,7 +15,7 @@ use super::engine::Engine;
 use super::fault::DbFault;
 use crate::failpoint::{self, CrashPoint};
 use crate::outbox::codec::StoredText;
-use crate::outbox::erasure_journal::ErasureJournal;
+use crate::outbox::erasure_journal::{ErasureJournal, ErasureOrder};
 use crate::outbox::finished_erasures::FinishedErasures;
 use crate::outbox::{
     CustomerErasure, ENTRY_MAX, EntryId, ErasureProgress, Error, JournalError, LaneKey, LaterEvents,
@@ -46,16 +46,22 @@ impl ErasureStart {
             return Ok(begun);
         }
         let sql = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM imprint_bridge.entry_number";
-        let newest = db.query_opt(sql, &[]).await?;
-        let newest = newest.ok_or(DbFault::Damaged("entry"))?;
-        let newest = EntryId(unsigned(get(&newest, 0)?));
+        let last = entry(db, sql).await?;
         let later = erasure.later_events;
         let number = match journal {
             Some(path) => {
                 let mut finished = lock_finished(db).await?;
-                let mut journal = self.kept(open(engine, path, &mut finished))?.0;
+                let newest = newest(db).await?;
+                let opened = open(engine, path, (&mut finished, newest));
+                let mut journal = self.kept(opened)?.0;
                 write(db, &finished).await?;
-                let appended = journal.append((keys, later), newest, erasure.at);
+                let appended = journal.append(ErasureOrder {
+                    keys,
+                    later_events: later,
+                    last,
+                    newest,
+                    at: erasure.at,
+                });
                 Some(self.kept(appended.map_err(|error| unwritten(&error)))?)
             }
             None => None,
@@ -64,7 +70,7 @@ impl ErasureStart {
         let progress = ErasureProgress {
             number,
             last: match later {
-                LaterEvents::Delivered => newest,
+                LaterEvents::Delivered => last,
                 LaterEvents::Ignored => EntryId(ENTRY_MAX),
             },
             examined: EntryId(0),
@@ -87,12 +93,24 @@ impl ErasureStart {
     }
 }
 
+/// Returns the newest entry of the store. Unlike the sequence of the entry numbers, it is never ahead of the entries in a
+/// database that was restored to a point in time.
+async fn newest(db: &Connected) -> Result<EntryId, DbFault> {
+    entry(db, "SELECT coalesce(max(id), 0) FROM imprint_bridge.entry").await
+}
+
+async fn entry(db: &Connected, sql: &str) -> Result<EntryId, DbFault> {
+    let row = db.query_opt(sql, &[]).await?;
+    let row = row.ok_or(DbFault::Damaged("entry"))?;
+    Ok(EntryId(unsigned(get(&row, 0)?)))
+}
+
 fn open(
     engine: &Engine,
     path: &Path,
-    finished: &mut FinishedErasures,
+    (finished, newest): (&mut FinishedErasures, EntryId),
 ) -> Result<(ErasureJournal, Vec<CustomerErasure>), Error> {
-    ErasureJournal::open(path, &engine.digest_key, finished).map_err(|error| {
+    ErasureJournal::open(path, &engine.digest_key, finished, newest).map_err(|error| {
         tracing::error!(error = %error, "the erasure journal cannot be read, so the bridge erases nothing");
         Error::Failed {
             doing: "reading the erasure journal",
@@ -118,7 +136,8 @@ pub(super) async fn pending(
     path: &Path,
 ) -> Result<Result<Vec<CustomerErasure>, JournalError>, DbFault> {
     let mut finished = lock_finished(db).await?;
-    let opened = ErasureJournal::open(path, &engine.digest_key, &mut finished);
+    let newest = newest(db).await?;
+    let opened = ErasureJournal::open(path, &engine.digest_key, &mut finished, newest);
     if opened.is_ok() {
         write(db, &finished).await?;
     }

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, ffi, params};
 use super::columns;
 use super::store_connection::StoreConnection;
 use crate::failpoint::{self, CrashPoint};
-use crate::outbox::erasure_journal::ErasureJournal;
+use crate::outbox::erasure_journal::{ErasureJournal, ErasureOrder};
 use crate::outbox::finished_erasures::FinishedErasures;
 use crate::outbox::{
     CustomerErasure, ENTRY_MAX, EntryId, ErasureProgress, JournalError, LaneKey, LaterEvents,
@@ -23,11 +23,16 @@ pub(super) fn begin(
     erasure: &CustomerErasure,
     keys: &[LaneKey],
 ) -> rusqlite::Result<ErasureProgress> {
-    let newest = store.query_row("SELECT max(id) FROM entry", [], |row| {
-        Ok(EntryId(columns::or_default(row, 0)))
-    })?;
+    let newest = newest(store)?;
     let later = erasure.later_events;
-    let number = store.with_journal(|journal| journal.append((keys, later), newest, erasure.at));
+    let order = ErasureOrder {
+        keys,
+        later_events: later,
+        last: newest,
+        newest,
+        at: erasure.at,
+    };
+    let number = store.with_journal(|journal| journal.append(order));
     let number = number.transpose().map_err(unwritten)?;
     failpoint::crash_point(CrashPoint::AfterErasureRecord);
     Ok(ErasureProgress {
@@ -38,6 +43,12 @@ pub(super) fn begin(
         },
         examined: EntryId(0),
     })
+}
+
+/// Returns the newest entry of the store. Retention never deletes it.
+fn newest(store: &Connection) -> rusqlite::Result<EntryId> {
+    let sql = "SELECT max(id) FROM entry";
+    store.query_row(sql, [], |row| Ok(EntryId(columns::or_default(row, 0))))
 }
 
 /// Converts an error of the journal into the error of the step.
@@ -56,7 +67,7 @@ pub(super) fn open(
     digest_key: &[u8; 32],
 ) -> rusqlite::Result<Result<Vec<CustomerErasure>, JournalError>> {
     let mut finished = read(store)?;
-    let opened = ErasureJournal::open(path, digest_key, &mut finished);
+    let opened = ErasureJournal::open(path, digest_key, &mut finished, newest(store)?);
     if opened.is_ok() {
         write(store, &finished)?;
     }

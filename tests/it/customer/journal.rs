@@ -115,6 +115,44 @@ fn a_restored_backup_does_not_bring_a_customer_back() {
     }
 }
 
+/// FAULTS N1140: after the restore of a backup, the source sends its newest events again, as the bridge asks for.
+#[test]
+fn a_resend_after_a_restore_does_not_bring_a_customer_back() {
+    let mut bridge = CustomerApp::with(Some("key-1"));
+    bridge.app.accept(&email("E1", CUSTOMER, 1));
+    bridge.app.wait_until("E1", "delivered");
+    bridge.admin("POST /admin/v1/store/backup", &json!({"name": "older.db"}));
+    let newest = [email("E2", CUSTOMER, 20), email("L1", "late-customer", 1)];
+    for event in &newest {
+        bridge.app.accept(event);
+    }
+    bridge.app.wait_until("E2", "delivered");
+    bridge.app.wait_until("L1", "delivered");
+    bridge.admin(ERASE, &of("customer", CUSTOMER));
+    bridge.admin(ERASE, &of("customer", "late-customer"));
+    bridge.put_back("older.db");
+    bridge.app.restart();
+    let calls = bridge.app.imprint.calls().len();
+    for (id, event) in [("E2", &newest[0]), ("L1", &newest[1])] {
+        assert_eq!(bridge.app.post(event).status, 202);
+        let receipt = bridge.app.wait_until(id, "ignored");
+        assert_eq!(receipt["ignored"], "blocked", "{receipt}");
+    }
+    bridge.app.accept(&email("N1", CUSTOMER, 10));
+    bridge.app.wait_until("N1", "ignored");
+    bridge.app.accept(&email("other", "another", 1));
+    bridge.app.wait_until("other", "delivered");
+    assert_eq!(bridge.app.imprint.applied(CUSTOMER).len(), 2);
+    assert!(bridge.app.imprint.calls().len() > calls);
+
+    // The operator ends the block. The next start has nothing to repeat.
+    bridge.admin(ERASE, &of("customer", CUSTOMER));
+    bridge.app.stop().unwrap();
+    bridge.app.restart();
+    bridge.app.accept(&email("N2", CUSTOMER, 30));
+    bridge.app.wait_until("N2", "delivered");
+}
+
 /// FAULTS N1110: two operators erase at the same time, and the erasure that began later ends first.
 #[test]
 fn the_next_start_repeats_no_finished_erasure() {

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use imprint_bridge::imprint::PartnerCustomerId;
 use imprint_bridge::outbox::{
-    IdentityLink, KeyUse, LaterEvents, PostgresOutbox, RecordCounts, RecordCursor, Settings as _,
+    ErasureStep, IdentityLink, KeyUse, LaterEvents, PostgresOutbox, RecordCounts, RecordCursor,
+    Settings as _,
 };
 
-use super::erased::{erase, imprint};
+use super::erased::{erase, imprint, step};
 use super::sealed::ring;
 use super::set_aside::event;
 use super::*;
@@ -209,4 +210,35 @@ async fn an_erasure_is_in_the_journal_before_it_begins() {
     let left = store.keep_erasures(journal).await.unwrap().unwrap();
     assert_eq!(left.len(), 1);
     assert_eq!(left[0].keys, [imprint("CUST-2")]);
+    assert_eq!(left[0].later_events, LaterEvents::Delivered);
+}
+
+/// FAULTS N1140: the restored database lacks events of the erased customer.
+#[tokio::test]
+async fn a_repeated_erasure_blocks_what_an_older_database_lacks() {
+    let (database, folder) = (postgres::database(), tempfile::tempdir().unwrap());
+    let journal = folder.path().join("erasures");
+    let store = open(&database, &[1]);
+    let begun = store.keep_erasures(journal.clone()).await.unwrap();
+    assert!(begun.unwrap().is_empty());
+    let lost = entry("b", "CUST-2", 5);
+    append(&store, &[entry("a", "CUST-1", 1), lost.clone()]).await;
+    erase(&store, imprint("CUST-2"), LaterEvents::Delivered).await;
+    drop(store);
+    database.psql(
+        "DELETE FROM imprint_bridge.meta WHERE name = 'erasure_journal';
+         DELETE FROM imprint_bridge.lane WHERE erased IS NOT NULL;
+         DELETE FROM imprint_bridge.entry WHERE id = 2",
+    );
+    let store = open(&database, &[1]);
+    let left = store.keep_erasures(journal.clone()).await.unwrap().unwrap();
+    assert_eq!(left.len(), 1);
+    assert!(
+        matches!(step(&store, &left[0]).await, ErasureStep::Erased(part) if part.progress.is_none())
+    );
+    let again = append(&store, &[lost, entry("c", "CUST-2", 3)]).await;
+    let again: Vec<State> = again.iter().map(|stored| stored.state).collect();
+    assert_eq!(again, [State::Ignored, State::Ignored]);
+    let left = store.keep_erasures(journal).await.unwrap().unwrap();
+    assert!(left.is_empty(), "{left:?}");
 }
