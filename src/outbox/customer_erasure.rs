@@ -79,8 +79,8 @@ pub struct ErasedPart {
     /// The number of entries outside the lanes of the customer that the bridge could not read, because the sealing key is
     /// missing or the entry is damaged. One of them can be an entry of the customer.
     pub unreadable: usize,
-    /// The number of erased field versions without a version of the source. A resend of such a value under a new event id
-    /// counts as newer.
+    /// The number of erased field versions without a version of the source, and of erased updates that the bridge could not
+    /// read. A resend of such a value under a new event id counts as newer.
     pub unversioned: usize,
     /// The progress for the next step. `None` means that the erasure has ended.
     pub progress: Option<ErasureProgress>,

@@ -287,6 +287,37 @@ fn a_blocked_customer_is_ignored() {
     assert_eq!(audit["sound"], true);
 }
 
+/// FAULTS N1141: nothing tells the version of an update that the bridge cannot read, so no floor keeps older events out.
+#[test]
+fn an_erased_entry_that_is_unreadable_keeps_nothing_out() {
+    let mut bridge = CustomerApp::with(Some("key-1"));
+    bridge.pause();
+    bridge.app.accept(&email("E1", "damaged", 50));
+    bridge.app.accept(&email("E2", "readable", 50));
+    bridge
+        .app
+        .accept(&email("E3", "damaged", 51).with("/data/customer/revision", json!("x")));
+    bridge.app.leave_waiting_entries();
+    bridge.app.stop().unwrap();
+    let store = rusqlite::Connection::open(bridge.app.files.store()).unwrap();
+    let read = "SELECT facts FROM waiting WHERE entry = 1";
+    let mut update: Vec<u8> = store.query_row(read, [], |row| row.get(0)).unwrap();
+    let place = update.len() - 3;
+    update[place] ^= 1;
+    let write = "UPDATE waiting SET facts = ?1 WHERE entry = 1";
+    assert_eq!(store.execute(write, [update]).unwrap(), 1);
+    drop(store);
+    bridge.app.restart();
+    for (customer, kept_out, entries) in [("damaged", false, 2), ("readable", true, 1)] {
+        let erased = bridge.admin(
+            "POST /admin/v1/customers/erase",
+            &journal::of("customer", customer),
+        );
+        assert_eq!(erased["kept_out"], kept_out, "{customer}: {erased}");
+        assert_eq!(erased["entries"], entries, "{customer}: {erased}");
+    }
+}
+
 /// FAULTS N642: the witness, the stored evidence and the shadow records are of the customer too.
 #[test]
 fn an_erasure_reaches_the_memory_of_the_process() {

@@ -181,7 +181,9 @@ impl<'a> CustomerEraser<'a> {
         let unfinished = entries.iter().filter(|(_, state)| state.is_some());
         let unfinished: Vec<EntryId> = unfinished.map(|(entry, _)| *entry).collect();
         let changes = (&mut self.tally, &mut self.floors);
-        erased_rows::delete_payloads(self.db, self.engine, &unfinished, changes).await?;
+        let unversioned = erased_rows::delete_payloads(self.db, self.engine, &unfinished, changes);
+        let unversioned = unversioned.await?;
+        self.part.unversioned = self.part.unversioned.saturating_add(unversioned);
         let numbers: Vec<i64> = entries.iter().map(|(entry, _)| number(entry.0)).collect();
         let erased =
             erased_rows::erase_receipts(self.db, self.engine, (&numbers, &unfinished), self.now);

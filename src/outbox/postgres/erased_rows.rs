@@ -2,6 +2,7 @@
 
 use tokio_postgres::types::Type;
 
+use super::bound_updates;
 use super::candidates;
 use super::columns::{get, number, unsigned};
 use super::connection::Connected;
@@ -9,42 +10,52 @@ use super::engine::Engine;
 use super::fault::DbFault;
 use super::keys::CustomerKey;
 use super::tally::TallyChange;
-use crate::event::{SourceName, SourceVersion};
+use crate::event::SourceName;
 use crate::fold::LaneVersions;
+use crate::outbox::named_part::NO_LANE;
 use crate::outbox::tombstone::TombstoneKey;
 use crate::outbox::{EntryId, LaneId, State, codec};
 use crate::time::Timestamp;
 
-/// Deletes the payloads of entries. Raises the floors to the versions of their updates; an update that the bridge cannot
-/// read has none.
+/// Deletes the payloads of entries, and raises the floors to the versions of their updates. Returns the number of updates
+/// without a floor: the bridge cannot read them, or their columns are not those with which they were sealed. An invalid event
+/// has no update.
 pub(super) async fn delete_payloads(
     db: &Connected,
     engine: &Engine,
     entries: &[EntryId],
     (tally, floors): (&mut TallyChange, &mut LaneVersions),
-) -> Result<(), DbFault> {
+) -> Result<usize, DbFault> {
+    let mut unversioned = 0;
     if entries.is_empty() {
-        return Ok(());
+        return Ok(unversioned);
     }
     let entries: Vec<i64> = entries.iter().map(|entry| number(entry.0)).collect();
     let sql = "DELETE FROM imprint_bridge.payload WHERE entry = ANY($1)
-         RETURNING entry, epoch, value, facts, state, source, event_bytes";
+         RETURNING lane, epoch, value, stated, jump_max, entry, facts, state, source, event_bytes";
     for row in db.query(sql, &[(&entries, Type::INT8_ARRAY)]).await? {
-        let entry = unsigned(get(&row, 0)?);
-        let state: i16 = get(&row, 4)?;
+        let entry = unsigned(get(&row, 5)?);
+        let state: i16 = get(&row, 7)?;
         let state = codec::state("payload.state", state.into())?;
-        if let Ok(source) = SourceName::parse(get(&row, 5)?) {
-            tally.leave(state, &source, get(&row, 6)?);
+        if let Ok(source) = SourceName::parse(get(&row, 8)?) {
+            tally.leave(state, &source, get(&row, 9)?);
         }
-        let epoch: i64 = get(&row, 1)?;
-        let stored = codec::decode_update(&engine.sealer, entry, get(&row, 3)?).ok();
-        if let (Ok(epoch), Some(stored)) = (u32::try_from(epoch), stored) {
-            let value = get(&row, 2)?;
-            let version = SourceVersion { epoch, value }.arrived(entry);
-            floors.raise(version, stored.update.fields());
+        if LaneId(unsigned(get(&row, 0)?)) == NO_LANE {
+            continue;
+        }
+        let route = bound_updates::route(&row, [0, 1, 2, 3, 4])?;
+        let stored = codec::decode_update(&engine.sealer, entry, get(&row, 6)?).ok();
+        match stored
+            .zip(route)
+            .filter(|(stored, route)| stored.is_at(route))
+        {
+            Some((stored, route)) => {
+                floors.raise(route.version.arrived(entry), stored.update.fields());
+            }
+            None => unversioned += 1,
         }
     }
-    Ok(())
+    Ok(unversioned)
 }
 
 /// Makes the receipts of entries tombstones. The entries of `unfinished` end as discarded. Returns the number of receipts.

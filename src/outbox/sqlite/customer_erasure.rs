@@ -13,7 +13,6 @@ use super::{
     SqliteOutbox, columns, identity_link, journaled, lane, meta, payload, tombstones, versions,
     withdraw,
 };
-use crate::event::SourceVersion;
 use crate::failpoint::{self, CrashPoint};
 use crate::fold::LaneVersions;
 use crate::outbox::named_part::NamedPart;
@@ -284,24 +283,32 @@ impl Eraser<'_> {
         Ok(())
     }
 
-    /// Remembers the version of an entry's update. An update that the bridge cannot read has none.
+    /// Remembers the version of an entry's update. No floor keeps out the values of an update that the bridge cannot read, or
+    /// whose columns are not those with which it was sealed. An invalid event has no update.
     fn read_floor(&mut self, entry: EntryId, state: State) -> rusqlite::Result<()> {
         let Some(table) = payload::table(state) else {
             return Ok(());
         };
         let sealer = self.store.sealer();
-        let sql = format!("SELECT epoch, value, facts FROM {table} WHERE entry = ?1");
+        let sql = format!(
+            "SELECT lane, epoch, value, stated, jump_max, facts FROM {table} WHERE entry = ?1 AND lane IS NOT 0"
+        );
         let read = self.store.query_row(&sql, [entry.0], |row| {
-            let update = row.get_ref(2)?.as_bytes().unwrap_or_default();
+            let lane = LaneId(columns::or_default(row, 0));
+            let route = columns::route(row, lane, [1, 2, 3, 4]).ok();
+            let update = row.get_ref(5)?.as_bytes().unwrap_or_default();
             let stored = codec::decode_update(sealer, entry.0, update).ok();
-            let version = SourceVersion {
-                epoch: columns::or_default(row, 0),
-                value: columns::or_default(row, 1),
-            };
-            Ok(stored.map(|stored| (version, stored.update)))
+            Ok(stored
+                .zip(route)
+                .filter(|(stored, route)| stored.is_at(route)))
         });
-        if let Some((version, update)) = read.optional()?.flatten() {
-            self.floors.raise(version.arrived(entry.0), update.fields());
+        match read.optional()? {
+            Some(Some((stored, route))) => {
+                let version = route.version.arrived(entry.0);
+                self.floors.raise(version, stored.update.fields());
+            }
+            Some(None) => self.part.unversioned += 1,
+            None => {}
         }
         Ok(())
     }

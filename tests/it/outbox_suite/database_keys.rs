@@ -242,3 +242,19 @@ async fn a_repeated_erasure_blocks_what_an_older_database_lacks() {
     let left = store.keep_erasures(journal).await.unwrap().unwrap();
     assert!(left.is_empty(), "{left:?}");
 }
+
+/// FAULTS N1141: an operator erases a customer whose waiting update is damaged.
+#[tokio::test]
+async fn an_unreadable_update_has_no_floor() {
+    let database = postgres::database();
+    let store = open(&database, &[1]);
+    append(&store, &[entry("a", "CUST-1", 5), entry("b", "CUST-2", 5)]).await;
+    database.psql(
+        "UPDATE imprint_bridge.payload SET facts = set_byte(facts, length(facts) - 3, get_byte(facts, length(facts) - 3) # 1)
+         WHERE entry = 1",
+    );
+    let damaged = erase(&store, imprint("CUST-1"), LaterEvents::Delivered).await;
+    assert_eq!((damaged.entries, damaged.unversioned), (1, 1));
+    let readable = erase(&store, imprint("CUST-2"), LaterEvents::Delivered).await;
+    assert_eq!((readable.entries, readable.unversioned), (1, 0));
+}
