@@ -25,6 +25,7 @@ pub mod schema;
 mod body_places;
 mod brake;
 mod card_number;
+mod customer_ids;
 mod digest;
 mod encoding;
 mod explain;

@@ -63,6 +63,7 @@ mod compared;
 mod comparison;
 mod compile;
 mod contract;
+mod customer_ids;
 mod error;
 mod explain;
 mod fields;
@@ -349,12 +350,6 @@ impl Mapping {
     /// Returns the names of the request headers that the condition `when` reads, in lower case.
     pub const fn headers(&self) -> &BTreeSet<String> {
         &self.headers
-    }
-
-    /// Returns whether the ids of the customer are values of the event, and not computed.
-    pub fn copies_customer_ids(&self) -> bool {
-        let mut ids = [&self.imprint_id, &self.partner_id].into_iter().flatten();
-        ids.all(|rule| rule.plan.is_verbatim())
     }
 
     /// Returns the kind and the expression of the mapping's versions. Returns `None` if the bridge orders the events by

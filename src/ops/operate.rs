@@ -29,6 +29,7 @@ mod destination;
 mod entries;
 mod erase;
 mod explain;
+mod invalid_entries;
 mod keys;
 mod mapping_work;
 mod preview;

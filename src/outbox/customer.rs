@@ -30,13 +30,15 @@ pub fn named(text: &str) -> impl Iterator<Item = CustomerRef> {
     imprint.into_iter().chain(partner)
 }
 
-/// Returns whether a value of an event is one of these customer ids.
+/// Returns whether a value or the name of a member of an event is one of these customer ids.
 ///
 /// The event belongs to no lane, so any string or number of the event can be the id. An id inside a longer text does not
 /// count: a short id is a part of many texts.
 pub fn mentions(event: &Value, keys: &[LaneKey]) -> bool {
     match event {
-        Value::Object(members) => members.values().any(|value| mentions(value, keys)),
+        Value::Object(members) => members
+            .iter()
+            .any(|(name, value)| keys.iter().any(|key| is_id(key, name)) || mentions(value, keys)),
         Value::Array(items) => items.iter().any(|item| mentions(item, keys)),
         Value::String(text) => keys.iter().any(|key| is_id(key, text)),
         Value::Number(number) => {
@@ -137,7 +139,8 @@ mod tests {
             (json!({"data": {"id": 4711}}), true),
             (json!({"subject": uuid.to_ascii_lowercase()}), true),
             (json!({"data": {"id": "47110", "note": "see 4711"}}), false),
-            (json!({"4711": null, "data": true}), false),
+            (json!({"data": {"4711": null}}), true),
+            (json!({"no 4711": null, "data": true}), false),
         ] {
             assert_eq!(mentions(&event, &keys), expected, "{event}");
         }

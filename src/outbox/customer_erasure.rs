@@ -17,6 +17,9 @@ pub const ERASE_MAX: usize = 500;
 pub struct CustomerErasure {
     /// The ids of the customer. The store also follows all identity links of these ids.
     pub keys: Vec<LaneKey>,
+    /// The invalid parked entries from whose events the mapping in use reads an id of the customer, in the order of their
+    /// numbers. The store finds the other invalid events of the customer by the ids that they contain.
+    pub invalid: Vec<EntryId>,
     /// The treatment of later events of the customer.
     pub later_events: LaterEvents,
     /// The time of the operator's order.

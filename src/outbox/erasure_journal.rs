@@ -96,6 +96,9 @@ struct StoredErasure {
     ignored: bool,
     imprint: Vec<String>,
     partner: Vec<String>,
+    /// The numbers of invalid entries. An older program has not written them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    invalid: Vec<u64>,
 }
 
 /// The order of an operator to erase a customer, as the journal records it.
@@ -103,6 +106,8 @@ struct StoredErasure {
 pub(super) struct ErasureOrder<'a> {
     /// The ids of the customer.
     pub(super) keys: &'a [LaneKey],
+    /// The invalid entries from whose events the mapping reads an id of the customer.
+    pub(super) invalid: &'a [EntryId],
     pub(super) later_events: LaterEvents,
     /// The newest entry that the erasure concerns.
     pub(super) last: EntryId,
@@ -184,6 +189,7 @@ impl ErasureJournal {
             ignored: order.later_events == LaterEvents::Ignored,
             imprint: ids(true),
             partner: ids(false),
+            invalid: order.invalid.iter().map(|entry| entry.0).collect(),
         };
         let stored = serde_json::to_vec(&stored)?;
         let mut salt = [0; SALT_BYTES];
@@ -274,6 +280,7 @@ fn erasure(number: u64, stored: &StoredErasure, newest: EntryId) -> CustomerEras
     let imprint = imprint.map(LaneKey::Imprint);
     CustomerErasure {
         keys: imprint.chain(partner.map(LaneKey::Partner)).collect(),
+        invalid: stored.invalid.iter().copied().map(EntryId).collect(),
         later_events: match stored.ignored || lacks_entries {
             true => LaterEvents::Ignored,
             false => LaterEvents::Delivered,
@@ -370,6 +377,7 @@ mod tests {
     fn append(journal: &mut ErasureJournal, id: &str) -> u64 {
         let order = ErasureOrder {
             keys: &[LaneKey::Imprint(ImprintId::parse(id).unwrap())],
+            invalid: &[EntryId(4)],
             later_events: LaterEvents::Delivered,
             last: EntryId(9),
             newest: EntryId(8),
@@ -435,6 +443,7 @@ mod tests {
                     .iter()
                     .all(|one| one.progress.unwrap().last == EntryId(9))
             );
+            assert!(pending.iter().all(|one| one.invalid == [EntryId(4)]));
         }
         assert!(!std::fs::read_to_string(&path).unwrap().contains("canary"));
     }

@@ -33,9 +33,15 @@ impl CustomerApp {
 
     /// Starts a bridge whose store is sealed if `key` names a sealing key.
     fn with(key: Option<&'static str>) -> Self {
+        Self::of_source(key, |crm| crm.to_owned())
+    }
+
+    /// Starts such a bridge with another file of the source.
+    fn of_source(key: Option<&'static str>, change: impl FnOnce(&str) -> String) -> Self {
         let sources = tempfile::tempdir().unwrap();
         let package = Path::new(env!("CARGO_MANIFEST_DIR"));
         let crm = fs::read_to_string(package.join("config/sources/crm.toml")).unwrap();
+        let crm = change(&crm);
         let crm = format!("{crm}\n[body]\non_invalid = \"park\"\n");
         fs::write(sources.path().join("crm.toml"), crm).unwrap();
         let folder = sources.path().display();
@@ -316,6 +322,53 @@ fn an_erased_entry_that_is_unreadable_keeps_nothing_out() {
         assert_eq!(erased["kept_out"], kept_out, "{customer}: {erased}");
         assert_eq!(erased["entries"], entries, "{customer}: {erased}");
     }
+}
+
+/// FAULTS N1143: no value of an invalid event is the id of its customer, because the mapping computes the id.
+#[test]
+fn an_invalid_event_is_of_the_customer_that_the_mapping_computes() {
+    let mut bridge = CustomerApp::of_source(Some("key-1"), |crm| {
+        let computed = "'\"crm-\\(.data.customer.id)\"'";
+        crm.replace(
+            "partner_id = \".data.customer.id\"",
+            &format!("partner_id = {computed}"),
+        )
+    });
+    bridge.pause();
+    let invalid = |id: &str, customer: &str| {
+        by_partner(id, customer, 2).with("/data/customer/revision", json!("two"))
+    };
+    bridge.app.accept(&by_partner("V1", "4711", 1));
+    for number in 0..120 {
+        bridge
+            .app
+            .accept(&invalid(&format!("other-{number}"), "4712"));
+    }
+    bridge.app.accept(&invalid("V2", "4711"));
+    let unknown = invalid("U1", "4711").with("/data/customer/id", Value::Null);
+    bridge.app.accept(&unknown);
+    let (code, output, error) = bridge.command(&["export", "--partner-id", "crm-4711"]);
+    assert_eq!(code, Some(0), "{error}");
+    let exported: Value = serde_json::from_str(&output).unwrap();
+    assert_eq!(ids(&exported["entries"]), ["V1"]);
+    assert_eq!(ids(&exported["unmapped"]), ["V2"]);
+    let many = bridge.command(&["export", "--partner-id", "crm-4712"]).1;
+    let many: Value = serde_json::from_str(&many).unwrap();
+    let others: Vec<String> = (0..120).map(|number| format!("other-{number}")).collect();
+    assert_eq!(ids(&many["unmapped"]), others);
+    let of = journal::of("partner_id", "crm-4711");
+    let erased = bridge.admin("POST /admin/v1/customers/erase", &of);
+    assert_eq!(erased["entries"], 2, "{erased}");
+    assert_eq!(
+        erased["unjudged"], 1,
+        "nothing tells the customer of U1: {erased}"
+    );
+    let folder = bridge.app.files.store().parent().unwrap().to_owned();
+    for trace in ["V1@example.com", "V2@example.com"] {
+        assert!(!contains(&folder, trace), "{trace}");
+    }
+    bridge.app.accept(&by_partner("V3", "4711", 3));
+    bridge.app.leave_waiting_entries();
 }
 
 /// FAULTS N1142: an operator erases a customer by the CRM's id, and a later event has both ids.

@@ -611,7 +611,16 @@ fn a_replay_says_that_a_customer_is_blocked() {
     app.wait_until("list", "1", "delivered");
     let erase = json!({"of": {"imprint_id": "CUST-1"}, "block": true, "reason": "a demand"});
     let erased = app.admin("POST /admin/v1/customers/erase", &erase);
-    assert_eq!(erased["unjudged"], 1, "{erased}");
+    assert_eq!(
+        (&erased["entries"], &erased["unjudged"]),
+        (&json!(2), &json!(0))
+    );
+    let later = changed(
+        3,
+        "1",
+        &json!({"phone": "canary", "email": "c@example.com"}),
+    );
+    assert_eq!(statuses(&app.accept("list", &json!([later]))), ["parked"]);
     app.reconfigure(&[computed, (".phone", ".mobile")]);
     let preview = app.replay(&json!({"map_again": true, "preview": true}));
     assert_eq!(
@@ -622,7 +631,7 @@ fn a_replay_says_that_a_customer_is_blocked() {
     let replayed = app.replay(&json!({"map_again": true}));
     assert_eq!(replayed["replayed"], json!([]), "{replayed}");
     assert_eq!(replayed["ignored"][0]["reason"], "blocked", "{replayed}");
-    assert_eq!(app.receipt("list", "2")["ignored"], "blocked");
+    assert_eq!(app.receipt("list", "3")["ignored"], "blocked");
 }
 
 /// FAULTS N1088: an event of a type without a table has no epoch of its own. It gets the highest epoch of the source, unless

@@ -144,7 +144,7 @@ fn erased(answer: &Value) -> Vec<String> {
         ),
         (
             number("unjudged") > 0,
-            format!("{} invalid parked events do not name their customer, because the mapping of their source computes the id, or the source is gone: look at them with `parked --parked-for invalid`, and `discard` the events of the customer", number("unjudged")),
+            format!("nothing tells the customer of {} invalid parked events, because the mapping of their source computes the id from values that the events lack, or the source is gone: look at them with `parked --parked-for invalid`, and `discard` the events of the customer", number("unjudged")),
         ),
         (
             is("in_log", true),

@@ -1,5 +1,7 @@
 //! Finds the customer that an operator names, and shows or exports what the store has of the customer.
 
+use std::collections::BTreeSet;
+
 use super::entries::{content, field_views};
 use super::selection::Reason;
 use super::{EntryView, Error, FieldView, Operations, Operator, Role};
@@ -7,7 +9,8 @@ use crate::event::Visibility;
 use crate::imprint::{CustomerRef, ImprintId, PartnerCustomerId};
 use crate::outbox::{
     Detail, EntryFilter, EntryId, EntryOrder, EntrySelection, EntrySummary, FieldOrigin,
-    IdentityLink, LaneKey, LaneWait, LoadedEntry, LoadedLane, ParkReason, State, named,
+    IdentityLink, LaneKey, LaneWait, LoadedEntry, LoadedLane, NamedEntries, ParkReason, State,
+    named,
 };
 use crate::time::Timestamp;
 
@@ -232,10 +235,11 @@ impl Operations {
                 .named_entries(keys.clone(), after, EXPORT_ENTRIES);
             page = next.await?;
         }
-        let selection = EntrySelection::Entries(page.entries);
+        let (numbers, end) = self.with_computed(keys, after, page).await?;
+        let selection = EntrySelection::Entries(numbers);
         let loaded = self.outbox.load(selection, Detail::Payloads).await?;
         let last = loaded.entries.last().filter(|_| loaded.has_more);
-        let next = last.map(|last| last.summary.receipt.entry).or(page.next);
+        let next = last.map(|last| last.summary.receipt.entry).or(end);
         for entry in loaded.entries {
             let parked = entry.summary.receipt.parked.as_ref();
             let is_invalid = parked.is_some_and(|(reason, _)| *reason == ParkReason::Invalid);
@@ -248,8 +252,32 @@ impl Operations {
         Ok(next)
     }
 
+    /// Adds the invalid parked events from which the mapping in use reads an id of the customer to a page that begins after
+    /// `after`. Returns the entries, and the end of the page if there is a next page.
+    async fn with_computed(
+        &self,
+        keys: &[LaneKey],
+        after: EntryId,
+        page: NamedEntries,
+    ) -> Result<(Vec<EntryId>, Option<EntryId>), Error> {
+        let mut end = page.next;
+        let mut entries: BTreeSet<EntryId> = page.entries.into_iter().collect();
+        let mut place = Some(after);
+        while let Some(from) = place {
+            let part = self.invalid_entries_after(keys, from).await?;
+            entries.extend(part.entries);
+            place = part.next.filter(|next| end.is_none_or(|end| *next < end));
+            if entries.len() >= EXPORT_ENTRIES {
+                end = place.or(end);
+                break;
+            }
+        }
+        entries.retain(|entry| end.is_none_or(|end| *entry <= end));
+        Ok((entries.into_iter().collect(), end))
+    }
+
     /// Loads one page of entries with their events. Returns the start of the next page.
-    async fn load_page(
+    pub(super) async fn load_page(
         &self,
         filter: EntryFilter,
     ) -> Result<(Vec<LoadedEntry>, Option<EntryId>), Error> {
@@ -316,7 +344,7 @@ fn text(key: &LaneKey) -> &str {
 }
 
 /// Returns whether two keys are of one lane: a UUID can have two spellings.
-fn is_same(one: &LaneKey, other: &LaneKey) -> bool {
+pub(super) fn is_same(one: &LaneKey, other: &LaneKey) -> bool {
     match (one, other) {
         (LaneKey::Imprint(one), LaneKey::Imprint(other)) => one.is_same(other.as_str()),
         (one, other) => one == other,

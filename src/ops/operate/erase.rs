@@ -5,11 +5,7 @@ use std::time::Duration;
 use super::customer::{is_known, lanes};
 use super::selection::Reason;
 use super::{CustomerName, Error, Operations, Operator, Role};
-use crate::outbox::{
-    self, CustomerErasure, EntryFilter, ErasedPart, ErasureStep, LOAD_MAX, LaneKey, LaterEvents,
-    ParkReason, State,
-};
-use crate::time::Timestamp;
+use crate::outbox::{self, CustomerErasure, ErasedPart, ErasureStep, LaterEvents};
 
 /// The longest time that an erasure waits for the end of the customer's request in flight. It is longer than the default
 /// of `imprint.deadline`, and shorter than the deadline of the command line.
@@ -29,8 +25,8 @@ pub struct ErasureReport {
     /// The number of entries outside the lanes of the customer that the bridge could not read. One of them can be an entry of
     /// the customer.
     pub unreadable: usize,
-    /// The number of invalid parked events that are left, and whose source computes the id of the customer, or is gone. The
-    /// store looks only for events that contain the id, so one of them can be an event of the customer.
+    /// The number of invalid parked events that are left, and of which nothing tells the customer: the source is gone, or it
+    /// computes the id, and the event lacks the values for it. One of them can be an event of the customer.
     pub unjudged: usize,
     /// True if a version floor keeps every delivered value from coming back under a new event id.
     pub has_floors: bool,
@@ -61,12 +57,18 @@ impl Operations {
         let at = event.at;
         self.outbox.append_audit(event).await?;
         self.destination.forget(&customer.lanes);
-        let mut report = self
-            .erase_all(customer.keys.clone(), later_events, at)
-            .await?;
+        let invalid = self.invalid_entries(&customer.keys).await?;
+        let erasure = CustomerErasure {
+            keys: customer.keys.clone(),
+            invalid: invalid.entries,
+            later_events,
+            at,
+            progress: None,
+        };
+        let mut report = self.erase_all(erasure).await?;
         self.destination.forget(&customer.lanes);
         report.is_known = is_known(&customer) || report.entries > 0;
-        report.unjudged = self.unjudged().await?;
+        report.unjudged = invalid.unjudged;
         report.is_in_log = match self.outbox.erase().await {
             Ok(()) => false,
             Err(outbox::Error::Busy) => true,
@@ -81,50 +83,13 @@ impl Operations {
         Ok(report)
     }
 
-    /// Counts the invalid parked events whose source does not say in the event itself which customer the event is about.
-    async fn unjudged(&self) -> Result<usize, Error> {
-        let sources = self.sources.sources();
-        let mut filter = EntryFilter {
-            reason: Some(ParkReason::Invalid),
-            ..EntryFilter::in_state(State::Parked, LOAD_MAX)
-        };
-        let mut count = 0;
-        loop {
-            let page = self.outbox.list(filter.clone()).await?;
-            let sent_by = page
-                .entries
-                .iter()
-                .map(|entry| &entry.receipt.identity.source);
-            let computed = sent_by.filter(|name| {
-                let source = sources.get(name);
-                !source.is_some_and(|source| source.copies_customer_ids())
-            });
-            count += computed.count();
-            match page.next {
-                Some(next) => filter.after = next,
-                None => return Ok(count),
-            }
-        }
-    }
-
     /// Runs the steps of an erasure, and waits for the end of the customer's request in flight.
-    async fn erase_all(
-        &self,
-        keys: Vec<LaneKey>,
-        later_events: LaterEvents,
-        at: Timestamp,
-    ) -> Result<ErasureReport, Error> {
+    async fn erase_all(&self, mut erasure: CustomerErasure) -> Result<ErasureReport, Error> {
         let mut report = ErasureReport {
             has_floors: true,
             ..ErasureReport::default()
         };
         let mut waited = Duration::ZERO;
-        let mut erasure = CustomerErasure {
-            keys,
-            later_events,
-            at,
-            progress: None,
-        };
         loop {
             let part = match self.outbox.erase_customer(erasure.clone()).await? {
                 ErasureStep::InFlight if waited >= IN_FLIGHT_WAIT_MAX => {

@@ -21,7 +21,7 @@ impl MemoryTables {
         let last = erasure
             .progress
             .map_or(EntryId(ENTRY_MAX), |progress| progress.last);
-        let entries = self.entries_to_erase((&lanes, &keys), last);
+        let entries = self.entries_to_erase((&lanes, &keys, &erasure.invalid), last);
         let places = entries
             .iter()
             .filter_map(|entry| self.entries.get(entry)?.lane);
@@ -86,13 +86,16 @@ impl MemoryTables {
 
     fn entries_to_erase(
         &self,
-        (lanes, keys): (&BTreeSet<LaneId>, &[LaneKey]),
+        (lanes, keys, invalid): (&BTreeSet<LaneId>, &[LaneKey], &[EntryId]),
         last: EntryId,
     ) -> Vec<EntryId> {
         let is_own = |row: &EntryRow| row.lane.is_some_and(|lane| lanes.contains(&lane));
+        let is_found =
+            |entry, row: &EntryRow| row.invalid_epoch.is_some() && invalid.contains(entry);
         let entries = self.entries.range(..=last);
-        let of_customer =
-            entries.filter(|(entry, row)| is_own(row) || self.is_named(**entry, row, keys));
+        let of_customer = entries.filter(|(entry, row)| {
+            is_own(row) || is_found(entry, row) || self.is_named(**entry, row, keys)
+        });
         of_customer.map(|(entry, _)| *entry).collect()
     }
 

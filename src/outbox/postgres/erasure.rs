@@ -108,6 +108,7 @@ async fn search(
     let last = erasure.progress.map(|progress| progress.last);
     let search = NamedSearch {
         keys: &ids.keys,
+        invalid: &erasure.invalid,
         own: &[],
         left_out: &ids.lanes(),
         after: examined(erasure, &ids.keys),

@@ -57,6 +57,7 @@ impl ErasureStart {
                 write(db, &finished).await?;
                 let appended = journal.append(ErasureOrder {
                     keys,
+                    invalid: &erasure.invalid,
                     later_events: later,
                     last,
                     newest,

@@ -32,6 +32,7 @@ pub(super) async fn find(
         own: &live(db, engine, &linked).await?,
         left_out: &live(db, engine, keys).await?,
         keys: &linked,
+        invalid: &[],
         after,
         last: EntryId(ENTRY_MAX),
         max,
@@ -52,6 +53,8 @@ async fn live(db: &Connected, engine: &Engine, keys: &[LaneKey]) -> Result<Vec<L
 /// A search for entries of a customer that have not ended.
 pub(super) struct NamedSearch<'a> {
     pub(super) keys: &'a [LaneKey],
+    /// The invalid entries of the customer that the caller has found, in the order of their numbers.
+    pub(super) invalid: &'a [EntryId],
     /// All entries in these lanes are entries of the customer.
     pub(super) own: &'a [LaneId],
     /// The search leaves out the entries in these lanes, because the caller finds them in another way.
@@ -143,6 +146,9 @@ impl NamedSearch<'_> {
             return Ok(Some(false));
         }
         if self.own.contains(&lane) {
+            return Ok(Some(true));
+        }
+        if lane == NO_LANE && self.invalid.binary_search(&entry).is_ok() {
             return Ok(Some(true));
         }
         if lane == NO_LANE {

@@ -64,6 +64,7 @@ pub(super) fn step(
     }
     let search = EntrySearch {
         keys: &keys,
+        invalid: &erasure.invalid,
         own: &[],
         left_out: &lanes,
         after: examined(erasure, &keys),

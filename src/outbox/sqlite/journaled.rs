@@ -27,6 +27,7 @@ pub(super) fn begin(
     let later = erasure.later_events;
     let order = ErasureOrder {
         keys,
+        invalid: &erasure.invalid,
         later_events: later,
         last: newest,
         newest,

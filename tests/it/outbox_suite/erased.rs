@@ -47,6 +47,7 @@ pub(super) async fn step(outbox: &dyn Outbox, erasure: &CustomerErasure) -> Eras
 pub(super) async fn erase(outbox: &dyn Outbox, key: LaneKey, later: LaterEvents) -> ErasedPart {
     let mut erasure = CustomerErasure {
         keys: vec![key],
+        invalid: Vec::new(),
         later_events: later,
         at: NOW,
         progress: None,
@@ -330,6 +331,7 @@ async fn a_claimed_lane_is_not_erased() {
         let claimed = claim_one(outbox).await;
         let erasure = CustomerErasure {
             keys: vec![imprint("CUST-1")],
+            invalid: Vec::new(),
             later_events: LaterEvents::Delivered,
             at: NOW,
             progress: None,
@@ -407,6 +409,7 @@ async fn repeat_after_return(
         .unwrap();
     let repeated = CustomerErasure {
         keys: vec![imprint("CUST-1")],
+        invalid: Vec::new(),
         later_events: later,
         at: NOW,
         progress: Some(ErasureProgress {

@@ -27,6 +27,7 @@ fn with_partner(mut new: NewEntry) -> NewEntry {
 fn first(key: LaneKey) -> CustomerErasure {
     CustomerErasure {
         keys: vec![key],
+        invalid: Vec::new(),
         later_events: LaterEvents::Delivered,
         at: NOW,
         progress: None,

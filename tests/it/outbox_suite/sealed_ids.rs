@@ -278,6 +278,7 @@ fn an_erasure_needs_the_key_of_the_link_and_deletes_unreadable_evidence() {
         assert_eq!(store.setting(Setting::Evidence).await.unwrap(), None);
         let erasure = CustomerErasure {
             keys: vec![erased::partner_key("P-1")],
+            invalid: Vec::new(),
             later_events: LaterEvents::Delivered,
             at: NOW,
             progress: None,

@@ -25,6 +25,7 @@ pub(in crate::outbox::sqlite) fn find(
     let linked = linked_keys::all(store, keys)?;
     let search = EntrySearch {
         keys: &linked,
+        invalid: &[],
         own: &linked_keys::lanes(store, &linked)?,
         left_out: &linked_keys::lanes(store, keys)?,
         after,
@@ -41,6 +42,8 @@ pub(in crate::outbox::sqlite) fn find(
 /// A search for entries of a customer that have not ended.
 pub(super) struct EntrySearch<'a> {
     pub(super) keys: &'a [LaneKey],
+    /// The invalid entries of the customer that the caller has found, in the order of their numbers.
+    pub(super) invalid: &'a [EntryId],
     /// All entries in these lanes are entries of the customer.
     pub(super) own: &'a [LaneId],
     /// The search leaves out the entries in these lanes, because the caller finds them in another way.
@@ -130,6 +133,7 @@ impl EntrySearch<'_> {
         }
         let is_named = match lane {
             lane if self.own.contains(&lane) => Some(true),
+            NO_LANE if self.invalid.binary_search(&entry).is_ok() => Some(true),
             NO_LANE => self.is_mentioned(store, row, entry),
             _ => self.is_partner(store, row, entry),
         };

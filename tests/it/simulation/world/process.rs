@@ -209,6 +209,7 @@ impl World<'_> {
         let imprint = LaneKey::Imprint(planned.imprint.clone());
         let erasure = CustomerErasure {
             keys: partner.into_iter().chain([imprint]).collect(),
+            invalid: Vec::new(),
             later_events: later,
             at: self.clock(),
             progress: None,
