@@ -371,25 +371,6 @@ fn an_invalid_event_is_of_the_customer_that_the_mapping_computes() {
     bridge.app.leave_waiting_entries();
 }
 
-/// FAULTS N1142: an operator erases a customer by the CRM's id, and a later event has both ids.
-#[test]
-fn a_floor_of_the_crms_id_holds_for_events_with_both_ids() {
-    let bridge = CustomerApp::start();
-    bridge.pause();
-    bridge.app.accept(&by_partner("P1", "P-both", 5));
-    let erased = bridge.admin(
-        "POST /admin/v1/customers/erase",
-        &journal::of("partner_id", "P-both"),
-    );
-    assert_eq!(erased["kept_out"], true, "{erased}");
-    bridge.app.accept(&email("B1", "both", 3));
-    bridge.admin("POST /admin/v1/destination", &json!({"mode": "open"}));
-    bridge.app.wait_until("B1", "superseded");
-    bridge.app.accept(&email("B2", "both", 6));
-    bridge.app.wait_until("B2", "delivered");
-    assert_eq!(bridge.app.imprint.applied("both").len(), 1);
-}
-
 /// FAULTS N642: the witness, the stored evidence and the shadow records are of the customer too.
 #[test]
 fn an_erasure_reaches_the_memory_of_the_process() {

@@ -33,20 +33,17 @@ impl LaneVersions {
     /// this customer that is older than them is still new for this customer.
     pub fn raise_to_floors_of(&mut self, other: &Self) {
         let versions = other.delivered.0.iter();
-        let newer = versions.filter(|(field, version)| {
-            let own = self.version_of(field);
-            is_floor(**version) && own.is_none_or(|own| own < **version)
-        });
-        let newer: LiteMap<_, _> = newer
-            .map(|(field, version)| (field.clone(), *version))
-            .collect();
-        let has_applied = self.has_applied();
-        self.raise_to(&Self {
-            delivered: Versions(newer),
+        let floors = versions.filter(|(_, version)| is_floor(**version));
+        let floors = Self {
+            delivered: Versions(
+                floors
+                    .map(|(field, version)| (field.clone(), *version))
+                    .collect(),
+            ),
             is_unsent: other.is_unsent,
             in_doubt: None,
-        });
-        self.is_unsent &= !has_applied;
+        };
+        self.raise_to(&floors);
     }
 
     /// Returns whether the lane has no version and no request in doubt.
@@ -211,16 +208,6 @@ mod tests {
         other.raise_to_floors_of(&source);
         let email = Field::parse("email").unwrap();
         assert_eq!(other.delivered.0.keys().collect::<Vec<_>>(), [&email]);
-        assert!(!other.has_applied());
-
-        let mut applied = LaneVersions::default();
-        applied.raise(version(6, 3), update("email").fields());
-        applied.raise_to_floors_of(&source);
-        assert_eq!(applied.version_of(&email), Some(version(6, 3)));
-        source.raise(version(8, FLOOR_ARRIVAL), update("email").fields());
-        applied.raise_to_floors_of(&source);
-        assert_eq!(applied.version_of(&email), Some(version(8, FLOOR_ARRIVAL)));
-        assert!(applied.has_applied(), "Imprint has a value of the lane");
     }
 
     /// FAULTS N643, N776: without a version of the source, only the arrival orders values. The floor keeps out an older

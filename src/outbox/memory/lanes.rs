@@ -2,9 +2,8 @@
 
 use std::convert::Infallible;
 
-use super::tables::{LaneRow, MemoryTables, UnsettledClaim, spelling};
+use super::tables::{LaneRow, MemoryTables, UnsettledClaim};
 use crate::event::SourceName;
-use crate::fold::LaneVersions;
 use crate::imprint::CustomerRef;
 use crate::outbox::{
     Claim, ClaimBounds, ClaimedLane, DueLane, DueQueues, Ending, EntryId, IdentityLink,
@@ -108,7 +107,7 @@ impl MemoryTables {
             lane,
             token: self.token,
             key: Some(row.key.clone()),
-            versions: self.with_floors(row, &waiting),
+            versions: row.versions.clone(),
             trials: row.trials,
             standing: row.standing,
             unproven: row.unproven,
@@ -122,22 +121,6 @@ impl MemoryTables {
             waiting,
             unreadable: Vec::new(),
         })
-    }
-
-    /// Returns the versions of a lane, raised to the version floors of the CRM's ids in its waiting entries.
-    fn with_floors(&self, row: &LaneRow, waiting: &[WaitingEntry]) -> LaneVersions {
-        let mut versions = row.versions.clone();
-        if let LaneKey::Partner(_) = row.key {
-            return versions;
-        }
-        let partners = waiting.iter();
-        for partner in partners.filter_map(|waiting| waiting.customer.partner()) {
-            let lane = self.keys.get(&spelling(&LaneKey::Partner(partner.clone())));
-            if let Some(named) = lane.and_then(|lane| self.lanes.get(lane)) {
-                versions.raise_to_floors_of(&named.versions);
-            }
-        }
-        versions
     }
 
     /// Records a settlement and returns the entries that left the state `waiting`. Returns `None` if the claim has

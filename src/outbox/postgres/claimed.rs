@@ -1,7 +1,5 @@
 //! Reads claimed lanes: their rows, their waiting entries, and the identity links of their customers.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use tokio_postgres::Row;
 
 use super::columns::{get, number, time, unsigned};
@@ -10,7 +8,7 @@ use super::engine::Engine;
 use super::fault::DbFault;
 use super::links::{self, FoundLinks};
 use super::waiting::{self, LaneEntries};
-use super::{customers, lane_row, lane_versions, receipt};
+use super::{lane_row, receipt};
 use crate::fold::LaneVersions;
 use crate::imprint::{ImprintId, PartnerCustomerId};
 use crate::outbox::codec::{self, BlobKind};
@@ -53,7 +51,6 @@ pub(super) async fn read(
             }
         }
     }
-    raise_floors(db, engine, (&mut lanes, &mut locked)).await?;
     let found = find_links(db, engine, &lanes).await?;
     for lane in &mut lanes {
         lane.links = found.of(engine, &partners(lane), imprint(lane));
@@ -124,48 +121,6 @@ fn claimed(lane: &TakenLane, engine: &Engine) -> Result<ClaimedLane, DbFault> {
         is_gone: get::<i16>(row, 13)? == i16::from(codec::GONE),
         ..ClaimedLane::empty(id, lane.token, lane_row::trials(row, 5)?)
     })
-}
-
-/// Raises the versions of claimed lanes to the version floors of the CRM's ids in their waiting entries: an operator possibly
-/// erased a customer by the CRM's id before the bridge knew Imprint's id. The settlements of the lanes store the versions. A
-/// lane waits if the process does not have the sealing key of such a floor.
-async fn raise_floors(
-    db: &Connected,
-    engine: &Engine,
-    (lanes, locked): (&mut Vec<ClaimedLane>, &mut Vec<(LaneId, ClaimToken)>),
-) -> Result<(), DbFault> {
-    let named = lanes.iter().filter(|lane| imprint(lane).is_some());
-    let named: BTreeSet<PartnerCustomerId> = named.flat_map(partners).cloned().collect();
-    let keys: Vec<LaneKey> = named.iter().cloned().map(LaneKey::Partner).collect();
-    let found = customers::find_lanes(db, engine, &keys).await?;
-    let floors: BTreeMap<PartnerCustomerId, LaneId> = named
-        .into_iter()
-        .zip(found)
-        .filter_map(|(partner, found)| Some((partner, found?.id)))
-        .collect();
-    if floors.is_empty() {
-        return Ok(());
-    }
-    let versions = lane_versions::read(db, &engine.sealer, floors.values().copied()).await?;
-    lanes.retain_mut(|lane| {
-        let own = partners(lane).into_iter();
-        let own = own.filter_map(|partner| floors.get(partner));
-        let own: Vec<_> = own.filter_map(|floors| versions.get(floors)).collect();
-        if imprint(lane).is_none() {
-            return true;
-        }
-        for floors in own {
-            match floors {
-                Ok(floors) => lane.versions.raise_to_floors_of(floors),
-                Err(_missing_key) => {
-                    locked.push((lane.lane, lane.token));
-                    return false;
-                }
-            }
-        }
-        true
-    });
-    Ok(())
 }
 
 /// Returns the CRM's ids in the waiting entries of a lane.

@@ -6,11 +6,12 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Row, params};
 
 use super::claimed_lanes::ClaimedLanes;
+use super::columns;
 use super::decode_cache::DecodeCache;
+use super::identity_link;
 use super::statements::Statements;
 use super::store_connection::StoreConnection;
 use super::waiting::{self, WaitingEntries};
-use super::{columns, identity_link, lane, tombstones, versions};
 use crate::fold::LaneVersions;
 use crate::imprint::PartnerCustomerId;
 use crate::outbox::codec::{self, BlobKind};
@@ -100,9 +101,6 @@ impl Claimer<'_, '_> {
         claimed.unreadable = unreadable;
         if let Some(key) = &claimed.key {
             claimed.links = links(self.statements, key, &claimed.waiting)?;
-        }
-        if let (Some(LaneKey::Imprint(_)), Some(_)) = (&claimed.key, store.tombstones()) {
-            raise_floors(store, &mut claimed)?;
         }
         Ok(claimed)
     }
@@ -203,41 +201,18 @@ fn is_found_by(row: &Row<'_>, column: usize, (key, store): (&LaneKey, &StoreConn
     digests.is_none_or(|digests| digests.of(&codec::lane_columns(key)) == digest)
 }
 
-/// Raises the versions of a claimed lane to the version floors of the CRM's ids in its waiting entries: an operator possibly
-/// erased a customer by the CRM's id before the bridge knew Imprint's id. The settlement of the lane stores the versions.
-fn raise_floors(store: &StoreConnection, claimed: &mut ClaimedLane) -> rusqlite::Result<()> {
-    for partner in partners(&claimed.waiting) {
-        let key = LaneKey::Partner(partner.clone());
-        let lane = match lane::find(store, &key)? {
-            Some(lane) => Some(lane),
-            None => tombstones::find(store, &key)?.map(|(lane, _)| lane),
-        };
-        if let Some(lane) = lane {
-            let floors = versions::of_lane(store, lane)?;
-            claimed.versions.raise_to_floors_of(&floors);
-        }
-    }
-    Ok(())
-}
-
-/// Returns the CRM's ids in these entries.
-fn partners(waiting: &[WaitingEntry]) -> Vec<&PartnerCustomerId> {
-    let partners = waiting.iter();
-    let mut partners: Vec<_> = partners
-        .filter_map(|waiting| waiting.customer.partner())
-        .collect();
-    partners.sort_unstable();
-    partners.dedup();
-    partners
-}
-
 /// Returns the identity links of the customer ids in the waiting entries of a lane.
 fn links(
     statements: &Statements<'_>,
     key: &LaneKey,
     waiting: &[WaitingEntry],
 ) -> rusqlite::Result<Vec<IdentityLink>> {
-    let partners = partners(waiting);
+    let mut partners: Vec<&PartnerCustomerId> = waiting
+        .iter()
+        .filter_map(|waiting| waiting.customer.partner())
+        .collect();
+    partners.sort_unstable();
+    partners.dedup();
     let mut links = Vec::new();
     for partner in &partners {
         links.extend(readable(identity_link::of_partner(statements, partner))?.flatten());

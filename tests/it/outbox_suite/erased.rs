@@ -27,18 +27,6 @@ fn by_partner(id: &str, customer: &str, value: i64) -> NewEntry {
     new
 }
 
-/// Returns an event with the ids `CUST-1` and `P-1` of one customer.
-fn both(id: &str, value: i64) -> NewEntry {
-    let mut new = entry(id, "CUST-1", value);
-    if let Disposition::Enqueue(change) = &mut new.disposition {
-        change.customer = CustomerRef::Pair {
-            imprint: ImprintId::parse("CUST-1").unwrap(),
-            partner: partner("P-1"),
-        };
-    }
-    new
-}
-
 pub(super) async fn step(outbox: &dyn Outbox, erasure: &CustomerErasure) -> ErasureStep {
     outbox.erase_customer(erasure.clone()).await.unwrap()
 }
@@ -274,33 +262,6 @@ async fn a_floor_moves_to_the_lane_that_a_search_finds() {
             [State::Superseded],
             "{engine}"
         );
-    }
-}
-
-/// FAULTS N1142: an event names a customer by both ids, and an operator erased the customer by the CRM's id before.
-#[tokio::test]
-async fn an_event_with_both_ids_keeps_the_floors_of_both() {
-    for (engine, outbox, _folder) in engines() {
-        let outbox = outbox.as_ref();
-        append(outbox, &[by_partner("p", "P-1", 5)]).await;
-        erase(outbox, partner_key("P-1"), LaterEvents::Delivered).await;
-        append(outbox, &[both("old", 3)]).await;
-        assert_eq!(deliver(outbox).await, 0, "{engine}");
-        // The next event of the CRM's id makes the tombstone a lane again.
-        append(outbox, &[by_partner("q", "P-1", 4)]).await;
-        append(outbox, &[both("older", 2)]).await;
-        let found = claim(outbox, NOW).await.lanes;
-        let is_imprint = |lane: &&ClaimedLane| lane.key == Some(imprint("CUST-1"));
-        let lane = found.iter().find(is_imprint).unwrap();
-        assert_eq!(lane.versions.floors(), 1, "{engine}");
-        for lane in found {
-            record(outbox, settlement(&lane, Vec::new(), NOW)).await;
-        }
-        append(outbox, &[both("new", 6)]).await;
-        deliver(outbox).await;
-        let ended = states(outbox, &["old", "older", "new"]).await;
-        let expected = [State::Superseded, State::Superseded, State::Delivered];
-        assert_eq!(ended, expected, "{engine}");
     }
 }
 
