@@ -233,6 +233,7 @@ impl Figures {
                 dead_rows: database.dead_rows,
                 connection_wait: database.connection_wait,
                 lost_leases: database.lost_leases,
+                late_sends: database.late_sends,
                 repeats: database.repeats,
             });
         }

@@ -17,6 +17,7 @@ pub struct DatabaseSnapshot {
     pub dead_rows: Option<u64>,
     pub connection_wait: Duration,
     pub lost_leases: u64,
+    pub late_sends: u64,
     pub repeats: u64,
 }
 
@@ -32,6 +33,7 @@ pub(super) struct DatabaseMetrics {
 struct DatabaseCounts {
     wait_micros: AtomicU64,
     lost_leases: AtomicU64,
+    late_sends: AtomicU64,
     repeats: AtomicU64,
 }
 
@@ -39,7 +41,7 @@ impl DatabaseMetrics {
     pub(super) fn new(declare: &Declare<'_>) -> prometheus::Result<Self> {
         let counts = Arc::new(DatabaseCounts::default());
         let counted = || Arc::clone(&counts);
-        let (waits, leases, repeats) = (counted(), counted(), counted());
+        let (waits, leases, repeats, late) = (counted(), counted(), counted(), counted());
         declare.read_counter(
             "database_connection_wait_seconds_total",
             "Time for which operations of the store waited for a connection to the database, in seconds.",
@@ -49,6 +51,11 @@ impl DatabaseMetrics {
             "database_lost_leases_total",
             "Leases that this bridge lost; other bridges then took over its customers.",
             move || to_value(leases.lost_leases.load(Ordering::Relaxed)),
+        )?;
+        declare.read_counter(
+            "database_late_sends_total",
+            "Requests that possibly reached Imprint after this bridge had lost the customer to another bridge.",
+            move || to_value(late.late_sends.load(Ordering::Relaxed)),
         )?;
         declare.read_counter(
             "database_repeats_total",
@@ -93,6 +100,9 @@ impl DatabaseMetrics {
         counts
             .lost_leases
             .store(database.lost_leases, Ordering::Relaxed);
+        counts
+            .late_sends
+            .store(database.late_sends, Ordering::Relaxed);
         counts.repeats.store(database.repeats, Ordering::Relaxed);
     }
 }

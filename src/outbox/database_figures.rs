@@ -16,6 +16,8 @@ pub struct DatabaseFigures {
     pub connection_wait: Duration,
     /// The number of leases that this process lost.
     pub lost_leases: u64,
+    /// The number of requests of this process whose claims had ended before the answer.
+    pub late_sends: u64,
     /// The number of transactions that the process repeated.
     pub repeats: u64,
 }

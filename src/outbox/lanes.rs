@@ -25,7 +25,9 @@ pub trait Lanes: Settings {
     ///
     /// A lane that only waits for the turn of its search is due at once if an entry of a different source has arrived.
     ///
-    /// If the claim with the settlement's token has ended, the store changes nothing and answers [`Settled::Stale`].
+    /// If the claim with the settlement's token has ended, the store records nothing of the settlement and answers
+    /// [`Settled::Stale`]. A store of several processes then marks the lane if the settlement contains an update: a later
+    /// claim says that values were possibly sent.
     /// The caller keeps a reference to the settlement, because it settles again if the store refuses.
     fn settle(&self, settlement: Arc<Settlement>) -> StoreFuture<'_, Settled>;
     /// Makes every lane with a waiting entry due now.
@@ -336,6 +338,12 @@ impl Settlement {
 
     const fn was_sent(&self) -> bool {
         !self.attempted.is_empty() || self.moved.is_some() || self.new_link.is_some()
+    }
+
+    /// Returns whether dispatch has possibly sent an update. Values that it sent again have no entry, but the settlement has
+    /// new versions.
+    pub(super) const fn has_possibly_updated(&self) -> bool {
+        !self.attempted.is_empty() || self.versions.is_some()
     }
 
     /// Returns whether Imprint answered a request of the claim without a failure.

@@ -30,8 +30,8 @@
 //! At most one replica holds a lane at each moment of the database's clock. That does not prove that only one request of
 //! a customer is in flight: a replica that was stopped for longer than its lease possibly sends the request of an earlier
 //! claim when it continues. Its answer changes nothing. The first claim after the loss of the lease says that the values
-//! were possibly sent, so dispatch sends the newest values again when the time of the doubt is over. A request that arrives
-//! after this time remains unnoticed.
+//! were possibly sent, so dispatch sends the newest values again when the time of the doubt is over. See [`late_sends`] for
+//! the requests of such a replica.
 //!
 //! A crash of the database can lose the last claims and settlements. See [`own_lanes`] for the agreement that follows. All
 //! replicas seal with one key, see [`shared_keys`], and plan by the clock of the database, see [`due_times`].
@@ -59,12 +59,10 @@ use self::replica_state::ReplicaState;
 use self::runtime::EngineCommand;
 use self::writer::WriteCall;
 use super::{
-    Appended, Claim, ClaimBounds, EntryId, Error, Inbox, Lanes, Lookup, NewEntry, Pick, Receipt,
-    Settled, Settlement, State, StoreFuture,
+    Appended, ClaimBounds, EntryId, Error, Inbox, Lookup, NewEntry, Receipt, State, StoreFuture,
 };
 use crate::event::SourceName;
 use crate::sealing::KeyRing;
-use crate::time::Timestamp;
 
 mod answer;
 mod append;
@@ -95,6 +93,8 @@ mod keys;
 mod lane_row;
 mod lane_table;
 mod lane_versions;
+mod lanes;
+mod late_sends;
 mod ledger;
 mod lifecycle;
 mod link_table;
@@ -368,31 +368,5 @@ impl Inbox for PostgresOutbox {
 
     fn stored_bytes(&self, source: &SourceName) -> u64 {
         self.shared.stored_bytes(source)
-    }
-}
-
-impl Lanes for PostgresOutbox {
-    fn claim(&self, now: Timestamp, max: usize, pick: Pick) -> StoreFuture<'_, Claim> {
-        let (reply, answer) = oneshot::channel();
-        let operation = move |engine: Rc<Engine>| -> Pin<Box<dyn Future<Output = ()>>> {
-            Box::pin(claim::serve(engine, (now, max, pick), reply))
-        };
-        wait(self.send(EngineCommand::Run(Box::new(operation))), answer)
-    }
-
-    fn settle(&self, settlement: Arc<Settlement>) -> StoreFuture<'_, Settled> {
-        self.write(|reply| WriteCall::Settle(settlement, reply))
-    }
-
-    fn release(&self, now: Timestamp) -> StoreFuture<'_, ()> {
-        self.run(async move |engine: Rc<Engine>| release::release(&engine, now).await)
-    }
-
-    fn release_absent(&self, now: Timestamp) -> StoreFuture<'_, ()> {
-        self.run(async move |engine: Rc<Engine>| release::release_absent(&engine, now).await)
-    }
-
-    fn woken(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        Box::pin(self.shared.woken.notified())
     }
 }

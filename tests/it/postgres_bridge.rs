@@ -10,6 +10,7 @@ use crate::postgres::{PostgresDatabase, PostgresServer};
 use crate::process::Process;
 use crate::support::{Event, FakeImprint, Files, KEY, email, post, receipt, wait_for};
 
+mod late_sends;
 mod replicas;
 
 /// A crash of the server then loses no commit that the server has confirmed.

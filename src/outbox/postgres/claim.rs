@@ -257,7 +257,8 @@ impl DueQueues for QueueHeads {
     }
 }
 
-/// Gives the lanes that are still free to this replica.
+/// Gives the lanes that are still free to this replica. The epoch of a claim is higher than the epochs of all earlier
+/// claims, even of the claims that the database lost in a crash: it follows the clock of the database.
 async fn take(
     db: &Connected,
     engine: &Engine,
@@ -267,7 +268,8 @@ async fn take(
     let (me, lanes) = (number(owner), lane_numbers(lanes));
     replica::lock(db, engine.registration()).await?;
     let sql = format!(
-"UPDATE imprint_bridge.lane AS l SET owner = $1, epoch = l.epoch + 1
+"UPDATE imprint_bridge.lane AS l SET owner = $1, maybe_sent = greatest(l.maybe_sent, -1),
+             epoch = greatest(l.epoch + 1, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)
          FROM (SELECT id FROM imprint_bridge.lane WHERE id = ANY($2) AND owner IS NULL AND due_at IS NOT NULL
                ORDER BY id FOR UPDATE SKIP LOCKED) AS free
          WHERE l.id = free.id

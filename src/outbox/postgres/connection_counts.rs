@@ -11,6 +11,7 @@ use crate::outbox::database_figures::DatabaseFigures;
 pub(super) struct ConnectionCounts {
     wait_micros: AtomicU64,
     lost_leases: AtomicU64,
+    late_sends: AtomicU64,
     repeats: AtomicU64,
     /// The figures of the last look at the database.
     seen: RwLock<DatabaseFigures>,
@@ -31,6 +32,11 @@ impl ConnectionCounts {
     /// Counts a lost lease of this replica.
     pub(super) fn lost_lease(&self) {
         self.lost_leases.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a request whose claim had ended.
+    pub(super) fn late_send(&self) {
+        self.late_sends.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Publishes what a look at the database has shown.
@@ -54,6 +60,7 @@ impl ConnectionCounts {
         DatabaseFigures {
             connection_wait: Duration::from_micros(self.wait_micros.load(Ordering::Relaxed)),
             lost_leases: self.lost_leases.load(Ordering::Relaxed),
+            late_sends: self.late_sends.load(Ordering::Relaxed),
             repeats: self.repeats.load(Ordering::Relaxed),
             ..*seen
         }

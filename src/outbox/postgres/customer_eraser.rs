@@ -274,7 +274,7 @@ impl<'a> CustomerEraser<'a> {
         (row.due, row.idle, row.spelled, row.unfold_to) = (None, true, 0, None);
         row.trials = Trials::default();
         (row.unproven_since, row.absence) = (None, None);
-        row.maybe_sent = if row.maybe_sent == 0 { 0 } else { -1 };
+        row.forget_sent_entries();
         row.is_changed = true;
         link_table::delete(self.db, self.engine, key).await
     }

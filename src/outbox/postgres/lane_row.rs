@@ -19,6 +19,13 @@ pub(super) const COLUMNS: &str =
     "id, kind, received, due_at, idle, low, failures, spent, tried_at, blamed_since,
     unfold_to, maybe_sent, spelled, unproven_since, absence, erased, owner, epoch";
 
+/// The value of `lane.maybe_sent` for any value.
+const ANYTHING: i64 = -1;
+
+/// The value of `lane.maybe_sent` for any value, if another replica noticed its late request during the claim. The
+/// settlement of the claim keeps the mark, because the late request possibly overwrites the values of the settlement.
+const NOTICED: i64 = -2;
+
 /// The value of `lane.spelled` after Imprint has applied an update.
 const APPLIED: i16 = 1;
 
@@ -170,17 +177,37 @@ impl LockedLane {
         self.owner == Some(number(token.owner)) && self.epoch == number(token.epoch)
     }
 
+    /// Records that a lost replica possibly sent any value of the lane, until a later claim has read this.
+    pub(super) fn notice_late_request(&mut self) {
+        self.maybe_sent = match self.owner {
+            Some(_) => NOTICED,
+            None => ANYTHING,
+        };
+        self.is_changed = true;
+    }
+
+    /// Records that some entries which a lost replica possibly sent have left the lane.
+    pub(super) fn forget_sent_entries(&mut self) {
+        if self.maybe_sent > 0 {
+            self.maybe_sent = ANYTHING;
+        }
+    }
+
     /// Records a settlement and ends the claim. The caller has ended and moved the entries before.
     ///
-    /// Also removes the mark of values that a lost replica possibly sent, because the new versions contain these values
-    /// as requests in doubt.
+    /// Also removes the mark of values that a lost replica possibly sent before the claim, because the new versions contain
+    /// these values as requests in doubt.
     pub(super) fn settle(
         &mut self,
         sealer: &Sealer,
         settlement: &Settlement,
         (has_waiting, is_asked): (bool, bool),
     ) -> Result<(), DbFault> {
-        if let Some(versions) = &settlement.versions {
+        let is_noticed = self.maybe_sent == NOTICED;
+        // The request sent the kept values again for the last time, but the late request possibly overwrites them.
+        let keeps_values =
+            is_noticed && settlement.reassert_at.is_none() && settlement.endings.is_empty();
+        if let Some(versions) = settlement.versions.as_ref().filter(|_| !keeps_values) {
             self.set_versions(sealer, versions)?;
         }
         match &settlement.recognition {
@@ -200,11 +227,12 @@ impl LockedLane {
         let absence = unproven.absence.as_ref();
         let absence = absence.map(|absence| codec::encode_absence(sealer, self.id.0, absence));
         self.absence = absence.transpose()?;
-        self.maybe_sent = 0;
+        self.maybe_sent = if is_noticed { ANYTHING } else { 0 };
         self.idle = !has_waiting;
         let due = match (has_waiting, is_asked) {
             (true, true) => Some(settlement.at),
             (true, false) => Some(settlement.due),
+            (false, _) if keeps_values => self.due.map(Timestamp::from_millis),
             (false, _) => settlement.reassert_at,
         };
         self.due = due.map(Timestamp::as_millis);

@@ -125,7 +125,7 @@ pub(super) async fn leave(
         }
         // The recorded answer is possibly about an id that only a withdrawn entry has.
         row.absence = None;
-        row.maybe_sent = if row.maybe_sent == 0 { 0 } else { -1 };
+        row.forget_sent_entries();
         row.idle = !with_entries.contains(&lane);
         row.is_changed = true;
         if !row.idle {

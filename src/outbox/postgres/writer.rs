@@ -13,6 +13,7 @@ use super::connection::Connected;
 use super::engine::Engine;
 use super::fault::DbFault;
 use super::lane_table::{LaneTable, next_numbers};
+use super::late_sends::{self, LateSend};
 use super::new_rows::{NumberedEntry, insert_entries};
 use super::settle::{self, SettleGroup};
 use super::tally::{self, TallyChange};
@@ -54,6 +55,7 @@ impl WriteCall {
 struct GroupAnswers {
     appended: Vec<Appended>,
     settled: Vec<Settled>,
+    late_sends: Vec<LateSend>,
     ended: Vec<(EntryId, State)>,
     tally: TallyChange,
     /// The first due times of the queues into which the group put free lanes.
@@ -174,6 +176,7 @@ impl GroupWriter {
     ) {
         let shared = &self.engine.shared;
         shared.add(&answers.tally);
+        late_sends::report(&answers.late_sends, &self.engine.connector.counts);
         for (class, due) in answers.dues {
             self.engine.floors.borrow_mut().lower(class, due);
         }
@@ -238,22 +241,23 @@ async fn write(
     insert_entries(db, &engine.sealer, &numbered).await?;
     let locked = keys.iter().map(|key| lanes.id(engine, key));
     let locked = locked.chain(possible().map(|(settlement, _)| Ok(settlement.lane)));
+    let stale = settlements.iter().zip(&held).filter(|(_, held)| !**held);
+    let stale = late_sends::lanes(db, stale.map(|(it, _)| *it)).await?;
+    let locked = locked.chain(stale.into_iter().map(Ok));
     let locked = locked.collect::<Result<BTreeSet<_>, DbFault>>()?;
     lanes.lock(db, locked).await?;
     let mut tally = TallyChange::default();
     append::enter(db, engine, &numbered, (&mut lanes, &mut tally)).await?;
     let mut group = SettleGroup::default();
     for (settlement, held) in settlements.iter().zip(&held) {
-        let holds = *held && lanes.row(settlement.lane)?.is_claimed_by(settlement);
-        if holds {
+        if *held && lanes.row(settlement.lane)?.is_claimed_by(settlement) {
             group.settlements.push(settlement);
-        }
-        let settled = if holds {
-            Settled::Recorded
+            answers.settled.push(Settled::Recorded);
         } else {
-            Settled::Stale
-        };
-        answers.settled.push(settled);
+            let late_send = late_sends::mark(&mut lanes, settlement);
+            answers.late_sends.extend(late_send);
+            answers.settled.push(Settled::Stale);
+        }
     }
     answers.ended = group.record(db, engine, (&mut lanes, &mut tally)).await?;
     lanes.write(db).await?;

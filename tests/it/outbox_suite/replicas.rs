@@ -117,6 +117,107 @@ async fn a_replica_without_a_lease_loses_its_lanes() {
     assert_eq!(again, Settled::Recorded);
 }
 
+/// Ends the lease of `one` while its claim is open, and opens a second replica, which claims the lane. Returns both claims.
+async fn taken_over(
+    database: &PostgresDatabase,
+    one: &PostgresOutbox,
+) -> (ClaimedLane, PostgresOutbox, ClaimedLane) {
+    append(one, &[entry("a", "CUST-1", 1)]).await;
+    let lost = claim_all(one, 1).await.remove(0);
+    database.psql("UPDATE imprint_bridge.replica SET lease_until = '-infinity'");
+    let other = database.open(ClaimBounds::default(), Arc::default());
+    let claimed = claim_all(&other, 1).await.remove(0);
+    (lost, other, claimed)
+}
+
+/// Claims the lane of a new event at the only replica that has no open claim, and settles the claim.
+async fn next_claim(outbox: &PostgresOutbox, event: &str) -> ClaimedLane {
+    append(outbox, &[entry(event, "CUST-1", 2)]).await;
+    let claimed = claim_all(outbox, 1).await.remove(0);
+    let settled = outbox.settle(delivered(&claimed)).await.unwrap();
+    assert_eq!(settled, Settled::Recorded);
+    claimed
+}
+
+fn late_sends(outbox: &PostgresOutbox) -> u64 {
+    outbox.figures().database.map_or(0, |it| it.late_sends)
+}
+
+/// FAULTS N1019: a replica notices that its request was late, before or after the settlement of the replica that has the
+/// lane now. The late settlement is stale in both cases, and the next claim says that any value was possibly sent.
+#[tokio::test]
+async fn a_late_request_is_known_to_the_next_claim() {
+    for is_before in [true, false] {
+        let database = postgres::database();
+        let one = database.open(ClaimBounds::default(), Arc::default());
+        let (lost, other, claimed) = taken_over(&database, &one).await;
+        let late = async || {
+            let late = one.settle(delivered(&lost)).await.unwrap();
+            assert_eq!(late, Settled::Stale);
+        };
+        if is_before {
+            late().await;
+        }
+        let own = other.settle(delivered(&claimed)).await.unwrap();
+        assert_eq!(own, Settled::Recorded);
+        if !is_before {
+            // The replica repeats its settlement if it did not get the answer.
+            let repeated = other.settle(delivered(&claimed)).await.unwrap();
+            assert_eq!(repeated, Settled::Stale);
+            late().await;
+        }
+        assert_eq!((late_sends(&one), late_sends(&other)), (1, 0));
+        let next = next_claim(&other, "b").await;
+        assert_eq!(next.maybe_sent, MaybeSent::Anything, "{is_before}");
+        let next = next_claim(&other, "c").await;
+        assert_eq!(next.maybe_sent, MaybeSent::Nothing, "{is_before}");
+    }
+}
+
+/// FAULTS N1019: the lane of a stale settlement without an update gets no mark.
+#[tokio::test]
+async fn a_stale_settlement_without_an_update_marks_nothing() {
+    let database = postgres::database();
+    let one = database.open(ClaimBounds::default(), Arc::default());
+    let (lost, other, claimed) = taken_over(&database, &one).await;
+    let unsent = Settlement {
+        attempted: Vec::new(),
+        ..settlement(&lost, Vec::new(), NOW)
+    };
+    assert_eq!(one.settle(unsent.into()).await.unwrap(), Settled::Stale);
+    let own = other.settle(delivered(&claimed)).await.unwrap();
+    assert_eq!((own, late_sends(&one)), (Settled::Recorded, 0));
+    let next = next_claim(&other, "b").await;
+    assert_eq!(next.maybe_sent, MaybeSent::Nothing);
+}
+
+/// FAULTS N1019: the other replica sends its values for the last time while the late request becomes known. The lane keeps
+/// the values, so that dispatch sends them again.
+#[tokio::test]
+async fn a_lane_keeps_its_values_if_a_late_request_becomes_known_meanwhile() {
+    let database = postgres::database();
+    let one = database.open(ClaimBounds::default(), Arc::default());
+    let (lost, other, claimed) = taken_over(&database, &one).await;
+    let until = NOW.after(Duration::from_mins(1));
+    let kept = Settlement {
+        versions: Some(LaneVersions::default().with_anything_sent(until)),
+        reassert_at: Some(NOW),
+        ..settlement(&claimed, all(&claimed, &Ending::Delivered), NOW)
+    };
+    record(&other, kept.clone()).await;
+    let again = claim_all(&other, 1).await.remove(0);
+    assert_eq!(Some(&again.versions), kept.versions.as_ref());
+    assert_eq!(one.settle(delivered(&lost)).await.unwrap(), Settled::Stale);
+    let sent_again = Settlement {
+        versions: Some(LaneVersions::default()),
+        ..settlement(&again, Vec::new(), NOW)
+    };
+    record(&other, sent_again).await;
+    let next = claim_all(&other, 1).await.remove(0);
+    assert_eq!(next.maybe_sent, MaybeSent::Anything);
+    assert_eq!(Some(&next.versions), kept.versions.as_ref());
+}
+
 /// Two replicas get the same events at the same time: each event is stored once.
 #[tokio::test]
 async fn an_event_that_two_replicas_get_at_once_is_stored_once() {

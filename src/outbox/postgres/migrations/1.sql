@@ -123,7 +123,8 @@ CREATE TABLE imprint_bridge.lane (
     blamed_since   bigint,
     unfold_to      bigint,
     versions       bytea,
-    -- What a lost replica possibly has sent: 0 nothing, a positive number the entries up to this number, -1 any value.
+    -- What a lost replica possibly has sent: 0 nothing, a positive number the entries up to this number, -1 any value, -2 any
+    -- value, as it became known during the claim.
     maybe_sent     bigint NOT NULL DEFAULT 0,
     -- Imprint's answer about the id in `received`: 1 after an applied update, 2 if Imprint has no such customer.
     spelled        smallint NOT NULL DEFAULT 0,

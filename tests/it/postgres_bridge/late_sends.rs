@@ -1,0 +1,153 @@
+//! Requests of a bridge whose lease ended before the answer of Imprint.
+
+use std::process::Command;
+use std::time::Duration;
+
+use imprint_bridge::time::Clock;
+
+use super::*;
+use crate::support::metric;
+
+/// The time in which a request with an unknown outcome can still take effect, in these tests.
+const ASSERT_AFTER: Duration = Duration::from_secs(12);
+
+/// The lease of a bridge.
+const LEASE: Duration = Duration::from_secs(15);
+
+/// Stops a process, or lets it continue.
+fn signal(process: &Process, signal: &str) {
+    let kill = format!("kill -{signal} {}", process.child.id());
+    let status = Command::new("sh").args(["-c", &kill]).status().unwrap();
+    assert!(status.success());
+}
+
+fn late_sends(process: &Process) -> Option<f64> {
+    let page = http::ask(process.ready().1, "GET /metrics", &[], "").ok()?;
+    metric(&page.body, "database_late_sends_total")
+}
+
+fn quick_files(imprint: &FakeImprint, database: &PostgresDatabase) -> Files {
+    let (files, url) = (files(imprint, database), database.url());
+    let span = ASSERT_AFTER.as_secs();
+    files.write_settings(&format!(
+        "[outbox]\nurl = \"{url}\"\n[dispatch]\nassert_after = \"{span}s\""
+    ));
+    files
+}
+
+fn wait_for_calls(imprint: &FakeImprint, calls: usize) {
+    wait_for("the requests", || {
+        (imprint.calls().len() >= calls).then_some(())
+    });
+}
+
+/// Carries out a request with this value of the customer, as Imprint does with a late request.
+fn carry_out(imprint: &FakeImprint, email: &str) {
+    let bearer = format!("Bearer {KEY}");
+    let headers = [
+        ("authorization", bearer.as_str()),
+        ("content-type", "application/json"),
+    ];
+    let body = json!({ "email": email }).to_string();
+    let answer = http::ask(imprint.address, "POST /v2/customers/c1", &headers, &body).unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.body);
+}
+
+/// Waits until a bridge stood still for so long that the other bridge has its customers.
+fn wait_for_takeover(database: &PostgresDatabase) {
+    let clock = Clock::machine();
+    let ends = clock.now().after(LEASE);
+    wait_for("the lease ends", || (clock.now() >= ends).then_some(()));
+    let replicas = "SELECT count(*) FROM imprint_bridge.replica";
+    wait_for("the other bridge takes over", || {
+        (database.psql(replicas) == "1").then_some(())
+    });
+}
+
+/// FAULTS N1007: a bridge stands still for longer than its lease, while its request is at a slow Imprint. The other bridge
+/// delivers newer data. The late request takes effect when the other bridge has already sent its data again. The first
+/// bridge notices that its lease ended during the request, so the newest data is sent once more.
+#[test]
+fn a_request_that_outlives_its_lease_does_not_win() {
+    let (database, imprint) = (crate::postgres::database(), imprint());
+    let (files, other_files) = (
+        quick_files(&imprint, &database),
+        quick_files(&imprint, &database),
+    );
+    let first = Process::serve(&files);
+    first.ready();
+    // The test carries out this request later.
+    imprint.inject(&json!([{"times": 1, "action": {"hang": true}}]));
+    assert_eq!(send(&first, &email("old", "c1", 1)).status, 202);
+    wait_for_calls(&imprint, 1);
+    signal(&first, "STOP");
+    let second = Process::serve(&other_files);
+    assert_eq!(send(&second, &email("new", "c1", 2)).status, 202);
+    wait_for_takeover(&database);
+    wait_until_delivered(&second, "new");
+    let clock = Clock::machine();
+    let delivered_at = clock.now();
+    signal(&first, "CONT");
+    wait_for("the first bridge notices its late request", || {
+        late_sends(&first).filter(|late| *late > 0.5)
+    });
+    let took = clock.now().since(delivered_at);
+    assert!(took < ASSERT_AFTER, "the machine is too slow for this test");
+    wait_for("the log names it", || {
+        let is_logged = first.log().contains("after its claim had ended");
+        is_logged.then_some(())
+    });
+    // Without the notice, the second bridge sends its data again only before this time.
+    let late = delivered_at.after(ASSERT_AFTER.mul_f64(1.5));
+    wait_for("the late request", || (clock.now() >= late).then_some(()));
+    carry_out(&imprint, "old@example.com");
+    wait_for("the newest data is sent again", || {
+        (imprint.email("c1")? == "new@example.com").then_some(())
+    });
+    assert_eq!(late_sends(&second), Some(0.0));
+}
+
+/// FAULTS N1019: the same, but the request of the other bridge is in flight when the first bridge notices that its request
+/// was late. The settlement of the other bridge does not remove the mark of the customer.
+#[test]
+fn a_late_request_counts_while_the_other_bridge_sends() {
+    let (database, imprint) = (crate::postgres::database(), imprint());
+    let (files, other_files) = (
+        quick_files(&imprint, &database),
+        quick_files(&imprint, &database),
+    );
+    let first = Process::serve(&files);
+    first.ready();
+    // The test carries out the first request later. The second request is the request of the other bridge.
+    let slow = Duration::from_secs(8).as_millis();
+    imprint.inject(&json!([
+        {"times": 1, "action": {"hang": true}},
+        {"times": 1, "action": {"latency_ms": slow}},
+    ]));
+    assert_eq!(send(&first, &email("old", "c1", 1)).status, 202);
+    wait_for_calls(&imprint, 1);
+    signal(&first, "STOP");
+    let second = Process::serve(&other_files);
+    assert_eq!(send(&second, &email("new", "c1", 2)).status, 202);
+    wait_for_takeover(&database);
+    wait_for_calls(&imprint, 2);
+    signal(&first, "CONT");
+    wait_for("the first bridge notices its late request", || {
+        late_sends(&first).filter(|late| *late > 0.5)
+    });
+    let state = receipt(second.ready().0, "new").unwrap().body;
+    assert!(
+        state.contains("waiting"),
+        "the machine is too slow: {state}"
+    );
+    wait_until_delivered(&second, "new");
+    let clock = Clock::machine();
+    // Without the mark, the second bridge sends its data again only before this time: the doubt begins with its claim.
+    let late = clock.now().after(ASSERT_AFTER.mul_f64(0.75));
+    wait_for("the late request", || (clock.now() >= late).then_some(()));
+    carry_out(&imprint, "old@example.com");
+    wait_for("the newest data is sent again", || {
+        (imprint.email("c1")? == "new@example.com").then_some(())
+    });
+    assert_eq!(late_sends(&second), Some(0.0));
+}
