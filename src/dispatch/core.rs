@@ -29,7 +29,7 @@ use super::destination::{Destination, Inquiry, SendPermits};
 use super::evidence::SavedEvidence;
 use super::lane_exchange::{ImprintCall, ImprintReply};
 use super::rules::DeliveryRules;
-use crate::outbox::{Claim, LaneId, Pick, Settled, Settlement, Standing};
+use crate::outbox::{Claim, ClaimToken, LaneId, Pick, Settled, Settlement, Standing};
 use crate::time::Timestamp;
 
 pub use self::conclude::{Delivered, DestinationChange, Report, conclude_inquiry, describe_lookup};
@@ -37,6 +37,7 @@ pub use self::in_flight::InFlightPermit;
 pub use super::moment::Moment;
 pub use super::stored_wait::StoredWait;
 
+mod claim_end;
 mod conclude;
 mod delivery;
 mod due_lanes;
@@ -100,9 +101,12 @@ pub enum LoopAction {
 /// The next action for one delivery of a lane.
 #[derive(Debug)]
 pub enum LaneAction {
-    /// Send this call to Imprint. Then pass the answer to [`Core::on_answer`].
+    /// If the claim is surely valid, send this call to Imprint. Then pass the answer to [`Core::on_answer`]. Otherwise call
+    /// [`Core::on_claim_ended`].
     Call {
         call: ImprintCall,
+        /// The claim of the lane.
+        claim: ClaimToken,
         /// The number of entries whose values the request contains.
         entries: usize,
     },

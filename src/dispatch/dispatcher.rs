@@ -29,6 +29,7 @@ use crate::time::{Clock, Timestamp};
 
 use self::gauge::InFlightGauge;
 
+mod claim_guard;
 mod gauge;
 mod report;
 mod witness;
@@ -239,11 +240,11 @@ impl<I: ImprintApi + 'static> Shell<I> {
         let mut action = first;
         loop {
             action = match action {
-                LaneAction::Call { call, entries } => {
-                    let reply = self.call(call, entries).await;
-                    let moment = self.moment();
-                    self.core.borrow_mut().on_answer(id, reply, moment)
-                }
+                LaneAction::Call {
+                    call,
+                    claim,
+                    entries,
+                } => self.send((id, claim), call, entries).await,
                 LaneAction::SleepUntil(later) => {
                     self.dispatcher.clock.sleep_until(later).await;
                     let moment = self.moment();

@@ -30,6 +30,13 @@ pub trait Lanes: Settings {
     /// claim says that values were possibly sent.
     /// The caller keeps a reference to the settlement, because it settles again if the store refuses.
     fn settle(&self, settlement: Arc<Settlement>) -> StoreFuture<'_, Settled>;
+    /// Returns whether the claims with the owner of this token are surely valid now, without asking the store. Dispatch
+    /// must not send a request under a different claim.
+    ///
+    /// A store that belongs to one process never ends a claim of this process.
+    fn is_claim_valid(&self, _token: ClaimToken) -> bool {
+        true
+    }
     /// Makes every lane with a waiting entry due now.
     ///
     /// Dispatch calls `release` when Imprint works again after an outage. Hundreds of thousands of lanes can then rest,

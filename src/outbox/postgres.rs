@@ -30,8 +30,8 @@
 //! At most one replica holds a lane at each moment of the database's clock. That does not prove that only one request of
 //! a customer is in flight: a replica that was stopped for longer than its lease possibly sends the request of an earlier
 //! claim when it continues. Its answer changes nothing. The first claim after the loss of the lease says that the values
-//! were possibly sent, so dispatch sends the newest values again when the time of the doubt is over. See [`late_sends`] for
-//! the requests of such a replica.
+//! were possibly sent, so dispatch sends the newest values again when the time of the doubt is over. See [`lease`] for the
+//! check before each request, and [`late_sends`] for the requests that this check does not catch.
 //!
 //! A crash of the database can lose the last claims and settlements. See [`own_lanes`] for the agreement that follows. All
 //! replicas seal with one key, see [`shared_keys`], and plan by the clock of the database, see [`due_times`].
@@ -95,6 +95,7 @@ mod lane_table;
 mod lane_versions;
 mod lanes;
 mod late_sends;
+mod lease;
 mod ledger;
 mod lifecycle;
 mod link_table;

@@ -40,8 +40,9 @@ pub(super) struct Delivery {
     /// The exchange with Imprint about the lane. `None` means that the lane is not folded yet.
     exchange: Option<LaneExchange>,
     stage: Stage,
-    /// True if the delivery has sent an update. If its task panics afterwards, the values of the update are in doubt.
-    is_update_sent: bool,
+    /// The number of updates that the delivery has sent. If its task panics afterwards, the values of the updates are in
+    /// doubt.
+    updates_sent: u32,
 }
 
 /// The progress of a delivery from the claim to the settlement.
@@ -75,7 +76,7 @@ impl Delivery {
             in_flight: None,
             exchange: None,
             stage: Stage::Queued(claimed),
-            is_update_sent: false,
+            updates_sent: 0,
         }
     }
 
@@ -141,6 +142,18 @@ impl Delivery {
         }
     }
 
+    /// Settles a delivery whose last call was not sent, because its claim has possibly ended.
+    pub(super) fn on_claim_ended(
+        &mut self,
+        unsent: &ImprintCall,
+        context: Context<'_>,
+        moment: Moment,
+    ) -> LaneAction {
+        let updates = u32::from(matches!(unsent, ImprintCall::Update(_)));
+        self.updates_sent = self.updates_sent.saturating_sub(updates);
+        self.on_lost(context, moment)
+    }
+
     /// Settles a delivery whose task panicked. If the store recorded a settlement before the panic, the store answers
     /// that this second settlement is stale.
     pub(super) fn on_lost(&mut self, context: Context<'_>, moment: Moment) -> LaneAction {
@@ -169,7 +182,7 @@ impl Delivery {
             rest: Rest::Backoff,
             attempt: Attempt::NotCounted,
         };
-        if let Some(exchange) = self.exchange.as_ref().filter(|_| self.is_update_sent) {
+        if let Some(exchange) = self.exchange.as_ref().filter(|_| self.updates_sent > 0) {
             return settlement(exchange, retry(Effect::Unconfirmed), context.rules, moment);
         }
         let empty = ClaimedLane {
@@ -236,13 +249,14 @@ impl Delivery {
 
     fn send(&mut self, call: ImprintCall) -> LaneAction {
         self.stage = Stage::Exchanging;
-        self.is_update_sent |= matches!(call, ImprintCall::Update(_));
+        self.updates_sent += u32::from(matches!(call, ImprintCall::Update(_)));
         let carried = self
             .exchange
             .as_ref()
             .map(|exchange| exchange.fold.carried.len());
         LaneAction::Call {
             call,
+            claim: self.token,
             entries: carried.unwrap_or_default(),
         }
     }

@@ -940,7 +940,8 @@ fn a_call_that_follows_from_an_answer_waits_for_a_token_in_its_place() {
         &action,
         LaneAction::Call {
             call: ImprintCall::Retrieve(_),
-            entries: 1
+            entries: 1,
+            ..
         }
     );
     assert!(is_retrieve, "{action:?}");
@@ -1425,4 +1426,23 @@ fn with_a_shared_rate_failing_lanes_that_wait_cause_no_busy_claims() {
     };
     let soon = NOW.after(Duration::from_millis(10));
     assert_eq!(core.on_claimed(left, soon), soon.after(POLL_EVERY));
+}
+
+/// FAULTS N1006: if the dispatcher does not send a request because the claim has possibly ended, the settlement leaves no
+/// value in doubt.
+#[test]
+fn a_request_that_was_not_sent_is_not_in_doubt() {
+    let (mut core, _destination) = core_at(Rate::Unlimited, 4);
+    let ids = claimed(&mut core, NOW, vec![lane(1)]);
+    let LaneAction::Call { call, claim, .. } = core.start(ids[0], moment(NOW)) else {
+        panic!("no call");
+    };
+    assert_eq!(claim, ClaimToken::default());
+    let action = core.on_claim_ended(ids[0], &call, moment(NOW));
+    let LaneAction::Settle(result) = action else {
+        panic!("{action:?}");
+    };
+    assert_eq!(result.settlement.versions, None);
+    assert_eq!(result.settlement.attempted, []);
+    assert_eq!(result.settlement.endings, []);
 }

@@ -116,7 +116,9 @@ impl Engine {
         start.shared.set_lossy(proof.lossy_setting().is_some());
         let ring = &start.ring;
         let process = random_number().map_err(&failed)?;
+        let asked_at = start.shared.lease.now();
         let (sealer, digest_key, owner) = register(&connector, &links, (ring, process)).await?;
+        start.shared.lease.extended(owner, asked_at);
         let limited = due_times::limit(&connector, &links.acts).await;
         limited.map_err(&failed)?;
         let moved = connector.read(&links.acts, moved_tombstones::exist).await;

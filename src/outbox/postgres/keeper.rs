@@ -46,10 +46,16 @@ async fn beat(engine: &Engine) -> Result<(), DbFault> {
     let (connector, link) = (&engine.connector, &engine.links.keeper);
     let registration = engine.registration();
     let extend = async |db: &Connected| replica::extend(db, registration).await;
-    if !connector.transact(link, extend).await? {
+    let lease = &engine.shared.lease;
+    let asked_at = lease.now();
+    if connector.transact(link, extend).await? {
+        lease.extended(registration.owner, asked_at);
+    } else {
+        lease.ended();
         let process = registration.process;
         let keys = shared_keys::listed(&engine.ring.borrow());
         let register = async |db: &Connected| replica::register(db, process, &keys).await;
+        let asked_at = lease.now();
         let owner = connector.transact(link, register).await?;
         tracing::error!(
             replica = owner,
@@ -58,6 +64,7 @@ async fn beat(engine: &Engine) -> Result<(), DbFault> {
         connector.counts.lost_lease();
         engine.owner.set(owner);
         engine.claims.borrow_mut().clear();
+        lease.extended(owner, asked_at);
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use super::engine::Engine;
 use super::runtime::EngineCommand;
 use super::writer::WriteCall;
 use super::{PostgresOutbox, claim, release};
-use crate::outbox::{Claim, Lanes, Pick, Settled, Settlement, StoreFuture};
+use crate::outbox::{Claim, ClaimToken, Lanes, Pick, Settled, Settlement, StoreFuture};
 use crate::time::Timestamp;
 
 impl Lanes for PostgresOutbox {
@@ -25,6 +25,10 @@ impl Lanes for PostgresOutbox {
 
     fn settle(&self, settlement: Arc<Settlement>) -> StoreFuture<'_, Settled> {
         self.write(|reply| WriteCall::Settle(settlement, reply))
+    }
+
+    fn is_claim_valid(&self, token: ClaimToken) -> bool {
+        self.shared.lease.covers(token)
     }
 
     fn release(&self, now: Timestamp) -> StoreFuture<'_, ()> {

@@ -16,9 +16,9 @@ use super::fault::DbFault;
 /// The time between two extensions of a lease.
 pub(super) const BEAT: Duration = Duration::from_secs(3);
 
-/// The lease of a replica, in seconds. Longer than any usual pause of a process, because a lease that ends during a
-/// request allows two requests of one customer at once.
-const LEASE_SECONDS: f64 = 15.0;
+/// The lease of a replica. Longer than any usual pause of a process, because a lease that ends during a request allows two
+/// requests of one customer at once.
+pub(super) const LEASE: Duration = Duration::from_secs(15);
 
 /// The registration of a replica.
 #[derive(Clone, Copy)]
@@ -37,7 +37,7 @@ pub(super) async fn register(
     let sql = "INSERT INTO imprint_bridge.replica (owner, process, keys, lease_until)
          VALUES (nextval('imprint_bridge.replica_number'), $2, $3, clock_timestamp() + make_interval(secs => $1)) RETURNING owner";
     let params: Params<'_> = &[
-        (&LEASE_SECONDS, Type::FLOAT8),
+        (&LEASE.as_secs_f64(), Type::FLOAT8),
         (&process, Type::INT8),
         (&keys, Type::BYTEA_ARRAY),
     ];
@@ -55,7 +55,7 @@ pub(super) async fn extend(db: &Connected, registration: Registration) -> Result
     let params: Params<'_> = &[
         (&number(registration.owner), Type::INT8),
         (&registration.process, Type::INT8),
-        (&LEASE_SECONDS, Type::FLOAT8),
+        (&LEASE.as_secs_f64(), Type::FLOAT8),
     ];
     Ok(db.execute(sql, params).await? > 0)
 }

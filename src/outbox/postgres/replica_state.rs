@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::{Notify, watch};
 
 use super::connection_counts::ConnectionCounts;
+use super::lease::OwnLease;
 use super::tally::TallyChange;
 use crate::event::SourceName;
 use crate::outbox::intake_queue::IntakeQueue;
@@ -20,6 +21,7 @@ pub(super) struct ReplicaState {
     pub(super) waiters: Waiters,
     pub(super) woken: Notify,
     pub(super) connections: Arc<ConnectionCounts>,
+    pub(super) lease: OwnLease,
     condition: watch::Sender<StoreCondition>,
     sealing: watch::Sender<SealingStatus>,
     /// True if a crash of the database can lose confirmed commits.

@@ -151,3 +151,41 @@ fn a_late_request_counts_while_the_other_bridge_sends() {
     });
     assert_eq!(late_sends(&second), Some(0.0));
 }
+
+/// FAULTS N1006: a bridge that stood still for longer than its lease sends none of the requests that it had planned.
+#[test]
+fn a_bridge_whose_lease_ended_sends_no_request_of_an_earlier_claim() {
+    let (database, imprint) = (crate::postgres::database(), imprint());
+    let (files, other_files) = (
+        quick_files(&imprint, &database),
+        quick_files(&imprint, &database),
+    );
+    let first = Process::serve(&files);
+    first.ready();
+    // The deliveries in flight wait, so later deliveries wait for a request slot.
+    imprint.inject(&json!([{"action": {"hang": true}}]));
+    for customer in 0..60 {
+        let event = email(&format!("old-{customer}"), &format!("c{customer}"), 1);
+        assert_eq!(send(&first, &event).status, 202);
+    }
+    wait_for_calls(&imprint, 8);
+    signal(&first, "STOP");
+    imprint.sandbox.clear_faults();
+    let second = Process::serve(&other_files);
+    second.ready();
+    wait_for_takeover(&database);
+    for customer in 0..60 {
+        let event = email(&format!("new-{customer}"), &format!("c{customer}"), 2);
+        assert_eq!(send(&second, &event).status, 202);
+        wait_until_delivered(&second, &format!("new-{customer}"));
+    }
+    let calls = imprint.calls().len();
+    signal(&second, "STOP");
+    signal(&first, "CONT");
+    wait_for("the first bridge continues", || {
+        late_sends(&first).filter(|late| *late > 0.5)
+    });
+    let sent = imprint.calls().len() - calls;
+    assert_eq!(sent, 0, "requests of earlier claims");
+    signal(&second, "CONT");
+}

@@ -241,7 +241,7 @@ impl World<'_> {
 
     fn follow(&mut self, key: Key, action: LaneAction) -> Result<(), Violation> {
         match action {
-            LaneAction::Call { call, entries: _ } => self.call(key, call),
+            LaneAction::Call { call, .. } => self.call(key, call),
             LaneAction::SleepUntil(later) => {
                 let later = later.as_millis() - self.offset;
                 self.at(later.max(self.now + 1), Happening::Resume(key));
