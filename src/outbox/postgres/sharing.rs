@@ -17,13 +17,15 @@ use crate::outbox::{
 };
 
 /// Fills the bucket, and takes tokens from it, in one statement. The bucket begins with one token. The time of the
-/// statement is before its wait for the lock of the row, so the bucket never gains tokens twice for the same time.
+/// statement is before its wait for the lock of the row, so the bucket never gains tokens twice for the same time. If the clock of the
+/// database has gone back, the bucket begins to fill now.
 const ORDER: &str = "INSERT INTO imprint_bridge.budget AS b (key, tokens, granted, filled_at)
      VALUES ($1, 0, 1, statement_timestamp())
      ON CONFLICT (key) DO UPDATE SET
          (tokens, granted, filled_at) = (
-             SELECT filled - floor(least($2, filled)), floor(least($2, filled))::bigint, greatest(b.filled_at, statement_timestamp())
-             FROM (SELECT least($4, b.tokens + $3 * greatest(0, extract(epoch FROM statement_timestamp() - b.filled_at)::float8)) AS filled) AS f)
+             SELECT filled - floor(least($2, filled)), floor(least($2, filled))::bigint, greatest(since, statement_timestamp())
+             FROM (SELECT CASE WHEN b.filled_at > clock_timestamp() THEN statement_timestamp() ELSE b.filled_at END AS since) AS s,
+                 LATERAL (SELECT least($4, b.tokens + $3 * greatest(0, extract(epoch FROM statement_timestamp() - since)::float8)) AS filled) AS f)
      RETURNING granted, tokens";
 
 impl SharedDestination for PostgresOutbox {

@@ -193,6 +193,24 @@ fn without_its_database_a_bridge_sends_nothing_further() {
     assert!(most_in_a_second(&times(&imprint)) <= RATE + 2 * BURST);
 }
 
+/// FAULTS N1172: the clock of the database goes back by an hour.
+#[test]
+fn a_bridge_keeps_its_rate_after_the_clock_of_the_database_has_gone_back() {
+    let (database, imprint) = (crate::postgres::database(), imprint());
+    let files = paced_files(&imprint, &database);
+    let bridge = Process::serve(&files);
+    send_many(&bridge, 3 * RATE);
+    wait_for("some requests", || {
+        (imprint.calls().len() > RATE).then_some(())
+    });
+    let sql = "UPDATE imprint_bridge.budget SET filled_at = filled_at + interval '1 hour'";
+    database.psql(sql);
+    wait_for("the other requests", || {
+        (imprint.calls().len() >= 3 * RATE).then_some(())
+    });
+    assert!(most_in_a_second(&times(&imprint)) <= RATE + 2 * BURST);
+}
+
 /// FAULTS N1003: a wait that Imprint asks one bridge for binds every bridge.
 #[test]
 fn a_wait_that_imprint_asks_for_binds_every_bridge() {
