@@ -241,6 +241,13 @@ impl Version {
         self.value == i64::MIN
     }
 
+    /// Returns whether two versions of one epoch differ by more than `max`, and by more than the smaller of the two. The
+    /// second limit is for sequences that count microseconds or bytes, because they move in large steps.
+    pub fn is_distant(self, other: Self, max: u64) -> bool {
+        let smaller = self.value.unsigned_abs().min(other.value.unsigned_abs());
+        self.epoch == other.epoch && self.value.abs_diff(other.value) > smaller.max(max)
+    }
+
     /// Returns whether the versions of two different entries have the same epoch and value, so that only the arrival
     /// numbers order the entries.
     ///

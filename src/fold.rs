@@ -32,6 +32,8 @@ pub struct Candidate<'a> {
     pub version: Version,
     /// The values that the entry sets.
     pub update: &'a Update,
+    /// The maximum difference of two successive versions that the source allows. `None` if the versions are times.
+    pub jump_max: Option<u64>,
 }
 
 /// The maximum number of entries whose values one request can send. Superseded entries do not count towards this
@@ -146,9 +148,15 @@ pub fn fold(lane: &LaneVersions, waiting: &[Candidate<'_>], max: MaxFold, now: T
         }
     }
     let sent = &fold.versions;
-    let after = |field: &Field| sent.get(field).copied().or_else(|| lane.version_of(field));
     for candidate in waiting {
-        if let Some(end) = end(|field| lane.version_of(field), candidate) {
+        let before = |field: &Field| lane.covering(field, candidate);
+        let after = |field: &Field| match sent.get(field) {
+            Some(sent) if lane.version_of(field) != Some(*sent) => {
+                (lane.rank(*sent) >= lane.rank(candidate.version)).then_some(*sent)
+            }
+            Some(_) | None => before(field),
+        };
+        if let Some(end) = end(before, candidate) {
             fold.stale.push((candidate.version.arrival, end));
         } else if fold.update.ptr_eq(candidate.update) {
             // The request sends exactly the values of this entry, so the fields of the entry need no comparison.
@@ -214,36 +222,32 @@ fn winners<'a>(
                 .is_some_and(|delivered| candidate.version.ties(delivered));
             // If the fields come in order, as in the first entry, an append finds the place of a field without a
             // search.
+            if lane.covering(field, candidate).is_some() {
+                continue;
+            }
             let Some((field, value)) = winners.try_append(field, (candidate.version, value)) else {
                 continue;
             };
             let winner = winners.entry(field).or_insert(value);
             is_tie |= candidate.version.ties(winner.0) && value.1 != winner.1;
-            if candidate.version > winner.0 {
+            if lane.rank(candidate.version) > lane.rank(winner.0) {
                 *winner = value;
             }
         }
         ties += usize::from(is_tie);
     }
-    winners.retain(|field, (version, _)| {
-        lane.version_of(field)
-            .is_none_or(|delivered| *version > delivered)
-    });
     (winners, ties)
 }
 
-/// Returns how a waiting entry is finished when Imprint has the versions `delivered`.
+/// Returns how a waiting entry is finished. `covering` returns the version of a field at Imprint, if the value of the entry
+/// is not newer.
 ///
-/// Returns `None` if the entry is not finished, because it has a value that is newer than the version of the same field
-/// in `delivered`.
-fn end(
-    delivered: impl Fn(&Field) -> Option<Version>,
-    candidate: &Candidate<'_>,
-) -> Option<FoldEnd> {
+/// Returns `None` if the entry is not finished, because it has a newer value.
+fn end(covering: impl Fn(&Field) -> Option<Version>, candidate: &Candidate<'_>) -> Option<FoldEnd> {
     let mut newest = None;
     let mut end = FoldEnd::Empty;
     for field in candidate.update.fields() {
-        let delivered = delivered(field).filter(|delivered| *delivered >= candidate.version)?;
+        let delivered = covering(field)?;
         if delivered == candidate.version {
             end = FoldEnd::Delivered;
         }
@@ -291,6 +295,7 @@ mod tests {
             .map(|(version, update)| Candidate {
                 version: *version,
                 update,
+                jump_max: None,
             })
             .collect();
         fold(lane, &candidates, MaxFold(max), NOW)
@@ -596,6 +601,7 @@ mod tests {
             &[Candidate {
                 version: version(2, 2),
                 update: &update(&[("email", "new")]),
+                jump_max: None,
             }],
             MaxFold(1),
             Timestamp::from_millis(0),
@@ -605,6 +611,7 @@ mod tests {
         let waiting = [Candidate {
             version: version(3, 3),
             update: &waiting,
+            jump_max: None,
         }];
         let body = |fold: &Fold| Value::Object(fold.update.body(Clearing::default()).to_object());
         let both = fold(&lane, &waiting, MaxFold(1), NOW);

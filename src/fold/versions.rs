@@ -14,13 +14,14 @@ use litemap::LiteMap;
 use serde::ser::SerializeSeq;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use self::floors::is_floor;
+use self::resets::{Resets, rank};
 use super::{Candidate, Fold};
 use crate::event::Version;
 use crate::imprint::{Field, FieldValue, Update};
 use crate::time::Timestamp;
 
 mod floors;
+mod resets;
 
 /// The delivered version of each field of one customer, and the versions in requests without a clear answer.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -34,6 +35,9 @@ pub struct LaneVersions {
     /// request omits.
     #[serde(default, rename = "unsent", skip_serializing_if = "is_false")]
     is_unsent: bool,
+    /// The resets of the versions by operators.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    resets: Option<Resets>,
 }
 
 #[expect(
@@ -89,6 +93,9 @@ impl LaneVersions {
         let newest = newest.map(|(field, version)| (field.clone(), *version));
         self.delivered.0.extend(newest);
         self.is_unsent = false;
+        if let Some(resets) = &mut self.resets {
+            resets.forget_delivered(&self.delivered);
+        }
         if fold.ends_doubt {
             self.in_doubt = self
                 .in_doubt
@@ -98,9 +105,10 @@ impl LaneVersions {
         let Some(in_doubt) = self.in_doubt.as_mut() else {
             return self;
         };
+        let rank = |version: &Version| rank(self.resets.as_ref(), *version);
         for (field, version) in &fold.versions {
             let sent = in_doubt.sent.0.get(field);
-            if (in_doubt.is_any_sent || sent.is_some_and(|sent| sent < version))
+            if (in_doubt.is_any_sent || sent.is_some_and(|sent| rank(sent) < rank(version)))
                 && let Some(value) = fold.update.value(field)
             {
                 in_doubt.newer.insert(field.clone(), value.clone());
@@ -184,12 +192,15 @@ impl LaneVersions {
         if sent.peek().is_none() {
             return self;
         }
+        let resets = self.resets.take();
         let in_doubt = self.prolonged(until);
         for (field, version) in sent {
             let oldest = in_doubt.sent.0.entry(field.clone()).or_insert(version);
-            *oldest = version.min(*oldest);
+            if rank(resets.as_ref(), version) < rank(resets.as_ref(), *oldest) {
+                *oldest = version;
+            }
         }
-        self
+        Self { resets, ..self }
     }
 
     /// Records that requests in doubt can arrive at Imprint at least until the time `until`. Returns the requests in
@@ -210,24 +221,6 @@ impl LaneVersions {
     pub fn with_doubt_until_at_most(mut self, latest: Timestamp) -> Self {
         if let Some(in_doubt) = &mut self.in_doubt {
             in_doubt.until_millis = in_doubt.until_millis.min(latest.as_millis());
-        }
-        self
-    }
-
-    /// Returns the versions of the lane after an operator has reset them. After the reset, the version of every event
-    /// is newer than the delivered versions. The lane still remembers the requests in doubt, and keeps the version floors of
-    /// an erasure: otherwise, the sender could bring erased values back.
-    #[must_use]
-    pub fn reset(mut self) -> Self {
-        let reset = |versions: &mut Versions| {
-            let versions = versions.0.iter_mut().map(|(_, version)| version);
-            for version in versions.filter(|version| !is_floor(**version)) {
-                *version = version.reset();
-            }
-        };
-        reset(&mut self.delivered);
-        if let Some(in_doubt) = &mut self.in_doubt {
-            reset(&mut in_doubt.sent);
         }
         self
     }
@@ -358,6 +351,7 @@ mod tests {
             .map(|(version, update)| Candidate {
                 version: *version,
                 update,
+                jump_max: None,
             })
             .collect();
         fold(lane, &candidates, MaxFold(100), now)
@@ -510,6 +504,7 @@ mod tests {
             .map(|(version, update)| Candidate {
                 version: *version,
                 update,
+                jump_max: None,
             })
             .collect();
         let lane = LaneVersions::default().with_possibly_sent(&candidates, UNTIL);
@@ -531,7 +526,7 @@ mod tests {
     /// still arrive late and overwrite the values of the restarted source.
     #[test]
     fn after_a_reset_every_event_is_newer_and_the_doubt_stays() {
-        let lane = overtaken().reset();
+        let lane = overtaken().reset(2);
         let restarted = [entry(-5, 3, &[("email", "restarted")])];
         let fold = fold_at(&lane, &restarted, NOW);
         assert_eq!(sent(&fold), json!({"email": "restarted"}));
@@ -553,6 +548,7 @@ mod tests {
             .map(|(version, update)| Candidate {
                 version: *version,
                 update,
+                jump_max: None,
             })
             .collect();
         lane.with_possibly_sent(&candidates, until)

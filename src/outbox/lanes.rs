@@ -258,6 +258,7 @@ impl WaitingEntry {
         Candidate {
             version: self.version,
             update: &self.update,
+            jump_max: self.jump_max,
         }
     }
 }

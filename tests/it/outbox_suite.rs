@@ -1036,6 +1036,7 @@ async fn lane_versions_outlive_the_entries_that_brought_them() {
         let late = Candidate {
             version: claimed.waiting[0].version,
             update: &claimed.waiting[0].update,
+            jump_max: None,
         };
         let fold = fold(&claimed.versions, &[late], MaxFold(100), NOW);
         assert_eq!(

@@ -103,6 +103,41 @@ fn an_operator_resets_the_versions_of_a_frozen_customer() {
     assert_eq!(audit["sound"], true);
 }
 
+/// FAULTS N1170: an operator parks two entries, and a revision between them is delivered. After a reset, a replay sends
+/// the newer of the two entries only, and the next event counts as the newest.
+#[test]
+fn an_entry_from_before_a_reset_overwrites_no_newer_value() {
+    let app = start();
+    let mode = |mode: &str| {
+        let answer = admin(&app, "POST /admin/v1/destination", &json!({"mode": mode}));
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    };
+    mode("paused");
+    for (id, revision) in [("older", 3), ("newer", 12)] {
+        app.accept(&email(id, revision));
+    }
+    let all = json!({"filter": {"state": "waiting", "customer": "c1"}, "reason": "first"});
+    let parked = admin(&app, "POST /admin/v1/entries/park", &all);
+    assert_eq!(parked.status, 200, "{}", parked.body);
+    mode("open");
+    app.accept(&email("between", 9));
+    app.wait_until("between", "delivered");
+    let answer = reset(&app, &json!({"imprint_id": "c1", "reason": "a test"}));
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let replay = json!({"filter": {"state": "parked"}, "reason": "after the reset"});
+    let replayed = admin(&app, "POST /admin/v1/entries/replay", &replay);
+    assert_eq!(replayed.status, 200, "{}", replayed.body);
+    app.wait_until("older", "superseded");
+    app.wait_until("newer", "delivered");
+    assert_eq!(
+        app.imprint.email("c1").as_deref(),
+        Some("newer@example.com")
+    );
+    app.accept(&email("next", 2));
+    app.wait_until("next", "delivered");
+    assert_eq!(app.imprint.email("c1").as_deref(), Some("next@example.com"));
+}
+
 /// FAULTS N1086: the first revision after a reset, or of a new epoch, is absurd. It is parked, and the customer goes on.
 #[test]
 fn an_absurd_first_revision_after_a_reset_or_of_an_epoch_is_parked() {

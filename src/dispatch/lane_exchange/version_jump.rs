@@ -101,14 +101,7 @@ const fn is_comparable(neighbour: Version, version: Version) -> bool {
 
 /// Returns whether two comparable versions are too far from each other.
 fn is_distant(neighbour: Version, version: Version, max: u64) -> bool {
-    if !is_comparable(neighbour, version) {
-        return false;
-    }
-    let smaller = neighbour
-        .value
-        .unsigned_abs()
-        .min(version.value.unsigned_abs());
-    neighbour.value.abs_diff(version.value) > smaller.max(max)
+    is_comparable(neighbour, version) && version.is_distant(neighbour, max)
 }
 
 #[cfg(test)]
@@ -156,6 +149,7 @@ mod tests {
             .map(|(version, update)| Candidate {
                 version: *version,
                 update,
+                jump_max: None,
             })
             .collect();
         let versions = LaneVersions::default();
@@ -252,7 +246,7 @@ mod tests {
     #[test]
     fn a_reset_version_is_near_every_version() {
         let mut frozen = lane(Some(1 << 60), &[6]);
-        frozen.versions = frozen.versions.clone().reset();
+        frozen.versions = frozen.versions.clone().reset(1);
         assert_eq!(jumps(&frozen, &[]), []);
     }
 
@@ -264,7 +258,7 @@ mod tests {
             restarted.waiting[0].version.epoch = 1;
             assert_eq!(jumps(&restarted, &[]), [EntryId(2)], "{highest}");
             let mut reset = lane(Some(5), &[highest, 6]);
-            reset.versions = reset.versions.clone().reset();
+            reset.versions = reset.versions.clone().reset(1);
             assert_eq!(jumps(&reset, &[]), [EntryId(2)], "{highest}");
         }
     }

@@ -59,7 +59,10 @@ fn delivered_without(
     let claimed = &exchange.claimed;
     let is_missing = |waiting: &WaitingEntry, line: &Field| {
         waiting.update.value(line).is_some()
-            && claimed.versions.version_of(line) < Some(waiting.version)
+            && claimed
+                .versions
+                .covering(line, &waiting.candidate())
+                .is_none()
     };
     let unfinished = claimed.waiting.iter();
     let unfinished =

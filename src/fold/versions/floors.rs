@@ -41,7 +41,7 @@ impl LaneVersions {
                     .collect(),
             ),
             is_unsent: other.is_unsent,
-            in_doubt: None,
+            ..Self::default()
         };
         self.raise_to(&floors);
     }
@@ -101,6 +101,7 @@ impl LaneVersions {
             is_unsent,
             delivered: Versions(floors.collect()),
             in_doubt,
+            resets: self.resets.map(|resets| resets.erased(last)),
         }
     }
 }
@@ -184,6 +185,7 @@ mod tests {
             let candidate = Candidate {
                 version: version(value, 900),
                 update: &update,
+                jump_max: None,
             };
             let fold = fold(&floors, &[candidate], MaxFold(10), NOW);
             assert_eq!(!fold.is_empty(), is_sent, "{field} {value}");
@@ -231,6 +233,7 @@ mod tests {
             let candidate = Candidate {
                 version: version(value, arrival),
                 update: &update,
+                jump_max: None,
             };
             let fold = fold(&floors, &[candidate], MaxFold(10), NOW);
             assert_eq!(!fold.is_empty(), is_sent, "{field} {value} {arrival}");
@@ -256,6 +259,7 @@ mod tests {
         let candidate = |version| Candidate {
             version,
             update: &value,
+            jump_max: None,
         };
         let mut lane = LaneVersions::default();
         lane.raise(version(3, 1), update("phone").fields());

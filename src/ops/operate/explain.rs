@@ -3,6 +3,7 @@
 use super::replay::is_invalid;
 use super::{Error, Operations, Operator};
 use crate::event::{RequestHeaders, SourceName, Visibility};
+use crate::fold::Candidate;
 use crate::imprint::{CustomerChange, Field};
 use crate::intake::{EntryEvent, EventExplanation, Explanation, RequestMessage};
 use crate::outbox::EntryId;
@@ -72,12 +73,14 @@ impl Operations {
     /// update without a newer value at Imprint.
     async fn fresh(&self, entry: EntryId, change: &CustomerChange) -> Result<Vec<Field>, Error> {
         let lanes = self.outbox.lanes(vec![change.customer.clone()]).await?;
-        let version = change.version.arrived(entry.0);
+        let candidate = Candidate {
+            version: change.version.arrived(entry.0),
+            update: &change.update,
+            jump_max: change.jump_max,
+        };
         let is_newer = |field: &&Field| {
-            let delivered = lanes
-                .iter()
-                .filter_map(|lane| lane.versions.version_of(field));
-            delivered.max().is_none_or(|delivered| version > delivered)
+            let mut versions = lanes.iter().map(|lane| &lane.versions);
+            versions.all(|versions| versions.covering(field, &candidate).is_none())
         };
         Ok(change.update.fields().filter(is_newer).cloned().collect())
     }

@@ -189,6 +189,10 @@ impl MemoryTables {
         customer: &LaneKey,
         mut event: AuditEvent,
     ) -> VersionReset {
+        let newest = self
+            .entries
+            .last_key_value()
+            .map_or(0, |(entry, _)| entry.0);
         let key = match customer {
             LaneKey::Imprint(_) => Some(customer.clone()),
             LaneKey::Partner(partner) => {
@@ -205,7 +209,7 @@ impl MemoryTables {
         if self.in_flight.contains_key(&lane) {
             return VersionReset::InFlight;
         }
-        row.versions = std::mem::take(&mut row.versions).reset();
+        row.versions = std::mem::take(&mut row.versions).reset(newest);
         let reset = VersionReset::of(lane, &row.versions);
         event.target = format!("lane {}", lane.0);
         self.append_audit(event, 0);

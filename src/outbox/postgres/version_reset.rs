@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::columns::{get, unsigned};
 use super::connection::Connected;
 use super::engine::Engine;
 use super::fault::DbFault;
@@ -28,7 +29,12 @@ pub(super) async fn reset(
         return Ok((VersionReset::InFlight, None));
     }
     let versions = lane_versions::of_lane(db, &engine.sealer, lane).await?;
-    let reset = versions.reset();
+    let sql = "SELECT coalesce(max(id), 0) FROM imprint_bridge.entry";
+    let newest = match db.query_opt(sql, &[]).await? {
+        Some(row) => unsigned(get(&row, 0)?),
+        None => 0,
+    };
+    let reset = versions.reset(newest);
     lanes.row_mut(lane)?.set_versions(&engine.sealer, &reset)?;
     lanes.write(db).await?;
     let target = format!("lane {}", lane.0);

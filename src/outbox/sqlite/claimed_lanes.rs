@@ -137,14 +137,18 @@ impl ClaimedLanes {
     }
 }
 
+/// Returns the newest entry of the store.
+pub(super) fn newest_entry(connection: &Connection) -> rusqlite::Result<EntryId> {
+    let mut newest = connection.prepare_cached("SELECT max(id) FROM entry")?;
+    newest.query_row([], |row| Ok(EntryId(columns::or_default(row, 0))))
+}
+
 /// Marks the waiting entries of lanes as possibly sent: every entry up to the newest entry in the store.
 pub(super) fn mark_maybe_sent(
     connection: &Connection,
     lanes: impl IntoIterator<Item = LaneId>,
 ) -> rusqlite::Result<()> {
-    let newest = connection
-        .prepare_cached("SELECT max(id) FROM entry")?
-        .query_row([], |row| Ok(EntryId(columns::or_default(row, 0))))?;
+    let newest = newest_entry(connection)?;
     let mark = codec::maybe_sent_number(MaybeSent::Entries(newest));
     let mut update = connection
         .prepare_cached("UPDATE lane SET maybe_sent = ?2 WHERE id = ?1 AND maybe_sent >= 0")?;

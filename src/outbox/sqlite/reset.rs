@@ -6,7 +6,7 @@ use super::signed_event::SignedEvent;
 use super::statements::Statements;
 use super::store_connection::StoreConnection;
 use super::writer::job::{ActJob, Reply, Wakes};
-use super::{audit, identity_link, lane, versions};
+use super::{audit, claimed_lanes, identity_link, lane, versions};
 use crate::outbox::{LaneId, LaneKey, VersionReset};
 
 /// Returns the command that resets the versions of a customer.
@@ -31,7 +31,8 @@ fn reset(
     if claimed.is_claimed(lane) {
         return Ok(VersionReset::InFlight);
     }
-    let reset = versions::of_lane(connection, lane)?.reset();
+    let newest = claimed_lanes::newest_entry(connection)?;
+    let reset = versions::of_lane(connection, lane)?.reset(newest.0);
     versions::store(connection, lane, &reset)?;
     event.target = format!("lane {}", lane.0);
     audit::append(connection, &event, 0)?;

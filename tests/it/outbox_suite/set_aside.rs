@@ -59,6 +59,46 @@ pub(super) async fn states(outbox: &dyn Outbox, ids: &[&str]) -> Vec<State> {
     states
 }
 
+/// FAULTS N1170: a replayed entry arrived before a reset, and is older than the delivered value.
+#[tokio::test]
+async fn an_entry_from_before_a_reset_stays_older_than_a_delivered_value() {
+    for (engine, outbox, _folder) in engines() {
+        let outbox = outbox.as_ref();
+        append(
+            outbox,
+            &[held("older", "CUST-1", 3), entry("newer", "CUST-1", 5)],
+        )
+        .await;
+        let claimed = claim_one(outbox).await;
+        let done = Settlement {
+            versions: Some(delivered(&claimed)),
+            ..settlement(&claimed, all(&claimed, &Ending::Delivered), NOW)
+        };
+        record(outbox, done).await;
+        let approved = listed(outbox, State::Held).await;
+        let customer = LaneKey::Imprint(ImprintId::parse("CUST-1").unwrap());
+        outbox
+            .reset_versions(customer, event("reset_versions"))
+            .await
+            .unwrap();
+        outbox.approve(approved, event("approve")).await.unwrap();
+        append(outbox, &[entry("next", "CUST-1", 2)]).await;
+        let claimed = claim_one(outbox).await;
+        let fold = fold(&claimed.versions, &claimed.candidates(), MaxFold(100), NOW);
+        let [first, second] = claimed.waiting.as_slice() else {
+            panic!("two entries wait: {engine}");
+        };
+        let older = first.entry.min(second.entry).0;
+        let next = first.entry.max(second.entry).0;
+        assert_eq!(fold.carried, [next], "{engine}");
+        assert_eq!(
+            fold.stale,
+            [(older, FoldEnd::Superseded(older + 1))],
+            "{engine}"
+        );
+    }
+}
+
 async fn listed(outbox: &dyn Outbox, state: State) -> Vec<EntryId> {
     let page = outbox.list(EntryFilter::in_state(state, 10)).await.unwrap();
     let entries = page.entries.iter();
