@@ -138,6 +138,28 @@ fn an_entry_from_before_a_reset_overwrites_no_newer_value() {
     assert_eq!(app.imprint.email("c1").as_deref(), Some("next@example.com"));
 }
 
+/// FAULTS N1171: the customer has an entry with an absurd revision, which never reached Imprint. The erasure makes no
+/// version floor of it.
+#[test]
+fn an_erasure_makes_no_floor_of_an_absurd_revision() {
+    let app = start();
+    app.accept(&email("e-5", 5));
+    app.wait_until("e-5", "delivered");
+    app.accept(&email("far", u64::try_from(i64::MAX).unwrap()));
+    app.wait_until("far", "parked");
+    let erase = json!({"of": {"imprint_id": "c1"}, "reason": "a demand"});
+    let erased = admin(&app, "POST /admin/v1/customers/erase", &erase);
+    assert_eq!(erased.status, 200, "{}", erased.body);
+    app.accept(&email("e-4", 4));
+    app.wait_until("e-4", "superseded");
+    app.accept(&email("e-6", 6));
+    app.wait_until("e-6", "delivered");
+    assert_eq!(app.imprint.email("c1").as_deref(), Some("e-6@example.com"));
+    app.accept(&email("far-2", u64::try_from(i64::MAX).unwrap()));
+    let receipt = app.wait_until("far-2", "parked");
+    assert_eq!(receipt["parked"]["reason"], "version_jump", "{receipt}");
+}
+
 /// FAULTS N1086: the first revision after a reset, or of a new epoch, is absurd. It is parked, and the customer goes on.
 #[test]
 fn an_absurd_first_revision_after_a_reset_or_of_an_epoch_is_parked() {

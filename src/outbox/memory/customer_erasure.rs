@@ -9,8 +9,8 @@ use crate::imprint::CustomerRef;
 use crate::outbox::customer::names_partner;
 use crate::outbox::{
     CustomerErasure, Disposition, ENTRY_MAX, EntryId, ErasedPart, ErasureStep, LaneId, LaneKey,
-    LaterEvents, MaybeSent, NamedEntries, Recognition, Setting, Standing, State, Trials, Unproven,
-    mentions,
+    LaterEvents, MaybeSent, NamedEntries, ParkReason, Recognition, Setting, Standing, State,
+    Trials, Unproven, mentions,
 };
 use crate::time::Timestamp;
 
@@ -149,7 +149,10 @@ impl MemoryTables {
     ) {
         let state = self.entries.get(&entry).map(|row| row.receipt.state);
         let taken = state.and_then(|state| self.take(entry, state));
-        if let Some((_, taken)) = taken {
+        let parked = self.entries.get(&entry);
+        let parked = parked.and_then(|row| row.receipt.parked.as_ref());
+        let is_jump = parked.is_some_and(|(reason, _)| *reason == ParkReason::VersionJump);
+        if let Some((_, taken)) = taken.filter(|_| !is_jump) {
             floors.raise(taken.version, taken.update.fields());
         }
         let Some(row) = self.entries.get_mut(&entry) else {

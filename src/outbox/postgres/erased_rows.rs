@@ -14,12 +14,13 @@ use crate::event::SourceName;
 use crate::fold::LaneVersions;
 use crate::outbox::named_part::NO_LANE;
 use crate::outbox::tombstone::TombstoneKey;
-use crate::outbox::{EntryId, LaneId, State, codec};
+use crate::outbox::{EntryId, LaneId, ParkReason, State, codec};
 use crate::time::Timestamp;
 
 /// Deletes the payloads of entries, and raises the floors to the versions of their updates. Returns the number of updates
 /// without a floor: the bridge cannot read them, or their columns are not those with which they were sealed. An invalid event
-/// has no update.
+/// has no update. An entry that is parked as a version jump gives no floor: its absurd version would keep out every later
+/// event.
 pub(super) async fn delete_payloads(
     db: &Connected,
     engine: &Engine,
@@ -32,7 +33,8 @@ pub(super) async fn delete_payloads(
     }
     let entries: Vec<i64> = entries.iter().map(|entry| number(entry.0)).collect();
     let sql = "DELETE FROM imprint_bridge.payload WHERE entry = ANY($1)
-         RETURNING lane, epoch, value, stated, jump_max, entry, facts, state, source, event_bytes";
+         RETURNING lane, epoch, value, stated, jump_max, entry, facts, state, source, event_bytes, reason";
+    let jump = i16::from(codec::reason_number(ParkReason::VersionJump));
     for row in db.query(sql, &[(&entries, Type::INT8_ARRAY)]).await? {
         let entry = unsigned(get(&row, 5)?);
         let state: i16 = get(&row, 7)?;
@@ -40,7 +42,8 @@ pub(super) async fn delete_payloads(
         if let Ok(source) = SourceName::parse(get(&row, 8)?) {
             tally.leave(state, &source, get(&row, 9)?);
         }
-        if LaneId(unsigned(get(&row, 0)?)) == NO_LANE {
+        let reason: Option<i16> = get(&row, 10)?;
+        if LaneId(unsigned(get(&row, 0)?)) == NO_LANE || reason == Some(jump) {
             continue;
         }
         let route = bound_updates::route(&row, [0, 1, 2, 3, 4])?;

@@ -18,7 +18,7 @@ use crate::fold::LaneVersions;
 use crate::outbox::named_part::NamedPart;
 use crate::outbox::{
     CustomerErasure, ENTRY_MAX, ERASE_MAX, EntryId, ErasedPart, ErasureProgress, ErasureStep,
-    LaneId, LaneKey, LaterEvents, Setting, State, StoreFuture, codec,
+    LaneId, LaneKey, LaterEvents, ParkReason, Setting, State, StoreFuture, codec,
 };
 use crate::time::Timestamp;
 
@@ -285,14 +285,18 @@ impl Eraser<'_> {
     }
 
     /// Remembers the version of an entry's update. No floor keeps out the values of an update that the bridge cannot read, or
-    /// whose columns are not those with which it was sealed. An invalid event has no update.
+    /// whose columns are not those with which it was sealed. An invalid event has no update. A version jump is no floor.
     fn read_floor(&mut self, entry: EntryId, state: State) -> rusqlite::Result<()> {
         let Some(table) = payload::table(state) else {
             return Ok(());
         };
         let sealer = self.store.sealer();
+        let jump = codec::reason_number(ParkReason::VersionJump);
+        let is_parked = state == State::Parked;
+        let reason = if is_parked { "reason" } else { "NULL" };
         let sql = format!(
-            "SELECT lane, epoch, value, stated, jump_max, facts FROM {table} WHERE entry = ?1 AND lane IS NOT 0"
+            "SELECT lane, epoch, value, stated, jump_max, facts FROM {table}
+             WHERE entry = ?1 AND lane IS NOT 0 AND {reason} IS NOT {jump}"
         );
         let read = self.store.query_row(&sql, [entry.0], |row| {
             let lane = LaneId(columns::or_default(row, 0));

@@ -2,7 +2,7 @@
 //! operator decides.
 
 use super::*;
-use imprint_bridge::outbox::{LoadedEntries, LoadedEntry, Withdrawn};
+use imprint_bridge::outbox::{LaterEvents, LoadedEntries, LoadedEntry, Withdrawn};
 
 pub(super) fn event(action: &'static str) -> AuditEvent {
     AuditEvent {
@@ -96,6 +96,30 @@ async fn an_entry_from_before_a_reset_stays_older_than_a_delivered_value() {
             [(older, FoldEnd::Superseded(older + 1))],
             "{engine}"
         );
+    }
+}
+
+/// FAULTS N1171: an entry that is parked for its absurd version is no version floor.
+#[tokio::test]
+async fn an_erasure_makes_no_floor_of_a_version_jump() {
+    for (engine, outbox, _folder) in engines() {
+        let outbox = outbox.as_ref();
+        let jump = |change| Disposition::Park(change, ParkReason::VersionJump);
+        let by_operator = |change| Disposition::Park(change, ParkReason::ByOperator);
+        let entries = [
+            disposed(entry("far", "CUST-1", i64::MAX), jump),
+            disposed(entry("older", "CUST-1", 5), by_operator),
+        ];
+        append(outbox, &entries).await;
+        erased::erase(outbox, erased::imprint("CUST-1"), LaterEvents::Delivered).await;
+        append(
+            outbox,
+            &[entry("next", "CUST-1", 6), entry("old", "CUST-1", 4)],
+        )
+        .await;
+        let claimed = claim_one(outbox).await;
+        let fold = fold(&claimed.versions, &claimed.candidates(), MaxFold(100), NOW);
+        assert_eq!((fold.carried.len(), fold.stale.len()), (1, 1), "{engine}");
     }
 }
 
