@@ -12,6 +12,7 @@ const ZIP: &str =
 /// The note about a state or a ZIP code that the function of the expression did not make.
 const OTHER_BRANCH: &str = "the value is no state in two letters or no ZIP code, although the expression has the function us_state or us_zip: another branch of the expression gave the value, so look at its conditions";
 const KINDS: &str = "the expression compares a text with a number or with true or false, which are never equal: write the constant as the event has it, such as == \"0\" for a text";
+const LIST: &str = "the expression compares a list with one value, which are never equal: any(. == \"x\") after a pipe is true if the list contains the text x";
 /// The first times that a number of each unit gives if the unit is wrong are in 1970.
 const EARLY: [(&str, &str); 3] = [
     (
@@ -30,6 +31,9 @@ const EARLY: [(&str, &str); 3] = [
 
 /// Returns a note about the value of a rule, or `None` if the value is plausible. The note does not contain the value.
 pub(super) fn note(rule: &RuleExplanation) -> Option<&'static str> {
+    if rule.compared.iter().any(|compared| compared.is_list) {
+        return Some(LIST);
+    }
     if rule.compared.iter().any(|compared| !compared.fits)
         && rule.result != RuleResult::Value(Value::Bool(true))
     {
@@ -96,6 +100,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::mapping::ComparedKind;
 
     #[test]
     fn a_note_names_the_function_that_makes_the_value() {
@@ -138,13 +143,32 @@ mod tests {
             ),
             ("version", ".s", json!("1999-01-21T18:49:26Z"), None),
             ("metadata.x", ".s", json!(7), None),
+            // FAULTS N1203
+            (
+                "metadata.vip",
+                ".list == \"vip\"",
+                json!(false),
+                Some("any(. == "),
+            ),
+            (
+                "metadata.vip",
+                ".list != \"vip\"",
+                json!(true),
+                Some("any(. == "),
+            ),
         ] {
+            let compared = expression.starts_with(".list").then(|| ComparedKind {
+                place: "/list".to_owned(),
+                kind: "string",
+                is_list: true,
+                fits: false,
+            });
             let rule = RuleExplanation {
                 target: target.to_owned(),
                 expression: expression.to_owned(),
                 is_interpreted: false,
                 reads: Vec::new(),
-                compared: Vec::new(),
+                compared: compared.into_iter().collect(),
                 result: RuleResult::Value(value.clone()),
                 is_assumed: false,
                 is_public: false,

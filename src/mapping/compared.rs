@@ -11,6 +11,8 @@ pub struct ComparedKind {
     pub place: String,
     /// The kind of the other side, as a type of JSON Schema.
     pub kind: &'static str,
+    /// Whether the value is a list. A list is never equal to a text, a number or a truth value.
+    pub is_list: bool,
     /// Whether the value has this kind. A text is never equal to a number or a truth value.
     pub fits: bool,
 }
@@ -20,7 +22,13 @@ impl ComparedKind {
     pub(super) fn of(place: String, value: &Value, other: &Value) -> Option<Self> {
         let kind = kind(other)?;
         let fits = self::kind(value) == Some(kind);
-        (fits || differ_in_kind(value, other)).then_some(Self { place, kind, fits })
+        let is_list = value.is_array();
+        (fits || is_list || differ_in_kind(value, other)).then_some(Self {
+            place,
+            kind,
+            is_list,
+            fits,
+        })
     }
 
     /// Returns whether the other comparison shows a value of the kind that this comparison lacks.

@@ -115,13 +115,15 @@ impl RuleCompiler {
     }
 
     fn field(&mut self, target: &str, expression: &str) -> Option<FieldRule> {
+        let known = self.errors.len();
         let rule = self.rule(target, expression);
         let Some(field) = Field::parse(target) else {
             self.error(target, "", &unknown(target));
             return None;
         };
         let format = field.format();
-        let rule = rule?;
+        let is_refused = self.errors.len() > known;
+        let rule = rule.filter(|_| !is_refused)?;
         // The compiler reports a wrong constant when it compiles the mapping, before any event uses the constant.
         for error in contract::wrong_constants(format, &rule.plan) {
             let reason = format!(
@@ -219,7 +221,14 @@ fn constant_like_a_path(text: &str) -> Option<String> {
     let inner = text
         .strip_prefix('(')
         .and_then(|text| text.strip_suffix(')'));
-    let is_template = ["{{", "${", "#{"].iter().any(|sign| text.contains(sign));
+    let is_template = ["{{", "${", "#{"].iter().any(|sign| text.contains(sign))
+        || text.split('{').skip(1).any(|rest| {
+            let name = rest.split('}').next().unwrap_or_default();
+            rest.contains('}') && is_path(name)
+        })
+        || text
+            .split_whitespace()
+            .any(|word| is_path(word) && word.matches('.').count() > 1);
     (is_template || inner.is_some_and(is_path)).then(|| {
         "the expression is a constant text, and the bridge replaces nothing in it: a path such as .first_name reads a member, and a text has a value of the event in \\(…), such as \"\\(.first_name) \\(.last_name)\"".to_owned()
     })

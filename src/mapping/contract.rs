@@ -326,7 +326,11 @@ mod tests {
                 json!({"street": "1 Main St\r\nSuite 5"}),
                 "The value is an object, not a text.",
             ),
-            ("first_name", json!(7), "The value is a number, not a text."),
+            (
+                "first_name",
+                json!(7),
+                "The value is a number, not a text. The function text makes a text of a whole number.",
+            ),
             (
                 "first_name",
                 json!(true),

@@ -81,10 +81,14 @@ pub(super) fn other_type(value: &Value, wanted: &str) -> String {
         Value::String(_) => return format!("The value is not {wanted}."),
         Value::Null => ("null", ""),
         Value::Bool(_) => ("true or false", ""),
+        Value::Number(_) if wanted == "a text" => (
+            "a number",
+            " The function text makes a text of a whole number.",
+        ),
         Value::Number(_) => ("a number", ""),
         Value::Array(_) => (
             "a list",
-            " The function first takes the first item of a list.",
+            " The function first takes the first item of a list. If the list is a pair of the values before and after a change, take the value after it.",
         ),
         Value::Object(_) => (
             "an object",

@@ -26,6 +26,22 @@ const OPERATORS: [(&[&str], &str); 5] = [
         "write `//` for a second value if the first one is null or false, such as .a // .b",
     ),
 ];
+/// The functions that have an argument, each as it is written.
+const WITH_ARGUMENT: [(&str, &str); 13] = [
+    ("has", "has(\"name\")"),
+    ("header", "header(\"x-topic\")"),
+    ("join", "join(\", \")"),
+    ("line", "line(1; 2)"),
+    ("lookup", "lookup(\"table\")"),
+    ("map", "map(.name)"),
+    ("minor_units", "minor_units(.amount;.currency)"),
+    ("moment", "moment(\"ms\")"),
+    ("months_since", "months_since(.date;.time)"),
+    ("select", "select(.primary)"),
+    ("sort_by", "sort_by(.date)"),
+    ("split", "split(\" \")"),
+    ("with_entries", "with_entries(select(.key != \"name\"))"),
+];
 /// The keywords of the mapping language that an author possibly writes in upper case.
 const KEYWORDS: [&str; 7] = ["and", "or", "if", "then", "elif", "else", "end"];
 
@@ -48,10 +64,16 @@ pub(super) fn advice(before: &str, found: &str, expected: &str) -> Option<String
     }
     if start.ends_with('(') && found.starts_with(')') {
         let name = last_name(start.trim_end_matches('('));
-        return (!name.is_empty()).then(|| format!("write `{name}` without the empty parentheses"));
+        return (!name.is_empty()).then(|| without_argument(name));
     }
     let advice = if found.starts_with('!') && !found.starts_with("!=") {
-        "write `.a | not` instead of `!.a`"
+        let is_after_value =
+            before.ends_with(|sign: char| sign.is_ascii_alphanumeric() || "_\")]".contains(sign));
+        if is_after_value {
+            "there is no `!` after a value: delete it, or write `.a | not` or `.a != .b`"
+        } else {
+            "write `.a | not` instead of `!.a`"
+        }
     } else if start.ends_with("??") || found.starts_with("??") {
         "write `//` instead of `??`, such as .a // .b"
     } else if start.ends_with('?') && found.contains(':') {
@@ -95,8 +117,9 @@ fn open_condition(code: &str) -> String {
 /// Returns the advice about the beginning or the end of an expression.
 fn at_an_edge(start: &str, found: &str) -> Option<String> {
     if start.is_empty() && found.starts_with('/') {
-        let names = found.trim().split('/').filter(|name| !name.is_empty());
-        let path: String = names.flat_map(|name| [".", name]).collect();
+        let pointer = found.split([' ', '|', ')', '"']).next().unwrap_or_default();
+        let names = pointer.split('/').filter(|name| !name.is_empty());
+        let path: String = names.map(step).collect();
         return Some(format!("a path begins with a dot: write {path}"));
     }
     if start.is_empty() && found.starts_with('|') {
@@ -104,6 +127,15 @@ fn at_an_edge(start: &str, found: &str) -> Option<String> {
             "an expression does not begin with `|`: write the path before it, or remove the `|`"
                 .to_owned(),
         );
+    }
+    if start.is_empty() && found.starts_with('=') {
+        return Some("an expression does not begin with `=`: remove it".to_owned());
+    }
+    if found.trim().is_empty() && start.ends_with(',') {
+        return Some("the expression ends with a comma: remove it".to_owned());
+    }
+    if found.starts_with("->") || found.starts_with("::") {
+        return Some("write one dot between two names of a path".to_owned());
     }
     if start.ends_with("..") && !word(found).is_empty() {
         let name = word(found);
@@ -115,6 +147,29 @@ fn at_an_edge(start: &str, found: &str) -> Option<String> {
     Some(format!(
         "the expression ends with `{operator}`: write the second value after it"
     ))
+}
+
+/// Returns the step of a path for a part of a JSON Pointer.
+fn step(name: &str) -> String {
+    let is_of_name = |sign: char| sign.is_ascii_alphanumeric() || sign == '_';
+    if name.bytes().all(|byte| byte.is_ascii_digit()) {
+        format!("[{name}]")
+    } else if name.chars().all(is_of_name)
+        && !name.starts_with(|first: char| first.is_ascii_digit())
+    {
+        format!(".{name}")
+    } else {
+        format!(".\"{name}\"")
+    }
+}
+
+/// Returns the advice about a call with empty parentheses: the function takes an argument, or no parentheses.
+fn without_argument(name: &str) -> String {
+    let known = WITH_ARGUMENT.iter().find(|(known, _)| *known == name);
+    known.map_or_else(
+        || format!("write `{name}` without the empty parentheses"),
+        |(_, usage)| format!("`{name}` is written {usage}"),
+    )
 }
 
 /// Returns the operator at the end of an expression that has no second value.
@@ -156,10 +211,35 @@ fn missing(before: &str, found: &str, expected: &str) -> Option<String> {
             .any(|keyword| word.eq_ignore_ascii_case(keyword))
             || OPERATORS.iter().any(|(names, _)| names.contains(&word))
             || ["as", "when"].contains(&word);
-        return (expected == "nothing" && is_name && !is_known)
-            .then(|| format!("a `|` or an operator is missing before `{word}`"));
+        return (expected == "nothing" && is_name && !is_known).then(|| {
+            format!(
+                "a `|` or an operator is missing before `{word}`{}",
+                spaced(start, found)
+            )
+        });
     };
     Some(advice.to_owned())
+}
+
+/// Continues the advice with the name of a member that possibly has spaces, such as `.Date of Birth`.
+fn spaced(start: &str, found: &str) -> String {
+    let first = last_name(start);
+    let before = start.get(..start.len().saturating_sub(first.len()));
+    if first.is_empty() || !before.is_some_and(|before| before.ends_with('.')) {
+        return String::new();
+    }
+    let is_of_name = |part: &&str| {
+        let is_keyword = KEYWORDS.contains(part) || ["as", "|"].contains(part);
+        !is_keyword && part.chars().all(|sign| sign.is_ascii_alphanumeric())
+    };
+    let parts: Vec<&str> = found.split(' ').take_while(is_of_name).collect();
+    if parts.is_empty() {
+        return String::new();
+    }
+    format!(
+        "; if the name of the member has spaces, write it in double quotes: .\"{first} {}\"",
+        parts.join(" ")
+    )
 }
 
 /// Returns the advice about a call like that of a method, such as `.name.split(" ")`.

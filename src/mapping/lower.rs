@@ -147,6 +147,9 @@ impl<'c> Lowering<'c> {
         op: &BinaryOp<&'c str>,
         right: &Term<&'c str>,
     ) -> Option<Plan> {
+        if syntax::lone_text(left, op, right).is_some() {
+            return None;
+        }
         let combine: fn(Plan, Plan) -> Plan = match op {
             BinaryOp::Pipe(None) => pipe,
             BinaryOp::Alt => alternative,
@@ -449,8 +452,8 @@ mod tests {
         ),
         ("007", "JSON"),
         ("\"\\q\"", "escape"),
-        ("(.a", "closing parenthesis"),
-        ("\"a", "closing quote"),
+        ("(.a", "the `(` here has no `)`"),
+        ("\"a", "that begins here has no closing double quote"),
         ("import \"a\" as a; .", "should end before"),
         ("§", "token"),
         (".a | e164('US')", "double quotes"),
@@ -559,6 +562,233 @@ mod tests {
             "use with_entries(select(.key != \"name\")) to leave out a member",
         ),
     ];
+
+    /// An expression, a part of its error, and the expression that the error proposes.
+    const REMEDIES: &[(&str, &str, &str)] = &[
+        // FAULTS N1200: notation whose error named another cause, or a remedy that the next error refused.
+        ("[.a, .b", "the `[` here has no `]`", "[.a, .b] | first"),
+        (
+            ". as $b | .ids | {event: $b.event, id: .",
+            "the `{` here has no `}`",
+            ". as $b | .ids | {event: $b.event, id: .}",
+        ),
+        ("(.a]", "the `(` here has no `)`", "(.a)"),
+        (
+            "\"\\(.data.first_name) \\(.data.last_name\"",
+            "the `\\(` here has no `)`",
+            "\"\\(.data.first_name) \\(.data.last_name)\"",
+        ),
+        (
+            "(.a ? .b : .c)",
+            "write `if .a then .b else .c end`",
+            "if .a then .b else .c end",
+        ),
+        (
+            "/updated_attributes/first_name/1",
+            "write .updated_attributes.first_name[1]",
+            ".updated_attributes.first_name[1]",
+        ),
+        (
+            "/data/e-mail | lower",
+            "write .data.\"e-mail\"",
+            ".data.\"e-mail\" | lower",
+        ),
+        (
+            ".data.custom_fields.Date of Birth | date",
+            "write it in double quotes: .\"Date of Birth\"",
+            ".data.custom_fields.\"Date of Birth\" | date",
+        ),
+        (
+            ".data.custom_fields[Birthday] | date",
+            "write .Birthday instead of [Birthday]",
+            ".data.custom_fields.Birthday | date",
+        ),
+        (
+            ".data.first_name & \" \" & .data.last_name",
+            "a text such as \"\\(.a) \\(.b)\" to join two texts",
+            "\"\\(.data.first_name) \\(.data.last_name)\"",
+        ),
+        (
+            ".data.email!",
+            "there is no `!` after a value: delete it",
+            ".data.email",
+        ),
+        (
+            ".data.email\u{200b}",
+            "an invisible character (U+200B) stands here: delete it",
+            ".data.email",
+        ),
+        (
+            ".data.\u{1d4ee}mail",
+            "here U+1D4EE) stands in double quotes",
+            ".data.\"\u{1d4ee}mail\"",
+        ),
+        (
+            ".data.name | split(\" \", 1)",
+            "`split` has one argument: write split(\" \")",
+            ".data.name | split(\" \") | first",
+        ),
+        (
+            ".data.name | split(\" \"; 1)",
+            "`split` has one argument: write split(\" \")",
+            ".data.name | split(\" \") | last",
+        ),
+        (".data.name | hash", "use digest", ".data.name | digest"),
+        (".data.name | md5", "use digest", ".data.name | digest"),
+        (
+            ".a | {b: $b.c}",
+            "`. as $b |` before it makes a variable of the input",
+            ". as $b | .a | {b: $b.c}",
+        ),
+        (
+            "$event.data.email",
+            "`$event` is not defined: a path begins with a dot",
+            ".data.email",
+        ),
+        (
+            ".data->email",
+            "write one dot between two names of a path",
+            ".data.email",
+        ),
+        (
+            ".data::email",
+            "write one dot between two names of a path",
+            ".data.email",
+        ),
+        (
+            ".data.email,",
+            "ends with a comma: remove it",
+            ".data.email",
+        ),
+        (
+            "=.data.email",
+            "does not begin with `=`: remove it",
+            ".data.email",
+        ),
+        // FAULTS N1201: a function with an argument, in empty parentheses.
+        (
+            ".a | lookup()",
+            "`lookup` is written lookup(\"table\")",
+            ".a | text",
+        ),
+        (
+            ".a | line()",
+            "`line` is written line(1; 2)",
+            ".a | line(1; 2)",
+        ),
+        (
+            ".a | moment()",
+            "`moment` is written moment(\"ms\")",
+            ".a | moment(\"ms\")",
+        ),
+        (
+            "minor_units()",
+            "`minor_units` is written minor_units(.amount;.currency)",
+            "minor_units(.amount; .currency)",
+        ),
+        (
+            ".a | split()",
+            "`split` is written split(\" \")",
+            ".a | split(\" \") | first",
+        ),
+        (
+            ".a | join()",
+            "`join` is written join(\", \")",
+            ".a | join(\", \")",
+        ),
+        (
+            ".a | has()",
+            "`has` is written has(\"name\")",
+            ".a | has(\"name\")",
+        ),
+        (
+            ".a | map()",
+            "`map` is written map(.name)",
+            ".a | map(.name) | first",
+        ),
+        (
+            ".a | select()",
+            "`select` is written select(.primary)",
+            ".a | select(.primary)",
+        ),
+        (
+            ".a | sort_by()",
+            "`sort_by` is written sort_by(.date)",
+            ".a | sort_by(.date) | last",
+        ),
+        (
+            ".a | with_entries()",
+            "`with_entries` is written with_entries(select(.key != \"name\"))",
+            ".a | with_entries(select(.key != \"name\"))",
+        ),
+        (
+            ".a | header()",
+            "`header` is written header(\"x-topic\")",
+            ".a",
+        ),
+        (
+            ".a | e164()",
+            "write `e164` without the empty parentheses",
+            ".a | e164",
+        ),
+        // FAULTS N1202: notation with a wrong value and without an error.
+        (
+            "(.data.mobile ?? .data.phone) | e164(\"US\")",
+            "write `//` instead of `??`",
+            "(.data.mobile // .data.phone) | e164(\"US\")",
+        ),
+        (
+            "\"\\(.a ?? .b)\"",
+            "write `//` instead of `??`",
+            "\"\\(.a // .b)\"",
+        ),
+        (
+            "\"{.data.first_name}\"",
+            "replaces nothing in it",
+            "\"\\(.data.first_name)\"",
+        ),
+        (
+            "\"Mr. .data.first_name\"",
+            "replaces nothing in it",
+            "\"Mr. \\(.data.first_name)\"",
+        ),
+        (
+            ".tags | any(. == \"VIP\" or \"vip\")",
+            "the text \"vip\" after `or` is not compared, and a text is always true",
+            ".tags | any(. == \"VIP\" or . == \"vip\")",
+        ),
+        (
+            ".tier == \"gold\" or .tier == \"silver\" or \"black\"",
+            "the text \"black\" after `or` is not compared",
+            ".tier == \"gold\" or .tier == \"silver\" or .tier == \"black\"",
+        ),
+        (
+            "if .a != \"x\" and \"y\" then .b end",
+            "the text \"y\" after `and` is not compared",
+            "if .a != \"x\" and .a != \"y\" then .b end",
+        ),
+    ];
+
+    /// FAULTS N1200, N1201, N1202: the error names the true cause, and the bridge accepts the remedy.
+    #[test]
+    fn the_remedy_of_an_error_is_accepted() {
+        for (wrong, expected, remedy) in REMEDIES {
+            let compile = |code: &str| Mapping::compile(&rules(&[("metadata.k", code)]));
+            let errors = compile(wrong).unwrap_err();
+            assert_eq!(errors.len(), 1, "{wrong}: {errors:?}");
+            assert!(errors[0].reason.contains(expected), "{wrong}: {errors:?}");
+            assert!(compile(remedy).is_ok(), "{remedy}: {:?}", compile(remedy));
+        }
+    }
+
+    /// FAULTS N1202: braces and dots that are no path stay a text.
+    #[test]
+    fn a_constant_text_that_is_no_path_is_allowed() {
+        for text in ["\"{a}\"", "\"a.b.c\"", "\"see .com\"", "\"{.} .5.6\""] {
+            let compiled = Mapping::compile(&rules(&[("metadata.k", text)]));
+            assert!(compiled.is_ok(), "{text}: {compiled:?}");
+        }
+    }
 
     /// FAULTS N397: a path after a function whose result has members, or a part of a text, is no mistake.
     #[test]

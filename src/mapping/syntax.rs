@@ -3,10 +3,13 @@
 
 use jaq_core::load::lex::{Lexer, StrPart};
 use jaq_core::load::parse::{BinaryOp, Parser, Term};
+use jaq_core::ops::Cmp;
 use jaq_core::path::Part;
-use serde_json::Number;
+use serde_json::{Number, Value};
 
 use super::foreign;
+
+mod unreadable;
 
 /// The maximum length of a mapping expression. A longer expression would be hard to read.
 const EXPRESSION_CHARS_MAX: usize = 1_000;
@@ -30,19 +33,10 @@ pub(super) fn parse(code: &str) -> Result<Term<&str>, Vec<ExpressionError>> {
     }
     let tokens = Lexer::new(code)
         .lex()
-        .map_err(|errors| -> Vec<ExpressionError> {
-            errors
-                .into_iter()
-                .map(|(expected, found)| {
-                    ExpressionError::at(code, found, unreadable(code, expected.as_str(), found))
-                })
-                .collect::<Vec<_>>()
-        });
-    let tokens = tokens.map_err(|mut flaws| {
-        // One wrong character breaks several rules of the lexer at the same position, but one error message is enough.
-        flaws.dedup_by_key(|flaw| flaw.position);
-        flaws
-    })?;
+        .map_err(|found| unreadable::errors(code, found))?;
+    if let Some((slice, reason)) = unreadable::misread(&tokens) {
+        return Err(vec![ExpressionError::at(code, slice, reason.to_owned())]);
+    }
     Parser::new(&tokens)
         .parse(|parser| parser.term())
         .map_err(|errors| {
@@ -61,35 +55,6 @@ pub(super) fn parse(code: &str) -> Result<Term<&str>, Vec<ExpressionError>> {
                 })
                 .collect()
         })
-}
-
-/// Explains why jaq's lexer refuses a character. The most common mistakes get an error message of their own.
-fn unreadable(code: &str, expected: &str, found: &str) -> String {
-    let advice = match found.chars().next() {
-        Some('\'' | '‘' | '’' | '“' | '”') => {
-            Some("a text is written in plain double quotes, as in e164(\"US\")")
-        }
-        Some('&') => Some("write `and` instead of `&&`"),
-        Some('!') => Some("write `.a | not` instead of `!.a`"),
-        Some('.') if code.trim_start().starts_with("$.") => {
-            Some("a path begins with a dot, such as .email, without `$`")
-        }
-        Some('\u{ff01}'..='\u{ff5e}' | '\u{3002}') => {
-            Some("the character is a full-width one: write the plain character of ASCII")
-        }
-        Some(_) | None if expected == "digit" => {
-            return index_before(code, found)
-                .unwrap_or_else(|| format!("expected {expected} here"));
-        }
-        Some('`') => Some("an expression has no back quotes"),
-        Some(')' | ']' | '}') if expected == "token" => {
-            Some("a bracket closes here that no bracket opens")
-        }
-        Some(_) | None => None,
-    };
-    let advice = advice.map(str::to_owned);
-    let advice = advice.or_else(|| foreign_advice(code, found, expected));
-    advice.unwrap_or_else(|| format!("expected {expected} here"))
 }
 
 fn foreign_advice(code: &str, found: &str, expected: &str) -> Option<String> {
@@ -129,7 +94,7 @@ fn unexpected(code: &str, expected: &str, found: &str) -> String {
     }
     match (expected, found) {
         (_, "`||`") => "write `or` instead of `||` between conditions, and `//` for a second value if the first one is null, such as .a // .b".to_owned(),
-        ("nothing", "`:`") if code.contains('?') => {
+        ("nothing" | ")" | "]", "`:`") if code.contains('?') => {
             "write `if .a then .b else .c end` instead of `.a ? .b : .c`".to_owned()
         }
         ("nothing", _) => format!("the expression should end before {found}"),
@@ -293,6 +258,34 @@ pub(super) fn constant_truth(term: &Term<&str>) -> Option<bool> {
     }
     let is_false = matches!(term, Term::Call("null" | "false", _));
     is_constant(term).then_some(!is_false)
+}
+
+/// Returns the error of a constant text beside a comparison, such as `.a == "x" or "y"`: a text is always true.
+pub(super) fn lone_text(
+    left: &Term<&str>,
+    op: &BinaryOp<&str>,
+    right: &Term<&str>,
+) -> Option<String> {
+    let word = match op {
+        BinaryOp::Or => "or",
+        BinaryOp::And => "and",
+        _other => return None,
+    };
+    let text = Value::from(constant(right)?);
+    is_comparison(left).then(|| {
+        format!(
+            "the text {text} after `{word}` is not compared, and a text is always true: write the whole comparison again, such as .a == \"x\" {word} .a == {text}"
+        )
+    })
+}
+
+/// Returns whether a condition ends with a comparison.
+fn is_comparison(term: &Term<&str>) -> bool {
+    match term {
+        Term::BinOp(_, BinaryOp::Cmp(Cmp::Eq | Cmp::Ne), _) => true,
+        Term::BinOp(_, BinaryOp::Or | BinaryOp::And, right) => is_comparison(right),
+        _other => false,
+    }
 }
 
 /// Joins the constant parts of a text. Returns `None` if a part of the text is an expression.

@@ -44,7 +44,7 @@ pub(super) const PATH_ERROR: &str = "The path continues";
 pub(super) fn no_object(found: ValueKind) -> String {
     let remedy = match found {
         ValueKind::List => {
-            " `[0]` takes the first item of a list, and `first(.[] | select(.type == \"…\"))` a certain item."
+            " `[0]` takes the first item of a list, `first(.[] | select(.type == \"…\"))` a certain item, and in body.split `[]` takes each item."
         }
         ValueKind::Null
         | ValueKind::Bool

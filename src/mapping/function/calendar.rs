@@ -54,7 +54,7 @@ pub(super) fn months_since(from: &Value, to: &Value) -> Conversion {
     };
     if start > end {
         return Err(ValueError::new(
-            "The date is after the moment that months are counted to.",
+            "The date is after the moment that months are counted to, so one of the two is wrong.",
         ));
     }
     start

@@ -69,8 +69,10 @@ pub(super) fn e164(text: &str, region: Option<Region>) -> Conversion {
 fn other_characters(text: &str) -> &'static str {
     let has_letters = text.chars().any(|c| c == '#' || c.is_alphabetic());
     let digits = text.chars().filter(char::is_ascii_digit).count();
-    if has_letters && digits < SUBSCRIBER_DIGITS_MIN {
-        "The text has letters and too few digits for a phone number, so it is probably a note. If the source sends such texts, on_invalid = \"skip\" for this field leaves out only this field."
+    if text.trim_start().to_ascii_lowercase().starts_with("tel:") {
+        "The text begins with tel:, which is no part of a phone number; `split(\":\") | last` before e164 takes the part after it."
+    } else if has_letters && digits < SUBSCRIBER_DIGITS_MIN {
+        "The text has letters and too few digits for a phone number, so it is probably a note, or a number written with letters. If the source sends such texts, on_invalid = \"skip\" for this field leaves out only this field."
     } else if has_letters {
         "The text has letters or #, such as those of an extension. An E.164 number has only digits, so the function split must cut off an extension."
     } else {
@@ -81,12 +83,19 @@ fn other_characters(text: &str) -> &'static str {
 /// Describes digits that are no valid phone number: the country, and the probable cause.
 fn invalid_number(digits: &str, region: Option<Region>) -> String {
     let Some(region) = region.filter(|_| !digits.starts_with('+')) else {
-        let cause = match digits.len() > E164_DIGITS_MAX + 1 {
-            true => TWO_NUMBERS,
-            false => "",
+        let number = digits.trim_start_matches('+');
+        let cause = if digits.len() > E164_DIGITS_MAX + 1 {
+            TWO_NUMBERS
+        } else if is_impossible_in_north_america(number) && number.starts_with('1') {
+            NORTH_AMERICA
+        } else if is_north_american(number) {
+            " The digits are a number of +1 without the 1. If that is meant, the source must write +1 in the place of +."
+        } else {
+            ""
         };
         return format!("The text is not a valid phone number of the country code after +.{cause}");
     };
+    let is_of_plan = PHONE_NUMBER_UTIL.get_country_code_for_region(region) == Some(1);
     let parsed = PhoneNumber::parse(digits, Some(region));
     let possible = parsed.map(|number| number.is_possible_with_reason());
     let cause = match possible {
@@ -101,6 +110,7 @@ fn invalid_number(digits: &str, region: Option<Region>) -> String {
         Ok(Err(ValidationError::TooLong)) | Err(ParseError::TooLongNsn) => {
             " The number is too long."
         }
+        Ok(_) | Err(_) if is_of_plan && is_impossible_in_north_america(digits) => NORTH_AMERICA,
         Ok(_) | Err(_) => "",
     };
     format!(
@@ -108,6 +118,26 @@ fn invalid_number(digits: &str, region: Option<Region>) -> String {
     )
 }
 
+/// Returns whether digits have the length of a number of +1, with or without the 1, but not its form.
+fn is_impossible_in_north_america(digits: &str) -> bool {
+    let national = match digits.len() {
+        11 => digits.strip_prefix('1').unwrap_or_default(),
+        _other => digits,
+    };
+    let bytes = national.as_bytes();
+    let is_low = |digit: Option<&u8>| digit.is_some_and(|digit| *digit < b'2');
+    bytes.len() == 10 && (is_low(bytes.first()) || is_low(bytes.get(3)))
+}
+
+/// Returns whether ten digits are a valid number after +1.
+fn is_north_american(digits: &str) -> bool {
+    let number = PhoneNumber::parse(format!("+1{digits}"), None);
+    digits.len() == 10 && number.is_ok_and(|number| number.is_valid())
+}
+
+/// The form of a number of the North American Numbering Plan.
+const NORTH_AMERICA: &str =
+    " In a number of +1, the area code and the three digits after it begin with 2 to 9.";
 /// A text with letters and fewer digits is no number with an extension.
 const SUBSCRIBER_DIGITS_MIN: usize = 7;
 /// The cause that a text has more digits than one number.
@@ -275,6 +305,28 @@ mod tests {
             let error = e164(text, code.and_then(region)).unwrap_err();
             assert!(error.detail.contains(expected), "{text}: {}", error.detail);
         }
+    }
+
+    /// FAULTS N1205: a number of North America with an impossible form, without its 1, and after `tel:`.
+    #[test]
+    fn an_error_names_the_form_of_a_north_american_number() {
+        for (text, code, expected) in [
+            ("(415) 123-4567", Some("US"), "begin with 2 to 9."),
+            ("012 345 6789", Some("US"), "begin with 2 to 9."),
+            ("1 (415) 123-4567", Some("CA"), "begin with 2 to 9."),
+            ("+1 415 123 4567", None, "begin with 2 to 9."),
+            ("+4155552671", None, "a number of +1 without the 1"),
+            ("tel:+14155552671", None, "begins with tel:"),
+            (
+                "1-800-FLOWERS",
+                Some("US"),
+                "or a number written with letters",
+            ),
+        ] {
+            let error = e164(text, code.and_then(region)).unwrap_err();
+            assert!(error.detail.contains(expected), "{text}: {}", error.detail);
+        }
+        assert!(e164("+1 4155552671", None).is_ok());
     }
 
     #[test]

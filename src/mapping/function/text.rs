@@ -37,7 +37,19 @@ pub(super) fn lookup(value: &Value, table: &LookupTable) -> Conversion {
     };
     entry
         .map(|text| Value::from(text.as_str()))
-        .ok_or_else(|| ValueError::new("The table has no entry for the value."))
+        .ok_or_else(|| ValueError::new(no_entry(value, table)))
+}
+
+/// Describes a value without an entry. An entry can differ only in letter case or in white space.
+fn no_entry(value: &Value, table: &LookupTable) -> &'static str {
+    let text = value.as_str().unwrap_or_default();
+    let is_near = |known: &String| known.trim().to_lowercase() == text.trim().to_lowercase();
+    match table.keys().any(is_near) {
+        true => {
+            "The table has no entry for the value, but one that differs only in letter case or in white space around it: add an entry, or write lower, upper or trim before lookup."
+        }
+        false => "The table has no entry for the value.",
+    }
 }
 
 /// Converts a text that is all upper case or all lower case to title case.
@@ -94,10 +106,10 @@ impl LineSelector {
     pub(super) fn select(self, text: &str) -> Conversion {
         let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
         if lines.clone().count() > self.of {
-            return Err(ValueError::new(format!(
-                "The text has more than {} lines.",
-                self.of
-            )));
+            return Err(ValueError::new(match self.of {
+                1 => "The text has more than one line; line(1; 2) reads the first line of at most two.".to_owned(),
+                of => format!("The text has more than {of} lines."),
+            }));
         }
         let line = self
             .number
@@ -187,6 +199,28 @@ mod tests {
             ("", Some("")),
         ];
         check(title, &cases);
+    }
+
+    /// FAULTS N1217
+    #[test]
+    fn an_error_of_a_table_or_a_line_names_a_remedy() {
+        let table = LookupTable::from([("gold".to_owned(), "GOLD".to_owned())]);
+        for (value, expected) in [
+            ("Gold", "letter case or in white space around it"),
+            ("gold ", "letter case or in white space around it"),
+            ("iron", "no entry for the value."),
+        ] {
+            let error = lookup(&Value::from(value), &table).unwrap_err();
+            assert!(error.detail.contains(expected), "{value}: {}", error.detail);
+        }
+        let line = |of| LineSelector { number: 1, of }.select("a\nb");
+        let error = line(1).unwrap_err();
+        assert!(
+            error
+                .detail
+                .starts_with("The text has more than one line; line(1; 2)")
+        );
+        assert_eq!(line(2).ok(), Some(Value::from("a")));
     }
 
     #[test]

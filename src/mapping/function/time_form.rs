@@ -9,6 +9,8 @@ use crate::time::rfc3339;
 const OTHER_SPELLING: &str =
     "The value is not an RFC 3339 time; the functions utc and moment make one.";
 const NUMBER: &str = "The value is a number, not an RFC 3339 time; if the number counts the time since 1970, the function moment makes one.";
+const DIGITS_OF_A_DATE: &str = "The value is a number. If its 8 digits are a date, `text | \"\\(.[0:4])-\\(.[4:6])-\\(.[6:8])\"` writes it with hyphens; if it counts the time since 1970, the function moment makes a time of it.";
+const FOUR_DIGITS: &str = "The value is a number of 4 digits. A year alone is no date and no time, so the source must send the whole date.";
 const NO_OFFSET: &str = "The time has no offset from UTC. If the source writes its times in UTC, append \"Z\", as in \"\\(.time)Z\" | utc.";
 const NO_SECONDS: &str = "The time has no seconds. The source must send them; to a time in UTC without an offset, append \":00Z\", as in \"\\(.time):00Z\" | utc.";
 const DATE: &str = "The text is a date without a time of day. If the start of the day in UTC is right, append \"T00:00:00Z\", as in \"\\(.date)T00:00:00Z\".";
@@ -32,7 +34,9 @@ const DATE_AND_MINUTES_LEN: usize = "0000-00-00T00:00".len();
 pub(in crate::mapping) fn advice(value: &Value) -> &'static str {
     match value {
         Value::String(text) => known_form(text).unwrap_or(NOT_A_TIME),
-        Value::Number(number) if number.is_i64() => NUMBER,
+        Value::Number(number) if number.is_i64() => {
+            of_digits(&number.to_string()).unwrap_or(NUMBER)
+        }
         Value::Number(_) if is_moment(value) => NUMBER,
         Value::Number(_) => number::not_whole(value).unwrap_or(OUT_OF_RANGE),
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => NOT_A_TEXT,
@@ -50,7 +54,7 @@ pub(super) fn known_form(text: &str) -> Option<&'static str> {
     if is_time(text) {
         Some(OTHER_SPELLING)
     } else if calendar::whole(text).is_some() || is_moment(&Value::from(text)) {
-        Some(NUMBER)
+        Some(of_digits(text).unwrap_or(NUMBER))
     } else if is_time(&format!("{text}Z")) {
         Some(NO_OFFSET)
     } else if rfc3339::date(text).is_some() {
@@ -62,6 +66,21 @@ pub(super) fn known_form(text: &str) -> Option<&'static str> {
         Some(RFC_2822)
     } else {
         wrong_offset(text).or_else(|| has_form(text).then_some(IMPOSSIBLE))
+    }
+}
+
+/// Describes a number that is possibly a date without hyphens, such as 19700506, or a year.
+fn of_digits(text: &str) -> Option<&'static str> {
+    let text = text.trim();
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    let part = |from: usize, to: usize| text.get(from..to);
+    match (digits, text.len()) {
+        (true, 4) => Some(FOUR_DIGITS),
+        (true, 8) => {
+            let date = format!("{}-{}-{}", part(0, 4)?, part(4, 6)?, part(6, 8)?);
+            rfc3339::date(&date).map(|_date| DIGITS_OF_A_DATE)
+        }
+        _other => None,
     }
 }
 
@@ -147,6 +166,12 @@ mod tests {
             (json!("Fri, 14 Feb 2025 16:03:00 -0500"), RFC_2822, ""),
             (json!("14 Feb 2025 16:03:00 GMT"), RFC_2822, ""),
             (json!("1739473687"), NUMBER, ""),
+            // FAULTS N1205
+            (json!("19700506"), DIGITS_OF_A_DATE, ""),
+            (json!(19_700_506), DIGITS_OF_A_DATE, ""),
+            (json!("19701340"), NUMBER, ""),
+            (json!("1970"), FOUR_DIGITS, ""),
+            (json!(1970), FOUR_DIGITS, ""),
             (json!(1_739_473_687), NUMBER, ""),
             (json!(1_739_473_687.25), NUMBER, ""),
             (json!("1739473687.250"), NUMBER, ""),
@@ -179,7 +204,10 @@ mod tests {
                 Err(error) => assert_eq!(error.detail, expected, "utc of {text}"),
             }
             match moment {
-                Ok(_time) => assert!([OTHER_SPELLING, NUMBER].contains(&expected), "{text}"),
+                Ok(_time) => {
+                    let advised = [OTHER_SPELLING, NUMBER, DIGITS_OF_A_DATE, FOUR_DIGITS];
+                    assert!(advised.contains(&expected), "{text}");
+                }
                 Err(error) => assert_eq!(error.detail, expected, "moment of {text}"),
             }
             if !corrected.is_empty() {

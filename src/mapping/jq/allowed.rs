@@ -1,9 +1,11 @@
 //! The functions of jq that an expression is allowed to call, in one table.
 
-use jaq_core::load::parse::Term;
+use jaq_core::load::parse::{BinaryOp, Term};
+use serde_json::Value;
 
 use super::super::call::{input_in_parentheses, without_quotes};
 use super::super::function::FUNCTIONS;
+use super::super::syntax::constant;
 
 /// The kind of argument that a jq function takes in its parentheses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +67,17 @@ pub(super) fn allowed() -> String {
 
 /// Returns the reason why the argument of a jq function must be a constant text.
 pub(super) fn constant_text(name: &str, argument: &Term<&str>) -> String {
+    if let Term::BinOp(first, BinaryOp::Comma, _) = argument
+        && let Some(text) = constant(first)
+    {
+        return one_text(name, &text);
+    }
     without_quotes(name, argument).unwrap_or_else(|| format!("`{name}` takes a constant text"))
+}
+
+fn one_text(name: &str, text: &str) -> String {
+    let text = Value::from(text);
+    format!("`{name}` has one argument: write {name}({text})")
 }
 
 /// Returns the reason why a jq function has a wrong number of arguments. Most functions only read their input.
@@ -73,6 +85,12 @@ pub(super) fn wrong_number(name: &str, arguments: &[Term<&str>]) -> String {
     let takes_text = ALLOWED.contains(&(name, ArgumentKind::Text));
     if takes_text && arguments.is_empty() {
         return format!("`{name}` is written with a text, such as {name}(\", \")");
+    }
+    if takes_text
+        && arguments.len() > 1
+        && let Some(text) = arguments.first().and_then(constant)
+    {
+        return one_text(name, &text);
     }
     if name == "empty" && !arguments.is_empty() {
         return "compare with null, such as .a == null; `empty` takes no argument".to_owned();

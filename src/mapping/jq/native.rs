@@ -194,6 +194,12 @@ fn join(value: &Val, by: &Val) -> ValResult {
                 spend(text_steps(&between))?;
                 text.push_str(&between);
                 text.push_str(&part);
+                // The text has several places: that of the list, unless the expression made the list.
+                let place = if value.is_of_event() {
+                    value.clone()
+                } else {
+                    place
+                };
                 (text, place)
             }
         });

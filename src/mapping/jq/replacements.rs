@@ -125,7 +125,13 @@ pub(super) const REPLACEMENTS: [(&[&str], &str); 25] = [
 
 /// Functions of jq and of other languages whose names can also be names of members, each with the notation of the mapping
 /// language. The advice fits only a name that stands like a function: after `|`, or with arguments.
-pub(super) const CALLED_REPLACEMENTS: [(&[&str], &str); 13] = [
+pub(super) const CALLED_REPLACEMENTS: [(&[&str], &str); 14] = [
+    (
+        &[
+            "hash", "md5", "sha1", "sha256", "sha512", "crc32", "checksum",
+        ],
+        "use digest",
+    ),
     (
         &[
             "capitalize",

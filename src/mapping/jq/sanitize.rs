@@ -17,7 +17,7 @@ use serde_json::Value;
 use super::super::LookupTables;
 use super::super::function::{BinaryCall, FunctionCall};
 use super::super::syntax::{
-    ExpressionError, constant, constant_truth, first_slice, is_constant, joined, number,
+    ExpressionError, constant, constant_truth, first_slice, is_constant, joined, lone_text, number,
 };
 use super::advice::{advice, is_text};
 use super::allowed::allowed;
@@ -58,6 +58,7 @@ pub(super) fn sanitize<'c>(
     let mut sanitizer = Sanitizer {
         code,
         tables,
+        results,
         optional: match results {
             ResultCount::One => "__optional(",
             ResultCount::Many => "__optional_event(",
@@ -80,6 +81,7 @@ pub(super) fn sanitize<'c>(
 struct Sanitizer<'t, 'c> {
     code: &'c str,
     tables: &'t LookupTables,
+    results: ResultCount,
     /// The beginning of the interpreter's function for `t?`.
     optional: &'static str,
     sanitized: SanitizedCode,
@@ -169,6 +171,9 @@ impl<'c> Sanitizer<'_, 'c> {
         (left, right): (&Term<&'c str>, &Term<&'c str>),
         op: &BinaryOp<&'c str>,
     ) {
+        if let Some(reason) = lone_text(left, op, right) {
+            return self.error(first_slice(right), reason);
+        }
         match op {
             BinaryOp::Pipe(None) => self.pipe(left, right),
             BinaryOp::Pipe(Some(Pattern::Var(name))) => {
@@ -201,6 +206,10 @@ impl<'c> Sanitizer<'_, 'c> {
             BinaryOp::Cmp(cmp) => self.operator(comparison(*cmp), left, right),
             BinaryOp::Pipe(Some(Pattern::Arr(_) | Pattern::Obj(_))) => {
                 self.refused(term, "as […]");
+            }
+            BinaryOp::Comma if self.results == ResultCount::Many => {
+                let reason = "`,` is not allowed here; body.split makes an event of each item of a list: write `[]` after the list, such as .ids[]";
+                self.error(first_slice(term), reason.to_owned());
             }
             BinaryOp::Comma => self.refused(term, ","),
             BinaryOp::Math(math @ (Math::Div | Math::Rem)) => {
@@ -267,8 +276,13 @@ impl<'c> Sanitizer<'_, 'c> {
     fn variable(&mut self, name: &'c str) {
         if self.variables.contains(&name.trim_start_matches('$')) {
             self.put(name);
-        } else {
+        } else if ["$ENV", "$__loc__"].contains(&name) {
             self.not_allowed(Some(name), name);
+        } else {
+            let reason = format!(
+                "`{name}` is not defined: a path begins with a dot, and `. as {name} |` before it makes a variable of the input"
+            );
+            self.error(Some(name), reason);
         }
     }
 

@@ -331,7 +331,10 @@ fn an_interpreted_error_names_the_place_and_not_the_value() {
         ("(.b[0] + 1) - .a", "jq", "/a"),
         (".a + .b", "jq", "/a"),
         (".a | keys", "jq", "/a"),
-        (".b | join(\",\") | e164(\"US\")", "e164", "/b/0"),
+        // FAULTS N1204: the text is of all items.
+        (".b | join(\",\") | e164(\"US\")", "e164", "/b"),
+        ("[.b[0], .b[1]] | join(\",\") | e164", "e164", "/b/0"),
+        (".b | has(\"x\")", "jq", "/b"),
         (".a | split(\"-\") | map(date) | first", "date", "/a"),
         (".a[1:] | date", "date", "/a"),
         ("[\"x \\(.c.phone)\"] | first | date", "date", "/c/phone"),
@@ -354,6 +357,46 @@ fn an_interpreted_error_names_the_place_and_not_the_value() {
         assert!(
             !refused.detail.contains(CANARY),
             "{expression}: {refused:?}"
+        );
+    }
+}
+
+/// FAULTS N1204
+#[test]
+fn has_of_a_list_names_the_function_for_items() {
+    let event = json!({"tags": ["vip"], "data": {"vip": 1}});
+    let refused = read(&plan(".tags | has(\"vip\")"), &event).unwrap_err();
+    assert!(refused.detail.contains("if any(. == \"x\") is true"));
+    assert_eq!(
+        evaluate(&plan(".tags | any(. == \"vip\")"), &event),
+        Evaluated::Value(json!(true))
+    );
+    assert_eq!(
+        evaluate(&plan(".data | has(\"vip\")"), &event),
+        Evaluated::Value(json!(true))
+    );
+}
+
+/// FAULTS N1205: the remedies for a date without hyphens and for `tel:` give the right values.
+#[test]
+fn a_remedy_for_a_form_of_a_value_gives_the_value() {
+    let event = json!({"day": "19700506", "number": 19_700_506, "phone": "tel:+14155552671", "plain": "+14155552671"});
+    for (expression, expected) in [
+        (
+            ".day | text | \"\\(.[0:4])-\\(.[4:6])-\\(.[6:8])\" | date",
+            "1970-05-06",
+        ),
+        (
+            ".number | text | \"\\(.[0:4])-\\(.[4:6])-\\(.[6:8])\" | date",
+            "1970-05-06",
+        ),
+        (".phone | split(\":\") | last | e164", "+14155552671"),
+        (".plain | split(\":\") | last | e164", "+14155552671"),
+    ] {
+        assert_eq!(
+            evaluate(&plan(expression), &event),
+            Evaluated::Value(json!(expected)),
+            "{expression}"
         );
     }
 }

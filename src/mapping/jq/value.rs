@@ -207,7 +207,7 @@ impl Val {
         matches!(self.content, ValContent::Array(..))
     }
 
-    fn kind(&self) -> ValueKind {
+    pub(super) fn kind(&self) -> ValueKind {
         match &self.content {
             ValContent::Absent(_) | ValContent::Null | ValContent::Error(_) => ValueKind::Null,
             ValContent::Bool(_) => ValueKind::Bool,

@@ -26,7 +26,7 @@ an explanation, edit `src/reference`. `imprint-bridge reference TEXT` prints the
 ";
 
 /// The files whose texts are messages of `check`. A folder stands for all files in it.
-const CHECK_FILES: [&str; 33] = [
+const CHECK_FILES: [&str; 34] = [
     "cli/check.rs",
     "cli/check/",
     "cli/production.rs",
@@ -58,12 +58,16 @@ const CHECK_FILES: [&str; 33] = [
     "mapping/jq/sanitize/",
     "mapping/lower.rs",
     "mapping/syntax.rs",
+    "mapping/syntax/",
     "telemetry.rs",
     "telemetry/filter.rs",
 ];
 
 /// The texts in these files that are no messages of `check`.
-const OTHER_TEXTS: [&str; 11] = [
+const OTHER_TEXTS: [&str; 14] = [
+    "carriage return",
+    "duplicate key",
+    "Unknown meta-schema",
     "first_name and last_name",
     "at line",
     "a task panicked",

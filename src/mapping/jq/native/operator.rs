@@ -11,6 +11,7 @@ use jaq_core::{Bind, Cv, Exn, ValT as _, ValX, ValXs};
 
 use super::super::super::budget::take;
 use super::super::super::located::Assumed;
+use super::super::super::value_kind::ValueKind;
 use super::super::Interpreter;
 use super::super::value::notes::ReadNotes;
 use super::super::value::{STOPPED, Val, ValResult, failed, spend};
@@ -172,7 +173,13 @@ fn quantified(mut cv: Cv<'_, Interpreter>, decisive: bool) -> ValResult {
 
 /// Returns true if the object has the member, and otherwise an absent value that a condition reads as false: the
 /// missing member states nothing.
+/// The error of `has` for a list, whose items have no names.
+const LIST_HAS_NO_NAMES: &str = "`has` asks for the name of a member, but the value here is a list. A list contains the text x if any(. == \"x\") is true.";
+
 fn has(object: Val, name: &Val) -> ValResult {
+    if object.kind() == ValueKind::List {
+        return Err(object.error(LIST_HAS_NO_NAMES));
+    }
     let member = object.index(name)?;
     Ok(Val::truth(!member.is_absent(), member.is_absent()))
 }

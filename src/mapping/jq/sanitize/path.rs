@@ -144,6 +144,12 @@ impl<'c> Sanitizer<'_, 'c> {
             (None, Term::Neg(number)) if matches!(number.as_ref(), Term::Num(_)) => {
                 self.term(index);
             }
+            (None, Term::Call(name, arguments)) if arguments.is_empty() => {
+                let reason = format!(
+                    "the name of a member stands after a dot: write .{name} instead of [{name}]; a name that itself has brackets or dots stands in double quotes, such as .\"contact[email]\""
+                );
+                self.error(Some(name), reason);
+            }
             (None, _) => {
                 let reason = "a path is made of constant names and item numbers; a name with brackets or dots stands in double quotes, such as .\"contact[email]\"";
                 self.error(first_slice(index), reason.to_owned());
