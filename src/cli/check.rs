@@ -257,6 +257,7 @@ fn has_no_request(results: &ExampleResults) -> bool {
 
 fn counted(results: &ExampleResults, folder: &Path) -> String {
     match results.count {
+        0 if !results.errors.is_empty() => "no example was read: see the errors below".to_owned(),
         0 => format!("no examples; add some to {}", folder.display()),
         1 => "1 example".to_owned(),
         count => format!("{count} examples"),

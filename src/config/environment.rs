@@ -11,6 +11,9 @@ pub(super) const PREFIX: &str = "IMPRINT_BRIDGE";
 /// The separator after the prefix, and between a section and a key.
 pub(super) const SEPARATOR: &str = "__";
 
+/// The error of a value that has its quotes. A shell removes them, and a file with variables does not.
+const QUOTED: &str = "has quotes around its value, which are a part of the value: remove them, because docker --env-file and similar readers do not";
+
 /// The environment variables of the process whose names and values are text.
 #[derive(Debug, Default)]
 pub(super) struct Variables(Vec<(String, String)>);
@@ -35,6 +38,9 @@ impl Variables {
                 continue;
             }
             match value.into_string() {
+                Ok(value) if is_setting(&name) && is_quoted(&value) => {
+                    errors.push(error(&name, QUOTED.to_owned()));
+                }
                 Ok(value) => variables.push((name, value)),
                 Err(_not_text) if is_setting(&name) => {
                     errors.push(error(&name, "is not UTF-8 text".to_owned()));
@@ -95,6 +101,11 @@ fn is_setting(name: &str) -> bool {
         && name
             .get(..PREFIX.len())
             .is_some_and(|prefix| prefix.eq_ignore_ascii_case(PREFIX))
+}
+
+fn is_quoted(value: &str) -> bool {
+    let inner = |quote| value.strip_prefix(quote)?.strip_suffix(quote);
+    inner('"').is_some() || inner('\'').is_some()
 }
 
 /// Returns whether the parts of a variable's name can be keys of settings.

@@ -84,8 +84,16 @@ impl WebhookUrl {
 
 /// Reads the section `[notices]`. Without a URL, the bridge sends no notices.
 pub(super) fn take(reader: &mut Reader, profile: Option<Profile>) -> Option<NoticeSettings> {
-    let url = reader.take_optional(&URL, |raw| WebhookUrl::parse(&raw.text()?));
-    let secret_file = reader.take_optional(&SECRET_FILE, secret_path::take);
+    // The error of a wrong setting is enough: the other setting does not lack it.
+    let (mut has_url, mut has_secret_file) = (false, false);
+    let url = reader.take_optional(&URL, |raw| {
+        has_url = true;
+        WebhookUrl::parse(&raw.text()?)
+    });
+    let secret_file = reader.take_optional(&SECRET_FILE, |raw| {
+        has_secret_file = true;
+        secret_path::take(raw)
+    });
     let ca_file = reader.take_optional(&["notices", "ca_file"], secret_path::take);
     let instance = reader.take_optional(&["notices", "instance"], instance);
     let exposed = secret_file.as_deref();
@@ -101,9 +109,9 @@ pub(super) fn take(reader: &mut Reader, profile: Option<Profile>) -> Option<Noti
                 instance: instance.unwrap_or_default(),
             });
         }
-        (Some(_), None) => reader.error(&URL, "needs notices.secret_file"),
-        (None, Some(_)) => reader.error(&SECRET_FILE, "needs notices.url"),
-        (None, None) => {}
+        (Some(_), None) if !has_secret_file => reader.error(&URL, "needs notices.secret_file"),
+        (None, Some(_)) if !has_url => reader.error(&SECRET_FILE, "needs notices.url"),
+        (Some(_), None) | (None, Some(_) | None) => {}
     }
     None
 }

@@ -23,11 +23,36 @@ pub(super) fn take_list(raw: Raw) -> Result<Vec<PathBuf>, String> {
 }
 
 fn parse(text: String) -> Result<PathBuf, String> {
+    if begins_with_variable(&text) {
+        return Err(
+            "begins with a variable of the shell, which the bridge does not replace: write the whole path".to_owned(),
+        );
+    }
     let path = PathBuf::from(text);
+    if path.starts_with("~") && !path.exists() {
+        return Err(
+            "begins with ~, which the bridge does not replace: write the whole path".to_owned(),
+        );
+    }
     match could_be_secret(&path) {
         true => Err("must be the path of a file: the text names no file, and could be a secret itself, so no message repeats it. Write the secret into a file. If the text is the name of a file, write ./ before it".to_owned()),
         false => Ok(path),
     }
+}
+
+/// Returns whether a text begins with a variable and a slash, such as `$HOME/`. The name is in capital letters, as no secret is.
+fn begins_with_variable(text: &str) -> bool {
+    let Some((variable, _)) = text.split_once('/') else {
+        return false;
+    };
+    let name = variable.strip_prefix('$').unwrap_or_default();
+    let name = name
+        .strip_prefix('{')
+        .map_or(name, |name| name.trim_end_matches('}'));
+    !name.is_empty()
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_uppercase() || byte == b'_')
 }
 
 /// Returns the path for a message, or another text if the path could be a secret.
@@ -100,6 +125,16 @@ mod tests {
                 !error.contains(secret) && !shown.contains(secret),
                 "{error}"
             );
+        }
+        // FAULTS N1210
+        for (path, cause) in [
+            ("$HOME/copper.secret", "begins with a variable"),
+            ("${HOME}/copper.secret", "begins with a variable"),
+            ("~/copper.secret", "begins with ~"),
+            ("$2b$12abcdefgh/abcdefghijklmnop", "could be a secret"),
+        ] {
+            let error = parse(path.to_owned()).unwrap_err();
+            assert!(error.contains(cause), "{path}: {error}");
         }
         let folder = tempfile::tempdir().unwrap();
         let existing = folder.path().join("0123456789abcdef0123456789abcdef");

@@ -2,11 +2,17 @@
 //! the most probable mistake in the line. The message does not repeat the line: the log has the message too, and the
 //! line possibly contains a secret that somebody wrote into the file by mistake.
 
+mod around;
+
 /// Returns the message of the TOML parser about `text`, with the most probable mistake.
 pub(super) fn explained(error: &config::ConfigError, text: &str) -> String {
     let error = error.to_string();
     let cause = without_line(&error);
-    match wrong_line(&error, text).and_then(hint) {
+    let place = wrong_line(&error, text);
+    let hint = place.and_then(|(number, line)| {
+        around::hint(&cause, text, number).or_else(|| hint(line).map(str::to_owned))
+    });
+    match hint {
         Some(hint) => format!("{cause}\n  probable cause: {hint}"),
         None => cause,
     }
@@ -23,12 +29,13 @@ fn without_line(error: &str) -> String {
     lines.collect::<Vec<_>>().join(": ")
 }
 
-/// Returns the line that the message of the TOML parser names.
-fn wrong_line<'t>(error: &str, text: &'t str) -> Option<&'t str> {
+/// Returns the line that the message of the TOML parser names, with its number.
+fn wrong_line<'t>(error: &str, text: &'t str) -> Option<(usize, &'t str)> {
     let (_, rest) = error.split_once("at line ")?;
     let digits = rest.find(|letter: char| !letter.is_ascii_digit())?;
     let number: usize = rest.get(..digits)?.parse().ok()?;
-    text.lines().nth(number.checked_sub(1)?)
+    let line = text.lines().nth(number.checked_sub(1)?)?;
+    Some((number, line))
 }
 
 /// Returns the most probable mistake in a line that is not TOML.
@@ -69,19 +76,50 @@ fn hint(line: &str) -> Option<&'static str> {
     if let Some(hint) = word_hint(value) {
         return Some(hint);
     }
-    if value.starts_with('"') && has_wrong_escape(value) {
-        let hint =
-            "a text with a backslash stands in single quotes, such as '\"\\(.first) \\(.last)\"'";
-        return Some(hint);
+    if value.is_empty() {
+        return Some("the value after = is missing");
+    }
+    if ends_with_foreign_comment(value) {
+        return Some("a comment begins with #");
+    }
+    if value.contains('"') && has_wrong_escape(value) && !value.contains("\\(") {
+        return Some("a path is written with /, and a text with a backslash in single quotes");
     }
     if value.starts_with('"') {
-        let quotes = value.matches('"').count() - value.matches("\\\"").count();
-        let hint =
-            "a text with double quotes stands in single quotes, such as '.phone | e164(\"US\")'";
-        return (quotes > 2).then_some(hint);
+        return quoted_hint(value);
     }
-    let is_word = value.starts_with(|first: char| first.is_alphabetic() || first == '.');
+    let value = value.split('#').next().unwrap_or_default().trim();
+    let value = value.trim_start_matches(['[', ' ']);
+    let is_word = value.starts_with(|first: char| first.is_alphabetic() || first == '.')
+        || is_text_with_digits(value);
     (is_word && value != "true" && value != "false").then_some("a text stands in quotes")
+}
+
+/// Returns the hint about a text in double quotes.
+fn quoted_hint(value: &str) -> Option<&'static str> {
+    if has_wrong_escape(value) {
+        return Some(
+            "a text with a backslash stands in single quotes, such as '\"\\(.first) \\(.last)\"'",
+        );
+    }
+    let quotes = value.matches('"').count() - value.matches("\\\"").count();
+    let hint = "the text has double quotes inside, so single quotes must stand around it, such as '.phone | e164(\"US\")'";
+    (quotes > 2).then_some(hint)
+}
+
+/// Returns whether `//` stands after the closing quote of a text.
+fn ends_with_foreign_comment(value: &str) -> bool {
+    let quote = value.chars().next().filter(|quote| "\"'".contains(*quote));
+    let after = quote.and_then(|quote| value.get(1..)?.rsplit_once(quote));
+    after.is_some_and(|(_, after)| after.trim_start().starts_with("//"))
+}
+
+/// Returns whether a value begins with a digit and is no number, such as an IP address with a port, or a duration.
+fn is_text_with_digits(value: &str) -> bool {
+    let of_text = |sign: char| sign.is_ascii_alphanumeric() || ".:-/_".contains(sign);
+    value.starts_with(|first: char| first.is_ascii_digit())
+        && value.chars().all(of_text)
+        && value.replace('_', "").parse::<f64>().is_err()
 }
 
 /// Returns the hint about a word of another language that stands for a value of TOML.
@@ -168,6 +206,20 @@ mod tests {
             ("// a note", Some("a comment begins with #")),
             ("{\"profile\": \"local\"}", Some("not JSON")),
             ("metadata.my key = \".x\"", Some("a name with a space")),
+            // FAULTS N1207
+            ("ignore = [new, delete]", Some("a text stands in quotes")),
+            ("listen = 127.0.0.1:8080", Some("a text stands in quotes")),
+            ("wait = 30s # x", Some("a text stands in quotes")),
+            (
+                "token_files = [\"s\\copper.secret\"]",
+                Some("a path is written with /"),
+            ),
+            (
+                "when = \".type == \"person\"\"",
+                Some("single quotes must stand around it"),
+            ),
+            ("email = \".data.email\" // mail", Some("begins with #")),
+            ("email =", Some("the value after = is missing")),
             ("kind = \"none\"", None),
             ("x = 5", None),
             ("[auth", None),
@@ -182,7 +234,7 @@ mod tests {
             );
         }
         let error = "TOML parse error at line 2, column 8\n  |";
-        assert_eq!(wrong_line(error, "a\nb = c\n"), Some("b = c"));
+        assert_eq!(wrong_line(error, "a\nb = c\n"), Some((2, "b = c")));
         assert_eq!(wrong_line("no line", "a"), None);
     }
 }

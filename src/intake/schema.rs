@@ -105,6 +105,11 @@ impl Schema {
             let (name, location) = (name.to_owned(), source.instance_path().to_string());
             let at_place = keywords::reason(document, &location);
             let wrong = at_place.map(|reason| (location.clone(), reason));
+            let is_unknown = source.to_string().starts_with("Unknown meta-schema");
+            let wrong = match is_unknown {
+                true => Some(("/$schema".to_owned(), keywords::UNKNOWN_VERSION.to_owned())),
+                false => wrong,
+            };
             match wrong.or_else(|| keywords::lost_reference(document)) {
                 Some((location, reason)) => Error::Wrong {
                     name,

@@ -18,9 +18,13 @@ pub static SETTINGS: &[MessageExplanation] = &[
         "Correct the name. If the message proposes a name, it is the most similar one. The name of a variable begins with IMPRINT_BRIDGE__, with two underscores.",
     ),
     row(
-        &["is not the name of a setting", "is not UTF-8 text"],
-        "The name of an environment variable has an empty part, or its value is not text.",
-        "Write IMPRINT_BRIDGE__SECTION__KEY, and a value in UTF-8.",
+        &[
+            "is not the name of a setting",
+            "is not UTF-8 text",
+            "has quotes around its value, which are a part of the value: remove them, because docker --env-file and similar readers do not",
+        ],
+        "The name of an environment variable has an empty part, or its value is not text or has quotes around it.",
+        "Write IMPRINT_BRIDGE__SECTION__KEY, and a value in UTF-8 without quotes.",
     ),
     row(
         &["unknown table; write a name with dots in quotes: …"],
@@ -68,6 +72,7 @@ pub static SETTINGS: &[MessageExplanation] = &[
             "must be a number from … to …",
             "must be 0 or at least …",
             "must be a duration such as \"10s\", from … to …",
+            "…; the units are ms, s, m and h, so write \"…h\"",
             "must be a list of strings",
             "must be ……",
             "is too large for this machine",
@@ -149,6 +154,8 @@ pub static SETTINGS: &[MessageExplanation] = &[
             "… is longer than … bytes",
             "must be the path of a file: the text names no file, and could be a secret itself, so no message repeats it. Write the secret into a file. If the text is the name of a file, write ./ before it",
             "a file whose name could be a secret",
+            "begins with a variable of the shell, which the bridge does not replace: write the whole path",
+            "begins with ~, which the bridge does not replace: write the whole path",
         ],
         "A secret file is missing, its content cannot be a secret, or the setting has the secret instead of the path of its file.",
         "Write exactly the secret into the file, without a second line. Check the path and the permissions. Replace a secret that stands in the settings, because the settings are not secret.",
@@ -180,7 +187,6 @@ pub static SETTINGS: &[MessageExplanation] = &[
             "…\\n  probable cause: …",
             "the line has typographic quotes; write straight quotes",
             "a setting is written NAME = VALUE",
-            "a text with double quotes stands in single quotes, such as '.phone | e164(\"US\")'",
             "a text stands in quotes",
         ],
         "A file is missing, or is not TOML. The parser names the line; the probable cause is the most common mistake in such a line.",
@@ -219,6 +225,7 @@ pub static SETTINGS: &[MessageExplanation] = &[
     row(
         &[
             "must be a field that the table `update` sets: …",
+            "is about a field of the table `update`, and this event type has no field there",
             "must be a table with a word for each field, such as on_invalid.phone = \"skip\"",
         ],
         "`on_invalid` of an event type names a field that no expression sets, or is one word for all fields.",

@@ -18,6 +18,8 @@ pub static SOURCES: &[MessageExplanation] = &[
             "schema … does not compile, at #…",
             "schema …, at #…: …",
             "unknown keyword `…`; did you mean `…`?",
+            "the bridge does not know this version of JSON Schema: write https://json-schema.org/draft/2020-12/schema, or remove $schema",
+            "two braces follow one another, and the name of a member in double quotes must stand after the first",
             "a type is one of ……",
             "`…` is a format: write \"type\": \"string\", \"format\": \"…\"",
             "`required` is a list of names beside `properties`, such as \"required\": [\"id\"]",
@@ -303,6 +305,7 @@ pub static SOURCES: &[MessageExplanation] = &[
     row(
         &[
             "no examples; add some to …",
+            "no example was read: see the errors below",
             "  …: … maps …, ordered by …",
             "configuration: … profile, destination …, store …",
             "--- waiting for a change",

@@ -12,6 +12,7 @@ use crate::support::TestApp;
 mod causes;
 mod notation;
 mod remedies;
+mod true_causes;
 
 /// A correct source file.
 const SOURCE: &str = r#"ignore = ["product"]
@@ -602,7 +603,7 @@ fn a_toml_error_has_its_probable_cause() {
         (
             "'.phone | e164(\"US\")'",
             "\".phone | e164(\"US\")\"",
-            "stands in single quotes",
+            "single quotes must stand around it",
         ),
         (
             "kind = \"none\"",

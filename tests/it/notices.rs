@@ -274,6 +274,7 @@ fn wrong_settings_of_the_notices_are_refused() {
             "needs notices.secret_file",
         ),
         ("", good.as_str(), "needs notices.url"),
+        // FAULTS N1209: the faulty setting is the only error.
         ("http://hooks.example/canary", &good, "must be https"),
         ("https://10.0.0.1/canary", &good, "not an IP address"),
         ("https://hooks.example/canary", &bad, "whsec_"),
@@ -288,6 +289,8 @@ fn wrong_settings_of_the_notices_are_refused() {
         let output = commands::run(&["check", "--config", &settings], "");
         let errors = commands::text(&output.stderr) + &commands::text(&output.stdout);
         assert!(errors.contains(expected), "{url}: {errors}");
+        let has_needs = errors.contains("needs notices.");
+        assert_eq!(has_needs, expected.starts_with("needs"), "{url}: {errors}");
         assert!(!errors.contains("canary"), "{errors}");
     }
 }

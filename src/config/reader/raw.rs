@@ -74,7 +74,16 @@ impl Raw {
                 .ok()
                 .and_then(|span| Duration::try_from(span).ok())
         };
-        let duration = seconds.or_else(friendly).ok_or_else(range)?;
+        let in_days = || match text.trim().strip_suffix('d')?.parse::<u32>() {
+            Ok(days) => Some(format!(
+                "{}; the units are ms, s, m and h, so write \"{}h\"",
+                range(),
+                u64::from(days) * 24
+            )),
+            Err(_no_number) => None,
+        };
+        let unknown = || in_days().unwrap_or_else(range);
+        let duration = seconds.or_else(friendly).ok_or_else(unknown)?;
         if (least..=most).contains(&duration) {
             Ok(duration)
         } else {

@@ -336,10 +336,13 @@ fn skipped(
             Err(reason) => reader.error(&at, reason),
             Ok(_) if !update.contains_key(&target) => {
                 let set: Vec<&str> = update.keys().map(String::as_str).collect();
-                let reason = format!(
-                    "must be a field that the table `update` sets: {}",
-                    set.join(", ")
-                );
+                let reason = match set.is_empty() {
+                    true => "is about a field of the table `update`, and this event type has no field there".to_owned(),
+                    false => format!(
+                        "must be a field that the table `update` sets: {}",
+                        set.join(", ")
+                    ),
+                };
                 reader.error(&at, reason);
             }
             Ok(true) => {

@@ -11,13 +11,15 @@ use super::super::absolute;
 use super::super::regular_file::{self, FileError};
 use super::super::text_file;
 use super::totals::{Exceeded, Total, Totals};
-use crate::event::json::{self, JsonRule};
+use crate::event::json::{self, JsonRule, SyntaxCause};
 use crate::intake::schema::Schema;
 use crate::spelling;
 use crate::telemetry::chain;
 
 /// The maximum size of a schema file.
 const SCHEMA_BYTES_MAX: u64 = 1024 * 1024;
+/// The cause of two braces in a schema file.
+const TWO_BRACES: &str = "two braces follow one another, and the name of a member in double quotes must stand after the first";
 
 /// The origin of the schemas, and the sums over the schemas and sources that the bridge has read up to now.
 pub(super) struct SchemaFiles<'t> {
@@ -55,7 +57,12 @@ impl SchemaFiles<'_> {
         let (path, content) = content(folder, name)?;
         let document: Value = serde_json::from_slice(&content).map_err(|error| {
             let cause = json::parse_file(&content).err();
-            let cause = cause.map(|cause| cause.to_string().replace("body", "file"));
+            // No sender writes a schema file, so two braces are no placeholder.
+            let placeholder = SyntaxCause::Placeholder.to_string();
+            let cause = cause.map(|cause| {
+                let cause = cause.to_string().replace(&placeholder, TWO_BRACES);
+                cause.replace("body", "file")
+            });
             let cause = cause.unwrap_or_else(|| error.to_string());
             format!("{} is not JSON: {cause}", path.display())
         })?;

@@ -7,6 +7,8 @@ use super::{bounds, patterns};
 use crate::event::pointer;
 use crate::spelling;
 
+/// The error of a schema whose `$schema` names no known version of JSON Schema.
+pub(super) const UNKNOWN_VERSION: &str = "the bridge does not know this version of JSON Schema: write https://json-schema.org/draft/2020-12/schema, or remove $schema";
 /// The keywords of the drafts of JSON Schema that the validator knows.
 const KEYWORDS: [&str; 60] = [
     "$anchor",

@@ -1,0 +1,97 @@
+//! The mistakes in a TOML file that the line of the error alone does not show.
+
+/// Returns the mistake that the message of the parser and the lines before the wrong line show. `number` is the number of the
+/// wrong line.
+pub(super) fn hint(message: &str, text: &str, number: usize) -> Option<String> {
+    let lines: Vec<&str> = text.lines().collect();
+    let (before, rest) = lines.split_at_checked(number.checked_sub(1)?)?;
+    let line = rest.first()?.trim();
+    let is_mark = ["<<<<<<<", "=======", ">>>>>>>", "|||||||"]
+        .iter()
+        .any(|mark| line.starts_with(mark));
+    if text.replace("\r\n", "\n").contains('\r') && message.contains("carriage return") {
+        Some("some lines end in CR without LF; save the file with LF or CR LF at the end of each line".to_owned())
+    } else if is_mark {
+        Some("the line is a mark of a merge conflict of git".to_owned())
+    } else if message.contains("duplicate key") {
+        duplicate(before, line)
+    } else if message.contains("array") && line.starts_with('[') {
+        let open = before.iter().rposition(|line| is_open_list(line))?;
+        Some(format!(
+            "the list that begins in line {} has no `]`",
+            open.saturating_add(1)
+        ))
+    } else if is_open_text(line) {
+        Some("the text in the line has no closing quote; three quotes stand around a text of several lines".to_owned())
+    } else if before.last().is_some_and(|line| is_open_text(line)) {
+        Some("the text in the line before has no closing quote; three quotes stand around a text of several lines".to_owned())
+    } else {
+        None
+    }
+}
+
+/// Returns the line of the first table or setting with the same name.
+fn duplicate(before: &[&str], line: &str) -> Option<String> {
+    let name = |line: &str| line.split('=').next().unwrap_or_default().trim().to_owned();
+    if line.starts_with('[') {
+        let first = before.iter().position(|known| known.trim() == line)?;
+        return Some(format!(
+            "the table stands already in line {}: join the two tables",
+            first.saturating_add(1)
+        ));
+    }
+    let is_header = |line: &&str| line.trim_start().starts_with('[');
+    let table = before.iter().rposition(is_header).unwrap_or_default();
+    let same = |known: &&str| known.contains('=') && name(known) == name(line);
+    let first = before.iter().skip(table).position(same)?;
+    let first = table.saturating_add(first).saturating_add(1);
+    Some(format!("the setting stands already in line {first}"))
+}
+
+/// Returns whether a line begins a list that does not end in the line.
+fn is_open_list(line: &str) -> bool {
+    let value = line.split_once('=').map(|(_, value)| value.trim());
+    value.is_some_and(|value| value.starts_with('[') && !value.contains(']'))
+}
+
+/// Returns whether a line has a text in double quotes without its closing quote.
+fn is_open_text(line: &str) -> bool {
+    let value = line.split_once('=').map(|(_, value)| value.trim());
+    value.is_some_and(|value| {
+        let quotes = value.matches('"').count() - value.matches("\\\"").count();
+        value.starts_with('"') && !value.starts_with("\"\"\"") && quotes == 1
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use config::{File, FileFormat, Source as _};
+
+    use super::super::explained;
+
+    /// FAULTS N1208: the message names a mistake in another line, or in the whole file.
+    #[test]
+    fn a_mistake_in_another_line_is_named() {
+        for (text, expected) in [
+            (
+                "ignore = [\"new\", \"delete\"\n\n[auth]\nkind = \"none\"\n",
+                "the list that begins in line 1 has no `]`",
+            ),
+            ("a = \"x\"\rb = \"y\"\r", "some lines end in CR without LF"),
+            ("[update]\nemail = \".data\n.email\"\n", "no closing quote"),
+            (
+                "[auth]\na = 1\n\n[auth]\nb = 1\n",
+                "the table stands already in line 1",
+            ),
+            (
+                "[auth]\na = 1\n[other]\na = 1\nb = 2\na = 3\n",
+                "the setting stands already in line 4",
+            ),
+            ("a = 1\n<<<<<<< HEAD\nb = 1\n", "a merge conflict of git"),
+        ] {
+            let parsed = File::from_str(text, FileFormat::Toml).collect();
+            let message = explained(&parsed.unwrap_err(), text);
+            assert!(message.contains(expected), "{text}: {message}");
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Errors of `check` that named the consequence of a mistake, another file, or a remedy that does not exist.
+
+use std::fs;
+
+use super::{SCHEMA, SOURCE, assert_contains, check, check_source, folder_with};
+
+/// FAULTS N1202: notation that gave a wrong value without an error.
+#[test]
+fn notation_with_a_silent_wrong_value_is_an_error() {
+    for (wrong, expected) in [
+        (
+            "'(.mobile ?? .phone) | e164(\"US\")'",
+            "phone: write `//` instead of `??`",
+        ),
+        ("'\"{.phone}\"'", "phone: the expression is a constant text"),
+        (
+            "'if .tier == \"A\" or \"B\" then .phone | e164(\"US\") end'",
+            "phone: the text \"B\" after `or` is not compared",
+        ),
+    ] {
+        check_source("'.phone | e164(\"US\")'", wrong, &[expected]);
+    }
+}
+
+/// FAULTS N1203: a list is compared with a text, which is never equal.
+#[test]
+fn a_list_compared_with_a_text_is_noted() {
+    let source = SOURCE.replacen(
+        "metadata.tier",
+        "metadata.vip = '.tags == \"vip\"'\nmetadata.tier",
+        1,
+    );
+    let folder = folder_with(&source, SCHEMA);
+    let example = folder.path().join("config/sources/shop/a.event.json");
+    let event = fs::read_to_string(&example).unwrap();
+    fs::write(&example, event.replacen('{', "{\"tags\": [\"vip\"], ", 1)).unwrap();
+    let (report, _) = check(folder.path(), &[]);
+    let note = "metadata.vip: the expression compares a list with one value";
+    assert!(report.contains(note), "{report}");
+    let right = source.replacen(".tags == \"vip\"", ".tags | any(. == \"vip\")", 1);
+    fs::write(folder.path().join("config/sources/shop.toml"), right).unwrap();
+    let (report, errors) = check(folder.path(), &[]);
+    assert!(!report.contains("compares a list"), "{report}");
+    assert_contains(&errors, &["/body/metadata/vip: unexpected true"], "any");
+}
+
+/// FAULTS N1211: a schema of an unknown version, and one with a second brace.
+#[test]
+fn a_schema_names_its_version_and_its_braces() {
+    for (schema, expected) in [
+        (
+            "{\"$schema\": \"https://example.com/s\", \"type\": \"object\"}",
+            "at #/$schema: the bridge does not know this version of JSON Schema: write https://json-schema.org/draft/2020-12/schema",
+        ),
+        (
+            "{{\"type\": \"object\"}",
+            "is not JSON: two braces follow one another, and the name of a member in double quotes must stand after the first",
+        ),
+    ] {
+        let folder = folder_with(SOURCE, schema);
+        let (_, errors) = check(folder.path(), &[]);
+        assert_contains(&errors, &[expected], schema);
+    }
+    let right = "{\"$schema\": \"https://json-schema.org/draft/2020-12/schema\"}";
+    let (_, errors) = check(folder_with(SOURCE, right).path(), &[]);
+    assert_contains(&errors, &[], right);
+}
+
+/// FAULTS N1209: a misspelt table `update` leaves `on_invalid` without fields.
+#[test]
+fn on_invalid_without_a_table_update_says_so() {
+    let source = SOURCE.replacen(
+        "[events.customer.update]",
+        "on_invalid.phone = \"skip\"\n[events.customer.updates]",
+        1,
+    );
+    let folder = folder_with(&source, SCHEMA);
+    let (_, errors) = check(folder.path(), &[]);
+    assert_contains(
+        &errors,
+        &[
+            "on_invalid.phone: is about a field of the table `update`, and this event type has no field there",
+            "updates: unknown table; did you mean events.customer.update?",
+        ],
+        "updates",
+    );
+}
+
+/// FAULTS N1212: the value of a variable has the quotes of a file with variables.
+#[test]
+fn a_variable_with_quotes_names_them() {
+    let folder = folder_with(SOURCE, SCHEMA);
+    for value in ["\"http://127.0.0.1:19500\"", "'http://127.0.0.1:19500'"] {
+        let name = "IMPRINT_BRIDGE__IMPRINT__BASE_URL";
+        let (_, errors) = check(folder.path(), &[(name, value)]);
+        let expected =
+            "environment variable IMPRINT_BRIDGE__IMPRINT__BASE_URL: has quotes around its value";
+        assert_contains(&errors, &[expected], value);
+        let (_, errors) = check(
+            folder.path(),
+            &[(name, value.get(1..value.len() - 1).unwrap())],
+        );
+        assert_contains(&errors, &[], value);
+    }
+}
+
+/// FAULTS N1217: a duration in days.
+#[test]
+fn a_duration_in_days_names_the_units() {
+    let folder = folder_with(SOURCE, SCHEMA);
+    let name = "IMPRINT_BRIDGE__OUTBOX__RETAIN_RECEIPT";
+    let (_, errors) = check(folder.path(), &[(name, "30d")]);
+    let expected = "the units are ms, s, m and h, so write \"720h\"";
+    assert_contains(&errors, &[expected], "30d");
+    let (_, errors) = check(folder.path(), &[(name, "720h")]);
+    assert_contains(&errors, &[], "720h");
+}
+
+/// FAULTS N1213: one file with another ending keeps the examples from being read.
+#[test]
+fn a_stray_file_is_not_called_a_lack_of_examples() {
+    let folder = folder_with(SOURCE, SCHEMA);
+    fs::write(folder.path().join("config/sources/shop/new.json"), "{}").unwrap();
+    let (report, errors) = check(folder.path(), &[]);
+    assert_contains(&errors, &["new.json is not an example"], "new.json");
+    assert!(
+        report.contains("no example was read: see the errors below"),
+        "{report}"
+    );
+    assert!(!report.contains("no examples; add some"), "{report}");
+}
+
+/// FAULTS N1214: body.split has several results, but not with a comma.
+#[test]
+fn a_comma_in_body_split_names_the_items_of_a_list() {
+    let split = |split: &str| format!("format = \"json\"\nsplit = '{split}'");
+    let expected = "body.split: `,` is not allowed here; body.split makes an event of each item of a list: write `[]` after the list";
+    check_source("format = \"json\"", &split(".ids[0], .ids[1]"), &[expected]);
+}
