@@ -102,9 +102,8 @@ pub fn decode(
                 body => Some(parse(body)?),
             };
             let envelope = binary::envelope(message.headers, message.content_type, data);
-            Ok(vec![
-                envelope.and_then(|envelope| structured(source, envelope)),
-            ])
+            let decoded = envelope.and_then(|envelope| structured(source, envelope));
+            Ok(vec![decoded.map_err(binary::in_headers)])
         }
     }
 }

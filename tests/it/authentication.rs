@@ -363,6 +363,7 @@ const TIMED: &str = "kind = \"hmac\"\nheader = \"x-sig\"\nencoding = \"hex\"\nse
 const OWN_HEADER: &str = "kind = \"token\"\nheader = \"x-key\"\ntoken_files = [\"$/secret\"]";
 // The signatures come from Python's module hmac.
 const SHA256: &str = "x-sig: 3831874a474976615acf677614701d543bf08f1bfaa53355154274174f86e71a";
+const HEX_IN_BASE64: &str = "x-sig: MzgzMTg3NGE0NzQ5NzY2MTVhY2Y2Nzc2MTQ3MDFkNTQzYmYwOGYxYmZhYTUzMzU1MTU0Mjc0MTc0Zjg2ZTcxYQ==";
 const SHA1: &str = "x-sig: 7e7121757be8cf0853a0ae6b39984b440eab8548";
 const TIMED_SHA256: &str =
     "x-sig: 46c31433094d801492b1b106f71cffc1c07f248a32e0de46852df471fedb5246";
@@ -597,6 +598,19 @@ fn other_lists() -> Vec<Explained> {
         (with(items), captured(&["x-sig: t=1;v1=00"]), no_item, ADD),
         (timed(), captured(&[TIMED_SHA256]), no_time, ANOTHER),
         (timed(), captured(&[TIMED_SHA256, at]), other_time, ANOTHER),
+        // FAULTS N1216
+        (
+            timed(),
+            captured(&[TIMED_SHA256, TIME, TIME]),
+            "the header x-time occurs 2 times",
+            "auth.timestamp_prefix",
+        ),
+        (
+            HMAC.replace("hex", "base64"),
+            captured(&[HEX_IN_BASE64]),
+            "the base64 text contains 64 hexadecimal digits",
+            "was cut",
+        ),
     ]
 }
 

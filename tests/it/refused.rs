@@ -249,6 +249,13 @@ fn a_single_invalid_cloudevent_is_parked() {
     assert_eq!(unknown["id"], "b-1");
     let missing = accept(&app, &binary(&[], "changed"), &data);
     assert_eq!(parked_for(&missing), ("/id", "required"));
+    // FAULTS N1215
+    assert!(
+        missing
+            .to_string()
+            .contains("The request has no header ce-id."),
+        "{missing}"
+    );
     let twice = accept(&app, &binary(&["b-2", "b-3"], "changed"), "{}");
     assert_eq!(parked_for(&twice), ("/id", "duplicate_key"));
     for accepted in [missing, twice] {

@@ -39,6 +39,21 @@ pub(super) fn envelope(
     }
 }
 
+/// Names the header of each missing attribute.
+pub(super) fn in_headers(errors: Vec<EventError>) -> Vec<EventError> {
+    let named = errors.into_iter().map(|error| {
+        let attribute = error.pointer.strip_prefix('/').unwrap_or_default();
+        match error.rule.as_str() {
+            "required" => EventError {
+                detail: format!("The request has no header {PREFIX}{attribute}."),
+                ..error
+            },
+            _other => error,
+        }
+    });
+    named.collect()
+}
+
 /// Returns the structured form of an event that the decoder does not accept.
 ///
 /// The result has the attributes that exactly one header has as text. `data` is `None` if the body is empty or not JSON.

@@ -8,6 +8,10 @@ pub enum SyntaxCause {
     Utf16,
     Gzip,
     Markup,
+    Base64,
+    PercentEncoded,
+    FileName,
+    Multipart,
     Form,
     HttpHead,
     OtherText,
@@ -19,6 +23,8 @@ pub enum SyntaxCause {
     Comment,
     TrailingComma,
     MissingComma,
+    QuoteInText,
+    AfterNumber,
     MissingColon,
     Name,
     ControlCharacter,
@@ -34,6 +40,12 @@ impl fmt::Display for SyntaxCause {
             Self::Utf16 => "the body is UTF-16, not UTF-8",
             Self::Gzip => "the body is compressed with gzip; send it without compression",
             Self::Markup => "the body is XML or HTML, not JSON",
+            Self::Base64 => "the body is JSON in base64; send the JSON itself",
+            Self::PercentEncoded => "the body is percent-encoded JSON; send the JSON itself",
+            Self::FileName => {
+                "the body is the name of a file, and not its content; curl reads a file if its name follows @ after --data-binary"
+            }
+            Self::Multipart => "the body is a multipart form, not JSON",
             Self::Form => "the body is a web form, not JSON",
             Self::HttpHead => {
                 "the head of an HTTP message stands before the body; the body begins after the first empty line"
@@ -55,6 +67,12 @@ impl fmt::Display for SyntaxCause {
             Self::Comment => "the body has a comment; JSON has no comments",
             Self::TrailingComma => "a comma stands before the end of an object or of an array",
             Self::MissingComma => "a comma is missing, or an object or an array has no end",
+            Self::QuoteInText => {
+                "a comma is missing after a text, or a double quote inside the text is not written as \\\""
+            }
+            Self::AfterNumber => {
+                "other characters stand directly after a number; a value such as a date stands in double quotes"
+            }
             Self::MissingColon => "a colon is missing after the name of a member",
             Self::Name => "the name of a member must be a text in double quotes",
             Self::ControlCharacter => {
@@ -111,7 +129,7 @@ impl SyntaxCause {
             b'\'' => Some(Self::SingleQuotes),
             b'/' | b'#' => Some(Self::Comment),
             _ if text.starts_with("key must be a string") => Some(Self::Name),
-            _ if text.starts_with("expected `,`") => Some(Self::MissingComma),
+            _ if text.starts_with("expected `,`") => Some(Self::before_comma(body, at)),
             b'+' | b'.' => Some(Self::Number),
             _ if text.starts_with("invalid number") => Some(Self::word_or_number(body, at)),
             byte if byte.is_ascii_alphabetic() => Some(Self::Word),
@@ -132,6 +150,19 @@ impl SyntaxCause {
             Some(Self::TypographicQuotes)
         } else {
             None
+        }
+    }
+
+    /// Returns the cause of a byte that stands in the place of a comma.
+    fn before_comma(body: &[u8], at: usize) -> Self {
+        let before = at.checked_sub(1).and_then(|at| body.get(at)).copied();
+        let found = body.get(at).copied().unwrap_or_default();
+        match before {
+            Some(b'"') if found.is_ascii_alphanumeric() => Self::QuoteInText,
+            Some(b'0'..=b'9') if found.is_ascii_alphabetic() || b"-_:".contains(&found) => {
+                Self::AfterNumber
+            }
+            _other => Self::MissingComma,
         }
     }
 
@@ -156,6 +187,10 @@ impl SyntaxCause {
         let name = body.iter().take_while(|byte| is_name(byte)).count();
         match body.first()? {
             b'<' => Some(Self::Markup),
+            b'@' | b'/' if is_file_name(body) => Some(Self::FileName),
+            b'-' if is_multipart(body) => Some(Self::Multipart),
+            b'%' if has_percent_encoding(body) => Some(Self::PercentEncoded),
+            b'e' | b'W' if is_base64(body) => Some(Self::Base64),
             first if first.is_ascii_alphabetic() && has_head(body) => Some(Self::HttpHead),
             first if first.is_ascii_alphabetic() && body.get(name) == Some(&b'=') => {
                 Some(Self::Form)
@@ -164,6 +199,51 @@ impl SyntaxCause {
             _other => None,
         }
     }
+}
+
+/// Returns whether a body is one word that begins with `@` or `/`, such as `@file.json`. A comment begins with two signs.
+fn is_file_name(body: &[u8]) -> bool {
+    let is_sign = |byte: &u8| byte.is_ascii_graphic() && !b"{}[]\"*#,:".contains(byte);
+    let body = body.trim_ascii_end();
+    body.len() > 2 && body.get(1) != Some(&b'/') && body.iter().all(is_sign)
+}
+
+/// Returns whether a body begins with a boundary and the head of a part.
+fn is_multipart(body: &[u8]) -> bool {
+    let name = b"content-disposition:";
+    let mut lines = body.split(|byte| *byte == b'\n').skip(1).take(4);
+    let is_head = |line: &[u8]| {
+        let start = line.get(..name.len()).unwrap_or_default();
+        start.eq_ignore_ascii_case(name)
+    };
+    body.starts_with(b"--") && lines.any(is_head)
+}
+
+/// Returns whether a body begins with the percent-encoded sign `{` or `[`.
+fn has_percent_encoding(body: &[u8]) -> bool {
+    let start = body.get(..3).unwrap_or_default();
+    start.eq_ignore_ascii_case(b"%7b") || start.eq_ignore_ascii_case(b"%5b")
+}
+
+/// Returns whether a body is base64 of a text that begins with `{` or `[` and a second sign that can follow it in JSON.
+fn is_base64(body: &[u8]) -> bool {
+    let body = body.trim_ascii_end();
+    let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/-_=\r\n".contains(byte);
+    let starts = [
+        &b"eyJ"[..],
+        b"eyA",
+        b"eyI",
+        b"ewo",
+        b"ew0",
+        b"e30",
+        b"W3s",
+        b"Wyc",
+        b"WyJ",
+        b"Wwo",
+        b"Ww0",
+    ];
+    let begins = starts.iter().any(|start| body.starts_with(start));
+    body.len() >= 4 && begins && body.iter().all(is_digit)
 }
 
 /// Returns whether a body is a single word, or begins with a word that is JSON or that a program writes in its place.
@@ -239,6 +319,27 @@ mod tests {
             (b"{\"a\":1 /* x */}", Some(SyntaxCause::Comment)),
             (b"// x\n{}", Some(SyntaxCause::Comment)),
             (b"{\"a\":1,}", Some(SyntaxCause::TrailingComma)),
+            // FAULTS N1206
+            (b"eyJhIjoxfQ==", Some(SyntaxCause::Base64)),
+            (b"eyJhIjoxfQ", Some(SyntaxCause::Base64)),
+            (b"W3siYSI6MX1d", Some(SyntaxCause::Base64)),
+            (b"ewogICJhIjogMQp9Cg==\n", Some(SyntaxCause::Base64)),
+            (b"eye colour", Some(SyntaxCause::OtherText)),
+            (b"Wyoming", Some(SyntaxCause::Word)),
+            (b"eyJa=1&b=2", Some(SyntaxCause::Form)),
+            (b"/tmp/x.json", Some(SyntaxCause::FileName)),
+            (b"@file.json", Some(SyntaxCause::FileName)),
+            (b"/* x */ {}", Some(SyntaxCause::Comment)),
+            (b"%7B%22a%22%3A1%7D", Some(SyntaxCause::PercentEncoded)),
+            (
+                b"--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n{}\r\n--b--",
+                Some(SyntaxCause::Multipart),
+            ),
+            (b"{\"a\": 2026-11-28}", Some(SyntaxCause::AfterNumber)),
+            (b"{\"a\": 0x1F}", Some(SyntaxCause::AfterNumber)),
+            (b"{\"a\": 1_000}", Some(SyntaxCause::AfterNumber)),
+            (b"{\"a\": \"say \"hi\" x\"}", Some(SyntaxCause::QuoteInText)),
+            (b"{\"a\":\"x\" \"b\":2}", Some(SyntaxCause::MissingComma)),
             (b"[1,]", Some(SyntaxCause::TrailingComma)),
             (b"{\"a\":1 \"b\":2}", Some(SyntaxCause::MissingComma)),
             (b"[1 2]", Some(SyntaxCause::MissingComma)),

@@ -98,9 +98,10 @@ pub(super) fn required<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str
             detail: format!("the request has no header {name}"),
         }),
         SingleHeader::Text("") => Err(Denial::malformed(format!("the header {name} is empty"))),
-        SingleHeader::Unreadable => Err(Denial::malformed(format!(
-            "the header {name} occurs more than once, or is not visible ASCII"
-        ))),
+        SingleHeader::Unreadable => Err(Denial::malformed(match headers.get_all(name).count() {
+            0 | 1 => format!("the value of the header {name} is not visible ASCII"),
+            count => format!("the header {name} occurs {count} times"),
+        })),
         SingleHeader::Text(text) => Ok(text),
     }
 }

@@ -123,8 +123,20 @@ impl HmacScheme {
         let Some(length) = lengths.first().filter(|_| !lengths.contains(&expected)) else {
             return self.changed_text(lengths.is_empty().then_some(encoding));
         };
+        let is_hex = |signature: &Vec<u8>| {
+            signature.len() == 2 * expected && signature.iter().all(u8::is_ascii_hexdigit)
+        };
+        if self.signatures(line, self.encoding).iter().any(is_hex) {
+            return format!(
+                "the {encoding} text contains {length} hexadecimal digits: the sender encodes the digits of its signature and not the bytes"
+            );
+        }
+        let cause = match *length < expected {
+            true => "the value was cut, or it is no such signature",
+            false => "it is no such signature",
+        };
         format!(
-            "the signature has {length} bytes, and a signature with auth.algorithm \"{}\" has {expected} bytes: the value was cut, or it is no such signature",
+            "the signature has {length} bytes, and a signature with auth.algorithm \"{}\" has {expected} bytes: {cause}",
             self.algorithm.as_str()
         )
     }
@@ -171,6 +183,10 @@ impl HmacScheme {
             return NOTHING_COMPARED.to_owned();
         }
         let signing_time = self.signed.signing_time.as_ref();
+        let items = signing_time.map(|signing_time| &signing_time.header_items);
+        if items.is_none_or(|items| items.prefix().is_empty() && items.separator().is_empty()) {
+            return NOTHING_COMPARED.to_owned();
+        }
         let header = signing_time.map_or("", |signing_time| signing_time.header.as_str());
         format!(
             "nothing was compared with the secrets: the bridge finds no signing time in the header {header}. Compare auth.timestamp_prefix and auth.separator with its value"
