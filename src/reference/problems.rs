@@ -175,7 +175,7 @@ pub static ADMIN_PROBLEMS: &[MessageExplanation] = &[
     ),
     row(
         &["malformed"],
-        "The request has a wrong member, an unknown source, a wrong state, no reason, no customer, too many entries, or a wrong name of a backup; or the content of the entry is erased. The detail names which.",
+        "The request has a wrong member, an unknown source, a wrong state, no reason, no customer, too many entries, or a wrong name of a backup. The detail names which.",
         "Correct the request.",
     ),
     row(
@@ -217,6 +217,11 @@ pub static ADMIN_PROBLEMS: &[MessageExplanation] = &[
         &["in_flight"],
         "A request of the customer is in flight, so the bridge does not change its entries.",
         "Run the command again.",
+    ),
+    row(
+        &["event_erased"],
+        "The entry has ended, so the store has no event and no update of it.",
+        "Look at its receipt with `imprint-bridge show`. For a try-out, name a source and send a body.",
     ),
     row(
         &["copy_exists"],

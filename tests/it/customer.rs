@@ -273,7 +273,7 @@ fn no_file_has_anything_of_an_erased_customer() {
 /// An id that is no part of another text of the store.
 const CUSTOMER: &str = "canary-customer-4711";
 
-/// FAULTS N643: with `--block`, the bridge ignores later events, and the next erasure without it ends the block.
+/// FAULTS N643, N1145: with `--block`, the bridge ignores later events, and the next erasure without it ends the block.
 #[test]
 fn a_blocked_customer_is_ignored() {
     let bridge = CustomerApp::start();
@@ -285,7 +285,15 @@ fn a_blocked_customer_is_ignored() {
     bridge.app.accept(&email("E2", "c1", 2));
     let receipt = bridge.app.wait_until("E2", "ignored");
     assert_eq!(receipt["ignored"], "blocked", "{receipt}");
-    assert_eq!(bridge.command(&erase).0, Some(2), "the store has nothing");
+    let (code, output, _) = bridge.command(&erase);
+    assert_eq!(code, Some(0), "{output}");
+    assert!(
+        output.contains("the block of the customer has ended"),
+        "{output}"
+    );
+    let (code, output, _) = bridge.command(&erase);
+    assert_eq!(code, Some(2), "the store has nothing");
+    assert!(!output.contains("block of"), "{output}");
     bridge.app.accept(&email("E3", "c1", 3));
     bridge.app.wait_until("E3", "delivered");
     let audit = bridge.admin("GET /admin/v1/audit", &Value::Null);
@@ -399,4 +407,15 @@ fn an_erasure_reaches_the_memory_of_the_process() {
         !contains(&folder, CUSTOMER),
         "evidence is stored at the stop"
     );
+}
+
+/// FAULTS N1147: nothing is malformed in the request for an erased event.
+#[test]
+fn an_erased_event_has_an_own_problem() {
+    let bridge = CustomerApp::start();
+    bridge.app.accept(&email("E1", "c1", 1));
+    bridge.app.wait_until("E1", "delivered");
+    let answer = bridge.ask("GET /admin/v1/entries/1/explain", &Value::Null);
+    assert_eq!(answer.status, 409, "{}", answer.body);
+    assert!(answer.body.contains("event_erased"), "{}", answer.body);
 }

@@ -136,7 +136,7 @@ const CALLS: &str = r#"
 200 GET /admin/v1/entries/PARKED?reveal=true
 404 GET /admin/v1/entries/999
 200 GET /admin/v1/entries/PARKED/explain
-400 GET /admin/v1/entries/DELIVERED/explain
+409 GET /admin/v1/entries/DELIVERED/explain
 200 POST /admin/v1/entries/replay {"ids": [PARKED], "preview": true}
 200 POST /admin/v1/entries/replay {"ids": [PARKED, DELIVERED], "map_again": true, "preview": true}
 400 POST /admin/v1/entries/replay {}

@@ -135,6 +135,10 @@ fn erased(answer: &Value) -> Vec<String> {
     let notes = [
         (is("known", false), "the store had nothing of a customer with this id: look at the spelling".to_owned()),
         (
+            is("unblocked", true),
+            "the block of the customer has ended: the bridge delivers later events of the customer".to_owned(),
+        ),
+        (
             is("kept_out", false),
             "a mapping of the customer's events has no version, or an erased entry was unreadable, so the bridge delivers an old event that its sender sends again under a new id: with --block, the bridge ignores every later event of the customer".to_owned(),
         ),

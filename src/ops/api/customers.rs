@@ -146,6 +146,7 @@ pub(super) async fn erase(
     let erased = operations.erase(&operator, name, later_events, reason);
     let ErasureReport {
         is_known,
+        ends_block,
         entries,
         discarded,
         unreadable,
@@ -154,7 +155,7 @@ pub(super) async fn erase(
         is_in_log,
     } = erased.await?;
     json_response(&json!({
-        "known": is_known, "entries": entries, "discarded": discarded, "unreadable": unreadable,
+        "known": is_known, "unblocked": ends_block, "entries": entries, "discarded": discarded, "unreadable": unreadable,
         "unjudged": unjudged, "kept_out": body.block || has_floors, "in_log": is_in_log,
     }))
 }

@@ -101,10 +101,10 @@ impl AdminProblem {
             }
             Self::Failed(Error::SourcesHang) => (503, "sources_unreadable", "Sources unreadable"),
             Self::Failed(Error::Stopping) => (503, "stopping", "Service stopping"),
+            Self::Failed(Error::EventErased) => (409, "event_erased", "Event erased"),
             Self::Malformed(_)
             | Self::Failed(
-                Error::EventErased
-                | Error::UnknownSource
+                Error::UnknownSource
                 | Error::WrongState
                 | Error::CustomerRequired
                 | Error::ReasonRequired
@@ -178,6 +178,7 @@ fn one_of_each() -> Vec<AdminProblem> {
         Error::BackupInDatabase,
         Error::NoCopySpace { needed: 1, free: 0 },
         Error::SourcesHang,
+        Error::EventErased,
         Error::Store(outbox::Error::Busy),
         Error::Store(outbox::Error::Full),
         Error::Store(outbox::Error::Unavailable(outbox::StoreCondition::Stalled)),
@@ -250,7 +251,7 @@ mod tests {
             (Error::TryOutTooLarge.into(), 413, "too_large"),
             (Error::TryOutRunning.into(), 503, "busy"),
             (Error::NoThread.into(), 503, "busy"),
-            (Error::EventErased.into(), 400, "malformed"),
+            (Error::EventErased.into(), 409, "event_erased"),
             (Error::ReasonRequired.into(), 400, "malformed"),
             (Error::CustomerRequired.into(), 400, "malformed"),
             (Error::from(outbox::Error::Busy).into(), 503, "busy"),

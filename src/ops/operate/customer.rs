@@ -188,9 +188,11 @@ impl Operations {
         if known == 0 && found.len() > 1 {
             // Only an event that belongs to no lane can mention the id, and it can mention either id.
             let others = found.split_off(1);
-            let keys = others.into_iter().flat_map(|other| other.keys);
             if let Some(first) = found.first_mut() {
-                first.keys.extend(keys);
+                first.is_blocked |= others.iter().any(|other| other.is_blocked);
+                first
+                    .keys
+                    .extend(others.into_iter().flat_map(|other| other.keys));
             }
         }
         let mut found = found.into_iter().skip(place.unwrap_or_default());

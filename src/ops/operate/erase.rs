@@ -16,8 +16,10 @@ const TRY_AGAIN_AFTER: Duration = Duration::from_millis(50);
 /// The result of an erasure.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ErasureReport {
-    /// False if the store had no lane, no link and no entry of the customer.
+    /// False if the store had no lane, no link, no entry and no block of the customer.
     pub is_known: bool,
+    /// True if the erasure has ended a block: the bridge delivers later events of the customer again.
+    pub ends_block: bool,
     /// The number of erased entries.
     pub entries: usize,
     /// The number of erased entries that had not ended, and are now discarded.
@@ -67,7 +69,8 @@ impl Operations {
         };
         let mut report = self.erase_all(erasure).await?;
         self.destination.forget(&customer.lanes);
-        report.is_known = is_known(&customer) || report.entries > 0;
+        report.is_known = is_known(&customer) || customer.is_blocked || report.entries > 0;
+        report.ends_block = customer.is_blocked && later_events == LaterEvents::Delivered;
         report.unjudged = invalid.unjudged;
         report.is_in_log = match self.outbox.erase().await {
             Ok(()) => false,
