@@ -135,6 +135,41 @@ fn the_evidence_counts_after_a_restart() {
     assert!(after.proves(&absence, later(1)));
 }
 
+/// FAULTS N787; seed 514448 of the simulation: a rejection and a later success prove that a customer causes its rejection.
+/// After the entries have ended, or after another answer, a gateway that rejects every customer must not park the next entry.
+#[test]
+fn a_rejection_of_earlier_entries_proves_nothing_about_later_ones() {
+    let failing = |destination: &Arc<Destination>, signal, failures, at| {
+        let trials = Trials {
+            failures,
+            ..Trials::default()
+        };
+        let answer = LaneAnswer {
+            trials,
+            ..answer(1, signal)
+        };
+        let mut limiter = destination.limiter();
+        limiter.assess(answer, later(at), moment(later(at))).1.blame
+    };
+    let between = [
+        (None, 1, Blame::Lane),
+        (None, 0, Blame::Unproven),
+        (Some(Signal::Missing), 1, Blame::Unproven),
+        (Some(Signal::Rejected), 1, Blame::Unproven),
+    ];
+    for (other, failures, blame) in between {
+        let destination = unlimited();
+        let first = failing(&destination, Signal::Unexplained, 0, 0);
+        assert_eq!(first, Blame::Unproven);
+        witness(&destination, 2, later(1));
+        if let Some(signal) = other {
+            failing(&destination, signal, 1, 2);
+        }
+        let next = failing(&destination, Signal::Unexplained, failures, 3);
+        assert_eq!(next, blame, "{other:?} {failures}");
+    }
+}
+
 /// FAULTS U51: a question about a witness can end without an answer, for example because its task panicked. The bridge
 /// asks again then, and not after an answer.
 #[test]

@@ -55,6 +55,16 @@ impl Evidence {
         sent_at < refutation.sent_at
     }
 
+    /// Forgets that the lane caused its last rejection. The rejected entries have ended, or Imprint has given the lane another
+    /// answer since, so the next rejection needs its own proof: it can be the first answer of a gateway that rejects every
+    /// customer.
+    pub(in crate::dispatch) fn forget_rejection(&mut self, lane: LaneId) {
+        let refuted = self.refuted.get(&lane);
+        if refuted.is_some_and(|refutation| refutation.fault == FaultKind::Unexplained) {
+            self.refuted.remove(&lane);
+        }
+    }
+
     /// Returns whether the refusal of a suspect shows that the destination refuses every customer. `times` is the number
     /// of refusals of the suspect in a row.
     ///

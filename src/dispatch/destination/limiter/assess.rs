@@ -152,6 +152,9 @@ impl SendLimiter {
         if let Some(customer) = customer {
             self.evidence.meet(lane, customer);
         }
+        if trials.failures == 0 || signal != Signal::Unexplained {
+            self.evidence.forget_rejection(lane);
+        }
         let blame = match signal {
             Signal::Missing => {
                 let absent = absent.unwrap_or(AbsentCustomer::UNTYPED);
