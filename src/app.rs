@@ -27,6 +27,7 @@ use self::retention::Retention;
 use self::sealing::SealingTasks;
 use self::secrets::SecretsWatch;
 use self::senders::DispatchThreads;
+use self::source_order::SourceOrders;
 use self::sources::{LoadedSet, RunningSources};
 use self::sources_watch::SourcesWatch;
 use self::store::StoreReport;
@@ -148,7 +149,7 @@ impl App {
         let audit_keys = AuditKeysWatch::start(store(), &config, rereads.clone()).await?;
         erasure::repeat(&*outbox, &config.outbox, &clock).await?;
         let sealing = SealingTasks::new(sealing_keys, &config, &rereads, store(), metrics.clone());
-        let (running, sources) = open_sources(&config, set, &metrics, &rereads)?;
+        let (running, sources) = open_sources(&config, set, &metrics, &rereads, store()).await?;
         let shared = (store(), clock.clone(), stopped.clone());
         let listener = listener(&running, &config, &metrics, shared);
         let operations = operations(&listener, &running, &sealing, &destination, &config);
@@ -297,18 +298,22 @@ fn operations(
     }
 }
 
-/// Reads the secrets of the sources. Returns the sources in use, and the task that watches their files.
-fn open_sources(
+/// Reads the secrets of the sources, and compares the order of their events with the earlier order. Returns the sources in
+/// use, and the task that watches their files.
+async fn open_sources(
     config: &Config,
     set: SourceSet,
     metrics: &Metrics,
     rereads: &Rereads,
+    outbox: Arc<dyn Outbox>,
 ) -> anyhow::Result<(Arc<RunningSources>, SourcesWatch)> {
     let used = set.files.as_ref().map(SourceFiles::digest);
     let used = used.map_err(Clone::clone);
     let now = rereads.moment();
-    let loaded = LoadedSet::load(set, config.profile, &[], now);
+    let orders = SourceOrders::read(&*outbox).await?;
+    let loaded = LoadedSet::load(set, config.profile, (&[], &orders), now);
     let loaded = loaded.map_err(|errors| anyhow!(errors.join("; ")))?;
+    let orders = loaded.orders().remember(&*outbox).await?;
     let (running, requests) = RunningSources::start(
         loaded,
         (config.intake, SourceTextReader::of(config)),
@@ -316,7 +321,15 @@ fn open_sources(
         now,
     );
     let watched = Arc::clone(&running);
-    let watch = SourcesWatch::new(config.clone(), watched, used, requests, rereads.clone());
+    let stored = (outbox, orders);
+    let watch = SourcesWatch::new(
+        config.clone(),
+        watched,
+        stored,
+        used,
+        requests,
+        rereads.clone(),
+    );
     Ok((running, watch))
 }
 

@@ -18,7 +18,6 @@ use crate::config::{Config, Profile, secret, sources};
 use crate::ingress::auth::hmac::HmacKeys;
 use crate::ingress::auth::{self, Verifier};
 use crate::ingress::{Endpoint, Replaceable};
-use crate::intake::Source;
 use crate::metrics::{SecretKind, WeakenedMetrics};
 use crate::time::Timestamp;
 
@@ -208,10 +207,6 @@ impl WatchedSource {
             endpoint,
             files,
         }
-    }
-
-    pub(super) fn source(&self) -> &Source {
-        &self.endpoint.source
     }
 
     /// Returns whether the source has this name.

@@ -1,29 +1,136 @@
-//! Compares the order of the events of a source in use with the order that its changed file would give them. The versions of
-//! the delivered values stay, so in another order, all later events could count as older and never reach Imprint.
+//! Compares the order that a source file gives its events with the order of the earlier events of the source. The versions
+//! of the delivered values stay, so in another order, all later events could count as older and never reach Imprint.
+//!
+//! The store keeps the orders, because a start also compares: a rollback often replaces the files and the process at once.
 
+use std::collections::BTreeMap;
+
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
+
+use crate::config::sources::SourceSettings;
 use crate::intake::{EventType, Source};
+use crate::mapping::VersionDomain;
+use crate::outbox::{Outbox, Setting};
 
-/// Returns a sentence for each event type whose later events could count as older than the delivered values.
-pub(super) fn errors(used: &Source, changed: &Source) -> Vec<String> {
-    let errors = used.event_types.iter().filter_map(|(name, used)| {
-        let wrong = error(used, changed.event_types.get(name)?)?;
-        Some(format!("source {}: events.{name}.{wrong}", changed.name))
-    });
-    errors.collect()
+/// The maximum number of event types whose orders the store keeps. The orders of removed sources leave first.
+const ORDERS_MAX: usize = 20_000;
+
+/// The orders of the events, by source and event type.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct SourceOrders(BTreeMap<String, BTreeMap<String, EventOrder>>);
+
+/// The order of the events of one type.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct EventOrder {
+    epoch: u32,
+    /// The rule of the versions. The value is `None` if the bridge orders the events by arrival.
+    version: Option<VersionRule>,
 }
 
-fn error(used: &EventType, changed: &EventType) -> Option<String> {
-    let (epoch, rule) = (used.epoch, used.mapping.version_rule());
-    if changed.epoch < epoch {
-        return Some(format!(
-            "epoch is lower than the epoch in use, so each later event would count as older than the delivered values: set it to {epoch} or more"
-        ));
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct VersionRule {
+    domain: String,
+    expression: String,
+}
+
+impl SourceOrders {
+    /// Reads the orders from the store.
+    ///
+    /// # Errors
+    /// Returns an error if the store cannot read them, or if they are damaged.
+    pub(super) async fn read(outbox: &dyn Outbox) -> anyhow::Result<Self> {
+        let stored = outbox.setting(Setting::SourceOrders).await?;
+        let orders = stored.map(|text| serde_json::from_str(&text));
+        let orders = orders.transpose().context("the stored orders of events")?;
+        Ok(orders.unwrap_or_default())
     }
-    let is_same = changed.epoch == epoch && rule.is_some();
-    (is_same && changed.mapping.version_rule() != rule).then(|| {
-        format!(
-            "version is not the version in use, so later events could count as older than the delivered values: set epoch to {} or more",
-            epoch.saturating_add(1)
-        )
-    })
+
+    /// Adds the orders of a set of sources to the orders in the store, and returns them. An order with a higher epoch stays,
+    /// because another bridge with the same store can have newer files.
+    ///
+    /// # Errors
+    /// Returns an error if the store cannot read or keep the orders.
+    pub(super) async fn remember(self, outbox: &dyn Outbox) -> anyhow::Result<Self> {
+        let stored = Self::read(outbox).await?;
+        let mut orders = stored.clone();
+        if self.0.values().map(BTreeMap::len).sum::<usize>()
+            + stored.0.values().map(BTreeMap::len).sum::<usize>()
+            > ORDERS_MAX
+        {
+            orders.0.retain(|source, _| self.0.contains_key(source));
+        }
+        for (source, types) in self.0 {
+            let known = orders.0.entry(source).or_default();
+            for (event_type, order) in types {
+                let newer = known
+                    .get(&event_type)
+                    .filter(|known| known.epoch > order.epoch);
+                if newer.is_none() {
+                    known.insert(event_type, order);
+                }
+            }
+        }
+        if orders != stored {
+            let text = serde_json::to_string(&orders)?;
+            outbox.store_setting(Setting::SourceOrders, text).await?;
+        }
+        Ok(orders)
+    }
+
+    /// Returns the orders of a set of sources.
+    pub(super) fn of<'a>(sources: impl Iterator<Item = &'a SourceSettings>) -> Self {
+        let orders = sources.map(|settings| {
+            let types = settings.source.event_types.iter();
+            let types = types.map(|(name, event_type)| (name.clone(), EventOrder::of(event_type)));
+            (settings.source.name.to_string(), types.collect())
+        });
+        Self(orders.collect())
+    }
+
+    /// Returns a sentence for each event type whose later events could count as older than the delivered values.
+    pub(super) fn errors(&self, source: &Source) -> Vec<String> {
+        let Some(known) = self.0.get(source.name.as_str()) else {
+            return Vec::new();
+        };
+        let errors = source.event_types.iter().filter_map(|(name, changed)| {
+            let wrong = known.get(name)?.error(&EventOrder::of(changed))?;
+            Some(format!("source {}: events.{name}.{wrong}", source.name))
+        });
+        errors.collect()
+    }
+}
+
+impl EventOrder {
+    fn of(event_type: &EventType) -> Self {
+        let rule = event_type.mapping.version_rule();
+        let version = rule.map(|(domain, expression)| VersionRule {
+            domain: match domain {
+                VersionDomain::Sequence => "sequence",
+                VersionDomain::Time => "time",
+            }
+            .to_owned(),
+            expression: expression.to_owned(),
+        });
+        Self {
+            epoch: event_type.epoch,
+            version,
+        }
+    }
+
+    fn error(&self, changed: &Self) -> Option<String> {
+        let epoch = self.epoch;
+        if changed.epoch < epoch {
+            return Some(format!(
+                "epoch is lower than {epoch}, the epoch of earlier events, so each later event would count as older than the delivered values: set it to {epoch} or more"
+            ));
+        }
+        let is_same = changed.epoch == epoch && self.version.is_some();
+        (is_same && changed.version != self.version).then(|| {
+            format!(
+                "version is not the version of the earlier events, so later events could count as older than the delivered values: set epoch to {} or more",
+                epoch.saturating_add(1)
+            )
+        })
+    }
 }

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::removed_sources::{RemovedSources, SourceLimits};
 use super::secrets::{LoadedAuth, WatchedSource};
-use super::source_order;
+use super::source_order::SourceOrders;
 use super::weakening::report_sources;
 use crate::config::Profile;
 use crate::config::source_set::SourceSet;
@@ -47,15 +47,16 @@ pub(super) struct LoadedSet {
 }
 
 impl LoadedSet {
-    /// Reads the secret files of all sources of a set. A file of a source in use keeps its state.
+    /// Reads the secret files of all sources of a set. A file of a source in use keeps its state. `orders` are the orders of
+    /// the earlier events.
     ///
     /// # Errors
     /// Returns a sentence for each source whose secrets cannot be used, and for each source in use whose file is now a
-    /// draft, or gives its events another order. The bridge would answer the senders of a draft with 404.
+    /// draft, and for each source whose file gives its events another order. The bridge would answer the senders of a draft with 404.
     pub(super) fn load(
         set: SourceSet,
         profile: Profile,
-        used: &[WatchedSource],
+        (used, orders): (&[WatchedSource], &SourceOrders),
         now: Timestamp,
     ) -> Result<Self, Vec<String>> {
         let mut sources = Vec::new();
@@ -65,9 +66,7 @@ impl LoadedSet {
         for settings in set.sources {
             let name = settings.source.name.as_str();
             let earlier = used.iter().find(|source| source.is_named(name));
-            if let Some(earlier) = earlier {
-                errors.extend(source_order::errors(earlier.source(), &settings.source));
-            }
+            errors.extend(orders.errors(&settings.source));
             match LoadedAuth::of(&settings, profile, earlier, now) {
                 Ok(loaded) => sources.push((settings, loaded)),
                 Err(error) => errors.push(format!("source {name}: {error}")),
@@ -79,6 +78,11 @@ impl LoadedSet {
             drafts: set.drafts,
         };
         errors.is_empty().then_some(loaded).ok_or(errors)
+    }
+
+    /// Returns the orders that the files give to the events.
+    pub(super) fn orders(&self) -> SourceOrders {
+        SourceOrders::of(self.sources.iter().map(|(settings, _)| settings))
     }
 }
 

@@ -14,11 +14,13 @@ use tokio::sync::oneshot;
 use super::listeners::yield_to_delivery;
 use super::reread::{RereadCause, Rereads};
 use super::set_watch::{LookAction, SeenFiles, SetWatch};
+use super::source_order::SourceOrders;
 use super::sources::{LoadedSet, ReloadAnswer, ReloadRequests, RunningSources};
 use crate::config::Config;
 use crate::config::source_set::{SourceSet, UnusableSet};
 use crate::config::sources::{SourceFiles, SourcesDigest};
 use crate::ops::operate::{ReloadFailure, ReloadResult, SetChanges};
+use crate::outbox::Outbox;
 use crate::time::Timestamp;
 
 /// The time after which the bridge reports that the files of the sources do not respond. The check of a thousand sources
@@ -35,6 +37,8 @@ const LOGGED_ERRORS_MAX: usize = 10;
 pub(super) struct SourcesWatch {
     config: Arc<Config>,
     running: Arc<RunningSources>,
+    outbox: Arc<dyn Outbox>,
+    orders: SourceOrders,
     watch: SetWatch,
     requests: ReloadRequests,
     rereads: Rereads,
@@ -70,6 +74,7 @@ impl SourcesWatch {
     pub(super) fn new(
         config: Config,
         running: Arc<RunningSources>,
+        (outbox, orders): (Arc<dyn Outbox>, SourceOrders),
         used: SeenFiles,
         requests: ReloadRequests,
         rereads: Rereads,
@@ -77,6 +82,8 @@ impl SourcesWatch {
         let mut watch = Self {
             config: Arc::new(config),
             running,
+            outbox,
+            orders,
             watch: SetWatch::new(used.as_ref().ok().copied()),
             requests,
             rereads,
@@ -137,8 +144,8 @@ impl SourcesWatch {
         let (config, used) = (Arc::clone(&self.config), self.watch.used());
         let wall_time = self.rereads.clock().wall();
         let (sources, now) = (self.running.secrets().current(), self.rereads.moment());
-        let profile = config.profile;
-        let load = move |set| LoadedSet::load(set, profile, &sources, now);
+        let (profile, orders) = (config.profile, self.orders.clone());
+        let load = move |set| LoadedSet::load(set, profile, (&sources, &orders), now);
         let attempt = on_thread(move || SetAttempt::read(&config, used, wall_time, load));
         let attempt = self.responding(attempt).await?;
         Ok(match attempt {
@@ -153,12 +160,26 @@ impl SourcesWatch {
                 Ok(ReloadResult::Refused(texts))
             }
             SetAttempt::Usable(loaded, digest) => {
+                let orders = loaded.orders();
                 let changes = self.running.replace(loaded, self.rereads.moment());
                 self.watch.set_used(digest);
+                self.remember(orders).await;
                 log_changes(digest, &changes);
                 Ok(ReloadResult::Reloaded(changes))
             }
         })
+    }
+
+    /// Keeps the orders of the events in use. If the store cannot keep them, the set stays in use.
+    async fn remember(&mut self, orders: SourceOrders) {
+        self.orders = orders.clone();
+        match orders.remember(&*self.outbox).await {
+            Ok(orders) => self.orders = orders,
+            Err(error) => tracing::warn!(
+                error = format!("{error:#}"),
+                "the store cannot keep the order of the events; the next start compares the sources with the previous order"
+            ),
+        }
     }
 
     fn confirm(&self) {

@@ -165,6 +165,8 @@ pub enum Setting {
     Evidence,
     /// The time when the last backup ended, in milliseconds since 1970.
     LastBackup,
+    /// The orders that the source files gave to the events: epochs and rules of the versions.
+    SourceOrders,
 }
 
 impl Setting {
@@ -176,6 +178,7 @@ impl Setting {
             Self::Destination => "destination",
             Self::Evidence => "evidence",
             Self::LastBackup => "last_backup",
+            Self::SourceOrders => "source_orders",
         }
     }
 }

@@ -257,28 +257,32 @@ fn a_draft_in_the_place_of_a_source_in_use_is_refused() {
     assert_eq!(post(&app, "probe", &[], &body("b", "C-1")).status, 404);
 }
 
+/// Returns the text of a source of plain JSON whose events have a rule of their order.
+fn ordered(rules: &str) -> String {
+    let customer = "customer.imprint_id";
+    source("none", ".email").replace(customer, &format!("{rules}\n{customer}"))
+}
+
+/// Returns the text of a source of plain JSON with sequence numbers as versions.
+fn sequenced(version: &str, epoch: u32) -> String {
+    ordered(&format!(
+        "version = \"{version}\"\nversion_domain = \"sequence\"\nepoch = {epoch}"
+    ))
+}
+
 /// FAULTS N1100: a changed file of a source in use has a lower epoch or another version, as after a rollback. All later
 /// events would count as older than the delivered values.
 #[test]
 fn a_changed_order_of_events_needs_a_higher_epoch() {
     let files = SourceFiles::new();
-    let versioned = |rules: &str| {
-        let customer = "customer.imprint_id";
-        source("none", ".email").replace(customer, &format!("{rules}\n{customer}"))
-    };
-    let sequence = |version: &str, epoch: u32| {
-        versioned(&format!(
-            "version = \"{version}\"\nversion_domain = \"sequence\"\nepoch = {epoch}"
-        ))
-    };
-    files.write("probe", &sequence(".n", 1));
+    files.write("probe", &sequenced(".n", 1));
     let app = files.setup().start();
     let time = "version = \".n\"\nversion_domain = \"time\"\nepoch = 1";
     for (text, cause) in [
-        (sequence(".n", 0), "set it to 1 or more"),
-        (sequence(".m", 1), "set epoch to 2 or more"),
-        (versioned(time), "set epoch to 2 or more"),
-        (versioned("epoch = 1"), "set epoch to 2 or more"),
+        (sequenced(".n", 0), "set it to 1 or more"),
+        (sequenced(".m", 1), "set epoch to 2 or more"),
+        (ordered(time), "set epoch to 2 or more"),
+        (ordered("epoch = 1"), "set epoch to 2 or more"),
     ] {
         files.write("probe", &text);
         let result = reload(&app);
@@ -288,8 +292,45 @@ fn a_changed_order_of_events_needs_a_higher_epoch() {
         assert!(error.ends_with(cause), "{error}");
         assert_eq!(app.metric("sources_refused"), Some(1.0), "{cause}");
     }
-    files.write("probe", &sequence(".m", 2));
+    files.write("probe", &sequenced(".m", 2));
     assert_eq!(reload(&app)["outcome"], "reloaded");
+}
+
+/// FAULTS N1160: a rollback replaces the files and the process at once, or a source leaves and comes back with a lower
+/// epoch. The store knows the order of the earlier events.
+#[test]
+fn a_start_compares_the_order_of_events_too() {
+    let imprint = FakeImprint::start(|_| {});
+    let sources = SourceFiles::new();
+    let files = Files::write(imprint.address, KEY, &sources.settings());
+    files.write_token("alice", OPERATOR);
+    let authorization = format!("Bearer {OPERATOR}");
+    let headers = [("authorization", authorization.as_str())];
+    let reload = |process: &Process| {
+        let line = "POST /admin/v1/reload";
+        ask(process.ready().1, line, &headers, "").unwrap().json()
+    };
+    sources.write("probe", &sequenced(".n", 1));
+    let mut first = Process::serve(&files);
+    sources.write("other", &source("none", ".email"));
+    assert_eq!(reload(&first)["outcome"], "reloaded");
+    sources.write("probe", &sequenced(".n", 2));
+    assert_eq!(reload(&first)["outcome"], "reloaded");
+    sources.remove("probe");
+    assert_eq!(reload(&first)["outcome"], "reloaded");
+    sources.write("probe", &sequenced(".n", 1));
+    let refused = reload(&first);
+    assert_eq!(refused["outcome"], "refused", "{refused}");
+    first.terminate();
+    first.wait_for_exit();
+    let mut second = Process::serve(&files);
+    assert!(!second.wait_for_exit().success());
+    let log = second.log();
+    let cause = "source probe: events.p.epoch is lower than 2, the epoch of earlier events";
+    assert!(log.contains(cause), "{log}");
+    sources.write("probe", &sequenced(".n", 2));
+    let third = Process::serve(&files);
+    assert_eq!(reload(&third)["outcome"], "unchanged");
 }
 
 /// FAULTS N411: the log names the cause of a refusal once, and no value of an example.

@@ -24,7 +24,8 @@ pub(super) async fn store(
         Setting::DestinationMode
         | Setting::ThrottledUntil
         | Setting::Destination
-        | Setting::LastBackup => StoredText::Plain(value),
+        | Setting::LastBackup
+        | Setting::SourceOrders => StoredText::Plain(value),
     };
     let sql = "INSERT INTO imprint_bridge.meta (name, value) VALUES ($1, $2)
          ON CONFLICT (name) DO UPDATE SET value = excluded.value";

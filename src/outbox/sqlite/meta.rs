@@ -89,7 +89,8 @@ pub(super) fn store(
         Setting::DestinationMode
         | Setting::ThrottledUntil
         | Setting::Destination
-        | Setting::LastBackup => StoredText::Plain(value),
+        | Setting::LastBackup
+        | Setting::SourceOrders => StoredText::Plain(value),
     };
     connection
         .prepare_cached(
@@ -118,7 +119,8 @@ pub(super) fn read(
             Setting::DestinationMode
             | Setting::ThrottledUntil
             | Setting::Destination
-            | Setting::LastBackup => row.get(0).map(Some),
+            | Setting::LastBackup
+            | Setting::SourceOrders => row.get(0).map(Some),
         })
         .optional()?;
     Ok(value.flatten())
