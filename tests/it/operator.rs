@@ -354,9 +354,10 @@ fn a_replay_can_map_again_by_the_current_settings() {
     assert_eq!(app.0.imprint.applied("c1")[0].body.get("city"), None);
 }
 
-/// FAULTS O14, U57: a replay never maps an undecided event again, and neither does the preview of the replay.
+/// FAULTS N1161: an operator corrects the mapping and replays an undecided entry with it. The entry keeps its stored values,
+/// so the bridge changes nothing and says how to do it. FAULTS O14, U57: a replay without the mapping sends the stored change.
 #[test]
-fn the_preview_of_an_undecided_event_shows_its_stored_change() {
+fn a_replay_of_an_undecided_event_sends_its_stored_change_only_when_asked() {
     let dispatch = "[dispatch]\nundecided_max = \"1s\"";
     let mut app = OperatedApp::start(&format!(
         "{dispatch}\n[imprint]\nforeign_address = \"skip\""
@@ -375,7 +376,16 @@ fn the_preview_of_an_undecided_event_shows_its_stored_change() {
     // The mapping of the restarted bridge rejects the address.
     app.0.files.write_settings(dispatch);
     app.0.restart();
-    let mut replay = json!({"ids": [entry], "map_again": true, "preview": true});
+    for preview in [true, false] {
+        let again = json!({"ids": [entry], "map_again": true, "preview": preview});
+        let answer = app.post("/entries/replay", &again);
+        let unchanged = &answer["unchanged"][0];
+        assert_eq!(unchanged["reason"], "keeps_values", "{answer}");
+        let remedy = "the entry is undecided, so a replay sends its stored values";
+        assert!(unchanged.to_string().contains(remedy), "{answer}");
+        assert_eq!(app.0.receipt("foreign")["status"], "undecided");
+    }
+    let mut replay = json!({"ids": [entry], "preview": true});
     let preview = app.post("/entries/replay", &replay);
     assert_eq!(
         (&preview["would_replay"], &preview["unmappable"]),

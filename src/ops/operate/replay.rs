@@ -135,8 +135,8 @@ impl Operations {
     /// Makes parked, undecided and held entries wait for delivery again, with a lower priority than new events.
     ///
     /// An entry stays parked if the current mapping rejects its event, and becomes ignored if the current mapping has
-    /// nothing to send for its event. An undecided entry keeps its stored change. A held entry keeps it too, so a replay
-    /// with the current mapping does not change a held entry.
+    /// nothing to send for its event. Undecided and held entries keep their stored change, so a replay with the current
+    /// mapping leaves them unchanged.
     ///
     /// # Errors
     /// Returns an error if a replay does not accept the filter, or if the store fails.
@@ -274,7 +274,7 @@ impl Operations {
 }
 
 /// Maps the selected entries: finds a replay for each entry, with the stored change or with the result of the current
-/// mapping, and the entries that the current mapping rejects. An undecided or held entry keeps its stored change.
+/// mapping, and the entries that the current mapping rejects.
 fn map(
     sources: &Sources,
     entries: &[LoadedEntry],
@@ -298,8 +298,8 @@ fn map(
             },
         };
         let event = match mapping {
-            MappingChoice::Current if !needs_approval(receipt.state) => loaded.event.as_deref(),
-            MappingChoice::Current | MappingChoice::Stored => None,
+            MappingChoice::Current => loaded.event.as_deref(),
+            MappingChoice::Stored => None,
         };
         let change = event.map_or(Ok(ReplayChange::Stored), |event| {
             let source = &receipt.identity.source;
@@ -314,8 +314,8 @@ fn map(
     mapped
 }
 
-/// Takes the held entries out of the loaded ones if the operator chose the current mapping: a held entry keeps its stored
-/// values, and the operator must not believe that the bridge sends corrected ones.
+/// Takes the undecided and held entries out of the loaded ones if the operator chose the current mapping: such an entry keeps
+/// its stored values, and the operator must not believe that the bridge sends corrected ones.
 fn refuse_mapping(
     loaded: &mut LoadedEntries,
     mapping: MappingChoice,
@@ -326,10 +326,10 @@ fn refuse_mapping(
     }
     let kept = loaded
         .entries
-        .extract_if(.., |entry| entry.summary.receipt.state == State::Held);
+        .extract_if(.., |entry| needs_approval(entry.summary.receipt.state));
     unchanged.extend(kept.map(|entry| Unchanged {
         entry: number(&entry),
-        reason: UnchangedReason::KeepsValues,
+        reason: UnchangedReason::KeepsValues(entry.summary.receipt.state),
     }));
 }
 

@@ -24,9 +24,10 @@ pub enum UnchangedReason {
     )]
     NeedsMapping,
     #[error(
-        "the entry is held, so a replay sends its stored values: replay it without --map-again, or park the entry and then replay it with --map-again"
+        "the entry is {}, so a replay sends its stored values: replay it without --map-again, or park the entry and then replay it with --map-again",
+        .0.as_str()
     )]
-    KeepsValues,
+    KeepsValues(State),
     #[error("the entry changed while the command ran: repeat the command")]
     Changed,
 }
@@ -38,7 +39,7 @@ impl UnchangedReason {
             Self::UnknownEntry => "unknown_entry",
             Self::State { .. } => "state",
             Self::NeedsMapping => "needs_mapping",
-            Self::KeepsValues => "keeps_values",
+            Self::KeepsValues(_) => "keeps_values",
             Self::Changed => "changed",
         }
     }
@@ -46,8 +47,7 @@ impl UnchangedReason {
     /// Returns the state of the entry, if the state is the reason.
     pub const fn state(&self) -> Option<State> {
         match self {
-            Self::State { state, .. } => Some(*state),
-            Self::KeepsValues => Some(State::Held),
+            Self::State { state, .. } | Self::KeepsValues(state) => Some(*state),
             Self::UnknownEntry | Self::NeedsMapping | Self::Changed => None,
         }
     }
