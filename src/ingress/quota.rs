@@ -156,7 +156,7 @@ fn stored_bytes(entry: &NewEntry) -> u64 {
         Disposition::Enqueue(_)
         | Disposition::Park(..)
         | Disposition::Hold(_)
-        | Disposition::Invalid(_) => u64::try_from(entry.event.len()).unwrap_or(u64::MAX),
+        | Disposition::Invalid(_) => u64::try_from(entry.stored_bytes()).unwrap_or(u64::MAX),
     }
 }
 

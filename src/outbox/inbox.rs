@@ -153,6 +153,21 @@ pub struct NewEntry {
     pub event: Vec<u8>,
 }
 
+impl NewEntry {
+    /// Returns the number of bytes that the entry takes of the storage quota of its source, while it is unfinished: the
+    /// bytes of the event, and of the errors of an invalid event. Small invalid events have errors that are larger than
+    /// the events.
+    pub fn stored_bytes(&self) -> usize {
+        let errors = self.disposition.invalid();
+        let errors = errors.map_or(&[][..], |invalid| invalid.errors.as_slice());
+        let errors = errors.iter().map(|error| {
+            let texts = [&error.pointer, &error.rule, &error.location, &error.detail];
+            texts.into_iter().map(String::len).sum::<usize>()
+        });
+        errors.sum::<usize>().saturating_add(self.event.len())
+    }
+}
+
 /// Prints no content of the event, because the content is personal data.
 impl fmt::Debug for NewEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

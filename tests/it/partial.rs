@@ -804,6 +804,21 @@ fn invalid_events_count_against_the_storage_quota() {
     app.accept("list", &body(3));
 }
 
+/// FAULTS N1162: the errors of small invalid events are larger than the events, and count against the quota too.
+#[test]
+fn the_errors_of_invalid_events_count_against_the_storage_quota() {
+    let app = PartialApp::with("[quota]\nstored_bytes_max = 262144\n");
+    let wrong = json!({"phone": "1", "email": 1, "state": 1, "city": 2, "postal_code": 3});
+    let events: Vec<Value> = (0..50).map(|id| changed(id, "c1", &wrong)).collect();
+    app.accept("list", &json!(events));
+    let size = json!(events).to_string().len();
+    let metric = app.app.metric("stored_bytes{source=\"list\"}").unwrap();
+    assert!(
+        metric > 2.0 * f64::from(u32::try_from(size).unwrap()),
+        "{metric} {size}"
+    );
+}
+
 /// FAULTS N380: `explain` shows the invalid event as parked, and `check` compares it with its example.
 #[test]
 fn commands_show_an_invalid_event_as_parked() {

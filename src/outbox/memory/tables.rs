@@ -48,6 +48,8 @@ pub(super) struct EntryRow {
     pub(super) receipt: Receipt,
     digest: Digest,
     pub(super) event: Vec<u8>,
+    /// The bytes that the entry takes of the storage quota of its source.
+    stored_bytes: usize,
     pub(super) lane: Option<LaneId>,
     /// The epoch of the event, while the entry is parked as invalid. Such an entry has no lane.
     pub(super) invalid_epoch: Option<u32>,
@@ -168,7 +170,7 @@ impl MemoryTables {
         for entry in unfinished.filter(|entry| !entry.receipt.state.is_final()) {
             let source = entry.receipt.identity.source.clone();
             let sum = bytes.entry(source).or_default();
-            *sum = sum.saturating_add(u64::try_from(entry.event.len()).unwrap_or(u64::MAX));
+            *sum = sum.saturating_add(u64::try_from(entry.stored_bytes).unwrap_or(u64::MAX));
         }
         bytes
     }
@@ -196,6 +198,7 @@ impl MemoryTables {
             priority: new.priority,
             accepted_at: new.accepted_at,
         };
+        let stored_bytes = new.stored_bytes();
         let invalid = new.disposition.invalid().cloned();
         let (invalid_epoch, errors) = invalid.map(|it| (it.epoch, it.errors)).unzip();
         let skipped = new.disposition.skipped().to_vec();
@@ -222,6 +225,7 @@ impl MemoryTables {
                 receipt,
                 digest: new.digest,
                 event: new.event,
+                stored_bytes,
                 lane,
                 invalid_epoch,
             },

@@ -105,7 +105,7 @@ pub(super) async fn enter(
     for entry in entries {
         let (planned, new) = (entry.planned, entry.planned.new);
         let state = planned.state();
-        tally.enter(state, &new.identity.source, size(new.event.len()));
+        tally.enter(state, &new.identity.source, size(new.stored_bytes()));
         if let (Some(lane), Some(key)) = (entry.lane, lane_key(planned)) {
             let waits = state == State::Waiting;
             let entrance = waits.then_some((new.priority, new.accepted_at));

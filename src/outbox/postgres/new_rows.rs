@@ -139,7 +139,7 @@ impl<'a> PayloadRow<'a> {
             value: 0,
             facts: Vec::new(),
             event: event.into_owned(),
-            event_bytes: size(new.event.len()),
+            event_bytes: size(new.stored_bytes()),
             partner: None,
             stated: false,
             accepted_at: new.accepted_at.as_millis(),

@@ -214,7 +214,7 @@ fn append_one(
     }
     if !state.is_final() {
         counts.enter(state);
-        counts.store(&new.identity.source, new.event.len());
+        counts.store(&new.identity.source, new.stored_bytes());
     }
     Ok(Some(AppendedEntry {
         entry,

@@ -113,7 +113,7 @@ pub(super) fn insert(
     let UpdateColumns { update, partner } = stored.map_err(unwritable)?;
     let event = codec::encode_bytes(sealer, BlobKind::Event, entry.0, &new.event);
     let event = event.map_err(unwritable)?;
-    let event_bytes = new.event.len();
+    let event_bytes = new.stored_bytes();
     let UpdateRoute {
         version: SourceVersion { epoch, value },
         jump_max,
@@ -177,7 +177,7 @@ pub(super) fn insert_invalid(
         event.map_err(unwritable)?,
         new.accepted_at.as_millis(),
         new.identity.source.as_str(),
-        new.event.len(),
+        new.stored_bytes(),
         codec::reason_number(ParkReason::Invalid),
         errors.map_err(unwritable)?,
     ])?;
