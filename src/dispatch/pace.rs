@@ -113,10 +113,10 @@ impl Pace {
         })
     }
 
-    /// Adds the tokens of an order that was sent at this time.
-    pub fn ordered(&mut self, order: TokenOrder, grant: TokenGrant, ordered_at: Timestamp) {
+    /// Adds the tokens of an order that was sent and answered at these times.
+    pub fn ordered(&mut self, order: TokenOrder, grant: TokenGrant, times: (Timestamp, Timestamp)) {
         if let Some(shared) = &mut self.shared {
-            shared.ordered(grant.count, (grant.left, order.rate), ordered_at);
+            shared.ordered(grant.count, (grant.left, order.rate), times);
         }
     }
 

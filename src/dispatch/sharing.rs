@@ -103,7 +103,7 @@ impl Sharing {
             return Ok(false);
         };
         if let Some((order, grant)) = order.zip(view.tokens) {
-            destination.ordered(order, grant, now);
+            destination.ordered(order, grant, (now, self.clock.now()));
         }
         if let Some(settings) = view.settings {
             self.adopt(&settings, mode_changes);

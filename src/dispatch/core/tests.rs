@@ -1372,7 +1372,7 @@ fn with_a_shared_rate_the_core_looks_for_due_lanes_before_it_orders_tokens() {
         count: 2,
         left: 0.0,
     };
-    destination.ordered(order, grant, NOW);
+    destination.ordered(order, grant, (NOW, NOW));
     assert_eq!(claims(&mut core), Some(2));
     core.on_claimed(claim(vec![lane(1)]), NOW);
     assert_eq!(claims(&mut core), Some(0), "the store has no more lanes");
@@ -1418,7 +1418,7 @@ fn with_a_shared_rate_failing_lanes_that_wait_cause_no_busy_claims() {
         count: 4,
         left: 9.0,
     };
-    destination.ordered(order, grant, NOW);
+    destination.ordered(order, grant, (NOW, NOW));
     assert!(matches!(core.poll(moment(NOW)), LoopAction::Claim { .. }));
     let left = Claim {
         is_failing_left: true,

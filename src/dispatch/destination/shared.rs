@@ -69,9 +69,9 @@ impl Destination {
         self.limiter().order(now)
     }
 
-    /// Adds the tokens of an order that was sent at this time.
-    pub fn ordered(&self, order: TokenOrder, grant: TokenGrant, ordered_at: Timestamp) {
-        self.limiter().ordered(order, grant, ordered_at);
+    /// Adds the tokens of an order that was sent and answered at these times.
+    pub fn ordered(&self, order: TokenOrder, grant: TokenGrant, times: (Timestamp, Timestamp)) {
+        self.limiter().ordered(order, grant, times);
         if grant.count > 0 {
             self.changed.notify_waiters();
         }

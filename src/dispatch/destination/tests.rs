@@ -886,7 +886,7 @@ impl SharedBucket {
 fn send_and_order(process: &Arc<Destination>, bucket: &mut SharedBucket, now: Timestamp) -> usize {
     let sent = acquired(process, 8, now).map_or(0, |(count, _)| count);
     if let Some(order) = process.order(now) {
-        process.ordered(order, bucket.take(order, now), now);
+        process.ordered(order, bucket.take(order, now), (now, now));
     }
     sent
 }
@@ -932,7 +932,7 @@ fn without_the_store_no_request_has_a_token() {
         count: 2,
         left: 0.0,
     };
-    process.ordered(order, grant, NOW);
+    process.ordered(order, grant, (NOW, NOW));
     assert_eq!(acquired(&process, 1, later(0)), Ok((1, false)));
     assert!(acquired(&process, 1, later(1)).is_err(), "it ended");
     let idle = destination(Rate::PerSecond(20.0));

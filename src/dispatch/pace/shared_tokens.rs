@@ -1,16 +1,19 @@
 //! The tokens of a rate that several processes share. This module is pure: it does no IO and reads no clock.
 //!
 //! The token bucket is in the store: a process orders tokens when it has a request to send, and uses them within a
-//! second.
+//! second after the answer.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::time::Timestamp;
 
-/// The time for which a process can use the tokens of an order. A process that stops, or loses the store, sends no
-/// request with older tokens.
+/// The time for which a process can use the tokens of an order, from the answer of the store. A process that stops, or loses
+/// the store, sends no request with older tokens.
 const TOKENS_LIVE: Duration = Duration::from_secs(1);
+/// The longest time between an order and its answer. A slow store, for example one with a slow standby, delays the requests
+/// and does not stop them. The tokens of an older order possibly belong to the time before the process stood still.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// The share of a second's tokens that the bucket holds, and that one order asks for at most.
 ///
 /// A process gets its next tokens some moments after the last ones, so a smaller bucket would overflow. More tokens in the
@@ -76,18 +79,19 @@ impl SharedTokens {
         Some(needed.min(Self::burst(rate)).floor())
     }
 
-    /// Adds the tokens of an order that was sent at this time. `left` is the content of the bucket after the order.
+    /// Adds the tokens of an order that was sent and answered at these times. `left` is the content of the bucket after the
+    /// order.
     ///
     /// Dispatch reports again what it still needs.
     pub(super) fn ordered(
         &mut self,
         granted: usize,
         (left, rate): (f64, f64),
-        ordered_at: Timestamp,
+        (ordered_at, answered_at): (Timestamp, Timestamp),
     ) {
         self.needed = 0;
-        if granted > 0 {
-            let until = ordered_at.after(TOKENS_LIVE);
+        if granted > 0 && answered_at.since(ordered_at) <= ANSWER_WITHIN {
+            let until = answered_at.after(TOKENS_LIVE);
             self.in_hand.push_back((granted, until));
         }
         let missing = Duration::from_secs_f64((1.0 - left).max(0.0) / rate);
@@ -130,16 +134,26 @@ mod tests {
     }
 
     #[test]
-    fn tokens_end_a_second_after_their_order() {
+    fn tokens_end_a_second_after_the_answer() {
         let mut tokens = SharedTokens::default();
         tokens.need(4);
-        tokens.ordered(4, (2.0, 20.0), at(0));
+        tokens.ordered(4, (2.0, 20.0), (at(0), at(0)));
         assert_eq!(tokens.take(1, at(10)), 1);
         assert_eq!(tokens.take(2, at(20)), 2);
         tokens.give_back(1);
         assert_eq!(tokens.take(9, at(999)), 2, "the returned one too");
         tokens.give_back(2);
         assert_eq!(tokens.take(9, at(1_000)), 0);
+    }
+
+    /// FAULTS N1168: a store that answered later than the life of the tokens stopped every request.
+    #[test]
+    fn tokens_of_a_slow_answer_are_used() {
+        for (answered_at, usable) in [(1_200, 4), (10_000, 4), (10_001, 0)] {
+            let mut tokens = SharedTokens::default();
+            tokens.ordered(4, (2.0, 20.0), (at(0), at(answered_at)));
+            assert_eq!(tokens.take(9, at(answered_at + 999)), usable);
+        }
     }
 
     #[test]
@@ -151,7 +165,7 @@ mod tests {
             (0.0, 1000.0, 50),
         ] {
             let mut tokens = SharedTokens::default();
-            tokens.ordered(0, (left, rate), at(0));
+            tokens.ordered(0, (left, rate), (at(0), at(0)));
             tokens.need(1);
             assert_eq!(tokens.next_order(at(7)), Some(at(next)), "{left} {rate}");
         }

@@ -80,8 +80,8 @@ impl SendLimiter {
         &mut self,
         order: TokenOrder,
         grant: TokenGrant,
-        ordered_at: Timestamp,
+        times: (Timestamp, Timestamp),
     ) {
-        self.pace.ordered(order, grant, ordered_at);
+        self.pace.ordered(order, grant, times);
     }
 }

@@ -84,12 +84,13 @@ impl World<'_> {
     }
 
     pub(super) fn ordered(&mut self) {
+        let now = self.clock();
         let Some(process) = &mut self.process else {
             return;
         };
         if let Order::Granted(order, grant, ordered_at) = process.order {
             process.order = Order::None;
-            process.destination.ordered(order, grant, ordered_at);
+            process.destination.ordered(order, grant, (ordered_at, now));
             self.wake();
         }
     }
