@@ -25,11 +25,11 @@ pub(super) struct SourceOrders(BTreeMap<String, BTreeMap<String, EventOrder>>);
 struct EventOrder {
     epoch: u32,
     /// The rule of the versions. The value is `None` if the bridge orders the events by arrival.
-    version: Option<VersionRule>,
+    version: Option<OrderRule>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct VersionRule {
+struct OrderRule {
     domain: String,
     expression: String,
 }
@@ -104,7 +104,7 @@ impl SourceOrders {
 impl EventOrder {
     fn of(event_type: &EventType) -> Self {
         let rule = event_type.mapping.version_rule();
-        let version = rule.map(|(domain, expression)| VersionRule {
+        let version = rule.map(|(domain, expression)| OrderRule {
             domain: match domain {
                 VersionDomain::Sequence => "sequence",
                 VersionDomain::Time => "time",

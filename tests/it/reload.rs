@@ -312,7 +312,8 @@ fn a_start_compares_the_order_of_events_too() {
     };
     sources.write("probe", &sequenced(".n", 1));
     let mut first = Process::serve(&files);
-    sources.write("other", &source("none", ".email"));
+    first.ready();
+    sources.write("other", &sequenced(".n", 1));
     assert_eq!(reload(&first)["outcome"], "reloaded");
     sources.write("probe", &sequenced(".n", 2));
     assert_eq!(reload(&first)["outcome"], "reloaded");
