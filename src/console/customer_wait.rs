@@ -109,7 +109,7 @@ mod tests {
         };
         assert_eq!(
             said(&absent),
-            "The search for Imprint's id of the customer is due now. Imprint answered 60 s ago that the customer does not exist. The bridge waits for proof that the answer is right."
+            "The search for Imprint's id of the customer is due now. Imprint answered 1 min ago that the customer does not exist. The bridge waits for proof that the answer is right."
         );
     }
 }

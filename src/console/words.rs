@@ -59,8 +59,8 @@ fn relative(at: Timestamp, now: Timestamp) -> String {
 pub(super) fn span_text(span: Duration) -> String {
     let seconds = span.as_secs();
     match seconds {
-        0..120 => format!("{seconds} s"),
-        120..7_200 => format!("{} min", seconds / 60),
+        0..60 => format!("{seconds} s"),
+        60..7_200 => format!("{} min", seconds / 60),
         7_200..172_800 => format!("{} h", seconds / 3_600),
         _ => format!("{} days", grouped(seconds / 86_400)),
     }
@@ -124,7 +124,8 @@ mod tests {
             (0, "now"),
             (-999, "now"),
             (-1_000, "1 s ago"),
-            (-119_000, "119 s ago"),
+            (-59_000, "59 s ago"),
+            (-60_000, "1 min ago"),
             (-120_000, "2 min ago"),
             (-7_199_000, "119 min ago"),
             (-7_200_000, "2 h ago"),
