@@ -12,6 +12,7 @@ use crate::time::Timestamp;
 pub(super) const SAMPLE_EVERY: Duration = Duration::from_secs(20);
 /// The number of minutes that a chart shows.
 const MINUTES: u32 = 60;
+const MINUTE_MILLIS: i64 = 60_000;
 /// The time over which a present rate is the average. A shorter time would show the pauses between the batches of a sender.
 const RATE_SPAN: Duration = Duration::from_mins(5);
 /// The maximum number of samples: those of one hour, and the one before.
@@ -39,6 +40,13 @@ pub struct History {
 }
 
 impl History {
+    /// Begins the history at the start of the process, when it has done nothing.
+    pub(super) fn begin(now: Timestamp) -> Self {
+        let mut history = Self::default();
+        history.record(now, HourTotals::default());
+        history
+    }
+
     /// Adds the totals at a time.
     pub(super) fn record(&mut self, now: Timestamp, totals: HourTotals) {
         // After the clock was set back, samples of the future would hide the new ones.
@@ -62,23 +70,29 @@ impl History {
         events.saturating_mul(600_000).checked_div(span)
     }
 
-    /// Returns the number of events in each of the last 60 minutes, the oldest first. A minute before the first sample has no
-    /// number.
+    /// Returns the number of events in each of the last 60 minutes of the clock, the oldest first. The last minute is the
+    /// present one. A minute before the first sample has no number.
+    ///
+    /// The minutes begin and end with the minutes of the clock, so that the number of a past minute never changes.
     pub fn minutes(&self, count: impl Fn(&HourTotals) -> u64) -> Vec<Option<u64>> {
         let Some((now, _)) = self.samples.back() else {
             return Vec::new();
         };
-        let total = |minutes: u32| {
-            let at = now
-                .as_millis()
-                .saturating_sub(millis(Duration::from_mins(minutes.into())));
+        let present = now.as_millis().div_euclid(MINUTE_MILLIS);
+        // The total at the end of a minute, or `None` before the first sample.
+        let total = |minute: i64| {
             let mut samples = self.samples.iter().rev();
             samples
-                .find(|(sampled, _)| sampled.as_millis() <= at)
+                .find(|(sampled, _)| sampled.as_millis().div_euclid(MINUTE_MILLIS) <= minute)
                 .map(|(_, totals)| count(totals))
         };
-        let minutes = (0..MINUTES).rev();
-        let minutes = minutes.map(|ago| Some(total(ago)?.saturating_sub(total(ago + 1)?)));
+        let begin = self.samples.front().map(|(_, totals)| count(totals));
+        let minutes = (0..i64::from(MINUTES)).rev();
+        let minutes = minutes.map(|ago| {
+            let minute = present.saturating_sub(ago);
+            let before = total(minute.saturating_sub(1)).or(begin)?;
+            Some(total(minute)?.saturating_sub(before))
+        });
         minutes.collect()
     }
 }
@@ -145,10 +159,28 @@ mod tests {
         }
         let minutes = history.minutes(accepted);
         assert_eq!(minutes.len(), 60);
-        assert_eq!(minutes[..57], [None; 57]);
-        assert_eq!(minutes[57..], [Some(9), Some(27), Some(45)]);
+        // The clock shows 22:13:20 at the first sample, and 22:16:20 at the last one.
+        assert_eq!(minutes[..56], [None; 56]);
+        assert_eq!(minutes[56..], [Some(1), Some(15), Some(33), Some(32)]);
         let total: u64 = minutes.into_iter().flatten().sum();
         assert_eq!(total, 81, "no event counts twice");
+    }
+
+    /// FAULTS N1165: a chart showed a past minute with another number at each look, and lost what came before the first
+    /// sample.
+    #[test]
+    fn the_number_of_a_past_minute_never_changes() {
+        let mut history = History::default();
+        record(&mut history, 0, 0);
+        record(&mut history, 20, 40);
+        let mut before: Vec<u64> = Vec::new();
+        for sample in 2..30 {
+            record(&mut history, sample * 20, 40);
+            let minutes: Vec<u64> = history.minutes(accepted).into_iter().flatten().collect();
+            assert_eq!(minutes[..before.len()], before, "{sample}");
+            before = minutes;
+        }
+        assert_eq!(before.iter().sum::<u64>(), 40);
     }
 
     /// FAULTS N1076
