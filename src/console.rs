@@ -14,6 +14,8 @@
 //! - No URL contains a value of an event. The filter of the list of entries is part of the URL, and can have the id of a
 //!   customer or of an event.
 
+use std::time::Duration;
+
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
@@ -26,11 +28,12 @@ use actix_web::{Error, web};
 
 use self::problem::ConsoleProblem;
 use self::visitor::{Visitor, is_same_origin};
-use crate::ops::Access;
+use crate::ops::{Access, Figures, Health};
 
 mod assets;
 mod audit;
 mod brake;
+mod cause;
 mod change;
 mod change_form;
 mod chart;
@@ -51,17 +54,27 @@ mod page;
 mod problem;
 mod problems;
 mod sentence;
+mod situation;
 mod sources;
 mod try_out;
 mod try_text;
 mod visitor;
 mod words;
 
-/// The name of the bridge that every page shows, so that an operator knows in which environment a change takes effect.
+/// What every page shows: the name of the bridge, so that an operator knows in which environment a change takes effect, and
+/// its state.
 #[derive(Clone, Debug)]
 pub struct Console {
     /// The environment and the host of Imprint.
     pub destination: String,
+    /// The address to which the bridge sends its requests, and the time limit of a request.
+    pub address: String,
+    pub deadline: Duration,
+    /// Returns a sentence about a protection that is switched off, by its name in the metric `weakened`.
+    pub explain_weakening: fn(&str) -> &'static str,
+    /// The figures and the health for the state of the bridge, which every page shows.
+    pub figures: Figures,
+    pub health: Health,
 }
 
 /// The headers of every answer of the console.

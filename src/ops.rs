@@ -45,6 +45,11 @@ pub struct Ops {
 }
 
 impl Ops {
+    /// Returns the figures and the health that the console shows.
+    pub fn state(&self) -> (Figures, Health) {
+        (Figures::clone(&self.figures), Health::clone(&self.health))
+    }
+
     pub fn new(
         health: Health,
         figures: Figures,
@@ -99,6 +104,7 @@ pub struct Health {
     ready: Arc<AtomicBool>,
     draining: Arc<AtomicBool>,
     store_unavailable: Arc<AtomicBool>,
+    disk_full: Arc<AtomicBool>,
 }
 
 /// The state of the process that the health checks show.
@@ -126,6 +132,17 @@ impl Health {
         let is_unavailable = condition != StoreCondition::Working;
         self.store_unavailable
             .store(is_unavailable, Ordering::Release);
+    }
+
+    /// Records whether the disk of the store has no space for events. The process stays ready, because it answers senders
+    /// with the right problem and continues by itself.
+    pub fn disk_full(&self, is_full: bool) {
+        self.disk_full.store(is_full, Ordering::Release);
+    }
+
+    /// Returns whether the disk of the store has no space for events.
+    pub fn is_disk_full(&self) -> bool {
+        self.disk_full.load(Ordering::Acquire)
     }
 
     /// Returns whether the store accepts events.
@@ -162,8 +179,8 @@ impl Figures {
             metrics,
             outbox: Arc::clone(&operations.outbox),
             destination: Arc::clone(&operations.destination),
+            history: Arc::new(Mutex::new(History::begin(operations.clock.now()))),
             clock: operations.clock.clone(),
-            history: Arc::default(),
         }
     }
 

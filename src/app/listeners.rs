@@ -15,6 +15,7 @@ use super::guarded::StreamLimits;
 use super::listener::Listener;
 use super::memory_limit;
 use super::places::Places;
+use super::weakening::Weakening;
 use crate::config::Config;
 use crate::console::Console;
 use crate::ingress::{self, Ingress};
@@ -111,8 +112,14 @@ fn bind_ops(config: &Config, ops: Ops, places: Places) -> anyhow::Result<(Socket
             count_refused: Arc::new(|_word| {}),
         },
     };
+    let (figures, health) = ops.state();
     let console = Console {
         destination: config.imprint.destination(),
+        address: config.imprint.base_url.as_str().to_owned(),
+        deadline: config.imprint.deadline,
+        explain_weakening: |name| Weakening::parse(name).map_or("", Weakening::meaning),
+        figures,
+        health,
     };
     listener.bind(move |config| {
         ops.clone().configure(config);

@@ -33,7 +33,9 @@ impl StoreReport {
             let condition = *self.condition.borrow_and_update();
             self.health.store(condition);
             self.metrics.store_condition(condition.as_str());
-            let lacks_reserve = *self.reserve.borrow_and_update() != Reserve::Held;
+            let reserve = *self.reserve.borrow_and_update();
+            self.health.disk_full(reserve == Reserve::Missing);
+            let lacks_reserve = reserve != Reserve::Held;
             let weakened = &self.metrics.weakened;
             weakened.show(Weakening::DiskReserve.as_str(), lacks_reserve);
             let changed = tokio::select! {

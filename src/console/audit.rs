@@ -60,7 +60,7 @@ pub(super) async fn list(
     let now = operations.clock.now();
     let oldest = records.last().map(|record| record.number);
     page(&AuditLogPage {
-        frame: Frame::new(&visitor, &console, Section::Audit, now),
+        frame: console.frame(&visitor, Section::Audit, &operations).await,
         rows: records
             .into_iter()
             .map(|record| AuditText::of(record, now))

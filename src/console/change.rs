@@ -106,7 +106,7 @@ pub(super) async fn preview(
     let change = Change::parse(fields)?;
     let outcome = forecast(&visitor, &operations, &change).await?;
     page(&PreviewPage {
-        frame: Frame::new(&visitor, &console, Section::Entries, operations.clock.now()),
+        frame: console.frame(&visitor, Section::Entries, &operations).await,
         action: change.action,
         numbers: match &change.entries {
             ChosenEntries::Numbers(entries) => numbers(entries),
@@ -176,7 +176,7 @@ pub(super) async fn apply(
     let (action, back) = (change.action, change.back.clone());
     let outcome = change_entries(&visitor, &operations, change).await?;
     page(&ChangedPage {
-        frame: Frame::new(&visitor, &console, Section::Entries, operations.clock.now()),
+        frame: console.frame(&visitor, Section::Entries, &operations).await,
         action,
         back,
         outcome,

@@ -2,6 +2,7 @@
 
 use super::entry_filter::FilterFields;
 use super::login::local_path;
+use super::problem::ConsoleProblem;
 use crate::ops::AdminProblem;
 use crate::ops::operate::{
     ChangeSelection, MappingChoice, REPLAYED_STATES, Reason, WithdrawAction,
@@ -141,7 +142,10 @@ pub(super) struct Change {
 impl Change {
     /// Parses the fields of a form. A page sends the numbers of the chosen entries in fields `entry`, with a comma between
     /// the numbers of one field, or it sends the field `filter`.
-    pub(super) fn parse(fields: Vec<(String, String)>) -> Result<Self, AdminProblem> {
+    ///
+    /// # Errors
+    /// Returns an error if a field is wrong, or if the form names no entry.
+    pub(super) fn parse(fields: Vec<(String, String)>) -> Result<Self, ConsoleProblem> {
         let (mut action, mut filter, mut numbers) = (None, None, Vec::new());
         let (mut mapping, mut reason) = (MappingChoice::Stored, None);
         let mut back = None;
@@ -156,12 +160,13 @@ impl Change {
                 _ => {}
             }
         }
+        let back = local_path(back.or_else(|| Some("/entries".to_owned())));
         let entries = match (filter, numbers.is_empty()) {
             (Some(fields), true) => ChosenEntries::Matching(Box::new(fields)),
             (None, false) => ChosenEntries::Numbers(numbers),
-            (None, true) => return Err(malformed("choose at least one entry")),
+            (None, true) => return Err(ConsoleProblem::NothingChosen { back }),
             (Some(_), false) => {
-                return Err(malformed("name the entries either by number or by filter"));
+                return Err(malformed("name the entries either by number or by filter").into());
             }
         };
         Ok(Self {
@@ -169,7 +174,7 @@ impl Change {
             entries,
             mapping,
             reason,
-            back: local_path(back.or_else(|| Some("/entries".to_owned()))),
+            back,
         })
     }
 }
@@ -193,7 +198,7 @@ fn malformed(text: &str) -> AdminProblem {
 mod tests {
     use super::*;
 
-    fn parsed(fields: &[(&str, &str)]) -> Result<Change, AdminProblem> {
+    fn parsed(fields: &[(&str, &str)]) -> Result<Change, ConsoleProblem> {
         let fields = fields.iter();
         let fields = fields.map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
         Change::parse(fields.collect())

@@ -85,7 +85,9 @@ pub(super) async fn show(
         }
     };
     page(&CustomerPage {
-        frame: Frame::new(&visitor, &console, Section::Customers, now),
+        frame: console
+            .frame(&visitor, Section::Customers, &operations)
+            .await,
         id,
         found,
     })

@@ -7,15 +7,14 @@ use serde::Deserialize;
 use super::Console;
 use super::form::Form;
 use super::login::see;
-use super::overview::situation;
 use super::page::{Frame, PageResult, Section, page};
 use super::sentence::{ModeChange, Sentence, sentence};
 use super::visitor::Visitor;
-use super::words::{TimeText, grouped, length, rate_text};
+use super::words::{TimeText, grouped, length, rate_text, span_text};
 use crate::dispatch::destination::OperatorMode;
 use crate::dispatch::pace::PresentRate;
 use crate::ops::operate::{Operations, Reason, Role, ShadowView};
-use crate::ops::{AdminProblem, Figures, Health};
+use crate::ops::{AdminProblem, Figures};
 use crate::time::Timestamp;
 
 /// The maximum number of requests of the shadow mode on the page.
@@ -28,6 +27,8 @@ struct DestinationPage {
     sentence: Sentence,
     mode: &'static str,
     mode_change: Option<ModeChangeText>,
+    address: String,
+    deadline: String,
     state: &'static str,
     since: Option<TimeText>,
     /// The outcome and the cause of the request that changed the state, in the words of the log.
@@ -37,11 +38,18 @@ struct DestinationPage {
     in_flight: String,
     last_delivery: Option<TimeText>,
     /// The number of requests since the start of the process, by outcome.
-    outcomes: Vec<(String, String)>,
+    outcomes: Vec<OutcomeText>,
     /// The modes that the operator may set.
     choices: Vec<ModeChoice>,
     shadow: Vec<ShadowText>,
     shadow_count: String,
+}
+
+/// The number of requests with one outcome.
+struct OutcomeText {
+    name: String,
+    count: String,
+    meaning: &'static str,
 }
 
 /// A change of the mode, as the page writes it.
@@ -79,11 +87,10 @@ pub(super) async fn show(
     console: web::Data<Console>,
     operations: web::Data<Operations>,
     figures: web::Data<Figures>,
-    health: web::Data<Health>,
 ) -> PageResult {
     let operator = visitor.operator();
     let figures = figures.snapshot().await;
-    let situation = situation(&operations, operator, (&figures, &health)).await?;
+    let situation = console.situation(&operations, operator, &figures).await;
     let now = situation.now;
     let destination = &situation.destination;
     let change = destination.change.as_ref();
@@ -93,14 +100,17 @@ pub(super) async fn show(
     let shadow = operations.shadow_requests(operator);
     let outcomes = figures.dispatch.attempts.iter();
     let outcomes = outcomes.filter(|(_, count)| **count > 0);
+    let sentence = sentence(&situation);
     page(&DestinationPage {
-        frame: Frame::new(&visitor, &console, Section::Destination, now),
-        sentence: sentence(&situation),
+        frame: Frame::new(&visitor, &console, Section::Destination, now).entitled(&sentence),
+        sentence,
         mode: destination.mode.as_str(),
         mode_change: situation
             .mode_change
             .as_ref()
             .map(|change| ModeChangeText::of(change, now)),
+        address: console.address.clone(),
+        deadline: span_text(console.deadline),
         state: destination.state,
         since: change.map(|change| TimeText::of(change.at, now)),
         cause: cause.filter(|_| destination.state != "flowing"),
@@ -109,7 +119,11 @@ pub(super) async fn show(
         in_flight: figures.dispatch.in_flight.to_string(),
         last_delivery: last_delivery.map(|at| TimeText::of(at, now)),
         outcomes: outcomes
-            .map(|(outcome, count)| (outcome.replace('_', " "), grouped(*count)))
+            .map(|(outcome, count)| OutcomeText {
+                name: outcome.replace('_', " "),
+                count: grouped(*count),
+                meaning: meaning(outcome),
+            })
             .collect(),
         choices: match visitor.may(Role::Operator) {
             true => choices(destination.mode),
@@ -122,6 +136,23 @@ pub(super) async fn show(
             .map(|request| ShadowText::of(request, now))
             .collect(),
     })
+}
+
+/// Returns what an outcome says about the values of the request.
+fn meaning(outcome: &str) -> &'static str {
+    match outcome {
+        "applied" => "Imprint has the values",
+        "not_found" => "Imprint does not know the customer",
+        "rejected" => "Imprint refuses the values",
+        "denied" => "Imprint refuses the key or the operation",
+        "throttled" => "Imprint asks the bridge to wait",
+        "unavailable" => "Imprint has not served the request; the bridge sends it again",
+        "unknown" => {
+            "no answer came, so Imprint has possibly applied it; the bridge sends it again, which does no harm"
+        }
+        "unclear" => "the answer does not show whether it concerns one customer or all of them",
+        _ => "",
+    }
 }
 
 /// The fields of the form that sets the mode.

@@ -87,7 +87,7 @@ pub(super) async fn list(
         false => Vec::new(),
     };
     let template = EntriesPage {
-        frame: Frame::new(&visitor, &console, Section::Entries, now),
+        frame: console.frame(&visitor, Section::Entries, &operations).await,
         tabs: tabs(&fields, figures.snapshot().await.store),
         reasons: reasons(&fields),
         rows: listed

@@ -94,7 +94,7 @@ async fn entry_page(
     let view = operations.show(visitor.operator(), entry, visibility);
     let view = view.await?;
     let now = operations.clock.now();
-    let frame = Frame::new(visitor, console, Section::Entries, now);
+    let frame = console.frame(visitor, Section::Entries, operations).await;
     let template = OneEntryPage {
         is_revealed: visibility == Visibility::Revealed,
         is_revealer: visitor.may(Role::Revealer),

@@ -4,24 +4,19 @@ use std::time::Duration;
 
 use actix_web::web;
 use askama::Template;
-use std::collections::BTreeMap;
 
 use super::Console;
 use super::chart::Chart;
 use super::page::{Frame, PageResult, Section, page};
-use super::sentence::{ModeChange, Sentence, Situation, sentence};
+use super::sentence::{Sentence, sentence};
+use super::situation::{Refusals, refusals};
 use super::visitor::Visitor;
-use super::words::{TimeText, grouped, span_text};
-use crate::dispatch::destination::OperatorMode;
-use crate::http::denied::DeniedRow;
+use super::words::{TimeText, capitalized, grouped, span_text};
 use crate::metrics::{MetricsSnapshot, StoreSnapshot};
+use crate::ops::Figures;
 use crate::ops::history::History;
-use crate::ops::operate::{self, Operations, Operator, RefusedSet};
-use crate::ops::{Figures, Health};
+use crate::ops::operate::{Operations, RefusedSet};
 use crate::time::Timestamp;
-
-/// For this time after the bridge has refused a request, the overview shows the refusals of the source.
-pub(super) const REFUSED_LATELY: Duration = Duration::from_mins(15);
 
 #[derive(Template)]
 #[template(path = "overview.html", config = "src/console/askama.toml")]
@@ -32,8 +27,8 @@ struct OverviewPage {
     notes: Vec<Note>,
     counts: Vec<Count>,
     charts: [Chart; 3],
-    /// The names of the protections that are switched off, as in the metric `weakened`.
-    weakenings: Vec<&'static str>,
+    /// The protections that are switched off: the name in the metric `weakened`, and a sentence.
+    weakenings: Vec<(&'static str, String)>,
     last_delivery: Option<TimeText>,
     version: &'static str,
 }
@@ -52,6 +47,8 @@ struct Count {
     name: &'static str,
     value: String,
     detail: String,
+    /// The page with the entries.
+    path: String,
 }
 
 /// Answers `GET /`.
@@ -60,19 +57,21 @@ pub(super) async fn show(
     console: web::Data<Console>,
     operations: web::Data<Operations>,
     figures: web::Data<Figures>,
-    health: web::Data<Health>,
 ) -> PageResult {
     let operator = visitor.operator();
     let history = figures.history();
     let figures = figures.snapshot().await;
-    let situation = situation(&operations, operator, (&figures, &health)).await?;
+    let situation = console.situation(&operations, operator, &figures).await;
     let now = situation.now;
     let refused = operations.source_set(operator).refused;
     let last_delivery = figures.dispatch.last_delivered_at_seconds;
     let last_delivery = last_delivery.map(|at| Timestamp::from_millis(at.saturating_mul(1000)));
+    let sentence = sentence(&situation);
+    let weakenings = operations.weakenings(operator);
+    let explain = |name| (name, capitalized((console.explain_weakening)(name)));
     page(&OverviewPage {
-        frame: Frame::new(&visitor, &console, Section::Overview, now),
-        sentence: sentence(&situation),
+        frame: Frame::new(&visitor, &console, Section::Overview, now).entitled(&sentence),
+        sentence,
         notes: notes(
             &figures.store,
             refusals(operations.denied_requests(operator, None), now),
@@ -80,93 +79,25 @@ pub(super) async fn show(
         ),
         counts: counts(&figures, &history),
         charts: charts(&history),
-        weakenings: operations.weakenings(operator),
+        weakenings: weakenings.into_iter().map(explain).collect(),
         last_delivery: last_delivery.map(|at| TimeText::of(at, now)),
         version: env!("CARGO_PKG_VERSION"),
     })
 }
 
-/// Returns everything that the sentence about the bridge depends on.
-pub(super) async fn situation(
-    operations: &Operations,
-    operator: &Operator,
-    (figures, health): (&MetricsSnapshot, &Health),
-) -> Result<Situation, operate::Error> {
-    let denied = operations.denied_requests(operator, None);
-    let store = &figures.store;
-    Ok(Situation {
-        held: store.held,
-        parked: store.parked.saturating_add(store.undecided),
-        refuses_lately: !refusals(denied, operations.clock.now()).is_empty(),
-        has_store: health.has_store(),
-        destination: operations.destination(operator),
-        mode_change: mode_change(operations, operator).await?,
-        waiting: figures.store.waiting,
-        oldest_waiting: figures.store.oldest_waiting,
-        now: operations.clock.now(),
-    })
-}
-
-/// Returns the change with which the present mode began, unless the mode is open.
-async fn mode_change(
-    operations: &Operations,
-    operator: &Operator,
-) -> Result<Option<ModeChange>, operate::Error> {
-    let record = match operations.destination(operator).mode {
-        OperatorMode::Open => None,
-        OperatorMode::Paused | OperatorMode::Shadow => operations.mode_change(operator).await?,
-    };
-    Ok(record.map(|record| ModeChange {
-        operator: record.operator,
-        reason: record.reason,
-        at: record.at,
-    }))
-}
-
-/// The refused requests of a source, of which the latest was a short time ago.
-struct Refusals {
-    source: String,
-    count: u64,
-    /// The sentence about the latest refused request.
-    detail: String,
-    last: Timestamp,
-}
-
-impl Refusals {
-    fn note(self, now: Timestamp) -> Note {
-        Note {
-            count: Some(grouped(self.count)),
-            text: format!(
-                "refused requests of the source {} since the start, the latest {}: {}",
-                self.source,
-                TimeText::of(self.last, now).relative,
-                self.detail
-            ),
-            path: "/sources",
-            link: "Look at the reasons",
-        }
+/// Returns the note about the refused requests of a source.
+fn refusal_note(refusals: Refusals, now: Timestamp) -> Note {
+    Note {
+        count: Some(grouped(refusals.count)),
+        text: format!(
+            "refused requests of the source {} since the start, the latest {}: {}",
+            refusals.source,
+            TimeText::of(refusals.last, now).relative,
+            refusals.detail
+        ),
+        path: "/sources",
+        link: "Look at the reasons",
     }
-}
-
-/// Returns the sources whose requests the bridge has refused lately.
-fn refusals(rows: Vec<DeniedRow>, now: Timestamp) -> Vec<Refusals> {
-    let mut by_source: BTreeMap<String, Refusals> = BTreeMap::new();
-    let is_late = |row: &DeniedRow| now.since(row.last_at) < REFUSED_LATELY;
-    for row in rows.into_iter().filter(is_late) {
-        let refusals = by_source
-            .entry(row.source.clone())
-            .or_insert_with(|| Refusals {
-                source: row.source,
-                count: 0,
-                detail: String::new(),
-                last: row.last_at,
-            });
-        refusals.count = refusals.count.saturating_add(row.count);
-        if row.last_at >= refusals.last {
-            (refusals.last, refusals.detail) = (row.last_at, row.last_detail);
-        }
-    }
-    by_source.into_values().collect()
 }
 
 fn charts(history: &History) -> [Chart; 3] {
@@ -197,34 +128,43 @@ fn counts(figures: &MetricsSnapshot, history: &History) -> Vec<Count> {
             span_text(span)
         ),
     };
-    let ended = |state| {
-        let entries = figures.dispatch.ended.get(state).copied();
-        entries.unwrap_or_default()
-    };
+    let ended = |state| figures.dispatch.ended.get(state).copied();
+    let ended = |state| ended(state).unwrap_or_default();
+    let parked = store.parked.saturating_add(store.undecided);
+    let refused = figures.ingress.rejected.values().sum();
     let counts = [
-        ("Waiting", store.waiting, oldest.as_str()),
-        ("Held", store.held, "entries of mass changes"),
-        (
-            "Parked",
-            store.parked.saturating_add(store.undecided),
-            "entries that need a decision",
-        ),
+        ("Waiting", store.waiting, oldest.as_str(), "waiting"),
+        ("Held", store.held, "entries of mass changes", ""),
+        ("Parked", parked, "entries that need a decision", ""),
         (
             "Accepted",
             figures.ingress.accepted,
             "events since the start",
+            "all",
         ),
-        ("Delivered", ended("delivered"), "entries since the start"),
+        (
+            "Delivered",
+            ended("delivered"),
+            "entries since the start",
+            "delivered",
+        ),
         (
             "Superseded",
             ended("superseded"),
             "entries with older values, since the start",
+            "superseded",
         ),
+        ("Refused", refused, "requests since the start", "refused"),
     ];
-    let counts = counts.map(|(name, value, detail)| Count {
+    let counts = counts.map(|(name, value, detail, state)| Count {
         name,
         value: grouped(value),
         detail: detail.to_owned(),
+        path: match state {
+            "" => "/problems".to_owned(),
+            "refused" => "/sources".to_owned(),
+            state => format!("/entries?state={state}"),
+        },
     });
     Vec::from(counts)
 }
@@ -269,7 +209,11 @@ fn notes(
             "undecided entries have failed for a long time for an unknown reason.",
         ],
     );
-    notes.extend(refusals.into_iter().map(|refusals| refusals.note(now)));
+    notes.extend(
+        refusals
+            .into_iter()
+            .map(|refusals| refusal_note(refusals, now)),
+    );
     notes.extend(refused.map(|refused| Note {
         count: None,
         text: format!(

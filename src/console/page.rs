@@ -5,6 +5,7 @@ use actix_web::{HttpResponse, HttpResponseBuilder};
 use askama::Template;
 
 use super::problem::ConsoleProblem;
+use super::sentence::{Sentence, Tone};
 use super::visitor::Visitor;
 use super::words::TimeText;
 use super::{Console, assets};
@@ -85,6 +86,17 @@ pub(super) struct FrameVisitor {
     pub(super) destination: String,
     pub(super) links: Vec<NavigationLink>,
     pub(super) now: TimeText,
+    /// The state of the bridge for the title of the page. `None` if nothing is wrong.
+    pub(super) state_name: Option<String>,
+    /// The state of the bridge in one line. `None` if nothing is wrong, or if the page has the whole sentence.
+    pub(super) state_line: Option<StateLine>,
+}
+
+/// The state of the bridge in one line.
+#[derive(Clone, Debug)]
+pub(super) struct StateLine {
+    pub(super) tone: Tone,
+    pub(super) text: String,
 }
 
 /// A link in the navigation.
@@ -124,11 +136,36 @@ impl Frame {
             destination: console.destination.clone(),
             links: Section::ALL.map(|other| other.link(section)).to_vec(),
             now: TimeText::of(now, now),
+            state_name: None,
+            state_line: None,
         };
         Self {
             visitor: Some(visitor),
             ..Self::plain()
         }
+    }
+
+    /// Adds the state of the bridge to the title of the page, so that a tab in the background shows it.
+    #[must_use]
+    pub(super) fn entitled(mut self, sentence: &Sentence) -> Self {
+        if let Some(visitor) = self.visitor.as_mut() {
+            let is_wrong = sentence.tone > Tone::Good;
+            visitor.state_name = is_wrong.then(|| sentence.name.clone());
+        }
+        self
+    }
+
+    /// Adds the state of the bridge to the title, and in one line at the top of the page.
+    #[must_use]
+    pub(super) fn with_state_line(self, sentence: &Sentence) -> Self {
+        let mut frame = self.entitled(sentence);
+        if let Some(visitor) = frame.visitor.as_mut() {
+            visitor.state_line = (sentence.tone > Tone::Notice).then(|| StateLine {
+                tone: sentence.tone,
+                text: sentence.headline.clone(),
+            });
+        }
+        frame
     }
 }
 

@@ -29,6 +29,13 @@ pub(super) enum ConsoleProblem {
         "The form belongs to another session, so nothing was changed. Go back, reload the page and repeat."
     )]
     OtherSession,
+    #[error(
+        "Choose at least one entry in the list, or use the buttons for all entries that match."
+    )]
+    NothingChosen {
+        /// The page with the list.
+        back: String,
+    },
     #[error("The console has no page at this address.")]
     NotFound,
     /// The answer is a text, because a program reads it.
@@ -54,6 +61,8 @@ struct ProblemPage {
     frame: Frame,
     title: &'static str,
     detail: String,
+    /// The page to which the operator returns, and the text of the link.
+    back: (String, &'static str),
 }
 
 impl ConsoleProblem {
@@ -64,6 +73,7 @@ impl ConsoleProblem {
             Self::LoginRequired { .. } => "Log in",
             Self::OtherOrigin => "Form of another site",
             Self::OtherSession => "Form of another session",
+            Self::NothingChosen { .. } => "No entry chosen",
             Self::NotFound | Self::EventListener => "Page not found",
             Self::Render(_) => "Page not rendered",
             Self::Failed(problem) => problem.title(),
@@ -79,6 +89,7 @@ impl ConsoleProblem {
             | Self::LoginRequired { .. }
             | Self::OtherOrigin
             | Self::OtherSession
+            | Self::NothingChosen { .. }
             | Self::NotFound
             | Self::EventListener
             | Self::Render(_) => self.to_string(),
@@ -92,6 +103,7 @@ impl ResponseError for ConsoleProblem {
             Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::LoginRequired { .. } => StatusCode::SEE_OTHER,
             Self::Disabled | Self::OtherOrigin | Self::OtherSession => StatusCode::FORBIDDEN,
+            Self::NothingChosen { .. } => StatusCode::BAD_REQUEST,
             Self::NotFound | Self::EventListener => StatusCode::NOT_FOUND,
             Self::Render(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Failed(problem) => problem.status_code(),
@@ -116,6 +128,11 @@ impl ResponseError for ConsoleProblem {
             frame: Frame::plain(),
             title: self.title(),
             detail: self.detail(),
+            back: if let Self::NothingChosen { back } = self {
+                (back.clone(), "Back to the list")
+            } else {
+                ("/".to_owned(), "Go to the overview")
+            },
         };
         let mut answer = HttpResponse::build(self.status_code());
         if matches!(self, Self::Busy) {

@@ -62,7 +62,9 @@ pub(super) async fn list(
     let may_change = visitor.may(Role::Operator);
     let cases = listed.cases.into_iter();
     page(&ProblemsPage {
-        frame: Frame::new(&visitor, &console, Section::Problems, now),
+        frame: console
+            .frame(&visitor, Section::Problems, &operations)
+            .await,
         cases: cases
             .map(|case| CaseText::of(case, may_change, now))
             .collect(),

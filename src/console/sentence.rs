@@ -2,17 +2,20 @@
 
 use std::time::Duration;
 
+use super::cause::{CauseClause, cause, connection_cause};
 use super::words::{TimeText, capitalized, counted, span_text};
-use crate::dispatch::destination::{OperatorMode, StateChange, UnprovenFailures};
+use crate::dispatch::destination::{OperatorMode, UnprovenFailures};
 use crate::ops::operate::DestinationView;
 use crate::time::Timestamp;
 
 /// The age of the oldest waiting entry from which a flowing destination has a backlog. A retry after a failure of one
 /// request is younger.
 const BACKLOG_AGE_MIN: Duration = Duration::from_mins(5);
+/// The time without an event after which the bridge is idle, and no longer delivering.
+const IDLE_AFTER: Duration = Duration::from_mins(5);
 
 /// How urgently an operator must act.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Tone {
     /// Nothing is wrong.
     Good,
@@ -40,7 +43,9 @@ impl Tone {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Sentence {
     pub(super) tone: Tone,
-    /// The state in one or two words, with the time of its begin.
+    /// The state in a few words, for the titles of pages.
+    pub(super) name: String,
+    /// The state in a few words, with the time of its begin.
     pub(super) headline: String,
     /// The cause and the consequence, in whole sentences.
     pub(super) cause: String,
@@ -60,9 +65,25 @@ pub(super) struct Situation {
     pub(super) held: u64,
     /// The number of parked and undecided entries.
     pub(super) parked: u64,
-    /// True if the bridge has refused a request of a source within [`REFUSED_LATELY`](super::overview::REFUSED_LATELY).
+    /// True if the disk of the store has no space for events.
+    pub(super) is_disk_full: bool,
+    /// True if the bridge has refused a request of a source within [`REFUSED_LATELY`](super::situation::REFUSED_LATELY).
     pub(super) refuses_lately: bool,
+    /// The source whose requests the bridge refuses without exception, if there is one.
+    pub(super) refused_source: Option<RefusedSource>,
+    /// The time of the last accepted event. `None` if the process has accepted none.
+    pub(super) accepted_at: Option<Timestamp>,
     pub(super) now: Timestamp,
+}
+
+/// A source of which the bridge has refused every request since its last accepted event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct RefusedSource {
+    pub(super) name: String,
+    /// The time of the last accepted event. `None` if the process has accepted none.
+    pub(super) accepted_at: Option<Timestamp>,
+    /// The sentence about the latest refused request.
+    pub(super) detail: String,
 }
 
 /// A change of the mode of the destination by an operator.
@@ -75,15 +96,73 @@ pub(super) struct ModeChange {
 
 /// Describes the most serious condition of the bridge.
 pub(super) fn sentence(situation: &Situation) -> Sentence {
-    if !situation.has_store {
-        return Sentence {
-            tone: Tone::Alarm,
-            headline: "No events accepted".to_owned(),
-            cause: "The store does not accept events, so senders get 503 and send their events again later."
-                .to_owned(),
-            advice: Some("Look at the disk of the store: its free space, and whether it responds. The log names the error."),
-        };
+    if !situation.has_store || situation.is_disk_full {
+        return no_intake(situation);
     }
+    let delivery = delivery(situation);
+    match &situation.refused_source {
+        // The intake of a source has failed, which is worse than what holds back deliveries that come later anyway.
+        Some(source) if delivery.tone < Tone::Alarm => refusing(source, situation),
+        Some(_) | None => delivery,
+    }
+}
+
+/// Describes a store that accepts no events.
+fn no_intake(situation: &Situation) -> Sentence {
+    let (cause, advice) = match situation.has_store {
+        true => (
+            "The disk of the store is full, so senders get 503 and send their events again later. Stored entries are still delivered.",
+            "Free space on the disk of the store, or enlarge it. The bridge accepts events again by itself.",
+        ),
+        false => (
+            "The store does not accept events, so senders get 503 and send their events again later.",
+            "Look at the disk of the store: its free space, and whether it responds. The log names the error.",
+        ),
+    };
+    Sentence {
+        tone: Tone::Alarm,
+        name: "No events accepted".to_owned(),
+        headline: headline(
+            "No events accepted",
+            situation.accepted_at.filter(|_| situation.has_store),
+            situation.now,
+        ),
+        cause: with_backlog(cause.to_owned(), situation),
+        advice: Some(advice),
+    }
+}
+
+/// Describes a source whose requests the bridge refuses without exception.
+fn refusing(source: &RefusedSource, situation: &Situation) -> Sentence {
+    let since = match source.accepted_at {
+        Some(_) => "Since then, the bridge has refused",
+        None => "Since the start, the bridge has refused",
+    };
+    let name = format!("Refusing the events of {}", source.name);
+    Sentence {
+        tone: Tone::Warning,
+        headline: headline(&name, source.accepted_at, situation.now),
+        name,
+        cause: format!(
+            "{since} every request of this source. The latest: {} The bridge keeps no refused event, so the source must send it again.",
+            sentence_end(&source.detail)
+        ),
+        advice: Some(REFUSING_ALL),
+    }
+}
+
+const REFUSING_ALL: &str = "Sources shows each reason with its place. If a source file is wrong, correct it: the bridge reads the file again by itself.";
+
+/// Returns a text with a full stop at its end.
+fn sentence_end(text: &str) -> String {
+    match text.ends_with('.') {
+        true => text.to_owned(),
+        false => format!("{text}."),
+    }
+}
+
+/// Describes the state of sending.
+fn delivery(situation: &Situation) -> Sentence {
     match situation.destination.mode {
         OperatorMode::Paused => held_back(situation, "Paused", "paused sending", PAUSED),
         OperatorMode::Shadow => {
@@ -113,6 +192,7 @@ fn held_back(situation: &Situation, name: &str, action: &str, advice: &'static s
     );
     Sentence {
         tone: Tone::Warning,
+        name: name.to_owned(),
         headline: headline(name, change.map(|change| change.at), situation.now),
         cause: with_backlog(cause, situation),
         advice: Some(advice),
@@ -133,7 +213,11 @@ fn destination(situation: &Situation) -> Sentence {
         }
         "probing" => {
             let cause = cause.unwrap_or_else(|| CauseClause::other("requests to Imprint fail"));
-            (Tone::Alarm, "Imprint is down", cause.text, cause.advice)
+            let name = match cause.is_answer {
+                true => "Imprint rejects every request",
+                false => "Imprint is down",
+            };
+            (Tone::Alarm, name, cause.text, cause.advice)
         }
         "throttled" => {
             let until = until.map(|until| format!(" until {until}"));
@@ -160,6 +244,7 @@ fn destination(situation: &Situation) -> Sentence {
     };
     Sentence {
         tone,
+        name: name.to_owned(),
         headline: headline(name, since, situation.now),
         cause: with_backlog(format!("{}.{next}", capitalized(&cause)), situation),
         advice,
@@ -172,6 +257,8 @@ const THROTTLED: &str =
 /// Describes delivery without a failure of the destination.
 fn flowing(situation: &Situation) -> Sentence {
     let has_backlog = situation.waiting > 0 && situation.oldest_waiting >= BACKLOG_AGE_MIN;
+    let silence = situation.accepted_at.map(|at| situation.now.since(at));
+    let is_idle = situation.waiting == 0 && silence.is_none_or(|silence| silence >= IDLE_AFTER);
     let (tone, headline, advice) = if situation.held > 0 {
         (Tone::Warning, "Holding a mass change", Some(HOLDING))
     } else if situation.parked > 0 {
@@ -180,6 +267,8 @@ fn flowing(situation: &Situation) -> Sentence {
         (Tone::Notice, "Delivering, and refusing", Some(REFUSING))
     } else if has_backlog {
         (Tone::Notice, "Delivering with a backlog", Some(BACKLOG))
+    } else if is_idle {
+        (Tone::Good, "Idle", None)
     } else {
         (Tone::Good, "Delivering", None)
     };
@@ -201,8 +290,15 @@ fn flowing(situation: &Situation) -> Sentence {
     if cause.len() == 1 && situation.waiting == 0 {
         cause = vec!["Nothing waits.".to_owned()];
     }
+    if is_idle {
+        cause.push(match silence {
+            Some(silence) => format!("The last event came {} ago.", span_text(silence)),
+            None => "No event has come since the start.".to_owned(),
+        });
+    }
     Sentence {
         tone,
+        name: headline.to_owned(),
         headline: headline.to_owned(),
         cause: cause.join(" "),
         advice,
@@ -223,6 +319,7 @@ fn failing(failures: &UnprovenFailures, situation: &Situation) -> Sentence {
     );
     Sentence {
         tone: Tone::Warning,
+        name: "Requests fail".to_owned(),
         headline: headline("Requests fail", Some(failures.since), situation.now),
         cause: with_backlog(cause, situation),
         advice: Some(FAILING),
@@ -235,94 +332,13 @@ const PARKED: &str = "Problems groups the entries by cause.";
 const REFUSING: &str = "The bridge has refused requests of a source within the last minutes. Sources shows the reason.";
 const BACKLOG: &str = "Either the rate limit of Imprint paces the entries, or requests for some customers fail and are repeated.";
 
-/// Why the destination left its last state, as a clause.
-struct CauseClause {
-    text: String,
-    advice: Option<&'static str>,
-}
-
-impl CauseClause {
-    fn other(text: &str) -> Self {
-        Self {
-            text: text.to_owned(),
-            advice: Some(DOWN),
-        }
-    }
-}
-
-const DOWN: &str =
-    "Nothing is lost, and no attempt is used up. The bridge probes Imprint and goes on by itself.";
-const KEY: &str = "Put a valid key into imprint.key_file. The bridge reads the file every few seconds and goes on by itself.";
-const MANY: &str = "Compare the host and the key with the environment: answers about many different customers have one common cause.";
-
-const REJECTED: &str = "If Imprint rejects only some customers, Problems shows the field. If it rejects all, compare the host and the key with the environment.";
-
-/// Returns the cause of a change, from the words of the log.
-fn cause(change: &StateChange) -> Option<CauseClause> {
-    let status = change.cause.strip_prefix("status_");
-    let (text, advice) = match (change.outcome, status) {
-        ("denied", Some("401")) => ("Imprint refuses the API key (401)".to_owned(), KEY),
-        ("denied", Some(status)) if status.starts_with('3') => {
-            let text = format!(
-                "Imprint redirects the requests ({status}), and the bridge follows no redirect"
-            );
-            (
-                text,
-                "Check imprint.base_url, and whether a proxy answers instead of Imprint.",
-            )
-        }
-        ("denied" | "unclear", Some(status)) => (
-            format!("Imprint forbids the update of customers ({status})"),
-            KEY,
-        ),
-        ("not_found", _) => {
-            let text = "Imprint says of many customers in a row that they do not exist";
-            (text.to_owned(), MANY)
-        }
-        ("rejected", status) => {
-            let status = status.map(|status| format!(" ({status})"));
-            let text = "Imprint rejects the updates of many customers in a row";
-            (format!("{text}{}", status.unwrap_or_default()), REJECTED)
-        }
-        (_, Some(status)) => (format!("Imprint answers with errors ({status})"), DOWN),
-        (_, None) => {
-            let (text, advice) = connection_cause(&change.cause)?;
-            (text.to_owned(), advice)
-        }
-    };
-    Some(CauseClause {
-        text,
-        advice: Some(advice),
-    })
-}
-
-/// Returns the cause of a request without an answer, or with an answer that nobody can read.
-fn connection_cause(cause: &str) -> Option<(&'static str, &'static str)> {
-    Some(match cause {
-        "protocol" | "too_long" | "unreadable" | "wrong_customer" => {
-            ("Imprint's answers are not readable", DOWN)
-        }
-        "certificate" => (
-            "the certificate of Imprint's server is not valid",
-            "Check imprint.base_url and imprint.ca_file, and whether a proxy inspects TLS.",
-        ),
-        "client_certificate" => (
-            "Imprint refuses the client certificate of the bridge",
-            "Renew the client certificate. The bridge reads its files every few seconds.",
-        ),
-        "dns" => ("the name of Imprint's host does not resolve", DOWN),
-        "connect" => ("Imprint accepts no connection", DOWN),
-        "tls" => ("the TLS handshake with Imprint fails", DOWN),
-        "deadline" => ("requests to Imprint time out", DOWN),
-        "disconnected" => ("Imprint closes connections before its answer", DOWN),
-        proxy if proxy.starts_with("proxy_") => ("the proxy gives no connection to Imprint", DOWN),
-        _ => return None,
-    })
-}
-
 fn headline(name: &str, since: Option<Timestamp>, now: Timestamp) -> String {
     match since {
-        Some(since) => format!("{name} since {}", TimeText::since(since, now)),
+        Some(since) => format!(
+            "{name} since {} ({})",
+            TimeText::since(since, now),
+            span_text(now.since(since))
+        ),
         None => name.to_owned(),
     }
 }
@@ -347,6 +363,7 @@ fn backlog(situation: &Situation) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dispatch::destination::StateChange;
 
     const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
@@ -359,6 +376,7 @@ mod tests {
         });
         Situation {
             has_store: true,
+            is_disk_full: false,
             destination: DestinationView {
                 mode: OperatorMode::Open,
                 state,
@@ -372,6 +390,8 @@ mod tests {
             held: 0,
             parked: 0,
             refuses_lately: false,
+            refused_source: None,
+            accepted_at: Some(NOW),
             now: NOW,
         }
     }
@@ -400,6 +420,7 @@ mod tests {
         probing|unavailable|connect|Imprint accepts no connection.
         probing|unavailable|tls|The TLS handshake with Imprint fails.
         probing|unavailable|proxy_connect|The proxy gives no connection to Imprint.
+        probing|unavailable|status_404|Imprint answers every request with 404.
         probing|unavailable|status_503|Imprint answers with errors (503).
         probing|unknown|deadline|Requests to Imprint time out.
         probing|unknown|disconnected|Imprint closes connections before its answer.
@@ -415,11 +436,14 @@ mod tests {
                 panic!("{row}")
             };
             let headline = match state {
-                "stopped" => "Stopped since 22:03:20 UTC",
-                _ => "Imprint is down since 22:03:20 UTC",
+                "stopped" => "Stopped since 22:03:20 UTC (10 min)",
+                _ if word.ends_with("404") => {
+                    "Imprint rejects every request since 22:03:20 UTC (10 min)"
+                }
+                _ => "Imprint is down since 22:03:20 UTC (10 min)",
             };
             let situation = situation(state, Some((outcome, word)));
-            let cause = format!("{text} The next probe is in 90 s. {WAIT}");
+            let cause = format!("{text} The next probe is in 1 min. {WAIT}");
             check(&situation, Tone::Alarm, headline, &cause);
         }
         let throttled = situation("throttled", None);
@@ -446,6 +470,12 @@ mod tests {
         );
         healthy.waiting = 0;
         check(&healthy, Tone::Good, "Delivering", "Nothing waits.");
+        healthy.accepted_at = Some(Timestamp::from_millis(NOW.as_millis() - 1_020_000));
+        let idle = "Nothing waits. The last event came 17 min ago.";
+        check(&healthy, Tone::Good, "Idle", idle);
+        healthy.accepted_at = None;
+        let idle = "Nothing waits. No event has come since the start.";
+        check(&healthy, Tone::Good, "Idle", idle);
     }
 
     /// FAULTS N1130
@@ -511,17 +541,40 @@ mod tests {
         check(
             &held,
             Tone::Warning,
-            "Paused since 22:13:20 UTC",
+            "Paused since 22:13:20 UTC (0 s)",
             "ann paused sending: Imprint deploys.",
         );
         held.destination.mode = OperatorMode::Shadow;
         check(
             &held,
             Tone::Warning,
-            "Shadow mode since 22:13:20 UTC",
+            "Shadow mode since 22:13:20 UTC (0 s)",
             "ann switched to shadow mode: Imprint deploys.",
         );
         held.has_store = false;
         assert_eq!(sentence(&held).tone, Tone::Alarm);
+    }
+
+    /// FAULTS N1164: a person on call saw the green word "Delivering" while the disk was full, and while the bridge refused
+    /// every event.
+    #[test]
+    fn a_bridge_that_takes_no_event_is_not_healthy() {
+        let mut full = situation("flowing", None);
+        (full.waiting, full.is_disk_full) = (0, true);
+        let cause = "The disk of the store is full, so senders get 503 and send their events again later. Stored entries are still delivered.";
+        let name = "No events accepted since 22:13:20 UTC (0 s)";
+        check(&full, Tone::Alarm, name, cause);
+        let mut refusing = situation("flowing", None);
+        refusing.refused_source = Some(RefusedSource {
+            name: "crm".to_owned(),
+            accepted_at: Some(Timestamp::from_millis(NOW.as_millis() - 300_000)),
+            detail: "The language tag is wrong".to_owned(),
+        });
+        let name = "Refusing the events of crm since 22:08:20 UTC (5 min)";
+        let cause = "Since then, the bridge has refused every request of this source. The latest: The language tag is wrong. The bridge keeps no refused event, so the source must send it again.";
+        check(&refusing, Tone::Warning, name, cause);
+        let mut down = situation("probing", Some(("unknown", "deadline")));
+        down.refused_source = refusing.refused_source;
+        assert_eq!(sentence(&down).name, "Imprint is down");
     }
 }

@@ -75,6 +75,8 @@ struct RefusalText {
     count: String,
     problem: String,
     reason: String,
+    /// The place in the source file or in the schema whose rule the request breaks.
+    location: String,
     pointers: Vec<String>,
     detail: String,
     last: TimeText,
@@ -97,7 +99,7 @@ pub(super) async fn list(
         errors: refused.errors.clone(),
     });
     page(&SourcesPage {
-        frame: Frame::new(&visitor, &console, Section::Sources, now),
+        frame: console.frame(&visitor, Section::Sources, &operations).await,
         since: TimeText::of(set.since, now),
         digest: set.digest.clone(),
         refused,
@@ -234,6 +236,7 @@ impl RefusalText {
             count: grouped(row.count),
             problem: row.problem.replace('_', " "),
             reason: row.reason.replace('_', " "),
+            location: row.location,
             pointers: row.last_pointers,
             detail: row.last_detail,
             last: TimeText::of(row.last_at, now),

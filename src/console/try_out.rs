@@ -106,7 +106,7 @@ async fn try_page(
         false => plain_lines(&fields.text),
     };
     page(&TryOutPage {
-        frame: Frame::new(visitor, console, Section::Sources, operations.clock.now()),
+        frame: console.frame(visitor, Section::Sources, operations).await,
         read_headers: operations.read_headers(operator, &source),
         source: source.to_string(),
         has_text: live.is_some(),

@@ -11,7 +11,9 @@ fn an_operator_pauses_and_resumes_sending_with_a_reason() {
     let (app, _folder) = start_with_viewer();
     let mut alice = Browser::logged_in(&app, TOKEN);
     let page = alice.page("/destination");
-    assert!(page.contains("<h1 id=\"state\">Delivering</h1>"), "{page}");
+    assert!(page.contains("<h1 id=\"state\">Idle</h1>"), "{page}");
+    let address = format!("<code>http://{}", app.imprint.address);
+    assert!(page.contains(&address), "{page}");
     assert!(
         page.contains(">Pause<") && page.contains(">Shadow mode<"),
         "{page}"
@@ -80,7 +82,7 @@ fn the_shadow_mode_shows_its_requests_masked() {
 }
 
 /// The number of throttled requests on the page.
-const TWO_THROTTLED: &str = "<dt>throttled</dt><dd class=\"number\">2</dd>";
+const TWO_THROTTLED: &str = "<dt>throttled</dt><dd><span class=\"number\">2</span>";
 
 /// FAULTS N874
 #[test]

@@ -14,8 +14,9 @@ fn the_overview_names_the_cause_of_an_outage_and_its_end() {
     let app = app.start();
     let mut browser = Browser::logged_in(&app, TOKEN);
     let page = browser.page("/");
-    assert!(page.contains("<h1 id=\"state\">Delivering</h1>"), "{page}");
-    assert!(page.contains("Nothing waits."), "{page}");
+    assert!(page.contains("<h1 id=\"state\">Idle</h1>"), "{page}");
+    let idle = "Nothing waits. No event has come since the start.";
+    assert!(page.contains(idle), "{page}");
     assert!(!page.contains("Needs an operator"), "{page}");
     app.accept(&email("first", "c1", 1));
     app.accept(&email("second", "c2", 1));
@@ -29,6 +30,13 @@ fn the_overview_names_the_cause_of_an_outage_and_its_end() {
     );
     assert!(page.contains("imprint.key_file"), "{page}");
     assert!(!page.contains("@example.com"), "{page}");
+    // FAULTS N1166: an operator who looks at another page, or at another tab, sees the outage too.
+    for path in ["/problems", "/entries", "/customers", "/sources", "/audit"] {
+        let page = browser.page(path);
+        let line = "<p class=\"state-line alarm\" role=\"status\"><a href=\"/\">Stopped since ";
+        assert!(page.contains(line), "{path}: {page}");
+        assert!(page.contains("<title>Stopped · "), "{path}: {page}");
+    }
     app.files.write_key(crate::support::KEY);
     app.wait_until("first", "delivered");
     app.wait_until("second", "delivered");
@@ -96,7 +104,8 @@ fn the_overview_shows_the_sources_whose_requests_are_refused() {
     assert_eq!(app.post(&refused).status, 422);
     let page = browser.page("/");
     for shown in [
-        "<h1 id=\"state\">Delivering, and refusing</h1>",
+        "<h1 id=\"state\">Refusing the events of crm</h1>",
+        "Since the start, the bridge has refused every request of this source.",
         "<strong class=\"number\">2</strong> refused requests of the source crm",
         "href=\"/sources\"",
     ] {

@@ -1,0 +1,132 @@
+//! What the sentence about the bridge depends on, and the frame of a page with this sentence in one line.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::Console;
+use super::page::{Frame, Section};
+use super::sentence::{ModeChange, RefusedSource, Situation, sentence};
+use super::visitor::Visitor;
+use crate::dispatch::destination::OperatorMode;
+use crate::http::denied::DeniedRow;
+use crate::metrics::MetricsSnapshot;
+use crate::ops::operate::{Operations, Operator};
+use crate::time::Timestamp;
+
+/// For this time after the bridge has refused a request, the overview shows the refusals of the source.
+pub(super) const REFUSED_LATELY: Duration = Duration::from_mins(15);
+/// The time between the last accepted and the last refused event of a source after which the bridge refuses the source
+/// without exception.
+const REFUSED_FOR: Duration = Duration::from_mins(1);
+
+impl Console {
+    /// Returns the frame of a page, with the state of the bridge in one line unless nothing is wrong.
+    pub(super) async fn frame(
+        &self,
+        visitor: &Visitor,
+        section: Section,
+        operations: &Operations,
+    ) -> Frame {
+        let figures = self.figures.snapshot().await;
+        let situation = self.situation(operations, visitor.operator(), &figures);
+        let situation = situation.await;
+        let frame = Frame::new(visitor, self, section, situation.now);
+        frame.with_state_line(&sentence(&situation))
+    }
+
+    /// Returns everything that the sentence about the bridge depends on.
+    pub(super) async fn situation(
+        &self,
+        operations: &Operations,
+        operator: &Operator,
+        figures: &MetricsSnapshot,
+    ) -> Situation {
+        let now = operations.clock.now();
+        let refusals = refusals(operations.denied_requests(operator, None), now);
+        let loaded = operations.source_set(operator).names;
+        let accepted = &figures.ingress.last_event_at;
+        let store = &figures.store;
+        Situation {
+            held: store.held,
+            parked: store.parked.saturating_add(store.undecided),
+            refuses_lately: !refusals.is_empty(),
+            refused_source: refused_source(refusals, (&loaded, accepted)),
+            accepted_at: accepted.values().max().map(|at| from_seconds(*at)),
+            has_store: self.health.has_store(),
+            is_disk_full: self.health.is_disk_full(),
+            destination: operations.destination(operator),
+            mode_change: mode_change(operations, operator).await,
+            waiting: store.waiting,
+            oldest_waiting: store.oldest_waiting,
+            now,
+        }
+    }
+}
+
+/// Returns the change with which the present mode began, unless the mode is open. Every page shows the state, so a store that
+/// cannot be read must not hide the page.
+async fn mode_change(operations: &Operations, operator: &Operator) -> Option<ModeChange> {
+    let record = match operations.destination(operator).mode {
+        OperatorMode::Open => return None,
+        OperatorMode::Paused | OperatorMode::Shadow => operations.mode_change(operator).await,
+    };
+    let record = record.ok().flatten()?;
+    Some(ModeChange {
+        operator: record.operator,
+        reason: record.reason,
+        at: record.at,
+    })
+}
+
+/// Returns the source with the most refused requests among the sources that the bridge refuses without exception.
+fn refused_source(
+    refusals: Vec<Refusals>,
+    (loaded, accepted): (&[String], &BTreeMap<String, i64>),
+) -> Option<RefusedSource> {
+    let sources = refusals.into_iter().filter_map(|refusals| {
+        let accepted_at = accepted.get(&refusals.source).map(|at| from_seconds(*at));
+        let is_refused = accepted_at.is_none_or(|at| refusals.last >= at.after(REFUSED_FOR));
+        let is_loaded = loaded.contains(&refusals.source);
+        (is_refused && is_loaded).then_some((refusals, accepted_at))
+    });
+    let (worst, accepted_at) = sources.max_by_key(|(refusals, _)| refusals.count)?;
+    Some(RefusedSource {
+        name: worst.source,
+        accepted_at,
+        detail: worst.detail,
+    })
+}
+
+const fn from_seconds(seconds: i64) -> Timestamp {
+    Timestamp::from_millis(seconds.saturating_mul(1000))
+}
+
+/// The refused requests of a source, of which the latest was a short time ago.
+pub(super) struct Refusals {
+    pub(super) source: String,
+    pub(super) count: u64,
+    /// The sentence about the latest refused request.
+    pub(super) detail: String,
+    pub(super) last: Timestamp,
+}
+
+/// Returns the sources whose requests the bridge has refused lately.
+pub(super) fn refusals(rows: Vec<DeniedRow>, now: Timestamp) -> Vec<Refusals> {
+    let mut by_source: BTreeMap<String, Refusals> = BTreeMap::new();
+    let is_late = |row: &DeniedRow| now.since(row.last_at) < REFUSED_LATELY;
+    for row in rows.into_iter().filter(is_late) {
+        let refusals = by_source
+            .entry(row.source.clone())
+            .or_insert_with(|| Refusals {
+                source: row.source,
+                count: 0,
+                detail: String::new(),
+                last: row.last_at,
+            });
+        refusals.count = refusals.count.saturating_add(row.count);
+        if row.last_at >= refusals.last {
+            (refusals.last, refusals.detail) = (row.last_at, row.last_detail);
+        }
+    }
+    by_source.into_values().collect()
+}
