@@ -90,7 +90,7 @@ fn refusal_note(refusals: Refusals, now: Timestamp) -> Note {
     Note {
         count: Some(grouped(refusals.count)),
         text: format!(
-            "refused requests of the source {} since the start, the latest {}: {}",
+            "errors in refused requests of the source {} since the start, the latest {}: {}",
             refusals.source,
             TimeText::of(refusals.last, now).relative,
             refusals.detail

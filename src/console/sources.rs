@@ -164,8 +164,9 @@ impl SourceText {
             refusals: match count {
                 0 => "no refused request since the start".to_owned(),
                 count => {
-                    let requests = ["refused request", "refused requests"];
-                    format!("{} since the start", counted(count, requests))
+                    // A request with several errors counts once for each of them.
+                    let errors = ["error in a refused request", "errors in refused requests"];
+                    format!("{} since the start", counted(count, errors))
                 }
             },
             rows: rows

@@ -106,7 +106,7 @@ fn the_overview_shows_the_sources_whose_requests_are_refused() {
     for shown in [
         "<h1 id=\"state\">Refusing the events of crm</h1>",
         "Since the start, the bridge has refused every request of this source.",
-        "<strong class=\"number\">2</strong> refused requests of the source crm",
+        "<strong class=\"number\">2</strong> errors in refused requests of the source crm",
         "href=\"/sources\"",
     ] {
         assert!(page.contains(shown), "{shown}: {page}");
