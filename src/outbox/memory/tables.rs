@@ -198,13 +198,10 @@ impl MemoryTables {
             priority: new.priority,
             accepted_at: new.accepted_at,
         };
-        let stored_bytes = new.stored_bytes();
-        let invalid = new.disposition.invalid().cloned();
+        let (stored_bytes, invalid) = (new.stored_bytes(), new.disposition.invalid().cloned());
         let (invalid_epoch, errors) = invalid.map(|it| (it.epoch, it.errors)).unzip();
-        let (skipped, ignored) = (
-            new.disposition.skipped().to_vec(),
-            new.disposition.ignored(),
-        );
+        let skipped = new.disposition.skipped().to_vec();
+        let ignored = new.disposition.ignored();
         let (state, parked, lane) = self.place(arrival, new.disposition);
         self.identities.insert(new.identity.clone(), entry);
         let receipt = Receipt {
