@@ -97,10 +97,32 @@ fn is_early(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::mapping::ComparedKind;
+
+    /// Returns the explanation of a rule. Each expression that begins with `.list` compares a list with a text.
+    fn rule(target: &str, expression: &str, value: &Value) -> RuleExplanation {
+        let compared = expression.starts_with(".list").then(|| ComparedKind {
+            place: "/list".to_owned(),
+            kind: "string",
+            is_list: true,
+            fits: false,
+        });
+        RuleExplanation {
+            target: target.to_owned(),
+            expression: expression.to_owned(),
+            is_interpreted: false,
+            reads: Vec::new(),
+            compared: compared.into_iter().collect(),
+            result: RuleResult::Value(value.clone()),
+            is_assumed: false,
+            is_public: false,
+            is_unchanged: false,
+            is_held_back: false,
+        }
+    }
 
     #[test]
     fn a_note_names_the_function_that_makes_the_value() {
@@ -157,25 +179,7 @@ mod tests {
                 Some("any(. == "),
             ),
         ] {
-            let compared = expression.starts_with(".list").then(|| ComparedKind {
-                place: "/list".to_owned(),
-                kind: "string",
-                is_list: true,
-                fits: false,
-            });
-            let rule = RuleExplanation {
-                target: target.to_owned(),
-                expression: expression.to_owned(),
-                is_interpreted: false,
-                reads: Vec::new(),
-                compared: compared.into_iter().collect(),
-                result: RuleResult::Value(value.clone()),
-                is_assumed: false,
-                is_public: false,
-                is_unchanged: false,
-                is_held_back: false,
-            };
-            let found = note(&rule);
+            let found = note(&rule(target, expression, &value));
             assert_eq!(found.is_some(), expected.is_some(), "{target} {value}");
             let expected = expected.unwrap_or_default();
             assert!(

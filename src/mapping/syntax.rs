@@ -266,10 +266,13 @@ pub(super) fn lone_text(
     op: &BinaryOp<&str>,
     right: &Term<&str>,
 ) -> Option<String> {
-    let word = match op {
-        BinaryOp::Or => "or",
-        BinaryOp::And => "and",
-        _other => return None,
+    if !matches!(op, BinaryOp::Or | BinaryOp::And) {
+        return None;
+    }
+    let word = if matches!(op, BinaryOp::Or) {
+        "or"
+    } else {
+        "and"
     };
     let text = Value::from(constant(right)?);
     is_comparison(left).then(|| {
@@ -281,11 +284,11 @@ pub(super) fn lone_text(
 
 /// Returns whether a condition ends with a comparison.
 fn is_comparison(term: &Term<&str>) -> bool {
-    match term {
-        Term::BinOp(_, BinaryOp::Cmp(Cmp::Eq | Cmp::Ne), _) => true,
-        Term::BinOp(_, BinaryOp::Or | BinaryOp::And, right) => is_comparison(right),
-        _other => false,
-    }
+    let Term::BinOp(_, op, right) = term else {
+        return false;
+    };
+    let is_joined = matches!(op, BinaryOp::Or | BinaryOp::And);
+    matches!(op, BinaryOp::Cmp(Cmp::Eq | Cmp::Ne)) || (is_joined && is_comparison(right))
 }
 
 /// Joins the constant parts of a text. Returns `None` if a part of the text is an expression.

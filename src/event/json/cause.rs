@@ -319,8 +319,34 @@ mod tests {
             (b"{\"a\":1 /* x */}", Some(SyntaxCause::Comment)),
             (b"// x\n{}", Some(SyntaxCause::Comment)),
             (b"{\"a\":1,}", Some(SyntaxCause::TrailingComma)),
-            // FAULTS N1206
-            (b"eyJhIjoxfQ==", Some(SyntaxCause::Base64)),
+            (b"[1,]", Some(SyntaxCause::TrailingComma)),
+            (b"{\"a\":1 \"b\":2}", Some(SyntaxCause::MissingComma)),
+            (b"[1 2]", Some(SyntaxCause::MissingComma)),
+            (b"{\"a\" 1}", Some(SyntaxCause::MissingColon)),
+            (b"{a:1}", Some(SyntaxCause::Name)),
+            (b"{1:1}", Some(SyntaxCause::Name)),
+            (b"{\"a\":\"x\ny\"}", Some(SyntaxCause::ControlCharacter)),
+            (b"{\"a\":\"\\x\"}", Some(SyntaxCause::Escape)),
+            (b"{\"a\":\"\\ud800\"}", Some(SyntaxCause::Escape)),
+            (b"{\"a\":1e999}", Some(SyntaxCause::NumberRange)),
+            (b"{\"a\":01}", Some(SyntaxCause::Number)),
+            (b"{\"a\":+1}", Some(SyntaxCause::Number)),
+            (b"{\"a\":.5}", Some(SyntaxCause::Number)),
+            (b"{\"a\":1}\n{\"a\":2}", Some(SyntaxCause::JsonLines)),
+            (b"{} x", None),
+            (b"\"\xff\"", None),
+            (b"", None),
+        ] {
+            let error = parse(body).unwrap_err();
+            assert_eq!(error.cause, expected, "{:?}", String::from_utf8_lossy(body));
+        }
+    }
+
+    /// FAULTS N1206: a body that is encoded, or is no JSON at all, and a text or a number that ends too early.
+    #[test]
+    fn each_kind_of_foreign_body_has_its_cause() {
+        for (body, expected) in [
+            (&b"eyJhIjoxfQ=="[..], Some(SyntaxCause::Base64)),
             (b"eyJhIjoxfQ", Some(SyntaxCause::Base64)),
             (b"W3siYSI6MX1d", Some(SyntaxCause::Base64)),
             (b"ewogICJhIjogMQp9Cg==\n", Some(SyntaxCause::Base64)),
@@ -340,23 +366,6 @@ mod tests {
             (b"{\"a\": 1_000}", Some(SyntaxCause::AfterNumber)),
             (b"{\"a\": \"say \"hi\" x\"}", Some(SyntaxCause::QuoteInText)),
             (b"{\"a\":\"x\" \"b\":2}", Some(SyntaxCause::MissingComma)),
-            (b"[1,]", Some(SyntaxCause::TrailingComma)),
-            (b"{\"a\":1 \"b\":2}", Some(SyntaxCause::MissingComma)),
-            (b"[1 2]", Some(SyntaxCause::MissingComma)),
-            (b"{\"a\" 1}", Some(SyntaxCause::MissingColon)),
-            (b"{a:1}", Some(SyntaxCause::Name)),
-            (b"{1:1}", Some(SyntaxCause::Name)),
-            (b"{\"a\":\"x\ny\"}", Some(SyntaxCause::ControlCharacter)),
-            (b"{\"a\":\"\\x\"}", Some(SyntaxCause::Escape)),
-            (b"{\"a\":\"\\ud800\"}", Some(SyntaxCause::Escape)),
-            (b"{\"a\":1e999}", Some(SyntaxCause::NumberRange)),
-            (b"{\"a\":01}", Some(SyntaxCause::Number)),
-            (b"{\"a\":+1}", Some(SyntaxCause::Number)),
-            (b"{\"a\":.5}", Some(SyntaxCause::Number)),
-            (b"{\"a\":1}\n{\"a\":2}", Some(SyntaxCause::JsonLines)),
-            (b"{} x", None),
-            (b"\"\xff\"", None),
-            (b"", None),
         ] {
             let error = parse(body).unwrap_err();
             assert_eq!(error.cause, expected, "{:?}", String::from_utf8_lossy(body));

@@ -145,16 +145,14 @@ fn with_seconds(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::super::calendar::{date, microseconds, utc};
     use super::*;
 
-    /// FAULTS N396, N917: the advice of every reader is true for each form of a time, and the advised function accepts the
-    /// value.
-    #[test]
-    fn the_advice_is_true_for_each_form() {
-        for (value, expected, corrected) in [
+    /// Returns values, each with its advice and with the text that corrects it.
+    fn forms() -> Vec<(Value, &'static str, &'static str)> {
+        vec![
             (json!("2025-02-13 19:08:07 UTC"), OTHER_SPELLING, ""),
             (json!("2025-02-13T14:08:07-0500"), OTHER_SPELLING, ""),
             (json!("/Date(1739473687250)/"), OTHER_SPELLING, ""),
@@ -193,7 +191,14 @@ mod tests {
             (json!("  +00:00"), ONLY_OFFSET, ""),
             (json!(["2025-02-13"]), NOT_A_TEXT, ""),
             (json!(u64::MAX), OUT_OF_RANGE, ""),
-        ] {
+        ]
+    }
+
+    /// FAULTS N396, N917: the advice of every reader is true for each form of a time, and the advised function accepts the
+    /// value.
+    #[test]
+    fn the_advice_is_true_for_each_form() {
+        for (value, expected, corrected) in forms() {
             assert_eq!(advice(&value), expected, "{value}");
             let Some(text) = value.as_str() else { continue };
             assert_eq!(microseconds(text), None, "{text}");

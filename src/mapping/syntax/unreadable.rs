@@ -18,9 +18,9 @@ pub(super) fn errors<'c>(
         open == "(" && before.is_some_and(|before| before.ends_with('\\'))
     };
     // The quote after an open `\(` begins another text for the lexer, so the open text is no cause.
-    let interpolation = found.iter().find_map(|(expected, rest)| match expected {
-        Expect::Delim(open) if rest.is_empty() && is_interpolation(open) => Some(*open),
-        _other => None,
+    let interpolation = found.iter().find_map(|(expected, rest)| {
+        let is_open = |open: &&str| rest.is_empty() && is_interpolation(open);
+        opened(expected).filter(is_open)
     });
     if let Some(open) = interpolation {
         found.retain(|(_, rest)| !rest.is_empty());
@@ -30,13 +30,22 @@ pub(super) fn errors<'c>(
         return errors;
     }
     found.dedup_by_key(|(_, rest)| rest.len());
-    let error = |(expected, rest): (Expect<&'c str>, &'c str)| match expected {
-        Expect::Delim(open) if rest.is_empty() || rest.starts_with([')', ']', '}']) => {
-            ExpressionError::at(code, open, unclosed(open))
+    let error = |(expected, rest): (Expect<&'c str>, &'c str)| {
+        let is_end = rest.is_empty() || rest.starts_with([')', ']', '}']);
+        match opened(&expected).filter(|_| is_end) {
+            Some(open) => ExpressionError::at(code, open, unclosed(open)),
+            None => ExpressionError::at(code, rest, unreadable(code, expected.as_str(), rest)),
         }
-        expected => ExpressionError::at(code, rest, unreadable(code, expected.as_str(), rest)),
     };
     found.into_iter().map(error).collect()
+}
+
+/// Returns the bracket or the quote whose end the lexer expected.
+const fn opened<'c>(expected: &Expect<&'c str>) -> Option<&'c str> {
+    if let Expect::Delim(open) = expected {
+        return Some(open);
+    }
+    None
 }
 
 fn unclosed(open: &str) -> String {
