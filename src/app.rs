@@ -324,10 +324,9 @@ async fn open_sources(
     let stored = (outbox, orders);
     let watch = SourcesWatch::new(
         config.clone(),
-        watched,
         stored,
         used,
-        requests,
+        (watched, requests),
         rereads.clone(),
     );
     Ok((running, watch))

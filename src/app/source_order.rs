@@ -60,16 +60,14 @@ impl SourceOrders {
         {
             orders.0.retain(|source, _| self.0.contains_key(source));
         }
-        for (source, types) in self.0 {
+        for (source, mut types) in self.0 {
             let known = orders.0.entry(source).or_default();
-            for (event_type, order) in types {
-                let newer = known
-                    .get(&event_type)
-                    .filter(|known| known.epoch > order.epoch);
-                if newer.is_none() {
-                    known.insert(event_type, order);
-                }
-            }
+            types.retain(|name, order| {
+                known
+                    .get(name)
+                    .is_none_or(|known| known.epoch <= order.epoch)
+            });
+            known.extend(types);
         }
         if orders != stored {
             let text = serde_json::to_string(&orders)?;

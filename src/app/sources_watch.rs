@@ -73,10 +73,9 @@ impl SourcesWatch {
     /// Watches the files of the sources. `used` is the result of the look at the files of the set in use.
     pub(super) fn new(
         config: Config,
-        running: Arc<RunningSources>,
         (outbox, orders): (Arc<dyn Outbox>, SourceOrders),
         used: SeenFiles,
-        requests: ReloadRequests,
+        (running, requests): (Arc<RunningSources>, ReloadRequests),
         rereads: Rereads,
     ) -> Self {
         let mut watch = Self {

@@ -74,7 +74,7 @@ pub(super) async fn show(
         sentence,
         notes: notes(
             &figures.store,
-            refusals(operations.denied_requests(operator, None), now),
+            &refusals(operations.denied_requests(operator, None), now),
             (refused.as_ref(), now),
         ),
         counts: counts(&figures, &history),
@@ -86,7 +86,7 @@ pub(super) async fn show(
 }
 
 /// Returns the note about the refused requests of a source.
-fn refusal_note(refusals: Refusals, now: Timestamp) -> Note {
+fn refusal_note(refusals: &Refusals, now: Timestamp) -> Note {
     Note {
         count: Some(grouped(refusals.count)),
         text: format!(
@@ -172,7 +172,7 @@ fn counts(figures: &MetricsSnapshot, history: &History) -> Vec<Count> {
 /// Returns what needs an operator, the most urgent first.
 fn notes(
     store: &StoreSnapshot,
-    refusals: Vec<Refusals>,
+    refusals: &[Refusals],
     (refused, now): (Option<&RefusedSet>, Timestamp),
 ) -> Vec<Note> {
     let mut notes = Vec::new();
@@ -209,11 +209,7 @@ fn notes(
             "undecided entries have failed for a long time for an unknown reason.",
         ],
     );
-    notes.extend(
-        refusals
-            .into_iter()
-            .map(|refusals| refusal_note(refusals, now)),
-    );
+    notes.extend(refusals.iter().map(|refusals| refusal_note(refusals, now)));
     notes.extend(refused.map(|refused| Note {
         count: None,
         text: format!(
