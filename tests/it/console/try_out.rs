@@ -396,7 +396,7 @@ fn a_try_out_of_an_entry_reveals_values_only_to_a_revealer_and_in_the_audit_log(
     app.wait_until("e2", "delivered");
     assert_eq!(
         alice.submit(PAGE, &[("entry", "2")]).status,
-        400,
+        409,
         "an ended entry"
     );
 }
