@@ -220,10 +220,10 @@ fn a_new_secret_is_used_without_a_restart() {
     std::fs::write(sources.0.path().join("second"), WHSEC_GONE).unwrap();
     assert_eq!(post("w-3", WHSEC[0]), 202);
     std::fs::write(sources.0.path().join("first"), WHSEC[1]).unwrap();
-    // The bridge reads the secret files every 3 s.
-    app.advance(Duration::from_secs(3));
-    wait_for("the new secret is used", || {
-        (post("w-4", WHSEC_GONE) == 202).then_some(())
+    // The bridge reads the secret files every 3 s, and possibly begins to wait for the next read only now.
+    let step = Duration::from_millis(100);
+    app.advance_until("the new secret is used", step, |_| {
+        post("w-4", WHSEC_GONE) == 202
     });
     assert_eq!((post("w-5", WHSEC[0]), post("w-6", WHSEC[1])), (401, 202));
     is_delivered(&app, "w-6", "C-1");
