@@ -4,6 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use imprint_bridge::time::Clock;
+use serde_json::Value;
 
 use super::*;
 use crate::support::metric;
@@ -64,33 +65,73 @@ fn wait_for_takeover(database: &PostgresDatabase) {
     });
 }
 
+/// Two bridges with one database. The first one stands still, and the second one has its lanes.
+struct TwoBridges {
+    imprint: FakeImprint,
+    first: Process,
+    second: Process,
+    _database: PostgresDatabase,
+    _files: [Files; 2],
+}
+
+impl TwoBridges {
+    /// Stops the first bridge while its request with older data is at Imprint, which follows these rules. The second bridge
+    /// accepts newer data of the customer.
+    fn after_takeover(rules: &Value) -> Self {
+        let (database, imprint) = (crate::postgres::database(), imprint());
+        let files = [(); 2].map(|()| quick_files(&imprint, &database));
+        let first = Process::serve(&files[0]);
+        first.ready();
+        imprint.inject(rules);
+        assert_eq!(send(&first, &email("old", "c1", 1)).status, 202);
+        wait_for_calls(&imprint, 1);
+        signal(&first, "STOP");
+        let second = Process::serve(&files[1]);
+        assert_eq!(send(&second, &email("new", "c1", 2)).status, 202);
+        wait_for_takeover(&database);
+        Self {
+            imprint,
+            first,
+            second,
+            _database: database,
+            _files: files,
+        }
+    }
+}
+
+/// Lets the first bridge go on until it notices its late request.
+fn notice_late_request(first: &Process) {
+    signal(first, "CONT");
+    wait_for("the first bridge notices its late request", || {
+        late_sends(first).filter(|late| *late > 0.5)
+    });
+}
+
+/// Carries out the late request, and waits until the newest data is sent again.
+fn is_sent_again(imprint: &FakeImprint) {
+    carry_out(imprint, "old@example.com");
+    wait_for("the newest data is sent again", || {
+        (imprint.email("c1")? == "new@example.com").then_some(())
+    });
+}
+
 /// FAULTS N1007: a bridge stands still for longer than its lease, while its request is at a slow Imprint. The other bridge
 /// delivers newer data. The late request takes effect when the other bridge has already sent its data again. The first
 /// bridge notices that its lease ended during the request, so the newest data is sent once more.
 #[test]
 fn a_request_that_outlives_its_lease_does_not_win() {
-    let (database, imprint) = (crate::postgres::database(), imprint());
-    let (files, other_files) = (
-        quick_files(&imprint, &database),
-        quick_files(&imprint, &database),
-    );
-    let first = Process::serve(&files);
-    first.ready();
-    // The test carries out this request later.
-    imprint.inject(&json!([{"times": 1, "action": {"hang": true}}]));
-    assert_eq!(send(&first, &email("old", "c1", 1)).status, 202);
-    wait_for_calls(&imprint, 1);
-    signal(&first, "STOP");
-    let second = Process::serve(&other_files);
-    assert_eq!(send(&second, &email("new", "c1", 2)).status, 202);
-    wait_for_takeover(&database);
-    wait_until_delivered(&second, "new");
+    // The test carries out the request that hangs later.
+    let rules = json!([{"times": 1, "action": {"hang": true}}]);
+    let TwoBridges {
+        imprint,
+        first,
+        second,
+        ..
+    } = &TwoBridges::after_takeover(&rules);
+    wait_until_delivered(second, "new");
     let clock = Clock::machine();
     let delivered_at = clock.now();
-    signal(&first, "CONT");
-    wait_for("the first bridge notices its late request", || {
-        late_sends(&first).filter(|late| *late > 0.5)
-    });
+    notice_late_request(first);
     let took = clock.now().since(delivered_at);
     assert!(took < ASSERT_AFTER, "the machine is too slow for this test");
     wait_for("the log names it", || {
@@ -100,56 +141,40 @@ fn a_request_that_outlives_its_lease_does_not_win() {
     // Without the notice, the second bridge sends its data again only before this time.
     let late = delivered_at.after(ASSERT_AFTER.mul_f64(1.5));
     wait_for("the late request", || (clock.now() >= late).then_some(()));
-    carry_out(&imprint, "old@example.com");
-    wait_for("the newest data is sent again", || {
-        (imprint.email("c1")? == "new@example.com").then_some(())
-    });
-    assert_eq!(late_sends(&second), Some(0.0));
+    is_sent_again(imprint);
+    assert_eq!(late_sends(second), Some(0.0));
 }
 
 /// FAULTS N1019: the same, but the request of the other bridge is in flight when the first bridge notices that its request
 /// was late. The settlement of the other bridge does not remove the mark of the customer.
 #[test]
 fn a_late_request_counts_while_the_other_bridge_sends() {
-    let (database, imprint) = (crate::postgres::database(), imprint());
-    let (files, other_files) = (
-        quick_files(&imprint, &database),
-        quick_files(&imprint, &database),
-    );
-    let first = Process::serve(&files);
-    first.ready();
     // The test carries out the first request later. The second request is the request of the other bridge.
     let slow = Duration::from_secs(8).as_millis();
-    imprint.inject(&json!([
+    let rules = json!([
         {"times": 1, "action": {"hang": true}},
         {"times": 1, "action": {"latency_ms": slow}},
-    ]));
-    assert_eq!(send(&first, &email("old", "c1", 1)).status, 202);
-    wait_for_calls(&imprint, 1);
-    signal(&first, "STOP");
-    let second = Process::serve(&other_files);
-    assert_eq!(send(&second, &email("new", "c1", 2)).status, 202);
-    wait_for_takeover(&database);
-    wait_for_calls(&imprint, 2);
-    signal(&first, "CONT");
-    wait_for("the first bridge notices its late request", || {
-        late_sends(&first).filter(|late| *late > 0.5)
-    });
+    ]);
+    let TwoBridges {
+        imprint,
+        first,
+        second,
+        ..
+    } = &TwoBridges::after_takeover(&rules);
+    wait_for_calls(imprint, 2);
+    notice_late_request(first);
     let state = receipt(second.ready().0, "new").unwrap().body;
     assert!(
         state.contains("waiting"),
         "the machine is too slow: {state}"
     );
-    wait_until_delivered(&second, "new");
+    wait_until_delivered(second, "new");
     let clock = Clock::machine();
     // Without the mark, the second bridge sends its data again only before this time: the doubt begins with its claim.
     let late = clock.now().after(ASSERT_AFTER.mul_f64(0.75));
     wait_for("the late request", || (clock.now() >= late).then_some(()));
-    carry_out(&imprint, "old@example.com");
-    wait_for("the newest data is sent again", || {
-        (imprint.email("c1")? == "new@example.com").then_some(())
-    });
-    assert_eq!(late_sends(&second), Some(0.0));
+    is_sent_again(imprint);
+    assert_eq!(late_sends(second), Some(0.0));
 }
 
 /// FAULTS N1006: a bridge that stood still for longer than its lease sends none of the requests that it had planned.
