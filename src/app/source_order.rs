@@ -3,7 +3,7 @@
 //!
 //! The store keeps the orders, because a start also compares: a rollback often replaces the files and the process at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
@@ -53,15 +53,20 @@ impl SourceOrders {
     /// Returns an error if the store cannot read or keep the orders.
     pub(super) async fn remember(self, outbox: &dyn Outbox) -> anyhow::Result<Self> {
         let stored = Self::read(outbox).await?;
-        let mut orders = stored.clone();
-        if self.0.values().map(BTreeMap::len).sum::<usize>()
-            + stored.0.values().map(BTreeMap::len).sum::<usize>()
-            > ORDERS_MAX
-        {
-            orders.0.retain(|source, _| self.0.contains_key(source));
+        let orders = stored.clone().with(self, ORDERS_MAX);
+        if orders != stored {
+            let text = serde_json::to_string(&orders)?;
+            outbox.store_setting(Setting::SourceOrders, text).await?;
         }
-        for (source, mut types) in self.0 {
-            let known = orders.0.entry(source).or_default();
+        Ok(orders)
+    }
+
+    /// Adds the orders of a set of sources. If there are more than `max` orders then, drops the orders of the sources that
+    /// the set does not have.
+    fn with(mut self, set: Self, max: usize) -> Self {
+        let present: BTreeSet<String> = set.0.keys().cloned().collect();
+        for (source, mut types) in set.0 {
+            let known = self.0.entry(source).or_default();
             types.retain(|name, order| {
                 known
                     .get(name)
@@ -69,11 +74,10 @@ impl SourceOrders {
             });
             known.extend(types);
         }
-        if orders != stored {
-            let text = serde_json::to_string(&orders)?;
-            outbox.store_setting(Setting::SourceOrders, text).await?;
+        if self.0.values().map(BTreeMap::len).sum::<usize>() > max {
+            self.0.retain(|source, _| present.contains(source));
         }
-        Ok(orders)
+        self
     }
 
     /// Returns the orders of a set of sources.
@@ -130,5 +134,31 @@ impl EventOrder {
                 epoch.saturating_add(1)
             )
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn orders(of: &[(&str, u32)]) -> SourceOrders {
+        let orders = of.iter().map(|(source, epoch)| {
+            let order = EventOrder {
+                epoch: *epoch,
+                version: None,
+            };
+            ((*source).to_owned(), [("p".to_owned(), order)].into())
+        });
+        SourceOrders(orders.collect())
+    }
+
+    /// FAULTS N1160
+    #[test]
+    fn a_higher_epoch_stays_and_removed_sources_leave_first() {
+        let stored = orders(&[("crm", 2), ("gone", 1)]);
+        let set = orders(&[("crm", 1), ("erp", 3)]);
+        let all = orders(&[("crm", 2), ("erp", 3), ("gone", 1)]);
+        assert_eq!(stored.clone().with(set.clone(), 3), all);
+        assert_eq!(stored.with(set, 2), orders(&[("crm", 2), ("erp", 3)]));
     }
 }
