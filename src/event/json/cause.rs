@@ -153,7 +153,7 @@ impl SyntaxCause {
         }
     }
 
-    /// Returns the cause of a byte that stands in the place of a comma.
+    /// Returns the cause of an error at a byte where JSON expects a comma.
     fn before_comma(body: &[u8], at: usize) -> Self {
         let before = at.checked_sub(1).and_then(|at| body.get(at)).copied();
         let found = body.get(at).copied().unwrap_or_default();
