@@ -532,7 +532,13 @@ impl<'p> Oracle<'p> {
                 self.erasures.suspect(person, stated, line.version);
                 return;
             }
-            State::Discarded => return,
+            State::Discarded => {
+                // The bridge parks such an entry after it has advanced the versions of the fields that it does not send.
+                if line.reason == Some(ParkReason::NotCleared) {
+                    self.erasures.suspect(person, stated, line.version);
+                }
+                return;
+            }
         }
         for field in fields() {
             self.erasures.raise((person, field), line.version);

@@ -135,7 +135,11 @@ impl ProtocolOracle {
     pub(super) fn testified(&mut self, found: &LookupResult, now: i64) {
         self.questions = self.questions.saturating_sub(1);
         match found {
-            LookupResult::Found(_) => self.succeeded(now),
+            LookupResult::Found(_) => {
+                self.succeeded(now);
+                // The 429 answers until now concerned single lanes, and so did their waits.
+                self.wait_until = i64::MIN;
+            }
             LookupResult::Failed(outcome) => self.counted(LaneId(0), outcome, now),
             LookupResult::NotFound | LookupResult::Ambiguous => {}
         }
