@@ -248,6 +248,10 @@ impl LaneExchange {
                 self.on_gone(customer)
             }
             Some(LaneKey::Imprint(customer)) => match self.check.take() {
+                Some(check) if check.goes_first => {
+                    self.fold = Fold::default();
+                    self.check(check)
+                }
                 // Send the entries without a contradiction first, because a check can fail for a long time.
                 Some(check) if self.fold.is_empty() => self.check(check),
                 Some(_) | None => self.update(customer),

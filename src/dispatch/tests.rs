@@ -1254,8 +1254,11 @@ fn a_customer_that_is_gone_is_searched_once_more() {
     for (found, expected) in table {
         for imprint_id in [None, Some("CUST-1")] {
             let answers = vec![gone(), ImprintReply::Lookup(found.clone())];
-            let customer = named(imprint_id, Some("P-1"));
-            let (_, asked, conclusion) = exchange_with(lane(customer), &RULES, answers);
+            let claimed = ClaimedLane {
+                links: vec![link("P-1", Some("CUST-1"))],
+                ..lane(named(imprint_id, Some("P-1")))
+            };
+            let (_, asked, conclusion) = exchange_with(claimed, &RULES, answers);
             assert_eq!(asked[1], "search P-1");
             assert_eq!(conclusion, expected);
         }
@@ -1291,17 +1294,28 @@ fn an_answer_about_our_id_decides_about_its_entries() {
             ..waiting(entry, 5, "phone")
         });
     }
+    claimed.links = vec![link("P-1", Some("CUST-1"))];
+    // The link contradicts the ids of entry 5.
     for (found, moved, ends) in [
-        (LookupResult::Found(imprint("CUST-2")), vec![1, 3], vec![]),
+        (
+            LookupResult::Found(imprint("CUST-2")),
+            vec![1, 3],
+            vec![(5, "parked")],
+        ),
         (
             LookupResult::NotFound,
             vec![],
-            vec![(1, "ignored"), (3, "ignored"), (4, "ignored")],
+            vec![
+                (5, "parked"),
+                (1, "ignored"),
+                (3, "ignored"),
+                (4, "ignored"),
+            ],
         ),
         (
             LookupResult::Ambiguous,
             vec![],
-            vec![(1, "parked"), (3, "parked")],
+            vec![(5, "parked"), (1, "parked"), (3, "parked")],
         ),
     ] {
         let answers = vec![
@@ -1417,7 +1431,10 @@ fn a_forbidden_search_leaves_the_answer_about_the_imprint_id() {
         (None, Conclusion::SearchForbidden(Cause::Status(403))),
     ] {
         let customer = named(imprint_id, Some("P-1"));
-        let claimed = lane_of(LaneKey::Imprint(imprint("CUST-1")), customer);
+        let claimed = ClaimedLane {
+            links: vec![link("P-1", Some("CUST-1"))],
+            ..lane_of(LaneKey::Imprint(imprint("CUST-1")), customer)
+        };
         let answers = vec![
             ImprintReply::Outcome(Outcome::NotFound),
             ImprintReply::Lookup(denied()),
@@ -1555,7 +1572,7 @@ fn values_that_reached_another_customer_are_reported_and_not_delivered() {
     for (entry, path, customer) in [
         (2, "phone", named(Some("CUST-1"), Some("P-9"))),
         (3, "city", named(Some("CUST-1"), None)),
-        (4, "state", named(None, Some("P-2"))),
+        (4, "state", named(Some("CUST-1"), Some("P-2"))),
     ] {
         claimed.waiting.push(WaitingEntry {
             customer,

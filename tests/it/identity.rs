@@ -220,6 +220,31 @@ fn an_outdated_link_of_the_bridge_misdirects_at_most_one_event() {
     assert_eq!(updates(&app, "A"), before);
 }
 
+/// FAULTS N1167: a search resolved an event that names only the CRM's id, and the event parked. When an operator replays it,
+/// the answer of the search has expired, and Imprint has given the id to another customer.
+#[test]
+fn a_replay_searches_again_when_the_answer_of_the_search_has_expired() {
+    let app = two_customers();
+    let rejected = json!({"status": 422, "type": "INVALID_REQUEST_ERROR", "param": "email"});
+    app.imprint
+        .inject(&json!([{"customer": "A", "times": 1, "action": rejected}]));
+    app.accept(&by_partner("refused", "P-A", 1));
+    app.wait_until("refused", "parked");
+    seed(
+        &app,
+        &json!([{"id": "A", "partner_customer_id": "P-C"}, {"id": "NEW", "partner_customer_id": "P-A"}]),
+    );
+    app.advance(LINK_AGED);
+    let before = updates(&app, "A");
+    let replay = json!({"filter": {"state": "parked"}});
+    let answer = app.ask_operator(TOKEN, "POST /admin/v1/entries/replay", &replay);
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    app.wait_until("refused", "delivered");
+    let reached = app.imprint.email("NEW");
+    assert_eq!(reached.as_deref(), Some("refused@example.com"));
+    assert_eq!(updates(&app, "A"), before);
+}
+
 /// FAULTS N215: customers are linked anew at Imprint, and an operator replays the parked event.
 #[test]
 fn a_pair_that_becomes_right_is_delivered() {

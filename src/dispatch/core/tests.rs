@@ -16,8 +16,8 @@ use crate::imprint::{
     PartnerCustomerId, Rejection,
 };
 use crate::outbox::{
-    Absence, ClaimToken, ClaimedLane, EntryId, FailingShare, KeyMark, LaneId, LaneKey, LaneShares,
-    MaybeSent, Recognition, Trials, Unproven, UntriedOrder, WaitingEntry,
+    Absence, ClaimToken, ClaimedLane, EntryId, FailingShare, IdentityLink, KeyMark, LaneId,
+    LaneKey, LaneShares, MaybeSent, Recognition, Trials, Unproven, UntriedOrder, WaitingEntry,
 };
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000_000);
@@ -1048,7 +1048,13 @@ fn a_postponed_search_returns_the_place_of_its_update() {
     let (mut core, destination) = core_at(Rate::PerSecond(10.0), 1);
     recovered(&destination);
     let mut by_partner = lane(1);
-    by_partner.waiting[0].customer = CustomerRef::Partner(PartnerCustomerId::parse("P-1").unwrap());
+    let partner = PartnerCustomerId::parse("P-1").unwrap();
+    by_partner.waiting[0].customer = CustomerRef::Partner(partner.clone());
+    by_partner.links = vec![IdentityLink {
+        partner,
+        imprint: Some(ImprintId::parse("CUST-1").unwrap()),
+        confirmed_at: NOW,
+    }];
     search(&destination, later(2));
     let now = later(2).after(Duration::from_millis(101));
     let ids = claimed(&mut core, now, vec![by_partner]);

@@ -36,7 +36,10 @@ impl LaneExchange {
     }
 
     /// Starts the check of entries whose ids contradict an identity link.
-    pub(super) fn check(&mut self, IdentityCheck { partner, step }: IdentityCheck) -> ExchangeStep {
+    pub(super) fn check(
+        &mut self,
+        IdentityCheck { partner, step, .. }: IdentityCheck,
+    ) -> ExchangeStep {
         match (step, self.imprint_id().cloned()) {
             (CheckStep::RetrieveLane(other), Some(lane)) => {
                 self.pending = PendingCall::RetrieveLane { partner, other };

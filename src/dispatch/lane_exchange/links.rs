@@ -26,6 +26,11 @@ fn lifetime(link: &IdentityLink, rules: &DeliveryRules) -> Duration {
     }
 }
 
+/// Returns whether an identity link decides about a contradiction.
+fn is_certain(link: &IdentityLink, rules: &DeliveryRules, now: Timestamp) -> bool {
+    now.since(link.confirmed_at) < lifetime(link, rules).max(CERTAIN_MIN)
+}
+
 /// The entries of a lane that dispatch must not send now, because an identity link contradicts the ids of the entries.
 ///
 /// A wrong row of the CRM must not send the values of one customer to a different cardholder.
@@ -45,6 +50,9 @@ pub(super) struct IdentityCheck {
     /// The partner customer id in the entry.
     pub(super) partner: PartnerCustomerId,
     pub(super) step: CheckStep,
+    /// True if nothing contradicts the ids, and only the answer of an earlier search has expired. The entry probably has
+    /// the newest values of the customer, so dispatch sends no older values of other entries before the check.
+    pub(super) goes_first: bool,
 }
 
 /// The next step of an [`IdentityCheck`].
@@ -74,6 +82,9 @@ enum Relation {
     Agreed,
     Conflict,
     Unsure(CheckStep),
+    /// The entry contains no Imprint id. A search moved it to this lane, and the answer has expired: Imprint has possibly
+    /// given the partner customer id to another customer since.
+    Expired,
 }
 
 /// Finds the waiting entries whose ids an identity link contradicts.
@@ -86,9 +97,6 @@ pub(super) fn contradictions(
     let Some(LaneKey::Imprint(lane)) = &claimed.key else {
         return found;
     };
-    if claimed.links.is_empty() {
-        return found;
-    }
     for waiting in &claimed.waiting {
         let Some(partner) = waiting.customer.partner() else {
             continue;
@@ -101,7 +109,18 @@ pub(super) fn contradictions(
                 found.check.get_or_insert_with(|| IdentityCheck {
                     partner: partner.clone(),
                     step,
+                    goes_first: false,
                 });
+            }
+            Relation::Expired => {
+                found.unsure.push(waiting.entry);
+                if !found.check.as_ref().is_some_and(|check| check.goes_first) {
+                    found.check = Some(IdentityCheck {
+                        partner: partner.clone(),
+                        step: CheckStep::Search,
+                        goes_first: true,
+                    });
+                }
             }
         }
     }
@@ -115,8 +134,7 @@ fn relation(
     rules: &DeliveryRules,
     now: Timestamp,
 ) -> Relation {
-    let is_certain =
-        |link: &IdentityLink| now.since(link.confirmed_at) < lifetime(link, rules).max(CERTAIN_MIN);
+    let is_certain = |link: &IdentityLink| is_certain(link, rules, now);
     let names_imprint_id = matches!(waiting.customer, CustomerRef::Pair { .. });
     let is_own = |link: &&IdentityLink| partner.is_same(link.partner.as_str());
     let own = links.iter().filter(is_own);
@@ -143,6 +161,7 @@ fn relation(
         (Some(_), None, None) if let Some(rival) = rival => {
             Relation::Unsure(CheckStep::SearchRival(rival.partner.clone()))
         }
+        (None, None, None) if !names_imprint_id => Relation::Expired,
         (_, None, None) => Relation::Agreed,
     }
 }
