@@ -13,7 +13,7 @@
 
 use self::doubt::mark_in_doubt;
 use self::identity::{is_worth_a_search, search_for};
-use self::links::{Contradictions, IdentityCheck, contradictions};
+use self::links::{Contradictions, IdentityCheck, contradictions, unconfirmed_pair};
 use super::rules::DeliveryRules;
 use crate::fold::{Candidate, Fold, LaneVersions, MaxFold, fold, fold_without_reassertion};
 use crate::imprint::clearing::{AddressClearing, Clearing};
@@ -254,8 +254,28 @@ impl LaneExchange {
                 }
                 // Send the entries without a contradiction first, because a check can fail for a long time.
                 Some(check) if self.fold.is_empty() => self.check(check),
-                Some(_) | None => self.update(customer),
+                Some(_) | None => self.update_or_confirm(customer, rules, now),
             },
+        }
+    }
+
+    /// Sends the update. If there is nothing to send, first confirms the ids of the entries: without an answer to an update,
+    /// nothing shows that the two ids of an entry belong to different customers, and such an entry must not supersede the
+    /// entries of this customer.
+    fn update_or_confirm(
+        &mut self,
+        customer: ImprintId,
+        rules: &DeliveryRules,
+        now: Timestamp,
+    ) -> ExchangeStep {
+        match self.update(customer) {
+            ExchangeStep::Conclude(Conclusion::NothingToSend)
+                if let Some(partner) =
+                    unconfirmed_pair(&self.claimed, &self.fold.carried, rules, now) =>
+            {
+                self.search(partner, None)
+            }
+            step => step,
         }
     }
 

@@ -245,6 +245,24 @@ fn a_replay_searches_again_when_the_answer_of_the_search_has_expired() {
     assert_eq!(updates(&app, "A"), before);
 }
 
+/// FAULTS N1169: an event only clears a field that the bridge does not send, so no answer of Imprint shows that its two ids
+/// belong to different customers.
+#[test]
+fn a_wrong_pair_without_a_request_supersedes_no_value() {
+    let app = two_customers();
+    let clears = |id: &str, ids, revision| {
+        by_both(id, ids, revision).with("/data/customer/email", Value::Null)
+    };
+    app.accept(&clears("wrong", ("A", "P-B"), 9));
+    conflict(&app, "wrong");
+    app.accept(&email("right", "A", 5));
+    app.wait_until("right", "delivered");
+    app.accept(&clears("own", ("A", "P-A"), 6));
+    let receipt = app.wait_until("own", "ignored");
+    assert_eq!(receipt["ignored"], "clearing_omitted");
+    assert_eq!(app.imprint.email("A").as_deref(), Some("right@example.com"));
+}
+
 /// FAULTS N215: customers are linked anew at Imprint, and an operator replays the parked event.
 #[test]
 fn a_pair_that_becomes_right_is_delivered() {

@@ -75,7 +75,11 @@ impl LaneExchange {
         }
     }
 
-    fn search(&mut self, partner: PartnerCustomerId, gone: Option<ImprintId>) -> ExchangeStep {
+    pub(super) fn search(
+        &mut self,
+        partner: PartnerCustomerId,
+        gone: Option<ImprintId>,
+    ) -> ExchangeStep {
         self.about = Some(partner.clone());
         self.pending = PendingCall::Search {
             partner: partner.clone(),
@@ -135,7 +139,8 @@ impl LaneExchange {
     }
 
     /// Concludes after a search that the API key does not permit. If every event with the partner customer id also
-    /// contains the Imprint id, Imprint's answer about the Imprint id is enough.
+    /// contains the Imprint id, Imprint's answer about the Imprint id is enough, and no answer is needed if there is
+    /// nothing to send.
     fn on_search_forbidden(
         &mut self,
         partner: &PartnerCustomerId,
@@ -146,10 +151,14 @@ impl LaneExchange {
         let needs_search = waiting.any(
             |waiting| matches!(&waiting.customer, CustomerRef::Partner(other) if other == partner),
         );
-        if gone.is_none() || needs_search {
+        let has_nothing_to_send = gone.is_none() && !self.fold.is_empty();
+        if needs_search || gone.is_none() && !has_nothing_to_send {
             return ExchangeStep::Conclude(Conclusion::SearchForbidden(cause));
         }
         self.about = None;
+        if has_nothing_to_send {
+            return ExchangeStep::Conclude(Conclusion::NothingToSend);
+        }
         ExchangeStep::Conclude(Conclusion::Updated(Outcome::NotFound))
     }
 

@@ -31,6 +31,27 @@ fn is_certain(link: &IdentityLink, rules: &DeliveryRules, now: Timestamp) -> boo
     now.since(link.confirmed_at) < lifetime(link, rules).max(CERTAIN_MIN)
 }
 
+/// Returns the partner customer id of the first of these entries that names both ids, and about whose partner customer
+/// id no link decides.
+pub(super) fn unconfirmed_pair(
+    claimed: &ClaimedLane,
+    entries: &[u64],
+    rules: &DeliveryRules,
+    now: Timestamp,
+) -> Option<PartnerCustomerId> {
+    let carried = claimed.waiting.iter();
+    let mut carried = carried.filter(|waiting| entries.contains(&waiting.entry.0));
+    carried.find_map(|waiting| match &waiting.customer {
+        CustomerRef::Pair { partner, .. } => {
+            let mut own = claimed.links.iter();
+            let is_confirmed = own
+                .any(|link| partner.is_same(link.partner.as_str()) && is_certain(link, rules, now));
+            (!is_confirmed).then(|| partner.clone())
+        }
+        CustomerRef::Imprint(_) | CustomerRef::Partner(_) => None,
+    })
+}
+
 /// The entries of a lane that dispatch must not send now, because an identity link contradicts the ids of the entries.
 ///
 /// A wrong row of the CRM must not send the values of one customer to a different cardholder.
