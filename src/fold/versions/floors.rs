@@ -2,7 +2,7 @@
 
 use litemap::LiteMap;
 
-use super::{InDoubt, LaneVersions, Versions};
+use super::{InDoubt, LaneVersions, Resets, Versions};
 use crate::event::Version;
 use crate::imprint::{Field, Update};
 
@@ -44,6 +44,17 @@ impl LaneVersions {
             ..Self::default()
         };
         self.raise_to(&floors);
+    }
+
+    /// Returns the versions of the lane at a new destination, which has none of the delivered values: the version floors,
+    /// and the order of the entries that an operator's resets give.
+    #[must_use]
+    pub fn at_new_destination(&self) -> Self {
+        let mut floors = Self::default();
+        floors.raise_to_floors_of(self);
+        floors.is_unsent = !floors.delivered.0.is_empty();
+        floors.resets = self.resets.as_ref().map(Resets::without_versions);
+        floors
     }
 
     /// Returns whether the lane has no version and no request in doubt.
@@ -210,6 +221,20 @@ mod tests {
         other.raise_to_floors_of(&source);
         let email = Field::parse("email").unwrap();
         assert_eq!(other.delivered.0.keys().collect::<Vec<_>>(), [&email]);
+    }
+
+    /// FAULTS N1173: the new destination has none of the delivered values.
+    #[test]
+    fn only_floors_hold_at_a_new_destination() {
+        let mut lane = LaneVersions::default();
+        lane.raise(version(5, 1), update("email").fields());
+        let mut lane = lane.erased(ALL).with_anything_sent(NOW);
+        lane.raise(version(7, 2), update("phone").fields());
+        let moved = lane.at_new_destination();
+        let email = Field::parse("email").unwrap();
+        assert_eq!(moved.delivered.0.keys().collect::<Vec<_>>(), [&email]);
+        assert!(!moved.has_applied());
+        assert_eq!(moved.in_doubt, None);
     }
 
     /// FAULTS N643, N776: without a version of the source, only the arrival orders values. The floor keeps out an older

@@ -78,6 +78,14 @@ impl Resets {
         self.was.0.retain(|field, _| is_reset(field));
     }
 
+    /// Returns the resets without the earlier versions: only the order of the entries remains.
+    pub(super) fn without_versions(&self) -> Self {
+        Self {
+            at: self.at.clone(),
+            was: Versions::default(),
+        }
+    }
+
     /// Forgets the earlier versions of the entries up to `last`.
     pub(super) fn erased(mut self, last: u64) -> Self {
         self.was.0.retain(|_, version| version.arrival > last);
@@ -211,6 +219,18 @@ mod tests {
         assert_eq!(deliver(&mut lane, &[(5, 2)]), None);
         assert_eq!(deliver(&mut lane, &[(4, 15)]), Some(15));
         assert_eq!(deliver(&mut lane, &[(1, 21)]), Some(21));
+        assert_eq!(deliver(&mut lane, &[(12, 4)]), None);
+    }
+
+    /// FAULTS N1170, N1173: the new destination has no value of the customer, but the order of the entries is the same.
+    #[test]
+    fn an_entry_from_before_a_reset_stays_older_at_a_new_destination() {
+        let mut lane = LaneVersions::default();
+        deliver(&mut lane, &[(9, 3)]);
+        let lane = lane.reset(9).at_new_destination();
+        assert_eq!(deliver(&mut lane.clone(), &[(5, 2)]), Some(2));
+        let mut lane = lane;
+        assert_eq!(deliver(&mut lane, &[(12, 4), (3, 10)]), Some(10));
         assert_eq!(deliver(&mut lane, &[(12, 4)]), None);
     }
 
