@@ -86,7 +86,8 @@ pub(super) enum StoreCommand {
     ///
     /// The command lists the waiting entries, which the bridge will send to the new environment. The store forgets the
     /// versions of the delivered values and the links between customer ids, because both describe the customers of the
-    /// previous environment. The audit log records the command.
+    /// previous environment. The bridge then searches again for the customers of entries that name only the CRM's
+    /// id. The erased versions of customers stay. The audit log records the command.
     Rebind {
         #[command(flatten)]
         layers: Layers,

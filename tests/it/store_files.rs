@@ -22,6 +22,7 @@ mod causes;
 mod disk;
 mod foreign_log;
 mod full_disk;
+mod rebound;
 mod upgrade;
 
 use disk::{DiskFault, with_faults};

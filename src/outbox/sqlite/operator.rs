@@ -166,7 +166,7 @@ fn enqueue(
         None => subject.lane,
     };
     payload::move_to_waiting(connection, PayloadKey { entry, lane }, from)?;
-    moved_update::bind(connection, entry, (subject.lane, lane))?;
+    moved_update::bind(connection, (entry, State::Waiting), (subject.lane, lane))?;
     if let Some(change) = change {
         payload::update(connection, PayloadKey { entry, lane }, change)?;
         append::set_skipped(connection, entry, &change.skipped)?;

@@ -16,6 +16,8 @@ use crate::outbox::{
 };
 use crate::sealing::KeyRing;
 
+mod forget;
+
 /// The maximum number of waiting entries that a report lists. An operator does not read more.
 const LISTED_MAX: usize = 100;
 
@@ -50,7 +52,8 @@ pub enum RebindConsent {
 /// destination.
 ///
 /// The versions of delivered values and the identity links describe the customers at the old destination. The function
-/// deletes both: otherwise dispatch would treat a value as delivered although only the old destination has it.
+/// deletes both: otherwise dispatch would treat a value as delivered although only the old destination has it. Entries whose
+/// events name only the CRM's id wait for a search at the new destination. Version floors of erasures stay.
 ///
 /// # Errors
 /// Returns an error if the file is not a store, or a process has the store open.
@@ -112,8 +115,10 @@ fn move_to(
 ) -> rusqlite::Result<()> {
     let transaction = connection.unchecked_transaction()?;
     let entries = count(&transaction, "waiting")?;
+    forget::forget_versions(connection)?;
+    forget::forget_found_ids(connection, event.at)?;
     transaction.execute_batch(
-        "UPDATE lane SET versions = NULL, failures = 0, spent = 0, tried_at = NULL, unfold_to = NULL, maybe_sent = 0,
+        "UPDATE lane SET failures = 0, spent = 0, tried_at = NULL, unfold_to = NULL, maybe_sent = 0,
                 blamed_since = NULL, spelled = 0, unproven_since = NULL, absence = NULL,
                 due_at = CASE WHEN idle THEN NULL ELSE due_at END;
          DELETE FROM pair;

@@ -245,7 +245,8 @@ fn move_entries(
                 ))?
                 .execute(params![entry.0, lane.id.0, settlement.lane.0])?;
         }
-        moved_update::bind(statements, *entry, (settlement.lane, lane.id))?;
+        let waiting = (*entry, State::Waiting);
+        moved_update::bind(statements, waiting, (settlement.lane, lane.id))?;
     }
     Ok(())
 }

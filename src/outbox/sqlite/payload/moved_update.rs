@@ -2,28 +2,28 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use crate::outbox::sqlite::columns;
 use crate::outbox::sqlite::store_connection::StoreConnection;
-use crate::outbox::{EntryId, LaneId, codec};
+use crate::outbox::sqlite::{columns, payload};
+use crate::outbox::{EntryId, LaneId, State, codec};
 
-/// Binds the update of a waiting entry, which has moved from one lane to another, to its new lane. Leaves an update that is
+/// Binds the update of an unfinished entry, which has moved from one lane to another, to its new lane. Leaves an update that is
 /// not bound to the old lane, or that cannot be read, as it is.
 ///
 /// # Errors
 /// Returns an error if the process does not have the sealing key of the update.
 pub(in crate::outbox::sqlite) fn bind(
     connection: &StoreConnection,
-    entry: EntryId,
+    (entry, state): (EntryId, State),
     (from, to): (LaneId, LaneId),
 ) -> rusqlite::Result<()> {
     let sealer = connection.sealer();
-    if from == to || !sealer.has_key() {
+    let Some(table) = payload::table(state).filter(|_| from != to && sealer.has_key()) else {
         return Ok(());
-    }
+    };
     let moved = connection
-        .prepare_cached(
-            "SELECT epoch, value, stated, jump_max, facts FROM waiting WHERE entry = ?1 AND lane = ?2",
-        )?
+        .prepare_cached(&format!(
+            "SELECT epoch, value, stated, jump_max, facts FROM {table} WHERE entry = ?1 AND lane = ?2"
+        ))?
         .query_row(params![entry.0, to.0], |row| {
             let Ok(route) = columns::route(row, to, [0, 1, 2, 3]) else {
                 return Ok(None);
@@ -35,7 +35,7 @@ pub(in crate::outbox::sqlite) fn bind(
         .optional()?;
     if let Some(update) = moved.flatten() {
         connection
-            .prepare_cached("UPDATE waiting SET facts = ?2 WHERE entry = ?1")?
+            .prepare_cached(&format!("UPDATE {table} SET facts = ?2 WHERE entry = ?1"))?
             .execute(params![entry.0, update])?;
     }
     Ok(())
