@@ -169,7 +169,7 @@ impl App {
         };
         Ok(Self {
             senders: DispatchThreads::start(&config, &keys.credential(), &parts)?,
-            sharing: Sharing::start(store(), &destination, &clock).await?,
+            sharing: Sharing::start(store(), &destination, (&clock, &metrics.dispatch)).await?,
             notices: NoticeTask::open(&config, &figures, &metrics, &rereads)?,
             ingress,
             ops,

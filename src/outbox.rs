@@ -108,7 +108,8 @@ pub use record_counts::{KeyLine, KeyReport, RecordCounts, RecordCursor, RecordRe
 pub use reserve::Reserve;
 pub use sealing_status::{KeyUse, SealingStatus};
 pub use sharing::{
-    ReplicaReport, SharedDestination, SharedSettings, SharedView, TokenGrant, TokenOrder,
+    AgreedView, ReplicaReport, SharedDestination, SharedSettings, SharedView, StateProposal,
+    TokenGrant, TokenOrder,
 };
 pub use sqlite::{
     KeptEvent, OpenCause, OpenError, RebindConsent, RebindReport, SqliteOutbox, VerifyReport,

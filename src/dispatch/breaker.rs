@@ -25,6 +25,7 @@ use super::evidence::Blame;
 use crate::time::Timestamp;
 
 pub use self::probes::Probes;
+pub(super) use self::shared::{ClockShift, StoredState};
 
 mod probes;
 mod shared;

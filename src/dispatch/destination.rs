@@ -24,7 +24,7 @@ use crate::outbox::{Absence, KeyMark, LaneId};
 use crate::time::Timestamp;
 
 pub use self::inquiry::Inquiry;
-pub use self::limiter::LaneAnswer;
+pub use self::limiter::{LaneAnswer, PendingProposal};
 pub use self::permit::{Clearance, SendPermit, SendPermits};
 pub use self::unproven::UnprovenFailures;
 
@@ -242,7 +242,7 @@ impl Destination {
     ) -> Result<SendPermits, Timestamp> {
         let mut limiter = self.limiter();
         let acquired = limiter.acquire(wanted, now);
-        self.order_tokens(&limiter, now);
+        self.wake_sharing(&limiter, now);
         drop(limiter);
         let (kind, count) = acquired?;
         Ok(SendPermits::new(Arc::clone(self), kind, count, now))
@@ -253,7 +253,7 @@ impl Destination {
     pub fn ask_witness(self: &Arc<Self>, now: Timestamp) -> Option<Inquiry> {
         let mut limiter = self.limiter();
         let customer = limiter.ask_witness(now);
-        self.order_tokens(&limiter, now);
+        self.wake_sharing(&limiter, now);
         drop(limiter);
         let customer = customer?;
         Some(Inquiry::new(Arc::clone(self), customer, now))

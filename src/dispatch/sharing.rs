@@ -1,15 +1,15 @@
 //! Shares the destination with the other processes of the store: one task of the process.
 //!
-//! The task looks about once a second for the mode that an operator has set and for a wait that Imprint has asked for, in
-//! whichever process. It orders tokens of the rate limit when dispatch needs tokens. All decisions are in
-//! [`Destination`]. A store that belongs to one process has nothing to share.
+//! The task looks about once a second for the mode that an operator has set, and for the state of the destination on which
+//! the processes agree. It orders tokens of the rate limit when dispatch needs tokens, and proposes changes of the state.
+//! All decisions are in [`Destination`]. A store that belongs to one process has nothing to share.
 
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::destination::{Destination, OperatorMode};
-use super::stored_wait::StoredWait;
+use crate::metrics::DispatchMetrics;
 use crate::outbox::{Error, ReplicaReport, SharedDestination, SharedSettings};
 use crate::random::jitter;
 use crate::time::{Clock, Timestamp};
@@ -26,6 +26,7 @@ pub struct Sharing {
     outbox: Arc<dyn SharedDestination>,
     destination: Arc<Destination>,
     clock: Clock,
+    metrics: DispatchMetrics,
     /// True if other processes possibly use the same store.
     is_shared: bool,
 }
@@ -38,12 +39,13 @@ impl Sharing {
     pub async fn start(
         outbox: Arc<dyn SharedDestination>,
         destination: &Arc<Destination>,
-        clock: &Clock,
+        (clock, metrics): (&Clock, &DispatchMetrics),
     ) -> Result<Self, Error> {
         let mut sharing = Self {
             outbox,
             destination: Arc::clone(destination),
             clock: clock.clone(),
+            metrics: metrics.clone(),
             is_shared: false,
         };
         sharing.is_shared = sharing.exchange(true).await?;
@@ -62,8 +64,8 @@ impl Sharing {
         loop {
             let asked = self.destination.asked();
             let now = self.clock.now();
-            let order_at = self.destination.next_order(now);
-            let next = order_at.map_or(look_at, |order_at| look_at.min(order_at));
+            let exchange_at = self.destination.next_exchange(now);
+            let next = exchange_at.map_or(look_at, |at| look_at.min(at));
             if now < next {
                 tokio::select! {
                     () = self.clock.sleep_until(next) => {}
@@ -93,9 +95,11 @@ impl Sharing {
         let destination = &self.destination;
         let now = self.clock.now();
         let mode_changes = destination.mode_changes();
+        let proposed = destination.propose(now);
         let report = ReplicaReport {
             key: destination.key(),
             tokens: destination.order(now),
+            proposal: proposed.as_ref().map(|it| it.proposal.clone()),
             looks,
         };
         let order = report.tokens;
@@ -106,13 +110,24 @@ impl Sharing {
             destination.ordered(order, grant, (now, self.clock.now()));
         }
         if let Some(settings) = view.settings {
-            self.adopt(&settings, mode_changes);
+            self.adopt_mode(&settings, mode_changes);
+        }
+        let agreed = view.agreed;
+        let states =
+            agreed.and_then(|view| destination.agree(proposed.as_ref(), &view, self.clock.now()));
+        if let Some((from, to)) = states {
+            self.metrics.destination_state(to.as_str());
+            tracing::warn!(
+                from = from.as_str(),
+                to = to.as_str(),
+                "the destination changed its state for another replica"
+            );
         }
         Ok(true)
     }
 
-    /// Takes over the settings of the store.
-    fn adopt(&self, settings: &SharedSettings, mode_changes: u64) {
+    /// Takes over the mode in the store.
+    fn adopt_mode(&self, settings: &SharedSettings, mode_changes: u64) {
         let stored = settings.mode.as_deref().and_then(OperatorMode::parse);
         let mode = stored.unwrap_or_default();
         if let Some(before) = self.destination.adopt_mode(mode, mode_changes) {
@@ -120,15 +135,6 @@ impl Sharing {
                 from = before.as_str(),
                 to = mode.as_str(),
                 "another replica changed the destination mode"
-            );
-        }
-        let wait = settings.wait.as_deref();
-        let until = wait.and_then(|wait| StoredWait::continued(wait, self.clock.now()));
-        if let Some((from, to)) = until.and_then(|until| self.destination.adopt_wait(until)) {
-            tracing::warn!(
-                from = from.as_str(),
-                to = to.as_str(),
-                "Imprint asked another replica for a wait"
             );
         }
     }

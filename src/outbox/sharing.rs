@@ -7,6 +7,7 @@ use std::fmt;
 use std::future::ready;
 
 use super::{KeyMark, StoreFuture};
+use crate::time::Timestamp;
 
 /// What a process asks the store.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,7 +16,9 @@ pub struct ReplicaReport {
     pub key: KeyMark,
     /// The tokens for requests that the process needs now.
     pub tokens: Option<TokenOrder>,
-    /// True if the process wants to know the settings.
+    /// The change of the agreed state that the process proposes.
+    pub proposal: Option<StateProposal>,
+    /// True if the process wants to know the settings and the agreed state.
     pub looks: bool,
 }
 
@@ -39,13 +42,33 @@ pub struct TokenGrant {
     pub left: f64,
 }
 
+/// A change of the state on which the replicas with one API key agree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateProposal {
+    /// The revision that the process knows. The store accepts the proposal only if the revision is still the same.
+    pub revision: u64,
+    /// The new state, as a text that only dispatch reads.
+    pub state: String,
+}
+
+/// The state on which the replicas with one API key agree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgreedView {
+    /// True if the store has accepted the proposal.
+    pub is_accepted: bool,
+    /// The revision of the state. 0 means that the store has no state.
+    pub revision: u64,
+    /// The state. `None` if the store has no state, or has accepted the proposal.
+    pub state: Option<String>,
+    /// The time of the store.
+    pub at: Timestamp,
+}
+
 /// The settings that every replica obeys.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SharedSettings {
     /// The value of [`Setting::DestinationMode`](super::Setting).
     pub mode: Option<String>,
-    /// The value of [`Setting::ThrottledUntil`](super::Setting).
-    pub wait: Option<String>,
 }
 
 /// The answer of the store to a [`ReplicaReport`].
@@ -55,11 +78,13 @@ pub struct SharedView {
     pub settings: Option<SharedSettings>,
     /// The answer to the order of tokens.
     pub tokens: Option<TokenGrant>,
+    /// The agreed state, if the process asked for it or proposed a change.
+    pub agreed: Option<AgreedView>,
 }
 
 /// The outbox port of the task that shares the destination with the other replicas.
 pub trait SharedDestination: Send + Sync + fmt::Debug {
-    /// Carries out the order of tokens, and returns what the process asked for. Returns `None` if the store belongs to this
+    /// Carries out the order of tokens and the proposal, and returns what the process asked for. Returns `None` if the store belongs to this
     /// process alone.
     fn exchange(&self, _report: ReplicaReport) -> StoreFuture<'_, Option<SharedView>> {
         Box::pin(ready(Ok(None)))

@@ -48,10 +48,10 @@ impl Inquiry {
         moment: Moment,
     ) -> (DestinationState, DestinationState) {
         self.is_answered = true;
-        let states =
-            self.destination
-                .limiter()
-                .testified(&self.customer, testimony, self.sent_at, moment);
+        let mut limiter = self.destination.limiter();
+        let states = limiter.testified(&self.customer, testimony, self.sent_at, moment);
+        self.destination.wake_sharing(&limiter, moment.now);
+        drop(limiter);
         self.destination.changed.notify_waiters();
         states
     }

@@ -16,14 +16,17 @@ use crate::imprint::ImprintId;
 use crate::outbox::{Absence, KeyMark, LaneId};
 use crate::time::Timestamp;
 
+mod agreed;
 mod assess;
 mod first;
 mod recent;
 mod searches;
 mod shared;
 
+pub use self::agreed::PendingProposal;
 pub use self::assess::LaneAnswer;
 
+use self::agreed::AgreedState;
 use self::assess::LastApplied;
 use self::first::FirstResults;
 use self::recent::RecentResults;
@@ -72,6 +75,7 @@ pub(super) struct SendLimiter {
     mode_changes: u64,
     /// True if other processes possibly use the same store.
     is_shared: bool,
+    agreed: AgreedState,
     /// The last request of each lane that dispatch recorded in shadow mode.
     shadow_records: BTreeMap<LaneId, ShadowRecord>,
     state: DestinationState,
@@ -92,6 +96,7 @@ impl SendLimiter {
             mode: OperatorMode::Open,
             mode_changes: 0,
             is_shared: false,
+            agreed: AgreedState::default(),
             shadow_records: BTreeMap::new(),
             state: DestinationState::FIRST,
             pace: Pace::new(rate, now),
@@ -149,6 +154,9 @@ impl SendLimiter {
     }
 
     pub(super) fn key_changed(&mut self, key: KeyMark, now: Timestamp) {
+        if key != self.key() {
+            self.forget_agreed();
+        }
         self.evidence.key_changed(key, now);
         if let DestinationState::Stopped(probes) = &mut self.state {
             probes.next = now;
@@ -190,19 +198,20 @@ impl SendLimiter {
                 false => self.pace.next(),
             });
         }
+        if kind != PermitKind::Lane && self.is_shared && self.agreed.won(now).is_none() {
+            self.pace.give_back(count);
+            self.agreed.wanted = Some(kind);
+            return Err(now.after(ORDER_LOOK));
+        }
         match kind {
             PermitKind::Lane => self.state.take_places(count),
+            PermitKind::Probe | PermitKind::ArrivalProbe if self.is_shared => {
+                self.agreed.use_probe();
+            }
             PermitKind::Probe => self.state.probe_taken(false, now),
             PermitKind::ArrivalProbe => self.state.probe_taken(true, now),
         }
         Ok((kind, count))
-    }
-
-    fn admits(&self, wanted: usize, now: Timestamp) -> Admission {
-        match self.mode {
-            OperatorMode::Open | OperatorMode::Shadow => self.state.admits(wanted, now),
-            OperatorMode::Paused => Admission::NotBefore(now.after(PAUSE_LOOK)),
-        }
     }
 
     /// Returns how many of `count` permits failing lanes can take: at most `share`, and at most as many as

@@ -179,7 +179,7 @@ impl SendPermit {
         if self.is_failing && self.progress != Progress::Unused && clearance == Clearance::Send {
             limiter.charge_failing();
         }
-        self.destination.order_tokens(&limiter, now);
+        self.destination.wake_sharing(&limiter, now);
         if clearance == Clearance::Send {
             self.sent_at = now;
             self.progress = match self.progress {
@@ -212,6 +212,7 @@ impl SendPermit {
         let mut limiter = self.destination.limiter();
         let (before, assessment) = limiter.assess(answer, self.sent_at, moment);
         let is_asking_wanted = limiter.is_asking_wanted(moment.now);
+        self.destination.wake_sharing(&limiter, moment.now);
         drop(limiter);
         if before != assessment.state || is_asking_wanted {
             self.destination.changed.notify_waiters();

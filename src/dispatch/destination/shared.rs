@@ -2,10 +2,10 @@
 
 use tokio::sync::futures::Notified;
 
-use super::limiter::SendLimiter;
+use super::limiter::{PendingProposal, SendLimiter};
 use super::{Destination, OperatorMode};
 use crate::dispatch::breaker::DestinationState;
-use crate::outbox::{KeyMark, Pick, TokenGrant, TokenOrder};
+use crate::outbox::{AgreedView, KeyMark, Pick, TokenGrant, TokenOrder};
 use crate::time::Timestamp;
 
 impl Destination {
@@ -33,14 +33,6 @@ impl Destination {
         Some(before)
     }
 
-    /// Takes over a wait that Imprint asked for in its answer to a different process. Returns the state before and after
-    /// the change. Returns `None` if nothing changes.
-    pub fn adopt_wait(&self, until: Timestamp) -> Option<(DestinationState, DestinationState)> {
-        let states = self.limiter().adopt_wait(until)?;
-        self.changed.notify_waiters();
-        Some(states)
-    }
-
     /// Returns the rule of the look for due lanes that dispatch needs before [`Self::acquire`]: an order of tokens is a
     /// statement of the store, so dispatch orders only for due lanes. Returns `None` if dispatch needs no look.
     pub fn look_first(&self, now: Timestamp) -> Option<Pick> {
@@ -51,17 +43,17 @@ impl Destination {
     pub fn need(&self, requests: usize, now: Timestamp) {
         let mut limiter = self.limiter();
         limiter.need(requests);
-        self.order_tokens(&limiter, now);
+        self.wake_sharing(&limiter, now);
     }
 
-    /// Resolves when dispatch has asked for tokens, even before this call.
+    /// Resolves when dispatch has asked for an exchange, even before this call.
     pub fn asked(&self) -> Notified<'_> {
         self.asked.notified()
     }
 
-    /// Returns the time of the next order of tokens. Returns `None` if dispatch needs no tokens.
-    pub fn next_order(&self, now: Timestamp) -> Option<Timestamp> {
-        self.limiter().next_order(now)
+    /// Returns the time of the next order of tokens or proposal. Returns `None` if nothing is to be exchanged.
+    pub fn next_exchange(&self, now: Timestamp) -> Option<Timestamp> {
+        self.limiter().next_exchange(now)
     }
 
     /// Returns the order of tokens that is due now.
@@ -77,9 +69,30 @@ impl Destination {
         }
     }
 
-    /// Wakes the task that orders tokens, if the limiter needs tokens.
-    pub(super) fn order_tokens(&self, limiter: &SendLimiter, now: Timestamp) {
-        if limiter.next_order(now).is_some() {
+    /// Returns the change of the agreed state that this process proposes to the store.
+    pub fn propose(&self, now: Timestamp) -> Option<PendingProposal> {
+        self.limiter().propose(now)
+    }
+
+    /// Processes the agreed state of the store, and its answer to a proposal. Returns the state before and after, if the
+    /// process takes over the state of another process.
+    pub fn agree(
+        &self,
+        proposed: Option<&PendingProposal>,
+        view: &AgreedView,
+        now: Timestamp,
+    ) -> Option<(DestinationState, DestinationState)> {
+        let was_proposed = proposed.is_some();
+        let states = self.limiter().agree(proposed, view, now);
+        if was_proposed || states.is_some() {
+            self.changed.notify_waiters();
+        }
+        states
+    }
+
+    /// Wakes the task that shares the destination, if the limiter has something to exchange.
+    pub(super) fn wake_sharing(&self, limiter: &SendLimiter, now: Timestamp) {
+        if limiter.next_exchange(now).is_some() {
             self.asked.notify_one();
         }
     }

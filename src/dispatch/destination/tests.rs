@@ -13,7 +13,7 @@ use crate::dispatch::lane_exchange::ImprintCall;
 use crate::dispatch::moment::Moment;
 use crate::event::SourceName;
 use crate::imprint::{Body, ImprintId, PartnerCustomerId, Request};
-use crate::outbox::{Absence, KeyMark, LaneId, TokenGrant, TokenOrder, Trials};
+use crate::outbox::{Absence, AgreedView, KeyMark, LaneId, TokenGrant, TokenOrder, Trials};
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 
@@ -940,9 +940,9 @@ fn without_the_store_no_request_has_a_token() {
     assert_eq!(idle.order(later(9)), None, "nothing needs tokens");
 }
 
-/// FAULTS N1000, N1003: a process takes over the mode and the wait of another process.
+/// FAULTS N1000: a process takes over the mode of another process.
 #[test]
-fn a_process_takes_over_the_mode_and_the_wait_of_another_process() {
+fn a_process_takes_over_the_mode_of_another_process() {
     let process = unlimited();
     let seen = process.mode_changes();
     let before = process.adopt_mode(OperatorMode::Paused, seen);
@@ -956,13 +956,114 @@ fn a_process_takes_over_the_mode_and_the_wait_of_another_process() {
         OperatorMode::Shadow,
         "an operator was faster"
     );
-    process.set_mode(OperatorMode::Open);
-    assert!(process.adopt_wait(later(5)).is_some());
-    assert_eq!(process.adopt_wait(later(5)), None);
-    assert_eq!(acquired(&process, 8, later(4)), Err(later(5)));
-    assert_eq!(acquired(&process, 8, later(5)), LANES_8);
-    stop(&process, later(6));
-    assert!(process.adopt_wait(later(60)).is_some());
-    assert_eq!(process.state().as_str(), "stopped");
-    assert_eq!(acquired(&process, 8, later(50)), Err(later(60)));
+}
+
+/// The agreed state in the store, as the PostgreSQL engine changes it. Its clock is an hour ahead.
+#[derive(Default)]
+struct AgreedRow {
+    revision: u64,
+    state: String,
+}
+
+impl AgreedRow {
+    fn exchange(&mut self, process: &Destination, now: Timestamp) {
+        let proposed = process.propose(now);
+        let proposal = proposed.as_ref().map(|it| it.proposal.clone());
+        let accepted = proposal.filter(|proposal| proposal.revision == self.revision);
+        let is_accepted = accepted.is_some();
+        if let Some(proposal) = accepted {
+            (self.revision, self.state) = (self.revision + 1, proposal.state);
+        }
+        let is_known = !is_accepted && self.revision > 0;
+        let view = AgreedView {
+            is_accepted,
+            revision: self.revision,
+            state: is_known.then(|| self.state.clone()),
+            at: now.after(Duration::from_hours(1)),
+        };
+        process.agree(proposed.as_ref(), &view, now);
+    }
+}
+
+fn two_processes() -> [Arc<Destination>; 2] {
+    [unlimited(), unlimited()].map(|process| {
+        process.share();
+        process
+    })
+}
+
+/// FAULTS N1004: only one of several processes probes a stopped destination. If it dies, another process probes later.
+/// When a probe succeeds, all processes send.
+#[test]
+fn one_process_probes_for_all() {
+    let mut row = AgreedRow::default();
+    let [one, other] = two_processes();
+    for process in [&one, &other] {
+        row.exchange(process, NOW);
+    }
+    stop(&one, NOW);
+    row.exchange(&one, NOW);
+    row.exchange(&other, later(1));
+    assert_eq!(other.state().as_str(), "stopped");
+    for process in [&one, &other] {
+        assert!(acquired(process, 1, later(1)).is_err(), "it must win first");
+    }
+    row.exchange(&one, later(1));
+    row.exchange(&other, later(1));
+    assert_eq!(acquired(&one, 1, later(1)), PROBE);
+    assert!(acquired(&one, 1, later(1)).is_err());
+    assert!(acquired(&other, 1, later(1)).is_err());
+    // The first process dies with its probe.
+    let at = later(40);
+    assert!(acquired(&other, 1, at).is_err(), "it must win first");
+    row.exchange(&other, at);
+    assert_eq!(acquired(&other, 1, at), PROBE);
+    assert_eq!(
+        report(&other, 7, Signal::Applied, at).state.as_str(),
+        "flowing"
+    );
+    row.exchange(&other, at);
+    row.exchange(&one, at);
+    assert_eq!(one.state().as_str(), "flowing");
+    assert_eq!(acquired(&one, 8, at), Ok((2, false)), "few lanes at first");
+}
+
+/// FAULTS N1004: a success of a request that was sent later counts more than the failure that stopped the destination.
+#[test]
+fn a_later_success_of_another_process_starts_the_destination_again() {
+    let mut row = AgreedRow::default();
+    let [one, other] = two_processes();
+    stop(&one, NOW);
+    row.exchange(&one, NOW);
+    report(&other, 2, Signal::Applied, later(1));
+    row.exchange(&other, later(2));
+    assert_eq!(other.state().as_str(), "flowing");
+    row.exchange(&other, later(2));
+    row.exchange(&one, later(3));
+    assert_eq!(one.state().as_str(), "flowing");
+}
+
+/// FAULTS N1003, N1005: a wait, and a stop, bind a process that knows nothing about Imprint.
+#[test]
+fn a_new_process_takes_over_the_wait_and_the_stop() {
+    let mut row = AgreedRow::default();
+    let [one, other] = two_processes();
+    for lane in [1, 2] {
+        let wait = Signal::Throttled(Some(Duration::from_secs(5)));
+        report(&one, lane, wait, NOW);
+    }
+    row.exchange(&one, NOW);
+    row.exchange(&other, NOW);
+    assert_eq!(acquired(&other, 8, later(4)), Err(later(5)));
+    assert_eq!(acquired(&other, 8, later(5)), LANES_8);
+    stop(&one, later(6));
+    row.exchange(&one, later(6));
+    let [new, _] = two_processes();
+    row.exchange(&new, later(7));
+    assert_eq!(new.state().as_str(), "stopped");
+    // Under another key, the process knows nothing.
+    new.key_changed(KeyMark(9), later(8));
+    row = AgreedRow::default();
+    row.exchange(&new, later(8));
+    assert_eq!(row.revision, 1, "it stored its own state");
 }

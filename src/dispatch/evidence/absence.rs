@@ -44,6 +44,11 @@ impl Evidence {
         (blame, absence)
     }
 
+    /// Returns the time when dispatch sent the last request whose answer shows that the destination works.
+    pub(in crate::dispatch) const fn worked_at(&self) -> Option<Timestamp> {
+        self.worked_at
+    }
+
     /// Returns the mark of the API key in use.
     pub(in crate::dispatch) const fn key(&self) -> KeyMark {
         self.proof.key

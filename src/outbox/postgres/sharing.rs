@@ -6,15 +6,16 @@ use std::rc::Rc;
 use tokio_postgres::types::Type;
 
 use super::PostgresOutbox;
-use super::columns::{get, to_text};
+use super::columns::{get, number, to_text, unsigned};
 use super::connection::{Connected, Params};
 use super::engine::Engine;
 use super::fault::DbFault;
 use crate::outbox::codec::StoredText;
 use crate::outbox::{
-    KeyMark, ReplicaReport, Setting, SharedDestination, SharedSettings, SharedView, StoreFuture,
-    TokenGrant, TokenOrder,
+    AgreedView, ReplicaReport, Setting, SharedDestination, SharedSettings, SharedView,
+    StateProposal, StoreFuture, TokenGrant, TokenOrder,
 };
+use crate::time::Timestamp;
 
 /// Fills the bucket, and takes tokens from it, in one statement. The bucket begins with one token. The time of the
 /// statement is before its wait for the lock of the row, so the bucket never gains tokens twice for the same time. If the clock of the
@@ -41,9 +42,16 @@ impl SharedDestination for PostgresOutbox {
 }
 
 async fn exchange(db: &Connected, report: &ReplicaReport) -> Result<SharedView, DbFault> {
+    let key = report.key.0.cast_signed();
     let mut view = SharedView::default();
     if let Some(tokens) = report.tokens {
-        view.tokens = Some(order(db, report.key, tokens).await?);
+        view.tokens = Some(order(db, key, tokens).await?);
+    }
+    if let Some(proposal) = &report.proposal {
+        view.agreed = propose(db, key, proposal).await?;
+    }
+    if view.agreed.is_none() && (report.looks || report.proposal.is_some()) {
+        view.agreed = Some(agreed(db, key).await?);
     }
     if report.looks {
         view.settings = Some(look(db).await?);
@@ -51,28 +59,60 @@ async fn exchange(db: &Connected, report: &ReplicaReport) -> Result<SharedView, 
     Ok(view)
 }
 
-async fn look(db: &Connected) -> Result<SharedSettings, DbFault> {
-    let names = [Setting::DestinationMode, Setting::ThrottledUntil].map(Setting::name);
-    let [mode, wait] = names;
-    let sql = "SELECT name, value FROM imprint_bridge.meta WHERE name IN ($1, $2)";
-    let params: Params<'_> = &[(&mode, Type::TEXT), (&wait, Type::TEXT)];
-    let mut settings = SharedSettings::default();
-    for row in db.query(sql, params).await? {
-        let name: &str = get(&row, 0)?;
-        let text = match to_text(get(&row, 1)?) {
-            Some(StoredText::Plain(text)) => Some(text.to_owned()),
-            Some(StoredText::Sealed(_)) | None => None,
-        };
-        match name == mode {
-            true => settings.mode = text,
-            false => settings.wait = text,
-        }
-    }
-    Ok(settings)
+/// Changes the agreed state. Returns `None` if another replica was faster.
+async fn propose(
+    db: &Connected,
+    key: i64,
+    proposal: &StateProposal,
+) -> Result<Option<AgreedView>, DbFault> {
+    let sql = "INSERT INTO imprint_bridge.agreed_state AS a (key, revision, state) VALUES ($1, 1, $3)
+         ON CONFLICT (key) DO UPDATE SET revision = a.revision + 1, state = excluded.state WHERE a.revision = $2
+         RETURNING revision, (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+    let revision = number(proposal.revision);
+    let params: Params<'_> = &[
+        (&key, Type::INT8),
+        (&revision, Type::INT8),
+        (&proposal.state, Type::TEXT),
+    ];
+    let row = db.query_opt(sql, params).await?;
+    let accepted = row.map(|row| {
+        Ok(AgreedView {
+            is_accepted: true,
+            revision: unsigned(get(&row, 0)?),
+            state: None,
+            at: Timestamp::from_millis(get(&row, 1)?),
+        })
+    });
+    accepted.transpose()
 }
 
-async fn order(db: &Connected, key: KeyMark, order: TokenOrder) -> Result<TokenGrant, DbFault> {
-    let key = key.0.cast_signed();
+async fn agreed(db: &Connected, key: i64) -> Result<AgreedView, DbFault> {
+    let sql = "SELECT a.revision, a.state, (extract(epoch FROM clock_timestamp()) * 1000)::bigint
+         FROM (SELECT 1) AS one LEFT JOIN imprint_bridge.agreed_state AS a ON a.key = $1";
+    let row = db.query_opt(sql, &[(&key, Type::INT8)]).await?;
+    let row = row.ok_or(DbFault::Damaged("agreed_state"))?;
+    let revision: Option<i64> = get(&row, 0)?;
+    Ok(AgreedView {
+        is_accepted: false,
+        revision: unsigned(revision.unwrap_or_default()),
+        state: get(&row, 1)?,
+        at: Timestamp::from_millis(get(&row, 2)?),
+    })
+}
+
+async fn look(db: &Connected) -> Result<SharedSettings, DbFault> {
+    let sql = "SELECT value FROM imprint_bridge.meta WHERE name = $1";
+    let name = Setting::DestinationMode.name();
+    let row = db.query_opt(sql, &[(&name, Type::TEXT)]).await?;
+    let mode: Option<&[u8]> = row.as_ref().map(|row| get(row, 0)).transpose()?;
+    let mode = mode.and_then(to_text).and_then(|mode| match mode {
+        StoredText::Plain(mode) => Some(mode.to_owned()),
+        StoredText::Sealed(_) => None,
+    });
+    Ok(SharedSettings { mode })
+}
+
+async fn order(db: &Connected, key: i64, order: TokenOrder) -> Result<TokenGrant, DbFault> {
     let params: Params<'_> = &[
         (&key, Type::INT8),
         (&order.wanted, Type::FLOAT8),

@@ -246,3 +246,52 @@ fn a_wait_that_imprint_asks_for_binds_every_bridge() {
         .count();
     assert_eq!(sent, 0, "requests during the wait");
 }
+
+/// Returns the number of requests to Imprint in this time from now.
+fn calls_within(imprint: &FakeImprint, span: Duration) -> usize {
+    let before = imprint.calls().len();
+    sleep(span);
+    imprint.calls().len() - before
+}
+
+/// Waits until a bridge has this state of the destination.
+#[track_caller]
+fn wait_for_state(process: &Process, expected: &str) {
+    wait_for(&format!("the state is {expected}"), || {
+        let destination = ask_operator(process, "GET /admin/v1/destination", "").json();
+        (destination["state"] == expected).then_some(())
+    });
+}
+
+/// FAULTS N1004, N1005: while Imprint is down, two bridges probe as seldom as one bridge, and a new bridge does not send at
+/// the full rate. When Imprint is back, all events are delivered.
+#[test]
+fn two_bridges_probe_as_seldom_as_one() {
+    let (database, imprint) = (crate::postgres::database(), imprint());
+    let all_files: Vec<Files> = (0..3).map(|_| files(&imprint, &database)).collect();
+    let first = Process::serve(&all_files[0]);
+    let second = Process::serve(&all_files[1]);
+    first.ready();
+    second.ready();
+    imprint.inject(&json!([{"action": {"status": 503}}]));
+    send_many(&first, 100);
+    wait_for_state(&first, "probing");
+    wait_for_state(&second, "probing");
+    sleep(Duration::from_secs(2));
+    // One bridge sends at most one probe a second, of a lane that has not failed.
+    let probes = calls_within(&imprint, Duration::from_secs(8));
+    assert!((1..=10).contains(&probes), "{probes} probes");
+    let third = Process::serve(&all_files[2]);
+    third.ready();
+    let probes = calls_within(&imprint, Duration::from_secs(5));
+    assert!((1..=7).contains(&probes), "{probes} probes");
+    drop(first);
+    let probes = calls_within(&imprint, Duration::from_secs(8));
+    assert!((1..=10).contains(&probes), "{probes} probes");
+    imprint.sandbox.clear_faults();
+    for customer in 0..100 {
+        wait_until_delivered(&third, &format!("e-{customer}"));
+    }
+    wait_for_state(&second, "flowing");
+    wait_for_state(&third, "flowing");
+}

@@ -58,10 +58,10 @@ enum Happening {
     SetMode(OperatorMode),
     /// The operator replays or discards the parked entries.
     Operator(OperatorAction),
-    /// The process orders tokens of the shared rate limit.
-    Order,
-    /// The store answers the order of tokens.
-    Ordered,
+    /// The process exchanges with the store what it shares with other processes.
+    Exchange,
+    /// The store answers the exchange.
+    Exchanged,
 }
 
 /// The key of a delivery: the dispatcher, and the id of the delivery in this dispatcher.
@@ -89,7 +89,7 @@ pub(super) struct World<'p> {
     /// The mode that the operator wants, even while no process runs.
     wanted: OperatorMode,
     process: Option<Process>,
-    /// The token bucket in the store.
+    /// What the store keeps for several processes.
     budget: Budget,
     frozen_until: i64,
     /// The requests on their way to Imprint, each with the delivery that waits for the answer.
@@ -251,11 +251,11 @@ impl<'p> World<'p> {
             }
             Happening::SetMode(mode) => self.set_mode(mode),
             Happening::Operator(action) => self.operator(action)?,
-            Happening::Order => self.order(),
-            Happening::Ordered => self.ordered(),
+            Happening::Exchange => self.exchange(),
+            Happening::Exchanged => self.exchanged(),
         }
         self.start_ready()?;
-        self.order_soon();
+        self.exchange_soon();
         Ok(())
     }
 

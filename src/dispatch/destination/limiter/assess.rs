@@ -65,6 +65,7 @@ impl SendLimiter {
         let signal = Some(answer.signal).filter(|_| is_shown);
         let signal = signal.unwrap_or(Signal::Unrelated);
         self.enter(before.after(signal, blame, now, moment.jitter()));
+        self.decided(before, sent_at);
         // Do not record lanes that failed before: hundreds of lanes that always fail would hide the results of the
         // other lanes.
         if answer.trials.failures == 0 {
@@ -236,6 +237,7 @@ impl SendLimiter {
                 before.after(signal, Blame::Destination, now, moment.jitter())
             }
         });
+        self.decided(before, sent_at);
         (before, self.state)
     }
 }

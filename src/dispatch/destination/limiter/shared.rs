@@ -1,8 +1,8 @@
 //! The part of the limiter that follows the other processes of the store. This module is pure: it does no IO and reads
 //! no clock.
 
-use super::SendLimiter;
-use crate::dispatch::breaker::{Admission, DestinationState};
+use super::{PAUSE_LOOK, PermitKind, SendLimiter};
+use crate::dispatch::breaker::Admission;
 use crate::dispatch::destination::OperatorMode;
 use crate::outbox::{KeyMark, LaneShares, Pick, TokenGrant, TokenOrder};
 use crate::time::Timestamp;
@@ -37,28 +37,27 @@ impl SendLimiter {
         Some(before)
     }
 
-    /// Takes over a wait that Imprint asked for in its answer to a different process. Returns the state before and after
-    /// the change. Returns `None` if nothing changes.
-    pub(in crate::dispatch::destination) fn adopt_wait(
-        &mut self,
-        until: Timestamp,
-    ) -> Option<(DestinationState, DestinationState)> {
-        let before = self.state;
-        if before.wait() >= Some(until) {
-            return None;
+    /// Returns the lanes that dispatch can send. A process can use a probe that it won, although the next probes are due
+    /// later.
+    pub(super) fn admits(&self, wanted: usize, now: Timestamp) -> Admission {
+        let can_probe = self.state.is_probed() && !self.state.waits(now);
+        match (self.mode, self.agreed.won(now).filter(|_| can_probe)) {
+            (OperatorMode::Paused, _) => Admission::NotBefore(now.after(PAUSE_LOOK)),
+            (_, Some(PermitKind::ArrivalProbe)) => Admission::ArrivalProbe,
+            (_, Some(PermitKind::Probe | PermitKind::Lane)) => Admission::Probe,
+            (OperatorMode::Open | OperatorMode::Shadow, None) => self.state.admits(wanted, now),
         }
-        self.enter(before.waiting_until(until));
-        Some((before, self.state))
     }
 
     /// Returns the rule of the look for due lanes that dispatch needs before it asks for permits. Returns `None` if it
     /// needs no look, or can send nothing now.
     pub(in crate::dispatch::destination) fn look_first(&self, now: Timestamp) -> Option<Pick> {
-        if !self.pace.is_shared() {
+        if !self.is_shared {
             return None;
         }
         match self.admits(1, now) {
             Admission::NotBefore(_) => None,
+            Admission::Lanes(_) if !self.pace.is_shared() => None,
             Admission::ArrivalProbe => Some(Pick::NotFailed),
             Admission::Lanes(_) | Admission::Probe => Some(Pick::LongestDue(LaneShares::UNLIMITED)),
         }
@@ -68,8 +67,15 @@ impl SendLimiter {
         self.pace.need(requests);
     }
 
-    pub(in crate::dispatch::destination) fn next_order(&self, now: Timestamp) -> Option<Timestamp> {
-        self.pace.next_order(now)
+    /// Returns the time of the next order of tokens or proposal. Returns `None` if nothing is to be exchanged.
+    pub(in crate::dispatch::destination) fn next_exchange(
+        &self,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        match self.is_proposal_due() {
+            true => Some(now),
+            false => self.pace.next_order(now),
+        }
     }
 
     pub(in crate::dispatch::destination) fn order(&self, now: Timestamp) -> Option<TokenOrder> {

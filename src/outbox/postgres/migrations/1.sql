@@ -44,6 +44,14 @@ CREATE TABLE imprint_bridge.proof (
     PRIMARY KEY (run, id)
 );
 
+-- The state of Imprint under each API key, on which the replicas agree: a text that only dispatch reads. A replica changes
+-- the state only if it knows the last revision.
+CREATE TABLE imprint_bridge.agreed_state (
+    key      bigint PRIMARY KEY,
+    revision bigint NOT NULL,
+    state    text NOT NULL
+);
+
 -- The token bucket of each API key, by the clock of the database. Not logged, so an order of tokens waits for no disk and
 -- no standby: after a crash of the server, each bucket starts again with one token.
 CREATE UNLOGGED TABLE imprint_bridge.budget (

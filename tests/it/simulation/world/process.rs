@@ -11,7 +11,7 @@ use imprint_bridge::outbox::{
     ReplayChange, Setting, Settings as _, State, Withdrawal, WithdrawnState,
 };
 
-use super::budget::Order;
+use super::budget::SharedExchange;
 use super::deliveries::Attempt;
 use super::{Happening, Key, World, now_or_never};
 use crate::simulation::bug::Bug;
@@ -29,7 +29,7 @@ pub(super) struct Process {
     pub(super) inquiries: BTreeMap<u64, Inquiry>,
     /// True if the last claim found no due lane and no lane with a later due time.
     pub(super) nothing_due: bool,
-    pub(super) order: Order,
+    pub(super) exchange: SharedExchange,
 }
 
 /// One simulated dispatch thread.
@@ -68,6 +68,8 @@ impl World<'_> {
         let destination = Arc::new(Destination::new(self.bug.rate(self.plan.rate), now));
         let evidence = now_or_never(self.outbox.setting(Setting::Evidence));
         if self.plan.is_shared {
+            let view = self.budget.agree(None, self.now);
+            destination.agree(None, &view, now);
             destination.share();
         }
         destination.begin(KeyMark(1), None, evidence.as_deref(), now);
@@ -98,7 +100,7 @@ impl World<'_> {
             attempts: BTreeMap::new(),
             inquiries: BTreeMap::new(),
             nothing_due: false,
-            order: Order::None,
+            exchange: SharedExchange::None,
         });
         if mode != self.wanted {
             self.set_mode(self.wanted);
