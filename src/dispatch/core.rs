@@ -203,6 +203,10 @@ impl Core {
             let poll = moment.now.after(POLL_EVERY);
             return LoopAction::SleepUntil(next.fold(poll, Timestamp::min));
         }
+        // A process that wins a probe and has no request slot for it would keep the other processes from probing.
+        if !self.in_flight.is_free() && self.destination.is_shared_probe_due(moment.now) {
+            return LoopAction::SleepUntil(moment.now.after(POLL_EVERY));
+        }
         if let Some(look) = self.look(moment.now) {
             return look;
         }

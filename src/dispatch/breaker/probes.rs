@@ -40,6 +40,15 @@ impl Probes {
         }
     }
 
+    /// Returns the probes with no probe before the probes that `other` allows.
+    pub(super) fn not_before(self, other: Self) -> Self {
+        Self {
+            next: self.next.max(other.next),
+            arrival: self.arrival.max(other.arrival),
+            ..self
+        }
+    }
+
     /// Makes the next probe due at the end of the wait that Imprint asked for.
     pub(super) fn due_after_wait(self) -> Self {
         Self {

@@ -66,14 +66,12 @@ impl StoredState {
             DestinationState::Throttled { streak, .. } => (StateName::Throttled, streak),
             DestinationState::Stopped(_) => (StateName::Stopped, 0),
         };
-        let probes = match state {
-            DestinationState::Probing(probes) | DestinationState::Stopped(probes) => Some(probes),
-            DestinationState::Flowing { .. } | DestinationState::Throttled { .. } => None,
-        };
         Self {
             state: name,
             sent_at: shift.stored(sent_at),
-            probes: probes.map(|probes| (shift.stored(probes.next), shift.stored(probes.arrival))),
+            probes: state
+                .probes()
+                .map(|probes| (shift.stored(probes.next), shift.stored(probes.arrival))),
             until: state.wait().map(|until| shift.stored(until)),
             streak,
         }
@@ -132,9 +130,26 @@ impl DestinationState {
 
     /// Returns whether dispatch sends only probes.
     pub(in crate::dispatch) const fn is_probed(self) -> bool {
+        self.probes().is_some()
+    }
+
+    /// Returns this state with no probe before the probes that `other` allows, if both are the same state.
+    #[must_use]
+    pub(in crate::dispatch) fn not_probed_before(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Probing(mine), Self::Probing(theirs)) => Self::Probing(mine.not_before(theirs)),
+            (Self::Stopped(mine), Self::Stopped(theirs)) => Self::Stopped(mine.not_before(theirs)),
+            (
+                Self::Flowing { .. } | Self::Probing(_) | Self::Throttled { .. } | Self::Stopped(_),
+                _,
+            ) => self,
+        }
+    }
+
+    const fn probes(self) -> Option<Probes> {
         match self {
-            Self::Flowing { .. } | Self::Throttled { .. } => false,
-            Self::Probing(_) | Self::Stopped(_) => true,
+            Self::Flowing { .. } | Self::Throttled { .. } => None,
+            Self::Probing(probes) | Self::Stopped(probes) => Some(probes),
         }
     }
 }

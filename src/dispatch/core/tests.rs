@@ -657,6 +657,28 @@ fn a_probe_is_not_prefetched() {
     );
 }
 
+/// FAULTS N1004: without a free request slot, a process does not try to win the probe of all processes.
+#[test]
+fn without_a_free_place_a_process_wins_no_probe() {
+    let (mut core, destination) = core_at(Rate::Unlimited, 1);
+    destination.share();
+    let ids = claimed(&mut core, NOW, vec![lane(1)]);
+    assert!(is_call(&core.start(ids[0], moment(NOW))));
+    stopped(&destination, NOW);
+    let proposed = destination.propose(NOW);
+    let accepted = crate::outbox::AgreedView {
+        is_accepted: true,
+        revision: 1,
+        state: None,
+        at: NOW,
+    };
+    destination.agree(proposed.as_ref(), &accepted, NOW);
+    let now = later(30);
+    let expected = LoopAction::SleepUntil(now.after(POLL_EVERY));
+    is_action(&polled(&mut core, moment(now)), &expected);
+    assert_eq!(destination.propose(now), None);
+}
+
 // === requests in flight ===
 
 #[test]

@@ -183,6 +183,7 @@ impl SendLimiter {
         wanted: usize,
         now: Timestamp,
     ) -> Result<(PermitKind, usize), Timestamp> {
+        self.expire_probe(now);
         let (kind, lanes) = match self.admits(wanted, now) {
             Admission::NotBefore(later) => return Err(later),
             Admission::Lanes(lanes) => (PermitKind::Lane, lanes),
@@ -206,7 +207,7 @@ impl SendLimiter {
         match kind {
             PermitKind::Lane => self.state.take_places(count),
             PermitKind::Probe | PermitKind::ArrivalProbe if self.is_shared => {
-                self.agreed.use_probe();
+                self.agreed.take_probe();
             }
             PermitKind::Probe => self.state.probe_taken(false, now),
             PermitKind::ArrivalProbe => self.state.probe_taken(true, now),
@@ -258,6 +259,9 @@ impl SendLimiter {
         self.pace.give_back(count);
         match kind {
             PermitKind::Lane => self.state.return_places(count),
+            PermitKind::Probe | PermitKind::ArrivalProbe if self.is_shared => {
+                self.agreed.return_probe();
+            }
             PermitKind::Probe => self.state.probe_returned(false, acquired_at),
             PermitKind::ArrivalProbe => self.state.probe_returned(true, acquired_at),
         }
@@ -293,14 +297,18 @@ impl SendLimiter {
             self.record_shadow(asked.lane, asked.call, now);
             return Clearance::Shadow;
         }
-        match asked.call {
+        let clearance = match asked.call {
             ImprintCall::Update(_) | ImprintCall::Retrieve(_) => Clearance::Send,
             ImprintCall::Search(_) if !self.is_of_key(asked.since) => Clearance::Withdrawn,
             ImprintCall::Search(_) => self
                 .searches
                 .take(asked.lane, asked.sources, now)
                 .map_or_else(Clearance::Postpone, |()| Clearance::Send),
+        };
+        if self.is_shared && kind != PermitKind::Lane && clearance == Clearance::Send {
+            self.probe_sent(now);
         }
+        clearance
     }
 
     /// Decides whether a lane is allowed to send a further request after an answer. Each further request needs one more

@@ -39,6 +39,11 @@ impl Destination {
         self.limiter().look_first(now)
     }
 
+    /// Returns whether dispatch can send a probe now, and nothing else, for all processes.
+    pub fn is_shared_probe_due(&self, now: Timestamp) -> bool {
+        self.limiter().is_shared_probe_due(now)
+    }
+
     /// Orders tokens for further requests, if processes share the rate limit.
     pub fn need(&self, requests: usize, now: Timestamp) {
         let mut limiter = self.limiter();
@@ -82,9 +87,11 @@ impl Destination {
         view: &AgreedView,
         now: Timestamp,
     ) -> Option<(DestinationState, DestinationState)> {
-        let was_proposed = proposed.is_some();
-        let states = self.limiter().agree(proposed, view, now);
-        if was_proposed || states.is_some() {
+        let mut limiter = self.limiter();
+        let states = limiter.agree(proposed, view, now);
+        let has_probe = limiter.has_probe(now);
+        drop(limiter);
+        if states.is_some() || (proposed.is_some() && has_probe) {
             self.changed.notify_waiters();
         }
         states

@@ -1028,6 +1028,117 @@ fn one_process_probes_for_all() {
     assert_eq!(acquired(&one, 8, at), Ok((2, false)), "few lanes at first");
 }
 
+/// Returns two processes that know of the stop at the time `later(1)`. The first process has won the probe at this time.
+fn stopped_with_a_won_probe(row: &mut AgreedRow) -> [Arc<Destination>; 2] {
+    let processes = two_processes();
+    for process in &processes {
+        row.exchange(process, NOW);
+    }
+    stop(&processes[0], NOW);
+    for process in &processes {
+        row.exchange(process, later(1));
+    }
+    assert!(acquired(&processes[0], 1, later(1)).is_err());
+    for process in &processes {
+        row.exchange(process, later(1));
+    }
+    processes
+}
+
+/// FAULTS N1004: between the requests of two probes is at least a second, even if a process sends its probe late and dies.
+#[test]
+fn the_pause_between_shared_probes_begins_with_the_request() {
+    for dies in [true, false] {
+        let mut row = AgreedRow::default();
+        let [one, other] = stopped_with_a_won_probe(&mut row);
+        let millis = |millis| later(1).after(Duration::from_millis(millis));
+        let sent_at = millis(900);
+        let mut permit = permit(&one, sent_at);
+        let clearance = permit.clear(LaneId(1), &update(), sent_at);
+        assert_eq!(clearance, Clearance::Send);
+        if !dies {
+            row.exchange(&one, millis(910));
+        }
+        for at in [1_000, 1_100, 1_800].map(millis) {
+            row.exchange(&other, at);
+            assert!(acquired(&other, 1, at).is_err());
+            row.exchange(&other, at);
+            assert!(acquired(&other, 1, at).is_err(), "{dies}");
+        }
+        let at = if dies { millis(2_000) } else { millis(1_900) };
+        assert!(acquired(&other, 1, at).is_err(), "it must win first");
+        row.exchange(&other, at);
+        assert_eq!(acquired(&other, 1, at), PROBE, "{dies}");
+    }
+}
+
+/// FAULTS N1004: a probe for which no lane is free stays with its process for a second, without an exchange with the store.
+/// Then it is due again.
+#[test]
+fn a_shared_probe_that_no_lane_uses_is_due_again() {
+    let mut row = AgreedRow::default();
+    let [one, other] = stopped_with_a_won_probe(&mut row);
+    let at = later(1).after(Duration::from_millis(100));
+    for _ in 0..3 {
+        let unused = one.acquire(1, at).unwrap();
+        assert!(unused.is_probe());
+        drop(unused);
+        assert_eq!(one.propose(at), None);
+        assert_eq!(one.next_exchange(at), None);
+    }
+    assert!(acquired(&one, 1, later(2)).is_err());
+    row.exchange(&one, later(2));
+    assert_eq!(acquired(&one, 1, later(2)), PROBE);
+    row.exchange(&other, later(2));
+    assert!(acquired(&other, 1, later(2)).is_err());
+}
+
+/// FAULTS N1004, seed 307760 of the simulation: two dispatch threads want one probe, the second while the store answers the
+/// proposal of the first. The process wins one probe.
+#[test]
+fn two_threads_that_want_one_probe_win_it_once() {
+    let mut row = AgreedRow::default();
+    let [one, _] = two_processes();
+    row.exchange(&one, NOW);
+    stop(&one, NOW);
+    row.exchange(&one, NOW);
+    let at = later(30);
+    assert!(acquired(&one, 1, at).is_err());
+    let proposed = one.propose(at);
+    assert!(acquired(&one, 1, at).is_err(), "the second thread");
+    let accepted = AgreedView {
+        is_accepted: true,
+        revision: row.revision + 1,
+        state: None,
+        at: at.after(Duration::from_hours(1)),
+    };
+    one.agree(proposed.as_ref(), &accepted, at);
+    assert_eq!(acquired(&one, 1, at), PROBE);
+    assert_eq!(one.propose(at), None);
+    assert!(acquired(&one, 1, at).is_err());
+}
+
+/// FAULTS N1004: a process stops later than another process, and does not know that the other process has won a probe.
+#[test]
+fn a_process_that_stops_later_waits_for_the_probe_of_another_process() {
+    let mut row = AgreedRow::default();
+    let [one, other] = two_processes();
+    for process in [&one, &other] {
+        row.exchange(process, NOW);
+    }
+    stop(&one, NOW);
+    row.exchange(&one, later(1));
+    assert!(acquired(&one, 1, later(1)).is_err(), "it must win first");
+    row.exchange(&one, later(1));
+    assert_eq!(acquired(&one, 1, later(1)), PROBE);
+    stop(&other, later(2));
+    for _ in 0..3 {
+        row.exchange(&other, later(2));
+        assert!(acquired(&other, 1, later(2)).is_err());
+    }
+    assert_eq!(other.next_probe(), Some(later(32)));
+}
+
 /// FAULTS N1004: a success of a request that was sent later counts more than the failure that stopped the destination.
 #[test]
 fn a_later_success_of_another_process_starts_the_destination_again() {
@@ -1048,6 +1159,10 @@ fn a_later_success_of_another_process_starts_the_destination_again() {
 fn a_new_process_takes_over_the_wait_and_the_stop() {
     let mut row = AgreedRow::default();
     let [one, other] = two_processes();
+    // A process compares its clock with the clock of the store before it sends requests.
+    for process in [&one, &other] {
+        row.exchange(process, NOW);
+    }
     for lane in [1, 2] {
         let wait = Signal::Throttled(Some(Duration::from_secs(5)));
         report(&one, lane, wait, NOW);

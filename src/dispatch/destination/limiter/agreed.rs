@@ -8,11 +8,14 @@
 //!   stopped the destination proposes the state flowing again.
 //! - A probe is a change too: the proposal has the times of the following probes. So only one process probes at a time.
 //!   If this process dies, the next probe is due at the next time as after any probe without an answer.
+//! - The pause before the next probe begins with the request, which the process sends up to [`PROBE_LIVES`] after it won
+//!   the probe. The proposal therefore has the latest end of this pause, and the process stores the true end after the
+//!   request.
 
 use std::time::Duration;
 
 use super::{PermitKind, SendLimiter};
-use crate::dispatch::breaker::{ClockShift, DestinationState, StoredState};
+use crate::dispatch::breaker::{Admission, ClockShift, DestinationState, StoredState};
 use crate::outbox::{AgreedView, KeyMark, StateProposal};
 use crate::time::Timestamp;
 
@@ -36,6 +39,8 @@ pub(super) struct AgreedState {
     pub(super) wanted: Option<PermitKind>,
     /// The kind of the probe that the process won, and the time of the win.
     won: Option<(PermitKind, Timestamp)>,
+    /// The won probe whose permit dispatch has taken, until dispatch sends the request.
+    taken: Option<(PermitKind, Timestamp)>,
 }
 
 /// A proposal that is on its way to the store.
@@ -66,19 +71,35 @@ impl Default for AgreedState {
             decided_at: Timestamp::from_millis(0),
             wanted: None,
             won: None,
+            taken: None,
         }
     }
+}
+
+/// Returns whether a process can still use a probe, by the time of the win.
+fn lives_at(now: Timestamp) -> impl Fn(&(PermitKind, Timestamp)) -> bool {
+    move |(_, at)| now < at.after(PROBE_LIVES)
 }
 
 impl AgreedState {
     /// Returns the kind of the probe that this process won and can use.
     pub(super) fn won(&self, now: Timestamp) -> Option<PermitKind> {
-        let lives = |(_, at): &(PermitKind, Timestamp)| now < at.after(PROBE_LIVES);
-        self.won.filter(lives).map(|(kind, _)| kind)
+        self.won.filter(lives_at(now)).map(|(kind, _)| kind)
     }
 
-    pub(super) const fn use_probe(&mut self) {
-        self.won = None;
+    /// Forgets the won probes whose time is over, because another process possibly probes now.
+    fn forget_old_probes(&mut self, now: Timestamp) {
+        self.won = self.won.filter(lives_at(now));
+        self.taken = self.taken.filter(lives_at(now));
+    }
+
+    pub(super) const fn take_probe(&mut self) {
+        self.taken = self.won.take();
+    }
+
+    /// Takes back a probe that no lane used. Another lane can use it, and the store does not learn of it.
+    pub(super) fn return_probe(&mut self) {
+        self.won = self.taken.take().or(self.won);
     }
 }
 
@@ -99,10 +120,15 @@ impl SendLimiter {
         }
         let before = self.state.outline();
         let mut proposed = before;
+        // Another dispatch thread possibly wanted the same probe while the store answered the proposal of this probe.
         let wanted = self.agreed.wanted.take();
-        let wanted = wanted.filter(|_| before.is_probed());
+        let wanted = wanted.filter(|kind| self.is_probe_due(*kind, now));
+        if wanted.is_none() && before == self.agreed.outline {
+            return None;
+        }
         if let Some(kind) = wanted {
             proposed.probe_taken(kind == PermitKind::ArrivalProbe, now);
+            proposed.probe_taken(true, now.after(PROBE_LIVES));
         }
         let stored = StoredState::of(proposed, self.agreed.decided_at, self.agreed.shift);
         Some(PendingProposal {
@@ -114,6 +140,17 @@ impl SendLimiter {
             outline: proposed,
             probe: wanted.map(|kind| (before, ProposedProbe { kind, at: now })),
         })
+    }
+
+    /// Returns whether a probe of this kind is due, and the process has not won it yet.
+    fn is_probe_due(&self, kind: PermitKind, now: Timestamp) -> bool {
+        let admission = self.state.admits(1, now);
+        !self.has_probe(now)
+            && match admission {
+                Admission::Probe => true,
+                Admission::ArrivalProbe => kind == PermitKind::ArrivalProbe,
+                Admission::Lanes(_) | Admission::NotBefore(_) => false,
+            }
     }
 
     /// Processes the answer of the store. Returns the state before and after, if the state changes.
@@ -133,6 +170,7 @@ impl SendLimiter {
         if view.revision == self.agreed.revision {
             return None;
         }
+        self.agreed.forget_old_probes(now);
         let shift = self.agreed.shift;
         let is_mine_open = self.state.outline() != self.agreed.outline;
         self.agreed.revision = view.revision;
@@ -151,7 +189,13 @@ impl SendLimiter {
             self.agreed.decided_at = self.agreed.decided_at.max(succeeded_at?);
             return None;
         }
+        // Dispatch has possibly just sent a probe, and the other process has possibly won one.
+        let theirs = match is_mine_open {
+            true => theirs.not_probed_before(self.state),
+            false => theirs,
+        };
         if is_mine_open && sent_at <= self.agreed.decided_at {
+            self.state = self.state.not_probed_before(theirs);
             return None;
         }
         let before = self.state;
@@ -173,9 +217,31 @@ impl SendLimiter {
         if let Some((before, ProposedProbe { kind, at })) = proposed.probe
             && before == self.state.outline()
         {
-            self.state.probe_taken(kind == PermitKind::ArrivalProbe, at);
+            self.state = proposed.outline;
             self.agreed.won = Some((kind, at));
         }
+    }
+
+    /// Returns whether the process won a probe that no lane has taken.
+    pub(in crate::dispatch::destination) fn has_probe(&self, now: Timestamp) -> bool {
+        self.agreed.won(now).is_some()
+    }
+
+    /// Makes a won probe due again if no lane used it in its time.
+    pub(super) fn expire_probe(&mut self, now: Timestamp) {
+        let lives = lives_at(now);
+        if let Some((kind, at)) = self.agreed.won.take_if(|won| !lives(won))
+            && self.state.outline() == self.agreed.outline
+        {
+            let is_arrival = kind == PermitKind::ArrivalProbe;
+            self.state.probe_returned(is_arrival, at);
+        }
+    }
+
+    /// Records that dispatch sends the request of a probe.
+    pub(super) fn probe_sent(&mut self, now: Timestamp) {
+        self.agreed.taken = None;
+        self.state.probe_taken(true, now);
     }
 
     /// Remembers the time of the request whose answer changed the state.

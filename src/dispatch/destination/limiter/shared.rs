@@ -51,16 +51,26 @@ impl SendLimiter {
 
     /// Returns the rule of the look for due lanes that dispatch needs before it asks for permits. Returns `None` if it
     /// needs no look, or can send nothing now.
-    pub(in crate::dispatch::destination) fn look_first(&self, now: Timestamp) -> Option<Pick> {
+    pub(in crate::dispatch::destination) fn look_first(&mut self, now: Timestamp) -> Option<Pick> {
         if !self.is_shared {
             return None;
         }
+        self.expire_probe(now);
         match self.admits(1, now) {
             Admission::NotBefore(_) => None,
             Admission::Lanes(_) if !self.pace.is_shared() => None,
             Admission::ArrivalProbe => Some(Pick::NotFailed),
             Admission::Lanes(_) | Admission::Probe => Some(Pick::LongestDue(LaneShares::UNLIMITED)),
         }
+    }
+
+    /// Returns whether dispatch can send a probe now, and nothing else, for all processes.
+    pub(in crate::dispatch::destination) fn is_shared_probe_due(&self, now: Timestamp) -> bool {
+        self.is_shared
+            && match self.admits(1, now) {
+                Admission::Probe | Admission::ArrivalProbe => true,
+                Admission::Lanes(_) | Admission::NotBefore(_) => false,
+            }
     }
 
     pub(in crate::dispatch::destination) fn need(&mut self, requests: usize) {
