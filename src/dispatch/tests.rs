@@ -1924,6 +1924,34 @@ fn a_recorded_search_decides_only_about_one_partner_customer_id() {
     }
 }
 
+/// FAULTS U58, seed 4405 of the simulation: an entry names another id than the searched one. The recorded answer decides
+/// nothing about this entry, also not after the entry with the searched id has ended.
+#[test]
+fn a_recorded_search_decides_nothing_about_another_id() {
+    for (other, is_typed) in [("P-1", true), ("P-2", false)] {
+        let pair = |id| named(Some("CUST-1"), Some(id));
+        let mut claimed = lane_of(LaneKey::Imprint(imprint("CUST-1")), pair("P-1"));
+        claimed.waiting.push(WaitingEntry {
+            customer: pair(other),
+            ..waiting(2, 6, "phone")
+        });
+        let answers = vec![
+            ImprintReply::Outcome(Outcome::NotFound),
+            ImprintReply::Lookup(LookupResult::NotFound),
+        ];
+        let (exchange, _, conclusion) = exchange_with(claimed, &RULES, answers);
+        assert_eq!(conclusion, Conclusion::UnknownCustomer);
+        let absence = Absence {
+            by_search: true,
+            ..ABSENCE
+        };
+        let decision = Decision::AwaitProof(Some(absence));
+        let settlement = settlement(&exchange, decision, &RULES, moment(NOW));
+        let recorded = settlement.unproven.absence.unwrap();
+        assert_eq!(recorded.is_typed, is_typed, "{other}");
+    }
+}
+
 /// FAULTS U58: only an answer that the customer does not exist is recorded, with the id that Imprint was asked about.
 #[test]
 fn an_absence_records_how_imprint_was_asked() {

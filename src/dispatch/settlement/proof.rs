@@ -84,6 +84,10 @@ pub(super) fn await_proof(
         return waits_for_customer(rules, sent);
     }
     let since = exchange.claimed.unproven.since.unwrap_or(moment.now);
+    let absence = absence.map(|absence| Absence {
+        is_typed: absence.is_typed && (!absence.by_search || names_only_searched(exchange, &sent)),
+        ..absence
+    });
     let waits = Settlement {
         due: moment.now.after(rest(since, moment)),
         trials: exchange.claimed.trials,
@@ -94,6 +98,15 @@ pub(super) fn await_proof(
         ..sent
     };
     unproven(exchange, waits, rules)
+}
+
+/// Returns whether the remaining entries name no partner customer id except the one that dispatch searched. The record of
+/// a search does not tell the searched id. It must not decide about another id after the entries with the searched id have
+/// ended.
+fn names_only_searched(exchange: &LaneExchange, settlement: &Settlement) -> bool {
+    remaining(exchange, settlement)
+        .filter_map(|waiting| waiting.customer.partner())
+        .all(|partner| exchange.about.as_ref() == Some(partner))
 }
 
 /// Returns the rest of a lane that has waited for proof since this time. The longer the lane has waited, the longer is
