@@ -87,8 +87,8 @@ const REGRESSIONS: &[u64] = &[
     // Fixed fault: an entry that moved to the lane of another customer brought the delivered versions of its lane along,
     // so that a value that the other customer never got counted as delivered.
     5_893,
-    // Fixed fault: after a withdrawal, the recorded answer about the partner customer id of a withdrawn entry counted for
-    // the id of another entry, whose customer exists.
+    // Fixed fault: the recorded answer about the partner customer id of an entry counted for the id of another entry, whose
+    // customer exists, after the first entry had been withdrawn or had ended.
     4_405,
     // Corrected law: the wait of a 429 for one customer does not bind the destination.
     34_524,
@@ -102,6 +102,11 @@ const REGRESSIONS: &[u64] = &[
     602_332,
     // Fixed fault of the oracle: the wait of single lanes bound the destination after a witness was found.
     607_485,
+    // Corrected law: while Imprint does not answer about a witness, refusals do not stop the destination.
+    18_549,
+    // Fixed faults of the state that processes share: two dispatch threads won one probe, and the pause before the next
+    // probe did not begin with the request.
+    205_462, 307_760, 305_011,
 ];
 
 impl Figures {

@@ -58,8 +58,8 @@ pub(super) struct ProtocolOracle {
     served_at: i64,
     /// The lanes of consecutive 429 answers, with the number of these answers.
     throttled: (BTreeSet<LaneId>, usize),
-    /// The number of questions about a witness that Imprint has not answered. The answer decides whether 429 answers concern
-    /// the destination or some lanes, so until then, no wait binds the destination.
+    /// The number of questions about a witness that Imprint has not answered. The answer decides whether 429 answers and
+    /// refusals concern the destination or some lanes, so until then, no wait binds the destination, and no refusal stops it.
     questions: usize,
     /// The end of the wait that binds the destination. The wait of a 429 for a single lane binds only this lane, even if
     /// Imprint throttles the destination later: Imprint then states the wait of the destination again.
@@ -190,7 +190,7 @@ impl ProtocolOracle {
             "it is paused"
         } else if waits {
             "it asked for a wait"
-        } else if is_refused && since < PROBE_EVERY {
+        } else if is_refused && self.questions == 0 && since < PROBE_EVERY {
             "it refuses the key"
         } else if self.rests.get(&lane).is_some_and(|until| now < *until) {
             "the lane rests"
