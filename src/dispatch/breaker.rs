@@ -25,7 +25,7 @@ use super::evidence::Blame;
 use crate::time::Timestamp;
 
 pub use self::probes::Probes;
-pub(super) use self::shared::{ClockShift, StoredState};
+pub(super) use self::shared::{CLOCKS_DIFFER, ClockShift, StoredState};
 
 mod probes;
 mod shared;

@@ -3,15 +3,22 @@
 //!
 //! The stored times follow the clock of the store.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::{DestinationState, FAILURES_MAX, Probes, RAMP_FIRST, Ramp};
 use crate::time::Timestamp;
 
+/// The largest difference between two comparisons of the clocks.
+pub(in crate::dispatch) const CLOCKS_DIFFER: Duration = Duration::from_secs(1);
+
 /// The stored form of a state. All times are milliseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::dispatch) struct StoredState {
     state: StateName,
+    /// The time when the process stored the state.
+    at: i64,
     /// The time when the process sent the request whose answer decided about the state.
     sent_at: i64,
     /// The times of the next probes: by any lane, and by a lane that has not failed.
@@ -54,10 +61,11 @@ impl ClockShift {
 }
 
 impl StoredState {
-    /// Returns the stored form of a state. `sent_at` is the time of the request that decided about the state.
+    /// Returns the stored form of a state at the time `now`. `sent_at` is the time of the request that decided about the
+    /// state.
     pub(in crate::dispatch) fn of(
         state: DestinationState,
-        sent_at: Timestamp,
+        (sent_at, now): (Timestamp, Timestamp),
         shift: ClockShift,
     ) -> Self {
         let (name, streak) = match state {
@@ -68,12 +76,27 @@ impl StoredState {
         };
         Self {
             state: name,
+            at: shift.stored(now),
             sent_at: shift.stored(sent_at),
             probes: state
                 .probes()
                 .map(|probes| (shift.stored(probes.next), shift.stored(probes.arrival))),
             until: state.wait().map(|until| shift.stored(until)),
             streak,
+        }
+    }
+
+    /// Returns the shift by which a process reads the times of this state at the time `now`.
+    ///
+    /// If the clock of the store has gone back since a process stored the state, the rest of a wait would be too long. The
+    /// process then reads the times as if the state had just been stored.
+    pub(in crate::dispatch) fn shift(self, shift: ClockShift, now: Timestamp) -> ClockShift {
+        let ahead = shift.of_process(self.at).since(now);
+        match ahead > CLOCKS_DIFFER {
+            true => ClockShift {
+                millis: self.at.saturating_sub(now.as_millis()),
+            },
+            false => shift,
         }
     }
 
@@ -178,7 +201,7 @@ mod tests {
             DestinationState::Throttled { until, streak: 3 },
         ] {
             let shift = ClockShift::between(at(90_000), at(1_000));
-            let stored = StoredState::of(state, at(500), shift);
+            let stored = StoredState::of(state, (at(500), at(600)), shift);
             let text = serde_json::to_string(&stored).unwrap();
             let read: StoredState = serde_json::from_str(&text).unwrap();
             assert_eq!(read.for_process(DestinationState::FIRST, shift), state);
@@ -187,10 +210,29 @@ mod tests {
         }
     }
 
+    /// FAULTS N1175: the clock of the store is behind the time when a process stored the state, or ahead.
+    #[test]
+    fn no_wait_is_longer_after_the_clock_of_the_store_went_back() {
+        let until = at(93_000);
+        let state = DestinationState::Throttled { until, streak: 1 };
+        let stored = StoredState::of(state, (at(89_500), at(90_000)), ClockShift::default());
+        for (store, until) in [
+            (86_000, 4_000),
+            (89_000, 5_000),
+            (90_000, 4_000),
+            (95_000, -1_000),
+        ] {
+            let now = at(1_000);
+            let shift = stored.shift(ClockShift::between(at(store), now), now);
+            let read = stored.for_process(DestinationState::FIRST, shift);
+            assert_eq!(read.wait(), Some(at(until)), "{store}");
+        }
+    }
+
     #[test]
     fn a_recovery_of_another_process_begins_with_few_lanes() {
         let shift = ClockShift::default();
-        let flowing = StoredState::of(DestinationState::FIRST, at(0), shift);
+        let flowing = StoredState::of(DestinationState::FIRST, (at(0), at(0)), shift);
         let probing = DestinationState::Probing(Probes {
             next: at(0),
             arrival: at(0),

@@ -295,3 +295,32 @@ fn two_bridges_probe_as_seldom_as_one() {
     wait_for_state(&second, "flowing");
     wait_for_state(&third, "flowing");
 }
+
+/// Moves the agreed state an hour ahead of the clock of the database.
+const AN_HOUR_AHEAD: &str = "UPDATE imprint_bridge.agreed_state SET state = (
+    SELECT s || jsonb_build_object('at', (s->>'at')::bigint + 3600000, 'sent_at', (s->>'sent_at')::bigint + 3600000,
+        'probes', jsonb_build_array((s->'probes'->>0)::bigint + 3600000, (s->'probes'->>1)::bigint + 3600000))
+    FROM (SELECT state::jsonb AS s) AS stored)::text";
+
+/// FAULTS N1175: the clock of the database goes back by an hour while Imprint is down, and a bridge starts.
+#[test]
+fn a_new_bridge_probes_after_the_clock_of_the_database_has_gone_back() {
+    let (database, imprint) = (crate::postgres::database(), imprint());
+    let files = files(&imprint, &database);
+    let mut first = Process::serve(&files);
+    imprint.inject(&json!([{"action": {"status": 503}}]));
+    send_many(&first, 40);
+    wait_for_state(&first, "probing");
+    let stored = "SELECT state::jsonb->>'state' FROM imprint_bridge.agreed_state";
+    wait_for("the state is stored", || {
+        (database.psql(stored) == "probing").then_some(())
+    });
+    first.terminate();
+    first.wait_for_exit();
+    database.psql(AN_HOUR_AHEAD);
+    imprint.sandbox.clear_faults();
+    let second = Process::serve(&files);
+    for customer in 0..40 {
+        wait_until_delivered(&second, &format!("e-{customer}"));
+    }
+}

@@ -15,15 +15,14 @@
 use std::time::Duration;
 
 use super::{PermitKind, SendLimiter};
-use crate::dispatch::breaker::{Admission, ClockShift, DestinationState, StoredState};
+use crate::dispatch::breaker::{
+    Admission, CLOCKS_DIFFER, ClockShift, DestinationState, StoredState,
+};
 use crate::outbox::{AgreedView, KeyMark, StateProposal};
 use crate::time::Timestamp;
 
 /// The time within which a process uses a probe that it won.
 const PROBE_LIVES: Duration = Duration::from_secs(1);
-
-/// The largest difference between two comparisons of the clocks.
-const CLOCKS_DIFFER: Duration = Duration::from_secs(1);
 
 /// What a process knows about the agreed state.
 #[derive(Debug)]
@@ -130,7 +129,8 @@ impl SendLimiter {
             proposed.probe_taken(kind == PermitKind::ArrivalProbe, now);
             proposed.probe_taken(true, now.after(PROBE_LIVES));
         }
-        let stored = StoredState::of(proposed, self.agreed.decided_at, self.agreed.shift);
+        let times = (self.agreed.decided_at, now);
+        let stored = StoredState::of(proposed, times, self.agreed.shift);
         Some(PendingProposal {
             proposal: StateProposal {
                 revision: self.agreed.revision,
@@ -171,13 +171,13 @@ impl SendLimiter {
             return None;
         }
         self.agreed.forget_old_probes(now);
-        let shift = self.agreed.shift;
         let is_mine_open = self.state.outline() != self.agreed.outline;
         self.agreed.revision = view.revision;
         // A text that this program cannot read counts as no state, so the next change replaces it.
         self.agreed.outline = DestinationState::FIRST;
         let stored = view.state.as_deref();
         let stored: StoredState = serde_json::from_str(stored?).ok()?;
+        let shift = stored.shift(self.agreed.shift, now);
         let theirs = stored.for_process(self.state, shift);
         self.agreed.outline = theirs.outline();
         let sent_at = stored.sent_at(shift);
