@@ -28,6 +28,7 @@ mod erasure_journal;
 mod imprint;
 mod ingress;
 mod intake;
+pub(crate) mod listen_address;
 mod misplaced;
 pub(crate) mod notices;
 mod operators;
@@ -337,7 +338,9 @@ fn path(raw: Raw) -> Result<PathBuf, String> {
 }
 
 fn listen(raw: Raw) -> Result<SocketAddr, String> {
-    raw.parsed("an IP address and a port, such as 127.0.0.1:8080")
+    let text = raw.text();
+    let text = text.map_err(|_not_a_text| format!("must be {} in quotes", listen_address::FORM))?;
+    listen_address::parse(&text)
 }
 
 /// Reads only one TOML file, without the defaults and without the environment. Returns also the size of the file.

@@ -9,7 +9,9 @@ use anyhow::{Context as _, anyhow};
 use clap::Args;
 
 use crate::app::block_on;
+use crate::config::listen_address;
 use crate::config::secret;
+use crate::event::json;
 use crate::sandbox::{LEDGER_MAX, Sandbox, SandboxSettings, UnseededCustomer};
 use crate::shutdown::Signals;
 use crate::telemetry::{self, LogFormat};
@@ -20,7 +22,7 @@ use crate::time::Clock;
 #[derive(Debug, Args)]
 pub(super) struct SandboxOptions {
     /// Address on which the sandbox listens.
-    #[arg(long, default_value = "127.0.0.1:9400")]
+    #[arg(long, default_value = "127.0.0.1:9400", value_parser = listen_address::parse)]
     listen: SocketAddr,
     /// File with the API key that every call must have.
     #[arg(long, value_name = "FILE")]
@@ -56,6 +58,10 @@ pub(super) fn run(options: &SandboxOptions) -> anyhow::Result<ExitCode> {
     settings.ledger_max = options.ledger_max;
     if let Some(file) = &options.seed {
         let seed = std::fs::read(file).with_context(|| file.display().to_string())?;
+        json::parse_file(&seed).map_err(|error| {
+            let cause = error.to_string().replace("body", "file");
+            anyhow!("{} is not JSON: {cause}", file.display())
+        })?;
         settings.seeds = Sandbox::parse_seed(&seed).with_context(|| file.display().to_string())?;
     }
     block_on(async {

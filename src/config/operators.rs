@@ -17,6 +17,11 @@ const NAME_CHARS_MAX: usize = 64;
 /// The minimum length of an operator's token. An attacker could guess a shorter token.
 const TOKEN_BYTES_MIN: usize = 16;
 
+/// Words for roles of other systems. A file `ann.admin` would give the operator every role, without a warning to its author.
+const OTHER_ROLES: [&str; 8] = [
+    "admin", "auditor", "editor", "owner", "readonly", "reader", "root", "writer",
+];
+
 /// An operator of the admin API, with the path of the operator's token file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OperatorFile {
@@ -74,6 +79,12 @@ impl TokenFileName {
         if let Some((part, word)) = unknown().find_map(|part| Some((part, misspelt(part, words)?)))
         {
             return Err(format!("{part} is not a role; did you mean {word}?"));
+        }
+        if let Some(part) = unknown().find(|part| OTHER_ROLES.contains(part)) {
+            return Err(format!(
+                "{part} is not a role; the roles are {}, and both operator and revealer allow everything",
+                words.join(", ")
+            ));
         }
         let roles: Vec<_> = parts().filter_map(RoleWord::parse).collect();
         if roles.is_empty() {

@@ -54,6 +54,21 @@ pub fn read(path: &Path) -> Result<SecretString, String> {
             path.display()
         ));
     }
+    if let Some(word) = ["Bearer", "Basic", "Token"]
+        .into_iter()
+        .find(|word| begins_with_scheme(secret, word))
+    {
+        return Err(format!(
+            "{} begins with {word} and a space; the file has only the secret, without this word",
+            path.display()
+        ));
+    }
+    if secret.trim_end().contains('\n') {
+        return Err(format!(
+            "{} has several lines; each secret has a file of its own, with one line",
+            path.display()
+        ));
+    }
     if !secret.bytes().all(|b| b.is_ascii_graphic()) {
         return Err(format!(
             "{} contains spaces, newlines or other invisible characters",
@@ -61,6 +76,13 @@ pub fn read(path: &Path) -> Result<SecretString, String> {
         ));
     }
     Ok(SecretString::from(secret.to_owned()))
+}
+
+/// Returns whether a secret begins with the word of an authentication scheme, as in the header Authorization.
+fn begins_with_scheme(secret: &str, word: &str) -> bool {
+    let begin = secret.get(..word.len());
+    let rest = secret.get(word.len()..).unwrap_or_default();
+    begin.is_some_and(|begin| begin.eq_ignore_ascii_case(word)) && rest.starts_with(' ')
 }
 
 /// Returns whether every user of the machine can read or write a secret file.
@@ -146,6 +168,10 @@ mod tests {
             ("sugar-\u{fc}123", "a letter or a sign that is not ASCII"),
             ("sugar 123", "spaces, newlines or other invisible"),
             ("\u{feff}sugar", "spaces, newlines or other invisible"),
+            // FAULTS N1222
+            ("Bearer sugar123", "begins with Bearer and a space"),
+            ("bearer sugar123\n", "begins with Bearer and a space"),
+            ("sugar123\nsugar124\n", "has several lines"),
         ] {
             std::fs::write(&path, content).unwrap();
             let error = read(&path).unwrap_err();

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use config::Value;
 
 use super::reader::{Raw, Reader, SettingError};
-use super::{BrakeSettings, Config, QuotaSettings, absolute, read_file};
+use super::{BrakeSettings, Config, QuotaSettings, read_file};
 use crate::event::SourceName;
 use crate::ingress::QuotaLimits;
 use crate::intake::{BrakePolicy, CardNumberPolicy, EventType, Source, StoredParts};
@@ -17,8 +17,10 @@ use crate::mapping::{JsonEnvelope, LookupTables};
 
 mod auth;
 mod edited;
+mod example_reasons;
 pub(crate) mod examples;
 mod files;
+mod folder;
 mod headers;
 mod in_use;
 mod misplaced;
@@ -32,6 +34,7 @@ mod totals;
 pub use auth::{Auth, SecretFiles};
 pub use edited::{EDITED_BYTES_MAX, SourceTextReader};
 pub use files::{SourceFiles, SourcesDigest};
+use folder::folder_error;
 pub use in_use::is_possibly_in_use;
 use order::conflicting_orders;
 use schema_files::{SchemaFiles, SchemaOrigin};
@@ -378,15 +381,6 @@ fn file_error(path: &Path, reason: String) -> SettingError {
         origin: path.display().to_string(),
         key: String::new(),
         reason,
-    }
-}
-
-/// Creates the error about the folder that a setting names.
-fn folder_error(setting: &str, path: &Path, reason: &str) -> SettingError {
-    SettingError {
-        origin: String::new(),
-        key: setting.to_owned(),
-        reason: format!("{} {reason}", absolute(path)),
     }
 }
 

@@ -149,6 +149,8 @@ pub static NOTATION: &[MessageExplanation] = &[
             "the text in the line before has no closing quote; three quotes stand around a text of several lines",
             "the table stands already in line …: join the two tables",
             "the setting stands already in line …",
+            "a name with signs other than letters, digits, - and _ stands in quotes, such as [events.\"contact.*\"]",
+            "… has a value in line …, but it is a group of settings, which has no value itself",
             "a line ends without a comma or a semicolon",
             "a name with a space stands in quotes, such as metadata.\"my key\"",
             "a text with a backslash stands in single quotes, such as '\"\\(.first) \\(.last)\"'",

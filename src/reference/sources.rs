@@ -24,6 +24,7 @@ pub static SOURCES: &[MessageExplanation] = &[
             "`…` is a format: write \"type\": \"string\", \"format\": \"…\"",
             "`required` is a list of names beside `properties`, such as \"required\": [\"id\"]",
             "the validator does not know this format…",
+            "; remove `format`, or write one of …",
             "the pattern is no regular expression of the bridge, which has neither look-around nor back references, knows only the classes of Unicode, and nests groups less than 250 deep",
             "the pattern is no regular expression: …",
             "a `\\` at its end escapes nothing",
@@ -154,6 +155,8 @@ pub static SOURCES: &[MessageExplanation] = &[
     row(
         &[
             "the file *… is not text",
+            "is not JSON: …",
+            "write \"ignored\" in double quotes",
             "the file *…: …",
             "the body",
             "has no source",
@@ -172,6 +175,9 @@ pub static SOURCES: &[MessageExplanation] = &[
             "…: expected …, found …",
             "…: expected …, found nothing",
             "/…: is not a member of an expected result, which can have ……",
+            "the text … is no result of an example: the only text is …, for an event for which the bridge sends nothing; every other result is an object",
+            "; … is skipped: … at …: …",
+            "; the schema does not allow …",
             "; a field of Imprint is inside body: {\"body\": {\"…\": …}}",
         ],
         "The result of the mapping differs from the result that the example expects.",
@@ -273,6 +279,22 @@ pub static SOURCES: &[MessageExplanation] = &[
         &["is text in UTF-16, as some editors for Windows write it: save the file as UTF-8"],
         "The file has the byte order mark of UTF-16.",
         "Save the file as UTF-8. A byte order mark of UTF-8 and the line ends of Windows are allowed.",
+    ),
+    row(
+        &[
+            "… is not read: the name of a source file ends in .toml",
+            "… is not read: a source file lies directly in sources_dir",
+            "the examples in … are not run: there is no source ……",
+        ],
+        "The bridge reads each file NAME.toml in `sources_dir` as the source NAME, and `check` reads the examples of this source in the folder NAME beside the file. It reads no other file.",
+        "Rename or move the file or the folder, or remove it.",
+    ),
+    row(
+        &[
+            "`check` takes no file: it checks all sources in sources_dir. For the settings of the bridge, use --config FILE",
+        ],
+        "The command line of `check` has the name of a file.",
+        "Leave the name out.",
     ),
     row(
         &["not kept in the store"],

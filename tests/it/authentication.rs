@@ -241,7 +241,7 @@ fn check_reports_missing_short_and_wrongly_encoded_secrets() {
     assert!(line(&errors, "short").contains("3 bytes"), "{errors}");
     assert!(line(&errors, "base64").contains("hexadecimal"), "{errors}");
     assert!(
-        line(&errors, "lines").contains("invisible characters"),
+        line(&errors, "lines").contains("has several lines; each secret has a file of its own"),
         "{errors}"
     );
     assert_eq!(line(&errors, "good"), "", "{errors}");

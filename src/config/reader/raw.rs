@@ -13,10 +13,19 @@ pub(in crate::config) struct Raw(pub(super) Value);
 
 impl Raw {
     pub(in crate::config) fn text(self) -> Result<String, String> {
-        if let ValueKind::String(text) = self.0.kind {
-            Ok(text)
-        } else {
-            Err("must be a string".to_owned())
+        match self.0.kind {
+            ValueKind::String(text) => Ok(text),
+            ValueKind::Array(_) => Err("must be a string, not a list".to_owned()),
+            ValueKind::Nil
+            | ValueKind::Boolean(_)
+            | ValueKind::I64(_)
+            | ValueKind::I128(_)
+            | ValueKind::U64(_)
+            | ValueKind::U128(_)
+            | ValueKind::Float(_)
+            | ValueKind::Table(_) => {
+                Err("must be a string: write quotes around the value".to_owned())
+            }
         }
     }
 

@@ -10,17 +10,42 @@ use crate::spelling;
 const LISTED_NAMES_MAX: usize = 12;
 
 /// Names of settings in other systems, each with the settings in the same table that have this meaning.
-const OTHER_NAMES: [(&[&str], &[&str]); 6] = [
+const OTHER_NAMES: [(&[&str], &[&str]); 8] = [
     (
         &["customer_id", "contact_id", "external_id"],
         &["customer.partner_id", "customer.imprint_id"],
     ),
-    (&["api_key", "apikey", "token"], &["key_file"]),
     (&["timeout", "request_timeout"], &["deadline"]),
     (&["level", "log_level"], &["filter", "log.filter"]),
     (&["rust_log", "loglevel"], &["log.filter"]),
     (&["url", "host", "endpoint"], &["base_url"]),
+    (&["port", "listen", "bind"], &["listen", "ingress.listen"]),
+    (&["store", "database", "storage", "db"], &["outbox"]),
+    (&["clearing"], &["imprint.clearing"]),
 ];
+
+/// Names of settings that would contain a secret.
+const SECRETS: [&str; 9] = [
+    "api_key",
+    "apikey",
+    "key",
+    "password",
+    "secret",
+    "secrets",
+    "signing_secret",
+    "token",
+    "tokens",
+];
+/// The names of settings with the paths of secret files.
+const SECRET_FILES: [&str; 5] = [
+    "key_file",
+    "password_files",
+    "secret_file",
+    "secret_files",
+    "token_files",
+];
+/// The beginning of the name of each environment variable of the bridge.
+const VARIABLE: &str = "IMPRINT_BRIDGE__";
 
 /// The settings and tables that the bridge knows.
 #[derive(Debug, Default)]
@@ -106,6 +131,9 @@ impl KnownSettings {
         }
         let kind = if is_table { "table" } else { "setting" };
         let names = self.names_in(parent);
+        if let Some(answer) = self.other_place(place, &names) {
+            return answer;
+        }
         let meant = self.other_name(name, parent);
         if let Some(meant) = meant.or_else(|| longer_names(name, parent, &names)) {
             let places: Vec<String> = meant.iter().map(|place| spell_path(place)).collect();
@@ -126,6 +154,47 @@ impl KnownSettings {
         (no_such_name(kind, parent, &names), Vec::new())
     }
 
+    /// Returns the error of a name that belongs to another place: a secret into a file, the name of a variable into the
+    /// environment, or a setting before the first table.
+    fn other_place(
+        &self,
+        place: &KeyPath,
+        names: &BTreeSet<&str>,
+    ) -> Option<(String, Vec<KeyPath>)> {
+        let (name, parent) = place.split_last()?;
+        if let Some(variable) = name.strip_prefix(VARIABLE) {
+            let meant: KeyPath = variable
+                .to_lowercase()
+                .split("__")
+                .map(str::to_owned)
+                .collect();
+            let reason = format!(
+                "unknown setting: this is the name of an environment variable; in a file, the setting is {}",
+                spell_path(&meant)
+            );
+            return Some((reason, vec![meant]));
+        }
+        let top = [name.clone()];
+        if !parent.is_empty() && self.settings.contains(top.as_slice()) {
+            let reason = format!(
+                "is inside the table [{}]: write `{name}` before the first table of the file",
+                spell_path(parent)
+            );
+            return Some((reason, vec![top.to_vec()]));
+        }
+        let is_file = |known: &&&str| SECRET_FILES.contains(known);
+        let file = names.iter().find(is_file)?;
+        if !SECRETS.contains(&name.as_str()) {
+            return None;
+        }
+        let meant: KeyPath = parent.iter().cloned().chain([(*file).to_owned()]).collect();
+        let reason = format!(
+            "unknown setting; did you mean {}? The bridge reads a secret only from a file: write the secret into a file, and the path of the file here",
+            spell_path(&meant)
+        );
+        Some((reason, vec![meant]))
+    }
+
     /// Returns the known settings for which other systems use this name.
     fn other_name(&self, name: &str, parent: &[String]) -> Option<Vec<KeyPath>> {
         let mut rows = OTHER_NAMES.iter();
@@ -135,7 +204,7 @@ impl KnownSettings {
             parent.iter().cloned().chain(place).collect()
         });
         let meant: Vec<KeyPath> = meant
-            .filter(|place| self.settings.contains(place))
+            .filter(|place| self.settings.contains(place) || self.is_table(place))
             .collect();
         (!meant.is_empty()).then_some(meant)
     }

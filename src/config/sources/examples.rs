@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::super::regular_file;
-use crate::event::{EventError, RequestHeaders, Visibility};
+use super::example_reasons;
+use crate::event::{RequestHeaders, Visibility};
 use crate::http::header::HeaderMap;
 use crate::http::header_line::{header_map, parse_header};
 use crate::http::single_header::SingleHeader;
@@ -211,13 +212,15 @@ impl ExampleResults {
                 let file = with_ending(stem, today.file_ending());
                 return Err(format!(
                     "has neither {REQUEST} nor {REFUSAL}{}; if the result today is right, write it into {}: {}",
-                    reasons(source, &explanation, &example.body),
+                    example_reasons::reasons(source, &explanation, &example.body),
                     file.display(),
                     today.as_json()
                 ));
             }
         };
-        Ok(expectation.differences(&explanation))
+        let differences = expectation.differences(&explanation);
+        let unexpected = example_reasons::unexpected(source, &explanation, &example.body);
+        Ok(example_reasons::with_names(differences, &unexpected))
     }
 }
 
@@ -236,36 +239,6 @@ fn with_headers_file(reason: String, stem: &Path) -> String {
 
 /// The beginning of the error text about a missing request header.
 const NO_HEADER: &str = "The request has no header ";
-
-/// Describes why the bridge refuses the body of an example. The text contains names of members, because the file of the
-/// example contains them too.
-fn reasons(source: &Source, explanation: &Explanation, body: &[u8]) -> String {
-    let body: Value = serde_json::from_slice(body).unwrap_or_default();
-    let names = explanation.events.iter().map(|event| &event.event_type);
-    let schemas = names.flatten().filter_map(|name| source.mapped(name));
-    let schemas: Vec<_> = schemas.map(|(_, kind)| &kind.schema).collect();
-    let errors = explanation.problems().flat_map(|problem| &problem.errors);
-    let described = errors.map(|error| {
-        let unexpected = schemas
-            .iter()
-            .map(|schema| schema.unexpected(error, &body))
-            .find(|names| !names.is_empty());
-        match unexpected {
-            Some(names) => format!("{} ({})", refused(error), names.join(", ")),
-            None => refused(error),
-        }
-    });
-    described.collect()
-}
-
-fn refused(error: &EventError) -> String {
-    let place = match error.pointer.as_str() {
-        "" => "the body",
-        pointer => pointer,
-    };
-    let detail = error.detail.trim_end_matches('.');
-    format!("; the bridge refuses {place}: {detail}")
-}
 
 /// Lists the names of the examples, sorted. A file whose name begins with a dot is not a part of an example.
 fn example_names(folder: &Path) -> Result<Vec<String>, String> {
@@ -395,5 +368,6 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
 }
 
 fn parse(path: &Path) -> Result<Value, String> {
-    serde_json::from_slice(&read(path)?).map_err(|error| format!("{}: {error}", path.display()))
+    example_reasons::parse_result(&read(path)?)
+        .map_err(|error| format!("{}: {error}", path.display()))
 }

@@ -47,8 +47,10 @@ pub(super) fn checked_unsigned(
 ) -> BTreeSet<String> {
     for name in read {
         if SECRET_HEADERS.contains(&name.as_str()) || secret_header(auth).as_ref() == Some(name) {
-            let reason = format!("must not read the header {name}, which contains a secret");
-            reader.error(&["header"], reason);
+            let reason = format!(
+                "an expression must not read header(\"{name}\"), because this header contains a secret"
+            );
+            reader.error(&[], reason);
         }
     }
     for name in &listed {

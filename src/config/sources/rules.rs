@@ -214,6 +214,14 @@ pub(super) fn has_names_without_quotes(reader: &mut Reader, event_type: &str) ->
 
 /// Returns the error of a name of event types that has a `*` before its end.
 pub(super) fn wrong_star(name: &str) -> Option<&'static str> {
+    let is_pattern = name.ends_with(".*") && name.contains("_.*")
+        || name.starts_with('^')
+        || name.ends_with('$');
+    if is_pattern {
+        return Some(
+            "is no regular expression: a * at the end stands for every rest of the name, as in \"before_*\"",
+        );
+    }
     let start = name.strip_suffix('*').unwrap_or(name);
     start
         .contains('*')

@@ -160,7 +160,7 @@ impl Totals {
     /// Returns the error about the sum that exceeds its bound.
     pub(super) fn error(&self, folder: &Path) -> Option<SettingError> {
         Some(SettingError {
-            origin: super::absolute(folder),
+            origin: super::super::absolute(folder),
             key: String::new(),
             reason: self.reason()?,
         })

@@ -15,6 +15,10 @@ pub(super) fn hint(message: &str, text: &str, number: usize) -> Option<String> {
         Some("the line is a mark of a merge conflict of git".to_owned())
     } else if message.contains("duplicate key") {
         duplicate(before, line)
+    } else if message.contains("invalid unquoted key") && line.starts_with('[') {
+        Some("a name with signs other than letters, digits, - and _ stands in quotes, such as [events.\"contact.*\"]".to_owned())
+    } else if message.contains("with a dotted key") {
+        group_with_value(before, line)
     } else if message.contains("array") && line.starts_with('[') {
         let open = before.iter().rposition(|line| is_open_list(line))?;
         Some(format!(
@@ -28,6 +32,20 @@ pub(super) fn hint(message: &str, text: &str, number: usize) -> Option<String> {
     } else {
         None
     }
+}
+
+/// Returns the line that gives one value to a group of settings.
+fn group_with_value(before: &[&str], line: &str) -> Option<String> {
+    let name = |line: &str| line.split('=').next().unwrap_or_default().trim().to_owned();
+    let member = name(line);
+    let is_group =
+        |line: &&str| line.contains('=') && member.starts_with(&format!("{}.", name(line)));
+    let found = before.iter().rposition(is_group)?;
+    let group = before.get(found).map(|line| name(line))?;
+    Some(format!(
+        "{group} has a value in line {}, but it is a group of settings, which has no value itself",
+        found.saturating_add(1)
+    ))
 }
 
 /// Returns the line of the first table or setting with the same name.
@@ -86,6 +104,15 @@ mod tests {
             (
                 "[auth]\na = 1\n[other]\na = 1\nb = 2\na = 3\n",
                 "the setting stands already in line 4",
+            ),
+            // FAULTS N1223
+            (
+                "a = 1\n[events.contact.*]\nb = 1\n",
+                "stands in quotes, such as [events.\"contact.*\"]",
+            ),
+            (
+                "[update]\nc = \".d\"\nhistory = \".data\"\nhistory.email = \".e\"\n",
+                "history has a value in line 3",
             ),
             ("a = 1\n<<<<<<< HEAD\nb = 1\n", "a merge conflict of git"),
         ] {

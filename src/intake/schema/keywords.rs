@@ -180,9 +180,11 @@ pub(super) fn reason(schema: &Value, place: &str) -> Option<String> {
     }
     if at_keyword("format") {
         let suggestion = spelling::suggestion(text, FORMATS);
-        return Some(format!(
-            "the validator does not know this format{suggestion}"
-        ));
+        let known = match suggestion.is_empty() {
+            true => format!("; remove `format`, or write one of {}", FORMATS.join(", ")),
+            false => suggestion,
+        };
+        return Some(format!("the validator does not know this format{known}"));
     }
     if at_keyword("pattern") {
         return Some(patterns::reason(text));

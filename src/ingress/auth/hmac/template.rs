@@ -50,7 +50,15 @@ impl FromStr for Template {
             rest = left;
         }
         let bodies = parts.iter().filter(|part| **part == Part::Body).count();
-        if bodies != 1 {
+        if let Some(name) = PLACEHOLDERS
+            .iter()
+            .find(|name| raw.contains(&format!("{{{name}}}")))
+        {
+            flaws.push(format!(
+                "has double braces around a placeholder, which would be a part of the signed text: write {} with single braces",
+                name.trim_end_matches(':')
+            ));
+        } else if bodies != 1 {
             flaws.push(format!("has {{body}} {bodies} times; it must have it once"));
         }
         if PLACEHOLDERS
