@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::explanation::{
     EventExplanation, ExplainedOutcome, ExplainedProblem, Explanation, RequestExplanation,
+    TargetResult,
 };
 use crate::imprint::Field;
 use crate::spelling;
@@ -183,9 +184,35 @@ fn compare_requests(expected: &Value, explanation: &Explanation) -> Vec<String> 
             String::new()
         };
         let differences = compare_request(expected, &event.outcome).into_iter();
-        differences.map(move |difference| format!("{prefix}{difference}"))
+        let skipped = skip_reasons(event);
+        differences.map(move |difference| {
+            let reason = match difference.starts_with("/skipped: ") {
+                true => skipped.as_str(),
+                false => "",
+            };
+            format!("{prefix}{difference}{reason}")
+        })
     });
     differences.collect()
+}
+
+/// Returns the end of the difference about skipped fields: the place, the rule and the error of each skipped value.
+fn skip_reasons(event: &EventExplanation) -> String {
+    let targets = event.targets.iter().flatten();
+    let reasons = targets.filter_map(|target| match &target.result {
+        TargetResult::Skipped { error } => Some(format!(
+            "; {} is skipped: {} at {:?}: {}",
+            target.target,
+            error.rule,
+            error.pointer,
+            error.detail.trim_end_matches('.')
+        )),
+        TargetResult::Absent
+        | TargetResult::Cleared
+        | TargetResult::Value { .. }
+        | TargetResult::Refused { .. } => None,
+    });
+    reasons.collect()
 }
 
 fn compare_request(expected: &Value, outcome: &ExplainedOutcome) -> Vec<String> {
@@ -194,6 +221,11 @@ fn compare_request(expected: &Value, outcome: &ExplainedOutcome) -> Vec<String> 
         (None, Some(_)) => "parked",
         (None, None) => "request",
     };
+    if let Some(word) = expected.as_str().filter(|word| *word != IGNORED) {
+        return vec![format!(
+            "the text {word:?} is no result of an example: the only text is {IGNORED:?}, for an event for which the bridge sends nothing; every other result is an object"
+        )];
+    }
     let (request, parked) = match (outcome, wanted) {
         (ExplainedOutcome::Ignored { .. }, IGNORED) => return Vec::new(),
         (ExplainedOutcome::Request(request), "request") => (request, None),

@@ -13,6 +13,7 @@ const ZIP: &str =
 const OTHER_BRANCH: &str = "the value is no state in two letters or no ZIP code, although the expression has the function us_state or us_zip: another branch of the expression gave the value, so look at its conditions";
 const KINDS: &str = "the expression compares a text with a number or with true or false, which are never equal: write the constant as the event has it, such as == \"0\" for a text";
 const LIST: &str = "the expression compares a list with one value, which are never equal: any(. == \"x\") after a pipe is true if the list contains the text x";
+const CONDITION: &str = "the condition is a text or a number, so it is true for every value: compare it, such as .type == \"contact\"; if only the presence of the value matters, write .type != null";
 /// The first times that a number of each unit gives if the unit is wrong are in 1970.
 const EARLY: [(&str, &str); 3] = [
     (
@@ -38,6 +39,9 @@ pub(super) fn note(rule: &RuleExplanation) -> Option<&'static str> {
         && rule.result != RuleResult::Value(Value::Bool(true))
     {
         return Some(KINDS);
+    }
+    if rule.is_always_true {
+        return Some(CONDITION);
     }
     let RuleResult::Value(Value::String(text)) = &rule.result else {
         return None;
@@ -118,6 +122,7 @@ mod tests {
             compared: compared.into_iter().collect(),
             result: RuleResult::Value(value.clone()),
             is_assumed: false,
+            is_always_true: false,
             is_public: false,
             is_unchanged: false,
             is_held_back: false,

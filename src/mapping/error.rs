@@ -119,4 +119,15 @@ impl EvalError {
             detail: self.detail,
         }
     }
+
+    /// Converts the error of a value that the field skips. The error does not advise to skip the value.
+    pub(super) fn into_skipped_error(mut self, location: &impl ToString) -> EventError {
+        if let Some(end) = self.detail.find(SKIP_ADVICE) {
+            self.detail.truncate(end);
+        }
+        self.into_event_error(location)
+    }
 }
+
+/// The beginning of the advice to skip an invalid value.
+const SKIP_ADVICE: &str = " If the source sends such texts, on_invalid";

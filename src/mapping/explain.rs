@@ -42,6 +42,8 @@ pub struct RuleExplanation {
     /// Whether the event says nothing about the condition `when`: the result then comes from an absent value, which
     /// counts as null.
     pub is_assumed: bool,
+    /// Whether the value of the condition `when` is a text or a number, which is always true.
+    pub is_always_true: bool,
     /// Whether the result is no personal data: a decision of the bridge, or the id or the type of the event.
     pub is_public: bool,
     /// Whether the update leaves out the field because `only_changed` finds no difference in the field's group.
@@ -261,12 +263,16 @@ pub(super) fn explained<'a>(
 /// Explains the condition `when`, with the decision that the bridge takes.
 fn explained_condition(rule: &CompiledRule, input: (&Value, &RequestHeaders)) -> RuleExplanation {
     let is_assumed = Cell::new(false);
+    let is_always_true = Cell::new(false);
     let read = explained(rule, input, |located| {
         is_assumed.set(located.is_absent());
+        let value = located.compared();
+        is_always_true.set(value.is_string() || value.is_number());
         Ok(Some(FieldValue::Set(Value::Bool(located.is_true()))))
     });
     RuleExplanation {
         is_assumed: is_assumed.get(),
+        is_always_true: is_always_true.get(),
         is_public: true,
         ..read.explanation(|_error| false)
     }
@@ -285,7 +291,7 @@ impl EvaluatedRule<'_> {
             Ok(Some(FieldValue::Cleared)) => RuleResult::Cleared,
             Ok(Some(FieldValue::Set(value))) => RuleResult::Value(value),
             Err(error) if skips(&error) => {
-                RuleResult::Skipped(error.into_event_error(&rule.target))
+                RuleResult::Skipped(error.into_skipped_error(&rule.target))
             }
             Err(error) => RuleResult::Refused(error.into_event_error(&rule.target)),
         };
@@ -297,6 +303,7 @@ impl EvaluatedRule<'_> {
             compared,
             result,
             is_assumed: false,
+            is_always_true: false,
             is_public: false,
             is_unchanged: false,
             is_held_back: false,

@@ -49,7 +49,7 @@ impl Mapping {
             let field = &field_rule.field;
             match value {
                 Err(error) if field_rule.skips(&error) => {
-                    skipped.push((field.clone(), error.into_event_error(field)));
+                    skipped.push((field.clone(), error.into_skipped_error(field)));
                     None
                 }
                 value => Some((field.clone(), or_record(errors, field, value)??)),

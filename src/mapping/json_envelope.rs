@@ -285,7 +285,10 @@ impl JsonEnvelope {
             (_, _) => {
                 let errors = errors.into_iter();
                 Err(errors
-                    .map(|error| self.named_kind(error, Some(&data)))
+                    .map(|error| match &self.split {
+                        Some(_) => split_kind(error, &data),
+                        None => self.named_kind(error, Some(&data)),
+                    })
                     .collect())
             }
         }
@@ -314,6 +317,25 @@ impl JsonEnvelope {
             format!("{} {kind}", error.detail)
         };
         EventError { detail, ..error }
+    }
+}
+
+/// Names the expression `body.split` as the cause of an error about an event that is no object.
+fn split_kind(error: EventError, event: &Value) -> EventError {
+    let kind = match event {
+        Value::Array(_) => "an array",
+        Value::String(_) => "a text",
+        Value::Number(_) => "a number",
+        Value::Bool(_) | Value::Null | Value::Object(_) => return error,
+    };
+    if !error.pointer.is_empty() || error.rule == header::NAME {
+        return error;
+    }
+    EventError {
+        detail: format!(
+            "The expression body.split makes {kind} here, and an event is an object. If several events share members of the body, copy them into each one, such as split = '. as $body | .ids[] | {{id: ., type: $body.type}}'."
+        ),
+        ..error
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use super::{SCHEMA, SOURCE, assert_contains, check, check_source, folder_with};
+use super::{EVENT, SCHEMA, SOURCE, assert_contains, check, check_source, folder_with};
 use crate::commands;
 
 /// Runs a command in a folder.
@@ -131,4 +131,84 @@ fn a_role_of_another_system_is_an_error() {
     let (_, errors) = check(folder.path(), &[(name, "./ann.admin")]);
     let expected = "admin is not a role; the roles are viewer, operator, revealer";
     assert_contains(&errors, &[expected], name);
+}
+
+/// FAULTS N1224: `check` gives the reason of each difference.
+#[test]
+fn a_difference_of_an_example_has_its_reason() {
+    let skip = "\n[events.customer.on_invalid]\nphone = \"skip\"\n[tables.tiers]";
+    let source = SOURCE.replace("\n[tables.tiers]", skip);
+    let folder = folder_with(
+        &source.replace(".phone | e164", ".first_name | e164"),
+        SCHEMA,
+    );
+    let (_, errors) = check(folder.path(), &[]);
+    let expected = "/skipped: expected [], found [\"phone\"]; phone is skipped: e164 at \"/first_name\": The text has letters and too few digits for a phone number, so it is probably a note, or a number written with letters";
+    let is_expected = |error: &String| error.ends_with(expected);
+    assert!(errors.iter().any(is_expected), "{errors:#?}");
+
+    let closed = r#"{"type": "object", "properties": {"id": {}, "kind": {}}, "additionalProperties": false}"#;
+    let folder = folder_with(SOURCE, closed);
+    let (_, errors) = check(folder.path(), &[]);
+    let expected =
+        "the schema does not allow customer_id, email, first_name, phone, tier, updated_at";
+    assert_contains(&errors, &[expected], closed);
+
+    for (result, expected) in [
+        ("ignored", "write \"ignored\" in double quotes"),
+        (
+            "\"Ignored\"",
+            "the text \"Ignored\" is no result of an example: the only text is \"ignored\"",
+        ),
+        (
+            "\"partner_id\": \"c1\"}",
+            "is not JSON: the file continues after the JSON value",
+        ),
+    ] {
+        let folder = folder_with(SOURCE, SCHEMA);
+        fs::write(
+            folder.path().join("config/sources/shop/a.request.json"),
+            result,
+        )
+        .unwrap();
+        let (_, errors) = check(folder.path(), &[]);
+        assert_contains(&errors, &[expected], result);
+    }
+}
+
+/// FAULTS N1225
+#[test]
+fn parts_that_are_no_objects_name_body_split() {
+    let source = SOURCE.replace("format = \"json\"", "format = \"json\"\nsplit = \".ids[]\"");
+    let folder = folder_with(&source, SCHEMA);
+    let event = EVENT.replacen('{', "{\"ids\": [7],", 1);
+    fs::write(
+        folder.path().join("config/sources/shop/a.event.json"),
+        event,
+    )
+    .unwrap();
+    let (_, errors) = check(folder.path(), &[]);
+    let expected = "The expression body.split makes a number here, and an event is an object.";
+    let all = errors.join("\n");
+    assert!(
+        all.contains(expected) && all.contains(". as $body |"),
+        "{all}"
+    );
+}
+
+/// FAULTS N1226
+#[test]
+fn a_condition_that_is_a_text_gets_a_note() {
+    let note = "the condition is a text or a number, so it is true for every value";
+    for (when, is_noted) in [
+        (".kind", true),
+        (".kind == \"customer\"", false),
+        (".kind != null", false),
+    ] {
+        let when = format!("when = '{when}'\nversion = ");
+        let folder = folder_with(&SOURCE.replacen("version = ", &when, 1), SCHEMA);
+        let (report, errors) = check(folder.path(), &[]);
+        assert_eq!(errors, Vec::<String>::new());
+        assert_eq!(report.contains(note), is_noted, "{when}: {report}");
+    }
 }
