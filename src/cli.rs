@@ -20,6 +20,7 @@ mod demo;
 mod diff;
 mod error_groups;
 mod explain;
+mod header_option;
 mod new_source;
 mod operator;
 mod production;
@@ -28,6 +29,7 @@ mod reference;
 mod sandbox;
 mod send;
 mod serve;
+mod source_name;
 mod store;
 mod verify;
 

@@ -261,6 +261,12 @@ pub(crate) fn events_url(base: &str, source: &str) -> Result<String, String> {
     if uri.query().is_some() || base.contains(['@', '#']) {
         return Err("must have no user, query or fragment".to_owned());
     }
+    if uri.path().contains("/v1") {
+        return Err(
+            "must be the URL of the bridge without a path: the command adds /v1/sources/NAME/events"
+                .to_owned(),
+        );
+    }
     let base = base.trim_end_matches('/');
     Ok(format!("{base}/v1/sources/{source}/events"))
 }

@@ -20,6 +20,7 @@ use crate::terminal::{print_notice, print_result};
 use crate::time::{Clock, cost};
 
 mod journal;
+mod stray;
 mod watch;
 
 /// The number of events of an example up to which `check` measures the expressions in `[body]`: the maximum of
@@ -41,6 +42,9 @@ pub(super) struct CheckOptions {
     /// Check again whenever a file changes, until Ctrl-C.
     #[arg(long)]
     watch: bool,
+    /// Not allowed: the command checks all sources.
+    #[arg(value_name = "FILE", hide = true, value_parser = stray::no_file)]
+    file: Option<PathBuf>,
 }
 
 /// The values of the setting `profile`.
@@ -121,6 +125,7 @@ fn check_all(config: &Config, settings: Vec<SourceSettings>, mut errors: usize) 
     let all = settings.iter().map(|settings| Arc::clone(&settings.source));
     let sources = Sources::new(all, config.intake);
     let wall_time = Clock::machine().wall();
+    stray::describe(&config.sources_dir, &settings);
     errors += check_look(config) + check_sealing_keys(config) + journal::check(&config.outbox);
     for settings in settings {
         let warnings = settings.warnings();

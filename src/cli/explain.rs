@@ -13,12 +13,13 @@ use anyhow::{Context as _, anyhow};
 use clap::Args;
 use serde::Serialize;
 
+use super::header_option::HeaderParser;
 use super::operator::Bridge;
-use super::{Layers, NEGATIVE_RESULT, read};
+use super::{Layers, NEGATIVE_RESULT, read, source_name};
 use crate::config::Purpose;
 use crate::config::sources::examples::request_headers;
 use crate::event::{SourceName, Visibility};
-use crate::http::header_line::{header_map, parse_header};
+use crate::http::header_line::header_map;
 use crate::http::{HeaderName, HeaderValue, Method};
 use crate::intake::examples::Expectation;
 use crate::intake::{EventExplanation, Explanation, RequestMessage, Sources};
@@ -42,7 +43,7 @@ pub(super) struct ExplainOptions {
     file: Option<PathBuf>,
     /// Header of the request, such as "x-topic: customers/update", if the source file reads headers. Repeat the option
     /// for each header.
-    #[arg(long = "header", short = 'H', value_name = "NAME: VALUE", value_parser = parse_header)]
+    #[arg(long = "header", short = 'H', value_name = "NAME: VALUE", value_parser = HeaderParser)]
     headers: Vec<(HeaderName, HeaderValue)>,
     /// Explain this entry of a running bridge instead of a file.
     #[arg(long, value_name = "NUMBER", requires = "token_file", conflicts_with_all = ["source", "file", "headers"])]
@@ -96,7 +97,13 @@ fn explain_body(options: &ExplainOptions) -> anyhow::Result<ExitCode> {
         Ok(read) => read,
         Err(code) => return Ok(code),
     };
-    let name = SourceName::parse(options.source.as_deref().unwrap_or_default())?;
+    let name = options.source.as_deref().unwrap_or_default();
+    source_name::not_a_path(name).map_err(|reason| anyhow!(reason))?;
+    let name = SourceName::parse(name)?;
+    let names: Vec<String> = settings
+        .iter()
+        .map(|settings| settings.source.name.to_string())
+        .collect();
     let sources = settings.into_iter().map(|settings| settings.source);
     let sources = Sources::new(sources, config.intake);
     let visibility = if options.reveal || options.example {
@@ -106,8 +113,12 @@ fn explain_body(options: &ExplainOptions) -> anyhow::Result<ExitCode> {
     };
     let wall_time = Clock::machine().wall();
     let unknown = || {
-        let folder = config.sources_dir.display();
-        anyhow!("there is no source {name} in {folder}")
+        let names = names.iter().map(String::as_str);
+        anyhow!(source_name::unknown(
+            name.as_str(),
+            names,
+            &config.sources_dir
+        ))
     };
     let source = sources.get(&name).ok_or_else(unknown)?;
     let headers = header_map(&options.headers);

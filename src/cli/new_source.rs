@@ -40,6 +40,11 @@ const CAUSES_MAX: usize = 3;
 const DRAFT: &str =
     "# A running bridge does not use this source until you remove the next line.\ndraft = true\n\n";
 
+/// Refuses a sample without its option.
+fn no_sample(_file: &str) -> Result<PathBuf, &'static str> {
+    Err("write --sample before the file of each sample: --sample FILE")
+}
+
 /// The arguments of the command `new-source`.
 #[derive(Debug, Args)]
 pub(super) struct NewSourceOptions {
@@ -51,6 +56,9 @@ pub(super) struct NewSourceOptions {
     /// File with a request body, exactly as the source posts it. Repeat the option for each kind of body.
     #[arg(long = "sample", value_name = "FILE", required = true)]
     samples: Vec<PathBuf>,
+    /// Not allowed: a sample has the option `--sample`.
+    #[arg(value_name = "SAMPLE", hide = true, value_parser = no_sample)]
+    sample: Option<PathBuf>,
     /// File with the request headers of the samples, one header on each line, such as "x-topic: customers/update". If
     /// the samples have different headers, repeat the option once for each sample, in the same order.
     #[arg(long = "headers", value_name = "FILE")]

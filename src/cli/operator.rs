@@ -13,7 +13,7 @@ use self::table::at;
 use super::NEGATIVE_RESULT;
 use crate::app::block_on;
 use crate::config::secret;
-use crate::http::client::{ExchangeLimits, HttpClient};
+use crate::http::client::{ExchangeError, ExchangeLimits, HttpClient};
 use crate::http::{HeaderValue, Method, StatusCode, header};
 use crate::outbox::{ParkReason, State};
 use crate::telemetry::{self, LogFormat};
@@ -315,7 +315,13 @@ impl Bridge {
                 body_bytes_max: ANSWER_BYTES_MAX,
             };
             let response = request.send(body.into_bytes(), limits).await;
-            let response = response.with_context(|| url.clone())?;
+            let response = response.map_err(|error| {
+                let hint = match error {
+                    ExchangeError::Connection(_) => NO_OPS_LISTENER,
+                    ExchangeError::Deadline(_) => "",
+                };
+                anyhow!("{url}: {error}{hint}")
+            })?;
             let body = response.body;
             let body = body.with_context(|| format!("{url}: the answer is incomplete"))?;
             parse_answer(response.status, &body)
@@ -331,6 +337,10 @@ impl Bridge {
     }
 }
 
+/// The hint if nothing answers at the URL of the admin API.
+const NO_OPS_LISTENER: &str =
+    "; is the bridge running? --ops is the URL of its ops listener (ops.listen)";
+
 /// Parses the body of an answer of the admin API. For an error answer, returns an error with the `detail` of the
 /// answer.
 fn parse_answer(status: StatusCode, body: &[u8]) -> anyhow::Result<Value> {
@@ -339,7 +349,9 @@ fn parse_answer(status: StatusCode, body: &[u8]) -> anyhow::Result<Value> {
         return Ok(answer);
     }
     let detail = at(&answer, "detail").as_str();
-    let listener = if detail.is_some_and(|detail| detail.starts_with(EVENTS_NOT_FOUND)) {
+    let listener = if status == StatusCode::UNAUTHORIZED {
+        ". The bridge does not know the token in the file of --token-file: the file is one of those in ops.token_files"
+    } else if detail.is_some_and(|detail| detail.starts_with(EVENTS_NOT_FOUND)) {
         " This is perhaps the event listener: --ops names the ops listener (ops.listen)."
     } else {
         ""

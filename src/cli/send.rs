@@ -7,9 +7,9 @@ use std::time::Duration;
 use clap::Args;
 
 use super::NEGATIVE_RESULT;
+use super::header_option::HeaderParser;
 use crate::app::block_on;
 use crate::event::SourceName;
-use crate::http::header_line::parse_header;
 use crate::http::{HeaderName, HeaderValue};
 use crate::sender::authentication::SenderAuthFiles;
 use crate::sender::upload::{CONCURRENCY_MAX, Upload, UploadEnd, UploadSettings};
@@ -48,7 +48,7 @@ pub(super) struct SendOptions {
     #[arg(long)]
     whole: bool,
     /// Header to send with each event, such as "x-topic: customers/update". Repeat the option for each header.
-    #[arg(long = "header", short = 'H', value_name = "NAME: VALUE", value_parser = parse_header)]
+    #[arg(long = "header", short = 'H', value_name = "NAME: VALUE", value_parser = HeaderParser)]
     headers: Vec<(HeaderName, HeaderValue)>,
     /// Make the bridge deliver these events after all events with normal priority. A signature must cover the header
     /// `priority`, or the source file must list this header in `unsigned_headers`.

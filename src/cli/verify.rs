@@ -10,10 +10,11 @@ use anyhow::{Context as _, anyhow};
 use clap::Args;
 use percent_encoding::percent_decode_str;
 
-use super::{Layers, NEGATIVE_RESULT, read};
+use super::header_option::HeaderParser;
+use super::{Layers, NEGATIVE_RESULT, read, source_name};
 use crate::config::sources::{Auth, SecretFiles, SourceSettings};
 use crate::config::{Purpose, secret};
-use crate::http::header_line::{header_map, parse_header};
+use crate::http::header_line::header_map;
 use crate::http::{HeaderName, HeaderValue};
 use crate::ingress::auth::examination::{CapturedRequest, Examination, NamedSecret, examine_token};
 use crate::ingress::auth::hmac::examine_hmac;
@@ -30,7 +31,7 @@ pub(super) struct VerifyOptions {
     #[arg(long, value_name = "NAME")]
     source: String,
     /// Header of the request, such as "x-signature: 5d41…". Repeat the option for each header.
-    #[arg(long = "header", short = 'H', value_name = "NAME: VALUE", value_parser = parse_header)]
+    #[arg(long = "header", short = 'H', value_name = "NAME: VALUE", value_parser = HeaderParser)]
     headers: Vec<(HeaderName, HeaderValue)>,
     /// Method of the request.
     #[arg(long, value_name = "METHOD", default_value = "POST")]
@@ -52,11 +53,16 @@ pub(super) fn run(options: &VerifyOptions) -> anyhow::Result<ExitCode> {
         Ok(read) => read,
         Err(code) => return Ok(code),
     };
+    source_name::not_a_path(&options.source).map_err(|reason| anyhow!(reason))?;
+    let names: Vec<String> = settings
+        .iter()
+        .map(|settings| settings.source.name.to_string())
+        .collect();
     let is_named = |settings: &SourceSettings| settings.source.name.as_str() == options.source;
     let settings = settings.into_iter().find(is_named);
     let settings = settings.with_context(|| {
-        let folder = config.sources_dir.display();
-        format!("there is no source {} in {folder}", options.source)
+        let names = names.iter().map(String::as_str);
+        source_name::unknown(&options.source, names, &config.sources_dir)
     })?;
     let headers = header_map(&options.headers);
     let path = options.path.clone();

@@ -370,7 +370,7 @@ fn utf8_media_type(content_type: &str) -> Option<String> {
 ///
 /// The names are the labels of UTF-8 in the WHATWG Encoding Standard (2024), `utf_8`, and the names of UTF-8 and
 /// US-ASCII in the IANA registry of character sets (2024). Many HTTP clients write `utf8`.
-fn is_utf8(charset: &str) -> bool {
+pub(crate) fn is_utf8(charset: &str) -> bool {
     const NAMES: [&str; 19] = [
         "utf-8",
         "utf8",

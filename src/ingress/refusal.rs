@@ -14,6 +14,8 @@ use crate::http::problem::{ERRORS_MAX, MEDIA_TYPE, ProblemDocument, ProblemError
 use crate::intake::{Rejection, RejectionClass};
 use crate::outbox;
 
+mod charset;
+
 /// The `Retry-After` time of a source whose storage quota is used up. The bridge cannot know when it will have
 /// delivered enough events. One retry in half a minute costs little.
 const STORAGE_RETRY_SECONDS: u32 = 30;
@@ -97,6 +99,8 @@ pub enum MediaTypeReason {
     NoContentType,
     /// The source does not take this media type, or takes it only in UTF-8.
     ContentType,
+    /// The body is JSON in another charset than UTF-8 and ASCII.
+    Charset,
     /// The body is an HTML form.
     Form,
     /// The body has a content encoding, such as gzip.
@@ -147,6 +151,8 @@ impl MediaTypeReason {
         };
         if FORMS.into_iter().any(is_form) {
             Self::Form
+        } else if charset::has_other_charset(content_type) {
+            Self::Charset
         } else {
             Self::ContentType
         }
@@ -156,6 +162,9 @@ impl MediaTypeReason {
         match self {
             Self::NoContentType => "The request needs exactly one header Content-Type.",
             Self::ContentType => "The Content-Type of the request does not fit.",
+            Self::Charset => {
+                "The charset of the Content-Type is neither UTF-8 nor ASCII. Send the body in UTF-8, with charset=utf-8 or without a charset."
+            }
             Self::Form => {
                 "The Content-Type says that the body is a form, which no source takes. If the body is JSON, send the header Content-Type: application/json. Otherwise choose JSON in the settings of the sender, or put a relay before the bridge that converts the form to JSON."
             }

@@ -27,6 +27,10 @@ const OTHER_FORMAT: &str =
     " (without --plain, the command posts CloudEvents; a source of plain JSON needs --plain)";
 /// The remedy if the bridge does not accept the authentication of the request.
 const NO_AUTHENTICATION: &str = " (without --source-file, the command sends at most a bearer token and signs nothing; with it, the file must be that of the source in the URL)";
+/// The remedy if the bridge does not have the source.
+const NO_SOURCE: &str = " (the bridge has no source of this name, or its file is a draft; the command `sources` lists the sources)";
+/// The remedy if the URL is not that of the event listener.
+const NO_LISTENER: &str = " (the answer does not come from the event listener of a bridge: --to is the URL of ingress.listen, without a path)";
 /// The status of a parked event in the bridge's answer.
 const PARKED: &str = "parked";
 /// The status of an event of a mass change that the bridge holds.
@@ -142,6 +146,12 @@ impl fmt::Display for FailureReason {
         }
         if self.status == Some(401) && self.kind.ends_with(":unauthenticated") {
             f.write_str(NO_AUTHENTICATION)?;
+        }
+        if self.status == Some(404) {
+            f.write_str(match self.kind.ends_with(":unknown_source") {
+                true => NO_SOURCE,
+                false => NO_LISTENER,
+            })?;
         }
         write_errors(f, &self.errors)
     }
@@ -345,7 +355,10 @@ mod tests {
             problem.to_string(),
             "422 urn:imprint-bridge:problem:invalid: /data/customer/email (email), the event (a\u{fffd}[2J), /3 (), /4 (), /5 () and 1 more"
         );
-        assert_eq!(FailureReason::read(404, Some(b"<html>")).to_string(), "404");
+        assert_eq!(
+            FailureReason::read(404, Some(b"<html>")).to_string(),
+            format!("404{NO_LISTENER}")
+        );
         // FAULTS N907: a request in the format of CloudEvents to a source of plain JSON.
         let format = br#"{"type":"urn:imprint-bridge:problem:unsupported_media_type"}"#;
         let format = FailureReason::read(415, Some(format)).to_string();

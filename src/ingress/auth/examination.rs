@@ -8,6 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::token::{self, TokenKeys};
 use super::{Denial, DenialReason, Error, Head, SecretMinimum, TokenScheme, required};
+use crate::http::header::HeaderMap;
 use crate::time::Timestamp;
 
 /// A request that an operator has captured, for example in a gateway.
@@ -61,6 +62,8 @@ impl Examination {
 
 /// The last line about a request without the header of the secret or of the signature.
 pub(super) const NOTHING_COMPARED: &str = "nothing was compared with the secrets; if the captured request has the header, add it with the option --header";
+/// The minimum length of a header value that can be a cut secret.
+const CUT_BYTES_MIN: usize = 8;
 const OTHER_SECRET: &str =
     "no header contains a secret of the source: compare the secret with the sender's";
 
@@ -109,9 +112,43 @@ pub fn examine_token(
         } else {
             OTHER_SECRET
         };
-        examination.say(near.unwrap_or_else(|| other.to_owned()));
+        let value = header_text(headers, header.as_str());
+        let length = || {
+            let mut tokens = tokens.iter();
+            tokens.find_map(|token| length_mistake(scheme, value?, token))
+        };
+        examination.say(near.or_else(length).unwrap_or_else(|| other.to_owned()));
     }
     Ok(examination)
+}
+
+fn header_text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// Describes a secret that was cut, and a wrong password of the right user. The description has lengths and no characters.
+fn length_mistake(scheme: &TokenScheme, value: &str, token: &SecretString) -> Option<String> {
+    if let TokenScheme::Basic { user } = scheme {
+        let text = token::decoded_basic(value)?;
+        let (sent_user, password) = text.split_once(':')?;
+        return (sent_user == user).then(|| {
+            format!(
+                "the user name is right, and the password is wrong: the sender's password has {} characters, and the secret has {}",
+                password.chars().count(),
+                token.expose_secret().chars().count()
+            )
+        });
+    }
+    let expected = scheme.value(token);
+    let expected = expected.expose_secret();
+    let is_cut = value.len() >= CUT_BYTES_MIN && expected.starts_with(value);
+    is_cut.then(|| {
+        format!(
+            "the sender cuts the secret: the header has the first {} of {} characters",
+            value.len(),
+            expected.len()
+        )
+    })
 }
 
 /// Describes how a header value differs from the expected value, if the difference is a common mistake. The description

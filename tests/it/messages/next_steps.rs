@@ -6,6 +6,8 @@ use std::process::{Command, Output};
 
 use super::{EVENT, SCHEMA, SOURCE, assert_contains, check, check_source, folder_with};
 use crate::commands;
+use crate::http::ask;
+use crate::support::TestApp;
 
 /// Runs a command in a folder.
 fn run(folder: &Path, arguments: &[&str]) -> Output {
@@ -211,4 +213,179 @@ fn a_condition_that_is_a_text_gets_a_note() {
         assert_eq!(errors, Vec::<String>::new());
         assert_eq!(report.contains(note), is_noted, "{when}: {report}");
     }
+}
+
+/// FAULTS N1227
+#[test]
+fn check_names_the_files_that_the_bridge_does_not_read() {
+    let folder = folder_with(SOURCE, SCHEMA);
+    let sources = folder.path().join("config/sources");
+    fs::write(sources.join("ac.yaml"), "").unwrap();
+    fs::write(sources.join("shop/extra.toml"), "").unwrap();
+    fs::create_dir(sources.join("shpo")).unwrap();
+    fs::write(sources.join("shpo/a.event.json"), EVENT).unwrap();
+    let (report, errors) = check(folder.path(), &[]);
+    assert_eq!(errors, Vec::<String>::new());
+    for expected in [
+        "config/sources/ac.yaml is not read: the name of a source file ends in .toml",
+        "config/sources/shop/extra.toml is not read: a source file lies directly in sources_dir",
+        "the examples in config/sources/shpo are not run: there is no source shpo; did you mean shop?",
+    ] {
+        assert!(report.contains(expected), "{expected} in {report}");
+    }
+}
+
+/// FAULTS N1228: the value of the option can be a secret.
+#[test]
+fn no_error_repeats_the_value_of_a_header() {
+    let folder = folder_with(SOURCE, SCHEMA);
+    let secret = "copper-token-0123456789abcdef";
+    let header = format!("x-copper-token={secret}");
+    for command in ["verify", "explain", "send"] {
+        let arguments = [command, "--source", "shop", "--header", &header];
+        let output = run(folder.path(), &arguments);
+        let report = commands::text(&output.stderr);
+        let expected = "--header: a header is written NAME: VALUE, with a colon after the name";
+        assert!(report.contains(expected), "{report}");
+        assert!(!report.contains(secret), "{report}");
+        assert_eq!(output.status.code(), Some(2));
+    }
+}
+
+/// FAULTS N1229: a command gets an argument in another form.
+#[test]
+fn a_command_names_the_right_form_of_an_argument() {
+    let folder = folder_with(SOURCE, SCHEMA);
+    fs::write(folder.path().join("seed.json"), "{\"id\": \"1\"").unwrap();
+    fs::write(folder.path().join("k"), "a-key").unwrap();
+    for (arguments, expected) in [
+        (
+            &["verify", "--source", "config/sources/shop.toml", "x"][..],
+            "write --source shop",
+        ),
+        (&["verify", "--source", "shpo", "x"], "did you mean shop?"),
+        (
+            &["explain", "--source", "config/sources/shop.toml", "x"],
+            "write --source shop",
+        ),
+        (&["explain", "--source", "shpo", "x"], "did you mean shop?"),
+        (
+            &["check", "config/sources/shop.toml"],
+            "`check` takes no file",
+        ),
+        (
+            &["new-source", "x", "body.json"],
+            "write --sample before the file",
+        ),
+        (
+            &[
+                "send",
+                "--source",
+                "shop",
+                "--to",
+                "http://127.0.0.1:1/v1/sources/shop/events",
+            ],
+            "must be the URL of the bridge without a path",
+        ),
+        (
+            &[
+                "sandbox",
+                "--key-file",
+                "k",
+                "--seed",
+                "seed.json",
+                "--listen",
+                "127.0.0.1:0",
+            ],
+            "seed.json is not JSON: ",
+        ),
+        (
+            &["events", "--token-file", "k", "--ops", "http://127.0.0.1:1"],
+            "is the bridge running? --ops is the URL of its ops listener",
+        ),
+    ] {
+        let report = printed(folder.path(), arguments);
+        assert!(
+            report.contains(expected),
+            "{arguments:?}: {expected} in {report}"
+        );
+    }
+}
+
+/// FAULTS N1230: a cut token and a wrong password.
+#[test]
+fn verify_compares_the_lengths_of_secrets() {
+    let secret = "shop-secret-0123456789";
+    let token = "kind = \"token\"\nheader = \"x-token\"\ntoken_files = [\"./s\"]";
+    let basic = "kind = \"basic\"\nuser = \"shop\"\npassword_files = [\"./s\"]";
+    for (auth, header, expected) in [
+        (
+            token,
+            "x-token: shop-secret-012345678",
+            "the sender cuts the secret: the header has the first 21 of 22 characters",
+        ),
+        (
+            // shop:another-password
+            basic,
+            "authorization: Basic c2hvcDphbm90aGVyLXBhc3N3b3Jk",
+            "the user name is right, and the password is wrong: the sender's password has 16 characters, and the secret has 22",
+        ),
+        (
+            token,
+            "x-token: another-token-of-the-sender",
+            "no header contains a secret of the source",
+        ),
+    ] {
+        let folder = folder_with(&SOURCE.replace("kind = \"none\"", auth), SCHEMA);
+        fs::write(folder.path().join("s"), secret).unwrap();
+        let event = "config/sources/shop/a.event.json";
+        let report = printed(
+            folder.path(),
+            &["verify", "--source", "shop", "-H", header, event],
+        );
+        assert!(report.contains(expected), "{expected} in {report}");
+        assert!(!report.contains("shop-secret"), "{report}");
+    }
+}
+
+/// FAULTS N1231: the sender and the operator address the wrong listener or the wrong source.
+#[test]
+fn an_answer_of_the_wrong_place_names_the_right_one() {
+    let app = TestApp::setup()
+        .operator("ann", "the-token-of-ann-0123456789")
+        .start();
+    let charset = &[("content-type", "application/json; charset=iso-8859-1")];
+    let answer = ask(app.ingress(), "POST /v1/sources/crm/events", charset, "{}").unwrap();
+    assert_eq!(answer.status, 415);
+    let expected = "The charset of the Content-Type is neither UTF-8 nor ASCII.";
+    assert!(answer.body.contains(expected), "{}", answer.body);
+
+    let event = format!(
+        "{{\"specversion\":\"1.0\",\"id\":\"1\",\"source\":\"s\",\"type\":\"t\",\"data\":{EVENT}}}"
+    )
+    .replace('\n', "");
+    let output = commands::send(app.ingress(), "crmm", &[], &event);
+    let report = commands::text(&output.stderr);
+    assert!(
+        report.contains("the bridge has no source of this name, or its file is a draft"),
+        "{report}"
+    );
+    let output = commands::send(app.ops(), "crm", &[], &event);
+    let report = commands::text(&output.stderr);
+    assert!(
+        report.contains("--to is the URL of ingress.listen, without a path"),
+        "{report}"
+    );
+
+    let folder = folder_with(SOURCE, SCHEMA);
+    fs::write(folder.path().join("k"), "another-token-0123456789").unwrap();
+    let ops = format!("http://{}", app.ops());
+    let report = printed(
+        folder.path(),
+        &["events", "--token-file", "k", "--ops", &ops],
+    );
+    assert!(
+        report.contains("the file is one of those in ops.token_files"),
+        "{report}"
+    );
 }
