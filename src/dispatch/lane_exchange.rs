@@ -275,7 +275,7 @@ impl LaneExchange {
             {
                 self.search(partner, None)
             }
-            step => step,
+            step @ (ExchangeStep::Call(_) | ExchangeStep::Conclude(_)) => step,
         }
     }
 
