@@ -3,11 +3,13 @@
 //!
 //! At shutdown, `/readyz` answers 503 at once. For the time `shutdown.lag`, the bridge still works as before, so that
 //! the load balancer can notice the 503. After this time, the bridge accepts no new connections and starts no new
-//! requests to Imprint. Requests in flight have the time `shutdown.drain` to finish. The bridge closes the store last.
-//! Entries that are not yet delivered stay on disk, and the next process sends them.
+//! requests to Imprint. Requests in flight have the time `shutdown.drain` to finish. The tasks beside the listeners run
+//! until then. The bridge closes the store last. Entries that are not yet delivered stay on disk, and the next process
+//! sends them.
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 
 use actix_web::dev::Server;
@@ -18,11 +20,11 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use self::audit_keys::AuditKeysWatch;
+use self::background::BackgroundTasks;
 use self::egress::EgressWatch;
 use self::key::KeyFiles;
 use self::listeners::bind;
 use self::notices::NoticeTask;
-use self::operators::TokensWatch;
 use self::retention::Retention;
 use self::sealing::SealingTasks;
 use self::secrets::SecretsWatch;
@@ -49,6 +51,7 @@ use crate::telemetry::missing_lines;
 use crate::time::{Clock, Timestamp};
 
 mod audit_keys;
+mod background;
 mod client_certificate;
 mod confine;
 mod descriptors;
@@ -104,22 +107,11 @@ pub struct App {
     /// The address of the listener for health, metrics and the admin API.
     pub ops: SocketAddr,
     config: Config,
-    keys: KeyFiles,
-    egress: EgressWatch,
-    secrets: SecretsWatch,
+    background: BackgroundTasks,
     sources: SourcesWatch,
-    tokens: TokensWatch,
-    audit_keys: AuditKeysWatch,
     outbox: Arc<dyn Outbox>,
-    store_report: StoreReport,
-    sealing: SealingTasks,
     health: Health,
-    figures: Figures,
     senders: DispatchThreads,
-    sharing: Sharing,
-    notices: NoticeTask,
-    retention: Retention,
-    clock: Clock,
     stopping: watch::Sender<bool>,
     ingress_server: Server,
     ops_server: Server,
@@ -167,26 +159,31 @@ impl App {
             metrics: metrics.dispatch.clone(),
             stopped,
         };
-        Ok(Self {
-            senders: DispatchThreads::start(&config, &keys.credential(), &parts)?,
+        let senders = DispatchThreads::start(&config, &keys.credential(), &parts)?;
+        let background = BackgroundTasks {
             sharing: Sharing::start(store(), &destination, (&clock, &metrics.dispatch)).await?,
             notices: NoticeTask::open(&config, &figures, &metrics, &rereads)?,
-            ingress,
-            ops,
             retention: Retention::new(store(), &config.outbox, clock.clone()),
-            clock,
             secrets: SecretsWatch::new(&running, rereads, config.clone()),
-            config,
             keys,
             egress,
-            sources,
             tokens,
             audit_keys,
             store_report: StoreReport::new(&*outbox, health.clone(), metrics),
             sealing,
+            figures,
+            outbox: store(),
+            clock,
+        };
+        Ok(Self {
+            ingress,
+            ops,
+            config,
+            background,
+            sources,
             outbox,
             health,
-            figures,
+            senders,
             stopping,
             ingress_server,
             ops_server,
@@ -195,12 +192,12 @@ impl App {
 
     /// Returns the schedule on which the bridge reads its secret files. The handler of SIGHUP uses it to start a read.
     pub fn rereads(&self) -> Rereads {
-        self.secrets.rereads()
+        self.background.secrets.rereads()
     }
 
     /// Returns a reader of this bridge's metrics, for callers in the same process.
     pub fn figures(&self) -> Figures {
-        self.figures.clone()
+        self.background.figures.clone()
     }
 
     /// Runs the bridge until `stop` resolves with the reason to stop. Then stops the bridge in the order of the module
@@ -211,42 +208,38 @@ impl App {
     pub async fn run(mut self, stop: impl Future<Output = &'static str>) -> anyhow::Result<()> {
         self.health.ready();
         tracing::info!(ingress = %self.ingress, ops = %self.ops, "ready");
+        let mut background = pin!(self.background.run());
         let reason = tokio::select! {
             reason = stop => reason,
             () = self.outbox.failed() => bail!("the store failed"),
             error = self.senders.failed() => return Err(error.context("a dispatch thread ended")),
-            () = Box::pin(self.sharing.run()) => bail!("the task that shares the destination ended"),
-            () = self.store_report.run() => bail!("the task that reports the store's condition ended"),
-            () = Box::pin(self.sealing.run(&self.clock)) => bail!("the tasks of the sealing ended"),
-            () = Box::pin(self.figures.keep_history()) => bail!("the task that records the totals ended"),
-            () = Box::pin(self.notices.run()) => bail!("the task that sends notices ended"),
-            () = Box::pin(self.retention.run()) => bail!("the retention task ended"),
-            () = erasure::run(&*self.outbox, &self.clock) => bail!("the task that erases ended entries ended"),
-            () = Box::pin(self.secrets.watch()) => bail!("the task that reads the secrets of sources ended"),
+            error = &mut background => return Err(error),
             error = self.sources.watch() => return Err(error.context("the task that reads the sources ended")),
-            () = Box::pin(self.keys.watch()) => bail!("the task that reads the keys of Imprint ended"),
-            () = Box::pin(self.egress.watch()) => bail!("the task that reads the files for the connections to Imprint ended"),
-            () = Box::pin(self.tokens.watch()) => bail!("the task that reads the tokens of operators ended"),
-            () = Box::pin(self.audit_keys.watch()) => bail!("the task that reads the keys of the audit log ended"),
             ended = &mut self.ingress_server => return Err(anyhow!("the ingress listener ended: {ended:?}")),
             ended = &mut self.ops_server => return Err(anyhow!("the ops listener ended: {ended:?}")),
         };
         tracing::info!(reason, "stopping");
         self.health.draining();
         self.sources.stop();
-        // The load balancer sends new connections until it has noticed the 503 of `/readyz`.
-        tokio::time::sleep(self.config.shutdown.lag).await;
-        self.stopping.send_replace(true);
-        let handle = self.ingress_server.handle();
-        let drained = join3(
-            handle.stop(true),
-            &mut self.ingress_server,
-            self.senders.ended(),
-        );
-        if timeout(self.config.shutdown.drain, drained).await.is_err() {
-            tracing::warn!(
-                "some requests did not finish within shutdown.drain; the next process sends these requests again"
+        let drain = async {
+            // The load balancer sends new connections until it has noticed the 503 of `/readyz`.
+            tokio::time::sleep(self.config.shutdown.lag).await;
+            self.stopping.send_replace(true);
+            let handle = self.ingress_server.handle();
+            let drained = join3(
+                handle.stop(true),
+                &mut self.ingress_server,
+                self.senders.ended(),
             );
+            timeout(self.config.shutdown.drain, drained).await
+        };
+        tokio::select! {
+            error = &mut background => return Err(error),
+            drained = drain => if drained.is_err() {
+                tracing::warn!(
+                    "some requests did not finish within shutdown.drain; the next process sends these requests again"
+                );
+            }
         }
         let handle = self.ops_server.handle();
         let (_, ended) = futures_util::future::join(handle.stop(false), &mut self.ops_server).await;

@@ -13,6 +13,8 @@ use crate::terminal::printable;
 use crate::time::Clock;
 
 pub(super) fn run(layers: &Layers) -> anyhow::Result<ExitCode> {
+    // From here on, SIGHUP does not end the process. The handler stays in place without a listener.
+    block_on(async { Hangups::listen().map(drop) })?;
     let (config, set) = match read_set(layers) {
         Ok(read) => read,
         Err(errors) => return Ok(print_errors(&errors)),

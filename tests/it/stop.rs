@@ -3,8 +3,9 @@
 //! The process tests run in real time, because no test can move the clock of another process.
 
 use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
-use std::process::Command;
+use std::process::{Child, Command};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -14,13 +15,16 @@ use imprint_bridge::time::Clock;
 use serde_json::json;
 
 use crate::http::{self, Connection};
-use crate::process::Process;
+use crate::process::{Process, command};
 use crate::support::{
     Event, FakeImprint, Files, KEY, POST_EVENTS, metric, post, receipt, wait_for,
 };
 
 /// FAULTS N22: the longest time from SIGTERM to the exit of the process.
 const STOP_MAX: Duration = Duration::from_secs(25);
+
+/// The capacity of a pipe of Linux.
+const PIPE_BYTES: usize = 65_536;
 
 fn receipt_status(ingress: SocketAddr, id: &str) -> String {
     let answer = receipt(ingress, id).unwrap();
@@ -192,6 +196,58 @@ fn imprint_that_hangs_does_not_keep_the_process() {
     assert_eq!(again.wait_for_exit().code(), Some(0), "{}", again.log());
 }
 
+/// FAULTS N1176: an operator's token is removed while the bridge stops and still answers.
+#[test]
+fn a_token_that_is_removed_during_the_shutdown_is_refused() {
+    const TOKEN: &str = "op-canary-token-1";
+    let imprint = FakeImprint::start(|_| {});
+    let files = Files::write(imprint.address, KEY, "[shutdown]\nlag = 20");
+    files.write_token("alice", TOKEN);
+    let process = Process::serve(&files);
+    let (_, ops) = process.ready();
+    let bearer = format!("Bearer {TOKEN}");
+    let ask = || {
+        let headers = [("authorization", bearer.as_str())];
+        http::ask(ops, "GET /admin/v1/entries", &headers, "").map(|answer| answer.status)
+    };
+    assert_eq!(ask().unwrap(), 200);
+    process.terminate();
+    std::fs::remove_file(files.token_file("alice")).unwrap();
+    wait_for("the token is refused", || {
+        (ask().ok()? == 401).then_some(())
+    });
+}
+
+/// FAULTS N1177: SIGHUP comes while the process reads its settings at the start. The process cannot go on, because nobody
+/// reads its errors.
+#[test]
+fn sighup_before_the_start_ends_nothing() {
+    let files = Files::write(SocketAddr::from(([127, 0, 0, 1], 1)), KEY, "");
+    files.write_settings("[imprint]\nno_such_key = 1");
+    let (mut reader, mut writer) = std::io::pipe().unwrap();
+    writer.write_all(&[b'.'; PIPE_BYTES]).unwrap();
+    let mut child = command(&files).stderr(writer).spawn().unwrap();
+    wait_for("the process handles SIGHUP", || {
+        let path = format!("/proc/{}/status", child.id());
+        let status = std::fs::read_to_string(path).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+        let caught = u64::from_str_radix(caught.unwrap().trim(), 16).unwrap();
+        (caught & 1 == 1).then_some(())
+    });
+    hang_up(&child);
+    let mut errors = String::new();
+    reader.read_to_string(&mut errors).unwrap();
+    assert!(errors.contains("no_such_key"), "{errors}");
+    assert!(child.wait().unwrap().code().is_some(), "a signal ended it");
+}
+
+/// Sends SIGHUP to the process.
+fn hang_up(child: &Child) {
+    let kill = format!("kill -HUP {}", child.id());
+    let killed = Command::new("sh").args(["-c", &kill]).status().unwrap();
+    assert!(killed.success());
+}
+
 /// FAULTS N202, N203, S07: SIGHUP does not end the process, which reads its secret files again, also the merchant key.
 #[test]
 fn sighup_reads_the_secrets_again() {
@@ -209,9 +265,7 @@ fn sighup_reads_the_secrets_again() {
     files.write_key(KEY);
     std::fs::write(&merchant, MERCHANT_KEY).unwrap();
     for _ in 0..3 {
-        let kill = format!("kill -HUP {}", process.child.id());
-        let killed = Command::new("sh").args(["-c", &kill]).status().unwrap();
-        assert!(killed.success());
+        hang_up(&process.child);
     }
     wait_for("the signal is logged", || {
         process.log().contains("SIGHUP").then_some(())
