@@ -88,8 +88,6 @@ pub(super) struct SeriesHistory {
 /// The values of one series.
 #[derive(Debug)]
 struct Track {
-    /// The value before the first value in memory.
-    before: f64,
     latest: f64,
     highest: (Timestamp, f64),
     fine: VecDeque<(Timestamp, f64)>,
@@ -112,7 +110,6 @@ impl SeriesHistory {
     pub(super) fn record(&mut self, samples: Vec<SeriesValue>, now: Timestamp) {
         self.looks = self.looks.saturating_add(1);
         self.now = now;
-        let is_first = self.looks == 1;
         let mut count: usize = self.series.values().map(BTreeMap::len).sum();
         for SeriesValue {
             name,
@@ -129,9 +126,7 @@ impl SeriesHistory {
                 continue;
             }
             count = count.saturating_add(usize::from(is_new));
-            let before = if is_first { value } else { 0.0 };
             let track = tracks.entry(labels).or_insert_with(|| Track {
-                before,
                 latest: value,
                 highest: (now, value),
                 fine: VecDeque::new(),
@@ -227,7 +222,8 @@ impl Track {
         }
     }
 
-    /// Returns the value at a time in the past.
+    /// Returns the value of a counter at a time in the past. A counter begins at 0 with the process, so the history covers the
+    /// whole life of the counter until the oldest values are forgotten.
     fn at(&self, time: Timestamp) -> f64 {
         let until = |values: &VecDeque<(Timestamp, f64)>| {
             let mut values = values.iter().rev();
@@ -235,7 +231,7 @@ impl Track {
         };
         until(&self.fine)
             .or_else(|| until(&self.coarse))
-            .unwrap_or(self.before)
+            .unwrap_or(0.0)
     }
 }
 
@@ -326,13 +322,13 @@ mod tests {
         assert_eq!(only(&history.latest("accepted_total")), None);
     }
 
-    /// FAULTS N1033
+    /// FAULTS N1033, N1178
     #[test]
-    fn a_counter_that_appears_later_began_at_zero() {
+    fn every_counter_began_at_zero() {
         let mut history = SeriesHistory::new(at(0));
         history.record(sample("parked_total", 7.0), at(0));
         let minute = Duration::from_mins(1);
-        assert_eq!(only(&history.increase("parked_total", minute)), Some(0.0));
+        assert_eq!(only(&history.increase("parked_total", minute)), Some(7.0));
         history.record(sample("misdirected_total", 7.0), at(1));
         assert_eq!(
             only(&history.increase("misdirected_total", minute)),

@@ -11,7 +11,7 @@ const BACKLOG_SECONDS_MAX: f64 = 3600.0;
 /// The share of requests without a clear answer.
 const UNKNOWN_SHARE_MAX: f64 = 0.05;
 /// The reasons for parking that have a rule of their own.
-const REASONS_APART: &[&str] = &["invalid", "version_jump", "identity_conflict"];
+const REASONS_APART: &[&str] = &["invalid", "version_jump"];
 
 pub(super) fn misdirected(history: &SeriesHistory) -> Rows {
     history.increase("misdirected_total", hours(1)).above(0.0)
