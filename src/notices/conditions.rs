@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 
 use super::history::SeriesHistory;
-use super::rules::{Rule, rules};
+use super::rules::{Rule, Severity, rules};
 use crate::metrics::Labels;
 use crate::time::Timestamp;
 
-/// The maximum number of conditions that can hold at a time. A further condition waits until another one ends.
-const CONDITIONS_MAX: usize = 500;
+/// The maximum number of conditions that can hold at a time when a warning begins. A further warning waits until another
+/// condition ends.
+const WARNINGS_MAX: usize = 500;
+/// The maximum number of conditions that can hold at a time when a critical condition begins. Warnings, of which each source
+/// can have several, leave room for it.
+const CONDITIONS_MAX: usize = 1000;
 
 /// The identity of a condition: the name of its rule, and the labels of its series.
 pub(super) type ConditionKey = (&'static str, Labels);
@@ -44,6 +48,13 @@ pub(super) enum ChangeKind {
 #[derive(Debug, Default)]
 pub(super) struct Conditions(BTreeMap<ConditionKey, Condition>);
 
+const fn conditions_max(severity: Severity) -> usize {
+    match severity {
+        Severity::Warning => WARNINGS_MAX,
+        Severity::Critical => CONDITIONS_MAX,
+    }
+}
+
 impl Conditions {
     /// Evaluates each rule. Returns the conditions that have held for long enough, and those that have ended.
     pub(super) fn step(&mut self, history: &SeriesHistory, now: Timestamp) -> Vec<ConditionChange> {
@@ -56,7 +67,7 @@ impl Conditions {
         for (rule, labels, value) in holding {
             let key = (rule.name, labels);
             let known = before.remove(&key);
-            if known.is_none() && self.0.len() >= CONDITIONS_MAX {
+            if known.is_none() && self.0.len() >= conditions_max(rule.severity) {
                 continue;
             }
             let mut condition = known.unwrap_or_else(|| Condition {

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::conditions::{ChangeKind, Condition, ConditionKey};
+use super::rules::Severity;
 
 /// The place of the explanations, as in the alert rules.
 const RUNBOOK: &str = "deploy/RUNBOOK.md";
@@ -17,6 +18,7 @@ const ID_BYTES: usize = 16;
 pub struct Notice {
     id: String,
     name: &'static str,
+    severity: Severity,
     body: Vec<u8>,
 }
 
@@ -51,8 +53,13 @@ impl Notice {
         Self {
             id: format!("notice_{id}"),
             name,
+            severity: condition.rule.severity,
             body: body.to_string().into_bytes(),
         }
+    }
+
+    pub(super) const fn severity(&self) -> Severity {
+        self.severity
     }
 
     /// Returns the id, which is the same at each attempt.

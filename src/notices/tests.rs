@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::rules::rules;
 use super::*;
 use crate::metrics::{LabelSets, LogCounters, Metrics};
+use crate::outbox::ParkReason;
 
 const ALERTS: &str = include_str!("../../deploy/monitoring/alerts.yaml");
 const ALERT_TESTS: &str = include_str!("../../tests/deploy/alerts_test.yaml");
@@ -327,4 +328,52 @@ fn only_the_newest_notice_of_a_condition_waits() {
     notices.look(sources(3000).collect(), at(200));
     notices.look(sources(3000).collect(), at(2000));
     assert_eq!(notices.raised().count(), 500);
+}
+
+/// FAULTS N1179: no entry parks without a notice, also if its reason is the only one.
+#[test]
+fn each_reason_for_parking_has_a_notice() {
+    for reason in ParkReason::ALL {
+        let mut notices = Notices::new(String::new(), at(0));
+        let parked = |name: &str, value| SeriesValue {
+            name: name.to_owned(),
+            labels: [("reason".to_owned(), reason.as_str().to_owned())].into(),
+            value,
+        };
+        let invalid = if reason == ParkReason::Invalid {
+            2.0
+        } else {
+            0.0
+        };
+        let samples = || {
+            vec![
+                parked("parked_total", 2.0),
+                parked("parked_invalid_total", invalid),
+            ]
+        };
+        notices.look(samples(), at(0));
+        notices.look(samples(), at(600));
+        assert_ne!(notices.raised().count(), 0, "{reason:?}");
+    }
+}
+
+/// FAULTS N1180: many warnings hold, and their notices wait.
+#[test]
+fn warnings_leave_room_for_a_critical_notice() {
+    let mut notices = Notices::new(String::new(), at(0));
+    let warnings = || {
+        (0..600).map(|number| SeriesValue {
+            name: "weakened".to_owned(),
+            labels: [("weakening".to_owned(), number.to_string())].into(),
+            value: 1.0,
+        })
+    };
+    notices.look(warnings().collect(), at(0));
+    notices.look(warnings().collect(), at(2000));
+    assert_eq!(notices.raised().count(), 500);
+    let all = warnings().chain(held(1.0));
+    notices.look(all.collect(), at(2015));
+    let first = notices.due(at(2015)).unwrap();
+    let name = json(first)["data"]["name"].clone();
+    assert_eq!(name, "ImprintBridgeMassChangeHeld");
 }

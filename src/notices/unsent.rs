@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::conditions::ConditionKey;
 use super::message::Notice;
+use super::rules::Severity;
 use crate::backoff::Backoff;
 use crate::time::Timestamp;
 
@@ -19,9 +20,11 @@ const BACKOFF: Backoff = Backoff {
     min: Duration::from_secs(1),
     max: Duration::from_mins(10),
 };
-/// The maximum number of waiting notices. Conditions that begin and end quickly, each with other labels, could fill the
-/// memory otherwise.
-const UNSENT_MAX: usize = 1000;
+/// The maximum number of waiting notices when a notice of a warning is added. Conditions that begin and end quickly, each with
+/// other labels, could fill the memory otherwise.
+const WARNINGS_MAX: usize = 1000;
+/// The maximum number of waiting notices when a critical notice is added.
+const UNSENT_MAX: usize = 2000;
 
 /// The notices that wait.
 #[derive(Debug, Default)]
@@ -37,7 +40,11 @@ struct WaitingNotice {
 impl Unsent {
     /// Adds a notice, in the place of an older one of the same condition.
     pub(super) fn add(&mut self, key: ConditionKey, notice: Notice, now: Timestamp) {
-        if self.0.len() >= UNSENT_MAX && !self.0.contains_key(&key) {
+        let max = match notice.severity() {
+            Severity::Warning => WARNINGS_MAX,
+            Severity::Critical => UNSENT_MAX,
+        };
+        if self.0.len() >= max && !self.0.contains_key(&key) {
             return;
         }
         let waiting = WaitingNotice {
@@ -48,11 +55,14 @@ impl Unsent {
         self.0.insert(key, waiting);
     }
 
-    /// Returns the notice that has waited longest of those that are due.
+    /// Returns the notice that has waited longest of those that are due. Critical notices come first.
     pub(super) fn due(&self, now: Timestamp) -> Option<&Notice> {
         let due = self.0.values().filter(|waiting| waiting.due <= now);
-        due.min_by_key(|waiting| waiting.due)
-            .map(|waiting| &waiting.notice)
+        due.min_by_key(|waiting| {
+            let is_warning = waiting.notice.severity() == Severity::Warning;
+            (is_warning, waiting.due)
+        })
+        .map(|waiting| &waiting.notice)
     }
 
     /// Returns the time of the next attempt.
