@@ -80,10 +80,12 @@ pub(super) struct Situation {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RefusedSource {
     pub(super) name: String,
-    /// The time of the last accepted event. `None` if the process has accepted none.
-    pub(super) accepted_at: Option<Timestamp>,
+    /// The time of the first refused request after the last accepted event. `None` if the process has accepted none.
+    pub(super) since: Option<Timestamp>,
     /// The sentence about the latest refused request.
     pub(super) detail: String,
+    /// The place of its error in the event, and the place of the rule, or an empty text.
+    pub(super) place: (Option<String>, String),
 }
 
 /// A change of the mode of the destination by an operator.
@@ -112,7 +114,7 @@ fn no_intake(situation: &Situation) -> Sentence {
     let (cause, advice) = match situation.has_store {
         true => (
             "The disk of the store is full, so senders get 503 and send their events again later. Stored entries are still delivered.",
-            "Free space on the disk of the store, or enlarge it. The bridge accepts events again by itself.",
+            "Free space on the disk that has the store (outbox.url), or enlarge the disk. The bridge accepts events again by itself.",
         ),
         false => (
             "The store does not accept events, so senders get 503 and send their events again later.",
@@ -134,24 +136,37 @@ fn no_intake(situation: &Situation) -> Sentence {
 
 /// Describes a source whose requests the bridge refuses without exception.
 fn refusing(source: &RefusedSource, situation: &Situation) -> Sentence {
-    let since = match source.accepted_at {
+    let since = match source.since {
         Some(_) => "Since then, the bridge has refused",
         None => "Since the start, the bridge has refused",
     };
     let name = format!("Refusing the events of {}", source.name);
     Sentence {
         tone: Tone::Warning,
-        headline: headline(&name, source.accepted_at, situation.now),
+        headline: headline(&name, source.since, situation.now),
         name,
         cause: format!(
-            "{since} every request of this source. The latest: {} The bridge keeps no refused event, so the source must send it again.",
-            sentence_end(&source.detail)
+            "{since} every request of this source. The latest: {}{} The bridge keeps no refused event, so the source must send it again.",
+            sentence_end(&source.detail),
+            place(&source.place)
         ),
         advice: Some(REFUSING_ALL),
     }
 }
 
 const REFUSING_ALL: &str = "Sources shows each reason with its place. If a source file is wrong, correct it: the bridge reads the file again by itself.";
+
+/// Returns a sentence about the place of an error.
+fn place((pointer, location): &(Option<String>, String)) -> String {
+    match (pointer, location.as_str()) {
+        (None, "") => String::new(),
+        (None, location) => format!(" The rule is that of {location}."),
+        (Some(pointer), "") => format!(" The error is at {pointer} in the event."),
+        (Some(pointer), location) => {
+            format!(" The error is at {pointer} in the event, and the rule is that of {location}.")
+        }
+    }
+}
 
 /// Returns a text with a full stop at its end.
 fn sentence_end(text: &str) -> String {
@@ -567,11 +582,12 @@ mod tests {
         let mut refusing = situation("flowing", None);
         refusing.refused_source = Some(RefusedSource {
             name: "crm".to_owned(),
-            accepted_at: Some(Timestamp::from_millis(NOW.as_millis() - 300_000)),
+            since: Some(Timestamp::from_millis(NOW.as_millis() - 300_000)),
             detail: "The language tag is wrong".to_owned(),
+            place: (Some("/data/name".to_owned()), "language".to_owned()),
         });
         let name = "Refusing the events of crm since 22:08:20 UTC (5 min)";
-        let cause = "Since then, the bridge has refused every request of this source. The latest: The language tag is wrong. The bridge keeps no refused event, so the source must send it again.";
+        let cause = "Since then, the bridge has refused every request of this source. The latest: The language tag is wrong. The error is at /data/name in the event, and the rule is that of language. The bridge keeps no refused event, so the source must send it again.";
         check(&refusing, Tone::Warning, name, cause);
         let mut down = situation("probing", Some(("unknown", "deadline")));
         down.refused_source = refusing.refused_source;

@@ -91,9 +91,11 @@ fn refused_source(
     });
     let (worst, accepted_at) = sources.max_by_key(|(refusals, _)| refusals.count)?;
     Some(RefusedSource {
+        // The first refusal can be long after the last event, at which nothing was wrong yet.
+        since: accepted_at.map(|at| at.max(worst.first)),
         name: worst.source,
-        accepted_at,
         detail: worst.detail,
+        place: worst.place,
     })
 }
 
@@ -107,6 +109,9 @@ pub(super) struct Refusals {
     pub(super) count: u64,
     /// The sentence about the latest refused request.
     pub(super) detail: String,
+    /// The place of the latest error in the event, and the place of its rule.
+    pub(super) place: (Option<String>, String),
+    pub(super) first: Timestamp,
     pub(super) last: Timestamp,
 }
 
@@ -121,11 +126,15 @@ pub(super) fn refusals(rows: Vec<DeniedRow>, now: Timestamp) -> Vec<Refusals> {
                 source: row.source,
                 count: 0,
                 detail: String::new(),
+                place: (None, String::new()),
+                first: row.first_at,
                 last: row.last_at,
             });
         refusals.count = refusals.count.saturating_add(row.count);
+        refusals.first = refusals.first.min(row.first_at);
         if row.last_at >= refusals.last {
             (refusals.last, refusals.detail) = (row.last_at, row.last_detail);
+            refusals.place = (row.last_pointers.into_iter().next(), row.location);
         }
     }
     by_source.into_values().collect()
