@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{ArgGroup, Args};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+use super::change::change_all;
 use super::table::{self, at, list, text};
 use super::{Bridge, exit_code};
 use crate::http::Method;
@@ -16,8 +17,6 @@ use crate::terminal::print_notice;
 
 /// The number of held entries that one request changes, at most. One transaction of the store changes them.
 const BATCH_ENTRIES: u64 = 500;
-/// The number of batches in a row without a change after which the command ends.
-const EMPTY_BATCHES_MAX: u32 = 10;
 
 /// The arguments of the command `brakes`.
 #[derive(Debug, Args)]
@@ -105,29 +104,10 @@ impl BrakesOptions {
             "preview": self.preview, "reason": self.reason,
         });
         let _log = telemetry::start(LogFormat::Text, "warn")?;
-        let call = || self.bridge.call_with_log(&Method::POST, &path, Some(&body));
-        let mut answer = call()?;
-        if self.preview {
-            self.bridge.show(&answer, table::change);
-            let planned = ["would_replay", "would_discard"].map(|planned| at(&answer, planned));
-            let is_empty = planned.iter().all(|planned| is_nothing(planned));
-            return Ok(exit_code(!is_empty));
-        }
-        let mut changed: Vec<Value> = list(&answer, member).cloned().collect();
-        // Another operator can change the entries of a batch at the same time, so one empty batch is not the end.
-        let mut empty_batches = 0;
-        while *at(&answer, "more") == true && empty_batches < EMPTY_BATCHES_MAX {
-            empty_batches = match list(&answer, member).next() {
-                Some(_) => 0,
-                None => empty_batches + 1,
-            };
-            answer = call()?;
-            changed.extend(list(&answer, member).cloned());
-        }
-        let is_empty = changed.is_empty();
-        let mut all = answer.as_object().cloned().unwrap_or_else(Map::new);
-        all.insert(member.to_owned(), Value::Array(changed));
-        self.bridge.show(&Value::Object(all), table::change);
+        let answer = change_all(&self.bridge, &path, body, !self.preview)?;
+        self.bridge.show(&answer, table::change);
+        let members = [member, "would_replay", "would_discard"];
+        let is_empty = members.iter().all(|member| is_nothing(at(&answer, member)));
         Ok(exit_code(!is_empty))
     }
 }

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::table::{self, at};
 use super::{Bridge, FilterOptions, entry_number, exit_code};
 use crate::http::Method;
+use crate::telemetry::{self, LogFormat};
 
 /// The arguments that the commands `replay`, `discard` and `park` share.
 #[derive(Debug, Args)]
@@ -86,10 +87,12 @@ impl ChangeOptions {
         Ok(body)
     }
 
+    /// Sends the change. Without `--limit`, the command continues until the filter matches no further entry.
     fn send(&self, change: &str, body: Map<String, Value>) -> anyhow::Result<ExitCode> {
         let path = format!("/entries/{change}");
-        let body = Value::Object(body);
-        let answer = self.bridge.call(&Method::POST, &path, Some(&body))?;
+        let is_whole = !self.preview && self.filter.limit.is_none();
+        let _log = telemetry::start(LogFormat::Text, "warn")?;
+        let answer = change_all(&self.bridge, &path, Value::Object(body), is_whole)?;
         self.bridge.show(&answer, table::change);
         let members = table::CHANGED.iter().map(|(member, _)| member);
         let changed = members.chain(&table::RESULTS).any(|member| {
@@ -97,5 +100,49 @@ impl ChangeOptions {
             entries.is_some_and(|entries| !entries.is_empty())
         });
         Ok(exit_code(changed))
+    }
+}
+
+/// Sends a change. With `is_whole`, continues with the entries after the last entry of each answer, until the filter matches no
+/// further entry. Returns all answers as one.
+///
+/// If a later request fails, shows what the earlier requests changed.
+///
+/// # Errors
+/// Returns the error of the bridge.
+pub(super) fn change_all(
+    bridge: &Bridge,
+    path: &str,
+    mut body: Value,
+    is_whole: bool,
+) -> anyhow::Result<Value> {
+    let mut all = bridge.call_with_log(&Method::POST, path, Some(&body))?;
+    while is_whole && let Some(next) = at(&all, "next").as_u64() {
+        // Numbers in the place of a filter select everything that they name at once.
+        let Some(filter) = body.get_mut("filter").and_then(Value::as_object_mut) else {
+            break;
+        };
+        filter.insert("after".to_owned(), json!(next));
+        match bridge.call_with_log(&Method::POST, path, Some(&body)) {
+            Ok(answer) => extend(&mut all, answer),
+            Err(error) => {
+                bridge.show(&all, table::change);
+                return Err(error);
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// Adds an answer to the earlier answers: appends the lists, and takes the other members from the later answer.
+fn extend(all: &mut Value, answer: Value) {
+    let (Some(all), Value::Object(answer)) = (all.as_object_mut(), answer) else {
+        return;
+    };
+    for (name, value) in answer {
+        match (all.get_mut(&name), value) {
+            (Some(Value::Array(before)), Value::Array(more)) => before.extend(more),
+            (_, value) => drop(all.insert(name, value)),
+        }
     }
 }

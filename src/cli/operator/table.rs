@@ -167,8 +167,10 @@ pub(super) fn change(answer: &Value) -> Vec<String> {
         let (entry, detail) = (text(at(unchanged, "entry")), text(at(unchanged, "detail")));
         format!("entry {entry}: unchanged, because {detail}")
     }));
-    if at(answer, "more") == true {
-        lines.push("the filter matches more entries: run the command again".to_owned());
+    if let Some(next) = at(answer, "next").as_u64() {
+        lines.push(format!(
+            "the filter matches more entries: the option --after {next} continues with them"
+        ));
     }
     lines
 }
@@ -318,7 +320,7 @@ mod tests {
     #[test]
     fn a_preview_lists_requests_results_and_rejected_entries() {
         let answer = json!({
-            "would_replay": 4, "more": true,
+            "would_replay": 4, "more": true, "next": 7,
             "requests": [{"customer": "C", "entries": [4], "facts": {"email": "•••"}}],
             "results": [
                 {"entry": 3, "status": "superseded", "superseded_by": 9, "overtaken": {"email": 9}},
@@ -340,7 +342,7 @@ mod tests {
                 "entry 7: the bridge must first ask Imprint about the customer, so the result is not known",
                 "entry 5: the current mapping rejects its event (paths into the stored event, for plain JSON into its member data):",
                 "  /a: No. (e164)",
-                "the filter matches more entries: run the command again",
+                "the filter matches more entries: the option --after 7 continues with them",
             ]
         );
     }

@@ -64,7 +64,8 @@ pub(super) async fn replay(
     let ignored = ignored
         .map(|IgnoredEntry { entry, reason }| json!({"entry": entry.0, "reason": reason.as_str()}));
     json_response(&json!({
-        "replayed": numbers(&replayed.entries), "more": replayed.has_more,
+        "replayed": numbers(&replayed.entries),
+        "more": replayed.next.is_some(), "next": next_json(replayed.next),
         "ignored": ignored.collect::<Vec<_>>(),
         "unmappable": unmappable_json(&replayed.unmappable),
         "unchanged": unchanged_json(&replayed.unchanged),
@@ -89,6 +90,11 @@ pub(super) async fn park(
     withdraw(&operations, &operator, WithdrawAction::Park, &body).await
 }
 
+/// Returns the number after which a request continues, or null.
+fn next_json(next: Option<EntryId>) -> Value {
+    next.map_or(Value::Null, |next| json!(next.0))
+}
+
 async fn withdraw(
     operations: &Operations,
     operator: &Operator,
@@ -107,18 +113,19 @@ async fn withdraw(
         let entries = numbers(&preview.entries);
         return json_response(&json!({
             planned: entries, "unchanged": unchanged_json(&preview.unchanged),
-            "more": preview.has_more,
+            "more": preview.next.is_some(), "next": next_json(preview.next),
         }));
     }
     let report = operations.withdraw(operator, action, selection, body.reason());
     let WithdrawReport {
         withdrawn,
         unchanged,
-        has_more,
+        next,
     } = report.await?;
     json_response(&json!({
         done: numbers(&withdrawn.entries), "in_flight": numbers(&withdrawn.in_flight),
-        "unchanged": unchanged_json(&unchanged), "more": has_more,
+        "unchanged": unchanged_json(&unchanged),
+        "more": next.is_some(), "next": next_json(next),
     }))
 }
 
@@ -237,7 +244,8 @@ fn preview_json(preview: ReplayPreview) -> Value {
     });
     let results = preview.entries.iter().map(result_json);
     json!({
-        "would_replay": preview.replayable, "more": preview.has_more,
+        "would_replay": preview.replayable,
+        "more": preview.next.is_some(), "next": next_json(preview.next),
         "requests": requests.collect::<Vec<_>>(), "results": results.collect::<Vec<_>>(),
         "unmappable": unmappable_json(&preview.unmappable),
         "unchanged": unchanged_json(&preview.unchanged),

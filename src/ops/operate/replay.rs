@@ -76,8 +76,9 @@ pub struct ReplayPreview {
     pub unmappable: Vec<Unmappable>,
     /// The entries that the replay would not change.
     pub unchanged: Vec<Unchanged>,
-    /// True if the filter matches more entries than one request can change.
-    pub has_more: bool,
+    /// The number of the last entry that the request looked at, if the filter matches more entries than one request can change.
+    /// A request for the entries after this number continues.
+    pub next: Option<EntryId>,
 }
 
 /// The result of a replay.
@@ -90,8 +91,9 @@ pub struct Replayed {
     pub unmappable: Vec<Unmappable>,
     /// The entries that the replay did not change.
     pub unchanged: Vec<Unchanged>,
-    /// True if the filter matches more entries than one request can change.
-    pub has_more: bool,
+    /// The number of the last entry that the request looked at, if the filter matches more entries than one request can change.
+    /// A request for the entries after this number continues.
+    pub next: Option<EntryId>,
 }
 
 impl Operations {
@@ -110,6 +112,7 @@ impl Operations {
         let SelectedEntries {
             mut loaded,
             mut unchanged,
+            next,
         } = selected.await?;
         refuse_mapping(&mut loaded, mapping, &mut unchanged);
         let mut mapped = self.map(&mut loaded.entries, mapping).await?;
@@ -128,7 +131,7 @@ impl Operations {
             entries,
             unmappable: mapped.unmappable,
             unchanged,
-            has_more: loaded.has_more,
+            next,
         })
     }
 
@@ -159,6 +162,7 @@ impl Operations {
         let SelectedEntries {
             mut loaded,
             mut unchanged,
+            next,
         } = selected;
         refuse_mapping(&mut loaded, mapping, &mut unchanged);
         let mut event = self.audit_event(operator, "replay", String::new());
@@ -185,7 +189,7 @@ impl Operations {
             ignored,
             unmappable: mapped.unmappable,
             unchanged,
-            has_more: loaded.has_more,
+            next,
         })
     }
 

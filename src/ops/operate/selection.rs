@@ -84,6 +84,8 @@ pub(super) struct SelectedEntries {
     pub(super) loaded: LoadedEntries,
     /// The entries that the operator selected by number, and that the change does not accept.
     pub(super) unchanged: Vec<Unchanged>,
+    /// The last loaded entry, if the selection has more entries.
+    pub(super) next: Option<EntryId>,
 }
 
 impl Operations {
@@ -101,6 +103,8 @@ impl Operations {
         };
         let mut loaded = self.outbox.load(selection.0, detail).await?;
         let mut unchanged = unknown(&asked, &loaded);
+        let last = loaded.entries.last().filter(|_| loaded.has_more);
+        let next = last.map(number);
         let others = loaded
             .entries
             .extract_if(.., |entry| !accepted.contains(&entry.summary.receipt.state));
@@ -111,7 +115,11 @@ impl Operations {
                 accepted,
             },
         }));
-        Ok(SelectedEntries { loaded, unchanged })
+        Ok(SelectedEntries {
+            loaded,
+            unchanged,
+            next,
+        })
     }
 }
 

@@ -47,8 +47,9 @@ pub struct WithdrawPreview {
     pub entries: Vec<EntryId>,
     /// The entries that the operator selected by number, and that the withdrawal would not change.
     pub unchanged: Vec<Unchanged>,
-    /// True if the filter matches more entries than one request can change.
-    pub has_more: bool,
+    /// The number of the last entry that the request looked at, if the filter matches more entries than one request can change.
+    /// A request for the entries after this number continues.
+    pub next: Option<EntryId>,
 }
 
 /// The result of a withdrawal.
@@ -57,8 +58,9 @@ pub struct WithdrawReport {
     pub withdrawn: Withdrawn,
     /// The entries that the operator selected by number, and that the withdrawal did not change.
     pub unchanged: Vec<Unchanged>,
-    /// True if the filter matches more entries than one request can change.
-    pub has_more: bool,
+    /// The number of the last entry that the request looked at, if the filter matches more entries than one request can change.
+    /// A request for the entries after this number continues.
+    pub next: Option<EntryId>,
 }
 
 impl Operations {
@@ -74,11 +76,15 @@ impl Operations {
     ) -> Result<WithdrawPreview, Error> {
         selection.states(action.accepted())?;
         let selected = self.load_selected(selection, Detail::Summaries, action.accepted());
-        let SelectedEntries { loaded, unchanged } = selected.await?;
+        let SelectedEntries {
+            loaded,
+            unchanged,
+            next,
+        } = selected.await?;
         Ok(WithdrawPreview {
             entries: loaded.entries.iter().map(number).collect(),
             unchanged,
-            has_more: loaded.has_more,
+            next,
         })
     }
 
@@ -102,6 +108,7 @@ impl Operations {
         let SelectedEntries {
             loaded,
             mut unchanged,
+            next,
         } = selected.await?;
         let selected: Vec<EntryId> = loaded.entries.iter().map(number).collect();
         let withdrawal = Withdrawal {
@@ -121,7 +128,7 @@ impl Operations {
         Ok(WithdrawReport {
             withdrawn,
             unchanged,
-            has_more: loaded.has_more,
+            next,
         })
     }
 }

@@ -209,3 +209,38 @@ fn a_command_names_the_numbers_that_it_does_not_change() {
     assert_eq!(answer["unchanged"], unchanged);
     app.0.wait_until("parked", "delivered");
 }
+
+/// FAULTS N1181: a replay finds many entries that it cannot change, and others behind them.
+#[test]
+fn a_replay_reaches_the_entries_behind_many_unchanged_ones() {
+    let sources = tempfile::tempdir().unwrap();
+    let crm = concat!(env!("CARGO_MANIFEST_DIR"), "/config/sources/crm.toml");
+    let crm = std::fs::read_to_string(crm).unwrap();
+    let crm = format!("{crm}\n[body]\non_invalid = \"park\"\n");
+    std::fs::write(sources.path().join("crm.toml"), crm).unwrap();
+    let folder = sources.path().display();
+    let app = OperatedApp::start(&format!("sources_dir = \"{folder}\""));
+    for number in 0..120 {
+        let invalid = email(&format!("invalid-{number}"), "c2", 1).email("no address");
+        app.0.accept(&invalid);
+    }
+    let behind = app.set_aside(&email("behind", "c1", 1), "c1");
+    let filter = json!({"filter": {"state": "parked", "limit": 2}, "preview": true});
+    let preview = app.post("/entries/replay", &filter);
+    assert_eq!(
+        (&preview["more"], &preview["next"]),
+        (&json!(true), &json!(2))
+    );
+    let limited = app.run("replay", &["--limit", "2"]);
+    assert!(
+        limited.stdout.contains("--after 2 continues"),
+        "{}",
+        limited.stdout
+    );
+    let replayed = app.run("replay", &["--all", "--json"]);
+    assert_eq!(replayed.code, 0, "{}", replayed.stderr);
+    let answer: Value = serde_json::from_str(&replayed.stdout).unwrap();
+    assert_eq!(answer["replayed"], json!([behind]));
+    assert_eq!(answer["unchanged"].as_array().unwrap().len(), 120);
+    app.0.wait_until("behind", "delivered");
+}
