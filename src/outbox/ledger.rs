@@ -186,6 +186,18 @@ pub struct LoadedEntries {
     pub entries: Vec<LoadedEntry>,
     /// True if the selection has more entries than were loaded.
     pub has_more: bool,
+    /// The number after which the filter continues, if the store has looked at fewer entries than the filter can match. It can be
+    /// the number of an entry that the filter does not match.
+    pub next: Option<EntryId>,
+}
+
+impl LoadedEntries {
+    /// Returns the number after which a filter continues, or `None` if it matches no further entry.
+    pub fn continues_after(&self) -> Option<EntryId> {
+        let last = self.entries.last().filter(|_| self.has_more);
+        self.next
+            .or_else(|| last.map(|entry| entry.summary.receipt.entry))
+    }
 }
 
 /// One entry that [`Ledger::load`] returns.

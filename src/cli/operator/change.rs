@@ -10,6 +10,7 @@ use super::table::{self, at};
 use super::{Bridge, FilterOptions, entry_number, exit_code};
 use crate::http::Method;
 use crate::telemetry::{self, LogFormat};
+use crate::time::Clock;
 
 /// The arguments that the commands `replay`, `discard` and `park` share.
 #[derive(Debug, Args)]
@@ -104,7 +105,8 @@ impl ChangeOptions {
 }
 
 /// Sends a change. With `is_whole`, continues with the entries after the last entry of each answer, until the filter matches no
-/// further entry. Returns all answers as one.
+/// further entry. Entries that the bridge accepts later than the start of the command belong to another command: no preview has
+/// shown them. Returns all answers as one.
 ///
 /// If a later request fails, shows what the earlier requests changed.
 ///
@@ -116,6 +118,7 @@ pub(super) fn change_all(
     mut body: Value,
     is_whole: bool,
 ) -> anyhow::Result<Value> {
+    let began = Clock::machine().now();
     let mut all = bridge.call_with_log(&Method::POST, path, Some(&body))?;
     while is_whole && let Some(next) = at(&all, "next").as_u64() {
         // Numbers in the place of a filter select everything that they name at once.
@@ -123,6 +126,9 @@ pub(super) fn change_all(
             break;
         };
         filter.insert("after".to_owned(), json!(next));
+        filter
+            .entry("before")
+            .or_insert_with(|| json!(began.to_rfc3339()));
         match bridge.call_with_log(&Method::POST, path, Some(&body)) {
             Ok(answer) => extend(&mut all, answer),
             Err(error) => {

@@ -103,8 +103,7 @@ impl Operations {
         };
         let mut loaded = self.outbox.load(selection.0, detail).await?;
         let mut unchanged = unknown(&asked, &loaded);
-        let last = loaded.entries.last().filter(|_| loaded.has_more);
-        let next = last.map(number);
+        let next = loaded.continues_after();
         let others = loaded
             .entries
             .extract_if(.., |entry| !accepted.contains(&entry.summary.receipt.state));

@@ -66,17 +66,17 @@ impl MemoryTables {
     }
 
     pub(super) fn load(&self, selection: &EntrySelection, detail: Detail) -> LoadedEntries {
-        let (summaries, has_more) = match selection {
+        let (summaries, has_more, next) = match selection {
             EntrySelection::Entries(entries) => {
                 let summaries = entries.iter().take(LOAD_MAX);
                 let summaries = summaries.filter_map(|entry| self.summary(*entry));
-                (summaries.collect(), entries.len() > LOAD_MAX)
+                (summaries.collect(), entries.len() > LOAD_MAX, None)
             }
             EntrySelection::Matching(filter) => {
                 let mut filter = filter.clone();
                 filter.max = filter.max.min(LOAD_MAX);
                 let page = self.list(&filter);
-                (page.entries, page.next.is_some())
+                (page.entries, page.next.is_some(), page.next)
             }
         };
         let load_one = |summary| match detail {
@@ -86,6 +86,7 @@ impl MemoryTables {
         LoadedEntries {
             entries: summaries.into_iter().map(load_one).collect(),
             has_more,
+            next,
         }
     }
 

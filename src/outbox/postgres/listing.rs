@@ -77,22 +77,25 @@ pub(super) async fn load(
     selection: &EntrySelection,
     detail: Detail,
 ) -> Result<LoadedEntries, DbFault> {
-    let (mut summaries, mut has_more) = match selection {
+    let (mut summaries, mut has_more, mut next) = match selection {
         EntrySelection::Entries(entries) => (
             find_summaries(db, engine, entries).await?,
             entries.len() > LOAD_MAX,
+            None,
         ),
         EntrySelection::Matching(filter) => {
             let mut filter = filter.clone();
             filter.max = filter.max.min(LOAD_MAX);
             let page = list(db, engine, &filter).await?;
-            (page.entries, page.next.is_some())
+            (page.entries, page.next.is_some(), page.next)
         }
     };
     let mut payloads = match detail {
         Detail::Summaries => HashMap::new(),
         Detail::Payloads => {
-            has_more |= truncate(db, &mut summaries).await?;
+            if truncate(db, &mut summaries).await? {
+                (has_more, next) = (true, None);
+            }
             read_payloads(db, &summaries).await?
         }
     };
@@ -105,6 +108,7 @@ pub(super) async fn load(
     Ok(LoadedEntries {
         entries: entries.collect::<Result<_, DbFault>>()?,
         has_more,
+        next,
     })
 }
 

@@ -82,27 +82,27 @@ pub(super) fn load(
     selection: &EntrySelection,
     detail: Detail,
 ) -> rusqlite::Result<LoadedEntries> {
-    let (summaries, mut has_more) = match selection {
+    let (summaries, mut has_more, mut next) = match selection {
         EntrySelection::Entries(entries) => {
             let summaries = entries.iter().take(LOAD_MAX);
             let summaries = summaries
                 .map(|entry| find_summary(connection, *entry))
                 .collect::<rusqlite::Result<Vec<_>>>()?;
             let summaries: Vec<_> = summaries.into_iter().flatten().collect();
-            (summaries, entries.len() > LOAD_MAX)
+            (summaries, entries.len() > LOAD_MAX, None)
         }
         EntrySelection::Matching(filter) => {
             let mut filter = filter.clone();
             filter.max = filter.max.min(LOAD_MAX);
             let page = list(connection, &filter)?;
-            (page.entries, page.next.is_some())
+            (page.entries, page.next.is_some(), page.next)
         }
     };
     let mut bytes: usize = 0;
     let mut entries = Vec::with_capacity(summaries.len());
     for summary in summaries {
         if bytes >= LOAD_BYTES_MAX {
-            has_more = true;
+            (has_more, next) = (true, None);
             break;
         }
         let entry = match detail {
@@ -112,7 +112,11 @@ pub(super) fn load(
         bytes = bytes.saturating_add(entry.event.as_ref().map_or(0, Vec::len));
         entries.push(entry);
     }
-    Ok(LoadedEntries { entries, has_more })
+    Ok(LoadedEntries {
+        entries,
+        has_more,
+        next,
+    })
 }
 
 fn find_summary(

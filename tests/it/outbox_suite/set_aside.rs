@@ -2,7 +2,7 @@
 //! operator decides.
 
 use super::*;
-use imprint_bridge::outbox::{LaterEvents, LoadedEntries, LoadedEntry, Withdrawn};
+use imprint_bridge::outbox::{LaterEvents, LoadedEntries, LoadedEntry, SCAN_MAX, Withdrawn};
 
 pub(super) fn event(action: &'static str) -> AuditEvent {
     AuditEvent {
@@ -394,6 +394,46 @@ fn parked(id: &str, customer: &str) -> NewEntry {
     disposed(entry(id, customer, 1), |change| {
         Disposition::Park(change, ParkReason::ForeignAddress)
     })
+}
+
+/// FAULTS N1182: a filter looks at more entries that it does not match than the store reads at once.
+#[tokio::test]
+async fn a_filter_continues_behind_entries_that_it_does_not_match() {
+    for (engine, outbox, _folder) in engines() {
+        let outbox = outbox.as_ref();
+        let others: Vec<NewEntry> = (0..SCAN_MAX + 100)
+            .map(|number| parked(&format!("other-{number}"), "CUST-1"))
+            .collect();
+        for batch in others.chunks(1_000) {
+            append(outbox, batch).await;
+        }
+        let rejected = disposed(entry("behind", "CUST-1", 1), |change| {
+            Disposition::Park(change, ParkReason::Rejected)
+        });
+        let behind = append(outbox, &[rejected]).await[0].entry;
+        let filter = EntryFilter {
+            reason: Some(ParkReason::Rejected),
+            ..EntryFilter::in_state(State::Parked, 500)
+        };
+        let found = all_matching(outbox, filter).await;
+        assert_eq!(found, [behind], "{engine}");
+    }
+}
+
+/// Loads the entries that a filter matches, as often as the filter continues.
+async fn all_matching(outbox: &dyn Outbox, mut filter: EntryFilter) -> Vec<EntryId> {
+    let mut found = Vec::new();
+    loop {
+        let selection = EntrySelection::Matching(filter.clone());
+        let loaded = outbox.load(selection, Detail::Summaries).await.unwrap();
+        let entries = loaded.entries.iter();
+        found.extend(entries.map(|entry| entry.summary.receipt.entry));
+        let Some(next) = loaded.continues_after() else {
+            return found;
+        };
+        assert!(next > filter.after);
+        filter.after = next;
+    }
 }
 
 /// A single `load` call returns all selected entries and, once each, the lanes of these entries.
