@@ -56,7 +56,7 @@ impl Destination {
         self.asked.notified()
     }
 
-    /// Returns the time of the next order of tokens or proposal. Returns `None` if nothing is to be exchanged.
+    /// Returns the time at which the process next orders tokens or proposes a state, or `None` if it needs neither.
     pub fn next_exchange(&self, now: Timestamp) -> Option<Timestamp> {
         self.limiter().next_exchange(now)
     }

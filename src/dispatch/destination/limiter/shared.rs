@@ -77,7 +77,7 @@ impl SendLimiter {
         self.pace.need(requests);
     }
 
-    /// Returns the time of the next order of tokens or proposal. Returns `None` if nothing is to be exchanged.
+    /// Returns the time at which the process next orders tokens or proposes a state, or `None` if it needs neither.
     pub(in crate::dispatch::destination) fn next_exchange(
         &self,
         now: Timestamp,
