@@ -99,7 +99,8 @@ pub(super) struct FilterOptions {
     /// Select entries whose number is greater than this number.
     #[arg(long)]
     after: Option<u64>,
-    /// Maximum number of entries to select.
+    /// Maximum number of entries to select. Without this option, a list shows 100 entries, and a change continues until the
+    /// filter matches no further entry.
     #[arg(long)]
     limit: Option<u64>,
 }

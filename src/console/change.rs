@@ -136,7 +136,7 @@ async fn forecast(
                 results: preview.entries.iter().map(ResultText::of).collect(),
                 unmappable: preview.unmappable.iter().map(UnmappableText::of).collect(),
                 unchanged: preview.unchanged.iter().map(UnchangedText::of).collect(),
-                has_more: preview.next.is_some(),
+                has_more: preview.coverage.next.is_some(),
                 ..ChangeOutcome::default()
             }
         }
@@ -149,7 +149,7 @@ async fn forecast(
                 changed: preview.entries.len(),
                 results: results.collect(),
                 unchanged: preview.unchanged.iter().map(UnchangedText::of).collect(),
-                has_more: preview.next.is_some(),
+                has_more: preview.coverage.next.is_some(),
                 ..ChangeOutcome::default()
             }
         }
@@ -202,7 +202,7 @@ async fn change_entries(
                 results,
                 unmappable: replayed.unmappable.iter().map(UnmappableText::of).collect(),
                 unchanged: replayed.unchanged.iter().map(UnchangedText::of).collect(),
-                has_more: replayed.next.is_some(),
+                has_more: replayed.coverage.next.is_some(),
                 ..ChangeOutcome::default()
             }
         }
@@ -216,7 +216,7 @@ async fn change_entries(
                 results: results.collect(),
                 in_flight: numbers(&report.withdrawn.in_flight),
                 unchanged: report.unchanged.iter().map(UnchangedText::of).collect(),
-                has_more: report.next.is_some(),
+                has_more: report.coverage.next.is_some(),
                 ..ChangeOutcome::default()
             }
         }

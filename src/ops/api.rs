@@ -24,6 +24,9 @@
 //! | `GET /admin/v1/denied-requests?source=` | lists the event requests that failed authentication, or that the sender must change, since the start of the process: for each source, problem type and reason, the number of requests, and the pointers and a sentence of the last request |
 //! | `GET /admin/v1/shadow` | lists the requests that the bridge did not send because of the mode `shadow`, with masked values |
 //!
+//! A filter is evaluated when the change runs. The answer to a preview has the time `as_of`: with this time as `before`, a
+//! change takes only entries that the preview looked at.
+//!
 //! A filter for waiting entries must contain a customer or an event id. While a request of a customer is in flight, the waiting
 //! entries of the customer stay unchanged, and the answer lists these entries as `in_flight`. If the request changes no
 //! other entry, the answer is 409.

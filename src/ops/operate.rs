@@ -55,7 +55,7 @@ pub use reload::{LiveSources, RefusedSet, ReloadFailure, ReloadResult, SetChange
 pub use replay::{
     IgnoredEntry, MappingChoice, REPLAYED_STATES, ReplayPreview, Replayed, Unmappable,
 };
-pub use selection::{CHANGE_ENTRIES_MAX, ChangeSelection, Reason};
+pub use selection::{CHANGE_ENTRIES_MAX, ChangeSelection, Coverage, Reason};
 pub use try_out::{EditedResult, TRY_BODY_BYTES_MAX, TriedEvent, TryOut, TryOuts, TryResult};
 pub use unchanged::{Unchanged, UnchangedReason};
 pub use versions::ResetFields;

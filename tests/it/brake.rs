@@ -633,6 +633,23 @@ fn one_command_releases_or_discards_all_held_entries_of_a_source() {
     assert_eq!(app.status("erp", "a-604"), "discarded");
 }
 
+/// FAULTS N1232: the preview of a release limits the release: entries that the brake holds after the preview stay held.
+#[test]
+fn a_release_takes_only_the_entries_of_its_preview() {
+    let app = BrakedApp::start("mode = \"on\"\nsame_value_max = 5", Time::Manual);
+    assert_eq!(app.held("crm", &import("a", 0..15, same_phone)), 10);
+    app.app.advance(MINUTE);
+    let (_, shown) = app.command(&["crm", "--release", "--preview"]);
+    let as_of = app.app.now().to_rfc3339();
+    let option = format!("--before {as_of}");
+    assert!(shown.contains(&option), "{shown}");
+    assert_eq!(app.held("crm", &import("b", 15..18, same_phone)), 3);
+    let reason = ["--reason", "a planned import", "--before", &as_of];
+    let (_, shown) = app.command(&[&["crm", "--release"][..], &reason].concat());
+    assert!(shown.starts_with("10 replayed"), "{shown}");
+    assert_eq!(app.status("crm", "b-17"), "held");
+}
+
 /// FAULTS N889: a reload keeps the counts of the brake, and changed limits of a source file count at once.
 #[test]
 fn a_reload_keeps_the_counts_and_takes_the_limits() {

@@ -43,6 +43,10 @@ pub(in crate::cli) struct BrakesOptions {
     /// Show the effect of --release or --discard on the oldest 500 held entries, and change nothing.
     #[arg(long, requires = "source", conflicts_with_all = ["open", "close"])]
     preview: bool,
+    /// Release or discard only entries that the bridge accepted before this time (RFC 3339). A preview shows the time that limits
+    /// the change to the previewed entries.
+    #[arg(long, value_name = "TIME", requires = "source", conflicts_with_all = ["open", "close"])]
+    before: Option<String>,
     /// The operator's reason for the change. The bridge records the reason in the audit log.
     #[arg(long)]
     reason: Option<String>,
@@ -99,8 +103,9 @@ impl BrakesOptions {
         (change, member): (&str, &str),
     ) -> anyhow::Result<ExitCode> {
         let path = format!("/entries/{change}");
+        let before = &self.before;
         let body = json!({
-            "filter": {"state": "held", "source": source, "limit": BATCH_ENTRIES},
+            "filter": {"state": "held", "source": source, "before": before, "limit": BATCH_ENTRIES},
             "preview": self.preview, "reason": self.reason,
         });
         let _log = telemetry::start(LogFormat::Text, "warn")?;

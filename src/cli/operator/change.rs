@@ -10,7 +10,6 @@ use super::table::{self, at};
 use super::{Bridge, FilterOptions, entry_number, exit_code};
 use crate::http::Method;
 use crate::telemetry::{self, LogFormat};
-use crate::time::Clock;
 
 /// The arguments that the commands `replay`, `discard` and `park` share.
 #[derive(Debug, Args)]
@@ -105,8 +104,7 @@ impl ChangeOptions {
 }
 
 /// Sends a change. With `is_whole`, continues with the entries after the last entry of each answer, until the filter matches no
-/// further entry. Entries that the bridge accepts later than the start of the command belong to another command: no preview has
-/// shown them. Returns all answers as one.
+/// further entry. Entries that the bridge accepts after the first request belong to another command: no preview has shown them. Returns all answers as one.
 ///
 /// If a later request fails, shows what the earlier requests changed.
 ///
@@ -118,8 +116,8 @@ pub(super) fn change_all(
     mut body: Value,
     is_whole: bool,
 ) -> anyhow::Result<Value> {
-    let began = Clock::machine().now();
     let mut all = bridge.call_with_log(&Method::POST, path, Some(&body))?;
+    let as_of = at(&all, "as_of").clone();
     while is_whole && let Some(next) = at(&all, "next").as_u64() {
         // Numbers in the place of a filter select everything that they name at once.
         let Some(filter) = body.get_mut("filter").and_then(Value::as_object_mut) else {
@@ -128,7 +126,7 @@ pub(super) fn change_all(
         filter.insert("after".to_owned(), json!(next));
         filter
             .entry("before")
-            .or_insert_with(|| json!(began.to_rfc3339()));
+            .or_insert_with(|| as_of.clone());
         match bridge.call_with_log(&Method::POST, path, Some(&body)) {
             Ok(answer) => extend(&mut all, answer),
             Err(error) => {

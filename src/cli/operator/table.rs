@@ -128,6 +128,9 @@ pub(super) const CHANGED: [(&str, &str); 5] = [
     ("would_park", "would be parked"),
 ];
 
+/// The members that only the answer to a preview has.
+const PLANNED: [&str; 3] = ["would_replay", "would_discard", "would_park"];
+
 /// The members of an answer that list further changed entries, and that have lines of their own.
 pub(super) const RESULTS: [&str; 2] = ["ignored", "results"];
 
@@ -167,6 +170,12 @@ pub(super) fn change(answer: &Value) -> Vec<String> {
         let (entry, detail) = (text(at(unchanged, "entry")), text(at(unchanged, "detail")));
         format!("entry {entry}: unchanged, because {detail}")
     }));
+    let is_preview = PLANNED.iter().any(|member| !at(answer, member).is_null());
+    if let (true, Some(as_of)) = (is_preview, at(answer, "as_of").as_str()) {
+        lines.push(format!(
+            "the preview shows entries accepted before {as_of}: the option --before {as_of} limits the change to them"
+        ));
+    }
     if let Some(next) = at(answer, "next").as_u64() {
         lines.push(format!(
             "the filter matches more entries: the option --after {next} continues with them"

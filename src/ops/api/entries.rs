@@ -13,7 +13,7 @@ use super::{ApiResult, SharedOperations, json_response};
 use crate::event::{Attribute, EventError, pointer};
 use crate::imprint::{ImprintId, PartnerCustomerId};
 use crate::ops::operate::{
-    AUDIT_PAGE_MAX, EntryView, FieldView, IgnoredEntry, Operations, Operator, ReplayPreview,
+    AUDIT_PAGE_MAX, Coverage, EntryView, FieldView, IgnoredEntry, Operations, Operator, ReplayPreview,
     ReplayedEntry, ReplayedRequest, Unchanged, Unmappable, ValueView, WithdrawAction,
     WithdrawReport,
 };
@@ -63,13 +63,13 @@ pub(super) async fn replay(
     let ignored = replayed.ignored.iter();
     let ignored = ignored
         .map(|IgnoredEntry { entry, reason }| json!({"entry": entry.0, "reason": reason.as_str()}));
-    json_response(&json!({
+    let answer = json!({
         "replayed": numbers(&replayed.entries),
-        "more": replayed.next.is_some(), "next": next_json(replayed.next),
         "ignored": ignored.collect::<Vec<_>>(),
         "unmappable": unmappable_json(&replayed.unmappable),
         "unchanged": unchanged_json(&replayed.unchanged),
-    }))
+    });
+    json_response(&with_coverage(answer, replayed.coverage))
 }
 
 /// Answers `POST /admin/v1/entries/discard`.
@@ -90,9 +90,15 @@ pub(super) async fn park(
     withdraw(&operations, &operator, WithdrawAction::Park, &body).await
 }
 
-/// Returns the number after which a request continues, or null.
-fn next_json(next: Option<EntryId>) -> Value {
-    next.map_or(Value::Null, |next| json!(next.0))
+/// Adds to an answer how many of the matching entries the request has looked at.
+fn with_coverage(mut answer: Value, coverage: Coverage) -> Value {
+    let Coverage { as_of, next } = coverage;
+    if let Some(members) = answer.as_object_mut() {
+        members.insert("more".to_owned(), json!(next.is_some()));
+        members.insert("next".to_owned(), json!(next.map(|next| next.0)));
+        members.insert("as_of".to_owned(), json!(as_of.to_rfc3339()));
+    }
+    answer
 }
 
 async fn withdraw(
@@ -111,22 +117,20 @@ async fn withdraw(
         let preview = operations.preview_withdrawal(operator, action, selection);
         let preview = preview.await?;
         let entries = numbers(&preview.entries);
-        return json_response(&json!({
-            planned: entries, "unchanged": unchanged_json(&preview.unchanged),
-            "more": preview.next.is_some(), "next": next_json(preview.next),
-        }));
+        let answer = json!({planned: entries, "unchanged": unchanged_json(&preview.unchanged)});
+        return json_response(&with_coverage(answer, preview.coverage));
     }
     let report = operations.withdraw(operator, action, selection, body.reason());
     let WithdrawReport {
         withdrawn,
         unchanged,
-        next,
+        coverage,
     } = report.await?;
-    json_response(&json!({
+    let answer = json!({
         done: numbers(&withdrawn.entries), "in_flight": numbers(&withdrawn.in_flight),
         "unchanged": unchanged_json(&unchanged),
-        "more": next.is_some(), "next": next_json(next),
-    }))
+    });
+    json_response(&with_coverage(answer, coverage))
 }
 
 #[derive(Deserialize)]
@@ -243,13 +247,13 @@ fn preview_json(preview: ReplayPreview) -> Value {
         })
     });
     let results = preview.entries.iter().map(result_json);
-    json!({
+    let answer = json!({
         "would_replay": preview.replayable,
-        "more": preview.next.is_some(), "next": next_json(preview.next),
         "requests": requests.collect::<Vec<_>>(), "results": results.collect::<Vec<_>>(),
         "unmappable": unmappable_json(&preview.unmappable),
         "unchanged": unchanged_json(&preview.unchanged),
-    })
+    });
+    with_coverage(answer, preview.coverage)
 }
 
 /// Returns the result of a replayed entry. Without `status`, the bridge must first ask Imprint about the customer.

@@ -1,7 +1,7 @@
 //! The use case that lets parked, undecided and held entries wait for delivery again, with a preview.
 
 use super::preview::{Forecast, ReplayedEntry, ReplayedRequest, forecast, replayed};
-use super::selection::{ChangeSelection, Reason, SelectedEntries};
+use super::selection::{ChangeSelection, Coverage, Reason, SelectedEntries};
 use super::unchanged::{Unchanged, UnchangedReason, changed_meanwhile};
 use super::{Error, Operations, Operator, Role};
 use crate::event::{EventError, Version};
@@ -76,9 +76,7 @@ pub struct ReplayPreview {
     pub unmappable: Vec<Unmappable>,
     /// The entries that the replay would not change.
     pub unchanged: Vec<Unchanged>,
-    /// The number of the last entry that the request looked at, if the filter matches more entries than one request can change.
-    /// A request for the entries after this number continues.
-    pub next: Option<EntryId>,
+    pub coverage: Coverage,
 }
 
 /// The result of a replay.
@@ -91,9 +89,7 @@ pub struct Replayed {
     pub unmappable: Vec<Unmappable>,
     /// The entries that the replay did not change.
     pub unchanged: Vec<Unchanged>,
-    /// The number of the last entry that the request looked at, if the filter matches more entries than one request can change.
-    /// A request for the entries after this number continues.
-    pub next: Option<EntryId>,
+    pub coverage: Coverage,
 }
 
 impl Operations {
@@ -112,7 +108,7 @@ impl Operations {
         let SelectedEntries {
             mut loaded,
             mut unchanged,
-            next,
+            coverage,
         } = selected.await?;
         refuse_mapping(&mut loaded, mapping, &mut unchanged);
         let mut mapped = self.map(&mut loaded.entries, mapping).await?;
@@ -131,7 +127,7 @@ impl Operations {
             entries,
             unmappable: mapped.unmappable,
             unchanged,
-            next,
+            coverage,
         })
     }
 
@@ -162,7 +158,7 @@ impl Operations {
         let SelectedEntries {
             mut loaded,
             mut unchanged,
-            next,
+            coverage,
         } = selected;
         refuse_mapping(&mut loaded, mapping, &mut unchanged);
         let mut event = self.audit_event(operator, "replay", String::new());
@@ -189,7 +185,7 @@ impl Operations {
             ignored,
             unmappable: mapped.unmappable,
             unchanged,
-            next,
+            coverage,
         })
     }
 

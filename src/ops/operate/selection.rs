@@ -6,6 +6,7 @@ use super::replay::number;
 use super::unchanged::{Unchanged, UnchangedReason};
 use super::{Error, Operations};
 use crate::outbox::{Detail, EntryFilter, EntryId, EntrySelection, LOAD_MAX, LoadedEntries, State};
+use crate::time::Timestamp;
 
 /// The maximum number of entries that one request changes. All other writers of the store wait while the transaction
 /// runs.
@@ -79,13 +80,23 @@ impl Reason {
     }
 }
 
+/// How many of the matching entries a change or a preview has looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Coverage {
+    /// The time at which the store was read. As the bound `before` of a later filter, the time excludes the entries that the
+    /// bridge accepted after the change or the preview.
+    pub as_of: Timestamp,
+    /// The last entry that the request looked at, if the filter matches more entries than one request can change. A request
+    /// for the entries after this one continues.
+    pub next: Option<EntryId>,
+}
+
 /// The loaded entries of a selection.
 pub(super) struct SelectedEntries {
     pub(super) loaded: LoadedEntries,
     /// The entries that the operator selected by number, and that the change does not accept.
     pub(super) unchanged: Vec<Unchanged>,
-    /// The last loaded entry, if the selection has more entries.
-    pub(super) next: Option<EntryId>,
+    pub(super) coverage: Coverage,
 }
 
 impl Operations {
@@ -101,6 +112,7 @@ impl Operations {
             EntrySelection::Entries(entries) => entries.clone(),
             EntrySelection::Matching(_) => Vec::new(),
         };
+        let as_of = self.clock.now();
         let mut loaded = self.outbox.load(selection.0, detail).await?;
         let mut unchanged = unknown(&asked, &loaded);
         let next = loaded.continues_after();
@@ -117,7 +129,7 @@ impl Operations {
         Ok(SelectedEntries {
             loaded,
             unchanged,
-            next,
+            coverage: Coverage { as_of, next },
         })
     }
 }

@@ -1,7 +1,7 @@
 //! The use cases that discard and park entries, each with a preview.
 
 use super::replay::number;
-use super::selection::{ChangeSelection, Reason, SelectedEntries};
+use super::selection::{ChangeSelection, Coverage, Reason, SelectedEntries};
 use super::unchanged::{Unchanged, changed_meanwhile};
 use super::{Error, Operations, Operator, Role};
 use crate::outbox::{Detail, EntryId, ParkReason, State, Withdrawal, Withdrawn, WithdrawnState};
@@ -47,9 +47,7 @@ pub struct WithdrawPreview {
     pub entries: Vec<EntryId>,
     /// The entries that the operator selected by number, and that the withdrawal would not change.
     pub unchanged: Vec<Unchanged>,
-    /// The number of the last entry that the request looked at, if the filter matches more entries than one request can change.
-    /// A request for the entries after this number continues.
-    pub next: Option<EntryId>,
+    pub coverage: Coverage,
 }
 
 /// The result of a withdrawal.
@@ -58,9 +56,7 @@ pub struct WithdrawReport {
     pub withdrawn: Withdrawn,
     /// The entries that the operator selected by number, and that the withdrawal did not change.
     pub unchanged: Vec<Unchanged>,
-    /// The number of the last entry that the request looked at, if the filter matches more entries than one request can change.
-    /// A request for the entries after this number continues.
-    pub next: Option<EntryId>,
+    pub coverage: Coverage,
 }
 
 impl Operations {
@@ -79,12 +75,12 @@ impl Operations {
         let SelectedEntries {
             loaded,
             unchanged,
-            next,
+            coverage,
         } = selected.await?;
         Ok(WithdrawPreview {
             entries: loaded.entries.iter().map(number).collect(),
             unchanged,
-            next,
+            coverage,
         })
     }
 
@@ -108,7 +104,7 @@ impl Operations {
         let SelectedEntries {
             loaded,
             mut unchanged,
-            next,
+            coverage,
         } = selected.await?;
         let selected: Vec<EntryId> = loaded.entries.iter().map(number).collect();
         let withdrawal = Withdrawal {
@@ -128,7 +124,7 @@ impl Operations {
         Ok(WithdrawReport {
             withdrawn,
             unchanged,
-            next,
+            coverage,
         })
     }
 }
