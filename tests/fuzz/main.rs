@@ -27,6 +27,7 @@ use imprint_bridge::intake::{Encoding, EntryContext, RequestMessage, Source, Sou
 use imprint_bridge::outbox::Priority;
 use imprint_bridge::time::Timestamp;
 use mimalloc::MiMalloc;
+use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 
 use bodies::Random;
@@ -169,9 +170,7 @@ fn measured(sources: &Sources, source: &Source, message: RequestMessage<'_>) -> 
 
 /// Returns the CPU time of this thread. The time that other programs take on a busy machine does not count.
 fn cpu_time() -> Duration {
-    let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap();
-    let nanoseconds = text.split(' ').next().unwrap();
-    Duration::from_nanos(nanoseconds.parse().unwrap())
+    clock_gettime(ClockId::ThreadCPUTime).try_into().unwrap()
 }
 
 /// Runs intake as the event route does. Returns whether intake accepts the body.
