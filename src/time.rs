@@ -62,6 +62,8 @@ enum ClockKind {
     Machine {
         start: Instant,
         start_wall: i64,
+        /// True if the clock was set to a shared clock.
+        is_shared: bool,
     },
     /// The channel has the current time. When a test advances the clock, the channel wakes the sleeping tasks of all
     /// runtimes.
@@ -78,6 +80,7 @@ impl Clock {
         Self(ClockKind::Machine {
             start: Instant::now(),
             start_wall: wall_millis(),
+            is_shared: false,
         })
     }
 
@@ -93,7 +96,9 @@ impl Clock {
     )]
     pub fn now(&self) -> Timestamp {
         match &self.0 {
-            ClockKind::Machine { start, start_wall } => {
+            ClockKind::Machine {
+                start, start_wall, ..
+            } => {
                 let elapsed = Instant::now().saturating_duration_since(*start);
                 Timestamp(start_wall.saturating_add(millis(elapsed)))
             }
@@ -101,7 +106,7 @@ impl Clock {
         }
     }
 
-    /// Returns the machine's clock, set to another time for schedules. The wall clock stays. A manual clock stays as it is.
+    /// Returns the machine's clock, set to the time of a shared clock. [`Clock::wall`] stays. A manual clock stays as it is.
     #[must_use]
     #[expect(
         clippy::disallowed_methods,
@@ -112,6 +117,7 @@ impl Clock {
             ClockKind::Machine { .. } => Self(ClockKind::Machine {
                 start: Instant::now(),
                 start_wall: now.0,
+                is_shared: true,
             }),
             ClockKind::Manual(_) => self.clone(),
         }
@@ -131,11 +137,22 @@ impl Clock {
         }
     }
 
-    /// Returns the time of the wall clock, for signatures and event times.
+    /// Returns the time of the machine's wall clock, for signatures.
     pub fn wall(&self) -> Timestamp {
         match &self.0 {
             ClockKind::Machine { .. } => Timestamp(wall_millis()),
             ClockKind::Manual(now) => Timestamp(*now.borrow()),
+        }
+    }
+
+    /// Returns the time with which the times in events and answers are compared: the wall clock, or the shared clock if the
+    /// clock was set to one. So processes on machines with different wall clocks decide the same about an event.
+    pub fn shared_wall(&self) -> Timestamp {
+        match &self.0 {
+            ClockKind::Machine {
+                is_shared: true, ..
+            } => self.now(),
+            ClockKind::Machine { .. } | ClockKind::Manual(_) => self.wall(),
         }
     }
 
@@ -260,6 +277,18 @@ mod tests {
         clock.advance(Duration::from_secs(1));
         early.await;
         clock.sleep_until(until).await;
+    }
+
+    /// FAULTS N1234
+    #[test]
+    fn times_of_events_are_compared_with_the_shared_clock() {
+        let machine = Clock::machine();
+        let hour = Duration::from_hours(1);
+        assert!(machine.shared_wall().since(machine.wall()) < hour);
+        let shared = machine.wall().after(hour);
+        let set = machine.set_to(shared);
+        assert!(set.shared_wall() >= shared);
+        assert!(set.wall() < shared, "signatures");
     }
 
     #[test]

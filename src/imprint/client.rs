@@ -140,7 +140,7 @@ impl Client {
             .await
         {
             Ok(response) => {
-                let outcome = classify(request, response.as_response(), self.clock.wall());
+                let outcome = classify(request, response.as_response(), self.clock.shared_wall());
                 if let Some(verdict) = KeyVerdict::of_update(&outcome) {
                     self.credential.answered(&response.keys, verdict);
                 }
@@ -227,7 +227,7 @@ impl ImprintApi for Client {
         let exchange = self.exchange(Method::GET, &path, Vec::new());
         match tokio::time::timeout(deadline, exchange).await {
             Ok(Ok(response)) => {
-                let result = retrieved(&customer, response.as_response(), self.clock.wall());
+                let result = retrieved(&customer, response.as_response(), self.clock.shared_wall());
                 self.looked_up(result)
             }
             Ok(Err(outcome)) => LookupResult::Failed(outcome),
@@ -245,7 +245,7 @@ impl ImprintApi for Client {
                 LookupResult::Failed(Outcome::Unknown(Cause::TooLong))
             }
             Ok(Ok(response)) => {
-                let result = searched(&partner, response.as_response(), self.clock.wall());
+                let result = searched(&partner, response.as_response(), self.clock.shared_wall());
                 self.looked_up(result)
             }
             Ok(Err(outcome)) => LookupResult::Failed(outcome),

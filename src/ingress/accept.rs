@@ -60,7 +60,7 @@ pub(super) async fn accept(
     quota.admit_request(now).inspect_err(count)?;
     let context = EntryContext {
         accepted_at: now,
-        wall_time: ingress.clock.wall(),
+        wall_time: ingress.clock.shared_wall(),
         priority: priority(endpoint, &body, headers),
         digest_key: ingress.outbox.digest_key(),
     };

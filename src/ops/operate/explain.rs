@@ -26,7 +26,7 @@ impl Operations {
         let event = inspection.event.ok_or(Error::EventErased)?;
         self.audit_reveal(operator, entry, visibility).await?;
         let receipt = inspection.summary.receipt;
-        let (sources, now) = (self.sources.sources(), self.clock.wall());
+        let (sources, now) = (self.sources.sources(), self.clock.shared_wall());
         let explain = move || {
             let event = EntryEvent {
                 identity: &receipt.identity,
@@ -57,7 +57,7 @@ impl Operations {
         (headers, body): (RequestHeaders, Vec<u8>),
         visibility: Visibility,
     ) -> Result<Explanation, Error> {
-        let (sources, now) = (self.sources.sources(), self.clock.wall());
+        let (sources, now) = (self.sources.sources(), self.clock.shared_wall());
         let explain = move || {
             let message = RequestMessage {
                 headers: &headers,

@@ -264,7 +264,7 @@ impl Operations {
         entries: &mut Vec<LoadedEntry>,
         mapping: MappingChoice,
     ) -> Result<MappedEntries, Error> {
-        let (sources, wall_time) = (self.sources.sources(), self.clock.wall());
+        let (sources, wall_time) = (self.sources.sources(), self.clock.shared_wall());
         let loaded = std::mem::take(entries);
         let map = move || (map(&sources, &loaded, mapping, wall_time), loaded);
         let (mapped, loaded) = self.map_apart(map).await?;

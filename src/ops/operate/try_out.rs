@@ -156,7 +156,7 @@ impl Operations {
         let permit = permit.map_err(|_none| Error::TryOutRunning)?;
         let event = self.tried_event(operator, &try_out).await?;
         let (source, visibility) = (Arc::clone(source), try_out.visibility);
-        let (sources, now) = (Arc::clone(&self.sources), self.clock.wall());
+        let (sources, now) = (Arc::clone(&self.sources), self.clock.shared_wall());
         let (result, tried) = oneshot::channel();
         let run = move || {
             let edited = try_out
