@@ -21,6 +21,7 @@ use tokio::time::timeout;
 
 use self::audit_keys::AuditKeysWatch;
 use self::background::BackgroundTasks;
+use self::brakes::BrakesWatch;
 use self::egress::EgressWatch;
 use self::key::KeyFiles;
 use self::listeners::bind;
@@ -52,6 +53,7 @@ use crate::time::{Clock, Timestamp};
 
 mod audit_keys;
 mod background;
+mod brakes;
 mod client_certificate;
 mod confine;
 mod descriptors;
@@ -142,6 +144,7 @@ impl App {
         erasure::repeat(&*outbox, &config.outbox, &clock).await?;
         let sealing = SealingTasks::new(sealing_keys, &config, &rereads, store(), metrics.clone());
         let (running, sources) = open_sources(&config, set, &metrics, &rereads, store()).await?;
+        let brakes = BrakesWatch::start(store(), &running, &clock).await?;
         let shared = (store(), clock.clone(), stopped.clone());
         let listener = listener(&running, &config, &metrics, shared);
         let operations = operations(&listener, &running, &sealing, &destination, &config);
@@ -163,6 +166,7 @@ impl App {
         let background = BackgroundTasks {
             sharing: Sharing::start(store(), &destination, (&clock, &metrics.dispatch)).await?,
             notices: NoticeTask::open(&config, &figures, &metrics, &rereads)?,
+            brakes,
             retention: Retention::new(store(), &config.outbox, clock.clone()),
             secrets: SecretsWatch::new(&running, rereads, config.clone()),
             keys,

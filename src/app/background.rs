@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::anyhow;
 
 use super::audit_keys::AuditKeysWatch;
+use super::brakes::BrakesWatch;
 use super::egress::EgressWatch;
 use super::erasure;
 use super::key::KeyFiles;
@@ -26,6 +27,7 @@ pub(super) struct BackgroundTasks {
     pub(super) sealing: SealingTasks,
     pub(super) figures: Figures,
     pub(super) notices: NoticeTask,
+    pub(super) brakes: BrakesWatch,
     pub(super) retention: Retention,
     pub(super) secrets: SecretsWatch,
     pub(super) keys: KeyFiles,
@@ -45,6 +47,7 @@ impl BackgroundTasks {
             () = Box::pin(self.sealing.run(&self.clock)) => "seals the store with new keys",
             () = Box::pin(self.figures.keep_history()) => "records the totals",
             () = Box::pin(self.notices.run()) => "sends notices",
+            () = self.brakes.run() => "obeys the open brakes",
             () = Box::pin(self.retention.run()) => "removes old entries",
             () = erasure::run(&*self.outbox, &self.clock) => "erases ended entries",
             () = Box::pin(self.secrets.watch()) => "reads the secrets of sources",

@@ -3,6 +3,7 @@
 //! The bridge replaces all sources together while it runs. A request uses the set with which it began.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use futures_util::future::BoxFuture;
@@ -22,11 +23,10 @@ use crate::ingress::{
     Endpoint, Endpoints, FieldCounts, Replaceable, SourceBrake, SourceQuota, StorageLimit,
 };
 use crate::intake::schema::Schema;
-use crate::intake::{IntakeSettings, Source, Sources};
+use crate::intake::{IntakeSettings, OpenBrakes, Source, Sources};
 use crate::metrics::{Metrics, WeakenedMetrics};
 use crate::ops::operate::{
-    BrakeChange, BrakeView, LiveSources, RefusedSet, ReloadFailure, ReloadResult, SetChanges,
-    SetView,
+    BrakeView, LiveSources, RefusedSet, ReloadFailure, ReloadResult, SetChanges, SetView,
 };
 use crate::time::Timestamp;
 
@@ -98,6 +98,8 @@ pub(super) struct RunningSources {
     requests: mpsc::Sender<oneshot::Sender<ReloadAnswer>>,
     /// Only [`Self::replace`] uses the removed sources, and never across an await.
     removed: Mutex<RemovedSources>,
+    /// The number of calls of [`LiveSources::set_open_brakes`].
+    brake_changes: AtomicU64,
 }
 
 struct SetStatus {
@@ -132,6 +134,7 @@ impl RunningSources {
             }),
             requests,
             removed: Mutex::default(),
+            brake_changes: AtomicU64::new(0),
         };
         running.replace(loaded, now);
         (Arc::new(running), requested)
@@ -150,6 +153,11 @@ impl RunningSources {
     /// Returns the metric of the weakenings of the protection.
     pub(super) fn weakened(&self) -> WeakenedMetrics {
         self.metrics.weakened.clone()
+    }
+
+    /// Returns how often this bridge has opened or closed brakes.
+    pub(super) fn brake_changes(&self) -> u64 {
+        self.brake_changes.load(Ordering::Relaxed)
     }
 
     /// Uses the loaded set for all later requests.
@@ -381,12 +389,11 @@ impl LiveSources for RunningSources {
         views.collect()
     }
 
-    fn change_brake(&self, source: &SourceName, change: BrakeChange) {
-        if let Some(endpoint) = self.endpoints.current().get(source) {
-            match change {
-                BrakeChange::OpenUntil(until) => endpoint.brake.open(until),
-                BrakeChange::Close => endpoint.brake.close(),
-            }
+    fn set_open_brakes(&self, open: &OpenBrakes) {
+        self.brake_changes.fetch_add(1, Ordering::Relaxed);
+        for endpoint in self.endpoints.current().all() {
+            let until = open.until(&endpoint.source.name);
+            endpoint.brake.set_open_until(until);
         }
     }
 }

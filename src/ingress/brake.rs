@@ -57,14 +57,9 @@ impl SourceBrake {
         }
     }
 
-    /// Opens the brake: until this time, it holds nothing and counts nothing.
-    pub fn open(&self, until: Timestamp) {
-        self.counts().open(until);
-    }
-
-    /// Closes an open brake.
-    pub fn close(&self) {
-        self.counts().close();
+    /// Opens the brake or closes it. An open brake holds nothing and counts nothing until its time.
+    pub fn set_open_until(&self, until: Option<Timestamp>) {
+        self.counts().set_open_until(until);
     }
 
     /// Counts the entries of a request. Returns the entries, and marks those that exceed a limit as held.

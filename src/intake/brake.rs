@@ -15,8 +15,10 @@ use std::time::Duration;
 use crate::imprint::{CustomerChange, CustomerRef, Field, FieldGroup, FieldValue};
 use crate::time::Timestamp;
 
+mod open;
 mod recent;
 
+pub use open::OpenBrakes;
 use recent::{AddedChange, BrakeDigest, RecentChanges, Written};
 
 /// The highest number of customers that a setting of the brake can allow. The counts of 10,000 customers take about 1 MB
@@ -209,16 +211,14 @@ impl BrakeCounts {
         }
     }
 
-    /// Opens the brake until a time. The changes until then do not count afterwards either: the operator knows of them.
-    pub fn open(&mut self, until: Timestamp) {
-        self.open_until = Some(until);
-        self.fields.clear();
-        self.holding.clear();
-    }
-
-    /// Closes an open brake.
-    pub const fn close(&mut self) {
-        self.open_until = None;
+    /// Opens the brake until a time, or closes it. The changes until then do not count afterwards either: the operator knows
+    /// of them.
+    pub fn set_open_until(&mut self, until: Option<Timestamp>) {
+        if until.is_some() && until != self.open_until {
+            self.fields.clear();
+            self.holding.clear();
+        }
+        self.open_until = until;
     }
 
     /// Returns the time until which the brake is open, or `None` if it is not open.
@@ -503,7 +503,7 @@ mod tests {
     fn an_open_brake_counts_nothing() {
         let mut counts = BrakeCounts::default();
         held(&mut counts, "phone", |_| json!("same"));
-        counts.open(at(60));
+        counts.set_open_until(Some(at(60)));
         assert!(
             held(&mut counts, "phone", |_| json!("same"))
                 .iter()

@@ -42,7 +42,7 @@ mod versions;
 mod withdraw;
 
 pub use backup::BackupName;
-pub use brake::{BRAKE_OPEN_MAX, BrakeChange, BrakeView};
+pub use brake::{BRAKE_OPEN_MAX, BrakeView};
 pub use cases::{CASE_STATES, Case, CaseCause, CaseError, CaseList};
 pub use customer::{CustomerExport, CustomerName, CustomerView, ExportPage};
 pub use destination::{DestinationView, ShadowView};

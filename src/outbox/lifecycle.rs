@@ -167,6 +167,8 @@ pub enum Setting {
     LastBackup,
     /// The orders that the source files gave to the events: epochs and rules of the versions.
     SourceOrders,
+    /// The mass-change brakes that operators have opened.
+    OpenBrakes,
 }
 
 impl Setting {
@@ -179,6 +181,7 @@ impl Setting {
             Self::Evidence => "evidence",
             Self::LastBackup => "last_backup",
             Self::SourceOrders => "source_orders",
+            Self::OpenBrakes => "open_brakes",
         }
     }
 }

@@ -28,7 +28,7 @@ pub(in crate::cli) struct BrakesOptions {
     /// source.
     source: Option<String>,
     /// Open the brake for this time, such as 2h, at most 24h: the bridge then holds no entry of the source. Entries that are
-    /// already held stay held. A restart closes the brake.
+    /// already held stay held.
     #[arg(long, value_name = "DURATION", group = "change", value_parser = parse_span)]
     open: Option<Duration>,
     /// Close an open brake before its time.

@@ -124,9 +124,7 @@ pub(super) fn change_all(
             break;
         };
         filter.insert("after".to_owned(), json!(next));
-        filter
-            .entry("before")
-            .or_insert_with(|| as_of.clone());
+        filter.entry("before").or_insert_with(|| as_of.clone());
         match bridge.call_with_log(&Method::POST, path, Some(&body)) {
             Ok(answer) => extend(&mut all, answer),
             Err(error) => {

@@ -13,9 +13,9 @@ use super::{ApiResult, SharedOperations, json_response};
 use crate::event::{Attribute, EventError, pointer};
 use crate::imprint::{ImprintId, PartnerCustomerId};
 use crate::ops::operate::{
-    AUDIT_PAGE_MAX, Coverage, EntryView, FieldView, IgnoredEntry, Operations, Operator, ReplayPreview,
-    ReplayedEntry, ReplayedRequest, Unchanged, Unmappable, ValueView, WithdrawAction,
-    WithdrawReport,
+    AUDIT_PAGE_MAX, Coverage, EntryView, FieldView, IgnoredEntry, Operations, Operator,
+    ReplayPreview, ReplayedEntry, ReplayedRequest, Unchanged, Unmappable, ValueView,
+    WithdrawAction, WithdrawReport,
 };
 use crate::outbox::{AuditRecord, Ending, EntryId, EntrySummary, IgnoreReason, LaneKey, State};
 

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::{Error, Operations, Operator, Reason, Role};
 use crate::event::SourceName;
-use crate::intake::BrakeState;
+use crate::intake::{BrakeState, OpenBrakes};
+use crate::outbox::Setting;
 use crate::time::Timestamp;
 
 /// The longest time for which an operator can open a brake. A mass change takes less than a day, and a forgotten open brake
@@ -18,15 +19,6 @@ pub struct BrakeView {
     pub state: BrakeState,
 }
 
-/// The change of a brake by an operator.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BrakeChange {
-    /// The brake holds nothing and counts nothing until this time.
-    OpenUntil(Timestamp),
-    /// The brake holds mass changes again.
-    Close,
-}
-
 impl Operations {
     /// Returns the brakes of the sources in use, sorted by source.
     pub fn brakes(&self, _operator: &Operator) -> Vec<BrakeView> {
@@ -34,7 +26,7 @@ impl Operations {
     }
 
     /// Opens the brake of a source for a time, so that an expected mass change passes. Entries that are already held stay
-    /// held. A restart closes the brake.
+    /// held. Every bridge with the same store obeys within seconds.
     ///
     /// # Errors
     /// Returns an error if the operator lacks the role or gave no reason, if no source has this name, if the time is longer
@@ -51,8 +43,8 @@ impl Operations {
             return Err(Error::BrakeOpenTime);
         }
         let until = self.clock.now().after(span);
-        let change = BrakeChange::OpenUntil(until);
-        self.change_brake(operator, source, change, reason).await
+        self.change_brake(operator, source, Some(until), reason)
+            .await
     }
 
     /// Closes the brake of a source before its time.
@@ -65,31 +57,35 @@ impl Operations {
         source: &SourceName,
         reason: Option<Reason>,
     ) -> Result<BrakeView, Error> {
-        self.change_brake(operator, source, BrakeChange::Close, reason)
-            .await
+        self.change_brake(operator, source, None, reason).await
     }
 
     async fn change_brake(
         &self,
         operator: &Operator,
         source: &SourceName,
-        change: BrakeChange,
+        open_until: Option<Timestamp>,
         reason: Option<Reason>,
     ) -> Result<BrakeView, Error> {
         operator.require(Role::Operator)?;
         let reason = reason.ok_or(Error::ReasonRequired)?;
         self.brake(source)?;
-        let (action, target) = match change {
-            BrakeChange::OpenUntil(until) => {
+        let (action, target) = match open_until {
+            Some(until) => {
                 let target = format!("{source} until {}", until.to_rfc3339());
                 ("brake_open", target)
             }
-            BrakeChange::Close => ("brake_close", source.to_string()),
+            None => ("brake_close", source.to_string()),
         };
         let mut event = self.audit_event(operator, action, target);
         event.reason = Some(reason.into_text());
         self.outbox.append_audit(event).await?;
-        self.sources.change_brake(source, change);
+        let stored = self.outbox.setting(Setting::OpenBrakes).await?;
+        let open = OpenBrakes::parse(&stored.unwrap_or_default());
+        let open = open.with(source, open_until, self.clock.now());
+        let stored = self.outbox.store_setting(Setting::OpenBrakes, open.text());
+        stored.await?;
+        self.sources.set_open_brakes(&open);
         self.brake(source)
     }
 

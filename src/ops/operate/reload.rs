@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::{BrakeChange, BrakeView, Error, Operations, Operator, Reason, Role};
+use super::{BrakeView, Error, Operations, Operator, Reason, Role};
 use crate::event::SourceName;
 use crate::intake::schema::Schema;
-use crate::intake::{Source, Sources};
+use crate::intake::{OpenBrakes, Source, Sources};
 use crate::time::Timestamp;
 
 /// The time limit of a reload. The command line waits a little longer for the answer of the admin API.
@@ -43,8 +43,8 @@ pub trait LiveSources: Send + Sync {
     /// Returns the mass-change brakes of the sources in use, sorted by source.
     fn brakes(&self, now: Timestamp) -> Vec<BrakeView>;
 
-    /// Opens or closes the brake of a source in use.
-    fn change_brake(&self, source: &SourceName, change: BrakeChange);
+    /// Opens the brakes of the sources in use that operators have opened, and closes the others.
+    fn set_open_brakes(&self, open: &OpenBrakes);
 }
 
 /// The set of sources in use.

@@ -25,7 +25,8 @@ pub(super) async fn store(
         | Setting::ThrottledUntil
         | Setting::Destination
         | Setting::LastBackup
-        | Setting::SourceOrders => StoredText::Plain(value),
+        | Setting::SourceOrders
+        | Setting::OpenBrakes => StoredText::Plain(value),
     };
     let sql = "INSERT INTO imprint_bridge.meta (name, value) VALUES ($1, $2)
          ON CONFLICT (name) DO UPDATE SET value = excluded.value";

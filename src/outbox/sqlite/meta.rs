@@ -90,7 +90,8 @@ pub(super) fn store(
         | Setting::ThrottledUntil
         | Setting::Destination
         | Setting::LastBackup
-        | Setting::SourceOrders => StoredText::Plain(value),
+        | Setting::SourceOrders
+        | Setting::OpenBrakes => StoredText::Plain(value),
     };
     connection
         .prepare_cached(
@@ -120,7 +121,8 @@ pub(super) fn read(
             | Setting::ThrottledUntil
             | Setting::Destination
             | Setting::LastBackup
-            | Setting::SourceOrders => row.get(0).map(Some),
+            | Setting::SourceOrders
+            | Setting::OpenBrakes => row.get(0).map(Some),
         })
         .optional()?;
     Ok(value.flatten())

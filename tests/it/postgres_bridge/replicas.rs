@@ -69,6 +69,47 @@ fn the_mode_of_an_operator_reaches_every_bridge() {
     assert_eq!(mode(&third), "shadow");
 }
 
+/// Returns whether the brake of the source is open at a bridge.
+fn is_open(process: &Process) -> bool {
+    let brakes = ask_operator(process, "GET /admin/v1/brakes", "").json();
+    !brakes["brakes"][0]["open_until"].is_null()
+}
+
+/// FAULTS N1233: an operator opens and closes a brake at one bridge, and every bridge obeys within two seconds.
+#[test]
+fn an_open_brake_is_open_at_every_bridge() {
+    let database = crate::postgres::database();
+    let imprint = imprint();
+    let files = [files(&imprint, &database), files(&imprint, &database)];
+    let [mut first, second] = files.each_ref().map(Process::serve);
+    let change = |process: &Process, seconds: u64| {
+        let body = json!({"source": "crm", "open_seconds": seconds, "reason": "an import"});
+        let answer = ask_operator(process, "POST /admin/v1/brakes", &body.to_string());
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    };
+    let wait = |process: &Process, expected: bool| {
+        let clock = Clock::machine();
+        let since = clock.now();
+        while is_open(process) != expected {
+            assert!(clock.now().since(since) < REACHES_ALL, "{expected}");
+            sleep(Duration::from_millis(20));
+        }
+    };
+    change(&first, 3600);
+    wait(&second, true);
+    change(&second, 0);
+    wait(&first, false);
+    change(&second, 3600);
+    wait(&first, true);
+    first.child.kill().unwrap();
+    first.wait_for_exit();
+    let [files, _] = &files;
+    assert!(
+        is_open(&Process::serve(files)),
+        "a restart does not close it"
+    );
+}
+
 /// The rate of the bridges in requests per second, and the burst: a quarter of the rate.
 const RATE: usize = 20;
 const BURST: usize = 5;
