@@ -204,7 +204,12 @@ impl Destination {
 
     /// Forgets the customers of these lanes: as witnesses, and in the shadow records. An operator erases the customers.
     pub fn forget(&self, lanes: &[LaneId]) {
-        self.limiter().forget(lanes);
+        self.limiter().forget(|lane| lanes.contains(&lane));
+    }
+
+    /// Forgets all customers: as witnesses, and in the shadow records.
+    pub fn forget_all(&self) {
+        self.limiter().forget(|_| true);
     }
 
     /// Continues a wait that Imprint asked for before this process started.

@@ -134,9 +134,9 @@ impl SendLimiter {
         self.shadow_records.values().cloned().collect()
     }
 
-    pub(super) fn forget(&mut self, lanes: &[LaneId]) {
-        self.shadow_records.retain(|lane, _| !lanes.contains(lane));
-        self.evidence.forget_customers(lanes);
+    pub(super) fn forget(&mut self, is_forgotten: impl Fn(LaneId) -> bool) {
+        self.shadow_records.retain(|lane, _| !is_forgotten(*lane));
+        self.evidence.forget_customers(is_forgotten);
     }
 
     pub(super) const fn throttle_until(&mut self, until: Timestamp) {

@@ -84,15 +84,16 @@ impl Evidence {
         (self.is_changed, self.wakes_lanes) = (true, true);
     }
 
-    /// Forgets the customers of these lanes as witnesses.
-    pub(in crate::dispatch) fn forget_customers(&mut self, lanes: &[LaneId]) {
-        for lane in lanes {
-            self.is_changed |= self
-                .witnesses
-                .applied()
-                .any(|witness| witness.lane == *lane);
-            self.witnesses.forget_lane(*lane);
+    /// Forgets the customers of these lanes as witnesses, also under the API key before the present key. Saves the evidence
+    /// again in any case: the stored evidence of this process, or of another one, possibly names a customer.
+    pub(in crate::dispatch) fn forget_customers(&mut self, is_forgotten: impl Fn(LaneId) -> bool) {
+        let earlier = self.earlier_key.as_mut();
+        let earlier = earlier.map(|earlier| earlier.witnesses.as_mut_slice());
+        let earlier = earlier.unwrap_or_default();
+        for witness in self.witnesses.applied_mut().iter_mut().chain(earlier) {
+            witness.take_if(|known| is_forgotten(known.lane));
         }
+        self.is_changed = true;
     }
 
     /// Returns the evidence to save now. Returns `None` if the evidence has not changed, or if dispatch saved it in the

@@ -786,6 +786,27 @@ fn the_evidence_of_a_key_counts_again_after_a_trial_of_another_key() {
     assert_eq!(run.to, at(20), "the request had the newer key");
 }
 
+/// FAULTS N1144: an operator erases the customer while the bridge tries another key.
+#[test]
+fn an_erased_witness_does_not_come_back_with_the_earlier_key() {
+    let mut evidence = Evidence::default();
+    evidence.begin(KeyMark(1), None, None, NOW);
+    succeeded(&mut evidence, 8, Signal::Applied, 20);
+    evidence.record_witness(LaneId(8), &customer(8), at(20));
+    evidence.record_witness(LaneId(9), &customer(9), at(30));
+    evidence.key_changed(KeyMark(2), at(100));
+    assert!(evidence.take_changed(at(100)).is_some());
+    evidence.forget_customers(|lane| lane == LaneId(9));
+    let saved = evidence.take_changed(at(11_000));
+    assert!(
+        saved.is_some(),
+        "another process possibly stored the customer"
+    );
+    evidence.key_changed(KeyMark(1), at(12_000));
+    missing(&mut evidence, TYPED, 12_500);
+    assert_eq!(evidence.ask(at(13_000)), Some(customer(8)));
+}
+
 /// FAULTS N867: many requests with the newer key of a rotation are in flight when the bridge returns to the older key.
 #[test]
 fn the_refusals_of_another_key_show_nothing_about_the_present_key() {

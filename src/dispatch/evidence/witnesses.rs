@@ -93,6 +93,11 @@ impl Witnesses {
         self.applied.iter().flatten()
     }
 
+    /// Returns the witnesses, so that the caller can remove some of them.
+    pub(super) const fn applied_mut(&mut self) -> &mut [Option<Witness>; 2] {
+        &mut self.applied
+    }
+
     /// Returns a witness whose lane fulfils `is_sound`. Prefers the configured witness.
     pub(super) fn find(
         &self,
