@@ -108,7 +108,7 @@ pub use record_counts::{KeyLine, KeyReport, RecordCounts, RecordCursor, RecordRe
 pub use reserve::Reserve;
 pub use sealing_status::{KeyUse, SealingStatus};
 pub use sharing::{
-    AgreedView, ReplicaReport, SharedDestination, SharedSettings, SharedView, StateProposal,
+    AgreedView, Forgotten, ReplicaReport, SharedDestination, SharedSettings, SharedView, StateProposal,
     TokenGrant, TokenOrder,
 };
 pub use sqlite::{

@@ -323,6 +323,9 @@ impl<I: ImprintApi + 'static> Shell<I> {
                 failpoint::crash_point(CrashPoint::AfterSettle);
                 if answer == Settled::Stale {
                     tracing::warn!("the claim had ended, so the settlement changed nothing");
+                    // Since then, an operator possibly erased the customer at another process.
+                    let lane = self.core.borrow().lane(id);
+                    self.dispatcher.destination.forget(lane.as_slice());
                 }
                 let recorded = self.core.borrow_mut().on_settled(id, answer);
                 if let Some(settlement) = recorded {

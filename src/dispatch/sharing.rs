@@ -1,7 +1,7 @@
 //! Shares the destination with the other processes of the store: one task of the process.
 //!
-//! The task looks about once a second for the mode that an operator has set, and for the state of the destination on which
-//! the processes agree. It orders tokens of the rate limit when dispatch needs tokens, and proposes changes of the state.
+//! The task looks about once a second for the mode that an operator has set, for the state of the destination on which
+//! the processes agree, and for customers that an operator has erased at another process. It orders tokens of the rate limit when dispatch needs tokens, and proposes changes of the state.
 //! All decisions are in [`Destination`]. A store that belongs to one process has nothing to share.
 
 use std::future::pending;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::destination::{Destination, OperatorMode};
 use crate::metrics::DispatchMetrics;
-use crate::outbox::{Error, ReplicaReport, SharedDestination, SharedSettings};
+use crate::outbox::{Error, Forgotten, ReplicaReport, SharedDestination, SharedSettings};
 use crate::random::jitter;
 use crate::time::{Clock, Timestamp};
 
@@ -111,6 +111,14 @@ impl Sharing {
         }
         if let Some(settings) = view.settings {
             self.adopt_mode(&settings, mode_changes);
+        }
+        match view.forgotten {
+            Forgotten::Nobody => {}
+            Forgotten::Lanes(lanes) => {
+                destination.forget(&lanes);
+                self.outbox.confirm_forgotten(lanes).await?;
+            }
+            Forgotten::Everybody => destination.forget_all(),
         }
         let agreed = view.agreed;
         let states =

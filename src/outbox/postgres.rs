@@ -86,6 +86,7 @@ mod erased_rows;
 mod erasure;
 mod erasure_order;
 mod fault;
+mod forgetting;
 mod held_claims;
 mod keeper;
 mod key_change;

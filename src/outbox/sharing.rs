@@ -6,7 +6,7 @@
 use std::fmt;
 use std::future::ready;
 
-use super::{KeyMark, StoreFuture};
+use super::{KeyMark, LaneId, StoreFuture};
 use crate::time::Timestamp;
 
 /// What a process asks the store.
@@ -18,7 +18,7 @@ pub struct ReplicaReport {
     pub tokens: Option<TokenOrder>,
     /// The change of the agreed state that the process proposes.
     pub proposal: Option<StateProposal>,
-    /// True if the process wants to know the settings and the agreed state.
+    /// True if the process wants to know the settings, the agreed state and the erased customers.
     pub looks: bool,
 }
 
@@ -71,6 +71,18 @@ pub struct SharedSettings {
     pub mode: Option<String>,
 }
 
+/// The customers that a process must forget, because another process has erased them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Forgotten {
+    /// The process has nothing to forget.
+    #[default]
+    Nobody,
+    /// The customers of these lanes. Afterwards, the process calls [`SharedDestination::confirm_forgotten`].
+    Lanes(Vec<LaneId>),
+    /// All customers: the lease of the process had ended, so no other process waited for it.
+    Everybody,
+}
+
 /// The answer of the store to a [`ReplicaReport`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SharedView {
@@ -80,6 +92,8 @@ pub struct SharedView {
     pub tokens: Option<TokenGrant>,
     /// The agreed state, if the process asked for it or proposed a change.
     pub agreed: Option<AgreedView>,
+    /// The customers to forget, if the process looks.
+    pub forgotten: Forgotten,
 }
 
 /// The outbox port of the task that shares the destination with the other replicas.
@@ -88,5 +102,15 @@ pub trait SharedDestination: Send + Sync + fmt::Debug {
     /// process alone.
     fn exchange(&self, _report: ReplicaReport) -> StoreFuture<'_, Option<SharedView>> {
         Box::pin(ready(Ok(None)))
+    }
+
+    /// Records that this process has forgotten the customers of these lanes.
+    fn confirm_forgotten(&self, _lanes: Vec<LaneId>) -> StoreFuture<'_, ()> {
+        Box::pin(ready(Ok(())))
+    }
+
+    /// Returns the numbers of the other processes that have not forgotten every erased customer.
+    fn remembering(&self) -> StoreFuture<'_, Vec<u64>> {
+        Box::pin(ready(Ok(Vec::new())))
     }
 }

@@ -10,6 +10,7 @@ use crate::postgres::{PostgresDatabase, PostgresServer};
 use crate::process::Process;
 use crate::support::{Event, FakeImprint, Files, KEY, email, post, receipt, wait_for};
 
+mod erased;
 mod late_sends;
 mod replicas;
 

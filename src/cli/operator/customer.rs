@@ -132,6 +132,9 @@ fn erased(answer: &Value) -> Vec<String> {
         number("discarded")
     )];
     let is = |name, value| *at(answer, name) == value;
+    let unconfirmed = at(answer, "unconfirmed").as_array();
+    let unconfirmed = unconfirmed.into_iter().flatten().map(Value::to_string);
+    let unconfirmed: Vec<String> = unconfirmed.collect();
     let notes = [
         (is("known", false), "the store had nothing of a customer with this id: look at the spelling".to_owned()),
         (
@@ -153,6 +156,10 @@ fn erased(answer: &Value) -> Vec<String> {
         (
             is("in_log", true),
             "a backup is in progress and contains the customer: delete it. The bridge truncates the log of the store within a minute after the backup".to_owned(),
+        ),
+        (
+            !unconfirmed.is_empty(),
+            format!("these bridges on the same database have not confirmed that they have forgotten the customer: {}. Each of them forgets the customer as soon as it reaches the database: repeat the command until no bridge is named, or stop the bridge", unconfirmed.join(", ")),
         ),
         (true, "older backups still contain the customer: delete them".to_owned()),
     ];

@@ -153,10 +153,12 @@ pub(super) async fn erase(
         unjudged,
         has_floors,
         is_in_log,
+        unconfirmed,
     } = erased.await?;
     json_response(&json!({
         "known": is_known, "unblocked": ends_block, "entries": entries, "discarded": discarded, "unreadable": unreadable,
         "unjudged": unjudged, "kept_out": body.block || has_floors, "in_log": is_in_log,
+        "unconfirmed": unconfirmed,
     }))
 }
 

@@ -12,6 +12,9 @@ use crate::outbox::{self, CustomerErasure, ErasedPart, ErasureStep, LaterEvents}
 const IN_FLIGHT_WAIT_MAX: Duration = Duration::from_secs(30);
 /// The time between two attempts to erase a customer whose request is in flight.
 const TRY_AGAIN_AFTER: Duration = Duration::from_millis(50);
+/// The longest time that an erasure waits until the other replicas have forgotten the customer. A running replica needs
+/// about a second, and the registration of a dead replica ends after its lease of 15 seconds.
+const FORGET_WAIT_MAX: Duration = Duration::from_secs(20);
 
 /// The result of an erasure.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,10 +38,13 @@ pub struct ErasureReport {
     /// True if the write-ahead log of the store still contains erased values, because a backup is in progress. The bridge
     /// truncates the log within a minute after the backup.
     pub is_in_log: bool,
+    /// The numbers of the other replicas that have not confirmed that they have forgotten the customer. They forget it as
+    /// soon as they reach the store.
+    pub unconfirmed: Vec<u64>,
 }
 
 impl Operations {
-    /// Erases a customer from the store and from the memory of the process. First writes an audit record.
+    /// Erases a customer from the store, and from the memory of every replica. First writes an audit record.
     ///
     /// # Errors
     /// Returns an error if the operator gave no reason, if the name fits two customers, if a request of the customer stays
@@ -69,6 +75,7 @@ impl Operations {
         };
         let mut report = self.erase_all(erasure).await?;
         self.destination.forget(&customer.lanes);
+        report.unconfirmed = self.wait_for_replicas().await?;
         report.is_known = is_known(&customer) || customer.is_blocked || report.entries > 0;
         report.ends_block = customer.is_blocked && later_events == LaterEvents::Delivered;
         report.unjudged = invalid.unjudged;
@@ -84,6 +91,19 @@ impl Operations {
             "a customer was erased"
         );
         Ok(report)
+    }
+
+    /// Waits until the other replicas have forgotten the customer. Returns the replicas that have not.
+    async fn wait_for_replicas(&self) -> Result<Vec<u64>, Error> {
+        let mut waited = Duration::ZERO;
+        loop {
+            let remembering = self.outbox.remembering().await?;
+            if remembering.is_empty() || waited >= FORGET_WAIT_MAX {
+                return Ok(remembering);
+            }
+            waited += TRY_AGAIN_AFTER;
+            tokio::time::sleep(TRY_AGAIN_AFTER).await;
+        }
     }
 
     /// Runs the steps of an erasure, and waits for the end of the customer's request in flight.

@@ -12,7 +12,7 @@ use super::fault::DbFault;
 use super::lane_table::LaneTable;
 use super::named_search::NamedSearch;
 use super::tally::TallyChange;
-use super::{linked_keys, subjects};
+use super::{forgetting, linked_keys, subjects};
 use crate::failpoint::{self, CrashPoint};
 use crate::outbox::named_part::NamedPart;
 use crate::outbox::{
@@ -83,6 +83,9 @@ pub(super) async fn step(
         false => eraser.erase_named(&ids, &named, later).await?,
     };
     let (part, tally) = eraser.finish().await?;
+    let own = ids.found.iter().flatten().filter(|_| is_erased);
+    let lanes = own.map(|lane| lane.id).chain(part.lanes.iter().copied());
+    forgetting::order(db, engine.owner.get(), lanes).await?;
     if let (true, Some(number)) = (is_erased, progress.number) {
         erasure_order::finish(db, number).await?;
     }

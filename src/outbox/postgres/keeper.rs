@@ -63,6 +63,7 @@ async fn beat(engine: &Engine) -> Result<(), DbFault> {
         );
         connector.counts.lost_lease();
         engine.owner.set(owner);
+        engine.shared.set_lost_lease();
         engine.claims.borrow_mut().clear();
         lease.extended(owner, asked_at);
     }

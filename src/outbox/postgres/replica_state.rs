@@ -28,6 +28,8 @@ pub(super) struct ReplicaState {
     is_lossy: AtomicBool,
     /// The total size of each source's stored events. Events in a final state do not count.
     stored_bytes: RwLock<BTreeMap<SourceName, u64>>,
+    /// True if the lease had ended, and the process has not forgotten its customers since.
+    has_lost_lease: AtomicBool,
 }
 
 impl ReplicaState {
@@ -102,6 +104,16 @@ impl ReplicaState {
 
     pub(super) fn is_lossy(&self) -> bool {
         self.is_lossy.load(Ordering::Relaxed)
+    }
+
+    /// Records that the lease had ended: other replicas possibly erased customers meanwhile.
+    pub(super) fn set_lost_lease(&self) {
+        self.has_lost_lease.store(true, Ordering::SeqCst);
+    }
+
+    /// Returns whether the lease had ended since the last call.
+    pub(super) fn take_lost_lease(&self) -> bool {
+        self.has_lost_lease.swap(false, Ordering::SeqCst)
     }
 
     /// Publishes the state of the sealing.

@@ -3,6 +3,7 @@
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
+use super::columns::get;
 use super::connection::{Connected, Connector, DbLink};
 use super::fault::DbFault;
 use super::open_error::PostgresOpenError;
@@ -14,6 +15,8 @@ const VERSION: i32 = 1;
 const UNFINISHED: i32 = i32::MAX;
 
 const CREATE: &str = include_str!("migrations/1.sql");
+/// The table that the store of an earlier program lacks.
+const ADD: &str = include_str!("migrations/forgetting.sql");
 
 /// The version of a layout, and the lowest version of a program that can read it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,18 +51,34 @@ pub(super) async fn find_or_create(
     connector: &Connector,
     link: &DbLink,
 ) -> Result<Layout, DbFault> {
-    let found = connector.read(link, find).await;
-    match found {
-        Err(DbFault::Database(error)) if is_missing(&error) => {}
-        found => return found,
+    let layout = match connector.read(link, find_if_any).await? {
+        Some(layout) => layout,
+        None => {
+            create(connector, link, CREATE).await?;
+            connector.read(link, find).await?
+        }
+    };
+    if layout.is_readable() && connector.read(link, lacks_table).await? {
+        create(connector, link, ADD).await?;
     }
-    let created = connector.transact(link, async |db| db.batch(CREATE).await);
+    Ok(layout)
+}
+
+/// Creates a part of the layout.
+async fn create(connector: &Connector, link: &DbLink, part: &str) -> Result<(), DbFault> {
+    let created = connector.transact(link, async |db| db.batch(part).await);
     match created.await {
-        // A replica that starts at the same moment has created the layout.
-        Err(DbFault::Database(error)) if is_present(&error) => {}
-        created => created?,
+        // A replica that starts at the same moment has created the part.
+        Err(DbFault::Database(error)) if is_present(&error) => Ok(()),
+        created => created,
     }
-    connector.read(link, find).await
+}
+
+/// Returns whether an earlier program has created the store.
+async fn lacks_table(db: &Connected) -> Result<bool, DbFault> {
+    let sql = "SELECT to_regclass('imprint_bridge.forgetting') IS NULL";
+    let row = db.query_opt(sql, &[]).await?;
+    row.map_or(Err(DbFault::Damaged("layout")), |row| get(&row, 0))
 }
 
 /// Finds the layout of the store. Returns `None` if the database has no store.

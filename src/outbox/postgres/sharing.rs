@@ -10,10 +10,11 @@ use super::columns::{get, number, to_text, unsigned};
 use super::connection::{Connected, Params};
 use super::engine::Engine;
 use super::fault::DbFault;
+use super::forgetting;
 use crate::outbox::codec::StoredText;
 use crate::outbox::{
-    AgreedView, ReplicaReport, Setting, SharedDestination, SharedSettings, SharedView,
-    StateProposal, StoreFuture, TokenGrant, TokenOrder,
+    AgreedView, Forgotten, LaneId, ReplicaReport, Setting, SharedDestination, SharedSettings,
+    SharedView, StateProposal, StoreFuture, TokenGrant, TokenOrder,
 };
 use crate::time::Timestamp;
 
@@ -33,15 +34,33 @@ impl SharedDestination for PostgresOutbox {
     fn exchange(&self, report: ReplicaReport) -> StoreFuture<'_, Option<SharedView>> {
         self.read(async move |engine: Rc<Engine>| {
             let (connector, link) = (&engine.connector, &engine.links.sharing);
-            let exchange = async |db: &Connected| exchange(db, &report).await;
+            let me = engine.owner.get();
+            let exchange = async |db: &Connected| exchange(db, &report, me).await;
             let view = connector.read(link, exchange).await;
-            view.map(Some)
-                .map_err(|fault| fault.report("sharing the destination"))
+            let mut view = view.map_err(|fault| fault.report("sharing the destination"))?;
+            if report.looks && engine.shared.take_lost_lease() {
+                view.forgotten = Forgotten::Everybody;
+            }
+            Ok(Some(view))
         })
+    }
+
+    fn confirm_forgotten(&self, lanes: Vec<LaneId>) -> StoreFuture<'_, ()> {
+        self.run(async move |engine: Rc<Engine>| {
+            let (connector, link) = (&engine.connector, &engine.links.sharing);
+            let me = engine.owner.get();
+            let confirm = async |db: &Connected| forgetting::confirm(db, me, &lanes).await;
+            let confirmed = connector.transact(link, confirm).await;
+            confirmed.map_err(|fault| fault.report("sharing the destination"))
+        })
+    }
+
+    fn remembering(&self) -> StoreFuture<'_, Vec<u64>> {
+        self.read(async move |engine: Rc<Engine>| engine.read(forgetting::replicas).await)
     }
 }
 
-async fn exchange(db: &Connected, report: &ReplicaReport) -> Result<SharedView, DbFault> {
+async fn exchange(db: &Connected, report: &ReplicaReport, me: u64) -> Result<SharedView, DbFault> {
     let key = report.key.0.cast_signed();
     let mut view = SharedView::default();
     if let Some(tokens) = report.tokens {
@@ -55,6 +74,7 @@ async fn exchange(db: &Connected, report: &ReplicaReport) -> Result<SharedView, 
     }
     if report.looks {
         view.settings = Some(look(db).await?);
+        view.forgotten = forgetting::ordered(db, me).await?;
     }
     Ok(view)
 }

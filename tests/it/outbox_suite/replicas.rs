@@ -5,10 +5,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use imprint_bridge::outbox::{
-    LaneId, Lanes as _, PostgresOpenError, PostgresOutbox, Settings as _,
+    Forgotten, KeyMark, LaneId, Lanes as _, LaterEvents, PostgresOpenError, PostgresOutbox,
+    ReplicaReport, Settings as _, SharedDestination as _,
 };
 use imprint_bridge::sealing::KeyRing;
 
+use super::erased::{erase, imprint};
 use super::*;
 use crate::postgres::{PostgresDatabase, PostgresServer};
 
@@ -443,6 +445,74 @@ async fn a_running_replica_takes_over_a_lost_replica() {
     assert_eq!(settled, Settled::Recorded);
     let replicas = database.psql("SELECT count(*) FROM imprint_bridge.replica");
     assert_eq!(replicas, "1");
+}
+
+/// Looks at what the replicas share. Returns the customers that the replica must forget.
+async fn look(outbox: &PostgresOutbox) -> Forgotten {
+    let report = ReplicaReport {
+        key: KeyMark(1),
+        tokens: None,
+        proposal: None,
+        looks: true,
+    };
+    outbox.exchange(report).await.unwrap().unwrap().forgotten
+}
+
+/// FAULTS N1144: every other replica must forget an erased customer, and the erasure knows which replica has not.
+#[tokio::test]
+async fn an_erasure_orders_the_other_replicas_to_forget_the_customer() {
+    let database = postgres::database();
+    let [one, other] = two_replicas(&database);
+    append(&*one, &[entry("a", "CUST-1", 1), entry("b", "CUST-2", 1)]).await;
+    let id = CustomerRef::Imprint(ImprintId::parse("CUST-1").unwrap());
+    let lanes = one.lanes(vec![id]).await.unwrap()[0].lanes.clone();
+    let erased = erase(&*one, imprint("CUST-1"), LaterEvents::Delivered).await;
+    assert_eq!(erased.entries, 1);
+    let owner = "SELECT max(owner) FROM imprint_bridge.replica";
+    let owner: u64 = database.psql(owner).parse().unwrap();
+    assert_eq!(one.remembering().await.unwrap(), [owner]);
+    assert_eq!(look(&one).await, Forgotten::Nobody);
+    assert_eq!(look(&other).await, Forgotten::Lanes(lanes.clone()));
+    other.confirm_forgotten(lanes).await.unwrap();
+    assert_eq!(look(&other).await, Forgotten::Nobody);
+    assert_eq!(one.remembering().await.unwrap(), [0; 0]);
+    erase(&*one, imprint("CUST-2"), LaterEvents::Delivered).await;
+    assert_eq!(one.remembering().await.unwrap(), [owner]);
+    other.close();
+    assert_eq!(one.remembering().await.unwrap(), [0; 0], "it has stopped");
+}
+
+/// FAULTS N1144: while a replica stands still, its lease ends and another replica erases a customer.
+#[tokio::test]
+async fn a_replica_whose_lease_has_ended_forgets_all_customers() {
+    let database = postgres::database();
+    let late = database.open(ClaimBounds::default(), Arc::default());
+    append(&late, &[entry("a", "CUST-1", 1)]).await;
+    database.psql("UPDATE imprint_bridge.replica SET lease_until = '-infinity'");
+    let other = database.open(ClaimBounds::default(), Arc::default());
+    erase(&other, imprint("CUST-1"), LaterEvents::Delivered).await;
+    assert_eq!(other.remembering().await.unwrap(), [0; 0]);
+    let forgotten = loop {
+        match look(&late).await {
+            Forgotten::Nobody => tokio::time::sleep(Duration::from_millis(50)).await,
+            forgotten @ (Forgotten::Lanes(_) | Forgotten::Everybody) => break forgotten,
+        }
+    };
+    assert_eq!(forgotten, Forgotten::Everybody);
+    assert_eq!(look(&late).await, Forgotten::Nobody);
+}
+
+/// FAULTS N1144: the store of an earlier program lacks the table of the orders.
+#[tokio::test]
+async fn a_start_adds_the_table_that_an_earlier_program_did_not_create() {
+    let database = postgres::database();
+    let one = database.open(ClaimBounds::default(), Arc::default());
+    append(&one, &[entry("a", "CUST-1", 1)]).await;
+    one.close();
+    database.psql("DROP TABLE imprint_bridge.forgetting");
+    let [one, other] = two_replicas(&database);
+    erase(&*one, imprint("CUST-1"), LaterEvents::Delivered).await;
+    assert!(matches!(look(&other).await, Forgotten::Lanes(_)));
 }
 
 /// FAULTS N1062: a group commit finds its rows by indexes, and does not read the receipts of all other events.

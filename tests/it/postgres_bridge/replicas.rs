@@ -24,7 +24,7 @@ fn mode(process: &Process) -> String {
 
 /// Waits until a bridge has this mode. Panics if that takes longer than [`REACHES_ALL`].
 #[track_caller]
-fn wait_for_mode(process: &Process, expected: &str) {
+pub(super) fn wait_for_mode(process: &Process, expected: &str) {
     let clock = Clock::machine();
     let since = clock.now();
     while mode(process) != expected {
