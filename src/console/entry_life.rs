@@ -73,6 +73,9 @@ impl EventLink {
 }
 
 fn title(receipt: &Receipt) -> String {
+    if receipt.erased_at.is_some() {
+        return format!("Erased, before {}", receipt.state.as_str());
+    }
     let state = capitalized(receipt.state.as_str());
     let parked = receipt.parked.as_ref().map(|(reason, _)| reason.as_str());
     let ignored = receipt.ignored.map(IgnoreReason::as_str);
@@ -84,6 +87,9 @@ fn title(receipt: &Receipt) -> String {
 
 /// Returns what the present state means, in whole sentences.
 fn meaning(receipt: &Receipt) -> String {
+    if receipt.erased_at.is_some() {
+        return "An operator erased the customer. The bridge keeps only this receipt, with a digest instead of the event's id.".to_owned();
+    }
     match (receipt.state, &receipt.parked, receipt.ignored) {
         (State::Parked, Some((reason, detail)), _) => {
             let detail = detail.as_ref().filter(|detail| !detail.is_empty());

@@ -45,13 +45,14 @@ impl EntryText {
         let ignored = receipt.ignored.map(|reason| spaced(reason.as_str()));
         let superseded = receipt.superseded_by.as_ref().map(Attribute::as_str);
         let superseded = superseded.map(|id| format!("by {id}"));
+        let erased = receipt.erased_at.map(|_| "erased".to_owned());
         Self {
             number: receipt.entry.0,
             id: receipt.identity.id.as_str().to_owned(),
             source: receipt.identity.source.as_str().to_owned(),
             event_type: receipt.event_type.as_str().to_owned(),
             state: StateText::of(receipt.state),
-            reason: parked.or(ignored).or(superseded),
+            reason: erased.or(parked).or(ignored).or(superseded),
             customer: summary.customer.as_ref().map(CustomerText::of),
             attempts: receipt.attempts,
             accepted: TimeText::of(receipt.accepted_at, now),

@@ -110,6 +110,9 @@ struct ReceiptBody<'a> {
     /// The reason why the event is ignored.
     #[serde(skip_serializing_if = "Option::is_none")]
     ignored: Option<&'static str>,
+    /// The time when an operator erased the customer of the event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    erased_at: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -140,6 +143,7 @@ impl<'a> From<&'a Receipt> for ReceiptBody<'a> {
             skipped: receipt.skipped(),
             omitted: receipt.omitted(),
             ignored: receipt.ignored.map(IgnoreReason::as_str),
+            erased_at: receipt.erased_at.map(|at| at.to_rfc3339()),
         }
     }
 }

@@ -83,7 +83,10 @@ impl EntryFilter {
         let receipt = &summary.receipt;
         self.states.contains(&receipt.state)
             && self.follows(receipt.entry)
-            && self.id.as_ref().is_none_or(|id| *id == receipt.identity.id)
+            && self.id.as_ref().is_none_or(|id| {
+                // The engine finds the entries of an event id, and the id of an erased event is only a digest.
+                *id == receipt.identity.id || receipt.erased_at.is_some()
+            })
             && self
                 .source
                 .as_ref()

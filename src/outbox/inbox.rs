@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::tombstone::TombstoneKey;
 use super::{EntryId, IgnoreReason, ParkReason, State, StoreFuture};
 use crate::event::{Attribute, EventError, Identity, SourceName};
 use crate::imprint::CustomerChange;
@@ -237,6 +238,9 @@ pub struct Receipt {
     /// The reason why the entry is ignored. `None` means that the entry is not ignored, or that an older program stored
     /// the entry.
     pub ignored: Option<IgnoreReason>,
+    /// The time when an operator erased the customer of the event. The event id in `identity` is then a keyed digest,
+    /// unless [`Inbox::find`] returns the receipt.
+    pub erased_at: Option<Timestamp>,
 }
 
 /// The rule of a cleared field that no request sends, because the settings for cleared fields omit it. The location is
@@ -244,6 +248,33 @@ pub struct Receipt {
 pub const CLEARING_OMITTED: &str = "clearing_omitted";
 
 impl Receipt {
+    /// Returns the receipt without what only an event of a customer that is not erased has, if its event id is that of a
+    /// tombstone. The erasure was the last change of the entry.
+    pub(super) fn without_erased(self) -> Self {
+        if !TombstoneKey::is_event(self.identity.id.as_str()) {
+            return self;
+        }
+        Self {
+            identity: Identity {
+                ce_source: None,
+                ..self.identity
+            },
+            superseded_by: None,
+            erased_at: self.settled_at,
+            ..self
+        }
+    }
+
+    /// Returns the receipt of an erased event with the ids under which the caller knows the event.
+    pub(super) fn known_as(self, lookup: &Lookup) -> Self {
+        let identity = Identity {
+            source: lookup.source.clone(),
+            ce_source: lookup.ce_source.clone(),
+            id: lookup.id.clone(),
+        };
+        Self { identity, ..self }
+    }
+
     /// Returns the errors of the fields that the update leaves out because their values are invalid.
     pub fn skipped(&self) -> Vec<&EventError> {
         let unsent = self.unsent.iter();

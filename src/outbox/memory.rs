@@ -22,7 +22,7 @@ use super::{
     Settlement, State, StoreCondition, StoreFigures, StoreFuture, VersionReset, Withdrawal,
     Withdrawn,
 };
-use crate::event::SourceName;
+use crate::event::{Identity, SourceName};
 use crate::imprint::CustomerRef;
 use crate::sealing::KeyRing;
 use crate::time::Timestamp;
@@ -85,18 +85,22 @@ impl Inbox for MemoryOutbox {
 
     fn find(&self, lookup: Lookup) -> StoreFuture<'_, Option<Receipt>> {
         let tables = self.tables();
-        let found = tables
-            .entries
-            .values()
-            .rev()
-            .map(|entry| &entry.receipt)
-            .find(|receipt| {
-                receipt.identity.source == lookup.source
-                    && receipt.identity.id == lookup.id
-                    && (lookup.ce_source.is_none()
-                        || receipt.identity.ce_source == lookup.ce_source)
-            });
-        Box::pin(ready(Ok(found.cloned())))
+        let is_asked = |identity: &Identity| {
+            identity.source == lookup.source
+                && identity.id == lookup.id
+                && (lookup.ce_source.is_none() || identity.ce_source == lookup.ce_source)
+        };
+        // The identities stay when an erasure removes them from the receipts.
+        let asked = tables.identities.iter();
+        let asked = asked.filter(|(identity, _)| is_asked(identity));
+        let newest = asked.map(|(_, entry)| *entry).max();
+        let found = newest.and_then(|entry| tables.entries.get(&entry));
+        let found = found.map(|row| row.receipt.clone());
+        let found = found.map(|receipt| match receipt.erased_at {
+            Some(_) => receipt.known_as(&lookup),
+            None => receipt,
+        });
+        Box::pin(ready(Ok(found)))
     }
 
     fn wait_settled(&self, entry: EntryId) -> StoreFuture<'_, State> {

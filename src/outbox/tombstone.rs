@@ -4,12 +4,15 @@
 
 use super::LaneKey;
 use super::codec::{self, LaneColumns};
-use super::keyed_digest::KeyedDigests;
+use super::keyed_digest::{KeyedDigest, KeyedDigests};
 
 /// The labels of the digests. They separate the digests from each other and from the digests of contents.
 const KEY_LABEL: &[u8] = b"imprint-bridge tombstones v1";
 const LANE_LABEL: &[u8] = b"lane";
 const EVENT_LABEL: &[u8] = b"event";
+const EVENT_ID_LABEL: &[u8] = b"event id";
+/// The beginning of the event ids of tombstones.
+const EVENT_PREFIX: &str = "erased-";
 
 /// The key of the digests.
 #[derive(Debug)]
@@ -29,11 +32,25 @@ impl TombstoneKey {
         self.digest(LANE_LABEL, &[&[kind], canonical.as_bytes()])
     }
 
-    /// Returns the event id that stands for an event: the id of its source and the id and the `CloudEvents` source of the
-    /// event. A sender can use no such id by chance or on purpose, because it does not have the key.
+    /// Returns the event id that stands for an event: the id of its source and the id of the event. A sender can use no such
+    /// id by chance or on purpose, because it does not have the key.
+    pub(super) fn event_id(&self, source: &str, id: &str) -> String {
+        let parts = [source.as_bytes(), id.as_bytes()];
+        format!("{EVENT_PREFIX}{}", self.digest(EVENT_ID_LABEL, &parts))
+    }
+
+    /// Returns the text that stands for the `CloudEvents` source of an event. It includes the id of the event, so that two
+    /// tombstones show no common source. An earlier program stored it as the event id, without a `CloudEvents` source.
     pub(super) fn event(&self, source: &str, ce_source: &str, id: &str) -> String {
         let parts = [source.as_bytes(), ce_source.as_bytes(), id.as_bytes()];
-        format!("erased-{}", self.digest(EVENT_LABEL, &parts))
+        format!("{EVENT_PREFIX}{}", self.digest(EVENT_LABEL, &parts))
+    }
+
+    /// Returns whether an event id is that of a tombstone.
+    pub(super) fn is_event(id: &str) -> bool {
+        let digest = id.strip_prefix(EVENT_PREFIX).unwrap_or_default();
+        let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        digest.len() == 2 * size_of::<KeyedDigest>() && digest.bytes().all(is_digit)
     }
 
     fn digest(&self, label: &[u8], parts: &[&[u8]]) -> String {
@@ -59,11 +76,30 @@ mod tests {
             key.event("crm", "/us", "1"),
             key.event("crm", "/u", "s1"),
             key.event("crm", "", "1"),
+            key.event_id("crm", "1"),
+            key.event_id("crm1", ""),
             TombstoneKey::new(&[8; 32]).lane(&imprint),
         ];
         let all: std::collections::BTreeSet<&String> = digests.iter().collect();
         assert_eq!(all.len(), digests.len());
         assert_eq!(key.lane(&imprint), PINNED);
+    }
+
+    /// FAULTS N1148
+    #[test]
+    fn only_the_id_of_a_tombstone_has_its_form() {
+        let tombstone = TombstoneKey::new(&[7; 32]).event_id("crm", "1");
+        assert!(TombstoneKey::is_event(&tombstone));
+        for other in [
+            "",
+            "1",
+            "erased-",
+            "erased-1",
+            &tombstone.to_uppercase(),
+            tombstone.trim_start_matches('e'),
+        ] {
+            assert!(!TombstoneKey::is_event(other), "{other}");
+        }
     }
 
     const PINNED: &str = "c5f0d592ef8075adf4a0df21c8ef7c48";

@@ -419,3 +419,29 @@ fn an_erased_event_has_an_own_problem() {
     assert_eq!(answer.status, 409, "{}", answer.body);
     assert!(answer.body.contains("event_erased"), "{}", answer.body);
 }
+
+/// FAULTS N1148: the sender asks for the receipt of an event whose customer an operator has erased, and an operator looks for
+/// the event by its id.
+#[test]
+fn the_receipt_of_an_erased_event_says_when_it_was_erased() {
+    let bridge = CustomerApp::start();
+    bridge.app.accept(&email("E1", "c1", 1));
+    bridge.app.wait_until("E1", "delivered");
+    let receipt = || bridge.app.receipt("E1");
+    assert!(receipt().get("erased_at").is_none());
+    let body = json!({"of": {"customer": "c1"}, "reason": "x"});
+    bridge.admin("POST /admin/v1/customers/erase", &body);
+    let erased = receipt();
+    assert!(erased["erased_at"].is_string(), "{erased}");
+    assert_eq!(
+        (&erased["id"], &erased["status"]),
+        (&json!("E1"), &json!("delivered"))
+    );
+    let listed = bridge.ask("GET /admin/v1/entries?state=delivered&id=E1", &Value::Null);
+    let listed = listed.json();
+    let entry = &listed["entries"][0];
+    assert_eq!(entry["erased_at"], erased["erased_at"], "{listed}");
+    assert!(!listed.to_string().contains("\"E1\""), "{listed}");
+    let (_, output, _) = bridge.command(&["events", "--state", "delivered", "--id", "E1"]);
+    assert!(output.contains("erased 20"), "{output}");
+}

@@ -57,7 +57,9 @@ pub(super) fn entries(answer: &Value) -> Vec<String> {
         let customer = [at(entry, "imprint_id"), at(entry, "partner_id")];
         let customer = customer.into_iter().find(|id| !id.is_null());
         let parked = at(entry, "parked");
+        let erased_at = at(entry, "erased_at").as_str();
         let detail = match (at(parked, "reason").as_str(), at(parked, "detail").as_str()) {
+            (None, _) if erased_at.is_some() => format!("erased {}", erased_at.unwrap_or_default()),
             (Some(reason), Some(detail)) => format!("{reason}: {detail}"),
             (Some(reason), None) => format!("{reason}{}", first_error(list(parked, "faults"))),
             (None, _) if list(entry, "skipped").next().is_some() => {

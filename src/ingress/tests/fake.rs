@@ -85,6 +85,7 @@ impl Fake {
             errors: Vec::new(),
             unsent: entry.disposition.skipped().to_vec(),
             ignored: None,
+            erased_at: None,
         })
     }
 }

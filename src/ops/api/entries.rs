@@ -181,6 +181,7 @@ fn summary_json(summary: &EntrySummary) -> Value {
         "superseded_by": receipt.superseded_by.as_ref().map(Attribute::as_str),
         "parked": parked,
         "ignored": receipt.ignored.map(IgnoreReason::as_str),
+        "erased_at": receipt.erased_at.map(|at| at.to_rfc3339()),
     });
     let (skipped, omitted) = (receipt.skipped(), receipt.omitted());
     if let (Some(members), false) = (summary.as_object_mut(), skipped.is_empty()) {

@@ -201,6 +201,7 @@ mod tests {
                 errors: vec![error],
                 unsent: Vec::new(),
                 ignored: None,
+                erased_at: None,
             },
             customer: ImprintId::parse(customer).ok().map(LaneKey::Imprint),
         }

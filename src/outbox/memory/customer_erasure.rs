@@ -161,9 +161,10 @@ impl MemoryTables {
         part.entries += 1;
         if !row.receipt.state.is_final() {
             row.receipt.state = State::Discarded;
-            row.receipt.settled_at = Some(now);
             part.discarded.push(entry);
         }
+        (row.receipt.settled_at, row.receipt.erased_at) = (Some(now), Some(now));
+        row.receipt.superseded_by = None;
         row.receipt.identity.id = Attribute::of_invalid_event(u128::from(entry.0).to_be_bytes());
         row.receipt.identity.ce_source = None;
         row.receipt.parked = None;

@@ -33,7 +33,12 @@ impl MemoryTables {
                 Box::new(self.entries.range((Bound::Unbounded, start)).rev())
             }
         };
-        let later = later.filter(|(_, row)| is_of(row));
+        let has_id = |entry: &EntryId| {
+            let id = filter.id.as_ref();
+            let mut identities = self.identities.iter();
+            id.is_none_or(|id| identities.any(|(it, number)| number == entry && it.id == *id))
+        };
+        let later = later.filter(|(entry, row)| is_of(row) && has_id(entry));
         for (scanned, (entry, _)) in later.enumerate() {
             if page.entries.len() >= filter.max || scanned >= SCAN_MAX {
                 return page;

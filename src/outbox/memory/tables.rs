@@ -177,10 +177,8 @@ impl MemoryTables {
 
     fn append_one(&mut self, mut new: NewEntry) -> AppendedEntry {
         if let Some(entry) = self.identities.get(&new.identity) {
-            let state = self
-                .entries
-                .get(entry)
-                .map_or(State::Waiting, |entry| entry.receipt.state);
+            let row = self.entries.get(entry);
+            let state = row.map_or(State::Waiting, |row| row.receipt.state);
             return AppendedEntry {
                 entry: *entry,
                 state,
@@ -217,6 +215,7 @@ impl MemoryTables {
             errors: errors.unwrap_or_default(),
             unsent: skipped,
             ignored,
+            erased_at: None,
         };
         self.entries.insert(
             entry,

@@ -8,6 +8,7 @@ use super::connection::Connected;
 use super::customers;
 use super::engine::Engine;
 use super::fault::DbFault;
+use super::moved_tombstones;
 use crate::event::{Attribute, SourceName};
 use crate::outbox::{EntryFilter, EntryOrder, LaneId, Lookup, SCAN_MAX, codec};
 
@@ -76,21 +77,23 @@ async fn with_event_id(
             continue;
         };
         let (ce_source, id) = (None, id.clone());
-        let (event, _) = engine.digests.lookup(&Lookup {
+        let lookup = Lookup {
             source,
             ce_source,
             id,
-        });
-        keys.push(event.to_vec());
+        };
+        keys.push(engine.digests.lookup(&lookup).0.to_vec());
+        let moved = moved_tombstones::event_keys(engine, &lookup);
+        keys.extend(moved.iter().map(|moved| moved.event.to_vec()));
     }
     let (follows, direction) = (comparison(filter.order), direction(filter.order));
     let sql = format!(
-        "SELECT id FROM imprint_bridge.entry WHERE event_key = ANY($3) AND event_id = $4 AND id {follows} $1
-             AND ($5::bigint[] IS NULL OR lane = ANY($5)) ORDER BY id {direction} LIMIT $2"
+        "SELECT id FROM imprint_bridge.entry WHERE event_key = ANY($3) AND id {follows} $1
+             AND ($4::bigint[] IS NULL OR lane = ANY($4)) ORDER BY id {direction} LIMIT $2"
     );
     let lanes: Option<Vec<i64>> =
         lanes.map(|lanes| lanes.iter().map(|lane| number(lane.0)).collect());
-    let (start, max, id) = (number(filter.start().0), size(SCAN_MAX), id.as_str());
+    let (start, max) = (number(filter.start().0), size(SCAN_MAX));
     let rows = db
         .query(
             &sql,
@@ -98,7 +101,6 @@ async fn with_event_id(
                 (&start, Type::INT8),
                 (&max, Type::INT8),
                 (&keys, Type::BYTEA_ARRAY),
-                (&id, Type::TEXT),
                 (&lanes, Type::INT8_ARRAY),
             ],
         )

@@ -5,7 +5,7 @@ use tokio_postgres::types::Type;
 use super::bound_updates;
 use super::candidates;
 use super::columns::{get, number, unsigned};
-use super::connection::Connected;
+use super::connection::{Connected, Params};
 use super::engine::Engine;
 use super::fault::DbFault;
 use super::keys::CustomerKey;
@@ -61,7 +61,7 @@ pub(super) async fn delete_payloads(
     Ok(unversioned)
 }
 
-/// Makes the receipts of entries tombstones. The entries of `unfinished` end as discarded. Returns the number of receipts.
+/// Makes the receipts of entries tombstones, which were settled at the time of the erasure. The entries of `unfinished` end as discarded. Returns the number of receipts.
 pub(super) async fn erase_receipts(
     db: &Connected,
     engine: &Engine,
@@ -73,28 +73,27 @@ pub(super) async fn erase_receipts(
     }
     let sql = "SELECT id, source, ce_source, event_id FROM imprint_bridge.entry WHERE id = ANY($1) ORDER BY id FOR UPDATE";
     let tombstones = TombstoneKey::new(&engine.digest_key);
-    let (mut ids, mut names) = (Vec::new(), Vec::new());
+    let (mut ids, mut names, mut ce_sources) = (Vec::new(), Vec::new(), Vec::new());
     for row in db.query(sql, &[(&entries, Type::INT8_ARRAY)]).await? {
         ids.push(get::<i64>(&row, 0)?);
-        names.push(tombstones.event(get(&row, 1)?, get(&row, 2)?, get(&row, 3)?));
+        names.push(tombstones.event_id(get(&row, 1)?, get(&row, 3)?));
+        ce_sources.push(tombstones.event(get(&row, 1)?, get(&row, 2)?, get(&row, 3)?));
     }
-    let sql = "UPDATE imprint_bridge.entry AS e SET event_id = u.event_id, ce_source = '', lane = NULL, skipped = NULL
-         FROM unnest($1::bigint[], $2::text[]) AS u(id, event_id) WHERE e.id = u.id";
-    db.execute(sql, &[(&ids, Type::INT8_ARRAY), (&names, Type::TEXT_ARRAY)])
-        .await?;
-    let unfinished: Vec<i64> = unfinished.iter().map(|entry| number(entry.0)).collect();
-    let sql = "UPDATE imprint_bridge.entry SET state = $2, settled_at = $3 WHERE id = ANY($1)";
-    let discarded = i16::from(codec::state_number(State::Discarded));
+    let sql = "UPDATE imprint_bridge.entry AS e SET event_id = u.event_id, ce_source = u.ce_source, lane = NULL, skipped = NULL, settled_at = $3
+         FROM unnest($1::bigint[], $2::text[], $4::text[]) AS u(id, event_id, ce_source) WHERE e.id = u.id";
     let now = now.as_millis();
-    db.execute(
-        sql,
-        &[
-            (&unfinished, Type::INT8_ARRAY),
-            (&discarded, Type::INT2),
-            (&now, Type::INT8),
-        ],
-    )
-    .await?;
+    let params: Params<'_> = &[
+        (&ids, Type::INT8_ARRAY),
+        (&names, Type::TEXT_ARRAY),
+        (&now, Type::INT8),
+        (&ce_sources, Type::TEXT_ARRAY),
+    ];
+    db.execute(sql, params).await?;
+    let unfinished: Vec<i64> = unfinished.iter().map(|entry| number(entry.0)).collect();
+    let sql = "UPDATE imprint_bridge.entry SET state = $2 WHERE id = ANY($1)";
+    let discarded = i16::from(codec::state_number(State::Discarded));
+    let params: Params<'_> = &[(&unfinished, Type::INT8_ARRAY), (&discarded, Type::INT2)];
+    db.execute(sql, params).await?;
     Ok(ids.len())
 }
 

@@ -9,9 +9,10 @@ use tokio_postgres::types::Type;
 use super::connection::Connected;
 use super::engine::Engine;
 use super::fault::DbFault;
+use super::keys::EventKeys;
 use crate::event::{Attribute, Identity};
-use crate::outbox::LaneKey;
 use crate::outbox::tombstone::TombstoneKey;
+use crate::outbox::{LaneKey, Lookup};
 
 /// Records that the store has moved tombstones, if a transfer has moved one.
 pub(super) async fn announce(db: &Connected) -> Result<(), DbFault> {
@@ -86,15 +87,13 @@ pub(super) async fn adopt_events(
     let (mut own, mut own_ce, mut moved, mut moved_ce) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for identity in identities {
-        let source = identity.source.as_str();
-        let ce_source = identity.ce_source.as_ref().map_or("", Attribute::as_str);
-        let name = tombstones.event(source, ce_source, identity.id.as_str());
         let keys = engine.digests.event(identity);
-        own.push(keys.event.to_vec());
-        own_ce.push(keys.ce_source.to_vec());
-        let keys = engine.digests.stored_event(source, "", &name);
-        moved.push(keys.event.to_vec());
-        moved_ce.push(keys.ce_source.to_vec());
+        for other in moved_keys(engine, &tombstones, identity) {
+            own.push(keys.event.to_vec());
+            own_ce.push(keys.ce_source.to_vec());
+            moved.push(other.event.to_vec());
+            moved_ce.push(other.ce_source.to_vec());
+        }
     }
     if own.is_empty() {
         return Ok(());
@@ -114,4 +113,28 @@ pub(super) async fn adopt_events(
     )
     .await
     .map(|_| ())
+}
+
+/// Returns the digests of the moved tombstone of an event: of this program, and of an earlier program. Is empty if the store
+/// has no moved tombstone.
+pub(super) fn event_keys(engine: &Engine, lookup: &Lookup) -> Vec<EventKeys> {
+    if !engine.has_moved_tombstones {
+        return Vec::new();
+    }
+    let identity = Identity {
+        source: lookup.source.clone(),
+        ce_source: lookup.ce_source.clone(),
+        id: lookup.id.clone(),
+    };
+    let tombstones = TombstoneKey::new(&engine.digest_key);
+    moved_keys(engine, &tombstones, &identity).to_vec()
+}
+
+fn moved_keys(engine: &Engine, tombstones: &TombstoneKey, identity: &Identity) -> [EventKeys; 2] {
+    let (source, id) = (identity.source.as_str(), identity.id.as_str());
+    let ce_source = identity.ce_source.as_ref().map_or("", Attribute::as_str);
+    let event = tombstones.event(source, ce_source, id);
+    let event_id = tombstones.event_id(source, id);
+    [(&event_id, event.as_str()), (&event, "")]
+        .map(|(id, ce_source)| engine.digests.stored_event(source, ce_source, id))
 }

@@ -7,8 +7,10 @@ use super::columns::{get, number, small, time, to_text, unsigned};
 use super::connection::{Connected, Params};
 use super::engine::Engine;
 use super::fault::DbFault;
+use super::moved_tombstones;
 use crate::event::{Attribute, EventError, Identity, SourceName};
 use crate::outbox::codec::{self, BlobKind};
+use crate::outbox::keyed_digest::KeyedDigest;
 use crate::outbox::sealer::Sealer;
 use crate::outbox::{EntryId, EntrySummary, LaneKey, Lookup, Receipt, State};
 use crate::time::Timestamp;
@@ -24,27 +26,41 @@ pub(super) const SUMMARY: &str =
     LEFT JOIN imprint_bridge.lane l ON l.id = e.lane";
 
 /// Finds the receipt of an event. If several systems behind one source use the same event id, finds the newest receipt.
-/// Finds no receipt whose ids are erased.
+/// Also finds an erased event: its keys stay.
 pub(super) async fn find(
     db: &Connected,
     engine: &Engine,
     lookup: &Lookup,
 ) -> Result<Option<Receipt>, DbFault> {
     let (event, ce_source) = engine.digests.lookup(lookup);
+    let mut found = with_keys(db, engine, (event, ce_source)).await?;
+    for moved in moved_tombstones::event_keys(engine, lookup) {
+        if found.is_none() {
+            let ce_source = ce_source.map(|_| moved.ce_source);
+            found = with_keys(db, engine, (moved.event, ce_source)).await?;
+        }
+    }
+    Ok(found.map(|receipt| match receipt.erased_at {
+        Some(_) => receipt.known_as(lookup),
+        None => receipt,
+    }))
+}
+
+/// Finds the newest receipt with these keys.
+async fn with_keys(
+    db: &Connected,
+    engine: &Engine,
+    (event, ce_source): (KeyedDigest, Option<KeyedDigest>),
+) -> Result<Option<Receipt>, DbFault> {
     let sql = format!(
-        "{SUMMARY} WHERE e.event_key = $1 AND ($2::bytea IS NULL OR e.ce_key = $2) AND e.event_id = $3
+        "{SUMMARY} WHERE e.event_key = $1 AND ($2::bytea IS NULL OR e.ce_key = $2)
          ORDER BY e.id DESC LIMIT 1"
     );
     let (event, ce_source) = (
         event.as_slice(),
-        ce_source.as_ref().map(<[u8; 16]>::as_slice),
+        ce_source.as_ref().map(KeyedDigest::as_slice),
     );
-    let id = lookup.id.as_str();
-    let params: Params<'_> = &[
-        (&event, Type::BYTEA),
-        (&ce_source, Type::BYTEA),
-        (&id, Type::TEXT),
-    ];
+    let params: Params<'_> = &[(&event, Type::BYTEA), (&ce_source, Type::BYTEA)];
     let row = db.query_opt(&sql, params).await?;
     let found = row.map(|row| summary(&row, &engine.sealer));
     Ok(found.transpose()?.map(|summary| summary.receipt))
@@ -123,7 +139,9 @@ fn receipt(row: &Row, sealer: &Sealer) -> Result<Receipt, DbFault> {
         errors: errors(sealer, BlobKind::EventErrors, entry, get(row, 14)?),
         unsent: errors(sealer, BlobKind::SkippedFields, entry, get(row, 15)?),
         ignored: ignored.transpose()?,
-    })
+        erased_at: None,
+    }
+    .without_erased())
 }
 
 /// Decodes the errors of an invalid event or of skipped fields. If the bridge cannot read them, the list is empty: the

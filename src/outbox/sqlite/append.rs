@@ -96,10 +96,13 @@ fn erased(
     connection: &StoreConnection,
     identity: &Identity,
 ) -> rusqlite::Result<Option<StoredIdentity>> {
-    match tombstones::event_id(connection, identity) {
-        Some(id) => find(connection, [identity.source.as_str(), &id, ""]),
-        None => Ok(None),
+    let columns = tombstones::event_columns(connection, identity);
+    for (id, ce_source) in columns.into_iter().flatten() {
+        if let Some(erased) = find(connection, [identity.source.as_str(), &id, &ce_source])? {
+            return Ok(Some(erased));
+        }
     }
+    Ok(None)
 }
 
 /// Finds the entry with this source, this event id and this `CloudEvents` source.

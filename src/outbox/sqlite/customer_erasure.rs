@@ -251,7 +251,7 @@ impl Eraser<'_> {
         Ok(())
     }
 
-    /// Erases the payload of an entry, and makes its receipt a tombstone. An entry that has not ended ends as discarded.
+    /// Erases the payload of an entry, and makes its receipt a tombstone, which was settled at the time of the erasure. An entry that has not ended ends as discarded.
     fn erase_entry(&mut self, entry: EntryId, state: Option<State>) -> rusqlite::Result<()> {
         if let Some(state) = state {
             self.read_floor(entry, state)?;
@@ -260,8 +260,7 @@ impl Eraser<'_> {
             self.counts.enter(State::Discarded);
             self.part.discarded.push(entry);
         }
-        let ended = state.map(|_| (codec::state_number(State::Discarded), self.now.as_millis()));
-        let (ended, at) = ended.unzip();
+        let ended = state.map(|_| codec::state_number(State::Discarded));
         let identity = self.store.query_row(
             "SELECT source, ce_source, event_id FROM entry WHERE id = ?1",
             [entry.0],
@@ -274,11 +273,12 @@ impl Eraser<'_> {
             return Ok(());
         };
         let digests = self.store.tombstone_key();
-        let id = digests.map(|digests| digests.event(&source, &ce_source, &id));
+        let event = digests.map(|digests| digests.event(&source, &ce_source, &id));
+        let id = digests.map(|digests| digests.event_id(&source, &id));
         self.store.execute(
-            "UPDATE entry SET event_id = ?2, ce_source = '', lane = NULL, skipped = NULL,
-                    state = coalesce(?3, state), settled_at = coalesce(?4, settled_at) WHERE id = ?1",
-            params![entry.0, id, ended, at],
+            "UPDATE entry SET event_id = ?2, ce_source = ?5, lane = NULL, skipped = NULL,
+                    state = coalesce(?3, state), settled_at = ?4 WHERE id = ?1",
+            params![entry.0, id, ended, self.now.as_millis(), event],
         )?;
         self.part.entries += 1;
         Ok(())

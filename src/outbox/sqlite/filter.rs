@@ -7,9 +7,9 @@ use std::collections::BTreeSet;
 use rusqlite::params;
 
 use super::store_connection::StoreConnection;
-use super::{customer, payload};
-use crate::event::Attribute;
-use crate::outbox::{EntryFilter, EntryOrder, LaneId, SCAN_MAX};
+use super::{customer, payload, receipt, tombstones};
+use crate::event::{Attribute, SourceName};
+use crate::outbox::{EntryFilter, EntryOrder, LaneId, Lookup, SCAN_MAX};
 
 /// The candidates of a filter.
 pub(super) enum Candidates {
@@ -28,7 +28,10 @@ pub(super) fn candidates(
     let lanes = lanes.map(|text| customer::lanes_named(connection, text));
     Ok(match (&filter.id, lanes.transpose()?) {
         (Some(id), lanes) => {
-            let found = with_event_id(connection, id, filter)?;
+            let mut found = with_event_id(connection, id, filter)?;
+            for id in erased_ids(connection, id)? {
+                found.extend(with_event_id(connection, &id, filter)?);
+            }
             let is_of = |lane: Option<LaneId>| {
                 let lanes = lanes.as_ref();
                 lanes.is_none_or(|lanes| lane.is_some_and(|lane| lanes.contains(&lane)))
@@ -62,8 +65,6 @@ fn in_states(filter: &EntryFilter) -> String {
 }
 
 /// Finds the entries with this event id, in all sources, each with its lane.
-///
-/// The index of event ids begins with the source, so the statement first jumps from source to source in the index.
 fn with_event_id(
     connection: &StoreConnection,
     id: &Attribute,
@@ -72,10 +73,7 @@ fn with_event_id(
     let (follows, direction) = (comparison(filter.order), direction(filter.order));
     connection
         .prepare_cached(&format!(
-            "WITH RECURSIVE known (source) AS (
-                SELECT min(source) FROM entry
-                UNION ALL SELECT (SELECT min(source) FROM entry WHERE source > known.source) FROM known
-                WHERE known.source IS NOT NULL)
+            "{KNOWN_SOURCES}
              SELECT e.id, e.lane FROM known CROSS JOIN entry e INDEXED BY receipt_identity
              ON e.source = known.source AND e.event_id = ?1 WHERE e.id {follows} ?2
              ORDER BY e.id {direction} LIMIT ?3",
@@ -84,6 +82,29 @@ fn with_event_id(
             Ok((row.get(0)?, row.get::<_, Option<u64>>(1)?.map(LaneId)))
         })?
         .collect()
+}
+
+/// Returns the event ids of the tombstones of events with this id, in all sources.
+fn erased_ids(connection: &StoreConnection, id: &Attribute) -> rusqlite::Result<Vec<Attribute>> {
+    let mut ids = Vec::new();
+    if !tombstones::exist(connection)? {
+        return Ok(ids);
+    }
+    let sources = format!("{KNOWN_SOURCES} SELECT source FROM known WHERE source IS NOT NULL");
+    let mut statement = connection.prepare_cached(&sources)?;
+    for source in statement.query_map([], |row| row.get::<_, String>(0))? {
+        let Ok(source) = SourceName::parse(&source?) else {
+            continue;
+        };
+        let lookup = Lookup {
+            source,
+            ce_source: None,
+            id: id.clone(),
+        };
+        let lookups = receipt::erased_lookups(connection, &lookup)?.into_iter();
+        ids.extend(lookups.map(|lookup| lookup.id));
+    }
+    Ok(ids)
 }
 
 /// Finds the entries in these lanes. Reads only the tables and the index of the states in the filter.
@@ -136,6 +157,12 @@ pub(super) const fn direction(order: EntryOrder) -> &'static str {
         EntryOrder::NewestFirst => "DESC",
     }
 }
+
+/// Jumps from source to source in the index of event ids, which begins with the source.
+const KNOWN_SOURCES: &str = "WITH RECURSIVE known (source) AS (
+    SELECT min(source) FROM entry
+    UNION ALL SELECT (SELECT min(source) FROM entry WHERE source > known.source) FROM known
+    WHERE known.source IS NOT NULL)";
 
 /// Finds the entries of a lane in a final state; the comparison and the order of the numbers follow. The index contains the ended entries and the parked entries.
 const ENDED_IN_LANE: &str = "SELECT id FROM entry INDEXED BY entry_ended

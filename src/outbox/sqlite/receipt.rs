@@ -5,7 +5,7 @@ use std::future::ready;
 use rusqlite::{OptionalExtension, Row, params};
 
 use super::store_connection::StoreConnection;
-use super::{SqliteOutbox, columns};
+use super::{SqliteOutbox, columns, tombstones};
 use crate::event::{Attribute, EventError, Identity, SourceName};
 use crate::outbox::codec::{self, BlobKind};
 use crate::outbox::sealer::Sealer;
@@ -21,10 +21,56 @@ pub(super) const SUMMARY: &str =
     LEFT JOIN lane l ON l.id = e.lane";
 
 /// Finds the receipt of an event. If several systems behind one source use the same event id, finds the newest receipt.
+/// If the store has no such event, finds the receipt of an erased event.
 pub(super) fn find(
     connection: &StoreConnection,
     lookup: &Lookup,
 ) -> rusqlite::Result<Option<Receipt>> {
+    if let Some(receipt) = find_named(connection, lookup)? {
+        return Ok(Some(receipt));
+    }
+    for erased in erased_lookups(connection, lookup)? {
+        if let Some(receipt) = find_named(connection, &erased)? {
+            return Ok(Some(receipt.known_as(lookup)));
+        }
+    }
+    Ok(None)
+}
+
+/// Returns the lookups of the tombstone of an event: of this program, and of an earlier program, which found the tombstone of an
+/// event only together with its `CloudEvents` source.
+pub(super) fn erased_lookups(
+    connection: &StoreConnection,
+    lookup: &Lookup,
+) -> rusqlite::Result<Vec<Lookup>> {
+    let Some(tombstones) = connection.tombstone_key() else {
+        return Ok(Vec::new());
+    };
+    if !tombstones::exist(connection)? {
+        return Ok(Vec::new());
+    }
+    let (source, id) = (lookup.source.as_str(), lookup.id.as_str());
+    let ce_source = lookup.ce_source.as_ref();
+    let event_id = tombstones.event_id(source, id);
+    let event = tombstones.event(source, ce_source.map_or("", Attribute::as_str), id);
+    let event = Attribute::parse(&event).ok();
+    let of_this_program = (
+        Attribute::parse(&event_id).ok(),
+        event.clone().filter(|_| ce_source.is_some()),
+    );
+    let lookups = [of_this_program, (event, None)].into_iter();
+    let lookups = lookups.filter_map(|(id, ce_source)| {
+        Some(Lookup {
+            source: lookup.source.clone(),
+            ce_source,
+            id: id?,
+        })
+    });
+    Ok(lookups.collect())
+}
+
+/// Finds the receipt with this event id.
+fn find_named(connection: &StoreConnection, lookup: &Lookup) -> rusqlite::Result<Option<Receipt>> {
     connection
         .prepare_cached(&format!(
             "{SUMMARY} WHERE e.source = ?1 AND e.event_id = ?2 AND (?3 IS NULL OR e.ce_source = ?3)
@@ -101,7 +147,9 @@ fn receipt(row: &Row<'_>, sealer: &Sealer) -> rusqlite::Result<Receipt> {
         errors: errors(sealer, BlobKind::EventErrors, entry, row.get(14)?),
         unsent: errors(sealer, BlobKind::SkippedFields, entry, row.get(15)?),
         ignored: columns::ignore_reason(row, 16)?,
-    })
+        erased_at: None,
+    }
+    .without_erased())
 }
 
 /// Decodes the errors of an invalid event or of skipped fields. If the bridge cannot read them, the list is empty: the state

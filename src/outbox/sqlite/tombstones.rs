@@ -38,11 +38,20 @@ pub(super) fn announce(store: &StoreConnection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Returns the event id under which the tombstone of an event is stored. Returns `None` if the store has no tombstones.
-pub(super) fn event_id(store: &StoreConnection, identity: &Identity) -> Option<String> {
+/// Returns the event id and the CloudEvents source under which the tombstone of an event is stored: by this program, and by an
+/// earlier program. Returns `None` if the store has no tombstones.
+pub(super) fn event_columns(
+    store: &StoreConnection,
+    identity: &Identity,
+) -> Option<[(String, String); 2]> {
     let ce_source = identity.ce_source.as_ref().map_or("", Attribute::as_str);
+    let (source, id) = (identity.source.as_str(), identity.id.as_str());
     let tombstones = store.tombstones()?;
-    Some(tombstones.event(identity.source.as_str(), ce_source, identity.id.as_str()))
+    let event = tombstones.event(source, ce_source, id);
+    Some([
+        (tombstones.event_id(source, id), event.clone()),
+        (event, String::new()),
+    ])
 }
 
 /// Finds the tombstone of a customer. Returns its lane, and the treatment of the customer's events.

@@ -33,11 +33,19 @@ pub(super) async fn step(outbox: &dyn Outbox, erasure: &CustomerErasure) -> Eras
 
 /// Erases a customer in as many steps as the engine needs. Returns the sums of the steps.
 pub(super) async fn erase(outbox: &dyn Outbox, key: LaneKey, later: LaterEvents) -> ErasedPart {
+    erase_at(outbox, (key, later), NOW).await
+}
+
+async fn erase_at(
+    outbox: &dyn Outbox,
+    (key, later): (LaneKey, LaterEvents),
+    at: Timestamp,
+) -> ErasedPart {
     let mut erasure = CustomerErasure {
         keys: vec![key],
         invalid: Vec::new(),
         later_events: later,
-        at: NOW,
+        at,
         progress: None,
     };
     let mut sum = ErasedPart::default();
@@ -120,6 +128,74 @@ async fn a_loaded_lane_is_blocked_after_an_erasure_with_a_block() {
         let lanes = outbox.lanes(customers).await.unwrap();
         let blocked: Vec<bool> = lanes.iter().map(|lane| lane.is_blocked).collect();
         assert_eq!(blocked, [true, false, false, true], "{engine}");
+    }
+}
+
+/// Checks that the receipt of an event, and the list of the entries of its id, say when the event was erased.
+async fn check_erased(
+    (engine, outbox): (&str, &dyn Outbox),
+    id: &str,
+    state: State,
+    later: Timestamp,
+) {
+    let Identity {
+        source,
+        ce_source,
+        id,
+    } = identity(id);
+    for ce_source in [None, ce_source] {
+        let lookup = Lookup {
+            source: source.clone(),
+            ce_source,
+            id: id.clone(),
+        };
+        let found = outbox.find(lookup.clone()).await.unwrap().unwrap();
+        assert_eq!(found.erased_at, Some(later), "{engine} {lookup:?}");
+        let settled = (found.state, found.settled_at, &found.superseded_by);
+        assert_eq!(settled, (state, Some(later), &None), "{engine}");
+        assert_eq!(found.identity.id, id, "{engine}");
+    }
+    let listed = outbox.list(EntryFilter {
+        id: Some(id.clone()),
+        ..EntryFilter::in_state(state, 10)
+    });
+    let listed = listed.await.unwrap().entries;
+    assert_eq!(listed.len(), 1, "{engine} {id:?}");
+    assert_eq!(listed[0].receipt.erased_at, Some(later), "{engine}");
+    assert_ne!(listed[0].receipt.identity.id, id, "{engine}");
+}
+
+/// FAULTS N1148: the receipt of an erased event says when it was erased, also without the CloudEvents source of the event. A
+/// list of the entries of the event id has the entry.
+#[tokio::test]
+async fn the_receipt_of_an_erased_event_says_so() {
+    for (engine, outbox, _folder) in engines() {
+        let outbox = outbox.as_ref();
+        append(outbox, &[entry("old", "CUST-1", 3)]).await;
+        append(outbox, &[entry("new", "CUST-1", 4)]).await;
+        append(outbox, &[entry("other", "CUST-2", 4)]).await;
+        assert_eq!(deliver(outbox).await, 2, "{engine}");
+        append(outbox, &[entry("waiting", "CUST-1", 5)]).await;
+        let later = NOW.after(Duration::from_secs(60));
+        let order = (imprint("CUST-1"), LaterEvents::Delivered);
+        erase_at(outbox, order, later).await;
+        let states = [
+            ("old", State::Superseded),
+            ("new", State::Delivered),
+            ("waiting", State::Discarded),
+        ];
+        for (id, state) in states {
+            check_erased((engine, outbox), id, state, later).await;
+        }
+        assert_eq!(receipt(outbox, "other").await.erased_at, None, "{engine}");
+        let Identity { source, id, .. } = identity("unknown");
+        let ce_source = None;
+        let unknown = Lookup {
+            source,
+            ce_source,
+            id,
+        };
+        assert_eq!(outbox.find(unknown).await.unwrap(), None, "{engine}");
     }
 }
 

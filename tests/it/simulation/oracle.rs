@@ -651,11 +651,18 @@ impl<'p> Oracle<'p> {
         receipt: impl Fn(usize) -> Option<Receipt>,
     ) -> Result<(), Violation> {
         for (event, line) in &self.kept {
-            // The storage engine in memory finds no receipt of an erased event.
-            if self.erasures.events.contains(event) && line.state != State::Waiting {
+            let receipt = receipt(*event);
+            let is_erased = receipt.as_ref().is_some_and(|it| it.erased_at.is_some());
+            let may_be_erased =
+                self.erasures.events.contains(event) && line.state != State::Waiting;
+            if is_erased && !may_be_erased {
+                let what = format!("the receipt says that event {event} is erased");
+                return violation(Law::Erased, what);
+            }
+            // The receipt of an event that the bridge ignored on arrival stays as it is.
+            if may_be_erased {
                 continue;
             }
-            let receipt = receipt(*event);
             let state = receipt.as_ref().map(|receipt| receipt.state);
             if state != Some(line.state) || line.state == State::Waiting {
                 let what = format!("event {event} is {state:?}, and should be {:?}", line.state);
