@@ -62,9 +62,11 @@ mod sharing;
 mod sqlite;
 mod state;
 mod store_figures;
+mod stored_value;
 mod tombstone;
 mod transfer;
 mod unproven;
+mod verify_report;
 mod version_reset;
 mod waiters;
 mod withdrawal;
@@ -103,17 +105,18 @@ pub use pick::{FailingShare, LaneShares, Pick, Standing, UntriedOrder};
 pub use postgres::{
     DatabaseAddress, DatabaseDuty, DatabaseProof, DatabaseSignals, Durability, OldestSnapshot,
     PostgresOpenError, PostgresOutbox, ProvenDuty, ReadPassword, SlowestSlot, prove_database,
+    verify_database,
 };
 pub use record_counts::{KeyLine, KeyReport, RecordCounts, RecordCursor, RecordReport};
 pub use reserve::Reserve;
 pub use sealing_status::{KeyUse, SealingStatus};
 pub use sharing::{
-    AgreedView, Forgotten, ReplicaReport, SharedDestination, SharedSettings, SharedView, StateProposal,
-    TokenGrant, TokenOrder,
+    AgreedView, Forgotten, ReplicaReport, SharedDestination, SharedSettings, SharedView,
+    StateProposal, TokenGrant, TokenOrder,
 };
 pub use sqlite::{
-    KeptEvent, OpenCause, OpenError, RebindConsent, RebindReport, SqliteOutbox, VerifyReport,
-    count_keys, newest_events, rebind, restore, verify,
+    KeptEvent, OpenCause, OpenError, RebindConsent, RebindReport, SqliteOutbox, count_keys,
+    newest_events, rebind, restore, verify,
 };
 pub use state::{IgnoreReason, ParkReason, State};
 pub use store_figures::StoreFigures;
@@ -121,6 +124,7 @@ pub use transfer::{
     RowKind, RowSum, TransferError, TransferPlace, TransferReport, TransferStep, transfer,
 };
 pub use unproven::{Absence, KeyMark, Unproven};
+pub use verify_report::VerifyReport;
 pub use version_reset::VersionReset;
 pub use withdrawal::{Withdrawal, Withdrawn, WithdrawnState};
 

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::anyhow;
 use clap::Subcommand;
@@ -11,17 +10,19 @@ use serde_json::json;
 
 use super::operator::{Bridge, table};
 use super::{Layers, NEGATIVE_RESULT, print_errors, read, sealing_keys};
-use crate::config::{AuditKeyFiles, Config, Purpose};
+use crate::config::{Config, Purpose};
 use crate::http::Method;
-use crate::outbox::{self, AuditEvent, AuditHead, AuditProof, RebindConsent, RecordReport};
-use crate::sealing::KeyRing;
-use crate::terminal::{print_notice, print_result};
-use crate::time::{Clock, Timestamp};
+use crate::outbox::{self, AuditEvent, AuditHead, AuditProof, RebindConsent};
+use crate::terminal::print_result;
+use crate::time::Clock;
 
 mod copy;
 mod copy_progress;
 mod database;
 mod keys;
+mod verified;
+
+use self::verified::VerifyProgress;
 
 /// The subcommands of the command `store`.
 #[derive(Debug, Subcommand)]
@@ -37,8 +38,8 @@ pub(super) enum StoreCommand {
     /// Verifies a store: its file, its audit log, and each record, which the command opens with its sealing key. No other
     /// process must have the file open. Without the sealing keys (`outbox.keys_dir`), the command opens no sealed record.
     ///
-    /// With `--url`, verifies a PostgreSQL database instead: the command proves that the database does what the store needs,
-    /// and shows what endangers accepted events. Bridges can use the database meanwhile.
+    /// With `--url`, verifies a store in PostgreSQL in the same way. The command first proves that the database does what the
+    /// store needs, and shows what endangers accepted events. Bridges can use the database meanwhile.
     Verify {
         #[command(flatten)]
         layers: Layers,
@@ -47,7 +48,7 @@ pub(super) enum StoreCommand {
         file: Option<PathBuf>,
         /// URL of a database, `postgres://USER@HOST:PORT/DATABASE`. The settings `outbox.password_file` and
         /// `outbox.ca_file` also hold for it.
-        #[arg(long, value_name = "URL", conflicts_with_all = ["audit_key", "audit_head"])]
+        #[arg(long, value_name = "URL")]
         url: Option<String>,
         /// Print the result about a database as JSON.
         #[arg(long)]
@@ -117,7 +118,7 @@ pub(super) fn run(command: &StoreCommand) -> anyhow::Result<ExitCode> {
             audit_head,
         } => match (file, url) {
             (Some(file), _) => verify(layers, file, audit_key, *audit_head),
-            (None, Some(url)) => database::verify(layers, url, *json),
+            (None, Some(url)) => database::verify(layers, url, *json, (audit_key, *audit_head)),
             (None, None) => Err(anyhow!(
                 "name the file of the store, or a database with --url"
             )),
@@ -163,111 +164,19 @@ fn verify(
         Ok(config) => config,
         Err(errors) => return Ok(print_errors(&errors)),
     };
-    let keys = match audit_keys {
-        [] => config.audit_keys.read(),
-        _ => AuditKeyFiles::new(audit_keys.to_vec()).read(),
-    };
-    let keys = keys.map_err(anyhow::Error::msg)?;
+    let proof = verified::audit_proof(&config, audit_keys, head)?;
     let sealing_keys = sealing_keys(config.outbox.keys_dir.as_deref())?;
     let mut progress = VerifyProgress::new();
-    let proof = AuditProof { keys, head };
     let verified = outbox::verify(file, &proof, &sealing_keys, &mut |records| {
         progress.show(records);
     });
     let (report, records) = verified?;
-    print_result(format_args!(
-        "{} entries, {} waiting, {} parked, {} audit records",
-        report.entries, report.waiting, report.parked, report.audit_records
-    ));
-    print_result(format_args!(
-        "the head of the audit log is {}",
-        report.audit_head
-    ));
-    print_result(match report.keyed_from {
-        Some(record) => format!("a key protects the audit log since record {record}"),
-        None => "no key protects the audit log".to_owned(),
-    });
-    report.errors.iter().for_each(print_notice);
-    let are_records_read = show_records(&records, &sealing_keys);
-    if report.unverified > 0 {
-        print_notice(format_args!(
-            "{} records of the audit log were not verified: name the file of their key with --audit-key, and the folder of the sealing keys in outbox.keys_dir",
-            report.unverified
-        ));
-    }
-    Ok(
-        if report.errors.is_empty() && report.unverified == 0 && are_records_read {
-            print_result("no errors");
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::from(NEGATIVE_RESULT)
-        },
-    )
-}
-
-/// Prints the result of opening the records. Returns `false` if a record cannot be read although sealing keys are configured.
-fn show_records(records: &RecordReport, keys: &KeyRing) -> bool {
-    let RecordReport {
-        readable,
-        locked,
-        unreadable,
-        listed,
-    } = records;
-    for (key, count) in &readable.sealed {
-        print_result(format_args!("{count} records opened with the key {key}"));
-    }
-    if readable.plain > 0 {
-        print_result(format_args!("{} records are not sealed", readable.plain));
-    }
-    listed.iter().for_each(print_notice);
-    let unlisted = unreadable.saturating_sub(u64::try_from(listed.len()).unwrap_or(u64::MAX));
-    if unlisted > 0 {
-        print_notice(format_args!("{unlisted} more records cannot be read"));
-    }
-    if keys.is_empty() {
-        let sealed = locked
-            .values()
-            .fold(0_u64, |sum, one| sum.saturating_add(*one));
-        if sealed > 0 {
-            print_result(format_args!(
-                "{sealed} sealed records were not opened: name the folder of the sealing keys in outbox.keys_dir"
-            ));
-        }
-        return *unreadable == 0;
-    }
-    for (key, count) in locked {
-        print_notice(format_args!(
-            "{count} records were not opened, because the sealing key {key} is missing"
-        ));
-    }
-    *unreadable == 0 && locked.is_empty()
-}
-
-/// The time between two lines about the progress of `verify`.
-const PROGRESS_EVERY: Duration = Duration::from_secs(5);
-
-/// Shows that `verify` is at work on a large store.
-struct VerifyProgress {
-    clock: Clock,
-    shown: Timestamp,
-}
-
-impl VerifyProgress {
-    fn new() -> Self {
-        let clock = Clock::machine();
-        Self {
-            shown: clock.now(),
-            clock,
-        }
-    }
-
-    fn show(&mut self, records: u64) {
-        let now = self.clock.now();
-        if now.since(self.shown) >= PROGRESS_EVERY {
-            self.shown = now;
-            print_notice(format_args!("{records} records read"));
-        }
-    }
+    let verified = (&report, &records);
+    verified::show(verified, &sealing_keys);
+    Ok(match verified::is_sound(verified, &sealing_keys) {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(NEGATIVE_RESULT),
+    })
 }
 
 /// Returns the file of the store.

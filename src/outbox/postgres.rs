@@ -73,6 +73,7 @@ mod candidates;
 mod claim;
 mod claimed;
 mod columns;
+mod command_database;
 mod connection;
 mod connection_counts;
 mod customer_eraser;
@@ -134,6 +135,7 @@ mod snapshot;
 mod subjects;
 mod tally;
 mod transfer;
+mod verify;
 mod version_reset;
 mod waiting;
 mod withdraw;
@@ -143,6 +145,8 @@ pub use database_address::{DatabaseAddress, Durability, ReadPassword};
 pub use open_error::PostgresOpenError;
 pub use proof::{DatabaseDuty, DatabaseProof, ProvenDuty, prove_database};
 pub use signals::{DatabaseSignals, OldestSnapshot, SlowestSlot};
+pub use verify::verify_database;
+
 pub(super) use transfer::{DatabaseReader, DatabaseWriter};
 
 /// The longest time that `close` waits for the thread of the store.

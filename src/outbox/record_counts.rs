@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use super::codec::CodecError;
+use super::sealer::UsedKey;
 use super::{KeyUse, SealingStatus};
 use crate::sealing::KeyId;
 
 /// The maximum number of unreadable records that a [`RecordReport`] lists. An operator looks at the first ones, and a damaged
 /// disk can make millions.
-pub(super) const LISTED_MAX: usize = 20;
+const LISTED_MAX: usize = 20;
 
 /// The place at which a walk through the records of a store continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +74,27 @@ pub struct RecordReport {
 }
 
 impl RecordReport {
+    /// Counts an opened value by its key. A column without a value does not count.
+    pub(super) fn add(&mut self, opened: Result<Option<UsedKey>, CodecError>) {
+        match opened {
+            Ok(None) => {}
+            Ok(Some(UsedKey::Plain)) => self.readable.plain += 1,
+            Ok(Some(UsedKey::Key(key))) => self.readable.count(key, 1),
+            Err(error) => match error.missing_key() {
+                Some(key) => *self.locked.entry(key).or_default() += 1,
+                None => self.list(error.to_string()),
+            },
+        }
+    }
+
+    /// Counts an unreadable record, and lists it if it is one of the first.
+    pub(super) fn list(&mut self, reason: String) {
+        self.unreadable += 1;
+        if self.listed.len() < LISTED_MAX {
+            self.listed.push(reason);
+        }
+    }
+
     /// Returns the number of all records.
     pub fn total(&self) -> u64 {
         let sealed = self.readable.sealed.values();

@@ -24,6 +24,7 @@ use crate::support::wait_for;
 mod bound;
 mod damage;
 mod database_keys;
+mod database_verify;
 mod doubt;
 mod erased;
 mod find;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::commands;
 use crate::postgres::{PostgresDatabase, PostgresServer};
 use crate::process::{Process, command, weakenings};
-use crate::support::{FakeImprint, Files, KEY};
+use crate::support::{FakeImprint, Files, KEY, email, post};
 
 const DURABLE: &[&str] = &["synchronous_commit=on", "fsync=on"];
 
@@ -171,4 +171,32 @@ fn production_needs_confirmed_commits() {
     let process = Process::serve(&files);
     assert!(weakenings(process.ready().1).contains(&weak));
     assert!(process.log().contains("can lose confirmed commits"));
+}
+
+/// FAULTS N1149: `store verify --url` opens the records of the store while a bridge uses it, and names a changed record.
+#[test]
+fn verify_opens_the_records_of_a_running_bridge() {
+    let server = Arc::new(PostgresServer::start_with(DURABLE));
+    let database = server.database();
+    let imprint = FakeImprint::start(|_| {});
+    let files = files(&imprint, &database);
+    let process = Process::serve(&files);
+    let headers = [("content-type", "application/cloudevents+json")];
+    let body = email("E1", "c1", 1).json().to_string();
+    let accepted = post(process.ready().0, &headers, &body).unwrap();
+    assert_eq!(accepted.status, 202);
+    let (verified, printed) = verify(&database, &[]);
+    assert_eq!(verified.status.code(), Some(0), "{printed}");
+    assert!(printed.contains("1 entries, "), "{printed}");
+    assert!(printed.ends_with("no errors\n"), "{printed}");
+    let update = "UPDATE imprint_bridge.lane SET customer = set_byte(customer, 0, get_byte(customer, 0) # 1)";
+    database.psql(update);
+    let (verified, _) = verify(&database, &[]);
+    let errors = commands::text(&verified.stderr);
+    assert_eq!(verified.status.code(), Some(2), "{errors}");
+    assert!(errors.contains("customer of lane 1"), "{errors}");
+    let (verified, printed) = verify(&database, &["--json"]);
+    assert_eq!(verified.status.code(), Some(2));
+    let answer: Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!(answer["store"]["unreadable"], 1, "{answer}");
 }

@@ -1,19 +1,26 @@
-//! `store verify --url`: proves that a database does what the store needs.
+//! `store verify --url`: proves that a database does what the store needs, and verifies the store in it.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::anyhow;
 use serde_json::{Value, json};
 
+use super::verified::{self, VerifyProgress};
 use crate::app::database_address;
-use crate::cli::{Layers, NEGATIVE_RESULT, print_errors};
+use crate::cli::{Layers, NEGATIVE_RESULT, print_errors, sealing_keys};
 use crate::config::{Config, Purpose, StorePlace};
-use crate::outbox::{DatabaseProof, DatabaseSignals, prove_database};
+use crate::outbox::{AuditHead, DatabaseProof, DatabaseSignals, prove_database, verify_database};
 use crate::terminal::print_result;
 
-/// Proves the database, and prints the result. Returns a negative result if a crash of the database can lose confirmed
-/// commits, or if the database does not do what the store needs.
-pub(super) fn verify(layers: &Layers, url: &str, is_json: bool) -> anyhow::Result<ExitCode> {
+/// Proves the database, verifies its store, and prints the results. Returns a negative result if a crash of the database can
+/// lose confirmed commits, if the database does not do what the store needs, or if the store has an error.
+pub(super) fn verify(
+    layers: &Layers,
+    url: &str,
+    is_json: bool,
+    (audit_keys, head): (&[PathBuf], Option<AuditHead>),
+) -> anyhow::Result<ExitCode> {
     let config = match Config::read(&layers.config, Purpose::Check) {
         Ok(config) => config,
         Err(errors) => return Ok(print_errors(&errors)),
@@ -27,14 +34,31 @@ pub(super) fn verify(layers: &Layers, url: &str, is_json: bool) -> anyhow::Resul
         }
         Err(reason) => return Err(anyhow!("--url {reason}")),
     };
-    let proof = prove_database(database_address(&config, url)?)?;
+    let audit = verified::audit_proof(&config, audit_keys, head)?;
+    let keys = sealing_keys(config.outbox.keys_dir.as_deref())?;
+    let proof = prove_database(database_address(&config, url.clone())?)?;
+    let mut progress = VerifyProgress::new();
+    let address = database_address(&config, url)?;
+    let verified = verify_database(address, &audit, &keys, &mut |records| {
+        progress.show(records);
+    })?;
+    let verified = verified.as_ref().map(|(report, records)| (report, records));
     if is_json {
-        print_result(json(&proof));
+        let mut answer = json(&proof);
+        if let Some(members) = answer.as_object_mut() {
+            members.insert("store".to_owned(), verified.map(verified::json).into());
+        }
+        print_result(answer);
     } else {
         lines(&proof).iter().for_each(print_result);
+        match verified {
+            Some(verified) => verified::show(verified, &keys),
+            None => print_result("the database has no store"),
+        }
     }
+    let is_sound = verified.is_none_or(|verified| verified::is_sound(verified, &keys));
     Ok(
-        if proof.unproven().is_none() && proof.lossy_setting().is_none() {
+        if is_sound && proof.unproven().is_none() && proof.lossy_setting().is_none() {
             ExitCode::SUCCESS
         } else {
             ExitCode::from(NEGATIVE_RESULT)

@@ -113,6 +113,13 @@ pub(super) async fn head(db: &Connected) -> Result<AuditHead, DbFault> {
     Ok(AuditHead { record, check })
 }
 
+/// Returns the highest number that a record has ever had. Returns `None` if the store has lost it.
+pub(super) async fn last_number(db: &Connected) -> Result<Option<u64>, DbFault> {
+    let sql = "SELECT number FROM imprint_bridge.audit_head";
+    let row = db.query_opt(sql, &[]).await?;
+    row.map(|row| get(&row, 0).map(unsigned)).transpose()
+}
+
 /// Reads at most `max` records of the audit log, starting after the record with the number `after`.
 pub(super) async fn read(
     db: &Connected,

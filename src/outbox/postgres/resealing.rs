@@ -21,9 +21,6 @@ use crate::outbox::keyed_digest::KeyedDigest;
 use crate::outbox::sealer::{Sealer, UsedKey};
 use crate::outbox::{Error, SealingStatus, Setting};
 
-/// The size of the events after which one step ends.
-const STEP_BYTES_MAX: i64 = 1024 * 1024;
-
 /// The part of the store at which a pass is, and the last row before the next step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum SealingPlace {
@@ -201,7 +198,7 @@ impl SealingStep<'_> {
         sealed: &SealedColumns,
         (after, end): (u64, u64),
     ) -> Result<(u64, Option<u64>), DbFault> {
-        let rows = self.rows(sealed, (after, end)).await?;
+        let rows = sealed.rows(self.db, (after, end), "FOR UPDATE").await?;
         let mut count: u64 = 0;
         for (column, (name, kind)) in (1..).zip(sealed.columns) {
             let (mut records, mut values) = (Vec::new(), Vec::new());
@@ -225,45 +222,6 @@ impl SealingStep<'_> {
         }
         let last = rows.last().map(|row| get(row, 0).map(unsigned));
         Ok((count, last.transpose()?))
-    }
-
-    /// Locks and reads the next rows of a table. Of a payload, also reads the CRM's id that is not sealed, and what routes and
-    /// orders the update.
-    async fn rows(
-        &self,
-        sealed: &SealedColumns,
-        (after, end): (u64, u64),
-    ) -> Result<Vec<Row>, DbFault> {
-        let names: Vec<&str> = sealed.columns.iter().map(|(name, _)| *name).collect();
-        let (table, id, names) = (sealed.table, sealed.number, names.join(", "));
-        let (bytes, partner) = match table {
-            "payload" => (
-                "length(event)",
-                ", partner, lane, epoch, value, stated, jump_max",
-            ),
-            _ => ("1", ""),
-        };
-        let sql = format!(
-            "SELECT {id}, {names}{partner} FROM imprint_bridge.{table} WHERE {id} IN (
-                 SELECT {id} FROM (
-                     SELECT {id}, sum(bytes) OVER (ORDER BY {id}) - bytes AS before FROM (
-                         SELECT {id}, {bytes} AS bytes FROM imprint_bridge.{table}
-                         WHERE {id} > $1 AND {id} <= $2 ORDER BY {id} LIMIT $3) AS p) AS q
-                 WHERE before < $4)
-             ORDER BY {id} FOR UPDATE"
-        );
-        let (after, end, rows) = (number(after), number(end), size(sealed.rows_max));
-        self.db
-            .query(
-                &sql,
-                &[
-                    (&after, Type::INT8),
-                    (&end, Type::INT8),
-                    (&rows, Type::INT8),
-                    (&STEP_BYTES_MAX, Type::INT8),
-                ],
-            )
-            .await
     }
 
     async fn write(

@@ -3,8 +3,8 @@
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-use super::columns::{get, size, unsigned};
-use super::connection::Connected;
+use super::columns::{get, number, size, unsigned};
+use super::connection::{Connected, Params};
 use super::fault::DbFault;
 use crate::outbox::codec::{self, BlobKind};
 use crate::outbox::keyed_digest::KeyedDigest;
@@ -17,6 +17,8 @@ pub(super) struct SealedColumns {
     /// The column with the number of the record, to which a sealed value is bound.
     pub(super) number: &'static str,
     pub(super) columns: &'static [(&'static str, BlobKind)],
+    /// The columns beside the values: the CRM's id that is not sealed, and what an update or a customer id is bound to.
+    pub(super) beside: &'static [&'static str],
     /// The maximum number of rows of one step. A step takes a few milliseconds.
     pub(super) rows_max: usize,
 }
@@ -36,12 +38,14 @@ pub(super) const SEALED: [SealedColumns; 4] = [
             ("errors", BlobKind::EventErrors),
             ("detail", BlobKind::ParkedDetail),
         ],
+        beside: &["partner", "lane", "epoch", "value", "stated", "jump_max"],
         rows_max: ROWS_MAX,
     },
     SealedColumns {
         table: "entry",
         number: "id",
         columns: &[("skipped", BlobKind::SkippedFields)],
+        beside: &[],
         // Most receipts have no value.
         rows_max: 10_000,
     },
@@ -53,16 +57,55 @@ pub(super) const SEALED: [SealedColumns; 4] = [
             ("absence", BlobKind::LaneAbsence),
             ("received", BlobKind::LaneCustomer),
         ],
+        beside: &["kind", "customer"],
         rows_max: ROWS_MAX,
     },
     SealedColumns {
         table: "audit",
         number: "number",
         columns: &[("reason", BlobKind::AuditReason)],
+        beside: &[],
         rows_max: ROWS_MAX,
     },
 ];
 
+impl SealedColumns {
+    /// Reads the next rows: the number, the values, and the columns beside them. `lock` is the end of the statement.
+    pub(super) async fn rows(
+        &self,
+        db: &Connected,
+        (after, end): (u64, u64),
+        lock: &str,
+    ) -> Result<Vec<Row>, DbFault> {
+        let names = self.columns.iter().map(|(name, _)| *name);
+        let names: Vec<&str> = names.chain(self.beside.iter().copied()).collect();
+        let (table, id, names) = (self.table, self.number, names.join(", "));
+        let bytes = match table {
+            "payload" => "length(event)",
+            _ => "1",
+        };
+        let sql = format!(
+            "SELECT {id}, {names} FROM imprint_bridge.{table} WHERE {id} IN (
+                 SELECT {id} FROM (
+                     SELECT {id}, sum(bytes) OVER (ORDER BY {id}) - bytes AS before FROM (
+                         SELECT {id}, {bytes} AS bytes FROM imprint_bridge.{table}
+                         WHERE {id} > $1 AND {id} <= $2 ORDER BY {id} LIMIT $3) AS p) AS q
+                 WHERE before < $4)
+             ORDER BY {id} {lock}"
+        );
+        let (after, end, rows) = (number(after), number(end), size(self.rows_max));
+        let params: Params<'_> = &[
+            (&after, Type::INT8),
+            (&end, Type::INT8),
+            (&rows, Type::INT8),
+            (&STEP_BYTES_MAX, Type::INT8),
+        ];
+        db.query(&sql, params).await
+    }
+}
+
+/// The size of the events after which one step ends.
+const STEP_BYTES_MAX: i64 = 1024 * 1024;
 /// The first bytes of a value tell its key.
 const HEAD_BYTES: usize = 128;
 /// The sign bit of a place: places are signed, and the record ids of links are not.

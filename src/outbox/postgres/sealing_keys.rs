@@ -12,7 +12,7 @@ use super::columns::get;
 use super::connection::Connected;
 use super::fault::DbFault;
 use super::shared_keys;
-use crate::outbox::codec::{self, BlobKind};
+use crate::outbox::codec::{self, BlobKind, CodecError};
 use crate::outbox::keyed_digest::DigestKey;
 use crate::outbox::sealer::{Sealer, UsedKey};
 use crate::random;
@@ -102,6 +102,22 @@ fn open(sealer: &Sealer, stored: &[u8]) -> Result<DigestKey, DbFault> {
     let opened = codec::decode_bytes(sealer, BlobKind::DigestKey, 0, stored)?;
     let key = opened.as_ref().try_into();
     key.map_err(|_length| DbFault::Damaged("the digest key"))
+}
+
+/// Opens the stored digest key for a verification. Returns the key that seals it, and the digest key if it could be opened.
+pub(super) async fn examine_digest_key(
+    db: &Connected,
+    sealer: &Sealer,
+) -> Result<(Result<Option<UsedKey>, CodecError>, Option<DigestKey>), DbFault> {
+    let stored = stored_digest_key(db).await?;
+    Ok(match open(sealer, &stored) {
+        Ok(key) => (Ok(key_of(&stored)), Some(key)),
+        Err(DbFault::Codec(error)) => (Err(error), None),
+        Err(_length) => {
+            let (kind, record) = (BlobKind::DigestKey, 0);
+            (Err(CodecError::NoText { kind, record }), None)
+        }
+    })
 }
 
 /// Returns the key that seals the stored digest key.

@@ -13,20 +13,26 @@ impl Engine {
         &self,
         read: impl AsyncFn(&Connected) -> Result<T, DbFault>,
     ) -> Result<T, Error> {
-        self.read(async |db: &Connected| {
-            db.batch(BEGIN_SNAPSHOT).await?;
-            match read(db).await {
-                Ok(found) => {
-                    db.batch("COMMIT").await?;
-                    Ok(found)
-                }
-                Err(fault) => {
-                    // If this fails, the connection is closed.
-                    let _is_closed = db.batch("ROLLBACK").await;
-                    Err(fault)
-                }
-            }
-        })
-        .await
+        self.read(async |db: &Connected| in_snapshot(db, &read).await)
+            .await
+    }
+}
+
+/// Runs a read of several statements that all see the same committed state.
+pub(super) async fn in_snapshot<T>(
+    db: &Connected,
+    read: impl AsyncFn(&Connected) -> Result<T, DbFault>,
+) -> Result<T, DbFault> {
+    db.batch(BEGIN_SNAPSHOT).await?;
+    match read(db).await {
+        Ok(found) => {
+            db.batch("COMMIT").await?;
+            Ok(found)
+        }
+        Err(fault) => {
+            // If this fails, the connection is closed.
+            let _is_closed = db.batch("ROLLBACK").await;
+            Err(fault)
+        }
     }
 }

@@ -4,13 +4,12 @@
 
 use std::sync::Arc;
 
-use tokio::runtime::Runtime;
-use tokio::task::LocalSet;
 use tokio_postgres::types::Type;
 
 use self::tables::DbTable;
 use super::columns::{from_text, get, to_text};
-use super::connection::{Connected, Connector, DbLink};
+use super::command_database::CommandDatabase;
+use super::connection::Connected;
 use super::database_address::DatabaseAddress;
 use super::fault::DbFault;
 use super::keys::Digests;
@@ -37,47 +36,6 @@ const PROGRESS: &str = "transfer";
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '4s'; SET LOCAL idle_in_transaction_session_timeout = 0;
     LOCK TABLE imprint_bridge.replica IN SHARE MODE";
 
-/// The thread of the command, as a runtime of the database.
-struct Database {
-    runtime: Runtime,
-    local: LocalSet,
-    connector: Connector,
-    link: DbLink,
-}
-
-impl Database {
-    fn new(address: DatabaseAddress) -> Result<Self, TransferError> {
-        let DatabaseAddress {
-            url, password, tls, ..
-        } = address;
-        let connector = Connector::parse(&url, tls, false).map_err(PostgresOpenError::from)?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build();
-        Ok(Self {
-            runtime: runtime.map_err(PostgresOpenError::Thread)?,
-            local: LocalSet::new(),
-            connector: connector.with_password(password),
-            link: DbLink::default(),
-        })
-    }
-
-    /// Runs a transaction, which possibly runs several times.
-    fn transact<T>(
-        &self,
-        work: impl AsyncFn(&Connected) -> Result<T, DbFault>,
-    ) -> Result<T, DbFault> {
-        let work = self.connector.transact(&self.link, work);
-        self.local.block_on(&self.runtime, work)
-    }
-
-    /// Runs statements that only read.
-    fn query<T>(&self, read: impl AsyncFn(&Connected) -> Result<T, DbFault>) -> Result<T, DbFault> {
-        let read = self.connector.read(&self.link, read);
-        self.local.block_on(&self.runtime, read)
-    }
-}
-
 /// Converts a fault of the database into the error of the transfer.
 fn failed(doing: &'static str) -> impl Fn(DbFault) -> TransferError {
     move |fault| PostgresOpenError::of(doing)(fault).into()
@@ -92,7 +50,7 @@ async fn replicas(db: &Connected) -> Result<i64, DbFault> {
 
 /// A store in a database that a transfer reads, in one transaction that stays open.
 pub(in crate::outbox) struct DatabaseReader {
-    database: Database,
+    database: CommandDatabase,
     held: Connected,
 }
 
@@ -103,7 +61,7 @@ impl DatabaseReader {
         address: DatabaseAddress,
         ring: &Arc<KeyRing>,
     ) -> Result<(Self, DigestKey), TransferError> {
-        let database = Database::new(address)?;
+        let database = CommandDatabase::new(address)?;
         let failed = failed("reading the store");
         let layout = database.query(async |db| schema::find_if_any(db).await);
         let layout = layout.map_err(&failed)?.ok_or(TransferError::NoStore)?;
@@ -113,11 +71,9 @@ impl DatabaseReader {
             Unlocked::Open(_, key) => key,
             Unlocked::NoKey(key) => return Err(PostgresOpenError::NoSealingKey(key).into()),
         };
-        let held = database
-            .local
-            .block_on(&database.runtime, database.connector.connect_in_time())
-            .map_err(&failed)?;
-        let begun = database.local.block_on(&database.runtime, async {
+        let held = database.run(database.connector.connect_in_time());
+        let held = held.map_err(&failed)?;
+        let begun = database.run(async {
             held.batch(BEGIN).await?;
             let replicas = replicas(&held).await?;
             if replicas == 0 {
@@ -132,8 +88,7 @@ impl DatabaseReader {
     }
 
     fn run<T>(&self, work: impl Future<Output = Result<T, DbFault>>) -> Result<T, TransferError> {
-        let done = self.database.local.block_on(&self.database.runtime, work);
-        done.map_err(failed("reading the store"))
+        self.database.run(work).map_err(failed("reading the store"))
     }
 }
 
@@ -168,7 +123,7 @@ impl TransferReader for DatabaseReader {
 
 /// A new store in a database into which a transfer writes.
 pub(in crate::outbox) struct DatabaseWriter {
-    database: Database,
+    database: CommandDatabase,
     digests: Digests,
 }
 
@@ -187,7 +142,7 @@ impl DatabaseWriter {
         ring: &Arc<KeyRing>,
         key: DigestKey,
     ) -> Result<(Self, TransferProgress), TransferError> {
-        let database = Database::new(address)?;
+        let database = CommandDatabase::new(address)?;
         let failed = failed("creating the store");
         let layout = database.query(async |db| schema::find_if_any(db).await);
         let layout = layout.map_err(&failed)?;

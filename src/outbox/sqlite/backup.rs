@@ -21,40 +21,15 @@ use super::records;
 use super::sealing_keys::unlock_for_reading;
 use super::store_connection::StoreConnection;
 use crate::outbox::{
-    AuditHead, AuditProof, AuditRecord, KeyReport, RecordCounts, RecordCursor, RecordReport,
-    SealingStatus,
+    AuditProof, KeyReport, RecordCounts, RecordCursor, RecordReport, SealingStatus, VerifyReport,
 };
 use crate::sealing::KeyRing;
 
 pub(super) mod copy_fault;
 
-/// The maximum number of audit records that `verify` checks. Operators never write this many records.
-const AUDIT_RECORDS_MAX: usize = 10_000_000;
-
 /// The size of the page cache of a draft. SQLite expects KiB as a negative number. The cache is small, because the last
 /// step of the copy writes the whole cache at once.
 const DRAFT_CACHE_KIB: i32 = -1024;
-
-/// The result of verifying a store.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VerifyReport {
-    /// The number of all entries in the verified store.
-    pub entries: u64,
-    /// The number of waiting entries in the verified store.
-    pub waiting: u64,
-    /// The number of parked entries in the verified store.
-    pub parked: u64,
-    /// The number of audit log records in the verified store.
-    pub audit_records: u64,
-    /// The head of the audit log of the verified store.
-    pub audit_head: AuditHead,
-    /// The number of the first audit log record whose seal has a key.
-    pub keyed_from: Option<u64>,
-    /// The number of audit log records that cannot be verified, because a key is missing.
-    pub unverified: u64,
-    /// Every error in the store file, as SQLite reports the error, and every error in the audit log.
-    pub errors: Vec<String>,
-}
 
 /// The draft of a copy of the open store. The draft contains every page of the store, even pages with remains of erased
 /// entries.
@@ -178,34 +153,23 @@ fn report(connection: &StoreConnection, proof: &AuditProof) -> rusqlite::Result<
         .prepare("SELECT 1 FROM sqlite_master WHERE name = 'act'")?
         .exists([])?;
     let (audit, last_number) = if has_audit {
-        let records = audit::read(connection, &proof.keys, (0, AUDIT_RECORDS_MAX))?;
+        let records = audit::read(
+            connection,
+            &proof.keys,
+            (0, VerifyReport::AUDIT_RECORDS_MAX),
+        )?;
         (records, audit::last_number(connection)?)
     } else {
         (Vec::new(), 0)
     };
-    let changed = audit
-        .iter()
-        .filter(|record| !record.is_intact && !record.lacks_key);
-    errors.extend(changed.map(|record| {
-        format!(
-            "record {} of the audit log is not as it was written",
-            record.number
-        )
-    }));
-    errors.extend(proof.errors(&audit, last_number));
-    let unverified = audit.iter().filter(|record| record.lacks_key).count();
-    let keyed = audit.iter().find(|record| record.is_keyed);
+    let report = VerifyReport::of_audit(&audit, proof, last_number);
+    errors.extend(report.errors);
     Ok(VerifyReport {
         entries: count(connection, "entry")?,
         waiting: count(connection, "waiting")?,
         parked: count(connection, "parked")?,
-        audit_records: u64::try_from(audit.len()).unwrap_or(u64::MAX),
-        audit_head: audit
-            .last()
-            .map_or_else(AuditHead::default, AuditRecord::head),
-        keyed_from: keyed.map(|record| record.number),
-        unverified: u64::try_from(unverified).unwrap_or(u64::MAX),
         errors,
+        ..report
     })
 }
 

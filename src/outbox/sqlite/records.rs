@@ -3,15 +3,13 @@
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use serde::de::IgnoredAny;
 
 use super::store_connection::StoreConnection;
 use super::{columns, sealing_keys};
-use crate::outbox::codec::{self, BlobKind, CodecError, StoredText, UpdateRoute};
-use crate::outbox::keyed_digest::KeyedDigest;
-use crate::outbox::record_counts::LISTED_MAX;
+use crate::outbox::codec::{BlobKind, CodecError};
 use crate::outbox::sealer::UsedKey;
-use crate::outbox::{LaneId, LaneKey, RecordCounts, RecordCursor, RecordReport, Setting};
+use crate::outbox::stored_value::{self, Binding, Record, StoredValue};
+use crate::outbox::{LaneId, RecordCounts, RecordCursor, RecordReport, Setting};
 use crate::sealing::is_sealed;
 
 mod links;
@@ -85,35 +83,6 @@ const fn payloads(name: &'static str, columns: &'static [(&'static str, BlobKind
 
 /// A stored value: its kind, its record, and its bytes.
 type Stored<'a> = (BlobKind, Record, ValueRef<'a>);
-
-/// The record of a stored value.
-#[derive(Clone, Copy)]
-struct Record {
-    number: u64,
-    binding: Binding,
-}
-
-/// The columns to which the values of a record are bound, besides its number.
-#[derive(Clone, Copy)]
-enum Binding {
-    /// No columns.
-    None,
-    /// The columns of an entry, for its update.
-    Route(UpdateRoute),
-    /// The kind of a lane, and the digest by which the store finds the lane, for its customer id.
-    Customer(i64, KeyedDigest),
-    /// The columns are damaged.
-    Damaged,
-}
-
-impl Record {
-    const fn numbered(number: u64) -> Self {
-        Self {
-            number,
-            binding: Binding::None,
-        }
-    }
-}
 
 /// The columns to which the sealed update of an entry is bound.
 const ROUTE: [&str; 5] = ["lane", "epoch", "value", "stated", "jump_max"];
@@ -312,81 +281,14 @@ const fn has_none(kind: BlobKind, value: ValueRef<'_>) -> bool {
 /// Opens a stored value. Returns its key, or `None` if the column has no value.
 fn opened(
     store: &StoreConnection,
-    (kind, Record { number, binding }, value): Stored<'_>,
+    (kind, record, value): Stored<'_>,
 ) -> Result<Option<UsedKey>, CodecError> {
-    let (sealer, record) = (store.sealer(), number);
-    match value {
-        _ if has_none(kind, value) => Ok(None),
-        ValueRef::Blob(blob) if is_sealed(blob) => {
-            match (kind, binding) {
-                (BlobKind::Update, Binding::Route(route)) => {
-                    codec::expect_route(sealer, record, blob, &route)?;
-                }
-                (BlobKind::LaneCustomer, Binding::Customer(lane_kind, digest)) => {
-                    let stored = StoredText::Sealed(blob.into());
-                    let id = codec::decode_text(sealer, kind, record, &stored)?;
-                    expect_customer(store, record, (codec::lane_key(lane_kind, &id), digest))?;
-                }
-                (BlobKind::Update | BlobKind::LaneCustomer, Binding::Damaged) => {
-                    return Err(CodecError::OtherRoute { kind, record });
-                }
-                _ => drop(codec::decode_bytes(sealer, kind, record, blob)?),
-            }
-            Ok(UsedKey::of_blob(blob))
-        }
-        // The text of an identity link is the CRM's id of a link that is not sealed.
-        ValueRef::Text(text) if kind.is_text() || kind == BlobKind::LinkIds => {
-            let text =
-                str::from_utf8(text).map_err(|_bytes| CodecError::NoText { kind, record })?;
-            codec::decode_text(sealer, kind, record, &StoredText::Plain(text))?;
-            Ok(Some(UsedKey::Plain))
-        }
-        ValueRef::Blob(plain) | ValueRef::Text(plain) if !kind.is_text() => {
-            codec::decode::<IgnoredAny>(sealer, kind, record, plain)?;
-            Ok(Some(UsedKey::Plain))
-        }
-        ValueRef::Null
-        | ValueRef::Blob(_)
-        | ValueRef::Text(_)
-        | ValueRef::Integer(_)
-        | ValueRef::Real(_) => Err(CodecError::NoText { kind, record }),
-    }
-}
-
-/// Returns an error if the store does not find a lane by the customer id of the lane.
-fn expect_customer(
-    store: &StoreConnection,
-    record: u64,
-    (key, digest): (Option<LaneKey>, KeyedDigest),
-) -> Result<(), CodecError> {
-    let digests = store.customer_key();
-    let is_own = |key| digests.is_none_or(|own| own.of(&codec::lane_columns(key)) == digest);
-    match key.as_ref().is_some_and(is_own) {
-        true => Ok(()),
-        false => Err(CodecError::OtherRoute {
-            kind: BlobKind::LaneCustomer,
-            record,
-        }),
-    }
-}
-
-impl RecordReport {
-    pub(super) fn add(&mut self, opened: Result<Option<UsedKey>, CodecError>) {
-        match opened {
-            Ok(None) => {}
-            Ok(Some(UsedKey::Plain)) => self.readable.plain += 1,
-            Ok(Some(UsedKey::Key(key))) => self.readable.count(key, 1),
-            Err(error) => match error.missing_key() {
-                Some(key) => *self.locked.entry(key).or_default() += 1,
-                None => self.list(error.to_string()),
-            },
-        }
-    }
-
-    fn list(&mut self, reason: String) {
-        self.unreadable += 1;
-        if self.listed.len() < LISTED_MAX {
-            self.listed.push(reason);
-        }
-    }
+    let value = match value {
+        _ if has_none(kind, value) => StoredValue::None,
+        ValueRef::Blob(blob) => StoredValue::Blob(blob),
+        ValueRef::Text(text) => StoredValue::Text(text),
+        ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) => StoredValue::Other,
+    };
+    let keys = (store.sealer(), store.customer_key());
+    stored_value::open(keys, kind, record, value)
 }

@@ -15,7 +15,7 @@ use super::*;
 use crate::sealing::{hex, key_id};
 
 /// The number of bytes before the ciphertext, and the first byte of each class of bytes in a sealed record.
-const CLASSES: [(&str, usize); 5] = [
+pub(super) const CLASSES: [(&str, usize); 5] = [
     ("version", 0),
     ("key id", 3),
     ("salt", 12),
@@ -379,7 +379,7 @@ fn every_record_is_opened_and_counted_by_its_key() {
 }
 
 /// Creates a store with sealed records of every kind.
-async fn sealed_template(path: &Path) {
+pub(super) async fn sealed_template(path: &Path) {
     template(path).await;
     let store = open_with(path, &[1]);
     let skips = invalid::skipping("skips", &["email"]);

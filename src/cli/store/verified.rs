@@ -1,0 +1,148 @@
+//! The result of `store verify`, for a store in a file and for a store in PostgreSQL.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::config::{AuditKeyFiles, Config};
+use crate::outbox::{AuditHead, AuditProof, RecordReport, VerifyReport};
+use crate::sealing::KeyRing;
+use crate::terminal::{print_notice, print_result};
+use crate::time::{Clock, Timestamp};
+
+/// Reads the keys of the audit log: those that the caller names, otherwise those of the settings.
+pub(super) fn audit_proof(
+    config: &Config,
+    audit_keys: &[PathBuf],
+    head: Option<AuditHead>,
+) -> anyhow::Result<AuditProof> {
+    let keys = match audit_keys {
+        [] => config.audit_keys.read(),
+        _ => AuditKeyFiles::new(audit_keys.to_vec()).read(),
+    };
+    let keys = keys.map_err(anyhow::Error::msg)?;
+    Ok(AuditProof { keys, head })
+}
+
+/// Prints the result.
+pub(super) fn show((report, records): (&VerifyReport, &RecordReport), sealing_keys: &KeyRing) {
+    print_result(format_args!(
+        "{} entries, {} waiting, {} parked, {} audit records",
+        report.entries, report.waiting, report.parked, report.audit_records
+    ));
+    print_result(format_args!(
+        "the head of the audit log is {}",
+        report.audit_head
+    ));
+    print_result(match report.keyed_from {
+        Some(record) => format!("a key protects the audit log since record {record}"),
+        None => "no key protects the audit log".to_owned(),
+    });
+    report.errors.iter().for_each(print_notice);
+    show_records(records, sealing_keys);
+    if report.unverified > 0 {
+        print_notice(format_args!(
+            "{} records of the audit log were not verified: name the file of their key with --audit-key, and the folder of the sealing keys in outbox.keys_dir",
+            report.unverified
+        ));
+    }
+    if is_sound((report, records), sealing_keys) {
+        print_result("no errors");
+    }
+}
+
+/// Returns whether the store has no error. Without sealing keys, sealed records that were not opened are no error.
+pub(super) fn is_sound(
+    (report, records): (&VerifyReport, &RecordReport),
+    sealing_keys: &KeyRing,
+) -> bool {
+    let is_read = records.locked.is_empty() || sealing_keys.is_empty();
+    report.errors.is_empty() && report.unverified == 0 && records.unreadable == 0 && is_read
+}
+
+/// Returns the result as JSON.
+pub(super) fn json((report, records): (&VerifyReport, &RecordReport)) -> Value {
+    let by_key = |(key, count): (&_, &u64)| (format!("{key}"), Value::from(*count));
+    let opened = records.readable.sealed.iter().map(by_key);
+    let locked = records.locked.iter().map(by_key);
+    json!({
+        "entries": report.entries,
+        "waiting": report.waiting,
+        "parked": report.parked,
+        "audit_records": report.audit_records,
+        "audit_head": report.audit_head.to_string(),
+        "audit_keyed_from": report.keyed_from,
+        "audit_unverified": report.unverified,
+        "errors": report.errors,
+        "opened": Value::Object(opened.collect()),
+        "plain": records.readable.plain,
+        "missing_keys": Value::Object(locked.collect()),
+        "unreadable": records.unreadable,
+        "unreadable_records": records.listed,
+    })
+}
+
+/// Prints the result of opening the records.
+fn show_records(records: &RecordReport, keys: &KeyRing) {
+    let RecordReport {
+        readable,
+        locked,
+        unreadable,
+        listed,
+    } = records;
+    for (key, count) in &readable.sealed {
+        print_result(format_args!("{count} records opened with the key {key}"));
+    }
+    if readable.plain > 0 {
+        print_result(format_args!("{} records are not sealed", readable.plain));
+    }
+    listed.iter().for_each(print_notice);
+    let unlisted = unreadable.saturating_sub(u64::try_from(listed.len()).unwrap_or(u64::MAX));
+    if unlisted > 0 {
+        print_notice(format_args!("{unlisted} more records cannot be read"));
+    }
+    if keys.is_empty() {
+        let sealed = locked
+            .values()
+            .fold(0_u64, |sum, one| sum.saturating_add(*one));
+        if sealed > 0 {
+            print_result(format_args!(
+                "{sealed} sealed records were not opened: name the folder of the sealing keys in outbox.keys_dir"
+            ));
+        }
+        return;
+    }
+    for (key, count) in locked {
+        print_notice(format_args!(
+            "{count} records were not opened, because the sealing key {key} is missing"
+        ));
+    }
+}
+
+/// The time between two lines about the progress of `verify`.
+const PROGRESS_EVERY: Duration = Duration::from_secs(5);
+
+/// Shows that `verify` is at work on a large store.
+pub(super) struct VerifyProgress {
+    clock: Clock,
+    shown: Timestamp,
+}
+
+impl VerifyProgress {
+    pub(super) fn new() -> Self {
+        let clock = Clock::machine();
+        Self {
+            shown: clock.now(),
+            clock,
+        }
+    }
+
+    pub(super) fn show(&mut self, records: u64) {
+        let now = self.clock.now();
+        if now.since(self.shown) >= PROGRESS_EVERY {
+            self.shown = now;
+            print_notice(format_args!("{records} records read"));
+        }
+    }
+}

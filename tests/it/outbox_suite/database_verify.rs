@@ -1,0 +1,272 @@
+//! Tests of the verification of a store in PostgreSQL: every changed bit of a record, and of the audit log, is found and named.
+
+use imprint_bridge::outbox::{
+    AuditHead, AuditKeys, AuditProof, DatabaseAddress, RecordReport, Settings as _, VerifyReport,
+    verify_database,
+};
+
+use super::damage::LATER;
+use super::moved::move_into;
+use super::sealed::{CLASSES, ring, sealed_template};
+use super::*;
+use crate::postgres::PostgresDatabase;
+
+/// Every column with sealed values, with the column of the number of its record.
+const COLUMNS: [(&str, &str, &str); 11] = [
+    ("payload", "facts", "entry"),
+    ("payload", "event", "entry"),
+    ("payload", "errors", "entry"),
+    ("payload", "detail", "entry"),
+    ("entry", "skipped", "id"),
+    ("lane", "versions", "id"),
+    ("lane", "absence", "id"),
+    ("lane", "received", "id"),
+    ("audit", "reason", "number"),
+    ("link", "ids", "partner"),
+    ("meta", "value", "name"),
+];
+
+/// What a sealed value is bound to, with the statement that changes it.
+const BOUND: [(&str, &str); 9] = [
+    (
+        "facts",
+        "UPDATE imprint_bridge.payload SET lane = lane + 1 WHERE entry = $",
+    ),
+    (
+        "facts",
+        "UPDATE imprint_bridge.payload SET epoch = epoch + 1 WHERE entry = $",
+    ),
+    (
+        "facts",
+        "UPDATE imprint_bridge.payload SET value = value + 1 WHERE entry = $",
+    ),
+    (
+        "facts",
+        "UPDATE imprint_bridge.payload SET stated = NOT stated WHERE entry = $",
+    ),
+    (
+        "facts",
+        "UPDATE imprint_bridge.payload SET jump_max = coalesce(jump_max, 0) + 1 WHERE entry = $",
+    ),
+    (
+        "facts",
+        "UPDATE imprint_bridge.payload SET epoch = -1 WHERE entry = $",
+    ),
+    (
+        "received",
+        "UPDATE imprint_bridge.lane SET kind = 1 - kind WHERE id = $",
+    ),
+    (
+        "received",
+        "UPDATE imprint_bridge.lane SET customer = set_byte(customer, 9, get_byte(customer, 9) # 4) WHERE id = $",
+    ),
+    (
+        "ids",
+        "UPDATE imprint_bridge.link SET imprint = set_byte(imprint, 9, get_byte(imprint, 9) # 4) WHERE partner = $",
+    ),
+];
+
+/// Creates a store with sealed records of every kind.
+async fn sealed_database() -> (PostgresDatabase, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("outbox.db");
+    sealed_template(&path).await;
+    let database = postgres::database();
+    move_into(&path, &database, &[1], LATER);
+    let outbox = database.open(ClaimBounds::default(), ring(&[1]));
+    let evidence = "the evidence that Imprint works".to_owned();
+    let stored = outbox.store_setting(Setting::Evidence, evidence).await;
+    stored.unwrap();
+    outbox.close();
+    (database, folder)
+}
+
+fn verified(
+    database: &PostgresDatabase,
+    seeds: &[u8],
+    proof: &AuditProof,
+) -> (VerifyReport, RecordReport) {
+    let address = DatabaseAddress {
+        url: database.url(),
+        ..DatabaseAddress::default()
+    };
+    let (mut progress, ring) = (0, ring(seeds));
+    // A test possibly runs inside a runtime.
+    let verified = std::thread::scope(|scope| {
+        let verify = || verify_database(address, proof, &ring, &mut |records| progress = records);
+        scope.spawn(verify).join().unwrap()
+    });
+    let (report, records) = verified.unwrap().unwrap();
+    assert_eq!(progress, records.total());
+    (report, records)
+}
+
+fn records(database: &PostgresDatabase, seeds: &[u8]) -> RecordReport {
+    verified(database, seeds, &AuditProof::default()).1
+}
+
+/// Returns the first row of a column with a sealed value, as an SQL literal, and the number that the report names.
+fn sealed_row(
+    database: &PostgresDatabase,
+    (table, column, id): (&str, &str, &str),
+) -> (String, String) {
+    let wanted = match table {
+        "meta" => " AND name = 'evidence'",
+        "link" => " AND imprint IS NOT NULL",
+        _ => "",
+    };
+    let sql = format!(
+        "SELECT quote_literal({id}::text) FROM imprint_bridge.{table}
+         WHERE get_byte({column}, 0) = 1 AND length({column}) >= 73{wanted} ORDER BY {id} LIMIT 1"
+    );
+    let row = database.psql(&sql);
+    assert!(!row.is_empty(), "no sealed {table}.{column}");
+    let reported = match table {
+        "meta" => "evidence 0".to_owned(),
+        "link" => {
+            let sql = format!(
+                "SELECT ('x' || substr(encode(partner, 'hex'), 1, 16))::bit(64)::bigint FROM imprint_bridge.link WHERE partner::text = {row}"
+            );
+            let half: i64 = database.psql(&sql).parse().unwrap();
+            format!("identity link {}", half.cast_unsigned())
+        }
+        _ => format!(" {}", row.trim_matches('\'')),
+    };
+    (row, reported)
+}
+
+/// FAULTS N1149: one changed bit in any class of bytes, in any kind of record, is found, and the record is named.
+#[tokio::test]
+async fn a_flipped_bit_of_any_record_in_a_database_is_found_and_named() {
+    let (database, _folder) = sealed_database().await;
+    let sound = records(&database, &[1]);
+    assert_eq!(
+        (sound.unreadable, sound.readable.plain),
+        (0, 0),
+        "{sound:?}"
+    );
+    let closed = records(&database, &[]);
+    let locked: u64 = closed.locked.values().sum();
+    assert_eq!((closed.unreadable, locked), (0, sound.total()));
+    for place in COLUMNS {
+        let (table, column, id) = place;
+        let (row, reported) = sealed_row(&database, place);
+        for (class, at) in CLASSES.into_iter().chain([("tag", usize::MAX)]) {
+            let flip = format!(
+                "UPDATE imprint_bridge.{table} SET {column} = set_byte({column}, least({at}, length({column}) - 1)::int,
+                     get_byte({column}, least({at}, length({column}) - 1)::int) # 4) WHERE {id}::text = {row}",
+                at = at.min(1_000_000)
+            );
+            database.psql(&flip);
+            let found = records(&database, &[1]);
+            assert_eq!(found.unreadable, 1, "{place:?} {class}: {found:?}");
+            let listed = found.listed.join("");
+            assert!(listed.contains(&reported), "{place:?} {class}: {listed}");
+            database.psql(&flip);
+        }
+    }
+    database.psql("UPDATE imprint_bridge.meta SET value = '\\x01ff' WHERE name = 'digest_key'");
+    let found = records(&database, &[1]);
+    assert!(found.listed[0].starts_with("digest key 0"), "{found:?}");
+}
+
+/// FAULTS N1149: a change of what a record is bound to is found, and the record is named.
+#[tokio::test]
+async fn a_changed_column_beside_a_record_in_a_database_is_found() {
+    let (database, _folder) = sealed_database().await;
+    for (column, change) in BOUND {
+        let place = COLUMNS.into_iter().find(|place| place.1 == column).unwrap();
+        let (row, reported) = sealed_row(&database, place);
+        let before = database.psql(&format!(
+            "SELECT t::text FROM imprint_bridge.{} t WHERE {}::text = {row}",
+            place.0, place.2
+        ));
+        database.psql(&change.replace('$', &row));
+        let found = records(&database, &[1]);
+        assert_eq!(found.unreadable, 1, "{change}: {found:?}");
+        assert!(found.listed[0].contains(&reported), "{change}: {found:?}");
+        let restore = format!(
+            "BEGIN; DELETE FROM imprint_bridge.{table} WHERE {id}::text = {row};
+             INSERT INTO imprint_bridge.{table} SELECT ($row${before}$row$::imprint_bridge.{table}).*; COMMIT",
+            table = place.0,
+            id = place.2
+        );
+        database.psql(&restore);
+        assert_eq!(records(&database, &[1]).unreadable, 0, "{change}");
+    }
+}
+
+/// FAULTS N1149: each kind of tampering with the audit log is found.
+#[tokio::test]
+async fn a_changed_audit_log_in_a_database_is_found() {
+    let database = postgres::database();
+    let outbox = database.open(ClaimBounds::default(), ring(&[1]));
+    let keys = AuditKeys::new(["a key of the audit log".to_owned().into()]);
+    outbox.protect_audit(keys.clone(), NOW).await.unwrap();
+    for number in 1..=4 {
+        let event = AuditEvent {
+            operator: "alice".to_owned(),
+            action: "discard",
+            target: format!("entry {number}"),
+            reason: Some("because".to_owned()),
+            at: NOW,
+        };
+        outbox.append_audit(event).await.unwrap();
+    }
+    let head: AuditHead = outbox.audit_head().await.unwrap();
+    let proof = AuditProof {
+        keys,
+        head: Some(head),
+    };
+    let (report, _) = verified(&database, &[1], &proof);
+    let seen = (report.audit_records, report.audit_head, report.keyed_from);
+    assert_eq!(seen, (5, head, Some(1)));
+    assert_eq!((&report.errors, report.unverified), (&Vec::new(), 0));
+    let (without_key, _) = verified(&database, &[1], &AuditProof::default());
+    assert_eq!(without_key.unverified, 5, "{without_key:?}");
+    for (change, error) in [
+        (
+            "UPDATE imprint_bridge.audit SET operator = 'bob' WHERE number = 3",
+            "record 3 of the audit log is not",
+        ),
+        (
+            "UPDATE imprint_bridge.audit SET entries = 9 WHERE number = 5",
+            "record 5 of the audit log is not",
+        ),
+        (
+            "UPDATE imprint_bridge.audit SET reason = NULL WHERE number = 2",
+            "record 2 of the audit log is not",
+        ),
+        (
+            "DELETE FROM imprint_bridge.audit WHERE number = 3",
+            "record 4 of the audit log is not",
+        ),
+        (
+            "DELETE FROM imprint_bridge.audit WHERE number = 5",
+            "ends at record 4, but the store has written record 5",
+        ),
+        (
+            "DELETE FROM imprint_bridge.audit WHERE number = 5; UPDATE imprint_bridge.audit_head SET number = 4",
+            "ends at record 4, but the given head is record 5",
+        ),
+        (
+            "UPDATE imprint_bridge.audit SET seal = set_byte(seal, 40, get_byte(seal, 40) # 1) WHERE number = 5",
+            "record 5 of the audit log is not",
+        ),
+        (
+            "DELETE FROM imprint_bridge.audit_head",
+            "has lost the number of the newest record",
+        ),
+    ] {
+        database.psql("CREATE TABLE kept AS SELECT * FROM imprint_bridge.audit; CREATE TABLE kept_head AS SELECT * FROM imprint_bridge.audit_head");
+        database.psql(change);
+        let (report, _) = verified(&database, &[1], &proof);
+        let errors = report.errors.join("; ");
+        assert!(errors.contains(error), "{change}: {errors}");
+        database.psql(
+            "DELETE FROM imprint_bridge.audit; DELETE FROM imprint_bridge.audit_head;
+             INSERT INTO imprint_bridge.audit SELECT * FROM kept; INSERT INTO imprint_bridge.audit_head SELECT * FROM kept_head;
+             DROP TABLE kept; DROP TABLE kept_head",
+        );
+    }
+}
