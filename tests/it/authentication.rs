@@ -769,6 +769,49 @@ fn verify_finds_the_mistake_in_a_value_of_http_basic() {
     }
 }
 
+/// FAULTS N1246: the secret file has the user name too, or the sender leaves out the colon.
+#[test]
+fn verify_finds_a_user_name_in_the_secret_file() {
+    const BASIC: &str = "kind = \"basic\"\nuser = \"crm\"\npassword_files = [\"$/secret\"]";
+    // `crm:SECRET` and `crmSECRET` in base64, from Python's module base64.
+    let right = "authorization: Basic Y3JtOmEtc2VjcmV0LW9mLXRoZS1jcm0t";
+    let no_colon = "authorization: Basic Y3JtYS1zZWNyZXQtb2YtdGhlLWNybS0=";
+    let user = format!("crm:{CAPTURED_SECRET}");
+    let only_password = "the file must have only the password";
+    for (secret, header, part) in [
+        (user.as_str(), right, only_password),
+        ("Y3JtOmEtc2VjcmV0LW9mLXRoZS1jcm0t", right, only_password),
+        (CAPTURED_SECRET, no_colon, "without the colon between them"),
+    ] {
+        let report = examined(BASIC, secret, header);
+        assert!(report.contains(part), "{header}: {part} in {report}");
+        assert!(!report.contains(CAPTURED_SECRET), "{report}");
+    }
+}
+
+/// FAULTS N1247: the source has kind = "token", and the sender signs the body.
+#[test]
+fn verify_finds_a_signature_in_the_place_of_a_token() {
+    let auth = "kind = \"token\"\nheader = \"x-sig\"\ntoken_files = [\"$/secret\"]";
+    let report = examined(auth, CAPTURED_SECRET, SHA256);
+    assert!(report.contains("set auth.kind = \"hmac\""), "{report}");
+    let wrong = format!("x-sig: {}", "0".repeat(64));
+    let report = examined(auth, CAPTURED_SECRET, &wrong);
+    assert!(report.contains("no header contains a secret"), "{report}");
+}
+
+/// Returns the report of `verify` about a request that the bridge denies.
+fn examined(auth: &str, secret: &str, header: &str) -> String {
+    let folder = SourceFolder::with_auth(auth).secret("secret", secret);
+    let file = folder.path("body");
+    std::fs::write(&file, CAPTURED).unwrap();
+    let file = file.to_str().unwrap();
+    let arguments = ["verify", "--source", "probe", file, "-H", header];
+    let (code, report, errors) = folder.run(&arguments);
+    assert_eq!(code, Some(2), "{header}: {report}{errors}");
+    report
+}
+
 /// FAULTS N585: `verify` names only causes that the compared texts allow.
 #[test]
 fn verify_names_no_cause_that_it_cannot_know() {

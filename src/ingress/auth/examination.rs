@@ -6,9 +6,12 @@
 
 use secrecy::{ExposeSecret, SecretString};
 
+use super::hmac::{
+    Algorithm, HeaderItems, HmacScheme, SecretEncoding, SignatureEncoding, SignedText,
+};
 use super::token::{self, TokenKeys};
 use super::{Denial, DenialReason, Error, Head, SecretMinimum, TokenScheme, required};
-use crate::http::header::HeaderMap;
+use crate::http::header::{AUTHORIZATION, HeaderMap};
 use crate::time::Timestamp;
 
 /// A request that an operator has captured, for example in a gateway.
@@ -117,13 +120,31 @@ pub fn examine_token(
             let mut tokens = tokens.iter();
             tokens.find_map(|token| length_mistake(scheme, value?, token))
         };
-        examination.say(near.or_else(length).unwrap_or_else(|| other.to_owned()));
+        let near = near.or_else(length).or_else(|| signature(secrets, request));
+        examination.say(near.unwrap_or_else(|| other.to_owned()));
     }
     Ok(examination)
 }
 
 fn header_text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     headers.get(name)?.to_str().ok()
+}
+
+/// Names the header with a signature of the body that a secret makes. The source then needs another kind.
+fn signature(secrets: &[NamedSecret], request: CapturedRequest<'_>) -> Option<String> {
+    let scheme = HmacScheme {
+        algorithm: Algorithm::Sha256,
+        secret_encoding: SecretEncoding::Text,
+        header: AUTHORIZATION,
+        header_items: HeaderItems::default(),
+        encoding: SignatureEncoding::Hex,
+        signed: SignedText::new("{body}".parse().ok()?, None).ok()?,
+    };
+    let settings = scheme.match_in_other_header("", secrets, request)?;
+    Some(format!(
+        "a header has a signature that the secret makes, and not the secret: set auth.kind = \"hmac\" and auth.encoding; the signature matches if {}",
+        settings.join(" and ")
+    ))
 }
 
 /// Describes a secret that was cut, and a wrong password of the right user. The description has lengths and no characters.
@@ -169,6 +190,14 @@ fn basic_mistake(scheme: &TokenScheme, value: &str, secret: &str) -> Option<Stri
     let Some(text) = token::decoded_basic(value) else {
         return incomplete_basic(scheme, value, secret).map(str::to_owned);
     };
+    if let TokenScheme::Basic { user } = scheme {
+        if is_file_with_user(&text, secret) {
+            return Some("has the same user name and password as the secret file: the file must have only the password, without the user name, the colon and base64".to_owned());
+        }
+        if text.strip_prefix(user.as_str()) == Some(secret) {
+            return Some("contains the user name and the secret without the colon between them: the sender must encode USER:PASSWORD in base64".to_owned());
+        }
+    }
     let (user, password) = text.split_once(':').unwrap_or((&text, ""));
     let mistake = match scheme {
         TokenScheme::Basic { .. } if text.trim() == secret => {
@@ -190,6 +219,14 @@ fn basic_mistake(scheme: &TokenScheme, value: &str, secret: &str) -> Option<Stri
         }
     };
     Some(mistake.to_owned())
+}
+
+/// Returns whether the secret file has the user name and the password of a request, as plain text or in base64.
+fn is_file_with_user(sent: &str, secret: &str) -> bool {
+    let has_password = sent
+        .split_once(':')
+        .is_some_and(|(_, password)| !password.is_empty());
+    has_password && (sent == secret || token::decoded(secret).is_some_and(|text| text == sent))
 }
 
 /// Describes a value of HTTP Basic that is not `Basic` and a text in base64, but has the secret.

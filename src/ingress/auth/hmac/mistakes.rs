@@ -53,7 +53,7 @@ impl HmacScheme {
     }
 
     /// Returns the settings with which a signature in another header of the request matches.
-    pub(super) fn match_in_other_header(
+    pub(in crate::ingress::auth) fn match_in_other_header(
         &self,
         time: &str,
         secrets: &[NamedSecret],
