@@ -31,6 +31,7 @@ mod send;
 mod serve;
 mod source_name;
 mod store;
+mod usage;
 mod verify;
 
 /// The exit code of a command that ran but has a negative result: the command found errors, or no entry matched.
@@ -46,6 +47,14 @@ const RATE_MAX: f64 = 1_000_000.0;
 pub struct Arguments {
     #[command(subcommand)]
     command: CliCommand,
+}
+
+impl Arguments {
+    /// Parses the arguments of the process. Ends the process if they are wrong, or if they ask only for the help.
+    pub fn of_process() -> Self {
+        let command = std::env::args().nth(1).unwrap_or_default();
+        Self::try_parse().unwrap_or_else(|error| usage::explained(error, &command).exit())
+    }
 }
 
 #[derive(Debug, Subcommand)]

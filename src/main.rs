@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use imprint_bridge::cli::{self, Arguments};
 use imprint_bridge::core_dump;
 use mimalloc::MiMalloc;
@@ -14,5 +13,5 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     core_dump::forbid();
-    cli::run(Arguments::parse())
+    cli::run(Arguments::of_process())
 }

@@ -12,6 +12,7 @@ use crate::support::TestApp;
 mod causes;
 mod next_steps;
 mod notation;
+mod outer_tables;
 mod remedies;
 mod true_causes;
 
