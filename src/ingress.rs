@@ -51,6 +51,7 @@ mod sent_event;
 mod turns;
 mod wait;
 
+pub(crate) use accept::unsupported_media_type;
 pub use brake::SourceBrake;
 pub use budget::BodyBudget;
 pub use endpoints::{Endpoint, Endpoints};

@@ -18,11 +18,14 @@ use super::operator::Bridge;
 use super::{Layers, NEGATIVE_RESULT, read, source_name};
 use crate::config::Purpose;
 use crate::config::sources::examples::request_headers;
-use crate::event::{SourceName, Visibility};
+use crate::event::{SourceName, Visibility, cloudevents};
+use crate::http::header::{CONTENT_TYPE, HeaderMap};
 use crate::http::header_line::header_map;
 use crate::http::{HeaderName, HeaderValue, Method};
+use crate::ingress::refusal::MediaTypeReason;
+use crate::ingress::unsupported_media_type;
 use crate::intake::examples::Expectation;
-use crate::intake::{EventExplanation, Explanation, RequestMessage, Sources};
+use crate::intake::{Encoding, EventExplanation, Explanation, RequestMessage, Source, Sources};
 use crate::terminal::{print_notice, print_result};
 use crate::time::Clock;
 
@@ -122,6 +125,12 @@ fn explain_body(options: &ExplainOptions) -> anyhow::Result<ExitCode> {
     };
     let source = sources.get(&name).ok_or_else(unknown)?;
     let headers = header_map(&options.headers);
+    if let Some(detail) = refused_media_type(source, &headers) {
+        print_notice(format_args!(
+            "the bridge answers this request with status 415: {detail}"
+        ));
+        return Ok(ExitCode::from(NEGATIVE_RESULT));
+    }
     let headers = request_headers(source, &headers).map_err(|reason| anyhow!(reason))?;
     let message = RequestMessage {
         headers: &headers,
@@ -131,6 +140,26 @@ fn explain_body(options: &ExplainOptions) -> anyhow::Result<ExitCode> {
     let explanation = explanation.ok_or_else(unknown)?;
     print(options, &explanation)?;
     Ok(exit_code(explanation.problems().next().is_some()))
+}
+
+/// Returns the detail of the refusal of a request whose Content-Type the source does not take. A request without this header
+/// is a body in a file, which has no media type.
+fn refused_media_type(source: &Source, headers: &HeaderMap) -> Option<String> {
+    let content_type = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    let pairs = headers.iter();
+    let pairs = pairs.map(|(name, value)| (name.as_str(), value.as_bytes()));
+    if Encoding::of_request(source, content_type, pairs).is_some() {
+        return None;
+    }
+    let reason = MediaTypeReason::of_content_type(content_type);
+    let detail = unsupported_media_type(source, reason).detail();
+    let remedy = match source.json_envelope {
+        None if cloudevents::is_plain_json(content_type) => {
+            " If the sender posts no other Content-Type, write format = \"json\", id and type in the table [body] of the source file."
+        }
+        Some(_) | None => "",
+    };
+    Some(format!("{detail}{remedy}"))
 }
 
 fn print(options: &ExplainOptions, explanation: &Explanation) -> anyhow::Result<()> {

@@ -11,6 +11,7 @@ use super::names;
 use super::path::{JsonPath, Leaf, Step, quoted};
 use super::sample::Sample;
 use super::synonyms;
+use crate::event::cloudevents::{self, ContentMode};
 
 /// The names of a list of events in a body. A list with another name is one if each item has an id and values of a customer.
 const LISTS: [&str; 17] = [
@@ -61,8 +62,15 @@ pub(super) fn events(samples: &[Sample]) -> SampleEvents {
             is_cloud_event(body)
         }
     };
-    if first.is_some_and(has_specversion) {
-        let events = samples.iter().enumerate().flat_map(|(at, sample)| {
+    // A running bridge takes CloudEvents as plain JSON only if the source file says so.
+    let is_plain = |sample: &Sample| {
+        let content_type = sample.header("content-type").unwrap_or_default();
+        let headers: Vec<(&str, &[u8])> = sample.byte_headers().collect();
+        cloudevents::is_plain_json(content_type)
+            && ContentMode::of(content_type, &headers).is_none()
+    };
+    if first.is_some_and(has_specversion) && !samples.iter().any(is_plain) {
+        let events = distinct(samples).flat_map(|(at, sample)| {
             let events = sample
                 .body
                 .as_array()
@@ -78,7 +86,7 @@ pub(super) fn events(samples: &[Sample]) -> SampleEvents {
     }
     let list = list(samples);
     let outer_type = outer_type(samples, &list);
-    let events = samples.iter().enumerate().flat_map(|(at, sample)| {
+    let events = distinct(samples).flat_map(|(at, sample)| {
         let events = list.events(&sample.body, outer_type.as_deref());
         events.into_iter().map(move |event| (at, event))
     });
@@ -89,6 +97,15 @@ pub(super) fn events(samples: &[Sample]) -> SampleEvents {
         events: events.collect(),
         decision: decision(samples, &list),
     }
+}
+
+/// Iterates over the samples with their positions, without the samples that repeat an earlier one.
+fn distinct(samples: &[Sample]) -> impl Iterator<Item = (usize, &Sample)> {
+    let is_new = move |(at, sample): &(usize, &Sample)| {
+        let mut earlier = samples.iter().take(*at);
+        !earlier.any(|earlier| earlier.body == sample.body && earlier.headers == sample.headers)
+    };
+    samples.iter().enumerate().filter(is_new)
 }
 
 /// Returns the name of the member beside the list of events that has the type of the change, if no item of the list has

@@ -70,6 +70,9 @@ const TYPE_HEADERS: [&str; 6] = [
     "-hook-event",
 ];
 
+/// Parts of the types of test events.
+const TEST_WORDS: [&str; 5] = ["challenge", "handshake", "ping", "test", "verification"];
+
 /// The maximum number of types or members that a sentence names.
 pub(super) const TYPES_NAMED_MAX: usize = 5;
 /// The expression of `body.id` or `body.type`, with its reason.
@@ -164,15 +167,39 @@ pub(super) fn event_type(
         body.or(header)
     };
     chosen.unwrap_or_else(|| {
-        let reason = "a constant, because neither the body nor a header names a type";
+        let test = test_event(found);
+        let reason = match test {
+            Some(_) => "a constant, because the samples name no change",
+            None => "a constant, because neither the body nor a header names a type",
+        };
         let mut rule = EnvelopeRule::new(quoted(DEFAULT_TYPE), reason);
-        rule.decide("The event type: neither the body nor a header of the samples names a type, so every event has the type `customer`. If the source also posts events about other things, or about deleted customers, correct body.type.");
+        rule.decide(test.as_deref().unwrap_or("The event type: neither the body nor a header of the samples names a type, so every event has the type `customer`. If the source also posts events about other things, or about deleted customers, correct body.type."));
         TypeRule {
             rule,
             types: BTreeSet::from([DEFAULT_TYPE.to_owned()]),
             members: Vec::new(),
         }
     })
+}
+
+/// Returns the sentence about a sample whose type is the type of a test event, such as `ping`.
+fn test_event(found: &[Leaf]) -> Option<String> {
+    let test_word = |value: &Value| {
+        let text = value.as_str()?.to_lowercase();
+        let mut words = TEST_WORDS.iter();
+        words.any(|word| text.contains(word)).then_some(text)
+    };
+    let is_test = |leaf: &Leaf| {
+        has_exact_name(&leaf.path) && leaf.values.iter().any(|value| test_word(value).is_some())
+    };
+    let leaf = field_draft::best(found, &synonyms::EVENT_TYPES, None, is_test)?;
+    let word = leaf.values.iter().find_map(test_word)?;
+    Some(format!(
+        "The event type: `{}` is {}, so a sample is perhaps a test event of the CRM, and the draft gives every event the type `{DEFAULT_TYPE}`. Draft the source from a sample of a real change, and add {} to `ignore`.",
+        leaf.path.expression(),
+        quoted(&word),
+        quoted(&word)
+    ))
 }
 
 fn body_type(events: &SampleEvents, found: &[Leaf], record: &JsonPath) -> Option<TypeRule> {

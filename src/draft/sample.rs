@@ -61,6 +61,12 @@ impl Sample {
         found.map(|(_, value)| value.as_str())
     }
 
+    /// Iterates over the headers as an HTTP message has them.
+    pub(super) fn byte_headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let headers = self.headers.iter();
+        headers.map(|(name, value)| (name.as_str(), value.as_bytes()))
+    }
+
     /// Returns the body as JSON text.
     pub fn to_bytes(&self) -> Vec<u8> {
         format!("{:#}\n", self.body).into_bytes()

@@ -118,7 +118,8 @@ fn read_headers(
         .map_err(|errors| Rejection::new(RejectionClass::Malformed, errors))
 }
 
-fn unsupported_media_type(source: &Source, reason: MediaTypeReason) -> Refusal {
+/// Returns the refusal of a request whose media type the source does not take.
+pub(crate) const fn unsupported_media_type(source: &Source, reason: MediaTypeReason) -> Refusal {
     let taken = match source.json_envelope {
         Some(_) => TakenMediaTypes::PlainJson,
         None => TakenMediaTypes::CloudEvents,

@@ -262,7 +262,7 @@ impl Refusal {
         self.row().word
     }
 
-    pub(super) fn detail(&self) -> String {
+    pub(crate) fn detail(&self) -> String {
         let text = match self {
             Self::Rejected(rejection) => return counted(&rejection.errors),
             Self::UnsupportedMediaType { reason, taken } => {

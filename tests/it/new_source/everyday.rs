@@ -205,3 +205,55 @@ fn a_sample_that_is_no_body_is_named() {
     let output = draft(folder.path(), "crm5", &[event(&json!({}))], "");
     assert!(output.status.success(), "{}", text(&output.stderr));
 }
+
+/// FAULTS N1250: the body looks like a CloudEvent, and the sender posts it as plain JSON. A source of CloudEvents would answer
+/// each of its requests with status 415.
+#[test]
+fn a_cloud_event_that_comes_as_plain_json_gets_a_table_body() {
+    let sample = json!({
+        "specversion": "1.0", "id": "e-1", "source": "/crm", "type": "crm.contact.updated", "time": "2026-11-26T10:00:00Z",
+        "data": {"customerId": "c-9", "email": "ann@example.com", "updatedAt": "2026-11-26T10:00:00Z"},
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let headers = "Content-Type: application/json\n";
+    let (toml, _) = drafted(folder.path(), &[sample.clone()], headers);
+    for line in ["format = \"json\"", "id = \".id\"", "type = \".type\""] {
+        has_line(&toml, line);
+    }
+    for headers in ["", "Content-Type: application/cloudevents+json\n"] {
+        let folder = tempfile::tempdir().unwrap();
+        let (toml, _) = drafted(folder.path(), &[sample.clone()], headers);
+        assert!(!toml.contains("[body]"), "{toml}");
+    }
+}
+
+/// FAULTS N1261: the same request was captured twice.
+#[test]
+fn a_sample_that_repeats_another_is_no_second_event() {
+    let sample = json!({
+        "id": "evt-77aa", "topic": "contact.updated", "created_at": 1_764_140_401,
+        "data": {"item": {"id": "c-9", "email": "ann@example.com", "updated_at": 1_764_140_400}},
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let (toml, _) = drafted(folder.path(), &[sample.clone(), sample], "");
+    has_line(&toml, "id = \".id\"");
+}
+
+/// FAULTS N1262: the first request of many CRMs is a test.
+#[test]
+fn a_test_event_is_no_sample_of_a_change() {
+    let sample = json!({
+        "type": "notification_event", "id": null, "topic": "ping", "created_at": 1_764_140_401,
+        "data": {"type": "notification_event_data", "item": {"type": "ping", "message": "hello"}},
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let (_, report) = drafted(folder.path(), &[sample], "");
+    says(
+        &report,
+        "is \"ping\", so a sample is perhaps a test event of the CRM",
+    );
+    assert!(
+        !report.contains("neither the body nor a header"),
+        "{report}"
+    );
+}
