@@ -35,6 +35,14 @@ pub(crate) fn misspelt<'n>(
     })
 }
 
+/// Returns the known name that `name` misspells, or of which `name` is at least one half.
+pub(crate) fn misspelt_or_part<'n>(
+    name: &str,
+    known: impl IntoIterator<Item = &'n str> + Clone,
+) -> Option<&'n str> {
+    misspelt(name, known.clone()).or_else(|| best(known, SIMILARITY_MIN, |known| part(name, known)))
+}
+
 /// Returns whether a long name differs from another in at most two letters.
 pub(crate) fn has_two_wrong_letters(name: &str, other: &str) -> bool {
     let is_long = |name: &str| name.chars().count() >= TWO_WRONG_CHARS_MIN;
@@ -73,15 +81,20 @@ fn similarity(name: &str, other: &str) -> f64 {
     if name == other {
         return 1.0;
     }
+    strsim::jaro_winkler(&name, &other).max(part(&name, &other))
+}
+
+/// Returns the least similarity of a suggestion if one of the names is a large part of the other, and otherwise 0.
+fn part(name: &str, other: &str) -> f64 {
+    let (name, other) = (plain(name), plain(other));
     let is_part = |part: &str, whole: &str| {
         part.len() >= PART_CHARS_MIN && 2 * part.len() >= whole.len() && whole.contains(part)
     };
-    let part = if is_part(&name, &other) || is_part(&other, &name) {
+    if is_part(&name, &other) || is_part(&other, &name) {
         SIMILARITY_MIN
     } else {
         0.0
-    };
-    strsim::jaro_winkler(&name, &other).max(part)
+    }
 }
 
 fn plain(name: &str) -> String {

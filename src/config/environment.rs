@@ -14,6 +14,11 @@ pub(super) const SEPARATOR: &str = "__";
 /// The error of a value that has its quotes. A shell removes them, and a file with variables does not.
 const QUOTED: &str = "has quotes around its value, which are a part of the value: remove them, because docker --env-file and similar readers do not";
 
+/// The name of a variable that would name the settings file.
+const SETTINGS_FILE: &str = "IMPRINT_BRIDGE__CONFIG";
+const NO_SETTINGS_FILE: &str =
+    "is not the name of a setting: only the option --config FILE names the file with the settings";
+
 /// The environment variables of the process whose names and values are text.
 #[derive(Debug, Default)]
 pub(super) struct Variables(Vec<(String, String)>);
@@ -33,6 +38,10 @@ impl Variables {
             let Ok(name) = name.into_string() else {
                 continue;
             };
+            if name.eq_ignore_ascii_case(SETTINGS_FILE) {
+                errors.push(error(&name, NO_SETTINGS_FILE.to_owned()));
+                continue;
+            }
             if is_setting(&name) && !has_valid_key(&name) {
                 errors.push(error(&name, "is not the name of a setting".to_owned()));
                 continue;

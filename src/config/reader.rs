@@ -173,6 +173,14 @@ impl Reader {
         self.missing.push(MissingSetting { places, error });
     }
 
+    /// Returns the text of the setting at `place`, and does not remove the setting.
+    pub(super) fn text_at(&self, place: &[&str]) -> Option<&str> {
+        let ValueKind::String(text) = &self.values.get(&owned(place))?.kind else {
+            return None;
+        };
+        Some(text)
+    }
+
     /// Returns whether a setting is at `place` or below it.
     pub(super) fn has(&self, place: &[&str]) -> bool {
         self.below(&owned(place)).next().is_some()

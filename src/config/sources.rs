@@ -26,6 +26,7 @@ mod in_use;
 mod misplaced;
 mod order;
 mod other_kinds;
+mod outer_settings;
 mod production;
 mod rules;
 mod schema_files;
@@ -257,6 +258,7 @@ fn compile(
     if misplaced::is_settings_file(&mut reader) {
         return Err(reader.finish());
     }
+    outer_settings::report(&mut reader);
     let is_draft = reader.take_optional(&["draft"], Raw::truth) == Some(true);
     if is_draft && drafts == Drafts::Skip {
         return Ok(SourceFile::Draft(name));

@@ -264,6 +264,17 @@ const OTHER_NAMES: [(&[&str], &str); 10] = [
     ),
 ];
 
+/// Returns the field whose name is misspelt or shortened in `target`. A field of the same group comes first. The group itself
+/// makes no name similar: `customer_history.gender` is not `customer_history.phone`.
+fn near_field(target: &str) -> Option<&'static str> {
+    let (group, name) = target.rsplit_once('.').unwrap_or(("", target));
+    let split = |path: &'static str| path.rsplit_once('.').unwrap_or(("", path));
+    let in_group = Field::paths().filter(|path| split(path).0 == group);
+    let fields: Vec<&str> = in_group.chain(Field::paths()).collect();
+    let near = spelling::misspelt_or_part(name, fields.iter().map(|path| split(path).1))?;
+    fields.into_iter().find(|path| split(path).1 == near)
+}
+
 /// Returns the error text for a target that Imprint's update does not have. The text names the group of fields that the
 /// target is, the fields whose path ends with the same name, or the field that the author probably meant.
 fn unknown(target: &str) -> String {
@@ -283,7 +294,7 @@ fn unknown(target: &str) -> String {
     if alike.is_empty() {
         let other_name = OTHER_NAMES.iter().find(|(names, _)| names.contains(&name));
         let other_name = other_name.map(|(_, field)| *field);
-        return match other_name.or_else(|| spelling::nearest(target, Field::paths())) {
+        return match other_name.or_else(|| near_field(target)) {
             Some(nearest) => format!("{none}; did you mean {nearest}?"),
             None if SensitiveKind::of(name).is_some() => {
                 format!(

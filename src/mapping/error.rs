@@ -83,7 +83,7 @@ pub(super) fn other_type(value: &Value, wanted: &str) -> String {
         Value::Bool(_) => ("true or false", ""),
         Value::Number(_) if wanted == "a text" => (
             "a number",
-            " The function text makes a text of a whole number.",
+            " The function text makes a text of a whole number. If the number is a time, the function moment makes one, such as moment(\"s\").",
         ),
         Value::Number(_) => ("a number", ""),
         Value::Array(_) => (

@@ -81,6 +81,9 @@ fn index_advice(path: &str, index: &str) -> Option<String> {
     let of_path = |sign: char| sign.is_ascii_alphanumeric() || "_.[]\"".contains(sign);
     let start = path.trim_end_matches(of_path).len();
     let path = path.get(start..)?;
+    if path == "e" && index == "164" {
+        return Some("did you mean e164?".to_owned());
+    }
     let name = if path.is_empty() { "." } else { path };
     is_index.then(|| {
         format!("an item of a list has its number in brackets: write {name}[{index}] instead of {path}.{index}")

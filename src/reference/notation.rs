@@ -31,7 +31,7 @@ pub static NOTATION: &[MessageExplanation] = &[
             "write false in lower case",
             "write `.a | not`, in lower case",
             "after a pipe stands a function; …",
-            "no function replaces letters with an accent",
+            "no function replaces letters with an accent; for a phone number use e164",
             "compare with ==",
             "an expression only reads; it assigns nothing",
             "use date, utc, moment or months_since",

@@ -21,6 +21,7 @@ pub static SETTINGS: &[MessageExplanation] = &[
     row(
         &[
             "is not the name of a setting",
+            "is not the name of a setting: only the option --config FILE names the file with the settings",
             "is not UTF-8 text",
             "has quotes around its value, which are a part of the value: remove them, because docker --env-file and similar readers do not",
         ],
@@ -324,11 +325,18 @@ pub static SETTINGS: &[MessageExplanation] = &[
         &[
             "requests are not authenticated: anybody can send events as this source",
             "the signature covers no time: anybody who saw a request can send it again",
+            "auth.prefix names …, and auth.algorithm is \"…\": if the sender signs with …, write algorithm = \"…\"",
+            "has quotes around the secret, and they are a part of the secret: remove them",
+            "is JSON, and the whole JSON is the secret: the file has only the secret itself",
+            "has the name of a variable, which the bridge does not replace",
+            "has a placeholder and no secret",
+            "begins with a name and =, and they are a part of the secret: remove them",
+            "has the path of another file, and the path is the secret",
             "auth.secret_bytes_min allows short secrets: an attacker can guess a short secret",
             "the signature need not cover …: a gateway, or anybody who saw a request, can change these headers",
         ],
-        "This message is not an error: it names a risk that the source file accepts.",
-        "Choose a safer setting if the sender can use it.",
+        "This message is not an error: it names a risk that the source file accepts, or a value with which no request can match.",
+        "Correct the value, or choose a safer setting if the sender can use it.",
     ),
     row(
         &[
@@ -337,6 +345,7 @@ pub static SETTINGS: &[MessageExplanation] = &[
             "is not a regular file",
             "is larger than … bytes",
             "… is not JSON: …",
+            "the file has several JSON values, and a schema file has one",
         ],
         "The file of a schema is missing, too large or not JSON. The path is relative to `schemas_dir`.",
         "Correct the path in `schema`, or the file.",

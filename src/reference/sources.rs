@@ -21,6 +21,7 @@ pub static SOURCES: &[MessageExplanation] = &[
             "the bridge does not know this version of JSON Schema: write https://json-schema.org/draft/2020-12/schema, or remove $schema",
             "two braces follow one another, and the name of a member in double quotes must stand after the first",
             "a type is one of ……",
+            "several types are a list: write \"type\": […]",
             "`…` is a format: write \"type\": \"string\", \"format\": \"…\"",
             "`required` is a list of names beside `properties`, such as \"required\": [\"id\"]",
             "the validator does not know this format…",
@@ -88,6 +89,7 @@ pub static SOURCES: &[MessageExplanation] = &[
             "`…` is not allowed here…",
             "an expression is made of paths such as `.a.b[0]`, `|`, `//`, `==`, `and`, `or`, `if`, constants, objects, \"\\(…)\" and the functions …; an interpreted expression, which is slower, can also contain `.[]`, `.[0:5]`, `[…]`, `as $x`, `<`, `+`, `-`, `*`, `?`, `try` and jq's …; the expressions in [body] and `when` can also contain header(\"x-topic\")",
             "did you mean …?",
+            "did you mean e164?",
             "if it is a member of the event, write .…; …",
             "if it is a constant text, write the text with inner quotes: '\"…\"'",
             "if it is a constant text, write the text in double quotes: \"……\"; …",
@@ -137,6 +139,20 @@ pub static SOURCES: &[MessageExplanation] = &[
         "Split the work: use `lookup`, or let the CRM send the value.",
     ),
     row(
+        &[
+            "`…` is a setting of […] and …: write `…` below the header […]",
+            "`…` is a setting of the event type and …: write `…` below the header ……",
+            "`…` is a setting of the event type and …: write on_invalid.FIELD = \"skip\", with the name of a field, below the header ……",
+            "`…` is a setting of the file and …: write `…` before the first table of the file",
+            "`…` is a setting of the file and …: write the header [tables.…], and `…` below it",
+            ", before [events.\"…\".…]",
+            "no field of Imprint",
+            "not of this table",
+        ],
+        "The setting stands below the header of another table. TOML reads each key after the header of a table as a key of this table.",
+        "Move the setting to the place that the message names.",
+    ),
+    row(
         &["is inside the table […]: write `…` before the first table of the file"],
         "TOML reads each key after the header of a table as a key of this table.",
         "Move the list to the top of the file.",
@@ -166,6 +182,7 @@ pub static SOURCES: &[MessageExplanation] = &[
     ),
     row(
         &[
+            "  if the new result of an example is right, `imprint-bridge explain --source … --example FILE` prints it",
             "expected … events, found …: …",
             "expected ……, found …",
             "expected a refusal, found …",
@@ -231,10 +248,38 @@ pub static SOURCES: &[MessageExplanation] = &[
     ),
     row(
         &[
-            "    sets … and never …: Imprint keeps the second line of an earlier address, such as an apartment. If the source has one line, use `EXPRESSION | line(1; 2)` and `EXPRESSION | line(2; 2)`, which clears the second line",
+            "    sets …street_line1 and never …street_line2: Imprint keeps the second line of an earlier address, such as an apartment. If the source has one line, use `EXPRESSION | line(1; 2)` and `EXPRESSION | line(2; 2)`, which clears the second line",
         ],
         "The mapping sets the first line of a street, and no rule sets or clears the second line. After a move, the old apartment stands beside the new street.",
         "Map the second line. If the source has one line, `line(1; 2)` and `line(2; 2)` set both fields, and the second one clears the second line.",
+    ),
+    row(
+        &[
+            "sets …street_line1 and never ……: Imprint keeps the … of an earlier address. Map the …, or no part of the address",
+        ],
+        "The mapping sets the street, and no rule sets or clears this part of the address. After a move, the new street stands beside the old city, state or ZIP code.",
+        "Map all parts of the address.",
+    ),
+    row(
+        &[
+            "… has the name of a secret, or of the number of an identity document, a bank account or a payment card: do not send such a value to Imprint",
+        ],
+        "The mapping sends this value under metadata. Imprint needs neither secrets nor such numbers.",
+        "Remove the field. If the value is something else, choose another name.",
+    ),
+    row(
+        &[
+            "version = … is a constant, so it orders no events, and a late event can replace newer values: read a number or a time that grows with each change",
+        ],
+        "All events have the same version, so the bridge cannot know which one is newer.",
+        "Write the path of the time or the number of the change, such as \".updated_at\", or remove `version` and `version_domain`.",
+    ),
+    row(
+        &[
+            "… reads the same path as body.id: one of the two is wrong, because a customer has several events, and each event has an id of its own",
+        ],
+        "If the path is the id of the event, each event changes another customer. If it is the id of the customer, the bridge refuses the second event of a customer.",
+        "Read the id of the customer for `customer`, and the id of the event for `body.id`. Without an id of the event, use `digest`.",
     ),
     row(
         &[

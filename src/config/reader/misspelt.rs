@@ -43,6 +43,25 @@ impl Reader {
         below.filter_map(rest_of_name).collect()
     }
 
+    /// Lists the key paths of the settings below `table`, without the path of the table.
+    pub(in crate::config) fn places_in(&self, table: &[&str]) -> Vec<Vec<String>> {
+        let table: Vec<String> = table.iter().map(|&key| key.to_owned()).collect();
+        let below = self.below(&table);
+        let inside = below.filter_map(|(place, _)| place.strip_prefix(table.as_slice()));
+        inside.map(<[String]>::to_vec).collect()
+    }
+
+    /// Moves the setting at `from` to its own place, unless this place has a value. Removes the setting if its place is
+    /// unknown.
+    pub(in crate::config) fn move_setting(&mut self, from: &[&str], to: Option<&[&str]>) {
+        let owned = |place: &[&str]| place.iter().map(|&key| key.to_owned()).collect();
+        let from: Vec<String> = owned(from);
+        let value = self.values.remove(&from);
+        if let (Some(value), Some(to)) = (value, to) {
+            self.values.entry(owned(to)).or_insert(value);
+        }
+    }
+
     /// Moves the settings below `table` whose names satisfy the condition into the table `into` inside `table`. The name of a
     /// setting is its key path after `table`, joined with dots. Returns the names.
     pub(in crate::config) fn move_into(

@@ -29,10 +29,30 @@ const KINDS: [(&str, &[&str]); 6] = [
     ),
 ];
 
+/// The settings of `[auth]` that do not depend on the kind.
+pub(super) const OF_EVERY_KIND: [&str; 5] = [
+    "kind",
+    "password_files",
+    "secret_bytes_min",
+    "secret_files",
+    "token_files",
+];
+
+/// Returns the settings that only this kind has.
+pub(super) fn settings_of(kind: &str) -> &'static [&'static str] {
+    let own = KINDS.iter().find(|(name, _)| *name == kind);
+    own.map_or(&[], |(_, settings)| *settings)
+}
+
+/// Returns whether the table `[auth]` has a setting of this name with any kind.
+pub(super) fn is_setting(name: &str) -> bool {
+    let mut of_kinds = KINDS.iter().flat_map(|(_, settings)| *settings);
+    OF_EVERY_KIND.contains(&name) || of_kinds.any(|known| *known == name)
+}
+
 /// Adds one error for the settings that another kind has, and forgets them.
 pub(super) fn report(reader: &mut Reader, kind: &str) {
-    let own = KINDS.iter().find(|(name, _)| *name == kind);
-    let own = own.map_or(&[][..], |(_, settings)| settings);
+    let own = settings_of(kind);
     let known = KINDS
         .iter()
         .flat_map(|(_, settings)| settings.iter().copied());

@@ -24,6 +24,16 @@ const JUMP_MAX_MAX: u64 = u64::MAX / 2;
 /// The tables of a source file at its top level.
 const TOP_LEVEL_TABLES: [&str; 6] = ["auth", "body", "brake", "events", "quota", "tables"];
 
+/// The settings that stand directly in the table of an event type.
+pub(super) const EVENT_TYPE_SETTINGS: [&str; 6] = [
+    "epoch",
+    "schema",
+    "version",
+    "version_domain",
+    "version_jump_max",
+    "when",
+];
+
 /// The tables of an event type.
 const EVENT_TYPE_TABLES: [&str; 5] = [
     "address",

@@ -16,6 +16,9 @@ use crate::intake::schema::Schema;
 use crate::spelling;
 use crate::telemetry::chain;
 
+/// The cause of a schema file with more than one JSON value.
+const SEVERAL_VALUES: &str = "the file has several JSON values, and a schema file has one";
+
 /// The maximum size of a schema file.
 const SCHEMA_BYTES_MAX: u64 = 1024 * 1024;
 /// The cause of two braces in a schema file.
@@ -59,8 +62,10 @@ impl SchemaFiles<'_> {
             let cause = json::parse_file(&content).err();
             // No sender writes a schema file, so two braces are no placeholder.
             let placeholder = SyntaxCause::Placeholder.to_string();
+            let values = SyntaxCause::JsonLines.to_string();
             let cause = cause.map(|cause| {
                 let cause = cause.to_string().replace(&placeholder, TWO_BRACES);
+                let cause = cause.replace(&values, SEVERAL_VALUES);
                 cause.replace("body", "file")
             });
             let cause = cause.unwrap_or_else(|| error.to_string());

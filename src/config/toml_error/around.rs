@@ -72,12 +72,13 @@ fn is_open_list(line: &str) -> bool {
     value.is_some_and(|value| value.starts_with('[') && !value.contains(']'))
 }
 
-/// Returns whether a line has a text in double quotes without its closing quote.
+/// Returns whether a line has a text without its closing quote.
 fn is_open_text(line: &str) -> bool {
     let value = line.split_once('=').map(|(_, value)| value.trim());
     value.is_some_and(|value| {
         let quotes = value.matches('"').count() - value.matches("\\\"").count();
-        value.starts_with('"') && !value.starts_with("\"\"\"") && quotes == 1
+        let is_open_literal = value.starts_with('\'') && value.matches('\'').count() == 1;
+        is_open_literal || value.starts_with('"') && !value.starts_with("\"\"\"") && quotes == 1
     })
 }
 
@@ -97,6 +98,15 @@ mod tests {
             ),
             ("a = \"x\"\rb = \"y\"\r", "some lines end in CR without LF"),
             ("[update]\nemail = \".data\n.email\"\n", "no closing quote"),
+            // FAULTS N1244
+            (
+                "[update]\ntenure = 'months_since(\n.a; .b)'\n",
+                "no closing quote",
+            ),
+            (
+                "[update]\ntenure = 'months_since(\n.a | moment(\"s\"); .b | moment(\"s\"))'\n",
+                "no closing quote",
+            ),
             (
                 "[auth]\na = 1\n\n[auth]\nb = 1\n",
                 "the table stands already in line 1",

@@ -174,6 +174,16 @@ pub(super) fn reason(schema: &Value, place: &str) -> Option<String> {
                 .to_owned(),
         );
     }
+    if at_keyword("type") && text.contains(['|', ',']) {
+        let types = text
+            .split(['|', ','])
+            .map(|name| format!("\"{}\"", name.trim()));
+        let types: Vec<String> = types.collect();
+        return Some(format!(
+            "several types are a list: write \"type\": [{}]",
+            types.join(", ")
+        ));
+    }
     if at_keyword("type") {
         let suggestion = spelling::suggestion(text, TYPES);
         return Some(format!("a type is one of {}{suggestion}", TYPES.join(", ")));

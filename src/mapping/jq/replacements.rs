@@ -152,7 +152,7 @@ pub(super) const CALLED_REPLACEMENTS: [(&[&str], &str); 14] = [
             "normalize",
             "transliterate",
         ],
-        "no function replaces letters with an accent",
+        "no function replaces letters with an accent; for a phone number use e164",
     ),
     (
         &[
