@@ -13,12 +13,13 @@ use super::{Layers, NEGATIVE_RESULT, all_read, print_errors};
 use crate::app::{SecretFileError, block_on, secret_file_errors, setting_file_errors};
 use crate::config::sources::examples::{self, ExampleResults};
 use crate::config::sources::{self, Auth, SourceFiles, SourceSettings};
-use crate::config::{Config, Profile, Purpose, StorePlace, sealing_keys};
+use crate::config::{Config, Profile, Purpose, StorePlace, sealing_keys, secret};
 use crate::intake::coverage::{self, ExampleCoverage};
 use crate::intake::{EventType, Source, Sources};
 use crate::terminal::{print_notice, print_result};
 use crate::time::{Clock, cost};
 
+mod fields;
 mod journal;
 mod stray;
 mod watch;
@@ -147,21 +148,7 @@ fn check_all(config: &Config, settings: Vec<SourceSettings>, mut errors: usize) 
         let results = examples::run(&folder, &sources, &source, wall_time);
         describe(&source, &results);
         print_result(format_args!("  {}", counted(&results, &folder)));
-        for note in results.shared_ids() {
-            print_result(format_args!("  {note}"));
-        }
-        if has_no_request(&results) {
-            print_result(
-                "  no example gives a request to Imprint, so no example tests the fields: add an example of an event that the bridge maps",
-            );
-        }
-        // The expected results of such an example are also right for a mapping that makes every event invalid.
-        if results.parked > 0 {
-            print_result(format_args!(
-                "  examples with an invalid event that the bridge parks: {}",
-                results.parked
-            ));
-        }
+        describe_results(&source, &results);
         results.errors.iter().for_each(print_notice);
         errors += results.errors.len();
     }
@@ -219,6 +206,10 @@ fn check_sealing_keys(config: &Config) -> usize {
 /// A missing file is no error, because the machine of an author need not have the secrets. `serve` does not start
 /// without the file.
 fn check_secrets(source: &Source, auth: &Auth) -> usize {
+    let files = auth.files().into_iter().flat_map(|files| &files.paths);
+    for doubt in files.filter_map(|path| secret::doubt(path)) {
+        print_result(format_args!("  {doubt}"));
+    }
     report_files(
         &format!("source {}: ", source.name),
         secret_file_errors(auth),
@@ -249,6 +240,31 @@ fn quoted_name(place: &str) -> String {
         format!(" Write the name in double quotes: .\"{name}\"")
     } else {
         String::new()
+    }
+}
+
+/// Prints the notes about the results of all examples of a source.
+fn describe_results(source: &Source, results: &ExampleResults) {
+    for note in results.ids.notes() {
+        print_result(format_args!("  {note}"));
+    }
+    if has_no_request(results) {
+        print_result(
+            "  no example gives a request to Imprint, so no example tests the fields: add an example of an event that the bridge maps",
+        );
+    }
+    // The expected results of such an example are also right for a mapping that makes every event invalid.
+    if results.parked > 0 {
+        print_result(format_args!(
+            "  examples with an invalid event that the bridge parks: {}",
+            results.parked
+        ));
+    }
+    if results.has_differences() {
+        print_result(format_args!(
+            "  if the new result of an example is right, `imprint-bridge explain --source {} --example FILE` prints it",
+            source.name
+        ));
     }
 }
 
@@ -306,9 +322,7 @@ fn describe(source: &Source, results: &ExampleResults) {
         for note in covered.notes() {
             print_result(format_args!("    in an example, {note}"));
         }
-        if let Some(note) = half_street(event_type) {
-            print_result(note);
-        }
+        fields::notes(event_type).iter().for_each(print_result);
         if covered.has_only_invalid_events() {
             print_result(
                 "    every example is invalid: no example shows a request of this mapping to Imprint",
@@ -326,25 +340,6 @@ fn describe(source: &Source, results: &ExampleResults) {
     if !ignored.is_empty() {
         print_result(format_args!("  ignored: {}", ignored.join(", ")));
     }
-}
-
-/// Returns a note if a mapping sets the first line of a street and never the second one. Imprint then keeps the second line
-/// of an earlier address.
-fn half_street(event_type: &EventType) -> Option<String> {
-    let fields: Vec<String> = event_type
-        .mapping
-        .fields()
-        .map(ToString::to_string)
-        .collect();
-    let has_no_second = |field: &&String| {
-        let outer = field.strip_suffix("street_line1");
-        outer.is_some_and(|outer| !fields.contains(&format!("{outer}street_line2")))
-    };
-    let first = fields.iter().find(has_no_second)?;
-    let second = first.replace("line1", "line2");
-    Some(format!(
-        "    sets {first} and never {second}: Imprint keeps the second line of an earlier address, such as an apartment. If the source has one line, use `EXPRESSION | line(1; 2)` and `EXPRESSION | line(2; 2)`, which clears the second line"
-    ))
 }
 
 /// Prints the expressions in `[body]` that run in the jq interpreter, and the time that the whole table takes for the

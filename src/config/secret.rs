@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::Profile;
 use super::regular_file::{self, FileError};
@@ -78,6 +78,59 @@ pub fn read(path: &Path) -> Result<SecretString, String> {
     Ok(SecretString::from(secret.to_owned()))
 }
 
+/// Returns the reason why a file probably has something around its secret, or in the place of its secret. The reason does not
+/// contain the content of the file.
+pub fn doubt(path: &Path) -> Option<String> {
+    let secret = read(path).ok()?;
+    let reason = doubtful_form(secret.expose_secret())?;
+    Some(format!("{} {reason}", path.display()))
+}
+
+/// Parts of the texts that stand in the place of a secret in documentation.
+const PLACEHOLDERS: [&str; 6] = [
+    "changeme",
+    "change-me",
+    "change_me",
+    "replace-me",
+    "replace_me",
+    "your-client-secret",
+];
+
+fn doubtful_form(secret: &str) -> Option<&'static str> {
+    let is_name = |text: &str| {
+        let of_name =
+            |sign: char| sign.is_ascii_uppercase() || sign.is_ascii_digit() || sign == '_';
+        text.starts_with(|first: char| first.is_ascii_uppercase()) && text.chars().all(of_name)
+    };
+    let is_between = |start: &str, end: &str| {
+        let inner = secret.strip_prefix(start);
+        inner
+            .and_then(|inner| inner.strip_suffix(end))
+            .is_some_and(|inner| !inner.is_empty())
+    };
+    let is_assigned = secret
+        .split_once('=')
+        .is_some_and(|(name, value)| is_name(name) && !value.trim_start_matches('=').is_empty());
+    let is_placeholder = PLACEHOLDERS
+        .iter()
+        .any(|part| secret.to_ascii_lowercase().contains(part));
+    if is_between("\"", "\"") || is_between("'", "'") {
+        Some("has quotes around the secret, and they are a part of the secret: remove them")
+    } else if secret.starts_with("{\"") {
+        Some("is JSON, and the whole JSON is the secret: the file has only the secret itself")
+    } else if is_between("${", "}") || secret.strip_prefix('$').is_some_and(is_name) {
+        Some("has the name of a variable, which the bridge does not replace")
+    } else if is_between("<", ">") || is_placeholder {
+        Some("has a placeholder and no secret")
+    } else if is_assigned {
+        Some("begins with a name and =, and they are a part of the secret: remove them")
+    } else if secret.starts_with("/run/secrets/") || secret.starts_with("/var/run/secrets/") {
+        Some("has the path of another file, and the path is the secret")
+    } else {
+        None
+    }
+}
+
 /// Returns whether a secret begins with the word of an authentication scheme, as in the header Authorization.
 fn begins_with_scheme(secret: &str, word: &str) -> bool {
     let begin = secret.get(..word.len());
@@ -130,9 +183,36 @@ fn too_long(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
-    use secrecy::ExposeSecret;
-
     use super::*;
+
+    /// FAULTS N1257
+    #[test]
+    fn a_file_with_more_than_its_secret_is_doubtful() {
+        for (secret, part) in [
+            ("\"intercom-secret\"", Some("quotes")),
+            ("'intercom-secret'", Some("quotes")),
+            ("CLIENT_SECRET=intercom-secret", Some("a name and =")),
+            ("${CLIENT_SECRET}", Some("a variable")),
+            ("$CLIENT_SECRET", Some("a variable")),
+            ("<your-secret-here>", Some("a placeholder")),
+            ("REPLACE_ME_WITH_THE_SECRET", Some("a placeholder")),
+            ("{\"client_secret\":\"x\"}", Some("JSON")),
+            ("/run/secrets/intercom", Some("the path of another file")),
+            ("YWJjZGVmZ2hpamtsbW5vcA==", None),
+            ("ABCDEF==", None),
+            ("$2b$12$abcdefgh", None),
+            ("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD", None),
+            ("x=y", None),
+        ] {
+            let found = doubtful_form(secret);
+            assert_eq!(found.is_some(), part.is_some(), "{secret}: {found:?}");
+            let found = found.unwrap_or_default();
+            assert!(
+                found.contains(part.unwrap_or_default()),
+                "{secret}: {found}"
+            );
+        }
+    }
 
     /// FAULTS N1128: everybody could replace a token or remove a sealing key. With the sticky bit, as in `/tmp` and in the
     /// volumes of Kubernetes, only the owner of the file can.

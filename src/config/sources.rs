@@ -17,6 +17,7 @@ use crate::mapping::{JsonEnvelope, LookupTables};
 
 mod auth;
 mod edited;
+mod example_ids;
 mod example_reasons;
 pub(crate) mod examples;
 mod files;
@@ -80,6 +81,7 @@ impl SourceSettings {
                     .to_owned(),
             );
         }
+        warnings.extend(self.auth.contradiction());
         if self.source.stored_parts == StoredParts::All {
             warnings.push(
                 "body.keep = \"all\" stores parts of events that no schema describes".to_owned(),

@@ -14,6 +14,9 @@ const OTHER_BRANCH: &str = "the value is no state in two letters or no ZIP code,
 const KINDS: &str = "the expression compares a text with a number or with true or false, which are never equal: write the constant as the event has it, such as == \"0\" for a text";
 const LIST: &str = "the expression compares a list with one value, which are never equal: any(. == \"x\") after a pipe is true if the list contains the text x";
 const CONDITION: &str = "the condition is a text or a number, so it is true for every value: compare it, such as .type == \"contact\"; if only the presence of the value matters, write .type != null";
+/// The longest plausible tenure of an account, in months: 100 years.
+const MONTHS_MAX: f64 = 1200.0;
+const TENURE: &str = "the value is more than 1,200, and account_tenure is a number of months; the function months_since counts the months since a time";
 /// The first times that a number of each unit gives if the unit is wrong are in 1970.
 const EARLY: [(&str, &str); 3] = [
     (
@@ -42,6 +45,10 @@ pub(super) fn note(rule: &RuleExplanation) -> Option<&'static str> {
     }
     if rule.is_always_true {
         return Some(CONDITION);
+    }
+    if let RuleResult::Value(Value::Number(number)) = &rule.result {
+        let is_long = number.as_f64().is_some_and(|months| months > MONTHS_MAX);
+        return (rule.target.ends_with(".account_tenure") && is_long).then_some(TENURE);
     }
     let RuleResult::Value(Value::String(text)) = &rule.result else {
         return None;
@@ -147,6 +154,25 @@ mod tests {
                 Some("another branch"),
             ),
             ("state", ".s", json!("NV"), None),
+            // FAULTS N1254
+            (
+                "customer_history.account_tenure",
+                ".created",
+                json!(1_718_000_000),
+                Some("months_since"),
+            ),
+            (
+                "customer_history.account_tenure",
+                ".months",
+                json!(48),
+                None,
+            ),
+            (
+                "customer_history.ltv_amount",
+                ".amount",
+                json!(48_000),
+                None,
+            ),
             ("postal_code", ".s", json!("8950"), Some("us_zip")),
             ("postal_code", ".s", json!("89501-1234"), None),
             ("postal_code", ".s", json!("89501"), None),

@@ -381,3 +381,47 @@ fn an_unexpected_member_of_an_example_is_named() {
         "refuses /person: The object has a property that the schema does not allow (other);";
     assert!(report.contains(expected), "{report}");
 }
+
+/// FAULTS N1251: the customer's id is the id of the event, so each event changes another customer.
+#[test]
+fn a_customer_with_the_id_of_the_event_is_noted() {
+    let source = SOURCE.replace("partner_id = \".cid\"", "partner_id = \".id\"");
+    let expected = "customer.partner_id reads the same path as body.id: one of the two is wrong";
+    check(&source, &[event("1", &json!({}))], expected);
+}
+
+/// FAULTS N1252: a constant version orders no events.
+#[test]
+fn a_constant_version_is_noted() {
+    let constant = "version = '\"2024-01-01T00:00:00Z\"'";
+    let source = SOURCE.replace("version = \".ts\"", constant);
+    let expected = "version = \"2024-01-01T00:00:00Z\" is a constant, so it orders no events";
+    check(&source, &[event("1", &json!({}))], expected);
+}
+
+/// FAULTS N1253: Imprint keeps the city of an earlier address if the mapping never sets the city.
+#[test]
+fn an_address_without_a_city_is_noted() {
+    let source = format!("{SOURCE}street_line1 = \".street\"\nstreet_line2 = \".unit\"\n");
+    let events = [event("1", &json!({"street": "1 Main St", "unit": null}))];
+    let expected = "sets street_line1 and never city: Imprint keeps the city of an earlier address";
+    check(&source, &events, expected);
+    let folder = folder(&format!("{source}city = \".city\"\n"), &events);
+    let report = run(folder.path(), &["check"]);
+    assert!(!report.contains("and never"), "{report}");
+}
+
+/// FAULTS N1259: a secret, or the number of a person, under metadata.
+#[test]
+fn a_secret_under_metadata_is_noted() {
+    let source = format!("{SOURCE}metadata.ssn = \".ssn\"\nmetadata.tier = \".tier\"\n");
+    let events = [event("1", &json!({"ssn": "x", "tier": "y"}))];
+    check(
+        &source,
+        &events,
+        "metadata.ssn has the name of a secret, or of the number",
+    );
+    let folder = folder(&source, &events);
+    let report = run(folder.path(), &["check"]);
+    assert!(!report.contains("metadata.tier has the name"), "{report}");
+}

@@ -35,7 +35,7 @@ pub(super) fn describe(folder: &Path, settings: &[SourceSettings]) {
         let ending = ending.unwrap_or_default();
         if path.is_dir() {
             describe_folder(&path, stem, sources);
-        } else if OTHER_ENDINGS.contains(&ending) {
+        } else if OTHER_ENDINGS.contains(&ending) || ending == "txt" && stem.ends_with(".toml") {
             print_result(format_args!(
                 "{} is not read: the name of a source file ends in .toml",
                 path.display()

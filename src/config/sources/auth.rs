@@ -93,6 +93,14 @@ impl Auth {
         bytes_min.is_some_and(|bytes_min| bytes_min < GUESSABLE_BYTES)
     }
 
+    /// Returns a warning if the settings of the signature contradict each other.
+    pub fn contradiction(&self) -> Option<String> {
+        match self {
+            Self::Hmac(scheme, _) => scheme.other_algorithm(),
+            Self::None | Self::Token(..) | Self::StandardWebhooks(_) => None,
+        }
+    }
+
     /// Returns a warning if this kind of authentication has a security risk.
     pub const fn warning(&self) -> Option<&'static str> {
         match self {

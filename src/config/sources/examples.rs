@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::super::regular_file;
+use super::example_ids::ExampleIds;
 use super::example_reasons;
 use crate::event::{RequestHeaders, Visibility};
 use crate::http::header::HeaderMap;
@@ -22,7 +23,7 @@ use crate::http::header_line::{header_map, parse_header};
 use crate::http::single_header::SingleHeader;
 use crate::intake::coverage::{self, ExampleCoverage};
 use crate::intake::examples::Expectation;
-use crate::intake::{Explanation, RequestMessage, Source, Sources, TargetExplanation};
+use crate::intake::{Explanation, RequestMessage, Source, Sources};
 use crate::time::Timestamp;
 
 /// The ends of the names of example files.
@@ -33,9 +34,6 @@ const REQUEST: &str = ".request.json";
 const REFUSAL: &str = ".refusal.json";
 /// The maximum size of an example file: 4 times the default of `ingress.body_bytes_max`.
 pub(crate) const FILE_BYTES_MAX: u64 = 1024 * 1024;
-
-/// The expression in `[body]` for the id of an event.
-const BODY_ID: &str = "body.id";
 
 /// The results of all examples of one source.
 #[derive(Debug, Default)]
@@ -54,12 +52,8 @@ pub(crate) struct ExampleResults {
     pub(crate) first_views: BTreeMap<String, Value>,
     /// For each event type, the places in the examples that the store would not keep.
     pub(crate) not_kept: BTreeMap<String, BTreeSet<String>>,
-    /// For each event id that `body.id` gives, the different results of the events with this id.
-    ids: BTreeMap<String, BTreeSet<String>>,
-    /// The expression `body.id`, if it is a constant.
-    constant_id: Option<String>,
-    /// The rules that name the customer of an event and are constants, each with its expression.
-    constant_customers: BTreeSet<(String, String)>,
+    /// What the examples show about ids, customers and versions.
+    pub(crate) ids: ExampleIds,
 }
 
 /// An error of an example.
@@ -112,63 +106,11 @@ pub(crate) fn run(
     results
 }
 
-/// The rules that name the customer of an event.
-const CUSTOMER_RULES: [&str; 2] = ["customer.imprint_id", "customer.partner_id"];
-
-/// Returns whether the expression of a rule is a constant.
-fn is_constant(rule: &TargetExplanation) -> bool {
-    serde_json::from_str::<Value>(&rule.expression).is_ok() && rule.reads.is_empty()
-}
-
 impl ExampleResults {
-    /// Returns the notes about constant ids of customers, and about an expression `body.id` that gives several events one
-    /// id. The bridge takes the second of these events for a changed repetition of the first, and refuses or parks it.
-    pub(crate) fn shared_ids(&self) -> Vec<String> {
-        if let Some(expression) = &self.constant_id {
-            return vec![format!(
-                "body.id = {expression} is a constant, so all events have one id, and the bridge refuses each event after the first: read an id that each event has for itself"
-            )];
-        }
-        let constant = self.constant_customers.iter();
-        let constant = constant.map(|(rule, expression)| {
-            format!("{rule} = {expression} is a constant, so all events change one customer: read the id of the customer from the event")
-        });
-        let shared = self.ids.iter().filter(|(_, results)| results.len() > 1);
-        let notes = shared.map(|(id, results)| {
-            format!(
-                "body.id gives the id {id:?} to {} different events of the examples: if body.id reads a value that several events share, such as the id of the customer, the bridge refuses each event after the first",
-                results.len()
-            )
-        });
-        constant.chain(notes).collect()
-    }
-
-    /// Records the rules that name the same customer for every event.
-    fn observe_customers(&mut self, explanation: &Explanation) {
-        let targets = explanation
-            .events
-            .iter()
-            .flat_map(|event| event.targets.iter().flatten());
-        let rules = targets.filter(|target| CUSTOMER_RULES.contains(&target.target.as_str()));
-        let constant = rules.filter(|rule| is_constant(rule));
-        let constant = constant.map(|rule| (rule.target.clone(), rule.expression.clone()));
-        self.constant_customers.extend(constant);
-    }
-
-    /// Records the ids of the events in a plain JSON body.
-    fn observe_ids(&mut self, source: &Source, explanation: &Explanation) {
-        if source.json_envelope.is_none() {
-            return;
-        }
-        for event in &explanation.events {
-            let mut targets = event.targets.iter().flatten();
-            let id = targets.find(|target| target.target == BODY_ID);
-            let constant = id.filter(|rule| is_constant(rule));
-            self.constant_id = constant.map(|rule| rule.expression.clone());
-            if let (Some(id), Ok(result)) = (&event.id, serde_json::to_string(&event.outcome)) {
-                self.ids.entry(id.clone()).or_default().insert(result);
-            }
-        }
+    /// Returns whether the result of an example differs from the expected result.
+    pub(crate) fn has_differences(&self) -> bool {
+        let mut errors = self.errors.iter();
+        errors.any(|error| error.reason.contains("expected "))
     }
 
     fn run_one(
@@ -188,8 +130,7 @@ impl ExampleResults {
         self.count += 1;
         self.parked += usize::from(explanation.parks_an_invalid_event());
         coverage::observe(&mut self.coverage, source, &explanation);
-        self.observe_ids(source, &explanation);
-        self.observe_customers(&explanation);
+        self.ids.observe(source, &explanation);
         for (event_type, view) in sources.views(source, message) {
             let not_kept = source.not_kept(&event_type, &view);
             self.not_kept

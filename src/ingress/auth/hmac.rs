@@ -125,6 +125,19 @@ impl SignedText {
 // === impl HmacScheme ===
 
 impl HmacScheme {
+    /// Returns a warning if the prefix of the signature names another algorithm than the setting: then no request can match.
+    pub fn other_algorithm(&self) -> Option<String> {
+        let named = self.header_items.prefix().trim_end_matches(['=', ':', ' ']);
+        let named = named.to_ascii_lowercase().replace('-', "");
+        let algorithm = self.algorithm.as_str();
+        let is_other = ["sha1", "sha256", "sha512"].contains(&named.as_str()) && named != algorithm;
+        is_other.then(|| {
+            format!(
+                "auth.prefix names {named}, and auth.algorithm is \"{algorithm}\": if the sender signs with {named}, write algorithm = \"{named}\""
+            )
+        })
+    }
+
     /// Returns whether the signature covers the path of the request.
     fn covers_path(&self) -> bool {
         self.signed.template.has_path()

@@ -181,6 +181,18 @@ fn a_variable_for_the_settings_file_names_the_option() {
     assert_contains(&errors, &[expected], "variable");
 }
 
+/// FAULTS N1255: an editor adds the ending .txt to the name of a source file.
+#[test]
+fn a_source_file_with_the_ending_txt_is_named() {
+    let folder = folder_with(SOURCE, SCHEMA);
+    let sources = folder.path().join("config/sources");
+    fs::write(sources.join("crm.toml.txt"), SOURCE).unwrap();
+    let (report, errors) = check(folder.path(), &[]);
+    assert_eq!(errors, Vec::<String>::new());
+    let expected = "crm.toml.txt is not read: the name of a source file ends in .toml";
+    assert!(report.contains(expected), "{report}");
+}
+
 /// FAULTS N1249: `explain` with the Content-Type of a request refuses what a running bridge refuses.
 #[test]
 fn explain_refuses_the_media_type_that_the_bridge_refuses() {
@@ -242,5 +254,17 @@ fn an_unknown_option_gets_no_wrong_tip() {
         for wrong in ["as a value", "--reveal'", "'destination'"] {
             assert!(!errors.contains(wrong), "{arguments:?}: {errors}");
         }
+    }
+}
+
+/// FAULTS N1260: after an edit, the examples have other results, and the author must know how to accept them.
+#[test]
+fn a_changed_result_of_an_example_names_the_command_that_prints_it() {
+    let command = "`imprint-bridge explain --source shop --example FILE` prints it";
+    for (field, is_changed) in [("last_name", true), ("first_name", false)] {
+        let source = SOURCE.replace("first_name = ", &format!("{field} = "));
+        let folder = folder_with(&source, SCHEMA);
+        let (report, _) = check(folder.path(), &[]);
+        assert_eq!(report.contains(command), is_changed, "{report}");
     }
 }

@@ -147,3 +147,39 @@ fn an_example_that_is_ignored_names_the_reason() {
         "when",
     );
 }
+
+/// FAULTS N1258: the prefix of the signature names another algorithm than the settings, so no request can match.
+#[test]
+fn a_prefix_with_another_algorithm_is_noted() {
+    for (settings, is_noted) in [
+        ("prefix = \"sha1=\"\n", true),
+        ("algorithm = \"sha1\"\nprefix = \"sha256=\"\n", true),
+        ("algorithm = \"sha1\"\nprefix = \"sha1=\"\n", false),
+        ("prefix = \"v1=\"\n", false),
+    ] {
+        let auth = HMAC.replace("signed = \"{timestamp}{body}\"\n", settings);
+        let folder = folder_with(&SOURCE.replace("kind = \"none\"\n", &auth), SCHEMA);
+        let (report, errors) = check(folder.path(), &[]);
+        assert_eq!(errors, Vec::<String>::new(), "{settings}");
+        let note = "and auth.algorithm is";
+        assert_eq!(report.contains(note), is_noted, "{settings}: {report}");
+    }
+}
+
+/// FAULTS N1257: a secret file with more than its secret. The note does not repeat the secret.
+#[test]
+fn a_secret_file_with_quotes_is_noted() {
+    let auth = HMAC.replace("signed = \"{timestamp}{body}\"\n", "");
+    let folder = folder_with(&SOURCE.replace("kind = \"none\"\n", &auth), SCHEMA);
+    for (secret, is_noted) in [
+        ("\"canary-of-the-crm-0123\"", true),
+        ("canary-of-the-crm-0123", false),
+    ] {
+        fs::write(folder.path().join("config/secret"), secret).unwrap();
+        let (report, errors) = check(folder.path(), &[]);
+        assert_eq!(errors, Vec::<String>::new(), "{secret}");
+        let note = "has quotes around the secret";
+        assert_eq!(report.contains(note), is_noted, "{secret}: {report}");
+        assert!(!report.contains("canary"), "{report}");
+    }
+}

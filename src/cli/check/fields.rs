@@ -1,0 +1,49 @@
+//! Notes about the fields that a mapping sets.
+
+use crate::event::member_name::SensitiveKind;
+use crate::intake::EventType;
+
+/// Returns the notes about the fields of an event type: a part of an address that the mapping never sets, and a value that must
+/// not leave the source.
+pub(super) fn notes(event_type: &EventType) -> Vec<String> {
+    let fields = event_type.mapping.fields().map(ToString::to_string);
+    let fields: Vec<String> = fields.collect();
+    let mut notes = half_addresses(&fields);
+    notes.extend(fields.iter().filter_map(|field| sensitive(field)));
+    notes
+}
+
+/// Returns a note about a value under metadata whose name is the name of a secret or of the number of a person.
+fn sensitive(field: &str) -> Option<String> {
+    let name = field.strip_prefix("metadata.")?;
+    SensitiveKind::of(name)?;
+    Some(format!(
+        "    {field} has the name of a secret, or of the number of an identity document, a bank account or a payment card: do not send such a value to Imprint"
+    ))
+}
+
+/// Returns a note for each part of an address that a mapping with the first line of a street never sets. Imprint then keeps
+/// the part of an earlier address.
+fn half_addresses(fields: &[String]) -> Vec<String> {
+    let outer = fields
+        .iter()
+        .filter_map(|field| field.strip_suffix("street_line1"));
+    let lacks = |outer: &str, part: &str| !fields.contains(&format!("{outer}{part}"));
+    let notes = outer.flat_map(|outer| {
+        let second = lacks(outer, "street_line2").then(|| {
+            format!(
+                "    sets {outer}street_line1 and never {outer}street_line2: Imprint keeps the second line of an earlier address, such as an apartment. If the source has one line, use `EXPRESSION | line(1; 2)` and `EXPRESSION | line(2; 2)`, which clears the second line"
+            )
+        });
+        let others = ["city", "state", "postal_code"].into_iter();
+        let others = others.filter(move |part| lacks(outer, part)).map(move |part| {
+            format!(
+                "    sets {outer}street_line1 and never {outer}{part}: Imprint keeps the {} of an earlier address. Map the {}, or no part of the address",
+                part.replace('_', " "),
+                part.replace('_', " ")
+            )
+        });
+        second.into_iter().chain(others).collect::<Vec<_>>()
+    });
+    notes.collect()
+}

@@ -1,0 +1,103 @@
+//! Notes about the ids of events, the customers and the versions in the examples of a source.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::intake::{Explanation, Source, TargetExplanation};
+
+/// The expression in `[body]` for the id of an event.
+const BODY_ID: &str = "body.id";
+/// The rule with the version of an event.
+const VERSION: &str = "version";
+/// The rules that name the customer of an event.
+const CUSTOMER_RULES: [&str; 2] = ["customer.imprint_id", "customer.partner_id"];
+
+/// What the examples of a source show about ids, customers and versions.
+#[derive(Debug, Default)]
+pub(crate) struct ExampleIds {
+    /// For each event id that `body.id` gives, the different results of the events with this id.
+    ids: BTreeMap<String, BTreeSet<String>>,
+    /// The expression `body.id`, if it is a constant.
+    constant_id: Option<String>,
+    /// The rules that name the customer of an event and are constants, each with its expression.
+    constant_customers: BTreeSet<(String, String)>,
+    /// The rules that name the customer with the same expression as `body.id`.
+    event_id_customers: BTreeSet<String>,
+    /// The expressions of versions that are constants.
+    constant_versions: BTreeSet<String>,
+}
+
+/// Returns whether the expression of a rule is a constant.
+fn is_constant(rule: &TargetExplanation) -> bool {
+    serde_json::from_str::<Value>(&rule.expression).is_ok() && rule.reads.is_empty()
+}
+
+impl ExampleIds {
+    /// Returns the notes about constants that must differ between events, and about an expression `body.id` that gives several
+    /// events one id. The bridge takes the second of these events for a changed repetition of the first, and refuses or parks
+    /// it.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        if let Some(expression) = &self.constant_id {
+            return vec![format!(
+                "body.id = {expression} is a constant, so all events have one id, and the bridge refuses each event after the first: read an id that each event has for itself"
+            )];
+        }
+        let constant = self.constant_customers.iter();
+        let constant = constant.map(|(rule, expression)| {
+            format!("{rule} = {expression} is a constant, so all events change one customer: read the id of the customer from the event")
+        });
+        let versions = self.constant_versions.iter();
+        let versions = versions.map(|expression| {
+            format!("version = {expression} is a constant, so it orders no events, and a late event can replace newer values: read a number or a time that grows with each change")
+        });
+        let customers = self.event_id_customers.iter().map(|rule| {
+            format!("{rule} reads the same path as body.id: one of the two is wrong, because a customer has several events, and each event has an id of its own")
+        });
+        let shared = self.ids.iter().filter(|(_, results)| results.len() > 1);
+        let shared = shared.map(|(id, results)| {
+            format!(
+                "body.id gives the id {id:?} to {} different events of the examples: if body.id reads a value that several events share, such as the id of the customer, the bridge refuses each event after the first",
+                results.len()
+            )
+        });
+        constant
+            .chain(versions)
+            .chain(customers)
+            .chain(shared)
+            .collect()
+    }
+
+    /// Records the rules of the events of an example.
+    pub(super) fn observe(&mut self, source: &Source, explanation: &Explanation) {
+        for event in &explanation.events {
+            let targets: Vec<&TargetExplanation> = event.targets.iter().flatten().collect();
+            let id = targets.iter().find(|rule| rule.target == BODY_ID);
+            for rule in &targets {
+                self.observe_rule(rule, id.copied());
+            }
+            if source.json_envelope.is_none() {
+                continue;
+            }
+            let constant = id.filter(|rule| is_constant(rule));
+            self.constant_id = constant.map(|rule| rule.expression.clone());
+            if let (Some(id), Ok(result)) = (&event.id, serde_json::to_string(&event.outcome)) {
+                self.ids.entry(id.clone()).or_default().insert(result);
+            }
+        }
+    }
+
+    /// Records a version that is a constant, and a customer whose id is a constant or the id of the event.
+    fn observe_rule(&mut self, rule: &TargetExplanation, id: Option<&TargetExplanation>) {
+        let (target, expression) = (rule.target.clone(), rule.expression.clone());
+        let is_customer = CUSTOMER_RULES.contains(&target.as_str());
+        let is_id = id.is_some_and(|id| id.expression == expression && !id.reads.is_empty());
+        if target == VERSION && is_constant(rule) {
+            self.constant_versions.insert(expression);
+        } else if is_customer && is_constant(rule) {
+            self.constant_customers.insert((target, expression));
+        } else if is_customer && is_id {
+            self.event_id_customers.insert(target);
+        }
+    }
+}
