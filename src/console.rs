@@ -53,6 +53,7 @@ mod overview;
 mod page;
 mod problem;
 mod problems;
+mod requests;
 mod sentence;
 mod situation;
 mod sources;

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::time::Duration;
 
+mod answer;
 mod body;
 mod cause;
 mod change;
@@ -20,6 +21,7 @@ mod json;
 mod lookup;
 pub mod update;
 
+pub use answer::{AnswerFacts, Answered};
 pub use body::Body;
 pub use cause::Cause;
 pub use change::CustomerChange;
@@ -326,21 +328,25 @@ impl Rejection {
 /// client.
 pub trait ImprintApi {
     /// Sends an update of a customer to Imprint. The future ends after the time `deadline` at the latest.
-    fn deliver(&self, request: Request, deadline: Duration) -> impl Future<Output = Outcome>;
+    fn deliver(
+        &self,
+        request: Request,
+        deadline: Duration,
+    ) -> impl Future<Output = Answered<Outcome>>;
 
     /// Retrieves a customer by Imprint's id, to find out whether the customer exists.
     fn retrieve(
         &self,
         customer: ImprintId,
         deadline: Duration,
-    ) -> impl Future<Output = LookupResult>;
+    ) -> impl Future<Output = Answered<LookupResult>>;
 
     /// Searches for the customer that has this partner customer id.
     fn search(
         &self,
         partner: PartnerCustomerId,
         deadline: Duration,
-    ) -> impl Future<Output = LookupResult>;
+    ) -> impl Future<Output = Answered<LookupResult>>;
 }
 
 #[cfg(test)]

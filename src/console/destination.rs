@@ -8,6 +8,7 @@ use super::Console;
 use super::form::Form;
 use super::login::see;
 use super::page::{Frame, PageResult, Section, page};
+use super::requests::RequestList;
 use super::sentence::{ModeChange, Sentence, sentence};
 use super::visitor::Visitor;
 use super::words::{TimeText, grouped, length, rate_text, span_text};
@@ -41,6 +42,8 @@ struct DestinationPage {
     outcomes: Vec<OutcomeText>,
     /// The modes that the operator may set.
     choices: Vec<ModeChoice>,
+    /// The last failed requests, and the last served ones.
+    requests: [RequestList; 2],
     shadow: Vec<ShadowText>,
     shadow_count: String,
 }
@@ -129,6 +132,7 @@ pub(super) async fn show(
             true => choices(destination.mode),
             false => Vec::new(),
         },
+        requests: RequestList::both(&operations.recent_requests(operator), now),
         shadow_count: grouped(length(&shadow)),
         shadow: shadow
             .into_iter()

@@ -29,10 +29,12 @@ use super::destination::{Destination, Inquiry, SendPermits};
 use super::evidence::SavedEvidence;
 use super::lane_exchange::{ImprintCall, ImprintReply};
 use super::rules::DeliveryRules;
-use crate::outbox::{Claim, ClaimToken, LaneId, Pick, Settled, Settlement, Standing};
+use crate::outbox::{Claim, ClaimToken, EntryId, LaneId, Pick, Settled, Settlement, Standing};
 use crate::time::Timestamp;
 
-pub use self::conclude::{Delivered, DestinationChange, Report, conclude_inquiry, describe_lookup};
+pub use self::conclude::{
+    Delivered, DestinationChange, Report, conclude_inquiry, describe_lookup, describe_outcome,
+};
 pub use self::in_flight::InFlightPermit;
 pub use super::moment::Moment;
 pub use super::stored_wait::StoredWait;
@@ -109,6 +111,8 @@ pub enum LaneAction {
         claim: ClaimToken,
         /// The number of entries whose values the request contains.
         entries: usize,
+        /// The entry that operators see with the request: the newest one of the request, or else of the lane.
+        entry: Option<EntryId>,
     },
     /// Wait until this time. Then call [`Core::resume`].
     SleepUntil(Timestamp),

@@ -26,6 +26,7 @@ use crate::time::Timestamp;
 pub use self::inquiry::Inquiry;
 pub use self::limiter::{LaneAnswer, PendingProposal};
 pub use self::permit::{Clearance, SendPermit, SendPermits};
+pub use self::recent::{RecentRequests, RequestDecision, RequestOperation, RequestRecord};
 pub use self::unproven::UnprovenFailures;
 
 use self::unproven::UnprovenRow;
@@ -33,6 +34,7 @@ use self::unproven::UnprovenRow;
 mod inquiry;
 mod limiter;
 mod permit;
+mod recent;
 mod shared;
 mod unproven;
 
@@ -133,6 +135,8 @@ pub struct Destination {
     last_change: Mutex<Option<StateChange>>,
     /// The failures that dispatch threads reported. No decision reads it.
     unproven: Mutex<UnprovenRow>,
+    /// The last requests of all dispatch threads. No decision reads them.
+    recent: Mutex<RecentRequests>,
     changed: Notify,
     /// Wakes the task that shares the destination.
     asked: Notify,
@@ -146,6 +150,7 @@ impl Destination {
             limiter: Mutex::new(SendLimiter::new(rate, now)),
             last_change: Mutex::default(),
             unproven: Mutex::default(),
+            recent: Mutex::default(),
             changed: Notify::new(),
             asked: Notify::new(),
             is_paced: rate != Rate::Unlimited,

@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::future::poll_fn;
+use std::mem;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,17 +22,19 @@ use super::core::{
 use super::destination::Destination;
 use super::lane_exchange::{ImprintCall, ImprintReply};
 use crate::failpoint::{self, CrashPoint, Fault as Failpoint};
-use crate::imprint::{Echo, ImprintApi, Outcome};
+use crate::imprint::{AnswerFacts, Echo, ImprintApi, Outcome};
 use crate::metrics::DispatchMetrics;
 use crate::outbox::{Error, Lanes, Setting, Settled, Settlement};
 use crate::random::random_u32;
 use crate::time::{Clock, Timestamp};
 
 use self::gauge::InFlightGauge;
+use self::sent::{AskedRequest, SentRequests};
 
 mod claim_guard;
 mod gauge;
 mod report;
+mod sent;
 mod witness;
 
 /// The parts that one dispatcher works with.
@@ -238,13 +241,20 @@ impl<I: ImprintApi + 'static> Shell<I> {
         mut gauge: Option<InFlightGauge<'_>>,
     ) {
         let mut action = first;
+        let mut sent = SentRequests::default();
         loop {
             action = match action {
                 LaneAction::Call {
                     call,
                     claim,
                     entries,
-                } => self.send((id, claim), call, entries).await,
+                    entry,
+                } => {
+                    let asked = AskedRequest::of(&call, entry, self.now());
+                    let (action, answer) = self.send((id, claim), call, entries).await;
+                    sent.add(asked, answer, self.now());
+                    action
+                }
                 LaneAction::SleepUntil(later) => {
                     self.dispatcher.clock.sleep_until(later).await;
                     let moment = self.moment();
@@ -252,6 +262,9 @@ impl<I: ImprintApi + 'static> Shell<I> {
                 }
                 LaneAction::Settle(result) => {
                     drop(gauge.take());
+                    let requests = mem::take(&mut sent).settled(&result);
+                    requests
+                        .for_each(|request| self.dispatcher.destination.record_request(request));
                     self.finish(id, result).await
                 }
                 LaneAction::Done => return,
@@ -274,7 +287,7 @@ impl<I: ImprintApi + 'static> Shell<I> {
     }
 
     /// Sends one call to Imprint.
-    async fn call(&self, call: ImprintCall, entries: usize) -> ImprintReply {
+    async fn call(&self, call: ImprintCall, entries: usize) -> (ImprintReply, Option<AnswerFacts>) {
         let Dispatcher {
             imprint,
             limits,
@@ -284,18 +297,22 @@ impl<I: ImprintApi + 'static> Shell<I> {
         let started = self.now();
         match call {
             ImprintCall::Update(request) => {
-                let mut outcome = imprint.deliver(request, limits.deadline).await;
-                if failpoint::is_armed(Failpoint::AssumeApplied) {
-                    outcome = Outcome::Applied(Echo::default());
-                }
+                let answered = imprint.deliver(request, limits.deadline).await;
+                let outcome = match failpoint::is_armed(Failpoint::AssumeApplied) {
+                    true => Outcome::Applied(Echo::default()),
+                    false => answered.result,
+                };
                 metrics.attempt(outcome.label(), entries, self.now().since(started));
-                ImprintReply::Outcome(outcome)
+                (ImprintReply::Outcome(outcome), answered.facts)
             }
-            ImprintCall::Retrieve(customer) => ImprintReply::Lookup(self.retrieve(customer).await),
+            ImprintCall::Retrieve(customer) => {
+                let answered = self.retrieve(customer).await;
+                (ImprintReply::Lookup(answered.result), answered.facts)
+            }
             ImprintCall::Search(partner) => {
-                let found = imprint.search(partner, limits.deadline).await;
-                metrics.lookup(found.label());
-                ImprintReply::Lookup(found)
+                let answered = imprint.search(partner, limits.deadline).await;
+                metrics.lookup(answered.result.label());
+                (ImprintReply::Lookup(answered.result), answered.facts)
             }
         }
     }

@@ -102,6 +102,12 @@ pub(super) fn is_customer_not_found(body: &[u8]) -> bool {
     matches!(kind, Some(CUSTOMER_NOT_FOUND | PARTNER_CUSTOMER_NOT_FOUND))
 }
 
+/// Returns the error type and the name of the parameter in an error body.
+pub(super) fn error_names(body: &[u8]) -> (Option<&'static str>, Option<String>) {
+    let ErrorBody { kind, param } = ErrorBody::parse(body);
+    (kind, param)
+}
+
 /// The error type and the parameter name in an error body, for each of the JSON formats that Imprint uses.
 #[derive(Default)]
 struct ErrorBody {

@@ -18,10 +18,13 @@ use tokio::sync::watch;
 use self::credential::KeyHeaders;
 use self::failure::{body_error, send_error};
 use self::key_choice::KeyVerdict;
-use super::classify::{ImprintResponse, classify, needs_body};
+use super::classify::{ImprintResponse, classify, error_names, needs_body};
 use super::excerpt::Excerpt;
 use super::lookup::{retrieved, searched};
-use super::{Cause, ImprintApi, ImprintId, LookupResult, Outcome, PartnerCustomerId, Request};
+use super::{
+    AnswerFacts, Answered, Cause, ImprintApi, ImprintId, LookupResult, Outcome, PartnerCustomerId,
+    Request,
+};
 use crate::http::client::StrictClient;
 use crate::http::egress::Egress;
 use crate::time::Clock;
@@ -83,11 +86,13 @@ impl Client {
     /// If the outcome depends on the body of the answer, an incomplete body is also an error.
     ///
     /// The client does not ask the rate limiter, because the caller already has a permit for the request.
+    ///
+    /// Writes the facts of the answer as soon as they are known, so that they outlive the deadline of the request.
     async fn exchange(
         &self,
-        method: Method,
-        path: &str,
+        (method, path): (Method, &str),
         body: Vec<u8>,
+        facts: &mut Option<AnswerFacts>,
     ) -> Result<RawResponse, Outcome> {
         let keys = self.credential.headers();
         let mut request = self
@@ -107,6 +112,11 @@ impl Client {
         if let Some(verdict) = KeyVerdict::of_status(status) {
             self.credential.answered(&keys, verdict);
         }
+        let facts = facts.insert(AnswerFacts {
+            status,
+            kind: None,
+            param: None,
+        });
         let retry_after = response
             .headers()
             .get_all(header::RETRY_AFTER)
@@ -121,24 +131,27 @@ impl Client {
                 Err(_elapsed) => Excerpt::default(),
             }
         };
+        let is_abridged = body.is_abridged();
+        let body = body.into_bytes();
+        if status >= 300 {
+            (facts.kind, facts.param) = error_names(&body);
+        }
         Ok(RawResponse {
             keys,
             status,
             retry_after,
-            is_abridged: body.is_abridged(),
-            body: body.into_bytes(),
+            is_abridged,
+            body,
         })
     }
 
-    async fn update(&self, request: &Request) -> Outcome {
+    async fn update(&self, request: &Request, facts: &mut Option<AnswerFacts>) -> Outcome {
         let mut body = Vec::with_capacity(BODY_BYTES_USUAL);
         if serde_json::to_writer(&mut body, &request.body).is_err() {
             return Outcome::Unknown(Cause::Protocol);
         }
-        match self
-            .exchange(Method::POST, &segment(&request.customer), body)
-            .await
-        {
+        let path = segment(&request.customer);
+        match self.exchange((Method::POST, &path), body, facts).await {
             Ok(response) => {
                 let outcome = classify(request, response.as_response(), self.clock.shared_wall());
                 if let Some(verdict) = KeyVerdict::of_update(&outcome) {
@@ -216,30 +229,40 @@ impl RawResponse {
 }
 
 impl ImprintApi for Client {
-    async fn deliver(&self, request: Request, deadline: Duration) -> Outcome {
-        let update = self.update(&request);
+    async fn deliver(&self, request: Request, deadline: Duration) -> Answered<Outcome> {
+        let mut facts = None;
+        let update = self.update(&request, &mut facts);
         let in_time = tokio::time::timeout(deadline, update).await;
-        in_time.unwrap_or(Outcome::Unknown(Cause::Deadline))
+        Answered {
+            result: in_time.unwrap_or(Outcome::Unknown(Cause::Deadline)),
+            facts,
+        }
     }
 
-    async fn retrieve(&self, customer: ImprintId, deadline: Duration) -> LookupResult {
-        let path = segment(&customer);
-        let exchange = self.exchange(Method::GET, &path, Vec::new());
-        match tokio::time::timeout(deadline, exchange).await {
+    async fn retrieve(&self, customer: ImprintId, deadline: Duration) -> Answered<LookupResult> {
+        let (path, mut facts) = (segment(&customer), None);
+        let exchange = self.exchange((Method::GET, &path), Vec::new(), &mut facts);
+        let result = match tokio::time::timeout(deadline, exchange).await {
             Ok(Ok(response)) => {
                 let result = retrieved(&customer, response.as_response(), self.clock.shared_wall());
                 self.looked_up(result)
             }
             Ok(Err(outcome)) => LookupResult::Failed(outcome),
             Err(_elapsed) => LookupResult::Failed(Outcome::Unavailable(Cause::Deadline)),
-        }
+        };
+        Answered { result, facts }
     }
 
-    async fn search(&self, partner: PartnerCustomerId, deadline: Duration) -> LookupResult {
+    async fn search(
+        &self,
+        partner: PartnerCustomerId,
+        deadline: Duration,
+    ) -> Answered<LookupResult> {
         let filter = utf8_percent_encode(partner.as_str(), &SEGMENT);
         let query = format!("?partner_customer_id={filter}&limit={HITS_MAX}");
-        let exchange = self.exchange(Method::GET, &query, Vec::new());
-        match tokio::time::timeout(deadline, exchange).await {
+        let mut facts = None;
+        let exchange = self.exchange((Method::GET, &query), Vec::new(), &mut facts);
+        let result = match tokio::time::timeout(deadline, exchange).await {
             // If the client has left out the long members of a page, the page possibly lacks a hit.
             Ok(Ok(response)) if response.is_abridged && response.status < 300 => {
                 LookupResult::Failed(Outcome::Unknown(Cause::TooLong))
@@ -250,7 +273,8 @@ impl ImprintApi for Client {
             }
             Ok(Err(outcome)) => LookupResult::Failed(outcome),
             Err(_elapsed) => LookupResult::Failed(Outcome::Unavailable(Cause::Deadline)),
-        }
+        };
+        Answered { result, facts }
     }
 }
 

@@ -8,7 +8,8 @@ use imprint_bridge::http::egress::{Egress, tls};
 use imprint_bridge::imprint::clearing::Clearing;
 use imprint_bridge::imprint::client::{ApiKeys, Client, Credential, KeyScheme};
 use imprint_bridge::imprint::{
-    Cause, Echo, Field, FieldValue, ImprintApi as _, ImprintId, Outcome, Rejection, Request, Update,
+    AnswerFacts, Answered, Cause, Echo, Field, FieldValue, ImprintApi as _, ImprintId, Outcome,
+    Rejection, Request, Update,
 };
 use imprint_bridge::time::Clock;
 use rustls::pki_types::pem::PemObject as _;
@@ -74,6 +75,11 @@ async fn deliver(client: &Client, customer: &str) -> Outcome {
 }
 
 async fn deliver_within(client: &Client, customer: &str, deadline: Duration) -> Outcome {
+    answered(client, customer, deadline).await.result
+}
+
+/// Returns the outcome of an update with the facts of the answer.
+async fn answered(client: &Client, customer: &str, deadline: Duration) -> Answered<Outcome> {
     let city = (
         Field::parse("city").unwrap(),
         FieldValue::from_value(json!("Reno")),
@@ -302,6 +308,37 @@ fn of_two_retry_afters_the_longer_counts() {
     let head = "429 Slow\r\nretry-after: 2\r\nretry-after: 7";
     let wait = Some(Duration::from_secs(7));
     check_answer(&answer(head, ""), &Outcome::Throttled(wait));
+}
+
+/// FAULTS N1183: operators see the facts of an answer, also if its body does not end in time. No fact is a value.
+#[test]
+fn an_answer_shows_its_facts() {
+    let typed = r#"{"error":{"type":"INVALID_REQUEST_ERROR","message":"jane","param":"email"}}"#;
+    let endless = "HTTP/1.1 422 No\r\ncontent-length: 9\r\n\r\n{";
+    for (sent, status, (kind, param)) in [
+        (
+            answer("400 Bad Request", typed),
+            400,
+            (Some("INVALID_REQUEST_ERROR"), Some("email")),
+        ),
+        (answer("401 No", "{\"type\":\"JANE\"}"), 401, (None, None)),
+        (endless.to_owned(), 422, (None, None)),
+    ] {
+        let imprint = RawImprint::start(move |mut accepted: Accepted| {
+            accepted.request().unwrap();
+            accepted.send(&sent).unwrap();
+            // The client closes the connection.
+            let _end = accepted.request();
+        });
+        let answered =
+            block_on(async { answered(&client(&imprint.origin()), "c1", DEADLINE_SHORT).await });
+        let facts = AnswerFacts {
+            status,
+            kind,
+            param: param.map(str::to_owned),
+        };
+        assert_eq!(answered.facts, Some(facts));
+    }
 }
 
 /// FAULTS U19: the fake server counts the bytes that it can send before the client closes, kernel buffers included.

@@ -254,7 +254,7 @@ pub fn describe_lookup(found: &LookupResult) -> (&'static str, String) {
 }
 
 /// Returns the outcome of a request in one word, and the cause of a failure.
-fn describe_outcome(outcome: &Outcome) -> (&'static str, String) {
+pub fn describe_outcome(outcome: &Outcome) -> (&'static str, String) {
     let cause = match outcome {
         Outcome::Unavailable(cause)
         | Outcome::Unknown(cause)

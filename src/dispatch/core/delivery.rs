@@ -250,14 +250,15 @@ impl Delivery {
     fn send(&mut self, call: ImprintCall) -> LaneAction {
         self.stage = Stage::Exchanging;
         self.updates_sent += u32::from(matches!(call, ImprintCall::Update(_)));
-        let carried = self
-            .exchange
-            .as_ref()
-            .map(|exchange| exchange.fold.carried.len());
+        let exchange = self.exchange.as_ref();
+        let carried = exchange.map(|exchange| exchange.fold.carried.as_slice());
+        let carried = carried.unwrap_or_default();
+        let newest = carried.last().copied().map(EntryId);
         LaneAction::Call {
             call,
             claim: self.token,
-            entries: carried.unwrap_or_default(),
+            entries: carried.len(),
+            entry: newest.or_else(|| exchange?.claimed.waiting.last().map(|it| it.entry)),
         }
     }
 

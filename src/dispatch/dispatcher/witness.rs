@@ -7,9 +7,11 @@ use std::rc::Rc;
 use super::Shell;
 use crate::dispatch::breaker::DestinationState;
 use crate::dispatch::core::{conclude_inquiry, describe_lookup};
-use crate::dispatch::destination::{Inquiry, StateChange};
+use crate::dispatch::destination::{
+    Inquiry, RequestDecision, RequestOperation, RequestRecord, StateChange,
+};
 use crate::dispatch::evidence::SavedEvidence;
-use crate::imprint::{ImprintApi, ImprintId, LookupResult};
+use crate::imprint::{Answered, ImprintApi, ImprintId, LookupResult};
 use crate::outbox::Setting;
 
 impl<I: ImprintApi + 'static> Shell<I> {
@@ -20,10 +22,26 @@ impl<I: ImprintApi + 'static> Shell<I> {
     }
 
     async fn ask(&self, inquiry: Inquiry) {
-        let found = self.retrieve(inquiry.customer().clone()).await;
-        let (states, change) = conclude_inquiry(inquiry, &found, self.moment());
-        let (outcome, cause) = describe_lookup(&found);
+        let sent_at = self.now();
+        let answered = self.retrieve(inquiry.customer().clone()).await;
+        let found = &answered.result;
+        let moment = self.moment();
+        let (states, change) = conclude_inquiry(inquiry, found, moment);
+        let (outcome, cause) = describe_lookup(found);
         self.report_states(states, outcome, &cause);
+        let (before, after) = (states.0.as_str(), states.1.as_str());
+        self.dispatcher.destination.record_request(RequestRecord {
+            sent_at,
+            took: moment.now.since(sent_at),
+            operation: RequestOperation::Retrieve,
+            entry: None,
+            is_served: !matches!(found, LookupResult::Failed(_)),
+            facts: answered.facts,
+            outcome,
+            cause,
+            decision: RequestDecision::Witness,
+            state: (before != after).then_some(after),
+        });
         if let Some(change) = change {
             self.save(change).await;
         }
@@ -43,12 +61,12 @@ impl<I: ImprintApi + 'static> Shell<I> {
     }
 
     /// Asks Imprint whether a customer exists.
-    pub(super) async fn retrieve(&self, customer: ImprintId) -> LookupResult {
+    pub(super) async fn retrieve(&self, customer: ImprintId) -> Answered<LookupResult> {
         let dispatcher = &self.dispatcher;
         let deadline = dispatcher.limits.deadline;
-        let found = dispatcher.imprint.retrieve(customer, deadline).await;
-        dispatcher.metrics.lookup(found.label());
-        found
+        let answered = dispatcher.imprint.retrieve(customer, deadline).await;
+        dispatcher.metrics.lookup(answered.result.label());
+        answered
     }
 
     /// Updates the metric of the destination's state. Logs a change of the state, and records it for operators.

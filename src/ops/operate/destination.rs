@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{AUDIT_PAGE_MAX, Error, Operations, Operator, Reason, Role};
 use crate::dispatch::breaker::DestinationState;
-use crate::dispatch::destination::{OperatorMode, StateChange, UnprovenFailures};
+use crate::dispatch::destination::{OperatorMode, RecentRequests, StateChange, UnprovenFailures};
 use crate::dispatch::pace::PresentRate;
 use crate::event::Visibility;
 use crate::outbox::{AuditRecord, Setting};
@@ -64,6 +64,11 @@ impl Operations {
     /// Returns the configured and the present rate of requests to Imprint. Returns `None` if no rate limit is configured.
     pub fn present_rate(&self, _operator: &Operator) -> Option<PresentRate> {
         self.destination.present_rate(self.clock.now())
+    }
+
+    /// Returns the last requests to Imprint with their answers, without a value.
+    pub fn recent_requests(&self, _operator: &Operator) -> RecentRequests {
+        self.destination.recent_requests()
     }
 
     /// Returns the audit record of the latest change of the mode, if it is one of the newest records of the audit log.

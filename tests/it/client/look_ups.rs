@@ -32,7 +32,7 @@ async fn look_up(client: &Client, lookup: Lookup, deadline: Duration) -> LookupR
     match lookup {
         Lookup::Retrieve => {
             let customer = ImprintId::parse("c1").unwrap();
-            client.retrieve(customer, deadline).await
+            client.retrieve(customer, deadline).await.result
         }
         Lookup::Search => search(client, "c1", deadline).await,
     }
@@ -40,7 +40,7 @@ async fn look_up(client: &Client, lookup: Lookup, deadline: Duration) -> LookupR
 
 async fn search(client: &Client, partner: &str, deadline: Duration) -> LookupResult {
     let partner = PartnerCustomerId::parse(partner).unwrap();
-    client.search(partner, deadline).await
+    client.search(partner, deadline).await.result
 }
 
 fn one(customer: &str) -> LookupResult {
@@ -301,7 +301,7 @@ fn the_sandbox_finds_one_customer_none_or_several() {
             ("c5", LookupResult::NotFound),
         ] {
             let customer = ImprintId::parse(customer).unwrap();
-            let found = client.retrieve(customer.clone(), DEADLINE).await;
+            let found = client.retrieve(customer.clone(), DEADLINE).await.result;
             assert_eq!(found, expected, "{customer:?}");
         }
     });
@@ -323,7 +323,7 @@ fn a_retrieve_resolves_an_unclear_update() {
             let outcome = deliver(&client, customer).await;
             assert_eq!(outcome, Outcome::Unclear(cause), "{customer}");
             let id = ImprintId::parse(customer).unwrap();
-            let found = client.retrieve(id, DEADLINE).await;
+            let found = client.retrieve(id, DEADLINE).await.result;
             assert_eq!(resolve_ambiguous(cause, found), expected, "{customer}");
         }
     });

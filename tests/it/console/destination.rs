@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Browser, TOKEN, VIEWER, start_with_viewer};
+use super::{Browser, TOKEN, VIEWER, park, start_with_viewer};
 use crate::support::{TestApp, email, wait_for};
 
 /// FAULTS N874
@@ -113,4 +113,38 @@ fn the_destination_shows_throttling_and_the_rate_limit() {
     ] {
         assert!(page.contains(shown), "{shown}: {page}");
     }
+}
+
+/// FAULTS N1183: the page named the state of the destination, and showed no request and no answer behind it.
+#[test]
+fn the_destination_shows_the_last_requests_and_answers() {
+    let app = TestApp::setup().operator("alice", TOKEN).start();
+    let mut alice = Browser::logged_in(&app, TOKEN);
+    let page = alice.page("/destination");
+    assert!(
+        page.contains("No request has failed since the start."),
+        "{page}"
+    );
+    park(&app, "bad", "jane-doe", 1);
+    app.accept(&email("good", "c2", 1));
+    app.wait_until("good", "delivered");
+    let page = alice.page("/destination");
+    let (failed, served) = page.split_once("Last served requests").unwrap();
+    for shown in [
+        "<code>POST /v2/customers/{id}</code>",
+        "<strong class=\"number\">400</strong> <code>BAD_REQUEST_ERROR</code> <code>email</code>",
+        "<span>rejected</span> <small>parked: rejected</small>",
+        "<a href=\"/entries/1\">1</a>",
+    ] {
+        assert!(failed.contains(shown), "{shown}: {page}");
+    }
+    for shown in [
+        "<strong class=\"number\">200</strong>",
+        "<span>applied</span> <small>delivered</small>",
+        "<a href=\"/entries/2\">2</a>",
+    ] {
+        assert!(served.contains(shown), "{shown}: {page}");
+    }
+    assert!(!page.contains("jane"), "{page}");
+    assert!(!page.contains("@example.com"), "{page}");
 }
