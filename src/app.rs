@@ -25,13 +25,14 @@ use self::brakes::BrakesWatch;
 use self::egress::EgressWatch;
 use self::key::KeyFiles;
 use self::listeners::bind;
+use self::loaded_set::LoadedSet;
 use self::notices::NoticeTask;
 use self::retention::Retention;
 use self::sealing::SealingTasks;
 use self::secrets::SecretsWatch;
 use self::senders::DispatchThreads;
 use self::source_order::SourceOrders;
-use self::sources::{LoadedSet, RunningSources};
+use self::sources::RunningSources;
 use self::sources_watch::SourcesWatch;
 use self::store::StoreReport;
 use crate::config::Config;
@@ -65,6 +66,7 @@ mod key;
 mod linger;
 mod listener;
 mod listeners;
+mod loaded_set;
 mod memory_limit;
 mod notices;
 mod one_look;
@@ -72,6 +74,7 @@ mod open_store;
 mod operators;
 mod places;
 mod refused;
+mod reload_log;
 mod removed_sources;
 mod reread;
 mod retention;
@@ -81,6 +84,7 @@ mod secret_file;
 mod secret_reads;
 mod secrets;
 mod senders;
+mod set_changes;
 mod set_watch;
 mod setting_files;
 mod source_order;
@@ -269,6 +273,7 @@ fn listener(
         budget: BodyBudget::new(config.ingress.bodies_bytes_max),
         counts: metrics.ingress.clone(),
         denied: Arc::default(),
+        refused: Arc::default(),
         stopping,
     }
 }
@@ -288,6 +293,7 @@ fn operations(
         sources: Arc::<RunningSources>::clone(running),
         rules: config.dispatch.rules,
         denied: Arc::clone(&listener.denied),
+        refused: Arc::clone(&listener.refused),
         find_key_file: sealing.find_file(),
         try_outs: TryOuts::default(),
         mapping_work: MappingWork::default(),

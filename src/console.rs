@@ -53,6 +53,8 @@ mod overview;
 mod page;
 mod problem;
 mod problems;
+mod refusals;
+mod reloads;
 mod requests;
 mod sentence;
 mod situation;

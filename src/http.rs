@@ -1,5 +1,5 @@
 //! HTTP code that several top-level modules share: HTTP clients, `Retry-After`, problem documents, headers that must not
-//! occur twice, and the list of denied and refused requests.
+//! occur twice, and the lists of denied and refused requests.
 //!
 //! The module `http` does not depend on other parts of the bridge, on sources or on Imprint. Each module with an HTTP
 //! server (`ingress`, `ops`, `sandbox`) builds its own responses.
@@ -20,6 +20,7 @@ mod link;
 pub mod openapi;
 pub mod problem;
 pub mod proxy;
+pub mod refused;
 pub mod retry_after;
 pub mod single_header;
 pub mod trusted_proxies;

@@ -27,6 +27,7 @@ use actix_web::{HttpRequest, HttpResponse, ResponseError as _, web};
 use tokio::sync::watch;
 
 use crate::http::denied::DeniedRequests;
+use crate::http::refused::RefusedRequests;
 use crate::metrics;
 use crate::outbox::{self, Inbox};
 use crate::time::Clock;
@@ -87,6 +88,8 @@ pub struct Ingress {
     pub counts: metrics::IngressMetrics,
     /// The refused requests, which the admin API shows.
     pub denied: Arc<DeniedRequests>,
+    /// The refused requests of every problem type, which the console shows.
+    pub refused: Arc<RefusedRequests>,
     /// True after the process has started to stop. From then on, no request waits for the final state of its events.
     pub stopping: watch::Receiver<bool>,
 }

@@ -36,6 +36,7 @@ use super::places::Place;
 use super::refused::RefusedHead;
 use crate::http::connection::ConnectionState;
 use crate::http::framing::{Advance, Framing};
+use crate::http::refused::RefusedProblem;
 
 /// The maximum number of bytes that the server gets from one connection before the thread serves other connections. The
 /// server's buffer of 8 KiB would grow if the server got more bytes at once.
@@ -53,8 +54,8 @@ pub(super) struct StreamLimits {
     pub(super) answer_deadline: Duration,
     /// The memory limit for all incomplete request heads on the listener.
     pub(super) heads: Arc<HeadBudget>,
-    /// Counts a refused request head in the metrics. The argument is the last word of the problem type.
-    pub(super) count_refused: Arc<dyn Fn(&'static str) + Send + Sync>,
+    /// Counts a refused request head.
+    pub(super) count_refused: Arc<dyn Fn(RefusedProblem) + Send + Sync>,
 }
 
 /// A socket whose client has limits.
@@ -183,7 +184,7 @@ impl<T> Guarded<T> {
     }
 
     fn refuse(&mut self, refused: RefusedHead) {
-        (self.limits.count_refused)(refused.word());
+        (self.limits.count_refused)(refused.problem());
         self.own.push(Some(&refused.response()));
     }
 

@@ -73,8 +73,8 @@ fn bind_ingress(
     places: Places,
 ) -> anyhow::Result<(SocketAddr, Server)> {
     let settings = &config.ingress;
-    let counts = ingress.counts.clone();
     let ingress = web::Data::new(ingress);
+    let heads = ingress.clone();
     let listener = Listener {
         places,
         listen: settings.listen,
@@ -86,7 +86,7 @@ fn bind_ingress(
             head_deadline: settings.head_deadline,
             answer_deadline: ANSWER_DEADLINE,
             heads: Arc::default(),
-            count_refused: Arc::new(move |word| counts.rejected(word, NO_SOURCE)),
+            count_refused: Arc::new(move |problem| heads.count_refused(NO_SOURCE, problem)),
         },
     };
     listener.bind(move |config| {
@@ -109,7 +109,7 @@ fn bind_ops(config: &Config, ops: Ops, places: Places) -> anyhow::Result<(Socket
             head_deadline: OPS_HEAD_DEADLINE,
             answer_deadline: ANSWER_DEADLINE,
             heads: Arc::default(),
-            count_refused: Arc::new(|_word| {}),
+            count_refused: Arc::new(|_problem| {}),
         },
     };
     let (figures, health) = ops.state();

@@ -2,6 +2,7 @@
 
 use crate::http::framing::{HEAD_BYTES_MAX, Violation};
 use crate::http::problem::{MEDIA_TYPE, ProblemDocument};
+use crate::http::refused::RefusedProblem;
 
 /// The second line of an answer without a body, as the HTTP server writes it.
 const NO_BODY: &[u8] = b"content-length: 0\r\n";
@@ -59,9 +60,15 @@ impl RefusedHead {
         }
     }
 
-    /// Returns the last word of the problem type.
-    pub(super) const fn word(self) -> &'static str {
-        self.row().1
+    /// Returns the problem that the answer describes.
+    pub(super) fn problem(self) -> RefusedProblem {
+        let (status, word, title) = self.row();
+        RefusedProblem {
+            status,
+            word,
+            title: title.to_owned(),
+            detail: self.detail(),
+        }
     }
 
     fn detail(self) -> String {

@@ -2,19 +2,19 @@
 //!
 //! The bridge replaces all sources together while it runs. A request uses the set with which it began.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 
+use super::loaded_set::LoadedSet;
+use super::reload_log::ReloadLog;
 use super::removed_sources::{RemovedSources, SourceLimits};
-use super::secrets::{LoadedAuth, WatchedSource};
-use super::source_order::SourceOrders;
+use super::secrets::WatchedSource;
+use super::set_changes::{SourceTexts, changed_files, changes, texts};
 use super::weakening::report_sources;
-use crate::config::Profile;
-use crate::config::source_set::SourceSet;
 use crate::config::sources::{SourceFiles, SourceSettings, SourceTextReader};
 use crate::event::SourceName;
 use crate::ingress::auth::Verifier;
@@ -26,7 +26,8 @@ use crate::intake::schema::Schema;
 use crate::intake::{IntakeSettings, OpenBrakes, Source, Sources};
 use crate::metrics::{Metrics, WeakenedMetrics};
 use crate::ops::operate::{
-    BrakeView, LiveSources, RefusedSet, ReloadFailure, ReloadResult, SetChanges, SetView,
+    BrakeView, LiveSources, RefusedSet, ReloadEffect, ReloadFailure, ReloadResult, ReloadTrigger,
+    ReloadView, SetChanges, SetView,
 };
 use crate::time::Timestamp;
 
@@ -34,57 +35,16 @@ use crate::time::Timestamp;
 const RELOADS_WAITING_MAX: usize = 4;
 
 /// The receiver of the operators' requests to reload. The bridge answers each request with the result.
-pub(super) type ReloadRequests = mpsc::Receiver<oneshot::Sender<ReloadAnswer>>;
+pub(super) type ReloadRequests = mpsc::Receiver<ReloadRequest>;
+
+/// An operator's request to reload.
+pub(super) struct ReloadRequest {
+    pub(super) operator: String,
+    pub(super) answer: oneshot::Sender<ReloadAnswer>,
+}
 
 /// The answer to an operator's request to reload.
 pub(super) type ReloadAnswer = Result<ReloadResult, ReloadFailure>;
-
-/// A set of sources whose secrets the bridge has read.
-pub(super) struct LoadedSet {
-    files: Option<SourceFiles>,
-    sources: Vec<(SourceSettings, LoadedAuth)>,
-    drafts: Vec<String>,
-}
-
-impl LoadedSet {
-    /// Reads the secret files of all sources of a set. A file of a source in use keeps its state. `orders` are the orders of
-    /// the earlier events.
-    ///
-    /// # Errors
-    /// Returns a sentence for each source whose secrets cannot be used, and for each source in use whose file is now a
-    /// draft, and for each source whose file gives its events another order. The bridge would answer the senders of a draft with 404.
-    pub(super) fn load(
-        set: SourceSet,
-        profile: Profile,
-        (used, orders): (&[WatchedSource], &SourceOrders),
-        now: Timestamp,
-    ) -> Result<Self, Vec<String>> {
-        let mut sources = Vec::new();
-        let is_used = |name: &&String| used.iter().any(|source| source.is_named(name));
-        let stopped = set.drafts.iter().filter(is_used);
-        let mut errors: Vec<String> = stopped.map(|name| stops_source(name)).collect();
-        for settings in set.sources {
-            let name = settings.source.name.as_str();
-            let earlier = used.iter().find(|source| source.is_named(name));
-            errors.extend(orders.errors(&settings.source));
-            match LoadedAuth::of(&settings, profile, earlier, now) {
-                Ok(loaded) => sources.push((settings, loaded)),
-                Err(error) => errors.push(format!("source {name}: {error}")),
-            }
-        }
-        let loaded = Self {
-            files: set.files.ok(),
-            sources,
-            drafts: set.drafts,
-        };
-        errors.is_empty().then_some(loaded).ok_or(errors)
-    }
-
-    /// Returns the orders that the files give to the events.
-    pub(super) fn orders(&self) -> SourceOrders {
-        SourceOrders::of(self.sources.iter().map(|(settings, _)| settings))
-    }
-}
 
 /// The sources that the bridge uses now.
 pub(super) struct RunningSources {
@@ -95,8 +55,9 @@ pub(super) struct RunningSources {
     metrics: Metrics,
     /// Each use locks the status only to read or to change it, and never across an await.
     status: RwLock<SetStatus>,
-    requests: mpsc::Sender<oneshot::Sender<ReloadAnswer>>,
-    /// Only [`Self::replace`] uses the removed sources, and never across an await.
+    reloads: ReloadLog,
+    requests: mpsc::Sender<ReloadRequest>,
+    /// Only [`Self::use_set`] uses the removed sources, and never across an await.
     removed: Mutex<RemovedSources>,
     /// The number of calls of [`LiveSources::set_open_brakes`].
     brake_changes: AtomicU64,
@@ -104,8 +65,7 @@ pub(super) struct RunningSources {
 
 struct SetStatus {
     files: Option<SourceFiles>,
-    /// The texts of the source files, by source.
-    texts: BTreeMap<SourceName, Arc<str>>,
+    texts: SourceTexts,
     since: Timestamp,
     refused: Option<RefusedSet>,
 }
@@ -132,11 +92,12 @@ impl RunningSources {
                 since: now,
                 refused: None,
             }),
+            reloads: ReloadLog::default(),
             requests,
             removed: Mutex::default(),
             brake_changes: AtomicU64::new(0),
         };
-        running.replace(loaded, now);
+        running.use_set(loaded, now);
         (Arc::new(running), requested)
     }
 
@@ -160,8 +121,38 @@ impl RunningSources {
         self.brake_changes.load(Ordering::Relaxed)
     }
 
+    /// Uses the loaded set for all later requests, and records the change for operators.
+    pub(super) fn replace(
+        &self,
+        loaded: LoadedSet,
+        trigger: ReloadTrigger,
+        now: Timestamp,
+    ) -> SetChanges {
+        let (before, old_texts) = self.present();
+        let changes = self.use_set(loaded, now);
+        let (after, new_texts) = self.present();
+        let files = changed_files((&old_texts, &new_texts), &changes);
+        self.reloads.record(ReloadView {
+            at: now,
+            trigger,
+            before,
+            after,
+            effect: ReloadEffect::Used {
+                changes: changes.clone(),
+                files,
+            },
+        });
+        changes
+    }
+
+    /// Returns the digest of the files in use, and the texts of the source files.
+    fn present(&self) -> (Option<String>, SourceTexts) {
+        let status = self.status.read().unwrap_or_else(PoisonError::into_inner);
+        (status.digest(), status.texts.clone())
+    }
+
     /// Uses the loaded set for all later requests.
-    pub(super) fn replace(&self, loaded: LoadedSet, now: Timestamp) -> SetChanges {
+    fn use_set(&self, loaded: LoadedSet, now: Timestamp) -> SetChanges {
         let previous = self.endpoints.current();
         let texts = texts(&loaded.sources);
         let settings = loaded.sources.iter().map(|(settings, _)| settings);
@@ -220,14 +211,27 @@ impl RunningSources {
         changes
     }
 
-    /// Records the errors of a set that the bridge does not use. Returns whether the errors are new.
-    pub(super) fn refuse(&self, errors: Vec<String>, now: Timestamp) -> bool {
+    /// Records the errors of a set that the bridge does not use. Returns whether the errors are new. `after` is the digest of
+    /// the refused files.
+    pub(super) fn refuse(
+        &self,
+        errors: Vec<String>,
+        (trigger, after): (ReloadTrigger, Option<String>),
+        now: Timestamp,
+    ) -> bool {
         self.metrics.sources.refused(true);
         let mut status = self.status.write().unwrap_or_else(PoisonError::into_inner);
         let refused = status.refused.as_ref();
         if refused.is_some_and(|refused| refused.errors == errors) {
             return false;
         }
+        self.reloads.record(ReloadView {
+            at: now,
+            trigger,
+            before: status.digest(),
+            after,
+            effect: ReloadEffect::Refused(errors.clone()),
+        });
         status.refused = Some(RefusedSet { since: now, errors });
         true
     }
@@ -253,20 +257,11 @@ impl RunningSources {
     }
 }
 
-/// Returns the error of a draft in the place of a source in use.
-fn stops_source(name: &str) -> String {
-    format!(
-        "source {name}: the bridge uses this source, and its file is now a draft: remove the line draft = true, or remove the file to stop the source"
-    )
-}
-
-/// Returns the texts of the source files, by source.
-fn texts(sources: &[(SourceSettings, LoadedAuth)]) -> BTreeMap<SourceName, Arc<str>> {
-    let texts = sources.iter().filter_map(|(settings, _)| {
-        let text = settings.text.as_ref()?;
-        Some((settings.source.name.clone(), Arc::clone(text)))
-    });
-    texts.collect()
+impl SetStatus {
+    fn digest(&self) -> Option<String> {
+        let files = self.files.as_ref();
+        files.map(|files| files.digest().to_string())
+    }
 }
 
 fn endpoint(
@@ -307,34 +302,6 @@ fn log_warnings(warnings: &[(String, Vec<String>)], changes: &SetChanges) {
     }
 }
 
-/// Compares two sets of sources by the digests of their files.
-fn changes(
-    old: (&Endpoints, Option<&SourceFiles>),
-    new: (&Endpoints, Option<&SourceFiles>),
-) -> SetChanges {
-    let names = |endpoints: &Endpoints| -> BTreeSet<String> {
-        let names = endpoints.all().map(|endpoint| &endpoint.source.name);
-        names.map(ToString::to_string).collect()
-    };
-    let (before, after) = (names(old.0), names(new.0));
-    let is_changed = |endpoint: &&Arc<Endpoint>| {
-        let digests = [
-            (old.1, old.0.get(&endpoint.source.name)),
-            (new.1, Some(*endpoint)),
-        ]
-        .map(|(files, endpoint)| Some(files?.digest_of(&endpoint?.source)));
-        let [old, new] = digests;
-        old.is_none() || old != new
-    };
-    let changed = new.0.all().filter(is_changed);
-    let changed = changed.map(|endpoint| endpoint.source.name.to_string());
-    SetChanges {
-        changed: changed.filter(|name| before.contains(name)).collect(),
-        added: after.difference(&before).cloned().collect(),
-        removed: before.difference(&after).cloned().collect(),
-    }
-}
-
 impl LiveSources for RunningSources {
     fn sources(&self) -> Arc<Sources> {
         Arc::clone(self.endpoints.current().sources())
@@ -360,21 +327,22 @@ impl LiveSources for RunningSources {
         let names = endpoints.all().map(|endpoint| &endpoint.source.name);
         let status = self.status.read().unwrap_or_else(PoisonError::into_inner);
         SetView {
-            digest: status
-                .files
-                .as_ref()
-                .map(|files| files.digest().to_string()),
+            digest: status.digest(),
             since: status.since,
             names: names.map(ToString::to_string).collect(),
             refused: status.refused.clone(),
         }
     }
 
-    fn reload(&self) -> BoxFuture<'static, ReloadAnswer> {
-        let requests = self.requests.clone();
+    fn reloads(&self) -> Vec<ReloadView> {
+        self.reloads.newest_first()
+    }
+
+    fn reload(&self, operator: &str) -> BoxFuture<'static, ReloadAnswer> {
+        let (requests, operator) = (self.requests.clone(), operator.to_owned());
         Box::pin(async move {
             let (answer, answered) = oneshot::channel();
-            let sent = requests.send(answer).await;
+            let sent = requests.send(ReloadRequest { operator, answer }).await;
             sent.map_err(|_closed| ReloadFailure::Stopping)?;
             answered.await.unwrap_or(Err(ReloadFailure::Stopping))
         })

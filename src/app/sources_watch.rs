@@ -12,14 +12,15 @@ use anyhow::Context as _;
 use tokio::sync::oneshot;
 
 use super::listeners::yield_to_delivery;
+use super::loaded_set::LoadedSet;
 use super::reread::{RereadCause, Rereads};
 use super::set_watch::{LookAction, SeenFiles, SetWatch};
 use super::source_order::SourceOrders;
-use super::sources::{LoadedSet, ReloadAnswer, ReloadRequests, RunningSources};
+use super::sources::{ReloadAnswer, ReloadRequests, RunningSources};
 use crate::config::Config;
 use crate::config::source_set::{SourceSet, UnusableSet};
 use crate::config::sources::{SourceFiles, SourcesDigest};
-use crate::ops::operate::{ReloadFailure, ReloadResult, SetChanges};
+use crate::ops::operate::{ReloadFailure, ReloadResult, ReloadTrigger, SetChanges};
 use crate::outbox::Outbox;
 use crate::time::Timestamp;
 
@@ -88,7 +89,8 @@ impl SourcesWatch {
             rereads,
         };
         if let Err(reason) = used {
-            watch.refuse(Err(reason.clone()), &[SetError::plain(reason)]);
+            let errors = [SetError::plain(reason.clone())];
+            watch.refuse(Err(reason), &errors, ReloadTrigger::Watcher);
         }
         watch
     }
@@ -112,12 +114,12 @@ impl SourcesWatch {
         tokio::select! {
             cause = self.rereads.next() => match cause {
                 RereadCause::Schedule => self.look().await,
-                RereadCause::Signal => self.attempt().await.map(|answer| log_signal(&answer)),
+                RereadCause::Signal => self.attempt(ReloadTrigger::Signal).await.map(|answer| log_signal(&answer)),
             },
-            Some(answer) = self.requests.recv() => {
-                let result = self.attempt().await?;
+            Some(request) = self.requests.recv() => {
+                let result = self.attempt(ReloadTrigger::Operator(request.operator)).await?;
                 // The operator possibly waits no longer.
-                let _unheard: Result<(), _> = answer.send(result);
+                let _unheard: Result<(), _> = request.answer.send(result);
                 Ok(())
             }
         }
@@ -129,7 +131,7 @@ impl SourcesWatch {
         match self.watch.look(seen, self.rereads.moment()) {
             LookAction::Confirm => self.confirm(),
             LookAction::Wait => {}
-            LookAction::Try => drop(self.attempt().await?),
+            LookAction::Try => drop(self.attempt(ReloadTrigger::Watcher).await?),
             LookAction::ReportUnsettled => self.report(&[SetError::plain(
                 "the files of the sources change all the time: remove the files that no source uses"
                     .to_owned(),
@@ -139,7 +141,7 @@ impl SourcesWatch {
     }
 
     /// Reads the files, and uses the set if it passes all checks.
-    async fn attempt(&mut self) -> anyhow::Result<ReloadAnswer> {
+    async fn attempt(&mut self, trigger: ReloadTrigger) -> anyhow::Result<ReloadAnswer> {
         let (config, used) = (Arc::clone(&self.config), self.watch.used());
         let wall_time = self.rereads.clock().wall();
         let (sources, now) = (self.running.secrets().current(), self.rereads.moment());
@@ -155,12 +157,12 @@ impl SourcesWatch {
             }
             SetAttempt::Refused(look, errors) => {
                 let texts = kept(&errors);
-                self.refuse(look, &errors);
+                self.refuse(look, &errors, trigger);
                 Ok(ReloadResult::Refused(texts))
             }
             SetAttempt::Usable(loaded, digest) => {
                 let orders = loaded.orders();
-                let changes = self.running.replace(loaded, self.rereads.moment());
+                let changes = self.running.replace(loaded, trigger, self.rereads.moment());
                 self.watch.set_used(digest);
                 self.remember(orders).await;
                 log_changes(digest, &changes);
@@ -198,15 +200,24 @@ impl SourcesWatch {
     }
 
     /// Keeps the set in use, and does not try these files again for a while.
-    fn refuse(&mut self, look: SeenFiles, errors: &[SetError]) {
+    fn refuse(&mut self, look: SeenFiles, errors: &[SetError], trigger: ReloadTrigger) {
+        let digest = look.as_ref().ok().map(ToString::to_string);
         self.watch.set_refused(look, self.rereads.moment());
-        self.report(errors);
+        self.report_change(errors, (trigger, digest));
+    }
+
+    /// Reports an error that the bridge finds while it looks at the files.
+    fn report(&self, errors: &[SetError]) {
+        self.report_change(errors, (ReloadTrigger::Watcher, None));
     }
 
     /// Reports why the set in use stays in use. Logs the errors once, and not again at each attempt with the same errors.
-    fn report(&self, errors: &[SetError]) {
+    fn report_change(&self, errors: &[SetError], change: (ReloadTrigger, Option<String>)) {
         let (count, logged) = (errors.len(), first(errors));
-        if self.running.refuse(kept(errors), self.rereads.moment()) {
+        if self
+            .running
+            .refuse(kept(errors), change, self.rereads.moment())
+        {
             tracing::error!(
                 errors = count,
                 error = logged,

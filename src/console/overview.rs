@@ -162,7 +162,7 @@ fn counts(figures: &MetricsSnapshot, history: &History) -> Vec<Count> {
         detail: detail.to_owned(),
         path: match state {
             "" => "/problems".to_owned(),
-            "refused" => "/sources".to_owned(),
+            "refused" => "/sources#refusals".to_owned(),
             state => format!("/entries?state={state}"),
         },
     });

@@ -86,6 +86,8 @@ pub(super) struct RefusedSource {
     pub(super) detail: String,
     /// The place of its error in the event, and the place of the rule, or an empty text.
     pub(super) place: (Option<String>, String),
+    /// The time of the last change of its file since the start of the process.
+    pub(super) changed_at: Option<Timestamp>,
 }
 
 /// A change of the mode of the destination by an operator.
@@ -140,15 +142,20 @@ fn refusing(source: &RefusedSource, situation: &Situation) -> Sentence {
         Some(_) => "Since then, the bridge has refused",
         None => "Since the start, the bridge has refused",
     };
+    let changed = source.changed_at.map(|at| {
+        let at = TimeText::since(at, situation.now);
+        format!(" Its file changed at {at}: Sources shows the changed lines.")
+    });
     let name = format!("Refusing the events of {}", source.name);
     Sentence {
         tone: Tone::Warning,
         headline: headline(&name, source.since, situation.now),
         name,
         cause: format!(
-            "{since} every request of this source. The latest: {}{} The bridge keeps no refused event, so the source must send it again.",
+            "{since} every request of this source. The latest: {}{}{} The bridge keeps no refused event, so the source must send it again.",
             sentence_end(&source.detail),
-            place(&source.place)
+            place(&source.place),
+            changed.unwrap_or_default()
         ),
         advice: Some(REFUSING_ALL),
     }
@@ -585,9 +592,10 @@ mod tests {
             since: Some(Timestamp::from_millis(NOW.as_millis() - 300_000)),
             detail: "The language tag is wrong".to_owned(),
             place: (Some("/data/name".to_owned()), "language".to_owned()),
+            changed_at: Some(Timestamp::from_millis(NOW.as_millis() - 301_000)),
         });
         let name = "Refusing the events of crm since 22:08:20 UTC (5 min)";
-        let cause = "Since then, the bridge has refused every request of this source. The latest: The language tag is wrong. The error is at /data/name in the event, and the rule is that of language. The bridge keeps no refused event, so the source must send it again.";
+        let cause = "Since then, the bridge has refused every request of this source. The latest: The language tag is wrong. The error is at /data/name in the event, and the rule is that of language. Its file changed at 22:08:19 UTC: Sources shows the changed lines. The bridge keeps no refused event, so the source must send it again.";
         check(&refusing, Tone::Warning, name, cause);
         let mut down = situation("probing", Some(("unknown", "deadline")));
         down.refused_source = refusing.refused_source;

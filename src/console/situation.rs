@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use super::Console;
 use super::page::{Frame, Section};
+use super::reloads::changed_at;
 use super::sentence::{ModeChange, RefusedSource, Situation, sentence};
 use super::visitor::Visitor;
 use crate::dispatch::destination::OperatorMode;
 use crate::http::denied::DeniedRow;
 use crate::metrics::MetricsSnapshot;
-use crate::ops::operate::{Operations, Operator};
+use crate::ops::operate::{Operations, Operator, ReloadView};
 use crate::time::Timestamp;
 
 /// For this time after the bridge has refused a request, the overview shows the refusals of the source.
@@ -50,7 +51,11 @@ impl Console {
             held: store.held,
             parked: store.parked.saturating_add(store.undecided),
             refuses_lately: !refusals.is_empty(),
-            refused_source: refused_source(refusals, (&loaded, accepted)),
+            refused_source: refused_source(
+                refusals,
+                (&loaded, accepted),
+                &operations.reloads(operator),
+            ),
             accepted_at: accepted.values().max().map(|at| from_seconds(*at)),
             has_store: self.health.has_store(),
             is_disk_full: self.health.is_disk_full(),
@@ -82,6 +87,7 @@ async fn mode_change(operations: &Operations, operator: &Operator) -> Option<Mod
 fn refused_source(
     refusals: Vec<Refusals>,
     (loaded, accepted): (&[String], &BTreeMap<String, i64>),
+    reloads: &[ReloadView],
 ) -> Option<RefusedSource> {
     let sources = refusals.into_iter().filter_map(|refusals| {
         let accepted_at = accepted.get(&refusals.source).map(|at| from_seconds(*at));
@@ -93,8 +99,9 @@ fn refused_source(
     Some(RefusedSource {
         // The first refusal can be long after the last event, at which nothing was wrong yet.
         since: accepted_at.map(|at| at.max(worst.first)),
-        name: worst.source,
         detail: worst.detail,
+        changed_at: changed_at(reloads, &worst.source),
+        name: worst.source,
         place: worst.place,
     })
 }

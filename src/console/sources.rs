@@ -9,14 +9,17 @@ use super::Console;
 use super::brake::OPEN_MINUTES;
 use super::chart::rate;
 use super::page::{Frame, PageResult, Section, page};
+use super::refusals::RefusalList;
+use super::reloads::{ReloadText, SourceChangeText};
 use super::visitor::Visitor;
 use super::words::{TimeText, counted, grouped};
 use crate::http::denied::DeniedRow;
+use crate::http::refused::RefusedRow;
 use crate::intake::BrakePolicy;
 use crate::metrics::IngressSnapshot;
 use crate::ops::Figures;
 use crate::ops::history::{History, HourTotals};
-use crate::ops::operate::{BrakeView, Operations, Role, SetView};
+use crate::ops::operate::{BrakeView, Operations, ReloadView, Role, SetView};
 use crate::time::Timestamp;
 
 #[derive(Template)]
@@ -30,6 +33,10 @@ struct SourcesPage {
     refused: Option<RefusedText>,
     accepted: String,
     duplicates: String,
+    /// The last changes of the files, the newest first.
+    reloads: Vec<ReloadText>,
+    /// The refused requests of every problem type.
+    refusals: RefusalList,
     sources: Vec<SourceText>,
     /// Whether the operator may change entries and brakes.
     may_change: bool,
@@ -52,6 +59,8 @@ struct SourceText {
     /// The time of the last accepted event, and the rate. Empty for a source that is not loaded.
     activity: String,
     brake: BrakeText,
+    /// The last change of the source file since the start.
+    change: Option<SourceChangeText>,
     rows: Vec<RefusalText>,
 }
 
@@ -79,6 +88,7 @@ struct RefusalText {
     location: String,
     pointers: Vec<String>,
     detail: String,
+    first: TimeText,
     last: TimeText,
 }
 
@@ -94,6 +104,9 @@ pub(super) async fn list(
     let ingress = figures.snapshot().await.ingress;
     let set = operations.source_set(operator);
     let now = operations.clock.now();
+    let denied = operations.denied_requests(operator, None);
+    let reloads = operations.reloads(operator);
+    let refused_requests = operations.refused_requests(operator);
     let refused = set.refused.as_ref().map(|refused| RefusedText {
         since: TimeText::of(refused.since, now),
         errors: refused.errors.clone(),
@@ -108,40 +121,54 @@ pub(super) async fn list(
         accepted: grouped(ingress.accepted),
         duplicates: grouped(ingress.duplicates),
         sources: sources(
-            &set,
-            operations.denied_requests(operator, None),
+            (&set, &reloads),
+            (&refused_requests, &denied),
             (&operations.brakes(operator), now),
         )
         .into_iter()
         .map(|source| source.with_activity(&ingress, &history, now))
         .collect(),
+        refusals: RefusalList::of(refused_requests, (&denied, now)),
+        reloads: reloads
+            .iter()
+            .map(|reload| ReloadText::of(reload, now))
+            .collect(),
     })
 }
 
 /// Returns the loaded sources, and then other names that refused requests had.
 fn sources(
-    set: &SetView,
-    denied: Vec<DeniedRow>,
+    (set, reloads): (&SetView, &[ReloadView]),
+    (refused, denied): (&[RefusedRow], &[DeniedRow]),
     (brakes, now): (&[BrakeView], Timestamp),
 ) -> Vec<SourceText> {
-    let mut rows: BTreeMap<String, Vec<DeniedRow>> = BTreeMap::new();
-    for row in denied {
-        rows.entry(row.source.clone()).or_default().push(row);
+    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+    for row in refused.iter().filter(|row| !row.source.is_empty()) {
+        let count = counts.entry(&row.source).or_default();
+        *count = count.saturating_add(row.count);
     }
+    let rows = |name: &str| {
+        let mut rows: Vec<_> = denied.iter().filter(|row| row.source == name).collect();
+        rows.sort_by_key(|row| std::cmp::Reverse(row.last_at));
+        let rows = rows.into_iter();
+        rows.map(|row| RefusalText::of(row.clone(), now)).collect()
+    };
     let loaded = set.names.iter().map(|name| {
-        let rows = rows.remove(name).unwrap_or_default();
         let brake = brakes.iter().find(|brake| brake.source == *name);
         let brake = brake.map(|brake| BrakeText::of(brake, now));
-        let brake = brake.unwrap_or_default();
+        let of_source = refused.iter().filter(|row| row.source == *name);
+        let last = of_source.map(|row| row.last_at).max();
         SourceText {
-            brake,
-            ..SourceText::of(name.clone(), true, (rows, now))
+            is_loaded: true,
+            change: SourceChangeText::of(reloads, name, (last, now)),
+            brake: brake.unwrap_or_default(),
+            ..SourceText::of(name, counts.get(name.as_str()), rows(name))
         }
     });
-    let mut sources: Vec<SourceText> = loaded.collect();
-    let others = rows.into_iter();
-    sources.extend(others.map(|(name, rows)| SourceText::of(name, false, (rows, now))));
-    sources
+    let others = counts.iter();
+    let others = others.filter(|(name, _)| !set.names.iter().any(|loaded| loaded == *name));
+    let others = others.map(|(name, count)| SourceText::of(name, Some(count), rows(name)));
+    loaded.chain(others).collect()
 }
 
 impl SourceText {
@@ -153,26 +180,22 @@ impl SourceText {
         Self { activity, ..self }
     }
 
-    fn of(name: String, is_loaded: bool, (mut rows, now): (Vec<DeniedRow>, Timestamp)) -> Self {
-        rows.sort_by_key(|row| std::cmp::Reverse(row.last_at));
-        let count = rows.iter().map(|row| row.count).sum();
+    /// Describes a source that is not loaded.
+    fn of(name: &str, refused: Option<&u64>, rows: Vec<RefusalText>) -> Self {
         Self {
-            name,
-            is_loaded,
+            name: name.to_owned(),
+            is_loaded: false,
             activity: String::new(),
             brake: BrakeText::default(),
-            refusals: match count {
-                0 => "no refused request since the start".to_owned(),
-                count => {
-                    // A request with several errors counts once for each of them.
-                    let errors = ["error in a refused request", "errors in refused requests"];
-                    format!("{} since the start", counted(count, errors))
+            change: None,
+            refusals: match refused {
+                None | Some(0) => "no refused request since the start".to_owned(),
+                Some(count) => {
+                    let requests = ["refused request", "refused requests"];
+                    format!("{} since the start", counted(*count, requests))
                 }
             },
-            rows: rows
-                .into_iter()
-                .map(|row| RefusalText::of(row, now))
-                .collect(),
+            rows,
         }
     }
 }
@@ -240,6 +263,7 @@ impl RefusalText {
             location: row.location,
             pointers: row.last_pointers,
             detail: row.last_detail,
+            first: TimeText::of(row.first_at, now),
             last: TimeText::of(row.last_at, now),
         }
     }

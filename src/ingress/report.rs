@@ -3,14 +3,15 @@
 
 use std::collections::BTreeMap;
 
-use actix_web::HttpRequest;
 use actix_web::http::Method;
+use actix_web::{HttpRequest, ResponseError as _};
 
 use super::auth::Denial;
 use super::refusal::FINAL_PROBLEMS;
 use super::{Endpoint, Ingress, Refusal};
 use crate::event::{EventError, pointer};
 use crate::http::denied::DeniedRequest;
+use crate::http::refused::RefusedProblem;
 use crate::intake::MassChange;
 use crate::outbox::{AppendedEntry, State};
 
@@ -25,7 +26,13 @@ impl Ingress {
         let endpoint = endpoints.of_request(request).ok();
         let source = endpoint.map_or("", |endpoint| endpoint.source.name.as_str());
         let problem = refusal.word();
-        self.counts.rejected(problem, source);
+        let refused = RefusedProblem {
+            status: refusal.status_code().as_u16(),
+            word: problem,
+            title: refusal.to_string(),
+            detail: refusal.detail(),
+        };
+        self.count_refused(source, refused);
         if matches!(refusal, Refusal::UnknownSource) {
             let name = request.match_info().get("source").unwrap_or_default();
             tracing::warn!(
@@ -65,6 +72,13 @@ impl Ingress {
             };
             self.denied.record(request, now);
         }
+    }
+
+    /// Counts a refused request in the metrics, and adds it to the list for operators. `source` is empty if the request names
+    /// no configured source.
+    pub fn count_refused(&self, source: &str, problem: RefusedProblem) {
+        self.counts.rejected(problem.word, source);
+        self.refused.record(source, problem, self.clock.now());
     }
 
     /// Counts the held entries of a request. Logs each mass change once, when the brake holds its first entry.

@@ -139,6 +139,7 @@ impl TestListener {
             budget: BodyBudget::new(settings.bodies_bytes_max),
             counts: counts(),
             denied: Arc::default(),
+            refused: Arc::default(),
             stopping,
         };
         Self {

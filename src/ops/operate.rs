@@ -17,6 +17,7 @@ use crate::dispatch::destination::Destination;
 use crate::dispatch::rules::DeliveryRules;
 use crate::event::Visibility;
 use crate::http::denied::{DeniedRequests, DeniedRow};
+use crate::http::refused::{RefusedRequests, RefusedRow};
 use crate::metrics::WeakenedMetrics;
 use crate::outbox::{self, AuditEvent, AuditRecord, Outbox};
 use crate::time::Clock;
@@ -51,7 +52,10 @@ pub use erase::ErasureReport;
 pub use keys::FindKeyFile;
 pub use mapping_work::MappingWork;
 pub use preview::{ReplayedEntry, ReplayedRequest};
-pub use reload::{LiveSources, RefusedSet, ReloadFailure, ReloadResult, SetChanges, SetView};
+pub use reload::{
+    ChangedFile, ChangedLine, LiveSources, RefusedSet, ReloadEffect, ReloadFailure, ReloadResult,
+    ReloadTrigger, ReloadView, SetChanges, SetView,
+};
 pub use replay::{
     IgnoredEntry, MappingChoice, REPLAYED_STATES, ReplayPreview, Replayed, Unmappable,
 };
@@ -70,6 +74,8 @@ pub struct Operations {
     pub rules: DeliveryRules,
     /// The event requests that failed authentication, or that the sender must change.
     pub denied: Arc<DeniedRequests>,
+    /// The refused event requests of every problem type.
+    pub refused: Arc<RefusedRequests>,
     /// The metric of the weakenings of the protection.
     pub weakened: WeakenedMetrics,
     pub find_key_file: FindKeyFile,
@@ -286,6 +292,11 @@ impl Operations {
     /// Returns the event requests that the event listener denied or refused, of one source or of all sources.
     pub fn denied_requests(&self, _operator: &Operator, source: Option<&str>) -> Vec<DeniedRow> {
         self.denied.rows(source)
+    }
+
+    /// Returns the refused event requests of every problem type, by source.
+    pub fn refused_requests(&self, _operator: &Operator) -> Vec<RefusedRow> {
+        self.refused.rows()
     }
 
     fn audit_event(&self, operator: &Operator, action: &'static str, target: String) -> AuditEvent {

@@ -18,6 +18,7 @@ mod log;
 mod overview;
 mod problems;
 mod sessions;
+mod sources;
 mod try_out;
 
 /// The admin API token of the operator `alice`, who has every role.

@@ -37,8 +37,11 @@ pub trait LiveSources: Send + Sync {
     /// Describes the set of sources in use.
     fn set(&self) -> SetView;
 
-    /// Reads the files of the sources, and uses them if they have no error.
-    fn reload(&self) -> BoxFuture<'static, Result<ReloadResult, ReloadFailure>>;
+    /// Returns the last changes of the files, the newest first.
+    fn reloads(&self) -> Vec<ReloadView>;
+
+    /// Reads the files of the sources for an operator, and uses them if they have no error.
+    fn reload(&self, operator: &str) -> BoxFuture<'static, Result<ReloadResult, ReloadFailure>>;
 
     /// Returns the mass-change brakes of the sources in use, sorted by source.
     fn brakes(&self, now: Timestamp) -> Vec<BrakeView>;
@@ -75,6 +78,61 @@ pub struct SetChanges {
     pub changed: Vec<String>,
 }
 
+/// A change of the files of the sources that the bridge has used or refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReloadView {
+    pub at: Timestamp,
+    pub trigger: ReloadTrigger,
+    /// The digest of the files of the previous set, if the bridge knows it.
+    pub before: Option<String>,
+    /// The digest of the changed files, if the bridge knows it.
+    pub after: Option<String>,
+    pub effect: ReloadEffect,
+}
+
+/// The reason why the bridge has read changed files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReloadTrigger {
+    /// The bridge looks at the files every few seconds.
+    Watcher,
+    /// Somebody sent SIGHUP to the process.
+    Signal,
+    /// The operator with this name asked for a reload.
+    Operator(String),
+}
+
+/// The effect of changed files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReloadEffect {
+    /// The bridge uses the files since then.
+    Used {
+        changes: SetChanges,
+        /// The changed lines of the source files.
+        files: Vec<ChangedFile>,
+    },
+    /// The files have these errors, so the bridge goes on with the previous set.
+    Refused(Vec<String>),
+}
+
+/// The lines of a source file that differ between two sets. The bridge shows no comments: see the try-out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChangedFile {
+    pub source: String,
+    pub lines: Vec<ChangedLine>,
+    /// The number of further changed lines.
+    pub left_out: usize,
+}
+
+/// A line that only one of two files has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChangedLine {
+    /// True for a line of the present file, false for a line of the previous one.
+    pub is_new: bool,
+    /// The number of the line in its file, from 1.
+    pub number: usize,
+    pub text: String,
+}
+
 /// The result of a reload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReloadResult {
@@ -101,6 +159,11 @@ impl Operations {
         self.sources.set()
     }
 
+    /// Returns the last changes of the files of the sources, the newest first.
+    pub fn reloads(&self, _operator: &Operator) -> Vec<ReloadView> {
+        self.sources.reloads()
+    }
+
     /// Reads the files of the sources at once, and uses them if they have no error.
     ///
     /// # Errors
@@ -115,7 +178,7 @@ impl Operations {
         let mut event = self.audit_event(operator, "reload", "sources".to_owned());
         event.reason = reason.map(Reason::into_text);
         self.outbox.append_audit(event).await?;
-        match tokio::time::timeout(RELOAD_DEADLINE, self.sources.reload()).await {
+        match tokio::time::timeout(RELOAD_DEADLINE, self.sources.reload(&operator.name)).await {
             Ok(Ok(result)) => Ok(result),
             Ok(Err(ReloadFailure::Changing)) => Err(Error::SourcesChanging),
             Ok(Err(ReloadFailure::Stopping)) => Err(Error::Stopping),

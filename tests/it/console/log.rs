@@ -62,7 +62,7 @@ fn the_sources_show_refused_requests_by_reason() {
     }
     let page = browser.page("/sources");
     assert!(
-        page.contains("2 errors in refused requests since the start"),
+        page.contains("2 refused requests since the start"),
         "{page}"
     );
     assert!(page.contains("<code>/data/customer/email</code>"), "{page}");
