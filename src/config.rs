@@ -124,6 +124,8 @@ pub struct Config {
     pub outbox: OutboxSettings,
     pub imprint: ImprintSettings,
     pub dispatch: DispatchSettings,
+    /// The name of this process in its notices and in the console. Empty if it has no name.
+    pub instance: String,
     /// The webhook for operators. `None` means that the bridge sends no notices.
     pub notices: Option<NoticeSettings>,
     pub confinement: ConfinementSettings,
@@ -230,6 +232,7 @@ impl Config {
         let clearing = imprint.as_ref().map(|imprint| imprint.clearing);
         let intake = intake::take(reader, clearing);
         let dispatch = dispatch::take(reader, clearing);
+        let instance = notices::take_instance(reader);
         let notices = notices::take(reader, profile);
         let confinement = confinement::take(reader);
         let shutdown = take_shutdown(reader);
@@ -249,6 +252,7 @@ impl Config {
             outbox: outbox?,
             imprint: imprint?,
             dispatch: dispatch?,
+            instance,
             notices,
             confinement: confinement?,
             shutdown: shutdown?,

@@ -26,8 +26,10 @@ use actix_web::http::header::{
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{Error, web};
 
+use self::page::Section;
 use self::problem::ConsoleProblem;
 use self::visitor::{Visitor, is_same_origin};
+use crate::ops::operate::Operations;
 use crate::ops::{Access, Figures, Health};
 
 mod assets;
@@ -48,6 +50,8 @@ mod entry_row;
 mod entry_text;
 mod escaper;
 mod form;
+mod full_disk;
+mod hold;
 mod login;
 mod overview;
 mod page;
@@ -73,6 +77,10 @@ pub struct Console {
     /// The address to which the bridge sends its requests, and the time limit of a request.
     pub address: String,
     pub deadline: Duration,
+    /// The place of the store, for a message about its disk.
+    pub store: String,
+    /// The name of this process.
+    pub instance: String,
     /// Returns a sentence about a protection that is switched off, by its name in the metric `weakened`.
     pub explain_weakening: fn(&str) -> &'static str,
     /// The figures and the health for the state of the bridge, which every page shows.
@@ -161,10 +169,8 @@ async fn admit(
         return Ok(refuse(request, ConsoleProblem::OtherOrigin));
     }
     let mut response = next.call(request).await?.map_into_boxed_body();
-    let error = response.response().error();
-    if let Some(ConsoleProblem::Failed(problem)) = error.and_then(Error::as_error::<ConsoleProblem>)
-    {
-        access.report_refusal(problem);
+    if let Some(page) = problem_page(&response, &access).await {
+        response = response.into_response(page);
     }
     let cookie = Visitor::renewed_cookie(response.request());
     if let Some(cookie) = cookie
@@ -173,6 +179,25 @@ async fn admit(
         response.headers_mut().insert(SET_COOKIE, cookie);
     }
     Ok(with_headers(response))
+}
+
+/// Reports the problem of an answer. Returns its page in the frame of the console if an operator is logged in.
+async fn problem_page(
+    response: &ServiceResponse,
+    access: &Access,
+) -> Option<actix_web::HttpResponse> {
+    let error = response.response().error()?;
+    let problem = error.as_error::<ConsoleProblem>()?;
+    if let ConsoleProblem::Failed(problem) = problem {
+        access.report_refusal(problem);
+    }
+    let request = response.request();
+    let console = request.app_data::<web::Data<Console>>()?;
+    let operations = request.app_data::<web::Data<Operations>>()?;
+    let visitor = Visitor::of(request).filter(|_| problem.is_page())?;
+    let section = Section::of_path(request.path());
+    let frame = console.frame(&visitor, section, operations).await;
+    Some(problem.page(frame))
 }
 
 /// Returns whether a request is meant for the event listener: no page is below this path, and no form has this format.

@@ -217,6 +217,11 @@ impl Figures {
         self.metrics.snapshot()
     }
 
+    /// Returns the free space of the disk of the store, or `None` if it is not known.
+    pub fn free_bytes(&self) -> Option<u64> {
+        self.outbox.figures().free_bytes
+    }
+
     /// Returns the metric values as a page for Prometheus.
     async fn page(&self) -> String {
         self.refresh().await;

@@ -117,6 +117,8 @@ fn bind_ops(config: &Config, ops: Ops, places: Places) -> anyhow::Result<(Socket
         destination: config.imprint.destination(),
         address: config.imprint.base_url.as_str().to_owned(),
         deadline: config.imprint.deadline,
+        store: config.outbox.place.to_string(),
+        instance: instance(config),
         explain_weakening: |name| Weakening::parse(name).map_or("", Weakening::meaning),
         figures,
         health,
@@ -125,6 +127,17 @@ fn bind_ops(config: &Config, ops: Ops, places: Places) -> anyhow::Result<(Socket
         ops.clone().configure(config);
         console.clone().configure(config);
     })
+}
+
+/// Returns the name of this process for operators: the configured one, or the name of the machine or the container.
+fn instance(config: &Config) -> String {
+    match config.instance.as_str() {
+        "" => rustix::system::uname()
+            .nodename()
+            .to_string_lossy()
+            .into_owned(),
+        name => name.to_owned(),
+    }
 }
 
 /// Lowers the priority of a thread of the event listener, or of the thread that reads the sources, so that delivery comes first on a busy core.

@@ -36,6 +36,7 @@ pub(super) struct NoticeTask(Option<Arc<NoticeSender>>);
 
 /// Everything that sends notices. The HTTP client is not here, because it cannot move between threads.
 struct NoticeSender {
+    instance: String,
     settings: NoticeSettings,
     secret: Arc<SecretFile>,
     tls: Arc<ClientConfig>,
@@ -82,6 +83,7 @@ impl NoticeTask {
         let roots = roots(("notices.ca_file", settings.ca_file.as_deref()))?;
         Ok(Self(Some(Arc::new(NoticeSender {
             tls: tls(roots.map(Arc::new), None)?,
+            instance: config.instance.clone(),
             settings,
             secret,
             figures: figures.clone(),
@@ -136,7 +138,7 @@ impl NoticeSender {
     async fn send_all(&self) {
         let http = HttpClient::with_tls(&self.tls);
         let clock = self.rereads.clock();
-        let mut notices = Notices::new(self.settings.instance.clone(), clock.now());
+        let mut notices = Notices::new(self.instance.clone(), clock.now());
         let mut look_at = clock.now();
         let mut is_failing = false;
         loop {

@@ -25,8 +25,6 @@ pub struct NoticeSettings {
     pub secret_file: PathBuf,
     /// The file with the root certificates of the receiver. `None` means the public root certificates.
     pub ca_file: Option<PathBuf>,
-    /// The name of this process in the notices.
-    pub instance: String,
 }
 
 /// The URL of a receiver. Its path and its query can be secret, because some receivers know their senders only by the URL.
@@ -82,6 +80,12 @@ impl WebhookUrl {
     }
 }
 
+/// Reads the name of this process for operators. It is empty without the setting.
+pub(super) fn take_instance(reader: &mut Reader) -> String {
+    let instance = reader.take_optional(&["notices", "instance"], instance);
+    instance.unwrap_or_default()
+}
+
 /// Reads the section `[notices]`. Without a URL, the bridge sends no notices.
 pub(super) fn take(reader: &mut Reader, profile: Option<Profile>) -> Option<NoticeSettings> {
     // The error of a wrong setting is enough: the other setting does not lack it.
@@ -95,7 +99,6 @@ pub(super) fn take(reader: &mut Reader, profile: Option<Profile>) -> Option<Noti
         secret_path::take(raw)
     });
     let ca_file = reader.take_optional(&["notices", "ca_file"], secret_path::take);
-    let instance = reader.take_optional(&["notices", "instance"], instance);
     let exposed = secret_file.as_deref();
     if let Some(reason) = exposed.and_then(|file| secret::exposure(file, profile)) {
         reader.error(&SECRET_FILE, reason);
@@ -106,7 +109,6 @@ pub(super) fn take(reader: &mut Reader, profile: Option<Profile>) -> Option<Noti
                 url,
                 secret_file,
                 ca_file,
-                instance: instance.unwrap_or_default(),
             });
         }
         (Some(_), None) if !has_secret_file => reader.error(&URL, "needs notices.secret_file"),

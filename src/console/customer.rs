@@ -76,25 +76,21 @@ pub(super) async fn show(
 ) -> PageResult {
     let id = query.into_inner().id.trim().to_owned();
     let now = operations.clock.now();
+    let framed = console.frame_and_hold(&visitor, Section::Customers, &operations);
+    let (frame, hold) = framed.await;
     let found = match id.is_empty() {
         true => None,
         false => {
             let name = CustomerName::Either(id.clone());
             let view = operations.customer(visitor.operator(), name).await?;
-            Some(FoundCustomer::of(&view, &id, now))
+            Some(FoundCustomer::of(&view, &id, (hold.as_deref(), now)))
         }
     };
-    page(&CustomerPage {
-        frame: console
-            .frame(&visitor, Section::Customers, &operations)
-            .await,
-        id,
-        found,
-    })
+    page(&CustomerPage { frame, id, found })
 }
 
 impl FoundCustomer {
-    fn of(view: &CustomerView, id: &str, now: Timestamp) -> Self {
+    fn of(view: &CustomerView, id: &str, (hold, now): (Option<&str>, Timestamp)) -> Self {
         let all = FilterFields {
             state: "all".to_owned(),
             customer: id.to_owned(),
@@ -112,7 +108,7 @@ impl FoundCustomer {
             waits: view
                 .waits
                 .iter()
-                .map(|wait| WaitText::of(wait, now))
+                .map(|wait| WaitText::of(wait, hold, now))
                 .collect(),
             origins: origins(&view.delivered, now),
             reassertion,

@@ -14,10 +14,11 @@ pub(super) struct WaitText {
 }
 
 impl WaitText {
-    pub(super) fn of(wait: &LaneWait, now: Timestamp) -> Self {
+    /// `hold` is the reason why the bridge sends no request at present.
+    pub(super) fn of(wait: &LaneWait, hold: Option<&str>, now: Timestamp) -> Self {
         let failures = wait.trials.failures;
         let tried = wait.trials.tried_at.filter(|_| failures > 0);
-        let mut sentences = vec![next(wait, now)];
+        let mut sentences = vec![next(wait, hold, now)];
         sentences.extend(tried.map(|at| {
             let requests = counted(failures.into(), ["request", "requests"]);
             let at = TimeText::of(at, now).relative;
@@ -40,15 +41,17 @@ impl WaitText {
     }
 }
 
-fn next(wait: &LaneWait, now: Timestamp) -> String {
+fn next(wait: &LaneWait, hold: Option<&str>, now: Timestamp) -> String {
     let request = match wait.key {
         LaneKey::Imprint(_) => "The next request",
         LaneKey::Partner(_) => "The search for Imprint's id of the customer",
     };
-    match wait.due {
-        None => "No entry waits.".to_owned(),
-        Some(due) if due <= now => format!("{request} is due now."),
-        Some(due) => format!("{request} is due {}.", TimeText::of(due, now).relative),
+    match (wait.due, hold) {
+        (None, _) => "No entry waits.".to_owned(),
+        // The time at which the request was due says nothing while the bridge sends none.
+        (Some(_), Some(hold)) => format!("{request} waits: {hold}."),
+        (Some(due), None) if due <= now => format!("{request} is due now."),
+        (Some(due), None) => format!("{request} is due {}.", TimeText::of(due, now).relative),
     }
 }
 
@@ -73,7 +76,7 @@ mod tests {
             trials: Trials::default(),
             unproven: Unproven::default(),
         };
-        let said = |wait: &LaneWait| WaitText::of(wait, NOW).sentences.join(" ");
+        let said = |wait: &LaneWait| WaitText::of(wait, None, NOW).sentences.join(" ");
         assert_eq!(said(&idle), "No entry waits.");
         let failing = LaneWait {
             due: Some(at(40)),
@@ -91,6 +94,11 @@ mod tests {
         assert_eq!(
             said(&failing),
             "The next request is due in 40 s. Since Imprint last applied an update, 2 requests failed, the last one 5 s ago. For 5 min, nothing has shown whether this customer or Imprint as a whole is the cause."
+        );
+        let held = WaitText::of(&failing, Some("sending is paused since 22:00:00 UTC"), NOW);
+        assert_eq!(
+            held.sentences[0],
+            "The next request waits: sending is paused since 22:00:00 UTC."
         );
         let absent = LaneWait {
             key: LaneKey::Partner(PartnerCustomerId::parse("p").unwrap()),

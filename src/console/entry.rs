@@ -94,12 +94,13 @@ async fn entry_page(
     let view = operations.show(visitor.operator(), entry, visibility);
     let view = view.await?;
     let now = operations.clock.now();
-    let frame = console.frame(visitor, Section::Entries, operations).await;
+    let framed = console.frame_and_hold(visitor, Section::Entries, operations);
+    let (frame, hold) = framed.await;
     let template = OneEntryPage {
         is_revealed: visibility == Visibility::Revealed,
         is_revealer: visitor.may(Role::Revealer),
         actions: actions(visitor, view.summary.receipt.state),
-        ..OneEntryPage::of(frame, view, now)
+        ..OneEntryPage::of(frame, view, (hold.as_deref(), now))
     };
     page(&template)
 }
@@ -111,7 +112,7 @@ fn actions(visitor: &Visitor, state: State) -> Vec<ChangeAction> {
 
 impl OneEntryPage {
     /// Describes an entry whose values are masked.
-    fn of(frame: Frame, view: EntryView, now: Timestamp) -> Self {
+    fn of(frame: Frame, view: EntryView, (hold, now): (Option<&str>, Timestamp)) -> Self {
         let receipt = &view.summary.receipt;
         let ce_source = receipt.identity.ce_source.as_ref();
         let omitted = receipt.omitted().into_iter();
@@ -120,7 +121,7 @@ impl OneEntryPage {
             row: EntryText::of(&view.summary, now),
             ce_source: ce_source.map(Attribute::as_str).map(str::to_owned),
             partner: view.partner.as_ref().map(|id| id.as_str().to_owned()),
-            steps: life(receipt, now),
+            steps: life(receipt, hold, now),
             errors: receipt.errors.iter().map(ErrorText::of).collect(),
             skipped: receipt.skipped().into_iter().map(ErrorText::of).collect(),
             omitted: omitted

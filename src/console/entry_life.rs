@@ -27,8 +27,9 @@ pub(super) struct EventLink {
     pub(super) path: String,
 }
 
-/// Returns the steps of the life of an event, the oldest first.
-pub(super) fn life(receipt: &Receipt, now: Timestamp) -> Vec<LifeStep> {
+/// Returns the steps of the life of an event, the oldest first. `hold` is the reason why the bridge sends no request at
+/// present.
+pub(super) fn life(receipt: &Receipt, hold: Option<&str>, now: Timestamp) -> Vec<LifeStep> {
     let accepted = LifeStep {
         title: "Accepted".to_owned(),
         class: "plain",
@@ -52,7 +53,12 @@ pub(super) fn life(receipt: &Receipt, now: Timestamp) -> Vec<LifeStep> {
         title: title(receipt),
         class: StateText::of(receipt.state).class,
         at: receipt.settled_at.map(|at| TimeText::of(at, now)),
-        meaning: meaning(receipt),
+        meaning: match hold {
+            Some(hold) if receipt.state == State::Waiting => {
+                format!("The event waits for a request to Imprint: {hold}.")
+            }
+            Some(_) | None => meaning(receipt),
+        },
         winner: winner.map(|winner| EventLink::to(winner.as_str())),
     };
     [accepted]

@@ -48,11 +48,18 @@ impl Section {
         }
     }
 
-    fn link(self, current: Self) -> NavigationLink {
+    /// Returns the section to which a path belongs.
+    pub(super) fn of_path(path: &str) -> Option<Self> {
+        let begin = path.split('/').nth(1).unwrap_or_default();
+        let mut sections = Self::ALL.into_iter();
+        sections.find(|section| section.path().trim_start_matches('/') == begin)
+    }
+
+    fn link(self, current: Option<Self>) -> NavigationLink {
         NavigationLink {
             title: self.title(),
             path: self.path(),
-            is_current: self == current,
+            is_current: Some(self) == current,
         }
     }
 
@@ -84,6 +91,8 @@ pub(super) struct FrameVisitor {
     pub(super) operator: String,
     pub(super) form_token: String,
     pub(super) destination: String,
+    /// The name of this process.
+    pub(super) instance: String,
     pub(super) links: Vec<NavigationLink>,
     pub(super) now: TimeText,
     /// The state of the bridge for the title of the page. `None` if nothing is wrong.
@@ -123,17 +132,19 @@ impl Frame {
         visitor.map_or("", |visitor| &visitor.form_token)
     }
 
-    /// Returns the frame of a page of a section.
+    /// Returns the frame of a page of a section. An error can belong to no section.
     pub(super) fn new(
         visitor: &Visitor,
         console: &Console,
-        section: Section,
+        section: impl Into<Option<Section>>,
         now: Timestamp,
     ) -> Self {
+        let section = section.into();
         let visitor = FrameVisitor {
             operator: visitor.operator().name().to_owned(),
             form_token: visitor.session.form_token.clone(),
             destination: console.destination.clone(),
+            instance: console.instance.clone(),
             links: Section::ALL.map(|other| other.link(section)).to_vec(),
             now: TimeText::of(now, now),
             state_name: None,

@@ -124,8 +124,20 @@ impl ResponseError for ConsoleProblem {
                 .content_type(ContentType::plaintext())
                 .body(format!("{self}\n"));
         }
+        self.page(Frame::plain())
+    }
+}
+
+impl ConsoleProblem {
+    /// Returns whether the problem is a page that a logged-in operator reads.
+    pub(super) const fn is_page(&self) -> bool {
+        !matches!(self, Self::LoginRequired { .. } | Self::EventListener)
+    }
+
+    /// Returns the page in this frame.
+    pub(super) fn page(&self, frame: Frame) -> HttpResponse {
         let page = ProblemPage {
-            frame: Frame::plain(),
+            frame,
             title: self.title(),
             detail: self.detail(),
             back: if let Self::NothingChosen { back } = self {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::cause::{CauseClause, cause, connection_cause};
+use super::full_disk::FullDisk;
 use super::words::{TimeText, capitalized, counted, span_text};
 use crate::dispatch::destination::{OperatorMode, UnprovenFailures};
 use crate::ops::operate::DestinationView;
@@ -65,8 +66,8 @@ pub(super) struct Situation {
     pub(super) held: u64,
     /// The number of parked and undecided entries.
     pub(super) parked: u64,
-    /// True if the disk of the store has no space for events.
-    pub(super) is_disk_full: bool,
+    /// The disk of the store, if it has no space for events.
+    pub(super) full_disk: Option<FullDisk>,
     /// True if the bridge has refused a request of a source within [`REFUSED_LATELY`](super::situation::REFUSED_LATELY).
     pub(super) refuses_lately: bool,
     /// The source whose requests the bridge refuses without exception, if there is one.
@@ -100,7 +101,7 @@ pub(super) struct ModeChange {
 
 /// Describes the most serious condition of the bridge.
 pub(super) fn sentence(situation: &Situation) -> Sentence {
-    if !situation.has_store || situation.is_disk_full {
+    if !situation.has_store || situation.full_disk.is_some() {
         return no_intake(situation);
     }
     let delivery = delivery(situation);
@@ -113,24 +114,28 @@ pub(super) fn sentence(situation: &Situation) -> Sentence {
 
 /// Describes a store that accepts no events.
 fn no_intake(situation: &Situation) -> Sentence {
-    let (cause, advice) = match situation.has_store {
-        true => (
-            "The disk of the store is full, so senders get 503 and send their events again later. Stored entries are still delivered.",
+    const NAME: &str = "No events accepted";
+    let (headline, cause, advice) = match &situation.full_disk {
+        Some(disk) if situation.has_store => (
+            format!(
+                "{}: the disk of {} is full, {}",
+                headline(NAME, situation.accepted_at, situation.now),
+                disk.path,
+                disk.free_text()
+            ),
+            "Senders get 503 and send their events again later. Stored entries are still delivered.",
             "Free space on the disk that has the store (outbox.url), or enlarge the disk. The bridge accepts events again by itself.",
         ),
-        false => (
+        Some(_) | None => (
+            NAME.to_owned(),
             "The store does not accept events, so senders get 503 and send their events again later.",
             "Look at the disk of the store: its free space, and whether it responds. The log names the error.",
         ),
     };
     Sentence {
         tone: Tone::Alarm,
-        name: "No events accepted".to_owned(),
-        headline: headline(
-            "No events accepted",
-            situation.accepted_at.filter(|_| situation.has_store),
-            situation.now,
-        ),
+        name: NAME.to_owned(),
+        headline,
         cause: with_backlog(cause.to_owned(), situation),
         advice: Some(advice),
     }
@@ -259,8 +264,8 @@ fn destination(situation: &Situation) -> Sentence {
     };
     let next = match situation.destination.next_try_at {
         Some(next) if tone == Tone::Alarm && next > situation.now => {
-            let next = span_text(next.since(situation.now));
-            format!(" The next probe is in {next}.")
+            let next = TimeText::of(next, situation.now).relative;
+            format!(" The next probe is {next}.")
         }
         _ => String::new(),
     };
@@ -398,7 +403,7 @@ mod tests {
         });
         Situation {
             has_store: true,
-            is_disk_full: false,
+            full_disk: None,
             destination: DestinationView {
                 mode: OperatorMode::Open,
                 state,
@@ -563,28 +568,32 @@ mod tests {
         check(
             &held,
             Tone::Warning,
-            "Paused since 22:13:20 UTC (0 s)",
+            "Paused since 22:13:20 UTC (less than 1 s)",
             "ann paused sending: Imprint deploys.",
         );
         held.destination.mode = OperatorMode::Shadow;
         check(
             &held,
             Tone::Warning,
-            "Shadow mode since 22:13:20 UTC (0 s)",
+            "Shadow mode since 22:13:20 UTC (less than 1 s)",
             "ann switched to shadow mode: Imprint deploys.",
         );
         held.has_store = false;
         assert_eq!(sentence(&held).tone, Tone::Alarm);
     }
 
-    /// FAULTS N1164: a person on call saw the green word "Delivering" while the disk was full, and while the bridge refused
+    /// FAULTS N1164, N1189: a person on call saw the green word "Delivering" while the disk was full, and while the bridge refused
     /// every event.
     #[test]
     fn a_bridge_that_takes_no_event_is_not_healthy() {
         let mut full = situation("flowing", None);
-        (full.waiting, full.is_disk_full) = (0, true);
-        let cause = "The disk of the store is full, so senders get 503 and send their events again later. Stored entries are still delivered.";
-        let name = "No events accepted since 22:13:20 UTC (0 s)";
+        full.waiting = 0;
+        full.full_disk = Some(FullDisk {
+            path: "/data/bridge.db".to_owned(),
+            free_bytes: Some(3 * 1024 * 1024),
+        });
+        let cause = "Senders get 503 and send their events again later. Stored entries are still delivered.";
+        let name = "No events accepted since 22:13:20 UTC (less than 1 s): the disk of /data/bridge.db is full, 3 MiB free";
         check(&full, Tone::Alarm, name, cause);
         let mut refusing = situation("flowing", None);
         refusing.refused_source = Some(RefusedSource {

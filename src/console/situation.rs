@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Console;
+use super::full_disk::FullDisk;
+use super::hold::hold;
 use super::page::{Frame, Section};
 use super::reloads::changed_at;
 use super::sentence::{ModeChange, RefusedSource, Situation, sentence};
@@ -25,14 +27,26 @@ impl Console {
     pub(super) async fn frame(
         &self,
         visitor: &Visitor,
-        section: Section,
+        section: impl Into<Option<Section>>,
         operations: &Operations,
     ) -> Frame {
+        let framed = self.frame_and_hold(visitor, section, operations);
+        framed.await.0
+    }
+
+    /// Returns the frame of a page, and the reason why the bridge sends no request at present.
+    pub(super) async fn frame_and_hold(
+        &self,
+        visitor: &Visitor,
+        section: impl Into<Option<Section>>,
+        operations: &Operations,
+    ) -> (Frame, Option<String>) {
         let figures = self.figures.snapshot().await;
         let situation = self.situation(operations, visitor.operator(), &figures);
         let situation = situation.await;
         let frame = Frame::new(visitor, self, section, situation.now);
-        frame.with_state_line(&sentence(&situation))
+        let frame = frame.with_state_line(&sentence(&situation));
+        (frame, hold(&situation))
     }
 
     /// Returns everything that the sentence about the bridge depends on.
@@ -58,7 +72,10 @@ impl Console {
             ),
             accepted_at: accepted.values().max().map(|at| from_seconds(*at)),
             has_store: self.health.has_store(),
-            is_disk_full: self.health.is_disk_full(),
+            full_disk: self.health.is_disk_full().then(|| FullDisk {
+                path: self.store.clone(),
+                free_bytes: self.figures.free_bytes(),
+            }),
             destination: operations.destination(operator),
             mode_change: mode_change(operations, operator).await,
             waiting: store.waiting,

@@ -59,7 +59,8 @@ fn relative(at: Timestamp, now: Timestamp) -> String {
 pub(super) fn span_text(span: Duration) -> String {
     let seconds = span.as_secs();
     match seconds {
-        0..60 => format!("{seconds} s"),
+        0 => "less than 1 s".to_owned(),
+        1..60 => format!("{seconds} s"),
         60..7_200 => format!("{} min", seconds / 60),
         7_200..172_800 => format!("{} h", seconds / 3_600),
         _ => format!("{} days", grouped(seconds / 86_400)),
@@ -96,6 +97,14 @@ pub(super) fn tenths_text(tenths: u64) -> String {
     match (tenths / 10, tenths % 10) {
         (whole @ 0..10, tenth @ 1..) => format!("{whole}.{tenth}"),
         (whole, _) => grouped(whole),
+    }
+}
+
+/// Returns a size in KiB or MiB, rounded down.
+pub(super) fn bytes_text(bytes: u64) -> String {
+    match bytes / 1024 {
+        kibibytes @ 0..1024 => format!("{kibibytes} KiB"),
+        kibibytes => format!("{} MiB", grouped(kibibytes / 1024)),
     }
 }
 
@@ -143,6 +152,15 @@ mod tests {
         let day = Timestamp::from_millis(NOW.as_millis() - 86_400_000);
         assert_eq!(TimeText::since(NOW, NOW), "22:13:20 UTC");
         assert_eq!(TimeText::since(day, NOW), "2023-11-13 22:13:20 UTC");
+    }
+
+    /// FAULTS N1191
+    #[test]
+    fn no_span_is_zero_seconds() {
+        assert_eq!(span_text(Duration::from_millis(999)), "less than 1 s");
+        assert_eq!(span_text(Duration::from_secs(1)), "1 s");
+        assert_eq!(bytes_text(1_023 * 1_024), "1023 KiB");
+        assert_eq!(bytes_text(5_000 * 1_024 * 1_024), "5,000 MiB");
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod customers;
 mod demo;
 mod destination;
 mod entries;
+mod frame;
 mod log;
 mod overview;
 mod problems;

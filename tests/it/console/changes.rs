@@ -103,11 +103,17 @@ fn a_change_of_a_filtered_set_changes_only_the_previewed_entries() {
         !list.contains(">Park all…<"),
         "the entries are parked: {list}"
     );
-    let filter = hidden_fields(&list, "/entries/preview");
-    let filter = filter.iter().find(|(name, _)| name == "filter");
-    assert_eq!(filter, None, "the first form has the chosen entries");
     let filter = ("filter", "state=parked&customer=c1");
-    assert!(list.contains("name=\"filter\" value=\"state=parked&#38;customer=c1\""));
+    let fields = hidden_fields(&list, "/entries/preview");
+    let first = fields.iter().find(|(name, _)| name == "filter");
+    let first = first.map(|(name, value)| (name.as_str(), value.as_str()));
+    assert_eq!(
+        first,
+        Some(filter),
+        "the actions on all stand before the list"
+    );
+    // FAULTS N1190
+    assert!(list.contains("<p class=\"actions stays\"><span>Chosen entries:"));
     let answer = browser.submit("/entries/preview", &[("action", "discard"), filter]);
     let preview = answer.body;
     assert!(preview.contains("Discard 2 entries?"), "{preview}");

@@ -24,7 +24,7 @@ fn the_overview_names_the_cause_of_an_outage_and_its_end() {
         Some(browser.page("/")).filter(|page| page.contains("<h1 id=\"state\">Stopped since "))
     });
     assert!(
-        page.contains("Imprint refuses the API key (401). The next probe is in ")
+        page.contains("Imprint refuses the API key (401). The next probe is ")
             && page.contains(" s. 2 entries wait"),
         "{page}"
     );
