@@ -46,7 +46,7 @@ mod value_note;
 
 pub use brake::{
     BRAKE_CUSTOMERS_MAX, BrakeCounts, BrakeLimits, BrakePolicy, BrakeRule, BrakeState,
-    CountedEntry, Holding, MassChange, OpenBrakes,
+    CountedEntry, HeldChange, Holding, MassChange, OpenBrakes, PassedChanges,
 };
 pub use encoding::Encoding;
 pub use explain::EntryEvent;

@@ -12,7 +12,9 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::intake::{BrakeCounts, BrakeLimits, BrakePolicy, BrakeState, CountedEntry, MassChange};
+use crate::intake::{
+    BrakeCounts, BrakeLimits, BrakePolicy, BrakeState, CountedEntry, HeldChange, MassChange,
+};
 use crate::outbox::{AppendedEntry, Disposition, NewEntry, State};
 use crate::time::Timestamp;
 
@@ -46,14 +48,15 @@ impl SourceBrake {
     /// Returns the state of the brake.
     pub fn state(&self, now: Timestamp) -> BrakeState {
         let counts = self.counts();
-        let holding = match self.policy {
-            BrakePolicy::Off => Vec::new(),
+        let [holding, ended] = match self.policy {
+            BrakePolicy::Off => Default::default(),
             BrakePolicy::On(limits) => counts.holding(limits.window, now),
         };
         BrakeState {
             policy: self.policy,
             open_until: counts.open_until(now),
             holding,
+            ended,
         }
     }
 
@@ -131,13 +134,15 @@ impl BrakedRequest<'_> {
             .into_iter()
             .filter(|(_, stored)| stored.state == State::Held);
         let held = held.filter_map(|(counted, _)| counted.held.as_ref());
-        let mut held: Vec<&MassChange> = held.collect();
+        let held: Vec<&HeldChange> = held.collect();
         if repeated.is_empty() && held.is_empty() {
-            return held;
+            return Vec::new();
         }
         let mut counts = self.brake.counts();
         counts.undo(repeated.into_iter().map(|(counted, _)| counted));
-        held.retain(|kind| counts.record_held(kind, limits.window, now));
-        held
+        let held = held.into_iter();
+        held.filter(|held| counts.record_held(held, limits.window, now))
+            .map(|held| &held.kind)
+            .collect()
     }
 }

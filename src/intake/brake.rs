@@ -15,10 +15,14 @@ use std::time::Duration;
 use crate::imprint::{CustomerChange, CustomerRef, Field, FieldGroup, FieldValue};
 use crate::time::Timestamp;
 
+mod mass_change;
 mod open;
 mod recent;
 
+use mass_change::Excess;
+pub use mass_change::{BrakeRule, HeldChange, Holding, MassChange};
 pub use open::OpenBrakes;
+pub use recent::PassedChanges;
 use recent::{AddedChange, BrakeDigest, RecentChanges, Written};
 
 /// The highest number of customers that a setting of the brake can allow. The counts of 10,000 customers take about 1 MB
@@ -67,37 +71,12 @@ pub struct BrakeLimits {
 
 impl BrakeLimits {
     /// Returns the number of customers that the brake must remember of a field, to know whether a limit is exceeded.
-    fn kept_max(&self) -> usize {
+    pub fn kept_max(&self) -> usize {
         let most = match self.customers_max {
             0 => BRAKE_CUSTOMERS_MAX,
             customers => customers.max(self.same_value_max).max(self.cleared_max),
         };
         most.saturating_add(1)
-    }
-}
-
-/// The rule of the brake for which an entry is held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum BrakeRule {
-    /// The source changes the field of too many customers.
-    Customers,
-    /// The source changes the field of a too large share of the customers that it changed lately.
-    Share,
-    /// The source writes the same value into the field of too many customers.
-    SameValue,
-    /// The source clears the field of too many customers.
-    Cleared,
-}
-
-impl BrakeRule {
-    /// Returns the name of the rule for answers and logs.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Customers => "customers",
-            Self::Share => "share",
-            Self::SameValue => "same_value",
-            Self::Cleared => "cleared",
-        }
     }
 }
 
@@ -109,13 +88,9 @@ pub struct BrakeState {
     pub open_until: Option<Timestamp>,
     /// The mass changes of which the brake has lately held an entry.
     pub holding: Vec<(MassChange, Holding)>,
-}
-
-/// The kind of a mass change: a field, and the rule that the changes of the field exceed.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct MassChange {
-    pub field: Field,
-    pub rule: BrakeRule,
+    /// The mass changes that have ended: the brake holds nothing more of them, but their held entries possibly still wait
+    /// for an operator.
+    pub ended: Vec<(MassChange, Holding)>,
 }
 
 /// The counts of the brake of one source.
@@ -140,21 +115,10 @@ struct FieldChanges {
     recent: RecentChanges,
 }
 
-/// A mass change that the brake holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Holding {
-    pub since: Timestamp,
-    /// The time of the newest held entry.
-    pub last: Timestamp,
-    /// The number of held entries.
-    pub entries: u64,
-}
-
 /// The counted changes of one entry.
 #[derive(Debug, Default)]
 pub struct CountedEntry {
-    /// The reason for holding the entry.
-    pub held: Option<MassChange>,
+    pub held: Option<HeldChange>,
     changes: Vec<(Field, AddedChange)>,
 }
 
@@ -191,15 +155,23 @@ impl BrakeCounts {
                 .changes
                 .extend(added.map(|added| (field.clone(), added)));
             if counted.held.is_none() {
-                let rule = changes.exceeded(limits, written, share_max);
-                let field = || field.clone();
-                counted.held = rule.map(|rule| MassChange {
-                    field: field(),
-                    rule,
-                });
+                let excess = changes.exceeded(limits, written, share_max);
+                counted.held = excess.map(|excess| HeldChange::of(field, excess));
             }
         }
+        if counted.held.is_some() {
+            self.hold(&counted);
+        }
         counted
+    }
+
+    /// Records that the changes of a counted entry do not pass.
+    fn hold(&mut self, counted: &CountedEntry) {
+        for (field, added) in &counted.changes {
+            if let Some(changes) = self.fields.get_mut(field) {
+                changes.recent.hold(added);
+            }
+        }
     }
 
     /// Undoes the counts of entries that the store did not store as new entries.
@@ -227,28 +199,45 @@ impl BrakeCounts {
     }
 
     /// Records a held entry. Returns true for the first entry of a mass change.
-    pub fn record_held(&mut self, kind: &MassChange, window: Duration, now: Timestamp) -> bool {
-        let first = Holding {
+    pub fn record_held(&mut self, held: &HeldChange, window: Duration, now: Timestamp) -> bool {
+        let HeldChange { kind, excess } = held;
+        let known = self.holding.get(kind);
+        let known = known.filter(|holding| now.since(holding.last) < window);
+        let mut holding = known.copied().unwrap_or_else(|| Holding {
             since: now,
             last: now,
             entries: 0,
-        };
-        let holding = self.holding.entry(kind.clone()).or_insert(first);
-        if now.since(holding.last) >= window {
-            *holding = first;
-        }
+            customers_max: excess.customers_max,
+            customers: 0,
+            passed: self.passed(held),
+        });
         holding.last = now;
         holding.entries += 1;
+        holding.customers = holding.customers.max(excess.customers);
+        self.holding.insert(kind.clone(), holding);
         holding.entries == 1
     }
 
-    /// Returns the mass changes with a held entry within the window.
-    pub fn holding(&self, window: Duration, now: Timestamp) -> Vec<(MassChange, Holding)> {
+    /// Returns the customers whose change of the same kind has passed.
+    fn passed(&self, held: &HeldChange) -> PassedChanges {
+        let excess = &held.excess;
+        let changes = self.fields.get(&held.kind.field);
+        let passed = changes.map(|changes| match excess.rule {
+            BrakeRule::SameValue | BrakeRule::Cleared => {
+                let is_alike = |written| written == excess.written;
+                changes.recent.passed(is_alike)
+            }
+            BrakeRule::Customers | BrakeRule::Share => changes.recent.passed(|_written| true),
+        });
+        passed.unwrap_or_default()
+    }
+
+    /// Returns the mass changes: those with a held entry within the window, and the others.
+    pub fn holding(&self, window: Duration, now: Timestamp) -> [Vec<(MassChange, Holding)>; 2] {
         let holding = self.holding.iter();
-        let holding = holding.filter(|(_, holding)| now.since(holding.last) < window);
-        holding
-            .map(|(kind, holding)| (kind.clone(), *holding))
-            .collect()
+        let holding = holding.map(|(kind, holding)| (kind.clone(), *holding));
+        let (present, ended) = holding.partition(|(_, holding)| now.since(holding.last) < window);
+        [present, ended]
     }
 
     /// Returns whether the brake counts a field. Imprint's own fields always have a place, so that many keys of `metadata`
@@ -334,24 +323,30 @@ impl FieldChanges {
         }
     }
 
-    /// Returns the rule whose limit the customers of this field exceed.
+    /// Returns the limit that the customers of this field exceed.
     fn exceeded(
         &self,
         limits: &BrakeLimits,
         written: Written,
         share_max: Option<usize>,
-    ) -> Option<BrakeRule> {
-        let is_over = |customers: usize, max: usize| max > 0 && customers > max;
-        let (customers, alike) = (self.recent.customers(), self.recent.customers_with(written));
-        match written {
-            Written::Value(_) if is_over(alike, limits.same_value_max) => {
-                Some(BrakeRule::SameValue)
-            }
-            Written::Cleared if is_over(alike, limits.cleared_max) => Some(BrakeRule::Cleared),
-            _ if is_over(customers, limits.customers_max) => Some(BrakeRule::Customers),
-            _ if share_max.is_some_and(|max| customers > max) => Some(BrakeRule::Share),
-            Written::Value(_) | Written::Cleared | Written::Other => None,
-        }
+    ) -> Option<Excess> {
+        let (all, alike) = (self.recent.customers(), self.recent.customers_with(written));
+        let over = |rule, customers: usize, customers_max: usize| {
+            (customers_max > 0 && customers > customers_max).then_some(Excess {
+                rule,
+                written,
+                customers,
+                customers_max,
+            })
+        };
+        let alike = match written {
+            Written::Value(_) => over(BrakeRule::SameValue, alike, limits.same_value_max),
+            Written::Cleared => over(BrakeRule::Cleared, alike, limits.cleared_max),
+            Written::Other => None,
+        };
+        alike
+            .or_else(|| over(BrakeRule::Customers, all, limits.customers_max))
+            .or_else(|| over(BrakeRule::Share, all, share_max?))
     }
 }
 
@@ -399,7 +394,7 @@ mod tests {
         let count = |number: usize| {
             let change = change(&format!("c{number}"), &[(field, value(number))]);
             let counted = counts.count(&LIMITS, &change, at(0));
-            counted.held.map(|kind| kind.rule)
+            counted.held.map(|held| held.kind.rule)
         };
         (0..8).map(count).collect()
     }
@@ -493,10 +488,56 @@ mod tests {
                     (_, _) => None,
                 };
                 let limited = expected == Some(BrakeRule::SameValue) && found.is_some();
-                let rule = found.map(|kind| kind.rule);
+                let rule = found.map(|held| held.kind.rule);
                 assert!(rule == expected || limited, "{rule:?} {expected:?}");
             }
         }
+    }
+
+    /// FAULTS N1280: the brake knows how many customers have a value that it held for the others.
+    #[test]
+    fn a_mass_change_knows_the_customers_that_passed_before_it() {
+        let mut counts = BrakeCounts::default();
+        let mut send = |number: usize, phone: &str, minute| {
+            let change = change(&format!("c{number}"), &[("phone", json!(phone))]);
+            let held = counts.count(&LIMITS, &change, at(minute)).held;
+            if let Some(held) = &held {
+                counts.record_held(held, LIMITS.window, at(minute));
+            }
+            held.map(|held| held.kind.rule)
+        };
+        // A customer with another phone number has not passed.
+        assert_eq!(send(100, "own", 0), None);
+        for (number, minute) in [(0, 1), (1, 2)] {
+            assert_eq!(send(number, "same", minute), None);
+        }
+        for number in 2..5 {
+            assert_eq!(send(number, "same", 3), Some(BrakeRule::SameValue));
+        }
+        // One customer that passed gets the value again.
+        assert_eq!(send(1, "same", 4), Some(BrakeRule::SameValue));
+        // The held customers count for the rule `customers`, but have not passed.
+        assert_eq!(send(6, "other", 5), Some(BrakeRule::Customers));
+        let [present, ended] = counts.holding(LIMITS.window, at(6));
+        let found = |holding: Vec<(MassChange, Holding)>| {
+            let rows = holding.into_iter().map(|(kind, holding)| {
+                let passed = holding.passed;
+                (
+                    kind.rule,
+                    (holding.customers_max, holding.customers, holding.entries),
+                    (passed.customers, passed.since),
+                )
+            });
+            rows.collect::<Vec<_>>()
+        };
+        let rows = [
+            (BrakeRule::Customers, (5, 6, 1), (2, Some(at(1)))),
+            (BrakeRule::SameValue, (2, 5, 4), (2, Some(at(1)))),
+        ];
+        assert_eq!((found(present), ended.len()), (Vec::from(rows), 0));
+        // After the window, the brake still knows the mass changes: their entries wait for an operator.
+        let [present, ended] = counts.holding(LIMITS.window, at(60));
+        assert_eq!((present.len(), found(ended)), (0, Vec::from(rows)));
     }
 
     #[test]

@@ -30,8 +30,18 @@ struct Mark {
     /// The number of the change in the order of arrival.
     number: u64,
     written: Written,
+    /// The time at which what was written passed the brake. `None` if the brake holds it.
+    passed_at: Option<Timestamp>,
     /// True if several changes of the customer have this mark.
     is_shared: bool,
+}
+
+/// The changes of a field that passed the brake.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PassedChanges {
+    pub customers: usize,
+    /// The time of the oldest of the changes.
+    pub since: Option<Timestamp>,
 }
 
 /// A change in [`RecentChanges`] that can be undone.
@@ -95,6 +105,7 @@ impl RecentChanges {
             at,
             number,
             written,
+            passed_at: Some(at),
             is_shared: false,
         };
         self.insert(customer, mark);
@@ -104,6 +115,27 @@ impl RecentChanges {
             previous,
             evicted,
         })
+    }
+
+    /// Records that the brake holds a change. If the same earlier change of the customer passed, it has passed still.
+    pub(super) fn hold(&mut self, change: &AddedChange) {
+        let mark = self.marks.get_mut(&change.customer);
+        if let Some(mark) = mark.filter(|mark| mark.number == change.number) {
+            let earlier = change.previous.as_ref();
+            let earlier = earlier.filter(|earlier| earlier.written == mark.written);
+            mark.passed_at = earlier.and_then(|earlier| earlier.passed_at);
+        }
+    }
+
+    /// Returns the changes that passed, of those that wrote something of this kind.
+    pub(super) fn passed(&self, is_alike: impl Fn(Written) -> bool) -> PassedChanges {
+        let marks = self.marks.values();
+        let passed = marks.filter(|mark| is_alike(mark.written));
+        let passed: Vec<Timestamp> = passed.filter_map(|mark| mark.passed_at).collect();
+        PassedChanges {
+            customers: passed.len(),
+            since: passed.into_iter().min(),
+        }
     }
 
     /// Undoes a change, unless the customer has a newer change or another change has the same mark.
