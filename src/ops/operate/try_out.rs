@@ -204,7 +204,16 @@ impl Operations {
             return Err(Error::OtherSource);
         }
         let bytes = inspection.event.ok_or(Error::EventErased)?;
-        self.audit_reveal(operator, entry, visibility).await?;
+        match try_out.visibility {
+            // The operator has not asked for unmasked values, but the edited mapping can show them.
+            Visibility::Masked if try_out.text.is_some() => {
+                let event = self.audit_event(operator, "try_out", entry.to_string());
+                self.outbox.append_audit(event).await?;
+            }
+            Visibility::Masked | Visibility::Revealed => {
+                self.audit_reveal(operator, entry, visibility).await?;
+            }
+        }
         Ok(Event::Entry {
             receipt: Box::new(receipt),
             bytes: bytes.to_vec(),
