@@ -46,7 +46,7 @@ use crate::dispatch::sharing::Sharing;
 use crate::ingress::auth::DenialReason;
 use crate::ingress::{BodyBudget, Ingress};
 use crate::metrics::{LabelSets, LogCounters, Metrics};
-use crate::ops::operate::{MappingWork, Operations, TryOuts};
+use crate::ops::operate::{FindKeyFile, MappingWork, Operations, ShowKeyFiles, TryOuts};
 use crate::ops::{Figures, Health, Ops};
 use crate::outbox::{IgnoreReason, Outbox, Setting, State, StoreCondition};
 use crate::telemetry::missing_lines;
@@ -151,13 +151,14 @@ impl App {
         let brakes = BrakesWatch::start(store(), &running, &clock).await?;
         let shared = (store(), clock.clone(), stopped.clone());
         let listener = listener(&running, &config, &metrics, shared);
-        let operations = operations(&listener, &running, &sealing, &destination, &config);
+        let (keys, egress) = keys(&*outbox, &config, &destination, rereads.clone()).await?;
+        let shown = (sealing.find_file(), keys.show(), sealing.outbox());
+        let operations = operations(&listener, &running, shown, &destination, &config);
         let health = Health::default();
         let figures = Figures::new(metrics.clone(), &operations);
         let (access, tokens) = operators::open(&config, &metrics, rereads.clone());
         let ops = Ops::new(health.clone(), figures.clone(), operations, access);
         let [(ingress, ingress_server), (ops, ops_server)] = bind(&config, listener, ops, &clock)?;
-        let (keys, egress) = keys(&*outbox, &config, &destination, rereads.clone()).await?;
         let parts = senders::Parts {
             outbox: store(),
             destination: Arc::clone(&destination),
@@ -282,19 +283,20 @@ fn listener(
 fn operations(
     listener: &Ingress,
     running: &Arc<RunningSources>,
-    sealing: &SealingTasks,
+    (find_key_file, show_key_files, outbox): (FindKeyFile, ShowKeyFiles, Arc<dyn Outbox>),
     destination: &Arc<Destination>,
     config: &Config,
 ) -> Operations {
     Operations {
         weakened: running.weakened(),
-        outbox: sealing.outbox(),
+        outbox,
         destination: Arc::clone(destination),
         sources: Arc::<RunningSources>::clone(running),
         rules: config.dispatch.rules,
         denied: Arc::clone(&listener.denied),
         refused: Arc::clone(&listener.refused),
-        find_key_file: sealing.find_file(),
+        find_key_file,
+        show_key_files,
         try_outs: TryOuts::default(),
         mapping_work: MappingWork::default(),
         clock: listener.clock.clone(),

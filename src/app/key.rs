@@ -19,6 +19,7 @@ use crate::dispatch::breaker::DestinationState;
 use crate::dispatch::destination::Destination;
 use crate::imprint::client::{ApiKeys, Credential, KeyChange};
 use crate::metrics::SecretKind;
+use crate::ops::operate::{SecretFileView, ShowKeyFiles};
 use crate::outbox::KeyMark;
 use crate::time::Timestamp;
 
@@ -132,6 +133,28 @@ impl KeyFiles {
     /// recognise the key.
     pub(super) fn mark(&self) -> KeyMark {
         mark(&self.credential, &self.imprint)
+    }
+
+    /// Returns a function that describes the key files for operators. Of two API keys, only one is in use.
+    pub(super) fn show(&self) -> ShowKeyFiles {
+        let (files, credential) = (self.files.all(), self.credential());
+        let previous = self.files.previous.as_ref().map(Arc::clone);
+        let newer = Arc::clone(&self.files.api);
+        Box::new(move || {
+            let unused = match credential.uses_older() {
+                true => Some(&newer),
+                false => previous.as_ref(),
+            };
+            let view = |file: &Arc<SecretFile>| {
+                let view = file.view();
+                let is_unused = unused.is_some_and(|unused| Arc::ptr_eq(unused, file));
+                SecretFileView {
+                    is_used: view.is_used && !is_unused,
+                    ..view
+                }
+            };
+            files.iter().map(view).collect()
+        })
     }
 
     pub(super) fn credential(&self) -> Arc<Credential> {

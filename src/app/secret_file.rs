@@ -11,6 +11,7 @@ use super::client_certificate;
 use super::held_secret::{HeldSecret, LossRule, SecretChange, SecretFileError, SecretRead};
 use super::one_look::OneLook;
 use crate::config::{ClientCertificateFiles, Profile, secret};
+use crate::ops::operate::SecretFileView;
 use crate::time::Timestamp;
 
 /// A check of the content of a secret file. Returns the flaw of the content, without the content.
@@ -73,6 +74,8 @@ pub(super) struct SecretFile {
     place: SecretPlace,
     /// The time of the last change of the file, in seconds since the Unix epoch. 0 if it is not known.
     modified: AtomicI64,
+    /// The time of the last read of a secret, in milliseconds since the Unix epoch. 0 before the first repeated read.
+    read_at: AtomicI64,
     look: OneLook,
     /// Each use locks the secret only for one decision or to copy it, and never across an await.
     held: Mutex<HeldSecret>,
@@ -109,6 +112,7 @@ impl SecretFile {
         Arc::new(Self {
             place,
             modified: AtomicI64::new(0),
+            read_at: AtomicI64::new(0),
             look: OneLook::default(),
             held: Mutex::new(held),
         })
@@ -136,6 +140,26 @@ impl SecretFile {
     pub(super) fn modified(&self) -> Option<i64> {
         let seconds = self.modified.load(Ordering::Relaxed);
         (seconds != 0).then_some(seconds)
+    }
+
+    /// Records that a read found a secret.
+    pub(super) fn was_read(&self, now: Timestamp) {
+        self.read_at.store(now.as_millis(), Ordering::Relaxed);
+    }
+
+    /// Describes the file for operators.
+    pub(super) fn view(&self) -> SecretFileView {
+        let read = self.read_at.load(Ordering::Relaxed);
+        let held = self.held();
+        let modified = self.modified();
+        SecretFileView {
+            owner: self.owner().to_owned(),
+            path: self.path().display().to_string(),
+            modified: modified.map(|at| Timestamp::from_millis(at.saturating_mul(1000))),
+            read: (read != 0).then(|| Timestamp::from_millis(read)),
+            flaw: held.flaw().map(|flaw| flaw.text().to_owned()),
+            is_used: held.secret().is_some(),
+        }
     }
 
     pub(super) fn held(&self) -> MutexGuard<'_, HeldSecret> {

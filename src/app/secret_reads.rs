@@ -38,6 +38,8 @@ impl Rereads {
         if let Some(oldest) = files.iter().filter_map(|file| file.modified()).min() {
             self.metrics().modified(kind, oldest);
         }
+        let usable = files.iter().zip(&first).filter(|(_, read)| read.is_ok());
+        usable.for_each(|(file, _)| file.was_read(self.moment()));
         let pairs = files.iter().zip(first);
         let differing = pairs.filter(|(file, read)| file.held().differs(read));
         // A file that does not respond would not respond to a second read either.

@@ -19,6 +19,7 @@ use crate::ingress::auth::hmac::HmacKeys;
 use crate::ingress::auth::{self, Verifier};
 use crate::ingress::{Endpoint, Replaceable};
 use crate::metrics::{SecretKind, WeakenedMetrics};
+use crate::ops::operate::SecretFileView;
 use crate::time::Timestamp;
 
 /// The secret files of one source, and the verifier that uses their secrets.
@@ -212,6 +213,11 @@ impl WatchedSource {
     /// Returns whether the source has this name.
     pub(super) fn is_named(&self, name: &str) -> bool {
         self.endpoint.source.name.as_str() == name
+    }
+
+    /// Describes the secret files for operators.
+    pub(super) fn views(&self) -> Vec<SecretFileView> {
+        self.files.iter().map(|file| file.view()).collect()
     }
 
     fn file(&self, path: &Path) -> Option<&SecretFile> {

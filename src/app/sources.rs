@@ -27,7 +27,7 @@ use crate::intake::{IntakeSettings, OpenBrakes, Source, Sources};
 use crate::metrics::{Metrics, WeakenedMetrics};
 use crate::ops::operate::{
     BrakeView, LiveSources, RefusedSet, ReloadEffect, ReloadFailure, ReloadResult, ReloadTrigger,
-    ReloadView, SetChanges, SetView,
+    ReloadView, SecretFileView, SetChanges, SetView,
 };
 use crate::time::Timestamp;
 
@@ -346,6 +346,12 @@ impl LiveSources for RunningSources {
             sent.map_err(|_closed| ReloadFailure::Stopping)?;
             answered.await.unwrap_or(Err(ReloadFailure::Stopping))
         })
+    }
+
+    fn secret_files(&self, source: &str) -> Vec<SecretFileView> {
+        let sources = self.secrets.current();
+        let named = sources.iter().filter(|watched| watched.is_named(source));
+        named.flat_map(WatchedSource::views).collect()
     }
 
     fn brakes(&self, now: Timestamp) -> Vec<BrakeView> {

@@ -10,12 +10,14 @@ use super::Console;
 use super::change_form::{Change, ChangeAction, ChosenEntries};
 use super::entry_text::{RequestText, ResultText, UnchangedText, UnmappableText, numbers};
 use super::form::Form;
+use super::mass_change::MassChangeText;
 use super::page::{Frame, PageResult, Section, page};
+use super::rejected_again::{RejectedText, results};
 use super::visitor::Visitor;
 use super::words::{counted, grouped, length};
 use crate::ops::AdminProblem;
 use crate::ops::operate::{CHANGE_ENTRIES_MAX, MappingChoice, Operations, Role, WithdrawAction};
-use crate::outbox::State;
+use crate::outbox::{EntryId, State};
 
 /// The maximum number of requests on the page of a preview.
 const REQUESTS_MAX: usize = 20;
@@ -27,6 +29,8 @@ struct ChangeOutcome {
     changed: usize,
     requests: Vec<RequestText>,
     results: Vec<ResultText>,
+    /// The entries of a replay whose stored values Imprint has rejected.
+    rejected: RejectedText,
     unmappable: Vec<UnmappableText>,
     unchanged: Vec<UnchangedText>,
     /// The entries that a request in progress possibly has.
@@ -90,6 +94,8 @@ struct PreviewPage {
     /// The entries of the preview. The form changes these entries only, and not entries that match the filter later.
     numbers: Vec<u64>,
     is_current_mapping: bool,
+    /// What the brakes know of the mass changes to which the entries belong.
+    mass_changes: Vec<MassChangeText>,
     back: String,
     outcome: ChangeOutcome,
     entries_max: usize,
@@ -104,36 +110,75 @@ pub(super) async fn preview(
     let Form { visitor, fields } = form;
     visitor.operator().require(Role::Operator)?;
     let change = Change::parse(fields)?;
-    let outcome = forecast(&visitor, &operations, &change).await?;
+    let (mapping, outcome) = forecast_with_mapping(&visitor, &operations, &change).await?;
+    let numbers = match &change.entries {
+        ChosenEntries::Numbers(entries) => numbers(entries),
+        ChosenEntries::Matching(_) => outcome.numbers(),
+    };
     page(&PreviewPage {
         frame: console.frame(&visitor, Section::Entries, &operations).await,
         action: change.action,
-        numbers: match &change.entries {
-            ChosenEntries::Numbers(entries) => numbers(entries),
-            ChosenEntries::Matching(_) => outcome.numbers(),
-        },
-        is_current_mapping: change.mapping == MappingChoice::Current,
+        mass_changes: mass_changes(&visitor, &operations, &numbers).await?,
+        numbers,
+        is_current_mapping: mapping == MappingChoice::Current,
         back: change.back,
         outcome,
         entries_max: CHANGE_ENTRIES_MAX,
     })
 }
 
+/// Returns the mass changes to which these entries belong.
+async fn mass_changes(
+    visitor: &Visitor,
+    operations: &Operations,
+    numbers: &[u64],
+) -> Result<Vec<MassChangeText>, AdminProblem> {
+    let (operator, now) = (visitor.operator(), operations.clock.now());
+    let held = operations.held_sources(operator, &operations.cases(operator).await?);
+    let is_chosen = |entry: &EntryId| numbers.contains(&entry.0);
+    let chosen = held
+        .iter()
+        .filter(|held| held.entries.iter().any(is_chosen));
+    let texts = chosen.flat_map(|held| MassChangeText::of_source(held, now));
+    Ok(texts.collect())
+}
+
+/// Returns the outcome that a change would have, and the mapping of a replay.
+///
+/// If the form chooses no mapping, a replay sends the stored values. If Imprint has rejected them for all entries, the
+/// replay maps the events again: Imprint would probably reject the same values again.
+async fn forecast_with_mapping(
+    visitor: &Visitor,
+    operations: &Operations,
+    change: &Change,
+) -> Result<(MappingChoice, ChangeOutcome), AdminProblem> {
+    let mapping = change.mapping.unwrap_or(MappingChoice::Stored);
+    let outcome = forecast(visitor, operations, (change, mapping)).await?;
+    let is_rejected = outcome.rejected.entries == outcome.changed && outcome.changed > 0;
+    if change.mapping.is_some() || !is_rejected {
+        return Ok((mapping, outcome));
+    }
+    let mapping = MappingChoice::Current;
+    let outcome = forecast(visitor, operations, (change, mapping)).await?;
+    Ok((mapping, outcome))
+}
+
 /// Returns the outcome that a change would have.
 async fn forecast(
     visitor: &Visitor,
     operations: &Operations,
-    change: &Change,
+    (change, mapping): (&Change, MappingChoice),
 ) -> Result<ChangeOutcome, AdminProblem> {
     let (operator, selection) = (visitor.operator(), change.entries.selection()?);
     Ok(match change.action {
         ChangeAction::Replay | ChangeAction::Release => {
-            let preview = operations.preview_replay(operator, selection, change.mapping);
+            let preview = operations.preview_replay(operator, selection, mapping);
             let preview = preview.await?;
             ChangeOutcome {
                 changed: preview.entries.len(),
+                results: results(&preview),
+                rejected: RejectedText::of(&preview.rejected),
                 requests: preview.requests.into_iter().map(RequestText::of).collect(),
-                results: preview.entries.iter().map(ResultText::of).collect(),
                 unmappable: preview.unmappable.iter().map(UnmappableText::of).collect(),
                 unchanged: preview.unchanged.iter().map(UnchangedText::of).collect(),
                 has_more: preview.coverage.next.is_some(),
@@ -191,7 +236,8 @@ async fn change_entries(
     let (operator, selection) = (visitor.operator(), change.entries.selection()?);
     Ok(match change.action {
         ChangeAction::Replay | ChangeAction::Release => {
-            let replayed = operations.replay(operator, selection, change.mapping, change.reason);
+            let mapping = change.mapping.unwrap_or(MappingChoice::Stored);
+            let replayed = operations.replay(operator, selection, mapping, change.reason);
             let replayed = replayed.await?;
             let waiting = replayed.entries.iter();
             let waiting = waiting.map(|entry| ResultText::in_state(*entry, State::Waiting));

@@ -133,7 +133,8 @@ impl ChosenEntries {
 pub(super) struct Change {
     pub(super) action: ChangeAction,
     pub(super) entries: ChosenEntries,
-    pub(super) mapping: MappingChoice,
+    /// The mapping of a replay. `None` if the form does not choose one.
+    pub(super) mapping: Option<MappingChoice>,
     pub(super) reason: Option<Reason>,
     /// The page to which the operator returns.
     pub(super) back: String,
@@ -147,14 +148,19 @@ impl Change {
     /// Returns an error if a field is wrong, or if the form names no entry.
     pub(super) fn parse(fields: Vec<(String, String)>) -> Result<Self, ConsoleProblem> {
         let (mut action, mut filter, mut numbers) = (None, None, Vec::new());
-        let (mut mapping, mut reason) = (MappingChoice::Stored, None);
+        let (mut mapping, mut reason) = (None, None);
         let mut back = None;
         for (name, text) in fields {
             match name.as_str() {
                 "action" => action = ChangeAction::parse(&text),
                 "entry" => numbers.extend(parse_numbers(&text)?),
                 "filter" => filter = Some(FilterFields::parse(&text)?),
-                "mapping" if text == "current" => mapping = MappingChoice::Current,
+                "mapping" => {
+                    mapping = Some(match text.as_str() {
+                        "current" => MappingChoice::Current,
+                        _ => MappingChoice::Stored,
+                    });
+                }
                 "reason" => reason = Reason::parse(&text),
                 "back" => back = Some(text),
                 _ => {}
@@ -220,7 +226,7 @@ mod tests {
         assert_eq!((change.entries, change.back.as_str()), (numbers, "/"));
         assert_eq!(
             (change.mapping, change.reason),
-            (MappingChoice::Current, None)
+            (Some(MappingChoice::Current), None)
         );
         for wrong in [
             &[("action", "replay")][..],

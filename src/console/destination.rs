@@ -9,6 +9,7 @@ use super::form::Form;
 use super::login::see;
 use super::page::{Frame, PageResult, Section, page};
 use super::requests::RequestList;
+use super::secret_text::KeyFileText;
 use super::sentence::{ModeChange, Sentence, sentence};
 use super::visitor::Visitor;
 use super::words::{TimeText, grouped, length, rate_text, span_text};
@@ -32,6 +33,8 @@ struct DestinationPage {
     deadline: String,
     state: &'static str,
     since: Option<TimeText>,
+    /// The files of the keys.
+    keys: Vec<KeyFileText>,
     /// The outcome and the cause of the request that changed the state, in the words of the log.
     cause: Option<String>,
     next_try: Option<TimeText>,
@@ -115,6 +118,7 @@ pub(super) async fn show(
         address: console.address.clone(),
         deadline: span_text(console.deadline),
         state: destination.state,
+        keys: KeyFileText::all(operations.imprint_key_files(operator), destination, now),
         since: change.map(|change| TimeText::of(change.at, now)),
         cause: cause.filter(|_| destination.state != "flowing"),
         next_try: destination.next_try_at.map(|at| TimeText::of(at, now)),

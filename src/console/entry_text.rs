@@ -105,6 +105,15 @@ impl ResultText {
         }
     }
 
+    /// Returns the expected result of values that Imprint has rejected before.
+    pub(super) fn rejected_again(result: &ReplayedEntry, answer: String) -> Self {
+        Self {
+            detail: Some(format!("the same values as before: {answer}")),
+            state: StateText::of(State::Parked),
+            ..Self::of(result)
+        }
+    }
+
     pub(super) fn ignored(ignored: &IgnoredEntry) -> Self {
         Self {
             detail: Some(spaced(ignored.reason.as_str())),

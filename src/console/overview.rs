@@ -9,7 +9,7 @@ use super::Console;
 use super::chart::Chart;
 use super::page::{Frame, PageResult, Section, page};
 use super::sentence::{Sentence, sentence};
-use super::situation::{Refusals, refusals};
+use super::situation::{Refusals, denied_rows, refusals};
 use super::visitor::Visitor;
 use super::words::{TimeText, capitalized, grouped, span_text};
 use crate::metrics::{MetricsSnapshot, StoreSnapshot};
@@ -74,7 +74,7 @@ pub(super) async fn show(
         sentence,
         notes: notes(
             &figures.store,
-            &refusals(operations.denied_requests(operator, None), now),
+            &refusals(denied_rows(&operations, operator), now),
             (refused.as_ref(), now),
         ),
         counts: counts(&figures, &history),

@@ -6,11 +6,13 @@ use askama::Template;
 use super::Console;
 use super::change_form::ChangeAction;
 use super::entry_filter::FilterFields;
-use super::entry_row::{StateText, spaced};
+use super::entry_row::StateText;
+use super::mass_change::MassChangeText;
 use super::page::{Frame, PageResult, Section, page};
+use super::problem_clause::title;
 use super::visitor::Visitor;
-use super::words::{TimeText, capitalized, counted, grouped, length};
-use crate::ops::operate::{CASE_STATES, Case, CaseError, Operations, Role};
+use super::words::{TimeText, counted, grouped, length};
+use crate::ops::operate::{CASE_STATES, Case, CaseError, HeldSource, Operations, Role};
 use crate::outbox::{EntryId, State};
 use crate::time::Timestamp;
 
@@ -29,6 +31,7 @@ struct ProblemsPage {
 struct CaseText {
     title: String,
     state: StateText,
+    is_held: bool,
     source: String,
     event_type: String,
     /// Imprint's answer.
@@ -47,6 +50,8 @@ struct CaseText {
     actions: Vec<ChangeAction>,
     /// What the actions change, if they do not change all entries of the case.
     changes: Option<String>,
+    /// What the brake knows of the mass changes, if the entries are held.
+    mass_changes: Vec<MassChangeText>,
     /// True if the store has no update of the entries, so that a replay must map the events.
     is_unmapped: bool,
 }
@@ -58,6 +63,7 @@ pub(super) async fn list(
     operations: web::Data<Operations>,
 ) -> PageResult {
     let listed = operations.cases(visitor.operator()).await?;
+    let held = operations.held_sources(visitor.operator(), &listed);
     let now = operations.clock.now();
     let may_change = visitor.may(Role::Operator);
     let cases = listed.cases.into_iter();
@@ -66,7 +72,7 @@ pub(super) async fn list(
             .frame(&visitor, Section::Problems, &operations)
             .await,
         cases: cases
-            .map(|case| CaseText::of(case, may_change, now))
+            .map(|case| CaseText::of(case, may_change, now).with_mass_changes(&held, now))
             .collect(),
         left_out: (listed.left_out > 0)
             .then(|| counted(listed.left_out, ["older case", "older cases"])),
@@ -90,8 +96,9 @@ impl CaseText {
         let actions = ChangeAction::of_state(state).filter(|_| may_change);
         let changed = length(&case.newest);
         Self {
-            title: title(state, cause.reason),
+            title: title(cause.state, cause.reason),
             state: StateText::of(state),
+            is_held: state == State::Held,
             source: fields.source.clone(),
             event_type: fields.r#type.clone(),
             detail: cause.detail,
@@ -115,18 +122,18 @@ impl CaseText {
                 .map(|entry| format!("/sources/{}/try?entry={entry}", fields.source)),
             numbers: numbers(&case.newest),
             actions: actions.collect(),
+            mass_changes: Vec::new(),
         }
     }
-}
 
-/// Returns what happened to the entries of a case.
-fn title(state: State, reason: Option<&str>) -> String {
-    match (state, reason) {
-        (_, Some("rejected")) => "Imprint rejected the update".to_owned(),
-        (_, Some(reason)) => capitalized(&spaced(reason)),
-        (State::Undecided, None) => "Failed for a long time for an unknown reason".to_owned(),
-        (State::Held, None) => "Held: a mass change of a source".to_owned(),
-        (state, None) => capitalized(state.as_str()),
+    fn with_mass_changes(self, held: &[HeldSource], now: Timestamp) -> Self {
+        let mut held = held.iter();
+        let held = held.find(|held| held.source == self.source && self.is_held);
+        let mass_changes = held.map(|held| MassChangeText::of_source(held, now));
+        Self {
+            mass_changes: mass_changes.unwrap_or_default(),
+            ..self
+        }
     }
 }
 

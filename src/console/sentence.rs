@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use super::cause::{CauseClause, cause, connection_cause};
 use super::full_disk::FullDisk;
+use super::mass_change::PageLink;
+use super::problem_clause::Problem;
 use super::words::{TimeText, capitalized, counted, span_text};
 use crate::dispatch::destination::{OperatorMode, UnprovenFailures};
-use crate::ops::operate::DestinationView;
+use crate::ops::operate::{CaseList, DestinationView, HeldSource};
 use crate::time::Timestamp;
 
 /// The age of the oldest waiting entry from which a flowing destination has a backlog. A retry after a failure of one
@@ -52,6 +54,8 @@ pub(super) struct Sentence {
     pub(super) cause: String,
     /// What an operator can do. `None` if there is nothing to do.
     pub(super) advice: Option<&'static str>,
+    /// A list that an operator needs for it.
+    pub(super) link: Option<PageLink>,
 }
 
 /// Everything that the sentence depends on.
@@ -64,6 +68,10 @@ pub(super) struct Situation {
     pub(super) waiting: u64,
     pub(super) oldest_waiting: Duration,
     pub(super) held: u64,
+    /// The sources of the newest held entries.
+    pub(super) held_sources: Vec<HeldSource>,
+    /// The cases of the newest entries that wait for an operator.
+    pub(super) cases: CaseList,
     /// The number of parked and undecided entries.
     pub(super) parked: u64,
     /// The disk of the store, if it has no space for events.
@@ -85,6 +93,8 @@ pub(super) struct RefusedSource {
     pub(super) since: Option<Timestamp>,
     /// The sentence about the latest refused request.
     pub(super) detail: String,
+    /// True if the request has a signature or a token of another secret.
+    pub(super) is_wrong_secret: bool,
     /// The place of its error in the event, and the place of the rule, or an empty text.
     pub(super) place: (Option<String>, String),
     /// The time of the last change of its file since the start of the process.
@@ -138,6 +148,7 @@ fn no_intake(situation: &Situation) -> Sentence {
         headline,
         cause: with_backlog(cause.to_owned(), situation),
         advice: Some(advice),
+        link: None,
     }
 }
 
@@ -162,10 +173,15 @@ fn refusing(source: &RefusedSource, situation: &Situation) -> Sentence {
             place(&source.place),
             changed.unwrap_or_default()
         ),
-        advice: Some(REFUSING_ALL),
+        advice: Some(match source.is_wrong_secret {
+            true => WRONG_SECRET,
+            false => REFUSING_ALL,
+        }),
+        link: None,
     }
 }
 
+const WRONG_SECRET: &str = "Compare the secret with the owner of the source. After a change of the secret, put the new one into a further file of the list in the table auth of the source file, and keep the old one until the change is over: the bridge reads the files every few seconds.";
 const REFUSING_ALL: &str = "Sources shows each reason with its place. If a source file is wrong, correct it: the bridge reads the file again by itself.";
 
 /// Returns a sentence about the place of an error.
@@ -223,6 +239,7 @@ fn held_back(situation: &Situation, name: &str, action: &str, advice: &'static s
         headline: headline(name, change.map(|change| change.at), situation.now),
         cause: with_backlog(cause, situation),
         advice: Some(advice),
+        link: None,
     }
 }
 
@@ -275,6 +292,7 @@ fn destination(situation: &Situation) -> Sentence {
         headline: headline(name, since, situation.now),
         cause: with_backlog(format!("{}.{next}", capitalized(&cause)), situation),
         advice,
+        link: None,
     }
 }
 
@@ -286,7 +304,7 @@ fn flowing(situation: &Situation) -> Sentence {
     let has_backlog = situation.waiting > 0 && situation.oldest_waiting >= BACKLOG_AGE_MIN;
     let silence = situation.accepted_at.map(|at| situation.now.since(at));
     let is_idle = situation.waiting == 0 && silence.is_none_or(|silence| silence >= IDLE_AFTER);
-    let (tone, headline, advice) = if situation.held > 0 {
+    let (tone, name, advice) = if situation.held > 0 {
         (Tone::Warning, "Holding a mass change", Some(HOLDING))
     } else if situation.parked > 0 {
         (Tone::Notice, "Delivering, with problems", Some(PARKED))
@@ -300,16 +318,8 @@ fn flowing(situation: &Situation) -> Sentence {
         (Tone::Good, "Delivering", None)
     };
     let mut cause = Vec::new();
-    if situation.held > 0 {
-        let held = counted(situation.held, ["entry is held", "entries are held"]);
-        cause.push(format!(
-            "{held}: a source changes unusually many customers. Other entries go on."
-        ));
-    }
-    if situation.parked > 0 {
-        let parked = ["entry needs a decision.", "entries need a decision."];
-        cause.push(counted(situation.parked, parked));
-    }
+    let problem = Problem::of(situation);
+    cause.extend(problem.causes);
     cause.push(match situation.waiting {
         0 => "Nothing else waits.".to_owned(),
         _ => backlog(situation),
@@ -325,10 +335,15 @@ fn flowing(situation: &Situation) -> Sentence {
     }
     Sentence {
         tone,
-        name: headline.to_owned(),
-        headline: headline.to_owned(),
+        name: name.to_owned(),
+        headline: headline(
+            &format!("{name}{}", problem.source),
+            problem.since,
+            situation.now,
+        ),
         cause: cause.join(" "),
         advice,
+        link: problem.link,
     }
 }
 
@@ -350,12 +365,13 @@ fn failing(failures: &UnprovenFailures, situation: &Situation) -> Sentence {
         headline: headline("Requests fail", Some(failures.since), situation.now),
         cause: with_backlog(cause, situation),
         advice: Some(FAILING),
+        link: None,
     }
 }
 
 const FAILING: &str = "Nothing is lost, and the bridge repeats the requests. If no customer works, check imprint.base_url and the way to Imprint.";
-const HOLDING: &str = "Ask the owner of the source whether the change is intended. Then release or discard the entries on the page Problems.";
-const PARKED: &str = "Problems groups the entries by cause.";
+const HOLDING: &str = "Ask the owner of the source whether the change is intended. If it is, release the entries on the page Problems. Otherwise discard them, and let the source send the right values again, also for the customers that passed.";
+const PARKED: &str = "Problems groups the entries by cause. If Imprint rejects a value, correct the mapping of the field in the source file, and then replay the entries there with the present mapping.";
 const REFUSING: &str = "The bridge has refused requests of a source within the last minutes. Sources shows the reason.";
 const BACKLOG: &str = "Either the rate limit of Imprint paces the entries, or requests for some customers fail and are repeated.";
 
@@ -415,6 +431,8 @@ mod tests {
             waiting: 1_204,
             oldest_waiting: Duration::from_secs(600),
             held: 0,
+            held_sources: Vec::new(),
+            cases: CaseList::default(),
             parked: 0,
             refuses_lately: false,
             refused_source: None,
@@ -600,6 +618,7 @@ mod tests {
             name: "crm".to_owned(),
             since: Some(Timestamp::from_millis(NOW.as_millis() - 300_000)),
             detail: "The language tag is wrong".to_owned(),
+            is_wrong_secret: false,
             place: (Some("/data/name".to_owned()), "language".to_owned()),
             changed_at: Some(Timestamp::from_millis(NOW.as_millis() - 301_000)),
         });

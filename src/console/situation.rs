@@ -8,16 +8,19 @@ use super::full_disk::FullDisk;
 use super::hold::hold;
 use super::page::{Frame, Section};
 use super::reloads::changed_at;
+use super::secret_text::{is_wrong_secret, wrong_secret};
 use super::sentence::{ModeChange, RefusedSource, Situation, sentence};
 use super::visitor::Visitor;
 use crate::dispatch::destination::OperatorMode;
 use crate::http::denied::DeniedRow;
 use crate::metrics::MetricsSnapshot;
-use crate::ops::operate::{Operations, Operator, ReloadView};
+use crate::ops::operate::{CaseList, Operations, Operator, ReloadView};
 use crate::time::Timestamp;
 
 /// For this time after the bridge has refused a request, the overview shows the refusals of the source.
 pub(super) const REFUSED_LATELY: Duration = Duration::from_mins(15);
+/// The maximum number of entries that a page reads for the sentence about the bridge.
+const CASE_ENTRIES_MAX: usize = 500;
 /// The time between the last accepted and the last refused event of a source after which the bridge refuses the source
 /// without exception.
 const REFUSED_FOR: Duration = Duration::from_mins(1);
@@ -57,12 +60,21 @@ impl Console {
         figures: &MetricsSnapshot,
     ) -> Situation {
         let now = operations.clock.now();
-        let refusals = refusals(operations.denied_requests(operator, None), now);
+        let refusals = refusals(denied_rows(operations, operator), now);
         let loaded = operations.source_set(operator).names;
         let accepted = &figures.ingress.last_event_at;
         let store = &figures.store;
+        let needs_operator = [store.held, store.parked, store.undecided];
+        let cases = match needs_operator.iter().any(|entries| *entries > 0) {
+            true => operations.cases_of_newest(operator, CASE_ENTRIES_MAX).await,
+            false => Ok(CaseList::default()),
+        };
+        // Every page shows the state, so a store that cannot be read must not hide the page.
+        let cases = cases.unwrap_or_default();
         Situation {
             held: store.held,
+            held_sources: operations.held_sources(operator, &cases),
+            cases,
             parked: store.parked.saturating_add(store.undecided),
             refuses_lately: !refusals.is_empty(),
             refused_source: refused_source(
@@ -116,6 +128,7 @@ fn refused_source(
     Some(RefusedSource {
         // The first refusal can be long after the last event, at which nothing was wrong yet.
         since: accepted_at.map(|at| at.max(worst.first)),
+        is_wrong_secret: worst.is_wrong_secret,
         detail: worst.detail,
         changed_at: changed_at(reloads, &worst.source),
         name: worst.source,
@@ -127,12 +140,25 @@ const fn from_seconds(seconds: i64) -> Timestamp {
     Timestamp::from_millis(seconds.saturating_mul(1000))
 }
 
+/// Returns the refused requests by reason. A wrong secret has a sentence in plain words, with the file of the secret.
+pub(super) fn denied_rows(operations: &Operations, operator: &Operator) -> Vec<DeniedRow> {
+    let mut rows = operations.denied_requests(operator, None);
+    for row in &mut rows {
+        let files = operations.secret_files(operator, &row.source);
+        let plain = wrong_secret(row, &files, operations.clock.now());
+        row.last_detail = plain.unwrap_or_else(|| std::mem::take(&mut row.last_detail));
+    }
+    rows
+}
+
 /// The refused requests of a source, of which the latest was a short time ago.
 pub(super) struct Refusals {
     pub(super) source: String,
     pub(super) count: u64,
     /// The sentence about the latest refused request.
     pub(super) detail: String,
+    /// True if the latest request has a signature or a token of another secret.
+    pub(super) is_wrong_secret: bool,
     /// The place of the latest error in the event, and the place of its rule.
     pub(super) place: (Option<String>, String),
     pub(super) first: Timestamp,
@@ -144,12 +170,14 @@ pub(super) fn refusals(rows: Vec<DeniedRow>, now: Timestamp) -> Vec<Refusals> {
     let mut by_source: BTreeMap<String, Refusals> = BTreeMap::new();
     let is_late = |row: &DeniedRow| now.since(row.last_at) < REFUSED_LATELY;
     for row in rows.into_iter().filter(is_late) {
+        let is_wrong_secret = is_wrong_secret(&row);
         let refusals = by_source
             .entry(row.source.clone())
             .or_insert_with(|| Refusals {
                 source: row.source,
                 count: 0,
                 detail: String::new(),
+                is_wrong_secret: false,
                 place: (None, String::new()),
                 first: row.first_at,
                 last: row.last_at,
@@ -157,6 +185,7 @@ pub(super) fn refusals(rows: Vec<DeniedRow>, now: Timestamp) -> Vec<Refusals> {
         refusals.count = refusals.count.saturating_add(row.count);
         refusals.first = refusals.first.min(row.first_at);
         if row.last_at >= refusals.last {
+            refusals.is_wrong_secret = is_wrong_secret;
             (refusals.last, refusals.detail) = (row.last_at, row.last_detail);
             refusals.place = (row.last_pointers.into_iter().next(), row.location);
         }

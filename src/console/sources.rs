@@ -8,18 +8,22 @@ use askama::Template;
 use super::Console;
 use super::brake::OPEN_MINUTES;
 use super::chart::rate;
+use super::mass_change::MassChangeText;
 use super::page::{Frame, PageResult, Section, page};
 use super::refusals::RefusalList;
 use super::reloads::{ReloadText, SourceChangeText};
+use super::secret_text::wrong_secret;
 use super::visitor::Visitor;
-use super::words::{TimeText, counted, grouped};
+use super::words::{TimeText, capitalized, counted, grouped};
 use crate::http::denied::DeniedRow;
 use crate::http::refused::RefusedRow;
 use crate::intake::BrakePolicy;
 use crate::metrics::IngressSnapshot;
 use crate::ops::Figures;
 use crate::ops::history::{History, HourTotals};
-use crate::ops::operate::{BrakeView, Operations, ReloadView, Role, SetView};
+use crate::ops::operate::{
+    BrakeView, HeldSource, Operations, Operator, ReloadView, Role, SetView,
+};
 use crate::time::Timestamp;
 
 #[derive(Template)]
@@ -61,14 +65,18 @@ struct SourceText {
     brake: BrakeText,
     /// The last change of the source file since the start.
     change: Option<SourceChangeText>,
+    /// Says in plain words that the sender has another secret than the bridge.
+    wrong_secret: Option<String>,
     rows: Vec<RefusalText>,
 }
 
 /// The mass-change brake of a source.
 #[derive(Default)]
 struct BrakeText {
-    /// The state in sentences. Empty if the brake is off, or is on and holds nothing.
-    sentences: Vec<String>,
+    /// Says until when an operator has opened the brake.
+    open: Option<String>,
+    /// The mass changes with held entries, or with entries that the brake has lately held.
+    mass_changes: Vec<MassChangeText>,
     /// The change of the brake that the page offers.
     change: Option<BrakeSwitch>,
 }
@@ -100,6 +108,7 @@ pub(super) async fn list(
     figures: web::Data<Figures>,
 ) -> PageResult {
     let operator = visitor.operator();
+    let held = operations.held_sources(operator, &operations.cases(operator).await?);
     let history = figures.history();
     let ingress = figures.snapshot().await.ingress;
     let set = operations.source_set(operator);
@@ -127,6 +136,8 @@ pub(super) async fn list(
         )
         .into_iter()
         .map(|source| source.with_activity(&ingress, &history, now))
+        .map(|source| source.with_held(&held, now))
+        .map(|source| source.with_wrong_secret(&operations, operator))
         .collect(),
         refusals: RefusalList::of(refused_requests, (&denied, now)),
         reloads: reloads
@@ -172,6 +183,23 @@ fn sources(
 }
 
 impl SourceText {
+    /// Replaces the lately held mass changes by those whose entries wait for an operator.
+    fn with_held(mut self, held: &[HeldSource], now: Timestamp) -> Self {
+        if let Some(held) = held.iter().find(|held| held.source == self.name) {
+            self.brake.mass_changes = MassChangeText::of_source(held, now);
+        }
+        self
+    }
+
+    fn with_wrong_secret(mut self, operations: &Operations, operator: &Operator) -> Self {
+        let files = operations.secret_files(operator, &self.name);
+        let denied = operations.denied_requests(operator, Some(&self.name));
+        let latest = denied.iter().max_by_key(|row| row.last_at);
+        let sentence = latest.and_then(|row| wrong_secret(row, &files, operations.clock.now()));
+        self.wrong_secret = sentence.map(|sentence| format!("{}.", capitalized(&sentence)));
+        self
+    }
+
     fn with_activity(self, ingress: &IngressSnapshot, history: &History, now: Timestamp) -> Self {
         let activity = match self.is_loaded {
             true => activity(&self.name, (ingress, history), now),
@@ -188,6 +216,7 @@ impl SourceText {
             activity: String::new(),
             brake: BrakeText::default(),
             change: None,
+            wrong_secret: None,
             refusals: match refused {
                 None | Some(0) => "no refused request since the start".to_owned(),
                 Some(count) => {
@@ -226,7 +255,12 @@ impl BrakeText {
         let state = &brake.state;
         let is_on = state.policy != BrakePolicy::Off;
         Self {
-            sentences: brake_sentences(brake, now),
+            open: state.open_until.map(|until| open_sentence(until, now)),
+            mass_changes: state
+                .holding
+                .iter()
+                .map(|change| MassChangeText::of((&brake.source, state.policy), change, now))
+                .collect(),
             change: is_on.then_some(match state.open_until {
                 None => BrakeSwitch::Open,
                 Some(_) => BrakeSwitch::Close,
@@ -235,23 +269,9 @@ impl BrakeText {
     }
 }
 
-/// Returns the sentences about a brake. A brake that is on and holds nothing needs no sentence.
-fn brake_sentences(brake: &BrakeView, now: Timestamp) -> Vec<String> {
-    let state = &brake.state;
-    let open = state.open_until.map(|until| {
-        let until = TimeText::since(until, now);
-        format!("An operator has opened the mass-change brake until {until}: mass changes pass.")
-    });
-    let holding = state.holding.iter().map(|(kind, holding)| {
-        format!(
-            "The mass-change brake has held {} since {}: {} exceeds the limit of the rule {}.",
-            counted(holding.entries, ["entry", "entries"]),
-            TimeText::since(holding.since, now),
-            kind.field.path(),
-            kind.rule.as_str().replace('_', " "),
-        )
-    });
-    open.into_iter().chain(holding).collect()
+fn open_sentence(until: Timestamp, now: Timestamp) -> String {
+    let until = TimeText::since(until, now);
+    format!("An operator has opened the mass-change brake until {until}: mass changes pass.")
 }
 
 impl RefusalText {

@@ -30,12 +30,14 @@ mod destination;
 mod entries;
 mod erase;
 mod explain;
+mod held_sources;
 mod invalid_entries;
 mod keys;
 mod mapping_work;
 mod preview;
 mod reload;
 mod replay;
+mod secret_files;
 mod selection;
 mod try_out;
 mod unchanged;
@@ -49,6 +51,7 @@ pub use customer::{CustomerExport, CustomerName, CustomerView, ExportPage};
 pub use destination::{DestinationView, ShadowView};
 pub use entries::{EntryContent, EntryView, FieldView, ValueView};
 pub use erase::ErasureReport;
+pub use held_sources::HeldSource;
 pub use keys::FindKeyFile;
 pub use mapping_work::MappingWork;
 pub use preview::{ReplayedEntry, ReplayedRequest};
@@ -57,8 +60,10 @@ pub use reload::{
     ReloadTrigger, ReloadView, SetChanges, SetView,
 };
 pub use replay::{
-    IgnoredEntry, MappingChoice, REPLAYED_STATES, ReplayPreview, Replayed, Unmappable,
+    IgnoredEntry, MappingChoice, REPLAYED_STATES, RejectedEntry, ReplayPreview, Replayed,
+    Unmappable,
 };
+pub use secret_files::{SecretFileView, ShowKeyFiles};
 pub use selection::{CHANGE_ENTRIES_MAX, ChangeSelection, Coverage, Reason};
 pub use try_out::{EditedResult, TRY_BODY_BYTES_MAX, TriedEvent, TryOut, TryOuts, TryResult};
 pub use unchanged::{Unchanged, UnchangedReason};
@@ -79,6 +84,7 @@ pub struct Operations {
     /// The metric of the weakenings of the protection.
     pub weakened: WeakenedMetrics,
     pub find_key_file: FindKeyFile,
+    pub show_key_files: ShowKeyFiles,
     /// The try-outs in progress.
     pub try_outs: TryOuts,
     /// The mapping of events for operators in progress.

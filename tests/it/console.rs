@@ -15,6 +15,7 @@ mod demo;
 mod destination;
 mod entries;
 mod frame;
+mod incidents;
 mod log;
 mod overview;
 mod problems;

@@ -64,11 +64,19 @@ pub struct CaseList {
     pub entries: u64,
     /// The number of older cases that the list leaves out, because it has at most 100 cases.
     pub left_out: u64,
-    /// True if more than [`SCAN_MAX`] entries wait for an operator: the cases contain only the newest entries.
+    /// True if more entries wait for an operator than the list reads: the cases contain only the newest entries.
     pub has_more: bool,
 }
 
 impl Operations {
+    /// Groups the newest entries that wait for an operator into cases, as many as [`Operations::cases_of_newest`] can read.
+    ///
+    /// # Errors
+    /// Returns an error if the store fails.
+    pub async fn cases(&self, operator: &Operator) -> Result<CaseList, Error> {
+        self.cases_of_newest(operator, SCAN_MAX).await
+    }
+
     /// Groups the newest entries that wait for an operator into cases.
     ///
     /// The bridge stores no cases. A case begins with its first entry, ends when an operator has decided about its last
@@ -76,11 +84,15 @@ impl Operations {
     ///
     /// # Errors
     /// Returns an error if the store fails.
-    pub async fn cases(&self, _operator: &Operator) -> Result<CaseList, Error> {
+    pub async fn cases_of_newest(
+        &self,
+        _operator: &Operator,
+        entries_max: usize,
+    ) -> Result<CaseList, Error> {
         let filter = EntryFilter {
             states: CASE_STATES.to_vec(),
             order: EntryOrder::NewestFirst,
-            ..EntryFilter::in_state(State::Parked, SCAN_MAX)
+            ..EntryFilter::in_state(State::Parked, entries_max)
         };
         let page = self.outbox.list(filter).await?;
         let mut cases = cases(&page.entries);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::{BrakeView, Error, Operations, Operator, Reason, Role};
+use super::{BrakeView, Error, Operations, Operator, Reason, Role, SecretFileView};
 use crate::event::SourceName;
 use crate::intake::schema::Schema;
 use crate::intake::{OpenBrakes, Source, Sources};
@@ -42,6 +42,9 @@ pub trait LiveSources: Send + Sync {
 
     /// Reads the files of the sources for an operator, and uses them if they have no error.
     fn reload(&self, operator: &str) -> BoxFuture<'static, Result<ReloadResult, ReloadFailure>>;
+
+    /// Returns the secret files of a source in use.
+    fn secret_files(&self, source: &str) -> Vec<SecretFileView>;
 
     /// Returns the mass-change brakes of the sources in use, sorted by source.
     fn brakes(&self, now: Timestamp) -> Vec<BrakeView>;

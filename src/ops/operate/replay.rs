@@ -39,6 +39,16 @@ pub struct IgnoredEntry {
     pub reason: IgnoreReason,
 }
 
+/// An entry whose values Imprint has rejected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RejectedEntry {
+    pub entry: EntryId,
+    /// Imprint's answer: the status, and the `type` and the `param` of the rejection.
+    pub detail: Option<String>,
+    /// True if the replay would send the rejected values again.
+    pub is_same: bool,
+}
+
 /// The selected entries of a replay after the mapping.
 #[derive(Default)]
 struct MappedEntries {
@@ -73,6 +83,8 @@ pub struct ReplayPreview {
     pub requests: Vec<ReplayedRequest>,
     /// The results of the replayed entries, if Imprint applies every request.
     pub entries: Vec<ReplayedEntry>,
+    /// The replayed entries whose stored values Imprint has rejected.
+    pub rejected: Vec<RejectedEntry>,
     pub unmappable: Vec<Unmappable>,
     /// The entries that the replay would not change.
     pub unchanged: Vec<Unchanged>,
@@ -117,6 +129,7 @@ impl Operations {
             requests,
             mut entries,
         } = self.forecast(&loaded, &mapped.replays).await?;
+        let rejected = rejected(&loaded.entries, &mapped.replays);
         let ignored = mapped.ignored();
         let replayable = mapped.replays.len().saturating_sub(ignored.len());
         entries.extend(ignored.into_iter().map(ReplayedEntry::ignored));
@@ -125,6 +138,7 @@ impl Operations {
             replayable,
             requests,
             entries,
+            rejected,
             unmappable: mapped.unmappable,
             unchanged,
             coverage,
@@ -312,6 +326,28 @@ fn map(
         }
     }
     mapped
+}
+
+/// Returns the entries whose stored values Imprint has rejected, and whether the replays send these values again.
+fn rejected(entries: &[LoadedEntry], replays: &[Replay]) -> Vec<RejectedEntry> {
+    let rejected = replays.iter().filter_map(|replay| {
+        let mut entries = entries.iter();
+        let loaded = entries.find(|loaded| number(loaded) == replay.entry)?;
+        let parked = loaded.summary.receipt.parked.as_ref();
+        let (_, detail) = parked.filter(|(reason, _)| *reason == ParkReason::Rejected)?;
+        let stored = loaded.update.as_ref().map(|(_, update)| update);
+        let is_same = match &replay.change {
+            ReplayChange::Stored => true,
+            ReplayChange::Mapped(change) => stored == Some(&change.update),
+            ReplayChange::Ignored(_) => return None,
+        };
+        Some(RejectedEntry {
+            entry: replay.entry,
+            detail: detail.clone(),
+            is_same,
+        })
+    });
+    rejected.collect()
 }
 
 /// Takes the undecided and held entries out of the loaded ones if the operator chose the current mapping: such an entry keeps

@@ -92,10 +92,10 @@ fn the_held_entries_of_a_mass_change_are_a_case_that_an_operator_releases() {
     let note = "held entries belong to a mass change of a source";
     assert!(overview.contains(note), "{overview}");
     let sources = browser.page("/sources");
-    let sentence = "The mass-change brake has held 3 entries since";
+    let sentence = "The mass-change brake of crm has held 3 entries since";
     assert!(sources.contains(sentence), "{sources}");
     assert!(
-        sources.contains("email exceeds the limit of the rule customers."),
+        sources.contains("the source changes email of 5 customers within 15 min, and the rule customers allows 2."),
         "{sources}"
     );
     let page = browser.page("/problems");

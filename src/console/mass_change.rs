@@ -1,0 +1,217 @@
+//! What pages say about mass changes with held entries. Pure.
+
+use std::time::Duration;
+
+use super::entry_filter::FilterFields;
+use super::words::{TimeText, counted, grouped, span_text};
+use crate::intake::{BrakePolicy, BrakeRule, Holding, MassChange};
+use crate::ops::operate::HeldSource;
+use crate::time::Timestamp;
+
+/// The states of entries that an operator or the source possibly has to correct at Imprint: an ignored or discarded entry
+/// has not reached Imprint.
+const PASSED_STATES: &str = "waiting,delivered,superseded,parked,undecided";
+
+/// A mass change as pages show it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct MassChangeText {
+    pub(super) sentence: String,
+    /// The list with the entries that passed before the brake held. `None` if nothing passed, or if nothing is known.
+    pub(super) passed: Option<PageLink>,
+}
+
+/// A link in a text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct PageLink {
+    pub(super) path: String,
+    pub(super) text: String,
+}
+
+impl MassChangeText {
+    /// Returns what is known about the held entries of a source: a text for each mass change.
+    pub(super) fn of_source(held: &HeldSource, now: Timestamp) -> Vec<Self> {
+        if held.changes.is_empty() {
+            return vec![Self::forgotten(held, now)];
+        }
+        let changes = held.changes.iter();
+        changes
+            .map(|change| Self::of((&held.source, held.policy), change, now))
+            .collect()
+    }
+
+    /// Describes a mass change of a source with this policy of the brake.
+    pub(super) fn of(
+        (source, policy): (&str, BrakePolicy),
+        (kind, holding): &(MassChange, Holding),
+        now: Timestamp,
+    ) -> Self {
+        let field = kind.field.path();
+        let action = match kind.rule {
+            BrakeRule::Customers | BrakeRule::Share => format!("changes {field}"),
+            BrakeRule::SameValue => format!("writes the same value into {field}"),
+            BrakeRule::Cleared => format!("clears {field}"),
+        };
+        let (window, is_all) = match policy {
+            BrakePolicy::Off => (None, true),
+            BrakePolicy::On(limits) => (Some(limits.window), holding.customers < limits.kept_max()),
+        };
+        let window = window.map(|window| format!(" within {}", span_text(window)));
+        Self {
+            sentence: format!(
+                "The mass-change brake of {source} has held {} since {}: the source {action} of {}{}{}, and the rule {} allows {}. {}",
+                counted(holding.entries, ["entry", "entries"]),
+                TimeText::since(holding.since, now),
+                if is_all { "" } else { "at least " },
+                customers(holding.customers),
+                window.unwrap_or_default(),
+                kind.rule.as_str().replace('_', " "),
+                grouped(number(holding.customers_max)),
+                passed_sentence(holding.passed.customers),
+            ),
+            passed: passed_link(source, holding),
+        }
+    }
+
+    /// Says that the counts of the brake are lost.
+    fn forgotten(held: &HeldSource, now: Timestamp) -> Self {
+        Self {
+            sentence: format!(
+                "The mass-change brake of {} holds entries since {}. The bridge has restarted since then, so it knows neither the field, nor the rule, nor the number of customers that passed before the brake held: look at the entries of the source from before this time.",
+                held.source,
+                TimeText::since(held.first, now),
+            ),
+            passed: Some(PageLink {
+                path: passed_fields(&held.source, held.first).path(),
+                text: "Entries from before".to_owned(),
+            }),
+        }
+    }
+}
+
+/// Returns the time since which the brake of a source holds entries.
+pub(super) fn since(held: &HeldSource) -> Timestamp {
+    let changes = held.changes.iter();
+    let since = changes.map(|(_, holding)| holding.since).min();
+    since.unwrap_or(held.first)
+}
+
+fn passed_sentence(passed: usize) -> String {
+    match passed {
+        0 => "No customer passed before.".to_owned(),
+        1 => "1 customer passed before: Imprint already has this value, or gets it.".to_owned(),
+        several => format!(
+            "{} passed before: Imprint already has these values, or gets them.",
+            customers(several)
+        ),
+    }
+}
+
+fn passed_link(source: &str, holding: &Holding) -> Option<PageLink> {
+    let since = holding.passed.since?;
+    let fields = FilterFields {
+        since: since.to_rfc3339(),
+        ..passed_fields(source, holding.since)
+    };
+    Some(PageLink {
+        path: fields.path(),
+        text: format!(
+            "Entries of {source} with these {}",
+            customers(holding.passed.customers)
+        ),
+    })
+}
+
+/// Returns the filter for the entries of a source that passed until a time.
+fn passed_fields(source: &str, until: Timestamp) -> FilterFields {
+    FilterFields {
+        state: PASSED_STATES.to_owned(),
+        source: source.to_owned(),
+        // A batch possibly contains the last entry that passed and the first held one.
+        before: until.after(Duration::from_millis(1)).to_rfc3339(),
+        ..FilterFields::default()
+    }
+}
+
+fn customers(customers: usize) -> String {
+    counted(number(customers), ["customer", "customers"])
+}
+
+fn number(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::imprint::Field;
+    use crate::intake::{BrakeLimits, PassedChanges};
+
+    const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+    const LIMITS: BrakeLimits = BrakeLimits {
+        window: Duration::from_mins(15),
+        customers_max: 900,
+        share_percent_max: 0,
+        same_value_max: 25,
+        cleared_max: 25,
+    };
+
+    fn held(rule: BrakeRule, passed: usize) -> HeldSource {
+        let field = Field::parse("phone").unwrap();
+        let holding = Holding {
+            since: NOW,
+            last: NOW,
+            entries: 275,
+            customers_max: 25,
+            customers: 300,
+            passed: PassedChanges {
+                customers: passed,
+                since: (passed > 0).then_some(Timestamp::from_millis(NOW.as_millis() - 4_000)),
+            },
+        };
+        HeldSource {
+            source: "crm".to_owned(),
+            policy: BrakePolicy::On(LIMITS),
+            first: NOW,
+            changes: vec![(MassChange { field, rule }, holding)],
+            entries: Vec::new(),
+        }
+    }
+
+    /// FAULTS N1280
+    #[test]
+    fn a_mass_change_is_told_with_its_numbers_and_those_that_passed() {
+        let one = |held: &HeldSource| MassChangeText::of_source(held, NOW).pop().unwrap();
+        let text = one(&held(BrakeRule::SameValue, 25));
+        assert_eq!(
+            text.sentence,
+            "The mass-change brake of crm has held 275 entries since 22:13:20 UTC: the source writes the same value into phone of 300 customers within 15 min, and the rule same value allows 25. 25 customers passed before: Imprint already has these values, or gets them."
+        );
+        let link = text.passed.unwrap();
+        assert_eq!(link.text, "Entries of crm with these 25 customers");
+        let fields = FilterFields::parse(link.path.trim_start_matches("/entries?")).unwrap();
+        assert!(fields.filter().is_ok(), "{fields:?}");
+        assert_eq!(fields.since, "2023-11-14T22:13:16.000Z");
+        assert_eq!(fields.before, "2023-11-14T22:13:20.001Z");
+        let cleared = one(&held(BrakeRule::Cleared, 0));
+        assert!(
+            cleared
+                .sentence
+                .contains("the source clears phone of 300 customers")
+        );
+        assert!(cleared.sentence.ends_with("No customer passed before."));
+        assert_eq!(cleared.passed, None);
+        let mut restarted = held(BrakeRule::Customers, 25);
+        restarted.changes[0].1.customers = 901;
+        let text = one(&restarted).sentence;
+        assert!(
+            text.contains("changes phone of at least 901 customers"),
+            "{text}"
+        );
+        restarted.changes.clear();
+        let text = one(&restarted).sentence;
+        assert!(
+            text.contains("The bridge has restarted since then"),
+            "{text}"
+        );
+    }
+}
