@@ -21,9 +21,7 @@ use crate::intake::BrakePolicy;
 use crate::metrics::IngressSnapshot;
 use crate::ops::Figures;
 use crate::ops::history::{History, HourTotals};
-use crate::ops::operate::{
-    BrakeView, HeldSource, Operations, Operator, ReloadView, Role, SetView,
-};
+use crate::ops::operate::{BrakeView, HeldSource, Operations, Operator, ReloadView, Role, SetView};
 use crate::time::Timestamp;
 
 #[derive(Template)]

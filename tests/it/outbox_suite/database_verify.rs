@@ -66,6 +66,42 @@ const BOUND: [(&str, &str); 9] = [
     ),
 ];
 
+/// Changes of the audit log, each with the error that names it.
+const TAMPERING: [(&str, &str); 8] = [
+    (
+        "UPDATE imprint_bridge.audit SET operator = 'bob' WHERE number = 3",
+        "record 3 of the audit log is not",
+    ),
+    (
+        "UPDATE imprint_bridge.audit SET entries = 9 WHERE number = 5",
+        "record 5 of the audit log is not",
+    ),
+    (
+        "UPDATE imprint_bridge.audit SET reason = NULL WHERE number = 2",
+        "record 2 of the audit log is not",
+    ),
+    (
+        "DELETE FROM imprint_bridge.audit WHERE number = 3",
+        "record 4 of the audit log is not",
+    ),
+    (
+        "DELETE FROM imprint_bridge.audit WHERE number = 5",
+        "ends at record 4, but the store has written record 5",
+    ),
+    (
+        "DELETE FROM imprint_bridge.audit WHERE number = 5; UPDATE imprint_bridge.audit_head SET number = 4",
+        "ends at record 4, but the given head is record 5",
+    ),
+    (
+        "UPDATE imprint_bridge.audit SET seal = set_byte(seal, 40, get_byte(seal, 40) # 1) WHERE number = 5",
+        "record 5 of the audit log is not",
+    ),
+    (
+        "DELETE FROM imprint_bridge.audit_head",
+        "has lost the number of the newest record",
+    ),
+];
+
 /// Creates a store with sealed records of every kind.
 async fn sealed_database() -> (PostgresDatabase, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
@@ -224,40 +260,7 @@ async fn a_changed_audit_log_in_a_database_is_found() {
     assert_eq!((&report.errors, report.unverified), (&Vec::new(), 0));
     let (without_key, _) = verified(&database, &[1], &AuditProof::default());
     assert_eq!(without_key.unverified, 5, "{without_key:?}");
-    for (change, error) in [
-        (
-            "UPDATE imprint_bridge.audit SET operator = 'bob' WHERE number = 3",
-            "record 3 of the audit log is not",
-        ),
-        (
-            "UPDATE imprint_bridge.audit SET entries = 9 WHERE number = 5",
-            "record 5 of the audit log is not",
-        ),
-        (
-            "UPDATE imprint_bridge.audit SET reason = NULL WHERE number = 2",
-            "record 2 of the audit log is not",
-        ),
-        (
-            "DELETE FROM imprint_bridge.audit WHERE number = 3",
-            "record 4 of the audit log is not",
-        ),
-        (
-            "DELETE FROM imprint_bridge.audit WHERE number = 5",
-            "ends at record 4, but the store has written record 5",
-        ),
-        (
-            "DELETE FROM imprint_bridge.audit WHERE number = 5; UPDATE imprint_bridge.audit_head SET number = 4",
-            "ends at record 4, but the given head is record 5",
-        ),
-        (
-            "UPDATE imprint_bridge.audit SET seal = set_byte(seal, 40, get_byte(seal, 40) # 1) WHERE number = 5",
-            "record 5 of the audit log is not",
-        ),
-        (
-            "DELETE FROM imprint_bridge.audit_head",
-            "has lost the number of the newest record",
-        ),
-    ] {
+    for (change, error) in TAMPERING {
         database.psql("CREATE TABLE kept AS SELECT * FROM imprint_bridge.audit; CREATE TABLE kept_head AS SELECT * FROM imprint_bridge.audit_head");
         database.psql(change);
         let (report, _) = verified(&database, &[1], &proof);
