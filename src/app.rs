@@ -147,8 +147,7 @@ impl App {
         let audit_keys = AuditKeysWatch::start(store(), &config, rereads.clone()).await?;
         erasure::repeat(&*outbox, &config.outbox, &clock).await?;
         let sealing = SealingTasks::new(sealing_keys, &config, &rereads, store(), metrics.clone());
-        let (running, sources) = open_sources(&config, set, &metrics, &rereads, store()).await?;
-        let brakes = BrakesWatch::start(store(), &running, &clock).await?;
+        let (running, sources, brakes) = sources(&config, set, &metrics, &rereads, store()).await?;
         let shared = (store(), clock.clone(), stopped.clone());
         let listener = listener(&running, &config, &metrics, shared);
         let (keys, egress) = keys(&*outbox, &config, &destination, rereads.clone()).await?;
@@ -304,14 +303,14 @@ fn operations(
 }
 
 /// Reads the secrets of the sources, and compares the order of their events with the earlier order. Returns the sources in
-/// use, and the task that watches their files.
-async fn open_sources(
+/// use, the task that watches their files, and the task that opens their brakes.
+async fn sources(
     config: &Config,
     set: SourceSet,
     metrics: &Metrics,
     rereads: &Rereads,
     outbox: Arc<dyn Outbox>,
-) -> anyhow::Result<(Arc<RunningSources>, SourcesWatch)> {
+) -> anyhow::Result<(Arc<RunningSources>, SourcesWatch, BrakesWatch)> {
     let used = set.files.as_ref().map(SourceFiles::digest);
     let used = used.map_err(Clone::clone);
     let now = rereads.moment();
@@ -325,6 +324,7 @@ async fn open_sources(
         metrics,
         now,
     );
+    let brakes = BrakesWatch::start(Arc::clone(&outbox), &running, rereads.clock()).await?;
     let watched = Arc::clone(&running);
     let stored = (outbox, orders);
     let watch = SourcesWatch::new(
@@ -334,7 +334,7 @@ async fn open_sources(
         (watched, requests),
         rereads.clone(),
     );
-    Ok((running, watch))
+    Ok((running, watch, brakes))
 }
 
 /// Creates the metrics, and shows in them the weakenings of the process and of the settings.

@@ -106,7 +106,7 @@ impl ResultText {
     }
 
     /// Returns the expected result of values that Imprint has rejected before.
-    pub(super) fn rejected_again(result: &ReplayedEntry, answer: String) -> Self {
+    pub(super) fn rejected_again(result: &ReplayedEntry, answer: &str) -> Self {
         Self {
             detail: Some(format!("the same values as before: {answer}")),
             state: StateText::of(State::Parked),

@@ -43,7 +43,7 @@ pub(super) fn results(preview: &ReplayPreview) -> Vec<ResultText> {
         let rejected = rejected.find(|rejected| rejected.entry == entry.entry);
         match (&entry.ending, rejected.filter(|rejected| rejected.is_same)) {
             (None | Some(Ending::Delivered), Some(rejected)) => {
-                ResultText::rejected_again(entry, answer(rejected))
+                ResultText::rejected_again(entry, &answer(rejected))
             }
             _ => ResultText::of(entry),
         }

@@ -57,6 +57,11 @@ pub(super) fn report(reader: &mut Reader) {
     let event_types = reader.keys(&["events"]);
     for event_type in &event_types {
         for table in INNER_TABLES {
+            // The name of an event type has a dot and no quotes, such as [events.order.update.update].
+            let inner = reader.keys(&["events", event_type, table]);
+            if inner.iter().any(|key| key == "update") {
+                continue;
+            }
             report_in(reader, &["events", event_type, table], Some(event_type));
         }
     }

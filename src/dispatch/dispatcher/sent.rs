@@ -12,7 +12,7 @@ use crate::time::Timestamp;
 pub(super) struct SentRequests(Vec<RequestRecord>);
 
 /// A request without its answer.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct AskedRequest {
     sent_at: Timestamp,
     operation: RequestOperation,

@@ -32,7 +32,7 @@ const WRONG_PLACES: &[(&str, &str, &str)] = &[
     (
         "kind = \"none\"",
         "kind = \"token\"\nheader = \"x-token\"\ntoken_files = [\"./s\"]\ndraft = true",
-        "auth.draft: is inside the table [auth]: write `draft` before the first table",
+        "auth.draft: `draft` is a setting of the file and not of this table: write `draft` before the first table",
     ),
     (
         "type = '.kind'",

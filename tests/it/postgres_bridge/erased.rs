@@ -33,7 +33,7 @@ fn an_erasure_reaches_the_shadow_records_of_every_bridge() {
     });
     let erased = erase(other, "c1");
     assert_eq!(erased["unconfirmed"], json!([]), "{erased}");
-    assert_eq!(shadow_requests(recorder), [json!(0); 0]);
+    assert!(shadow_requests(recorder).is_empty(), "of the customer");
 }
 
 /// FAULTS N1144: a bridge knows a customer as a witness, and an operator erases the customer at another bridge. The bridge
