@@ -60,6 +60,7 @@ mod problem;
 mod problem_clause;
 mod problems;
 mod refusals;
+mod refusing;
 mod rejected_again;
 mod reloads;
 mod requests;

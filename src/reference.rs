@@ -5,6 +5,7 @@
 //! the code.
 
 mod connections;
+mod denied;
 mod notation;
 mod problems;
 mod reasons;
@@ -14,6 +15,7 @@ mod sources;
 mod store;
 
 pub use connections::CONNECTIONS;
+pub use denied::DENIED;
 pub use notation::NOTATION;
 pub use problems::{ADMIN_PROBLEMS, PROBLEMS};
 pub use reasons::{CAUSES, DENIALS, IGNORED, PARKED};

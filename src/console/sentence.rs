@@ -6,6 +6,7 @@ use super::cause::{CauseClause, cause, connection_cause};
 use super::full_disk::FullDisk;
 use super::mass_change::PageLink;
 use super::problem_clause::Problem;
+use super::refusing::{RefusedSource, refusing};
 use super::words::{TimeText, capitalized, counted, span_text};
 use crate::dispatch::destination::{OperatorMode, UnprovenFailures};
 use crate::ops::operate::{CaseList, DestinationView, HeldSource};
@@ -85,22 +86,6 @@ pub(super) struct Situation {
     pub(super) now: Timestamp,
 }
 
-/// A source of which the bridge has refused every request since its last accepted event.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct RefusedSource {
-    pub(super) name: String,
-    /// The time of the first refused request after the last accepted event. `None` if the process has accepted none.
-    pub(super) since: Option<Timestamp>,
-    /// The sentence about the latest refused request.
-    pub(super) detail: String,
-    /// True if the request has a signature or a token of another secret.
-    pub(super) is_wrong_secret: bool,
-    /// The place of its error in the event, and the place of the rule, or an empty text.
-    pub(super) place: (Option<String>, String),
-    /// The time of the last change of its file since the start of the process.
-    pub(super) changed_at: Option<Timestamp>,
-}
-
 /// A change of the mode of the destination by an operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ModeChange {
@@ -149,58 +134,6 @@ fn no_intake(situation: &Situation) -> Sentence {
         cause: with_backlog(cause.to_owned(), situation),
         advice: Some(advice),
         link: None,
-    }
-}
-
-/// Describes a source whose requests the bridge refuses without exception.
-fn refusing(source: &RefusedSource, situation: &Situation) -> Sentence {
-    let since = match source.since {
-        Some(_) => "Since then, the bridge has refused",
-        None => "Since the start, the bridge has refused",
-    };
-    let changed = source.changed_at.map(|at| {
-        let at = TimeText::since(at, situation.now);
-        format!(" Its file changed at {at}: Sources shows the changed lines.")
-    });
-    let name = format!("Refusing the events of {}", source.name);
-    Sentence {
-        tone: Tone::Warning,
-        headline: headline(&name, source.since, situation.now),
-        name,
-        cause: format!(
-            "{since} every request of this source. The latest: {}{}{} The bridge keeps no refused event, so the source must send it again.",
-            sentence_end(&source.detail),
-            place(&source.place),
-            changed.unwrap_or_default()
-        ),
-        advice: Some(match source.is_wrong_secret {
-            true => WRONG_SECRET,
-            false => REFUSING_ALL,
-        }),
-        link: None,
-    }
-}
-
-const WRONG_SECRET: &str = "Compare the secret with the owner of the source. After a change of the secret, put the new one into a further file of the list in the table auth of the source file, and keep the old one until the change is over: the bridge reads the files every few seconds.";
-const REFUSING_ALL: &str = "Sources shows each reason with its place. If a source file is wrong, correct it: the bridge reads the file again by itself.";
-
-/// Returns a sentence about the place of an error.
-fn place((pointer, location): &(Option<String>, String)) -> String {
-    match (pointer, location.as_str()) {
-        (None, "") => String::new(),
-        (None, location) => format!(" The rule is that of {location}."),
-        (Some(pointer), "") => format!(" The error is at {pointer} in the event."),
-        (Some(pointer), location) => {
-            format!(" The error is at {pointer} in the event, and the rule is that of {location}.")
-        }
-    }
-}
-
-/// Returns a text with a full stop at its end.
-fn sentence_end(text: &str) -> String {
-    match text.ends_with('.') {
-        true => text.to_owned(),
-        false => format!("{text}."),
     }
 }
 
@@ -375,7 +308,7 @@ const PARKED: &str = "Problems groups the entries by cause. If Imprint rejects a
 const REFUSING: &str = "The bridge has refused requests of a source within the last minutes. Sources shows the reason.";
 const BACKLOG: &str = "Either the rate limit of Imprint paces the entries, or requests for some customers fail and are repeated.";
 
-fn headline(name: &str, since: Option<Timestamp>, now: Timestamp) -> String {
+pub(super) fn headline(name: &str, since: Option<Timestamp>, now: Timestamp) -> String {
     match since {
         Some(since) => format!(
             "{name} since {} ({})",

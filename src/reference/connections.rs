@@ -1,4 +1,4 @@
-//! The messages of `check` about the connections to Imprint.
+//! The messages of `check` about the connections to Imprint and to other hosts.
 
 use super::{MessageExplanation, row};
 
@@ -53,5 +53,10 @@ pub static CONNECTIONS: &[MessageExplanation] = &[
         &["must have a secret of Standard Webhooks: the content …"],
         "`notices.secret_file` has the secret that signs the notices.",
         "Write `whsec_` and 24 to 64 random bytes in base64 into the file.",
+    ),
+    row(
+        &["must be a list of hosts without scheme, port and path: … …"],
+        "`imprint.host_allow` lists names of hosts, such as proxy.example.com.",
+        "Write only the host.",
     ),
 ];

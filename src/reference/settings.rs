@@ -397,9 +397,4 @@ pub static SETTINGS: &[MessageExplanation] = &[
         "A core dump would contain secrets and personal data.",
         "Allow the process the system calls `prctl` and `setrlimit`, for example in the seccomp profile of the container runtime.",
     ),
-    row(
-        &["must be a list of hosts without scheme, port and path: … …"],
-        "`imprint.host_allow` lists names of hosts, such as proxy.example.com.",
-        "Write only the host.",
-    ),
 ];

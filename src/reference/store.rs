@@ -1,4 +1,4 @@
-//! The messages of `check` about the store, its keys and the erasure journal.
+//! The messages of `check` about the store, its keys and the erasure journal, and those about the log.
 
 use super::{MessageExplanation, row};
 
@@ -67,5 +67,14 @@ pub static STORE: &[MessageExplanation] = &[
         ],
         "No erasure journal outlives the store, or the bridge cannot write the journal.",
         "Set `outbox.erasure_journal` to a file in a folder on another volume than the store and its backups. The user of the bridge must be able to write into this folder.",
+    ),
+    row(
+        &[
+            "log.filter is not valid",
+            "the log was started twice",
+            "the thread that writes the log could not be started",
+        ],
+        "The log cannot start.",
+        "Correct `log.filter`, or look at the limits of the process.",
     ),
 ];

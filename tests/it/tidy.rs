@@ -213,7 +213,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("landlock", &["confinement"]),
     ("seccompiler", &["confinement"]),
     ("libc", &["confinement"]),
-    ("std::env", &["config", "failpoint.rs"]),
+    ("std::env", &["cli.rs", "config", "failpoint.rs"]),
 ];
 
 /// The maximum length of a function, in lines, signature and closing brace included.

@@ -135,7 +135,12 @@ fn own_place<'p>(
 
 /// Returns where a setting belongs, if it does not belong into `table`.
 fn outer_place(reader: &Reader, table: &[&str], place: &[&str]) -> Option<OuterPlace> {
-    if is_own(reader, table, place) {
+    // A rule for an invalid value, under a wrong name.
+    let is_rule = matches!(
+        reader.text_at(&[table, place].concat()),
+        Some("refuse" | "skip")
+    );
+    if is_own(reader, table, place) || table.ends_with(&["on_invalid"]) && is_rule {
         return None;
     }
     let is_in_event_type = table.len() > 1;

@@ -11,7 +11,7 @@ use std::fs;
 use imprint_bridge::metrics::{LabelSets, LogCounters, Metrics};
 use imprint_bridge::outbox::{IgnoreReason, ParkReason};
 use imprint_bridge::reference::{
-    ADMIN_PROBLEMS, CAUSES, CONNECTIONS, DENIALS, IGNORED, JSON_RULES, MessageExplanation,
+    ADMIN_PROBLEMS, CAUSES, CONNECTIONS, DENIALS, DENIED, IGNORED, JSON_RULES, MessageExplanation,
     NOTATION, PARKED, PROBLEMS, RULES, SETTINGS, SOURCES, STORE,
 };
 
@@ -120,6 +120,7 @@ fn every_message_of_check_is_explained() {
         .chain(names(CONNECTIONS))
         .chain(names(STORE))
         .chain(names(SOURCES))
+        .chain(names(DENIED))
         .chain(names(NOTATION))
         .map(|text| text.trim().to_owned())
         .collect();
@@ -193,6 +194,7 @@ fn page() -> String {
     rows(&mut page, CONNECTIONS);
     rows(&mut page, STORE);
     rows(&mut page, SOURCES);
+    rows(&mut page, DENIED);
     rows(&mut page, NOTATION);
     section(
         &mut page,
