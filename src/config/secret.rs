@@ -86,7 +86,7 @@ pub fn doubt(path: &Path) -> Option<String> {
     Some(format!("{} {reason}", path.display()))
 }
 
-/// Parts of the texts that stand in the place of a secret in documentation.
+/// Words that documentation writes where the reader must put the secret.
 const PLACEHOLDERS: [&str; 6] = [
     "changeme",
     "change-me",

@@ -111,7 +111,8 @@ pub enum LaneAction {
         claim: ClaimToken,
         /// The number of entries whose values the request contains.
         entries: usize,
-        /// The entry that operators see with the request: the newest one of the request, or else of the lane.
+        /// The entry that operators see with the request: the newest entry of the request. If the request has none, the newest
+        /// entry of the lane.
         entry: Option<EntryId>,
     },
     /// Wait until this time. Then call [`Core::resume`].

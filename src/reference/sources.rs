@@ -257,7 +257,7 @@ pub static SOURCES: &[MessageExplanation] = &[
         &[
             "sets …street_line1 and never ……: Imprint keeps the … of an earlier address. Map the …, or no part of the address",
         ],
-        "The mapping sets the street, and no rule sets or clears this part of the address. After a move, the new street stands beside the old city, state or ZIP code.",
+        "The mapping sets the street, and no rule sets or clears this part of the address. When a customer moves, Imprint keeps the old city, state or ZIP code beside the new street.",
         "Map all parts of the address.",
     ),
     row(
