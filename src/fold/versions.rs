@@ -38,6 +38,10 @@ pub struct LaneVersions {
     /// The resets of the versions by operators.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     resets: Option<Resets>,
+    /// The version floors of the fields for which a newer value was delivered after an erasure. A reset, or a new
+    /// destination, can forget the newer version, and never the floor. The floor of another field is its delivered version.
+    #[serde(default, skip_serializing_if = "Versions::is_empty")]
+    floors: Versions,
 }
 
 #[expect(
@@ -89,9 +93,9 @@ impl LaneVersions {
     /// Returns the versions of the lane after the delivery of `fold`.
     #[must_use]
     pub fn delivered(mut self, fold: &Fold) -> Self {
-        let newest = fold.versions.iter();
-        let newest = newest.map(|(field, version)| (field.clone(), *version));
-        self.delivered.0.extend(newest);
+        for (field, version) in &fold.versions {
+            self.replace(field, *version);
+        }
         self.is_unsent = false;
         if let Some(resets) = &mut self.resets {
             resets.forget_delivered(&self.delivered);
@@ -275,6 +279,7 @@ impl fmt::Debug for LaneVersions {
         f.debug_struct("LaneVersions")
             .field("delivered", &self.delivered)
             .field("in_doubt", &self.in_doubt)
+            .field("floors", &self.floors)
             .finish()
     }
 }
@@ -283,6 +288,18 @@ impl fmt::Debug for LaneVersions {
 /// version.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Versions(LiteMap<Field, Version>);
+
+impl Versions {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Raises the version of a field to this version.
+    fn raise(&mut self, field: &Field, version: Version) {
+        let newest = self.0.entry(field.clone()).or_insert(version);
+        *newest = version.max(*newest);
+    }
+}
 
 /// One group of fields in the stored form: epoch, value and arrival of the version, and the fields.
 type VersionGroup<L> = (u32, i64, u64, Vec<L>);

@@ -25,12 +25,11 @@ pub enum VersionReset {
 impl VersionReset {
     /// Describes the reset of a lane. `versions` are the versions after the reset.
     pub(super) fn of(lane: LaneId, versions: &LaneVersions) -> Self {
-        let floors = versions.floors();
-        let fields = versions.delivered_fields().count().saturating_sub(floors);
+        let delivered = versions.delivered_fields();
         Self::Reset {
             lane,
-            fields,
-            floors,
+            fields: delivered.filter(|(_, version)| version.is_reset()).count(),
+            floors: versions.floors(),
         }
     }
 }

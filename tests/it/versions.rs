@@ -219,6 +219,30 @@ fn a_reset_keeps_the_version_floors_of_an_erasure() {
     assert_eq!(app.imprint.email("c1").as_deref(), Some("e-6@example.com"));
 }
 
+/// FAULTS N1151: a newer value is delivered after the erasure and before the reset. The erased value does not come back.
+#[test]
+fn a_reset_keeps_the_version_floors_under_a_newer_value() {
+    let app = start();
+    for (id, revision) in [("e-5", 5), ("e-7", 7)] {
+        app.accept(&email(id, revision));
+        app.wait_until(id, "delivered");
+        if id == "e-5" {
+            let erase = json!({"of": {"imprint_id": "c1"}, "reason": "a demand"});
+            let erased = admin(&app, "POST /admin/v1/customers/erase", &erase);
+            assert_eq!(erased.status, 200, "{}", erased.body);
+        }
+    }
+    let answer = reset(&app, &json!({"imprint_id": "c1", "reason": "a test"}));
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert!(answer.json()["fields"].as_u64() > Some(0));
+    assert!(answer.json()["floors"].as_u64() > Some(0));
+    app.accept(&email("e-5-again", 5));
+    app.wait_until("e-5-again", "superseded");
+    app.accept(&email("e-6", 6));
+    app.wait_until("e-6", "delivered");
+    assert_eq!(app.imprint.email("c1").as_deref(), Some("e-6@example.com"));
+}
+
 /// FAULTS N303: a reset on the command line survives a restart, and works by the partner's id as soon as Imprint has
 /// confirmed the link.
 #[test]

@@ -14,14 +14,31 @@ impl LaneVersions {
     /// Records that these fields must not get a value with a version up to this one.
     pub fn raise<'a>(&mut self, version: Version, fields: impl Iterator<Item = &'a Field>) {
         for field in fields {
-            let newest = self.delivered.0.entry(field.clone()).or_insert(version);
-            *newest = version.max(*newest);
+            match self.version_of(field) {
+                Some(newest) if newest >= version => self.hide(field, version),
+                Some(_) | None => self.replace(field, version),
+            }
         }
     }
 
-    /// Records the delivered versions of other lane versions as [`Self::raise`] does.
+    /// Replaces the delivered version of a field, and keeps its version floor.
+    pub(super) fn replace(&mut self, field: &Field, version: Version) {
+        if let Some(replaced) = self.delivered.0.insert(field.clone(), version) {
+            self.hide(field, replaced);
+        }
+    }
+
+    /// Keeps a version floor that the delivered version of its field does not show.
+    fn hide(&mut self, field: &Field, version: Version) {
+        let is_shown = self.version_of(field).is_some_and(is_floor);
+        if is_floor(version) && !is_shown {
+            self.floors.raise(field, version);
+        }
+    }
+
+    /// Records the delivered versions and the version floors of other lane versions as [`Self::raise`] does.
     pub fn raise_to(&mut self, other: &Self) {
-        for (field, version) in &other.delivered.0 {
+        for (field, version) in other.delivered.0.iter().chain(&other.floors.0) {
             self.raise(*version, std::iter::once(field));
         }
         self.is_unsent |= other.is_unsent && !other.delivered.0.is_empty();
@@ -32,7 +49,7 @@ impl LaneVersions {
     /// Leaves out the delivered versions of the other lane: Imprint has these values for another customer, and a value of
     /// this customer that is older than them is still new for this customer.
     pub fn raise_to_floors_of(&mut self, other: &Self) {
-        let versions = other.delivered.0.iter();
+        let versions = other.delivered.0.iter().chain(&other.floors.0);
         let floors = versions.filter(|(_, version)| is_floor(**version));
         let floors = Self {
             delivered: Versions(
@@ -64,7 +81,7 @@ impl LaneVersions {
 
     /// Returns the number of fields with a version floor.
     pub fn floors(&self) -> usize {
-        let versions = self.delivered.0.values();
+        let versions = self.delivered.0.values().chain(self.floors.0.values());
         versions.filter(|version| is_floor(**version)).count()
     }
 
@@ -108,11 +125,16 @@ impl LaneVersions {
             };
             (field.clone(), floor)
         });
+        let delivered = Versions(floors.collect());
+        let mut hidden = self.floors;
+        let is_shown = |field: &Field| delivered.0.get(field).copied().is_some_and(is_floor);
+        hidden.0.retain(|field, _| !is_shown(field));
         Self {
             is_unsent,
-            delivered: Versions(floors.collect()),
+            delivered,
             in_doubt,
             resets: self.resets.map(|resets| resets.erased(last)),
+            floors: hidden,
         }
     }
 }
@@ -235,6 +257,43 @@ mod tests {
         assert_eq!(moved.delivered.0.keys().collect::<Vec<_>>(), [&email]);
         assert!(!moved.has_applied());
         assert_eq!(moved.in_doubt, None);
+    }
+
+    /// FAULTS N1151: a newer value is delivered after the erasure. Then an operator resets the versions, or the store moves.
+    #[test]
+    fn a_newer_delivery_hides_no_floor_for_ever() {
+        let email = update("email");
+        let candidate = |value, arrival| Candidate {
+            version: version(value, arrival),
+            update: &email,
+            jump_max: None,
+        };
+        let is_sent = |lane: &LaneVersions, value| {
+            !fold(lane, &[candidate(value, 900)], MaxFold(10), NOW).is_empty()
+        };
+        let mut lane = LaneVersions::default();
+        lane.raise(version(5, 1), email.fields());
+        let lane = lane.erased(1);
+        let newer = fold(&lane, &[candidate(7, 2)], MaxFold(10), NOW);
+        let lane = lane.delivered(&newer);
+        assert_eq!((lane.floors(), is_sent(&lane, 6)), (1, false));
+        let mut merged = LaneVersions::default();
+        merged.raise(version(9, 3), email.fields());
+        merged.raise_to(&lane);
+        for forgetful in [
+            lane.clone().reset(2),
+            merged.reset(3),
+            lane.at_new_destination(),
+        ] {
+            let stored = serde_json::to_string(&forgetful).unwrap();
+            let read: LaneVersions = serde_json::from_str(&stored).unwrap();
+            assert_eq!(read, forgetful);
+            let sent = [4, 5, 6].map(|value| is_sent(&read, value));
+            assert_eq!((read.floors(), sent), (1, [false, false, true]), "{stored}");
+        }
+        let erased = lane.clone().erased(2);
+        assert_eq!((erased.floors(), erased.reset(2).floors()), (1, 1));
+        assert!(!is_sent(&lane.erased(2).at_new_destination(), 7));
     }
 
     /// FAULTS N643, N776: without a version of the source, only the arrival orders values. The floor keeps out an older

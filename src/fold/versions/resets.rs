@@ -48,8 +48,14 @@ impl LaneVersions {
         self
     }
 
-    /// Returns the delivered version of a field if the waiting value is not newer.
+    /// Returns the delivered version of a field, or its version floor, if the waiting value is not newer.
     pub fn covering(&self, field: &Field, candidate: &Candidate<'_>) -> Option<Version> {
+        let floor = || self.floors.0.get(field).copied();
+        let covering = self.delivered_covering(field, candidate);
+        covering.or_else(|| floor().filter(|floor| *floor >= candidate.version))
+    }
+
+    fn delivered_covering(&self, field: &Field, candidate: &Candidate<'_>) -> Option<Version> {
         let delivered = self.version_of(field)?;
         let resets = self.resets.as_ref().filter(|_| !is_floor(delivered));
         let was = resets

@@ -110,6 +110,16 @@ fn an_entry_that_names_only_the_id_of_the_crm_is_searched_again() {
 /// FAULTS N1173: a customer is erased, and the store moves. An older value of the customer does not come back.
 #[test]
 fn version_floors_of_erasures_stay() {
+    is_kept_out_at_a_new_destination(false);
+}
+
+/// FAULTS N1151: a newer value of the erased customer is delivered before the store moves.
+#[test]
+fn version_floors_under_newer_values_stay() {
+    is_kept_out_at_a_new_destination(true);
+}
+
+fn is_kept_out_at_a_new_destination(is_newer_delivered: bool) {
     let first = FakeImprint::start(|_settings| {});
     let files = Files::write(first.address, KEY, "");
     files.write_token("alice", TOKEN);
@@ -120,6 +130,10 @@ fn version_floors_of_erasures_stay() {
     operate(&bridge, "POST /admin/v1/customers/erase", &body);
     accept(&bridge, &email("e-6", "c2", 6));
     wait_until(&bridge, "e-6", "delivered");
+    if is_newer_delivered {
+        accept(&bridge, &email("e-9", "c1", 9));
+        wait_until(&bridge, "e-9", "delivered");
+    }
     let files = bridge.stop();
     let second = FakeImprint::start(|_settings| {});
     rebind_to(&files, &second);
