@@ -103,7 +103,16 @@ fn decided(
         Decision::Postpone(later) => postponed(exchange, later, unsent),
         Decision::Wait(rest) => {
             let unsent = in_doubt(exchange, effect_of_wait(rest), rules, unsent);
-            waiting(exchange, rest, moment, unsent)
+            let attempted = attempted_before_wait(exchange, rest, rules);
+            waiting(
+                exchange,
+                rest,
+                moment,
+                Settlement {
+                    attempted,
+                    ..unsent
+                },
+            )
         }
     }
 }
@@ -149,6 +158,21 @@ fn attempted(exchange: &LaneExchange) -> Vec<EntryId> {
     match exchange.claimed.unproven.absence {
         Some(_) => Vec::new(),
         None => carried.collect(),
+    }
+}
+
+/// Returns the entries of the request after which the lane waits. A request that fails because Imprint is unavailable is
+/// not a request of these entries: any other entry would have failed too.
+fn attempted_before_wait(
+    exchange: &LaneExchange,
+    rest: Rest,
+    rules: &DeliveryRules,
+) -> Vec<EntryId> {
+    match rest {
+        Rest::None => Vec::new(),
+        Rest::Short | Rest::Backoff | Rest::Unproven | Rest::Stopped | Rest::AtLeast(_) => {
+            exchange.attempted(rules)
+        }
     }
 }
 
