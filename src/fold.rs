@@ -34,6 +34,9 @@ pub struct Candidate<'a> {
     pub update: &'a Update,
     /// The maximum difference of two successive versions that the source allows. `None` if the versions are times.
     pub jump_max: Option<u64>,
+    /// The version floors of the customer that the event names by the CRM's id beside an Imprint id. They hold for this entry
+    /// only: nothing proves that the two ids belong together. `None` means no floor.
+    pub floors: Option<&'a LaneVersions>,
 }
 
 /// The maximum number of entries whose values one request can send. Superseded entries do not count towards this
@@ -296,6 +299,7 @@ mod tests {
                 version: *version,
                 update,
                 jump_max: None,
+                floors: None,
             })
             .collect();
         fold(lane, &candidates, MaxFold(max), NOW)
@@ -602,6 +606,7 @@ mod tests {
                 version: version(2, 2),
                 update: &update(&[("email", "new")]),
                 jump_max: None,
+                floors: None,
             }],
             MaxFold(1),
             Timestamp::from_millis(0),
@@ -612,6 +617,7 @@ mod tests {
             version: version(3, 3),
             update: &waiting,
             jump_max: None,
+            floors: None,
         }];
         let body = |fold: &Fold| Value::Object(fold.update.body(Clearing::default()).to_object());
         let both = fold(&lane, &waiting, MaxFold(1), NOW);

@@ -69,6 +69,7 @@ mod unproven;
 mod verify_report;
 mod version_reset;
 mod waiters;
+mod waiting_entry;
 mod withdrawal;
 
 use due_lanes::{DueLane, DueQueues, LaneClass};
@@ -91,7 +92,7 @@ pub use inbox::{
 };
 pub use lanes::{
     Claim, ClaimToken, ClaimedLane, Ending, IdentityLink, LaneKey, Lanes, Moved, Recognition,
-    Settled, Settlement, Trials, WaitingEntry,
+    Settled, Settlement, Trials,
 };
 pub use ledger::{
     AuditEvent, AuditRecord, Depth, Detail, EntryPage, EntrySelection, EntrySummary, FieldOrigin,
@@ -126,6 +127,7 @@ pub use transfer::{
 pub use unproven::{Absence, KeyMark, Unproven};
 pub use verify_report::VerifyReport;
 pub use version_reset::VersionReset;
+pub use waiting_entry::WaitingEntry;
 pub use withdrawal::{Withdrawal, Withdrawn, WithdrawnState};
 
 /// The longest time from now to a lane's due time. No backoff is longer, and the bridge obeys no longer wait that

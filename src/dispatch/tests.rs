@@ -80,6 +80,7 @@ fn waiting(entry: u64, value: i64, path: &str) -> WaitingEntry {
         jump_max: None,
         source: SourceName::parse("crm").unwrap(),
         accepted_at: NOW,
+        floors: None,
     }
 }
 

@@ -369,6 +369,7 @@ mod tests {
                 version: *version,
                 update,
                 jump_max: None,
+                floors: None,
             })
             .collect();
         fold(lane, &candidates, MaxFold(100), now)
@@ -522,6 +523,7 @@ mod tests {
                 version: *version,
                 update,
                 jump_max: None,
+                floors: None,
             })
             .collect();
         let lane = LaneVersions::default().with_possibly_sent(&candidates, UNTIL);
@@ -566,6 +568,7 @@ mod tests {
                 version: *version,
                 update,
                 jump_max: None,
+                floors: None,
             })
             .collect();
         lane.with_possibly_sent(&candidates, until)

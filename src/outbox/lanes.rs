@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use super::{
     EntryId, IgnoreReason, LaneId, MaybeSent, ParkReason, Pick, Settings, Standing, State,
-    StoreFuture, Unproven,
+    StoreFuture, Unproven, WaitingEntry,
 };
-use crate::event::{EventError, SourceName, Version};
+use crate::event::{EventError, SourceName};
 use crate::fold::{Candidate, LaneVersions};
-use crate::imprint::{CustomerRef, ImprintId, PartnerCustomerId, Update};
+use crate::imprint::{CustomerRef, ImprintId, PartnerCustomerId};
 use crate::time::Timestamp;
 
 /// The outbox port of dispatch. The dispatcher holds this port and no other port of the outbox.
@@ -214,52 +214,6 @@ impl ClaimedLane {
     /// Returns the waiting entries as inputs of folding.
     pub fn candidates(&self) -> Vec<Candidate<'_>> {
         self.waiting.iter().map(WaitingEntry::candidate).collect()
-    }
-}
-
-/// One entry that waits in a claimed lane.
-#[derive(Clone, Debug, PartialEq)]
-pub struct WaitingEntry {
-    /// The number of the entry.
-    pub entry: EntryId,
-    /// The version of the entry's values.
-    pub version: Version,
-    /// The values that the entry sets.
-    pub update: Update,
-    /// The customer ids in the event.
-    pub customer: CustomerRef,
-    /// The largest allowed difference between this version and the neighbouring version of the customer. See
-    /// [`CustomerChange::jump_max`](crate::imprint::CustomerChange::jump_max).
-    pub jump_max: Option<u64>,
-    /// The source that sent the event of the entry.
-    pub source: SourceName,
-    /// The time when the bridge accepted the event of the entry.
-    pub accepted_at: Timestamp,
-}
-
-impl WaitingEntry {
-    /// Returns the entry for the lane of this customer. If the event contains an Imprint id, the returned entry
-    /// contains `imprint` instead.
-    #[must_use]
-    pub fn with_imprint_id(self, imprint: &ImprintId) -> Self {
-        let customer = match self.customer {
-            CustomerRef::Pair { partner, .. } => CustomerRef::Pair {
-                imprint: imprint.clone(),
-                partner,
-            },
-            CustomerRef::Imprint(_) => CustomerRef::Imprint(imprint.clone()),
-            CustomerRef::Partner(partner) => CustomerRef::Partner(partner),
-        };
-        Self { customer, ..self }
-    }
-
-    /// Returns the entry as an input of folding.
-    pub const fn candidate(&self) -> Candidate<'_> {
-        Candidate {
-            version: self.version,
-            update: &self.update,
-            jump_max: self.jump_max,
-        }
     }
 }
 

@@ -445,3 +445,20 @@ fn the_receipt_of_an_erased_event_says_when_it_was_erased() {
     let (_, output, _) = bridge.command(&["events", "--state", "delivered", "--id", "E1"]);
     assert!(output.contains("erased 20"), "{output}");
 }
+
+/// FAULTS N1150: an operator erases a customer by the CRM's id, and a later event has both ids.
+#[test]
+fn a_floor_of_the_crms_id_holds_for_events_with_both_ids() {
+    let bridge = CustomerApp::start();
+    bridge.pause();
+    bridge.app.accept(&by_partner("P1", "P-both", 5));
+    let of = journal::of("partner_id", "P-both");
+    let erased = bridge.admin("POST /admin/v1/customers/erase", &of);
+    assert_eq!(erased["kept_out"], true, "{erased}");
+    bridge.app.accept(&email("B1", "both", 3));
+    bridge.admin("POST /admin/v1/destination", &json!({"mode": "open"}));
+    bridge.app.wait_until("B1", "superseded");
+    bridge.app.accept(&email("B2", "both", 6));
+    bridge.app.wait_until("B2", "delivered");
+    assert_eq!(bridge.app.imprint.applied("both").len(), 1);
+}

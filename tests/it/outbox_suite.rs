@@ -1038,6 +1038,7 @@ async fn lane_versions_outlive_the_entries_that_brought_them() {
             version: claimed.waiting[0].version,
             update: &claimed.waiting[0].update,
             jump_max: None,
+            floors: None,
         };
         let fold = fold(&claimed.versions, &[late], MaxFold(100), NOW);
         assert_eq!(

@@ -83,6 +83,7 @@ fn lane(id: u64) -> ClaimedLane {
             jump_max: None,
             source: SourceName::parse("crm").unwrap(),
             accepted_at: NOW,
+            floors: None,
         }],
         ..ClaimedLane::empty(LaneId(id), ClaimToken::default(), Trials::default())
     }

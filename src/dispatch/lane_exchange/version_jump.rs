@@ -135,6 +135,7 @@ mod tests {
             source: SourceName::parse("crm").unwrap(),
             jump_max: Some(MAX),
             accepted_at: NOW,
+            floors: None,
         }
     }
 
@@ -150,6 +151,7 @@ mod tests {
                 version: *version,
                 update,
                 jump_max: None,
+                floors: None,
             })
             .collect();
         let versions = LaneVersions::default();

@@ -63,6 +63,13 @@ impl LaneVersions {
         self.raise_to(&floors);
     }
 
+    /// Returns the version floors of the lane. `None` means no floor.
+    pub fn only_floors(&self) -> Option<Self> {
+        let mut floors = Self::default();
+        floors.raise_to_floors_of(self);
+        (!floors.is_empty()).then_some(floors)
+    }
+
     /// Returns the versions of the lane at a new destination, which has none of the delivered values: the version floors,
     /// and the order of the entries that an operator's resets give.
     #[must_use]
@@ -219,6 +226,7 @@ mod tests {
                 version: version(value, 900),
                 update: &update,
                 jump_max: None,
+                floors: None,
             };
             let fold = fold(&floors, &[candidate], MaxFold(10), NOW);
             assert_eq!(!fold.is_empty(), is_sent, "{field} {value}");
@@ -267,6 +275,7 @@ mod tests {
             version: version(value, arrival),
             update: &email,
             jump_max: None,
+            floors: None,
         };
         let is_sent = |lane: &LaneVersions, value| {
             !fold(lane, &[candidate(value, 900)], MaxFold(10), NOW).is_empty()
@@ -318,6 +327,7 @@ mod tests {
                 version: version(value, arrival),
                 update: &update,
                 jump_max: None,
+                floors: None,
             };
             let fold = fold(&floors, &[candidate], MaxFold(10), NOW);
             assert_eq!(!fold.is_empty(), is_sent, "{field} {value} {arrival}");
@@ -344,6 +354,7 @@ mod tests {
             version,
             update: &value,
             jump_max: None,
+            floors: None,
         };
         let mut lane = LaneVersions::default();
         lane.raise(version(3, 1), update("phone").fields());

@@ -48,11 +48,16 @@ impl LaneVersions {
         self
     }
 
-    /// Returns the delivered version of a field, or its version floor, if the waiting value is not newer.
+    /// Returns the delivered version of a field, or a version floor of the lane or of the entry, if the waiting value is not
+    /// newer.
     pub fn covering(&self, field: &Field, candidate: &Candidate<'_>) -> Option<Version> {
-        let floor = || self.floors.0.get(field).copied();
+        let floors = || {
+            let of_entry = candidate.floors.map(|floors| &floors.delivered);
+            let floors = std::iter::once(&self.floors).chain(of_entry);
+            floors.filter_map(|floors| floors.0.get(field).copied())
+        };
         let covering = self.delivered_covering(field, candidate);
-        covering.or_else(|| floor().filter(|floor| *floor >= candidate.version))
+        covering.or_else(|| floors().find(|floor| *floor >= candidate.version))
     }
 
     fn delivered_covering(&self, field: &Field, candidate: &Candidate<'_>) -> Option<Version> {
@@ -161,6 +166,7 @@ mod tests {
             version,
             update,
             jump_max: Some(1_000_000_000),
+            floors: None,
         }
     }
 

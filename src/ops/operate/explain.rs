@@ -77,6 +77,7 @@ impl Operations {
             version: change.version.arrived(entry.0),
             update: &change.update,
             jump_max: change.jump_max,
+            floors: None,
         };
         let is_newer = |field: &&Field| {
             let mut versions = lanes.iter().map(|lane| &lane.versions);

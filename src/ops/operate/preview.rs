@@ -84,6 +84,7 @@ pub(super) fn replayed(entry: &LoadedEntry, replay: &Replay) -> Option<WaitingEn
         jump_max,
         source: receipt.identity.source.clone(),
         accepted_at: receipt.accepted_at,
+        floors: None,
     })
 }
 

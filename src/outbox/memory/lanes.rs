@@ -1,8 +1,9 @@
 //! The lanes of the storage engine in memory: claims, settlements, release and restart.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
-use super::tables::{LaneRow, MemoryTables, UnsettledClaim};
+use super::tables::{LaneRow, MemoryTables, UnsettledClaim, spelling};
 use crate::event::SourceName;
 use crate::imprint::CustomerRef;
 use crate::outbox::{
@@ -85,7 +86,8 @@ impl MemoryTables {
     fn claim_one(&mut self, lane: LaneId) -> Option<ClaimedLane> {
         let row = self.lanes.get(&lane)?;
         self.token.epoch += 1;
-        let waiting = row.claimable(self.bounds);
+        let waiting = row.claimable(self.bounds).into_iter();
+        let waiting: Vec<WaitingEntry> = waiting.map(|entry| self.with_floors(entry)).collect();
         let newest = waiting.first();
         let in_flight = UnsettledClaim {
             token: self.token,
@@ -121,6 +123,18 @@ impl MemoryTables {
             waiting,
             unreadable: Vec::new(),
         })
+    }
+
+    /// Adds the version floors of the CRM's id in an event that also names an Imprint id.
+    fn with_floors(&self, entry: WaitingEntry) -> WaitingEntry {
+        let partner = entry.second_id().cloned().map(LaneKey::Partner);
+        let lane = partner.and_then(|key| self.keys.get(&spelling(&key)));
+        let lane = lane.and_then(|lane| self.lanes.get(lane));
+        let floors = lane.and_then(|lane| lane.versions.only_floors());
+        WaitingEntry {
+            floors: floors.map(Arc::new),
+            ..entry
+        }
     }
 
     /// Records a settlement and returns the entries that left the state `waiting`. Returns `None` if the claim has

@@ -323,6 +323,7 @@ impl Arrival {
             jump_max: change.jump_max,
             source: self.source,
             accepted_at: self.accepted_at,
+            floors: None,
         }
     }
 }

@@ -1,5 +1,8 @@
 //! Reads claimed lanes: their rows, their waiting entries, and the identity links of their customers.
 
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
 use tokio_postgres::Row;
 
 use super::columns::{get, number, time, unsigned};
@@ -8,12 +11,12 @@ use super::engine::Engine;
 use super::fault::DbFault;
 use super::links::{self, FoundLinks};
 use super::waiting::{self, LaneEntries};
-use super::{lane_row, receipt};
+use super::{customers, lane_row, lane_versions, receipt};
 use crate::fold::LaneVersions;
 use crate::imprint::{ImprintId, PartnerCustomerId};
 use crate::outbox::codec::{self, BlobKind};
 use crate::outbox::{
-    ClaimToken, ClaimedLane, EntryId, LaneId, LaneKey, Standing, Trials, Unproven,
+    ClaimToken, ClaimedLane, EntryId, LaneId, LaneKey, Standing, Trials, Unproven, WaitingEntry,
 };
 
 /// A lane that this replica has claimed in the database.
@@ -51,6 +54,7 @@ pub(super) async fn read(
             }
         }
     }
+    add_floors(db, engine, (&mut lanes, &mut locked)).await?;
     let found = find_links(db, engine, &lanes).await?;
     for lane in &mut lanes {
         lane.links = found.of(engine, &partners(lane), imprint(lane));
@@ -121,6 +125,48 @@ fn claimed(lane: &TakenLane, engine: &Engine) -> Result<ClaimedLane, DbFault> {
         is_gone: get::<i16>(row, 13)? == i16::from(codec::GONE),
         ..ClaimedLane::empty(id, lane.token, lane_row::trials(row, 5)?)
     })
+}
+
+/// Adds the version floors of the CRM's ids in events that also name an Imprint id: an operator possibly erased the customer by
+/// the CRM's id before the bridge knew Imprint's id. A lane waits if the process does not have the sealing key of such a
+/// floor.
+async fn add_floors(
+    db: &Connected,
+    engine: &Engine,
+    (lanes, locked): (&mut Vec<ClaimedLane>, &mut Vec<(LaneId, ClaimToken)>),
+) -> Result<(), DbFault> {
+    let waiting = lanes.iter().flat_map(|lane| &lane.waiting);
+    let named: BTreeSet<PartnerCustomerId> = waiting
+        .filter_map(WaitingEntry::second_id)
+        .cloned()
+        .collect();
+    let keys: Vec<LaneKey> = named.iter().cloned().map(LaneKey::Partner).collect();
+    let found = customers::find_lanes(db, engine, &keys).await?;
+    let found = named.into_iter().zip(found);
+    let ids: BTreeMap<PartnerCustomerId, LaneId> = found
+        .filter_map(|(partner, lane)| Some((partner, lane?.id)))
+        .collect();
+    let versions = lane_versions::read(db, &engine.sealer, ids.values().copied()).await?;
+    let floors: HashMap<LaneId, Result<Option<Arc<LaneVersions>>, DbFault>> = versions
+        .into_iter()
+        .map(|(lane, versions)| (lane, versions.map(|it| it.only_floors().map(Arc::new))))
+        .collect();
+    lanes.retain_mut(|lane| {
+        let is_readable = lane.waiting.iter_mut().all(|entry| {
+            let id = entry.second_id().and_then(|partner| ids.get(partner));
+            match id.and_then(|id| floors.get(id)) {
+                Some(Ok(floors)) => {
+                    entry.floors.clone_from(floors);
+                    true
+                }
+                Some(Err(_missing_key)) => false,
+                None => true,
+            }
+        });
+        locked.extend((!is_readable).then_some((lane.lane, lane.token)));
+        is_readable
+    });
+    Ok(())
 }
 
 /// Returns the CRM's ids in the waiting entries of a lane.

@@ -163,5 +163,6 @@ fn waiting_entry(
         jump_max: route.jump_max.map(unsigned),
         source,
         accepted_at: Timestamp::from_millis(get(row, 7)?),
+        floors: None,
     }))
 }

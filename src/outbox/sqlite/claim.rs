@@ -1,17 +1,18 @@
 //! The SQL statements of claiming: find due lanes, and read the due lanes with their waiting entries.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Row, params};
 
 use super::claimed_lanes::ClaimedLanes;
-use super::columns;
 use super::decode_cache::DecodeCache;
-use super::identity_link;
 use super::statements::Statements;
 use super::store_connection::StoreConnection;
 use super::waiting::{self, WaitingEntries};
+use super::{columns, identity_link, lane, tombstones, versions};
 use crate::fold::LaneVersions;
 use crate::imprint::PartnerCustomerId;
 use crate::outbox::codec::{self, BlobKind};
@@ -101,6 +102,9 @@ impl Claimer<'_, '_> {
         claimed.unreadable = unreadable;
         if let Some(key) = &claimed.key {
             claimed.links = links(self.statements, key, &claimed.waiting)?;
+        }
+        if store.tombstones().is_some() {
+            add_floors(store, &mut claimed.waiting)?;
         }
         Ok(claimed)
     }
@@ -199,6 +203,42 @@ fn is_found_by(row: &Row<'_>, column: usize, (key, store): (&LaneKey, &StoreConn
     };
     let digests = store.customer_key();
     digests.is_none_or(|digests| digests.of(&codec::lane_columns(key)) == digest)
+}
+
+/// Adds the version floors of the CRM's ids in events that also name an Imprint id: an operator possibly erased the customer by
+/// the CRM's id before the bridge knew Imprint's id.
+fn add_floors(store: &StoreConnection, waiting: &mut [WaitingEntry]) -> rusqlite::Result<()> {
+    let mut known: BTreeMap<PartnerCustomerId, Option<Arc<LaneVersions>>> = BTreeMap::new();
+    for entry in waiting {
+        let Some(partner) = entry.second_id() else {
+            continue;
+        };
+        entry.floors = match known.get(partner) {
+            Some(floors) => floors.clone(),
+            None => {
+                let floors = floors(store, partner)?.map(Arc::new);
+                known.insert(partner.clone(), floors.clone());
+                floors
+            }
+        };
+    }
+    Ok(())
+}
+
+/// Returns the version floors of the lane, or of the tombstone, of a CRM's id.
+fn floors(
+    store: &StoreConnection,
+    partner: &PartnerCustomerId,
+) -> rusqlite::Result<Option<LaneVersions>> {
+    let key = LaneKey::Partner(partner.clone());
+    let lane = match lane::find(store, &key)? {
+        Some(lane) => Some(lane),
+        None => tombstones::find(store, &key)?.map(|(lane, _)| lane),
+    };
+    match lane {
+        Some(lane) => Ok(versions::of_lane(store, lane)?.only_floors()),
+        None => Ok(None),
+    }
 }
 
 /// Returns the identity links of the customer ids in the waiting entries of a lane.

@@ -179,5 +179,6 @@ fn waiting_entry(
         jump_max: row.get(9).ok()?,
         source,
         accepted_at: Timestamp::from_millis(row.get(6).ok()?),
+        floors: None,
     })
 }

@@ -27,6 +27,18 @@ fn by_partner(id: &str, customer: &str, value: i64) -> NewEntry {
     new
 }
 
+/// Returns an event with the ids `CUST-1` and `P-1`.
+fn both(id: &str, value: i64) -> NewEntry {
+    let mut new = entry(id, "CUST-1", value);
+    if let Disposition::Enqueue(change) = &mut new.disposition {
+        change.customer = CustomerRef::Pair {
+            imprint: ImprintId::parse("CUST-1").unwrap(),
+            partner: partner("P-1"),
+        };
+    }
+    new
+}
+
 pub(super) async fn step(outbox: &dyn Outbox, erasure: &CustomerErasure) -> ErasureStep {
     outbox.erase_customer(erasure.clone()).await.unwrap()
 }
@@ -505,4 +517,43 @@ async fn tombstones_outlive_a_restart() {
     assert!(append(&outbox, &[entry("a", "CUST-1", 5)]).await[0].duplicate);
     append(&outbox, &[entry("b", "CUST-1", 4)]).await;
     assert_eq!(deliver(&outbox).await, 0);
+}
+
+/// FAULTS N1150: an event names a customer by both ids, and an operator erased the customer by the CRM's id before. The floors
+/// hold for this event only: nothing proves that the two ids belong together.
+#[tokio::test]
+async fn an_event_with_both_ids_keeps_the_floors_of_the_crms_id() {
+    for (engine, outbox, _folder) in engines() {
+        let outbox = outbox.as_ref();
+        append(outbox, &[by_partner("p", "P-1", 5)]).await;
+        erase(outbox, partner_key("P-1"), LaterEvents::Delivered).await;
+        append(outbox, &[both("old", 3)]).await;
+        assert_eq!(deliver(outbox).await, 0, "{engine}");
+        append(outbox, &[entry("other", "CUST-1", 2)]).await;
+        assert_eq!(deliver(outbox).await, 1, "{engine}");
+        // The next event of the CRM's id makes the tombstone a lane again.
+        append(outbox, &[by_partner("q", "P-1", 4)]).await;
+        append(outbox, &[both("older", 4)]).await;
+        for claimed in claim(outbox, NOW).await.lanes {
+            let is_imprint = claimed.key == Some(imprint("CUST-1"));
+            let floors = claimed.waiting[0].floors.as_ref().map(|it| it.floors());
+            assert_eq!(floors, is_imprint.then_some(1), "{engine}");
+            assert_eq!(
+                claimed.versions.floors(),
+                usize::from(!is_imprint),
+                "{engine}"
+            );
+            record(outbox, settlement(&claimed, Vec::new(), NOW)).await;
+        }
+        append(outbox, &[both("new", 6)]).await;
+        deliver(outbox).await;
+        let ended = states(outbox, &["old", "other", "older", "new"]).await;
+        let expected = [
+            State::Superseded,
+            State::Delivered,
+            State::Superseded,
+            State::Delivered,
+        ];
+        assert_eq!(ended, expected, "{engine}");
+    }
 }

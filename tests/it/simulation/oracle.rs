@@ -402,7 +402,7 @@ impl<'p> Oracle<'p> {
             Ending::Delivered => stated
                 .values
                 .iter()
-                .all(|(field, _)| self.has(line, *field)),
+                .all(|(field, _)| self.has((line, stated), *field)),
             // A version floor of an erased customer is newer.
             Ending::Superseded(EntryId(FLOOR)) => self.is_below_a_floor(line, stated),
             Ending::Superseded(winner) => {
@@ -413,12 +413,12 @@ impl<'p> Oracle<'p> {
                 }) && stated
                     .values
                     .iter()
-                    .all(|(field, _)| self.has(line, *field))
+                    .all(|(field, _)| self.has((line, stated), *field))
             }
             Ending::Ignored(_) => {
                 let mut values = stated.values.iter();
-                let says_nothing =
-                    values.all(|(field, s)| *s == Stated::Cleared || self.has(line, *field));
+                let says_nothing = values
+                    .all(|(field, s)| *s == Stated::Cleared || self.has((line, stated), *field));
                 says_nothing || self.plan.people[stated.person].known_from != Some(0)
             }
             Ending::Parked { reason, .. } => self.deserves(event, line, *reason),
@@ -440,11 +440,11 @@ impl<'p> Oracle<'p> {
 
     /// Returns true if Imprint has applied a value at least as new as the entry's value. A cleared field counts as
     /// applied, because clearing cannot be checked.
-    fn has(&self, line: &Line, field: usize) -> bool {
+    fn has(&self, (line, stated): (&Line, &Event), field: usize) -> bool {
         let Some(person) = line.person else {
             return false;
         };
-        if self.erasures.is_below((person, field), line.version) {
+        if self.is_field_below((line, stated), field) {
             return true;
         }
         let is_as_new = |event: &usize| self.version(*event) >= Some(line.version);
@@ -461,12 +461,19 @@ impl<'p> Oracle<'p> {
 
     /// Returns true if a version floor keeps back a field of an event.
     fn is_below_a_floor(&self, line: &Line, stated: &Event) -> bool {
-        let Some(person) = line.person else {
-            return false;
-        };
-        let is_below = |field| self.erasures.is_below((person, field), line.version);
+        let is_below = |field| self.is_field_below((line, stated), field);
         let mut fields = stated.values.iter().map(|(field, _)| *field);
-        fields.clone().any(is_below) && fields.all(|field| self.has(line, field))
+        fields.clone().any(is_below) && fields.all(|field| self.has((line, stated), field))
+    }
+
+    /// Returns true if a version floor keeps back a field of an event: of the customer whose lane has the event, or of a
+    /// customer whose id the event names.
+    fn is_field_below(&self, (line, stated): (&Line, &Event), field: usize) -> bool {
+        let mut people = line
+            .person
+            .into_iter()
+            .chain(owners(self.plan, &stated.customer));
+        people.any(|person| self.erasures.is_below((person, field), line.version))
     }
 
     /// Records that an operator erased a customer: checks that exactly the unfinished entries of the customer ended.
@@ -686,6 +693,19 @@ impl<'p> Oracle<'p> {
         Ok(())
     }
 
+    /// Returns true if an erasure possibly kept back the value of an event for a field.
+    fn is_kept_back(&self, event: usize, line: &Line, field: usize) -> bool {
+        let stated = &self.plan.events[event];
+        let mut people = line
+            .person
+            .into_iter()
+            .chain(owners(self.plan, &stated.customer));
+        people.any(|person| {
+            self.erasures
+                .keeps_back(event, (person, field), line.version)
+        })
+    }
+
     /// Checks FAULTS V3: Imprint holds the newest value among the entries that are not parked. The value of a parked
     /// or discarded entry is allowed too. The value of a moved event is also allowed: the event named this customer, and
     /// the bridge cannot take back a request that it sent before Imprint answered that no such customer exists.
@@ -701,7 +721,7 @@ impl<'p> Oracle<'p> {
             line.person == Some(person) && stated(event).is_some()
         };
         let is_over = |(event, line): &(&usize, &Line)| match line.state {
-            _ if self.erasures.keeps_back(**event, place, line.version) => false,
+            _ if self.is_kept_back(**event, line, field) => false,
             State::Delivered | State::Superseded => true,
             State::Ignored => stated(event) == Some(Stated::Cleared),
             State::Waiting | State::Held | State::Undecided | State::Parked | State::Discarded => {

@@ -56,6 +56,7 @@ fn by_our_id() -> WaitingEntry {
         update: Update::default(),
         customer: CustomerRef::Partner(partner("P")),
         accepted_at: NOW,
+        floors: None,
     }
 }
 
