@@ -103,16 +103,7 @@ fn decided(
         Decision::Postpone(later) => postponed(exchange, later, unsent),
         Decision::Wait(rest) => {
             let unsent = in_doubt(exchange, effect_of_wait(rest), rules, unsent);
-            let attempted = attempted_before_wait(exchange, rest, rules);
-            waiting(
-                exchange,
-                rest,
-                moment,
-                Settlement {
-                    attempted,
-                    ..unsent
-                },
-            )
+            waiting(exchange, rest, rules, moment, unsent)
         }
     }
 }
@@ -158,21 +149,6 @@ fn attempted(exchange: &LaneExchange) -> Vec<EntryId> {
     match exchange.claimed.unproven.absence {
         Some(_) => Vec::new(),
         None => carried.collect(),
-    }
-}
-
-/// Returns the entries of the request after which the lane waits. A request that fails because Imprint is unavailable is
-/// not a request of these entries: any other entry would have failed too.
-fn attempted_before_wait(
-    exchange: &LaneExchange,
-    rest: Rest,
-    rules: &DeliveryRules,
-) -> Vec<EntryId> {
-    match rest {
-        Rest::None => Vec::new(),
-        Rest::Short | Rest::Backoff | Rest::Unproven | Rest::Stopped | Rest::AtLeast(_) => {
-            exchange.attempted(rules)
-        }
     }
 }
 
@@ -360,11 +336,20 @@ fn remaining<'a>(
 
 /// Returns the settlement of a lane that only waits. Except for [`Rest::None`], the wait counts as a failure of the
 /// lane.
-fn waiting(exchange: &LaneExchange, rest: Rest, moment: Moment, unsent: Settlement) -> Settlement {
-    let attempts = match rest {
-        Rest::None => exchange.claimed.trials,
+fn waiting(
+    exchange: &LaneExchange,
+    rest: Rest,
+    rules: &DeliveryRules,
+    moment: Moment,
+    unsent: Settlement,
+) -> Settlement {
+    let trials = exchange.claimed.trials;
+    let (attempts, attempted) = match rest {
+        // Imprint throttles every customer, and did not look at the values.
+        Rest::None => (trials, Vec::new()),
         Rest::Short | Rest::Backoff | Rest::Unproven | Rest::Stopped | Rest::AtLeast(_) => {
-            failed(exchange.claimed.trials, Attempt::NotCounted, moment.now)
+            let attempts = failed(trials, Attempt::NotCounted, moment.now);
+            (attempts, exchange.attempted(rules))
         }
     };
     Settlement {
@@ -373,6 +358,7 @@ fn waiting(exchange: &LaneExchange, rest: Rest, moment: Moment, unsent: Settleme
             tried_at: Some(moment.now),
             ..attempts
         },
+        attempted,
         ..unsent
     }
 }

@@ -169,14 +169,15 @@ fn an_entry_that_alone_keeps_failing_is_parked() {
 #[test]
 fn a_receipt_counts_the_requests_after_which_the_bridge_only_waits() {
     for status in [409, 412, 429] {
-        let app = TestApp::start();
+        let app = TestApp::setup().manual_clock().start();
         app.accept(&email("other-1", "c2", 1));
         app.wait_until("other-1", "delivered");
         let action = json!({"customer": "c1", "times": 3, "action": {"status": status}});
         app.imprint.inject(&action);
         app.accept(&email("late", "c1", 1));
         let revision = Cell::new(1);
-        app.wait_for("Imprint has applied the update", |app| {
+        let step = Duration::from_millis(100);
+        app.advance_until("Imprint has applied the update", step, |app| {
             revision.set(revision.get() + 1);
             app.accept(&email(
                 &format!("other-{}", revision.get()),
