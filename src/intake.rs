@@ -45,8 +45,8 @@ mod unknown_type;
 mod value_note;
 
 pub use brake::{
-    BRAKE_CUSTOMERS_MAX, BrakeCounts, BrakeLimits, BrakePolicy, BrakeRule, BrakeState,
-    CountedEntry, HeldChange, Holding, MassChange, OpenBrakes, PassedChanges,
+    BRAKE_CUSTOMERS_MAX, BRAKE_OPEN_MAX, BrakeCounts, BrakeLimits, BrakePolicy, BrakeRule,
+    BrakeState, CountedEntry, HeldChange, Holding, MassChange, OpenBrakes, PassedChanges,
 };
 pub use encoding::Encoding;
 pub use explain::EntryEvent;

@@ -41,7 +41,11 @@ impl SourceOrders {
     /// Returns an error if the store cannot read them, or if they are damaged.
     pub(super) async fn read(outbox: &dyn Outbox) -> anyhow::Result<Self> {
         let stored = outbox.setting(Setting::SourceOrders).await?;
-        let orders = stored.map(|text| serde_json::from_str(&text));
+        Self::parse(stored.as_deref())
+    }
+
+    fn parse(stored: Option<&str>) -> anyhow::Result<Self> {
+        let orders = stored.map(serde_json::from_str);
         let orders = orders.transpose().context("the stored orders of events")?;
         Ok(orders.unwrap_or_default())
     }
@@ -52,13 +56,19 @@ impl SourceOrders {
     /// # Errors
     /// Returns an error if the store cannot read or keep the orders.
     pub(super) async fn remember(self, outbox: &dyn Outbox) -> anyhow::Result<Self> {
-        let stored = Self::read(outbox).await?;
-        let orders = stored.clone().with(self, ORDERS_MAX);
-        if orders != stored {
+        loop {
+            let known = outbox.setting(Setting::SourceOrders).await?;
+            let stored = Self::parse(known.as_deref())?;
+            let orders = stored.clone().with(self.clone(), ORDERS_MAX);
+            if orders == stored {
+                return Ok(orders);
+            }
             let text = serde_json::to_string(&orders)?;
-            outbox.store_setting(Setting::SourceOrders, text).await?;
+            let replaced = outbox.replace_setting(Setting::SourceOrders, known, text);
+            if replaced.await? {
+                return Ok(orders);
+            }
         }
-        Ok(orders)
     }
 
     /// Adds the orders of a set of sources. If there are more than `max` orders then, drops the orders of the sources that

@@ -28,6 +28,9 @@ use recent::{AddedChange, BrakeDigest, RecentChanges, Written};
 /// The highest number of customers that a setting of the brake can allow. The counts of 10,000 customers take about 1 MB
 /// for each field.
 pub const BRAKE_CUSTOMERS_MAX: usize = 10_000;
+/// The longest time for which an operator can open a brake. A mass change takes less than a day, and a forgotten open brake
+/// must close by itself.
+pub const BRAKE_OPEN_MAX: Duration = Duration::from_hours(24);
 /// The maximum number of fields that the brake of a source counts. The fields outside of `metadata`, of which Imprint has
 /// 27, count beyond this number too.
 const FIELDS_MAX: usize = 64;
@@ -193,9 +196,12 @@ impl BrakeCounts {
         self.open_until = until;
     }
 
-    /// Returns the time until which the brake is open, or `None` if it is not open.
+    /// Returns the time until which the brake is open, or `None` if it is not open. A later time than an operator can ask for
+    /// came from a clock that was ahead, and does not count.
     pub fn open_until(&self, now: Timestamp) -> Option<Timestamp> {
-        self.open_until.filter(|until| now < *until)
+        let latest = now.after(BRAKE_OPEN_MAX);
+        self.open_until
+            .filter(|until| now < *until && *until <= latest)
     }
 
     /// Records a held entry. Returns true for the first entry of a mass change.
@@ -553,5 +559,19 @@ mod tests {
         assert_eq!(counts.open_until(at(59)), Some(at(60)));
         assert_eq!(counts.open_until(at(60)), None);
         assert!(counts.fields.is_empty());
+    }
+
+    /// FAULTS N1154: the clock of the machine was 30 days ahead when an operator opened the brake.
+    #[test]
+    fn a_brake_is_not_open_for_longer_than_an_operator_can_ask_for() {
+        let mut counts = BrakeCounts::default();
+        let latest = at(0).after(BRAKE_OPEN_MAX);
+        for (until, is_open) in [
+            (latest, true),
+            (latest.after(Duration::from_millis(1)), false),
+        ] {
+            counts.set_open_until(Some(until));
+            assert_eq!(counts.open_until(at(0)).is_some(), is_open);
+        }
     }
 }

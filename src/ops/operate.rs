@@ -18,6 +18,7 @@ use crate::dispatch::rules::DeliveryRules;
 use crate::event::Visibility;
 use crate::http::denied::{DeniedRequests, DeniedRow};
 use crate::http::refused::{RefusedRequests, RefusedRow};
+use crate::intake::BRAKE_OPEN_MAX;
 use crate::metrics::WeakenedMetrics;
 use crate::outbox::{self, AuditEvent, AuditRecord, Outbox};
 use crate::time::Clock;
@@ -45,7 +46,7 @@ mod versions;
 mod withdraw;
 
 pub use backup::BackupName;
-pub use brake::{BRAKE_OPEN_MAX, BrakeView};
+pub use brake::BrakeView;
 pub use cases::{CASE_STATES, Case, CaseCause, CaseError, CaseList};
 pub use customer::{CustomerExport, CustomerName, CustomerView, ExportPage};
 pub use destination::{DestinationView, ShadowView};

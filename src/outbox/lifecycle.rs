@@ -148,6 +148,16 @@ impl fmt::Display for StoreCondition {
 pub trait Settings: Send + Sync + fmt::Debug {
     /// Replaces the stored value of a setting.
     fn store_setting(&self, setting: Setting, value: String) -> StoreFuture<'_, ()>;
+    /// Replaces the stored value of a setting if the store still has the value `known`. Returns whether it had. Processes that
+    /// change parts of one value use this function, and repeat it with the newer value.
+    ///
+    /// The evidence is sealed, and cannot be compared: the function never replaces it.
+    fn replace_setting(
+        &self,
+        setting: Setting,
+        known: Option<String>,
+        value: String,
+    ) -> StoreFuture<'_, bool>;
     /// Returns the stored value of a setting. Returns `None` if the store has no value of the setting.
     fn setting(&self, setting: Setting) -> StoreFuture<'_, Option<String>>;
 }

@@ -282,6 +282,20 @@ impl Settings for MemoryOutbox {
         Box::pin(ready(Ok(())))
     }
 
+    fn replace_setting(
+        &self,
+        setting: Setting,
+        known: Option<String>,
+        value: String,
+    ) -> StoreFuture<'_, bool> {
+        let settings = &mut self.tables().settings;
+        let is_known = setting != Setting::Evidence && settings.get(&setting) == known.as_ref();
+        if is_known {
+            settings.insert(setting, value);
+        }
+        Box::pin(ready(Ok(is_known)))
+    }
+
     fn setting(&self, setting: Setting) -> StoreFuture<'_, Option<String>> {
         Box::pin(ready(Ok(self.tables().settings.get(&setting).cloned())))
     }

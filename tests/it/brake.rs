@@ -357,6 +357,33 @@ fn a_new_event_after_a_repeated_one_counts() {
     assert_eq!(held, 40);
 }
 
+/// FAULTS N1153: one operator closes the brake of a source while another one opens the brake of another source.
+#[test]
+fn changes_of_two_brakes_at_the_same_time_both_count() {
+    let app = BrakedApp::start("mode = \"on\"\nsame_value_max = 10", Time::Runs);
+    let change = |source: &str, seconds: u64| {
+        let body = json!({"source": source, "open_seconds": seconds, "reason": "a planned import"});
+        app.operate("POST /admin/v1/brakes", &body);
+    };
+    for _ in 0..20 {
+        change("crm", 3600);
+        change("erp", 0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| change("crm", 0));
+            scope.spawn(|| change("erp", 3600));
+        });
+        let open = || {
+            let answer = app.operate("GET /admin/v1/brakes", &Value::Null);
+            let brakes = answer["brakes"].as_array().unwrap().clone();
+            let open = brakes.iter().filter(|brake| !brake["open_until"].is_null());
+            open.map(|brake| brake["source"].as_str().unwrap().to_owned())
+                .collect::<Vec<_>>()
+        };
+        app.app
+            .wait_for("the bridge obeys the store", |_| open() == ["erp"]);
+    }
+}
+
 /// FAULTS N988: many keys of `metadata` leave the brake no place for their own counts. The fields of Imprint still count.
 #[test]
 fn many_metadata_keys_hide_no_mass_change() {

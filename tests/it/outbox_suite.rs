@@ -919,6 +919,29 @@ async fn a_setting_is_read_as_it_is_now() {
     }
 }
 
+/// FAULTS N1153: two processes change parts of one setting at the same time.
+#[tokio::test]
+async fn a_setting_is_replaced_only_if_it_is_still_the_known_one() {
+    for (engine, outbox, _folder) in engines() {
+        let brakes = Setting::OpenBrakes;
+        for (known, value, is_replaced) in [
+            (Some("a"), "b", false),
+            (None, "a", true),
+            (None, "b", false),
+            (Some("a"), "b", true),
+            (Some("a"), "c", false),
+        ] {
+            let known = known.map(str::to_owned);
+            let replaced = outbox.replace_setting(brakes, known, value.to_owned());
+            assert_eq!(replaced.await.unwrap(), is_replaced, "{engine} {value}");
+        }
+        let read = outbox.setting(brakes).await.unwrap();
+        assert_eq!(read.as_deref(), Some("b"), "{engine}");
+        let evidence = outbox.replace_setting(Setting::Evidence, None, "x".to_owned());
+        assert!(!evidence.await.unwrap(), "{engine}");
+    }
+}
+
 #[tokio::test]
 async fn a_receipt_names_the_winner_and_the_reason() {
     for (engine, outbox, _folder) in engines() {

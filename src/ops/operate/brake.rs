@@ -4,13 +4,9 @@ use std::time::Duration;
 
 use super::{Error, Operations, Operator, Reason, Role};
 use crate::event::SourceName;
-use crate::intake::{BrakeState, OpenBrakes};
+use crate::intake::{BRAKE_OPEN_MAX, BrakeState, OpenBrakes};
 use crate::outbox::Setting;
 use crate::time::Timestamp;
-
-/// The longest time for which an operator can open a brake. A mass change takes less than a day, and a forgotten open brake
-/// must close by itself.
-pub const BRAKE_OPEN_MAX: Duration = Duration::from_hours(24);
 
 /// The brake of a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,13 +76,28 @@ impl Operations {
         let mut event = self.audit_event(operator, action, target);
         event.reason = Some(reason.into_text());
         self.outbox.append_audit(event).await?;
-        let stored = self.outbox.setting(Setting::OpenBrakes).await?;
-        let open = OpenBrakes::parse(&stored.unwrap_or_default());
-        let open = open.with(source, open_until, self.clock.now());
-        let stored = self.outbox.store_setting(Setting::OpenBrakes, open.text());
-        stored.await?;
+        let open = self.store_brake(source, open_until).await?;
         self.sources.set_open_brakes(&open);
         self.brake(source)
+    }
+
+    /// Changes the open brake of one source in the store, also if other changes run at the same time, here or at another
+    /// bridge. Returns the open brakes of all sources.
+    async fn store_brake(
+        &self,
+        source: &SourceName,
+        open_until: Option<Timestamp>,
+    ) -> Result<OpenBrakes, Error> {
+        let setting = Setting::OpenBrakes;
+        loop {
+            let known = self.outbox.setting(setting).await?;
+            let open = OpenBrakes::parse(known.as_deref().unwrap_or_default());
+            let open = open.with(source, open_until, self.clock.now());
+            let replaced = self.outbox.replace_setting(setting, known, open.text());
+            if replaced.await? {
+                return Ok(open);
+            }
+        }
     }
 
     fn brake(&self, source: &SourceName) -> Result<BrakeView, Error> {

@@ -37,6 +37,38 @@ pub(super) async fn store(
     Ok(())
 }
 
+/// Replaces a plain setting if its value is still `known`. Returns whether it was.
+async fn replace(
+    db: &Connected,
+    setting: Setting,
+    known: Option<&str>,
+    value: &str,
+) -> Result<bool, DbFault> {
+    let name = setting.name();
+    let value = from_text(StoredText::Plain(value));
+    let replaced = match known.map(|known| from_text(StoredText::Plain(known))) {
+        Some(known) => {
+            let sql = "UPDATE imprint_bridge.meta SET value = $2 WHERE name = $1 AND value = $3";
+            db.execute(
+                sql,
+                &[
+                    (&name, Type::TEXT),
+                    (&value, Type::BYTEA),
+                    (&known, Type::BYTEA),
+                ],
+            )
+            .await?
+        }
+        None => {
+            let sql = "INSERT INTO imprint_bridge.meta (name, value) VALUES ($1, $2)
+                 ON CONFLICT (name) DO NOTHING";
+            db.execute(sql, &[(&name, Type::TEXT), (&value, Type::BYTEA)])
+                .await?
+        }
+    };
+    Ok(replaced > 0)
+}
+
 /// Reads a setting. Evidence that the bridge cannot read, because it is damaged or its sealing key is missing, does not
 /// exist: dispatch collects evidence again.
 pub(super) async fn read(
@@ -66,6 +98,22 @@ impl Settings for PostgresOutbox {
             let sealer = &engine.sealer;
             engine
                 .act(async |db: &Connected| store(db, sealer, setting, &value).await)
+                .await
+        })
+    }
+
+    fn replace_setting(
+        &self,
+        setting: Setting,
+        known: Option<String>,
+        value: String,
+    ) -> StoreFuture<'_, bool> {
+        self.run(async move |engine: Rc<Engine>| {
+            if setting == Setting::Evidence {
+                return Ok(false);
+            }
+            engine
+                .act(async |db: &Connected| replace(db, setting, known.as_deref(), &value).await)
                 .await
         })
     }

@@ -135,6 +135,21 @@ impl Settings for SqliteOutbox {
         })
     }
 
+    fn replace_setting(
+        &self,
+        setting: Setting,
+        known: Option<String>,
+        value: String,
+    ) -> StoreFuture<'_, bool> {
+        self.act(Wakes::Nobody, move |connection, _| {
+            let is_known = setting != Setting::Evidence && read(connection, setting)? == known;
+            if is_known {
+                store(connection, setting, &value)?;
+            }
+            Ok(is_known)
+        })
+    }
+
     fn setting(&self, setting: Setting) -> StoreFuture<'_, Option<String>> {
         self.read(move |connection, _| read(connection, setting))
     }
