@@ -87,6 +87,7 @@ mod senders;
 mod set_changes;
 mod set_watch;
 mod setting_files;
+mod shared_clock;
 mod source_order;
 mod sources;
 mod sources_watch;
@@ -326,10 +327,9 @@ async fn sources(
     );
     let brakes = BrakesWatch::start(Arc::clone(&outbox), &running, rereads.clock()).await?;
     let watched = Arc::clone(&running);
-    let stored = (outbox, orders);
     let watch = SourcesWatch::new(
         config.clone(),
-        stored,
+        (outbox, orders),
         used,
         (watched, requests),
         rereads.clone(),

@@ -6,6 +6,7 @@
 
 use std::future::pending;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
@@ -62,12 +63,26 @@ enum ClockKind {
     Machine {
         start: Instant,
         start_wall: i64,
-        /// True if the clock was set to a shared clock.
-        is_shared: bool,
+        /// The shared clock to which the clock was set.
+        shared: Option<Arc<SharedClock>>,
     },
     /// The channel has the current time. When a test advances the clock, the channel wakes the sleeping tasks of all
     /// runtimes.
     Manual(Arc<watch::Sender<i64>>),
+}
+
+/// The difference between a shared clock and the clock that follows it that does not count: the time of a request to the
+/// shared clock can be as long.
+const FOLLOW_MIN: Duration = Duration::from_secs(1);
+
+/// A clock that several processes share, as the time that it showed at the start of the monotonic time, in milliseconds since
+/// 1970. The machine can stand still for a time, and somebody can set the shared clock, so these times change.
+#[derive(Debug)]
+struct SharedClock {
+    /// For schedules. This time never goes back: a task that waits until a moment would wait longer.
+    schedule: AtomicI64,
+    /// For comparisons with the times in events.
+    wall: AtomicI64,
 }
 
 impl Clock {
@@ -80,7 +95,7 @@ impl Clock {
         Self(ClockKind::Machine {
             start: Instant::now(),
             start_wall: wall_millis(),
-            is_shared: false,
+            shared: None,
         })
     }
 
@@ -97,9 +112,13 @@ impl Clock {
     pub fn now(&self) -> Timestamp {
         match &self.0 {
             ClockKind::Machine {
-                start, start_wall, ..
+                start,
+                start_wall,
+                shared,
             } => {
                 let elapsed = Instant::now().saturating_duration_since(*start);
+                let shared = shared.as_ref().map(|shared| &shared.schedule);
+                let start_wall = shared.map_or(*start_wall, |at| at.load(Ordering::Relaxed));
                 Timestamp(start_wall.saturating_add(millis(elapsed)))
             }
             ClockKind::Manual(now) => Timestamp(*now.borrow()),
@@ -117,10 +136,34 @@ impl Clock {
             ClockKind::Machine { .. } => Self(ClockKind::Machine {
                 start: Instant::now(),
                 start_wall: now.0,
-                is_shared: true,
+                shared: Some(Arc::new(SharedClock {
+                    schedule: AtomicI64::new(now.0),
+                    wall: AtomicI64::new(now.0),
+                })),
             }),
             ClockKind::Manual(_) => self.clone(),
         }
+    }
+
+    /// Sets a clock that was set to a shared clock to the present time of the shared clock. Returns the difference, if it is
+    /// long enough to count. [`Clock::now`] goes forward only.
+    pub fn follow(&self, shared_now: Timestamp) -> Option<Duration> {
+        let ClockKind::Machine {
+            shared: Some(shared),
+            ..
+        } = &self.0
+        else {
+            return None;
+        };
+        let at_start = shared_now.0.saturating_sub(millis(self.monotonic()));
+        let before = shared.wall.load(Ordering::Relaxed);
+        let difference = Duration::from_millis(at_start.abs_diff(before));
+        if difference < FOLLOW_MIN {
+            return None;
+        }
+        shared.wall.store(at_start, Ordering::Relaxed);
+        shared.schedule.fetch_max(at_start, Ordering::Relaxed);
+        Some(difference)
     }
 
     /// Returns the monotonic time since an arbitrary moment, to measure how long something takes.
@@ -150,8 +193,12 @@ impl Clock {
     pub fn shared_wall(&self) -> Timestamp {
         match &self.0 {
             ClockKind::Machine {
-                is_shared: true, ..
-            } => self.now(),
+                shared: Some(shared),
+                ..
+            } => {
+                let start_wall = shared.wall.load(Ordering::Relaxed);
+                Timestamp(start_wall.saturating_add(millis(self.monotonic())))
+            }
             ClockKind::Machine { .. } | ClockKind::Manual(_) => self.wall(),
         }
     }
@@ -289,6 +336,25 @@ mod tests {
         let set = machine.set_to(shared);
         assert!(set.shared_wall() >= shared);
         assert!(set.wall() < shared, "signatures");
+    }
+
+    /// FAULTS N1155: the machine stood still for an hour, or somebody set the shared clock forward or back by an hour.
+    #[test]
+    fn a_clock_follows_the_shared_clock() {
+        let (second, hour) = (Duration::from_secs(1), Duration::from_hours(1));
+        let start = Timestamp::from_millis(1_000_000_000);
+        assert_eq!(Clock::machine().follow(start), None);
+        let set = Clock::machine().set_to(start);
+        let clone = set.clone();
+        assert_eq!(set.follow(set.shared_wall()), None);
+        let later = start.after(hour);
+        assert!(set.follow(later).is_some_and(|ahead| ahead + second > hour));
+        for clock in [&set, &clone] {
+            assert!(clock.now() >= later && clock.shared_wall() >= later);
+        }
+        assert!(set.follow(start).is_some());
+        assert!(set.now() >= later, "a schedule never goes back");
+        assert!(set.shared_wall() < start.after(hour / 2));
     }
 
     #[test]

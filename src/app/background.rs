@@ -15,6 +15,7 @@ use super::operators::TokensWatch;
 use super::retention::Retention;
 use super::sealing::SealingTasks;
 use super::secrets::SecretsWatch;
+use super::shared_clock;
 use super::store::StoreReport;
 use crate::dispatch::sharing::Sharing;
 use crate::ops::Figures;
@@ -48,6 +49,7 @@ impl BackgroundTasks {
             () = Box::pin(self.figures.keep_history()) => "records the totals",
             () = Box::pin(self.notices.run()) => "sends notices",
             () = self.brakes.run() => "obeys the open brakes",
+            () = shared_clock::follow(&*self.outbox, &self.clock) => "follows the clock of the store",
             () = Box::pin(self.retention.run()) => "removes old entries",
             () = erasure::run(&*self.outbox, &self.clock) => "erases ended entries",
             () = Box::pin(self.secrets.watch()) => "reads the secrets of sources",

@@ -2,11 +2,10 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 
-use super::setting_files;
+use super::{setting_files, shared_clock};
 use crate::config::sealing_keys::SealingKeys;
 use crate::config::{self, Config, Profile, StorePlace};
 use crate::http::egress;
@@ -31,7 +30,7 @@ pub(super) async fn open(
     let keys = sealing_keys(config)?;
     let outbox = open_store(config, clock.now(), Arc::clone(&keys.ring))?;
     let clock = match outbox.shared_time().await? {
-        Some(shared) => shared_clock(&clock, shared),
+        Some(shared) => shared_clock::set(&clock, shared),
         None => clock,
     };
     let configured = config.imprint.destination();
@@ -47,22 +46,6 @@ pub(super) async fn open(
         ),
     }
     Ok((outbox, keys, clock))
-}
-
-/// The difference between two clocks that the bridge reports.
-const CLOCKS_DIFFER: Duration = Duration::from_secs(10);
-
-/// Returns the clock of this machine, set to the clock of the store.
-fn shared_clock(clock: &Clock, shared: Timestamp) -> Clock {
-    let now = clock.now();
-    let ahead = now.since(shared).max(shared.since(now));
-    if ahead > CLOCKS_DIFFER {
-        tracing::warn!(
-            seconds = ahead.as_secs(),
-            "the clock of this machine and the clock of the database differ; the bridge plans its work by the clock of the database, and checks signatures by the clock of this machine"
-        );
-    }
-    clock.set_to(shared)
 }
 
 fn open_store(
