@@ -173,16 +173,19 @@ pub(super) fn change(answer: &Value) -> Vec<String> {
         format!("entry {entry}: unchanged, because {detail}")
     }));
     let is_preview = PLANNED.iter().any(|member| !at(answer, member).is_null());
-    if let (true, Some(as_of)) = (is_preview, at(answer, "as_of").as_str()) {
-        lines.push(format!(
+    let (as_of, next) = (at(answer, "as_of").as_str(), at(answer, "next").as_u64());
+    lines.extend(match (is_preview, as_of, next) {
+        (true, _, Some(_)) => Some(
+            "the filter matches more entries than the preview shows, and the change takes them too".to_owned(),
+        ),
+        (true, Some(as_of), None) => Some(format!(
             "the preview shows entries accepted before {as_of}: the option --before {as_of} limits the change to them"
-        ));
-    }
-    if let Some(next) = at(answer, "next").as_u64() {
-        lines.push(format!(
+        )),
+        (false, _, Some(next)) => Some(format!(
             "the filter matches more entries: the option --after {next} continues with them"
-        ));
-    }
+        )),
+        (_, _, None) => None,
+    });
     lines
 }
 
@@ -353,8 +356,29 @@ mod tests {
                 "entry 7: the bridge must first ask Imprint about the customer, so the result is not known",
                 "entry 5: the current mapping rejects its event (paths into the stored event, for plain JSON into its member data):",
                 "  /a: No. (e164)",
-                "the filter matches more entries: the option --after 7 continues with them",
+                "the filter matches more entries than the preview shows, and the change takes them too",
             ]
         );
+    }
+
+    /// FAULTS N1156: the sentence about the bound is true for what the preview has shown.
+    #[test]
+    fn a_preview_names_its_bound_only_if_it_shows_all_entries() {
+        let bound = "the preview shows entries accepted before T: the option --before T limits the change to them";
+        let more =
+            "the filter matches more entries than the preview shows, and the change takes them too";
+        let after = "the filter matches more entries: the option --after 7 continues with them";
+        for (member, as_of, next, expected) in [
+            ("would_replay", json!("T"), Value::Null, Some(bound)),
+            ("would_replay", json!("T"), json!(7), Some(more)),
+            ("would_replay", Value::Null, Value::Null, None),
+            ("replayed", json!("T"), json!(7), Some(after)),
+            ("replayed", json!("T"), Value::Null, None),
+        ] {
+            let answer = json!({member: [], "as_of": as_of, "next": next});
+            let lines = change(&answer);
+            let line = lines.iter().find(|line| line.contains("the "));
+            assert_eq!(line.map(String::as_str), expected, "{answer}");
+        }
     }
 }

@@ -18,6 +18,7 @@ use crate::ops::operate::{
     WithdrawAction, WithdrawReport,
 };
 use crate::outbox::{AuditRecord, Ending, EntryId, EntrySummary, IgnoreReason, LaneKey, State};
+use crate::time::Timestamp;
 
 /// Answers `GET /admin/v1/entries`.
 pub(super) async fn list(
@@ -96,7 +97,7 @@ fn with_coverage(mut answer: Value, coverage: Coverage) -> Value {
     if let Some(members) = answer.as_object_mut() {
         members.insert("more".to_owned(), json!(next.is_some()));
         members.insert("next".to_owned(), json!(next.map(|next| next.0)));
-        members.insert("as_of".to_owned(), json!(as_of.to_rfc3339()));
+        members.insert("as_of".to_owned(), json!(as_of.map(Timestamp::to_rfc3339)));
     }
     answer
 }

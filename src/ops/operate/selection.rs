@@ -83,9 +83,10 @@ impl Reason {
 /// How many of the matching entries a change or a preview has looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Coverage {
-    /// The time at which the store was read. As the bound `before` of a later filter, the time excludes the entries that the
-    /// bridge accepted after the change or the preview.
-    pub as_of: Timestamp,
+    /// The time at which the store was read, or the bound `before` of the filter if that is earlier. As the bound `before` of a
+    /// later filter, the time excludes the entries that the bridge accepted after the change or the preview. `None` if the
+    /// operator selected the entries by number.
+    pub as_of: Option<Timestamp>,
     /// The last entry that the request looked at, if the filter matches more entries than one request can change. A request
     /// for the entries after this one continues.
     pub next: Option<EntryId>,
@@ -108,11 +109,14 @@ impl Operations {
         detail: Detail,
         accepted: &'static [State],
     ) -> Result<SelectedEntries, Error> {
-        let asked = match &selection.0 {
-            EntrySelection::Entries(entries) => entries.clone(),
-            EntrySelection::Matching(_) => Vec::new(),
+        let now = self.clock.now();
+        let (asked, as_of) = match &selection.0 {
+            EntrySelection::Entries(entries) => (entries.clone(), None),
+            EntrySelection::Matching(filter) => {
+                let before = filter.before.unwrap_or(now);
+                (Vec::new(), Some(before.min(now)))
+            }
         };
-        let as_of = self.clock.now();
         let mut loaded = self.outbox.load(selection.0, detail).await?;
         let mut unchanged = unknown(&asked, &loaded);
         let next = loaded.continues_after();
