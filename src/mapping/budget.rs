@@ -31,6 +31,9 @@ pub(super) const SPLIT_STEPS_MAX: u32 = 225_000;
 pub(super) const SPLIT_COPY_STEPS_MAX: u32 = 131_072;
 /// The number of bytes of text that cost one step.
 const STEP_BYTES: usize = 64;
+/// The number of bytes that cost one step in a text of which a function looks at each character. Reading a byte, changing it
+/// or hashing it takes longer than copying it.
+const WORK_STEP_BYTES: usize = 16;
 /// The number of steps for an object, without the steps for its members. A map reserves memory for eleven members.
 pub(super) const OBJECT_STEPS: usize = 4;
 
@@ -139,6 +142,35 @@ pub(super) fn log(place: impl FnOnce() -> String) {
 /// Returns the number of steps for a text.
 pub(super) const fn text_steps(text: &str) -> usize {
     text.len() / STEP_BYTES + 1
+}
+
+/// Returns the number of steps for a text of which a function looks at each character.
+pub(super) const fn work_steps(text: &str) -> usize {
+    text.len() / WORK_STEP_BYTES + 1
+}
+
+/// Returns the number of steps for hashing the JSON of a value. In JSON, a control character has six bytes.
+pub(super) fn hash_steps(value: &Value) -> usize {
+    let text_steps = |text: &str| {
+        let bytes = text.bytes().map(|byte| match byte {
+            0..=0x1f => 6,
+            b'"' | b'\\' => 2,
+            _ => 1,
+        });
+        bytes.sum::<usize>() / WORK_STEP_BYTES + 1
+    };
+    match value {
+        Value::Null | Value::Bool(_) => 1,
+        // The longest number has 24 digits and signs.
+        Value::Number(_) => 2,
+        Value::String(text) => text_steps(text),
+        Value::Array(items) => items.iter().map(hash_steps).sum::<usize>() + 1,
+        Value::Object(members) => {
+            let members = members.iter();
+            let steps = members.map(|(key, member)| text_steps(key) + hash_steps(member));
+            steps.sum::<usize>() + 1
+        }
+    }
 }
 
 /// Returns the number of steps for the name of a member, without the steps for the value of the member.

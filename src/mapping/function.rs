@@ -185,10 +185,10 @@ impl FunctionCall {
     /// members of its input. For all other functions, only a long text takes more steps.
     fn steps(&self, input: &LocatedValue<'_>) -> usize {
         let read = input.value().and_then(Value::as_str);
-        let read = read.map_or(1, budget::text_steps);
+        let read = read.map_or(1, budget::work_steps);
         match &self.function {
             Function::Phone(_) => PHONE_STEPS + read,
-            Function::Whole(_) => CALL_STEPS + input.value().map_or(1, budget::value_steps),
+            Function::Whole(_) => CALL_STEPS + input.value().map_or(1, budget::hash_steps),
             Function::Text(_)
             | Function::Value(_)
             | Function::Moment(_)
@@ -241,7 +241,7 @@ impl BinaryCall {
         first.charge(CALL_STEPS)?;
         for argument in [first, second] {
             let text = argument.value().and_then(Value::as_str);
-            argument.charge(text.map_or(1, budget::text_steps))?;
+            argument.charge(text.map_or(1, budget::work_steps))?;
         }
         let Presence::Present(subject) = &first.presence else {
             return Ok(first.absent(Assumed::Null));

@@ -301,3 +301,24 @@ fn every_bound_has_a_value_and_a_reason() {
         );
     }
 }
+
+/// FAULTS N1158: the page for authors of mappings repeats the limits of the steps.
+#[test]
+fn the_page_of_the_sources_has_the_limits_of_the_code() {
+    let page = fs::read_to_string(root().join("config/sources/REFERENCE.md")).unwrap();
+    let bounds = all();
+    for (row, name) in [
+        ("one interpreted expression", "EXPRESSION_STEPS_MAX"),
+        ("all expressions of one event", "EVENT_STEPS_MAX"),
+        ("`body.split`", "SPLIT_STEPS_MAX"),
+        (
+            "the events that `body.split` makes from one body",
+            "SPLIT_COPY_STEPS_MAX",
+        ),
+    ] {
+        let name = format!("mapping::budget::{name}");
+        let bound = bounds.iter().find(|bound| bound.name == name).unwrap();
+        let expected = format!("| {row} | {}", bound.value);
+        assert!(page.contains(&expected), "{expected}");
+    }
+}
