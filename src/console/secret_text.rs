@@ -61,7 +61,7 @@ pub(super) fn is_wrong_secret(row: &DeniedRow) -> bool {
 }
 
 /// Says in plain words that the sender has another secret than the bridge. `None` for another denial, or if the bridge has
-/// no secret file of the source.
+/// no secret file of the source. The latest refused request says nothing about a file that is newer.
 pub(super) fn wrong_secret(
     row: &DeniedRow,
     files: &[SecretFileView],
@@ -70,6 +70,31 @@ pub(super) fn wrong_secret(
     if !is_wrong_secret(row) || files.is_empty() {
         return None;
     }
+    let is_newer = |file: &&SecretFileView| file.modified.is_some_and(|at| at > row.last_at);
+    let (newer, older): (Vec<_>, Vec<_>) = files.iter().partition(is_newer);
+    let is_signature = row.last_detail.contains("signature");
+    let part = if is_signature { "signature" } else { "secret" };
+    let newer = named(&newer, now);
+    Some(match named(&older, now).as_str() {
+        "" => {
+            format!("the {part} did not match the earlier secret; since then, {newer} has another")
+        }
+        older if newer.is_empty() => {
+            let other = if is_signature {
+                ", or something on the way changes the body"
+            } else {
+                ""
+            };
+            format!("the {part} does not match: the sender has another secret than {older}{other}")
+        }
+        older => format!(
+            "the {part} did not match: the sender had another secret than {older}; {newer} is newer than the latest refused request"
+        ),
+    })
+}
+
+/// Names files with the times of their last change.
+fn named(files: &[&SecretFileView], now: Timestamp) -> String {
     let files = files.iter().map(|file| {
         let changed = file.modified.map(|at| {
             let at = TimeText::of(at, now);
@@ -77,13 +102,7 @@ pub(super) fn wrong_secret(
         });
         format!("{}{}", file.path, changed.unwrap_or_default())
     });
-    let files = files.collect::<Vec<_>>().join(" and ");
-    Some(match row.last_detail.contains("signature") {
-        true => format!(
-            "the signature does not match: the sender has another secret than {files}, or something on the way changes the body"
-        ),
-        false => format!("the secret does not match: the sender has another secret than {files}"),
-    })
+    files.collect::<Vec<_>>().join(" and ")
 }
 
 #[cfg(test)]
@@ -134,6 +153,24 @@ mod tests {
             None
         );
         assert_eq!(wrong_secret(&row("mismatch", signature), &[], NOW), None);
+        // FAULTS N1235: an operator has put the new secret into a file after the latest refused request.
+        let changed = |minutes| SecretFileView {
+            path: "/run/secrets/new".to_owned(),
+            ..file(minutes)
+        };
+        let late = |files: &[SecretFileView]| {
+            let row = DeniedRow {
+                last_at: Timestamp::from_millis(NOW.as_millis() - 600_000),
+                ..row("mismatch", signature)
+            };
+            wrong_secret(&row, files, NOW).unwrap()
+        };
+        assert_eq!(
+            late(&[file(25), changed(5)]),
+            "the signature did not match: the sender had another secret than /run/secrets/key (changed at 2023-11-14 21:48:20 UTC, 25 min ago); /run/secrets/new (changed at 2023-11-14 22:08:20 UTC, 5 min ago) is newer than the latest refused request"
+        );
+        assert!(late(&[changed(5)]).starts_with("the signature did not match the earlier secret;"));
+        assert!(late(&[file(25), changed(20)]).contains("does not match"));
     }
 
     /// FAULTS N1283

@@ -77,13 +77,22 @@ pub(super) struct Situation {
     pub(super) parked: u64,
     /// The disk of the store, if it has no space for events.
     pub(super) full_disk: Option<FullDisk>,
-    /// True if the bridge has refused a request of a source within [`REFUSED_LATELY`](super::situation::REFUSED_LATELY).
-    pub(super) refuses_lately: bool,
+    /// The latest refused request of a source, within [`REFUSED_LATELY`](super::situation::REFUSED_LATELY).
+    pub(super) last_refusal: Option<LastRefusal>,
     /// The source whose requests the bridge refuses without exception, if there is one.
     pub(super) refused_source: Option<RefusedSource>,
     /// The time of the last accepted event. `None` if the process has accepted none.
     pub(super) accepted_at: Option<Timestamp>,
     pub(super) now: Timestamp,
+}
+
+/// The latest refused request of a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct LastRefusal {
+    pub(super) source: String,
+    pub(super) at: Timestamp,
+    /// True if the bridge has accepted an event of the source well after the request.
+    pub(super) is_over: bool,
 }
 
 /// A change of the mode of the destination by an operator.
@@ -237,11 +246,12 @@ fn flowing(situation: &Situation) -> Sentence {
     let has_backlog = situation.waiting > 0 && situation.oldest_waiting >= BACKLOG_AGE_MIN;
     let silence = situation.accepted_at.map(|at| situation.now.since(at));
     let is_idle = situation.waiting == 0 && silence.is_none_or(|silence| silence >= IDLE_AFTER);
+    let refusal = situation.last_refusal.as_ref();
     let (tone, name, advice) = if situation.held > 0 {
         (Tone::Warning, "Holding a mass change", Some(HOLDING))
     } else if situation.parked > 0 {
         (Tone::Notice, "Delivering, with problems", Some(PARKED))
-    } else if situation.refuses_lately {
+    } else if refusal.is_some_and(|refusal| !refusal.is_over) {
         (Tone::Notice, "Delivering, and refusing", Some(REFUSING))
     } else if has_backlog {
         (Tone::Notice, "Delivering with a backlog", Some(BACKLOG))
@@ -266,6 +276,7 @@ fn flowing(situation: &Situation) -> Sentence {
             None => "No event has come since the start.".to_owned(),
         });
     }
+    cause.extend(refusal.map(|refusal| refused(refusal, situation.now)));
     Sentence {
         tone,
         name: name.to_owned(),
@@ -278,6 +289,16 @@ fn flowing(situation: &Situation) -> Sentence {
         advice,
         link: problem.link,
     }
+}
+
+/// Describes the latest refused request of a source.
+fn refused(refusal: &LastRefusal, now: Timestamp) -> String {
+    let (source, ago) = (&refusal.source, span_text(now.since(refusal.at)));
+    let since = match refusal.is_over {
+        true => format!(", and the bridge has accepted events of {source} since"),
+        false => String::new(),
+    };
+    format!("The last refused request of {source} came {ago} ago{since}.")
 }
 
 /// Describes failures of which nothing has shown the cause: often the first requests of a new installation.
@@ -303,9 +324,9 @@ fn failing(failures: &UnprovenFailures, situation: &Situation) -> Sentence {
 }
 
 const FAILING: &str = "Nothing is lost, and the bridge repeats the requests. If no customer works, check imprint.base_url and the way to Imprint.";
-const HOLDING: &str = "Ask the owner of the source whether the change is intended. If it is, release the entries on the page Problems. Otherwise discard them, and let the source send the right values again, also for the customers that passed.";
+const HOLDING: &str = "Held entries stay held until somebody decides, and waiting loses nothing. Ask the owner of the source whether the change is intended. If it is, release the entries on the page Problems. Otherwise discard them, and let the source send the right values again, also for the customers that passed.";
 const PARKED: &str = "Problems groups the entries by cause. If Imprint rejects a value, correct the mapping of the field in the source file, and then replay the entries there with the present mapping.";
-const REFUSING: &str = "The bridge has refused requests of a source within the last minutes. Sources shows the reason.";
+const REFUSING: &str = "Sources shows the reason of each refused request.";
 const BACKLOG: &str = "Either the rate limit of Imprint paces the entries, or requests for some customers fail and are repeated.";
 
 pub(super) fn headline(name: &str, since: Option<Timestamp>, now: Timestamp) -> String {
@@ -367,7 +388,7 @@ mod tests {
             held_sources: Vec::new(),
             cases: CaseList::default(),
             parked: 0,
-            refuses_lately: false,
+            last_refusal: None,
             refused_source: None,
             accepted_at: Some(NOW),
             now: NOW,
@@ -478,17 +499,23 @@ mod tests {
         }
     }
 
+    /// FAULTS N1236
     #[test]
     fn a_bridge_that_needs_an_operator_is_not_healthy() {
         let mut needs = situation("flowing", None);
-        (needs.waiting, needs.refuses_lately) = (0, true);
-        check(
-            &needs,
-            Tone::Notice,
-            "Delivering, and refusing",
-            "Nothing waits.",
-        );
-        needs.parked = 1;
+        let refusal = |is_over| LastRefusal {
+            source: "crm".to_owned(),
+            at: Timestamp::from_millis(needs.now.as_millis() - 360_000),
+            is_over,
+        };
+        let [refuses, is_over] = [false, true].map(|is_over| Some(refusal(is_over)));
+        (needs.waiting, needs.last_refusal) = (0, is_over);
+        let over = "Nothing waits. The last refused request of crm came 6 min ago, and the bridge has accepted events of crm since.";
+        check(&needs, Tone::Good, "Delivering", over);
+        needs.last_refusal = refuses;
+        let now = "Nothing waits. The last refused request of crm came 6 min ago.";
+        check(&needs, Tone::Notice, "Delivering, and refusing", now);
+        (needs.parked, needs.last_refusal) = (1, None);
         let parked = "1 entry needs a decision. Nothing else waits.";
         check(&needs, Tone::Notice, "Delivering, with problems", parked);
         needs.held = 1_261;

@@ -10,7 +10,7 @@ use super::page::{Frame, Section};
 use super::refusing::RefusedSource;
 use super::reloads::changed_at;
 use super::secret_text::{is_wrong_secret, wrong_secret};
-use super::sentence::{ModeChange, Situation, sentence};
+use super::sentence::{LastRefusal, ModeChange, Situation, sentence};
 use super::visitor::Visitor;
 use crate::dispatch::destination::OperatorMode;
 use crate::http::denied::DeniedRow;
@@ -77,7 +77,7 @@ impl Console {
             held_sources: operations.held_sources(operator, &cases),
             cases,
             parked: store.parked.saturating_add(store.undecided),
-            refuses_lately: !refusals.is_empty(),
+            last_refusal: last_refusal(&refusals, accepted),
             refused_source: refused_source(
                 refusals,
                 (&loaded, accepted),
@@ -110,6 +110,17 @@ async fn mode_change(operations: &Operations, operator: &Operator) -> Option<Mod
         operator: record.operator,
         reason: record.reason,
         at: record.at,
+    })
+}
+
+/// Returns the latest of the refused requests.
+fn last_refusal(refusals: &[Refusals], accepted: &BTreeMap<String, i64>) -> Option<LastRefusal> {
+    let last = refusals.iter().max_by_key(|refusals| refusals.last)?;
+    let accepted_at = accepted.get(&last.source).map(|at| from_seconds(*at));
+    Some(LastRefusal {
+        source: last.source.clone(),
+        at: last.last,
+        is_over: accepted_at.is_some_and(|at| at >= last.last.after(REFUSED_FOR)),
     })
 }
 
