@@ -273,6 +273,25 @@ fn no_file_has_anything_of_an_erased_customer() {
 /// An id that is no part of another text of the store.
 const CUSTOMER: &str = "canary-customer-4711";
 
+/// FAULTS N1237: after the erasure, nothing in the store shows that two ids belong together.
+#[test]
+fn a_block_ends_for_each_id_by_itself() {
+    let bridge = CustomerApp::start();
+    bridge.app.accept(&email("E1", "c1", 1));
+    bridge.app.wait_until("E1", "delivered");
+    bridge.command(&["erase", "--customer", "c1", "--reason", "x", "--block"]);
+    for (id, revision, ended) in [("c1", 2, "ignored"), ("P-c1", 3, "delivered")] {
+        let (_, output, _) = bridge.command(&["erase", "--customer", id, "--reason", "x"]);
+        assert!(
+            output.contains("end the block of each id"),
+            "{id}: {output}"
+        );
+        let event = format!("after-{id}");
+        bridge.app.accept(&email(&event, "c1", revision));
+        bridge.app.wait_until(&event, ended);
+    }
+}
+
 /// FAULTS N643, N1145: with `--block`, the bridge ignores later events, and the next erasure without it ends the block.
 #[test]
 fn a_blocked_customer_is_ignored() {
@@ -288,7 +307,7 @@ fn a_blocked_customer_is_ignored() {
     let (code, output, _) = bridge.command(&erase);
     assert_eq!(code, Some(0), "{output}");
     assert!(
-        output.contains("the block of the customer has ended"),
+        output.contains("the block of this id has ended"),
         "{output}"
     );
     let (code, output, _) = bridge.command(&erase);
