@@ -36,6 +36,7 @@ mod outbox;
 mod quota;
 mod read_paths;
 mod reader;
+mod receiver_url;
 pub(crate) mod regular_file;
 pub mod sealing_keys;
 pub mod secret;
@@ -55,12 +56,13 @@ pub use egress::{ClientCertificateFiles, EgressSettings, ProxySettings};
 pub use erasure_journal::JournalPlace;
 pub use imprint::{ImprintEnvironment, ImprintSettings};
 pub use ingress::IngressSettings;
-pub use notices::{NoticeSettings, WebhookUrl};
+pub use notices::NoticeSettings;
 pub use operators::{OperatorFile, RoleWord};
 pub use outbox::OutboxSettings;
 pub use quota::QuotaSettings;
 pub use read_paths::ReadPaths;
 pub use reader::SettingError;
+pub use receiver_url::ReceiverUrl;
 pub use store_place::StorePlace;
 
 /// The built-in default settings.
