@@ -27,6 +27,7 @@ use self::key::KeyFiles;
 use self::listeners::bind;
 use self::loaded_set::LoadedSet;
 use self::notices::NoticeTask;
+use self::restored_destination::restored_destination;
 use self::retention::Retention;
 use self::sealing::SealingTasks;
 use self::secrets::SecretsWatch;
@@ -39,9 +40,7 @@ use crate::config::Config;
 use crate::config::source_set::SourceSet;
 use crate::config::sources::{SourceFiles, SourceTextReader};
 use crate::dispatch::breaker::DestinationState;
-use crate::dispatch::core::StoredWait;
 use crate::dispatch::destination::{Destination, OperatorMode};
-use crate::dispatch::pace::Rate;
 use crate::dispatch::sharing::Sharing;
 use crate::ingress::auth::DenialReason;
 use crate::ingress::{BodyBudget, Ingress};
@@ -50,7 +49,7 @@ use crate::ops::operate::{FindKeyFile, MappingWork, Operations, ShowKeyFiles, Tr
 use crate::ops::{Figures, Health, Ops};
 use crate::outbox::{IgnoreReason, Outbox, Setting, State, StoreCondition};
 use crate::telemetry::missing_lines;
-use crate::time::{Clock, Timestamp};
+use crate::time::Clock;
 
 mod audit_keys;
 mod background;
@@ -67,6 +66,7 @@ mod linger;
 mod listener;
 mod listeners;
 mod loaded_set;
+mod local_task;
 mod memory_limit;
 mod notices;
 mod one_look;
@@ -77,6 +77,7 @@ mod refused;
 mod reload_log;
 mod removed_sources;
 mod reread;
+mod restored_destination;
 mod retention;
 mod sealing;
 mod sealing_files;
@@ -372,29 +373,4 @@ async fn keys(
     let canary = config.imprint.canary_id.clone();
     destination.begin(keys.mark(), canary, stored.as_deref(), now);
     Ok((keys, egress))
-}
-
-/// Creates the [`Destination`], the state of sending to Imprint.
-///
-/// Restores two values from the store: the mode that an operator has set, and the time until which Imprint has asked
-/// the bridge to send nothing.
-async fn restored_destination(
-    outbox: &dyn Outbox,
-    rate: Rate,
-    now: Timestamp,
-) -> anyhow::Result<Arc<Destination>> {
-    let destination = Destination::new(rate, now);
-    let mode = outbox.setting(Setting::DestinationMode).await?;
-    let mode = mode
-        .and_then(|word| OperatorMode::parse(&word))
-        .unwrap_or_default();
-    destination.set_mode(mode);
-    let until = outbox
-        .setting(Setting::ThrottledUntil)
-        .await?
-        .and_then(|text| StoredWait::continued(&text, now));
-    if let Some(until) = until {
-        destination.wait_until(until);
-    }
-    Ok(Arc::new(destination))
 }

@@ -6,11 +6,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::rt::{self, task::JoinHandle};
 use anyhow::anyhow;
 use rustls::ClientConfig;
 
 use super::held_secret::LossRule;
+use super::local_task::run_apart;
 use super::reread::Rereads;
 use super::secret_file::{SecretFile, SecretForm, SecretPlace};
 use super::setting_files::roots;
@@ -94,30 +94,15 @@ impl NoticeTask {
 
     /// Sends notices, and never returns. If the task ends by a fault in the program, the delivery goes on without notices.
     pub(super) async fn run(&self) {
-        if let Some(sender) = self.0.clone() {
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "the HTTP client stays on this thread; the guard ends the task"
-            )]
-            let mut task = EndOnDrop(rt::spawn(sender.run()));
-            if (&mut task.0).await.is_err() {
-                tracing::error!(
-                    "the task that sends notices failed; the bridge sends no more notices"
-                );
-            }
+        match self.0.clone() {
+            Some(sender) => run_apart(|| sender.run(), LOSS).await,
+            None => std::future::pending().await,
         }
-        std::future::pending::<()>().await;
     }
 }
 
-/// Ends a task together with its owner.
-struct EndOnDrop(JoinHandle<()>);
-
-impl Drop for EndOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
+/// The log line after a fault in the program.
+const LOSS: &str = "the task that sends notices failed; the bridge sends no more notices";
 
 impl NoticeSender {
     async fn run(self: Arc<Self>) {
