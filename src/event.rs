@@ -14,9 +14,11 @@ mod headers;
 pub mod json;
 pub mod member_name;
 pub mod pointer;
+pub mod trace_context;
 mod visibility;
 
 pub use headers::RequestHeaders;
+pub use trace_context::{SpanId, TraceContext, TraceId, TraceReading};
 pub use visibility::Visibility;
 
 /// The maximum length of a source name.

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::counts::count_appended;
 use super::sent_event::SentEvent;
-use crate::event::{EventError, RequestHeaders};
+use crate::event::{EventError, RequestHeaders, TraceReading};
 use crate::http::connection::ConnectionState;
 use crate::http::single_header::SingleHeader;
 use crate::ingress::auth::{Authentic, Denial, UnsignedAttribute};
@@ -63,6 +63,7 @@ pub(super) async fn accept(
         wall_time: ingress.clock.shared_wall(),
         priority: priority(endpoint, &body, headers),
         digest_key: ingress.outbox.digest_key(),
+        traces: TraceReading::Off,
     };
     let body_intake = BodyIntake {
         ingress,

@@ -13,7 +13,7 @@ use super::rejection::{Rejection, RejectionClass};
 use super::source::{EventType, Source, TypeHandling};
 use super::undecoded::{UndecodedEvent, UndecodedEvents};
 use super::{ForeignAddress, IntakeSettings, Sources};
-use crate::event::{ChangeEvent, EventError, RequestHeaders};
+use crate::event::{ChangeEvent, EventError, RequestHeaders, TraceContext, TraceReading};
 use crate::imprint::CustomerChange;
 use crate::mapping::{self, VersionDomain};
 use crate::outbox::{Disposition, IgnoreReason, IgnoredEvent, NewEntry, ParkReason, Priority};
@@ -31,6 +31,8 @@ pub struct EntryContext {
     pub priority: Priority,
     /// The digest key of the store. The pipeline computes the digests of the contents of events with this key.
     pub digest_key: [u8; 32],
+    /// The place of the trace contexts of the events.
+    pub traces: TraceReading,
 }
 
 /// Prints the context without the digest key, because the digest key is a secret.
@@ -46,6 +48,8 @@ impl std::fmt::Debug for EntryContext {
 #[derive(Clone, Debug, Default)]
 pub struct MappedBody {
     pub entries: Vec<NewEntry>,
+    /// The trace contexts of the entries. Empty if the bridge exports no traces.
+    pub traces: Vec<Option<TraceContext>>,
     /// The number of events with a phone number that is possible in the North American Numbering Plan, but that is not
     /// in the numbering tables of this build.
     pub unlisted_phones: u64,
@@ -73,12 +77,15 @@ impl Sources {
         let headers = message.headers;
         let mut mapped = MappedBody {
             entries: Vec::with_capacity(events.len()),
-            unlisted_phones: 0,
+            ..MappedBody::default()
         };
         let mut rejections = Vec::new();
         let parking = InvalidEventParking::of(source, message, context);
         for (index, event) in events.into_iter().enumerate() {
             mapping::take_unlisted_phone();
+            if context.traces != TraceReading::Off {
+                mapped.traces.push(trace(&event, context.traces));
+            }
             let result = pipeline.run(index, event, headers);
             mapped.unlisted_phones += u64::from(mapping::take_unlisted_phone());
             let result = result.and_then(|mapped| pipeline.entry(index, mapped, headers, context));
@@ -296,6 +303,15 @@ impl ForeignAddress {
 
 const fn ignored(reason: IgnoreReason, skipped: Vec<EventError>) -> Disposition {
     Disposition::Ignore(IgnoredEvent { reason, skipped })
+}
+
+/// Returns the trace context of an event. An event that the bridge cannot decode has the context of its request.
+fn trace(
+    event: &Result<ChangeEvent, Vec<EventError>>,
+    traces: TraceReading,
+) -> Option<TraceContext> {
+    let envelope = event.as_ref().map_or(&Value::Null, |event| &event.envelope);
+    traces.of_event(envelope)
 }
 
 /// Validates and maps an event, and returns the customer change.

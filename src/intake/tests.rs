@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::examples::Expectation;
 use super::schema::Schema;
 use super::*;
-use crate::event::{Attribute, Identity, RequestHeaders, SourceVersion, Visibility};
+use crate::event::{Attribute, Identity, RequestHeaders, SourceVersion, TraceReading, Visibility};
 use crate::imprint::clearing::{AddressClearing, Clearing, FieldClearing};
 use crate::mapping::{
     JsonEnvelope, JsonEnvelopeRules, Mapping, MappingRules, VersionDomain, VersionRule,
@@ -29,6 +29,7 @@ const CONTEXT: EntryContext = EntryContext {
     wall_time: NOW,
     priority: Priority::Live,
     digest_key: [7; 32],
+    traces: TraceReading::Off,
 };
 
 const AGAIN: MappedAgain = MappedAgain {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use imprint_bridge::config::{Config, Purpose, sources};
-use imprint_bridge::event::RequestHeaders;
+use imprint_bridge::event::{RequestHeaders, TraceReading};
 use imprint_bridge::imprint::clearing::{AddressClearing, Clearing, FieldClearing};
 use imprint_bridge::intake::{
     CardNumberPolicy, Encoding, EntryContext, EventType, ForeignAddress, IntakeSettings,
@@ -51,6 +51,7 @@ fn entries(sources: &Sources, source: &Source, body: &[u8]) -> MappedBody {
         wall_time: now,
         priority: Priority::Live,
         digest_key: [7; 32],
+        traces: TraceReading::Off,
     };
     let encoding = Encoding::of_body(source, body);
     sources

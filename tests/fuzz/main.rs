@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use cap::Cap;
 use imprint_bridge::config::{Config, Purpose, sources};
-use imprint_bridge::event::{RequestHeaders, SourceName};
+use imprint_bridge::event::{RequestHeaders, SourceName, TraceReading};
 use imprint_bridge::intake::{Encoding, EntryContext, RequestMessage, Source, Sources};
 use imprint_bridge::outbox::Priority;
 use imprint_bridge::time::Timestamp;
@@ -180,6 +180,7 @@ fn accept(sources: &Sources, source: &Source, message: RequestMessage<'_>) -> bo
         wall_time: Timestamp::from_millis(1_739_484_487_000),
         priority: Priority::Live,
         digest_key: [7; 32],
+        traces: TraceReading::Off,
     };
     let encoding = Encoding::of_body(source, message.body);
     sources

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use imprint_bridge::config::sources::{self, SourceSettings};
 use imprint_bridge::config::{Config, Purpose};
-use imprint_bridge::event::RequestHeaders;
+use imprint_bridge::event::{RequestHeaders, TraceReading};
 use imprint_bridge::imprint::clearing::{AddressClearing, Clearing, FieldClearing};
 use imprint_bridge::intake::{
     Encoding, EntryContext, ForeignAddress, IntakeSettings, MappedAgain, RequestMessage, Source,
@@ -613,6 +613,7 @@ fn map_again(all: &Sources, source: &Source, file: &Path) -> usize {
         wall_time: now,
         priority: Priority::Live,
         digest_key: [7; 32],
+        traces: TraceReading::Off,
     };
     let Ok(mapped) = all.entries(source, &encoding, message, &context) else {
         return 0;
