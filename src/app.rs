@@ -36,6 +36,7 @@ use self::source_order::SourceOrders;
 use self::sources::RunningSources;
 use self::sources_watch::SourcesWatch;
 use self::store::StoreReport;
+use self::traces::TraceTask;
 use crate::config::Config;
 use crate::config::source_set::SourceSet;
 use crate::config::sources::{SourceFiles, SourceTextReader};
@@ -93,6 +94,7 @@ mod source_order;
 mod sources;
 mod sources_watch;
 mod store;
+mod traces;
 mod weakening;
 
 pub use self::confine::{confine, confine_to};
@@ -150,8 +152,9 @@ impl App {
         erasure::repeat(&*outbox, &config.outbox, &clock).await?;
         let sealing = SealingTasks::new(sealing_keys, &config, &rereads, store(), metrics.clone());
         let (running, sources, brakes) = sources(&config, set, &metrics, &rereads, store()).await?;
-        let shared = (store(), clock.clone(), stopped.clone());
-        let listener = listener(&running, &config, &metrics, shared);
+        let traces = TraceTask::open(&config, &metrics, &rereads)?;
+        let shared = (store(), clock.clone(), stopped);
+        let listener = listener(&running, &config, (&metrics, &traces), shared.clone());
         let (keys, egress) = keys(&*outbox, &config, &destination, rereads.clone()).await?;
         let shown = (sealing.find_file(), keys.show(), sealing.outbox());
         let operations = operations(&listener, &running, shown, &destination, &config);
@@ -160,18 +163,12 @@ impl App {
         let (access, tokens) = operators::open(&config, &metrics, rereads.clone());
         let ops = Ops::new(health.clone(), figures.clone(), operations, access);
         let [(ingress, ingress_server), (ops, ops_server)] = bind(&config, listener, ops, &clock)?;
-        let parts = senders::Parts {
-            outbox: store(),
-            destination: Arc::clone(&destination),
-            egress: egress.means(),
-            clock: clock.clone(),
-            metrics: metrics.dispatch.clone(),
-            stopped,
-        };
+        let parts = sender_parts(shared, (&destination, &egress), (&metrics, &traces));
         let senders = DispatchThreads::start(&config, &keys.credential(), &parts)?;
         let background = BackgroundTasks {
             sharing: Sharing::start(store(), &destination, (&clock, &metrics.dispatch)).await?,
             notices: NoticeTask::open(&config, &figures, &metrics, &rereads)?,
+            traces,
             brakes,
             retention: Retention::new(store(), &config.outbox, clock.clone()),
             secrets: SecretsWatch::new(&running, rereads, config.clone()),
@@ -260,12 +257,15 @@ impl App {
     }
 }
 
+/// The store, the clock, and the signal to stop.
+type Shared = (Arc<dyn Outbox>, Clock, watch::Receiver<bool>);
+
 /// Creates the event listener with these sources.
 fn listener(
     running: &RunningSources,
     config: &Config,
-    metrics: &Metrics,
-    (outbox, clock, stopping): (Arc<dyn Outbox>, Clock, watch::Receiver<bool>),
+    (metrics, traces): (&Metrics, &TraceTask),
+    (outbox, clock, stopping): Shared,
 ) -> Ingress {
     Ingress {
         endpoints: running.endpoints(),
@@ -276,7 +276,25 @@ fn listener(
         counts: metrics.ingress.clone(),
         denied: Arc::default(),
         refused: Arc::default(),
+        traces: traces.traces(),
         stopping,
+    }
+}
+
+/// Returns the objects that the dispatch threads share.
+fn sender_parts(
+    (outbox, clock, stopped): Shared,
+    (destination, egress): (&Arc<Destination>, &EgressWatch),
+    (metrics, traces): (&Metrics, &TraceTask),
+) -> senders::Parts {
+    senders::Parts {
+        outbox,
+        destination: Arc::clone(destination),
+        egress: egress.means(),
+        clock,
+        metrics: metrics.dispatch.clone(),
+        traces: traces.traces(),
+        stopped,
     }
 }
 

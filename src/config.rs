@@ -46,6 +46,7 @@ pub mod sources;
 mod store_place;
 mod text_file;
 mod toml_error;
+mod traces;
 
 pub use audit_keys::AuditKeyFiles;
 pub use base_url::BaseUrl;
@@ -64,6 +65,7 @@ pub use read_paths::ReadPaths;
 pub use reader::SettingError;
 pub use receiver_url::ReceiverUrl;
 pub use store_place::StorePlace;
+pub use traces::{SecretHeader, TraceSettings};
 
 /// The built-in default settings.
 const DEFAULT: &str = include_str!("../config/default.toml");
@@ -126,10 +128,12 @@ pub struct Config {
     pub outbox: OutboxSettings,
     pub imprint: ImprintSettings,
     pub dispatch: DispatchSettings,
-    /// The name of this process in its notices and in the console. Empty if it has no name.
+    /// The name of this process in its notices, in its traces and in the console. Empty if it has no name.
     pub instance: String,
     /// The webhook for operators. `None` means that the bridge sends no notices.
     pub notices: Option<NoticeSettings>,
+    /// The collector of traces. `None` means that the bridge exports no traces.
+    pub traces: Option<TraceSettings>,
     pub confinement: ConfinementSettings,
     pub shutdown: ShutdownSettings,
     pub log: LogSettings,
@@ -236,6 +240,7 @@ impl Config {
         let dispatch = dispatch::take(reader, clearing);
         let instance = notices::take_instance(reader);
         let notices = notices::take(reader, profile);
+        let traces = traces::take(reader, profile);
         let confinement = confinement::take(reader);
         let shutdown = take_shutdown(reader);
         let log = take_log(reader);
@@ -256,6 +261,7 @@ impl Config {
             dispatch: dispatch?,
             instance,
             notices,
+            traces,
             confinement: confinement?,
             shutdown: shutdown?,
             log: log?,

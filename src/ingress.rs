@@ -31,6 +31,7 @@ use crate::http::refused::RefusedRequests;
 use crate::metrics;
 use crate::outbox::{self, Inbox};
 use crate::time::Clock;
+use crate::traces::Traces;
 
 pub mod auth;
 pub mod refusal;
@@ -49,6 +50,7 @@ mod receipt;
 mod replaceable;
 mod report;
 mod sent_event;
+mod traced;
 mod turns;
 mod wait;
 
@@ -90,6 +92,8 @@ pub struct Ingress {
     pub denied: Arc<DeniedRequests>,
     /// The refused requests of every problem type, which the console shows.
     pub refused: Arc<RefusedRequests>,
+    /// The traces of the events. `None` means that the bridge exports no traces.
+    pub traces: Option<Traces>,
     /// True after the process has started to stop. From then on, no request waits for the final state of its events.
     pub stopping: watch::Receiver<bool>,
 }

@@ -47,6 +47,7 @@
 //! | `http` | shared HTTP pieces: client pool, `Retry-After`, problem documents | |
 //! | `metrics` | every metric with its labels | |
 //! | `notices` | decides which notices the bridge sends to the webhook of the operators | pure |
+//! | `traces` | collects the spans of events for a collector of OpenTelemetry | |
 //! | `telemetry` | the log of the process | |
 //! | `terminal` | the output of commands | |
 //! | `spelling` | finds the known name that a misspelt name probably means | pure |
@@ -111,3 +112,4 @@ mod spelling;
 pub mod telemetry;
 mod terminal;
 pub mod time;
+pub mod traces;

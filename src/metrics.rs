@@ -29,6 +29,7 @@ mod secrets;
 mod snapshot;
 mod sources;
 mod store;
+mod traces;
 mod weakened;
 
 pub use admin::{AdminMetrics, AdminSnapshot};
@@ -44,6 +45,7 @@ pub use secrets::{SecretKind, SecretMetrics};
 pub use snapshot::{CountByLabel, Distribution};
 pub use sources::SourcesMetrics;
 pub use store::{StoreSizes, StoreSnapshot};
+pub use traces::TraceMetrics;
 pub use weakened::WeakenedMetrics;
 
 /// Label values that other modules define. The metrics page shows these label values with 0 before the first count.
@@ -82,6 +84,8 @@ pub struct Metrics {
     pub secrets: SecretMetrics,
     /// The metrics of the set of sources.
     pub sources: SourcesMetrics,
+    /// The metrics of the export of traces.
+    pub traces: TraceMetrics,
     /// The metric of the weakenings of the protection.
     pub weakened: WeakenedMetrics,
     store: StoreMetrics,
@@ -118,6 +122,7 @@ impl Metrics {
         let notices = NoticeMetrics::new(&declare)?;
         let secrets = SecretMetrics::new(&declare)?;
         let sources = SourcesMetrics::new(&declare)?;
+        let traces = TraceMetrics::new(&declare)?;
         let weakened = WeakenedMetrics::new(&declare, labels)?;
         let store = StoreMetrics::new(&declare, labels)?;
         let database = DatabaseMetrics::new(&declare)?;
@@ -137,6 +142,7 @@ impl Metrics {
             notices,
             secrets,
             sources,
+            traces,
             weakened,
             store,
             database,

@@ -17,6 +17,7 @@ use super::sealing::SealingTasks;
 use super::secrets::SecretsWatch;
 use super::shared_clock;
 use super::store::StoreReport;
+use super::traces::TraceTask;
 use crate::dispatch::sharing::Sharing;
 use crate::ops::Figures;
 use crate::outbox::Outbox;
@@ -28,6 +29,7 @@ pub(super) struct BackgroundTasks {
     pub(super) sealing: SealingTasks,
     pub(super) figures: Figures,
     pub(super) notices: NoticeTask,
+    pub(super) traces: TraceTask,
     pub(super) brakes: BrakesWatch,
     pub(super) retention: Retention,
     pub(super) secrets: SecretsWatch,
@@ -48,6 +50,7 @@ impl BackgroundTasks {
             () = Box::pin(self.sealing.run(&self.clock)) => "seals the store with new keys",
             () = Box::pin(self.figures.keep_history()) => "records the totals",
             () = Box::pin(self.notices.run()) => "sends notices",
+            () = Box::pin(self.traces.run()) => "exports traces",
             () = self.brakes.run() => "obeys the open brakes",
             () = shared_clock::follow(&*self.outbox, &self.clock) => "follows the clock of the store",
             () = Box::pin(self.retention.run()) => "removes old entries",

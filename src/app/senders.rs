@@ -20,6 +20,7 @@ use crate::metrics::DispatchMetrics;
 use crate::outbox::Lanes;
 use crate::telemetry::chain;
 use crate::time::Clock;
+use crate::traces::Traces;
 
 /// The objects that all dispatch threads share.
 #[derive(Clone)]
@@ -29,6 +30,7 @@ pub(super) struct Parts {
     pub(super) egress: watch::Receiver<Arc<Egress>>,
     pub(super) clock: Clock,
     pub(super) metrics: DispatchMetrics,
+    pub(super) traces: Option<Traces>,
     pub(super) stopped: watch::Receiver<bool>,
 }
 
@@ -112,6 +114,7 @@ fn send(
         egress,
         clock,
         metrics,
+        traces,
         stopped,
     } = parts;
     let runtime = runtime::Builder::new_current_thread()
@@ -132,6 +135,7 @@ fn send(
             limits,
             clock,
             metrics,
+            traces,
         };
         Ok(dispatcher.run(stopped).await?)
     })

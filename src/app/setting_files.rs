@@ -14,7 +14,8 @@ use super::secret_file::flaw;
 use crate::config::egress::check_credentials;
 use crate::config::notices::check_secret;
 use crate::config::{
-    ClientCertificateFiles, Config, EgressSettings, NoticeSettings, regular_file, secret,
+    ClientCertificateFiles, Config, EgressSettings, NoticeSettings, TraceSettings, regular_file,
+    secret,
 };
 
 /// The maximum size of the file `imprint.ca_file`. A file with all public root certificates has about 250 KB.
@@ -67,6 +68,7 @@ pub(crate) fn setting_file_errors(config: &Config) -> Vec<SecretFileError> {
     }
     errors.extend(egress_errors(&imprint.egress));
     errors.extend(config.notices.iter().flat_map(notice_errors));
+    errors.extend(config.traces.iter().flat_map(trace_errors));
     errors
 }
 
@@ -79,6 +81,18 @@ fn notice_errors(settings: &NoticeSettings) -> Vec<SecretFileError> {
     let error = |reason: String| secret_error("notices.secret_file", file, &reason);
     let secret = reason.err().map(error);
     let certificates = ("notices.ca_file", settings.ca_file.as_deref());
+    let roots = roots(certificates).err();
+    let roots = roots.map(|error| SecretFileError::Unusable(format!("{error:#}")));
+    secret.into_iter().chain(roots).collect()
+}
+
+/// Returns the errors of the files for the collector of traces.
+fn trace_errors(settings: &TraceSettings) -> Vec<SecretFileError> {
+    let secret = settings.secret.as_ref().and_then(|secret| {
+        let reason = secret::read(&secret.file).err()?;
+        Some(secret_error("traces.secret_file", &secret.file, &reason))
+    });
+    let certificates = ("traces.ca_file", settings.ca_file.as_deref());
     let roots = roots(certificates).err();
     let roots = roots.map(|error| SecretFileError::Unusable(format!("{error:#}")));
     secret.into_iter().chain(roots).collect()

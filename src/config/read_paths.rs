@@ -32,12 +32,15 @@ impl Config {
         let password = self.outbox.password_file.iter().cloned();
         let audit_keys = self.audit_keys.paths().iter().cloned();
         let notices = self.notices.iter().map(|one| one.secret_file.clone());
+        let traces = self.traces.iter().filter_map(|one| one.secret.as_ref());
+        let traces = traces.map(|secret| secret.file.clone());
         keys.chain(certificate_key)
             .chain(credentials)
             .chain(tokens)
             .chain(audit_keys)
             .chain(password)
             .chain(notices)
+            .chain(traces)
             .chain(of_sources)
             .chain(sealing)
             .collect()
@@ -53,6 +56,8 @@ impl Config {
         files.extend(self.outbox.ca_file.clone());
         let notices = self.notices.as_ref();
         files.extend(notices.and_then(|notices| notices.ca_file.clone()));
+        let traces = self.traces.as_ref();
+        files.extend(traces.and_then(|traces| traces.ca_file.clone()));
         let mut folders = vec![self.sources_dir.clone(), self.schemas_dir.clone()];
         folders.extend(self.outbox.keys_dir.clone());
         folders.extend(self.confinement.readable.iter().cloned());
@@ -99,6 +104,7 @@ mod tests {
         assert!(expected.len() >= 6, "{expected:?}");
         settings.push_str("imprint.proxy_url = \"http://127.0.0.1:3128\"\n");
         settings.push_str("notices.url = \"https://hooks.example/\"\n");
+        settings.push_str("traces.endpoint = \"https://otel.example/\"\n");
         let file = folder.path().join("settings.toml");
         std::fs::write(&file, settings).unwrap();
         let config = Config::read_apart(&[file], Purpose::Check).unwrap();

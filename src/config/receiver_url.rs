@@ -1,4 +1,4 @@
-//! The URL of a server that receives notices.
+//! The URL of a server that receives notices or traces.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::base_url::BaseUrl;
 
-/// The maximum length of `notices.url`.
+/// The maximum length of `notices.url` and of `traces.endpoint`.
 const URL_CHARS_MAX: usize = 2048;
 
 /// The URL of a receiver. Its path and its query can be secret, because some receivers know their senders only by the URL.

@@ -27,6 +27,7 @@ use crate::metrics::DispatchMetrics;
 use crate::outbox::{Error, Lanes, Setting, Settled, Settlement};
 use crate::random::random_u32;
 use crate::time::{Clock, Timestamp};
+use crate::traces::Traces;
 
 use self::gauge::InFlightGauge;
 use self::sent::{AskedRequest, SentRequests};
@@ -35,6 +36,7 @@ mod claim_guard;
 mod gauge;
 mod report;
 mod sent;
+mod traced;
 mod witness;
 
 /// The parts that one dispatcher works with.
@@ -51,6 +53,8 @@ pub struct Dispatcher<I> {
     pub clock: Clock,
     /// The metrics of delivery to Imprint.
     pub metrics: DispatchMetrics,
+    /// The traces of the entries. `None` means that the bridge exports no traces.
+    pub traces: Option<Traces>,
 }
 
 /// The error of a dispatcher after its store failed permanently. The data is on disk, and the next process continues
@@ -251,7 +255,9 @@ impl<I: ImprintApi + 'static> Shell<I> {
                     entry,
                 } => {
                     let asked = AskedRequest::of(&call, entry, self.now());
+                    let traced = self.traced_entries(id, entry);
                     let (action, answer) = self.send((id, claim), call, entries).await;
+                    self.trace_request(&traced, &asked, answer.as_ref());
                     sent.add(asked, answer, self.now());
                     action
                 }
@@ -347,6 +353,7 @@ impl<I: ImprintApi + 'static> Shell<I> {
                 let recorded = self.core.borrow_mut().on_settled(id, answer);
                 if let Some(settlement) = recorded {
                     self.count_endings(&settlement);
+                    self.trace_endings(&settlement);
                 }
                 LaneAction::Done
             }

@@ -12,11 +12,12 @@ use serde::Serialize;
 
 use super::counts::count_appended;
 use super::sent_event::SentEvent;
-use crate::event::{EventError, RequestHeaders, TraceReading};
+use crate::event::{EventError, RequestHeaders};
 use crate::http::connection::ConnectionState;
 use crate::http::single_header::SingleHeader;
 use crate::ingress::auth::{Authentic, Denial, UnsignedAttribute};
 use crate::ingress::refusal::{MediaTypeReason, TakenMediaTypes};
+use crate::ingress::traced::{self, TracedEvents};
 use crate::ingress::turns::Turn;
 use crate::ingress::{Endpoint, Ingress, PRIORITY, Refusal, body, store_failed, wait};
 use crate::intake::{
@@ -63,7 +64,7 @@ pub(super) async fn accept(
         wall_time: ingress.clock.shared_wall(),
         priority: priority(endpoint, &body, headers),
         digest_key: ingress.outbox.digest_key(),
-        traces: TraceReading::Off,
+        traces: traced::reading(ingress, headers),
     };
     let body_intake = BodyIntake {
         ingress,
@@ -234,6 +235,7 @@ impl BodyIntake<'_> {
             self.ingress.without_events(self.endpoint);
         }
         let arrival = self.context.accepted_at;
+        let traced = TracedEvents::begin(self.ingress, mapped.traces);
         loop {
             let (braked_entries, braked) = self.endpoint.brake.apply(entries, arrival);
             let sent: Vec<SentEvent> = braked_entries.iter().map(SentEvent::of).collect();
@@ -245,6 +247,8 @@ impl BodyIntake<'_> {
                         .braked(self.endpoint, &braked.stored(&stored, arrival), &stored);
                     count_appended(counts, &source.name, &sent, &stored, now);
                     self.endpoint.fields.count(&stated, &stored);
+                    let traced = traced.iter();
+                    traced.for_each(|it| it.stored((&source.name, arrival), &sent, &stored));
                     counts.unlisted_phones(source.name.as_str(), mapped.unlisted_phones);
                     return Ok((sent, stored));
                 }

@@ -140,6 +140,7 @@ impl TestListener {
             counts: counts(),
             denied: Arc::default(),
             refused: Arc::default(),
+            traces: None,
             stopping,
         };
         Self {

@@ -21,10 +21,12 @@ pub enum SecretKind {
     Sealing,
     /// The secrets with which sources authenticate.
     Source,
+    /// The secret for the collector of traces.
+    Trace,
 }
 
 impl SecretKind {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Audit,
         Self::Egress,
         Self::Imprint,
@@ -32,6 +34,7 @@ impl SecretKind {
         Self::Operator,
         Self::Sealing,
         Self::Source,
+        Self::Trace,
     ];
 
     /// Returns the kind as a label value.
@@ -44,6 +47,7 @@ impl SecretKind {
             Self::Operator => "operator",
             Self::Sealing => "sealing",
             Self::Source => "source",
+            Self::Trace => "trace",
         }
     }
 }

@@ -41,7 +41,7 @@ pub static CONNECTIONS: &[MessageExplanation] = &[
             "must have at most … characters",
             "must be a URL without spaces, a fragment and special characters",
         ],
-        "`notices.url` is the URL of the receiver of notices.",
+        "`notices.url` is the URL of the receiver of notices, and `traces.endpoint` the URL of the collector of traces.",
         "Write https://, the host name of the receiver and its path. Write a special character as % and two hexadecimal digits.",
     ),
     row(
@@ -53,6 +53,18 @@ pub static CONNECTIONS: &[MessageExplanation] = &[
         &["must have a secret of Standard Webhooks: the content …"],
         "`notices.secret_file` has the secret that signs the notices.",
         "Write `whsec_` and 24 to 64 random bytes in base64 into the file.",
+    ),
+    row(
+        &["needs traces.endpoint"],
+        "The secret is for the collector of traces, and there is none.",
+        "Set `traces.endpoint`, or remove this setting.",
+    ),
+    row(
+        &[
+            "must be the name of a header, such as x-api-key, or a name with the word before the secret, such as \"authorization: Bearer\"",
+        ],
+        "`traces.header` is the header that carries the secret for the collector. The bridge sets some headers itself, such as Content-Type.",
+        "Write the header that the manual of the collector names. The secret stands in `traces.secret_file`.",
     ),
     row(
         &["must be a list of hosts without scheme, port and path: … …"],

@@ -30,6 +30,8 @@ mod scan;
 enum Place {
     /// A request to Imprint.
     Imprint,
+    /// A request to the collector of traces.
+    Collector,
     /// An answer to a sender.
     Sender,
     /// The log of the process, and its standard output.
@@ -51,7 +53,7 @@ enum Place {
     Arguments,
 }
 
-use Place::{Imprint, Kept, Log, Masked, Revealed, Sealed, Sender, Store};
+use Place::{Collector, Imprint, Kept, Log, Masked, Revealed, Sealed, Sender, Store};
 
 /// The places of a value of an event.
 const VALUE: &[Place] = &[Imprint, Revealed, Store];
@@ -143,6 +145,16 @@ const CANARIES: &[(&str, &str, &[Place])] = &[
         "qzsetting7x-0123456789",
         NOWHERE,
     ),
+    (
+        "secret for the collector",
+        "qzcollector7x-0123456789",
+        &[Collector],
+    ),
+    // The trace context of the sender.
+    ("trace", "7c92f3577b34da6a3ce929d0e0e47367", &[Collector]),
+    ("span of the sender", "c0f067aa0ba902b7", &[Collector]),
+    ("state of the trace", "qztracestate7x", NOWHERE),
+    ("path of the collector", "qzcollectorpath7x", &[Collector]),
     // Answers of Imprint.
     ("error type", "qzanswertype7x", NOWHERE),
     ("error parameter", "qzanswerparam7x", NOWHERE),
@@ -262,6 +274,7 @@ struct Scenario {
     format: &'static str,
     is_sealed: bool,
     partner: RawImprint,
+    collector: RawImprint,
     process: Process,
     ingress: SocketAddr,
     ops: SocketAddr,
@@ -272,9 +285,9 @@ struct Scenario {
 
 impl Scenario {
     fn start(format: &'static str, is_sealed: bool) -> Self {
-        let partner = partner::start();
+        let (partner, collector) = (partner::start(), start_collector());
         let files = Files::write(partner.address, value("api key"), "");
-        write_files(&files);
+        write_files(&files, &collector);
         if is_sealed {
             files.write_sealing_key("2026-11", value("sealing key"));
         }
@@ -285,6 +298,7 @@ impl Scenario {
             format,
             is_sealed,
             partner,
+            collector,
             process,
             ingress,
             ops,
@@ -311,8 +325,11 @@ impl Scenario {
     #[track_caller]
     fn post_crm(&mut self, event: &Value, status: u16) {
         let token = format!("Bearer {}", value("source token"));
+        let trace = format!("00-{}-{}-01", value("trace"), value("span of the sender"));
         let headers = [
             CLOUDEVENT,
+            ("traceparent", &trace),
+            ("tracestate", value("state of the trace")),
             ("authorization", &token),
             ("x-region", value("read header")),
             ("x-other", value("other header")),
@@ -437,7 +454,7 @@ impl Scenario {
 }
 
 /// Writes the secrets, the sources in two versions, the schemas and the settings of the bridge.
-fn write_files(files: &Files) {
+fn write_files(files: &Files, collector: &RawImprint) {
     let path = |name: &str| files.store_file(name);
     for folder in [
         "data",
@@ -455,6 +472,7 @@ fn write_files(files: &Files) {
         ("password", "password"),
         ("signing-secret", "signing secret"),
         ("guess", "wrong operator token"),
+        ("collector", "secret for the collector"),
         (value("name of an operator"), "operator token"),
     ] {
         fs::write(path(name), value(secret)).unwrap();
@@ -478,12 +496,22 @@ fn write_files(files: &Files) {
     files.write_settings(&format!(
         "sources_dir = {:?}\nschemas_dir = {:?}\n[outbox]\nurl = \"sqlite:{folder}data/outbox.db\"\n\
          [imprint]\nmerchant_key_file = {:?}\n[ops]\ntoken_files = [{:?}]\n\
-         [dispatch]\nassert_after = \"1s\"\n[shutdown]\ndrain = 1\n[log]\nfilter = \"trace\"",
+         [dispatch]\nassert_after = \"1s\"\n[shutdown]\ndrain = 1\n[log]\nfilter = \"trace\"\n\
+         [traces]\nendpoint = \"{}/{}\"\nsecret_file = {:?}",
         path("sources"),
         path("schemas"),
         path("merchant"),
         path(value("name of an operator")),
+        collector.origin(),
+        value("path of the collector"),
+        path("collector"),
     ));
+}
+
+/// Starts a collector of traces that takes all spans.
+fn start_collector() -> RawImprint {
+    let answer = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
+    RawImprint::start(move |mut accepted| accepted.serve(|_| answer.to_owned()))
 }
 
 /// Starts the process. Returns the addresses of its listeners too.
@@ -813,6 +841,8 @@ fn run(format: &'static str, is_sealed: bool) {
     scenario
         .outputs
         .add(Imprint, "requests", requests.as_bytes());
+    let spans = scenario.collector.requests().join("\n");
+    scenario.outputs.add(Collector, "spans", spans.as_bytes());
     scenario.check();
 }
 

@@ -65,6 +65,7 @@ mod stop;
 mod store_copy;
 mod store_files;
 mod tidy;
+mod traces;
 mod versions;
 mod waits;
 

@@ -42,7 +42,7 @@ const WEAKENINGS: [&str; 21] = [
 ];
 
 /// All labels of the metrics page, each with all allowed values. Any other value is new, or came from a request.
-const LABELS: [(&str, &[&str]); 39] = [
+const LABELS: [(&str, &[&str]); 40] = [
     ("accepted_total/source", &["crm"]),
     ("duplicates_total/source", &["crm"]),
     ("last_event_timestamp_seconds/source", &["crm"]),
@@ -113,6 +113,10 @@ const LABELS: [(&str, &[&str]); 39] = [
         ],
     ),
     ("notices_total/result", &["sent", "failed"]),
+    (
+        "trace_spans_total/result",
+        &["exported", "dropped", "failed"],
+    ),
     ("secret_read_failures_total/secret", &SECRETS),
     ("secret_modified_timestamp_seconds/secret", &SECRETS),
     (
@@ -136,8 +140,8 @@ const LABELS: [(&str, &[&str]); 39] = [
         &["working", "stalled", "file_gone"],
     ),
 ];
-const SECRETS: [&str; 7] = [
-    "audit", "egress", "imprint", "notice", "operator", "sealing", "source",
+const SECRETS: [&str; 8] = [
+    "audit", "egress", "imprint", "notice", "operator", "sealing", "source", "trace",
 ];
 const PROBLEMS: [&str; 23] = [
     "malformed",

@@ -34,6 +34,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("reference", &[]),
     ("metrics", &[]),
     ("notices", &["backoff", "metrics", "time"]),
+    ("traces", &["event", "metrics", "outbox", "random", "time"]),
     ("spelling", &[]),
     ("sealing", &[]),
     ("telemetry", &["spelling", "time"]),
@@ -100,7 +101,7 @@ const EDGES: &[(&str, &[&str])] = &[
     (
         "ingress",
         &[
-            "event", "http", "intake", "metrics", "outbox", "spelling", "time",
+            "event", "http", "intake", "metrics", "outbox", "spelling", "time", "traces",
         ],
     ),
     (
@@ -115,6 +116,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "outbox",
             "random",
             "time",
+            "traces",
         ],
     ),
     (

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::conclude::{conclude, without_gone};
 use super::in_flight::InFlightPermit;
-use super::{Context, LaneAction, LaneResult, Moment};
+use super::{Context, Core, DeliveryId, LaneAction, LaneResult, Moment};
 use crate::dispatch::destination::{Clearance, SendPermit};
 use crate::dispatch::lane_exchange::{
     Conclusion, ExchangeStep, ImprintCall, ImprintReply, LaneExchange,
@@ -21,6 +21,16 @@ use crate::time::Timestamp;
 
 /// The time for which a lane rests after dispatch has recorded its request in shadow mode.
 const SHADOW_REST: Duration = Duration::from_mins(1);
+
+impl Core {
+    /// Returns the entries whose values the request of a delivery contains, for their traces.
+    pub fn carried(&self, id: DeliveryId) -> Vec<EntryId> {
+        let delivery = self.deliveries.get(&id);
+        let exchange = delivery.and_then(|delivery| delivery.exchange.as_ref());
+        let carried = exchange.map_or(&[][..], |exchange| exchange.fold.carried.as_slice());
+        carried.iter().copied().map(EntryId).collect()
+    }
+}
 
 /// One delivery of a claimed lane.
 #[derive(Debug)]

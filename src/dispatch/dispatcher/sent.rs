@@ -6,6 +6,7 @@ use crate::dispatch::lane_exchange::{ImprintCall, ImprintReply};
 use crate::imprint::{AnswerFacts, LookupResult, Outcome};
 use crate::outbox::{Ending, EntryId, Settlement};
 use crate::time::Timestamp;
+use crate::traces::SentRequest;
 
 /// The requests of one delivery that dispatch has not settled yet.
 #[derive(Debug, Default)]
@@ -59,6 +60,24 @@ impl SentAnswer {
             outcome,
             cause,
             is_served,
+        }
+    }
+
+    /// Returns the request for the traces of its entries.
+    pub(super) fn traced(
+        &self,
+        asked: &AskedRequest,
+        entries: usize,
+        answered_at: Timestamp,
+    ) -> SentRequest {
+        SentRequest {
+            operation: asked.operation.line(),
+            outcome: self.outcome,
+            status: self.facts.as_ref().map(|facts| facts.status),
+            is_served: self.is_served,
+            entries,
+            sent_at: asked.sent_at,
+            answered_at,
         }
     }
 }
