@@ -49,11 +49,20 @@ pub(crate) fn region(code: &str) -> Option<Region> {
 pub(super) fn e164(text: &str, region: Option<Region>) -> Conversion {
     let digits = digits(text).ok_or_else(|| ValueError::new(other_characters(text)))?;
     if region.is_none() && !digits.starts_with('+') {
-        return Err(ValueError::new(
-            "A phone number without + can be of any country; e164(\"US\") names one.",
-        ));
+        let reason = if digits.starts_with(INTERNATIONAL_PREFIX) {
+            PREFIX_WITHOUT_REGION
+        } else {
+            "A phone number without + can be of any country; e164(\"US\") names one."
+        };
+        return Err(ValueError::new(reason));
     }
-    let invalid = || ValueError::new(invalid_number(&digits, region));
+    let invalid = || {
+        let reason = match has_two_numbers(text) {
+            true => TWO_NUMBERS.to_owned(),
+            false => invalid_number(&digits, region),
+        };
+        ValueError::new(reason)
+    };
     let number = PhoneNumber::parse(&digits, region).map_err(|_invalid| invalid())?;
     let made = number.format_as(PhoneNumberFormat::E164);
     if !number.is_valid() {
@@ -71,6 +80,8 @@ fn other_characters(text: &str) -> &'static str {
     let digits = text.chars().filter(char::is_ascii_digit).count();
     if text.trim_start().to_ascii_lowercase().starts_with("tel:") {
         "The text begins with tel:, which is no part of a phone number; `split(\":\") | last` before e164 takes the part after it."
+    } else if has_two_numbers(text) {
+        TWO_NUMBERS
     } else if has_letters && digits < SUBSCRIBER_DIGITS_MIN {
         "The text has letters and too few digits for a phone number, so it is probably a note, or a number written with letters. If the source sends such texts, on_invalid = \"skip\" for this field leaves out only this field."
     } else if has_letters {
@@ -80,12 +91,25 @@ fn other_characters(text: &str) -> &'static str {
     }
 }
 
+/// Returns whether a text has two or more phone numbers, such as `415 555 2671 / 415 555 2672` or `+14155552671, home
+/// +14155552672`.
+fn has_two_numbers(text: &str) -> bool {
+    let is_between =
+        |c: char| matches!(c, '/' | '\u{ff0f}' | '+') || !(c.is_ascii_digit() || is_punctuation(c));
+    let digits = |part: &str| part.chars().filter(char::is_ascii_digit).count();
+    let parts = text.split(is_between).map(digits);
+    parts
+        .filter(|digits| *digits >= SUBSCRIBER_DIGITS_MIN)
+        .count()
+        > 1
+}
+
 /// Describes digits that are no valid phone number: the country, and the probable cause.
 fn invalid_number(digits: &str, region: Option<Region>) -> String {
     let Some(region) = region.filter(|_| !digits.starts_with('+')) else {
         let number = digits.trim_start_matches('+');
         let cause = if digits.len() > E164_DIGITS_MAX + 1 {
-            TWO_NUMBERS
+            TOO_MANY_DIGITS
         } else if is_impossible_in_north_america(number) && number.starts_with('1') {
             NORTH_AMERICA
         } else if is_north_american(number) {
@@ -99,10 +123,12 @@ fn invalid_number(digits: &str, region: Option<Region>) -> String {
     let parsed = PhoneNumber::parse(digits, Some(region));
     let possible = parsed.map(|number| number.is_possible_with_reason());
     let cause = match possible {
-        Ok(_) | Err(_) if digits.starts_with("00") => {
-            " If the text begins with the international prefix 00, the source must write + instead."
+        Ok(_) | Err(_) if digits.starts_with(INTERNATIONAL_PREFIX) => {
+            return format!(
+                "The text begins with 00, which is no international prefix in {region}, the region in e164(\"{region}\"). {WRITE_PLUS}"
+            );
         }
-        Ok(_) | Err(_) if digits.len() > E164_DIGITS_MAX => TWO_NUMBERS,
+        Ok(_) | Err(_) if digits.len() > E164_DIGITS_MAX => TOO_MANY_DIGITS,
         Ok(Ok(NumberLengthType::IsPossibleLocalOnly) | Err(ValidationError::TooShort))
         | Err(ParseError::TooShortNsn | ParseError::NotANumber(_)) => {
             " The number is too short, perhaps because it has no area code."
@@ -140,8 +166,14 @@ const NORTH_AMERICA: &str =
     " In a number of +1, the area code and the three digits after it begin with 2 to 9.";
 /// A text with letters and fewer digits is no number with an extension.
 const SUBSCRIBER_DIGITS_MIN: usize = 7;
+/// The prefix of an international call in most countries.
+const INTERNATIONAL_PREFIX: &str = "00";
+const PREFIX_WITHOUT_REGION: &str = "The text begins with the international prefix 00, and without a region the function reads only +. Write + instead of 00, such as if .phone[0:2] == \"00\" then \"+\\(.phone[2:])\" else .phone end before e164.";
+const WRITE_PLUS: &str = "Write + instead of 00, such as if .phone[0:2] == \"00\" then \"+\\(.phone[2:])\" else .phone end before e164.";
+/// The cause that a text has two numbers.
+const TWO_NUMBERS: &str = "The text has more than one phone number, and Imprint's field takes one. The function split takes the first, such as split(\",\") | first before e164; only the sign between the numbers must be the sign in split.";
 /// The cause that a text has more digits than one number.
-const TWO_NUMBERS: &str =
+const TOO_MANY_DIGITS: &str =
     " The text has more digits than one phone number, perhaps because it has two.";
 /// The maximum number of digits in an E.164 number (ITU-T E.164, 2010, section 6.1).
 const E164_DIGITS_MAX: usize = 15;
@@ -268,12 +300,7 @@ mod tests {
             (
                 "0044 20 7946 0958",
                 Some("US"),
-                "prefix 00, the source must write +",
-            ),
-            (
-                "0044 20 7946 0958",
-                Some("US"),
-                "phone number of US, the region in e164(\"US\")",
+                "begins with 00, which is no international prefix in US, the region in e164(\"US\"). Write + instead of 00",
             ),
             (
                 "555-0143",
@@ -282,7 +309,7 @@ mod tests {
             ),
             ("5", Some("US"), "too short"),
             (
-                "4155550123 / 4155550199",
+                "4155550123 4155550199",
                 Some("US"),
                 "perhaps because it has two",
             ),
@@ -294,7 +321,7 @@ mod tests {
             ),
             ("+999 123456", Some("US"), "country code after +"),
             (
-                "+1 4155550123 / 4155550199",
+                "+1 4155550123 4155550199",
                 None,
                 "perhaps because it has two",
             ),
@@ -304,6 +331,33 @@ mod tests {
         ] {
             let error = e164(text, code.and_then(region)).unwrap_err();
             assert!(error.detail.contains(expected), "{text}: {}", error.detail);
+        }
+    }
+
+    /// FAULTS N1263: a text with two numbers, or with the prefix 00, has another cause than a missing country or an extension.
+    #[test]
+    fn an_error_names_two_numbers_or_the_prefix_00() {
+        let two = Some("more than one phone number");
+        for (text, code, expected) in [
+            ("415 555 2671 / 415 555 2672", Some("US"), two),
+            ("415-555-2671, 415-555-2672", Some("US"), two),
+            ("415 555 2671 or 650 555 1234", Some("US"), two),
+            ("+1 415 555 2671; +1 650 555 1234", Some("US"), two),
+            ("+14155552671+14155552672", None, two),
+            ("home 4155552671 cell 4155552672", Some("US"), two),
+            ("0044 20 7946 0958", None, Some("Write + instead of 00")),
+            ("415 555 2671 x1234", Some("US"), Some("an extension")),
+            ("415 555 2671", None, Some("e164(\"US\") names one")),
+            ("[415] 555/2671", Some("US"), None),
+            ("0044 20 7946 0958", Some("GB"), None),
+        ] {
+            let error = e164(text, code.and_then(region)).err();
+            let detail = error.map(|error| error.detail).unwrap_or_default();
+            assert_eq!(detail.is_empty(), expected.is_none(), "{text}: {detail}");
+            assert!(
+                detail.contains(expected.unwrap_or_default()),
+                "{text}: {detail}"
+            );
         }
     }
 
