@@ -12,6 +12,7 @@ use super::plan::Plan;
 use super::{FieldFormat, FieldValue, ImprintId, PartnerCustomerId, VersionDomain, is_domestic};
 
 mod email;
+mod placeholder;
 
 /// The maximum number of digits in an E.164 phone number.
 const PHONE_DIGITS_MAX: usize = 15;
@@ -55,6 +56,11 @@ fn format_error(format: FieldFormat, value: &Value) -> Option<ValueError> {
         return Some(ValueError::new("The text contains control characters."));
     }
     let text = value.as_str();
+    if format == FieldFormat::Text
+        && let Some(flaw) = text.and_then(placeholder::flaw)
+    {
+        return Some(ValueError::new(flaw));
+    }
     let fits = match format {
         FieldFormat::Text => value.is_string(),
         FieldFormat::Email => text.is_some_and(email::is_email),

@@ -1,0 +1,73 @@
+//! Texts that a program writes in the place of a value that it does not have. Such a text must not become the name or the
+//! address of a customer.
+
+/// The signs at the beginning and at the end of a placeholder in the templates of mail and marketing systems.
+const TEMPLATES: [(&str, &str); 6] = [
+    ("{{", "}}"),
+    ("{%", "%}"),
+    ("${", "}"),
+    ("<%", "%>"),
+    ("*|", "|*"),
+    ("[[", "]]"),
+];
+const TEMPLATE: &str = "The text has a placeholder of a template, such as {{name}}, in the place of a value. The source must send the value.";
+const OBJECT: &str = "The text is what a program writes for an object or for a value that is not there. The source must send the value.";
+const NULL: &str = "The text is the word null, in the place of a value. The source must send null; otherwise write if .name == \"null\" then null else .name end, with the path of the value.";
+
+/// Returns the reason why a text is no value of a customer.
+pub(super) fn flaw(text: &str) -> Option<&'static str> {
+    let text = text.trim();
+    let has = |(start, end): &(&str, &str)| {
+        let inner = text.split_once(start).map(|(_, inner)| inner);
+        inner.is_some_and(|inner| inner.contains(end))
+    };
+    let percent = text
+        .strip_prefix('%')
+        .and_then(|text| text.strip_suffix('%'));
+    if TEMPLATES.iter().any(has) || percent.is_some_and(|name| name.len() > 1) {
+        Some(TEMPLATE)
+    } else if text.contains("[object Object]") || text == "undefined" {
+        Some(OBJECT)
+    } else if text == "null" {
+        Some(NULL)
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// FAULTS N1264
+    #[test]
+    fn a_placeholder_is_no_value() {
+        for (text, expected) in [
+            ("{{contact.lastname}}", Some(TEMPLATE)),
+            ("Dear {{ first_name | default }}", Some(TEMPLATE)),
+            ("${name}", Some(TEMPLATE)),
+            ("*|LNAME|*", Some(TEMPLATE)),
+            ("%%first_name%%", Some(TEMPLATE)),
+            ("[[last]]", Some(TEMPLATE)),
+            ("<%= name %>", Some(TEMPLATE)),
+            ("{% if name %}", Some(TEMPLATE)),
+            ("[object Object]", Some(OBJECT)),
+            (" undefined ", Some(OBJECT)),
+            ("null", Some(NULL)),
+            // Names of persons and of streets.
+            ("Null", None),
+            ("NULL", None),
+            ("Nan", None),
+            ("None", None),
+            ("Undefined Street 7", None),
+            ("100% Main St", None),
+            ("%", None),
+            ("%%", None),
+            ("Suite {5}", None),
+            ("*", None),
+            ("1 Main St [rear]", None),
+        ] {
+            assert_eq!(flaw(text), expected, "{text}");
+        }
+    }
+}
