@@ -7,9 +7,10 @@ use std::fmt;
 use serde_json::Value;
 
 use super::budget;
-use super::compared::ComparedKind;
+use super::compared::{ComparedKind, ComparedPlaces};
 use super::contract;
 use super::error::EvalError;
+use super::jq;
 use super::located::{LocatedValue, ReadContext};
 use super::{CompiledRule, Field, FieldValue, Mapping, Update};
 use crate::event::{EventError, RequestHeaders, pointer};
@@ -252,9 +253,14 @@ pub(super) fn explained<'a>(
     let context = ReadContext::logged(Some(headers));
     let located = rule.plan.read(&LocatedValue::in_context(event, &context));
     let result = located.and_then(read);
+    let mut compared = context.compared();
+    if rule.plan.is_interpreted() {
+        let places = jq::compared(&rule.expression);
+        compared.extend(ComparedPlaces::kinds(&places, event));
+    }
     EvaluatedRule {
         rule,
-        compared: context.compared(),
+        compared,
         reads: context.into_places(),
         result,
     }

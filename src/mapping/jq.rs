@@ -16,11 +16,12 @@ use serde_json::Value;
 
 use super::LookupTables;
 use super::budget::{self, EXPRESSION_STEPS_MAX, SPLIT_COPY_STEPS_MAX, SPLIT_STEPS_MAX};
+use super::compared::ComparedPlaces;
 use super::error::EvalError;
 use super::function::{BinaryCall, FunctionCall};
 use super::located::LocatedValue;
 use super::places::EventPlaces;
-use super::syntax::{ExpressionError, first_slice};
+use super::syntax::{self, ExpressionError, first_slice};
 use super::used::{UsedPart, ValueOrigin};
 use crate::event::RequestHeaders;
 pub(super) use sanitize::ResultCount;
@@ -91,6 +92,12 @@ impl<'a> HasLut<'a, Interpreter> for InterpreterData<'a> {
     fn lut(&self) -> &'a Lut<Interpreter> {
         self.lut
     }
+}
+
+/// Returns the comparisons of an expression with constants.
+pub(super) fn compared(code: &str) -> Vec<ComparedPlaces> {
+    let term = syntax::parse(code);
+    term.map_or_else(|_errors| Vec::new(), |term| used::compared(&term))
 }
 
 impl Program {

@@ -56,6 +56,11 @@ impl ValueOrigin {
         }
     }
 
+    /// Returns the steps to the value, or `None` if the expression has made lists around it.
+    pub(super) fn steps(&self) -> Option<&[UsedStep]> {
+        (self.lists == 0).then_some(self.steps.as_slice())
+    }
+
     fn inside(&self, step: UsedStep) -> Self {
         let mut steps = self.steps.clone();
         steps.push(step);

@@ -367,6 +367,40 @@ fn a_comparison_with_a_kind_that_the_source_sends_has_no_note() {
     }
 }
 
+/// FAULTS N1265: an expression in the interpreter compares each item of a list with a number, and the items have texts.
+#[test]
+fn a_comparison_of_each_item_with_another_kind_is_noted() {
+    let texts = json!({"segments": [{"id": "7"}, {"id": "8"}], "tags": ["7"]});
+    let numbers = json!({"segments": [{"id": 7}, {"id": "8"}], "tags": [7]});
+    let expected = "in an example, metadata.x: the expression compares a text with a number or with true or false, which are never equal";
+    for (expression, members, is_noted) in [
+        (".segments | any(.id == 7)", &texts, true),
+        (
+            ".segments | map(select(.id == 7)) | first | .id",
+            &texts,
+            true,
+        ),
+        ("first(.segments[] | select(.id == 7)) | .id", &texts, true),
+        ("[.segments[] | .id] | any(. == 7)", &texts, true),
+        (".tags | any(. == 7)", &texts, true),
+        (".segments | any(.id == 7)", &numbers, false),
+        (".segments | any(.id == 8)", &numbers, false),
+        (".segments | any(.id == \"9\")", &texts, false),
+        (".segments | any((.id | text) == \"9\")", &numbers, false),
+        (".segments | any(.id == 9 or .id == \"9\")", &texts, false),
+        (".segments | any(.other == 9)", &texts, false),
+    ] {
+        let source = format!("{SOURCE}metadata.x = '{expression}'\n");
+        let folder = folder(&source, &[event("1", members)]);
+        let report = run(folder.path(), &["check"]);
+        assert_eq!(
+            report.contains(expected),
+            is_noted,
+            "{expression}: {report}"
+        );
+    }
+}
+
 /// FAULTS N951: an example has a member that the schema does not allow.
 #[test]
 fn an_unexpected_member_of_an_example_is_named() {

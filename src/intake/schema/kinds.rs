@@ -78,7 +78,7 @@ impl<'s> TypeSearch<'s> {
 /// Returns the subschemas for a member or an item.
 fn inside<'s>(keywords: &'s Map<String, Value>, step: &str) -> Vec<&'s Value> {
     let property = keywords.get("properties").and_then(|all| all.get(step));
-    let is_item = step.bytes().all(|byte| byte.is_ascii_digit());
+    let is_item = step == "*" || step.bytes().all(|byte| byte.is_ascii_digit());
     let items = keywords.get("items").filter(|_| is_item);
     property.into_iter().chain(items).collect()
 }

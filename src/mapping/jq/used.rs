@@ -4,23 +4,31 @@
 
 use jaq_core::load::lex::StrPart;
 use jaq_core::load::parse::{BinaryOp, Pattern, Term};
+use jaq_core::ops::Cmp;
 use jaq_core::path::{Part, Path};
 
-use super::super::syntax::constant;
+use super::super::compared::ComparedPlaces;
+use super::super::syntax::{constant, literal};
 use super::super::used::{UsedPart, UsedParts, ValueOrigin, in_list};
 
 /// Returns the parts of the input that a term can use, and the places in the input from which its results can come.
 pub(super) fn used(term: &Term<&str>) -> (Vec<UsedPart>, Vec<ValueOrigin>) {
-    let mut analysis = Analysis {
-        parts: UsedParts::default(),
-        variables: Vec::new(),
-    };
+    let mut analysis = Analysis::default();
     let results = analysis.term(term, &[ValueOrigin::event()]);
     (analysis.parts.into_parts(), results)
 }
 
+/// Returns the comparisons of values of the input with constants.
+pub(super) fn compared(term: &Term<&str>) -> Vec<ComparedPlaces> {
+    let mut analysis = Analysis::default();
+    drop(analysis.term(term, &[ValueOrigin::event()]));
+    analysis.compared
+}
+
+#[derive(Default)]
 struct Analysis<'t> {
     parts: UsedParts,
+    compared: Vec<ComparedPlaces>,
     /// The variables in scope, each with the places from which its value can come.
     variables: Vec<(&'t str, Vec<ValueOrigin>)>,
 }
@@ -135,6 +143,7 @@ impl<'t> Analysis<'t> {
                 self.condition(left, input);
                 self.condition(right, input)
             }
+            BinaryOp::Cmp(Cmp::Eq | Cmp::Ne) => self.comparison((left, right), input),
             BinaryOp::Math(_) | BinaryOp::Cmp(_) => {
                 self.whole(left, input);
                 self.whole(right, input)
@@ -145,6 +154,26 @@ impl<'t> Analysis<'t> {
             | BinaryOp::UpdateMath(_)
             | BinaryOp::UpdateAlt => self.made(input),
         }
+    }
+
+    /// Adds the two sides of a comparison, and notes the comparison if one side is a constant.
+    fn comparison(
+        &mut self,
+        (left, right): (&'t Term<&'t str>, &'t Term<&'t str>),
+        input: &[ValueOrigin],
+    ) -> Vec<ValueOrigin> {
+        let values = [self.term(left, input), self.term(right, input)];
+        for (values, other) in values.iter().zip([right, left]) {
+            let other = literal(other);
+            let places = values.iter().filter_map(ValueOrigin::steps);
+            let pairs = places.filter_map(|steps| Some((steps, other.clone()?)));
+            self.compared
+                .extend(pairs.map(|(steps, other)| ComparedPlaces {
+                    steps: steps.to_vec(),
+                    other,
+                }));
+        }
+        self.made(&values.concat())
     }
 
     fn conditional(
