@@ -3,8 +3,6 @@
 use serde_json::Value;
 
 use super::comparison::differ_in_kind;
-use super::used::UsedStep;
-use crate::event::pointer;
 
 /// A comparison in an expression, such as `.vip == "1"`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,49 +34,6 @@ impl ComparedKind {
     /// Returns whether the other comparison shows a value of the kind that this comparison lacks.
     pub fn is_answered_by(&self, other: &Self) -> bool {
         other.fits && other.place == self.place && other.kind == self.kind
-    }
-}
-
-/// A comparison in an interpreted expression, such as `any(.id == 7)`: the places whose values it compares with a constant.
-#[derive(Debug)]
-pub(super) struct ComparedPlaces {
-    pub(super) steps: Vec<UsedStep>,
-    pub(super) other: Value,
-}
-
-impl ComparedPlaces {
-    /// Returns the comparison with the values of an event. One value of the same kind is enough, because the comparison can
-    /// then be true. Returns `None` if the values say nothing about a mistake.
-    fn kind(&self, event: &Value) -> Option<ComparedKind> {
-        let (mut values, mut place) = (vec![event], String::new());
-        for step in &self.steps {
-            let inner = values.iter().flat_map(|value| match (step, value) {
-                (UsedStep::Member(name), _) => value.get(name).into_iter().collect(),
-                (UsedStep::Each, Value::Array(items)) => items.iter().collect(),
-                (UsedStep::Each, Value::Object(members)) => members.values().collect(),
-                (UsedStep::Each, _) => Vec::new(),
-            });
-            values = inner.collect();
-            pointer::push(
-                &mut place,
-                match step {
-                    UsedStep::Member(name) => name,
-                    UsedStep::Each => "*",
-                },
-            );
-        }
-        let kinds = values.into_iter();
-        let kinds = kinds.filter_map(|value| ComparedKind::of(place.clone(), value, &self.other));
-        kinds.max_by_key(|compared| compared.fits)
-    }
-
-    /// Returns the comparisons of an expression with the values of an event. An expression that compares a value with
-    /// constants of several kinds expects values of several kinds.
-    pub(super) fn kinds(all: &[Self], event: &Value) -> Vec<ComparedKind> {
-        let kinds: Vec<_> = all.iter().filter_map(|places| places.kind(event)).collect();
-        let fits = |place: &str| kinds.iter().any(|other| other.fits && other.place == place);
-        let kinds = kinds.iter().filter(|one| one.fits || !fits(&one.place));
-        kinds.cloned().collect()
     }
 }
 

@@ -7,11 +7,12 @@ use std::fmt;
 use serde_json::Value;
 
 use super::budget;
-use super::compared::{ComparedKind, ComparedPlaces};
+use super::compared::ComparedKind;
 use super::contract;
 use super::error::EvalError;
 use super::jq;
 use super::located::{LocatedValue, ReadContext};
+use super::used::ComparedPlaces;
 use super::{CompiledRule, Field, FieldValue, Mapping, Update};
 use crate::event::{EventError, RequestHeaders, pointer};
 use crate::imprint::CustomerChange;

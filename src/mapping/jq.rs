@@ -16,13 +16,12 @@ use serde_json::Value;
 
 use super::LookupTables;
 use super::budget::{self, EXPRESSION_STEPS_MAX, SPLIT_COPY_STEPS_MAX, SPLIT_STEPS_MAX};
-use super::compared::ComparedPlaces;
 use super::error::EvalError;
 use super::function::{BinaryCall, FunctionCall};
 use super::located::LocatedValue;
 use super::places::EventPlaces;
 use super::syntax::{self, ExpressionError, first_slice};
-use super::used::{UsedPart, ValueOrigin};
+use super::used::{ComparedPlaces, UsedPart, ValueOrigin};
 use crate::event::RequestHeaders;
 pub(super) use sanitize::ResultCount;
 use sanitize::{SanitizedCode, sanitize};

@@ -6,9 +6,13 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::Value;
+
+use super::compared::ComparedKind;
 use super::located::PathStep;
 use super::plan::Plan;
 use super::{CompiledRule, Mapping};
+use crate::event::pointer;
 
 /// The maximum number of places from which one value of an expression can come. If a value can come from more places, the
 /// analysis counts the whole of each place as used: otherwise each `//` in a pipe would double the number of places.
@@ -325,6 +329,49 @@ impl UsedParts {
             self.use_whole(&result);
         }
         Vec::new()
+    }
+}
+
+/// A comparison in an interpreted expression, such as `any(.id == 7)`: the places whose values it compares with a constant.
+#[derive(Debug)]
+pub(super) struct ComparedPlaces {
+    pub(super) steps: Vec<UsedStep>,
+    pub(super) other: Value,
+}
+
+impl ComparedPlaces {
+    /// Returns the comparison with the values of an event. One value of the same kind is enough, because the comparison can
+    /// then be true. Returns `None` if the values say nothing about a mistake.
+    fn kind(&self, event: &Value) -> Option<ComparedKind> {
+        let (mut values, mut place) = (vec![event], String::new());
+        for step in &self.steps {
+            let inner = values.iter().flat_map(|value| match (step, value) {
+                (UsedStep::Member(name), _) => value.get(name).into_iter().collect(),
+                (UsedStep::Each, Value::Array(items)) => items.iter().collect(),
+                (UsedStep::Each, Value::Object(members)) => members.values().collect(),
+                (UsedStep::Each, _) => Vec::new(),
+            });
+            values = inner.collect();
+            pointer::push(
+                &mut place,
+                match step {
+                    UsedStep::Member(name) => name,
+                    UsedStep::Each => "*",
+                },
+            );
+        }
+        let kinds = values.into_iter();
+        let kinds = kinds.filter_map(|value| ComparedKind::of(place.clone(), value, &self.other));
+        kinds.max_by_key(|compared| compared.fits)
+    }
+
+    /// Returns the comparisons of an expression with the values of an event. An expression that compares a value with
+    /// constants of several kinds expects values of several kinds.
+    pub(super) fn kinds(all: &[Self], event: &Value) -> Vec<ComparedKind> {
+        let kinds: Vec<_> = all.iter().filter_map(|places| places.kind(event)).collect();
+        let fits = |place: &str| kinds.iter().any(|other| other.fits && other.place == place);
+        let kinds = kinds.iter().filter(|one| one.fits || !fits(&one.place));
+        kinds.cloned().collect()
     }
 }
 

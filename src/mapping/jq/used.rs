@@ -7,9 +7,8 @@ use jaq_core::load::parse::{BinaryOp, Pattern, Term};
 use jaq_core::ops::Cmp;
 use jaq_core::path::{Part, Path};
 
-use super::super::compared::ComparedPlaces;
 use super::super::syntax::{constant, literal};
-use super::super::used::{UsedPart, UsedParts, ValueOrigin, in_list};
+use super::super::used::{ComparedPlaces, UsedPart, UsedParts, ValueOrigin, in_list};
 
 /// Returns the parts of the input that a term can use, and the places in the input from which its results can come.
 pub(super) fn used(term: &Term<&str>) -> (Vec<UsedPart>, Vec<ValueOrigin>) {
