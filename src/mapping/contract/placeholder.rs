@@ -12,7 +12,33 @@ const TEMPLATES: [(&str, &str); 6] = [
 ];
 const TEMPLATE: &str = "The text has a placeholder of a template, such as {{name}}, in the place of a value. The source must send the value.";
 const OBJECT: &str = "The text is what a program writes for an object or for a value that is not there. The source must send the value.";
-const NULL: &str = "The text is the word null, in the place of a value. The source must send null; otherwise write if .name == \"null\" then null else .name end, with the path of the value.";
+const NULL: &str = "The text is a word such as null or N/A, in the place of a value. The source must send null; otherwise write if .name == \"null\" then null else .name end, with the path of the value.";
+
+const HTML: &str = "The text has a character in the notation of HTML, such as &amp; for &. The source must send the character itself.";
+/// The names of HTML's notation for a character, and the ends of the names of letters with an accent.
+const HTML_NAMES: [&str; 6] = ["amp", "apos", "gt", "lt", "nbsp", "quot"];
+const HTML_ENDS: [&str; 9] = [
+    "acute", "caron", "cedil", "circ", "grave", "ring", "slash", "tilde", "uml",
+];
+
+/// Returns whether a text has a character in the notation of HTML, such as `&amp;`, `&#39;` or `&iacute;`.
+fn has_html_reference(text: &str) -> bool {
+    let mut parts = text.split('&').skip(1);
+    parts.any(|part| {
+        let Some((name, _)) = part.split_once(';') else {
+            return false;
+        };
+        let number = name.strip_prefix('#');
+        let is_number = number.is_some_and(|number| {
+            !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        });
+        let is_accent = HTML_ENDS.iter().any(|end| {
+            name.strip_suffix(end)
+                .is_some_and(|letter| letter.len() == 1)
+        });
+        is_number || is_accent || HTML_NAMES.contains(&name)
+    })
+}
 
 /// Returns the reason why a text is no value of a customer.
 pub(super) fn flaw(text: &str) -> Option<&'static str> {
@@ -28,7 +54,9 @@ pub(super) fn flaw(text: &str) -> Option<&'static str> {
         Some(TEMPLATE)
     } else if text.contains("[object Object]") || text == "undefined" {
         Some(OBJECT)
-    } else if text == "null" {
+    } else if has_html_reference(text) {
+        Some(HTML)
+    } else if text == "null" || text.eq_ignore_ascii_case("n/a") {
         Some(NULL)
     } else {
         None
@@ -54,6 +82,14 @@ mod tests {
             ("[object Object]", Some(OBJECT)),
             (" undefined ", Some(OBJECT)),
             ("null", Some(NULL)),
+            ("N/A", Some(NULL)),
+            // FAULTS N1296
+            ("Mar&iacute;a", Some(HTML)),
+            ("John &amp; Mary", Some(HTML)),
+            ("O&#39;Neil", Some(HTML)),
+            ("O&#x27;Neil", Some(HTML)),
+            ("Smith & Sons; Reno", None),
+            ("A&B;C", None),
             // Names of persons and of streets.
             ("Null", None),
             ("NULL", None),
