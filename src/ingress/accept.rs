@@ -312,13 +312,18 @@ async fn answer(
     sent: &[SentEvent],
     stored: &[AppendedEntry],
 ) -> HttpResponse {
-    let Some(seconds) = wait::preferred(headers) else {
+    let Some(preference) = wait::preferred(headers) else {
         return HttpResponse::Accepted().json(Accepted::new(sent, stored));
     };
-    match wait::settled(ingress, stored, seconds).await {
+    let applied = ("preference-applied", format!("wait={}", preference.seconds));
+    match wait::settled(ingress, stored, preference.seconds).await {
         Some(states) => HttpResponse::Ok()
-            .insert_header(("preference-applied", format!("wait={seconds}")))
+            .insert_header(applied)
             .json(Accepted::new(sent, &ended(stored, &states))),
+        // The sender would wait longer, so the answer says how long the bridge waits.
+        None if preference.is_shortened => HttpResponse::Accepted()
+            .insert_header(applied)
+            .json(Accepted::new(sent, stored)),
         None => HttpResponse::Accepted().json(Accepted::new(sent, stored)),
     }
 }

@@ -14,16 +14,29 @@ use crate::outbox::{AppendedEntry, State};
 /// The maximum number of seconds in `Prefer: wait=N`. Common gateways have a longer timeout.
 const SECONDS_MAX: u64 = 30;
 
-/// Returns the number of seconds for which the sender wants to wait. The bridge ignores an invalid value or a value out
-/// of range.
-pub(super) fn preferred(headers: &HeaderMap) -> Option<u64> {
-    headers
+/// The preference of a sender to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Preference {
+    pub(super) seconds: u64,
+    /// Whether the sender would wait longer than the bridge does.
+    pub(super) is_shortened: bool,
+}
+
+/// Returns the number of seconds for which the sender wants to wait, at most [`SECONDS_MAX`]. The bridge ignores an invalid
+/// value.
+pub(super) fn preferred(headers: &HeaderMap) -> Option<Preference> {
+    let wanted = headers
         .get_all("prefer")
         .filter_map(|line| line.to_str().ok())
         .flat_map(|line| line.split(','))
-        .find_map(wait)
-        .and_then(|seconds| seconds.parse().ok())
-        .filter(|seconds| (1..=SECONDS_MAX).contains(seconds))
+        .find_map(wait)?;
+    let is_number = !wanted.is_empty() && wanted.bytes().all(|byte| byte.is_ascii_digit());
+    // A number that is too long for the type is also too large.
+    let wanted = is_number.then(|| wanted.parse().unwrap_or(u64::MAX))?;
+    (wanted > 0).then(|| Preference {
+        seconds: wanted.min(SECONDS_MAX),
+        is_shortened: wanted > SECONDS_MAX,
+    })
 }
 
 /// Returns the value of the preference `wait`, if this item of the `Prefer` header is `wait`.
@@ -70,20 +83,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_wait_of_1_to_30_seconds_is_a_preference() {
+    fn a_wait_of_at_least_one_second_is_a_preference() {
         for (lines, expected) in [
             (vec!["wait=10"], Some(10)),
             (vec!["respond-async, WAIT = \"1\"; x=y"], Some(1)),
             (vec!["return=minimal", "wait=30"], Some(30)),
             (vec!["wait=5", "wait=9"], Some(5)),
             (vec!["wait=0"], None),
-            (vec!["wait=31"], None),
+            (vec!["wait=31"], Some(30)),
             (vec!["wait=-1"], None),
             (vec!["wait=1.5"], None),
             (vec!["wait"], None),
             (vec!["wait="], None),
             (vec!["waiting=5"], None),
-            (vec!["wait=99999999999999999999"], None),
+            (vec!["wait=99999999999999999999"], Some(30)),
             (vec![""], None),
             (vec![], None),
         ] {
@@ -94,7 +107,8 @@ mod tests {
                     HeaderValue::from_static(line),
                 );
             }
-            assert_eq!(preferred(&headers), expected, "{lines:?}");
+            let found = preferred(&headers);
+            assert_eq!(found.map(|found| found.seconds), expected, "{lines:?}");
         }
     }
 }

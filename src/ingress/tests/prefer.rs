@@ -24,6 +24,21 @@ async fn a_waiting_sender_gets_the_final_state() {
     }
 }
 
+/// FAULTS N1276: the sender wants to wait longer than the bridge does. The bridge waited for no time, and did not say so.
+#[actix_web::test]
+async fn a_wait_above_the_bound_is_shortened_and_the_answer_says_so() {
+    let listener = TestListener::new();
+    listener.outbox.end(State::Delivered);
+    let reply = listener.send(waiting("wait=99")).await;
+    assert_eq!(reply.status, 200);
+    assert_eq!(reply.header("preference-applied"), Some("wait=30"));
+    let listener = TestListener::new();
+    let stop = async { listener.stop.send(true).unwrap() };
+    let (reply, ()) = join(listener.send(waiting("wait=99")), stop).await;
+    assert_eq!(reply.status, 202);
+    assert_eq!(reply.header("preference-applied"), Some("wait=30"));
+}
+
 #[actix_web::test]
 async fn a_sender_that_waits_too_short_gets_202() {
     let listener = TestListener::new();
@@ -54,7 +69,7 @@ async fn a_store_that_fails_after_the_append_is_still_202() {
 #[actix_web::test]
 async fn an_invalid_preference_is_ignored() {
     let listener = TestListener::new();
-    for line in ["wait=0", "wait=31", "wait=soon", "respond-async"] {
+    for line in ["wait=0", "wait=-1", "wait=soon", "respond-async"] {
         assert_eq!(listener.send(waiting(line)).await.status, 202, "{line}");
     }
 }
