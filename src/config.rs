@@ -54,6 +54,7 @@ pub use brake::BrakeSettings;
 pub use confinement::{ConfinementMode, ConfinementSettings};
 pub use dispatch::DispatchSettings;
 pub use egress::{ClientCertificateFiles, EgressSettings, ProxySettings};
+pub use environment::unread_variables;
 pub use erasure_journal::JournalPlace;
 pub use imprint::{ImprintEnvironment, ImprintSettings};
 pub use ingress::IngressSettings;

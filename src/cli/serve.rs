@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use super::{Layers, all_read, print_errors, start_log};
 use crate::app::{App, block_on, confine};
 use crate::config::source_set::SourceSet;
-use crate::config::{Config, Purpose, SettingError};
+use crate::config::{Config, Purpose, SettingError, unread_variables};
 use crate::shutdown::{Hangups, Signals};
 use crate::telemetry::chain;
 use crate::terminal::printable;
@@ -22,6 +22,9 @@ pub(super) fn run(layers: &Layers) -> anyhow::Result<ExitCode> {
     // Only the threads that the process starts later are confined, and the log has a thread.
     confine(&config, &set.sources);
     let log = start_log(&config)?;
+    for note in unread_variables() {
+        tracing::warn!("{note}");
+    }
     let served: anyhow::Result<()> = block_on(async {
         let (mut signals, mut hangups) = (Signals::listen()?, Hangups::listen()?);
         let app = App::start(config, set, Clock::machine()).await?;

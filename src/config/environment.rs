@@ -19,6 +19,78 @@ const SETTINGS_FILE: &str = "IMPRINT_BRIDGE__CONFIG";
 const NO_SETTINGS_FILE: &str =
     "is not the name of a setting: only the option --config FILE names the file with the settings";
 
+/// Names of variables that other systems use for a setting of the bridge, each with the option or the variable that has this
+/// meaning.
+const OTHER_NAMES: [(&str, &str); 8] = [
+    (
+        "IMPRINT_BRIDGE_CONFIG",
+        "the option --config FILE names the file with the settings",
+    ),
+    (
+        "IMPRINT_API_KEY",
+        "IMPRINT_BRIDGE__IMPRINT__KEY_FILE names the file with the API key",
+    ),
+    (
+        "IMPRINT_KEY",
+        "IMPRINT_BRIDGE__IMPRINT__KEY_FILE names the file with the API key",
+    ),
+    (
+        "IMPRINT_API_URL",
+        "IMPRINT_BRIDGE__IMPRINT__BASE_URL has the URL of Imprint",
+    ),
+    (
+        "IMPRINT_BASE_URL",
+        "IMPRINT_BRIDGE__IMPRINT__BASE_URL has the URL of Imprint",
+    ),
+    (
+        "IMPRINT_URL",
+        "IMPRINT_BRIDGE__IMPRINT__BASE_URL has the URL of Imprint",
+    ),
+    (
+        "LOG_LEVEL",
+        "IMPRINT_BRIDGE__LOG__FILTER has the level of the log",
+    ),
+    (
+        "RUST_LOG",
+        "IMPRINT_BRIDGE__LOG__FILTER has the level of the log",
+    ),
+];
+/// The beginnings of the variables that tests of the bridge read.
+const OF_TESTS: [&str; 4] = [
+    "IMPRINT_BRIDGE_FAILPOINTS",
+    "IMPRINT_BRIDGE_FUZZ_",
+    "IMPRINT_BRIDGE_MUTANT",
+    "IMPRINT_BRIDGE_TEST_",
+];
+
+/// Returns a note about each variable of the process that looks like a setting and that the bridge does not read.
+pub fn unread_variables() -> Vec<String> {
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    let mut notes: Vec<String> = names.filter_map(|name| unread_variable(&name)).collect();
+    notes.sort();
+    notes
+}
+
+fn unread_variable(name: &str) -> Option<String> {
+    let upper = name.to_ascii_uppercase();
+    let meant = OTHER_NAMES.iter().find(|(other, _)| *other == upper);
+    if let Some((_, meant)) = meant {
+        return Some(format!(
+            "the environment variable {name} is not read: {meant}"
+        ));
+    }
+    let is_test = OF_TESTS.iter().any(|start| upper.starts_with(start));
+    let has_parts = upper.contains(SEPARATOR) || upper.contains('.');
+    let names_us = upper.contains("IMPRINT") || upper.starts_with("BRIDGE_");
+    let is_ours = upper.starts_with("IMPRINT_BRIDGE_") || names_us && has_parts;
+    let is_ours = is_ours && !is_setting(name);
+    (is_ours && !is_test && !is_of_kubernetes(name)).then(|| {
+        format!(
+            "the environment variable {name} is not read: the name of a setting begins with IMPRINT_BRIDGE__, such as IMPRINT_BRIDGE__PROFILE"
+        )
+    })
+}
+
 /// The environment variables of the process whose names and values are text.
 #[derive(Debug, Default)]
 pub(super) struct Variables(Vec<(String, String)>);
@@ -150,6 +222,49 @@ fn meant<'v>(name: &str, variables: &'v BTreeMap<String, String>) -> Option<&'v 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// FAULTS N1274
+    #[test]
+    fn a_variable_that_looks_like_a_setting_is_noted_and_no_other() {
+        for (name, expected) in [
+            ("IMPRINT_BRIDGE_CONFIG", Some("--config FILE")),
+            ("RUST_LOG", Some("IMPRINT_BRIDGE__LOG__FILTER")),
+            ("IMPRINT_API_KEY", Some("IMPRINT_BRIDGE__IMPRINT__KEY_FILE")),
+            (
+                "IMPRINT_BRIDGE_VERSION",
+                Some("begins with IMPRINT_BRIDGE__"),
+            ),
+            ("IMPRINT_BRIDGE__PROFILE", None),
+            ("IMPRINT_BRIDGE_SERVICE_HOST", None),
+            ("IMPRINT_BRIDGE_PORT_8080_TCP", None),
+            ("IMPRINT_BRIDGE_FAILPOINTS", None),
+            // FAULTS N1295: another prefix than IMPRINT_BRIDGE__.
+            ("IMPRINT__BASE_URL", Some("begins with IMPRINT_BRIDGE__")),
+            (
+                "BRIDGE__IMPRINT__BASE_URL",
+                Some("begins with IMPRINT_BRIDGE__"),
+            ),
+            (
+                "IB__IMPRINT__BASE_URL",
+                Some("begins with IMPRINT_BRIDGE__"),
+            ),
+            (
+                "IMPRINT_BRIDGE.IMPRINT.BASE_URL",
+                Some("begins with IMPRINT_BRIDGE__"),
+            ),
+            ("BRIDGE_NAME", None),
+            ("IMPRINT_LANE", None),
+            ("PATH", None),
+        ] {
+            let found = unread_variable(name);
+            assert_eq!(found.is_some(), expected.is_some(), "{name}: {found:?}");
+            let found = found.unwrap_or_default();
+            assert!(
+                found.contains(expected.unwrap_or_default()),
+                "{name}: {found}"
+            );
+        }
+    }
 
     #[test]
     fn a_misspelt_variable_is_reported_and_no_other() {

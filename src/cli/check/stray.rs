@@ -1,10 +1,11 @@
-//! Notes about files beside the sources that the bridge does not read.
+//! Notes about environment variables, and about files beside the sources, that the bridge does not read.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::config::sources::SourceSettings;
+use crate::config::unread_variables;
 use crate::spelling;
 use crate::terminal::print_result;
 
@@ -18,9 +19,10 @@ pub(super) fn no_file(_file: &str) -> Result<PathBuf, &'static str> {
     )
 }
 
-/// Prints a note about each file that looks like a source file and has another ending, about source files in the folders of
+/// Prints a note about each environment variable that looks like a setting, about each file that looks like a source file and has another ending, about source files in the folders of
 /// examples, and about folders of examples without a source.
 pub(super) fn describe(folder: &Path, settings: &[SourceSettings]) {
+    unread_variables().iter().for_each(print_result);
     let sources = settings
         .iter()
         .map(|settings| settings.source.name.to_string());
@@ -35,13 +37,19 @@ pub(super) fn describe(folder: &Path, settings: &[SourceSettings]) {
         let ending = ending.unwrap_or_default();
         if path.is_dir() {
             describe_folder(&path, stem, sources);
-        } else if OTHER_ENDINGS.contains(&ending) || ending == "txt" && stem.ends_with(".toml") {
+        } else if is_other_ending(stem, ending) {
             print_result(format_args!(
                 "{} is not read: the name of a source file ends in .toml",
                 path.display()
             ));
         }
     }
+}
+
+/// Returns whether the name of a file has another ending than the name of a source file, although the file is meant as one.
+fn is_other_ending(stem: &str, ending: &str) -> bool {
+    let is_in_capitals = ending != "toml" && ending.eq_ignore_ascii_case("toml");
+    is_in_capitals || OTHER_ENDINGS.contains(&ending) || ending == "txt" && stem.ends_with(".toml")
 }
 
 fn describe_folder(path: &Path, name: &str, sources: &BTreeSet<String>) {

@@ -193,6 +193,16 @@ fn a_source_file_with_the_ending_txt_is_named() {
     assert!(report.contains(expected), "{report}");
 }
 
+/// FAULTS N1293: the ending of a source file in capitals.
+#[test]
+fn a_source_file_with_the_ending_in_capitals_is_named() {
+    let folder = folder_with(SOURCE, SCHEMA);
+    fs::write(folder.path().join("config/sources/crm.TOML"), SOURCE).unwrap();
+    let (report, _) = check(folder.path(), &[]);
+    let expected = "crm.TOML is not read: the name of a source file ends in .toml";
+    assert!(report.contains(expected), "{report}");
+}
+
 /// FAULTS N1249: `explain` with the Content-Type of a request refuses what a running bridge refuses.
 #[test]
 fn explain_refuses_the_media_type_that_the_bridge_refuses() {
@@ -266,5 +276,22 @@ fn a_changed_result_of_an_example_names_the_command_that_prints_it() {
         let folder = folder_with(&source, SCHEMA);
         let (report, _) = check(folder.path(), &[]);
         assert_eq!(report.contains(command), is_changed, "{report}");
+    }
+}
+
+/// FAULTS N1274: an environment variable looks like a setting, and the bridge does not read it.
+#[test]
+fn a_variable_that_is_not_read_is_named() {
+    let folder = folder_with(SOURCE, SCHEMA);
+    for (name, note) in [
+        ("IMPRINT_BRIDGE_CONFIG", "the option --config FILE"),
+        ("RUST_LOG", "IMPRINT_BRIDGE__LOG__FILTER"),
+        ("IMPRINT_API_KEY", "IMPRINT_BRIDGE__IMPRINT__KEY_FILE"),
+    ] {
+        let (report, errors) = check(folder.path(), &[(name, "canary")]);
+        assert_eq!(errors, Vec::<String>::new(), "{name}");
+        let expected = format!("the environment variable {name} is not read: {note}");
+        assert!(report.contains(&expected), "{report}");
+        assert!(!report.contains("canary"), "{report}");
     }
 }
