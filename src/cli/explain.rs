@@ -13,7 +13,7 @@ use anyhow::{Context as _, anyhow};
 use clap::Args;
 use serde::Serialize;
 
-use super::header_option::HeaderParser;
+use super::header_option::{HeaderParser, headers_beside};
 use super::operator::Bridge;
 use super::{Layers, NEGATIVE_RESULT, read, source_name};
 use crate::config::Purpose;
@@ -125,6 +125,14 @@ fn explain_body(options: &ExplainOptions) -> anyhow::Result<ExitCode> {
     };
     let source = sources.get(&name).ok_or_else(unknown)?;
     let headers = header_map(&options.headers);
+    let unread = options.file.as_deref().and_then(headers_beside);
+    if let Some(unread) = unread.filter(|_| headers.is_empty() && !source.read_headers().is_empty())
+    {
+        print_notice(format_args!(
+            "the command does not read {}: pass each header of the request with --header 'NAME: VALUE'",
+            unread.display()
+        ));
+    }
     if let Some(detail) = refused_media_type(source, &headers) {
         print_notice(format_args!(
             "the bridge answers this request with status 415: {detail}"

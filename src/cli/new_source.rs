@@ -83,6 +83,7 @@ pub(super) fn run(options: &NewSourceOptions) -> anyhow::Result<ExitCode> {
     }
     let mut samples = samples::read(&options.samples, &options.headers)?;
     let mut notes = samples::fit(&mut samples, &config);
+    notes.extend(samples::unread_headers(&options.samples, &options.headers));
     notes.extend(samples::replace_secrets(&mut samples));
     let plan = plan(&name, &samples)?;
     notes.extend(samples::add_usual_headers(

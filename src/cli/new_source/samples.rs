@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
+use super::super::header_option::headers_beside;
 use crate::config::Config;
 use crate::config::sources::examples::FILE_BYTES_MAX;
 use crate::draft::Sample;
@@ -60,6 +61,19 @@ pub(super) fn read(paths: &[PathBuf], header_files: &[PathBuf]) -> anyhow::Resul
         });
     }
     Ok(samples)
+}
+
+/// Returns a note about each file with the headers of a sample that the command does not read.
+pub(super) fn unread_headers(paths: &[PathBuf], header_files: &[PathBuf]) -> Vec<String> {
+    let beside = paths.iter().filter_map(|path| headers_beside(path));
+    let unread = beside.filter(|_| header_files.is_empty());
+    let notes = unread.map(|file| {
+        let file = file.display();
+        format!(
+            "{file} has the name of a sample, and the draft does not use its headers: if they are the headers of the sample, set --headers {file}."
+        )
+    });
+    notes.collect()
 }
 
 /// Changes the samples that the bridge could not accept as an example, and returns a note about each change.
