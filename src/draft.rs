@@ -45,6 +45,7 @@ mod path;
 mod person;
 mod related;
 mod removal;
+mod review;
 mod sample;
 mod schema;
 mod secrets;
@@ -52,6 +53,7 @@ mod source_draft;
 mod synonyms;
 mod vendor;
 
+pub use review::{Review, review};
 pub use sample::{Sample, SampleView};
 pub use source_draft::{RecognizedSetting, SchemaDraft, SourceDraft};
 

@@ -14,6 +14,7 @@ use crate::app::{SecretFileError, block_on, secret_file_errors, setting_file_err
 use crate::config::sources::examples::{self, ExampleResults};
 use crate::config::sources::{self, Auth, SourceFiles, SourceSettings};
 use crate::config::{Config, Profile, Purpose, StorePlace, sealing_keys, secret};
+use crate::draft;
 use crate::intake::coverage::{self, ExampleCoverage};
 use crate::intake::{EventType, Source, Sources};
 use crate::terminal::{print_notice, print_result};
@@ -21,6 +22,7 @@ use crate::time::{Clock, cost};
 
 mod fields;
 mod journal;
+mod paths;
 mod stray;
 mod watch;
 
@@ -233,16 +235,6 @@ fn report_files(owner: &str, flaws: Vec<SecretFileError>) -> usize {
     errors
 }
 
-/// Says how an expression reads a member whose name has dots or brackets.
-fn quoted_name(place: &str) -> String {
-    let name = place.rsplit('/').next().unwrap_or_default();
-    if name.contains(['.', '[', ']']) {
-        format!(" Write the name in double quotes: .\"{name}\"")
-    } else {
-        String::new()
-    }
-}
-
 /// Prints the notes about the results of all examples of a source.
 fn describe_results(source: &Source, results: &ExampleResults) {
     for note in results.ids.notes() {
@@ -262,7 +254,7 @@ fn describe_results(source: &Source, results: &ExampleResults) {
     }
     if results.has_differences() {
         print_result(format_args!(
-            "  if the new result of an example is right, `imprint-bridge explain --source {} --example FILE` prints it",
+            "  if the result of today is right, `imprint-bridge explain --source {} --example FILE` prints it",
             source.name
         ));
     }
@@ -305,24 +297,17 @@ fn describe(source: &Source, results: &ExampleResults) {
         let not_kept = results.not_kept.get(name).into_iter().flatten();
         let not_kept: Vec<String> = not_kept.cloned().collect();
         list("not kept in the store", &not_kept);
-        let of_schema = coverage::misspelt(event_type, &unread);
-        for (read, meant) in &of_schema {
-            print_result(format_args!(
-                "    the schema does not have {read}, which an expression reads; did you mean {meant}?{}",
-                quoted_name(meant)
-            ));
-        }
-        let is_new = |(read, _): &(&str, &str)| !of_schema.iter().any(|(known, _)| known == read);
-        for (read, meant) in covered.absent_paths().filter(is_new) {
-            print_result(format_args!(
-                "    no example has {read}, which an expression reads; did you mean {meant}?{}",
-                quoted_name(meant)
-            ));
+        let review = draft::review(source, name, &results.explained);
+        for note in paths::notes(event_type, &unread, covered, &review) {
+            print_result(format_args!("    {note}"));
         }
         for note in covered.notes() {
             print_result(format_args!("    in an example, {note}"));
         }
-        fields::notes(event_type).iter().for_each(print_result);
+        let notes = fields::notes(event_type).into_iter().chain(review.notes);
+        for note in notes.chain(fields::other_schema(name, event_type, results)) {
+            print_result(format_args!("    {note}"));
+        }
         if covered.has_only_invalid_events() {
             print_result(
                 "    every example is invalid: no example shows a request of this mapping to Imprint",

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value;
+
 use super::explanation::{ExplainedOutcome, Explanation, TargetExplanation, TargetResult};
 use super::source::{EventType, Source};
 use crate::event::pointer;
@@ -29,6 +31,13 @@ pub struct ExampleCoverage {
     /// For each Imprint field without a value in an example, a path that its expression reads in vain, and a similar path
     /// of the example that no expression reads.
     similar: BTreeMap<String, (String, String)>,
+}
+
+/// An example of a source, with its body and its explanation. The values of the explanation are unmasked.
+#[derive(Debug)]
+pub struct ExplainedExample {
+    pub body: Value,
+    pub explanation: Explanation,
 }
 
 impl ExampleCoverage {
@@ -201,6 +210,31 @@ fn is_flat(path: &str, read: &str) -> bool {
         && read
             .strip_prefix(outer)
             .is_some_and(|read| read.split('/').eq(parts))
+}
+
+/// Returns whether the schema of an event type describes a part of an event, or nothing at all. `view` is the event in the form
+/// that the schema reads.
+pub fn is_described(source: &Source, event_type: &EventType, view: &Value) -> bool {
+    let data = format!("{}/", source.data_pointer());
+    let leaves = event_type.schema.leaf_pointers().into_iter();
+    let mut leaves = leaves.filter(|leaf| leaf.starts_with(&data)).peekable();
+    leaves.peek().is_none() || leaves.any(|leaf| has_place(view, &leaf))
+}
+
+/// Returns whether a value has a place of the schema. `*` stands for every item.
+fn has_place(value: &Value, place: &str) -> bool {
+    let mut values = vec![value];
+    for step in place.split('/').skip(1) {
+        let inner = values.iter().flat_map(|value| match (step, value) {
+            ("*", Value::Array(items)) => items.iter().collect(),
+            (_, value) => value
+                .get(pointer::name(step))
+                .into_iter()
+                .collect::<Vec<_>>(),
+        });
+        values = inner.collect();
+    }
+    !values.is_empty()
 }
 
 /// Returns the Imprint fields of the mapping that no example sets or clears.

@@ -459,3 +459,260 @@ fn a_secret_under_metadata_is_noted() {
     let report = run(folder.path(), &["check"]);
     assert!(!report.contains("metadata.tier has the name"), "{report}");
 }
+
+/// FAULTS N1264: a placeholder in the place of a name is refused, and no cardholder sees it.
+#[test]
+fn a_placeholder_in_the_place_of_a_name_is_refused() {
+    for (name, expected) in [
+        ("{{contact.firstname}}", "has a placeholder of a template"),
+        ("undefined", "is what a program writes for an object"),
+        ("[object Object]", "is what a program writes for an object"),
+        (
+            "null",
+            "is a word such as null or N/A, in the place of a value",
+        ),
+        ("Mar&iacute;a", "in the notation of HTML"),
+    ] {
+        let events = [event("1", &json!({"person": {"firstName": name}}))];
+        check(SOURCE, &events, expected);
+    }
+}
+
+/// Runs `check` with an addition to the source, and tests whether the report has a note.
+#[track_caller]
+fn check_note((source, events): (&str, &[Value]), note: &str, is_noted: bool) {
+    let folder = folder(source, events);
+    let report = run(folder.path(), &["check"]);
+    assert_eq!(
+        report.contains(note),
+        is_noted,
+        "{note} in {source} {report}"
+    );
+}
+
+/// FAULTS N1266: the expression reads a path at a wrong depth, and the examples have its last name elsewhere.
+#[test]
+fn a_path_at_a_wrong_depth_names_the_path_of_the_examples() {
+    let events = [event("1", &json!({}))];
+    for path in [
+        ".firstName",
+        ".person.name.first_name",
+        ".data.person.firstName",
+        ".data.attributes.first_name",
+    ] {
+        let source = SOURCE.replace(".person.firstName", path);
+        check_note((&source, &events), "did you mean /person/firstName?", true);
+    }
+    // The name of a company is no name of the customer, and with two paths none is meant.
+    let source = format!("{SOURCE}email = \".email\"\n");
+    for members in [
+        json!({"company": {"email": "a@example.com"}}),
+        json!({"a": {"email": "a@example.com"}, "b": {"email": "a@example.com"}}),
+    ] {
+        check_note((&source, &[event("1", &members)]), "did you mean", false);
+    }
+}
+
+/// FAULTS N1267: an example without an expected result names the command that prints the result.
+#[test]
+fn an_example_without_a_result_names_the_command_that_prints_it() {
+    let command = "`imprint-bridge explain --source shop --example FILE` prints it";
+    check(SOURCE, &[event("1", &json!({}))], command);
+}
+
+/// FAULTS N1268: the source keeps the number of the house apart from the street.
+#[test]
+fn a_house_number_beside_the_street_is_noted() {
+    let fields = |street: &str| {
+        format!("{SOURCE}street_line1 = '{street}'\nstreet_line2 = '.a.extra'\ncity = '.a.city'\n")
+    };
+    let address = json!({"street": "Main St", "houseNumber": "7", "extra": null, "city": "Reno"});
+    let events = [event("1", &json!({"a": address}))];
+    let note = "no expression reads /a/houseNumber beside it";
+    check_note((&fields(".a.street"), &events), note, true);
+    let both = fields("\"\\(.a.houseNumber) \\(.a.street)\"");
+    check_note((&both, &events), note, false);
+    let unit = json!({"street": "7 Main St", "apartment": "B", "extra": null, "city": "Reno"});
+    let events = [event("1", &json!({"a": unit}))];
+    let note = "no expression reads /a/apartment beside it";
+    check_note((&fields(".a.street"), &events), note, true);
+}
+
+/// FAULTS N1269: the id of the customer is the id of the company's account, or a role.
+#[test]
+fn an_id_of_an_account_in_the_place_of_a_customer_is_noted() {
+    let note = "which by its name is no id of a customer";
+    let account = |id: &str, value: &str| event(id, &json!({"app_id": value, "role": "user"}));
+    for (path, second, is_noted) in [
+        (".app_id", "a1", true),
+        (".role", "a1", true),
+        (".cid", "a1", false),
+        // Different values: perhaps the source has no other id.
+        (".app_id", "a2", false),
+    ] {
+        let source = SOURCE.replace("\".cid\"", &format!("\"{path}\""));
+        let events = [account("1", "a1"), account("2", second)];
+        check_note((&source, &events), note, is_noted);
+    }
+}
+
+/// FAULTS N1270: the version is the time at which the source created the customer.
+#[test]
+fn a_version_from_the_creation_of_the_customer_is_noted() {
+    let record = json!({"id": "c1", "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-02T00:00:00Z", "firstName": "Ann"});
+    let events = [event(
+        "1",
+        &json!({"person": record, "created_at": "2026-01-02T00:00:00Z"}),
+    )];
+    let source = SOURCE.replace(".cid", ".person.id");
+    let note = "the time at which the source created the customer";
+    for (path, is_noted) in [
+        (".person.created_at", true),
+        (".person.updated_at", false),
+        // The time at which the source created the event.
+        (".created_at", false),
+    ] {
+        let source = source.replace("version = \".ts\"", &format!("version = \"{path}\""));
+        check_note((&source, &events), note, is_noted);
+        let meant = "did you mean /person/updated_at?";
+        check_note((&source, &events), meant, is_noted);
+    }
+}
+
+/// FAULTS N1297: the version is a date of birth, or the creation of a record whose id stands elsewhere.
+#[test]
+fn a_version_from_another_time_of_the_customer_is_noted() {
+    let attributes = json!({"birthdayAt": "1970-01-01T00:00:00Z", "createdAt": "2026-01-01T00:00:00Z", "updatedAt": "2026-01-02T00:00:00Z"});
+    let events = [event("1", &json!({"attributes": attributes}))];
+    for (path, note) in [
+        ("birthdayAt", "a date of birth: it stays equal"),
+        ("createdAt", "did you mean /attributes/updatedAt?"),
+    ] {
+        let version = format!("version = \".attributes.{path}\"");
+        let source = SOURCE.replace("version = \".ts\"", &version);
+        check_note((&source, &events), note, true);
+    }
+}
+
+/// FAULTS N1298: the mapping reads an address and not its country.
+#[test]
+fn an_address_without_its_country_is_noted() {
+    let note = "the bridge takes each address for an address in the USA";
+    let street = "street_line1 = '.a.street'\nstreet_line2 = 'null'\ncity = '.a.city'\n";
+    let address = json!({"street": "7 Main St", "city": "Reno", "country": "US"});
+    let events = [event("1", &json!({"a": address}))];
+    check_note((&format!("{SOURCE}{street}"), &events), note, true);
+    let country = "customer_history.address.country = '.a.country | alpha3'\n";
+    let source = format!("{SOURCE}{street}{country}");
+    check_note((&source, &events), note, false);
+}
+
+/// FAULTS N1271: different events of one customer have the same version.
+#[test]
+fn events_with_the_same_version_are_noted() {
+    let note = "examples of one customer have different values of a field and the same version";
+    let first = event("1", &json!({}));
+    for (second, is_noted) in [
+        (json!({"zip": "89502"}), true),
+        (json!({}), false),
+        (json!({"zip": "89502", "ts": "2026-01-02T00:00:00Z"}), false),
+        (json!({"zip": "89502", "cid": "c2"}), false),
+    ] {
+        let events = [first.clone(), event("2", &second)];
+        check_note((SOURCE, &events), note, is_noted);
+    }
+}
+
+/// FAULTS N1272: `only_changed` reads a row that no example has, so the bridge sends all fields of each event.
+#[test]
+fn a_row_before_the_change_that_no_example_has_is_noted() {
+    let images = "only_changed.before = \".old\"\nonly_changed.after = \".new\"\n[events.changed.update]\nmetadata.x = \".new.x\"\n";
+    let source = SOURCE.replace("[events.changed.update]\n", images);
+    let source = source
+        .replace(".person.firstName", ".new.x")
+        .replace(".state", ".new.s");
+    let source = source.replace(".zip", ".new.z");
+    let note = "no example has /old, which only_changed.before reads";
+    let events = |row: &str| [event("1", &json!({"new": {"x": "a"}, row: {"x": "b"}}))];
+    check_note((&source, &events("previous")), note, true);
+    check_note((&source, &events("old")), note, false);
+}
+
+/// FAULTS N1273: the whole name of a person is the first name.
+#[test]
+fn a_whole_name_as_a_first_name_is_noted() {
+    let note = "has the whole name in /person/name, and Imprint takes it for the first name";
+    let whole = SOURCE.replace(".person.firstName", ".person.name");
+    let named = |name: &str| {
+        [event(
+            "1",
+            &json!({"person": {"name": name, "firstName": name}}),
+        )]
+    };
+    check_note((&whole, &named("Ann Lee")), note, true);
+    check_note((&whole, &named("Ann")), note, false);
+    // A first name of two words.
+    check_note((SOURCE, &named("Mary Ann")), "has the whole name", false);
+    let both = format!("{whole}last_name = \".person.name\"\n");
+    check_note((&both, &named("Ann Lee")), note, true);
+    let first = "'.person.name | split(\" \") | first'";
+    let split = whole.replace("\".person.name\"", first);
+    check_note((&split, &named("Ann Lee")), note, false);
+}
+
+/// FAULTS N1275: the schema describes another event.
+#[test]
+fn a_schema_without_a_part_of_the_examples_is_noted() {
+    let note = "no example has a property of the schema shop.json, so the schema checks nothing";
+    for (schema, is_noted) in [
+        (
+            json!({"properties": {"data": {"properties": {"x": {}}}}}),
+            true,
+        ),
+        (
+            json!({"properties": {"person": {"properties": {"firstName": {}}}}}),
+            false,
+        ),
+        (
+            json!({"properties": {"list": {"items": {"properties": {"a": {}}}}}}),
+            false,
+        ),
+        (json!({"type": "object"}), false),
+    ] {
+        let events = [event("1", &json!({"list": [{"a": 1}]}))];
+        let folder = folder(SOURCE, &events);
+        fs::write(folder.path().join("schemas/shop.json"), schema.to_string()).unwrap();
+        let report = run(folder.path(), &["check"]);
+        assert_eq!(report.contains(note), is_noted, "{schema} {report}");
+    }
+}
+
+/// FAULTS N1277: a file with headers lies beside a body, and no command reads it.
+#[test]
+fn a_file_with_headers_that_is_not_read_is_named() {
+    let source = SOURCE.replace("type = \".kind\"", "type = 'header(\"x-topic\") // .kind'");
+    let folder = folder(&source, &[event("1", &json!({}))]);
+    let file = folder.path().join("config/sources/shop/e0.headers.txt");
+    fs::write(file, "x-topic: changed\n").unwrap();
+    fs::write(
+        folder.path().join("s.json"),
+        event("1", &json!({})).to_string(),
+    )
+    .unwrap();
+    fs::write(folder.path().join("s.headers"), "x-topic: changed\n").unwrap();
+    let body = "config/sources/shop/e0.event.json";
+    let explain = |file: &str, header: &[&str]| {
+        let arguments = [&["explain", "--source", "shop", file], header].concat();
+        run(folder.path(), &arguments)
+    };
+    let unread = "the command does not read config/sources/shop/e0.headers.txt";
+    assert!(explain(body, &[]).contains(unread));
+    assert!(explain("s.json", &[]).contains("does not read s.headers"));
+    assert!(!explain(body, &["-H", "x-topic: changed"]).contains("does not read"));
+    let arguments = ["new-source", "fresh", "--sample", "s.json"];
+    let report = run(folder.path(), &arguments);
+    assert!(report.contains("set --headers s.headers."), "{report}");
+    fs::write(folder.path().join("config/sources/shop/e0.headers"), "").unwrap();
+    let report = run(folder.path(), &["check"]);
+    assert!(report.contains("e0.headers is not an example"), "{report}");
+}

@@ -1,5 +1,6 @@
 //! Notes about the fields that a mapping sets.
 
+use crate::config::sources::examples::ExampleResults;
 use crate::event::member_name::SensitiveKind;
 use crate::intake::EventType;
 
@@ -13,12 +14,27 @@ pub(super) fn notes(event_type: &EventType) -> Vec<String> {
     notes
 }
 
+/// Returns a note if no example has a part that the schema describes.
+pub(super) fn other_schema(
+    name: &str,
+    event_type: &EventType,
+    results: &ExampleResults,
+) -> Option<String> {
+    let is_other = results.first_views.contains_key(name) && !results.described.contains(name);
+    is_other.then(|| {
+        format!(
+            "no example has a property of the schema {}, so the schema checks nothing: it is probably the schema of another event, or of the data inside the event",
+            event_type.schema.name()
+        )
+    })
+}
+
 /// Returns a note about a value under metadata whose name is the name of a secret or of the number of a person.
 fn sensitive(field: &str) -> Option<String> {
     let name = field.strip_prefix("metadata.")?;
     SensitiveKind::of(name)?;
     Some(format!(
-        "    {field} has the name of a secret, or of the number of an identity document, a bank account or a payment card: do not send such a value to Imprint"
+        "{field} has the name of a secret, or of the number of an identity document, a bank account or a payment card: do not send such a value to Imprint"
     ))
 }
 
@@ -32,13 +48,13 @@ fn half_addresses(fields: &[String]) -> Vec<String> {
     let notes = outer.flat_map(|outer| {
         let second = lacks(outer, "street_line2").then(|| {
             format!(
-                "    sets {outer}street_line1 and never {outer}street_line2: Imprint keeps the second line of an earlier address, such as an apartment. If the source has one line, use `EXPRESSION | line(1; 2)` and `EXPRESSION | line(2; 2)`, which clears the second line"
+                "sets {outer}street_line1 and never {outer}street_line2: Imprint keeps the second line of an earlier address, such as an apartment. If the source has one line, use `EXPRESSION | line(1; 2)` and `EXPRESSION | line(2; 2)`, which clears the second line"
             )
         });
         let others = ["city", "state", "postal_code"].into_iter();
         let others = others.filter(move |part| lacks(outer, part)).map(move |part| {
             format!(
-                "    sets {outer}street_line1 and never {outer}{part}: Imprint keeps the {} of an earlier address. Map the {}, or no part of the address",
+                "sets {outer}street_line1 and never {outer}{part}: Imprint keeps the {} of an earlier address. Map the {}, or no part of the address",
                 part.replace('_', " "),
                 part.replace('_', " ")
             )

@@ -21,7 +21,7 @@ use crate::event::{RequestHeaders, Visibility};
 use crate::http::header::HeaderMap;
 use crate::http::header_line::{header_map, parse_header};
 use crate::http::single_header::SingleHeader;
-use crate::intake::coverage::{self, ExampleCoverage};
+use crate::intake::coverage::{self, ExampleCoverage, ExplainedExample};
 use crate::intake::examples::Expectation;
 use crate::intake::{Explanation, RequestMessage, Source, Sources};
 use crate::time::Timestamp;
@@ -54,6 +54,10 @@ pub(crate) struct ExampleResults {
     pub(crate) not_kept: BTreeMap<String, BTreeSet<String>>,
     /// What the examples show about ids, customers and versions.
     pub(crate) ids: ExampleIds,
+    /// The bodies of the examples that are JSON, with their explanations.
+    pub(crate) explained: Vec<ExplainedExample>,
+    /// The event types whose schema describes a part of an example.
+    pub(crate) described: BTreeSet<String>,
 }
 
 /// An error of an example.
@@ -107,10 +111,11 @@ pub(crate) fn run(
 }
 
 impl ExampleResults {
-    /// Returns whether the result of an example differs from the expected result.
+    /// Returns whether the result of an example differs from the expected result, or an example expects no result.
     pub(crate) fn has_differences(&self) -> bool {
         let mut errors = self.errors.iter();
-        errors.any(|error| error.reason.contains("expected "))
+        let parts = ["expected ", "neither "];
+        errors.any(|error| parts.iter().any(|part| error.reason.contains(part)))
     }
 
     fn run_one(
@@ -127,42 +132,70 @@ impl ExampleResults {
             body: &example.body,
         };
         let explanation = explain(sources, source, message, wall_time)?;
+        self.observe(sources, source, message, &explanation);
+        let differences = differences(stem, source, &example.body, &explanation);
+        if let Ok(body) = serde_json::from_slice::<Value>(&example.body) {
+            self.first_body
+                .get_or_insert_with(|| (headers.clone(), body.clone()));
+            self.explained.push(ExplainedExample { body, explanation });
+        }
+        differences
+    }
+
+    /// Adds what an example shows about its source.
+    fn observe(
+        &mut self,
+        sources: &Sources,
+        source: &Source,
+        message: RequestMessage<'_>,
+        explanation: &Explanation,
+    ) {
         self.count += 1;
         self.parked += usize::from(explanation.parks_an_invalid_event());
-        coverage::observe(&mut self.coverage, source, &explanation);
-        self.ids.observe(source, &explanation);
-        for (event_type, view) in sources.views(source, message) {
-            let not_kept = source.not_kept(&event_type, &view);
+        coverage::observe(&mut self.coverage, source, explanation);
+        self.ids.observe(source, explanation);
+        for (name, view) in sources.views(source, message) {
+            let event_type = source.event_types.get(&name);
+            let event_type = event_type.filter(|_| !self.described.contains(&name));
+            if event_type.is_some_and(|known| coverage::is_described(source, known, &view)) {
+                self.described.insert(name.clone());
+            }
+            let not_kept = source.not_kept(&name, &view);
             self.not_kept
-                .entry(event_type.clone())
+                .entry(name.clone())
                 .or_default()
                 .extend(not_kept);
-            self.first_views.entry(event_type).or_insert(view);
+            self.first_views.entry(name).or_insert(view);
         }
-        if self.first_body.is_none() {
-            let body = serde_json::from_slice(&example.body).ok();
-            self.first_body = body.map(|body| (headers.clone(), body));
-        }
-        let (request, refusal) = (with_ending(stem, REQUEST), with_ending(stem, REFUSAL));
-        let expectation = match (request.exists(), refusal.exists()) {
-            (true, false) => Expectation::Requests(parse(&request)?),
-            (false, true) => Expectation::Rejection(parse(&refusal)?),
-            (true, true) => return Err(format!("has both {REQUEST} and {REFUSAL}")),
-            (false, false) => {
-                let today = Expectation::of(&explanation);
-                let file = with_ending(stem, today.file_ending());
-                return Err(format!(
-                    "has neither {REQUEST} nor {REFUSAL}{}; if the result today is right, write it into {}: {}",
-                    example_reasons::reasons(source, &explanation, &example.body),
-                    file.display(),
-                    today.as_json()
-                ));
-            }
-        };
-        let differences = expectation.differences(&explanation);
-        let unexpected = example_reasons::unexpected(source, &explanation, &example.body);
-        Ok(example_reasons::with_names(differences, &unexpected))
     }
+}
+
+/// Returns the differences between the result of an example and the result that it expects.
+fn differences(
+    stem: &Path,
+    source: &Source,
+    body: &[u8],
+    explanation: &Explanation,
+) -> Result<Vec<String>, String> {
+    let (request, refusal) = (with_ending(stem, REQUEST), with_ending(stem, REFUSAL));
+    let expectation = match (request.exists(), refusal.exists()) {
+        (true, false) => Expectation::Requests(parse(&request)?),
+        (false, true) => Expectation::Rejection(parse(&refusal)?),
+        (true, true) => return Err(format!("has both {REQUEST} and {REFUSAL}")),
+        (false, false) => {
+            let today = Expectation::of(explanation);
+            let file = with_ending(stem, today.file_ending());
+            return Err(format!(
+                "has neither {REQUEST} nor {REFUSAL}{}; if the result today is right, write it into {}: {}",
+                example_reasons::reasons(source, explanation, body),
+                file.display(),
+                today.as_json()
+            ));
+        }
+    };
+    let differences = expectation.differences(explanation);
+    let unexpected = example_reasons::unexpected(source, explanation, body);
+    Ok(example_reasons::with_names(differences, &unexpected))
 }
 
 /// Names the file with the headers of an example, if the example lacks a header that an expression reads.
@@ -202,7 +235,8 @@ fn example_names(folder: &Path) -> Result<Vec<String>, String> {
             .iter()
             .find_map(|ending| file.strip_suffix(ending));
         expected.extend(name.map(str::to_owned));
-        let looks_like_one = file.ends_with(".json") || file.ends_with(".txt");
+        let endings = [".json", ".txt", ".headers"];
+        let looks_like_one = endings.iter().any(|ending| file.ends_with(ending));
         if looks_like_one && !is_example(&file) {
             let endings = ENDINGS.join(", ");
             return Err(format!(

@@ -1,0 +1,86 @@
+//! Notes about a part of a street that no expression reads.
+
+use std::collections::BTreeSet;
+
+use super::{TypeExamples, last_name};
+
+/// The field with the first line of a street.
+const STREET: &str = "street_line1";
+/// The names of a member with the number of a house, beside a member with the name of a street.
+const HOUSE_NUMBERS: [&str; 15] = [
+    "buildingno",
+    "buildingnr",
+    "buildingnumber",
+    "civicnumber",
+    "hausnr",
+    "hausnummer",
+    "house",
+    "houseno",
+    "housenr",
+    "housenum",
+    "housenumber",
+    "streetno",
+    "streetnr",
+    "streetnum",
+    "streetnumber",
+];
+/// The names of a member with the part of a house.
+const UNITS: [&str; 11] = [
+    "apartment",
+    "apartmentnumber",
+    "apt",
+    "aptnumber",
+    "flat",
+    "flatnumber",
+    "floor",
+    "suite",
+    "suitenumber",
+    "unit",
+    "unitnumber",
+];
+
+/// The names of a member with the country of an address.
+const COUNTRIES: [&str; 5] = [
+    "country",
+    "countrycode",
+    "countryiso",
+    "countryiso2",
+    "countryname",
+];
+
+/// Returns a note for each member with a part of the street that stands beside the street and that no expression reads.
+pub(super) fn notes(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
+    let is_street = |target: &str| target == STREET || target.ends_with(".street_line1");
+    let streets = evidence.targets().filter(|rule| is_street(&rule.target));
+    let reads: BTreeSet<&str> = streets
+        .flat_map(|rule| rule.reads.iter().map(String::as_str))
+        .collect();
+    let mut notes = BTreeSet::new();
+    for street in reads {
+        for (place, name) in evidence.unread_beside(street) {
+            let (left, right) = (last_name(place), last_name(street));
+            if HOUSE_NUMBERS.contains(&name.as_str()) {
+                notes.insert(format!(
+                    "{STREET} reads {street}, and no expression reads {place} beside it: Imprint gets an address without the house number. Write a text of both, such as \"\\(.{left}) \\(.{right})\""
+                ));
+            } else if COUNTRIES.contains(&name.as_str()) && !reads_country(evidence, street) {
+                notes.insert(format!(
+                    "{STREET} reads {street}, and no expression reads {place} beside it: the bridge takes each address for an address in the USA. Set customer_history.address.country, or `address.country` of the event type"
+                ));
+            } else if UNITS.contains(&name.as_str()) {
+                notes.insert(format!(
+                    "{STREET} reads {street}, and no expression reads {place} beside it: Imprint gets an address without it. Map it to street_line2"
+                ));
+            }
+        }
+    }
+    notes
+}
+
+/// Returns whether a rule reads the country of an address, perhaps from another member.
+fn reads_country(evidence: &TypeExamples<'_>, street: &str) -> bool {
+    let mut rules = evidence.targets();
+    let mut beside = evidence.beside(street);
+    rules.any(|rule| rule.target.ends_with("address.country") && !rule.reads.is_empty())
+        || beside.any(|(place, name)| COUNTRIES.contains(&name.as_str()) && evidence.is_read(place))
+}
