@@ -94,6 +94,11 @@ pub(super) fn run(options: &VerifyOptions) -> anyhow::Result<ExitCode> {
         settings.auth.as_str()
     ));
     examination.report.iter().for_each(print_result);
+    let files = settings.auth.files().into_iter();
+    let doubts = files.flat_map(|files| &files.paths);
+    doubts
+        .filter_map(|path| secret::doubt(path))
+        .for_each(print_result);
     if examination.is_authentic {
         print_result("the bridge accepts the authentication of this request");
         return Ok(ExitCode::SUCCESS);

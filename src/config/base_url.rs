@@ -40,6 +40,9 @@ impl BaseUrl {
     /// # Errors
     /// Returns the reason why the URL is not valid.
     pub fn parse(raw: &str) -> Result<Self, String> {
+        if raw.trim() != raw {
+            return Err("has white space before or after it: remove it".to_owned());
+        }
         let (scheme, rest) = raw.split_once("://").ok_or(SCHEMES)?;
         let (host, port) = host_and_port(rest.strip_suffix('/').unwrap_or(rest))?;
         let port = port.map(|port| format!(":{port}")).unwrap_or_default();

@@ -82,6 +82,8 @@ impl SourceSettings {
             );
         }
         warnings.extend(self.auth.contradiction());
+        let read = self.source.read_headers();
+        warnings.extend(headers::of_programs(&self.auth, &read));
         if self.source.stored_parts == StoredParts::All {
             warnings.push(
                 "body.keep = \"all\" stores parts of events that no schema describes".to_owned(),

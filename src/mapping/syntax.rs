@@ -48,13 +48,37 @@ pub(super) fn parse(code: &str) -> Result<Term<&str>, Vec<ExpressionError>> {
                         None => (code.get(code.len()..).unwrap_or(code), "the end".to_owned()),
                     };
                     let expected = expected.as_str();
-                    let reason = index_after(code, part)
+                    let reason = quoted_name(code, part)
+                        .or_else(|| index_after(code, part))
                         .or_else(|| foreign_advice(code, part, expected))
                         .unwrap_or_else(|| unexpected(code, expected, &found));
                     ExpressionError::at(code, part, reason)
                 })
                 .collect()
         })
+}
+
+/// Returns the advice about the name of a member after a dot that begins with a digit, @, # or $, such as `.2faPhone` or `.@type`.
+/// `found` is the rest of the code at the error, or the token at the error.
+fn quoted_name(code: &str, found: &str) -> Option<String> {
+    let start = offset(code, found)?;
+    let before = code.get(..start)?;
+    let name_start = before.rfind('.').map_or(start, |dot| dot.saturating_add(1));
+    let is_at_dot = before.ends_with('.');
+    let start = if is_at_dot { start } else { name_start };
+    let rest = code.get(start..)?;
+    let of_name = |sign: char| sign.is_ascii_alphanumeric() || "_@#$".contains(sign);
+    let end = rest.find(|sign| !of_name(sign)).unwrap_or(rest.len());
+    let name = rest.get(..end)?;
+    let has_letter = name.chars().any(|sign| sign.is_ascii_alphabetic());
+    let is_sign = name.starts_with(['@', '#', '$']);
+    let is_number = name.starts_with(|sign: char| sign.is_ascii_digit());
+    let is_after_dot = code.get(..start)?.ends_with('.');
+    (is_after_dot && has_letter && (is_sign || is_number)).then(|| {
+        format!(
+            "the name of a member that begins with a digit, @, # or $ stands in double quotes: .\"{name}\""
+        )
+    })
 }
 
 fn foreign_advice(code: &str, found: &str, expected: &str) -> Option<String> {

@@ -101,6 +101,15 @@ impl Auth {
         }
     }
 
+    /// Returns the headers whose names the settings of the source have.
+    pub fn headers(&self) -> Vec<String> {
+        match self {
+            Self::Token(scheme, _) => vec![scheme.header().as_str().to_owned()],
+            Self::Hmac(scheme, _) => vec![scheme.header.as_str().to_owned()],
+            Self::None | Self::StandardWebhooks(_) => Vec::new(),
+        }
+    }
+
     /// Returns a warning if this kind of authentication has a security risk.
     pub const fn warning(&self) -> Option<&'static str> {
         match self {

@@ -90,6 +90,19 @@ pub(super) fn checked_unsigned(
     }
 }
 
+/// Returns a warning about each header whose name has the form in which CGI, PHP and Ruby show a header to a program, such as
+/// `HTTP_X_SIGNATURE`. `read` has the headers that the expressions of the source read.
+pub(super) fn of_programs(auth: &Auth, read: &BTreeSet<String>) -> Vec<String> {
+    let names = auth.headers().into_iter().chain(read.iter().cloned());
+    let warnings = names.filter_map(|name| {
+        let sent = name.strip_prefix("http_")?.replace('_', "-");
+        Some(format!(
+            "no request has a header {name}, which is the name of the header {sent} inside a program: write {sent}"
+        ))
+    });
+    warnings.collect()
+}
+
 /// Returns the header that contains the secret of the source.
 fn secret_header(auth: &Auth) -> Option<String> {
     match auth {

@@ -222,11 +222,17 @@ pub(super) fn has_names_without_quotes(reader: &mut Reader, event_type: &str) ->
     true
 }
 
-/// Returns the error of a name of event types that has a `*` before its end.
+/// Returns the error of a name of event types that has a `*` before its end, or an invisible character.
 pub(super) fn wrong_star(name: &str) -> Option<&'static str> {
     let is_pattern = name.ends_with(".*") && name.contains("_.*")
         || name.starts_with('^')
         || name.ends_with('$');
+    let is_invisible = |sign: char| sign.is_control() || sign.is_whitespace() && sign != ' ';
+    if name.contains(is_invisible) || name.contains(['\u{200b}', '\u{feff}']) {
+        return Some(
+            "has an invisible character, such as a no-break space: write the name again, without it",
+        );
+    }
     if is_pattern {
         return Some(
             "is no regular expression: a * at the end stands for every rest of the name, as in \"before_*\"",

@@ -109,6 +109,14 @@ fn content(folder: &Path, name: &str) -> Result<(PathBuf, Vec<u8>), String> {
         Component::CurDir => true,
         Component::ParentDir | Component::RootDir | Component::Prefix(_) => false,
     });
+    if Path::new(name).is_absolute() {
+        let inner = Path::new(name).strip_prefix(std::path::absolute(folder).unwrap_or_default());
+        let meant = inner.map(|inner| format!(": write {}", inner.display()));
+        return Err(format!(
+            "must be a path relative to schemas_dir{}",
+            meant.unwrap_or_default()
+        ));
+    }
     if !is_inside {
         return Err(
             "must name a file inside schemas_dir whose path has no part that begins with a dot, because the bridge notices only changes of such files".to_owned(),

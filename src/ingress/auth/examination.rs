@@ -239,7 +239,11 @@ fn incomplete_basic(scheme: &TokenScheme, value: &str, secret: &str) -> Option<&
         parts.is_some_and(|(_, password)| password == secret)
     };
     let credentials = value.split_once(' ').map_or(value, |(_, rest)| rest);
-    if token::decoded(value.trim()).is_some_and(|text| has_secret(&text)) {
+    if token::other_base64(value).is_some_and(|text| has_secret(&text)) {
+        Some(
+            "contains the password in base64 without padding, or in the URL-safe alphabet: the sender must use standard base64, with = at the end",
+        )
+    } else if token::decoded(value.trim()).is_some_and(|text| has_secret(&text)) {
         Some(
             "contains the user name and the password in base64, but not the word `Basic` before them",
         )

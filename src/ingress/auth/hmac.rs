@@ -21,6 +21,7 @@ mod encoding;
 mod examination;
 mod header_items;
 mod mistakes;
+mod plain_hashes;
 mod sent_body;
 mod signed_texts;
 mod signing_time;

@@ -4,7 +4,7 @@
 use ::hmac::{Hmac, Mac};
 use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderName};
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 
@@ -130,6 +130,14 @@ fn after_word<'a>(line: &'a str, word: &str) -> Option<&'a str> {
 /// Decodes the user name and password of RFC 7617.
 pub(super) fn decoded(credentials: &str) -> Option<String> {
     let bytes = STANDARD.decode(credentials).ok()?;
+    String::from_utf8(bytes).ok()
+}
+
+/// Returns the user name and password of a header value of HTTP Basic in base64 without padding, or in the URL-safe alphabet.
+pub(super) fn other_base64(line: &str) -> Option<String> {
+    let credentials = after_word(line, BASIC)?.trim_end_matches('=');
+    let mut engines = [STANDARD_NO_PAD, URL_SAFE_NO_PAD].into_iter();
+    let bytes = engines.find_map(|engine| engine.decode(credentials).ok())?;
     String::from_utf8(bytes).ok()
 }
 

@@ -2,7 +2,7 @@
 
 use jaq_core::load::lex::{Expect, StrPart, Tok, Token};
 
-use super::{ExpressionError, foreign_advice, index_before, offset};
+use super::{ExpressionError, foreign_advice, index_before, offset, quoted_name};
 
 /// The notation of other languages for a second value. jq reads it as two question marks of a path.
 const NO_SECOND_VALUE: &str = "write `//` instead of `??`, such as .a // .b";
@@ -81,6 +81,9 @@ pub(super) fn misread<'c>(tokens: &[Token<&'c str>]) -> Option<(&'c str, &'stati
 /// Explains why jaq's lexer refuses a character. The most common mistakes get an error message of their own.
 fn unreadable(code: &str, expected: &str, found: &str) -> String {
     let first = found.chars().next();
+    if let Some(advice) = quoted_name(code, found) {
+        return advice;
+    }
     let advice = match first {
         Some('\'' | '‘' | '’' | '“' | '”') => {
             Some("a text is written in plain double quotes, as in e164(\"US\")")

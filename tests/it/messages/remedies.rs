@@ -183,3 +183,160 @@ fn a_secret_file_with_quotes_is_noted() {
         assert!(!report.contains("canary"), "{report}");
     }
 }
+
+/// FAULTS N1278: `verify` also notes what stands around the secret in its file, and does not repeat the secret.
+#[test]
+fn verify_names_a_secret_file_with_quotes() {
+    let auth = HMAC.replace("signed = \"{timestamp}{body}\"\n", "");
+    let folder = folder_with(&SOURCE.replace("kind = \"none\"\n", &auth), SCHEMA);
+    for (secret, is_noted) in [
+        ("\"canary-of-the-crm-0123\"", true),
+        ("canary-of-the-crm-0123", false),
+    ] {
+        fs::write(folder.path().join("config/secret"), secret).unwrap();
+        let file = "config/sources/shop/a.event.json";
+        let output = Command::new(env!("CARGO_BIN_EXE_imprint-bridge"))
+            .args(["verify", "--source", "shop", "-H", "x-signature: 00", file])
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        let report = text(&output.stdout) + &text(&output.stderr);
+        let note = "has quotes around the secret";
+        assert_eq!(report.contains(note), is_noted, "{secret}: {report}");
+        assert!(!report.contains("canary"), "{report}");
+    }
+}
+
+/// FAULTS N1279: the name of a header has the form that a program sees, such as in PHP or Ruby.
+#[test]
+fn a_header_in_the_form_of_a_program_is_noted() {
+    let auth = HMAC.replace("signed = \"{timestamp}{body}\"\n", "");
+    for (header, is_noted) in [("HTTP_X_SIGNATURE", true), ("X-Signature", false)] {
+        let auth = auth.replace("x-signature", header);
+        let folder = folder_with(&SOURCE.replace("kind = \"none\"\n", &auth), SCHEMA);
+        let (report, errors) = check(folder.path(), &[]);
+        assert_eq!(errors, Vec::<String>::new(), "{header}");
+        let note =
+            "which is the name of the header x-signature inside a program: write x-signature";
+        assert_eq!(report.contains(note), is_noted, "{header}: {report}");
+    }
+}
+
+/// Runs `verify` for the request of the example with a header, in a folder with the authentication `auth`.
+fn verify(auth: &str, secret: &str, header: &str) -> String {
+    let folder = folder_with(&SOURCE.replace("kind = \"none\"\n", auth), SCHEMA);
+    fs::write(folder.path().join("config/secret"), secret).unwrap();
+    let file = "config/sources/shop/a.event.json";
+    let output = Command::new(env!("CARGO_BIN_EXE_imprint-bridge"))
+        .args(["verify", "--source", "shop", "-H", header, file])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    text(&output.stdout) + &text(&output.stderr)
+}
+
+/// FAULTS N1289: the sender makes a plain hash and no HMAC.
+#[test]
+fn verify_names_a_plain_hash() {
+    let auth = HMAC.replace("signed = \"{timestamp}{body}\"\n", "");
+    let secret = "canary-of-the-crm-0123";
+    let hash = |parts: &[&str]| {
+        use sha2::Digest as _;
+        let hash = sha2::Sha256::digest(parts.concat());
+        let digits = hash.iter().map(|byte| format!("{byte:02x}"));
+        digits.collect::<String>()
+    };
+    let body = super::EVENT;
+    for (signature, what) in [
+        (
+            hash(&[body]),
+            "a plain sha256 hash of the body without a secret",
+        ),
+        (
+            hash(&[secret, body]),
+            "a plain sha256 hash of the secret and the body",
+        ),
+        (
+            hash(&["other"]),
+            "no common mistake explains the difference",
+        ),
+    ] {
+        let report = verify(&auth, secret, &format!("x-signature: {signature}"));
+        assert!(report.contains(what), "{report}");
+        assert!(!report.contains("canary"), "{report}");
+    }
+}
+
+/// FAULTS N1290: HTTP Basic with base64 without padding, or in the URL-safe alphabet.
+#[test]
+fn verify_names_another_base64_of_http_basic() {
+    let auth = "kind = \"basic\"\nuser = \"imprint\"\npassword_files = [\"config/secret\"]\n";
+    let right = "aW1wcmludDpzM2NyZXQtcGFzc3dvcmQtbG9uZy1lbm91Z2g=";
+    let secret = "s3cret-password-long-enough";
+    let header = |credentials: &str| format!("authorization: Basic {credentials}");
+    let report = verify(auth, secret, &header(right.trim_end_matches('=')));
+    let expected = "contains the password in base64 without padding, or in the URL-safe alphabet";
+    assert!(report.contains(expected), "{report}");
+    let report = verify(auth, secret, &header(right));
+    assert!(report.contains("accepts the authentication"), "{report}");
+}
+
+/// FAULTS N1291, N1292: a schema with an absolute path, and a URL with white space.
+#[test]
+fn a_path_or_a_url_in_a_wrong_form_names_the_form() {
+    let folder = folder_with(SOURCE, SCHEMA);
+    let schemas = fs::canonicalize(folder.path().join("schemas")).unwrap();
+    let path = schemas.join("shop.json");
+    let source = SOURCE.replace("shop.json", path.to_str().unwrap());
+    fs::write(folder.path().join("config/sources/shop.toml"), source).unwrap();
+    let (_, errors) = check(folder.path(), &[]);
+    let expected = "must be a path relative to schemas_dir: write shop.json";
+    assert_contains(&errors, &[expected], "absolute");
+    let folder = folder_with(SOURCE, SCHEMA);
+    let variable = ("IMPRINT_BRIDGE__IMPRINT__BASE_URL", " http://127.0.0.1:9 ");
+    let (_, errors) = check(folder.path(), &[variable]);
+    assert_contains(&errors, &["has white space before or after it"], "URL");
+}
+
+/// FAULTS N1287, N1288: a no-break space in the name of an event type, and names of members that stand in quotes.
+#[test]
+fn an_invisible_sign_and_a_name_in_quotes_are_named() {
+    for (from, to, expected) in [
+        (
+            "[events.customer]",
+            "[events.\"customer.*\u{a0}\"]",
+            "has an invisible character, such as a no-break space",
+        ),
+        (
+            "\".first_name\"",
+            "\".2faPhone\"",
+            "stands in double quotes: .\"2faPhone\"",
+        ),
+        (
+            "\".first_name\"",
+            "\".data.1st\"",
+            "stands in double quotes: .\"1st\"",
+        ),
+        (
+            "\".first_name\"",
+            "\".data.@type\"",
+            "stands in double quotes: .\"@type\"",
+        ),
+        (
+            "\".first_name\"",
+            "'.data.#text'",
+            "stands in double quotes: .\"#text\"",
+        ),
+        (
+            "\".first_name\"",
+            "'.data.$oid'",
+            "stands in double quotes: .\"$oid\"",
+        ),
+    ] {
+        let source = SOURCE.replace(from, to);
+        let folder = folder_with(&source, SCHEMA);
+        let (_, errors) = check(folder.path(), &[]);
+        let errors = errors.join("\n");
+        assert!(errors.contains(expected), "{to}: {errors}");
+    }
+}

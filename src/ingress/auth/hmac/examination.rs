@@ -79,7 +79,9 @@ pub(in crate::ingress::auth) fn examine(
     scheme.describe_text(request, time, &mut examination);
     let is_signed = scheme.compare(line, &text, &keys, &mut examination);
     if !is_signed {
-        examination.say(near().unwrap_or_else(|| scheme.no_mistake(line)));
+        let hash = || scheme.plain_hash(line, secrets, request);
+        let cause = near().or_else(hash);
+        examination.say(cause.unwrap_or_else(|| scheme.no_mistake(line)));
     }
     if let Some(denial) = &stale {
         examination.denied(denial);

@@ -121,7 +121,12 @@ impl HmacScheme {
 
     /// Returns whether the header has this signature: with `None` if the configured prefix selects the signature,
     /// otherwise with a note on the prefix that would select it.
-    fn is_in(&self, line: &str, encoding: SignatureEncoding, mac: &[u8]) -> Option<Option<String>> {
+    pub(super) fn is_in(
+        &self,
+        line: &str,
+        encoding: SignatureEncoding,
+        mac: &[u8],
+    ) -> Option<Option<String>> {
         if self.signatures(line, encoding).iter().any(|one| one == mac) {
             return Some(None);
         }
@@ -181,7 +186,7 @@ fn looks_signed(line: &str) -> bool {
 }
 
 const ALGORITHMS: [Algorithm; 3] = [Algorithm::Sha256, Algorithm::Sha1, Algorithm::Sha512];
-const SIGNATURE_ENCODINGS: [SignatureEncoding; 2] =
+pub(super) const SIGNATURE_ENCODINGS: [SignatureEncoding; 2] =
     [SignatureEncoding::Hex, SignatureEncoding::Base64];
 const ENCODINGS: [(SecretEncoding, &str); 3] = [
     (SecretEncoding::Text, "text"),
