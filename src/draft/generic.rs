@@ -239,7 +239,7 @@ fn equal_tables(names: &[&str]) -> String {
     let listed: Vec<String> = names.iter().map(|name| quoted(name)).collect();
     let proposal = start.map_or_else(String::new, |start| {
         format!(
-            " One table `[events.{}]` can replace them.",
+            " One table `[events.{}]` can replace them. It also maps the types that the samples do not have, such as the type of a deletion: list those in `ignore`.",
             quoted(&format!("{start}*"))
         )
     });

@@ -19,8 +19,10 @@ pub(super) fn hint(message: &str, text: &str, number: usize) -> Option<String> {
         Some("a name with signs other than letters, digits, - and _ stands in quotes, such as [events.\"contact.*\"]".to_owned())
     } else if message.contains("with a dotted key") {
         group_with_value(before, line)
-    } else if message.contains("array") && line.starts_with('[') {
-        let open = before.iter().rposition(|line| is_open_list(line))?;
+    } else if message.contains("array")
+        && (line.starts_with('[') || line.contains('='))
+        && let Some(open) = open_list(before)
+    {
         Some(format!(
             "the list that begins in line {} has no `]`",
             open.saturating_add(1)
@@ -66,6 +68,13 @@ fn duplicate(before: &[&str], line: &str) -> Option<String> {
     Some(format!("the setting stands already in line {first}"))
 }
 
+/// Returns the position of the line that begins a list, if no later line ends it.
+fn open_list(before: &[&str]) -> Option<usize> {
+    let open = before.iter().rposition(|line| is_open_list(line))?;
+    let mut after = before.iter().skip(open.saturating_add(1));
+    (!after.any(|line| line.contains(']'))).then_some(open)
+}
+
 /// Returns whether a line begins a list that does not end in the line.
 fn is_open_list(line: &str) -> bool {
     let value = line.split_once('=').map(|(_, value)| value.trim());
@@ -94,6 +103,15 @@ mod tests {
         for (text, expected) in [
             (
                 "ignore = [\"new\", \"delete\"\n\n[auth]\nkind = \"none\"\n",
+                "the list that begins in line 1 has no `]`",
+            ),
+            // FAULTS N1285
+            (
+                "[auth]\nsecret_files = [\"a\"\nheader = \"x-signature\"\n",
+                "the list that begins in line 2 has no `]`",
+            ),
+            (
+                "secret_files = [\n  \"a\"\n\nheader = \"x-signature\"\n",
                 "the list that begins in line 1 has no `]`",
             ),
             ("a = \"x\"\rb = \"y\"\r", "some lines end in CR without LF"),

@@ -307,7 +307,7 @@ fn a_signature_with_a_private_key_is_named_as_what_it_is() {
     );
 }
 
-/// FAULTS N685: several event types have the same form.
+/// FAULTS N685, N1286: several event types have the same form.
 #[test]
 fn equal_tables_are_named_with_the_table_that_can_replace_them() {
     let folder = tempfile::tempdir().unwrap();
@@ -323,7 +323,7 @@ fn equal_tables_are_named_with_the_table_that_can_replace_them() {
     );
     says(
         &report,
-        "One table `[events.\"Contact*\"]` can replace them.",
+        "One table `[events.\"Contact*\"]` can replace them. It also maps the types that the samples do not have",
     );
     assert_eq!(toml.matches("first_name = ").count(), 4, "{toml}");
     let folder = tempfile::tempdir().unwrap();
