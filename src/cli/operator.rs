@@ -196,13 +196,21 @@ fn list(bridge: &Bridge, state: &str, filter: &FilterOptions) -> anyhow::Result<
         format!("{key}={}", utf8_percent_encode(&text, NON_ALPHANUMERIC))
     });
     let query = query.collect::<Vec<_>>().join("&");
-    let page = bridge.call(&Method::GET, &format!("/entries?{query}"), None)?;
+    let _log = telemetry::start(LogFormat::Text, "warn")?;
+    let page = bridge.call_with_log(&Method::GET, &format!("/entries?{query}"), None)?;
     bridge.show(&page, table::entries);
     if let (Some(next), false) = (at(&page, "next").as_u64(), bridge.json) {
         print_result(format_args!("for more entries, add --after {next}"));
     }
     let is_empty = at(&page, "entries").as_array().is_none_or(Vec::is_empty);
-    if is_empty && !bridge.json && state == WAITING {
+    let source = filter
+        .source
+        .as_deref()
+        .filter(|_| is_empty && !bridge.json);
+    let unknown = source.map(|source| sources::unknown(bridge, source));
+    if let Some(unknown) = unknown.transpose()?.flatten() {
+        print_notice(unknown);
+    } else if is_empty && !bridge.json && state == WAITING {
         print_notice("no entry waits; --state all lists the entries in every state");
     }
     Ok(exit_code(!is_empty))

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::table::{self, at, list, text};
 use super::{Bridge, exit_code};
 use crate::http::Method;
+use crate::spelling;
 use crate::terminal::printable;
 
 /// The arguments of the command `sources`.
@@ -63,6 +64,19 @@ pub(in crate::cli) fn denied_requests(options: &DeniedOptions) -> anyhow::Result
     let answer = options.bridge.call(&Method::GET, &path, None)?;
     options.bridge.show(&answer, table::denied_requests);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says that a running bridge has no source of this name, if it has none. The caller has started the log. Entries of a removed source stay in its lists.
+pub(super) fn unknown(bridge: &Bridge, name: &str) -> anyhow::Result<Option<String>> {
+    let set = bridge.call_with_log(&Method::GET, "/sources", None)?;
+    let names: Vec<&str> = list(&set, "sources").filter_map(Value::as_str).collect();
+    let is_known = names.contains(&name);
+    Ok((!is_known).then(|| {
+        format!(
+            "the bridge has no source {name}{}",
+            spelling::suggestion(name, names)
+        )
+    }))
 }
 
 /// Formats the set of sources in use.

@@ -348,6 +348,12 @@ fn a_command_without_a_result_names_the_next_step() {
         ),
         ("replay", &["16,17"], "with spaces between them"),
         ("events", &[], "no entry waits; --state all lists"),
+        // FAULTS N1299
+        (
+            "events",
+            &["--source", "sugr"],
+            "the bridge has no source sugr",
+        ),
         ("brakes", &["sugr"], "the bridge has no source sugr"),
         (
             "events",
