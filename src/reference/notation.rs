@@ -191,4 +191,24 @@ pub static NOTATION: &[MessageExplanation] = &[
         "The schema file has a sample of the source. JSON Schema ignores the unknown members, so the schema would allow every event.",
         "Write a schema with the keyword properties, or let `imprint-bridge new-source` infer one.",
     ),
+    row(
+        &[
+            "the name of a member that begins with a digit, @, # or $ stands in double quotes: .\"…\"",
+        ],
+        "A name in a path without quotes begins with a letter or an underscore.",
+        "Write the name in double quotes, and the whole expression in single quotes, such as '.data.\"@type\"'.",
+    ),
+    row(
+        &[
+            "has an invisible character, such as a no-break space: write the name again, without it",
+            "has white space before or after it: remove it",
+        ],
+        "The value was copied from a page or a document, with a character that nobody sees.",
+        "Write the value again.",
+    ),
+    row(
+        &["must be a path relative to schemas_dir…"],
+        "A schema is named by its path inside the folder of the schemas.",
+        "Remove the folder from the path.",
+    ),
 ];

@@ -182,7 +182,7 @@ pub static SOURCES: &[MessageExplanation] = &[
     ),
     row(
         &[
-            "  if the new result of an example is right, `imprint-bridge explain --source … --example FILE` prints it",
+            "  if the result of today is right, `imprint-bridge explain --source … --example FILE` prints it",
             "expected … events, found …: …",
             "expected ……, found …",
             "expected a refusal, found …",

@@ -12,7 +12,7 @@ use imprint_bridge::metrics::{LabelSets, LogCounters, Metrics};
 use imprint_bridge::outbox::{IgnoreReason, ParkReason};
 use imprint_bridge::reference::{
     ADMIN_PROBLEMS, CAUSES, CONNECTIONS, DENIALS, DENIED, IGNORED, JSON_RULES, MessageExplanation,
-    NOTATION, PARKED, PROBLEMS, RULES, SETTINGS, SOURCES, STORE,
+    NOTATION, PARKED, PROBLEMS, REVIEW, RULES, SETTINGS, SOURCES, STORE,
 };
 
 use super::source::root;
@@ -26,12 +26,14 @@ an explanation, edit `src/reference`. `imprint-bridge reference TEXT` prints the
 ";
 
 /// The files whose texts are messages of `check`. A folder stands for all files in it.
-const CHECK_FILES: [&str; 34] = [
+const CHECK_FILES: [&str; 36] = [
     "cli/check.rs",
     "cli/check/",
     "cli/production.rs",
     "config.rs",
     "config/",
+    "draft/review.rs",
+    "draft/review/",
     "event.rs",
     "ingress/auth/hmac.rs",
     "ingress/auth/hmac/encoding.rs",
@@ -122,6 +124,7 @@ fn every_message_of_check_is_explained() {
         .chain(names(SOURCES))
         .chain(names(DENIED))
         .chain(names(NOTATION))
+        .chain(names(REVIEW))
         .map(|text| text.trim().to_owned())
         .collect();
     let is_other = |text: &String| OTHER_TEXTS.contains(&text.as_str());
@@ -196,6 +199,7 @@ fn page() -> String {
     rows(&mut page, SOURCES);
     rows(&mut page, DENIED);
     rows(&mut page, NOTATION);
+    rows(&mut page, REVIEW);
     section(
         &mut page,
         "Reasons for a parked entry",

@@ -1,0 +1,74 @@
+//! The notes of `check` about mappings and settings that are valid and probably wrong.
+
+use super::{MessageExplanation, row};
+
+/// The messages in the form in which the code has them, with `…` for each inserted part.
+pub static REVIEW: &[MessageExplanation] = &[
+    row(
+        &[
+            "… reads …, and no expression reads … beside it: Imprint gets an address without the house number. Write a text of both, such as \"\\(.…) \\(.…)\"",
+            "… reads …, and no expression reads … beside it: Imprint gets an address without it. Map it to street_line2",
+            "… reads …, and no expression reads … beside it: the bridge takes each address for an address in the USA. Set customer_history.address.country, or `address.country` of the event type",
+        ],
+        "The source keeps the parts of an address in different members, and the mapping does not read one of them.",
+        "Join the number and the street in one text, map an apartment to the second line, and map the country.",
+    ),
+    row(
+        &[
+            "… has the whole name in …, and Imprint takes it for the first name. Write .name | trim | split(\" \") | first with the path of the name, and for … .name | trim | split(\" \") | .[1:] | join(\" \")",
+        ],
+        "The source has the name of a person in one member.",
+        "Divide the name into the first word and the other words, or map the members with the two names if the source has them.",
+    ),
+    row(
+        &[
+            "… reads …, which by its name is no id of a customer, and all examples have the same value there: read the id of the customer, otherwise every event changes one customer",
+        ],
+        "The path is the id of the company's account at the source, or the role of a person. All events have this value.",
+        "Write the path of the customer's id. If the path is right, add an example of another customer.",
+    ),
+    row(
+        &[
+            "version reads …, …: it stays equal when the customer changes, so it orders no events…",
+            "; did you mean …?",
+            "a date of birth",
+            "the time at which the source created the customer",
+        ],
+        "The version must grow with each change of a customer, and the time of the creation stays the same.",
+        "Write the path of the time of the change, or of a number that grows.",
+    ),
+    row(
+        &[
+            "examples of one customer have different values of a field and the same version, so the bridge cannot know which of them is newer: if the source sends such events, version must read a value that grows with each change",
+        ],
+        "The examples are invented, or the version does not grow with each change.",
+        "Write different times into invented examples. If they are real events, read another value for the version.",
+    ),
+    row(
+        &[
+            "no example has …, which only_changed.before reads: without this row, the bridge sends all fields of an event. Correct the path, or add an example of a change",
+        ],
+        "The path of `only_changed` is wrong, or each example is the event of a new customer.",
+        "Correct the path, or add an example with the row before the change.",
+    ),
+    row(
+        &[
+            "no example has a property of the schema …, so the schema checks nothing: it is probably the schema of another event, or of the data inside the event",
+        ],
+        "The schema and the examples have no path in common.",
+        "Name the schema of this event. The schema describes the whole event: for a CloudEvent, its data stands in the property `data`.",
+    ),
+    row(
+        &["no request has a header …, which is the name of the header … inside a program: write …"],
+        "PHP, Ruby and CGI show a header such as X-Signature to a program as HTTP_X_SIGNATURE. The request has the name with hyphens.",
+        "Write the name of the header in the request.",
+    ),
+    row(
+        &[
+            "the environment variable … is not read: …",
+            "the option --config FILE names the file with the settings",
+        ],
+        "The variable has the name of a setting of another system, or one underscore after IMPRINT_BRIDGE.",
+        "Use the setting that the note names, or remove the variable.",
+    ),
+];
