@@ -43,6 +43,16 @@ fn has_html_reference(text: &str) -> bool {
 /// Returns the reason why a text is no value of a customer.
 pub(super) fn flaw(text: &str) -> Option<&'static str> {
     let text = text.trim();
+    if text == "undefined" {
+        return Some(OBJECT);
+    }
+    if text == "null" || text.eq_ignore_ascii_case("n/a") {
+        return Some(NULL);
+    }
+    // Nearly every text ends here.
+    if !text.bytes().any(|byte| b"{%<*[&".contains(&byte)) {
+        return None;
+    }
     let has = |(start, end): &(&str, &str)| {
         let inner = text.split_once(start).map(|(_, inner)| inner);
         inner.is_some_and(|inner| inner.contains(end))
@@ -52,12 +62,10 @@ pub(super) fn flaw(text: &str) -> Option<&'static str> {
         .and_then(|text| text.strip_suffix('%'));
     if TEMPLATES.iter().any(has) || percent.is_some_and(|name| name.len() > 1) {
         Some(TEMPLATE)
-    } else if text.contains("[object Object]") || text == "undefined" {
+    } else if text.contains("[object Object]") {
         Some(OBJECT)
     } else if has_html_reference(text) {
         Some(HTML)
-    } else if text == "null" || text.eq_ignore_ascii_case("n/a") {
-        Some(NULL)
     } else {
         None
     }
