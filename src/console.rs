@@ -35,6 +35,7 @@ use crate::ops::{Access, Figures, Health};
 mod assets;
 mod audit;
 mod brake;
+mod case_hint;
 mod cause;
 mod change;
 mod change_form;

@@ -4,6 +4,7 @@ use actix_web::web;
 use askama::Template;
 
 use super::Console;
+use super::case_hint::{CaseHint, HINTS_MAX};
 use super::change_form::ChangeAction;
 use super::entry_filter::FilterFields;
 use super::entry_row::StateText;
@@ -50,6 +51,8 @@ struct CaseText {
     actions: Vec<ChangeAction>,
     /// What the actions change, if they do not change all entries of the case.
     changes: Option<String>,
+    /// The mapping of the field whose values Imprint rejects.
+    hint: Option<CaseHint>,
     /// What the brake knows of the mass changes, if the entries are held.
     mass_changes: Vec<MassChangeText>,
     /// True if the store has no update of the entries, so that a replay must map the events.
@@ -66,14 +69,20 @@ pub(super) async fn list(
     let held = operations.held_sources(visitor.operator(), &listed);
     let now = operations.clock.now();
     let may_change = visitor.may(Role::Operator);
-    let cases = listed.cases.into_iter();
+    let mut cases = Vec::new();
+    for case in listed.cases {
+        let hint = match cases.len() < HINTS_MAX {
+            true => CaseHint::find(&operations, visitor.operator(), &case).await,
+            false => None,
+        };
+        let text = CaseText::of(case, may_change, now).with_mass_changes(&held, now);
+        cases.push(CaseText { hint, ..text });
+    }
     page(&ProblemsPage {
         frame: console
             .frame(&visitor, Section::Problems, &operations)
             .await,
-        cases: cases
-            .map(|case| CaseText::of(case, may_change, now).with_mass_changes(&held, now))
-            .collect(),
+        cases,
         left_out: (listed.left_out > 0)
             .then(|| counted(listed.left_out, ["older case", "older cases"])),
         newest: listed.has_more.then(|| grouped(listed.entries)),
@@ -122,6 +131,7 @@ impl CaseText {
                 .map(|entry| format!("/sources/{}/try?entry={entry}", fields.source)),
             numbers: numbers(&case.newest),
             actions: actions.collect(),
+            hint: None,
             mass_changes: Vec::new(),
         }
     }

@@ -44,6 +44,9 @@ fn entries_with_one_cause_are_one_case_that_an_operator_replays_at_once() {
             assert!(case.contains(text), "{text}: {case}");
         }
     }
+    // FAULTS N1238: the case names the rule of the rejected field.
+    let rule = "The source file <code>crm.toml</code> maps this field with <code>email = .data.customer.email";
+    assert!(mail.contains(rule), "{mail}");
     assert!(!page.contains("@example.com"), "{page}");
     let overview = browser.page("/");
     assert!(overview.contains("href=\"/problems\""), "{overview}");
