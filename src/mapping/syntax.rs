@@ -244,12 +244,13 @@ pub(super) fn constant(term: &Term<&str>) -> Option<String> {
 
 /// Returns the value of a term that is a constant text, number or truth value.
 pub(super) fn literal(term: &Term<&str>) -> Option<Value> {
-    match term {
-        Term::Num(text) => number("", text).map(Value::Number),
-        Term::Call("true", _) => Some(Value::Bool(true)),
-        Term::Call("false", _) => Some(Value::Bool(false)),
-        other => constant(other).map(Value::String),
+    if let Term::Num(text) = term {
+        return number("", text).map(Value::Number);
     }
+    if let Term::Call(name @ ("true" | "false"), _) = term {
+        return Some(Value::Bool(*name == "true"));
+    }
+    constant(term).map(Value::String)
 }
 
 /// Returns whether a term gives the same value for every event: a constant, or an object or a text of constants.

@@ -95,7 +95,9 @@ pub(super) fn checked_unsigned(
 pub(super) fn of_programs(auth: &Auth, read: &BTreeSet<String>) -> Vec<String> {
     let names = auth.headers().into_iter().chain(read.iter().cloned());
     let warnings = names.filter_map(|name| {
-        let sent = name.strip_prefix("http_")?.replace('_', "-");
+        let shown = name.to_ascii_uppercase();
+        let sent = shown.strip_prefix("HTTP_")?.replace('_', "-");
+        let sent = sent.to_ascii_lowercase();
         Some(format!(
             "no request has a header {name}, which is the name of the header {sent} inside a program: write {sent}"
         ))

@@ -109,9 +109,9 @@ fn equal_versions(evidence: &TypeExamples<'_>) -> Option<String> {
     let mut known: BTreeMap<String, BTreeMap<&str, Value>> = BTreeMap::new();
     for event in &evidence.events {
         let targets = event.targets.iter().flatten();
-        let version = targets.filter(|rule| rule.target == VERSION && !rule.reads.is_empty());
+        let mut version = targets.filter(|rule| rule.target == VERSION && !rule.reads.is_empty());
         let (Some(version), Some(id), Some((customer, fields))) =
-            (version.last(), event.id.as_deref(), request(event))
+            (version.next(), event.id.as_deref(), request(event))
         else {
             continue;
         };
