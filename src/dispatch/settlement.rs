@@ -103,7 +103,7 @@ fn decided(
         Decision::Postpone(later) => postponed(exchange, later, unsent),
         Decision::Wait(rest) => {
             let unsent = in_doubt(exchange, effect_of_wait(rest), rules, unsent);
-            waiting(exchange, rest, rules, moment, unsent)
+            waiting(exchange, rest, moment, unsent)
         }
     }
 }
@@ -336,20 +336,11 @@ fn remaining<'a>(
 
 /// Returns the settlement of a lane that only waits. Except for [`Rest::None`], the wait counts as a failure of the
 /// lane.
-fn waiting(
-    exchange: &LaneExchange,
-    rest: Rest,
-    rules: &DeliveryRules,
-    moment: Moment,
-    unsent: Settlement,
-) -> Settlement {
-    let trials = exchange.claimed.trials;
-    let (attempts, attempted) = match rest {
-        // Imprint throttles every customer, and did not look at the values.
-        Rest::None => (trials, Vec::new()),
+fn waiting(exchange: &LaneExchange, rest: Rest, moment: Moment, unsent: Settlement) -> Settlement {
+    let attempts = match rest {
+        Rest::None => exchange.claimed.trials,
         Rest::Short | Rest::Backoff | Rest::Unproven | Rest::Stopped | Rest::AtLeast(_) => {
-            let attempts = failed(trials, Attempt::NotCounted, moment.now);
-            (attempts, exchange.attempted(rules))
+            failed(exchange.claimed.trials, Attempt::NotCounted, moment.now)
         }
     };
     Settlement {
@@ -358,7 +349,6 @@ fn waiting(
             tried_at: Some(moment.now),
             ..attempts
         },
-        attempted,
         ..unsent
     }
 }

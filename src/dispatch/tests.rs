@@ -369,12 +369,12 @@ fn a_lane_rests_within_limits_without_proof() {
 fn a_fault_of_the_destination_ends_nothing() {
     let cause = Cause::Status(503);
     let table = [
-        (Outcome::Throttled(None), Attribution::Unknown, (2, 3, 0)),
+        (Outcome::Throttled(None), Attribution::Unknown, (0, 3, 0)),
         (Outcome::Throttled(None), Attribution::Lane, (2, 3, 1)),
         (
             Outcome::Denied(Cause::Status(401)),
             Attribution::Unknown,
-            (2, 3, 0),
+            (0, 3, 0),
         ),
         (
             Outcome::Denied(Cause::Status(401)),

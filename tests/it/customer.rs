@@ -11,7 +11,7 @@ use crate::commands::{run, text};
 use crate::erasure::contains;
 use crate::http::Answer;
 use crate::sealing::hex;
-use crate::support::{TestApp, by_partner, email};
+use crate::support::{TestApp, by_partner, email, seed};
 
 mod journal;
 mod named;
@@ -277,6 +277,10 @@ const CUSTOMER: &str = "canary-customer-4711";
 #[test]
 fn a_block_ends_for_each_id_by_itself() {
     let bridge = CustomerApp::start();
+    seed(
+        &bridge.app,
+        &json!({"id": "c1", "partner_customer_id": "P-c1"}),
+    );
     bridge.app.accept(&email("E1", "c1", 1));
     bridge.app.wait_until("E1", "delivered");
     bridge.command(&["erase", "--customer", "c1", "--reason", "x", "--block"]);

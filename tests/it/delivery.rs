@@ -165,31 +165,6 @@ fn an_entry_that_alone_keeps_failing_is_parked() {
     app.wait_until(&format!("other-{}", revision.get()), "delivered");
 }
 
-/// FAULTS N1152: Imprint answers three requests with 409, 412 or 429, and the bridge only waits after each of them.
-#[test]
-fn a_receipt_counts_the_requests_after_which_the_bridge_only_waits() {
-    for status in [409, 412, 429] {
-        let app = TestApp::setup().manual_clock().start();
-        app.accept(&email("other-1", "c2", 1));
-        app.wait_until("other-1", "delivered");
-        let action = json!({"customer": "c1", "times": 3, "action": {"status": status}});
-        app.imprint.inject(&action);
-        app.accept(&email("late", "c1", 1));
-        let revision = Cell::new(1);
-        let step = Duration::from_millis(100);
-        app.advance_until("Imprint has applied the update", step, |app| {
-            revision.set(revision.get() + 1);
-            app.accept(&email(
-                &format!("other-{}", revision.get()),
-                "c2",
-                revision.get(),
-            ));
-            app.receipt("late")["status"] == "delivered"
-        });
-        assert_eq!(app.receipt("late")["attempts"], 4, "{status}");
-    }
-}
-
 /// FAULTS N25, O06: an entry that alone keeps failing is sent again for 24 h, whatever its number of failures.
 #[test]
 fn an_entry_that_alone_keeps_failing_is_sent_again_for_a_day() {

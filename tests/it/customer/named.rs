@@ -2,7 +2,7 @@
 
 use super::journal::{ERASE, of};
 use super::*;
-use crate::support::{Event, seed};
+use crate::support::Event;
 
 /// The CRM's id of the customer.
 const PARTNER: &str = "P-canary-customer-4711";
