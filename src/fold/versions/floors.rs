@@ -15,7 +15,10 @@ impl LaneVersions {
     pub fn raise<'a>(&mut self, version: Version, fields: impl Iterator<Item = &'a Field>) {
         for field in fields {
             match self.version_of(field) {
-                Some(newest) if newest >= version => self.hide(field, version),
+                // The versions before a reset still order the entries from before the reset.
+                Some(newest) if newest >= version || newest.is_reset() && is_floor(version) => {
+                    self.hide(field, version);
+                }
                 Some(_) | None => self.replace(field, version),
             }
         }
@@ -23,7 +26,10 @@ impl LaneVersions {
 
     /// Replaces the delivered version of a field, and keeps its version floor.
     pub(super) fn replace(&mut self, field: &Field, version: Version) {
-        if let Some(replaced) = self.delivered.0.insert(field.clone(), version) {
+        let replaced = self.delivered.0.insert(field.clone(), version);
+        if is_floor(version) {
+            self.floors.0.remove(field);
+        } else if let Some(replaced) = replaced {
             self.hide(field, replaced);
         }
     }
@@ -300,6 +306,14 @@ mod tests {
             let sent = [4, 5, 6].map(|value| is_sent(&read, value));
             assert_eq!((read.floors(), sent), (1, [false, false, true]), "{stored}");
         }
+        // A floor that comes after a reset keeps the order of the entries from before the reset.
+        let mut reset = LaneVersions::default();
+        let first = fold(&reset, &[candidate(9, 3)], MaxFold(10), NOW);
+        reset = reset.delivered(&first).reset(4);
+        reset.raise_to_floors_of(&lane);
+        let old = [candidate(7, 2)];
+        assert!(fold(&reset, &old, MaxFold(10), NOW).is_empty());
+        assert_eq!([4, 6].map(|value| is_sent(&reset, value)), [false, true]);
         let erased = lane.clone().erased(2);
         assert_eq!((erased.floors(), erased.reset(2).floors()), (1, 1));
         assert!(!is_sent(&lane.erased(2).at_new_destination(), 7));
