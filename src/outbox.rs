@@ -99,7 +99,9 @@ pub use ledger::{
     Inspection, LOAD_BYTES_MAX, LOAD_MAX, Ledger, LoadedEntries, LoadedEntry, LoadedLane,
     OriginEvent, PRUNE_MAX, Replay, ReplayChange, SCAN_MAX,
 };
-pub use lifecycle::{CopyRefusal, Lifecycle, STALLED_AFTER, Setting, Settings, StoreCondition};
+pub use lifecycle::{
+    CopyRefusal, Lifecycle, REPLACE_TRIES_MAX, STALLED_AFTER, Setting, Settings, StoreCondition,
+};
 pub use maybe_sent::MaybeSent;
 pub use memory::MemoryOutbox;
 pub use pick::{FailingShare, LaneShares, Pick, Standing, UntriedOrder};

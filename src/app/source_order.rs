@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::sources::SourceSettings;
 use crate::intake::{EventType, Source};
 use crate::mapping::VersionDomain;
-use crate::outbox::{Outbox, Setting};
+use crate::outbox::{self, Outbox, REPLACE_TRIES_MAX, Setting};
 
 /// The maximum number of event types whose orders the store keeps. The orders of removed sources leave first.
 const ORDERS_MAX: usize = 20_000;
@@ -56,7 +56,7 @@ impl SourceOrders {
     /// # Errors
     /// Returns an error if the store cannot read or keep the orders.
     pub(super) async fn remember(self, outbox: &dyn Outbox) -> anyhow::Result<Self> {
-        loop {
+        for _ in 0..REPLACE_TRIES_MAX {
             let known = outbox.setting(Setting::SourceOrders).await?;
             let stored = Self::parse(known.as_deref())?;
             let orders = stored.clone().with(self.clone(), ORDERS_MAX);
@@ -69,6 +69,7 @@ impl SourceOrders {
                 return Ok(orders);
             }
         }
+        Err(outbox::Error::Busy).context("keeping the orders of events")
     }
 
     /// Adds the orders of a set of sources. If there are more than `max` orders then, drops the orders of the sources that

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Error, Operations, Operator, Reason, Role};
 use crate::event::SourceName;
 use crate::intake::{BRAKE_OPEN_MAX, BrakeState, OpenBrakes};
-use crate::outbox::Setting;
+use crate::outbox::{self, REPLACE_TRIES_MAX, Setting};
 use crate::time::Timestamp;
 
 /// The brake of a source.
@@ -89,7 +89,7 @@ impl Operations {
         open_until: Option<Timestamp>,
     ) -> Result<OpenBrakes, Error> {
         let setting = Setting::OpenBrakes;
-        loop {
+        for _ in 0..REPLACE_TRIES_MAX {
             let known = self.outbox.setting(setting).await?;
             let open = OpenBrakes::parse(known.as_deref().unwrap_or_default());
             let open = open.with(source, open_until, self.clock.now());
@@ -98,6 +98,7 @@ impl Operations {
                 return Ok(open);
             }
         }
+        Err(outbox::Error::Busy.into())
     }
 
     fn brake(&self, source: &SourceName) -> Result<BrakeView, Error> {
