@@ -71,8 +71,7 @@ enum ClockKind {
     Manual(Arc<watch::Sender<i64>>),
 }
 
-/// The difference between a shared clock and the clock that follows it that does not count: the time of a request to the
-/// shared clock can be as long.
+/// A smaller difference to the shared clock does not count: a request to the shared clock can take as long.
 const FOLLOW_MIN: Duration = Duration::from_secs(1);
 
 /// A clock that several processes share, as the time that it showed at the start of the monotonic time, in milliseconds since

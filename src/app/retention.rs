@@ -57,7 +57,9 @@ impl Retention {
     /// Returns the current time minus `retention`. A retention pass removes items that are older than this time.
     fn cutoff(&self, retention: Duration) -> Timestamp {
         let retention = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
-        Timestamp::from_millis(self.clock.now().as_millis().saturating_sub(retention))
+        // A schedule never goes back. If the clock of the database was ahead for a time, nothing is deleted too early.
+        let now = self.clock.now().min(self.clock.shared_wall());
+        Timestamp::from_millis(now.as_millis().saturating_sub(retention))
     }
 
     /// Discards entries that have been in this state for longer than `outbox.retain_parked`, and writes an audit record.

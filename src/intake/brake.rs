@@ -31,6 +31,8 @@ pub const BRAKE_CUSTOMERS_MAX: usize = 10_000;
 /// The longest time for which an operator can open a brake. A mass change takes less than a day, and a forgotten open brake
 /// must close by itself.
 pub const BRAKE_OPEN_MAX: Duration = Duration::from_hours(24);
+/// The difference between the clocks of two bridges at which an open brake still counts.
+const CLOCKS_APART_MAX: Duration = Duration::from_mins(1);
 /// The maximum number of fields that the brake of a source counts. The fields outside of `metadata`, of which Imprint has
 /// 27, count beyond this number too.
 const FIELDS_MAX: usize = 64;
@@ -199,7 +201,7 @@ impl BrakeCounts {
     /// Returns the time until which the brake is open, or `None` if it is not open. A later time than an operator can ask for
     /// came from a clock that was ahead, and does not count.
     pub fn open_until(&self, now: Timestamp) -> Option<Timestamp> {
-        let latest = now.after(BRAKE_OPEN_MAX);
+        let latest = now.after(BRAKE_OPEN_MAX + CLOCKS_APART_MAX);
         self.open_until
             .filter(|until| now < *until && *until <= latest)
     }
@@ -565,7 +567,7 @@ mod tests {
     #[test]
     fn a_brake_is_not_open_for_longer_than_an_operator_can_ask_for() {
         let mut counts = BrakeCounts::default();
-        let latest = at(0).after(BRAKE_OPEN_MAX);
+        let latest = at(60).after(BRAKE_OPEN_MAX);
         for (until, is_open) in [
             (latest, true),
             (latest.after(Duration::from_millis(1)), false),
