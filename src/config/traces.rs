@@ -79,7 +79,9 @@ fn header_form(raw: Raw) -> Result<(HeaderName, String), String> {
     let text = raw.text()?;
     let (name, scheme) = text.split_once(':').unwrap_or((&text, ""));
     let scheme = scheme.trim();
-    let is_word = scheme.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let is_word = scheme
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
     let name: Option<HeaderName> = name.trim().parse().ok();
     let name = name.filter(|name| is_word && !OWN_HEADERS.contains(name));
     let form = "must be the name of a header, such as x-api-key, or a name with the word before the secret, such as \"authorization: Bearer\"";
@@ -116,6 +118,10 @@ mod tests {
             (
                 "Authorization:Basic",
                 Some(("authorization", "Basic s3cret")),
+            ),
+            (
+                "authorization: Api-Token",
+                Some(("authorization", "Api-Token s3cret")),
             ),
             ("x-honeycomb-team", Some(("x-honeycomb-team", "s3cret"))),
             ("x-api-key:", Some(("x-api-key", "s3cret"))),

@@ -15,7 +15,7 @@ pub const BATCH_MAX: usize = 512;
 /// The maximum number of unfinished entries whose traces the bridge knows, which take about 6 MB. For a further entry, the
 /// bridge forgets the oldest trace.
 const ENTRIES_MAX: usize = 50_000;
-/// The maximum number of steps of entries whose append has not returned.
+/// The maximum number of steps of entries whose append has not returned. The bridge forgets the oldest first.
 const EARLY_MAX: usize = 1024;
 
 /// The spans that wait, and the traces of unfinished entries.
@@ -26,7 +26,7 @@ pub(super) struct SpanMemory {
     /// The number of appends in progress that have an event of a trace.
     appends: usize,
     /// The steps of unknown entries during an append. Such an entry possibly belongs to the append.
-    early: Vec<(EntryId, TraceStep)>,
+    early: VecDeque<(EntryId, TraceStep)>,
     metrics: TraceMetrics,
 }
 
@@ -36,7 +36,7 @@ impl SpanMemory {
             spans: VecDeque::new(),
             entries: BTreeMap::new(),
             appends: 0,
-            early: Vec::new(),
+            early: VecDeque::new(),
             metrics,
         }
     }
@@ -63,9 +63,10 @@ impl SpanMemory {
             self.entries.pop_first();
             self.metrics.forgotten();
         }
-        let is_of_entry = |(early, _): &mut (EntryId, TraceStep)| *early == entry;
-        let early: Vec<_> = self.early.extract_if(.., is_of_entry).collect();
-        for (entry, step) in early {
+        let early = self.early.iter().filter(|(early, _)| *early == entry);
+        let steps: Vec<TraceStep> = early.map(|(_, step)| *step).collect();
+        self.early.retain(|(early, _)| *early != entry);
+        for step in steps {
             self.add(entry, &step, new_id());
         }
     }
@@ -73,8 +74,12 @@ impl SpanMemory {
     /// Adds the span of a step, if the entry belongs to a trace.
     pub(super) fn add(&mut self, entry: EntryId, step: &TraceStep, id: SpanId) {
         let Some(trace) = self.entries.get(&entry) else {
-            if self.appends > 0 && self.early.len() < EARLY_MAX {
-                self.early.push((entry, *step));
+            if self.appends > 0 {
+                // While appends overlap without a pause, only the bound removes the steps of other entries.
+                if self.early.len() >= EARLY_MAX {
+                    self.early.pop_front();
+                }
+                self.early.push_back((entry, *step));
             }
             return;
         };
