@@ -77,7 +77,7 @@ pub(super) fn wrong_secret(
     let newer = named(&newer, now);
     Some(match named(&older, now).as_str() {
         "" => {
-            format!("the {part} did not match the earlier secret; since then, {newer} has another")
+            format!("the {part} did not match the earlier secret; changed since then: {newer}")
         }
         older if newer.is_empty() => {
             let other = if is_signature {
@@ -88,7 +88,7 @@ pub(super) fn wrong_secret(
             format!("the {part} does not match: the sender has another secret than {older}{other}")
         }
         older => format!(
-            "the {part} did not match: the sender had another secret than {older}; {newer} is newer than the latest refused request"
+            "the {part} did not match: the sender had another secret than {older}; changed since then: {newer}"
         ),
     })
 }
@@ -167,7 +167,7 @@ mod tests {
         };
         assert_eq!(
             late(&[file(25), changed(5)]),
-            "the signature did not match: the sender had another secret than /run/secrets/key (changed at 2023-11-14 21:48:20 UTC, 25 min ago); /run/secrets/new (changed at 2023-11-14 22:08:20 UTC, 5 min ago) is newer than the latest refused request"
+            "the signature did not match: the sender had another secret than /run/secrets/key (changed at 2023-11-14 21:48:20 UTC, 25 min ago); changed since then: /run/secrets/new (changed at 2023-11-14 22:08:20 UTC, 5 min ago)"
         );
         assert!(late(&[changed(5)]).starts_with("the signature did not match the earlier secret;"));
         assert!(late(&[file(25), changed(20)]).contains("does not match"));

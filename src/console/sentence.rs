@@ -324,7 +324,7 @@ fn failing(failures: &UnprovenFailures, situation: &Situation) -> Sentence {
 }
 
 const FAILING: &str = "Nothing is lost, and the bridge repeats the requests. If no customer works, check imprint.base_url and the way to Imprint.";
-const HOLDING: &str = "Held entries stay held until somebody decides, and waiting loses nothing. Ask the owner of the source whether the change is intended. If it is, release the entries on the page Problems. Otherwise discard them, and let the source send the right values again, also for the customers that passed.";
+const HOLDING: &str = "Held entries wait for a decision, for 90 days unless outbox.retain_parked says otherwise. Ask the owner of the source whether the change is intended. If it is, release the entries on the page Problems. Otherwise discard them, and let the source send the right values again, also for the customers that passed.";
 const PARKED: &str = "Problems groups the entries by cause. If Imprint rejects a value, correct the mapping of the field in the source file, and then replay the entries there with the present mapping.";
 const REFUSING: &str = "Sources shows the reason of each refused request.";
 const BACKLOG: &str = "Either the rate limit of Imprint paces the entries, or requests for some customers fail and are repeated.";

@@ -113,15 +113,17 @@ async fn mode_change(operations: &Operations, operator: &Operator) -> Option<Mod
     })
 }
 
-/// Returns the latest of the refused requests.
+/// Returns the latest of the refused requests. The refusals of a source that are not over come first.
 fn last_refusal(refusals: &[Refusals], accepted: &BTreeMap<String, i64>) -> Option<LastRefusal> {
-    let last = refusals.iter().max_by_key(|refusals| refusals.last)?;
-    let accepted_at = accepted.get(&last.source).map(|at| from_seconds(*at));
-    Some(LastRefusal {
-        source: last.source.clone(),
-        at: last.last,
-        is_over: accepted_at.is_some_and(|at| at >= last.last.after(REFUSED_FOR)),
-    })
+    let each = refusals.iter().map(|refusals| {
+        let accepted_at = accepted.get(&refusals.source).map(|at| from_seconds(*at));
+        LastRefusal {
+            source: refusals.source.clone(),
+            at: refusals.last,
+            is_over: accepted_at.is_some_and(|at| at >= refusals.last.after(REFUSED_FOR)),
+        }
+    });
+    each.max_by_key(|refusal| (!refusal.is_over, refusal.at))
 }
 
 /// Returns the source with the most refused requests among the sources that the bridge refuses without exception.

@@ -139,7 +139,7 @@ fn erased(answer: &Value) -> Vec<String> {
         (is("known", false), "the store had nothing of a customer with this id: look at the spelling".to_owned()),
         (
             is("unblocked", true),
-            "the block of this id has ended. The erased store does not know which ids belong together: an event that also names another blocked id is still ignored, so end the block of each id of the customer".to_owned(),
+            "the block of this id has ended. After the erasure, the store does not know which ids belong together: an event that also names another blocked id is still ignored, so end the block of each id of the customer".to_owned(),
         ),
         (
             is("kept_out", false),

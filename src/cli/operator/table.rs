@@ -176,7 +176,7 @@ pub(super) fn change(answer: &Value) -> Vec<String> {
     let (as_of, next) = (at(answer, "as_of").as_str(), at(answer, "next").as_u64());
     lines.extend(match (is_preview, as_of, next) {
         (true, _, Some(_)) => Some(
-            "the filter matches more entries than the preview shows, and the change takes them too".to_owned(),
+            "the filter matches more entries than the preview shows, and a change without --limit takes them too".to_owned(),
         ),
         (true, Some(as_of), None) => Some(format!(
             "the preview shows entries accepted before {as_of}: the option --before {as_of} limits the change to them"
@@ -356,7 +356,7 @@ mod tests {
                 "entry 7: the bridge must first ask Imprint about the customer, so the result is not known",
                 "entry 5: the current mapping rejects its event (paths into the stored event, for plain JSON into its member data):",
                 "  /a: No. (e164)",
-                "the filter matches more entries than the preview shows, and the change takes them too",
+                "the filter matches more entries than the preview shows, and a change without --limit takes them too",
             ]
         );
     }
@@ -365,8 +365,7 @@ mod tests {
     #[test]
     fn a_preview_names_its_bound_only_if_it_shows_all_entries() {
         let bound = "the preview shows entries accepted before T: the option --before T limits the change to them";
-        let more =
-            "the filter matches more entries than the preview shows, and the change takes them too";
+        let more = "the filter matches more entries than the preview shows, and a change without --limit takes them too";
         let after = "the filter matches more entries: the option --after 7 continues with them";
         for (member, as_of, next, expected) in [
             ("would_replay", json!("T"), Value::Null, Some(bound)),
