@@ -467,10 +467,7 @@ fn a_placeholder_in_the_place_of_a_name_is_refused() {
         ("{{contact.firstname}}", "has a placeholder of a template"),
         ("undefined", "is what a program writes for an object"),
         ("[object Object]", "is what a program writes for an object"),
-        (
-            "null",
-            "is a word such as null or N/A, in the place of a value",
-        ),
+        ("null", "is the word null, in the place of a value"),
         ("Mar&iacute;a", "in the notation of HTML"),
     ] {
         let events = [event("1", &json!({"person": {"firstName": name}}))];

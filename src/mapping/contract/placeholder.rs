@@ -12,7 +12,7 @@ const TEMPLATES: [(&str, &str); 6] = [
 ];
 const TEMPLATE: &str = "The text has a placeholder of a template, such as {{name}}, in the place of a value. The source must send the value.";
 const OBJECT: &str = "The text is what a program writes for an object or for a value that is not there. The source must send the value.";
-const NULL: &str = "The text is a word such as null or N/A, in the place of a value. The source must send null; otherwise write if .name == \"null\" then null else .name end, with the path of the value.";
+const NULL: &str = "The text is the word null, in the place of a value. The source must send null; otherwise write if .name == \"null\" then null else .name end, with the path of the value.";
 
 const HTML: &str = "The text has a character in the notation of HTML, such as &amp; for &. The source must send the character itself.";
 /// The names of HTML's notation for a character, and the ends of the names of letters with an accent.
@@ -46,7 +46,7 @@ pub(super) fn flaw(text: &str) -> Option<&'static str> {
     if text == "undefined" {
         return Some(OBJECT);
     }
-    if text == "null" || text.eq_ignore_ascii_case("n/a") {
+    if text == "null" {
         return Some(NULL);
     }
     // Nearly every text ends here.
@@ -90,7 +90,8 @@ mod tests {
             ("[object Object]", Some(OBJECT)),
             (" undefined ", Some(OBJECT)),
             ("null", Some(NULL)),
-            ("N/A", Some(NULL)),
+            // Forms have this word in the second line of an address, and in a tier.
+            ("N/A", None),
             // FAULTS N1296
             ("Mar&iacute;a", Some(HTML)),
             ("John &amp; Mary", Some(HTML)),

@@ -104,6 +104,13 @@ fn has_two_numbers(text: &str) -> bool {
         > 1
 }
 
+/// Returns whether the digits are a valid number of another country after the prefix 00.
+fn is_number_after_prefix(digits: &str) -> bool {
+    let rest = digits.strip_prefix(INTERNATIONAL_PREFIX);
+    let number = rest.map(|rest| PhoneNumber::parse(&format!("+{rest}"), None));
+    number.is_some_and(|number| number.is_ok_and(|number| number.is_valid()))
+}
+
 /// Describes digits that are no valid phone number: the country, and the probable cause.
 fn invalid_number(digits: &str, region: Option<Region>) -> String {
     let Some(region) = region.filter(|_| !digits.starts_with('+')) else {
@@ -123,7 +130,7 @@ fn invalid_number(digits: &str, region: Option<Region>) -> String {
     let parsed = PhoneNumber::parse(digits, Some(region));
     let possible = parsed.map(|number| number.is_possible_with_reason());
     let cause = match possible {
-        Ok(_) | Err(_) if digits.starts_with(INTERNATIONAL_PREFIX) => {
+        Ok(_) | Err(_) if is_number_after_prefix(digits) => {
             return format!(
                 "The text begins with 00, which is no international prefix in {region}, the region in e164(\"{region}\"). {WRITE_PLUS}"
             );
@@ -171,7 +178,7 @@ const INTERNATIONAL_PREFIX: &str = "00";
 const PREFIX_WITHOUT_REGION: &str = "The text begins with the international prefix 00, and without a region the function reads only +. Write + instead of 00, such as if .phone[0:2] == \"00\" then \"+\\(.phone[2:])\" else .phone end before e164.";
 const WRITE_PLUS: &str = "Write + instead of 00, such as if .phone[0:2] == \"00\" then \"+\\(.phone[2:])\" else .phone end before e164.";
 /// The cause that a text has two numbers.
-const TWO_NUMBERS: &str = "The text has more than one phone number, and Imprint's field takes one. The function split takes the first, such as split(\",\") | first before e164; only the sign between the numbers must be the sign in split.";
+const TWO_NUMBERS: &str = "The text has more than one phone number, and Imprint's field takes one. The function split takes the first, such as split(\",\") | first before e164; write the sign between the numbers into split.";
 /// The cause that a text has more digits than one number.
 const TOO_MANY_DIGITS: &str =
     " The text has more digits than one phone number, perhaps because it has two.";
@@ -347,6 +354,8 @@ mod tests {
             ("home 4155552671 cell 4155552672", Some("US"), two),
             ("0044 20 7946 0958", None, Some("Write + instead of 00")),
             ("415 555 2671 x1234", Some("US"), Some("an extension")),
+            ("0044 20 7946 095", Some("GB"), Some("phone number of GB")),
+            ("000-000-0000", Some("US"), Some("phone number of US")),
             ("415 555 2671", None, Some("e164(\"US\") names one")),
             ("[415] 555/2671", Some("US"), None),
             ("0044 20 7946 0958", Some("GB"), None),
