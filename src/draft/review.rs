@@ -138,8 +138,9 @@ impl<'a> TypeExamples<'a> {
         let is_known =
             |read: &str| self.places.contains(read) || pointer::any_inside(&self.places, read);
         let unknown = reads.into_iter().filter(|read| !is_known(read));
+        let is_generic = |name: &str| ["id", "name", "type", "value"].contains(&name);
         let meant = |read: &str| {
-            let name = plain_name(read);
+            let name = Some(plain_name(read)).filter(|name| !is_generic(name))?;
             let same = self.places.iter().filter(|place| plain_name(place) == name);
             let same = same.filter(|place| !self.is_read(place) && !concerns_other(place));
             let same: Vec<&String> = same.collect();

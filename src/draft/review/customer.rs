@@ -14,12 +14,11 @@ const CUSTOMER_RULES: [&str; 2] = ["customer.imprint_id", "customer.partner_id"]
 /// The rule with the version of an event.
 const VERSION: &str = "version";
 /// The names of members that name the account of the company in the source, or the role of a person.
-const ACCOUNT_IDS: [&str; 20] = [
+const ACCOUNT_IDS: [&str; 18] = [
     "appid",
     "applicationid",
     "brandid",
     "environmentid",
-    "instanceid",
     "organisationid",
     "organizationid",
     "orgid",
@@ -30,7 +29,6 @@ const ACCOUNT_IDS: [&str; 20] = [
     "shopid",
     "siteid",
     "storeid",
-    "subscriptionid",
     "teamid",
     "tenantid",
     "workspaceid",

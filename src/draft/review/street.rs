@@ -77,10 +77,10 @@ pub(super) fn notes(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
     notes
 }
 
-/// Returns whether a rule reads the country of an address, perhaps from another member.
+/// Returns whether a rule gives the country of an address, or reads it for another field.
 fn reads_country(evidence: &TypeExamples<'_>, street: &str) -> bool {
     let mut rules = evidence.targets();
     let mut beside = evidence.beside(street);
-    rules.any(|rule| rule.target.ends_with("address.country") && !rule.reads.is_empty())
+    rules.any(|rule| rule.target.ends_with("address.country"))
         || beside.any(|(place, name)| COUNTRIES.contains(&name.as_str()) && evidence.is_read(place))
 }
