@@ -20,7 +20,7 @@ pub(super) fn hint(message: &str, text: &str, number: usize) -> Option<String> {
     } else if message.contains("with a dotted key") {
         group_with_value(before, line)
     } else if message.contains("array")
-        && (line.starts_with('[') || line.contains('='))
+        && (line.starts_with('[') || is_setting(line))
         && let Some(open) = open_list(before)
     {
         Some(format!(
@@ -34,6 +34,13 @@ pub(super) fn hint(message: &str, text: &str, number: usize) -> Option<String> {
     } else {
         None
     }
+}
+
+/// Returns whether a line begins with a key and `=`.
+fn is_setting(line: &str) -> bool {
+    let key = line.split_once('=').map_or("", |(key, _)| key.trim());
+    let is_sign = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '"');
+    !key.is_empty() && key.chars().all(is_sign)
 }
 
 /// Returns the line that gives one value to a group of settings.

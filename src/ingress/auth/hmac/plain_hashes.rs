@@ -39,7 +39,7 @@ impl HmacScheme {
             encodings.any(|encoding| self.is_in(line, encoding, hash).is_some())
         })?;
         Some(format!(
-            "the value is a plain {} hash of {what}, and no HMAC: anybody could make a hash of the body alone. The sender must sign with an HMAC",
+            "the value is a plain {} hash of {what}, and no HMAC. The sender must sign with an HMAC",
             algorithm.as_str()
         ))
     }
