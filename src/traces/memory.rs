@@ -74,13 +74,7 @@ impl SpanMemory {
     /// Adds the span of a step, if the entry belongs to a trace.
     pub(super) fn add(&mut self, entry: EntryId, step: &TraceStep, id: SpanId) {
         let Some(trace) = self.entries.get(&entry) else {
-            if self.appends > 0 {
-                // While appends overlap without a pause, only the bound removes the steps of other entries.
-                if self.early.len() >= EARLY_MAX {
-                    self.early.pop_front();
-                }
-                self.early.push_back((entry, *step));
-            }
+            self.keep_early(entry, *step);
             return;
         };
         let span = step.span(id, entry, trace);
@@ -88,6 +82,18 @@ impl SpanMemory {
             self.entries.remove(&entry);
         }
         self.push(span);
+    }
+
+    /// Keeps a step of an unknown entry during an append. While appends overlap without a pause, only the bound removes the
+    /// steps of other entries.
+    fn keep_early(&mut self, entry: EntryId, step: TraceStep) {
+        if self.appends == 0 {
+            return;
+        }
+        if self.early.len() >= EARLY_MAX {
+            self.early.pop_front();
+        }
+        self.early.push_back((entry, step));
     }
 
     /// Takes at most [`BATCH_MAX`] spans, those that have waited longest.

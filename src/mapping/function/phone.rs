@@ -107,7 +107,7 @@ fn has_two_numbers(text: &str) -> bool {
 /// Returns whether the digits are a valid number of another country after the prefix 00.
 fn is_number_after_prefix(digits: &str) -> bool {
     let rest = digits.strip_prefix(INTERNATIONAL_PREFIX);
-    let number = rest.map(|rest| PhoneNumber::parse(&format!("+{rest}"), None));
+    let number = rest.map(|rest| PhoneNumber::parse(format!("+{rest}"), None));
     number.is_some_and(|number| number.is_ok_and(|number| number.is_valid()))
 }
 
