@@ -295,7 +295,7 @@ fn a_broken_collector_delays_no_event_and_gets_the_spans_later() {
     );
 }
 
-/// FAULTS N1194: so many spans wait that the memory is full.
+/// FAULTS N1194: the memory for waiting spans is full.
 #[test]
 fn a_full_memory_drops_spans_and_delays_no_event() {
     let collector = collector();

@@ -48,7 +48,7 @@ const COUNTRIES: [&str; 5] = [
     "countryname",
 ];
 
-/// Returns a note for each member with a part of the street that stands beside the street and that no expression reads.
+/// Returns a note for each part of an address that an example has beside the street, and that no expression reads.
 pub(super) fn notes(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
     let is_street = |target: &str| target == STREET || target.ends_with(".street_line1");
     let streets = evidence.targets().filter(|rule| is_street(&rule.target));
