@@ -162,8 +162,10 @@ pub trait Settings: Send + Sync + fmt::Debug {
     fn setting(&self, setting: Setting) -> StoreFuture<'_, Option<String>>;
 }
 
-/// The maximum number of tries to replace a setting that other processes also change. Sixteen changes at the same time do not
-/// happen. Without this limit, a process would try for ever to replace a damaged value.
+/// The maximum number of tries to replace a setting that other processes also change.
+///
+/// Sixteen changes at the same time do not happen. Without this limit, a process would try for ever to replace a damaged
+/// value.
 pub const REPLACE_TRIES_MAX: usize = 16;
 
 /// The name of a setting that all processes share.
