@@ -76,6 +76,9 @@ impl Sharing {
             let looks = look_at <= now;
             if let Err(error) = self.exchange(looks).await {
                 tracing::debug!(error = %error, "the store did not share the destination");
+                if self.outbox.has_lost_lease() {
+                    self.destination.forget_all();
+                }
                 let again_at = self.clock.now().after(RETRY_AFTER);
                 self.clock.sleep_until(again_at).await;
             } else if looks {

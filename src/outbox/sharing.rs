@@ -109,6 +109,12 @@ pub trait SharedDestination: Send + Sync + fmt::Debug {
         Box::pin(ready(Ok(())))
     }
 
+    /// Returns whether other processes possibly erased customers without waiting for this process, because its lease has ended.
+    /// Knows this without the store, because a process without a lease often cannot reach the store.
+    fn has_lost_lease(&self) -> bool {
+        false
+    }
+
     /// Returns the numbers of the other processes that have not forgotten every erased customer.
     fn remembering(&self) -> StoreFuture<'_, Vec<u64>> {
         Box::pin(ready(Ok(Vec::new())))

@@ -124,7 +124,13 @@ impl Operations {
     }
 
     /// Returns, for each customer, the latest request that the bridge did not send because of the mode `shadow`.
+    ///
+    /// A bridge whose lease on a shared store has ended forgets its records first: another bridge possibly erased customers
+    /// without waiting for this bridge.
     pub fn shadow_requests(&self, _operator: &Operator) -> Vec<ShadowView> {
+        if self.outbox.has_lost_lease() {
+            self.destination.forget_all();
+        }
         let records = self.destination.shadow_records().into_iter();
         let views = records.map(|record| ShadowView {
             at: record.at,

@@ -49,6 +49,12 @@ impl OwnLease {
         self.owner.store(0, Ordering::SeqCst);
     }
 
+    /// Returns whether the lease has ended, also if the replica has not noticed this yet.
+    pub(super) fn has_ended(&self) -> bool {
+        let until = self.until.load(Ordering::SeqCst);
+        self.owner.load(Ordering::SeqCst) == 0 || millis(self.now()) >= until
+    }
+
     /// Returns whether the claim belongs to this lease, and the lease has not ended.
     pub(super) fn covers(&self, token: ClaimToken) -> bool {
         let until = self.until.load(Ordering::SeqCst);
@@ -77,14 +83,17 @@ mod tests {
             clock: clock.clone(),
             ..OwnLease::default()
         };
-        assert!(!lease.covers(of(7)), "no lease");
+        assert!(!lease.covers(of(7)) && lease.has_ended(), "no lease");
         lease.extended(7, lease.now());
-        assert!(lease.covers(of(7)) && !lease.covers(of(6)));
+        assert!(lease.covers(of(7)) && !lease.covers(of(6)) && !lease.has_ended());
         clock.advance(replica::LEASE.saturating_sub(Duration::from_millis(1)));
         assert!(lease.covers(of(7)));
         let asked_at = lease.now();
         clock.advance(Duration::from_millis(1));
-        assert!(!lease.covers(of(7)), "the lease has ended");
+        assert!(
+            !lease.covers(of(7)) && lease.has_ended(),
+            "the lease has ended"
+        );
         lease.extended(7, asked_at);
         assert!(lease.covers(of(7)), "no other replica took the lanes");
         lease.ended();

@@ -111,6 +111,11 @@ impl ReplicaState {
         self.has_lost_lease.store(true, Ordering::SeqCst);
     }
 
+    /// Returns whether the lease has ended, or had ended and the process has not forgotten its customers since.
+    pub(super) fn has_lost_lease(&self) -> bool {
+        self.lease.has_ended() || self.has_lost_lease.load(Ordering::SeqCst)
+    }
+
     /// Returns whether the lease had ended since the last call.
     pub(super) fn take_lost_lease(&self) -> bool {
         self.has_lost_lease.swap(false, Ordering::SeqCst)

@@ -55,6 +55,10 @@ impl SharedDestination for PostgresOutbox {
         })
     }
 
+    fn has_lost_lease(&self) -> bool {
+        self.shared.has_lost_lease()
+    }
+
     fn remembering(&self) -> StoreFuture<'_, Vec<u64>> {
         self.read(async move |engine: Rc<Engine>| engine.read(forgetting::replicas).await)
     }

@@ -16,7 +16,7 @@ const ASSERT_AFTER: Duration = Duration::from_secs(12);
 const LEASE: Duration = Duration::from_secs(15);
 
 /// Stops a process, or lets it continue.
-fn signal(process: &Process, signal: &str) {
+pub(super) fn signal(process: &Process, signal: &str) {
     let kill = format!("kill -{signal} {}", process.child.id());
     let status = Command::new("sh").args(["-c", &kill]).status().unwrap();
     assert!(status.success());
