@@ -37,9 +37,6 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(20);
 /// The time limit for receiving a request head at the ops listener.
 const OPS_HEAD_DEADLINE: Duration = Duration::from_secs(5);
 
-/// The source in the metric of a request that the bridge refuses before it reads the path.
-const NO_SOURCE: &str = "";
-
 /// Binds the event listener and the ops listener, and divides the file descriptors of the process between them.
 pub(super) fn bind(
     config: &Config,
@@ -86,7 +83,7 @@ fn bind_ingress(
             head_deadline: settings.head_deadline,
             answer_deadline: ANSWER_DEADLINE,
             heads: Arc::default(),
-            count_refused: Arc::new(move |problem| heads.count_refused(NO_SOURCE, problem)),
+            count_refused: Arc::new(move |problem| heads.refused_head(problem)),
         },
     };
     listener.bind(move |config| {

@@ -1,6 +1,6 @@
 //! The answers to request heads that the stream or the HTTP server refuses before a handler runs.
 
-use crate::http::framing::{HEAD_BYTES_MAX, Violation};
+use crate::http::framing::{HEAD_BYTES_MAX, OtherProtocol, Violation};
 use crate::http::problem::{MEDIA_TYPE, ProblemDocument};
 use crate::http::refused::RefusedProblem;
 
@@ -45,9 +45,9 @@ impl RefusedHead {
     /// Returns the HTTP status, the last word of the problem type, and the title.
     const fn row(self) -> (u16, &'static str, &'static str) {
         match self {
-            Self::Violation(Violation::LineEnd | Violation::Chunk) => {
-                (400, "malformed_http", "Malformed HTTP request")
-            }
+            Self::Violation(
+                Violation::LineEnd | Violation::Chunk | Violation::OtherProtocol(_),
+            ) => (400, "malformed_http", "Malformed HTTP request"),
             Self::Violation(Violation::Tunnel) => {
                 (400, "tunnel", "Tunnels and WebSocket not supported")
             }
@@ -81,6 +81,15 @@ impl RefusedHead {
             }
             Self::Violation(Violation::HeadTooLarge) => {
                 return format!("The maximum size of a request head is {HEAD_BYTES_MAX} bytes.");
+            }
+            Self::Violation(Violation::OtherProtocol(OtherProtocol::Tls)) => {
+                "The client speaks TLS, and this port has no TLS. Send to http://, or let the gateway end TLS."
+            }
+            Self::Violation(Violation::OtherProtocol(OtherProtocol::Http2)) => {
+                "The client speaks HTTP/2 without TLS. Use HTTP/1.1 behind the gateway."
+            }
+            Self::Violation(Violation::OtherProtocol(OtherProtocol::Proxy)) => {
+                "The gateway sends the PROXY protocol before the request. Turn it off in the gateway."
             }
             Self::Timeout => "The request head did not arrive in time. Send it without pauses.",
             Self::Budget => "Send the request again later.",

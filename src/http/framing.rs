@@ -26,6 +26,35 @@ pub enum Violation {
     Tunnel,
     /// The chunks of the body are not well-formed.
     Chunk,
+    /// The client or a gateway speaks another protocol.
+    OtherProtocol(OtherProtocol),
+}
+
+/// A protocol that a wrong address or a wrong setting of a gateway brings to a port for HTTP/1.1 without TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OtherProtocol {
+    /// TLS: a handshake record of RFC 8446, section 5.1.
+    Tls,
+    /// HTTP/2 without TLS: the connection preface of RFC 9113, section 3.4.
+    Http2,
+    /// The PROXY protocol, version 1 or 2, of the HAProxy specification.
+    Proxy,
+}
+
+impl OtherProtocol {
+    /// The first bytes of a connection in these protocols. No HTTP/1.1 request starts with them.
+    const BEGINNINGS: [(&'static [u8], Self); 4] = [
+        (b"\x16\x03", Self::Tls),
+        (b"PRI * HTTP/2.0\r\n", Self::Http2),
+        (b"PROXY ", Self::Proxy),
+        (b"\r\n\r\n\0\r\nQUIT\n", Self::Proxy),
+    ];
+
+    fn find(input: &[u8]) -> Option<Self> {
+        let mut beginnings = Self::BEGINNINGS.into_iter();
+        let found = beginnings.find(|(beginning, _)| input.starts_with(beginning));
+        found.map(|(_, protocol)| protocol)
+    }
 }
 
 /// Finds the requests in the bytes of one connection, and stores the current position.
@@ -108,7 +137,7 @@ impl Framing {
     /// Returns a violation if the bytes break a rule of the framing.
     pub fn advance(&mut self, input: &[u8]) -> Result<Advance, Violation> {
         match &mut self.position {
-            Position::Head { scanned, skipped } => match end_of_head(input, scanned)? {
+            Position::Head { scanned, skipped } => match find_head(input, scanned)? {
                 None => {
                     let taken = leading_line_ends(input);
                     *scanned = scanned.saturating_sub(taken);
@@ -175,6 +204,14 @@ fn skip_empty_lines(taken: usize, skipped: usize) -> Result<Advance, Violation> 
 fn leading_line_ends(input: &[u8]) -> usize {
     let pairs = input.chunks_exact(2).take_while(|pair| *pair == b"\r\n");
     pairs.count() * 2
+}
+
+/// Finds the head in the input, unless the input starts with another protocol.
+fn find_head(input: &[u8], scanned: &mut usize) -> Result<Option<Range<usize>>, Violation> {
+    if let Some(protocol) = OtherProtocol::find(input) {
+        return Err(Violation::OtherProtocol(protocol));
+    }
+    end_of_head(input, scanned)
 }
 
 /// Finds the head in the input. `scanned` is the number of bytes that earlier calls have already checked.

@@ -74,9 +74,19 @@ impl Ingress {
         }
     }
 
+    /// Reports a request head that the listener refused, so no source is known.
+    pub fn refused_head(&self, problem: RefusedProblem) {
+        tracing::warn!(
+            problem = problem.word,
+            detail = problem.detail,
+            "refused a request before its handler"
+        );
+        self.count_refused("", problem);
+    }
+
     /// Counts a refused request in the metrics, and adds it to the list for operators. `source` is empty if the request names
     /// no configured source.
-    pub fn count_refused(&self, source: &str, problem: RefusedProblem) {
+    fn count_refused(&self, source: &str, problem: RefusedProblem) {
         self.counts.rejected(problem.word, source);
         self.refused.record(source, problem, self.clock.now());
     }

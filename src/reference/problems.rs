@@ -122,7 +122,8 @@ pub static PROBLEMS: &[MessageExplanation] = &[
     row(
         &["malformed_http"],
         "The request is not valid HTTP/1.1.",
-        "Correct the client or the gateway. Each line of a request head ends in CR LF.",
+        "Correct the client or the gateway. The port takes HTTP/1.1 without TLS and without the PROXY protocol, and each line of a \
+         request head ends in CR LF.",
     ),
     row(
         &["tunnel"],

@@ -26,7 +26,7 @@ fn event(id: &str) -> String {
 
 /// Sends bytes on a new connection, and asserts that the bridge refuses them and closes the connection.
 #[track_caller]
-fn check_refused(address: SocketAddr, bytes: &str, status: u16, word: &str) {
+fn check_refused(address: SocketAddr, bytes: &str, status: u16, word: &str) -> String {
     let mut connection = Connection::open(address).unwrap();
     connection.send(bytes.as_bytes()).unwrap();
     let answer = connection.answer().unwrap();
@@ -38,6 +38,7 @@ fn check_refused(address: SocketAddr, bytes: &str, status: u16, word: &str) {
         [ErrorKind::UnexpectedEof, ErrorKind::ConnectionReset].contains(&end),
         "{bytes:?} {end}"
     );
+    answer.json()["detail"].to_string()
 }
 
 /// FAULTS N46: actix-http accepts lines that end in LF only.
@@ -63,6 +64,27 @@ fn a_line_that_does_not_end_in_cr_lf_is_refused() {
         app.metric("refused_total{problem=\"malformed_http\",source=\"\"}"),
         Some(3.0)
     );
+}
+
+/// FAULTS N1331: a CRM has an address with https://, or a gateway sends the PROXY protocol. The answer names the cause, and
+/// so do the log and the list of refused requests, which have the same detail.
+#[test]
+fn a_client_with_another_protocol_learns_the_cause() {
+    let app = TestApp::start();
+    for (head, cause) in [
+        ("\u{16}\u{3}\u{1}\u{2}\0\u{1}", "this port has no TLS"),
+        (
+            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            "speaks HTTP/2 without TLS",
+        ),
+        (
+            "PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n",
+            "sends the PROXY protocol",
+        ),
+    ] {
+        let detail = check_refused(app.ingress(), head, 400, "malformed_http");
+        assert!(detail.contains(cause), "{detail}");
+    }
 }
 
 /// FAULTS N47: actix-http ignores the length of a request with `Upgrade: websocket`, and takes the next request for its

@@ -100,6 +100,31 @@ fn bytes_that_two_receivers_could_read_differently_are_refused() {
     check(h2c, Ok(&[h2c]));
 }
 
+/// FAULTS N1331
+#[test]
+fn another_protocol_is_recognised_at_the_first_bytes() {
+    let beginnings: [(&[u8], OtherProtocol); 5] = [
+        (b"\x16\x03\x01\x02\0\x01", OtherProtocol::Tls),
+        (b"\x16\x03\x03", OtherProtocol::Tls),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", OtherProtocol::Http2),
+        (
+            b"PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n",
+            OtherProtocol::Proxy,
+        ),
+        (b"\r\n\r\n\0\r\nQUIT\n\x21\x11", OtherProtocol::Proxy),
+    ];
+    for (input, protocol) in beginnings {
+        assert_eq!(
+            requests(input, 100),
+            Err(Violation::OtherProtocol(protocol))
+        );
+    }
+    check(
+        "PROXYING / HTTP/1.1\r\nhost: x\r\n\r\n",
+        Ok(&["PROXYING / HTTP/1.1\r\nhost: x\r\n\r\n"]),
+    );
+}
+
 #[test]
 fn a_head_has_a_maximum_size() {
     let head = |size: usize| {
