@@ -535,6 +535,31 @@ fn a_house_number_beside_the_street_is_noted() {
     check_note((&fields(".a.street"), &events), note, true);
 }
 
+/// FAULTS N1332: an address without a second line follows an address with one.
+#[test]
+fn an_absent_second_line_of_a_street_is_noted() {
+    let note = "Imprint keeps the second line of the former address";
+    let fields = |line: &str| {
+        format!("{SOURCE}street_line1 = '.a.street'\nstreet_line2 = '{line}'\ncity = '.a.city'\n")
+    };
+    let with = json!({"street": "7 Main St", "extra": "Apt 4", "city": "Reno"});
+    let without = json!({"street": "9 Elm St", "city": "Reno"});
+    let other = json!({"city": "Reno"});
+    let events = |addresses: &[&Value]| -> Vec<_> {
+        let numbered = addresses.iter().zip(1..);
+        numbered
+            .map(|(a, number)| event(&number.to_string(), &json!({"a": a})))
+            .collect()
+    };
+    for (line, addresses, is_noted) in [
+        (".a.extra", vec![&with, &without], true),
+        ("(.a.extra) // null", vec![&with, &without], false),
+        (".a.extra", vec![&with, &other], false),
+    ] {
+        check_note((&fields(line), &events(&addresses)), note, is_noted);
+    }
+}
+
 /// FAULTS N1269: the id of the customer is the id of the company's account, or a role.
 #[test]
 fn an_id_of_an_account_in_the_place_of_a_customer_is_noted() {

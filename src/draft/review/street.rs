@@ -3,9 +3,12 @@
 use std::collections::BTreeSet;
 
 use super::{TypeExamples, last_name};
+use crate::intake::{TargetExplanation, TargetResult};
 
 /// The field with the first line of a street.
 const STREET: &str = "street_line1";
+/// The field with the second line of a street.
+const SECOND_LINE: &str = "street_line2";
 /// The names of a member with the number of a house, beside a member with the name of a street.
 const HOUSE_NUMBERS: [&str; 15] = [
     "buildingno",
@@ -74,7 +77,25 @@ pub(super) fn notes(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
             }
         }
     }
+    notes.extend(kept_second_line(evidence));
     notes
+}
+
+/// Returns a note if an example sets the first line of a street, and says nothing about the second line: Imprint would keep
+/// the second line of the former address.
+fn kept_second_line(evidence: &TypeExamples<'_>) -> Option<String> {
+    let absent = evidence.events.iter().find_map(|event| {
+        let rule = |name: &str| {
+            let mut targets = event.targets.iter().flatten();
+            targets.find(|rule| rule.target == name || rule.target.ends_with(&format!(".{name}")))
+        };
+        let is_set = matches!(rule(STREET)?.result, TargetResult::Value { .. });
+        rule(SECOND_LINE).filter(|line| is_set && line.result == TargetResult::Absent)
+    });
+    let TargetExplanation { expression, .. } = absent?;
+    Some(format!(
+        "an example sets {STREET}, and {SECOND_LINE} is absent: Imprint keeps the second line of the former address. If an absent line means that the address has none, write {SECOND_LINE} = '({expression}) // null'"
+    ))
 }
 
 /// Returns whether a rule gives the country of an address, or reads it for another field.
