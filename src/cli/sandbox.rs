@@ -75,6 +75,11 @@ pub(super) fn run(options: &SandboxOptions) -> anyhow::Result<ExitCode> {
             "received calls: http://{}/sandbox/ledger",
             running.address
         ));
+        if !options.seeded_only {
+            print_notice(format_args!(
+                "an update of an unknown customer creates the customer; Imprint answers 404, and with --seeded-only the sandbox does too"
+            ));
+        }
         tokio::select! {
             ended = running.server => ended?,
             _ = signals.next() => {}
