@@ -1,4 +1,5 @@
-//! Obeys the mass-change brakes that operators have opened, at this bridge or at another one with the same store.
+//! Obeys the mass-change brakes that operators have opened, at this bridge or at another one with the same store, and divides the
+//! limits of the brakes between the bridges.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,6 +48,8 @@ impl BrakesWatch {
     }
 
     async fn look(&self) -> anyhow::Result<()> {
+        let bridges = self.outbox.bridges().await?;
+        self.running.set_bridges(bridges, self.clock.now());
         let changes = self.running.brake_changes();
         let stored = self.outbox.setting(Setting::OpenBrakes).await?;
         // Otherwise, an operator has changed a brake at this bridge, and the text is possibly older.

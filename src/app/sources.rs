@@ -3,6 +3,7 @@
 //! The bridge replaces all sources together while it runs. A request uses the set with which it began.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -119,6 +120,13 @@ impl RunningSources {
     /// Returns how often this bridge has opened or closed brakes.
     pub(super) fn brake_changes(&self) -> u64 {
         self.brake_changes.load(Ordering::Relaxed)
+    }
+
+    /// Sets the number of bridges that divide the limits of the brakes between them.
+    pub(super) fn set_bridges(&self, bridges: NonZeroUsize, now: Timestamp) {
+        for endpoint in self.endpoints.current().all() {
+            endpoint.brake.set_bridges(bridges, now);
+        }
     }
 
     /// Uses the loaded set for all later requests, and records the change for operators.

@@ -10,6 +10,7 @@
 //! - An entry that is parked or ignored on arrival does not count, because it sends nothing. A replay is an operator's
 //!   decision and does not pass the brake.
 
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::intake::{
@@ -63,6 +64,11 @@ impl SourceBrake {
     /// Opens the brake or closes it. An open brake holds nothing and counts nothing until its time.
     pub fn set_open_until(&self, until: Option<Timestamp>) {
         self.counts().set_open_until(until);
+    }
+
+    /// Sets the number of bridges that divide the limits between them.
+    pub fn set_bridges(&self, bridges: NonZeroUsize, now: Timestamp) {
+        self.counts().set_bridges(bridges, now);
     }
 
     /// Counts the entries of a request. Returns the entries, and marks those that exceed a limit as held.

@@ -10,15 +10,18 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher as _, RandomState};
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use crate::imprint::{CustomerChange, CustomerRef, Field, FieldGroup, FieldValue};
 use crate::time::Timestamp;
 
+mod bridges;
 mod mass_change;
 mod open;
 mod recent;
 
+use bridges::Bridges;
 use mass_change::Excess;
 pub use mass_change::{BrakeRule, HeldChange, Holding, MassChange};
 pub use open::OpenBrakes;
@@ -75,6 +78,20 @@ pub struct BrakeLimits {
 }
 
 impl BrakeLimits {
+    /// Returns the part of the limits for one of several bridges. Together, the bridges then let no more customers pass than the
+    /// limits allow.
+    #[must_use]
+    pub fn part_of(&self, bridges: NonZeroUsize) -> Self {
+        let part = |limit: usize| part(limit, bridges);
+        Self {
+            window: self.window,
+            customers_max: part(self.customers_max),
+            share_percent_max: self.share_percent_max,
+            same_value_max: part(self.same_value_max),
+            cleared_max: part(self.cleared_max),
+        }
+    }
+
     /// Returns the number of customers that the brake must remember of a field, to know whether a limit is exceeded.
     pub fn kept_max(&self) -> usize {
         let most = match self.customers_max {
@@ -83,6 +100,11 @@ impl BrakeLimits {
         };
         most.saturating_add(1)
     }
+}
+
+/// Returns the part of a limit for one of several bridges. A limit of 0 is no limit, so the part of a small limit is 1.
+fn part(limit: usize, bridges: NonZeroUsize) -> usize {
+    limit.min((limit / bridges).max(1))
 }
 
 /// The state of a brake, for operators.
@@ -109,6 +131,8 @@ pub struct BrakeCounts {
     holding: BTreeMap<MassChange, Holding>,
     /// The brake holds nothing and counts nothing until this time.
     open_until: Option<Timestamp>,
+    /// The number of bridges that divide the limits between them.
+    bridges: Bridges,
     next_number: u64,
 }
 
@@ -139,8 +163,11 @@ impl BrakeCounts {
         if self.open_until(now).is_some() {
             return counted;
         }
+        let bridges = self.bridges.counted(now, limits.window);
+        let limits = &limits.part_of(bridges);
         let customer = self.digest_of(&change.customer);
         let share_max = self.share_max(limits, customer, now);
+        let share_max = share_max.map(|max| part(max, bridges));
         for (field, value) in change.update.iter() {
             let number = self.next_number;
             self.next_number += 1;
@@ -196,6 +223,12 @@ impl BrakeCounts {
             self.holding.clear();
         }
         self.open_until = until;
+    }
+
+    /// Sets the number of bridges with the same store. Each of them counts the events that it accepts, and obeys its part of the
+    /// limits.
+    pub fn set_bridges(&mut self, bridges: NonZeroUsize, now: Timestamp) {
+        self.bridges.set(bridges, now);
     }
 
     /// Returns the time until which the brake is open, or `None` if it is not open. A later time than an operator can ask for

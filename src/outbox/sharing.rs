@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::future::ready;
+use std::num::NonZeroUsize;
 
 use super::{KeyMark, LaneId, StoreFuture};
 use crate::time::Timestamp;
@@ -107,6 +108,11 @@ pub trait SharedDestination: Send + Sync + fmt::Debug {
     /// Records that this process has forgotten the customers of these lanes.
     fn confirm_forgotten(&self, _lanes: Vec<LaneId>) -> StoreFuture<'_, ()> {
         Box::pin(ready(Ok(())))
+    }
+
+    /// Returns the number of processes that use the store at present, with this process.
+    fn bridges(&self) -> StoreFuture<'_, NonZeroUsize> {
+        Box::pin(ready(Ok(NonZeroUsize::MIN)))
     }
 
     /// Returns whether other processes possibly erased customers without waiting for this process, because its lease has ended.

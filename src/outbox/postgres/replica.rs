@@ -5,6 +5,7 @@
 //! replica then gets a new number, and all its earlier claims are stale: a settlement compares the number and the epoch
 //! under the lock of the lane.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use tokio_postgres::types::Type;
@@ -91,6 +92,17 @@ pub(super) async fn leases(db: &Connected) -> Result<Vec<LeaseEnd>, DbFault> {
     let rows = db.query(sql, &[]).await?;
     let leases = rows.iter().map(|row| Ok((get(row, 0)?, get(row, 1)?)));
     leases.collect()
+}
+
+/// Returns the number of replicas whose leases have not ended, at least 1.
+pub(super) async fn count(db: &Connected) -> Result<NonZeroUsize, DbFault> {
+    let sql = "SELECT count(*) FROM imprint_bridge.replica WHERE lease_until >= clock_timestamp()";
+    let count = match db.query_opt(sql, &[]).await? {
+        Some(row) => get::<i64>(&row, 0)?,
+        None => 0,
+    };
+    let count = usize::try_from(count).ok().and_then(NonZeroUsize::new);
+    Ok(count.unwrap_or(NonZeroUsize::MIN))
 }
 
 /// Ends these registrations unless their replicas have extended their leases, and frees their lanes. Returns the numbers of

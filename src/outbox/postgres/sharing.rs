@@ -1,6 +1,7 @@
 //! What all replicas share about the destination: the settings of the operator and of Imprint, and the token bucket of
 //! each API key.
 
+use std::num::NonZeroUsize;
 use std::rc::Rc;
 
 use tokio_postgres::types::Type;
@@ -10,7 +11,7 @@ use super::columns::{get, number, to_text, unsigned};
 use super::connection::{Connected, Params};
 use super::engine::Engine;
 use super::fault::DbFault;
-use super::forgetting;
+use super::{forgetting, replica};
 use crate::outbox::codec::StoredText;
 use crate::outbox::{
     AgreedView, Forgotten, LaneId, ReplicaReport, Setting, SharedDestination, SharedSettings,
@@ -53,6 +54,10 @@ impl SharedDestination for PostgresOutbox {
             let confirmed = connector.transact(link, confirm).await;
             confirmed.map_err(|fault| fault.report("sharing the destination"))
         })
+    }
+
+    fn bridges(&self) -> StoreFuture<'_, NonZeroUsize> {
+        self.read(async move |engine: Rc<Engine>| engine.read(replica::count).await)
     }
 
     fn has_lost_lease(&self) -> bool {

@@ -365,3 +365,35 @@ fn a_new_bridge_probes_after_the_clock_of_the_database_has_gone_back() {
         wait_until_delivered(&second, &format!("e-{customer}"));
     }
 }
+
+/// FAULTS N1335: two bridges with one store divide the limit of six customers between them, until one of them stops.
+#[test]
+fn the_bridges_divide_the_limits_of_the_brake() {
+    let (database, imprint) = (crate::postgres::database(), imprint());
+    let url = database.url();
+    let settings = format!("[outbox]\nurl = \"{url}\"\n[brake]\nmode = \"on\"\ncustomers_max = 6");
+    let start = || {
+        let files = Files::write(imprint.address, KEY, &settings);
+        files.write_token("alice", TOKEN);
+        (Process::serve(&files), files)
+    };
+    let ((mut first, _first_files), (second, _second_files)) = (start(), start());
+    let is_held = |customer: usize, version: u64| {
+        let id = format!("e{customer}-{version}");
+        let event = email(&id, &format!("c{customer}"), version);
+        let answer = send(&second, &event);
+        assert_eq!(answer.status, 202, "{}", answer.body);
+        receipt(second.ready().0, &id).unwrap().json()["status"] == "held"
+    };
+    let held: Vec<usize> = (1..=4).filter(|customer| is_held(*customer, 1)).collect();
+    assert_eq!(held, [4], "its part is three customers");
+    first.terminate();
+    first.wait_for_exit();
+    // The customers of held entries count too, each once.
+    let mut versions = 1..;
+    wait_for("the second bridge has the whole limit", || {
+        let version = versions.next()?;
+        (!is_held(5, version)).then_some(())
+    });
+    assert!(!is_held(6, 1) && is_held(7, 1));
+}
