@@ -80,7 +80,8 @@ impl Bridge {
 
     fn accept(&self, id: &str) {
         let answer = self.post(id);
-        assert_eq!(answer.status, 202, "{id}: {}", answer.body);
+        let log = || self.process.log();
+        assert_eq!(answer.status, 202, "{id}: {} {}", answer.body, log());
     }
 
     /// Accepts a hundred events of as many customers in one request.

@@ -72,20 +72,15 @@ impl DiskSpace {
     /// Returns whether an error of SQLite means that the disk is full.
     ///
     /// SQLite reports only ENOSPC as a full disk. For a quota (EDQUOT) and a file size limit (EFBIG), SQLite reports a
-    /// general write error. After a write error, this function therefore writes a probe file to find the reason.
+    /// general write error. After a write error, this function therefore writes a probe file to find the reason. If the disk
+    /// takes the probe, it has got space since the error. A write that fails changes nothing, so the store can go on.
     pub(super) fn is_full(&self, error: &rusqlite::Error) -> bool {
         let Some(error) = error.sqlite_error() else {
             return false;
         };
         error.code == ErrorCode::DiskFull
-            || (error.extended_code == ffi::SQLITE_IOERR_WRITE && self.refuses_more_bytes())
-    }
-
-    /// Returns whether the operating system refuses to write more bytes because of a full disk, a quota or a file size
-    /// limit.
-    fn refuses_more_bytes(&self) -> bool {
-        self.write_error()
-            .is_some_and(|error| lacks_space(&error) || error.kind() == ErrorKind::FileTooLarge)
+            || (error.extended_code == ffi::SQLITE_IOERR_WRITE
+                && self.write_error().as_ref().is_none_or(is_about_space))
     }
 
     /// Returns the error with which the operating system refuses a write beside the store.
@@ -118,7 +113,8 @@ impl DiskSpace {
                 source.sqlite_error_code(),
                 Some(ErrorCode::CannotOpen | ErrorCode::SystemIoFailure)
             );
-            self.is_full(source) || (may_lack_space && self.refuses_more_bytes())
+            source.sqlite_error_code() == Some(ErrorCode::DiskFull)
+                || (may_lack_space && self.write_error().as_ref().is_some_and(is_about_space))
         } else if let OpenError::File { source, .. } | OpenError::Lock { source, .. } = error {
             lacks_space(source)
         } else {
@@ -321,6 +317,11 @@ impl DiskSpace {
     }
 }
 
+/// Returns whether the error means that the disk or a quota is full, or that a file has reached its size limit.
+fn is_about_space(error: &io::Error) -> bool {
+    lacks_space(error) || error.kind() == ErrorKind::FileTooLarge
+}
+
 /// Returns whether the error means that the disk or a quota is full.
 pub(super) fn lacks_space(error: &io::Error) -> bool {
     matches!(
@@ -385,6 +386,17 @@ mod tests {
         disk.adjust_again(&connection);
         disk.leave_reserve();
         assert!(path.is_dir());
+    }
+
+    /// FAULTS N1336: the disk gets space between the failed write and the probe, or it takes no write for another reason.
+    #[test]
+    fn a_failed_write_stops_the_store_only_if_the_disk_has_another_fault() {
+        let (folder, disk, _connection) = opened();
+        let failed = |code| rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+        assert!(disk.is_full(&failed(ffi::SQLITE_IOERR_WRITE)));
+        assert!(!disk.is_full(&failed(ffi::SQLITE_IOERR_FSYNC)));
+        fs::remove_dir_all(folder.path()).unwrap();
+        assert!(!disk.is_full(&failed(ffi::SQLITE_IOERR_WRITE)));
     }
 
     /// FAULTS N774: SQLite does not say that the disk is full when it cannot create the log.
