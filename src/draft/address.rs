@@ -24,8 +24,21 @@ pub(super) struct AddressDrafts {
 /// The parts of one address: the members of one object whose names have the same kind.
 type AddressParts<'a> = BTreeMap<AddressPart, (usize, &'a Leaf)>;
 
-/// Recognizes the address that is the best one for mail to the customer.
+/// Recognizes the address that is the best one for mail to the customer: an address in the record, or else an object beside the
+/// record that has the name of an address.
 pub(super) fn recognize(leaves: &[Leaf], record: &JsonPath) -> AddressDrafts {
+    let around = record.parent();
+    let is_beside = |container: &JsonPath| {
+        let is_below = container.starts_with(&around) && container.depth() > around.depth();
+        is_below && address_names::is_address(container.last_name())
+    };
+    let is_inside = |container: &JsonPath| container.starts_with(record);
+    let found = within(leaves, &is_inside).or_else(|| within(leaves, &is_beside));
+    found.unwrap_or_default()
+}
+
+/// Recognizes the best address in the objects that `is_possible` allows.
+fn within(leaves: &[Leaf], is_possible: &dyn Fn(&JsonPath) -> bool) -> Option<AddressDrafts> {
     let mut groups: BTreeMap<(JsonPath, String), AddressParts<'_>> = BTreeMap::new();
     for leaf in leaves {
         let path = leaf.path.names();
@@ -33,7 +46,7 @@ pub(super) fn recognize(leaves: &[Leaf], record: &JsonPath) -> AddressDrafts {
         else {
             continue;
         };
-        let is_outside = !leaf.path.starts_with(record);
+        let is_outside = !is_possible(&leaf.path.parent());
         let is_list = part == AddressPart::Line1 && form::any(leaf, is_text_list);
         let is_text = form::any(leaf, |value| value.is_string() && !form::is_email(value));
         let fits = is_text || is_list;
@@ -61,10 +74,8 @@ pub(super) fn recognize(leaves: &[Leaf], record: &JsonPath) -> AddressDrafts {
         .filter(|(_, parts)| parts.len() >= PARTS_MIN);
     let mut ranked: Vec<_> = complete.collect();
     ranked.sort_by_key(rank);
-    match ranked.into_iter().next() {
-        Some(((container, _), parts)) => drafts(&container, &parts),
-        None => AddressDrafts::default(),
-    }
+    let ((container, _), parts) = ranked.into_iter().next()?;
+    Some(drafts(&container, &parts))
 }
 
 fn drafts(container: &JsonPath, parts: &AddressParts<'_>) -> AddressDrafts {

@@ -1,49 +1,111 @@
-//! Suggests settings for lists that are empty in a sample.
+//! Suggests settings for lists that are empty in a sample, and for null in the place of a list or an object.
 
 use serde_json::Value;
 
 use super::doubt::SampleNames;
 use super::field_draft::{FieldDraft, FieldDrafts};
 use super::names;
-use super::path::Leaf;
+use super::path::{JsonPath, Leaf, Step, quoted};
 use super::removal;
 use super::synonyms;
 
-/// Suggests that an empty list means that the source has deleted the value, if a sample has an empty list in the place of
-/// the list that a field reads.
+/// Suggests that an empty list, or null in the place of a list or an object, means that the source has deleted the value, if a
+/// sample has it in the place of what a field reads.
 pub(super) fn suggest(leaves: &[Leaf], samples: SampleNames<'_>, found: &mut FieldDrafts) {
-    let is_empty = |value: &Value| value.as_array().is_some_and(Vec::is_empty);
-    for leaf in leaves {
-        let mut empty = leaf.present_in().filter(|(_, value)| is_empty(value));
-        let Some((event, _)) = empty.find(|(event, _)| !says_removal(leaves, *event)) else {
-            continue;
-        };
-        let list = leaf.path.expression();
-        let starts = [
-            format!("{list}[0]"),
-            format!("{list} | map("),
-            format!("{list} | from_entries"),
-        ];
-        let reads = |field: &&FieldDraft| {
-            let is_read = starts.iter().any(|start| field.expression.contains(start));
-            is_read && !field.is_suggestion
-        };
-        let why = format!(
-            "In {}, the list {list} is empty, and the settings above leave the value at Imprint unchanged. If an empty list means that the source deleted the value, use these settings instead.",
-            samples.of(event)
-        );
-        let suggestion = |field: &FieldDraft| {
-            let expression = format!("if {list} == [] then null else {} end", field.expression);
-            FieldDraft::suggested(&field.target, expression, &why)
-        };
-        let fields: Vec<FieldDraft> = found.fields.iter().filter(reads).map(suggestion).collect();
-        if !fields.is_empty() {
-            found.fields.extend(fields);
-            found.decisions.push(format!(
-                "The empty list {list} in {}: the fields that read the list stay unchanged. The source file suggests settings for the case that an empty list means a deleted value.",
-                samples.of(event)
-            ));
+    let is_member = |leaf: &&Leaf| matches!(leaf.path.steps().last(), Some(Step::Member(_)));
+    for leaf in leaves.iter().filter(is_member) {
+        for emptied in [Emptied::EmptyList, Emptied::Null] {
+            suggest_for(emptied, (leaf, leaves), samples, found);
         }
+    }
+}
+
+/// What a sample has in the place of a list or an object.
+#[derive(Clone, Copy)]
+enum Emptied {
+    EmptyList,
+    Null,
+}
+
+impl Emptied {
+    fn is(self, value: &Value) -> bool {
+        match self {
+            Self::EmptyList => value.as_array().is_some_and(Vec::is_empty),
+            Self::Null => value.is_null(),
+        }
+    }
+
+    /// Returns the beginnings of an expression that reads something inside the value at `path`.
+    fn reads(self, path: &str) -> Vec<String> {
+        let mut starts = vec![
+            format!("{path}[0]"),
+            format!("{path} | map("),
+            format!("{path} | from_entries"),
+        ];
+        if matches!(self, Self::Null) {
+            let inside = [format!("{path}."), format!("{path} | if .")];
+            starts.extend(inside);
+        }
+        starts
+    }
+
+    /// Returns the condition that the value at `path` is so. An absent value is never null.
+    fn condition(self, path: &JsonPath) -> String {
+        let (expression, parent) = (path.expression(), path.parent());
+        match self {
+            Self::EmptyList => format!("{expression} == []"),
+            Self::Null => {
+                let around = match parent.depth() {
+                    0 => String::new(),
+                    _ => format!("{} | ", parent.expression()),
+                };
+                let name = quoted(path.last_name());
+                format!("({around}has({name})) and {expression} == null")
+            }
+        }
+    }
+
+    /// Returns what stands in the sample, and what it possibly means.
+    fn words(self, path: &str) -> (String, &'static str) {
+        match self {
+            Self::EmptyList => (format!("the list {path} is empty"), "an empty list"),
+            Self::Null => (format!("{path} is null"), "null"),
+        }
+    }
+}
+
+fn suggest_for(
+    emptied: Emptied,
+    (leaf, leaves): (&Leaf, &[Leaf]),
+    samples: SampleNames<'_>,
+    found: &mut FieldDrafts,
+) {
+    let mut so = leaf.values_in().filter(|(_, value)| emptied.is(value));
+    let Some((event, _)) = so.find(|(event, _)| !says_removal(leaves, *event)) else {
+        return;
+    };
+    let path = leaf.path.expression();
+    let starts = emptied.reads(&path);
+    let reads = |field: &&FieldDraft| {
+        let is_read = starts.iter().any(|start| field.expression.contains(start));
+        is_read && !field.is_suggestion
+    };
+    let (what, word) = emptied.words(&path);
+    let sample = samples.of(event);
+    let why = format!(
+        "In {sample}, {what}, and the settings above leave the value at Imprint unchanged. If {word} means that the source deleted the value, use these settings instead."
+    );
+    let condition = emptied.condition(&leaf.path);
+    let suggestion = |field: &FieldDraft| {
+        let expression = format!("if {condition} then null else {} end", field.expression);
+        FieldDraft::suggested(&field.target, expression, &why)
+    };
+    let fields: Vec<FieldDraft> = found.fields.iter().filter(reads).map(suggestion).collect();
+    if !fields.is_empty() {
+        found.fields.extend(fields);
+        found.decisions.push(format!(
+            "In {sample}, {what}: the fields that read something inside it stay unchanged. The source file suggests settings for the case that {word} means a deleted value."
+        ));
     }
 }
 

@@ -335,8 +335,12 @@ impl Leaf {
 
     /// Returns the values of [`Leaf::present`], each with the position of its first event.
     pub(super) fn present_in(&self) -> impl Iterator<Item = (usize, &Value)> {
-        let values = self.value_events.iter().copied().zip(&self.values);
-        values.filter(|(_, value)| self.is_present(value))
+        self.values_in().filter(|(_, value)| self.is_present(value))
+    }
+
+    /// Returns all values, each with the position of its first event.
+    pub(super) fn values_in(&self) -> impl Iterator<Item = (usize, &Value)> {
+        self.value_events.iter().copied().zip(&self.values)
     }
 
     /// Returns the leaf with only the values that satisfy a condition.

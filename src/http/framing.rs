@@ -4,9 +4,13 @@
 //! [`Framing`] only decides how many bytes belong to the current request. The HTTP server still parses these bytes, and
 //! itself refuses requests that are not valid in other ways.
 
+mod other_protocol;
+
 use std::ops::Range;
 
 use memchr::memchr3_iter;
+
+pub use self::other_protocol::OtherProtocol;
 
 /// The maximum size of a request head. Load balancers and gateways have limits from 8 to 16 KiB.
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -28,33 +32,6 @@ pub enum Violation {
     Chunk,
     /// The client or a gateway speaks another protocol.
     OtherProtocol(OtherProtocol),
-}
-
-/// A protocol that a wrong address or a wrong setting of a gateway brings to a port for HTTP/1.1 without TLS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OtherProtocol {
-    /// TLS: a handshake record of RFC 8446, section 5.1.
-    Tls,
-    /// HTTP/2 without TLS: the connection preface of RFC 9113, section 3.4.
-    Http2,
-    /// The PROXY protocol, version 1 or 2, of the HAProxy specification.
-    Proxy,
-}
-
-impl OtherProtocol {
-    /// The first bytes of a connection in these protocols. No HTTP/1.1 request starts with them.
-    const BEGINNINGS: [(&'static [u8], Self); 4] = [
-        (b"\x16\x03", Self::Tls),
-        (b"PRI * HTTP/2.0\r\n", Self::Http2),
-        (b"PROXY ", Self::Proxy),
-        (b"\r\n\r\n\0\r\nQUIT\n", Self::Proxy),
-    ];
-
-    fn find(input: &[u8]) -> Option<Self> {
-        let mut beginnings = Self::BEGINNINGS.into_iter();
-        let found = beginnings.find(|(beginning, _)| input.starts_with(beginning));
-        found.map(|(_, protocol)| protocol)
-    }
 }
 
 /// Finds the requests in the bytes of one connection, and stores the current position.

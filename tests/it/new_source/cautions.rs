@@ -65,7 +65,7 @@ fn the_customer_and_the_time_of_the_reading_are_recognized_in_a_relayed_record()
         &report,
         "the draft reads `.read_at`. Other times in the samples: `.record.created_at`.",
     );
-    says(&report, "The empty list .record.values.phone_numbers in");
+    says(&report, "the list .record.values.phone_numbers is empty");
     // The suggestion replaces the setting above it.
     let file = folder.path().join("config/sources/crm3.toml");
     let mut lines: Vec<String> = toml.lines().map(str::to_owned).collect();
@@ -86,6 +86,67 @@ fn the_customer_and_the_time_of_the_reading_are_recognized_in_a_relayed_record()
         .lines()
         .any(|line| line.contains("phone") && line.contains("cleared"));
     assert!(cleared, "{explained}");
+}
+
+/// FAULTS N1333, N1334: the names of a person stand in an object beside the object of the address, and the source deletes the
+/// address with null in its place.
+#[test]
+fn an_address_beside_the_person_is_drafted_and_its_null_is_a_suggestion() {
+    let folder = tempfile::tempdir().unwrap();
+    let sample = |id: &str, address: &Value| {
+        json!({"eventId": id, "eventType": "person.updated", "updatedAt": format!("2026-03-01T00:00:0{id}Z"),
+            "person": {"personProfile": {"customerId": "CDRM_1", "firstName": "Ann", "lastName": "Lee",
+                "email": "ann@example.com"}, "primaryAddress": address}})
+    };
+    let address = json!({"addressLine1": "7 Main St", "addressLine2": "Apt 4", "city": "Reno", "state": "NV",
+        "postalCode": "89501", "country": "US"});
+    let samples = [sample("1", &address), sample("2", &Value::Null)];
+    let (toml, report) = drafted(folder.path(), &samples, "");
+    for line in [
+        "street_line1 = \".person.primaryAddress.addressLine1\"",
+        "city = \".person.primaryAddress.city\"",
+        "# city = 'if (.person | has(\"primaryAddress\")) and .person.primaryAddress == null then null else \
+         .person.primaryAddress.city end'",
+    ] {
+        has_line(&toml, line);
+    }
+    says(&report, ".person.primaryAddress is null");
+    // With the suggestions, null clears the address, and an event without the member says nothing about the address.
+    let file = folder.path().join("config/sources/crm3.toml");
+    let mut lines: Vec<String> = toml.lines().map(str::to_owned).collect();
+    lines.retain(|line| !line.starts_with("city = "));
+    let suggested = |line: &String| match line.strip_prefix("# city = ") {
+        Some(expression) => format!("city = {expression}"),
+        None => line.clone(),
+    };
+    let lines: Vec<String> = lines.iter().map(suggested).collect();
+    fs::write(file, lines.join("\n")).unwrap();
+    let mut without = sample("3", &Value::Null);
+    without["person"]
+        .as_object_mut()
+        .unwrap()
+        .remove("primaryAddress");
+    let stated = |event: &Value| {
+        let event_file = folder.path().join("one.json");
+        fs::write(&event_file, event.to_string()).unwrap();
+        let explained = run_in(
+            folder.path(),
+            &[
+                "explain",
+                "--source",
+                "crm3",
+                "--reveal",
+                event_file.to_str().unwrap(),
+            ],
+        );
+        let explained = format!("{}{}", text(&explained.stdout), text(&explained.stderr));
+        let line = explained
+            .lines()
+            .find(|line| line.trim_start().starts_with("city"));
+        line.unwrap_or_else(|| panic!("{explained}")).to_owned()
+    };
+    assert!(stated(&samples[1]).contains("cleared"));
+    assert!(stated(&without).contains("absent"));
 }
 
 /// FAULTS N600: only an employee has an id, or a user who can be an employee.
