@@ -69,7 +69,7 @@ fn a_lost_claim_allows_no_second_request() {
     let server = Arc::new(PostgresServer::start());
     let database = server.database();
     let rules = json!([
-        {"customer": "c1", "times": 1, "action": {"status": 503}},
+        {"customer": "c1", "times": 1, "action": {"status": 503, "retry_after": "5"}},
         {"customer": "c1", "times": 1, "action": {"latency_ms": 4000}},
     ]);
     let (imprint, _files, process) = start(&database, &rules);
