@@ -38,11 +38,21 @@ const SETTINGS: [&str; 9] = [
 /// Runs a server until its input ends, then stops the server at once and deletes its folder.
 const KEEP: &str = r#"folder=$1; shift; "$@" & cat > /dev/null; server=$(head -n 1 "$folder/data/postmaster.pid"); kill -QUIT "$server"; wait; while kill -0 "$server" 2> /dev/null; do sleep 0.05; done; rm -rf "$folder""#;
 
+/// Runs a pooler until its input ends, then stops the pooler.
+const KEEP_POOLER: &str = r#""$@" & cat > /dev/null; kill "$!"; wait"#;
+
+/// The variable with the folder of the programs of another version of PostgreSQL.
+const OTHER_PROGRAMS: &str = "IMPRINT_BRIDGE_TEST_POSTGRES";
+/// The variable with the program PgBouncer. The bridge then reaches each database through a pool of connections, which gives
+/// each transaction another connection.
+const POOLER: &str = "IMPRINT_BRIDGE_TEST_POOLER";
+
 /// A running PostgreSQL server. Dropping it stops the server and deletes its files.
 pub(crate) struct PostgresServer {
     shell: Child,
     folder: TempDir,
     programs: PathBuf,
+    pooler: Option<Pooler>,
 }
 
 impl PostgresServer {
@@ -88,14 +98,16 @@ impl PostgresServer {
             .stderr(log)
             .spawn()
             .unwrap();
-        let server = Self {
+        let mut server = Self {
             shell,
             folder,
             programs,
+            pooler: None,
         };
         wait_for("PostgreSQL answers", || {
             server.psql("postgres", "SELECT 1").ok()
         });
+        server.pooler = variable(POOLER).map(|program| Pooler::start(&program, &server));
         server
     }
 
@@ -176,6 +188,51 @@ impl PostgresServer {
     }
 }
 
+/// A running PgBouncer in front of a server.
+struct Pooler {
+    shell: Child,
+    folder: TempDir,
+}
+
+impl Pooler {
+    fn start(program: &Path, server: &PostgresServer) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        if is_root() {
+            std::os::unix::fs::chown(folder.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        let settings = format!(
+            "[databases]\n* = host={} user=bridge\n[pgbouncer]\nunix_socket_dir = {}\nlisten_port = 5432\nauth_type = any\n\
+             pool_mode = transaction\nmax_client_conn = 2000\nserver_login_retry = 1\ndefault_pool_size = 20\n",
+            server.folder.path().display(),
+            folder.path().display()
+        );
+        let file = folder.path().join("pgbouncer.ini");
+        std::fs::write(&file, settings).unwrap();
+        let mut shell = as_user(Path::new("/bin/sh"));
+        shell
+            .args(["-c", KEEP_POOLER, "sh"])
+            .arg(program)
+            .arg(&file);
+        let log = std::fs::File::create(folder.path().join("log")).unwrap();
+        let shell = shell
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let socket = folder.path().join(".s.PGSQL.5432");
+        wait_for("PgBouncer listens", || socket.exists().then_some(()));
+        Self { shell, folder }
+    }
+}
+
+impl Drop for Pooler {
+    fn drop(&mut self) {
+        drop(self.shell.stdin.take());
+        let _ended = self.shell.wait();
+    }
+}
+
 impl Drop for PostgresServer {
     fn drop(&mut self) {
         drop(self.shell.stdin.take());
@@ -191,7 +248,9 @@ pub(crate) struct PostgresDatabase {
 
 impl PostgresDatabase {
     pub(crate) fn url(&self) -> String {
-        let folder = self.server.folder.path().display();
+        let pooler = self.server.pooler.as_ref();
+        let folder = pooler.map_or(&self.server.folder, |pooler| &pooler.folder);
+        let folder = folder.path().display();
         format!("postgres:///{}?host={folder}&user=bridge", self.name)
     }
 
@@ -245,8 +304,16 @@ pub(crate) fn database() -> PostgresDatabase {
         .database()
 }
 
-/// Returns the folder with the programs of the newest installed version.
+#[expect(clippy::disallowed_methods, reason = "tests have no configuration")]
+fn variable(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).map(PathBuf::from)
+}
+
+/// Returns the folder with the programs of the newest installed version, unless a variable names another folder.
 fn programs() -> PathBuf {
+    if let Some(programs) = variable(OTHER_PROGRAMS) {
+        return programs;
+    }
     let versions = std::fs::read_dir(VERSIONS).into_iter().flatten().flatten();
     let versions = versions.filter_map(|entry| {
         let number = entry.file_name().to_str()?.parse::<u32>().ok()?;
