@@ -87,7 +87,7 @@ fn suggest_for(
     let path = leaf.path.expression();
     let starts = emptied.reads(&path);
     let reads = |field: &&FieldDraft| {
-        let is_read = starts.iter().any(|start| field.expression.contains(start));
+        let is_read = starts.iter().any(|start| begins(&field.expression, start));
         is_read && !field.is_suggestion
     };
     let (what, word) = emptied.words(&path);
@@ -109,6 +109,16 @@ fn suggest_for(
     }
 }
 
+/// Returns whether an expression contains a path that begins with `start`: `.billing.address.city` does not begin with
+/// `.address.`.
+fn begins(expression: &str, start: &str) -> bool {
+    let mut found = expression.match_indices(start);
+    found.any(|(at, _)| {
+        let before = expression.get(..at).unwrap_or_default().chars().last();
+        before.is_none_or(|before| matches!(before, ' ' | '(' | '[' | '{' | ','))
+    })
+}
+
 /// Returns whether an event says that the source deleted the customer. An empty list in such an event says nothing about the
 /// list of a customer.
 fn says_removal(leaves: &[Leaf], event: usize) -> bool {
@@ -116,4 +126,22 @@ fn says_removal(leaves: &[Leaf], event: usize) -> bool {
         |leaf: &&Leaf| names::position(leaf.path.last_name(), &synonyms::EVENT_TYPES).is_some();
     let mut types = leaves.iter().filter(is_type).flat_map(Leaf::present_in);
     types.any(|(of, value)| of == event && value.as_str().is_some_and(removal::is_removal))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_read_from_its_first_member() {
+        for (expression, begins_with) in [
+            (".address.city", true),
+            ("if .kind == 1 then .address.city else null end", true),
+            ("(.address.city) // null", true),
+            (".billing.address.city", false),
+            (".lines[0].address.city", false),
+        ] {
+            assert_eq!(begins(expression, ".address."), begins_with, "{expression}");
+        }
+    }
 }

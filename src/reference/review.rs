@@ -15,7 +15,7 @@ pub static REVIEW: &[MessageExplanation] = &[
     ),
     row(
         &[
-            "an example sets …, and … is absent: Imprint keeps the second line of the former address. If an absent line means that the address has none, write … = '(…) // null'",
+            "an example sets …, and … is absent: Imprint keeps the second line of the former address. If an absent line means that the address has none, write … = 'if (…) != null then (…) // null else (…) end'",
         ],
         "An event with an address has no member for the second line of the street, and an absent member says nothing.",
         "If the source leaves out the member of an empty line, write the expression of the note. If the source can send a part of an address, leave the mapping as it is.",

@@ -538,6 +538,7 @@ fn a_house_number_beside_the_street_is_noted() {
 /// FAULTS N1332: an address without a second line follows an address with one.
 #[test]
 fn an_absent_second_line_of_a_street_is_noted() {
+    const PROPOSED: &str = "if (.a.street) != null then (.a.extra) // null else (.a.extra) end";
     let note = "Imprint keeps the second line of the former address";
     let fields = |line: &str| {
         format!("{SOURCE}street_line1 = '.a.street'\nstreet_line2 = '{line}'\ncity = '.a.city'\n")
@@ -553,10 +554,23 @@ fn an_absent_second_line_of_a_street_is_noted() {
     };
     for (line, addresses, is_noted) in [
         (".a.extra", vec![&with, &without], true),
-        ("(.a.extra) // null", vec![&with, &without], false),
+        (PROPOSED, vec![&with, &without], false),
         (".a.extra", vec![&with, &other], false),
     ] {
         check_note((&fields(line), &events(&addresses)), note, is_noted);
+    }
+    check_note((&fields(".a.extra"), &events(&[&without])), PROPOSED, true);
+    // Without an address, the proposed expression says nothing about the second line.
+    let folder = folder(
+        &fields(PROPOSED),
+        &[events(&[&without]), vec![event("2", &json!({}))]].concat(),
+    );
+    for (number, result) in [(0, "cleared"), (1, "absent")] {
+        let event = format!("config/sources/shop/e{number}.event.json");
+        let explained = run(folder.path(), &["explain", "--source", "shop", &event]);
+        let mut lines = explained.lines();
+        let line = lines.find(|line| line.trim_start().starts_with("street_line2"));
+        assert!(line.unwrap_or_default().contains(result), "{explained}");
     }
 }
 

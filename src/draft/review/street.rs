@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{TypeExamples, last_name};
-use crate::intake::{TargetExplanation, TargetResult};
+use crate::intake::TargetResult;
 
 /// The field with the first line of a street.
 const STREET: &str = "street_line1";
@@ -84,17 +84,18 @@ pub(super) fn notes(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
 /// Returns a note if an example sets the first line of a street, and says nothing about the second line: Imprint would keep
 /// the second line of the former address.
 fn kept_second_line(evidence: &TypeExamples<'_>) -> Option<String> {
-    let absent = evidence.events.iter().find_map(|event| {
+    let (street, line) = evidence.events.iter().find_map(|event| {
         let rule = |name: &str| {
             let mut targets = event.targets.iter().flatten();
             targets.find(|rule| rule.target == name || rule.target.ends_with(&format!(".{name}")))
         };
-        let is_set = matches!(rule(STREET)?.result, TargetResult::Value { .. });
-        rule(SECOND_LINE).filter(|line| is_set && line.result == TargetResult::Absent)
-    });
-    let TargetExplanation { expression, .. } = absent?;
+        let (street, line) = (rule(STREET)?, rule(SECOND_LINE)?);
+        let is_set = matches!(street.result, TargetResult::Value { .. });
+        (is_set && line.result == TargetResult::Absent)
+            .then_some((&street.expression, &line.expression))
+    })?;
     Some(format!(
-        "an example sets {STREET}, and {SECOND_LINE} is absent: Imprint keeps the second line of the former address. If an absent line means that the address has none, write {SECOND_LINE} = '({expression}) // null'"
+        "an example sets {STREET}, and {SECOND_LINE} is absent: Imprint keeps the second line of the former address. If an absent line means that the address has none, write {SECOND_LINE} = 'if ({street}) != null then ({line}) // null else ({line}) end'"
     ))
 }
 
