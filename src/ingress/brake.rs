@@ -55,6 +55,7 @@ impl SourceBrake {
         };
         BrakeState {
             policy: self.policy,
+            bridges: counts.bridges(),
             open_until: counts.open_until(now),
             holding,
             ended,

@@ -79,7 +79,7 @@ pub struct BrakeLimits {
 
 impl BrakeLimits {
     /// Returns the part of the limits for one of several bridges. Together, the bridges then let no more customers pass than the
-    /// limits allow.
+    /// limits allow. The rule `share` stays, because each bridge compares only the customers that it has seen.
     #[must_use]
     pub fn part_of(&self, bridges: NonZeroUsize) -> Self {
         let part = |limit: usize| part(limit, bridges);
@@ -111,6 +111,8 @@ fn part(limit: usize, bridges: NonZeroUsize) -> usize {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BrakeState {
     pub policy: BrakePolicy,
+    /// The number of bridges that divide the limits of the policy between them, except the share.
+    pub bridges: NonZeroUsize,
     /// The time until which an operator has opened the brake.
     pub open_until: Option<Timestamp>,
     /// The mass changes of which the brake has lately held an entry.
@@ -164,10 +166,10 @@ impl BrakeCounts {
             return counted;
         }
         let bridges = self.bridges.counted(now, limits.window);
+        let kept_max = limits.kept_max();
         let limits = &limits.part_of(bridges);
         let customer = self.digest_of(&change.customer);
         let share_max = self.share_max(limits, customer, now);
-        let share_max = share_max.map(|max| part(max, bridges));
         for (field, value) in change.update.iter() {
             let number = self.next_number;
             self.next_number += 1;
@@ -181,7 +183,7 @@ impl BrakeCounts {
             let added = changes.recent.add(
                 (customer, written),
                 (now, number),
-                (limits.window, limits.kept_max()),
+                (limits.window, kept_max),
             );
             counted
                 .changes
@@ -229,6 +231,11 @@ impl BrakeCounts {
     /// limits.
     pub fn set_bridges(&mut self, bridges: NonZeroUsize, now: Timestamp) {
         self.bridges.set(bridges, now);
+    }
+
+    /// Returns the number of bridges that divide the limits between them.
+    pub fn bridges(&self) -> NonZeroUsize {
+        self.bridges.lately()
     }
 
     /// Returns the time until which the brake is open, or `None` if it is not open. A later time than an operator can ask for

@@ -129,6 +129,11 @@ fn brake_lines(brake: &Value) -> Vec<String> {
         (Some("on"), false) => format!("{source}: open until {}", text(until)),
         (Some(_) | None, _) => format!("{source}: off"),
     }];
+    if let Some(bridges @ 2..) = at(brake, "bridges").as_u64() {
+        lines.push(format!(
+            "  {bridges} bridges divide the limits between them"
+        ));
+    }
     let holding = list(brake, "holding").map(|holding| {
         let column = |name| text(at(holding, name));
         format!(

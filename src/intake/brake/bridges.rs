@@ -5,34 +5,55 @@ use std::time::Duration;
 
 use crate::time::Timestamp;
 
+/// The time after which a smaller number counts. After an outage of the database, the leases of all bridges have ended, and each
+/// bridge sees the others only when they have extended their leases.
+const FEWER_AFTER: Duration = Duration::from_secs(30);
+
 /// The number of bridges with the same store, as one of them sees it.
 ///
-/// A smaller number counts at once, and a larger number only after it has lasted for the window of the brake: the bridge has
-/// counted the events of the window as one of fewer bridges, and an update of the bridges starts one more for a moment.
+/// A larger number counts only after it has lasted for the window of the brake: the bridge has counted the events of the window as
+/// one of fewer bridges, and an update of the bridges starts one more for a moment.
 #[derive(Debug, Default)]
 pub(super) struct Bridges {
     counted: Option<NonZeroUsize>,
-    /// The smallest of the larger numbers, and the time of the first of them.
-    more: Option<(NonZeroUsize, Timestamp)>,
+    /// A number that differs, the nearest to the counted number since the time when it first differed in this direction.
+    other: Option<(NonZeroUsize, Timestamp)>,
 }
 
 impl Bridges {
     /// Records the present number.
     pub(super) fn set(&mut self, present: NonZeroUsize, now: Timestamp) {
-        if self.counted.is_some_and(|counted| counted < present) {
-            let (least, since) = self.more.unwrap_or((present, now));
-            self.more = Some((least.min(present), since));
+        let counted = *self.counted.get_or_insert(present);
+        let is_more = present > counted;
+        let other = self
+            .other
+            .filter(|(other, _)| (*other > counted) == is_more);
+        let (other, since) = other.unwrap_or((present, now));
+        let nearest = if is_more {
+            other.min(present)
         } else {
-            (self.counted, self.more) = (Some(present), None);
-        }
+            other.max(present)
+        };
+        self.other = (present != counted).then_some((nearest, since));
     }
 
-    /// Returns the number that divides the limits.
-    pub(super) fn counted(&mut self, now: Timestamp, window: Duration) -> NonZeroUsize {
-        if let Some((least, _)) = self.more.filter(|(_, since)| now.since(*since) >= window) {
-            (self.counted, self.more) = (Some(least), None);
-        }
+    /// Returns the number that has divided the limits lately.
+    pub(super) fn lately(&self) -> NonZeroUsize {
         self.counted.unwrap_or(NonZeroUsize::MIN)
+    }
+
+    /// Returns the number that divides the limits now.
+    pub(super) fn counted(&mut self, now: Timestamp, window: Duration) -> NonZeroUsize {
+        let counted = self.lately();
+        let Some((other, since)) = self.other else {
+            return counted;
+        };
+        let after = if other > counted { window } else { FEWER_AFTER };
+        if now.since(since) < after {
+            return counted;
+        }
+        (self.counted, self.other) = (Some(other), None);
+        other
     }
 }
 
@@ -42,21 +63,26 @@ mod tests {
 
     /// FAULTS N1335
     #[test]
-    fn a_bridge_more_counts_after_the_window_and_a_bridge_less_at_once() {
+    fn a_bridge_more_counts_after_the_window_and_a_bridge_less_after_half_a_minute() {
         let window = Duration::from_mins(15);
-        let at = |minutes: i64| Timestamp::from_millis(minutes * 60_000);
+        let at = |seconds: i64| Timestamp::from_millis(seconds * 1_000);
         let of = |number| NonZeroUsize::new(number).unwrap();
         let mut bridges = Bridges::default();
         assert_eq!(bridges.counted(at(0), window), of(1));
         bridges.set(of(2), at(0));
         assert_eq!(bridges.counted(at(0), window), of(2), "at the start");
-        bridges.set(of(4), at(1));
-        bridges.set(of(3), at(2));
-        assert_eq!(bridges.counted(at(15), window), of(2));
-        assert_eq!(bridges.counted(at(16), window), of(3));
-        bridges.set(of(4), at(17));
-        bridges.set(of(2), at(18));
-        assert_eq!(bridges.counted(at(18), window), of(2));
-        assert_eq!(bridges.counted(at(60), window), of(2));
+        bridges.set(of(4), at(60));
+        bridges.set(of(3), at(61));
+        assert_eq!(bridges.counted(at(959), window), of(2));
+        assert_eq!(bridges.counted(at(960), window), of(3));
+        // After an outage of the database, the bridge sees itself alone, and then the others.
+        bridges.set(of(1), at(1_000));
+        assert_eq!(bridges.counted(at(1_029), window), of(3));
+        bridges.set(of(3), at(1_029));
+        assert_eq!(bridges.counted(at(2_000), window), of(3));
+        bridges.set(of(1), at(2_000));
+        bridges.set(of(2), at(2_001));
+        assert_eq!(bridges.counted(at(2_030), window), of(2));
+        assert_eq!(bridges.counted(at(9_000), window), of(2));
     }
 }

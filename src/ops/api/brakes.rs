@@ -62,6 +62,7 @@ fn brake_json(view: &BrakeView) -> Value {
         "source": view.source,
         "mode": match state.policy { BrakePolicy::Off => "off", BrakePolicy::On(_) => "on" },
         "limits": limits,
+        "bridges": state.bridges,
         "open_until": state.open_until.map(|until| until.to_rfc3339()),
         "holding": holding,
     })

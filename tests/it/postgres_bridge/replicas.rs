@@ -387,6 +387,8 @@ fn the_bridges_divide_the_limits_of_the_brake() {
     };
     let held: Vec<usize> = (1..=4).filter(|customer| is_held(*customer, 1)).collect();
     assert_eq!(held, [4], "its part is three customers");
+    let brakes = ask_operator(&second, "GET /admin/v1/brakes", "").json();
+    assert_eq!(brakes["brakes"][0]["bridges"], 2, "{brakes}");
     first.terminate();
     first.wait_for_exit();
     // The customers of held entries count too, each once.
