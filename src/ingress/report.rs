@@ -76,11 +76,14 @@ impl Ingress {
 
     /// Reports a request head that the listener refused, so no source is known.
     pub fn refused_head(&self, problem: RefusedProblem) {
-        tracing::warn!(
-            problem = problem.word,
-            detail = problem.detail,
-            "refused a request before its handler"
-        );
+        // A client that sends nothing is no fault of a sender or a gateway.
+        if problem.status == 400 {
+            tracing::warn!(
+                problem = problem.word,
+                detail = problem.detail,
+                "refused a request before its handler"
+            );
+        }
         self.count_refused("", problem);
     }
 

@@ -13,11 +13,14 @@ pub enum OtherProtocol {
 
 impl OtherProtocol {
     /// The first bytes of a connection in these protocols. No HTTP/1.1 request starts with them.
-    const BEGINNINGS: [(&'static [u8], Self); 4] = [
+    const BEGINNINGS: [(&'static [u8], Self); 6] = [
         (b"\x16\x03", Self::Tls),
         (b"PRI * HTTP/2.0\r\n", Self::Http2),
-        (b"PROXY ", Self::Proxy),
+        (b"PROXY TCP", Self::Proxy),
+        (b"PROXY UNKNOWN", Self::Proxy),
         (b"\r\n\r\n\0\r\nQUIT\n", Self::Proxy),
+        // The first four bytes of the signature are empty lines, which possibly arrived before.
+        (b"\0\r\nQUIT\n", Self::Proxy),
     ];
 
     /// Returns the protocol that the first bytes of a request belong to.

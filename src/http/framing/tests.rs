@@ -103,7 +103,7 @@ fn bytes_that_two_receivers_could_read_differently_are_refused() {
 /// FAULTS N1331
 #[test]
 fn another_protocol_is_recognised_at_the_first_bytes() {
-    let beginnings: [(&[u8], OtherProtocol); 5] = [
+    let beginnings: [(&[u8], OtherProtocol); 6] = [
         (b"\x16\x03\x01\x02\0\x01", OtherProtocol::Tls),
         (b"\x16\x03\x03", OtherProtocol::Tls),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", OtherProtocol::Http2),
@@ -111,13 +111,14 @@ fn another_protocol_is_recognised_at_the_first_bytes() {
             b"PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n",
             OtherProtocol::Proxy,
         ),
+        (b"PROXY UNKNOWN\r\n", OtherProtocol::Proxy),
         (b"\r\n\r\n\0\r\nQUIT\n\x21\x11", OtherProtocol::Proxy),
     ];
     for (input, protocol) in beginnings {
-        assert_eq!(
-            requests(input, 100),
-            Err(Violation::OtherProtocol(protocol))
-        );
+        for piece in [1, 4, 100] {
+            let expected = Err(Violation::OtherProtocol(protocol));
+            assert_eq!(requests(input, piece), expected, "{input:?}");
+        }
     }
     check(
         "PROXYING / HTTP/1.1\r\nhost: x\r\n\r\n",
