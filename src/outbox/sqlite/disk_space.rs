@@ -29,6 +29,10 @@ const AMPLE_BYTES: u64 = 128 * 1024 * 1024;
 /// probe file.
 const PROBE_BYTES: usize = 4 * 1024 * 1024;
 
+/// The maximum number of looks at write errors whose reason has ended, without a stored event between them. The writer looks at
+/// one error up to three times.
+const VANISHED_MAX: u32 = 30;
+
 /// The disk that contains the store.
 #[derive(Debug)]
 pub(super) struct DiskSpace {
@@ -43,6 +47,8 @@ pub(super) struct DiskSpace {
     /// True if the operating system has refused the space of the reserve, although the disk reports free space: a quota
     /// is full. Each attempt takes long, so only [`Self::adjust_again`] tries again.
     is_refused: Cell<bool>,
+    /// The number of write errors without a reason since the last stored event.
+    vanished: Cell<u32>,
     /// True if the log of the process says that the disk is full.
     is_reported_full: Cell<bool>,
     /// True if the log of the process says that deliveries wait for space.
@@ -64,6 +70,7 @@ impl DiskSpace {
             reserve: watch::Sender::default(),
             is_kept: Cell::new(false),
             is_refused: Cell::new(false),
+            vanished: Cell::new(0),
             is_reported_full: Cell::new(false),
             is_reported_used_up: Cell::new(false),
         }
@@ -73,14 +80,19 @@ impl DiskSpace {
     ///
     /// SQLite reports only ENOSPC as a full disk. For a quota (EDQUOT) and a file size limit (EFBIG), SQLite reports a
     /// general write error. After a write error, this function therefore writes a probe file to find the reason. If the disk
-    /// takes the probe, it has got space since the error. A write that fails changes nothing, so the store can go on.
+    /// takes the probe, it has got space since the error. A write that fails changes nothing, so the store can go on, at most
+    /// [`VANISHED_MAX`] times without a stored event: then only the files of the store fail.
     pub(super) fn is_full(&self, error: &rusqlite::Error) -> bool {
         let Some(error) = error.sqlite_error() else {
             return false;
         };
-        error.code == ErrorCode::DiskFull
-            || (error.extended_code == ffi::SQLITE_IOERR_WRITE
-                && self.write_error().as_ref().is_none_or(is_about_space))
+        if error.extended_code != ffi::SQLITE_IOERR_WRITE {
+            return error.code == ErrorCode::DiskFull;
+        }
+        self.write_error().map_or_else(
+            || self.vanished.replace(self.vanished.get() + 1) < VANISHED_MAX,
+            |refused| is_about_space(&refused),
+        )
     }
 
     /// Returns the error with which the operating system refuses a write beside the store.
@@ -267,6 +279,9 @@ impl DiskSpace {
 
     /// Logs once when the disk becomes full, and once when the disk has space again.
     pub(super) fn report(&self, has_space: bool) {
+        if has_space {
+            self.vanished.set(0);
+        }
         let was_full = self.is_reported_full.replace(!has_space);
         if !was_full && !has_space {
             tracing::error!("the store's disk is full: the bridge refuses events, but delivers");
@@ -393,8 +408,10 @@ mod tests {
     fn a_failed_write_stops_the_store_only_if_the_disk_has_another_fault() {
         let (folder, disk, _connection) = opened();
         let failed = |code| rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
-        assert!(disk.is_full(&failed(ffi::SQLITE_IOERR_WRITE)));
-        assert!(!disk.is_full(&failed(ffi::SQLITE_IOERR_FSYNC)));
+        let is_full = || disk.is_full(&failed(ffi::SQLITE_IOERR_WRITE));
+        assert!((0..VANISHED_MAX).all(|_| is_full()) && !is_full());
+        disk.report(true);
+        assert!(is_full() && !disk.is_full(&failed(ffi::SQLITE_IOERR_FSYNC)));
         fs::remove_dir_all(folder.path()).unwrap();
         assert!(!disk.is_full(&failed(ffi::SQLITE_IOERR_WRITE)));
     }
