@@ -18,7 +18,7 @@ use super::open::check_identity;
 use super::open_error::{OpenError, expect_store, explain};
 use super::records;
 use super::sealing_keys::unlock_for_reading;
-use crate::outbox::{AuditProof, KeyReport, RecordCounts, RecordCursor, SealingStatus};
+use crate::outbox::{AuditProof, KeyReport, RecordCounts, RecordCursor, SealingStatus, Setting};
 use crate::sealing::KeyRing;
 
 pub(super) mod copy_fault;
@@ -201,7 +201,8 @@ fn replace(
     Ok(aside)
 }
 
-/// Creates a draft with the content of the copy, and marks the draft as a store that was not closed cleanly.
+/// Creates a draft with the content of the copy and with closed brakes, and marks the draft as a store that was not closed
+/// cleanly.
 fn prepare(copy: &Path, draft: &Path) -> Result<(), OpenError> {
     remove_draft(draft).map_err(OpenError::file(draft))?;
     create_private(draft)
@@ -211,6 +212,7 @@ fn prepare(copy: &Path, draft: &Path) -> Result<(), OpenError> {
     connection
         .execute("UPDATE meta SET value = 0 WHERE name = 'clean'", [])
         .and_then(|_| log_mark::remove(&connection))
+        .and_then(|()| close_brakes(&connection))
         .map_err(OpenError::sqlite("marking the copy"))?;
     connection
         .close()
@@ -220,6 +222,18 @@ fn prepare(copy: &Path, draft: &Path) -> Result<(), OpenError> {
         })?;
     let synced = File::open(draft).and_then(|draft| draft.sync_all());
     synced.map_err(OpenError::file(draft))
+}
+
+/// Closes the brakes that were open at the time of the copy: the operator has possibly closed them since. A closed brake holds
+/// entries, and loses none.
+///
+/// The other settings stay. A pause of the destination sends nothing until an operator resumes. The wait that Imprint asked
+/// for ends by itself, and the evidence has its times, as after a restart. The orders of the sources describe the versions of
+/// the copy.
+fn close_brakes(copy: &Connection) -> rusqlite::Result<()> {
+    let name = Setting::OpenBrakes.name();
+    copy.execute("DELETE FROM meta WHERE name = ?1", [name])?;
+    Ok(())
 }
 
 /// Links the present store and its log to a second, unused name. Returns the second name, or `None` if no store exists.

@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, params};
 
-use super::{Bridge, run};
+use super::{Bridge, restore, run};
 use crate::process;
 use crate::support::Files;
 
@@ -184,4 +184,28 @@ fn a_copy_without_its_log_is_found() {
     let entries = crate::http::ask(bridge.ops, line, &headers, "").unwrap();
     assert!(entries.body.contains("\"one\""), "{}", entries.body);
     bridge.stop();
+}
+
+/// FAULTS N1304: the copy has a brake that an operator has closed since, and a pause.
+#[test]
+fn a_restored_store_has_no_open_brake() {
+    let files = three_entries();
+    let copy = files.store_file("copy.db");
+    fs::copy(files.store_file("data/outbox.db"), &copy).unwrap();
+    let open = params!["open_brakes", "{\"crm\":99999999999999}"];
+    Connection::open(&copy)
+        .unwrap()
+        .execute("INSERT OR REPLACE INTO meta VALUES (?1, ?2)", open)
+        .unwrap();
+    let (code, output) = restore(&files, &copy);
+    assert_eq!(code, Some(0), "{output}");
+    let restored = Connection::open(files.store_file("data/outbox.db")).unwrap();
+    let setting = |name: &str| {
+        let sql = "SELECT value FROM meta WHERE name = ?1";
+        restored
+            .query_row(sql, [name], |row| row.get::<_, String>(0))
+            .ok()
+    };
+    assert_eq!(setting("open_brakes"), None);
+    assert_eq!(setting("destination_mode").as_deref(), Some("paused"));
 }
