@@ -94,6 +94,7 @@ mod source_order;
 mod sources;
 mod sources_watch;
 mod store;
+mod stored_settings;
 mod traces;
 mod weakening;
 
@@ -103,6 +104,7 @@ pub(crate) use self::open_store::database_address;
 pub use self::reread::Rereads;
 pub(crate) use self::secrets::secret_file_errors;
 pub(crate) use self::setting_files::setting_file_errors;
+pub(crate) use self::stored_settings::damaged_settings;
 pub(crate) use self::weakening::Weakening;
 
 /// Runs a future on this thread, on a new runtime. The commands of the command line use this function.

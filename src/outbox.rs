@@ -62,6 +62,7 @@ mod sharing;
 mod sqlite;
 mod state;
 mod store_figures;
+mod store_layout;
 mod stored_value;
 mod tombstone;
 mod transfer;
@@ -128,6 +129,7 @@ pub use transfer::{
 };
 pub use unproven::{Absence, KeyMark, Unproven};
 pub use verify_report::VerifyReport;
+use verify_report::{Finding, FoundEntries};
 pub use version_reset::VersionReset;
 pub use waiting_entry::WaitingEntry;
 pub use withdrawal::{Withdrawal, Withdrawn, WithdrawnState};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::event::SourceName;
 use crate::ingress::{Endpoint, SourceBrake, SourceQuota};
+use crate::intake::OpenBrakes;
 
 /// The maximum number of removed sources. The counts of one brake take a few megabytes.
 const REMOVED_MAX: usize = 16;
@@ -37,6 +38,13 @@ impl RemovedSources {
         self.0.push_back((name, SourceLimits::of(endpoint)));
         while self.0.len() > REMOVED_MAX {
             self.0.pop_front();
+        }
+    }
+
+    /// Opens and closes the kept brakes, so that a source comes back with the brake that the operators have set meanwhile.
+    pub(super) fn set_open_brakes(&self, open: &OpenBrakes) {
+        for (name, limits) in &self.0 {
+            limits.brake.set_open_until(open.until(name));
         }
     }
 

@@ -44,7 +44,7 @@ impl SourceOrders {
         Self::parse(stored.as_deref())
     }
 
-    fn parse(stored: Option<&str>) -> anyhow::Result<Self> {
+    pub(super) fn parse(stored: Option<&str>) -> anyhow::Result<Self> {
         let orders = stored.map(serde_json::from_str);
         let orders = orders.transpose().context("the stored orders of events")?;
         Ok(orders.unwrap_or_default())

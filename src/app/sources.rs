@@ -58,7 +58,7 @@ pub(super) struct RunningSources {
     status: RwLock<SetStatus>,
     reloads: ReloadLog,
     requests: mpsc::Sender<ReloadRequest>,
-    /// Only [`Self::use_set`] uses the removed sources, and never across an await.
+    /// Never locked across an await.
     removed: Mutex<RemovedSources>,
     /// The number of calls of [`LiveSources::set_open_brakes`].
     brake_changes: AtomicU64,
@@ -377,5 +377,7 @@ impl LiveSources for RunningSources {
             let until = open.until(&endpoint.source.name);
             endpoint.brake.set_open_until(until);
         }
+        let removed = self.removed.lock().unwrap_or_else(PoisonError::into_inner);
+        removed.set_open_brakes(open);
     }
 }

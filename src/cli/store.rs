@@ -35,8 +35,8 @@ pub(super) enum StoreCommand {
         /// File name of the copy. A file with this name must not exist yet.
         name: String,
     },
-    /// Verifies a store: its file, its audit log, and each record, which the command opens with its sealing key. No other
-    /// process must have the file open. Without the sealing keys (`outbox.keys_dir`), the command opens no sealed record.
+    /// Verifies a store: its file, its tables, its settings, its audit log, the rows that belong together, and each record,
+    /// which the command opens with its sealing key. No other process must have the file open. Without the sealing keys (`outbox.keys_dir`), the command opens no sealed record.
     ///
     /// With `--url`, verifies a store in PostgreSQL in the same way. The command first proves that the database does what the
     /// store needs, and shows what endangers accepted events. Bridges can use the database meanwhile.
@@ -171,6 +171,7 @@ fn verify(
         progress.show(records);
     });
     let (report, records) = verified?;
+    let report = verified::with_settings(report);
     let verified = (&report, &records);
     verified::show(verified, &sealing_keys);
     Ok(match verified::is_sound(verified, &sealing_keys) {

@@ -122,6 +122,18 @@ pub struct BrakeState {
     pub ended: Vec<(MassChange, Holding)>,
 }
 
+impl BrakeState {
+    /// Returns the state of the brake of a removed source: the bridge holds nothing.
+    pub const fn without_source() -> Self {
+        Self {
+            policy: BrakePolicy::Off,
+            open_until: None,
+            holding: Vec::new(),
+            ended: Vec::new(),
+        }
+    }
+}
+
 /// The counts of the brake of one source.
 #[derive(Debug, Default)]
 pub struct BrakeCounts {

@@ -250,8 +250,13 @@ pub const CLEARING_OMITTED: &str = "clearing_omitted";
 impl Receipt {
     /// Returns the receipt without what only an event of a customer that is not erased has, if its event id is that of a
     /// tombstone. The erasure was the last change of the entry.
+    ///
+    /// The `CloudEvents` source of a tombstone has the same form, or the tombstone has none: a source can send the id of a
+    /// tombstone as the id of an event.
     pub(super) fn without_erased(self) -> Self {
-        if !TombstoneKey::is_event(self.identity.id.as_str()) {
+        let Identity { ce_source, id, .. } = &self.identity;
+        let parts = std::iter::once(id).chain(ce_source);
+        if !parts.map(Attribute::as_str).all(TombstoneKey::is_event) {
             return self;
         }
         Self {

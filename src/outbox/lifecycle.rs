@@ -188,8 +188,18 @@ pub enum Setting {
 }
 
 impl Setting {
+    /// The settings that the store never seals.
+    pub(super) const PLAIN: [Self; 6] = [
+        Self::DestinationMode,
+        Self::ThrottledUntil,
+        Self::Destination,
+        Self::LastBackup,
+        Self::SourceOrders,
+        Self::OpenBrakes,
+    ];
+
     /// Returns the name under which the store keeps the setting. The stored name of a setting never changes.
-    pub(super) const fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::DestinationMode => "destination_mode",
             Self::ThrottledUntil => "destination_wait",

@@ -708,6 +708,28 @@ fn a_removed_source_comes_back_with_its_counts() {
     assert_eq!(app.held("crm", &import("b", 12..20, same_phone)), 8);
 }
 
+/// FAULTS N1308: the file of a source is removed while its brake is open. The operator closes the brake, and it stays closed when
+/// the file comes back.
+#[test]
+fn the_open_brake_of_a_removed_source_can_be_closed() {
+    let app = BrakedApp::start("mode = \"off\"", Time::Manual);
+    let brake = "[brake]\nmode = \"on\"\nsame_value_max = 10\n";
+    app.write_source("crm", brake);
+    let change =
+        |arguments: &[&str]| app.command(&[arguments, &["--reason", "a planned import"]].concat());
+    let (code, printed) = change(&["crm", "--open", "1h"]);
+    assert_eq!(code, Some(0), "{printed}");
+    app.remove_source("crm");
+    let (code, printed) = change(&["crm", "--open", "1h"]);
+    assert_eq!(code, Some(1), "{printed}");
+    let (code, printed) = change(&["crm", "--close"]);
+    assert_eq!((code, printed.as_str()), (Some(0), "crm: off\n"));
+    let (code, printed) = change(&["crm", "--close"]);
+    assert_eq!(code, Some(1), "{printed}");
+    app.write_source("crm", brake);
+    assert_eq!(app.held("crm", &import("a", 0..12, same_phone)), 2);
+}
+
 /// FAULTS N887: on a developer's machine, the brake is off by default, and the bridge says so.
 #[test]
 fn the_metric_of_weakenings_shows_a_brake_that_is_off() {

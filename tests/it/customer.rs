@@ -469,6 +469,30 @@ fn the_receipt_of_an_erased_event_says_when_it_was_erased() {
     assert!(output.contains("erased 20"), "{output}");
 }
 
+/// FAULTS N1307: a source sends an event with the id that stands for an erased event in the lists.
+#[test]
+fn an_event_with_the_id_of_an_erased_event_has_its_own_receipt() {
+    let bridge = CustomerApp::start();
+    bridge.app.accept(&email("E1", "c1", 1));
+    bridge.app.wait_until("E1", "delivered");
+    let body = json!({"of": {"customer": "c1"}, "reason": "x"});
+    bridge.admin("POST /admin/v1/customers/erase", &body);
+    let erased = bridge.app.receipt("E1");
+    let list = |id: &str| {
+        let line = format!("GET /admin/v1/entries?state=delivered&id={id}");
+        let listed = bridge.ask(&line, &Value::Null).json();
+        listed["entries"].as_array().unwrap().clone()
+    };
+    let tombstone = list("E1")[0]["id"].as_str().unwrap().to_owned();
+    bridge.app.accept(&email(&tombstone, "c2", 1));
+    bridge.app.wait_until(&tombstone, "delivered");
+    assert_eq!(bridge.app.receipt("E1"), erased);
+    assert_eq!(list("E1").len(), 1);
+    let other = bridge.app.receipt(&tombstone);
+    assert!(other["ce_source"].is_string(), "{other}");
+    assert!(other.get("erased_at").is_none(), "{other}");
+}
+
 /// FAULTS N1150: an operator erases a customer by the CRM's id, and a later event has both ids.
 #[test]
 fn a_floor_of_the_crms_id_holds_for_events_with_both_ids() {

@@ -24,6 +24,7 @@ mod foreign_log;
 mod full_disk;
 mod rebound;
 mod upgrade;
+mod verified;
 
 use disk::{DiskFault, with_faults};
 

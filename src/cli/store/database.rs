@@ -42,6 +42,7 @@ pub(super) fn verify(
     let verified = verify_database(address, &audit, &keys, &mut |records| {
         progress.show(records);
     })?;
+    let verified = verified.map(|(report, records)| (verified::with_settings(report), records));
     let verified = verified.as_ref().map(|(report, records)| (report, records));
     if is_json {
         let mut answer = json(&proof);

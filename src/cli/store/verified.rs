@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::app::damaged_settings;
 use crate::config::{AuditKeyFiles, Config};
 use crate::outbox::{AuditHead, AuditProof, RecordReport, VerifyReport};
 use crate::sealing::KeyRing;
@@ -25,8 +26,18 @@ pub(super) fn audit_proof(
     Ok(AuditProof { keys, head })
 }
 
+/// Adds the damaged settings to the errors of a store.
+pub(super) fn with_settings(mut report: VerifyReport) -> VerifyReport {
+    report.errors.extend(damaged_settings(&report.settings));
+    report
+}
+
 /// Prints the result.
 pub(super) fn show((report, records): (&VerifyReport, &RecordReport), sealing_keys: &KeyRing) {
+    if report.lacks_tables {
+        report.errors.iter().for_each(print_notice);
+        return;
+    }
     print_result(format_args!(
         "{} entries, {} waiting, {} parked, {} audit records",
         report.entries, report.waiting, report.parked, report.audit_records

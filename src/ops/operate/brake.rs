@@ -43,10 +43,12 @@ impl Operations {
             .await
     }
 
-    /// Closes the brake of a source before its time.
+    /// Closes the brake of a source before its time, also of a removed source: otherwise its brake would still be open when the
+    /// source comes back.
     ///
     /// # Errors
-    /// Returns an error if the operator lacks the role or gave no reason, if no source has this name, or if the store fails.
+    /// Returns an error if the operator lacks the role or gave no reason, if no source and no open brake has this name, or if
+    /// the store fails.
     pub async fn close_brake(
         &self,
         operator: &Operator,
@@ -65,7 +67,10 @@ impl Operations {
     ) -> Result<BrakeView, Error> {
         operator.require(Role::Operator)?;
         let reason = reason.ok_or(Error::ReasonRequired)?;
-        self.brake(source)?;
+        let is_close = open_until.is_none();
+        if self.brake(source).is_err() && !(is_close && self.is_left_open(source).await?) {
+            return Err(Error::UnknownSource);
+        }
         let (action, target) = match open_until {
             Some(until) => {
                 let target = format!("{source} until {}", until.to_rfc3339());
@@ -78,7 +83,17 @@ impl Operations {
         self.outbox.append_audit(event).await?;
         let open = self.store_brake(source, open_until).await?;
         self.sources.set_open_brakes(&open);
-        self.brake(source)
+        Ok(self.brake(source).unwrap_or_else(|_removed| BrakeView {
+            source: source.to_string(),
+            state: BrakeState::without_source(),
+        }))
+    }
+
+    /// Returns whether the store has an open brake of a source that possibly no source file has any more.
+    async fn is_left_open(&self, source: &SourceName) -> Result<bool, Error> {
+        let stored = self.outbox.setting(Setting::OpenBrakes).await?;
+        let open = OpenBrakes::parse(&stored.unwrap_or_default());
+        Ok(open.until(source).is_some())
     }
 
     /// Changes the open brake of one source in the store, also if other changes run at the same time, here or at another

@@ -74,6 +74,14 @@ async fn create(connector: &Connector, link: &DbLink, part: &str) -> Result<(), 
     }
 }
 
+/// Returns the statements that create the layout of the store. A store of an earlier program lacks a table until the next start.
+pub(super) async fn statements(db: &Connected) -> Result<String, DbFault> {
+    Ok(match lacks_table(db).await? {
+        true => CREATE.to_owned(),
+        false => format!("{CREATE}{ADD}"),
+    })
+}
+
 /// Returns whether an earlier program has created the store.
 async fn lacks_table(db: &Connected) -> Result<bool, DbFault> {
     let sql = "SELECT to_regclass('imprint_bridge.forgetting') IS NULL";
@@ -87,6 +95,13 @@ pub(super) async fn find_if_any(db: &Connected) -> Result<Option<Layout>, DbFaul
         Err(DbFault::Database(error)) if is_missing(&error) => Ok(None),
         found => found.map(Some),
     }
+}
+
+/// Returns whether the database has the schema of a store.
+pub(super) async fn has_schema(db: &Connected) -> Result<bool, DbFault> {
+    let sql = "SELECT to_regnamespace('imprint_bridge') IS NOT NULL";
+    let row = db.query_opt(sql, &[]).await?;
+    row.map_or(Ok(false), |row| get(&row, 0))
 }
 
 /// Creates the layout of the target of a transfer, which no program can read.

@@ -109,7 +109,11 @@ pub(super) async fn examine_digest_key(
     db: &Connected,
     sealer: &Sealer,
 ) -> Result<(Result<Option<UsedKey>, CodecError>, Option<DigestKey>), DbFault> {
-    let stored = stored_digest_key(db).await?;
+    let stored = match stored_digest_key(db).await {
+        // A missing key is a key without bytes.
+        Err(DbFault::Damaged(_)) => Vec::new(),
+        stored => stored?,
+    };
     Ok(match open(sealer, &stored) {
         Ok(key) => (Ok(key_of(&stored)), Some(key)),
         Err(DbFault::Codec(error)) => (Err(error), None),

@@ -1,4 +1,4 @@
-//! Verifies a store: opens every sealed record, and verifies the audit log. Changes nothing.
+//! Verifies a store: its layout, the audit log, the rows that belong together, and every sealed record. Changes nothing.
 //!
 //! Bridges can use the store meanwhile. Each row is then in the state of one commit, and a record that appears behind the
 //! walk is not opened.
@@ -18,12 +18,13 @@ use super::fault::DbFault;
 use super::open_error::PostgresOpenError;
 use super::sealed_columns::{ROWS_MAX, SEALED, SealedColumns};
 use super::snapshot::in_snapshot;
-use super::{audit, schema, sealing_keys};
+use super::{audit, layout, references, schema, sealing_keys};
 use crate::outbox::codec::{self, BlobKind, CodecError, StoredText};
 use crate::outbox::keyed_digest::{CustomerDigests, KeyedDigest};
 use crate::outbox::sealer::{Sealer, UsedKey};
+use crate::outbox::store_layout::LayoutDifferences;
 use crate::outbox::stored_value::{self, Binding, Record, StoredValue};
-use crate::outbox::{AuditProof, ENTRY_MAX, RecordReport, Setting, VerifyReport};
+use crate::outbox::{AuditProof, ENTRY_MAX, Finding, RecordReport, Setting, VerifyReport};
 use crate::sealing::KeyRing;
 
 /// The result of opening one value.
@@ -52,18 +53,26 @@ pub fn verify_database(
 ) -> Result<Option<(VerifyReport, RecordReport)>, PostgresOpenError> {
     let database = CommandDatabase::new(address)?;
     let failed = PostgresOpenError::of("verifying the store");
-    let layout = database.query(async |db| schema::find_if_any(db).await);
-    let Some(layout) = layout.map_err(&failed)? else {
+    let Some(differences) = differences(&database)? else {
         return Ok(None);
     };
-    layout.expect_readable()?;
+    if !differences.tables.is_empty() {
+        let errors = differences.tables.iter().map(Finding::to_string);
+        let report = VerifyReport::without_tables(errors.collect());
+        return Ok(Some((report, RecordReport::default())));
+    }
     let sealer = Sealer::new(Arc::clone(ring), BTreeSet::new());
     let begun = database.query(async |db| {
         sealer.replace(sealer.ring(), sealing_keys::used(db).await?);
         let report = in_snapshot(db, async |db| report(db, &sealer, proof).await).await?;
         Ok((report, sealing_keys::examine_digest_key(db, &sealer).await?))
     });
-    let (report, (digest_key, key)) = begun.map_err(&failed)?;
+    let (mut report, (digest_key, key)) = begun.map_err(&failed)?;
+    let is_lost = |error: &CodecError| error.missing_key().is_none();
+    let lost_key = digest_key.as_ref().is_err_and(is_lost);
+    let lost_key = lost_key.then(|| Finding::Damaged("digest key".to_owned()));
+    let found = differences.others.iter().chain(&lost_key);
+    report.errors.extend(found.map(Finding::to_string));
     let digests = key.map(|key| CustomerDigests::new(&key));
     let mut records = RecordReport::default();
     records.add(digest_key);
@@ -83,6 +92,26 @@ pub fn verify_database(
     Ok(Some((report, records)))
 }
 
+/// Compares the layout of the store. Returns `None` if the database has no store.
+fn differences(database: &CommandDatabase) -> Result<Option<LayoutDifferences>, PostgresOpenError> {
+    let failed = PostgresOpenError::of("comparing the layout of the store");
+    let found = database.query(async |db| schema::find_if_any(db).await);
+    let Some(found) = found.map_err(&failed)? else {
+        let has_schema = database.query(async |db| schema::has_schema(db).await);
+        let missing = Finding::Missing("table layout".to_owned());
+        return Ok(has_schema.map_err(failed)?.then(|| LayoutDifferences {
+            tables: vec![missing],
+            ..LayoutDifferences::default()
+        }));
+    };
+    found.expect_readable()?;
+    let expected = database.query(async |db| layout::expected(db).await);
+    let expected = expected.map_err(&failed)?;
+    let differences = database.query(async |db| expected.differences(db).await);
+    Ok(Some(differences.map_err(failed)?))
+}
+
+/// Verifies the audit log, the settings, and the rows that belong together.
 async fn report(
     db: &Connected,
     sealer: &Sealer,
@@ -96,6 +125,10 @@ async fn report(
         let error = "the store has lost the number of the newest record of the audit log";
         report.errors.push(error.to_owned());
     }
+    let (settings, damaged) = settings(db).await?;
+    let references = references::errors(db).await?;
+    let found = damaged.iter().chain(&references);
+    report.errors.extend(found.map(Finding::to_string));
     let sql = "SELECT (SELECT count(*) FROM imprint_bridge.entry),
          (SELECT count(*) FROM imprint_bridge.payload WHERE state = 0),
          (SELECT count(*) FROM imprint_bridge.payload WHERE state = 4)";
@@ -105,8 +138,28 @@ async fn report(
         entries: unsigned(get(&row, 0)?),
         waiting: unsigned(get(&row, 1)?),
         parked: unsigned(get(&row, 2)?),
+        settings,
         ..report
     })
+}
+
+/// Reads the plain settings. A setting that is no text is damaged.
+async fn settings(db: &Connected) -> Result<(Vec<(Setting, String)>, Vec<Finding>), DbFault> {
+    let (mut settings, mut damaged) = (Vec::new(), Vec::new());
+    for setting in Setting::PLAIN {
+        let name = setting.name();
+        let sql = "SELECT value FROM imprint_bridge.meta WHERE name = $1";
+        let Some(row) = db.query_opt(sql, &[(&name, Type::TEXT)]).await? else {
+            continue;
+        };
+        match to_text(get(&row, 0)?) {
+            Some(StoredText::Plain(text)) => settings.push((setting, text.to_owned())),
+            Some(StoredText::Sealed(_)) | None => {
+                damaged.push(Finding::Damaged(format!("setting {name}")));
+            }
+        }
+    }
+    Ok((settings, damaged))
 }
 
 struct Verification<'a> {

@@ -1,4 +1,4 @@
-//! Copies of the store: makes a copy of a store in use, verifies a copy, restores a copy.
+//! Copies of the store: makes a copy of a store in use, restores a copy.
 
 use std::fs::File;
 use std::io;
@@ -6,11 +6,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use self::copy_fault::CopyFault;
-use super::audit;
-use super::counts::count;
 use super::draft::{beside, create_private, remove_draft, remove_logs, sync_folder};
 use super::files::with_ending;
 use super::lock;
@@ -19,13 +18,13 @@ use super::open::check_identity;
 use super::open_error::{OpenError, expect_store, explain};
 use super::records;
 use super::sealing_keys::unlock_for_reading;
-use super::store_connection::StoreConnection;
-use crate::outbox::{
-    AuditProof, KeyReport, RecordCounts, RecordCursor, RecordReport, SealingStatus, VerifyReport,
-};
+use crate::outbox::{AuditProof, KeyReport, RecordCounts, RecordCursor, SealingStatus, Setting};
 use crate::sealing::KeyRing;
 
 pub(super) mod copy_fault;
+mod verification;
+
+pub use self::verification::verify;
 
 /// The size of the page cache of a draft. SQLite expects KiB as a negative number. The cache is small, because the last
 /// step of the copy writes the whole cache at once.
@@ -81,33 +80,12 @@ fn copy_into(draft: &Path, to: &Path) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Verifies a store that no process has open, without changing the store, and opens each of its records.
-///
-/// `proof` is what the caller knows about the audit log. `progress` gets the number of opened records several times.
-///
-/// # Errors
-/// Returns an error if the file is not a store, or a process has the store open.
-pub fn verify(
-    path: &Path,
-    proof: &AuditProof,
-    keys: &Arc<KeyRing>,
-    progress: &mut dyn FnMut(u64),
-) -> Result<(VerifyReport, RecordReport), OpenError> {
-    let (_lock, connection) = open_closed(path)?;
-    let store = unlock_for_reading(connection, Arc::clone(keys));
-    let verified = store.and_then(|store| {
-        let report = report(&store, proof)?;
-        Ok((report, records::open_all(&store, progress)))
-    });
-    verified.map_err(OpenError::sqlite("verifying it"))
-}
-
 /// Counts the records of a store that no process has open, by their keys. Does not change the store.
 ///
 /// # Errors
 /// Returns an error if the file is not a store, or a process has the store open.
 pub fn count_keys(path: &Path, keys: &Arc<KeyRing>) -> Result<KeyReport, OpenError> {
-    let (_lock, connection) = open_closed(path)?;
+    let (_lock, connection) = open_for_reading(path)?;
     let store = unlock_for_reading(connection, Arc::clone(keys));
     let counted = store.and_then(|store| {
         let sealer = store.sealer();
@@ -124,12 +102,21 @@ pub fn count_keys(path: &Path, keys: &Arc<KeyRing>) -> Result<KeyReport, OpenErr
     counted.map_err(OpenError::sqlite("counting its records"))
 }
 
-/// Locks and opens a store that no process has open.
-pub(super) fn open_closed(path: &Path) -> Result<(lock::StoreLock, Connection), OpenError> {
-    open_existing(path).map_err(|error| explain(error, path))
+/// What happens to the log of the last process when the connection to its store is closed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum LogUse {
+    /// SQLite writes the log back into the store file, so the file alone is the complete store.
+    WriteBack,
+    /// The log stays as it is.
+    Keep,
 }
 
-fn open_existing(path: &Path) -> Result<(lock::StoreLock, Connection), OpenError> {
+/// Locks and opens a store that no process has open, and changes neither the store nor its log.
+pub(super) fn open_for_reading(path: &Path) -> Result<(lock::StoreLock, Connection), OpenError> {
+    open_closed(path, LogUse::Keep).map_err(|error| explain(error, path))
+}
+
+fn open_closed(path: &Path, log_use: LogUse) -> Result<(lock::StoreLock, Connection), OpenError> {
     // SQLite needs an absolute path without links: names such as `:memory:` have a special meaning for SQLite, and the
     // log lies beside the file that a link names.
     let path = &path.canonicalize().map_err(OpenError::file(path))?;
@@ -137,40 +124,21 @@ fn open_existing(path: &Path) -> Result<(lock::StoreLock, Connection), OpenError
     let lock = lock::acquire(path)?;
     log_mark::check(path, &lock)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection =
-        Connection::open_with_flags(path, flags).map_err(OpenError::sqlite("opening it"))?;
+    let doing = OpenError::sqlite("opening it");
+    let has_log = log_mark::has_log(path);
+    let connection = Connection::open_with_flags(path, flags).map_err(&doing)?;
+    if has_log && log_use == LogUse::Keep {
+        keep_log(&connection).map_err(&doing)?;
+    }
     check_identity(path, &connection)?;
     Ok((lock, connection))
 }
 
-fn report(connection: &StoreConnection, proof: &AuditProof) -> rusqlite::Result<VerifyReport> {
-    let mut errors: Vec<String> = connection
-        .prepare("PRAGMA integrity_check(20)")?
-        .query_map([], |row| row.get(0))?
-        .collect::<rusqlite::Result<_>>()?;
-    errors.retain(|line| line != "ok");
-    let has_audit = connection
-        .prepare("SELECT 1 FROM sqlite_master WHERE name = 'act'")?
-        .exists([])?;
-    let (audit, last_number) = if has_audit {
-        let records = audit::read(
-            connection,
-            &proof.keys,
-            (0, VerifyReport::AUDIT_RECORDS_MAX),
-        )?;
-        (records, audit::last_number(connection)?)
-    } else {
-        (Vec::new(), 0)
-    };
-    let report = VerifyReport::of_audit(&audit, proof, last_number);
-    errors.extend(report.errors);
-    Ok(VerifyReport {
-        entries: count(connection, "entry")?,
-        waiting: count(connection, "waiting")?,
-        parked: count(connection, "parked")?,
-        errors,
-        ..report
-    })
+/// Lets SQLite leave the log beside the store when the connection is closed. The exclusive mode keeps the index of the log in
+/// memory: otherwise its file would stay too.
+fn keep_log(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    connection.pragma_update(None, "locking_mode", "EXCLUSIVE")
 }
 
 /// Replaces the store with a copy. No process is allowed to have the store open. Keeps the present store under a new,
@@ -189,10 +157,12 @@ pub fn restore(
     keys: &Arc<KeyRing>,
 ) -> Result<Option<PathBuf>, OpenError> {
     // A record that cannot be opened does not prevent the restore: the bridge parks only its entry.
-    let (locked, connection) = open_closed(copy)?;
-    let report = unlock_for_reading(connection, Arc::clone(keys))
-        .and_then(|store| report(&store, proof))
-        .map_err(OpenError::sqlite("verifying it"))?;
+    let opened = open_closed(copy, LogUse::WriteBack).map_err(|error| explain(error, copy));
+    let (locked, connection) = opened?;
+    let store = unlock_for_reading(connection, Arc::clone(keys));
+    let store = store.map_err(OpenError::sqlite("verifying it"))?;
+    let report = verification::examine(&store, proof)?;
+    drop(store);
     drop(locked);
     if let Some(error) = report.errors.first() {
         return Err(OpenError::Damaged {
@@ -231,7 +201,8 @@ fn replace(
     Ok(aside)
 }
 
-/// Creates a draft with the content of the copy, and marks the draft as a store that was not closed cleanly.
+/// Creates a draft with the content of the copy and with closed brakes, and marks the draft as a store that was not closed
+/// cleanly.
 fn prepare(copy: &Path, draft: &Path) -> Result<(), OpenError> {
     remove_draft(draft).map_err(OpenError::file(draft))?;
     create_private(draft)
@@ -241,6 +212,7 @@ fn prepare(copy: &Path, draft: &Path) -> Result<(), OpenError> {
     connection
         .execute("UPDATE meta SET value = 0 WHERE name = 'clean'", [])
         .and_then(|_| log_mark::remove(&connection))
+        .and_then(|()| close_brakes(&connection))
         .map_err(OpenError::sqlite("marking the copy"))?;
     connection
         .close()
@@ -250,6 +222,18 @@ fn prepare(copy: &Path, draft: &Path) -> Result<(), OpenError> {
         })?;
     let synced = File::open(draft).and_then(|draft| draft.sync_all());
     synced.map_err(OpenError::file(draft))
+}
+
+/// Closes the brakes that were open at the time of the copy: the operator has possibly closed them since. A closed brake holds
+/// entries, and loses none.
+///
+/// The other settings stay. A pause of the destination sends nothing until an operator resumes. The wait that Imprint asked
+/// for ends by itself, and the evidence has its times, as after a restart. The orders of the sources describe the versions of
+/// the copy.
+fn close_brakes(copy: &Connection) -> rusqlite::Result<()> {
+    let name = Setting::OpenBrakes.name();
+    copy.execute("DELETE FROM meta WHERE name = ?1", [name])?;
+    Ok(())
 }
 
 /// Links the present store and its log to a second, unused name. Returns the second name, or `None` if no store exists.

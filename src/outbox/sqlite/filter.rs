@@ -28,9 +28,9 @@ pub(super) fn candidates(
     let lanes = lanes.map(|text| customer::lanes_named(connection, text));
     Ok(match (&filter.id, lanes.transpose()?) {
         (Some(id), lanes) => {
-            let mut found = with_event_id(connection, id, filter)?;
+            let mut found = with_event_id(connection, id, filter, "TRUE")?;
             for id in erased_ids(connection, id)? {
-                found.extend(with_event_id(connection, &id, filter)?);
+                found.extend(with_event_id(connection, &id, filter, receipt::ERASED)?);
             }
             let is_of = |lane: Option<LaneId>| {
                 let lanes = lanes.as_ref();
@@ -64,18 +64,19 @@ fn in_states(filter: &EntryFilter) -> String {
     format!("e.id IN ({})", selects.join(" UNION ALL "))
 }
 
-/// Finds the entries with this event id, in all sources, each with its lane.
+/// Finds the entries with this event id that fulfil a condition, in all sources, each with its lane.
 fn with_event_id(
     connection: &StoreConnection,
     id: &Attribute,
     filter: &EntryFilter,
+    condition: &str,
 ) -> rusqlite::Result<Vec<(u64, Option<LaneId>)>> {
     let (follows, direction) = (comparison(filter.order), direction(filter.order));
     connection
         .prepare_cached(&format!(
             "{KNOWN_SOURCES}
              SELECT e.id, e.lane FROM known CROSS JOIN entry e INDEXED BY receipt_identity
-             ON e.source = known.source AND e.event_id = ?1 WHERE e.id {follows} ?2
+             ON e.source = known.source AND e.event_id = ?1 WHERE e.id {follows} ?2 AND {condition}
              ORDER BY e.id {direction} LIMIT ?3",
         ))?
         .query_map(params![id.as_str(), filter.start().0, SCAN_MAX], |row| {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rusqlite::Row;
 
-use super::backup::open_closed;
+use super::backup::open_for_reading;
 use super::columns;
 use super::open_error::OpenError;
 use super::receipt;
@@ -60,7 +60,7 @@ pub fn newest_events(
     max: u32,
     keys: Arc<KeyRing>,
 ) -> Result<Vec<KeptEvent>, OpenError> {
-    let (_lock, connection) = open_closed(path)?;
+    let (_lock, connection) = open_for_reading(path)?;
     let store = unlock_for_reading(connection, keys);
     let events = store.and_then(|store| read(&store, max));
     events.map_err(OpenError::sqlite("reading its events"))

@@ -151,6 +151,22 @@ pub(super) fn remove(copy: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
+/// Returns whether a store file has a log beside it, also an empty one.
+pub(super) fn has_log(path: &Path) -> bool {
+    with_ending(path, "-wal").exists()
+}
+
+/// Returns whether the last process has not closed the store in order, so the store has a log. A copy that the bridge made
+/// has no mark.
+pub(super) fn expects_log(store: &Connection) -> rusqlite::Result<bool> {
+    store
+        .prepare(
+            "SELECT 1 FROM meta WHERE name = 'log_mark' AND EXISTS
+                 (SELECT 1 FROM meta WHERE name = 'clean' AND value = 0)",
+        )?
+        .exists([])
+}
+
 fn read(connection: &Connection) -> rusqlite::Result<Option<String>> {
     connection
         .query_row(

@@ -33,7 +33,7 @@ pub(super) const UNFINISHED_ID: i32 = 0x496d_7074;
 
 /// The migrations of the store layout. The SQLite header of a store contains the number of applied migrations. A
 /// released migration must never change.
-const MIGRATIONS: [&str; 22] = [
+pub(super) const MIGRATIONS: [&str; 22] = [
     include_str!("migrations/1.sql"),
     include_str!("migrations/2.sql"),
     include_str!("migrations/3.sql"),

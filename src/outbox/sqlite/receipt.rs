@@ -20,17 +20,22 @@ pub(super) const SUMMARY: &str =
     FROM entry e LEFT JOIN entry w ON w.id = e.superseded_by LEFT JOIN parked p ON p.entry = e.id
     LEFT JOIN lane l ON l.id = e.lane";
 
+/// The condition of the receipts of erased events. A source possibly sends the id of a tombstone, which operators see, as the
+/// id of an event.
+pub(super) const ERASED: &str =
+    "e.lane IS NULL AND (e.ce_source = '' OR e.ce_source GLOB 'erased-*')";
+
 /// Finds the receipt of an event. If several systems behind one source use the same event id, finds the newest receipt.
 /// If the store has no such event, finds the receipt of an erased event.
 pub(super) fn find(
     connection: &StoreConnection,
     lookup: &Lookup,
 ) -> rusqlite::Result<Option<Receipt>> {
-    if let Some(receipt) = find_named(connection, lookup)? {
+    if let Some(receipt) = find_named(connection, lookup, "TRUE")? {
         return Ok(Some(receipt));
     }
     for erased in erased_lookups(connection, lookup)? {
-        if let Some(receipt) = find_named(connection, &erased)? {
+        if let Some(receipt) = find_named(connection, &erased, ERASED)? {
             return Ok(Some(receipt.known_as(lookup)));
         }
     }
@@ -69,11 +74,16 @@ pub(super) fn erased_lookups(
     Ok(lookups.collect())
 }
 
-/// Finds the receipt with this event id.
-fn find_named(connection: &StoreConnection, lookup: &Lookup) -> rusqlite::Result<Option<Receipt>> {
+/// Finds the receipt with this event id that fulfils a condition.
+fn find_named(
+    connection: &StoreConnection,
+    lookup: &Lookup,
+    condition: &str,
+) -> rusqlite::Result<Option<Receipt>> {
     connection
         .prepare_cached(&format!(
             "{SUMMARY} WHERE e.source = ?1 AND e.event_id = ?2 AND (?3 IS NULL OR e.ce_source = ?3)
+                 AND {condition}
              ORDER BY e.id DESC LIMIT 1"
         ))?
         .query_row(

@@ -140,8 +140,10 @@ fn stored_digest_key(connection: &Connection) -> rusqlite::Result<Vec<u8>> {
     Ok(stored.unwrap_or_default())
 }
 
-/// Opens the stored digest key, and derives the digests of the store from it. Returns the key that seals it, or `None` if the
-/// store of an older program has none.
+/// Opens the stored digest key, and derives the digests of the store from it. Returns the key that seals it.
+///
+/// # Errors
+/// Returns an error if the digest key is missing or damaged, or its sealing key is missing.
 pub(super) fn open_digest_key(store: &StoreConnection) -> Result<Option<UsedKey>, CodecError> {
     let damaged = CodecError::NoText {
         kind: BlobKind::DigestKey,
@@ -150,9 +152,6 @@ pub(super) fn open_digest_key(store: &StoreConnection) -> Result<Option<UsedKey>
     let Ok(stored) = stored_digest_key(store) else {
         return Err(damaged);
     };
-    if stored.is_empty() {
-        return Ok(None);
-    }
     if stored.len() == size_of::<DigestKey>() {
         return Ok(Some(UsedKey::Plain));
     }

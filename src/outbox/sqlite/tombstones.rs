@@ -28,6 +28,13 @@ pub(super) fn exist(connection: &Connection) -> rusqlite::Result<bool> {
         .exists([ERASURES])
 }
 
+/// Returns whether the store has the tombstone of a customer, for the verification of [`exist`].
+pub(super) fn has_any(connection: &Connection) -> rusqlite::Result<bool> {
+    connection
+        .prepare("SELECT 1 FROM lane WHERE kind > 1 LIMIT 1")?
+        .exists([])
+}
+
 /// Records that the store possibly has tombstones.
 pub(super) fn announce(store: &StoreConnection) -> rusqlite::Result<()> {
     store.execute(

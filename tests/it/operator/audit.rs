@@ -209,7 +209,7 @@ const TAMPERING: [(&str, &str, &str); 17] = [
     (
         "the log is dropped",
         "DROP TABLE act",
-        "the given head is record 6",
+        "the table act is missing",
     ),
 ];
 

@@ -273,3 +273,91 @@ async fn a_changed_audit_log_in_a_database_is_found() {
         );
     }
 }
+
+/// Damages of a store besides its records, each with the statement that repairs it and the error that names it.
+const OTHER_DAMAGES: [(&str, &str, &str); 9] = [
+    (
+        "DROP INDEX imprint_bridge.lane_claimed",
+        "CREATE INDEX lane_claimed ON imprint_bridge.lane (owner) WHERE owner IS NOT NULL",
+        "the index lane_claimed is missing",
+    ),
+    (
+        "ALTER TABLE imprint_bridge.budget RENAME TO lost",
+        "ALTER TABLE imprint_bridge.lost RENAME TO budget",
+        "the table budget is missing",
+    ),
+    (
+        "ALTER TABLE imprint_bridge.layout RENAME TO lost",
+        "ALTER TABLE imprint_bridge.lost RENAME TO layout",
+        "the table layout is missing",
+    ),
+    (
+        "ALTER TABLE imprint_bridge.origin RENAME COLUMN attempts TO lost",
+        "ALTER TABLE imprint_bridge.origin RENAME COLUMN lost TO attempts",
+        "the column origin.attempts is missing",
+    ),
+    (
+        "ALTER TABLE imprint_bridge.lane ALTER COLUMN low TYPE bigint",
+        "ALTER TABLE imprint_bridge.lane ALTER COLUMN low TYPE smallint",
+        "the column lane.low is not as the bridge created it",
+    ),
+    (
+        "UPDATE imprint_bridge.payload SET entry = entry + 1000 WHERE state = 0",
+        "UPDATE imprint_bridge.payload SET entry = entry - 1000 WHERE state = 0",
+        "waiting entries without their events: ",
+    ),
+    (
+        "UPDATE imprint_bridge.lane SET id = id + 1000",
+        "UPDATE imprint_bridge.lane SET id = id - 1000",
+        "held entries without the row of their customer: ",
+    ),
+    (
+        "UPDATE imprint_bridge.meta SET name = 'lost' WHERE name = 'digest_key'",
+        "UPDATE imprint_bridge.meta SET name = 'digest_key' WHERE name = 'lost'",
+        "the digest key is damaged",
+    ),
+    (
+        "INSERT INTO imprint_bridge.meta VALUES ('source_orders', '\\x01ff')",
+        "DELETE FROM imprint_bridge.meta WHERE name = 'source_orders'",
+        "the setting source_orders is damaged",
+    ),
+];
+
+/// Returns the errors of the report, or the error without a report.
+fn errors(database: &PostgresDatabase) -> String {
+    let address = DatabaseAddress {
+        url: database.url(),
+        ..DatabaseAddress::default()
+    };
+    let (proof, ring) = (AuditProof::default(), ring(&[1]));
+    let verified = std::thread::scope(|scope| {
+        let verify = || verify_database(address, &proof, &ring, &mut |_| {});
+        scope.spawn(verify).join().unwrap()
+    });
+    match verified {
+        Ok(Some((report, _))) => report.errors.join("; "),
+        Ok(None) => "the database has no store".to_owned(),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// FAULTS N1305: each part of the layout that is missing or changed, each entry that lacks a row, and each damaged setting is
+/// found.
+#[tokio::test]
+async fn a_damaged_store_in_a_database_is_found() {
+    let (database, _folder) = sealed_database().await;
+    assert_eq!(errors(&database), "");
+    for (damage, repair, error) in OTHER_DAMAGES {
+        database.psql(&format!("BEGIN; {damage}; COMMIT"));
+        let found = errors(&database);
+        assert!(found.contains(error), "{damage}: {found}");
+        assert!(found.contains(": restore the store"), "{damage}: {found}");
+        database.psql(&format!("BEGIN; {repair}; COMMIT"));
+        assert_eq!(errors(&database), "", "{repair}");
+    }
+    database.psql("UPDATE imprint_bridge.lane SET due_at = NULL");
+    assert!(errors(&database).contains("waiting entries without a time of their next request: "));
+    // A store of an earlier program lacks this table until the next start.
+    database.psql("DROP TABLE imprint_bridge.forgetting");
+    assert!(!errors(&database).contains("forgetting"));
+}
