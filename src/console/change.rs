@@ -161,14 +161,13 @@ async fn held_sources(
 fn written(requests: &[ReplayedRequest]) -> WrittenFields {
     let mut written = WrittenFields::new();
     for request in requests {
-        for view in &request.values {
-            match view.value {
-                ValueView::Omitted(_) => {}
-                ValueView::Set(_) | ValueView::Cleared => {
-                    let customers = written.entry(view.field.to_string()).or_default();
-                    customers.insert(CustomerText::of(&request.customer).id);
-                }
-            }
+        let sent = request.values.iter().filter(|view| match view.value {
+            ValueView::Omitted(_) => false,
+            ValueView::Set(_) | ValueView::Cleared => true,
+        });
+        for view in sent {
+            let customers = written.entry(view.field.to_string()).or_default();
+            customers.insert(CustomerText::of(&request.customer).id);
         }
     }
     written

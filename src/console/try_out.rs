@@ -143,6 +143,17 @@ async fn try_page(
 }
 
 impl TryOutPage {
+    /// Returns why the form was not tried out. A page with the text of the form needs no advice to go back.
+    fn problem_text(&self) -> Option<String> {
+        let problem = self.problem.as_ref()?;
+        Some(match problem {
+            ConsoleProblem::OtherSession => {
+                "The form belongs to another session, so nothing was tried out.".to_owned()
+            }
+            other => other.detail(),
+        })
+    }
+
     fn answer(&self, access: &Access) -> PageResult {
         let status = match &self.problem {
             None => StatusCode::OK,

@@ -32,8 +32,9 @@ pub struct PassedEntry {
 }
 
 impl Operations {
-    /// Returns the entries that counted for a mass change of a source and passed before the brake held it. Returns `None` if
-    /// the bridge knows no such mass change: a restart loses the counts.
+    /// Returns the entries that counted for a mass change of a source and passed before the brake held it.
+    ///
+    /// Returns `None` if the bridge knows no such mass change: a restart loses the counts.
     ///
     /// # Errors
     /// Returns an error if the store fails.

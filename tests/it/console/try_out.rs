@@ -332,7 +332,7 @@ fn a_wrong_try_out_is_an_error_and_its_text_stays_text() {
     let forged = vera.post(PAGE, &fields);
     assert_eq!(forged.status, 403);
     let kept = "kind = &#34;kept&#34;";
-    let other = "The form belongs to another session, so nothing was changed.";
+    let other = "The form belongs to another session, so nothing was tried out.";
     for shown in [kept, other, "What you wrote is still in the form below"] {
         assert!(forged.body.contains(shown), "{shown}: {}", forged.body);
     }
