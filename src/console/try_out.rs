@@ -146,11 +146,9 @@ impl TryOutPage {
     /// Returns why the form was not tried out. A page with the text of the form needs no advice to go back.
     fn problem_text(&self) -> Option<String> {
         let problem = self.problem.as_ref()?;
-        Some(match problem {
-            ConsoleProblem::OtherSession => {
-                "The form belongs to another session, so nothing was tried out.".to_owned()
-            }
-            other => other.detail(),
+        Some(match matches!(problem, ConsoleProblem::OtherSession) {
+            true => "The form belongs to another session, so nothing was tried out.".to_owned(),
+            false => problem.detail(),
         })
     }
 

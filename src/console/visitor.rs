@@ -106,7 +106,7 @@ impl FromRequest for Visitor {
             let target = target.filter(|_| is_page).map(ToString::to_string);
             ConsoleProblem::LoginRequired {
                 target,
-                ended: Visitor::had_session(request).then_some(match is_page {
+                ended: Self::had_session(request).then_some(match is_page {
                     true => EndedSession::Page,
                     false => EndedSession::Form,
                 }),
