@@ -53,10 +53,12 @@ mod escaper;
 mod form;
 mod full_disk;
 mod hold;
+mod key_change;
 mod login;
 mod mass_change;
 mod overview;
 mod page;
+mod passed;
 mod problem;
 mod problem_clause;
 mod problems;
@@ -65,6 +67,7 @@ mod refusing;
 mod rejected_again;
 mod reloads;
 mod requests;
+mod result;
 mod secret_text;
 mod sentence;
 mod situation;
@@ -87,12 +90,19 @@ pub struct Console {
     pub store: String,
     /// The name of this process.
     pub instance: String,
+    /// The mark of the store in the name of the session cookie. All bridges with the same store have the same mark.
+    pub mark: String,
+    /// The folder with the source files.
+    pub sources_dir: String,
     /// Returns a sentence about a protection that is switched off, by its name in the metric `weakened`.
     pub explain_weakening: fn(&str) -> &'static str,
     /// The figures and the health for the state of the bridge, which every page shows.
     pub figures: Figures,
     pub health: Health,
 }
+
+/// What pages say beside the path of a source file. The bridge looks every 3 seconds, and two looks must find the same files.
+const READ_AGAIN: &str = "The bridge uses a changed file by itself within about 10 s, without a restart, if it has no error.";
 
 /// The headers of every answer of the console.
 ///
@@ -108,6 +118,11 @@ const HEADERS: [(HeaderName, &str); 3] = [
 ];
 
 impl Console {
+    /// Returns the path of the file of a source, for every page that asks an operator to change it.
+    fn source_path(&self, source: &str) -> String {
+        format!("{}/{source}.toml", self.sources_dir)
+    }
+
     /// Adds the routes of the console. They take every path that no earlier route takes.
     pub fn configure(self, config: &mut web::ServiceConfig) {
         let scope = web::scope("")
@@ -117,6 +132,7 @@ impl Console {
             .route("/entries", web::get().to(entries::list))
             .route("/entries/preview", web::post().to(change::preview))
             .route("/entries/change", web::post().to(change::apply))
+            .route("/entries/result", web::get().to(result::show))
             .route("/entries/{number}", web::get().to(entry::show))
             .route("/entries/{number}/reveal", web::post().to(entry::reveal))
             .route("/problems", web::get().to(problems::list))
@@ -125,6 +141,11 @@ impl Console {
             .route("/destination", web::post().to(destination::set_mode))
             .route("/sources", web::get().to(sources::list))
             .route("/sources/{source}/brake", web::post().to(brake::change))
+            .route("/sources/{source}/passed", web::get().to(passed::show))
+            .route(
+                "/sources/{source}/passed.ndjson",
+                web::get().to(passed::export),
+            )
             .service(
                 web::resource("/sources/{source}/try")
                     .app_data(web::PayloadConfig::new(try_out::TRY_FORM_BYTES_MAX))

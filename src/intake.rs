@@ -47,6 +47,7 @@ mod value_note;
 pub use brake::{
     BRAKE_CUSTOMERS_MAX, BRAKE_OPEN_MAX, BrakeCounts, BrakeLimits, BrakePolicy, BrakeRule,
     BrakeState, CountedEntry, HeldChange, Holding, MassChange, OpenBrakes, PassedChanges,
+    PassedEvents,
 };
 pub use encoding::Encoding;
 pub use explain::EntryEvent;

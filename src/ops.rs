@@ -14,6 +14,7 @@ use actix_web::{HttpResponse, HttpResponseBuilder, Resource, Route, guard, web};
 
 pub use self::api::{AdminProblem, keys_json};
 pub(crate) use self::api::{parse_entry, parse_filter, receive_body};
+use self::authenticate::session_mark;
 pub use self::authenticate::{Access, KnownOperator, Operators, ReadToken, Session};
 use self::history::{History, HourTotals, SAMPLE_EVERY};
 use self::operate::Operations;
@@ -48,6 +49,11 @@ impl Ops {
     /// Returns the figures and the health that the console shows.
     pub fn state(&self) -> (Figures, Health) {
         (Figures::clone(&self.figures), Health::clone(&self.health))
+    }
+
+    /// Returns a text that marks the store: processes with the same store have the same mark. It shows nothing of the store.
+    pub fn store_mark(&self) -> String {
+        session_mark(&self.operations.outbox.digest_key())
     }
 
     pub fn new(

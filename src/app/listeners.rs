@@ -1,6 +1,7 @@
 //! The two HTTP listeners: the event listener, and the ops listener for health, metrics, the admin API and the console.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -116,6 +117,8 @@ fn bind_ops(config: &Config, ops: Ops, places: Places) -> anyhow::Result<(Socket
         deadline: config.imprint.deadline,
         store: config.outbox.place.to_string(),
         instance: instance(config),
+        mark: ops.store_mark(),
+        sources_dir: absolute(&config.sources_dir),
         explain_weakening: |name| Weakening::parse(name).map_or("", Weakening::meaning),
         figures,
         health,
@@ -124,6 +127,12 @@ fn bind_ops(config: &Config, ops: Ops, places: Places) -> anyhow::Result<(Socket
         ops.clone().configure(config);
         console.clone().configure(config);
     })
+}
+
+/// Returns the absolute form of a path, for operators who do not know the working directory of the process.
+fn absolute(path: &Path) -> String {
+    let absolute = std::path::absolute(path);
+    absolute.as_deref().unwrap_or(path).display().to_string()
 }
 
 /// Returns the name of this process for operators: the configured one, or the name of the machine or the container.

@@ -8,6 +8,8 @@ use crate::config::sources::{SourceFiles, SourceSettings};
 use crate::event::SourceName;
 use crate::ingress::{Endpoint, Endpoints};
 use crate::ops::operate::{ChangedFile, ChangedLine, SetChanges};
+use crate::outbox::AuditEvent;
+use crate::time::Timestamp;
 
 /// The maximum number of changed lines of one source file that the bridge keeps for operators.
 const LINES_MAX: usize = 60;
@@ -18,6 +20,8 @@ const LINE_CHARS_MAX: usize = 300;
 /// The maximum number of comparisons of lines. Beyond it, every line between the first and the last difference counts as
 /// changed.
 const COMPARISONS_MAX: usize = 1_000_000;
+/// The maximum number of names of each kind of change in a record of the audit log.
+const AUDITED_SOURCES_MAX: usize = 20;
 
 /// The texts of the source files, by source. A text that is too long for a try-out is missing.
 pub(super) type SourceTexts = BTreeMap<SourceName, Arc<str>>;
@@ -47,6 +51,28 @@ pub(super) fn changes(
         changed: changed.filter(|name| before.contains(name)).collect(),
         added: after.difference(&before).cloned().collect(),
         removed: before.difference(&after).cloned().collect(),
+    }
+}
+
+/// Returns the record of the audit log about changed files that the bridge noticed.
+pub(super) fn audited(changes: &SetChanges, digest: &str, at: Timestamp) -> AuditEvent {
+    let kinds = [
+        ("added", &changes.added),
+        ("changed", &changes.changed),
+        ("removed", &changes.removed),
+    ];
+    let kinds = kinds.iter().filter(|(_, names)| !names.is_empty());
+    let kinds = kinds.map(|(kind, names)| {
+        let names = names.iter().take(AUDITED_SOURCES_MAX);
+        let names: Vec<&str> = names.map(String::as_str).collect();
+        format!(" {kind} {}", names.join(" "))
+    });
+    AuditEvent {
+        operator: "files".to_owned(),
+        action: "sources_changed",
+        target: format!("digest {digest}{}", kinds.collect::<String>()),
+        reason: None,
+        at,
     }
 }
 

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use super::listeners::yield_to_delivery;
 use super::loaded_set::LoadedSet;
 use super::reread::{RereadCause, Rereads};
+use super::set_changes::audited;
 use super::set_watch::{LookAction, SeenFiles, SetWatch};
 use super::source_order::SourceOrders;
 use super::sources::{ReloadAnswer, ReloadRequests, RunningSources};
@@ -162,9 +163,13 @@ impl SourcesWatch {
             }
             SetAttempt::Usable(loaded, digest) => {
                 let orders = loaded.orders();
+                let is_noticed = !matches!(trigger, ReloadTrigger::Operator(_));
                 let changes = self.running.replace(loaded, trigger, self.rereads.moment());
                 self.watch.set_used(digest);
                 self.remember(orders).await;
+                if is_noticed {
+                    self.audit(&changes, digest).await;
+                }
                 log_changes(digest, &changes);
                 Ok(ReloadResult::Reloaded(changes))
             }
@@ -180,6 +185,14 @@ impl SourcesWatch {
                 error = format!("{error:#}"),
                 "the store cannot keep the order of the events; the next start compares the sources with the previous order"
             ),
+        }
+    }
+
+    /// Records a change of the files for which no operator asked. If the store cannot record it, the log of the process has it.
+    async fn audit(&self, changes: &SetChanges, digest: SourcesDigest) {
+        let event = audited(changes, &digest.to_string(), self.rereads.clock().wall());
+        if let Err(error) = self.outbox.append_audit(event).await {
+            tracing::warn!(error = %error, "the audit log has no record of the changed sources");
         }
     }
 

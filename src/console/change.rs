@@ -8,15 +8,20 @@ use askama::Template;
 
 use super::Console;
 use super::change_form::{Change, ChangeAction, ChosenEntries};
+use super::entry_row::CustomerText;
 use super::entry_text::{RequestText, ResultText, UnchangedText, UnmappableText, numbers};
 use super::form::Form;
-use super::mass_change::MassChangeText;
+use super::mass_change::{MassChangeText, WrittenFields, release_effects};
 use super::page::{Frame, PageResult, Section, page};
 use super::rejected_again::{RejectedText, results};
+use super::result::result_path;
 use super::visitor::Visitor;
 use super::words::{counted, grouped, length};
 use crate::ops::AdminProblem;
-use crate::ops::operate::{CHANGE_ENTRIES_MAX, MappingChoice, Operations, Role, WithdrawAction};
+use crate::ops::operate::{
+    CHANGE_ENTRIES_MAX, HeldSource, MappingChoice, Operations, ReplayedRequest, Role, ValueView,
+    WithdrawAction,
+};
 use crate::outbox::{EntryId, State};
 
 /// The maximum number of requests on the page of a preview.
@@ -28,6 +33,7 @@ struct ChangeOutcome {
     /// The number of entries that the change changes.
     changed: usize,
     requests: Vec<RequestText>,
+    written: WrittenFields,
     results: Vec<ResultText>,
     /// The entries of a replay whose stored values Imprint has rejected.
     rejected: RejectedText,
@@ -96,6 +102,8 @@ struct PreviewPage {
     is_current_mapping: bool,
     /// What the brakes know of the mass changes to which the entries belong.
     mass_changes: Vec<MassChangeText>,
+    /// What a release of the mass changes does at Imprint.
+    effects: Vec<String>,
     back: String,
     outcome: ChangeOutcome,
     entries_max: usize,
@@ -115,10 +123,19 @@ pub(super) async fn preview(
         ChosenEntries::Numbers(entries) => numbers(entries),
         ChosenEntries::Matching(_) => outcome.numbers(),
     };
+    let now = operations.clock.now();
+    let held = held_sources(&visitor, &operations, &numbers).await?;
+    let effects = held
+        .iter()
+        .flat_map(|held| release_effects(held, &outcome.written));
+    let mass_changes = held
+        .iter()
+        .flat_map(|held| MassChangeText::of_source(held, now));
     page(&PreviewPage {
         frame: console.frame(&visitor, Section::Entries, &operations).await,
         action: change.action,
-        mass_changes: mass_changes(&visitor, &operations, &numbers).await?,
+        effects: effects.collect(),
+        mass_changes: mass_changes.collect(),
         numbers,
         is_current_mapping: mapping == MappingChoice::Current,
         back: change.back,
@@ -127,20 +144,33 @@ pub(super) async fn preview(
     })
 }
 
-/// Returns the mass changes to which these entries belong.
-async fn mass_changes(
+/// Returns the sources whose held entries are among these entries.
+async fn held_sources(
     visitor: &Visitor,
     operations: &Operations,
     numbers: &[u64],
-) -> Result<Vec<MassChangeText>, AdminProblem> {
-    let (operator, now) = (visitor.operator(), operations.clock.now());
-    let held = operations.held_sources(operator, &operations.cases(operator).await?);
+) -> Result<Vec<HeldSource>, AdminProblem> {
+    let operator = visitor.operator();
+    let mut held = operations.held_sources(operator, &operations.cases(operator).await?);
     let is_chosen = |entry: &EntryId| numbers.contains(&entry.0);
-    let chosen = held
-        .iter()
-        .filter(|held| held.entries.iter().any(is_chosen));
-    let texts = chosen.flat_map(|held| MassChangeText::of_source(held, now));
-    Ok(texts.collect())
+    held.retain(|held| held.entries.iter().any(is_chosen));
+    Ok(held)
+}
+
+/// Returns the customers to whom requests write each field.
+fn written(requests: &[ReplayedRequest]) -> WrittenFields {
+    let mut written = WrittenFields::new();
+    for request in requests {
+        let sent = request.values.iter().filter(|view| match view.value {
+            ValueView::Omitted(_) => false,
+            ValueView::Set(_) | ValueView::Cleared => true,
+        });
+        for view in sent {
+            let customers = written.entry(view.field.to_string()).or_default();
+            customers.insert(CustomerText::of(&request.customer).id);
+        }
+    }
+    written
 }
 
 /// Returns the outcome that a change would have, and the mapping of a replay.
@@ -178,6 +208,7 @@ async fn forecast(
                 changed: preview.entries.len(),
                 results: results(&preview),
                 rejected: RejectedText::of(&preview.rejected),
+                written: written(&preview.requests),
                 requests: preview.requests.into_iter().map(RequestText::of).collect(),
                 unmappable: preview.unmappable.iter().map(UnmappableText::of).collect(),
                 unchanged: preview.unchanged.iter().map(UnchangedText::of).collect(),
@@ -208,6 +239,8 @@ struct ChangedPage {
     action: ChangeAction,
     back: String,
     outcome: ChangeOutcome,
+    /// The page with the present states of the changed entries.
+    result: String,
 }
 
 /// Answers `POST /entries/change`.
@@ -220,10 +253,12 @@ pub(super) async fn apply(
     let change = Change::parse(fields)?;
     let (action, back) = (change.action, change.back.clone());
     let outcome = change_entries(&visitor, &operations, change).await?;
+    let changed: Vec<u64> = outcome.results.iter().map(|result| result.entry).collect();
     page(&ChangedPage {
         frame: console.frame(&visitor, Section::Entries, &operations).await,
         action,
         back,
+        result: result_path(&changed),
         outcome,
     })
 }

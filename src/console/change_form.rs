@@ -19,11 +19,12 @@ pub(super) enum ChangeAction {
 }
 
 impl ChangeAction {
+    /// The release is the last one, because it is the only one that sends a mass change to Imprint.
     pub(super) const ALL: [Self; 4] = [
         Self::Replay,
-        Self::Release,
         Self::Withdraw(WithdrawAction::Discard),
         Self::Withdraw(WithdrawAction::Park),
+        Self::Release,
     ];
 
     /// The actions for entries in several states.
@@ -80,9 +81,27 @@ impl ChangeAction {
         }
     }
 
+    /// Returns what the action means for the held entries of a mass change.
+    pub(super) const fn meaning_for_mass_change(self) -> &'static str {
+        match self {
+            Self::Replay | Self::Release => self.meaning(),
+            Self::Withdraw(WithdrawAction::Discard) => {
+                "This changes nothing at Imprint: the entries end without a request. The bridge erases their events, and this cannot be undone: if they were right, the source must send them again."
+            }
+            Self::Withdraw(WithdrawAction::Park) => {
+                "This changes nothing at Imprint. Choose it if the mapping is wrong and the change itself is right: a replay of parked entries can map their events again, and a release cannot. To wait for an answer of the source, leave the entries held."
+            }
+        }
+    }
+
     /// Returns whether nothing can undo the action.
     pub(super) const fn is_final(self) -> bool {
         matches!(self, Self::Withdraw(WithdrawAction::Discard))
+    }
+
+    /// Returns whether the action sends a mass change to Imprint.
+    pub(super) const fn sends_mass_change(self) -> bool {
+        matches!(self, Self::Release)
     }
 
     /// Returns the states of the entries that the action changes.

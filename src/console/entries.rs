@@ -125,17 +125,31 @@ fn accepts(fields: &FilterFields, action: ChangeAction) -> bool {
     selection.is_ok_and(|selection| selection.is_accepted(action.accepted()))
 }
 
+/// Returns the states of the tab to which the states of a filter belong: the same states, or else all states of the filter
+/// and more.
+fn tab_of(states: &str) -> Option<&'static str> {
+    let tabs = || TABS.into_iter().map(|(_, tab)| tab);
+    let has_all = |tab: &&str| {
+        let mut states = states.split(',');
+        states.all(|state| tab.split(',').any(|other| other == state))
+    };
+    tabs()
+        .find(|tab| *tab == states)
+        .or_else(|| tabs().find(has_all))
+}
+
 fn tabs(fields: &FilterFields, store: StoreSnapshot) -> Vec<StateTab> {
     let count = |states| match states {
         UNDECIDED_STATES => Some(store.parked + store.undecided + store.held),
         "waiting" => Some(store.waiting),
         _ => None,
     };
+    let current = tab_of(&fields.state);
     let tabs = TABS.into_iter().map(|(title, states)| StateTab {
         title,
         count: count(states).filter(|count| *count > 0).map(grouped),
         path: fields.with_states(states).path(),
-        is_current: fields.state == states,
+        is_current: Some(states) == current,
     });
     tabs.collect()
 }
@@ -147,4 +161,23 @@ fn reasons(fields: &FilterFields) -> Vec<ReasonChoice> {
         is_chosen: fields.reason == reason.as_str(),
     });
     reasons.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// FAULTS N1313: no tab was marked beside a filter of the page Problems.
+    #[test]
+    fn a_filter_belongs_to_a_tab() {
+        for (states, tab) in [
+            ("waiting", Some("waiting")),
+            ("all", Some("all")),
+            ("held", Some(UNDECIDED_STATES)),
+            ("parked,undecided", Some(UNDECIDED_STATES)),
+            ("waiting,parked", None),
+        ] {
+            assert_eq!(tab_of(states), tab, "{states}");
+        }
+    }
 }

@@ -49,10 +49,15 @@ pub(super) fn life(receipt: &Receipt, hold: Option<&str>, now: Timestamp) -> Vec
         winner: None,
     });
     let winner = receipt.superseded_by.as_ref();
+    // The bridge holds an entry when it accepts the event.
+    let held_at = (receipt.state == State::Held).then_some(receipt.accepted_at);
     let present = LifeStep {
         title: title(receipt),
         class: StateText::of(receipt.state).class,
-        at: receipt.settled_at.map(|at| TimeText::of(at, now)),
+        at: receipt
+            .settled_at
+            .or(held_at)
+            .map(|at| TimeText::of(at, now)),
         meaning: match hold {
             Some(hold) if receipt.state == State::Waiting => {
                 format!("The event waits for a request to Imprint: {hold}.")

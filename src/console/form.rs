@@ -26,6 +26,13 @@ pub(super) struct Form<T> {
     pub(super) fields: T,
 }
 
+/// A form of a logged-in operator that possibly belongs to another session, for a page that keeps what the operator wrote.
+pub(super) struct AnyForm<T> {
+    pub(super) visitor: Visitor,
+    /// The error has the fields of a form of another session.
+    pub(super) fields: Result<T, T>,
+}
+
 /// The field that every form of a session has.
 #[derive(Deserialize)]
 struct FormToken {
@@ -33,6 +40,20 @@ struct FormToken {
 }
 
 impl<T: DeserializeOwned + 'static> FromRequest for Form<T> {
+    type Error = ConsoleProblem;
+    type Future = LocalBoxFuture<'static, Result<Self, ConsoleProblem>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let form = AnyForm::from_request(request, payload);
+        Box::pin(async move {
+            let AnyForm { visitor, fields } = form.await?;
+            let fields = fields.map_err(|_other| ConsoleProblem::OtherSession)?;
+            Ok(Self { visitor, fields })
+        })
+    }
+}
+
+impl<T: DeserializeOwned + 'static> FromRequest for AnyForm<T> {
     type Error = ConsoleProblem;
     type Future = LocalBoxFuture<'static, Result<Self, ConsoleProblem>>;
 
@@ -49,10 +70,13 @@ impl<T: DeserializeOwned + 'static> FromRequest for Form<T> {
             let body = body.await?;
             let FormToken { form_token } =
                 parse(&body).map_err(|_missing| ConsoleProblem::OtherSession)?;
-            if form_token != visitor.session.form_token {
-                return Err(ConsoleProblem::OtherSession);
-            }
-            let fields = parse(&body)?;
+            let is_own = form_token == visitor.session.form_token;
+            let fields = match (parse(&body), is_own) {
+                (Ok(fields), true) => Ok(fields),
+                (Ok(fields), false) => Err(fields),
+                (Err(malformed), true) => return Err(malformed.into()),
+                (Err(_malformed), false) => return Err(ConsoleProblem::OtherSession),
+            };
             Ok(Self { visitor, fields })
         })
     }

@@ -11,6 +11,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use tokio::time::timeout;
 
+use super::Console;
 use super::form::{FORM_BYTES_MAX, Form, parse};
 use super::page::{Frame, PageResult, html};
 use super::visitor::{Visitor, deleted_cookies, login_cookie};
@@ -24,24 +25,46 @@ const LOGIN_DEADLINE: Duration = Duration::from_secs(2);
 #[template(path = "login.html", config = "src/console/askama.toml")]
 struct LoginPage {
     frame: Frame,
+    /// The bridge to which the page belongs: an operator often has the consoles of several bridges open.
+    instance: String,
+    destination: String,
     /// The page to show after the login.
     next: String,
+    /// Why the operator must log in again.
+    ended: Option<&'static str>,
     error: Option<&'static str>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct NextQuery {
+pub(super) struct LoginQuery {
     next: Option<String>,
+    ended: Option<String>,
 }
 
 /// Answers `GET /login`.
-pub(super) async fn show(request: HttpRequest, query: web::Query<NextQuery>) -> PageResult {
-    let next = local_path(query.into_inner().next);
+pub(super) async fn show(
+    request: HttpRequest,
+    console: web::Data<Console>,
+    query: web::Query<LoginQuery>,
+) -> PageResult {
+    let LoginQuery { next, ended } = query.into_inner();
+    let next = local_path(next);
     if Visitor::of(&request).is_some() {
         return Ok(see(&next));
     }
-    login_page(StatusCode::OK, next, None)
+    let page = LoginPage {
+        ended: ended.and_then(|ended| match ended.as_str() {
+            "page" => Some(ENDED),
+            "form" => Some(FORM_ENDED),
+            _ => None,
+        }),
+        ..LoginPage::new(&console, next)
+    };
+    page.answer(StatusCode::OK)
 }
+
+const ENDED: &str = "Your session ended: after 15 minutes without a request, 8 hours after the login, or because your token changed.";
+const FORM_ENDED: &str = "Your session ended before you sent the form, so nothing was changed. A session ends after 15 minutes without a request, 8 hours after the login, or when your token changes.";
 
 #[derive(Deserialize)]
 struct Credentials {
@@ -52,7 +75,7 @@ struct Credentials {
 /// Answers `POST /login`.
 pub(super) async fn log_in(
     request: HttpRequest,
-    access: web::Data<Access>,
+    (access, console): (web::Data<Access>, web::Data<Console>),
     payload: Payload,
 ) -> PageResult {
     let body = receive_body(&request, &mut payload.into_inner(), FORM_BYTES_MAX);
@@ -65,7 +88,7 @@ pub(super) async fn log_in(
     // A copied token often ends with a line feed.
     let cookie = match access.log_in(token.expose_secret().trim(), access.client(&request)) {
         Ok(cookie) => cookie,
-        Err(problem) => return refused(&problem, next),
+        Err(problem) => return refused(&console, &problem, next),
     };
     let mut answer = see(&next);
     if let Some(cookie) = login_cookie(&request, &cookie) {
@@ -79,39 +102,55 @@ pub(super) async fn log_in(
 pub(super) struct NoFields {}
 
 /// Answers `POST /logout`.
-pub(super) async fn log_out(access: web::Data<Access>, form: Form<NoFields>) -> PageResult {
+pub(super) async fn log_out(
+    request: HttpRequest,
+    access: web::Data<Access>,
+    form: Form<NoFields>,
+) -> PageResult {
     let Form {
         visitor,
         fields: NoFields {},
     } = form;
     access.log_out(&visitor.session);
     let mut answer = see("/login");
-    for cookie in deleted_cookies() {
+    for cookie in deleted_cookies(&request) {
         answer.headers_mut().append(SET_COOKIE, cookie);
     }
     Ok(answer)
 }
 
-fn refused(problem: &AdminProblem, next: String) -> PageResult {
+fn refused(console: &Console, problem: &AdminProblem, next: String) -> PageResult {
     let error = if matches!(problem, AdminProblem::TooManyFailedLogins(_)) {
         "Too many failed logins. Wait a minute, and then use the right token."
     } else {
         "No operator has this token, or several operators have it."
     };
-    let mut page = login_page(problem.status_code(), next, Some(error))?;
+    let page = LoginPage {
+        error: Some(error),
+        ..LoginPage::new(console, next)
+    };
+    let mut page = page.answer(problem.status_code())?;
     if let Some(wait) = problem.error_response().headers().get(RETRY_AFTER) {
         page.headers_mut().insert(RETRY_AFTER, wait.clone());
     }
     Ok(page)
 }
 
-fn login_page(status: StatusCode, next: String, error: Option<&'static str>) -> PageResult {
-    let page = LoginPage {
-        frame: Frame::plain(),
-        next,
-        error,
-    };
-    Ok(html(&mut HttpResponse::build(status), page.render()?))
+impl LoginPage {
+    fn new(console: &Console, next: String) -> Self {
+        Self {
+            frame: Frame::plain(),
+            instance: console.instance.clone(),
+            destination: console.destination.clone(),
+            next,
+            ended: None,
+            error: None,
+        }
+    }
+
+    fn answer(&self, status: StatusCode) -> PageResult {
+        Ok(html(&mut HttpResponse::build(status), self.render()?))
+    }
 }
 
 /// Leads the browser to another page, which it requests with GET.

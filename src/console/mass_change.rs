@@ -1,6 +1,9 @@
 //! What pages say about mass changes with held entries. Pure.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::entry_filter::FilterFields;
 use super::words::{TimeText, counted, grouped, span_text};
@@ -42,9 +45,10 @@ impl MassChangeText {
     /// Describes a mass change of a source with this policy of the brake.
     pub(super) fn of(
         (source, policy): (&str, BrakePolicy),
-        (kind, holding): &(MassChange, Holding),
+        change: &(MassChange, Holding),
         now: Timestamp,
     ) -> Self {
+        let (kind, holding) = change;
         let field = kind.field.path();
         let action = match kind.rule {
             BrakeRule::Customers | BrakeRule::Share => format!("changes {field}"),
@@ -68,7 +72,7 @@ impl MassChangeText {
                 grouped(number(holding.customers_max)),
                 passed_sentence(holding.passed.customers),
             ),
-            passed: passed_link(source, holding),
+            passed: passed_link(source, change),
         }
     }
 
@@ -86,6 +90,32 @@ impl MassChangeText {
             }),
         }
     }
+}
+
+/// The customers to whom requests write each field.
+pub(super) type WrittenFields = BTreeMap<String, BTreeSet<String>>;
+
+/// Says what a release of entries with these fields does at Imprint: a text for each mass change.
+pub(super) fn release_effects(held: &HeldSource, written: &WrittenFields) -> Vec<String> {
+    if held.changes.is_empty() {
+        // The bridge has restarted, and knows neither the fields nor the rules of the mass changes.
+        let all: BTreeSet<&String> = written.values().flatten().collect();
+        return vec![format!("This changes {} at Imprint.", customers(all.len()))];
+    }
+    let effects = held.changes.iter().filter_map(|(kind, _)| {
+        let field = kind.field.path();
+        let customers = customers(written.get(field)?.len());
+        Some(match kind.rule {
+            BrakeRule::Customers | BrakeRule::Share => {
+                format!("This changes {field} of {customers} at Imprint.")
+            }
+            BrakeRule::SameValue => {
+                format!("This writes one and the same {field} to {customers} at Imprint.")
+            }
+            BrakeRule::Cleared => format!("This clears {field} of {customers} at Imprint."),
+        })
+    });
+    effects.collect()
 }
 
 /// Returns the time since which the brake of a source holds entries.
@@ -106,14 +136,17 @@ fn passed_sentence(passed: usize) -> String {
     }
 }
 
-fn passed_link(source: &str, holding: &Holding) -> Option<PageLink> {
-    let since = holding.passed.since?;
-    let fields = FilterFields {
-        since: since.to_rfc3339(),
-        ..passed_fields(source, holding.since)
-    };
+/// Returns the path of the page with the entries that passed before a mass change was held, or of the file with the ending
+/// `.ndjson`.
+pub(super) fn passed_path((source, ending): (&str, &str), (field, rule): (&str, &str)) -> String {
+    let field = utf8_percent_encode(field, NON_ALPHANUMERIC);
+    format!("/sources/{source}/passed{ending}?field={field}&rule={rule}")
+}
+
+fn passed_link(source: &str, (kind, holding): &(MassChange, Holding)) -> Option<PageLink> {
+    holding.passed.since?;
     Some(PageLink {
-        path: fields.path(),
+        path: passed_path((source, ""), (kind.field.path(), kind.rule.as_str())),
         text: format!(
             "Entries of {source} with these {}",
             customers(holding.passed.customers)
@@ -166,6 +199,7 @@ mod tests {
             passed: PassedChanges {
                 customers: passed,
                 since: (passed > 0).then_some(Timestamp::from_millis(NOW.as_millis() - 4_000)),
+                ..PassedChanges::default()
             },
         };
         HeldSource {
@@ -175,6 +209,45 @@ mod tests {
             changes: vec![(MassChange { field, rule }, holding)],
             entries: Vec::new(),
         }
+    }
+
+    /// FAULTS N1311: the button that changes 275 customers looked harmless, and no text said what it does.
+    #[test]
+    fn a_release_is_told_with_its_effect_at_imprint() {
+        let written = |customers: usize| {
+            let customers = (0..customers).map(|number| number.to_string());
+            WrittenFields::from([("phone".to_owned(), customers.collect())])
+        };
+        for (rule, customers, effect) in [
+            (
+                BrakeRule::SameValue,
+                275,
+                "This writes one and the same phone to 275 customers at Imprint.",
+            ),
+            (
+                BrakeRule::Cleared,
+                1,
+                "This clears phone of 1 customer at Imprint.",
+            ),
+            (
+                BrakeRule::Customers,
+                2,
+                "This changes phone of 2 customers at Imprint.",
+            ),
+        ] {
+            assert_eq!(
+                release_effects(&held(rule, 25), &written(customers)),
+                [effect]
+            );
+        }
+        let mut restarted = held(BrakeRule::Customers, 25);
+        restarted.changes.clear();
+        assert_eq!(
+            release_effects(&restarted, &written(3)),
+            ["This changes 3 customers at Imprint."]
+        );
+        let nothing = WrittenFields::default();
+        assert!(release_effects(&held(BrakeRule::Customers, 25), &nothing).is_empty());
     }
 
     /// FAULTS N1280
@@ -188,10 +261,7 @@ mod tests {
         );
         let link = text.passed.unwrap();
         assert_eq!(link.text, "Entries of crm with these 25 customers");
-        let fields = FilterFields::parse(link.path.trim_start_matches("/entries?")).unwrap();
-        assert!(fields.filter().is_ok(), "{fields:?}");
-        assert_eq!(fields.since, "2023-11-14T22:13:16.000Z");
-        assert_eq!(fields.before, "2023-11-14T22:13:20.001Z");
+        assert_eq!(link.path, "/sources/crm/passed?field=phone&rule=same_value");
         let cleared = one(&held(BrakeRule::Cleared, 0));
         assert!(
             cleared

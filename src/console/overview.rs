@@ -11,12 +11,15 @@ use super::page::{Frame, PageResult, Section, page};
 use super::sentence::{Sentence, sentence};
 use super::situation::{Refusals, denied_rows, refusals};
 use super::visitor::Visitor;
-use super::words::{TimeText, capitalized, grouped, span_text};
+use super::words::{TimeText, capitalized, counted, grouped, span_text};
 use crate::metrics::{MetricsSnapshot, StoreSnapshot};
 use crate::ops::Figures;
 use crate::ops::history::History;
 use crate::ops::operate::{Operations, RefusedSet};
 use crate::time::Timestamp;
+
+/// The age of the oldest waiting entry from which the overview forecasts when nothing waits any more.
+const BACKLOG_MIN: Duration = Duration::from_mins(1);
 
 #[derive(Template)]
 #[template(path = "overview.html", config = "src/console/askama.toml")]
@@ -117,9 +120,12 @@ fn until_empty(waiting: u64, history: &History) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
-fn counts(figures: &MetricsSnapshot, history: &History) -> Vec<Count> {
-    let store = &figures.store;
-    let oldest = match (store.waiting, until_empty(store.waiting, history)) {
+/// Says how long the oldest entry waits, and when nothing waits any more.
+fn oldest_waiting(store: &StoreSnapshot, history: &History) -> String {
+    let until_empty = until_empty(store.waiting, history);
+    // A queue that empties all the time needs no forecast.
+    let until_empty = until_empty.filter(|_| store.oldest_waiting >= BACKLOG_MIN);
+    match (store.waiting, until_empty) {
         (0, _) => String::new(),
         (_, None) => format!("the oldest for {}", span_text(store.oldest_waiting)),
         (_, Some(span)) => format!(
@@ -127,11 +133,29 @@ fn counts(figures: &MetricsSnapshot, history: &History) -> Vec<Count> {
             span_text(store.oldest_waiting),
             span_text(span)
         ),
-    };
+    }
+}
+
+/// Says how many applied requests have brought the delivered entries.
+fn requests_text(applied: Option<u64>) -> String {
+    match applied.unwrap_or_default() {
+        0 => "entries since the start".to_owned(),
+        requests => format!(
+            "entries since the start, with {}",
+            counted(requests, ["request", "requests"])
+        ),
+    }
+}
+
+fn counts(figures: &MetricsSnapshot, history: &History) -> Vec<Count> {
+    let store = &figures.store;
+    let oldest = oldest_waiting(store, history);
     let ended = |state| figures.dispatch.ended.get(state).copied();
     let ended = |state| ended(state).unwrap_or_default();
     let parked = store.parked.saturating_add(store.undecided);
     let refused = figures.ingress.rejected.values().sum();
+    let ignored = figures.ingress.ignored.values().sum();
+    let requests = requests_text(figures.dispatch.attempts.get("applied").copied());
     let counts = [
         ("Waiting", store.waiting, oldest.as_str(), "waiting"),
         ("Held", store.held, "entries of mass changes", ""),
@@ -145,7 +169,7 @@ fn counts(figures: &MetricsSnapshot, history: &History) -> Vec<Count> {
         (
             "Delivered",
             ended("delivered"),
-            "entries since the start",
+            requests.as_str(),
             "delivered",
         ),
         (
@@ -153,6 +177,12 @@ fn counts(figures: &MetricsSnapshot, history: &History) -> Vec<Count> {
             ended("superseded"),
             "entries with older values, since the start",
             "superseded",
+        ),
+        (
+            "Ignored",
+            ignored,
+            "entries that send nothing, since the start",
+            "ignored",
         ),
         ("Refused", refused, "requests since the start", "refused"),
     ];

@@ -10,6 +10,23 @@ use super::page::{Frame, html};
 use super::words::capitalized;
 use crate::ops::AdminProblem;
 
+/// What a browser asked for with the cookie of a session that has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum EndedSession {
+    Page,
+    Form,
+}
+
+impl EndedSession {
+    /// Returns the word for the address of the page to log in.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Page => "page",
+            Self::Form => "form",
+        }
+    }
+}
+
 /// The reason why a request to the console failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConsoleProblem {
@@ -22,6 +39,8 @@ pub(super) enum ConsoleProblem {
     LoginRequired {
         /// The page to show after the login.
         target: Option<String>,
+        /// What the browser asked for with the cookie of a session that has ended.
+        ended: Option<EndedSession>,
     },
     #[error("The form does not come from a page of this console, so nothing was changed.")]
     OtherOrigin,
@@ -80,8 +99,8 @@ impl ConsoleProblem {
         }
     }
 
-    /// Returns what the page says. A text of the admin API begins with a lower-case letter and has no full stop.
-    fn detail(&self) -> String {
+    /// Returns what a page says. A text of the admin API begins with a lower-case letter and has no full stop.
+    pub(super) fn detail(&self) -> String {
         match self {
             Self::Failed(problem) => format!("{}.", capitalized(&problem.to_string())),
             Self::Disabled
@@ -111,12 +130,18 @@ impl ResponseError for ConsoleProblem {
     }
 
     fn error_response(&self) -> HttpResponse {
-        if let Self::LoginRequired { target } = self {
+        if let Self::LoginRequired { target, ended } = self {
             let target = target.as_deref().filter(|target| *target != "/");
             let next = target.map(|target| utf8_percent_encode(target, NON_ALPHANUMERIC));
-            let next = next.map(|next| format!("?next={next}")).unwrap_or_default();
+            let next = next.map(|next| format!("next={next}"));
+            let ended = ended.map(|ended| format!("ended={}", ended.as_str()));
+            let query: Vec<String> = ended.into_iter().chain(next).collect();
+            let query = match query.as_slice() {
+                [] => String::new(),
+                pairs => format!("?{}", pairs.join("&")),
+            };
             return HttpResponse::SeeOther()
-                .insert_header((LOCATION, format!("/login{next}")))
+                .insert_header((LOCATION, format!("/login{query}")))
                 .finish();
         }
         if matches!(self, Self::EventListener) {

@@ -35,6 +35,8 @@ struct CaseText {
     is_held: bool,
     source: String,
     event_type: String,
+    /// The path of the source file.
+    file: String,
     /// Imprint's answer.
     detail: Option<String>,
     error: Option<CaseError>,
@@ -76,7 +78,8 @@ pub(super) async fn list(
             false => None,
         };
         let text = CaseText::of(case, may_change, now).with_mass_changes(&held, now);
-        cases.push(CaseText { hint, ..text });
+        let file = console.source_path(&text.source);
+        cases.push(CaseText { hint, file, ..text });
     }
     page(&ProblemsPage {
         frame: console
@@ -110,6 +113,7 @@ impl CaseText {
             is_held: state == State::Held,
             source: fields.source.clone(),
             event_type: fields.r#type.clone(),
+            file: String::new(),
             detail: cause.detail,
             is_unmapped: cause.error.is_some(),
             error: cause.error,

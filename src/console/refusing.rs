@@ -8,6 +8,8 @@ use crate::time::Timestamp;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RefusedSource {
     pub(super) name: String,
+    /// The path of the source file.
+    pub(super) file: String,
     /// The time of the first refused request after the last accepted event. `None` if the process has accepted none.
     pub(super) since: Option<Timestamp>,
     /// The sentence about the latest refused request.
@@ -42,15 +44,20 @@ pub(super) fn refusing(source: &RefusedSource, situation: &Situation) -> Sentenc
             changed.unwrap_or_default()
         ),
         advice: Some(match source.is_wrong_secret {
-            true => WRONG_SECRET,
-            false => REFUSING_ALL,
+            true => format!(
+                "Compare the secret with the owner of the source. After a change of the secret, put the new one into a further file of the list in the table auth of {}, and keep the old one until the change is over: the bridge reads the files every few seconds.",
+                source.file
+            )
+            .into(),
+            false => format!(
+                "Sources shows each reason with its place. If the source file {} is wrong, correct it: the bridge reads the file again by itself.",
+                source.file
+            )
+            .into(),
         }),
         link: None,
     }
 }
-
-const WRONG_SECRET: &str = "Compare the secret with the owner of the source. After a change of the secret, put the new one into a further file of the list in the table auth of the source file, and keep the old one until the change is over: the bridge reads the files every few seconds.";
-const REFUSING_ALL: &str = "Sources shows each reason with its place. If a source file is wrong, correct it: the bridge reads the file again by itself.";
 
 /// Returns a sentence about the place of an error.
 fn place((pointer, location): &(Option<String>, String)) -> String {

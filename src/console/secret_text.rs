@@ -1,5 +1,6 @@
 //! What pages say about secret files: where they are, how old they are, and whether the bridge can use them. Pure.
 
+use super::key_change::is_key_refused;
 use super::words::{TimeText, capitalized};
 use crate::http::denied::DeniedRow;
 use crate::ops::operate::{DestinationView, SecretFileView};
@@ -26,9 +27,7 @@ impl KeyFileText {
 
     fn of(file: SecretFileView, destination: &DestinationView, now: Timestamp) -> Self {
         let change = destination.change.as_ref();
-        let refused = change.filter(|change| {
-            change.outcome == "denied" && change.cause == "status_401" && change.to != "flowing"
-        });
+        let refused = change.filter(|change| is_key_refused(change) && change.to != "flowing");
         let state = match (&file.flaw, file.is_used, refused) {
             (Some(flaw), true, _) => format!("the bridge uses the earlier key: {flaw}"),
             (Some(flaw), false, _) => flaw.clone(),

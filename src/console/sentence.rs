@@ -1,15 +1,17 @@
 //! The sentence of the overview: the state of delivery, its cause, since when, and what to do. Pure.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use super::cause::{CauseClause, cause, connection_cause};
 use super::full_disk::FullDisk;
+use super::key_change::{RefusedKey, is_key_refused};
 use super::mass_change::PageLink;
 use super::problem_clause::Problem;
 use super::refusing::{RefusedSource, refusing};
 use super::words::{TimeText, capitalized, counted, span_text};
 use crate::dispatch::destination::{OperatorMode, UnprovenFailures};
-use crate::ops::operate::{CaseList, DestinationView, HeldSource};
+use crate::ops::operate::{CaseList, DestinationView, HeldSource, SecretFileView};
 use crate::time::Timestamp;
 
 /// The age of the oldest waiting entry from which a flowing destination has a backlog. A retry after a failure of one
@@ -54,7 +56,7 @@ pub(super) struct Sentence {
     /// The cause and the consequence, in whole sentences.
     pub(super) cause: String,
     /// What an operator can do. `None` if there is nothing to do.
-    pub(super) advice: Option<&'static str>,
+    pub(super) advice: Option<Cow<'static, str>>,
     /// A list that an operator needs for it.
     pub(super) link: Option<PageLink>,
 }
@@ -64,6 +66,8 @@ pub(super) struct Sentence {
 pub(super) struct Situation {
     pub(super) has_store: bool,
     pub(super) destination: DestinationView,
+    /// The file with the key that the bridge uses for its requests.
+    pub(super) key_file: Option<SecretFileView>,
     /// The latest change of the mode. `None` if the audit log no longer shows it.
     pub(super) mode_change: Option<ModeChange>,
     pub(super) waiting: u64,
@@ -141,7 +145,7 @@ fn no_intake(situation: &Situation) -> Sentence {
         name: NAME.to_owned(),
         headline,
         cause: with_backlog(cause.to_owned(), situation),
-        advice: Some(advice),
+        advice: Some(advice.into()),
         link: None,
     }
 }
@@ -180,7 +184,7 @@ fn held_back(situation: &Situation, name: &str, action: &str, advice: &'static s
         name: name.to_owned(),
         headline: headline(name, change.map(|change| change.at), situation.now),
         cause: with_backlog(cause, situation),
-        advice: Some(advice),
+        advice: Some(advice.into()),
         link: None,
     }
 }
@@ -221,6 +225,15 @@ fn destination(situation: &Situation) -> Sentence {
             );
         }
     };
+    let key = change
+        .filter(|change| is_key_refused(change) && tone == Tone::Alarm)
+        .and_then(|change| RefusedKey::of(situation.key_file.as_ref()?, change.at, situation.now));
+    let advice = match &key {
+        Some(key) => Some(Cow::Owned(key.advice.clone())),
+        None => advice.map(Cow::Borrowed),
+    };
+    let key = key.map(|key| format!(" {}", key.sentence));
+    let key = key.unwrap_or_default();
     let next = match situation.destination.next_try_at {
         Some(next) if tone == Tone::Alarm && next > situation.now => {
             let next = TimeText::of(next, situation.now).relative;
@@ -232,7 +245,7 @@ fn destination(situation: &Situation) -> Sentence {
         tone,
         name: name.to_owned(),
         headline: headline(name, since, situation.now),
-        cause: with_backlog(format!("{}.{next}", capitalized(&cause)), situation),
+        cause: with_backlog(format!("{}.{key}{next}", capitalized(&cause)), situation),
         advice,
         link: None,
     }
@@ -250,7 +263,7 @@ fn flowing(situation: &Situation) -> Sentence {
     let (tone, name, advice) = if situation.held > 0 {
         (Tone::Warning, "Holding a mass change", Some(HOLDING))
     } else if situation.parked > 0 {
-        (Tone::Notice, "Delivering, with problems", Some(PARKED))
+        (Tone::Warning, "Delivering, with problems", Some(PARKED))
     } else if refusal.is_some_and(|refusal| !refusal.is_over) {
         (Tone::Notice, "Delivering, and refusing", Some(REFUSING))
     } else if has_backlog {
@@ -286,7 +299,7 @@ fn flowing(situation: &Situation) -> Sentence {
             situation.now,
         ),
         cause: cause.join(" "),
-        advice,
+        advice: advice.map(Cow::Borrowed),
         link: problem.link,
     }
 }
@@ -318,7 +331,7 @@ fn failing(failures: &UnprovenFailures, situation: &Situation) -> Sentence {
         name: "Requests fail".to_owned(),
         headline: headline("Requests fail", Some(failures.since), situation.now),
         cause: with_backlog(cause, situation),
-        advice: Some(FAILING),
+        advice: Some(FAILING.into()),
         link: None,
     }
 }
@@ -381,6 +394,7 @@ mod tests {
                 next_try_at: Some(NOW.after(Duration::from_secs(90))),
                 unproven: None,
             },
+            key_file: None,
             mode_change: None,
             waiting: 1_204,
             oldest_waiting: Duration::from_secs(600),
@@ -517,7 +531,7 @@ mod tests {
         check(&needs, Tone::Notice, "Delivering, and refusing", now);
         (needs.parked, needs.last_refusal) = (1, None);
         let parked = "1 entry needs a decision. Nothing else waits.";
-        check(&needs, Tone::Notice, "Delivering, with problems", parked);
+        check(&needs, Tone::Warning, "Delivering, with problems", parked);
         needs.held = 1_261;
         check(
             &needs,
@@ -576,6 +590,7 @@ mod tests {
         let mut refusing = situation("flowing", None);
         refusing.refused_source = Some(RefusedSource {
             name: "crm".to_owned(),
+            file: "/etc/bridge/sources/crm.toml".to_owned(),
             since: Some(Timestamp::from_millis(NOW.as_millis() - 300_000)),
             detail: "The language tag is wrong".to_owned(),
             is_wrong_secret: false,

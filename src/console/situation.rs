@@ -82,7 +82,11 @@ impl Console {
                 refusals,
                 (&loaded, accepted),
                 &operations.reloads(operator),
-            ),
+            )
+            .map(|source| RefusedSource {
+                file: self.source_path(&source.name),
+                ..source
+            }),
             accepted_at: accepted.values().max().map(|at| from_seconds(*at)),
             has_store: self.health.has_store(),
             full_disk: self.health.is_disk_full().then(|| FullDisk {
@@ -90,6 +94,11 @@ impl Console {
                 free_bytes: self.figures.free_bytes(),
             }),
             destination: operations.destination(operator),
+            key_file: operations
+                .imprint_key_files(operator)
+                .into_iter()
+                .filter(|file| file.is_used)
+                .max_by_key(|file| file.modified),
             mode_change: mode_change(operations, operator).await,
             waiting: store.waiting,
             oldest_waiting: store.oldest_waiting,
@@ -146,6 +155,7 @@ fn refused_source(
         detail: worst.detail,
         changed_at: changed_at(reloads, &worst.source),
         name: worst.source,
+        file: String::new(),
         place: worst.place,
     })
 }

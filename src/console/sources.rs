@@ -55,6 +55,8 @@ struct RefusedText {
 /// A source with its refused requests.
 struct SourceText {
     name: String,
+    /// The path of the source file.
+    file: String,
     /// False if no file of the set in use has the source.
     is_loaded: bool,
     refusals: String,
@@ -135,6 +137,10 @@ pub(super) async fn list(
         .into_iter()
         .map(|source| source.with_activity(&ingress, &history, now))
         .map(|source| source.with_held(&held, now))
+        .map(|source| SourceText {
+            file: console.source_path(&source.name),
+            ..source
+        })
         .map(|source| source.with_wrong_secret(&operations, operator))
         .collect(),
         refusals: RefusalList::of(refused_requests, (&denied, now)),
@@ -210,6 +216,7 @@ impl SourceText {
     fn of(name: &str, refused: Option<&u64>, rows: Vec<RefusalText>) -> Self {
         Self {
             name: name.to_owned(),
+            file: String::new(),
             is_loaded: false,
             activity: String::new(),
             brake: BrakeText::default(),

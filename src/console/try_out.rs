@@ -3,18 +3,20 @@
 
 use std::collections::BTreeMap;
 
-use actix_web::{HttpRequest, web};
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, ResponseError as _, web};
 use askama::Template;
 use serde::Deserialize;
 
 use super::Console;
-use super::form::Form;
-use super::page::{Frame, PageResult, Section, page};
+use super::form::AnyForm;
+use super::page::{Frame, PageResult, Section, html};
+use super::problem::ConsoleProblem;
 use super::try_text::TryText;
 use super::visitor::Visitor;
 use crate::event::{SourceName, Visibility};
-use crate::ops::operate::{Operations, Role, TriedEvent, TryOut};
-use crate::ops::{AdminProblem, parse_entry};
+use crate::ops::operate::{Operations, Operator, Role, TriedEvent, TryOut};
+use crate::ops::{Access, AdminProblem, parse_entry};
 
 /// The maximum length of the form of a try-out: a body and a source file of the maximum length, percent-encoded.
 pub(super) const TRY_FORM_BYTES_MAX: usize = 400 * 1024;
@@ -24,6 +26,12 @@ pub(super) const TRY_FORM_BYTES_MAX: usize = 400 * 1024;
 struct TryOutPage {
     frame: Frame,
     source: String,
+    /// The path of the source file.
+    file: String,
+    /// Why the form was not tried out. The page keeps what the operator wrote.
+    problem: Option<ConsoleProblem>,
+    /// The numbers of the lines of the text, for the column beside it.
+    lines: Vec<SourceLine>,
     fields: TryFields,
     /// False if the text of the source file is too long for a try-out.
     has_text: bool,
@@ -32,6 +40,13 @@ struct TryOutPage {
     is_revealer: bool,
     is_revealed: bool,
     result: Option<TryText>,
+}
+
+/// The number of a line of the shown source file.
+struct SourceLine {
+    number: usize,
+    /// The header of the table of events that begins on this line.
+    events: Option<String>,
 }
 
 /// The fields of the form. An absent field is empty.
@@ -57,7 +72,7 @@ struct TryQuery {
 /// Answers `GET /sources/{source}/try`. With an entry, the page shows the result with masked values.
 pub(super) async fn show(
     visitor: Visitor,
-    console: web::Data<Console>,
+    (console, access): (web::Data<Console>, web::Data<Access>),
     operations: web::Data<Operations>,
     source: web::Path<String>,
     request: HttpRequest,
@@ -70,51 +85,128 @@ pub(super) async fn show(
         entry,
         ..TryFields::default()
     };
-    try_page((&visitor, &console), &operations, &source, fields).await
+    let page = try_page((&visitor, &console), &operations, &source, Ok(fields));
+    page.await?.answer(&access)
 }
 
 /// Answers `POST /sources/{source}/try`.
 pub(super) async fn run(
-    console: web::Data<Console>,
+    (console, access): (web::Data<Console>, web::Data<Access>),
     operations: web::Data<Operations>,
     source: web::Path<String>,
-    form: Form<TryFields>,
+    form: AnyForm<TryFields>,
 ) -> PageResult {
-    let Form { visitor, fields } = form;
-    try_page((&visitor, &console), &operations, &source, fields).await
+    let AnyForm { visitor, fields } = form;
+    let page = try_page((&visitor, &console), &operations, &source, fields);
+    page.await?.answer(&access)
 }
 
+/// Returns the page. `fields` are the fields of a form of this session, or of another one, which is not tried out.
 async fn try_page(
     (visitor, console): (&Visitor, &Console),
     operations: &Operations,
     source: &str,
-    fields: TryFields,
-) -> PageResult {
+    fields: Result<TryFields, TryFields>,
+) -> Result<TryOutPage, ConsoleProblem> {
     let operator = visitor.operator();
     let source = SourceName::parse(source).map_err(|error| malformed(error.to_string()))?;
     let live = operations.source_text(operator, &source)?;
-    let try_out = fields.try_out(&source, live.as_deref())?;
-    let result = match try_out {
-        None => None,
-        Some(try_out) => {
-            let result = operations.try_out(operator, try_out).await?;
-            Some(TryText::of(&result))
+    let live = live.as_deref().map(compact);
+    let (tried, fields) = match fields {
+        Ok(fields) => {
+            let try_out = fields.try_out(&source, live.as_deref());
+            (tried(operations, operator, try_out).await, fields)
         }
+        Err(fields) => (Err(ConsoleProblem::OtherSession), fields),
     };
     let text = match fields.text.is_empty() {
-        true => live.as_deref().unwrap_or_default().to_owned(),
+        true => live.clone().unwrap_or_default(),
         false => plain_lines(&fields.text),
     };
-    page(&TryOutPage {
+    let (result, problem) = match tried {
+        Ok(result) => (result, None),
+        Err(problem) => (None, Some(problem)),
+    };
+    Ok(TryOutPage {
         frame: console.frame(visitor, Section::Sources, operations).await,
         read_headers: operations.read_headers(operator, &source),
+        file: console.source_path(source.as_str()),
         source: source.to_string(),
         has_text: live.is_some(),
         is_revealer: visitor.may(Role::Revealer),
-        is_revealed: fields.is_revealed(),
+        is_revealed: fields.is_revealed() && problem.is_none(),
+        problem,
+        lines: SourceLine::all(&text),
         fields: TryFields { text, ..fields },
         result,
     })
+}
+
+impl TryOutPage {
+    /// Returns why the form was not tried out. A page with the text of the form needs no advice to go back.
+    fn problem_text(&self) -> Option<String> {
+        let problem = self.problem.as_ref()?;
+        Some(match matches!(problem, ConsoleProblem::OtherSession) {
+            true => "The form belongs to another session, so nothing was tried out.".to_owned(),
+            false => problem.detail(),
+        })
+    }
+
+    fn answer(&self, access: &Access) -> PageResult {
+        let status = match &self.problem {
+            None => StatusCode::OK,
+            Some(problem) => {
+                if let ConsoleProblem::Failed(failed) = problem {
+                    access.report_refusal(failed);
+                }
+                problem.status_code()
+            }
+        };
+        Ok(html(&mut HttpResponse::build(status), self.render()?))
+    }
+}
+
+async fn tried(
+    operations: &Operations,
+    operator: &Operator,
+    try_out: Result<Option<TryOut>, AdminProblem>,
+) -> Result<Option<TryText>, ConsoleProblem> {
+    let Some(try_out) = try_out? else {
+        return Ok(None);
+    };
+    let result = operations.try_out(operator, try_out).await?;
+    Ok(Some(TryText::of(&result)))
+}
+
+/// Returns the text of a source file without empty lines, because the text has no comments. A text over several lines keeps
+/// its empty lines.
+fn compact(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut is_inside = false;
+    for line in text.lines() {
+        let is_table = line.starts_with('[') && !is_inside && !shown.is_empty();
+        if is_table {
+            shown.push('\n');
+        }
+        if is_inside || !line.trim().is_empty() {
+            shown.push_str(line);
+            shown.push('\n');
+        }
+        let quotes = line.matches("\"\"\"").count() + line.matches("'''").count();
+        is_inside ^= quotes % 2 == 1;
+    }
+    shown
+}
+
+impl SourceLine {
+    fn all(text: &str) -> Vec<Self> {
+        let lines = text.lines().zip(1..);
+        let lines = lines.map(|(line, number)| Self {
+            number,
+            events: line.starts_with("[events.").then(|| line.trim().to_owned()),
+        });
+        lines.collect()
+    }
 }
 
 impl TryFields {
@@ -122,7 +214,7 @@ impl TryFields {
         !self.reveal.is_empty()
     }
 
-    /// Returns the try-out, or `None` if the form has no event. `live` is the text of the source file in use.
+    /// Returns the try-out, or `None` if the form has no event. `live` is the compact text of the source file in use.
     fn try_out(
         &self,
         source: &SourceName,
@@ -142,7 +234,7 @@ impl TryFields {
             }
         };
         let text = plain_lines(&self.text);
-        let is_edited = !text.trim().is_empty() && live != Some(text.as_str());
+        let is_edited = !text.trim().is_empty() && live != Some(compact(&text).as_str());
         Ok(Some(TryOut {
             source: source.clone(),
             event,
@@ -174,4 +266,27 @@ fn plain_lines(text: &str) -> String {
 
 fn malformed(reason: impl Into<String>) -> AdminProblem {
     AdminProblem::Malformed(reason.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// FAULTS N1312: a source file without its comments was mostly empty lines, and the table to edit was far below.
+    #[test]
+    fn a_shown_source_file_has_no_empty_lines_of_comments() {
+        let text = "\n\n[auth]\nkind = \"none\"\n\n\n\n[events.a]\n\nschema = \"a\"\nwhen = '''\n.a\n\n.b'''\n\n[events.a.update]\n";
+        let shown = compact(text);
+        assert_eq!(
+            shown,
+            "[auth]\nkind = \"none\"\n\n[events.a]\nschema = \"a\"\nwhen = '''\n.a\n\n.b'''\n\n[events.a.update]\n"
+        );
+        assert_eq!(compact(&shown), shown);
+        let lines = SourceLine::all(&shown);
+        let tables: Vec<(usize, &str)> = lines
+            .iter()
+            .filter_map(|line| Some((line.number, line.events.as_deref()?)))
+            .collect();
+        assert_eq!(tables, [(4, "[events.a]"), (11, "[events.a.update]")]);
+    }
 }

@@ -7,16 +7,21 @@ use actix_web::http::Method;
 use actix_web::http::header::{COOKIE, HOST, HeaderMap, HeaderValue, ORIGIN};
 use actix_web::{FromRequest, HttpMessage as _, HttpRequest, web};
 
-use super::problem::ConsoleProblem;
+use super::Console;
+use super::problem::{ConsoleProblem, EndedSession};
 use crate::http::single_header::SingleHeader;
 use crate::ops::operate::{Operator, Role};
 use crate::ops::{Access, Session};
 
-/// The session cookie of a console without TLS: usually a port-forward to the own machine.
-const PLAIN_COOKIE: &str = "imprint-bridge-session";
-/// The session cookie of a console behind TLS. With this prefix, a browser takes the cookie only over TLS, from this host
-/// and for all paths.
-const SECURE_COOKIE: &str = "__Host-imprint-bridge-session";
+/// The names of the session cookie. They contain the mark of the store: a browser sends a cookie to every port of a host, and
+/// with one name, a login at a second console would end the session at the first one.
+#[derive(Clone, Debug)]
+pub(super) struct CookieNames {
+    /// Behind TLS. With this prefix, a browser takes the cookie only over TLS, from this host and for all paths.
+    secure: String,
+    /// Without TLS: usually a port-forward to the own machine.
+    plain: String,
+}
 
 /// The maximum number of session cookies of a request that the bridge tries. A browser sends one cookie for each port of
 /// a host and for each path.
@@ -30,6 +35,24 @@ pub(super) struct Visitor {
 
 /// The renewed session cookie of a request. The answer sets it.
 struct RenewedCookie(HeaderValue);
+
+impl CookieNames {
+    /// Returns the names for the console of a request. `None` if the console does not serve the request.
+    fn of(request: &HttpRequest) -> Option<Self> {
+        let console = request.app_data::<web::Data<Console>>()?;
+        let plain = format!("imprint-bridge-session-{}", console.mark);
+        Some(Self {
+            secure: format!("__Host-{plain}"),
+            plain,
+        })
+    }
+
+    /// Returns the session cookies of a request with their names.
+    fn cookies<'a>(&'a self, headers: &'a HeaderMap) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let names = [self.secure.as_str(), self.plain.as_str()].into_iter();
+        names.flat_map(move |name| values(headers, name).map(move |value| (name, value)))
+    }
+}
 
 impl Visitor {
     pub(super) const fn operator(&self) -> &Operator {
@@ -45,12 +68,9 @@ impl Visitor {
     /// consoles on one host get the cookies of both.
     pub(super) fn of(request: &HttpRequest) -> Option<Self> {
         let access = request.app_data::<web::Data<Access>>()?;
-        let cookies = [SECURE_COOKIE, PLAIN_COOKIE].into_iter();
-        let cookies = cookies.flat_map(|name| {
-            let values = values(request.headers(), name);
-            values.map(move |value| (name, value))
-        });
-        let mut sessions = cookies
+        let names = CookieNames::of(request)?;
+        let mut sessions = names
+            .cookies(request.headers())
             .take(COOKIES_MAX)
             .filter_map(|(name, cookie)| Some((name, access.session(cookie)?)));
         let (name, session) = sessions.next()?;
@@ -59,6 +79,12 @@ impl Visitor {
             request.extensions_mut().insert(RenewedCookie(renewed));
         }
         Some(Self { session })
+    }
+
+    /// Returns whether a request has a session cookie of this console, of a session that has ended or not.
+    pub(super) fn had_session(request: &HttpRequest) -> bool {
+        CookieNames::of(request)
+            .is_some_and(|names| names.cookies(request.headers()).next().is_some())
     }
 
     /// Returns the session cookie that the answer to this request must set.
@@ -78,7 +104,13 @@ impl FromRequest for Visitor {
             let is_page = request.method() == Method::GET;
             let target = request.uri().path_and_query();
             let target = target.filter(|_| is_page).map(ToString::to_string);
-            ConsoleProblem::LoginRequired { target }
+            ConsoleProblem::LoginRequired {
+                target,
+                ended: Self::had_session(request).then_some(match is_page {
+                    true => EndedSession::Page,
+                    false => EndedSession::Form,
+                }),
+            }
         }))
     }
 }
@@ -88,19 +120,21 @@ impl FromRequest for Visitor {
 pub(super) fn login_cookie(request: &HttpRequest, value: &str) -> Option<HeaderValue> {
     let origin = SingleHeader::read(request.headers(), ORIGIN.as_str()).text();
     let is_tls = origin.is_some_and(|origin| origin.starts_with("https://"));
-    set_cookie(if is_tls { SECURE_COOKIE } else { PLAIN_COOKIE }, value)
+    let CookieNames { secure, plain } = CookieNames::of(request)?;
+    set_cookie(if is_tls { &secure } else { &plain }, value)
 }
 
 /// Returns the headers that delete the session cookies.
-pub(super) fn deleted_cookies() -> Vec<HeaderValue> {
-    let names = [SECURE_COOKIE, PLAIN_COOKIE].into_iter();
-    let deleted = names.filter_map(|name| set_cookie(name, "; Max-Age=0"));
+pub(super) fn deleted_cookies(request: &HttpRequest) -> Vec<HeaderValue> {
+    let names = CookieNames::of(request).into_iter();
+    let names = names.flat_map(|names| [names.secure, names.plain]);
+    let deleted = names.filter_map(|name| set_cookie(&name, "; Max-Age=0"));
     deleted.collect()
 }
 
 /// Returns the header that sets a session cookie. A value may add an attribute after a semicolon.
 fn set_cookie(name: &str, value: &str) -> Option<HeaderValue> {
-    let secure = if name == SECURE_COOKIE {
+    let secure = if name.starts_with("__Host-") {
         "; Secure"
     } else {
         ""
@@ -110,7 +144,7 @@ fn set_cookie(name: &str, value: &str) -> Option<HeaderValue> {
 }
 
 /// Returns the values of the cookies of the request with this name.
-fn values<'a>(headers: &'a HeaderMap, name: &'static str) -> impl Iterator<Item = &'a str> {
+fn values<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a str> {
     let lines = headers
         .get_all(COOKIE)
         .filter_map(|line| line.to_str().ok());

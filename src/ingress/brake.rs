@@ -105,7 +105,7 @@ fn count_or_hold(
     let Disposition::Enqueue(change) = &entry.disposition else {
         return CountedEntry::default();
     };
-    let counted = counts.count(limits, change, now);
+    let counted = counts.count(limits, (&entry.identity, change), now);
     if counted.held.is_some() {
         entry.disposition = Disposition::Hold(change.clone());
     }

@@ -13,6 +13,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use crate::event::Identity;
 use crate::imprint::{CustomerChange, CustomerRef, Field, FieldGroup, FieldValue};
 use crate::time::Timestamp;
 
@@ -25,8 +26,8 @@ use bridges::Bridges;
 use mass_change::Excess;
 pub use mass_change::{BrakeRule, HeldChange, Holding, MassChange};
 pub use open::OpenBrakes;
-pub use recent::PassedChanges;
-use recent::{AddedChange, BrakeDigest, RecentChanges, Written};
+use recent::{AddedChange, BrakeDigest, RecentChanges, Written, event_digest};
+pub use recent::{PassedChanges, PassedEvents};
 
 /// The highest number of customers that a setting of the brake can allow. The counts of 10,000 customers take about 1 MB
 /// for each field.
@@ -170,7 +171,7 @@ impl BrakeCounts {
     pub fn count(
         &mut self,
         limits: &BrakeLimits,
-        change: &CustomerChange,
+        (event, change): (&Identity, &CustomerChange),
         now: Timestamp,
     ) -> CountedEntry {
         let mut counted = CountedEntry::default();
@@ -181,6 +182,7 @@ impl BrakeCounts {
         let kept_max = limits.kept_max();
         let limits = &limits.part_of(bridges);
         let customer = self.digest_of(&change.customer);
+        let event = event_digest(&self.digests, event);
         let share_max = self.share_max(limits, customer, now);
         for (field, value) in change.update.iter() {
             let number = self.next_number;
@@ -193,7 +195,7 @@ impl BrakeCounts {
             let written = changes.written(value, &self.digests);
             changes.recent.expire(now, limits.window);
             let added = changes.recent.add(
-                (customer, written),
+                (customer, written, event),
                 (now, number),
                 (limits.window, kept_max),
             );
@@ -263,7 +265,7 @@ impl BrakeCounts {
         let HeldChange { kind, excess } = held;
         let known = self.holding.get(kind);
         let known = known.filter(|holding| now.since(holding.last) < window);
-        let mut holding = known.copied().unwrap_or_else(|| Holding {
+        let mut holding = known.cloned().unwrap_or_else(|| Holding {
             since: now,
             last: now,
             entries: 0,
@@ -274,8 +276,9 @@ impl BrakeCounts {
         holding.last = now;
         holding.entries += 1;
         holding.customers = holding.customers.max(excess.customers);
+        let is_first = holding.entries == 1;
         self.holding.insert(kind.clone(), holding);
-        holding.entries == 1
+        is_first
     }
 
     /// Returns the customers whose change of the same kind has passed.
@@ -285,9 +288,11 @@ impl BrakeCounts {
         let passed = changes.map(|changes| match excess.rule {
             BrakeRule::SameValue | BrakeRule::Cleared => {
                 let is_alike = |written| written == excess.written;
-                changes.recent.passed(is_alike)
+                changes.recent.passed(&self.digests, is_alike)
             }
-            BrakeRule::Customers | BrakeRule::Share => changes.recent.passed(|_written| true),
+            BrakeRule::Customers | BrakeRule::Share => {
+                changes.recent.passed(&self.digests, |_written| true)
+            }
         });
         passed.unwrap_or_default()
     }
@@ -295,7 +300,7 @@ impl BrakeCounts {
     /// Returns the mass changes: those with a held entry within the window, and the others.
     pub fn holding(&self, window: Duration, now: Timestamp) -> [Vec<(MassChange, Holding)>; 2] {
         let holding = self.holding.iter();
-        let holding = holding.map(|(kind, holding)| (kind.clone(), *holding));
+        let holding = holding.map(|(kind, holding)| (kind.clone(), holding.clone()));
         let (present, ended) = holding.partition(|(_, holding)| now.since(holding.last) < window);
         [present, ended]
     }
@@ -330,7 +335,7 @@ impl BrakeCounts {
         let since = *self.seen_since.get_or_insert(now);
         self.seen.expire(now, LATELY);
         self.seen.add(
-            (customer, Written::Other),
+            (customer, Written::Other, 0),
             (now, self.next_number),
             (LATELY, SEEN_MAX),
         );
@@ -413,7 +418,7 @@ impl FieldChanges {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::SourceVersion;
+    use crate::event::{Attribute, SourceName, SourceVersion};
     use crate::imprint::{ImprintId, Update};
     use serde_json::json;
 
@@ -445,6 +450,15 @@ mod tests {
         }
     }
 
+    /// Returns the identity of an event.
+    fn event(id: usize) -> Identity {
+        Identity {
+            source: SourceName::parse("crm").unwrap(),
+            ce_source: None,
+            id: Attribute::parse(&format!("e{id}")).unwrap(),
+        }
+    }
+
     /// Counts a change of one field of each of these customers, and returns the rules of the held changes.
     fn held(
         counts: &mut BrakeCounts,
@@ -453,7 +467,7 @@ mod tests {
     ) -> Vec<Option<BrakeRule>> {
         let count = |number: usize| {
             let change = change(&format!("c{number}"), &[(field, value(number))]);
-            let counted = counts.count(&LIMITS, &change, at(0));
+            let counted = counts.count(&LIMITS, (&event(0), &change), at(0));
             counted.held.map(|held| held.kind.rule)
         };
         (0..8).map(count).collect()
@@ -499,7 +513,10 @@ mod tests {
         let id = "0f8fad5b-d9cb-469f-a165-70867728950e";
         for id in [id, &id.to_ascii_uppercase(), id, &id.to_ascii_uppercase()] {
             let change = change(id, &[("phone", json!("+1")), ("city", json!(null))]);
-            assert_eq!(counts.count(&LIMITS, &change, at(0)).held, None);
+            assert_eq!(
+                counts.count(&LIMITS, (&event(0), &change), at(0)).held,
+                None
+            );
         }
     }
 
@@ -512,14 +529,14 @@ mod tests {
             let email = json!(format!("{number}@example.com"));
             let fields = [(field.as_str(), json!(number)), ("email", email)];
             let change = change(&format!("c{number}"), &fields);
-            counts.count(&LIMITS, &change, at(number / 100));
+            counts.count(&LIMITS, (&event(0), &change), at(number / 100));
         }
         assert_eq!(counts.fields.len(), FIELDS_MAX);
         let kept = counts.fields.values().map(|field| field.recent.customers());
         assert_eq!(kept.max(), Some(LIMITS.kept_max()));
         // Fields that the source does not send any more make room for others.
         let later = change("c1", &[("metadata.new", json!(1))]);
-        counts.count(&LIMITS, &later, at(100));
+        counts.count(&LIMITS, (&event(0), &later), at(100));
         let names: Vec<_> = counts.fields.keys().map(Field::path).collect();
         assert_eq!(names, ["metadata.new"]);
     }
@@ -537,7 +554,7 @@ mod tests {
                 let (customer, value) = (random.below(12), random.below(6));
                 let phone = json!(format!("+{value}"));
                 let one = change(&format!("c{customer}"), &[("phone", phone)]);
-                let found = counts.count(&LIMITS, &one, at(minute)).held;
+                let found = counts.count(&LIMITS, (&event(0), &one), at(minute)).held;
                 all.retain(|(_, known, _)| *known != customer);
                 all.push((minute, customer, value));
                 let recent = all.iter().filter(|(time, ..)| minute - time < 15);
@@ -560,7 +577,8 @@ mod tests {
         let mut counts = BrakeCounts::default();
         let mut send = |number: usize, phone: &str, minute| {
             let change = change(&format!("c{number}"), &[("phone", json!(phone))]);
-            let held = counts.count(&LIMITS, &change, at(minute)).held;
+            let counted = counts.count(&LIMITS, (&event(number), &change), at(minute));
+            let held = counted.held;
             if let Some(held) = &held {
                 counts.record_held(held, LIMITS.window, at(minute));
             }
@@ -579,6 +597,12 @@ mod tests {
         // The held customers count for the rule `customers`, but have not passed.
         assert_eq!(send(6, "other", 5), Some(BrakeRule::Customers));
         let [present, ended] = counts.holding(LIMITS.window, at(6));
+        // FAULTS N1318: the brake knows exactly the events that counted and passed.
+        for (_, holding) in &present {
+            let is_passed = |id: &usize| holding.passed.events.contains(&event(*id));
+            let passed: Vec<usize> = (0..=100).filter(is_passed).collect();
+            assert_eq!(passed, [0, 1]);
+        }
         let found = |holding: Vec<(MassChange, Holding)>| {
             let rows = holding.into_iter().map(|(kind, holding)| {
                 let passed = holding.passed;

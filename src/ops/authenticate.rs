@@ -25,6 +25,7 @@ use crate::metrics::AdminMetrics;
 use crate::time::Clock;
 
 pub use self::session::Session;
+pub(in crate::ops) use self::session::session_mark;
 
 use self::session::Logouts;
 

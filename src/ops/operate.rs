@@ -35,6 +35,7 @@ mod held_sources;
 mod invalid_entries;
 mod keys;
 mod mapping_work;
+mod passed_entries;
 mod preview;
 mod reload;
 mod replay;
@@ -55,6 +56,7 @@ pub use erase::ErasureReport;
 pub use held_sources::HeldSource;
 pub use keys::FindKeyFile;
 pub use mapping_work::MappingWork;
+pub use passed_entries::{PassedEntries, PassedEntry};
 pub use preview::{ReplayedEntry, ReplayedRequest};
 pub use reload::{
     ChangedFile, ChangedLine, LiveSources, RefusedSet, ReloadEffect, ReloadFailure, ReloadResult,

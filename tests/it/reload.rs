@@ -412,6 +412,17 @@ fn the_bridge_notices_the_swap_of_a_symbolic_link() {
     });
     assert_eq!(post(&app, "probe", &[], &body("b", "C-1")).status, 202);
     is_delivered(&app, "C-1", "new-b@example.com");
+    // FAULTS N1319: the audit log had no trace of a change of the files that no operator asked for.
+    let digest = live(&app)["digest"].as_str().unwrap().to_owned();
+    let expected = format!("digest {digest} added erp changed probe");
+    wait_for("the audit log has the change", || {
+        let audit = app.ask_operator(OPERATOR, "GET /admin/v1/audit", &Value::Null);
+        let acts = audit.json()["acts"].as_array().unwrap().clone();
+        let act = acts
+            .into_iter()
+            .find(|act| act["what"] == "sources_changed")?;
+        (act["who"] == "files" && act["on"] == expected.as_str()).then_some(())
+    });
 }
 
 /// FAULTS N412: the folder is gone. The bridge says so and works on, and needs no help when the folder is back.

@@ -37,7 +37,7 @@ pub struct MassChange {
 }
 
 /// A mass change that the brake holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holding {
     pub since: Timestamp,
     /// The time of the newest held entry.

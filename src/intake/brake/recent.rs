@@ -1,8 +1,11 @@
 //! The customers whose field a source changed within a window of time, for one field. This module is pure.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::event::{Attribute, Identity};
 use crate::time::Timestamp;
 
 /// The part of the window within which the same change of the same customer does not move the customer to the end of the
@@ -30,18 +33,55 @@ struct Mark {
     /// The number of the change in the order of arrival.
     number: u64,
     written: Written,
-    /// The time at which what was written passed the brake. `None` if the brake holds it.
-    passed_at: Option<Timestamp>,
+    /// The event with which the change passed the brake. `None` if the brake holds it.
+    passed: Option<PassedMark>,
     /// True if several changes of the customer have this mark.
     is_shared: bool,
 }
 
+/// An event that passed the brake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct PassedMark {
+    at: Timestamp,
+    event: BrakeDigest,
+}
+
 /// The changes of a field that passed the brake.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PassedChanges {
     pub customers: usize,
     /// The time of the oldest of the changes.
     pub since: Option<Timestamp>,
+    /// The events with the changes, one for each customer.
+    pub events: PassedEvents,
+}
+
+/// Events that passed the brake, as digests.
+#[derive(Clone, Debug, Default)]
+pub struct PassedEvents {
+    digests: RandomState,
+    events: Arc<HashSet<BrakeDigest>>,
+}
+
+impl PassedEvents {
+    /// Returns whether the event is one of these events.
+    pub fn contains(&self, event: &Identity) -> bool {
+        self.events.contains(&event_digest(&self.digests, event))
+    }
+}
+
+impl PartialEq for PassedEvents {
+    fn eq(&self, other: &Self) -> bool {
+        self.events == other.events
+    }
+}
+
+impl Eq for PassedEvents {}
+
+/// Returns the digest of an event of a source.
+pub(super) fn event_digest(digests: &RandomState, event: &Identity) -> BrakeDigest {
+    let ce_source = event.ce_source.as_ref().map(Attribute::as_str);
+    digests.hash_one((ce_source, event.id.as_str()))
 }
 
 /// A change in [`RecentChanges`] that can be undone.
@@ -82,7 +122,7 @@ impl RecentChanges {
     /// customers. Returns `None` if the list already has the change.
     pub(super) fn add(
         &mut self,
-        (customer, written): (BrakeDigest, Written),
+        (customer, written, event): (BrakeDigest, Written, BrakeDigest),
         (at, number): (Timestamp, u64),
         (window, kept_max): (Duration, usize),
     ) -> Option<AddedChange> {
@@ -105,7 +145,7 @@ impl RecentChanges {
             at,
             number,
             written,
-            passed_at: Some(at),
+            passed: Some(PassedMark { at, event }),
             is_shared: false,
         };
         self.insert(customer, mark);
@@ -123,18 +163,26 @@ impl RecentChanges {
         if let Some(mark) = mark.filter(|mark| mark.number == change.number) {
             let earlier = change.previous.as_ref();
             let earlier = earlier.filter(|earlier| earlier.written == mark.written);
-            mark.passed_at = earlier.and_then(|earlier| earlier.passed_at);
+            mark.passed = earlier.and_then(|earlier| earlier.passed);
         }
     }
 
     /// Returns the changes that passed, of those that wrote something of this kind.
-    pub(super) fn passed(&self, is_alike: impl Fn(Written) -> bool) -> PassedChanges {
+    pub(super) fn passed(
+        &self,
+        digests: &RandomState,
+        is_alike: impl Fn(Written) -> bool,
+    ) -> PassedChanges {
         let marks = self.marks.values();
         let passed = marks.filter(|mark| is_alike(mark.written));
-        let passed: Vec<Timestamp> = passed.filter_map(|mark| mark.passed_at).collect();
+        let passed: Vec<PassedMark> = passed.filter_map(|mark| mark.passed).collect();
         PassedChanges {
             customers: passed.len(),
-            since: passed.into_iter().min(),
+            since: passed.iter().map(|passed| passed.at).min(),
+            events: PassedEvents {
+                digests: digests.clone(),
+                events: Arc::new(passed.iter().map(|passed| passed.event).collect()),
+            },
         }
     }
 
@@ -199,7 +247,7 @@ mod tests {
     fn add(recent: &mut RecentChanges, customer: u64, number: u64) -> Option<AddedChange> {
         let seconds = i64::try_from(number).unwrap();
         let written = Written::Value(customer % 2);
-        recent.add((customer, written), (at(seconds), number), (WINDOW, 3))
+        recent.add((customer, written, 0), (at(seconds), number), (WINDOW, 3))
     }
 
     #[test]
@@ -261,7 +309,7 @@ mod tests {
         let mut add = |millis, written| {
             let at = Timestamp::from_millis(millis);
             let number = u64::try_from(millis).unwrap();
-            let added = recent.add((1, written), (at, number), (WINDOW, 3));
+            let added = recent.add((1, written, 0), (at, number), (WINDOW, 3));
             added.is_some()
         };
         assert!(add(0, Written::Other));

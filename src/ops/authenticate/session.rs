@@ -130,6 +130,16 @@ impl SessionKey {
     }
 }
 
+/// Returns the mark of a store in the name of the session cookie, derived from a secret key of the store.
+pub(in crate::ops) fn session_mark(store_key: &[u8; 32]) -> String {
+    let mac = HmacSha256::new_from_slice(store_key).map(|mac| {
+        let derived = mac.chain_update(b"imprint-bridge console cookie");
+        derived.finalize().into_bytes()
+    });
+    let bytes = mac.iter().flat_map(|mac| mac.iter().take(4));
+    bytes.map(|byte| format!("{byte:02x}")).collect()
+}
+
 impl Logouts {
     fn add(&mut self, number: SessionNumber, now: Timestamp) {
         self.0.retain(|_, expires_at| now < *expires_at);

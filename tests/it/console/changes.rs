@@ -73,10 +73,15 @@ fn a_replay_shows_its_requests_before_the_operator_confirms_it() {
     );
     let back = "href=\"/entries?state=parked&#38;customer=c1\"";
     assert!(answer.body.contains(back), "{}", answer.body);
+    // FAULTS N1314
+    let result = "/entries/result?entries=1-2";
+    assert!(answer.body.contains(result), "{}", answer.body);
     for (id, customer) in [("e1", "c1"), ("e2", "c2")] {
         app.wait_until(id, "delivered");
         assert!(app.imprint.email(customer).is_some(), "{customer}");
     }
+    let page = browser.page(result);
+    assert!(page.contains("<strong>2 delivered</strong>"), "{page}");
     let act = last_act(&app);
     assert_eq!(
         (&act["who"], &act["what"], &act["on"], &act["reason"]),

@@ -45,8 +45,8 @@ fn entries_with_one_cause_are_one_case_that_an_operator_replays_at_once() {
         }
     }
     // FAULTS N1238: the case names the rule of the rejected field.
-    let rule = "The source file <code>crm.toml</code> maps this field with <code>.data.customer.email</code> for <code>email</code>";
-    assert!(mail.contains(rule), "{mail}");
+    let file = "/config/sources/crm.toml</code> maps this field with <code>.data.customer.email</code> for <code>email</code>";
+    assert!(mail.contains(file), "{mail}");
     assert!(!page.contains("@example.com"), "{page}");
     let overview = browser.page("/");
     assert!(overview.contains("href=\"/problems\""), "{overview}");

@@ -159,12 +159,12 @@ fn a_cookie_is_only_for_this_host_and_not_for_scripts() {
     for (origin, name, attributes) in [
         (
             "http://bridge",
-            "imprint-bridge-session",
+            "imprint-bridge-session-",
             "Path=/; HttpOnly; SameSite=Strict",
         ),
         (
             "https://bridge",
-            "__Host-imprint-bridge-session",
+            "__Host-imprint-bridge-session-",
             "Path=/; HttpOnly; SameSite=Strict; Secure",
         ),
     ] {
@@ -172,7 +172,9 @@ fn a_cookie_is_only_for_this_host_and_not_for_scripts() {
         let answer = browser.ask("POST /login", &[("origin", origin), FORM], &login);
         let cookie = answer.header("set-cookie").unwrap().to_owned();
         let (set, rest) = cookie.split_once("; ").unwrap();
-        assert_eq!((set.split('=').next(), rest), (Some(name), attributes));
+        let set = set.split('=').next().unwrap();
+        assert!(set.starts_with(name), "{set}");
+        assert_eq!((set.len(), rest), (name.len() + 8, attributes));
         assert!(!cookie.contains(TOKEN), "{cookie}");
         assert_eq!(browser.get("/").status, 200);
     }
@@ -185,17 +187,70 @@ fn a_cookie_of_another_session_hides_no_session() {
     let browser = Browser::logged_in(&app, TOKEN);
     let own = browser.cookie.unwrap();
     let ops = app.ops();
+    let name = own.split('=').next().unwrap();
     for cookies in [
-        format!("__Host-imprint-bridge-session=old; {own}"),
-        format!("imprint-bridge-session=other; {own}"),
-        format!("{own}; imprint-bridge-session=other"),
+        format!("__Host-{name}=old; {own}"),
+        format!("{name}=other; {own}"),
+        format!("{own}; {name}=other"),
     ] {
         let cookie = Some(cookies.clone());
         assert_eq!(Browser { ops, cookie }.get("/").status, 200, "{cookies}");
     }
-    let many = "imprint-bridge-session=other; ".repeat(8);
+    let many = format!("{name}=other; ").repeat(8);
     let cookie = Some(format!("{many}{own}"));
     assert_eq!(Browser { ops, cookie }.get("/").status, 303, "a bound");
+}
+
+/// FAULTS N1315: a browser sends a cookie to every port of a host, so a login at a second console ended the session at the first
+/// one.
+#[test]
+fn a_login_at_another_console_on_the_same_host_ends_no_session() {
+    let apps = [start(), start()];
+    let [first, second] = apps.each_ref().map(|app| {
+        let cookie = Browser::logged_in(app, TOKEN).cookie.unwrap();
+        let (name, value) = cookie.split_once('=').unwrap();
+        (name.to_owned(), value.to_owned())
+    });
+    assert_ne!(first.0, second.0);
+    let jar = format!("{}={}; {}={}", first.0, first.1, second.0, second.1);
+    for app in &apps {
+        let ops = app.ops();
+        let cookie = Some(jar.clone());
+        assert_eq!(Browser { ops, cookie }.get("/").status, 200);
+    }
+    // The cookie of a store stays the same after a restart.
+    let [mut app, _other] = apps;
+    app.stop().unwrap();
+    app.restart();
+    let ops = app.ops();
+    let cookie = Some(jar);
+    assert_eq!(Browser { ops, cookie }.get("/").status, 200);
+}
+
+/// FAULTS N1316: the page to log in told neither that the session had ended, nor to which bridge it belongs.
+#[test]
+fn the_page_to_log_in_says_why_and_where() {
+    let app = start();
+    let mut browser = Browser::logged_in(&app, TOKEN);
+    app.advance(Duration::from_mins(15));
+    let cookie = browser.cookie.clone();
+    let answer = browser.get("/entries");
+    let login = answer.header("location").unwrap().to_owned();
+    assert_eq!(login, "/login?ended=page&next=%2Fentries");
+    let page = browser.page(&login);
+    assert!(
+        page.contains("Your session ended: after 15 minutes"),
+        "{page}"
+    );
+    assert!(page.contains("title=\"Name of this bridge\">"), "{page}");
+    browser.cookie = cookie;
+    let answer = browser.post("/sources/crm/brake", &[("minutes", "0")]);
+    let login = answer.header("location").unwrap().to_owned();
+    assert_eq!(login, "/login?ended=form");
+    let page = browser.page(&login);
+    assert!(page.contains("so nothing was changed"), "{page}");
+    let page = Browser::new(&app).page("/login");
+    assert!(!page.contains("session ended"), "{page}");
 }
 
 /// FAULTS N1126: clients without a session send logins slowly.

@@ -326,8 +326,18 @@ fn a_wrong_try_out_is_an_error_and_its_text_stays_text() {
         400
     );
     assert_eq!(vera.submit(PAGE, &[("entry", "99")]).status, 404);
-    let forged = vera.post(PAGE, &[("form_token", "guess"), ("body", "{}")]);
+    // FAULTS N1317: a form that the bridge refuses keeps what the operator wrote.
+    let edit = [("body", "{}"), ("text", "[auth]\nkind = \"kept\"")];
+    let fields = [&[("form_token", "guess")][..], &edit].concat();
+    let forged = vera.post(PAGE, &fields);
     assert_eq!(forged.status, 403);
+    let kept = "kind = &#34;kept&#34;";
+    let other = "The form belongs to another session, so nothing was tried out.";
+    for shown in [kept, other, "What you wrote is still in the form below"] {
+        assert!(forged.body.contains(shown), "{shown}: {}", forged.body);
+    }
+    let without = vera.post(PAGE, &edit);
+    assert_eq!(without.status, 403);
 }
 
 /// FAULTS N984
@@ -337,6 +347,8 @@ fn a_try_out_shows_no_secret_of_the_source_file() {
     let mut alice = Browser::logged_in(&bridge.app, TOKEN);
     let page = alice.page(PAGE);
     assert!(page.contains("[auth]"), "{page}");
+    let path = bridge.folder.path().join("sources/crm.toml");
+    assert!(page.contains(path.to_str().unwrap()), "{page}");
     assert!(!page.contains(SECRET), "{page}");
 }
 
@@ -362,8 +374,14 @@ fn an_edited_mapping_on_an_entry_reveals_its_values() {
     assert_eq!(acts(), 1);
 
     let mut vera = Browser::logged_in(&app, VIEWER);
-    let fields = [("entry", "1"), ("text", "x = 1")];
-    assert_eq!(vera.submit(PAGE, &fields).status, 403);
+    let fields = [("entry", "1"), ("text", "kept = 1")];
+    let answer = vera.submit(PAGE, &fields);
+    assert_eq!(answer.status, 403);
+    assert!(
+        answer.body.contains("\nkept = 1</textarea>"),
+        "{}",
+        answer.body
+    );
 }
 
 /// FAULTS N985

@@ -6,7 +6,7 @@ use std::fs;
 use super::source::{files_below, root};
 
 /// The pages, in the folder `deploy`.
-const PAGES: [&str; 3] = ["SECURITY.md", "ASVS.md", "RUNBOOK.md"];
+const PAGES: [&str; 4] = ["SECURITY.md", "ASVS.md", "RUNBOOK.md", "UPGRADE.md"];
 /// The first parts of paths that the pages name.
 const TOP: [&str; 5] = ["src/", "tests/", "deploy/", "config/", "schemas/"];
 /// The files in the top folder that the pages name.
