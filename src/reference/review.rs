@@ -5,6 +5,11 @@ use super::{MessageExplanation, row};
 /// The messages in the form in which the code has them, with `…` for each inserted part.
 pub static REVIEW: &[MessageExplanation] = &[
     row(
+        &["without the line `draft = true`, this is an error: … …"],
+        "The draft orders a field by another rule than a source in use. A running bridge does not use a draft, so this is no error yet.",
+        "Give both the same order. If the other source is the example source crm, or is not used, remove its file.",
+    ),
+    row(
         &[
             "… reads …, and no expression reads … beside it: Imprint gets an address without the house number. Write a text of both, such as \"\\(.…) \\(.…)\"",
             "… reads …, and no expression reads … beside it: Imprint gets an address without it. Map it to street_line2",
