@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 
 use crate::commands;
 
+mod contradictions;
+
 const SOURCE: &str = r#"
 [auth]
 kind = "none"

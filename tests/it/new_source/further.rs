@@ -390,6 +390,24 @@ fn json_inside_a_text_is_named() {
     assert!(!toml.contains("metadata.data"), "{toml}");
 }
 
+/// FAULTS N1358: a time of the event has the name of the creation of an account.
+#[test]
+fn a_time_after_the_version_is_no_creation_of_an_account() {
+    let contact = |created: &str| {
+        json!({"eventName": "user.unsubscribed", "email": "a@example.com", "userId": "u-1",
+        "profileUpdatedAt": "2026-11-22 03:00:00 +00:00", "createdAt": created})
+    };
+    let creation = "account_created_at = \".createdAt | utc\"";
+    for (created, is_creation) in [
+        ("2026-11-22 03:00:01 +00:00", false),
+        ("2023-11-22 03:00:01 +00:00", true),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let (toml, _) = drafted(folder.path(), &[contact(created)], "");
+        assert_eq!(toml.contains(creation), is_creation, "{toml}");
+    }
+}
+
 /// FAULTS N1368: a sample is no body of a request.
 #[test]
 fn a_sample_that_is_no_body_is_named() {
