@@ -31,7 +31,7 @@ mod intake;
 pub(crate) mod listen_address;
 mod misplaced;
 pub(crate) mod notices;
-mod operators;
+pub(crate) mod operators;
 mod outbox;
 mod quota;
 mod read_paths;

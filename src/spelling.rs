@@ -49,6 +49,28 @@ pub(crate) fn has_two_wrong_letters(name: &str, other: &str) -> bool {
     is_long(name) && is_long(other) && strsim::osa_distance(name, other) <= 2
 }
 
+/// Returns whether a name is probably another name with a typing error. Names with different digits, and the singular and the
+/// plural of a word, are different names.
+pub(crate) fn is_typo(name: &str, other: &str) -> bool {
+    let (plain_name, plain_other) = (plain(name), plain(other));
+    let digits = |text: &str| {
+        text.chars()
+            .filter(char::is_ascii_digit)
+            .collect::<String>()
+    };
+    let is_plural = |one: &str, other: &str| one.strip_suffix('s').is_some_and(|one| one == other);
+    let is_long = |text: &str| text.chars().count() >= LONG_CHARS_MIN;
+    let is_near = is_long(&plain_name)
+        && is_long(&plain_other)
+        && strsim::osa_distance(&plain_name, &plain_other) <= 1
+        || has_two_wrong_letters(name, other);
+    plain_name == plain_other
+        || is_near
+            && digits(name) == digits(other)
+            && !is_plural(&plain_name, &plain_other)
+            && !is_plural(&plain_other, &plain_name)
+}
+
 /// Returns whether two names differ only in letter case and separators.
 pub(crate) fn has_same_letters(name: &str, other: &str) -> bool {
     plain(name) == plain(other)
@@ -105,6 +127,22 @@ fn plain(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_typing_error_is_told_from_another_name() {
+        for (name, other, is_typing_error) in [
+            ("emial", "email", true),
+            ("frstName", "firstName", true),
+            ("datafields", "dataFields", true),
+            ("email", "emails", false),
+            ("line1", "line2", false),
+            ("zip", "tip", false),
+            ("Zip", "zip", true),
+            ("Phone", "HomePhone", false),
+        ] {
+            assert_eq!(is_typo(name, other), is_typing_error, "{name} {other}");
+        }
+    }
 
     #[test]
     fn a_similar_name_is_suggested_and_no_other() {

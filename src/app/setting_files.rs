@@ -13,6 +13,7 @@ use super::held_secret::SecretFileError;
 use super::secret_file::flaw;
 use crate::config::egress::check_credentials;
 use crate::config::notices::check_secret;
+use crate::config::operators::different_tokens;
 use crate::config::{
     ClientCertificateFiles, Config, EgressSettings, NoticeSettings, TraceSettings, regular_file,
     secret,
@@ -49,6 +50,9 @@ pub(crate) fn setting_file_errors(config: &Config) -> Vec<SecretFileError> {
                 .map(|reason| secret_error("ops.token_files", file, &reason)),
         );
     }
+    let same = different_tokens(&config.operators).err();
+    errors
+        .extend(same.map(|reason| SecretFileError::Unusable(format!("ops.token_files: {reason}"))));
     for (file, flaw) in config.audit_keys.flaws() {
         let error = |reason: String| secret_error("ops.audit_key_files", file, &reason);
         errors.extend(flaw.map(error));

@@ -1,6 +1,7 @@
 //! `check`: reports all errors of the configuration and of the sources with their examples, without starting the
 //! bridge.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -98,6 +99,14 @@ fn check_once(options: &CheckOptions) -> (Vec<PathBuf>, ExitCode) {
     if config.imprint.key_file.is_none() {
         print_result("  imprint.key_file is not set; serve needs it");
     }
+    let folder = config.outbox.place.file().map(absolute);
+    let folder = folder.as_deref().and_then(Path::parent);
+    if let Some(missing) = folder.filter(|folder| !folder.exists()) {
+        print_result(format_args!(
+            "  the folder {} of the store does not exist; serve needs it",
+            missing.display()
+        ));
+    }
     if config.outbox.keys_dir.is_none() {
         print_result("  outbox.keys_dir is not set, so the store is not sealed");
     }
@@ -130,6 +139,13 @@ fn check_all(config: &Config, settings: Vec<SourceSettings>, mut errors: usize) 
     let wall_time = Clock::machine().wall();
     stray::describe(&config.sources_dir, &settings);
     errors += check_look(config) + check_sealing_keys(config) + journal::check(&config.outbox);
+    let drafts = settings.iter().filter(|settings| settings.is_draft);
+    let conflicts: BTreeMap<String, String> = drafts
+        .filter_map(|draft| {
+            let conflict = sources::conflict_of_draft(draft, &settings)?;
+            Some((draft.source.name.to_string(), conflict))
+        })
+        .collect();
     for settings in settings {
         let warnings = settings.warnings();
         let SourceSettings {
@@ -141,6 +157,9 @@ fn check_all(config: &Config, settings: Vec<SourceSettings>, mut errors: usize) 
         print_result(format_args!("source {}: {}", source.name, auth.as_str()));
         if is_draft {
             print_result(DRAFT);
+        }
+        if let Some(conflict) = conflicts.get(source.name.as_str()) {
+            print_result(format_args!("  {conflict}"));
         }
         for warning in warnings {
             print_result(format_args!("  {warning}"));

@@ -29,6 +29,8 @@ const NOT_COMPARED: u8 = 2;
 const SOURCES: &str = "config/sources";
 /// The folder of the schemas in the directory of `--against`.
 const SCHEMAS: &str = "schemas";
+/// The end of an error about a directory without an earlier version of the sources.
+const EARLIER: &str = ". Check out an earlier commit beside the tree in use, such as with `git worktree add ../earlier COMMIT`, and write --against ../earlier";
 /// The highest number of stored events that `--last` can compare. The command holds these events in memory.
 const EVENTS_MAX: u32 = 10_000;
 
@@ -125,9 +127,13 @@ fn versions(options: &DiffOptions) -> Result<(ComparedVersion, ComparedVersion),
     let folder = options.against.join(SOURCES);
     if let Some(above) = directory_above(&options.against).filter(|_| !folder.is_dir()) {
         let against = options.against.display();
+        // The directory with the sources in use is no earlier version.
+        let meant = match is_same(&above.join(SOURCES), &after.folder) {
+            true => EARLIER.to_owned(),
+            false => format!("; did you mean --against {}?", above.display()),
+        };
         print_notice(format_args!(
-            "--against names the directory that contains {SOURCES}, and {against} does not contain it; did you mean --against {}?",
-            above.display()
+            "--against names the directory that contains {SOURCES}, and {against} does not contain it{meant}"
         ));
         return Err(ExitCode::from(NOT_COMPARED));
     }
@@ -138,6 +144,12 @@ fn versions(options: &DiffOptions) -> Result<(ComparedVersion, ComparedVersion),
     };
     let settings = sources::read(&config).map_err(|errors| print_errors(&errors))?;
     Ok((after, ComparedVersion::new(&config, settings)))
+}
+
+/// Returns whether two paths lead to one folder.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let real = |path: &Path| path.canonicalize().ok();
+    real(one).is_some_and(|one| real(other) == Some(one))
 }
 
 /// Returns the next directory above another one that has the folder of the source files.
@@ -164,6 +176,16 @@ fn compare(
         true => Visibility::Revealed,
         false => Visibility::Masked,
     };
+    if options.store.as_deref().is_some_and(is_database) {
+        bail!(
+            "--store must be a file of SQLite: `diff` does not read a store in PostgreSQL; compare the examples, or a single event with `explain`"
+        );
+    }
+    if is_same(&before.folder, &after.folder) {
+        bail!(
+            "--against names the tree in use, so the command would compare it with itself{EARLIER}"
+        );
+    }
     let mut report = DiffReport {
         results: Vec::new(),
         compared: 0,
@@ -194,11 +216,6 @@ fn compare(
         }
     }
     if let Some(store) = &options.store {
-        if is_database(store) {
-            bail!(
-                "--store must be a file of SQLite: `diff` does not read a store in PostgreSQL; compare the examples, or a single event with `explain`"
-            );
-        }
         for (label, differences) in compare_stored(store, options.last, (before, after), wall_time)?
         {
             add(label, differences);

@@ -17,7 +17,7 @@ use super::header_option::{HeaderParser, headers_beside};
 use super::operator::Bridge;
 use super::{Layers, NEGATIVE_RESULT, read, source_name};
 use crate::config::Purpose;
-use crate::config::sources::examples::request_headers;
+use crate::config::sources::examples::{request_headers, similar_header};
 use crate::event::{SourceName, Visibility, cloudevents};
 use crate::http::header::{CONTENT_TYPE, HeaderMap};
 use crate::http::header_line::header_map;
@@ -183,9 +183,13 @@ fn print(options: &ExplainOptions, explanation: &Explanation) -> anyhow::Result<
         print_json(explanation)?;
     } else {
         report::body(explanation).iter().for_each(print_result);
-        let mut errors = explanation.problems().flat_map(|problem| &problem.errors);
-        if errors.any(|error| error.rule == "header") {
-            print_notice("pass each header of the request with --header 'NAME: VALUE'");
+        let errors = explanation.problems().flat_map(|problem| &problem.errors);
+        let mut missing = errors.filter(|error| error.rule == "header");
+        if let Some(missing) = missing.next() {
+            let names = options.headers.iter().map(|(name, _)| name.as_str());
+            print_notice(similar_header(&missing.detail, names).unwrap_or_else(|| {
+                "pass each header of the request with --header 'NAME: VALUE'".to_owned()
+            }));
         }
     }
     Ok(())

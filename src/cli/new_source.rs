@@ -82,7 +82,8 @@ pub(super) fn run(options: &NewSourceOptions) -> anyhow::Result<ExitCode> {
         config.schemas_dir = out.join("schemas");
     }
     let mut samples = samples::read(&options.samples, &options.headers)?;
-    let mut notes = samples::fit(&mut samples, &config);
+    let mut notes = samples::unlikely(&samples);
+    notes.extend(samples::fit(&mut samples, &config));
     notes.extend(samples::unread_headers(&options.samples, &options.headers));
     notes.extend(samples::replace_secrets(&mut samples));
     let plan = plan(&name, &samples)?;

@@ -98,7 +98,7 @@ pub(super) fn run(arguments: &SendOptions) -> anyhow::Result<ExitCode> {
     Ok(match ended {
         UploadEnd::Complete if counts.is_clean() => ExitCode::SUCCESS,
         UploadEnd::Complete | UploadEnd::GaveUp | UploadEnd::Interrupted => ExitCode::FAILURE,
-        UploadEnd::InvalidInput(_) => ExitCode::from(NEGATIVE_RESULT),
+        UploadEnd::NoEvent | UploadEnd::InvalidInput(_) => ExitCode::from(NEGATIVE_RESULT),
     })
 }
 

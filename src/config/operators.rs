@@ -136,11 +136,15 @@ fn take_files(reader: &mut Reader, purpose: Purpose) -> Option<Vec<OperatorFile>
     })
 }
 
-/// Returns an error if two operators have the same token: the audit log could not tell the two apart.
-fn different_tokens(operators: &[OperatorFile]) -> Result<(), String> {
+/// Returns an error if two operators have the same token: the audit log could not tell the two apart. A file that cannot be
+/// read has its own error.
+pub(crate) fn different_tokens(operators: &[OperatorFile]) -> Result<(), String> {
     let mut owners = HashMap::new();
     for operator in operators {
-        let token = operator.token()?.expose_secret().to_owned();
+        let Ok(token) = operator.token() else {
+            continue;
+        };
+        let token = token.expose_secret().to_owned();
         if let Some(owner) = owners.insert(token, &operator.name) {
             return Err(format!(
                 "{owner} and {} have the same token, so the audit log could not tell them apart",

@@ -38,6 +38,7 @@ pub use edited::{EDITED_BYTES_MAX, SourceTextReader};
 pub use files::{SourceFiles, SourcesDigest};
 use folder::folder_error;
 pub use in_use::is_possibly_in_use;
+pub use order::conflict_of_draft;
 use order::conflicting_orders;
 use schema_files::{SchemaFiles, SchemaOrigin};
 use totals::{Total, Totals};
@@ -174,7 +175,8 @@ fn read_all(config: &Config, drafts: Drafts) -> Result<SourcesInUse, Vec<Setting
             "has only drafts: remove the line `draft = true` of a source that the bridge shall use";
         errors.push(folder_error("sources_dir", &config.sources_dir, reason));
     }
-    errors.extend(conflicting_orders(&live.sources));
+    let used = live.sources.iter().filter(|source| !source.is_draft);
+    errors.extend(conflicting_orders(used));
     errors.is_empty().then_some(live).ok_or(errors)
 }
 

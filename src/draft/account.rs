@@ -1,5 +1,7 @@
 //! Recognizes the fields of the customer's account.
 
+use serde_json::Value;
+
 use super::field_draft::{FieldDraft, FieldDrafts, best, reason};
 use super::form::{self, TimeForm};
 use super::names;
@@ -15,7 +17,11 @@ pub(super) fn recognize(
     used: &mut Vec<JsonPath>,
 ) {
     let in_record = |leaf: &Leaf| leaf.path.starts_with(record);
-    let has_time = |leaf: &Leaf| in_record(leaf) && TimeForm::of(leaf).is_some();
+    let changed = version.and_then(|version| leaves.iter().find(|leaf| is_of(leaf, version)));
+    // In some systems, `createdAt` is the time of the event.
+    let is_event_time = |leaf: &Leaf| changed.is_some_and(|changed| is_later(leaf, changed));
+    let has_time =
+        |leaf: &Leaf| in_record(leaf) && TimeForm::of(leaf).is_some() && !is_event_time(leaf);
     if let Some(leaf) = best(leaves, &synonyms::CREATED, Some(record), has_time) {
         found.fields.extend(created(leaf, version));
         used.push(leaf.path.clone());
@@ -23,7 +29,7 @@ pub(super) fn recognize(
     amount(leaves, record, found, used);
     if let Some(leaf) = tier(leaves, record) {
         let path = leaf.path.expression();
-        let is_number = leaf.present().any(serde_json::Value::is_number);
+        let is_number = leaf.present().any(Value::is_number);
         let function = if is_number { " | text" } else { "" };
         let field = "customer_history.loyalty_tier";
         let expression = leaf.unless_false(format!("{path}{function}"));
@@ -38,13 +44,33 @@ pub(super) fn recognize(
     let is_count = |leaf: &Leaf| in_record(leaf) && form::any(leaf, form::is_whole);
     if let Some(leaf) = best(leaves, &synonyms::COUNTS, Some(record), is_count) {
         let path = leaf.path.expression();
-        let is_number = leaf.has_value() && leaf.present().all(serde_json::Value::is_number);
+        let is_number = leaf.has_value() && leaf.present().all(Value::is_number);
         let function = if is_number { "" } else { " | whole" };
         let field = "customer_history.transaction_count";
         let count = FieldDraft::live(field, format!("{path}{function}"), reason(leaf));
         found.fields.push(count);
         used.push(leaf.path.clone());
     }
+}
+
+/// Returns whether an expression reads a time.
+fn is_of(leaf: &Leaf, expression: &str) -> bool {
+    let read = TimeForm::of(leaf).and_then(|form| form.expression(&leaf.path.expression()));
+    read.as_deref() == Some(expression)
+}
+
+/// Returns whether a time is later than another one in a sample. Times in different forms are not compared.
+fn is_later(leaf: &Leaf, changed: &Leaf) -> bool {
+    let is_later = |one: &Value, other: &Value| match (one, other) {
+        (Value::String(one), Value::String(other)) => one > other,
+        (one, other) => one.as_f64() > other.as_f64(),
+    };
+    TimeForm::of(leaf) == TimeForm::of(changed)
+        && leaf.path != changed.path
+        && leaf.present_in().any(|(event, value)| {
+            let mut others = changed.present_in().filter(|(other, _)| *other == event);
+            others.any(|(_, other)| is_later(value, other))
+        })
 }
 
 /// Returns the fields for the time at which the customer joined.
@@ -70,7 +96,7 @@ fn created(leaf: &Leaf, version: Option<&str>) -> Vec<FieldDraft> {
 /// Finds the loyalty tier by its name, or by the name of the object around it, such as `loyalty.level`.
 fn tier<'a>(leaves: &'a [Leaf], record: &JsonPath) -> Option<&'a Leaf> {
     let is_tier = |leaf: &Leaf| {
-        let fits = |value: &serde_json::Value| form::is_text(value) || form::is_whole(value);
+        let fits = |value: &Value| form::is_text(value) || form::is_whole(value);
         leaf.path.starts_with(record) && form::any(leaf, fits)
     };
     let is_one_of =

@@ -11,7 +11,11 @@ use crate::event::pointer;
 use crate::intake::coverage::ExplainedExample;
 use crate::intake::{EventExplanation, Source, TargetExplanation, TargetResult};
 
+mod absent;
+mod constant;
 mod customer;
+mod nothing;
+mod pairs;
 mod person;
 mod street;
 
@@ -27,18 +31,27 @@ pub struct Review {
 /// What the examples of one event type show.
 struct TypeExamples<'a> {
     events: Vec<&'a EventExplanation>,
+    bodies: Vec<&'a Value>,
     /// The places of the texts, numbers and truth values in the bodies, as JSON Pointers.
     places: BTreeSet<String>,
     /// The places that expressions read.
     reads: BTreeSet<&'a str>,
+    /// The places that the schema describes.
+    described: Vec<String>,
 }
 
 /// Reviews the mapping of the event type with the key `name` in the source file.
 pub fn review(source: &Source, name: &str, examples: &[ExplainedExample]) -> Review {
     let mut evidence = TypeExamples {
         events: Vec::new(),
+        bodies: Vec::new(),
         places: BTreeSet::new(),
         reads: BTreeSet::new(),
+        described: source
+            .event_types
+            .get(name)
+            .map(|event_type| event_type.schema.leaf_pointers())
+            .unwrap_or_default(),
     };
     for example in examples {
         let is_of_type = |event: &&EventExplanation| {
@@ -50,6 +63,7 @@ pub fn review(source: &Source, name: &str, examples: &[ExplainedExample]) -> Rev
         evidence.events.extend(events);
         if evidence.events.len() > before {
             add_places(&example.body, "", &mut evidence.places);
+            evidence.bodies.push(&example.body);
         }
         let targets = example.explanation.events.iter();
         let targets = targets.flat_map(|event| event.targets.iter().flatten());
@@ -59,9 +73,14 @@ pub fn review(source: &Source, name: &str, examples: &[ExplainedExample]) -> Rev
     let mut notes: Vec<String> = street::notes(&evidence).into_iter().collect();
     notes.extend(person::notes(&evidence));
     notes.extend(customer::notes(&evidence));
-    notes.extend(evidence.images());
+    notes.extend(pairs::notes(&evidence));
+    notes.extend(constant::notes(&evidence));
+    notes.extend(nothing::notes(&evidence));
+    let envelope = source.json_envelope.iter();
+    let of_body = envelope.flat_map(|envelope| envelope.interpreted_rules());
+    notes.extend(nothing::misspelt_keys(&evidence, of_body));
     Review {
-        absent_paths: evidence.absent_paths(),
+        absent_paths: absent::paths(&evidence),
         notes,
     }
 }
@@ -131,39 +150,26 @@ impl<'a> TypeExamples<'a> {
         self.beside(place).filter(|(other, _)| !self.is_read(other))
     }
 
-    /// Returns the paths without a value in all examples, each with the only path that has the same last name.
-    fn absent_paths(&self) -> Vec<(String, String)> {
-        let absent = self.absent_targets();
-        let reads: BTreeSet<&str> = absent.values().flatten().copied().collect();
-        let is_known =
-            |read: &str| self.places.contains(read) || pointer::any_inside(&self.places, read);
-        let unknown = reads.into_iter().filter(|read| !is_known(read));
-        let is_generic = |name: &str| ["id", "name", "type", "value"].contains(&name);
-        let meant = |read: &str| {
-            let name = Some(plain_name(read)).filter(|name| !is_generic(name))?;
-            let same = self.places.iter().filter(|place| plain_name(place) == name);
-            let same = same.filter(|place| !self.is_read(place) && !concerns_other(place));
-            let same: Vec<&String> = same.collect();
-            match same.as_slice() {
-                [only] => Some((read.to_owned(), (*only).clone())),
-                [] | [..] => None,
-            }
-        };
-        unknown.filter_map(meant).collect()
+    /// Returns whether an example has a place. The place of a header does not lie in the body.
+    fn has(&self, place: &str) -> bool {
+        let mut bodies = self.bodies.iter();
+        let is_in_body = place.starts_with('/');
+        !is_in_body || bodies.any(|body| body.pointer(place).is_some())
     }
 
-    /// Returns a note about the row before a change, if no example has it. The bridge then sends all fields of each event.
-    fn images(&self) -> Vec<String> {
-        let absent = self.absent_targets().into_iter();
-        let rows = absent.filter(|(target, _)| *target == "only_changed.before");
-        let notes = rows.map(|(_, reads)| {
-            let reads: Vec<&str> = reads.into_iter().collect();
-            format!(
-                "no example has {}, which only_changed.before reads: without this row, the bridge sends all fields of an event. Correct the path, or add an example of a change",
-                reads.join(", ")
-            )
-        });
-        notes.collect()
+    /// Returns whether the schema describes a place, so that it is no mistake.
+    fn is_described(&self, place: &str) -> bool {
+        let mut described = self.described.iter();
+        described.any(|known| place.ends_with(known.as_str()))
+    }
+
+    /// Returns the rules of all events, by target.
+    fn by_target(&self) -> BTreeMap<&'a str, Vec<&'a TargetExplanation>> {
+        let mut rules: BTreeMap<&str, Vec<&TargetExplanation>> = BTreeMap::new();
+        for rule in self.targets() {
+            rules.entry(rule.target.as_str()).or_default().push(rule);
+        }
+        rules
     }
 }
 
@@ -198,4 +204,11 @@ fn text(target: &TargetExplanation) -> Option<&str> {
         | TargetResult::Skipped { .. }
         | TargetResult::Refused { .. } => None,
     }
+}
+
+/// Returns the name of a field without the group around it: `city` for `customer_history.address.city`. The bridge sends such a
+/// field at two places of the update.
+fn base(target: &str) -> &str {
+    let rest = target.strip_prefix("customer_history.").unwrap_or(target);
+    rest.strip_prefix("address.").unwrap_or(rest)
 }

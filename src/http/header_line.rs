@@ -12,6 +12,12 @@ pub(crate) fn parse_header(raw: &str) -> Result<(HeaderName, HeaderValue), Strin
     parsed.ok_or_else(|| "a header is written NAME: VALUE".to_owned())
 }
 
+/// Returns whether a line is the first line of a captured request, before its headers.
+pub(crate) fn is_request_line(line: &str) -> bool {
+    let line = line.trim_end();
+    line.ends_with(" HTTP/1.1") || line.ends_with(" HTTP/2")
+}
+
 /// Collects headers. A header can occur several times.
 pub(crate) fn header_map(headers: &[(HeaderName, HeaderValue)]) -> HeaderMap {
     let mut map = HeaderMap::new();

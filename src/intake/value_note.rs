@@ -11,6 +11,7 @@ const ZIP: &str =
     "the value is not a ZIP code of five or nine digits; the function us_zip reads one";
 /// The note about a state or a ZIP code that the function of the expression did not make.
 const OTHER_BRANCH: &str = "the value is no state in two letters or no ZIP code, although the expression has the function us_state or us_zip: another branch of the expression gave the value, so look at its conditions";
+const UUID: &str = "the value is a UUID: write the path of the name and not of the id, such as .City.displayValue instead of .City.value";
 const KINDS: &str = "the expression compares a text with a number or with true or false, which are never equal: write the constant as the event has it, such as == \"0\" for a text";
 const LIST: &str = "the expression compares a list with one value, which are never equal: any(. == \"x\") after a pipe is true if the list contains the text x";
 const CONDITION: &str = "the condition is a text or a number, so it is true for every value: compare it, such as .type == \"contact\"; if only the presence of the value matters, write .type != null";
@@ -57,6 +58,11 @@ pub(super) fn note(rule: &RuleExplanation) -> Option<&'static str> {
     let is_state = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_uppercase());
     match field {
         "state" if !is_state => Some(made_by("us_state", &rule.expression, STATE)),
+        "city" | "first_name" | "last_name" | "street_line1"
+            if is_uuid(text) && !rule.target.starts_with("metadata.") =>
+        {
+            Some(UUID)
+        }
         "postal_code" if !is_zip(text) => Some(made_by("us_zip", &rule.expression, ZIP)),
         _ if is_early(text) => {
             let of_unit = EARLY
@@ -89,6 +95,14 @@ pub(super) fn is_abroad(rule: &RuleExplanation) -> bool {
 pub(super) fn is_of_country(target: &str) -> bool {
     let field = target.rsplit('.').next().unwrap_or_default();
     ["state", "postal_code"].contains(&field)
+}
+
+fn is_uuid(text: &str) -> bool {
+    let lengths: Vec<usize> = text.split('-').map(str::len).collect();
+    lengths == [8, 4, 4, 4, 12]
+        && text
+            .bytes()
+            .all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
 }
 
 fn is_zip(text: &str) -> bool {
@@ -204,6 +218,15 @@ mod tests {
         ] {
             check((target, expression, &value), expected);
         }
+    }
+
+    /// FAULTS N1354: the path of a lookup leads to its id.
+    #[test]
+    fn a_uuid_is_no_name_of_a_city() {
+        let id = json!("705eb1ce-5c33-4d9a-8a01-2b6f0e7b0001");
+        check(("city", ".c.value", &id), Some("is a UUID"));
+        check(("metadata.city", ".c.value", &id), None);
+        check(("city", ".c", &json!("Winston-Salem")), None);
     }
 
     #[test]

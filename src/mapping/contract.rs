@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::comparison::is_cleared;
 use super::error::{EvalError, ValueError, other_type};
-use super::function::{calendar, money, time_form};
+use super::function::{calendar, language, money, time_form};
 use super::located::{LocatedValue, Presence};
 use super::number;
 use super::plan::Plan;
@@ -82,6 +82,9 @@ fn format_flaw(format: FieldFormat, value: &Value) -> String {
         FieldFormat::Text => "a text",
         FieldFormat::Email => "one email address of the form name@domain",
         FieldFormat::Phone => "a phone number in E.164 (+ and digits); the function e164 makes one",
+        FieldFormat::Language if text.is_some_and(|tag| language::language(tag).is_err()) => {
+            "a language code of two letters, and the function language reads none in it: write the path of a code or of a tag such as en-US, or translate the value with the function lookup"
+        }
         FieldFormat::Language => "a language code of two letters; the function language makes one",
         FieldFormat::Country => "a country code of three letters; the function alpha3 makes one",
         FieldFormat::Currency => "a currency code of three letters",

@@ -6,6 +6,11 @@ use super::{MessageExplanation, row};
 /// The messages in the form in which the code has them, with `…` for each inserted part.
 pub static NOTATION: &[MessageExplanation] = &[
     row(
+        &["must have its texts in one variable, with a comma after each text: …=a,b"],
+        "The name of the variable ends in the number of an item, and the setting is a list.",
+        "Write all texts of the list into one variable.",
+    ),
+    row(
         &[
             "the inner quotes make a constant text: write … without them to read the member",
             "the expression is a constant text, and the bridge replaces nothing in it: a path such as .first_name reads a member, and a text has a value of the event in \\(…), such as \"\\(.first_name) \\(.last_name)\"",

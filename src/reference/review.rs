@@ -5,6 +5,11 @@ use super::{MessageExplanation, row};
 /// The messages in the form in which the code has them, with `…` for each inserted part.
 pub static REVIEW: &[MessageExplanation] = &[
     row(
+        &["without the line `draft = true`, this is an error: … …"],
+        "The draft orders a field by another rule than a source in use. A running bridge does not use a draft, so this is no error yet.",
+        "Give both the same order. If the other source is the example source crm, or is not used, remove its file.",
+    ),
+    row(
         &[
             "… reads …, and no expression reads … beside it: Imprint gets an address without the house number. Write a text of both, such as \"\\(.…) \\(.…)\"",
             "… reads …, and no expression reads … beside it: Imprint gets an address without it. Map it to street_line2",
@@ -22,6 +27,37 @@ pub static REVIEW: &[MessageExplanation] = &[
     ),
     row(
         &[
+            "… and … have different values in an example: they read … and …. Imprint gets both; if they mean the same, correct one of the expressions",
+            "… reads …, and … reads it too: one of the two is probably wrong",
+            "… has the whole name in …, and … has a part of it: Imprint gets this part twice",
+        ],
+        "Two expressions contradict each other: a field and its copy under `customer_history` have different values, or two different fields have the value of one place.",
+        "Correct the path of one of the two. If both are right, leave them.",
+    ),
+    row(
+        &[
+            "… = \"…\" is a constant, so all customers get it: read the value from the event",
+            "… = \"…\" is a constant, and an example has …: the bridge takes each address for an address in this country. Read the country from the event",
+            "no example has …, so … has the value after // in every example: correct the path, or add an example with a value",
+            "every example clears …, which reads …, and no expression reads …: did you mean …?",
+            "… asks for the country, and no rule gives it: the bridge takes each address for an address in the USA. Set customer_history.address.country, or `address.country` of the event type",
+        ],
+        "Every customer would get the same value of the field, or none.",
+        "Write the path of the value in the event. If the note is about an optional member, add an example that has it.",
+    ),
+    row(
+        &[
+            "the bridge ignores every example of this event type: `when` reads …, which no example has",
+            "the bridge leaves out … in every example: …",
+            "only_changed.before and only_changed.after are equal, so no field ever changes, and the bridge ignores every event",
+            "no example has …, which body.time reads: the events have no time",
+            "… compares the names of members with \"…\", and no example has this name; did you mean …?",
+        ],
+        "The rule has no effect, or the bridge sends nothing: a path is wrong, or the value has a wrong form in every example.",
+        "Correct the path or the expression, or add an example in which the rule has an effect.",
+    ),
+    row(
+        &[
             "… has the whole name in …, and Imprint takes it for the first name. Write .name | trim | split(\" \") | first with the path of the name, and for … .name | trim | split(\" \") | .[1:] | join(\" \")",
         ],
         "The source has the name of a person in one member.",
@@ -30,6 +66,7 @@ pub static REVIEW: &[MessageExplanation] = &[
     row(
         &[
             "… reads …, which by its name is no id of a customer, and all examples have the same value there: read the id of the customer, otherwise every event changes one customer",
+            "… reads …, the id of another record, and no expression reads …, beside the values of the customer: did you mean …?",
         ],
         "The path is the id of the company's account at the source, or the role of a person. All events have this value.",
         "Write the path of the customer's id. If the path is right, add an example of another customer.",

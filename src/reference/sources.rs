@@ -242,9 +242,12 @@ pub static SOURCES: &[MessageExplanation] = &[
         &[
             "The request has no header",
             "…; write the headers of the request into …, one on each line",
+            "…; … has another name: …",
+            "did you mean header(\"…\")?",
+            "the function header reads a header of the request: write header(\"…\"); if `…` is a member of the event, write .…",
         ],
         "An expression reads a request header, and the example has no file with this header.",
-        "Write the header into the file NAME.headers.txt beside the example.",
+        "Write the header into the file NAME.headers.txt beside the example, or correct its name in the expression.",
     ),
     row(
         &[

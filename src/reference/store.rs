@@ -48,6 +48,7 @@ pub static STORE: &[MessageExplanation] = &[
             "the directory … has more than … files",
             "the directory … has no key file",
             "the directory … does not exist; serve needs the sealing keys in it",
+            "the folder … of the store does not exist; serve needs it",
             "outbox.keys_dir is not set, so the store is not sealed",
             "is required with the profile \"production\": the store contains personal data",
             "… has a name that is not UTF-8",

@@ -129,6 +129,8 @@ impl Upload {
 pub(crate) enum UploadEnd {
     /// The upload sent every event of the input.
     Complete,
+    /// The input has no event.
+    NoEvent,
     /// The input is not a stream of events. The upload sent the events before the error.
     InvalidInput(anyhow::Error),
     /// The bridge did not accept an event within the time limit, so the upload ended.
@@ -141,6 +143,7 @@ impl UploadEnd {
     pub(crate) fn reason(&self) -> Option<String> {
         match self {
             Self::Complete => None,
+            Self::NoEvent => Some("the input has no event".to_owned()),
             Self::InvalidInput(error) => Some(format!(
                 "{}; the rest of the input was not read",
                 telemetry::chain(error.as_ref())
@@ -209,11 +212,13 @@ impl UploadRun {
         pace: &mut Pace,
         clock: &Clock,
     ) -> anyhow::Result<UploadEnd> {
+        let mut is_empty = true;
         while let Some(event) = read.recv().await {
             let event = match event {
                 Ok(event) => event,
                 Err(error) => return Ok(UploadEnd::InvalidInput(error)),
             };
+            is_empty = false;
             while pace.take(1, clock.now()) == 0 {
                 tokio::time::sleep(pace.next().since(clock.now())).await;
             }
@@ -223,7 +228,10 @@ impl UploadRun {
                 return Ok(UploadEnd::GaveUp);
             }
         }
-        Ok(UploadEnd::Complete)
+        Ok(match is_empty {
+            true => UploadEnd::NoEvent,
+            false => UploadEnd::Complete,
+        })
     }
 
     /// Sends one event and counts the result. Does nothing if the upload has given up after another event.

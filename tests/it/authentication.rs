@@ -605,6 +605,13 @@ fn other_lists() -> Vec<Explained> {
             "the header x-time occurs 2 times",
             "auth.timestamp_prefix",
         ),
+        // FAULTS N1343
+        (
+            hmac(),
+            captured(&[SHA256, SHA256]),
+            "nothing was compared with the secrets: the header x-sig occurs 2 times",
+            ADD,
+        ),
         (
             HMAC.replace("hex", "base64"),
             captured(&[HEX_IN_BASE64]),

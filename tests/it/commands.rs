@@ -142,6 +142,13 @@ fn send_reports_how_many_events_were_accepted() {
     app.wait_until("s-2", "delivered");
     app.wait_until("s-4", "delivered");
     assert_eq!(send(&[], "no JSON").status.code(), Some(2));
+    // FAULTS N1361
+    for empty in ["", "\n", "[]"] {
+        let output = send(&[], empty);
+        assert_eq!(output.status.code(), Some(2), "{empty:?}");
+        let errors = text(&output.stderr);
+        assert!(errors.contains("the input has no event"), "{errors}");
+    }
     let batch = json!([event("s-6", "C-4", 1).json(), event("s-7", "C-5", 1).json()]);
     let output = send(&["--whole"], &batch.to_string());
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
@@ -306,4 +313,29 @@ fn a_shell_completes_commands_and_options() {
     }
     let unknown = run(&["completions", "tcsh"], "");
     assert_eq!(unknown.status.code(), Some(2));
+}
+
+/// FAULTS N1346, N1347, N1367: the arguments that people try name the command or the option with this meaning.
+#[test]
+fn a_wrong_argument_names_the_right_one() {
+    for (arguments, expected) in [
+        (&["version"][..], "the option --version prints the version"),
+        (
+            &["new-source", "--name", "shop", "--sample", "a.json"],
+            "new-source NAME --sample FILE",
+        ),
+        (
+            &["explain", "shop", "a.json"],
+            "the name of the source stands after --source",
+        ),
+        (&["serve", "--port", "80"], "the setting ingress.listen"),
+        (&["serve", "--dry-run"], "the command check reports"),
+        (&["serve", "bridge.toml"], "use --config FILE"),
+    ] {
+        let output = run(arguments, "");
+        let errors = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {errors}");
+        assert!(errors.contains(expected), "{arguments:?}: {errors}");
+        assert!(!errors.contains("similar"), "{arguments:?}: {errors}");
+    }
 }

@@ -107,6 +107,26 @@ fn first() -> Value {
     )])
 }
 
+/// FAULTS N1348: `--against` names the tree in use, or a name that is no directory in it.
+#[test]
+fn the_tree_in_use_is_no_earlier_version() {
+    let later = Version::new(SOURCE).example("first", &first());
+    for (folder, expected) in [
+        ("", "--against names the tree in use"),
+        ("main", "does not contain it. Check out an earlier commit"),
+        (
+            "config/sources",
+            "does not contain it. Check out an earlier commit",
+        ),
+    ] {
+        let output = diff(&later.path().join(folder), &later, &[]);
+        let error = commands::text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{error}");
+        assert!(error.contains(expected), "{error}");
+        assert!(!error.contains("did you mean"), "{error}");
+    }
+}
+
 /// FAULTS N1059: `--against` names the folder of the settings, and not the directory around it.
 #[test]
 fn the_directory_above_the_folder_of_the_settings_is_named() {

@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 
 use crate::commands;
 
+mod contradictions;
+
 const SOURCE: &str = r#"
 [auth]
 kind = "none"
@@ -751,4 +753,60 @@ fn a_file_with_headers_that_is_not_read_is_named() {
     fs::write(folder.path().join("config/sources/shop/e0.headers"), "").unwrap();
     let report = run(folder.path(), &["check"]);
     assert!(report.contains("e0.headers is not an example"), "{report}");
+}
+
+/// FAULTS N1342: an expression reads a misspelt header, and the request has the right one.
+#[test]
+fn a_misspelt_header_names_the_header_of_the_request() {
+    let source = SOURCE.replace("id = \".id\"", "id = 'header(\"x-event-idd\")'");
+    let folder = folder(&source, &[event("1", &json!({}))]);
+    let file = folder.path().join("config/sources/shop/e0.headers.txt");
+    fs::write(file, "X-Event-Id: 7\n").unwrap();
+    let meant = "did you mean header(\"x-event-id\")?";
+    let report = run(folder.path(), &["check"]);
+    assert!(report.contains(meant), "{report}");
+    let file = "config/sources/shop/e0.event.json";
+    let explain = ["explain", "--source", "shop", file, "-H", "X-Event-Id: 7"];
+    let explained = run(folder.path(), &explain);
+    assert!(explained.contains(meant), "{explained}");
+    assert!(!explained.contains("pass each header"), "{explained}");
+}
+
+/// FAULTS N1344: the value is no language tag, so no function makes a language of it.
+#[test]
+fn a_value_that_is_no_language_names_no_function_that_refuses_it() {
+    let source = format!("{SOURCE}preferred_language = \".language\"\n");
+    for (language, expected) in [
+        ("en-US", "the function language makes one"),
+        (
+            "English (United States)",
+            "and the function language reads none in it",
+        ),
+        (
+            "6ebc31fa-ee6c-48e9-81bf-8003ac03b019",
+            "and the function language reads none in it",
+        ),
+    ] {
+        check(
+            &source,
+            &[event("1", &json!({"language": language}))],
+            expected,
+        );
+    }
+}
+
+/// FAULTS N1369: the file with the headers of an example is a captured request.
+#[test]
+fn a_request_line_before_the_headers_of_an_example_is_accepted() {
+    let source = SOURCE.replace("id = \".id\"", "id = 'header(\"x-id\")'");
+    let folder = folder(&source, &[event("1", &json!({}))]);
+    let file = folder.path().join("config/sources/shop/e0.headers.txt");
+    for (lines, expected) in [
+        ("POST /hooks HTTP/1.1\nX-Id: 7\n", "is right, write it into"),
+        ("X-Id: 7\n{\n", "line 2: a header is written NAME: VALUE"),
+    ] {
+        fs::write(&file, lines).unwrap();
+        let report = run(folder.path(), &["check"]);
+        assert!(report.contains(expected), "{report}");
+    }
 }

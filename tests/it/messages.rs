@@ -299,6 +299,24 @@ fn check_reads_the_files_that_settings_name() {
     }
 }
 
+/// FAULTS N1363: `check` says what prevents a start: two operators with one token, and a store in a missing folder.
+#[test]
+fn check_names_equal_tokens_and_a_missing_folder_of_the_store() {
+    let folder = folder_with(SOURCE, SCHEMA);
+    for name in ["ann", "bob"] {
+        fs::write(folder.path().join(name), "token-of-sixteen-or-more").unwrap();
+    }
+    let tokens = ("IMPRINT_BRIDGE__OPS__TOKEN_FILES", "ann,bob");
+    let (_, errors) = check(folder.path(), &[tokens]);
+    let same = "ops.token_files: ann and bob have the same token";
+    assert_contains(&errors, &[same], "tokens");
+    let store = ("IMPRINT_BRIDGE__OUTBOX__URL", "sqlite:/nope/x/o.db");
+    let (report, errors) = check(folder.path(), &[store]);
+    assert_eq!(errors, Vec::<String>::new());
+    let missing = "the folder /nope/x of the store does not exist; serve needs it";
+    assert!(report.contains(missing), "{report}");
+}
+
 /// FAULTS N426, N474: a misspelt key of a source file causes one error, which names the right key.
 #[test]
 fn a_misspelt_key_is_one_error_with_the_right_key() {
@@ -692,6 +710,12 @@ const WRONG_VARIABLES: &[(&str, &str, &str)] = &[
         "IMPRINT_BRIDGE__OPS__TOKEN_FILES",
         "[\"/a/b\"]",
         "must be a list without brackets and quotes",
+    ),
+    // FAULTS N1345
+    (
+        "IMPRINT_BRIDGE__OPS__TOKEN_FILES__0",
+        "/a/b",
+        "must have its texts in one variable, with a comma after each text: IMPRINT_BRIDGE__OPS__TOKEN_FILES=a,b",
     ),
     (
         "IMPRINT_BRIDGE__IMPRINT__HOST_ALLOW",

@@ -635,7 +635,7 @@ fn flat_names_and_a_time_with_decimals_are_drafted() {
     assert_eq!(request["body"]["first_name"], "Ann");
 }
 
-/// The command tells which other source prevents the start of the bridge.
+/// FAULTS N1340: the order of a draft differs from that of a source in use. The draft is right until it is no draft.
 #[test]
 fn a_conflict_with_another_source_is_reported() {
     let folder = tempfile::tempdir().unwrap();
@@ -648,11 +648,16 @@ fn a_conflict_with_another_source_is_reported() {
     fs::write(folder.path().join("schemas/a.json"), "{}").unwrap();
     let sample = json!({"id": 1, "email": "a@example.com", "updated_at": "2025-02-13T19:08:07Z"});
     let output = draft(folder.path(), "shop", &[sample], "");
+    let (report, errors) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{report}{errors}");
+    let conflict = "without the line `draft = true`, this is an error: shop events.\"customer\" orders email by time, but crm";
+    assert!(report.contains(conflict), "{report}");
+    let file = sources.join("shop.toml");
+    let finished = fs::read_to_string(&file).unwrap();
+    fs::write(&file, finished.replace("draft = true\n", "")).unwrap();
+    let arguments = ["check"];
+    let output = run_in(folder.path(), &arguments);
     assert_eq!(output.status.code(), Some(2));
-    assert!(
-        text(&output.stderr).contains("orders email by time, but crm"),
-        "{}",
-        text(&output.stderr)
-    );
-    assert!(text(&output.stdout).contains("wrote:"));
+    let errors = text(&output.stderr);
+    assert!(errors.contains("orders email by time, but crm"), "{errors}");
 }

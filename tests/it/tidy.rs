@@ -40,7 +40,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("telemetry", &["spelling", "time"]),
     ("shutdown", &[]),
     ("failpoint", &[]),
-    ("draft", &["event", "imprint", "intake", "time"]),
+    ("draft", &["event", "imprint", "intake", "spelling", "time"]),
     (
         "intake",
         &["event", "imprint", "mapping", "outbox", "spelling", "time"],

@@ -5,13 +5,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use serde_json::Value;
 
 use super::super::header_option::headers_beside;
 use crate::config::Config;
 use crate::config::sources::examples::FILE_BYTES_MAX;
 use crate::draft::Sample;
 use crate::event::json;
-use crate::http::header_line::parse_header;
+use crate::http::header_line::{is_request_line, parse_header};
 use crate::http::{HeaderName, HeaderValue};
 
 /// The maximum length of the name of an example file, without its ending.
@@ -41,8 +42,21 @@ pub(super) fn read(paths: &[PathBuf], header_files: &[PathBuf]) -> anyhow::Resul
     let mut samples = Vec::new();
     for (position, path) in paths.iter().enumerate() {
         let named = || path.display().to_string();
+        if path.to_string_lossy().contains("://") {
+            bail!(
+                "{} is a URL: save the body of a request in a file, and name the file",
+                named()
+            );
+        }
         let body = bytes(path).with_context(named)?;
-        let value = json::parse(&body).with_context(named)?;
+        let value = match json::parse(&body) {
+            Ok(value) => value,
+            Err(_) if has_event_on_each_line(&body) => bail!(
+                "{} has an event on each line: write each event into a file of its own, and set --sample for each file",
+                named()
+            ),
+            Err(error) => return Err(error).with_context(named),
+        };
         let file = header_files.get(position).or_else(|| header_files.first());
         let headers = match file {
             Some(file) => headers(file).with_context(|| file.display().to_string())?,
@@ -61,6 +75,36 @@ pub(super) fn read(paths: &[PathBuf], header_files: &[PathBuf]) -> anyhow::Resul
         });
     }
     Ok(samples)
+}
+
+/// Returns whether a file has JSON on each line, as a file for `send` has.
+fn has_event_on_each_line(body: &[u8]) -> bool {
+    let lines: Vec<&[u8]> = body.split(|byte| *byte == b'\n').collect();
+    let mut lines = lines.iter().filter(|line| !line.trim_ascii().is_empty());
+    let is_event = |line: &&[u8]| line.starts_with(b"{") && json::parse(line).is_ok();
+    lines.clone().count() > 1 && lines.all(is_event)
+}
+
+/// Returns a note about each sample that is probably no body of a request.
+pub(super) fn unlikely(samples: &[SampleFile]) -> Vec<String> {
+    let notes = samples.iter().filter_map(|file| {
+        let body: Value = serde_json::from_slice(&file.body).ok()?;
+        let has = |names: &[&str]| names.iter().all(|name| body.get(name).is_some());
+        let kind = if has(&["$schema"])
+            || body.get("type").is_some_and(|kind| kind == "object") && has(&["properties"])
+        {
+            "a JSON Schema"
+        } else if has(&["path", "body", "cleared"]) {
+            "the expected result of an example"
+        } else {
+            return None;
+        };
+        Some(format!(
+            "{} is probably {kind}, and a sample is a body that the source posts.",
+            file.path.display()
+        ))
+    });
+    notes.collect()
 }
 
 /// Returns a note about each file with the headers of a sample that the command does not read.
@@ -172,7 +216,6 @@ fn bytes(path: &Path) -> anyhow::Result<Vec<u8>> {
 
 fn headers(path: &Path) -> anyhow::Result<Vec<(HeaderName, HeaderValue)>> {
     let text = String::from_utf8(bytes(path)?).context("is not text")?;
-    let is_request_line = |line: &str| line.ends_with("HTTP/1.1") || line.ends_with("HTTP/2");
     let lines = text
         .lines()
         .map(str::trim)

@@ -10,7 +10,8 @@ use super::table::{self, at, list, text};
 use super::{Bridge, exit_code};
 use crate::http::Method;
 use crate::spelling;
-use crate::terminal::printable;
+use crate::telemetry::{self, LogFormat};
+use crate::terminal::{print_notice, printable};
 
 /// The arguments of the command `sources`.
 #[derive(Debug, Args)]
@@ -61,7 +62,19 @@ pub(in crate::cli) fn denied_requests(options: &DeniedOptions) -> anyhow::Result
         format!("?source={source}")
     });
     let path = format!("/denied-requests{}", query.unwrap_or_default());
-    let answer = options.bridge.call(&Method::GET, &path, None)?;
+    let _log = telemetry::start(LogFormat::Text, "warn")?;
+    let answer = options.bridge.call_with_log(&Method::GET, &path, None)?;
+    let has_none = list(&answer, "requests").next().is_none();
+    // The list can have requests to a source that the bridge no longer has.
+    if let Some(name) = options
+        .source
+        .as_deref()
+        .filter(|_| has_none && !options.bridge.json)
+        && let Some(unknown) = unknown(&options.bridge, name)?
+    {
+        print_notice(unknown);
+        return Ok(exit_code(false));
+    }
     options.bridge.show(&answer, table::denied_requests);
     Ok(ExitCode::SUCCESS)
 }

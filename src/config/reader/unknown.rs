@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use super::super::environment;
 use super::{KeyPath, spell_path};
 use crate::spelling;
 
@@ -114,6 +115,17 @@ impl KnownSettings {
             return (reason, vec![place.clone()]);
         }
         let is_table = inside.iter().any(|inside| inside.len() > place.len());
+        let is_index = |inside: &KeyPath| {
+            let index = inside.get(place.len());
+            index.is_some_and(|index| index.parse::<u32>().is_ok())
+        };
+        if self.settings.contains(place) && inside.iter().any(is_index) {
+            let reason = format!(
+                "must have its texts in one variable, with a comma after each text: {}=a,b",
+                environment::variable(&place.iter().map(String::as_str).collect::<Vec<_>>())
+            );
+            return (reason, vec![place.clone()]);
+        }
         if self.settings.contains(place) {
             let reason = "must be a single value, not a table".to_owned();
             return (reason, vec![place.clone()]);

@@ -19,11 +19,12 @@ use super::example_ids::ExampleIds;
 use super::example_reasons;
 use crate::event::{RequestHeaders, Visibility};
 use crate::http::header::HeaderMap;
-use crate::http::header_line::{header_map, parse_header};
+use crate::http::header_line::{header_map, is_request_line, parse_header};
 use crate::http::single_header::SingleHeader;
 use crate::intake::coverage::{self, ExampleCoverage, ExplainedExample};
 use crate::intake::examples::Expectation;
 use crate::intake::{Explanation, RequestMessage, Source, Sources};
+use crate::spelling;
 use crate::time::Timestamp;
 
 /// The ends of the names of example files.
@@ -201,14 +202,31 @@ fn differences(
 /// Names the file with the headers of an example, if the example lacks a header that an expression reads.
 fn with_headers_file(reason: String, stem: &Path) -> String {
     let file = with_ending(stem, HEADERS);
-    if reason.contains(NO_HEADER) {
-        format!(
+    if !reason.contains(NO_HEADER) {
+        return reason;
+    }
+    let lines = fs::read_to_string(&file).unwrap_or_default();
+    let names = lines.lines().filter_map(|line| line.split(':').next());
+    match similar_header(&reason, names) {
+        Some(meant) => format!("{reason}; {} has another name: {meant}", file.display()),
+        None => format!(
             "{reason}; write the headers of the request into {}, one on each line",
             file.display()
-        )
-    } else {
-        reason
+        ),
     }
+}
+
+/// Returns a question about the header that an error about a missing header probably means.
+pub(crate) fn similar_header<'n>(
+    error: &str,
+    names: impl IntoIterator<Item = &'n str>,
+) -> Option<String> {
+    let (_, missing) = error.split_once(NO_HEADER)?;
+    let is_of_name = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
+    let missing = missing.split(|c| !is_of_name(c)).next()?;
+    let meant = spelling::misspelt(missing, names)?.to_ascii_lowercase();
+    let is_other = !meant.eq_ignore_ascii_case(missing);
+    is_other.then(|| format!("did you mean header(\"{meant}\")?"))
 }
 
 /// The beginning of the error text about a missing request header.
@@ -286,8 +304,14 @@ impl ExampleRequest {
     fn headers(&self, source: &Source) -> Result<RequestHeaders, String> {
         let text = str::from_utf8(self.header_lines.as_deref().unwrap_or_default());
         let text = text.map_err(|_invalid| format!("the file *{HEADERS} is not text"))?;
-        let lines = text.lines().filter(|line| !line.trim().is_empty());
-        let headers: Result<Vec<_>, _> = lines.map(parse_header).collect();
+        let lines = text.lines().map(parse_header).zip(1..);
+        let numbered = text.lines().zip(lines);
+        let is_header = |line: &str| !line.trim().is_empty() && !is_request_line(line);
+        let parsed = numbered.filter(|(line, _)| is_header(line));
+        let parsed = parsed.map(|(_, (header, number))| {
+            header.map_err(|reason| format!("line {number}: {reason}"))
+        });
+        let headers: Result<Vec<_>, String> = parsed.collect();
         let headers = headers.map(|headers| header_map(&headers));
         headers
             .and_then(|headers| request_headers(source, &headers))

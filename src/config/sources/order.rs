@@ -30,10 +30,14 @@ impl fmt::Display for Order<'_> {
 
 /// Returns an error for each field that two event types order by different rules. The bridge could not decide which
 /// value of such a field is newer.
-pub(super) fn conflicting_orders(sources: &[SourceSettings]) -> Vec<SettingError> {
+///
+/// A draft is no source of a running bridge, so its order is no error.
+pub(super) fn conflicting_orders<'a>(
+    sources: impl IntoIterator<Item = &'a SourceSettings>,
+) -> Vec<SettingError> {
     let mut orders: BTreeMap<&Field, (Order<'_>, String)> = BTreeMap::new();
     let mut errors = Vec::new();
-    let event_types = sources.iter().flat_map(|settings| {
+    let event_types = sources.into_iter().flat_map(|settings| {
         let source = &settings.source;
         source
             .event_types
@@ -65,4 +69,19 @@ pub(super) fn conflicting_orders(sources: &[SourceSettings]) -> Vec<SettingError
         }));
     }
     errors
+}
+
+/// Returns the error that a draft would have if it were no draft: it orders a field by another rule than a source in use.
+pub fn conflict_of_draft(draft: &SourceSettings, all: &[SourceSettings]) -> Option<String> {
+    let used = all.iter().filter(|settings| !settings.is_draft);
+    let errors = conflicting_orders(used.chain([draft]));
+    let name = format!("{} events.", draft.source.name);
+    let mut of_draft = errors
+        .into_iter()
+        .filter(|error| error.key.starts_with(&name));
+    let error = of_draft.next()?;
+    Some(format!(
+        "without the line `draft = true`, this is an error: {} {}",
+        error.key, error.reason
+    ))
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{TypeExamples, last_name, outer, plain_name};
 use crate::draft::names;
-use crate::draft::synonyms::{CHANGE_TIMES, CREATED, RECORD_IDS};
+use crate::draft::synonyms::{CHANGE_TIMES, CREATED, CUSTOMER_IDS, RECORD_IDS};
 use crate::intake::{EventExplanation, ExplainedOutcome, TargetExplanation, TargetResult};
 
 /// The rules that name the customer of an event.
@@ -14,14 +14,21 @@ const CUSTOMER_RULES: [&str; 2] = ["customer.imprint_id", "customer.partner_id"]
 /// The rule with the version of an event.
 const VERSION: &str = "version";
 /// The names of members that name the account of the company in the source, or the role of a person.
-const ACCOUNT_IDS: [&str; 18] = [
+const ACCOUNT_IDS: [&str; 26] = [
     "appid",
     "applicationid",
+    "assigneeid",
     "brandid",
+    "createdby",
+    "createdbyid",
     "environmentid",
+    "lastmodifiedbyid",
+    "modifiedby",
+    "modifiedbyid",
     "organisationid",
     "organizationid",
     "orgid",
+    "ownerid",
     "portalid",
     "projectid",
     "role",
@@ -31,13 +38,34 @@ const ACCOUNT_IDS: [&str; 18] = [
     "storeid",
     "teamid",
     "tenantid",
+    "updatedbyid",
     "workspaceid",
     "workspace",
 ];
 
+/// The names of the objects of an employee and of the company, whose id is no id of a customer.
+const OTHER_RECORDS: [&str; 14] = [
+    "agent",
+    "assignee",
+    "changedby",
+    "createdby",
+    "creator",
+    "lastmodifiedby",
+    "modifiedby",
+    "organisation",
+    "organization",
+    "owner",
+    "project",
+    "tenant",
+    "updatedby",
+    "workspace",
+];
+/// The names of objects whose id is the customer's only if the record has no other one.
+const COMPANIES: [&str; 4] = ["account", "company", "employer", "parentaccount"];
+
 /// Returns the notes about ids of customers and about versions.
 pub(super) fn notes(evidence: &TypeExamples<'_>) -> Vec<String> {
-    let ids = account_ids(evidence);
+    let ids = account_ids(evidence).chain(other_records(evidence));
     ids.chain(creation_time(evidence))
         .chain(equal_versions(evidence))
         .collect()
@@ -52,7 +80,10 @@ fn account_ids(evidence: &TypeExamples<'_>) -> impl Iterator<Item = String> {
             known.insert(value.to_string());
         }
     }
-    let is_account = |read: &str| ACCOUNT_IDS.contains(&plain_name(read).as_str());
+    let is_account = |read: &str| {
+        ACCOUNT_IDS.contains(&plain_name(read).as_str())
+            || OTHER_RECORDS.contains(&plain_name(outer(read)).as_str())
+    };
     let accounts = values
         .into_iter()
         .filter(move |((_, read), values)| is_account(read) && values.len() == 1);
@@ -61,6 +92,44 @@ fn account_ids(evidence: &TypeExamples<'_>) -> impl Iterator<Item = String> {
             "{rule} reads {read}, which by its name is no id of a customer, and all examples have the same value there: read the id of the customer, otherwise every event changes one customer"
         )
     })
+}
+
+/// Returns a note for each rule of the customer that reads the id of another record, if the record of the customer's values has
+/// an id that no expression reads.
+fn other_records(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
+    let rules = evidence.targets().filter(|rule| is_customer(rule));
+    let notes = rules.filter_map(|rule| {
+        let [read] = rule.reads.as_slice() else {
+            return None;
+        };
+        let other = outer(read);
+        let name = plain_name(other);
+        let is_other = [OTHER_RECORDS.as_slice(), &COMPANIES]
+            .iter()
+            .any(|names| names.contains(&name.as_str()));
+        let reads = || {
+            let rules = evidence.targets().filter(|rule| is_personal(rule));
+            rules.flat_map(|rule| &rule.reads)
+        };
+        let is_person = reads().any(|read| outer(read) == outer(other))
+            && !reads().any(|read| read.starts_with(&format!("{other}/")));
+        let mut ids = evidence.unread_beside(other).filter(|(place, name)| {
+            names::position(&last_name(place), &CUSTOMER_IDS).is_some()
+                || RECORD_IDS.contains(&name.as_str())
+        });
+        let (meant, _) = ids.next().filter(|_| is_other && is_person)?;
+        Some(format!(
+            "{} reads {read}, the id of another record, and no expression reads {meant}, beside the values of the customer: did you mean {meant}?",
+            rule.target
+        ))
+    });
+    notes.collect()
+}
+
+/// Returns whether a rule gives a value of a person.
+fn is_personal(rule: &TargetExplanation) -> bool {
+    let field = rule.target.rsplit('.').next().unwrap_or_default();
+    ["email", "first_name", "last_name", "phone"].contains(&field)
 }
 
 /// Returns a note if the version is the time at which the source created the customer.
@@ -83,8 +152,9 @@ fn creation_time(evidence: &TypeExamples<'_>) -> Option<String> {
             .iter()
             .any(|part| name.contains(part))
     };
-    let is_change =
-        |(_, name): &(&str, String)| CHANGE_TIMES.contains(&name.as_str()) && is_of_change(name);
+    let is_change = |(place, name): &(&str, String)| {
+        names::position(&last_name(place), &CHANGE_TIMES).is_some() && is_of_change(name)
+    };
     let changed = evidence.beside(read).find(is_change);
     let is_of_record = changed.is_some() || records.contains(outer(read));
     let is_creation = names::position(&last_name(read), &CREATED).is_some() && is_of_record;

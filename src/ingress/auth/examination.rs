@@ -63,8 +63,19 @@ impl Examination {
     }
 }
 
+/// Returns the last line about a request in which the bridge reads no value of a header.
+pub(super) fn nothing_compared(headers: &HeaderMap, header: &str) -> String {
+    match headers.get_all(header).count() {
+        0 => NOTHING_COMPARED.to_owned(),
+        1 => "nothing was compared with the secrets".to_owned(),
+        count => format!(
+            "nothing was compared with the secrets: the header {header} occurs {count} times, and the bridge takes it only once. Keep one of them"
+        ),
+    }
+}
+
 /// The last line about a request without the header of the secret or of the signature.
-pub(super) const NOTHING_COMPARED: &str = "nothing was compared with the secrets; if the captured request has the header, add it with the option --header";
+const NOTHING_COMPARED: &str = "nothing was compared with the secrets; if the captured request has the header, add it with the option --header";
 /// The minimum length of a header value that can be a cut secret.
 const CUT_BYTES_MIN: usize = 8;
 const OTHER_SECRET: &str =
@@ -110,10 +121,11 @@ pub fn examine_token(
                 .find_map(|token| mistake(scheme, value, token))?;
             Some(format!("the header {name} {mistake}"))
         });
-        let other = if is_missing {
-            NOTHING_COMPARED
+        let is_repeated = headers.get_all(header.as_str()).count() > 1;
+        let other = if is_missing || is_repeated {
+            nothing_compared(headers, header.as_str())
         } else {
-            OTHER_SECRET
+            OTHER_SECRET.to_owned()
         };
         let value = header_text(headers, header.as_str());
         let length = || {
@@ -121,7 +133,7 @@ pub fn examine_token(
             tokens.find_map(|token| length_mistake(scheme, value?, token))
         };
         let near = near.or_else(length).or_else(|| signature(secrets, request));
-        examination.say(near.unwrap_or_else(|| other.to_owned()));
+        examination.say(near.unwrap_or(other));
     }
     Ok(examination)
 }

@@ -13,7 +13,7 @@ const TAG_CHARS_MAX: usize = 35;
 ///
 /// The function `language` refuses a language without a two-letter code: the code of a related language would be a
 /// guess.
-pub(super) fn language(tag: &str) -> Conversion {
+pub(in crate::mapping) fn language(tag: &str) -> Conversion {
     let tag = tag.trim();
     let mut subtags = tag.split(['-', '_']);
     let primary = subtags.next().unwrap_or_default().to_ascii_lowercase();

@@ -9,7 +9,7 @@ use crate::spelling;
 
 /// Returns advice about the unknown name at `slice` of the expression, or `None` if no advice fits.
 pub(super) fn advice(code: &str, slice: Option<&str>, name: &str) -> Option<String> {
-    if let Some(advice) = root(code, slice) {
+    if let Some(advice) = root(code, slice).or_else(|| request_header(code, slice)) {
         return Some(advice);
     }
     if is_text(code) && !is_word(code) {
@@ -68,6 +68,26 @@ fn root(code: &str, slice: Option<&str>) -> Option<String> {
     let is_root = ROOTS.contains(&name) && path.starts_with('.') && path.len() > 1;
     is_root.then(|| {
         format!("a path begins in the event: write {path}; if `{name}` is a member of the event, write .{name}{path}")
+    })
+}
+
+/// Words of other languages for the headers of the request.
+const HEADERS: [&str; 3] = ["header", "headers", "http_headers"];
+
+/// Returns the advice about a header that the author reads like a member, such as `headers["x-topic"]`.
+fn request_header(code: &str, slice: Option<&str>) -> Option<String> {
+    let bare = BareName::of(code, slice?)?;
+    let is_of_name = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
+    let after = bare.after.trim_start();
+    let is_member = HEADERS.contains(&bare.name) && after.starts_with(['.', '[']);
+    let name = after.trim_start_matches(['.', '[', '"', '\'', ' ']);
+    let name = name.split(|c| !is_of_name(c)).next().unwrap_or_default();
+    (is_member && !name.is_empty()).then(|| {
+        let call = name.to_ascii_lowercase().replace('_', "-");
+        format!(
+            "the function header reads a header of the request: write header(\"{call}\"); if `{}` is a member of the event, write .{}",
+            bare.name, bare.name
+        )
     })
 }
 
@@ -235,6 +255,13 @@ mod tests {
             "write .contact.email; if `event` is a member",
         ),
         (".a | isEmpty(.b)", "isEmpty", "compare with null"),
+        // FAULTS N1341
+        (
+            "headers[\"x-creatio-entity\"]",
+            "headers",
+            "write header(\"x-creatio-entity\"); if `headers` is a member",
+        ),
+        ("headers.X_Topic", "headers", "write header(\"x-topic\")"),
         (
             "iif(.a, .b, .c)",
             "iif",

@@ -389,3 +389,53 @@ fn json_inside_a_text_is_named() {
     assert!(!report.contains("The member `.note`"), "{report}");
     assert!(!toml.contains("metadata.data"), "{toml}");
 }
+
+/// FAULTS N1358: a time of the event has the name of the creation of an account.
+#[test]
+fn a_time_after_the_version_is_no_creation_of_an_account() {
+    let contact = |created: &str| {
+        json!({"eventName": "user.unsubscribed", "email": "a@example.com", "userId": "u-1",
+        "profileUpdatedAt": "2026-11-22 03:00:00 +00:00", "createdAt": created})
+    };
+    let creation = "account_created_at = \".createdAt | utc\"";
+    for (created, is_creation) in [
+        ("2026-11-22 03:00:01 +00:00", false),
+        ("2023-11-22 03:00:01 +00:00", true),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let (toml, _) = drafted(folder.path(), &[contact(created)], "");
+        assert_eq!(toml.contains(creation), is_creation, "{toml}");
+    }
+}
+
+/// FAULTS N1368: a sample is no body of a request.
+#[test]
+fn a_sample_that_is_no_body_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    let event = r#"{"id": 1, "email": "a@example.com", "updated_at": "2025-02-13T19:08:07Z"}"#;
+    write("lines.json", &format!("{event}\n{event}\n"));
+    write(
+        "schema.json",
+        r#"{"type": "object", "properties": {"id": {"type": "string"}}}"#,
+    );
+    write(
+        "result.json",
+        r#"{"path": "/v1", "body": {"email": "a@example.com"}, "cleared": []}"#,
+    );
+    for (sample, expected) in [
+        ("lines.json", "has an event on each line"),
+        ("https://example.com/a.json", "is a URL"),
+        ("schema.json", "is probably a JSON Schema"),
+        (
+            "result.json",
+            "is probably the expected result of an example",
+        ),
+    ] {
+        let name = sample.split(['.', ':']).next().unwrap();
+        let arguments = ["new-source", name, "--out", ".", "--sample", sample];
+        let output = run_in(folder.path(), &arguments);
+        let printed = text(&output.stdout) + &text(&output.stderr);
+        assert!(printed.contains(expected), "{expected} in {printed}");
+    }
+}

@@ -354,6 +354,12 @@ fn a_command_without_a_result_names_the_next_step() {
             "the bridge has no source sugr",
         ),
         ("brakes", &["sugr"], "the bridge has no source sugr"),
+        // FAULTS N1362
+        (
+            "denied-requests",
+            &["--source", "sugr"],
+            "the bridge has no source sugr",
+        ),
         (
             "events",
             &["--since", "yesterday"],

@@ -5,7 +5,7 @@ use actix_web::http::header::HeaderMap;
 use secrecy::ExposeSecret;
 use sha2::{Digest as _, Sha256};
 
-use super::super::examination::{CapturedRequest, Examination, NOTHING_COMPARED, NamedSecret};
+use super::super::examination::{CapturedRequest, Examination, NamedSecret, nothing_compared};
 use super::super::{Denial, DenialReason, SecretFlaw, required};
 use super::signing_time::TimeUnit;
 use super::{HmacScheme, SignatureEncoding};
@@ -62,7 +62,7 @@ pub(in crate::ingress::auth) fn examine(
     };
     if let Some(denial) = stale.as_ref().filter(|_| time.is_empty()) {
         examination.denied(denial);
-        examination.say(near().unwrap_or_else(|| scheme.no_time(denial)));
+        examination.say(near().unwrap_or_else(|| scheme.no_time(denial, headers)));
         return Ok(examination);
     }
     let text = match scheme
@@ -180,16 +180,15 @@ impl HmacScheme {
     }
 
     /// Returns the last line about a request in which the bridge finds no signing time.
-    fn no_time(&self, denial: &Denial) -> String {
-        if denial.reason == DenialReason::Missing {
-            return NOTHING_COMPARED.to_owned();
-        }
+    fn no_time(&self, denial: &Denial, headers: &HeaderMap) -> String {
         let signing_time = self.signed.signing_time.as_ref();
-        let items = signing_time.map(|signing_time| &signing_time.header_items);
-        if items.is_none_or(|items| items.prefix().is_empty() && items.separator().is_empty()) {
-            return NOTHING_COMPARED.to_owned();
-        }
         let header = signing_time.map_or("", |signing_time| signing_time.header.as_str());
+        let items = signing_time.map(|signing_time| &signing_time.header_items);
+        if denial.reason == DenialReason::Missing
+            || items.is_none_or(|items| items.prefix().is_empty() && items.separator().is_empty())
+        {
+            return nothing_compared(headers, header);
+        }
         format!(
             "nothing was compared with the secrets: the bridge finds no signing time in the header {header}. Compare auth.timestamp_prefix and auth.separator with its value"
         )
@@ -209,8 +208,9 @@ impl HmacScheme {
         }
         let others = self.other_signatures(request.head.headers);
         let others: Vec<&str> = others.map(|(name, _)| name.as_str()).collect();
-        if others.is_empty() {
-            return NOTHING_COMPARED.to_owned();
+        let (headers, header) = (request.head.headers, self.header.as_str());
+        if others.is_empty() || headers.contains_key(header) {
+            return nothing_compared(headers, header);
         }
         let remedy = match kind {
             SchemeKind::Own => "if one of them has the signature, correct auth.header",

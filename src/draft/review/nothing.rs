@@ -1,0 +1,156 @@
+//! Notes about rules that make the bridge send nothing, or less than the author expects.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::TypeExamples;
+use crate::intake::{ExplainedOutcome, TargetExplanation, TargetResult};
+use crate::spelling;
+
+/// Returns the notes about a condition that no event meets, and about rules without an effect.
+pub(super) fn notes(evidence: &TypeExamples<'_>) -> Vec<String> {
+    let rules = ignored(evidence).into_iter();
+    let rules = rules.chain(time(evidence)).chain(same_images(evidence));
+    rules
+        .chain(images(evidence))
+        .chain(skipped(evidence))
+        .collect()
+}
+
+/// Returns a note for each text that an expression compares with the names of members, if no example has the name and an example
+/// has a similar one. `of_body` has the rules of the body that the interpreter runs.
+pub(super) fn misspelt_keys<'a>(
+    evidence: &TypeExamples<'a>,
+    of_body: impl Iterator<Item = (&'a str, &'a str)>,
+) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for body in &evidence.bodies {
+        add_names(body, &mut names);
+    }
+    let rules = evidence
+        .targets()
+        .map(|rule| (rule.target.as_str(), rule.expression.as_str()));
+    let mut notes = BTreeSet::new();
+    for (target, expression) in of_body.chain(rules) {
+        for key in compared_keys(expression).filter(|key| !names.contains(key)) {
+            let mut similar = names.iter().filter(|name| spelling::is_typo(key, name));
+            notes.extend(similar.next().map(|meant| {
+                format!(
+                    "{target} compares the names of members with \"{key}\", and no example has this name; did you mean {meant}?"
+                )
+            }));
+        }
+    }
+    notes
+}
+
+/// Returns the texts that an expression compares with `.key`.
+fn compared_keys(expression: &str) -> impl Iterator<Item = &str> {
+    let parts = expression.split(".key ").skip(1);
+    parts.filter_map(|part| {
+        let text = part
+            .strip_prefix("!= \"")
+            .or_else(|| part.strip_prefix("== \""))?;
+        text.split_once('"').map(|(key, _)| key)
+    })
+}
+
+/// Adds the names of the members of a value, at any depth.
+fn add_names<'v>(value: &'v Value, names: &mut BTreeSet<&'v str>) {
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                names.insert(name);
+                add_names(member, names);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| add_names(item, names)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// Returns a note if the condition `when` ignores all examples, and reads a path that no example has.
+fn ignored(evidence: &TypeExamples<'_>) -> Option<String> {
+    let is_ignored = evidence
+        .events
+        .iter()
+        .all(|event| matches!(event.outcome, ExplainedOutcome::Ignored { .. }));
+    let absent = absent_reads(evidence, "when");
+    (is_ignored && !absent.is_empty()).then(|| {
+        format!(
+            "the bridge ignores every example of this event type: `when` reads {}, which no example has",
+            absent.join(" and ")
+        )
+    })
+}
+
+/// Returns a note if no example has the time that `body.time` reads.
+fn time(evidence: &TypeExamples<'_>) -> Option<String> {
+    let target = "body.time";
+    let is_absent = evidence.absent_targets().contains_key(target);
+    let absent = absent_reads(evidence, target);
+    (is_absent && !absent.is_empty()).then(|| {
+        format!(
+            "no example has {}, which body.time reads: the events have no time",
+            absent.join(" or ")
+        )
+    })
+}
+
+/// Returns the paths that the rule of a target reads and that neither an example nor the schema has.
+fn absent_reads<'a>(evidence: &TypeExamples<'a>, target: &str) -> Vec<&'a str> {
+    let rules = evidence.targets().filter(|rule| rule.target == target);
+    let reads = rules.flat_map(|rule| rule.reads.iter().map(String::as_str));
+    let absent = reads.filter(|read| !evidence.has(read) && !evidence.is_described(read));
+    let absent: BTreeSet<&str> = absent.collect();
+    absent.into_iter().collect()
+}
+
+/// Returns a note if both rows of a change are one row.
+fn same_images(evidence: &TypeExamples<'_>) -> Option<String> {
+    let rule = |target: &str| evidence.targets().find(|rule| rule.target == target);
+    let (before, after) = (rule("only_changed.before")?, rule("only_changed.after")?);
+    (before.expression == after.expression).then(|| {
+        "only_changed.before and only_changed.after are equal, so no field ever changes, and the bridge ignores every event".to_owned()
+    })
+}
+
+/// Returns a note about the row before a change, if no example has it. The bridge then sends all fields of each event.
+fn images(evidence: &TypeExamples<'_>) -> Vec<String> {
+    let absent = evidence.absent_targets().into_iter();
+    let rows = absent.filter(|(target, _)| *target == "only_changed.before");
+    let notes = rows.map(|(_, reads)| {
+        let reads: Vec<&str> = reads.into_iter().collect();
+        format!(
+            "no example has {}, which only_changed.before reads: without this row, the bridge sends all fields of an event. Correct the path, or add an example of a change",
+            reads.join(", ")
+        )
+    });
+    notes.collect()
+}
+
+/// Returns a note for each field whose value is invalid in all examples that have it.
+fn skipped(evidence: &TypeExamples<'_>) -> Vec<String> {
+    let rules = evidence.by_target().into_iter();
+    let notes = rules.filter_map(|(target, rules)| {
+        let is_stated = |rule: &&&TargetExplanation| rule.result != TargetResult::Absent;
+        let mut details = BTreeSet::new();
+        for rule in rules.iter().filter(is_stated) {
+            match &rule.result {
+                TargetResult::Skipped { error } => {
+                    details.insert(error.detail.as_str());
+                }
+                TargetResult::Absent
+                | TargetResult::Cleared
+                | TargetResult::Value { .. }
+                | TargetResult::Refused { .. } => return None,
+            }
+        }
+        let detail = details.first()?.trim_end_matches('.');
+        Some(format!(
+            "the bridge leaves out {target} in every example: {detail}"
+        ))
+    });
+    notes.collect()
+}
