@@ -251,12 +251,13 @@ impl Receipt {
     /// Returns the receipt without what only an event of a customer that is not erased has, if its event id is that of a
     /// tombstone. The erasure was the last change of the entry.
     ///
-    /// The `CloudEvents` source of a tombstone has the same form, or the tombstone has none: a source can send the id of a
-    /// tombstone as the id of an event.
-    pub(super) fn without_erased(self) -> Self {
+    /// A source can send the id of a tombstone as the id of an event. But a tombstone is in a final state and belongs to no
+    /// lane, and its `CloudEvents` source has the same form, or it has none.
+    pub(super) fn without_erased(self, has_lane: bool) -> Self {
         let Identity { ce_source, id, .. } = &self.identity;
         let parts = std::iter::once(id).chain(ce_source);
-        if !parts.map(Attribute::as_str).all(TombstoneKey::is_event) {
+        let has_form = parts.map(Attribute::as_str).all(TombstoneKey::is_event);
+        if has_lane || !self.state.is_final() || !has_form {
             return self;
         }
         Self {

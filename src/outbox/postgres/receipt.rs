@@ -19,7 +19,7 @@ use crate::time::Timestamp;
 pub(super) const SUMMARY: &str =
     "SELECT e.id, e.source, e.ce_source, e.event_id, e.event_type, e.state, e.attempts,
         e.accepted_at, e.settled_at, w.event_id, p.reason, p.detail, l.kind, l.received, p.errors,
-        e.skipped, e.ignored, l.id, l.erased
+        e.skipped, e.ignored, l.id, l.erased, e.lane
     FROM imprint_bridge.entry e
     LEFT JOIN imprint_bridge.entry w ON w.id = e.superseded_by
     LEFT JOIN imprint_bridge.payload p ON p.entry = e.id AND p.state = 4
@@ -124,6 +124,7 @@ fn receipt(row: &Row, sealer: &Sealer) -> Result<Receipt, DbFault> {
     let ignored = ignored.map(|reason| codec::ignore_reason("entry.ignored", reason.into()));
     let winner: Option<&str> = get(row, 9)?;
     let detail: Option<&[u8]> = get(row, 11)?;
+    let lane: Option<i64> = get(row, 19)?;
     Ok(Receipt {
         entry,
         identity: identity(row, 1)?,
@@ -141,7 +142,7 @@ fn receipt(row: &Row, sealer: &Sealer) -> Result<Receipt, DbFault> {
         ignored: ignored.transpose()?,
         erased_at: None,
     }
-    .without_erased())
+    .without_erased(lane.is_some()))
 }
 
 /// Decodes the errors of an invalid event or of skipped fields. If the bridge cannot read them, the list is empty: the

@@ -2,6 +2,7 @@
 
 use std::future::ready;
 
+use rusqlite::types::ValueRef;
 use rusqlite::{OptionalExtension, Row, params};
 
 use super::store_connection::StoreConnection;
@@ -16,7 +17,7 @@ use crate::time::Timestamp;
 pub(super) const SUMMARY: &str =
     "SELECT e.id, e.source, e.ce_source, e.event_id, e.event_type, e.state, e.attempts,
         e.accepted_at, e.settled_at, w.event_id, p.reason, p.detail, l.kind, l.received, p.errors,
-        e.skipped, e.ignored, l.id
+        e.skipped, e.ignored, l.id, e.lane
     FROM entry e LEFT JOIN entry w ON w.id = e.superseded_by LEFT JOIN parked p ON p.entry = e.id
     LEFT JOIN lane l ON l.id = e.lane";
 
@@ -139,6 +140,7 @@ pub(super) fn summary(row: &Row<'_>, sealer: &Sealer) -> rusqlite::Result<EntryS
 
 fn receipt(row: &Row<'_>, sealer: &Sealer) -> rusqlite::Result<Receipt> {
     let entry = EntryId(row.get(0)?);
+    let has_lane = row.get_ref(18)? != ValueRef::Null;
     Ok(Receipt {
         entry,
         identity: identity(row, 1)?,
@@ -159,7 +161,7 @@ fn receipt(row: &Row<'_>, sealer: &Sealer) -> rusqlite::Result<Receipt> {
         ignored: columns::ignore_reason(row, 16)?,
         erased_at: None,
     }
-    .without_erased())
+    .without_erased(has_lane))
 }
 
 /// Decodes the errors of an invalid event or of skipped fields. If the bridge cannot read them, the list is empty: the state

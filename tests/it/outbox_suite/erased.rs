@@ -211,6 +211,33 @@ async fn the_receipt_of_an_erased_event_says_so() {
     }
 }
 
+/// FAULTS N1307: a source without `CloudEvents` sources sends an event with the id that stands for an erased event in the
+/// lists.
+#[tokio::test]
+async fn an_event_with_the_id_of_an_erased_event_is_not_erased() {
+    for (engine, outbox, _folder) in engines() {
+        let outbox = outbox.as_ref();
+        append(outbox, &[entry("old", "CUST-1", 3)]).await;
+        assert_eq!(deliver(outbox).await, 1, "{engine}");
+        let key = imprint("CUST-1");
+        erase(outbox, key, LaterEvents::Delivered).await;
+        let listed = outbox.list(EntryFilter::in_state(State::Delivered, 10));
+        let tombstone = &listed.await.unwrap().entries[0].receipt.identity.id;
+        let mut new = entry("new", "CUST-2", 3);
+        new.identity.ce_source = None;
+        new.identity.id = tombstone.clone();
+        append(outbox, &[new]).await;
+        let id = tombstone.as_str();
+        assert_eq!(receipt(outbox, id).await.erased_at, None, "{engine}");
+        assert_eq!(deliver(outbox).await, 1, "{engine}");
+        let other = receipt(outbox, id).await;
+        assert_eq!(other.state, State::Delivered, "{engine}");
+        assert_eq!(other.erased_at, None, "{engine}");
+        let erased = receipt(outbox, "old").await;
+        assert!(erased.erased_at.is_some(), "{engine}");
+    }
+}
+
 /// FAULTS N642, N643: waiting, delivered and parked entries are erased; resent events are duplicates, conflicts stay
 /// conflicts, and only newer versions come back.
 #[tokio::test]
