@@ -15,6 +15,8 @@ pub(super) struct LayoutDifferences {
     pub(super) tables: Vec<Finding>,
     /// The differences of the indexes, constraints and triggers.
     pub(super) others: Vec<Finding>,
+    /// The process had no right to create the layout for the comparison.
+    pub(super) are_unknown: bool,
 }
 
 impl StoreLayout {

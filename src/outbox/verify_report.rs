@@ -26,6 +26,8 @@ pub struct VerifyReport {
     pub errors: Vec<String>,
     /// Tables are missing or changed, so nothing else could be verified.
     pub lacks_tables: bool,
+    /// The layout was not compared, because the user of the database has no right to create a schema.
+    pub is_layout_unknown: bool,
     /// The texts of the stored settings, for the modules that know their form.
     pub settings: Vec<(Setting, String)>,
 }
@@ -69,11 +71,6 @@ pub(super) enum Finding {
         "the store was in use or was not closed in order, and its log, whose name ends with \"-wal\", is missing: the file lacks the newest events and changes if it was copied without its log, so copy a running store with `store backup`"
     )]
     LogMissing,
-    /// The user of the database has no right to create the layout for the comparison.
-    #[error(
-        "the layout of the store was not compared, because the user of the database has no right to create a schema: grant the right"
-    )]
-    NotCompared,
 }
 
 /// Entries with the same error.

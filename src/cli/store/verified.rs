@@ -51,6 +51,11 @@ pub(super) fn show((report, records): (&VerifyReport, &RecordReport), sealing_ke
         None => "no key protects the audit log".to_owned(),
     });
     report.errors.iter().for_each(print_notice);
+    if report.is_layout_unknown {
+        print_notice(
+            "the layout of the store was not compared, because the user of the database has no right to create a schema",
+        );
+    }
     show_records(records, sealing_keys);
     if report.unverified > 0 {
         print_notice(format_args!(
@@ -72,12 +77,12 @@ pub(super) fn is_sound(
     report.errors.is_empty() && report.unverified == 0 && records.unreadable == 0 && is_read
 }
 
-/// Returns the result as JSON.
+/// Returns the result as JSON. What was not read is null.
 pub(super) fn json((report, records): (&VerifyReport, &RecordReport)) -> Value {
     let by_key = |(key, count): (&_, &u64)| (format!("{key}"), Value::from(*count));
     let opened = records.readable.sealed.iter().map(by_key);
     let locked = records.locked.iter().map(by_key);
-    json!({
+    let mut result = json!({
         "entries": report.entries,
         "waiting": report.waiting,
         "parked": report.parked,
@@ -86,12 +91,19 @@ pub(super) fn json((report, records): (&VerifyReport, &RecordReport)) -> Value {
         "audit_keyed_from": report.keyed_from,
         "audit_unverified": report.unverified,
         "errors": report.errors,
+        "layout_compared": !report.is_layout_unknown,
         "opened": Value::Object(opened.collect()),
         "plain": records.readable.plain,
         "missing_keys": Value::Object(locked.collect()),
         "unreadable": records.unreadable,
         "unreadable_records": records.listed,
-    })
+    });
+    if let Some(members) = result.as_object_mut().filter(|_| report.lacks_tables) {
+        let is_read = |name: &str| ["errors", "layout_compared"].contains(&name);
+        let unread = members.iter_mut().filter(|(name, _)| !is_read(name));
+        unread.for_each(|(_, value)| *value = Value::Null);
+    }
+    result
 }
 
 /// Prints the result of opening the records.
@@ -154,6 +166,31 @@ impl VerifyProgress {
         if now.since(self.shown) >= PROGRESS_EVERY {
             self.shown = now;
             print_notice(format_args!("{records} records read"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// FAULTS N1305: a script must not take a store without a table for an empty store.
+    #[test]
+    fn the_json_has_null_for_what_was_not_read() {
+        let read = VerifyReport::default();
+        let unread = VerifyReport {
+            lacks_tables: true,
+            errors: vec!["the table held is missing".to_owned()],
+            ..VerifyReport::default()
+        };
+        let records = RecordReport::default();
+        let (read, unread) = (json((&read, &records)), json((&unread, &records)));
+        assert_eq!(read["entries"], 0);
+        assert_eq!(unread["errors"], json!(["the table held is missing"]));
+        assert_eq!(unread["layout_compared"], true);
+        for member in ["entries", "audit_head", "opened", "unreadable"] {
+            assert!(!read[member].is_null(), "{member}");
+            assert!(unread[member].is_null(), "{member}");
         }
     }
 }

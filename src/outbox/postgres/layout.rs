@@ -7,7 +7,6 @@ use super::columns::get;
 use super::connection::Connected;
 use super::fault::DbFault;
 use super::schema;
-use crate::outbox::Finding;
 use crate::outbox::store_layout::{LayoutDifferences, StoreLayout};
 
 /// The schema of the layout that the comparison creates in a transaction and rolls back.
@@ -49,7 +48,7 @@ impl ExpectedLayout {
         Ok(match self {
             Self::Created(expected) => expected.differences(&definitions(db, STORE).await?),
             Self::Refused => LayoutDifferences {
-                others: vec![Finding::NotCompared],
+                are_unknown: true,
                 ..LayoutDifferences::default()
             },
         })

@@ -97,9 +97,10 @@ pub(super) async fn find_if_any(db: &Connected) -> Result<Option<Layout>, DbFaul
     }
 }
 
-/// Returns whether the database has the schema of a store.
-pub(super) async fn has_schema(db: &Connected) -> Result<bool, DbFault> {
-    let sql = "SELECT to_regnamespace('imprint_bridge') IS NOT NULL";
+/// Returns whether the schema of a store has a table or another part. An administrator possibly creates the empty schema
+/// before the first start.
+pub(super) async fn has_parts(db: &Connected) -> Result<bool, DbFault> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_class WHERE relnamespace = to_regnamespace('imprint_bridge'))";
     let row = db.query_opt(sql, &[]).await?;
     row.map_or(Ok(false), |row| get(&row, 0))
 }

@@ -73,6 +73,7 @@ pub fn verify_database(
     let lost_key = lost_key.then(|| Finding::Damaged("digest key".to_owned()));
     let found = differences.others.iter().chain(&lost_key);
     report.errors.extend(found.map(Finding::to_string));
+    report.is_layout_unknown = differences.are_unknown;
     let digests = key.map(|key| CustomerDigests::new(&key));
     let mut records = RecordReport::default();
     records.add(digest_key);
@@ -97,9 +98,9 @@ fn differences(database: &CommandDatabase) -> Result<Option<LayoutDifferences>, 
     let failed = PostgresOpenError::of("comparing the layout of the store");
     let found = database.query(async |db| schema::find_if_any(db).await);
     let Some(found) = found.map_err(&failed)? else {
-        let has_schema = database.query(async |db| schema::has_schema(db).await);
+        let has_parts = database.query(async |db| schema::has_parts(db).await);
         let missing = Finding::Missing("table layout".to_owned());
-        return Ok(has_schema.map_err(failed)?.then(|| LayoutDifferences {
+        return Ok(has_parts.map_err(failed)?.then(|| LayoutDifferences {
             tables: vec![missing],
             ..LayoutDifferences::default()
         }));

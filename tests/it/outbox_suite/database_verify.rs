@@ -325,8 +325,12 @@ const OTHER_DAMAGES: [(&str, &str, &str); 9] = [
 
 /// Returns the errors of the report, or the error without a report.
 fn errors(database: &PostgresDatabase) -> String {
+    errors_at(database.url())
+}
+
+fn errors_at(url: String) -> String {
     let address = DatabaseAddress {
-        url: database.url(),
+        url,
         ..DatabaseAddress::default()
     };
     let (proof, ring) = (AuditProof::default(), ring(&[1]));
@@ -360,4 +364,31 @@ async fn a_damaged_store_in_a_database_is_found() {
     // A store of an earlier program lacks this table until the next start.
     database.psql("DROP TABLE imprint_bridge.forgetting");
     assert!(!errors(&database).contains("forgetting"));
+}
+
+/// FAULTS N1305: the user of the database must not create a schema. The layout is not compared, and everything else is.
+#[tokio::test]
+async fn a_store_is_verified_without_the_right_to_create_a_schema() {
+    let (database, _folder) = sealed_database().await;
+    database.psql(
+        "CREATE ROLE verifier LOGIN; GRANT USAGE ON SCHEMA imprint_bridge TO verifier;
+         GRANT SELECT ON ALL TABLES IN SCHEMA imprint_bridge TO verifier;
+         GRANT SELECT ON ALL SEQUENCES IN SCHEMA imprint_bridge TO verifier",
+    );
+    let url = database.url().replace("user=bridge", "user=verifier");
+    assert_eq!(errors_at(url.clone()), "");
+    database.psql("UPDATE imprint_bridge.lane SET due_at = NULL");
+    assert!(errors_at(url).contains("waiting entries without a time of their next request: "));
+}
+
+/// FAULTS N1305: an administrator has created the empty schema before the first start.
+#[tokio::test]
+async fn an_empty_schema_is_no_store() {
+    let database = postgres::database();
+    let none = "the database has no store";
+    assert_eq!(errors(&database), none);
+    database.psql("CREATE SCHEMA imprint_bridge");
+    assert_eq!(errors(&database), none);
+    database.psql("CREATE TABLE imprint_bridge.entry (id bigint)");
+    assert!(errors(&database).contains("the table layout is missing"));
 }
