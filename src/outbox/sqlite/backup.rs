@@ -131,6 +131,9 @@ fn open_closed(path: &Path, log_use: LogUse) -> Result<(lock::StoreLock, Connect
         keep_log(&connection).map_err(&doing)?;
     }
     check_identity(path, &connection)?;
+    if has_log && log_use == LogUse::WriteBack {
+        log_mark::will_write_back(&connection).map_err(&doing)?;
+    }
     Ok((lock, connection))
 }
 

@@ -14,6 +14,10 @@
 //! writes the lock file only at its start. The pages of a log cannot replace the origin: a log has only the changed
 //! pages, and most logs lack the page with the mark.
 //!
+//! While the newest events are possibly only in the log, the store file also has the mark under the name `needs_log`. A
+//! process that lets SQLite write the log back deletes this row before it closes the store. So the row shows that a
+//! store file lacks its log. A program that does not know the row changes the mark, and the row then proves nothing.
+//!
 //! An older log of the same store has the same origin if all later processes crashed. The check accepts such a log.
 
 use std::fs;
@@ -119,7 +123,7 @@ pub(super) fn renew(
     lock.write_marks(in_log.chain([found, new.clone()]).collect(), None)?;
     connection
         .execute(
-            "INSERT INTO meta (name, value) VALUES ('log_mark', ?1)
+            "INSERT INTO meta (name, value) VALUES ('log_mark', ?1), ('needs_log', ?1)
              ON CONFLICT (name) DO UPDATE SET value = excluded.value",
             params![new],
         )
@@ -147,7 +151,16 @@ pub(super) fn exclude_copies(lock: &mut StoreLock) -> Result<(), OpenError> {
 
 /// Removes the log mark from a copy of the store, because no log belongs to the copy.
 pub(super) fn remove(copy: &Connection) -> rusqlite::Result<()> {
-    copy.execute("DELETE FROM meta WHERE name = 'log_mark'", [])?;
+    copy.execute(
+        "DELETE FROM meta WHERE name IN ('log_mark', 'needs_log')",
+        [],
+    )?;
+    Ok(())
+}
+
+/// Records that the store needs no log once SQLite has written the log back, which it does when the connection is closed.
+pub(super) fn will_write_back(store: &Connection) -> rusqlite::Result<()> {
+    store.execute("DELETE FROM meta WHERE name = 'needs_log'", [])?;
     Ok(())
 }
 
@@ -156,13 +169,12 @@ pub(super) fn has_log(path: &Path) -> bool {
     with_ending(path, "-wal").exists()
 }
 
-/// Returns whether the last process has not closed the store in order, so the store has a log. A copy that the bridge made
-/// has no mark.
-pub(super) fn expects_log(store: &Connection) -> rusqlite::Result<bool> {
+/// Returns whether the newest events of the store are possibly only in its log. A copy that the bridge made has no mark.
+pub(super) fn needs_log(store: &Connection) -> rusqlite::Result<bool> {
     store
         .prepare(
-            "SELECT 1 FROM meta WHERE name = 'log_mark' AND EXISTS
-                 (SELECT 1 FROM meta WHERE name = 'clean' AND value = 0)",
+            "SELECT 1 FROM meta m JOIN meta n ON n.value = m.value
+             WHERE m.name = 'log_mark' AND n.name = 'needs_log'",
         )?
         .exists([])
 }

@@ -141,6 +141,8 @@ fn open_migrated(path: &Path) -> Result<Connection, OpenError> {
     check_identity(path, &connection)?;
     configure(&connection).map_err(|error| refusal(path, error))?;
     migrate(&mut connection)?;
+    // If the start fails, SQLite writes the log of the last process back.
+    log_mark::will_write_back(&connection).map_err(OpenError::sqlite("marking its log"))?;
     Ok(connection)
 }
 
@@ -240,6 +242,7 @@ fn new_owner(connection: &Connection, bounds: ClaimBounds) -> rusqlite::Result<u
 
 /// Marks the store as closed cleanly: no lane is in flight. The process must not write to the store afterwards.
 pub(super) fn mark_closed_in_order(connection: &Connection) -> rusqlite::Result<usize> {
+    log_mark::will_write_back(connection)?;
     connection.execute("UPDATE meta SET value = 1 WHERE name = 'clean'", [])
 }
 

@@ -79,6 +79,7 @@ fn rebind_existing(
     check_identity(path, &connection)?;
     open::configure(&connection).map_err(OpenError::sqlite("setting it up"))?;
     open::migrate(&mut connection)?;
+    log_mark::will_write_back(&connection).map_err(OpenError::sqlite("marking its log"))?;
     let (store, _digest_key) = sealing_keys::unlock(connection, keys, path)?;
     let report = report(&store).map_err(OpenError::sqlite("listing its waiting entries"))?;
     if let RebindConsent::Confirmed {

@@ -240,6 +240,7 @@ impl FileWriter {
         let sql = "INSERT INTO sqlite_sequence (name, seq) VALUES ('act', ?1)";
         transaction.execute(sql, [highest.audit])?;
         transaction.execute_batch(tables::COMPLETE)?;
+        log_mark::will_write_back(&transaction)?;
         transaction.execute("DELETE FROM meta WHERE name = ?1", [PROGRESS])?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.commit()?;

@@ -19,7 +19,7 @@ use super::reseal::ResealPass;
 use super::shared::SharedState;
 use super::statements::Statements;
 use super::store_connection::StoreConnection;
-use super::{append, open, settle, watch};
+use super::{append, log_mark, open, settle, watch};
 use crate::failpoint::{self, CrashPoint, Fault};
 use crate::outbox::keyed_digest::DigestKey;
 use crate::outbox::{Appended, EntryId, Error, Settled, State, StoreCondition};
@@ -117,13 +117,19 @@ impl<'a> Writer<'a> {
             if let Err(error) = self.store.set_db_config(config, true) {
                 tracing::warn!(error = %error, "the store cannot keep the file of its write-ahead log while it closes");
             }
-        } else if self.claimed.len() == 0
-            && let Err(error) = open::mark_closed_in_order(self.store)
-        {
+        } else if let Err(error) = self.mark_closed() {
             tracing::warn!(
                 error = %error,
                 "the store was not marked as closed cleanly; after the next start, dispatch sends more values again than necessary"
             );
+        }
+    }
+
+    /// Records that the store needs no log and, if no lane is in flight, that it was closed cleanly.
+    fn mark_closed(&self) -> rusqlite::Result<()> {
+        match self.claimed.len() {
+            0 => open::mark_closed_in_order(self.store).map(|_| ()),
+            _ => log_mark::will_write_back(self.store),
         }
     }
 

@@ -4,10 +4,11 @@ use std::fs;
 use std::path::Path;
 
 use rusqlite::{Connection, params};
+use serde_json::json;
 
-use super::{Bridge, restore, run};
+use super::{Bridge, rebind, restore, run};
 use crate::process;
-use crate::support::Files;
+use crate::support::{FakeImprint, Files, KEY, wait_for};
 
 /// Damages of the tables, each with the error that names it.
 const LAYOUT: [(&str, &str); 7] = [
@@ -184,6 +185,43 @@ fn a_copy_without_its_log_is_found() {
     let entries = crate::http::ask(bridge.ops, line, &headers, "").unwrap();
     assert!(entries.body.contains("\"one\""), "{}", entries.body);
     bridge.stop();
+}
+
+#[track_caller]
+fn is_complete_without_log(file: &Path) {
+    assert!(!file.with_extension("db-wal").exists());
+    let (code, output) = verify(file);
+    assert_eq!(code, Some(0), "{output}");
+}
+
+/// FAULTS N1303: SQLite wrote the log back after a stop with a request in progress, after a command opened the store of a
+/// process that had crashed, and after a restore from a copy with its log.
+#[test]
+fn a_store_whose_log_was_written_back_is_complete() {
+    let imprint = FakeImprint::start(|_settings| {});
+    imprint.inject(&json!({"action": {"hang": true}}));
+    let settings = "[imprint]\ndeadline = \"5m\"\n[shutdown]\ndrain = 1";
+    let files = Files::write(imprint.address, KEY, settings);
+    let bridge = Bridge::serve(files, process::command);
+    bridge.accept("one");
+    wait_for("the request is in flight", || {
+        (imprint.sandbox.stats().in_flight == 1).then_some(())
+    });
+    let files = bridge.stop();
+    is_complete_without_log(&files.store());
+    let files = Bridge::serve(files, process::command).kill();
+    let copy = files.store_file("copy.db");
+    for ending in ["", "-wal"] {
+        let name = |name: &str| files.store_file(&format!("{name}{ending}"));
+        fs::copy(name("outbox.db"), name("copy.db")).unwrap();
+    }
+    let (_, output) = rebind(&files, &[]);
+    assert!(output.contains("1 waiting entries"), "{output}");
+    is_complete_without_log(&files.store());
+    let (code, output) = restore(&files, &copy);
+    assert_eq!(code, Some(0), "{output}");
+    is_complete_without_log(&copy);
+    is_complete_without_log(&files.store());
 }
 
 /// FAULTS N1304: the copy has a brake that an operator has closed since, and a pause.

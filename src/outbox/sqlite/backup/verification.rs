@@ -133,7 +133,7 @@ fn marks(store: &Connection, has_log: bool) -> rusqlite::Result<Vec<Finding>> {
     if text(store, "log_mark")? == Some(None) {
         found.push(Finding::Damaged("mark of the log".to_owned()));
     }
-    if !has_log && log_mark::expects_log(store)? {
+    if !has_log && log_mark::needs_log(store)? {
         found.push(Finding::LogMissing);
     }
     if !tombstones::exist(store)? && tombstones::has_any(store)? {

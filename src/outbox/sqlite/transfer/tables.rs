@@ -34,7 +34,7 @@ pub(super) struct FileTable {
 /// The settings that belong to the file, and not to the store. The file of a copy has no backup yet.
 macro_rules! own_settings {
     () => {
-        "('digest_key', 'clean', 'openings', 'erasures', 'log_mark', 'secure_delete', 'last_backup', 'transfer', 'unbound_updates')"
+        "('digest_key', 'clean', 'openings', 'erasures', 'log_mark', 'needs_log', 'secure_delete', 'last_backup', 'transfer', 'unbound_updates')"
     };
 }
 
