@@ -125,10 +125,11 @@ pub struct BrakeState {
 
 impl BrakeState {
     /// Returns the state of the brake of a removed source: the bridge holds nothing.
-    pub const fn without_source() -> Self {
+    pub const fn without_source(open_until: Option<Timestamp>) -> Self {
         Self {
             policy: BrakePolicy::Off,
-            open_until: None,
+            bridges: NonZeroUsize::MIN,
+            open_until,
             holding: Vec::new(),
             ended: Vec::new(),
         }

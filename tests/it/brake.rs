@@ -722,6 +722,10 @@ fn the_open_brake_of_a_removed_source_can_be_closed() {
     app.remove_source("crm");
     let (code, printed) = change(&["crm", "--open", "1h"]);
     assert_eq!(code, Some(1), "{printed}");
+    let (code, printed) = app.command(&["crm"]);
+    assert_eq!(code, Some(0), "{printed}");
+    let expected = "crm: off, and its brake is open until ";
+    assert!(printed.starts_with(expected), "{printed}");
     let (code, printed) = change(&["crm", "--close"]);
     assert_eq!((code, printed.as_str()), (Some(0), "crm: off\n"));
     let (code, printed) = change(&["crm", "--close"]);

@@ -127,7 +127,10 @@ fn brake_lines(brake: &Value) -> Vec<String> {
     let mut lines = vec![match (at(brake, "mode").as_str(), until.is_null()) {
         (Some("on"), true) => format!("{source}: on"),
         (Some("on"), false) => format!("{source}: open until {}", text(until)),
-        (Some(_) | None, _) => format!("{source}: off"),
+        (Some(_) | None, true) => format!("{source}: off"),
+        (Some(_) | None, false) => {
+            format!("{source}: off, and its brake is open until {}", text(until))
+        }
     }];
     if let Some(bridges @ 2..) = at(brake, "bridges").as_u64() {
         lines.push(format!(

@@ -39,6 +39,14 @@ impl OpenBrakes {
         let until = self.0.get(source.as_str());
         until.copied().map(Timestamp::from_millis)
     }
+
+    /// Returns the sources whose brakes are open at this time, each with the time until which it is open.
+    pub fn open_at(&self, now: Timestamp) -> impl Iterator<Item = (&str, Timestamp)> {
+        let brakes = self.0.iter();
+        let brakes =
+            brakes.map(|(source, until)| (source.as_str(), Timestamp::from_millis(*until)));
+        brakes.filter(move |(_, until)| now.as_millis() < until.as_millis())
+    }
 }
 
 #[cfg(test)]
@@ -58,6 +66,7 @@ mod tests {
             (Some(at(20)), Some(at(10)))
         );
         // The brake of erp was open until 10.
+        assert_eq!(read.open_at(at(10)).collect::<Vec<_>>(), [("crm", at(20))]);
         let closed = read.with(&crm, None, at(10));
         assert_eq!(closed, OpenBrakes::default());
         assert_eq!(OpenBrakes::parse("no JSON"), OpenBrakes::default());

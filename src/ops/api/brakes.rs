@@ -14,7 +14,8 @@ use crate::ops::operate::{BrakeView, Operator, Reason};
 
 /// Answers `GET /admin/v1/brakes`.
 pub(super) async fn list(operations: SharedOperations, operator: Operator) -> ApiResult {
-    let brakes = operations.brakes(&operator);
+    let mut brakes = operations.brakes(&operator);
+    brakes.extend(operations.open_brakes_without_source(&operator).await?);
     let brakes: Vec<Value> = brakes.iter().map(brake_json).collect();
     json_response(&json!({"brakes": brakes}))
 }

@@ -21,6 +21,26 @@ impl Operations {
         self.sources.brakes(self.clock.now())
     }
 
+    /// Returns the open brakes of removed sources: each is open when its source comes back.
+    ///
+    /// # Errors
+    /// Returns an error if the store fails.
+    pub async fn open_brakes_without_source(
+        &self,
+        operator: &Operator,
+    ) -> Result<Vec<BrakeView>, Error> {
+        let present = self.brakes(operator);
+        let open = self.stored_open_brakes().await?;
+        let open = open.open_at(self.clock.now());
+        let removed =
+            open.filter(|(source, _)| present.iter().all(|brake| brake.source != *source));
+        let views = removed.map(|(source, until)| BrakeView {
+            source: source.to_owned(),
+            state: BrakeState::without_source(Some(until)),
+        });
+        Ok(views.collect())
+    }
+
     /// Opens the brake of a source for a time, so that an expected mass change passes. Entries that are already held stay
     /// held. Every bridge with the same store obeys within seconds.
     ///
@@ -85,15 +105,18 @@ impl Operations {
         self.sources.set_open_brakes(&open);
         Ok(self.brake(source).unwrap_or_else(|_removed| BrakeView {
             source: source.to_string(),
-            state: BrakeState::without_source(),
+            state: BrakeState::without_source(None),
         }))
     }
 
     /// Returns whether the store has an open brake of a source that possibly no source file has any more.
     async fn is_left_open(&self, source: &SourceName) -> Result<bool, Error> {
+        Ok(self.stored_open_brakes().await?.until(source).is_some())
+    }
+
+    async fn stored_open_brakes(&self) -> Result<OpenBrakes, Error> {
         let stored = self.outbox.setting(Setting::OpenBrakes).await?;
-        let open = OpenBrakes::parse(&stored.unwrap_or_default());
-        Ok(open.until(source).is_some())
+        Ok(OpenBrakes::parse(&stored.unwrap_or_default()))
     }
 
     /// Changes the open brake of one source in the store, also if other changes run at the same time, here or at another
