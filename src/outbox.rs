@@ -119,8 +119,8 @@ pub use sharing::{
     StateProposal, TokenGrant, TokenOrder,
 };
 pub use sqlite::{
-    KeptEvent, OpenCause, OpenError, RebindConsent, RebindReport, SqliteOutbox, count_keys,
-    newest_events, rebind, restore, verify,
+    KeptEvent, OpenCause, OpenError, RebindConsent, RebindReport, Restored, SqliteOutbox,
+    count_keys, newest_events, rebind, restore, verify,
 };
 pub use state::{IgnoreReason, ParkReason, State};
 pub use store_figures::StoreFigures;

@@ -13,7 +13,7 @@ use super::{Layers, NEGATIVE_RESULT, print_errors, read, sealing_keys};
 use crate::config::{Config, Purpose};
 use crate::http::Method;
 use crate::outbox::{self, AuditEvent, AuditHead, AuditProof, RebindConsent};
-use crate::terminal::print_result;
+use crate::terminal::{print_notice, print_result};
 use crate::time::Clock;
 
 mod copy;
@@ -142,7 +142,9 @@ pub(super) fn run(command: &StoreCommand) -> anyhow::Result<ExitCode> {
             };
             let keys = sealing_keys(config.outbox.keys_dir.as_deref())?;
             let path = file_of(&config)?;
-            if let Some(aside) = outbox::restore(copy, path, &proof, &keys)? {
+            let restored = outbox::restore(copy, path, &proof, &keys)?;
+            restored.finding.iter().for_each(print_notice);
+            if let Some(aside) = restored.previous {
                 print_result(format_args!(
                     "the previous store is now {}",
                     aside.display()

@@ -89,7 +89,7 @@ mod watch;
 mod withdraw;
 mod writer;
 
-pub use backup::{count_keys, restore, verify};
+pub use backup::{Restored, count_keys, restore, verify};
 pub use kept::{KeptEvent, newest_events};
 pub use open_error::{OpenCause, OpenError};
 pub use rebind::{RebindConsent, RebindReport, rebind};

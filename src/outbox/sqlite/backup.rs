@@ -18,7 +18,9 @@ use super::open::check_identity;
 use super::open_error::{OpenError, expect_store, explain};
 use super::records;
 use super::sealing_keys::unlock_for_reading;
-use crate::outbox::{AuditProof, KeyReport, RecordCounts, RecordCursor, SealingStatus, Setting};
+use crate::outbox::{
+    AuditProof, Finding, KeyReport, RecordCounts, RecordCursor, SealingStatus, Setting,
+};
 use crate::sealing::KeyRing;
 
 pub(super) mod copy_fault;
@@ -144,8 +146,17 @@ fn keep_log(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "locking_mode", "EXCLUSIVE")
 }
 
+/// The result of a restore.
+#[derive(Debug)]
+pub struct Restored {
+    /// The new name of the previous store. `None` means that no store existed.
+    pub previous: Option<PathBuf>,
+    /// What the copy possibly lacks.
+    pub finding: Option<String>,
+}
+
 /// Replaces the store with a copy. No process is allowed to have the store open. Keeps the present store under a new,
-/// unused name, and returns that name.
+/// unused name.
 ///
 /// Imprint possibly has newer values than the copy: after the copy was made, the bridge possibly delivered the waiting
 /// entries of the copy, and even newer entries. The function therefore marks the copy as a store that was not closed
@@ -158,13 +169,18 @@ pub fn restore(
     path: &Path,
     proof: &AuditProof,
     keys: &Arc<KeyRing>,
-) -> Result<Option<PathBuf>, OpenError> {
+) -> Result<Restored, OpenError> {
+    let has_log = copy
+        .canonicalize()
+        .is_ok_and(|copy| log_mark::has_log(&copy));
     // A record that cannot be opened does not prevent the restore: the bridge parks only its entry.
     let opened = open_closed(copy, LogUse::WriteBack).map_err(|error| explain(error, copy));
     let (locked, connection) = opened?;
     let store = unlock_for_reading(connection, Arc::clone(keys));
     let store = store.map_err(OpenError::sqlite("verifying it"))?;
     let report = verification::examine(&store, proof)?;
+    let lacks_log =
+        !has_log && !report.lacks_tables && log_mark::needs_log(&store).unwrap_or(false);
     drop(store);
     drop(locked);
     if let Some(error) = report.errors.first() {
@@ -183,9 +199,13 @@ pub fn restore(
     let draft = beside(path, "new");
     let replaced = prepare(copy, &draft).and_then(|()| replace(path, &draft, &mut lock));
     // A draft that stays would take the space that the bridge needs to start.
-    replaced
+    let previous = replaced
         .inspect_err(|_error| drop(remove_draft(&draft)))
-        .map_err(|error| explain(error, path))
+        .map_err(|error| explain(error, path))?;
+    Ok(Restored {
+        previous,
+        finding: lacks_log.then(|| Finding::LogMissing.to_string()),
+    })
 }
 
 /// Puts the draft in the place of the store. Returns the new name of the previous store.

@@ -184,7 +184,9 @@ fn a_copy_without_its_log_is_found() {
     let line = "GET /admin/v1/entries?state=waiting";
     let entries = crate::http::ask(bridge.ops, line, &headers, "").unwrap();
     assert!(entries.body.contains("\"one\""), "{}", entries.body);
-    bridge.stop();
+    let (code, output) = restore(&bridge.stop(), &copy);
+    assert_eq!(code, Some(0), "{output}");
+    assert!(output.contains("is missing"), "{output}");
 }
 
 #[track_caller]

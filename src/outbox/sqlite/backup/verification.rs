@@ -47,7 +47,7 @@ pub fn verify(
     Ok((report, records::open_all(&store, progress)))
 }
 
-/// Verifies everything without which no bridge can start on the store.
+/// Verifies everything except the records, the rows that belong together, and the marks.
 pub(super) fn examine(
     store: &StoreConnection,
     proof: &AuditProof,
