@@ -128,6 +128,7 @@ impl BrakeState {
     pub const fn without_source() -> Self {
         Self {
             policy: BrakePolicy::Off,
+            bridges: NonZeroUsize::MIN,
             open_until: None,
             holding: Vec::new(),
             ended: Vec::new(),
