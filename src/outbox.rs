@@ -129,7 +129,7 @@ pub use transfer::{
 };
 pub use unproven::{Absence, KeyMark, Unproven};
 pub use verify_report::VerifyReport;
-use verify_report::{Finding, FoundEntries};
+use verify_report::{Finding, FoundEntries, PlainSettings};
 pub use version_reset::VersionReset;
 pub use waiting_entry::WaitingEntry;
 pub use withdrawal::{Withdrawal, Withdrawn, WithdrawnState};

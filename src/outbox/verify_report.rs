@@ -73,6 +73,13 @@ pub(super) enum Finding {
     LogMissing,
 }
 
+/// The settings of a store that are not sealed.
+#[derive(Debug, Default)]
+pub(super) struct PlainSettings {
+    pub(super) texts: Vec<(Setting, String)>,
+    pub(super) damaged: Vec<Finding>,
+}
+
 /// Entries with the same error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FoundEntries {

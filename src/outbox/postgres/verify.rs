@@ -24,7 +24,9 @@ use crate::outbox::keyed_digest::{CustomerDigests, KeyedDigest};
 use crate::outbox::sealer::{Sealer, UsedKey};
 use crate::outbox::store_layout::LayoutDifferences;
 use crate::outbox::stored_value::{self, Binding, Record, StoredValue};
-use crate::outbox::{AuditProof, ENTRY_MAX, Finding, RecordReport, Setting, VerifyReport};
+use crate::outbox::{
+    AuditProof, ENTRY_MAX, Finding, PlainSettings, RecordReport, Setting, VerifyReport,
+};
 use crate::sealing::KeyRing;
 
 /// The result of opening one value.
@@ -126,9 +128,9 @@ async fn report(
         let error = "the store has lost the number of the newest record of the audit log";
         report.errors.push(error.to_owned());
     }
-    let (settings, damaged) = settings(db).await?;
+    let settings = settings(db).await?;
     let references = references::errors(db).await?;
-    let found = damaged.iter().chain(&references);
+    let found = settings.damaged.iter().chain(&references);
     report.errors.extend(found.map(Finding::to_string));
     let sql = "SELECT (SELECT count(*) FROM imprint_bridge.entry),
          (SELECT count(*) FROM imprint_bridge.payload WHERE state = 0),
@@ -139,14 +141,14 @@ async fn report(
         entries: unsigned(get(&row, 0)?),
         waiting: unsigned(get(&row, 1)?),
         parked: unsigned(get(&row, 2)?),
-        settings,
+        settings: settings.texts,
         ..report
     })
 }
 
 /// Reads the plain settings. A setting that is no text is damaged.
-async fn settings(db: &Connected) -> Result<(Vec<(Setting, String)>, Vec<Finding>), DbFault> {
-    let (mut settings, mut damaged) = (Vec::new(), Vec::new());
+async fn settings(db: &Connected) -> Result<PlainSettings, DbFault> {
+    let mut settings = PlainSettings::default();
     for setting in Setting::PLAIN {
         let name = setting.name();
         let sql = "SELECT value FROM imprint_bridge.meta WHERE name = $1";
@@ -154,13 +156,14 @@ async fn settings(db: &Connected) -> Result<(Vec<(Setting, String)>, Vec<Finding
             continue;
         };
         match to_text(get(&row, 0)?) {
-            Some(StoredText::Plain(text)) => settings.push((setting, text.to_owned())),
+            Some(StoredText::Plain(text)) => settings.texts.push((setting, text.to_owned())),
             Some(StoredText::Sealed(_)) | None => {
-                damaged.push(Finding::Damaged(format!("setting {name}")));
+                let damaged = Finding::Damaged(format!("setting {name}"));
+                settings.damaged.push(damaged);
             }
         }
     }
-    Ok((settings, damaged))
+    Ok(settings)
 }
 
 struct Verification<'a> {

@@ -11,7 +11,7 @@ use crate::outbox::sqlite::open_error::OpenError;
 use crate::outbox::sqlite::sealing_keys::{open_digest_key, unlock_for_reading};
 use crate::outbox::sqlite::store_connection::StoreConnection;
 use crate::outbox::sqlite::{audit, log_mark, records, tombstones};
-use crate::outbox::{AuditProof, Finding, RecordReport, Setting, VerifyReport};
+use crate::outbox::{AuditProof, Finding, PlainSettings, RecordReport, Setting, VerifyReport};
 use crate::sealing::KeyRing;
 
 mod layout;
@@ -60,17 +60,17 @@ pub(super) fn examine(
         return Ok(VerifyReport::without_tables(errors));
     }
     let mut report = counted(store, proof).map_err(&failed)?;
-    let (settings, damaged) = settings(store).map_err(&failed)?;
+    let settings = settings(store).map_err(&failed)?;
     let digest_key = open_digest_key(store).err();
     let digest_key = digest_key.filter(|error| error.missing_key().is_none());
     let digest_key = digest_key.map(|_damaged| Finding::Damaged("digest key".to_owned()));
     let others = differences.others.into_iter();
-    let found = others.chain(damaged).chain(digest_key);
+    let found = others.chain(settings.damaged).chain(digest_key);
     errors.append(&mut report.errors);
     errors.extend(found.map(|found| found.to_string()));
     Ok(VerifyReport {
         errors,
-        settings,
+        settings: settings.texts,
         ..report
     })
 }
@@ -105,16 +105,19 @@ fn counted(store: &StoreConnection, proof: &AuditProof) -> rusqlite::Result<Veri
 }
 
 /// Reads the plain settings. A setting that is no text is damaged.
-fn settings(store: &Connection) -> rusqlite::Result<(Vec<(Setting, String)>, Vec<Finding>)> {
-    let (mut settings, mut damaged) = (Vec::new(), Vec::new());
+fn settings(store: &Connection) -> rusqlite::Result<PlainSettings> {
+    let mut settings = PlainSettings::default();
     for setting in Setting::PLAIN {
         match text(store, setting.name())? {
-            Some(Some(text)) => settings.push((setting, text)),
-            Some(None) => damaged.push(Finding::Damaged(format!("setting {}", setting.name()))),
+            Some(Some(text)) => settings.texts.push((setting, text)),
+            Some(None) => {
+                let name = format!("setting {}", setting.name());
+                settings.damaged.push(Finding::Damaged(name));
+            }
             None => {}
         }
     }
-    Ok((settings, damaged))
+    Ok(settings)
 }
 
 /// Reads a text of the table `meta`. The inner value is `None` if the value is no text.
