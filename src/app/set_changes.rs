@@ -68,7 +68,8 @@ pub(super) fn audited(changes: &SetChanges, digest: &str, at: Timestamp) -> Audi
         format!(" {kind} {}", names.join(" "))
     });
     AuditEvent {
-        operator: "files".to_owned(),
+        // The name of an operator has no space.
+        operator: "source files".to_owned(),
         action: "sources_changed",
         target: format!("digest {digest}{}", kinds.collect::<String>()),
         reason: None,

@@ -19,8 +19,7 @@ use super::visitor::Visitor;
 use super::words::{counted, grouped, length};
 use crate::ops::AdminProblem;
 use crate::ops::operate::{
-    CHANGE_ENTRIES_MAX, HeldSource, MappingChoice, Operations, ReplayedRequest, Role, ValueView,
-    WithdrawAction,
+    CHANGE_ENTRIES_MAX, MappingChoice, Operations, ReplayedRequest, Role, ValueView, WithdrawAction,
 };
 use crate::outbox::{EntryId, State};
 
@@ -124,17 +123,16 @@ pub(super) async fn preview(
         ChosenEntries::Matching(_) => outcome.numbers(),
     };
     let now = operations.clock.now();
-    let held = held_sources(&visitor, &operations, &numbers).await?;
-    let effects = held
-        .iter()
-        .flat_map(|held| release_effects(held, &outcome.written));
+    let chosen = numbers.iter().copied().map(EntryId).collect();
+    let held = operations.held_sources_of(visitor.operator(), chosen);
+    let held = held.await?;
     let mass_changes = held
         .iter()
         .flat_map(|held| MassChangeText::of_source(held, now));
     page(&PreviewPage {
         frame: console.frame(&visitor, Section::Entries, &operations).await,
         action: change.action,
-        effects: effects.collect(),
+        effects: release_effects(&held, &outcome.written),
         mass_changes: mass_changes.collect(),
         numbers,
         is_current_mapping: mapping == MappingChoice::Current,
@@ -144,30 +142,18 @@ pub(super) async fn preview(
     })
 }
 
-/// Returns the sources whose held entries are among these entries.
-async fn held_sources(
-    visitor: &Visitor,
-    operations: &Operations,
-    numbers: &[u64],
-) -> Result<Vec<HeldSource>, AdminProblem> {
-    let operator = visitor.operator();
-    let mut held = operations.held_sources(operator, &operations.cases(operator).await?);
-    let is_chosen = |entry: &EntryId| numbers.contains(&entry.0);
-    held.retain(|held| held.entries.iter().any(is_chosen));
-    Ok(held)
-}
-
-/// Returns the customers to whom requests write each field.
+/// Returns the customers of whom requests set or clear each field.
 fn written(requests: &[ReplayedRequest]) -> WrittenFields {
     let mut written = WrittenFields::new();
     for request in requests {
-        let sent = request.values.iter().filter(|view| match view.value {
-            ValueView::Omitted(_) => false,
-            ValueView::Set(_) | ValueView::Cleared => true,
-        });
-        for view in sent {
+        let customer = CustomerText::of(&request.customer).id;
+        for view in &request.values {
             let customers = written.entry(view.field.to_string()).or_default();
-            customers.insert(CustomerText::of(&request.customer).id);
+            match view.value {
+                ValueView::Set(_) => customers.set.insert(customer.clone()),
+                ValueView::Cleared => customers.cleared.insert(customer.clone()),
+                ValueView::Omitted(_) => false,
+            };
         }
     }
     written
@@ -309,5 +295,41 @@ const fn state(action: WithdrawAction) -> State {
     match action {
         WithdrawAction::Discard => State::Discarded,
         WithdrawAction::Park => State::Parked,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::imprint::{Field, ImprintId};
+    use crate::ops::operate::FieldView;
+    use crate::outbox::LaneKey;
+
+    /// FAULTS N1311: the page gave one number for the customers whose field is cleared and for those whose field is set.
+    #[test]
+    fn the_customers_of_a_field_are_told_apart_by_what_requests_do() {
+        let request = |customer: &str, value: ValueView| ReplayedRequest {
+            customer: LaneKey::Imprint(ImprintId::parse(customer).unwrap()),
+            entries: Vec::new(),
+            values: vec![FieldView {
+                field: Field::parse("phone").unwrap(),
+                value,
+            }],
+        };
+        let written = written(&[
+            request("c-1", ValueView::Set("+1".into())),
+            request("c-2", ValueView::Set("+2".into())),
+            request("c-2", ValueView::Set("+3".into())),
+            request("c-3", ValueView::Cleared),
+            request("c-4", ValueView::Omitted("imprint keeps it")),
+        ]);
+        let phone = &written["phone"];
+        let ids = |customers: &std::collections::BTreeSet<String>| {
+            customers.iter().cloned().collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(
+            (ids(&phone.set), ids(&phone.cleared)),
+            ("c-1 c-2".to_owned(), "c-3".to_owned())
+        );
     }
 }

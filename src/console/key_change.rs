@@ -25,8 +25,16 @@ impl RefusedKey {
     /// Describes the file of the key that Imprint refuses since a time. `None` if the time of the file is not known.
     pub(super) fn of(file: &SecretFileView, refused: Timestamp, now: Timestamp) -> Option<Self> {
         const READ: &str = "The bridge reads the file every few seconds and goes on by itself.";
-        let modified = file.modified?;
         let (path, setting) = (&file.path, &file.owner);
+        if let Some(flaw) = &file.flaw {
+            return Some(Self {
+                sentence: format!(
+                    "The bridge cannot use the key file: {flaw}. It uses the earlier key, which Imprint refuses."
+                ),
+                advice: format!("Put a valid key into {path} ({setting}). {READ}"),
+            });
+        }
+        let modified = file.modified?;
         let changed = TimeText::since(modified, now);
         let before = refused.since(modified);
         let (sentence, advice) = if modified > refused {
@@ -37,7 +45,7 @@ impl RefusedKey {
         } else if before <= CAUSE_MAX {
             (
                 format!(
-                    "The key file {path} changed at {changed}, {} before the first refusal.",
+                    "The key file {path} was last modified at {changed}, {} before the first refusal.",
                     span_text(before)
                 ),
                 format!(
@@ -46,9 +54,10 @@ impl RefusedKey {
             )
         } else {
             (
-                format!("The key file {path} has not changed since {changed}."),
+                // A file that was moved into its place, or copied with its times, has the time of its earlier place.
+                format!("The key file {path} was last modified at {changed}."),
                 format!(
-                    "Ask Imprint whether it has revoked the key. Put a valid key into {path} ({setting}). {READ}"
+                    "If somebody has replaced the file, put the former key back into {path} ({setting}). Otherwise ask Imprint whether it has revoked the key. {READ}"
                 ),
             )
         };
@@ -66,24 +75,38 @@ mod tests {
     #[test]
     fn a_refused_key_is_told_with_the_change_of_its_file() {
         let ago = |seconds: i64| Timestamp::from_millis(NOW.as_millis() - seconds * 1000);
-        let text = |modified: i64| {
+        let text = |modified: i64, flaw: Option<&str>| {
             let file = SecretFileView {
                 owner: "imprint.key_file".to_owned(),
                 path: "/run/secrets/key".to_owned(),
                 modified: Some(ago(modified)),
                 read: Some(NOW),
-                flaw: None,
+                flaw: flaw.map(str::to_owned),
                 is_used: true,
             };
             let change = RefusedKey::of(&file, ago(600), NOW).unwrap();
             format!("{} {}", change.sentence, change.advice)
         };
         assert_eq!(
-            text(602),
-            "The key file /run/secrets/key changed at 22:03:18 UTC, 2 s before the first refusal. Put the former key back into /run/secrets/key (imprint.key_file) if Imprint has not activated the new one. The bridge reads the file every few seconds and goes on by itself."
+            text(602, None),
+            "The key file /run/secrets/key was last modified at 22:03:18 UTC, 2 s before the first refusal. Put the former key back into /run/secrets/key (imprint.key_file) if Imprint has not activated the new one. The bridge reads the file every few seconds and goes on by itself."
         );
-        assert!(text(90_000).contains("has not changed since 2023-11-13"));
-        assert!(text(90_000).contains("whether it has revoked the key"));
-        assert!(text(20).contains("has changed since then, at 22:13:00 UTC. The next probe shows"));
+        // A file with an old time is possibly new in its place.
+        let old = text(90_000, None);
+        for part in [
+            "was last modified at 2023-11-13",
+            "If somebody has replaced the file, put the former key back",
+            "whether it has revoked the key",
+        ] {
+            assert!(old.contains(part), "{part}: {old}");
+        }
+        let newer = text(20, None);
+        assert!(newer.contains("has changed since then, at 22:13:00 UTC. The next probe shows"));
+        // The bridge does not try a key that it cannot use.
+        let flaw = "/run/secrets/key is empty";
+        assert_eq!(
+            text(20, Some(flaw)),
+            "The bridge cannot use the key file: /run/secrets/key is empty. It uses the earlier key, which Imprint refuses. Put a valid key into /run/secrets/key (imprint.key_file). The bridge reads the file every few seconds and goes on by itself."
+        );
     }
 }

@@ -92,28 +92,41 @@ impl MassChangeText {
     }
 }
 
-/// The customers to whom requests write each field.
-pub(super) type WrittenFields = BTreeMap<String, BTreeSet<String>>;
+/// The customers of whom requests set or clear a field.
+#[derive(Debug, Default)]
+pub(super) struct WrittenCustomers {
+    pub(super) set: BTreeSet<String>,
+    pub(super) cleared: BTreeSet<String>,
+}
 
-/// Says what a release of entries with these fields does at Imprint: a text for each mass change.
-pub(super) fn release_effects(held: &HeldSource, written: &WrittenFields) -> Vec<String> {
-    if held.changes.is_empty() {
+/// The customers of whom requests set or clear each field.
+pub(super) type WrittenFields = BTreeMap<String, WrittenCustomers>;
+
+/// Says what the requests of a release do at Imprint: a text for each field with a mass change. The requests also have the
+/// values of entries that already wait, so the texts speak of the requests, and not of one source or rule.
+pub(super) fn release_effects(held: &[HeldSource], written: &WrittenFields) -> Vec<String> {
+    if held.iter().any(|held| held.changes.is_empty()) {
         // The bridge has restarted, and knows neither the fields nor the rules of the mass changes.
-        let all: BTreeSet<&String> = written.values().flatten().collect();
-        return vec![format!("This changes {} at Imprint.", customers(all.len()))];
+        let all = written.values();
+        let all = all.flat_map(|written| written.set.union(&written.cleared));
+        let all: BTreeSet<&String> = all.collect();
+        let effect = format!("The requests change {} at Imprint.", customers(all.len()));
+        return if all.is_empty() {
+            Vec::new()
+        } else {
+            vec![effect]
+        };
     }
-    let effects = held.changes.iter().filter_map(|(kind, _)| {
-        let field = kind.field.path();
-        let customers = customers(written.get(field)?.len());
-        Some(match kind.rule {
-            BrakeRule::Customers | BrakeRule::Share => {
-                format!("This changes {field} of {customers} at Imprint.")
-            }
-            BrakeRule::SameValue => {
-                format!("This writes one and the same {field} to {customers} at Imprint.")
-            }
-            BrakeRule::Cleared => format!("This clears {field} of {customers} at Imprint."),
-        })
+    let fields = held.iter().flat_map(|held| &held.changes);
+    let fields: BTreeSet<&str> = fields.map(|(kind, _)| kind.field.path()).collect();
+    let effects = fields.into_iter().filter_map(|field| {
+        let WrittenCustomers { set, cleared } = written.get(field)?;
+        let parts = [("set", set.len()), ("clear", cleared.len())].into_iter();
+        let parts = parts.filter(|(_, number)| *number > 0);
+        let parts = parts.map(|(verb, number)| format!("{verb} {field} of {}", customers(number)));
+        let parts: Vec<String> = parts.collect();
+        let effect = || format!("The requests {} at Imprint.", parts.join(" and "));
+        (!parts.is_empty()).then(effect)
     });
     effects.collect()
 }
@@ -207,47 +220,58 @@ mod tests {
             policy: BrakePolicy::On(LIMITS),
             first: NOW,
             changes: vec![(MassChange { field, rule }, holding)],
-            entries: Vec::new(),
+            entries: 275,
         }
     }
 
     /// FAULTS N1311: the button that changes 275 customers looked harmless, and no text said what it does.
     #[test]
     fn a_release_is_told_with_its_effect_at_imprint() {
-        let written = |customers: usize| {
-            let customers = (0..customers).map(|number| number.to_string());
-            WrittenFields::from([("phone".to_owned(), customers.collect())])
+        let customers = |numbers: std::ops::Range<usize>| {
+            let customers = numbers.map(|number| number.to_string());
+            customers.collect::<BTreeSet<String>>()
         };
-        for (rule, customers, effect) in [
+        let written = |set, cleared| {
+            let (set, cleared) = (customers(set), customers(cleared));
+            WrittenFields::from([("phone".to_owned(), WrittenCustomers { set, cleared })])
+        };
+        let one = |rule| vec![held(rule, 25)];
+        // 60 held entries clear the field, and others set it: no sentence gives one number for both.
+        for (rule, written, effect) in [
             (
-                BrakeRule::SameValue,
-                275,
-                "This writes one and the same phone to 275 customers at Imprint.",
+                BrakeRule::Cleared,
+                written(60..260, 0..60),
+                "The requests set phone of 200 customers and clear phone of 60 customers at Imprint.",
             ),
             (
                 BrakeRule::Cleared,
-                1,
-                "This clears phone of 1 customer at Imprint.",
+                written(0..0, 0..1),
+                "The requests clear phone of 1 customer at Imprint.",
             ),
             (
-                BrakeRule::Customers,
-                2,
-                "This changes phone of 2 customers at Imprint.",
+                BrakeRule::SameValue,
+                written(0..275, 0..0),
+                "The requests set phone of 275 customers at Imprint.",
             ),
         ] {
-            assert_eq!(
-                release_effects(&held(rule, 25), &written(customers)),
-                [effect]
-            );
+            assert_eq!(release_effects(&one(rule), &written), [effect]);
         }
-        let mut restarted = held(BrakeRule::Customers, 25);
-        restarted.changes.clear();
+        // Two sources hold the field: the number is told once.
+        let two = [one(BrakeRule::Customers), one(BrakeRule::Cleared)].concat();
         assert_eq!(
-            release_effects(&restarted, &written(3)),
-            ["This changes 3 customers at Imprint."]
+            release_effects(&two, &written(0..2, 0..0)),
+            ["The requests set phone of 2 customers at Imprint."]
+        );
+        let mut restarted = one(BrakeRule::Customers);
+        restarted[0].changes.clear();
+        assert_eq!(
+            release_effects(&restarted, &written(0..2, 1..3)),
+            ["The requests change 3 customers at Imprint."]
         );
         let nothing = WrittenFields::default();
-        assert!(release_effects(&held(BrakeRule::Customers, 25), &nothing).is_empty());
+        for held in [one(BrakeRule::Customers), restarted] {
+            assert!(release_effects(&held, &nothing).is_empty());
+        }
     }
 
     /// FAULTS N1280

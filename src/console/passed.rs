@@ -74,7 +74,8 @@ pub(super) async fn show(
     })
 }
 
-/// Answers `GET /sources/{source}/passed.ndjson`: one JSON object on each line, with ids and without values.
+/// Answers `GET /sources/{source}/passed.ndjson`: one JSON object on each line, with ids and without values. If entries are
+/// missing, the last line has their number.
 pub(super) async fn export(
     visitor: Visitor,
     operations: web::Data<Operations>,
@@ -82,10 +83,10 @@ pub(super) async fn export(
     request: HttpRequest,
 ) -> PageResult {
     let (_, passed) = find(&visitor, &operations, &source, &request).await?;
-    let lines = passed
-        .entries
-        .iter()
-        .map(|entry| format!("{}\n", line(entry)));
+    let missing = passed.customers.saturating_sub(passed.entries.len());
+    let missing = (missing > 0).then(|| json!({"missing": missing}));
+    let lines = passed.entries.iter().map(line).chain(missing);
+    let lines = lines.map(|line| format!("{line}\n"));
     let file = format!("attachment; filename=\"passed-{source}.ndjson\"");
     Ok(HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "application/x-ndjson"))
@@ -106,7 +107,7 @@ async fn find(
     let query = query.into_inner();
     let kind = (query.field.as_str(), query.rule.as_str());
     let passed = operations.passed_entries(visitor.operator(), &source, kind);
-    let passed = passed.await?.ok_or(ConsoleProblem::NotFound)?;
+    let passed = passed.await?.ok_or(ConsoleProblem::UnknownMassChange)?;
     Ok((query, passed))
 }
 

@@ -62,6 +62,10 @@ pub(super) enum ConsoleProblem {
         "This is the ops listener, which accepts no events. Post events to the event listener: the setting ingress.listen has its address."
     )]
     EventListener,
+    #[error(
+        "This bridge knows no such mass change. A restart loses the counts of the brake, and each of several bridges knows only the mass changes that it counted: look at the console of the bridge that held the entries."
+    )]
+    UnknownMassChange,
     #[error("The bridge cannot render the page.")]
     Render(#[from] askama::Error),
     #[error(transparent)]
@@ -94,6 +98,7 @@ impl ConsoleProblem {
             Self::OtherSession => "Form of another session",
             Self::NothingChosen { .. } => "No entry chosen",
             Self::NotFound | Self::EventListener => "Page not found",
+            Self::UnknownMassChange => "Mass change not known",
             Self::Render(_) => "Page not rendered",
             Self::Failed(problem) => problem.title(),
         }
@@ -111,6 +116,7 @@ impl ConsoleProblem {
             | Self::NothingChosen { .. }
             | Self::NotFound
             | Self::EventListener
+            | Self::UnknownMassChange
             | Self::Render(_) => self.to_string(),
         }
     }
@@ -123,7 +129,7 @@ impl ResponseError for ConsoleProblem {
             Self::LoginRequired { .. } => StatusCode::SEE_OTHER,
             Self::Disabled | Self::OtherOrigin | Self::OtherSession => StatusCode::FORBIDDEN,
             Self::NothingChosen { .. } => StatusCode::BAD_REQUEST,
-            Self::NotFound | Self::EventListener => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::EventListener | Self::UnknownMassChange => StatusCode::NOT_FOUND,
             Self::Render(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Failed(problem) => problem.status_code(),
         }

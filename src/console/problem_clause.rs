@@ -45,7 +45,7 @@ impl Problem {
         let now = situation.now;
         let total = counted(situation.held, ["entry is held", "entries are held"]);
         let sources = situation.held_sources.iter();
-        let Some(largest) = sources.max_by_key(|held| held.entries.len()) else {
+        let Some(largest) = sources.max_by_key(|held| held.entries) else {
             return Self {
                 causes: vec![format!(
                     "{total}: a source changes unusually many customers. Other entries go on."

@@ -11,7 +11,6 @@ use super::entry_row::EntryText;
 use super::page::{Frame, PageResult, Section, page};
 use super::visitor::Visitor;
 use super::words::{counted, length};
-use crate::event::Visibility;
 use crate::ops::AdminProblem;
 use crate::ops::operate::{CHANGE_ENTRIES_MAX, Operations};
 use crate::outbox::EntryId;
@@ -23,6 +22,8 @@ struct ResultPage {
     title: String,
     /// The number of entries in each state, the most frequent state first.
     counts: String,
+    /// The number of entries that the store does not have any more.
+    missing: Option<String>,
     /// True if an entry still waits.
     is_open: bool,
     rows: Vec<EntryText>,
@@ -67,16 +68,17 @@ pub(super) async fn show(
     let entries = query.map_err(|_error| wrong())?.into_inner().entries;
     let numbers = numbers(&entries)?;
     let now = operations.clock.now();
-    let mut rows = Vec::new();
-    for number in &numbers {
-        let entry = EntryId(*number);
-        let view = operations.show(visitor.operator(), entry, Visibility::Masked);
-        rows.push(EntryText::of(&view.await?.summary, now));
-    }
+    let entries = numbers.iter().copied().map(EntryId).collect();
+    let found = operations.summaries(visitor.operator(), entries).await?;
+    let found = found.iter().map(|summary| EntryText::of(summary, now));
+    let rows: Vec<EntryText> = found.collect();
+    let missing = numbers.len().saturating_sub(rows.len());
+    let missing = u64::try_from(missing).unwrap_or(u64::MAX);
     page(&ResultPage {
         frame: console.frame(&visitor, Section::Entries, &operations).await,
         title: counted(length(&rows), ["changed entry", "changed entries"]),
         counts: counts(&rows),
+        missing: (missing > 0).then(|| counted(missing, ["entry", "entries"])),
         is_open: rows.iter().any(|row| row.state.word == "waiting"),
         rows,
         path: result_path(&numbers),
@@ -109,6 +111,8 @@ fn numbers(text: &str) -> Result<Vec<u64>, AdminProblem> {
         }
         numbers.extend(first..=last);
     }
+    numbers.sort_unstable();
+    numbers.dedup();
     Ok(numbers)
 }
 
@@ -126,6 +130,7 @@ mod tests {
         let path = result_path(&[9, 3, 1, 2, 12, 13]);
         assert_eq!(path, "/entries/result?entries=1-3,9,12-13");
         assert_eq!(numbers("1-3,9,12-13").unwrap(), [1, 2, 3, 9, 12, 13]);
+        assert_eq!(numbers("2,1-2").unwrap(), [1, 2]);
         let all = format!("1-{CHANGE_ENTRIES_MAX}");
         assert_eq!(numbers(&all).unwrap().len(), CHANGE_ENTRIES_MAX);
         for wrong in [

@@ -28,12 +28,14 @@ struct TryOutPage {
     source: String,
     /// The path of the source file.
     file: String,
-    /// Why the form was not tried out. The page keeps what the operator wrote.
+    /// Why nothing was tried out. The page keeps what the operator wrote.
     problem: Option<ConsoleProblem>,
+    /// True if the form has something that the operator wrote.
+    is_written: bool,
     /// The numbers of the lines of the text, for the column beside it.
     lines: Vec<SourceLine>,
     fields: TryFields,
-    /// False if the text of the source file is too long for a try-out.
+    /// False if there is no text to edit, because the source file is too long for a try-out.
     has_text: bool,
     /// The headers that the expressions of the source read.
     read_headers: Vec<String>,
@@ -110,14 +112,21 @@ async fn try_page(
 ) -> Result<TryOutPage, ConsoleProblem> {
     let operator = visitor.operator();
     let source = SourceName::parse(source).map_err(|error| malformed(error.to_string()))?;
-    let live = operations.source_text(operator, &source)?;
-    let live = live.as_deref().map(compact);
-    let (tried, fields) = match fields {
-        Ok(fields) => {
+    let live = operations.source_text(operator, &source);
+    let (Ok(written) | Err(written)) = &fields;
+    let is_written = written.is_written();
+    let (live, removed) = match live {
+        Ok(live) => (live.as_deref().map(compact), None),
+        Err(removed) if is_written => (None, Some(removed)),
+        Err(unknown) => return Err(unknown.into()),
+    };
+    let (tried, fields) = match (fields, removed) {
+        (Ok(fields), None) => {
             let try_out = fields.try_out(&source, live.as_deref());
             (tried(operations, operator, try_out).await, fields)
         }
-        Err(fields) => (Err(ConsoleProblem::OtherSession), fields),
+        (Ok(fields), Some(removed)) => (Err(removed.into()), fields),
+        (Err(fields), _) => (Err(ConsoleProblem::OtherSession), fields),
     };
     let text = match fields.text.is_empty() {
         true => live.clone().unwrap_or_default(),
@@ -132,10 +141,11 @@ async fn try_page(
         read_headers: operations.read_headers(operator, &source),
         file: console.source_path(source.as_str()),
         source: source.to_string(),
-        has_text: live.is_some(),
+        has_text: live.is_some() || !text.is_empty(),
         is_revealer: visitor.may(Role::Revealer),
         is_revealed: fields.is_revealed() && problem.is_none(),
         problem,
+        is_written,
         lines: SourceLine::all(&text),
         fields: TryFields { text, ..fields },
         result,
@@ -182,8 +192,9 @@ async fn tried(
 /// its empty lines.
 fn compact(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
-    let mut is_inside = false;
+    let mut open = None;
     for line in text.lines() {
+        let is_inside = open.is_some();
         let is_table = line.starts_with('[') && !is_inside && !shown.is_empty();
         if is_table {
             shown.push('\n');
@@ -192,10 +203,37 @@ fn compact(text: &str) -> String {
             shown.push_str(line);
             shown.push('\n');
         }
-        let quotes = line.matches("\"\"\"").count() + line.matches("'''").count();
-        is_inside ^= quotes % 2 == 1;
+        open = open_after(line, open);
     }
     shown
+}
+
+/// Returns the quotes of the text over several lines that is open after a line of TOML. `open` is the one before the line.
+fn open_after(line: &str, mut open: Option<&'static str>) -> Option<&'static str> {
+    const QUOTES: [&str; 4] = ["\"\"\"", "'''", "\"", "'"];
+    let mut rest = line;
+    while !rest.is_empty() {
+        let quotes = match open {
+            Some(open) => Some(open).filter(|open| rest.starts_with(*open)),
+            None => QUOTES.into_iter().find(|quotes| rest.starts_with(*quotes)),
+        };
+        if let Some(after) = quotes.and_then(|quotes| rest.strip_prefix(quotes)) {
+            open = if open.is_some() { None } else { quotes };
+            rest = after;
+            continue;
+        }
+        let mut characters = rest.chars();
+        let first = characters.next();
+        if first == Some('#') && open.is_none() {
+            return None;
+        }
+        // A text in double quotes can contain escaped quotes.
+        if first == Some('\\') && open.is_some_and(|open| open.starts_with('"')) {
+            characters.next();
+        }
+        rest = characters.as_str();
+    }
+    open.filter(|open| open.len() > 1)
 }
 
 impl SourceLine {
@@ -210,6 +248,13 @@ impl SourceLine {
 }
 
 impl TryFields {
+    /// Returns whether the operator wrote something that an error must not lose.
+    fn is_written(&self) -> bool {
+        [&self.body, &self.headers, &self.text]
+            .iter()
+            .any(|text| !text.is_empty())
+    }
+
     fn is_revealed(&self) -> bool {
         !self.reveal.is_empty()
     }
@@ -282,6 +327,17 @@ mod tests {
             "[auth]\nkind = \"none\"\n\n[events.a]\nschema = \"a\"\nwhen = '''\n.a\n\n.b'''\n\n[events.a.update]\n"
         );
         assert_eq!(compact(&shown), shown);
+        // Quotes inside another text open none.
+        for line in [
+            "x = \"'''\"",
+            "x = '\"\"\"'",
+            "x = \"\\\"'''\"",
+            "x = \"\"\"'''\"\"\"",
+            "# '''",
+        ] {
+            let text = format!("{line}\n\n[a]\ny = '''\n\n[b]\n'''\n");
+            assert_eq!(compact(&text), text, "{line}");
+        }
         let lines = SourceLine::all(&shown);
         let tables: Vec<(usize, &str)> = lines
             .iter()

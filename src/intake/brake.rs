@@ -625,6 +625,37 @@ mod tests {
         assert_eq!((present.len(), found(ended)), (0, Vec::from(rows)));
     }
 
+    /// FAULTS N1318: a batch changes a customer, exceeds the limit, and changes the customer again. The requests arrived in
+    /// another order than the brake counts them.
+    #[test]
+    fn a_mass_change_knows_the_first_change_of_a_customer_whose_second_change_is_held() {
+        let mut counts = BrakeCounts::default();
+        let sent = [(0, 9), (1, 8), (2, 7), (3, 6), (4, 5), (5, 4), (0, 4)];
+        let mut held = Vec::new();
+        for (number, (customer, minute)) in sent.into_iter().enumerate() {
+            let phone = json!(format!("+{number}"));
+            let change = change(&format!("c{customer}"), &[("phone", phone)]);
+            let counted = counts.count(&LIMITS, (&event(number), &change), at(minute));
+            held.extend(counted.held);
+        }
+        for held in &held {
+            counts.record_held(held, LIMITS.window, at(4));
+        }
+        let [present, _] = counts.holding(LIMITS.window, at(9));
+        let [(kind, holding)] = present.as_slice() else {
+            panic!("{present:?}");
+        };
+        let passed = &holding.passed;
+        let is_passed = |id: &usize| passed.events.contains(&event(*id));
+        let events: Vec<usize> = (0..7).filter(is_passed).collect();
+        assert_eq!(
+            (kind.rule, events),
+            (BrakeRule::Customers, vec![0, 1, 2, 3, 4])
+        );
+        assert_eq!((held.len(), passed.customers), (2, 5));
+        assert_eq!((passed.since, passed.until), (Some(at(5)), Some(at(9))));
+    }
+
     #[test]
     fn an_open_brake_counts_nothing() {
         let mut counts = BrakeCounts::default();

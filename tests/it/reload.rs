@@ -421,7 +421,7 @@ fn the_bridge_notices_the_swap_of_a_symbolic_link() {
         let act = acts
             .into_iter()
             .find(|act| act["what"] == "sources_changed")?;
-        (act["who"] == "files" && act["on"] == expected.as_str()).then_some(())
+        (act["who"] == "source files" && act["on"] == expected.as_str()).then_some(())
     });
 }
 

@@ -33,7 +33,7 @@ struct Mark {
     /// The number of the change in the order of arrival.
     number: u64,
     written: Written,
-    /// The event with which the change passed the brake. `None` if the brake holds it.
+    /// The newest change of the customer that passed the brake: this one or, if the brake holds it, an earlier one.
     passed: Option<PassedMark>,
     /// True if several changes of the customer have this mark.
     is_shared: bool,
@@ -43,6 +43,7 @@ struct Mark {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct PassedMark {
     at: Timestamp,
+    written: Written,
     event: BrakeDigest,
 }
 
@@ -52,6 +53,9 @@ pub struct PassedChanges {
     pub customers: usize,
     /// The time of the oldest of the changes.
     pub since: Option<Timestamp>,
+    /// The time of the newest of the changes. It can be later than the time of the first held change: the brake counts a large
+    /// request that arrived earlier after small ones.
+    pub until: Option<Timestamp>,
     /// The events with the changes, one for each customer.
     pub events: PassedEvents,
 }
@@ -145,7 +149,7 @@ impl RecentChanges {
             at,
             number,
             written,
-            passed: Some(PassedMark { at, event }),
+            passed: Some(PassedMark { at, written, event }),
             is_shared: false,
         };
         self.insert(customer, mark);
@@ -157,13 +161,11 @@ impl RecentChanges {
         })
     }
 
-    /// Records that the brake holds a change. If the same earlier change of the customer passed, it has passed still.
+    /// Records that the brake holds a change. If an earlier change of the customer passed, it has passed still.
     pub(super) fn hold(&mut self, change: &AddedChange) {
         let mark = self.marks.get_mut(&change.customer);
         if let Some(mark) = mark.filter(|mark| mark.number == change.number) {
-            let earlier = change.previous.as_ref();
-            let earlier = earlier.filter(|earlier| earlier.written == mark.written);
-            mark.passed = earlier.and_then(|earlier| earlier.passed);
+            mark.passed = change.previous.and_then(|earlier| earlier.passed);
         }
     }
 
@@ -173,12 +175,12 @@ impl RecentChanges {
         digests: &RandomState,
         is_alike: impl Fn(Written) -> bool,
     ) -> PassedChanges {
-        let marks = self.marks.values();
-        let passed = marks.filter(|mark| is_alike(mark.written));
-        let passed: Vec<PassedMark> = passed.filter_map(|mark| mark.passed).collect();
+        let passed = self.marks.values().filter_map(|mark| mark.passed);
+        let passed: Vec<PassedMark> = passed.filter(|passed| is_alike(passed.written)).collect();
         PassedChanges {
             customers: passed.len(),
             since: passed.iter().map(|passed| passed.at).min(),
+            until: passed.iter().map(|passed| passed.at).max(),
             events: PassedEvents {
                 digests: digests.clone(),
                 events: Arc::new(passed.iter().map(|passed| passed.event).collect()),

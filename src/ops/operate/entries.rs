@@ -6,7 +6,9 @@ use super::{Error, Operations, Operator};
 use crate::event::{Version, Visibility};
 use crate::imprint::clearing::Clearing;
 use crate::imprint::{CustomerRef, Field, FieldValue, PartnerCustomerId, Update};
-use crate::outbox::{EntryFilter, EntryId, EntryPage, EntrySummary, Inspection, LaneKey};
+use crate::outbox::{
+    Detail, EntryFilter, EntryId, EntryPage, EntrySelection, EntrySummary, Inspection, LaneKey,
+};
 
 /// One entry, as an operator sees it. `content` is `None` if the entry is delivered or otherwise finished, because the
 /// store then erases the content.
@@ -73,6 +75,22 @@ impl Operations {
         filter: EntryFilter,
     ) -> Result<EntryPage, Error> {
         Ok(self.outbox.list(filter).await?)
+    }
+
+    /// Returns the summaries of entries, at most [`CHANGE_ENTRIES_MAX`](super::CHANGE_ENTRIES_MAX). Leaves out entries that
+    /// the store does not have.
+    ///
+    /// # Errors
+    /// Returns an error if the store fails.
+    pub async fn summaries(
+        &self,
+        _operator: &Operator,
+        entries: Vec<EntryId>,
+    ) -> Result<Vec<EntrySummary>, Error> {
+        let selection = EntrySelection::Entries(entries);
+        let loaded = self.outbox.load(selection, Detail::Summaries).await?;
+        let entries = loaded.entries.into_iter();
+        Ok(entries.map(|entry| entry.summary).collect())
     }
 
     /// Returns one entry. For unmasked values, the bridge first writes an audit record.

@@ -1,6 +1,6 @@
 //! The use case that shows the sources whose mass changes wait for an operator.
 
-use super::{CaseList, Operations, Operator};
+use super::{BrakeView, CaseList, Error, Operations, Operator};
 use crate::intake::{BrakePolicy, BrakeState, Holding, MassChange};
 use crate::outbox::{EntryId, State};
 use crate::time::Timestamp;
@@ -10,33 +10,61 @@ use crate::time::Timestamp;
 pub struct HeldSource {
     pub source: String,
     pub policy: BrakePolicy,
-    /// The time when the bridge accepted the oldest held entry of the cases.
+    /// The time when the bridge accepted the oldest known held entry.
     pub first: Timestamp,
     /// The mass changes of the held entries. Empty if the bridge has restarted since, because a restart loses the counts.
     pub changes: Vec<(MassChange, Holding)>,
-    /// The newest held entries of the source.
-    pub entries: Vec<EntryId>,
+    /// The number of held entries in the cases.
+    pub entries: u64,
 }
 
 impl Operations {
     /// Returns the sources of the held entries in these cases, with what their brakes know of the mass changes.
     pub fn held_sources(&self, operator: &Operator, cases: &CaseList) -> Vec<HeldSource> {
         let brakes = self.brakes(operator).into_iter();
-        let held = brakes.filter_map(|brake| {
-            let held = cases.cases.iter().filter(|case| {
-                case.cause.state == State::Held.as_str()
-                    && case.cause.source.as_str() == brake.source
-            });
-            let first = held.clone().map(|case| case.first).min()?;
-            Some(HeldSource {
-                first,
-                changes: changes(&brake.state, first),
-                entries: held.flat_map(|case| case.newest.iter().copied()).collect(),
-                policy: brake.state.policy,
-                source: brake.source,
-            })
-        });
+        let held = brakes.filter_map(|brake| HeldSource::of(brake, cases, None));
         held.collect()
+    }
+
+    /// Returns the sources of the held entries among these entries. The cases possibly contain none of them, because the
+    /// cases have the newest entries only.
+    ///
+    /// # Errors
+    /// Returns an error if the store fails.
+    pub async fn held_sources_of(
+        &self,
+        operator: &Operator,
+        entries: Vec<EntryId>,
+    ) -> Result<Vec<HeldSource>, Error> {
+        let mut chosen = self.summaries(operator, entries).await?;
+        chosen.retain(|entry| entry.receipt.state == State::Held);
+        let cases = self.cases(operator).await?;
+        let brakes = self.brakes(operator).into_iter();
+        let held = brakes.filter_map(|brake| {
+            let chosen = chosen.iter().map(|entry| &entry.receipt);
+            let chosen = chosen.filter(|held| held.identity.source.as_str() == brake.source);
+            let first = chosen.map(|held| held.accepted_at).min()?;
+            HeldSource::of(brake, &cases, Some(first))
+        });
+        Ok(held.collect())
+    }
+}
+
+impl HeldSource {
+    /// Returns the source of a brake with its held entries: those of the cases, and one that was accepted at this time.
+    fn of(brake: BrakeView, cases: &CaseList, accepted: Option<Timestamp>) -> Option<Self> {
+        let held = cases.cases.iter().filter(|case| {
+            case.cause.state == State::Held.as_str() && case.cause.source.as_str() == brake.source
+        });
+        let first = held.clone().map(|case| case.first);
+        let first = first.chain(accepted).min()?;
+        Some(Self {
+            first,
+            changes: changes(&brake.state, first),
+            entries: held.map(|case| case.entries).sum(),
+            policy: brake.state.policy,
+            source: brake.source,
+        })
     }
 }
 

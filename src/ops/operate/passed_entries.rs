@@ -6,13 +6,15 @@ use std::time::Duration;
 use super::{Error, Operations, Operator};
 use crate::event::SourceName;
 use crate::imprint::{CustomerRef, PartnerCustomerId};
-use crate::intake::{Holding, MassChange};
+use crate::intake::{Holding, MassChange, PassedChanges};
 use crate::outbox::{EntryFilter, EntryId, EntryOrder, EntrySummary, LaneKey, State};
 
 /// The number of entries that one look at the store returns.
 const PAGE_ENTRIES: usize = 500;
 /// The maximum number of looks at the store. A source can send many other entries within the window of its brake.
 const PAGES_MAX: usize = 200;
+/// The time after which the use case looks no further.
+const LOOK_MAX: Duration = Duration::from_secs(5);
 
 /// The entries that passed before a mass change was held.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -56,7 +58,7 @@ impl Operations {
         let Some((_, holding)) = changes.find(is_named) else {
             return Ok(None);
         };
-        let entries = self.find_passed(source, holding).await?;
+        let entries = self.find_passed(source, &holding.passed).await?;
         Ok(Some(PassedEntries {
             entries: self.with_partners(entries).await?,
             customers: holding.passed.customers,
@@ -66,21 +68,22 @@ impl Operations {
     async fn find_passed(
         &self,
         source: &SourceName,
-        holding: &Holding,
+        passed: &PassedChanges,
     ) -> Result<Vec<EntrySummary>, Error> {
-        let passed = &holding.passed;
         let mut found = Vec::new();
         let mut after = EntryId(0);
+        let until = self.clock.now().after(LOOK_MAX);
         for _ in 0..PAGES_MAX {
-            if found.len() >= passed.customers {
+            if found.len() >= passed.customers || self.clock.now() > until {
                 break;
             }
             let filter = EntryFilter {
                 states: State::ALL.to_vec(),
                 source: Some(source.clone()),
                 since: passed.since,
-                // The entry that was held first can have the time of the last entry that passed.
-                before: Some(holding.since.after(Duration::from_millis(1))),
+                before: passed
+                    .until
+                    .map(|until| until.after(Duration::from_millis(1))),
                 order: EntryOrder::OldestFirst,
                 after,
                 ..EntryFilter::in_state(State::Delivered, PAGE_ENTRIES)

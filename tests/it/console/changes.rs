@@ -82,6 +82,8 @@ fn a_replay_shows_its_requests_before_the_operator_confirms_it() {
     }
     let page = browser.page(result);
     assert!(page.contains("<strong>2 delivered</strong>"), "{page}");
+    let page = browser.page("/entries/result?entries=1-2,98-99");
+    assert!(page.contains("not have 2 entries of the address"), "{page}");
     let act = last_act(&app);
     assert_eq!(
         (&act["who"], &act["what"], &act["on"], &act["reason"]),

@@ -78,6 +78,7 @@ fn lists_those_that_passed(browser: &mut Browser, path: &str) {
     assert!(!answer.body.contains("@"), "{}", answer.body);
     let unknown = browser.get("/sources/crm/passed?field=phone&rule=customers");
     assert_eq!(unknown.status, 404);
+    has(&unknown.body, &["This bridge knows no such mass change"]);
 }
 
 /// FAULTS N1280, N1281: after a discard of the held entries, an operator believed that the mass change had reached nobody.
@@ -122,7 +123,7 @@ fn a_mass_change_is_told_with_the_customers_that_passed() {
     // FAULTS N1311: the dangerous action looked harmless.
     let release = [("action", "release"), ("filter", "state=held&source=crm")];
     let preview = browser.submit("/entries/preview", &release).body;
-    let effect = "This changes email of 3 customers at Imprint. The bridge cannot take it back.";
+    let effect = "The requests set email of 3 customers at Imprint. The bridge cannot";
     has(&preview, &[effect, "<button class=\"main danger\""]);
     lists_those_that_passed(&mut browser, &path_of(&overview, link));
 
@@ -144,6 +145,43 @@ fn a_mass_change_is_told_with_the_customers_that_passed() {
     has(&browser.page("/sources"), &[lost, "Release all…"]);
     let passed = browser.page(&path_of(&overview, "Entries from before"));
     has(&passed, &["href=\"/entries/1\"", "href=\"/entries/2\""]);
+}
+
+/// FAULTS N1311: a source holds more entries than a case lists, and the buttons of the source change the oldest of them.
+#[test]
+fn the_preview_of_the_oldest_held_entries_tells_the_mass_change() {
+    let app = TestApp::setup()
+        .operator("alice", TOKEN)
+        .settings("[brake]\nmode = \"on\"\ncustomers_max = 2")
+        .start();
+    let events = (1..=1_010).map(|number| email(&format!("e{number}"), &format!("c{number}"), 1));
+    let events: Vec<_> = events.map(|event| event.json().clone()).collect();
+    let media_type = [("content-type", "application/cloudevents-batch+json")];
+    for batch in events.chunks(100) {
+        let line = "POST /v1/sources/crm/events";
+        let answer = http::ask(app.ingress(), line, &media_type, &json!(batch).to_string());
+        assert_eq!(answer.unwrap().status, 202);
+    }
+    let mut browser = Browser::logged_in(&app, TOKEN);
+    for (action, texts) in [
+        (
+            "release",
+            [
+                "The mass-change brake of crm has held 1,008 entries",
+                "The requests set email of 500 customers at Imprint. The bridge cannot take it back.",
+            ],
+        ),
+        (
+            "discard",
+            [
+                "A discard does not change what passed",
+                "This changes nothing at Imprint",
+            ],
+        ),
+    ] {
+        let fields = [("action", action), ("filter", "state=held&source=crm")];
+        has(&browser.submit("/entries/preview", &fields).body, &texts);
+    }
 }
 
 /// FAULTS N1282: a preview promised the delivery of values that Imprint had rejected, and a plain replay sent them again.

@@ -338,6 +338,16 @@ fn a_wrong_try_out_is_an_error_and_its_text_stays_text() {
     }
     let without = vera.post(PAGE, &edit);
     assert_eq!(without.status, 403);
+    // The file of the source was removed while the operator wrote.
+    let removed = vera.submit("/sources/none/try", &edit);
+    assert_eq!(removed.status, 400);
+    for shown in [kept, "What you wrote is still in the form below"] {
+        assert!(removed.body.contains(shown), "{shown}: {}", removed.body);
+    }
+    // An address with an entry has nothing that the operator wrote.
+    let unknown = vera.get(&format!("{PAGE}?entry=99"));
+    assert_eq!(unknown.status, 404);
+    assert!(!unknown.body.contains("What you wrote"), "{}", unknown.body);
 }
 
 /// FAULTS N984
