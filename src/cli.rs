@@ -52,8 +52,10 @@ pub struct Arguments {
 impl Arguments {
     /// Parses the arguments of the process. Ends the process if they are wrong, or if they ask only for the help.
     pub fn of_process() -> Self {
-        let command = std::env::args().nth(1).unwrap_or_default();
-        Self::try_parse().unwrap_or_else(|error| usage::explained(error, &command).exit())
+        let arguments = std::env::args_os().skip(1);
+        let arguments = arguments.map(|argument| argument.to_string_lossy().into_owned());
+        let arguments: Vec<String> = arguments.collect();
+        Self::try_parse().unwrap_or_else(|error| usage::explained(error, &arguments).exit())
     }
 }
 

@@ -104,6 +104,11 @@ pub fn take_unlisted_phone() -> bool {
     function::phone::take_unlisted()
 }
 
+/// Returns the ISO 3166-1 alpha-3 code of a country, as the mapping function `alpha3` reads it.
+pub(crate) fn country_code(text: &str) -> Option<Value> {
+    function::country::alpha3(text).ok()
+}
+
 /// The lookup tables of a source file, by table name. The mapping function `lookup` reads the tables. All mappings of the
 /// source share the rows.
 pub type LookupTables = BTreeMap<String, Arc<BTreeMap<String, String>>>;

@@ -86,6 +86,7 @@ struct ComparedVersion {
     names: Vec<SourceName>,
     /// The folder of the source files. Each source has its examples in a folder inside this folder.
     folder: PathBuf,
+    schemas: PathBuf,
     /// The directory of the sealing keys.
     keys_dir: Option<PathBuf>,
 }
@@ -98,6 +99,7 @@ impl ComparedVersion {
             names: sources.iter().map(|source| source.name.clone()).collect(),
             sources: Sources::new(sources, config.intake),
             folder: config.sources_dir.clone(),
+            schemas: config.schemas_dir.clone(),
             keys_dir: config.outbox.keys_dir.clone(),
         }
     }
@@ -181,7 +183,7 @@ fn compare(
             "--store must be a file of SQLite: `diff` does not read a store in PostgreSQL; compare the examples, or a single event with `explain`"
         );
     }
-    if is_same(&before.folder, &after.folder) {
+    if is_same(&before.folder, &after.folder) && is_same(&before.schemas, &after.schemas) {
         bail!(
             "--against names the tree in use, so the command would compare it with itself{EARLIER}"
         );

@@ -63,8 +63,9 @@ const COMMANDS: [(&str, &str); 7] = [
 ];
 
 /// Replaces the tips of clap about an unknown option. Clap proposes to pass the option as a file after `--`, or an option with a
-/// similar name and another meaning. `command` is the first argument.
-pub(super) fn explained(mut error: clap::Error, command: &str) -> clap::Error {
+/// similar name and another meaning. `arguments` are the arguments of the process: the command and the others.
+pub(super) fn explained(mut error: clap::Error, arguments: &[String]) -> clap::Error {
+    let command = arguments.first().map_or("", String::as_str);
     if error.kind() == ErrorKind::InvalidSubcommand
         && let Some((_, meant)) = COMMANDS.iter().find(|(word, _)| *word == command)
     {
@@ -90,7 +91,9 @@ pub(super) fn explained(mut error: clap::Error, command: &str) -> clap::Error {
     };
     let of_option = TIPS.iter().find(is_meant).map(|(_, _, tip)| *tip);
     let of_argument = || {
-        let mut commands = ARGUMENTS.iter().filter(|_| !option.starts_with('-'));
+        let is_source = |argument: &String| argument.split('=').next() == Some("--source");
+        let is_name = !option.starts_with('-') && !arguments.iter().any(is_source);
+        let mut commands = ARGUMENTS.iter().filter(|_| is_name);
         commands.find(|(of, _)| *of == command).map(|(_, tip)| *tip)
     };
     if let Some(tip) = of_option.or_else(of_argument) {

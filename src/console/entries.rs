@@ -125,7 +125,7 @@ fn accepts(fields: &FilterFields, action: ChangeAction) -> bool {
     selection.is_ok_and(|selection| selection.is_accepted(action.accepted()))
 }
 
-/// Returns the states of the tab to which the states of a filter belong: the same states, or else all states of the filter
+/// Returns the states of the tab to which the states of a filter belong: the same states, otherwise all states of the filter
 /// and more.
 fn tab_of(states: &str) -> Option<&'static str> {
     let tabs = || TABS.into_iter().map(|(_, tab)| tab);

@@ -6,9 +6,11 @@ use super::{MessageExplanation, row};
 /// The messages in the form in which the code has them, with `…` for each inserted part.
 pub static NOTATION: &[MessageExplanation] = &[
     row(
-        &["must have its texts in one variable, with a comma after each text: …=a,b"],
-        "The name of the variable ends in the number of an item, and the setting is a list.",
-        "Write all texts of the list into one variable.",
+        &[
+            "must be one setting without a number after its name; in an environment variable, a list has commas between the texts, such as a,b",
+        ],
+        "The name of the variable, or of a key in a table, is the number of an item.",
+        "Write all texts of a list into one variable, or into one list in TOML. If the setting is no list, remove the number.",
     ),
     row(
         &[

@@ -37,9 +37,9 @@ pub static REVIEW: &[MessageExplanation] = &[
     row(
         &[
             "… = \"…\" is a constant, so all customers get it: read the value from the event",
-            "… = \"…\" is a constant, and an example has …: the bridge takes each address for an address in this country. Read the country from the event",
+            "… = \"…\" is a constant, and an example has another country in …: the bridge takes each address for an address in this country. Read the country from the event",
             "no example has …, so … has the value after // in every example: correct the path, or add an example with a value",
-            "every example clears …, which reads …, and no expression reads …: did you mean …?",
+            "no example gives … a value: it reads …, and no expression reads …; did you mean …?",
             "… asks for the country, and no rule gives it: the bridge takes each address for an address in the USA. Set customer_history.address.country, or `address.country` of the event type",
         ],
         "Every customer would get the same value of the field, or none.",

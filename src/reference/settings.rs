@@ -93,7 +93,7 @@ pub static SETTINGS: &[MessageExplanation] = &[
         "Write a value of this kind. In TOML, a text stands in quotes, and a list in brackets. A host name is not an IP address.",
     ),
     row(
-        &["must be a list without brackets and quotes, with a comma after each text, such as a,b"],
+        &["must be a list without brackets and quotes, with commas between the texts, such as a,b"],
         "The list is written as in JSON or TOML, but stands in a text, such as an environment variable.",
         "Write the texts with commas between them: /run/a,/run/b.",
     ),

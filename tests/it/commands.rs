@@ -328,6 +328,10 @@ fn a_wrong_argument_names_the_right_one() {
             &["explain", "shop", "a.json"],
             "the name of the source stands after --source",
         ),
+        (
+            &["explain", "--source", "shop", "a.json", "b.json"],
+            "unexpected argument 'b.json' found",
+        ),
         (&["serve", "--port", "80"], "the setting ingress.listen"),
         (&["serve", "--dry-run"], "the command check reports"),
         (&["serve", "bridge.toml"], "use --config FILE"),
@@ -337,5 +341,8 @@ fn a_wrong_argument_names_the_right_one() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {errors}");
         assert!(errors.contains(expected), "{arguments:?}: {errors}");
         assert!(!errors.contains("similar"), "{arguments:?}: {errors}");
+        let has_source = arguments.contains(&"--source");
+        let names_source = errors.contains("stands after --source");
+        assert!(!(has_source && names_source), "{errors}");
     }
 }

@@ -125,6 +125,24 @@ fn the_tree_in_use_is_no_earlier_version() {
         assert!(error.contains(expected), "{error}");
         assert!(!error.contains("did you mean"), "{error}");
     }
+    // The same sources with other schemas are another version.
+    let other = Version::new(SOURCE);
+    let settings = format!(
+        "sources_dir = {:?}\nschemas_dir = {:?}\n",
+        later.path().join("config/sources"),
+        other.path().join("schemas")
+    );
+    later.write("other.toml", &settings);
+    let (file, against) = (later.path().join("other.toml"), later.path());
+    let arguments = [
+        "diff",
+        "--config",
+        file.to_str().unwrap(),
+        "--against",
+        against.to_str().unwrap(),
+    ];
+    let text = lines(&commands::run(&arguments, ""), 0);
+    assert!(text.starts_with("0 different"), "{text}");
 }
 
 /// FAULTS N1059: `--against` names the folder of the settings, and not the directory around it.

@@ -803,10 +803,22 @@ fn a_request_line_before_the_headers_of_an_example_is_accepted() {
     let file = folder.path().join("config/sources/shop/e0.headers.txt");
     for (lines, expected) in [
         ("POST /hooks HTTP/1.1\nX-Id: 7\n", "is right, write it into"),
-        ("X-Id: 7\n{\n", "line 2: a header is written NAME: VALUE"),
+        ("\nX-Id: 7\n{\n", "line 3: a header is written NAME: VALUE"),
+        (
+            "X-Id: 7\nPOST /hooks HTTP/1.1\n",
+            "line 2: a header is written NAME: VALUE",
+        ),
     ] {
         fs::write(&file, lines).unwrap();
         let report = run(folder.path(), &["check"]);
         assert!(report.contains(expected), "{report}");
+    }
+    // A header with the version of HTTP is no line of the request.
+    let source = SOURCE.replace("id = \".id\"", "id = 'header(\"upgrade\")'");
+    fs::write(folder.path().join("config/sources/shop.toml"), source).unwrap();
+    for lines in ["Upgrade: HTTP/2\n", "X-Id: 7\nUpgrade: HTTP/1.1\n"] {
+        fs::write(&file, lines).unwrap();
+        let report = run(folder.path(), &["check"]);
+        assert!(report.contains("is right, write it into"), "{report}");
     }
 }

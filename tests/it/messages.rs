@@ -715,7 +715,12 @@ const WRONG_VARIABLES: &[(&str, &str, &str)] = &[
     (
         "IMPRINT_BRIDGE__OPS__TOKEN_FILES__0",
         "/a/b",
-        "must have its texts in one variable, with a comma after each text: IMPRINT_BRIDGE__OPS__TOKEN_FILES=a,b",
+        "IMPRINT_BRIDGE__OPS__TOKEN_FILES: ops.token_files: must be one setting without a number after its name; in an environment variable, a list has commas between the texts, such as a,b",
+    ),
+    (
+        "IMPRINT_BRIDGE__IMPRINT__KEY_FILE__0",
+        "/a/b",
+        "imprint.key_file: must be one setting without a number after its name",
     ),
     (
         "IMPRINT_BRIDGE__IMPRINT__HOST_ALLOW",

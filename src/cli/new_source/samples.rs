@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::config::sources::examples::FILE_BYTES_MAX;
 use crate::draft::Sample;
 use crate::event::json;
-use crate::http::header_line::{is_request_line, parse_header};
+use crate::http::header_line::parse_headers;
 use crate::http::{HeaderName, HeaderValue};
 
 /// The maximum length of the name of an example file, without its ending.
@@ -216,16 +216,7 @@ fn bytes(path: &Path) -> anyhow::Result<Vec<u8>> {
 
 fn headers(path: &Path) -> anyhow::Result<Vec<(HeaderName, HeaderValue)>> {
     let text = String::from_utf8(bytes(path)?).context("is not text")?;
-    let lines = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !is_request_line(line));
-    // The position and not the text of a wrong line, because a header can be a secret.
-    let parsed = lines.enumerate().map(|(position, line)| {
-        parse_header(line)
-            .map_err(|reason| anyhow::anyhow!("line {}: {reason}", position.saturating_add(1)))
-    });
-    parsed.collect()
+    parse_headers(&text).map_err(anyhow::Error::msg)
 }
 
 /// Returns the name of the example for a sample, which no other example has.

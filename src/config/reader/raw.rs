@@ -125,7 +125,7 @@ impl Raw {
         // A list in the notation of JSON or TOML would be one text with brackets and quotes.
         if text.trim_start().starts_with('[') {
             return Err(
-                "must be a list without brackets and quotes, with a comma after each text, such as a,b"
+                "must be a list without brackets and quotes, with commas between the texts, such as a,b"
                     .to_owned(),
             );
         }

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 
-use super::super::environment;
 use super::{KeyPath, spell_path};
 use crate::spelling;
 
@@ -120,10 +119,7 @@ impl KnownSettings {
             index.is_some_and(|index| index.parse::<u32>().is_ok())
         };
         if self.settings.contains(place) && inside.iter().any(is_index) {
-            let reason = format!(
-                "must have its texts in one variable, with a comma after each text: {}=a,b",
-                environment::variable(&place.iter().map(String::as_str).collect::<Vec<_>>())
-            );
+            let reason = "must be one setting without a number after its name; in an environment variable, a list has commas between the texts, such as a,b".to_owned();
             return (reason, vec![place.clone()]);
         }
         if self.settings.contains(place) {

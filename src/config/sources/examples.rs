@@ -19,7 +19,7 @@ use super::example_ids::ExampleIds;
 use super::example_reasons;
 use crate::event::{RequestHeaders, Visibility};
 use crate::http::header::HeaderMap;
-use crate::http::header_line::{header_map, is_request_line, parse_header};
+use crate::http::header_line::{header_map, parse_headers};
 use crate::http::single_header::SingleHeader;
 use crate::intake::coverage::{self, ExampleCoverage, ExplainedExample};
 use crate::intake::examples::Expectation;
@@ -304,17 +304,8 @@ impl ExampleRequest {
     fn headers(&self, source: &Source) -> Result<RequestHeaders, String> {
         let text = str::from_utf8(self.header_lines.as_deref().unwrap_or_default());
         let text = text.map_err(|_invalid| format!("the file *{HEADERS} is not text"))?;
-        let lines = text.lines().map(parse_header).zip(1..);
-        let numbered = text.lines().zip(lines);
-        let is_header = |line: &str| !line.trim().is_empty() && !is_request_line(line);
-        let parsed = numbered.filter(|(line, _)| is_header(line));
-        let parsed = parsed.map(|(_, (header, number))| {
-            header.map_err(|reason| format!("line {number}: {reason}"))
-        });
-        let headers: Result<Vec<_>, String> = parsed.collect();
-        let headers = headers.map(|headers| header_map(&headers));
-        headers
-            .and_then(|headers| request_headers(source, &headers))
+        parse_headers(text)
+            .and_then(|headers| request_headers(source, &header_map(&headers)))
             .map_err(|reason| format!("the file *{HEADERS}: {reason}"))
     }
 }

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{TypeExamples, base, concerns_other, last_name, plain_name};
+use super::{TypeExamples, base, concerns_other, last_name, outer, plain_name};
 use crate::draft::names;
 use crate::draft::synonyms::PERSON;
 use crate::intake::{TargetExplanation, TargetResult};
+use crate::mapping::country_code;
 
 /// The fields that differ between the customers of every company.
 const OF_CUSTOMER: [&str; 7] = [
@@ -18,6 +19,14 @@ const OF_CUSTOMER: [&str; 7] = [
     "phone",
     "postal_code",
     "street_line1",
+];
+/// The fields of an address other than the country.
+const ADDRESS: [&str; 5] = [
+    "city",
+    "postal_code",
+    "state",
+    "street_line1",
+    "street_line2",
 ];
 /// The names of a member with the country of an address.
 const COUNTRIES: [&str; 4] = ["country", "countrycode", "countryiso", "countryname"];
@@ -62,16 +71,28 @@ fn constant(
             "{target} = \"{text}\" is a constant, so all customers get it: read the value from the event"
         ));
     }
-    let mut places = evidence
-        .places
-        .iter()
-        .filter(|place| COUNTRIES.contains(&plain_name(place).as_str()) && !concerns_other(place));
-    let place = places
-        .next()
-        .filter(|_| target.ends_with("address.country"))?;
+    let place = other_country(evidence, text).filter(|_| target.ends_with("address.country"))?;
     Some(format!(
-        "{target} = \"{text}\" is a constant, and an example has {place}: the bridge takes each address for an address in this country. Read the country from the event"
+        "{target} = \"{text}\" is a constant, and an example has another country in {place}: the bridge takes each address for an address in this country. Read the country from the event"
     ))
+}
+
+/// Returns a place beside the address that the rules read, if an example has another country there.
+fn other_country<'a>(evidence: &'a TypeExamples<'_>, country: &str) -> Option<&'a String> {
+    let code = country_code(country)?;
+    let is_address = |rule: &&TargetExplanation| ADDRESS.contains(&base(&rule.target));
+    let rules = evidence.targets().filter(is_address);
+    let reads = rules.flat_map(|rule| &rule.reads);
+    let objects: BTreeSet<&str> = reads.map(|read| outer(read)).collect();
+    let is_country = |place: &&String| {
+        COUNTRIES.contains(&plain_name(place).as_str()) && objects.contains(outer(place))
+    };
+    let has_other = |place: &&String| {
+        let texts = evidence.bodies.iter().map(|body| body.pointer(place));
+        let mut texts = texts.filter_map(|value| value?.as_str());
+        texts.any(|text| country_code(text).is_some_and(|other| other != code))
+    };
+    evidence.places.iter().filter(is_country).find(has_other)
 }
 
 /// Returns a note if all examples get the value after `//`, because none has the path before it.
@@ -102,20 +123,21 @@ fn alternative(
     })
 }
 
-/// Returns a note if all examples clear a field, and an example has a value of such a field that no expression reads.
+/// Returns a note if an example clears a field and none gives it a value, and an example has a value of such a field that no
+/// expression reads.
 fn cleared(
     evidence: &TypeExamples<'_>,
     target: &str,
     rules: &[&TargetExplanation],
 ) -> Option<String> {
-    let is_cleared = |rule: &&TargetExplanation| match &rule.result {
+    let is_empty = |rule: &&TargetExplanation| match &rule.result {
         TargetResult::Cleared | TargetResult::Absent => true,
         TargetResult::Value { value } => value.as_str().is_some_and(|text| text.trim().is_empty()),
         TargetResult::Skipped { .. } | TargetResult::Refused { .. } => false,
     };
     let has_cleared = rules.iter().any(|rule| rule.result != TargetResult::Absent);
     let field = base(target);
-    let known = known_names(field).filter(|_| has_cleared && rules.iter().all(is_cleared))?;
+    let known = known_names(field).filter(|_| has_cleared && rules.iter().all(is_empty))?;
     let read = rules.first()?.reads.first()?;
     let mut places = evidence.places.iter().filter(|place| {
         names::position(&last_name(place), known).is_some()
@@ -124,7 +146,7 @@ fn cleared(
     });
     let place = places.next()?;
     Some(format!(
-        "every example clears {target}, which reads {read}, and no expression reads {place}: did you mean {place}?"
+        "no example gives {target} a value: it reads {read}, and no expression reads {place}; did you mean {place}?"
     ))
 }
 

@@ -10,9 +10,9 @@ use crate::draft::synonyms::{CHANGE_TIMES, CREATED, CUSTOMER_IDS, RECORD_IDS};
 use crate::intake::{EventExplanation, ExplainedOutcome, TargetExplanation, TargetResult};
 
 /// The rules that name the customer of an event.
-const CUSTOMER_RULES: [&str; 2] = ["customer.imprint_id", "customer.partner_id"];
+pub(super) const CUSTOMER_RULES: [&str; 2] = ["customer.imprint_id", "customer.partner_id"];
 /// The rule with the version of an event.
-const VERSION: &str = "version";
+pub(super) const VERSION: &str = "version";
 /// The names of members that name the account of the company in the source, or the role of a person.
 const ACCOUNT_IDS: [&str; 26] = [
     "appid",
@@ -71,22 +71,27 @@ pub(super) fn notes(evidence: &TypeExamples<'_>) -> Vec<String> {
         .collect()
 }
 
-/// Returns a note for each rule of the customer that reads the id of a company's account, if the examples have one value.
+/// Returns a note for each rule of the customer that reads the id of a company's account, if all examples have one value. One
+/// example says nothing.
 fn account_ids(evidence: &TypeExamples<'_>) -> impl Iterator<Item = String> {
-    let mut values: BTreeMap<(&str, &str), BTreeSet<String>> = BTreeMap::new();
+    let mut values: BTreeMap<(&str, &str), Vec<&Value>> = BTreeMap::new();
     for rule in evidence.targets().filter(|rule| is_customer(rule)) {
         if let ([read], TargetResult::Value { value }) = (rule.reads.as_slice(), &rule.result) {
             let known = values.entry((&rule.target, read)).or_default();
-            known.insert(value.to_string());
+            known.push(value);
         }
     }
-    let is_account = |read: &str| {
+    let is_account = move |read: &str| {
         ACCOUNT_IDS.contains(&plain_name(read).as_str())
             || OTHER_RECORDS.contains(&plain_name(outer(read)).as_str())
+                && !has_person(evidence, outer(read))
+    };
+    let is_same = |values: &[&Value]| {
+        values.len() > 1 && values.iter().all(|value| Some(value) == values.first())
     };
     let accounts = values
         .into_iter()
-        .filter(move |((_, read), values)| is_account(read) && values.len() == 1);
+        .filter(move |((_, read), values)| is_account(read) && is_same(values));
     accounts.map(|((rule, read), _)| {
         format!(
             "{rule} reads {read}, which by its name is no id of a customer, and all examples have the same value there: read the id of the customer, otherwise every event changes one customer"
@@ -107,12 +112,8 @@ fn other_records(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
         let is_other = [OTHER_RECORDS.as_slice(), &COMPANIES]
             .iter()
             .any(|names| names.contains(&name.as_str()));
-        let reads = || {
-            let rules = evidence.targets().filter(|rule| is_personal(rule));
-            rules.flat_map(|rule| &rule.reads)
-        };
-        let is_person = reads().any(|read| outer(read) == outer(other))
-            && !reads().any(|read| read.starts_with(&format!("{other}/")));
+        let is_person = personal_reads(evidence).any(|read| outer(read) == outer(other))
+            && !has_person(evidence, other);
         let mut ids = evidence.unread_beside(other).filter(|(place, name)| {
             names::position(&last_name(place), &CUSTOMER_IDS).is_some()
                 || RECORD_IDS.contains(&name.as_str())
@@ -124,6 +125,18 @@ fn other_records(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
         ))
     });
     notes.collect()
+}
+
+/// Returns whether expressions read values of a person in an object, so that its id is the id of the person.
+fn has_person(evidence: &TypeExamples<'_>, object: &str) -> bool {
+    let inside = format!("{object}/");
+    personal_reads(evidence).any(|read| read.starts_with(&inside))
+}
+
+/// Returns the places from which the rules with values of a person read.
+fn personal_reads<'a>(evidence: &TypeExamples<'a>) -> impl Iterator<Item = &'a String> {
+    let rules = evidence.targets().filter(|rule| is_personal(rule));
+    rules.flat_map(|rule| &rule.reads)
 }
 
 /// Returns whether a rule gives a value of a person.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::TypeExamples;
-use crate::intake::{ExplainedOutcome, TargetExplanation, TargetResult};
+use crate::intake::{ExplainedOutcome, TargetResult};
 use crate::spelling;
 
 /// Returns the notes about a condition that no event meets, and about rules without an effect.
@@ -130,24 +130,21 @@ fn images(evidence: &TypeExamples<'_>) -> Vec<String> {
     notes.collect()
 }
 
-/// Returns a note for each field whose value is invalid in all examples that have it.
+/// Returns a note for each field whose value is invalid in all examples. A single example can have an invalid value on purpose,
+/// to show the result.
 fn skipped(evidence: &TypeExamples<'_>) -> Vec<String> {
     let rules = evidence.by_target().into_iter();
     let notes = rules.filter_map(|(target, rules)| {
-        let is_stated = |rule: &&&TargetExplanation| rule.result != TargetResult::Absent;
-        let mut details = BTreeSet::new();
-        for rule in rules.iter().filter(is_stated) {
-            match &rule.result {
-                TargetResult::Skipped { error } => {
-                    details.insert(error.detail.as_str());
-                }
-                TargetResult::Absent
-                | TargetResult::Cleared
-                | TargetResult::Value { .. }
-                | TargetResult::Refused { .. } => return None,
-            }
-        }
-        let detail = details.first()?.trim_end_matches('.');
+        let details = rules.iter().map(|rule| match &rule.result {
+            TargetResult::Skipped { error } => Some(error.detail.as_str()),
+            TargetResult::Absent
+            | TargetResult::Cleared
+            | TargetResult::Value { .. }
+            | TargetResult::Refused { .. } => None,
+        });
+        let details: BTreeSet<&str> = details.collect::<Option<_>>()?;
+        let detail = details.first().filter(|_| rules.len() > 1)?;
+        let detail = detail.trim_end_matches('.');
         Some(format!(
             "the bridge leaves out {target} in every example: {detail}"
         ))

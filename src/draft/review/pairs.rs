@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::customer::{CUSTOMER_RULES, VERSION};
 use super::{TypeExamples, base, last_name, text};
 use crate::draft::names;
 use crate::draft::synonyms::CREATED;
@@ -124,17 +125,34 @@ fn same_reads(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
     };
     let pairs = [
         ("customer.imprint_id", "customer.partner_id"),
-        ("customer_history.account_created_at", "version"),
+        ("customer_history.account_created_at", VERSION),
     ];
     let same = pairs.into_iter().filter_map(|(one, two)| {
         let read = single(one).filter(|read| single(two) == Some(*read))?;
-        // The event of a new customer has only the time of the creation.
-        let is_creation = names::position(&last_name(read), &CREATED).is_some();
-        (!is_creation).then(|| {
+        // The event of a new customer can have one time: the time of the creation.
+        let is_right = two == VERSION && (is_creation(read) || !has_unread_creation(evidence));
+        (!is_right).then(|| {
             format!("{one} reads {read}, and {two} reads it too: one of the two is probably wrong")
         })
     });
     same.collect()
+}
+
+/// Returns whether the record of the customer has a time of the creation that no expression reads.
+fn has_unread_creation(evidence: &TypeExamples<'_>) -> bool {
+    let is_of_record = |rule: &&TargetExplanation| {
+        CUSTOMER_RULES.contains(&rule.target.as_str()) || is_field(&rule.target)
+    };
+    let rules = evidence.targets().filter(is_of_record);
+    let mut reads = rules.flat_map(|rule| &rule.reads);
+    reads.any(|read| {
+        let mut unread = evidence.unread_beside(read);
+        unread.any(|(place, _)| is_creation(place))
+    })
+}
+
+fn is_creation(place: &str) -> bool {
+    names::position(&last_name(place), &CREATED).is_some()
 }
 
 fn by_target<'a>(

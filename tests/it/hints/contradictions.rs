@@ -62,7 +62,7 @@ fn the_right_mapping_of_a_record_has_no_note() {
         "reads it too",
         "is a constant",
         "ignores every example",
-        "every example clears",
+        "no example gives",
         "leaves out",
         "which body.time reads",
         "no rule gives it",
@@ -105,6 +105,18 @@ fn the_id_of_another_record_is_noted() {
     let account = json!({"account": {"id": "a-1", "firstName": "Ann"}, "uid": "x"});
     let events = [event("1", &account)];
     check_note((&source, &events), "the id of another record", false);
+    // One example says nothing, and the values of the customer stand in the object.
+    let note = "by its name is no id of a customer";
+    for (path, events) in [(".ModifiedBy.value", &one[..1]), (".ownerId", &one[..1])] {
+        let source = RECORD.replace("partner_id = \".Id\"", &format!("partner_id = {path:?}"));
+        check_note((&source, events), note, false);
+    }
+    let source = SOURCE
+        .replace(".cid", ".owner.id")
+        .replace(".person.", ".owner.");
+    let owner = json!({"owner": {"id": "o-1", "firstName": "Ann"}});
+    let events = [event("1", &owner), event("2", &owner)];
+    check_note((&source, &events), note, false);
 }
 
 /// FAULTS N1350: the version is the time of the sign-up, beside the time of the change.
@@ -159,6 +171,14 @@ fn two_fields_from_one_place_are_noted() {
         ("\".Surname\"", "'.Name | split(\" \") | last'"),
     ];
     changed(&divided, "reads it too", false);
+    // The event of a new customer has one time.
+    let source = format!("{SOURCE}customer_history.account_created_at = \".ts\"\n");
+    let company = json!({"company": {"name": "Bank", "created_at": "2020-01-01T00:00:00Z"}});
+    for members in [json!({}), company] {
+        check_note((&source, &[event("1", &members)]), "reads it too", false);
+    }
+    let created = json!({"created_at": "2020-01-01T00:00:00Z"});
+    check_note((&source, &[event("1", &created)]), "reads it too", true);
 }
 
 /// FAULTS N1352: a field and its copy under `customer_history` read different places.
@@ -185,11 +205,6 @@ fn a_constant_in_the_place_of_a_value_is_noted() {
             "city = \"Boston\" is a constant, so all customers get it",
         ),
         (
-            "\".Country | alpha3\"",
-            "'\"USA\"'",
-            "is a constant, and an example has /Country",
-        ),
-        (
             "\".GivenName\"",
             "'.nick // \"Customer\"'",
             "no example has /nick, so first_name has the value after // in every example",
@@ -204,6 +219,18 @@ fn a_constant_in_the_place_of_a_value_is_noted() {
         "\nstreet_line2 = 'null'\nphone = \".Mobile",
     )];
     changed(&change, "is a constant", false);
+    let source = RECORD.replace("\".Country | alpha3\"", "'\"USA\"'");
+    for (members, is_noted) in [
+        (json!({"Country": "Canada"}), true),
+        (json!({"Country": "USA"}), false),
+        (json!({"Country": "US", "ip": {"country": "CA"}}), false),
+        (json!({"Country": "n/a"}), false),
+    ] {
+        let note = "is a constant, and an example has another country in /Country";
+        check_note((&source, &[record(&members)]), note, is_noted);
+        let note = "is a constant, and";
+        check_note((&source, &[record(&members)]), note, is_noted);
+    }
 }
 
 /// FAULTS N1354: the path of a lookup leads to its id.
@@ -270,8 +297,19 @@ fn a_mapping_that_only_asks_for_the_country_is_noted() {
 /// FAULTS N1357: the member is empty in all examples, and another member has the value.
 #[test]
 fn a_field_that_every_example_clears_is_noted() {
-    let note = "every example clears phone, which reads /Phone, and no expression reads /MobilePhone: did you mean /MobilePhone?";
+    let note = "no example gives phone a value: it reads /Phone, and no expression reads /MobilePhone; did you mean /MobilePhone?";
     changed(&[(".MobilePhone", ".Phone")], note, true);
+    // The sentence is also true if an example has no such member.
+    let mut absent = record(&json!({}));
+    absent.as_object_mut().unwrap().remove("Phone");
+    let source = RECORD.replace(".MobilePhone", ".Phone");
+    let events = [record(&json!({})), absent];
+    check_note((&source, &events), note, true);
+    let events = [
+        record(&json!({})),
+        record(&json!({"Phone": "+14155552672"})),
+    ];
+    check_note((&source, &events), "no example gives", false);
     let zip = [(
         "\nphone = \".Mobile",
         "\npostal_code = \".Phone\"\nphone = \".Mobile",
@@ -320,11 +358,18 @@ fn a_field_that_is_left_out_of_every_example_is_noted() {
         skip,
         ("\ncity = \".City.displayValue\"", "\ncity = \".City\""),
     ];
-    changed(
-        &change,
-        "the bridge leaves out city in every example: The value is an object",
-        true,
-    );
+    let source = change.iter().fold(RECORD.to_owned(), |source, (from, to)| {
+        source.replace(from, to)
+    });
+    let note = "the bridge leaves out city in every example: The value is an object";
+    let two = [record(&json!({})), record(&json!({"Id": "c-2"}))];
+    check_note((&source, &two), note, true);
+    // One example shows on purpose what the bridge leaves out.
+    check_note((&source, &two[..1]), "leaves out", false);
+    let mut absent = record(&json!({}));
+    absent.as_object_mut().unwrap().remove("City");
+    let events = [record(&json!({})), absent.clone(), absent];
+    check_note((&source, &events), "leaves out", false);
     changed(&[skip], "leaves out", false);
 }
 
