@@ -76,9 +76,7 @@ impl Sharing {
             let looks = look_at <= now;
             if let Err(error) = self.exchange(looks).await {
                 tracing::debug!(error = %error, "the store did not share the destination");
-                if self.outbox.has_lost_lease() {
-                    self.destination.forget_all();
-                }
+                self.forget_without_lease();
                 let again_at = self.clock.now().after(RETRY_AFTER);
                 self.clock.sleep_until(again_at).await;
             } else if looks {
@@ -135,6 +133,13 @@ impl Sharing {
             );
         }
         Ok(true)
+    }
+
+    /// Forgets all customers if other bridges possibly erased some of them without waiting for this bridge.
+    fn forget_without_lease(&self) {
+        if self.outbox.has_lost_lease() {
+            self.destination.forget_all();
+        }
     }
 
     /// Takes over the mode in the store.

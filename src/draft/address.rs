@@ -24,8 +24,8 @@ pub(super) struct AddressDrafts {
 /// The parts of one address: the members of one object whose names have the same kind.
 type AddressParts<'a> = BTreeMap<AddressPart, (usize, &'a Leaf)>;
 
-/// Recognizes the address that is the best one for mail to the customer: an address in the record, or else an object beside the
-/// record that has the name of an address.
+/// Recognizes the address that is the best one for mail to the customer: an address in the record, or otherwise an object beside
+/// the record that has the name of an address.
 pub(super) fn recognize(leaves: &[Leaf], record: &JsonPath) -> AddressDrafts {
     let around = record.parent();
     let is_beside = |container: &JsonPath| {

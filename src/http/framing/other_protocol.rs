@@ -7,7 +7,7 @@ pub enum OtherProtocol {
     Tls,
     /// HTTP/2 without TLS: the connection preface of RFC 9113, section 3.4.
     Http2,
-    /// The PROXY protocol, version 1 or 2, of the HAProxy specification.
+    /// The PROXY protocol, version 1 or 2, of the specification of `HAProxy`.
     Proxy,
 }
 

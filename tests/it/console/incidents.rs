@@ -126,10 +126,13 @@ fn a_mass_change_is_told_with_the_customers_that_passed() {
     let effect = "The requests set email of 3 customers at Imprint. The bridge cannot";
     has(&preview, &[effect, "<button class=\"main danger\""]);
     lists_those_that_passed(&mut browser, &path_of(&overview, link));
-
     app.stop().unwrap();
     app.restart();
-    let mut browser = Browser::logged_in(&app, TOKEN);
+    tells_what_a_restart_lost(&app);
+}
+
+fn tells_what_a_restart_lost(app: &TestApp) {
+    let mut browser = Browser::logged_in(app, TOKEN);
     let overview = wait_for("the overview shows the held entries", || {
         Some(browser.page("/")).filter(|page| page.contains("3 entries are held now."))
     });
