@@ -370,9 +370,9 @@ fn stored_events_are_compared() {
 /// FAULTS N395: the store of a running bridge is refused, and the bridge goes on.
 #[test]
 fn the_store_of_a_running_bridge_is_left_alone() {
-    let version = Version::new(SOURCE);
+    let (earlier, version) = (Version::new(SOURCE), Version::new(SOURCE));
     let (app, _copy) = bridge_with_copy(&version);
-    let output = compare(&version, &version, &app.files.store(), &[]);
+    let output = compare(&earlier, &version, &app.files.store(), &[]);
     let error = commands::text(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{error}");
     assert!(

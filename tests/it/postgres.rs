@@ -43,7 +43,7 @@ const KEEP_POOLER: &str = r#""$@" & cat > /dev/null; kill "$!"; wait"#;
 
 /// The variable with the folder of the programs of another version of PostgreSQL.
 const OTHER_PROGRAMS: &str = "IMPRINT_BRIDGE_TEST_POSTGRES";
-/// The variable with the program PgBouncer. The bridge then reaches each database through a pool of connections, which gives
+/// The variable with the program `PgBouncer`. The bridge then reaches each database through a pool of connections, which gives
 /// each transaction another connection.
 const POOLER: &str = "IMPRINT_BRIDGE_TEST_POOLER";
 
@@ -188,7 +188,7 @@ impl PostgresServer {
     }
 }
 
-/// A running PgBouncer in front of a server.
+/// A running `PgBouncer` in front of a server.
 struct Pooler {
     shell: Child,
     folder: TempDir,
@@ -304,7 +304,6 @@ pub(crate) fn database() -> PostgresDatabase {
         .database()
 }
 
-#[expect(clippy::disallowed_methods, reason = "tests have no configuration")]
 fn variable(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).map(PathBuf::from)
 }
