@@ -40,7 +40,10 @@ const EDGES: &[(&str, &[&str])] = &[
     ("telemetry", &["spelling", "time"]),
     ("shutdown", &[]),
     ("failpoint", &[]),
-    ("draft", &["event", "imprint", "intake", "spelling", "time"]),
+    (
+        "draft",
+        &["event", "imprint", "intake", "mapping", "spelling", "time"],
+    ),
     (
         "intake",
         &["event", "imprint", "mapping", "outbox", "spelling", "time"],
