@@ -97,6 +97,8 @@ pub struct BrakeCounts {
     /// The time of the first change that the rule `share` counted.
     seen_since: Option<Timestamp>,
     holding: BTreeMap<MassChange, Holding>,
+    /// What had passed before the first held entry of a mass change that the store has not stored yet, and the time of the entry.
+    passed_before: BTreeMap<MassChange, (PassedChanges, Timestamp)>,
     /// The brake holds nothing and counts nothing until this time.
     open_until: Option<Timestamp>,
     /// The number of bridges that divide the limits between them.
@@ -160,10 +162,28 @@ impl BrakeCounts {
                 counted.held = excess.map(|excess| HeldChange::of(field, excess));
             }
         }
-        if counted.held.is_some() {
+        if let Some(held) = &counted.held {
             self.hold(&counted);
+            self.remember_passed(held, limits.window, now);
         }
         counted
+    }
+
+    /// Remembers what had passed before the first held entry of a mass change. The store stores the entries of a batch only after
+    /// the brake has counted all of them, and then the customers of the held entries have possibly displaced those who passed.
+    fn remember_passed(&mut self, held: &HeldChange, window: Duration, now: Timestamp) {
+        let is_known = self.holding_now(&held.kind, window, now).is_some();
+        let earlier = self.passed_before.get(&held.kind);
+        if !is_known && earlier.is_none_or(|(_, at)| now.since(*at) >= window) {
+            let passed = self.passed(held);
+            self.passed_before.insert(held.kind.clone(), (passed, now));
+        }
+    }
+
+    /// Returns the mass change if the brake has held an entry of it within the window.
+    fn holding_now(&self, kind: &MassChange, window: Duration, now: Timestamp) -> Option<&Holding> {
+        let known = self.holding.get(kind);
+        known.filter(|holding| now.since(holding.last) < window)
     }
 
     /// Records that the changes of a counted entry do not pass.
@@ -190,6 +210,7 @@ impl BrakeCounts {
         if until.is_some() && until != self.open_until {
             self.fields.clear();
             self.holding.clear();
+            self.passed_before.clear();
         }
         self.open_until = until;
     }
@@ -216,15 +237,15 @@ impl BrakeCounts {
     /// Records a held entry. Returns true for the first entry of a mass change.
     pub fn record_held(&mut self, held: &HeldChange, window: Duration, now: Timestamp) -> bool {
         let HeldChange { kind, excess } = held;
-        let known = self.holding.get(kind);
-        let known = known.filter(|holding| now.since(holding.last) < window);
-        let mut holding = known.cloned().unwrap_or_else(|| Holding {
+        let known = self.holding_now(kind, window, now).cloned();
+        let before = self.passed_before.remove(kind);
+        let mut holding = known.unwrap_or_else(|| Holding {
             since: now,
             last: now,
             entries: 0,
             customers_max: excess.customers_max,
             customers: 0,
-            passed: self.passed(held),
+            passed: before.map_or_else(|| self.passed(held), |(passed, _)| passed),
         });
         holding.last = now;
         holding.entries += 1;

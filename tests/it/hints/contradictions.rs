@@ -314,7 +314,7 @@ fn a_field_that_every_example_clears_is_noted() {
         "\nphone = \".Mobile",
         "\npostal_code = \".Phone\"\nphone = \".Mobile",
     )];
-    changed(&zip, "no expression reads /Zip: did you mean /Zip?", true);
+    changed(&zip, "no expression reads /Zip; did you mean /Zip?", true);
 }
 
 /// FAULTS N1359: a condition reads a member that no example has, so the bridge ignores all events.
