@@ -142,7 +142,7 @@ pub(super) async fn preview(
     })
 }
 
-/// Returns the customers of whom requests set or clear each field.
+/// Returns, for each field, the customers whose field the requests set or clear.
 fn written(requests: &[ReplayedRequest]) -> WrittenFields {
     let mut written = WrittenFields::new();
     for request in requests {

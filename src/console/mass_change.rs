@@ -92,14 +92,14 @@ impl MassChangeText {
     }
 }
 
-/// The customers of whom requests set or clear a field.
+/// The customers whose field the requests set or clear.
 #[derive(Debug, Default)]
 pub(super) struct WrittenCustomers {
     pub(super) set: BTreeSet<String>,
     pub(super) cleared: BTreeSet<String>,
 }
 
-/// The customers of whom requests set or clear each field.
+/// For each field, the customers whose field the requests set or clear.
 pub(super) type WrittenFields = BTreeMap<String, WrittenCustomers>;
 
 /// Says what the requests of a release do at Imprint: a text for each field with a mass change. The requests also have the
