@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
+use std::thread;
 
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
@@ -34,7 +35,7 @@ mod sealing;
 
 use command::{Command, Isolation};
 pub(super) use copy::CopyJob;
-use group::CommitGroup;
+use group::{CommitGroup, LastCommit};
 use job::{ActJob, ActState, AppendJob, ClaimJob, Finished, SettleJob, Wakes, WriterCommand};
 use job::{answer_appends, failed, refuse_appends, refuse_settles, send, stops_the_store};
 pub(super) use sealing::KeysJob;
@@ -50,6 +51,7 @@ pub(super) struct Writer<'a> {
     shared: Arc<SharedState>,
     /// Measures the commits.
     clock: Clock,
+    last: LastCommit,
     claimed: ClaimedLanes,
     decoded: DecodeCache,
     counts: Counts,
@@ -85,6 +87,7 @@ impl<'a> Writer<'a> {
             files,
             shared,
             clock: Clock::machine(),
+            last: LastCommit::default(),
             claimed: ClaimedLanes::new(opened.owner, opened.bounds),
             decoded: DecodeCache::default(),
             counts,
@@ -149,17 +152,17 @@ impl<'a> Writer<'a> {
         first: WriterCommand,
         commands: &Receiver<WriterCommand>,
     ) -> rusqlite::Result<()> {
-        // On a busy machine, the yield lets more callers add their commands to this group. A larger group still costs
-        // only one sync.
-        std::thread::yield_now();
+        // On a busy machine, the yield lets more callers add their commands to this group.
+        thread::yield_now();
         let mut group = CommitGroup::default();
         group.push(first);
-        while group.has_room()
-            && let Ok(next) = commands.try_recv()
-        {
-            group.push(next);
-        }
+        group.fill(commands);
         self.shared.groups.start();
+        if let Some(wait) = group.wait(self.last) {
+            self.serve_readers(&mut group);
+            group::sleep(wait);
+            group.fill(commands);
+        }
         let writes = group.writes();
         if writes {
             self.files.compare();
@@ -170,16 +173,8 @@ impl<'a> Writer<'a> {
     }
 
     /// Serves one group of commands. Returns an error only if the store cannot continue.
-    ///
-    /// Serves claims and reads before the commit. If a claim waited for the commit, dispatch would have free request
-    /// slots without a lane.
-    fn serve(&mut self, group: CommitGroup) -> rusqlite::Result<()> {
-        for claim in group.claims {
-            self.claim(claim);
-        }
-        for read in group.reads {
-            read.run(self.store, &self.counts);
-        }
+    fn serve(&mut self, mut group: CommitGroup) -> rusqlite::Result<()> {
+        self.serve_readers(&mut group);
         for copy in group.copies {
             self.begin_copy(copy);
         }
@@ -200,12 +195,24 @@ impl<'a> Writer<'a> {
             let started = self.clock.monotonic();
             self.write(group.appends, group.settles)?;
             let took = self.clock.monotonic().saturating_sub(started);
+            self.last = LastCommit { commands, took };
             self.shared.figures.committed(commands, took);
         }
         if !group.erasures.is_empty() {
             self.erase(group.erasures)?;
         }
         Ok(())
+    }
+
+    /// Serves the claims and reads of a group before its commit. If a claim waited for the commit, dispatch would have
+    /// free request slots without a lane.
+    fn serve_readers(&mut self, group: &mut CommitGroup) {
+        for claim in group.claims.drain(..) {
+            self.claim(claim);
+        }
+        for read in group.reads.drain(..) {
+            read.run(self.store, &self.counts);
+        }
     }
 
     fn claim(&mut self, claim: ClaimJob) {
