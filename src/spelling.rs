@@ -71,6 +71,11 @@ pub(crate) fn is_typo(name: &str, other: &str) -> bool {
             && !is_plural(&plain_other, &plain_name)
 }
 
+/// Returns whether a name is probably another name with one wrong letter.
+pub(crate) fn has_one_wrong_letter(name: &str, other: &str) -> bool {
+    is_typo(name, other) && strsim::osa_distance(name, other) <= 1
+}
+
 /// Returns whether two names differ only in letter case and separators.
 pub(crate) fn has_same_letters(name: &str, other: &str) -> bool {
     plain(name) == plain(other)

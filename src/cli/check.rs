@@ -324,6 +324,7 @@ fn describe(source: &Source, results: &ExampleResults) {
             print_result(format_args!("    in an example, {note}"));
         }
         let notes = fields::notes(event_type).into_iter().chain(review.notes);
+        let notes = notes.chain(fields::stray_properties(event_type));
         for note in notes.chain(fields::other_schema(name, event_type, results)) {
             print_result(format_args!("    {note}"));
         }
@@ -343,6 +344,9 @@ fn describe(source: &Source, results: &ExampleResults) {
     let ignored: Vec<&str> = source.ignored.iter().map(String::as_str).collect();
     if !ignored.is_empty() {
         print_result(format_args!("  ignored: {}", ignored.join(", ")));
+        stray::misspelt_types(source, results)
+            .iter()
+            .for_each(print_result);
     }
 }
 

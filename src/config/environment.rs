@@ -19,9 +19,13 @@ const SETTINGS_FILE: &str = "IMPRINT_BRIDGE__CONFIG";
 const NO_SETTINGS_FILE: &str =
     "is not the name of a setting: only the option --config FILE names the file with the settings";
 
+const PROXY: &str = "IMPRINT_BRIDGE__IMPRINT__PROXY_URL has the URL of the proxy for the requests to Imprint, and without it the bridge uses no proxy";
+
 /// Names of variables that other systems use for a setting of the bridge, each with the option or the variable that has this
 /// meaning.
-const OTHER_NAMES: [(&str, &str); 8] = [
+const OTHER_NAMES: [(&str, &str); 12] = [
+    ("ALL_PROXY", PROXY),
+    ("HTTP_PROXY", PROXY),
     (
         "IMPRINT_BRIDGE_CONFIG",
         "the option --config FILE names the file with the settings",
@@ -46,9 +50,14 @@ const OTHER_NAMES: [(&str, &str); 8] = [
         "IMPRINT_URL",
         "IMPRINT_BRIDGE__IMPRINT__BASE_URL has the URL of Imprint",
     ),
+    ("HTTPS_PROXY", PROXY),
     (
         "LOG_LEVEL",
         "IMPRINT_BRIDGE__LOG__FILTER has the level of the log",
+    ),
+    (
+        "NO_PROXY",
+        "the bridge sends each request to Imprint through the proxy of IMPRINT_BRIDGE__IMPRINT__PROXY_URL, if it is set",
     ),
     (
         "RUST_LOG",
@@ -229,6 +238,11 @@ mod tests {
         for (name, expected) in [
             ("IMPRINT_BRIDGE_CONFIG", Some("--config FILE")),
             ("RUST_LOG", Some("IMPRINT_BRIDGE__LOG__FILTER")),
+            // FAULTS N1373
+            ("HTTPS_PROXY", Some("IMPRINT_BRIDGE__IMPRINT__PROXY_URL")),
+            ("http_proxy", Some("IMPRINT_BRIDGE__IMPRINT__PROXY_URL")),
+            ("ALL_PROXY", Some("IMPRINT_BRIDGE__IMPRINT__PROXY_URL")),
+            ("no_proxy", Some("if it is set")),
             ("IMPRINT_API_KEY", Some("IMPRINT_BRIDGE__IMPRINT__KEY_FILE")),
             (
                 "IMPRINT_BRIDGE_VERSION",

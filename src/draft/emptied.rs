@@ -49,19 +49,11 @@ impl Emptied {
         starts
     }
 
-    /// Returns the condition that the value at `path` is so. An absent value is never null.
+    /// Returns the condition that the value at `path` is so.
     fn condition(self, path: &JsonPath) -> String {
-        let (expression, parent) = (path.expression(), path.parent());
         match self {
-            Self::EmptyList => format!("{expression} == []"),
-            Self::Null => {
-                let around = match parent.depth() {
-                    0 => String::new(),
-                    _ => format!("{} | ", parent.expression()),
-                };
-                let name = quoted(path.last_name());
-                format!("({around}has({name})) and {expression} == null")
-            }
+            Self::EmptyList => format!("{} == []", path.expression()),
+            Self::Null => is_null(path),
         }
     }
 
@@ -72,6 +64,17 @@ impl Emptied {
             Self::Null => (format!("{path} is null"), "null"),
         }
     }
+}
+
+/// Returns the condition that the member at `path` is null. An absent member is not null.
+pub(super) fn is_null(path: &JsonPath) -> String {
+    let (expression, parent) = (path.expression(), path.parent());
+    let around = match parent.depth() {
+        0 => String::new(),
+        _ => format!("{} | ", parent.expression()),
+    };
+    let name = quoted(path.last_name());
+    format!("({around}has({name})) and {expression} == null")
 }
 
 fn suggest_for(
@@ -87,7 +90,9 @@ fn suggest_for(
     let path = leaf.path.expression();
     let starts = emptied.reads(&path);
     let reads = |field: &&FieldDraft| {
-        let is_read = starts.iter().any(|start| begins(&field.expression, start));
+        let is_read = starts
+            .iter()
+            .any(|start| position(&field.expression, start).is_some());
         is_read && !field.is_suggestion
     };
     let (what, word) = emptied.words(&path);
@@ -109,14 +114,15 @@ fn suggest_for(
     }
 }
 
-/// Returns whether an expression contains a path that begins with `start`: `.billing.address.city` does not begin with
+/// Returns the position of a path in an expression that begins with `start`: `.billing.address.city` does not begin with
 /// `.address.`.
-fn begins(expression: &str, start: &str) -> bool {
-    let mut found = expression.match_indices(start);
-    found.any(|(at, _)| {
-        let before = expression.get(..at).unwrap_or_default().chars().last();
+pub(super) fn position(expression: &str, start: &str) -> Option<usize> {
+    let found = expression.match_indices(start).map(|(at, _)| at);
+    let mut begins = found.filter(|at| {
+        let before = expression.get(..*at).unwrap_or_default().chars().last();
         before.is_none_or(|before| matches!(before, ' ' | '(' | '[' | '{' | ','))
-    })
+    });
+    begins.next()
 }
 
 /// Returns whether an event says that the source deleted the customer. An empty list in such an event says nothing about the
@@ -141,7 +147,8 @@ mod tests {
             (".billing.address.city", false),
             (".lines[0].address.city", false),
         ] {
-            assert_eq!(begins(expression, ".address."), begins_with, "{expression}");
+            let is_found = position(expression, ".address.").is_some();
+            assert_eq!(is_found, begins_with, "{expression}");
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::address_names::{self, AddressPart};
 use super::false_values;
 use super::list_items::ListItems;
 use super::names;
@@ -82,7 +83,26 @@ impl Leaves {
         let chosen = items.iter().find(|item| step.selects(item));
         let other = || items.first().filter(|_| !matches!(step, Step::Except(..)));
         if let Some(item) = chosen.or_else(other) {
-            self.add(item, &path.child(step));
+            let path = path.child(step);
+            self.add(item, &path);
+            self.add_second_lines(items, item, &path);
+        }
+    }
+
+    /// Adds the second line of a street that another item of the list has, and the item at `path` does not have: without this
+    /// line, the draft would divide the first one and clear the second one.
+    fn add_second_lines(&mut self, items: &[Value], chosen: &Value, path: &JsonPath) {
+        let is = |name: &str, wanted: AddressPart| {
+            address_names::address_part(name).is_some_and(|(part, _, _)| part == wanted)
+        };
+        let mut chosen_names = chosen.as_object().into_iter().flat_map(|item| item.keys());
+        if !chosen_names.any(|name| is(name, AddressPart::Line1)) {
+            return;
+        }
+        for (name, value) in items.iter().filter_map(Value::as_object).flatten() {
+            if is(name, AddressPart::Line2) && chosen.get(name).is_none() {
+                self.add_leaf(value, &path.member(name));
+            }
         }
     }
 

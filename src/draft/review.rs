@@ -12,6 +12,7 @@ use crate::intake::coverage::ExplainedExample;
 use crate::intake::{EventExplanation, Source, TargetExplanation, TargetResult};
 
 mod absent;
+mod address;
 mod constant;
 mod customer;
 mod nothing;
@@ -31,6 +32,7 @@ pub struct Review {
 /// What the examples of one event type show.
 struct TypeExamples<'a> {
     events: Vec<&'a EventExplanation>,
+    /// The body of each event. Several events can have one body.
     bodies: Vec<&'a Value>,
     /// The places of the texts, numbers and truth values in the bodies, as JSON Pointers.
     places: BTreeSet<String>,
@@ -58,12 +60,13 @@ pub fn review(source: &Source, name: &str, examples: &[ExplainedExample]) -> Rev
             let mapped = source.mapped(event.event_type.as_deref().unwrap_or_default());
             mapped.is_some_and(|(known, _)| known == name)
         };
-        let events = example.explanation.events.iter().filter(is_of_type);
         let before = evidence.events.len();
-        evidence.events.extend(events);
+        for event in example.explanation.events.iter().filter(is_of_type) {
+            evidence.events.push(event);
+            evidence.bodies.push(&example.body);
+        }
         if evidence.events.len() > before {
             add_places(&example.body, "", &mut evidence.places);
-            evidence.bodies.push(&example.body);
         }
         let targets = example.explanation.events.iter();
         let targets = targets.flat_map(|event| event.targets.iter().flatten());
@@ -71,6 +74,7 @@ pub fn review(source: &Source, name: &str, examples: &[ExplainedExample]) -> Rev
         evidence.reads.extend(reads);
     }
     let mut notes: Vec<String> = street::notes(&evidence).into_iter().collect();
+    notes.extend(address::notes(&evidence));
     notes.extend(person::notes(&evidence));
     notes.extend(customer::notes(&evidence));
     notes.extend(pairs::notes(&evidence));
@@ -111,6 +115,11 @@ impl<'a> TypeExamples<'a> {
     fn targets(&self) -> impl Iterator<Item = &'a TargetExplanation> {
         let events = self.events.iter();
         events.flat_map(|event| event.targets.iter().flatten())
+    }
+
+    /// Returns the events, each with its body.
+    fn with_bodies(&self) -> impl Iterator<Item = (&'a EventExplanation, &'a Value)> {
+        self.events.iter().copied().zip(self.bodies.iter().copied())
     }
 
     /// Returns the rules without a value in all events, each with the paths that it reads.

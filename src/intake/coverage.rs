@@ -56,7 +56,11 @@ impl ExampleCoverage {
         let kind_notes = self.kind_notes.iter();
         let kind_notes = kind_notes.filter(move |(_, all)| !all.iter().all(is_answered));
         let kind_notes = kind_notes.map(|(note, _)| note);
-        let notes: BTreeSet<_> = self.notes.iter().chain(kind_notes).collect();
+        // The line about a path that no example has says more about a field without a value.
+        let similar =
+            |field: &String| self.similar.contains_key(field) && !self.targets.contains(field);
+        let notes = self.notes.iter().filter(|(field, _)| !similar(field));
+        let notes: BTreeSet<_> = notes.chain(kind_notes).collect();
         let notes = notes.into_iter();
         notes.map(|(field, note)| format!("{field}: {note}"))
     }

@@ -104,6 +104,7 @@ impl Expressions<'_> {
         }
         explanation.reads = rules.iter().flat_map(|rule| rule.reads.clone()).collect();
         explanation.reads.extend(used);
+        let unused = explanation.unused.clone().unwrap_or_default();
         let is_abroad = rules.iter().any(value_note::is_abroad);
         let located = rules.into_iter().map(|rule| {
             let mut target = target(rule, visibility);
@@ -111,6 +112,9 @@ impl Expressions<'_> {
                 target.note = None;
             }
             target.reads = self.in_body(target.reads);
+            if target.result == TargetResult::Absent && target.note.is_none() {
+                target.note = value_note::other_case(&target.reads, &unused);
+            }
             target
         });
         let split = split.map(|(split, index)| split_target(split, index));

@@ -153,6 +153,13 @@ impl Schema {
         &self.document
     }
 
+    /// Returns the places of members that are no keywords and probably properties, as JSON Pointers into the document.
+    pub fn stray_properties(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        keywords::add_stray_properties(&self.document, "", &mut found);
+        found
+    }
+
     /// Returns whether the schema accepts an event.
     pub(super) fn accepts(&self, event: &Value) -> bool {
         self.validator.is_valid(event)

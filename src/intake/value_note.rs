@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 
+use crate::event::pointer;
 use crate::imprint::is_domestic;
-use crate::mapping::{RuleExplanation, RuleResult};
+use crate::mapping::{ComparedLetters, RuleExplanation, RuleResult};
 
 const STATE: &str =
     "the value is not the code of a state in two letters; the function us_state makes one";
@@ -11,10 +12,18 @@ const ZIP: &str =
     "the value is not a ZIP code of five or nine digits; the function us_zip reads one";
 /// The note about a state or a ZIP code that the function of the expression did not make.
 const OTHER_BRANCH: &str = "the value is no state in two letters or no ZIP code, although the expression has the function us_state or us_zip: another branch of the expression gave the value, so look at its conditions";
+const NO_ID: &str = "00000000-0000-0000-0000-000000000000";
 const UUID: &str = "the value is a UUID: write the path of the name and not of the id, such as .City.displayValue instead of .City.value";
+const SPACE: &str = "the value begins or ends with a space, which the function trim removes: write | trim at the end";
+const ZERO: &str =
+    "the value is the UUID of zeros, which a program writes for an id that it does not have";
 const KINDS: &str = "the expression compares a text with a number or with true or false, which are never equal: write the constant as the event has it, such as == \"0\" for a text";
+const ALTERNATIVE: &str = "`or` and `and` give true or false; an alternative to a value that is absent or null is written with //, such as .a // .b";
+const CASE: &str = "the expression compares a text with a constant that differs in upper and lower case, so they are not equal: write the constant as the event has it";
 const LIST: &str = "the expression compares a list with one value, which are never equal: any(. == \"x\") after a pipe is true if the list contains the text x";
 const CONDITION: &str = "the condition is a text or a number, so it is true for every value: compare it, such as .type == \"contact\"; if only the presence of the value matters, write .type != null";
+/// The beginning of the error of a truth value in the place of a text.
+const TRUTH: &str = "The value is true or false, not";
 /// The longest plausible tenure of an account, in months: 100 years.
 const MONTHS_MAX: f64 = 1200.0;
 const TENURE: &str = "the value is more than 1,200, and account_tenure is a number of months; the function months_since counts the months since a time";
@@ -44,6 +53,9 @@ pub(super) fn note(rule: &RuleExplanation) -> Option<&'static str> {
     {
         return Some(KINDS);
     }
+    if differs_in_case(rule) && rule.result != RuleResult::Value(Value::Bool(true)) {
+        return Some(CASE);
+    }
     if rule.is_always_true {
         return Some(CONDITION);
     }
@@ -51,10 +63,19 @@ pub(super) fn note(rule: &RuleExplanation) -> Option<&'static str> {
         let is_long = number.as_f64().is_some_and(|months| months > MONTHS_MAX);
         return (rule.target.ends_with(".account_tenure") && is_long).then_some(TENURE);
     }
+    if let RuleResult::Refused(error) | RuleResult::Skipped(error) = &rule.result {
+        let has = |word: &str| rule.expression.contains(word);
+        let is_alternative =
+            error.detail.starts_with(TRUTH) && (has(" or ") || has(" and ")) && !has("if ");
+        return is_alternative.then_some(ALTERNATIVE);
+    }
     let RuleResult::Value(Value::String(text)) = &rule.result else {
         return None;
     };
     let field = rule.target.rsplit('.').next().unwrap_or_default();
+    if rule.target.starts_with("customer.") && text == NO_ID {
+        return Some(ZERO);
+    }
     let is_state = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_uppercase());
     match field {
         "state" if !is_state => Some(made_by("us_state", &rule.expression, STATE)),
@@ -62,6 +83,11 @@ pub(super) fn note(rule: &RuleExplanation) -> Option<&'static str> {
             if is_uuid(text) && !rule.target.starts_with("metadata.") =>
         {
             Some(UUID)
+        }
+        "street_line1" | "street_line2" | "city" | "first_name" | "last_name"
+            if text.trim() != text && rule.expression.contains("split(") =>
+        {
+            Some(SPACE)
         }
         "postal_code" if !is_zip(text) => Some(made_by("us_zip", &rule.expression, ZIP)),
         _ if is_early(text) => {
@@ -72,6 +98,44 @@ pub(super) fn note(rule: &RuleExplanation) -> Option<&'static str> {
         }
         _ => None,
     }
+}
+
+/// Returns whether a rule compares a text of the event only with constants of other letters or another case.
+fn differs_in_case(rule: &RuleExplanation) -> bool {
+    let has_equal = |place: &str| {
+        let mut all = rule.compared.iter();
+        all.any(|other| other.letters == ComparedLetters::Equal && other.place == place)
+    };
+    let mut compared = rule.compared.iter();
+    compared.any(|compared| {
+        // A list can have other items.
+        let is_single = !compared.place.contains('*');
+        let is_other = compared.letters == ComparedLetters::OtherCase;
+        is_single && is_other && !has_equal(&compared.place)
+    })
+}
+
+/// Returns a note about a rule without a value, if the event has a member whose name differs from the name in the expression only
+/// in upper and lower case. `unused` are the places that no expression reads.
+pub(super) fn other_case(reads: &[String], unused: &[String]) -> Option<String> {
+    let is_same = |read: &str, place: &str| {
+        let start = read.get(..place.len());
+        let rest = read.get(place.len()..).unwrap_or_default();
+        start.is_some_and(|start| start != place && start.eq_ignore_ascii_case(place))
+            && (rest.is_empty() || rest.starts_with('/'))
+    };
+    let mut pairs = reads.iter().flat_map(|read| {
+        let same = unused.iter().filter(|place| is_same(read, place));
+        same.map(move |place| (read, place))
+    });
+    let (read, place) = pairs.next()?;
+    let (read, place) = (
+        pointer::without_values(read),
+        pointer::without_values(place),
+    );
+    Some(format!(
+        "the expression reads {read}, and the event has {place}, whose name differs in upper and lower case, so the field has no value"
+    ))
 }
 
 /// Returns the note of a function, or the note that the function is there.
@@ -134,6 +198,7 @@ mod tests {
             kind: "string",
             is_list: true,
             fits: false,
+            letters: ComparedLetters::Different,
         });
         RuleExplanation {
             target: target.to_owned(),
@@ -227,6 +292,22 @@ mod tests {
         check(("city", ".c.value", &id), Some("is a UUID"));
         check(("metadata.city", ".c.value", &id), None);
         check(("city", ".c", &json!("Winston-Salem")), None);
+    }
+
+    /// FAULTS N1371: a member has the name of the expression in other letter case.
+    #[test]
+    fn a_name_in_other_letter_case_is_noted() {
+        for (read, unused, is_noted) in [
+            ("/City/displayValue", "/City/DisplayValue", true),
+            ("/City/displayValue", "/city", true),
+            ("/City/displayValue", "/City", false),
+            ("/City/displayValue", "/Cit", false),
+            ("/City/displayValue", "/City/display", false),
+            ("/cityName", "/city", false),
+        ] {
+            let found = other_case(&[read.to_owned()], &[unused.to_owned()]);
+            assert_eq!(found.is_some(), is_noted, "{read} {unused}");
+        }
     }
 
     #[test]

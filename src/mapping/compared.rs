@@ -15,6 +15,29 @@ pub struct ComparedKind {
     pub is_list: bool,
     /// Whether the value has this kind. A text is never equal to a number or a truth value.
     pub fits: bool,
+    pub letters: ComparedLetters,
+}
+
+/// The result of the comparison of a text with a constant text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ComparedLetters {
+    Equal,
+    /// The texts differ only in upper and lower case.
+    OtherCase,
+    /// The texts have different letters, or one side is no text.
+    Different,
+}
+
+impl ComparedLetters {
+    fn of(value: &Value, other: &Value) -> Self {
+        match (value, other) {
+            (Value::String(value), Value::String(other)) if value == other => Self::Equal,
+            (Value::String(value), Value::String(other)) if value.eq_ignore_ascii_case(other) => {
+                Self::OtherCase
+            }
+            (_, _) => Self::Different,
+        }
+    }
 }
 
 impl ComparedKind {
@@ -28,6 +51,7 @@ impl ComparedKind {
             kind,
             is_list,
             fits,
+            letters: ComparedLetters::of(value, other),
         })
     }
 

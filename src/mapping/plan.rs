@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::budget;
-use super::compared::ComparedKind;
+use super::compared::{ComparedKind, ComparedLetters};
 use super::comparison::{is_true, same, text_part};
 use super::error::EvalError;
 use super::function::{BinaryCall, FunctionCall};
@@ -253,7 +253,7 @@ fn compare<'a>(
 
 /// Returns the comparison of the side that is no constant with the other side.
 fn compared_kind(
-    (plan, _): &(Plan, Plan),
+    (plan, other_plan): &(Plan, Plan),
     left: &LocatedValue<'_>,
     right: &LocatedValue<'_>,
 ) -> Option<ComparedKind> {
@@ -261,7 +261,16 @@ fn compared_kind(
         true => (right, left),
         false => (left, right),
     };
-    ComparedKind::of(value.pointer(), value.compared(), other.compared())
+    let compared = ComparedKind::of(value.pointer(), value.compared(), other.compared())?;
+    // Two members of an event can differ in upper and lower case on purpose.
+    let has_constant = plan.is_constant() || other_plan.is_constant();
+    Some(match has_constant {
+        true => compared,
+        false => ComparedKind {
+            letters: ComparedLetters::Different,
+            ..compared
+        },
+    })
 }
 
 fn logic<'a>(

@@ -192,6 +192,13 @@ pub static NOTATION: &[MessageExplanation] = &[
     ),
     row(
         &[
+            "the schema … has no keyword …, so it checks nothing there: write each property inside \"properties\"",
+        ],
+        "The description of a property stands beside keywords such as `type`. JSON Schema ignores a member that is no keyword.",
+        "Write \"properties\": {\"NAME\": …} around the descriptions of the properties.",
+    ),
+    row(
+        &[
             "this file is an OpenAPI document and no schema: copy the schema of the event from its components into a file of its own, with the schemas that it refers to in $defs",
             "this file is probably an event and no schema, because it has none of the keywords properties, required and $ref; the command new-source infers a schema from a sample",
         ],

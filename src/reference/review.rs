@@ -27,6 +27,22 @@ pub static REVIEW: &[MessageExplanation] = &[
     ),
     row(
         &[
+            "in an example, … is null, so … is absent, and the event changes …: Imprint keeps the former … in the new address. If null means that the source has no value, …",
+            "write … = 'if … then null else … end'",
+            "let the expression of … give null for it",
+        ],
+        "An expression reads a member of an object, and an event has null in the place of the object. A member of null is absent, and an absent value changes nothing at Imprint.",
+        "Write the expression of the note, which clears the field. If null means that the source does not know the value, leave the mapping as it is.",
+    ),
+    row(
+        &[
+            "in an example, … has only the first part of …, and no other field has the rest: Imprint gets an address without it. Map the rest to …",
+        ],
+        "The expression divides a text with split, and takes the first part.",
+        "Map the second part to the second line of the street. If Imprint shall not get it, leave the mapping as it is.",
+    ),
+    row(
+        &[
             "… and … have different values in an example: they read … and …. Imprint gets both; if they mean the same, correct one of the expressions",
             "… reads …, and … reads it too: one of the two is probably wrong",
             "… has the whole name in …, and … has a part of it: Imprint gets this part twice",
@@ -73,6 +89,14 @@ pub static REVIEW: &[MessageExplanation] = &[
     ),
     row(
         &[
+            "… reads …, an email address, which can change, and no expression reads the id in …: did you mean …?",
+            "… reads …, by its name the source's own id of the customer, and Imprint would take it for its own id: if it is the id of the source, write …",
+        ],
+        "A customer can change the email address, and Imprint knows a customer by its own id or by the partner customer id, which is the id of the source.",
+        "Write the path of the id of the source as `customer.partner_id`.",
+    ),
+    row(
+        &[
             "version reads …, …: it stays equal when the customer changes, so it orders no events…",
             "; did you mean …?",
             "a date of birth",
@@ -114,5 +138,17 @@ pub static REVIEW: &[MessageExplanation] = &[
         ],
         "The variable has the name of a setting of another system, or one underscore after IMPRINT_BRIDGE.",
         "Use the setting that the note names, or remove the variable.",
+    ),
+    row(
+        &[
+            "… is a source of its own, with the secret files of …, and a running bridge takes its events: if it is a copy, give the name of its file another ending than .toml",
+        ],
+        "Each file NAME.toml in `sources_dir` is a source, also a copy of another file.",
+        "Remove the copy, or give its name another ending. If it is another source, it needs a secret of its own.",
+    ),
+    row(
+        &["no example has the type … in `ignore`; did you mean …?"],
+        "The bridge ignores only the types with exactly these names, and refuses an event of another unknown type.",
+        "Correct the name in `ignore`. If the source sends both types, leave it.",
     ),
 ];

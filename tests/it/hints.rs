@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::commands;
 
 mod contradictions;
+mod remaining;
 
 const SOURCE: &str = r#"
 [auth]

@@ -29,6 +29,18 @@ pub(super) fn other_schema(
     })
 }
 
+/// Returns a note about the members of the schema that have no effect, because they stand beside the keyword `properties`.
+pub(super) fn stray_properties(event_type: &EventType) -> Option<String> {
+    let stray = event_type.schema.stray_properties();
+    (!stray.is_empty()).then(|| {
+        format!(
+            "the schema {} has no keyword {}, so it checks nothing there: write each property inside \"properties\"",
+            event_type.schema.name(),
+            stray.join(", ")
+        )
+    })
+}
+
 /// Returns a note about a value under metadata whose name is the name of a secret or of the number of a person.
 fn sensitive(field: &str) -> Option<String> {
     let name = field.strip_prefix("metadata.")?;

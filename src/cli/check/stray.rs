@@ -5,12 +5,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::config::sources::SourceSettings;
+use crate::config::sources::examples::ExampleResults;
 use crate::config::unread_variables;
+use crate::intake::Source;
 use crate::spelling;
 use crate::terminal::print_result;
 
 /// The endings of configuration files of other systems.
 const OTHER_ENDINGS: [&str; 4] = ["yaml", "yml", "json", "tml"];
+
+/// The endings of the name of a copy.
+const COPIES: [&str; 5] = ["backup", "bak", "copy", "old", "orig"];
 
 /// Refuses a file, which the author wants to check alone.
 pub(super) fn no_file(_file: &str) -> Result<PathBuf, &'static str> {
@@ -27,6 +32,7 @@ pub(super) fn describe(folder: &Path, settings: &[SourceSettings]) {
         .iter()
         .map(|settings| settings.source.name.to_string());
     let sources: &BTreeSet<String> = &sources.collect();
+    copies(settings).iter().for_each(print_result);
     for path in entries(folder) {
         let stem = path.file_stem().and_then(|stem| stem.to_str());
         let stem = stem.unwrap_or_default();
@@ -44,6 +50,49 @@ pub(super) fn describe(folder: &Path, settings: &[SourceSettings]) {
             ));
         }
     }
+}
+
+/// Returns a note about each source that is probably a copy of another one, with its secret files.
+fn copies(settings: &[SourceSettings]) -> Vec<String> {
+    let mut notes = Vec::new();
+    for copy in settings {
+        let name = copy.source.name.as_str();
+        let is_origin = |origin: &&SourceSettings| {
+            let rest = name.strip_prefix(origin.source.name.as_str());
+            let ending = rest.and_then(|rest| rest.strip_prefix(['-', '_', '.']));
+            let files =
+                |settings: &SourceSettings| settings.auth.files().map(|files| files.paths.clone());
+            ending.is_some_and(|ending| COPIES.contains(&ending)) && files(origin) == files(copy)
+        };
+        notes.extend(settings.iter().find(is_origin).map(|origin| {
+            format!(
+                "{name} is a source of its own, with the secret files of {}, and a running bridge takes its events: if it is a copy, give the name of its file another ending than .toml",
+                origin.source.name
+            )
+        }));
+    }
+    notes
+}
+
+/// Returns a note about each type in `ignore` that is probably another type of the source with a typing error.
+pub(super) fn misspelt_types(source: &Source, results: &ExampleResults) -> Vec<String> {
+    let explained = results.explained.iter();
+    let events = explained.flat_map(|example| &example.explanation.events);
+    let seen: BTreeSet<&str> = events
+        .filter_map(|event| event.event_type.as_deref())
+        .collect();
+    let tables = source.event_types.keys().map(String::as_str);
+    let known: BTreeSet<&str> = seen.iter().copied().chain(tables).collect();
+    let ignored = source.ignored.iter().map(String::as_str);
+    let unseen = ignored.filter(|name| !seen.contains(name));
+    let notes = unseen.filter_map(|name| {
+        let is_meant = |known: &&&str| spelling::has_one_wrong_letter(name, known);
+        let meant = known.iter().find(is_meant)?;
+        Some(format!(
+            "  no example has the type {name} in `ignore`; did you mean {meant}?"
+        ))
+    });
+    notes.collect()
 }
 
 /// Returns whether the name of a file has another ending than the name of a source file, although the file is meant as one.

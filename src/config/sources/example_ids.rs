@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::intake::{Explanation, Source, TargetExplanation};
+use crate::intake::{Explanation, Source, TargetExplanation, TargetResult};
 
 /// The expression in `[body]` for the id of an event.
 const BODY_ID: &str = "body.id";
@@ -26,11 +26,22 @@ pub(crate) struct ExampleIds {
     event_id_customers: BTreeSet<String>,
     /// The expressions of versions that are constants.
     constant_versions: BTreeSet<String>,
+    /// The places of times that `body.id` reads.
+    time_ids: BTreeSet<String>,
 }
 
 /// Returns whether the expression of a rule is a constant.
 fn is_constant(rule: &TargetExplanation) -> bool {
     serde_json::from_str::<Value>(&rule.expression).is_ok() && rule.reads.is_empty()
+}
+
+/// Returns whether a text is a time, such as `2026-11-20 22:17:22 +00:00`, and nothing else.
+fn is_time(text: &str) -> bool {
+    let of_time = |sign: char| sign.is_ascii_digit() || "-:+. TZ".contains(sign);
+    let date = text.get(..10).unwrap_or_default();
+    let has_clock = text.get(10..).is_some_and(|clock| clock.contains(':'));
+    let is_date = date.split('-').map(str::len).eq([4, 2, 2]);
+    is_date && has_clock && text.chars().all(of_time)
 }
 
 impl ExampleIds {
@@ -54,6 +65,9 @@ impl ExampleIds {
         let customers = self.event_id_customers.iter().map(|rule| {
             format!("{rule} reads the same path as body.id: one of the two is wrong, because a customer has several events, and each event has an id of its own")
         });
+        let times = self.time_ids.iter().map(|read| {
+            format!("body.id reads {read}, a time: two events at one time have one id, and the bridge refuses the second one. Read the id of the event, or write id = \"digest\"")
+        });
         let shared = self.ids.iter().filter(|(_, results)| results.len() > 1);
         let shared = shared.map(|(id, results)| {
             format!(
@@ -64,6 +78,7 @@ impl ExampleIds {
         constant
             .chain(versions)
             .chain(customers)
+            .chain(times)
             .chain(shared)
             .collect()
     }
@@ -87,12 +102,18 @@ impl ExampleIds {
         }
     }
 
-    /// Records a version that is a constant, and a customer whose id is a constant or the id of the event.
+    /// Records a version that is a constant, an id of an event that is a time, and a customer whose id is a constant or the id of
+    /// the event.
     fn observe_rule(&mut self, rule: &TargetExplanation, id: Option<&TargetExplanation>) {
         let (target, expression) = (rule.target.clone(), rule.expression.clone());
         let is_customer = CUSTOMER_RULES.contains(&target.as_str());
         let is_id = id.is_some_and(|id| id.expression == expression && !id.reads.is_empty());
-        if target == VERSION && is_constant(rule) {
+        if target == BODY_ID
+            && let ([read], TargetResult::Value { value }) = (rule.reads.as_slice(), &rule.result)
+            && value.as_str().is_some_and(is_time)
+        {
+            self.time_ids.insert(read.clone());
+        } else if target == VERSION && is_constant(rule) {
             self.constant_versions.insert(expression);
         } else if is_customer && is_constant(rule) {
             self.constant_customers.insert((target, expression));

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{TypeExamples, last_name, outer, plain_name};
+use super::{TypeExamples, last_name, outer, plain_name, text};
 use crate::draft::names;
 use crate::draft::synonyms::{CHANGE_TIMES, CREATED, CUSTOMER_IDS, RECORD_IDS};
 use crate::intake::{EventExplanation, ExplainedOutcome, TargetExplanation, TargetResult};
@@ -66,7 +66,9 @@ const COMPANIES: [&str; 4] = ["account", "company", "employer", "parentaccount"]
 /// Returns the notes about ids of customers and about versions.
 pub(super) fn notes(evidence: &TypeExamples<'_>) -> Vec<String> {
     let ids = account_ids(evidence).chain(other_records(evidence));
-    ids.chain(creation_time(evidence))
+    ids.chain(mail_ids(evidence))
+        .chain(own_ids(evidence))
+        .chain(creation_time(evidence))
         .chain(equal_versions(evidence))
         .collect()
 }
@@ -114,17 +116,68 @@ fn other_records(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
             .any(|names| names.contains(&name.as_str()));
         let is_person = personal_reads(evidence).any(|read| outer(read) == outer(other))
             && !has_person(evidence, other);
-        let mut ids = evidence.unread_beside(other).filter(|(place, name)| {
-            names::position(&last_name(place), &CUSTOMER_IDS).is_some()
-                || RECORD_IDS.contains(&name.as_str())
-        });
-        let (meant, _) = ids.next().filter(|_| is_other && is_person)?;
+        let meant = unread_id(evidence, other).filter(|_| is_other && is_person)?;
         Some(format!(
             "{} reads {read}, the id of another record, and no expression reads {meant}, beside the values of the customer: did you mean {meant}?",
             rule.target
         ))
     });
     notes.collect()
+}
+
+/// Returns a note for each rule of the customer that reads an email address, if the record has an id that no expression reads.
+fn mail_ids(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
+    let rules = evidence.targets().filter(|rule| is_customer(rule));
+    let notes = rules.filter_map(|rule| {
+        let [read] = rule.reads.as_slice() else {
+            return None;
+        };
+        text(rule).filter(|id| id.contains('@'))?;
+        let meant = unread_id(evidence, read)?;
+        Some(format!(
+            "{} reads {read}, an email address, which can change, and no expression reads the id in {meant}: did you mean {meant}?",
+            rule.target
+        ))
+    });
+    notes.collect()
+}
+
+/// Returns a note if the source's own id of the customer stands in the place of Imprint's id.
+fn own_ids(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
+    let [imprint, partner] = CUSTOMER_RULES;
+    let is_uuid = |id: &str| id.split('-').count() == 5;
+    let is_own = |read: &str| {
+        names::position(&last_name(read), &CUSTOMER_IDS).is_some()
+            && !read.to_ascii_lowercase().contains("imprint")
+    };
+    let has_partner = evidence.targets().any(|rule| rule.target == partner);
+    let rules = evidence.targets().filter(|rule| rule.target == imprint);
+    let notes = rules.filter_map(|rule| {
+        let [read] = rule.reads.as_slice() else {
+            return None;
+        };
+        let is_wrong = !has_partner && is_own(read) && !text(rule).is_some_and(is_uuid);
+        is_wrong.then(|| {
+            format!(
+                "{imprint} reads {read}, by its name the source's own id of the customer, and Imprint would take it for its own id: if it is the id of the source, write {partner}"
+            )
+        })
+    });
+    notes.collect()
+}
+
+/// Returns a place with an id beside another place, if no expression of the event type reads the id.
+fn unread_id<'e>(evidence: &'e TypeExamples<'_>, place: &str) -> Option<&'e str> {
+    let reads: BTreeSet<&str> = evidence
+        .targets()
+        .flat_map(|rule| rule.reads.iter().map(String::as_str))
+        .collect();
+    let mut ids = evidence.beside(place).filter(|(place, name)| {
+        let is_id = names::position(&last_name(place), &CUSTOMER_IDS).is_some()
+            || RECORD_IDS.contains(&name.as_str());
+        is_id && !reads.contains(place)
+    });
+    ids.next().map(|(place, _)| place)
 }
 
 /// Returns whether expressions read values of a person in an object, so that its id is the id of the person.

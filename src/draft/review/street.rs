@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::{TypeExamples, last_name};
-use crate::intake::TargetResult;
+use serde_json::Value;
+
+use super::{TypeExamples, base, last_name, text};
+use crate::intake::{TargetExplanation, TargetResult};
 
 /// The field with the first line of a street.
 const STREET: &str = "street_line1";
@@ -78,7 +80,39 @@ pub(super) fn notes(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
         }
     }
     notes.extend(kept_second_line(evidence));
+    notes.extend(cut_street(evidence));
     notes
+}
+
+/// Returns a note if the first line of a street is the first part of a text, and no other field has a part of this text.
+fn cut_street(evidence: &TypeExamples<'_>) -> Option<String> {
+    let is_cut = |rule: &TargetExplanation, body: &Value| {
+        let [read] = rule.reads.as_slice() else {
+            return false;
+        };
+        let whole = body.pointer(read).and_then(Value::as_str);
+        let rest = whole
+            .zip(text(rule))
+            .and_then(|(whole, part)| whole.strip_prefix(part));
+        rest.is_some_and(|rest| rest.contains(char::is_alphanumeric))
+    };
+    let cut = evidence.with_bodies().find_map(|(event, body)| {
+        let mut rules = event.targets.iter().flatten();
+        let street = rules.find(|rule| {
+            base(&rule.target) == STREET && rule.expression.contains("split(") && is_cut(rule, body)
+        })?;
+        let mut others = event.targets.iter().flatten();
+        let has_rest = others.any(|rule| {
+            let has_value = matches!(rule.result, TargetResult::Value { .. });
+            base(&rule.target) != STREET && has_value && rule.reads == street.reads
+        });
+        (!has_rest).then_some(street)
+    })?;
+    Some(format!(
+        "in an example, {} has only the first part of {}, and no other field has the rest: Imprint gets an address without it. Map the rest to {SECOND_LINE}",
+        cut.target,
+        cut.reads.concat()
+    ))
 }
 
 /// Returns a note if an example sets the first line of a street, and says nothing about the second line: Imprint would keep

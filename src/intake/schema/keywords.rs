@@ -136,6 +136,58 @@ pub(super) fn misspelt(schema: &Value, place: &str) -> Option<(String, String)> 
     })
 }
 
+/// Adds the places of the members of an object schema that are probably properties: each is no keyword, and is a schema itself.
+/// JSON Schema ignores them, so the schema checks nothing in them.
+pub(super) fn add_stray_properties(schema: &Value, place: &str, found: &mut Vec<String>) {
+    if let Value::Array(schemas) = schema {
+        for (index, inner) in schemas.iter().enumerate() {
+            add_stray_properties(inner, &format!("{place}/{index}"), found);
+        }
+    }
+    for (keyword, value) in schema.as_object().into_iter().flatten() {
+        let place = pointer::inside(place, keyword);
+        if WITH_SCHEMAS.contains(&keyword.as_str()) {
+            add_stray_properties(value, &place, found);
+        } else if WITH_NAMED_SCHEMAS.contains(&keyword.as_str()) {
+            for (name, inner) in value.as_object().into_iter().flatten() {
+                add_stray_properties(inner, &pointer::inside(&place, name), found);
+            }
+        } else if is_stray(schema, keyword, value) {
+            found.push(place);
+        }
+    }
+}
+
+/// Returns whether a member of a schema is probably a property of the objects that the schema describes.
+fn is_stray(schema: &Value, keyword: &str, value: &Value) -> bool {
+    let is_of_object = schema.get("type").and_then(Value::as_str) == Some("object");
+    let names_type = |types: &Value| match types {
+        Value::String(name) => TYPES.contains(&name.as_str()),
+        Value::Array(names) => names
+            .iter()
+            .all(|name| name.as_str().is_some_and(|name| TYPES.contains(&name))),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => false,
+    };
+    let is_schema = match value {
+        Value::Object(members) => {
+            members.get("type").is_some_and(names_type)
+                || ["$ref", "properties", "anyOf", "oneOf", "enum"]
+                    .iter()
+                    .any(|keyword| members.contains_key(*keyword))
+        }
+        Value::Bool(_) => schema.get("properties").is_none(),
+        Value::Null | Value::Number(_) | Value::String(_) | Value::Array(_) => false,
+    };
+    is_of_object && is_schema && !is_keyword(keyword) && !keyword.starts_with("x-")
+}
+
+fn is_keyword(name: &str) -> bool {
+    KEYWORDS
+        .into_iter()
+        .chain(OTHERS)
+        .any(|known| known == name)
+}
+
 /// The formats of draft 2020-12, of which most authors mean one.
 const FORMATS: [&str; 12] = [
     "date",
@@ -299,10 +351,7 @@ pub(super) fn is_event(document: &Value) -> Option<&'static str> {
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => false,
     };
     let has_type = members.get("type").is_some_and(names_types);
-    let is_unknown = |name: &&String| {
-        let mut known = KEYWORDS.into_iter().chain(OTHERS);
-        !name.starts_with("x-") && !known.any(|known| known == name.as_str())
-    };
+    let is_unknown = |name: &&String| !name.starts_with("x-") && !is_keyword(name);
     let unknown = members.keys().filter(is_unknown).count();
     let is_event = unknown >= EVENT_MEMBERS_MIN && !has_type && !STRUCTURE.iter().any(has);
     is_event.then_some(EVENT)
@@ -315,10 +364,10 @@ fn wrong(keyword: &str) -> Option<String> {
                 .to_owned(),
         );
     }
-    let known = || KEYWORDS.into_iter().chain(OTHERS);
-    if known().any(|known| known == keyword) {
+    if is_keyword(keyword) {
         return None;
     }
+    let known = || KEYWORDS.into_iter().chain(OTHERS);
     let almost = |known: &&str| spelling::has_two_wrong_letters(keyword, known);
     let meant = spelling::misspelt(keyword, known()).or_else(|| known().find(almost))?;
     Some(format!(
@@ -354,6 +403,35 @@ mod tests {
             (json!(true), false),
         ] {
             assert_eq!(is_event(&document).is_some(), expected, "{document}");
+        }
+    }
+
+    /// FAULTS N1374: the level `properties` is missing.
+    #[test]
+    fn a_property_in_the_place_of_a_keyword_is_found() {
+        for (schema, expected) in [
+            (
+                json!({"type": "object", "email": {"type": ["null", "string"]}, "vip": true}),
+                &["/email", "/vip"][..],
+            ),
+            (
+                json!({"type": "object", "properties": {"data": {"type": "object", "city": {"$ref": "#/$defs/x"}}}}),
+                &["/properties/data/city"],
+            ),
+            (
+                json!({"type": "object", "properties": {"city": {"type": "string"}}, "owner": {"name": "crm"}, "old": true}),
+                &[],
+            ),
+            (
+                json!({"type": "object", "default": {"type": "object"}, "x-of": {"type": "object"}}),
+                &[],
+            ),
+            (json!({"email": {"type": "string"}}), &[]),
+            (json!({"properties": {"email": {"type": "string"}}}), &[]),
+        ] {
+            let mut found = Vec::new();
+            add_stray_properties(&schema, "", &mut found);
+            assert_eq!(found, expected, "{schema}");
         }
     }
 

@@ -137,3 +137,29 @@ fn a_comma_in_body_split_names_the_items_of_a_list() {
     let expected = "body.split: `,` is not allowed here; body.split makes an event of each item of a list: write `[]` after the list";
     check_source("format = \"json\"", &split(".ids[0], .ids[1]"), &[expected]);
 }
+
+/// FAULTS N1373: the environment has the proxy of other programs.
+#[test]
+fn a_proxy_of_other_programs_is_noted() {
+    let folder = folder_with(SOURCE, SCHEMA);
+    for (name, note) in [
+        (
+            "HTTPS_PROXY",
+            "is not read: IMPRINT_BRIDGE__IMPRINT__PROXY_URL has the URL of the proxy",
+        ),
+        (
+            "all_proxy",
+            "is not read: IMPRINT_BRIDGE__IMPRINT__PROXY_URL has the URL of the proxy",
+        ),
+        (
+            "NO_PROXY",
+            "is not read: the bridge sends each request to Imprint through the proxy",
+        ),
+    ] {
+        let (report, errors) = check(folder.path(), &[(name, "http://canary:3128")]);
+        assert_contains(&errors, &[], name);
+        let expected = format!("the environment variable {name} {note}");
+        assert!(report.contains(&expected), "{report}");
+        assert!(!report.contains("canary"), "{report}");
+    }
+}

@@ -159,3 +159,41 @@ fn an_empty_event_of_a_deletion_is_ignored_as_a_deletion() {
         "{report}"
     );
 }
+
+/// FAULTS N1375: only the second item of a list has the second line of a street.
+#[test]
+fn a_second_line_in_another_item_of_a_list_is_read() {
+    let location = |kind: &str, more: &Value| {
+        let mut location = json!({"type": kind, "address": "9 Main St", "city": "Austin", "region": "TX",
+            "zipCode": "78701", "country": "US"});
+        let more = more.as_object().unwrap().clone();
+        location.as_object_mut().unwrap().extend(more);
+        location
+    };
+    let sample = |locations: &Value| json!({"id": "c-9", "updated_at": TIME, "firstName": "Bob", "locations": locations});
+    let with_line = location("home", &json!({"address2": "Apt 4B"}));
+    let folder = tempfile::tempdir().unwrap();
+    let first = sample(&json!([location("work", &json!({})), with_line]));
+    let (toml, report) = drafted(folder.path(), &[first], "");
+    has_line(&toml, "street_line2 = \".locations[0].address2\"");
+    says(
+        &report,
+        "Imprint keeps the second line of the former address",
+    );
+    let later = sample(&json!([with_line]));
+    fs::write(folder.path().join("later.json"), later.to_string()).unwrap();
+    let arguments = ["explain", "--source", "crm3", "later.json", "--reveal"];
+    let explained = text(&run_in(folder.path(), &arguments).stdout);
+    says(&explained, "Apt 4B");
+    // No item has a second line.
+    let folder = tempfile::tempdir().unwrap();
+    let sample = sample(&json!([
+        location("work", &json!({})),
+        location("home", &json!({}))
+    ]));
+    let (toml, _) = drafted(folder.path(), &[sample], "");
+    has_line(
+        &toml,
+        "street_line2 = \".locations[0].address | line(2; 2)\"",
+    );
+}
