@@ -20,7 +20,7 @@ use crate::config::Purpose;
 use crate::config::sources::examples::{request_headers, similar_header};
 use crate::event::{SourceName, Visibility, cloudevents};
 use crate::http::header::{CONTENT_TYPE, HeaderMap};
-use crate::http::header_line::header_map;
+use crate::http::header_line::{header_map, header_of_place};
 use crate::http::{HeaderName, HeaderValue, Method};
 use crate::ingress::refusal::MediaTypeReason;
 use crate::ingress::unsupported_media_type;
@@ -184,6 +184,11 @@ fn print(options: &ExplainOptions, explanation: &Explanation) -> anyhow::Result<
     } else {
         report::body(explanation).iter().for_each(print_result);
         let errors = explanation.problems().flat_map(|problem| &problem.errors);
+        let problems = explanation.problems();
+        let without_value =
+            problems.flat_map(|problem| problem.errors.iter().find(|error| error.rule == "body"));
+        let mut calls = without_value.filter_map(|error| header_of_place(&error.pointer));
+        calls.next().iter().for_each(print_notice);
         let mut missing = errors.filter(|error| error.rule == "header");
         if let Some(missing) = missing.next() {
             let names = options.headers.iter().map(|(name, _)| name.as_str());

@@ -36,6 +36,9 @@ pub fn read(path: &Path) -> Result<SecretString, String> {
         FileError::TooLarge(_) => too_long(path),
         FileError::Unreadable(_) | FileError::NotRegular => format!("{} {error}", shown(path)),
     })?;
+    if let Some(form) = foreign_form(&content) {
+        return Err(format!("{} {form}", path.display()));
+    }
     let content = String::from_utf8(content)
         .map_err(|_binary| format!("{} cannot be read: it is not text", path.display()))?;
     let secret = content.strip_suffix('\n').unwrap_or(&content);
@@ -76,6 +79,24 @@ pub fn read(path: &Path) -> Result<SecretString, String> {
         ));
     }
     Ok(SecretString::from(secret.to_owned()))
+}
+
+/// Returns the reason why the content of a file is no secret, if an editor or a program wrote it in another form.
+fn foreign_form(content: &[u8]) -> Option<&'static str> {
+    let is_utf16 = content.starts_with(&[0xff, 0xfe]) || content.starts_with(&[0xfe, 0xff]);
+    let text = content.trim_ascii();
+    let is_object = text.starts_with(b"{") && text.ends_with(b"}");
+    if is_utf16 {
+        Some("is text in UTF-16, as some editors for Windows write it: save the file as UTF-8")
+    } else if content.starts_with(&[0xef, 0xbb, 0xbf]) {
+        Some(
+            "begins with a byte order mark, which is not visible: save the file as UTF-8 without it",
+        )
+    } else if is_object && !text.iter().all(u8::is_ascii_graphic) {
+        Some("is JSON: the file has only the secret itself, without a name and quotes")
+    } else {
+        None
+    }
 }
 
 /// Returns the reason why a file probably has something around its secret, or in the place of its secret. The reason does not
@@ -247,7 +268,9 @@ mod tests {
         for (content, expected) in [
             ("sugar-\u{fc}123", "a letter or a sign that is not ASCII"),
             ("sugar 123", "spaces, newlines or other invisible"),
-            ("\u{feff}sugar", "spaces, newlines or other invisible"),
+            ("\u{feff}sugar", "begins with a byte order mark"),
+            // FAULTS N1392
+            ("{\"password\": \"sugar123\"}", "is JSON"),
             // FAULTS N1222
             ("Bearer sugar123", "begins with Bearer and a space"),
             ("bearer sugar123\n", "begins with Bearer and a space"),
@@ -257,6 +280,16 @@ mod tests {
             let error = read(&path).unwrap_err();
             assert!(error.contains(expected), "{error}");
         }
+    }
+
+    /// FAULTS N1392: PowerShell writes a text in UTF-16.
+    #[test]
+    fn a_secret_in_utf_16_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        std::fs::write(&path, b"\xff\xfek\x00-\x001\x00").unwrap();
+        let error = read(&path).unwrap_err();
+        assert!(error.contains("is text in UTF-16"), "{error}");
     }
 
     /// FAULTS K05

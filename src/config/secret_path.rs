@@ -28,7 +28,11 @@ fn parse(text: String) -> Result<PathBuf, String> {
             "begins with a variable of the shell, which the bridge does not replace: write the whole path".to_owned(),
         );
     }
+    let has_space = text.trim() != text;
     let path = PathBuf::from(text);
+    if has_space && !path.exists() {
+        return Err("begins or ends with a space or a line break: remove it".to_owned());
+    }
     if path.starts_with("~") && !path.exists() {
         return Err(
             "begins with ~, which the bridge does not replace: write the whole path".to_owned(),

@@ -82,6 +82,7 @@ impl SourceSettings {
                     .to_owned(),
             );
         }
+        warnings.extend(self.auth.user_with_space().map(str::to_owned));
         warnings.extend(self.auth.contradiction());
         let read = self.source.read_headers();
         warnings.extend(headers::of_programs(&self.auth, &read));

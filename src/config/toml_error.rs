@@ -43,6 +43,11 @@ fn hint(line: &str) -> Option<&'static str> {
     if line.contains(['“', '”', '„', '‘', '’']) {
         return Some("the line has typographic quotes; write straight quotes");
     }
+    if has_invisible_sign(line) {
+        return Some(
+            "the line has an invisible character, such as a no-break space: write the line again, without it",
+        );
+    }
     let start = line.trim_start();
     if start.starts_with("//") || start.starts_with(';') || start.starts_with("--") {
         return Some("a comment begins with #");
@@ -93,6 +98,14 @@ fn hint(line: &str) -> Option<&'static str> {
     let is_word = value.starts_with(|first: char| first.is_alphabetic() || first == '.')
         || is_text_with_digits(value);
     (is_word && value != "true" && value != "false").then_some("a text stands in quotes")
+}
+
+/// Returns whether a line has an invisible character outside its texts, such as a no-break space.
+fn has_invisible_sign(line: &str) -> bool {
+    let is_space = |sign: char| !sign.is_ascii() && (sign.is_whitespace() || sign.is_control());
+    let is_invisible = |sign: char| is_space(sign) || matches!(sign, '\u{200b}' | '\u{feff}');
+    let mut outside = line.split(['"', '\'']).step_by(2);
+    outside.any(|part| part.contains(is_invisible))
 }
 
 /// Returns the hint about a text in double quotes.
@@ -220,6 +233,8 @@ mod tests {
             ),
             ("email = \".data.email\" // mail", Some("begins with #")),
             ("email =", Some("the value after = is missing")),
+            // FAULTS N1395
+            ("email\u{a0}= \".a\"", Some("an invisible character")),
             ("kind = \"none\"", None),
             ("x = 5", None),
             ("[auth", None),

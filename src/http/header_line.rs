@@ -23,9 +23,24 @@ pub(crate) fn parse_headers(text: &str) -> Result<Vec<(HeaderName, HeaderValue)>
         |(position, (line, _)): &(usize, (&str, u32))| *position > 0 || !is_request_line(line);
     let headers = lines.enumerate().filter(is_header);
     let parsed = headers.map(|(_, (line, number))| {
-        parse_header(line).map_err(|reason| format!("line {number}: {reason}"))
+        parse_header(line).map_err(|reason| match foreign_form(line) {
+            Some(form) => format!("line {number}: {reason}, {form}"),
+            None => format!("line {number}: {reason}"),
+        })
     });
     parsed.collect()
+}
+
+/// Returns how a line of another notation differs from a header line.
+fn foreign_form(line: &str) -> Option<&'static str> {
+    let line = line.trim();
+    if line.starts_with(['{', '}', '"', '\'']) {
+        Some("without JSON and quotes")
+    } else if line.starts_with("-H") || line.starts_with("--header") {
+        Some("without the option of curl and without quotes")
+    } else {
+        None
+    }
 }
 
 /// Returns whether a line is the line of a request, such as `POST /hooks HTTP/1.1`, and no header such as `Upgrade: HTTP/2`.
@@ -43,4 +58,17 @@ pub(crate) fn header_map(headers: &[(HeaderName, HeaderValue)]) -> HeaderMap {
         map.append(name.clone(), value.clone());
     }
     map
+}
+
+/// Returns the call that reads a header, if the place of an error is in a member `headers`, where no body has the headers of its
+/// request.
+pub(crate) fn header_of_place(place: &str) -> Option<String> {
+    let name = place
+        .strip_prefix("/headers/")
+        .or_else(|| place.strip_prefix("/header/"))?;
+    let name = name.to_ascii_lowercase().replace('_', "-");
+    let is_of_name = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    let is_name = !name.is_empty() && name.chars().all(is_of_name);
+    is_name
+        .then(|| format!("the function header reads a header of the request: header(\"{name}\")"))
 }

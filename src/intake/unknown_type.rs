@@ -37,10 +37,16 @@ impl Pipeline<'_> {
             true => spelling::nearest(name, types.keys().map(String::as_str)),
             false => None,
         };
-        let suggestion = suggestion.map_or_else(
-            || self.listed_event_types(),
-            |known| format!(", but has [events.\"{known}\"]"),
-        );
+        let bare = name.trim_matches(['"', '\'']);
+        let suggestion = match suggestion {
+            Some(known) if known == bare && known != name => {
+                format!(
+                    ", but has [events.\"{known}\"]: the type of the event has quotes around it"
+                )
+            }
+            Some(known) => format!(", but has [events.\"{known}\"]"),
+            None => self.listed_event_types(),
+        };
         let (table, listed) = match is_name(name) {
             true => (format!("table [events.\"{name}\"]"), format!("\"{name}\"")),
             false => (

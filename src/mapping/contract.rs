@@ -207,7 +207,7 @@ pub(super) fn version(domain: VersionDomain, located: &LocatedValue<'_>) -> Resu
 const VERSION_IS_TIME: &str = "The version is a time, and version_domain = \"sequence\" requires a whole number. If the versions are times, set version_domain = \"time\".";
 /// The end of the error text for a number where the source file says that the versions are times.
 const VERSION_IS_NUMBER: &str =
-    "If the versions are sequence numbers, set version_domain = \"sequence\".";
+    "If the number grows with each change of the customer, set version_domain = \"sequence\".";
 
 fn whole(text: &str) -> Option<i64> {
     let digits = text.strip_prefix('-').unwrap_or(text);

@@ -8,7 +8,20 @@ use super::syntax::constant;
 /// The name of the function.
 pub(super) const NAME: &str = "header";
 /// The notation of a call, for error messages.
-pub(super) const USAGE: &str = "`header` is written header(\"x-topic\")";
+const USAGE: &str = "`header` is written header(\"x-topic\")";
+const COLON: &str = "`header` is written header(\"x-topic\"), without the colon after the name";
+
+/// Returns the error of a call with wrong arguments.
+pub(super) fn usage(arguments: &[Term<&str>]) -> String {
+    let name = match arguments {
+        [name] => constant(name).unwrap_or_default(),
+        [] | [_, ..] => String::new(),
+    };
+    match name.trim().ends_with(':') {
+        true => COLON.to_owned(),
+        false => USAGE.to_owned(),
+    }
+}
 
 /// Returns the header that a call `header(…)` reads, in lower case. Returns `None` if the arguments of the call are
 /// wrong.

@@ -305,8 +305,17 @@ impl JsonEnvelope {
                 "The value is a text. If the text contains JSON, the sender must post this JSON itself."
             }
             Some(Value::Number(_)) => "The value is a number.",
-            Some(Value::Bool(_) | Value::Null | Value::Object(_)) | None => return error,
+            Some(Value::Null) => "The value is null, and an event is an object.",
+            Some(Value::Bool(_) | Value::Object(_)) | None => return error,
         };
+        let is_null = value.is_some_and(Value::is_null);
+        if is_null && error.rule != header::NAME {
+            return EventError {
+                pointer: String::new(),
+                detail: kind.to_owned(),
+                ..error
+            };
+        }
         if !error.pointer.is_empty() || error.rule == header::NAME {
             return error;
         }

@@ -46,11 +46,8 @@ pub(super) fn no_object(found: ValueKind) -> String {
         ValueKind::List => {
             " `[0]` takes the first item of a list, `first(.[] | select(.type == \"…\"))` a certain item, and in body.split `[]` takes each item."
         }
-        ValueKind::Null
-        | ValueKind::Bool
-        | ValueKind::Number
-        | ValueKind::Text
-        | ValueKind::Object => "",
+        ValueKind::Text => " If the text contains JSON, the sender must post this JSON itself.",
+        ValueKind::Null | ValueKind::Bool | ValueKind::Number | ValueKind::Object => "",
     };
     let found = found.name();
     format!("{PATH_ERROR} into a member, but the value here is {found}, not an object.{remedy}")

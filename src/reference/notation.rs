@@ -13,6 +13,11 @@ pub static NOTATION: &[MessageExplanation] = &[
         "Write all texts of a list into one variable, or into one list in TOML. If the setting is no list, remove the number.",
     ),
     row(
+        &["must be a list without brackets and quotes, with commas between the texts, such as a,b"],
+        "The list is written as in JSON or TOML, but stands in a text, such as an environment variable.",
+        "Write the texts with commas between them: /run/a,/run/b.",
+    ),
+    row(
         &[
             "the inner quotes make a constant text: write … without them to read the member",
             "the expression is a constant text, and the bridge replaces nothing in it: a path such as .first_name reads a member, and a text has a value of the event in \\(…), such as \"\\(.first_name) \\(.last_name)\"",
@@ -58,6 +63,8 @@ pub static NOTATION: &[MessageExplanation] = &[
             "no function removes the beginning or the end of a text; .[2:] leaves out its first two characters, and split(\"-\") | last takes the part after a separator",
             "unique leaves out equal items, and map(select(…)) takes the items with a property",
             "use map for a list, and with_entries for an object",
+            "use moment(\"ms\") for a number of milliseconds since 1970, and moment(\"s\") for seconds",
+            "use utc for a text with a time, and date for a text with a date",
             "use sort_by(.)",
             "use sort_by(.) | first for the least item, and sort_by(.) | last for the greatest",
             "write .[0:2] for the first two characters of a text, and .[2:] for the characters after them",
@@ -154,6 +161,8 @@ pub static NOTATION: &[MessageExplanation] = &[
             "the list that begins in line … has no `]`",
             "the text in the line has no closing quote; three quotes stand around a text of several lines",
             "the text in the line before has no closing quote; three quotes stand around a text of several lines",
+            "the line has an invisible character, such as a no-break space: write the line again, without it",
+            "the table that begins with { in line … has no `}`, which must stand in the same line",
             "the table stands already in line …: join the two tables",
             "the setting stands already in line …",
             "a name with signs other than letters, digits, - and _ stands in quotes, such as [events.\"contact.*\"]",

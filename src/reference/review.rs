@@ -151,4 +151,9 @@ pub static REVIEW: &[MessageExplanation] = &[
         "The bridge ignores only the types with exactly these names, and refuses an event of another unknown type.",
         "Correct the name in `ignore`. If the source sends both types, leave it.",
     ),
+    row(
+        &["the body has a list in /…: `split = \".…[]\"` in [body] makes an event of each item"],
+        "The source posts several records in one body, and the mapping reads one record.",
+        "Write the setting `split` of the message into the table [body], and read the id and the type in the item.",
+    ),
 ];

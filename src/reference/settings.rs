@@ -70,7 +70,6 @@ pub static SETTINGS: &[MessageExplanation] = &[
         &[
             "must be a string, not a list",
             "must be a string: write quotes around the value",
-            "must be …",
             "must be … in quotes",
             "must be a whole number from … to …",
             "must be a number from … to …",
@@ -87,15 +86,11 @@ pub static SETTINGS: &[MessageExplanation] = &[
             "; write 0.0.0.0 before the port for all addresses of the machine",
             "; write 127.0.0.1 instead of localhost",
             "; write no scheme such as http://",
-            "the name of a header",
+            "must be the name of a header",
+            "must be the name of a header, without the colon",
         ],
         "The value of the setting has another kind, or lies outside the range that the message states.",
         "Write a value of this kind. In TOML, a text stands in quotes, and a list in brackets. A host name is not an IP address.",
-    ),
-    row(
-        &["must be a list without brackets and quotes, with commas between the texts, such as a,b"],
-        "The list is written as in JSON or TOML, but stands in a text, such as an environment variable.",
-        "Write the texts with commas between them: /run/a,/run/b.",
     ),
     row(
         &[
@@ -170,6 +165,9 @@ pub static SETTINGS: &[MessageExplanation] = &[
             "unknown setting; did you mean …? The bridge reads a secret only from a file: write the secret into a file, and the path of the file here",
             "begins with a variable of the shell, which the bridge does not replace: write the whole path",
             "begins with ~, which the bridge does not replace: write the whole path",
+            "begins or ends with a space or a line break: remove it",
+            "begins with a byte order mark, which is not visible: save the file as UTF-8 without it",
+            "is JSON: the file has only the secret itself, without a name and quotes",
         ],
         "A secret file is missing, its content cannot be a secret, or the setting has the secret instead of the path of its file.",
         "Write exactly the secret into the file, without a second line. Check the path and the permissions. Replace a secret that stands in the settings, because the settings are not secret.",
@@ -325,6 +323,7 @@ pub static SETTINGS: &[MessageExplanation] = &[
         &[
             "requests are not authenticated: anybody can send events as this source",
             "the signature covers no time: anybody who saw a request can send it again",
+            "auth.user begins or ends with a space, so the user name of the sender must have this space too",
             "auth.prefix names …, and auth.algorithm is \"…\": if the sender signs with …, write algorithm = \"…\"",
             "has quotes around the secret, and they are a part of the secret: remove them",
             "is JSON, and the whole JSON is the secret: the file has only the secret itself",

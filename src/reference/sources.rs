@@ -80,6 +80,7 @@ pub static SOURCES: &[MessageExplanation] = &[
         &[
             "`header` is available only in the expressions of [body] and in `when`",
             "`header` is written header(\"x-topic\")",
+            "`header` is written header(\"x-topic\"), without the colon after the name",
         ],
         "The value of a field cannot come from a request header, or the name of the header is not valid.",
         "Read the header in [body] or in `when`.",

@@ -807,6 +807,69 @@ fn verify_finds_a_signature_in_the_place_of_a_token() {
     assert!(report.contains("no header contains a secret"), "{report}");
 }
 
+/// FAULTS N1383: the user name of the source has a space at its end, which no message shows.
+#[test]
+fn a_space_beside_the_user_name_is_named() {
+    const BASIC: &str = "kind = \"basic\"\nuser = \"crm \"\npassword_files = [\"$/secret\"]";
+    // `crm:SECRET` in base64, from Python's module base64.
+    let right = "authorization: Basic Y3JtOmEtc2VjcmV0LW9mLXRoZS1jcm0t";
+    let report = examined(BASIC, CAPTURED_SECRET, right);
+    let expected = "the user name without the space at the beginning or the end of auth.user";
+    assert!(report.contains(expected), "{report}");
+    for (auth, is_noted) in [
+        (BASIC.to_owned(), true),
+        (BASIC.replace("crm ", "crm"), false),
+    ] {
+        let folder = SourceFolder::with_auth(&auth).secret("secret", CAPTURED_SECRET);
+        let (_, report, errors) = folder.run(&["check"]);
+        let note = "auth.user begins or ends with a space";
+        assert_eq!(report.contains(note), is_noted, "{report}{errors}");
+    }
+}
+
+/// FAULTS N1384: a bearer token for a source with kind = "token".
+#[test]
+fn verify_names_the_kind_of_a_bearer_token() {
+    let authorization = OWN_HEADER.replace("x-key", "authorization");
+    let header = format!("authorization: Bearer {CAPTURED_SECRET}");
+    let own = format!("x-key: Bearer {CAPTURED_SECRET}");
+    for (auth, header, part) in [
+        (
+            authorization.as_str(),
+            &header,
+            "set auth.kind = \"bearer\", and remove auth.header",
+        ),
+        (OWN_HEADER, &own, "otherwise set auth.prefix = \"Bearer \""),
+        (
+            OWN_HEADER,
+            &header,
+            "if it is the header authorization, set auth.kind = \"bearer\"",
+        ),
+    ] {
+        let report = examined(auth, CAPTURED_SECRET, header);
+        assert!(report.contains(part), "{part} in {report}");
+        assert!(!report.contains(CAPTURED_SECRET), "{report}");
+    }
+}
+
+/// FAULTS N1385: the sender puts the secret into the URL.
+#[test]
+fn verify_finds_the_secret_in_the_query() {
+    let folder = SourceFolder::with_auth(OWN_HEADER).secret("secret", CAPTURED_SECRET);
+    let file = folder.path("body");
+    std::fs::write(&file, CAPTURED).unwrap();
+    let note = "the query of the request has the secret, and the bridge reads a secret only in a header: the sender must send it in the header x-key";
+    for (value, is_named) in [(CAPTURED_SECRET, true), ("another", false)] {
+        let path = format!("/v1/sources/probe/events?a=b&token={value}");
+        let file = file.to_str().unwrap();
+        let arguments = ["verify", "--source", "probe", file, "--path", &path];
+        let (code, report, errors) = folder.run(&arguments);
+        assert_eq!(code, Some(2), "{report}{errors}");
+        assert_eq!(report.contains(note), is_named, "{report}");
+        assert!(!report.contains(CAPTURED_SECRET), "{report}");
+    }
+}
+
 /// Returns the report of `verify` about a request that the bridge denies.
 fn examined(auth: &str, secret: &str, header: &str) -> String {
     let folder = SourceFolder::with_auth(auth).secret("secret", secret);

@@ -805,6 +805,9 @@ fn a_request_line_before_the_headers_of_an_example_is_accepted() {
     for (lines, expected) in [
         ("POST /hooks HTTP/1.1\nX-Id: 7\n", "is right, write it into"),
         ("\nX-Id: 7\n{\n", "line 3: a header is written NAME: VALUE"),
+        // FAULTS N1386
+        ("{\"X-Id\": \"7\"}\n", "VALUE, without JSON and quotes"),
+        ("-H \"X-Id: 7\"\n", "VALUE, without the option of curl"),
         (
             "X-Id: 7\nPOST /hooks HTTP/1.1\n",
             "line 2: a header is written NAME: VALUE",

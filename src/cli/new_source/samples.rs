@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::config::sources::examples::FILE_BYTES_MAX;
 use crate::draft::Sample;
 use crate::event::json;
-use crate::http::header_line::parse_headers;
+use crate::http::header_line::{parse_header, parse_headers};
 use crate::http::{HeaderName, HeaderValue};
 
 /// The maximum length of the name of an example file, without its ending.
@@ -59,6 +59,9 @@ pub(super) fn read(paths: &[PathBuf], header_files: &[PathBuf]) -> anyhow::Resul
         };
         let file = header_files.get(position).or_else(|| header_files.first());
         let headers = match file {
+            Some(file) if is_header(file) => bail!(
+                "--headers names a file: write the header into a file, with one header on each line, and set --headers FILE"
+            ),
             Some(file) => headers(file).with_context(|| file.display().to_string())?,
             None => Vec::new(),
         };
@@ -75,6 +78,12 @@ pub(super) fn read(paths: &[PathBuf], header_files: &[PathBuf]) -> anyhow::Resul
         });
     }
     Ok(samples)
+}
+
+/// Returns whether the option has a header in the place of the name of a file. The header can be a secret.
+fn is_header(file: &Path) -> bool {
+    let text = file.to_string_lossy();
+    text.contains(": ") && parse_header(&text).is_ok() && !file.exists()
 }
 
 /// Returns whether a file has JSON on each line, as a file for `send` has.

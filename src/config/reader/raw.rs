@@ -29,12 +29,19 @@ impl Raw {
         }
     }
 
-    /// Parses a string setting into `T`, for example into an address.
-    pub(in crate::config) fn parsed<T: FromStr>(self, what: &str) -> Result<T, String> {
-        self.text()?
-            .trim()
-            .parse()
-            .map_err(|_unreadable| format!("must be {what}"))
+    /// Parses a setting that is the name of a header.
+    pub(in crate::config) fn header_name<T: FromStr>(self) -> Result<T, String> {
+        let text = self.text()?;
+        let name = text.trim();
+        name.parse().map_err(|_unreadable| {
+            let before_colon = name
+                .strip_suffix(':')
+                .and_then(|name| name.parse::<T>().ok());
+            match before_colon {
+                Some(_) => "must be the name of a header, without the colon".to_owned(),
+                None => "must be the name of a header".to_owned(),
+            }
+        })
     }
 
     /// Parses a setting that is an integer from `least` to `most`.

@@ -101,6 +101,16 @@ impl Auth {
         }
     }
 
+    /// Returns a warning if the user name has white space around it, which no message shows.
+    pub fn user_with_space(&self) -> Option<&'static str> {
+        match self {
+            Self::Token(TokenScheme::Basic { user }, _) if user.trim() != user => Some(
+                "auth.user begins or ends with a space, so the user name of the sender must have this space too",
+            ),
+            Self::None | Self::Token(..) | Self::StandardWebhooks(_) | Self::Hmac(..) => None,
+        }
+    }
+
     /// Returns the headers whose names the settings of the source have.
     pub fn headers(&self) -> Vec<String> {
         match self {
@@ -229,9 +239,7 @@ fn files(reader: &mut Reader, key: &str) -> Option<SecretFiles> {
 
 /// Reads the setting `auth.header`, the name of a header.
 fn header<T: FromStr>(reader: &mut Reader) -> Option<T> {
-    reader.take(&["auth", "header"], |raw| {
-        raw.parsed("the name of a header")
-    })
+    reader.take(&["auth", "header"], Raw::header_name)
 }
 
 fn scheme(reader: &mut Reader) -> Option<HmacScheme> {
@@ -316,9 +324,7 @@ fn signing_time(reader: &mut Reader, separator: Option<String>) -> Option<Signin
         ("milliseconds", TimeUnit::Milliseconds),
         ("rfc3339", TimeUnit::Rfc3339),
     ];
-    let header = reader.take(&["auth", "timestamp_header"], |raw| {
-        raw.parsed("the name of a header")
-    });
+    let header = reader.take(&["auth", "timestamp_header"], Raw::header_name);
     let unit = word(reader, "timestamp_unit", &units).unwrap_or(TimeUnit::Seconds);
     let tolerance = reader
         .take_optional(&["auth", "tolerance"], |raw| {

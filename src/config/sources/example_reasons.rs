@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::event::{EventError, json};
+use crate::http::header_line::header_of_place;
 use crate::intake::{Explanation, Source};
 
 /// The keyword of a schema that allows no further members.
@@ -84,7 +85,45 @@ pub(super) fn reasons(source: &Source, explanation: &Explanation, body: &[u8]) -
             None => refused(error),
         }
     });
-    described.collect()
+    let remedy = remedy(source, explanation, &body);
+    described
+        .chain(remedy.map(|remedy| format!("; {remedy}")))
+        .collect()
+}
+
+/// Returns a remedy for an error that does not show its cause: an expression reads a header as a member of the body, or the body
+/// is a page with a list of events.
+pub(super) fn remedy(source: &Source, explanation: &Explanation, body: &Value) -> Option<String> {
+    let mut errors = explanation.problems().flat_map(|problem| &problem.errors);
+    errors.find_map(|error| {
+        let lacks_member = error.rule == "required" && error.pointer.is_empty();
+        if lacks_member || error.rule == "body" {
+            let of_header = header_of_place(&error.pointer);
+            of_header.or_else(|| page(source, body))
+        } else {
+            None
+        }
+    })
+}
+
+/// Returns the setting that splits a body, if the body has one list of objects beside values without members.
+fn page(source: &Source, body: &Value) -> Option<String> {
+    let envelope = source.json_envelope.as_ref();
+    envelope.filter(|envelope| !envelope.splits())?;
+    let members = body.as_object()?;
+    let is_list = |value: &Value| {
+        let items = value.as_array();
+        items.is_some_and(|items| !items.is_empty() && items.iter().all(Value::is_object))
+    };
+    let mut lists = members.iter().filter(|(_, value)| is_list(value));
+    let (name, _) = lists.next().filter(|_| lists.next().is_none())?;
+    let is_word = name
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let has_objects = members.values().any(Value::is_object);
+    (is_word && !has_objects).then(|| {
+        format!("the body has a list in /{name}: `split = \".{name}[]\"` in [body] makes an event of each item")
+    })
 }
 
 fn refused(error: &EventError) -> String {

@@ -196,7 +196,18 @@ fn differences(
     };
     let differences = expectation.differences(explanation);
     let unexpected = example_reasons::unexpected(source, explanation, body);
-    Ok(example_reasons::with_names(differences, &unexpected))
+    let remedy = serde_json::from_slice(body)
+        .ok()
+        .and_then(|body| example_reasons::remedy(source, explanation, &body));
+    let named = example_reasons::with_names(differences, &unexpected);
+    let with_remedy = named.into_iter().map(|difference| {
+        let is_refused = difference.contains("\"faults\":");
+        match remedy.as_ref().filter(|_| is_refused) {
+            Some(remedy) => format!("{difference}; {remedy}"),
+            None => difference,
+        }
+    });
+    Ok(with_remedy.collect())
 }
 
 /// Names the file with the headers of an example, if the example lacks a header that an expression reads.

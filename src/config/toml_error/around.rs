@@ -27,6 +27,13 @@ pub(super) fn hint(message: &str, text: &str, number: usize) -> Option<String> {
             "the list that begins in line {} has no `]`",
             open.saturating_add(1)
         ))
+    } else if (message.contains("inline table") || message.contains("missing comma"))
+        && let Some(open) = open_table(before)
+    {
+        Some(format!(
+            "the table that begins with {{ in line {} has no `}}`, which must stand in the same line",
+            open.saturating_add(1)
+        ))
     } else if is_open_text(line) {
         Some("the text in the line has no closing quote; three quotes stand around a text of several lines".to_owned())
     } else if before.last().is_some_and(|line| is_open_text(line)) {
@@ -82,6 +89,13 @@ fn open_list(before: &[&str]) -> Option<usize> {
     (!after.any(|line| line.contains(']'))).then_some(open)
 }
 
+/// Returns the position of the last line with a setting, if it begins a table in braces and does not end it.
+fn open_table(before: &[&str]) -> Option<usize> {
+    let last = before.iter().rposition(|line| !line.trim().is_empty())?;
+    let value = before.get(last)?.split_once('=')?.1.trim();
+    (value.starts_with('{') && !value.contains('}')).then_some(last)
+}
+
 /// Returns whether a line begins a list that does not end in the line.
 fn is_open_list(line: &str) -> bool {
     let value = line.split_once('=').map(|(_, value)| value.trim());
@@ -120,6 +134,11 @@ mod tests {
             (
                 "secret_files = [\n  \"a\"\n\nheader = \"x-signature\"\n",
                 "the list that begins in line 1 has no `]`",
+            ),
+            // FAULTS N1395
+            (
+                "[e]\ncustomer = { partner_id = \".id\"\n[e.update]\n",
+                "the table that begins with { in line 2 has no `}`",
             ),
             ("a = \"x\"\rb = \"y\"\r", "some lines end in CR without LF"),
             ("[update]\nemail = \".data\n.email\"\n", "no closing quote"),

@@ -4,6 +4,7 @@
 //! The report is for an operator who has the secrets. It shows signatures, which are valid for this one request, but no
 //! secret.
 
+use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::hmac::{
@@ -11,6 +12,7 @@ use super::hmac::{
 };
 use super::token::{self, TokenKeys};
 use super::{Denial, DenialReason, Error, Head, SecretMinimum, TokenScheme, required};
+use crate::http::HeaderName;
 use crate::http::header::{AUTHORIZATION, HeaderMap};
 use crate::time::Timestamp;
 
@@ -132,7 +134,9 @@ pub fn examine_token(
             let mut tokens = tokens.iter();
             tokens.find_map(|token| length_mistake(scheme, value?, token))
         };
-        let near = near.or_else(length).or_else(|| signature(secrets, request));
+        let query = || in_query(request.head.path, &tokens, &header);
+        let near = near.or_else(length).or_else(query);
+        let near = near.or_else(|| signature(secrets, request));
         examination.say(near.unwrap_or(other));
     }
     Ok(examination)
@@ -193,6 +197,7 @@ fn mistake(scheme: &TokenScheme, value: &str, token: &SecretString) -> Option<St
         TokenScheme::Header { .. } => "check auth.header, auth.prefix and auth.kind",
     };
     basic_mistake(scheme, value, secret)
+        .or_else(|| after_bearer(scheme, value, secret).map(str::to_owned))
         .or_else(|| decoration(value, scheme.value(token).expose_secret(), settings))
         .or_else(|| decoration(value, secret, settings))
 }
@@ -223,6 +228,9 @@ fn basic_mistake(scheme: &TokenScheme, value: &str, secret: &str) -> Option<Stri
         }
         _scheme if password != secret => return None,
         TokenScheme::Basic { user: expected } if user == expected => return None,
+        TokenScheme::Basic { user: expected } if user == expected.trim() => {
+            "contains the right password, and the user name without the space at the beginning or the end of auth.user"
+        }
         TokenScheme::Basic { .. } => {
             "contains the right password, but not the user name in auth.user"
         }
@@ -266,6 +274,33 @@ fn incomplete_basic(scheme: &TokenScheme, value: &str, secret: &str) -> Option<&
     } else {
         None
     }
+}
+
+/// Describes a bearer token for a source that expects the secret without the word before it.
+fn after_bearer(scheme: &TokenScheme, value: &str, secret: &str) -> Option<&'static str> {
+    let TokenScheme::Header { name, prefix } = scheme else {
+        return None;
+    };
+    let is_bearer = prefix.is_empty() && token::bearer(value) == Some(secret);
+    is_bearer.then_some(if *name == AUTHORIZATION {
+        "contains the secret after other text, the word Bearer: set auth.kind = \"bearer\", and remove auth.header"
+    } else {
+        "contains the secret after other text, the word Bearer: if it is the header authorization, set auth.kind = \"bearer\" and remove auth.header; otherwise set auth.prefix = \"Bearer \""
+    })
+}
+
+/// Says that the secret stands in the query of the request.
+fn in_query(path: &str, tokens: &[SecretString], header: &HeaderName) -> Option<String> {
+    let (_, query) = path.split_once('?')?;
+    let query = percent_decode_str(query).decode_utf8_lossy();
+    let values = query.split('&').filter_map(|pair| pair.split_once('='));
+    let mut values = values.map(|(_, value)| value);
+    let has_secret = |value: &str| tokens.iter().any(|token| token.expose_secret() == value);
+    values.any(has_secret).then(|| {
+        format!(
+            "the query of the request has the secret, and the bridge reads a secret only in a header: the sender must send it in the header {header}"
+        )
+    })
 }
 
 /// Describes what a header value contains beside the expected value.

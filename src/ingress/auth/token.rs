@@ -86,7 +86,7 @@ impl TokenScheme {
         let header = self.header();
         let line = required(headers, header.as_str())?;
         let secret = match self {
-            Self::Bearer => after_word(line, BEARER).map(str::to_owned),
+            Self::Bearer => bearer(line).map(str::to_owned),
             Self::Header { prefix, .. } => {
                 let parts = line.split_at_checked(prefix.len());
                 let parts = parts.filter(|(start, _)| start.eq_ignore_ascii_case(prefix));
@@ -125,6 +125,11 @@ impl TokenScheme {
 fn after_word<'a>(line: &'a str, word: &str) -> Option<&'a str> {
     let (scheme, rest) = line.split_once(' ')?;
     scheme.eq_ignore_ascii_case(word).then(|| rest.trim())
+}
+
+/// Returns the token of a header value of RFC 6750.
+pub(super) fn bearer(line: &str) -> Option<&str> {
+    after_word(line, BEARER)
 }
 
 /// Decodes the user name and password of RFC 7617.

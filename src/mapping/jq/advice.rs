@@ -236,6 +236,10 @@ mod tests {
         (".x | trunc", "trunc", "never rounds"),
         (".x | fromjson | .a", "fromjson", "no JSON inside a text"),
         (".x | capitalize", "capitalize", "use title"),
+        // FAULTS N1380
+        (".x | from_epoch_ms", "from_epoch_ms", "use moment(\"ms\")"),
+        (".x | fromdateiso8601", "fromdateiso8601", "use utc"),
+        ("epoch", "epoch", "write .epoch"),
         (".x | ascii", "ascii", "no function replaces letters"),
         (
             ".x | shorten",

@@ -125,7 +125,7 @@ pub(super) const REPLACEMENTS: [(&[&str], &str); 25] = [
 
 /// Functions of jq and of other languages whose names can also be names of members, each with the notation of the mapping
 /// language. The advice fits only a name that stands like a function: after `|`, or with arguments.
-pub(super) const CALLED_REPLACEMENTS: [(&[&str], &str); 14] = [
+pub(super) const CALLED_REPLACEMENTS: [(&[&str], &str); 16] = [
     (
         &[
             "hash", "md5", "sha1", "sha256", "sha512", "crc32", "checksum",
@@ -170,6 +170,37 @@ pub(super) const CALLED_REPLACEMENTS: [(&[&str], &str); 14] = [
     (
         &["substring", "substr", "slice", "left", "right", "mid"],
         "write .[0:2] for the first two characters of a text, and .[2:] for the characters after them",
+    ),
+    (
+        &[
+            "from_epoch_ms",
+            "from_epoch",
+            "fromepoch",
+            "from_unixtime",
+            "from_unix",
+            "fromunixtime",
+            "from_timestamp",
+            "epoch",
+            "epoch_ms",
+            "unixtime",
+        ],
+        "use moment(\"ms\") for a number of milliseconds since 1970, and moment(\"s\") for seconds",
+    ),
+    (
+        &[
+            "fromdateiso8601",
+            "todateiso8601",
+            "parse_date",
+            "parse_time",
+            "to_date",
+            "to_datetime",
+            "to_utc",
+            "datetime",
+            "iso8601",
+            "to_iso8601",
+            "toisostring",
+        ],
+        "use utc for a text with a time, and date for a text with a date",
     ),
     (&["sort"], "use sort_by(.)"),
     (

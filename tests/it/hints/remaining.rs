@@ -250,6 +250,73 @@ fn a_word_for_an_alternative_names_the_operator() {
     check_note((&source, &[event("1", &json!({}))]), note, false);
 }
 
+/// FAULTS N1387: the headers of a request are no members of its body.
+#[test]
+fn a_header_that_is_read_from_the_body_names_the_function() {
+    let source = SOURCE.replace("type = \".kind\"", "type = \".headers.x_entity\"");
+    let call = "the function header reads a header of the request: header(\"x-entity\")";
+    check(&source, &[event("1", &json!({}))], call);
+    let folder = folder(&source, &[event("1", &json!({}))]);
+    let file = "config/sources/shop/e0.event.json";
+    let explained = run(folder.path(), &["explain", "--source", "shop", file]);
+    assert!(explained.contains(call), "{explained}");
+    fs::write(
+        folder.path().join("config/sources/shop/e0.request.json"),
+        "\"ignored\"",
+    )
+    .unwrap();
+    let report = run(folder.path(), &["check"]);
+    assert!(
+        report.contains("expected ignored, found refused") && report.contains(call),
+        "{report}"
+    );
+}
+
+/// FAULTS N1388: the value of a header has quotes, as a shell shows it.
+#[test]
+fn a_type_with_quotes_says_so() {
+    let expected = "but has [events.\"changed\"]: the type of the event has quotes around it";
+    check(
+        SOURCE,
+        &[event("1", &json!({"kind": "\"changed\""}))],
+        expected,
+    );
+}
+
+/// FAULTS N1389: the whole body is null.
+#[test]
+fn a_body_of_null_is_named() {
+    let expected = "refuses the body: The value is null, and an event is an object";
+    check(SOURCE, &[Value::Null], expected);
+}
+
+/// FAULTS N1390: the body is a page with a list of records, as a web service sends it.
+#[test]
+fn a_page_of_records_needs_split() {
+    let page = json!({"@odata.context": "x", "value": [event("1", &json!({}))]});
+    let expected = "the body has a list in /value: `split = \".value[]\"` in [body] makes an event of each item";
+    check(SOURCE, std::slice::from_ref(&page), expected);
+    let constant = SOURCE
+        .replace("id = \".id\"", "id = \"digest\"")
+        .replace("type = \".kind\"", "type = '\"changed\"'");
+    let folder = folder(&constant, &[page]);
+    let schema = json!({"type": "object", "required": ["cid"]});
+    fs::write(folder.path().join("schemas/shop.json"), schema.to_string()).unwrap();
+    let report = run(folder.path(), &["check"]);
+    assert!(report.contains(expected), "{report}");
+}
+
+/// FAULTS N1391: a member of the event is JSON inside a text.
+#[test]
+fn json_inside_a_text_is_named() {
+    let expected = "the value here is a text, not an object. If the text contains JSON, the sender must post this JSON itself";
+    check(
+        SOURCE,
+        &[event("1", &json!({"person": "{\"firstName\": \"Ann\"}"}))],
+        expected,
+    );
+}
+
 /// FAULTS N1396: a copy of a source file is a second source.
 #[test]
 fn a_copy_of_a_source_file_is_noted() {

@@ -163,3 +163,71 @@ fn a_proxy_of_other_programs_is_noted() {
         assert!(!report.contains("canary"), "{report}");
     }
 }
+
+/// FAULTS N1380, N1381: functions of jq for a time, and a number in the place of a version.
+#[test]
+fn a_function_or_a_number_in_the_place_of_a_time_names_the_right_function() {
+    let version = "version = \".updated_at\"";
+    for (function, expected) in [
+        (
+            "from_epoch_ms",
+            "use moment(\"ms\") for a number of milliseconds since 1970",
+        ),
+        ("fromdateiso8601", "use utc for a text with a time"),
+    ] {
+        let wrong = format!("version = '.updated_at | {function}'");
+        check_source(version, &wrong, &[expected]);
+    }
+    let source = SOURCE.replacen(version, "version = \".number\"", 1);
+    let folder = folder_with(&source, SCHEMA);
+    let example = folder.path().join("config/sources/shop/a.event.json");
+    let event = fs::read_to_string(&example).unwrap();
+    fs::write(&example, event.replacen('{', "{\"number\": 10215, ", 1)).unwrap();
+    let (_, errors) = check(folder.path(), &[]);
+    let expected = "If the number grows with each change of the customer, set version_domain";
+    assert_contains(&errors, &[expected], "number");
+}
+
+/// FAULTS N1382: the name of a header has the colon of the line in a request.
+#[test]
+fn a_colon_after_the_name_of_a_header_is_named() {
+    let auth = "kind = \"token\"\nheader = \"X-Key:\"\ntoken_files = [\"secret\"]";
+    let expected = "auth.header: must be the name of a header, without the colon";
+    check_source("kind = \"none\"", auth, &[expected]);
+    let expected = "`header` is written header(\"x-topic\"), without the colon after the name";
+    check_source("'.kind'", "'header(\"X-Entity:\")'", &[expected]);
+    check_source(
+        "'.kind'",
+        "'header(.kind)'",
+        &["`header` is written header(\"x-topic\") ("],
+    );
+}
+
+/// FAULTS N1393: the path of a secret file ends with a space or a line break.
+#[test]
+fn a_space_beside_a_path_is_named() {
+    let expected = "begins or ends with a space or a line break: remove it";
+    for path in ["secret ", "secret\\n"] {
+        let auth = format!("kind = \"bearer\"\ntoken_files = [\"{path}\"]");
+        check_source("kind = \"none\"", &auth, &[expected]);
+    }
+}
+
+/// FAULTS N1395: the line has a character that no editor shows, and the line before lacks a brace.
+#[test]
+fn an_invisible_character_and_a_missing_brace_are_named() {
+    for (from, to, expected) in [
+        (
+            "email = ",
+            "email\u{a0}= ",
+            "the line has an invisible character, such as a no-break space",
+        ),
+        (
+            "customer.partner_id = \".customer_id\"",
+            "customer = { partner_id = \".customer_id\"",
+            "has no `}`, which must stand in the same line",
+        ),
+    ] {
+        check_source(from, to, &[expected]);
+    }
+}

@@ -99,7 +99,7 @@ impl<'c> Sanitizer<'_, 'c> {
                 self.sanitized.headers.push(header);
                 self.put(&format!("__header({index})"));
             }
-            None => self.error(Some(name), header::USAGE.to_owned()),
+            None => self.error(Some(name), header::usage(arguments)),
         }
     }
 }
