@@ -137,7 +137,7 @@ fn check_all(config: &Config, settings: Vec<SourceSettings>, mut errors: usize) 
     let all = settings.iter().map(|settings| Arc::clone(&settings.source));
     let sources = Sources::new(all, config.intake);
     let wall_time = Clock::machine().wall();
-    stray::describe(&config.sources_dir, &settings);
+    stray::describe(config, &settings);
     errors += check_look(config) + check_sealing_keys(config) + journal::check(&config.outbox);
     let drafts = settings.iter().filter(|settings| settings.is_draft);
     let conflicts: BTreeMap<String, String> = drafts

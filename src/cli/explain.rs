@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::header_option::{HeaderParser, headers_beside};
 use super::operator::Bridge;
@@ -140,13 +141,14 @@ fn explain_body(options: &ExplainOptions) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::from(NEGATIVE_RESULT));
     }
     let headers = request_headers(source, &headers).map_err(|reason| anyhow!(reason))?;
+    let body = body(options)?;
     let message = RequestMessage {
         headers: &headers,
-        body: &body(options)?,
+        body: &body,
     };
     let explanation = sources.explain_body(&name, message, wall_time, visibility);
     let explanation = explanation.ok_or_else(unknown)?;
-    print(options, &explanation)?;
+    print(options, &explanation, &body)?;
     Ok(exit_code(explanation.problems().next().is_some()))
 }
 
@@ -170,7 +172,7 @@ fn refused_media_type(source: &Source, headers: &HeaderMap) -> Option<String> {
     Some(format!("{detail}{remedy}"))
 }
 
-fn print(options: &ExplainOptions, explanation: &Explanation) -> anyhow::Result<()> {
+fn print(options: &ExplainOptions, explanation: &Explanation, body: &[u8]) -> anyhow::Result<()> {
     if options.example {
         let expectation = Expectation::of(explanation);
         print_result(format_args!("{:#}", expectation.as_json()));
@@ -187,7 +189,8 @@ fn print(options: &ExplainOptions, explanation: &Explanation) -> anyhow::Result<
         let problems = explanation.problems();
         let without_value =
             problems.flat_map(|problem| problem.errors.iter().find(|error| error.rule == "body"));
-        let mut calls = without_value.filter_map(|error| header_of_place(&error.pointer));
+        let body: Value = serde_json::from_slice(body).unwrap_or_default();
+        let mut calls = without_value.filter_map(|error| header_of_place(&error.pointer, &body));
         calls.next().iter().for_each(print_notice);
         let mut missing = errors.filter(|error| error.rule == "header");
         if let Some(missing) = missing.next() {

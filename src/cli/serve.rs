@@ -22,7 +22,7 @@ pub(super) fn run(layers: &Layers) -> anyhow::Result<ExitCode> {
     // Only the threads that the process starts later are confined, and the log has a thread.
     confine(&config, &set.sources);
     let log = start_log(&config)?;
-    for note in unread_variables() {
+    for note in unread_variables(&config) {
         tracing::warn!("{note}");
     }
     let served: anyhow::Result<()> = block_on(async {

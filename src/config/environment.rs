@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 
+use super::Config;
 use super::reader::SettingError;
 use crate::spelling;
 
@@ -19,7 +20,8 @@ const SETTINGS_FILE: &str = "IMPRINT_BRIDGE__CONFIG";
 const NO_SETTINGS_FILE: &str =
     "is not the name of a setting: only the option --config FILE names the file with the settings";
 
-const PROXY: &str = "IMPRINT_BRIDGE__IMPRINT__PROXY_URL has the URL of the proxy for the requests to Imprint, and without it the bridge uses no proxy";
+const PROXY: &str =
+    "imprint.proxy_url has the URL of the proxy for the requests to Imprint, and it is not set";
 
 /// Names of variables that other systems use for a setting of the bridge, each with the option or the variable that has this
 /// meaning.
@@ -57,7 +59,7 @@ const OTHER_NAMES: [(&str, &str); 12] = [
     ),
     (
         "NO_PROXY",
-        "the bridge sends each request to Imprint through the proxy of IMPRINT_BRIDGE__IMPRINT__PROXY_URL, if it is set",
+        "the bridge sends each request to Imprint through the proxy in imprint.proxy_url, if it is set",
     ),
     (
         "RUST_LOG",
@@ -73,8 +75,13 @@ const OF_TESTS: [&str; 4] = [
 ];
 
 /// Returns a note about each variable of the process that looks like a setting and that the bridge does not read.
-pub fn unread_variables() -> Vec<String> {
+///
+/// With a proxy in the settings, the proxy variables of other programs say nothing about the bridge.
+pub fn unread_variables(config: &Config) -> Vec<String> {
+    let has_proxy = config.imprint.egress.proxy.is_some();
+    let is_proxy = |name: &str| has_proxy && name.to_ascii_uppercase().ends_with("_PROXY");
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    let names = names.filter(|name| !is_proxy(name));
     let mut notes: Vec<String> = names.filter_map(|name| unread_variable(&name)).collect();
     notes.sort();
     notes
@@ -239,9 +246,9 @@ mod tests {
             ("IMPRINT_BRIDGE_CONFIG", Some("--config FILE")),
             ("RUST_LOG", Some("IMPRINT_BRIDGE__LOG__FILTER")),
             // FAULTS N1373
-            ("HTTPS_PROXY", Some("IMPRINT_BRIDGE__IMPRINT__PROXY_URL")),
-            ("http_proxy", Some("IMPRINT_BRIDGE__IMPRINT__PROXY_URL")),
-            ("ALL_PROXY", Some("IMPRINT_BRIDGE__IMPRINT__PROXY_URL")),
+            ("HTTPS_PROXY", Some("imprint.proxy_url")),
+            ("http_proxy", Some("imprint.proxy_url")),
+            ("ALL_PROXY", Some("imprint.proxy_url")),
             ("no_proxy", Some("if it is set")),
             ("IMPRINT_API_KEY", Some("IMPRINT_BRIDGE__IMPRINT__KEY_FILE")),
             (

@@ -28,9 +28,9 @@ fn parse(text: String) -> Result<PathBuf, String> {
             "begins with a variable of the shell, which the bridge does not replace: write the whole path".to_owned(),
         );
     }
-    let has_space = text.trim() != text;
+    let is_path_with_space = text.trim() != text && !could_be_secret(Path::new(text.trim()));
     let path = PathBuf::from(text);
-    if has_space && !path.exists() {
+    if is_path_with_space && !path.exists() {
         return Err("begins or ends with a space or a line break: remove it".to_owned());
     }
     if path.starts_with("~") && !path.exists() {

@@ -100,12 +100,20 @@ fn hint(line: &str) -> Option<&'static str> {
     (is_word && value != "true" && value != "false").then_some("a text stands in quotes")
 }
 
-/// Returns whether a line has an invisible character outside its texts, such as a no-break space.
+/// Returns whether a line has an invisible character outside its texts and its comment, such as a no-break space.
 fn has_invisible_sign(line: &str) -> bool {
     let is_space = |sign: char| !sign.is_ascii() && (sign.is_whitespace() || sign.is_control());
     let is_invisible = |sign: char| is_space(sign) || matches!(sign, '\u{200b}' | '\u{feff}');
-    let mut outside = line.split(['"', '\'']).step_by(2);
-    outside.any(|part| part.contains(is_invisible))
+    for part in line.split(['"', '\'']).step_by(2) {
+        let (before, has_comment) = match part.split_once('#') {
+            Some((before, _)) => (before, true),
+            None => (part, false),
+        };
+        if before.contains(is_invisible) || has_comment {
+            return before.contains(is_invisible);
+        }
+    }
+    false
 }
 
 /// Returns the hint about a text in double quotes.
@@ -235,6 +243,7 @@ mod tests {
             ("email =", Some("the value after = is missing")),
             // FAULTS N1395
             ("email\u{a0}= \".a\"", Some("an invisible character")),
+            ("a = .a # \u{a0}: x", Some("stands in quotes")),
             ("kind = \"none\"", None),
             ("x = 5", None),
             ("[auth", None),

@@ -56,7 +56,7 @@ pub fn without_values(pointer: &str) -> String {
 }
 
 /// Returns whether a part of a JSON Pointer is certainly a name or an index, and not a value.
-pub(super) fn is_name(part: &str) -> bool {
+pub fn is_name(part: &str) -> bool {
     let digits = part.bytes().filter(u8::is_ascii_digit).count();
     let is_index = digits == part.len() && (1..=4).contains(&digits);
     let is_word = |byte: u8| byte.is_ascii_alphanumeric() || b"_-$".contains(&byte);

@@ -1,6 +1,7 @@
 //! Parses request headers that a person writes, such as `x-topic: customers/update`.
 
 use awc::http::header::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::Value;
 
 /// Parses a request header such as `x-topic: customers/update`.
 pub(crate) fn parse_header(raw: &str) -> Result<(HeaderName, HeaderValue), String> {
@@ -60,12 +61,15 @@ pub(crate) fn header_map(headers: &[(HeaderName, HeaderValue)]) -> HeaderMap {
     map
 }
 
-/// Returns the call that reads a header, if the place of an error is in a member `headers`, where no body has the headers of its
-/// request.
-pub(crate) fn header_of_place(place: &str) -> Option<String> {
-    let name = place
-        .strip_prefix("/headers/")
-        .or_else(|| place.strip_prefix("/header/"))?;
+/// Returns the call that reads a header, if the place of an error is in a member `headers`, and the body has no such member. A
+/// relay can put the headers of another request into the body.
+pub(crate) fn header_of_place(place: &str, body: &Value) -> Option<String> {
+    let mut parts = ["headers", "header"].iter();
+    let name = parts.find_map(|member| {
+        let rest = place.strip_prefix('/')?.strip_prefix(member)?;
+        let is_relayed = body.get(member).is_some_and(Value::is_object);
+        rest.strip_prefix('/').filter(|_| !is_relayed)
+    })?;
     let name = name.to_ascii_lowercase().replace('_', "-");
     let is_of_name = |c: char| c.is_ascii_alphanumeric() || c == '-';
     let is_name = !name.is_empty() && name.chars().all(is_of_name);

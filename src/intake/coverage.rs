@@ -6,8 +6,9 @@ use serde_json::Value;
 
 use super::explanation::{ExplainedOutcome, Explanation, TargetExplanation, TargetResult};
 use super::source::{EventType, Source};
+use super::value_note;
 use crate::event::pointer;
-use crate::mapping::{ComparedKind, JsonEnvelope};
+use crate::mapping::{ComparedKind, ComparedLetters, JsonEnvelope};
 use crate::spelling;
 
 /// The coverage of one event type: the paths that the mapping read in the examples, and the fields that the examples
@@ -24,7 +25,7 @@ pub struct ExampleCoverage {
     invalid: usize,
     /// The notes about values that are probably wrong, each with its Imprint field.
     notes: BTreeSet<(String, String)>,
-    /// The notes about comparisons with a value of another kind, each with its Imprint field, and these comparisons.
+    /// The notes about comparisons with a value of another kind or letter case, each with its Imprint field, and these comparisons.
     kind_notes: BTreeMap<(String, String), BTreeSet<ComparedKind>>,
     /// The comparisons with a value of the same kind.
     fitting: BTreeSet<ComparedKind>,
@@ -85,6 +86,16 @@ impl ExampleCoverage {
         self.fitting.extend(fitting);
         let Some(note) = &target.note else {
             return;
+        };
+        let is_other_case = |one: &&ComparedKind| one.letters == ComparedLetters::OtherCase;
+        let others: BTreeSet<_> = match note == value_note::CASE {
+            true => target
+                .compared
+                .iter()
+                .filter(is_other_case)
+                .cloned()
+                .collect(),
+            false => others,
         };
         let note = (target.target.clone(), note.clone());
         if others.is_empty() {

@@ -96,25 +96,28 @@ impl Expressions<'_> {
         // A stored event has no request headers that only `[body]` reads, and `body.split` has split its body before.
         let shown = envelope.into_iter().filter(|_| self.body.is_some());
         let mut rules: Vec<_> = shown.collect();
+        let mut unused = Vec::new();
         if let Some((_, event_type)) = self.source.mapped(self.event.event_type.as_str()) {
             let root = self.source.data_pointer();
             let mapped = event_type.mapping.explain(view, self.headers, root, &used);
             rules.extend(mapped.rules.into_iter().map(|rule| noted(rule, event_type)));
-            explanation.unused = Some(self.in_body(mapped.unused));
+            explanation.unused = Some(self.in_body(mapped.unused.clone()));
+            unused = mapped.unused;
         }
         explanation.reads = rules.iter().flat_map(|rule| rule.reads.clone()).collect();
         explanation.reads.extend(used);
-        let unused = explanation.unused.clone().unwrap_or_default();
         let is_abroad = rules.iter().any(value_note::is_abroad);
         let located = rules.into_iter().map(|rule| {
             let mut target = target(rule, visibility);
             if is_abroad && value_note::is_of_country(&target.target) {
                 target.note = None;
             }
-            target.reads = self.in_body(target.reads);
             if target.result == TargetResult::Absent && target.note.is_none() {
-                target.note = value_note::other_case(&target.reads, &unused);
+                let places = value_note::other_case(&target.reads, &unused, view);
+                let places = places.map(|places| self.in_body(places.map(Clone::clone).into()));
+                target.note = places.and_then(|places| value_note::other_case_note(&places));
             }
+            target.reads = self.in_body(target.reads);
             target
         });
         let split = split.map(|(split, index)| split_target(split, index));

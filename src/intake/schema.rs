@@ -224,7 +224,7 @@ impl Schema {
 }
 
 /// Returns the name of the property whose absence is the cause of an error, if the error is of this kind.
-pub(super) fn missing_property(error: &EventError) -> Option<String> {
+pub fn missing_property(error: &EventError) -> Option<String> {
     matches!(error.rule.as_str(), "required" | "dependentRequired")
         .then(|| sentence::missing_property(&error.detail))?
 }

@@ -19,7 +19,7 @@ const ZERO: &str =
     "the value is the UUID of zeros, which a program writes for an id that it does not have";
 const KINDS: &str = "the expression compares a text with a number or with true or false, which are never equal: write the constant as the event has it, such as == \"0\" for a text";
 const ALTERNATIVE: &str = "`or` and `and` give true or false; an alternative to a value that is absent or null is written with //, such as .a // .b";
-const CASE: &str = "the expression compares a text with a constant that differs in upper and lower case, so they are not equal: write the constant as the event has it";
+pub(super) const CASE: &str = "the expression compares a text with a constant that differs in upper and lower case, so they are not equal: write the constant as the event has it";
 const LIST: &str = "the expression compares a list with one value, which are never equal: any(. == \"x\") after a pipe is true if the list contains the text x";
 const CONDITION: &str = "the condition is a text or a number, so it is true for every value: compare it, such as .type == \"contact\"; if only the presence of the value matters, write .type != null";
 /// The beginning of the error of a truth value in the place of a text.
@@ -53,7 +53,10 @@ pub(super) fn note(rule: &RuleExplanation) -> Option<&'static str> {
     {
         return Some(KINDS);
     }
-    if differs_in_case(rule) && rule.result != RuleResult::Value(Value::Bool(true)) {
+    if differs_in_case(rule)
+        && rule.result != RuleResult::Value(Value::Bool(true))
+        && !rule.expression.contains("!=")
+    {
         return Some(CASE);
     }
     if rule.is_always_true {
@@ -64,7 +67,9 @@ pub(super) fn note(rule: &RuleExplanation) -> Option<&'static str> {
         return (rule.target.ends_with(".account_tenure") && is_long).then_some(TENURE);
     }
     if let RuleResult::Refused(error) | RuleResult::Skipped(error) = &rule.result {
-        let has = |word: &str| rule.expression.contains(word);
+        // A word inside a text is no operator.
+        let outside: String = rule.expression.split('"').step_by(2).collect();
+        let has = |word: &str| outside.contains(word);
         let is_alternative =
             error.detail.starts_with(TRUTH) && (has(" or ") || has(" and ")) && !has("if ");
         return is_alternative.then_some(ALTERNATIVE);
@@ -115,24 +120,33 @@ fn differs_in_case(rule: &RuleExplanation) -> bool {
     })
 }
 
-/// Returns a note about a rule without a value, if the event has a member whose name differs from the name in the expression only
-/// in upper and lower case. `unused` are the places that no expression reads.
-pub(super) fn other_case(reads: &[String], unused: &[String]) -> Option<String> {
+/// Returns the place that a rule without a value reads, and a place of the event whose name differs only in upper and lower case.
+/// `unused` are the places that no expression reads.
+pub(super) fn other_case<'p>(
+    reads: &'p [String],
+    unused: &'p [String],
+    event: &Value,
+) -> Option<[&'p String; 2]> {
     let is_same = |read: &str, place: &str| {
         let start = read.get(..place.len());
         let rest = read.get(place.len()..).unwrap_or_default();
-        start.is_some_and(|start| start != place && start.eq_ignore_ascii_case(place))
-            && (rest.is_empty() || rest.starts_with('/'))
+        let is_other = |start: &str| {
+            let is_absent = event.pointer(start).is_none();
+            is_absent && start != place && start.eq_ignore_ascii_case(place)
+        };
+        start.is_some_and(is_other) && (rest.is_empty() || rest.starts_with('/'))
     };
     let mut pairs = reads.iter().flat_map(|read| {
         let same = unused.iter().filter(|place| is_same(read, place));
-        same.map(move |place| (read, place))
+        same.map(move |place| [read, place])
     });
-    let (read, place) = pairs.next()?;
-    let (read, place) = (
-        pointer::without_values(read),
-        pointer::without_values(place),
-    );
+    pairs.next()
+}
+
+/// Returns the note about the places of [`other_case`].
+pub(super) fn other_case_note(places: &[String]) -> Option<String> {
+    let [read, place] = places else { return None };
+    let [read, place] = [read, place].map(|place| pointer::without_values(place));
     Some(format!(
         "the expression reads {read}, and the event has {place}, whose name differs in upper and lower case, so the field has no value"
     ))
@@ -304,9 +318,14 @@ mod tests {
             ("/City/displayValue", "/Cit", false),
             ("/City/displayValue", "/City/display", false),
             ("/cityName", "/city", false),
+            // The event has the place that the expression reads.
+            ("/Type", "/type", false),
+            ("/Type/name", "/type", false),
         ] {
-            let found = other_case(&[read.to_owned()], &[unused.to_owned()]);
-            assert_eq!(found.is_some(), is_noted, "{read} {unused}");
+            let event = json!({"Type": null});
+            let (read, unused) = ([read.to_owned()], [unused.to_owned()]);
+            let found = other_case(&read, &unused, &event);
+            assert_eq!(found.is_some(), is_noted, "{read:?} {unused:?}");
         }
     }
 

@@ -55,9 +55,14 @@ impl ComparedKind {
         })
     }
 
-    /// Returns whether the other comparison shows a value of the kind that this comparison lacks.
+    /// Returns whether the other comparison shows a value of the kind, or in the letter case, that this comparison lacks.
     pub fn is_answered_by(&self, other: &Self) -> bool {
-        other.fits && other.place == self.place && other.kind == self.kind
+        let is_of_letters = self.letters == ComparedLetters::OtherCase;
+        let is_equal = other.letters == ComparedLetters::Equal;
+        (is_equal || !is_of_letters)
+            && other.fits
+            && other.place == self.place
+            && other.kind == self.kind
     }
 }
 

@@ -162,7 +162,7 @@ pub static NOTATION: &[MessageExplanation] = &[
             "the text in the line has no closing quote; three quotes stand around a text of several lines",
             "the text in the line before has no closing quote; three quotes stand around a text of several lines",
             "the line has an invisible character, such as a no-break space: write the line again, without it",
-            "the table that begins with { in line … has no `}`, which must stand in the same line",
+            "the table that begins with { in line … has no `}`",
             "the table stands already in line …: join the two tables",
             "the setting stands already in line …",
             "a name with signs other than letters, digits, - and _ stands in quotes, such as [events.\"contact.*\"]",

@@ -36,10 +36,10 @@ pub static REVIEW: &[MessageExplanation] = &[
     ),
     row(
         &[
-            "in an example, … has only the first part of …, and no other field has the rest: Imprint gets an address without it. Map the rest to …",
+            "in an example, … has only the first part of …, and no other field has the rest: Imprint gets an address without it. If the rest is a second line, map it to …",
         ],
         "The expression divides a text with split, and takes the first part.",
-        "Map the second part to the second line of the street. If Imprint shall not get it, leave the mapping as it is.",
+        "Map the second part to the second line of the street. If Imprint must not get it, leave the mapping as it is.",
     ),
     row(
         &[
@@ -90,7 +90,7 @@ pub static REVIEW: &[MessageExplanation] = &[
     row(
         &[
             "… reads …, an email address, which can change, and no expression reads the id in …: did you mean …?",
-            "… reads …, by its name the source's own id of the customer, and Imprint would take it for its own id: if it is the id of the source, write …",
+            "… reads …, by its name the source's own id of the customer: if it is the id of the source, write …",
         ],
         "A customer can change the email address, and Imprint knows a customer by its own id or by the partner customer id, which is the id of the source.",
         "Write the path of the id of the source as `customer.partner_id`.",
@@ -135,6 +135,8 @@ pub static REVIEW: &[MessageExplanation] = &[
         &[
             "the environment variable … is not read: …",
             "the option --config FILE names the file with the settings",
+            "imprint.proxy_url has the URL of the proxy for the requests to Imprint, and it is not set",
+            "the bridge sends each request to Imprint through the proxy in imprint.proxy_url, if it is set",
         ],
         "The variable has the name of a setting of another system, or one underscore after IMPRINT_BRIDGE.",
         "Use the setting that the note names, or remove the variable.",

@@ -4,6 +4,9 @@ use crate::config::sources::examples::ExampleResults;
 use crate::event::member_name::SensitiveKind;
 use crate::intake::EventType;
 
+/// The maximum number of members that a note about a schema names.
+const STRAY_MAX: usize = 3;
+
 /// Returns the notes about the fields of an event type: a part of an address that the mapping never sets, and a value that must
 /// not leave the source.
 pub(super) fn notes(event_type: &EventType) -> Vec<String> {
@@ -31,7 +34,12 @@ pub(super) fn other_schema(
 
 /// Returns a note about the members of the schema that have no effect, because they stand beside the keyword `properties`.
 pub(super) fn stray_properties(event_type: &EventType) -> Option<String> {
-    let stray = event_type.schema.stray_properties();
+    let mut stray = event_type.schema.stray_properties();
+    let more = stray.len().saturating_sub(STRAY_MAX);
+    stray.truncate(STRAY_MAX);
+    if more > 0 {
+        stray.push(format!("{more} more"));
+    }
     (!stray.is_empty()).then(|| {
         format!(
             "the schema {} has no keyword {}, so it checks nothing there: write each property inside \"properties\"",

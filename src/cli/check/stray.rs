@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::sources::SourceSettings;
 use crate::config::sources::examples::ExampleResults;
-use crate::config::unread_variables;
+use crate::config::{Config, unread_variables};
 use crate::intake::Source;
 use crate::spelling;
 use crate::terminal::print_result;
@@ -26,14 +26,14 @@ pub(super) fn no_file(_file: &str) -> Result<PathBuf, &'static str> {
 
 /// Prints a note about each environment variable that looks like a setting, about each file that looks like a source file and has another ending, about source files in the folders of
 /// examples, and about folders of examples without a source.
-pub(super) fn describe(folder: &Path, settings: &[SourceSettings]) {
-    unread_variables().iter().for_each(print_result);
+pub(super) fn describe(config: &Config, settings: &[SourceSettings]) {
+    unread_variables(config).iter().for_each(print_result);
     let sources = settings
         .iter()
         .map(|settings| settings.source.name.to_string());
     let sources: &BTreeSet<String> = &sources.collect();
     copies(settings).iter().for_each(print_result);
-    for path in entries(folder) {
+    for path in entries(&config.sources_dir) {
         let stem = path.file_stem().and_then(|stem| stem.to_str());
         let stem = stem.unwrap_or_default();
         if stem.is_empty() || stem.starts_with('.') {
@@ -62,7 +62,8 @@ fn copies(settings: &[SourceSettings]) -> Vec<String> {
             let ending = rest.and_then(|rest| rest.strip_prefix(['-', '_', '.']));
             let files =
                 |settings: &SourceSettings| settings.auth.files().map(|files| files.paths.clone());
-            ending.is_some_and(|ending| COPIES.contains(&ending)) && files(origin) == files(copy)
+            let has_same_files = files(copy).is_some() && files(origin) == files(copy);
+            ending.is_some_and(|ending| COPIES.contains(&ending)) && has_same_files
         };
         notes.extend(settings.iter().find(is_origin).map(|origin| {
             format!(
@@ -86,13 +87,27 @@ pub(super) fn misspelt_types(source: &Source, results: &ExampleResults) -> Vec<S
     let ignored = source.ignored.iter().map(String::as_str);
     let unseen = ignored.filter(|name| !seen.contains(name));
     let notes = unseen.filter_map(|name| {
-        let is_meant = |known: &&&str| spelling::has_one_wrong_letter(name, known);
+        let is_meant = |known: &&&str| {
+            spelling::has_one_wrong_letter(name, known) && !is_other_word(name, known)
+        };
         let meant = known.iter().find(is_meant)?;
         Some(format!(
             "  no example has the type {name} in `ignore`; did you mean {meant}?"
         ))
     });
     notes.collect()
+}
+
+/// Returns whether a type has another word than another type, such as `locked` and `blocked`, or `deactivated` and `reactivated`.
+fn is_other_word(name: &str, other: &str) -> bool {
+    let firsts = |name: &str| {
+        let words = name.split(|sign: char| !sign.is_alphanumeric());
+        let firsts = words.map(|word| word.chars().next());
+        firsts.collect::<Vec<_>>()
+    };
+    let letters = |name: &str| name.chars().collect::<BTreeSet<_>>();
+    let has_other_letter = name.len() == other.len() && letters(name) != letters(other);
+    firsts(name) != firsts(other) || has_other_letter
 }
 
 /// Returns whether the name of a file has another ending than the name of a source file, although the file is meant as one.

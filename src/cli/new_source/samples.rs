@@ -83,7 +83,7 @@ pub(super) fn read(paths: &[PathBuf], header_files: &[PathBuf]) -> anyhow::Resul
 /// Returns whether the option has a header in the place of the name of a file. The header can be a secret.
 fn is_header(file: &Path) -> bool {
     let text = file.to_string_lossy();
-    text.contains(": ") && parse_header(&text).is_ok() && !file.exists()
+    text.contains(':') && parse_header(&text).is_ok() && !file.exists()
 }
 
 /// Returns whether a file has JSON on each line, as a file for `send` has.

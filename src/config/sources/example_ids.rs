@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use crate::event::pointer;
 use crate::intake::{Explanation, Source, TargetExplanation, TargetResult};
 
 /// The expression in `[body]` for the id of an event.
@@ -112,7 +113,7 @@ impl ExampleIds {
             && let ([read], TargetResult::Value { value }) = (rule.reads.as_slice(), &rule.result)
             && value.as_str().is_some_and(is_time)
         {
-            self.time_ids.insert(read.clone());
+            self.time_ids.insert(pointer::without_values(read));
         } else if target == VERSION && is_constant(rule) {
             self.constant_versions.insert(expression);
         } else if is_customer && is_constant(rule) {

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::event::{EventError, json};
+use crate::event::{EventError, json, pointer};
 use crate::http::header_line::header_of_place;
+use crate::intake::schema::missing_property;
 use crate::intake::{Explanation, Source};
 
 /// The keyword of a schema that allows no further members.
@@ -98,16 +99,21 @@ pub(super) fn remedy(source: &Source, explanation: &Explanation, body: &Value) -
     errors.find_map(|error| {
         let lacks_member = error.rule == "required" && error.pointer.is_empty();
         if lacks_member || error.rule == "body" {
-            let of_header = header_of_place(&error.pointer);
-            of_header.or_else(|| page(source, body))
+            let of_header = header_of_place(&error.pointer, body);
+            of_header.or_else(|| page(source, explanation, (error, body)))
         } else {
             None
         }
     })
 }
 
-/// Returns the setting that splits a body, if the body has one list of objects beside values without members.
-fn page(source: &Source, body: &Value) -> Option<String> {
+/// Returns the setting that splits a body, if the body has one list of objects beside values without members, and the first of
+/// them has the member that the body lacks.
+fn page(
+    source: &Source,
+    explanation: &Explanation,
+    (error, body): (&EventError, &Value),
+) -> Option<String> {
     let envelope = source.json_envelope.as_ref();
     envelope.filter(|envelope| !envelope.splits())?;
     let members = body.as_object()?;
@@ -116,14 +122,28 @@ fn page(source: &Source, body: &Value) -> Option<String> {
         items.is_some_and(|items| !items.is_empty() && items.iter().all(Value::is_object))
     };
     let mut lists = members.iter().filter(|(_, value)| is_list(value));
-    let (name, _) = lists.next().filter(|_| lists.next().is_none())?;
-    let is_word = name
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let (name, list) = lists.next().filter(|_| lists.next().is_none())?;
+    let item = list.get(0)?;
+    let is_in_item = match missing_property(error) {
+        Some(missing) => item.get(missing).is_some() && !reads_body(explanation, body),
+        None => item.pointer(&error.pointer).is_some(),
+    };
+    let is_word = pointer::is_name(name)
+        && !name.starts_with(|first: char| first.is_ascii_digit())
+        && !name.contains(['-', '$']);
     let has_objects = members.values().any(Value::is_object);
-    (is_word && !has_objects).then(|| {
+    (is_in_item && is_word && !has_objects).then(|| {
         format!("the body has a list in /{name}: `split = \".{name}[]\"` in [body] makes an event of each item")
     })
+}
+
+/// Returns whether an expression in the table `[body]` reads a member that a body has.
+fn reads_body(explanation: &Explanation, body: &Value) -> bool {
+    let targets = explanation.events.iter();
+    let targets = targets.flat_map(|event| event.targets.iter().flatten());
+    let of_body = targets.filter(|target| target.target.starts_with("body."));
+    let mut reads = of_body.flat_map(|target| &target.reads);
+    reads.any(|read| !read.is_empty() && body.pointer(read).is_some())
 }
 
 fn refused(error: &EventError) -> String {

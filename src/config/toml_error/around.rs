@@ -28,10 +28,10 @@ pub(super) fn hint(message: &str, text: &str, number: usize) -> Option<String> {
             open.saturating_add(1)
         ))
     } else if (message.contains("inline table") || message.contains("missing comma"))
-        && let Some(open) = open_table(before)
+        && let Some(open) = open_table(&lines, before)
     {
         Some(format!(
-            "the table that begins with {{ in line {} has no `}}`, which must stand in the same line",
+            "the table that begins with {{ in line {} has no `}}`",
             open.saturating_add(1)
         ))
     } else if is_open_text(line) {
@@ -89,11 +89,13 @@ fn open_list(before: &[&str]) -> Option<usize> {
     (!after.any(|line| line.contains(']'))).then_some(open)
 }
 
-/// Returns the position of the last line with a setting, if it begins a table in braces and does not end it.
-fn open_table(before: &[&str]) -> Option<usize> {
+/// Returns the position of the last line with a setting, if it begins a table in braces that no line ends.
+fn open_table(lines: &[&str], before: &[&str]) -> Option<usize> {
     let last = before.iter().rposition(|line| !line.trim().is_empty())?;
     let value = before.get(last)?.split_once('=')?.1.trim();
-    (value.starts_with('{') && !value.contains('}')).then_some(last)
+    let rest = lines.iter().skip(last);
+    let mut of_table = rest.take_while(|line| !line.trim_start().starts_with('['));
+    (value.starts_with('{') && !of_table.any(|line| line.contains('}'))).then_some(last)
 }
 
 /// Returns whether a line begins a list that does not end in the line.
@@ -139,6 +141,10 @@ mod tests {
             (
                 "[e]\ncustomer = { partner_id = \".id\"\n[e.update]\n",
                 "the table that begins with { in line 2 has no `}`",
+            ),
+            (
+                "[e]\ncustomer = {\n  partner_id = \".id\";\n}\n[e.update]\n",
+                "a line ends without a comma or a semicolon",
             ),
             ("a = \"x\"\rb = \"y\"\r", "some lines end in CR without LF"),
             ("[update]\nemail = \".data\n.email\"\n", "no closing quote"),

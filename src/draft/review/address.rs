@@ -32,7 +32,7 @@ pub(super) fn notes(evidence: &TypeExamples<'_>) -> Vec<String> {
             };
             let note = parts.iter().find(is_beside).and_then(|changed| {
                 let null = null_around(evidence, kept, body)?;
-                Some(note(kept, null, base(&changed.target)))
+                Some(note(evidence, kept, null, base(&changed.target)))
             });
             if let Some(note) = note {
                 notes.entry(part).or_insert(note);
@@ -42,12 +42,26 @@ pub(super) fn notes(evidence: &TypeExamples<'_>) -> Vec<String> {
     notes.into_values().collect()
 }
 
-fn note(kept: &TargetExplanation, null: &str, changed: &str) -> String {
+fn note(
+    evidence: &TypeExamples<'_>,
+    kept: &TargetExplanation,
+    null: &str,
+    changed: &str,
+) -> String {
     let TargetExplanation {
         target, expression, ..
     } = kept;
     let part = base(target);
-    let remedy = match path_in(expression, null) {
+    // An alternative outside the null can have a value, so the null alone does not clear the field.
+    let is_alternative = |read: &String| {
+        !is_inside(read, null) && !is_of_country(evidence, |country| country == read)
+    };
+    let path = match kept.reads.iter().any(is_alternative) {
+        true => None,
+        false => path_in(expression, null),
+    };
+    let null = pointer::without_values(null);
+    let remedy = match path {
         Some(path) => format!(
             "write {target} = 'if {} then null else {expression} end'",
             emptied::is_null(&path)
@@ -84,14 +98,18 @@ fn null_around<'a>(
 ) -> Option<&'a str> {
     let nulls = rule.reads.iter().filter_map(|read| null_in(read, body));
     let nulls: Vec<&str> = nulls.collect();
-    let is_of_country = |null: &str| {
-        let mut rules = evidence
-            .targets()
-            .filter(|rule| rule.target.ends_with("address.country"));
-        rules.any(|rule| rule.reads.iter().any(|read| is_inside(read, null)))
-    };
-    let own = nulls.iter().find(|null| !is_of_country(null));
+    let own = nulls
+        .iter()
+        .find(|null| !is_of_country(evidence, |read| is_inside(read, null)));
     own.or_else(|| nulls.first()).copied()
+}
+
+/// Returns whether a condition is true for a place from which the expression of a country reads.
+fn is_of_country(evidence: &TypeExamples<'_>, condition: impl Fn(&str) -> bool) -> bool {
+    let mut rules = evidence
+        .targets()
+        .filter(|rule| rule.target.ends_with("address.country"));
+    rules.any(|rule| rule.reads.iter().any(|read| condition(read)))
 }
 
 /// Returns the part of the place `read` at which a body has null.
@@ -107,8 +125,11 @@ fn is_inside(place: &str, outer: &str) -> bool {
 }
 
 /// Returns the path that leads to a place, if an expression reads a member of it, and the path begins in the event. The place
-/// begins in the body, and an event can be a part of the body.
+/// begins in the body, and an event can be a part of the body. A name in the place that can be a value gives no path.
 fn path_in(expression: &str, place: &str) -> Option<JsonPath> {
+    if !place.split('/').skip(1).all(pointer::is_name) {
+        return None;
+    }
     let names: Vec<String> = place.split('/').skip(1).map(pointer::name).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let paths = (0..names.len()).filter_map(|start| names.get(start..));
@@ -119,7 +140,9 @@ fn path_in(expression: &str, place: &str) -> Option<JsonPath> {
         // After a pipe, a path begins in the value before the pipe. The branches of `if` begin in the event.
         at.is_some_and(|at| {
             let before = expression.get(..at).unwrap_or_default();
-            before.starts_with("if ") || !before.contains('|')
+            let branch = before.rsplit(" then ").next().unwrap_or_default();
+            let branch = branch.rsplit(" else ").next().unwrap_or_default();
+            !branch.contains('|') && (before.starts_with("if ") || !before.contains('|'))
         })
     })
 }

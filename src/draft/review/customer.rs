@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::{TypeExamples, last_name, outer, plain_name, text};
 use crate::draft::names;
 use crate::draft::synonyms::{CHANGE_TIMES, CREATED, CUSTOMER_IDS, RECORD_IDS};
+use crate::event::pointer;
 use crate::intake::{EventExplanation, ExplainedOutcome, TargetExplanation, TargetResult};
 
 /// The rules that name the customer of an event.
@@ -63,6 +64,9 @@ const OTHER_RECORDS: [&str; 14] = [
 /// The names of objects whose id is the customer's only if the record has no other one.
 const COMPANIES: [&str; 4] = ["account", "company", "employer", "parentaccount"];
 
+/// The number of hexadecimal digits of a UUID.
+const UUID_DIGITS: usize = 32;
+
 /// Returns the notes about ids of customers and about versions.
 pub(super) fn notes(evidence: &TypeExamples<'_>) -> Vec<String> {
     let ids = account_ids(evidence).chain(other_records(evidence));
@@ -95,6 +99,7 @@ fn account_ids(evidence: &TypeExamples<'_>) -> impl Iterator<Item = String> {
         .into_iter()
         .filter(move |((_, read), values)| is_account(read) && is_same(values));
     accounts.map(|((rule, read), _)| {
+        let read = pointer::without_values(read);
         format!(
             "{rule} reads {read}, which by its name is no id of a customer, and all examples have the same value there: read the id of the customer, otherwise every event changes one customer"
         )
@@ -117,6 +122,10 @@ fn other_records(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
         let is_person = personal_reads(evidence).any(|read| outer(read) == outer(other))
             && !has_person(evidence, other);
         let meant = unread_id(evidence, other).filter(|_| is_other && is_person)?;
+        let (read, meant) = (
+            pointer::without_values(read),
+            pointer::without_values(meant),
+        );
         Some(format!(
             "{} reads {read}, the id of another record, and no expression reads {meant}, beside the values of the customer: did you mean {meant}?",
             rule.target
@@ -132,8 +141,15 @@ fn mail_ids(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
         let [read] = rule.reads.as_slice() else {
             return None;
         };
-        text(rule).filter(|id| id.contains('@'))?;
-        let meant = unread_id(evidence, read)?;
+        text(rule).filter(|id| is_email_address(id))?;
+        // A name such as `id` can be the id of an order that has the email address.
+        let is_of_customer =
+            |place: &&str| names::position(&last_name(place), &CUSTOMER_IDS).is_some();
+        let meant = unread_id(evidence, read).filter(is_of_customer)?;
+        let (read, meant) = (
+            pointer::without_values(read),
+            pointer::without_values(meant),
+        );
         Some(format!(
             "{} reads {read}, an email address, which can change, and no expression reads the id in {meant}: did you mean {meant}?",
             rule.target
@@ -142,10 +158,23 @@ fn mail_ids(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
     notes.collect()
 }
 
+/// Returns whether a text has the form of an email address. An id can have an @ too.
+fn is_email_address(text: &str) -> bool {
+    let Some((name, domain)) = text.split_once('@') else {
+        return false;
+    };
+    let is_one = !text.contains(char::is_whitespace) && !domain.contains('@');
+    is_one && !name.is_empty() && domain.trim_matches('.').contains('.')
+}
+
 /// Returns a note if the source's own id of the customer stands in the place of Imprint's id.
 fn own_ids(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
     let [imprint, partner] = CUSTOMER_RULES;
-    let is_uuid = |id: &str| id.split('-').count() == 5;
+    let has_uuid = |id: &str| {
+        let plain = id.replace('-', "");
+        let mut parts = plain.as_bytes().windows(UUID_DIGITS);
+        parts.any(|part| part.iter().all(u8::is_ascii_hexdigit))
+    };
     let is_own = |read: &str| {
         names::position(&last_name(read), &CUSTOMER_IDS).is_some()
             && !read.to_ascii_lowercase().contains("imprint")
@@ -156,10 +185,11 @@ fn own_ids(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
         let [read] = rule.reads.as_slice() else {
             return None;
         };
-        let is_wrong = !has_partner && is_own(read) && !text(rule).is_some_and(is_uuid);
+        let is_wrong = !has_partner && is_own(read) && !text(rule).is_some_and(has_uuid);
         is_wrong.then(|| {
+            let read = pointer::without_values(read);
             format!(
-                "{imprint} reads {read}, by its name the source's own id of the customer, and Imprint would take it for its own id: if it is the id of the source, write {partner}"
+                "{imprint} reads {read}, by its name the source's own id of the customer: if it is the id of the source, write {partner}"
             )
         })
     });
@@ -231,7 +261,9 @@ fn creation_time(evidence: &TypeExamples<'_>) -> Option<String> {
     } else {
         return None;
     };
-    let meant = changed.map(|(place, _)| format!("; did you mean {place}?"));
+    let meant =
+        changed.map(|(place, _)| format!("; did you mean {}?", pointer::without_values(place)));
+    let read = pointer::without_values(read);
     Some(format!(
         "version reads {read}, {what}: it stays equal when the customer changes, so it orders no events{}",
         meant.unwrap_or_default()

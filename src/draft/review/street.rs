@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::{TypeExamples, base, last_name, text};
+use crate::event::pointer;
 use crate::intake::{TargetExplanation, TargetResult};
 
 /// The field with the first line of a street.
@@ -63,18 +64,19 @@ pub(super) fn notes(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
     let mut notes = BTreeSet::new();
     for street in reads {
         for (place, name) in evidence.unread_beside(street) {
-            let (left, right) = (last_name(place), last_name(street));
+            let [shown, street_shown] = [place, street].map(pointer::without_values);
+            let [left, right] = [&shown, &street_shown].map(|place| last_name(place));
             if HOUSE_NUMBERS.contains(&name.as_str()) {
                 notes.insert(format!(
-                    "{STREET} reads {street}, and no expression reads {place} beside it: Imprint gets an address without the house number. Write a text of both, such as \"\\(.{left}) \\(.{right})\""
+                    "{STREET} reads {street_shown}, and no expression reads {shown} beside it: Imprint gets an address without the house number. Write a text of both, such as \"\\(.{left}) \\(.{right})\""
                 ));
             } else if COUNTRIES.contains(&name.as_str()) && !reads_country(evidence, street) {
                 notes.insert(format!(
-                    "{STREET} reads {street}, and no expression reads {place} beside it: the bridge takes each address for an address in the USA. Set customer_history.address.country, or `address.country` of the event type"
+                    "{STREET} reads {street_shown}, and no expression reads {shown} beside it: the bridge takes each address for an address in the USA. Set customer_history.address.country, or `address.country` of the event type"
                 ));
             } else if UNITS.contains(&name.as_str()) {
                 notes.insert(format!(
-                    "{STREET} reads {street}, and no expression reads {place} beside it: Imprint gets an address without it. Map it to street_line2"
+                    "{STREET} reads {street_shown}, and no expression reads {shown} beside it: Imprint gets an address without it. Map it to street_line2"
                 ));
             }
         }
@@ -84,35 +86,46 @@ pub(super) fn notes(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
     notes
 }
 
-/// Returns a note if the first line of a street is the first part of a text, and no other field has a part of this text.
+/// Returns a note if the first line of a street is the first part of a text, and no other field has a part of the rest.
 fn cut_street(evidence: &TypeExamples<'_>) -> Option<String> {
-    let is_cut = |rule: &TargetExplanation, body: &Value| {
-        let [read] = rule.reads.as_slice() else {
-            return false;
-        };
-        let whole = body.pointer(read).and_then(Value::as_str);
-        let rest = whole
-            .zip(text(rule))
-            .and_then(|(whole, part)| whole.strip_prefix(part));
-        rest.is_some_and(|rest| rest.contains(char::is_alphanumeric))
-    };
-    let cut = evidence.with_bodies().find_map(|(event, body)| {
+    let (street, read) = evidence.with_bodies().find_map(|(event, body)| {
         let mut rules = event.targets.iter().flatten();
-        let street = rules.find(|rule| {
-            base(&rule.target) == STREET && rule.expression.contains("split(") && is_cut(rule, body)
+        let (street, read, rest) = rules.find_map(|rule| {
+            let (read, rest) = rest_of_street(rule, body)?;
+            Some((rule, read, rest.to_lowercase()))
         })?;
-        let mut others = event.targets.iter().flatten();
-        let has_rest = others.any(|rule| {
-            let has_value = matches!(rule.result, TargetResult::Value { .. });
-            base(&rule.target) != STREET && has_value && rule.reads == street.reads
+        // The second part is a second line or, in an address in one text, the city.
+        let second = rest.trim_start_matches(|sign: char| !sign.is_alphanumeric());
+        let second = second.split([',', ';', '\n']).next()?.trim();
+        let others = event.targets.iter().flatten();
+        let others = others.filter(|rule| base(&rule.target) != STREET);
+        let values = others.filter_map(|rule| Some((base(&rule.target), text(rule)?)));
+        let mut values = values.map(|(field, value)| (field, value.trim().to_lowercase()));
+        let has_rest = values.any(|(field, value)| {
+            let is_place = [SECOND_LINE, "city", "postal_code"].contains(&field);
+            value.contains(second) || is_place && !value.is_empty() && rest.contains(&value)
         });
-        (!has_rest).then_some(street)
+        (!has_rest).then_some((street, read))
     })?;
     Some(format!(
-        "in an example, {} has only the first part of {}, and no other field has the rest: Imprint gets an address without it. Map the rest to {SECOND_LINE}",
-        cut.target,
-        cut.reads.concat()
+        "in an example, {} has only the first part of {}, and no other field has the rest: Imprint gets an address without it. If the rest is a second line, map it to {SECOND_LINE}",
+        street.target,
+        pointer::without_values(read)
     ))
+}
+
+/// Returns the place of the text that an expression cuts to the first line of a street, and the rest of the text.
+fn rest_of_street<'r, 'b>(
+    rule: &'r TargetExplanation,
+    body: &'b Value,
+) -> Option<(&'r str, &'b str)> {
+    let [read] = rule.reads.as_slice() else {
+        return None;
+    };
+    let whole = body.pointer(read).and_then(Value::as_str)?;
+    let rest = whole.strip_prefix(text(rule)?)?;
+    let is_cut = base(&rule.target) == STREET && rule.expression.contains("split(");
+    (is_cut && rest.contains(char::is_alphanumeric)).then_some((read, rest))
 }
 
 /// Returns a note if an example sets the first line of a street, and says nothing about the second line: Imprint would keep

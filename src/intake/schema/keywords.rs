@@ -79,6 +79,14 @@ const OTHERS: [&str; 4] = [
     "writeOnly",
     "example",
 ];
+/// The members that other tools add to a schema, and that have objects.
+const OF_TOOLS: [&str; 5] = [
+    "discriminator",
+    "errorMessage",
+    "externalDocs",
+    "links",
+    "xml",
+];
 /// The keyword of OpenAPI 3.0 that JSON Schema writes in another way. The bridge does not ignore it, because the schema
 /// would refuse each null.
 const NULLABLE: &str = "nullable";
@@ -175,10 +183,12 @@ fn is_stray(schema: &Value, keyword: &str, value: &Value) -> bool {
                     .iter()
                     .any(|keyword| members.contains_key(*keyword))
         }
-        Value::Bool(_) => schema.get("properties").is_none(),
-        Value::Null | Value::Number(_) | Value::String(_) | Value::Array(_) => false,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            false
+        }
     };
-    is_of_object && is_schema && !is_keyword(keyword) && !keyword.starts_with("x-")
+    let is_known = is_keyword(keyword) || OF_TOOLS.contains(&keyword);
+    is_of_object && is_schema && !is_known && !keyword.starts_with("x-")
 }
 
 fn is_keyword(name: &str) -> bool {
@@ -412,7 +422,7 @@ mod tests {
         for (schema, expected) in [
             (
                 json!({"type": "object", "email": {"type": ["null", "string"]}, "vip": true}),
-                &["/email", "/vip"][..],
+                &["/email"][..],
             ),
             (
                 json!({"type": "object", "properties": {"data": {"type": "object", "city": {"$ref": "#/$defs/x"}}}}),
@@ -424,6 +434,10 @@ mod tests {
             ),
             (
                 json!({"type": "object", "default": {"type": "object"}, "x-of": {"type": "object"}}),
+                &[],
+            ),
+            (
+                json!({"type": "object", "errorMessage": {"type": "Not an object", "properties": {}}}),
                 &[],
             ),
             (json!({"email": {"type": "string"}}), &[]),

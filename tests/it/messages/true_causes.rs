@@ -145,11 +145,11 @@ fn a_proxy_of_other_programs_is_noted() {
     for (name, note) in [
         (
             "HTTPS_PROXY",
-            "is not read: IMPRINT_BRIDGE__IMPRINT__PROXY_URL has the URL of the proxy",
+            "is not read: imprint.proxy_url has the URL of the proxy",
         ),
         (
             "all_proxy",
-            "is not read: IMPRINT_BRIDGE__IMPRINT__PROXY_URL has the URL of the proxy",
+            "is not read: imprint.proxy_url has the URL of the proxy",
         ),
         (
             "NO_PROXY",
@@ -161,6 +161,11 @@ fn a_proxy_of_other_programs_is_noted() {
         let expected = format!("the environment variable {name} {note}");
         assert!(report.contains(&expected), "{report}");
         assert!(!report.contains("canary"), "{report}");
+        // The bridge has a proxy of its own.
+        let own = ("IMPRINT_BRIDGE__IMPRINT__PROXY_URL", "http://proxy:3128");
+        let (report, errors) = check(folder.path(), &[(name, "http://canary:3128"), own]);
+        assert_contains(&errors, &[], name);
+        assert!(!report.contains(&expected), "{report}");
     }
 }
 
@@ -225,7 +230,7 @@ fn an_invisible_character_and_a_missing_brace_are_named() {
         (
             "customer.partner_id = \".customer_id\"",
             "customer = { partner_id = \".customer_id\"",
-            "has no `}`, which must stand in the same line",
+            "has no `}`",
         ),
     ] {
         check_source(from, to, &[expected]);
