@@ -225,7 +225,6 @@ struct Images {
 #[derive(Clone, Debug)]
 struct FieldRule {
     field: Field,
-    format: FieldFormat,
     rule: CompiledRule,
     /// Whether the update leaves out the field if its value is invalid.
     skips_invalid: bool,

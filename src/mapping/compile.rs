@@ -121,11 +121,10 @@ impl RuleCompiler {
             self.error(target, "", &unknown(target));
             return None;
         };
-        let format = field.format();
         let is_refused = self.errors.len() > known;
         let rule = rule.filter(|_| !is_refused)?;
         // The compiler reports a wrong constant when it compiles the mapping, before any event uses the constant.
-        for error in contract::wrong_constants(format, &rule.plan) {
+        for error in contract::wrong_constants(&field, &rule.plan) {
             let reason = format!(
                 "the result can be a constant that the field does not accept: {}",
                 error.detail
@@ -134,7 +133,6 @@ impl RuleCompiler {
         }
         Some(FieldRule {
             field,
-            format,
             rule,
             skips_invalid: false,
         })

@@ -9,7 +9,9 @@ use super::function::{calendar, language, money, time_form};
 use super::located::{LocatedValue, Presence};
 use super::number;
 use super::plan::Plan;
-use super::{FieldFormat, FieldValue, ImprintId, PartnerCustomerId, VersionDomain, is_domestic};
+use super::{
+    Field, FieldFormat, FieldValue, ImprintId, PartnerCustomerId, VersionDomain, is_domestic,
+};
 
 mod email;
 mod placeholder;
@@ -17,9 +19,9 @@ mod placeholder;
 /// The maximum number of digits in an E.164 phone number.
 const PHONE_DIGITS_MAX: usize = 15;
 
-/// Returns the value to set in an Imprint field of this format, or `None` if the event does not mention the field.
+/// Returns the value to set in an Imprint field, or `None` if the event does not mention the field.
 pub(super) fn field_value(
-    format: FieldFormat,
+    field: &Field,
     located: LocatedValue<'_>,
 ) -> Result<Option<FieldValue>, EvalError> {
     let Presence::Present(value) = &located.presence else {
@@ -28,7 +30,8 @@ pub(super) fn field_value(
     if is_cleared(value) {
         return Ok(Some(FieldValue::Cleared));
     }
-    if let Some(error) = format_error(format, value) {
+    let format = field.format();
+    if let Some(error) = field_error(field, value) {
         return Err(located.error(format.rule(), error));
     }
     if format == FieldFormat::Currency {
@@ -40,16 +43,24 @@ pub(super) fn field_value(
 
 /// Finds the constants that an expression can return. Returns one error for each constant that does not have the format
 /// of the field.
-pub(super) fn wrong_constants(format: FieldFormat, plan: &Plan) -> Vec<ValueError> {
+pub(super) fn wrong_constants(field: &Field, plan: &Plan) -> Vec<ValueError> {
     let wrong = |value: Value| {
         (!is_cleared(&value))
-            .then(|| format_error(format, &value))
+            .then(|| field_error(field, &value))
             .flatten()
     };
     plan.constants().into_iter().filter_map(wrong).collect()
 }
 
-/// Returns an error if a value does not have the format of its Imprint field.
+/// Returns an error if a value does not have the format of its Imprint field, or only says that there is no value.
+fn field_error(field: &Field, value: &Value) -> Option<ValueError> {
+    format_error(field.format(), value).or_else(|| {
+        let flaw = placeholder::no_value(field, value.as_str()?)?;
+        Some(ValueError::new(flaw))
+    })
+}
+
+/// Returns an error if a value does not have this format.
 fn format_error(format: FieldFormat, value: &Value) -> Option<ValueError> {
     let is_text = value.is_string() || format == FieldFormat::Open;
     if is_text && has_control(value) {
@@ -303,7 +314,7 @@ mod tests {
             ),
         ] {
             check(target, ".v", Some(good.clone()), &Set(good));
-            let format = super::super::Field::parse(target).unwrap().format().rule();
+            let format = Field::parse(target).unwrap().format().rule();
             check(target, ".v", Some(bad), &Refused(format, "/v"));
             check(target, ".v", Some(json!(" \t")), &Cleared);
             check(target, ".v", Some(Value::Null), &Cleared);

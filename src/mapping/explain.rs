@@ -133,7 +133,7 @@ impl Mapping {
         }));
         rules.extend(self.fields.iter().map(|field| {
             let read = explained(&field.rule, (event, headers), |located| {
-                contract::field_value(field.format, located)
+                contract::field_value(&field.field, located)
             });
             read.explanation(|error| field.skips(error))
         }));

@@ -44,9 +44,8 @@ impl Mapping {
         let mut skipped = Vec::new();
         let values = self.fields.iter().filter_map(|field_rule| {
             let located = field_rule.rule.plan.read(input);
-            let format = field_rule.format;
-            let value = located.and_then(|located| contract::field_value(format, located));
             let field = &field_rule.field;
+            let value = located.and_then(|located| contract::field_value(field, located));
             match value {
                 Err(error) if field_rule.skips(&error) => {
                     skipped.push((field.clone(), error.into_skipped_error(field)));

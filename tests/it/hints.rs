@@ -472,6 +472,10 @@ fn a_placeholder_in_the_place_of_a_name_is_refused() {
         ("[object Object]", "is what a program writes for an object"),
         ("null", "is the word null, in the place of a value"),
         ("Mar&iacute;a", "in the notation of HTML"),
+        // FAULTS N1400
+        ("N/A", "only says that there is no value"),
+        ("-", "only says that there is no value"),
+        ("[first_name]", "has a placeholder of a template"),
     ] {
         let events = [event("1", &json!({"person": {"firstName": name}}))];
         check(SOURCE, &events, expected);

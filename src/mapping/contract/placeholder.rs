@@ -1,6 +1,8 @@
 //! Texts that a program writes in the place of a value that it does not have. Such a text must not become the name or the
 //! address of a customer.
 
+use crate::mapping::{Field, FieldFormat};
+
 /// The signs at the beginning and at the end of a placeholder in the templates of mail and marketing systems.
 const TEMPLATES: [(&str, &str); 6] = [
     ("{{", "}}"),
@@ -13,6 +15,19 @@ const TEMPLATES: [(&str, &str); 6] = [
 const TEMPLATE: &str = "The text has a placeholder of a template, such as {{name}}, in the place of a value. The source must send the value.";
 const OBJECT: &str = "The text is what a program writes for an object or for a value that is not there. The source must send the value.";
 const NULL: &str = "The text is the word null, in the place of a value. The source must send null; otherwise write if .name == \"null\" then null else .name end, with the path of the value.";
+const NO_VALUE: &str = "The text only says that there is no value, such as N/A. The source must send null; otherwise write if .name == \"N/A\" then null else .name end, with the path of the value and with its text.";
+/// The texts that say that there is no value, in lower case. `NA`, `None` and `Null` are names of persons.
+const NO_VALUES: [&str; 5] = ["n/a", "#n/a", "n.a.", "tbd", "unknown"];
+/// The last names of the paths of the fields that are wrong with such a text. Forms have it also in the second line of an
+/// address and in a tier, where it does no harm.
+const NAMED: [&str; 6] = [
+    "first_name",
+    "last_name",
+    "street_line1",
+    "city",
+    "state",
+    "postal_code",
+];
 
 const HTML: &str = "The text has a character in the notation of HTML, such as &amp; for &. The source must send the character itself.";
 /// The names of HTML's notation for a character, and the ends of the names of letters with an accent.
@@ -40,6 +55,18 @@ fn has_html_reference(text: &str) -> bool {
     })
 }
 
+/// Returns the reason why a text such as `N/A` or `-` is no value of a name or of an address.
+pub(super) fn no_value(field: &Field, text: &str) -> Option<&'static str> {
+    let text = text.trim();
+    let says_none = NO_VALUES.iter().any(|none| none.eq_ignore_ascii_case(text))
+        || text.bytes().all(|byte| byte.is_ascii_punctuation());
+    let is_named = || {
+        let name = field.path().rsplit('.').next();
+        name.is_some_and(|name| NAMED.contains(&name)) && field.format() == FieldFormat::Text
+    };
+    (says_none && !text.is_empty() && is_named()).then_some(NO_VALUE)
+}
+
 /// Returns the reason why a text is no value of a customer.
 pub(super) fn flaw(text: &str) -> Option<&'static str> {
     let text = text.trim();
@@ -60,9 +87,15 @@ pub(super) fn flaw(text: &str) -> Option<&'static str> {
     let percent = text
         .strip_prefix('%')
         .and_then(|text| text.strip_suffix('%'));
-    if TEMPLATES.iter().any(has) || percent.is_some_and(|name| name.len() > 1) {
+    let is_between = |start, end| text.starts_with(start) && text.ends_with(end);
+    let is_bracketed = is_between('[', ']') || is_between('{', '}');
+    let is_object = text.contains("[object Object]");
+    if TEMPLATES.iter().any(has)
+        || is_bracketed && !is_object
+        || percent.is_some_and(|name| name.len() > 1)
+    {
         Some(TEMPLATE)
-    } else if text.contains("[object Object]") {
+    } else if is_object {
         Some(OBJECT)
     } else if has_html_reference(text) {
         Some(HTML)
@@ -90,8 +123,9 @@ mod tests {
             ("[object Object]", Some(OBJECT)),
             (" undefined ", Some(OBJECT)),
             ("null", Some(NULL)),
-            // Forms have this word in the second line of an address, and in a tier.
-            ("N/A", None),
+            // FAULTS N1400
+            ("[first_name]", Some(TEMPLATE)),
+            ("{first_name}", Some(TEMPLATE)),
             // FAULTS N1296
             ("Mar&iacute;a", Some(HTML)),
             ("John &amp; Mary", Some(HTML)),
@@ -113,6 +147,27 @@ mod tests {
             ("1 Main St [rear]", None),
         ] {
             assert_eq!(flaw(text), expected, "{text}");
+        }
+    }
+
+    /// FAULTS N1400
+    #[test]
+    fn a_text_for_no_value_is_no_name_and_no_address() {
+        let flaw = |field, text| no_value(&Field::parse(field).unwrap(), text);
+        for text in ["N/A", " n/a ", "#N/A", "-", "--", ".", "TBD", "Unknown"] {
+            for field in ["first_name", "customer_history.address.city"] {
+                assert_eq!(flaw(field, text), Some(NO_VALUE), "{field} {text}");
+            }
+            for field in [
+                "street_line2",
+                "customer_history.loyalty_tier",
+                "metadata.city",
+            ] {
+                assert_eq!(flaw(field, text), None, "{field} {text}");
+            }
+        }
+        for name in ["Na", "NA", "None", "Null", "Ng", "O", "Unknown Road 7", ""] {
+            assert_eq!(flaw("last_name", name), None, "{name}");
         }
     }
 }
