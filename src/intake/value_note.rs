@@ -55,7 +55,7 @@ pub(super) fn note(rule: &RuleExplanation) -> Option<&'static str> {
     }
     if differs_in_case(rule)
         && rule.result != RuleResult::Value(Value::Bool(true))
-        && !rule.expression.contains("!=")
+        && !rule.expression.contains("!= \"")
     {
         return Some(CASE);
     }

@@ -143,6 +143,8 @@ fn is_present(error: &tokio_postgres::Error) -> bool {
         SqlState::UNIQUE_VIOLATION,
         SqlState::DUPLICATE_SCHEMA,
         SqlState::DUPLICATE_TABLE,
+        // PostgreSQL can find the row type of the table first.
+        SqlState::DUPLICATE_OBJECT,
     ];
     error.code().is_some_and(|code| present.contains(code))
 }
