@@ -568,5 +568,7 @@ async fn a_claim_does_not_read_the_dead_entries_of_a_queue_again() {
     }
     let sql = "SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'lane_due'";
     let read: u64 = database.psql(sql).parse().unwrap();
-    assert!((20_000..30_000).contains(&read), "{read}");
+    // A snapshot of the database itself, such as that of autovacuum, can keep the dead entries for one more claim. If each
+    // of the five claims read them, it would be 100,000.
+    assert!((20_000..50_000).contains(&read), "{read}");
 }
