@@ -201,9 +201,9 @@ pub static NOTATION: &[MessageExplanation] = &[
     ),
     row(
         &[
-            "the schema … has no keyword …, so it checks nothing there: write each property inside \"properties\"",
+            "the schema … does not check …: JSON Schema has no such keyword. Write each property inside \"properties\"",
         ],
-        "The description of a property stands beside keywords such as `type`. JSON Schema ignores a member that is no keyword.",
+        "A property is outside the keyword `properties`, beside keywords such as `type`. JSON Schema ignores a member that is not a keyword.",
         "Write \"properties\": {\"NAME\": …} around the descriptions of the properties.",
     ),
     row(

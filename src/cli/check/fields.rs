@@ -32,7 +32,7 @@ pub(super) fn other_schema(
     })
 }
 
-/// Returns a note about the members of the schema that have no effect, because they stand beside the keyword `properties`.
+/// Returns a note about the properties that the author wrote outside the keyword `properties`, where JSON Schema ignores them.
 pub(super) fn stray_properties(event_type: &EventType) -> Option<String> {
     let mut stray = event_type.schema.stray_properties();
     let more = stray.len().saturating_sub(STRAY_MAX);
@@ -42,7 +42,7 @@ pub(super) fn stray_properties(event_type: &EventType) -> Option<String> {
     }
     (!stray.is_empty()).then(|| {
         format!(
-            "the schema {} has no keyword {}, so it checks nothing there: write each property inside \"properties\"",
+            "the schema {} does not check {}: JSON Schema has no such keyword. Write each property inside \"properties\"",
             event_type.schema.name(),
             stray.join(", ")
         )

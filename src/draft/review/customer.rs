@@ -167,7 +167,7 @@ fn is_email_address(text: &str) -> bool {
     is_one && !name.is_empty() && domain.trim_matches('.').contains('.')
 }
 
-/// Returns a note if the source's own id of the customer stands in the place of Imprint's id.
+/// Returns a note if the rule for Imprint's id reads the source's own id of the customer.
 fn own_ids(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
     let [imprint, partner] = CUSTOMER_RULES;
     let has_uuid = |id: &str| {

@@ -170,7 +170,7 @@ fn a_street_that_is_cut_is_noted() {
     }
 }
 
-/// FAULTS N1374: the schema has its properties in the place of keywords.
+/// FAULTS N1374: the schema has properties outside `properties`.
 #[test]
 fn a_schema_without_the_level_of_its_properties_is_noted() {
     let schema =
@@ -179,12 +179,15 @@ fn a_schema_without_the_level_of_its_properties_is_noted() {
     let file = folder.path().join("schemas/shop.json");
     fs::write(&file, schema.to_string()).unwrap();
     let report = run(folder.path(), &["check"]);
-    let note = "the schema shop.json has no keyword /person, /state, so it checks nothing there: write each property inside \"properties\"";
+    let note = "the schema shop.json does not check /person, /state: JSON Schema has no such keyword. Write each property inside \"properties\"";
     assert!(report.contains(note), "{report}");
     let schema = json!({"type": "object", "properties": {"person": {"type": "object"}}});
     fs::write(&file, schema.to_string()).unwrap();
     let report = run(folder.path(), &["check"]);
-    assert!(!report.contains("has no keyword"), "{report}");
+    assert!(
+        !report.contains("JSON Schema has no such keyword"),
+        "{report}"
+    );
 }
 
 /// FAULTS N1376: the id of the customer is an email address, beside an id that no expression reads.
@@ -205,7 +208,7 @@ fn an_email_address_in_the_place_of_an_id_is_noted() {
     check_note((&source, &[without]), "an email address", false);
 }
 
-/// FAULTS N1377: the source's own id stands in the place of Imprint's id.
+/// FAULTS N1377: the rule for Imprint's id reads the source's own id.
 #[test]
 fn an_id_of_the_source_in_the_place_of_imprints_is_noted() {
     let note = "customer.imprint_id reads /userId, by its name the source's own id of the customer";
@@ -268,7 +271,7 @@ fn an_id_of_an_event_that_is_a_time_is_noted() {
     }
 }
 
-/// FAULTS N1379: `or` stands in the place of `//`.
+/// FAULTS N1379: the expression has `or` instead of `//`.
 #[test]
 fn a_word_for_an_alternative_names_the_operator() {
     let note = "first_name: `or` and `and` give true or false; an alternative to a value that is absent or null is written with //";
