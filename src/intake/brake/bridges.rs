@@ -9,13 +9,18 @@ use crate::time::Timestamp;
 /// bridge sees the others only when they have extended their leases.
 const FEWER_AFTER: Duration = Duration::from_secs(15);
 
+/// The time after the first look in which a larger number counts at once. Bridges that start together see each other only when
+/// all of them have registered, and have counted few events until then.
+const START: Duration = Duration::from_secs(15);
+
 /// The number of bridges with the same store, as one of them sees it.
 ///
-/// A larger number counts only after it has lasted for the window of the brake: the bridge has counted the events of the window as
-/// one of fewer bridges, and an update of the bridges starts one more for a moment.
+/// After the start of the bridge, a larger number counts only after it has lasted for the window of the brake: the bridge has
+/// counted the events of the window as one of fewer bridges, and an update of the bridges starts one more for a moment.
 #[derive(Debug, Default)]
 pub(super) struct Bridges {
     counted: Option<NonZeroUsize>,
+    first_look: Option<Timestamp>,
     /// A number that differs, the nearest to the counted number since the time when it first differed in this direction.
     other: Option<(NonZeroUsize, Timestamp)>,
 }
@@ -23,7 +28,12 @@ pub(super) struct Bridges {
 impl Bridges {
     /// Records the present number.
     pub(super) fn set(&mut self, present: NonZeroUsize, now: Timestamp) {
-        let counted = *self.counted.get_or_insert(present);
+        let is_start = now.since(*self.first_look.get_or_insert(now)) < START;
+        let mut counted = *self.counted.get_or_insert(present);
+        if is_start && present > counted {
+            counted = present;
+            self.counted = Some(present);
+        }
         let is_more = present > counted;
         let other = self
             .other
@@ -60,6 +70,23 @@ impl Bridges {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// FAULTS N1405
+    #[test]
+    fn bridges_that_start_together_count_each_other_at_once() {
+        let window = Duration::from_mins(15);
+        let at = |seconds: i64| Timestamp::from_millis(seconds * 1_000);
+        let of = |number| NonZeroUsize::new(number).unwrap();
+        let mut bridges = Bridges::default();
+        bridges.set(of(1), at(100));
+        bridges.set(of(3), at(102));
+        assert_eq!(bridges.counted(at(102), window), of(3));
+        bridges.set(of(4), at(114));
+        assert_eq!(bridges.counted(at(114), window), of(4));
+        bridges.set(of(5), at(115));
+        assert_eq!(bridges.counted(at(115), window), of(4), "after the start");
+        assert_eq!(bridges.counted(at(1_015), window), of(5));
+    }
 
     /// FAULTS N1335
     #[test]
