@@ -11,6 +11,7 @@ The bridge runs on one core, and the load and the fake Imprint run on another co
   run.py latency   500 events per second: time to the answer, and time to the arrival at Imprint
   run.py waiting   start, accept and deliver with a large backlog, and with a quarter of it
   run.py compare   accept and deliver with two binaries in turn: --binary NEW --against OLD --pairs N
+  run.py sealing   accept and deliver with a sealed store and with a plain one in turn: --pairs N
   run.py cores     accept and deliver with one thread and with two; bridge, load and Imprint share two cores
 
 The figures come from the fake Imprint's request counter and from /proc. `others` is the number of cores that other
@@ -127,6 +128,10 @@ class Bridge:
             "IMPRINT__RATE_PER_SECOND": 0,
             "IMPRINT__CONCURRENCY": 256,
         }
+        if run.is_sealed:
+            (folder / "keys").mkdir()
+            (folder / "keys" / "first.key").write_text(os.urandom(32).hex())
+            settings["OUTBOX__KEYS_DIR"] = folder / "keys"
         settings = {f"IMPRINT_BRIDGE__{key}": str(value) for key, value in settings.items()}
         self.log = open(folder / "bridge.log", "ab")
         started = time.monotonic()
@@ -252,22 +257,31 @@ def compare(run):
     the median over the pairs, and the 95 % interval of the median by resampling the pairs (bootstrap percentiles)."""
     if not run.against:
         sys.exit("compare needs --against BINARY")
-    new = run.binary
+    in_turn(run, ("binary", run.binary, run.against), ("new", "old"))
+
+
+def sealing(run):
+    """Measures a sealed store and a plain one in turn, as `compare` does. Prints the ratio of sealed to plain."""
+    in_turn(run, ("is_sealed", True, False), ("sealed", "plain"))
+
+
+def in_turn(run, option, names):
+    option, *values = option
     for connections in (64, 256):
         ratios = {"events_per_second": [], "cpu_us_per_event": []}
         for pair in range(run.pairs):
             figures = {}
-            for binary in (new, run.against) if pair % 2 else (run.against, new):
-                run.binary = binary
-                name = f"{'new' if binary == new else 'old'}, {connections} connections"
+            for which in (0, 1) if pair % 2 else (1, 0):
+                setattr(run, option, values[which])
+                name = f"{names[which]}, {connections} connections"
                 measure = lambda bridge, imprint: measure_load(bridge, imprint, connections, run.seconds)
-                figures[binary] = one_round(run, name, measure, IMPRINT)
-            for key, values in ratios.items():
-                values.append(figures[new][key] / figures[run.against][key])
-        for key, values in ratios.items():
-            low, high = interval(values)
-            figures = {"median": round(statistics.median(values), 4), "low": round(low, 4), "high": round(high, 4)}
-            row(f"{key}, new to old, {connections} connections, {run.pairs} pairs", figures)
+                figures[which] = one_round(run, name, measure, IMPRINT)
+            for key, of_pairs in ratios.items():
+                of_pairs.append(figures[0][key] / figures[1][key])
+        for key, of_pairs in ratios.items():
+            low, high = interval(of_pairs)
+            figures = {"median": round(statistics.median(of_pairs), 4), "low": round(low, 4), "high": round(high, 4)}
+            row(f"{key}, {names[0]} to {names[1]}, {connections} connections, {run.pairs} pairs", figures)
 
 
 def interval(values):
@@ -430,11 +444,11 @@ def with_backlog(run, folder, entries):
 
 
 def main():
-    cells = {cell.__name__: cell for cell in (deliver, accept, prefer, slow, hot, latency, waiting, compare, cores)}
+    cells = {cell.__name__: cell for cell in (deliver, accept, prefer, slow, hot, latency, waiting, compare, sealing, cores)}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="*", choices=[*cells, []], default=[])
     parser.add_argument("--against", type=Path, help="the other binary, for `compare`")
-    parser.add_argument("--pairs", type=int, default=10, help="number of pairs, for `compare`")
+    parser.add_argument("--pairs", type=int, default=10, help="number of pairs, for `compare` and `sealing`")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=6)
     parser.add_argument("--entries", type=int, default=1_000_000, help="size of the backlog, for `waiting`")
@@ -443,13 +457,14 @@ def main():
     parser.add_argument("--disk", type=Path, help="folder of the store; the default is the folder for temporary files")
     parser.add_argument("--binary", default=ROOT / "target/dist/imprint-bridge", type=Path)
     run = parser.parse_args()
+    run.is_sealed = False
     for tool in ("nginx", "wrk", "taskset"):
         if not shutil.which(tool):
             sys.exit(f"{tool} is missing: apt-get install nginx-light libnginx-mod-http-echo wrk util-linux")
     if not run.binary.exists():
         sys.exit(f"{run.binary} is missing: cargo build --profile dist")
     # `cores` comes last, because `cores` changes the cores of all programs for the rest of the run.
-    for name in run.what or [name for name in cells if name != "compare"]:
+    for name in run.what or [name for name in cells if name not in ("compare", "sealing")]:
         cells[name](run)
 
 
