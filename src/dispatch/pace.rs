@@ -1,7 +1,8 @@
 //! The rate limit: one token bucket for all requests to Imprint with our API key. This module is pure: it does no IO
 //! and reads no clock.
 //!
-//! In any second, dispatch sends at most the configured rate plus a burst of one tenth of the rate.
+//! In any second, dispatch sends at most the configured rate plus a burst of one tenth of the rate, and the requests whose tokens
+//! a claim took and waited for the store.
 //!
 //! If several processes share the store, the bucket is in the store, and [`Pace`] has only the tokens in hand. The burst
 //! is then a quarter of the rate.

@@ -8,7 +8,8 @@ use imprint_bridge::imprint::{
 use imprint_bridge::time::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::plan::{Answer, Clears, FIELDS, Fault, LATE_MAX, Plan, Silence, millis};
+use super::partner::ANSWERS;
+use super::plan::{Answer, AnswerOfEach, Clears, FIELDS, Fault, LATE_MAX, Plan, Silence, millis};
 use super::random::SeededRandom;
 
 /// The model of Imprint: for each field of each customer, the event whose value Imprint holds.
@@ -291,12 +292,46 @@ fn handling(about: &About, plan: &Plan, now: i64, random: &mut SeededRandom) -> 
         Some(Fault::Hanging(victim)) if is_of(victim) => swallowed(),
         Some(Fault::Failing(victim)) if is_of(victim) => refused(500),
         Some(Fault::Forbidden(victim)) if is_of(victim) => refused(403),
-        Some(Fault::Answers(victims, answer)) if (0..victims).any(is_of) => match answer {
-            Answer::Status(status, hint) => answers(quick, status, hint),
-            Answer::Nothing => swallowed(),
+        Some(Fault::Answers(victims, answer)) if (0..victims).any(is_of) => answer.handling(quick),
+        Some(Fault::Each(victims, answers)) => match (0..victims).find(|victim| is_of(*victim)) {
+            Some(victim) => answers.of(victim).handling(quick),
+            None => well,
         },
         Some(Fault::Answers(..)) => well,
         Some(Fault::Flaky(_) | Fault::Hanging(_) | Fault::Failing(_) | Fault::Forbidden(_)) => well,
+    }
+}
+
+impl AnswerOfEach {
+    fn of(self, victim: usize) -> Answer {
+        ANSWERS[(self.first + victim * self.step) % ANSWERS.len()]
+    }
+}
+
+impl Answer {
+    /// Returns the handling of a request that gets this answer.
+    fn handling(self, answered: i64) -> Handling {
+        match self {
+            Self::Status(status, hint) => answers(answered, status, hint),
+            Self::Typed(status, kind) => Handling {
+                arrives: None,
+                answered,
+                form: Form::Http(http(status, &json!({"type": kind}))),
+            },
+            Self::Nothing => swallowed(),
+            Self::Short => cut(answered, Outcome::Unknown(Cause::Disconnected)),
+            Self::Stray => stray(answered),
+        }
+    }
+}
+
+/// Returns the answer to a request of another customer.
+fn stray(answered: i64) -> Handling {
+    let echo = json!({"id": "CUST-OTHER", "address": {}});
+    Handling {
+        arrives: None,
+        answered,
+        form: Form::Http(http(200, &echo)),
     }
 }
 
@@ -304,7 +339,8 @@ fn handling(about: &About, plan: &Plan, now: i64, random: &mut SeededRandom) -> 
 fn flaky(well: &Handling, now: i64, random: &mut SeededRandom) -> Handling {
     let lost = Outcome::Unknown(Cause::Disconnected);
     let late = Some(now + random.between(0, LATE_MAX));
-    match random.between(0, 13) {
+    match random.between(0, 14) {
+        13 => stray(well.answered),
         0 | 1 => Handling {
             arrives: well.arrives,
             ..cut(well.answered, lost)

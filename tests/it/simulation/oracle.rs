@@ -14,7 +14,7 @@ use imprint_bridge::outbox::{
 
 use super::erasures::{Erasures, FLOOR, owners};
 use super::imprint::{Imprint, SentValue, is_line, named};
-use super::plan::{Clears, Event, FIELDS, Plan, Stated};
+use super::plan::{Clears, Event, FIELDS, Plan, Stated, millis};
 use super::world::deliveries::Attempt;
 
 /// A law of delivery that the simulation checks.
@@ -419,7 +419,7 @@ impl<'p> Oracle<'p> {
                 let mut values = stated.values.iter();
                 let says_nothing = values
                     .all(|(field, s)| *s == Stated::Cleared || self.has((line, stated), *field));
-                says_nothing || self.plan.people[stated.person].known_from != Some(0)
+                says_nothing || self.is_unknown(stated, line)
             }
             Ending::Parked { reason, .. } => self.deserves(event, line, *reason),
             // Only two kinds of customers wait that long: a customer at fault, and a customer that Imprint possibly does not
@@ -436,6 +436,14 @@ impl<'p> Oracle<'p> {
             }
         };
         violation(law, format!("event {event} is not {ending:?}: {stated:?}"))
+    }
+
+    /// Returns true if Imprint has possibly said, when the event was accepted or later, that it does not know the customer. The
+    /// bridge remembers such an answer for a while.
+    fn is_unknown(&self, stated: &Event, line: &Line) -> bool {
+        let known_from = self.plan.people[stated.person].known_from;
+        let remembered = millis(self.plan.rules.unknown_ttl + self.plan.deadline);
+        known_from.is_none_or(|known| known > 0 && line.accepted_at <= known + remembered)
     }
 
     /// Returns true if Imprint has applied a value at least as new as the entry's value. A cleared field counts as
@@ -567,7 +575,8 @@ impl<'p> Oracle<'p> {
                     .map_or(person, |reached| &self.plan.people[reached]);
                 let is_refused = reached.clears == Clears::Refuses;
                 let to = line.person.unwrap_or(stated.person);
-                let is_victim = self.plan.refuses && to < self.plan.victims;
+                let knows_victims = self.plan.is_isolated || self.plan.refuses;
+                let is_victim = knows_victims && to < self.plan.victims;
                 let is_emptied = is_refused && stated.values.iter().any(empties);
                 stated.poison.is_some() || is_emptied || is_victim
             }

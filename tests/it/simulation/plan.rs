@@ -159,6 +159,16 @@ pub(super) enum Fault {
     Forbidden(usize),
     /// Fault: Imprint gives this answer to every update of the first customers of the plan, and of no other customer.
     Answers(usize, Answer),
+    /// Fault: as [`Fault::Answers`], but each of the customers always gets an answer of its own.
+    Each(usize, AnswerOfEach),
+}
+
+/// The answer of each customer: the first customer gets the answer with the number `first` of
+/// [`ANSWERS`](super::partner::ANSWERS), and each further customer the answer that is `step` places further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct AnswerOfEach {
+    pub(super) first: usize,
+    pub(super) step: usize,
 }
 
 /// The answer of Imprint to every update of some customers.
@@ -166,8 +176,14 @@ pub(super) enum Fault {
 pub(super) enum Answer {
     /// The status, and the Retry-After.
     Status(u16, Option<&'static str>),
+    /// The status, and an error type of Imprint.
+    Typed(u16, &'static str),
     /// Imprint never answers.
     Nothing,
+    /// The answer ends before its body is complete, or the connection breaks after the request.
+    Short,
+    /// The answer is a success with the id of another customer, as a stray answer is.
+    Stray,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -413,6 +429,7 @@ impl Plan {
             | Fault::Failing(_)
             | Fault::Forbidden(_)
             | Fault::Answers(..)
+            | Fault::Each(..)
             | Fault::Throttled(_)
             | Fault::Misrouted => true,
             Fault::Outage(_) | Fault::KeyRefused | Fault::AllForbidden => false,
@@ -512,7 +529,8 @@ fn bounds(seed: u64, plan: &Plan) -> ClaimBounds {
         oldest: random.pick(&[1, 2]),
         in_flight: claimed + probe,
         probe,
-        ..ClaimBounds::default()
+        // An update has up to 300 bytes, so a claim often ends at this bound.
+        bytes: random.pick(&[1, 200, 1_000, ClaimBounds::default().bytes]),
     }
 }
 

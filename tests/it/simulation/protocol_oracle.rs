@@ -16,6 +16,7 @@ const SECOND: i64 = 1_000;
 /// The longest time in milliseconds that the store takes for a claim. A slow claim may delay one request and not the
 /// next request, so the interval between both requests may be shorter by `CLAIM_MAX`.
 pub(super) const CLAIM_MAX: i64 = 20;
+const CLAIM_SECONDS_MAX: f64 = 0.02;
 /// The shortest interval in milliseconds between two probes of a destination that is down or refuses the API key. Lanes
 /// that have not failed may probe every second.
 const PROBE_EVERY: i64 = SECOND - CLAIM_MAX;
@@ -212,10 +213,10 @@ impl ProtocolOracle {
         self.last_second.push_back(now);
         self.last_second.retain(|at| *at > now - SECOND);
         let sent = f64::from(u32::try_from(self.last_second.len()).unwrap_or(u32::MAX));
-        // A process can hold the tokens of an order for a moment before it sends.
+        // A process can hold the tokens of an order, or of a claim, for a moment before it sends.
         let burst = match self.is_shared {
             true => 2.0 * (rate * 0.25).max(1.0),
-            false => (rate * 0.1).max(1.0),
+            false => (rate * 0.1).max(1.0) + rate * CLAIM_SECONDS_MAX,
         };
         if sent > (rate + burst).ceil() {
             return violation(
