@@ -260,6 +260,29 @@ fn no_event_is_accepted_into_a_replaced_store() {
     }
 }
 
+/// FAULTS N1473: an older copy of the store file replaces the store file of a running bridge. SQLite would apply the log to the copy
+/// at the next start.
+#[test]
+fn a_copy_in_the_place_of_the_store_never_gets_the_log() {
+    let bridge = Bridge::serve(Bridge::prepare(), process::command);
+    bridge.accept("before");
+    fs::copy(bridge.path("data/outbox.db"), bridge.path("data/copy")).unwrap();
+    bridge.accept("after");
+    let original = bridge.path("data/original");
+    fs::hard_link(bridge.path("data/outbox.db"), &original).unwrap();
+    fs::rename(bridge.path("data/copy"), bridge.path("data/outbox.db")).unwrap();
+    bridge.wait_until_ready(503);
+    let files = bridge.kill();
+    let log = refused_start(&files);
+    assert!(log.contains("belongs to another file than"), "{log}");
+    assert!(original.exists());
+    fs::rename(&original, files.store_file("data/outbox.db")).unwrap();
+    let bridge = Bridge::serve(files, process::command);
+    for id in ["before", "after"] {
+        assert_eq!(receipt(bridge.ingress, id).unwrap().status, 200, "{id}");
+    }
+}
+
 /// FAULTS N742: another program cuts the log, as `copytruncate` of a log rotation does, while events arrive.
 #[test]
 fn a_log_that_is_cut_under_load_is_noticed() {

@@ -1,6 +1,7 @@
 //! The lock that prevents a second process from opening the store. The kernel releases the lock when the process ends.
 //!
-//! The lock file also keeps the marks and the origin of the write-ahead log; see [`log_mark`](super::log_mark).
+//! The lock file also keeps the marks and the origin of the write-ahead log; see [`log_mark`](super::log_mark). If a running
+//! process notices that another file is at the path of the store, the lock file also names the only file that the log fits.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -12,6 +13,7 @@ use rustix::fs::OFlags;
 use super::OpenError;
 use super::disk_space::DiskSpace;
 use super::draft::{FILE_MODE, beside, sync_folder};
+use super::files::FileId;
 use super::log_header::LogOrigin;
 use super::open_error::explain;
 
@@ -24,6 +26,9 @@ const MARKS: &str = "log";
 /// The first word of the line with the origin of the log in the lock file.
 const ORIGIN: &str = "origin";
 
+/// The first word of the line with the only store file that the log fits.
+const ONLY: &str = "only";
+
 /// The locked lock file. The lock ends when this value is dropped, and when the process ends.
 #[derive(Debug)]
 pub(super) struct StoreLock {
@@ -31,6 +36,7 @@ pub(super) struct StoreLock {
     file: File,
     marks: Vec<String>,
     origin: Option<LogOrigin>,
+    only: Option<FileId>,
     /// The disk of the store. Only the process with the lock uses the reserve on the disk.
     disk: DiskSpace,
 }
@@ -82,12 +88,24 @@ fn lock(store: &Path) -> Result<StoreLock, OpenError> {
         file,
         marks: words(&content, MARKS).map(str::to_owned).collect(),
         origin: words(&content, ORIGIN).find_map(|origin| origin.parse().ok()),
+        only: words(&content, ONLY).find_map(|only| only.parse().ok()),
         disk: DiskSpace::beside(store),
     };
     // Before the first write: on a full disk, the process needs the space of the reserve.
     lock.disk.find_reserve();
     lock.write().map_err(failed)?;
     Ok(lock)
+}
+
+/// Adds a line to the lock file of a running process: its log fits only this store file.
+pub(super) fn bind_log(store: &Path, only: FileId) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .append(true)
+        // If the path names a pipe, the open call must not block the thread that watches the files.
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+        .open(beside(store, "lock"))?;
+    file.write_all(format!("{ONLY} {only}\n").as_bytes())?;
+    file.sync_all()
 }
 
 impl StoreLock {
@@ -107,6 +125,11 @@ impl StoreLock {
         self.origin
     }
 
+    /// Returns the only store file that the log fits, if the last process noticed that another file was at the path of the store.
+    pub(super) const fn only(&self) -> Option<FileId> {
+        self.only
+    }
+
     /// Replaces the marks and the origin durably, so the lock file has them on disk before the process writes a log.
     pub(super) fn write_marks(
         &mut self,
@@ -115,6 +138,7 @@ impl StoreLock {
     ) -> Result<(), OpenError> {
         self.marks = marks;
         self.origin = origin;
+        self.only = None;
         let written = self.write().and_then(|()| {
             self.file.sync_all()?;
             sync_folder(&self.path)
@@ -132,6 +156,9 @@ impl StoreLock {
         }
         if let Some(origin) = self.origin {
             content.push_str(&format!("{ORIGIN} {origin}\n"));
+        }
+        if let Some(only) = self.only {
+            content.push_str(&format!("{ONLY} {only}\n"));
         }
         self.file.rewind()?;
         self.file.write_all(content.as_bytes())?;

@@ -18,6 +18,9 @@
 //! process that lets SQLite write the log back deletes this row before it closes the store. So the row shows that a
 //! store file lacks its log. A program that does not know the row changes the mark, and the row then proves nothing.
 //!
+//! A copy that another program made of the store file has its mark too. If such a copy replaces the store file of a running
+//! process, the process notices the other file, and the lock file then names the only file that the log fits.
+//!
 //! An older log of the same store has the same origin if all later processes crashed. The check accepts such a log.
 
 use std::fs;
@@ -27,7 +30,7 @@ use std::path::Path;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
-use super::files::with_ending;
+use super::files::{FileId, with_ending};
 use super::lock::StoreLock;
 use super::log_header::LogOrigin;
 use super::open_error::OpenError;
@@ -69,6 +72,15 @@ pub(super) fn check(path: &Path, lock: &StoreLock) -> Result<String, OpenError> 
             log = %log.display(),
             "the log of the store has no valid header, so the store ignores the log: either the power failed during the first write, or another program has cut the log, and the events that the bridge accepted after the last checkpoint are lost"
         );
+    }
+    let is_other = lock
+        .only()
+        .is_some_and(|only| FileId::at(path) != Some(only));
+    if has_log && is_other {
+        return Err(OpenError::LogOfAnotherStore {
+            path: path.to_owned(),
+            log,
+        });
     }
     if has_log && is_readable && !lock.marks().is_empty() && !lock.marks().contains(&found) {
         return Err(OpenError::LogOfAnotherStore {

@@ -8,11 +8,16 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
 use super::published::PublishedFigures;
-use super::watch::CHECK_EVERY;
 use crate::event::SourceName;
 use crate::outbox::intake_queue::IntakeQueue;
 use crate::outbox::waiters::Waiters;
 use crate::outbox::{Error, STALLED_AFTER, SealingStatus, StoreCondition};
+
+/// The time between two checks of the store's threads and files.
+///
+/// With two checks a second, an idle bridge reports within a second that its store file was deleted. The writer thread
+/// also checks the files after each commit, before it answers the callers.
+pub(super) const CHECK_EVERY: Duration = Duration::from_millis(500);
 
 /// The state that the writer thread, the watch thread and the callers of the store share.
 #[derive(Debug, Default)]

@@ -4,21 +4,17 @@
 //! thread checks the files of the store. A hanging disk can block this check too, so the first thread also watches the
 //! second thread.
 
+use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use super::files::{FileFault, StoreFiles};
-use super::shared::SharedState;
+use super::lock;
+use super::shared::{CHECK_EVERY, SharedState};
 use super::threads::Watch;
 use crate::outbox::{STALLED_AFTER, StoreCondition};
-
-/// The time between two checks.
-///
-/// With two checks a second, an idle bridge reports within a second that its store file was deleted. The writer thread
-/// also checks the files after each commit, before it answers the callers.
-pub(super) const CHECK_EVERY: Duration = Duration::from_millis(500);
 
 /// Returns the names and the functions of the threads that watch the store.
 pub(super) fn watches(
@@ -62,14 +58,33 @@ fn look(files: &StoreFiles, shared: &SharedState, stop: &Receiver<()>) {
         if shared.is_closing() {
             return;
         }
-        report_file(shared, displaced);
+        report_file(files, shared, displaced);
     }
 }
 
 /// Changes the condition of the store after a check of its files, and logs the change.
-pub(super) fn report_file(shared: &SharedState, displaced: Option<(&Path, FileFault)>) {
+pub(super) fn report_file(
+    files: &StoreFiles,
+    shared: &SharedState,
+    displaced: Option<(&Path, FileFault)>,
+) {
     let changed = shared.set_file_gone(displaced.is_some());
+    if changed == Some(StoreCondition::FileGone) {
+        keep_log_from_other_files(files);
+    }
     log(changed, displaced);
+}
+
+/// Records beside the store that its log fits only the open store file: otherwise, whatever file is at the path of the store at the
+/// next start, SQLite would apply the log to it.
+fn keep_log_from_other_files(files: &StoreFiles) {
+    let (store, id) = files.open_database();
+    if let Err(error) = lock::bind_log(store, id) {
+        tracing::error!(
+            error = &error as &dyn Error,
+            "the bridge cannot record which store file its log belongs to: start no other store file beside this log"
+        );
+    }
 }
 
 fn log(condition: Option<StoreCondition>, displaced: Option<(&Path, FileFault)>) {

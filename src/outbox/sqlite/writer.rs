@@ -292,7 +292,7 @@ impl<'a> Writer<'a> {
                 }
                 if let Some(file) = self.files.displaced() {
                     let condition = StoreCondition::FileGone;
-                    watch::report_file(&self.shared, Some(file));
+                    watch::report_file(&self.files, &self.shared, Some(file));
                     refuse_appends(appends.drain(..), &Error::Unavailable(condition));
                 }
                 self.answer(appends, settles, result);
