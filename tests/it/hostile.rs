@@ -471,6 +471,30 @@ fn the_ops_listener_reads_no_body_without_a_token() {
     }
 }
 
+/// FAULTS N49: a client that stalls on the ops listener loses its connection, within the body of a change or in a head.
+#[test]
+fn a_stalled_admin_request_has_a_deadline() {
+    let token = "token-of-ann-0123456789";
+    let app = TestApp::setup().operator("ann", token).start();
+    let head = format!(
+        "POST /admin/v1/explain?source=crm HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\ncontent-length: 10\r\n\r\n"
+    );
+    let mut body = Connection::open(app.ops()).unwrap();
+    body.send(head.as_bytes()).unwrap();
+    let mut line = Connection::open(app.ops()).unwrap();
+    line.send(b"GET /livez HTTP/1.1\r\nhost").unwrap();
+    let answer = body.answer().unwrap();
+    assert_eq!(answer.status, 408, "{}", answer.body);
+    assert_eq!(
+        answer.json()["type"],
+        "urn:imprint-bridge:problem:body_timeout"
+    );
+    // The connection ends, with or without an answer.
+    if let Ok(answer) = line.answer() {
+        assert_eq!(answer.status, 408, "{}", answer.body);
+    }
+}
+
 /// FAULTS N49
 #[test]
 fn probes_are_answered_while_admin_requests_stall() {
@@ -538,6 +562,15 @@ fn idle_connections_lock_out_neither_senders_nor_probes_nor_a_new_key() {
         (metric(&answer.body, "waiting_entries") == Some(0.0)).then_some(())
     });
     drop(idle);
+}
+
+/// FAULTS N50: the bridge raises its limit of open files up to the one that the machine allows.
+#[test]
+fn a_low_limit_of_open_files_is_raised() {
+    let imprint = FakeImprint::start(|_settings| {});
+    let files = Files::write(imprint.address, KEY, "[imprint]\nconcurrency = 8");
+    let process = Process::serve_with_limits(&files, "ulimit -S -n 64 && ulimit -H -n 512");
+    process.ready();
 }
 
 /// FAULTS N50: too few descriptors are an error at the start and not a fault later.

@@ -523,6 +523,8 @@ fn shadow_mode_records_requests_and_sends_none() {
     assert_eq!(shadow["requests"][0]["body"]["email"], "••• (text of 13)");
     assert_eq!(app.0.imprint.calls().len(), 0);
     assert_eq!(app.0.receipt("e")["status"], "waiting");
+    // The waiting lanes are due at once, also after a pause in between.
+    app.post("/destination", &json!({"mode": "paused"}));
     app.post("/destination", &json!({"mode": "open"}));
     app.0.wait_until("e", "delivered");
 }

@@ -30,10 +30,15 @@ impl Process {
 
     /// Starts a bridge process that may open `open_files` files.
     pub(crate) fn serve_with_open_files(files: &Files, open_files: usize) -> Self {
+        Self::serve_with_limits(files, &format!("ulimit -n {open_files}"))
+    }
+
+    /// Starts a bridge process after this command of the shell.
+    pub(crate) fn serve_with_limits(files: &Files, limits: &str) -> Self {
         let serve = command(files);
         let mut limited = Command::new("sh");
         limited
-            .args(["-c", "ulimit -n $0; exec \"$@\"", &open_files.to_string()])
+            .args(["-c", &format!("{limits} && exec \"$@\""), "sh"])
             .arg(serve.get_program())
             .args(serve.get_args())
             .env("IMPRINT_BRIDGE__LOG__FORMAT", "json");

@@ -37,11 +37,11 @@ fn wait_of(event: &Event, id: &str, app: &TestApp, imprint: &RawImprint) -> usiz
     place - before
 }
 
-/// FAULTS N783: customers that Imprint knows, and new customers, do not wait behind many new customers whose
-/// requests Imprint refuses.
+/// FAULTS N783, N780, N728: customers that Imprint knows, and new customers, do not wait behind many new customers whose
+/// requests Imprint refuses, or for which it fails.
 #[test]
 fn healthy_customers_do_not_wait_behind_refused_ones() {
-    for status in [302, 401, 403, 405] {
+    for status in [302, 401, 403, 405, 500] {
         let imprint = imprint(status);
         let settings = format!(
             "[imprint]\nbase_url = \"{}\"\nrate_per_second = 20\nconcurrency = 16",

@@ -842,6 +842,14 @@ fn check_refuses_what_a_reload_refuses() {
         "{errors}"
     );
     fs::remove_file(files.path("sources/zero.toml")).unwrap();
+    symlink("/dev/zero", files.path("schemas/zero.json")).unwrap();
+    let with_device = source("none", ".email").replace("any.json", "zero.json");
+    files.write("zero", &with_device);
+    let (code, errors) = check();
+    assert_eq!(code, Some(2));
+    assert!(errors.contains("zero.json"), "{errors}");
+    assert!(errors.contains("not a regular file"), "{errors}");
+    fs::remove_file(files.path("sources/zero.toml")).unwrap();
     fs::write(files.path("sources/.#probe.toml"), "an editor's lock").unwrap();
     assert_eq!(check().0, Some(0));
     assert!(Path::new("/dev/zero").exists());

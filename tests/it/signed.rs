@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::commands;
-use crate::http::{Answer, ask};
+use crate::http::{Answer, Connection, ask};
 use crate::senders::tool;
 use crate::support::{Event, TestApp, wait_for};
 
@@ -152,6 +152,23 @@ fn is_delivered(app: &TestApp, id: &str, customer: &str) {
     wait_for(id, || {
         (app.imprint.email(customer) == expected).then_some(())
     });
+}
+
+/// FAULTS N49: the bridge refuses a request without the headers of a signature before it reads the body.
+#[test]
+fn a_request_without_a_signature_is_refused_before_its_body() {
+    let sources = Sources::new(WHSEC);
+    sources.add("crm", "kind = \"standard_webhooks\"");
+    let app = sources.start();
+    let head = "POST /v1/sources/crm/events HTTP/1.1\r\nhost: x\r\ncontent-type: application/cloudevents+json\r\ncontent-length: 10\r\nexpect: 100-continue\r\n";
+    let signature =
+        "webhook-id: w\r\nwebhook-timestamp: 1\r\nwebhook-signature: v1,c2lnbmF0dXJl\r\n";
+    for (lines, status) in [("", 401), (signature, 100)] {
+        let mut connection = Connection::open(app.ingress()).unwrap();
+        let head = format!("{head}{lines}\r\n");
+        connection.send(head.as_bytes()).unwrap();
+        assert_eq!(connection.answer().unwrap().status, status, "{lines:?}");
+    }
 }
 
 /// FAULTS X01, S06: the bridge accepts signatures of another Standard Webhooks implementation, and both keys during a
