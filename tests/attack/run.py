@@ -2,7 +2,7 @@
 """Attacks a running bridge as hostile clients and surroundings would, and prints a table with the figures and the limits.
 
     cargo build --release
-    tests/attack/run.py [PROGRAM] [--only bodies-ingress,bodies-ops,descriptors,pipelines]
+    tests/attack/run.py [PROGRAM] [--only bodies-ingress,bodies-ops,descriptors,pipelines,log]
 
 | scenario | attack | must be |
 |---|---|---|
@@ -36,6 +36,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from crowds import bodies_ingress, bodies_ops, descriptors, pipelines  # noqa: E402
 from limits import MemoryLimit  # noqa: E402
+from silent_log import log  # noqa: E402
 from world import ROOT  # noqa: E402
 
 SCENARIOS = {
@@ -43,6 +44,7 @@ SCENARIOS = {
     "bodies-ops": bodies_ops,
     "descriptors": descriptors,
     "pipelines": pipelines,
+    "log": log,
 }
 
 
