@@ -2,7 +2,7 @@
 """Attacks a running bridge as hostile clients and surroundings would, and prints a table with the figures and the limits.
 
     cargo build --release
-    tests/attack/run.py [PROGRAM] [--only bodies-ingress,bodies-ops,descriptors,pipelines,log]
+    tests/attack/run.py [PROGRAM] [--only bodies-ingress,bodies-ops,descriptors,pipelines,log,gateway]
 
 | scenario | attack | must be |
 |---|---|---|
@@ -35,6 +35,7 @@ import tempfile
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from crowds import bodies_ingress, bodies_ops, descriptors, pipelines  # noqa: E402
+from gateway import gateway  # noqa: E402
 from limits import MemoryLimit  # noqa: E402
 from silent_log import log  # noqa: E402
 from world import ROOT  # noqa: E402
@@ -45,6 +46,7 @@ SCENARIOS = {
     "descriptors": descriptors,
     "pipelines": pipelines,
     "log": log,
+    "gateway": gateway,
 }
 
 
