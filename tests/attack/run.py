@@ -2,7 +2,7 @@
 """Attacks a running bridge as hostile clients and surroundings would, and prints a table with the figures and the limits.
 
     cargo build --release
-    tests/attack/run.py [PROGRAM] [--only bodies-ingress,bodies-ops,descriptors,pipelines,log,gateway]
+    tests/attack/run.py [PROGRAM] [--only bodies-ingress,bodies-ops,descriptors,pipelines,log,gateway,store-file,old-copy]
 
 | scenario | attack | must be |
 |---|---|---|
@@ -38,6 +38,7 @@ from crowds import bodies_ingress, bodies_ops, descriptors, pipelines  # noqa: E
 from gateway import gateway  # noqa: E402
 from limits import MemoryLimit  # noqa: E402
 from silent_log import log  # noqa: E402
+from store_file import old_copy, store_file  # noqa: E402
 from world import ROOT  # noqa: E402
 
 SCENARIOS = {
@@ -47,6 +48,8 @@ SCENARIOS = {
     "pipelines": pipelines,
     "log": log,
     "gateway": gateway,
+    "store-file": store_file,
+    "old-copy": old_copy,
 }
 
 
