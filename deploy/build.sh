@@ -1,10 +1,13 @@
 #!/bin/sh
-# Builds the program of the image, from the top of the repository. Needs Rust, a C compiler, make and binutils.
+# Builds the program of the image, from the top of the repository. Needs Rust, a C compiler, make, binutils and
+# Python 3.11.
 #
 # usage: deploy/build.sh FOLDER
 #
-# Writes FOLDER/imprint-bridge, without symbols, and FOLDER/imprint-bridge.debug, with the symbols for a debugger or a
-# profiler. Two builds of one commit with the same tools are equal, byte by byte: tests/supply/rebuild.py compares them.
+# Writes FOLDER/imprint-bridge, without symbols, FOLDER/imprint-bridge.debug, with the symbols for a debugger or a
+# profiler, and FOLDER/imprint-bridge.cdx.json, the bill of materials (CycloneDX). The build fails if a crate has a
+# licence or an origin that is not allowed. Two builds of one commit with the same tools are equal, byte by byte:
+# tests/supply/rebuild.py compares them.
 set -eu
 
 folder="$1"
@@ -25,3 +28,6 @@ built="${CARGO_TARGET_DIR:-target}/$triple/dist/imprint-bridge"
 objcopy --only-keep-debug "$built" "$folder/imprint-bridge.debug"
 objcopy --strip-all --add-gnu-debuglink="$folder/imprint-bridge.debug" "$built" "$folder/imprint-bridge"
 chmod 0755 "$folder/imprint-bridge"
+# The bill of materials needs the manifests of all crates, also of those that only tests use.
+cargo fetch --locked
+python3 tests/supply/sbom.py "$folder/imprint-bridge.cdx.json"

@@ -129,6 +129,9 @@ each(p.image,
 each(p.no_sandbox,
      another_build=lambda d: setattr(d, "dockerfile", d.dockerfile.replace("deploy/build.sh /out", "cargo build --out /out")),
      the_sandbox_in_the_image=lambda d: setattr(d, "build_script", d.build_script.replace(" --no-default-features", "")))
+each(p.bill_of_materials,
+     no_bill=lambda d: setattr(d, "build_script", d.build_script.replace("python3 tests/supply/sbom.py", "true")),
+     a_lost_bill=lambda d: setattr(d, "dockerfile", d.dockerfile.replace("imprint-bridge.cdx.json", "")))
 each(p.dockerfile,
      root_in_the_image=lambda d: setattr(d, "dockerfile", d.dockerfile.replace("USER 65532:65532", "USER 0:0")),
      another_signal=lambda d: setattr(d, "dockerfile", d.dockerfile.replace("STOPSIGNAL SIGTERM", "STOPSIGNAL SIGQUIT")),

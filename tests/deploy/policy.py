@@ -336,6 +336,14 @@ def no_sandbox(d):
         yield "deploy/build.sh builds the default features"
 
 
+@rule("each build writes its bill of materials", "file")
+def bill_of_materials(d):
+    if not re.search(r"^python3 tests/supply/sbom\.py ", d.build_script, re.M):
+        yield "deploy/build.sh writes no bill of materials"
+    if "imprint-bridge.cdx.json" not in d.dockerfile:
+        yield "no stage of the Dockerfile has the bill of materials"
+
+
 @rule("resource requests and limits are set")
 def resources(d):
     for container in d.containers:
