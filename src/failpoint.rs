@@ -46,6 +46,11 @@ pub(crate) enum CrashPoint {
     BeforeReseal,
     /// The store has committed the transaction that seals some records again.
     AfterReseal,
+    /// The store has listed its newest sealing key and sealed the digest key with it, but has not committed the
+    /// transaction.
+    BeforeKeyListing,
+    /// The store has committed the listing of its newest sealing key, but no record is sealed with the key.
+    AfterKeyListing,
     /// The erasure of a customer is in the erasure journal, but the store has erased nothing.
     AfterErasureRecord,
     /// The store has written the transaction of a step of an erasure, but has not committed the transaction.
@@ -224,6 +229,8 @@ mod live {
             "after_settle" => CrashPoint::AfterSettle,
             "before_reseal" => CrashPoint::BeforeReseal,
             "after_reseal" => CrashPoint::AfterReseal,
+            "before_key_listing" => CrashPoint::BeforeKeyListing,
+            "after_key_listing" => CrashPoint::AfterKeyListing,
             "after_erasure_record" => CrashPoint::AfterErasureRecord,
             "before_erasure" => CrashPoint::BeforeErasure,
             "after_erasure" => CrashPoint::AfterErasure,

@@ -173,9 +173,20 @@ impl SealingReport {
             removable_keys: count(KeyUse::Removable),
             locked_lanes: u64::try_from(status.locked_lanes).unwrap_or(u64::MAX),
             left: status.left,
-            has_plain: status.has_plain,
+            has_plain: status.has_plain || status.has_remains,
         });
+        self.log_remains(status);
         self.log(status);
+    }
+
+    /// Logs once that only a restart erases the remains of a store whose records are all sealed.
+    fn log_remains(&self, status: &SealingStatus) {
+        let has_only_remains = |status: &SealingStatus| status.has_remains && !status.has_plain;
+        if has_only_remains(status) && !has_only_remains(&self.reported) {
+            tracing::warn!(
+                "every record of the store is sealed, but its file possibly still contains remains from before: restart the bridge, because the start rewrites the file and erases the remains"
+            );
+        }
     }
 
     /// Logs the keys whose use has changed.

@@ -26,7 +26,7 @@ pub struct SealingSnapshot {
     pub locked_lanes: u64,
     /// The number of records at which the bridge has yet to look, to seal them again with the newest key.
     pub left: u64,
-    /// True if some records are possibly not sealed.
+    /// True if some records, or remains of records in the files of the store, are possibly not sealed.
     pub has_plain: bool,
 }
 
@@ -51,7 +51,7 @@ impl SealingMetrics {
             )?,
             plain: declare.gauge(
                 "sealing_plain",
-                "1 if some records in the store are possibly not sealed, otherwise 0.",
+                "1 if some records in the store, or remains of records in its file, are possibly not sealed, otherwise 0.",
             )?,
             unreadable: declare.gauge(
                 "sealing_keys_unreadable",

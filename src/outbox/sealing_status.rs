@@ -40,6 +40,9 @@ pub struct SealingStatus {
     pub keys: Vec<(KeyId, KeyUse)>,
     /// True if some records are possibly not sealed.
     pub has_plain: bool,
+    /// True if the files of the store possibly contain remains of records that were not sealed. The next start erases
+    /// them.
+    pub has_remains: bool,
     /// The number of lanes that wait for a missing key.
     pub locked_lanes: usize,
     /// The number of entries, lanes and audit records that the bridge has yet to look at, to seal them again with the

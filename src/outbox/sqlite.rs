@@ -26,8 +26,8 @@ use super::{
     Appended, AuditEvent, AuditHead, AuditKeys, AuditProtection, AuditRecord, Claim, ClaimBounds,
     CustomerErasure, Depth, Detail, EntryFilter, EntryId, EntryPage, EntrySelection, ErasureStep,
     Error, FieldOrigin, Inbox, Inspection, LaneKey, Lanes, Ledger, LoadedEntries, LoadedLane,
-    Lookup, NamedEntries, NewEntry, Pick, Receipt, Replay, Reserve, SealingStatus, Settled,
-    Settlement, State, StoreCondition, StoreFuture, VersionReset, Withdrawal, Withdrawn,
+    Lookup, NamedEntries, NewEntry, Pick, Receipt, Replay, Reserve, Settled, Settlement, State,
+    StoreCondition, StoreFuture, VersionReset, Withdrawal, Withdrawn,
 };
 use crate::event::SourceName;
 use crate::imprint::CustomerRef;
@@ -144,12 +144,12 @@ impl SqliteOutbox {
         let file = file.unwrap_or_else(|_absent| path.to_owned());
         let mut lock = lock::acquire(&file)?;
         let (opened, files) = open::connection(path, &mut lock, now, (bounds, keys))?;
-        let (digest_key, sealer) = (opened.digest_key, opened.store.sealer());
+        let digest_key = opened.digest_key;
         let counts = Counts::read(&opened.store).map_err(OpenError::sqlite("counting entries"))?;
         files.leave();
         let (files, shared) = (Arc::new(files), Arc::new(SharedState::default()));
         shared.publish(&counts.stored_bytes);
-        shared.set_sealing(SealingStatus::of(&sealer.ring(), &sealer.used()));
+        shared.set_sealing(sealing_keys::status(&opened.store));
         let (commands, inbox) = channel();
         let (failed_sender, failed) = channel_watch::channel(false);
         let watches = watch::watches(&files, &shared);

@@ -12,9 +12,11 @@ use rusqlite::{Connection, OptionalExtension};
 use super::open_error::OpenError;
 use super::store_connection::StoreConnection;
 use super::{columns, erase};
+use crate::failpoint::{self, CrashPoint};
 use crate::outbox::codec::{self, BlobKind, CodecError};
 use crate::outbox::keyed_digest::DigestKey;
 use crate::outbox::sealer::{Sealer, UsedKey};
+use crate::outbox::sealing_status::SealingStatus;
 use crate::sealing::KeyRing;
 
 /// Adds the sealer to the connection of an opened store. Lists the newest key of the ring, and seals the key of the
@@ -57,6 +59,16 @@ pub(super) fn unlock_for_reading(
         false => BTreeSet::from([UsedKey::Plain]),
     };
     Ok(StoreConnection::new(connection, Sealer::new(ring, used)))
+}
+
+/// Returns the state of the sealing of a store whose lanes nobody has claimed. If the mark of the remains cannot be read,
+/// nothing shows that the store has none.
+pub(super) fn status(store: &StoreConnection) -> SealingStatus {
+    let sealer = store.sealer();
+    SealingStatus {
+        has_remains: erase::has_remains(store).unwrap_or(true),
+        ..SealingStatus::of(&sealer.ring(), &sealer.used())
+    }
 }
 
 /// Stores the key of the digests in a new store, which has no blob yet.
@@ -104,7 +116,9 @@ pub(super) fn list(
         }
     }
     let used = used(store)?;
+    failpoint::crash_point(CrashPoint::BeforeKeyListing);
     transaction.commit()?;
+    failpoint::crash_point(CrashPoint::AfterKeyListing);
     Ok(used)
 }
 

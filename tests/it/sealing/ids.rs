@@ -3,7 +3,7 @@
 use imprint_bridge::sandbox::UnseededCustomer;
 use serde_json::{Value, json};
 
-use super::{TOKEN, ask, hex, set_mode, wait_for_metric};
+use super::{TOKEN, ask, hex, set_mode, wait_for_metric, wait_until_only_remains_are_plain};
 use crate::erasure::is_in_store;
 use crate::support::{Event, TestApp, by_partner, email, seed};
 
@@ -104,6 +104,7 @@ fn no_file_of_a_sealed_store_has_a_customer_id() {
     app.stop().unwrap();
     app.files.write_sealing_key("2026-01", &hex(1));
     app.restart();
+    // The store had no record, so it has no remains.
     wait_for_metric(&app, "sealing_plain", 0.0);
     app.stop().unwrap();
     app.restart();
@@ -147,7 +148,7 @@ fn customer_ids_of_a_plain_store_are_sealed_in_the_background() {
     let again = app.post(&of_a("plain-done-both", 1));
     assert_eq!(again.json()["accepted"][0]["duplicate"], true);
     app.accept(&of_a("more-1", 50));
-    wait_for_metric(&app, "sealing_plain", 0.0);
+    wait_until_only_remains_are_plain(&app, &|| {});
     app.accept(&of_a("more-2", 51));
     app.stop().unwrap();
     app.restart();

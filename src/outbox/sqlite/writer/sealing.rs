@@ -97,12 +97,10 @@ impl Writer<'_> {
 
     /// Publishes the state of the sealing.
     pub(super) fn publish_sealing(&self) {
-        let sealer = self.store.sealer();
-        let status = SealingStatus::of(&sealer.ring(), &sealer.used());
         self.shared.set_sealing(SealingStatus {
             locked_lanes: self.claimed.locked(),
             left: self.pass.as_ref().map_or(0, ResealPass::left),
-            ..status
+            ..sealing_keys::status(self.store)
         });
     }
 
