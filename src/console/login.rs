@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{LOCATION, RETRY_AFTER, SET_COOKIE};
+use actix_web::http::header::{CLEAR_SITE_DATA, HeaderValue, LOCATION, RETRY_AFTER, SET_COOKIE};
 use actix_web::web::{self, Bytes, Payload};
 use actix_web::{HttpRequest, HttpResponse, ResponseError as _};
 use askama::Template;
@@ -116,6 +116,9 @@ pub(super) async fn log_out(
     for cookie in deleted_cookies(&request) {
         answer.headers_mut().append(SET_COOKIE, cookie);
     }
+    // Not the cookies: a browser would also delete the sessions of other consoles on this host.
+    let cleared = HeaderValue::from_static("\"cache\", \"storage\"");
+    answer.headers_mut().insert(CLEAR_SITE_DATA, cleared);
     Ok(answer)
 }
 

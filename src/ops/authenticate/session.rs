@@ -173,6 +173,7 @@ impl Access {
         };
         tracing::info!(
             operator = operator.name(),
+            %peer,
             "an operator logged in to the console"
         );
         Ok(claim.cookie(&key))

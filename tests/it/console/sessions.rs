@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use super::{Browser, FORM, HOST, TOKEN, encoded};
 use crate::http::Connection;
-use crate::support::TestApp;
+use crate::process::Process;
+use crate::support::{FakeImprint, Files, KEY, TestApp};
 
 fn start() -> TestApp {
     let app = TestApp::setup().operator("alice", TOKEN).manual_clock();
@@ -92,6 +95,8 @@ fn a_logout_and_a_removed_token_end_the_session_at_once() {
         (303, Some("/login"))
     );
     assert_eq!(browser.cookie, None, "the browser deletes the cookie");
+    let cleared = answer.header("clear-site-data");
+    assert_eq!(cleared, Some("\"cache\", \"storage\""));
     browser.cookie = cookie;
     assert_eq!(
         browser.get("/").status,
@@ -107,6 +112,47 @@ fn a_logout_and_a_removed_token_end_the_session_at_once() {
         let ops = app.ops();
         Browser { ops, cookie }.get("/").status == 303
     });
+}
+
+/// FAULTS N1442: no test read the log lines of a login, and they did not have the address.
+#[test]
+fn a_login_and_a_logout_are_in_the_log() {
+    let imprint = FakeImprint::start(|_settings| {});
+    let files = Files::write(imprint.address, KEY, "");
+    files.write_token("alice", TOKEN);
+    let mut process = Process::serve(&files);
+    let mut browser = Browser {
+        ops: process.ready().1,
+        cookie: None,
+    };
+    let form = browser.page("/login");
+    assert!(form.contains("name=\"token\" type=\"password\""), "{form}");
+    assert!(!form.contains("onpaste"), "{form}");
+    let answer = browser.post("/login", &[("token", TOKEN)]);
+    assert_eq!(answer.status, 303);
+    let answer = browser.submit("/logout", &[]);
+    assert_eq!(answer.status, 303);
+    process.terminate();
+    assert_eq!(process.wait_for_exit().code(), Some(0));
+    let log = process.log();
+    let lines = log.lines().map(|line| serde_json::from_str(line).unwrap());
+    let lines: Vec<Value> = lines.collect();
+    let line = |message: &str| {
+        let mut found = lines.iter().filter(|line| line["message"] == message);
+        let line = found.next().unwrap();
+        assert!(found.next().is_none(), "{log}");
+        assert_eq!(
+            (&line["operator"], &line["level"]),
+            (&json!("alice"), &json!("INFO"))
+        );
+        let time = line["timestamp"].as_str().unwrap();
+        assert!(time.len() >= 20 && time.ends_with('Z'), "in UTC: {time}");
+        line
+    };
+    let login = line("an operator logged in to the console");
+    assert_eq!(login["peer"], "127.0.0.1");
+    line("an operator logged out of the console");
+    assert!(!log.contains(TOKEN), "{log}");
 }
 
 /// FAULTS N863: another site makes the browser of an operator send a form.
