@@ -56,7 +56,11 @@ pub(super) async fn reseal(engine: &Engine) -> Result<bool, Error> {
     let Some(pass) = pass else {
         return Ok(false);
     };
-    let stepped = engine.act(async |db: &Connected| pass.step(db, engine).await);
+    let stepped = engine.act(async |db: &Connected| {
+        let next = pass.step(db, engine).await?;
+        failpoint::crash_point(CrashPoint::BeforeReseal);
+        Ok(next)
+    });
     let next = match stepped.await {
         Ok(next) => next,
         Err(error) => {

@@ -12,6 +12,7 @@ use super::columns::get;
 use super::connection::Connected;
 use super::fault::DbFault;
 use super::shared_keys;
+use crate::failpoint::{self, CrashPoint};
 use crate::outbox::codec::{self, BlobKind, CodecError};
 use crate::outbox::keyed_digest::DigestKey;
 use crate::outbox::sealer::{Sealer, UsedKey};
@@ -48,6 +49,7 @@ pub(super) async fn unlock(db: &Connected, all: &Arc<KeyRing>) -> Result<Unlocke
         write_digest_key(db, &sealed(&ring, &key)?).await?;
     }
     let used = list(db, newest).await?;
+    failpoint::crash_point(CrashPoint::BeforeKeyListing);
     sealer.replace(ring, used);
     Ok(Unlocked::Open(sealer, key))
 }
@@ -171,6 +173,7 @@ pub(super) async fn use_newest(
     if key_of(&stored) != Some(newest) {
         write_digest_key(db, &sealed(ring, key)?).await?;
     }
+    failpoint::crash_point(CrashPoint::BeforeKeyListing);
     Ok(used)
 }
 

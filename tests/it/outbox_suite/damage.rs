@@ -163,7 +163,7 @@ async fn prune_everything(store: &SqliteOutbox, what: &str) {
 }
 
 /// Claims and settles all lanes, as dispatch does: unreadable entries are parked, other entries are delivered.
-async fn settle_everything(store: &SqliteOutbox, what: &str) {
+pub(super) async fn settle_everything(store: &SqliteOutbox, what: &str) {
     for _ in 0..10 {
         let claim = store
             .claim(LATER, 10, Pick::LongestDue(LaneShares::UNLIMITED))

@@ -67,7 +67,7 @@ const BOUND: [(&str, &str); 9] = [
 ];
 
 /// Changes of the audit log, each with the error that names it.
-const TAMPERING: [(&str, &str); 8] = [
+const TAMPERING: [(&str, &str); 17] = [
     (
         "UPDATE imprint_bridge.audit SET operator = 'bob' WHERE number = 3",
         "record 3 of the audit log is not",
@@ -100,7 +100,73 @@ const TAMPERING: [(&str, &str); 8] = [
         "DELETE FROM imprint_bridge.audit_head",
         "has lost the number of the newest record",
     ),
+    (
+        "UPDATE imprint_bridge.audit SET action = 'mode' WHERE number = 3",
+        "record 3 of the audit log is not",
+    ),
+    (
+        "UPDATE imprint_bridge.audit SET target = 'entry 9' WHERE number = 3",
+        "record 3 of the audit log is not",
+    ),
+    (
+        "UPDATE imprint_bridge.audit SET at = at + 1 WHERE number = 3",
+        "record 3 of the audit log is not",
+    ),
+    // The first record is removed.
+    (
+        "DELETE FROM imprint_bridge.audit WHERE number = 1",
+        "record 2 of the audit log is not",
+    ),
+    // A record is removed, and the gap is closed.
+    (
+        "DELETE FROM imprint_bridge.audit WHERE number = 3; UPDATE imprint_bridge.audit SET number = 3 WHERE number = 4;
+         UPDATE imprint_bridge.audit SET number = 4 WHERE number = 5; UPDATE imprint_bridge.audit_head SET number = 4",
+        "record 3 of the audit log is not",
+    ),
+    // Two records are swapped.
+    (
+        "UPDATE imprint_bridge.audit SET number = 99 WHERE number = 3; UPDATE imprint_bridge.audit SET number = 3 WHERE number = 4;
+         UPDATE imprint_bridge.audit SET number = 4 WHERE number = 99",
+        "record 3 of the audit log is not",
+    ),
+    // A record is appended with the seal of another.
+    (
+        "INSERT INTO imprint_bridge.audit SELECT 6, at, operator, action, target, entries, reason, seal
+             FROM imprint_bridge.audit WHERE number = 5; UPDATE imprint_bridge.audit_head SET number = 6",
+        "record 6 of the audit log is not",
+    ),
+    // The log is emptied.
+    (
+        "DELETE FROM imprint_bridge.audit; UPDATE imprint_bridge.audit_head SET number = 0",
+        "no record of the audit log has a seal with a key",
+    ),
+    // An older database is in place.
+    (
+        "DELETE FROM imprint_bridge.audit WHERE number > 3; UPDATE imprint_bridge.audit_head SET number = 3",
+        "ends at record 3, but the given head is record 5",
+    ),
 ];
+
+/// Changes the record with this number and writes its seal and all later seals again, as somebody without the key can.
+fn rebuild_without_key(from: u64) -> String {
+    format!(
+        "DO $$
+         DECLARE r record; f text; chain bytea;
+         BEGIN
+             UPDATE imprint_bridge.audit SET operator = 'bob' WHERE number = {from};
+             SELECT seal INTO chain FROM imprint_bridge.audit WHERE number = {from} - 1;
+             chain := coalesce(chain, '');
+             FOR r IN SELECT * FROM imprint_bridge.audit WHERE number >= {from} ORDER BY number LOOP
+                 FOREACH f IN ARRAY ARRAY[r.at::text, r.operator, r.action, r.target, r.entries::text,
+                     CASE WHEN r.reason IS NULL THEN '' ELSE 'because' END] LOOP
+                     chain := chain || set_byte(decode('0000000000000000', 'hex'), 0, octet_length(f)) || convert_to(f, 'UTF8');
+                 END LOOP;
+                 chain := sha256(chain);
+                 UPDATE imprint_bridge.audit SET seal = chain WHERE number = r.number;
+             END LOOP;
+         END $$"
+    )
+}
 
 /// Creates a store with sealed records of every kind.
 async fn sealed_database() -> (PostgresDatabase, tempfile::TempDir) {
@@ -232,7 +298,7 @@ async fn a_changed_column_beside_a_record_in_a_database_is_found() {
     }
 }
 
-/// FAULTS N1149: each kind of tampering with the audit log is found.
+/// FAULTS N1149, N1445: each kind of tampering with the audit log is found.
 #[tokio::test]
 async fn a_changed_audit_log_in_a_database_is_found() {
     let database = postgres::database();
@@ -260,18 +326,39 @@ async fn a_changed_audit_log_in_a_database_is_found() {
     assert_eq!((&report.errors, report.unverified), (&Vec::new(), 0));
     let (without_key, _) = verified(&database, &[1], &AuditProof::default());
     assert_eq!(without_key.unverified, 5, "{without_key:?}");
-    for (change, error) in TAMPERING {
+    let foreign = AuditKeys::new(["another key of the audit log".to_owned().into()]);
+    let foreign = AuditProof {
+        keys: foreign,
+        head: Some(head),
+    };
+    let (with_foreign_key, _) = verified(&database, &[1], &foreign);
+    assert_eq!(with_foreign_key.unverified, 5, "{with_foreign_key:?}");
+    let found_after = |change: &str, proof: &AuditProof| {
         database.psql("CREATE TABLE kept AS SELECT * FROM imprint_bridge.audit; CREATE TABLE kept_head AS SELECT * FROM imprint_bridge.audit_head");
         database.psql(change);
-        let (report, _) = verified(&database, &[1], &proof);
-        let errors = report.errors.join("; ");
-        assert!(errors.contains(error), "{change}: {errors}");
+        let (report, _) = verified(&database, &[1], proof);
         database.psql(
             "DELETE FROM imprint_bridge.audit; DELETE FROM imprint_bridge.audit_head;
              INSERT INTO imprint_bridge.audit SELECT * FROM kept; INSERT INTO imprint_bridge.audit_head SELECT * FROM kept_head;
              DROP TABLE kept; DROP TABLE kept_head",
         );
+        report.errors.join("; ")
+    };
+    for (change, error) in TAMPERING {
+        let errors = found_after(change, &proof);
+        assert!(errors.contains(error), "{change}: {errors}");
     }
+    let rebuilt = rebuild_without_key(1);
+    let unknown = found_after(&rebuilt, &AuditProof::default());
+    assert_eq!(unknown, "", "the rebuilt chain is a chain without a key");
+    for (from, error) in [(1, "no record"), (2, "record 2"), (5, "record 5")] {
+        let errors = found_after(&rebuild_without_key(from), &proof);
+        assert!(errors.contains(error), "rebuilt from {from}: {errors}");
+    }
+    database.psql("ALTER TABLE imprint_bridge.audit RENAME TO lost");
+    let (report, _) = verified(&database, &[1], &proof);
+    let errors = report.errors.join("; ");
+    assert!(errors.contains("the table audit is missing"), "{errors}");
 }
 
 /// Damages of a store besides its records, each with the statement that repairs it and the error that names it.

@@ -2,6 +2,7 @@
 
 use super::set_aside::states;
 use super::*;
+use crate::erasure::contains;
 use imprint_bridge::imprint::PartnerCustomerId;
 use imprint_bridge::outbox::{
     CustomerErasure, ErasedPart, ErasureProgress, ErasureStep, IdentityLink, LaterEvents, Moved,
@@ -428,8 +429,8 @@ async fn a_claimed_lane_is_not_erased() {
     }
 }
 
-/// FAULTS N642: a customer with more entries than one step erases, and with values in doubt. FAULTS N643: without a
-/// version of the source, the erasure says so.
+/// FAULTS N642: a customer with more entries than one step erases. FAULTS N643: without a version of the source, the erasure
+/// says so.
 #[tokio::test]
 async fn an_erasure_of_many_entries_has_several_steps() {
     for (engine, outbox, _folder) in engines() {
@@ -452,6 +453,34 @@ async fn an_erasure_of_many_entries_has_several_steps() {
         assert_eq!(depth.stored_bytes.values().sum::<u64>(), 0, "{engine}");
         let again = append(outbox, &many[..2]).await;
         assert!(again.iter().all(|entry| entry.duplicate), "{engine}");
+    }
+}
+
+/// FAULTS N1447: Imprint possibly gets an old request late, so the bridge keeps newer values to send them again. An erasure
+/// ends this: at the time for it, the lane has nothing to send, and no file of a store that is not sealed has the values.
+#[tokio::test]
+async fn an_erasure_ends_what_is_in_doubt() {
+    for (engine, outbox, folder) in engines() {
+        let outbox = outbox.as_ref();
+        let versions = overtaken(outbox).await;
+        assert_eq!(versions.reassert_at(), Some(UNTIL), "{engine}");
+        let values = ["five@example.com", "six@example.com"];
+        let is_stored = |text: &str| match &folder {
+            StoreFolder::Folder(folder) => contains(folder.path(), text),
+            StoreFolder::Memory | StoreFolder::Database(_) => false,
+        };
+        if engine == "sqlite" {
+            assert!(is_stored("six@example.com"), "the values are in doubt");
+        }
+        erase(outbox, imprint("CUST-1"), LaterEvents::Delivered).await;
+        outbox.erase().await.unwrap();
+        for lane in claim(outbox, UNTIL).await.lanes {
+            assert_eq!(lane.waiting.len(), 0, "{engine}");
+            assert_eq!(lane.versions.reassert_at(), None, "{engine}");
+        }
+        for value in values {
+            assert!(!is_stored(value), "{engine}: {value}");
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use imprint_bridge::sealing::{KeyId, KeyRing, SealingKey};
 use rusqlite::Connection;
 use rusqlite::types::Value;
 
-use super::damage::{LATER, columns, template};
+use super::damage::{LATER, columns, settle_everything, template};
 use super::*;
 use crate::sealing::{hex, key_id};
 
@@ -475,6 +475,82 @@ fn a_flipped_bit_of_any_record_is_found_and_named() {
         drop(file);
         let found = verified(&path, &[1]);
         assert!(found.listed[0].starts_with("digest key 0"), "{found:?}");
+    });
+}
+
+/// Returns the entries that a damage at a place of [`blobs`] concerns: one entry, those of one lane, or none.
+fn concerned(path: &Path, place: &str) -> BTreeSet<u64> {
+    let (column, number) = place.split_once(' ').unwrap();
+    let sql = match column.split_once('.').unwrap().0 {
+        "lane" => format!("SELECT id FROM entry WHERE lane = {number}"),
+        "pair" | "act" => return BTreeSet::new(),
+        _ => return BTreeSet::from([number.parse().unwrap()]),
+    };
+    let file = Connection::open(path).unwrap();
+    let mut rows = file.prepare(&sql).unwrap();
+    let rows = rows.query_map([], |row| row.get(0));
+    rows.unwrap().map(Result::unwrap).collect()
+}
+
+/// Opens a store, accepts one more event, claims and settles everything that waits, and returns the state of each entry.
+async fn settled_states(path: &Path, what: &str) -> BTreeMap<u64, State> {
+    let store = open_with(path, &[1]);
+    append(&store, &[entry("one more", "CUST-MORE", 1)]).await;
+    settle_everything(&store, what).await;
+    let mut states = BTreeMap::new();
+    for state in State::ALL {
+        let page = store.list(EntryFilter::in_state(state, 100)).await.unwrap();
+        let entries = page.entries.iter().map(|found| found.receipt.entry.0);
+        states.extend(entries.map(|entry| (entry, state)));
+    }
+    states
+}
+
+/// FAULTS N1446: a flipped bit of any class of bytes, in any kind of record, concerns only the entry or the customer of the
+/// record: every other waiting entry is claimed and settled.
+#[test]
+fn everything_else_is_delivered_around_a_flipped_bit() {
+    run(async {
+        let folder = fast_folder();
+        let template = folder.path().join("template.db");
+        sealed_template(&template).await;
+        // The store of the template is closed when this command can open it.
+        assert_eq!(verified(&template, &[1]).unreadable, 0);
+        let unchanged = folder.path().join("unchanged.db");
+        std::fs::copy(&template, &unchanged).unwrap();
+        let sound = settled_states(&unchanged, "unchanged").await;
+        let delivered = sound.values().filter(|state| **state == State::Delivered);
+        assert!(delivered.count() > 3, "{sound:?}");
+        let mut columns = BTreeSet::new();
+        for (place, value) in blobs(&template) {
+            let Value::Blob(blob) = value else {
+                panic!("{place}");
+            };
+            if !columns.insert(place.split_once(' ').unwrap().0.to_owned()) {
+                continue;
+            }
+            let concerned = concerned(&template, &place);
+            for (class, at) in CLASSES.into_iter().chain([("tag", usize::MAX)]) {
+                let own = fast_folder();
+                let path = own.path().join("outbox.db");
+                std::fs::copy(&template, &path).unwrap();
+                let mut changed = blob.clone();
+                let at = at.min(changed.len() - 1);
+                changed[at] ^= 4;
+                write(&path, &place, Value::Blob(changed));
+                let what = format!("{place} {class}");
+                let states = settled_states(&path, &what).await;
+                assert!(states.keys().eq(sound.keys()), "{what}: an entry is lost");
+                for (entry, state) in sound.iter().filter(|(entry, _)| !concerned.contains(entry)) {
+                    assert_eq!(states.get(entry), Some(state), "{what}: entry {entry}");
+                }
+                if place.starts_with("waiting.facts") {
+                    let parked = concerned.iter().all(|entry| states[entry] == State::Parked);
+                    assert!(parked, "{what}: {states:?}");
+                }
+            }
+        }
+        assert_eq!(columns.len(), 16, "{columns:?}");
     });
 }
 
