@@ -143,7 +143,7 @@ pub(super) fn run(command: &StoreCommand) -> anyhow::Result<ExitCode> {
             let keys = sealing_keys(config.outbox.keys_dir.as_deref())?;
             let path = file_of(&config)?;
             let restored = outbox::restore(copy, path, &proof, &keys)?;
-            restored.finding.iter().for_each(print_notice);
+            restored.findings.iter().for_each(print_notice);
             if let Some(aside) = restored.previous {
                 print_result(format_args!(
                     "the previous store is now {}",

@@ -225,6 +225,48 @@ mod tests {
         );
     }
 
+    /// FAULTS N1454: no test had tried a write outside of the allowed folders.
+    #[test]
+    fn a_thread_writes_and_reads_only_in_its_folders() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        for name in ["store", "keys", "other"] {
+            fs::create_dir(root.join(name)).unwrap();
+            fs::write(root.join(name).join("file"), name).unwrap();
+        }
+        let mut allowed = AllowedFiles::default();
+        allowed.write_beside(&root.join("store/outbox.db"));
+        allowed.readable.push(root.join("keys"));
+        let confined = move || {
+            let gap = restrict(&allowed);
+            assert!(gap.is_none_or(|gap| gap.kind == GapKind::SomeFileRights));
+            fs::write(root.join("store/new"), "text").unwrap();
+            fs::remove_file(root.join("store/new")).unwrap();
+            assert_eq!(fs::read(root.join("keys/file")).unwrap(), b"keys");
+            for result in [
+                fs::write(root.join("keys/file"), "text"),
+                fs::write(root.join("keys/new"), "text"),
+                fs::remove_file(root.join("keys/file")),
+                fs::write(root.join("other/file"), "text"),
+                fs::write(root.join("new"), "text"),
+                fs::create_dir(root.join("other/new")),
+                fs::rename(root.join("store/file"), root.join("other/moved")),
+                fs::hard_link(root.join("store/file"), root.join("keys/link")),
+                fs::read(root.join("other/file")).map(drop),
+            ] {
+                let kind = result.unwrap_err().kind();
+                let refusals = [
+                    std::io::ErrorKind::PermissionDenied,
+                    // Landlock refuses a move or a link into another folder in this way.
+                    std::io::ErrorKind::CrossesDevices,
+                ];
+                assert!(refusals.contains(&kind), "{kind:?}");
+            }
+        };
+        let thread = std::thread::Builder::new().spawn(confined).unwrap();
+        thread.join().unwrap();
+    }
+
     /// FAULTS N541
     #[test]
     fn the_target_of_a_link_is_readable() {

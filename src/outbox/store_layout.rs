@@ -25,6 +25,18 @@ impl StoreLayout {
         self.0.insert((kind, name), definition);
     }
 
+    /// Returns the definitions of the parts of a kind that a store lacks, by name.
+    pub(super) fn missing<'a>(
+        &'a self,
+        wanted: &'a str,
+        store: &'a Self,
+    ) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let parts = self.0.iter().filter(move |(part, _)| part.0 == wanted);
+        parts
+            .filter(move |(part, _)| !store.0.contains_key(*part))
+            .map(|((_, name), definition)| (name.as_str(), definition.as_str()))
+    }
+
     /// Compares the layout of a store with this one. A part that only the store has is not an error: in PostgreSQL, a newer
     /// program has possibly added it.
     pub(super) fn differences(&self, store: &Self) -> LayoutDifferences {

@@ -24,6 +24,8 @@ pub struct VerifyReport {
     /// Every error in the store file, as SQLite reports the error, every error in the audit log, and every other error
     /// outside of the records.
     pub errors: Vec<String>,
+    /// The errors about missing indexes. The restore of a copy creates the indexes again.
+    pub missing_indexes: Vec<String>,
     /// Tables are missing or changed, so nothing else could be verified.
     pub lacks_tables: bool,
     /// The layout was not compared, because the user of the database has no right to create a schema.
@@ -71,6 +73,13 @@ pub(super) enum Finding {
         "the store was in use or was not closed in order, and its log, whose name ends with \"-wal\", is missing: the file lacks the newest events and changes if it was copied without its log, so copy a running store with `store backup`"
     )]
     LogMissing,
+}
+
+impl Finding {
+    /// Returns whether only an index is missing. The rows of the store are then complete.
+    pub(super) fn is_missing_index(&self) -> bool {
+        matches!(self, Self::Missing(part) if part.starts_with("index "))
+    }
 }
 
 /// The settings of a store that are not sealed.

@@ -799,6 +799,30 @@ fn a_backup_never_replaces_an_earlier_backup_and_says_so() {
     assert_eq!(fs::read(bridge.path("data/copy")).unwrap(), earlier);
 }
 
+/// FAULTS N1448: a program makes backups for ever, and nobody removes them.
+#[test]
+fn the_number_of_copies_beside_the_store_is_bounded() {
+    let bridge = Bridge::start();
+    let (code, output) = bridge.backup("copy");
+    assert_eq!(code, Some(0), "{output}");
+    let copy = bridge.path("data/copy");
+    for number in 2..=99 {
+        fs::copy(&copy, bridge.path(&format!("data/copy-{number}"))).unwrap();
+    }
+    fs::write(bridge.path("data/notes.txt"), "not a store").unwrap();
+    let (code, output) = bridge.backup("copy-100");
+    assert_eq!(code, Some(0), "{output}");
+    let (code, output) = bridge.backup("copy-101");
+    assert_eq!(code, Some(1), "{output}");
+    for word in ["409", "100 copies of stores: move copies"] {
+        assert!(output.contains(word), "{output}");
+    }
+    assert!(!bridge.path("data/copy-101").exists());
+    fs::remove_file(copy).unwrap();
+    let (code, output) = bridge.backup("copy-101");
+    assert_eq!(code, Some(0), "{output}");
+}
+
 /// FAULTS N161: the store is no copy of itself, whatever its path, and a path with a meaning for SQLite is no store.
 #[test]
 fn the_store_is_no_copy_of_itself() {

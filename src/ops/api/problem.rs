@@ -8,7 +8,7 @@ use actix_web::{HttpResponse, ResponseError};
 
 use crate::http::openapi::ProblemRow;
 use crate::http::problem::{MEDIA_TYPE, ProblemDocument};
-use crate::ops::operate;
+use crate::ops::operate::{self, Error, Role};
 use crate::outbox;
 
 const CHALLENGE: &str = "Bearer realm=\"operator\"";
@@ -65,7 +65,6 @@ impl AdminProblem {
 
     /// Returns the HTTP status, the last part of the problem type, and the title of this error.
     const fn row(&self) -> (u16, &'static str, &'static str) {
-        use operate::{Error, Role};
         match self {
             Self::Disabled => (403, "admin_disabled", "Admin API disabled"),
             Self::Unauthenticated => (401, "unauthenticated", "Authentication failed"),
@@ -93,6 +92,7 @@ impl AdminProblem {
             Self::Failed(Error::SourcesChanging) => (409, "sources_changing", "Sources changing"),
             Self::Failed(Error::CopyExists) => (409, "copy_exists", "Copy exists"),
             Self::Failed(Error::BackupRunning) => (409, "backup_running", "Backup in progress"),
+            Self::Failed(Error::TooManyCopies(_)) => (409, "too_many_copies", "Too many copies"),
             Self::Failed(Error::BackupInDatabase) => {
                 (409, "backup_in_database", "Store in a database")
             }
@@ -157,7 +157,6 @@ impl ResponseError for AdminProblem {
 
 /// Returns one error of each problem type. A unit test finds a type that is missing here.
 fn one_of_each() -> Vec<AdminProblem> {
-    use operate::{Error, Role};
     let operator = String::new;
     let failed = [
         Error::RoleRequired {
@@ -175,6 +174,7 @@ fn one_of_each() -> Vec<AdminProblem> {
         Error::SourcesChanging,
         Error::CopyExists,
         Error::BackupRunning,
+        Error::TooManyCopies(1),
         Error::BackupInDatabase,
         Error::NoCopySpace { needed: 1, free: 0 },
         Error::SourcesHang,
@@ -202,7 +202,6 @@ fn one_of_each() -> Vec<AdminProblem> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use operate::{Error, Role};
 
     fn required(role: Role) -> AdminProblem {
         let operator = "ann".to_owned();
@@ -238,6 +237,7 @@ mod tests {
             (Error::SourcesChanging.into(), 409, "sources_changing"),
             (Error::CopyExists.into(), 409, "copy_exists"),
             (Error::BackupRunning.into(), 409, "backup_running"),
+            (Error::TooManyCopies(1).into(), 409, "too_many_copies"),
             (Error::BackupInDatabase.into(), 409, "backup_in_database"),
             (
                 Error::NoCopySpace { needed: 2, free: 1 }.into(),

@@ -10,6 +10,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use self::copy_fault::CopyFault;
+use self::verification::layout::create_missing_indexes;
 use super::draft::{beside, create_private, remove_draft, remove_logs, sync_folder};
 use super::files::with_ending;
 use super::lock;
@@ -151,8 +152,8 @@ fn keep_log(connection: &Connection) -> rusqlite::Result<()> {
 pub struct Restored {
     /// The new name of the previous store. `None` means that no store existed.
     pub previous: Option<PathBuf>,
-    /// What the copy possibly lacks.
-    pub finding: Option<String>,
+    /// What the copy lacked or possibly lacks.
+    pub findings: Vec<String>,
 }
 
 /// Replaces the store with a copy. No process is allowed to have the store open. Keeps the present store under a new,
@@ -161,6 +162,8 @@ pub struct Restored {
 /// Imprint possibly has newer values than the copy: after the copy was made, the bridge possibly delivered the waiting
 /// entries of the copy, and even newer entries. The function therefore marks the copy as a store that was not closed
 /// cleanly, so the next start treats the first due lanes as possibly in flight.
+///
+/// Creates the indexes again that the copy lacks: its rows are complete without them.
 ///
 /// # Errors
 /// Returns an error if the copy is not a store or is damaged, or a process has the store open.
@@ -183,7 +186,8 @@ pub fn restore(
         !has_log && !report.lacks_tables && log_mark::needs_log(&store).unwrap_or(false);
     drop(store);
     drop(locked);
-    if let Some(error) = report.errors.first() {
+    let mut errors = report.errors.iter();
+    if let Some(error) = errors.find(|error| !report.missing_indexes.contains(error)) {
         return Err(OpenError::Damaged {
             path: copy.to_owned(),
             error: error.clone(),
@@ -197,14 +201,19 @@ pub fn restore(
     }
     let mut lock = lock::acquire(path)?;
     let draft = beside(path, "new");
-    let replaced = prepare(copy, &draft).and_then(|()| replace(path, &draft, &mut lock));
+    let replaced =
+        prepare(copy, &draft).and_then(|created| Ok((created, replace(path, &draft, &mut lock)?)));
     // A draft that stays would take the space that the bridge needs to start.
-    let previous = replaced
+    let (created, previous) = replaced
         .inspect_err(|_error| drop(remove_draft(&draft)))
         .map_err(|error| explain(error, path))?;
+    let created = created.into_iter().map(|index| {
+        format!("the copy lacked the index {index}, and the restored store has it again")
+    });
+    let lacks_log = lacks_log.then(|| Finding::LogMissing.to_string());
     Ok(Restored {
         previous,
-        finding: lacks_log.then(|| Finding::LogMissing.to_string()),
+        findings: lacks_log.into_iter().chain(created).collect(),
     })
 }
 
@@ -224,9 +233,9 @@ fn replace(
     Ok(aside)
 }
 
-/// Creates a draft with the content of the copy and with closed brakes, and marks the draft as a store that was not closed
-/// cleanly.
-fn prepare(copy: &Path, draft: &Path) -> Result<(), OpenError> {
+/// Creates a draft with the content of the copy, with every index and with closed brakes, and marks the draft as a store
+/// that was not closed cleanly. Returns the names of the indexes that the copy lacked.
+fn prepare(copy: &Path, draft: &Path) -> Result<Vec<String>, OpenError> {
     remove_draft(draft).map_err(OpenError::file(draft))?;
     create_private(draft)
         .and_then(|mut file| io::copy(&mut File::open(copy)?, &mut file))
@@ -237,6 +246,9 @@ fn prepare(copy: &Path, draft: &Path) -> Result<(), OpenError> {
         .and_then(|_| log_mark::remove(&connection))
         .and_then(|()| close_brakes(&connection))
         .map_err(OpenError::sqlite("marking the copy"))?;
+    let created = create_missing_indexes(&connection).map_err(OpenError::sqlite(
+        "creating the indexes that the copy lacks",
+    ))?;
     connection
         .close()
         .map_err(|(_, source)| OpenError::Sqlite {
@@ -244,7 +256,8 @@ fn prepare(copy: &Path, draft: &Path) -> Result<(), OpenError> {
             source,
         })?;
     let synced = File::open(draft).and_then(|draft| draft.sync_all());
-    synced.map_err(OpenError::file(draft))
+    synced.map_err(OpenError::file(draft))?;
+    Ok(created)
 }
 
 /// Closes the brakes that were open at the time of the copy: the operator has possibly closed them since. A closed brake holds

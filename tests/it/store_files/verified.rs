@@ -140,6 +140,32 @@ fn a_changed_layout_is_found() {
     is_found(&LAYOUT);
 }
 
+/// FAULTS N1449: the restore refused a copy that only lacked an index. A copy with a changed index is still refused.
+#[test]
+fn a_copy_that_lacks_an_index_is_restored_with_it() {
+    let files = three_entries();
+    let (store, copy) = (
+        files.store_file("data/outbox.db"),
+        files.store_file("copy.db"),
+    );
+    fs::copy(&store, &copy).unwrap();
+    let damage = |sql: &str| Connection::open(&copy).unwrap().execute_batch(sql).unwrap();
+    damage("DROP INDEX receipt_identity; DROP INDEX lane_due");
+    let (code, output) = restore(&files, &copy);
+    assert_eq!(code, Some(0), "{output}");
+    for index in ["receipt_identity", "lane_due"] {
+        let notice = format!("the copy lacked the index {index}");
+        assert!(output.contains(&notice), "{output}");
+    }
+    let (code, output) = verify(&store);
+    assert_eq!(code, Some(0), "{output}");
+    assert!(output.contains("3 entries, 3 waiting"), "{output}");
+    damage("CREATE INDEX lane_due ON lane (id)");
+    let (code, output) = restore(&files, &copy);
+    assert_eq!(code, Some(1), "{output}");
+    assert!(output.contains("the index lane_due is not as"), "{output}");
+}
+
 /// FAULTS N1301: entries lack a row without which the bridge does not deliver them or does not recognize their events.
 #[test]
 fn entries_without_their_rows_are_found() {

@@ -14,7 +14,7 @@ use crate::outbox::sqlite::{audit, log_mark, records, tombstones};
 use crate::outbox::{AuditProof, Finding, PlainSettings, RecordReport, Setting, VerifyReport};
 use crate::sealing::KeyRing;
 
-mod layout;
+pub(super) mod layout;
 mod references;
 
 /// Verifies a store that no process has open, without changing the store, and opens each of its records.
@@ -64,12 +64,15 @@ pub(super) fn examine(
     let digest_key = open_digest_key(store).err();
     let digest_key = digest_key.filter(|error| error.missing_key().is_none());
     let digest_key = digest_key.map(|_damaged| Finding::Damaged("digest key".to_owned()));
-    let others = differences.others.into_iter();
-    let found = others.chain(settings.damaged).chain(digest_key);
+    let others = differences.others;
+    let missing_indexes = others.iter().filter(|found| found.is_missing_index());
+    let missing_indexes = missing_indexes.map(Finding::to_string).collect();
+    let found = others.into_iter().chain(settings.damaged);
     errors.append(&mut report.errors);
-    errors.extend(found.map(|found| found.to_string()));
+    errors.extend(found.chain(digest_key).map(|found| found.to_string()));
     Ok(VerifyReport {
         errors,
+        missing_indexes,
         settings: settings.texts,
         ..report
     })

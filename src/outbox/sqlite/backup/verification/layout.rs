@@ -31,6 +31,20 @@ pub(super) fn differences(store: &Connection) -> Result<LayoutDifferences, OpenE
     Ok(differences)
 }
 
+/// Creates the indexes again that a store lacks. Returns their names.
+pub(in crate::outbox::sqlite::backup) fn create_missing_indexes(
+    store: &Connection,
+) -> rusqlite::Result<Vec<String>> {
+    let applied: usize = store.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let (expected, found) = (created(applied)?, definitions(store)?);
+    let mut names = Vec::new();
+    for (name, definition) in expected.missing("index", &found) {
+        store.execute_batch(definition)?;
+        names.push(name.to_owned());
+    }
+    Ok(names)
+}
+
 /// Returns the layout after the first migrations.
 fn created(migrations: usize) -> rusqlite::Result<StoreLayout> {
     let new = Connection::open_in_memory()?;
