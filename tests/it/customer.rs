@@ -355,6 +355,30 @@ fn an_erased_entry_that_is_unreadable_keeps_nothing_out() {
     }
 }
 
+/// FAULTS N1452: the mapping has no version, so nothing tells that an event that is sent again under a new id is old.
+#[test]
+fn an_erasure_without_versions_says_that_a_resend_is_not_kept_out() {
+    let bridge = CustomerApp::of_source(None, |crm| {
+        let lines = crm.lines().filter(|line| !line.starts_with("version"));
+        lines.collect::<Vec<_>>().join("\n")
+    });
+    let says_so = |output: &str| output.contains("sends again under a new id");
+    bridge.app.accept(&email("E1", "c1", 1));
+    bridge.app.wait_until("E1", "delivered");
+    let erase = ["erase", "--customer", "c1", "--reason", "x"];
+    let (code, output, _) = bridge.command(&erase);
+    assert_eq!(code, Some(0), "{output}");
+    assert!(says_so(&output), "{output}");
+    bridge.app.accept(&email("E2", "c1", 1));
+    bridge.app.wait_until("E2", "delivered");
+    let (code, output, _) = bridge.command(&[&erase[..], &["--block"]].concat());
+    assert_eq!(code, Some(0), "{output}");
+    assert!(!says_so(&output), "{output}");
+    bridge.app.accept(&email("E3", "c1", 1));
+    let receipt = bridge.app.wait_until("E3", "ignored");
+    assert_eq!(receipt["ignored"], "blocked", "{receipt}");
+}
+
 /// FAULTS N1143: no value of an invalid event is the id of its customer, because the mapping computes the id.
 #[test]
 fn an_invalid_event_is_of_the_customer_that_the_mapping_computes() {

@@ -708,6 +708,9 @@ fn look_at_entries(scenario: &mut Scenario) {
         &["sources"],
         &["denied-requests"],
         &["denied-requests", "--json"],
+        &["brakes"],
+        &["store", "keys"],
+        &["store", "keys", "--json"],
         &["store", "backup", "live.db"],
     ] {
         scenario.operate(Masked, arguments, 0);
@@ -716,6 +719,7 @@ fn look_at_entries(scenario: &mut Scenario) {
         &["show", &parked, "--reveal"][..],
         &["show", &entry, "--reveal"],
         &["explain", "--entry", &entry, "--reveal"],
+        &["export", "--customer", REJECTED],
     ] {
         scenario.operate(Revealed, arguments, 0);
     }
@@ -805,6 +809,8 @@ fn finish_entries(scenario: &mut Scenario) {
         let entry = scenario.entry(id);
         scenario.operate(Masked, &["discard", &entry, "--reason", reason], 0);
     }
+    let erase = ["erase", "--customer", DOUBT, "--reason", reason];
+    scenario.operate(Masked, &erase, 0);
     scenario.operate(Masked, &["destination", "open", "--reason", reason], 0);
     scenario.wait_until("crm", "shadow", "delivered");
     scenario.operate(Masked, &["audit"], 0);

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::commands;
 use crate::http::ask;
 use crate::process::{Process, command, weakenings, without_system_calls};
-use crate::support::{FakeImprint, Files, KEY, wait_for};
+use crate::support::{FakeImprint, Files, KEY, metric, wait_for};
 
 const OPERATOR: &str = "token-of-the-operator-alice";
 /// The signing of a source, without the signing time.
@@ -248,19 +248,24 @@ fn host_and_environment_must_agree() {
     );
 }
 
+/// Runs a task whose processes cannot forbid core dumps.
+fn with_core_dumps<T: Send>(task: impl FnOnce() -> T + Send) -> T {
+    // The first argument of `prctl` says that the process sets its flag "dumpable".
+    let set_dumpable = u64::from(libc::PR_SET_DUMPABLE.unsigned_abs());
+    let first = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, set_dumpable);
+    let rules = [SeccompRule::new(vec![first.unwrap()]).unwrap()];
+    without_system_calls(&[libc::SYS_prctl], &rules, task)
+}
+
 /// FAULTS N545: the operating system refuses to forbid core dumps, as a container runtime can.
 #[test]
 fn production_does_not_start_with_core_dumps() {
     let files = Deployment::new();
     let settings = files.path("settings.toml");
     let settings = settings.to_str().unwrap();
-    // The first argument of `prctl` says that the process sets its flag "dumpable".
-    let set_dumpable = u64::from(libc::PR_SET_DUMPABLE.unsigned_abs());
-    let first = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, set_dumpable);
-    let rules = [SeccompRule::new(vec![first.unwrap()]).unwrap()];
     let run = |arguments: &[&str]| -> Output {
         let arguments = arguments.to_vec();
-        without_system_calls(&[libc::SYS_prctl], &rules, || {
+        with_core_dumps(|| {
             Command::new(env!("CARGO_BIN_EXE_imprint-bridge"))
                 .args(arguments)
                 .output()
@@ -375,6 +380,10 @@ fn a_running_bridge_shows_its_weakenings() {
 
     deployment.write_source("open", "kind = \"none\"", "");
     deployment.write_source("weak", &format!("{SIGNED}\nsecret_bytes_min = 8"), "");
+    deployment.write_source("whole", &format!("{SIGNED}\n{WITH_TIME}"), "");
+    let whole = deployment.path("sources/whole.toml");
+    let text = fs::read_to_string(&whole).unwrap();
+    fs::write(&whole, text.replace("[body]", "[body]\nkeep = \"all\"")).unwrap();
     deployment.write_secret("secret", 0o444);
     let all = [
         "audit_key",
@@ -389,6 +398,7 @@ fn a_running_bridge_shows_its_weakenings() {
         "plain_http",
         "store_not_sealed",
         "undocumented_host",
+        "whole_events_kept",
     ];
     bridge.shows_after_reload(&all);
     let status = bridge.operate("GET /admin/v1/status", "");
@@ -406,6 +416,90 @@ fn a_running_bridge_shows_its_weakenings() {
 
     fs::remove_file(deployment.path("sources/open.toml")).unwrap();
     fs::remove_file(deployment.path("sources/weak.toml")).unwrap();
+    fs::remove_file(whole).unwrap();
     set_mode(&deployment.path("secret"), 0o600);
     bridge.shows_after_reload(&always);
+}
+
+/// FAULTS N1450: no test had seen these weakenings: an operator without a stated role, and core dumps.
+#[test]
+fn operators_without_roles_and_core_dumps_are_weakenings() {
+    let imprint = FakeImprint::start(|_| {});
+    let files = Files::write(imprint.address, KEY, "");
+    files.write_token("alice", OPERATOR);
+    let shown = |process: &Process| {
+        let found = weakenings(process.ready().1);
+        ["operator_roles", "core_dumps"].map(|name| found.iter().any(|shown| shown == name))
+    };
+    assert_eq!(shown(&Process::serve(&files)), [true, false]);
+    files.write_token("alice.operator", OPERATOR);
+    let with_dumps = with_core_dumps(|| shown(&Process::serve(&files)));
+    assert_eq!(with_dumps, [false, true]);
+}
+
+/// FAULTS N1451: `serve` refuses each setting that `check` reports, and says all of it at once too.
+#[test]
+fn serve_refuses_at_once_what_production_refuses() {
+    let files = Deployment::new();
+    files.write_settings("http://localhost:1", "production", "");
+    files.write_source("open", "kind = \"none\"", "");
+    files.write_source("replay", SIGNED, "");
+    for secret in ["key", "secret", "ann.operator"] {
+        files.write_secret(secret, 0o644);
+    }
+    let settings = files.path("settings.toml");
+    let settings = settings.to_str().unwrap();
+    let (_, checked) = files.check("production");
+    let text = fs::read_to_string(settings).unwrap();
+    let unsealed = text.lines().filter(|line| !line.starts_with("keys_dir"));
+    let unsealed: Vec<&str> = unsealed.collect();
+    let serve = |text: &str| {
+        fs::write(settings, format!("profile = \"production\"\n{text}")).unwrap();
+        let output = commands::run(&["serve", "--config", settings], "");
+        (output.status.code(), commands::text(&output.stderr))
+    };
+    let (code, errors) = serve(&text);
+    assert_eq!(code, Some(2), "{errors}");
+    let reported = checked
+        .lines()
+        .map(str::trim)
+        .filter(|line| line.contains(": "));
+    let reported: Vec<&str> = reported.collect();
+    assert!(reported.len() >= 5, "{checked}");
+    for line in reported {
+        assert!(errors.contains(line), "{line}\n{errors}");
+    }
+    let (code, errors) = serve(&unsealed.join("\n"));
+    assert_eq!(code, Some(2), "{errors}");
+    assert!(errors.contains("outbox.keys_dir"), "{errors}");
+}
+
+/// FAULTS N1453: a secret file becomes readable for every user while the bridge runs. The bridge counts and names it.
+#[test]
+fn a_secret_that_becomes_too_open_is_counted_and_named() {
+    let files = Deployment::new();
+    let settings = files.path("settings.toml");
+    let text = fs::read_to_string(&settings).unwrap();
+    let ops = "[ops]\nlisten = \"127.0.0.1:0\"";
+    let store = files.path("outbox.db").display().to_string();
+    let outbox = format!("[outbox]\nurl = \"sqlite:{store}\"");
+    let text = text.replace("[ops]", ops).replace("[outbox]", &outbox);
+    let ingress = "profile = \"production\"\n";
+    let listener = "\n[ingress]\nlisten = \"127.0.0.1:0\"\n";
+    fs::write(&settings, format!("{ingress}{text}{listener}")).unwrap();
+    let mut serve = Command::new(env!("CARGO_BIN_EXE_imprint-bridge"));
+    serve.args(["serve", "--config", settings.to_str().unwrap()]);
+    serve.env("IMPRINT_BRIDGE__LOG__FORMAT", "json");
+    let process = Process::start(serve);
+    let (_, ops) = process.ready();
+    let failures = || {
+        let page = ask(ops, "GET /metrics", &[], "").unwrap().body;
+        metric(&page, "secret_read_failures_total{secret=\"source\"}").unwrap()
+    };
+    assert!(failures() < 1.0);
+    set_mode(&files.path("secret"), 0o644);
+    wait_for("the failure is counted and named", || {
+        let is_named = process.log().contains("its mode is 0644");
+        (failures() > 0.0 && is_named).then_some(())
+    });
 }
