@@ -8,7 +8,7 @@ use actix_web::{HttpResponse, ResponseError};
 
 use crate::http::openapi::ProblemRow;
 use crate::http::problem::{MEDIA_TYPE, ProblemDocument};
-use crate::ops::operate::{self, Error, Role};
+use crate::ops::operate::{Error, Role};
 use crate::outbox;
 
 const CHALLENGE: &str = "Bearer realm=\"operator\"";
@@ -39,7 +39,7 @@ pub enum AdminProblem {
         allow: &'static str,
     },
     #[error(transparent)]
-    Failed(#[from] operate::Error),
+    Failed(#[from] Error),
 }
 
 impl AdminProblem {
