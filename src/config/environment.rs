@@ -25,9 +25,13 @@ const PROXY: &str =
 
 /// Names of variables that other systems use for a setting of the bridge, each with the option or the variable that has this
 /// meaning.
-const OTHER_NAMES: [(&str, &str); 12] = [
+const OTHER_NAMES: [(&str, &str); 14] = [
     ("ALL_PROXY", PROXY),
     ("HTTP_PROXY", PROXY),
+    (
+        "DATABASE_URL",
+        "IMPRINT_BRIDGE__OUTBOX__URL has the URL of the database",
+    ),
     (
         "IMPRINT_BRIDGE_CONFIG",
         "the option --config FILE names the file with the settings",
@@ -60,6 +64,10 @@ const OTHER_NAMES: [(&str, &str); 12] = [
     (
         "NO_PROXY",
         "the bridge sends each request to Imprint through the proxy in imprint.proxy_url, if it is set",
+    ),
+    (
+        "PORT",
+        "IMPRINT_BRIDGE__INGRESS__LISTEN has the address and the port of the bridge",
     ),
     (
         "RUST_LOG",
@@ -245,6 +253,9 @@ mod tests {
         for (name, expected) in [
             ("IMPRINT_BRIDGE_CONFIG", Some("--config FILE")),
             ("RUST_LOG", Some("IMPRINT_BRIDGE__LOG__FILTER")),
+            // FAULTS N1402
+            ("PORT", Some("IMPRINT_BRIDGE__INGRESS__LISTEN")),
+            ("DATABASE_URL", Some("IMPRINT_BRIDGE__OUTBOX__URL")),
             // FAULTS N1373
             ("HTTPS_PROXY", Some("imprint.proxy_url")),
             ("http_proxy", Some("imprint.proxy_url")),

@@ -71,13 +71,15 @@ pub(super) fn input_in_parentheses(
 ) -> Option<String> {
     let (input, others) = arguments.split_first()?;
     let input = printed_input(input);
+    let read = input.strip_suffix("[]").filter(|_| name == "last");
+    let read = read.unwrap_or(&input);
     let others: Vec<String> = others.iter().map(printed_input).collect();
     let (others, written) = match others.join("; ") {
         others if others.is_empty() => (usage.to_owned(), input.clone()),
         others => (format!("{name}({others})"), format!("{input}; {others}")),
     };
     Some(format!(
-        "a function reads its input from the left; write `{input} | {others}` instead of `{name}({written})`"
+        "a function reads its input from the left; write `{read} | {others}` instead of `{name}({written})`"
     ))
 }
 

@@ -474,6 +474,8 @@ mod tests {
         ("length .tags", "write `(.tags | length)`"),
         // FAULTS N920: a function with its input in its parentheses.
         ("upper(.x)", "write `.x | upper` instead of `upper(.x)`"),
+        // FAULTS N1401
+        ("last(.x[])", "write `.x | last` instead of `last(.x[])`"),
         ("us_state(.data.state)", "write `.data.state | us_state`"),
         ("[date(.a[0])]", "write `.a[0] | date`"),
         ("text(.)", "write `. | text`"),
