@@ -8,7 +8,7 @@ use super::contract;
 use super::jq::Program;
 use super::located::PathStep;
 use super::plan::Plan;
-use super::syntax::ExpressionError;
+use super::syntax::{self, ExpressionError};
 use super::{
     AFTER, BEFORE, COUNTRY, CUSTOMER, CompiledRule, Field, FieldRule, IMPRINT_ID, ImageRules,
     Images, LookupTables, Mapping, MappingRules, PARTNER_ID, RuleError, VERSION, WHEN, lower,
@@ -186,7 +186,10 @@ impl RuleCompiler {
                 expression: expression.to_owned(),
                 line: error.position.line,
                 column: error.position.column,
-                reason: error.reason,
+                reason: error
+                    .unknown
+                    .and_then(|name| field_function(target, &name))
+                    .unwrap_or(error.reason),
             }));
         None
     }
@@ -200,6 +203,26 @@ impl RuleCompiler {
             reason: reason.to_owned(),
         });
     }
+}
+
+/// Names of functions that make a number.
+const NUMBERS: &[&str] = &["tonumber", "toint", "int", "number"];
+/// Functions of other languages that authors write for a field, and the function that makes the value of the field.
+const FIELD_FUNCTIONS: [(&str, &[&str], &str); 4] = [
+    ("phone", NUMBERS, "e164"),
+    ("postal_code", NUMBERS, "us_zip"),
+    ("state", &["alpha2"], "us_state"),
+    ("country", &["alpha2"], "alpha3"),
+];
+
+/// Returns the error of an unknown function in the expression of a field, if the field has a function of its own.
+fn field_function(target: &str, name: &str) -> Option<String> {
+    let field = target.rsplit('.').next()?;
+    let of_field = |(known, names, _): &&(&str, &[&str], &str)| {
+        *known == field && names.iter().any(|known| known.eq_ignore_ascii_case(name))
+    };
+    let (_, _, function) = FIELD_FUNCTIONS.iter().find(of_field)?;
+    Some(syntax::not_allowed(name, Some(&format!("use {function}"))))
 }
 
 /// Returns the error of a constant text that looks like the path of a member, or like a template. Every customer would get this

@@ -374,6 +374,28 @@ mod tests {
         );
     }
 
+    /// FAULTS N1403
+    #[test]
+    fn the_advice_about_a_function_depends_on_the_field() {
+        for (target, expression, expected) in [
+            ("phone", ".v | tonumber", "use e164"),
+            (
+                "customer_history.address.postal_code",
+                ".v | tonumber",
+                "use us_zip",
+            ),
+            ("state", ".v | alpha2", "use us_state"),
+            (
+                "customer_history.account_tenure",
+                ".v | tonumber",
+                "use whole",
+            ),
+        ] {
+            let errors = Mapping::compile(&rules(&[(target, expression)])).unwrap_err();
+            assert!(errors[0].reason.ends_with(expected), "{target}: {errors:?}");
+        }
+    }
+
     /// Refused expressions, each with a part of its error message.
     const REFUSED: &[(&str, &str)] = &[
         ("..", "`..`"),
@@ -474,7 +496,7 @@ mod tests {
         ("length .tags", "write `(.tags | length)`"),
         // FAULTS N920: a function with its input in its parentheses.
         ("upper(.x)", "write `.x | upper` instead of `upper(.x)`"),
-        // FAULTS N1401
+        // FAULTS N1404
         ("last(.x[])", "write `.x | last` instead of `last(.x[])`"),
         ("us_state(.data.state)", "write `.data.state | us_state`"),
         ("[date(.a[0])]", "write `.a[0] | date`"),

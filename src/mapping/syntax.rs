@@ -175,6 +175,8 @@ impl LineColumn {
 pub(super) struct ExpressionError {
     pub(super) position: LineColumn,
     pub(super) reason: String,
+    /// The name of a function that the language does not have.
+    pub(super) unknown: Option<String>,
 }
 
 impl ExpressionError {
@@ -183,8 +185,15 @@ impl ExpressionError {
         Self {
             position: LineColumn::of(code, slice),
             reason,
+            unknown: None,
         }
     }
+}
+
+/// Returns the error of a name that the language does not have, with advice.
+pub(super) fn not_allowed(name: &str, advice: Option<&str>) -> String {
+    let advice = advice.map(|advice| format!("; {advice}"));
+    format!("`{name}` is not allowed here{}", advice.unwrap_or_default())
 }
 
 /// Returns the first slice of the expression that belongs to a term.

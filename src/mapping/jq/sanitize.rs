@@ -17,7 +17,7 @@ use serde_json::Value;
 use super::super::LookupTables;
 use super::super::function::{BinaryCall, FunctionCall};
 use super::super::syntax::{
-    ExpressionError, constant, constant_truth, first_slice, is_constant, joined, lone_text, number,
+    self, ExpressionError, constant, constant_truth, first_slice, is_constant, joined, lone_text, number,
 };
 use super::advice::{advice, is_text};
 use super::allowed::allowed;
@@ -304,11 +304,13 @@ impl<'c> Sanitizer<'_, 'c> {
             return;
         }
         let advice = match advice(self.code, slice, name) {
-            Some(advice) => format!("; {advice}"),
-            None if self.errors.is_empty() => format!("; {}", allowed()),
-            None => String::new(),
+            None if self.errors.is_empty() => Some(allowed()),
+            advice => advice,
         };
-        self.error(slice, format!("`{name}` is not allowed here{advice}"));
+        self.error(slice, syntax::not_allowed(name, advice.as_deref()));
+        if let Some(error) = self.errors.last_mut() {
+            error.unknown = Some(name.to_owned());
+        }
     }
 
     /// Reports an error at a part of the expression. If `slice` is `None`, the error concerns the whole expression.
