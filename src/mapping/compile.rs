@@ -180,8 +180,8 @@ impl RuleCompiler {
             Ok(compiled) => return Some(compiled),
             Err(errors) => errors,
         };
-        self.errors
-            .extend(errors.into_iter().map(|error| RuleError {
+        self.errors.extend(errors.into_iter().map(|error| {
+            RuleError {
                 target: target.to_owned(),
                 expression: expression.to_owned(),
                 line: error.position.line,
@@ -190,7 +190,8 @@ impl RuleCompiler {
                     .unknown
                     .and_then(|name| field_function(target, &name))
                     .unwrap_or(error.reason),
-            }));
+            }
+        }));
         None
     }
 

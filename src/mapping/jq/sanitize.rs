@@ -17,7 +17,8 @@ use serde_json::Value;
 use super::super::LookupTables;
 use super::super::function::{BinaryCall, FunctionCall};
 use super::super::syntax::{
-    self, ExpressionError, constant, constant_truth, first_slice, is_constant, joined, lone_text, number,
+    self, ExpressionError, constant, constant_truth, first_slice, is_constant, joined, lone_text,
+    number,
 };
 use super::advice::{advice, is_text};
 use super::allowed::allowed;
