@@ -102,10 +102,19 @@ impl SourcePlan {
                 return Err(DraftError::NoEvent { position, reason });
             }
         }
-        let kind = match VendorPlan::of(source, samples) {
-            Some(plan) => PlanKind::Vendor(plan),
-            None => PlanKind::Generic(GenericPlan::of(source, samples)),
-        };
+        Ok(match VendorPlan::of(source, samples) {
+            Some(plan) => Self::of_kind(PlanKind::Vendor(plan), samples),
+            None => Self::general(source, samples),
+        })
+    }
+
+    /// Plans a source from samples with events, as if no vendor were known.
+    pub fn general(source: &SourceName, samples: &[Sample]) -> Self {
+        let plan = GenericPlan::of(source, samples);
+        Self::of_kind(PlanKind::Generic(plan), samples)
+    }
+
+    fn of_kind(kind: PlanKind, samples: &[Sample]) -> Self {
         let secrets = samples.iter().cloned();
         let secrets: BTreeSet<SensitivePlace> = secrets
             .flat_map(|mut sample| sample.replace_sensitive())
@@ -116,10 +125,18 @@ impl SourcePlan {
             unused_headers: None,
         };
         let unused_headers = headers::unused(samples, &plan.render());
-        Ok(Self {
+        Self {
             unused_headers,
             ..plan
-        })
+        }
+    }
+
+    /// Returns the name of the vendor with the kind of its events, if the plan is the source that is ready for a vendor.
+    pub const fn vendor(&self) -> Option<&'static str> {
+        match &self.kind {
+            PlanKind::Generic(_) => None,
+            PlanKind::Vendor(plan) => Some(plan.vendor()),
+        }
     }
 
     /// Returns the request headers that the source file reads, and that the samples possibly lack, with a usual value.

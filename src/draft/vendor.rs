@@ -60,6 +60,10 @@ impl VendorPlan {
         })
     }
 
+    pub(super) const fn vendor(&self) -> &'static str {
+        self.vendor.name
+    }
+
     pub(super) const fn usual_headers(&self) -> &'static [(&'static str, &'static str)] {
         self.vendor.usual_headers
     }

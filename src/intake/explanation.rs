@@ -264,6 +264,25 @@ impl Explanation {
         outcomes.filter_map(ExplainedOutcome::problem)
     }
 
+    /// Returns the problem documents of the body and of its events, also of the events that the bridge parks.
+    pub fn all_problems(&self) -> impl Iterator<Item = &ExplainedProblem> {
+        let parked = self.events.iter().filter_map(|event| match &event.outcome {
+            ExplainedOutcome::Invalid { problem } => Some(problem),
+            ExplainedOutcome::Refused { .. }
+            | ExplainedOutcome::Ignored { .. }
+            | ExplainedOutcome::Request(_)
+            | ExplainedOutcome::Parked { .. } => None,
+        });
+        self.problems().chain(parked)
+    }
+
+    /// Returns whether the body has events, and the bridge parks all of them as invalid.
+    pub fn has_only_invalid_events(&self) -> bool {
+        let is_invalid =
+            |event: &EventExplanation| matches!(event.outcome, ExplainedOutcome::Invalid { .. });
+        !self.events.is_empty() && self.events.iter().all(is_invalid)
+    }
+
     /// Returns whether the bridge accepts the body and parks an invalid event of the body.
     pub fn parks_an_invalid_event(&self) -> bool {
         let mut events = self.events.iter();

@@ -21,7 +21,7 @@ const STEM_CHARS_MAX: usize = 64;
 const ENDINGS: [&str; 3] = [".event.json", ".json", ".txt"];
 
 /// A sample with the file that it comes from.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct SampleFile {
     pub(super) path: PathBuf,
     /// The body of the example: the bytes of the file, unless the sample had to be changed.

@@ -215,3 +215,27 @@ fn a_missing_header_of_a_known_vendor_is_assumed() {
         "x-shopify-topic: customers/update\n"
     );
 }
+
+/// FAULTS N1406: the body has the form of a vendor, and records that the vendor's draft does not know.
+#[test]
+fn a_vendor_whose_draft_takes_no_sample_gives_way_to_the_general_draft() {
+    let folder = tempfile::tempdir().unwrap();
+    let profile = json!({"type": "profile", "id": "01GDD", "attributes": {"email": "ann@example.com",
+        "phone_number": "+14155552671", "external_id": "C-9", "first_name": "Ann", "last_name": "Lee",
+        "updated": "2026-11-28T14:02:11+00:00"}});
+    let sample = json!({"data": [{"topic": "profile:klaviyo.created", "external_id": "01JE5",
+        "payload": {"data": profile}}], "meta": {"timestamp": "2026-11-28T14:02:14+00:00"}});
+    let output = draft(folder.path(), "profiles", &[sample], "");
+    let report = format!("{}{}", text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{report}");
+    for part in [
+        "  - The samples have the form of Klaviyo, system webhooks, but the draft for it takes 1 of 1 samples for invalid (/data/0/topic: ",
+        "So this is the general draft",
+    ] {
+        assert!(report.contains(part), "{part} in {report}");
+    }
+    assert!(!report.contains("maps 0 fields"), "{report}");
+    let request = example(folder.path(), "profiles", "request");
+    let first = request.as_array().map_or(&request, |list| &list[0]);
+    assert_eq!(first["body"]["email"], "ann@example.com", "{request:#}");
+}
