@@ -109,6 +109,11 @@ pub(crate) fn country_code(text: &str) -> Option<Value> {
     function::country::alpha3(text).ok()
 }
 
+/// Returns whether the mapping function `us_state` reads a text.
+pub(crate) fn is_us_state(text: &str) -> bool {
+    function::states::us_state(text).is_ok()
+}
+
 /// The lookup tables of a source file, by table name. The mapping function `lookup` reads the tables. All mappings of the
 /// source share the rows.
 pub type LookupTables = BTreeMap<String, Arc<BTreeMap<String, String>>>;

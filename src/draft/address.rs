@@ -2,12 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 use super::address_names::{self, AddressPart};
 use super::field_draft::FieldDraft;
 use super::form;
 use super::names;
-use super::path::{JsonPath, Leaf};
+use super::path::{JsonPath, Leaf, Step};
+use crate::mapping;
 
+/// The position of a value in an object, after all names of a part of an address.
+const IN_OBJECT: usize = 100;
 /// The lowest number of parts of an address. A single `state` is often the state of something else.
 const PARTS_MIN: usize = 2;
 /// The reason for a field of the address.
@@ -42,11 +47,16 @@ fn within(leaves: &[Leaf], is_possible: &dyn Fn(&JsonPath) -> bool) -> Option<Ad
     let mut groups: BTreeMap<(JsonPath, String), AddressParts<'_>> = BTreeMap::new();
     for leaf in leaves {
         let path = leaf.path.names();
-        let Some((part, kind, position)) = address_names::address_part(leaf.path.last_name())
+        let Some(AddressMember {
+            container,
+            part,
+            kind,
+            position,
+        }) = AddressMember::of(leaf)
         else {
             continue;
         };
-        let is_outside = !is_possible(&leaf.path.parent());
+        let is_outside = !is_possible(&container);
         let is_list = part == AddressPart::Line1 && form::any(leaf, is_text_list);
         let is_text = form::any(leaf, |value| value.is_string() && !form::is_email(value));
         let fits = is_text || is_list;
@@ -54,7 +64,7 @@ fn within(leaves: &[Leaf], is_possible: &dyn Fn(&JsonPath) -> bool) -> Option<Ad
         if is_outside || names::concerns_other(&path) || !(fits || is_number) {
             continue;
         }
-        let parts = groups.entry((leaf.path.parent(), kind)).or_default();
+        let parts = groups.entry((container, kind)).or_default();
         let known = parts.get(&part);
         if known.is_none_or(|(known, _)| position < *known) {
             parts.insert(part, (position, leaf));
@@ -75,7 +85,67 @@ fn within(leaves: &[Leaf], is_possible: &dyn Fn(&JsonPath) -> bool) -> Option<Ad
     let mut ranked: Vec<_> = complete.collect();
     ranked.sort_by_key(rank);
     let ((container, _), parts) = ranked.into_iter().next()?;
-    Some(drafts(&container, &parts))
+    let mut drafts = drafts(&container, &parts);
+    // The other members of an object such as `{"value": "US", "text": "United States"}` say nothing more.
+    let objects = parts.values().map(|(_, leaf)| leaf.path.parent());
+    let objects: Vec<JsonPath> = objects.filter(|object| *object != container).collect();
+    let is_inside = |leaf: &&Leaf| objects.iter().any(|object| leaf.path.starts_with(object));
+    let inside = leaves.iter().filter(is_inside);
+    drafts.used.extend(inside.map(|leaf| leaf.path.clone()));
+    Some(drafts)
+}
+
+/// A leaf that has the name of a part of an address.
+struct AddressMember {
+    /// The object with the parts of the address.
+    container: JsonPath,
+    part: AddressPart,
+    kind: String,
+    /// The position of the name in the list of names: the lowest one is the best one.
+    position: usize,
+}
+
+impl AddressMember {
+    fn of(leaf: &Leaf) -> Option<Self> {
+        let outer = leaf.path.parent();
+        if let Some((part, kind, position)) = address_names::address_part(leaf.path.last_name()) {
+            return Some(Self {
+                container: outer,
+                part,
+                kind,
+                position,
+            });
+        }
+        Self::in_object(leaf, &outer)
+    }
+
+    /// Recognizes the state or the country in an object such as `{"value": "US", "text": "United States"}`.
+    fn in_object(leaf: &Leaf, object: &JsonPath) -> Option<Self> {
+        let (part, kind, _) = address_names::address_part(object.last_name())?;
+        let holder = address_names::holder_position(leaf.path.last_name())?;
+        let is_country = |value: &Value| {
+            let text = value.as_str();
+            text.is_some_and(|text| mapping::country_code(text).is_some())
+        };
+        let is_state = |value: &Value| value.as_str().is_some_and(mapping::is_us_state);
+        let is_value = match part {
+            AddressPart::Country => form::all(leaf, is_country),
+            // A foreign address has another state.
+            AddressPart::State => form::any(leaf, is_state),
+            AddressPart::Line1
+            | AddressPart::Line2
+            | AddressPart::City
+            | AddressPart::PostalCode => false,
+        };
+        let is_member = |path: &JsonPath| matches!(path.steps().last(), Some(Step::Member(_)));
+        let fits = is_value && leaf.has_value() && is_member(&leaf.path) && is_member(object);
+        fits.then(|| Self {
+            container: object.parent(),
+            part,
+            kind,
+            position: IN_OBJECT.saturating_add(holder),
+        })
+    }
 }
 
 fn drafts(container: &JsonPath, parts: &AddressParts<'_>) -> AddressDrafts {
@@ -84,7 +154,7 @@ fn drafts(container: &JsonPath, parts: &AddressParts<'_>) -> AddressDrafts {
     let leaf = |part: AddressPart| parts.get(&part).map(|(_, leaf)| *leaf);
     let text = |part: AddressPart| leaf(part).map(|leaf| leaf.unless_false(leaf.path.expression()));
     if let Some(street) = leaf(AddressPart::Line1) {
-        let is_list = street.has_value() && form::all(street, serde_json::Value::is_array);
+        let is_list = street.has_value() && form::all(street, Value::is_array);
         let join = if is_list { " | join(\"\\n\")" } else { "" };
         let lines = street_lines(street, join, leaf(AddressPart::Line2));
         drafts.top.extend(lines);
@@ -100,7 +170,7 @@ fn drafts(container: &JsonPath, parts: &AddressParts<'_>) -> AddressDrafts {
         let Some(leaf) = leaf(part) else {
             continue;
         };
-        if leaf.has_value() && form::all(leaf, serde_json::Value::is_number) {
+        if leaf.has_value() && form::all(leaf, Value::is_number) {
             let why = "The samples have the ZIP code as a number, which loses the zeros at its start. The source must send a text.";
             drafts.top.push(FieldDraft::suggested(
                 field,
@@ -139,9 +209,9 @@ fn suggest(field: &mut FieldDraft) {
     why.clone_into(&mut field.reason);
 }
 
-fn is_text_list(value: &serde_json::Value) -> bool {
+fn is_text_list(value: &Value) -> bool {
     let items = value.as_array();
-    items.is_some_and(|items| items.iter().all(serde_json::Value::is_string))
+    items.is_some_and(|items| items.iter().all(Value::is_string))
 }
 
 fn street_lines(first: &Leaf, join: &str, second: Option<&Leaf>) -> [FieldDraft; 2] {

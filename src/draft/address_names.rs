@@ -59,6 +59,30 @@ const ADDRESS_WORDS: [&str; 6] = [
     "adresse",
 ];
 
+/// The names of the members of an object with the state or the country, the best name first.
+const HOLDERS: [&str; 20] = [
+    "code",
+    "isocode",
+    "iso",
+    "iso2",
+    "alpha2",
+    "alpha2code",
+    "iso3",
+    "alpha3",
+    "alpha3code",
+    "abbreviation",
+    "abbr",
+    "shortname",
+    "value",
+    "id",
+    "key",
+    "refname",
+    "name",
+    "label",
+    "text",
+    "displayvalue",
+];
+
 /// A part of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum AddressPart {
@@ -96,6 +120,12 @@ pub(super) fn address_part(name: &str) -> Option<(AddressPart, String, usize)> {
         [word] => joined_part(word),
         _ => None,
     }
+}
+
+/// Returns the position of the name of a member in an object such as `{"value": "US", "text": "United States"}`.
+pub(super) fn holder_position(name: &str) -> Option<usize> {
+    let joined = words(name).concat();
+    HOLDERS.iter().position(|holder| *holder == joined)
 }
 
 /// Returns the part of an address that a single word means, if the word begins with the kind of the address, such as

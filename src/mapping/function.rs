@@ -24,7 +24,7 @@ mod marks;
 pub(super) mod money;
 pub(super) mod phone;
 mod place_name;
-mod states;
+pub(super) mod states;
 pub(super) mod text;
 pub(in crate::mapping) mod time_form;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{TypeExamples, base, last_name, text};
+use super::{TypeExamples, base, last_name, outer, plain_name, text};
 use crate::event::pointer;
 use crate::intake::{TargetExplanation, TargetResult};
 
@@ -63,17 +63,24 @@ pub(super) fn notes(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
         .collect();
     let mut notes = BTreeSet::new();
     for street in reads {
+        let street_shown = pointer::without_values(street);
+        let without_country = |place: &str| {
+            let shown = pointer::without_values(place);
+            format!(
+                "{STREET} reads {street_shown}, and no expression reads {shown} beside it: the bridge takes each address for an address in the USA. Set customer_history.address.country, or `address.country` of the event type"
+            )
+        };
+        let country = country_object(evidence, street).filter(|_| !reads_country(evidence, street));
+        notes.extend(country.map(without_country));
         for (place, name) in evidence.unread_beside(street) {
-            let [shown, street_shown] = [place, street].map(pointer::without_values);
+            let shown = pointer::without_values(place);
             let [left, right] = [&shown, &street_shown].map(|place| last_name(place));
             if HOUSE_NUMBERS.contains(&name.as_str()) {
                 notes.insert(format!(
                     "{STREET} reads {street_shown}, and no expression reads {shown} beside it: Imprint gets an address without the house number. Write a text of both, such as \"\\(.{left}) \\(.{right})\""
                 ));
             } else if COUNTRIES.contains(&name.as_str()) && !reads_country(evidence, street) {
-                notes.insert(format!(
-                    "{STREET} reads {street_shown}, and no expression reads {shown} beside it: the bridge takes each address for an address in the USA. Set customer_history.address.country, or `address.country` of the event type"
-                ));
+                notes.insert(without_country(place));
             } else if UNITS.contains(&name.as_str()) {
                 notes.insert(format!(
                     "{STREET} reads {street_shown}, and no expression reads {shown} beside it: Imprint gets an address without it. Map it to street_line2"
@@ -144,6 +151,22 @@ fn kept_second_line(evidence: &TypeExamples<'_>) -> Option<String> {
     Some(format!(
         "an example sets {STREET}, and {SECOND_LINE} is absent: Imprint keeps the second line of the former address. If an absent line means that the address has none, write {SECOND_LINE} = 'if ({street}) != null then ({line}) // null else ({line}) end'"
     ))
+}
+
+/// Returns the object beside a street that has the country, such as `{"value": "US", "text": "United States"}`, if no
+/// expression reads a member of it.
+fn country_object<'e>(evidence: &'e TypeExamples<'_>, street: &str) -> Option<&'e str> {
+    let objects = evidence.places.iter().map(|place| outer(place));
+    let mut countries = objects.filter(|object| {
+        outer(object) == outer(street) && COUNTRIES.contains(&plain_name(object).as_str())
+    });
+    let object = countries.next()?;
+    let is_inside = |read: &&str| {
+        let rest = read.strip_prefix(object);
+        rest.is_some_and(|rest| rest.starts_with('/'))
+    };
+    let is_read = evidence.is_read(object) || evidence.reads.iter().any(is_inside);
+    (!is_read).then_some(object)
 }
 
 /// Returns whether a rule gives the country of an address, or reads it for another field.

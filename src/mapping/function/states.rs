@@ -120,7 +120,7 @@ static NAMES: LazyLock<BTreeMap<String, &'static str>> = LazyLock::new(|| {
 });
 
 /// Converts the name or abbreviation of a US state, territory or military region to its two-letter code.
-pub(super) fn us_state(text: &str) -> Conversion {
+pub(in crate::mapping) fn us_state(text: &str) -> Conversion {
     NAMES
         .get(place_name::key(text).as_str())
         .map(|code| Value::from(*code))

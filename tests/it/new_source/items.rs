@@ -197,3 +197,64 @@ fn a_second_line_in_another_item_of_a_list_is_read() {
         "street_line2 = \".locations[0].address | line(2; 2)\"",
     );
 }
+
+/// FAULTS N1407: the state and the country of an address are objects. An address abroad is no address in the USA.
+#[test]
+fn a_country_in_an_object_is_mapped() {
+    for (state, country, path) in [
+        (
+            json!({"value": "CA", "text": "California"}),
+            json!({"value": "US", "text": "United States"}),
+            ".value",
+        ),
+        (
+            json!({"id": "5", "name": "California"}),
+            json!({"id": "230", "name": "United States"}),
+            ".name",
+        ),
+        (
+            json!({"code": "CA", "label": "California"}),
+            json!({"code": "US", "label": "United States"}),
+            ".code",
+        ),
+        (
+            json!({"id": "CA", "refName": "California"}),
+            json!({"id": "US", "refName": "United States"}),
+            ".id",
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let sample = |id: &str, state: &Value, country: &Value| {
+            json!({"id": id, "email": "bob@example.com", "updated_at": TIME, "address": {"street": "1 Main St",
+                "city": "Reno", "zip": "94110", "state": state, "country": country}})
+        };
+        let abroad = |value: &Value| {
+            let text = value.to_string().replace("United States", "Germany");
+            let text = text.replace("US", "DE").replace("CA", "BE");
+            serde_json::from_str::<Value>(&text.replace("California", "Berlin")).unwrap()
+        };
+        let samples = [
+            sample("c-8", &state, &country),
+            sample("c-9", &abroad(&state), &abroad(&country)),
+        ];
+        let (toml, report) = drafted(folder.path(), &samples, "");
+        has_line(
+            &toml,
+            &format!("customer_history.address.country = \".address.country{path} | alpha3\""),
+        );
+        has_line(
+            &toml,
+            &format!(
+                "state = \".address | if .country{path} | alpha3 | . == null or is_domestic then .state{path} | us_state else .state{path} end\""
+            ),
+        );
+        assert!(!toml.contains("metadata.country"), "{toml}");
+        assert!(!report.contains("for an address in the USA"), "{report}");
+        let file = folder
+            .path()
+            .join("config/sources/crm3/crm3-1.request.json");
+        let foreign: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
+        let country = &foreign["body"]["customer_history"]["address"]["country"];
+        assert_eq!(country, "DEU", "{foreign:#}");
+    }
+}
