@@ -324,7 +324,7 @@ fn describe(source: &Source, results: &ExampleResults) {
             print_result(format_args!("    in an example, {note}"));
         }
         let notes = fields::notes(event_type).into_iter().chain(review.notes);
-        let notes = notes.chain(fields::stray_properties(event_type));
+        let notes = notes.chain(fields::schema(event_type));
         for note in notes.chain(fields::other_schema(name, event_type, results)) {
             print_result(format_args!("    {note}"));
         }

@@ -21,6 +21,7 @@ mod kinds;
 mod leaves;
 mod patterns;
 mod sentence;
+mod stray;
 
 pub use patterns::{SchemaSize, pattern_bytes};
 
@@ -156,8 +157,13 @@ impl Schema {
     /// Returns the places of members that are no keywords and probably properties, as JSON Pointers into the document.
     pub fn stray_properties(&self) -> Vec<String> {
         let mut found = Vec::new();
-        keywords::add_stray_properties(&self.document, "", &mut found);
+        stray::add_stray_properties(&self.document, "", &mut found);
         found
+    }
+
+    /// Returns whether the document has no keyword that checks a value, so that the schema accepts every event.
+    pub fn checks_nothing(&self) -> bool {
+        stray::checks_nothing(&self.document)
     }
 
     /// Returns whether the schema accepts an event.

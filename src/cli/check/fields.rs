@@ -32,8 +32,24 @@ pub(super) fn other_schema(
     })
 }
 
+/// Returns the notes about a schema that does not check what its author means.
+pub(super) fn schema(event_type: &EventType) -> impl Iterator<Item = String> {
+    let empty = empty_schema(event_type).into_iter();
+    empty.chain(stray_properties(event_type))
+}
+
+/// Returns a note about a schema that accepts every event: an empty one, or an event of the source in the place of a schema.
+fn empty_schema(event_type: &EventType) -> Option<String> {
+    event_type.schema.checks_nothing().then(|| {
+        format!(
+            "the schema {} has no keyword that checks a value, so it accepts every event: write the properties of the event, or let the command new-source infer them from a sample",
+            event_type.schema.name()
+        )
+    })
+}
+
 /// Returns a note about the properties that the author wrote outside the keyword `properties`, where JSON Schema ignores them.
-pub(super) fn stray_properties(event_type: &EventType) -> Option<String> {
+fn stray_properties(event_type: &EventType) -> Option<String> {
     let mut stray = event_type.schema.stray_properties();
     let more = stray.len().saturating_sub(STRAY_MAX);
     stray.truncate(STRAY_MAX);

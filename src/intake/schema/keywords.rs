@@ -79,20 +79,12 @@ const OTHERS: [&str; 4] = [
     "writeOnly",
     "example",
 ];
-/// The members that other tools add to a schema, and that have objects.
-const OF_TOOLS: [&str; 5] = [
-    "discriminator",
-    "errorMessage",
-    "externalDocs",
-    "links",
-    "xml",
-];
 /// The keyword of OpenAPI 3.0 that JSON Schema writes in another way. The bridge does not ignore it, because the schema
 /// would refuse each null.
 const NULLABLE: &str = "nullable";
 
 /// The keywords with one schema or a list of schemas.
-const WITH_SCHEMAS: [&str; 16] = [
+pub(super) const WITH_SCHEMAS: [&str; 16] = [
     "additionalItems",
     "additionalProperties",
     "allOf",
@@ -111,7 +103,7 @@ const WITH_SCHEMAS: [&str; 16] = [
     "unevaluatedProperties",
 ];
 /// The keywords with schemas by name.
-const WITH_NAMED_SCHEMAS: [&str; 6] = [
+pub(super) const WITH_NAMED_SCHEMAS: [&str; 6] = [
     "$defs",
     "definitions",
     "dependencies",
@@ -144,54 +136,7 @@ pub(super) fn misspelt(schema: &Value, place: &str) -> Option<(String, String)> 
     })
 }
 
-/// Adds the places of the members of an object schema that are probably properties: each is no keyword, and is a schema itself.
-/// JSON Schema ignores them, so the schema checks nothing in them.
-pub(super) fn add_stray_properties(schema: &Value, place: &str, found: &mut Vec<String>) {
-    if let Value::Array(schemas) = schema {
-        for (index, inner) in schemas.iter().enumerate() {
-            add_stray_properties(inner, &format!("{place}/{index}"), found);
-        }
-    }
-    for (keyword, value) in schema.as_object().into_iter().flatten() {
-        let place = pointer::inside(place, keyword);
-        if WITH_SCHEMAS.contains(&keyword.as_str()) {
-            add_stray_properties(value, &place, found);
-        } else if WITH_NAMED_SCHEMAS.contains(&keyword.as_str()) {
-            for (name, inner) in value.as_object().into_iter().flatten() {
-                add_stray_properties(inner, &pointer::inside(&place, name), found);
-            }
-        } else if is_stray(schema, keyword, value) {
-            found.push(place);
-        }
-    }
-}
-
-/// Returns whether a member of a schema is probably a property of the objects that the schema describes.
-fn is_stray(schema: &Value, keyword: &str, value: &Value) -> bool {
-    let is_of_object = schema.get("type").and_then(Value::as_str) == Some("object");
-    let names_type = |types: &Value| match types {
-        Value::String(name) => TYPES.contains(&name.as_str()),
-        Value::Array(names) => names
-            .iter()
-            .all(|name| name.as_str().is_some_and(|name| TYPES.contains(&name))),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => false,
-    };
-    let is_schema = match value {
-        Value::Object(members) => {
-            members.get("type").is_some_and(names_type)
-                || ["$ref", "properties", "anyOf", "oneOf", "enum"]
-                    .iter()
-                    .any(|keyword| members.contains_key(*keyword))
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-            false
-        }
-    };
-    let is_known = is_keyword(keyword) || OF_TOOLS.contains(&keyword);
-    is_of_object && is_schema && !is_known && !keyword.starts_with("x-")
-}
-
-fn is_keyword(name: &str) -> bool {
+pub(super) fn is_keyword(name: &str) -> bool {
     KEYWORDS
         .into_iter()
         .chain(OTHERS)
@@ -214,7 +159,7 @@ const FORMATS: [&str; 12] = [
     "uuid",
 ];
 /// The types of JSON Schema.
-const TYPES: [&str; 7] = [
+pub(super) const TYPES: [&str; 7] = [
     "array", "boolean", "integer", "null", "number", "object", "string",
 ];
 
@@ -413,39 +358,6 @@ mod tests {
             (json!(true), false),
         ] {
             assert_eq!(is_event(&document).is_some(), expected, "{document}");
-        }
-    }
-
-    /// FAULTS N1374: the level `properties` is missing.
-    #[test]
-    fn a_property_in_the_place_of_a_keyword_is_found() {
-        for (schema, expected) in [
-            (
-                json!({"type": "object", "email": {"type": ["null", "string"]}, "vip": true}),
-                &["/email"][..],
-            ),
-            (
-                json!({"type": "object", "properties": {"data": {"type": "object", "city": {"$ref": "#/$defs/x"}}}}),
-                &["/properties/data/city"],
-            ),
-            (
-                json!({"type": "object", "properties": {"city": {"type": "string"}}, "owner": {"name": "crm"}, "old": true}),
-                &[],
-            ),
-            (
-                json!({"type": "object", "default": {"type": "object"}, "x-of": {"type": "object"}}),
-                &[],
-            ),
-            (
-                json!({"type": "object", "errorMessage": {"type": "Not an object", "properties": {}}}),
-                &[],
-            ),
-            (json!({"email": {"type": "string"}}), &[]),
-            (json!({"properties": {"email": {"type": "string"}}}), &[]),
-        ] {
-            let mut found = Vec::new();
-            add_stray_properties(&schema, "", &mut found);
-            assert_eq!(found, expected, "{schema}");
         }
     }
 
