@@ -4,6 +4,7 @@
 //! A [`Config`] is always valid, because its fields have types that allow only valid values. [`Config::read`] reports
 //! all errors at once. Each error names the file or the environment variable with the wrong setting.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -138,6 +139,8 @@ pub struct Config {
     pub confinement: ConfinementSettings,
     pub shutdown: ShutdownSettings,
     pub log: LogSettings,
+    /// The names of the environment variables of all settings.
+    pub variables: BTreeSet<String>,
 }
 
 /// The settings of the shutdown. The file `config/default.toml` describes each setting.
@@ -204,7 +207,10 @@ impl Config {
         };
         let mut reader = Reader::new("", settings);
         misplaced::report_sources(&mut reader);
-        let config = Self::take(&mut reader, purpose);
+        let config = Self::take(&mut reader, purpose).map(|config| Self {
+            variables: environment::variables(reader.known()),
+            ..config
+        });
         let mut errors = variables.misspelt(reader.known());
         errors.extend(reader.finish());
         (config, errors)
@@ -266,6 +272,7 @@ impl Config {
             confinement: confinement?,
             shutdown: shutdown?,
             log: log?,
+            variables: BTreeSet::new(),
         })
     }
 }

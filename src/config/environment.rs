@@ -90,13 +90,30 @@ pub fn unread_variables(config: &Config) -> Vec<String> {
     let is_proxy = |name: &str| has_proxy && name.to_ascii_uppercase().ends_with("_PROXY");
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     let names = names.filter(|name| !is_proxy(name));
-    let mut notes: Vec<String> = names.filter_map(|name| unread_variable(&name)).collect();
+    let notes = names.filter_map(|name| unread_variable(&name, &config.variables));
+    let mut notes: Vec<String> = notes.collect();
     notes.sort();
     notes
 }
 
-fn unread_variable(name: &str) -> Option<String> {
+/// Returns the names of the environment variables of these settings.
+pub(super) fn variables(settings: &BTreeSet<Vec<String>>) -> BTreeSet<String> {
+    let variables = settings.iter().map(|place| {
+        let place: Vec<&str> = place.iter().map(String::as_str).collect();
+        variable(&place)
+    });
+    variables.collect()
+}
+
+/// `settings` has the names of the variables of all settings.
+fn unread_variable(name: &str, settings: &BTreeSet<String>) -> Option<String> {
     let upper = name.to_ascii_uppercase();
+    let with_prefix = format!("{PREFIX}{SEPARATOR}{upper}");
+    if upper.contains(SEPARATOR) && settings.contains(&with_prefix) {
+        return Some(format!(
+            "the environment variable {name} is not read: write {with_prefix}"
+        ));
+    }
     let meant = OTHER_NAMES.iter().find(|(other, _)| *other == upper);
     if let Some((_, meant)) = meant {
         return Some(format!(
@@ -287,8 +304,18 @@ mod tests {
             ("BRIDGE_NAME", None),
             ("IMPRINT_LANE", None),
             ("PATH", None),
+            // FAULTS N1409
+            (
+                "INGRESS__LISTEN",
+                Some("write IMPRINT_BRIDGE__INGRESS__LISTEN"),
+            ),
+            ("ingress__listen", Some("IMPRINT_BRIDGE__INGRESS__LISTEN")),
+            ("INGRESS__HOST", None),
+            ("PROFILE", None),
         ] {
-            let found = unread_variable(name);
+            let settings = ["ingress.listen", "profile"];
+            let settings = settings.map(|key| key.split('.').map(str::to_owned).collect());
+            let found = unread_variable(name, &variables(&BTreeSet::from(settings)));
             assert_eq!(found.is_some(), expected.is_some(), "{name}: {found:?}");
             let found = found.unwrap_or_default();
             assert!(
