@@ -3,14 +3,23 @@
 use awc::http::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
+const NOT_A_HEADER: &str = "a header is written NAME: VALUE";
+
 /// Parses a request header such as `x-topic: customers/update`.
 pub(crate) fn parse_header(raw: &str) -> Result<(HeaderName, HeaderValue), String> {
     let parts = raw.split_once(':');
-    let parsed = parts.and_then(|(name, value)| {
-        let name = name.trim().parse().ok()?;
-        Some((name, HeaderValue::from_str(value.trim()).ok()?))
-    });
-    parsed.ok_or_else(|| "a header is written NAME: VALUE".to_owned())
+    // `HeaderName` also takes a double quote, which no name of a header has.
+    let name = parts.and_then(|(name, _)| name.trim().parse::<HeaderName>().ok());
+    let name = name.filter(|name| !name.as_str().contains('"'));
+    if parts.is_some() && name.is_none() {
+        return Err(
+            "the name of a header has only the characters of a token, such as letters, digits and - (RFC 9110, 5.6.2)"
+                .to_owned(),
+        );
+    }
+    let value = parts.and_then(|(_, value)| HeaderValue::from_str(value.trim()).ok());
+    let parsed = name.zip(value);
+    parsed.ok_or_else(|| NOT_A_HEADER.to_owned())
 }
 
 /// Parses the header lines of a captured request. Skips empty lines, and the line of the request before the headers.
@@ -25,7 +34,7 @@ pub(crate) fn parse_headers(text: &str) -> Result<Vec<(HeaderName, HeaderValue)>
     let headers = lines.enumerate().filter(is_header);
     let parsed = headers.map(|(_, (line, number))| {
         parse_header(line).map_err(|reason| match foreign_form(line) {
-            Some(form) => format!("line {number}: {reason}, {form}"),
+            Some(form) => format!("line {number}: {NOT_A_HEADER}, {form}"),
             None => format!("line {number}: {reason}"),
         })
     });

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use super::{checked_draft, drafted, has_line, run_in, says};
+use super::{checked_draft, draft, drafted, has_line, run_in, says};
 use crate::commands::text;
 
 /// An event of a CRM in the number `number`. All events are about one customer.
@@ -461,5 +461,28 @@ fn a_header_in_the_place_of_its_file_is_named() {
         let printed = text(&output.stdout) + &text(&output.stderr);
         assert!(printed.contains("--headers names a file"), "{printed}");
         assert!(!printed.contains("canary"), "{printed}");
+    }
+}
+
+/// FAULTS N1410: a quote is no character of the name of a header.
+#[test]
+fn a_quoted_line_of_headers_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let sample =
+        json!({"id": "c-9", "email": "bob@example.com", "updated_at": "2026-01-01T00:00:00Z"});
+    for (line, expected) in [
+        (
+            "\"X-Topic: a\"\n",
+            "line 1: a header is written NAME: VALUE, without JSON and quotes",
+        ),
+        (
+            "X-\"Topic\": a\n",
+            "line 1: the name of a header has only the characters of a token, such as letters, digits and - (RFC 9110, 5.6.2)",
+        ),
+    ] {
+        let output = draft(folder.path(), "quoted", std::slice::from_ref(&sample), line);
+        let report = text(&output.stderr);
+        assert!(report.contains(expected), "{expected} in {report}");
+        assert_eq!(output.status.code(), Some(1), "{report}");
     }
 }
