@@ -14,11 +14,18 @@ use crate::intake::{EventExplanation, Source, TargetExplanation, TargetResult};
 mod absent;
 mod address;
 mod constant;
+mod crossed;
 mod customer;
+mod deletions;
+mod emptied;
+mod items;
 mod nothing;
 mod pairs;
 mod person;
 mod street;
+
+/// The expression that divides a body into events.
+const SPLIT: &str = "body.split";
 
 /// The result of a review.
 #[derive(Debug, Default)]
@@ -70,6 +77,8 @@ pub fn review(source: &Source, name: &str, examples: &[ExplainedExample]) -> Rev
         }
         let targets = example.explanation.events.iter();
         let targets = targets.flat_map(|event| event.targets.iter().flatten());
+        // This expression copies whole events, and reads no value of them.
+        let targets = targets.filter(|target| target.target != SPLIT);
         let reads = targets.flat_map(|target| target.reads.iter().map(String::as_str));
         evidence.reads.extend(reads);
     }
@@ -79,6 +88,10 @@ pub fn review(source: &Source, name: &str, examples: &[ExplainedExample]) -> Rev
     notes.extend(customer::notes(&evidence));
     notes.extend(pairs::notes(&evidence));
     notes.extend(constant::notes(&evidence));
+    notes.extend(crossed::notes(&evidence));
+    notes.extend(emptied::notes(&evidence));
+    notes.extend(items::notes(&evidence));
+    notes.extend(deletions::notes(&evidence, name));
     notes.extend(nothing::notes(&evidence));
     let envelope = source.json_envelope.iter();
     let of_body = envelope.flat_map(|envelope| envelope.interpreted_rules());

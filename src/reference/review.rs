@@ -82,9 +82,11 @@ pub static REVIEW: &[MessageExplanation] = &[
     row(
         &[
             "… reads …, which by its name is no id of a customer, and all examples have the same value there: read the id of the customer, otherwise every event changes one customer",
-            "… reads …, the id of another record, and no expression reads …, beside the values of the customer: did you mean …?",
+            "… reads …, …, and no expression reads …, beside the values of the customer: did you mean …?",
+            "by its name a value of many customers",
+            "the id of another record",
         ],
-        "The path is the id of the company's account at the source, or the role of a person. All events have this value.",
+        "The path is the id of the company's account at the source, the role of a person, or a status. Many events have this value.",
         "Write the path of the customer's id. If the path is right, add an example of another customer.",
     ),
     row(
@@ -94,6 +96,65 @@ pub static REVIEW: &[MessageExplanation] = &[
         ],
         "A customer can change the email address, and Imprint knows a customer by its own id or by the partner customer id, which is the id of the source.",
         "Write the path of the id of the source as `customer.partner_id`.",
+    ),
+    row(
+        &[
+            "examples with different names and email addresses have one …: if it is no id of one customer, an event changes the data of another one",
+        ],
+        "The examples are invented, or the path is no id of a customer.",
+        "Write the path of the customer's id. Give each invented person an id.",
+    ),
+    row(
+        &[
+            "… reads …, by its name another value, and not …, which has the name of the field; did you mean …?",
+        ],
+        "The names of two members are exchanged in the mapping, or the path ends in the name of a neighbour.",
+        "Write the path that the note names. If the names of the source mislead, leave the mapping as it is.",
+    ),
+    row(
+        &[
+            "most examples clear … at Imprint, and some of them have a value in …, which no expression reads; did you mean …?",
+        ],
+        "The mapping reads a member that most customers do not have, and an empty value clears the field.",
+        "Write the path that the note names, or an alternative with //. If the field must be empty for these customers, leave it.",
+    ),
+    row(
+        &[
+            "… ends in // \"\", so an event without the member clears … at Imprint: leave out // \"\", or write // null if an absent member means that the source has no value",
+            "… ends in // \"…\", so all customers without a value get this one: leave out the constant",
+        ],
+        "The value after // stands for a member that is absent or null.",
+        "Leave out the part from // on: an absent member then changes nothing at Imprint.",
+    ),
+    row(
+        &[
+            "state is the first two letters of a name, such as TE for Texas: the function us_state gives the code of a state",
+        ],
+        "The code of a state is not always the start of its name.",
+        "Write the path with `| us_state`, and nothing else.",
+    ),
+    row(
+        &[
+            "in an example, … reads item … of …, and … reads item …: the parts of one address must come from one item",
+            "in an example, … reads the first item of …, and … is true in another item: if that one is the right item, write first(.…[] | select(.…)) with the path of the list",
+        ],
+        "The source sends several addresses in a list, and the order of the list says nothing.",
+        "Choose one item with the same expression in all parts of the address.",
+    ),
+    row(
+        &[
+            "an example of the type … changes the customer like an edit: if the source removed the customer, list the type in `ignore`",
+            "an example says in … that the source removed the customer, and changes the customer like an edit, because no expression reads …: read it in body.type or in `when`",
+        ],
+        "A table for several event types, or a constant type, also takes the event of a removal. Its values are the last ones of the customer, or none.",
+        "List the type in `ignore`, or write a condition such as when = '.action != \"delete\"'.",
+    ),
+    row(
+        &[
+            "the schema … has no keyword that checks a value, so it accepts every event: write the properties of the event, or let the command new-source infer them from a sample",
+        ],
+        "The schema is {}, true, or an event of the source in the place of a schema.",
+        "Write a schema with the keyword properties, or let `imprint-bridge new-source` infer one.",
     ),
     row(
         &[
@@ -134,6 +195,7 @@ pub static REVIEW: &[MessageExplanation] = &[
     row(
         &[
             "the environment variable … is not read: …",
+            "the environment variable … is not read: write …",
             "the option --config FILE names the file with the settings",
             "imprint.proxy_url has the URL of the proxy for the requests to Imprint, and it is not set",
             "the bridge sends each request to Imprint through the proxy in imprint.proxy_url, if it is set",

@@ -11,7 +11,7 @@ use crate::intake::{TargetExplanation, TargetResult};
 use crate::mapping::country_code;
 
 /// The fields that differ between the customers of every company.
-const OF_CUSTOMER: [&str; 7] = [
+pub(super) const OF_CUSTOMER: [&str; 7] = [
     "city",
     "email",
     "first_name",
@@ -151,7 +151,7 @@ fn cleared(
 }
 
 /// Returns the names of members that have the value of a field.
-fn known_names(field: &str) -> Option<&'static [&'static str]> {
+pub(super) fn known_names(field: &str) -> Option<&'static [&'static str]> {
     match field {
         "city" => Some(&CITIES),
         "postal_code" => Some(&ZIPS),

@@ -64,6 +64,26 @@ const OTHER_RECORDS: [&str; 14] = [
 /// The names of objects whose id is the customer's only if the record has no other one.
 const COMPANIES: [&str; 4] = ["account", "company", "employer", "parentaccount"];
 
+/// The names of members that many customers have in common.
+const CLASSES: [&str; 14] = [
+    "branch",
+    "category",
+    "currency",
+    "customerstatus",
+    "customertype",
+    "department",
+    "entitystatus",
+    "language",
+    "lifecyclestage",
+    "segment",
+    "stage",
+    "status",
+    "subsidiary",
+    "type",
+];
+
+/// The name of the id that another system gave to the customer.
+const EXTERNAL_ID: &str = "externalid";
 /// The number of hexadecimal digits of a UUID.
 const UUID_DIGITS: usize = 32;
 
@@ -72,6 +92,7 @@ pub(super) fn notes(evidence: &TypeExamples<'_>) -> Vec<String> {
     let ids = account_ids(evidence).chain(other_records(evidence));
     ids.chain(mail_ids(evidence))
         .chain(own_ids(evidence))
+        .chain(shared_id(evidence))
         .chain(creation_time(evidence))
         .chain(equal_versions(evidence))
         .collect()
@@ -114,20 +135,28 @@ fn other_records(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
         let [read] = rule.reads.as_slice() else {
             return None;
         };
-        let other = outer(read);
+        let is_class = |place: &str| CLASSES.contains(&plain_name(place).as_str());
+        let other = match is_class(read) {
+            true => read,
+            false => outer(read),
+        };
         let name = plain_name(other);
-        let is_other = [OTHER_RECORDS.as_slice(), &COMPANIES]
+        let is_other = [OTHER_RECORDS.as_slice(), &COMPANIES, &CLASSES]
             .iter()
             .any(|names| names.contains(&name.as_str()));
+        let what = match is_class(other) {
+            true => "by its name a value of many customers",
+            false => "the id of another record",
+        };
         let is_person = personal_reads(evidence).any(|read| outer(read) == outer(other))
             && !has_person(evidence, other);
-        let meant = unread_id(evidence, other).filter(|_| is_other && is_person)?;
+        let meant = unread_ids(evidence, other).next().filter(|_| is_other && is_person)?;
         let (read, meant) = (
             pointer::without_values(read),
             pointer::without_values(meant),
         );
         Some(format!(
-            "{} reads {read}, the id of another record, and no expression reads {meant}, beside the values of the customer: did you mean {meant}?",
+            "{} reads {read}, {what}, and no expression reads {meant}, beside the values of the customer: did you mean {meant}?",
             rule.target
         ))
     });
@@ -143,9 +172,11 @@ fn mail_ids(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
         };
         text(rule).filter(|id| is_email_address(id))?;
         // A name such as `id` can be the id of an order that has the email address.
-        let is_of_customer =
-            |place: &&str| names::position(&last_name(place), &CUSTOMER_IDS).is_some();
-        let meant = unread_id(evidence, read).filter(is_of_customer)?;
+        let is_of_customer = |place: &&str| {
+            names::position(&last_name(place), &CUSTOMER_IDS).is_some()
+                || plain_name(place) == EXTERNAL_ID && names::is_contact_point(&last_name(read))
+        };
+        let meant = unread_ids(evidence, read).find(is_of_customer)?;
         let (read, meant) = (
             pointer::without_values(read),
             pointer::without_values(meant),
@@ -196,18 +227,45 @@ fn own_ids(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
     notes.collect()
 }
 
-/// Returns a place with an id beside another place, if no expression of the event type reads the id.
-fn unread_id<'e>(evidence: &'e TypeExamples<'_>, place: &str) -> Option<&'e str> {
+/// Returns a note if examples of different persons have one id of the customer.
+fn shared_id(evidence: &TypeExamples<'_>) -> Option<String> {
+    let [_, partner] = CUSTOMER_RULES;
+    let value = |event: &EventExplanation, target: &str| {
+        let mut rules = event.targets.iter().flatten();
+        let rule = rules.find(|rule| rule.target == target)?;
+        text(rule).map(str::to_lowercase)
+    };
+    let differ = |one: &EventExplanation, other: &EventExplanation, field: &str| {
+        let (one, other) = (value(one, field), value(other, field));
+        one.is_some() && other.is_some() && one != other
+    };
+    let mut firsts: BTreeMap<String, &EventExplanation> = BTreeMap::new();
+    let is_shared = evidence.events.iter().any(|event| {
+        let first = value(event, partner).map(|id| *firsts.entry(id).or_insert(event));
+        let fields = ["email", "first_name", "last_name"];
+        first.is_some_and(|first| fields.iter().all(|field| differ(first, event, field)))
+    });
+    is_shared.then(|| {
+        format!(
+            "examples with different names and email addresses have one {partner}: if it is no id of one customer, an event changes the data of another one"
+        )
+    })
+}
+
+/// Returns the places with an id beside another place that no expression of the event type reads.
+fn unread_ids<'e>(evidence: &'e TypeExamples<'_>, place: &str) -> impl Iterator<Item = &'e str> {
     let reads: BTreeSet<&str> = evidence
         .targets()
         .flat_map(|rule| rule.reads.iter().map(String::as_str))
         .collect();
-    let mut ids = evidence.beside(place).filter(|(place, name)| {
+    let ids = evidence.beside(place).filter(|(place, name)| {
         let is_id = names::position(&last_name(place), &CUSTOMER_IDS).is_some()
-            || RECORD_IDS.contains(&name.as_str());
+            || RECORD_IDS.contains(&name.as_str())
+            || name == EXTERNAL_ID;
         is_id && !reads.contains(place)
     });
-    ids.next().map(|(place, _)| place)
+    let ids: Vec<&str> = ids.map(|(place, _)| place).collect();
+    ids.into_iter()
 }
 
 /// Returns whether expressions read values of a person in an object, so that its id is the id of the person.

@@ -1,0 +1,117 @@
+//! Notes about a field that reads a member whose name says another thing, beside a member with the name of the field.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::{TypeExamples, base, last_name};
+use crate::draft::address_names::{self, AddressPart};
+use crate::draft::names;
+use crate::draft::synonyms::{CUSTOMER_IDS, PERSON, RECORD_IDS};
+use crate::event::pointer;
+use crate::intake::TargetExplanation;
+
+/// The fields whose members have telling names.
+const FIELDS: [&str; 8] = [
+    "city",
+    "email",
+    "first_name",
+    "last_name",
+    "phone",
+    "postal_code",
+    "state",
+    "street_line1",
+];
+/// The names of members that have no value of these fields.
+const OTHERS: [&str; 18] = [
+    "company",
+    "companyname",
+    "employer",
+    "gender",
+    "jobtitle",
+    "latitude",
+    "longitude",
+    "middleinitial",
+    "middlename",
+    "nameprefix",
+    "namesuffix",
+    "organisation",
+    "organization",
+    "organizationname",
+    "salutation",
+    "timezone",
+    "title",
+    "tz",
+];
+/// The meaning of these names, and of the names of ids.
+const OTHER: &str = "other";
+
+/// Returns a note for each field that reads another value, if the member with the name of the field lies beside it, and no rule of
+/// the field reads it.
+pub(super) fn notes(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
+    let rules = evidence.targets();
+    let rules = rules.filter(|rule| FIELDS.contains(&base(&rule.target)));
+    let mut known = BTreeSet::new();
+    let notes = rules.filter_map(|rule| {
+        let field = base(&rule.target);
+        let [read] = rule.reads.as_slice() else {
+            return None;
+        };
+        let other = meaning(read).filter(|meaning| *meaning != field)?;
+        let is_own = |place: &&str| meaning(place) == Some(field);
+        let is_unused = |place: &&str| is_unused(evidence, field, place);
+        let mut beside = evidence.beside(read).map(|(place, _)| place);
+        let meant = beside.find(|place| is_own(place) && is_unused(place))?;
+        // A second line can have the first one, and an id can be the email address.
+        let differ = |body: &&Value| body.pointer(read) != body.pointer(meant);
+        let is_sure = other != "street_line2" && evidence.bodies.iter().any(differ);
+        let is_new = is_sure && known.insert((field, last_name(read)));
+        is_new.then(|| note(field, read, meant))
+    });
+    notes.collect()
+}
+
+fn note(field: &str, read: &str, meant: &str) -> String {
+    let [read, meant] = [read, meant].map(pointer::without_values);
+    format!(
+        "{field} reads {read}, by its name another value, and not {meant}, which has the name of the field; did you mean {meant}?"
+    )
+}
+
+/// Returns whether no rule reads a place, or only rules of other fields do, so that two fields are possibly exchanged.
+fn is_unused(evidence: &TypeExamples<'_>, field: &str, place: &str) -> bool {
+    let reads = |rule: &&TargetExplanation| rule.reads.iter().any(|read| read == place);
+    let mut readers = evidence.targets().filter(reads).peekable();
+    let is_of_other = |rule: &TargetExplanation| {
+        FIELDS.contains(&base(&rule.target)) && base(&rule.target) != field
+    };
+    match readers.peek() {
+        Some(_) => readers.all(is_of_other),
+        None => !evidence.is_read(place),
+    }
+}
+
+/// Returns the field whose value a member has by its name, or [`OTHER`].
+fn meaning(place: &str) -> Option<&'static str> {
+    let path: Vec<String> = place.split('/').skip(1).map(pointer::name).collect();
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    let name = names::telling(&path);
+    if let Some((part, ..)) = address_names::address_part(name) {
+        return Some(match part {
+            AddressPart::Line1 => "street_line1",
+            AddressPart::Line2 => "street_line2",
+            AddressPart::City => "city",
+            AddressPart::State => "state",
+            AddressPart::PostalCode => "postal_code",
+            AddressPart::Country => "country",
+        });
+    }
+    let mut persons = PERSON.iter();
+    let person = persons.find(|known| names::position(name, known.names).is_some());
+    let is_other = [OTHERS.as_slice(), &CUSTOMER_IDS, &RECORD_IDS]
+        .iter()
+        .any(|others| others.contains(&names::words(name).concat().as_str()));
+    person
+        .map(|known| known.field)
+        .or_else(|| is_other.then_some(OTHER))
+}

@@ -1,0 +1,62 @@
+//! Notes about events that say that the source removed a customer, and that change the customer like an edit.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::{TypeExamples, last_name, outer};
+use crate::draft::names;
+use crate::draft::removal;
+use crate::draft::synonyms::EVENT_TYPES;
+use crate::event::pointer;
+use crate::intake::{EventExplanation, ExplainedOutcome};
+
+/// Returns a note for each type of a removal that the bridge maps to a request. `name` is the key of the event type: a table for
+/// exactly one type is there on purpose.
+pub(super) fn notes(evidence: &TypeExamples<'_>, name: &str) -> BTreeSet<String> {
+    let mut notes = BTreeSet::new();
+    for (event, body) in evidence.with_bodies() {
+        if !matches!(event.outcome, ExplainedOutcome::Request(_)) {
+            continue;
+        }
+        let event_type = event.event_type.as_deref().unwrap_or_default();
+        if name.ends_with('*') && removal::is_removal(event_type) {
+            notes.insert(format!(
+                "an example of the type {event_type} changes the customer like an edit: if the source removed the customer, list the type in `ignore`"
+            ));
+        }
+        notes.extend(unread_removal(evidence, event, body).map(|place| {
+            let place = pointer::without_values(place);
+            format!(
+                "an example says in {place} that the source removed the customer, and changes the customer like an edit, because no expression reads {place}: read it in body.type or in `when`"
+            )
+        }));
+    }
+    notes
+}
+
+/// Returns the place of a member around the customer's id with the type of a removal, if no expression reads it.
+fn unread_removal<'e>(
+    evidence: &'e TypeExamples<'_>,
+    event: &EventExplanation,
+    body: &Value,
+) -> Option<&'e str> {
+    let targets = event.targets.iter().flatten();
+    let customer = targets.filter(|rule| rule.target.starts_with("customer."));
+    let reads: Vec<&String> = customer.flat_map(|rule| &rule.reads).collect();
+    let is_around = |place: &str| {
+        let object = format!("{}/", outer(place));
+        reads.iter().any(|read| read.starts_with(&object))
+    };
+    let is_removal = |place: &str| {
+        let text = body.pointer(place).and_then(Value::as_str);
+        text.is_some_and(removal::is_removal)
+    };
+    let mut places = evidence.places.iter().map(String::as_str);
+    places.find(|place| {
+        names::position(&last_name(place), &EVENT_TYPES).is_some()
+            && is_removal(place)
+            && is_around(place)
+            && !evidence.is_read(place)
+    })
+}

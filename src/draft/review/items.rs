@@ -1,0 +1,150 @@
+//! Notes about the items of a list from which the fields read.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::{TypeExamples, base, last_name, plain_name, text};
+use crate::draft::address_names;
+use crate::event::pointer;
+use crate::intake::TargetExplanation;
+
+/// The parts of an address.
+const PARTS: [&str; 5] = [
+    "city",
+    "postal_code",
+    "state",
+    "street_line1",
+    "street_line2",
+];
+/// The minimum number of members of an address that have the name of a part.
+const PARTS_MIN: usize = 2;
+/// The starts of the names of a member that is true in the preferred item of a list.
+const FLAGS: [&str; 3] = ["default", "preferred", "primary"];
+
+/// Returns the notes about an address of several items, and about a first item that is not the preferred one.
+pub(super) fn notes(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
+    let mut notes = BTreeSet::new();
+    for (event, body) in evidence.with_bodies() {
+        let targets = event.targets.iter().flatten();
+        let rules: Vec<&TargetExplanation> = targets.collect();
+        notes.extend(mixed(&rules, body));
+        notes.extend(rules.iter().find_map(|rule| unpreferred(rule, body)));
+    }
+    notes
+}
+
+/// Returns a note if two parts of one address come from different items of one list.
+fn mixed(rules: &[&TargetExplanation], body: &Value) -> Option<String> {
+    let parts = rules
+        .iter()
+        .filter(|rule| PARTS.contains(&base(&rule.target)));
+    let read = parts.filter_map(|rule| Some((rule.target.as_str(), item_of(rule, body)?)));
+    // The items of another list, such as a list of names and values, are no addresses.
+    let read = read.filter(|(_, item)| is_address(item, body));
+    let parts: Vec<(&str, ListItem)> = read.collect();
+    let found = parts.iter().find_map(|(target, item)| {
+        let differs = |(other, other_item): &&(&str, ListItem)| {
+            other.strip_suffix(base(other)) == target.strip_suffix(base(target))
+                && other_item.list == item.list
+                && other_item.index != item.index
+        };
+        Some(((target, item), parts.iter().find(differs)?))
+    });
+    let ((target, item), (other, other_item)) = found?;
+    Some(format!(
+        "in an example, {target} reads item {} of {}, and {other} reads item {}: the parts of one address must come from one item",
+        item.index,
+        pointer::without_values(&item.list),
+        other_item.index
+    ))
+}
+
+/// Returns whether an item of a list, or an object in it, has parts of an address.
+fn is_address(item: &ListItem, body: &Value) -> bool {
+    let has_parts = |value: &Value| {
+        let members = value.as_object().into_iter().flatten();
+        let parts = members.filter(|(name, _)| address_names::address_part(name).is_some());
+        parts.count() >= PARTS_MIN
+    };
+    let item = body
+        .pointer(&item.list)
+        .and_then(|list| list.get(item.index));
+    let mut inside = item.and_then(Value::as_object).into_iter().flatten();
+    item.is_some_and(has_parts) || inside.any(|(_, value)| has_parts(value))
+}
+
+/// Returns a note if an expression takes the first item of a list, and only another item is marked as the preferred one.
+fn unpreferred(rule: &TargetExplanation, body: &Value) -> Option<String> {
+    let takes_first = ["[0]", "first"]
+        .iter()
+        .any(|first| rule.expression.contains(first));
+    let takes_first = takes_first && !rule.expression.contains("select(");
+    let item = item_of(rule, body).filter(|item| takes_first && item.index == 0)?;
+    let items = body.pointer(&item.list)?.as_array()?;
+    let names = items.first()?.as_object()?.keys();
+    let is_flag = |name: &&String| {
+        let plain = plain_name(&pointer::inside("", name));
+        let plain = plain.strip_prefix("is").unwrap_or(&plain);
+        FLAGS.iter().any(|flag| plain.starts_with(flag))
+    };
+    let is_marked = |item: &Value, flag: &str| item.get(flag) == Some(&Value::Bool(true));
+    let is_other = |flag: &&String| {
+        let marked = items.iter().filter(|item| is_marked(item, flag));
+        marked.count() == 1
+            && items.first().and_then(|item| item.get(flag.as_str())) == Some(&Value::Bool(false))
+    };
+    let flag = names.filter(is_flag).find(is_other)?;
+    let list = pointer::without_values(&item.list);
+    let member = last_name(&item.list);
+    Some(format!(
+        "in an example, {} reads the first item of {list}, and {flag} is true in another item: if that one is the right item, write first(.{member}[] | select(.{flag})) with the path of the list",
+        base(&rule.target)
+    ))
+}
+
+/// An item of a list.
+struct ListItem {
+    /// The place of the list.
+    list: String,
+    index: usize,
+}
+
+/// Returns the only item of a list from which the text of a rule comes.
+fn item_of(rule: &TargetExplanation, body: &Value) -> Option<ListItem> {
+    let value = text(rule)?;
+    let texts = rule.reads.iter().filter_map(|read| {
+        let text = body.pointer(read)?.as_str()?;
+        Some((innermost_item(read, body)?, text))
+    });
+    let texts: Vec<(ListItem, &str)> = texts.collect();
+    let same: Vec<&ListItem> = texts
+        .iter()
+        .filter(|(_, text)| *text == value)
+        .map(|(item, _)| item)
+        .collect();
+    let all: Vec<&ListItem> = texts.iter().map(|(item, _)| item).collect();
+    [all, same].into_iter().find_map(|items| {
+        let first = items.first()?;
+        let is_first = |item: &&ListItem| item.list == first.list && item.index == first.index;
+        items.iter().all(is_first).then(|| ListItem {
+            list: first.list.clone(),
+            index: first.index,
+        })
+    })
+}
+
+/// Returns the innermost item of a list that is around a place.
+fn innermost_item(place: &str, body: &Value) -> Option<ListItem> {
+    let ends = place.match_indices('/').map(|(at, _)| at);
+    let ends: Vec<usize> = ends.collect();
+    ends.into_iter().rev().find_map(|end| {
+        let (list, rest) = place.split_at_checked(end)?;
+        let index = rest.split('/').nth(1)?.parse().ok()?;
+        body.pointer(list)?.as_array()?;
+        Some(ListItem {
+            list: list.to_owned(),
+            index,
+        })
+    })
+}
