@@ -66,7 +66,11 @@ fn within(leaves: &[Leaf], is_possible: &dyn Fn(&JsonPath) -> bool) -> Option<Ad
         }
         let parts = groups.entry((container, kind)).or_default();
         let known = parts.get(&part);
-        if known.is_none_or(|(known, _)| position < *known) {
+        // A member that is an object in one sample is null in another one.
+        let is_better = |(known, other): &(usize, &Leaf)| {
+            position < *known || position >= IN_OBJECT && !other.has_value()
+        };
+        if known.is_none_or(is_better) {
             parts.insert(part, (position, leaf));
         }
     }

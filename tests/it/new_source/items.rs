@@ -236,6 +236,7 @@ fn a_country_in_an_object_is_mapped() {
         let samples = [
             sample("c-8", &state, &country),
             sample("c-9", &abroad(&state), &abroad(&country)),
+            sample("c-7", &Value::Null, &Value::Null),
         ];
         let (toml, report) = drafted(folder.path(), &samples, "");
         has_line(
