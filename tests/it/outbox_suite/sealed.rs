@@ -525,7 +525,7 @@ async fn check_around((template, place): (&Path, &str), blob: &[u8], sound: &BTr
         for (entry, state) in others {
             assert_eq!(states.get(entry), Some(state), "{what}: entry {entry}");
         }
-        let is_parked = |entry| states[entry] == State::Parked;
+        let is_parked = |entry: &u64| states[entry] == State::Parked;
         if place.starts_with("waiting.facts") {
             assert!(concerned.iter().all(is_parked), "{what}: {states:?}");
         }
