@@ -4,7 +4,6 @@
 //! thread checks the files of the store. A hanging disk can block this check too, so the first thread also watches the
 //! second thread.
 
-use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -81,7 +80,7 @@ fn keep_log_from_other_files(files: &StoreFiles) {
     let (store, id) = files.open_database();
     if let Err(error) = lock::bind_log(store, id) {
         tracing::error!(
-            error = &error as &dyn Error,
+            %error,
             "the bridge cannot record which store file its log belongs to: start no other store file beside this log"
         );
     }
