@@ -5,13 +5,10 @@
 //! find the commits in the deleted file. The bridge must therefore not answer 2xx for an event in a deleted file.
 
 use std::ffi::OsString;
-use std::fmt;
-use std::fs::{File, Metadata, metadata};
+use std::fs::{File, metadata};
 use std::io;
-use std::num::ParseIntError;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -54,49 +51,11 @@ struct Fingerprint {
     header: [u8; HEADER_BYTES],
 }
 
-/// The identity of a file on this machine, whatever its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct FileId {
-    device: u64,
-    inode: u64,
-}
-
-impl FileId {
-    /// Returns `None` if no file is at the path.
-    pub(super) fn at(path: &Path) -> Option<Self> {
-        metadata(path).ok().map(|found| Self::of(&found))
-    }
-
-    fn of(found: &Metadata) -> Self {
-        Self {
-            device: found.dev(),
-            inode: found.ino(),
-        }
-    }
-}
-
-impl fmt::Display for FileId {
-    fn fmt(&self, text: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(text, "{}:{}", self.device, self.inode)
-    }
-}
-
-impl FromStr for FileId {
-    type Err = ParseIntError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (device, inode) = text.split_once(':').unwrap_or((text, ""));
-        Ok(Self {
-            device: device.parse()?,
-            inode: inode.parse()?,
-        })
-    }
-}
-
 #[derive(Debug)]
 struct OpenFile {
     path: PathBuf,
-    id: FileId,
+    device: u64,
+    inode: u64,
     /// The open file. The handle must live longer than the connection: closing any handle of the store file would
     /// release the file locks of SQLite.
     handle: File,
@@ -111,7 +70,8 @@ impl OpenFile {
         let found = handle.metadata()?;
         let file = Self {
             path: path.to_owned(),
-            id: FileId::of(&found),
+            device: found.dev(),
+            inode: found.ino(),
             handle,
             left: Mutex::new(None),
             is_overwritten: AtomicBool::new(false),
@@ -123,7 +83,7 @@ impl OpenFile {
     /// Returns the length of the file. Returns `None` if no file or a different file is at the path.
     fn length(&self) -> Option<u64> {
         let found = metadata(&self.path).ok()?;
-        (FileId::of(&found) == self.id).then_some(found.len())
+        (found.dev() == self.device && found.ino() == self.inode).then_some(found.len())
     }
 
     fn leave(&self) {
@@ -181,9 +141,9 @@ impl StoreFiles {
         }
     }
 
-    /// Returns the path of the store file without links, and the identity of the open store file.
-    pub(super) const fn open_database(&self) -> (&PathBuf, FileId) {
-        (&self.canonical, self.database.id)
+    /// Returns the path of the store file without links, and the inode of the open store file.
+    pub(super) const fn open_database(&self) -> (&PathBuf, u64) {
+        (&self.canonical, self.database.inode)
     }
 
     /// Returns whether the store file is complete at its path, and no other program has written to the store's files.

@@ -13,7 +13,6 @@ use rustix::fs::OFlags;
 use super::OpenError;
 use super::disk_space::DiskSpace;
 use super::draft::{FILE_MODE, beside, sync_folder};
-use super::files::FileId;
 use super::log_header::LogOrigin;
 use super::open_error::explain;
 
@@ -26,7 +25,8 @@ const MARKS: &str = "log";
 /// The first word of the line with the origin of the log in the lock file.
 const ORIGIN: &str = "origin";
 
-/// The first word of the line with the only store file that the log fits.
+/// The first word of the line with the inode of the only store file that the log fits. The line has no number of the device, because
+/// this number changes if another machine mounts the disk.
 const ONLY: &str = "only";
 
 /// The locked lock file. The lock ends when this value is dropped, and when the process ends.
@@ -36,7 +36,7 @@ pub(super) struct StoreLock {
     file: File,
     marks: Vec<String>,
     origin: Option<LogOrigin>,
-    only: Option<FileId>,
+    only: Option<u64>,
     /// The disk of the store. Only the process with the lock uses the reserve on the disk.
     disk: DiskSpace,
 }
@@ -97,8 +97,8 @@ fn lock(store: &Path) -> Result<StoreLock, OpenError> {
     Ok(lock)
 }
 
-/// Adds a line to the lock file of a running process: its log fits only this store file.
-pub(super) fn bind_log(store: &Path, only: FileId) -> io::Result<()> {
+/// Adds a line to the lock file of a running process: its log fits only the store file with this inode.
+pub(super) fn bind_log(store: &Path, only: u64) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .append(true)
         // If the path names a pipe, the open call must not block the thread that watches the files.
@@ -125,8 +125,8 @@ impl StoreLock {
         self.origin
     }
 
-    /// Returns the only store file that the log fits, if the last process noticed that another file was at the path of the store.
-    pub(super) const fn only(&self) -> Option<FileId> {
+    /// Returns the inode of the only store file that the log fits, if the last process noticed that another file was at the path of the store.
+    pub(super) const fn only(&self) -> Option<u64> {
         self.only
     }
 

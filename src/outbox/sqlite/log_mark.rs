@@ -25,12 +25,13 @@
 
 use std::fs;
 use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
-use super::files::{FileId, with_ending};
+use super::files::with_ending;
 use super::lock::StoreLock;
 use super::log_header::LogOrigin;
 use super::open_error::OpenError;
@@ -73,10 +74,8 @@ pub(super) fn check(path: &Path, lock: &StoreLock) -> Result<String, OpenError> 
             "the log of the store has no valid header, so the store ignores the log: either the power failed during the first write, or another program has cut the log, and the events that the bridge accepted after the last checkpoint are lost"
         );
     }
-    let is_other = lock
-        .only()
-        .is_some_and(|only| FileId::at(path) != Some(only));
-    if has_log && is_other {
+    let inode = fs::metadata(path).ok().map(|found| found.ino());
+    if has_log && lock.only().is_some_and(|only| inode != Some(only)) {
         return Err(OpenError::LogOfAnotherStore {
             path: path.to_owned(),
             log,

@@ -77,8 +77,8 @@ pub(super) fn report_file(
 /// Records beside the store that its log fits only the open store file: otherwise, whatever file is at the path of the store at the
 /// next start, SQLite would apply the log to it.
 fn keep_log_from_other_files(files: &StoreFiles) {
-    let (store, id) = files.open_database();
-    if let Err(error) = lock::bind_log(store, id) {
+    let (store, inode) = files.open_database();
+    if let Err(error) = lock::bind_log(store, inode) {
         tracing::error!(
             %error,
             "the bridge cannot record which store file its log belongs to: start no other store file beside this log"
