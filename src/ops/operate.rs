@@ -230,10 +230,6 @@ pub enum Error {
     #[error("another backup is in progress: repeat the command when it has ended")]
     BackupRunning,
     #[error(
-        "the folder of the store has {0} copies of stores: move copies to another machine, or remove them, and repeat the command"
-    )]
-    TooManyCopies(usize),
-    #[error(
         "the store is in PostgreSQL: back it up with the tools of PostgreSQL, such as pg_basebackup with an archive of the log"
     )]
     BackupInDatabase,

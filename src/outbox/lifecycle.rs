@@ -25,11 +25,6 @@ pub enum CopyRefusal {
     Exists,
     /// A different copy is in progress.
     Running,
-    /// The folder of the store has the maximum number of copies.
-    TooMany {
-        /// The maximum number of copies.
-        max: usize,
-    },
     /// The store is in a database, which has its own tools for backups.
     InDatabase,
     /// The disk has too little space for the copy.

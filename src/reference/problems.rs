@@ -235,11 +235,6 @@ pub static ADMIN_PROBLEMS: &[MessageExplanation] = &[
         "Run the command again when the other backup has ended.",
     ),
     row(
-        &["too_many_copies"],
-        "The folder of the store has the maximum number of copies of stores.",
-        "Move copies to another machine, or remove them. Then run the command again.",
-    ),
-    row(
         &["backup_in_database"],
         "The store is in PostgreSQL, and the bridge makes no backup of a database.",
         "Back up the database with the tools of PostgreSQL.",

@@ -281,6 +281,14 @@ fn a_copy_in_the_place_of_the_store_never_gets_the_log() {
     for id in ["before", "after"] {
         assert_eq!(receipt(bridge.ingress, id).unwrap().status, 200, "{id}");
     }
+    // The same, but the copy is written into the store file.
+    fs::copy(bridge.path("data/outbox.db"), bridge.path("data/copy")).unwrap();
+    bridge.accept("later");
+    fs::copy(bridge.path("data/copy"), bridge.path("data/outbox.db")).unwrap();
+    bridge.wait_until_ready(503);
+    let files = bridge.kill();
+    let log = refused_start(&files);
+    assert!(log.contains("belongs to another file than"), "{log}");
 }
 
 /// FAULTS N742: another program cuts the log, as `copytruncate` of a log rotation does, while events arrive.
@@ -347,6 +355,8 @@ fn a_renamed_store_works_again_when_it_is_renamed_back() {
     fs::rename(bridge.path("data/away"), bridge.path("data/outbox.db")).unwrap();
     bridge.wait_until_ready(200);
     assert_eq!(bridge.condition("working"), Some(1.0));
+    let lock = fs::read_to_string(bridge.path("data/outbox.db.lock")).unwrap();
+    assert!(!lock.contains("only"), "{lock}");
     bridge.accept("again");
     // An idle process notices the loss too.
     fs::rename(bridge.path("data"), bridge.path("old")).unwrap();
@@ -797,30 +807,6 @@ fn a_backup_never_replaces_an_earlier_backup_and_says_so() {
         assert!(output.contains(word), "{output}");
     }
     assert_eq!(fs::read(bridge.path("data/copy")).unwrap(), earlier);
-}
-
-/// FAULTS N1448: a program makes backups for ever, and nobody removes them.
-#[test]
-fn the_number_of_copies_beside_the_store_is_bounded() {
-    let bridge = Bridge::start();
-    let (code, output) = bridge.backup("copy");
-    assert_eq!(code, Some(0), "{output}");
-    let copy = bridge.path("data/copy");
-    for number in 2..=99 {
-        fs::copy(&copy, bridge.path(&format!("data/copy-{number}"))).unwrap();
-    }
-    fs::write(bridge.path("data/notes.txt"), "not a store").unwrap();
-    let (code, output) = bridge.backup("copy-100");
-    assert_eq!(code, Some(0), "{output}");
-    let (code, output) = bridge.backup("copy-101");
-    assert_eq!(code, Some(1), "{output}");
-    for word in ["409", "100 copies of stores: move copies"] {
-        assert!(output.contains(word), "{output}");
-    }
-    assert!(!bridge.path("data/copy-101").exists());
-    fs::remove_file(copy).unwrap();
-    let (code, output) = bridge.backup("copy-101");
-    assert_eq!(code, Some(0), "{output}");
 }
 
 /// FAULTS N161: the store is no copy of itself, whatever its path, and a path with a meaning for SQLite is no store.

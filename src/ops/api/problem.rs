@@ -92,7 +92,6 @@ impl AdminProblem {
             Self::Failed(Error::SourcesChanging) => (409, "sources_changing", "Sources changing"),
             Self::Failed(Error::CopyExists) => (409, "copy_exists", "Copy exists"),
             Self::Failed(Error::BackupRunning) => (409, "backup_running", "Backup in progress"),
-            Self::Failed(Error::TooManyCopies(_)) => (409, "too_many_copies", "Too many copies"),
             Self::Failed(Error::BackupInDatabase) => {
                 (409, "backup_in_database", "Store in a database")
             }
@@ -174,7 +173,6 @@ fn one_of_each() -> Vec<AdminProblem> {
         Error::SourcesChanging,
         Error::CopyExists,
         Error::BackupRunning,
-        Error::TooManyCopies(1),
         Error::BackupInDatabase,
         Error::NoCopySpace { needed: 1, free: 0 },
         Error::SourcesHang,
@@ -237,7 +235,6 @@ mod tests {
             (Error::SourcesChanging.into(), 409, "sources_changing"),
             (Error::CopyExists.into(), 409, "copy_exists"),
             (Error::BackupRunning.into(), 409, "backup_running"),
-            (Error::TooManyCopies(1).into(), 409, "too_many_copies"),
             (Error::BackupInDatabase.into(), 409, "backup_in_database"),
             (
                 Error::NoCopySpace { needed: 2, free: 1 }.into(),

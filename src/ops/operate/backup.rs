@@ -39,7 +39,7 @@ impl Operations {
     ///
     /// # Errors
     /// Returns an error if the operator lacks the role, if the store fails, if a file with this name exists, if
-    /// another backup is in progress, if the folder has too many copies, or if the disk has too little space for a copy.
+    /// another backup is in progress, or if the disk has too little space for a copy.
     pub async fn backup(&self, operator: &Operator, name: BackupName) -> Result<PathBuf, Error> {
         operator.require(Role::Operator)?;
         let BackupName(name) = name;
@@ -52,7 +52,6 @@ impl Operations {
             }
             Err(CopyRefusal::Exists) => Err(Error::CopyExists),
             Err(CopyRefusal::Running) => Err(Error::BackupRunning),
-            Err(CopyRefusal::TooMany { max }) => Err(Error::TooManyCopies(max)),
             Err(CopyRefusal::InDatabase) => Err(Error::BackupInDatabase),
             Err(CopyRefusal::NoSpace { needed, free }) => Err(Error::NoCopySpace { needed, free }),
             Err(CopyRefusal::SpaceEnded { needed }) => Err(Error::CopySpaceEnded { needed }),

@@ -141,9 +141,20 @@ impl StoreFiles {
         }
     }
 
-    /// Returns the path of the store file without links, and the inode of the open store file.
-    pub(super) const fn open_database(&self) -> (&PathBuf, u64) {
-        (&self.canonical, self.database.inode)
+    /// Returns the path of the store file without links.
+    pub(super) fn store(&self) -> &Path {
+        &self.canonical
+    }
+
+    /// Returns the inode of the only file that the log fits: of the open store file, or 0 if somebody has changed this file too.
+    /// Returns `None` while the store file is in order.
+    pub(super) fn only_for_the_log(&self) -> Option<u64> {
+        let is_changed = self.database.length().is_some();
+        (!self.has_store_file()).then_some(if is_changed { 0 } else { self.database.inode })
+    }
+
+    fn has_store_file(&self) -> bool {
+        self.is_at_its_path() && !self.database.is_overwritten()
     }
 
     /// Returns whether the store file is complete at its path, and no other program has written to the store's files.

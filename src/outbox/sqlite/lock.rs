@@ -29,6 +29,9 @@ const ORIGIN: &str = "origin";
 /// this number changes if another machine mounts the disk.
 const ONLY: &str = "only";
 
+/// The last word of the line with the inode: without this word, the process crashed while it wrote the line.
+const END: &str = ".";
+
 /// The locked lock file. The lock ends when this value is dropped, and when the process ends.
 #[derive(Debug)]
 pub(super) struct StoreLock {
@@ -88,7 +91,7 @@ fn lock(store: &Path) -> Result<StoreLock, OpenError> {
         file,
         marks: words(&content, MARKS).map(str::to_owned).collect(),
         origin: words(&content, ORIGIN).find_map(|origin| origin.parse().ok()),
-        only: words(&content, ONLY).find_map(|only| only.parse().ok()),
+        only: only(&content),
         disk: DiskSpace::beside(store),
     };
     // Before the first write: on a full disk, the process needs the space of the reserve.
@@ -97,15 +100,28 @@ fn lock(store: &Path) -> Result<StoreLock, OpenError> {
     Ok(lock)
 }
 
-/// Adds a line to the lock file of a running process: its log fits only the store file with this inode.
-pub(super) fn bind_log(store: &Path, only: u64) -> io::Result<()> {
+/// Records in the lock file of a running process that its log fits only the store file with this inode, or any file.
+pub(super) fn bind_log(store: &Path, only: Option<u64>) -> io::Result<()> {
     let mut file = OpenOptions::new()
-        .append(true)
+        .read(true)
+        .write(true)
         // If the path names a pipe, the open call must not block the thread that watches the files.
         .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
         .open(beside(store, "lock"))?;
-    file.write_all(format!("{ONLY} {only}\n").as_bytes())?;
+    let mut content = String::new();
+    (&file).take(LOCK_BYTES_MAX).read_to_string(&mut content)?;
+    let kept = content.lines().filter(|line| !line.starts_with(ONLY));
+    let only = only.map(|inode| format!("{ONLY} {inode} {END}"));
+    let lines: Vec<&str> = kept.chain(only.as_deref()).collect();
+    overwrite(&mut file, &format!("{}\n", lines.join("\n")))?;
     file.sync_all()
+}
+
+/// Replaces the content of the lock file. The first bytes that differ are at its end.
+fn overwrite(file: &mut File, content: &str) -> io::Result<()> {
+    file.rewind()?;
+    file.write_all(content.as_bytes())?;
+    file.set_len(u64::try_from(content.len()).unwrap_or(LOCK_BYTES_MAX))
 }
 
 impl StoreLock {
@@ -158,12 +174,9 @@ impl StoreLock {
             content.push_str(&format!("{ORIGIN} {origin}\n"));
         }
         if let Some(only) = self.only {
-            content.push_str(&format!("{ONLY} {only}\n"));
+            content.push_str(&format!("{ONLY} {only} {END}\n"));
         }
-        self.file.rewind()?;
-        self.file.write_all(content.as_bytes())?;
-        self.file
-            .set_len(u64::try_from(content.len()).unwrap_or(LOCK_BYTES_MAX))
+        overwrite(&mut self.file, &content)
     }
 }
 
@@ -171,6 +184,12 @@ impl Drop for StoreLock {
     fn drop(&mut self) {
         self.disk.leave_reserve();
     }
+}
+
+fn only(content: &str) -> Option<u64> {
+    let mut words = words(content, ONLY);
+    let inode = words.next()?.parse().ok();
+    inode.filter(|_| words.next() == Some(END))
 }
 
 /// Returns the words of the line that starts with this word.

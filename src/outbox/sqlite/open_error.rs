@@ -9,7 +9,7 @@ use crate::sealing::KeyId;
 mod cause;
 
 pub use self::cause::OpenCause;
-pub(super) use self::cause::{expect_file, expect_store, explain, is_database};
+pub(super) use self::cause::{expect_file, expect_store, explain};
 
 /// The reason why a store cannot be opened, copied or restored.
 #[derive(Debug, thiserror::Error)]

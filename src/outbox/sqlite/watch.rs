@@ -68,17 +68,16 @@ pub(super) fn report_file(
     displaced: Option<(&Path, FileFault)>,
 ) {
     let changed = shared.set_file_gone(displaced.is_some());
-    if changed == Some(StoreCondition::FileGone) {
+    log(changed, displaced);
+    if let Some(StoreCondition::FileGone | StoreCondition::Working) = changed {
         keep_log_from_other_files(files);
     }
-    log(changed, displaced);
 }
 
 /// Records beside the store that its log fits only the open store file: otherwise, whatever file is at the path of the store at the
-/// next start, SQLite would apply the log to it.
+/// next start, SQLite would apply the log to it. Removes the record when the file is back.
 fn keep_log_from_other_files(files: &StoreFiles) {
-    let (store, inode) = files.open_database();
-    if let Err(error) = lock::bind_log(store, inode) {
+    if let Err(error) = lock::bind_log(files.store(), files.only_for_the_log()) {
         tracing::error!(
             %error,
             "the bridge cannot record which store file its log belongs to: start no other store file beside this log"

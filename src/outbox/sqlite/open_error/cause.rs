@@ -140,11 +140,6 @@ pub(in crate::outbox::sqlite) fn expect_store(path: &Path) -> Result<(), OpenErr
     }
 }
 
-/// Returns whether a regular file begins as a database of SQLite.
-pub(in crate::outbox::sqlite) fn is_database(path: &Path) -> bool {
-    start(path).is_ok_and(|start| start == MAGIC)
-}
-
 /// Returns the first bytes of a file.
 fn start(path: &Path) -> io::Result<Vec<u8>> {
     let mut start = Vec::new();

@@ -2,7 +2,7 @@
 //! and delivers events during the copy.
 
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::thread;
@@ -15,7 +15,6 @@ use crate::outbox::reserve::INTAKE_BYTES;
 use crate::outbox::sqlite::backup::Draft;
 use crate::outbox::sqlite::backup::copy_fault::CopyFault;
 use crate::outbox::sqlite::draft::{beside, create_private, remove_draft};
-use crate::outbox::sqlite::open_error::is_database;
 use crate::outbox::{CopyRefusal, Error};
 
 /// The number of pages that the writer thread copies between two groups of commands: 1 MiB. Copying 1 MiB takes
@@ -25,10 +24,6 @@ const STEP_PAGES: i32 = 256;
 /// The number of copies that exist at once at the end of a backup: the draft, and the final copy without the remains of
 /// erased entries.
 const COPIES: u64 = 2;
-
-/// The maximum number of copies of stores in the folder of a backup. A program that makes a backup each minute and removes
-/// none then stops long before the disk is full of values that nothing erases.
-const STORED_COPIES_MAX: usize = 100;
 
 /// A command to copy the store into a new file.
 pub(in crate::outbox::sqlite) struct CopyJob {
@@ -64,29 +59,12 @@ impl CopyJob {
     }
 }
 
-/// Returns whether the folder of a new copy has the maximum number of copies besides the store of the bridge. A folder
-/// that cannot be read refuses nothing: the creation of the copy reports the cause.
-fn has_too_many_copies(copy: &Path) -> bool {
-    let files = copy.parent().and_then(|folder| folder.read_dir().ok());
-    let files = files.into_iter().flatten().flatten();
-    let stores = files.filter(|file| {
-        file.file_type().is_ok_and(|kind| kind.is_file()) && is_database(&file.path())
-    });
-    // The store itself is one of the stores.
-    stores.take(STORED_COPIES_MAX + 1).count() > STORED_COPIES_MAX
-}
-
 impl Writer<'_> {
-    /// Accepts the command to copy the store. Refuses the command if a copy is in progress, the folder has too many copies,
-    /// or the disk has too little space.
+    /// Accepts the command to copy the store. Refuses the command if a copy is in progress or the disk has too little
+    /// space.
     pub(super) fn begin_copy(&mut self, job: CopyJob) {
         if Arc::strong_count(&self.copying) > 1 {
             send(job.reply, Ok(Err(CopyRefusal::Running)));
-            return;
-        }
-        if has_too_many_copies(&job.to) {
-            let max = STORED_COPIES_MAX;
-            send(job.reply, Ok(Err(CopyRefusal::TooMany { max })));
             return;
         }
         let needed = self.copy_bytes();
