@@ -82,6 +82,18 @@ const OF_TESTS: [&str; 4] = [
     "IMPRINT_BRIDGE_TEST_",
 ];
 
+/// The variables that some platforms always set, and the variables of the bridge with the same purpose.
+const OF_PLATFORMS: [(&str, &str); 2] = [
+    ("DATABASE_URL", "IMPRINT_BRIDGE__OUTBOX__URL"),
+    ("PORT", "IMPRINT_BRIDGE__INGRESS__LISTEN"),
+];
+
+/// Returns whether the bridge reads another variable with the purpose of this one.
+fn is_replaced(name: &str) -> bool {
+    let mut known = OF_PLATFORMS.iter();
+    known.any(|(other, own)| *other == name && std::env::var_os(own).is_some())
+}
+
 /// Returns a note about each variable of the process that looks like a setting and that the bridge does not read.
 ///
 /// With a proxy in the settings, the proxy variables of other programs say nothing about the bridge.
@@ -89,7 +101,7 @@ pub fn unread_variables(config: &Config) -> Vec<String> {
     let has_proxy = config.imprint.egress.proxy.is_some();
     let is_proxy = |name: &str| has_proxy && name.to_ascii_uppercase().ends_with("_PROXY");
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-    let names = names.filter(|name| !is_proxy(name));
+    let names = names.filter(|name| !is_proxy(name) && !is_replaced(name));
     let notes = names.filter_map(|name| unread_variable(&name, &config.variables));
     let mut notes: Vec<String> = notes.collect();
     notes.sort();

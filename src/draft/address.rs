@@ -66,10 +66,13 @@ fn within(leaves: &[Leaf], is_possible: &dyn Fn(&JsonPath) -> bool) -> Option<Ad
         }
         let parts = groups.entry((container, kind)).or_default();
         let known = parts.get(&part);
-        // A member that is an object in one sample is null in another one.
-        let is_better = |(known, other): &(usize, &Leaf)| {
-            position < *known || position >= IN_OBJECT && !other.has_value()
-        };
+        // A member without any value says nothing, and a member that is an object in one sample is null in another one.
+        let is_better =
+            |(known, other): &(usize, &Leaf)| match (leaf.has_value(), other.has_value()) {
+                (true, false) => true,
+                (false, true) => false,
+                (true, true) | (false, false) => position < *known,
+            };
         if known.is_none_or(is_better) {
             parts.insert(part, (position, leaf));
         }

@@ -33,6 +33,23 @@ const CUSTOMERS: [&str; 16] = [
     "webhook",
 ];
 
+/// Returns whether a text says that the source removed a customer, and names nothing else that it possibly removed. `MERGE` alone is
+/// a change in some systems.
+pub(super) fn names_only_the_customer(text: &str) -> bool {
+    let words = names::words(text);
+    let is_known = |word: &String| {
+        let customer = CUSTOMERS.iter().find_map(|customer| {
+            let rest = word.strip_prefix(customer)?;
+            Some(rest.strip_prefix('s').unwrap_or(rest))
+        });
+        let rest = customer.unwrap_or(word);
+        let starts = REMOVALS.iter().chain([&REMOVED]);
+        rest.is_empty() || starts.into_iter().any(|start| rest.starts_with(start))
+    };
+    let is_merge = |word: &String| word.starts_with("merg") && word != "merged";
+    is_removal(text) && words.iter().all(is_known) && !words.iter().any(is_merge)
+}
+
 /// Returns whether the name of an event type says that the source deleted or merged a customer. Such an event has no new data
 /// of the customer, or the data of a record that no longer exists.
 pub(super) fn is_removal(event_type: &str) -> bool {

@@ -71,8 +71,13 @@ pub(super) fn input_in_parentheses(
 ) -> Option<String> {
     let (input, others) = arguments.split_first()?;
     let input = printed_input(input);
-    let read = input.strip_suffix("[]").filter(|_| name == "last");
-    let read = read.unwrap_or(&input);
+    let list = input.strip_suffix('?').unwrap_or(&input);
+    let list = list.strip_suffix("[]").unwrap_or(&input);
+    let read = match name {
+        "last" if list.contains("[]") => format!("[{input}]"),
+        "last" => list.to_owned(),
+        _ => input.clone(),
+    };
     let others: Vec<String> = others.iter().map(printed_input).collect();
     let (others, written) = match others.join("; ") {
         others if others.is_empty() => (usage.to_owned(), input.clone()),

@@ -218,7 +218,9 @@ const FIELD_FUNCTIONS: [(&str, &[&str], &str); 4] = [
 
 /// Returns the error of an unknown function in the expression of a field, if the field has a function of its own.
 fn field_function(target: &str, name: &str) -> Option<String> {
-    let field = target.rsplit('.').next()?;
+    // Metadata can have any value.
+    let of_imprint = Some(target).filter(|target| !target.starts_with("metadata."))?;
+    let field = of_imprint.rsplit('.').next()?;
     let of_field = |(known, names, _): &&(&str, &[&str], &str)| {
         *known == field && names.iter().any(|known| known.eq_ignore_ascii_case(name))
     };

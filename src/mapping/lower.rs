@@ -498,6 +498,11 @@ mod tests {
         ("upper(.x)", "write `.x | upper` instead of `upper(.x)`"),
         // FAULTS N1404
         ("last(.x[])", "write `.x | last` instead of `last(.x[])`"),
+        ("last(.x[]?)", "write `.x | last` instead of `last(.x[]?)`"),
+        (
+            "last(.x[].y)",
+            "write `[.x[].y] | last` instead of `last(.x[].y)`",
+        ),
         ("us_state(.data.state)", "write `.data.state | us_state`"),
         ("[date(.a[0])]", "write `.a[0] | date`"),
         ("text(.)", "write `. | text`"),

@@ -35,7 +35,7 @@ pub(super) fn draft(
     let general = drafted::draft(config, name, SourcePlan::general(name, &values), samples);
     let rank = |drafted: &Drafted| (drafted.invalid(), !drafted.maps_a_field());
     match general {
-        Ok(mut general) if rank(&general) < rank(&of_vendor) => {
+        Ok(mut general) if general.maps_a_field() && rank(&general) < rank(&of_vendor) => {
             general.draft.decisions.insert(0, format!("{flaw} So this is the general draft: compare its [auth] with the documentation of the vendor."));
             Ok(general)
         }

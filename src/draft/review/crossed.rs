@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{TypeExamples, base, last_name};
+use super::{TypeExamples, base, last_name, text};
 use crate::draft::address_names::{self, AddressPart};
 use crate::draft::names;
 use crate::draft::synonyms::{CUSTOMER_IDS, PERSON, RECORD_IDS};
@@ -57,9 +57,15 @@ pub(super) fn notes(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
         let [read] = rule.reads.as_slice() else {
             return None;
         };
+        if rule.expression.contains("split(") || has_form(field, rule) {
+            return None;
+        }
         let other = meaning(read).filter(|meaning| *meaning != field)?;
         let is_own = |place: &&str| meaning(place) == Some(field);
-        let is_unused = |place: &&str| is_unused(evidence, field, place);
+        // An alternative that the expression names is there on purpose.
+        let is_unused = |place: &&str| {
+            !rule.expression.contains(&last_name(place)) && is_unused(evidence, field, place)
+        };
         let mut beside = evidence.beside(read).map(|(place, _)| place);
         let meant = beside.find(|place| is_own(place) && is_unused(place))?;
         // A second line can have the first one, and an id can be the email address.
@@ -69,6 +75,16 @@ pub(super) fn notes(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
         is_new.then(|| note(field, read, meant))
     });
     notes.collect()
+}
+
+/// Returns whether the value of a rule has the form of an email address or of a phone number, if the field is one: an id can be both.
+fn has_form(field: &str, rule: &TargetExplanation) -> bool {
+    let value = text(rule).unwrap_or_default();
+    match field {
+        "email" => value.contains('@'),
+        "phone" => value.chars().filter(char::is_ascii_digit).count() >= 10,
+        _ => false,
+    }
 }
 
 fn note(field: &str, read: &str, meant: &str) -> String {

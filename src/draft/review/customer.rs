@@ -233,11 +233,12 @@ fn shared_id(evidence: &TypeExamples<'_>) -> Option<String> {
     let value = |event: &EventExplanation, target: &str| {
         let mut rules = event.targets.iter().flatten();
         let rule = rules.find(|rule| rule.target == target)?;
-        text(rule).map(str::to_lowercase)
+        text(rule).map(str::to_owned)
     };
     let differ = |one: &EventExplanation, other: &EventExplanation, field: &str| {
-        let (one, other) = (value(one, field), value(other, field));
-        one.is_some() && other.is_some() && one != other
+        let [one, other] = [one, other].map(|event| value(event, field));
+        let both = one.zip(other);
+        both.is_some_and(|(one, other)| one.to_lowercase() != other.to_lowercase())
     };
     let mut firsts: BTreeMap<String, &EventExplanation> = BTreeMap::new();
     let is_shared = evidence.events.iter().any(|event| {

@@ -14,18 +14,21 @@ use crate::intake::{EventExplanation, ExplainedOutcome};
 /// Returns a note for each type of a removal that the bridge maps to a request. `name` is the key of the event type: a table for
 /// exactly one type is there on purpose.
 pub(super) fn notes(evidence: &TypeExamples<'_>, name: &str) -> BTreeSet<String> {
-    let mut notes = BTreeSet::new();
+    let (mut notes, mut members) = (BTreeSet::new(), BTreeSet::new());
     for (event, body) in evidence.with_bodies() {
         if !matches!(event.outcome, ExplainedOutcome::Request(_)) {
             continue;
         }
         let event_type = event.event_type.as_deref().unwrap_or_default();
-        if name.ends_with('*') && removal::is_removal(event_type) {
+        let is_plain = event_type.split(['.', '/', ':']).all(pointer::is_name);
+        if name.ends_with('*') && is_plain && removal::is_removal(event_type) {
             notes.insert(format!(
                 "an example of the type {event_type} changes the customer like an edit: if the source removed the customer, list the type in `ignore`"
             ));
         }
-        notes.extend(unread_removal(evidence, event, body).map(|place| {
+        let unread = unread_removal(evidence, event, body);
+        let new = unread.filter(|place| members.insert(last_name(place)));
+        notes.extend(new.map(|place| {
             let place = pointer::without_values(place);
             format!(
                 "an example says in {place} that the source removed the customer, and changes the customer like an edit, because no expression reads {place}: read it in body.type or in `when`"
@@ -50,13 +53,13 @@ fn unread_removal<'e>(
     };
     let is_removal = |place: &str| {
         let text = body.pointer(place).and_then(Value::as_str);
-        text.is_some_and(removal::is_removal)
+        text.is_some_and(removal::names_only_the_customer)
     };
     let mut places = evidence.places.iter().map(String::as_str);
     places.find(|place| {
-        names::position(&last_name(place), &EVENT_TYPES).is_some()
+        is_around(place)
+            && names::position(&last_name(place), &EVENT_TYPES).is_some()
             && is_removal(place)
-            && is_around(place)
             && !evidence.is_read(place)
     })
 }

@@ -26,22 +26,22 @@ pub(super) fn notes(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
 /// Returns a note for each field whose member is empty in most examples, if one other member with the name of the field has a value
 /// in some of these examples.
 fn mostly_empty(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
-    // The numbers of examples that set and that clear the field, and the members with a value beside an empty one.
+    // The number of examples with the rule, the number that clear the field, and the members with a value beside an empty one.
     let mut fields: BTreeMap<&str, (usize, usize, Vec<String>)> = BTreeMap::new();
     for (event, body) in evidence.with_bodies() {
         for rule in event.targets.iter().flatten() {
-            let is_set = matches!(rule.result, TargetResult::Value { .. });
             let is_cleared = rule.result == TargetResult::Cleared;
-            let (set, cleared, filled) = fields.entry(&rule.target).or_default();
-            *set = set.saturating_add(usize::from(is_set));
+            let (all, cleared, filled) = fields.entry(&rule.target).or_default();
+            *all = all.saturating_add(1);
             *cleared = cleared.saturating_add(usize::from(is_cleared));
-            let beside = filled_beside(evidence, rule, body);
-            filled.extend(beside.filter(|_| is_cleared));
+            if is_cleared {
+                filled.extend(filled_beside(evidence, rule, body));
+            }
         }
     }
-    let notes = fields.into_iter().filter_map(|(target, (set, cleared, filled))| {
+    let notes = fields.into_iter().filter_map(|(target, (all, cleared, filled))| {
         let first = filled.first()?;
-        let is_mostly = filled.len() >= EMPTY_MIN && cleared > set;
+        let is_mostly = filled.len() >= EMPTY_MIN && cleared.saturating_mul(2) > all;
         let is_one = filled.iter().all(|meant| last_name(meant) == last_name(first));
         let (field, meant) = (base(target), pointer::without_values(first));
         (is_mostly && is_one).then(|| {
@@ -106,7 +106,10 @@ fn cut_states(evidence: &TypeExamples<'_>) -> Option<String> {
         let (whole, part) = (whole.to_lowercase(), text(rule).unwrap_or_default());
         let rest = whole.strip_prefix(&part.to_lowercase()).unwrap_or_default();
         let is_name = part.chars().count() == 2 && rest.starts_with(char::is_alphabetic);
-        is_name && rule.expression.contains(":2]")
+        let is_code = ["us_state", "lookup("]
+            .iter()
+            .any(|name| rule.expression.contains(name));
+        is_name && !is_code && rule.expression.contains(":2]")
     };
     let rules = evidence.with_bodies().flat_map(|(event, body)| {
         let rules = event.targets.iter().flatten();

@@ -19,8 +19,11 @@ const PARTS: [&str; 5] = [
 ];
 /// The minimum number of members of an address that have the name of a part.
 const PARTS_MIN: usize = 2;
-/// The starts of the names of a member that is true in the preferred item of a list.
+/// The starts of the names of a member that is true in the preferred item of a list, and the words that can follow.
 const FLAGS: [&str; 3] = ["default", "preferred", "primary"];
+const FLAGGED: [&str; 9] = [
+    "", "address", "billing", "contact", "email", "home", "mailing", "phone", "shipping",
+];
 
 /// Returns the notes about an address of several items, and about a first item that is not the preferred one.
 pub(super) fn notes(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
@@ -76,17 +79,19 @@ fn is_address(item: &ListItem, body: &Value) -> bool {
 
 /// Returns a note if an expression takes the first item of a list, and only another item is marked as the preferred one.
 fn unpreferred(rule: &TargetExplanation, body: &Value) -> Option<String> {
-    let takes_first = ["[0]", "first"]
-        .iter()
-        .any(|first| rule.expression.contains(first));
-    let takes_first = takes_first && !rule.expression.contains("select(");
+    let expression = rule.expression.trim_end();
+    let takes_first = expression.contains("[0]")
+        || expression.contains("first(")
+        || expression.ends_with("| first");
+    let takes_first = takes_first && !expression.contains("select(");
     let item = item_of(rule, body).filter(|item| takes_first && item.index == 0)?;
     let items = body.pointer(&item.list)?.as_array()?;
     let names = items.first()?.as_object()?.keys();
     let is_flag = |name: &&String| {
         let plain = plain_name(&pointer::inside("", name));
         let plain = plain.strip_prefix("is").unwrap_or(&plain);
-        FLAGS.iter().any(|flag| plain.starts_with(flag))
+        let mut rests = FLAGS.iter().filter_map(|flag| plain.strip_prefix(flag));
+        rests.any(|rest| FLAGGED.contains(&rest)) && pointer::is_name(name)
     };
     let is_marked = |item: &Value, flag: &str| item.get(flag) == Some(&Value::Bool(true));
     let is_other = |flag: &&String| {
@@ -96,8 +101,8 @@ fn unpreferred(rule: &TargetExplanation, body: &Value) -> Option<String> {
     };
     let flag = names.filter(is_flag).find(is_other)?;
     let list = pointer::without_values(&item.list);
-    let member = last_name(&item.list);
-    Some(format!(
+    let member = last_name(&list);
+    pointer::is_name(&member).then(|| format!(
         "in an example, {} reads the first item of {list}, and {flag} is true in another item: if that one is the right item, write first(.{member}[] | select(.{flag})) with the path of the list",
         base(&rule.target)
     ))

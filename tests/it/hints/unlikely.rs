@@ -147,7 +147,18 @@ fn a_field_that_most_examples_clear_is_noted() {
         filled.clone(),
     ];
     changed(&mobile, &all, note, true);
-    changed(&mobile, &[empty, filled.clone(), filled], note, false);
+    changed(
+        &mobile,
+        &[empty.clone(), filled.clone(), filled.clone()],
+        note,
+        false,
+    );
+    // Most examples say nothing about the phone.
+    let mut silent = record(&json!({}));
+    silent.as_object_mut().unwrap().remove("mobilephone");
+    let other = record(&json!({"title": "x"}));
+    let all = [empty, other, filled, silent.clone(), silent.clone(), silent];
+    changed(&mobile, &all, note, false);
 }
 
 /// FAULTS N1412: the name of the member says another thing, and the member with the name of the field lies beside it.
@@ -252,6 +263,11 @@ fn an_address_of_two_items_is_noted() {
     };
     changed(&[], &[book(json!(false))], note, true);
     changed(&[], &[book(json!(true))], note, false);
+    // The flag says nothing about the address.
+    let mut languages = record(&json!({}));
+    languages["book"][0]["primary_language"] = json!(false);
+    languages["book"][1]["primary_language"] = json!(true);
+    changed(&[], &[languages], "is true in another item", false);
     let chosen = [(".book[0]", "first(.book[] | select(.defaultbilling))")];
     for note in ["is true in another item", "the parts of one address"] {
         changed(&chosen, &[book(json!(false))], note, false);
@@ -288,6 +304,14 @@ fn different_persons_with_one_id_are_noted() {
     let married = json!({"email": "ann@example.org", "lastname": "Ray"});
     changed(&[], &[record(&json!({})), record(&other)], note, true);
     changed(&[], &[record(&json!({})), record(&married)], note, false);
+    // The letter case of an id counts.
+    let [upper, lower] = ["0035e00000Aa", "0035e00000aA"].map(|id| json!({"entityid": id}));
+    let mut lower = record(&lower);
+    lower
+        .as_object_mut()
+        .unwrap()
+        .extend(other.as_object().unwrap().clone());
+    changed(&[], &[record(&upper), lower], note, false);
 }
 
 /// FAULTS N1416: a constant after `//`.
@@ -337,6 +361,10 @@ fn a_state_cut_from_its_name_is_noted() {
 fn a_removal_that_changes_the_customer_is_noted() {
     let note = "an example says in /eventType that the source removed the customer";
     changed(&[], &[record(&json!({"eventType": "delete"}))], note, true);
+    for other in ["address.deleted", "merge_tags", "MERGE", "purge_cache"] {
+        let event = record(&json!({"eventType": other}));
+        changed(&[], &[event], "that the source removed the customer", false);
+    }
     let when = "version = \".changedOn\"";
     let read = format!("{when}\nwhen = '.eventType != \"delete\"'");
     let removed = record(&json!({"eventType": "delete"}));

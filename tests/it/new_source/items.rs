@@ -259,3 +259,19 @@ fn a_country_in_an_object_is_mapped() {
         assert_eq!(country, "DEU", "{foreign:#}");
     }
 }
+
+/// FAULTS N1407: a member that is null in every sample does not take the place of an object with the value.
+#[test]
+fn a_null_beside_a_country_in_an_object_is_not_mapped() {
+    let folder = tempfile::tempdir().unwrap();
+    let sample = |id: &str| {
+        json!({"id": id, "email": "bob@example.com", "updated_at": TIME, "address": {"street": "1 Main St",
+            "city": "Toronto", "zip": "M5V 2T6", "country": {"code": "CA", "name": "Canada"}, "country_code": null,
+            "state": {"code": "ON", "name": "Ontario"}, "state_code": null}})
+    };
+    let (toml, _) = drafted(folder.path(), &[sample("c-8"), sample("c-9")], "");
+    has_line(
+        &toml,
+        "customer_history.address.country = \".address.country.code | alpha3\"",
+    );
+}

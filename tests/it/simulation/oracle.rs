@@ -442,7 +442,10 @@ impl<'p> Oracle<'p> {
     /// bridge remembers such an answer for a while.
     fn is_unknown(&self, stated: &Event, line: &Line) -> bool {
         let known_from = self.plan.people[stated.person].known_from;
-        let remembered = millis(self.plan.rules.unknown_ttl + self.plan.deadline);
+        // A clock that was set back lengthens the time for which the bridge remembers.
+        let jumps = self.plan.crashes.iter().map(|crash| (-crash.jump).max(0));
+        let ttl = self.plan.rules.unknown_ttl + self.plan.deadline;
+        let remembered = millis(ttl) + jumps.sum::<i64>();
         known_from.is_none_or(|known| known > 0 && line.accepted_at <= known + remembered)
     }
 
