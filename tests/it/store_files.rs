@@ -267,6 +267,8 @@ fn a_copy_in_the_place_of_the_store_never_gets_the_log() {
     let bridge = Bridge::serve(Bridge::prepare(), process::command);
     bridge.accept("before");
     fs::copy(bridge.path("data/outbox.db"), bridge.path("data/copy")).unwrap();
+    let older = bridge.path("older");
+    fs::copy(bridge.path("data/copy"), &older).unwrap();
     bridge.accept("after");
     let original = bridge.path("data/original");
     fs::hard_link(bridge.path("data/outbox.db"), &original).unwrap();
@@ -287,6 +289,14 @@ fn a_copy_in_the_place_of_the_store_never_gets_the_log() {
     let files = bridge.kill();
     let log = refused_start(&files);
     assert!(log.contains("belongs to another file than"), "{log}");
+    // As the text says: a copy in another folder, without the events in the log.
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("copy");
+    fs::copy(older, &copy).unwrap();
+    let (code, output) = restore(&files, &copy);
+    assert_eq!(code, Some(0), "{output}");
+    let bridge = Bridge::serve(files, process::command);
+    bridge.accept("again");
 }
 
 /// FAULTS N742: another program cuts the log, as `copytruncate` of a log rotation does, while events arrive.

@@ -44,7 +44,7 @@ pub enum OpenError {
     },
     /// The last process wrote the write-ahead log for a different store file.
     #[error(
-        "the log {log} belongs to another file than {path}: somebody replaced the store file after the last run. Put the store file of the last run back. To use the present file instead, move the log away, or run `store restore` with the present file"
+        "the log {log} belongs to another file than {path}: somebody replaced the store file after the last run. Put the store file of the last run back. To use the present file without the events in the log, copy it into another folder, and run `store restore` with this copy"
     )]
     LogOfAnotherStore {
         /// The path of the store.
