@@ -12,6 +12,7 @@ use crate::support::{Event, KEY, TestApp};
 
 /// The duration of a sandbox outage that the test ends itself: longer than any test runs.
 const OUTAGE: Duration = Duration::from_hours(1);
+const TOKEN: &str = "op-canary-token-1";
 
 /// Creates an event that changes the email address of a customer.
 fn email(id: &str, customer: &str, revision: u64) -> Event {
@@ -506,6 +507,46 @@ fn interim_answers_cost_no_attempt() {
     }
 }
 
+/// FAULTS U38: a server that answers every request with 101, or with 103 and nothing more, makes no entry use up an attempt.
+/// The bridge says why no event is delivered.
+#[test]
+fn answers_that_are_no_answers_park_nothing() {
+    for answer in [
+        "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n"
+            .to_owned(),
+        "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(100),
+    ] {
+        let imprint = RawImprint::start(move |mut accepted| {
+            if accepted.request().is_some() {
+                // The client closes the connection before the end of the answer.
+                drop(accepted.send(&answer));
+            }
+        });
+        let mut app = TestApp::setup()
+            .settings(format!(
+                "[imprint]\nbase_url = \"{}\"\n[dispatch]\nattempts_max = 2\npark_after = \"0s\"",
+                imprint.origin()
+            ))
+            .operator("ann", TOKEN)
+            .manual_clock()
+            .start();
+        for number in 0..5 {
+            app.accept(&email(&format!("e{number}"), &format!("c{number}"), 1));
+        }
+        app.advance_until("fifty requests", Duration::from_secs(30), |_| {
+            imprint.requests().len() >= 50
+        });
+        assert_eq!(app.metric("parked_entries"), Some(0.0));
+        assert_eq!(
+            app.metric("destination_state{state=\"probing\"}"),
+            Some(1.0)
+        );
+        let destination = app.ask_operator(TOKEN, "GET /admin/v1/destination", &Value::Null);
+        assert_eq!(destination.json()["cause"], "protocol");
+        app.leave_waiting_entries();
+    }
+}
+
 /// FAULTS N80, N83, N84, N81, N212, V4: Imprint applied the update each time, but only a complete answer shows that.
 #[test]
 fn an_event_is_delivered_by_a_complete_answer() {
@@ -589,7 +630,6 @@ fn an_event_accepted_in_an_outage_is_delivered_after_a_restart() {
 /// FAULTS N891: the metrics show the size of the store, the free space of its disk, the commits, and the mode.
 #[test]
 fn the_metrics_show_the_store_and_the_mode() {
-    const TOKEN: &str = "token-of-the-operator-of-this-test-0123456789";
     let app = TestApp::setup().operator("alice", TOKEN).start();
     app.accept(&email("e1", "c1", 1));
     app.wait_until("e1", "delivered");

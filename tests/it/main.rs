@@ -66,6 +66,7 @@ mod store_copy;
 mod store_files;
 mod tidy;
 mod traces;
+mod upstream;
 mod versions;
 mod waits;
 

@@ -3,7 +3,16 @@
 use crate::raw_imprint::RawImprint;
 use crate::support::{Event, TestApp, email, wait_for};
 
-const REFUSED: usize = 80;
+/// The statuses that Imprint answers with, and the number of customers who get this answer. All their events arrive at once.
+const REFUSALS: [(u16, usize); 7] = [
+    (302, 80),
+    (401, 80),
+    (403, 80),
+    (405, 80),
+    (500, 80),
+    (500, 400),
+    (429, 400),
+];
 /// The number of requests that Imprint gets before the events of the healthy customers arrive: enough to show that the
 /// first requests of many new customers fail.
 const SEEN: usize = 25;
@@ -41,7 +50,7 @@ fn wait_of(event: &Event, id: &str, app: &TestApp, imprint: &RawImprint) -> usiz
 /// requests Imprint refuses, or for which it fails.
 #[test]
 fn healthy_customers_do_not_wait_behind_refused_ones() {
-    for status in [302, 401, 403, 405, 500] {
+    for (status, customers) in REFUSALS {
         let imprint = imprint(status);
         let settings = format!(
             "[imprint]\nbase_url = \"{}\"\nrate_per_second = 20\nconcurrency = 16",
@@ -53,21 +62,25 @@ fn healthy_customers_do_not_wait_behind_refused_ones() {
             app.accept(&email(known, known, 1));
             app.wait_until(known, "delivered");
         }
-        let refused = (0..REFUSED).map(|number| {
-            let id = format!("R-{number}");
-            email(&id, &id, 1)
-        });
-        assert_eq!(app.post_batch(&refused.collect::<Vec<_>>()).status, 202);
+        let refused: Vec<Event> = (0..customers)
+            .map(|number| {
+                let id = format!("R-{number}");
+                email(&id, &id, 1)
+            })
+            .collect();
+        for batch in refused.chunks(100) {
+            assert_eq!(app.post_batch(batch).status, 202);
+        }
         wait_for("refusals", || {
             (imprint.requests().len() >= SEEN).then_some(())
         });
         for round in 2..5 {
             let id = format!("known-{round}");
             let known = wait_of(&email(&id, "K-1", round), &id, &app, &imprint);
-            assert!(known <= WAIT_MAX, "{status} {round}: {known}");
+            assert!(known <= WAIT_MAX, "{status} {customers} {round}: {known}");
             let id = format!("new-{round}");
             let new = wait_of(&email(&id, &id, 1), &id, &app, &imprint);
-            assert!(new <= WAIT_MAX, "{status} {round}: {new}");
+            assert!(new <= WAIT_MAX, "{status} {customers} {round}: {new}");
         }
     }
 }

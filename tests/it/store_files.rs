@@ -882,6 +882,11 @@ fn a_store_belongs_to_one_environment_and_host() {
     first.inject(&json!({"action": {"status": 503}}));
     bridge.accept("waits");
     let files = bridge.stop();
+    files.write_settings("[imprint]\nenvironment = \"sandbox\"");
+    let log = refused_start(&files);
+    for part in ["local 127.0.0.1", "sandbox 127.0.0.1", "store rebind"] {
+        assert!(log.contains(part), "{log}");
+    }
     let second = FakeImprint::start(|_settings| {});
     let other = format!(
         "[imprint]\nbase_url = \"http://localhost:{}\"",
