@@ -88,7 +88,7 @@ pub use error::RuleError;
 pub use explain::{InterpretedRule, MappingExplanation, RuleExplanation, RuleResult};
 pub(crate) use function::time_form::advice_for_text as time_advice;
 pub use json_envelope::{
-    EnvelopeAttribute, JsonEnvelope, JsonEnvelopeRules, JsonEvent, SplitReads,
+    EnvelopeAttribute, JsonEnvelope, JsonEnvelopeRules, JsonEvent, SplitReads, UnreadEvent,
 };
 pub use places::{EventPlaces, SplitCause};
 pub use used::{UsedExtent, UsedPart, UsedStep};

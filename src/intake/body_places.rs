@@ -60,6 +60,11 @@ impl<'a> BodyPlaces<'a> {
         }
     }
 
+    /// Returns the maximum number of events in the body.
+    pub(super) const fn events_max(&self) -> usize {
+        self.events_max
+    }
+
     /// Converts the pointers of errors in the event at `index` to pointers into the body. If the expression `body.split`
     /// is the cause of an error, the error says so. If the body has a member with a similar name, the error names the
     /// member.

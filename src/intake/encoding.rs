@@ -1,6 +1,8 @@
 //! The encoding of a request: CloudEvents in one of three modes, or plain JSON. For plain JSON, the source file has the
 //! expressions for id and type.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 use super::body_places::BodyPlaces;
@@ -9,7 +11,9 @@ use super::rejection::{Rejection, RejectionClass};
 use super::source::Source;
 use crate::event::cloudevents::{self, ContentMode, Decoded, HttpMessage};
 use crate::event::{Attribute, ChangeEvent, EventError, Identity, RequestHeaders, SourceName};
-use crate::mapping::{BUDGET_RULE, EnvelopeAttribute, JsonEnvelope, JsonEvent, time_advice};
+use crate::mapping::{
+    BUDGET_RULE, EnvelopeAttribute, JsonEnvelope, JsonEvent, UnreadEvent, time_advice,
+};
 use crate::time::rfc3339;
 
 /// The encoding of the events in a request.
@@ -33,6 +37,23 @@ impl std::fmt::Debug for Encoding<'_> {
         match self {
             Self::CloudEvents { mode, .. } => f.debug_tuple("CloudEvents").field(mode).finish(),
             Self::Json(_) => f.write_str("Json"),
+        }
+    }
+}
+
+/// The events of one body.
+pub(super) struct DecodedBody {
+    /// The events, or the errors of each event that the bridge cannot decode.
+    pub(super) events: Decoded,
+    /// The plain JSON events that the bridge cannot decode, as the source sent them, by their positions in `events`.
+    pub(super) unread: BTreeMap<usize, Value>,
+}
+
+impl DecodedBody {
+    const fn of(events: Decoded) -> Self {
+        Self {
+            events,
+            unread: BTreeMap::new(),
         }
     }
 }
@@ -91,13 +112,15 @@ impl<'a> Encoding<'a> {
         }
     }
 
-    /// Decodes the events of a body. The events keep the order that they have in the body.
+    /// Decodes the events of a body. The events keep the order that they have in the body. `places` has the places of the
+    /// events in the body.
     pub(super) fn decode(
         &self,
         source: &SourceName,
         message: RequestMessage<'_>,
-        events_max: usize,
-    ) -> Result<Decoded, Rejection> {
+        places: &BodyPlaces<'_>,
+    ) -> Result<DecodedBody, Rejection> {
+        let events_max = places.events_max();
         let body = message.body;
         let decoded = match self {
             Self::CloudEvents {
@@ -111,18 +134,9 @@ impl<'a> Encoding<'a> {
                     content_type,
                     body,
                 };
-                cloudevents::decode(source, http, events_max)
+                cloudevents::decode(source, http, events_max).map(DecodedBody::of)
             }
-            Self::Json(envelope) => {
-                let places = BodyPlaces::new(self, message, events_max);
-                decode_json(envelope, source, message, events_max).map(|decoded| {
-                    let located = decoded
-                        .into_iter()
-                        .enumerate()
-                        .map(|(index, event)| event.map_err(|errors| places.locate(index, errors)));
-                    located.collect()
-                })
-            }
+            Self::Json(envelope) => decode_json(envelope, source, message, places),
         };
         decoded.map_err(|errors| {
             // A body on which the expression `body.split` exceeds its budget is not malformed: the bridge can parse the
@@ -141,32 +155,24 @@ impl<'a> Encoding<'a> {
 }
 
 impl Encoding<'_> {
-    /// Returns the events of a body as the source sent them, for the events that the bridge cannot decode. The list has
-    /// the order of [`Self::decode`].
-    pub(super) fn undecoded(&self, message: RequestMessage<'_>, events_max: usize) -> Vec<Value> {
-        let body = cloudevents::parse(message.body);
-        match (self, body) {
-            (
-                Self::CloudEvents {
-                    mode: ContentMode::Binary,
-                    content_type,
-                    headers,
-                },
-                data,
-            ) => vec![cloudevents::binary_parts(headers, content_type, data.ok())],
-            (_, Err(_errors)) => Vec::new(),
-            (Self::Json(envelope), Ok(body)) => {
-                let parts = envelope.parts(body, message.headers, events_max);
-                parts.unwrap_or_default()
+    /// Returns the events of a body of CloudEvents as the source sent them, for the events that the bridge cannot decode. The
+    /// list has the order of [`Self::decode`].
+    pub(super) fn undecoded(&self, message: RequestMessage<'_>) -> Vec<Value> {
+        let Self::CloudEvents {
+            mode,
+            content_type,
+            headers,
+        } = self
+        else {
+            return Vec::new();
+        };
+        match (mode, cloudevents::parse(message.body)) {
+            (ContentMode::Binary, data) => {
+                vec![cloudevents::binary_parts(headers, content_type, data.ok())]
             }
-            (
-                Self::CloudEvents {
-                    mode: ContentMode::Batch,
-                    ..
-                },
-                Ok(Value::Array(events)),
-            ) => events,
-            (Self::CloudEvents { .. }, Ok(event)) => vec![event],
+            (_, Err(_errors)) => Vec::new(),
+            (ContentMode::Batch, Ok(Value::Array(events))) => events,
+            (ContentMode::Structured | ContentMode::Batch, Ok(event)) => vec![event],
         }
     }
 }
@@ -175,18 +181,24 @@ fn decode_json(
     envelope: &JsonEnvelope,
     source: &SourceName,
     message: RequestMessage<'_>,
-    events_max: usize,
-) -> Result<Decoded, Vec<EventError>> {
+    places: &BodyPlaces<'_>,
+) -> Result<DecodedBody, Vec<EventError>> {
+    let events_max = places.events_max();
     let body = cloudevents::parse(message.body)?;
     let events = envelope.events(body, message.headers, events_max)?;
     if events.len() > events_max {
         return Err(vec![cloudevents::too_many_events(events_max)]);
     }
-    let events = events.into_iter();
-    let events = events.map(|event| {
-        event.and_then(|event| json_event((envelope, message.headers), source, event))
-    });
-    Ok(events.collect())
+    let mut unread = BTreeMap::new();
+    let mut decoded = |(index, event): (usize, Result<JsonEvent, UnreadEvent>)| {
+        let event = event.and_then(|event| json_event((envelope, message.headers), source, event));
+        event.map_err(|event| {
+            unread.insert(index, event.data);
+            places.locate(index, event.errors)
+        })
+    };
+    let events = events.into_iter().enumerate().map(&mut decoded).collect();
+    Ok(DecodedBody { events, unread })
 }
 
 /// Builds the stored form of a plain JSON event: id, type, time and data. The stored event has no CloudEvents `source`.
@@ -194,7 +206,7 @@ pub(super) fn json_event(
     (rules, headers): (&JsonEnvelope, &RequestHeaders),
     source: &SourceName,
     event: JsonEvent,
-) -> Result<ChangeEvent, Vec<EventError>> {
+) -> Result<ChangeEvent, UnreadEvent> {
     let JsonEvent {
         id: id_text,
         event_type: type_text,
@@ -218,7 +230,7 @@ pub(super) fn json_event(
         errors.push(error("time", "rfc3339", place, time_advice(time)));
     }
     let (Some(id), Some(event_type), true) = (id, event_type, errors.is_empty()) else {
-        return Err(errors);
+        return Err(UnreadEvent { data, errors });
     };
     let mut envelope = Map::new();
     envelope.insert("id".to_owned(), Value::String(id_text));

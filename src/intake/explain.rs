@@ -11,7 +11,7 @@ use std::fmt;
 use serde_json::Value;
 
 use super::digest::StoredEvent;
-use super::encoding::Encoding;
+use super::encoding::{DecodedBody, Encoding};
 use super::explained_body::{ExplainedBody, Expressions};
 use super::explanation::{
     EventExplanation, ExplainedOutcome, Explanation, RequestExplanation, RequestPreview,
@@ -78,13 +78,14 @@ impl Sources {
         let source = self.get(source)?;
         let headers = message.headers;
         let encoding = Encoding::of_body(source, message.body);
-        let pipeline = self.pipeline(source, Some(self.places(&encoding, message)), wall_time);
+        let places = self.places(&encoding, message);
+        let decoded = encoding.decode(&source.name, message, &places);
+        let decoded = decoded.map(|DecodedBody { mut events, unread }| {
+            UndecodedEvents::new(source, &encoding, message, unread).ignore(&mut events, None);
+            events
+        });
+        let pipeline = self.pipeline(source, Some(places), wall_time);
         let explained_body = self.explained_body(source, &encoding, message);
-        let events_max = self.settings.batch_events_max;
-        let mut decoded = encoding.decode(&source.name, message, events_max);
-        if let Ok(events) = &mut decoded {
-            UndecodedEvents::new(source, &encoding, message, events_max).ignore(events, None);
-        }
         let explained = |(index, event): (usize, Result<ChangeEvent, Vec<EventError>>)| {
             let decoded = DecodedEvent {
                 event,
@@ -203,7 +204,9 @@ impl Sources {
     /// The result omits events without a mapping and events that cannot be decoded.
     pub fn views(&self, source: &Source, message: RequestMessage<'_>) -> Vec<(String, Value)> {
         let encoding = Encoding::of_body(source, message.body);
-        let events = encoding.decode(&source.name, message, self.settings.batch_events_max);
+        let places = self.places(&encoding, message);
+        let decoded = encoding.decode(&source.name, message, &places);
+        let events = decoded.map(|decoded| decoded.events);
         let view = |event: ChangeEvent| {
             let (name, _) = source.mapped(event.event_type.as_str())?;
             Some((name.to_owned(), source.view(&event.envelope).clone()))

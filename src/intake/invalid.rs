@@ -242,8 +242,10 @@ pub(super) fn decode_again(
         return Ok((event, headers));
     }
     let data = envelope.get_mut("data").map_or(Value::Null, Value::take);
-    let event = json_envelope.event(data, &headers)?;
-    let event = encoding::json_event((json_envelope, &headers), &source.name, event)?;
+    let event = json_envelope.event(data, &headers);
+    let event = event
+        .and_then(|event| encoding::json_event((json_envelope, &headers), &source.name, event))
+        .map_err(|unread| unread.errors)?;
     Ok((event, headers))
 }
 

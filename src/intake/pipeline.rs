@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::body_places::BodyPlaces;
 use super::card_number;
 use super::digest::StoredEvent;
-use super::encoding::Encoding;
+use super::encoding::{DecodedBody, Encoding};
 use super::invalid::{InvalidEventParking, bounded};
 use super::message::RequestMessage;
 use super::rejection::{Rejection, RejectionClass};
@@ -69,10 +69,9 @@ impl Sources {
         context: &EntryContext,
     ) -> Result<MappedBody, Rejection> {
         let places = self.places(encoding, message);
+        let DecodedBody { mut events, unread } = encoding.decode(&source.name, message, &places)?;
         let pipeline = self.pipeline(source, Some(places), context.wall_time);
-        let events_max = self.settings.batch_events_max;
-        let mut events = encoding.decode(&source.name, message, events_max)?;
-        let mut undecoded = UndecodedEvents::new(source, encoding, message, events_max);
+        let mut undecoded = UndecodedEvents::new(source, encoding, message, unread);
         undecoded.ignore(&mut events, Some(&context.digest_key));
         let headers = message.headers;
         let mut mapped = MappedBody {

@@ -3,6 +3,8 @@
 //! The bridge parks such an event if the source parks invalid events. If the type of the event is in `ignore`, the bridge
 //! ignores the event: many senders send a test event that has no id.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 use super::digest::StoredEvent;
@@ -37,7 +39,9 @@ pub(super) struct UndecodedEvents<'a> {
     source: &'a Source,
     encoding: &'a Encoding<'a>,
     message: RequestMessage<'a>,
-    events_max: usize,
+    /// The plain JSON events, by their positions in the body.
+    unread: BTreeMap<usize, Value>,
+    /// The CloudEvents.
     sent: Option<Vec<Value>>,
 }
 
@@ -46,26 +50,29 @@ impl<'a> UndecodedEvents<'a> {
         source: &'a Source,
         encoding: &'a Encoding<'a>,
         message: RequestMessage<'a>,
-        events_max: usize,
+        unread: BTreeMap<usize, Value>,
     ) -> Self {
         Self {
             source,
             encoding,
             message,
-            events_max,
+            unread,
             sent: None,
         }
     }
 
     /// Returns the readable parts of the event at `index`.
     pub(super) fn event(&mut self, index: usize) -> UndecodedEvent {
-        let sent = self
-            .sent
-            .get_or_insert_with(|| self.encoding.undecoded(self.message, self.events_max));
-        let event = sent.get(index).cloned().unwrap_or_default();
         match self.encoding {
-            Encoding::CloudEvents { .. } => self.cloud_event(event),
+            Encoding::CloudEvents { .. } => {
+                let sent = self
+                    .sent
+                    .get_or_insert_with(|| self.encoding.undecoded(self.message));
+                let event = sent.get(index).cloned().unwrap_or_default();
+                self.cloud_event(event)
+            }
             Encoding::Json(envelope) => {
+                let event = self.unread.get(&index).cloned().unwrap_or_default();
                 let [id, event_type] = envelope.names(&event, self.message.headers);
                 self.plain_event(id, event_type, event)
             }

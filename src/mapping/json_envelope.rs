@@ -4,7 +4,6 @@
 //! These expressions, the schema and the mapping of an event all read the JSON as the source sent it.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -25,8 +24,10 @@ use super::{LookupTables, RuleError, or_record};
 use crate::event::{EventError, RequestHeaders};
 
 mod explain;
+mod json_event;
 
 pub use explain::SplitReads;
+pub use json_event::{JsonEvent, UnreadEvent};
 
 /// The name of the rule that splits a plain JSON body, in error messages.
 const SPLIT: &str = "body.split";
@@ -64,24 +65,6 @@ pub enum EnvelopeAttribute {
     Id,
     Type,
     Time,
-}
-
-/// One event of a plain JSON body.
-#[derive(Clone, PartialEq)]
-pub struct JsonEvent {
-    pub id: String,
-    pub event_type: String,
-    /// The time of the change, if the event has a time. The JSON envelope does not check the format of the time.
-    pub time: Option<String>,
-    /// The JSON of the event, as the source sent it.
-    pub data: Value,
-}
-
-/// Prints only the type name, never the data, because the data is personal data.
-impl fmt::Debug for JsonEvent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JsonEvent").finish_non_exhaustive()
-    }
 }
 
 impl JsonEnvelope {
@@ -212,7 +195,7 @@ impl JsonEnvelope {
         body: Value,
         headers: &RequestHeaders,
         max: usize,
-    ) -> Result<Vec<Result<JsonEvent, Vec<EventError>>>, Vec<EventError>> {
+    ) -> Result<Vec<Result<JsonEvent, UnreadEvent>>, Vec<EventError>> {
         let parts = self.parts(body, headers, max)?;
         let events = parts.into_iter().map(|part| self.event(part, headers));
         Ok(events.collect())
@@ -255,11 +238,7 @@ impl JsonEnvelope {
     ///
     /// # Errors
     /// Returns the errors of an event without a usable id or type.
-    pub fn event(
-        &self,
-        data: Value,
-        headers: &RequestHeaders,
-    ) -> Result<JsonEvent, Vec<EventError>> {
+    pub fn event(&self, data: Value, headers: &RequestHeaders) -> Result<JsonEvent, UnreadEvent> {
         let context = &ReadContext::of_headers(headers);
         budget::begin_event(budget::EVENT_STEPS_MAX);
         let mut errors = Vec::new();
@@ -283,13 +262,12 @@ impl JsonEnvelope {
                 data,
             }),
             (_, _) => {
-                let errors = errors.into_iter();
-                Err(errors
-                    .map(|error| match &self.split {
-                        Some(_) => split_kind(error, &data),
-                        None => self.named_kind(error, Some(&data)),
-                    })
-                    .collect())
+                let errors = errors.into_iter().map(|error| match &self.split {
+                    Some(_) => split_kind(error, &data),
+                    None => self.named_kind(error, Some(&data)),
+                });
+                let errors = errors.collect();
+                Err(UnreadEvent { data, errors })
             }
         }
     }
@@ -442,7 +420,7 @@ mod tests {
         }
         let body = json!({"id": "a", "type": "t", "at": true});
         let events = envelope(None, Some(".at")).events(body, &NONE, 1).unwrap();
-        let errors = events[0].as_ref().unwrap_err();
+        let errors = &events[0].as_ref().unwrap_err().errors;
         assert_eq!(
             (errors.len(), errors[0].location.as_str()),
             (1, "body.time")
@@ -454,7 +432,7 @@ mod tests {
         for id in [json!(null), json!(" "), json!(true), json!(1.5), json!([1])] {
             let body = json!({"id": id});
             let events = envelope(None, None).events(body, &NONE, 1).unwrap();
-            let errors = events[0].as_ref().unwrap_err();
+            let errors = &events[0].as_ref().unwrap_err().errors;
             let found: Vec<_> = errors
                 .iter()
                 .map(|error| {
@@ -478,7 +456,7 @@ mod tests {
         ] {
             let body = json!({"id": id, "type": "t"});
             let events = envelope(None, None).events(body, &NONE, 1).unwrap();
-            let errors = events[0].as_ref().unwrap_err();
+            let errors = &events[0].as_ref().unwrap_err().errors;
             assert!(errors[0].detail.contains(reason), "{errors:?}");
         }
     }
@@ -489,7 +467,7 @@ mod tests {
         let split = envelope(Some(".[]"), None);
         let ids = |body: Value, max: usize| {
             let events = split.events(body, &NONE, max).unwrap();
-            let id = |event: Result<JsonEvent, Vec<EventError>>| event.unwrap().id;
+            let id = |event: Result<JsonEvent, UnreadEvent>| event.unwrap().id;
             events.into_iter().map(id).collect::<Vec<_>>()
         };
         assert_eq!(ids(json!([event(1), null, event(2)]), 5), ["1", "2"]);
@@ -549,7 +527,7 @@ mod tests {
         };
         let read = |pairs: &[(&str, &str)], body: Value| {
             let events = envelope.events(body, &headers(pairs), 9).unwrap();
-            let event = |event: Result<JsonEvent, Vec<EventError>>| {
+            let event = |event: Result<JsonEvent, UnreadEvent>| {
                 event.map(|event| format!("{} {}", event.id, event.event_type))
             };
             events.into_iter().map(event).collect::<Vec<_>>()
@@ -567,7 +545,7 @@ mod tests {
             ]
         );
         let missing = read(&[], json!({"id": 1}));
-        let errors = missing[0].as_ref().unwrap_err();
+        let errors = &missing[0].as_ref().unwrap_err().errors;
         assert_eq!(errors.len(), 1, "{errors:?}");
         assert_eq!(
             (errors[0].location.as_str(), errors[0].detail.as_str()),

@@ -3,10 +3,11 @@
 //!
 //! `IMPRINT_BRIDGE_FUZZ_BODIES` sets the number of bodies, `IMPRINT_BRIDGE_FUZZ_FROM` the number of the first body, and
 //! `IMPRINT_BRIDGE_FUZZ_SEED` the seed. With `IMPRINT_BRIDGE_FUZZ_ONLY`, a list of numbers such as `17,960544`, the fuzzer
-//! runs only these bodies. Times mean something only in an optimised build on a quiet machine:
+//! runs only these bodies. Times mean something only in an optimised build on a quiet machine. There, set
+//! `IMPRINT_BRIDGE_FUZZ_TIME` to let the fuzzer fail if a body takes longer than [`TIME_MAX`]:
 //!
 //! ```sh
-//! IMPRINT_BRIDGE_FUZZ_BODIES=1000000 cargo test --profile dist --test fuzz
+//! IMPRINT_BRIDGE_FUZZ_TIME=1 IMPRINT_BRIDGE_FUZZ_BODIES=1000000 cargo test --profile dist --test fuzz
 //! ```
 #![expect(
     clippy::unwrap_used,
@@ -134,7 +135,7 @@ fn fuzz() {
             worst.slowest = format!("{kind}, {} bytes, body {number}", body.len());
         }
     }
-    for (name, worst) in worst {
+    for (name, worst) in &worst {
         println!("{name}: {worst:?}");
     }
     let (bodies, kib) = (numbers.len(), memory.0 / 1024);
@@ -142,6 +143,10 @@ fn fuzz() {
         "{bodies} bodies with seed {seed}: at most {kib} KiB for one body ({})",
         memory.1
     );
+    if std::env::var_os("IMPRINT_BRIDGE_FUZZ_TIME").is_some() {
+        let slow: u64 = worst.values().map(|worst| worst.over_50_ms).sum();
+        assert_eq!(slow, 0, "bodies take longer than {TIME_MAX:?}");
+    }
 }
 
 /// Returns the number of bodies of a run without settings.

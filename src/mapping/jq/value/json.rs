@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::super::super::budget::{self, key_steps};
 use super::super::super::located::{LocatedValue, Presence};
@@ -73,15 +73,15 @@ impl Val {
                 ))
             }
             ValContent::Object(members, _) => {
-                let mut object = Map::new();
-                for (key, member) in members.iter() {
+                let member = |(key, member): (&Rc<str>, &Self)| {
                     spend(key_steps(key))?;
-                    let value = member
-                        .value()?
-                        .map(|value| (key.as_ref().to_owned(), value));
-                    object.extend(value);
-                }
-                Some(Value::Object(object))
+                    let value = member.value()?;
+                    Ok(value.map(|value| (key.as_ref().to_owned(), value)))
+                };
+                // The members are sorted, so a map of all of them at once compares each key once. Long keys with the same
+                // beginning make a comparison expensive.
+                let members = members.iter().map(member).filter_map(Result::transpose);
+                Some(Value::Object(members.collect::<ValResult<_>>()?))
             }
             ValContent::Error(error) => {
                 return Err(JaqError::new(Self::made(ValContent::Error(Rc::clone(
