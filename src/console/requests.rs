@@ -110,6 +110,8 @@ fn decision(request: &RequestRecord, now: Timestamp) -> String {
         RequestDecision::Waits(_) if request.is_served && request.entry.is_none() => {
             "repeated delivered values".to_owned()
         }
+        // Another state of the destination or a restart can delay the next request.
+        RequestDecision::Waits(due) if due <= now => "kept".to_owned(),
         RequestDecision::Waits(due) => format!("kept; next {}", TimeText::since(due, now)),
         RequestDecision::Witness => "asked only whether Imprint answers".to_owned(),
     };
@@ -155,6 +157,9 @@ mod tests {
             text.decision,
             "kept; next 22:14:00 UTC; the destination became probing"
         );
+        // FAULTS N1475
+        let later = SentRequestText::of(&request(), NOW.after(Duration::from_secs(40)));
+        assert_eq!(later.decision, "kept; the destination became probing");
         let refused = RequestRecord {
             took: Duration::from_millis(12),
             facts: Some(AnswerFacts {

@@ -60,10 +60,11 @@ pub(super) fn is_wrong_secret(row: &DeniedRow) -> bool {
 }
 
 /// Says in plain words that the sender has another secret than the bridge. `None` for another denial, or if the bridge has
-/// no secret file of the source. The latest refused request says nothing about a file that is newer.
+/// no secret file of the source. The latest refused request says nothing about a file that is newer, or that the bridge has
+/// used only since the source file changed at `changed_at`.
 pub(super) fn wrong_secret(
     row: &DeniedRow,
-    files: &[SecretFileView],
+    (files, changed_at): (&[SecretFileView], Option<Timestamp>),
     now: Timestamp,
 ) -> Option<String> {
     if !is_wrong_secret(row) || files.is_empty() {
@@ -73,6 +74,12 @@ pub(super) fn wrong_secret(
     let (newer, older): (Vec<_>, Vec<_>) = files.iter().partition(is_newer);
     let is_signature = row.last_detail.contains("signature");
     let part = if is_signature { "signature" } else { "secret" };
+    if let Some(changed_at) = changed_at.filter(|at| *at > row.last_at) {
+        let at = TimeText::of(changed_at, now).absolute;
+        return Some(format!(
+            "the {part} did not match: the sender had another secret than the bridge; since then, at {at}, the source file has changed"
+        ));
+    }
     let newer = named(&newer, now);
     Some(match named(&older, now).as_str() {
         "" => {
@@ -138,38 +145,48 @@ mod tests {
         };
         let signature = "no secret of the source makes a signature";
         assert_eq!(
-            wrong_secret(&row("mismatch", signature), &[file(25)], NOW).unwrap(),
+            wrong_secret(&row("mismatch", signature), (&[file(25)], None), NOW).unwrap(),
             "the signature does not match: the sender has another secret than /run/secrets/key (changed at 2023-11-14 21:48:20 UTC, 25 min ago), or something on the way changes the body"
         );
         let token = wrong_secret(
             &row("mismatch", "no secret of the source"),
-            &[file(25)],
+            (&[file(25)], None),
             NOW,
         );
         assert!(token.unwrap().starts_with("the secret does not match"));
         assert_eq!(
-            wrong_secret(&row("stale", signature), &[file(25)], NOW),
+            wrong_secret(&row("stale", signature), (&[file(25)], None), NOW),
             None
         );
-        assert_eq!(wrong_secret(&row("mismatch", signature), &[], NOW), None);
+        assert_eq!(
+            wrong_secret(&row("mismatch", signature), (&[], None), NOW),
+            None
+        );
         // FAULTS N1235: an operator has put the new secret into a file after the latest refused request.
         let changed = |minutes| SecretFileView {
             path: "/run/secrets/new".to_owned(),
             ..file(minutes)
         };
-        let late = |files: &[SecretFileView]| {
-            let row = DeniedRow {
-                last_at: Timestamp::from_millis(NOW.as_millis() - 600_000),
-                ..row("mismatch", signature)
-            };
-            wrong_secret(&row, files, NOW).unwrap()
+        let ago = |minutes: i64| Timestamp::from_millis(NOW.as_millis() - minutes * 60_000);
+        let row = DeniedRow {
+            last_at: ago(10),
+            ..row("mismatch", signature)
         };
+        let late = |files: &[SecretFileView]| wrong_secret(&row, (files, None), NOW).unwrap();
         assert_eq!(
             late(&[file(25), changed(5)]),
             "the signature did not match: the sender had another secret than /run/secrets/key (changed at 2023-11-14 21:48:20 UTC, 25 min ago); changed since then: /run/secrets/new (changed at 2023-11-14 22:08:20 UTC, 5 min ago)"
         );
         assert!(late(&[changed(5)]).starts_with("the signature did not match the earlier secret;"));
         assert!(late(&[file(25), changed(20)]).contains("does not match"));
+        // FAULTS N1474: the operator has added the new secret to the source file. The bridge uses a file only from then on.
+        let both = [file(25), changed(11)];
+        assert_eq!(
+            wrong_secret(&row, (&both, Some(ago(9))), NOW).unwrap(),
+            "the signature did not match: the sender had another secret than the bridge; since then, at 2023-11-14 22:04:20 UTC, the source file has changed"
+        );
+        let earlier = wrong_secret(&row, (&both, Some(ago(12))), NOW).unwrap();
+        assert!(earlier.contains("does not match"), "{earlier}");
     }
 
     /// FAULTS N1283

@@ -234,12 +234,9 @@ fn destination(situation: &Situation) -> Sentence {
     };
     let key = key.map(|key| format!(" {}", key.sentence));
     let key = key.unwrap_or_default();
-    let next = match situation.destination.next_try_at {
-        Some(next) if tone == Tone::Alarm && next > situation.now => {
-            let next = TimeText::of(next, situation.now).relative;
-            format!(" The next probe is {next}.")
-        }
-        _ => String::new(),
+    let next = match tone {
+        Tone::Alarm => next_probe(situation),
+        Tone::Good | Tone::Notice | Tone::Warning => String::new(),
     };
     Sentence {
         tone,
@@ -249,6 +246,18 @@ fn destination(situation: &Situation) -> Sentence {
         advice,
         link: None,
     }
+}
+
+/// Says when the bridge tries again whether Imprint works.
+fn next_probe(situation: &Situation) -> String {
+    let next = situation.destination.next_try_at;
+    let next = next.filter(|next| *next > situation.now);
+    next.map_or_else(String::new, |next| {
+        let next = TimeText::of(next, situation.now).relative;
+        format!(
+            " The next probe is {next}, or earlier: the bridge tries each customer whose requests have not failed yet, at most one a second."
+        )
+    })
 }
 
 const THROTTLED: &str =
@@ -456,7 +465,8 @@ mod tests {
                 _ => "Imprint is down since 22:03:20 UTC (10 min)",
             };
             let situation = situation(state, Some((outcome, word)));
-            let cause = format!("{text} The next probe is in 1 min. {WAIT}");
+            let probe = "The next probe is in 1 min, or earlier: the bridge tries each customer whose requests have not failed yet, at most one a second.";
+            let cause = format!("{text} {probe} {WAIT}");
             check(&situation, Tone::Alarm, headline, &cause);
         }
         let throttled = situation("throttled", None);

@@ -167,9 +167,11 @@ const fn from_seconds(seconds: i64) -> Timestamp {
 /// Returns the refused requests by reason. A wrong secret has a sentence in plain words, with the file of the secret.
 pub(super) fn denied_rows(operations: &Operations, operator: &Operator) -> Vec<DeniedRow> {
     let mut rows = operations.denied_requests(operator, None);
+    let reloads = operations.reloads(operator);
     for row in &mut rows {
         let files = operations.secret_files(operator, &row.source);
-        let plain = wrong_secret(row, &files, operations.clock.now());
+        let changed_at = changed_at(&reloads, &row.source);
+        let plain = wrong_secret(row, (&files, changed_at), operations.clock.now());
         row.last_detail = plain.unwrap_or_else(|| std::mem::take(&mut row.last_detail));
     }
     rows

@@ -11,7 +11,7 @@ use super::chart::rate;
 use super::mass_change::MassChangeText;
 use super::page::{Frame, PageResult, Section, page};
 use super::refusals::RefusalList;
-use super::reloads::{ReloadText, SourceChangeText};
+use super::reloads::{ReloadText, SourceChangeText, changed_at};
 use super::secret_text::wrong_secret;
 use super::visitor::Visitor;
 use super::words::{TimeText, capitalized, counted, grouped};
@@ -141,7 +141,7 @@ pub(super) async fn list(
             file: console.source_path(&source.name),
             ..source
         })
-        .map(|source| source.with_wrong_secret(&operations, operator))
+        .map(|source| source.with_wrong_secret(&reloads, (&operations, operator)))
         .collect(),
         refusals: RefusalList::of(refused_requests, (&denied, now)),
         reloads: reloads
@@ -195,11 +195,17 @@ impl SourceText {
         self
     }
 
-    fn with_wrong_secret(mut self, operations: &Operations, operator: &Operator) -> Self {
+    fn with_wrong_secret(
+        mut self,
+        reloads: &[ReloadView],
+        (operations, operator): (&Operations, &Operator),
+    ) -> Self {
         let files = operations.secret_files(operator, &self.name);
+        let changed_at = changed_at(reloads, &self.name);
         let denied = operations.denied_requests(operator, Some(&self.name));
         let latest = denied.iter().max_by_key(|row| row.last_at);
-        let sentence = latest.and_then(|row| wrong_secret(row, &files, operations.clock.now()));
+        let now = operations.clock.now();
+        let sentence = latest.and_then(|row| wrong_secret(row, (&files, changed_at), now));
         self.wrong_secret = sentence.map(|sentence| format!("{}.", capitalized(&sentence)));
         self
     }

@@ -199,7 +199,9 @@ impl RuleText {
             TargetResult::Absent => Shown::remark("absent"),
             TargetResult::Cleared => match omitted.get(&rule.target) {
                 Some(reason) => Shown::remark(format!("cleared, but nothing is sent: {reason}")),
-                None => Shown::remark("cleared: the request empties the field"),
+                None => Shown::remark(
+                    "cleared: the bridge empties the field, if necessary with a second request",
+                ),
             },
             TargetResult::Value { value } => Shown::value(value),
             TargetResult::Skipped { error } => {

@@ -25,7 +25,7 @@ fn the_overview_names_the_cause_of_an_outage_and_its_end() {
     });
     assert!(
         page.contains("Imprint refuses the API key (401). The next probe is ")
-            && page.contains(" s. 2 entries wait"),
+            && page.contains("at most one a second. 2 entries wait"),
         "{page}"
     );
     assert!(page.contains("imprint.key_file"), "{page}");
