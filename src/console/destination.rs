@@ -13,7 +13,7 @@ use super::secret_text::KeyFileText;
 use super::sentence::{ModeChange, Sentence, sentence};
 use super::visitor::Visitor;
 use super::words::{TimeText, grouped, length, rate_text, span_text};
-use crate::dispatch::destination::OperatorMode;
+use crate::dispatch::destination::{OperatorMode, StateChange};
 use crate::dispatch::pace::PresentRate;
 use crate::ops::operate::{Operations, Reason, Role, ShadowView};
 use crate::ops::{AdminProblem, Figures};
@@ -38,6 +38,8 @@ struct DestinationPage {
     /// The outcome and the cause of the request that changed the state, in the words of the log.
     cause: Option<String>,
     next_try: Option<TimeText>,
+    /// The states since the start of the process, the newest first.
+    states: Vec<PastState>,
     rate: RateText,
     in_flight: String,
     last_delivery: Option<TimeText>,
@@ -49,6 +51,34 @@ struct DestinationPage {
     requests: [RequestList; 2],
     shadow: Vec<ShadowText>,
     shadow_count: String,
+}
+
+/// A state of the destination, now or before.
+struct PastState {
+    name: &'static str,
+    began: TimeText,
+    /// The time until the next state began.
+    lasted: String,
+    /// The outcome and the cause of the request with which the state began, in the words of the log.
+    cause: String,
+}
+
+impl PastState {
+    /// Describes the states that began with these changes. The newest change is the first.
+    fn all(changes: &[StateChange], now: Timestamp) -> Vec<Self> {
+        let ends = std::iter::once(now).chain(changes.iter().map(|change| change.at));
+        let states = changes.iter().zip(ends);
+        states
+            .map(|(change, end)| Self {
+                name: change.to,
+                began: TimeText::of(change.at, now),
+                lasted: span_text(end.since(change.at)),
+                cause: format!("{} {}", change.outcome, change.cause)
+                    .trim()
+                    .to_owned(),
+            })
+            .collect()
+    }
 }
 
 /// The number of requests with one outcome.
@@ -122,6 +152,7 @@ pub(super) async fn show(
         since: change.map(|change| TimeText::of(change.at, now)),
         cause: cause.filter(|_| destination.state != "flowing"),
         next_try: destination.next_try_at.map(|at| TimeText::of(at, now)),
+        states: PastState::all(&destination.changes, now),
         rate: RateText::of(operations.present_rate(operator)),
         in_flight: figures.dispatch.in_flight.to_string(),
         last_delivery: last_delivery.map(|at| TimeText::of(at, now)),

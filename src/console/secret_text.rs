@@ -203,6 +203,7 @@ mod tests {
             }),
             next_try_at: None,
             unproven: None,
+            changes: Vec::new(),
         };
         let refused = destination(Some(("denied", "status_401")));
         let flaw = |is_used| SecretFileView {

@@ -402,6 +402,7 @@ mod tests {
                 change,
                 next_try_at: Some(NOW.after(Duration::from_secs(90))),
                 unproven: None,
+                changes: Vec::new(),
             },
             key_file: None,
             mode_change: None,

@@ -8,6 +8,7 @@
 //! Dispatch threads take permits and report results. The operations listener reads the state and sets the mode. The
 //! watcher of the key file reports a new API key.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -93,7 +94,11 @@ pub struct Assessment {
     pub absence: Option<Absence>,
 }
 
-/// The latest change of the destination's state, for operators.
+/// The number of changes of the destination's state that the process keeps for operators: a night with several outages,
+/// each with a few changes.
+const STATE_CHANGES_MAX: usize = 50;
+
+/// A change of the destination's state, for operators.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateChange {
     /// The name of the state that began.
@@ -131,8 +136,8 @@ impl fmt::Debug for ShadowRecord {
 #[derive(Debug)]
 pub struct Destination {
     limiter: Mutex<SendLimiter>,
-    /// The latest change that a dispatch thread reported. No decision reads it.
-    last_change: Mutex<Option<StateChange>>,
+    /// The changes that dispatch threads reported, the newest first. No decision reads them.
+    changes: Mutex<VecDeque<StateChange>>,
     /// The failures that dispatch threads reported. No decision reads it.
     unproven: Mutex<UnprovenRow>,
     /// The last requests of all dispatch threads. No decision reads them.
@@ -148,7 +153,7 @@ impl Destination {
     pub fn new(rate: Rate, now: Timestamp) -> Self {
         Self {
             limiter: Mutex::new(SendLimiter::new(rate, now)),
-            last_change: Mutex::default(),
+            changes: Mutex::default(),
             unproven: Mutex::default(),
             recent: Mutex::default(),
             changed: Notify::new(),
@@ -167,17 +172,29 @@ impl Destination {
         self.limiter().state()
     }
 
-    /// Records a change of the state, for [`Self::present_change`].
+    /// Records a change of the state, for [`Self::state_changes`].
     pub fn record_change(&self, change: StateChange) {
-        let last = self.last_change.lock();
-        *last.unwrap_or_else(PoisonError::into_inner) = Some(change);
+        let changes = self.changes.lock();
+        let mut changes = changes.unwrap_or_else(PoisonError::into_inner);
+        changes.push_front(change);
+        changes.truncate(STATE_CHANGES_MAX);
+    }
+
+    /// Returns the last changes of the state since the start of the process, the newest first.
+    pub fn state_changes(&self) -> Vec<StateChange> {
+        let changes = self.changes.lock();
+        let changes = changes.unwrap_or_else(PoisonError::into_inner);
+        changes.iter().cloned().collect()
     }
 
     /// Returns the change with which the current state began. Returns `None` if the state began with the process, or if
     /// two threads reported two changes in the wrong order.
     pub fn present_change(&self) -> Option<StateChange> {
-        let last = self.last_change.lock();
-        let last = last.unwrap_or_else(PoisonError::into_inner).clone();
+        let changes = self.changes.lock();
+        let last = changes
+            .unwrap_or_else(PoisonError::into_inner)
+            .front()
+            .cloned();
         last.filter(|change| change.to == self.state().as_str())
     }
 

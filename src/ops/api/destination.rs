@@ -70,5 +70,9 @@ fn destination_json(view: &DestinationView) -> Value {
             "since": failures.since.to_rfc3339(), "requests": failures.requests,
             "outcome": failures.outcome, "cause": failures.cause,
         })),
+        "changes": view.changes.iter().map(|change| json!({
+            "state": change.to, "at": change.at.to_rfc3339(),
+            "outcome": change.outcome, "cause": change.cause,
+        })).collect::<Vec<_>>(),
     })
 }

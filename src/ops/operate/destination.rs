@@ -28,6 +28,8 @@ pub struct DestinationView {
     pub next_try_at: Option<Timestamp>,
     /// The failures in a row whose cause is unknown, while the destination is flowing.
     pub unproven: Option<UnprovenFailures>,
+    /// The last changes of the state since the start of the process, the newest first.
+    pub changes: Vec<StateChange>,
 }
 
 /// A request that the bridge did not send because of the mode `shadow`, with masked values.
@@ -58,6 +60,7 @@ impl Operations {
             state: state.as_str(),
             change: self.destination.present_change(),
             next_try_at,
+            changes: self.destination.state_changes(),
         }
     }
 

@@ -43,6 +43,30 @@ fn the_overview_names_the_cause_of_an_outage_and_its_end() {
     wait_for("the overview shows the recovery", || {
         Some(browser.page("/")).filter(|page| page.contains("<h1 id=\"state\">Delivering</h1>"))
     });
+    // FAULTS N1476: the outage is over, and nothing else tells of it.
+    let page = browser.page("/destination");
+    let states = page
+        .split("States since the start, the newest first")
+        .nth(1);
+    let states = states.unwrap().split("</table>").next().unwrap();
+    let place = |text: &str| {
+        states
+            .find(text)
+            .unwrap_or_else(|| panic!("{text}: {states}"))
+    };
+    let names = [">flowing<", "applied", ">stopped<", "denied status_401"];
+    assert!(names.map(place).is_sorted(), "{states}");
+    let destination = app.ask_operator(TOKEN, "GET /admin/v1/destination", &Value::Null);
+    let changes = destination.json()["changes"].clone();
+    let outcomes = (
+        &changes[0]["state"],
+        &changes[1]["state"],
+        &changes[1]["cause"],
+    );
+    assert_eq!(
+        outcomes,
+        (&json!("flowing"), &json!("stopped"), &json!("status_401"))
+    );
 }
 
 /// FAULTS N1130: the only customer gets no answer, so nothing shows whether the customer or Imprint is the cause.

@@ -82,7 +82,7 @@ fn constants() -> Vec<Constant> {
         }
         let module = relative.trim_end_matches(".rs").replace('/', "::");
         let text = fs::read_to_string(&path).unwrap();
-        let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
         let mut doc: Vec<&str> = Vec::new();
         for (at, line) in lines(code) {
             if let Some(text) = line.strip_prefix("///") {
