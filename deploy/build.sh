@@ -20,6 +20,8 @@ export CFLAGS="-ffile-prefix-map=$PWD=/src -ffile-prefix-map=$cargo_home=/cargo"
 # mimalloc compiles the date and the time of its build into the program, and a compiler takes both from this variable.
 export SOURCE_DATE_EPOCH=0
 export CARGO_PROFILE_DIST_DEBUG=line-tables-only CARGO_PROFILE_DIST_STRIP=none
+# The bill of materials needs the manifests of all crates, also of those that only tests use.
+cargo fetch --locked
 # The feature "sandbox" simulates Imprint. A production system does not need it.
 cargo build --profile dist --locked --no-default-features --target "$triple"
 
@@ -28,6 +30,4 @@ built="${CARGO_TARGET_DIR:-target}/$triple/dist/imprint-bridge"
 objcopy --only-keep-debug "$built" "$folder/imprint-bridge.debug"
 objcopy --strip-all --add-gnu-debuglink="$folder/imprint-bridge.debug" "$built" "$folder/imprint-bridge"
 chmod 0755 "$folder/imprint-bridge"
-# The bill of materials needs the manifests of all crates, also of those that only tests use.
-cargo fetch --locked
-python3 tests/supply/sbom.py "$folder/imprint-bridge.cdx.json"
+python3 tests/supply/sbom.py "$folder/imprint-bridge.cdx.json" "$triple"

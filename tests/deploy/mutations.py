@@ -130,6 +130,7 @@ each(p.no_sandbox,
      another_build=lambda d: setattr(d, "dockerfile", d.dockerfile.replace("deploy/build.sh /out", "cargo build --out /out")),
      the_sandbox_in_the_image=lambda d: setattr(d, "build_script", d.build_script.replace(" --no-default-features", "")))
 each(p.bill_of_materials,
+     the_bill_of_another_platform=lambda d: setattr(d, "build_script", d.build_script.replace('.cdx.json" "$triple"', '.cdx.json"')),
      no_bill=lambda d: setattr(d, "build_script", d.build_script.replace("python3 tests/supply/sbom.py", "true")),
      a_lost_bill=lambda d: setattr(d, "dockerfile", d.dockerfile.replace("imprint-bridge.cdx.json", "")))
 each(p.dockerfile,

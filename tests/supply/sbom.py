@@ -5,7 +5,10 @@ Needs no network: `cargo metadata` and Cargo.lock have everything. The bill has 
 that its build runs, without the crates of tests. Fails if a crate has a licence that is not on the list below, comes from
 another place than the public registry, or has no checksum in Cargo.lock.
 
-usage: tests/supply/sbom.py OUTPUT
+usage: tests/supply/sbom.py OUTPUT [TARGET]
+
+TARGET is the platform of the program, by default the one of the image on x86_64. The features and crates of other platforms
+are not in the program.
 """
 
 import json
@@ -17,7 +20,7 @@ import tomllib
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 REGISTRY = "registry+https://github.com/rust-lang/crates.io-index"
-# The platform of the image. The features and crates of other platforms are not in the program.
+# The platform of the image on x86_64.
 TARGET = "x86_64-unknown-linux-musl"
 # Licences that allow to ship the program without its source. A crate needs one of its alternatives (OR) from this list,
 # and every part of an alternative (AND).
@@ -77,9 +80,9 @@ def purl(package):
     return f"pkg:cargo/{package['name']}@{package['version']}"
 
 
-def main(output):
+def main(output, target=TARGET):
     command = ["cargo", "metadata", "--locked", "--offline", "--format-version=1"]
-    command += ["--filter-platform", TARGET]
+    command += ["--filter-platform", target]
     metadata = json.loads(subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout)
     lock = tomllib.loads((ROOT / "Cargo.lock").read_text())
     checksums = {(p["name"], p["version"]): p.get("checksum") for p in lock["package"]}
@@ -152,6 +155,6 @@ def self_test():
 
 if __name__ == "__main__":
     self_test()
-    if len(sys.argv) != 2:
+    if len(sys.argv) not in (2, 3):
         sys.exit(__doc__)
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(*sys.argv[1:]))
