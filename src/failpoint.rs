@@ -57,6 +57,8 @@ pub(crate) enum CrashPoint {
     BeforeErasure,
     /// The store has committed a step of an erasure, but the operator has no answer.
     AfterErasure,
+    /// The store has retired some idle customers, but has not committed the transaction.
+    BeforeRetirement,
     /// A transfer to the other engine has written the transaction of a batch, but has not committed the transaction.
     BeforeTransferCommit,
     /// A transfer to the other engine has committed a batch.
@@ -234,6 +236,7 @@ mod live {
             "after_erasure_record" => CrashPoint::AfterErasureRecord,
             "before_erasure" => CrashPoint::BeforeErasure,
             "after_erasure" => CrashPoint::AfterErasure,
+            "before_retirement" => CrashPoint::BeforeRetirement,
             "before_transfer_commit" => CrashPoint::BeforeTransferCommit,
             "after_transfer_batch" => CrashPoint::AfterTransferBatch,
             _ => return None,

@@ -56,6 +56,7 @@ mod pick;
 mod postgres;
 mod record_counts;
 mod reserve;
+mod retirement;
 mod sealer;
 mod sealing_status;
 mod sharing;
@@ -113,6 +114,7 @@ pub use postgres::{
 };
 pub use record_counts::{KeyLine, KeyReport, RecordCounts, RecordCursor, RecordReport};
 pub use reserve::Reserve;
+pub use retirement::{RETIRE_MAX, Retirement};
 pub use sealing_status::{KeyUse, SealingStatus};
 pub use sharing::{
     AgreedView, Forgotten, ReplicaReport, SharedDestination, SharedSettings, SharedView,

@@ -1,12 +1,13 @@
-//! Retention: deletes receipts that are older than `outbox.retain_receipt`, and discards entries that have been parked or
-//! held for longer than `outbox.retain_parked`.
+//! Retention: deletes receipts that are older than `outbox.retain_receipt`, discards entries that have been parked or
+//! held for longer than `outbox.retain_parked`, and retires customers to whom nothing has happened for longer than
+//! `outbox.retain_idle_customer`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config;
 use crate::outbox::{
-    AuditEvent, EntryFilter, EntryId, EntrySummary, Error, Ledger, State, Withdrawal,
+    AuditEvent, EntryFilter, EntryId, EntrySummary, Error, LaneId, Ledger, State, Withdrawal,
     WithdrawnState,
 };
 use crate::time::{Clock, Timestamp};
@@ -23,6 +24,7 @@ pub(super) struct Retention {
     clock: Clock,
     receipts: Duration,
     parked: Duration,
+    idle_customer: Duration,
 }
 
 impl Retention {
@@ -36,6 +38,7 @@ impl Retention {
             clock,
             receipts: settings.retain_receipt,
             parked: settings.retain_parked,
+            idle_customer: settings.retain_idle_customer,
         }
     }
 
@@ -46,6 +49,7 @@ impl Retention {
                 self.discard(State::Parked).await,
                 self.discard(State::Held).await,
                 self.prune().await,
+                self.retire().await,
             ];
             for error in passes.iter().filter_map(|pass| pass.as_ref().err()) {
                 tracing::warn!(error = %error, "a retention pass failed; the next pass starts in 1 hour");
@@ -124,6 +128,25 @@ impl Retention {
         }
         Ok(())
     }
+
+    /// Retires the customers whose last delivery is older than `outbox.retain_idle_customer` and whose receipts are deleted.
+    async fn retire(&self) -> Result<(), Error> {
+        let before = self.cutoff(self.idle_customer);
+        let mut retired = self.outbox.retire_customers(LaneId(0), before).await?;
+        let mut customers = retired.customers;
+        while let Some(next) = retired.next {
+            tokio::time::sleep(PAUSE).await;
+            retired = self.outbox.retire_customers(next, before).await?;
+            customers += retired.customers;
+        }
+        if customers > 0 {
+            tracing::info!(
+                customers,
+                "replaced the ids of customers without an event for outbox.retain_idle_customer by digests"
+            );
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -171,6 +194,7 @@ mod tests {
             clock: clock.clone(),
             receipts: DAY * 30,
             parked: DAY * 90,
+            idle_customer: DAY * 400,
         };
         let state = || async {
             let lookup = Lookup {

@@ -29,6 +29,7 @@ pub struct OutboxSettings {
     pub intake_max: usize,
     pub retain_receipt: Duration,
     pub retain_parked: Duration,
+    pub retain_idle_customer: Duration,
 }
 
 /// Reads the section `[outbox]`. With the profile `production`, the store must be sealed, because it contains personal data.
@@ -62,6 +63,7 @@ pub(super) fn take(reader: &mut Reader, profile: Option<Profile>) -> Option<Outb
         })
     };
     let (retain_receipt, retain_parked) = (retain("retain_receipt"), retain("retain_parked"));
+    let retain_idle_customer = retain("retain_idle_customer");
     Some(OutboxSettings {
         place: place?,
         password_file,
@@ -71,5 +73,6 @@ pub(super) fn take(reader: &mut Reader, profile: Option<Profile>) -> Option<Outb
         intake_max: intake_max?,
         retain_receipt: retain_receipt?,
         retain_parked: retain_parked?,
+        retain_idle_customer: retain_idle_customer?,
     })
 }

@@ -14,6 +14,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use super::sealer::Sealer;
+use super::tombstone::TombstoneKind;
 use super::{
     Absence, EntryId, IgnoreReason, KeyMark, LaneClass, LaneKey, LaterEvents, MaybeSent,
     ParkReason, Priority, Recognition, Standing, State,
@@ -220,12 +221,25 @@ pub(super) const NEW_LANE_CLASS: u8 = class_number(LaneClass {
     standing: Standing::Untried,
 });
 
-/// Returns the kind of the tombstone of a lane with this kind.
-pub(super) const fn tombstone_kind(kind: u8, later: LaterEvents) -> u8 {
-    match later {
-        LaterEvents::Delivered => kind + 2,
-        LaterEvents::Ignored => kind + 4,
+/// Returns the stored number of a kind of tombstones.
+pub(super) const fn tombstone_number(tombstone: TombstoneKind) -> u8 {
+    match tombstone {
+        TombstoneKind::Erased(LaterEvents::Delivered) => 0,
+        TombstoneKind::Erased(LaterEvents::Ignored) => 1,
+        TombstoneKind::Retired => 2,
     }
+}
+
+/// Returns the kind of the tombstone of a lane with this kind, in a file.
+pub(super) const fn tombstone_kind(kind: u8, tombstone: TombstoneKind) -> u8 {
+    kind + 2 * (tombstone_number(tombstone) + 1)
+}
+
+/// Returns the kind of the lane and the kind of the tombstone that a stored kind stands for. Returns `None` for a lane.
+pub(super) fn tombstone(kind: i64) -> Option<(u8, TombstoneKind)> {
+    let lanes = [IMPRINT_LANE, PARTNER_LANE].into_iter();
+    let mut all = lanes.flat_map(|lane| TombstoneKind::ALL.map(|tombstone| (lane, tombstone)));
+    all.find(|(lane, tombstone)| i64::from(tombstone_kind(*lane, *tombstone)) == kind)
 }
 
 pub(super) fn lane_columns(key: &LaneKey) -> LaneColumns<'_> {
@@ -386,9 +400,11 @@ mod tests {
         }
         assert!(matches!(lane_key(0, "CUST-1"), Some(LaneKey::Imprint(_))));
         assert!(matches!(lane_key(1, "P-1"), Some(LaneKey::Partner(_))));
-        for (later, number) in [(LaterEvents::Delivered, 2), (LaterEvents::Ignored, 4)] {
-            assert_eq!(tombstone_kind(IMPRINT_LANE, later), number);
-            assert_eq!(tombstone_kind(PARTNER_LANE, later), number + 1);
+        for (kind, number) in TombstoneKind::ALL.into_iter().zip([2, 4, 6]) {
+            assert_eq!(tombstone_kind(IMPRINT_LANE, kind), number);
+            assert_eq!(tombstone_kind(PARTNER_LANE, kind), number + 1);
+            assert_eq!(tombstone(number.into()), Some((IMPRINT_LANE, kind)));
+            assert_eq!(tombstone((number + 1).into()), Some((PARTNER_LANE, kind)));
             assert!(lane_key(number.into(), "CUST-1").is_none());
         }
     }

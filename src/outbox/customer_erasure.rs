@@ -85,6 +85,8 @@ pub struct ErasedPart {
     /// The number of erased field versions without a version of the source, and of erased updates that the bridge could not
     /// read. A resend of such a value under a new event id counts as newer.
     pub unversioned: usize,
+    /// True if the step has erased the versions of a retired customer.
+    pub was_retired: bool,
     /// The progress for the next step. `None` means that the erasure has ended.
     pub progress: Option<ErasureProgress>,
 }

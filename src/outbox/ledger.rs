@@ -1,5 +1,4 @@
-//! The outbox port of operators and retention: lists, replays and withdraws entries, keeps the audit log, prunes
-//! receipts.
+//! The outbox port of operators and of retention.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,8 +7,8 @@ use std::ops::RangeInclusive;
 use super::customer::CustomerKeys;
 use super::{
     AuditHead, AuditKeys, AuditProtection, CustomerErasure, EntryFilter, EntryId, ErasureStep,
-    IdentityLink, IgnoredEvent, LaneId, LaneKey, LaneWait, NamedEntries, Receipt, Settings,
-    StoreFuture, VersionReset, WaitingEntry, Withdrawal, Withdrawn,
+    IdentityLink, IgnoredEvent, LaneId, LaneKey, LaneWait, NamedEntries, Receipt, Retirement,
+    Settings, StoreFuture, VersionReset, WaitingEntry, Withdrawal, Withdrawn,
 };
 use crate::event::{Identity, SourceName, Version};
 use crate::fold::LaneVersions;
@@ -105,6 +104,8 @@ pub trait Ledger: Settings {
         from: EntryId,
         kept: RangeInclusive<Timestamp>,
     ) -> StoreFuture<'_, Option<EntryId>>;
+    /// Retires some idle customers. See [`Retirement`].
+    fn retire_customers(&self, from: LaneId, before: Timestamp) -> StoreFuture<'_, Retirement>;
     /// Returns the number of entries in each state that is not final. The storage engine keeps the counts up to date
     /// and never scans entries.
     fn depth(&self) -> StoreFuture<'_, Depth>;

@@ -16,11 +16,11 @@ use super::waiters::Waiters;
 use super::{
     Appended, AuditEvent, AuditHead, AuditKeys, AuditProtection, AuditRecord, Claim, ClaimBounds,
     CopyRefusal, CustomerErasure, Depth, Detail, EntryFilter, EntryId, EntryPage, EntrySelection,
-    ErasureStep, Error, FieldOrigin, Inbox, Inspection, JournalError, LaneKey, Lanes, Ledger,
-    Lifecycle, LoadedEntries, LoadedLane, Lookup, NamedEntries, NewEntry, Pick, Receipt,
-    RecordCounts, RecordCursor, Replay, Reserve, SealingStatus, Setting, Settings, Settled,
-    Settlement, State, StoreCondition, StoreFigures, StoreFuture, VersionReset, Withdrawal,
-    Withdrawn,
+    ErasureStep, Error, FieldOrigin, Inbox, Inspection, JournalError, LaneId, LaneKey, Lanes,
+    Ledger, Lifecycle, LoadedEntries, LoadedLane, Lookup, NamedEntries, NewEntry, Pick, Receipt,
+    RecordCounts, RecordCursor, Replay, Reserve, Retirement, SealingStatus, Setting, Settings,
+    Settled, Settlement, State, StoreCondition, StoreFigures, StoreFuture, VersionReset,
+    Withdrawal, Withdrawn,
 };
 use crate::event::{Identity, SourceName};
 use crate::imprint::CustomerRef;
@@ -32,6 +32,7 @@ mod customer_erasure;
 mod lanes;
 mod ledger;
 mod origin;
+mod retire;
 mod tables;
 mod withdraw;
 
@@ -252,6 +253,10 @@ impl Ledger for MemoryOutbox {
         kept: RangeInclusive<Timestamp>,
     ) -> StoreFuture<'_, Option<EntryId>> {
         Box::pin(ready(Ok(self.tables().prune_receipts(from, &kept))))
+    }
+
+    fn retire_customers(&self, from: LaneId, before: Timestamp) -> StoreFuture<'_, Retirement> {
+        Box::pin(ready(Ok(self.tables().retire_customers(from, before))))
     }
 
     fn depth(&self) -> StoreFuture<'_, Depth> {

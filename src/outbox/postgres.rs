@@ -123,6 +123,7 @@ mod replica_state;
 mod requeued_rows;
 mod resealing;
 mod retention;
+mod retirement;
 mod runtime;
 mod schema;
 mod sealed_columns;

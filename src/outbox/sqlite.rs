@@ -10,24 +10,21 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
-use tokio::sync::{oneshot, watch as channel_watch};
+use tokio::sync::watch as channel_watch;
 
 use self::counts::Counts;
 use self::shared::SharedState;
-use self::store_connection::StoreConnection;
 use self::threads::Threads;
 use self::writer::Writer;
-use self::writer::job::{
-    ActJob, AppendJob, ClaimJob, ReadJob, Reply, SettleJob, Wakes, WriterCommand, bytes,
-};
+use self::writer::job::{AppendJob, ClaimJob, SettleJob, Wakes, WriterCommand, bytes};
 use super::{
     Appended, AuditEvent, AuditHead, AuditKeys, AuditProtection, AuditRecord, Claim, ClaimBounds,
     CustomerErasure, Depth, Detail, EntryFilter, EntryId, EntryPage, EntrySelection, ErasureStep,
-    Error, FieldOrigin, Inbox, Inspection, LaneKey, Lanes, Ledger, LoadedEntries, LoadedLane,
-    Lookup, NamedEntries, NewEntry, Pick, Receipt, Replay, Reserve, Settled, Settlement, State,
-    StoreCondition, StoreFuture, VersionReset, Withdrawal, Withdrawn,
+    Error, FieldOrigin, Inbox, Inspection, LaneId, LaneKey, Lanes, Ledger, LoadedEntries,
+    LoadedLane, Lookup, NamedEntries, NewEntry, Pick, Receipt, Replay, Reserve, Retirement,
+    Settled, Settlement, State, StoreFuture, VersionReset, Withdrawal, Withdrawn,
 };
 use crate::event::SourceName;
 use crate::imprint::CustomerRef;
@@ -35,6 +32,7 @@ use crate::sealing::KeyRing;
 use crate::time::Timestamp;
 
 mod append;
+mod ask;
 mod audit;
 mod audited;
 mod backup;
@@ -74,6 +72,7 @@ mod records;
 mod reseal;
 mod reserve_file;
 mod reset;
+mod retire;
 mod sealing_keys;
 mod settle;
 mod shared;
@@ -172,62 +171,6 @@ impl SqliteOutbox {
             reserve,
             audit_keys: Mutex::default(),
         })
-    }
-
-    /// Sends a command to the writer thread and waits for its answer.
-    fn ask<T: Send + 'static>(
-        &self,
-        command: impl FnOnce(Reply<T>) -> WriterCommand,
-    ) -> StoreFuture<'_, T> {
-        let (reply, answer) = oneshot::channel();
-        let commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
-        let sent = commands
-            .as_ref()
-            .is_some_and(|commands| commands.send(command(reply)).is_ok());
-        drop(commands);
-        Box::pin(async move {
-            if !sent {
-                return Err(Error::Closed);
-            }
-            answer.await.unwrap_or(Err(Error::Closed))
-        })
-    }
-
-    /// Does the same as [`Self::ask`], but returns an error if the answer takes longer than [`super::STALLED_AFTER`].
-    fn ask_in_time<T: Send + 'static>(
-        &self,
-        command: impl FnOnce(Reply<T>) -> WriterCommand,
-    ) -> StoreFuture<'_, T> {
-        let stall = self.shared.stall();
-        let answer = self.ask(command);
-        Box::pin(async move {
-            tokio::select! {
-                biased;
-                answer = answer => answer,
-                () = stall => Err(Error::Unavailable(StoreCondition::Stalled)),
-            }
-        })
-    }
-
-    /// Runs a read of the committed state on the writer thread. While the disk hangs, the read fails at once, because a
-    /// queue of reads without waiting callers would fill the memory.
-    fn read<T: Send + 'static>(
-        &self,
-        read: impl FnOnce(&StoreConnection, &Counts) -> rusqlite::Result<T> + Send + 'static,
-    ) -> StoreFuture<'_, T> {
-        if self.shared.is_stalled() {
-            return Box::pin(ready(Err(Error::Unavailable(StoreCondition::Stalled))));
-        }
-        self.ask_in_time(|reply| WriterCommand::Read(ReadJob::new(reply, read)))
-    }
-
-    /// Changes the store on the writer thread, in a separate transaction.
-    fn act<T: Send + 'static>(
-        &self,
-        wakes: Wakes,
-        act: impl FnOnce(&StoreConnection, &mut Counts) -> rusqlite::Result<T> + Send + 'static,
-    ) -> StoreFuture<'_, T> {
-        self.ask(|reply| WriterCommand::Act(ActJob::new(reply, wakes, act)))
     }
 }
 
@@ -392,6 +335,10 @@ impl Ledger for SqliteOutbox {
         self.act(Wakes::Nobody, move |db, _| {
             prune::prune_receipts(db, from, &kept)
         })
+    }
+
+    fn retire_customers(&self, from: LaneId, before: Timestamp) -> StoreFuture<'_, Retirement> {
+        self.retire_step(from, before)
     }
 
     fn depth(&self) -> StoreFuture<'_, Depth> {

@@ -1,10 +1,12 @@
-//! The keyed digests that stand for the ids of an erased customer and of the customer's events. This module is pure.
+//! The tombstones of customers, and the keyed digests that stand for the ids of a customer and of the customer's events. This
+//! module is pure.
 //!
-//! After an erasure, the store still has to recognize a resent event, and a later event of the customer.
+//! After an erasure, the store still has to recognize a resent event, and a later event of the customer. After the
+//! retirement of an idle customer, it has to recognize a later event of the customer.
 
-use super::LaneKey;
 use super::codec::{self, LaneColumns};
 use super::keyed_digest::{KeyedDigest, KeyedDigests};
+use super::{LaneKey, LaterEvents};
 
 /// The labels of the digests. They separate the digests from each other and from the digests of contents.
 const KEY_LABEL: &[u8] = b"imprint-bridge tombstones v1";
@@ -13,6 +15,23 @@ const EVENT_LABEL: &[u8] = b"event";
 const EVENT_ID_LABEL: &[u8] = b"event id";
 /// The beginning of the event ids of tombstones.
 const EVENT_PREFIX: &str = "erased-";
+
+/// Why the row of a lane is the tombstone of its customer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TombstoneKind {
+    /// An operator has erased the customer. The versions of the row are version floors.
+    Erased(LaterEvents),
+    /// Nothing has happened to the customer for a long time. The row keeps all versions of the lane, which contain no value.
+    Retired,
+}
+
+impl TombstoneKind {
+    pub(super) const ALL: [Self; 3] = [
+        Self::Erased(LaterEvents::Delivered),
+        Self::Erased(LaterEvents::Ignored),
+        Self::Retired,
+    ];
+}
 
 /// The key of the digests.
 #[derive(Debug)]

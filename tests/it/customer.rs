@@ -13,6 +13,7 @@ use crate::http::Answer;
 use crate::sealing::hex;
 use crate::support::{TestApp, by_partner, email, seed};
 
+mod idle;
 mod journal;
 mod named;
 

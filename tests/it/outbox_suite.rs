@@ -36,6 +36,7 @@ mod moved;
 mod named;
 mod pruning;
 mod replicas;
+mod retired;
 mod sealed;
 mod sealed_ids;
 mod set_aside;

@@ -4,7 +4,7 @@
 //! rate, policy, settlement), the fold, the classification of answers, and the engine in memory. The model of Imprint
 //! is late, down, throttled, silent or wrong. Between any two steps the process may end, the task of a delivery may
 //! panic, and the store may refuse an operation. A plan can also set the clock, stop the process for a while, and let
-//! the operator pause or shadow the destination, withdraw entries, and erase customers. After every step, the oracles
+//! the operator pause or shadow the destination, withdraw entries, and erase customers, and let retention retire idle customers. After every step, the oracles
 //! check the laws of delivery. A failed seed prints its number and its last steps, and is then kept in [`REGRESSIONS`].
 //! Planted bugs ([`Bug`]) show that the oracles detect violations.
 //!
@@ -123,6 +123,7 @@ impl Figures {
         self.witnesses += other.witnesses;
         self.erased += other.erased;
         self.blocked += other.blocked;
+        self.retired += other.retired;
     }
 }
 
@@ -189,6 +190,7 @@ fn every_law_holds_whatever_happens() {
             total.witnesses,
             total.erased,
             total.blocked,
+            total.retired,
         ];
         assert!(rare.iter().all(|count| *count > 0), "{total:?}");
     }
@@ -338,6 +340,12 @@ mod detects_bugs {
     #[test]
     fn an_erasure_without_version_floors_is_detected() {
         is_detected(Bug::ForgetsVersions, Law::Erased);
+    }
+
+    /// FAULTS N1455
+    #[test]
+    fn a_retirement_that_forgets_the_versions_is_detected() {
+        is_detected(Bug::RetiresVersions, Law::Order);
     }
 
     #[test]

@@ -19,7 +19,7 @@ const FORGET_WAIT_MAX: Duration = Duration::from_secs(20);
 /// The result of an erasure.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ErasureReport {
-    /// False if the store had no lane, no link, no entry and no block of the customer.
+    /// False if the store had no lane, no link, no entry and no block of the customer, and the customer has not retired.
     pub is_known: bool,
     /// True if the erasure has ended a block: the bridge delivers later events of the customer again.
     pub ends_block: bool,
@@ -76,7 +76,7 @@ impl Operations {
         let mut report = self.erase_all(erasure).await?;
         self.destination.forget(&customer.lanes);
         report.unconfirmed = self.wait_for_replicas().await?;
-        report.is_known = is_known(&customer) || customer.is_blocked || report.entries > 0;
+        report.is_known |= is_known(&customer) || customer.is_blocked || report.entries > 0;
         report.ends_block = customer.is_blocked && later_events == LaterEvents::Delivered;
         report.unjudged = invalid.unjudged;
         report.is_in_log = match self.outbox.erase().await {
@@ -141,5 +141,6 @@ impl ErasureReport {
         self.discarded += part.discarded.len();
         self.unreadable += part.unreadable;
         self.has_floors &= part.unversioned == 0;
+        self.is_known |= part.was_retired;
     }
 }

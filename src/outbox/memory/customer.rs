@@ -46,7 +46,7 @@ impl MemoryTables {
     /// Finds the lane of a customer. A tombstone is no lane.
     pub(super) fn find_lane(&self, key: &LaneKey) -> Option<LaneId> {
         let lane = *self.keys.get(&spelling(key))?;
-        let is_lane = self.lanes.get(&lane)?.erased.is_none();
+        let is_lane = self.lanes.get(&lane)?.tombstone.is_none();
         is_lane.then_some(lane)
     }
 

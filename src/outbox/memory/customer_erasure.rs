@@ -7,6 +7,7 @@ use crate::event::Attribute;
 use crate::fold::LaneVersions;
 use crate::imprint::CustomerRef;
 use crate::outbox::customer::names_partner;
+use crate::outbox::tombstone::TombstoneKind;
 use crate::outbox::{
     CustomerErasure, Disposition, ENTRY_MAX, EntryId, ErasedPart, ErasureStep, LaneId, LaneKey,
     LaterEvents, MaybeSent, NamedEntries, ParkReason, Recognition, Setting, Standing, State,
@@ -182,25 +183,30 @@ impl MemoryTables {
         (floors, gets_floors): (&LaneVersions, bool),
         part: &mut ErasedPart,
     ) {
-        let is_known = self.keys.contains_key(&spelling(key));
+        let known = self.keys.get(&spelling(key));
+        let row = known.and_then(|lane| self.lanes.get(lane));
+        part.was_retired |= row.is_some_and(|row| row.tombstone == Some(TombstoneKind::Retired));
+        let is_known = known.is_some();
         let needs_floors = gets_floors && !floors.is_empty();
         if !is_known && !needs_floors && later == LaterEvents::Delivered {
             return;
         }
-        let erased = self.find_lane(key).and_then(|lane| self.lanes.get(&lane));
-        let erased = erased.and_then(|row| row.erased);
+        let before = self.find_lane(key).and_then(|lane| self.lanes.get(&lane));
+        let before = before.and_then(|row| row.tombstone);
         let (lane, row) = self.lane_of(key.clone());
-        row.erased = erased;
+        row.tombstone = before;
         row.versions.raise_to(floors);
         let versions = std::mem::take(&mut row.versions);
         part.unversioned += versions.unversioned(last.0);
         let has_newer = versions.has_newer_than(last.0);
         row.versions = versions.erased(last.0);
+        self.origins
+            .retain(|entry, (own, _)| *own != lane || *entry > last);
         if has_newer || self.entries.values().any(|entry| entry.lane == Some(lane)) {
             return;
         }
         let (_, row) = self.lane_of(key.clone());
-        row.erased = Some(later);
+        row.tombstone = Some(TombstoneKind::Erased(later));
         row.recognition = Recognition::Unchanged;
         row.due = None;
         row.trials = Trials::default();
@@ -229,6 +235,6 @@ impl MemoryTables {
         let mut rows = keys
             .filter_map(|key| self.keys.get(&spelling(&key)))
             .filter_map(|lane| self.lanes.get(lane));
-        rows.any(|row| row.erased == Some(LaterEvents::Ignored))
+        rows.any(|row| row.tombstone == Some(TombstoneKind::Erased(LaterEvents::Ignored)))
     }
 }

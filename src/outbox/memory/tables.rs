@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 use crate::event::{Identity, SourceName};
 use crate::fold::LaneVersions;
 use crate::imprint::{CustomerChange, CustomerRef, ImprintId, PartnerCustomerId};
+use crate::outbox::tombstone::TombstoneKind;
 use crate::outbox::{
     Appended, AppendedEntry, AuditKeys, AuditRecord, ClaimBounds, ClaimToken, ConflictingEvent,
     Digest, Disposition, EntryId, IdentityLink, IgnoreReason, LaneClass, LaneId, LaneKey,
-    LaterEvents, MaybeSent, NewEntry, OriginEvent, ParkReason, Priority, Receipt, Recognition,
-    Setting, Standing, State, Trials, Unproven, WaitingEntry,
+    MaybeSent, NewEntry, OriginEvent, ParkReason, Priority, Receipt, Recognition, Setting,
+    Standing, State, Trials, Unproven, WaitingEntry,
 };
 use crate::time::Timestamp;
 
@@ -20,7 +21,7 @@ pub(super) struct MemoryTables {
     pub(super) lanes: BTreeMap<LaneId, LaneRow>,
     pub(super) keys: HashMap<String, LaneId>,
     /// The origins of entries whose receipts are deleted.
-    pub(super) origins: BTreeMap<EntryId, OriginEvent>,
+    pub(super) origins: BTreeMap<EntryId, (LaneId, OriginEvent)>,
     pub(super) in_flight: HashMap<LaneId, UnsettledClaim>,
     /// The token of the newest claim. The `owner` of the token is the number of restarts.
     pub(super) token: ClaimToken,
@@ -69,9 +70,8 @@ pub(super) struct LaneRow {
     pub(super) unfold_to: Option<EntryId>,
     /// The values that an earlier process has possibly sent. The next settlement of the lane removes this mark.
     pub(super) maybe_sent: MaybeSent,
-    /// The treatment of later events if the row is the tombstone of an erased customer. The next event of the customer
-    /// makes the row a lane again.
-    pub(super) erased: Option<LaterEvents>,
+    /// Not `None` if the row is the tombstone of its customer. The next event of the customer makes the row a lane again.
+    pub(super) tombstone: Option<TombstoneKind>,
     pub(super) waiting: BTreeMap<EntryId, WaitingEntry>,
     /// The entries that are parked, held or undecided. The key of each entry contains the state of the entry.
     pub(super) set_aside: BTreeMap<(State, EntryId), WaitingEntry>,
@@ -274,7 +274,7 @@ impl MemoryTables {
         );
         let lane = *self.keys.entry(spelling(&key)).or_insert(next);
         if let Some(row) = self.lanes.get_mut(&lane)
-            && row.erased.take().is_some()
+            && row.tombstone.take().is_some()
         {
             row.key = key.clone();
         }
@@ -289,7 +289,7 @@ impl MemoryTables {
             unproven: Unproven::default(),
             unfold_to: None,
             maybe_sent: MaybeSent::Nothing,
-            erased: None,
+            tombstone: None,
             waiting: BTreeMap::new(),
             set_aside: BTreeMap::new(),
         });

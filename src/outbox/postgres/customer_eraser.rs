@@ -14,11 +14,12 @@ use super::engine::Engine;
 use super::erased_rows;
 use super::erasure::ErasedIds;
 use super::fault::DbFault;
-use super::lane_table::{IGNORED, LaneTable};
+use super::lane_table::LaneTable;
 use super::tally::TallyChange;
 use super::{candidates, lane_versions, link_table, settings, withdraw};
 use crate::fold::LaneVersions;
 use crate::outbox::named_part::NamedPart;
+use crate::outbox::tombstone::TombstoneKind;
 use crate::outbox::{
     ERASE_MAX, EntryId, ErasedPart, LaneClass, LaneId, LaneKey, LaterEvents, Priority, Setting,
     Standing, State, Trials, codec,
@@ -230,7 +231,7 @@ impl<'a> CustomerEraser<'a> {
     /// Creates the tombstone of a customer without a lane.
     async fn create(&mut self, key: &LaneKey, later: LaterEvents) -> Result<LaneId, DbFault> {
         let customer = self.engine.digests.lane(key);
-        let lane = erased_rows::create(self.db, &customer, later_number(later)).await?;
+        let lane = erased_rows::create(self.db, &customer, erased(later)).await?;
         self.lanes.lock(self.db, BTreeSet::from([lane])).await?;
         Ok(lane)
     }
@@ -245,6 +246,7 @@ impl<'a> CustomerEraser<'a> {
     ) -> Result<(), DbFault> {
         let lane = match found {
             Some(found) if found.is_erased => {
+                self.part.was_retired |= found.is_retired;
                 self.raise(found.id).await?;
                 found.id
             }
@@ -265,7 +267,7 @@ impl<'a> CustomerEraser<'a> {
             return Ok(());
         }
         let row = self.lanes.row_mut(lane)?;
-        row.erased = Some(later_number(later));
+        row.erased = Some(erased(later));
         row.received = None;
         row.class = LaneClass {
             priority: Priority::Live,
@@ -302,9 +304,6 @@ impl<'a> CustomerEraser<'a> {
 }
 
 /// Returns the value of `lane.erased`.
-const fn later_number(later: LaterEvents) -> i16 {
-    match later {
-        LaterEvents::Delivered => 0,
-        LaterEvents::Ignored => IGNORED,
-    }
+fn erased(later: LaterEvents) -> i16 {
+    i16::from(codec::tombstone_number(TombstoneKind::Erased(later)))
 }

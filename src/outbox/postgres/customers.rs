@@ -11,7 +11,7 @@ use super::connection::Connected;
 use super::engine::Engine;
 use super::fault::DbFault;
 use super::keys::CustomerKey;
-use super::lane_table::{IGNORED, keys_of};
+use super::lane_table::{IGNORED, RETIRED, keys_of};
 use super::link_table::LinkTable;
 use super::waiting::{self, LaneEntries};
 use super::{lane_row, lane_versions, moved_tombstones};
@@ -29,10 +29,12 @@ const CHUNK: usize = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct KnownLane {
     pub(super) id: LaneId,
-    /// True if the row is the tombstone of an erased customer.
+    /// True if the row is the tombstone of an erased or retired customer.
     pub(super) is_erased: bool,
     /// True if the bridge ignores the events of the erased customer.
     is_blocked: bool,
+    /// True if the row is the tombstone of a retired customer.
+    pub(super) is_retired: bool,
 }
 
 /// Finds the lanes and tombstones of these keys, in this order. Also finds moved tombstones, without a change of the store,
@@ -50,48 +52,42 @@ pub(super) async fn find_lanes(
     }
     let kinds: Vec<i16> = keys.iter().map(|key| key.kind.into()).collect();
     if let Some(moved) = moved {
-        // The kind of a tombstone in a file is 2 or 4 higher than the kind of the lane.
-        let sql = "SELECT k.place, l.id, true, coalesce(l.erased = $3, false) FROM unnest($1::smallint[], $2::text[]) WITH ORDINALITY AS k(kind, moved, place)
-             JOIN imprint_bridge.lane l ON l.kind = ANY(ARRAY[k.kind + 2, k.kind + 4]::smallint[]) AND l.customer = decode(k.moved, 'hex')";
+        // The kind of a tombstone in a file is 2, 4 or 6 higher than the kind of the lane.
+        let sql = "SELECT k.place, l.id, l.erased FROM unnest($1::smallint[], $2::text[]) WITH ORDINALITY AS k(kind, moved, place)
+             JOIN imprint_bridge.lane l ON l.kind = ANY(ARRAY[k.kind + 2, k.kind + 4, k.kind + 6]::smallint[]) AND l.customer = decode(k.moved, 'hex')";
         let names = db
             .query(
                 sql,
-                &[
-                    (&kinds, Type::INT2_ARRAY),
-                    (&moved, Type::TEXT_ARRAY),
-                    (&IGNORED, Type::INT2),
-                ],
+                &[(&kinds, Type::INT2_ARRAY), (&moved, Type::TEXT_ARRAY)],
             )
             .await?;
         place_lanes(&names, &mut found)?;
     }
     let customers: Vec<&[u8]> = keys.iter().map(|key| key.customer.as_slice()).collect();
-    let sql = "SELECT k.place, l.id, l.erased IS NOT NULL, coalesce(l.erased = $3, false) FROM unnest($1::smallint[], $2::bytea[]) WITH ORDINALITY AS k(kind, customer, place)
+    let sql = "SELECT k.place, l.id, l.erased FROM unnest($1::smallint[], $2::bytea[]) WITH ORDINALITY AS k(kind, customer, place)
          JOIN imprint_bridge.lane l ON l.kind = k.kind AND l.customer = k.customer";
     let rows = db
         .query(
             sql,
-            &[
-                (&kinds, Type::INT2_ARRAY),
-                (&customers, Type::BYTEA_ARRAY),
-                (&IGNORED, Type::INT2),
-            ],
+            &[(&kinds, Type::INT2_ARRAY), (&customers, Type::BYTEA_ARRAY)],
         )
         .await?;
     place_lanes(&rows, &mut found)?;
     Ok(found)
 }
 
-/// Puts the lanes of rows with a place, the number of a lane, and whether it is erased and blocked into these places.
+/// Puts the lanes of rows with a place, the number of a lane, and the kind of the tombstone into these places.
 fn place_lanes(rows: &[Row], found: &mut [Option<KnownLane>]) -> Result<(), DbFault> {
     for row in rows {
         let place = unsigned(get(row, 0)?).saturating_sub(1);
         let place = usize::try_from(place).ok();
         if let Some(slot) = place.and_then(|place| found.get_mut(place)) {
+            let tombstone: Option<i16> = get(row, 2)?;
             *slot = Some(KnownLane {
                 id: LaneId(unsigned(get(row, 1)?)),
-                is_erased: get(row, 2)?,
-                is_blocked: get(row, 3)?,
+                is_erased: tombstone.is_some(),
+                is_blocked: tombstone == Some(IGNORED),
+                is_retired: tombstone == Some(RETIRED),
             });
         }
     }

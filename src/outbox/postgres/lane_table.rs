@@ -17,6 +17,8 @@ use crate::time::Timestamp;
 
 /// The value of `lane.erased` for a customer whose later events the bridge ignores.
 pub(super) const IGNORED: i16 = 1;
+/// The value of `lane.erased` for a retired customer.
+pub(super) const RETIRED: i16 = 2;
 
 #[derive(Default)]
 pub(super) struct LaneTable {

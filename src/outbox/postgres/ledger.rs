@@ -11,15 +11,15 @@ use super::replay::Requeued;
 use super::tally::TallyChange;
 use super::{
     PostgresOutbox, audit, customers, erasure, listing, named_search, origins, replay, retention,
-    tally, version_reset, withdraw,
+    retirement, tally, version_reset, withdraw,
 };
 use crate::failpoint::{self, CrashPoint};
 use crate::imprint::CustomerRef;
 use crate::outbox::{
     AuditEvent, AuditHead, AuditKeys, AuditProtection, AuditRecord, CustomerErasure, Depth, Detail,
-    EntryFilter, EntryId, EntryPage, EntrySelection, ErasureStep, FieldOrigin, Inspection, LaneKey,
-    Ledger, LoadedEntries, LoadedLane, NamedEntries, Replay, State, StoreFuture, VersionReset,
-    Withdrawal, Withdrawn,
+    EntryFilter, EntryId, EntryPage, EntrySelection, ErasureStep, FieldOrigin, Inspection, LaneId,
+    LaneKey, Ledger, LoadedEntries, LoadedLane, NamedEntries, Replay, Retirement, State,
+    StoreFuture, VersionReset, Withdrawal, Withdrawn,
 };
 use crate::time::Timestamp;
 
@@ -213,6 +213,13 @@ impl Ledger for PostgresOutbox {
             let prune =
                 async |db: &Connected| retention::prune_receipts(db, &engine, from, &kept).await;
             engine.act(prune).await
+        })
+    }
+
+    fn retire_customers(&self, from: LaneId, before: Timestamp) -> StoreFuture<'_, Retirement> {
+        self.run(async move |engine: Rc<Engine>| {
+            let retire = async |db: &Connected| retirement::retire(db, from, before).await;
+            engine.act(retire).await
         })
     }
 

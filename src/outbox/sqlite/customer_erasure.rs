@@ -16,6 +16,7 @@ use super::{
 use crate::failpoint::{self, CrashPoint};
 use crate::fold::LaneVersions;
 use crate::outbox::named_part::NamedPart;
+use crate::outbox::tombstone::TombstoneKind;
 use crate::outbox::{
     CustomerErasure, ENTRY_MAX, ERASE_MAX, EntryId, ErasedPart, ErasureProgress, ErasureStep,
     LaneId, LaneKey, LaterEvents, ParkReason, Setting, State, StoreFuture, codec,
@@ -91,10 +92,9 @@ pub(super) fn step(
         },
         floors: LaneVersions::default(),
     };
-    let later = erasure.later_events;
     let is_erased = match found.is_end() {
-        true => eraser.erase_lanes(&keys, &lanes, later)?,
-        false => eraser.erase_named(&keys, &found, later)?,
+        true => eraser.erase_lanes(&keys, &lanes, erasure.later_events)?,
+        false => eraser.erase_named(&keys, &found, erasure.later_events)?,
     };
     if let (true, Some(number)) = (is_erased, progress.number) {
         journaled::finish(store, number)?;
@@ -318,8 +318,7 @@ impl Eraser<'_> {
         Ok(())
     }
 
-    /// Raises the versions of a lane to the versions of the erased updates: a step of this erasure can be the last step
-    /// before a crash.
+    /// Raises the versions of a lane to the versions of the erased updates: a crash can follow this step.
     fn raise(&self, lane: LaneId) -> rusqlite::Result<()> {
         if self.floors.is_empty() {
             return Ok(());
@@ -332,10 +331,11 @@ impl Eraser<'_> {
     /// Makes the lane of a key its tombstone, and deletes the identity links of the key. A lane with newer entries, or with
     /// versions of newer entries, stays a lane.
     fn bury(&mut self, key: &LaneKey, later: LaterEvents) -> rusqlite::Result<()> {
-        let buried = tombstones::find(self.store, key)?.map(|(lane, _)| lane);
+        let buried = tombstones::find(self.store, key)?;
         let lane = match (lane::find(self.store, key)?, buried) {
             (Some(lane), _) => lane,
-            (None, Some(buried)) => {
+            (None, Some((buried, kind))) => {
+                self.part.was_retired |= kind == TombstoneKind::Retired;
                 self.raise(buried)?;
                 buried
             }
@@ -357,7 +357,7 @@ impl Eraser<'_> {
         if self.has_newer_entry(lane)? {
             return Ok(());
         }
-        tombstones::bury(self.store, lane, key, later)?;
+        tombstones::bury(self.store, lane, key, TombstoneKind::Erased(later))?;
         identity_link::delete(self.store, key)
     }
 

@@ -120,6 +120,21 @@ fn ids<'a>(
     }
 }
 
+/// Returns whether the store has an identity link of a customer id.
+pub(super) fn is_linked(store: &StoreConnection, key: &LaneKey) -> rusqlite::Result<bool> {
+    let sql = match key {
+        LaneKey::Partner(_) => "SELECT 1 FROM pair WHERE partner = ?1",
+        LaneKey::Imprint(_) => "SELECT 1 FROM pair WHERE imprint = ?1",
+    };
+    let mut statement = store.prepare_cached(sql)?;
+    for id in LookupIds::of(store, &codec::lane_columns(key)).all() {
+        if statement.exists([id])? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Deletes the identity links of a customer id.
 pub(super) fn delete(store: &StoreConnection, key: &LaneKey) -> rusqlite::Result<()> {
     let ids = LookupIds::of(store, &codec::lane_columns(key));

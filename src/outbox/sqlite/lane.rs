@@ -12,7 +12,8 @@ use super::store_connection::lookup_id::{LookupId, LookupIds};
 use super::tombstones;
 use crate::outbox::codec::{self, BlobKind, StoredText};
 use crate::outbox::sealer::Sealer;
-use crate::outbox::{LaneClass, LaneId, LaneKey, LaterEvents, Priority, Standing};
+use crate::outbox::tombstone::TombstoneKind;
+use crate::outbox::{LaneClass, LaneId, LaneKey, Priority, Standing};
 use crate::time::Timestamp;
 
 /// Finds the lane of a customer.
@@ -80,8 +81,8 @@ impl Entrance {
 enum LaneBefore {
     /// The lane was just created, with the due time and the priority of its first entry.
     New,
-    /// The lane was the tombstone of an erased customer, and has the due time and the priority of its first entry.
-    Tombstone,
+    /// The lane was the tombstone of a customer, and has the due time and the priority of its first entry.
+    Tombstone(TombstoneKind),
     /// No entry waits in the lane. The lane belongs to this queue.
     Idle(LaneClass),
     /// No entry waits in the lane, but the lane is due, because dispatch must send delivered values again. The request
@@ -109,8 +110,8 @@ impl EntryLane {
             standing: Standing::Untried,
         };
         let place = (entrance.due(), codec::class_number(class));
-        let (id, before) = match revive(statements, key, place)? {
-            Some(revived) => (revived, LaneBefore::Tombstone),
+        let (id, before) = match tombstones::revive(statements, key, place)? {
+            Some((revived, tombstone)) => (revived, LaneBefore::Tombstone(tombstone)),
             None => (insert(statements, (key, &ids.new), place)?, LaneBefore::New),
         };
         Ok(Self {
@@ -183,7 +184,7 @@ impl EntryLane {
         let priority = self.entrance.priority();
         let low = |class| codec::class_number(LaneClass { priority, ..class });
         match (self.before, self.entrance.due()) {
-            (LaneBefore::New | LaneBefore::Tombstone, _) | (_, None) => {}
+            (LaneBefore::New | LaneBefore::Tombstone(_), _) | (_, None) => {}
             (LaneBefore::Idle(class), Some(due)) => {
                 statements.with("UPDATE lane SET low = ?2, due_at = ?3, idle = 0, spelled = spelled % 2 WHERE id = ?1", |statement| statement.execute(params![self.id.0, low(class), due]))?;
             }
@@ -232,24 +233,12 @@ impl EntryLane {
             LaneBefore::New => {
                 store.execute("DELETE FROM lane WHERE id = ?1", [self.id.0])?;
             }
-            LaneBefore::Tombstone => {
-                tombstones::bury(store, self.id, key, LaterEvents::Delivered)?;
+            LaneBefore::Tombstone(tombstone) => {
+                tombstones::bury(store, self.id, key, tombstone)?;
             }
             LaneBefore::Idle(_) | LaneBefore::Reasserting(_) | LaneBefore::Busy { .. } => {}
         }
         Ok(())
-    }
-}
-
-/// Makes the tombstone of a customer a lane again. Returns `None` if the customer has no tombstone.
-fn revive(
-    statements: &Statements<'_>,
-    key: &LaneKey,
-    place: (Option<i64>, u8),
-) -> rusqlite::Result<Option<LaneId>> {
-    match statements.tombstones() {
-        Some(_) => tombstones::revive(statements, key, place),
-        None => Ok(None),
     }
 }
 

@@ -33,7 +33,7 @@ pub(super) const UNFINISHED_ID: i32 = 0x496d_7074;
 
 /// The migrations of the store layout. The SQLite header of a store contains the number of applied migrations. A
 /// released migration must never change.
-pub(super) const MIGRATIONS: [&str; 22] = [
+pub(super) const MIGRATIONS: [&str; 23] = [
     include_str!("migrations/1.sql"),
     include_str!("migrations/2.sql"),
     include_str!("migrations/3.sql"),
@@ -56,6 +56,7 @@ pub(super) const MIGRATIONS: [&str; 22] = [
     include_str!("migrations/20.sql"),
     include_str!("migrations/21.sql"),
     include_str!("migrations/22.sql"),
+    include_str!("migrations/23.sql"),
 ];
 
 /// The size of SQLite's page cache. SQLite expects KiB as a negative number.
@@ -121,9 +122,7 @@ fn connect(
     repair_classes(&connection).map_err(OpenError::sqlite("reading the priorities of lanes"))?;
     due_times::limit(&connection, now).map_err(OpenError::sqlite("reading when lanes are due"))?;
     let (store, digest_key) = sealing_keys::unlock(connection, ring, path)?;
-    if tombstones::exist(&store).map_err(OpenError::sqlite("looking for tombstones"))? {
-        store.expect_tombstones();
-    }
+    tombstones::expect(&store).map_err(OpenError::sqlite("looking for tombstones"))?;
     let owner = register(&store, bounds).map_err(OpenError::sqlite("reading how it was closed"))?;
     log_mark::renew(&store, path, lock, mark)?;
     let files = StoreFiles::of(configured, path).map_err(file)?;

@@ -21,8 +21,10 @@ pub(super) struct StoreConnection {
     tombstone_key: OnceCell<TombstoneKey>,
     /// The digests of customer ids. A command that only reads the store does not set them.
     customer_digests: OnceCell<CustomerDigests>,
-    /// True if the store possibly has tombstones. Otherwise the store looks for none.
+    /// True if the store possibly has tombstones of erasures. Otherwise the store looks for none.
     has_tombstones: Cell<bool>,
+    /// True if the store possibly has tombstones of retired customers. Otherwise the store looks for none.
+    has_retired: Cell<bool>,
     /// The journal of the erasures.
     journal: RefCell<Option<ErasureJournal>>,
 }
@@ -35,6 +37,7 @@ impl StoreConnection {
             tombstone_key: OnceCell::new(),
             customer_digests: OnceCell::new(),
             has_tombstones: Cell::new(false),
+            has_retired: Cell::new(false),
             journal: RefCell::new(None),
         }
     }
@@ -47,9 +50,14 @@ impl StoreConnection {
             .get_or_init(|| CustomerDigests::new(key));
     }
 
-    /// Records that the store possibly has tombstones.
+    /// Records that the store possibly has tombstones of erasures.
     pub(super) fn expect_tombstones(&self) {
         self.has_tombstones.set(true);
+    }
+
+    /// Records that the store possibly has tombstones of retired customers.
+    pub(super) fn expect_retired(&self) {
+        self.has_retired.set(true);
     }
 
     /// Sets the journal of the erasures.
@@ -67,9 +75,14 @@ impl StoreConnection {
         self.tombstone_key.get()
     }
 
-    /// Returns the key of the tombstones if the store possibly has tombstones.
+    /// Returns the key of the tombstones if the store possibly has tombstones of erasures.
     pub(super) fn tombstones(&self) -> Option<&TombstoneKey> {
         self.tombstone_key().filter(|_| self.has_tombstones.get())
+    }
+
+    /// Returns the key of the tombstones if the store possibly has tombstones of retired customers.
+    pub(super) fn retired(&self) -> Option<&TombstoneKey> {
+        self.tombstone_key().filter(|_| self.has_retired.get())
     }
 
     /// Returns the digests of customer ids, also if the store is not sealed.

@@ -1,8 +1,9 @@
-//! The SQL statements for tombstones: the rows that remain of an erased customer and of the customer's events.
+//! The SQL statements for tombstones: the rows that remain of an erased customer and of the customer's events, and of a
+//! retired customer.
 //!
 //! The tombstone of an event is its receipt: the event id is a keyed digest, and the receipt has no lane. The tombstone of a
-//! customer is the lane: its kind says that it is a tombstone, its customer is a keyed digest, and its versions are version
-//! floors. The next event of the customer makes the tombstone a lane again. Retention deletes the tombstones of events with
+//! customer is the lane: its kind says that it is a tombstone and why, and its customer is a keyed digest. The versions of an
+//! erased customer are version floors. A retired customer keeps all versions. The next event of the customer makes the tombstone a lane again. Retention deletes the tombstones of events with
 //! the other receipts.
 
 use std::borrow::Cow;
@@ -14,35 +15,69 @@ use super::store_connection::lookup_id::LookupIds;
 use super::{columns, lane};
 use crate::event::{Attribute, Identity};
 use crate::imprint::{CustomerChange, CustomerRef};
+use crate::outbox::tombstone::TombstoneKind;
 use crate::outbox::{
     Disposition, IgnoreReason, IgnoredEvent, LaneId, LaneKey, LaterEvents, NewEntry, codec,
 };
 
 /// The name of the number of erasures in the table `meta`.
 const ERASURES: &str = "erasures";
+/// The name of the number of retirements of customers in the table `meta`.
+const RETIREMENTS: &str = "retirements";
 
-/// Returns whether the store possibly has tombstones.
+/// Reads whether the store possibly has tombstones of erasures, and tombstones of retired customers.
+pub(super) fn expect(store: &StoreConnection) -> rusqlite::Result<()> {
+    if exist(store)? {
+        store.expect_tombstones();
+    }
+    if is_announced(store, RETIREMENTS)? {
+        store.expect_retired();
+    }
+    Ok(())
+}
+
+/// Returns whether the store possibly has tombstones of erasures.
 pub(super) fn exist(connection: &Connection) -> rusqlite::Result<bool> {
+    is_announced(connection, ERASURES)
+}
+
+/// Returns whether the store has a tombstone of an erased customer, or of a retired customer, that it does not announce.
+pub(super) fn has_unannounced(connection: &Connection) -> rusqlite::Result<[bool; 2]> {
+    let has = |name, kinds| {
+        let sql = format!("SELECT 1 FROM lane WHERE {kinds} LIMIT 1");
+        Ok::<_, rusqlite::Error>(
+            !is_announced(connection, name)? && connection.prepare(&sql)?.exists([])?,
+        )
+    };
+    Ok([
+        has(ERASURES, "kind BETWEEN 2 AND 5")?,
+        has(RETIREMENTS, "kind > 5")?,
+    ])
+}
+
+fn is_announced(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
     connection
         .prepare("SELECT 1 FROM meta WHERE name = ?1")?
-        .exists([ERASURES])
+        .exists([name])
 }
 
-/// Returns whether the store has the tombstone of a customer, for the verification of [`exist`].
-pub(super) fn has_any(connection: &Connection) -> rusqlite::Result<bool> {
-    connection
-        .prepare("SELECT 1 FROM lane WHERE kind > 1 LIMIT 1")?
-        .exists([])
-}
-
-/// Records that the store possibly has tombstones.
+/// Records that the store possibly has tombstones of erasures.
 pub(super) fn announce(store: &StoreConnection) -> rusqlite::Result<()> {
-    store.execute(
-        "INSERT INTO meta (name, value) VALUES (?1, 1) ON CONFLICT (name) DO UPDATE SET value = value + 1",
-        [ERASURES],
-    )?;
+    count(store, ERASURES)?;
     store.expect_tombstones();
     Ok(())
+}
+
+/// Records that the store possibly has tombstones of retired customers.
+pub(super) fn announce_retired(store: &StoreConnection) -> rusqlite::Result<()> {
+    count(store, RETIREMENTS)?;
+    store.expect_retired();
+    Ok(())
+}
+
+fn count(connection: &Connection, name: &str) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO meta (name, value) VALUES (?1, 1) ON CONFLICT (name) DO UPDATE SET value = value + 1";
+    connection.execute(sql, [name]).map(|_| ())
 }
 
 /// Returns the event id and the CloudEvents source under which the tombstone of an event is stored: by this program, and by an
@@ -61,31 +96,46 @@ pub(super) fn event_columns(
     ])
 }
 
-/// Finds the tombstone of a customer. Returns its lane, and the treatment of the customer's events.
+/// Finds the tombstone of a customer. Returns its lane and its kind.
 pub(super) fn find(
     store: &StoreConnection,
     key: &LaneKey,
-) -> rusqlite::Result<Option<(LaneId, LaterEvents)>> {
-    let Some(tombstones) = store.tombstones() else {
-        return Ok(None);
-    };
-    let digest = tombstones.lane(key);
-    // A transfer from PostgreSQL has moved tombstones with the digests by which a sealed store finds lanes.
-    let columns = codec::lane_columns(key);
-    let moved = store.customer_key().map(|digests| digests.of(&columns));
-    for later in [LaterEvents::Delivered, LaterEvents::Ignored] {
-        let lane = store
-            .prepare_cached("SELECT id FROM lane WHERE kind = ?1 AND customer IN (?2, ?3)")?
-            .query_row(
-                params![codec::tombstone_kind(columns.kind, later), digest, moved],
-                |row| row.get(0).map(LaneId),
-            )
-            .optional()?;
-        if let Some(lane) = lane {
-            return Ok(Some((lane, later)));
+) -> rusqlite::Result<Option<(LaneId, TombstoneKind)>> {
+    for kind in TombstoneKind::ALL {
+        if let Some(lane) = find_kind(store, key, kind)? {
+            return Ok(Some((lane, kind)));
         }
     }
     Ok(None)
+}
+
+/// Finds the tombstone of a customer that has this kind.
+fn find_kind(
+    store: &StoreConnection,
+    key: &LaneKey,
+    kind: TombstoneKind,
+) -> rusqlite::Result<Option<LaneId>> {
+    let possible = match kind {
+        TombstoneKind::Erased(_) => store.tombstones(),
+        TombstoneKind::Retired => store.retired(),
+    };
+    let Some(tombstones) = possible else {
+        return Ok(None);
+    };
+    // A transfer from PostgreSQL has moved tombstones with the digests by which a sealed store finds lanes.
+    let columns = codec::lane_columns(key);
+    let moved = store.customer_key().map(|digests| digests.of(&columns));
+    store
+        .prepare_cached("SELECT id FROM lane WHERE kind = ?1 AND customer IN (?2, ?3)")?
+        .query_row(
+            params![
+                codec::tombstone_kind(columns.kind, kind),
+                tombstones.lane(key),
+                moved
+            ],
+            |row| row.get(0).map(LaneId),
+        )
+        .optional()
 }
 
 /// Makes the tombstone of a customer a lane again, with this due time and this queue. Returns `None` if the customer has no
@@ -94,8 +144,8 @@ pub(super) fn revive(
     store: &StoreConnection,
     key: &LaneKey,
     (due, class): (Option<i64>, u8),
-) -> rusqlite::Result<Option<LaneId>> {
-    let Some((lane, _)) = find(store, key)? else {
+) -> rusqlite::Result<Option<(LaneId, TombstoneKind)>> {
+    let Some((lane, tombstone)) = find(store, key)? else {
         return Ok(None);
     };
     let id = codec::lane_columns(key);
@@ -113,7 +163,7 @@ pub(super) fn revive(
             class,
             due.is_none()
         ])?;
-    Ok(Some(lane))
+    Ok(Some((lane, tombstone)))
 }
 
 /// Makes a lane the tombstone of its customer. Changes neither the versions of the lane nor the mark of values that an
@@ -122,7 +172,7 @@ pub(super) fn bury(
     store: &StoreConnection,
     lane: LaneId,
     key: &LaneKey,
-    later: LaterEvents,
+    tombstone: TombstoneKind,
 ) -> rusqlite::Result<()> {
     let kind = codec::lane_columns(key).kind;
     store
@@ -134,14 +184,14 @@ pub(super) fn bury(
         )?
         .execute(params![
             lane.0,
-            codec::tombstone_kind(kind, later),
+            codec::tombstone_kind(kind, tombstone),
             store.tombstone_key().map(|digests| digests.lane(key)),
             codec::NEW_LANE_CLASS,
         ])?;
     Ok(())
 }
 
-/// Creates the tombstone of a customer without a lane.
+/// Creates the tombstone of an erased customer without a lane.
 pub(super) fn create(
     store: &StoreConnection,
     key: &LaneKey,
@@ -151,7 +201,7 @@ pub(super) fn create(
     store.execute(
         "INSERT INTO lane (kind, customer, received, idle, low) VALUES (?1, ?2, '', 1, ?3)",
         params![
-            codec::tombstone_kind(kind, later),
+            codec::tombstone_kind(kind, TombstoneKind::Erased(later)),
             store.tombstone_key().map(|digests| digests.lane(key)),
             codec::NEW_LANE_CLASS,
         ],
@@ -167,7 +217,8 @@ pub(super) fn is_blocked(
     let imprint = customer.imprint().cloned().map(LaneKey::Imprint);
     let partner = customer.partner().cloned();
     for key in imprint.into_iter().chain(partner.map(LaneKey::Partner)) {
-        if let Some((_, LaterEvents::Ignored)) = find(store, &key)? {
+        let blocked = TombstoneKind::Erased(LaterEvents::Ignored);
+        if find_kind(store, &key, blocked)?.is_some() {
             return Ok(true);
         }
     }

@@ -69,6 +69,7 @@ async fn erase_at(
         sum.entries += part.entries;
         sum.discarded.extend(part.discarded);
         sum.unversioned += part.unversioned;
+        sum.was_retired |= part.was_retired;
         sum.lanes.extend(part.lanes);
         sum.keys.clone_from(&part.keys);
         if part.progress.is_none() {
@@ -536,7 +537,7 @@ async fn repeat_after_return(
 }
 
 /// The request with version 5 of a customer gets no answer, and Imprint then gets version 6. Returns the versions.
-async fn overtaken(outbox: &dyn Outbox) -> LaneVersions {
+pub(super) async fn overtaken(outbox: &dyn Outbox) -> LaneVersions {
     append(outbox, &[entry("five", "CUST-1", 5)]).await;
     let claimed = claim_one(outbox).await;
     let unanswered = fold(&claimed.versions, &claimed.candidates(), MaxFold(100), NOW);

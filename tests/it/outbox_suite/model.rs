@@ -11,10 +11,10 @@ use imprint_bridge::imprint::{
 };
 use imprint_bridge::outbox::{
     AuditEvent, Claim, ClaimBounds, ClaimToken, ClaimedLane, Detail, Digest, Disposition, Ending,
-    EntryFilter, EntryId, EntrySelection, IdentityLink, IgnoreReason, InvalidReason, LaneKey,
-    LaneShares, Lookup, MemoryOutbox, Moved, NewEntry, Outbox, ParkReason, Pick, Priority, Replay,
-    ReplayChange, Settled, Settlement, SqliteOutbox, State, Trials, UntriedOrder, WaitingEntry,
-    Withdrawal, WithdrawnState,
+    EntryFilter, EntryId, EntrySelection, IdentityLink, IgnoreReason, InvalidReason, LaneId,
+    LaneKey, LaneShares, Lookup, MemoryOutbox, Moved, NewEntry, Outbox, ParkReason, Pick, Priority,
+    Replay, ReplayChange, Settled, Settlement, SqliteOutbox, State, Trials, UntriedOrder,
+    WaitingEntry, Withdrawal, WithdrawnState,
 };
 use imprint_bridge::time::Timestamp;
 use proptest::prelude::*;
@@ -357,14 +357,7 @@ impl Engine {
                 format!("{:?}", now_or_soon(withdrawn).unwrap())
             }
             Op::Load(entries, detail) => load(&*outbox, ids(entries), *detail),
-            Op::Retire(from) => {
-                let minute_ago = Timestamp::from_millis(now.as_millis() - 60_000);
-                let kept = minute_ago..=now;
-                let next =
-                    now_or_soon(outbox.prune_receipts(EntryId(*from), kept.clone())).unwrap();
-                let last = now_or_soon(outbox.prune_receipts(next.unwrap_or_default(), kept));
-                format!("{next:?} {last:?}")
-            }
+            Op::Retire(from) => retire(&*outbox, EntryId(*from), now),
             Op::Reset(number) => {
                 let key = LaneKey::of(&customer(*number));
                 let reset = outbox.reset_versions(key, event("reset_versions", now));
@@ -511,6 +504,16 @@ fn withdrawal(entries: Vec<EntryId>, parks: bool, only_parked: bool) -> Withdraw
 
 fn ids(entries: &[u64]) -> Vec<EntryId> {
     entries.iter().copied().map(EntryId).collect()
+}
+
+/// Deletes receipts that are older than a minute, and retires the customers without a delivery in this minute.
+fn retire(outbox: &dyn Outbox, from: EntryId, now: Timestamp) -> String {
+    let minute_ago = Timestamp::from_millis(now.as_millis() - 60_000);
+    let kept = minute_ago..=now;
+    let next = now_or_soon(outbox.prune_receipts(from, kept.clone())).unwrap();
+    let last = now_or_soon(outbox.prune_receipts(next.unwrap_or_default(), kept));
+    let retired = now_or_soon(outbox.retire_customers(LaneId(0), minute_ago));
+    format!("{next:?} {last:?} {:?}", retired.unwrap())
 }
 
 /// Loads a selection of entries and returns its content as text.

@@ -54,6 +54,8 @@ pub(super) enum Bug {
     KeepsItsPermit,
     /// Planted bug: an erasure of a customer changes nothing in the store.
     KeepsWhatWasErased,
+    /// Planted bug: the tombstone of a retired customer does not keep the versions.
+    RetiresVersions,
     /// Planted bug: a failed request of one customer throttles the whole destination.
     OneStopsAll,
 }

@@ -88,6 +88,8 @@ pub(super) struct Oracle<'p> {
     /// For each field, the withdrawn and moved events after whose withdrawal or move Imprint applied another value.
     /// Imprint must not have the value of such an event in the end.
     overruled: BTreeMap<Place, BTreeSet<usize>>,
+    /// The events whose receipts retention has deleted.
+    forgotten: BTreeSet<usize>,
     erasures: Erasures,
 }
 
@@ -119,8 +121,20 @@ impl<'p> Oracle<'p> {
             withdrawn: BTreeSet::new(),
             moved: BTreeSet::new(),
             overruled: BTreeMap::new(),
+            forgotten: BTreeSet::new(),
             erasures: Erasures::default(),
         }
+    }
+
+    /// Records the events whose receipts retention has deleted. A receipt of an entry that has not ended is not deleted.
+    pub(super) fn forget(&mut self, is_deleted: impl Fn(usize) -> bool) {
+        let ended = self.kept.iter().filter(|(_, line)| line.state.is_final());
+        let deleted = ended.map(|(event, _)| *event).filter(|it| is_deleted(*it));
+        self.forgotten.extend(deleted);
+    }
+
+    pub(super) fn is_forgotten(&self, event: usize) -> bool {
+        self.forgotten.contains(&event)
     }
 
     /// Records an event that the bridge answered with 2xx.
@@ -679,7 +693,7 @@ impl<'p> Oracle<'p> {
                 return violation(Law::Erased, what);
             }
             // The receipt of an event that the bridge ignored on arrival stays as it is.
-            if may_be_erased {
+            if may_be_erased || self.is_forgotten(*event) {
                 continue;
             }
             let state = receipt.as_ref().map(|receipt| receipt.state);

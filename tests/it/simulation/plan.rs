@@ -65,6 +65,8 @@ pub(super) struct Plan {
     pub(super) panics_per_mille: i64,
     /// The times at which the operator handles the parked entries, and the actions.
     pub(super) operator: Vec<(i64, OperatorAction)>,
+    /// The times at which retention deletes all receipts of ended entries, and then retires all idle customers.
+    pub(super) retirements: Vec<i64>,
     /// The time at which the last fault of the plan ends.
     pub(super) healed: i64,
     /// The number of customers at fault, in a plan that has no other fault: the first customers of the plan.
@@ -254,6 +256,7 @@ impl Plan {
             store_refusals_per_mille: 0,
             panics_per_mille: 0,
             operator: Vec::new(),
+            retirements: Vec::new(),
             healed: span,
             victims: usize::from(is_isolated),
             is_isolated,
@@ -269,6 +272,7 @@ impl Plan {
             plan.disturb(random, span);
             plan.operator.extend(withdrawals(seed, span));
             plan.erase(seed, span);
+            plan.retire(seed, span);
             plan.refuse(seed, span);
         }
         plan.healed = plan.last();
@@ -346,6 +350,14 @@ impl Plan {
         }
     }
 
+    /// Adds passes of retention, with separate random numbers.
+    fn retire(&mut self, seed: u64, span: i64) {
+        let mut random = SeededRandom::new(seed.rotate_left(40));
+        for _ in 0..random.pick(&[0, 0, 0, 1, 4, 12]) {
+            self.retirements.push(random.between(0, span));
+        }
+    }
+
     /// FAULTS N782: replaces the faults of some plans, with separate random numbers: Imprint refuses a growing set of
     /// customers, and serves or refuses every customer for short times in between.
     fn refuse(&mut self, seed: u64, span: i64) {
@@ -388,6 +400,7 @@ impl Plan {
             store_refusals_per_mille: 0,
             panics_per_mille: 0,
             operator: Vec::new(),
+            retirements: Vec::new(),
             ..self
         }
     }

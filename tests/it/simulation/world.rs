@@ -5,13 +5,13 @@
 //! world replaces the async shell around the core, and carries out the core's actions one by one. Between any two
 //! actions the process may end, the task of a delivery may panic, and the store may refuse an operation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use futures_util::FutureExt;
 use imprint_bridge::dispatch::core::{DeliveryId, Moment};
 use imprint_bridge::dispatch::destination::OperatorMode;
-use imprint_bridge::outbox::{Inbox as _, Ledger as _, MemoryOutbox, StoreFuture};
+use imprint_bridge::outbox::{Inbox as _, LaneId, Ledger as _, MemoryOutbox, StoreFuture};
 use imprint_bridge::time::Timestamp;
 
 use self::budget::Budget;
@@ -58,6 +58,8 @@ enum Happening {
     SetMode(OperatorMode),
     /// The operator replays or discards the parked entries.
     Operator(OperatorAction),
+    /// Retention deletes receipts, and retires idle customers.
+    Retention,
     /// The process exchanges with the store what it shares with other processes.
     Exchange,
     /// The store answers the exchange.
@@ -94,6 +96,8 @@ pub(super) struct World<'p> {
     frozen_until: i64,
     /// The requests on their way to Imprint, each with the delivery that waits for the answer.
     exchanges: BTreeMap<u64, (Option<Key>, Exchange)>,
+    /// The lanes of retired customers whose versions a planted bug forgets.
+    forgotten: BTreeSet<LaneId>,
     pub(super) figures: Figures,
     to_be_sent: usize,
 }
@@ -114,6 +118,8 @@ pub(super) struct Figures {
     pub(super) erased: u64,
     /// The events that the bridge ignored on arrival, because their customer was erased and blocked.
     pub(super) blocked: u64,
+    /// The customers that retention has retired.
+    pub(super) retired: u64,
 }
 
 impl<'p> World<'p> {
@@ -136,6 +142,7 @@ impl<'p> World<'p> {
             budget: Budget::default(),
             frozen_until: 0,
             exchanges: BTreeMap::new(),
+            forgotten: BTreeSet::new(),
             figures: Figures {
                 seeds: 1,
                 ..Figures::default()
@@ -209,6 +216,12 @@ impl<'p> World<'p> {
         for (at, action) in &plan.operator {
             self.at(*at, Happening::Operator(*action));
         }
+        for at in &plan.retirements {
+            // Without a random number, so that the other happenings of the seed are the same as without retention.
+            self.number += 1;
+            self.happenings
+                .insert((*at, 0, self.number), Happening::Retention);
+        }
     }
 
     fn at(&mut self, at: i64, happening: Happening) {
@@ -251,6 +264,7 @@ impl<'p> World<'p> {
             }
             Happening::SetMode(mode) => self.set_mode(mode),
             Happening::Operator(action) => self.operator(action)?,
+            Happening::Retention => self.retain(),
             Happening::Exchange => self.exchange(),
             Happening::Exchanged => self.exchanged(),
         }

@@ -61,7 +61,7 @@ const REFERENCES: [(&str, &str); 5] = [
 ];
 
 /// Values that each start reads, each with the error that names it.
-const SETTINGS: [(&str, &str); 9] = [
+const SETTINGS: [(&str, &str); 10] = [
     (
         "DELETE FROM meta WHERE name = 'digest_key'",
         "the digest key is damaged",
@@ -97,6 +97,10 @@ const SETTINGS: [(&str, &str); 9] = [
     (
         "UPDATE lane SET kind = 2 WHERE id = 1",
         "the mark of the erased customers is missing",
+    ),
+    (
+        "UPDATE lane SET kind = 6 WHERE id = 1",
+        "the mark of the retired customers is missing",
     ),
 ];
 

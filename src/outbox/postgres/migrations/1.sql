@@ -138,7 +138,8 @@ CREATE TABLE imprint_bridge.lane (
     spelled        smallint NOT NULL DEFAULT 0,
     unproven_since bigint,
     absence        bytea,
-    -- The row is the tombstone of an erased customer, whose later events are 0 delivered or 1 ignored.
+    -- The row is the tombstone of an erased customer, whose later events are 0 delivered or 1 ignored, or of a customer to whom
+    -- nothing has happened for a long time (2).
     erased         smallint,
     -- The replica that has claimed the lane, and the number of the last claim: the fence of a settlement.
     owner          bigint,

@@ -142,8 +142,11 @@ fn marks(store: &Connection, has_log: bool) -> rusqlite::Result<Vec<Finding>> {
     if !has_log && log_mark::needs_log(store)? {
         found.push(Finding::LogMissing);
     }
-    if !tombstones::exist(store)? && tombstones::has_any(store)? {
-        found.push(Finding::Missing("mark of the erased customers".to_owned()));
+    let [erased, retired] = tombstones::has_unannounced(store)?;
+    for (is_missing, mark) in [(erased, "erased"), (retired, "retired")] {
+        if is_missing {
+            found.push(Finding::Missing(format!("mark of the {mark} customers")));
+        }
     }
     Ok(found)
 }

@@ -9,16 +9,19 @@ use crate::outbox::sqlite::payload::{self, moved_update};
 use crate::outbox::sqlite::statements::Statements;
 use crate::outbox::sqlite::store_connection::StoreConnection;
 use crate::outbox::sqlite::{columns, versions};
+use crate::outbox::tombstone::TombstoneKind;
 use crate::outbox::{EntryId, LaneClass, LaneId, LaneKey, State, codec};
 use crate::time::Timestamp;
 
 /// Forgets the delivered versions of all lanes, and keeps the version floors: an erased value must not come back at the new
-/// destination either. Also keeps the resets, because they order the entries. A tombstone has only floors.
+/// destination either. Also keeps the resets, because they order the entries. The tombstone of an erased customer has only floors.
 pub(super) fn forget_versions(store: &StoreConnection) -> rusqlite::Result<()> {
     let mut lanes = store.prepare("SELECT id, kind FROM lane WHERE versions IS NOT NULL")?;
     let lanes = lanes.query_map([], |row| Ok((row.get(0).map(LaneId)?, row.get(1)?)))?;
     let lanes: Vec<(LaneId, i64)> = lanes.collect::<rusqlite::Result<_>>()?;
-    for (lane, _) in lanes.into_iter().filter(|(_, kind)| codec::is_lane(*kind)) {
+    let is_erased =
+        |kind: i64| matches!(codec::tombstone(kind), Some((_, TombstoneKind::Erased(_))));
+    for (lane, _) in lanes.into_iter().filter(|(_, kind)| !is_erased(*kind)) {
         let kept = versions::of_lane(store, lane)?.at_new_destination();
         match kept == LaneVersions::default() {
             true => {

@@ -2,11 +2,12 @@
 //! head of the erasure journal. This module is pure.
 
 use crate::imprint::ImprintId;
+use crate::outbox::LaneKey;
 use crate::outbox::codec::{self, LaneColumns};
 use crate::outbox::keyed_digest::{CustomerDigests, DigestKey, KeyedDigest};
 use crate::outbox::sealer::Sealer;
+use crate::outbox::tombstone::TombstoneKind;
 use crate::outbox::transfer::row::{RowKind, TransferRow, TransferValue};
-use crate::outbox::{LaneKey, LaterEvents};
 use crate::sealing::is_sealed;
 
 use TransferValue::{Bytes, Null, Number, Text};
@@ -75,12 +76,16 @@ impl Ids {
                 (kind, digest, received, None)
             }
             (LaneKind::Live(kind), digest) => (kind, digest, received, None),
-            (LaneKind::Erased(_, later), Text(hex)) => {
-                (u8::try_from(kind).ok()?, from_hex(&hex)?, Null, Some(later))
-            }
-            (LaneKind::Erased(kind, later), digest) => (kind, digest, Null, Some(later)),
+            (LaneKind::Buried(_, tombstone), Text(hex)) => (
+                u8::try_from(kind).ok()?,
+                from_hex(&hex)?,
+                Null,
+                Some(tombstone),
+            ),
+            (LaneKind::Buried(kind, tombstone), digest) => (kind, digest, Null, Some(tombstone)),
         };
-        let erased = erased.map_or(Null, |later| Number(later_number(later)));
+        let number = |tombstone| Number(codec::tombstone_number(tombstone).into());
+        let erased = erased.map_or(Null, number);
         let head = [id, Number(kind.into()), customer, received, erased];
         Some(head.into_iter().chain(values).collect())
     }
@@ -135,28 +140,15 @@ impl Ids {
 enum LaneKind {
     Live(u8),
     /// A tombstone of a lane with this kind.
-    Erased(u8, LaterEvents),
+    Buried(u8, TombstoneKind),
 }
 
 impl LaneKind {
     fn of(kind: i64) -> Option<Self> {
         let lanes = [codec::IMPRINT_LANE, codec::PARTNER_LANE];
         let live = lanes.into_iter().find(|lane| i64::from(*lane) == kind);
-        let erased = lanes.into_iter().flat_map(|lane| {
-            let both = [LaterEvents::Delivered, LaterEvents::Ignored];
-            both.map(|later| (lane, later))
-        });
-        let mut erased =
-            erased.filter(|(lane, later)| i64::from(codec::tombstone_kind(*lane, *later)) == kind);
-        live.map(Self::Live)
-            .or_else(|| erased.next().map(|(lane, later)| Self::Erased(lane, later)))
-    }
-}
-
-const fn later_number(later: LaterEvents) -> i64 {
-    match later {
-        LaterEvents::Delivered => 0,
-        LaterEvents::Ignored => 1,
+        let buried = codec::tombstone(kind).map(|(lane, tombstone)| Self::Buried(lane, tombstone));
+        live.map(Self::Live).or(buried)
     }
 }
 
@@ -170,15 +162,13 @@ fn write_lane(row: TransferRow) -> Option<TransferRow> {
     };
     let (kind, customer, received) = match (LaneKind::of(kind)?, erased) {
         (LaneKind::Live(lane), Number(erased)) => {
-            let later = match erased {
-                0 => LaterEvents::Delivered,
-                1 => LaterEvents::Ignored,
-                _ => return None,
-            };
-            let kind = codec::tombstone_kind(lane, later);
+            let number = |it: &TombstoneKind| i64::from(codec::tombstone_number(*it));
+            let mut all = TombstoneKind::ALL.into_iter();
+            let tombstone = all.find(|it| number(it) == erased)?;
+            let kind = codec::tombstone_kind(lane, tombstone);
             (i64::from(kind), Bytes(digest), Text(String::new()))
         }
-        (LaneKind::Erased(..), _) => (kind, Text(to_hex(&digest)), Text(String::new())),
+        (LaneKind::Buried(..), _) => (kind, Text(to_hex(&digest)), Text(String::new())),
         (LaneKind::Live(_), _) => {
             let customer = canonical(kind, &received).map_or(Bytes(digest), Text);
             (kind, customer, received)
@@ -258,9 +248,11 @@ mod tests {
             ),
             (lane(0, digest.clone(), Bytes(vec![1, 2])), 0, Null),
             (lane(2, Text(hex.clone()), erased()), 2, Number(0)),
-            (lane(5, Text(hex), erased()), 5, Number(1)),
+            (lane(5, Text(hex.clone()), erased()), 5, Number(1)),
+            (lane(6, Text(hex), erased()), 6, Number(2)),
             (lane(3, digest.clone(), erased()), 1, Number(0)),
-            (lane(4, digest, erased()), 0, Number(1)),
+            (lane(4, digest.clone(), erased()), 0, Number(1)),
+            (lane(7, digest, erased()), 1, Number(2)),
         ] {
             let row = ids.read(RowKind::Lanes, stored.clone()).unwrap();
             assert_eq!((&row[1], &row[4]), (&Number(kind), &later), "{stored:?}");
@@ -268,7 +260,7 @@ mod tests {
             assert_eq!(ids.write(RowKind::Lanes, row).unwrap(), stored);
         }
         for damaged in [
-            lane(6, Text("c1".to_owned()), erased()),
+            lane(8, Text("c1".to_owned()), erased()),
             lane(2, Text("no digest".to_owned()), erased()),
         ] {
             assert_eq!(ids.read(RowKind::Lanes, damaged), None);

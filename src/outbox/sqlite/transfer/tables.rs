@@ -19,7 +19,8 @@ pub(super) const COMPLETE: &str = "INSERT INTO stored_bytes (source, bytes)
             UNION ALL SELECT source, event_bytes FROM undecided)
         GROUP BY source;
     INSERT INTO meta (name, value) SELECT 'erasures', 1
-        WHERE EXISTS (SELECT 1 FROM lane WHERE kind > 1) OR EXISTS (SELECT 1 FROM entry WHERE event_id LIKE 'erased-%');
+        WHERE EXISTS (SELECT 1 FROM lane WHERE kind BETWEEN 2 AND 5) OR EXISTS (SELECT 1 FROM entry WHERE event_id LIKE 'erased-%');
+    INSERT INTO meta (name, value) SELECT 'retirements', 1 WHERE EXISTS (SELECT 1 FROM lane WHERE kind > 5);
     INSERT OR REPLACE INTO meta (name, value) VALUES ('clean', 1);";
 
 /// A table of the store, and the statements that read and write its rows.
@@ -34,7 +35,7 @@ pub(super) struct FileTable {
 /// The settings that belong to the file, and not to the store. The file of a copy has no backup yet.
 macro_rules! own_settings {
     () => {
-        "('digest_key', 'clean', 'openings', 'erasures', 'log_mark', 'needs_log', 'secure_delete', 'last_backup', 'transfer', 'unbound_updates')"
+        "('digest_key', 'clean', 'openings', 'erasures', 'retirements', 'log_mark', 'needs_log', 'secure_delete', 'last_backup', 'transfer', 'unbound_updates')"
     };
 }
 

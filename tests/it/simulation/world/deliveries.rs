@@ -11,6 +11,7 @@ use imprint_bridge::dispatch::core::{
 use imprint_bridge::dispatch::destination::{Inquiry, OperatorMode};
 use imprint_bridge::dispatch::lane_exchange::{ImprintCall, ImprintReply};
 use imprint_bridge::event::Version;
+use imprint_bridge::fold::LaneVersions;
 use imprint_bridge::imprint::{Cause, LookupResult, Outcome};
 use imprint_bridge::outbox::{
     Claim, ClaimToken, ClaimedLane, Ending, EntryId, LaneId, LaneKey, Lanes as _, ParkReason,
@@ -139,6 +140,9 @@ impl World<'_> {
         };
         for lane in &mut lanes {
             self.bug.claimed(lane);
+            if self.forgotten.remove(&lane.lane) {
+                lane.versions = LaneVersions::default();
+            }
         }
         let concurrency = self.plan.concurrency;
         let Some(dispatcher) = self.dispatcher(number) else {

@@ -1,15 +1,17 @@
 //! The simulated bridge process: start and end, and the actions of senders and of the operator.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use imprint_bridge::dispatch::core::{Core, DispatchLimits, StoredWait};
 use imprint_bridge::dispatch::destination::{Destination, Inquiry, OperatorMode};
+use imprint_bridge::imprint::CustomerRef;
 use imprint_bridge::outbox::{
     Appended, AuditEvent, Claim, CustomerErasure, EntryFilter, EntryId, ErasedPart, ErasureStep,
     Inbox as _, KeyMark, LaneId, LaneKey, Lanes as _, LaterEvents, Ledger as _, Replay,
     ReplayChange, Setting, Settings as _, State, Withdrawal, WithdrawnState,
 };
+use imprint_bridge::time::Timestamp;
 
 use super::budget::SharedExchange;
 use super::deliveries::Attempt;
@@ -18,6 +20,9 @@ use crate::simulation::bug::Bug;
 use crate::simulation::entries;
 use crate::simulation::oracle::{Law, Violation, violation};
 use crate::simulation::plan::{Crash, OperatorAction};
+
+/// The time by which the clock of an accepted event is possibly ahead of the clock of retention, in milliseconds.
+const DAY: i64 = 24 * 3_600_000;
 
 /// The memory of a simulated bridge process.
 pub(super) struct Process {
@@ -267,7 +272,43 @@ impl World<'_> {
         now_or_never(self.outbox.withdraw(withdrawal, audit)).entries
     }
 
+    /// Deletes the receipts of all ended entries, and retires all idle customers, like the retention task.
+    pub(super) fn retain(&mut self) {
+        if self.process.is_none() {
+            return;
+        }
+        let now = self.clock();
+        let kept = now..=Timestamp::from_millis(now.as_millis() + DAY);
+        let mut from = EntryId(0);
+        while let Some(next) = now_or_never(self.outbox.prune_receipts(from, kept.clone())) {
+            from = next;
+        }
+        let outbox = &self.outbox;
+        self.oracle
+            .forget(|event| now_or_never(outbox.find(entries::lookup(event))).is_none());
+        let before = self.known_lanes();
+        let retired = now_or_never(self.outbox.retire_customers(LaneId(0), now));
+        self.log(|| format!("{} customers are retired", retired.customers));
+        self.figures.retired += u64::try_from(retired.customers).unwrap();
+        if self.bug == Bug::RetiresVersions {
+            let after = self.known_lanes();
+            self.forgotten.extend(before.difference(&after));
+        }
+    }
+
+    fn known_lanes(&self) -> BTreeSet<LaneId> {
+        let people = self.plan.people.iter();
+        let customers = people.map(|person| CustomerRef::Imprint(person.imprint.clone()));
+        let lanes = now_or_never(self.outbox.lanes(customers.collect()));
+        lanes.into_iter().flat_map(|lane| lane.lanes).collect()
+    }
+
     pub(super) fn sent(&mut self, event: usize) -> Result<(), Violation> {
+        // No sender repeats an event after the store has deleted the receipt of the event.
+        if self.oracle.is_forgotten(event) {
+            self.to_be_sent -= 1;
+            return Ok(());
+        }
         if self.process.is_none() || self.is_refused() {
             self.at(self.now + 500, Happening::Sent(event));
             return Ok(());
