@@ -2,8 +2,9 @@
 
 use super::LaneId;
 
-/// The maximum number of lanes that one step scans. All other writers of the store wait meanwhile.
-pub const RETIRE_MAX: usize = 1_000;
+/// The maximum number of lanes that one step scans. All other writers of the store wait meanwhile: about 20 ms if the step
+/// retires them all.
+pub const RETIRE_MAX: usize = 250;
 
 /// The result of one step of the retirement of idle customers, which scans the lanes from one number upwards.
 ///

@@ -52,9 +52,9 @@ pub(super) async fn find_lanes(
     }
     let kinds: Vec<i16> = keys.iter().map(|key| key.kind.into()).collect();
     if let Some(moved) = moved {
-        // The kind of a tombstone in a file is 2, 4 or 6 higher than the kind of the lane.
+        // The kind of a moved tombstone is 2 or 4 higher than the kind of the lane.
         let sql = "SELECT k.place, l.id, l.erased FROM unnest($1::smallint[], $2::text[]) WITH ORDINALITY AS k(kind, moved, place)
-             JOIN imprint_bridge.lane l ON l.kind = ANY(ARRAY[k.kind + 2, k.kind + 4, k.kind + 6]::smallint[]) AND l.customer = decode(k.moved, 'hex')";
+             JOIN imprint_bridge.lane l ON l.kind = ANY(ARRAY[k.kind + 2, k.kind + 4]::smallint[]) AND l.customer = decode(k.moved, 'hex')";
         let names = db
             .query(
                 sql,

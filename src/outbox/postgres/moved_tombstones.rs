@@ -57,10 +57,10 @@ pub(super) async fn adopt_customers(
     if kinds.is_empty() {
         return Ok(());
     }
-    // The kind of a tombstone in a file is 2, 4 or 6 higher than the kind of the lane.
+    // The kind of a moved tombstone is 2 or 4 higher than the kind of the lane.
     let sql = "UPDATE imprint_bridge.lane AS l SET kind = u.kind, customer = u.customer
          FROM (SELECT DISTINCT * FROM unnest($1::smallint[], $2::bytea[], $3::text[]) AS u(kind, customer, moved)) AS u
-         WHERE l.kind = ANY(ARRAY[u.kind + 2, u.kind + 4, u.kind + 6]::smallint[]) AND l.customer = decode(u.moved, 'hex')
+         WHERE l.kind = ANY(ARRAY[u.kind + 2, u.kind + 4]::smallint[]) AND l.customer = decode(u.moved, 'hex')
              AND NOT EXISTS (SELECT 1 FROM imprint_bridge.lane o WHERE o.kind = u.kind AND o.customer = u.customer)";
     db.execute(
         sql,

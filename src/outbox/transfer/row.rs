@@ -52,7 +52,7 @@ use ColumnType::{Bytes, Flag, Number, Sealable, Small, Text};
 
 const SEALING_KEYS: &[TransferColumn] = &[("id", Bytes)];
 const SETTINGS: &[TransferColumn] = &[("name", Text), ("value", Sealable)];
-/// A tombstone has a number in `erased`. The `kind` of a tombstone is 0 or 1 if `customer` is the digest of a lane, and 2 to 7
+/// A tombstone has a number in `erased`. The `kind` of a tombstone is 0 or 1 if `customer` is the digest of a lane, and 2 to 5
 /// if `customer` is the digest of a tombstone in a file.
 const LANES: &[TransferColumn] = &[
     ("id", Number),

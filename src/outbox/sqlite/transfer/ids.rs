@@ -2,12 +2,12 @@
 //! head of the erasure journal. This module is pure.
 
 use crate::imprint::ImprintId;
-use crate::outbox::LaneKey;
 use crate::outbox::codec::{self, LaneColumns};
 use crate::outbox::keyed_digest::{CustomerDigests, DigestKey, KeyedDigest};
 use crate::outbox::sealer::Sealer;
 use crate::outbox::tombstone::TombstoneKind;
 use crate::outbox::transfer::row::{RowKind, TransferRow, TransferValue};
+use crate::outbox::{LaneKey, LaterEvents};
 use crate::sealing::is_sealed;
 
 use TransferValue::{Bytes, Null, Number, Text};
@@ -76,12 +76,10 @@ impl Ids {
                 (kind, digest, received, None)
             }
             (LaneKind::Live(kind), digest) => (kind, digest, received, None),
-            (LaneKind::Buried(_, tombstone), Text(hex)) => (
-                u8::try_from(kind).ok()?,
-                from_hex(&hex)?,
-                Null,
-                Some(tombstone),
-            ),
+            (LaneKind::Buried(lane, tombstone), Text(hex)) => {
+                let kind = moved_kind(lane, tombstone);
+                (kind, from_hex(&hex)?, Null, Some(tombstone))
+            }
             (LaneKind::Buried(kind, tombstone), digest) => (kind, digest, Null, Some(tombstone)),
         };
         let number = |tombstone| Number(codec::tombstone_number(tombstone).into());
@@ -152,6 +150,23 @@ impl LaneKind {
     }
 }
 
+/// Returns the kind in the database of a tombstone that a transfer has moved from a file. A program from before the retirement
+/// of customers knows only the kinds of erased customers, and must find the versions of a retired customer too.
+const fn moved_kind(lane: u8, tombstone: TombstoneKind) -> u8 {
+    match tombstone {
+        TombstoneKind::Erased(_) => codec::tombstone_kind(lane, tombstone),
+        TombstoneKind::Retired => {
+            codec::tombstone_kind(lane, TombstoneKind::Erased(LaterEvents::Delivered))
+        }
+    }
+}
+
+/// Returns the kind of tombstones with this stored number.
+fn tombstone(number: i64) -> Option<TombstoneKind> {
+    let has_number = |kind: &TombstoneKind| i64::from(codec::tombstone_number(*kind)) == number;
+    TombstoneKind::ALL.into_iter().find(has_number)
+}
+
 fn write_lane(row: TransferRow) -> Option<TransferRow> {
     let mut values = row.into_iter();
     let (id, Number(kind)) = (values.next()?, values.next()?) else {
@@ -162,13 +177,14 @@ fn write_lane(row: TransferRow) -> Option<TransferRow> {
     };
     let (kind, customer, received) = match (LaneKind::of(kind)?, erased) {
         (LaneKind::Live(lane), Number(erased)) => {
-            let number = |it: &TombstoneKind| i64::from(codec::tombstone_number(*it));
-            let mut all = TombstoneKind::ALL.into_iter();
-            let tombstone = all.find(|it| number(it) == erased)?;
-            let kind = codec::tombstone_kind(lane, tombstone);
+            let kind = codec::tombstone_kind(lane, tombstone(erased)?);
             (i64::from(kind), Bytes(digest), Text(String::new()))
         }
-        (LaneKind::Buried(..), _) => (kind, Text(to_hex(&digest)), Text(String::new())),
+        (LaneKind::Buried(lane, _), Number(erased)) => {
+            let kind = codec::tombstone_kind(lane, tombstone(erased)?);
+            (i64::from(kind), Text(to_hex(&digest)), Text(String::new()))
+        }
+        (LaneKind::Buried(..), _) => return None,
         (LaneKind::Live(_), _) => {
             let customer = canonical(kind, &received).map_or(Bytes(digest), Text);
             (kind, customer, received)
@@ -249,7 +265,8 @@ mod tests {
             (lane(0, digest.clone(), Bytes(vec![1, 2])), 0, Null),
             (lane(2, Text(hex.clone()), erased()), 2, Number(0)),
             (lane(5, Text(hex.clone()), erased()), 5, Number(1)),
-            (lane(6, Text(hex), erased()), 6, Number(2)),
+            (lane(6, Text(hex.clone()), erased()), 2, Number(2)),
+            (lane(7, Text(hex), erased()), 3, Number(2)),
             (lane(3, digest.clone(), erased()), 1, Number(0)),
             (lane(4, digest.clone(), erased()), 0, Number(1)),
             (lane(7, digest, erased()), 1, Number(2)),
