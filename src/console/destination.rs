@@ -15,7 +15,7 @@ use super::visitor::Visitor;
 use super::words::{TimeText, grouped, length, rate_text, span_text};
 use crate::dispatch::destination::{OperatorMode, StateChange};
 use crate::dispatch::pace::PresentRate;
-use crate::ops::operate::{Operations, Reason, Role, ShadowView};
+use crate::ops::operate::{DestinationView, Operations, Reason, Role, ShadowView};
 use crate::ops::{AdminProblem, Figures};
 use crate::time::Timestamp;
 
@@ -38,8 +38,8 @@ struct DestinationPage {
     /// The outcome and the cause of the request that changed the state, in the words of the log.
     cause: Option<String>,
     next_try: Option<TimeText>,
-    /// The states since the start of the process, the newest first.
-    states: Vec<PastState>,
+    /// The last outages and their ends, the newest first.
+    outages: Vec<PastState>,
     rate: RateText,
     in_flight: String,
     last_delivery: Option<TimeText>,
@@ -53,13 +53,14 @@ struct DestinationPage {
     shadow_count: String,
 }
 
-/// A state of the destination, now or before.
+/// An outage of the destination, or the time after one.
 struct PastState {
     name: &'static str,
     began: TimeText,
     /// The time until the next state began.
     lasted: String,
-    /// The outcome and the cause of the request with which the state began, in the words of the log.
+    /// The outcome and the cause of the request with which the state began, in the words of the log. Another bridge possibly
+    /// sent the request.
     cause: String,
 }
 
@@ -151,8 +152,8 @@ pub(super) async fn show(
         keys: KeyFileText::all(operations.imprint_key_files(operator), destination, now),
         since: change.map(|change| TimeText::of(change.at, now)),
         cause: cause.filter(|_| destination.state != "flowing"),
-        next_try: destination.next_try_at.map(|at| TimeText::of(at, now)),
-        states: PastState::all(&destination.changes, now),
+        next_try: next_try(destination, now),
+        outages: PastState::all(&destination.changes, now),
         rate: RateText::of(operations.present_rate(operator)),
         in_flight: figures.dispatch.in_flight.to_string(),
         last_delivery: last_delivery.map(|at| TimeText::of(at, now)),
@@ -175,6 +176,12 @@ pub(super) async fn show(
             .map(|request| ShadowText::of(request, now))
             .collect(),
     })
+}
+
+/// Returns the time of the next request, if it is not over.
+fn next_try(destination: &DestinationView, now: Timestamp) -> Option<TimeText> {
+    let next = destination.next_try_at.filter(|next| *next > now);
+    next.map(|next| TimeText::of(next, now))
 }
 
 /// Returns what an outcome says about the values of the request.

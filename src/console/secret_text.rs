@@ -74,23 +74,27 @@ pub(super) fn wrong_secret(
     let (newer, older): (Vec<_>, Vec<_>) = files.iter().partition(is_newer);
     let is_signature = row.last_detail.contains("signature");
     let part = if is_signature { "signature" } else { "secret" };
+    let newer = named(&newer, now);
+    let other = if is_signature {
+        ", or something on the way changes the body"
+    } else {
+        ""
+    };
     if let Some(changed_at) = changed_at.filter(|at| *at > row.last_at) {
         let at = TimeText::of(changed_at, now).absolute;
+        let newer = match newer.as_str() {
+            "" => String::new(),
+            newer => format!(", and {newer}"),
+        };
         return Some(format!(
-            "the {part} did not match: the sender had another secret than the bridge; since then, at {at}, the source file has changed"
+            "the {part} did not match: the sender had another secret than the bridge{other}; since then, at {at}, the files of the source have changed{newer}"
         ));
     }
-    let newer = named(&newer, now);
     Some(match named(&older, now).as_str() {
         "" => {
             format!("the {part} did not match the earlier secret; changed since then: {newer}")
         }
         older if newer.is_empty() => {
-            let other = if is_signature {
-                ", or something on the way changes the body"
-            } else {
-                ""
-            };
             format!("the {part} does not match: the sender has another secret than {older}{other}")
         }
         older => format!(
@@ -183,7 +187,7 @@ mod tests {
         let both = [file(25), changed(11)];
         assert_eq!(
             wrong_secret(&row, (&both, Some(ago(9))), NOW).unwrap(),
-            "the signature did not match: the sender had another secret than the bridge; since then, at 2023-11-14 22:04:20 UTC, the source file has changed"
+            "the signature did not match: the sender had another secret than the bridge, or something on the way changes the body; since then, at 2023-11-14 22:04:20 UTC, the files of the source have changed"
         );
         let earlier = wrong_secret(&row, (&both, Some(ago(12))), NOW).unwrap();
         assert!(earlier.contains("does not match"), "{earlier}");

@@ -94,9 +94,8 @@ pub struct Assessment {
     pub absence: Option<Absence>,
 }
 
-/// The number of changes of the destination's state that the process keeps for operators: a night with several outages,
-/// each with a few changes.
-const STATE_CHANGES_MAX: usize = 50;
+/// The number of outages and of their ends that the process keeps for operators: more than a bad night has.
+const OUTAGE_CHANGES_MAX: usize = 50;
 
 /// A change of the destination's state, for operators.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,6 +107,22 @@ pub struct StateChange {
     pub outcome: &'static str,
     /// The cause of a failure in one word, such as `status_401`. The text is empty if the request did not fail.
     pub cause: String,
+}
+
+impl StateChange {
+    /// Returns whether an outage began: Imprint was down, or refused all requests.
+    fn is_outage(&self) -> bool {
+        matches!(self.to, "probing" | "stopped")
+    }
+}
+
+/// The changes of the destination's state, for operators.
+#[derive(Debug, Default)]
+struct StateChanges {
+    /// The latest change.
+    last: Option<StateChange>,
+    /// The last outages and their ends, the newest first. Throttling is left out: it can begin and end each second.
+    outages: VecDeque<StateChange>,
 }
 
 /// A request that dispatch did not send but only recorded, because the mode is [`OperatorMode::Shadow`].
@@ -136,8 +151,8 @@ impl fmt::Debug for ShadowRecord {
 #[derive(Debug)]
 pub struct Destination {
     limiter: Mutex<SendLimiter>,
-    /// The changes that dispatch threads reported, the newest first. No decision reads them.
-    changes: Mutex<VecDeque<StateChange>>,
+    /// The changes of the state. No decision reads them.
+    changes: Mutex<StateChanges>,
     /// The failures that dispatch threads reported. No decision reads it.
     unproven: Mutex<UnprovenRow>,
     /// The last requests of all dispatch threads. No decision reads them.
@@ -172,29 +187,30 @@ impl Destination {
         self.limiter().state()
     }
 
-    /// Records a change of the state, for [`Self::state_changes`].
-    pub fn record_change(&self, change: StateChange) {
-        let changes = self.changes.lock();
-        let mut changes = changes.unwrap_or_else(PoisonError::into_inner);
-        changes.push_front(change);
-        changes.truncate(STATE_CHANGES_MAX);
+    fn changes(&self) -> MutexGuard<'_, StateChanges> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the last changes of the state since the start of the process, the newest first.
-    pub fn state_changes(&self) -> Vec<StateChange> {
-        let changes = self.changes.lock();
-        let changes = changes.unwrap_or_else(PoisonError::into_inner);
-        changes.iter().cloned().collect()
+    /// Records a change of the state, for [`Self::outage_changes`] and [`Self::present_change`].
+    pub fn record_change(&self, change: StateChange) {
+        let mut changes = self.changes();
+        let before = changes.outages.front();
+        if change.is_outage() || before.is_some_and(StateChange::is_outage) {
+            changes.outages.push_front(change.clone());
+            changes.outages.truncate(OUTAGE_CHANGES_MAX);
+        }
+        changes.last = Some(change);
+    }
+
+    /// Returns the last outages and their ends since the start of the process, the newest first.
+    pub fn outage_changes(&self) -> Vec<StateChange> {
+        self.changes().outages.iter().cloned().collect()
     }
 
     /// Returns the change with which the current state began. Returns `None` if the state began with the process, or if
     /// two threads reported two changes in the wrong order.
     pub fn present_change(&self) -> Option<StateChange> {
-        let changes = self.changes.lock();
-        let last = changes
-            .unwrap_or_else(PoisonError::into_inner)
-            .front()
-            .cloned();
+        let last = self.changes().last.clone();
         last.filter(|change| change.to == self.state().as_str())
     }
 

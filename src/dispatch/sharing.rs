@@ -8,7 +8,7 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::destination::{Destination, OperatorMode};
+use super::destination::{Destination, OperatorMode, StateChange};
 use crate::metrics::DispatchMetrics;
 use crate::outbox::{Error, Forgotten, ReplicaReport, SharedDestination, SharedSettings};
 use crate::random::jitter;
@@ -126,6 +126,12 @@ impl Sharing {
             agreed.and_then(|view| destination.agree(proposed.as_ref(), &view, self.clock.now()));
         if let Some((from, to)) = states {
             self.metrics.destination_state(to.as_str());
+            destination.record_change(StateChange {
+                to: to.as_str(),
+                at: self.clock.now(),
+                outcome: "another_bridge",
+                cause: String::new(),
+            });
             tracing::warn!(
                 from = from.as_str(),
                 to = to.as_str(),

@@ -1182,3 +1182,32 @@ fn a_new_process_takes_over_the_wait_and_the_stop() {
     row.exchange(&new, later(8));
     assert_eq!(row.revision, 1, "it stored its own state");
 }
+
+/// FAULTS N1476: while the backlog drains after an outage, Imprint throttles the bridge again and again.
+#[test]
+fn throttling_does_not_hide_an_outage() {
+    let destination = unlimited();
+    let record = |to: &'static str, seconds: u64| {
+        destination.record_change(StateChange {
+            to,
+            at: later(seconds),
+            outcome: "",
+            cause: String::new(),
+        });
+    };
+    record("stopped", 0);
+    record("flowing", 60);
+    for round in 1..100 {
+        record("throttled", 60 + 2 * round);
+        record("flowing", 61 + 2 * round);
+    }
+    let outages = destination.outage_changes().into_iter();
+    let states: Vec<_> = outages.map(|change| (change.to, change.at)).collect();
+    assert_eq!(states, [("flowing", later(60)), ("stopped", NOW)]);
+    assert_eq!(destination.present_change().unwrap().at, later(259));
+    for round in 0..100 {
+        record("probing", 300 + 2 * round);
+        record("flowing", 301 + 2 * round);
+    }
+    assert_eq!(destination.outage_changes().len(), OUTAGE_CHANGES_MAX);
+}

@@ -28,7 +28,7 @@ pub struct DestinationView {
     pub next_try_at: Option<Timestamp>,
     /// The failures in a row whose cause is unknown, while the destination is flowing.
     pub unproven: Option<UnprovenFailures>,
-    /// The last changes of the state since the start of the process, the newest first.
+    /// The last outages and their ends since the start of the process, the newest first.
     pub changes: Vec<StateChange>,
 }
 
@@ -60,7 +60,7 @@ impl Operations {
             state: state.as_str(),
             change: self.destination.present_change(),
             next_try_at,
-            changes: self.destination.state_changes(),
+            changes: self.destination.outage_changes(),
         }
     }
 

@@ -46,7 +46,7 @@ fn the_overview_names_the_cause_of_an_outage_and_its_end() {
     // FAULTS N1476: the outage is over, and nothing else tells of it.
     let page = browser.page("/destination");
     let states = page
-        .split("States since the start, the newest first")
+        .split("Last outages and their ends, the newest first")
         .nth(1);
     let states = states.unwrap().split("</table>").next().unwrap();
     let place = |text: &str| {
