@@ -1,5 +1,5 @@
 //! Retention: deletes receipts that are older than `outbox.retain_receipt`, discards entries that have been parked or
-//! held for longer than `outbox.retain_parked`, and retires customers to whom nothing has happened for longer than
+//! held for longer than `outbox.retain_parked`, and retires customers who have been idle for longer than
 //! `outbox.retain_idle_customer`.
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Tests of customers to whom nothing happens for a long time.
+//! Tests of idle customers: the store has no event, no receipt and no recent delivery of them.
 
 use super::*;
 
