@@ -6,8 +6,8 @@
 #
 # Writes FOLDER/imprint-bridge, without symbols, FOLDER/imprint-bridge.debug, with the symbols for a debugger or a
 # profiler, and FOLDER/imprint-bridge.cdx.json, the bill of materials (CycloneDX). The build fails if a crate has a
-# licence or an origin that is not allowed. Two builds of one commit with the same tools are equal, byte by byte:
-# tests/supply/rebuild.py compares them.
+# licence or an origin that is not allowed. Two builds of one commit should be equal, byte by byte, and are not
+# yet (2026-11-29): tests/supply/rebuild.py compares them.
 set -eu
 
 folder="$1"

@@ -2,7 +2,8 @@
 """Shows that the build of the image can be repeated: builds the program twice, in two folders, and compares the results.
 
 Each build starts from an export of the same commit, in a folder with another name and without anything built before.
-Also shows that the file with the symbols belongs to the program. Takes about 20 minutes on two cores.
+Also shows that the file with the symbols belongs to the program. If the results differ, the script keeps both in target/rebuild.
+Takes about 50 minutes on two cores.
 
 usage: tests/supply/rebuild.py [COMMIT]
 """
@@ -65,6 +66,12 @@ def main(commit):
         first = build(commit, pathlib.Path(top) / "one")
         second = build(commit, pathlib.Path(top) / "another-folder")
         found = list(errors(first, second))
+        if found:
+            kept = ROOT / "target/rebuild"
+            shutil.rmtree(kept, ignore_errors=True)
+            shutil.copytree(first, kept / "first")
+            shutil.copytree(second, kept / "second")
+            print(f"both results: {kept}", file=sys.stderr)
     for error in found:
         print(error, file=sys.stderr)
     return 1 if found else 0
