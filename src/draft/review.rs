@@ -2,6 +2,8 @@
 //! about the expressions. Each note is a sentence for the author of the mapping.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter;
+use std::ops::Bound;
 
 use serde_json::Value;
 
@@ -152,19 +154,23 @@ impl<'a> TypeExamples<'a> {
 
     /// Returns whether an expression reads a place or something around it.
     fn is_read(&self, place: &str) -> bool {
-        let mut reads = self.reads.iter();
-        reads.any(|read| {
-            let rest = place.strip_prefix(read);
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        })
+        self.reads.contains(place) || around(place).any(|object| self.reads.contains(object))
     }
 
     /// Returns the places beside `place`, each with its last name.
-    fn beside(&self, place: &str) -> impl Iterator<Item = (&str, String)> {
-        let around = outer(place).to_owned();
-        let places = self.places.iter().map(String::as_str);
-        let beside = places.filter(move |other| outer(other) == around && *other != place);
+    fn beside<'p>(&self, place: &'p str) -> impl Iterator<Item = (&str, String)> + use<'_, 'p, 'a> {
+        let object = outer(place);
+        let places = self.inside(object);
+        let beside = places.filter(move |other| outer(other) == object && *other != place);
         beside.map(|other| (other, plain_name(other)))
+    }
+
+    /// Returns the places inside `object`, at any depth.
+    fn inside<'p>(&self, object: &'p str) -> impl Iterator<Item = &str> + use<'_, 'p, 'a> {
+        let prefix = format!("{object}/");
+        let range = (Bound::Included(prefix.as_str()), Bound::Unbounded);
+        let from = self.places.range::<str, _>(range).map(String::as_str);
+        from.take_while(move |place| place.starts_with(&prefix))
     }
 
     /// Returns the places beside `place` that no expression reads, each with its last name.
@@ -195,9 +201,19 @@ impl<'a> TypeExamples<'a> {
     }
 }
 
-/// Returns the place around a place.
+/// Returns the place around a place. The body has none, so its own place stands for it.
 fn outer(place: &str) -> &str {
-    place.rsplit_once('/').map_or("", |(outer, _)| outer)
+    outer_of(place).unwrap_or_default()
+}
+
+/// Returns the places around a place, from the inside to the body.
+fn around(place: &str) -> impl Iterator<Item = &str> {
+    iter::successors(outer_of(place), |object| outer_of(object))
+}
+
+/// Returns the place around a place, or `None` for the place of the body.
+fn outer_of(place: &str) -> Option<&str> {
+    place.rsplit_once('/').map(|(outer, _)| outer)
 }
 
 /// Returns the last name of a place.

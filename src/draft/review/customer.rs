@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{TypeExamples, last_name, outer, plain_name, text};
 use crate::draft::names;
-use crate::draft::synonyms::{CHANGE_TIMES, CREATED, CUSTOMER_IDS, RECORD_IDS};
+use crate::draft::synonyms::{CHANGE_TIMES, CREATED, CUSTOMER_IDS, EVENT_TYPES, RECORD_IDS};
 use crate::event::pointer;
 use crate::intake::{EventExplanation, ExplainedOutcome, TargetExplanation, TargetResult};
 
@@ -150,7 +150,11 @@ fn other_records(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
         };
         let is_person = personal_reads(evidence).any(|read| outer(read) == outer(other))
             && !has_person(evidence, other);
-        let meant = unread_ids(evidence, other).next().filter(|_| is_other && is_person)?;
+        // Beside the object of an account, the id of an event has the name of a record's id.
+        let is_company = COMPANIES.contains(&name.as_str());
+        let is_own = |meant: &&str| !(is_company && is_of_event(evidence, meant));
+        let mut ids = unread_ids(evidence, other).filter(|_| is_other && is_person);
+        let meant = ids.find(is_own)?;
         let (read, meant) = (
             pointer::without_values(read),
             pointer::without_values(meant),
@@ -161,6 +165,13 @@ fn other_records(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
         ))
     });
     notes.collect()
+}
+
+/// Returns whether an id is possibly the one of an event: by its name, and because the type of an event lies beside it.
+fn is_of_event(evidence: &TypeExamples<'_>, id: &str) -> bool {
+    let mut beside = evidence.beside(id);
+    RECORD_IDS.contains(&plain_name(id).as_str())
+        && beside.any(|(place, _)| names::position(&last_name(place), &EVENT_TYPES).is_some())
 }
 
 /// Returns a note for each rule of the customer that reads an email address, if the record has an id that no expression reads.

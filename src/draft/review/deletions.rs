@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{TypeExamples, last_name, outer};
+use super::{TypeExamples, around, last_name};
 use crate::draft::names;
 use crate::draft::removal;
 use crate::draft::synonyms::EVENT_TYPES;
@@ -29,7 +29,7 @@ pub(super) fn notes(evidence: &TypeExamples<'_>, name: &str) -> BTreeSet<String>
         let unread = unread_removal(evidence, event, body);
         let new = unread.filter(|place| members.insert(last_name(place)));
         notes.extend(new.map(|place| {
-            let place = pointer::without_values(place);
+            let place = pointer::without_values(&place);
             format!(
                 "an example says in {place} that the source removed the customer, and changes the customer like an edit, because no expression reads {place}: read it in body.type or in `when`"
             )
@@ -39,27 +39,23 @@ pub(super) fn notes(evidence: &TypeExamples<'_>, name: &str) -> BTreeSet<String>
 }
 
 /// Returns the place of a member around the customer's id with the type of a removal, if no expression reads it.
-fn unread_removal<'e>(
-    evidence: &'e TypeExamples<'_>,
+fn unread_removal(
+    evidence: &TypeExamples<'_>,
     event: &EventExplanation,
     body: &Value,
-) -> Option<&'e str> {
+) -> Option<String> {
     let targets = event.targets.iter().flatten();
     let customer = targets.filter(|rule| rule.target.starts_with("customer."));
-    let reads: Vec<&String> = customer.flat_map(|rule| &rule.reads).collect();
-    let is_around = |place: &str| {
-        let object = format!("{}/", outer(place));
-        reads.iter().any(|read| read.starts_with(&object))
+    let reads = customer.flat_map(|rule| &rule.reads);
+    let objects: BTreeSet<&str> = reads.flat_map(|read| around(read)).collect();
+    let is_removal = |(name, value): &(&String, &Value)| {
+        value.as_str().is_some_and(removal::names_only_the_customer)
+            && names::position(name, &EVENT_TYPES).is_some()
     };
-    let is_removal = |place: &str| {
-        let text = body.pointer(place).and_then(Value::as_str);
-        text.is_some_and(removal::names_only_the_customer)
-    };
-    let mut places = evidence.places.iter().map(String::as_str);
-    places.find(|place| {
-        is_around(place)
-            && names::position(&last_name(place), &EVENT_TYPES).is_some()
-            && is_removal(place)
-            && !evidence.is_read(place)
-    })
+    let mut places = objects.into_iter().flat_map(|object| {
+        let members = body.pointer(object).and_then(Value::as_object);
+        let removals = members.into_iter().flatten().filter(is_removal);
+        removals.map(move |(name, _)| pointer::inside(object, name))
+    });
+    places.find(|place| !evidence.is_read(place))
 }

@@ -61,7 +61,7 @@ pub(super) fn notes(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
     let reads: BTreeSet<&str> = streets
         .flat_map(|rule| rule.reads.iter().map(String::as_str))
         .collect();
-    let mut notes = BTreeSet::new();
+    let (mut notes, mut countries) = (BTreeSet::new(), BTreeSet::new());
     for street in reads {
         let street_shown = pointer::without_values(street);
         let without_country = |place: &str| {
@@ -71,6 +71,8 @@ pub(super) fn notes(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
             )
         };
         let country = country_object(evidence, street).filter(|_| !reads_country(evidence, street));
+        // Each event of a batch has one.
+        let country = country.filter(|country| countries.insert(plain_name(country)));
         notes.extend(country.map(without_country));
         for (place, name) in evidence.unread_beside(street) {
             let shown = pointer::without_values(place);
@@ -156,16 +158,12 @@ fn kept_second_line(evidence: &TypeExamples<'_>) -> Option<String> {
 /// Returns the object beside a street that has the country, such as `{"value": "US", "text": "United States"}`, if no
 /// expression reads a member of it.
 fn country_object<'e>(evidence: &'e TypeExamples<'_>, street: &str) -> Option<&'e str> {
-    let objects = evidence.places.iter().map(|place| outer(place));
+    let objects = evidence.inside(outer(street)).map(outer);
     let mut countries = objects.filter(|object| {
         outer(object) == outer(street) && COUNTRIES.contains(&plain_name(object).as_str())
     });
     let object = countries.next()?;
-    let is_inside = |read: &&str| {
-        let rest = read.strip_prefix(object);
-        rest.is_some_and(|rest| rest.starts_with('/'))
-    };
-    let is_read = evidence.is_read(object) || evidence.reads.iter().any(is_inside);
+    let is_read = evidence.is_read(object) || pointer::any_inside(&evidence.reads, object);
     (!is_read).then_some(object)
 }
 

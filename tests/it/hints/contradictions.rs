@@ -98,6 +98,15 @@ fn the_id_of_another_record_is_noted() {
         let source = RECORD.replace("partner_id = \".Id\"", &format!("partner_id = {path:?}"));
         check_note((&source, events), note, true);
     }
+    // The id of the event lies beside the object of the account, so that it is not meant.
+    let of_event = |id: &str, account: &str| {
+        let mut event = with(id, account);
+        event["eventType"] = json!("account.updated");
+        event
+    };
+    let source = RECORD.replace(".Id", ".Account.value");
+    let events = [of_event("e-1", "a-1"), of_event("e-2", "a-2")];
+    check_note((&source, &events), "did you mean /Id?", false);
     // The values of the customer stand beside the id.
     let source = SOURCE
         .replace(".cid", ".account.id")

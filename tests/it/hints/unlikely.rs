@@ -93,6 +93,22 @@ fn a_country_in_an_object_that_no_expression_reads_is_noted() {
     changed(&[], &events, note, false);
     let text = country.replace(".value", ".text");
     changed(&[(country, &text)], &events, note, false);
+    // Each event of a batch has the object: one note is enough.
+    let split = [(country, ""), ("[body]", "[body]\nsplit = \".[]\"")];
+    let batch = json!([record(&json!({})), record(&json!({"entityid": "c-2"}))]);
+    changed(
+        &split,
+        &[batch],
+        "no expression reads /0/book/0/country beside it",
+        true,
+    );
+    let batch = json!([record(&json!({})), record(&json!({"entityid": "c-2"}))]);
+    changed(
+        &split,
+        &[batch],
+        "no expression reads /1/book/0/country beside it",
+        false,
+    );
 }
 
 /// FAULTS N1408: a schema without a keyword that checks a value, and `property` in the place of `properties`.
