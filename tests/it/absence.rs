@@ -70,6 +70,26 @@ const FIELDS: &[(&str, &str, &str)] = &[
         r#""GOLD""#,
     ),
     ("metadata.other", ".nickname // .tier", r#""gold""#),
+    (
+        "metadata.listed",
+        r#"[.tier // empty] | any(. == "gold")"#,
+        r#"true"#,
+    ),
+    (
+        "metadata.items",
+        "[(.phones // empty) | .[].number] | length",
+        r#"1"#,
+    ),
+    (
+        "metadata.joined",
+        r#"[(.tier // empty), (.a.b[0].c // empty)] | join(" ")"#,
+        r#""gold c""#,
+    ),
+    (
+        "metadata.either",
+        "[.nickname // .tier // empty] | length",
+        r#"1"#,
+    ),
     ("metadata.fallback", r#".tier // "none""#, r#""gold""#),
     (
         "metadata.branch",
@@ -201,7 +221,7 @@ fn an_empty_list_and_null_are_statements() {
     let metadata = &body.unwrap()["metadata"];
     let expected = json!({
         "not": true, "and": false, "or": false, "any_item": false, "all": true, "list": [], "chosen": [], "count": 0, "map": [], "any": false,
-        "fallback": "none", "branch": "no",
+        "items": 0, "fallback": "none", "branch": "no",
     });
     assert_eq!(*metadata, expected);
 }

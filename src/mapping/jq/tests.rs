@@ -612,6 +612,7 @@ const AFTER_PATH: &[&str] = &[
     "language",
     "lookup(\"tiers\")",
     "map(.c)",
+    "map(. // empty)",
     "first",
     "last",
     "join(\",\")",
@@ -673,7 +674,16 @@ const AFTER_PATH: &[&str] = &[
 
 /// Generates expressions that read places of an event and contain no constants as possible results.
 fn any_path_expression() -> impl Strategy<Value = String> {
-    let field = prop::sample::select(vec![".a", ".b.c", ".a[0]", ".a[]", ".a[1:]", ".b.c[]?"]);
+    let field = prop::sample::select(vec![
+        ".a",
+        ".b.c",
+        ".a[0]",
+        ".a[]",
+        ".a[1:]",
+        ".b.c[]?",
+        "[.a // empty]",
+        "[.b.c // .a // empty]",
+    ]);
     let after = prop::sample::select(AFTER_PATH);
     (field, prop::collection::vec(after, 0..4)).prop_map(|(field, after)| {
         let after: String = after.iter().map(|term| format!(" | {term}")).collect();

@@ -13,7 +13,7 @@ use super::super::super::budget::take;
 use super::super::super::located::Assumed;
 use super::super::super::value_kind::ValueKind;
 use super::super::Interpreter;
-use super::super::value::notes::ReadNotes;
+use super::super::value::notes::{self, ReadNotes};
 use super::super::value::{STOPPED, Val, ValResult, failed, spend};
 use super::NativeFunction;
 
@@ -76,7 +76,8 @@ fn assumed(assumed: Assumed) -> ValResult {
 /// true if a condition with the result is true.
 ///
 /// As in a compiled plan, an error in `a` makes the whole term fail. If neither `a` nor `b` has a value and one of the
-/// two is null, the result is null.
+/// two is null, the result is null. An array notes the results of `a` as conditions: `[.absent // empty]` states no empty
+/// list.
 fn alternative(mut cv: Cv<'_, Interpreter>) -> ValXs<'_, Val> {
     let (other, other_context) = cv.0.pop_fun();
     let (first, context) = cv.0.pop_fun();
@@ -84,6 +85,9 @@ fn alternative(mut cv: Cv<'_, Interpreter>) -> ValXs<'_, Val> {
     let mut has_null = false;
     for result in first.run((context, cv.1.clone())) {
         take(1);
+        if let Ok(value) = &result {
+            notes::condition(value.is_absent());
+        }
         match result {
             Ok(value) if value.is_true() => results.push(Ok(value)),
             Ok(value) => has_null |= value.is_null(),

@@ -130,7 +130,7 @@ pub(super) fn null_list() {
 }
 
 /// Notes that the expression reads a condition.
-pub(super) fn condition(is_absent: bool) {
+pub(in crate::mapping::jq) fn condition(is_absent: bool) {
     let notes = NOTES.get();
     NOTES.set(ReadNotes {
         has_absent_condition: notes.has_absent_condition || is_absent,
