@@ -76,8 +76,8 @@ fn assumed(assumed: Assumed) -> ValResult {
 /// true if a condition with the result is true.
 ///
 /// As in a compiled plan, an error in `a` makes the whole term fail. If neither `a` nor `b` has a value and one of the
-/// two is null, the result is null. An array notes the results of `a` as conditions: `[.absent // empty]` states no empty
-/// list.
+/// two is null, the result is null. Each result of `a` that the term leaves out counts as a condition for the array around
+/// it: `[.absent // empty]` states no empty list.
 fn alternative(mut cv: Cv<'_, Interpreter>) -> ValXs<'_, Val> {
     let (other, other_context) = cv.0.pop_fun();
     let (first, context) = cv.0.pop_fun();
@@ -85,12 +85,12 @@ fn alternative(mut cv: Cv<'_, Interpreter>) -> ValXs<'_, Val> {
     let mut has_null = false;
     for result in first.run((context, cv.1.clone())) {
         take(1);
-        if let Ok(value) = &result {
-            notes::condition(value.is_absent());
-        }
         match result {
             Ok(value) if value.is_true() => results.push(Ok(value)),
-            Ok(value) => has_null |= value.is_null(),
+            Ok(value) => {
+                notes::condition(value.is_absent());
+                has_null |= value.is_null();
+            }
             Err(error) => {
                 results.push(Err(error));
                 break;
