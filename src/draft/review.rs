@@ -25,6 +25,7 @@ mod nothing;
 mod pairs;
 mod person;
 mod street;
+mod versions;
 
 /// The expression that divides a body into events.
 const SPLIT: &str = "body.split";
@@ -88,6 +89,7 @@ pub fn review(source: &Source, name: &str, examples: &[ExplainedExample]) -> Rev
     notes.extend(address::notes(&evidence));
     notes.extend(person::notes(&evidence));
     notes.extend(customer::notes(&evidence));
+    notes.extend(versions::notes(&evidence));
     notes.extend(pairs::notes(&evidence));
     notes.extend(constant::notes(&evidence));
     notes.extend(crossed::notes(&evidence));

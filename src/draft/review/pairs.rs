@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::customer::{CUSTOMER_RULES, VERSION};
+use super::customer::CUSTOMER_RULES;
+use super::versions::VERSION;
 use super::{TypeExamples, base, last_name, text};
 use crate::draft::names;
 use crate::draft::synonyms::CREATED;
