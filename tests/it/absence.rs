@@ -86,6 +86,11 @@ const FIELDS: &[(&str, &str, &str)] = &[
         r#""gold c""#,
     ),
     (
+        "metadata.selected",
+        "[(.address // .nickname) | select(.city) | .city]",
+        r#"["Reno"]"#,
+    ),
+    (
         "metadata.either",
         "[.nickname // .tier // empty] | length",
         r#"1"#,

@@ -76,8 +76,8 @@ fn assumed(assumed: Assumed) -> ValResult {
 /// true if a condition with the result is true.
 ///
 /// As in a compiled plan, an error in `a` makes the whole term fail. If neither `a` nor `b` has a value and one of the
-/// two is null, the result is null. Each result of `a` that the term leaves out counts as a condition for the array around
-/// it: `[.absent // empty]` states no empty list.
+/// two is null, the result is null. Each other result of `a` that the term leaves out counts as a condition for the array
+/// around it: `[.absent // empty]` states no empty list.
 fn alternative(mut cv: Cv<'_, Interpreter>) -> ValXs<'_, Val> {
     let (other, other_context) = cv.0.pop_fun();
     let (first, context) = cv.0.pop_fun();
@@ -87,10 +87,8 @@ fn alternative(mut cv: Cv<'_, Interpreter>) -> ValXs<'_, Val> {
         take(1);
         match result {
             Ok(value) if value.is_true() => results.push(Ok(value)),
-            Ok(value) => {
-                notes::condition(value.is_absent());
-                has_null |= value.is_null();
-            }
+            Ok(value) if value.is_null() => has_null = true,
+            Ok(value) => notes::condition(value.is_absent()),
             Err(error) => {
                 results.push(Err(error));
                 break;
