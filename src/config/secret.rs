@@ -4,6 +4,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::Profile;
@@ -117,6 +119,9 @@ const PLACEHOLDERS: [&str; 6] = [
     "your-client-secret",
 ];
 
+/// The minimum length of a text whose base64 form is certainly no accident.
+const ENCODED_BYTES_MIN: usize = 12;
+
 fn doubtful_form(secret: &str) -> Option<&'static str> {
     let is_name = |text: &str| {
         let of_name =
@@ -147,9 +152,22 @@ fn doubtful_form(secret: &str) -> Option<&'static str> {
         Some("begins with a name and =, and they are a part of the secret: remove them")
     } else if secret.starts_with("/run/secrets/") || secret.starts_with("/var/run/secrets/") {
         Some("has the path of another file, and the path is the secret")
+    } else if is_encoded_text(secret) {
+        Some(
+            "is a text in base64, which the bridge does not decode: if the sender has the text itself, write the text",
+        )
     } else {
         None
     }
+}
+
+/// Returns whether a secret is a printable text in base64, as in a Secret of Kubernetes. Random bytes are practically never such a
+/// text. A user name and a password with a colon are sent in this form.
+fn is_encoded_text(secret: &str) -> bool {
+    let decoded = STANDARD.decode(secret).unwrap_or_default();
+    let text = decoded.strip_suffix(b"\n").unwrap_or(&decoded);
+    let is_printable = |byte: &u8| byte.is_ascii_graphic() && *byte != b':';
+    text.len() >= ENCODED_BYTES_MIN && text.iter().all(is_printable)
 }
 
 /// Returns whether a secret begins with the word of an authentication scheme, as in the header Authorization.
@@ -206,7 +224,7 @@ fn too_long(path: &Path) -> String {
 mod tests {
     use super::*;
 
-    /// FAULTS N1257
+    /// FAULTS N1257, N1432
     #[test]
     fn a_file_with_more_than_its_secret_is_doubtful() {
         for (secret, part) in [
@@ -219,7 +237,11 @@ mod tests {
             ("REPLACE_ME_WITH_THE_SECRET", Some("a placeholder")),
             ("{\"client_secret\":\"x\"}", Some("JSON")),
             ("/run/secrets/intercom", Some("the path of another file")),
-            ("YWJjZGVmZ2hpamtsbW5vcA==", None),
+            ("YWJjZGVmZ2hpamtsbW5vcA==", Some("in base64")),
+            ("YWJjZGVmZ2hpamtsbW5vcAo=", Some("in base64")),
+            ("dXNlcjpwYXNzd29yZC1vZi11c2Vy", None),
+            ("0123456789abcdef0123456789abcdef", None),
+            ("U29tZVRva2VuV2l0aFdvcmRz0123", None),
             ("ABCDEF==", None),
             ("$2b$12$abcdefgh", None),
             ("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD", None),

@@ -204,7 +204,7 @@ pub fn read_auth(file: &Path) -> Result<Auth, Vec<SettingError>> {
     let mut reader = Reader::new(&file.display().to_string(), settings);
     let auth = auth::take(&mut reader);
     // The command `send` uses no expression of the source, so the headers stay unchecked.
-    headers::take_unsigned(&mut reader, auth.as_ref());
+    headers::take_unsigned(&mut reader);
     let mut errors = reader.finish();
     errors.retain(|error| error.key == "auth" || error.key.starts_with("auth."));
     auth.filter(|_| errors.is_empty()).ok_or(errors)
@@ -272,7 +272,7 @@ fn compile(
     }
     reader.take_misplaced(&TOP_LEVEL_LISTS, &[&["auth", "unsigned_headers"]]);
     let auth = auth::take(&mut reader);
-    let listed = headers::take_unsigned(&mut reader, auth.as_ref());
+    let listed = headers::take_unsigned(&mut reader);
     let quota = defaults.quota.take_source(&mut reader);
     let brake = defaults.brake.take_source(&mut reader);
     let tables = rules::tables(&mut reader);

@@ -79,7 +79,10 @@ fn format_error(format: FieldFormat, value: &Value) -> Option<ValueError> {
         FieldFormat::Language => text.is_some_and(is_language),
         FieldFormat::Country => text.is_some_and(is_country),
         FieldFormat::Currency => text.and_then(money::code).is_some(),
-        FieldFormat::DateTime => text.and_then(calendar::microseconds).is_some(),
+        FieldFormat::DateTime => {
+            let has_time = |text: &str| calendar::microseconds(text).is_some();
+            text.is_some_and(|text| has_time(text) && !is_no_time(text))
+        }
         FieldFormat::Integer => value.is_i64(),
         FieldFormat::Open => !number::has_lost_digits(value),
     };
@@ -99,6 +102,7 @@ fn format_flaw(format: FieldFormat, value: &Value) -> String {
         FieldFormat::Language => "a language code of two letters; the function language makes one",
         FieldFormat::Country => "a country code of three letters; the function alpha3 makes one",
         FieldFormat::Currency => "a currency code of three letters",
+        FieldFormat::DateTime if text.is_some_and(is_no_time) => return NO_TIME.to_owned(),
         FieldFormat::DateTime if text.is_some() || value.is_number() => {
             return time_form::advice(value).to_owned();
         }
@@ -108,6 +112,11 @@ fn format_flaw(format: FieldFormat, value: &Value) -> String {
     };
     let known = match format {
         FieldFormat::Email => text.and_then(email::flaw),
+        FieldFormat::Currency if text.is_some_and(|text| money::code(text.trim()).is_some()) => {
+            Some(
+                "The currency code has white space before or after it; the function trim removes it.",
+            )
+        }
         FieldFormat::Integer => text
             .map(number::advice_for_text)
             .or_else(|| number::not_whole_amount(value)),
@@ -139,8 +148,12 @@ pub(super) fn imprint_id(located: &LocatedValue<'_>) -> Result<Option<ImprintId>
         return Ok(None);
     };
     let id = value.as_str().and_then(|raw| ImprintId::parse(raw).ok());
-    let error =
-        ValueError::new("An Imprint id is a text of 1 to 64 characters of A-Z, a-z, 0-9, _ and -.");
+    let error = ValueError::new(match value.is_number() {
+        true => {
+            "The value is a number, and an Imprint id is a text of 1 to 64 characters of A-Z, a-z, 0-9, _ and -. If the number is the source's own id of the customer, write customer.partner_id."
+        }
+        false => "An Imprint id is a text of 1 to 64 characters of A-Z, a-z, 0-9, _ and -.",
+    });
     id.map(Some)
         .ok_or_else(|| located.error("imprint_id", error))
 }
@@ -201,6 +214,7 @@ pub(super) fn version(domain: VersionDomain, located: &LocatedValue<'_>) -> Resu
                 let reason = reason.or_else(|| number::not_whole(value));
                 refused(reason.unwrap_or("The version is not a whole number of 64 bits."))
             }),
+        VersionDomain::Time if value.as_str().is_some_and(is_no_time) => Err(refused(NO_TIME)),
         VersionDomain::Time => value
             .as_str()
             .and_then(calendar::microseconds)
@@ -212,6 +226,14 @@ pub(super) fn version(domain: VersionDomain, located: &LocatedValue<'_>) -> Resu
                 }
             }),
     }
+}
+
+/// The error text for the first day of the year 1.
+const NO_TIME: &str = "The time is 0001-01-01, which .NET and other programs write for a time that is not set. The source must send null; otherwise add | if .[0:4] == \"0001\" then null else . end to the expression.";
+
+/// Returns whether a time stands for no time: the lowest value of .NET's `DateTime`, also after a conversion to UTC.
+fn is_no_time(text: &str) -> bool {
+    text.starts_with("0001-01-0")
 }
 
 /// The error text for a time where the source file says that the versions are numbers.
@@ -385,7 +407,7 @@ mod tests {
             (
                 "email",
                 json!("a@b.com, c@d.com"),
-                "The value is not one email address",
+                "Imprint takes one address",
             ),
             ("customer_history.ltv_amount", json!(12.5), "minor_units"),
             ("customer_history.ltv_amount", json!("12.50"), "minor_units"),
@@ -440,6 +462,24 @@ mod tests {
     fn codes_have_a_length_and_a_case() {
         assert!(is_language("en") && !is_language("EN") && !is_language("eng"));
         assert!(is_country("USA") && !is_country("usa") && !is_country("XXX") && !is_country("US"));
+    }
+
+    /// FAULTS N1433: the lowest time of .NET stands for no time.
+    #[test]
+    fn a_time_that_is_not_set_is_no_value() {
+        let field = "customer_history.account_created_at";
+        for (expression, v) in [
+            (".v", "0001-01-01T00:00:00Z"),
+            (".v", "0001-01-01T08:00:00Z"),
+            (".v | utc", "/Date(-62135596800000)/"),
+        ] {
+            let refused = Refused("moment", "/v");
+            check(field, expression, Some(json!(v)), &refused);
+            let expression = format!("{expression} | if .[0:4] == \"0001\" then null else . end");
+            check(field, &expression, Some(json!(v)), &Cleared);
+        }
+        let year = json!("1001-01-01T00:00:00Z");
+        check(field, ".v", Some(year.clone()), &Set(year));
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub(super) mod calendar;
 pub(super) mod country;
 mod digest;
 pub(super) mod language;
-mod marks;
+pub(super) mod marks;
 pub(super) mod money;
 pub(super) mod phone;
 mod place_name;

@@ -15,8 +15,7 @@ const DECIMALS: &str = "The number is written with decimals or with an exponent,
 /// The error text for an amount with a fraction, where only a whole number is allowed.
 const FRACTION: &str = "The value is a number with decimals, not a whole number. For an amount of money, minor_units(.amount; .currency) makes the whole number of cents or other minor units.";
 /// The error text for a number whose digits a 64-bit float possibly does not keep.
-pub(super) const TOO_MANY_DIGITS: &str =
-    "The number has more digits than a JSON number keeps. Send the number as text.";
+pub(super) const TOO_MANY_DIGITS: &str = "The number has more digits than a JSON number keeps, or it is greater than 64 bits. Send the number as text.";
 
 /// Returns the reason why a number is not a whole number of 64 bits. Returns `None` for every other value.
 pub(super) fn not_whole(value: &Value) -> Option<&'static str> {

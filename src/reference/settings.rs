@@ -331,6 +331,7 @@ pub static SETTINGS: &[MessageExplanation] = &[
             "has a placeholder and no secret",
             "begins with a name and =, and they are a part of the secret: remove them",
             "has the path of another file, and the path is the secret",
+            "is a text in base64, which the bridge does not decode: if the sender has the text itself, write the text",
             "auth.secret_bytes_min allows short secrets: an attacker can guess a short secret",
             "the signature need not cover …: a gateway, or anybody who saw a request, can change these headers",
         ],

@@ -23,7 +23,7 @@ pub(super) fn notes(
     });
     let is_new = |read: &str| !of_schema.iter().any(|(known, _)| known == read);
     let absent = absent_paths(covered, review).into_iter();
-    let absent = absent.filter(|(read, _)| is_new(read));
+    let absent = absent.filter(|(read, meant)| is_new(read) && read != meant);
     let of_examples = absent.map(|(read, meant)| {
         format!(
             "no example has {read}, which an expression reads; did you mean {meant}?{}",

@@ -97,7 +97,9 @@ impl ExampleIds {
             }
             let constant = id.filter(|rule| is_constant(rule));
             self.constant_id = constant.map(|rule| rule.expression.clone());
-            if let (Some(id), Ok(result)) = (&event.id, serde_json::to_string(&event.outcome)) {
+            // The bridge refuses an empty id, and the result of the example says so.
+            let id = event.id.as_ref().filter(|id| !id.trim().is_empty());
+            if let (Some(id), Ok(result)) = (id, serde_json::to_string(&event.outcome)) {
                 self.ids.entry(id.clone()).or_default().insert(result);
             }
         }

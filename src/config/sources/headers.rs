@@ -14,20 +14,16 @@ use crate::spelling;
 /// headers that `when` reads, and shows ids and types.
 const SECRET_HEADERS: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
 
-/// The places of the setting in a source file. The place in `[auth]` exists only for sources that sign their requests.
+/// The places of the setting in a source file.
 const PLACES: [&[&str]; 2] = [LIST, &["auth", "unsigned_headers"]];
 const LIST: &[&str] = &["unsigned_headers"];
 
 /// Reads the headers that the bridge believes although the signature does not cover them.
 ///
 /// For a source without signatures, the setting `unsigned_headers` has no effect: a token covers the whole request.
-pub(super) fn take_unsigned(reader: &mut Reader, auth: Option<&Auth>) -> BTreeSet<String> {
-    let is_signed = !matches!(auth, Some(Auth::None | Auth::Token(..)));
-    let places = PLACES
-        .into_iter()
-        .filter(|place| is_signed || place.len() == 1);
+pub(super) fn take_unsigned(reader: &mut Reader) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
-    for place in places {
+    for place in PLACES {
         names.extend(
             reader
                 .take_optional(place, lower_case)
@@ -145,7 +141,7 @@ mod tests {
             .try_deserialize()
             .unwrap();
         let mut reader = Reader::new("file", Value::new(None, ValueKind::Table(table)));
-        let listed = take_unsigned(&mut reader, Some(auth));
+        let listed = take_unsigned(&mut reader);
         let read = read.iter().map(|name| (*name).to_owned()).collect();
         let listed = checked_unsigned(&mut reader, auth, (listed, &read));
         let errors = reader.finish().iter().map(ToString::to_string).collect();
@@ -178,7 +174,7 @@ mod tests {
         for auth in [Auth::None, bearer] {
             let text = "[auth]\nunsigned_headers = [\"ce-time\"]\n";
             let (listed, errors) = read(text, &auth, &[]);
-            assert_eq!((listed.len(), errors.len()), (0, 1), "{auth:?}");
+            assert_eq!((listed.len(), errors.len()), (0, 0), "{auth:?}");
             let text = "unsigned_headers = [\"x-topic\"]\n";
             assert_eq!(
                 read(text, &auth, &["x-topic"]),

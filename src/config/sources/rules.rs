@@ -204,6 +204,12 @@ pub(super) fn has_names_without_quotes(reader: &mut Reader, event_type: &str) ->
         &["customer", "partner_id"],
     ];
     let names = reader.names_without_quotes(&table, (&settings, &["update", "metadata"]));
+    // A field of `on_invalid` can have the name of a rule for the customer.
+    let is_of_field = |name: &Vec<String>| name.get(2).is_some_and(|key| key == "on_invalid");
+    let names: BTreeSet<_> = names
+        .into_iter()
+        .filter(|name| !is_of_field(name))
+        .collect();
     // The reader itself reports a name that does not look like a setting.
     if !names.iter().any(|name| {
         name.get(2)

@@ -7,6 +7,8 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use crate::mapping::function::marks::is_invisible;
+
 /// The maximum length of an email address that mail can be sent to (RFC 5321, section 4.5.3.1.3, erratum 1690).
 pub(super) const ADDRESS_BYTES_MAX: usize = 254;
 /// The maximum length of the part before the `@` (RFC 5321, section 4.5.3.1.1).
@@ -33,6 +35,26 @@ pub(super) fn flaw(text: &str) -> Option<&'static str> {
     if trimmed.len() < text.len() && is_email(trimmed) {
         return Some(
             "The email address has white space before or after it; the function trim removes it.",
+        );
+    }
+    if trimmed.starts_with("mailto:") && is_email(trimmed.trim_start_matches("mailto:")) {
+        return Some(
+            "The text is a link with mailto: before the email address; write .email | ltrimstr(\"mailto:\") with the path of the value.",
+        );
+    }
+    let mut parts = trimmed
+        .split([',', ';'])
+        .map(str::trim)
+        .filter(|part| !part.is_empty());
+    if trimmed.contains([',', ';']) && parts.clone().next().is_some() && parts.all(is_email) {
+        return Some(
+            "The text has a comma or a semicolon beside its email address, and Imprint takes one address; write .email | split(\",\") | first with the path of the value and with its separator.",
+        );
+    }
+    let visible: String = text.chars().filter(|c| !is_invisible(*c)).collect();
+    if visible.len() < text.len() && is_email(&visible) {
+        return Some(
+            "The email address has an invisible character, such as U+200B from copied text. The source must send it without this character.",
         );
     }
     let (_, domain) = text.rsplit_once('@')?;

@@ -26,7 +26,7 @@ pub(super) const fn is_hyphen(character: char) -> bool {
 
 /// Returns whether a character has no width: a part of the property `Default_Ignorable_Code_Point`, such as the marks
 /// for the direction of text. Address books copy these marks with a number.
-pub(super) const fn is_invisible(character: char) -> bool {
+pub(in crate::mapping) const fn is_invisible(character: char) -> bool {
     matches!(
         character,
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'

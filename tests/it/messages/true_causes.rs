@@ -236,3 +236,87 @@ fn an_invisible_character_and_a_missing_brace_are_named() {
         check_source(from, to, &[expected]);
     }
 }
+
+/// FAULTS N1429: a rule for the customer in the table `on_invalid`.
+#[test]
+fn a_rule_for_the_customer_in_on_invalid_names_the_fields() {
+    let inside = |table: &str| {
+        let line = format!("{table}customer.partner_id = \"skip\"\n[events.customer.update]");
+        check_source(
+            "[events.customer.update]",
+            &line,
+            &[
+                "events.customer.on_invalid.\"customer.partner_id\": must be a field that the table `update` sets: email, first_name",
+            ],
+        );
+    };
+    inside("on_invalid.");
+    inside("[events.customer.on_invalid]\n");
+}
+
+/// FAULTS N1430: the list of unsigned headers in `[auth]` is allowed for each kind of authentication, as at the top of the file.
+#[test]
+fn unsigned_headers_are_allowed_with_a_token() {
+    let auth = "kind = \"token\"\nheader = \"x-token\"\ntoken_files = [\"config/secret\"]\nunsigned_headers = [\"x-topic\"]\n";
+    let source = SOURCE
+        .replace("kind = \"none\"\n", auth)
+        .replace("type = '.kind'", "type = 'header(\"x-topic\")'");
+    for source in [
+        source.clone(),
+        source
+            .replace("unsigned_headers = [\"x-topic\"]\n", "")
+            .replacen("ignore", "unsigned_headers = [\"x-topic\"]\nignore", 1),
+    ] {
+        let folder = folder_with(&source, SCHEMA);
+        fs::write(
+            folder.path().join("config/secret"),
+            "canary-of-the-crm-0123456789-abcdef",
+        )
+        .unwrap();
+        let (_, errors) = check(folder.path(), &[]);
+        assert!(
+            !errors
+                .iter()
+                .any(|error| error.contains("unsigned_headers")),
+            "{errors:?}"
+        );
+    }
+}
+
+/// FAULTS N1431: an email address with something around it, and an id that is a number.
+#[test]
+fn a_value_with_a_known_flaw_names_it() {
+    for (member, value, expected) in [
+        ("email", "\"mailto:a@b.com\"", "write .email | ltrimstr("),
+        ("email", "\"a@b.com,c@d.com\"", "Imprint takes one address"),
+        ("email", "\"a@b.com;\"", "Imprint takes one address"),
+        ("email", "\"a@b.com\\u200b\"", "has an invisible character"),
+        ("email", "\"Ann <a@b.com>\"", "is not one email address"),
+        (
+            "customer_id",
+            "901",
+            "The value is a number, and an Imprint id",
+        ),
+        (
+            "customer_id",
+            "901.0",
+            "The value is a number, and an Imprint id",
+        ),
+        ("first_name", "null", "[.a, .b] | join"),
+    ] {
+        let source = SOURCE
+            .replace("customer.partner_id", "customer.imprint_id")
+            .replace("\".first_name\"", "'\"\\(.first_name) X\"'");
+        let folder = folder_with(&source, SCHEMA);
+        let example = folder.path().join("config/sources/shop/a.event.json");
+        let mut event: serde_json::Value =
+            serde_json::from_str(&fs::read_to_string(&example).unwrap()).unwrap();
+        event[member] = serde_json::from_str(value).unwrap();
+        fs::write(&example, event.to_string()).unwrap();
+        let (_, errors) = check(folder.path(), &[]);
+        assert!(
+            errors.iter().any(|error| error.contains(expected)),
+            "{value}: {errors:?}"
+        );
+    }
+}
