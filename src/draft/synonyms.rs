@@ -18,7 +18,7 @@ pub(super) static PERSON: [Synonyms; 5] = [
         "mobilephone", "mobile", "mobilenumber", "mobilephones", "phonemobile", "mobilephonenumber", "mobileno", "cell", "cellphone", "cellnumber",
         "phone", "phonenumber", "phoneno", "telephone", "telephonenumber", "telephone1", "phone1", "tel", "msisdn",
         "phones", "phonenumbers", "userphone", "telefon", "telefono", "workphone", "phonework", "businessphone",
-        "phonebusiness", "officephone", "phoneoffice", "phonehome",
+        "phonebusiness", "officephone", "phoneoffice", "phonehome", "sms", "smsnumber", "whatsapp", "whatsappnumber",
     ] },
     Synonyms { field: "first_name", names: &[
         "firstname", "givenname", "forename", "fname", "first", "given", "namefirst", "vorname", "prenom", "nombre",

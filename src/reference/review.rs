@@ -63,7 +63,9 @@ pub static REVIEW: &[MessageExplanation] = &[
     ),
     row(
         &[
-            "the bridge ignores every example of this event type: `when` reads …, which no example has",
+            "the bridge ignores every example of this event type: …",
+            "`when` reads …, which no example has",
+            "none meets the condition `when` = …. Correct it, or add an example that meets it",
             "the bridge leaves out … in every example: …",
             "only_changed.before and only_changed.after are equal, so no field ever changes, and the bridge ignores every event",
             "no example has …, which body.time reads: the events have no time",
@@ -92,7 +94,9 @@ pub static REVIEW: &[MessageExplanation] = &[
     row(
         &[
             "… reads …, an email address, which can change, and no expression reads the id in …: did you mean …?",
-            "… reads …, by its name the source's own id of the customer: if it is the id of the source, write …",
+            "… reads …, …: if it is the id of the source, write …",
+            "by its name the source's own id of the customer",
+            "and an example has a value there without the form of Imprint's ids, which are UUIDs",
         ],
         "A customer can change the email address, and Imprint knows a customer by its own id or by the partner customer id, which is the id of the source.",
         "Write the path of the id of the source as `customer.partner_id`.",
@@ -107,6 +111,8 @@ pub static REVIEW: &[MessageExplanation] = &[
     row(
         &[
             "… reads …, by its name another value, and not …, which has the name of the field; did you mean …?",
+            "… reads … if the event has no …: by its name … is another value, so leave out `// …`",
+            "only_changed.before is …, by its name the row after the change, or only_changed.after is …, by its name the row before it: if the two are exchanged, Imprint gets the old values",
         ],
         "The names of two members are exchanged in the mapping, or the path ends in the name of a neighbour.",
         "Write the path that the note names. If the names of the source mislead, leave the mapping as it is.",
@@ -137,9 +143,17 @@ pub static REVIEW: &[MessageExplanation] = &[
         &[
             "in an example, … reads item … of …, and … reads item …: the parts of one address must come from one item",
             "in an example, … reads the first item of …, and … is true in another item: if that one is the right item, write first(.…[] | select(.…)) with the path of the list",
+            "in an example, … reads the first item of …, and … has another value: did you mean …?",
         ],
         "The source sends several addresses in a list, and the order of the list says nothing.",
-        "Choose one item with the same expression in all parts of the address.",
+        "Choose one item with the same expression in all parts of the address, or the member that has the preferred value.",
+    ),
+    row(
+        &[
+            "in an example, … reads the first item of …, and another item has another id: if each item is a change, set body.split, which makes an event of each item",
+        ],
+        "The body has several records, and the mapping reads the first one: the bridge would lose the others.",
+        "Set `body.split`. If the other items are no changes of customers, leave the mapping as it is.",
     ),
     row(
         &[
@@ -162,6 +176,7 @@ pub static REVIEW: &[MessageExplanation] = &[
             "; did you mean …?",
             "a date of birth",
             "the time at which the source created the customer",
+            "by its name an id",
         ],
         "The version must grow with each change of a customer, and the time of the creation stays the same.",
         "Write the path of the time of the change, or of a number that grows.",

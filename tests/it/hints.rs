@@ -10,6 +10,7 @@ use crate::commands;
 
 mod contradictions;
 mod remaining;
+mod silent;
 mod unlikely;
 
 const SOURCE: &str = r#"

@@ -20,6 +20,8 @@ pub(super) const OF_CUSTOMER: [&str; 7] = [
     "postal_code",
     "street_line1",
 ];
+/// The tier of a customer. A source can have one for customers without another tier, but not for all customers.
+const TIER: &str = "loyalty_tier";
 /// The fields of an address other than the country.
 const ADDRESS: [&str; 5] = [
     "city",
@@ -66,7 +68,7 @@ fn constant(
     if target.starts_with("metadata.") {
         return None;
     }
-    if OF_CUSTOMER.contains(&base(target)) {
+    if OF_CUSTOMER.contains(&base(target)) || base(target) == TIER {
         return Some(format!(
             "{target} = \"{text}\" is a constant, so all customers get it: read the value from the event"
         ));

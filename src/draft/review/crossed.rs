@@ -22,6 +22,8 @@ const FIELDS: [&str; 8] = [
     "state",
     "street_line1",
 ];
+/// The fields of these that no member of another one can stand for.
+const OF_PERSON: [&str; 4] = ["email", "first_name", "last_name", "phone"];
 /// The names of members that have no value of these fields.
 const OTHERS: [&str; 18] = [
     "company",
@@ -74,7 +76,31 @@ pub(super) fn notes(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
         let is_new = is_sure && known.insert((field, last_name(read)));
         is_new.then(|| note(field, read, meant))
     });
-    notes.collect()
+    let mut notes: BTreeSet<String> = notes.collect();
+    let rules = evidence.targets();
+    notes.extend(rules.filter_map(other_alternative));
+    notes
+}
+
+/// Returns a note if a field of a person has an alternative after `//` whose name says another value of a person.
+fn other_alternative(rule: &TargetExplanation) -> Option<String> {
+    let field = base(&rule.target);
+    let (first, rest) = rule.expression.split_once("//")?;
+    if !OF_PERSON.contains(&field) || !rule.expression.starts_with('.') {
+        return None;
+    }
+    let is_path = |text: &&str| {
+        text.starts_with('.') && !text.contains(|sign: char| "|()[]\"".contains(sign))
+    };
+    let mut alternatives = rest.split("//").map(str::trim).filter(is_path);
+    let other = alternatives.find(|path| {
+        let meaning = meaning(&path.replace('.', "/"));
+        meaning.is_some_and(|meaning| meaning != field && OF_PERSON.contains(&meaning))
+    })?;
+    let first = first.trim();
+    Some(format!(
+        "{field} reads {other} if the event has no {first}: by its name {other} is another value, so leave out `// {other}`"
+    ))
 }
 
 /// Returns whether the value of a rule has the form of an email address or of a phone number, if the field is one: an id can be both.

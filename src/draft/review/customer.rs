@@ -205,7 +205,8 @@ fn is_email_address(text: &str) -> bool {
     is_one && !name.is_empty() && domain.trim_matches('.').contains('.')
 }
 
-/// Returns a note if the rule for Imprint's id reads the source's own id of the customer.
+/// Returns a note if the rule for Imprint's id reads the source's own id of the customer, or another value without the form of
+/// Imprint's ids. The samples of Imprint's documentation are UUIDs.
 fn own_ids(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
     let [imprint, partner] = CUSTOMER_RULES;
     let has_uuid = |id: &str| {
@@ -223,11 +224,18 @@ fn own_ids(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
         let [read] = rule.reads.as_slice() else {
             return None;
         };
-        let is_wrong = !has_partner && is_own(read) && !text(rule).is_some_and(has_uuid);
-        is_wrong.then(|| {
+        let is_own = is_own(read);
+        let is_imprints = read.to_ascii_lowercase().contains("imprint");
+        let has_value = matches!(rule.result, TargetResult::Value { .. });
+        let is_wrong = has_value && !is_imprints && !text(rule).is_some_and(has_uuid);
+        (is_wrong && !(is_own && has_partner)).then(|| {
             let read = pointer::without_values(read);
+            let what = match is_own {
+                true => "by its name the source's own id of the customer",
+                false => "and an example has a value there without the form of Imprint's ids, which are UUIDs",
+            };
             format!(
-                "{imprint} reads {read}, by its name the source's own id of the customer: if it is the id of the source, write {partner}"
+                "{imprint} reads {read}, {what}: if it is the id of the source, write {partner}"
             )
         })
     });
@@ -236,28 +244,49 @@ fn own_ids(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
 
 /// Returns a note if examples of different persons have one id of the customer.
 fn shared_id(evidence: &TypeExamples<'_>) -> Option<String> {
-    let [_, partner] = CUSTOMER_RULES;
-    let value = |event: &EventExplanation, target: &str| {
-        let mut rules = event.targets.iter().flatten();
-        let rule = rules.find(|rule| rule.target == target)?;
-        text(rule).map(str::to_owned)
-    };
-    let differ = |one: &EventExplanation, other: &EventExplanation, field: &str| {
-        let [one, other] = [one, other].map(|event| value(event, field));
-        let both = one.zip(other);
-        both.is_some_and(|(one, other)| one.to_lowercase() != other.to_lowercase())
-    };
-    let mut firsts: BTreeMap<String, &EventExplanation> = BTreeMap::new();
-    let is_shared = evidence.events.iter().any(|event| {
-        let first = value(event, partner).map(|id| *firsts.entry(id).or_insert(event));
-        let fields = ["email", "first_name", "last_name"];
-        first.is_some_and(|first| fields.iter().all(|field| differ(first, event, field)))
-    });
-    is_shared.then(|| {
-        format!(
-            "examples with different names and email addresses have one {partner}: if it is no id of one customer, an event changes the data of another one"
-        )
+    CUSTOMER_RULES.into_iter().find_map(|rule| {
+        let mut firsts: BTreeMap<String, &EventExplanation> = BTreeMap::new();
+        let is_shared = evidence.events.iter().any(|event| {
+            let first = plain_value(event, rule).map(|id| *firsts.entry(id).or_insert(event));
+            first.is_some_and(|first| are_different(first, event))
+        });
+        is_shared.then(|| {
+            format!(
+                "examples with different names and email addresses have one {rule}: if it is no id of one customer, an event changes the data of another one"
+            )
+        })
     })
+}
+
+/// Returns whether two events are about different persons: the first names differ, and an email address or a last name, and none
+/// of them is equal. A person can change one of them.
+fn are_different(one: &EventExplanation, other: &EventExplanation) -> bool {
+    let is_equal = |field: &str| {
+        let [one, other] = [one, other].map(|event| plain_value(event, field));
+        let both = one.zip(other);
+        both.map(|(one, other)| one.to_lowercase() == other.to_lowercase())
+    };
+    let [first, last, email] = ["first_name", "last_name", "email"].map(is_equal);
+    let rest = [last, email];
+    first == Some(false) && rest.contains(&Some(false)) && !rest.contains(&Some(true))
+}
+
+/// Returns the text or the number that a rule of an event gives. Many CRMs use the number of a database row as the id.
+fn plain_value(event: &EventExplanation, target: &str) -> Option<String> {
+    let mut rules = event.targets.iter().flatten();
+    match &rules.find(|rule| rule.target == target)?.result {
+        TargetResult::Value {
+            value: Value::String(text),
+        } => Some(text.clone()),
+        TargetResult::Value {
+            value: Value::Number(number),
+        } => Some(number.to_string()),
+        TargetResult::Value { .. }
+        | TargetResult::Absent
+        | TargetResult::Cleared
+        | TargetResult::Skipped { .. }
+        | TargetResult::Refused { .. } => None,
+    }
 }
 
 /// Returns the places with an id beside another place that no expression of the event type reads.

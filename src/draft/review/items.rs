@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use super::constant;
+use super::customer::is_customer;
 use super::{TypeExamples, base, last_name, plain_name, text};
-use crate::draft::address_names;
+use crate::draft::{address_names, names};
 use crate::event::pointer;
 use crate::intake::TargetExplanation;
 
@@ -33,6 +35,9 @@ pub(super) fn notes(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
         let rules: Vec<&TargetExplanation> = targets.collect();
         notes.extend(mixed(&rules, body));
         notes.extend(rules.iter().find_map(|rule| unpreferred(rule, body)));
+        notes.extend(rules.iter().find_map(|rule| only_first(rule, body)));
+        let first = rules.iter();
+        notes.extend(first.filter_map(|rule| beside_list(evidence, rule, body)));
     }
     notes
 }
@@ -105,6 +110,60 @@ fn unpreferred(rule: &TargetExplanation, body: &Value) -> Option<String> {
     pointer::is_name(&member).then(|| format!(
         "in an example, {} reads the first item of {list}, and {flag} is true in another item: if that one is the right item, write first(.{member}[] | select(.{flag})) with the path of the list",
         base(&rule.target)
+    ))
+}
+
+/// Returns a note if the id of the customer comes from the first item of a list, and another item has another id there: each item
+/// is possibly a change.
+fn only_first(rule: &TargetExplanation, body: &Value) -> Option<String> {
+    let [read] = rule.reads.as_slice() else {
+        return None;
+    };
+    let item = innermost_item(read, body).filter(|item| is_customer(rule) && item.index == 0)?;
+    let path = read.strip_prefix(&item.list)?.strip_prefix("/0")?;
+    let items = body.pointer(&item.list)?.as_array()?;
+    let mut ids = items.iter().map(|item| item.pointer(path));
+    let first = ids.next()??;
+    let is_other = ids.flatten().any(|id| id != first);
+    let list = pointer::without_values(&item.list);
+    is_other.then(|| {
+        format!(
+            "in an example, {} reads the first item of {}, and another item has another id: if each item is a change, set body.split, which makes an event of each item",
+            rule.target,
+            if list.is_empty() { "the body" } else { &list },
+        )
+    })
+}
+
+/// Returns a note if an expression reads the first item of a list, and a member beside the list, marked as the preferred one by its
+/// name, has another value.
+fn beside_list(
+    evidence: &TypeExamples<'_>,
+    rule: &TargetExplanation,
+    body: &Value,
+) -> Option<String> {
+    let [read] = rule.reads.as_slice() else {
+        return None;
+    };
+    let item = innermost_item(read, body).filter(|item| item.index == 0)?;
+    let value = text(rule)?;
+    let known = constant::known_names(base(&rule.target))?;
+    let is_preferred = |name: &str| {
+        let first = names::words(name).into_iter().next().unwrap_or_default();
+        FLAGS.contains(&first.as_str()) && names::position(name, known).is_some()
+    };
+    let mut beside = evidence
+        .unread_beside(&item.list)
+        .filter(|(place, _)| is_preferred(&last_name(place)));
+    let (meant, _) = beside.find(|(place, _)| {
+        let other = body.pointer(place).and_then(Value::as_str);
+        other.is_some_and(|other| other.trim() != value)
+    })?;
+    let meant = pointer::without_values(meant);
+    Some(format!(
+        "in an example, {} reads the first item of {}, and {meant} has another value: did you mean {meant}?",
+        base(&rule.target),
+        pointer::without_values(&item.list)
     ))
 }
 

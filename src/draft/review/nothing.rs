@@ -5,8 +5,15 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::TypeExamples;
+use crate::event::member_name;
 use crate::intake::{ExplainedOutcome, TargetResult};
 use crate::spelling;
+
+/// The condition of an event type.
+const WHEN: &str = "when";
+/// The words in the names of the row before a change, and of the row after it.
+const OLD: [&str; 6] = ["before", "old", "original", "preimage", "previous", "prior"];
+const NEW: [&str; 5] = ["after", "current", "new", "postimage", "updated"];
 
 /// Returns the notes about a condition that no event meets, and about rules without an effect.
 pub(super) fn notes(evidence: &TypeExamples<'_>) -> Vec<String> {
@@ -70,19 +77,25 @@ fn add_names<'v>(value: &'v Value, names: &mut BTreeSet<&'v str>) {
     }
 }
 
-/// Returns a note if the condition `when` ignores all examples, and reads a path that no example has.
+/// Returns a note if the condition `when` ignores all examples, with the paths that it reads and no example has.
 fn ignored(evidence: &TypeExamples<'_>) -> Option<String> {
     let is_ignored = evidence
         .events
         .iter()
         .all(|event| matches!(event.outcome, ExplainedOutcome::Ignored { .. }));
-    let absent = absent_reads(evidence, "when");
-    (is_ignored && !absent.is_empty()).then(|| {
-        format!(
-            "the bridge ignores every example of this event type: `when` reads {}, which no example has",
+    let condition = evidence.targets().find(|rule| rule.target == WHEN)?;
+    let absent = absent_reads(evidence, WHEN);
+    let cause = match absent.as_slice() {
+        [] => format!(
+            "none meets the condition `when` = {}. Correct it, or add an example that meets it",
+            condition.expression
+        ),
+        absent => format!(
+            "`when` reads {}, which no example has",
             absent.join(" and ")
-        )
-    })
+        ),
+    };
+    is_ignored.then(|| format!("the bridge ignores every example of this event type: {cause}"))
 }
 
 /// Returns a note if no example has the time that `body.time` reads.
@@ -107,13 +120,27 @@ fn absent_reads<'a>(evidence: &TypeExamples<'a>, target: &str) -> Vec<&'a str> {
     absent.into_iter().collect()
 }
 
-/// Returns a note if both rows of a change are one row.
+/// Returns a note if both rows of a change are one row, or if they are exchanged.
 fn same_images(evidence: &TypeExamples<'_>) -> Option<String> {
     let rule = |target: &str| evidence.targets().find(|rule| rule.target == target);
     let (before, after) = (rule("only_changed.before")?, rule("only_changed.after")?);
-    (before.expression == after.expression).then(|| {
-        "only_changed.before and only_changed.after are equal, so no field ever changes, and the bridge ignores every event".to_owned()
+    if before.expression == after.expression {
+        return Some("only_changed.before and only_changed.after are equal, so no field ever changes, and the bridge ignores every event".to_owned());
+    }
+    let is_old = has_word(&before.expression, &OLD) || has_word(&after.expression, &NEW);
+    let is_new = has_word(&before.expression, &NEW) || has_word(&after.expression, &OLD);
+    (is_new && !is_old).then(|| {
+        format!(
+            "only_changed.before is {}, by its name the row after the change, or only_changed.after is {}, by its name the row before it: if the two are exchanged, Imprint gets the old values",
+            before.expression, after.expression
+        )
     })
+}
+
+/// Returns whether an expression has a name with one of these words.
+fn has_word(expression: &str, known: &[&str]) -> bool {
+    let words = member_name::words(expression);
+    words.iter().any(|word| known.contains(&word.as_str()))
 }
 
 /// Returns a note about the row before a change, if no example has it. The bridge then sends all fields of each event.

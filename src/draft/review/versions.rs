@@ -7,21 +7,25 @@ use serde_json::Value;
 use super::customer::is_customer;
 use super::{TypeExamples, last_name, outer, plain_name};
 use crate::draft::names;
-use crate::draft::synonyms::{CHANGE_TIMES, CREATED, RECORD_IDS};
+use crate::draft::synonyms::{CHANGE_TIMES, CREATED, CUSTOMER_IDS, RECORD_IDS};
 use crate::event::pointer;
 use crate::intake::{EventExplanation, ExplainedOutcome, TargetExplanation, TargetResult};
 
 /// The rule with the version of an event.
 pub(super) const VERSION: &str = "version";
 
+/// The rule with the id of an event.
+const EVENT_ID: &str = "body.id";
+
 /// Returns the notes about versions that order no events.
 pub(super) fn notes(evidence: &TypeExamples<'_>) -> Vec<String> {
-    let notes = creation_time(evidence).into_iter();
+    let notes = constant_value(evidence).into_iter();
     notes.chain(equal_versions(evidence)).collect()
 }
 
-/// Returns a note if the version is the time at which the source created the customer.
-fn creation_time(evidence: &TypeExamples<'_>) -> Option<String> {
+/// Returns a note if the version is a value that stays equal when the customer changes: the time at which the source created the
+/// customer, a date of birth, or an id.
+fn constant_value(evidence: &TypeExamples<'_>) -> Option<String> {
     let records: BTreeSet<&str> = evidence
         .targets()
         .filter(|rule| is_customer(rule))
@@ -50,6 +54,8 @@ fn creation_time(evidence: &TypeExamples<'_>) -> Option<String> {
         "a date of birth"
     } else if is_creation {
         "the time at which the source created the customer"
+    } else if is_id(evidence, read) {
+        "by its name an id"
     } else {
         return None;
     };
@@ -60,6 +66,21 @@ fn creation_time(evidence: &TypeExamples<'_>) -> Option<String> {
         "version reads {read}, {what}: it stays equal when the customer changes, so it orders no events{}",
         meant.unwrap_or_default()
     ))
+}
+
+/// Returns whether a place has the id of a customer or of a record. The id of an event can grow with each event.
+fn is_id(evidence: &TypeExamples<'_>, place: &str) -> bool {
+    let reads = |rule: &TargetExplanation| rule.reads.iter().any(|read| read == place);
+    let is_of_event = evidence
+        .targets()
+        .any(|rule| rule.target == EVENT_ID && reads(rule));
+    let is_of_customer = evidence
+        .targets()
+        .any(|rule| is_customer(rule) && reads(rule));
+    let name = last_name(place);
+    let has_name = names::position(&name, &CUSTOMER_IDS).is_some()
+        || RECORD_IDS.contains(&plain_name(place).as_str());
+    is_of_customer || has_name && !is_of_event
 }
 
 /// Returns a note if different events of one customer have the same version and different values of a field.
