@@ -299,7 +299,7 @@ impl Mapping {
             (Some(customer), Some(version), Some(country)) if errors.is_empty() => {
                 let is_foreign = match country.flatten() {
                     Some(is_foreign) => is_foreign && update.sets_address(),
-                    None => update.is_foreign(),
+                    None => values.names_foreign_country() && update.sets_address(),
                 };
                 Ok(Some(CustomerChange {
                     customer,

@@ -129,9 +129,13 @@ impl Update {
     /// Only the address fields at the top level of an update count, such as `city`. These fields state no country, so
     /// they cannot represent a foreign address.
     pub fn is_foreign(&self) -> bool {
+        self.names_foreign_country() && self.sets_address()
+    }
+
+    /// Returns whether the country of the address in `customer_history` is outside the USA and its territories.
+    pub fn names_foreign_country(&self) -> bool {
         let country = Field::parse(COUNTRY).and_then(|field| self.0.get(&field));
-        let is_abroad = matches!(country, Some(FieldValue::Set(Value::String(country))) if !is_domestic(country));
-        is_abroad && self.sets_address()
+        matches!(country, Some(FieldValue::Set(Value::String(country))) if !is_domestic(country))
     }
 
     /// Returns whether the update sets an address field at the top level, such as `city`.

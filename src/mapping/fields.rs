@@ -21,6 +21,12 @@ pub(super) struct FieldValues {
 }
 
 impl FieldValues {
+    /// Returns whether the country of the address is outside the USA and its territories. `only_changed` can leave the country
+    /// out of the update and keep the lines of the address.
+    pub(super) fn names_foreign_country(&self) -> bool {
+        self.update.names_foreign_country()
+    }
+
     pub(super) fn into_errors(self) -> Vec<EventError> {
         self.skipped.into_iter().map(|(_, error)| error).collect()
     }
@@ -88,7 +94,8 @@ impl Mapping {
     ///
     /// The bridge sends a field group as a whole or not at all. A field that the bridge cannot read from the customer
     /// before the change counts as changed. A field that the update leaves out because of an invalid value does not count
-    /// as changed.
+    /// as changed. The country decides whether the bridge sends the address, so an address that becomes domestic or foreign
+    /// has changed, also if its lines are equal.
     pub(super) fn changed(
         &self,
         values: &FieldValues,
@@ -107,7 +114,11 @@ impl Mapping {
         let mut event = input.value().cloned().unwrap_or_default();
         located::replace_at(&mut event, &images.after_path, before);
         budget::begin_event(budget::EVENT_STEPS_MAX);
-        let before = self.values(&LocatedValue::of_event(&event), &mut Vec::new());
+        let before_event = LocatedValue::of_event(&event);
+        let mut unreadable = Vec::new();
+        let before = self.values(&before_event, &mut unreadable);
+        let was_foreign = self.has_foreign_address(&before_event, &before, &unreadable);
+        let is_foreign = self.has_foreign_address(input, values, errors);
         if budget::is_exceeded() {
             or_record::<()>(errors, &BEFORE, Err(input.exceeded()));
         }
@@ -115,17 +126,36 @@ impl Mapping {
         let differs = |field: &Field| {
             update.value(field) != before.update.value(field) && !self.holds_back(invalid(), field)
         };
-        let groups: BTreeSet<FieldGroup> = self
-            .fields()
-            .filter(|field| differs(field))
-            .map(Field::group)
-            .collect();
+        let groups = self.fields().filter(|field| differs(field));
+        let mut groups: BTreeSet<FieldGroup> = groups.map(Field::group).collect();
+        if was_foreign.is_none() || was_foreign != is_foreign {
+            groups.insert(FieldGroup::Address);
+        }
         let changed = update
             .iter()
             .filter(|(field, _)| groups.contains(&field.group()));
         changed
             .map(|(field, fact)| (field.clone(), fact.clone()))
             .collect()
+    }
+
+    /// Returns whether the address is outside the USA and its territories, or `None` if the country is invalid. `values` and
+    /// `errors` are the results of [`Self::values`] for the event.
+    fn has_foreign_address(
+        &self,
+        event: &LocatedValue<'_>,
+        values: &FieldValues,
+        errors: &[EventError],
+    ) -> Option<bool> {
+        if let Some(rule) = &self.country {
+            let located = rule.plan.read(event);
+            let is_foreign = located.and_then(|located| contract::is_foreign(&located));
+            return is_foreign.ok().map(Option::unwrap_or_default);
+        }
+        let is_country = |error: &EventError| error.location == COUNTRY_FIELD;
+        let mut skipped = values.skipped.iter().map(|(_, error)| error);
+        let is_invalid = errors.iter().any(is_country) || skipped.any(is_country);
+        (!is_invalid).then(|| values.names_foreign_country())
     }
 }
 
@@ -158,6 +188,47 @@ mod tests {
             "if .since? then .since | date else empty end",
         ),
     ];
+
+    /// A mapping that compares two rows with a city and a country. The country is a rule of the event type, or a field.
+    fn moved(is_rule: bool) -> Mapping {
+        let country = ".after.c | alpha3";
+        let mut fields = vec![("city", ".after.city")];
+        if !is_rule {
+            fields.push((COUNTRY_FIELD, country));
+        }
+        Mapping::compile(&MappingRules {
+            country: is_rule.then(|| country.to_owned()),
+            only_changed: Some(crate::mapping::ImageRules {
+                before: ".before".to_owned(),
+                after: ".after".to_owned(),
+            }),
+            ..rules(&fields)
+        })
+        .unwrap()
+    }
+
+    /// FAULTS N1434: the country decides whether the bridge sends the address.
+    #[test]
+    fn an_address_that_becomes_foreign_or_domestic_has_changed() {
+        let row = |city: &str, country: &str| json!({"city": city, "c": country});
+        for (before, country, city, is_sent, is_foreign) in [
+            ("CA", "US", "Reno", true, false),
+            ("US", "CA", "Reno", true, true),
+            ("US", "US", "Reno", false, false),
+            ("US", "PR", "Reno", false, false),
+            ("Atlantis", "US", "Reno", true, false),
+            // The country has not changed, so only_changed leaves it out.
+            ("CA", "CA", "Banff", true, true),
+        ] {
+            let event =
+                json!({"id": "C1", "before": row("Reno", before), "after": row(city, country)});
+            for is_rule in [true, false] {
+                let change = moved(is_rule).map(&event).unwrap().unwrap();
+                assert_eq!(change.update.sets_address(), is_sent, "{event} {is_rule}");
+                assert_eq!(change.is_foreign, is_foreign, "{event} {is_rule}");
+            }
+        }
+    }
 
     fn mapping(skipped: &[&str], update: &[(&str, &str)]) -> Mapping {
         let skipped = skipped.iter().map(|field| (*field).to_owned());

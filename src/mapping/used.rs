@@ -198,18 +198,17 @@ impl Mapping {
         for field in &self.fields {
             fields.add_rule(&field.rule);
         }
+        // The country before the change decides whether the address has changed.
+        if let Some(country) = &self.country {
+            fields.add_rule(country);
+        }
         let mut all = fields.clone();
         if let Some(when) = &self.when {
             let result = when.plan.used(&[ValueOrigin::event()], &mut all);
             all.touch(&result);
         }
         let version = self.version.as_ref().map(|(_, rule)| rule);
-        let rules = [
-            self.imprint_id.as_ref(),
-            self.partner_id.as_ref(),
-            version,
-            self.country.as_ref(),
-        ];
+        let rules = [self.imprint_id.as_ref(), self.partner_id.as_ref(), version];
         for rule in rules.into_iter().flatten() {
             all.add_rule(rule);
         }

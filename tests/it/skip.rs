@@ -288,6 +288,39 @@ fn an_invalid_value_is_no_change() {
     assert_eq!(body, Some(expected));
 }
 
+/// FAULTS N1434: with `only_changed`, a customer moves abroad by mistake, and the source corrects only the country.
+#[test]
+fn an_address_that_becomes_domestic_reaches_imprint() {
+    let source = r#"
+[auth]
+kind = "none"
+[body]
+format = "json"
+id = ".id"
+type = '"changed"'
+[events.changed]
+schema = "shop.json"
+customer.imprint_id = ".customer"
+version = ".n"
+version_domain = "sequence"
+address.country = ".after.country | alpha3"
+only_changed.before = ".before"
+only_changed.after = ".after"
+[events.changed.update]
+city = ".after.city"
+"#;
+    let shop = Shop::start(source);
+    let row = |city: &str, country: &str| json!({"city": city, "country": country});
+    let event = |n: u32, before: &Value, after: &Value| {
+        changed(n, &json!({"before": before, "after": after}))
+    };
+    let (old, wrong, right) = (row("Reno", "US"), row("Miami", "CA"), row("Miami", "US"));
+    let (item, body) = shop.accept(&event(1, &old, &wrong));
+    assert_eq!((&item["status"], body), (&json!("parked"), None), "{item}");
+    let (item, body) = shop.accept(&event(2, &wrong, &right));
+    assert_eq!(body, Some(json!({"city": "Miami"})), "{item}");
+}
+
 /// FAULTS N392: a replay with the corrected mapping replaces the list of skipped fields.
 #[test]
 fn a_replay_with_another_mapping_skips_other_fields() {
