@@ -12,9 +12,10 @@ use super::EventError;
 /// the value with each event of the request.
 const VALUE_BYTES_MAX: usize = 1024;
 
-/// The headers of one request, by name in lower case. The set contains only headers that the source file names.
+/// The headers of one request, by name in lower case. The set contains only headers that the source file names. A header that
+/// the request does not have has no value.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct RequestHeaders(BTreeMap<String, String>);
+pub struct RequestHeaders(BTreeMap<String, Option<String>>);
 
 impl RequestHeaders {
     /// Reads the headers with these names. `read` returns the value of a header, or `None` if the request does not have
@@ -31,13 +32,15 @@ impl RequestHeaders {
         for name in names {
             match read(name) {
                 Ok(Some(value)) if value.len() <= VALUE_BYTES_MAX => {
-                    headers.insert(name.clone(), value.to_owned());
+                    headers.insert(name.clone(), Some(value.to_owned()));
                 }
                 Ok(Some(_)) => {
                     let reason = format!("is longer than {VALUE_BYTES_MAX} bytes");
                     errors.push(error(name, &reason));
                 }
-                Ok(None) => {}
+                Ok(None) => {
+                    headers.insert(name.clone(), None);
+                }
                 Err(_unreadable) => {
                     errors.push(error(
                         name,
@@ -55,15 +58,20 @@ impl RequestHeaders {
 
     /// Returns the value of a header. `name` is in lower case.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+        self.0.get(name)?.as_deref()
     }
 
-    /// Returns the headers with these names as a JSON object, for the stored form of an event. Returns `None` if the
-    /// request has none of the headers.
+    /// Returns the names of `names` of which nothing is known: the bridge did not read these headers of the request.
+    pub fn unknown<'n>(&self, names: &'n BTreeSet<String>) -> impl Iterator<Item = &'n String> {
+        names.iter().filter(|name| !self.0.contains_key(*name))
+    }
+
+    /// Returns the headers with these names as a JSON object, for the stored form of an event: null for a header that the
+    /// request does not have. Returns `None` if the bridge read none of the headers.
     pub fn to_json(&self, names: &BTreeSet<String>) -> Option<Value> {
         let kept = names.iter().filter_map(|name| {
-            let value = self.0.get(name)?;
-            Some((name.clone(), Value::from(value.as_str())))
+            let value = self.0.get(name)?.as_deref();
+            Some((name.clone(), Value::from(value)))
         });
         let kept: Map<String, Value> = kept.collect();
         (!kept.is_empty()).then_some(Value::Object(kept))
@@ -72,10 +80,8 @@ impl RequestHeaders {
     /// Reads the headers in the stored form of an event.
     pub fn of_json(stored: &Value) -> Self {
         let members = stored.as_object().into_iter().flatten();
-        let texts = members.filter_map(|(name, value)| {
-            let value = value.as_str()?;
-            Some((name.clone(), value.to_owned()))
-        });
+        let texts = members.filter(|(_, value)| value.is_string() || value.is_null());
+        let texts = texts.map(|(name, value)| (name.clone(), value.as_str().map(str::to_owned)));
         Self(texts.collect())
     }
 }
@@ -92,7 +98,10 @@ fn error(name: &str, reason: &str) -> EventError {
 /// Prints only the names of the headers, because the values are personal data.
 impl fmt::Debug for RequestHeaders {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
+        let present = self.0.iter().filter(|(_, value)| value.is_some());
+        f.debug_set()
+            .entries(present.map(|(name, _)| name))
+            .finish()
     }
 }
 
@@ -119,8 +128,13 @@ mod tests {
         let errors = RequestHeaders::read(&names(&["x-twice", "x-long"]), read).unwrap_err();
         assert_eq!(errors.len(), 2);
         let stored = headers.to_json(&names(&["x-topic", "x-none"])).unwrap();
-        assert_eq!(stored, json!({"x-topic": "customers/update"}));
+        assert_eq!(
+            stored,
+            json!({"x-topic": "customers/update", "x-none": null})
+        );
         assert_eq!(RequestHeaders::of_json(&stored), headers);
-        assert_eq!(headers.to_json(&names(&["x-none"])), None);
+        assert_eq!(headers.to_json(&names(&["x-other"])), None);
+        let names = names(&["x-none", "x-other"]);
+        assert_eq!(headers.unknown(&names).collect::<Vec<_>>(), ["x-other"]);
     }
 }

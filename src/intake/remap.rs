@@ -1,11 +1,14 @@
 //! Maps a stored event again, after an operator has corrected the schema or the mapping.
 
+use serde_json::Value;
+
 use super::Sources;
 use super::digest::StoredEvent;
 use super::invalid::{self, bounded};
 use super::pipeline::{change, error, unreadable, version_ahead};
-use super::source::{Source, TypeHandling};
-use crate::event::{Attribute, EventError, SourceName, SourceVersion};
+use super::source::{EventType, Source, TypeHandling};
+use crate::event::{Attribute, EventError, RequestHeaders, SourceName, SourceVersion};
+use crate::imprint::CustomerChange;
 use crate::outbox::{Disposition, IgnoreReason, ReplayChange};
 use crate::time::Timestamp;
 
@@ -76,8 +79,7 @@ impl Sources {
                 (known, decoded.envelope, headers)
             }
         };
-        let mut change = change(source, event_type, &envelope, &headers)
-            .map_err(|rejection| rejection.errors)?;
+        let mut change = change_again(source, event_type, &envelope, &headers)?;
         if let Some(change) = &mut change {
             match again.stored {
                 StoredVersion::Mapped(Some(stored)) => change.version = stored,
@@ -108,6 +110,21 @@ impl Sources {
     }
 }
 
+/// Maps an event, unless the condition `when` reads a header that the bridge did not store with it. Taken for an absent header, it
+/// could end an event that the source wants to be sent.
+fn change_again(
+    source: &Source,
+    event_type: &EventType,
+    envelope: &Value,
+    headers: &RequestHeaders,
+) -> Result<Option<CustomerChange>, Vec<EventError>> {
+    let mut unknown = headers.unknown(event_type.mapping.headers());
+    if let Some(name) = unknown.next() {
+        return Err(header_not_stored(name));
+    }
+    change(source, event_type, envelope, headers).map_err(|rejection| rejection.errors)
+}
+
 /// Returns the result for an event whose type the source file lists in `ignore`.
 fn listed() -> ReplayChange {
     ReplayChange::Ignored(IgnoreReason::ListedType.into())
@@ -118,6 +135,13 @@ fn is_listed(source: &Source, event_type: &Attribute) -> bool {
 }
 
 // === errors ===
+
+fn header_not_stored(name: &str) -> Vec<EventError> {
+    let detail = format!(
+        "The condition `when` reads the request header {name}, which the bridge did not store with this event: it stores only the headers that `when` read when the event arrived. Without --map-again, a replay sends the stored update; otherwise the source must send the event again."
+    );
+    error("", "header", "when", &detail)
+}
 
 fn unknown_source_today() -> Vec<EventError> {
     let detail = "The bridge no longer has this source. Without --map-again, a replay sends the stored update.";

@@ -252,3 +252,68 @@ city = ".data.city"
     let explained = get(&format!("/{number}/explain"));
     assert_eq!(explained["outcome"], "parked", "{explained}");
 }
+
+/// FAULTS N1435: the corrected condition reads a header that the bridge did not store with a parked event.
+#[test]
+fn a_replay_does_not_take_an_unknown_header_for_an_absent_one() {
+    let source = |when: &str| {
+        format!(
+            "\n[events.changed]\nschema = \"any.json\"\nwhen = '{when}'\ncustomer.imprint_id = \".data.cid\"\naddress.country = \".data.country\"\n[events.changed.update]\ncity = \".data.city\"\n"
+        )
+    };
+    let token = "kind = \"bearer\"\ntoken_files = [\"$/secret\"]";
+    let start = |when: &str| {
+        let folder = SourceFolder::new("", token, &source(when)).secret("secret", SECRET);
+        let app = start(&folder);
+        (folder, app)
+    };
+    let replay = |app: &TestApp| {
+        let operator = [
+            ("authorization", "Bearer token-of-ann-0123456789"),
+            ("content-type", "application/json"),
+        ];
+        let body = json!({"ids": [1], "map_again": true}).to_string();
+        let line = "POST /admin/v1/entries/replay";
+        ask(app.ops(), line, &operator, &body).unwrap().json()
+    };
+    let first = "header(\"x-none\") == null and header(\"x-environment\") == \"live\"";
+    let (folder, mut app) = start(first);
+    let bearer = format!("Bearer {SECRET}");
+    let data = json!({"cid": "C-1", "city": "Paris", "country": "FRA"});
+    let event = json!({"specversion": "1.0", "id": "c-1", "source": "/crm", "type": "changed", "data": data});
+    let headers = [
+        ("content-type", "application/cloudevents+json"),
+        ("authorization", bearer.as_str()),
+        ("x-environment", "live"),
+        ("x-new", "a"),
+    ];
+    let line = "POST /v1/sources/probe/events";
+    let answer = ask(app.ingress(), line, &headers, &event.to_string()).unwrap();
+    assert_eq!(answer.json()["accepted"][0]["status"], "parked");
+    let mut reconfigure = |when: &str| {
+        app.stop().unwrap();
+        let file = folder.path("sources/probe.toml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let text = text.lines().map(|line| match line.starts_with("when = ") {
+            true => format!("when = '{when}'"),
+            false if line.starts_with("address.country") => String::new(),
+            false => line.to_owned(),
+        });
+        std::fs::write(&file, text.collect::<Vec<_>>().join("\n")).unwrap();
+        app.restart();
+        replay(&app)
+    };
+    let refused = reconfigure("header(\"x-new\") == \"a\"");
+    let errors = &refused["unmappable"][0]["faults"][0];
+    assert_eq!(errors["rule"], "header", "{refused}");
+    // The bridge knows that the request had no header x-none.
+    let replayed = reconfigure(first);
+    assert_eq!(replayed["unmappable"], json!([]), "{replayed}");
+    wait_for("delivered", || {
+        let calls = app.imprint.calls();
+        calls
+            .iter()
+            .any(|call| call.body["city"] == "Paris")
+            .then_some(())
+    });
+}
