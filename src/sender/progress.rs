@@ -53,7 +53,7 @@ impl fmt::Display for SendCounts {
         };
         write!(
             f,
-            "sent {}: {accepted} accepted{aside}, {duplicates} duplicates, {refused} refused, {failed} failed",
+            "sent {}{aside}: {accepted} accepted, {duplicates} duplicates, {refused} refused, {failed} failed",
             self.sent()
         )
     }
@@ -131,7 +131,7 @@ mod tests {
         };
         assert_eq!(
             tally.to_string(),
-            "sent 2: 2 accepted (1 of them parked), 0 duplicates, 0 refused, 0 failed"
+            "sent 2 (1 of them parked): 2 accepted, 0 duplicates, 0 refused, 0 failed"
         );
         assert!(!tally.is_clean());
         let tally = SendCounts {
@@ -141,7 +141,7 @@ mod tests {
         };
         assert_eq!(
             tally.to_string(),
-            "sent 500: 500 accepted (475 of them held as a mass change), 0 duplicates, 0 refused, 0 failed"
+            "sent 500 (475 of them held as a mass change): 500 accepted, 0 duplicates, 0 refused, 0 failed"
         );
         assert!(!tally.is_clean());
     }

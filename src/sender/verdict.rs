@@ -26,7 +26,7 @@ const ERRORS_MAX: usize = 5;
 const OTHER_FORMAT: &str =
     " (without --plain, the command posts CloudEvents; a source of plain JSON needs --plain)";
 /// The remedy if the bridge does not accept the authentication of the request.
-const NO_AUTHENTICATION: &str = " (without --source-file, the command sends at most a bearer token and signs nothing; with it, the file must be that of the source in the URL)";
+const NO_AUTHENTICATION: &str = " (without --source-file, the command sends at most a bearer token and signs nothing; with it, the file must be that of the source in the URL, and the secret must be the one of the bridge)";
 /// The remedy if the bridge does not have the source.
 const NO_SOURCE: &str = " (the bridge has no source of this name, or its file is a draft; the command `sources` lists the sources)";
 /// The remedy if the URL is not that of the event listener.
@@ -57,13 +57,13 @@ pub(crate) enum Verdict {
 /// The events of one request that the bridge has stored.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct StoredEvents {
-    /// The number of events that the bridge stored for the first time, including the parked events.
+    /// The number of events that the bridge stored for the first time.
     pub(crate) accepted: u64,
     /// The number of events that the bridge had stored before.
     pub(crate) duplicates: u64,
-    /// The accepted events that the bridge has parked at once.
+    /// The events that wait for an operator: the bridge has parked them at once, also those that it had stored before.
     pub(crate) parked: Vec<ParkedEvent>,
-    /// The number of accepted events that the bridge holds, because they belong to a mass change.
+    /// The number of events that the bridge holds, because they belong to a mass change.
     pub(crate) held: u64,
 }
 
@@ -219,11 +219,11 @@ fn stored_events(body: &[u8], events: RequestEvents) -> Option<StoredEvents> {
     }
     let mut stored = StoredEvents::default();
     for item in items {
-        if item.duplicate {
-            stored.duplicates += 1;
-            continue;
+        match item.duplicate {
+            true => stored.duplicates += 1,
+            false => stored.accepted += 1,
         }
-        stored.accepted += 1;
+        // Sent again, an event still waits for the operator.
         stored.held += u64::from(item.status == HELD);
         if item.status == PARKED {
             let (id, errors) = (item.id, distinct(item.errors));
@@ -267,7 +267,7 @@ mod tests {
         })
     }
 
-    /// FAULTS N419
+    /// FAULTS N419, N1436
     #[test]
     fn a_parked_event_is_told_apart_from_the_other_events_of_a_body() {
         let answer = r#"{"accepted":[
@@ -280,12 +280,13 @@ mod tests {
         let events = |events| stored_events(answer.as_bytes(), events);
         assert_eq!(events(RequestEvents::One), None);
         let found = events(RequestEvents::Any).unwrap();
-        assert_eq!((found.accepted, found.duplicates, found.held), (4, 2, 1));
+        assert_eq!((found.accepted, found.duplicates, found.held), (4, 2, 2));
         let parked: Vec<_> = found.parked.iter().map(ToString::to_string).collect();
         assert_eq!(
             parked,
             [
                 "parked as invalid: /1/phone (e164)",
+                "parked: an operator must decide about the event",
                 "parked: an operator must decide about the event"
             ]
         );
