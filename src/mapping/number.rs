@@ -11,7 +11,7 @@ pub(super) const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 pub(super) const FLOAT_DIGITS_MAX: u32 = 15;
 
 /// The error text for a number with decimals or an exponent, where only a whole number is allowed.
-const DECIMALS: &str = "The number is written with decimals or with an exponent, such as 901.0. The function whole converts such a number if it is whole.";
+const DECIMALS: &str = "The number is written with decimals or with an exponent, such as 901.0. The function whole converts such a number if it is whole, and moment(\"s\") converts a number that is a time in seconds.";
 /// The error text for an amount with a fraction, where only a whole number is allowed.
 const FRACTION: &str = "The value is a number with decimals, not a whole number. For an amount of money, minor_units(.amount; .currency) makes the whole number of cents or other minor units.";
 /// The error text for a number whose digits a 64-bit float possibly does not keep.

@@ -306,7 +306,7 @@ fn unread_ids<'e>(evidence: &'e TypeExamples<'_>, place: &str) -> impl Iterator<
 }
 
 /// Returns whether expressions read values of a person in an object, so that its id is the id of the person.
-fn has_person(evidence: &TypeExamples<'_>, object: &str) -> bool {
+pub(super) fn has_person(evidence: &TypeExamples<'_>, object: &str) -> bool {
     let inside = format!("{object}/");
     personal_reads(evidence).any(|read| read.starts_with(&inside))
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::constant;
-use super::customer::is_customer;
-use super::{TypeExamples, base, last_name, plain_name, text};
+use super::customer::{has_person, is_customer};
+use super::{SPLIT, TypeExamples, base, last_name, plain_name, text};
 use crate::draft::{address_names, names};
 use crate::event::pointer;
 use crate::intake::TargetExplanation;
@@ -35,7 +35,11 @@ pub(super) fn notes(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
         let rules: Vec<&TargetExplanation> = targets.collect();
         notes.extend(mixed(&rules, body));
         notes.extend(rules.iter().find_map(|rule| unpreferred(rule, body)));
-        notes.extend(rules.iter().find_map(|rule| only_first(rule, body)));
+        notes.extend(
+            rules
+                .iter()
+                .find_map(|rule| only_first(evidence, rule, body)),
+        );
         let first = rules.iter();
         notes.extend(first.filter_map(|rule| beside_list(evidence, rule, body)));
     }
@@ -114,12 +118,20 @@ fn unpreferred(rule: &TargetExplanation, body: &Value) -> Option<String> {
 }
 
 /// Returns a note if the id of the customer comes from the first item of a list, and another item has another id there: each item
-/// is possibly a change.
-fn only_first(rule: &TargetExplanation, body: &Value) -> Option<String> {
+/// is possibly a change. An item without values of a person is a part of one customer, such as an email address.
+fn only_first(
+    evidence: &TypeExamples<'_>,
+    rule: &TargetExplanation,
+    body: &Value,
+) -> Option<String> {
     let [read] = rule.reads.as_slice() else {
         return None;
     };
+    let is_split = evidence.targets().any(|rule| rule.target == SPLIT);
     let item = innermost_item(read, body).filter(|item| is_customer(rule) && item.index == 0)?;
+    if is_split || !has_person(evidence, &pointer::inside(&item.list, "0")) {
+        return None;
+    }
     let path = read.strip_prefix(&item.list)?.strip_prefix("/0")?;
     let items = body.pointer(&item.list)?.as_array()?;
     let mut ids = items.iter().map(|item| item.pointer(path));

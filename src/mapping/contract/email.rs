@@ -39,7 +39,7 @@ pub(super) fn flaw(text: &str) -> Option<&'static str> {
     }
     if trimmed.starts_with("mailto:") && is_email(trimmed.trim_start_matches("mailto:")) {
         return Some(
-            "The text is a link with mailto: before the email address; write .email | ltrimstr(\"mailto:\") with the path of the value.",
+            "The text is a link with mailto: before the email address; write if .email[0:7] == \"mailto:\" then .email[7:] else .email end, with the path of the value.",
         );
     }
     let mut parts = trimmed

@@ -29,6 +29,14 @@ const NAMED: [&str; 6] = [
     "postal_code",
 ];
 
+const JSON: &str = "The text contains JSON, and an expression reads no JSON inside a text. If another member has the value itself, write its path; otherwise the source must send the JSON itself.";
+
+/// Returns whether a text is a list or an object in JSON.
+pub(super) fn is_json(text: &str) -> bool {
+    let value = serde_json::from_str::<serde::de::IgnoredAny>(text);
+    value.is_ok() && text.trim_start().starts_with(['{', '['])
+}
+
 const HTML: &str = "The text has a character in the notation of HTML, such as &amp; for &. The source must send the character itself.";
 /// The names of HTML's notation for a character, and the ends of the names of letters with an accent.
 const HTML_NAMES: [&str; 6] = ["amp", "apos", "gt", "lt", "nbsp", "quot"];
@@ -90,6 +98,9 @@ pub(super) fn flaw(text: &str) -> Option<&'static str> {
     let is_between = |start, end| text.starts_with(start) && text.ends_with(end);
     let is_bracketed = is_between('[', ']') || is_between('{', '}');
     let is_object = text.contains("[object Object]");
+    if is_bracketed && !is_object && is_json(text) {
+        return Some(JSON);
+    }
     if TEMPLATES.iter().any(has)
         || is_bracketed && !is_object
         || percent.is_some_and(|name| name.len() > 1)

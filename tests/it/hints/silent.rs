@@ -172,16 +172,25 @@ fn an_alternative_with_another_value_is_noted() {
 fn a_list_of_which_only_the_first_item_is_read_is_noted() {
     let note =
         "customer.partner_id reads the first item of /content, and another item has another id";
-    let change = [("\".cid\"", "\".content[0].cid\"")];
-    let content = |second: &str| event("1", &json!({"content": [{"cid": "a"}, {"cid": second}]}));
-    changed(&change, &[content("b")], note, true);
-    changed(&change, &[content("a")], note, false);
-    changed(
-        &change,
-        &[event("1", &json!({"content": [{"cid": "a"}]}))],
-        note,
-        false,
-    );
+    let change = [
+        ("\".cid\"", "\".content[0].cid\""),
+        (".person.firstName", ".content[0].firstName"),
+    ];
+    let item = |cid: &str| json!({"cid": cid, "firstName": "Ann"});
+    let content = |items: &[Value]| event("1", &json!({"content": items}));
+    changed(&change, &[content(&[item("a"), item("b")])], note, true);
+    changed(&change, &[content(&[item("a"), item("a")])], note, false);
+    changed(&change, &[content(&[item("a")])], note, false);
+    // The items are parts of one customer, or body.split makes an event of each item.
+    let parts = [("\".cid\"", "\".content[0].cid\"")];
+    changed(&parts, &[content(&[item("a"), item("b")])], note, false);
+    let split = [
+        ("id = \".id\"", "split = \".content[]\"\nid = \"digest\""),
+        ("type = \".kind\"", "type = '\"changed\"'"),
+        (".person.firstName", ".firstName"),
+        ("\".ts\"", "\".firstName\""),
+    ];
+    changed(&split, &[content(&[item("a"), item("b")])], note, false);
 }
 
 /// FAULTS N1428: a member beside a list has the preferred item.

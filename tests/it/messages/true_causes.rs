@@ -287,7 +287,7 @@ fn unsigned_headers_are_allowed_with_a_token() {
 #[test]
 fn a_value_with_a_known_flaw_names_it() {
     for (member, value, expected) in [
-        ("email", "\"mailto:a@b.com\"", "write .email | ltrimstr("),
+        ("email", "\"mailto:a@b.com\"", "write if .email[0:7] == "),
         ("email", "\"a@b.com,c@d.com\"", "Imprint takes one address"),
         ("email", "\"a@b.com;\"", "Imprint takes one address"),
         ("email", "\"a@b.com\\u200b\"", "has an invisible character"),
