@@ -22,6 +22,7 @@ use tokio::time::timeout;
 use self::audit_keys::AuditKeysWatch;
 use self::background::BackgroundTasks;
 use self::brakes::BrakesWatch;
+use self::declared_metrics::declared_metrics;
 use self::egress::EgressWatch;
 use self::key::KeyFiles;
 use self::listeners::bind;
@@ -32,6 +33,7 @@ use self::retention::Retention;
 use self::sealing::SealingTasks;
 use self::secrets::SecretsWatch;
 use self::senders::DispatchThreads;
+use self::source_activity::SourceActivity;
 use self::source_order::SourceOrders;
 use self::sources::RunningSources;
 use self::sources_watch::SourcesWatch;
@@ -40,16 +42,13 @@ use self::traces::TraceTask;
 use crate::config::Config;
 use crate::config::source_set::SourceSet;
 use crate::config::sources::{SourceFiles, SourceTextReader};
-use crate::dispatch::breaker::DestinationState;
-use crate::dispatch::destination::{Destination, OperatorMode};
+use crate::dispatch::destination::Destination;
 use crate::dispatch::sharing::Sharing;
-use crate::ingress::auth::DenialReason;
 use crate::ingress::{BodyBudget, Ingress};
-use crate::metrics::{LabelSets, LogCounters, Metrics};
+use crate::metrics::Metrics;
 use crate::ops::operate::{FindKeyFile, MappingWork, Operations, ShowKeyFiles, TryOuts};
 use crate::ops::{Figures, Health, Ops};
-use crate::outbox::{IgnoreReason, Outbox, Setting, State, StoreCondition};
-use crate::telemetry::missing_lines;
+use crate::outbox::{Outbox, Setting};
 use crate::time::Clock;
 
 mod audit_keys;
@@ -57,6 +56,7 @@ mod background;
 mod brakes;
 mod client_certificate;
 mod confine;
+mod declared_metrics;
 mod descriptors;
 mod egress;
 mod erasure;
@@ -90,6 +90,7 @@ mod set_changes;
 mod set_watch;
 mod setting_files;
 mod shared_clock;
+mod source_activity;
 mod source_order;
 mod sources;
 mod sources_watch;
@@ -145,7 +146,7 @@ impl App {
     /// Returns an error if a file, an address or the store cannot be used.
     pub async fn start(config: Config, set: SourceSet, clock: Clock) -> anyhow::Result<Self> {
         let (outbox, sealing_keys, clock) = open_store::open(&config, clock).await?;
-        let metrics = metrics(&config)?;
+        let metrics = declared_metrics(&config)?;
         let store = || Arc::<dyn Outbox>::clone(&outbox);
         let (stopping, stopped) = watch::channel(false);
         let destination = restored_destination(&*outbox, config.imprint.rate, clock.now()).await?;
@@ -154,6 +155,7 @@ impl App {
         erasure::repeat(&*outbox, &config.outbox, &clock).await?;
         let sealing = SealingTasks::new(sealing_keys, &config, &rereads, store(), metrics.clone());
         let (running, sources, brakes) = sources(&config, set, &metrics, &rereads, store()).await?;
+        let activity = SourceActivity::start(store(), &metrics, &*running, &clock).await?;
         let traces = TraceTask::open(&config, &metrics, &rereads)?;
         let shared = (store(), clock.clone(), stopped);
         let listener = listener(&running, &config, (&metrics, &traces), shared.clone());
@@ -169,7 +171,8 @@ impl App {
         let senders = DispatchThreads::start(&config, &keys.credential(), &parts)?;
         let background = BackgroundTasks {
             sharing: Sharing::start(store(), &destination, (&clock, &metrics.dispatch)).await?,
-            notices: NoticeTask::open(&config, &figures, &metrics, &rereads)?,
+            notices: NoticeTask::open(&config, &figures, (&metrics, activity.earlier()), &rereads)?,
+            activity,
             traces,
             brakes,
             retention: Retention::new(store(), &config.outbox, clock.clone()),
@@ -217,6 +220,7 @@ impl App {
     pub async fn run(mut self, stop: impl Future<Output = &'static str>) -> anyhow::Result<()> {
         self.health.ready();
         tracing::info!(ingress = %self.ingress, ops = %self.ops, "ready");
+        let activity = Arc::clone(&self.background.activity);
         let mut background = pin!(self.background.run());
         let reason = tokio::select! {
             reason = stop => reason,
@@ -253,6 +257,7 @@ impl App {
         let handle = self.ops_server.handle();
         let (_, ended) = futures_util::future::join(handle.stop(false), &mut self.ops_server).await;
         ended.context("the ops listener")?;
+        activity.finish().await;
         self.outbox.close();
         tracing::info!("stopped");
         Ok(())
@@ -356,26 +361,6 @@ async fn sources(
         rereads.clone(),
     );
     Ok((running, watch, brakes))
-}
-
-/// Creates the metrics, and shows in them the weakenings of the process and of the settings.
-fn metrics(config: &Config) -> prometheus::Result<Metrics> {
-    let labels = LabelSets {
-        destination_states: &DestinationState::NAMES,
-        destination_modes: &OperatorMode::NAMES,
-        denials: &DenialReason::NAMES,
-        end_states: &State::ENDINGS,
-        ignore_reasons: &IgnoreReason::NAMES,
-        store_conditions: &StoreCondition::NAMES,
-        weakenings: &Weakening::NAMES,
-    };
-    let log = LogCounters {
-        dropped: || missing_lines().dropped(),
-        left_out: || missing_lines().left_out(),
-    };
-    let metrics = Metrics::new(labels, log)?;
-    weakening::report(&metrics.weakened, config);
-    Ok(metrics)
 }
 
 /// Reads the API keys of Imprint, and the files for the connections to Imprint. Restores the knowledge about the state of Imprint that an earlier process stored, if

@@ -26,7 +26,7 @@ mod rules;
 mod tests;
 mod unsent;
 
-pub use self::history::is_watched;
+pub use self::history::{EarlierEvents, is_watched};
 pub use self::message::Notice;
 
 /// The time between two looks at the values. Prometheus reads them about as often.
@@ -51,6 +51,11 @@ impl Notices {
             conditions: Conditions::default(),
             unsent: Unsent::default(),
         }
+    }
+
+    /// Counts the events before the start of the process, so that a source can be silent also after a restart.
+    pub fn count_earlier(&mut self, events: Vec<EarlierEvents>) {
+        self.history.count_earlier(events);
     }
 
     /// Decides which conditions hold with these values, and adds a notice for each change.

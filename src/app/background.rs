@@ -16,6 +16,7 @@ use super::retention::Retention;
 use super::sealing::SealingTasks;
 use super::secrets::SecretsWatch;
 use super::shared_clock;
+use super::source_activity::SourceActivity;
 use super::store::StoreReport;
 use super::traces::TraceTask;
 use crate::dispatch::sharing::Sharing;
@@ -29,6 +30,7 @@ pub(super) struct BackgroundTasks {
     pub(super) sealing: SealingTasks,
     pub(super) figures: Figures,
     pub(super) notices: NoticeTask,
+    pub(super) activity: Arc<SourceActivity>,
     pub(super) traces: TraceTask,
     pub(super) brakes: BrakesWatch,
     pub(super) retention: Retention,
@@ -50,6 +52,7 @@ impl BackgroundTasks {
             () = Box::pin(self.sealing.run(&self.clock)) => "seals the store with new keys",
             () = Box::pin(self.figures.keep_history()) => "records the totals",
             () = Box::pin(self.notices.run()) => "sends notices",
+            () = Box::pin(self.activity.run()) => "keeps the times of the last events",
             () = Box::pin(self.traces.run()) => "exports traces",
             () = self.brakes.run() => "obeys the open brakes",
             () = shared_clock::follow(&*self.outbox, &self.clock) => "follows the clock of the store",

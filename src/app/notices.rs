@@ -21,7 +21,7 @@ use crate::http::egress::tls;
 use crate::http::{HeaderName, HeaderValue, Method, header};
 use crate::ingress::auth::SigningKey;
 use crate::metrics::{Metrics, NoticeMetrics, SecretKind};
-use crate::notices::{LOOK_EVERY, Notice, Notices, is_watched};
+use crate::notices::{EarlierEvents, LOOK_EVERY, Notice, Notices, is_watched};
 use crate::ops::Figures;
 use crate::random;
 
@@ -43,6 +43,7 @@ struct NoticeSender {
     figures: Figures,
     metrics: NoticeMetrics,
     rereads: Rereads,
+    earlier: Vec<EarlierEvents>,
 }
 
 /// The reason why the receiver does not have a notice. The text never has a part of the URL.
@@ -57,11 +58,11 @@ enum NoticeError {
 }
 
 impl NoticeTask {
-    /// Reads the secret and the root certificates, if a webhook is configured.
+    /// Reads the secret and the root certificates, if a webhook is configured. `earlier` are the events before the start.
     pub(super) fn open(
         config: &Config,
         figures: &Figures,
-        metrics: &Metrics,
+        (metrics, earlier): (&Metrics, Vec<EarlierEvents>),
         rereads: &Rereads,
     ) -> anyhow::Result<Self> {
         let Some(settings) = config.notices.clone() else {
@@ -89,6 +90,7 @@ impl NoticeTask {
             figures: figures.clone(),
             metrics: metrics.notices.clone(),
             rereads: rereads.clone(),
+            earlier,
         }))))
     }
 
@@ -124,6 +126,7 @@ impl NoticeSender {
         let http = HttpClient::with_tls(&self.tls);
         let clock = self.rereads.clock();
         let mut notices = Notices::new(self.instance.clone(), clock.now());
+        notices.count_earlier(self.earlier.clone());
         let mut look_at = clock.now();
         let mut is_failing = false;
         loop {

@@ -1,5 +1,6 @@
 //! Checks the settings of a store for `store verify`.
 
+use super::source_activity::LastEvents;
 use super::source_order::SourceOrders;
 use crate::dispatch::destination::OperatorMode;
 use crate::intake::OpenBrakes;
@@ -28,6 +29,7 @@ fn is_readable(setting: Setting, text: &str) -> bool {
         Setting::LastBackup => is_number(text),
         Setting::SourceOrders => SourceOrders::parse(Some(text)).is_ok(),
         Setting::OpenBrakes => serde_json::from_str::<OpenBrakes>(text).is_ok(),
+        Setting::LastEvents => LastEvents::parse(Some(text)).is_ok(),
         // The store seals the evidence, and verifies it with its records.
         Setting::Evidence => true,
     }
@@ -53,6 +55,11 @@ mod tests {
             (Setting::LastBackup, "1060000", "yesterday"),
             (Setting::SourceOrders, "{\"crm\":{}}", "{\"crm\":1}"),
             (Setting::OpenBrakes, "{\"crm\":5}", "{\"crm\""),
+            (
+                Setting::LastEvents,
+                "{\"crm\":{\"last\":5,\"hours\":{\"1\":2}}}",
+                "{\"crm\":5}",
+            ),
         ] {
             assert_eq!(check(setting, right), 0, "{right}");
             assert_eq!(check(setting, damaged), 1, "{damaged}");

@@ -140,6 +140,11 @@ impl IngressMetrics {
         self.last_event_at.with_label_values(&[source]).set(at);
     }
 
+    /// Sets the time of the last event of a source, in seconds since the Unix epoch, as an earlier process has stored it.
+    pub fn last_event(&self, source: &str, at: i64) {
+        self.last_event_at.with_label_values(&[source]).set(at);
+    }
+
     /// Counts a new event for which the bridge sends nothing. The caller must also count this event with
     /// [`Self::accepted`].
     pub fn ignored(&self, reason: &'static str) {
@@ -304,11 +309,10 @@ impl IngressMetrics {
     }
 }
 
-/// Declares the counter with each reason, so that an alert sees the first failure as an increase.
 fn declare_last_event_at(declare: &Declare<'_>) -> prometheus::Result<IntGaugeVec> {
     declare.gauges(
         "last_event_timestamp_seconds",
-        "Time of the last accepted event, new or received again, in seconds since the Unix epoch, by source; absent before the first event.",
+        "Time of the last accepted event, new or received again, in seconds since the Unix epoch, by source; also after a restart, absent before the first event.",
         SOURCE,
     )
 }
@@ -321,6 +325,7 @@ fn declare_field_values(declare: &Declare<'_>) -> prometheus::Result<IntCounterV
     )
 }
 
+/// Declares the counter with each reason, so that an alert sees the first failure as an increase.
 fn declare_unauthenticated(
     declare: &Declare<'_>,
     labels: LabelSets,

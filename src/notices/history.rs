@@ -83,6 +83,18 @@ pub(super) struct SeriesHistory {
     now: Timestamp,
     looks: u64,
     series: BTreeMap<&'static str, BTreeMap<Labels, Track>>,
+    earlier: Vec<EarlierEvents>,
+}
+
+/// The number of new events of a source in an hour before the start of the process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EarlierEvents {
+    /// The name of the source.
+    pub source: String,
+    /// The beginning of the hour.
+    pub at: Timestamp,
+    /// The number of new events.
+    pub events: u64,
 }
 
 /// The values of one series.
@@ -103,7 +115,12 @@ impl SeriesHistory {
             now,
             looks: 0,
             series: BTreeMap::new(),
+            earlier: Vec::new(),
         }
+    }
+
+    pub(super) fn count_earlier(&mut self, events: Vec<EarlierEvents>) {
+        self.earlier = events;
     }
 
     /// Adds the values at `now`, and forgets series that are gone.
@@ -174,6 +191,23 @@ impl SeriesHistory {
             };
             Some((end - track.at(begin)).max(0.0))
         })
+    }
+
+    /// Returns the numbers of new events by source in the `window` that ended `ago`, also of the time before the start.
+    pub(super) fn events_until(&self, window: Duration, ago: Duration) -> Rows {
+        let mut rows = self.increase_until("accepted_total", window, ago);
+        let end = earlier(self.now, ago);
+        let begin = earlier(end, window);
+        let before = self.earlier.iter();
+        let before = before.filter(|hour| hour.at >= begin && hour.at < end);
+        rows.0.extend(before.map(|hour| {
+            let labels = [("source".to_owned(), hour.source.clone())].into();
+            (
+                labels,
+                to_float(i64::try_from(hour.events).unwrap_or(i64::MAX)),
+            )
+        }));
+        rows
     }
 
     /// Returns the present values that are lower than a value of the last 7 days.

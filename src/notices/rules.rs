@@ -253,7 +253,7 @@ const RULES: &[Rule] = &[
     Rule {
         name: "ImprintBridgeSourceSilent",
         severity: Severity::Warning,
-        lasting: Duration::ZERO,
+        lasting: Duration::from_mins(10),
         summary: "A source has sent no event for 3 hours, and usually sends more than 10 an hour.",
         holds: intake::source_silent,
     },

@@ -70,6 +70,29 @@ fn notices_are_raised_when_the_alerts_fire() {
 /// The conditions that hold: the name, the instance and the labels.
 type Found = BTreeSet<(String, String, Labels)>;
 
+/// The events that the store counts for the next process.
+#[derive(Default)]
+struct AcceptedEvents {
+    totals: BTreeMap<Labels, f64>,
+    earlier: Vec<EarlierEvents>,
+}
+
+impl AcceptedEvents {
+    fn count(&mut self, samples: &[SeriesValue], at: Timestamp) {
+        let accepted = samples.iter().filter(|one| one.name == "accepted_total");
+        for sample in accepted {
+            let before = self.totals.insert(sample.labels.clone(), sample.value);
+            let before = before.filter(|before| *before <= sample.value);
+            let events = sample.value - before.unwrap_or_default();
+            self.earlier.push(EarlierEvents {
+                source: sample.labels["source"].clone(),
+                at,
+                events: format!("{events:.0}").parse().unwrap(),
+            });
+        }
+    }
+}
+
 /// Compares the alerts of one test with the notices of one process for each instance.
 fn check(test: &str, checked: &mut BTreeSet<String>) {
     assert!(test.starts_with("1m"), "{test}");
@@ -81,10 +104,18 @@ fn check(test: &str, checked: &mut BTreeSet<String>) {
     let mut found: BTreeMap<usize, Found> = BTreeMap::new();
     for instance in instances {
         let mut notices = Notices::new(instance.clone(), at(0));
+        let mut events = AcceptedEvents::default();
         for minute in 0..=last {
             let own = series.iter().filter(|one| one.instance == instance);
-            let samples = own.filter_map(|one| one.at(minute)).collect();
-            notices.look(samples, at(minute));
+            let samples: Vec<SeriesValue> = own.filter_map(|one| one.at(minute)).collect();
+            if samples.is_empty() {
+                // The process does not run. The next one reads the numbers of events from the store.
+                notices = Notices::new(instance.clone(), at(minute));
+                notices.count_earlier(events.earlier.clone());
+            } else {
+                events.count(&samples, at(minute));
+                notices.look(samples, at(minute));
+            }
             let raised = notices.raised();
             let raised =
                 raised.map(|(name, labels)| (name.to_owned(), instance.clone(), labels.clone()));
@@ -227,6 +258,35 @@ fn each_watched_metric_exists() {
     for name in history::watched_names() {
         let name = format!("imprint_bridge_{name}");
         assert!(names.contains(&name), "{name}");
+    }
+}
+
+/// FAULTS N1419: a source that stopped before the process started is silent, and one that sends again is not.
+#[test]
+fn a_source_is_silent_also_after_a_restart() {
+    let hour = |hour: i64| at(hour * 3600);
+    for (events, last, expected) in [(500, 20, 1), (200, 20, 0), (500, 24, 0)] {
+        let mut notices = Notices::new(String::new(), hour(24));
+        notices.count_earlier(vec![EarlierEvents {
+            source: "crm".to_owned(),
+            at: hour(19),
+            events,
+        }]);
+        let sample = SeriesValue {
+            name: "last_event_timestamp_seconds".to_owned(),
+            labels: [("source".to_owned(), "crm".to_owned())].into(),
+            value: f64::from(1_700_000_000 + last * 3600),
+        };
+        for minute in 0..12 {
+            notices.look(vec![sample.clone()], at(24 * 3600 + minute * 60));
+            let raised = notices.raised().count();
+            let is_early = minute < 10;
+            assert_eq!(
+                raised,
+                if is_early { 0 } else { expected },
+                "{events} {last}"
+            );
+        }
     }
 }
 

@@ -185,17 +185,20 @@ pub enum Setting {
     SourceOrders,
     /// The mass-change brakes that operators have opened.
     OpenBrakes,
+    /// The times of the last events of the sources, and the numbers of their events by hour.
+    LastEvents,
 }
 
 impl Setting {
     /// The settings that the store never seals.
-    pub(super) const PLAIN: [Self; 6] = [
+    pub(super) const PLAIN: [Self; 7] = [
         Self::DestinationMode,
         Self::ThrottledUntil,
         Self::Destination,
         Self::LastBackup,
         Self::SourceOrders,
         Self::OpenBrakes,
+        Self::LastEvents,
     ];
 
     /// Returns the name under which the store keeps the setting. The stored name of a setting never changes.
@@ -208,6 +211,7 @@ impl Setting {
             Self::LastBackup => "last_backup",
             Self::SourceOrders => "source_orders",
             Self::OpenBrakes => "open_brakes",
+            Self::LastEvents => "last_events",
         }
     }
 }

@@ -743,6 +743,23 @@ fn the_time_of_the_latest_backup_is_kept() {
     assert!(backup_time(&app) == time, "after a restart");
 }
 
+/// FAULTS N1419: the time of the last event of a source is kept over a restart, so that the alert about a silent source fires
+/// also after a restart. A source without an event has no time.
+#[test]
+fn the_time_of_the_last_event_is_kept() {
+    let mut app = OperatedApp::start("");
+    let name = r#"last_event_timestamp_seconds{source="crm"}"#;
+    assert_eq!(app.0.metric(name), None);
+    app.0.accept(&email("before-it", "c1", 1));
+    let time = app.0.metric(name);
+    assert!(time.is_some_and(|time| time > 1_500_000_000.0), "{time:?}");
+    for restart in ["first", "second"] {
+        app.0.stop().unwrap();
+        app.0.restart();
+        assert_eq!(app.0.metric(name), time, "{restart}");
+    }
+}
+
 /// FAULTS D15: an operator copies the store while the bridge runs, and the waiting entries of the copy are delivered
 /// after the restore.
 #[test]

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::http::{self, Answer};
 use crate::postgres::{PostgresDatabase, PostgresServer};
 use crate::process::Process;
-use crate::support::{Event, FakeImprint, Files, KEY, email, post, receipt, wait_for};
+use crate::support::{Event, FakeImprint, Files, KEY, email, metric, post, receipt, wait_for};
 
 mod erased;
 mod late_sends;
@@ -80,6 +80,27 @@ fn a_bridge_on_postgresql_loses_nothing_when_it_is_killed() {
     wait_until_delivered(&process, "second");
     assert_eq!(imprint.email("c1").unwrap(), "second@example.com");
     assert!(!process.log().contains("postgres:///"), "{}", process.log());
+}
+
+/// FAULTS N1419: the time of the last event of a source is kept over a restart.
+#[test]
+fn a_bridge_on_postgresql_keeps_the_time_of_the_last_event() {
+    let database = crate::postgres::database();
+    let imprint = imprint();
+    let files = files(&imprint, &database);
+    let last = |process: &Process| {
+        let page = http::ask(process.ready().1, "GET /metrics", &[], "").unwrap();
+        metric(&page.body, "last_event_timestamp_seconds{source=\"crm\"}")
+    };
+    let mut process = Process::serve(&files);
+    assert_eq!(last(&process), None);
+    assert_eq!(send(&process, &email("first", "c1", 1)).status, 202);
+    let time = last(&process);
+    assert!(time.is_some(), "{}", process.log());
+    process.terminate();
+    assert_eq!(process.wait_for_exit().code(), Some(0));
+    let process = Process::serve(&files);
+    assert_eq!(last(&process), time);
 }
 
 /// FAULTS N959: while the database is down, a sender gets 503, and the bridge goes on by itself when the database is back.

@@ -66,7 +66,7 @@ pub(super) fn mass_change_held(history: &SeriesHistory) -> Rows {
 }
 
 pub(super) fn source_silent(history: &SeriesHistory) -> Rows {
-    let before = history.increase_until("accepted_total", hours(24), hours(3));
+    let before = history.events_until(hours(24), hours(3));
     let last = history.latest("last_event_timestamp_seconds");
     let silent = last.map(|_, at| history.seconds() - at);
     let silent = silent.above(SILENCE_SECONDS_MAX);

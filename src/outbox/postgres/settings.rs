@@ -26,7 +26,8 @@ pub(super) async fn store(
         | Setting::Destination
         | Setting::LastBackup
         | Setting::SourceOrders
-        | Setting::OpenBrakes => StoredText::Plain(value),
+        | Setting::OpenBrakes
+        | Setting::LastEvents => StoredText::Plain(value),
     };
     let sql = "INSERT INTO imprint_bridge.meta (name, value) VALUES ($1, $2)
          ON CONFLICT (name) DO UPDATE SET value = excluded.value";

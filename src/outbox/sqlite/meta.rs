@@ -91,7 +91,8 @@ pub(super) fn store(
         | Setting::Destination
         | Setting::LastBackup
         | Setting::SourceOrders
-        | Setting::OpenBrakes => StoredText::Plain(value),
+        | Setting::OpenBrakes
+        | Setting::LastEvents => StoredText::Plain(value),
     };
     connection
         .prepare_cached(
@@ -122,7 +123,8 @@ pub(super) fn read(
             | Setting::Destination
             | Setting::LastBackup
             | Setting::SourceOrders
-            | Setting::OpenBrakes => row.get(0).map(Some),
+            | Setting::OpenBrakes
+            | Setting::LastEvents => row.get(0).map(Some),
         })
         .optional()?;
     Ok(value.flatten())
