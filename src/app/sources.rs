@@ -35,6 +35,9 @@ use crate::time::Timestamp;
 /// The maximum number of operators who wait for a reload. The bridge reloads for one operator after the other.
 const RELOADS_WAITING_MAX: usize = 4;
 
+/// The problem type of the refusals on a full disk. Its alert must see the first one as an increase.
+const STORE_FULL: &str = "store_full";
+
 /// The receiver of the operators' requests to reload. The bridge answers each request with the result.
 pub(super) type ReloadRequests = mpsc::Receiver<ReloadRequest>;
 
@@ -261,7 +264,8 @@ impl RunningSources {
         };
         let counts = &self.metrics.ingress;
         counts.unsigned_headers(source, settings.unsigned_headers.len());
-        counts.source(source, storage_quota, &FINAL_PROBLEMS);
+        let watched = [FINAL_PROBLEMS.as_slice(), &[STORE_FULL]].concat();
+        counts.source(source, storage_quota, &watched);
     }
 }
 

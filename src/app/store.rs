@@ -7,6 +7,15 @@ use crate::metrics::Metrics;
 use crate::ops::Health;
 use crate::outbox::{Lifecycle, Reserve, StoreCondition};
 
+/// The name of the condition of a store that works, but whose disk has no space for events.
+const FULL: &str = "full";
+
+/// The names of the conditions in the metrics. The first name is the condition at the start of the process.
+pub(super) const CONDITIONS: [&str; 4] = {
+    let [working, stalled, file_gone] = StoreCondition::NAMES;
+    [working, FULL, stalled, file_gone]
+};
+
 pub(super) struct StoreReport {
     condition: watch::Receiver<StoreCondition>,
     reserve: watch::Receiver<Reserve>,
@@ -32,9 +41,15 @@ impl StoreReport {
         loop {
             let condition = *self.condition.borrow_and_update();
             self.health.store(condition);
-            self.metrics.store_condition(condition.as_str());
             let reserve = *self.reserve.borrow_and_update();
-            self.health.disk_full(reserve == Reserve::Missing);
+            let is_full = reserve == Reserve::Missing;
+            self.health.disk_full(is_full);
+            self.metrics.store_condition(match condition {
+                StoreCondition::Working if is_full => FULL,
+                StoreCondition::Working | StoreCondition::Stalled | StoreCondition::FileGone => {
+                    condition.as_str()
+                }
+            });
             let lacks_reserve = reserve != Reserve::Held;
             let weakened = &self.metrics.weakened;
             weakened.show(Weakening::DiskReserve.as_str(), lacks_reserve);

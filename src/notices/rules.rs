@@ -237,6 +237,13 @@ const RULES: &[Rule] = &[
         holds: store::store_unavailable,
     },
     Rule {
+        name: "ImprintBridgeStoreFull",
+        severity: Severity::Critical,
+        lasting: Duration::ZERO,
+        summary: "The disk of the store is full, and the bridge refuses every event with 503.",
+        holds: store::store_full,
+    },
+    Rule {
         name: "ImprintBridgeStoreNearlyFull",
         severity: Severity::Warning,
         lasting: Duration::from_mins(15),

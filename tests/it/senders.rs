@@ -137,7 +137,7 @@ const LABELS: [(&str, &[&str]); 40] = [
     ),
     (
         "store_condition/condition",
-        &["working", "stalled", "file_gone"],
+        &["working", "full", "stalled", "file_gone"],
     ),
 ];
 const SECRETS: [&str; 8] = [

@@ -11,7 +11,17 @@ const BACKUP_SECONDS_MAX: f64 = 93_600.0;
 
 pub(super) fn store_unavailable(history: &SeriesHistory) -> Rows {
     let conditions = history.latest("store_condition");
-    conditions.without("condition", &["working"]).above(0.0)
+    conditions
+        .without("condition", &["working", "full"])
+        .above(0.0)
+}
+
+pub(super) fn store_full(history: &SeriesHistory) -> Rows {
+    let conditions = history.latest("store_condition");
+    let full = conditions.with("condition", &["full"]).sum_by(&[]);
+    let refused = history.increase("refused_total", minutes(5));
+    let refused = refused.with("problem", &["store_full"]).sum_by(&[]);
+    full.above(0.0).or(refused.above(0.0))
 }
 
 pub(super) fn store_nearly_full(history: &SeriesHistory) -> Rows {

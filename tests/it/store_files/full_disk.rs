@@ -128,6 +128,19 @@ impl Bridge {
         !lacks_reserve
     }
 
+    /// Returns the metrics of the conditions `working` and `full`.
+    fn conditions(&self) -> [f64; 2] {
+        ["working", "full"].map(|name| self.condition(name).unwrap())
+    }
+
+    fn refusals(&self) -> Option<f64> {
+        let page = self.get("/metrics").body;
+        metric(
+            &page,
+            "refused_total{problem=\"store_full\",source=\"crm\"}",
+        )
+    }
+
     pub(super) fn wait_for_reserve(&self) {
         wait_for("the reserve exists", || {
             let exists = self.path("data/outbox.db.reserve").exists();
@@ -173,7 +186,7 @@ fn a_process_that_dies_on_a_full_disk_starts_again_and_delivers() {
     }
 }
 
-/// FAULTS N770: the disk becomes full while the bridge runs. It delivers in the space of the reserve.
+/// FAULTS N770, N1420: the disk becomes full while the bridge runs. It delivers in the space of the reserve.
 #[test]
 fn a_disk_that_becomes_full_does_not_stop_deliveries() {
     let imprint = FakeImprint::start(|_settings| {});
@@ -181,8 +194,14 @@ fn a_disk_that_becomes_full_does_not_stop_deliveries() {
     bridge.pause();
     bridge.accept_many();
     bridge.wait_for_reserve();
+    assert_eq!(bridge.conditions(), [1.0, 0.0]);
+    assert_eq!(bridge.refusals(), Some(0.0), "the first one is an increase");
     leave_free(&bridge.files, 0);
     bridge.is_refused_as_full("on-the-full-disk");
+    wait_for("the metric says that the disk is full", || {
+        (bridge.conditions() == [0.0, 1.0]).then_some(())
+    });
+    assert_eq!(bridge.refusals(), Some(1.0));
     bridge.resume();
     bridge.wait_until_drained(ENTRIES);
     let log = bridge.process.log();
@@ -198,6 +217,9 @@ fn a_disk_that_becomes_full_does_not_stop_deliveries() {
     leave_free(&bridge.files, 70 * MIB);
     bridge.accept("after");
     bridge.wait_for_reserve();
+    wait_for("the store works", || {
+        (bridge.conditions() == [1.0, 0.0]).then_some(())
+    });
     // A stop leaves a reserve for the next start, also if only the file itself has space.
     leave_free(&bridge.files, 0);
     bridge.is_refused_as_full("again");
