@@ -141,9 +141,11 @@ pub(super) fn since(held: &HeldSource) -> Timestamp {
 fn passed_sentence(passed: usize) -> String {
     match passed {
         0 => "No customer passed before.".to_owned(),
-        1 => "1 customer passed before: Imprint already has this value, or gets it.".to_owned(),
+        1 => {
+            "1 customer passed before: Imprint already has this value, or gets it, unless its entry is parked, ignored or discarded.".to_owned()
+        },
         several => format!(
-            "{} passed before: Imprint already has these values, or gets them.",
+            "{} passed before: Imprint already has these values, or gets them, unless an entry is parked, ignored or discarded.",
             customers(several)
         ),
     }
@@ -281,7 +283,7 @@ mod tests {
         let text = one(&held(BrakeRule::SameValue, 25));
         assert_eq!(
             text.sentence,
-            "The mass-change brake of crm has held 275 entries since 22:13:20 UTC: the source writes the same value into phone of 300 customers within 15 min, and the rule same value allows 25. 25 customers passed before: Imprint already has these values, or gets them."
+            "The mass-change brake of crm has held 275 entries since 22:13:20 UTC: the source writes the same value into phone of 300 customers within 15 min, and the rule same value allows 25. 25 customers passed before: Imprint already has these values, or gets them, unless an entry is parked, ignored or discarded."
         );
         let link = text.passed.unwrap();
         assert_eq!(link.text, "Entries of crm with these 25 customers");

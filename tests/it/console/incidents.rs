@@ -81,18 +81,23 @@ fn lists_those_that_passed(browser: &mut Browser, path: &str) {
     has(&unknown.body, &["This bridge knows no such mass change"]);
 }
 
-/// FAULTS N1280, N1281: after a discard of the held entries, an operator believed that the mass change had reached nobody.
+/// FAULTS N1280, N1281, N1422: after a discard of the held entries, an operator believed that the mass change had reached nobody.
 #[test]
 fn a_mass_change_is_told_with_the_customers_that_passed() {
     let mut app = TestApp::setup()
         .operator("alice", TOKEN)
         .settings("[brake]\nmode = \"on\"\ncustomers_max = 2")
         .start();
+    // Imprint rejects the first of the two updates that pass.
+    let action = json!({"status": 400, "param": "email"});
+    app.imprint
+        .inject(&json!({"customer": "c1", "action": action}));
     for number in 1..=5 {
         app.accept(&email(&format!("e{number}"), &format!("c{number}"), 1));
     }
+    app.wait_until("e1", "parked");
     let mut browser = Browser::logged_in(&app, TOKEN);
-    let sentence = "the source changes email of 5 customers within 15 min, and the rule customers allows 2. 2 customers passed before: Imprint already has these values, or gets them.";
+    let sentence = "the source changes email of 5 customers within 15 min, and the rule customers allows 2. 2 customers passed before: Imprint already has these values, or gets them, unless an entry is parked, ignored or discarded.";
     let link = "Entries of crm with these 2 customers";
     let overview = wait_for("the overview shows the held entries", || {
         Some(browser.page("/")).filter(|page| page.contains("3 entries are held now."))
