@@ -157,8 +157,9 @@ pub(super) struct DestinationOptions {
     bridge: Bridge,
     /// New mode of the destination. Without a mode, the command only shows the destination.
     mode: Option<ModeOption>,
-    /// The operator's reason for the command. The bridge records the reason in the audit log.
-    #[arg(long)]
+    /// The operator's reason. The modes paused and shadow need it. The bridge shows the reason on the console, and keeps it
+    /// in the audit log: write no value of a customer into it.
+    #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 }
 

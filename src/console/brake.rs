@@ -37,7 +37,7 @@ pub(super) async fn change(
     let Form { visitor, fields } = form;
     let source = SourceName::parse(&source)
         .map_err(|error| AdminProblem::Malformed(format!("source: {error}")))?;
-    let (operator, reason) = (visitor.operator(), Reason::parse(&fields.reason));
+    let (operator, reason) = (visitor.operator(), Reason::parse(&fields.reason)?);
     match fields.minutes {
         0 => operations.close_brake(operator, &source, reason).await?,
         minutes => {

@@ -180,7 +180,7 @@ impl Change {
                         _ => MappingChoice::Stored,
                     });
                 }
-                "reason" => reason = Reason::parse(&text),
+                "reason" => reason = Reason::parse(&text)?,
                 "back" => back = Some(text),
                 _ => {}
             }

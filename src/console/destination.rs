@@ -108,6 +108,7 @@ struct ModeChoice {
     mode: &'static str,
     title: &'static str,
     meaning: &'static str,
+    needs_reason: bool,
 }
 
 /// A request that the bridge did not send because of the shadow mode, with masked values.
@@ -216,7 +217,7 @@ pub(super) async fn set_mode(
     let Form { visitor, fields } = form;
     let mode = OperatorMode::parse(&fields.mode)
         .ok_or_else(|| AdminProblem::Malformed("choose a mode".to_owned()))?;
-    let reason = Reason::parse(&fields.reason);
+    let reason = Reason::parse(&fields.reason)?;
     let set = operations.set_mode(visitor.operator(), mode, reason);
     set.await?;
     Ok(see("/destination"))
@@ -242,6 +243,7 @@ fn choices(present: OperatorMode) -> Vec<ModeChoice> {
             ),
         };
         ModeChoice {
+            needs_reason: mode != OperatorMode::Open,
             mode: mode.as_str(),
             title,
             meaning,

@@ -14,7 +14,7 @@
 //! | `POST /admin/v1/explain?source=&reveal=true` | explains how the current mapping maps the event in the request body; stores nothing |
 //! | `POST /admin/v1/try-out` `{"source": …, "body": …}` or `{"source": …, "entry": …}` | tries a mapping: explains the body, with `headers`, or the event of the entry; with `text`, an edited source file, it explains the event with this file too, and lists the errors of the file or the differences; `reveal` shows values unmasked, for an entry after an audit record; sends, stores and changes nothing |
 //! | `GET /admin/v1/audit?after=&limit=` | lists records of the audit log |
-//! | `GET /admin/v1/destination`, `POST` `{"mode": "open"}` | GET shows the state and the mode of sending to Imprint; POST sets the mode: `open`, `paused` or `shadow` |
+//! | `GET /admin/v1/destination`, `POST` `{"mode": "open"}` | GET shows the state and the mode of sending to Imprint; POST sets the mode: `open`, `paused` or `shadow`; `reason` is required for `paused` and `shadow` |
 //! | `GET /admin/v1/status` | shows the version of the bridge, the state and the mode of sending to Imprint, the state of the sealing, and the names of the protections that the configuration or the machine has switched off |
 //! | `GET /admin/v1/sources` | shows the set of sources in use: the digest of its files, the time since which the bridge uses it, the names, and the errors of newer files that the bridge does not use |
 //! | `POST /admin/v1/reload` | reads the files of the sources at once, and uses them if they have no error; answers with the sources that were added, removed or changed, or with the errors |

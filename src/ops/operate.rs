@@ -193,6 +193,8 @@ pub enum Error {
     CustomerRequired,
     #[error("a reason is required: the audit log records the reason")]
     ReasonRequired,
+    #[error("a reason has at most {} characters", selection::REASON_CHARS_MAX)]
+    ReasonTooLong,
     #[error(
         "the files of the sources changed while the bridge read them: repeat the command in a moment"
     )]

@@ -79,7 +79,10 @@ impl CustomerApp {
     }
 
     fn pause(&self) {
-        self.admin("POST /admin/v1/destination", &json!({"mode": "paused"}));
+        self.admin(
+            "POST /admin/v1/destination",
+            &json!({"mode": "paused", "reason": "a test"}),
+        );
     }
 
     /// Runs an operator's command. Returns the exit code, and what the command prints to both outputs.
@@ -433,7 +436,10 @@ fn an_erasure_reaches_the_memory_of_the_process() {
     let mut bridge = CustomerApp::start();
     bridge.app.accept(&email("E1", CUSTOMER, 1));
     bridge.app.wait_until("E1", "delivered");
-    bridge.admin("POST /admin/v1/destination", &json!({"mode": "shadow"}));
+    bridge.admin(
+        "POST /admin/v1/destination",
+        &json!({"mode": "shadow", "reason": "a test"}),
+    );
     bridge.app.accept(&email("E2", CUSTOMER, 2));
     let shadow = || {
         bridge

@@ -307,7 +307,10 @@ fn bridge_with_copy(version: &Version) -> (TestApp, PathBuf) {
         let answer = app.ask_operator(TOKEN, line, body);
         assert_eq!(answer.status, 200, "{}", answer.body);
     };
-    ask("POST /admin/v1/destination", &json!({"mode": "paused"}));
+    ask(
+        "POST /admin/v1/destination",
+        &json!({"mode": "paused", "reason": "a test"}),
+    );
     let body = json!([
         changed(
             "1",

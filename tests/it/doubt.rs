@@ -226,7 +226,10 @@ impl Running {
     }
 
     fn set_mode(&self, mode: &str) {
-        self.operate("POST /admin/v1/destination", &json!({"mode": mode}));
+        self.operate(
+            "POST /admin/v1/destination",
+            &json!({"mode": mode, "reason": "a test"}),
+        );
     }
 
     /// Sends a request to the admin API, and returns the answer.

@@ -77,7 +77,10 @@ fn no_file_of_the_store_keeps_a_value_of_a_discarded_entry() {
         let answer = app.ask_operator("a-token-of-alice", line, &body);
         assert_eq!(answer.status, 200, "{}", answer.body);
     };
-    ask("POST /admin/v1/destination", json!({"mode": "paused"}));
+    ask(
+        "POST /admin/v1/destination",
+        json!({"mode": "paused", "reason": "a test"}),
+    );
     app.accept(&canary("E1"));
     let line = "GET /admin/v1/entries?state=waiting";
     let listed = app.ask_operator("a-token-of-alice", line, &Value::Null);

@@ -196,7 +196,7 @@ fn set_mode(app: &TestApp, mode: &str) {
         ("authorization", "Bearer op-canary-token-1"),
         ("content-type", "application/json"),
     ];
-    let body = json!({"mode": mode}).to_string();
+    let body = json!({"mode": mode, "reason": "a test"}).to_string();
     let answer = http::ask(app.ops(), "POST /admin/v1/destination", &headers, &body).unwrap();
     assert_eq!(answer.status, 200, "{}", answer.body);
 }

@@ -646,7 +646,7 @@ fn the_metrics_show_the_store_and_the_mode() {
     assert!(app.metric("store_commit_seconds_total") > Some(0.0));
     let mode = |mode: &str| app.metric(&format!("destination_mode{{mode=\"{mode}\"}}"));
     assert_eq!((mode("open"), mode("paused")), (Some(1.0), Some(0.0)));
-    let pause = json!({"mode": "paused"});
+    let pause = json!({"mode": "paused", "reason": "a test"});
     let paused = app.ask_operator(TOKEN, "POST /admin/v1/destination", &pause);
     assert_eq!(paused.status, 200, "{}", paused.body);
     assert_eq!((mode("open"), mode("paused")), (Some(0.0), Some(1.0)));

@@ -111,7 +111,10 @@ impl KeepApp {
         let mut app = app.start();
         app.leave_waiting_entries();
         let keep = Self { app, sources };
-        keep.admin("POST /admin/v1/destination", &json!({"mode": "paused"}));
+        keep.admin(
+            "POST /admin/v1/destination",
+            &json!({"mode": "paused", "reason": "a test"}),
+        );
         keep
     }
 

@@ -158,6 +158,8 @@ const CALLS: &str = r#"
 200 GET /admin/v1/audit?limit=3
 200 GET /admin/v1/destination
 200 POST /admin/v1/destination {"mode": "shadow", "reason": "because"}
+400 POST /admin/v1/destination {"mode": "paused"}
+200 POST /admin/v1/destination {"mode": "open"}
 200 GET /admin/v1/shadow
 200 GET /admin/v1/status
 200 GET /admin/v1/sources

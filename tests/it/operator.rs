@@ -473,7 +473,7 @@ fn a_pause_between_two_updates_holds_back_the_second_update() {
         wait_for("the first update is in flight", || {
             (applied().len() == 2).then_some(())
         });
-        app.post("/destination", &json!({"mode": mode}));
+        app.post("/destination", &json!({"mode": mode, "reason": "a test"}));
         let on = format!("on-{mode}");
         wait_for("the first update is recorded", || {
             (app.0.receipt(&on)["attempts"] == 1).then_some(())
@@ -513,7 +513,10 @@ fn a_pause_outlives_a_restart_and_ends_when_an_operator_opens_the_destination() 
 #[test]
 fn shadow_mode_records_requests_and_sends_none() {
     let app = OperatedApp::start("");
-    app.post("/destination", &json!({"mode": "shadow"}));
+    app.post(
+        "/destination",
+        &json!({"mode": "shadow", "reason": "a test"}),
+    );
     app.0.accept(&email("e", "c1", 1));
     let shadow = wait_for("the request is recorded", || {
         let shadow = app.get("/shadow");
@@ -524,7 +527,10 @@ fn shadow_mode_records_requests_and_sends_none() {
     assert_eq!(app.0.imprint.calls().len(), 0);
     assert_eq!(app.0.receipt("e")["status"], "waiting");
     // The waiting lanes are due at once, also after a pause in between.
-    app.post("/destination", &json!({"mode": "paused"}));
+    app.post(
+        "/destination",
+        &json!({"mode": "paused", "reason": "a test"}),
+    );
     app.post("/destination", &json!({"mode": "open"}));
     app.0.wait_until("e", "delivered");
 }
@@ -701,6 +707,18 @@ fn the_command_line_discards_and_pauses() {
     );
     let output = app.run("discard", &[&entry, "--reason", "a test row"]);
     assert_eq!((output.code, output.stdout.trim()), (0, "1 discarded"));
+    for mode in ["paused", "shadow"] {
+        let output = app.run("destination", &[mode]);
+        assert!(
+            output.code != 0 && output.stderr.contains("a reason is required"),
+            "{}",
+            output.stderr
+        );
+    }
+    let long = "x".repeat(1_001);
+    let output = app.run("destination", &["paused", "--reason", &long]);
+    let is_named = output.stderr.contains("at most 1000 characters");
+    assert!(output.code != 0 && is_named, "{}", output.stderr);
     let output = app.run("destination", &["paused", "--reason", "they migrate"]);
     assert!(
         output.code == 0 && output.stdout.contains("mode: paused"),
@@ -765,7 +783,10 @@ fn the_time_of_the_last_event_is_kept() {
 #[test]
 fn a_copy_of_the_store_can_be_made_verified_and_restored() {
     let mut app = OperatedApp::start("");
-    app.post("/destination", &json!({"mode": "paused"}));
+    app.post(
+        "/destination",
+        &json!({"mode": "paused", "reason": "a test"}),
+    );
     app.0.accept(&email("in-the-copy", "c1", 1));
     let output = app.run("store", &["backup", "copy.db"]);
     assert_eq!(output.code, 0, "{}", output.stderr);

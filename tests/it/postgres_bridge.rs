@@ -37,7 +37,7 @@ fn send(process: &Process, event: &Event) -> Answer {
 /// Sets the mode of the destination as an operator.
 #[track_caller]
 fn set_mode(process: &Process, mode: &str) {
-    let mode = json!({"mode": mode}).to_string();
+    let mode = json!({"mode": mode, "reason": "a test"}).to_string();
     let set = ask_operator(process, "POST /admin/v1/destination", &mode);
     assert_eq!(set.status, 200, "{}", set.body);
 }

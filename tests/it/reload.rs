@@ -634,7 +634,7 @@ fn the_events_of_a_removed_source_are_delivered() {
     let app = files.setup().start();
     let mode = |mode: &str| {
         let line = "POST /admin/v1/destination";
-        let answer = app.ask_operator(OPERATOR, line, &json!({"mode": mode}));
+        let answer = app.ask_operator(OPERATOR, line, &json!({"mode": mode, "reason": "a test"}));
         assert_eq!(answer.status, 200, "{}", answer.body);
     };
     mode("paused");

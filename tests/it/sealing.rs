@@ -40,7 +40,11 @@ fn ask(app: &TestApp, line: &str, body: &Value) -> Value {
 }
 
 fn set_mode(app: &TestApp, mode: &str) {
-    ask(app, "POST /admin/v1/destination", &json!({"mode": mode}));
+    ask(
+        app,
+        "POST /admin/v1/destination",
+        &json!({"mode": mode, "reason": "a test"}),
+    );
 }
 
 #[track_caller]

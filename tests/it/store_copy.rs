@@ -110,7 +110,7 @@ fn wait_until_delivered(process: &Process, id: &str) {
 fn set_mode(process: &Process, mode: &str) {
     let bearer = format!("Bearer {TOKEN}");
     let headers = [("authorization", bearer.as_str())];
-    let body = json!({"mode": mode}).to_string();
+    let body = json!({"mode": mode, "reason": "a test"}).to_string();
     let line = "POST /admin/v1/destination";
     let answer = http::ask(process.ready().1, line, &headers, &body).unwrap();
     assert_eq!(answer.status, 200, "{}", answer.body);

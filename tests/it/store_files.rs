@@ -116,7 +116,7 @@ impl Bridge {
             ("authorization", "Bearer a-token-of-alice"),
             ("content-type", "application/json"),
         ];
-        let body = json!({"mode": "paused"}).to_string();
+        let body = json!({"mode": "paused", "reason": "a test"}).to_string();
         let line = "POST /admin/v1/destination";
         let answer = http::ask(self.ops, line, &headers, &body).unwrap();
         assert_eq!(answer.status, 200, "{}", answer.body);

@@ -109,7 +109,11 @@ fn an_operator_resets_the_versions_of_a_frozen_customer() {
 fn an_entry_from_before_a_reset_overwrites_no_newer_value() {
     let app = start();
     let mode = |mode: &str| {
-        let answer = admin(&app, "POST /admin/v1/destination", &json!({"mode": mode}));
+        let answer = admin(
+            &app,
+            "POST /admin/v1/destination",
+            &json!({"mode": mode, "reason": "a test"}),
+        );
         assert_eq!(answer.status, 200, "{}", answer.body);
     };
     mode("paused");

@@ -6,11 +6,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::body::AdminBody;
-use super::request::{malformed, parse_body};
+use super::request::{malformed, parse_body, parse_reason};
 use super::{ApiResult, SharedOperations, json_response};
 use crate::event::SourceName;
 use crate::intake::{BrakeLimits, BrakePolicy, Holding, MassChange};
-use crate::ops::operate::{BrakeView, Operator, Reason};
+use crate::ops::operate::{BrakeView, Operator};
 
 /// Answers `GET /admin/v1/brakes`.
 pub(super) async fn list(operations: SharedOperations, operator: Operator) -> ApiResult {
@@ -38,7 +38,7 @@ pub(super) async fn change(
     let body: BrakeBody = parse_body(&body)?;
     let source = SourceName::parse(&body.source);
     let source = source.map_err(|error| malformed(format!("source: {error}")))?;
-    let reason = body.reason.as_deref().and_then(Reason::parse);
+    let reason = parse_reason(body.reason.as_deref())?;
     let view = match body.open_seconds {
         0 => operations.close_brake(&operator, &source, reason).await?,
         seconds => {

@@ -5,12 +5,12 @@ use serde_json::{Value, json};
 
 use super::body::AdminBody;
 use super::entries::{customer_ids, entry_json, fields_json};
-use super::request::{malformed, parse_body, parse_number};
+use super::request::{malformed, parse_body, parse_number, parse_reason};
 use super::{AdminProblem, ApiResult, SharedOperations, json_response};
 use crate::event::Attribute;
 use crate::imprint::{ImprintId, PartnerCustomerId};
 use crate::ops::operate::{
-    CustomerExport, CustomerName, ErasureReport, ExportPage, Operator, Reason, ResetFields,
+    CustomerExport, CustomerName, ErasureReport, ExportPage, Operator, ResetFields,
 };
 use crate::outbox::{EntryId, FieldOrigin, IdentityLink, LaneKey, LaterEvents};
 
@@ -73,7 +73,7 @@ pub(super) async fn reset_versions(
     AdminBody(body): AdminBody,
 ) -> ApiResult {
     let body: ResetBody = parse_body(&body)?;
-    let reason = body.reason.as_deref().and_then(Reason::parse);
+    let reason = parse_reason(body.reason.as_deref())?;
     let customer = body.customer()?;
     let reset = operations.reset_versions(&operator, customer, reason);
     let ResetFields { reset, floors } = reset.await?;
@@ -113,7 +113,7 @@ pub(super) async fn export(
     AdminBody(body): AdminBody,
 ) -> ApiResult {
     let body: ExportBody = parse_body(&body)?;
-    let reason = body.reason.as_deref().and_then(Reason::parse);
+    let reason = parse_reason(body.reason.as_deref())?;
     let page = body.page.map(|page| page.page()).transpose()?;
     let name = body.of.name()?;
     let exported = operations.export(&operator, name, reason, page).await?;
@@ -137,7 +137,7 @@ pub(super) async fn erase(
     AdminBody(body): AdminBody,
 ) -> ApiResult {
     let body: EraseBody = parse_body(&body)?;
-    let reason = body.reason.as_deref().and_then(Reason::parse);
+    let reason = parse_reason(body.reason.as_deref())?;
     let later_events = match body.block {
         true => LaterEvents::Ignored,
         false => LaterEvents::Delivered,

@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 
 use super::body::AdminBody;
 use super::keys::sealing_json;
-use super::request::{malformed, parse_body};
+use super::request::{malformed, parse_body, parse_reason};
 use super::{ApiResult, SharedOperations, json_response};
 use crate::dispatch::destination::OperatorMode;
-use crate::ops::operate::{DestinationView, Operator, Reason};
+use crate::ops::operate::{DestinationView, Operator};
 
 /// Answers `GET /admin/v1/destination`.
 pub(super) async fn show(operations: SharedOperations, operator: Operator) -> ApiResult {
@@ -41,7 +41,7 @@ pub(super) async fn set_mode(
     let body: ModeBody = parse_body(&body)?;
     let mode = OperatorMode::parse(&body.mode)
         .ok_or_else(|| malformed("mode is open, paused or shadow"))?;
-    let reason = body.reason.as_deref().and_then(Reason::parse);
+    let reason = parse_reason(body.reason.as_deref())?;
     let view = operations.set_mode(&operator, mode, reason).await?;
     json_response(&destination_json(&view))
 }

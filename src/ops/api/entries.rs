@@ -59,7 +59,7 @@ pub(super) async fn replay(
         let preview = operations.preview_replay(&operator, selection, mapping);
         return json_response(&preview_json(preview.await?));
     }
-    let replayed = operations.replay(&operator, selection, mapping, body.reason());
+    let replayed = operations.replay(&operator, selection, mapping, body.reason()?);
     let replayed = replayed.await?;
     let ignored = replayed.ignored.iter();
     let ignored = ignored
@@ -121,7 +121,7 @@ async fn withdraw(
         let answer = json!({planned: entries, "unchanged": unchanged_json(&preview.unchanged)});
         return json_response(&with_coverage(answer, preview.coverage));
     }
-    let report = operations.withdraw(operator, action, selection, body.reason());
+    let report = operations.withdraw(operator, action, selection, body.reason()?);
     let WithdrawReport {
         withdrawn,
         unchanged,

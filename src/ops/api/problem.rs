@@ -107,6 +107,7 @@ impl AdminProblem {
                 | Error::WrongState
                 | Error::CustomerRequired
                 | Error::ReasonRequired
+                | Error::ReasonTooLong
                 | Error::TooManyEntries
                 | Error::BackupName
                 | Error::BrakeOpenTime
@@ -250,6 +251,7 @@ mod tests {
             (Error::NoThread.into(), 503, "busy"),
             (Error::EventErased.into(), 409, "event_erased"),
             (Error::ReasonRequired.into(), 400, "malformed"),
+            (Error::ReasonTooLong.into(), 400, "malformed"),
             (Error::CustomerRequired.into(), 400, "malformed"),
             (Error::from(outbox::Error::Busy).into(), 503, "busy"),
             (Error::from(outbox::Error::Full).into(), 503, "store_full"),

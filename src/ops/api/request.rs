@@ -183,9 +183,14 @@ impl ChangeBody {
         }
     }
 
-    pub(super) fn reason(&self) -> Option<Reason> {
-        self.reason.as_deref().and_then(Reason::parse)
+    pub(super) fn reason(&self) -> Result<Option<Reason>, AdminProblem> {
+        parse_reason(self.reason.as_deref())
     }
+}
+
+/// Parses the reason in a body. A blank text is no reason.
+pub(super) fn parse_reason(text: Option<&str>) -> Result<Option<Reason>, AdminProblem> {
+    Ok(Reason::parse(text.unwrap_or_default())?)
 }
 
 /// Parses the entry number in a path of the admin API.

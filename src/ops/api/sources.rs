@@ -4,9 +4,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::body::AdminBody;
-use super::request::parse_body;
+use super::request::{parse_body, parse_reason};
 use super::{ApiResult, SharedOperations, json_response};
-use crate::ops::operate::{Operator, Reason, ReloadResult, SetChanges, SetView};
+use crate::ops::operate::{Operator, ReloadResult, SetChanges, SetView};
 
 /// Answers `GET /admin/v1/sources`.
 pub(super) async fn show(operations: SharedOperations, operator: Operator) -> ApiResult {
@@ -29,7 +29,7 @@ pub(super) async fn reload(
         true => ReloadBody::default(),
         false => parse_body(&body)?,
     };
-    let reason = body.reason.as_deref().and_then(Reason::parse);
+    let reason = parse_reason(body.reason.as_deref())?;
     let result = operations.reload(&operator, reason).await?;
     let nothing = SetChanges::default;
     let (outcome, changes, errors) = match result {

@@ -94,7 +94,7 @@ impl Operations {
     /// Sets the mode of sending to Imprint. The store keeps the mode, so that the mode survives a restart.
     ///
     /// # Errors
-    /// Returns an error if the operator lacks the role, or if the store fails.
+    /// Returns an error if the operator lacks the role, if a mode that sends nothing has no reason, or if the store fails.
     pub async fn set_mode(
         &self,
         operator: &Operator,
@@ -102,6 +102,12 @@ impl Operations {
         reason: Option<Reason>,
     ) -> Result<DestinationView, Error> {
         operator.require(Role::Operator)?;
+        // The next operator must know whether the delivery may start again. A start needs no reason: it must not take longer.
+        match mode {
+            OperatorMode::Open => {}
+            OperatorMode::Paused | OperatorMode::Shadow if reason.is_some() => {}
+            OperatorMode::Paused | OperatorMode::Shadow => return Err(Error::ReasonRequired),
+        }
         let before = self.destination.mode();
         let target = format!("{} to {}", before.as_str(), mode.as_str());
         let mut event = self.audit_event(operator, MODE, target);

@@ -62,6 +62,9 @@ impl ChangeSelection {
     }
 }
 
+/// The maximum length of an operator's reason in characters.
+pub(super) const REASON_CHARS_MAX: usize = 1_000;
+
 /// The operator's reason for a change, which the audit log records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reason(String);
@@ -69,10 +72,16 @@ pub struct Reason(String);
 impl Reason {
     /// Parses the operator's reason; returns `None` if the text is blank. Replaces every control character by a space:
     /// a line feed in a reason would look like the next record of the audit log.
-    pub fn parse(text: &str) -> Option<Self> {
+    ///
+    /// # Errors
+    /// Returns [`Error::ReasonTooLong`] for more than 1,000 characters: the audit log is never shortened.
+    pub fn parse(text: &str) -> Result<Option<Self>, Error> {
         let text = text.replace(char::is_control, " ");
         let text = text.trim();
-        (!text.is_empty()).then(|| Self(text.to_owned()))
+        if text.chars().count() > REASON_CHARS_MAX {
+            return Err(Error::ReasonTooLong);
+        }
+        Ok((!text.is_empty()).then(|| Self(text.to_owned())))
     }
 
     pub(super) fn into_text(self) -> String {
@@ -198,16 +207,23 @@ mod tests {
     #[test]
     fn a_reason_is_one_line() {
         let forged = Reason::parse("typo\r\n2 root discard\u{85}\u{2028}x");
-        let text = forged.unwrap().into_text();
+        let text = forged.unwrap().unwrap().into_text();
         assert!(!text.contains(['\n', '\r', '\u{85}']), "{text:?}");
     }
 
     #[test]
     fn a_blank_text_is_no_reason() {
-        assert_eq!(Reason::parse(" \n"), None);
-        assert_eq!(
-            Reason::parse(" a test row ").unwrap().into_text(),
-            "a test row"
-        );
+        assert_eq!(Reason::parse(" \n").unwrap(), None);
+        let reason = Reason::parse(" a test row ").unwrap().unwrap();
+        assert_eq!(reason.into_text(), "a test row");
+    }
+
+    /// FAULTS N1421
+    #[test]
+    fn a_reason_has_a_bound() {
+        let longest = "\u{e4}".repeat(REASON_CHARS_MAX);
+        assert!(Reason::parse(&longest).unwrap().is_some());
+        let longer = Reason::parse(&format!("{longest}x"));
+        assert!(matches!(longer, Err(Error::ReasonTooLong)));
     }
 }

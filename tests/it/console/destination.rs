@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{Browser, TOKEN, VIEWER, park, start_with_viewer};
 use crate::support::{TestApp, email, wait_for};
 
-/// FAULTS N874
+/// FAULTS N874, N1421
 #[test]
 fn an_operator_pauses_and_resumes_sending_with_a_reason() {
     let (app, _folder) = start_with_viewer();
@@ -55,10 +55,18 @@ fn an_operator_pauses_and_resumes_sending_with_a_reason() {
     assert_eq!(viewer.submit("/destination", &resume).status, 403);
     let forged = [&[("form_token", "guess")], &resume[..]].concat();
     assert_eq!(alice.post("/destination", &forged).status, 403);
-    for wrong in [&[("mode", "off"), ("reason", "x")][..], &[("reason", "x")]] {
+    let long = "x".repeat(1_001);
+    for wrong in [
+        &[("mode", "off"), ("reason", "x")][..],
+        &[("reason", "x")],
+        &[("mode", "shadow"), ("reason", " ")],
+        &[("mode", "shadow"), ("reason", &long)],
+    ] {
         assert_eq!(alice.submit("/destination", wrong).status, 400, "{wrong:?}");
     }
     assert_eq!(app.receipt("e1")["status"], "waiting");
+    // A start needs no reason.
+    let resume = [("mode", "open"), ("reason", "")];
     assert_eq!(alice.submit("/destination", &resume).status, 303);
     app.wait_until("e1", "delivered");
 }

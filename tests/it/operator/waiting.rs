@@ -280,7 +280,10 @@ fn a_request_of_a_killed_process_is_in_doubt_after_its_entry_was_withdrawn() {
 #[test]
 fn the_command_line_parks_and_discards_waiting_entries() {
     let app = OperatedApp::at_rest();
-    app.post("/destination", &json!({"mode": "paused"}));
+    app.post(
+        "/destination",
+        &json!({"mode": "paused", "reason": "a test"}),
+    );
     for (id, customer) in [("a", "c1"), ("b", "c2"), ("c", "c2")] {
         app.0.accept(&email(id, customer, 1));
     }
@@ -332,7 +335,10 @@ fn the_command_line_parks_and_discards_waiting_entries() {
 #[test]
 fn a_command_without_a_result_names_the_next_step() {
     let app = OperatedApp::at_rest();
-    app.post("/destination", &json!({"mode": "paused"}));
+    app.post(
+        "/destination",
+        &json!({"mode": "paused", "reason": "a test"}),
+    );
     app.0.accept(&email("a", "c1", 1));
     let entry = app.waiting("c1")[0].to_string();
     assert_eq!(app.run("park", &[&entry, "--reason", "a test"]).code, 0);

@@ -243,7 +243,7 @@ fn a_killed_rotation_of_a_database_loses_no_record() {
             ("authorization", bearer.as_str()),
             ("content-type", "application/json"),
         ];
-        let body = json!({"mode": mode}).to_string();
+        let body = json!({"mode": mode, "reason": "a test"}).to_string();
         let line = "POST /admin/v1/destination";
         let answer = http::ask(process.ready().1, line, &headers, &body).unwrap();
         assert_eq!(answer.status, 200, "{}", answer.body);
