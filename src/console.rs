@@ -131,7 +131,9 @@ impl Console {
             .route("/", web::get().to(overview::show))
             .route("/entries", web::get().to(entries::list))
             .route("/entries/preview", web::post().to(change::preview))
+            .route("/entries/preview", web::get().to(form_only))
             .route("/entries/change", web::post().to(change::apply))
+            .route("/entries/change", web::get().to(form_only))
             .route("/entries/result", web::get().to(result::show))
             .route("/entries/{number}", web::get().to(entry::show))
             .route("/entries/{number}/reveal", web::post().to(entry::reveal))
@@ -166,6 +168,10 @@ impl Console {
 
 async fn not_found() -> Result<actix_web::HttpResponse, ConsoleProblem> {
     Err(ConsoleProblem::NotFound)
+}
+
+async fn form_only() -> Result<actix_web::HttpResponse, ConsoleProblem> {
+    Err(ConsoleProblem::FormOnly)
 }
 
 /// Passes a request to the console if fewer requests than the limit are in progress and, for a POST, if it comes from a

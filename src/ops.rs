@@ -13,7 +13,7 @@ use actix_web::http::header::{CacheControl, CacheDirective, ContentType};
 use actix_web::{HttpResponse, HttpResponseBuilder, Resource, Route, guard, web};
 
 pub use self::api::{AdminProblem, keys_json};
-pub(crate) use self::api::{parse_entry, parse_filter, receive_body};
+pub(crate) use self::api::{parse_entry, parse_filter, query_flaw, receive_body};
 use self::authenticate::session_mark;
 pub use self::authenticate::{Access, KnownOperator, Operators, ReadToken, Session};
 use self::history::{History, HourTotals, SAMPLE_EVERY};

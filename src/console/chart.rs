@@ -39,12 +39,21 @@ impl Chart {
             name,
             rate: rate(history, count),
             summary: format!(
-                "{} in the last hour, at most {} in a minute",
+                "{} {}, at most {} in a minute",
                 grouped(total),
+                time_of(&minutes),
                 grouped(most)
             ),
             bars: bars(&minutes, most),
         }
+    }
+}
+
+/// Returns the words for the time of these minutes: the bridge knows nothing of the time before its start.
+pub(super) fn time_of(minutes: &[Option<u64>]) -> &'static str {
+    match !minutes.is_empty() && minutes.iter().all(Option::is_some) {
+        true => "in the last hour",
+        false => "since the start",
     }
 }
 

@@ -57,6 +57,10 @@ pub(super) enum ConsoleProblem {
     },
     #[error("The console has no page at this address.")]
     NotFound,
+    #[error(
+        "This address needs the entries that you choose in the list, so nothing was changed. Choose the entries again."
+    )]
+    FormOnly,
     /// The answer is a text, because a program reads it.
     #[error(
         "This is the ops listener, which accepts no events. Post events to the event listener: the setting ingress.listen has its address."
@@ -98,6 +102,7 @@ impl ConsoleProblem {
             Self::OtherSession => "Form of another session",
             Self::NothingChosen { .. } => "No entry chosen",
             Self::NotFound | Self::EventListener => "Page not found",
+            Self::FormOnly => "No entry chosen",
             Self::UnknownMassChange => "Mass change not known",
             Self::Render(_) => "Page not rendered",
             Self::Failed(problem) => problem.title(),
@@ -115,6 +120,7 @@ impl ConsoleProblem {
             | Self::OtherSession
             | Self::NothingChosen { .. }
             | Self::NotFound
+            | Self::FormOnly
             | Self::EventListener
             | Self::UnknownMassChange
             | Self::Render(_) => self.to_string(),
@@ -129,7 +135,9 @@ impl ResponseError for ConsoleProblem {
             Self::LoginRequired { .. } => StatusCode::SEE_OTHER,
             Self::Disabled | Self::OtherOrigin | Self::OtherSession => StatusCode::FORBIDDEN,
             Self::NothingChosen { .. } => StatusCode::BAD_REQUEST,
-            Self::NotFound | Self::EventListener | Self::UnknownMassChange => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::FormOnly | Self::EventListener | Self::UnknownMassChange => {
+                StatusCode::NOT_FOUND
+            }
             Self::Render(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Failed(problem) => problem.status_code(),
         }
@@ -173,6 +181,8 @@ impl ConsoleProblem {
             detail: self.detail(),
             back: if let Self::NothingChosen { back } = self {
                 (back.clone(), "Back to the list")
+            } else if matches!(self, Self::FormOnly) {
+                ("/entries".to_owned(), "Back to the list")
             } else {
                 ("/".to_owned(), "Go to the overview")
             },

@@ -7,7 +7,7 @@ use askama::Template;
 
 use super::Console;
 use super::brake::OPEN_MINUTES;
-use super::chart::rate;
+use super::chart::{rate, time_of};
 use super::mass_change::MassChangeText;
 use super::page::{Frame, PageResult, Section, page};
 use super::refusals::RefusalList;
@@ -252,12 +252,13 @@ fn activity(
     };
     let at = Timestamp::from_millis(seconds.saturating_mul(1000));
     let of_source = |totals: &HourTotals| totals.by_source.get(name).copied().unwrap_or_default();
-    let hour: u64 = history.minutes(of_source).into_iter().flatten().sum();
+    let minutes = history.minutes(of_source);
     format!(
-        "last event {}; {} now, {} in the last hour",
+        "last event {}; {} now, {} {}",
         TimeText::of(at, now).relative,
         rate(history, of_source),
-        counted(hour, ["new event", "new events"])
+        counted(minutes.iter().flatten().sum(), ["new event", "new events"]),
+        time_of(&minutes)
     )
 }
 

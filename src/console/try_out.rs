@@ -271,7 +271,10 @@ impl TryFields {
                 body: self.body.clone().into_bytes(),
                 headers: headers(&self.headers)?,
             },
-            (entry, "") => TriedEvent::Entry(parse_entry(entry)?),
+            (entry, "") => TriedEvent::Entry(
+                parse_entry(entry)
+                    .map_err(|_other| malformed("the number of an entry is a whole number"))?,
+            ),
             (_, _) => {
                 return Err(malformed(
                     "the form has an entry and a request body: empty one of the two",

@@ -63,7 +63,7 @@ mod try_out;
 pub(crate) use self::body::receive_body;
 pub use self::keys::keys_json;
 pub use self::problem::AdminProblem;
-pub(crate) use self::request::{parse_entry, parse_filter};
+pub(crate) use self::request::{parse_entry, parse_filter, query_flaw};
 
 type SharedOperations = web::Data<Operations>;
 type ApiResult = Result<HttpResponse, AdminProblem>;

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use super::AdminProblem;
 use crate::event::json;
 use crate::event::{Attribute, SourceName, Visibility};
-use crate::ops::operate::{ChangeSelection, Error, MappingChoice, Reason};
+use crate::ops::operate::{ChangeSelection, MappingChoice, Reason};
 use crate::outbox::{ENTRY_MAX, EntryFilter, EntryId, EntryOrder, ParkReason, State};
 use crate::time::Timestamp;
 
@@ -193,7 +193,7 @@ pub(super) fn parse_reason(text: Option<&str>) -> Result<Option<Reason>, AdminPr
     Ok(Reason::parse(text.unwrap_or_default())?)
 }
 
-/// Parses the entry number in a path of the admin API.
+/// Parses the entry number in a path of the admin API. Another word in its place is another path, which does not exist.
 pub(crate) fn parse_entry(number: &str) -> Result<EntryId, AdminProblem> {
     let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
     match number.parse() {
@@ -201,7 +201,7 @@ pub(crate) fn parse_entry(number: &str) -> Result<EntryId, AdminProblem> {
         Err(_too_large) if is_number => {
             parse_number("the number of the entry", u64::MAX).map(EntryId)
         }
-        Err(_not_a_number) => Err(AdminProblem::Failed(Error::UnknownEntry)),
+        Err(_not_a_number) => Err(AdminProblem::NotFound),
     }
 }
 
@@ -222,13 +222,19 @@ pub(super) fn parse_query<T: DeserializeOwned>(request: &HttpRequest) -> Result<
 }
 
 /// Returns the error of a query string in plain words.
-fn query_flaw(error: &str) -> String {
+pub(crate) fn query_flaw(error: &str) -> String {
     let reason = error.trim_start_matches("Query deserialize error: ");
     match reason {
         "invalid digit found in string" | "cannot parse integer from empty string" => {
             "a parameter of the query, such as limit or after, must be a whole number".to_owned()
         }
-        other => other.replace("unknown field", "unknown parameter"),
+        "duplicate field `state`" => {
+            "state stands twice in the query: write several states with commas between them, such as state=parked,held".to_owned()
+        }
+        other => match other.strip_prefix("duplicate field ") {
+            Some(name) => format!("{name} stands twice in the query"),
+            None => other.replace("unknown field", "unknown parameter"),
+        },
     }
 }
 

@@ -181,6 +181,51 @@ fn a_waiting_entry_is_parked_from_its_page() {
     assert_eq!(app.receipt("e1")["status"], "parked");
 }
 
+/// FAULTS N1423
+#[test]
+fn a_preview_without_an_entry_offers_no_change() {
+    let (app, _folder) = start_with_viewer();
+    park(&app, "e1", "c1", 1);
+    let mut browser = Browser::logged_in(&app, TOKEN);
+    let none = [("action", "release"), ("filter", "state=held&source=crm")];
+    let page = browser.submit("/entries/preview", &none).body;
+    assert!(page.contains("<h1>No entry can be released</h1>"), "{page}");
+    assert!(page.contains("No entry matches"), "{page}");
+    for absent in ["Release 0", "name=\"reason\"", "Preview with"] {
+        assert!(!page.contains(absent), "{absent}: {page}");
+    }
+}
+
+/// FAULTS N1423: a wrong filter is an error, and no other list.
+#[test]
+fn a_wrong_filter_is_named() {
+    let (app, _folder) = start_with_viewer();
+    park(&app, "e1", "c1", 1);
+    let mut browser = Browser::logged_in(&app, TOKEN);
+    for (query, cause) in [
+        ("custmer=c1", "unknown parameter"),
+        (
+            "state=parked&state=held",
+            "write several states with commas",
+        ),
+        ("after=1&after=2", "stands twice in the query"),
+    ] {
+        let page = browser.get(&format!("/entries?{query}"));
+        assert_eq!(page.status, 400, "{query}");
+        assert!(page.body.contains(cause), "{query}: {}", page.body);
+        let line = format!("GET /admin/v1/entries?{query}");
+        let answer = app.ask_operator(TOKEN, &line, &Value::Null);
+        assert_eq!(answer.status, 400, "{query}: {}", answer.body);
+        assert!(answer.body.contains(cause), "{query}: {}", answer.body);
+    }
+    for path in ["/entries/preview", "/entries/x"] {
+        let line = format!("GET /admin/v1{path}");
+        let answer = app.ask_operator(TOKEN, &line, &Value::Null);
+        let problem = answer.json()["type"].clone();
+        assert_eq!(problem, "urn:imprint-bridge:problem:not_found", "{path}");
+    }
+}
+
 /// FAULTS N873
 #[test]
 fn a_viewer_changes_no_entry() {
@@ -201,7 +246,11 @@ fn a_viewer_changes_no_entry() {
         assert!(answer.body.contains("role operator"), "{}", answer.body);
         let forged = alice.post(path, &[&[("form_token", "guess")], &fields[..]].concat());
         assert_eq!(forged.status, 403, "{path}");
-        assert_eq!(alice.get(path).status, 404, "{path}");
+        // FAULTS N1423: a reload of the preview is no request for an entry.
+        let reloaded = alice.get(path);
+        assert_eq!(reloaded.status, 404, "{path}");
+        let cause = "needs the entries that you choose in the list";
+        assert!(reloaded.body.contains(cause), "{}", reloaded.body);
         for wrong in [
             &[("action", "discard"), ("reason", "x")][..],
             &[("action", "erase"), ("entry", "1")],
