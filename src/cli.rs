@@ -84,6 +84,10 @@ enum CliCommand {
     Events(operator::EventsOptions),
     /// Lists the parked entries of a running bridge. An operator must decide about each parked entry.
     Parked(operator::ParkedOptions),
+    /// Groups the newest entries that wait for an operator by their cause: parked, undecided and held entries.
+    Problems(operator::ProblemsOptions),
+    /// Shows why Imprint has the values of a customer, and what the next request waits for. The command shows no value.
+    Customer(operator::CustomerOptions),
     /// Shows one entry. Without --reveal, the values are masked.
     ///
     /// The bridge erases the event and the values of an entry when the entry is delivered, superseded, ignored or
@@ -158,6 +162,8 @@ pub fn run(arguments: Arguments) -> ExitCode {
         CliCommand::Send(options) => send::run(&options),
         CliCommand::Events(options) => operator::events(&options),
         CliCommand::Parked(options) => operator::parked(&options),
+        CliCommand::Problems(options) => operator::problems(&options),
+        CliCommand::Customer(options) => operator::customer(&options),
         CliCommand::Show(options) => operator::show(&options),
         CliCommand::Replay(options) => operator::replay(&options),
         CliCommand::Discard(options) => operator::discard(&options),

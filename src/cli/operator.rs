@@ -22,6 +22,8 @@ use crate::terminal::{print_notice, print_result};
 mod brakes;
 mod change;
 mod customer;
+mod origins;
+mod problems;
 mod sources;
 mod status;
 pub(super) mod table;
@@ -30,6 +32,8 @@ mod versions;
 pub(super) use brakes::{BrakesOptions, brakes};
 pub(super) use change::{ChangeOptions, ReplayOptions, discard, park, replay};
 pub(super) use customer::{EraseOptions, ExportOptions, erase, export};
+pub(super) use origins::{CustomerOptions, customer};
+pub(super) use problems::{ProblemsOptions, problems};
 pub(super) use sources::{
     DeniedOptions, ReloadOptions, SourcesOptions, denied_requests, reload, sources,
 };

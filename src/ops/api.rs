@@ -8,6 +8,8 @@
 //! | `POST /admin/v1/entries/discard` | discards waiting, undecided, parked and held entries, which are then never sent: `ids` or `filter`, `preview`; `reason` is required |
 //! | `POST /admin/v1/entries/park` | parks waiting, undecided and held entries: `ids` or `filter`, `preview`; `reason` is required |
 //! | `POST /admin/v1/customers/reset-versions` `{"imprint_id": …}` or `{"partner_id": …}` | accepts the values of a customer's next event, even if its version is old; `reason` is required |
+//! | `GET /admin/v1/cases` | groups the newest 5,000 entries that wait for an operator by their cause: source, event type, state, reason, Imprint's answer or first error; with the number of entries and customers, and the newest entries |
+//! | `POST /admin/v1/customers/show` `{"of": {"customer": …}}` | shows why Imprint has the values of a customer, and what the next request waits for, without a value: for each delivered field its event, version and time, and the newest entries |
 //! | `POST /admin/v1/customers/export` `{"of": {"customer": …}}` | shows everything that the store has of a customer, unmasked, page by page: `of` has `customer`, `imprint_id` or `partner_id`, and `page` has `next` of the answer before; each page writes an audit record |
 //! | `POST /admin/v1/customers/erase` `{"of": {"customer": …}}` | erases a customer; with `block`, the bridge ignores every later event of the customer; `reason` is required |
 //! | `GET /admin/v1/entries/{number}/explain?reveal=true` | explains, expression by expression, how the current mapping maps the entry's event, and lists the values that are older than the values at Imprint |
@@ -48,6 +50,7 @@ use super::operate::{Operations, Operator};
 
 mod body;
 mod brakes;
+mod cases;
 mod customers;
 mod denied;
 mod destination;
@@ -81,8 +84,10 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         .service(resource("/explain", "POST").post(explain::body))
         .service(resource("/try-out", "POST").post(try_out::run))
         .service(resource("/customers/reset-versions", "POST").post(customers::reset_versions))
+        .service(resource("/customers/show", "POST").post(customers::show))
         .service(resource("/customers/export", "POST").post(customers::export))
         .service(resource("/customers/erase", "POST").post(customers::erase))
+        .service(resource("/cases", "GET").get(cases::list))
         .service(resource("/audit", "GET").get(entries::audit))
         .service(resource("/store/backup", "POST").post(store::backup))
         .service(resource("/store/keys", "GET").get(keys::show))

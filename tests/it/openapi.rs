@@ -136,6 +136,7 @@ const CALLS: &str = r#"
 200 GET /admin/v1/entries/PARKED?reveal=true
 404 GET /admin/v1/entries/999
 200 GET /admin/v1/entries/PARKED/explain
+200 GET /admin/v1/cases
 409 GET /admin/v1/entries/DELIVERED/explain
 200 POST /admin/v1/entries/replay {"ids": [PARKED], "preview": true}
 200 POST /admin/v1/entries/replay {"ids": [PARKED, DELIVERED], "map_again": true, "preview": true}
@@ -153,6 +154,9 @@ const CALLS: &str = r#"
 200 POST /admin/v1/entries/discard {"ids": [DELIVERED], "reason": "because"}
 200 POST /admin/v1/customers/reset-versions {"imprint_id": "c1", "reason": "because"}
 404 POST /admin/v1/customers/reset-versions {"imprint_id": "c77", "reason": "because"}
+200 POST /admin/v1/customers/show {"of": {"customer": "c1"}}
+200 POST /admin/v1/customers/show {"of": {"customer": "nobody"}}
+400 POST /admin/v1/customers/show {"of": {}}
 200 POST /admin/v1/customers/export {"of": {"customer": "c1"}, "reason": "because"}
 200 POST /admin/v1/customers/erase {"of": {"customer": "c1"}, "reason": "because"}
 200 GET /admin/v1/audit?limit=3

@@ -739,6 +739,43 @@ fn the_command_line_discards_and_pauses() {
     }
 }
 
+/// FAULTS N1466
+#[test]
+fn the_command_line_shows_cases_and_the_origin_of_a_value() {
+    let app = OperatedApp::start("");
+    let none = app.run("problems", &[]);
+    assert_eq!(none.code, 2, "{}", none.stderr);
+    assert!(none.stderr.contains("no entry waits for an operator"));
+    let entry = app.park(&email("bad", "c1", 1), "c1");
+    app.park(&email("worse", "c2", 1), "c2");
+    let listed = app.run("problems", &[]);
+    let row = listed.stdout.lines().nth(1).unwrap();
+    let is_case = row.starts_with("crm ") && row.contains("rejected") && row.contains("  2  ");
+    assert!(listed.code == 0 && is_case, "{}", listed.stdout);
+    let cases = app.run("problems", &["--json"]).stdout;
+    let cases: Value = serde_json::from_str(&cases).unwrap();
+    let case = &cases["cases"][0];
+    assert_eq!(
+        (&case["entries"], &case["customers"]),
+        (&json!(2), &json!(2))
+    );
+    assert_eq!(case["newest"][1], json!(entry), "{case}");
+    app.0.accept(&email("good", "c3", 7));
+    app.0.wait_until("good", "delivered");
+    let shown = app.run("customer", &["--customer", "c3"]);
+    let field = shown.stdout.lines().find(|line| line.starts_with("email "));
+    let is_named = field.is_some_and(|line| line.contains("good") && line.contains("7 (epoch 0)"));
+    assert!(shown.code == 0 && is_named, "{}", shown.stdout);
+    let json = app.run("customer", &["--customer", "c3", "--json"]).stdout;
+    let view: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(view["delivered"][0]["event"]["id"], "good", "{view}");
+    assert_eq!(view["entries"][0]["status"], "delivered", "{view}");
+    for output in [&listed.stdout, &shown.stdout, &json] {
+        assert!(!output.contains("@example.com"), "{output}");
+    }
+    assert_eq!(app.run("customer", &["--customer", "nobody"]).code, 2);
+}
+
 /// FAULTS N896: the metrics show the time of the latest backup, also after a restart.
 #[test]
 fn the_time_of_the_latest_backup_is_kept() {

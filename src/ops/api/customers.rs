@@ -4,15 +4,16 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::body::AdminBody;
-use super::entries::{customer_ids, entry_json, fields_json};
+use super::entries::{customer_ids, entry_json, fields_json, summary_json};
 use super::request::{malformed, parse_body, parse_number, parse_reason};
 use super::{AdminProblem, ApiResult, SharedOperations, json_response};
 use crate::event::Attribute;
 use crate::imprint::{ImprintId, PartnerCustomerId};
 use crate::ops::operate::{
-    CustomerExport, CustomerName, ErasureReport, ExportPage, Operator, ResetFields,
+    CustomerExport, CustomerName, CustomerView, ErasureReport, ExportPage, Operator, ResetFields,
 };
-use crate::outbox::{EntryId, FieldOrigin, IdentityLink, LaneKey, LaterEvents};
+use crate::outbox::{EntryId, FieldOrigin, IdentityLink, LaneKey, LaneWait, LaterEvents};
+use crate::time::Timestamp;
 
 /// The id of a customer: exactly one of the members.
 #[derive(Deserialize)]
@@ -120,6 +121,24 @@ pub(super) async fn export(
     json_response(&export_json(exported))
 }
 
+/// The request body that names a customer to show.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CustomerShowBody {
+    of: CustomerBody,
+}
+
+/// Answers `POST /admin/v1/customers/show`. The customer's id is in the body, because proxies log URLs.
+pub(super) async fn show(
+    operations: SharedOperations,
+    operator: Operator,
+    AdminBody(body): AdminBody,
+) -> ApiResult {
+    let body: CustomerShowBody = parse_body(&body)?;
+    let view = operations.customer(&operator, body.of.name()?).await?;
+    json_response(&view_json(&view))
+}
+
 /// The request body of an erasure.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -178,6 +197,32 @@ fn export_json(exported: CustomerExport) -> Value {
         "entries": entries.collect::<Vec<_>>(),
         "unmapped": unmapped.collect::<Vec<_>>(),
         "next": next,
+    })
+}
+
+fn view_json(view: &CustomerView) -> Value {
+    json!({
+        "known": view.is_known,
+        "id": key_json(&view.key),
+        "links": view.links.iter().map(link_json).collect::<Vec<_>>(),
+        "delivered": view.delivered.iter().map(origin_json).collect::<Vec<_>>(),
+        "waits": view.waits.iter().map(wait_json).collect::<Vec<_>>(),
+        "reassert_at": view.reassert_at.map(Timestamp::to_rfc3339),
+        "entries": view.entries.iter().map(summary_json).collect::<Vec<_>>(),
+        "more": view.has_more,
+    })
+}
+
+/// Describes what a lane waits for. `due_at` is null if no request is necessary.
+fn wait_json(wait: &LaneWait) -> Value {
+    let absence = wait.unproven.absence;
+    json!({
+        "id": key_json(&wait.key),
+        "due_at": wait.due.map(Timestamp::to_rfc3339),
+        "failures": wait.trials.failures,
+        "tried_at": wait.trials.tried_at.map(Timestamp::to_rfc3339),
+        "not_found_at": absence.map(|absence| absence.at.to_rfc3339()),
+        "unproven_since": wait.unproven.since.map(Timestamp::to_rfc3339),
     })
 }
 

@@ -156,7 +156,7 @@ pub(super) async fn audit(
     json_response(&json!({"acts": records, "sound": page.is_intact}))
 }
 
-fn summary_json(summary: &EntrySummary) -> Value {
+pub(super) fn summary_json(summary: &EntrySummary) -> Value {
     let receipt = &summary.receipt;
     let (imprint, partner) = customer_ids(summary.customer.as_ref());
     let parked = receipt.parked.as_ref().map(|(reason, detail)| {

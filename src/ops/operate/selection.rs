@@ -218,7 +218,7 @@ mod tests {
         assert_eq!(reason.into_text(), "a test row");
     }
 
-    /// FAULTS N1421
+    /// FAULTS N1438
     #[test]
     fn a_reason_has_a_bound() {
         let longest = "\u{e4}".repeat(REASON_CHARS_MAX);

@@ -181,7 +181,7 @@ fn a_waiting_entry_is_parked_from_its_page() {
     assert_eq!(app.receipt("e1")["status"], "parked");
 }
 
-/// FAULTS N1423
+/// FAULTS N1448
 #[test]
 fn a_preview_without_an_entry_offers_no_change() {
     let (app, _folder) = start_with_viewer();
@@ -196,7 +196,7 @@ fn a_preview_without_an_entry_offers_no_change() {
     }
 }
 
-/// FAULTS N1423: a wrong filter is an error, and no other list.
+/// FAULTS N1448: a wrong filter is an error, and no other list.
 #[test]
 fn a_wrong_filter_is_named() {
     let (app, _folder) = start_with_viewer();
@@ -246,7 +246,7 @@ fn a_viewer_changes_no_entry() {
         assert!(answer.body.contains("role operator"), "{}", answer.body);
         let forged = alice.post(path, &[&[("form_token", "guess")], &fields[..]].concat());
         assert_eq!(forged.status, 403, "{path}");
-        // FAULTS N1423: a reload of the preview is no request for an entry.
+        // FAULTS N1448: a reload of the preview is no request for an entry.
         let reloaded = alice.get(path);
         assert_eq!(reloaded.status, 404, "{path}");
         let cause = "needs the entries that you choose in the list";

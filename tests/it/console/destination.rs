@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{Browser, TOKEN, VIEWER, park, start_with_viewer};
 use crate::support::{TestApp, email, wait_for};
 
-/// FAULTS N874, N1421
+/// FAULTS N874, N1438
 #[test]
 fn an_operator_pauses_and_resumes_sending_with_a_reason() {
     let (app, _folder) = start_with_viewer();

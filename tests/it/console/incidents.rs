@@ -81,7 +81,7 @@ fn lists_those_that_passed(browser: &mut Browser, path: &str) {
     has(&unknown.body, &["This bridge knows no such mass change"]);
 }
 
-/// FAULTS N1280, N1281, N1422: after a discard of the held entries, an operator believed that the mass change had reached nobody.
+/// FAULTS N1280, N1281, N1439: after a discard of the held entries, an operator believed that the mass change had reached nobody.
 #[test]
 fn a_mass_change_is_told_with_the_customers_that_passed() {
     let mut app = TestApp::setup()

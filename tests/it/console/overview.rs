@@ -197,7 +197,7 @@ fn the_pages_show_the_rates_of_the_last_hour() {
     let mut browser = Browser::logged_in(&app, TOKEN);
     let page = browser.page("/sources");
     assert!(page.contains("last event 3 h ago; "), "{page}");
-    // FAULTS N1423: after a restart, the bridge knows nothing of the last hour.
+    // FAULTS N1448: after a restart, the bridge knows nothing of the last hour.
     app.stop().unwrap();
     app.restart();
     let mut browser = Browser::logged_in(&app, TOKEN);

@@ -63,6 +63,8 @@ fn calls(entry: u64) -> Vec<(String, Value, Option<&'static str>)> {
         ("GET /brakes", &get, None),
         ("GET /shadow", &get, None),
         ("GET /denied-requests", &get, None),
+        ("GET /cases", &get, None),
+        ("POST /customers/show", &export, None),
         ("POST /entries/replay", &preview, None),
         ("POST /entries/discard", &preview, None),
         ("POST /entries/park", &preview, None),

@@ -186,7 +186,7 @@ fn a_process_that_dies_on_a_full_disk_starts_again_and_delivers() {
     }
 }
 
-/// FAULTS N770, N1420: the disk becomes full while the bridge runs. It delivers in the space of the reserve.
+/// FAULTS N770, N1437: the disk becomes full while the bridge runs. It delivers in the space of the reserve.
 #[test]
 fn a_disk_that_becomes_full_does_not_stop_deliveries() {
     let imprint = FakeImprint::start(|_settings| {});
