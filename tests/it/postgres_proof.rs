@@ -155,6 +155,8 @@ fn production_needs_confirmed_commits() {
         database.psql(&format!(
             "ALTER ROLE bridge SET synchronous_commit = {level}"
         ));
+        // A pooler would go on with sessions that began before the change.
+        database.psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'bridge' AND pid <> pg_backend_pid()");
         let refused = open().unwrap_err();
         let text = refused.to_string();
         assert!(

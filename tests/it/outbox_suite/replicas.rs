@@ -415,7 +415,17 @@ async fn the_store_goes_on_after_an_outage_of_the_database() {
     let unread = outbox.setting(Setting::DestinationMode).await;
     assert!(matches!(unread, Err(Error::Unavailable(_))), "{unread:?}");
     database.refuse(false);
-    let settled = outbox.settle(delivered(&claimed[0])).await.unwrap();
+    // PgBouncer tries to log in again only after its server_login_retry.
+    let mut attempts = 0;
+    let settled = loop {
+        match outbox.settle(delivered(&claimed[0])).await {
+            Err(Error::Unavailable(_)) if attempts < 300 => {
+                attempts += 1;
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            settled => break settled.unwrap(),
+        }
+    };
     assert_eq!(settled, Settled::Recorded);
     append(&outbox, &[entry("b", "CUST-1", 2)]).await;
     let again = claim_all(&outbox, 1).await.remove(0);
