@@ -139,8 +139,8 @@ impl<S: Read + Write> Connection<S> {
         let status = lines.next().unwrap_or_default();
         let status = status.split(' ').nth(1).unwrap().parse().unwrap();
         let headers: Vec<(String, String)> = lines
-            .filter_map(|line| line.split_once(": "))
-            .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+            .filter_map(|line| line.split_once(':'))
+            .map(|(name, value)| (name.to_ascii_lowercase(), value.trim_start().to_owned()))
             .collect();
         self.read = read.split_off(head_end + 4);
         Ok(Answer {

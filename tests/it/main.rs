@@ -14,6 +14,7 @@ mod absence;
 mod authentication;
 mod authors;
 mod brake;
+mod browser;
 mod cases;
 mod client;
 mod clock;

@@ -1,0 +1,39 @@
+//! Tests of the console in a real browser: Debian's Chromium, through its WebDriver.
+//!
+//! The operator of these tests only clicks, types and reads what is on the page.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use self::window::{Scripts, Window};
+use crate::support::{TestApp, email};
+
+mod pages;
+mod walks;
+mod window;
+
+/// The admin API token of the operator `alice`, who has every role.
+const TOKEN: &str = "op-canary-token-1";
+
+/// Opens the console of a bridge in a new browser, and logs in.
+#[track_caller]
+fn logged_in(app: &TestApp, scripts: Scripts) -> Window {
+    let window = Window::open(app.ops(), scripts);
+    window.go("/");
+    window.log_in(TOKEN);
+    window
+}
+
+/// Accepts an event whose values Imprint rejects, so that its entry is parked.
+#[track_caller]
+fn park(app: &TestApp, id: &str, customer: &str, revision: u64) {
+    let action = json!({"status": 400, "param": "email"});
+    app.imprint
+        .inject(&json!({"customer": customer, "times": 1, "action": action}));
+    app.accept(&email(id, customer, revision));
+    app.wait_until(id, "parked");
+}
+
+/// The idle time after which a session ends.
+const IDLE: Duration = Duration::from_mins(15);
