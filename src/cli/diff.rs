@@ -1,7 +1,7 @@
 //! `diff`: shows which requests a change of the sources changes. The command runs the examples, and events of a copy of the
 //! store, through two versions of the sources. The command stores and sends nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -167,6 +167,27 @@ struct DiffReport {
     /// The compared things with differences, each with its differences: the sources, an example, or a stored event.
     results: Vec<(String, Vec<Difference>)>,
     compared: usize,
+    /// The event types of both versions that no compared example or stored event has. Their mapping can differ unseen.
+    not_compared: BTreeSet<String>,
+}
+
+/// Refuses a store that the command cannot read, and a comparison of the tree in use with itself.
+fn refuse_useless(
+    options: &DiffOptions,
+    before: &ComparedVersion,
+    after: &ComparedVersion,
+) -> anyhow::Result<()> {
+    if options.store.as_deref().is_some_and(is_database) {
+        bail!(
+            "--store must be a file of SQLite: `diff` does not read a store in PostgreSQL; compare the examples, or a single event with `explain`"
+        );
+    }
+    if is_same(&before.folder, &after.folder) && is_same(&before.schemas, &after.schemas) {
+        bail!(
+            "--against names the tree in use, so the command would compare it with itself{EARLIER}"
+        );
+    }
+    Ok(())
 }
 
 fn compare(
@@ -178,20 +199,13 @@ fn compare(
         true => Visibility::Revealed,
         false => Visibility::Masked,
     };
-    if options.store.as_deref().is_some_and(is_database) {
-        bail!(
-            "--store must be a file of SQLite: `diff` does not read a store in PostgreSQL; compare the examples, or a single event with `explain`"
-        );
-    }
-    if is_same(&before.folder, &after.folder) && is_same(&before.schemas, &after.schemas) {
-        bail!(
-            "--against names the tree in use, so the command would compare it with itself{EARLIER}"
-        );
-    }
+    refuse_useless(options, before, after)?;
     let mut report = DiffReport {
         results: Vec::new(),
         compared: 0,
+        not_compared: BTreeSet::new(),
     };
+    let mut known = BTreeSet::new();
     let mut add = |label: String, differences: Vec<Difference>| {
         report.compared += 1;
         let shown = differences.into_iter();
@@ -213,17 +227,50 @@ fn compare(
         for (label, example) in both_examples(before, after, name)? {
             let results = [before, after].map(|version| version.explain(name, &example, wall_time));
             let [before, after] = results;
-            let differences = compare_bodies(&before?, &after?);
+            let (before, after) = (before?, after?);
+            let types = after
+                .events
+                .iter()
+                .filter_map(|event| event.event_type.clone());
+            known.extend(types.map(|event_type| (name.clone(), event_type)));
+            let differences = compare_bodies(&before, &after);
             add(format!("example {label}"), differences);
         }
     }
     if let Some(store) = &options.store {
-        for (label, differences) in compare_stored(store, options.last, (before, after), wall_time)?
-        {
+        let stored = compare_stored(store, options.last, (before, after), wall_time)?;
+        for (label, event_type, differences) in stored {
+            known.insert(event_type);
             add(label, differences);
         }
     }
+    report.not_compared = not_compared(before, after, &known);
     Ok(report)
+}
+
+/// Returns the event types that both versions have and no compared event has. `known` has the types of the compared events.
+fn not_compared(
+    before: &ComparedVersion,
+    after: &ComparedVersion,
+    known: &BTreeSet<(SourceName, String)>,
+) -> BTreeSet<String> {
+    let mut missing = BTreeSet::new();
+    for name in &after.names {
+        let versions = (before.sources.get(name), after.sources.get(name));
+        let (Some(before), Some(after)) = versions else {
+            continue;
+        };
+        let of_source = known.iter().filter(|(source, _)| source == name);
+        let compared: BTreeSet<&str> = of_source
+            .filter_map(|(_, event_type)| after.mapped(event_type))
+            .map(|(key, _)| key)
+            .collect();
+        let keys = after.event_types.keys().filter(|key| {
+            before.event_types.contains_key(*key) && !compared.contains(key.as_str())
+        });
+        missing.extend(keys.map(|key| format!("{name}/{key}")));
+    }
+    missing
 }
 
 /// Returns whether the path of a store is the URL of a database.
@@ -254,12 +301,15 @@ fn both_examples(
     Ok(later.chain(only_earlier).collect())
 }
 
+/// The name of a stored event in the report, its source and type, and its differences.
+type StoredDifferences = (String, (SourceName, String), Vec<Difference>);
+
 fn compare_stored(
     store: &Path,
     last: u32,
     (before, after): (&ComparedVersion, &ComparedVersion),
     wall_time: Timestamp,
-) -> anyhow::Result<Vec<(String, Vec<Difference>)>> {
+) -> anyhow::Result<Vec<StoredDifferences>> {
     let keys = sealing_keys(after.keys_dir.as_deref())?;
     let events = outbox::newest_events(store, last, keys).with_context(|| {
         "the stored events cannot be compared; `imprint-bridge store backup` makes a copy of the store of a running bridge"
@@ -277,7 +327,12 @@ fn compare_stored(
         };
         let differences = compare_events(explain(before).as_ref(), explain(after).as_ref());
         let (entry, source) = (kept.entry, &kept.identity.source);
-        (format!("entry {entry} of {source}"), differences)
+        let event_type = (source.clone(), kept.event_type.as_str().to_owned());
+        (
+            format!("entry {entry} of {source}"),
+            event_type,
+            differences,
+        )
     });
     Ok(compared.collect())
 }
@@ -291,12 +346,21 @@ impl DiffReport {
                 json!({"compared": label, "differences": differences})
             });
             let results: Vec<Value> = results.collect();
-            print_result(json!({"results": results, "different": different, "equal": equal}));
+            print_result(
+                json!({"results": results, "different": different, "equal": equal, "not_compared": self.not_compared}),
+            );
             return;
         }
         for (label, differences) in &self.results {
             print_result(format_args!("{}:", printable(label)));
             differences.iter().map(line).for_each(print_result);
+        }
+        if !self.not_compared.is_empty() {
+            let types: Vec<&str> = self.not_compared.iter().map(String::as_str).collect();
+            print_notice(format_args!(
+                "no example and no stored event has these event types, so their mappings were not compared: {}",
+                printable(&types.join(", "))
+            ));
         }
         print_result(format_args!("{different} different, {equal} equal"));
     }

@@ -170,6 +170,21 @@ fn equal_versions_have_no_differences() {
     assert_eq!(text, "0 different, 2 equal\n");
 }
 
+/// FAULTS N1467: no example shows the mapping of an event type, so its change is not compared.
+#[test]
+fn an_event_type_without_an_example_is_named() {
+    let earlier = Version::new(SOURCE);
+    let later = Version::new(&SOURCE.replace(".email\"", ".email | upper\""));
+    let output = diff(earlier.path(), &later, &[]);
+    assert_eq!(lines(&output, 0), "0 different, 1 equal\n");
+    let notice = commands::text(&output.stderr);
+    let expected = "their mappings were not compared: shop/changed";
+    assert!(notice.contains(expected), "{notice}");
+    let json: Value =
+        serde_json::from_str(&lines(&diff(earlier.path(), &later, &["--json"]), 0)).unwrap();
+    assert_eq!(json["not_compared"], json!(["shop/changed"]), "{json}");
+}
+
 /// FAULTS N394: each field that differs is listed with both values, masked unless the user asks for the values.
 #[test]
 fn a_changed_field_is_listed_with_both_values() {
