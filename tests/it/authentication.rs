@@ -534,6 +534,25 @@ fn verify_shows_the_signed_text_and_the_mistake() {
     }
 }
 
+/// FAULTS N1468: of many signatures, `verify` and the bridge compare the same ones.
+#[test]
+fn verify_compares_as_many_signatures_as_the_bridge() {
+    let auth = format!("{HMAC}\nprefix = \"v1=\"\nseparator = \",\"");
+    let right = SHA256.trim_start_matches("x-sig: ");
+    for (others, is_right) in [(7, true), (8, false)] {
+        let line = format!("{}v1={right}", "v1=00,".repeat(others));
+        let folder = SourceFolder::with_auth(&auth).secret("secret", CAPTURED_SECRET);
+        let file = folder.path("body");
+        std::fs::write(&file, CAPTURED).unwrap();
+        let header = format!("x-sig: {line}");
+        let file = file.to_str().unwrap();
+        let (code, report, _) = folder.run(&["verify", "--source", "probe", "-H", &header, file]);
+        assert_eq!(code == Some(0), is_right, "{report}");
+        let answer = post(&folder.start(), &[("x-sig", &line)], CAPTURED);
+        assert_eq!(answer.status != 401, is_right, "{others}: {}", answer.body);
+    }
+}
+
 /// The settings of a source, the options, and parts of the report: one that it has, and one that it must not have.
 type Explained = (String, Vec<String>, &'static str, &'static str);
 

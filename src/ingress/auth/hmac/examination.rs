@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use super::super::examination::{CapturedRequest, Examination, NamedSecret, nothing_compared};
 use super::super::{Denial, DenialReason, SecretFlaw, required};
 use super::signing_time::TimeUnit;
-use super::{HmacScheme, SignatureEncoding};
+use super::{HmacScheme, SIGNATURES_MAX, SignatureEncoding};
 
 /// A decoded secret with the name of its file.
 type NamedKey<'s> = (&'s NamedSecret, Vec<u8>);
@@ -275,7 +275,8 @@ impl HmacScheme {
 
     pub(super) fn signatures(&self, line: &str, encoding: SignatureEncoding) -> Vec<Vec<u8>> {
         let items = self.header_items.items(line);
-        items.filter_map(|text| encoding.decode(text)).collect()
+        let signatures = items.filter_map(|text| encoding.decode(text));
+        signatures.take(SIGNATURES_MAX).collect()
     }
 
     /// Compares the signatures of the request with the signature that each key makes. Returns whether one of them matches.
@@ -297,6 +298,11 @@ impl HmacScheme {
             ));
         }
         let signatures = self.signatures(line, self.encoding);
+        if self.header_items.items(line).nth(SIGNATURES_MAX).is_some() {
+            into.say(format!(
+                "the bridge compares only the first {SIGNATURES_MAX} signatures of a request"
+            ));
+        }
         let mut is_signed = false;
         for (named, key) in keys {
             let mac = self.algorithm.mac(key, text).unwrap_or_default();
