@@ -149,8 +149,12 @@ impl Mapping {
     ) -> Option<bool> {
         if let Some(rule) = &self.country {
             let located = rule.plan.read(event);
-            let is_foreign = located.and_then(|located| contract::is_foreign(&located));
-            return is_foreign.ok().map(Option::unwrap_or_default);
+            match located.and_then(|located| contract::is_foreign(&located)) {
+                Err(_invalid) => return None,
+                Ok(Some(is_foreign)) => return Some(is_foreign),
+                // Without a country there, the field counts.
+                Ok(None) => {}
+            }
         }
         let is_country = |error: &EventError| error.location == COUNTRY_FIELD;
         let mut skipped = values.skipped.iter().map(|(_, error)| error);
@@ -189,15 +193,16 @@ mod tests {
         ),
     ];
 
-    /// A mapping that compares two rows with a city and a country. The country is a rule of the event type, or a field.
-    fn moved(is_rule: bool) -> Mapping {
+    /// A mapping that compares two rows with a city and a country. The country is a field, unless it is the `rule` of the event
+    /// type.
+    fn moved(rule: Option<&str>) -> Mapping {
         let country = ".after.c | alpha3";
         let mut fields = vec![("city", ".after.city")];
-        if !is_rule {
+        if rule != Some(country) {
             fields.push((COUNTRY_FIELD, country));
         }
         Mapping::compile(&MappingRules {
-            country: is_rule.then(|| country.to_owned()),
+            country: rule.map(str::to_owned),
             only_changed: Some(crate::mapping::ImageRules {
                 before: ".before".to_owned(),
                 after: ".after".to_owned(),
@@ -222,10 +227,11 @@ mod tests {
         ] {
             let event =
                 json!({"id": "C1", "before": row("Reno", before), "after": row(city, country)});
-            for is_rule in [true, false] {
-                let change = moved(is_rule).map(&event).unwrap().unwrap();
-                assert_eq!(change.update.sets_address(), is_sent, "{event} {is_rule}");
-                assert_eq!(change.is_foreign, is_foreign, "{event} {is_rule}");
+            // The last rule gives no country, so the field counts.
+            for rule in [None, Some(".after.c | alpha3"), Some(".after.none")] {
+                let change = moved(rule).map(&event).unwrap().unwrap();
+                assert_eq!(change.update.sets_address(), is_sent, "{event} {rule:?}");
+                assert_eq!(change.is_foreign, is_foreign, "{event} {rule:?}");
             }
         }
     }
