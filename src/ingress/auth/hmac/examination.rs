@@ -298,7 +298,9 @@ impl HmacScheme {
             ));
         }
         let signatures = self.signatures(line, self.encoding);
-        if self.header_items.items(line).nth(SIGNATURES_MAX).is_some() {
+        let items = self.header_items.items(line);
+        let mut readable = items.filter_map(|text| self.encoding.decode(text));
+        if readable.nth(SIGNATURES_MAX).is_some() {
             into.say(format!(
                 "the bridge compares only the first {SIGNATURES_MAX} signatures of a request"
             ));
