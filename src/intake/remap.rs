@@ -79,7 +79,9 @@ impl Sources {
                 (known, decoded.envelope, headers)
             }
         };
-        let mut change = change_again(source, event_type, &envelope, &headers)?;
+        let has_update = matches!(again.stored, StoredVersion::Mapped(_));
+        let message = (&envelope, &headers);
+        let mut change = change_again(source, event_type, message, has_update)?;
         if let Some(change) = &mut change {
             match again.stored {
                 StoredVersion::Mapped(Some(stored)) => change.version = stored,
@@ -111,16 +113,17 @@ impl Sources {
 }
 
 /// Maps an event, unless the condition `when` reads a header that the bridge did not store with it. Taken for an absent header, it
-/// could end an event that the source wants to be sent.
+/// could end an event that the source wants to be sent. `has_update` says whether the entry has an update to send without the
+/// mapping.
 fn change_again(
     source: &Source,
     event_type: &EventType,
-    envelope: &Value,
-    headers: &RequestHeaders,
+    (envelope, headers): (&Value, &RequestHeaders),
+    has_update: bool,
 ) -> Result<Option<CustomerChange>, Vec<EventError>> {
     let mut unknown = headers.unknown(event_type.mapping.headers());
     if let Some(name) = unknown.next() {
-        return Err(header_not_stored(name));
+        return Err(header_not_stored(name, has_update));
     }
     change(source, event_type, envelope, headers).map_err(|rejection| rejection.errors)
 }
@@ -136,9 +139,13 @@ fn is_listed(source: &Source, event_type: &Attribute) -> bool {
 
 // === errors ===
 
-fn header_not_stored(name: &str) -> Vec<EventError> {
+fn header_not_stored(name: &str, has_update: bool) -> Vec<EventError> {
+    let remedy = match has_update {
+        true => "Without --map-again, a replay sends the stored update",
+        false => "Leave the header out of `when` until this replay",
+    };
     let detail = format!(
-        "The condition `when` reads the request header {name}, which the bridge did not store with this event: it stores only the headers that `when` read when the event arrived. Without --map-again, a replay sends the stored update; otherwise the source must send the event again."
+        "The condition `when` reads the request header {name}, which the bridge did not store with this event: it stores only the headers that `when` read when the event arrived. {remedy}, or the source sends the event again under another id."
     );
     error("", "header", "when", &detail)
 }

@@ -101,7 +101,7 @@ pub static RULES: &[MessageExplanation] = &[
     row(
         &["header"],
         "The request lacks a header that an expression reads, or the header is not readable. In a replay with --map-again, the corrected `when` reads a header that the bridge did not store with the event.",
-        "Send the header once, in visible ASCII. For a replay, use the stored update, or let the source send the event again.",
+        "Send the header once, in visible ASCII. For a replay, use the stored update, or leave the header out of `when` until the replay; or let the source send the event again under another id.",
     ),
     row(
         &["body"],
