@@ -52,7 +52,7 @@ impl SourceActivity {
     /// Reads the last events of the sources from the store, and shows their times in the metrics.
     ///
     /// # Errors
-    /// Returns an error if the store fails. Damaged values do not exist: they must not keep the bridge from starting.
+    /// Returns an error if the store fails. A text without readable values counts as none, so that the bridge starts.
     pub(super) async fn start(
         outbox: Arc<dyn Outbox>,
         metrics: &Metrics,

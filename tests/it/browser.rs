@@ -4,10 +4,8 @@
 
 use std::time::Duration;
 
-use serde_json::json;
-
 use self::window::{Scripts, Window};
-use crate::support::{TestApp, email};
+use crate::support::TestApp;
 
 mod pages;
 mod walks;
@@ -23,16 +21,6 @@ fn logged_in(app: &TestApp, scripts: Scripts) -> Window {
     window.go("/");
     window.log_in(TOKEN);
     window
-}
-
-/// Accepts an event whose values Imprint rejects, so that its entry is parked.
-#[track_caller]
-fn park(app: &TestApp, id: &str, customer: &str, revision: u64) {
-    let action = json!({"status": 400, "param": "email"});
-    app.imprint
-        .inject(&json!({"customer": customer, "times": 1, "action": action}));
-    app.accept(&email(id, customer, revision));
-    app.wait_until(id, "parked");
 }
 
 /// The idle time after which a session ends.

@@ -43,7 +43,7 @@ fn start_with_viewer() -> (TestApp, TempDir) {
 
 /// Accepts an event whose values Imprint rejects, so that its entry is parked.
 #[track_caller]
-fn park(app: &TestApp, id: &str, customer: &str, revision: u64) {
+pub(crate) fn park(app: &TestApp, id: &str, customer: &str, revision: u64) {
     let action = json!({"status": 400, "param": "email"});
     app.imprint
         .inject(&json!({"customer": customer, "times": 1, "action": action}));

@@ -496,6 +496,22 @@ fn check_note((source, events): (&str, &[Value]), note: &str, is_noted: bool) {
     );
 }
 
+/// Changes a source, and tests whether `check` has a note for these examples.
+#[track_caller]
+fn check_changed(
+    source: &str,
+    changes: &[(&str, &str)],
+    events: &[Value],
+    (note, is_noted): (&str, bool),
+) {
+    let mut source = source.to_owned();
+    for (from, to) in changes {
+        assert!(source.contains(from), "{from}");
+        source = source.replace(from, to);
+    }
+    check_note((&source, events), note, is_noted);
+}
+
 /// FAULTS N1266: the expression reads a path at a wrong depth, and the examples have its last name elsewhere.
 #[test]
 fn a_path_at_a_wrong_depth_names_the_path_of_the_examples() {

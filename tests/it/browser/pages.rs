@@ -8,7 +8,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::{Scripts, TOKEN, Window, logged_in, park};
+use super::{Scripts, TOKEN, Window, logged_in};
+use crate::console::park;
 use crate::support::{TestApp, email};
 
 /// The widths of the pictures: a telephone, a laptop and a large screen.

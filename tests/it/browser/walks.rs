@@ -1,6 +1,7 @@
 //! Walks through the console: an operator finds the cause of an incident, and repairs it.
 
-use super::{IDLE, Scripts, TOKEN, Window, logged_in, park};
+use super::{IDLE, Scripts, TOKEN, Window, logged_in};
+use crate::console::park;
 use crate::support::{KEY, TestApp, email};
 
 /// FAULTS N1464: an outage. The first page has the cause, and the page of the destination the file to correct.

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 
-use super::super::http::Connection;
+use crate::http::Connection;
 use crate::support::wait_for;
 
 const DRIVER: &str = "/usr/bin/chromedriver";

@@ -2,17 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::{SOURCE, check_note, event};
+use super::{SOURCE, check_changed, check_note, event};
 
 /// Changes the mapping of [`SOURCE`], and tests whether `check` has a note.
 #[track_caller]
 fn changed(changes: &[(&str, &str)], events: &[Value], note: &str, is_noted: bool) {
-    let mut source = SOURCE.to_owned();
-    for (from, to) in changes {
-        assert!(source.contains(from), "{from}");
-        source = source.replace(from, to);
-    }
-    check_note((&source, events), note, is_noted);
+    check_changed(SOURCE, changes, events, (note, is_noted));
 }
 
 /// FAULTS N1420: two persons have one numeric id, or one of Imprint's ids.

@@ -5,7 +5,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use super::{SOURCE, check_note, event, folder, run};
+use super::{SOURCE, check_changed, event, folder, run};
 
 /// A flat record of a CRM, and a mapping that is right for it.
 const RECORD: &str = r#"
@@ -53,12 +53,7 @@ fn record(members: &Value) -> Value {
 /// Changes the mapping of the record, and tests whether `check` has a note for these examples.
 #[track_caller]
 fn changed(changes: &[(&str, &str)], events: &[Value], note: &str, is_noted: bool) {
-    let mut source = RECORD.to_owned();
-    for (from, to) in changes {
-        assert!(source.contains(from), "{from}");
-        source = source.replace(from, to);
-    }
-    check_note((&source, events), note, is_noted);
+    check_changed(RECORD, changes, events, (note, is_noted));
 }
 
 #[test]
