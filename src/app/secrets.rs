@@ -15,7 +15,6 @@ use super::secret_reads::READ_DEADLINE;
 use super::sources::RunningSources;
 use super::weakening::report_secrets;
 use crate::config::{Config, Profile, secret, sources};
-use crate::ingress::auth::hmac::HmacKeys;
 use crate::ingress::auth::{self, Verifier};
 use crate::ingress::{Endpoint, Replaceable};
 use crate::metrics::{SecretKind, WeakenedMetrics};
@@ -93,7 +92,7 @@ fn check(auth: &sources::Auth) -> CheckSecret {
 
 /// Checks one secret: a verifier with only this secret finds the flaws of the secret.
 fn check_one(auth: &sources::Auth, secret: &SecretString) -> Result<(), String> {
-    match verifier(auth, std::slice::from_ref(secret)) {
+    match auth.verifier(std::slice::from_ref(secret)) {
         Ok(_) => Ok(()),
         Err(auth::Error::Secret { flaw, .. }) => Err(flaw.to_string()),
         Err(error @ auth::Error::NoSecret) => Err(error.to_string()),
@@ -108,25 +107,9 @@ fn verifier_of(
 ) -> Verifier {
     let secrets: Vec<_> = files.iter().filter_map(|file| file.secret()).collect();
     // Each secret has passed its check, so an error means that all secrets have ended.
-    verifier(auth, &secrets).unwrap_or_else(|_no_secret| {
+    auth.verifier(&secrets).unwrap_or_else(|_no_secret| {
         Verifier::revoked(present.map(Verifier::challenge).unwrap_or_default())
     })
-}
-
-/// Creates the verifier of a source with these secrets.
-fn verifier(auth: &sources::Auth, secrets: &[SecretString]) -> Result<Verifier, auth::Error> {
-    match auth {
-        sources::Auth::None => Ok(Verifier::none()),
-        sources::Auth::Token(scheme, files) => {
-            Verifier::token(scheme.clone(), secrets, files.minimum)
-        }
-        sources::Auth::StandardWebhooks(files) => {
-            Verifier::standard_webhooks(secrets, files.minimum)
-        }
-        sources::Auth::Hmac(scheme, files) => {
-            HmacKeys::new(scheme.as_ref().clone(), secrets, files.minimum).map(Verifier::hmac)
-        }
-    }
 }
 
 /// A task that repeatedly reads the secret files of all sources.

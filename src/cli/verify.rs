@@ -15,10 +15,14 @@ use super::{Layers, NEGATIVE_RESULT, read, source_name};
 use crate::config::sources::{Auth, SecretFiles, SourceSettings};
 use crate::config::{Purpose, secret};
 use crate::http::header_line::header_map;
+use crate::http::single_header::SingleHeader;
 use crate::http::{HeaderName, HeaderValue};
-use crate::ingress::auth::examination::{CapturedRequest, Examination, NamedSecret, examine_token};
+use crate::ingress::auth::examination::{
+    CapturedRequest, Examination, NamedSecret, ReadHeaders, examine_token, unsigned_header,
+};
 use crate::ingress::auth::hmac::examine_hmac;
 use crate::ingress::auth::{Denial, Head, SecretFlaw, examine_standard_webhooks, receipt_denial};
+use crate::intake::Encoding;
 use crate::terminal::print_result;
 use crate::time::{Clock, Timestamp};
 
@@ -83,10 +87,12 @@ pub(super) fn run(options: &VerifyOptions) -> anyhow::Result<ExitCode> {
         wall: options.at.unwrap_or_else(|| Clock::machine().wall()),
     };
     let mut examination = examine(&settings.auth, request)?;
-    if let Some(id) = receipt.filter(|_| examination.is_authentic)
-        && let Some(denial) = denied_receipt(&settings.auth, request, &id)
-    {
-        examination.deny(&denial);
+    if examination.is_authentic {
+        let denial = match receipt {
+            Some(id) => denied_receipt(&settings.auth, request, &id),
+            None => denied_headers(&settings, request)?,
+        };
+        denial.iter().for_each(|denial| examination.deny(denial));
     }
     print_result(format_args!(
         "source {}: {}",
@@ -143,6 +149,28 @@ fn denied_receipt(auth: &Auth, request: CapturedRequest<'_>, id: &str) -> Option
         Auth::StandardWebhooks(_) => receipt_denial(request.head.headers, id),
         Auth::None | Auth::Token(..) => None,
     }
+}
+
+/// Returns the denial of a request whose headers have a value that the bridge reads, and that the signature does not cover.
+fn denied_headers(
+    settings: &SourceSettings,
+    request: CapturedRequest<'_>,
+) -> anyhow::Result<Option<Denial>> {
+    let files = settings.auth.files();
+    let named = files.map_or_else(|| Ok(Vec::new()), secrets)?;
+    let secrets: Vec<_> = named.into_iter().map(|named| named.secret).collect();
+    let verifier = settings.auth.verifier(&secrets).context("a secret file")?;
+    let (source, headers) = (&settings.source, request.head.headers);
+    let content_type = SingleHeader::read(headers, "content-type").text();
+    let pairs = headers.iter();
+    let pairs = pairs.map(|(name, value)| (name.as_str(), value.as_bytes()));
+    let encoding = Encoding::of_request(source, content_type.unwrap_or_default(), pairs);
+    let read = ReadHeaders {
+        named: &source.read_headers(),
+        attributes: encoding.as_ref().and_then(Encoding::attribute_headers),
+        unsigned: &settings.unsigned_headers,
+    };
+    Ok(unsigned_header(&verifier, request, &read))
 }
 
 fn secrets(files: &SecretFiles) -> anyhow::Result<Vec<NamedSecret>> {

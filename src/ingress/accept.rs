@@ -15,7 +15,7 @@ use super::sent_event::SentEvent;
 use crate::event::{EventError, RequestHeaders};
 use crate::http::connection::ConnectionState;
 use crate::http::single_header::SingleHeader;
-use crate::ingress::auth::{Authentic, Denial, UnsignedAttribute};
+use crate::ingress::auth::{Authentic, UnsignedAttribute};
 use crate::ingress::refusal::{MediaTypeReason, TakenMediaTypes};
 use crate::ingress::traced::{self, TracedEvents};
 use crate::ingress::turns::Turn;
@@ -50,7 +50,7 @@ pub(super) async fn accept(
     let body = ingress.verify(endpoint, request, received.content)?;
     body.verify_attributes(encoding.attribute_headers(), &endpoint.unsigned_headers)
         .map_err(|unsigned| refuse_unsigned(ingress, endpoint, unsigned))?;
-    body.verify_signed_id(headers, &endpoint.read_headers)
+    body.verify_read_headers(headers, &endpoint.read_headers)
         .map_err(|denial| ingress.unauthenticated(endpoint, denial))?;
     if let Some(connection) = request.conn_data::<Rc<ConnectionState>>() {
         connection.trust();
@@ -134,9 +134,8 @@ pub(crate) const fn unsupported_media_type(source: &Source, reason: MediaTypeRea
 /// The sender must use structured mode: a new signature in the same scheme would not cover the attribute either.
 fn refuse_unsigned(ingress: &Ingress, endpoint: &Endpoint, unsigned: UnsignedAttribute) -> Refusal {
     let names = match unsigned {
-        UnsignedAttribute::OtherId => {
-            let detail = "the header ce-id differs from the signed webhook-id or svix-id";
-            return ingress.unauthenticated(endpoint, Denial::mismatch(detail));
+        other @ UnsignedAttribute::OtherId => {
+            return ingress.unauthenticated(endpoint, other.into_denial());
         }
         UnsignedAttribute::Headers(names) => names,
     };

@@ -96,8 +96,8 @@ pub struct Authentic<T> {
 enum SignatureScope {
     /// The request has no signature. A token or password, if the source uses one, covers the whole request.
     Nothing,
-    /// The signature covers this event id.
-    Id(String),
+    /// The signature covers the event id and the signing time of Standard Webhooks.
+    Message(standard_webhooks::SignedValues),
     /// The signature covers the parts of the request that the template of this HMAC scheme names.
     Text(Arc<hmac::HmacKeys>),
 }
@@ -112,7 +112,7 @@ impl<T> Authentic<T> {
     pub fn is_about(&self, id: &Attribute) -> bool {
         match &self.signed {
             SignatureScope::Nothing => true,
-            SignatureScope::Id(signed) => signed == id.as_str(),
+            SignatureScope::Message(signed) => signed.id == id.as_str(),
             SignatureScope::Text(keys) => keys.covers_path(),
         }
     }
@@ -121,33 +121,31 @@ impl<T> Authentic<T> {
     pub fn covers(&self, header: &str) -> bool {
         match &self.signed {
             SignatureScope::Nothing => true,
-            SignatureScope::Id(_) => header == ID,
+            SignatureScope::Message(_) => header == ID,
             SignatureScope::Text(keys) => keys.covers_header(header),
         }
     }
 
-    /// Verifies that a header with the id of Standard Webhooks is the signed header, if an expression reads such a header.
+    /// Verifies that a header with the id or the time of Standard Webhooks has the signed value, if an expression reads it.
     ///
-    /// A request can have the headers of Standard Webhooks and of Svix at the same time, but only one of the two ids is
-    /// signed. The other id could be forged.
+    /// A request can have the headers of Standard Webhooks and of Svix at the same time, but only the values of one of them
+    /// are signed. The others could be forged.
     ///
     /// # Errors
-    /// Returns a denial if an expression reads an id that is not signed.
-    pub fn verify_signed_id(
+    /// Returns a denial if an expression reads a value that is not signed.
+    pub fn verify_read_headers(
         &self,
         headers: &HeaderMap,
         read: &BTreeSet<String>,
     ) -> Result<(), Denial> {
-        let SignatureScope::Id(signed) = &self.signed else {
+        let SignatureScope::Message(signed) = &self.signed else {
             return Ok(());
         };
-        let ids = standard_webhooks::ID_HEADERS
-            .into_iter()
-            .filter(|name| read.contains(*name));
-        for name in ids {
+        let is_read = |(name, _): &(&str, &str)| read.contains(*name);
+        for (name, signed) in signed.headers().into_iter().filter(is_read) {
             let value = SingleHeader::read(headers, name);
             if !matches!(value, SingleHeader::Absent) && value.text() != Some(signed) {
-                let detail = format!("the header {name} differs from the signed id");
+                let detail = format!("the header {name} differs from the signed value");
                 return Err(Denial::mismatch(detail));
             }
         }
@@ -173,9 +171,9 @@ impl<T> Authentic<T> {
         let Some(headers) = attribute_headers else {
             return Ok(());
         };
-        if let SignatureScope::Id(signed) = &self.signed {
+        if let SignatureScope::Message(signed) = &self.signed {
             let id = cloudevents::header_attribute(headers, "id");
-            if id.is_some_and(|id| id != *signed) {
+            if id.is_some_and(|id| id != signed.id) {
                 return Err(UnsignedAttribute::OtherId);
             }
         }
@@ -200,6 +198,21 @@ pub enum UnsignedAttribute {
     OtherId,
     /// The signature does not cover the event attributes in these headers.
     Headers(BTreeSet<String>),
+}
+
+impl UnsignedAttribute {
+    /// Converts the error to a denial that an operator reads.
+    pub fn into_denial(self) -> Denial {
+        Denial::mismatch(match self {
+            Self::OtherId => {
+                "the header ce-id differs from the signed webhook-id or svix-id".to_owned()
+            }
+            Self::Headers(names) => format!(
+                "the signature does not cover {}: the bridge answers 415. The sender must send the event in structured mode or sign the headers, or unsigned_headers must list them",
+                Vec::from_iter(names).join(", ")
+            ),
+        })
+    }
 }
 
 /// The debug output shows only the type name, never the content, because the content is personal data.
@@ -326,22 +339,21 @@ impl Verifier {
         body: Untrusted<Bytes>,
         wall: Timestamp,
     ) -> Result<Authentic<Bytes>, Denial> {
-        let signed =
-            match &self.0 {
-                AuthScheme::None => SignatureScope::Nothing,
-                AuthScheme::Token(keys) => {
-                    keys.verify(head.headers)?;
-                    SignatureScope::Nothing
-                }
-                AuthScheme::StandardWebhooks(keys) => SignatureScope::Id(
-                    standard_webhooks::verify(keys, head.headers, &body.0, wall)?,
-                ),
-                AuthScheme::Hmac(keys) => {
-                    keys.verify(head, &body.0, wall)?;
-                    SignatureScope::Text(Arc::clone(keys))
-                }
-                AuthScheme::Revoked(_) => return Err(revoked()),
-            };
+        let signed = match &self.0 {
+            AuthScheme::None => SignatureScope::Nothing,
+            AuthScheme::Token(keys) => {
+                keys.verify(head.headers)?;
+                SignatureScope::Nothing
+            }
+            AuthScheme::StandardWebhooks(keys) => SignatureScope::Message(
+                standard_webhooks::verify(keys, head.headers, &body.0, wall)?,
+            ),
+            AuthScheme::Hmac(keys) => {
+                keys.verify(head, &body.0, wall)?;
+                SignatureScope::Text(Arc::clone(keys))
+            }
+            AuthScheme::Revoked(_) => return Err(revoked()),
+        };
         Ok(Authentic {
             content: body.0,
             signed,

@@ -177,7 +177,7 @@ pub static SETTINGS: &[MessageExplanation] = &[
             "is a secret of … bytes; the minimum is … bytes. If the sender cannot use a longer secret, set auth.secret_bytes_min",
             "is a secret of … bytes; the maximum is … bytes",
             "does not consist of …",
-            "base64 with padding, as auth.secret_encoding specifies",
+            "base64, as auth.secret_encoding specifies",
             "pairs of hexadecimal digits, as auth.secret_encoding specifies",
             "`whsec_` and a key in base64",
             "visible ASCII characters",

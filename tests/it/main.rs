@@ -69,6 +69,7 @@ mod tidy;
 mod traces;
 mod upstream;
 mod versions;
+mod verify_remedies;
 mod waits;
 
 mod http;

@@ -4,14 +4,16 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use secrecy::SecretString;
+
 use super::super::reader::{Raw, Reader};
 use super::super::secret_path;
 use super::other_kinds;
 use crate::ingress::auth::hmac::{
-    Algorithm, HeaderItems, HmacScheme, SecretEncoding, SignatureEncoding, SignedText, SigningTime,
-    Template, TimeUnit,
+    Algorithm, HeaderItems, HmacKeys, HmacScheme, SecretEncoding, SignatureEncoding, SignedText,
+    SigningTime, Template, TimeUnit,
 };
-use crate::ingress::auth::{SecretMinimum, TokenScheme};
+use crate::ingress::auth::{Error, SecretMinimum, TokenScheme, Verifier};
 use crate::spelling;
 
 /// The highest value of the setting `secret_bytes_min`: the maximum length of a Standard Webhooks secret.
@@ -117,6 +119,21 @@ impl Auth {
             Self::Token(scheme, _) => vec![scheme.header().as_str().to_owned()],
             Self::Hmac(scheme, _) => vec![scheme.header.as_str().to_owned()],
             Self::None | Self::StandardWebhooks(_) => Vec::new(),
+        }
+    }
+
+    /// Creates the verifier of requests with these secrets.
+    ///
+    /// # Errors
+    /// Returns an error if there is no secret, or if a secret cannot be used.
+    pub fn verifier(&self, secrets: &[SecretString]) -> Result<Verifier, Error> {
+        match self {
+            Self::None => Ok(Verifier::none()),
+            Self::Token(scheme, files) => Verifier::token(scheme.clone(), secrets, files.minimum),
+            Self::StandardWebhooks(files) => Verifier::standard_webhooks(secrets, files.minimum),
+            Self::Hmac(scheme, files) => {
+                HmacKeys::new(scheme.as_ref().clone(), secrets, files.minimum).map(Verifier::hmac)
+            }
         }
     }
 

@@ -4,6 +4,9 @@
 //! The report is for an operator who has the secrets. It shows signatures, which are valid for this one request, but no
 //! secret.
 
+use std::collections::BTreeSet;
+
+use actix_web::web::Bytes;
 use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -11,7 +14,10 @@ use super::hmac::{
     Algorithm, HeaderItems, HmacScheme, SecretEncoding, SignatureEncoding, SignedText,
 };
 use super::token::{self, TokenKeys};
-use super::{Denial, DenialReason, Error, Head, SecretMinimum, TokenScheme, required};
+use super::{
+    Denial, DenialReason, Error, Head, SecretMinimum, TokenScheme, UnsignedAttribute, Untrusted,
+    Verifier, required,
+};
 use crate::http::HeaderName;
 use crate::http::header::{AUTHORIZATION, HeaderMap};
 use crate::time::Timestamp;
@@ -65,6 +71,35 @@ impl Examination {
     }
 }
 
+/// The headers of a request that the bridge reads besides those of the authentication.
+pub(crate) struct ReadHeaders<'a> {
+    /// The headers that the expressions of the source read.
+    pub(crate) named: &'a BTreeSet<String>,
+    /// All headers of a request in binary mode, whose `ce-` headers are attributes.
+    pub(crate) attributes: Option<&'a [(&'a str, &'a [u8])]>,
+    /// The headers that the bridge believes without a signature.
+    pub(crate) unsigned: &'a BTreeSet<String>,
+}
+
+/// Returns the denial of a request with a value in a header that the bridge reads and that the signature does not cover.
+pub(crate) fn unsigned_header(
+    verifier: &Verifier,
+    request: CapturedRequest<'_>,
+    read: &ReadHeaders<'_>,
+) -> Option<Denial> {
+    let body = Untrusted::new(Bytes::copy_from_slice(request.body));
+    let authentic = match verifier.verify(request.head, body, request.wall) {
+        Ok(authentic) => authentic,
+        Err(denial) => return Some(denial),
+    };
+    let named = authentic.verify_read_headers(request.head.headers, read.named);
+    let attributes = || {
+        let verified = authentic.verify_attributes(read.attributes, read.unsigned);
+        verified.err().map(UnsignedAttribute::into_denial)
+    };
+    named.err().or_else(attributes)
+}
+
 /// Returns the last line about a request in which the bridge reads no value of a header.
 pub(super) fn nothing_compared(headers: &HeaderMap, header: &str) -> String {
     match headers.get_all(header).count() {
@@ -116,14 +151,17 @@ pub fn examine_token(
     let verified = TokenKeys::new(scheme.clone(), &tokens, minimum)?.verify(headers);
     if let Err(denial) = verified {
         examination.denied(&denial);
-        let near = headers.iter().find_map(|(name, value)| {
+        let is_repeated = headers.get_all(header.as_str()).count() > 1;
+        let others = headers
+            .iter()
+            .filter(|(name, _)| !is_repeated || **name != header);
+        let near = others.into_iter().find_map(|(name, value)| {
             let value = value.to_str().ok()?;
             let mistake = tokens
                 .iter()
                 .find_map(|token| mistake(scheme, value, token))?;
             Some(format!("the header {name} {mistake}"))
         });
-        let is_repeated = headers.get_all(header.as_str()).count() > 1;
         let other = if is_missing || is_repeated {
             nothing_compared(headers, header.as_str())
         } else {

@@ -116,6 +116,14 @@ impl SignedText {
         }
     }
 
+    /// Returns whether the header `name` has only the signing time, so that the signature covers the whole header.
+    fn is_whole_time(&self, name: &str) -> bool {
+        let time = self.signing_time.as_ref();
+        time.is_some_and(|time| {
+            time.header.as_str() == name && time.header_items.separator().is_empty()
+        })
+    }
+
     /// Returns whether the signed text contains the signing time. Without a signing time, the bridge cannot recognise
     /// an old request.
     pub const fn has_time(&self) -> bool {
@@ -151,7 +159,7 @@ impl HmacScheme {
 
     /// Returns whether the signature covers the header `name`. `name` is in lower case.
     pub fn covers_header(&self, name: &str) -> bool {
-        self.signed.template.has_header(name)
+        self.signed.template.has_header(name) || self.signed.is_whole_time(name)
     }
 
     /// Returns an error if an attacker could move characters between the signed header `name` and another signed value.

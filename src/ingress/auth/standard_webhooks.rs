@@ -122,12 +122,33 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-/// The headers that contain the signed id. A request must not have both, unless they are equal.
-pub(super) const ID_HEADERS: [&str; 2] = [STANDARD_NAMES.id, SVIX_NAMES.id];
-
 /// Returns whether the signature of a request covers the header `name`, so that an expression can read it.
 pub fn covers_header(name: &str) -> bool {
-    ID_HEADERS.contains(&name)
+    SignedValues::default()
+        .headers()
+        .iter()
+        .any(|(known, _)| *known == name)
+}
+
+/// The values besides the body that a signature covers.
+#[derive(Clone, Default)]
+pub(super) struct SignedValues {
+    /// The event id.
+    pub(super) id: String,
+    /// The signing time, as the sender wrote it.
+    timestamp: String,
+}
+
+impl SignedValues {
+    /// Returns the headers that can contain a signed value, each with this value. A request must not have the names of both
+    /// specifications, unless their values are equal.
+    pub(super) fn headers(&self) -> [(&'static str, &str); 4] {
+        let names = [STANDARD_NAMES, SVIX_NAMES];
+        let [standard, svix] =
+            names.map(|names| [(names.id, &*self.id), (names.timestamp, &*self.timestamp)]);
+        let ([id, timestamp], [svix_id, svix_timestamp]) = (standard, svix);
+        [id, timestamp, svix_id, svix_timestamp]
+    }
 }
 
 /// The names of the three signature headers.
@@ -241,13 +262,13 @@ pub fn receipt_denial(headers: &HeaderMap, id: &str) -> Option<Denial> {
     (!is_signed).then(Denial::other_event)
 }
 
-/// Returns the event id that the sender signed. Returns an error if none of the signatures was made with one of `keys`.
+/// Returns the values that the sender signed. Returns an error if none of the signatures was made with one of `keys`.
 pub(super) fn verify(
     keys: &[SigningKey],
     headers: &HeaderMap,
     body: &[u8],
     wall: Timestamp,
-) -> Result<String, Denial> {
+) -> Result<SignedValues, Denial> {
     let SignedHead {
         id,
         timestamp,
@@ -259,7 +280,11 @@ pub(super) fn verify(
         let mac = key.mac(id, timestamp, body);
         is_signed | is_any(&mac, &signatures)
     });
-    is_signed.then(|| id.to_owned()).ok_or_else(|| {
+    let signed = || SignedValues {
+        id: id.to_owned(),
+        timestamp: timestamp.to_owned(),
+    };
+    is_signed.then(signed).ok_or_else(|| {
         Denial::mismatch(format!(
             "no secret of the source (number of secrets: {}) makes a signature of the request (number of signatures: {}), for the text ID.TIMESTAMP.BODY with a body of {} bytes",
             keys.len(),

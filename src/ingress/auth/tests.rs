@@ -418,23 +418,32 @@ fn a_captured_request_of_standard_webhooks_is_examined() {
     assert_eq!(file, "other");
 }
 
-/// An expression can read the id of Standard Webhooks, but not an unsigned id beside the signed one.
+/// FAULTS N1478: an expression can read the id and the time of Standard Webhooks, but no unsigned ones beside the signed ones.
 #[test]
-fn an_id_beside_the_signed_id_is_denied() {
-    let read: BTreeSet<String> = ["svix-id".to_owned(), "webhook-id".to_owned()].into();
+fn a_header_beside_the_signed_headers_is_denied() {
+    let read = [
+        "svix-id",
+        "svix-timestamp",
+        "webhook-id",
+        "webhook-timestamp",
+    ];
+    let read: BTreeSet<String> = read.map(str::to_owned).into();
+    let (now, later) = (NOW.to_string(), (NOW + 1).to_string());
     for (extra, is_signed) in [
         (None, true),
         (Some(("svix-id", "e-1")), true),
         (Some(("svix-id", "e-2")), false),
+        (Some(("svix-timestamp", &now)), true),
+        (Some(("svix-timestamp", &later)), false),
     ] {
         let mut lines = signed(1, "e-1", NOW, BODY);
         lines.extend(extra.map(|(name, value)| (name, value.to_owned())));
         let headers = header_map(&lines);
         let body = Untrusted::new(Bytes::from_static(BODY));
         let authentic = webhooks().verify(head(&headers), body, wall(NOW)).unwrap();
-        let verified = authentic.verify_signed_id(&headers, &read);
+        let verified = authentic.verify_read_headers(&headers, &read);
         assert_eq!(verified.is_ok(), is_signed, "{extra:?}");
-        let unread = authentic.verify_signed_id(&headers, &BTreeSet::new());
+        let unread = authentic.verify_read_headers(&headers, &BTreeSet::new());
         assert_eq!(unread, Ok(()));
     }
 }

@@ -1,14 +1,28 @@
 //! The encodings of secrets in their files, and of signatures in their headers.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::alphabet::{self, Alphabet};
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
+use base64::engine::{DecodePaddingMode, Engine as _};
+
+/// The two alphabets of base64 (RFC 4648, sections 4 and 5), each with or without padding. Senders use all four forms, and a
+/// text has the same bytes in each form that can decode it.
+const ALPHABETS: [GeneralPurpose; 2] = [
+    of_alphabet(&alphabet::STANDARD),
+    of_alphabet(&alphabet::URL_SAFE),
+];
+
+const fn of_alphabet(alphabet: &Alphabet) -> GeneralPurpose {
+    let config = GeneralPurposeConfig::new();
+    let config = config.with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    GeneralPurpose::new(alphabet, config)
+}
 
 /// The encoding of an HMAC secret in its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SecretEncoding {
     /// The secret file contains the key itself, as UTF-8 text.
     Text,
-    /// The secret file contains the key in base64 with padding.
+    /// The secret file contains the key in base64.
     Base64,
     /// The secret file contains the key as hexadecimal digits in upper or lower case.
     Hex,
@@ -19,7 +33,7 @@ pub enum SecretEncoding {
 pub enum SignatureEncoding {
     /// The signature consists of hexadecimal digits in upper or lower case.
     Hex,
-    /// The signature is base64 with padding.
+    /// The signature is base64.
     Base64,
 }
 
@@ -28,7 +42,7 @@ impl SecretEncoding {
     pub(super) const fn alphabet(self) -> &'static str {
         match self {
             Self::Text => "text",
-            Self::Base64 => "base64 with padding, as auth.secret_encoding specifies",
+            Self::Base64 => "base64, as auth.secret_encoding specifies",
             Self::Hex => "pairs of hexadecimal digits, as auth.secret_encoding specifies",
         }
     }
@@ -36,7 +50,7 @@ impl SecretEncoding {
     pub(super) fn decode(self, text: &str) -> Option<Vec<u8>> {
         match self {
             Self::Text => Some(text.as_bytes().to_vec()),
-            Self::Base64 => STANDARD.decode(text).ok(),
+            Self::Base64 => unbase64(text),
             Self::Hex => unhex(text),
         }
     }
@@ -54,7 +68,7 @@ impl SignatureEncoding {
     pub(super) fn decode(self, text: &str) -> Option<Vec<u8>> {
         match self {
             Self::Hex => unhex(text),
-            Self::Base64 => STANDARD.decode(text).ok(),
+            Self::Base64 => unbase64(text),
         }
     }
 
@@ -64,6 +78,10 @@ impl SignatureEncoding {
             Self::Base64 => STANDARD.encode(bytes),
         }
     }
+}
+
+fn unbase64(text: &str) -> Option<Vec<u8>> {
+    ALPHABETS.iter().find_map(|base64| base64.decode(text).ok())
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {

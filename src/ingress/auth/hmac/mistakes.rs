@@ -16,6 +16,9 @@ pub(super) const HEADERS_MAX: usize = 24;
 /// The separators of the items of a header that senders use.
 const SEPARATORS: [char; 6] = [',', ';', ' ', '&', '|', ':'];
 
+/// The note on a header with several signatures that no prefix selects.
+const ONE_SIGNATURE: &str = "the sender sends only this one signature (auth.prefix and auth.separator are then left out), because no prefix selects the signatures of this list";
+
 impl HmacScheme {
     /// Returns the settings and the change of the body with which a signature of the request matches, with as few
     /// differences as possible.
@@ -130,24 +133,40 @@ impl HmacScheme {
         if self.signatures(line, encoding).iter().any(|one| one == mac) {
             return Some(None);
         }
-        let length = encoding.encode(mac).len();
+        let text = encoding.encode(mac);
+        // A sender can leave out the padding of base64.
+        let lengths = [text.len(), text.trim_end_matches('=').len()];
         let prefix_of = |item: &'_ str| {
-            let start = item.len().checked_sub(length)?;
-            let (prefix, tail) = item.split_at_checked(start)?;
-            (encoding.decode(tail)? == mac).then(|| prefix.to_owned())
+            lengths.into_iter().find_map(|length| {
+                let (prefix, tail) = item.split_at_checked(item.len().checked_sub(length)?)?;
+                (encoding.decode(tail)? == mac).then(|| prefix.to_owned())
+            })
         };
-        let in_list = SEPARATORS.into_iter().find_map(|separator| {
-            let mut items = line.split(separator).map(str::trim);
-            let prefix = items
-                .find_map(prefix_of)
-                .filter(|_| line.contains(separator))?;
+        let is_in = |separator: &char| line.contains(*separator);
+        let in_list = SEPARATORS.into_iter().filter(is_in).find_map(|separator| {
+            let mut prefixes = line.split(separator).map(str::trim).filter_map(prefix_of);
+            let prefix = prefixes.find(|prefix| !prefix.is_empty())?;
             Some(format!(
                 "auth.separator is \"{separator}\" and auth.prefix is {prefix:?}"
             ))
         });
         in_list
-            .or_else(|| Some(format!("auth.prefix is {:?}", prefix_of(line)?)))
+            .or_else(|| Some(self.whole_line(&prefix_of(line)?)))
+            .or_else(|| without_prefix(line, prefix_of).map(str::to_owned))
             .map(Some)
+    }
+
+    /// Returns the note on a header whose value is this prefix and the signature.
+    fn whole_line(&self, prefix: &str) -> String {
+        if prefix.split(SEPARATORS).any(looks_signed) {
+            return ONE_SIGNATURE.to_owned();
+        }
+        let separator = self.header_items.separator();
+        let is_list = !separator.is_empty() && (prefix.is_empty() || prefix.contains(separator));
+        match is_list {
+            true => format!("auth.prefix is {prefix:?} and auth.separator is left out"),
+            false => format!("auth.prefix is {prefix:?}"),
+        }
     }
 
     /// Returns the keys that each secret can mean, each with a note on the difference from the configured key.
@@ -167,6 +186,13 @@ impl HmacScheme {
         }
         keys
     }
+}
+
+/// Returns the note on a signature in a list whose items have no prefix.
+fn without_prefix(line: &str, prefix_of: impl Fn(&str) -> Option<String>) -> Option<&'static str> {
+    let mut items = line.split(SEPARATORS).map(str::trim);
+    let is_signed = items.any(|item| prefix_of(item).is_some());
+    is_signed.then_some(ONE_SIGNATURE)
 }
 
 /// Returns whether a header value, or an item of it, has the form of a signature.

@@ -64,7 +64,7 @@ pub(super) fn signed_texts(
             .map(|(raw, template)| PossibleText {
                 template: template.clone(),
                 time: time.to_owned(),
-                notes: Some(format!("auth.signed is {raw:?}")),
+                notes: Some(signed_note(scheme, raw, template)),
             }),
     );
     let timed = || {
@@ -84,6 +84,16 @@ pub(super) fn signed_texts(
         }));
     }
     candidates
+}
+
+/// Returns the note on a template that the sender signs. A source without a signing time must not have its settings.
+fn signed_note(scheme: &HmacScheme, raw: &str, template: &Template) -> String {
+    match scheme.signed.signing_time.is_some() && !template.has_timestamp() {
+        true => format!(
+            "auth.signed is {raw:?} and auth.timestamp_header and the other settings of the signing time are left out"
+        ),
+        false => format!("auth.signed is {raw:?}"),
+    }
 }
 
 /// Returns texts of each header of the request and the body. A header with a time can also stand in the other templates.
