@@ -22,8 +22,10 @@ const LEFT_OUT: &str =
 /// left the part out, or the expression, so the sentence names no cause.
 const MISSING: &str =
     "Neither the body at this place nor the event from body.split has this value.";
+/// The sentence for an error about a part of an object that has nothing of the body.
+const LEFT_OUT_OF_CONSTANT: &str = "The expression body.split makes the object around this value of constants, and does not put the value into it.";
 /// The sentence for an error about a value that the body does not have.
-const MADE: &str = "The expression body.split makes this value, which the body does not contain.";
+const MADE: &str = "The value is from the expression body.split, and not from the body.";
 
 /// The maximum number of names that the errors of one request compare with the names that they are about. A comparison
 /// takes microseconds, and a sender chooses the number of errors and of names.
@@ -171,6 +173,7 @@ impl<'a> BodyPlaces<'a> {
         match places.split_cause(&part)? {
             SplitCause::LeftOut if is_in_body() => Some(LEFT_OUT),
             SplitCause::LeftOut => Some(MISSING),
+            SplitCause::LeftOutOfConstant => Some(LEFT_OUT_OF_CONSTANT),
             SplitCause::Made => Some(MADE),
         }
     }

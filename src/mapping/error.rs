@@ -6,6 +6,7 @@ use std::fmt;
 
 use serde_json::Value;
 
+use super::number;
 use crate::event::EventError;
 
 /// One error in the rules of a mapping.
@@ -83,12 +84,12 @@ pub(super) fn other_type(value: &Value, wanted: &str) -> String {
         Value::Bool(_) => ("true or false", ""),
         Value::Number(_) if wanted == "a text" => (
             "a number",
-            " The function text makes a text of a whole number. If the number is a time, the function moment makes one, such as moment(\"s\").",
+            " The function text makes a text of a whole number. If the event has a text here, leave out the function whole. If the number is a time, the function moment makes one, such as moment(\"s\").",
         ),
         Value::Number(_) => ("a number", ""),
         Value::Array(_) => (
             "a list",
-            " The function first takes the first item of a list. If the list is a pair of the values before and after a change, take the value after it.",
+            " The function first takes the first item of a list. If the list is a pair of the values before and after a change, take the value after it. An `if` without `else` returns its input.",
         ),
         Value::Object(_) => (
             "an object",
@@ -96,6 +97,17 @@ pub(super) fn other_type(value: &Value, wanted: &str) -> String {
         ),
     };
     format!("The value is {found}, not {wanted}.{remedy}")
+}
+
+/// Describes a value that is neither a text nor a whole number.
+pub(super) fn no_text_or_number(value: &Value) -> String {
+    match (value, number::not_whole(value)) {
+        (_, Some(reason)) => reason.to_owned(),
+        (Value::Array(_) | Value::Object(_), None) => other_type(value, "a text or a whole number"),
+        (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_), None) => {
+            "The value is neither a text nor a whole number.".to_owned()
+        }
+    }
 }
 
 /// The reason why the evaluation of a mapping expression failed, and the place of the wrong value in the event.

@@ -11,12 +11,11 @@ use serde_json::Value;
 use super::CompiledRule;
 use super::budget;
 use super::compile::RuleCompiler;
-use super::error::EvalError;
+use super::error::{EvalError, ValueError, no_text_or_number};
 use super::explain::places;
 use super::header;
 use super::jq::Program;
 use super::located::{LocatedValue, ReadContext};
-use super::number;
 use super::places::EventPlaces;
 use super::used::{UsedPart, UsedParts};
 use super::value_kind::PATH_ERROR;
@@ -358,19 +357,16 @@ fn parts(split: &Program, body: &LocatedValue<'_>, max: usize) -> Result<Vec<Val
 /// Converts the id, type or time of an event to text. The function accepts a whole number, because many sources use the
 /// number of a database row as an id.
 fn text(located: &LocatedValue<'_>, is_required: bool) -> Result<Option<String>, EvalError> {
-    let error = |detail: &str| Err(located.error("body", super::error::ValueError::new(detail)));
+    let error = |detail: String| Err(located.error("body", ValueError::new(detail)));
     match located.value() {
         Some(Value::String(text)) if !text.trim().is_empty() => Ok(Some(text.clone())),
         Some(Value::Number(number)) if !number.is_f64() => Ok(Some(number.to_string())),
         None | Some(Value::Null | Value::String(_)) if is_required => {
-            error("The event must have a value here.")
+            error("The event must have a value here.".to_owned())
         }
         None | Some(Value::Null | Value::String(_)) => Ok(None),
         Some(value @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_))) => {
-            error(
-                number::not_whole(value)
-                    .unwrap_or("The value is neither a text nor a whole number."),
-            )
+            error(no_text_or_number(value))
         }
     }
 }

@@ -32,6 +32,8 @@ pub(super) enum PartOrigin {
 pub enum SplitCause {
     /// The expression has made the object around the part, and has not put the part into the object.
     LeftOut,
+    /// The expression has made the object around the part of constants only, without the part.
+    LeftOutOfConstant,
     /// The expression has made the part.
     Made,
 }
@@ -94,6 +96,9 @@ impl EventPlaces {
             match self.parts.get(part) {
                 Some(PartOrigin::Body(_)) => return None,
                 Some(PartOrigin::Made(_)) if part != pointer => return Some(SplitCause::LeftOut),
+                Some(PartOrigin::Constant) if part != pointer => {
+                    return Some(SplitCause::LeftOutOfConstant);
+                }
                 Some(PartOrigin::Made(_) | PartOrigin::Constant) => return Some(SplitCause::Made),
                 None => part = part.rsplit_once('/')?.0,
             }
@@ -137,7 +142,7 @@ mod tests {
             ("/a", "/payload/a", left_out),
             ("/a/b/c~1d", "/x/c~1d", None),
             ("/kind", "/payload", made),
-            ("/kind/x", "/payload", made),
+            ("/kind/x", "/payload", Some(SplitCause::LeftOutOfConstant)),
         ] {
             assert_eq!(places.in_body(pointer), expected, "{pointer}");
             assert_eq!(places.split_cause(pointer), cause, "{pointer}");

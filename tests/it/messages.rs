@@ -10,6 +10,7 @@ use crate::http;
 use crate::support::TestApp;
 
 mod causes;
+mod consequences;
 mod next_steps;
 mod notation;
 mod outer_tables;

@@ -53,8 +53,7 @@ fn a_missing_member_is_never_inside_a_number() {
     let found = errors(SOURCE, &body());
     let left_out = "The property \"changes\" is required. The body has a value here, but the expression body.split does \
                     not copy it into the event.";
-    let made = "The value must be one of [\"erp\"]. The expression body.split makes this value, which the body does not \
-                contain.";
+    let made = "The value must be one of [\"erp\"]. The value is from the expression body.split, and not from the body.";
     for expected in [left_out, made] {
         let expected = (String::new(), expected.to_owned());
         let count = found.iter().filter(|error| **error == expected).count();

@@ -308,7 +308,14 @@ pub(super) fn is_event(document: &Value) -> Option<&'static str> {
     let has_type = members.get("type").is_some_and(names_types);
     let is_unknown = |name: &&String| !name.starts_with("x-") && !is_keyword(name);
     let unknown = members.keys().filter(is_unknown).count();
-    let is_event = unknown >= EVENT_MEMBERS_MIN && !has_type && !STRUCTURE.iter().any(has);
+    // A misspelt keyword alone is no event.
+    let is_other = |name: &String| !name.starts_with("x-") && wrong(name).is_none();
+    let has_only_others = unknown == members.len()
+        && members.keys().any(is_other)
+        && members.values().any(Value::is_object);
+    let is_event = (unknown >= EVENT_MEMBERS_MIN || has_only_others)
+        && !has_type
+        && !STRUCTURE.iter().any(has);
     is_event.then_some(EVENT)
 }
 
@@ -354,6 +361,10 @@ mod tests {
             (json!({"requird": ["id"]}), false),
             (json!({"x-a": 1, "x-b": 2, "x-c": 3}), false),
             (json!({"owner": "crm", "note": "x"}), false),
+            // FAULTS N1480
+            (json!({"event": {"id": 1}, "item": {"id": 2}}), true),
+            (json!({"event": {"id": 1}}), true),
+            (json!({"propertys": {"id": {}}}), false),
             (json!({}), false),
             (json!(true), false),
         ] {

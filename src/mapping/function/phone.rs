@@ -80,6 +80,8 @@ fn other_characters(text: &str) -> &'static str {
     let digits = text.chars().filter(char::is_ascii_digit).count();
     if text.trim_start().to_ascii_lowercase().starts_with("tel:") {
         "The text begins with tel:, which is no part of a phone number; `split(\":\") | last` before e164 takes the part after it."
+    } else if text.trim_start().starts_with(['{', '[']) {
+        "The text contains JSON, and no function reads JSON inside a text: read another value of the event, or the sender must post this JSON itself."
     } else if has_two_numbers(text) {
         TWO_NUMBERS
     } else if has_letters && digits < SUBSCRIBER_DIGITS_MIN {

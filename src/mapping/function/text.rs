@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::super::error::ValueError;
+use super::super::error::{ValueError, no_text_or_number};
 use super::super::number::{self, EXACT_MAX};
 use super::{Conversion, LookupTable};
 
@@ -29,10 +29,7 @@ pub(super) fn lookup(value: &Value, table: &LookupTable) -> Conversion {
             table.get(&number.to_string())
         }
         Value::Number(_) | Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => {
-            return Err(ValueError::new(
-                number::not_whole(value)
-                    .unwrap_or("The value is neither a text nor a whole number."),
-            ));
+            return Err(ValueError::new(no_text_or_number(value)));
         }
     };
     entry

@@ -118,7 +118,8 @@ fn member_or_text(code: &str) -> String {
 /// The place of a name in an expression. The place shows what the author probably meant with the name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum NamePlace {
-    /// After `==` or `!=`, where a constant text is more probable than a member.
+    /// After `==` or `!=`, or an argument such as `USD` in `minor_units(.a; USD)`, where a constant text is more probable than a
+    /// member.
     Compared,
     /// After `|`.
     Function,
@@ -144,7 +145,8 @@ impl<'c> BareName<'c> {
             return None;
         }
         let opened = before.trim_end_matches(|c: char| c == '(' || c.is_whitespace());
-        let place = if opened.ends_with("==") || opened.ends_with("!=") {
+        let is_text = opened.ends_with("==") || opened.ends_with("!=") || is_argument(before);
+        let place = if is_text {
             NamePlace::Compared
         } else if opened.ends_with('|') {
             NamePlace::Function
@@ -176,6 +178,31 @@ impl<'c> BareName<'c> {
             "if it is a constant text, write the text in double quotes: \"{name}{text}\"; {member}"
         )
     }
+}
+
+/// The functions whose arguments are values of the event or constants, and no expressions about each item of a list.
+const WITH_VALUES: [&str; 7] = [
+    "e164",
+    "header",
+    "join",
+    "lookup",
+    "minor_units",
+    "moment",
+    "split",
+];
+
+/// Returns whether a name after `before` is an argument of a function that takes values.
+fn is_argument(before: &str) -> bool {
+    let before = before.trim_end();
+    let Some((call, inner)) = before.rsplit_once('(') else {
+        return false;
+    };
+    let is_first = inner.is_empty();
+    let function = call
+        .rsplit(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .next();
+    let function = function.unwrap_or_default();
+    WITH_VALUES.contains(&function) && (is_first || inner.trim_end().ends_with(';'))
 }
 
 /// Returns the rest of a path at the beginning of a text, up to a closing bracket that the path does not open.
@@ -279,6 +306,14 @@ mod tests {
         (".a.first-name.b", "name", ".\"first-name\""),
         ("if .a = 1 then .b end", "=", "compare with =="),
         ("email", "email", "write .email"),
+        // FAULTS N1479
+        (
+            "minor_units(.a; USD)",
+            "USD",
+            "write the text in double quotes: \"USD\"; if it is a member of the event, write .USD",
+        ),
+        (".phone | e164(US)", "US", "in double quotes: \"US\""),
+        ("any(.items[]; active)", "active", "write .active"),
         (".x | frobnicate(1)", "frobnicate", ""),
         (".a - mail", "mail", "write .mail"),
         (

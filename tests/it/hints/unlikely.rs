@@ -118,7 +118,7 @@ fn a_schema_that_accepts_every_event_is_noted() {
         (json!(true), empty, true),
         (
             json!({"data": [{"id": "1"}], "meta": {"id": "2"}}),
-            empty,
+            "this file is probably an event and no schema",
             true,
         ),
         (json!({"type": "object"}), empty, false),
