@@ -95,7 +95,7 @@ pub use used::{UsedExtent, UsedPart, UsedStep};
 
 use compile::RuleCompiler;
 use error::EvalError;
-use located::{LocatedValue, PathStep, ReadContext};
+use located::{LocatedValue, PathStep};
 use plan::Plan;
 
 /// Returns whether a mapping has accepted a phone number that is possible, but not in the numbering tables, since the
@@ -267,17 +267,10 @@ impl Mapping {
         budget::begin_event(budget::EVENT_STEPS_MAX);
         let input = &LocatedValue::of_event(event);
         let mut errors = Vec::new();
-        if let Some(when) = &self.when {
-            let context = ReadContext {
-                headers: Some(headers),
-                log: None,
-            };
-            let request = LocatedValue::in_context(event, &context);
-            match or_record(&mut errors, &WHEN, when.plan.read(&request)) {
-                Some(located) if located.is_true() => {}
-                Some(_false) => return Ok(None),
-                None => return Err(errors),
-            }
+        match or_record(&mut errors, &WHEN, self.concerns(event, headers)) {
+            Some(true) => {}
+            Some(false) => return Ok(None),
+            None => return Err(errors),
         }
         let customer = self.customer(input, &mut errors);
         let version = match &self.version {
@@ -294,7 +287,13 @@ impl Mapping {
         });
         let country = or_record(&mut errors, &COUNTRY, country.transpose());
         let values = self.values(input, &mut errors);
-        let update = self.changed(&values, input, &mut errors);
+        let now = fields::CurrentImage {
+            input,
+            headers,
+            customer: customer.as_ref(),
+            values: &values,
+        };
+        let update = self.changed(&now, &mut errors);
         match (customer, version, country) {
             (Some(customer), Some(version), Some(country)) if errors.is_empty() => {
                 let is_foreign = match country.flatten() {

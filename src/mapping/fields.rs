@@ -3,16 +3,26 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::Value;
+
 use super::budget;
 use super::contract;
 use super::error::EvalError;
-use super::located::{self, LocatedValue};
+use super::located::{self, LocatedValue, ReadContext};
 use super::{BEFORE, Field, FieldRule, Mapping, Update, or_record};
-use crate::event::EventError;
-use crate::imprint::FieldGroup;
+use crate::event::{EventError, RequestHeaders};
+use crate::imprint::{CustomerRef, FieldGroup};
 
 /// The path of the field whose value decides whether the address at the top level of an update is in the USA.
 const COUNTRY_FIELD: &str = "customer_history.address.country";
+
+/// The customer after a change: an event with what the mapping has read of it.
+pub(super) struct CurrentImage<'e> {
+    pub(super) input: &'e LocatedValue<'e>,
+    pub(super) headers: &'e RequestHeaders,
+    pub(super) customer: Option<&'e CustomerRef>,
+    pub(super) values: &'e FieldValues,
+}
 
 /// The values of the fields of one event, and the fields that the update leaves out because their values are invalid.
 pub(super) struct FieldValues {
@@ -90,18 +100,15 @@ impl Mapping {
 
     /// Returns the update without the field groups whose values have not changed.
     ///
-    /// Returns the whole update if the event does not contain the customer before the change.
+    /// Returns the whole update if the event does not contain the customer before the change. That is also so if the source
+    /// has said nothing about this customer then: the row before the change has another id, or does not meet `when`.
     ///
     /// The bridge sends a field group as a whole or not at all. A field that the bridge cannot read from the customer
     /// before the change counts as changed. A field that the update leaves out because of an invalid value does not count
     /// as changed. The country decides whether the bridge sends the address, so an address that becomes domestic or foreign
     /// has changed, also if its lines are equal.
-    pub(super) fn changed(
-        &self,
-        values: &FieldValues,
-        input: &LocatedValue<'_>,
-        errors: &mut Vec<EventError>,
-    ) -> Update {
+    pub(super) fn changed(&self, now: &CurrentImage<'_>, errors: &mut Vec<EventError>) -> Update {
+        let CurrentImage { input, values, .. } = *now;
         let update = &values.update;
         let Some(images) = &self.images else {
             return update.clone();
@@ -116,6 +123,12 @@ impl Mapping {
         budget::begin_event(budget::EVENT_STEPS_MAX);
         let before_event = LocatedValue::of_event(&event);
         let mut unreadable = Vec::new();
+        let was_sent = matches!(self.concerns(&event, now.headers), Ok(true));
+        let customer = self.customer(&before_event, &mut unreadable);
+        if !was_sent || customer.as_ref() != now.customer {
+            return update.clone();
+        }
+        unreadable.clear();
         let before = self.values(&before_event, &mut unreadable);
         let was_foreign = self.has_foreign_address(&before_event, &before, &unreadable);
         let is_foreign = self.has_foreign_address(input, values, errors);
@@ -137,6 +150,23 @@ impl Mapping {
         changed
             .map(|(field, fact)| (field.clone(), fact.clone()))
             .collect()
+    }
+
+    /// Returns whether an event meets the condition `when`.
+    pub(super) fn concerns(
+        &self,
+        event: &Value,
+        headers: &RequestHeaders,
+    ) -> Result<bool, EvalError> {
+        let Some(when) = &self.when else {
+            return Ok(true);
+        };
+        let context = ReadContext {
+            headers: Some(headers),
+            log: None,
+        };
+        let request = LocatedValue::in_context(event, &context);
+        when.plan.read(&request).map(|located| located.is_true())
     }
 
     /// Returns whether the address is outside the USA and its territories, or `None` if the country is invalid. `values` and
@@ -168,7 +198,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use proptest::prelude::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
     use crate::mapping::tests::{any_value, rules};

@@ -198,19 +198,19 @@ impl Mapping {
         for field in &self.fields {
             fields.add_rule(&field.rule);
         }
-        // The country before the change decides whether the address has changed.
-        if let Some(country) = &self.country {
-            fields.add_rule(country);
+        // The country before the change decides whether the address has changed, and the ids and the condition decide
+        // whether the source has said anything about the customer then.
+        let ids = [&self.country, &self.imprint_id, &self.partner_id];
+        for rule in ids.into_iter().flatten() {
+            fields.add_rule(rule);
+        }
+        if let Some(when) = &self.when {
+            let result = when.plan.used(&[ValueOrigin::event()], &mut fields);
+            fields.touch(&result);
         }
         let mut all = fields.clone();
-        if let Some(when) = &self.when {
-            let result = when.plan.used(&[ValueOrigin::event()], &mut all);
-            all.touch(&result);
-        }
-        let version = self.version.as_ref().map(|(_, rule)| rule);
-        let rules = [self.imprint_id.as_ref(), self.partner_id.as_ref(), version];
-        for rule in rules.into_iter().flatten() {
-            all.add_rule(rule);
+        if let Some((_, version)) = &self.version {
+            all.add_rule(version);
         }
         if let Some(images) = &self.images {
             let before = images.before.plan.used(&[ValueOrigin::event()], &mut all);

@@ -321,6 +321,50 @@ city = ".after.city"
     assert_eq!(body, Some(json!({"city": "Miami"})), "{item}");
 }
 
+/// FAULTS N1487: with `only_changed`, the source said nothing about the customer before the change: the condition left the
+/// customer out, or the row had another customer's id or none. The update then has all fields.
+#[test]
+fn a_customer_that_was_not_sent_before_is_sent_as_a_whole() {
+    let source = r#"
+[auth]
+kind = "none"
+[body]
+format = "json"
+id = ".id"
+type = '"changed"'
+[events.changed]
+schema = "shop.json"
+customer.imprint_id = ".after.no"
+when = ".after.active != false"
+version = ".n"
+version_domain = "sequence"
+only_changed.before = ".before"
+only_changed.after = ".after"
+[events.changed.update]
+email = ".after.email"
+metadata.tier = ".after.tier"
+"#;
+    let shop = Shop::start(source);
+    let row = |no: &str, active: bool, tier: &str| json!({"no": no, "active": active, "email": "a@example.com", "tier": tier});
+    let now = row("c1", true, "gold");
+    let both = json!({"email": "a@example.com", "metadata": {"tier": "gold"}});
+    let tier = json!({"metadata": {"tier": "gold"}});
+    let mut unlinked = row("c1", true, "gold");
+    unlinked.as_object_mut().unwrap().remove("no");
+    for (n, before, expected) in [
+        (1, row("c1", true, "silver"), Some(tier)),
+        (2, row("c1", false, "silver"), Some(both.clone())),
+        (3, row("c1", false, "gold"), Some(both.clone())),
+        (4, row("c2", true, "gold"), Some(both.clone())),
+        (5, unlinked, Some(both)),
+        (6, now.clone(), None),
+    ] {
+        let event = changed(n, &json!({"before": before, "after": now}));
+        let (item, body) = shop.accept(&event);
+        assert_eq!(body, expected, "{n}: {item}");
+    }
+}
+
 /// FAULTS N392: a replay with the corrected mapping replaces the list of skipped fields.
 #[test]
 fn a_replay_with_another_mapping_skips_other_fields() {
