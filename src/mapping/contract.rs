@@ -147,6 +147,7 @@ pub(super) fn imprint_id(located: &LocatedValue<'_>) -> Result<Option<ImprintId>
     let Some(value) = named(located) else {
         return Ok(None);
     };
+    no_id(located, "imprint_id")?;
     let id = value.as_str().and_then(|raw| ImprintId::parse(raw).ok());
     let error = ValueError::new(match value.is_number() {
         true => {
@@ -158,6 +159,15 @@ pub(super) fn imprint_id(located: &LocatedValue<'_>) -> Result<Option<ImprintId>
         .ok_or_else(|| located.error("imprint_id", error))
 }
 
+/// Returns an error if a text only stands in the place of an id.
+fn no_id(located: &LocatedValue<'_>, rule: &'static str) -> Result<(), EvalError> {
+    let text = located.value().and_then(Value::as_str);
+    let flaw = text.and_then(|text| placeholder::no_id(text.trim()));
+    flaw.map_or(Ok(()), |flaw| {
+        Err(located.error(rule, ValueError::new(flaw)))
+    })
+}
+
 /// Returns the partner customer id, if the event contains this id. The id can be a whole number instead of a text,
 /// because many CRMs use the number of a database row as the customer id.
 pub(super) fn partner_id(
@@ -166,6 +176,7 @@ pub(super) fn partner_id(
     let Some(value) = named(located) else {
         return Ok(None);
     };
+    no_id(located, "partner_id")?;
     let is_whole = value.is_i64() || value.is_u64();
     let number = is_whole.then(|| value.to_string());
     let id = value.as_str().or(number.as_deref());

@@ -75,6 +75,40 @@ pub(super) fn no_value(field: &Field, text: &str) -> Option<&'static str> {
     (says_none && !text.is_empty() && is_named()).then_some(NO_VALUE)
 }
 
+/// The reason why a text such as `N/A` is no id.
+const NO_ID: &str = "The text only says that there is no id, such as null or N/A, so the event does not say which customer it is about. The source must send the id.";
+/// The texts that programs write in the place of an id that they do not have.
+const NO_IDS: [&str; 4] = ["None", "NaN", "null", "undefined"];
+
+/// Returns the reason why a text is no id of a customer. An id can be a GUID in braces.
+pub(super) fn no_id(text: &str) -> Option<&'static str> {
+    let says_none = NO_IDS.contains(&text)
+        || NO_VALUES.iter().any(|none| none.eq_ignore_ascii_case(text))
+        || text.bytes().all(|byte| byte.is_ascii_punctuation());
+    let starts = text.starts_with(['{', '[', '"']);
+    let is_json = || serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
+    if says_none {
+        Some(NO_ID)
+    } else if starts && is_json() {
+        Some(JSON)
+    } else if TEMPLATES
+        .iter()
+        .any(|template| has_template(text, template))
+    {
+        Some(TEMPLATE)
+    } else if text.contains("[object Object]") {
+        Some(OBJECT)
+    } else {
+        None
+    }
+}
+
+/// Returns whether a text has the signs of a template around another text.
+fn has_template(text: &str, (start, end): &(&str, &str)) -> bool {
+    let inner = text.split_once(start).map(|(_, inner)| inner);
+    inner.is_some_and(|inner| inner.contains(end))
+}
+
 /// Returns the reason why a text is no value of a customer.
 pub(super) fn flaw(text: &str) -> Option<&'static str> {
     let text = text.trim();
@@ -88,10 +122,7 @@ pub(super) fn flaw(text: &str) -> Option<&'static str> {
     if !text.bytes().any(|byte| b"{%<*[&".contains(&byte)) {
         return None;
     }
-    let has = |(start, end): &(&str, &str)| {
-        let inner = text.split_once(start).map(|(_, inner)| inner);
-        inner.is_some_and(|inner| inner.contains(end))
-    };
+    let has = |template: &(&str, &str)| has_template(text, template);
     let percent = text
         .strip_prefix('%')
         .and_then(|text| text.strip_suffix('%'));
@@ -158,6 +189,33 @@ mod tests {
             ("1 Main St [rear]", None),
         ] {
             assert_eq!(flaw(text), expected, "{text}");
+        }
+    }
+
+    /// FAULTS N1488
+    #[test]
+    fn a_text_for_no_id_is_no_id() {
+        for (text, expected) in [
+            ("{{contact.id}}", Some(TEMPLATE)),
+            ("${id}", Some(TEMPLATE)),
+            ("\"7064055\"", Some(JSON)),
+            ("{\"id\": 7}", Some(JSON)),
+            ("[7, 8]", Some(JSON)),
+            ("[object Object]", Some(OBJECT)),
+            ("None", Some(NO_ID)),
+            ("null", Some(NO_ID)),
+            ("undefined", Some(NO_ID)),
+            ("n/a", Some(NO_ID)),
+            ("-", Some(NO_ID)),
+            ("{D5A3C9F2-0000-4000-8000-000000000001}", None),
+            ("none-7", None),
+            ("NONE", None),
+            ("7", None),
+            ("0", None),
+            ("a@example.com", None),
+            ("urn:li:person:x", None),
+        ] {
+            assert_eq!(no_id(text), expected, "{text}");
         }
     }
 
