@@ -20,10 +20,13 @@ mod crossed;
 mod customer;
 mod deletions;
 mod emptied;
+mod identity;
 mod items;
 mod nothing;
 mod pairs;
 mod person;
+mod phones;
+mod positions;
 mod street;
 mod versions;
 
@@ -36,6 +39,8 @@ pub struct Review {
     /// The paths that an expression reads and no example has, each with the path of an example that has the same last name
     /// and that no expression reads.
     pub absent_paths: Vec<(String, String)>,
+    /// The absent paths of members that `body.split` makes, so that no other path of an example is meant.
+    pub made_paths: BTreeSet<String>,
     pub notes: Vec<String>,
 }
 
@@ -85,25 +90,49 @@ pub fn review(source: &Source, name: &str, examples: &[ExplainedExample]) -> Rev
         let reads = targets.flat_map(|target| target.reads.iter().map(String::as_str));
         evidence.reads.extend(reads);
     }
-    let mut notes: Vec<String> = street::notes(&evidence).into_iter().collect();
-    notes.extend(address::notes(&evidence));
-    notes.extend(person::notes(&evidence));
-    notes.extend(customer::notes(&evidence));
-    notes.extend(versions::notes(&evidence));
-    notes.extend(pairs::notes(&evidence));
-    notes.extend(constant::notes(&evidence));
-    notes.extend(crossed::notes(&evidence));
-    notes.extend(emptied::notes(&evidence));
-    notes.extend(items::notes(&evidence));
-    notes.extend(deletions::notes(&evidence, name));
-    notes.extend(nothing::notes(&evidence));
+    let mut notes = of_evidence(&evidence, name);
     let envelope = source.json_envelope.iter();
-    let of_body = envelope.flat_map(|envelope| envelope.interpreted_rules());
-    notes.extend(nothing::misspelt_keys(&evidence, of_body));
+    let of_body: Vec<_> = envelope
+        .flat_map(|envelope| envelope.interpreted_rules())
+        .collect();
+    let split = of_body.iter().find(|(rule, _)| *rule == SPLIT);
+    let split = split.map(|(_, split)| *split);
+    if let Some(split) = split {
+        let mut examples = examples.iter();
+        notes.extend(examples.find_map(|example| items::first_event(split, example)));
+    }
+    notes.extend(nothing::misspelt_keys(&evidence, of_body.into_iter()));
+    let made_paths = absent::made_paths(&evidence, split);
+    notes.extend(made_paths.iter().map(|path| {
+        format!(
+            "no example has a value in {path}, which body.split makes: correct body.split, or add an example with the value"
+        )
+    }));
     Review {
         absent_paths: absent::paths(&evidence),
+        made_paths,
         notes,
     }
+}
+
+/// Returns the notes about the mapping that need only the examples of its event type.
+fn of_evidence(evidence: &TypeExamples<'_>, name: &str) -> Vec<String> {
+    let mut notes: Vec<String> = street::notes(evidence).into_iter().collect();
+    notes.extend(address::notes(evidence));
+    notes.extend(person::notes(evidence));
+    notes.extend(customer::notes(evidence));
+    notes.extend(identity::notes(evidence));
+    notes.extend(phones::notes(evidence));
+    notes.extend(positions::notes(evidence));
+    notes.extend(versions::notes(evidence));
+    notes.extend(pairs::notes(evidence));
+    notes.extend(constant::notes(evidence));
+    notes.extend(crossed::notes(evidence));
+    notes.extend(emptied::notes(evidence));
+    notes.extend(items::notes(evidence));
+    notes.extend(deletions::notes(evidence, name));
+    notes.extend(nothing::notes(evidence));
+    notes
 }
 
 /// Adds the places of the texts, numbers and truth values in a value. Null and a blank text say nothing.

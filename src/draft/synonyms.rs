@@ -42,13 +42,15 @@ pub(super) const FULL_NAMES: [&str; 6] = [
     "formattedname",
 ];
 /// The names of the time at which the customer joined.
-pub(super) const CREATED: [&str; 28] = [
+pub(super) const CREATED: [&str; 30] = [
     "accountcreatedat",
     "createdat",
     "created",
     "createdon",
     "createddate",
+    "createddatetime",
     "createdtime",
+    "datetimecreated",
     "createtime",
     "creationdate",
     "creationtime",
@@ -202,11 +204,15 @@ pub(super) const EVENT_TYPES: [&str; 16] = [
 ];
 /// The names of the time of the change, the best names first: the time at which the record changed, then the time of the
 /// event, then the time at which a relay read or sent the record.
-pub(super) const CHANGE_TIMES: [&str; 70] = [
+pub(super) const CHANGE_TIMES: [&str; 74] = [
     "updatedat",
     "updated",
     "updatedon",
     "updateddate",
+    "updateddatetime",
+    "lastupdateddatetime",
+    "modifieddatetime",
+    "lastmodifieddatetime",
     "updatedtime",
     "updatetime",
     "dateupdated",

@@ -69,6 +69,7 @@ pub static REVIEW: &[MessageExplanation] = &[
             "the bridge leaves out … in every example: …",
             "only_changed.before and only_changed.after are equal, so no field ever changes, and the bridge ignores every event",
             "no example has …, which body.time reads: the events have no time",
+            "no example has a value in …, which body.split makes: correct body.split, or add an example with the value",
             "… compares the names of members with \"…\", and no example has this name; did you mean …?",
         ],
         "The rule has no effect, or the bridge sends nothing: a path is wrong, or the value has a wrong form in every example.",
@@ -107,6 +108,28 @@ pub static REVIEW: &[MessageExplanation] = &[
         ],
         "The examples are invented, or the path is no id of a customer.",
         "Write the path of the customer's id. Give each invented person an id.",
+    ),
+    row(
+        &[
+            "… is …, and an example has different ids in … and …: if they are ids of two systems, one customer's id can be the other id of another customer, who then gets the change. Read one of them",
+            "… and … read …: customers with an equal value there are one customer for the bridge. Read the id of the customer",
+        ],
+        "The path is no id, or the expression takes an id of another system if the first one is absent. Two customers can have one value there.",
+        "Write the path of one id, which each customer has. Ignore events without it with `when`.",
+    ),
+    row(
+        &[
+            "… reads item … of …, and the items have another order in another example: take the item by its …, such as first(.[] | select(.… == \"…\")) after the path of the list",
+        ],
+        "The list has named values, such as the custom fields of a CRM, and each customer can have others of them.",
+        "Select the item by its name, as the note shows.",
+    ),
+    row(
+        &[
+            "in an example, … reads ten digits in …, a number of the USA without its country code, and makes a number of another country of them: write e164(\"US\")",
+        ],
+        "The source sends national numbers, and the expression adds a + or another country's code.",
+        "Write `e164(\"US\")` with the path of the number. If the country of the customer is another one, add it to the example.",
     ),
     row(
         &[
@@ -151,6 +174,7 @@ pub static REVIEW: &[MessageExplanation] = &[
     row(
         &[
             "in an example, … reads the first item of …, and another item has another id: if each item is a change, set body.split, which makes an event of each item",
+            "in an example, body.split takes only the first item of …, and the other items change nothing at Imprint: if each item is a change, write [] in the place of the first item",
         ],
         "The body has several records, and the mapping reads the first one: the bridge would lose the others.",
         "Set `body.split`. If the other items are no changes of customers, leave the mapping as it is.",
@@ -190,10 +214,11 @@ pub static REVIEW: &[MessageExplanation] = &[
     ),
     row(
         &[
+            "no field reads …, the row of only_changed.after, so the bridge finds no change and ignores every event that has the row before it: read the fields from this row",
             "no example has …, which only_changed.before reads: without this row, the bridge sends all fields of an event. Correct the path, or add an example of a change",
         ],
         "The path of `only_changed` is wrong, or each example is the event of a new customer.",
-        "Correct the path, or add an example with the row before the change.",
+        "Correct the path, or the paths of the fields, or add an example with the row before the change.",
     ),
     row(
         &[

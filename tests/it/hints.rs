@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::commands;
 
 mod contradictions;
+mod losses;
 mod remaining;
 mod silent;
 mod unlikely;

@@ -53,6 +53,7 @@ mod outbox_suite;
 mod partial;
 mod production;
 mod proof;
+mod readers;
 mod request_headers;
 mod scenarios;
 mod sealing;
@@ -68,8 +69,8 @@ mod store_files;
 mod tidy;
 mod traces;
 mod upstream;
-mod versions;
 mod verify_remedies;
+mod versions;
 mod waits;
 
 mod http;

@@ -41,7 +41,10 @@ fn absent_paths<'a>(
     let elsewhere = review.absent_paths.iter();
     let elsewhere = elsewhere.map(|(read, meant)| (read.as_str(), meant.as_str()));
     // A similar path beside the wrong one is more probable than a path elsewhere.
-    elsewhere.chain(covered.absent_paths()).collect()
+    let paths = elsewhere.chain(covered.absent_paths());
+    paths
+        .filter(|(read, _)| !review.made_paths.contains(*read))
+        .collect()
 }
 
 /// Says how an expression reads a member whose name has dots or brackets.

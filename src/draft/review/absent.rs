@@ -29,6 +29,30 @@ pub(super) fn paths(evidence: &TypeExamples<'_>) -> Vec<(String, String)> {
     found.into_iter().collect()
 }
 
+/// Returns the paths of the rules without a value in all examples whose first member `body.split` makes.
+pub(super) fn made_paths(evidence: &TypeExamples<'_>, split: Option<&str>) -> BTreeSet<String> {
+    let absent = evidence.absent_targets().into_values().flatten();
+    let is_made = |read: &&str| {
+        let first = read.split('/').nth(1).map(pointer::name);
+        let made = split
+            .zip(first)
+            .is_some_and(|(split, name)| makes(split, &name));
+        made && !evidence.has(read)
+    };
+    absent.filter(is_made).map(str::to_owned).collect()
+}
+
+/// Returns whether an expression makes a member with this name, as in `{name: …}`.
+fn makes(split: &str, name: &str) -> bool {
+    split.match_indices(name).any(|(start, _)| {
+        let (before, rest) = split.split_at_checked(start).unwrap_or_default();
+        let after = rest.get(name.len()..).unwrap_or_default();
+        let before = before.trim_end_matches('"').trim_end();
+        let after = after.trim_start_matches('"').trim_start();
+        before.ends_with(['{', ',']) && after.starts_with(':')
+    })
+}
+
 /// Returns the paths of the rules without a value in all examples, each with the only path that has the same last name.
 fn elsewhere(evidence: &TypeExamples<'_>) -> Vec<(String, String)> {
     let is_known =

@@ -10,6 +10,7 @@ use super::{SPLIT, TypeExamples, base, last_name, plain_name, text};
 use crate::draft::{address_names, names};
 use crate::event::pointer;
 use crate::intake::TargetExplanation;
+use crate::intake::coverage::ExplainedExample;
 
 /// The parts of an address.
 const PARTS: [&str; 5] = [
@@ -176,6 +177,33 @@ fn beside_list(
         "in an example, {} reads the first item of {}, and {meant} has another value: did you mean {meant}?",
         base(&rule.target),
         pointer::without_values(&item.list)
+    ))
+}
+
+/// The notation that takes the first item of a list.
+const FIRST: [&str; 5] = ["[0]", "[0:1]", "[:1]", "first(", "| first"];
+
+/// Returns a note if `body.split` makes an event of the first item of a list, and an example has further items.
+pub(super) fn first_event(split: &str, example: &ExplainedExample) -> Option<String> {
+    let takes_first = FIRST.iter().any(|first| split.contains(first)) && !split.contains("select(");
+    let left_out = &example.explanation.left_out;
+    let mut places = left_out.iter().filter(|_| takes_first);
+    let list = places.find_map(|place| {
+        let (list, _) = place.rsplit_once("/1")?;
+        let items = example.body.pointer(list)?.as_array()?;
+        let is_first_left_out = left_out.iter().any(|other| {
+            let inside = other.strip_prefix(list);
+            inside.is_some_and(|inside| inside == "/0" || inside.starts_with("/0/"))
+        });
+        (items.len() > 1 && !is_first_left_out).then_some(list)
+    })?;
+    Some(format!(
+        "in an example, body.split takes only the first item of {}, and the other items change nothing at Imprint: if each item is a change, write [] in the place of the first item",
+        if list.is_empty() {
+            "the body".to_owned()
+        } else {
+            pointer::without_values(list)
+        }
     ))
 }
 

@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use super::TypeExamples;
 use crate::event::member_name;
-use crate::intake::{ExplainedOutcome, TargetResult};
+use crate::imprint::Field;
+use crate::intake::{ExplainedOutcome, TargetExplanation, TargetResult};
 use crate::spelling;
 
 /// The condition of an event type.
@@ -18,7 +19,10 @@ const NEW: [&str; 5] = ["after", "current", "new", "postimage", "updated"];
 /// Returns the notes about a condition that no event meets, and about rules without an effect.
 pub(super) fn notes(evidence: &TypeExamples<'_>) -> Vec<String> {
     let rules = ignored(evidence).into_iter();
-    let rules = rules.chain(time(evidence)).chain(same_images(evidence));
+    let rules = rules
+        .chain(time(evidence))
+        .chain(same_images(evidence))
+        .chain(unread_row(evidence));
     rules
         .chain(images(evidence))
         .chain(skipped(evidence))
@@ -133,6 +137,29 @@ fn same_images(evidence: &TypeExamples<'_>) -> Option<String> {
         format!(
             "only_changed.before is {}, by its name the row after the change, or only_changed.after is {}, by its name the row before it: if the two are exchanged, Imprint gets the old values",
             before.expression, after.expression
+        )
+    })
+}
+
+/// Returns a note if no field reads the row after a change, so that no field differs from the row before it.
+fn unread_row(evidence: &TypeExamples<'_>) -> Option<String> {
+    let row = evidence
+        .targets()
+        .find(|rule| rule.target == "only_changed.after")?;
+    let path = row.expression.trim();
+    let is_read = |rule: &TargetExplanation| {
+        let mut parts = rule.expression.split(path).skip(1);
+        parts.any(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_'))
+    };
+    let fields = || {
+        evidence
+            .targets()
+            .filter(|rule| Field::parse(&rule.target).is_some())
+    };
+    let is_whole = path.trim_matches('.').is_empty();
+    (!is_whole && fields().next().is_some() && !fields().any(is_read)).then(|| {
+        format!(
+            "no field reads {path}, the row of only_changed.after, so the bridge finds no change and ignores every event that has the row before it: read the fields from this row"
         )
     })
 }

@@ -1,0 +1,97 @@
+//! Notes about ids of customers that are ids of several kinds, or no ids.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::customer::is_customer;
+use super::{TypeExamples, base, constant, outer};
+use crate::event::pointer;
+use crate::intake::{EventExplanation, TargetExplanation, TargetResult};
+
+/// The fields of a person, besides those of every customer, that several customers have in common.
+const IN_COMMON: [&str; 2] = ["loyalty_tier", "state"];
+/// The field that some sources have as the id of a customer.
+const EMAIL: &str = "email";
+
+/// Returns the notes about ids of several kinds, and about values of a person that are no ids.
+pub(super) fn notes(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
+    let rules = evidence.targets().filter(|rule| is_customer(rule));
+    let mut notes: BTreeSet<String> = rules
+        .filter_map(|rule| other_kind(evidence, rule))
+        .collect();
+    notes.extend(
+        evidence
+            .events
+            .iter()
+            .filter_map(|event| personal_value(event)),
+    );
+    notes
+}
+
+/// Returns a note if an expression takes another member of the same object in the place of an absent id, and an example has
+/// different values in both. The id of one customer can then be the other id of another customer.
+fn other_kind(evidence: &TypeExamples<'_>, rule: &TargetExplanation) -> Option<String> {
+    let (first, second) = rule.expression.split_once("//")?;
+    let [first, second] = [first, second].map(|path| path.trim().trim_end_matches('?'));
+    let (object, first) = first.rsplit_once('.')?;
+    let second = second.strip_prefix(object)?.strip_prefix('.')?;
+    let is_name = |name: &str| !name.is_empty() && pointer::is_name(name);
+    // The explanation has only the place that the expression read last.
+    let read = rule
+        .reads
+        .last()
+        .filter(|_| is_name(first) && is_name(second))?;
+    let places = [first, second].map(|name| pointer::inside(outer(read), name));
+    if !places.contains(read) {
+        return None;
+    }
+    let differ = evidence.bodies.iter().any(|body| {
+        let ids = places
+            .each_ref()
+            .map(|place| body.pointer(place).and_then(id));
+        matches!(ids, [Some(one), Some(other)] if one != other)
+    });
+    let [first, second] = places.map(|place| pointer::without_values(&place));
+    differ.then(|| {
+        format!(
+            "{} is {}, and an example has different ids in {first} and {second}: if they are ids of two systems, one customer's id can be the other id of another customer, who then gets the change. Read one of them",
+            rule.target, rule.expression
+        )
+    })
+}
+
+/// Returns an id as text.
+fn id(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) if !text.trim().is_empty() => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::String(_) | Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => {
+            None
+        }
+    }
+}
+
+/// Returns a note if the id of the customer is the value of a field that several customers can have.
+fn personal_value(event: &EventExplanation) -> Option<String> {
+    let rules = || {
+        let rules = event.targets.iter().flatten();
+        // An expression without a value reads places in which it has not found one.
+        rules.filter(|rule| matches!(rule.result, TargetResult::Value { .. }))
+    };
+    let of_person = |id: &TargetExplanation| {
+        rules().find(|rule| {
+            let field = base(&rule.target);
+            let is_shared = constant::OF_CUSTOMER.contains(&field) || IN_COMMON.contains(&field);
+            is_shared && field != EMAIL && rule.reads == id.reads
+        })
+    };
+    let ids = rules().filter(|rule| is_customer(rule) && rule.reads.len() == 1);
+    let (id, field) = ids.filter_map(|id| Some((id, of_person(id)?))).next()?;
+    Some(format!(
+        "{} and {} read {}: customers with an equal value there are one customer for the bridge. Read the id of the customer",
+        id.target,
+        base(&field.target),
+        pointer::without_values(id.reads.first()?)
+    ))
+}

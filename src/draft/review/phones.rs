@@ -1,0 +1,53 @@
+//! Notes about phone numbers that become numbers of another country.
+
+use std::collections::BTreeSet;
+
+use super::{TypeExamples, base, text};
+use crate::event::pointer;
+
+/// The number of digits of a phone number in the USA and Canada without the country code.
+const NATIONAL_DIGITS: usize = 10;
+/// The country code of the USA and Canada.
+const NORTH_AMERICA: &str = "+1";
+const USA: &str = "USA";
+
+/// Returns a note for each rule that makes a number of another country of ten digits of the USA, the country of the address.
+pub(super) fn notes(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
+    let mut notes = BTreeSet::new();
+    for (event, body) in evidence.with_bodies() {
+        let rules = || event.targets.iter().flatten();
+        let mut countries = rules().filter(|rule| base(&rule.target) == "country");
+        let country = countries.next().and_then(text);
+        if country.is_some_and(|country| country != USA) {
+            continue;
+        }
+        let phones = rules().filter(|rule| base(&rule.target) == "phone");
+        notes.extend(phones.filter_map(|rule| {
+            let made = text(rule)?;
+            let mut reads = rule.reads.iter();
+            let read = reads.find(|read| {
+                let sent = body.pointer(read).and_then(serde_json::Value::as_str);
+                sent.is_some_and(|sent| is_national(sent, made))
+            })?;
+            Some(format!(
+                "in an example, {} reads ten digits in {}, a number of the USA without its country code, and makes a number of another country of them: write e164(\"US\")",
+                rule.target,
+                pointer::without_values(read)
+            ))
+        }));
+    }
+    notes
+}
+
+/// Returns whether a text has the ten digits of a number of the USA, and the number made of it has another country code.
+fn is_national(sent: &str, made: &str) -> bool {
+    let digits: String = sent.chars().filter(char::is_ascii_digit).collect();
+    let bytes = digits.as_bytes();
+    let starts = [bytes.first(), bytes.get(3)];
+    let is_plan = starts.into_iter().flatten().all(|digit| *digit >= b'2');
+    digits.len() == NATIONAL_DIGITS
+        && is_plan
+        && !sent.contains('+')
+        && made.ends_with(&digits)
+        && !made.starts_with(NORTH_AMERICA)
+}

@@ -1,0 +1,65 @@
+//! Notes about values that an expression reads by their position in a list of named values.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::TypeExamples;
+use crate::event::pointer;
+use crate::intake::TargetExplanation;
+
+/// The names of the member that tells the items of a list of named values apart, such as the custom fields of a CRM.
+const NAMES: [&str; 8] = [
+    "id", "key", "name", "code", "field", "fieldId", "label", "slug",
+];
+
+/// Returns a note for each expression that reads an item of a list by its position, if another example has this item at another
+/// position.
+pub(super) fn notes(evidence: &TypeExamples<'_>) -> BTreeSet<String> {
+    let notes = evidence.targets().filter_map(|rule| {
+        let [read] = rule.reads.as_slice() else {
+            return None;
+        };
+        let (list, index) = by_position(rule, read)?;
+        let name = NAMES.iter().find(|name| moves(evidence, (list, index), name))?;
+        let list = pointer::without_values(list);
+        Some(format!(
+            "{} reads item {index} of {list}, and the items have another order in another example: take the item by its {name}, such as first(.[] | select(.{name} == \"…\")) after the path of the list",
+            rule.target
+        ))
+    });
+    notes.collect()
+}
+
+/// Returns the list and the position in it from which an expression reads.
+fn by_position<'r>(rule: &TargetExplanation, read: &'r str) -> Option<(&'r str, usize)> {
+    let steps = read.match_indices('/');
+    let mut found = steps.filter_map(|(start, _)| {
+        let (list, rest) = read.split_at_checked(start)?;
+        let step = rest.split('/').nth(1)?;
+        let index = step.parse().ok()?;
+        let is_written = rule.expression.contains(&format!("[{step}]"));
+        (is_written && !rule.expression.contains("select(")).then_some((list, index))
+    });
+    found.next()
+}
+
+/// Returns whether the item at this position in one example is at another position in another example.
+fn moves(evidence: &TypeExamples<'_>, (list, index): (&str, usize), name: &str) -> bool {
+    let lists = evidence.bodies.iter().map(|body| body.pointer(list));
+    let lists = lists.filter_map(|list| list?.as_array());
+    let names = lists.map(|items| {
+        let names = items
+            .iter()
+            .map(|item| item.get(name).and_then(Value::as_str));
+        names.collect::<Vec<_>>()
+    });
+    let lists: Vec<Vec<Option<&str>>> = names.collect();
+    let at = |names: &[Option<&str>]| names.get(index).copied().flatten().map(str::to_owned);
+    lists.iter().filter_map(|names| at(names)).any(|wanted| {
+        lists.iter().any(|names| {
+            let is_here = at(names).is_some_and(|here| here == wanted);
+            !is_here && names.iter().flatten().any(|other| *other == wanted)
+        })
+    })
+}
