@@ -225,6 +225,8 @@ struct Images {
     before: CompiledRule,
     after: CompiledRule,
     after_path: Vec<PathStep>,
+    /// Whether the condition `when` compares the two rows, so that it says nothing about the row before the change alone.
+    is_condition: bool,
 }
 
 #[derive(Clone, Debug)]

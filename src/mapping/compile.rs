@@ -9,6 +9,7 @@ use super::jq::Program;
 use super::located::PathStep;
 use super::plan::Plan;
 use super::syntax::{self, ExpressionError};
+use super::used::{UsedExtent, UsedParts, UsedStep, ValueOrigin};
 use super::{
     AFTER, BEFORE, COUNTRY, CUSTOMER, CompiledRule, Field, FieldRule, IMPRINT_ID, ImageRules,
     Images, LookupTables, Mapping, MappingRules, PARTNER_ID, RuleError, VERSION, WHEN, lower,
@@ -71,6 +72,12 @@ impl RuleCompiler {
         if let Some(when) = &when {
             when.plan.add_headers(&mut headers);
         }
+        let images = images.map(|images| Images {
+            is_condition: when
+                .as_ref()
+                .is_some_and(|when| reads_before(&images.before, when, &images.after_path)),
+            ..images
+        });
         let mapping = Mapping {
             headers,
             when,
@@ -111,6 +118,7 @@ impl RuleCompiler {
             before: before?,
             after,
             after_path,
+            is_condition: false,
         })
     }
 
@@ -329,4 +337,32 @@ fn unknown(target: &str) -> String {
         };
     }
     format!("{none}; it has {}", alike.join(" and "))
+}
+
+/// Returns whether the condition `when` reads the row before a change, outside of the row after it.
+fn reads_before(before: &CompiledRule, when: &CompiledRule, after_path: &[PathStep]) -> bool {
+    let mut of_condition = UsedParts::default();
+    let result = when.plan.used(&[ValueOrigin::event()], &mut of_condition);
+    of_condition.touch(&result);
+    let rows = before
+        .plan
+        .used(&[ValueOrigin::event()], &mut UsedParts::default());
+    let is_after = |steps: &[UsedStep]| {
+        let mut pairs = after_path.iter().zip(steps);
+        steps.len() >= after_path.len()
+            && pairs.all(|(step, used)| match (step, used) {
+                (PathStep::Key(key), UsedStep::Member(name)) => key == name,
+                (PathStep::Key(_) | PathStep::Index(_), UsedStep::Each | UsedStep::Member(_)) => {
+                    false
+                }
+            })
+    };
+    let rows = rows.iter().filter_map(ValueOrigin::steps);
+    let rows: Vec<&[UsedStep]> = rows.filter(|steps| !is_after(steps)).collect();
+    of_condition.into_parts().iter().any(|part| {
+        rows.iter().any(|row| {
+            let is_around = part.extent == UsedExtent::Whole && row.starts_with(&part.steps);
+            part.steps.starts_with(row) || is_around
+        })
+    })
 }

@@ -123,7 +123,8 @@ impl Mapping {
         budget::begin_event(budget::EVENT_STEPS_MAX);
         let before_event = LocatedValue::of_event(&event);
         let mut unreadable = Vec::new();
-        let was_sent = matches!(self.concerns(&event, now.headers), Ok(true));
+        let was_sent =
+            images.is_condition || matches!(self.concerns(&event, now.headers), Ok(true));
         let customer = self.customer(&before_event, &mut unreadable);
         if !was_sent || customer.as_ref() != now.customer {
             return update.clone();

@@ -363,6 +363,18 @@ metadata.tier = ".after.tier"
         let (item, body) = shop.accept(&event);
         assert_eq!(body, expected, "{n}: {item}");
     }
+    // A condition that compares the two rows says nothing about the row before the change.
+    let rows = source.replace(
+        "\".after.active != false\"",
+        "'.before == null or .after.tier != .before.tier'",
+    );
+    let shop = Shop::start(&rows);
+    let event = changed(
+        7,
+        &json!({"before": row("c1", true, "silver"), "after": now}),
+    );
+    let (item, body) = shop.accept(&event);
+    assert_eq!(body, Some(json!({"metadata": {"tier": "gold"}})), "{item}");
 }
 
 /// FAULTS N392: a replay with the corrected mapping replaces the list of skipped fields.
