@@ -56,7 +56,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// FAULTS N1496: a note of `check` about a right source hides the notes about wrong ones.
+/// FAULTS N1508: a note of `check` about a right source hides the notes about wrong ones.
 #[test]
 fn the_report_about_a_right_source_has_no_new_note() {
     for (name, secret) in READERS {

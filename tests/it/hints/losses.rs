@@ -42,7 +42,7 @@ fn an_alternative_id_of_another_system_is_noted() {
     }
 }
 
-/// FAULTS N1490: the id of the customer is a value that several customers have.
+/// FAULTS N1502: the id of the customer is a value that several customers have.
 #[test]
 fn a_value_of_a_person_as_the_id_is_noted() {
     let note = "customers with an equal value there are one customer for the bridge";
@@ -62,7 +62,7 @@ fn a_value_of_a_person_as_the_id_is_noted() {
     }
 }
 
-/// FAULTS N1491: a list of named values has another order, or fewer items, for another customer.
+/// FAULTS N1503: a list of named values has another order, or fewer items, for another customer.
 #[test]
 fn a_named_value_by_its_position_is_noted() {
     let note = "take the item by its id, such as first(.[] | select(.id == \"…\"))";
@@ -85,7 +85,7 @@ fn a_named_value_by_its_position_is_noted() {
     }
 }
 
-/// FAULTS N1492: the source sends national numbers, and the expression makes numbers of another country of them.
+/// FAULTS N1504: the source sends national numbers, and the expression makes numbers of another country of them.
 #[test]
 fn a_national_number_with_another_country_code_is_noted() {
     let note =
@@ -106,7 +106,7 @@ fn a_national_number_with_another_country_code_is_noted() {
     }
 }
 
-/// FAULTS N1493: `body.split` makes an event of the first item only.
+/// FAULTS N1505: `body.split` makes an event of the first item only.
 #[test]
 fn a_split_that_takes_the_first_item_is_noted() {
     let note = "in an example, body.split takes only the first item of /items";
@@ -128,7 +128,7 @@ fn a_split_that_takes_the_first_item_is_noted() {
     }
 }
 
-/// FAULTS N1494: no field reads the row after the change.
+/// FAULTS N1506: no field reads the row after the change.
 #[test]
 fn a_row_that_no_field_reads_is_noted() {
     let note = "no field reads .row, the row of only_changed.after, so the bridge finds no change";
@@ -144,7 +144,7 @@ fn a_row_that_no_field_reads_is_noted() {
     changed(&[], &events, note, false);
 }
 
-/// FAULTS N1495: the version is the time of the creation under another usual name.
+/// FAULTS N1507: the version is the time of the creation under another usual name.
 #[test]
 fn a_version_from_the_creation_is_noted() {
     let note = "the time at which the source created the customer: it stays equal";
