@@ -36,6 +36,9 @@ pub mod operate;
 /// shows the numbers of the previous reading.
 const DEPTH_DEADLINE: Duration = Duration::from_secs(1);
 
+/// The maximum difference between the clocks of the processes that share a store.
+const CLOCK_DIFFERENCE_MAX: Duration = Duration::from_mins(1);
+
 /// The state of the ops listener. All clones share the same state.
 #[derive(Clone, Debug)]
 pub struct Ops {
@@ -275,6 +278,8 @@ impl Figures {
         let backup = self.outbox.setting(Setting::LastBackup);
         if let Ok(Ok(Some(millis))) = tokio::time::timeout(DEPTH_DEADLINE, backup).await
             && let Ok(millis) = millis.parse::<i64>()
+            // A time in the future comes from a wrong clock, and would hide an old backup.
+            && millis <= self.clock.now().after(CLOCK_DIFFERENCE_MAX).as_millis()
         {
             self.metrics.admin.last_backup(millis / 1_000);
         }

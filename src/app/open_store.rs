@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, bail};
 
-use super::{setting_files, shared_clock};
+use super::{setting_files, shared_clock, stored_settings};
 use crate::config::sealing_keys::SealingKeys;
 use crate::config::{self, Config, Profile, StorePlace};
 use crate::http::egress;
@@ -45,6 +45,7 @@ pub(super) async fn open(
             config.outbox.place
         ),
     }
+    stored_settings::log_damaged(&*outbox).await?;
     Ok((outbox, keys, clock))
 }
 

@@ -1,10 +1,10 @@
-//! Checks the settings of a store for `store verify`.
+//! Checks the settings of a store for `store verify` and at the start.
 
 use super::source_activity::LastEvents;
 use super::source_order::SourceOrders;
 use crate::dispatch::destination::OperatorMode;
 use crate::intake::OpenBrakes;
-use crate::outbox::Setting;
+use crate::outbox::{Outbox, Setting};
 
 /// Returns an error for each setting that the bridge cannot read, or that it would replace by its default.
 pub(crate) fn damaged_settings(settings: &[(Setting, String)]) -> Vec<String> {
@@ -18,6 +18,24 @@ pub(crate) fn damaged_settings(settings: &[(Setting, String)]) -> Vec<String> {
         )
     });
     errors.collect()
+}
+
+/// Logs each optional setting that is damaged. The bridge works without the setting, and replaces it with the next value.
+///
+/// # Errors
+/// Returns an error if the store fails.
+pub(super) async fn log_damaged(outbox: &dyn Outbox) -> anyhow::Result<()> {
+    let optional = Setting::PLAIN.into_iter();
+    for setting in optional.filter(|setting| setting.is_optional()) {
+        let stored = outbox.setting(setting).await?;
+        if stored.is_some_and(|text| !is_readable(setting, &text)) {
+            tracing::warn!(
+                setting = setting.name(),
+                "a setting in the store is damaged; the bridge works without it"
+            );
+        }
+    }
+    Ok(())
 }
 
 fn is_readable(setting: Setting, text: &str) -> bool {

@@ -191,7 +191,7 @@ pub enum Setting {
 
 impl Setting {
     /// The settings that the store never seals.
-    pub(super) const PLAIN: [Self; 7] = [
+    pub(crate) const PLAIN: [Self; 7] = [
         Self::DestinationMode,
         Self::ThrottledUntil,
         Self::Destination,
@@ -200,6 +200,20 @@ impl Setting {
         Self::OpenBrakes,
         Self::LastEvents,
     ];
+
+    /// Returns whether the bridge works without the setting: it then knows less about the past, and never sends more than an
+    /// operator allowed. The start and every later read take a damaged value of such a setting as an empty text, which no
+    /// reader of the setting accepts.
+    pub const fn is_optional(self) -> bool {
+        match self {
+            Self::ThrottledUntil
+            | Self::Evidence
+            | Self::LastBackup
+            | Self::OpenBrakes
+            | Self::LastEvents => true,
+            Self::DestinationMode | Self::Destination | Self::SourceOrders => false,
+        }
+    }
 
     /// Returns the name under which the store keeps the setting. The stored name of a setting never changes.
     pub const fn name(self) -> &'static str {

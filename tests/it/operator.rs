@@ -815,6 +815,41 @@ fn the_time_of_the_last_event_is_kept() {
     }
 }
 
+/// FAULTS N1494: a record that only helps the bridge is damaged. The bridge starts without it, and replaces it.
+#[test]
+fn a_damaged_optional_setting_does_not_stop_the_start() {
+    let mut app = OperatedApp::start("");
+    let name = r#"last_event_timestamp_seconds{source="crm"}"#;
+    let settings = [
+        "last_events",
+        "last_backup",
+        "destination_wait",
+        "open_brakes",
+    ];
+    for (number, value) in ["x'01ff'", "'no number'", "CAST(x'ff' AS TEXT)", "''"]
+        .into_iter()
+        .enumerate()
+    {
+        app.0.stop().unwrap();
+        let store = rusqlite::Connection::open(app.0.files.store()).unwrap();
+        for setting in settings {
+            let sql = format!("INSERT OR REPLACE INTO meta VALUES ('{setting}', {value})");
+            store.execute(&sql, []).unwrap();
+        }
+        drop(store);
+        app.0.restart();
+        assert_eq!(app.0.metric(name), None, "{value}");
+        app.0.accept(&email(&format!("event-{number}"), "c1", 1));
+        assert!(app.0.metric(name).is_some(), "{value}");
+        app.0.stop().unwrap();
+        app.0.restart();
+        assert!(
+            app.0.metric(name).is_some(),
+            "the next value replaces {value}"
+        );
+    }
+}
+
 /// FAULTS D15: an operator copies the store while the bridge runs, and the waiting entries of the copy are delivered
 /// after the restore.
 #[test]

@@ -103,7 +103,7 @@ pub(super) fn store(
 }
 
 /// Reads a setting. Evidence that the bridge cannot read, because it is damaged or its sealing key is missing, does not
-/// exist: dispatch collects evidence again.
+/// exist: dispatch collects evidence again. Another optional setting without a readable text is an empty text.
 pub(super) fn read(
     connection: &StoreConnection,
     setting: Setting,
@@ -124,7 +124,10 @@ pub(super) fn read(
             | Setting::LastBackup
             | Setting::SourceOrders
             | Setting::OpenBrakes
-            | Setting::LastEvents => row.get(0).map(Some),
+            | Setting::LastEvents => match row.get(0) {
+                Err(_damaged) if setting.is_optional() => Ok(Some(String::new())),
+                value => value.map(Some),
+            },
         })
         .optional()?;
     Ok(value.flatten())
