@@ -155,7 +155,8 @@ impl App {
         erasure::repeat(&*outbox, &config.outbox, &clock).await?;
         let sealing = SealingTasks::new(sealing_keys, &config, &rereads, store(), metrics.clone());
         let (running, sources, brakes) = sources(&config, set, &metrics, &rereads, store()).await?;
-        let activity = SourceActivity::start(store(), &metrics, &*running, &clock).await?;
+        let names = source_activity::names_in_use(&running);
+        let activity = SourceActivity::start(store(), &metrics, names, &clock).await?;
         let traces = TraceTask::open(&config, &metrics, &rereads)?;
         let shared = (store(), clock.clone(), stopped);
         let listener = listener(&running, &config, (&metrics, &traces), shared.clone());

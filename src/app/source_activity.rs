@@ -1,8 +1,11 @@
 //! Keeps the time of the last event of each source, and the numbers of its new events by hour, in the store. A source that has
 //! stopped is silent also for the next process: without these values, a restart would end the alert about the source.
+//!
+//! Several processes can share the store. A gateway can send all events of a source to one of them, so each process takes the
+//! newest time of all of them, before it reports that a source is silent.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -18,6 +21,11 @@ use crate::time::{Clock, Timestamp};
 const KEEP_EVERY: Duration = Duration::from_mins(1);
 /// The time at the end of a process after which the bridge stops without the newest values.
 const LAST_WRITE_MAX: Duration = Duration::from_secs(2);
+/// The time without an event in this process after which the bridge asks the store for newer events at other processes. The
+/// notice about a silent source needs 3 hours.
+const QUIET_AFTER_SECONDS: i64 = 3_600;
+/// The maximum difference between the clocks of the processes. A later time in the store comes from a wrong clock.
+const CLOCK_DIFFERENCE_MAX_SECONDS: i64 = 60;
 /// The hours of which the store keeps the numbers of events: the alert compares with the day that ended 3 hours ago.
 const HOURS_KEPT: i64 = 30;
 /// The maximum number of sources of which the store keeps the values. The sources without the newest events leave first.
@@ -37,46 +45,62 @@ struct SourceEvents {
     hours: BTreeMap<i64, u64>,
 }
 
+/// Returns the names of the sources in use.
+pub(super) type SourceNames = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
+
+/// Returns a function that returns the names of the sources in use.
+pub(super) fn names_in_use(sources: &Arc<impl LiveSources + 'static>) -> SourceNames {
+    let sources = Arc::clone(sources);
+    Arc::new(move || sources.set().names)
+}
+
 /// The task that writes the last events to the store.
-#[derive(Debug)]
 pub(super) struct SourceActivity {
     outbox: Arc<dyn Outbox>,
     metrics: IngressMetrics,
+    names: SourceNames,
     clock: Clock,
     earlier: Vec<EarlierEvents>,
-    /// The values of the metrics at the last write. Never locked across an await.
-    written: Mutex<IngressSnapshot>,
+    /// Never locked across an await.
+    writes: Mutex<Writes>,
+}
+
+/// The last write and the write in progress.
+#[derive(Debug, Default)]
+struct Writes {
+    /// The values of the metrics at the last write.
+    written: IngressSnapshot,
+    /// The write whose result the process does not know, with the values that it contains: a shutdown interrupts the wait for
+    /// the result, and not the write. The next write must not count its events again.
+    unconfirmed: Option<(String, IngressSnapshot)>,
 }
 
 impl SourceActivity {
     /// Reads the last events of the sources from the store, and shows their times in the metrics.
     ///
     /// # Errors
-    /// Returns an error if the store fails. A text without readable values counts as none, so that the bridge starts.
+    /// Returns an error if the store fails. A damaged text counts as none, so that the bridge starts.
     pub(super) async fn start(
         outbox: Arc<dyn Outbox>,
         metrics: &Metrics,
-        sources: &impl LiveSources,
+        names: SourceNames,
         clock: &Clock,
     ) -> anyhow::Result<Arc<Self>> {
-        let metrics = &metrics.ingress;
+        let metrics = metrics.ingress.clone();
         let stored = outbox.setting(Setting::LastEvents).await?;
-        let stored = LastEvents::parse(stored.as_deref()).unwrap_or_else(|error| {
-            tracing::warn!(%error, "the store has no readable times of the last events of the sources");
-            LastEvents::default()
-        });
-        for source in sources.set().names {
-            if let Some(events) = stored.0.get(&source) {
-                metrics.last_event(&source, events.last);
-            }
-        }
-        Ok(Arc::new(Self {
+        let stored = LastEvents::parse(stored.as_deref()).unwrap_or_default();
+        let stored = stored.believed(seconds(clock));
+        let activity = Self {
             outbox,
             earlier: stored.earlier(),
-            written: Mutex::new(metrics.snapshot()),
-            metrics: metrics.clone(),
+            writes: Mutex::default(),
+            metrics,
+            names,
             clock: clock.clone(),
-        }))
+        };
+        activity.show(&stored);
+        activity.writes().written = activity.metrics.snapshot();
+        Ok(Arc::new(activity))
     }
 
     /// Returns the numbers of new events before the start of the process.
@@ -103,29 +127,77 @@ impl SourceActivity {
         }
     }
 
+    /// Writes the new events, and reads the newer times of other processes.
     async fn keep(&self) -> anyhow::Result<()> {
         let present = self.metrics.snapshot();
-        let hour = self.clock.now().as_millis() / 1000 / HOUR_SECONDS;
-        let new = {
-            let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-            LastEvents::between(&written, &present, hour)
-        };
-        if new.0.is_empty() {
-            return Ok(());
-        }
+        let now = seconds(&self.clock);
         for _ in 0..REPLACE_TRIES_MAX {
+            if !self.has_news(&present) && !self.has_quiet_source(&present, now) {
+                return Ok(());
+            }
             let known = self.outbox.setting(Setting::LastEvents).await?;
+            self.confirm(known.as_deref());
             let stored = LastEvents::parse(known.as_deref()).unwrap_or_default();
-            let text = serde_json::to_string(&stored.with(&new, hour))?;
+            let stored = stored.believed(now);
+            self.show(&stored);
+            let new = LastEvents::between(&self.writes().written, &present, hour(now));
+            if new.0.is_empty() {
+                return Ok(());
+            }
+            let text = serde_json::to_string(&stored.with(&new, now))?;
+            self.writes().unconfirmed = Some((text.clone(), present.clone()));
             let replaced = self
                 .outbox
                 .replace_setting(Setting::LastEvents, known, text);
             if replaced.await? {
-                *self.written.lock().unwrap_or_else(PoisonError::into_inner) = present;
+                let mut writes = self.writes();
+                writes.written = present;
+                writes.unconfirmed = None;
                 return Ok(());
             }
         }
         Err(outbox::Error::Busy).context("keeping the times of the last events")
+    }
+
+    fn has_news(&self, present: &IngressSnapshot) -> bool {
+        let new = LastEvents::between(&self.writes().written, present, 0);
+        !new.0.is_empty()
+    }
+
+    /// Returns whether a source has been quiet here for so long that the bridge must ask for the events at other processes.
+    /// A source without a time is also quiet: the operator has possibly removed it, and added it again.
+    fn has_quiet_source(&self, present: &IngressSnapshot, now: i64) -> bool {
+        (self.names)().iter().any(|source| {
+            let last = present.last_event_at.get(source);
+            last.is_none_or(|last| now.saturating_sub(*last) > QUIET_AFTER_SECONDS)
+        })
+    }
+
+    /// Ends the wait for the result of a write if the store has the values of the write.
+    fn confirm(&self, stored: Option<&str>) {
+        let mut writes = self.writes();
+        if let Some((text, values)) = writes.unconfirmed.take()
+            && stored == Some(text.as_str())
+        {
+            writes.written = values;
+        }
+    }
+
+    /// Shows the stored times of the loaded sources that are newer than the times of this process.
+    fn show(&self, stored: &LastEvents) {
+        let mut writes = self.writes();
+        for source in (self.names)() {
+            if let Some(events) = stored.0.get(&source)
+                && self.metrics.last_event(&source, events.last)
+            {
+                // The store has this time already.
+                writes.written.last_event_at.insert(source, events.last);
+            }
+        }
+    }
+
+    fn writes(&self) -> MutexGuard<'_, Writes> {
+        self.writes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -140,7 +212,7 @@ impl LastEvents {
     fn between(before: &IngressSnapshot, after: &IngressSnapshot, hour: i64) -> Self {
         let changed = after.last_event_at.iter();
         let changed = changed.filter(|(source, last)| {
-            before.last_event_at.get(*source) != Some(*last)
+            before.last_event_at.get(*source) < Some(*last)
                 || count(before, source) != count(after, source)
         });
         let events = changed.map(|(source, last)| {
@@ -153,8 +225,23 @@ impl LastEvents {
         Self(events.collect())
     }
 
+    /// Removes the times after `now`, which a process with a wrong clock has stored: they would hide a silent source until
+    /// the clock reaches them. The last hour with events then gives the time of the last event.
+    fn believed(mut self, now: i64) -> Self {
+        let latest = now.saturating_add(CLOCK_DIFFERENCE_MAX_SECONDS);
+        self.0.retain(|_, events| {
+            events.hours.retain(|at, _| *at <= hour(latest));
+            if events.last > latest {
+                let last_hour = events.hours.keys().next_back();
+                events.last = last_hour.map_or(i64::MAX, |at| at.saturating_mul(HOUR_SECONDS));
+            }
+            (1..=latest).contains(&events.last)
+        });
+        self
+    }
+
     /// Adds newer events, and forgets the numbers of old hours.
-    fn with(mut self, new: &Self, hour: i64) -> Self {
+    fn with(mut self, new: &Self, now: i64) -> Self {
         for (source, events) in &new.0 {
             let known = self.0.entry(source.clone()).or_default();
             known.last = known.last.max(events.last);
@@ -164,7 +251,7 @@ impl LastEvents {
             }
         }
         for events in self.0.values_mut() {
-            events.hours.retain(|at, _| *at > hour - HOURS_KEPT);
+            events.hours.retain(|at, _| *at > hour(now) - HOURS_KEPT);
         }
         while self.0.len() > SOURCES_MAX {
             let oldest = self.0.iter().min_by_key(|(_, events)| events.last);
@@ -190,6 +277,14 @@ impl LastEvents {
     }
 }
 
+fn seconds(clock: &Clock) -> i64 {
+    clock.now().as_millis().div_euclid(1000)
+}
+
+const fn hour(seconds: i64) -> i64 {
+    seconds.div_euclid(HOUR_SECONDS)
+}
+
 fn count(snapshot: &IngressSnapshot, source: &str) -> u64 {
     let count = snapshot.accepted_by_source.get(source).copied();
     count.unwrap_or_default()
@@ -198,6 +293,8 @@ fn count(snapshot: &IngressSnapshot, source: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::{LabelSets, LogCounters};
+    use crate::outbox::MemoryOutbox;
 
     fn snapshot(source: &str, count: u64, last: i64) -> IngressSnapshot {
         IngressSnapshot {
@@ -214,6 +311,153 @@ mod tests {
         }
     }
 
+    /// A process of a bridge that shares its store with other processes.
+    struct Replica {
+        activity: Arc<SourceActivity>,
+        metrics: IngressMetrics,
+        names: Arc<Mutex<Vec<String>>>,
+    }
+
+    impl Replica {
+        async fn start(outbox: &Arc<dyn Outbox>, clock: &Clock, names: &[&str]) -> Self {
+            let names = names.iter().map(ToString::to_string).collect();
+            let names: Arc<Mutex<Vec<String>>> = Arc::new(Mutex::new(names));
+            let metrics = Metrics::new(LabelSets::default(), LogCounters::NONE).unwrap();
+            let shared = Arc::clone(&names);
+            let in_use: SourceNames = Arc::new(move || shared.lock().unwrap().clone());
+            let activity = SourceActivity::start(Arc::clone(outbox), &metrics, in_use, clock);
+            Self {
+                activity: activity.await.unwrap(),
+                metrics: metrics.ingress,
+                names,
+            }
+        }
+
+        /// Returns the time of the last event in seconds since the start of the test.
+        fn last(&self) -> Option<i64> {
+            let last = self.metrics.snapshot().last_event_at;
+            last.get("crm").map(|last| last - START)
+        }
+
+        fn accept(&self, clock: &Clock) {
+            self.metrics.accepted("crm", 1, 0, seconds(clock));
+        }
+
+        async fn keep(&self) {
+            self.activity.keep().await.unwrap();
+        }
+    }
+
+    /// The start of a test, in seconds since the Unix epoch: 22:13:20.
+    const START: i64 = 1_700_000_000;
+
+    fn opened() -> (Arc<dyn Outbox>, Clock) {
+        let clock = Clock::manual(Timestamp::from_millis(START * 1000));
+        (Arc::new(MemoryOutbox::default()), clock)
+    }
+
+    async fn stored(outbox: &Arc<dyn Outbox>) -> SourceEvents {
+        let text = outbox.setting(Setting::LastEvents).await.unwrap();
+        let mut stored = LastEvents::parse(text.as_deref()).unwrap();
+        stored.0.remove("crm").unwrap()
+    }
+
+    async fn restore(outbox: &Arc<dyn Outbox>, text: Option<String>) {
+        if let Some(text) = text {
+            let stored = outbox.store_setting(Setting::LastEvents, text);
+            stored.await.unwrap();
+        }
+    }
+
+    /// FAULTS N1490: a gateway sends every event of a source to one of two processes.
+    #[tokio::test]
+    async fn a_source_that_sends_to_another_process_is_not_silent() {
+        let (outbox, clock) = opened();
+        let busy = Replica::start(&outbox, &clock, &["crm"]).await;
+        busy.accept(&clock);
+        busy.keep().await;
+        let idle = Replica::start(&outbox, &clock, &["crm"]).await;
+        assert_eq!(idle.last(), Some(0));
+        for minute in 1..=120 {
+            clock.advance(Duration::from_mins(1));
+            busy.accept(&clock);
+            busy.keep().await;
+            idle.keep().await;
+            // The process asks the store only about a source that has been quiet for an hour.
+            let silence = seconds(&clock) - START - idle.last().unwrap();
+            assert!(silence <= QUIET_AFTER_SECONDS + 60, "{minute}: {silence}");
+        }
+        assert_eq!(stored(&outbox).await.hours.values().sum::<u64>(), 121);
+        for _ in 0..180 {
+            clock.advance(Duration::from_mins(1));
+            idle.keep().await;
+        }
+        assert_eq!(idle.last(), Some(7200), "the source stops");
+    }
+
+    /// FAULTS N1491: an operator adds a source while the bridge runs.
+    #[tokio::test]
+    async fn a_source_that_is_added_again_has_the_time_of_its_last_event() {
+        let (outbox, clock) = opened();
+        let replica = Replica::start(&outbox, &clock, &["crm"]).await;
+        replica.accept(&clock);
+        replica.keep().await;
+        replica.names.lock().unwrap().clear();
+        replica.metrics.remove_source("crm");
+        clock.advance(Duration::from_hours(2));
+        replica.keep().await;
+        assert_eq!(replica.last(), None);
+        replica.names.lock().unwrap().push("crm".to_owned());
+        replica.keep().await;
+        assert_eq!(replica.last(), Some(0));
+        replica.names.lock().unwrap().push("new".to_owned());
+        replica.keep().await;
+        assert_eq!(replica.metrics.snapshot().last_event_at.len(), 1);
+    }
+
+    /// FAULTS N1492: the shutdown interrupts a write, and the store has done it.
+    #[tokio::test]
+    async fn the_last_write_counts_no_event_twice() {
+        let (outbox, clock) = opened();
+        let replica = Replica::start(&outbox, &clock, &["crm"]).await;
+        for is_undone in [false, true] {
+            replica.accept(&clock);
+            let before = replica.activity.writes().written.clone();
+            let known = outbox.setting(Setting::LastEvents).await.unwrap();
+            replica.keep().await;
+            // The state of a write whose future was dropped before its result.
+            let text = outbox.setting(Setting::LastEvents).await.unwrap().unwrap();
+            let present = replica.metrics.snapshot();
+            *replica.activity.writes() = Writes {
+                written: before,
+                unconfirmed: Some((text, present)),
+            };
+            restore(&outbox, known.filter(|_| is_undone)).await;
+            replica.activity.finish().await;
+        }
+        assert_eq!(stored(&outbox).await.hours.values().sum::<u64>(), 2);
+    }
+
+    /// FAULTS N1493: a process with a wrong clock has stored times of next year.
+    #[tokio::test]
+    async fn a_time_in_the_future_is_not_believed() {
+        let (outbox, clock) = opened();
+        let future = Clock::manual(clock.now().after(Duration::from_hours(9_000)));
+        let wrong = Replica::start(&outbox, &future, &["crm"]).await;
+        wrong.accept(&future);
+        wrong.keep().await;
+        let right = Replica::start(&outbox, &clock, &["crm"]).await;
+        assert_eq!(right.last(), None);
+        right.accept(&clock);
+        right.keep().await;
+        assert_eq!(stored(&outbox).await, events(START, &[(hour(START), 1)]));
+        wrong.accept(&future);
+        wrong.keep().await;
+        let right = Replica::start(&outbox, &clock, &["crm"]).await;
+        let last_hour = hour(START) * HOUR_SECONDS - START;
+        assert!([None, Some(last_hour)].contains(&right.last()));
+    }
+
     /// FAULTS N1419
     #[test]
     fn the_store_keeps_the_newest_time_and_the_numbers_of_the_last_hours() {
@@ -227,7 +471,7 @@ mod tests {
         assert!(same.0.is_empty());
         let stored =
             LastEvents([("crm".to_owned(), events(25, &[(70, 9), (71, 9), (100, 1)]))].into());
-        let stored = stored.with(&new, 100);
+        let stored = stored.with(&new, 100 * HOUR_SECONDS);
         assert_eq!(stored.0["crm"], events(25, &[(71, 9), (100, 3)]));
         let text = serde_json::to_string(&stored).unwrap();
         assert_eq!(LastEvents::parse(Some(&text)).unwrap(), stored);

@@ -140,9 +140,15 @@ impl IngressMetrics {
         self.last_event_at.with_label_values(&[source]).set(at);
     }
 
-    /// Sets the time of the last event of a source, in seconds since the Unix epoch, as an earlier process has stored it.
-    pub fn last_event(&self, source: &str, at: i64) {
-        self.last_event_at.with_label_values(&[source]).set(at);
+    /// Sets the time of the last event of a source, in seconds since the Unix epoch, as another process has stored it. Returns
+    /// whether the time is newer than the time of this process.
+    pub fn last_event(&self, source: &str, at: i64) -> bool {
+        let last = self.last_event_at.with_label_values(&[source]);
+        let is_newer = last.get() < at;
+        if is_newer {
+            last.set(at);
+        }
+        is_newer
     }
 
     /// Counts a new event for which the bridge sends nothing. The caller must also count this event with
